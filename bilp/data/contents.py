@@ -1,0 +1,139 @@
+"""What every source hands over, and the checks that hold for all of them."""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bilp.errors import DataError
+
+SplitName = Literal["train", "test"]
+SPLITS: tuple[SplitName, SplitName] = ("train", "test")
+TEST_NAMES = ("test", "validation", "valid", "val")  # names under which sources keep their test images, best first
+
+GROUP_IMAGES = 64
+GROUP_BYTES = 2**20
+
+Labels = NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Group:
+    """Consecutive pictures of one split, few enough to be decoded at once.
+
+    `images` is either uint8 pixels, [n, H, W] grey or [n, H, W, 3] RGB, or one function per picture that returns its
+    encoded bytes. `origins` says where each picture comes from, relative to its source.
+    """
+
+    origins: Sequence[str]
+    images: NDArray[np.uint8] | Sequence[Callable[[], bytes]]
+
+
+@dataclass(frozen=True)
+class Contents:
+    """An opened source: classes in order, labels per split (in the source's order), and its pictures as a stream.
+
+    `labels` always has 'train'; 'test' only if the source brings its own test split. `groups(split)` yields all
+    pictures of a split in the order of its labels.
+    """
+
+    class_names: tuple[str, ...]
+    labels: Mapping[SplitName, Labels]
+    groups: Callable[[SplitName], Iterator[Group]]
+
+
+class Source(Protocol):
+    """A place that pictures come from."""
+
+    @property
+    def name(self) -> str:
+        """Name of the data set, fit for a directory."""
+
+    def signature(self) -> str:
+        """Cheap: changes whenever the content may have changed, without decoding any picture."""
+
+    def read(self) -> Contents:
+        """Lists (and if need be downloads) the content; raises DataError if it is no data set."""
+
+
+def cut(sizes: Sequence[int]) -> Iterator[tuple[int, int]]:
+    """Start and stop of consecutive groups of pictures with these encoded sizes in bytes.
+
+    A group holds at most GROUP_IMAGES and, unless it is a single picture, at most GROUP_BYTES: what is decoded at the
+    same time stays within bounds.
+    """
+    start = total = 0
+    for position, size in enumerate(sizes):
+        if position > start and (position - start == GROUP_IMAGES or total + size > GROUP_BYTES):
+            yield start, position
+            start, total = position, 0
+        total += size
+    if start < len(sizes):
+        yield start, len(sizes)
+
+
+def dataset_name(text: str, fallback: str) -> str:
+    """The last component of a path or URI, made fit for a directory name."""
+    last = re.sub(r"[^A-Za-z0-9._-]+", "-", text.rstrip("/").rsplit("/", 1)[-1]).strip("._-")
+    return last or fallback
+
+
+def check(contents: Contents, where: str) -> None:
+    """Raise DataError unless classes and labels make a data set: names, ranges, no empty class, same classes in both splits."""
+    names = contents.class_names
+    if not names:
+        raise DataError(f"{where}: no classes found: a data set needs labelled images of at least one class")
+    check_class_names(names, where)
+    for split, labels in contents.labels.items():
+        if len(labels) == 0:
+            raise DataError(f"{where}: no {'training' if split == 'train' else split} images: add images, or check the path")
+        _check_range(labels, names, f"{where} ({split})")
+    present = {split: set(np.unique(labels).tolist()) for split, labels in contents.labels.items()}
+    missing = [name for index, name in enumerate(names) if index not in present["train"]]
+    if missing:
+        raise DataError(f"{where}: no training images of {_listed(missing)}: add some, or take the class out of the list of classes")
+    if "test" in present and present["test"] != present["train"]:
+        lacking = [name for index, name in enumerate(names) if index not in present["test"]]
+        raise DataError(f"{where}: train and test have different classes: test lacks {_listed(lacking)}: give both the same classes")
+
+
+def check_class_names(names: Sequence[str], where: str) -> None:
+    """Raise DataError if two names differ only in case, surrounding spaces or Unicode form."""
+    spellings: dict[str, list[str]] = defaultdict(list)
+    for name in names:
+        spellings[unicodedata.normalize("NFC", name).strip().casefold()].append(name)
+    for same in spellings.values():
+        if len(same) > 1:
+            raise DataError(
+                f"{where}: duplicate class names {_listed(same)}: rename or merge them; case and spaces do not tell classes apart"
+            )
+
+
+def check_same_classes(train: Sequence[str], test: Sequence[str], where: str) -> None:
+    """Raise DataError with the difference if the class names of the two splits differ."""
+    only_train, only_test = sorted(set(train) - set(test)), sorted(set(test) - set(train))
+    if only_train or only_test:
+        parts = [f"only in {split}: {_listed(names)}" for split, names in (("train", only_train), ("test", only_test)) if names]
+        raise DataError(f"{where}: train and test have different classes ({'; '.join(parts)}): give both the same classes")
+
+
+def _check_range(labels: Labels, names: Sequence[str], where: str) -> None:
+    wrong = np.flatnonzero((labels < 0) | (labels >= len(names)))
+    if len(wrong):
+        row, value = int(wrong[0]), int(labels[wrong[0]])
+        hint = (
+            "negative labels often mark images without a label: remove them" if value < 0 else "correct the labels or the list of classes"
+        )
+        raise DataError(f"{where}: label {value} of image {row} is outside 0..{len(names) - 1} ({len(wrong)} such labels): {hint}")
+
+
+def _listed(names: Sequence[str], most: int = 10) -> str:
+    more = f" and {len(names) - most} more" if len(names) > most else ""
+    return ", ".join(repr(name) for name in names[:most]) + more

@@ -1,0 +1,147 @@
+"""Shards: Arrow IPC files of bounded size that hold the pixels of one split and are memory-mapped without a copy.
+
+Each file is one record batch with one column `image`: fixed-size list of C*H*W uint8, layout [C, H, W]. All shards of
+a split but the last hold the same number of rows.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import torch
+from numpy.typing import NDArray
+from torch.utils.dlpack import from_dlpack
+
+from bilp.data.contents import Labels
+from bilp.errors import IncompatibleArtefact
+
+Pixels = NDArray[np.uint8]
+Shape = tuple[int, int, int]
+
+SHARD_BYTES = 256 * 2**20  # a file never exceeds it
+HEADER_BYTES = 2**16  # generous room for Arrow's schema and footer
+BLOCK_BYTES = 16 * 2**20
+
+
+@dataclass(frozen=True)
+class Stored:
+    """One split as it was written: shape [C, H, W], shards in order, labels [N] and origins of its pictures."""
+
+    shape: Shape
+    paths: list[Path]
+    rows: tuple[int, ...]
+    labels: Labels
+    origins: list[str]
+
+
+def shard_name(split: str, number: int) -> str:
+    """File name of a shard: train-00000.arrow."""
+    return f"{split}-{number:05d}.arrow"
+
+
+def map_shard(path: Path, shape: Shape) -> torch.Tensor:
+    """The pixels of a shard as uint8 [n, C, H, W] over the memory map; read-only, never write into it.
+
+    Raises IncompatibleArtefact if the file holds something else.
+    """
+    size = int(np.prod(shape))
+    expected = _schema(shape)
+    table = pa.ipc.open_file(pa.memory_map(str(path))).read_all()
+    if not table.schema.equals(expected, check_metadata=True) or table.column("image").num_chunks != 1:
+        raise IncompatibleArtefact(
+            f"{path}: expected one batch of {expected.field('image')}, found {table.schema}: ingest the data set again"
+        )
+    pixels = from_dlpack(table.column("image").chunk(0).flatten())
+    return pixels.view(pixels.numel() // size, *shape)
+
+
+def blocks(images: torch.Tensor, block_bytes: int = BLOCK_BYTES) -> Iterator[Pixels]:
+    """A mapped shard as consecutive arrays [n, C, H, W] of about `block_bytes`, without copies."""
+    rows = max(1, block_bytes // images[0].numel())
+    for start in range(0, len(images), rows):
+        yield images[start : start + rows].numpy()
+
+
+class ShardWriter:
+    """Writes the images of one split in order; holds at most one shard in memory."""
+
+    def __init__(self, folder: Path, split: str, shard_bytes: int | None = None) -> None:
+        """Shards of `split` go to `folder`; no file exceeds `shard_bytes` (SHARD_BYTES) unless a single image does."""
+        self._folder = folder
+        self._split = split
+        self._room = max(1, (shard_bytes or SHARD_BYTES) - HEADER_BYTES)
+        self._shape: Shape | None = None
+        self._paths: list[Path] = []
+        self._rows: list[int] = []
+        self._buffer: Pixels | None = None
+        self._filled = 0
+
+    @property
+    def rows(self) -> tuple[int, ...]:
+        """Rows of each shard written so far."""
+        return tuple(self._rows)
+
+    @property
+    def shape(self) -> Shape | None:
+        """[C, H, W] of the images, or None before the first."""
+        return self._shape
+
+    def append(self, images: Pixels) -> None:
+        """Add uint8 images [n, C, H, W]; all calls share C, H and W."""
+        while len(images):
+            buffer = self._open_buffer(images.shape[1:])
+            part = images[: len(buffer) - self._filled]
+            buffer[self._filled : self._filled + len(part)] = part
+            self._filled += len(part)
+            images = images[len(part) :]
+            if self._filled == len(buffer):
+                self._flush()
+
+    def widen(self) -> None:
+        """Turn everything appended so far from one channel into three equal ones."""
+        grey_paths, grey_shape = self.close(), self._shape
+        if grey_shape is None:
+            return
+        parked = [path.rename(path.with_suffix(".grey")) for path in grey_paths]
+        self._paths, self._rows, self._shape = [], [], None
+        for path in parked:
+            for block in blocks(map_shard(path, grey_shape)):
+                self.append(np.repeat(block, 3, axis=1))
+            path.unlink()
+
+    def close(self) -> list[Path]:
+        """Write what is left; the paths of all shards in order."""
+        if self._filled:
+            self._flush()
+        self._buffer = None
+        return list(self._paths)
+
+    def _open_buffer(self, shape: tuple[int, ...]) -> Pixels:
+        if self._buffer is None:
+            channels, height, width = shape
+            self._shape = (channels, height, width)
+            # np.empty touches no memory: small sets do not pay for a whole shard
+            self._buffer = np.empty((max(1, self._room // (channels * height * width)), *shape), dtype=np.uint8)
+        return self._buffer
+
+    def _flush(self) -> None:
+        assert self._buffer is not None and self._shape is not None
+        path = self._folder / shard_name(self._split, len(self._paths))
+        flat = pa.array(self._buffer[: self._filled].reshape(-1))
+        schema = _schema(self._shape)
+        column = pa.FixedSizeListArray.from_arrays(flat, type=schema.field("image").type)
+        with pa.OSFile(str(path), "wb") as sink, pa.ipc.new_file(sink, schema) as writer:
+            writer.write_batch(pa.record_batch([column], schema=schema))
+        self._paths.append(path)
+        self._rows.append(self._filled)
+        self._filled = 0
+
+
+def _schema(shape: Shape) -> pa.Schema:
+    pixels = pa.field("image", pa.list_(pa.field("pixel", pa.uint8(), nullable=False), int(np.prod(shape))), nullable=False)
+    return pa.schema([pixels], metadata={"layout": "CHW", "shape": json.dumps(list(shape))})

@@ -1,0 +1,208 @@
+"""From a few dials to every value: what dataset, method and ipc imply, and where each value came from.
+
+Layers, later ones win: the models' own defaults < rules derived from the dials < the recipe < what was given.
+Rules state facts of the field (published hyper-parameters, see the comments) as plain nested dictionaries.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+from pydantic import BaseModel
+
+from bilp.errors import ConfigError
+
+RECIPES = Path(__file__).resolve().parent.parent / "recipes"
+
+# Digits change their meaning when mirrored, so flip is left out (Zhao & Bilen 2021, section 4).
+MIRROR_CHANGES_MEANING = ("digits", "mnist", "svhn")
+
+# DC, Zhao et al. 2021, outer and inner loops by ipc; the reference program refuses any other ipc.
+DC_LOOPS = {1: (1, 1), 10: (10, 50), 20: (20, 25), 30: (30, 20), 40: (40, 15), 50: (50, 10)}
+
+
+@dataclass(frozen=True)
+class Completion:
+    """Nested values ready for validation, and the origin of each leaf path ('distill.iterations')."""
+
+    values: dict[str, Any]
+    origins: dict[str, str]
+
+
+def dc_loops(ipc: int) -> tuple[int, int]:
+    """Outer loops and inner epochs of gradient matching for any ipc, linear between the published points."""
+    if ipc in DC_LOOPS:
+        return DC_LOOPS[ipc]
+    known = sorted(DC_LOOPS)
+    if ipc > known[-1]:
+        return ipc, DC_LOOPS[known[-1]][1]
+    low = max(k for k in known if k < ipc)
+    high = min(k for k in known if k > ipc)
+    if low == 1:  # between 1 and 10 the network must be trained at all, as it is from 10 on
+        return ipc, DC_LOOPS[high][1]
+    share = (ipc - low) / (high - low)
+    return ipc, round(DC_LOOPS[low][1] + share * (DC_LOOPS[high][1] - DC_LOOPS[low][1]))
+
+
+def _method_rules(method: str, ipc: int) -> dict[str, Any]:
+    if method == "dm":  # DM, Zhao & Bilen 2023: real initialisation, siamese augmentation, long schedule
+        rate = 10.0 if ipc >= 100 else 1.0
+        return {"distill": {"iterations": 20000, "learning_rate": rate, "init": "real"}}
+    if method in ("dc", "dsa"):
+        outer, inner = dc_loops(ipc)
+        distill: dict[str, Any] = {
+            "iterations": 1000,
+            "learning_rate": 0.1,
+            "outer_loops": outer,
+            "inner_epochs": inner,
+            "init": "noise" if method == "dc" else "real",
+        }
+        if method == "dc":
+            distill["augment"] = []
+        return {"distill": distill}
+    return {}
+
+
+def _evaluation_rules(method: str) -> dict[str, Any]:
+    """Protocol of the DC family: 300 epochs without augmentation, 1000 with it."""
+    if method == "dc":
+        return {"evaluate": {"epochs": 300, "augment": []}}
+    return {"evaluate": {"epochs": 1000, "augment": ["color", "crop", "cutout", "flip", "scale", "rotate"]}}
+
+
+def _dataset_rules(dataset: str, method: str) -> dict[str, Any]:
+    rules: dict[str, Any] = {}
+    if dataset == "digits":  # 1,437 images of 8x8: a narrow network and a short schedule teach it
+        network = {"width": 64}
+        rules = {
+            "score": {"network": network, "batch_size": 64},
+            "distill": {"network": network, "batch_real": 128, "iterations": 300 if method == "dm" else 100},
+            "evaluate": {"networks": [network], "epochs": 300, "full_epochs": 30},
+        }
+    return rules
+
+
+def _without_flip(values: dict[str, Any]) -> None:
+    for stage in ("distill", "evaluate"):
+        families = values.get(stage, {}).get("augment", ["color", "crop", "cutout", "flip", "scale", "rotate"])
+        values.setdefault(stage, {})["augment"] = [name for name in families if name != "flip"]
+
+
+def _dial_rules(dials: Mapping[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
+    dataset, method, ipc = dials["dataset"], dials["method"], dials["ipc"]
+    seed = dials["seed"]
+    yield "dial dataset", {"ingest": {"source": dataset}}
+    yield "dial method", {"distill": {"method": method}}
+    yield "dial ipc", {"distill": {"ipc": ipc}}
+    yield "dial keep", {"prune": {"keep": dials["keep"]}}
+    yield "dial beta", {"reselect": {"beta": dials["beta"]}}
+    yield "dial seed", {name: {"seed": seed} for name in ("score", "prune", "distill", "evaluate")}
+    yield "dial ipc (real initialisation needs as many samples)", {"prune": {"minimum_per_class": max(ipc, 2)}}
+    yield f"method {method} at ipc {ipc}", _method_rules(method, ipc)
+    yield f"method {method}", _evaluation_rules(method)
+    yield f"dataset {dataset}", _dataset_rules(dataset, method)
+    if dataset in MIRROR_CHANGES_MEANING:
+        flipless: dict[str, Any] = _merge_all(_method_rules(method, ipc), _evaluation_rules(method), _dataset_rules(dataset, method))
+        _without_flip(flipless)
+        changed = {stage: {"augment": flipless[stage]["augment"]} for stage in ("distill", "evaluate")}
+        yield f"dataset {dataset} (mirroring changes the meaning)", changed
+
+
+DIAL_DEFAULTS: dict[str, Any] = {"dataset": "digits", "method": "dm", "ipc": 1, "keep": 0.5, "beta": 0.1, "seed": 0}
+DIAL_TYPES: dict[str, type | tuple[type, ...]] = {
+    "dataset": str,
+    "method": str,
+    "ipc": int,
+    "keep": (int, float),
+    "beta": (int, float),
+    "seed": int,
+}
+
+
+def complete(given: Mapping[str, Any]) -> Completion:
+    """Fill what was not given from the recipe and from the rules; report the origin of every value.
+
+    Values of a wrong type are passed through untouched, so that validation names them with their path.
+    Raises ConfigError if the recipe cannot be read.
+    """
+    user = _as_plain(given)
+    recipe_name = user.get("recipe")
+    recipe = load_recipe(recipe_name) if isinstance(recipe_name, str) and recipe_name else {}
+    merged = _merge_all(recipe, user)
+    dials = dict(DIAL_DEFAULTS)
+    for name, kind in DIAL_TYPES.items():
+        value = merged.get(name)
+        if isinstance(value, str) and kind is not str:  # the command line hands over text
+            value = _number(value)
+        if isinstance(value, kind) and not isinstance(value, bool):
+            dials[name] = value
+    values: dict[str, Any] = {}
+    origins: dict[str, str] = {}
+    for origin, layer in [*_dial_rules(dials), (f"recipe {recipe_name}", recipe), ("given", user)]:
+        for path, _ in leaves(layer):
+            origins[path] = origin
+        values = _merge(values, layer)
+    return Completion(values, origins)
+
+
+def load_recipe(name: str) -> dict[str, Any]:
+    """The nested values of a recipe: a name in recipes/ or the path of a YAML file."""
+    path = Path(name) if name.endswith((".yaml", ".yml")) else RECIPES / f"{name}.yaml"
+    if not path.exists():
+        known = ", ".join(sorted(p.stem for p in RECIPES.glob("*.yaml"))) or "none"
+        raise ConfigError(f"recipe {name!r}: no file {path}; known recipes: {known}")
+    try:
+        values = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except yaml.YAMLError as error:
+        raise ConfigError(f"recipe {path} is not valid YAML: {error}") from error
+    if not isinstance(values, dict):
+        raise ConfigError(f"recipe {path} must hold key: value pairs, not {type(values).__name__}")
+    return values
+
+
+def leaves(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """Every leaf of a nested mapping with its dotted path; lists are leaves."""
+    for key, value in values.items():
+        path = f"{prefix}{key}"
+        if isinstance(value, Mapping):
+            yield from leaves(value, f"{path}.")
+        else:
+            yield path, value
+
+
+def _as_plain(value: Any) -> Any:
+    """Models become dictionaries of what was set on them, so that the rest can still be derived."""
+    if isinstance(value, BaseModel):
+        return _as_plain(value.model_dump(exclude_unset=True))
+    if isinstance(value, Mapping):
+        return {key: _as_plain(item) for key, item in value.items()}
+    return value
+
+
+def _number(text: str) -> float | int | str:
+    for kind in (int, float):
+        try:
+            return kind(text)
+        except ValueError:
+            continue
+    return text
+
+
+def _merge(low: Mapping[str, Any], high: Mapping[str, Any]) -> dict[str, Any]:
+    result = dict(low)
+    for key, value in high.items():
+        below = result.get(key)
+        nested = isinstance(value, Mapping) and isinstance(below, Mapping)
+        result[key] = _merge(below, value) if nested else value
+    return result
+
+
+def _merge_all(*layers: Mapping[str, Any]) -> dict[str, Any]:
+    result: dict[str, Any] = {}
+    for layer in layers:
+        result = _merge(result, layer)
+    return result

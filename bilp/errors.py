@@ -1,0 +1,33 @@
+"""Errors that a user can act on: each message says what is wrong, where, and what to do."""
+
+
+class BilpError(Exception):
+    """Base of every error that bilp raises on purpose."""
+
+
+class ConfigError(BilpError, ValueError):
+    """A setting is unknown, impossible or contradicts another one."""
+
+
+class DataError(BilpError):
+    """Source data cannot be turned into a dataset (corrupt files, labels out of range, empty classes)."""
+
+
+class StorageError(BilpError):
+    """Object storage could not be read or written."""
+
+
+class MissingArtefact(StorageError):
+    """Nothing complete lies at the URI; it was never published or publishing was interrupted."""
+
+
+class DamagedArtefact(StorageError):
+    """An artefact's bytes differ from what its manifest promises."""
+
+
+class IncompatibleArtefact(StorageError):
+    """An artefact is whole but is not what the caller expects (other classes, shape, normalisation, ...)."""
+
+
+class Diverged(BilpError):
+    """An optimisation left the finite numbers; the last good state was kept."""

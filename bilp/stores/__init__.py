@@ -1,0 +1,46 @@
+"""Kinds of storage behind `bilp.storage`: each module here has the functions of `Store`, over paths without a scheme."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Protocol
+
+
+class Store(Protocol):
+    """What a kind of storage can do. Anything it raises is put into words by `bilp.storage` with the help of `remedy`."""
+
+    def read(self, path: str) -> bytes:
+        """The whole content, never a mixture of two versions; FileNotFoundError if nothing lies at the path."""
+
+    def size(self, path: str) -> int:
+        """Bytes of a file; FileNotFoundError if none lies at the path."""
+
+    def exists(self, path: str) -> bool:
+        """Whether a file, or anything below this path, is there."""
+
+    def write(self, path: str, data: bytes) -> None:
+        """Replace the content at once: a reader sees the old or the new whole content."""
+
+    def upload(self, path: str, source: Path) -> None:
+        """As `write`, for a file that need not fit into memory."""
+
+    def create(self, path: str, data: bytes) -> bool:
+        """Write unless something lies there, decided by the storage itself in one step; False if something did."""
+
+    def names(self, path: str) -> list[str]:
+        """Names directly below, in any order; none if nothing lies there."""
+
+    def delete(self, path: str) -> None:
+        """Remove a file or everything below the path; no error if nothing lies there."""
+
+    def download(self, path: str, target: Path) -> None:
+        """Copy to a local file. Only a caller that knows the checksum may assume that this is one version of the content."""
+
+    def version(self, path: str) -> str:
+        """A text that changes whenever the content does."""
+
+    def missing(self, error: Exception) -> bool:
+        """Whether the error says that nothing lies at the path, rather than that the storage itself is out of reach."""
+
+    def remedy(self, error: Exception) -> str:
+        """What the user can do about an error that one of the functions above raised."""

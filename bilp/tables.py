@@ -1,0 +1,164 @@
+"""Tables with declared schemas, as Parquet: the same table and provenance give the same bytes."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from bilp.errors import DamagedArtefact, IncompatibleArtefact
+
+TRAJECTORY = pa.schema(
+    {
+        "sample_id": pa.int64(),
+        "label": pa.int32(),
+        "trial": pa.int16(),
+        "epoch": pa.int16(),
+        "loss": pa.float32(),
+        "correct": pa.bool_(),
+    }
+)
+"""Static scoring: the loss of every sample after every epoch of a trial."""
+
+SUMMARY = pa.schema(
+    {
+        "sample_id": pa.int64(),
+        "label": pa.int32(),
+        "loss_init": pa.float32(),
+        "loss_init_std": pa.float32(),
+        "loss_converge": pa.float32(),
+        "loss_converge_std": pa.float32(),
+        "accuracy": pa.float32(),
+    }
+)
+"""Static scoring: mean and standard deviation of each criterion over the trials."""
+
+SELECTION = pa.schema(
+    {"sample_id": pa.int64(), "label": pa.int32(), "score": pa.float64(), "rank_in_class": pa.int32(), "kept": pa.bool_()}
+)
+"""Static pruning: which samples were kept, and why."""
+
+ITE = pa.schema(
+    {
+        "sample_id": pa.int64(),
+        "label": pa.int32(),
+        "round": pa.int32(),
+        "ite": pa.float32(),
+        "ite_std": pa.float32(),
+        "visits": pa.int32(),
+        "dropped": pa.bool_(),
+    }
+)
+"""Adaptive pruning: the causal effect of each candidate at the boundary of a round."""
+
+LOSSES = pa.schema({"iteration": pa.int32(), "loss": pa.float32(), "real_used": pa.int32(), "dropped_share": pa.float32()})
+"""Distillation: one row per iteration."""
+
+EVALUATION = pa.schema(
+    {
+        "arm": pa.string(),
+        "experiment": pa.int32(),
+        "network": pa.string(),
+        "seed": pa.int32(),
+        "accuracy": pa.float32(),
+        "best_accuracy": pa.float32(),
+        "train_images": pa.int64(),
+        "epochs": pa.int32(),
+    }
+)
+"""Evaluation: one row per trained network; accuracies are fractions."""
+
+# Small enough to read one class of a large table without the rest, large enough to compress well.
+ROW_GROUP = 262_144
+
+PROVENANCE = b"bilp"
+
+
+def encode(table: pa.Table, schema: pa.Schema, provenance: Mapping[str, Any]) -> bytes:
+    """The table as zstd Parquet in the columns and types of `schema`, with `provenance` as JSON in its metadata.
+
+    Values are cast if that loses nothing but floating-point precision. Raises IncompatibleArtefact if a column is
+    missing, unknown, incomplete (holds nulls) or does not fit its type.
+    """
+    missing = [name for name in schema.names if name not in table.column_names]
+    unknown = [name for name in table.column_names if name not in schema.names]
+    repeated = len(set(table.column_names)) < len(table.column_names)
+    if missing or unknown or repeated:
+        raise IncompatibleArtefact(f"the table has columns {table.column_names}, expected {schema.names}")
+    incomplete = [name for name in schema.names if table[name].null_count]
+    if incomplete:
+        raise IncompatibleArtefact(f"the table holds nulls in {incomplete}: every value must be known (use NaN for an undefined float)")
+    try:
+        fitting = table.select(schema.names).cast(schema)
+    except pa.ArrowException as error:
+        raise IncompatibleArtefact(f"the table does not fit its schema: {error}") from error
+    note = json.dumps(dict(provenance), sort_keys=True, allow_nan=False)
+    sink = pa.BufferOutputStream()
+    pq.write_table(
+        fitting.replace_schema_metadata({PROVENANCE: note.encode()}),
+        sink,
+        compression="zstd",
+        row_group_size=ROW_GROUP,
+        use_dictionary=_few_values(schema),
+        version="2.6",
+    )
+    content: bytes = sink.getvalue().to_pybytes()
+    return content
+
+
+def decode(data: bytes | Path, schema: pa.Schema, columns: Sequence[str] | None = None) -> pa.Table:
+    """The table in `data`, or only some of its columns; a path is memory-mapped.
+
+    Raises IncompatibleArtefact with the difference if the file has another schema, and DamagedArtefact if it is no Parquet.
+    """
+    with _open(data) as file:
+        found = file.schema_arrow
+        differences = _differences(schema, found)
+        if differences:
+            raise IncompatibleArtefact(f"the table has another schema than expected ({'; '.join(differences)})")
+        unknown = [name for name in columns or () if name not in schema.names]
+        if unknown:
+            raise IncompatibleArtefact(f"no columns {unknown} in a table of {schema.names}")
+        try:
+            table = file.read(columns=None if columns is None else list(columns))
+        except (pa.ArrowException, OSError) as error:
+            raise DamagedArtefact(f"the table cannot be decoded: {error}; compute it again") from error
+    return table.replace_schema_metadata(None)
+
+
+def stored_provenance(data: bytes | Path) -> dict[str, Any]:
+    """The provenance that `encode` was given; empty if the file was not written by it."""
+    with _open(data) as file:
+        note = (file.schema_arrow.metadata or {}).get(PROVENANCE, b"{}")
+    stored: dict[str, Any] = json.loads(note)
+    return stored
+
+
+def _open(data: bytes | Path) -> pq.ParquetFile:
+    # Not read_table: it would take a folder called trial=0 for a partition and add a column.
+    try:
+        source = pa.BufferReader(data) if isinstance(data, bytes) else str(data)
+        return pq.ParquetFile(source, memory_map=isinstance(data, Path))
+    except (pa.ArrowException, OSError) as error:
+        raise DamagedArtefact(f"this is not a Parquet file: {error}; compute it again") from error
+
+
+def _differences(expected: pa.Schema, found: pa.Schema) -> list[str]:
+    lines = [f"{field.name}: expected {field.type}, found nothing" for field in expected if field.name not in found.names]
+    for field in found:
+        if field.name not in expected.names:
+            lines.append(f"{field.name}: not expected, found {field.type}")
+        elif expected.field(field.name).type != field.type:
+            lines.append(f"{field.name}: expected {expected.field(field.name).type}, found {field.type}")
+    if not lines and expected.names != found.names:
+        lines.append(f"order: expected {expected.names}, found {found.names}")
+    return lines
+
+
+def _few_values(schema: pa.Schema) -> list[str]:
+    """Columns that repeat few values; a dictionary of all others would only cost time."""
+    return [field.name for field in schema if pa.types.is_string(field.type) or field.name in ("label", "trial", "epoch", "round")]

@@ -1,0 +1,178 @@
+"""Every stated conversion rule, on real files that Pillow wrote."""
+
+from __future__ import annotations
+
+import io
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from PIL import Image
+
+from bilp.data.decode import Conversion, DecodeError, decode, from_array
+
+AUTO = Conversion()
+GREY = Conversion(colour="grey")
+RGB = Conversion(colour="rgb")
+
+
+def encoded(image: Image.Image, form: str = "PNG", **options: Any) -> bytes:
+    buffer = io.BytesIO()
+    image.save(buffer, form, **options)
+    return buffer.getvalue()
+
+
+def random_pixels(*shape: int, seed: int = 0) -> np.ndarray:
+    return np.random.default_rng(seed).integers(0, 256, shape, dtype=np.uint8)
+
+
+def test_plain_grey_and_colour_keep_every_pixel() -> None:
+    grey, colour = random_pixels(5, 7), random_pixels(5, 7, 3)
+    assert np.array_equal(decode(encoded(Image.fromarray(grey)), AUTO), grey[None])
+    assert np.array_equal(decode(encoded(Image.fromarray(colour)), AUTO), colour.transpose(2, 0, 1))
+
+
+@pytest.mark.parametrize(
+    ("orientation", "turned"), [(3, lambda x: x[::-1, ::-1]), (6, lambda x: np.rot90(x, -1)), (2, lambda x: x[:, ::-1])]
+)
+def test_exif_orientation_is_applied(orientation: int, turned: Any) -> None:
+    pixels = random_pixels(4, 6, 3)
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    data = encoded(Image.fromarray(pixels), exif=exif.tobytes())
+    assert np.array_equal(decode(data, AUTO), turned(pixels).transpose(2, 0, 1))
+
+
+@pytest.mark.parametrize("form", ["PNG", "TIFF", "PPM"])
+def test_sixteen_bit_grey_is_divided_by_257_and_rounded(form: str) -> None:
+    values = np.array([[0, 128, 129, 257], [385, 386, 65534, 65535]], dtype=np.uint16)
+    expected = np.floor(values / 257 + 0.5).astype(np.uint8)
+    assert expected.tolist() == [[0, 0, 1, 1], [1, 2, 255, 255]]
+    assert np.array_equal(decode(encoded(Image.fromarray(values), form), AUTO), expected[None])
+
+
+def test_sixteen_bit_grey_with_a_transparent_value() -> None:
+    values = np.array([[0, 5000, 65535]], dtype=np.uint16)
+    assert decode(encoded(Image.fromarray(values), transparency=5000), AUTO).tolist() == [[[0, 255, 255]]]
+
+
+def test_one_bit_becomes_black_and_white() -> None:
+    image = Image.fromarray(np.array([[True, False], [False, True]]))
+    assert image.mode == "1"
+    assert decode(encoded(image), AUTO).tolist() == [[[255, 0], [0, 255]]]
+
+
+@pytest.mark.parametrize(("alpha", "expected"), [(0, [255, 255, 255]), (255, [200, 100, 0]), (128, [227, 177, 127])])
+def test_alpha_is_composited_on_white(alpha: int, expected: list[int]) -> None:
+    data = encoded(Image.new("RGBA", (1, 1), (200, 100, 0, alpha)))
+    assert decode(data, AUTO).reshape(3).tolist() == expected
+
+
+def test_grey_with_alpha_stays_grey() -> None:
+    image = Image.fromarray(np.array([[[10, 255], [10, 0]]], dtype=np.uint8), mode=None)
+    assert image.mode == "LA"
+    assert decode(encoded(image), AUTO).tolist() == [[[10, 255]]]
+
+
+def test_grey_with_a_transparent_value_stays_grey() -> None:
+    image = Image.fromarray(np.array([[10, 20]], dtype=np.uint8))
+    assert decode(encoded(image, transparency=20), AUTO).tolist() == [[[10, 255]]]
+
+
+def test_palette_becomes_rgb_even_if_its_colours_are_grey() -> None:
+    image = Image.new("P", (2, 1))
+    image.putpalette([9, 9, 9, 200, 0, 0])
+    image.putdata([0, 1])
+    assert decode(encoded(image), AUTO)[:, 0].T.tolist() == [[9, 9, 9], [200, 0, 0]]
+    transparent = decode(encoded(image, transparency=1), AUTO)
+    assert transparent[:, 0].T.tolist() == [[9, 9, 9], [255, 255, 255]]
+
+
+def test_cmyk_becomes_rgb() -> None:
+    image = Image.new("CMYK", (8, 8), (0, 255, 255, 0))
+    pixels = decode(encoded(image, "TIFF"), AUTO)
+    assert pixels.shape == (3, 8, 8)
+    assert pixels[:, 0, 0].tolist() == [255, 0, 0]
+    assert decode(encoded(image, "JPEG"), AUTO).shape == (3, 8, 8)
+
+
+@pytest.mark.parametrize("form", ["GIF", "PNG", "TIFF", "WEBP"])
+def test_animations_give_their_first_frame(form: str) -> None:
+    frames = [Image.new("RGB", (6, 6), colour) for colour in ((255, 0, 0), (0, 255, 0))]
+    data = encoded(frames[0], form, save_all=True, append_images=frames[1:], **({"lossless": True} if form == "WEBP" else {}))
+    assert getattr(Image.open(io.BytesIO(data)), "n_frames", 1) == 2
+    assert decode(data, AUTO)[:, 3, 3].tolist() == [255, 0, 0]
+
+
+def test_colour_choices() -> None:
+    colour = random_pixels(3, 4, 3)
+    grey = random_pixels(3, 4)
+    luma = np.rint(colour @ np.array([0.299, 0.587, 0.114]))
+    assert np.abs(decode(encoded(Image.fromarray(colour)), GREY)[0] - luma).max() <= 1
+    assert np.array_equal(decode(encoded(Image.fromarray(grey)), RGB), np.stack([grey] * 3))
+    assert np.array_equal(decode(encoded(Image.fromarray(grey)), GREY), grey[None])
+
+
+@pytest.mark.parametrize("size", [(40, 20), (20, 40), (41, 20), (20, 20), (10, 30), (301, 7)])
+def test_resize_brings_the_shorter_side_then_crops_the_centre(size: tuple[int, int]) -> None:
+    width, height = size
+    pixels = random_pixels(height, width, 3)
+    side, short = 10, min(size)
+    whole = Image.fromarray(pixels).resize(
+        (max(side, round(width * side / short)), max(side, round(height * side / short))), Image.Resampling.BILINEAR
+    )
+    left, top = (whole.width - side) // 2, (whole.height - side) // 2
+    expected = np.asarray(whole)[top : top + side, left : left + side]
+    assert np.array_equal(decode(encoded(Image.fromarray(pixels)), Conversion(resolution=side)), expected.transpose(2, 0, 1))
+
+
+def test_resize_antialiases() -> None:
+    """A checkerboard shrunk eight times is an even grey; sampling without a filter would leave black or white."""
+    board = (np.indices((64, 64)).sum(0) % 2 * 255).astype(np.uint8)
+    small = decode(encoded(Image.fromarray(board)), Conversion(resolution=8))
+    assert np.abs(small.astype(int) - 127.5).max() < 8
+
+
+def test_pictures_of_the_right_size_are_only_cropped() -> None:
+    pixels = random_pixels(8, 12)
+    assert np.array_equal(decode(encoded(Image.fromarray(pixels)), Conversion(resolution=8))[0], pixels[:, 2:10])
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    st.integers(1, 9),
+    st.integers(1, 9),
+    st.booleans(),
+    st.sampled_from(["auto", "grey", "rgb"]),
+    st.sampled_from([None, 1, 4, 8]),
+    st.integers(0, 99),
+)
+def test_arrays_and_lossless_files_agree(height: int, width: int, coloured: bool, colour: Any, resolution: int | None, seed: int) -> None:
+    pixels = random_pixels(height, width, *((3,) if coloured else ()), seed=seed)
+    rules = Conversion(colour, resolution)
+    assert np.array_equal(from_array(pixels, rules), decode(encoded(Image.fromarray(pixels)), rules))
+
+
+JPEG = encoded(Image.fromarray(random_pixels(64, 64, 3)), "JPEG")
+PNG = encoded(Image.fromarray(random_pixels(64, 64, 3)), "PNG")
+
+
+@pytest.mark.parametrize(
+    ("data", "reason"),
+    [
+        (b"", "empty file"),
+        (b"not a picture at all", "not an image in a known format"),
+        (JPEG[: len(JPEG) // 2], "damaged or truncated"),
+        (PNG[: len(PNG) // 2], "damaged or truncated"),
+        (PNG[:20], "damaged or truncated|not an image"),
+        (PNG[:60] + b"\0\0\0" + PNG[63:], "damaged or truncated"),
+        (encoded(Image.new("F", (2, 2)), "TIFF"), "mode F"),
+        (encoded(Image.new("I", (2, 2)), "TIFF"), "mode I"),
+    ],
+)
+def test_what_is_no_whole_picture_says_why(data: bytes, reason: str) -> None:
+    with pytest.raises(DecodeError, match=reason) as caught:
+        decode(data, AUTO)
+    assert "0x" not in str(caught.value), "an object's address would make the ledger differ between runs"

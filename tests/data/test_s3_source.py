@@ -1,0 +1,71 @@
+"""Folder and Parquet sources in object storage, and a store that lies there, against a real S3 server."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from bilp import storage
+from bilp.config import IngestConfig
+from bilp.data import ingest, open_dataset
+from bilp.errors import DataError, StorageError
+
+pytestmark = pytest.mark.s3
+
+
+def upload(folder: Path, uri: str) -> None:
+    for path in folder.rglob("*"):
+        if path.is_file():
+            storage.write(storage.join(uri, path.relative_to(folder).as_posix()), path.read_bytes())
+
+
+def test_a_folder_in_s3_gives_the_same_data_set(s3_root: str, tmp_path: Path, write_folder: Callable[[Any], Path], pets: Any) -> None:
+    local = write_folder({**pets, "train/.hidden/1.png": b"x", "train/cat/50% #1?.png": pets["train/cat/0.png"]})
+    source = storage.join(s3_root, "pets")
+    upload(local, source)
+    here = open_dataset(ingest(IngestConfig(source="folder", uri=str(local)), str(tmp_path / "store")))
+    uri = ingest(IngestConfig(source="folder", uri=source), storage.join(s3_root, "store"))
+    there = open_dataset(uri)
+    assert uri.startswith("s3://")
+    assert (there.name, there.fingerprint, there.class_names) == (here.name, here.fingerprint, here.class_names)
+    assert torch.equal(there.train.images(), here.train.images())
+    assert there.train.index().equals(here.train.index())
+
+
+def test_a_changed_object_is_read_again_and_an_unchanged_one_is_not(s3_root: str, write_folder: Callable[[Any], Path], pets: Any) -> None:
+    source, store = storage.join(s3_root, "pets"), storage.join(s3_root, "store")
+    upload(write_folder(pets), source)
+    config = IngestConfig(source="folder", uri=source)
+    calls: list[int] = []
+    first = ingest(config, store)
+    assert ingest(config, store, lambda done, total, note="": calls.append(done)) == first
+    assert calls == []
+    # the same size, another content: only the ETag tells
+    data = storage.read(storage.join(source, "train/cat/0.png"))
+    storage.write(storage.join(source, "train/cat/0.png"), bytes(len(data)))
+    with pytest.raises(DataError, match=r"train/cat/0\.png: not an image"):
+        ingest(config, store)
+
+
+def test_parquet_in_s3(
+    s3_root: str, tmp_path: Path, write_folder: Callable[[Any], Path], pets: Any, write_parquet: Callable[..., None]
+) -> None:
+    local = write_folder(pets)
+    images = [(local / name).read_bytes() for name in pets]
+    write_parquet(tmp_path / "tiny/train-0.parquet", images[:6], [0, 0, 0, 1, 1, 1], ("cat", "dog"))
+    write_parquet(tmp_path / "tiny/test-0.parquet", images[6:], [0, 0, 1, 1], ("cat", "dog"))
+    upload(tmp_path / "tiny", storage.join(s3_root, "tiny"))
+    dataset = open_dataset(ingest(IngestConfig(source="parquet", uri=storage.join(s3_root, "tiny")), storage.join(s3_root, "store")))
+    assert dataset.name == "tiny"
+    assert torch.equal(dataset.train.images()[3], torch.from_numpy(pets["train/dog/0.png"]).permute(2, 0, 1))
+
+
+def test_a_wrong_place_in_s3(s3_root: str, tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="nothing lies there"):
+        ingest(IngestConfig(source="folder", uri=storage.join(s3_root, "nowhere")), str(tmp_path))
+    with pytest.raises(StorageError, match="bucket does not exist"):
+        ingest(IngestConfig(source="folder", uri="s3://no-such-bucket/pets"), str(tmp_path))

@@ -1,0 +1,136 @@
+"""torchvision's sets: real files in MNIST's own format, the adapter for every axis order, and a missing network."""
+
+from __future__ import annotations
+
+import gzip
+import hashlib
+import socket
+import struct
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+import torchvision.datasets
+
+from bilp.config import IngestConfig
+from bilp.data import ingest, open_dataset
+from bilp.data.sources.torchvision import TORCHVISION, contents_of, required
+from bilp.errors import DataError
+
+
+@pytest.fixture(autouse=True)
+def no_network(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Downloads go to a fresh directory, and through a proxy on a port where nobody listens."""
+    with socket.socket() as unused:
+        unused.bind(("127.0.0.1", 0))  # bound, never listening: a connection is refused
+        for name in ("http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY"):
+            monkeypatch.setenv(name, f"http://127.0.0.1:{unused.getsockname()[1]}")
+        for name in ("no_proxy", "NO_PROXY"):
+            monkeypatch.delenv(name, raising=False)
+        monkeypatch.setattr(urllib.request, "_opener", None)  # it remembers the proxies of its first use
+        monkeypatch.setenv("BILP_DOWNLOADS", str(tmp_path / "downloads"))
+        yield
+
+
+def idx(array: np.ndarray) -> bytes:
+    """An array in the IDX format of MNIST: magic number, sizes, values."""
+    return struct.pack(f">HBB{array.ndim}I", 0, 8, array.ndim, *array.shape) + array.astype(np.uint8).tobytes()
+
+
+def write_mnist(root: Path, kind: str) -> tuple[np.ndarray, np.ndarray]:
+    raw = root / kind / "raw"
+    raw.mkdir(parents=True)
+    images = np.random.default_rng(1).integers(0, 256, (30, 28, 28), dtype=np.uint8)
+    labels = np.arange(30) % 10
+    for prefix, count in (("train", 30), ("t10k", 10)):
+        (raw / f"{prefix}-images-idx3-ubyte").write_bytes(idx(images[:count]))
+        (raw / f"{prefix}-labels-idx1-ubyte").write_bytes(idx(labels[:count]))
+    return images, labels
+
+
+@pytest.mark.parametrize(("name", "mean", "first"), [("mnist", 0.1307, "0 - zero"), ("fashion_mnist", 0.2861, "T-shirt/top")])
+def test_files_in_the_original_format(tmp_path: Path, name: Any, mean: float, first: str) -> None:
+    images, labels = write_mnist(tmp_path / "downloads", TORCHVISION[name])
+    dataset = open_dataset(ingest(IngestConfig(source=name), str(tmp_path / "store")))
+    assert (dataset.name, dataset.shape, dataset.class_names[0]) == (name, (1, 28, 28), first)
+    assert dataset.mean == (mean,)
+    assert np.array_equal(dataset.train.images().numpy(), images[:, None])
+    assert np.array_equal(dataset.train.labels.numpy(), labels)
+    assert np.array_equal(dataset.test.images().numpy(), images[:10, None])
+    assert dataset.train.index()["origin"].to_pylist()[:2] == ["train/00000", "train/00001"]
+
+
+def test_a_second_ingestion_needs_no_files(tmp_path: Path) -> None:
+    write_mnist(tmp_path / "downloads", "MNIST")
+    first = ingest(IngestConfig(source="mnist"), str(tmp_path / "store"))
+    (tmp_path / "downloads").rename(tmp_path / "gone")
+    assert ingest(IngestConfig(source="mnist"), str(tmp_path / "store")) == first
+
+
+def test_a_truncated_file_is_named_with_the_remedy(tmp_path: Path) -> None:
+    write_mnist(tmp_path / "downloads", "MNIST")
+    path = tmp_path / "downloads/MNIST/raw/train-images-idx3-ubyte"
+    path.write_bytes(path.read_bytes()[:-5])
+    with pytest.raises(DataError, match=r"mnist: damaged files in .*MNIST/raw: .*Delete them"):
+        ingest(IngestConfig(source="mnist"), str(tmp_path / "store"))
+
+
+def test_pictures_and_labels_of_different_number(tmp_path: Path) -> None:
+    _, labels = write_mnist(tmp_path / "downloads", "MNIST")
+    (tmp_path / "downloads/MNIST/raw/train-labels-idx1-ubyte").write_bytes(idx(labels[:20]))
+    with pytest.raises(DataError, match=r"\(30, 28, 28\) and labels \(20,\) do not belong together"):
+        ingest(IngestConfig(source="mnist"), str(tmp_path / "store"))
+
+
+@pytest.mark.parametrize("name", list(TORCHVISION))
+def test_a_missing_network_says_what_to_fetch_and_where_to_put_it(tmp_path: Path, name: Any) -> None:
+    with pytest.raises(DataError) as caught:
+        ingest(IngestConfig(source=name), str(tmp_path / "store"))
+    message = str(caught.value)
+    wanted = required(getattr(torchvision.datasets, TORCHVISION[name]), "train")
+    assert message.startswith(f"{name}: could not download from ")
+    assert "refused" in message
+    assert "--dataset parquet" in message
+    for download in wanted:
+        assert f"{tmp_path / 'downloads' / download.path}  (MD5 {download.md5})" in message
+        assert download.urls[0] in message
+    assert not (tmp_path / "store/datasets").exists()
+
+
+def test_files_put_there_by_hand_need_no_network(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The compressed files as they are published; only their checksums are those of this test's smaller ones."""
+    write_mnist(tmp_path / "made", "MNIST")
+    target = tmp_path / "downloads/MNIST/raw"
+    target.mkdir(parents=True)
+    resources = []
+    for path in sorted((tmp_path / "made/MNIST/raw").iterdir()):
+        data = gzip.compress(path.read_bytes(), mtime=0)
+        (target / f"{path.name}.gz").write_bytes(data)
+        resources.append((f"{path.name}.gz", hashlib.md5(data).hexdigest()))
+    monkeypatch.setattr(torchvision.datasets.MNIST, "resources", resources)
+    assert len(open_dataset(ingest(IngestConfig(source="mnist"), str(tmp_path / "store"))).train) == 30
+
+
+@pytest.mark.parametrize(("labels", "axes"), [("targets", (0, 1, 2, 3)), ("labels", (0, 3, 1, 2))])
+def test_the_adapter_knows_both_axis_orders(labels: str, axes: tuple[int, ...]) -> None:
+    images = np.random.default_rng(2).integers(0, 256, (300, 32, 32, 3), dtype=np.uint8)
+    loaded: Any = {"train": SimpleNamespace(data=images.transpose(axes), **{labels: [number % 10 for number in range(300)]})}
+    contents = contents_of(loaded, tuple("0123456789"), "here")
+    groups = list(contents.groups("train"))
+    assert np.array_equal(np.concatenate([group.images for group in groups]), images)
+    assert [len(group.origins) for group in groups] == [256, 44]
+    assert contents.labels["train"][11] == 1
+
+
+def test_the_adapter_takes_tensors_and_refuses_floats() -> None:
+    images = torch.zeros(3, 28, 28, dtype=torch.uint8)
+    loaded: Any = {"train": SimpleNamespace(data=images, targets=torch.tensor([0, 1, 2]))}
+    assert contents_of(loaded, ("a", "b", "c"), "here").labels["train"].tolist() == [0, 1, 2]
+    loaded["train"].data = images.float()
+    with pytest.raises(DataError, match=r"here \(train\): pictures float32"):
+        contents_of(loaded, ("a", "b", "c"), "here")
