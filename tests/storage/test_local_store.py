@@ -1,0 +1,121 @@
+"""What only a local folder can get wrong: temporary files, file systems without links, damage, missing rights."""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from bilp import storage
+from bilp.errors import DamagedArtefact, StorageError
+
+RACE = """
+import sys
+from bilp import storage
+root, mine = sys.argv[1], sys.argv[2].encode()
+sys.stdin.readline()
+print(*[name for name in map(str, range(200)) if storage.create(storage.join(root, name), mine)])
+"""
+
+
+def test_of_several_processes_each_name_is_created_by_one(tmp_path: Path) -> None:
+    racers = [
+        subprocess.Popen([sys.executable, "-c", RACE, str(tmp_path), str(index)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        for index in range(4)
+    ]
+    for racer in racers:
+        assert racer.stdin is not None
+        racer.stdin.write("go\n")
+        racer.stdin.flush()
+    won = {str(index): racer.communicate(timeout=60)[0].split() for index, racer in enumerate(racers)}
+    assert sorted(int(name) for names in won.values() for name in names) == list(range(200))
+    assert all((tmp_path / name).read_text() == index for index, names in won.items() for name in names)
+
+
+def test_left_over_temporary_files_are_neither_listed_nor_in_the_way(tmp_path: Path) -> None:
+    left_over = [tmp_path / f".a.{os.getpid()}.{number}.tmp" for number in range(10_000) if number % 2]
+    for path in left_over[:200]:
+        path.write_bytes(b"half")
+    storage.write(str(tmp_path / "a"), b"whole")
+    assert storage.children(str(tmp_path)) == ["a"]
+    assert storage.read(str(tmp_path / "a")) == b"whole"
+
+
+def test_hidden_files_of_others_are_listed(tmp_path: Path) -> None:
+    (tmp_path / ".note.tmp").write_bytes(b"x")
+    assert storage.children(str(tmp_path)) == [".note.tmp"]
+
+
+@pytest.mark.parametrize("code", [errno.EPERM, errno.EOPNOTSUPP])
+def test_create_without_hard_links(code: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(source: object, target: object) -> None:
+        raise OSError(code, os.strerror(code))
+
+    monkeypatch.setattr(os, "link", refuse)
+    uri = str(tmp_path / "marker")
+    assert storage.create(uri, b"first")
+    assert not storage.create(uri, b"second")
+    assert storage.read(uri) == b"first"
+    assert [path.name for path in tmp_path.iterdir()] == ["marker"]
+
+
+def test_a_full_disk_leaves_the_old_content_and_no_rest(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    uri = str(tmp_path / "a")
+    storage.write(uri, b"old")
+
+    def full(descriptor: int) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(os, "fsync", full)
+    for attempt in (storage.write, storage.create):
+        with pytest.raises(StorageError, match=r"No space left .* free some space"):
+            attempt(uri, b"new")
+    assert storage.read(uri) == b"old"
+    assert [path.name for path in tmp_path.iterdir()] == ["a"]
+
+
+def test_a_root_that_is_a_file_is_refused_before_work_starts(tmp_path: Path) -> None:
+    (tmp_path / "file").write_bytes(b"")
+    with pytest.raises(StorageError, match=r"cannot create .*a file lies where a folder is needed.*BILP_STORAGE"):
+        storage.check_storage(str(tmp_path / "file"))
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
+def test_a_root_without_write_permission_is_refused(tmp_path: Path) -> None:
+    tmp_path.chmod(0o500)
+    try:
+        with pytest.raises(StorageError, match="give this user write permission"):
+            storage.check_storage(str(tmp_path / "store"))
+    finally:
+        tmp_path.chmod(0o700)
+
+
+def test_localise_gives_the_file_itself_and_notices_later_damage(tmp_path: Path) -> None:
+    path, checksum = tmp_path / "shard", hashlib.sha256(b"good").hexdigest()
+    path.write_bytes(b"good")
+    assert storage.localise(str(path), checksum) == path
+    path.write_bytes(b"evil")
+    os.utime(path, ns=(0, 0))
+    with pytest.raises(DamagedArtefact):
+        storage.localise(str(path), checksum)
+
+
+def test_localise_verifies_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path, checksum = tmp_path / "shard", hashlib.sha256(b"good").hexdigest()
+    path.write_bytes(b"good")
+    storage.localise(str(path), checksum)
+    monkeypatch.setattr(storage, "file_digest", lambda file: pytest.fail("hashed a second time"))
+    assert storage.localise(str(path), checksum) == path
+
+
+def test_deleting_a_link_keeps_what_it_points_to(tmp_path: Path) -> None:
+    storage.write(str(tmp_path / "kept/file"), b"x")
+    (tmp_path / "link").symlink_to(tmp_path / "kept")
+    storage.delete(str(tmp_path / "link"))
+    assert storage.children(str(tmp_path)) == ["kept"]
+    assert storage.read(str(tmp_path / "kept/file")) == b"x"

@@ -1,0 +1,237 @@
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pytest
+
+from bilp import manifest, storage, tables
+from bilp.config import PruneConfig
+from bilp.errors import ConfigError, DamagedArtefact, IncompatibleArtefact, MissingArtefact, StorageError
+from bilp.manifest import MANIFEST, Artefact, digest, find, open_artefact, publish
+
+FILES: dict[str, bytes | Path] = {"a.bin": b"alpha", "deep/b.bin": b"beta" * 1000, "empty": b""}
+FACTS = {"classes": ("cat", "dog"), "shape": (3, 8, 8), "mean": [0.5, 0.25, 0.125], "ipc": 10}
+
+
+def publish_one(uri: str, files: dict[str, bytes | Path] = FILES, key: str = "k1", **facts: Any) -> Artefact:
+    return publish(uri, "selection", key, files, config=PruneConfig(), parents={"dataset": "s3://b/d"}, facts={**FACTS, **facts})
+
+
+def parquet(provenance: dict[str, Any] | None = None) -> tuple[pa.Table, bytes]:
+    table = pa.table(
+        {"iteration": np.arange(3), "loss": np.ones(3), "real_used": np.arange(3), "dropped_share": np.zeros(3)}, schema=tables.LOSSES
+    )
+    return table, tables.encode(table, tables.LOSSES, provenance or {})
+
+
+def test_what_is_published_is_found_opened_and_read(root: str, tmp_path: Path) -> None:
+    (tmp_path / "large").write_bytes(b"gamma" * 10_000)
+    uri = storage.join(root, "selections/k1")
+    published = publish_one(uri, {**FILES, "large": tmp_path / "large"})
+    for artefact in (published, find(uri, "selection"), find(uri, "selection", "k1"), open_artefact(uri, "selection")):
+        assert artefact == published
+        assert artefact.read("a.bin") == b"alpha"
+        assert artefact.read("empty") == b""
+        assert artefact.local("deep/b.bin").read_bytes() == b"beta" * 1000
+        assert artefact.read("large") == artefact.local("large").read_bytes() == b"gamma" * 10_000
+        assert artefact.fact("classes") == ["cat", "dog"]
+    assert published.manifest.files["large"] == manifest.FileEntry(sha256=digest(b"gamma" * 10_000), size=50_000)
+    assert published.manifest.config == PruneConfig().model_dump(mode="json")
+    assert published.manifest.parents == {"dataset": "s3://b/d"}
+    assert abs((datetime.now(UTC) - datetime.fromisoformat(published.manifest.created_at)).total_seconds()) < 3600
+
+
+def test_a_manifest_is_json_that_says_everything(root: str) -> None:
+    publish_one(root)
+    stored = json.loads(storage.read(storage.join(root, MANIFEST)))
+    assert set(stored) == {"kind", "key", "created_at", "parents", "config", "facts", "files", "provenance"}
+    assert stored["files"]["a.bin"] == {"sha256": digest(b"alpha"), "size": 5}
+    assert {"bilp", "torch", "numpy", "pyarrow", "python", "commit", "platform"} == set(stored["provenance"])
+    assert stored["provenance"]["pyarrow"] == pa.__version__
+
+
+def test_files_without_a_manifest_are_nothing_and_are_overwritten(root: str) -> None:
+    storage.write(storage.join(root, "a.bin"), b"half")
+    assert find(root, "selection") is None
+    with pytest.raises(MissingArtefact, match=r"no complete selection at .*: run the stage that makes it"):
+        open_artefact(root, "selection")
+    assert publish_one(root).read("a.bin") == b"alpha"
+
+
+def test_publishing_again_returns_the_first_and_writes_nothing(root: str) -> None:
+    first = publish_one(root)
+    again = publish_one(root, {"a.bin": b"other bytes"}, ipc=99)
+    assert again == first
+    assert again.read("a.bin") == b"alpha"
+
+
+def test_one_of_several_publishers_wins_and_all_get_its_artefact(root: str) -> None:
+    publishers, start = 6, threading.Barrier(6)
+
+    def attempt(writer: int) -> Artefact:
+        start.wait()
+        return publish_one(root, writer=writer)
+
+    with ThreadPoolExecutor(publishers) as pool:
+        artefacts = list(pool.map(attempt, range(publishers)))
+    assert all(artefact == artefacts[0] for artefact in artefacts)
+    assert find(root, "selection") == artefacts[0]
+    assert artefacts[0].read("deep/b.bin") == FILES["deep/b.bin"]
+
+
+def overtaken(root: str, monkeypatch: pytest.MonkeyPatch, files: dict[str, bytes | Path], key: str = "k1") -> None:
+    """Let another publisher write its files and its manifest just before ours is created."""
+    create, turn = storage.create, threading.local()
+
+    def late(uri: str, data: bytes) -> bool:
+        if not getattr(turn, "taken", False):
+            turn.taken = True
+            publish_one(root, files, key)
+            for name, content in FILES.items():  # our own files were on their way and arrive on top
+                storage.write(storage.join(root, name), bytes(content) if isinstance(content, bytes) else b"")
+        return create(uri, data)
+
+    monkeypatch.setattr(storage, "create", late)
+
+
+def test_an_overtaken_publisher_accepts_the_same_bytes(root: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    overtaken(root, monkeypatch, FILES)
+    assert publish_one(root).read("a.bin") == b"alpha"
+
+
+def test_an_overtaken_publisher_reports_that_it_destroyed_other_bytes(root: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    overtaken(root, monkeypatch, {"a.bin": b"computed on another device"})
+    with pytest.raises(DamagedArtefact) as caught:
+        publish_one(root)
+    for part in ("a.bin", digest(b"alpha"), digest(b"computed on another device")):
+        assert part in str(caught.value)
+
+
+def test_an_overtaken_publisher_refuses_another_key(root: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    overtaken(root, monkeypatch, FILES, key="k2")
+    with pytest.raises(DamagedArtefact, match="of key 'k2', expected 'k1'"):
+        publish_one(root)
+
+
+@pytest.mark.parametrize(("kind", "key", "reason"), [("score", None, "kind 'selection'"), ("selection", "k2", "key 'k1', expected 'k2'")])
+def test_find_names_an_artefact_that_should_not_be_there(root: str, kind: str, key: str | None, reason: str) -> None:
+    publish_one(root)
+    with pytest.raises(DamagedArtefact, match=reason) as caught:
+        find(root, kind, key)
+    assert root in str(caught.value)
+
+
+@pytest.mark.parametrize("content", [b"", b'{"kind": "selec', b"[]", b'{"kind": "selection"}', b"\xff\xfe"])
+def test_a_manifest_that_cannot_be_read_is_damage(root: str, content: bytes) -> None:
+    publish_one(root)
+    storage.write(storage.join(root, MANIFEST), content)
+    attempts: list[Callable[[], object]] = [
+        lambda: find(root, "selection"),
+        lambda: open_artefact(root, "selection"),
+        lambda: publish_one(root),
+    ]
+    for attempt in attempts:
+        with pytest.raises(DamagedArtefact, match=r"_manifest.json cannot be read .*compute it again"):
+            attempt()
+
+
+@pytest.mark.parametrize("damage", [b"alphb", b"alph", b"alpha "])
+def test_damaged_files_are_named_with_both_checksums_and_never_used(root: str, damage: bytes) -> None:
+    artefact = publish_one(root)
+    storage.write(storage.join(root, "a.bin"), damage)
+    for attempt in (artefact.read, artefact.local):
+        with pytest.raises(DamagedArtefact) as caught:
+            attempt("a.bin")
+        for part in (storage.join(root, "a.bin"), digest(b"alpha"), digest(damage)):
+            assert part in str(caught.value)
+    assert artefact.read("empty") == b""
+
+
+def test_a_file_that_vanished_is_damage(root: str) -> None:
+    artefact = publish_one(root)
+    storage.delete(storage.join(root, "a.bin"))
+    for attempt in (artefact.read, artefact.local):
+        with pytest.raises(DamagedArtefact, match=rf"a\.bin is damaged: expected sha256 {digest(b'alpha')}, found no file"):
+            attempt("a.bin")
+
+
+def test_an_unknown_file_or_fact_is_answered_with_what_there_is(tmp_path: Path) -> None:
+    artefact = publish_one(str(tmp_path / "a"))
+    for attempt in (artefact.read, artefact.local):
+        with pytest.raises(MissingArtefact, match=r"no file 'c.bin'; it has: a.bin, deep/b.bin, empty"):
+            attempt("c.bin")
+    with pytest.raises(IncompatibleArtefact, match=r"no fact 'std' \(it states: classes, ipc, mean, shape\)"):
+        artefact.fact("std")
+
+
+def test_open_artefact_compares_every_expected_fact(root: str) -> None:
+    publish_one(root)
+    opened = open_artefact(root, "selection", {"shape": (3, 8, 8), "classes": ["cat", "dog"], "mean": (0.5, 0.25, 0.125)})
+    assert opened.fact("ipc") == 10
+    with pytest.raises(IncompatibleArtefact) as caught:
+        open_artefact(root, "selection", {"shape": (1, 8, 8), "classes": ["dog", "cat"], "ipc": 10, "std": [1.0]})
+    message = str(caught.value)
+    assert root in message
+    assert "shape: expected [1,8,8], found [3,8,8]" in message
+    assert 'classes: expected ["dog","cat"], found ["cat","dog"]' in message
+    assert "std: expected [1.0], found nothing" in message
+    assert "ipc" not in message
+    assert "delete this one and compute it again" in message
+
+
+def test_open_artefact_refuses_another_kind(tmp_path: Path) -> None:
+    uri = str(tmp_path / "a")
+    publish_one(uri)
+    with pytest.raises(IncompatibleArtefact, match='kind: expected "score", found "selection"'):
+        open_artefact(uri, "score")
+
+
+@pytest.mark.parametrize("facts", [{"mean": float("nan")}, {"labels": np.arange(3)}, {"when": datetime(2020, 1, 1, tzinfo=UTC)}])
+def test_facts_that_json_cannot_hold_are_refused_before_anything_is_written(tmp_path: Path, facts: dict[str, Any]) -> None:
+    uri = str(tmp_path / "a")
+    with pytest.raises(ConfigError, match=r"facts\.(mean|labels|when)"):
+        publish_one(uri, **facts)
+    assert not storage.exists(uri)
+
+
+@pytest.mark.parametrize("name", [MANIFEST, "../outside", "/absolute"])
+def test_impossible_file_names_are_refused_before_anything_is_written(tmp_path: Path, name: str) -> None:
+    with pytest.raises(StorageError):
+        publish_one(str(tmp_path / "a"), {"a.bin": b"x", name: b"x"})
+    assert not storage.exists(str(tmp_path / "a"))
+
+
+def test_a_table_is_read_with_its_schema(root: str) -> None:
+    table, data = parquet({"seed": 3})
+    artefact = publish_one(root, {"losses.parquet": data})
+    assert artefact.table("losses.parquet", tables.LOSSES).equals(table)
+    assert artefact.table("losses.parquet", tables.LOSSES, ["loss"]).column_names == ["loss"]
+    with pytest.raises(IncompatibleArtefact, match=r"losses\.parquet: .*another schema"):
+        artefact.table("losses.parquet", tables.ITE)
+
+
+def test_parquet_readers_pass_over_the_manifest(tmp_path: Path) -> None:
+    import pandas as pd
+
+    table, data = parquet()
+    publish_one(str(tmp_path / "a"), {"losses.parquet": data})
+    assert pd.read_parquet(tmp_path / "a").equals(table.to_pandas())
+
+
+def test_a_published_table_has_the_same_bytes_every_time(tmp_path: Path) -> None:
+    for name in ("one", "two"):
+        publish_one(str(tmp_path / name), {"losses.parquet": parquet(manifest.provenance())[1]})
+    assert (tmp_path / "one/losses.parquet").read_bytes() == (tmp_path / "two/losses.parquet").read_bytes()
+
+
+def test_provenance_cannot_be_changed_by_who_asked_for_it() -> None:
+    manifest.provenance()["torch"] = "changed"
+    assert manifest.provenance()["torch"] != "changed"
