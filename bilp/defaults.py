@@ -196,8 +196,7 @@ def _merge(low: Mapping[str, Any], high: Mapping[str, Any]) -> dict[str, Any]:
     result = dict(low)
     for key, value in high.items():
         below = result.get(key)
-        nested = isinstance(value, Mapping) and isinstance(below, Mapping)
-        result[key] = _merge(below, value) if nested else value
+        result[key] = _merge(below, value) if isinstance(value, Mapping) and isinstance(below, Mapping) else value
     return result
 
 

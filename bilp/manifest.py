@@ -212,8 +212,8 @@ def open_artefact(uri: str, kind: str, expect: Mapping[str, Any] | None = None) 
     manifest = _manifest_at(uri)
     if manifest is None:
         raise MissingArtefact(f"no complete {kind} at {uri}: run the stage that makes it, or correct the URI")
-    expected = {"kind": kind, **plain(expect or {}, "expect")}
-    found = {"kind": manifest.kind, **manifest.facts}
+    expected = {**plain(expect or {}, "expect"), "kind": kind}
+    found = {**manifest.facts, "kind": manifest.kind}
     differences = [
         f"{name}: expected {_as_json(value)}, found {_as_json(found[name]) if name in found else 'nothing'}"
         for name, value in expected.items()

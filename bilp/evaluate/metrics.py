@@ -1,0 +1,100 @@
+"""What evaluations say: mean accuracies with 95 % intervals, and paired differences between arms."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from statistics import fmean, stdev
+
+from scipy.special import stdtrit
+
+from bilp.errors import ConfigError
+from bilp.evaluate.publication import FILE, KIND
+from bilp.manifest import open_artefact
+from bilp.tables import EVALUATION
+
+CONFIDENCE = 0.95
+
+
+@dataclass(frozen=True)
+class Row:
+    """Accuracy of one arm on one network, as fractions in [0, 1], over n trainings."""
+
+    arm: str
+    network: str
+    mean: float
+    half_width95: float
+    n: int
+
+
+@dataclass(frozen=True)
+class Measurement:
+    """The accuracy of one training, after its last epoch."""
+
+    arm: str
+    experiment: int
+    network: str
+    seed: int
+    accuracy: float
+
+
+@dataclass(frozen=True)
+class Difference:
+    """Mean difference in accuracy and half the width of its 95 % interval, over n values."""
+
+    mean: float
+    half_width95: float
+    n: int
+
+
+def measurements(evaluation_uris: Sequence[str]) -> list[Measurement]:
+    """All trainings of the evaluations. Raises MissingArtefact or DamagedArtefact."""
+    names = list(Measurement.__dataclass_fields__)
+    tables = [open_artefact(uri, KIND).table(FILE, EVALUATION).select(names) for uri in evaluation_uris]
+    return [Measurement(**row) for table in tables for row in table.to_pylist()]
+
+
+def summary(evaluation_uris: Sequence[str]) -> list[Row]:
+    """One row per arm and network, in order of appearance, over the trainings of all experiments and seeds."""
+    groups: dict[tuple[str, str], list[float]] = {}
+    for measured in measurements(evaluation_uris):
+        groups.setdefault((measured.arm, measured.network), []).append(measured.accuracy)
+    return [Row(arm, network, *interval(values), len(values)) for (arm, network), values in groups.items()]
+
+
+def interval(values: Sequence[float]) -> tuple[float, float]:
+    """Mean and half width of its 95 % interval by Student's t; the half width of a single value is infinite."""
+    if not values:
+        raise ValueError("an interval needs at least one value")
+    if len(values) == 1:
+        return values[0], math.inf
+    quantile = float(stdtrit(len(values) - 1, (1 + CONFIDENCE) / 2))
+    return fmean(values), quantile * stdev(values) / math.sqrt(len(values))
+
+
+def paired_difference(ours: Sequence[Measurement], theirs: Sequence[Measurement]) -> Difference:
+    """Accuracy of `ours` minus `theirs` over the trainings with the same (experiment, network, seed).
+
+    These share their initial network and the order of batches, so chance that is common to both cancels. Trainings on
+    the same synthetic set are no independent evidence about how it was made: with several experiments the values are
+    the experiments' mean differences, with one they are the single pairs, and the interval speaks of that set only.
+    Raises ConfigError if the two do not consist of the same trainings.
+    """
+    left, right = _by_training(ours), _by_training(theirs)
+    if not left or left.keys() != right.keys():
+        alone = sorted(left.keys() ^ right.keys())
+        shown = ", ".join(f"experiment {e} {n} seed {s}" for e, n, s in alone[:3]) + (", ..." if len(alone) > 3 else "")
+        raise ConfigError(f"cannot pair {len(left)} with {len(right)} trainings ({shown or 'there are none'}): evaluate both alike")
+    by_experiment: dict[int, list[float]] = {}
+    for training, value in left.items():
+        by_experiment.setdefault(training[0], []).append(value - right[training])
+    values = [fmean(pairs) for pairs in by_experiment.values()] if len(by_experiment) > 1 else next(iter(by_experiment.values()))
+    return Difference(*interval(values), len(values))
+
+
+def _by_training(rows: Sequence[Measurement]) -> dict[tuple[int, str, int], float]:
+    found = {(row.experiment, row.network, row.seed): row.accuracy for row in rows}
+    if len(found) != len(rows):
+        raise ConfigError("several trainings have the same experiment, network and seed: compare one arm with one arm")
+    return found

@@ -1,0 +1,58 @@
+"""The artefact of an evaluation: one table, one row per training."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import pyarrow as pa
+
+from bilp.config import EvaluateConfig
+from bilp.evaluate.protocol import Training
+from bilp.manifest import content_key, find, provenance, publish
+from bilp.storage import join
+from bilp.tables import EVALUATION, encode
+
+VERSION = 1
+KIND = "evaluation"
+FILE = "evaluation.parquet"
+
+# What decides the outcome of a training; which baselines there are and how long others train does not.
+PROTOCOL_FIELDS = {"networks", "seeds", "batch_size", "learning_rate", "momentum", "weight_decay", "augment", "seed"}
+
+
+class Publication:
+    """Where the evaluation of one set lies and what it holds, known before the work."""
+
+    def __init__(
+        self, root: str, config: EvaluateConfig, epochs: int, arm: str, experiment: int, dataset: str, subject: Mapping[str, Any]
+    ) -> None:
+        """`dataset` is a fingerprint; `subject` identifies what is trained on."""
+        self.arm, self.experiment, self.epochs, self.dataset = arm, experiment, epochs, dataset
+        self.settings = {**config.model_dump(mode="json", include=PROTOCOL_FIELDS), "epochs": epochs}
+        self.subject = {"arm": arm, "experiment": experiment, **subject}
+        self.key = content_key("evaluate", VERSION, dataset=dataset, subject=self.subject, protocol=self.settings)
+        self.uri = join(root, "evaluations", self.key)
+
+    def exists(self) -> bool:
+        """It was computed before."""
+        return find(self.uri, KIND, self.key) is not None
+
+    def publish(self, trainings: Sequence[Training], parents: Mapping[str, str]) -> str:
+        """Write the table; returns its URI."""
+        origin = {**provenance(), "stage": KIND, "key": self.key, "dataset": self.dataset, **self.subject, "config": self.settings}
+        table = pa.table(
+            {
+                "arm": [self.arm] * len(trainings),
+                "experiment": [self.experiment] * len(trainings),
+                "network": [training.network for training in trainings],
+                "seed": [training.seed for training in trainings],
+                "accuracy": [training.accuracy for training in trainings],
+                "best_accuracy": [training.best_accuracy for training in trainings],
+                "train_images": [training.train_images for training in trainings],
+                "epochs": [self.epochs] * len(trainings),
+            }
+        )
+        facts = {"dataset": self.dataset, **self.subject, "networks": list(dict.fromkeys(training.network for training in trainings))}
+        files = {FILE: encode(table, EVALUATION, origin)}
+        return publish(self.uri, KIND, self.key, files, config=self.settings, parents=dict(parents), facts=facts).uri

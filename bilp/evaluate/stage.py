@@ -1,0 +1,118 @@
+"""Stage evaluate: what a synthetic set, or a baseline, teaches networks about the real test split."""
+
+from __future__ import annotations
+
+from functools import cache
+from typing import get_args
+
+import safetensors
+import safetensors.torch
+import torch
+from torch import Tensor
+
+from bilp.config import Baseline, EvaluateConfig
+from bilp.data import Dataset, open_dataset
+from bilp.errors import ConfigError, DamagedArtefact
+from bilp.evaluate.baselines import check_subset, random_subset
+from bilp.evaluate.protocol import train_all
+from bilp.evaluate.publication import Publication
+from bilp.evaluate.training import ImageSet
+from bilp.manifest import Artefact, open_artefact
+from bilp.progress import Progress, silent
+
+SYNTHETIC = "synthetic"
+IMAGES = "synthetic.safetensors"
+
+
+def evaluate_synthetic(
+    dataset_uri: str,
+    synthetic_uri: str,
+    arm: str,
+    experiment: int,
+    config: EvaluateConfig,
+    root: str,
+    device: str = "cpu",
+    progress: Progress = silent,
+) -> str:
+    """Train every network with every seed on a synthetic set, test it on the real test split; the evaluation's URI.
+
+    `arm` and `experiment` (0, 1, ...) say in the table whose set it is. Progress counts epochs over all trainings.
+    Raises IncompatibleArtefact if the set was made for other classes, another shape or another normalisation,
+    DamagedArtefact if its tensors are not what they should be, ConfigError for networks that the images do not fit,
+    and Diverged for a training that leaves the finite numbers.
+    """
+    dataset = open_dataset(dataset_uri)
+    expected = {
+        "class_names": list(dataset.class_names),
+        "shape": list(dataset.shape),
+        "mean": list(dataset.mean),
+        "std": list(dataset.std),
+    }
+    artefact = open_artefact(synthetic_uri, SYNTHETIC, expect=expected)
+    subject = {"synthetic": artefact.manifest.key}
+    publication = Publication(root, config, config.epochs, arm, experiment, dataset.fingerprint, subject)
+    if publication.exists():
+        return publication.uri
+    images, labels = read_synthetic(artefact, dataset)
+    data = ImageSet.of_tensors(images, labels, device)
+    who = f"{arm}, experiment {experiment}"
+    trainings = train_all(config, dataset, lambda _: data, config.epochs, who, device, progress)
+    return publication.publish(trainings, {"dataset": dataset_uri, "synthetic": synthetic_uri})
+
+
+def evaluate_baseline(
+    dataset_uri: str, baseline: Baseline, ipc: int, config: EvaluateConfig, root: str, device: str = "cpu", progress: Progress = silent
+) -> str:
+    """The same protocol on real images; the evaluation's URI. Arm is the baseline's name, experiment is 0.
+
+    "full" is the whole train split for `config.full_epochs`, whatever `ipc` is; "random" is, for each seed, another
+    random subset of `ipc` images per class for `config.epochs`. Raises ConfigError if a class has fewer images, and as
+    `evaluate_synthetic`.
+    """
+    if baseline not in get_args(Baseline):
+        raise ConfigError(f"unknown baseline {baseline!r}: use {' or '.join(get_args(Baseline))}")
+    dataset = open_dataset(dataset_uri)
+    full = baseline == "full"
+    epochs = config.full_epochs if full else config.epochs
+    publication = Publication(root, config, epochs, baseline, 0, dataset.fingerprint, {} if full else {"ipc": ipc})
+    if publication.exists():
+        return publication.uri
+    if not full:
+        check_subset(dataset, ipc)
+
+    @cache
+    def everything() -> ImageSet:
+        return ImageSet.of_split(dataset.train, dataset.shape, device)
+
+    def subset(seed: int) -> ImageSet:
+        chosen = random_subset(dataset.train, ipc, config.seed, seed)
+        return ImageSet.of_tensors(dataset.train.batch(chosen, device), dataset.train.labels[chosen], device)
+
+    trainings = train_all(config, dataset, lambda seed: everything() if full else subset(seed), epochs, baseline, device, progress)
+    return publication.publish(trainings, {"dataset": dataset_uri})
+
+
+def read_synthetic(artefact: Artefact, dataset: Dataset) -> tuple[Tensor, Tensor]:
+    """Images `[n, C, H, W]` (float32, normalised) and labels `[n]` (int64); DamagedArtefact if they are anything else."""
+    where = f"{artefact.uri}/{IMAGES}"
+    try:
+        tensors = safetensors.torch.load(artefact.read(IMAGES))
+        images, labels = tensors["images"], tensors["labels"]
+    except (safetensors.SafetensorError, KeyError) as error:
+        raise DamagedArtefact(f"{where} does not hold the tensors images and labels ({error}): finish the run again") from error
+    right = (
+        images.dtype == torch.float32
+        and labels.dtype == torch.int64
+        and labels.ndim == 1
+        and len(labels) > 0
+        and images.shape == (len(labels), *dataset.shape)
+    )
+    if not right:
+        found = f"images {images.dtype} {list(images.shape)}, labels {labels.dtype} {list(labels.shape)}"
+        wanted = f"images float32 [n, {', '.join(map(str, dataset.shape))}] and labels int64 [n]"
+        raise DamagedArtefact(f"{where} holds {found} instead of {wanted}: finish the run again")
+    if not images.isfinite().all() or labels.min() < 0 or labels.max() >= dataset.classes:
+        raise DamagedArtefact(
+            f"{where} holds pixels that are not finite or labels outside 0 to {dataset.classes - 1}: finish the run again"
+        )
+    return images, labels

@@ -1,0 +1,46 @@
+"""Fresh parameters from a named random stream, in PyTorch's default distributions.
+
+Distillation draws a new network every iteration. Filling a reused module is much cheaper than building one, and a
+generator instead of the global random state makes the network a function of the seed alone.
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor, nn
+
+
+@torch.no_grad()
+def initialise(network: nn.Module, generator: torch.Generator) -> None:
+    """Redraw every parameter in place, and reset batch norm's running statistics.
+
+    Weights of convolutions and linear layers come from Kaiming's uniform distribution with a = sqrt(5), biases from
+    U(-1/sqrt(fan_in), 1/sqrt(fan_in)) (both have this bound); normalisations get scale 1 and bias 0. The numbers are
+    drawn on the generator's device and then copied, so a network has the same parameters on any device if the
+    generator lives on the CPU. They equal what the layers' constructors would have drawn from the same state.
+    Train or eval mode and requires_grad are left alone. Raises TypeError for a layer that it does not know.
+    """
+    drawn: list[tuple[Tensor, float]] = []
+    for module in network.modules():
+        if isinstance(module, nn.Conv2d | nn.Linear):
+            bound = 1.0 / math.sqrt(module.weight[0].numel())
+            drawn.extend((tensor, bound) for tensor in (module.weight, module.bias) if tensor is not None)
+        elif isinstance(module, nn.GroupNorm | nn.LayerNorm | nn.BatchNorm2d):
+            module.reset_parameters()  # constants; no random number is drawn
+        elif next(module.parameters(recurse=False), None) is not None:
+            raise TypeError(f"cannot initialise {type(module).__name__}: add its default distribution to bilp.nets.initialise")
+    if drawn:
+        _fill(drawn, generator)
+
+
+def _fill(tensors: list[tuple[Tensor, float]], generator: torch.Generator) -> None:
+    """Fill each tensor from U(-bound, bound); one transfer moves all of them if they live on another device."""
+    sizes = [tensor.numel() for tensor, _ in tensors]
+    target = tensors[0][0]
+    values = torch.empty(sum(sizes), dtype=torch.float32, device=generator.device)
+    for part, (_, bound) in zip(values.split(sizes), tensors, strict=True):
+        part.uniform_(-bound, bound, generator=generator)
+    for part, (tensor, _) in zip(values.to(target.device).split(sizes), tensors, strict=True):
+        tensor.copy_(part.view(tensor.shape))

@@ -1,0 +1,97 @@
+"""Initialisation: PyTorch's distributions, from the given generator and from nothing else."""
+
+from __future__ import annotations
+
+import copy
+import math
+
+import pytest
+import torch
+from torch import nn
+
+from bilp.config import NetworkConfig
+from bilp.nets import build, initialise
+from bilp.seeds import generator
+
+CONFIGS = [
+    NetworkConfig(width=16),
+    NetworkConfig(width=16, norm="batch"),
+    NetworkConfig(width=16, norm="layer"),
+    NetworkConfig(name="alexnet"),
+    NetworkConfig(name="resnet18"),
+]
+
+
+@pytest.mark.parametrize("config", CONFIGS)
+def test_equals_what_the_constructors_of_torch_draw(config: NetworkConfig) -> None:
+    network = build(config, (3, 32, 32), 10)
+    reference = copy.deepcopy(network)
+    initialise(network, torch.Generator().manual_seed(11))
+    with torch.random.fork_rng():
+        torch.manual_seed(11)
+        for module in reference.modules():
+            if isinstance(module, nn.Conv2d | nn.Linear | nn.GroupNorm | nn.LayerNorm | nn.BatchNorm2d):
+                module.reset_parameters()
+    for (name, drawn), expected in zip(network.state_dict().items(), reference.state_dict().values(), strict=True):
+        torch.testing.assert_close(drawn, expected, rtol=0, atol=1e-8, msg=name)
+
+
+def test_bounds_and_moments() -> None:
+    network = build(NetworkConfig(), (3, 32, 32), 10)
+    initialise(network, generator(5, "init"))
+    for module in network.modules():
+        if isinstance(module, nn.Conv2d):
+            bound = 1 / math.sqrt(module.in_channels * 9)
+            assert module.weight.abs().max() <= bound
+            assert module.weight.std().item() == pytest.approx(bound / math.sqrt(3), rel=0.05)
+            assert module.bias is not None
+            assert 0.8 * bound < module.bias.abs().max() <= bound
+
+
+def test_same_stream_same_network_and_the_global_state_is_untouched() -> None:
+    first, second, other = (build(NetworkConfig(width=8), (1, 8, 8), 10) for _ in range(3))
+    before = torch.random.get_rng_state()
+    initialise(first, generator(6, "init"))
+    initialise(second, generator(6, "init"))
+    initialise(other, generator(6, "init", 1))
+    assert torch.equal(before, torch.random.get_rng_state())
+    pairs = list(zip(first.parameters(), second.parameters(), other.parameters(), strict=True))
+    assert all(torch.equal(a, b) for a, b, _ in pairs)
+    assert not torch.equal(pairs[0][0], pairs[0][2])
+
+
+def test_a_used_network_becomes_a_fresh_one_in_place() -> None:
+    network = build(NetworkConfig(width=8, norm="batch"), (1, 8, 8), 10)
+    fresh = build(NetworkConfig(width=8, norm="batch"), (1, 8, 8), 10)
+    storage = [parameter.data_ptr() for parameter in network.parameters()]
+    initialise(network, generator(7, "a"))
+    network(torch.randn(6, 1, 8, 8, generator=generator(7, "x")))  # moves the running statistics
+    initialise(network, generator(7, "b"))
+    initialise(fresh, generator(7, "b"))
+    assert [parameter.data_ptr() for parameter in network.parameters()] == storage
+    for name, value in network.state_dict().items():
+        assert torch.equal(value, fresh.state_dict()[name]), name
+
+
+def test_parameters_of_other_types_take_the_same_numbers() -> None:
+    single = build(NetworkConfig(width=8), (1, 8, 8), 10)
+    double = build(NetworkConfig(width=8), (1, 8, 8), 10).double()
+    initialise(single, generator(8, "init"))
+    initialise(double, generator(8, "init"))
+    for a, b in zip(single.parameters(), double.parameters(), strict=True):
+        assert torch.equal(a.double(), b)
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+def test_parameters_on_a_gpu_take_the_numbers_of_the_cpu() -> None:
+    here = build(NetworkConfig(width=8), (1, 8, 8), 10)
+    there = build(NetworkConfig(width=8), (1, 8, 8), 10).cuda()
+    initialise(here, generator(9, "init"))
+    initialise(there, generator(9, "init"))
+    for a, b in zip(here.parameters(), there.parameters(), strict=True):
+        assert torch.equal(a, b.cpu())
+
+
+def test_an_unknown_layer_is_refused() -> None:
+    with pytest.raises(TypeError, match="PReLU"):
+        initialise(nn.Sequential(nn.Linear(2, 2), nn.PReLU()), generator(0))

@@ -1,0 +1,175 @@
+"""The zoo: published parameter counts, layouts, images of any size, and clear refusals."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from bilp.config import NetworkConfig
+from bilp.errors import ConfigError
+from bilp.nets import build, initialise, label, parameter_count
+from bilp.seeds import generator
+
+RGB, GREY, TINY, HIGH = (3, 32, 32), (1, 28, 28), (3, 64, 64), (3, 128, 128)
+
+COUNTS = [
+    ({}, RGB, 10, 320_010),
+    ({}, GREY, 10, 317_706),
+    ({}, RGB, 100, 504_420),
+    ({"depth": 1}, RGB, 10, 331_530),
+    ({"depth": 2}, RGB, 10, 233_610),
+    ({"depth": 4}, RGB, 10, 452_490),
+    ({"width": 32}, RGB, 10, 24_714),
+    ({"width": 64}, RGB, 10, 86_282),
+    ({"width": 256}, RGB, 10, 1_229_834),
+    ({"norm": "none"}, RGB, 10, 319_242),
+    ({"norm": "layer"}, RGB, 10, 663_306),
+    ({"norm": "batch"}, RGB, 10, 320_010),
+    ({"norm": "group"}, RGB, 10, 320_010),
+    ({"pooling": "none"}, RGB, 10, 1_610_250),
+    ({"pooling": "max"}, RGB, 10, 320_010),
+    ({}, TINY, 200, 1_938_120),
+    ({"depth": 4}, TINY, 200, 857_160),
+    ({"depth": 4}, TINY, 1000, 2_496_360),
+    ({"depth": 5}, HIGH, 10, 615_690),
+    ({"name": "mlp"}, RGB, 10, 411_146),
+    ({"name": "mlp"}, GREY, 10, 118_282),
+    ({"name": "lenet"}, RGB, 10, 62_006),
+    ({"name": "lenet"}, GREY, 10, 61_706),
+    ({"name": "alexnet"}, RGB, 10, 1_872_202),
+    ({"name": "alexnet"}, RGB, 100, 2_148_772),
+    ({"name": "alexnet", "norm": "batch"}, RGB, 10, 1_874_122),
+    ({"name": "vgg11"}, RGB, 10, 9_231_114),
+    ({"name": "vgg11"}, RGB, 100, 9_277_284),
+    ({"name": "resnet18"}, RGB, 10, 11_173_962),
+    ({"name": "resnet18"}, RGB, 100, 11_220_132),
+]
+
+
+@pytest.mark.parametrize(("settings", "shape", "classes", "count"), COUNTS)
+def test_parameter_counts_are_the_published_ones(
+    settings: dict[str, object], shape: tuple[int, int, int], classes: int, count: int
+) -> None:
+    assert parameter_count(build(NetworkConfig.model_validate(settings), shape, classes)) == count
+
+
+FITTING = [
+    ({"width": 8}, (1, 8, 8)),
+    ({"width": 8, "norm": "batch", "activation": "swish"}, (1, 8, 8)),
+    ({"width": 8, "norm": "layer", "activation": "sigmoid"}, (3, 20, 30)),
+    ({"width": 8, "norm": "group", "activation": "leaky_relu", "pooling": "max"}, (3, 32, 32)),
+    ({"width": 8, "norm": "none", "pooling": "none", "depth": 4}, (1, 5, 7)),
+    ({"name": "mlp"}, (2, 3, 5)),
+    ({"name": "lenet"}, (3, 64, 48)),
+    ({"name": "alexnet"}, (1, 8, 8)),
+    ({"name": "alexnet"}, (3, 64, 64)),
+    ({"name": "vgg11", "norm": "batch"}, (1, 28, 28)),
+    ({"name": "vgg11"}, (3, 64, 64)),
+    ({"name": "resnet18", "norm": "batch"}, (1, 28, 28)),
+    ({"name": "resnet18"}, (3, 16, 16)),
+    ({"name": "resnet18"}, (3, 64, 64)),
+]
+
+
+@pytest.mark.parametrize(("settings", "shape"), FITTING)
+def test_logits_are_the_classifier_of_flat_features_at_any_size(settings: dict[str, object], shape: tuple[int, int, int]) -> None:
+    network = build(NetworkConfig.model_validate(settings), shape, 7)
+    initialise(network, generator(1, "init"))
+    images = torch.randn(3, *shape, generator=generator(1, "images"))
+    network.eval()
+    features = network.embed(images)
+    assert features.shape == (3, network.classifier.in_features)
+    logits = network(images)
+    assert logits.shape == (3, 7)
+    torch.testing.assert_close(logits, features @ network.classifier.weight.T + network.classifier.bias)
+    assert (logits.std(dim=0) > 0).all(), "the images must matter"
+
+
+def test_convnet_computes_its_written_definition() -> None:
+    network = build(NetworkConfig(width=6, depth=2), (1, 8, 8), 4)
+    initialise(network, generator(2, "init"))
+    images = torch.randn(5, 1, 8, 8, generator=generator(2, "images"))
+    parameters = [p.detach() for p in network.parameters()]
+    maps = images
+    for block, padding in enumerate((3, 1)):
+        weight, bias, scale, shift = parameters[4 * block : 4 * block + 4]
+        maps = functional.conv2d(maps, weight, bias, padding=padding)
+        mean, variance = maps.mean((2, 3), keepdim=True), maps.var((2, 3), keepdim=True, unbiased=False)
+        maps = (maps - mean) / (variance + 1e-5).sqrt() * scale.view(1, -1, 1, 1) + shift.view(1, -1, 1, 1)
+        maps = functional.avg_pool2d(maps.clamp(min=0), 2)
+    torch.testing.assert_close(network.embed(images), maps.flatten(1), rtol=1e-4, atol=1e-5)
+
+
+def test_resnet_computes_its_written_definition() -> None:
+    network = build(NetworkConfig(name="resnet18"), (3, 16, 16), 4)
+    initialise(network, generator(3, "init"))
+    images = torch.randn(2, 3, 16, 16, generator=generator(3, "images"))
+    parameters = iter([p.detach() for p in network.parameters()])
+
+    def conv_norm(maps: Tensor, stride: int, padding: int) -> Tensor:
+        maps = functional.conv2d(maps, next(parameters), stride=stride, padding=padding)
+        return functional.group_norm(maps, maps.shape[1], next(parameters), next(parameters))
+
+    maps = conv_norm(images, 1, 1).relu()
+    for channels, first_stride in ((64, 1), (128, 2), (256, 2), (512, 2)):
+        for stride in (first_stride, 1):
+            main = conv_norm(conv_norm(maps, stride, 1).relu(), 1, 1)
+            shortcut = conv_norm(maps, stride, 0) if maps.shape[1] != channels else maps
+            maps = (main + shortcut).relu()
+    torch.testing.assert_close(network.embed(images), maps.mean((2, 3)), rtol=1e-4, atol=1e-5)
+
+
+def test_instance_norm_keeps_samples_apart_and_batch_norm_does_not() -> None:
+    images = torch.randn(4, 3, 16, 16, generator=generator(4, "images"))
+    alone = {}
+    for norm in ("instance", "batch"):
+        network = build(NetworkConfig(width=8, norm=norm), (3, 16, 16), 5)
+        initialise(network, generator(4, "init"))
+        alone[norm] = (network(images)[:2] - network(images[:2])).abs().max().item()
+    assert alone["instance"] < 1e-5
+    assert alone["batch"] > 1e-3
+
+
+REFUSALS = [
+    ({"depth": 4}, (1, 8, 8), "convnet depth 4 cannot take images of 1x8x8.*set depth to 3 or less or set ingest.resolution to 12 or more"),
+    ({"depth": 3, "norm": "none"}, (3, 4, 4), "set depth to 2 or less or set ingest.resolution to 8 or more"),
+    ({"name": "lenet"}, (1, 8, 8), "lenet cannot take images of 1x8x8.*ingest.resolution to 12 or more"),
+    ({"name": "vgg11"}, (3, 28, 28), "ingest.resolution to 32 or more"),
+    ({"name": "alexnet"}, (3, 4, 4), "ingest.resolution to 8 or more"),
+    ({"name": "resnet18"}, (1, 8, 8), "ingest.resolution to 9 or more"),
+    ({"width": 6, "norm": "group"}, (3, 32, 32), "width = 6 must be a multiple of 4"),
+    ({"name": "lenet", "norm": "batch"}, (3, 32, 32), "norm 'batch' does not exist for lenet: use one of instance, none"),
+]
+
+
+@pytest.mark.parametrize(("settings", "shape", "message"), REFUSALS)
+def test_what_cannot_work_is_refused_with_the_remedy(settings: dict[str, object], shape: tuple[int, int, int], message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        build(NetworkConfig.model_validate(settings), shape, 10)
+
+
+@pytest.mark.parametrize(("settings", "shape", "message"), [row for row in REFUSALS if "resolution to" in row[2]])
+def test_the_advised_resolution_is_the_smallest_that_works(settings: dict[str, object], shape: tuple[int, int, int], message: str) -> None:
+    side = int(message.split("resolution to ")[1].split()[0])
+    config = NetworkConfig.model_validate(settings)
+    assert parameter_count(build(config, (shape[0], side, side), 10)) > 0
+    with pytest.raises(ConfigError):
+        build(config, (shape[0], side - 1, side - 1), 10)
+
+
+def test_labels_tell_networks_apart() -> None:
+    assert label(NetworkConfig()) == "convnet"
+    assert label(NetworkConfig(width=64, norm="batch")) == "convnet width 64 norm batch"
+    assert label(NetworkConfig(name="resnet18", norm="batch")) == "resnet18 norm batch"
+    assert label(NetworkConfig(name="mlp", width=64)) == "mlp"  # width shapes the ConvNet only
+
+
+def test_build_leaves_the_global_random_state_alone_and_marks_missing_initialisation() -> None:
+    before = torch.random.get_rng_state()
+    network = build(NetworkConfig(norm="batch", width=8), (3, 32, 32), 10)
+    assert torch.equal(before, torch.random.get_rng_state())
+    assert network.training
+    assert all(parameter.isnan().all() for parameter in network.parameters())
+    assert isinstance(network.classifier, nn.Linear)
