@@ -1,0 +1,134 @@
+"""Stage prune: a score for every sample becomes a published selection."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from bilp.config import PruneConfig
+from bilp.data import Dataset, open_dataset
+from bilp.errors import ConfigError
+from bilp.manifest import content_key, digest, find, open_artefact, provenance, publish
+from bilp.pruning.static import Cut, random_scores, select
+from bilp.scoring.score_list import parse_score_list
+from bilp.scoring.summary import FILE as SUMMARY_FILE
+from bilp.scoring.summary import open_summary
+from bilp.storage import join, read
+from bilp.tables import SELECTION, SUMMARY, encode
+
+VERSION = 1
+KIND = "selection"
+FILE = "selection.parquet"
+
+
+def prune(dataset_uri: str, scores_uri: str | None, config: PruneConfig, root: str) -> str:
+    """Cut the train split by the criterion of `config` and return the selection's URI.
+
+    scores_uri is a summary of `bilp.scoring`; criteria random and external do not read it. The table holds every
+    sample (score, rank in its class, kept or not), the facts the counts and thresholds of every class.
+
+    Raises ConfigError if there is nothing to rank by or too little of a class would stay, DataError for a score list
+    that does not fit, IncompatibleArtefact for scores of another data set.
+    """
+    dataset = open_dataset(dataset_uri)
+    ranking = _ranking(dataset, scores_uri, config)
+    rule = config.model_dump(mode="json", exclude={"seed", "score_list"})  # both are in the identity where they matter
+    key = content_key("prune", VERSION, dataset=dataset.fingerprint, scores=ranking.identity, rule=rule)
+    uri = join(root, "selections", key)
+    if find(uri, KIND, key) is not None:
+        return uri
+    labels = dataset.train.labels.numpy()
+    scores = ranking.scores(labels)
+    cut = select(
+        scores,
+        labels,
+        dataset.class_names,
+        keep=config.keep,
+        drop=config.drop,
+        band=config.band,
+        per_class=config.per_class,
+        minimum_per_class=config.minimum_per_class,
+    )
+    settings = config.model_dump(mode="json")
+    origin = {**provenance(), "stage": KIND, "key": key, "dataset": dataset.fingerprint, "scores": ranking.identity, "config": rule}
+    publish(
+        uri,
+        KIND,
+        key,
+        {FILE: encode(selection_table(labels, scores, cut), SELECTION, origin)},
+        config=settings,
+        parents={"dataset": dataset_uri, **ranking.parents},
+        facts=_facts(dataset, config, cut),
+    )
+    return uri
+
+
+def load_selection(uri: str) -> Tensor:
+    """The kept sample_ids of a selection, int64 and ascending. Raises MissingArtefact if there is none at the URI."""
+    table = open_artefact(uri, KIND).table(FILE, SELECTION)
+    kept = table["sample_id"].to_numpy()[table["kept"].to_numpy()]
+    return torch.from_numpy(np.sort(kept).astype(np.int64))
+
+
+def selection_table(labels: NDArray[np.int64], scores: NDArray[np.float64], cut: Cut) -> pa.Table:
+    """One row per sample with its label, score [N], rank and fate."""
+    return pa.table(
+        {
+            "sample_id": np.arange(len(labels), dtype=np.int64),
+            "label": labels.astype(np.int32),
+            "score": scores,
+            "rank_in_class": cut.rank_in_class.astype(np.int32),
+            "kept": cut.kept,
+        },
+        schema=SELECTION,
+    )
+
+
+@dataclass(frozen=True)
+class _Ranking:
+    """Scores that are read or drawn only if needed: `identity` says what they are, `scores` gives them for labels [N]."""
+
+    identity: str
+    scores: Callable[[NDArray[np.int64]], NDArray[np.float64]]
+    parents: dict[str, str] = field(default_factory=dict)
+
+
+def _ranking(dataset: Dataset, scores_uri: str | None, config: PruneConfig) -> _Ranking:
+    if config.criterion == "random":
+        return _Ranking(f"random {config.seed}", lambda labels: random_scores(labels, dataset.classes, config.seed))
+    if config.criterion == "external":
+        place = str(config.score_list)
+        data = read(place)
+        train, test = len(dataset.train), len(dataset.test)
+        return _Ranking(f"list {digest(data)}", lambda labels: parse_score_list(data, place, train, test), {"score_list": place})
+    if scores_uri is None:
+        raise ConfigError(f"criterion {config.criterion} needs scores: run score and summarise first and give the summary's URI")
+    summary = open_summary(scores_uri, dataset.fingerprint)
+    return _Ranking(
+        f"summary {summary.manifest.key}",
+        lambda labels: summary.table(SUMMARY_FILE, SUMMARY)[config.criterion].to_numpy().astype(np.float64),
+        {"scores": scores_uri},
+    )
+
+
+def _facts(dataset: Dataset, config: PruneConfig, cut: Cut) -> dict[str, Any]:
+    """What the manifest tells about a selection; lists are in the order of class_names."""
+    return {
+        "dataset": dataset.fingerprint,
+        "class_names": list(dataset.class_names),
+        **config.model_dump(mode="json", include={"criterion", "drop", "keep", "band", "per_class"}),
+        "total": len(cut.kept),
+        "kept": int(cut.kept.sum()),
+        "total_per_class": cut.total_per_class.tolist(),
+        "kept_per_class": cut.kept_per_class.tolist(),
+        # Scores that stay lie between these two, so the second is the threshold when high scores are dropped.
+        "lowest_kept_per_class": cut.lowest_kept.tolist(),
+        "highest_kept_per_class": cut.highest_kept.tolist(),
+    }

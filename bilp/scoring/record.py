@@ -1,0 +1,77 @@
+"""The record of a trial as a table, and where the artefacts of scoring lie."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from bilp.config import ScoreConfig
+from bilp.errors import DamagedArtefact
+from bilp.manifest import Artefact, content_key
+from bilp.scoring.criteria import Trajectory
+from bilp.storage import join
+from bilp.tables import TRAJECTORY
+
+VERSION = 1
+TRIAL = "score_trial"
+TRIAL_FILE = "losses.parquet"
+
+
+def training_settings(config: ScoreConfig) -> dict[str, Any]:
+    """The settings that shape a trial's training: neither how many trials there are nor what is averaged later."""
+    return config.model_dump(mode="json", exclude={"trials", "init_epochs", "converge_epochs"})
+
+
+def training_key(fingerprint: str, config: ScoreConfig) -> str:
+    """Key of one training set-up, which more trials and other windows share."""
+    return content_key("score", VERSION, dataset=fingerprint, config=training_settings(config))
+
+
+def score_uri(root: str, fingerprint: str, config: ScoreConfig) -> str:
+    """Folder of the trials and summaries of one training set-up."""
+    return join(root, "scores", fingerprint, training_key(fingerprint, config))
+
+
+def trial_uri(root: str, fingerprint: str, config: ScoreConfig, trial: int) -> str:
+    """Folder of one trial.
+
+    Not named trial=3 in Hive's manner: the files have a column `trial`, and Arrow refuses a folder of that name besides.
+    """
+    return join(score_uri(root, fingerprint, config), "trials", f"{trial:04d}")
+
+
+def trial_key(fingerprint: str, config: ScoreConfig, trial: int) -> str:
+    """Key of one trial's artefact."""
+    return content_key("score_trial", VERSION, training=training_key(fingerprint, config), trial=trial)
+
+
+def trajectory_table(labels: NDArray[np.int64], trial: int, trajectory: Trajectory) -> pa.Table:
+    """Long table of a trial, sorted by (epoch, sample_id); labels [N]."""
+    epochs, samples = trajectory.epochs, trajectory.samples
+    rows = epochs * samples
+    return pa.table(
+        {
+            "sample_id": np.tile(np.arange(samples, dtype=np.int64), epochs),
+            "label": np.tile(labels.astype(np.int32), epochs),
+            "trial": np.full(rows, trial, dtype=np.int16),
+            "epoch": np.repeat(np.arange(epochs, dtype=np.int16), samples),
+            "loss": trajectory.losses.reshape(rows),
+            "correct": trajectory.correct.reshape(rows),
+        },
+        schema=TRAJECTORY,
+    )
+
+
+def read_trajectory(trial: Artefact, epochs: int, samples: int) -> Trajectory:
+    """The record of a published trial; only the columns needed are read. Raises DamagedArtefact if rows are missing."""
+    table = trial.table(TRIAL_FILE, TRAJECTORY, ["loss", "correct"])
+    if table.num_rows != epochs * samples:
+        raise DamagedArtefact(
+            f"{trial.uri}/{TRIAL_FILE} has {table.num_rows} rows, not {epochs} epochs x {samples} samples: "
+            "delete the trial and score it again"
+        )
+    losses, correct = (table[name].to_numpy().reshape(epochs, samples) for name in ("loss", "correct"))
+    return Trajectory(losses, correct)

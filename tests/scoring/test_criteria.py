@@ -1,0 +1,62 @@
+"""Criteria against hand computation, and moments over trials against NumPy."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from bilp.config import ScoreConfig
+from bilp.errors import DataError
+from bilp.scoring.criteria import CRITERIA, Moments, Trajectory
+
+
+def test_by_hand():
+    # three epochs, two samples
+    losses = np.array([[2.0, 1.0], [1.5, 0.5], [0.5, 3.0]], dtype=np.float32)
+    correct = np.array([[False, True], [False, True], [True, False]])
+    config = ScoreConfig(epochs=3, init_epochs=2, converge_epochs=1)
+    values = {name: criterion(Trajectory(losses, correct), config).tolist() for name, criterion in CRITERIA.items()}
+    assert values["loss_init"] == [1.75, 0.75]
+    assert values["loss_converge"] == [0.5, 3.0]
+    assert values["accuracy"] == pytest.approx([1 / 3, 2 / 3], abs=1e-15)
+
+
+@settings(max_examples=50, deadline=None)
+@given(st.integers(1, 7), st.integers(1, 9), st.integers(0, 2**32 - 1), st.data())
+def test_windows_are_means_of_their_epochs(epochs, samples, seed, data):
+    first, last = data.draw(st.integers(1, epochs)), data.draw(st.integers(1, epochs))
+    rng = np.random.default_rng(seed)
+    trajectory = Trajectory(rng.exponential(size=(epochs, samples)).astype(np.float32), rng.random((epochs, samples)) < 0.5)
+    config = ScoreConfig(epochs=epochs, init_epochs=first, converge_epochs=last)
+    for sample in range(samples):
+        column = [float(value) for value in trajectory.losses[:, sample]]
+        assert CRITERIA["loss_init"](trajectory, config)[sample] == pytest.approx(sum(column[:first]) / first, rel=1e-14)
+        assert CRITERIA["loss_converge"](trajectory, config)[sample] == pytest.approx(sum(column[-last:]) / last, rel=1e-14)
+        assert CRITERIA["accuracy"](trajectory, config)[sample] == trajectory.correct[:, sample].sum() / epochs
+
+
+def test_float32_rows_are_summed_in_float64():
+    losses = np.full((3000, 1), 0.1, dtype=np.float32)
+    config = ScoreConfig(epochs=3000, init_epochs=3000)
+    value = CRITERIA["loss_init"](Trajectory(losses, losses > 0), config)[0]
+    assert value == pytest.approx(float(np.float32(0.1)), rel=1e-13)
+
+
+@settings(max_examples=50, deadline=None)
+@given(st.integers(1, 12), st.integers(0, 2**32 - 1), st.sampled_from([0.0, 1e6]))
+def test_moments_agree_with_numpy(trials, seed, offset):
+    values = np.random.default_rng(seed).normal(size=(trials, 5)) + offset
+    moments = Moments(5)
+    for row in values:
+        moments.add(row)
+    assert moments.count == trials
+    np.testing.assert_allclose(moments.mean, values.mean(axis=0), rtol=1e-12, atol=1e-12)
+    expected = values.std(axis=0, ddof=1) if trials > 1 else np.zeros(5)
+    np.testing.assert_allclose(moments.std(), expected, rtol=1e-8, atol=1e-12)
+
+
+def test_refuses_records_of_another_shape():
+    with pytest.raises(DataError, match=r"losses \(2, 3\) and correct \(3, 2\)"):
+        Trajectory(np.zeros((2, 3), dtype=np.float32), np.zeros((3, 2), dtype=np.bool_))
