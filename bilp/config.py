@@ -148,8 +148,8 @@ class ReselectConfig(Frozen):
     """Part of beta taken from the smallest effects; the rest is taken from the largest."""
     interval: Annotated[int, Field(ge=0)] = 0
     """Iterations for which a decision taken inside a round stands; 0 decides at the boundaries of rounds only."""
-    candidates_per_class: Positive | None = 256
-    """Samples per class whose effect is measured at the boundary of a round; empty measures all of them."""
+    candidates_per_class: Annotated[int, Field(ge=2)] | None = None
+    """Samples per class whose effect is measured at the boundary of a round, in turns; empty measures all of them."""
     networks: Positive = 1
     """Networks, drawn from the method's own distribution, over which a boundary effect is averaged."""
     threshold: Literal["normal", "quantile"] = "normal"

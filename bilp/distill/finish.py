@@ -1,0 +1,58 @@
+"""The product of a run: a synthetic set that stands on its own."""
+
+from __future__ import annotations
+
+from torch import Tensor
+
+from bilp import storage
+from bilp.distill.pictures import grid_png
+from bilp.distill.rounds import GRID, open_round, round_state
+from bilp.distill.run import VERSION, lineage, open_pool, open_run, settings
+from bilp.distill.state import decode_tensors, encode_tensors
+from bilp.errors import DamagedArtefact
+from bilp.manifest import content_key, find, open_artefact, publish
+
+SYNTHETIC = "synthetic"
+IMAGES = "synthetic.safetensors"
+
+
+def finish_run(run_uri: str) -> str:
+    """Publish the images after the last round as synthetic/ and return its URI.
+
+    The manifest's facts tell what a user of the images must know: class_names (in order of their labels), shape, mean
+    and std of the normalisation, ipc, method. Raises MissingArtefact if the last round is not there.
+    """
+    run = open_run(run_uri)
+    uri, key = storage.join(run_uri, SYNTHETIC), content_key(SYNTHETIC, VERSION, run=run.key)
+    if find(uri, SYNTHETIC, key) is not None:
+        return uri
+    last = open_round(run_uri, run, run.distill.rounds)
+    state = round_state(last)
+    dataset = open_pool(run_uri, run).dataset
+    files = {
+        IMAGES: encode_tensors({"images": state.images, "labels": state.labels}),
+        GRID: grid_png(state.images, run.distill.ipc, dataset.mean, dataset.std),
+    }
+    facts = {
+        "dataset": dataset.fingerprint,
+        "class_names": list(dataset.class_names),
+        "shape": list(dataset.shape),
+        "mean": list(dataset.mean),
+        "std": list(dataset.std),
+        "ipc": run.distill.ipc,
+        "method": run.distill.method,
+        "iterations": state.iteration,
+    }
+    return publish(uri, SYNTHETIC, key, files, config=settings(run), parents=lineage(run_uri, run), facts=facts).uri
+
+
+def load_synthetic(uri: str) -> tuple[Tensor, Tensor]:
+    """Images `[classes * ipc, C, H, W]` (float32, normalised, unclamped) and labels `[classes * ipc]` (int64), verified.
+
+    Raises MissingArtefact and DamagedArtefact.
+    """
+    where = storage.join(uri, IMAGES)
+    tensors = decode_tensors(open_artefact(uri, SYNTHETIC).read(IMAGES), where)
+    if tensors.keys() != {"images", "labels"} or len(tensors["images"]) != len(tensors["labels"]):
+        raise DamagedArtefact(f"{where} does not hold images and their labels: delete the folder and finish the run again")
+    return tensors["images"], tensors["labels"]

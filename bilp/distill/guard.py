@@ -1,0 +1,83 @@
+"""Stops a distillation that left the useful numbers, before anything of it is published."""
+
+from __future__ import annotations
+
+import math
+from collections import deque
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from bilp.errors import Diverged
+
+# Real images have a standard deviation of about one in normalised space.
+PIXEL_LIMIT = 1e3
+# A loss that stays this far above the run's own beginning, and grows, does not come back.
+LOSS_FACTOR = 1e3
+RISING = 5
+# The beginning may match almost perfectly; rounding noise on top of that is no divergence.
+SMALLEST_REFERENCE = 1e-6
+
+
+class Guard:
+    """Rules, each of which raises Diverged: a loss, gradient or effect that is not finite; a pixel beyond 1000 standard
+    deviations; the last five losses all above 1000 times the median loss of the run's first round, the newest highest.
+    """
+
+    def __init__(self, learning_rate: float, class_names: Sequence[str], reference_loss: float, last_good: str) -> None:
+        """`reference_loss` is nan in the first round; `last_good` tells the reader where the last good state lies."""
+        self._learning_rate = learning_rate
+        self._class_names = class_names
+        self._limit = LOSS_FACTOR * max(reference_loss, SMALLEST_REFERENCE) if math.isfinite(reference_loss) else math.inf
+        self._last_good = last_good
+        self._recent: deque[float] = deque(maxlen=RISING)
+
+    def check_step(self, iteration: int, losses: Tensor, gradient: Tensor, images: Tensor) -> list[float]:
+        """Check one image step: losses `[classes]`, gradient and updated images `[classes * ipc, C, H, W]`.
+
+        Returns the losses as numbers; one transfer from the device serves losses and checks.
+        """
+        peaks = torch.stack([gradient.detach().abs().amax(), images.detach().abs().amax()])
+        *values, steepest, brightest = torch.cat([losses.detach(), peaks]).tolist()
+        for c, value in enumerate(values):
+            if not math.isfinite(value):
+                self._stop(iteration, f"the loss of class {self._name(c)} is {value}")
+        if not math.isfinite(steepest):
+            self._stop(iteration, f"the gradient of class {self._name(_first_bad(gradient, len(values)))} is not finite")
+        if not brightest <= PIXEL_LIMIT:
+            c = int(images.detach().abs().nan_to_num(nan=math.inf).reshape(len(values), -1).amax(dim=1).argmax())
+            self._stop(iteration, f"a pixel of class {self._name(c)} reached {brightest:.3g} standard deviations (limit {PIXEL_LIMIT:g})")
+        return values
+
+    def check_loss(self, iteration: int, loss: float, class_losses: Sequence[float]) -> None:
+        """Check an iteration's loss against the run's beginning; `class_losses` tell which class is worst."""
+        self._recent.append(loss)
+        high = len(self._recent) == RISING and min(self._recent) > self._limit
+        if high and loss == max(self._recent):
+            worst = max(range(len(class_losses)), key=lambda c: class_losses[c])
+            self._stop(
+                iteration,
+                f"the loss is {loss:.3g} and rising, over {LOSS_FACTOR:g} times its median in the first round; "
+                f"the worst class is {self._name(worst)}",
+            )
+
+    def check_effects(self, iteration: int, class_index: int, scores: Tensor) -> None:
+        """Check the causal effects `[n]` of a class."""
+        bad = int((~torch.isfinite(scores)).sum())
+        if bad:
+            self._stop(iteration, f"the causal effect of {bad} of {len(scores)} samples of class {self._name(class_index)} is not finite")
+
+    def _name(self, class_index: int) -> str:
+        return f"{class_index} ({self._class_names[class_index]})"
+
+    def _stop(self, iteration: int, what: str) -> None:
+        raise Diverged(
+            f"distillation diverged at iteration {iteration}: {what}. The learning rate of the images is {self._learning_rate:g}: "
+            f"try {self._learning_rate / 10:g}, or check the real images of that class. {self._last_good}"
+        )
+
+
+def _first_bad(gradient: Tensor, classes: int) -> int:
+    finite = torch.isfinite(gradient.detach()).reshape(classes, -1).all(dim=1)
+    return int((~finite).nonzero()[0])

@@ -1,0 +1,47 @@
+"""The synthetic set as one picture."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Sequence
+
+import torch
+from PIL import Image
+from torch import Tensor
+
+SHOWN = 100
+"""Most rows and most columns of a grid."""
+GAP = 1
+"""Pixels between tiles, before enlarging."""
+BACKGROUND = 255
+VISIBLE = 32
+"""Tiles are enlarged, by a whole factor, to at least this many pixels a side."""
+
+
+def grid_png(images: Tensor, ipc: int, mean: Sequence[float], std: Sequence[float]) -> bytes:
+    """PNG of images `[classes * ipc, C, H, W]` (normalised; C is 1 or 3): one row per class, one column per image.
+
+    Pixels are denormalised and clipped to [0, 1] for show only. At most 100 rows and 100 columns are shown. Equal
+    images give equal bytes.
+    """
+    pixels = displayable(images, mean, std)
+    shaped = pixels.reshape(-1, ipc, *pixels.shape[1:])[:SHOWN, :SHOWN]
+    rows, columns, channels, height, width = shaped.shape
+    canvas = torch.full((channels, rows * (height + GAP) + GAP, columns * (width + GAP) + GAP), BACKGROUND, dtype=torch.uint8)
+    for row in range(rows):
+        for column in range(columns):
+            top, left = GAP + row * (height + GAP), GAP + column * (width + GAP)
+            canvas[:, top : top + height, left : left + width] = shaped[row, column]
+    factor = max(1, -(-VISIBLE // min(height, width)))
+    canvas = canvas.repeat_interleave(factor, dim=1).repeat_interleave(factor, dim=2)
+    array = canvas[0].numpy() if channels == 1 else canvas.permute(1, 2, 0).contiguous().numpy()
+    buffer = io.BytesIO()
+    Image.fromarray(array).save(buffer, format="PNG")
+    return buffer.getvalue()
+
+
+def displayable(images: Tensor, mean: Sequence[float], std: Sequence[float]) -> Tensor:
+    """uint8 images of normalised ones `[n, C, H, W]`: denormalised, clipped to [0, 1], rounded to 255 steps."""
+    images = images.detach().to("cpu", torch.float32)
+    centre, scale = (torch.tensor(values, dtype=torch.float32).reshape(1, -1, 1, 1) for values in (mean, std))
+    return ((images * scale + centre).clamp(0.0, 1.0) * 255.0).round().to(torch.uint8)

@@ -1,0 +1,183 @@
+"""A run: one dataset, one selection, one configuration. What identifies it and where its parts lie."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+from bilp import storage
+from bilp.config import DistillConfig, Frozen, ReselectConfig
+from bilp.data import Dataset, open_dataset
+from bilp.distill.sampling import RealPool
+from bilp.errors import ConfigError, DamagedArtefact, IncompatibleArtefact, MissingArtefact
+from bilp.manifest import content_key, open_artefact
+from bilp.nets import build
+from bilp.pruning.stage import load_selection
+
+VERSION = 1
+"""Version of the algorithm; part of every key, so that changed mathematics never meets old results."""
+RECORD = "_run.json"
+_SCHEME = "://"
+
+
+class Run(Frozen):
+    """What `_run.json` holds."""
+
+    version: int = VERSION
+    """Version of the algorithm."""
+    key: str
+    """Content key of everything below but the two URIs."""
+    dataset: str
+    """URI of the dataset; a relative path is relative to the storage root."""
+    selection: str | None
+    """URI of the selection likewise, or null for the whole train split."""
+    parents: dict[str, str]
+    """Fingerprint of the dataset and key of the selection."""
+    distill: DistillConfig
+    """Settings of the distillation."""
+    reselect: ReselectConfig
+    """Settings of adaptive pruning; defaults with beta = 0 where it is off."""
+
+
+def start_run(dataset_uri: str, selection_uri: str | None, distill: DistillConfig, reselect: ReselectConfig, root: str) -> str:
+    """Register a run below `root` and return its URI; the same run registered before is validated and returned.
+
+    Raises ConfigError if a class has too few samples left for `distill` and `reselect` or the images do not fit the
+    network, MissingArtefact and IncompatibleArtefact if dataset or selection are not there or do not belong together.
+    """
+    dataset = open_dataset(dataset_uri)
+    parents = {"dataset": dataset.fingerprint}
+    pool = real_pool(dataset, selection_uri)
+    if selection_uri is not None:
+        parents["selection"] = open_artefact(selection_uri, "selection").manifest.key
+    reselect = reselect if reselect.beta > 0 else ReselectConfig(beta=0.0)
+    check_pool(pool, distill, reselect)
+    build(distill.network, dataset.shape, dataset.classes)  # an impossible network is refused here, not in the first round
+    run = Run(
+        key=run_key(parents, distill, reselect),
+        dataset=_shortened(dataset_uri, root),
+        selection=None if selection_uri is None else _shortened(selection_uri, root),
+        parents=parents,
+        distill=distill,
+        reselect=reselect,
+    )
+    uri = storage.join(root, "runs", run.key)
+    if not storage.create(storage.join(uri, RECORD), run.model_dump_json(indent=2).encode()):
+        open_run(uri)
+    return uri
+
+
+def run_key(parents: dict[str, str], distill: DistillConfig, reselect: ReselectConfig) -> str:
+    """Content key of a run; equal for equal parents, settings and VERSION. Without adaptive pruning its settings do not count."""
+    adaptive = reselect if reselect.beta > 0 else None
+    return content_key(
+        "distill", VERSION, dataset=parents["dataset"], selection=parents.get("selection"), distill=distill, reselect=adaptive
+    )
+
+
+def open_run(run_uri: str) -> Run:
+    """Read and check a run's record. Raises MissingArtefact, DamagedArtefact, or IncompatibleArtefact for another version."""
+    where = storage.join(run_uri, RECORD)
+    try:
+        run = Run.model_validate_json(storage.read(where))
+    except MissingArtefact as error:
+        raise MissingArtefact(f"no run at {run_uri}: {RECORD} is not there; register it with start_run") from error
+    except ValidationError as error:
+        problem = error.errors(include_url=False)[0]
+        where_in_it = ".".join(map(str, problem["loc"])) or "the whole"
+        raise DamagedArtefact(
+            f"{where} is not the record of a run ({where_in_it}: {problem['msg']}): delete it and call start_run again"
+        ) from error
+    if run.version != VERSION:
+        raise IncompatibleArtefact(f"{where} is of algorithm version {run.version}, this program has {VERSION}: start a new run")
+    found, expected = run_key(run.parents, run.distill, run.reselect), run.key
+    if found != expected or run_uri.rstrip("/").rsplit("/", 1)[-1] != expected:
+        raise DamagedArtefact(
+            f"{where} was changed: its content has key {found}, it was registered as {expected}; delete the run and start it again"
+        )
+    return run
+
+
+def root_of(run_uri: str) -> str:
+    """The storage root below which a run lies."""
+    return run_uri.rstrip("/").rsplit("/", 2)[0]
+
+
+def open_pool(run_uri: str, run: Run) -> RealPool:
+    """The real samples of a run. Raises IncompatibleArtefact if the dataset behind its URI is no longer the same."""
+    root = root_of(run_uri)
+    dataset_uri = _full(run.dataset, root)
+    dataset = open_dataset(dataset_uri)
+    if dataset.fingerprint != run.parents["dataset"]:
+        raise IncompatibleArtefact(
+            f"the dataset at {dataset_uri} has fingerprint {dataset.fingerprint}, but {run_uri} was started with {run.parents['dataset']}: "
+            "restore the dataset or start a new run"
+        )
+    return real_pool(dataset, None if run.selection is None else _full(run.selection, root))
+
+
+def real_pool(dataset: Dataset, selection_uri: str | None) -> RealPool:
+    """The train split of `dataset`, or what a selection keeps; IncompatibleArtefact if that was made for another dataset."""
+    if selection_uri is None:
+        return RealPool(dataset)
+    open_artefact(selection_uri, "selection", expect={"dataset": dataset.fingerprint})
+    return RealPool(dataset, load_selection(selection_uri))
+
+
+def check_pool(pool: RealPool, distill: DistillConfig, reselect: ReselectConfig) -> None:
+    """Raise ConfigError if a class has too few samples for these settings."""
+    pool.require(1, "distillation")
+    if distill.init == "real":
+        pool.require(distill.ipc, f"init real with ipc = {distill.ipc}")
+    if reselect.beta > 0:
+        pool.require(2, f"adaptive pruning (beta = {reselect.beta:g})")
+
+
+def bounds(config: DistillConfig, round_number: int) -> tuple[int, int]:
+    """First iteration of a round (1 to `config.rounds`) and the one after its last; earlier rounds take the remainder.
+
+    Raises ConfigError for any other round.
+    """
+    if not 1 <= round_number <= config.rounds:
+        raise ConfigError(f"round {round_number} does not exist: the run has rounds 1 to {config.rounds}")
+    share, rest = divmod(config.iterations, config.rounds)
+    start = (round_number - 1) * share + min(round_number - 1, rest)
+    return start, start + share + (1 if round_number <= rest else 0)
+
+
+def lineage(run_uri: str, run: Run) -> dict[str, str]:
+    """URIs that an artefact of the run comes from."""
+    root = root_of(run_uri)
+    parents = {"run": run_uri, "dataset": _full(run.dataset, root)}
+    return parents if run.selection is None else {**parents, "selection": _full(run.selection, root)}
+
+
+def settings(run: Run) -> dict[str, Any]:
+    """The run's configuration as its artefacts' manifests hold it."""
+    return run.model_dump(mode="json", include={"distill", "reselect"})
+
+
+def round_uri(run_uri: str, round_number: int) -> str:
+    """Where the artefact of a round lies."""
+    return storage.join(run_uri, "rounds", f"{round_number:04d}")
+
+
+def reselect_uri(run_uri: str, round_number: int) -> str:
+    """Where the reselection of a round lies."""
+    return storage.join(round_uri(run_uri, round_number), "reselect")
+
+
+def _shortened(uri: str, root: str) -> str:
+    """Relative to the root where possible, so that a storage tree can be moved or copied as a whole; else absolute."""
+    uri, prefix = _absolute(uri), _absolute(root).rstrip("/") + "/"
+    return uri.removeprefix(prefix)
+
+
+def _full(uri: str, root: str) -> str:
+    return uri if _SCHEME in uri or Path(uri).is_absolute() else storage.join(root, uri)
+
+
+def _absolute(uri: str) -> str:
+    return uri if _SCHEME in uri else str(Path(uri).absolute())

@@ -1,0 +1,78 @@
+"""What stays fixed while a run distills: configuration, real samples, the reused network and its matching."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from bilp import augment
+from bilp.augment import AugParams
+from bilp.config import DistillConfig, ReselectConfig
+from bilp.distill.sampling import RealPool
+from bilp.distill.schedule import Schedule, schedule_for, train_network
+from bilp.matching import Matching, matching_for
+from bilp.nets import Network, build, initialise
+from bilp.seeds import generator
+
+# DC estimates the statistics of batch norm from this many real images per class before it freezes them; the whole
+# batch is bounded, so that a thousand classes still fit into memory.
+STATISTICS_PER_CLASS = 16
+STATISTICS_IMAGES = 2048
+
+
+@dataclass(frozen=True)
+class Setting:
+    """The parts of a distillation. `network` is one module that is initialised anew for every iteration."""
+
+    config: DistillConfig
+    reselect: ReselectConfig
+    pool: RealPool
+    network: Network
+    matching: Matching
+    schedule: Schedule
+    device: torch.device
+
+    @classmethod
+    def assemble(cls, config: DistillConfig, reselect: ReselectConfig, pool: RealPool, device: torch.device | str) -> Setting:
+        """Build the network on `device` and choose the matching and schedule of `config.method`."""
+        schedule = schedule_for(config)
+        network = build(config.network, pool.dataset.shape, pool.classes).to(device)
+        network.requires_grad_(not schedule.features)
+        return cls(config, reselect, pool, network, matching_for(config.method), schedule, torch.device(device))
+
+    @property
+    def side(self) -> tuple[int, int]:
+        """Height and width of the images."""
+        return self.pool.dataset.shape[1], self.pool.dataset.shape[2]
+
+    def rows(self, class_index: int) -> slice:
+        """The rows of a class in the tensor of synthetic images."""
+        return slice(class_index * self.config.ipc, (class_index + 1) * self.config.ipc)
+
+    def draw_network(self, *path: str | int) -> None:
+        """Initialise the network from the stream called `path`."""
+        self.network.train()
+        initialise(self.network, generator(self.config.seed, *path))
+
+    def train_network(self, images: Tensor, labels: Tensor, *path: str | int) -> None:
+        """One stretch of training on the synthetic set, `inner_epochs` long, from the streams under `path`."""
+        train_network(self.network, images, labels, self.schedule, self.config.seed, *path)
+
+    def freeze_statistics(self, *path: str | int) -> None:
+        """Fix the statistics of batch norm on real images, so that samples are independent; nothing without batch norm."""
+        if not any(isinstance(part, torch.nn.modules.batchnorm._BatchNorm) for part in self.network.modules()):
+            return
+        count = max(1, min(STATISTICS_PER_CLASS, STATISTICS_IMAGES // self.pool.classes))
+        streams = [generator(self.config.seed, "statistics", *path, c) for c in range(self.pool.classes)]
+        ids = torch.cat([self.pool.draw(c, count, stream) for c, stream in enumerate(streams)])
+        self.matching.freeze_statistics(self.network, self.pool.images(ids, self.device))
+
+    def draw_augmentation(self, *path: str | int) -> AugParams | None:
+        """Siamese augmentation from the stream called `path`: one family, the same parameters for every image."""
+        return augment.draw(self.config.augment, self.side, generator(self.config.seed, *path))
+
+    def class_labels(self, class_index: int, count: int) -> Tensor:
+        """`count` times the label of a class, int64 `[count]`, on the run's device."""
+        return torch.full((count,), class_index, dtype=torch.int64, device=self.device)

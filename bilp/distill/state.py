@@ -1,0 +1,94 @@
+"""What a distillation has become so far, and its one file."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load, save
+from torch import Tensor
+
+from bilp.errors import DamagedArtefact
+
+PRUNER = "pruner."
+
+
+@dataclass
+class DistillState:
+    """State after `iteration` iterations; with the run's configuration it determines everything that follows.
+
+    Random streams are named by seed and iteration (bilp.seeds), so no generator state is part of it.
+    """
+
+    images: Tensor
+    """Synthetic images `[classes * ipc, C, H, W]`, float32, normalised and unclamped; class c owns rows c*ipc to (c+1)*ipc."""
+    labels: Tensor
+    """Their classes `[classes * ipc]`, int64."""
+    momentum: Tensor
+    """Momentum buffer of SGD on the images, same shape; zeros before the first step (then SGD behaves as with none)."""
+    iteration: int = 0
+    """Iterations done; also the index of the next one."""
+    reference_loss: float = math.nan
+    """Median loss of the run's first round, the yardstick of divergence; nan until that round is done."""
+    pruner: dict[str, Tensor] = field(default_factory=dict)
+    """State of the adaptive pruner; empty without one."""
+
+    @classmethod
+    def start(cls, images: Tensor, labels: Tensor) -> DistillState:
+        """The state before the first iteration."""
+        return cls(images=images, labels=labels, momentum=torch.zeros_like(images))
+
+    def to(self, device: torch.device | str) -> DistillState:
+        """A copy whose images, labels and momentum lie on `device`; the pruner works on the CPU."""
+        return DistillState(
+            images=self.images.detach().to(device, copy=True),
+            labels=self.labels.to(device, copy=True),
+            momentum=self.momentum.detach().to(device, copy=True),
+            iteration=self.iteration,
+            reference_loss=self.reference_loss,
+            pruner=dict(self.pruner),
+        )
+
+
+def encode_state(state: DistillState) -> bytes:
+    """The state as safetensors: `images`, `labels`, `momentum`, `iteration`, `reference_loss` and `pruner.*`."""
+    tensors = {
+        "images": state.images,
+        "labels": state.labels,
+        "momentum": state.momentum,
+        "iteration": torch.tensor(state.iteration, dtype=torch.int64),
+        "reference_loss": torch.tensor(state.reference_loss, dtype=torch.float64),
+    }
+    tensors.update({PRUNER + name: value for name, value in state.pruner.items()})
+    return encode_tensors(tensors)
+
+
+def decode_state(data: bytes, where: str) -> DistillState:
+    """Read `encode_state`'s bytes; `where` names the file in errors. Raises DamagedArtefact."""
+    tensors = decode_tensors(data, where)
+    missing = sorted({"images", "labels", "momentum", "iteration", "reference_loss"} - tensors.keys())
+    if missing:
+        raise DamagedArtefact(f"{where} lacks the tensors {', '.join(missing)}: delete its folder and run the round again")
+    return DistillState(
+        images=tensors["images"],
+        labels=tensors["labels"],
+        momentum=tensors["momentum"],
+        iteration=int(tensors["iteration"]),
+        reference_loss=float(tensors["reference_loss"]),
+        pruner={name.removeprefix(PRUNER): value for name, value in tensors.items() if name.startswith(PRUNER)},
+    )
+
+
+def encode_tensors(tensors: dict[str, Tensor]) -> bytes:
+    """Named tensors as safetensors; equal tensors give equal bytes."""
+    return save({name: value.detach().cpu().contiguous() for name, value in sorted(tensors.items())})
+
+
+def decode_tensors(data: bytes, where: str) -> dict[str, Tensor]:
+    """Read safetensors; raises DamagedArtefact naming `where` if they are not."""
+    try:
+        return load(data)
+    except SafetensorError as error:
+        raise DamagedArtefact(f"{where} is not a safetensors file ({error}): delete its folder and run the stage again") from error

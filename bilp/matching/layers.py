@@ -1,0 +1,182 @@
+"""How a layer's weights enter a gradient: everything follows from its input u and the gradient e of its output.
+
+The gradient of one sample's loss is an outer product of the two (summed over positions), so an ordinary backward
+pass of the batch already holds the gradients of all of its samples. The same two tensors of the synthetic batch carry
+a product with the transposed Jacobian: for phi = outer(u, e) and a cotangent c of phi,
+d<c, phi>/de = layer_c(u) and d<c, phi>/du = layer_c^T(e), where layer_c is the layer with c as its weights.
+
+Only parameters with at least two dimensions are matched; a block is `[rows, columns]` with rows = first dimension.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Protocol
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+from torch.nn.grad import conv2d_input, conv2d_weight
+
+from bilp.matching.second_order import convolve
+
+
+class Layer(Protocol):
+    """One matched module. The node is what its weights multiply: its input, or the normalised input of a layer norm."""
+
+    parameters: tuple[Tensor, ...]
+
+    def node(self, given: Tensor) -> Tensor:
+        """The node for the input that the module was given, differentiable."""
+
+    def output(self, node: Tensor) -> Tensor:
+        """The module's output from its node, cheap to differentiate twice, parameters constant."""
+
+    def outer(self, node: Tensor, gradient: Tensor) -> tuple[Tensor, ...]:
+        """Per-sample gradients `[B, rows, columns]` of each parameter."""
+
+    def adjoint(self, node: Tensor, gradient: Tensor, cotangents: tuple[Tensor, ...]) -> tuple[Tensor, Tensor]:
+        """Cotangents `[k, rows, columns]` of each parameter's summed gradient, to those of `gradient` and of `node`.
+
+        Both results are `[k * M, ...]` for nodes `[M, ...]`, the k copies of the batch one after the other.
+        """
+
+
+class LinearLayer:
+    """torch.nn.Linear on `[B, ..., inputs]`."""
+
+    def __init__(self, module: nn.Linear) -> None:
+        self.module = module
+        self.parameters: tuple[Tensor, ...] = (module.weight,)
+
+    def node(self, given: Tensor) -> Tensor:
+        return given
+
+    def output(self, node: Tensor) -> Tensor:
+        bias = None if self.module.bias is None else self.module.bias.detach()
+        return functional.linear(node, self.module.weight.detach(), bias)
+
+    def outer(self, node: Tensor, gradient: Tensor) -> tuple[Tensor, ...]:
+        batch = len(node)
+        e = gradient.reshape(batch, -1, self.module.out_features)
+        return (torch.bmm(e.transpose(1, 2), node.reshape(batch, -1, self.module.in_features)),)
+
+    def adjoint(self, node: Tensor, gradient: Tensor, cotangents: tuple[Tensor, ...]) -> tuple[Tensor, Tensor]:
+        (c,) = cotangents
+        to_gradient = torch.matmul(node.reshape(-1, self.module.in_features), c.transpose(1, 2))
+        to_node = torch.matmul(gradient.reshape(-1, self.module.out_features), c)
+        return to_gradient.reshape(-1, *gradient.shape[1:]), to_node.reshape(-1, *node.shape[1:])
+
+
+class ConvolutionLayer:
+    """torch.nn.Conv2d with zero padding, any stride, dilation and groups."""
+
+    def __init__(self, module: nn.Conv2d) -> None:
+        self.module = module
+        self.parameters: tuple[Tensor, ...] = (module.weight,)
+
+    def node(self, given: Tensor) -> Tensor:
+        return given
+
+    def output(self, node: Tensor) -> Tensor:
+        return convolve(node, self.module)
+
+    def outer(self, node: Tensor, gradient: Tensor) -> tuple[Tensor, ...]:
+        # On a CPU one convolution with a group per sample beats copying all windows; GPUs have no fast kernel for it.
+        if node.device.type == "cpu":
+            return (self.outer_by_groups(node, gradient),)
+        return (self.outer_by_windows(node, gradient),)
+
+    def outer_by_groups(self, node: Tensor, gradient: Tensor) -> Tensor:
+        """Per-sample gradients `[B, rows, columns]` as the weight gradient of a convolution whose groups are samples."""
+        module, batch, weight = self.module, len(node), self.module.weight
+        result = conv2d_weight(
+            node.reshape(1, -1, *node.shape[2:]),
+            (batch * weight.shape[0], *weight.shape[1:]),
+            gradient.reshape(1, -1, *gradient.shape[2:]),
+            module.stride,
+            module.padding,
+            module.dilation,
+            batch * module.groups,
+        )
+        blocks: Tensor = result.view(batch, weight.shape[0], -1)
+        return blocks
+
+    def outer_by_windows(self, node: Tensor, gradient: Tensor) -> Tensor:
+        """The same as matrix products of the output gradients with the copied windows of the input."""
+        module, groups, rows = self.module, self.module.groups, self.module.out_channels
+        windows = functional.unfold(node, module.kernel_size, module.dilation, _numbers(module), module.stride)
+        columns = windows.shape[1] // groups
+        e = gradient.reshape(len(node) * groups, rows // groups, -1)
+        result = torch.bmm(e, windows.view(len(node) * groups, columns, -1).transpose(1, 2))
+        return result.view(len(node), rows, columns)
+
+    def adjoint(self, node: Tensor, gradient: Tensor, cotangents: tuple[Tensor, ...]) -> tuple[Tensor, Tensor]:
+        """All k convolutions share their input, so they are one convolution with k times the channels."""
+        module, groups = self.module, self.module.groups
+        out, per_group, *window = module.weight.shape
+        c = cotangents[0].reshape(-1, groups, out // groups, per_group, *window)
+        lanes = len(c)
+        geometry = (module.stride, _numbers(module), module.dilation, groups)
+
+        wide = c.transpose(0, 1).reshape(lanes * out, per_group, *window)
+        to_gradient = functional.conv2d(node, wide, None, *geometry)
+
+        deep = c.permute(1, 2, 0, 3, 4, 5).reshape(out, lanes * per_group, *window)
+        batch, channels, *side = node.shape
+        to_node = conv2d_input((batch, lanes * channels, *side), deep, gradient, *geometry)
+        return _lanes_first(to_gradient, lanes, groups), _lanes_first(to_node, lanes, groups)
+
+
+class LayerNormLayer:
+    """torch.nn.LayerNorm over two or more dimensions: its scale and bias are matrices and therefore matched."""
+
+    def __init__(self, module: nn.LayerNorm) -> None:
+        self.module = module
+        self.parameters: tuple[Tensor, ...] = tuple(p for p in (module.weight, module.bias) if p is not None)
+
+    def node(self, given: Tensor) -> Tensor:
+        return functional.layer_norm(given, self.module.normalized_shape, eps=self.module.eps)
+
+    def output(self, node: Tensor) -> Tensor:
+        scaled = node * self.module.weight.detach()
+        return scaled if self.module.bias is None else scaled + self.module.bias.detach()
+
+    def outer(self, node: Tensor, gradient: Tensor) -> tuple[Tensor, ...]:
+        return tuple(self._rows(value) for value in (gradient * node, gradient)[: len(self.parameters)])
+
+    def _rows(self, values: Tensor) -> Tensor:
+        shape = self.module.normalized_shape
+        return values.reshape(len(values), -1, math.prod(shape)).sum(dim=1).view(len(values), shape[0], -1)
+
+    def adjoint(self, node: Tensor, gradient: Tensor, cotangents: tuple[Tensor, ...]) -> tuple[Tensor, Tensor]:
+        between = node.dim() - len(self.module.normalized_shape)
+        c = [value.reshape(len(value), *[1] * between, *self.module.normalized_shape) for value in cotangents]
+        to_gradient = c[0] * node
+        if len(c) > 1:
+            to_gradient = to_gradient + c[1]
+        return to_gradient.flatten(0, 1), (c[0] * gradient).flatten(0, 1)
+
+
+def layer_of(module: nn.Module) -> Layer | None:
+    """The rule for a module, by its exact type (a subclass may compute something else); None if there is none."""
+    if type(module) is nn.Linear:
+        return LinearLayer(module)
+    if type(module) is nn.Conv2d and module.padding_mode == "zeros" and not isinstance(module.padding, str):
+        return ConvolutionLayer(module)
+    if type(module) is nn.LayerNorm and module.elementwise_affine:
+        return LayerNormLayer(module)
+    return None
+
+
+def _numbers(module: nn.Conv2d) -> tuple[int, ...]:
+    if isinstance(module.padding, str):
+        raise TypeError("padding by name has no rule")
+    return module.padding
+
+
+def _lanes_first(maps: Tensor, lanes: int, groups: int) -> Tensor:
+    """`[M, groups * lanes * channels, H, W]`, channels ordered like this, to `[lanes * M, groups * channels, H, W]`."""
+    batch, _, *side = maps.shape
+    ordered = maps.reshape(batch, groups, lanes, -1, *side).permute(2, 0, 1, 3, 4, 5)
+    return ordered.reshape(lanes * batch, -1, *side)

@@ -1,0 +1,94 @@
+"""Gradients of every sample's cross-entropy by the matched parameters: the hot path of gradient matching.
+
+The fast path takes them from one ordinary forward and backward pass (see `layers`). `per_sample_by_vmap` computes the
+same with torch.func, for networks with layers that have no rule, and as the reference of the tests.
+"""
+
+from __future__ import annotations
+
+import functools
+import logging
+from collections.abc import Sequence
+
+from torch import Tensor, nn
+from torch.func import functional_call, grad, vmap
+from torch.nn import functional
+
+from bilp.matching.protocol import Vectors
+from bilp.matching.recording import NoRule, matched_parameters, output_gradients, record
+
+# Activations of so many images stay in a CPU's cache; a GPU wants large batches.
+MICRO_BATCH = {"cpu": 32}
+MICRO_BATCH_ELSEWHERE = 256
+
+logger = logging.getLogger(__name__)
+
+
+def micro_batches(images: Tensor) -> list[slice]:
+    """Slices of `[B, ...]` whose size suits the device."""
+    size = MICRO_BATCH.get(images.device.type, MICRO_BATCH_ELSEWHERE)
+    return [slice(start, min(start + size, len(images))) for start in range(0, len(images), size)]
+
+
+def per_sample_gradients(network: nn.Module, images: Tensor, labels: Tensor) -> Vectors:
+    """One block `[B, rows, columns]` per parameter with two or more dimensions, in the network's order; detached.
+
+    Memory: the result and the activations of one micro-batch. Samples must not influence each other.
+    """
+    slices = micro_batches(images)
+    if len(slices) == 1:
+        return _one_micro_batch(network, images, labels)
+    parameters = matched_parameters(network)
+    blocks = tuple(parameter.new_empty(len(images), len(parameter), parameter[0].numel()) for parameter in parameters)
+    for rows in slices:
+        for block, values in zip(blocks, _one_micro_batch(network, images[rows], labels[rows]), strict=True):
+            block[rows] = values
+    return blocks
+
+
+def _one_micro_batch(network: nn.Module, images: Tensor, labels: Tensor) -> Vectors:
+    try:
+        return _by_rules(network, images, labels)
+    except NoRule as reason:
+        announce_generic_path(str(reason))
+        return per_sample_by_vmap(network, images, labels)
+
+
+def per_sample_by_vmap(network: nn.Module, images: Tensor, labels: Tensor) -> Vectors:
+    """The same for any network, many times slower."""
+    values = {name: parameter.detach() for name, parameter in network.named_parameters()}
+    names = [name for name, parameter in network.named_parameters() if parameter.dim() >= 2]
+
+    def loss(matched: dict[str, Tensor], image: Tensor, label: Tensor) -> Tensor:
+        logits = functional_call(network, {**values, **matched}, (image.unsqueeze(0),))
+        return functional.cross_entropy(logits, label.unsqueeze(0))
+
+    found = vmap(grad(loss), in_dims=(None, 0, 0))({name: values[name] for name in names}, images.detach(), labels)
+    return tuple(found[name].flatten(2) for name in names)
+
+
+@functools.cache
+def announce_generic_path(reason: str) -> None:
+    """Say once per process why the slow path is taken."""
+    logger.warning("per-sample gradients take the slow generic path: %s", reason)
+
+
+def _by_rules(network: nn.Module, images: Tensor, labels: Tensor) -> Vectors:
+    loss, calls = record(network, images.detach().requires_grad_(), labels, twice=False)
+    parameters = matched_parameters(network)
+    sums: dict[int, Tensor] = {}
+    for call, gradient in output_gradients(loss, calls, create_graph=False):
+        contributions = call.layer.outer(call.node.detach(), gradient)
+        for parameter, values in zip(call.layer.parameters, contributions, strict=True):
+            known = sums.get(id(parameter))
+            sums[id(parameter)] = values if known is None else known + values
+    return tuple(_or_zeros(sums.get(id(parameter)), parameter, len(images)) for parameter in parameters)
+
+
+def _or_zeros(values: Tensor | None, parameter: nn.Parameter, batch: int) -> Tensor:
+    return parameter.new_zeros(batch, len(parameter), parameter[0].numel()) if values is None else values
+
+
+def blocks_of(gradients: Sequence[Tensor]) -> Vectors:
+    """Gradients of matched parameters as blocks `[rows, columns]`."""
+    return tuple(gradient.flatten(1) for gradient in gradients)

@@ -1,0 +1,104 @@
+"""Watch a network's matched layers during one forward pass."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.autograd.graph import GradientEdge, get_gradient_edge
+from torch.nn import functional
+
+from bilp.matching.layers import Layer, layer_of
+from bilp.matching.second_order import normalise_groups
+
+
+class NoRule(Exception):
+    """The layers' rules do not cover this network; the generic path does. Never leaves bilp.matching."""
+
+
+@dataclass(frozen=True)
+class Call:
+    """One use of a matched layer."""
+
+    layer: Layer
+    node: Tensor
+    edge: GradientEdge
+    """Of the output, as it was before anything changed it in place."""
+    version: int
+    """Of the node's values; another one later means that they were overwritten."""
+
+
+def matched_parameters(network: nn.Module) -> list[nn.Parameter]:
+    """Parameters with two or more dimensions, in the network's order; the others contribute nothing to the distance."""
+    return [parameter for parameter in network.parameters() if parameter.dim() >= 2]
+
+
+def record(network: nn.Module, images: Tensor, labels: Tensor, *, twice: bool) -> tuple[Tensor, list[Call]]:
+    """Summed cross-entropy of images that require a gradient, and the calls of all matched layers on the way.
+
+    With `twice` the pass uses operations that are cheap to differentiate twice. Raises NoRule.
+    """
+    calls: list[Call] = []
+    with torch.enable_grad(), _hooks(network, calls, len(images), twice):
+        loss = functional.cross_entropy(network(images), labels, reduction="sum")
+    missing = {id(p) for p in matched_parameters(network)} - {id(p) for call in calls for p in call.layer.parameters}
+    if missing:
+        names = [name for name, parameter in network.named_parameters() if id(parameter) in missing]
+        raise NoRule(f"parameters {', '.join(names)} were not used by their own module")
+    return loss, calls
+
+
+def output_gradients(loss: Tensor, calls: Sequence[Call], *, create_graph: bool) -> list[tuple[Call, Tensor]]:
+    """Each call with the gradient of `loss` by its output; calls that the loss does not depend on are left out.
+
+    Raises NoRule if a layer's input was overwritten after it was used.
+    """
+    gradients = torch.autograd.grad(loss, [call.edge for call in calls], create_graph=create_graph, allow_unused=True)
+    if any(call.node._version != call.version for call in calls):
+        raise NoRule("an input of a layer was overwritten in place after the layer had used it")
+    return [(call, gradient) for call, gradient in zip(calls, gradients, strict=True) if gradient is not None]
+
+
+def _layers(network: nn.Module) -> list[tuple[nn.Module, Layer]]:
+    found = []
+    for name, module in network.named_modules():
+        own = [parameter for parameter in module.parameters(recurse=False) if parameter.dim() >= 2]
+        if not own:
+            continue
+        layer = layer_of(module)
+        if layer is None or {id(p) for p in own} != {id(p) for p in layer.parameters}:
+            raise NoRule(f"layer {name!r} ({type(module).__name__}) has no rule")
+        found.append((module, layer))
+    return found
+
+
+@contextmanager
+def _hooks(network: nn.Module, calls: list[Call], batch: int, twice: bool) -> Iterator[None]:
+    def watch(layer: Layer) -> Any:
+        def hook(module: nn.Module, given: tuple[Any, ...], output: Tensor) -> Tensor:
+            if not given or given[0].shape[:1] != (batch,):
+                raise NoRule(f"a {type(module).__name__} was called without one leading row per sample")
+            node = layer.node(given[0])
+            if twice:
+                output = layer.output(node)
+            calls.append(Call(layer, node, get_gradient_edge(output), node._version))
+            return output
+
+        return hook
+
+    def normalise(module: nn.Module, given: tuple[Any, ...], output: Tensor) -> Tensor:
+        return normalise_groups(given[0], module) if isinstance(module, nn.GroupNorm) else output
+
+    layers = _layers(network)
+    handles = [module.register_forward_hook(watch(layer)) for module, layer in layers]
+    if twice:
+        handles += [module.register_forward_hook(normalise) for module in network.modules() if type(module) is nn.GroupNorm]
+    try:
+        yield
+    finally:
+        for handle in handles:
+            handle.remove()

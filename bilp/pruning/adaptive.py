@@ -1,0 +1,227 @@
+"""Adaptive pruning: trim both ends of the causal effects while distilling (BiLP, level 2).
+
+The smallest effects belong to samples that change nothing, the largest to outliers. Effects are positive, skewed, and
+their scale depends on class, network and progress, so they are compared per class and on the logarithm, against a
+running mean and variance with two normal quantiles as thresholds. A batch in which these would take the class's share
+of dropped samples too far from beta is cut at its own empirical quantiles instead; a class for which they do so beyond
+chance changes to empirical quantiles for good.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor
+
+from bilp.config import ReselectConfig
+from bilp.errors import ConfigError, Diverged, IncompatibleArtefact
+
+# Largest difference between beta and the share of dropped samples of a class (one sample more if that is less).
+TOLERANCE = 0.02
+# Standard deviations beyond the tolerance at which the normal thresholds are wrong rather than unlucky.
+CHANCE = 2.0
+# A batch always keeps this many samples, so that effects can still be measured on what remains.
+SMALLEST_BATCH = 2
+# Log effects that are closer than this differ by rounding, not by merit.
+EQUAL = 1e-5
+
+
+class AdaptivePruner:
+    """Decides which samples sit out, and remembers it: running statistics per class, last score and decision per sample.
+
+    A decision until iteration `until` stands in every iteration before it. The pruner works on the CPU; scores may
+    live anywhere.
+    """
+
+    def __init__(self, labels: Tensor, classes: int, config: ReselectConfig) -> None:
+        """`labels` int64 `[N]` are those of the whole train split, in order of sample_id."""
+        if len(labels) and (int(labels.min()) < 0 or int(labels.max()) >= classes):
+            raise ConfigError(f"labels must lie in 0..{classes - 1} for {classes} classes, found {int(labels.min())}..{int(labels.max())}")
+        self._labels = labels.cpu()
+        self._config = config
+        count = len(labels)
+        self._state = {
+            "last_score": torch.full((count,), math.nan, dtype=torch.float32),
+            "visits": torch.zeros(count, dtype=torch.int32),
+            "dropped_until": torch.zeros(count, dtype=torch.int32),
+            "log_mean": torch.zeros(classes, dtype=torch.float64),
+            "log_variance": torch.zeros(classes, dtype=torch.float64),
+            "initialised": torch.zeros(classes, dtype=torch.bool),
+            "by_quantile": torch.full((classes,), config.threshold == "quantile"),
+            "decided": torch.zeros(classes, dtype=torch.int64),
+            "dropped": torch.zeros(classes, dtype=torch.int64),
+            # Samples that the normal thresholds judged, and how many of them they would have dropped.
+            "normal": torch.zeros(classes, 2, dtype=torch.int64),
+            # What rounding to whole samples left over, in total and at the lower end.
+            "remainder": torch.zeros(classes, 2, dtype=torch.float64),
+        }
+
+    def decide(self, sample_ids: Tensor, scores: Tensor, class_index: int, until: int) -> Tensor:
+        """Keep mask bool `[n]` for `n` distinct samples of one class with effects `scores` `[n]`, on the CPU.
+
+        Updates the class's running statistics first, then decides; an earlier decision on these samples is replaced.
+        At least `minimum_per_class` of the batch (and never fewer than 2) are kept, those closest to the centre.
+        A batch of equal effects is kept whole. A zero effect counts as the smallest of all. Raises Diverged for
+        effects that are not finite, ConfigError for samples of another class or negative effects.
+        """
+        ids, values = sample_ids.cpu(), scores.detach().cpu().double()
+        self._check(ids, values, class_index)
+        if len(ids) == 0:
+            return torch.ones(0, dtype=torch.bool)
+        logs = values.log()
+        self._update(logs[values > 0], class_index)
+        keep = self._keep(logs, class_index)
+        state = self._state
+        state["decided"][class_index] += len(ids)
+        state["dropped"][class_index] += int((~keep).sum())
+        state["last_score"][ids] = values.float()
+        state["visits"][ids] += 1
+        state["dropped_until"][ids] = torch.where(keep, 0, until).int()
+        return keep
+
+    def candidates(self, indices: Tensor, iteration: int) -> Tensor:
+        """Those of `indices` `[m]` whose drop does not stand at `iteration`, in their order.
+
+        Of every class among them at least `minimum_per_class` remain (or all, if there are fewer): the dropped ones
+        with the least extreme last score come back.
+        """
+        ids = indices.cpu()
+        free = self._state["dropped_until"][ids] <= iteration
+        labels = self._labels[ids]
+        minimum = self._config.minimum_per_class
+        present = torch.bincount(labels[free], minlength=len(self._state["initialised"]))
+        for c in labels[~free].unique().tolist():
+            missing = minimum - int(present[c])
+            if missing > 0:
+                waiting = ((labels == c) & ~free).nonzero().flatten()
+                order = torch.argsort(self._extremeness(ids[waiting], c), stable=True)
+                free[waiting[order[:missing]]] = True
+        return indices[free.to(indices.device)]
+
+    def dropped_share(self) -> float:
+        """Share of dropped samples among all decisions so far; 0 before the first."""
+        decided = int(self._state["decided"].sum())
+        return int(self._state["dropped"].sum()) / decided if decided else 0.0
+
+    @property
+    def quantile_classes(self) -> Tensor:
+        """Classes that use empirical quantiles: all by configuration, or those that the normal thresholds failed, int64."""
+        return self._state["by_quantile"].nonzero().flatten()
+
+    def state(self) -> dict[str, Tensor]:
+        """Everything that decisions depend on, as tensors; `load` restores it exactly.
+
+        Per sample: last_score float32 (nan = never), visits int32, dropped_until int32. Per class: log_mean,
+        log_variance float64, initialised, by_quantile bool, decided, dropped int64; two values each: normal int64
+        (judged by the normal thresholds, dropped by them), remainder float64 (fractions of a sample: total, lower end).
+        """
+        return {name: value.clone() for name, value in self._state.items()}
+
+    def load(self, state: Mapping[str, Tensor]) -> None:
+        """Restore what `state` returned. Raises IncompatibleArtefact if it belongs to other data."""
+        problems = [f"{name} is missing" for name in sorted(set(self._state) - set(state))]
+        problems += [f"{name} is unknown" for name in sorted(set(state) - set(self._state))]
+        for name in sorted(set(self._state) & set(state)):
+            own, given = self._state[name], state[name]
+            if own.shape != given.shape or own.dtype != given.dtype:
+                problems.append(f"{name}: expected {own.dtype} {list(own.shape)}, found {given.dtype} {list(given.shape)}")
+        if problems:
+            raise IncompatibleArtefact(
+                f"this pruner state does not fit the data: {'; '.join(problems)}. Start a new run, or use the dataset of the old one"
+            )
+        self._state = {name: state[name].detach().cpu().clone() for name in self._state}
+
+    def _check(self, ids: Tensor, values: Tensor, class_index: int) -> None:
+        if ids.dim() != 1 or values.shape != ids.shape:
+            raise ConfigError(f"{tuple(ids.shape)} sample ids need as many scores, not {tuple(values.shape)}")
+        foreign = ids[self._labels[ids] != class_index]
+        if len(foreign):
+            raise ConfigError(f"sample {int(foreign[0])} is not of class {class_index} but {int(self._labels[foreign[0]])}")
+        if not bool(values.isfinite().all()):
+            raise Diverged(f"{int((~values.isfinite()).sum())} of {len(values)} causal effects of class {class_index} are not finite")
+        if bool((values < 0).any()):
+            raise ConfigError("a causal effect is a length and cannot be negative: pass the norms that bilp.causal.ite returns")
+
+    def _update(self, logs: Tensor, c: int) -> None:
+        """Running mean and variance of the class (exponential, started by its first batch)."""
+        if len(logs) == 0:
+            return
+        mean, variance, started = self._state["log_mean"], self._state["log_variance"], self._state["initialised"]
+        old = self._config.momentum if bool(started[c]) else 0.0
+        mean[c] = old * mean[c] + (1.0 - old) * logs.mean()
+        variance[c] = old * variance[c] + (1.0 - old) * (logs - mean[c]).square().mean()
+        started[c] = True
+
+    def _keep(self, logs: Tensor, c: int) -> Tensor:
+        keep = torch.ones(len(logs), dtype=torch.bool)
+        # Two infinities (zero effects) have no difference; they are equal all the same.
+        equal = bool(logs.min() == logs.max()) or float(logs.max() - logs.min()) <= EQUAL
+        if self._config.beta == 0.0 or equal or not bool(self._state["initialised"][c]):
+            return keep
+        if not bool(self._state["by_quantile"][c]):
+            keep = self._within_normal(logs, c)
+            self._judge_normal(keep, c)
+            if not self._misses(keep, c):
+                return keep
+        return self._within_ranks(logs, c)
+
+    def _shares(self) -> tuple[float, float]:
+        low = self._config.beta * self._config.low_share
+        return low, self._config.beta - low
+
+    def _floor(self, count: int) -> int:
+        return min(count, max(SMALLEST_BATCH, self._config.minimum_per_class))
+
+    def _within_normal(self, logs: Tensor, c: int) -> Tensor:
+        """Between the normal quantiles of the running statistics, or the closest to their mean if these are too few."""
+        low, high = self._shares()
+        mean, deviation = self._state["log_mean"][c], self._state["log_variance"][c].sqrt()
+        below, above = torch.special.ndtri(torch.tensor([low, 1.0 - high], dtype=torch.float64))
+        # An end that drops nothing has an infinite quantile, which times a deviation of zero would be no number.
+        keep = torch.ones(len(logs), dtype=torch.bool)
+        if low > 0.0:
+            keep &= logs >= mean + deviation * below
+        if high > 0.0:
+            keep &= logs <= mean + deviation * above
+        floor = self._floor(len(logs))
+        if int(keep.sum()) < floor:
+            keep = torch.zeros_like(keep)
+            keep[torch.argsort((logs - mean).abs(), stable=True)[:floor]] = True
+        return keep
+
+    def _judge_normal(self, keep: Tensor, c: int) -> None:
+        """Give up the normal thresholds of a class if what they drop, applied or not, differs from beta beyond chance."""
+        judged = self._state["normal"][c]
+        judged += torch.tensor([len(keep), int((~keep).sum())])
+        count, dropped = judged.tolist()
+        beta = self._config.beta
+        allowed = TOLERANCE * count + CHANCE * math.sqrt(beta * (1.0 - beta) * count)
+        self._state["by_quantile"][c] = abs(dropped - beta * count) > allowed
+
+    def _misses(self, keep: Tensor, c: int) -> bool:
+        """Whether the normal thresholds are given up, or this decision would take the class's share too far from beta."""
+        decided = int(self._state["decided"][c]) + len(keep)
+        dropped = int(self._state["dropped"][c]) + int((~keep).sum())
+        return bool(self._state["by_quantile"][c]) or abs(dropped - self._config.beta * decided) > max(TOLERANCE * decided, 1.0)
+
+    def _within_ranks(self, logs: Tensor, c: int) -> Tensor:
+        """Exact counts by rank, equal effects in their order; fractions of a sample are carried to the next decision."""
+        remainder = self._state["remainder"][c]
+        wanted = self._config.beta * len(logs) + float(remainder[0])
+        most = len(logs) - self._floor(len(logs))
+        dropped = min(max(math.floor(wanted + 0.5), 0), most)
+        wanted_low = self._config.low_share * dropped + float(remainder[1])
+        low = min(max(math.floor(wanted_low + 0.5), 0), dropped)
+        # A floor that binds is no debt to be paid by later batches.
+        remainder[0] = max(-0.5, min(wanted - dropped, 0.5))
+        remainder[1] = max(-0.5, min(wanted_low - low, 0.5))
+        order = torch.argsort(logs, stable=True)
+        keep = torch.zeros(len(logs), dtype=torch.bool)
+        keep[order[low : len(logs) - (dropped - low)]] = True
+        return keep
+
+    def _extremeness(self, ids: Tensor, c: int) -> Tensor:
+        """Distance of the last score from the class's centre; infinite for a score of zero."""
+        return (self._state["last_score"][ids].double().log() - self._state["log_mean"][c]).abs()

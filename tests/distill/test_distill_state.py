@@ -1,0 +1,73 @@
+"""The checkpoint file."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+
+from bilp.distill.state import DistillState, decode_state, decode_tensors, encode_state, encode_tensors
+from bilp.errors import DamagedArtefact
+from bilp.seeds import generator
+
+
+def _state() -> DistillState:
+    stream = generator(0, "state")
+    return DistillState(
+        images=torch.randn(6, 3, 4, 4, generator=stream),
+        labels=torch.arange(3).repeat_interleave(2),
+        momentum=torch.randn(6, 3, 4, 4, generator=stream),
+        iteration=17,
+        reference_loss=0.1,
+        pruner={"visits": torch.arange(9, dtype=torch.int32), "last": torch.full((9,), torch.nan)},
+    )
+
+
+def test_a_state_survives_its_file_bit_by_bit() -> None:
+    state = _state()
+    found = decode_state(encode_state(state), "here")
+    for one, other in ((state.images, found.images), (state.labels, found.labels), (state.momentum, found.momentum)):
+        assert one.dtype == other.dtype
+        assert torch.equal(one, other)
+    assert (found.iteration, found.reference_loss) == (17, 0.1)
+    assert found.pruner.keys() == state.pruner.keys()
+    assert torch.equal(found.pruner["visits"], state.pruner["visits"])
+    assert found.pruner["last"].isnan().all()
+
+
+def test_a_start_has_no_momentum_no_pruner_and_no_reference() -> None:
+    state = DistillState.start(torch.ones(2, 1, 2, 2), torch.tensor([0, 1]))
+    found = decode_state(encode_state(state), "here")
+    assert not found.momentum.any()
+    assert found.iteration == 0
+    assert math.isnan(found.reference_loss)
+    assert found.pruner == {}
+
+
+def test_equal_states_have_equal_bytes_whatever_the_order_of_their_tensors() -> None:
+    state, other = _state(), _state()
+    other.pruner = dict(reversed(list(other.pruner.items())))
+    assert encode_state(state) == encode_state(other)
+
+
+def test_a_copy_shares_no_memory() -> None:
+    state = _state()
+    copy = state.to("cpu")
+    copy.images.zero_()
+    copy.momentum.zero_()
+    assert state.images.any()
+    assert state.momentum.any()
+
+
+@pytest.mark.parametrize("damage", [lambda data: data[: len(data) // 2], lambda data: b"", lambda data: b"\xff" * 64])
+def test_a_file_that_is_no_safetensors_is_named(damage) -> None:  # type: ignore[no-untyped-def]
+    with pytest.raises(DamagedArtefact, match="run/checkpoint"):
+        decode_state(damage(encode_state(_state())), "run/checkpoint")
+
+
+def test_missing_tensors_are_listed() -> None:
+    data = encode_tensors({"images": torch.zeros(1), "labels": torch.zeros(1)})
+    assert decode_tensors(data, "x").keys() == {"images", "labels"}
+    with pytest.raises(DamagedArtefact, match="iteration, momentum, reference_loss"):
+        decode_state(data, "run/checkpoint")

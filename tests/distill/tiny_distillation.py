@@ -1,0 +1,46 @@
+"""Settings that distil a fraction of a second: narrow networks, few samples of scikit-learn's digits."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from bilp.config import DistillConfig, NetworkConfig, ReselectConfig
+from bilp.data import Dataset
+from bilp.distill.guard import Guard
+from bilp.distill.sampling import RealPool
+from bilp.distill.setting import Setting
+
+NARROW = NetworkConfig(width=16)
+
+
+@dataclass(frozen=True)
+class Store:
+    """A storage root that holds the digits."""
+
+    root: str
+    uri: str
+    dataset: Dataset
+
+
+def small_config(method: str, **changes: Any) -> DistillConfig:
+    """Four iterations in two rounds; DC and DSA train their network once in between."""
+    values: dict[str, Any] = {"method": method, "iterations": 4, "rounds": 2, "batch_real": 16, "network": NARROW}
+    if method == "dc":
+        values |= {"augment": (), "init": "noise"}
+    else:
+        values |= {"augment": ("color", "crop", "cutout", "scale", "rotate")}
+    if method != "dm":
+        values |= {"learning_rate": 0.1, "outer_loops": 2, "inner_epochs": 2, "batch_train": 8}
+    return DistillConfig(**(values | changes))
+
+
+def assemble(config: DistillConfig, pool: RealPool, reselect: ReselectConfig | None = None) -> Setting:
+    """The setting on the CPU, without adaptive pruning unless it is given."""
+    return Setting.assemble(config, reselect or ReselectConfig(beta=0.0), pool, "cpu")
+
+
+def guard_for(setting: Setting, reference_loss: float = float("nan")) -> Guard:
+    """The guard of a first round."""
+    names = setting.pool.dataset.class_names
+    return Guard(setting.config.learning_rate, names, reference_loss, "No round of the run was finished before.")
