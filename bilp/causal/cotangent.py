@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from bilp.matching import Matching, Pullback, Vectors
-from bilp.matching.per_sample import micro_batches
+from bilp.matching.per_sample import micro_batch_size
 from bilp.nets import Network
 
 # A sample this close to the mean, relative to the mean's length and in units of the floating point resolution, equals
@@ -48,7 +48,7 @@ def exact_effects(
     pull = matching.pullback(network, entering.detach(), synthetic[1], values if dense else count, byte_budget)
     if dense:
         pull = DensePullback(pull, psi)
-    mean, chunks = _mean_and_chunks(matching, network, real, psi, byte_budget)
+    mean, chunks = _mean_and_chunks(matching, network, real, psi, pull.lanes, byte_budget)
     for phi in chunks:
         for start in range(0, len(phi[0]), pull.lanes):
             part = tuple(block[start : start + pull.lanes] for block in phi)
@@ -92,19 +92,25 @@ def _as_blocks(flat: Tensor, psi: Vectors) -> Vectors:
 
 
 def _mean_and_chunks(
-    matching: Matching, network: Network, real: tuple[Tensor, Tensor], psi: Vectors, byte_budget: int
+    matching: Matching, network: Network, real: tuple[Tensor, Tensor], psi: Vectors, lanes: int, byte_budget: int
 ) -> tuple[Vectors, Iterator[Vectors]]:
-    """The mean vector, and the per-sample vectors in chunks that fit the budget; one pass if all of them fit."""
+    """The mean vector, and the per-sample vectors in chunks; from one pass if all of them fit the budget."""
     images, labels = real
     bytes_each = sum(block.numel() * block.element_size() for block in psi)
-    chunk = max(1, byte_budget // max(bytes_each, 1))
-    if chunk >= len(images):
-        parts = [matching.real(network, images[rows], labels[rows]) for rows in micro_batches(images)]
-        sums = [torch.stack([part[place].sum(dim=0) for part in parts]).sum(dim=0) for place in range(len(psi))]
-        return tuple(total / len(images) for total in sums), iter(parts)
-    mean = matching.real_mean(network, images, labels)
-    pairs = zip(images.split(chunk), labels.split(chunk), strict=True)
-    return mean, (matching.real(network, part, part_labels) for part, part_labels in pairs)
+    affordable = max(1, byte_budget // max(bytes_each, 1))
+    size = _chunk_size(micro_batch_size(images), lanes, affordable)
+    chunks = (matching.real(network, *pair) for pair in zip(images.split(size), labels.split(size), strict=True))
+    if affordable < len(images):
+        return matching.real_mean(network, images, labels), chunks
+    held = list(chunks)
+    sums = [torch.stack([phi[place].sum(dim=0) for phi in held]).sum(dim=0) for place in range(len(psi))]
+    return tuple(total / len(images) for total in sums), iter(held)
+
+
+def _chunk_size(suitable: int, lanes: int, affordable: int) -> int:
+    """Samples per chunk: about `suitable`, and a multiple of `lanes`, so that only the last call has idle ones."""
+    size = min(max(suitable, lanes), affordable)
+    return size - size % lanes if size > lanes else size
 
 
 def _beyond_noise(apart: Vectors, mean: Vectors) -> Tensor:

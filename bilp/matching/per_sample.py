@@ -24,9 +24,14 @@ MICRO_BATCH_ELSEWHERE = 256
 logger = logging.getLogger(__name__)
 
 
+def micro_batch_size(images: Tensor) -> int:
+    """Images per pass that suit the device on which `images` lie."""
+    return MICRO_BATCH.get(images.device.type, MICRO_BATCH_ELSEWHERE)
+
+
 def micro_batches(images: Tensor) -> list[slice]:
-    """Slices of `[B, ...]` whose size suits the device."""
-    size = MICRO_BATCH.get(images.device.type, MICRO_BATCH_ELSEWHERE)
+    """Slices of `[B, ...]` of that size."""
+    size = micro_batch_size(images)
     return [slice(start, min(start + size, len(images))) for start in range(0, len(images), size)]
 
 

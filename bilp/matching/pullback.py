@@ -155,7 +155,7 @@ def _saved_bytes(network: nn.Module) -> Iterator[list[int]]:
         if tensor.data_ptr() not in seen:
             seen.add(tensor.data_ptr())
             counted[0] += tensor.numel() * tensor.element_size()
-        return tensor
+        return tensor.detach()  # with its graph, an output saved by its own node would keep itself alive for ever
 
     with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
         yield counted

@@ -91,7 +91,7 @@ def _hooks(network: nn.Module, calls: list[Call], batch: int, twice: bool) -> It
         return hook
 
     def normalise(module: nn.Module, given: tuple[Any, ...], output: Tensor) -> Tensor:
-        return normalise_groups(given[0], module) if isinstance(module, nn.GroupNorm) else output
+        return normalise_groups(given[0], module) if given and isinstance(module, nn.GroupNorm) else output
 
     layers = _layers(network)
     handles = [module.register_forward_hook(watch(layer)) for module, layer in layers]

@@ -1,0 +1,61 @@
+# make run     the whole pipeline on handwritten digits, in an environment of its own (ARGS="--method dc" changes it)
+# make test    the whole test suite
+# make lint    ruff and mypy
+# make clean   remove the environments and caches; results in bilp-storage stay
+
+PYTHON ?= python3
+ARGS ?=
+SWIFT := swift==2.38.3
+
+BIN := .venv/bin
+PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check
+
+# One Prefect home per checkout, and nothing that asks, reports usage or needs a network.
+run: export PREFECT_HOME ?= $(CURDIR)/.bilp/prefect
+run: export PREFECT_SERVER_ANALYTICS_ENABLED ?= false
+run: export PREFECT_CLI_PROMPT ?= false
+run: export DO_NOT_TRACK ?= 1
+run: export PYTHONUNBUFFERED = 1
+
+.DEFAULT_GOAL := run
+.PHONY: run test lint format clean
+
+run: .venv/.installed
+	$(BIN)/python -m flows.pipeline --dataset digits $(ARGS)
+
+test: .venv/.installed-dev .venv-s3/.installed
+	$(BIN)/python -m pytest $(ARGS)
+
+lint: .venv/.installed-dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+format: .venv/.installed-dev
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+clean:
+	rm -rf .venv .venv-s3 .bilp build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	find bilp tasks flows recipes tests benchmarks deployments -name __pycache__ -type d -exec rm -rf {} +
+
+.venv/bin/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Python 3.11 or newer is needed: make PYTHON=python3.12"; exit 1; }
+	@echo "Creating the environment .venv"
+	@$(PYTHON) -m venv .venv
+
+.venv/.installed: pyproject.toml | .venv/bin/python
+	@echo "Installing the packages (PyTorch is large; minutes the first time)"
+	@$(PIP) install --editable .
+	@touch $@
+
+.venv/.installed-dev: pyproject.toml | .venv/bin/python
+	@echo "Installing the packages and the tools of developers (PyTorch is large; minutes the first time)"
+	@$(PIP) install --editable '.[dev]'
+	@touch .venv/.installed $@
+
+.venv-s3/.installed: Makefile
+	@echo "Installing the object storage server of the tests into .venv-s3"
+	@$(PYTHON) -m venv .venv-s3
+	@.venv-s3/bin/python -m pip --quiet --disable-pip-version-check install $(SWIFT)
+	@touch $@

@@ -1,0 +1,107 @@
+"""The command line of every program, built from `PipelineConfig`: `--dataset cifar10 --distill.iterations 200 --explain`.
+
+Only what was typed reaches the configuration, so that everything else is still derived from it.
+"""
+
+from __future__ import annotations
+
+import re
+import sys
+from argparse import ArgumentParser, RawDescriptionHelpFormatter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, NoReturn
+
+from pydantic import ValidationError
+from pydantic_settings import BaseSettings, CliSettingsSource
+
+from bilp.config import PipelineConfig
+from bilp.explain import explain, problems, similar
+
+NOTE = """Whatever is not given is derived from the dials (the options without a dot) or the recipe: see --explain.
+Lists: --arms unpruned,bilp   Nothing: --reselect.candidates_per_class none   JSON: --evaluate.networks '[{"name": "mlp"}]'"""
+
+
+@dataclass(frozen=True)
+class Command:
+    """What was typed: the nested values, and whether they are only to be explained."""
+
+    given: dict[str, Any]
+    explain: bool
+
+
+class _Settings(PipelineConfig, BaseSettings):  # type: ignore[misc]
+    """The same fields, in the form that pydantic-settings reads a command line into."""
+
+
+class _Parser(ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        """One clear line instead of the usage of a hundred settings."""
+        unknown = re.search(r"unrecognized arguments: --([\w.-]+)", message)
+        meant = similar(unknown[1]) if unknown else None
+        hint = f"did you mean --{meant}?" if meant else "--help lists every setting"
+        self.exit(2, f"{self.prog}: error: {message}; {hint}\n")
+
+
+def parse(arguments: Sequence[str], program: str, description: str) -> Command:
+    """The values on a command line, not validated yet; `--help` and unknown options end the program."""
+    parser = _Parser(
+        prog=program,
+        usage="%(prog)s [--SETTING VALUE ...] [--explain]",
+        description=f"{description}\n\n{NOTE}",
+        formatter_class=lambda prog: RawDescriptionHelpFormatter(prog, max_help_position=44, width=140),
+        allow_abbrev=False,
+    )
+    parser.add_argument("--explain", action="store_true", help="print every value and where it came from, and do nothing else")
+    source = CliSettingsSource[Any](
+        _Settings,
+        cli_hide_none_type=True,
+        cli_avoid_json=True,
+        cli_use_class_docs_for_groups=True,
+        cli_parse_none_str="none",
+        root_parser=parser,
+        add_argument_method=_add_argument,
+    )
+    namespace = parser.parse_args([_underscored(argument) for argument in arguments])
+    only_explain = namespace.explain
+    del namespace.explain
+    return Command(source(parsed_args=namespace)(), only_explain)
+
+
+def configure(arguments: Sequence[str], program: str, description: str) -> PipelineConfig:
+    """The configuration that a command line means. Ends the program after `--explain` (0) and on wrong values (2)."""
+    command = parse(arguments, program, description)
+    try:
+        config = PipelineConfig.model_validate(command.given)
+        if command.explain:
+            rows = explain(command.given)
+            path_width, text_width = (max(len(part) for part in column) for column in zip(*((r.path, r.text) for r in rows), strict=True))
+            lines = [f"{row.path:{path_width}}  {row.text:{min(text_width, 60)}}  {row.origin}" for row in rows]
+            sys.stdout.write("\n".join(lines) + "\n")
+            sys.exit(0)
+    except ValidationError as error:
+        fail(program, problems(error, command.given), status=2)
+    return config
+
+
+def fail(program: str, lines: Sequence[str], status: int) -> NoReturn:
+    """End the program with this status and one line per problem."""
+    sys.stderr.write("".join(f"{program}: error: {line}\n" for line in lines))
+    sys.exit(status)
+
+
+def _underscored(argument: str) -> str:
+    """`--distill.batch-real=7` means `--distill.batch_real=7`."""
+    if not argument.startswith("--"):
+        return argument
+    name, equals, value = argument[2:].partition("=")
+    return f"--{name.replace('-', '_')}{equals}{value}"
+
+
+def _add_argument(parser: Any, *names: str, **options: Any) -> Any:
+    """`add_argument`, with readable lists, and without the models' defaults where the dials decide the value."""
+    if "." in names[-1] and options.get("help"):
+        options["help"] = re.sub(r" ?\(default: .*\)$", "", str(options["help"]), flags=re.DOTALL)
+    if options.get("metavar"):
+        options["metavar"] = re.sub(r"^tuple\[(.*?)(,\.\.\.)?\]$", r"\1,...", str(options["metavar"]))
+    return ArgumentParser.add_argument(parser, *names, **options)

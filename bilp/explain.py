@@ -1,0 +1,105 @@
+"""Where each setting came from, and what is wrong with those that were refused, in one line each."""
+
+from __future__ import annotations
+
+import difflib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, get_args
+
+from pydantic import BaseModel, ValidationError
+
+from bilp.config import PipelineConfig
+from bilp.defaults import complete, leaves
+from bilp.errors import ConfigError
+
+DEFAULT = "default"
+GIVEN = "given"
+
+
+@dataclass(frozen=True)
+class Setting:
+    """One leaf of the configuration: its dotted path, its value and the layer that decided it."""
+
+    path: str
+    value: Any
+    origin: str
+
+    @property
+    def text(self) -> str:
+        """The value as it may be written on the command line or in a recipe."""
+        return self.value if isinstance(self.value, str) else json.dumps(self.value)
+
+
+def explain(given: Mapping[str, Any]) -> list[Setting]:
+    """Every value of the pipeline that `given` leads to, in the order of the models.
+
+    The origin is "given", "recipe NAME", the dial or rule that implied the value, or "default".
+    Raises what `PipelineConfig(**given)` raises.
+    """
+    config = PipelineConfig.model_validate(given)
+    origins = complete(given).origins
+    return [Setting(path, value, _origin(path, origins)) for path, value in leaves(config.model_dump(mode="json"))]
+
+
+def problems(error: ValidationError, given: Mapping[str, Any]) -> list[str]:
+    """One line per wrong value: path, what was given, what is wrong with it and, if another layer chose it, which one.
+
+    A wrong dial is named once, not again at every value that was derived from it.
+    """
+    try:
+        origins = complete(given).origins
+    except ConfigError:  # the recipe itself is what is wrong; the error says so
+        origins = {}
+    found = error.errors(include_url=False)
+    paths = {_path(item["loc"]) for item in found}
+    lines = []
+    for item in found:
+        path = _path(item["loc"])
+        origin = _origin(path, origins)
+        if origin.startswith("dial ") and origin.split()[1] in paths:
+            continue
+        if not any(path != other and other.startswith(f"{path}.") for other in paths):
+            lines.append(_line(item, path, origin))
+    return lines
+
+
+def _line(item: Mapping[str, Any], path: str, origin: str) -> str:
+    if item["type"] == "extra_forbidden":
+        meant = similar(path)
+        return f"{path}: no such setting; " + (f"did you mean {meant}?" if meant else "--explain lists them all")
+    message = str(item["msg"]).removeprefix("Value error, ")
+    if item["type"] == "value_error":  # written by the models: names its values itself
+        return f"{path}: {message}" if path else message
+    source = "" if origin in (GIVEN, DEFAULT) else f" (from {origin})"
+    return f"{path} = {json.dumps(item['input'], default=str)}{source}: {message[0].lower()}{message[1:]}"
+
+
+def similar(path: str) -> str | None:
+    """The setting whose path looks most like this one (positions in lists do not count), or None."""
+    wanted = ".".join(part for part in path.split(".") if not part.isdigit())
+    close = difflib.get_close_matches(wanted, _paths(PipelineConfig), n=1, cutoff=0.7)
+    return close[0] if close else None
+
+
+def _paths(model: type[BaseModel], prefix: str = "") -> list[str]:
+    """Dotted paths of every field of a model and of the models in it, list items included."""
+    paths = []
+    for name, field in model.model_fields.items():
+        paths.append(f"{prefix}{name}")
+        for kind in (field.annotation, *get_args(field.annotation)):
+            if isinstance(kind, type) and issubclass(kind, BaseModel):
+                paths += _paths(kind, f"{prefix}{name}.")
+    return paths
+
+
+def _path(location: tuple[int | str, ...]) -> str:
+    return ".".join(str(part) for part in location)
+
+
+def _origin(path: str, origins: Mapping[str, str]) -> str:
+    """The origin of the path or of the list it lies in."""
+    while path not in origins and "." in path:
+        path = path.rpartition(".")[0]
+    return origins.get(path, DEFAULT)

@@ -1,0 +1,138 @@
+"""Section: how well networks learn from each set, and what may be concluded from it."""
+
+from __future__ import annotations
+
+import base64
+import csv
+import io
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+
+from markupsafe import Markup
+
+from bilp.evaluate import Difference
+from bilp.report.comparison import Training, against_arm, judgement, mean, network_title, of, percent, points
+from bilp.report.figures import Whisker, whiskers
+from bilp.report.wording import PRUNED_ARMS, ArmWords, arm_place, arm_words
+
+
+@dataclass(frozen=True)
+class AccuracyRow:
+    """One arm on one network; `difference` is its paired difference to the unpruned arm, `first` is true once per arm."""
+
+    words: ArmWords
+    first: bool
+    network: str
+    accuracy: Difference
+    shown: str
+    images: str
+    best: str
+    difference: str
+    pairs: int
+    judgement: str
+
+
+@dataclass(frozen=True)
+class Accuracy:
+    """The section's content."""
+
+    rows: tuple[AccuracyRow, ...]
+    chart: Markup
+    caption: str
+    csv_uri: str
+    latex: str
+    experiments: int
+
+    @property
+    def compared(self) -> list[AccuracyRow]:
+        """Rows that have a paired difference."""
+        return [row for row in self.rows if row.difference]
+
+    @property
+    def pairing(self) -> str:
+        """What the differences are and when one is called clear."""
+        unit = "pairs of distillations" if self.experiments > 1 else "pairs of trainings"
+        words = f"Difference of trainings that share everything but the set, over n {unit}. "
+        words += "It is called clear only if its 95\u00a0% interval excludes zero"
+        chance = len(self.compared) > 1
+        return words + ("; by chance alone that happens to one comparison in twenty." if chance else ".")
+
+
+def networks(rows: Sequence[Training]) -> list[str]:
+    """Networks in the order of their first appearance."""
+    return list(dict.fromkeys(row.network for row in rows))
+
+
+def arms(rows: Sequence[Training]) -> list[str]:
+    """Arms that were evaluated, baselines first."""
+    return sorted(dict.fromkeys(row.arm for row in rows), key=arm_place)
+
+
+def accuracy(rows: Sequence[Training]) -> Accuracy | None:
+    """The table, its picture and its machine-readable copies; None if nothing was evaluated."""
+    if not rows:
+        return None
+    by_network = {network: [_row(rows, arm, network) for arm in arms(rows) if of(rows, arm, network)] for network in networks(rows)}
+    table = [row for group in by_network.values() for row in group]
+    several = len(by_network) > 1
+    groups = [(network if several else "", [_whisker(row) for row in group]) for network, group in by_network.items()]
+    titled = [(network_title(heading) if heading else "", members) for heading, members in groups]
+    words = "; ".join(f"{row.words.title} on {row.network} {row.shown}" for row in table)
+    chart = whiskers(titled, "accuracy on real test images", f"Accuracy with 95 % intervals: {words}")
+    experiments = len({row.experiment for row in rows})
+    return Accuracy(tuple(table), chart, _caption(experiments), _csv(rows), _latex(table), experiments)
+
+
+def _caption(experiments: int) -> str:
+    if experiments > 1:
+        return (
+            f"The bars are 95 % intervals over all trainings, on the sets of {experiments} independent distillations. Trainings on one set "
+            "resemble each other, so whether two arms differ is better judged by the table of differences."
+        )
+    return (
+        "The bars are 95 % intervals over repeated trainings. There is one distillation per arm: "
+        "how much another one would differ is not in them (the setting experiments adds more)."
+    )
+
+
+def _row(rows: Sequence[Training], arm: str, network: str) -> AccuracyRow:
+    chosen = of(rows, arm, network)
+    accuracy = mean(chosen)
+    difference = against_arm(rows, arm, "unpruned", network) if arm in PRUNED_ARMS else None
+    return AccuracyRow(
+        words=arm_words(arm),
+        first=network == next(row.network for row in rows if row.arm == arm),
+        network=network_title(network),
+        accuracy=accuracy,
+        shown=percent(accuracy),
+        images=", ".join(f"{size:,}" for size in sorted({row.train_images for row in chosen})),
+        best=percent(mean(chosen, values=[row.best_accuracy for row in chosen])),
+        difference=points(difference) if difference else "",
+        pairs=difference.n if difference else 0,
+        judgement=judgement(difference) if difference else "",
+    )
+
+
+def _whisker(row: AccuracyRow) -> Whisker:
+    half = row.accuracy.half_width95
+    return Whisker(row.words.title, row.accuracy.mean, half if math.isfinite(half) else None, row.words.css)
+
+
+def _csv(rows: Sequence[Training]) -> str:
+    buffer = io.StringIO()
+    writer = csv.writer(buffer, lineterminator="\n")
+    names = [field.name for field in fields(Training)]
+    writer.writerow(names)
+    writer.writerows([getattr(row, name) for name in names] for row in rows)
+    return "data:text/csv;base64," + base64.b64encode(buffer.getvalue().encode()).decode("ascii")
+
+
+def _latex(table: Sequence[AccuracyRow]) -> str:
+    lines = [r"\begin{tabular}{llrr}", r"\hline", r"Set & Network & Accuracy (\%) & $n$ \\", r"\hline"]
+    for row in table:
+        half = row.accuracy.half_width95
+        spread = f" \\pm {100 * half:.1f}" if math.isfinite(half) else ""
+        network = row.network.replace("_", r"\_")
+        lines.append(f"{row.words.title} & {network} & ${100 * row.accuracy.mean:.1f}{spread}$ & {row.accuracy.n} \\\\")
+    return "\n".join([*lines, r"\hline", r"\end{tabular}"])

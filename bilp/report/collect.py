@@ -1,0 +1,201 @@
+"""Everything the page shows: the artefacts it rests on, and what is read from them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+from torch import Tensor
+
+from bilp import storage, tables
+from bilp.data import Dataset, open_dataset
+from bilp.data.store import KIND as DATASET
+from bilp.distill import load_synthetic, open_run
+from bilp.distill.finish import SYNTHETIC
+from bilp.distill.initial import initial_state
+from bilp.distill.pictures import displayable
+from bilp.distill.rounds import ITE_TABLE, LOSS_TABLE, RESELECT, ROUND, round_state
+from bilp.distill.run import open_pool, reselect_uri, round_uri
+from bilp.evaluate.publication import FILE as EVALUATION_TABLE
+from bilp.evaluate.publication import KIND as EVALUATION
+from bilp.manifest import Artefact, find, open_artefact
+from bilp.pruning.stage import FILE as SELECTION_TABLE
+from bilp.pruning.stage import KIND as SELECTION
+from bilp.report.comparison import Training
+from bilp.report.galleries import spread
+from bilp.report.wording import BASELINES, arm_place, arm_words
+from bilp.scoring.summary import KIND as SUMMARY
+
+SHOWN_ROUNDS = 8
+
+
+@dataclass(frozen=True)
+class Source:
+    """An artefact that the page rests on; `role` is unique, `stage` says to a reader what it is."""
+
+    role: str
+    stage: str
+    artefact: Artefact
+
+
+@dataclass(frozen=True)
+class RunSource:
+    """A finished run: experiment number `experiment` of an arm."""
+
+    arm: str
+    experiment: int
+    uri: str
+
+
+@dataclass(frozen=True)
+class Sources:
+    """What `report` was given, opened but not read yet: enough to know whether the page exists already."""
+
+    artefacts: tuple[Source, ...]
+    runs: tuple[RunSource, ...]
+
+    def one(self, role: str) -> Artefact | None:
+        """The artefact of a role, if there is one."""
+        return next((source.artefact for source in self.artefacts if source.role == role), None)
+
+
+@dataclass(frozen=True)
+class Effects:
+    """The causal effects measured at the start of a round: rows of `tables.ITE`."""
+
+    round: int
+    table: pd.DataFrame
+
+    @property
+    def dropped_share(self) -> float:
+        """Part of the measured samples that was dropped."""
+        return float(self.table["dropped"].mean())
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """The synthetic images [M, C, H, W] (uint8, clipped to the visible range) at some time, and their labels [M]."""
+
+    title: str
+    images: np.ndarray
+    labels: np.ndarray
+
+
+@dataclass(frozen=True)
+class Run:
+    """One distillation: its loss over the iterations (rows of `tables.LOSSES`), its effects and its images.
+
+    `snapshots` are only those of an arm's first experiment: one course of images is shown per arm.
+    """
+
+    arm: str
+    experiment: int
+    losses: pd.DataFrame
+    effects: tuple[Effects, ...]
+    snapshots: tuple[Snapshot, ...]
+    final: Snapshot
+
+
+@dataclass(frozen=True)
+class Collected:
+    """The page's material; `selection` holds rows of `tables.SELECTION`."""
+
+    sources: Sources
+    dataset: Dataset
+    selection: pd.DataFrame | None
+    runs: tuple[Run, ...]
+    trainings: tuple[Training, ...]
+
+    def arms(self) -> list[str]:
+        """Distilled arms in the order given."""
+        return list(dict.fromkeys(run.arm for run in self.runs))
+
+
+def open_sources(
+    dataset_uri: str,
+    scores_uri: str | None,
+    selection_uri: str | None,
+    runs: Mapping[str, Sequence[str]],
+    evaluation_uris: Sequence[str],
+) -> Sources:
+    """Open the manifests; raises MissingArtefact or DamagedArtefact naming the first that is not there.
+
+    The order in which arms and evaluations are given makes no difference.
+    """
+    artefacts = [Source("dataset", "Data set", open_artefact(dataset_uri, DATASET))]
+    if scores_uri is not None:
+        artefacts.append(Source("scores", "Loss scores", open_artefact(scores_uri, SUMMARY)))
+    if selection_uri is not None:
+        artefacts.append(Source("selection", "Static selection", open_artefact(selection_uri, SELECTION)))
+    found = [RunSource(arm, experiment, uri) for arm, uris in sorted(runs.items(), key=_place) for experiment, uri in enumerate(uris)]
+    several = any(run.experiment > 0 for run in found)
+    for run in found:
+        synthetic = open_artefact(storage.join(run.uri, SYNTHETIC), SYNTHETIC)
+        stage = f"Synthetic set: {_who(run.arm, run.experiment, several)}"
+        artefacts.append(Source(f"synthetic {run.arm} {run.experiment}", stage, synthetic))
+    evaluations = [open_artefact(uri, EVALUATION) for uri in evaluation_uris]
+    evaluations.sort(key=lambda each: (arm_place(each.fact("arm")), each.fact("experiment"), each.manifest.key))
+    for number, evaluation in enumerate(evaluations):
+        arm = evaluation.fact("arm")
+        who = _who(arm, evaluation.fact("experiment"), several and arm not in BASELINES)
+        artefacts.append(Source(f"evaluation {number}", f"Evaluation: {who}", evaluation))
+    return Sources(tuple(artefacts), tuple(found))
+
+
+def _place(arm_and_runs: tuple[str, Sequence[str]]) -> tuple[int, str]:
+    return arm_place(arm_and_runs[0]), arm_and_runs[0]
+
+
+def _who(arm: str, experiment: int, several: bool) -> str:
+    return arm_words(arm).title + (f", experiment {experiment}" if several else "")
+
+
+def collect(sources: Sources) -> Collected:
+    """Read what the page shows; raises DamagedArtefact for files that are not what was published."""
+    dataset = open_dataset(sources.artefacts[0].artefact.uri)
+    selection = sources.one("selection")
+    evaluations = [source.artefact for source in sources.artefacts if source.role.startswith("evaluation ")]
+    rows = [row for artefact in evaluations for row in artefact.table(EVALUATION_TABLE, tables.EVALUATION).to_pylist()]
+    return Collected(
+        sources=sources,
+        dataset=dataset,
+        selection=None if selection is None else selection.table(SELECTION_TABLE, tables.SELECTION).to_pandas(),
+        runs=tuple(_run(run, dataset) for run in sources.runs),
+        trainings=tuple(Training(**row) for row in rows),
+    )
+
+
+def _run(source: RunSource, dataset: Dataset) -> Run:
+    """Rounds whose files were cleared away since the run was finished are passed over."""
+    rounds = open_run(source.uri).distill.rounds
+    done = {number: find(round_uri(source.uri, number), ROUND) for number in range(1, rounds + 1)}
+    there = {number: artefact for number, artefact in done.items() if artefact is not None}
+    losses = [artefact.table(LOSS_TABLE, tables.LOSSES).to_pandas() for artefact in there.values()]
+    reselected = {number: find(reselect_uri(source.uri, number), RESELECT) for number in there}
+    effects = [Effects(n, artefact.table(ITE_TABLE, tables.ITE).to_pandas()) for n, artefact in reselected.items() if artefact]
+    return Run(
+        arm=source.arm,
+        experiment=source.experiment,
+        losses=pd.concat(losses, ignore_index=True) if losses else tables.LOSSES.empty_table().to_pandas(),
+        effects=tuple(effects),
+        snapshots=tuple(_snapshots(source, list(there.values()), dataset)) if source.experiment == 0 else (),
+        final=_snapshot("final", *load_synthetic(storage.join(source.uri, SYNTHETIC)), dataset),
+    )
+
+
+def _snapshots(source: RunSource, rounds: Sequence[Artefact], dataset: Dataset) -> list[Snapshot]:
+    """The start, which is computed again, and the state after evenly spread rounds."""
+    run = open_run(source.uri)
+    start = initial_state(run.distill, open_pool(source.uri, run))
+    shown = [_snapshot("start", start.images, start.labels, dataset)]
+    for k in spread(np.arange(len(rounds)), SHOWN_ROUNDS):
+        state = round_state(rounds[k])
+        title = f"after {state.iteration:,} iteration" + ("" if state.iteration == 1 else "s")
+        shown.append(_snapshot(title, state.images, state.labels, dataset))
+    return shown
+
+
+def _snapshot(title: str, images: Tensor, labels: Tensor, dataset: Dataset) -> Snapshot:
+    return Snapshot(title, displayable(images, dataset.mean, dataset.std).numpy(), labels.numpy())

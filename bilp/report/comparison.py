@@ -1,0 +1,99 @@
+"""What may be concluded from the evaluations: means, paired differences, and how certain they are in words."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from statistics import fmean
+
+from bilp.errors import ConfigError
+from bilp.evaluate import Difference, Measurement, interval, paired_difference
+
+NETWORKS = {
+    "convnet": "ConvNet",
+    "mlp": "MLP",
+    "lenet": "LeNet",
+    "alexnet": "AlexNet",
+    "vgg11": "VGG-11",
+    "resnet18": "ResNet-18",
+}
+
+
+@dataclass(frozen=True)
+class Training(Measurement):
+    """A row of the evaluation tables; accuracies are fractions, `best_accuracy` is that of the best epoch on the test set."""
+
+    best_accuracy: float
+    train_images: int
+    epochs: int
+
+
+def of(rows: Sequence[Training], arm: str, network: str) -> list[Training]:
+    """The trainings of one arm on one network."""
+    return [row for row in rows if row.arm == arm and row.network == network]
+
+
+def mean(rows: Sequence[Measurement], *, values: Sequence[float] | None = None) -> Difference:
+    """Mean accuracy, or mean of `values`, with its 95 % interval over all trainings."""
+    numbers = [row.accuracy for row in rows] if values is None else list(values)
+    return Difference(*interval(numbers), len(numbers))
+
+
+def against_arm(rows: Sequence[Training], arm: str, other: str, network: str) -> Difference | None:
+    """Paired difference of two distilled arms; None if one was not evaluated or not in the same trainings."""
+    try:
+        return paired_difference(of(rows, arm, network), of(rows, other, network))
+    except ConfigError:
+        return None
+
+
+def against_baseline(rows: Sequence[Training], arm: str, baseline: str, network: str) -> Difference | None:
+    """Difference to a baseline, paired by seed; an arm's experiments are averaged first, as a baseline has only one."""
+    ours: dict[int, list[Training]] = {}
+    for row in of(rows, arm, network):
+        ours.setdefault(row.seed, []).append(row)
+    averaged = [replace(group[0], experiment=0, accuracy=fmean(row.accuracy for row in group)) for group in ours.values()]
+    try:
+        return paired_difference(averaged, of(rows, baseline, network))
+    except ConfigError:
+        return None
+
+
+def network_title(network: str) -> str:
+    """The name people use, and its settings in brackets: 'ConvNet (width 64, depth 2)' for 'convnet width 64 depth 2'."""
+    name, *words = network.split(" ")
+    settings = [" ".join(words[k : k + 2]) for k in range(0, len(words), 2)]
+    title = NETWORKS.get(name, name)
+    return f"{title} ({', '.join(settings)})" if settings else title
+
+
+def network_name(network: str) -> str:
+    """The title without settings."""
+    return network_title(network.partition(" ")[0])
+
+
+def percent(value: Difference) -> str:
+    """'78.1 % ± 1.2', unbreakable."""
+    return f"{100 * value.mean:.1f}\u00a0%" + (f"\u00a0±\u00a0{100 * value.half_width95:.1f}" if math.isfinite(value.half_width95) else "")
+
+
+def points(value: Difference) -> str:
+    """'+0.4 ± 0.9 points'."""
+    shown = f"{100 * value.mean:+.1f}".replace("-", "−")
+    half = f"\u00a0±\u00a0{100 * value.half_width95:.1f}" if math.isfinite(value.half_width95) else ""
+    return f"{shown}{half} points"
+
+
+def clear(value: Difference) -> bool:
+    """The interval excludes zero."""
+    return math.isfinite(value.half_width95) and abs(value.mean) > value.half_width95
+
+
+def judgement(value: Difference) -> str:
+    """What an interval of a difference allows to say."""
+    if not math.isfinite(value.half_width95):
+        return "too few trainings to tell"
+    if not clear(value):
+        return "no clear difference"
+    return "a clear gain" if value.mean > 0 else "a clear loss"

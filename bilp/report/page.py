@@ -1,0 +1,122 @@
+"""The page: one HTML file that needs nothing but itself."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from functools import cache
+from typing import Any
+
+import numpy as np
+from jinja2 import Environment, PackageLoader, StrictUndefined, Template
+
+from bilp.config import PipelineConfig
+from bilp.manifest import content_key, find, publish
+from bilp.report.accuracy import accuracy
+from bilp.report.collect import Collected, collect, open_sources
+from bilp.report.effect import effect
+from bilp.report.galleries import spread
+from bilp.report.lineage import lineage, versions
+from bilp.report.selection import pruning
+from bilp.report.settings import rerun_command, settings
+from bilp.report.synthetic import loss_chart, synthetic
+from bilp.report.verdict import Amounts, tiles, verdict
+from bilp.report.wording import DATASETS, METHODS, arm_words, count, rule_meaning, score_meaning, share
+from bilp.storage import join
+
+VERSION = 1
+KIND = "report"
+FILE = "report.html"
+PIXELATED_SIDE = 40  # smaller images are enlarged by the page: pixel by pixel, not blurred
+
+
+def report(
+    config: PipelineConfig,
+    dataset_uri: str,
+    scores_uri: str | None,
+    selection_uri: str | None,
+    runs: Mapping[str, Sequence[str]],
+    evaluation_uris: Sequence[str],
+    root: str,
+    origins: Mapping[str, str] | None = None,
+) -> str:
+    """Write the page of a pipeline run and return the URI of its report.html.
+
+    `runs` holds, by arm, the run URIs of its experiments in order. What was not done is left out of the page:
+    no selection, no measured effects, no evaluations. `origins` says where each setting came from
+    (bilp.defaults.complete); without it the origins are derived from the values.
+    Raises MissingArtefact or DamagedArtefact if an artefact named here is not whole.
+    """
+    sources = open_sources(dataset_uri, scores_uri, selection_uri, runs, evaluation_uris)
+    keys = {source.role: source.artefact.manifest.key for source in sources.artefacts}
+    key = content_key(KIND, VERSION, parents=keys, config=config, origins=None if origins is None else dict(origins))
+    uri = join(root, "reports", key)
+    if find(uri, KIND, key) is None:
+        page = render(config, collect(sources), origins).encode()
+        parents = {source.role: source.artefact.uri for source in sources.artefacts}
+        publish(uri, KIND, key, {FILE: page}, config=config, parents=parents)
+    return join(uri, FILE)
+
+
+def render(config: PipelineConfig, collected: Collected, origins: Mapping[str, str] | None = None) -> str:
+    """The page's HTML; equal inputs give equal text."""
+    return _template().render(**content(config, collected, origins))
+
+
+def content(config: PipelineConfig, collected: Collected, origins: Mapping[str, str] | None) -> dict[str, Any]:
+    """Everything the template shows."""
+    dataset, rows, report_config = collected.dataset, collected.trainings, config.report
+    shown = shown_classes(dataset.classes, report_config.max_classes)
+    score_name, score_sentence = score_meaning(config.prune, config.score)
+    static = None
+    if collected.selection is not None:
+        static = pruning(collected.selection, dataset, shown, report_config.samples_per_class, score_name)
+    causal = effect(collected.runs, config.reselect.beta, dataset, shown, report_config.samples_per_class)
+    amounts = Amounts(
+        synthetic=config.ipc * dataset.classes,
+        real=len(dataset.train),
+        static_share=static.dropped_share if static else None,
+        adaptive_share=causal.dropped_share if causal else None,
+    )
+    return {
+        "title": f"{DATASETS.get(dataset.name, dataset.name)}, {METHODS[config.method]}, {count(config.ipc, 'image')} per class",
+        "verdict": verdict(rows, amounts),
+        "tiles": tiles(rows, amounts),
+        "accuracy": accuracy(rows),
+        "test_images": len(dataset.test),
+        "pruning": static,
+        "score_name": score_name,
+        "score_sentence": score_sentence,
+        "rule_sentence": rule_meaning(config.prune),
+        "effect": causal,
+        "beta": share(config.reselect.beta),
+        "drawn_arms": [arm_words(arm) for arm in collected.arms()],
+        "loss_chart": loss_chart(collected.runs),
+        "synthetic": synthetic(collected.runs, dataset, shown),
+        "classes_note": _classes_note(len(shown), dataset.classes),
+        "pixelated": max(dataset.shape[1:]) <= PIXELATED_SIDE,
+        "lineage": lineage(collected.sources.artefacts),
+        "versions": versions(collected.sources.artefacts),
+        "settings": settings(config, origins),
+        "command": rerun_command(config),
+    }
+
+
+def shown_classes(classes: int, most: int) -> list[int]:
+    """Classes shown in pictures: all, or `most` evenly spread ones."""
+    return [int(c) for c in spread(np.arange(classes), most)]
+
+
+def _classes_note(shown: int, classes: int) -> str:
+    return "" if shown == classes else f"{shown} of {classes} classes are shown, evenly spread; the tables hold all of them."
+
+
+@cache
+def _template() -> Template:
+    environment = Environment(
+        loader=PackageLoader("bilp.report", ""),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    return environment.get_template("template.html.j2")

@@ -1,0 +1,135 @@
+"""Section: static pruning, which real images were kept and which were dropped before distilling."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+import torch
+from markupsafe import Markup
+
+from bilp.data import Dataset
+from bilp.report.charts import figure, number
+from bilp.report.figures import Part, bin_edges, histogram, tallest_bar
+from bilp.report.galleries import Cell, GalleryRow, around_cuts, picture
+from bilp.report.wording import share
+
+BINS = 24
+
+
+@dataclass(frozen=True)
+class PruningRow:
+    """One class of the table."""
+
+    name: str
+    total: str
+    kept: str
+    share: str
+    threshold: str
+    mean_kept: str
+    mean_dropped: str
+
+
+@dataclass(frozen=True)
+class Pruning:
+    """The section's content."""
+
+    rows: tuple[PruningRow, ...]
+    histograms: tuple[Markup, ...]
+    gallery: tuple[GalleryRow, ...]
+    kept: int
+    total: int
+
+    @property
+    def dropped_share(self) -> float:
+        """Part of all images that was dropped."""
+        return 1 - self.kept / self.total
+
+
+@dataclass(frozen=True)
+class Ranking:
+    """The samples of one class in ascending order of their score."""
+
+    name: str
+    sample_id: np.ndarray
+    score: np.ndarray
+    kept: np.ndarray
+
+    def thresholds(self) -> list[float]:
+        """Scores halfway between neighbours of which one was kept and one dropped."""
+        where = np.flatnonzero(self.kept[1:] != self.kept[:-1])
+        return [float(self.score[k] + self.score[k + 1]) / 2 for k in where]
+
+
+def rankings(selection: pd.DataFrame, class_names: Sequence[str]) -> list[Ranking]:
+    """Every class ranked as the selection ranked it."""
+    by_class = dict(iter(selection.sort_values("rank_in_class", kind="stable").groupby("label")))
+    nothing = selection.iloc[:0]
+    groups = [(name, by_class.get(label, nothing)) for label, name in enumerate(class_names)]
+    return [Ranking(name, *(rows[column].to_numpy() for column in ("sample_id", "score", "kept"))) for name, rows in groups]
+
+
+def pruning(selection: pd.DataFrame, dataset: Dataset, shown: Sequence[int], samples: int, score_name: str) -> Pruning:
+    """All classes in the table, the classes `shown` in pictures with `samples` images per column."""
+    ranked = rankings(selection, dataset.class_names)
+    visible = [ranked[c] for c in shown]
+    parts = [_parts(ranking) for ranking in visible]
+    edges = bin_edges(np.concatenate([ranking.score for ranking in visible]), BINS, log=False)
+    tallest = tallest_bar(parts, edges)
+    histograms = [
+        histogram(f"class {ranking.name}", two, edges, score_name, thresholds=ranking.thresholds(), tallest=tallest)
+        for ranking, two in zip(visible, parts, strict=True)
+    ]
+    return Pruning(
+        rows=tuple(_row(ranking) for ranking in ranked),
+        histograms=tuple(histograms),
+        gallery=tuple(_gallery_row(ranking, dataset, samples, score_name) for ranking in visible),
+        kept=int(selection["kept"].sum()),
+        total=len(selection),
+    )
+
+
+def _parts(ranking: Ranking) -> list[Part]:
+    return [Part("kept", ranking.score[ranking.kept], "c-kept"), Part("dropped", ranking.score[~ranking.kept], "c-dropped")]
+
+
+def _row(ranking: Ranking) -> PruningRow:
+    kept, dropped = ranking.score[ranking.kept], ranking.score[~ranking.kept]
+    return PruningRow(
+        name=ranking.name,
+        total=f"{ranking.kept.size:,}",
+        kept=f"{kept.size:,}",
+        share=share(kept.size / ranking.kept.size) if ranking.kept.size else "–",
+        threshold=", ".join(figure(value) for value in ranking.thresholds()) or "–",
+        mean_kept=figure(float(kept.mean())) if kept.size else "–",
+        mean_dropped=figure(float(dropped.mean())) if dropped.size else "–",
+    )
+
+
+def _gallery_row(ranking: Ranking, dataset: Dataset, samples: int, score_name: str) -> GalleryRow:
+    kept, border, dropped = around_cuts(ranking.kept, samples)
+    headings = (_heading("Kept", kept, ranking), "At the threshold", _heading("Dropped", dropped, ranking))
+    groups = zip(headings, (kept, border, dropped), strict=True)
+    return GalleryRow(ranking.name, tuple(_cell(heading, ranks, ranking, dataset, score_name) for heading, ranks in groups))
+
+
+def _heading(verb: str, ranks: np.ndarray, ranking: Ranking) -> str:
+    """'Kept, lowest score' where what is shown is an end of the ranking."""
+    if ranks.size and ranks[-1] == ranks.size - 1:
+        return f"{verb}, lowest"
+    if ranks.size and ranks[0] == ranking.kept.size - ranks.size:
+        return f"{verb}, highest"
+    return f"{verb}, far from the threshold"
+
+
+def _cell(heading: str, ranks: np.ndarray, ranking: Ranking, dataset: Dataset, score_name: str) -> Cell:
+    ids = ranking.sample_id[ranks]
+    images = dataset.train.images(torch.tensor(ids)).numpy()
+    pictures = []
+    for image, rank, sample_id in zip(images, ranks, ids, strict=True):
+        fate = "kept" if ranking.kept[rank] else "dropped"
+        words = f"sample {sample_id}, class {ranking.name}, {score_name} {number(float(ranking.score[rank]))}, {fate}"
+        pictures.append(picture(image, words, fate))
+    return Cell(heading, tuple(pictures), "" if pictures else "none")

@@ -1,0 +1,101 @@
+"""Section: the synthetic images, how they came about and what they look like next to real ones."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+import torch
+from markupsafe import Markup
+
+from bilp.data import Dataset
+from bilp.report.collect import Run, Snapshot
+from bilp.report.figures import Curve, curves
+from bilp.report.galleries import Cell, GalleryRow, picture, spread
+from bilp.report.wording import arm_words
+
+SHOWN_PER_CLASS = 10
+EXAMPLES = 4
+NARROW = 5
+AVERAGED = 1000
+
+
+@dataclass(frozen=True)
+class Synthetic:
+    """The section's content; `strip_arm` is the arm whose first experiment the strip shows."""
+
+    strip_arm: str
+    strip: tuple[GalleryRow, ...]
+    gallery: tuple[GalleryRow, ...]
+    shown_per_class: int
+    per_class: int
+    size: str
+
+
+def loss_chart(runs: Sequence[Run]) -> Markup | None:
+    """Distance between real and synthetic images over the iterations, one line per arm (mean over experiments)."""
+    series = []
+    for arm in dict.fromkeys(run.arm for run in runs):
+        rows = pd.concat([run.losses for run in runs if run.arm == arm])
+        if len(rows):
+            losses = rows.groupby("iteration")["loss"].mean().astype("float64")
+            x = losses.index.to_numpy(np.float64) + 1
+            series.append(Curve(arm_words(arm).title, x, losses.to_numpy(), arm_words(arm).css))
+    if not series:
+        return None
+    values = np.concatenate([curve.y for curve in series])
+    log = bool((values > 0).all() and values.max() > 20 * values.min())
+    ends = "; ".join(f"{curve.name} from {curve.y[0]:.4g} to {curve.y[-1]:.4g}" for curve in series)
+    return curves(series, "iteration", "matching loss", f"Matching loss over the iterations: {ends}", log=log)
+
+
+def synthetic(runs: Sequence[Run], dataset: Dataset, shown: Sequence[int]) -> Synthetic | None:
+    """The final sets and the course of each arm's first experiment; None without runs."""
+    firsts = [run for run in runs if run.experiment == 0]
+    if not firsts:
+        return None
+    told = next((run for run in firsts if run.arm == "bilp"), firsts[-1])
+    per_class = max(int((run.final.labels == shown[0]).sum()) for run in firsts)
+    return Synthetic(
+        strip_arm=arm_words(told.arm).title,
+        strip=tuple(_strip_row(snapshot, dataset, shown) for snapshot in told.snapshots),
+        gallery=tuple(_gallery_row(firsts, dataset, c) for c in shown),
+        shown_per_class=min(per_class, SHOWN_PER_CLASS),
+        per_class=per_class,
+        size="large" if per_class <= 2 else "",
+    )
+
+
+def class_mean(dataset: Dataset, label: int) -> np.ndarray:
+    """Mean image [C, H, W] uint8 of a class, over at most 1000 evenly spaced training images."""
+    chosen = spread(dataset.train.by_class()[label].numpy(), AVERAGED)
+    mean: np.ndarray = dataset.train.images(torch.from_numpy(chosen)).float().mean(dim=0).round().to(torch.uint8).numpy()
+    return mean
+
+
+def _strip_row(snapshot: Snapshot, dataset: Dataset, shown: Sequence[int]) -> GalleryRow:
+    pictures = []
+    for c in shown:
+        words = f"synthetic image of class {dataset.class_names[c]}, {snapshot.title}"
+        pictures += [picture(snapshot.images[k], words) for k in np.flatnonzero(snapshot.labels == c)[:1]]
+    return GalleryRow(snapshot.title, (Cell("First image of each class", tuple(pictures), columns=len(pictures)),))
+
+
+def _gallery_row(runs: Sequence[Run], dataset: Dataset, label: int) -> GalleryRow:
+    name = dataset.class_names[label]
+    chosen = spread(dataset.train.by_class()[label].numpy(), EXAMPLES)
+    real = dataset.train.images(torch.from_numpy(chosen)).numpy()
+    examples = tuple(picture(image, f"real sample {k}, class {name}") for image, k in zip(real, chosen, strict=True))
+    cells = [
+        Cell("Real mean", (picture(class_mean(dataset, label), f"mean of the real images of class {name}"),)),
+        Cell("Real examples", examples, columns=EXAMPLES if len(runs) <= 2 else EXAMPLES // 2),
+    ]
+    for run in runs:
+        title = arm_words(run.arm).title
+        mine = np.flatnonzero(run.final.labels == label)[:SHOWN_PER_CLASS]
+        words = [f"synthetic image {k + 1} of class {name}, {title}" for k in range(mine.size)]
+        pictures = tuple(picture(run.final.images[k], word) for k, word in zip(mine, words, strict=True))
+        cells.append(Cell(title, pictures, columns=SHOWN_PER_CLASS if len(runs) <= 2 else NARROW))
+    return GalleryRow(name, tuple(cells))

@@ -1,0 +1,98 @@
+"""What things are called on the page, for a reader who did not read the paper."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from bilp.config import MethodName, PruneConfig, ScoreConfig
+
+
+@dataclass(frozen=True)
+class ArmWords:
+    """An arm's name, what its networks learned from, and its colour class."""
+
+    title: str
+    meaning: str
+    css: str
+
+
+ARMS = {
+    "full": ArmWords("All real images", "trained on every real training image", "c-full"),
+    "random": ArmWords("Random real images", "trained on as many real images as there are synthetic ones, drawn at random", "c-random"),
+    "unpruned": ArmWords("Unpruned", "distilled from all real training images", "c-unpruned"),
+    "static": ArmWords("Static pruning", "distilled after dropping real images by their score", "c-static"),
+    "adaptive": ArmWords("Adaptive pruning", "distilled while leaving out real images with an extreme causal effect", "c-adaptive"),
+    "bilp": ArmWords("BiLP", "distilled with both prunings, by score and by causal effect", "c-bilp"),
+}
+ARM_ORDER = tuple(ARMS)
+BASELINES = ("full", "random")
+PRUNED_ARMS = ("bilp", "adaptive", "static")
+
+METHODS: dict[MethodName, str] = {
+    "dm": "distribution matching (DM)",
+    "dc": "gradient matching (DC)",
+    "dsa": "gradient matching with augmentation (DSA)",
+}
+
+DATASETS = {
+    "digits": "Digits",
+    "mnist": "MNIST",
+    "fashion_mnist": "Fashion-MNIST",
+    "svhn": "SVHN",
+    "cifar10": "CIFAR-10",
+    "cifar100": "CIFAR-100",
+}
+
+
+def arm_place(arm: str) -> int:
+    """Position of an arm in every list of the page: baselines, then the arms from no pruning to both; unknown ones last."""
+    return ARM_ORDER.index(arm) if arm in ARM_ORDER else len(ARM_ORDER)
+
+
+def arm_words(arm: str) -> ArmWords:
+    """The words of an arm; an arm not known here keeps its name."""
+    return ARMS.get(arm, ArmWords(arm, "", "c-other"))
+
+
+def count(number: int, one: str, many: str = "") -> str:
+    """'1 image', '1,437 images'."""
+    return f"{number:,} {one if number == 1 else many or one + 's'}"
+
+
+def share(value: float) -> str:
+    """A fraction in per cent: '50 %', '9.6 %'."""
+    shown = f"{100 * value:.1f}"
+    return f"{shown.removesuffix('.0')}\u00a0%"
+
+
+def data_size(size: int) -> str:
+    """Bytes in the unit that reads best."""
+    value = float(size)
+    for unit in ("B", "kB", "MB", "GB"):
+        if value < 1000 or unit == "GB":
+            return f"{value:.0f} {unit}" if unit == "B" or value >= 100 else f"{value:.1f} {unit}"
+        value /= 1000
+    raise AssertionError("unreachable: the last unit always returns")
+
+
+def score_meaning(prune: PruneConfig, score: ScoreConfig) -> tuple[str, str]:
+    """The short name of a criterion's score and one sentence that says what it is."""
+    trials = count(score.trials, "short training")
+    if prune.criterion == "loss_init":
+        epochs = "the first pass" if score.init_epochs == 1 else f"the first {score.init_epochs} passes"
+        return "loss", f"The score of an image is its loss, that is how wrong a network is about it, averaged over {epochs} of {trials}."
+    if prune.criterion == "loss_converge":
+        epochs = "the last pass" if score.converge_epochs == 1 else f"the last {score.converge_epochs} passes"
+        return "loss", f"The score of an image is its loss, that is how wrong a network is about it, averaged over {epochs} of {trials}."
+    if prune.criterion == "random":
+        return "random number", "The score of an image is a random number: a control that shows what pruning without knowledge does."
+    return "score", "The scores were read from a list that was made elsewhere."
+
+
+def rule_meaning(prune: PruneConfig) -> str:
+    """One sentence that says which images stay."""
+    scope = "In each class" if prune.per_class else "Over all classes together"
+    if prune.band is not None:
+        return f"{scope}, the images ranked between {share(prune.band[0])} and {share(prune.band[1])} from the lowest score stay."
+    end = "highest" if prune.drop == "high" else "lowest"
+    return f"{scope}, the {share(1 - prune.keep)} with the {end} scores are dropped."

@@ -1,0 +1,69 @@
+"""python -m flows.distill --dataset digits --method dm --ipc 1
+
+Distill a synthetic set for every arm of the comparison; selections that its arms need are made first.
+"""
+
+from __future__ import annotations
+
+from bilp.arms import PlannedRun, needs_selection, planned_runs
+from bilp.config import DistillConfig, PipelineConfig, ReselectConfig
+from bilp.storage import join
+from flows import program
+from flows.ingest import ingest
+from flows.local_flow import flow
+from flows.prune import score_and_prune
+from flows.workplace import workplace
+from tasks.distill import distill_round, finish_run, reselect_round, start_run
+
+
+@flow(name="distill", flow_run_name="distill {label} by {config.method}, ipc {config.ipc}")
+def distill(
+    dataset_uri: str,
+    selection_uri: str | None,
+    config: DistillConfig,
+    reselect: ReselectConfig,
+    root: str | None = None,
+    label: str = "run",
+) -> str:
+    """The URI of the run, in which the synthetic set lies. Without a selection, all real samples take part."""
+    run = start_run(dataset_uri, selection_uri, config, reselect, workplace(root), label)
+    for number in range(1, config.rounds + 1):
+        if reselect.beta > 0:
+            reselect_round(run, number, config.rounds, label)
+        distill_round(run, number, config.rounds, label)
+    finish_run(run, label)
+    return run
+
+
+def distill_arms(config: PipelineConfig, dataset_uri: str, selection_uri: str | None, root: str | None = None) -> dict[str, list[str]]:
+    """The URIs of the runs of each arm, one for each experiment."""
+    runs: dict[str, list[str]] = {arm: [] for arm in config.arms}
+    for planned in planned_runs(config):
+        selection = selection_uri if planned.static else None
+        runs[planned.arm].append(distill(dataset_uri, selection, planned.distill, planned.reselect, root, _label(planned, config)))
+    return runs
+
+
+def synthetic_uri(run_uri: str) -> str:
+    """Where the synthetic set of a run lies."""
+    return join(run_uri, "synthetic")
+
+
+def _label(planned: PlannedRun, config: PipelineConfig) -> str:
+    return planned.arm if config.experiments == 1 else f"{planned.arm} {planned.experiment + 1}/{config.experiments}"
+
+
+def command(config: PipelineConfig) -> dict[str, list[str]]:
+    dataset = ingest(config.ingest)
+    selection = score_and_prune(config, dataset)[1] if needs_selection(config) else None
+    return distill_arms(config, dataset, selection)
+
+
+def show(runs: dict[str, list[str]]) -> None:
+    for arm, experiments in runs.items():
+        for run in experiments:
+            program.show_uri(f"synthetic set, {arm}", synthetic_uri(run))
+
+
+if __name__ == "__main__":
+    program.run(__doc__, command, show)

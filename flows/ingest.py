@@ -1,0 +1,24 @@
+"""python -m flows.ingest --dataset digits
+
+Turn a source of real images into one canonical dataset.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+
+import tasks.ingest
+from bilp.config import IngestConfig
+from flows import program
+from flows.local_flow import flow
+from flows.workplace import workplace
+
+
+@flow(name="ingest", flow_run_name="ingest {config.source}")
+def ingest(config: IngestConfig, root: str | None = None) -> str:
+    """The URI of the dataset."""
+    return tasks.ingest.ingest(config, workplace(root))
+
+
+if __name__ == "__main__":
+    program.run(__doc__, lambda config: ingest(config.ingest), partial(program.show_uri, "dataset"))

@@ -1,0 +1,26 @@
+"""`flow` as Prefect's own, for flows that also run where no Prefect server is configured."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, ParamSpec, TypeVar
+
+from prefect import Flow
+
+from flows import local_server
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+class LocalFlow(Flow[P, R]):
+    """A Prefect flow that, when it is called as a function, brings its own server if none is configured."""
+
+    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:  # type: ignore[override]
+        with local_server.reachable():
+            return super().__call__(*args, **kwargs)
+
+
+def flow(**options: Any) -> Callable[[Callable[P, R]], LocalFlow[P, R]]:
+    """The decorator; options are those of `prefect.flow`. Results are not persisted: flows return URIs of artefacts."""
+    return lambda function: LocalFlow(function, persist_result=False, **options)

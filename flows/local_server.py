@@ -1,0 +1,133 @@
+"""A private Prefect server for a process that was told of none. `python -m flows.local_server` is that server.
+
+Prefect would start one of its own, but that one outlives a process that is killed (`kill -9`) and gives up if the first
+migration of its database takes longer than 20 seconds. This one holds the reading end of a pipe whose only writing end is in
+the process it serves: however that process ends, the pipe closes and the server stops. It listens on the loopback interface
+and uses the database in Prefect's home, as Prefect's own would.
+"""
+
+from __future__ import annotations
+
+import atexit
+import contextlib
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+# Ours is a server for one process without a network: no usage statistics, nothing to say but its failure to start.
+QUIET = {"PREFECT_SERVER_ANALYTICS_ENABLED": "false", "DO_NOT_TRACK": "1", "PREFECT_LOGGING_SERVER_LEVEL": "CRITICAL"}
+PATIENCE = 5.0  # seconds that it may take to stop
+
+_private: Server | None = None
+
+
+@contextlib.contextmanager
+def reachable() -> Iterator[None]:
+    """In the block there is an API: the configured one, or else a private server that then serves this process to its end."""
+    global _private
+    from prefect.context import refresh_global_settings_context
+    from prefect.settings import PREFECT_FLOWS_HEARTBEAT_FREQUENCY, get_current_settings, temporary_settings
+
+    settings = get_current_settings()
+    if settings.api.url is None and settings.server.ephemeral.enabled:
+        _private = start(os.environ | {"PREFECT_HOME": str(settings.home)})
+        # Threads that Prefect starts read the process-wide settings, and child processes the environment.
+        os.environ["PREFECT_API_URL"] = _private.url
+        refresh_global_settings_context()
+    settings = get_current_settings()
+    if _private is not None and settings.api.url == _private.url and settings.flows.heartbeat_frequency is not None:
+        # Nobody watches for heartbeats there, and the thread that sends them costs every flow run up to a second.
+        with temporary_settings({PREFECT_FLOWS_HEARTBEAT_FREQUENCY: None}):
+            yield
+    else:
+        yield
+
+
+class Server:
+    """A running server and the pipe that keeps it alive."""
+
+    def __init__(self, process: subprocess.Popen[str], url: str) -> None:
+        self.process = process
+        self.url = url
+
+    def stop(self) -> None:
+        """Close the pipe and wait until the server is gone."""
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self.process.communicate(timeout=PATIENCE)
+        self.process.kill()
+        self.process.wait()
+
+
+def start(environment: Mapping[str, str]) -> Server:
+    """Start a server that lives no longer than this process, and wait until it answers.
+
+    Raises RuntimeError if it cannot start; what it said is on the standard error stream.
+    """
+    process = subprocess.Popen(
+        [sys.executable, "-m", __name__],
+        env=QUIET | dict(environment),
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+        start_new_session=True,  # an interrupt from the keyboard is for us; the server is still needed to record it
+    )
+    assert process.stdout is not None
+    server = Server(process, process.stdout.readline().strip())
+    atexit.register(server.stop)
+    if not server.url:
+        server.stop()
+        raise RuntimeError(
+            f"the private Prefect server did not start (exit status {process.returncode}): set PREFECT_API_URL to use another"
+        )
+    return server
+
+
+def serve() -> None:
+    """Be the server: print the URL when ready, stop when the standard input closes."""
+    import uvicorn
+    from prefect.server.api.server import create_app
+    from prefect.settings import get_current_settings
+
+    class Loopback(uvicorn.Server):
+        async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+            with one_at_a_time(get_current_settings().home / "local-server.lock"):
+                await super().startup(sockets)
+            if self.started and sockets:
+                sys.stdout.write(f"http://127.0.0.1:{sockets[0].getsockname()[1]}/api\n")
+                sys.stdout.flush()
+
+    threading.Thread(target=_stop_with_owner, daemon=True).start()
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        app = create_app(ephemeral=True, final=True)
+        Loopback(uvicorn.Config(app, log_level="error", lifespan="on", access_log=False)).run([listener])
+
+
+@contextlib.contextmanager
+def one_at_a_time(path: Path) -> Iterator[None]:
+    """Two servers that migrate one fresh database at once would break each other; where locks exist, they take turns."""
+    try:
+        import fcntl
+    except ImportError:
+        yield
+        return
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+
+
+def _stop_with_owner() -> None:
+    sys.stdin.read()
+    patience = threading.Timer(PATIENCE, os._exit, [0])
+    patience.daemon = True
+    patience.start()
+    os.kill(os.getpid(), signal.SIGTERM)
+
+
+if __name__ == "__main__":
+    serve()

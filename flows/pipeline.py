@@ -1,0 +1,34 @@
+"""python -m flows.pipeline --dataset digits --method dm --ipc 1
+
+The whole pipeline: ingest real images, score and prune them, distill every arm, evaluate, and write the page.
+"""
+
+from __future__ import annotations
+
+from bilp.arms import needs_selection
+from bilp.config import PipelineConfig
+from flows import program
+from flows.distill import distill_arms
+from flows.evaluate import evaluate
+from flows.ingest import ingest
+from flows.local_flow import flow
+from flows.prune import score_and_prune
+from flows.report import report
+from flows.workplace import workplace
+
+DIGITS = PipelineConfig()
+
+
+@flow(name="pipeline", flow_run_name="{config.dataset} {config.method} ipc {config.ipc}")
+def pipeline(config: PipelineConfig = DIGITS, root: str | None = None) -> str:
+    """The URI of report.html. Artefacts lie below `root`, by default $BILP_STORAGE; what is there is not computed again."""
+    root = workplace(root)
+    dataset = ingest(config.ingest, root)
+    scores, selection = score_and_prune(config, dataset, root) if needs_selection(config) else (None, None)
+    runs = distill_arms(config, dataset, selection, root)
+    evaluations = evaluate(dataset, runs, config.ipc, config.evaluate, root)
+    return report(config, dataset, scores, selection, runs, evaluations, root)
+
+
+if __name__ == "__main__":
+    program.run(__doc__, pipeline, program.show_report)

@@ -1,0 +1,33 @@
+"""python -m flows.prune --dataset digits --keep 0.5
+
+Cut each class of the real samples by score; samples that have no score yet are scored first.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+
+import tasks.prune
+from bilp.arms import needs_scores
+from bilp.config import PipelineConfig, PruneConfig
+from flows import program
+from flows.ingest import ingest
+from flows.local_flow import flow
+from flows.score import score
+from flows.workplace import workplace
+
+
+@flow(name="prune", flow_run_name="prune by {config.criterion}, keep {config.keep:g}")
+def prune(dataset_uri: str, scores_uri: str | None, config: PruneConfig, root: str | None = None) -> str:
+    """The URI of the selection; `scores_uri` is a summary of scores, for criteria that rank by them."""
+    return tasks.prune.prune(dataset_uri, scores_uri, config, workplace(root))
+
+
+def score_and_prune(config: PipelineConfig, dataset_uri: str, root: str | None = None) -> tuple[str | None, str]:
+    """The URIs of the scores, if the criterion needs them, and of the selection."""
+    scores = score(dataset_uri, config.score, root) if needs_scores(config.prune) else None
+    return scores, prune(dataset_uri, scores, config.prune, root)
+
+
+if __name__ == "__main__":
+    program.run(__doc__, lambda config: score_and_prune(config, ingest(config.ingest))[1], partial(program.show_uri, "selection"))

@@ -1,0 +1,36 @@
+"""python -m flows.report --dataset digits --method dm --ipc 1
+
+Write the page of a pipeline run; what it shows is computed first where it is not there yet.
+"""
+
+from __future__ import annotations
+
+import tasks.report
+from bilp.config import PipelineConfig
+from flows import program
+from flows.local_flow import flow
+from flows.workplace import workplace
+
+
+@flow(name="report", flow_run_name="report on {config.dataset} {config.method}")
+def report(
+    config: PipelineConfig,
+    dataset_uri: str,
+    scores_uri: str | None,
+    selection_uri: str | None,
+    runs: dict[str, list[str]],
+    evaluation_uris: list[str],
+    root: str | None = None,
+) -> str:
+    """The URI of report.html; `runs` holds run URIs by arm."""
+    return tasks.report.report(config, dataset_uri, scores_uri, selection_uri, runs, evaluation_uris, workplace(root))
+
+
+def command(config: PipelineConfig) -> str:
+    from flows.pipeline import pipeline  # which imports this module
+
+    return pipeline(config)
+
+
+if __name__ == "__main__":
+    program.run(__doc__, command, program.show_report)

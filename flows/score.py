@@ -1,0 +1,33 @@
+"""python -m flows.score --dataset digits
+
+Score every real sample by its loss in short, independently seeded trainings.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+
+from prefect import unmapped
+from prefect.task_runners import ThreadPoolTaskRunner
+
+from bilp.config import ScoreConfig
+from flows import program
+from flows.ingest import ingest
+from flows.local_flow import flow
+from flows.workplace import workplace
+from tasks.execution import Execution
+from tasks.score import score_trial, summarise
+from tasks.stopping import stoppable
+
+
+@flow(name="score", flow_run_name="score in {config.trials} trials", task_runner=ThreadPoolTaskRunner(max_workers=Execution().workers))
+def score(dataset_uri: str, config: ScoreConfig, root: str | None = None) -> str:
+    """The URI of the summary of all trials."""
+    root = workplace(root)
+    with stoppable():
+        score_trial.map(unmapped(dataset_uri), unmapped(config), range(config.trials), unmapped(root)).result()
+    return summarise(dataset_uri, config, root)
+
+
+if __name__ == "__main__":
+    program.run(__doc__, lambda config: score(ingest(config.ingest), config.score), partial(program.show_uri, "scores"))

@@ -1,0 +1,85 @@
+"""What a task run shows in Prefect's UI: small tables, the synthetic images, a link to the page."""
+
+from __future__ import annotations
+
+import base64
+import functools
+from collections.abc import Callable, Iterable
+from typing import ParamSpec
+
+from prefect.artifacts import create_link_artifact, create_markdown_artifact, create_table_artifact
+from prefect.context import TaskRunContext
+from prefect.logging import get_logger
+
+from bilp.evaluate import Row
+from bilp.manifest import open_artefact
+
+P = ParamSpec("P")
+
+LARGEST_PICTURE = 200_000  # bytes of a data: URI that the UI still shows without delay
+
+
+def in_the_ui(show: Callable[P, object]) -> Callable[P, None]:
+    """Outside of a task run there is no UI to show things in, and a UI that is out of reach is no reason to fail."""
+
+    @functools.wraps(show)
+    def guarded(*args: P.args, **kwargs: P.kwargs) -> None:
+        if TaskRunContext.get() is None:
+            return
+        try:
+            show(*args, **kwargs)
+        except Exception as error:
+            get_logger("tasks").warning("nothing to see in the UI: %s", error)
+
+    return guarded
+
+
+@in_the_ui
+def show_kept(selection_uri: str) -> None:
+    """How much of each class a selection keeps."""
+    facts = open_artefact(selection_uri, "selection").manifest.facts
+    columns = (facts["class_names"], facts["total_per_class"], facts["kept_per_class"], facts["highest_kept_per_class"])
+    rows = [
+        {"class": name, "samples": total, "kept": kept, "highest score kept": highest}
+        for name, total, kept, highest in zip(*columns, strict=True)
+    ]
+    create_table_artifact(rows, key="kept-per-class", description=f"Selection by {facts['criterion']}: {selection_uri}")
+
+
+@in_the_ui
+def show_synthetic(synthetic_uri: str) -> None:
+    """What was distilled, with the picture if it is small."""
+    artefact = open_artefact(synthetic_uri, "synthetic")
+    facts = artefact.manifest.facts
+    lines = [
+        f"### {facts['ipc']} synthetic images for each of {len(facts['class_names'])} classes",
+        f"Method {facts['method']}, one row per class: {', '.join(facts['class_names'][:20])}",
+        f"`{synthetic_uri}`",
+    ]
+    picture = base64.b64encode(artefact.read("grid.png")).decode()
+    if len(picture) < LARGEST_PICTURE:
+        lines.insert(2, f"![synthetic images](data:image/png;base64,{picture})")
+    create_markdown_artifact("\n\n".join(lines), key="synthetic-set", description="Synthetic set")
+
+
+@in_the_ui
+def show_accuracy(rows: Iterable[Row]) -> None:
+    """The accuracy of every arm."""
+    table = [
+        {
+            "arm": row.arm,
+            "network": row.network,
+            "accuracy (%)": round(100 * row.mean, 2),
+            "95 % interval (±)": round(100 * row.half_width95, 2),
+            "n": row.n,
+        }
+        for row in rows
+    ]
+    create_table_artifact(table, key="accuracy", description="Accuracy on the real test split")
+
+
+@in_the_ui
+def show_link(report_uri: str) -> None:
+    """Where the page lies."""
+    link = report_uri if "://" in report_uri else f"file://{report_uri}"
+    create_link_artifact(link, link_text="report.html", key="report", description=report_uri)

@@ -1,0 +1,29 @@
+"""Task of stage report."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from bilp.config import PipelineConfig
+from bilp.evaluate import summary
+from tasks.artifacts import show_accuracy, show_link
+from tasks.stage import stage
+
+
+@stage("report")
+def report(
+    config: PipelineConfig,
+    dataset_uri: str,
+    scores_uri: str | None,
+    selection_uri: str | None,
+    runs: Mapping[str, Sequence[str]],
+    evaluation_uris: Sequence[str],
+    root: str,
+) -> str:
+    """Write the page; the URI of report.html. `runs` holds run URIs by arm."""
+    from bilp.report import report as write_page
+
+    uri = write_page(config, dataset_uri, scores_uri, selection_uri, runs, evaluation_uris, root)
+    show_accuracy(summary(evaluation_uris))
+    show_link(uri)
+    return uri

@@ -1,0 +1,41 @@
+"""What every test can rely on: one thread, the same generated inputs on every run, and places of its own for everything written."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+# Before torch and Prefect are imported, here and in the programs that tests start.
+os.environ["OMP_NUM_THREADS"] = "1"
+for _name in [name for name in os.environ if name.startswith(("PREFECT_", "BILP_")) and name != "BILP_SWIFT_PYTHON"]:
+    del os.environ[_name]
+_home = tempfile.TemporaryDirectory(prefix="bilp-tests-", ignore_cleanup_errors=True)
+os.environ.update({"PREFECT_HOME": _home.name, "PREFECT_SERVER_ANALYTICS_ENABLED": "false", "DO_NOT_TRACK": "1"})
+
+import pytest  # noqa: E402
+from hypothesis import settings  # noqa: E402
+
+pytest_plugins = ["fixtures_s3"]
+
+settings.register_profile("reproducible", derandomize=True, deadline=None, database=None)
+settings.load_profile("reproducible")
+
+
+@pytest.fixture(autouse=True)
+def _own_places(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing lands in the working directory or in the user's cache."""
+    monkeypatch.setenv("BILP_STORAGE", str(tmp_path / "storage"))
+    monkeypatch.setenv("BILP_CACHE", str(tmp_path / "cache"))
+
+
+@pytest.fixture(scope="session")
+def prefect_home(pytestconfig: pytest.Config) -> Iterator[Path]:
+    """Prefect's home for this session, with a migrated database. Flows then start their private server as they do for a user."""
+    import prefect_database
+
+    home = Path(_home.name)
+    prefect_database.provide(home, pytestconfig.cache.mkdir("prefect"))
+    yield home
+    prefect_database.drain()

@@ -1,0 +1,156 @@
+"""The whole pipeline through Prefect, on real digits: what it leaves, what it does not do twice, on disk and on S3."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from prefect.client.orchestration import get_client
+from prefect.client.schemas.filters import ArtifactFilter, ArtifactFilterKey
+from tiny_pipeline import TINY, Finished, files, outcomes, synthetic_sets
+
+from bilp.config import PipelineConfig
+from bilp.distill import load_synthetic
+from bilp.errors import StorageError
+from bilp.evaluate import summary
+from bilp.manifest import open_artefact
+from bilp.storage import children, exists, join, read
+from flows.distill import distill_arms, synthetic_uri
+from flows.evaluate import evaluate
+from flows.ingest import ingest
+from flows.pipeline import pipeline
+from flows.prune import prune, score_and_prune
+from flows.report import report
+from flows.score import score
+
+CONFIG = PipelineConfig.model_validate(TINY)
+
+
+def test_first_run_does_everything_once(finished: Finished) -> None:
+    expected = ["ingest digits", "score trial 0", "score trial 1", "summarise 2 trials", "prune by loss_init"]
+    for arm in ("unpruned", "bilp"):
+        expected.append(f"register {arm}")
+        for number in range(1, 5):
+            expected += [f"reselect {arm} round {number}/4"] if arm == "bilp" else []
+            expected.append(f"distill {arm} round {number}/4")
+        expected.append(f"finish {arm}")
+    expected += ["evaluate baseline full", "evaluate baseline random", "evaluate unpruned 0", "evaluate bilp 0", "report"]
+    assert finished.outcomes == dict.fromkeys(expected, "done")
+    assert list(finished.outcomes) == expected
+
+
+def test_the_page_and_every_artefact_are_there(finished: Finished) -> None:
+    root, uri = finished.root, finished.report
+    assert read(uri).startswith(b"<!DOCTYPE html>")
+    manifest = open_artefact(uri.rpartition("/")[0], "report").manifest
+    places = {parent.removeprefix(root).split("/")[1] for parent in manifest.parents.values()}
+    assert places == {"datasets", "scores", "selections", "runs", "evaluations"}
+    rows = summary([parent for role, parent in manifest.parents.items() if role.startswith("evaluation ")])
+    assert {row.arm: row.n for row in rows} == {"full": 2, "random": 2, "unpruned": 2, "bilp": 2}
+    assert all(0 <= row.mean <= 1 for row in rows)
+
+
+def test_second_run_computes_and_writes_nothing(finished: Finished) -> None:
+    root, uri, first = finished.root, finished.report, finished.outcomes
+    before = files(root)
+    with outcomes() as second:
+        assert pipeline(CONFIG, root) == uri
+    assert second == dict.fromkeys(first, "there already")
+    assert files(root) == before
+
+
+def test_a_mapping_is_as_good_as_a_configuration(finished: Finished) -> None:
+    root, uri = finished.root, finished.report
+    with outcomes() as again:
+        assert pipeline(TINY, root) == uri  # type: ignore[arg-type]
+    assert set(again.values()) == {"there already"}
+
+
+def test_each_stage_alone_gives_what_the_pipeline_gave(finished: Finished) -> None:
+    root, uri, first = finished.root, finished.report, finished.outcomes
+    with outcomes() as alone:
+        dataset = ingest(CONFIG.ingest, root)
+        scores = score(dataset, CONFIG.score, root)
+        selection = prune(dataset, scores, CONFIG.prune, root)
+        assert score_and_prune(CONFIG, dataset, root) == (scores, selection)
+        runs = distill_arms(CONFIG, dataset, selection, root)
+        evaluations = evaluate(dataset, runs, CONFIG.ipc, CONFIG.evaluate, root)
+        assert report(CONFIG, dataset, scores, selection, runs, evaluations, root) == uri
+    assert alone == dict.fromkeys(first, "there already")
+    images, labels = load_synthetic(synthetic_uri(runs["bilp"][0]))
+    assert images.shape == (10, 1, 8, 8)
+    assert labels.tolist() == list(range(10))
+
+
+def test_another_seed_shares_the_dataset_only(finished: Finished) -> None:
+    root, uri = finished.root, finished.report
+    with outcomes() as other:
+        assert pipeline(PipelineConfig.model_validate(TINY | {"seed": 1, "arms": ["bilp"]}), root) != uri
+    assert {label for label, outcome in other.items() if outcome == "there already"} == {"ingest digits"}
+
+
+def test_a_lost_artefact_is_computed_again_and_nothing_else(finished: Finished) -> None:
+    root, uri, first = finished.root, finished.report, finished.outcomes
+    before = synthetic_sets(root)
+    (run,) = [path for path in Path(root).glob("runs/*") if not list(path.glob("rounds/*/reselect"))][:1]
+    (run / "synthetic" / "_manifest.json").unlink()
+    (run / "rounds" / "0004" / "_manifest.json").unlink()
+    with outcomes() as again:
+        assert pipeline(CONFIG, root) == uri
+    assert {label for label, outcome in again.items() if outcome == "done"} == {"distill unpruned round 4/4", "finish unpruned"}
+    assert set(again) == set(first)
+    assert synthetic_sets(root) == before
+
+
+def test_nothing_is_scored_that_no_arm_needs(tmp_path: Path) -> None:
+    root = str(tmp_path / "store")
+    with outcomes() as ran:
+        pipeline(PipelineConfig.model_validate(TINY | {"arms": ["unpruned"], "evaluate": {**TINY["evaluate"], "baselines": []}}), root)
+    assert not [label for label in ran if label.startswith(("score", "summarise", "prune", "reselect"))]
+    assert children(root) == ["datasets", "evaluations", "reports", "runs"]
+
+
+def test_random_pruning_needs_no_scores(finished: Finished) -> None:
+    root = finished.root
+    config = PipelineConfig.model_validate(TINY | {"prune": {"criterion": "random"}})
+    with outcomes() as ran:
+        scores, selection = score_and_prune(config, ingest(config.ingest, root), root)
+    assert scores is None
+    assert exists(join(selection, "selection.parquet"))
+    assert set(ran) == {"ingest digits", "prune by random"}
+
+
+def test_the_ui_shows_accuracy_pictures_and_the_page(finished: Finished) -> None:
+    keys = ["accuracy", "kept-per-class", "report", "synthetic-set"]
+    with get_client(sync_client=True) as client:
+        found = client.read_artifacts(artifact_filter=ArtifactFilter(key=ArtifactFilterKey(any_=keys)))
+    assert f"[report.html](file://{finished.report})" in [artifact.data for artifact in found]
+    by_key = {artifact.key: str(artifact.data) for artifact in found}
+    assert sorted(by_key) == keys
+    assert "bilp" in by_key["accuracy"]
+    assert "(data:image/png;base64," in by_key["synthetic-set"]
+    assert len(by_key["synthetic-set"]) < 200_000
+    assert "highest score kept" in by_key["kept-per-class"]
+
+
+def test_storage_that_cannot_be_written_is_refused_before_work_starts(tmp_path: Path) -> None:
+    (tmp_path / "file").write_bytes(b"")
+    with outcomes() as ran, pytest.raises(StorageError, match="file"):
+        pipeline(CONFIG, str(tmp_path / "file" / "store"))
+    assert ran == {}
+
+
+@pytest.mark.s3
+def test_on_s3_the_same_run_gives_the_same_images(finished: Finished, s3_root: str) -> None:
+    root, first = finished.root, finished.outcomes
+    with outcomes() as ran:
+        uri = pipeline(CONFIG, s3_root)
+    assert ran == dict.fromkeys(first, "done")
+    assert uri.startswith(s3_root)
+    assert read(uri).startswith(b"<!DOCTYPE html>")
+    on_disk = synthetic_sets(root)
+    for key in children(join(s3_root, "runs")):
+        assert read(join(s3_root, "runs", key, "synthetic", "synthetic.safetensors")) == on_disk[key]
+    with outcomes() as again:
+        assert pipeline(CONFIG, s3_root) == uri
+    assert again == dict.fromkeys(first, "there already")

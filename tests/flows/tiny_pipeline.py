@@ -1,0 +1,77 @@
+"""A pipeline on digits that takes seconds, and ways to look at what a run of it left behind."""
+
+from __future__ import annotations
+
+import io
+import json
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+from rich.console import Console
+
+from bilp.defaults import leaves
+from tasks import terminal
+
+REPOSITORY = Path(__file__).resolve().parent.parent.parent
+
+NARROW = {"width": 8}
+TINY: dict[str, Any] = {
+    "dataset": "digits",
+    "score": {"trials": 2, "epochs": 1, "init_epochs": 1, "network": NARROW},
+    "reselect": {"candidates_per_class": 12},
+    "distill": {"iterations": 8, "rounds": 4, "batch_real": 16, "network": NARROW},
+    "evaluate": {"seeds": 2, "epochs": 4, "full_epochs": 1, "networks": [NARROW]},
+}
+
+
+@dataclass(frozen=True)
+class Finished:
+    """A pipeline run: its storage root, the URI of its report, and what each stage said at its end."""
+
+    root: str
+    report: str
+    outcomes: dict[str, str]
+
+
+def options(values: dict[str, Any]) -> list[str]:
+    """The values as they are typed on a command line."""
+    return [f"--{path}={value if isinstance(value, str) else json.dumps(value)}" for path, value in leaves(values)]
+
+
+@contextmanager
+def outcomes() -> Iterator[dict[str, str]]:
+    """What the terminal says about each stage that ends inside the block: label and outcome."""
+    text, found = io.StringIO(), dict[str, str]()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(terminal, "_display", terminal.Display(Console(file=text)))
+        yield found
+    found.update(ended(text.getvalue()))
+
+
+def ended(text: str) -> dict[str, str]:
+    """Label and outcome of every stage that ended according to the lines of a terminal."""
+    lines = [line.split(" s  ", 1)[1].rpartition(": ") for line in text.splitlines() if " s  " in line]
+    return {label: outcome for label, _, outcome in lines if outcome in ("done", "there already")}
+
+
+def files(root: str) -> dict[str, tuple[int, bytes]]:
+    """Modification time and content of every file below a local root, by its path."""
+    paths = [path for path in sorted(Path(root).rglob("*")) if path.is_file()]
+    return {str(path.relative_to(root)): (path.stat().st_mtime_ns, path.read_bytes()) for path in paths}
+
+
+def synthetic_sets(root: str | Path) -> dict[str, bytes]:
+    """Every synthetic set below a local root, by the key of its run."""
+    return {path.parent.parent.name: path.read_bytes() for path in Path(root).glob("runs/*/synthetic/synthetic.safetensors")}
+
+
+def another_home(prefect_home: Path, folder: Path) -> Path:
+    """A second Prefect home with a migrated database."""
+    folder.mkdir()
+    shutil.copyfile(prefect_home / "prefect.db", folder / "prefect.db")
+    return folder

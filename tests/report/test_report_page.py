@@ -1,0 +1,277 @@
+"""The page of a whole small pipeline: complete, self-contained, accessible, and the same numbers as the tables."""
+
+from __future__ import annotations
+
+import base64
+import csv
+import io
+import re
+from collections import Counter
+from pathlib import Path
+from statistics import median
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+from page_reader import Page, decode
+from PIL import Image
+from scipy import stats
+from small_pipeline import Outcome, run_pipeline, small_config
+
+from bilp import storage
+from bilp.data import open_dataset
+from bilp.distill import load_synthetic
+from bilp.errors import MissingArtefact
+from bilp.evaluate import summary
+from bilp.manifest import open_artefact
+
+SECTIONS = ["accuracy", "pruning", "effect", "synthetic", "provenance", "settings"]
+
+
+@pytest.fixture(scope="module")
+def outcome(tmp_path_factory: pytest.TempPathFactory) -> Outcome:
+    return run_pipeline(small_config(), str(tmp_path_factory.mktemp("storage")))
+
+
+@pytest.fixture(scope="module")
+def page(outcome: Outcome) -> Page:
+    return read(outcome.page())
+
+
+def read(uri: str) -> Page:
+    return Page(storage.read(uri).decode())
+
+
+def rows_of(*path: str) -> list[dict[str, object]]:
+    """A table as pyarrow reads it, without our own code."""
+    rows: list[dict[str, object]] = pq.ParquetFile(Path(*path)).read().to_pylist()
+    return rows
+
+
+def test_sections_are_all_there_and_can_be_reached(page: Page) -> None:
+    assert [attributes["id"] for attributes in page.all("section")] == SECTIONS
+    targets = [link["href"] for link in page.all("a") if link["href"].startswith("#")]
+    assert targets == [f"#{name}" for name in SECTIONS]
+    assert max(Counter(page.ids()).values()) == 1
+    assert page.text.strip().startswith("Digits, distribution matching (DM), 1 image per class")
+
+
+def test_nothing_is_loaded_from_anywhere(outcome: Outcome, page: Page) -> None:
+    html = storage.read(outcome.page()).decode()
+    assert "http:" not in html and "https:" not in html and "//" not in page.styles
+    assert not page.all("script") and "@import" not in page.styles and "url(" not in page.styles
+    loads = [attributes[name] for _, attributes in page.elements for name in ("src", "href", "srcset", "data") if name in attributes]
+    assert len(loads) > 100
+    assert all(target.startswith(("data:", "#")) for target in loads)
+
+
+def test_every_picture_and_chart_has_words(page: Page) -> None:
+    assert all(image["alt"] and image["title"] == image["alt"] for image in page.all("img"))
+    assert all(chart["role"] == "img" and len(chart["aria-label"]) > 20 for chart in page.all("svg"))
+    assert all(cell.get("scope") in ("col", "row") for cell in page.all("th"))
+    assert all(len(row) == len(table[0]) for table in page.tables for row in table)
+
+
+def test_images_are_the_samples_they_claim_to_be(outcome: Outcome, page: Page) -> None:
+    dataset = open_dataset(outcome.dataset)
+    claimed = 0
+    for image in page.all("img"):
+        pixels = decode(image["src"])
+        assert (int(image["height"]), int(image["width"])) == pixels.shape[1:] == (8, 8)
+        if match := re.search(r"sample (\d+), class (\S+?)(,|$)", image["alt"]):
+            sample = int(match[1])
+            assert (pixels == dataset.train.images()[sample].numpy()).all()
+            assert dataset.class_names[int(dataset.train.labels[sample])] == match[2]
+            claimed += 1
+    assert claimed == 10 * (3 * 3 + 3 * 3 + 4)  # classes * (pruning + effect + examples)
+
+
+def test_synthetic_images_are_those_of_the_runs(outcome: Outcome, page: Page) -> None:
+    dataset = open_dataset(outcome.dataset)
+    for arm, title in (("unpruned", "Unpruned"), ("bilp", "BiLP")):
+        images, labels = load_synthetic(storage.join(outcome.runs[arm][0], "synthetic"))
+        visible = np.clip(images.numpy() * dataset.std[0] + dataset.mean[0], 0, 1) * 255
+        shown = {image["alt"]: decode(image["src"]) for image in page.all("img")}
+        for k, label in enumerate(labels.tolist()):
+            pixels = shown[f"synthetic image 1 of class {dataset.class_names[label]}, {title}"]
+            assert np.abs(pixels - visible[k]).max() <= 0.51
+    assert (shown["synthetic image of class 3, after 9 iterations"] == shown["synthetic image 1 of class 3, BiLP"]).all()
+    first = {tuple(image.flatten()) for image in dataset.train.images().numpy()}
+    assert tuple(shown["synthetic image of class 3, start"].flatten()) in first  # init real starts from real samples
+
+
+def test_accuracy_table_says_what_the_evaluations_say(outcome: Outcome, page: Page) -> None:
+    titles = {"full": "All real images", "random": "Random real images", "unpruned": "Unpruned", "bilp": "BiLP"}
+    expected = {
+        titles[row.arm]: (f"{100 * row.mean:.1f} % ± {100 * row.half_width95:.1f}", str(row.n)) for row in summary(outcome.evaluations)
+    }
+    shown = page.table("Set", "Network", "Images")
+    assert {row[0]: (row[3], row[4]) for row in shown} == expected
+    assert [row[0] for row in shown] == list(titles.values())
+    assert {row[0]: row[2] for row in shown} == {"All real images": "1,438", "Random real images": "10", "Unpruned": "10", "BiLP": "10"}
+    assert {row[1] for row in shown} == {"ConvNet (width 8, depth 2)"}
+
+
+def test_difference_is_that_of_an_independent_paired_test(outcome: Outcome, page: Page) -> None:
+    rows = [row for uri in outcome.evaluations for row in rows_of(uri, "evaluation.parquet")]
+    ours, theirs = ([row["accuracy"] for row in rows if row["arm"] == arm] for arm in ("bilp", "unpruned"))
+    ends = stats.ttest_rel(ours, theirs).confidence_interval(0.95)
+    mean, half = 100 * (ends.low + ends.high) / 2, 100 * (ends.high - ends.low) / 2
+    conclusion = "no clear difference" if ends.low <= 0 <= ends.high else "a clear gain" if mean > 0 else "a clear loss"
+    words = f"{mean:+.1f} ± {half:.1f} points".replace("-", "−")
+    assert page.table("Against the unpruned run") == [["BiLP", "ConvNet (width 8, depth 2)", words, "3", conclusion]]
+    assert f"BiLP is {words} against the unpruned run: {conclusion}." in page.text
+
+
+def test_test_selected_accuracy_stands_apart(outcome: Outcome, page: Page) -> None:
+    rows = [row for uri in outcome.evaluations for row in rows_of(uri, "evaluation.parquet") if row["arm"] == "bilp"]
+    best = f"{100 * np.mean([row['best_accuracy'] for row in rows]):.1f} %"
+    (shown,) = [row for row in page.table("Set", "Network", "Best epoch, test-selected") if row[0] == "BiLP"]
+    assert shown[2].startswith(best)
+    assert [table[0] for table in page.tables if any("est epoch" in cell for row in table for cell in row)] == [
+        ["Set", "Network", "Best epoch, test-selected"]
+    ]
+
+
+def test_csv_holds_every_training(outcome: Outcome, page: Page) -> None:
+    (link,) = [link for link in page.all("a") if link.get("download") == "accuracy.csv"]
+    text = base64.b64decode(link["href"].split(",", 1)[1]).decode()
+    rows = [row for uri in outcome.evaluations for row in rows_of(uri, "evaluation.parquet")]
+    assert list(csv.DictReader(io.StringIO(text))) == [{name: str(value) for name, value in row.items()} for row in rows]
+
+
+def test_pruning_table_says_what_the_selection_says(outcome: Outcome, page: Page) -> None:
+    assert outcome.selection
+    rows = rows_of(outcome.selection, "selection.parquet")
+    for name, total, kept, share, threshold, mean_kept, mean_dropped in page.table("Class", "Images", "Kept"):
+        mine = [row for row in rows if row["label"] == int(name)]
+        stay, go = ([float(str(row["score"])) for row in mine if row["kept"] is fate] for fate in (True, False))
+        assert (total, kept) == (str(len(mine)), str(len(stay)))
+        assert float(share.removesuffix(" %")) == pytest.approx(100 * len(stay) / len(mine), abs=0.051)
+        assert float(threshold) == pytest.approx((max(stay) + min(go)) / 2, rel=6e-3)
+        assert (float(mean_kept), float(mean_dropped)) == pytest.approx((np.mean(stay), np.mean(go)), rel=6e-3)
+    fates = {row["sample_id"]: "kept" if row["kept"] else "dropped" for row in rows}
+    told = [re.fullmatch(r"sample (\d+), class \S+, loss \S+, (kept|dropped)", image["alt"]) for image in page.all("img")]
+    assert sum(match is not None and fates[int(match[1])] == match[2] for match in told) == 10 * 3 * 3
+
+
+def test_effect_table_and_gallery_say_what_the_rounds_say(outcome: Outcome, page: Page) -> None:
+    run = outcome.runs["bilp"][0]
+    for number, measured, dropped, share, low, high in page.table("Round", "Images measured"):
+        rows = rows_of(run, "rounds", f"{int(number):04d}", "reselect", "ite.parquet")
+        out = sum(bool(row["dropped"]) for row in rows)
+        assert (measured, dropped) == (str(len(rows)), str(out))
+        assert float(share.removesuffix(" %")) == pytest.approx(100 * out / len(rows), abs=0.051)
+        assert low == "–" or float(low.removesuffix(" ×")) < 1
+        assert high == "–" or float(high.removesuffix(" ×")) > 1
+    assert number == "3"
+    effects = {int(str(row["sample_id"])): row for row in rows}  # of the last round
+    told = [re.fullmatch(r"sample (\d+), class (\S+), effect \S+, (kept|dropped)", image["alt"]) for image in page.all("img")]
+    shown = [match for match in told if match]
+    assert len(shown) == 10 * 3 * 3
+    assert all(("dropped" if effects[int(match[1])]["dropped"] else "kept") == match[3] for match in shown)
+    by_class = [[float(str(effects[int(match[1])]["ite"])) for match in shown if match[2] == str(c)] for c in range(10)]
+    for c, values in enumerate(by_class):
+        everyone = sorted(float(str(row["ite"])) for row in effects.values() if row["label"] == c)
+        assert values[:3] == everyone[:3] and values[-3:] == everyone[-3:] and values[4] == pytest.approx(median(everyone), rel=0.1)
+
+
+def test_provenance_names_every_artefact_and_its_checksums(outcome: Outcome, page: Page) -> None:
+    shown = {row[5]: row for row in page.table("Stage", "Created (UTC)")}
+    sets = [storage.join(run, "synthetic") for runs in outcome.runs.values() for run in runs]
+    kinds = {outcome.dataset: "dataset", outcome.scores: "score_summary", outcome.selection: "selection"}
+    kinds |= dict.fromkeys(sets, "synthetic") | dict.fromkeys(outcome.evaluations, "evaluation")
+    assert shown.keys() == kinds.keys()
+    checksums = {row[2] for row in page.table("Stage", "File")}
+    for uri, kind in kinds.items():
+        manifest = open_artefact(str(uri), kind).manifest
+        assert shown[uri][4] == manifest.key and shown[uri][2] == str(len(manifest.files))
+        assert {entry.sha256 for entry in manifest.files.values()} <= checksums
+    assert ["torch", open_artefact(outcome.dataset, "dataset").manifest.provenance["torch"]] in page.table("What", "Version")
+
+
+def test_same_inputs_give_the_same_bytes(outcome: Outcome) -> None:
+    uri = outcome.page()
+    before = storage.read(uri)
+    storage.delete(uri.rpartition("/")[0])
+    assert outcome.page() == uri and storage.read(uri) == before
+    assert len(before) < 500_000
+
+
+def test_order_of_arms_and_evaluations_makes_no_difference(outcome: Outcome) -> None:
+    runs = dict(reversed(outcome.runs.items()))
+    assert list(runs) != list(outcome.runs)
+    assert outcome.page(runs=runs, evaluations=outcome.evaluations[::-1]) == outcome.page()
+
+
+def test_a_page_that_is_there_is_not_made_again(outcome: Outcome, monkeypatch: pytest.MonkeyPatch) -> None:
+    uri = outcome.page()
+    monkeypatch.setattr("bilp.report.page.render", lambda *_: pytest.fail("rendered again"))
+    assert outcome.page() == uri
+    with pytest.raises(pytest.fail.Exception):
+        outcome.page(config=small_config(report={"samples_per_class": 2}))
+
+
+def test_origins_are_shown(outcome: Outcome) -> None:
+    page = read(outcome.page({"distill.rounds": "recipe of the house"}))
+    rows = {row[0]: row for table in page.tables if table[0][0] == "Setting" for row in table[1:]}
+    assert rows["distill.rounds"][1:3] == ["3", "recipe of the house"] and rows["distill.iterations"][2] == "default"
+
+
+def test_only_what_was_done_is_shown(outcome: Outcome) -> None:
+    runs = {"unpruned": outcome.runs["unpruned"]}
+    page = read(outcome.page(scores=None, selection=None, runs=runs, evaluations=[]))
+    assert [attributes["id"] for attributes in page.all("section")] == ["synthetic", "provenance", "settings"]
+    assert "10 synthetic images were made; how well they teach has not been evaluated." in page.text
+    assert any(chart["aria-label"].startswith("Matching loss") for chart in page.all("svg"))
+    nothing = read(outcome.page(scores=None, selection=None, runs={}, evaluations=[]))
+    assert [attributes["id"] for attributes in nothing.all("section")] == ["provenance", "settings"]
+
+
+def test_rounds_that_were_cleared_away_are_passed_over(outcome: Outcome, tmp_path: Path) -> None:
+    whole = run_pipeline(small_config(arms=("bilp",), evaluate=outcome.config.evaluate.model_copy(update={"baselines": ()})), str(tmp_path))
+    run = whole.runs["bilp"][0]
+    for number in ("0001", "0003"):
+        storage.delete(storage.join(run, "rounds", number))
+    page = read(whole.page())
+    assert [row[0] for row in page.table("Round", "Images measured")] == ["2"]
+    assert {"after 6 iterations", "start"} <= {row[0] for row in page.table("Time")}
+
+
+def test_a_missing_artefact_is_named(outcome: Outcome) -> None:
+    with pytest.raises(MissingArtefact, match="runs/nowhere"):
+        outcome.page(runs={"bilp": [storage.join(outcome.root, "runs", "nowhere")]})
+
+
+def test_many_classes_with_names_of_all_kinds_and_large_colour_images(tmp_path: Path) -> None:
+    names = [f"<b>{c}</b> & \"co\" '{{{{ 7 }}}}'" for c in range(12)]
+    rng = np.random.default_rng(0)
+    for name in names:
+        folder = tmp_path / "source" / name.replace("/", "∕")
+        folder.mkdir(parents=True)
+        for k in range(10):
+            Image.fromarray(rng.integers(0, 256, (48, 48, 3), dtype=np.uint8)).save(folder / f"{k}.png")
+    source = {"uri": str(tmp_path / "source")}
+    network = {"width": 4, "depth": 1}
+    config = small_config(
+        dataset="folder",
+        ingest=source,
+        arms=("static", "unpruned"),
+        experiments=2,
+        score={"trials": 1, "epochs": 1, "init_epochs": 1, "network": network},
+        distill={"iterations": 10, "rounds": 10, "batch_real": 4, "network": network},
+        evaluate={"networks": [network, {"name": "mlp"}], "seeds": 2, "epochs": 1, "full_epochs": 1, "baselines": ["random"]},
+    )
+    outcome = run_pipeline(config, str(tmp_path / "storage"))
+    page = read(outcome.page())
+    assert not page.all("b") and "{{ 7 }}" in page.text
+    assert {row[0] for row in page.table("Class", "Images")} == {name.replace("/", "∕") for name in names}
+    assert "10 of 12 classes are shown" in page.text
+    assert len(page.table("Time")) == 1 + 8  # the start and at most eight rounds
+    assert len(page.table("Class", "Real mean")) == 10
+    assert all(decode(image["src"]).shape == (3, 48, 48) for image in page.all("img"))
+    assert [attributes["id"] for attributes in page.all("section")] == ["accuracy", "pruning", "synthetic", "provenance", "settings"]
+    compared = page.table("Against the unpruned run")
+    assert [(row[0], row[3]) for row in compared] == [("Static pruning", "2"), ("Static pruning", "2")]
+    assert "on the sets of 2 independent distillations" in page.text
+    assert "Synthetic set: Static pruning, experiment 1" in page.text and "Evaluation: Random real images\n" in page.text

@@ -1,0 +1,52 @@
+"""An interrupt reaches the main thread only; tasks that run in other threads stop all the same."""
+
+from __future__ import annotations
+
+import signal
+import threading
+
+import pytest
+from prefect.task_runners import ThreadPoolTaskRunner
+
+from flows.local_flow import flow
+from tasks.progress import progress
+from tasks.stage import stage
+from tasks.stopping import stoppable
+
+
+def test_an_interrupt_stops_mapped_tasks_in_the_middle() -> None:
+    steps: list[int] = []
+    enough = 10**6  # if nothing stops it, the test fails and does not hang
+
+    @stage("endless {number}")
+    def endless(number: int) -> str:
+        assert threading.current_thread() is not threading.main_thread()
+        signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGINT)
+        for step in range(enough):
+            steps.append(number)
+            progress()(step, enough)
+        return "never interrupted"
+
+    @flow(name="test", task_runner=ThreadPoolTaskRunner(max_workers=1))
+    def run() -> list[str]:
+        with stoppable():
+            return list(endless.map([1, 2]).result())
+
+    with pytest.raises(KeyboardInterrupt):
+        run()
+    assert set(steps) == {1}, "the second never began"
+    assert len(steps) < enough
+
+
+def test_other_flows_are_not_stopped_by_it() -> None:
+    @stage("short {number}")
+    def short(number: int) -> str:
+        progress()(1, 1)
+        return str(number)
+
+    @flow(name="test")
+    def run() -> list[str]:
+        with stoppable():
+            return list(short.map([1, 2]).result())
+
+    assert run() == ["1", "2"]

@@ -1,0 +1,444 @@
+"""The configuration: what is refused and how, what is derived from what, and what the command line makes of it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, get_args
+
+import pytest
+import yaml
+from hypothesis import given
+from hypothesis import strategies as st
+from pydantic import BaseModel, ValidationError
+
+from bilp import defaults
+from bilp.arms import needs_scores, needs_selection, planned_runs
+from bilp.command_line import configure, parse
+from bilp.config import (
+    AugmentFamily,
+    DistillConfig,
+    EvaluateConfig,
+    IngestConfig,
+    MethodName,
+    NetworkConfig,
+    PipelineConfig,
+    PruneConfig,
+    ReselectConfig,
+    ScoreConfig,
+    Source,
+)
+from bilp.defaults import complete, dc_loops, leaves
+from bilp.explain import DEFAULT, GIVEN, explain, problems
+
+STAGES: dict[str, type[BaseModel]] = {
+    "ingest": IngestConfig,
+    "score": ScoreConfig,
+    "prune": PruneConfig,
+    "reselect": ReselectConfig,
+    "distill": DistillConfig,
+    "evaluate": EvaluateConfig,
+}
+
+
+def refusal(values: dict[str, Any]) -> list[str]:
+    with pytest.raises(ValidationError) as caught:
+        PipelineConfig.model_validate(values)
+    return problems(caught.value, values)
+
+
+def origin(path: str, values: dict[str, Any]) -> str:
+    return next(setting.origin for setting in explain(values) if setting.path == path)
+
+
+# --- what is refused -------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("stage", sorted(STAGES))
+def test_unknown_key_of_every_stage_is_named_with_its_path(stage: str) -> None:
+    field = list(STAGES[stage].model_fields)[-1]
+    assert refusal({stage: {f"{field}x": 1}}) == [f"{stage}.{field}x: no such setting; did you mean {stage}.{field}?"]
+
+
+def test_unknown_key_that_resembles_nothing_points_to_the_list() -> None:
+    assert refusal({"zzzzzz": 1}) == ["zzzzzz: no such setting; --explain lists them all"]
+
+
+def test_unknown_key_inside_a_list_of_networks() -> None:
+    assert refusal({"evaluate": {"networks": [{"widht": 3}]}}) == [
+        "evaluate.networks.0.widht: no such setting; did you mean evaluate.networks.width?"
+    ]
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"ipc": 0}, "ipc = 0: input should be greater than or equal to 1"),
+        ({"keep": 0}, "keep = 0: input should be greater than 0"),
+        ({"keep": 1.5}, "keep = 1.5: input should be less than or equal to 1"),
+        ({"beta": 1}, "beta = 1: input should be less than 1"),
+        ({"beta": float("nan")}, "beta = NaN: input should be a finite number"),
+        ({"method": "mtt"}, "method = \"mtt\": input should be 'dm', 'dc' or 'dsa'"),
+        ({"arms": []}, "arms = []: tuple should have at least 1 item after validation, not 0"),
+        ({"arms": ["bilp", "bilp"]}, "arms ['bilp', 'bilp'] names one twice: name each once"),
+        ({"seed": "many"}, 'seed = "many": input should be a valid integer, unable to parse string as an integer'),
+        ({"reselect": 3}, "reselect = 3: input should be a valid dictionary or instance of ReselectConfig"),
+        ({"distill": {"learning_rate": 0}}, "distill.learning_rate = 0: input should be greater than 0"),
+        ({"distill": {"batch_real": 1}}, "distill.batch_real = 1: input should be greater than or equal to 2"),
+        ({"evaluate": {"seeds": 1}}, "evaluate.seeds = 1: input should be greater than or equal to 2"),
+        ({"score": {"momentum": 2}}, "score.momentum = 2: input should be less than or equal to 1"),
+        ({"prune": {"band": [0.5, 0.5]}}, "prune: band [0.5, 0.5] is empty: the first value must be below the second"),
+        ({"prune": {"criterion": "external"}}, "prune: criterion external and score_list belong together: set both or neither"),
+        ({"prune": {"score_list": "x.json"}}, "prune: criterion external and score_list belong together: set both or neither"),
+        ({"dataset": "folder"}, "ingest: source 'folder' needs uri: give the path or s3:// URI of the data"),
+        (
+            {"ingest": {"uri": "x"}},
+            "ingest: source 'digits' brings its own data: remove uri, or set source to folder or parquet",
+        ),
+        ({"score": {"epochs": 2, "init_epochs": 3}}, "score: init_epochs = 3 exceeds epochs = 2: lower it or train longer"),
+        (
+            {"score": {"epochs": 2, "init_epochs": 2, "converge_epochs": 3}},
+            "score: converge_epochs = 3 exceeds epochs = 2: lower it or train longer",
+        ),
+        ({"distill": {"iterations": 3, "rounds": 4}}, "distill: rounds = 4 exceeds iterations = 3: lower rounds"),
+        (
+            {"method": "dc", "distill": {"augment": ["crop"]}},
+            "distill: method dc matches without augmentation: use method dsa, or set augment to an empty list",
+        ),
+    ],
+)
+def test_impossible_value_is_one_line_with_path_and_remedy(values: dict[str, Any], message: str) -> None:
+    assert refusal(values) == [message]
+
+
+@pytest.mark.parametrize(
+    ("dial", "path", "value"),
+    [
+        ("dataset", "ingest.source", "mnist"),
+        ("method", "distill.method", "dsa"),
+        ("ipc", "distill.ipc", 7),
+        ("keep", "prune.keep", 0.25),
+        ("beta", "reselect.beta", 0.25),
+    ],
+)
+def test_a_dial_and_what_it_sets_cannot_differ(dial: str, path: str, value: Any) -> None:
+    stage, name = path.split(".")
+    default = getattr(PipelineConfig(), dial)
+    assert refusal({stage: {name: value}}) == [f"{dial} = {default!r} contradicts {path} = {value!r}: set only {dial}"]
+    agreeing = PipelineConfig.model_validate({dial: value, stage: {name: value}})
+    assert getattr(agreeing, dial) == getattr(getattr(agreeing, stage), name) == value
+
+
+def test_every_wrong_value_is_named_at_once_and_a_dial_only_once() -> None:
+    assert refusal({"keep": 2, "ipc": "x", "distill": {"xxxxxxxxxx": 1}}) == [
+        'ipc = "x": input should be a valid integer, unable to parse string as an integer',
+        "keep = 2: input should be less than or equal to 1",
+        "distill.xxxxxxxxxx: no such setting; --explain lists them all",
+    ]
+
+
+def test_models_cannot_be_changed() -> None:
+    config = PipelineConfig()
+    for model in (config, config.distill, config.distill.network):
+        with pytest.raises(ValidationError, match="frozen"):
+            setattr(model, next(iter(type(model).model_fields)), None)
+
+
+# --- what is derived -------------------------------------------------------------------------------------------------
+
+
+def test_every_setting_has_a_description() -> None:
+    def undescribed(model: type[BaseModel]) -> Iterator[str]:
+        for name, field in model.model_fields.items():
+            if not field.description:
+                yield f"{model.__name__}.{name}"
+
+    assert not [path for model in (*STAGES.values(), NetworkConfig, PipelineConfig) for path in undescribed(model)]
+
+
+@given(
+    dials=st.fixed_dictionaries(
+        {},
+        optional={
+            "dataset": st.sampled_from([name for name in get_args(Source) if name not in ("folder", "parquet")]),
+            "method": st.sampled_from(get_args(MethodName)),
+            "ipc": st.integers(1, 200),
+            "keep": st.floats(0.01, 1.0),
+            "beta": st.floats(0.0, 0.99),
+            "seed": st.integers(-(2**40), 2**40),
+        },
+    )
+)
+def test_any_dials_give_a_valid_configuration_that_survives_a_round_trip(dials: dict[str, Any]) -> None:
+    config = PipelineConfig.model_validate(dials)
+    assert PipelineConfig.model_validate_json(config.model_dump_json()) == config
+    assert PipelineConfig.model_validate({name: str(value) for name, value in dials.items()}) == config
+    settings = {setting.path: setting for setting in explain(dials)}
+    assert {path for path, setting in settings.items() if setting.origin == GIVEN} == set(dials)
+    for path, value in leaves(config.model_dump(mode="json")):
+        assert settings[path].value == value
+
+
+@given(
+    values=st.dictionaries(st.sampled_from(sorted(PipelineConfig.model_fields)), st.one_of(st.none(), st.integers(), st.text(max_size=5)))
+)
+def test_nonsense_is_refused_in_words_and_never_crashes(values: dict[str, Any]) -> None:
+    try:
+        PipelineConfig.model_validate(values)
+    except ValidationError as error:
+        assert problems(error, values)
+
+
+@pytest.mark.parametrize("stage", ["ingest", "distill", "evaluate"])
+def test_a_model_that_sets_one_value_leaves_the_others_to_the_rules(stage: str) -> None:
+    name, value = {"ingest": ("split_seed", 5), "distill": ("momentum", 0.7), "evaluate": ("seeds", 9)}[stage]
+    by_model = PipelineConfig.model_validate({"method": "dc", stage: STAGES[stage].model_validate({name: value} | _legal(stage))})
+    by_mapping = PipelineConfig.model_validate({"method": "dc", stage: {name: value} | _legal(stage)})
+    assert by_model == by_mapping
+    assert by_model.distill.iterations == 100
+    assert getattr(getattr(by_model, stage), name) == value
+
+
+def _legal(stage: str) -> dict[str, Any]:
+    return {"method": "dc", "augment": ()} if stage == "distill" else {}
+
+
+def test_what_was_given_wins_over_recipe_rules_and_defaults(tmp_path: Path) -> None:
+    recipe = tmp_path / "mine.yaml"
+    recipe.write_text("method: dsa\nipc: 10\ndistill: {iterations: 77, momentum: 0.25}\n", encoding="utf-8")
+    values = {"recipe": str(recipe), "ipc": 20, "distill": {"momentum": 0.75}}
+    config = PipelineConfig.model_validate(values)
+    assert (config.method, config.ipc, config.distill.iterations, config.distill.momentum) == ("dsa", 20, 77, 0.75)
+    expected = {
+        "ipc": GIVEN,
+        "distill.momentum": GIVEN,
+        "method": f"recipe {recipe}",
+        "distill.iterations": f"recipe {recipe}",
+        "distill.method": "dial method",
+        "distill.ipc": "dial ipc",
+        "distill.outer_loops": "method dsa at ipc 20",
+        "distill.network.width": "dataset digits",
+        "distill.network.depth": DEFAULT,
+        "evaluate.batch_size": DEFAULT,
+    }
+    assert {path: origin(path, values) for path in expected} == expected
+
+
+def test_a_wrong_value_in_a_recipe_is_blamed_on_the_recipe(tmp_path: Path) -> None:
+    recipe = tmp_path / "wrong.yaml"
+    recipe.write_text("score: {trials: 0}\n", encoding="utf-8")
+    assert refusal({"recipe": str(recipe)}) == [f"score.trials = 0 (from recipe {recipe}): input should be greater than or equal to 1"]
+
+
+def test_origins_of_every_rule() -> None:
+    cases = {
+        "ingest.source": ({"dataset": "mnist"}, "dial dataset"),
+        "distill.method": ({}, "dial method"),
+        "distill.ipc": ({"ipc": 3}, "dial ipc"),
+        "prune.keep": ({"keep": 0.3}, "dial keep"),
+        "reselect.beta": ({"beta": 0.2}, "dial beta"),
+        "score.seed": ({"seed": 4}, "dial seed"),
+        "prune.minimum_per_class": ({"ipc": 3}, "dial ipc (real initialisation needs as many samples)"),
+        "distill.iterations": ({"dataset": "cifar10"}, "method dm at ipc 1"),
+        "evaluate.epochs": ({"dataset": "cifar10"}, "method dm"),
+        "distill.batch_real": ({}, "dataset digits"),
+        "distill.augment": ({"dataset": "svhn"}, "dataset svhn (mirroring changes the meaning)"),
+        "evaluate.augment": ({"dataset": "mnist"}, "dataset mnist (mirroring changes the meaning)"),
+        "score.trials": ({}, DEFAULT),
+    }
+    assert {path: origin(path, values) for path, (values, _) in cases.items()} == {path: expected for path, (_, expected) in cases.items()}
+
+
+@pytest.mark.parametrize("dataset", [name for name in get_args(Source) if name not in ("folder", "parquet")])
+@pytest.mark.parametrize("method", get_args(MethodName))
+def test_published_hyper_parameters(dataset: str, method: str) -> None:
+    config = PipelineConfig(dataset=dataset, method=method)
+    mirrored = dataset in ("fashion_mnist", "cifar10", "cifar100")
+    assert ("flip" in config.distill.augment) == (mirrored and method != "dc")
+    assert (config.distill.augment == ()) == (method == "dc")
+    assert config.distill.init == ("noise" if method == "dc" else "real")
+    assert config.distill.learning_rate == (1.0 if method == "dm" else 0.1)
+    if dataset != "digits":
+        assert config.distill.iterations == (20000 if method == "dm" else 1000)
+        assert config.evaluate.epochs == (300 if method == "dc" else 1000)
+        assert config.distill.network.width == 128
+
+
+def test_large_ipc_of_dm_takes_the_larger_step() -> None:
+    assert [PipelineConfig(dataset="cifar10", ipc=ipc).distill.learning_rate for ipc in (99, 100)] == [1.0, 10.0]
+
+
+def test_loops_of_gradient_matching() -> None:
+    assert {ipc: dc_loops(ipc) for ipc in (1, 10, 20, 30, 40, 50)} == defaults.DC_LOOPS
+    assert dc_loops(2) == (2, 50)
+    assert dc_loops(35) == (35, 18)  # halfway between 20 and 15, rounded to even
+    assert dc_loops(200) == (200, 10)
+
+
+@given(st.integers(2, 300), st.integers(2, 300))
+def test_more_images_per_class_never_train_the_network_longer_between_steps(one: int, other: int) -> None:
+    fewer, more = sorted((one, other))
+    assert dc_loops(fewer)[1] >= dc_loops(more)[1]
+
+
+def test_augmentation_families_are_all_used_by_default() -> None:
+    assert set(PipelineConfig(dataset="cifar10").distill.augment) == set(get_args(AugmentFamily))
+
+
+# --- recipes ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("recipe", sorted(defaults.RECIPES.glob("*.yaml")), ids=lambda path: path.stem)
+def test_every_recipe_is_valid_is_in_force_and_says_its_source(recipe: Path) -> None:
+    header = [line for line in recipe.read_text(encoding="utf-8").splitlines() if line.startswith("#")]
+    assert f"python -m flows.pipeline --recipe {recipe.stem}" in header[0]
+    assert any("Source" in line for line in header)
+    config = PipelineConfig(recipe=recipe.stem)
+    values = yaml.safe_load(recipe.read_text(encoding="utf-8"))
+    in_force = dict(leaves(config.model_dump()))
+    assert "recipe" not in values
+    assert {path.split(".")[0] for path, _ in leaves(values)} <= {path.split(".")[0] for path in in_force}
+    assert all(origin(path, {"recipe": recipe.stem}) == f"recipe {recipe.stem}" for path, _ in leaves(values))
+
+
+def test_there_are_recipes() -> None:
+    assert {"digits", "cifar10-dc-ipc1"} <= {path.stem for path in defaults.RECIPES.glob("*.yaml")}
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("- a\n- b\n", "must hold key: value pairs, not list"),
+        ("a: [", "is not valid YAML"),
+        (None, "known recipes: "),
+    ],
+)
+def test_unusable_recipe(content: str | None, message: str, tmp_path: Path) -> None:
+    recipe = tmp_path / "recipe.yaml"
+    if content is not None:
+        recipe.write_text(content, encoding="utf-8")
+    (line,) = refusal({"recipe": str(recipe)})
+    assert str(recipe) in line
+    assert message in line
+
+
+def test_a_recipe_cannot_execute_code(tmp_path: Path) -> None:
+    recipe, proof = tmp_path / "evil.yaml", tmp_path / "proof"
+    recipe.write_text(f"!!python/object/apply:pathlib.Path.touch [!!python/object/apply:pathlib.Path ['{proof}']]\n", encoding="utf-8")
+    (line,) = refusal({"recipe": str(recipe)})
+    assert "is not valid YAML" in line
+    assert not proof.exists()
+
+
+# --- arms ------------------------------------------------------------------------------------------------------------
+
+
+def test_arms_switch_the_two_levels_and_experiments_share_seeds() -> None:
+    config = PipelineConfig(arms=("unpruned", "static", "adaptive", "bilp"), experiments=2, beta=0.2, seed=10)
+    runs = planned_runs(config)
+    assert {run.arm: (run.static, run.reselect.beta) for run in runs} == {
+        "unpruned": (False, 0.0),
+        "static": (True, 0.0),
+        "adaptive": (False, 0.2),
+        "bilp": (True, 0.2),
+    }
+    assert [(run.arm, run.experiment, run.distill.seed) for run in runs] == [
+        (arm, experiment, 10 + experiment) for arm in config.arms for experiment in (0, 1)
+    ]
+    assert {run.distill.model_copy(update={"seed": 0}) for run in runs} == {config.distill.model_copy(update={"seed": 0})}
+
+
+def test_work_that_no_arm_needs_is_not_planned() -> None:
+    assert not needs_selection(PipelineConfig(arms=("unpruned", "adaptive")))
+    assert needs_selection(PipelineConfig(arms=("static",)))
+    assert needs_selection(PipelineConfig(arms=("bilp",)))
+    assert not needs_scores(PruneConfig(criterion="random"))
+    assert not needs_scores(PruneConfig(criterion="external", score_list="x.json"))
+    assert needs_scores(PruneConfig(criterion="loss_converge"))
+
+
+# --- command line ----------------------------------------------------------------------------------------------------
+
+
+def typed(*arguments: str) -> dict[str, Any]:
+    return parse(arguments, "program", "What it does.").given
+
+
+def test_only_what_was_typed_reaches_the_configuration() -> None:
+    assert typed() == {}
+    assert typed("--method", "dc", "--distill.iterations", "200") == {"method": "dc", "distill": {"iterations": "200"}}
+
+
+def test_every_setting_can_be_typed_as_explain_prints_it() -> None:
+    values = {"dataset": "cifar10", "method": "dsa", "ipc": 3, "prune": {"band": [0.25, 0.75]}, "evaluate": {"networks": [{"name": "mlp"}]}}
+    arguments = [f"--{setting.path}={'none' if setting.value is None else setting.text}" for setting in explain(values)]
+    assert PipelineConfig.model_validate(typed(*arguments)) == PipelineConfig.model_validate(values)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "path", "value"),
+    [
+        (["--arms", "unpruned,static"], "arms", ["unpruned", "static"]),
+        (["--arms", "unpruned", "--arms", "static"], "arms", ["unpruned", "static"]),
+        (["--distill.augment", "[]"], "distill.augment", []),
+        (["--distill.batch-real", "7"], "distill.batch_real", 7),
+        (["--distill.batch-real=7"], "distill.batch_real", 7),
+        (["--reselect.candidates_per_class", "none"], "reselect.candidates_per_class", None),
+        (["--prune.per_class", "false"], "prune.per_class", False),
+        (["--prune.band", "0.1,0.6"], "prune.band", [0.1, 0.6]),
+        (["--seed", "-3"], "seed", -3),
+        (["--distill", '{"momentum": 0.3}'], "distill.momentum", 0.3),
+        (["--score.network.width", "9"], "score.network.width", 9),
+    ],
+)
+def test_ways_to_type_a_value(arguments: list[str], path: str, value: Any) -> None:
+    found = {setting.path: setting for setting in explain(typed(*arguments))}
+    assert (found[path].value, found[path].origin) == (value, GIVEN)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--distill.iteration", "3"], "unrecognized arguments: --distill.iteration 3; did you mean --distill.iterations?"),
+        (["--zzzzzzzz", "3"], "unrecognized arguments: --zzzzzzzz 3; --help lists every setting"),
+        (["--ipc"], "argument --ipc: expected one argument; --help lists every setting"),
+        (["--ipc", "x"], 'ipc = "x": input should be a valid integer, unable to parse string as an integer'),
+        (["--method", "mtt"], "method = \"mtt\": input should be 'dm', 'dc' or 'dsa'"),
+        (["--recipe", "nowhere.yaml"], "recipe 'nowhere.yaml': no file nowhere.yaml"),
+    ],
+)
+def test_what_is_typed_wrong_is_one_line_and_status_2(arguments: list[str], message: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        configure(arguments, "python -m flows.pipeline", "What it does.")
+    captured = capsys.readouterr()
+    assert ended.value.code == 2
+    assert captured.out == ""
+    assert captured.err.startswith(f"python -m flows.pipeline: error: {message}")
+    assert captured.err.count("\n") == 1
+
+
+def test_explain_prints_every_leaf_with_its_origin_and_ends(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        configure(["--ipc", "3", "--explain"], "program", "What it does.")
+    lines = capsys.readouterr().out.splitlines()
+    assert ended.value.code == 0
+    assert [line.split()[0] for line in lines] == [path for path, _ in leaves(PipelineConfig().model_dump(mode="json"))]
+    assert any(line.split() == ["ipc", "3", "given"] for line in lines)
+    assert any(line.split() == ["distill.ipc", "3", "dial", "ipc"] for line in lines)
+
+
+def test_help_names_every_setting_and_its_choices(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        parse(["--help"], "program", "What it does.")
+    text = capsys.readouterr().out
+    assert ended.value.code == 0
+    assert not [path for path, _ in leaves(PipelineConfig().model_dump()) if f"--{path}" not in text]
+    assert "--method {dm,dc,dsa}" in text
+    assert "Synthetic images per class. (default: 1)" in text
+    assert "(default: 1000)" not in text  # distill.iterations depends on the dials
+
+
+def test_complete_does_not_touch_what_it_was_given() -> None:
+    values: dict[str, Any] = {"distill": {"network": {"width": 8}}}
+    complete(values)
+    assert values == {"distill": {"network": {"width": 8}}}
