@@ -13,7 +13,7 @@ from flows.ingest import ingest
 from flows.local_flow import flow
 from flows.prune import score_and_prune
 from flows.workplace import workplace
-from tasks.distill import distill_round, finish_run, reselect_round, start_run
+from tasks.distill import SYNTHETIC, distill_round, finish_run, reselect_round, start_run, went_through
 
 
 @flow(name="distill", flow_run_name="distill {label} by {config.method}, ipc {config.ipc}")
@@ -27,10 +27,12 @@ def distill(
 ) -> str:
     """The URI of the run, in which the synthetic set lies. Without a selection, all real samples take part."""
     run = start_run(dataset_uri, selection_uri, config, reselect, workplace(root), label)
-    for number in range(1, config.rounds + 1):
-        if reselect.beta > 0:
-            reselect_round(run, number, config.rounds, label)
-        distill_round(run, number, config.rounds, label)
+    adaptive = reselect.beta > 0
+    if not went_through(run, config.rounds, adaptive):
+        for number in range(1, config.rounds + 1):
+            if adaptive:
+                reselect_round(run, number, config.rounds, label)
+            distill_round(run, number, config.rounds, label)
     finish_run(run, label)
     return run
 
@@ -46,7 +48,7 @@ def distill_arms(config: PipelineConfig, dataset_uri: str, selection_uri: str | 
 
 def synthetic_uri(run_uri: str) -> str:
     """Where the synthetic set of a run lies."""
-    return join(run_uri, "synthetic")
+    return join(run_uri, SYNTHETIC)
 
 
 def _label(planned: PlannedRun, config: PipelineConfig) -> str:

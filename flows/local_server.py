@@ -19,6 +19,9 @@ import threading
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
+from bilp.errors import BilpError
+from tasks import terminal
+
 # Ours is a server for one process without a network: no usage statistics, nothing to say but its failure to start.
 QUIET = {"PREFECT_SERVER_ANALYTICS_ENABLED": "false", "DO_NOT_TRACK": "1", "PREFECT_LOGGING_SERVER_LEVEL": "CRITICAL"}
 PATIENCE = 5.0  # seconds that it may take to stop
@@ -35,7 +38,11 @@ def reachable() -> Iterator[None]:
 
     settings = get_current_settings()
     if settings.api.url is None and settings.server.ephemeral.enabled:
-        _private = start(os.environ | {"PREFECT_HOME": str(settings.home)})
+        terminal.say(f"          starting a private Prefect server, its database is in {settings.home}")
+        _private = Server(os.environ | {"PREFECT_HOME": str(settings.home)})
+        import torch  # noqa: F401  # every flow needs it, and it takes as long to import as the server takes to start
+
+        _private.wait()
         # Threads that Prefect starts read the process-wide settings, and child processes the environment.
         os.environ["PREFECT_API_URL"] = _private.url
         refresh_global_settings_context()
@@ -49,11 +56,29 @@ def reachable() -> Iterator[None]:
 
 
 class Server:
-    """A running server and the pipe that keeps it alive."""
+    """A server that lives no longer than this process; it starts at once, `wait` tells when it answers."""
 
-    def __init__(self, process: subprocess.Popen[str], url: str) -> None:
-        self.process = process
-        self.url = url
+    def __init__(self, environment: Mapping[str, str]) -> None:
+        self.url = ""
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", __name__],
+            env=QUIET | dict(environment),
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+            start_new_session=True,  # an interrupt from the keyboard is for us; the server is still needed to record it
+        )
+        atexit.register(self.stop)
+
+    def wait(self) -> str:
+        """The URL of its API, once it answers. Raises BilpError if it cannot start; it has said why on standard error."""
+        assert self.process.stdout is not None
+        self.url = self.process.stdout.readline().strip()
+        if not self.url:
+            self.stop()
+            status = self.process.returncode
+            raise BilpError(f"the private Prefect server did not start (exit status {status}): set PREFECT_API_URL to use another")
+        return self.url
 
     def stop(self) -> None:
         """Close the pipe and wait until the server is gone."""
@@ -64,26 +89,9 @@ class Server:
 
 
 def start(environment: Mapping[str, str]) -> Server:
-    """Start a server that lives no longer than this process, and wait until it answers.
-
-    Raises RuntimeError if it cannot start; what it said is on the standard error stream.
-    """
-    process = subprocess.Popen(
-        [sys.executable, "-m", __name__],
-        env=QUIET | dict(environment),
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
-        start_new_session=True,  # an interrupt from the keyboard is for us; the server is still needed to record it
-    )
-    assert process.stdout is not None
-    server = Server(process, process.stdout.readline().strip())
-    atexit.register(server.stop)
-    if not server.url:
-        server.stop()
-        raise RuntimeError(
-            f"the private Prefect server did not start (exit status {process.returncode}): set PREFECT_API_URL to use another"
-        )
+    """A server that answers already."""
+    server = Server(environment)
+    server.wait()
     return server
 
 

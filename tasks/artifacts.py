@@ -5,14 +5,16 @@ from __future__ import annotations
 import base64
 import functools
 from collections.abc import Callable, Iterable
-from typing import ParamSpec
+from typing import TYPE_CHECKING, ParamSpec
 
 from prefect.artifacts import create_link_artifact, create_markdown_artifact, create_table_artifact
 from prefect.context import TaskRunContext
 from prefect.logging import get_logger
 
-from bilp.evaluate import Row
 from bilp.manifest import open_artefact
+
+if TYPE_CHECKING:
+    from bilp.evaluate import Row
 
 P = ParamSpec("P")
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from bilp.config import PipelineConfig
-from bilp.evaluate import summary
 from tasks.artifacts import show_accuracy, show_link
 from tasks.stage import stage
 
@@ -21,6 +20,7 @@ def report(
     root: str,
 ) -> str:
     """Write the page; the URI of report.html. `runs` holds run URIs by arm."""
+    from bilp.evaluate import summary
     from bilp.report import report as write_page
 
     uri = write_page(config, dataset_uri, scores_uri, selection_uri, runs, evaluation_uris, root)

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 from bilp.config import ScoreConfig
-from bilp.scoring import summary
-from bilp.scoring import trial as trials
 from tasks.execution import device
 from tasks.progress import progress
 from tasks.stage import stage
@@ -13,10 +11,14 @@ from tasks.stage import stage
 @stage("score trial {trial}")
 def score_trial(dataset_uri: str, config: ScoreConfig, trial: int, root: str) -> str:
     """Train once and record every sample's loss; the trial's URI."""
-    return trials.score_trial(dataset_uri, config, trial, root, device(), progress())
+    from bilp.scoring.trial import score_trial as run_trial
+
+    return run_trial(dataset_uri, config, trial, root, device(), progress())
 
 
 @stage("summarise {config.trials} trials")
 def summarise(dataset_uri: str, config: ScoreConfig, root: str) -> str:
     """One row of criteria per sample, from all trials; the summary's URI."""
-    return summary.summarise(dataset_uri, config, root)
+    from bilp.scoring.summary import summarise as join_trials
+
+    return join_trials(dataset_uri, config, root)

@@ -55,6 +55,7 @@ class Line:
             return
         if self.display.live is not None and self.bar is not None:
             self.display.live.remove_task(self.bar)
+            self.display.live.refresh()
         self.display.say(f"{time.monotonic() - self.began:7.1f} s  {self.label}: {outcome}")
 
 

@@ -27,8 +27,7 @@ def _migrate(template: Path) -> None:
     from flows import local_server
 
     with tempfile.TemporaryDirectory(dir=template.parent) as folder:
-        server = local_server.start(os.environ | {"PREFECT_HOME": folder})
-        server.stop()
+        local_server.start(os.environ | {"PREFECT_HOME": folder}).stop()
         database = Path(folder) / NAME
         with closing(sqlite3.connect(database)) as connection:
             connection.execute("pragma wal_checkpoint(truncate)")

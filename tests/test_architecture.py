@@ -113,7 +113,9 @@ def test_the_rules_notice(name: str, source: str) -> None:
 
 def test_clocks_are_still_where_they_are_allowed() -> None:
     for name in CLOCKS:
-        assert any(module.startswith(("datetime", "time")) for module in imports(ast.parse((REPOSITORY / name).read_text(encoding="utf-8"))))
+        assert any(
+            module.startswith(("datetime", "time")) for module in imports(ast.parse((REPOSITORY / name).read_text(encoding="utf-8")))
+        )
 
 
 @pytest.mark.parametrize("path", SOURCES, ids=name_of)

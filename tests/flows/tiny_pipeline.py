@@ -37,6 +37,11 @@ class Finished:
     report: str
     outcomes: dict[str, str]
 
+    @property
+    def again(self) -> dict[str, str]:
+        """The outcomes of another run: everything is there, and a run that went through its rounds is not gone through again."""
+        return {label: "there already" for label in self.outcomes if " round " not in label}
+
 
 def options(values: dict[str, Any]) -> list[str]:
     """The values as they are typed on a command line."""
