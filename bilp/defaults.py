@@ -154,7 +154,28 @@ def complete(given: Mapping[str, Any]) -> Completion:
         for path, _ in leaves(layer):
             origins[path] = origin
         values = _merge(values, layer)
+    for path, value, limit in _within_limits(values):
+        stage, name = path.split(".")
+        values = _merge(values, {stage: {name: value}})
+        origins[path] = f"{limit} (no more than these)"
     return Completion(values, origins)
+
+
+# A part cannot be longer than its whole: these follow when only the whole is given, and small. Path, default, limit.
+LIMITED = (
+    ("distill.rounds", 10, "distill.iterations"),
+    ("score.init_epochs", 5, "score.epochs"),
+)
+
+
+def _within_limits(values: Mapping[str, Any]) -> Iterator[tuple[str, int, str]]:
+    flat = dict(leaves(values))
+    for path, default, limit in LIMITED:
+        most = flat.get(limit)
+        if isinstance(most, str):
+            most = _number(most)
+        if path not in flat and isinstance(most, int) and 1 <= most < default:
+            yield path, most, limit
 
 
 def load_recipe(name: str) -> dict[str, Any]:

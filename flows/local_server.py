@@ -16,7 +16,7 @@ import socket
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import AsyncGenerator, Iterator, Mapping
 from pathlib import Path
 
 from bilp.errors import BilpError
@@ -110,7 +110,7 @@ def serve() -> None:
                 sys.stdout.flush()
 
     threading.Thread(target=_stop_with_owner, daemon=True).start()
-    with socket.create_server(("127.0.0.1", 0)) as listener:
+    with socket.create_server(("127.0.0.1", 0)) as listener, _unhurried_database():
         app = create_app(ephemeral=True, final=True)
         Loopback(uvicorn.Config(app, log_level="error", lifespan="on", access_log=False)).run([listener])
 
@@ -127,6 +127,30 @@ def one_at_a_time(path: Path) -> Iterator[None]:
     with path.open("w") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
         yield
+
+
+def _unhurried_database() -> contextlib.AbstractContextManager[object]:
+    """Transactions that ask for SQLite's write lock when they begin, and then wait for it.
+
+    Prefect asks at the first write. If another transaction has written since the first read, SQLite refuses at once whatever the
+    time-out, the server answers 503 and the client sleeps for two seconds: here, several times in every run.
+    """
+    from prefect.server.database.configurations import AioSqliteConfiguration
+    from prefect.server.database.dependencies import temporary_database_config
+    from prefect.settings import get_current_settings
+    from sqlalchemy.ext.asyncio import AsyncSession, AsyncSessionTransaction
+
+    class Immediate(AioSqliteConfiguration):
+        @contextlib.asynccontextmanager
+        async def begin_transaction(
+            self, session: AsyncSession, with_for_update: bool = False
+        ) -> AsyncGenerator[AsyncSessionTransaction, None]:
+            async with super().begin_transaction(session, with_for_update=True) as transaction:
+                yield transaction
+
+    secret = get_current_settings().server.database.connection_url
+    url = secret.get_secret_value() if secret else ""
+    return temporary_database_config(Immediate(url)) if url.startswith("sqlite") else contextlib.nullcontext()
 
 
 def _stop_with_owner() -> None:

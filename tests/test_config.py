@@ -28,7 +28,7 @@ from bilp.config import (
     ScoreConfig,
     Source,
 )
-from bilp.defaults import complete, dc_loops, leaves
+from bilp.defaults import LIMITED, complete, dc_loops, leaves
 from bilp.explain import DEFAULT, GIVEN, explain, problems
 
 STAGES: dict[str, type[BaseModel]] = {
@@ -442,3 +442,18 @@ def test_complete_does_not_touch_what_it_was_given() -> None:
     values: dict[str, Any] = {"distill": {"network": {"width": 8}}}
     complete(values)
     assert values == {"distill": {"network": {"width": 8}}}
+
+
+def test_a_short_training_shortens_what_it_holds() -> None:
+    config = PipelineConfig.model_validate({"distill": {"iterations": "5"}, "score": {"epochs": 2}})
+    assert (config.distill.rounds, config.score.init_epochs) == (5, 2)
+    origins = complete({"distill": {"iterations": 5}}).origins
+    assert origins["distill.rounds"] == "distill.iterations (no more than these)"
+    assert "score.init_epochs" not in origins
+
+
+def test_the_limited_defaults_are_those_of_the_models() -> None:
+    for path, default, limit in LIMITED:
+        stage, name = path.split(".")
+        assert PipelineConfig.model_fields[stage].default.model_dump()[name] == default
+        assert limit.startswith(stage)

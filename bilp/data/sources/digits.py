@@ -5,6 +5,8 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterator
 from functools import cached_property
+from importlib.util import find_spec
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -30,11 +32,11 @@ class Digits:
 
     @cached_property
     def _arrays(self) -> tuple[NDArray[np.uint8], Labels]:
-        from sklearn.datasets import load_digits  # slow to import, and only needed here
-
-        images, labels = load_digits(return_X_y=True)
-        pixels = np.rint(images.reshape(-1, 8, 8) * 255 / 16).astype(np.uint8)
-        return pixels, labels.astype(np.int64)
+        package = find_spec("sklearn")  # its file is read without importing it: that alone takes longer than all the rest
+        assert package is not None and package.origin is not None, "scikit-learn is one of our requirements"
+        table = np.loadtxt(Path(package.origin).with_name("datasets") / "data" / "digits.csv.gz", delimiter=",", dtype=np.int64)
+        pixels = np.rint(table[:, :-1].reshape(-1, 8, 8) * 255 / 16).astype(np.uint8)
+        return pixels, table[:, -1]
 
     def _groups(self, split: SplitName) -> Iterator[Group]:
         images, _ = self._arrays
