@@ -1,4 +1,4 @@
-"""The one loop of every method (DC, DSA, DM): what is matched and what trains the network are passed in.
+"""The loop of DC, DSA and DM: what is matched and what trains the network are passed in.
 
 For every iteration a new random network; for every outer loop one SGD step on all synthetic images at once, on the
 sum over classes of distance(mean real vector, synthetic vector); between outer loops the network is trained on them.
@@ -16,24 +16,12 @@ from torch import Tensor
 from bilp import augment
 from bilp.distill.guard import Guard
 from bilp.distill.real import Target, decided_targets, draw_batches, targets
+from bilp.distill.record import Record
 from bilp.distill.setting import Setting
 from bilp.distill.state import DistillState
 from bilp.progress import Progress, silent
 from bilp.pruning.adaptive import AdaptivePruner
 from bilp.seeds import generator
-
-
-@dataclass(frozen=True)
-class Record:
-    """One iteration, for the table of losses."""
-
-    iteration: int
-    loss: float
-    """Mean over classes and image steps of the distance."""
-    real_used: int
-    """Real samples that entered the means, summed over classes and image steps."""
-    dropped_share: float
-    """Mean share, over classes and image steps, of samples that adaptive pruning kept away."""
 
 
 @dataclass(frozen=True)

@@ -12,8 +12,9 @@ from bilp import storage
 from bilp.distill.boundary import Measured, reselect
 from bilp.distill.guard import Guard
 from bilp.distill.initial import initial_state
-from bilp.distill.loop import Record, distill
+from bilp.distill.methods import loop_for
 from bilp.distill.pictures import grid_png
+from bilp.distill.record import Record
 from bilp.distill.run import VERSION, Run, bounds, lineage, open_pool, open_run, reselect_uri, round_uri, settings
 from bilp.distill.sampling import RealPool
 from bilp.distill.setting import Setting
@@ -79,7 +80,8 @@ def distill_round(run_uri: str, round: int, device: torch.device | str = "cpu", 
     if run.reselect.beta > 0:
         pruner = _pruner(setting, _reselected(run_uri, run, round))
     state = before.to(device)
-    records = distill(setting, state, stop, pruner, _guard(run_uri, run, pool, round, before), progress)
+    advance = loop_for(run.distill.method)
+    records = advance(setting, state, stop, pruner, _guard(run_uri, run, pool, round, before), progress)
     if round == 1:
         state.reference_loss = statistics.median(record.loss for record in records)
     if pruner is not None:

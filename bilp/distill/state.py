@@ -12,7 +12,7 @@ from torch import Tensor
 
 from bilp.errors import DamagedArtefact
 
-PRUNER = "pruner."
+PRUNER, METHOD = "pruner.", "method."
 
 
 @dataclass
@@ -34,6 +34,8 @@ class DistillState:
     """Median loss of the run's first round, the yardstick of divergence; nan until that round is done."""
     pruner: dict[str, Tensor] = field(default_factory=dict)
     """State of the adaptive pruner; empty without one."""
+    method: dict[str, Tensor] = field(default_factory=dict)
+    """What the method's loop carries from one iteration to the next; most carry nothing."""
 
     @classmethod
     def start(cls, images: Tensor, labels: Tensor) -> DistillState:
@@ -49,11 +51,12 @@ class DistillState:
             iteration=self.iteration,
             reference_loss=self.reference_loss,
             pruner=dict(self.pruner),
+            method={name: value.to(device, copy=True) for name, value in self.method.items()},
         )
 
 
 def encode_state(state: DistillState) -> bytes:
-    """The state as safetensors: `images`, `labels`, `momentum`, `iteration`, `reference_loss` and `pruner.*`."""
+    """The state as safetensors: `images`, `labels`, `momentum`, `iteration`, `reference_loss`, `pruner.*` and `method.*`."""
     tensors = {
         "images": state.images,
         "labels": state.labels,
@@ -62,6 +65,7 @@ def encode_state(state: DistillState) -> bytes:
         "reference_loss": torch.tensor(state.reference_loss, dtype=torch.float64),
     }
     tensors.update({PRUNER + name: value for name, value in state.pruner.items()})
+    tensors.update({METHOD + name: value for name, value in state.method.items()})
     return encode_tensors(tensors)
 
 
@@ -77,8 +81,13 @@ def decode_state(data: bytes, where: str) -> DistillState:
         momentum=tensors["momentum"],
         iteration=int(tensors["iteration"]),
         reference_loss=float(tensors["reference_loss"]),
-        pruner={name.removeprefix(PRUNER): value for name, value in tensors.items() if name.startswith(PRUNER)},
+        pruner=_named(tensors, PRUNER),
+        method=_named(tensors, METHOD),
     )
+
+
+def _named(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
+    return {name.removeprefix(prefix): value for name, value in tensors.items() if name.startswith(prefix)}
 
 
 def encode_tensors(tensors: dict[str, Tensor]) -> bytes:

@@ -16,8 +16,9 @@ from bilp import augment
 from bilp.augment import AugParams
 from bilp.config import DistillConfig, NetworkConfig, ReselectConfig
 from bilp.distill.initial import initial_state
-from bilp.distill.loop import Record, distill
+from bilp.distill.loop import distill
 from bilp.distill.real import draw_batches, shared_means
+from bilp.distill.record import Record
 from bilp.distill.sampling import RealPool
 from bilp.distill.schedule import schedule_for
 from bilp.distill.setting import Setting

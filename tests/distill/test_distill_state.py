@@ -21,6 +21,7 @@ def _state() -> DistillState:
         iteration=17,
         reference_loss=0.1,
         pruner={"visits": torch.arange(9, dtype=torch.int32), "last": torch.full((9,), torch.nan)},
+        method={"step_size": torch.tensor(0.01)},
     )
 
 

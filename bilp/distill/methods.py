@@ -1,0 +1,34 @@
+"""Which loop runs which method. A loop moves the synthetic images; everything around it is the same for every method."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from bilp.config import MethodName
+from bilp.distill import loop
+from bilp.distill.guard import Guard
+from bilp.distill.record import Record
+from bilp.distill.setting import Setting
+from bilp.distill.state import DistillState
+from bilp.progress import Progress
+from bilp.pruning.adaptive import AdaptivePruner
+
+
+class Advance(Protocol):
+    """Advance `state` in place from `state.iteration` to `stop`, and `pruner` with it; one record per iteration.
+
+    Reads and writes nothing, and depends on its arguments alone: cut between two iterations and continued, it arrives at
+    the same bytes. What it must remember from one iteration to the next is part of `state`.
+    """
+
+    def __call__(
+        self, setting: Setting, state: DistillState, stop: int, pruner: AdaptivePruner | None, guard: Guard, progress: Progress
+    ) -> list[Record]: ...
+
+
+LOOPS: dict[MethodName, Advance] = {"dm": loop.distill, "dc": loop.distill, "dsa": loop.distill}
+
+
+def loop_for(method: MethodName) -> Advance:
+    """The loop of a method."""
+    return LOOPS[method]
