@@ -35,6 +35,8 @@ def test_a_state_survives_its_file_bit_by_bit() -> None:
     assert found.pruner.keys() == state.pruner.keys()
     assert torch.equal(found.pruner["visits"], state.pruner["visits"])
     assert found.pruner["last"].isnan().all()
+    assert found.method.keys() == {"step_size"}
+    assert torch.equal(found.method["step_size"], state.method["step_size"])
 
 
 def test_a_start_has_no_momentum_no_pruner_and_no_reference() -> None:
