@@ -10,9 +10,11 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, GetJsonSchemaHandler, model_validator
+from pydantic.json_schema import JsonSchemaValue
+from pydantic_core import CoreSchema
 
-from bilp.defaults import complete
+from bilp.defaults import complete, recipe_names
 
 Source = Literal["digits", "mnist", "fashion_mnist", "svhn", "cifar10", "cifar100", "folder", "parquet"]
 MethodName = Literal["dm", "dc", "dsa"]
@@ -31,6 +33,21 @@ class Frozen(BaseModel):
     """Base of every model: immutable, and an unknown key is an error."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, use_attribute_docstrings=True)
+
+    @classmethod
+    def __get_pydantic_json_schema__(cls, core_schema: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
+        """A schema for forms. Defaults are told but not set: a form hands them all in, and nothing would be left to derive.
+
+        Switches keep theirs, as a form knows no third position; no rule derives one.
+        """
+        schema = handler(core_schema)
+        for value in handler.resolve_ref_schema(schema)["properties"].values():
+            if value.get("type") == "boolean":
+                continue
+            default = value.pop("default", None)
+            if isinstance(default, str | int | float):
+                value["description"] += f" If empty, usually {default}."
+        return schema
 
 
 class NetworkConfig(Frozen):
@@ -276,6 +293,15 @@ class PipelineConfig(Frozen):
     """Settings of evaluation."""
     report: ReportConfig = ReportConfig()
     """Settings of the page."""
+
+    @classmethod
+    def __get_pydantic_json_schema__(cls, core_schema: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
+        """As for every model, and the recipes that come with the program are a choice."""
+        schema = super().__get_pydantic_json_schema__(core_schema, handler)
+        recipe = handler.resolve_ref_schema(schema)["properties"]["recipe"]
+        recipe |= {"type": "string", "enum": recipe_names(), "description": "Recipe to start from; what is set here goes first."}
+        del recipe["anyOf"]
+        return schema
 
     @model_validator(mode="before")
     @classmethod

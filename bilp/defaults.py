@@ -178,11 +178,16 @@ def _within_limits(values: Mapping[str, Any]) -> Iterator[tuple[str, int, str]]:
             yield path, most, limit
 
 
+def recipe_names() -> list[str]:
+    """The recipes that come with the program, as `recipe` takes them."""
+    return sorted(path.relative_to(RECIPES).with_suffix("").as_posix() for path in RECIPES.rglob("*.yaml"))
+
+
 def load_recipe(name: str) -> dict[str, Any]:
     """The nested values of a recipe: a name in recipes/ or the path of a YAML file."""
     path = Path(name) if name.endswith((".yaml", ".yml")) else RECIPES / f"{name}.yaml"
     if not path.exists():
-        known = ", ".join(sorted(p.stem for p in RECIPES.glob("*.yaml"))) or "none"
+        known = ", ".join(recipe_names()) or "none"
         raise ConfigError(f"recipe {name!r}: no file {path}; known recipes: {known}")
     try:
         values = yaml.safe_load(path.read_text(encoding="utf-8"))

@@ -457,3 +457,19 @@ def test_the_limited_defaults_are_those_of_the_models() -> None:
         stage, name = path.split(".")
         assert PipelineConfig.model_fields[stage].default.model_dump()[name] == default
         assert limit.startswith(stage)
+
+
+def test_a_form_hands_in_only_what_was_filled_in() -> None:
+    schema = PipelineConfig.model_json_schema()
+    models = [schema, *schema["$defs"].values()]
+    with_default = {(model["title"], name) for model in models for name, value in model["properties"].items() if "default" in value}
+    assert with_default == {("PruneConfig", "per_class")}
+    assert schema["properties"]["ipc"]["description"].endswith("If empty, usually 1.")
+    assert "digits" in schema["properties"]["recipe"]["enum"]
+    filled = {"dataset": "digits", "ipc": 5, "prune": {"per_class": True}}
+    assert PipelineConfig.model_validate(filled) == PipelineConfig.model_validate({"ipc": 5})
+
+
+def test_every_choosable_recipe_is_valid() -> None:
+    for name in PipelineConfig.model_json_schema()["properties"]["recipe"]["enum"]:
+        assert PipelineConfig.model_validate({"recipe": name}).recipe == name
