@@ -11,8 +11,10 @@ from torch import Tensor, nn
 
 from bilp import augment
 from bilp.causal import Estimator, effects, ite
-from bilp.causal.cotangent import DensePullback, _chunk_size, cotangent_differences
+from bilp.causal.cotangent import cotangent_differences
 from bilp.causal.oracle import meta_gradient
+from bilp.causal.synthetic import DensePullback
+from bilp.causal.vectors import chunk_size
 from bilp.config import AugmentFamily, NetworkConfig
 from bilp.errors import ConfigError
 from bilp.matching import FeatureMatching, GradientMatching, Matching
@@ -326,12 +328,12 @@ def test_cotangent_differences_are_those_of_the_remaining_mean(matching: Matchin
 
 
 def test_chunks_are_whole_numbers_of_lanes_within_the_budget() -> None:
-    assert _chunk_size(32, 16, 1000) == 32
-    assert _chunk_size(32, 15, 1000) == 30
-    assert _chunk_size(32, 100, 1000) == 100
-    assert _chunk_size(32, 15, 20) == 15
-    assert _chunk_size(32, 15, 7) == 7
-    assert _chunk_size(32, 1, 1) == 1
+    assert chunk_size(32, 16, 1000) == 32
+    assert chunk_size(32, 15, 1000) == 30
+    assert chunk_size(32, 100, 1000) == 100
+    assert chunk_size(32, 15, 20) == 15
+    assert chunk_size(32, 15, 7) == 7
+    assert chunk_size(32, 1, 1) == 1
 
 
 @BOTH

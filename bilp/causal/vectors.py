@@ -1,0 +1,81 @@
+"""The vectors of a batch of real samples: one pass for the mean, for every sample, and for the mean of those that are kept."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import torch
+from torch import Tensor
+
+from bilp.errors import ConfigError
+from bilp.matching import Matching, Vectors
+from bilp.matching.per_sample import micro_batch_size
+from bilp.nets import Network
+
+
+class RealVectors:
+    """Per-sample vectors phi_i of a batch, held if all of them fit a budget, otherwise computed whenever they are asked for."""
+
+    def __init__(
+        self, matching: Matching, network: Network, real: tuple[Tensor, Tensor], psi: Vectors, byte_budget: int, lanes: int = 1
+    ) -> None:
+        """`real` is (images, labels); psi has the shape of one vector. Chunks are whole multiples of `lanes` if possible."""
+        self._matching, self._network = matching, network
+        self._images, self._labels = real
+        bytes_each = sum(block.numel() * block.element_size() for block in psi)
+        affordable = max(1, byte_budget // max(bytes_each, 1))
+        self._size = chunk_size(micro_batch_size(self._images), lanes, affordable)
+        self._held = list(self._computed()) if affordable >= len(self._images) else None
+        if self._held is None:
+            self.mean = matching.real_mean(network, self._images, self._labels)
+        else:
+            self.mean = self._weighted(torch.full_like(self._labels, 1.0 / len(self), dtype=psi[0].dtype))
+
+    def __len__(self) -> int:
+        """Samples B."""
+        return len(self._images)
+
+    @property
+    def held(self) -> bool:
+        """Whether all vectors are in memory, so that `chunks` and `mean_of` cost no pass through the network."""
+        return self._held is not None
+
+    def chunks(self) -> Iterator[Vectors]:
+        """Vectors of consecutive samples, blocks with a leading axis, all B in order. Do not change them in place."""
+        return self._computed() if self._held is None else iter(self._held)
+
+    def mean_of(self, mask: Tensor) -> Vectors:
+        """Mean vector of the samples where the bool `[B]` is true, as the matching's real_mean of them up to rounding.
+
+        Raises ConfigError for a mask of another shape or type, or one that keeps nothing.
+        """
+        if mask.shape != (len(self),) or mask.dtype is not torch.bool:
+            raise ConfigError(f"a choice among {len(self)} samples is a bool per sample, not {mask.dtype} of shape {tuple(mask.shape)}")
+        kept = mask.to(self._images.device)
+        count = int(kept.sum())
+        if count == 0:
+            raise ConfigError("no sample is kept, so there is no mean vector to match: keep at least one")
+        if count == len(self):
+            return self.mean
+        if self._held is None:
+            return self._matching.real_mean(self._network, self._images[kept], self._labels[kept])
+        return self._weighted(kept.to(self.mean[0].dtype) / count)
+
+    def _computed(self) -> Iterator[Vectors]:
+        pairs = zip(self._images.split(self._size), self._labels.split(self._size), strict=True)
+        return (self._matching.real(self._network, *pair) for pair in pairs)
+
+    def _weighted(self, weights: Tensor) -> Vectors:
+        assert self._held is not None
+        parts = weights.split(self._size)
+        blocks = zip(*self._held, strict=True)
+        return tuple(
+            torch.stack([(w @ values.flatten(1)).view(values.shape[1:]) for w, values in zip(parts, block, strict=True)]).sum(dim=0)
+            for block in blocks
+        )
+
+
+def chunk_size(suitable: int, lanes: int, affordable: int) -> int:
+    """Samples per chunk: about `suitable`, and a multiple of `lanes`, so that only the last call has idle ones."""
+    size = min(max(suitable, lanes), affordable)
+    return size - size % lanes if size > lanes else size
