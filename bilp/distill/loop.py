@@ -13,12 +13,12 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from bilp import augment
 from bilp.distill.guard import Guard
 from bilp.distill.real import Target, decided_targets, draw_batches, targets
 from bilp.distill.record import Record
 from bilp.distill.setting import Setting
 from bilp.distill.state import DistillState
+from bilp.distill.synthetic import class_losses, classes_per_pass, grouped
 from bilp.progress import Progress, silent
 from bilp.pruning.adaptive import AdaptivePruner
 from bilp.seeds import generator
@@ -106,22 +106,15 @@ def _image_step(
     iteration: int,
     found: Iterable[Target],
 ) -> _Step:
-    """One SGD step on the gradient summed over classes.
-
-    Each class is differentiated on its own and its graph freed, so memory does not grow with the number of classes;
-    the loss of a class touches its own rows only.
-    """
+    """One SGD step on the gradient summed over classes; the loss of a class touches its own rows only."""
     gradient = torch.zeros_like(leaf)
     losses, used, withheld = [], 0, []
-    for target in found:
-        rows = setting.rows(target.batch.class_index)
-        images = leaf[rows].detach().requires_grad_()
-        psi = setting.matching.synthetic(setting.network, augment.apply(images, target.batch.params), labels[rows])
-        loss = setting.matching.distance(target.mean, psi)
-        (gradient[rows],) = torch.autograd.grad(loss, images)
-        losses.append(loss.detach())
-        used += len(target.batch.ids)
-        withheld.append(target.batch.withheld)
+    for together in grouped(found, classes_per_pass(setting)):
+        rows = torch.cat([setting.row_numbers(target.batch.class_index) for target in together])
+        distances, gradient[rows] = class_losses(setting, leaf.detach()[rows], labels[rows], together)
+        losses.append(distances)
+        used += sum(len(target.batch.ids) for target in together)
+        withheld += [target.batch.withheld for target in together]
     leaf.grad = gradient
     optimiser.step()
-    return _Step(guard.check_step(iteration, torch.stack(losses), gradient, leaf), used, statistics.fmean(withheld))
+    return _Step(guard.check_step(iteration, torch.cat(losses), gradient, leaf), used, statistics.fmean(withheld))

@@ -51,6 +51,11 @@ class Setting:
         """The rows of a class in the tensor of synthetic images."""
         return slice(class_index * self.config.ipc, (class_index + 1) * self.config.ipc)
 
+    def row_numbers(self, class_index: int) -> Tensor:
+        """The same rows as numbers, int64 `[ipc]`, on the run's device."""
+        rows = self.rows(class_index)
+        return torch.arange(rows.start, rows.stop, device=self.device)
+
     def draw_network(self, *path: str | int) -> None:
         """Initialise the network from the stream called `path`."""
         self.network.train()

@@ -35,6 +35,9 @@ class Layer(Protocol):
     def outer(self, node: Tensor, gradient: Tensor) -> tuple[Tensor, ...]:
         """Per-sample gradients `[B, rows, columns]` of each parameter."""
 
+    def summed(self, node: Tensor, gradient: Tensor) -> tuple[Tensor, ...]:
+        """The sum of `outer` over the samples `[rows, columns]`, without holding a gradient per sample."""
+
     def adjoint(self, node: Tensor, gradient: Tensor, cotangents: tuple[Tensor, ...]) -> tuple[Tensor, Tensor]:
         """Cotangents `[k, rows, columns]` of each parameter's summed gradient, to those of `gradient` and of `node`.
 
@@ -61,6 +64,9 @@ class LinearLayer:
         e = gradient.reshape(batch, -1, self.module.out_features)
         return (torch.bmm(e.transpose(1, 2), node.reshape(batch, -1, self.module.in_features)),)
 
+    def summed(self, node: Tensor, gradient: Tensor) -> tuple[Tensor, ...]:
+        return (gradient.reshape(-1, self.module.out_features).T @ node.reshape(-1, self.module.in_features),)
+
     def adjoint(self, node: Tensor, gradient: Tensor, cotangents: tuple[Tensor, ...]) -> tuple[Tensor, Tensor]:
         (c,) = cotangents
         to_gradient = torch.matmul(node.reshape(-1, self.module.in_features), c.transpose(1, 2))
@@ -86,6 +92,11 @@ class ConvolutionLayer:
         if node.device.type == "cpu":
             return (self.outer_by_groups(node, gradient),)
         return (self.outer_by_windows(node, gradient),)
+
+    def summed(self, node: Tensor, gradient: Tensor) -> tuple[Tensor, ...]:
+        module, shape = self.module, tuple(self.module.weight.shape)
+        result = conv2d_weight(node, shape, gradient, module.stride, module.padding, module.dilation, module.groups)
+        return (result.flatten(1),)
 
     def outer_by_groups(self, node: Tensor, gradient: Tensor) -> Tensor:
         """Per-sample gradients `[B, rows, columns]` as the weight gradient of a convolution whose groups are samples."""
@@ -144,6 +155,9 @@ class LayerNormLayer:
 
     def outer(self, node: Tensor, gradient: Tensor) -> tuple[Tensor, ...]:
         return tuple(self._rows(value) for value in (gradient * node, gradient)[: len(self.parameters)])
+
+    def summed(self, node: Tensor, gradient: Tensor) -> tuple[Tensor, ...]:
+        return tuple(rows.sum(dim=0) for rows in self.outer(node, gradient))
 
     def _rows(self, values: Tensor) -> Tensor:
         shape = self.module.normalized_shape

@@ -9,6 +9,7 @@ from torch import nn
 from bilp.errors import ConfigError
 from bilp.nets.network import Network
 from bilp.nets.normalisation import normalisation
+from bilp.nets.pooling import AveragePool
 
 
 class TooSmallError(ConfigError):
@@ -22,7 +23,7 @@ ACTIVATIONS: dict[str, type[nn.Module]] = {
     "swish": nn.SiLU,
 }
 
-POOLINGS: dict[str, type[nn.AvgPool2d] | type[nn.MaxPool2d]] = {"avg": nn.AvgPool2d, "max": nn.MaxPool2d}
+POOLINGS: dict[str, type[AveragePool] | type[nn.MaxPool2d]] = {"avg": AveragePool, "max": nn.MaxPool2d}
 
 
 class Layers:
