@@ -22,6 +22,7 @@ NetworkName = Literal["convnet", "mlp", "lenet", "alexnet", "vgg11", "resnet18"]
 Criterion = Literal["loss_init", "loss_converge", "random", "external"]
 Arm = Literal["unpruned", "static", "adaptive", "bilp"]
 Baseline = Literal["full", "random"]
+ScoreName = Literal["ite", "feature_distance", "loss", "random"]
 AugmentFamily = Literal["color", "crop", "cutout", "flip", "scale", "rotate"]
 
 Fraction = Annotated[float, Field(ge=0.0, le=1.0)]
@@ -163,6 +164,13 @@ class ReselectConfig(Frozen):
     """Share of the candidates dropped at each reselection, both tails together; 0 switches reselection off."""
     low_share: Fraction = 0.5
     """Part of beta taken from the smallest effects; the rest is taken from the largest."""
+    score: ScoreName = "ite"
+    """What samples are ranked by: the causal effect (ite), or a cheap substitute to compare it with at the same beta:
+    distance from the class's mean embedding, cross-entropy under the same network, or chance."""
+    mode: Literal["refill", "shrink"] = "refill"
+    """What a decision does to batches: refill draws full ones from the candidates that remain; shrink draws as if nothing
+    were decided and takes dropped samples out, which saves their time. With an interval, shrink uses what is kept of the
+    measured batch until the next decision."""
     interval: Annotated[int, Field(ge=0)] = 0
     """Iterations for which a decision taken inside a round stands; 0 decides at the boundaries of rounds only."""
     candidates_per_class: Annotated[int, Field(ge=2)] | None = None

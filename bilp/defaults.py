@@ -154,6 +154,10 @@ def complete(given: Mapping[str, Any]) -> Completion:
         for path, _ in leaves(layer):
             origins[path] = origin
         values = _merge(values, layer)
+    for path, value, why in _affordable(values, origins):
+        stage, name = path.split(".")
+        values = _merge(values, {stage: {name: value}})
+        origins[path] = why
     for path, value, limit in _within_limits(values):
         stage, name = path.split(".")
         values = _merge(values, {stage: {name: value}})
@@ -181,6 +185,40 @@ def _within_limits(values: Mapping[str, Any]) -> Iterator[tuple[str, int, str]]:
 def recipe_names() -> list[str]:
     """The recipes that come with the program, as `recipe` takes them."""
     return sorted(path.relative_to(RECIPES).with_suffix("").as_posix() for path in RECIPES.rglob("*.yaml"))
+
+
+# Adaptive pruning may add this share to a run's time. Measuring a sample costs so many times what the sample costs in an
+# image step, by method (measured on a CPU, one image per class, rounded up).
+AFFORDABLE = 0.04
+MEASURING = {"dm": 3.0, "dc": 4.0, "dsa": 4.0}
+# Fewer say nothing about a class's distribution.
+FEWEST_CANDIDATES = 16
+
+
+def _affordable(values: Mapping[str, Any], origins: Mapping[str, str]) -> Iterator[tuple[str, int, str]]:
+    """Fewer candidates for runs so short that measuring the usual number in every round would dominate them.
+
+    Rounds times candidates times their cost is held at a share of image steps times batch; above that nothing changes.
+    """
+    path = "reselect.candidates_per_class"
+    if origins.get(path, "").startswith(("recipe", "given")):
+        return
+    flat = {"distill.batch_real": 256, "distill.rounds": 10, "distill.outer_loops": 1, **dict(leaves(values))}
+    names = ("distill.iterations", "distill.batch_real", "distill.rounds", "distill.outer_loops")
+    numbers = [_number(value) if isinstance(value := flat.get(name), str) else value for name in names]
+    method = flat.get("distill.method")
+    if method not in MEASURING or not all(isinstance(number, int) and number >= 1 for number in numbers):
+        return
+    iterations, batch, rounds, outer = numbers
+    steps = iterations if method == "dm" else iterations * outer
+    most = max(FEWEST_CANDIDATES, int(AFFORDABLE * steps * batch / (MEASURING[method] * min(rounds, iterations))))
+    usual = flat.get(path)
+    if most < (usual if isinstance(usual, int) else SHORT_POOL):
+        yield path, most, "distill.iterations (a short run measures fewer)"
+
+
+# Where a method measures every candidate, a class is taken to have as many as those of CIFAR-10.
+SHORT_POOL = 5000
 
 
 def load_recipe(name: str) -> dict[str, Any]:

@@ -7,9 +7,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from bilp import augment
-from bilp.distill.guard import Guard
-from bilp.distill.real import effects
+from bilp.distill.guard import SCORE_WORDS, Guard
+from bilp.distill.measuring import score_pool
 from bilp.distill.run import bounds
 from bilp.distill.sampling import even_chunks
 from bilp.distill.setting import Setting
@@ -21,12 +20,12 @@ from bilp.seeds import generator
 
 @dataclass(frozen=True)
 class Measured:
-    """Effects of one class's samples and what was decided."""
+    """Scores (causal effects, or what `reselect.score` puts in their place) of one class's samples and what was decided."""
 
     ids: Tensor
     """sample_ids `[n]`."""
     mean: Tensor
-    """Norm of the effect, mean over the networks, float32 `[n]`."""
+    """Score, mean over the networks, float32 `[n]`."""
     std: Tensor
     """Its standard deviation over the networks (of this population; 0 for a single network), float32 `[n]`."""
     kept: Tensor
@@ -40,13 +39,15 @@ def reselect(
     turns = [whose_turn(setting, round_number, c) for c in range(setting.pool.classes)]
     drawn = [ids for ids, _ in turns]
     scores = [torch.empty(setting.reselect.networks, len(ids)) for ids in drawn]
+    word = SCORE_WORDS[setting.reselect.score]
     total = setting.reselect.networks * len(drawn)
     for k in range(setting.reselect.networks):
         draw_trained_network(setting, state, round_number, k)
         for c, ids in enumerate(drawn):
-            scores[c][k] = _class_effects(setting, state, c, ids, round_number, k)
-            guard.check_effects(state.iteration, c, scores[c][k])
-            progress(k * len(drawn) + c + 1, total, f"effects of class {c}")
+            params = setting.draw_augmentation("reselect_augment", round_number, k, c)
+            scores[c][k] = score_pool(setting, state.images, c, ids, params, "round", round_number, k)
+            guard.check_effects(state.iteration, c, scores[c][k], word)
+            progress(k * len(drawn) + c + 1, total, f"{word} in class {c}")
     result = []
     for c, ((ids, until), values) in enumerate(zip(turns, scores, strict=True)):
         mean = values.mean(dim=0)
@@ -83,12 +84,3 @@ def whose_turn(setting: Setting, round_number: int, class_index: int) -> tuple[T
     again = round_number + len(parts)
     until = bounds(setting.config, again)[0] if again <= setting.config.rounds else setting.config.iterations
     return parts[(round_number - 1) % len(parts)], until
-
-
-def _class_effects(setting: Setting, state: DistillState, class_index: int, ids: Tensor, round_number: int, which: int) -> Tensor:
-    params = setting.draw_augmentation("reselect_augment", round_number, which, class_index)
-    parts = []
-    for chunk in even_chunks(ids, setting.config.batch_real):
-        images = augment.apply(setting.pool.images(chunk, setting.device), params)
-        parts.append(effects(setting, state.images, class_index, images, params))
-    return torch.cat(parts)

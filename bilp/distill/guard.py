@@ -20,6 +20,10 @@ RISING = 5
 SMALLEST_REFERENCE = 1e-6
 
 
+# What a score is called in a sentence.
+SCORE_WORDS = {"ite": "causal effect", "feature_distance": "feature distance", "loss": "loss", "random": "random number"}
+
+
 class Guard:
     """Rules, each of which raises Diverged: a loss, gradient or effect that is not finite; a pixel beyond 1000 standard
     deviations; the last five losses all above 1000 times the median loss of the run's first round, the newest highest.
@@ -62,11 +66,11 @@ class Guard:
                 f"the worst class is {self._name(worst)}",
             )
 
-    def check_effects(self, iteration: int, class_index: int, scores: Tensor) -> None:
-        """Check the causal effects `[n]` of a class."""
+    def check_effects(self, iteration: int, class_index: int, scores: Tensor, word: str = SCORE_WORDS["ite"]) -> None:
+        """Check the causal effects `[n]` of a class, or the scores in their place, called `word`."""
         bad = int((~torch.isfinite(scores)).sum())
         if bad:
-            self._stop(iteration, f"the causal effect of {bad} of {len(scores)} samples of class {self._name(class_index)} is not finite")
+            self._stop(iteration, f"the {word} of {bad} of {len(scores)} samples of class {self._name(class_index)} is not finite")
 
     def _name(self, class_index: int) -> str:
         return f"{class_index} ({self._class_names[class_index]})"

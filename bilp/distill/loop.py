@@ -14,14 +14,13 @@ import torch
 from torch import Tensor
 
 from bilp.distill.guard import Guard
-from bilp.distill.real import Target, decided_targets, draw_batches, targets
+from bilp.distill.real import Target, decided_targets, deciding_step, draw_batches, targets
 from bilp.distill.record import Record
 from bilp.distill.setting import Setting
 from bilp.distill.state import DistillState
 from bilp.distill.synthetic import class_losses, classes_per_pass, grouped
 from bilp.progress import Progress, silent
 from bilp.pruning.adaptive import AdaptivePruner
-from bilp.seeds import generator
 
 
 @dataclass(frozen=True)
@@ -82,19 +81,6 @@ def _image_steps(
         else:
             found = targets(setting, draw_batches(setting, pruner, iteration, outer))
         yield _image_step(setting, leaf, labels, optimiser, guard, iteration, found)
-
-
-def deciding_step(setting: Setting, iteration: int) -> int | None:
-    """The outer loop of this iteration that reselects, or None.
-
-    Every `interval`-th iteration has one, drawn uniformly, so that the networks behind the decisions are trained as
-    far as those of the matching are.
-    """
-    interval = setting.reselect.interval
-    if setting.reselect.beta == 0.0 or interval == 0 or iteration % interval:
-        return None
-    stream = generator(setting.config.seed, "reselect_outer", iteration)
-    return int(torch.randint(setting.schedule.outer_loops, (1,), generator=stream))
 
 
 def _image_step(

@@ -4,15 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from functools import partial
 
 import torch
 from torch import Tensor
 
 from bilp import augment
 from bilp.augment import AugParams
-from bilp.causal import ite
-from bilp.distill.guard import Guard
+from bilp.distill.guard import SCORE_WORDS, Guard
+from bilp.distill.measuring import score_batch
 from bilp.distill.sampling import packs
 from bilp.distill.setting import Setting
 from bilp.matching import Vectors
@@ -46,16 +45,46 @@ class Target:
 
 
 def draw_batches(setting: Setting, pruner: AdaptivePruner | None, iteration: int, outer: int) -> list[Batch]:
-    """One batch per class from the candidates that no standing decision keeps away."""
+    """One batch per class, without the samples that a standing decision keeps away.
+
+    Mode refill draws from the candidates that remain. Mode shrink draws as if nothing were decided and takes the
+    decided ones out, so that the batch gets smaller and the step cheaper; with an interval, the batch that was measured
+    at the interval's beginning is the batch of all its steps. Never fewer than the pruner's floor.
+    """
+    shrink = pruner is not None and setting.reselect.mode == "shrink"
+    drawn_at = _drawn_at(setting, iteration, outer) if shrink else (iteration, outer)
     batches = []
     for c, ids in enumerate(setting.pool.by_class):
-        remaining = ids if pruner is None else pruner.candidates(ids, iteration)
-        drawn = setting.pool.draw(
-            c, setting.config.batch_real, generator(setting.config.seed, "real", iteration, outer, c), among=remaining
-        )
+        stream = generator(setting.config.seed, "real", *drawn_at, c)
+        if pruner is None or shrink:
+            offered = setting.pool.draw(c, setting.config.batch_real, stream)
+            drawn = remaining = offered if pruner is None else pruner.candidates(offered, iteration)
+        else:
+            offered, remaining = ids, pruner.candidates(ids, iteration)
+            drawn = setting.pool.draw(c, setting.config.batch_real, stream, among=remaining)
         params = setting.draw_augmentation("augment", iteration, outer, c)
-        batches.append(Batch(c, drawn, params, 1.0 - len(remaining) / len(ids)))
+        batches.append(Batch(c, drawn, params, 1.0 - len(remaining) / len(offered)))
     return batches
+
+
+def deciding_step(setting: Setting, iteration: int) -> int | None:
+    """The outer loop of this iteration that reselects, or None.
+
+    Every `interval`-th iteration has one, drawn uniformly, so that the networks behind the decisions are trained as
+    far as those of the matching are.
+    """
+    interval = setting.reselect.interval
+    if setting.reselect.beta == 0.0 or interval == 0 or iteration % interval:
+        return None
+    stream = generator(setting.config.seed, "reselect_outer", iteration)
+    return int(torch.randint(setting.schedule.outer_loops, (1,), generator=stream))
+
+
+def _drawn_at(setting: Setting, iteration: int, outer: int) -> tuple[int, int]:
+    """Iteration and outer loop whose stream draws the batches of mode shrink: those of the interval's decision."""
+    begin = iteration - iteration % setting.reselect.interval if setting.reselect.interval else iteration
+    decided = deciding_step(setting, begin)
+    return (iteration, outer) if decided is None else (begin, decided)
 
 
 def targets(setting: Setting, batches: Sequence[Batch]) -> Iterator[Target]:
@@ -75,31 +104,15 @@ def decided_targets(
     Each class is measured when its turn comes; decisions stand until `iteration + interval`.
     """
     full = draw_batches(setting, None, iteration, outer)
+    word = SCORE_WORDS[setting.reselect.score]
     for batch in full:
         images = augment.apply(setting.pool.images(batch.ids, setting.device), batch.params)
-        scores = effects(setting, synthetic, batch.class_index, images, batch.params)
-        guard.check_effects(iteration, batch.class_index, scores)
-        kept = pruner.decide(batch.ids, scores, batch.class_index, iteration + setting.reselect.interval)
+        scored = score_batch(setting, synthetic, batch.class_index, images, batch.params, iteration, outer)
+        guard.check_effects(iteration, batch.class_index, scored.values, word)
+        kept = pruner.decide(batch.ids, scored.values, batch.class_index, iteration + setting.reselect.interval)
         share = 1.0 - int(kept.sum()) / len(kept)
         chosen = Batch(batch.class_index, batch.ids[kept], batch.params, share)
-        yield Target(chosen, _mean(setting, chosen, images[kept.to(images.device)]))
-
-
-def effects(setting: Setting, synthetic: Tensor, class_index: int, images: Tensor, params: AugParams | None) -> Tensor:
-    """Norms of the causal effect of real, already augmented images `[n, C, H, W]` of a class: float32 `[n]` on the CPU."""
-    rows = setting.rows(class_index)
-    chunk = synthetic[rows].detach()
-    scores = ite(
-        setting.matching,
-        setting.network,
-        images,
-        setting.class_labels(class_index, len(images)),
-        chunk,
-        setting.class_labels(class_index, len(chunk)),
-        estimator=setting.reselect.estimator,
-        augment=partial(augment.apply, params=params),
-    )
-    return scores.cpu()
+        yield Target(chosen, scored.mean_of(kept.to(images.device)))
 
 
 def shared_means(setting: Setting, batches: Sequence[Batch], limit: int) -> list[Vectors]:

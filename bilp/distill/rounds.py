@@ -50,7 +50,7 @@ def reselect_round(run_uri: str, round: int, device: torch.device | str = "cpu",
     measured = reselect(setting, before.to(device), round, pruner, _guard(run_uri, run, pool, round, before), progress)
     dropped = 1.0 - sum(int(part.kept.sum()) for part in measured) / sum(len(part.kept) for part in measured)
     files = {
-        ITE_TABLE: encode(_ite_table(measured, round, pruner), ITE, _table_provenance(run, round)),
+        ITE_TABLE: encode(_ite_table(measured, round, pruner), ITE, {**_table_provenance(run, round), "score": run.reselect.score}),
         PRUNER_STATE: encode_tensors(pruner.state()),
     }
     facts = {
@@ -58,6 +58,8 @@ def reselect_round(run_uri: str, round: int, device: torch.device | str = "cpu",
         "iteration": before.iteration,
         "dropped_share": dropped,
         "dropped_share_so_far": pruner.dropped_share(),
+        "score": run.reselect.score,
+        "quantile_classes": pruner.quantile_classes.tolist(),
     }
     return publish(uri, RESELECT, key, files, config=settings(run), parents=lineage(run_uri, run), facts=facts).uri
 
@@ -92,7 +94,13 @@ def distill_round(run_uri: str, round: int, device: torch.device | str = "cpu", 
         LOSS_TABLE: encode(_loss_table(records), LOSSES, _table_provenance(run, round)),
         GRID: grid_png(state.images, run.distill.ipc, dataset.mean, dataset.std),
     }
-    facts = {"round": round, "first_iteration": first, "iteration": stop, "loss": records[-1].loss}
+    facts: dict[str, Any] = {"round": round, "first_iteration": first, "iteration": stop, "loss": records[-1].loss}
+    if pruner is not None:
+        facts |= {
+            "decided_per_class": pruner.state()["decided"].tolist(),
+            "dropped_per_class": pruner.state()["dropped"].tolist(),
+            "quantile_classes": pruner.quantile_classes.tolist(),
+        }
     return publish(uri, ROUND, key, files, config=settings(run), parents=lineage(run_uri, run), facts=facts).uri
 
 

@@ -67,7 +67,8 @@ def augment_classes(images: Tensor, params: Sequence[AugParams | None]) -> Tenso
         chosen = by_class[members].flatten(0, 1)
         parts.append(chosen if family is None else augment.apply(chosen, _joined(family, [params[c] for c in members], each)))
     order = torch.tensor([c for members in families.values() for c in members], device=images.device).argsort()
-    return torch.cat(parts).unflatten(0, (len(params), each))[order].flatten(0, 1)
+    result: Tensor = torch.cat(parts).unflatten(0, (len(params), each))[order].flatten(0, 1)
+    return result
 
 
 def _joined(family: str, params: Sequence[AugParams | None], each: int) -> AugParams:

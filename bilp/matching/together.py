@@ -38,9 +38,7 @@ def distances_and_gradient(
     return class_by_class(matching, network, images, labels, means)
 
 
-def class_by_class(
-    matching: Matching, network: Network, images: Tensor, labels: Tensor, means: Sequence[Vectors]
-) -> tuple[Tensor, Tensor]:
+def class_by_class(matching: Matching, network: Network, images: Tensor, labels: Tensor, means: Sequence[Vectors]) -> tuple[Tensor, Tensor]:
     """The same by its definition: autograd through each class on its own."""
     distances, gradients = [], []
     for own, own_labels, mean in zip(images.chunk(len(means)), labels.chunk(len(means)), means, strict=True):

@@ -49,7 +49,7 @@ class AdaptivePruner:
             "log_mean": torch.zeros(classes, dtype=torch.float64),
             "log_variance": torch.zeros(classes, dtype=torch.float64),
             "initialised": torch.zeros(classes, dtype=torch.bool),
-            "by_quantile": torch.full((classes,), config.threshold == "quantile"),
+            "by_quantile": torch.full((classes,), _by_quantile(config)),
             "decided": torch.zeros(classes, dtype=torch.int64),
             "dropped": torch.zeros(classes, dtype=torch.int64),
             # Samples that the normal thresholds judged, and how many of them they would have dropped.
@@ -225,3 +225,8 @@ class AdaptivePruner:
     def _extremeness(self, ids: Tensor, c: int) -> Tensor:
         """Distance of the last score from the class's centre; infinite for a score of zero."""
         return (self._state["last_score"][ids].double().log() - self._state["log_mean"][c]).abs()
+
+
+def _by_quantile(config: ReselectConfig) -> bool:
+    """Random numbers are uniform: a normal distribution of their logarithms would not even be tried."""
+    return config.threshold == "quantile" or config.score == "random"

@@ -11,12 +11,16 @@ from tiny_distillation import assemble, guard_for, small_config
 from torch import Tensor
 
 from bilp import augment
-from bilp.config import DistillConfig, NetworkConfig, ReselectConfig
+from bilp.config import DistillConfig, NetworkConfig, ReselectConfig, ScoreName
 from bilp.distill.boundary import Measured, draw_trained_network, reselect, whose_turn
 from bilp.distill.initial import initial_state
-from bilp.distill.loop import deciding_step, distill
+from bilp.distill.loop import distill
+from bilp.distill.measuring import score_batch
+from bilp.distill.real import deciding_step, draw_batches
+from bilp.distill.record import Record
 from bilp.distill.sampling import RealPool
 from bilp.distill.setting import Setting
+from bilp.distill.state import DistillState, decode_state, encode_state
 from bilp.nets import build, initialise
 from bilp.pruning.adaptive import AdaptivePruner
 from bilp.seeds import generator
@@ -143,3 +147,107 @@ def test_two_samples_per_class_are_enough_and_none_of_them_is_dropped(few: Few, 
     assert all(len(part.ids) == 2 and bool(part.kept.all()) for part in measured)
     records = distill(setting, initial_state(config, pool), 2, pruner, guard_for(setting))
     assert [record.real_used for record in records] == [20, 20]
+
+
+def _steps(
+    config: DistillConfig, settings: ReselectConfig, pool: RealPool, cuts: tuple[int, ...]
+) -> tuple[DistillState, dict[str, Tensor], list[Record]]:
+    """The loop run to each of `cuts` in turn, pruner and state stored and read in between."""
+    state, stored, records = initial_state(config, pool), {}, []
+    for stop in cuts:
+        setting = assemble(config, pool, settings)
+        pruner = AdaptivePruner(pool.dataset.train.labels, pool.classes, settings)
+        if stored:
+            pruner.load(stored)
+        if stop == cuts[0]:
+            reselect(setting, state, 1, pruner, guard_for(setting), lambda done, total, note="": None)
+        records += distill(setting, state, stop, pruner, guard_for(setting))
+        stored = pruner.state()
+        state.pruner = stored
+        state = decode_state(encode_state(state), "memory")
+    return state, stored, records
+
+
+@pytest.mark.parametrize("mode", ["refill", "shrink"])
+@pytest.mark.parametrize("interval", [0, 3])
+@pytest.mark.parametrize(("method", "score"), [("dm", "ite"), ("dc", "ite"), ("dm", "feature_distance"), ("dc", "loss"), ("dsa", "random")])
+def test_cut_anywhere_every_mode_and_score_arrives_at_the_same_bytes(
+    few: Few, mode: str, interval: int, method: str, score: str
+) -> None:
+    config, pool = small_config(method, ipc=2, iterations=5, batch_real=8, outer_loops=2, inner_epochs=1), few(12)
+    settings = ReselectConfig.model_validate({"beta": 0.3, "mode": mode, "interval": interval, "score": score})
+    whole, pruner, records = _steps(config, settings, pool, (5,))
+    for cut in ((2, 5), (1, 2, 3, 4, 5)):
+        state, stored, again = _steps(config, settings, pool, cut)
+        assert torch.equal(state.images, whole.images)
+        assert torch.equal(state.momentum, whole.momentum)
+        assert all(torch.equal(value.nan_to_num(-1.0), stored[name].nan_to_num(-1.0)) for name, value in pruner.items())
+        assert again == records
+
+
+@pytest.mark.parametrize("interval", [0, 4])
+def test_shrunk_batches_are_smaller_and_refilled_ones_are_not(few: Few, interval: int) -> None:
+    config, pool = small_config("dm", iterations=8, batch_real=20), few(40)
+    used = {}
+    for mode in ("refill", "shrink"):
+        settings = ReselectConfig.model_validate({"beta": 0.3, "mode": mode, "interval": interval, "threshold": "quantile"})
+        _, _, records = _steps(config, settings, pool, (8,))
+        used[mode] = [record.real_used for record in records]
+    assert sum(used["shrink"]) == pytest.approx(0.7 * 8 * 200, rel=0.1)
+    decided = [t for t in range(8) if interval and t % interval == 0]
+    assert all(count == 200 for t, count in enumerate(used["refill"]) if t not in decided)
+
+
+def test_shrink_with_an_interval_keeps_what_is_left_of_the_measured_batch(few: Few) -> None:
+    config, pool = small_config("dc", batch_real=10, outer_loops=3, iterations=8), few(30)
+    settings = ReselectConfig(beta=0.3, interval=4, mode="shrink", threshold="quantile")
+    setting = assemble(config, pool, settings)
+    pruner = AdaptivePruner(pool.dataset.train.labels, pool.classes, settings)
+    outer = deciding_step(setting, 4)
+    assert outer is not None
+    measured = draw_batches(setting, None, 4, outer)
+    kept = []
+    for batch in measured:
+        keep = pruner.decide(batch.ids, torch.arange(1.0, 11.0), batch.class_index, 8)
+        kept.append(batch.ids[keep])
+    for iteration, step in ((4, 2), (5, 0), (7, 1)):
+        for batch, ids in zip(draw_batches(setting, pruner, iteration, step), kept, strict=True):
+            assert torch.equal(batch.ids, ids)
+            assert batch.withheld == pytest.approx(1 - len(ids) / 10)
+    assert all(len(batch.ids) == 10 for batch in draw_batches(setting, pruner, 8, 0))
+
+
+@pytest.mark.parametrize("score", ["feature_distance", "loss", "random"])
+def test_substitutes_are_what_they_say_at_a_boundary(few: Few, score: ScoreName) -> None:
+    config, pool = small_config("dm", batch_real=4), few(9)
+    settings = ReselectConfig(beta=0.3, score=score)
+    setting, found, pruner = _measure(config, settings, pool)
+    setting.draw_network("reselect_network", ROUND, 0)
+    for c, part in enumerate(found):
+        images = augment.apply(pool.dataset.train.batch(part.ids), setting.draw_augmentation("reselect_augment", ROUND, 0, c))
+        if score == "feature_distance":
+            embedded = setting.network.embed(images).detach()
+            wanted = torch.stack([(row - embedded.mean(0)).norm() for row in embedded])
+            torch.testing.assert_close(part.mean, wanted, rtol=1e-4, atol=1e-5)
+        elif score == "loss":
+            wanted = -setting.network(images).log_softmax(1)[:, c].detach()
+            torch.testing.assert_close(part.mean, wanted, rtol=1e-4, atol=1e-5)
+        else:
+            assert len(part.mean.unique()) == 9
+            assert 0 <= float(part.mean.min()) < float(part.mean.max()) < 1
+    assert (len(pruner.quantile_classes) == 10) is (score == "random")
+
+
+@pytest.mark.parametrize("method", ["dm", "dc"])
+@pytest.mark.parametrize("score", ["ite", "feature_distance", "loss", "random"])
+def test_the_mean_of_what_is_kept_is_that_of_a_pass_of_its_own(few: Few, method: str, score: ScoreName) -> None:
+    pool = few(12)
+    setting = assemble(small_config(method, ipc=2), pool, ReselectConfig(beta=0.3, score=score))
+    state = initial_state(setting.config, pool)
+    setting.draw_network("network", 0)
+    images = pool.images(pool.by_class[3])
+    scored = score_batch(setting, state.images, 3, images, None, 0)
+    kept = scored.values < scored.values.median()
+    wanted = setting.matching.real_mean(setting.network, images[kept], setting.class_labels(3, int(kept.sum())))
+    for own, other in zip(scored.mean_of(kept), wanted, strict=True):
+        torch.testing.assert_close(own, other, rtol=1e-4, atol=1e-6)

@@ -12,7 +12,8 @@ from bilp.seeds import generator
 
 
 @pytest.mark.parametrize(
-    ("size", "shape"), [(2, (3, 5, 8, 8)), (2, (2, 4, 6, 10)), (3, (2, 3, 9, 6)), (2, (2, 3, 7, 8)), (2, (1, 1, 4, WIDEST + 2)), (8, (2, 3, 8, 8))]
+    ("size", "shape"),
+    [(2, (3, 5, 8, 8)), (2, (2, 4, 6, 10)), (3, (2, 3, 9, 6)), (2, (2, 3, 7, 8)), (2, (1, 1, 4, WIDEST + 2)), (8, (2, 3, 8, 8))],
 )
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 def test_means_and_both_derivatives_are_those_of_pytorch(size: int, shape: tuple[int, ...], dtype: torch.dtype) -> None:
