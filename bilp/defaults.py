@@ -201,20 +201,24 @@ def _affordable(values: Mapping[str, Any], origins: Mapping[str, str]) -> Iterat
     Rounds times candidates times their cost is held at a share of image steps times batch; above that nothing changes.
     """
     path = "reselect.candidates_per_class"
-    if origins.get(path, "").startswith(("recipe", "given")):
+    if origins.get(path, "").startswith(("recipe", "given")) or not isinstance(values.get("reselect", {}), Mapping):
         return
     flat = {"distill.batch_real": 256, "distill.rounds": 10, "distill.outer_loops": 1, **dict(leaves(values))}
-    names = ("distill.iterations", "distill.batch_real", "distill.rounds", "distill.outer_loops")
-    numbers = [_number(value) if isinstance(value := flat.get(name), str) else value for name in names]
-    method = flat.get("distill.method")
-    if method not in MEASURING or not all(isinstance(number, int) and number >= 1 for number in numbers):
+    method = str(flat.get("distill.method"))
+    iterations, batch, rounds, outer = (_whole(flat, f"distill.{name}") for name in ("iterations", "batch_real", "rounds", "outer_loops"))
+    if method not in MEASURING or min(iterations, batch, rounds, outer) < 1:
         return
-    iterations, batch, rounds, outer = numbers
-    steps = iterations if method == "dm" else iterations * outer
+    steps = iterations * (1 if method == "dm" else outer)
     most = max(FEWEST_CANDIDATES, int(AFFORDABLE * steps * batch / (MEASURING[method] * min(rounds, iterations))))
-    usual = flat.get(path)
-    if most < (usual if isinstance(usual, int) else SHORT_POOL):
+    if most < (_whole(flat, path) or SHORT_POOL):
         yield path, most, "distill.iterations (a short run measures fewer)"
+
+
+def _whole(flat: Mapping[str, Any], path: str) -> int:
+    """A whole number that may still be text; 0 for anything else, which validation will name."""
+    value = flat.get(path)
+    number = _number(value) if isinstance(value, str) else value
+    return number if isinstance(number, int) else 0
 
 
 # Where a method measures every candidate, a class is taken to have as many as those of CIFAR-10.

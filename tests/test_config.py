@@ -473,3 +473,18 @@ def test_a_form_hands_in_only_what_was_filled_in() -> None:
 def test_every_choosable_recipe_is_valid() -> None:
     for name in PipelineConfig.model_json_schema()["properties"]["recipe"]["enum"]:
         assert PipelineConfig.model_validate({"recipe": name}).recipe == name
+
+
+def test_short_runs_measure_fewer_samples_and_published_ones_as_many_as_ever() -> None:
+    def candidates(**dials: Any) -> int | None:
+        return PipelineConfig(**dials).reselect.candidates_per_class
+
+    assert candidates(dataset="cifar10", method="dm") is None
+    assert candidates(dataset="cifar10", method="dc") == 256
+    short = candidates(dataset="cifar10", method="dc", distill={"iterations": 100})
+    shorter = candidates(dataset="cifar10", method="dc", distill={"iterations": "50"})
+    assert short is not None
+    assert shorter is not None
+    assert 16 <= shorter <= short < 256
+    assert candidates(dataset="cifar10", method="dc", distill={"iterations": 50}, reselect={"candidates_per_class": 99}) == 99
+    assert candidates(dataset="cifar10", method="dm", distill={"iterations": 20, "rounds": 1}) == 68

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -24,6 +24,7 @@ from bilp.manifest import Artefact, find, open_artefact
 from bilp.pruning.stage import FILE as SELECTION_TABLE
 from bilp.pruning.stage import KIND as SELECTION
 from bilp.report.comparison import Training
+from bilp.report.decisions import Decisions
 from bilp.report.galleries import spread
 from bilp.report.wording import BASELINES, arm_place, arm_words
 from bilp.scoring.summary import KIND as SUMMARY
@@ -94,6 +95,8 @@ class Run:
     experiment: int
     losses: pd.DataFrame
     effects: tuple[Effects, ...]
+    decisions: tuple[Decisions, ...]
+    score: str
     snapshots: tuple[Snapshot, ...]
     final: Snapshot
 
@@ -180,9 +183,19 @@ def _run(source: RunSource, dataset: Dataset) -> Run:
         experiment=source.experiment,
         losses=pd.concat(losses, ignore_index=True) if losses else tables.LOSSES.empty_table().to_pandas(),
         effects=tuple(effects),
+        decisions=tuple(_decisions(there)),
+        score=open_run(source.uri).reselect.score,
         snapshots=tuple(_snapshots(source, list(there.values()), dataset)) if source.experiment == 0 else (),
         final=_snapshot("final", *load_synthetic(storage.join(source.uri, SYNTHETIC)), dataset),
     )
+
+
+def _decisions(rounds: Mapping[int, Artefact]) -> Iterator[Decisions]:
+    for number, artefact in rounds.items():
+        facts = artefact.manifest.facts
+        if "decided_per_class" in facts:
+            decided, dropped = (np.array(facts[name], dtype=np.int64) for name in ("decided_per_class", "dropped_per_class"))
+            yield Decisions(number, decided, dropped, tuple(facts["quantile_classes"]))
 
 
 def _snapshots(source: RunSource, rounds: Sequence[Artefact], dataset: Dataset) -> list[Snapshot]:

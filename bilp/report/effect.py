@@ -10,12 +10,14 @@ import pandas as pd
 import torch
 from markupsafe import Markup
 
+from bilp.config import ReselectConfig
 from bilp.data import Dataset
 from bilp.report.charts import figure, number
 from bilp.report.collect import SHOWN_ROUNDS, Effects, Run
+from bilp.report.decisions import Decisions, aim_sentence, round_shares, spread_so_far
 from bilp.report.figures import Curve, Part, bin_edges, curves, histogram, tallest_bar
 from bilp.report.galleries import Cell, GalleryRow, low_middle_high, picture, spread
-from bilp.report.wording import arm_words, share
+from bilp.report.wording import RESELECT_SCORES, ScoreWords, arm_words, share
 
 BINS = 28
 
@@ -28,6 +30,7 @@ class RoundRow:
     measured: str
     dropped: str
     share: str
+    so_far: str
     low: str
     high: str
 
@@ -43,24 +46,32 @@ class Effect:
     gallery: tuple[GalleryRow, ...]
     gallery_round: int
     dropped_share: float
+    aim: str
+    words: ScoreWords
 
 
-def effect(runs: Sequence[Run], beta: float, dataset: Dataset, shown: Sequence[int], samples: int) -> Effect | None:
+def effect(runs: Sequence[Run], reselect: ReselectConfig, dataset: Dataset, shown: Sequence[int], samples: int) -> Effect | None:
     """None if no run measured effects."""
     adaptive = [run for run in runs if run.effects]
     if not adaptive:
         return None
     run = next((run for run in adaptive if run.arm == "bilp"), adaptive[0])
     last = run.effects[-1]
-    mine = [effects.dropped_share for other in adaptive if other.arm == run.arm for effects in other.effects]
+    mine = [other for other in adaptive if other.arm == run.arm]
+    words = RESELECT_SCORES[run.score]
+    decided = {decisions.round: decisions for decisions in run.decisions}
+    last_decisions = [other.decisions[-1] for other in adaptive if other.decisions]
+    by_rank = reselect.threshold == "quantile" or run.score == "random"
     return Effect(
         arm=arm_words(run.arm).title,
-        histograms=_histograms([run.effects[k] for k in spread(np.arange(len(run.effects)), SHOWN_ROUNDS)]),
-        share_chart=_share_chart(adaptive, beta),
-        rows=tuple(_row(effects) for effects in run.effects),
-        gallery=tuple(_gallery_row(last, dataset, c, samples) for c in shown),
+        histograms=_histograms([run.effects[k] for k in spread(np.arange(len(run.effects)), SHOWN_ROUNDS)], words.word),
+        share_chart=_share_chart(adaptive, reselect.beta),
+        rows=tuple(_row(effects, decided.get(effects.round)) for effects in run.effects),
+        gallery=tuple(_gallery_row(last, dataset, c, samples, words.word) for c in shown),
         gallery_round=last.round,
-        dropped_share=float(np.mean(mine)),
+        dropped_share=float(np.mean([value for other in mine for value in _shares(other).values()])),
+        aim=aim_sentence(last_decisions, reselect.beta, dataset.class_names, by_rank) if last_decisions else "",
+        words=words,
     )
 
 
@@ -89,7 +100,12 @@ def thresholds(table: pd.DataFrame) -> tuple[float | None, float | None]:
     return (float(np.median(lows)) if lows else None, float(np.median(highs)) if highs else None)
 
 
-def _histograms(rounds: Sequence[Effects]) -> tuple[Markup, ...]:
+def _shares(run: Run) -> dict[int, float]:
+    """Share left out by round: of all its decisions where they are known, else of those at its boundary."""
+    return {effects.round: effects.dropped_share for effects in run.effects} | round_shares(run.decisions)
+
+
+def _histograms(rounds: Sequence[Effects], word: str) -> tuple[Markup, ...]:
     parts = []
     for effects in rounds:
         scaled, dropped = relative(effects.table).to_numpy(), effects.table["dropped"].to_numpy()
@@ -100,7 +116,7 @@ def _histograms(rounds: Sequence[Effects]) -> tuple[Markup, ...]:
     charts = []
     for effects, two in zip(rounds, parts, strict=True):
         lines = [value for value in thresholds(effects.table) if value is not None]
-        label = "effect ÷ median of its class"
+        label = f"{word} ÷ median of its class"
         charts.append(histogram(f"Round {effects.round}", two, edges, label, thresholds=lines, log=True, tallest=tallest))
     return tuple(charts)
 
@@ -108,7 +124,7 @@ def _histograms(rounds: Sequence[Effects]) -> tuple[Markup, ...]:
 def _share_chart(runs: Sequence[Run], beta: float) -> Markup:
     series = []
     for arm in dict.fromkeys(run.arm for run in runs):
-        shares = pd.DataFrame([{e.round: e.dropped_share for e in run.effects} for run in runs if run.arm == arm]).mean().sort_index()
+        shares = pd.DataFrame([_shares(run) for run in runs if run.arm == arm]).mean().sort_index()
         words = arm_words(arm)
         series.append(Curve(words.title, shares.index.to_numpy(np.float64), shares.to_numpy(np.float64), words.css, dots=True))
     told = "; ".join(f"{curve.name}: " + ", ".join(share(float(value)) for value in curve.y) for curve in series)
@@ -116,30 +132,31 @@ def _share_chart(runs: Sequence[Run], beta: float) -> Markup:
     return curves(series, "round", f"left out (dashed: aim {share(beta)})", alt, target=beta, percent=True, whole=True)
 
 
-def _row(effects: Effects) -> RoundRow:
+def _row(effects: Effects, decisions: Decisions | None) -> RoundRow:
     low, high = thresholds(effects.table)
     return RoundRow(
         round=effects.round,
         measured=f"{len(effects.table):,}",
         dropped=f"{int(effects.table['dropped'].sum()):,}",
         share=share(effects.dropped_share),
+        so_far="–" if decisions is None else spread_so_far(decisions),
         low="–" if low is None else f"{figure(low)} ×",
         high="–" if high is None else f"{figure(high)} ×",
     )
 
 
-def _gallery_row(effects: Effects, dataset: Dataset, label: int, samples: int) -> GalleryRow:
+def _gallery_row(effects: Effects, dataset: Dataset, label: int, samples: int, word: str) -> GalleryRow:
     mine = effects.table[effects.table["label"] == label].sort_values(["ite", "sample_id"])
     name = dataset.class_names[label]
-    groups = zip(("Smallest effect", "Middle", "Largest effect"), low_middle_high(len(mine), samples), strict=True)
-    return GalleryRow(name, tuple(_cell(heading, mine.iloc[ranks], dataset, name) for heading, ranks in groups))
+    groups = zip((f"Smallest {word}", "Middle", f"Largest {word}"), low_middle_high(len(mine), samples), strict=True)
+    return GalleryRow(name, tuple(_cell(heading, mine.iloc[ranks], dataset, name, word) for heading, ranks in groups))
 
 
-def _cell(heading: str, rows: pd.DataFrame, dataset: Dataset, name: str) -> Cell:
+def _cell(heading: str, rows: pd.DataFrame, dataset: Dataset, name: str, word: str) -> Cell:
     ids, effects, dropped = (rows[column].to_numpy() for column in ("sample_id", "ite", "dropped"))
     images = dataset.train.images(torch.tensor(ids)).numpy()
     pictures = []
     for image, sample_id, value, out in zip(images, ids, effects, dropped, strict=True):
         fate = "dropped" if out else "kept"
-        pictures.append(picture(image, f"sample {sample_id}, class {name}, effect {number(float(value))}, {fate}", fate))
+        pictures.append(picture(image, f"sample {sample_id}, class {name}, {word} {number(float(value))}, {fate}", fate))
     return Cell(heading, tuple(pictures), "" if pictures else "none measured")

@@ -70,7 +70,7 @@ def content(config: PipelineConfig, collected: Collected, origins: Mapping[str, 
     static = None
     if collected.selection is not None:
         static = pruning(collected.selection, dataset, shown, report_config.samples_per_class, score_name)
-    causal = effect(collected.runs, config.reselect.beta, dataset, shown, report_config.samples_per_class)
+    causal = effect(collected.runs, config.reselect, dataset, shown, report_config.samples_per_class)
     amounts = Amounts(
         synthetic=config.ipc * dataset.classes,
         real=len(dataset.train),
