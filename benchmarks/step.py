@@ -18,9 +18,9 @@ import math
 import multiprocessing
 import os
 import platform
-import resource
 import time
 from collections.abc import Callable
+from pathlib import Path
 from statistics import median
 from typing import Any, cast
 
@@ -168,6 +168,12 @@ def set_up(arguments: argparse.Namespace) -> None:
     torch.backends.cudnn.allow_tf32 = arguments.tf32
 
 
+def resident_peak() -> int:
+    """Largest resident size of this process so far, in bytes. On Linux only: ru_maxrss would be that of the parent, too."""
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("VmHWM:"))
+
+
 def peak(name: str, method: str, ipc: int, arguments: argparse.Namespace, answer: Any) -> None:
     """Put the bytes that two iterations added to the peak of a fresh process, or of its GPU."""
     set_up(arguments)
@@ -175,10 +181,10 @@ def peak(name: str, method: str, ipc: int, arguments: argparse.Namespace, answer
         keep_freed_memory()
     runner = Runner(name, method, ipc, arguments)
     cuda = torch.device(arguments.device).type == "cuda"
-    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    before = resident_peak()
     for _ in range(2):
         runner.step()
-    answer.put(torch.cuda.max_memory_allocated() if cuda else resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 - before)
+    answer.put(torch.cuda.max_memory_allocated() if cuda else resident_peak() - before)
 
 
 def peak_of(name: str, method: str, ipc: int, arguments: argparse.Namespace) -> int:
