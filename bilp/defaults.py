@@ -209,7 +209,7 @@ def _affordable(values: Mapping[str, Any], origins: Mapping[str, str]) -> Iterat
     if method not in MEASURING or min(iterations, batch, rounds, outer) < 1:
         return
     steps = iterations * (1 if method == "dm" else outer)
-    most = max(FEWEST_CANDIDATES, int(AFFORDABLE * steps * batch / (MEASURING[method] * min(rounds, iterations))))
+    most = max(FEWEST_CANDIDATES, round(AFFORDABLE * steps * batch / (MEASURING[method] * min(rounds, iterations))))
     if most < (_whole(flat, path) or SHORT_POOL):
         yield path, most, "distill.iterations (a short run measures fewer)"
 

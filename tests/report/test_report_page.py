@@ -157,11 +157,13 @@ def test_pruning_table_says_what_the_selection_says(outcome: Outcome, page: Page
 
 def test_effect_table_and_gallery_say_what_the_rounds_say(outcome: Outcome, page: Page) -> None:
     run = outcome.runs["bilp"][0]
-    for number, measured, dropped, share, low, high in page.table("Round", "Images measured"):
+    for number, measured, dropped, share, so_far, low, high in page.table("Round", "Images measured"):
         rows = rows_of(run, "rounds", f"{int(number):04d}", "reselect", "ite.parquet")
         out = sum(bool(row["dropped"]) for row in rows)
         assert (measured, dropped) == (str(len(rows)), str(out))
         assert float(share.removesuffix(" %")) == pytest.approx(100 * out / len(rows), abs=0.051)
+        everything, least, most = (float(value) for value in re.findall(r"([\d.]+)\s%", so_far))
+        assert least <= everything <= most
         assert low == "–" or float(low.removesuffix(" ×")) < 1
         assert high == "–" or float(high.removesuffix(" ×")) > 1
     assert number == "3"
