@@ -193,9 +193,10 @@ def peak_of(name: str, method: str, ipc: int, arguments: argparse.Namespace) -> 
     answer = context.Queue()
     process = context.Process(target=peak, args=(name, method, ipc, arguments, answer))
     process.start()
-    found = int(answer.get())
     process.join()
-    return found
+    if process.exitcode != 0:
+        raise SystemExit(f"the process that measures the memory of {name} ended with {process.exitcode}")
+    return int(answer.get())
 
 
 def installed(method: str, ipc: int, arguments: argparse.Namespace) -> float:

@@ -175,12 +175,11 @@ def test_cut_anywhere_every_mode_and_score_arrives_at_the_same_bytes(few: Few, m
     config, pool = small_config(method, ipc=2, iterations=5, batch_real=8, outer_loops=2, inner_epochs=1), few(12)
     settings = ReselectConfig.model_validate({"beta": 0.3, "mode": mode, "interval": interval, "score": score})
     whole, pruner, records = _steps(config, settings, pool, (5,))
-    for cut in ((2, 5), (1, 2, 3, 4, 5)):
-        state, stored, again = _steps(config, settings, pool, cut)
-        assert torch.equal(state.images, whole.images)
-        assert torch.equal(state.momentum, whole.momentum)
-        assert all(torch.equal(value.nan_to_num(-1.0), stored[name].nan_to_num(-1.0)) for name, value in pruner.items())
-        assert again == records
+    state, stored, again = _steps(config, settings, pool, (1, 2, 3, 4, 5))
+    assert torch.equal(state.images, whole.images)
+    assert torch.equal(state.momentum, whole.momentum)
+    assert all(torch.equal(value.nan_to_num(-1.0), stored[name].nan_to_num(-1.0)) for name, value in pruner.items())
+    assert again == records
 
 
 @pytest.mark.parametrize("interval", [0, 4])
