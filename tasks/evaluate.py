@@ -30,3 +30,11 @@ def evaluate_baseline(dataset_uri: str, baseline: Baseline, ipc: int, config: Ev
     from bilp import evaluate
 
     return evaluate.evaluate_baseline(dataset_uri, baseline, ipc, config, root, device(), progress())
+
+
+@stage("robustness scores")
+def robustness(evaluation_uris: dict[str, list[str]], root: str) -> str:
+    """The scores of DD-Ranking from evaluations by variant; the table's URI."""
+    from bilp import evaluate
+
+    return evaluate.robustness({variant: evaluation_uris[variant] for variant in evaluate.VARIANTS}, root)

@@ -11,11 +11,12 @@ from bilp.evaluate.metrics import (
     paired_test,
     summary,
 )
-from bilp.evaluate.robustness import augmentation_robust_score, label_robust_score, load_robustness, robustness, variants
+from bilp.evaluate.robustness import VARIANTS, augmentation_robust_score, label_robust_score, load_robustness, robustness, variants
 from bilp.evaluate.stage import evaluate_baseline, evaluate_synthetic
-from bilp.evaluate.teacher import needs_teacher, train_teacher
+from bilp.evaluate.teacher import train_teacher
 
 __all__ = [
+    "VARIANTS",
     "Difference",
     "Measurement",
     "PairedTest",
@@ -27,7 +28,6 @@ __all__ = [
     "label_robust_score",
     "load_robustness",
     "measurements",
-    "needs_teacher",
     "paired_difference",
     "paired_test",
     "robustness",

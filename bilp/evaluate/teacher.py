@@ -9,7 +9,7 @@ import safetensors
 import safetensors.torch
 import torch
 
-from bilp.config import EvaluateConfig, TeacherConfig
+from bilp.config import TeacherConfig
 from bilp.data import Dataset, open_dataset
 from bilp.errors import DamagedArtefact, Diverged
 from bilp.evaluate.schedule import Schedule
@@ -24,11 +24,6 @@ from bilp.storage import join
 VERSION = 1
 KIND = "teacher"
 FILE = "teacher.safetensors"
-
-
-def needs_teacher(config: EvaluateConfig) -> bool:
-    """Whether any evaluation under these settings asks the teacher."""
-    return config.labels == "soft" or any(name in ("herding", "k_center") for name in config.baselines)
 
 
 def teacher_key(dataset: Dataset, config: TeacherConfig, seed: int) -> str:

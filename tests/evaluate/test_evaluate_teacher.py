@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from bilp.arms import needs_teacher
 from bilp.config import EvaluateConfig, NetworkConfig, TeacherConfig
 from bilp.data import Dataset
 from bilp.errors import ConfigError, IncompatibleArtefact
@@ -16,7 +17,7 @@ from bilp.evaluate.baselines import covering_subset
 from bilp.evaluate.publication import FILE, KIND
 from bilp.evaluate.teacher import FILE as TEACHER_FILE
 from bilp.evaluate.teacher import KIND as TEACHER
-from bilp.evaluate.teacher import features, load_teacher, needs_teacher
+from bilp.evaluate.teacher import features, load_teacher
 from bilp.manifest import open_artefact
 from bilp.tables import EVALUATION
 
