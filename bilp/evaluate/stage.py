@@ -19,6 +19,7 @@ from bilp.evaluate.protocol import Plan, check_networks, train_all
 from bilp.evaluate.publication import Publication
 from bilp.evaluate.teacher import load_teacher, teacher_key, train_teacher
 from bilp.evaluate.training import ImageSet
+from bilp.exchange.decoding import decoded
 from bilp.manifest import Artefact, open_artefact
 from bilp.nets import Network
 from bilp.progress import Progress, silent
@@ -56,7 +57,7 @@ def evaluate_synthetic(
     publication = Publication(root, config, config.epochs, arm, experiment, dataset.fingerprint, subject)
     if publication.exists():
         return publication.uri
-    images, labels = read_synthetic(artefact, dataset)
+    images, labels = decoded(*read_synthetic(artefact, dataset), artefact.manifest.facts, synthetic_uri)
     data = ImageSet.of_tensors(images, labels, device)
     teacher = _teacher(dataset_uri, dataset, config, root, device) if config.labels == "soft" else None
     plan = Plan(config, config.epochs, f"{arm}, experiment {experiment}", device, progress, publication.parts, teacher)
