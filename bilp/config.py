@@ -8,13 +8,13 @@ a few dials (`dataset`, `method`, `ipc`, `keep`, `beta`, `seed`) and may set any
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal, Self, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, GetJsonSchemaHandler, model_validator
 from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema
 
-from bilp.defaults import complete, recipe_names
+from bilp.defaults import complete, load_recipe, recipe_names
 
 Source = Literal["digits", "mnist", "fashion_mnist", "svhn", "cifar10", "cifar100", "folder", "parquet"]
 MethodName = Literal["dm", "dc", "dsa"]
@@ -343,7 +343,8 @@ class PipelineConfig(Frozen):
         """As for every model, and the recipes that come with the program are a choice."""
         schema = super().__get_pydantic_json_schema__(core_schema, handler)
         recipe = handler.resolve_ref_schema(schema)["properties"]["recipe"]
-        recipe |= {"type": "string", "enum": recipe_names(), "description": "Recipe to start from; what is set here goes first."}
+        usable = [name for name in recipe_names() if _usable(name)]
+        recipe |= {"type": "string", "enum": usable, "description": "Recipe to start from; what is set here goes first."}
         del recipe["anyOf"]
         return schema
 
@@ -367,3 +368,9 @@ class PipelineConfig(Frozen):
         if len(set(self.arms)) != len(self.arms):
             raise ValueError(f"arms {list(self.arms)} names one twice: name each once")
         return self
+
+
+def _usable(recipe: str) -> bool:
+    """Whether method and dataset of a recipe exist here; published cells of others wait for theirs."""
+    values = load_recipe(recipe)
+    return values.get("method", "dm") in get_args(MethodName) and values.get("dataset", "digits") in get_args(Source)

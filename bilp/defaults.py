@@ -230,11 +230,16 @@ def recipe_names() -> list[str]:
 
 
 def load_recipe(name: str) -> dict[str, Any]:
-    """The nested values of a recipe: a name in recipes/ or the path of a YAML file."""
+    """The nested settings of a recipe: a name in recipes/ or the path of a YAML file. What it states as published is no setting."""
+    return {key: value for key, value in read_recipe(name).items() if key != "published"}
+
+
+def read_recipe(name: str) -> dict[str, Any]:
+    """Everything that a recipe's file holds."""
     path = Path(name) if name.endswith((".yaml", ".yml")) else RECIPES / f"{name}.yaml"
     if not path.exists():
-        known = ", ".join(recipe_names()) or "none"
-        raise ConfigError(f"recipe {name!r}: no file {path}; known recipes: {known}")
+        known = ", ".join(known for known in recipe_names() if "/" not in known) or "none"
+        raise ConfigError(f"recipe {name!r}: no file {path}; known recipes: {known}, and the cells in recipes/published")
     try:
         values = yaml.safe_load(path.read_text(encoding="utf-8"))
     except yaml.YAMLError as error:

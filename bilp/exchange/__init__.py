@@ -3,5 +3,6 @@
 from bilp.exchange.export import FORMATS, export_set
 from bilp.exchange.import_set import import_set
 from bilp.exchange.loaded import DistilledSet, load_distilled
+from bilp.exchange.options import ImportOptions
 
-__all__ = ["FORMATS", "DistilledSet", "export_set", "import_set", "load_distilled"]
+__all__ = ["FORMATS", "DistilledSet", "ImportOptions", "export_set", "import_set", "load_distilled"]

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Literal
-
 import safetensors.torch
 import torch
 from torch import Tensor
@@ -13,44 +11,35 @@ from bilp.distill.finish import IMAGES, SYNTHETIC
 from bilp.distill.pictures import grid_png
 from bilp.distill.rounds import GRID
 from bilp.errors import ConfigError, DataError
+from bilp.exchange.options import ImportOptions, Pixels
 from bilp.exchange.published import PublishedSet, read_published
 from bilp.manifest import content_key, digest, publish
 from bilp.storage import join
 
 VERSION = 1
 
-Pixels = Literal["auto", "dataset", "cifar10", "unit"]
 # MTT, TESLA, CAFE and IDC normalise CIFAR-100 with these too.
 CIFAR10 = ((0.4914, 0.4822, 0.4465), (0.2023, 0.1994, 0.2010))
 
 
-def import_set(
-    file: str,
-    dataset_uri: str,
-    root: str,
-    labels: str | None = None,
-    experiment: int = 0,
-    pixels: Pixels = "auto",
-    factor: int = 1,
-    method: str = "imported",
-) -> str:
+def import_set(dataset_uri: str, options: ImportOptions, root: str) -> str:
     """Convert a published set (see `read_published`) for a dataset; the URI of the synthetic set below `root`.
 
-    `pixels` says how the saved images are normalised: as the dataset is, with the constants of CIFAR-10, or not at all
-    (unit: 0 to 1); auto takes unit for IDC and the dataset's own for the others. Whitened (ZCA) images cannot be told from
-    others: nothing here undoes it. `factor` is IDC's: stored images that stand for factor^2 ones each. `method` is a name.
-    Raises what `read_published` raises, and DataError if the images do not fit the dataset.
+    Pixels auto takes unit (0 to 1) for IDC, and the dataset's own normalisation for the others. Whitened (ZCA) images
+    cannot be told from others: nothing here undoes it. Raises what `read_published` raises, and DataError if the images do
+    not fit the dataset.
     """
     dataset = open_dataset(dataset_uri)
-    found = read_published(file, labels, experiment)
+    file = options.file
+    found = read_published(file, options.labels, options.experiment)
     _check(found, dataset, file)
-    scale = ("unit" if found.layout == "idc" else "dataset") if pixels == "auto" else pixels
+    scale: Pixels = ("unit" if found.layout == "idc" else "dataset") if options.pixels == "auto" else options.pixels
     images, ordered = _by_class(_normalised(found.images, scale, dataset), found.labels)
     per_class = torch.bincount(ordered, minlength=dataset.classes)
     if int(per_class.min()) != int(per_class.max()):
         raise DataError(f"{file} has {int(per_class.min())} to {int(per_class.max())} images per class: a set has as many of each")
     tensors = safetensors.torch.save({"images": images, "labels": ordered})
-    settings = {"pixels": scale, "factor": factor, "layout": found.layout, "method": method}
+    settings = {"pixels": scale, "factor": options.factor, "layout": found.layout, "method": options.name}
     key = content_key("import", VERSION, dataset=dataset.fingerprint, content=digest(tensors), settings=settings)
     facts = {
         "dataset": dataset.fingerprint,
@@ -59,8 +48,8 @@ def import_set(
         "mean": list(dataset.mean),
         "std": list(dataset.std),
         "ipc": int(per_class[0]),
-        "method": method,
-        "decode": {"factor": factor, "kind": "single"},
+        "method": options.name,
+        "decode": {"factor": options.factor, "kind": "single"},
         "source": file.rsplit("/", 1)[-1],
     }
     files = {IMAGES: tensors, GRID: grid_png(images, int(per_class[0]), dataset.mean, dataset.std)}

@@ -14,7 +14,8 @@ from bilp.config import EvaluateConfig, NetworkConfig
 from bilp.data import Dataset
 from bilp.errors import ConfigError, DataError, IncompatibleArtefact, MissingArtefact
 from bilp.evaluate import evaluate_synthetic, measurements
-from bilp.exchange import import_set
+from bilp.exchange import ImportOptions
+from bilp.exchange import import_set as import_options
 from bilp.exchange.published import read_published
 
 
@@ -23,6 +24,10 @@ def real(digits: Dataset) -> tuple[Tensor, Tensor]:
     """Two images per class, normalised, in no particular order."""
     chosen = torch.cat([indices[:2] for indices in digits.train.by_class()])[torch.arange(20) * 7 % 20]
     return digits.train.batch(chosen), digits.train.labels[chosen]
+
+
+def import_set(file: str, dataset_uri: str, root: str, **options: object) -> str:
+    return import_options(dataset_uri, ImportOptions.model_validate({"file": file, **options}), root)
 
 
 def by_class(images: Tensor, labels: Tensor) -> Tensor:
@@ -40,13 +45,13 @@ def test_a_file_of_dc_with_its_numpy_numbers(real: tuple[Tensor, Tensor], digits
     assert torch.equal(found.labels, labels)
     with pytest.raises(DataError, match="holds 2 experiments: there is no number 2"):
         read_published(file, experiment=2)
-    uri = import_set(file, digits_uri, str(tmp_path / "store"), method="dc")
+    uri = import_set(file, digits_uri, str(tmp_path / "store"), name="dc")
     data_set = bilp.load_distilled(uri)
     assert torch.equal(data_set.images, by_class(images, labels)), "already normalised as the dataset is"
     assert data_set.labels.tolist() == [label for label in range(10) for _ in range(2)]
     assert (data_set.facts["method"], data_set.facts["ipc"], data_set.facts["source"]) == ("dc", 2, "res_DC_digits_ConvNet_2ipc.pt")
-    assert import_set(file, digits_uri, str(tmp_path / "store"), method="dc") == uri
-    assert import_set(file, digits_uri, str(tmp_path / "store"), experiment=1, method="dc") != uri
+    assert import_set(file, digits_uri, str(tmp_path / "store"), name="dc") == uri
+    assert import_set(file, digits_uri, str(tmp_path / "store"), experiment=1, name="dc") != uri
 
 
 def test_an_imported_set_is_evaluated_like_any_other(real: tuple[Tensor, Tensor], digits_uri: str, tmp_path: Path) -> None:
