@@ -26,7 +26,7 @@ def main() -> None:
 
         return export_set(typed.synthetic, typed.to, typed.out)
 
-    program.guarded(name, work, lambda written: program.show_text([f"{len(written)} files written below {typed.out}"]))
+    program.guarded(name, work, program.show_text)
 
 
 if __name__ == "__main__":
