@@ -69,9 +69,8 @@ def main() -> None:
         alone, together = measured(width, shape, images, epochs)
         side = shape[1] + (4 if shape[0] == 1 else 0)  # grey images are padded by 3 instead of 1
         size = "x".join(map(str, shape))
-        print(
-            f"| ConvNet w{width}, {size} | {images} | {width * images * side**2:,} | {alone:.3f} | {together:.3f} | {alone / together:.2f} |"
-        )
+        cells = (f"ConvNet w{width}, {size}", images, f"{width * images * side**2:,}", f"{alone:.3f}", f"{together:.3f}")
+        print(f"| {' | '.join(map(str, cells))} | {alone / together:.2f} |")
 
 
 if __name__ == "__main__":

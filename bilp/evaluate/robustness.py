@@ -53,8 +53,8 @@ def variants(config: EvaluateConfig) -> dict[Variant, EvaluateConfig]:
     Augmented means the configured augmentation, or all families (less flip, which may change the meaning) where there is none.
     """
     hard = config.model_copy(update={"labels": "hard"})
-    bare = bool(config.augment or config.augment_always or config.cutmix)
-    families = {} if bare else {"augment": ("color", "crop", "cutout", "scale", "rotate")}
+    treated = bool(config.augment or config.augment_always or config.cutmix)
+    families = {} if treated else {"augment": ("color", "crop", "cutout", "scale", "rotate")}
     return {
         "given": config,
         "hard": hard,
