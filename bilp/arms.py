@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from bilp.config import Arm, DistillConfig, PipelineConfig, PruneConfig, ReselectConfig
+from bilp.config import Arm, DistillConfig, EvaluateConfig, PipelineConfig, PruneConfig, ReselectConfig
 
 # BiLP prunes on two levels; an arm switches each on or off: (static selection, adaptive reselection).
 LEVELS: dict[Arm, tuple[bool, bool]] = {
@@ -47,3 +47,8 @@ def needs_selection(config: PipelineConfig) -> bool:
 def needs_scores(prune: PruneConfig) -> bool:
     """Whether the criterion ranks samples by their recorded losses."""
     return prune.criterion not in ("random", "external")
+
+
+def needs_teacher(config: EvaluateConfig) -> bool:
+    """Whether any evaluation under these settings asks a network that was trained on all real data."""
+    return config.labels == "soft" or not {"herding", "k_center"}.isdisjoint(config.baselines)

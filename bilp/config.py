@@ -8,20 +8,21 @@ a few dials (`dataset`, `method`, `ipc`, `keep`, `beta`, `seed`) and may set any
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal, Self, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, GetJsonSchemaHandler, model_validator
 from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema
 
-from bilp.defaults import complete, recipe_names
+from bilp.defaults import complete, load_recipe, recipe_names
 
 Source = Literal["digits", "mnist", "fashion_mnist", "svhn", "cifar10", "cifar100", "folder", "parquet"]
 MethodName = Literal["dm", "dc", "dsa"]
 NetworkName = Literal["convnet", "mlp", "lenet", "alexnet", "vgg11", "resnet18"]
 Criterion = Literal["loss_init", "loss_converge", "random", "external"]
 Arm = Literal["unpruned", "static", "adaptive", "bilp"]
-Baseline = Literal["full", "random"]
+Baseline = Literal["full", "random", "herding", "k_center"]
+Protocol = Literal["dc", "idc", "soft"]
 ScoreName = Literal["ite", "feature_distance", "loss", "random"]
 AugmentFamily = Literal["color", "crop", "cutout", "flip", "scale", "rotate"]
 
@@ -230,17 +231,13 @@ class DistillConfig(Frozen):
         return self
 
 
-class EvaluateConfig(Frozen):
-    """Evaluation: fresh networks are trained on a set and tested on the real test split."""
+class TeacherConfig(Frozen):
+    """A network trained on all real data: it gives soft labels, and the features by which herding and k-center choose."""
 
-    networks: Annotated[tuple[NetworkConfig, ...], Field(min_length=1)] = (NetworkConfig(),)
-    """Architectures to train."""
-    seeds: Annotated[int, Field(ge=2)] = 5
-    """Trainings per architecture and set; the 95 % interval is over them."""
-    epochs: Positive = 300
-    """Passes over the synthetic set."""
-    full_epochs: Positive = 30
-    """Passes over the real training set, for the baseline full."""
+    network: NetworkConfig = NetworkConfig()
+    """Its architecture."""
+    epochs: Positive = 20
+    """Passes over the real training set."""
     batch_size: Positive = 256
     """Mini-batch."""
     learning_rate: Rate = 0.01
@@ -250,9 +247,56 @@ class EvaluateConfig(Frozen):
     weight_decay: Annotated[float, Field(ge=0.0)] = 5e-4
     """Weight decay of SGD."""
     augment: tuple[AugmentFamily, ...] = ()
-    """Augmentation while training, fresh parameters per image; empty is none."""
+    """Augmentation while it is trained; empty is none."""
+
+
+class EvaluateConfig(Frozen):
+    """Evaluation: fresh networks are trained on a set and tested on the real test split."""
+
+    protocol: Protocol = "dc"
+    """Published protocol that the settings below are taken from where they are not given: DC's, IDC's, or soft labels."""
+    networks: Annotated[tuple[NetworkConfig, ...], Field(min_length=1)] = (NetworkConfig(),)
+    """Architectures to train."""
+    seeds: Annotated[int, Field(ge=2)] = 5
+    """Trainings per architecture and set; the 95 % interval is over them."""
+    epochs: Positive = 300
+    """Passes over the synthetic set (decay half makes one more, as its papers do)."""
+    full_epochs: Positive = 30
+    """Passes over the real training set, for the baseline full."""
+    batch_size: Positive = 256
+    """Mini-batch."""
+    optimiser: Literal["sgd", "adamw"] = "sgd"
+    """What moves the network's parameters; momentum is SGD's."""
+    learning_rate: Rate = 0.01
+    """Step size at the beginning."""
+    momentum: Fraction = 0.9
+    """Momentum of SGD."""
+    weight_decay: Annotated[float, Field(ge=0.0)] = 5e-4
+    """Weight decay."""
+    decay: Literal["half", "steps", "cosine", "none"] = "half"
+    """The step size falls once in the middle, where momentum starts anew; at each milestone; along a cosine to zero; never."""
+    milestones: tuple[Fraction, ...] = (2 / 3, 5 / 6)
+    """Decay steps: parts of the epochs after which the step size is multiplied by decay_factor."""
+    decay_factor: Rate = 0.1
+    """Factor of the step size, for decay half and steps."""
+    augment_always: tuple[AugmentFamily, ...] = ()
+    """Augmentation of every mini-batch, in this order and before augment, fresh parameters per image."""
+    augment: tuple[AugmentFamily, ...] = ()
+    """Augmentation: one of these families per mini-batch, fresh parameters per image; empty is none."""
+    cutmix: Fraction = 0.0
+    """Share of the mini-batches in which a box of each image, and its part of the label, comes from another image."""
+    labels: Literal["hard", "soft"] = "hard"
+    """The set's own labels, or those that the teacher gives to the augmented images."""
+    temperature: Rate = 20.0
+    """Soft labels: what the logits of teacher and student are divided by."""
+    teacher: TeacherConfig = TeacherConfig()
+    """Network that gives soft labels, and features to herding and k-center."""
     baselines: tuple[Baseline, ...] = ("full", "random")
-    """Comparisons: all real data, and a random subset of the synthetic set's size (a new one per seed)."""
+    """Comparisons: all real data; as many real images as synthetic ones, at random (anew per seed), by herding or by k-center."""
+    robustness: bool = False
+    """Evaluate each set also with hard labels, with and without augmentation, for the scores of DD-Ranking (LRS and ARS)."""
+    networks_at_once: Positive | None = None
+    """Networks of one architecture that are trained in one computation; empty takes what is faster on the device."""
     seed: int = 0
     """Seed of networks, order and subsets."""
 
@@ -307,7 +351,8 @@ class PipelineConfig(Frozen):
         """As for every model, and the recipes that come with the program are a choice."""
         schema = super().__get_pydantic_json_schema__(core_schema, handler)
         recipe = handler.resolve_ref_schema(schema)["properties"]["recipe"]
-        recipe |= {"type": "string", "enum": recipe_names(), "description": "Recipe to start from; what is set here goes first."}
+        usable = [name for name in recipe_names() if _usable(name)]
+        recipe |= {"type": "string", "enum": usable, "description": "Recipe to start from; what is set here goes first."}
         del recipe["anyOf"]
         return schema
 
@@ -331,3 +376,9 @@ class PipelineConfig(Frozen):
         if len(set(self.arms)) != len(self.arms):
             raise ValueError(f"arms {list(self.arms)} names one twice: name each once")
         return self
+
+
+def _usable(recipe: str) -> bool:
+    """Whether method and dataset of a recipe exist here; published cells of others wait for theirs."""
+    values = load_recipe(recipe)
+    return values.get("method", "dm") in get_args(MethodName) and values.get("dataset", "digits") in get_args(Source)

@@ -68,11 +68,50 @@ def _method_rules(method: str, ipc: int) -> dict[str, Any]:
     return {}
 
 
+# Methods whose papers are compared under another protocol than DC's.
+METHOD_PROTOCOL = {"idc": "idc", "dream": "idc"}
+
+ALL_FAMILIES = ["color", "crop", "cutout", "flip", "scale", "rotate"]
+
+
 def _evaluation_rules(method: str) -> dict[str, Any]:
     """Protocol of the DC family: 300 epochs without augmentation, 1000 with it."""
     if method == "dc":
         return {"evaluate": {"epochs": 300, "augment": []}}
-    return {"evaluate": {"epochs": 1000, "augment": ["color", "crop", "cutout", "flip", "scale", "rotate"]}}
+    return {"evaluate": {"epochs": 1000, "augment": ALL_FAMILIES}}
+
+
+def _protocol_rules(protocol: str, dataset: str, ipc: int) -> dict[str, Any]:
+    """What a named protocol means where it differs from DC's, whose values are the models' defaults and the method's rules."""
+    if protocol == "idc":  # Kim et al. 2022 (IDC); DREAM and others after it
+        changed: dict[str, Any] = {
+            "epochs": 1000,
+            "batch_size": 64,
+            "decay": "steps",
+            "milestones": [2 / 3, 5 / 6],
+            "decay_factor": 0.2,
+            "augment_always": ["flip", "color"],
+            "augment": ["crop", "scale", "rotate"],
+            "cutmix": 0.5,
+        }
+    elif protocol == "soft":  # Yin et al. 2023 (SRe2L) and Sun et al. 2024 (RDED), whose mini-batch grows with the set
+        batch = 10 if ipc <= 1 else 50 if ipc <= 10 else 100
+        changed = {
+            "epochs": 300,
+            "batch_size": 2 * batch if dataset == "cifar100" else batch,
+            "optimiser": "adamw",
+            "learning_rate": 0.001,
+            "weight_decay": 0.01,
+            "decay": "cosine",
+            "augment_always": ["flip"],
+            "augment": ["crop", "scale"],
+            "cutmix": 1.0,
+            "labels": "soft",
+            "temperature": 20.0,
+        }
+    else:
+        return {}
+    return {"evaluate": changed}
 
 
 def _dataset_rules(dataset: str, method: str, ipc: int) -> dict[str, Any]:
@@ -85,15 +124,19 @@ def _dataset_rules(dataset: str, method: str, ipc: int) -> dict[str, Any]:
         rules = {
             "score": {"network": network, "batch_size": 64},
             "distill": distill,
-            "evaluate": {"networks": [network], "seeds": 5, "epochs": 300, "full_epochs": 20},
+            "evaluate": {"networks": [network], "seeds": 5, "epochs": 300, "full_epochs": 20, "teacher": {"network": network}},
         }
     return rules
 
 
-def _without_flip(values: dict[str, Any]) -> None:
-    for stage in ("distill", "evaluate"):
-        families = values.get(stage, {}).get("augment", ["color", "crop", "cutout", "flip", "scale", "rotate"])
-        values.setdefault(stage, {})["augment"] = [name for name in families if name != "flip"]
+def _without_flip(values: dict[str, Any]) -> dict[str, Any]:
+    """The augmentation lists in `values` that the rules set, less flip."""
+    changed: dict[str, Any] = {}
+    for stage, name in (("distill", "augment"), ("evaluate", "augment"), ("evaluate", "augment_always")):
+        families = values.get(stage, {}).get(name, [] if stage == "evaluate" else ALL_FAMILIES)
+        if families or name == "augment":
+            changed.setdefault(stage, {})[name] = [family for family in families if family != "flip"]
+    return changed
 
 
 def _dial_rules(dials: Mapping[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
@@ -108,12 +151,13 @@ def _dial_rules(dials: Mapping[str, Any]) -> Iterator[tuple[str, dict[str, Any]]
     yield "dial ipc (real initialisation needs as many samples)", {"prune": {"minimum_per_class": max(ipc, 2)}}
     yield f"method {method} at ipc {ipc}", _method_rules(method, ipc)
     yield f"method {method}", _evaluation_rules(method)
+    yield f"method {method}", {"evaluate": {"protocol": METHOD_PROTOCOL[method]}} if method in METHOD_PROTOCOL else {}
+    protocol = dials["protocol"] or METHOD_PROTOCOL.get(method, "dc")
+    yield f"protocol {protocol}", _protocol_rules(protocol, dataset, ipc)
     yield f"dataset {dataset}", _dataset_rules(dataset, method, ipc)
     if dataset in MIRROR_CHANGES_MEANING:
-        flipless: dict[str, Any] = _merge_all(_method_rules(method, ipc), _evaluation_rules(method), _dataset_rules(dataset, method, ipc))
-        _without_flip(flipless)
-        changed = {stage: {"augment": flipless[stage]["augment"]} for stage in ("distill", "evaluate")}
-        yield f"dataset {dataset} (mirroring changes the meaning)", changed
+        rules = (_evaluation_rules(method), _protocol_rules(protocol, dataset, ipc), _dataset_rules(dataset, method, ipc))
+        yield f"dataset {dataset} (mirroring changes the meaning)", _without_flip(_merge_all(_method_rules(method, ipc), *rules))
 
 
 DIAL_DEFAULTS: dict[str, Any] = {"dataset": "digits", "method": "dm", "ipc": 1, "keep": 0.5, "beta": 0.1, "seed": 0}
@@ -147,6 +191,8 @@ def complete(given: Mapping[str, Any]) -> Completion:
             value = _number(value)
         if isinstance(value, kind) and not isinstance(value, bool):
             dials[name] = value
+    protocol = dict(leaves(merged)).get("evaluate.protocol")
+    dials["protocol"] = protocol if isinstance(protocol, str) else None
     values: dict[str, Any] = {}
     origins: dict[str, str] = {}
     dataset_rule = (f"dataset {dials['dataset']}", dataset_dials)
@@ -226,11 +272,16 @@ SHORT_POOL = 5000
 
 
 def load_recipe(name: str) -> dict[str, Any]:
-    """The nested values of a recipe: a name in recipes/ or the path of a YAML file."""
+    """The nested settings of a recipe: a name in recipes/ or the path of a YAML file. What it states as published is no setting."""
+    return {key: value for key, value in read_recipe(name).items() if key != "published"}
+
+
+def read_recipe(name: str) -> dict[str, Any]:
+    """Everything that a recipe's file holds."""
     path = Path(name) if name.endswith((".yaml", ".yml")) else RECIPES / f"{name}.yaml"
     if not path.exists():
-        known = ", ".join(recipe_names()) or "none"
-        raise ConfigError(f"recipe {name!r}: no file {path}; known recipes: {known}")
+        known = ", ".join(known for known in recipe_names() if "/" not in known) or "none"
+        raise ConfigError(f"recipe {name!r}: no file {path}; known recipes: {known}, and the cells in recipes/published")
     try:
         values = yaml.safe_load(path.read_text(encoding="utf-8"))
     except yaml.YAMLError as error:

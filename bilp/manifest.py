@@ -224,6 +224,12 @@ def open_artefact(uri: str, kind: str, expect: Mapping[str, Any] | None = None) 
     return Artefact(uri, manifest)
 
 
+def manifest_kind(uri: str) -> str | None:
+    """Kind of the complete artefact at `uri`, or None if there is none. Raises DamagedArtefact if its manifest cannot be read."""
+    manifest = _manifest_at(uri)
+    return None if manifest is None else manifest.kind
+
+
 def provenance() -> dict[str, Any]:
     """Versions of bilp and of what it computes with, the commit of a checkout and the platform; no clock, no host."""
     return dict(_provenance())

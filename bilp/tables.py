@@ -72,6 +72,43 @@ EVALUATION = pa.schema(
 )
 """Evaluation: one row per trained network; accuracies are fractions."""
 
+ROBUSTNESS = pa.schema(
+    {
+        "arm": pa.string(),
+        "network": pa.string(),
+        **{
+            name: pa.float64()
+            for name in (
+                "lrs",
+                "ars",
+                "real_hard",
+                "synthetic_hard",
+                "synthetic_given",
+                "random_given",
+                "synthetic_augmented",
+                "random_augmented",
+                "synthetic_plain",
+                "random_plain",
+            )
+        },
+    }
+)
+"""Evaluation: the scores of DD-Ranking per arm and network, and the mean accuracies (fractions) that they are made of."""
+
+REPRODUCTION = pa.schema(
+    {
+        "arm": pa.string(),
+        "network": pa.string(),
+        "accuracy": pa.float64(),
+        "half_width95": pa.float64(),
+        "n": pa.int32(),
+        "published": pa.float64(),
+        "spread": pa.float64(),
+        "difference": pa.float64(),
+    }
+)
+"""Reproduction of a published cell: ours against the published value, all in per cent; NaN where nothing was published."""
+
 # Small enough to read one class of a large table without the rest, large enough to compress well.
 ROW_GROUP = 262_144
 

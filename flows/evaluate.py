@@ -6,27 +6,42 @@ distilled first.
 
 from __future__ import annotations
 
-from bilp.arms import needs_selection
-from bilp.config import EvaluateConfig, PipelineConfig
+import tasks.evaluate
+from bilp.arms import needs_selection, needs_teacher
+from bilp.config import Baseline, EvaluateConfig, PipelineConfig
 from flows import program
 from flows.distill import distill_arms, synthetic_uri
 from flows.ingest import ingest
 from flows.local_flow import flow
 from flows.prune import score_and_prune
 from flows.workplace import workplace
-from tasks.evaluate import evaluate_baseline, evaluate_synthetic
+from tasks.evaluate import evaluate_baseline, evaluate_synthetic, train_teacher
 
 
 @flow(name="evaluate", flow_run_name="evaluate with {config.seeds} seeds")
 def evaluate(dataset_uri: str, runs: dict[str, list[str]], ipc: int, config: EvaluateConfig, root: str | None = None) -> list[str]:
     """The URIs of the evaluations: baselines (the random one with `ipc` images per class), then the runs of each arm."""
     root = workplace(root)
+    if needs_teacher(config):
+        train_teacher(dataset_uri, config, root)
     baselines = [evaluate_baseline(dataset_uri, baseline, ipc, config, root) for baseline in config.baselines]
     return baselines + [
         evaluate_synthetic(dataset_uri, synthetic_uri(run), arm, experiment, config, root)
         for arm, experiments in runs.items()
         for experiment, run in enumerate(experiments)
     ]
+
+
+@flow(name="robustness", flow_run_name="robustness scores")
+def robustness(dataset_uri: str, runs: dict[str, list[str]], ipc: int, config: EvaluateConfig, root: str | None = None) -> str:
+    """The URI of the table of DD-Ranking's scores: each set with its own labels and hard ones, with and without augmentation."""
+    from bilp.evaluate import variants  # which imports torch
+
+    evaluations = {}
+    for variant, changed in variants(config).items():
+        baselines: tuple[Baseline, ...] = ("full",) if variant == "hard" else ("random",)
+        evaluations[str(variant)] = evaluate(dataset_uri, runs, ipc, changed.model_copy(update={"baselines": baselines}), root)
+    return tasks.evaluate.robustness(evaluations, workplace(root))
 
 
 def command(config: PipelineConfig) -> list[str]:

@@ -9,7 +9,7 @@ from bilp.arms import needs_selection
 from bilp.config import PipelineConfig
 from flows import program
 from flows.distill import distill_arms
-from flows.evaluate import evaluate
+from flows.evaluate import evaluate, robustness
 from flows.ingest import ingest
 from flows.local_flow import flow
 from flows.prune import score_and_prune
@@ -27,7 +27,8 @@ def pipeline(config: PipelineConfig = DIGITS, root: str | None = None) -> str:
     scores, selection = score_and_prune(config, dataset, root) if needs_selection(config) else (None, None)
     runs = distill_arms(config, dataset, selection, root)
     evaluations = evaluate(dataset, runs, config.ipc, config.evaluate, root)
-    return report(config, dataset, scores, selection, runs, evaluations, root)
+    scored = robustness(dataset, runs, config.ipc, config.evaluate, root) if config.evaluate.robustness else None
+    return report(config, dataset, scores, selection, runs, evaluations, root, scored)
 
 
 if __name__ == "__main__":

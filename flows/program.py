@@ -6,18 +6,21 @@ import logging
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import TypeVar
+from typing import Any, NoReturn, TypeVar
 
+from pydantic import BaseModel, ValidationError
 from rich.console import Console
 from rich.table import Table
 
-from bilp.command_line import configure, fail
+from bilp.command_line import configure, fail, parse
 from bilp.config import PipelineConfig
 from bilp.errors import BilpError
+from bilp.explain import problems
 from bilp.manifest import open_artefact
 from tasks import terminal
 
 T = TypeVar("T")
+M = TypeVar("M", bound=BaseModel)
 
 
 def run(documentation: str | None, work: Callable[[PipelineConfig], T], show: Callable[[T], None]) -> None:
@@ -25,12 +28,68 @@ def run(documentation: str | None, work: Callable[[PipelineConfig], T], show: Ca
 
     Exit status: 0 done, 1 failed, 2 wrong settings, 130 interrupted.
     """
+    name, description = described(documentation)
+    config = configure(sys.argv[1:], name, description)
+    guarded(name, lambda: work(config), show)
+
+
+def described(documentation: str | None) -> tuple[str, str]:
+    """Name and description of the program whose module is documented so."""
     example, _, description = (documentation or "").partition("\n\n")
-    name = example.partition(" --")[0]
-    config = configure(sys.argv[1:], name, f"{description}\nExample: {example}")
+    return example.partition(" --")[0], f"{description}\nExample: {example}"
+
+
+def with_options(
+    model: type[M],
+    arguments: Sequence[str],
+    name: str,
+    description: str,
+    join: Callable[[dict[str, Any], M], PipelineConfig] = lambda given, _: PipelineConfig.model_validate(given),
+) -> tuple[M, PipelineConfig]:
+    """The options of a program (fields of `model`) and the pipeline's settings beside them on one command line.
+
+    `join` makes the configuration of what was typed. Wrong values end the program with status 2 and a line for each.
+    """
+    typed, rest = _split(arguments, set(model.model_fields))
+    given: dict[str, Any] = {}
+    told = "\n".join(f"  --{option}  {field.description}" for option, field in model.model_fields.items())
+    try:
+        options = model.model_validate(typed)
+    except ValidationError as error:
+        refuse(name, *(f"--{item['loc'][0]}: {item['msg']}" for item in error.errors(include_url=False)))
+    try:
+        given = parse(rest, name, f"{description}\n\nOptions of its own:\n{told}").given
+        return options, join(given, options)
+    except ValidationError as error:
+        refuse(name, *problems(error, given))
+    except BilpError as error:
+        refuse(name, str(error))
+
+
+def refuse(name: str, *lines: str) -> NoReturn:
+    """End the program because of how it was called."""
+    fail(name, lines, status=2)
+
+
+def _split(arguments: Sequence[str], own: set[str]) -> tuple[dict[str, str], list[str]]:
+    """Values of the options called `own`, and every other argument."""
+    typed: dict[str, str] = {}
+    rest: list[str] = []
+    waiting = iter(arguments)
+    for argument in waiting:
+        option, equals, value = argument.removeprefix("--").partition("=")
+        if argument.startswith("--") and option in own:
+            typed[option] = value if equals else next(waiting, "")
+        else:
+            rest.append(argument)
+    return typed, rest
+
+
+def guarded(name: str, work: Callable[[], T], show: Callable[[T], None]) -> None:
+    """Do the work of a program and show its result; what goes wrong is one clear line, and an exit status as in `run`."""
     try:
         with _terminal_to_ourselves(), terminal.display():
-            result = work(config)
+            result = work()
     except BilpError as error:
         fail(name, [str(error)], status=1)
     except KeyboardInterrupt:
@@ -41,6 +100,12 @@ def run(documentation: str | None, work: Callable[[PipelineConfig], T], show: Ca
 def show_uri(what: str, uri: str) -> None:
     """Print the URI of a result."""
     Console().print(f"{what}: {uri}", markup=False, highlight=False, soft_wrap=True)
+
+
+def show_text(lines: Sequence[str]) -> None:
+    """Print lines as they are."""
+    for line in lines:
+        Console().print(line, markup=False, highlight=False, soft_wrap=True)
 
 
 def show_accuracy(evaluation_uris: Sequence[str]) -> None:

@@ -21,9 +21,10 @@ def report(
     runs: dict[str, list[str]],
     evaluation_uris: list[str],
     root: str | None = None,
+    robustness_uri: str | None = None,
 ) -> str:
     """The URI of report.html; `runs` holds run URIs by arm."""
-    return tasks.report.report(config, dataset_uri, scores_uri, selection_uri, runs, evaluation_uris, workplace(root))
+    return tasks.report.report(config, dataset_uri, scores_uri, selection_uri, runs, evaluation_uris, workplace(root), robustness_uri)
 
 
 def command(config: PipelineConfig) -> str:

@@ -18,12 +18,14 @@ def report(
     runs: Mapping[str, Sequence[str]],
     evaluation_uris: Sequence[str],
     root: str,
+    robustness_uri: str | None = None,
 ) -> str:
     """Write the page; the URI of report.html. `runs` holds run URIs by arm."""
     from bilp.evaluate import summary
     from bilp.report import report as write_page
 
-    uri = write_page(config, dataset_uri, scores_uri, selection_uri, runs, evaluation_uris, root)
+    shown = [*evaluation_uris, *([robustness_uri] if robustness_uri else [])]
+    uri = write_page(config, dataset_uri, scores_uri, selection_uri, runs, shown, root)
     show_accuracy(summary(evaluation_uris))
     show_link(uri)
     return uri

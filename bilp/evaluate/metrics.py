@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import fmean, stdev
 
-from scipy.special import stdtrit
+from scipy.special import stdtr, stdtrit
 
 from bilp.errors import ConfigError
 from bilp.evaluate.publication import FILE, KIND
@@ -46,6 +46,15 @@ class Difference:
     mean: float
     half_width95: float
     n: int
+
+
+@dataclass(frozen=True)
+class PairedTest:
+    """A paired difference, its t statistic with n - 1 degrees of freedom, and the probability of one at least as large by chance."""
+
+    difference: Difference
+    t: float
+    p: float
 
 
 def measurements(evaluation_uris: Sequence[str]) -> list[Measurement]:
@@ -91,6 +100,21 @@ def paired_difference(ours: Sequence[Measurement], theirs: Sequence[Measurement]
         by_experiment.setdefault(training[0], []).append(value - right[training])
     values = [fmean(pairs) for pairs in by_experiment.values()] if len(by_experiment) > 1 else next(iter(by_experiment.values()))
     return Difference(*interval(values), len(values))
+
+
+def paired_test(ours: Sequence[Measurement], theirs: Sequence[Measurement]) -> PairedTest:
+    """Two-sided paired t test of `paired_difference`, over the same values. Raises ConfigError as it does.
+
+    With a single value nothing can be tested: t is nan and p is 1. Equal values everywhere give t = 0, or an infinite one.
+    """
+    found = paired_difference(ours, theirs)
+    if found.n == 1:
+        return PairedTest(found, math.nan, 1.0)
+    error = found.half_width95 / float(stdtrit(found.n - 1, (1 + CONFIDENCE) / 2))
+    if error == 0.0:
+        return PairedTest(found, 0.0, 1.0) if found.mean == 0.0 else PairedTest(found, math.copysign(math.inf, found.mean), 0.0)
+    t = found.mean / error
+    return PairedTest(found, t, 2.0 * float(stdtr(found.n - 1, -abs(t))))
 
 
 def _by_training(rows: Sequence[Measurement]) -> dict[tuple[int, str, int], float]:

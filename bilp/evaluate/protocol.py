@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+
+import torch
+from torch import nn
 
 from bilp.config import EvaluateConfig, NetworkConfig
 from bilp.data import Dataset
 from bilp.errors import ConfigError, Diverged
-from bilp.evaluate.training import ImageSet, Schedule, accuracy, train
+from bilp.evaluate.parts import Parts, Training
+from bilp.evaluate.schedule import Schedule
+from bilp.evaluate.together import accuracies, fresh_stack, networks_at_once, train_together
+from bilp.evaluate.training import ImageSet, accuracy, train
+from bilp.evaluate.treatment import Streams
 from bilp.nets import Network, build, initialise, label
-from bilp.progress import Progress
+from bilp.progress import Progress, silent
 from bilp.seeds import generator
 
 MOST_LOOKS = 10
@@ -19,19 +26,21 @@ FORWARD_PASSES_PER_STEP = 3
 
 
 @dataclass(frozen=True)
-class Training:
-    """The outcome of one training; accuracies are shares of the real test split in [0, 1].
+class Plan:
+    """How the trainings of one evaluation go; `who` names them in messages, `parts` keeps what is done if it is given."""
 
-    `accuracy` is measured after the last epoch and is the result. `best_accuracy` is the best of a few measurements on
-    the way, the last included: it is selected on the test split, as many published numbers are, hence optimistic. It
-    is recorded for comparison with those and decides nothing.
-    """
+    config: EvaluateConfig
+    epochs: int
+    who: str
+    device: str = "cpu"
+    progress: Progress = silent
+    parts: Parts | None = None
+    teacher: nn.Module | None = None
 
-    network: str
-    seed: int
-    accuracy: float
-    best_accuracy: float
-    train_images: int
+    @property
+    def schedule(self) -> Schedule:
+        """The settings with this plan's number of epochs."""
+        return Schedule.of_config(self.config, self.epochs)
 
 
 def check_networks(config: EvaluateConfig, shape: tuple[int, int, int], classes: int) -> dict[str, NetworkConfig]:
@@ -45,59 +54,116 @@ def check_networks(config: EvaluateConfig, shape: tuple[int, int, int], classes:
     return networks
 
 
-def train_all(
-    config: EvaluateConfig, dataset: Dataset, set_for: Callable[[int], ImageSet], epochs: int, who: str, device: str, progress: Progress
-) -> list[Training]:
+def train_all(plan: Plan, dataset: Dataset, set_for: Callable[[int], ImageSet]) -> list[Training]:
     """Train every network with every seed on `set_for(seed)` and test it on the real test split.
 
-    Initial parameters, order and augmentation depend on (config.seed, network, seed) only, never on the set: the same
+    Initial parameters, order and treatment depend on (config.seed, network, seed) only, never on the set: the same
     (network, seed) meets the same chance in every arm, which makes the arms comparable in pairs.
-    Raises ConfigError as `check_networks`, and Diverged naming `who` if a training leaves the finite numbers.
+    Raises ConfigError as `check_networks`, and Diverged naming who if a training leaves the finite numbers.
     """
+    config = plan.config
     networks = check_networks(config, dataset.shape, dataset.classes)
-    test = ImageSet.of_split(dataset.test, dataset.shape, device)
-    schedule = Schedule.of_config(config, epochs)
-    total = len(networks) * config.seeds * (epochs + 1)
+    test = ImageSet.of_split(dataset.test, dataset.shape, plan.device)
+    passes = plan.schedule.passes
+    total = len(networks) * config.seeds * passes
     trainings: list[Training] = []
-    for name, network_config in networks.items():
-        network = build(network_config, dataset.shape, dataset.classes).to(device)
-        for seed in range(config.seeds):
-            done = len(trainings) * (epochs + 1)
+    for network in networks.values():
+        together = networks_at_once(config.networks_at_once, network, dataset, len(set_for(0)), plan.schedule, plan.device)
+        for first in range(0, config.seeds, together):
+            seeds = range(first, min(first + together, config.seeds))
+            done = passes * len(trainings)
 
-            def report(epoch: int, done: int = done, note: str = f"{who}: {name}, seed {seed}") -> None:
-                progress(done + epoch + 1, total, note)
+            def report(epoch: int, done: int = done, count: int = len(seeds), note: str = _note(plan, network, seeds)) -> None:
+                plan.progress(done + count * (epoch + 1), total, note)
 
-            initialise(network, generator(config.seed, "evaluate", "network", name, seed))
-            data = set_for(seed)
-            try:
-                last, best = _train_one(network, data, test, schedule, (config.seed, name, seed), report)
-            except Diverged as error:
-                raise Diverged(f"evaluation of {who} with {name}, seed {seed}: {error}; lower evaluate.learning_rate") from None
-            trainings.append(Training(name, seed, last, best, len(data)))
+            trainings += _trained(plan, network, seeds, dataset, set_for, test, report)
     return trainings
 
 
-def look_epochs(epochs: int, train_images: int, test_images: int) -> tuple[int, ...]:
+def look_epochs(passes: int, train_images: int, test_images: int) -> tuple[int, ...]:
     """Epochs after which the test accuracy is measured: evenly spread, the last included, at most 10.
 
     There are as many as cost no more than the training itself, so that small sets are not dominated by testing.
     """
-    affordable = FORWARD_PASSES_PER_STEP * (epochs + 1) * train_images // test_images
-    looks = min(MOST_LOOKS, max(1, affordable), epochs + 1)
-    return tuple((epochs + 1) * look // looks - 1 for look in range(1, looks + 1))
+    affordable = FORWARD_PASSES_PER_STEP * passes * train_images // test_images
+    looks = min(MOST_LOOKS, max(1, affordable), passes)
+    return tuple(passes * look // looks - 1 for look in range(1, looks + 1))
 
 
-def _train_one(
-    network: Network, data: ImageSet, test: ImageSet, schedule: Schedule, stream: tuple[int, str, int], report: Callable[[int], None]
-) -> tuple[float, float]:
-    """Last and best test accuracy of one training."""
-    seed, name, number = stream
-    order = generator(seed, "evaluate", "order", name, number)
-    augmentation = generator(seed, "evaluate", "augment", name, number)
-    looks = look_epochs(schedule.epochs, len(data), len(test))
+def _note(plan: Plan, network: NetworkConfig, seeds: range) -> str:
+    return f"{plan.who}: {label(network)}, {_numbers(seeds)}"
+
+
+def _numbers(seeds: range) -> str:
+    return f"seed {seeds[0]}" if len(seeds) == 1 else f"seeds {seeds[0]} to {seeds[-1]}"
+
+
+def _trained(
+    plan: Plan,
+    network: NetworkConfig,
+    seeds: range,
+    dataset: Dataset,
+    set_for: Callable[[int], ImageSet],
+    test: ImageSet,
+    report: Callable[[int], None],
+) -> list[Training]:
+    """The trainings with `seeds`, in one computation; those that were kept are read."""
+    if plan.parts is not None and (kept := plan.parts.find(network, seeds)) is not None:
+        return kept
+    sets = [set_for(seed) for seed in seeds]
+    streams = [Streams.of(plan.config.seed, label(network), seed) for seed in seeds]
+    fresh = [generator(plan.config.seed, "evaluate", "network", label(network), seed) for seed in seeds]
+    module = build(network, dataset.shape, dataset.classes).to(plan.device)
+    try:
+        measured = (_alone if len(seeds) == 1 else _together)(plan, module, fresh, sets, streams, test, report)
+    except Diverged as error:
+        who = f"{plan.who} with {label(network)}, {_numbers(seeds)}"
+        raise Diverged(f"evaluation of {who}: {error}; lower evaluate.learning_rate") from None
+    trainings = [
+        Training(network=label(network), seed=seed, accuracy=looks[-1], best_accuracy=max(looks), train_images=len(data))
+        for seed, data, looks in zip(seeds, sets, measured, strict=True)
+    ]
+    if plan.parts is not None:
+        plan.parts.keep(network, trainings)
+    return trainings
+
+
+def _alone(
+    plan: Plan,
+    module: Network,
+    fresh: Sequence[torch.Generator],
+    sets: Sequence[ImageSet],
+    streams: Sequence[Streams],
+    test: ImageSet,
+    report: Callable[[int], None],
+) -> list[list[float]]:
+    """Test accuracies at the looks of the one training, in a list of its own."""
+    initialise(module, fresh[0])
+    looks = look_epochs(plan.schedule.passes, len(sets[0]), len(test))
     measured: list[float] = []
-    for epoch in train(network, data, schedule, order, augmentation):
+    for epoch in train(module, sets[0], plan.schedule, streams[0], plan.teacher):
         if epoch in looks:
-            measured.append(accuracy(network, test))
+            measured.append(accuracy(module, test))
         report(epoch)
-    return measured[-1], max(measured)
+    return [measured]
+
+
+def _together(
+    plan: Plan,
+    module: Network,
+    fresh: Sequence[torch.Generator],
+    sets: Sequence[ImageSet],
+    streams: Sequence[Streams],
+    test: ImageSet,
+    report: Callable[[int], None],
+) -> list[list[float]]:
+    """Test accuracies at the looks of each training, all in one computation."""
+    stacked = fresh_stack(module, fresh)
+    looks = look_epochs(plan.schedule.passes, len(sets[0]), len(test))
+    measured: list[list[float]] = [[] for _ in fresh]
+    for epoch in train_together(module, stacked, sets, plan.schedule, streams, plan.teacher):
+        if epoch in looks:
+            for values, value in zip(measured, accuracies(module, stacked, test), strict=True):
+                values.append(value)
+        report(epoch)
+    return measured

@@ -8,17 +8,20 @@ from typing import Any
 import pyarrow as pa
 
 from bilp.config import EvaluateConfig
-from bilp.evaluate.protocol import Training
+from bilp.evaluate.parts import Parts, Training
 from bilp.manifest import content_key, find, provenance, publish
 from bilp.storage import join
 from bilp.tables import EVALUATION, encode
 
-VERSION = 1
+VERSION = 2
 KIND = "evaluation"
 FILE = "evaluation.parquet"
 
-# What decides the outcome of a training; which baselines there are and how long others train does not.
-PROTOCOL_FIELDS = {"networks", "seeds", "batch_size", "learning_rate", "momentum", "weight_decay", "augment", "seed"}
+# Which baselines there are, how long others train and how many networks one computation holds decides no training's outcome;
+# the name of a protocol stands for the settings that are recorded anyway, the teacher counts where it has a say.
+LEFT_OUT = {"protocol", "epochs", "full_epochs", "baselines", "robustness", "networks_at_once", "temperature", "teacher"}
+# What one training does not depend on.
+MANY = ("networks", "seeds")
 
 
 class Publication:
@@ -29,8 +32,12 @@ class Publication:
     ) -> None:
         """`dataset` is a fingerprint; `subject` identifies what is trained on."""
         self.arm, self.experiment, self.epochs, self.dataset = arm, experiment, epochs, dataset
-        self.settings = {**config.model_dump(mode="json", include=PROTOCOL_FIELDS), "epochs": epochs}
+        self.settings = {**config.model_dump(mode="json", exclude=LEFT_OUT), "epochs": epochs}
+        if config.labels == "soft":
+            self.settings |= {"temperature": config.temperature, "teacher": config.teacher.model_dump(mode="json")}
         self.subject = {"arm": arm, "experiment": experiment, **subject}
+        one = {name: value for name, value in self.settings.items() if name not in MANY}
+        self.parts = Parts.of(root, dataset, dict(subject), one)
         self.key = content_key("evaluate", VERSION, dataset=dataset, subject=self.subject, protocol=self.settings)
         self.uri = join(root, "evaluations", self.key)
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from functools import cache
-from typing import get_args
+from collections.abc import Callable
+from functools import cache, partial
+from typing import Any, get_args
 
 import safetensors
 import safetensors.torch
@@ -13,11 +14,14 @@ from torch import Tensor
 from bilp.config import Baseline, EvaluateConfig
 from bilp.data import Dataset, open_dataset
 from bilp.errors import ConfigError, DamagedArtefact
-from bilp.evaluate.baselines import check_subset, random_subset
-from bilp.evaluate.protocol import train_all
+from bilp.evaluate.baselines import check_subset, covering_subset, random_subset
+from bilp.evaluate.protocol import Plan, check_networks, train_all
 from bilp.evaluate.publication import Publication
+from bilp.evaluate.teacher import load_teacher, teacher_key, train_teacher
 from bilp.evaluate.training import ImageSet
+from bilp.exchange.decoding import decoded
 from bilp.manifest import Artefact, open_artefact
+from bilp.nets import Network
 from bilp.progress import Progress, silent
 
 SYNTHETIC = "synthetic"
@@ -53,11 +57,11 @@ def evaluate_synthetic(
     publication = Publication(root, config, config.epochs, arm, experiment, dataset.fingerprint, subject)
     if publication.exists():
         return publication.uri
-    images, labels = read_synthetic(artefact, dataset)
+    images, labels = decoded(*read_synthetic(artefact, dataset), artefact.manifest.facts, synthetic_uri)
     data = ImageSet.of_tensors(images, labels, device)
-    who = f"{arm}, experiment {experiment}"
-    trainings = train_all(config, dataset, lambda _: data, config.epochs, who, device, progress)
-    return publication.publish(trainings, {"dataset": dataset_uri, "synthetic": synthetic_uri})
+    teacher = _teacher(dataset_uri, dataset, config, root, device) if config.labels == "soft" else None
+    plan = Plan(config, config.epochs, f"{arm}, experiment {experiment}", device, progress, publication.parts, teacher)
+    return publication.publish(train_all(plan, dataset, lambda _: data), {"dataset": dataset_uri, "synthetic": synthetic_uri})
 
 
 def evaluate_baseline(
@@ -65,31 +69,54 @@ def evaluate_baseline(
 ) -> str:
     """The same protocol on real images; the evaluation's URI. Arm is the baseline's name, experiment is 0.
 
-    "full" is the whole train split for `config.full_epochs`, whatever `ipc` is; "random" is, for each seed, another
-    random subset of `ipc` images per class for `config.epochs`. Raises ConfigError if a class has fewer images, and as
-    `evaluate_synthetic`.
+    "full" is the whole train split for `config.full_epochs`, whatever `ipc` is. The others are `ipc` images per class for
+    `config.epochs`: "random" another random subset for each seed, "herding" and "k_center" a choice that covers the class
+    in the features of `config.teacher`. Raises ConfigError if a class has fewer images, and as `evaluate_synthetic`.
     """
-    if baseline not in get_args(Baseline):
-        raise ConfigError(f"unknown baseline {baseline!r}: use {' or '.join(get_args(Baseline))}")
+    names = get_args(Baseline)
+    if baseline not in names:
+        raise ConfigError(f"unknown baseline {baseline!r}: use {', '.join(names[:-1])} or {names[-1]}")
     dataset = open_dataset(dataset_uri)
-    full = baseline == "full"
-    epochs = config.full_epochs if full else config.epochs
-    publication = Publication(root, config, epochs, baseline, 0, dataset.fingerprint, {} if full else {"ipc": ipc})
+    epochs = config.full_epochs if baseline == "full" else config.epochs
+    subject: dict[str, Any] = {"real": baseline}
+    if baseline != "full":
+        check_subset(dataset, ipc, baseline)
+        subject |= {"ipc": ipc}
+    covering = baseline in ("herding", "k_center")
+    if covering:
+        subject |= {"teacher": teacher_key(dataset, config.teacher, config.seed)}
+    publication = Publication(root, config, epochs, baseline, 0, dataset.fingerprint, subject)
     if publication.exists():
         return publication.uri
-    if not full:
-        check_subset(dataset, ipc)
+    check_networks(config, dataset.shape, dataset.classes)
+    teacher = _teacher(dataset_uri, dataset, config, root, device) if covering or config.labels == "soft" else None
+    set_for = _real_set(baseline, dataset, ipc, config.seed, teacher, device)
+    plan = Plan(config, epochs, baseline, device, progress, publication.parts, teacher if config.labels == "soft" else None)
+    return publication.publish(train_all(plan, dataset, set_for), {"dataset": dataset_uri})
 
-    @cache
-    def everything() -> ImageSet:
-        return ImageSet.of_split(dataset.train, dataset.shape, device)
 
-    def subset(seed: int) -> ImageSet:
-        chosen = random_subset(dataset.train, ipc, config.seed, seed)
+def _real_set(baseline: Baseline, dataset: Dataset, ipc: int, seed: int, teacher: Network | None, device: str) -> Callable[[int], ImageSet]:
+    """The images of a baseline for the training of a number."""
+
+    if baseline == "full":
+        everything = cache(partial(ImageSet.of_split, dataset.train, dataset.shape, device))
+        return lambda number: everything()
+    if teacher is not None and baseline != "random":
+        choose = covering_subset(baseline, dataset, ipc, seed, teacher, device)
+    else:
+        choose = partial(random_subset, dataset.train, ipc, seed)
+
+    def subset(number: int) -> ImageSet:
+        chosen = choose(number)
         return ImageSet.of_tensors(dataset.train.batch(chosen, device), dataset.train.labels[chosen], device)
 
-    trainings = train_all(config, dataset, lambda seed: everything() if full else subset(seed), epochs, baseline, device, progress)
-    return publication.publish(trainings, {"dataset": dataset_uri})
+    return subset
+
+
+def _teacher(dataset_uri: str, dataset: Dataset, config: EvaluateConfig, root: str, device: str) -> Network:
+    """The teacher, trained now if it is not there."""
+    uri = train_teacher(dataset_uri, config.teacher, config.seed, root, device)
+    return load_teacher(uri, dataset, config.teacher, device)
 
 
 def read_synthetic(artefact: Artefact, dataset: Dataset) -> tuple[Tensor, Tensor]:

@@ -1,24 +1,24 @@
-"""Train one network on a set of images and test it: the evaluation protocol of the distillation papers.
+"""Train one network on a set of images and test it: the evaluation protocols of the distillation papers.
 
-Source: Zhao et al. 2021 (DC) and the DSA, DM, CAFE, IDM and MTT papers after it, which share it.
+Sources: Zhao et al. 2021 (DC) and the DSA, DM, CAFE, IDM and MTT papers after it, which share one protocol; Kim et al. 2022
+(IDC); Yin et al. 2023 (SRe2L) for soft labels. This is also the reference for `bilp.evaluate.together`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Self
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import cross_entropy
 
-from bilp import augment
-from bilp.config import EvaluateConfig
 from bilp.data import Split
-from bilp.errors import Diverged
+from bilp.errors import ConfigError, Diverged
+from bilp.evaluate.objective import hard_loss, soft_loss
+from bilp.evaluate.schedule import Schedule
+from bilp.evaluate.treatment import Mix, Streams, draw, treat
 
-DECAY = 0.1
 TEST_BATCH = 256
 # Splits up to this many bytes as float32 are normalised once and kept; larger ones are read batch by batch.
 KEPT_BYTES = 256 * 2**20
@@ -50,47 +50,53 @@ class ImageSet:
         return len(self.labels)
 
 
-@dataclass(frozen=True)
-class Schedule:
-    """How a network is trained: SGD, in shuffled mini-batches, with augmentation drawn per image."""
+def train(network: nn.Module, data: ImageSet, schedule: Schedule, streams: Streams, teacher: nn.Module | None = None) -> Iterator[int]:
+    """Train `network` in place, yielding the number of each finished epoch: 0 to `schedule.passes` - 1.
 
-    epochs: int
-    batch_size: int
-    learning_rate: float
-    momentum: float
-    weight_decay: float
-    augment: tuple[str, ...]
-
-    @classmethod
-    def of_config(cls, config: EvaluateConfig, epochs: int) -> Self:
-        """The settings of `config`, for `epochs` epochs."""
-        return cls(epochs, config.batch_size, config.learning_rate, config.momentum, config.weight_decay, tuple(config.augment))
-
-
-def train(network: nn.Module, data: ImageSet, schedule: Schedule, order: torch.Generator, augmentation: torch.Generator) -> Iterator[int]:
-    """Train `network` in place, yielding the number of each finished epoch: 0 to `schedule.epochs`, both included.
-
-    That is one pass more than `epochs`, as in the papers. Once epoch `epochs // 2 + 1` is finished, a new optimiser with
-    a tenth of the step size takes over, so momentum starts again. `order` shuffles each epoch, `augmentation` draws one
-    family per mini-batch with parameters per image. Batch norm is in train mode while training; whoever tests between
-    two epochs may change the mode.
+    `streams.order` shuffles each epoch, the others decide augmentation and cutmix of each mini-batch. Soft labels are what
+    `teacher`, in eval mode, says about the treated images. Batch norm is in train mode while training; whoever tests
+    between two epochs may change the mode.
     """
-    optimiser = _sgd(network, schedule, schedule.learning_rate)
-    alone_spoils = any(isinstance(module, nn.BatchNorm2d) for module in network.modules())
-    for epoch in range(schedule.epochs + 1):
+    optimiser = None
+    alone_spoils = has_batch_norm(network)
+    for epoch in range(schedule.passes):
         network.train()
-        for batch in torch.randperm(len(data), generator=order).split(schedule.batch_size):
+        optimiser = schedule.optimiser_for(epoch, network.parameters(), optimiser)
+        for batch in torch.randperm(len(data), generator=streams.order).split(schedule.batch_size):
             if alone_spoils and len(batch) == 1 < len(data):
                 continue  # batch norm has no statistics of one left-over sample
-            params = augment.draw(schedule.augment, data.side, augmentation, len(batch))
-            images = augment.apply(data.images(batch), params)
-            loss = cross_entropy(network(images), data.labels[batch.to(data.labels.device)])
+            treatment = draw(schedule, data.side, len(batch), streams)
+            images = treat(data.images(batch), treatment)
+            loss = batch_loss(
+                network(images)[None], data.labels[batch.to(data.labels.device)][None], [treatment.mix], images, teacher, schedule
+            )
             optimiser.zero_grad(set_to_none=True)
-            loss.backward()
+            loss.sum().backward()
             optimiser.step()
-        if epoch == schedule.epochs // 2 + 1:
-            optimiser = _sgd(network, schedule, schedule.learning_rate * DECAY)
         yield epoch
+
+
+def batch_loss(
+    logits: Tensor,
+    labels: Tensor,
+    mixes: Sequence[Mix | None],
+    images: Tensor,
+    teacher: nn.Module | None,
+    schedule: Schedule,
+) -> Tensor:
+    """Loss `[K]` of K mini-batches: logits `[K, B, classes]`, labels `[K, B]`, and their treated images `[K * B, C, H, W]`."""
+    if schedule.temperature is None:
+        return hard_loss(logits, labels, mixes)
+    if teacher is None:
+        raise ConfigError("soft labels need a teacher: train one, or set evaluate.labels to hard")
+    with torch.no_grad():
+        said = teacher(images).view(logits.shape)
+    return soft_loss(logits, said, schedule.temperature)
+
+
+def has_batch_norm(network: nn.Module) -> bool:
+    """Whether samples of a mini-batch influence each other, and running statistics are kept."""
+    return any(isinstance(module, nn.BatchNorm2d) for module in network.modules())
 
 
 def accuracy(network: nn.Module, data: ImageSet) -> float:
@@ -106,9 +112,3 @@ def accuracy(network: nn.Module, data: ImageSet) -> float:
     if not finite:
         raise Diverged("the network's outputs are not finite")
     return int(correct) / len(data)
-
-
-def _sgd(network: nn.Module, schedule: Schedule, learning_rate: float) -> torch.optim.SGD:
-    return torch.optim.SGD(
-        network.parameters(), lr=learning_rate, momentum=schedule.momentum, weight_decay=schedule.weight_decay, fused=True
-    )

@@ -12,6 +12,7 @@ from dataclasses import dataclass, fields
 from markupsafe import Markup
 
 from bilp.evaluate import Difference
+from bilp.evaluate.robustness import Robustness
 from bilp.report.comparison import Training, against_arm, judgement, mean, network_title, of, percent, points
 from bilp.report.figures import Whisker, whiskers
 from bilp.report.wording import PRUNED_ARMS, ArmWords, arm_place, arm_words
@@ -57,6 +58,22 @@ class Accuracy:
         words += "It is called clear only if its 95\u00a0% interval excludes zero"
         chance = len(self.compared) > 1
         return words + ("; by chance alone that happens to one comparison in twenty." if chance else ".")
+
+
+@dataclass(frozen=True)
+class RobustnessRow:
+    """The scores of DD-Ranking for one arm on one network, as text in per cent of their range."""
+
+    words: ArmWords
+    network: str
+    lrs: str
+    ars: str
+
+
+def robustness_rows(scores: Sequence[Robustness]) -> list[RobustnessRow]:
+    """The table of robustness scores, in the order of the arms."""
+    ordered = sorted(scores, key=lambda score: arm_place(score.arm))
+    return [RobustnessRow(arm_words(s.arm), network_title(s.network), f"{100 * s.lrs:.1f}", f"{100 * s.ars:.1f}") for s in ordered]
 
 
 def networks(rows: Sequence[Training]) -> list[str]:

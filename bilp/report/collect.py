@@ -20,7 +20,9 @@ from bilp.distill.rounds import ITE_TABLE, LOSS_TABLE, RESELECT, ROUND, round_st
 from bilp.distill.run import open_pool, reselect_uri, round_uri
 from bilp.evaluate.publication import FILE as EVALUATION_TABLE
 from bilp.evaluate.publication import KIND as EVALUATION
-from bilp.manifest import Artefact, find, open_artefact
+from bilp.evaluate.robustness import KIND as ROBUSTNESS
+from bilp.evaluate.robustness import Robustness, load_robustness
+from bilp.manifest import Artefact, find, manifest_kind, open_artefact
 from bilp.pruning.stage import FILE as SELECTION_TABLE
 from bilp.pruning.stage import KIND as SELECTION
 from bilp.report.comparison import Training
@@ -110,6 +112,7 @@ class Collected:
     selection: pd.DataFrame | None
     runs: tuple[Run, ...]
     trainings: tuple[Training, ...]
+    robustness: tuple[Robustness, ...] = ()
 
     def arms(self) -> list[str]:
         """Distilled arms in the order given."""
@@ -125,6 +128,8 @@ def open_sources(
 ) -> Sources:
     """Open the manifests; raises MissingArtefact or DamagedArtefact naming the first that is not there.
 
+    A table of robustness scores may stand among the evaluations.
+
     The order in which arms and evaluations are given makes no difference.
     """
     artefacts = [Source("dataset", "Data set", open_artefact(dataset_uri, DATASET))]
@@ -138,13 +143,21 @@ def open_sources(
         synthetic = open_artefact(storage.join(run.uri, SYNTHETIC), SYNTHETIC)
         stage = f"Synthetic set: {_who(run.arm, run.experiment, several)}"
         artefacts.append(Source(f"synthetic {run.arm} {run.experiment}", stage, synthetic))
-    evaluations = [open_artefact(uri, EVALUATION) for uri in evaluation_uris]
+    robust: list[str] = []
+    evaluations: list[str] = []
+    for uri in evaluation_uris:
+        (robust if manifest_kind(uri) == ROBUSTNESS else evaluations).append(uri)
+    _add_evaluations(artefacts, [open_artefact(uri, EVALUATION) for uri in evaluations], several)
+    artefacts += [Source("robustness", "Robustness scores", open_artefact(uri, ROBUSTNESS)) for uri in robust]
+    return Sources(tuple(artefacts), tuple(found))
+
+
+def _add_evaluations(artefacts: list[Source], evaluations: list[Artefact], several: bool) -> None:
     evaluations.sort(key=lambda each: (arm_place(each.fact("arm")), each.fact("experiment"), each.manifest.key))
     for number, evaluation in enumerate(evaluations):
         arm = evaluation.fact("arm")
         who = _who(arm, evaluation.fact("experiment"), several and arm not in BASELINES)
         artefacts.append(Source(f"evaluation {number}", f"Evaluation: {who}", evaluation))
-    return Sources(tuple(artefacts), tuple(found))
 
 
 def _place(arm_and_runs: tuple[str, Sequence[str]]) -> tuple[int, str]:
@@ -158,7 +171,7 @@ def _who(arm: str, experiment: int, several: bool) -> str:
 def collect(sources: Sources) -> Collected:
     """Read what the page shows; raises DamagedArtefact for files that are not what was published."""
     dataset = open_dataset(sources.artefacts[0].artefact.uri)
-    selection = sources.one("selection")
+    selection, robust = sources.one("selection"), sources.one("robustness")
     evaluations = [source.artefact for source in sources.artefacts if source.role.startswith("evaluation ")]
     rows = [row for artefact in evaluations for row in artefact.table(EVALUATION_TABLE, tables.EVALUATION).to_pylist()]
     return Collected(
@@ -167,6 +180,7 @@ def collect(sources: Sources) -> Collected:
         selection=None if selection is None else selection.table(SELECTION_TABLE, tables.SELECTION).to_pandas(),
         runs=tuple(_run(run, dataset) for run in sources.runs),
         trainings=tuple(Training(**row) for row in rows),
+        robustness=() if robust is None else tuple(load_robustness(robust.uri)),
     )
 
 

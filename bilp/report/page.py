@@ -10,8 +10,9 @@ import numpy as np
 from jinja2 import Environment, PackageLoader, StrictUndefined, Template
 
 from bilp.config import PipelineConfig
+from bilp.evaluate import label_robust_score
 from bilp.manifest import content_key, find, publish
-from bilp.report.accuracy import accuracy
+from bilp.report.accuracy import accuracy, robustness_rows
 from bilp.report.collect import Collected, collect, open_sources
 from bilp.report.effect import effect
 from bilp.report.galleries import spread
@@ -82,6 +83,8 @@ def content(config: PipelineConfig, collected: Collected, origins: Mapping[str, 
         "verdict": verdict(rows, amounts),
         "tiles": tiles(rows, amounts),
         "accuracy": accuracy(rows),
+        "robustness": robustness_rows(collected.robustness),
+        "neutral_score": f"{100 * label_robust_score(0.0, 0.0, 0.0, 0.0):.1f}",
         "test_images": len(dataset.test),
         "pruning": static,
         "score_name": score_name,

@@ -19,13 +19,15 @@ class ArmWords:
 ARMS = {
     "full": ArmWords("All real images", "trained on every real training image", "c-full"),
     "random": ArmWords("Random real images", "trained on as many real images as there are synthetic ones, drawn at random", "c-random"),
+    "herding": ArmWords("Herded real images", "trained on as many real images, chosen so that their mean is the class's", "c-random"),
+    "k_center": ArmWords("K-center real images", "trained on as many real images, chosen so that all others are close to one", "c-random"),
     "unpruned": ArmWords("Unpruned", "distilled from all real training images", "c-unpruned"),
     "static": ArmWords("Static pruning", "distilled after dropping real images by their score", "c-static"),
     "adaptive": ArmWords("Adaptive pruning", "distilled while leaving out real images with an extreme causal effect", "c-adaptive"),
     "bilp": ArmWords("BiLP", "distilled with both prunings, by score and by causal effect", "c-bilp"),
 }
 ARM_ORDER = tuple(ARMS)
-BASELINES = ("full", "random")
+BASELINES = ("full", "random", "herding", "k_center")
 PRUNED_ARMS = ("bilp", "adaptive", "static")
 
 METHODS: dict[MethodName, str] = {

@@ -15,11 +15,10 @@ from bilp.data import Dataset
 from bilp.errors import ConfigError, DamagedArtefact, Diverged, IncompatibleArtefact, MissingArtefact
 from bilp.evaluate import evaluate_baseline, evaluate_synthetic
 from bilp.evaluate.baselines import random_subset
-from bilp.evaluate.protocol import look_epochs, train_all
+from bilp.evaluate.protocol import Plan, look_epochs, train_all
 from bilp.evaluate.publication import FILE, KIND
 from bilp.evaluate.training import ImageSet
 from bilp.manifest import open_artefact
-from bilp.progress import silent
 from bilp.tables import EVALUATION
 
 PublishSet = Callable[..., str]
@@ -30,7 +29,9 @@ def table(uri: str) -> pa.Table:
 
 
 def test_a_synthetic_set_of_real_images_teaches(digits_uri: str, publish_set: PublishSet, small: EvaluateConfig, tmp_path: Path) -> None:
-    config = small.model_copy(update={"networks": (NetworkConfig(width=16), NetworkConfig(name="mlp")), "epochs": 20})
+    config = small.model_copy(
+        update={"networks": (NetworkConfig(width=16), NetworkConfig(name="mlp")), "epochs": 20, "networks_at_once": 1}
+    )
     steps: list[tuple[int, int]] = []
     uri = evaluate_synthetic(
         digits_uri,
@@ -168,7 +169,7 @@ def test_what_is_missing_or_impossible_is_refused_before_any_training(
     digits_uri: str, publish_set: PublishSet, small: EvaluateConfig, tmp_path: Path
 ) -> None:
     root = str(tmp_path)
-    with pytest.raises(ConfigError, match="unknown baseline 'half': use full or random"):
+    with pytest.raises(ConfigError, match="unknown baseline 'half': use full, random, herding or k_center"):
         evaluate_baseline(digits_uri, "half", 1, small, root)  # type: ignore[arg-type]
     with pytest.raises(MissingArtefact, match="no complete synthetic"):
         evaluate_synthetic(digits_uri, f"{root}/nothing", "bilp", 0, small, root)
@@ -181,18 +182,18 @@ def test_what_is_missing_or_impossible_is_refused_before_any_training(
 
 
 def test_a_diverged_training_is_named(digits_uri: str, publish_set: PublishSet, small: EvaluateConfig, tmp_path: Path) -> None:
-    wild = small.model_copy(update={"learning_rate": 1e20, "networks": (NetworkConfig(name="mlp"),)})
+    wild = small.model_copy(update={"learning_rate": 1e20, "networks": (NetworkConfig(name="mlp"),), "networks_at_once": 1})
     with pytest.raises(Diverged, match=r"evaluation of bilp, experiment 2 with mlp, seed 0: .*lower evaluate.learning_rate"):
         evaluate_synthetic(digits_uri, publish_set("a"), "bilp", 2, wild, str(tmp_path))
 
 
 def test_looks_are_few_affordable_and_include_the_last_epoch() -> None:
-    assert look_epochs(300, 10, 359) == (29, 59, 89, 119, 149, 179, 209, 239, 269, 300)
-    assert look_epochs(300, 10, 10_000) == (300,)  # testing must not cost more than training
-    assert look_epochs(3, 5000, 100) == (0, 1, 2, 3)
-    for epochs, train_images in ((1, 1), (7, 20), (299, 500)):
-        looks = look_epochs(epochs, train_images, 100)
-        assert looks[-1] == epochs
+    assert look_epochs(301, 10, 359) == (29, 59, 89, 119, 149, 179, 209, 239, 269, 300)
+    assert look_epochs(301, 10, 10_000) == (300,)  # testing must not cost more than training
+    assert look_epochs(4, 5000, 100) == (0, 1, 2, 3)
+    for passes, train_images in ((2, 1), (8, 20), (300, 500)):
+        looks = look_epochs(passes, train_images, 100)
+        assert looks[-1] == passes - 1
         assert len(set(looks)) == len(looks) <= 10
 
 
@@ -207,7 +208,7 @@ def test_the_table_tells_where_it_comes_from(
 
 
 def test_every_seed_and_network_has_an_order_of_its_own(digits: Dataset, small: EvaluateConfig) -> None:
-    config = small.model_copy(update={"networks": (NetworkConfig(width=4), NetworkConfig(name="mlp"))})
+    config = small.model_copy(update={"networks": (NetworkConfig(width=4), NetworkConfig(name="mlp")), "networks_at_once": 1})
     orders: list[list[list[int]]] = []
     for _ in range(2):
         seen: list[list[int]] = []
@@ -217,7 +218,7 @@ def test_every_seed_and_network_has_an_order_of_its_own(digits: Dataset, small: 
             return digits.train.batch(indices)
 
         data = ImageSet(recorded, digits.train.labels[:20], (8, 8))
-        train_all(config, digits, lambda _, data=data: data, 1, "order", "cpu", silent)
+        train_all(Plan(config, 1, "order"), digits, lambda _, data=data: data)
         orders.append(seen)
     assert orders[0] == orders[1]
     assert len(orders[0]) == 2 * 2 * 2  # networks, seeds, epochs

@@ -14,7 +14,9 @@ from bilp.config import NetworkConfig
 from bilp.data import Dataset
 from bilp.errors import Diverged
 from bilp.evaluate import training
-from bilp.evaluate.training import ImageSet, Schedule, accuracy, train
+from bilp.evaluate.schedule import Schedule
+from bilp.evaluate.training import ImageSet, accuracy, train
+from bilp.evaluate.treatment import Streams
 from bilp.nets import Network, build, initialise
 from bilp.seeds import generator
 
@@ -60,7 +62,14 @@ def test_weights_equal_those_of_the_plain_protocol(epochs: int, families: tuple[
     images, labels = some(23)
     schedule = Schedule(epochs, 8, 0.05, 0.9, 5e-3, families)
     ours, theirs = fresh(), fresh()
-    passes = list(train(ours, ImageSet.of_tensors(images, labels), schedule, generator(1, "order"), generator(1, "augment")))
+    passes = list(
+        train(
+            ours,
+            ImageSet.of_tensors(images, labels),
+            schedule,
+            Streams(generator(1, "order"), generator(1, "augment"), generator(1, "cutmix")),
+        )
+    )
     plain_protocol(theirs, images, labels, schedule, generator(1, "order"), generator(1, "augment"))
     assert passes == list(range(epochs + 1))
     for name, value in ours.state_dict().items():
@@ -73,7 +82,7 @@ def test_the_late_epochs_take_small_steps_without_old_momentum() -> None:
     network = fresh(norm="none")
     schedule = Schedule(10, 16, 0.05, 0.9, 0.0, ())
     lengths, before = [], copy.deepcopy(network.state_dict())
-    for _ in train(network, ImageSet.of_tensors(images, labels), schedule, generator(2), generator(3)):
+    for _ in train(network, ImageSet.of_tensors(images, labels), schedule, Streams(generator(2), generator(3), generator(4))):
         after = copy.deepcopy(network.state_dict())
         lengths.append(sum((after[name] - before[name]).norm().item() for name in after))
         before = after
@@ -83,7 +92,7 @@ def test_the_late_epochs_take_small_steps_without_old_momentum() -> None:
 def test_batch_norm_trains_on_batches_and_is_tested_with_running_statistics() -> None:
     images, labels = some(33)  # batches of 8 leave one sample over, of which batch norm has no statistics
     data, network = ImageSet.of_tensors(images, labels), fresh(norm="batch")
-    for _ in train(network, data, Schedule(2, 8, 0.01, 0.9, 0.0, ()), generator(4), generator(5)):
+    for _ in train(network, data, Schedule(2, 8, 0.01, 0.9, 0.0, ()), Streams(generator(4), generator(5), generator(6))):
         assert network.training
         accuracy(network, data)
         assert not network.training

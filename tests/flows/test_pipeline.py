@@ -101,7 +101,7 @@ def test_nothing_is_scored_that_no_arm_needs(tmp_path: Path) -> None:
     with outcomes() as ran:
         pipeline(PipelineConfig.model_validate(TINY | {"arms": ["unpruned"], "evaluate": {**TINY["evaluate"], "baselines": []}}), root)
     assert not [label for label in ran if label.startswith(("score", "summarise", "prune", "reselect"))]
-    assert children(root) == ["datasets", "evaluations", "reports", "runs"]
+    assert children(root) == ["datasets", "evaluations", "reports", "runs", "trainings"]
 
 
 def test_random_pruning_needs_no_scores(finished: Finished) -> None:

@@ -22,7 +22,7 @@ from bilp import storage
 from bilp.data import open_dataset
 from bilp.distill import load_synthetic
 from bilp.errors import MissingArtefact
-from bilp.evaluate import summary
+from bilp.evaluate import evaluate_baseline, evaluate_synthetic, load_robustness, robustness, summary, variants
 from bilp.manifest import open_artefact
 
 SECTIONS = ["accuracy", "pruning", "effect", "synthetic", "provenance", "settings"]
@@ -277,3 +277,25 @@ def test_many_classes_with_names_of_all_kinds_and_large_colour_images(tmp_path: 
     assert [(row[0], row[3]) for row in compared] == [("Static pruning", "2"), ("Static pruning", "2")]
     assert "on the sets of 2 independent distillations" in page.text
     assert "Synthetic set: Static pruning, experiment 1" in page.text and "Evaluation: Random real images\n" in page.text
+
+
+def test_robustness_scores_have_a_table_of_their_own(tmp_path: Path) -> None:
+    network = {"width": 8, "depth": 2}
+    config = small_config(
+        arms=("unpruned",),
+        distill={"iterations": 2, "rounds": 1, "batch_real": 8, "network": network},
+        evaluate={"networks": [network], "seeds": 2, "epochs": 2, "full_epochs": 1, "robustness": True},
+    )
+    outcome = run_pipeline(config, str(tmp_path))
+    synthetic = f"{outcome.runs['unpruned'][0]}/synthetic"
+    evaluations = {}
+    for variant, changed in variants(config.evaluate).items():
+        ours = evaluate_synthetic(outcome.dataset, synthetic, "unpruned", 0, changed, outcome.root)
+        baseline = "full" if variant == "hard" else "random"
+        evaluations[variant] = [ours, evaluate_baseline(outcome.dataset, baseline, 1, changed, outcome.root)]
+    scores = robustness(evaluations, outcome.root)
+    page = Path(outcome.page(evaluations=[*outcome.evaluations, scores])).read_text(encoding="utf-8")
+    (row,) = load_robustness(scores)
+    assert f'data-label="Label robustness (LRS)">{100 * row.lrs:.1f}</td>' in page
+    assert f'data-label="Augmentation robustness (ARS)">{100 * row.ars:.1f}</td>' in page
+    assert 'id="robustness"' not in Path(outcome.page()).read_text(encoding="utf-8")

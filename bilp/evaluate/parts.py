@@ -1,0 +1,74 @@
+"""Finished trainings of an evaluation, kept one by one so that a killed evaluation continues where it was."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from pydantic import ValidationError
+
+from bilp import storage
+from bilp.config import Frozen, NetworkConfig
+from bilp.errors import MissingArtefact
+from bilp.manifest import content_key
+
+VERSION = 1
+
+
+class Training(Frozen):
+    """The outcome of one training; accuracies are shares of the real test split in [0, 1]."""
+
+    network: str
+    """Label of the network."""
+    seed: int
+    """Number of the training."""
+    accuracy: float
+    """After the last epoch: the result."""
+    best_accuracy: float
+    """Best of a few measurements on the way, the last included: selected on the test split, as many published numbers are,
+    hence optimistic. Recorded for comparison with those; it decides nothing."""
+    train_images: int
+    """Size of the set."""
+
+
+class _Part(Frozen):
+    """Content of a file: trainings of one computation, and a digest of them."""
+
+    digest: str
+    trainings: tuple[Training, ...]
+
+
+@dataclass(frozen=True)
+class Parts:
+    """Where the trainings on one set under one protocol lie, whichever arm, list of networks or number of seeds asked for them."""
+
+    folder: str
+
+    @classmethod
+    def of(cls, root: str, dataset: str, subject: Mapping[str, Any], protocol: Mapping[str, Any]) -> Parts:
+        """`subject` identifies the set, `protocol` how networks are trained on it, less which and how many."""
+        return cls(storage.join(root, "trainings", content_key("train", VERSION, dataset=dataset, subject=subject, protocol=protocol)))
+
+    def find(self, network: NetworkConfig, seeds: Sequence[int]) -> list[Training] | None:
+        """The trainings with these seeds, of one computation; None if they are not there or not whole."""
+        try:
+            part = _Part.model_validate_json(storage.read(self._uri(network, seeds)))
+        except (MissingArtefact, ValidationError):
+            return None
+        whole = part.digest == _digest(part.trainings) and [each.seed for each in part.trainings] == list(seeds)
+        return list(part.trainings) if whole else None
+
+    def keep(self, network: NetworkConfig, trainings: Sequence[Training]) -> None:
+        """Write the trainings of one computation."""
+        part = _Part(digest=_digest(trainings), trainings=tuple(trainings))
+        storage.write(self._uri(network, [each.seed for each in trainings]), part.model_dump_json(indent=1).encode())
+
+    def _uri(self, network: NetworkConfig, seeds: Sequence[int]) -> str:
+        # Networks trained at once are rounded together, so that another grouping is another computation.
+        span = f"{seeds[0]:04d}" if len(seeds) == 1 else f"{seeds[0]:04d}-{seeds[-1]:04d}"
+        return storage.join(self.folder, f"{network.name}-{content_key('network', VERSION, network=network)}", f"{span}.json")
+
+
+def _digest(trainings: Sequence[Training]) -> str:
+    return content_key("trainings", VERSION, trainings=list(trainings))

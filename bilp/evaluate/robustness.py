@@ -1,0 +1,153 @@
+"""Scores that separate what a synthetic set teaches from what labels and augmentation add (DD-Ranking, Li et al. 2025).
+
+All accuracies are fractions in [0, 1]: with per cent, as the published package passes them, the exponential is useless.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from statistics import fmean
+from typing import Literal, get_args
+
+import pyarrow as pa
+
+from bilp.config import EvaluateConfig
+from bilp.errors import ConfigError
+from bilp.evaluate.metrics import Measurement, measurements
+from bilp.manifest import content_key, open_artefact, provenance, publish
+from bilp.storage import join
+from bilp.tables import ROBUSTNESS, encode
+
+VERSION = 1
+KIND = "robustness"
+FILE = "robustness.parquet"
+WEIGHT = 0.5
+
+Variant = Literal["given", "hard", "augmented", "plain"]
+VARIANTS: tuple[Variant, ...] = get_args(Variant)
+
+
+@dataclass(frozen=True)
+class Robustness:
+    """A row of the table: both scores of an arm on a network, and the mean accuracies that they are made of."""
+
+    arm: str
+    network: str
+    lrs: float
+    ars: float
+    real_hard: float
+    synthetic_hard: float
+    synthetic_given: float
+    random_given: float
+    synthetic_augmented: float
+    random_augmented: float
+    synthetic_plain: float
+    random_plain: float
+
+
+def variants(config: EvaluateConfig) -> dict[Variant, EvaluateConfig]:
+    """The evaluations that the scores need: as configured, with hard labels, and these with and without augmentation.
+
+    Augmented means the configured augmentation, or all families (less flip, which may change the meaning) where there is none.
+    """
+    hard = config.model_copy(update={"labels": "hard"})
+    treated = bool(config.augment or config.augment_always or config.cutmix)
+    families = {} if treated else {"augment": ("color", "crop", "cutout", "scale", "rotate")}
+    return {
+        "given": config,
+        "hard": hard,
+        "augmented": config.model_copy(update=families),
+        "plain": config.model_copy(update={"augment": (), "augment_always": (), "cutmix": 0.0}),
+    }
+
+
+def label_robust_score(
+    real_hard: float, synthetic_hard: float, synthetic_given: float, random_given: float, weight: float = WEIGHT
+) -> float:
+    """LRS in [0, 1]: how much better than random images a set is (weight), less what hard labels lose to all real data.
+
+    alpha = weight * IOR - (1 - weight) * HLR with IOR = synthetic - random under the method's own labels and HLR = real -
+    synthetic under hard labels; LRS = (e^alpha - e^-1) / (e - e^-1). Raises ConfigError for accuracies that are no fractions.
+    """
+    _check(real_hard, synthetic_hard, synthetic_given, random_given)
+    return _scaled(weight * (synthetic_given - random_given) - (1.0 - weight) * (real_hard - synthetic_hard))
+
+
+def augmentation_robust_score(
+    synthetic_augmented: float, random_augmented: float, synthetic_plain: float, random_plain: float, weight: float = WEIGHT
+) -> float:
+    """ARS in [0, 1]: the gain over random images with augmentation (weight) and without it (1 - weight), scaled as LRS.
+
+    Raises ConfigError for accuracies that are no fractions.
+    """
+    _check(synthetic_augmented, random_augmented, synthetic_plain, random_plain)
+    return _scaled(weight * (synthetic_augmented - random_augmented) + (1.0 - weight) * (synthetic_plain - random_plain))
+
+
+def robustness(evaluations: Mapping[Variant, Sequence[str]], root: str) -> str:
+    """Publish the scores of every distilled arm and network; the URI of the table.
+
+    `evaluations` holds, by variant, the URIs of the evaluations of the arms and of the baselines random (every variant but
+    hard) and full (hard). Raises ConfigError naming what is missing, MissingArtefact or DamagedArtefact.
+    """
+    rows = {variant: measurements(uris) for variant, uris in evaluations.items()}
+    missing = [variant for variant in VARIANTS if variant not in rows]
+    if missing:
+        raise ConfigError(f"the scores need evaluations of {', '.join(missing)}: evaluate these variants too")
+    keys = {
+        f"{variant} {number}": open_artefact(uri, "evaluation").manifest.key
+        for variant, uris in evaluations.items()
+        for number, uri in enumerate(uris)
+    }
+    key = content_key(KIND, VERSION, evaluations=keys)
+    scores = [_scores(rows, arm, network) for arm, network in _distilled(rows["given"])]
+    columns = {name: [getattr(score, name) for score in scores] for name in Robustness.__dataclass_fields__}
+    parents = {f"{variant} {number}": uri for variant, uris in evaluations.items() for number, uri in enumerate(uris)}
+    files = {FILE: encode(pa.table(columns), ROBUSTNESS, {**provenance(), "stage": KIND, "key": key})}
+    return publish(join(root, "robustness", key), KIND, key, files, config={"weight": WEIGHT}, parents=parents).uri
+
+
+def load_robustness(uri: str) -> list[Robustness]:
+    """The rows of a published table. Raises MissingArtefact or DamagedArtefact."""
+    return [Robustness(**row) for row in open_artefact(uri, KIND).table(FILE, ROBUSTNESS).to_pylist()]
+
+
+def _distilled(rows: Sequence[Measurement]) -> list[tuple[str, str]]:
+    """Arms that are no baselines, with their networks, in order of appearance."""
+    return list(dict.fromkeys((row.arm, row.network) for row in rows if row.arm not in ("full", "random", "herding", "k_center")))
+
+
+def _scores(rows: Mapping[Variant, Sequence[Measurement]], arm: str, network: str) -> Robustness:
+    def mean(variant: Variant, who: str) -> float:
+        values = [row.accuracy for row in rows[variant] if (row.arm, row.network) == (who, network)]
+        if not values:
+            raise ConfigError(f"the scores of {arm} need {who} on {network}, variant {variant}: evaluate it too")
+        return fmean(values)
+
+    found = {
+        "real_hard": mean("hard", "full"),
+        "synthetic_hard": mean("hard", arm),
+        "synthetic_given": mean("given", arm),
+        "random_given": mean("given", "random"),
+        "synthetic_augmented": mean("augmented", arm),
+        "random_augmented": mean("augmented", "random"),
+        "synthetic_plain": mean("plain", arm),
+        "random_plain": mean("plain", "random"),
+    }
+    lrs = label_robust_score(*(found[name] for name in ("real_hard", "synthetic_hard", "synthetic_given", "random_given")))
+    ars = augmentation_robust_score(
+        *(found[name] for name in ("synthetic_augmented", "random_augmented", "synthetic_plain", "random_plain"))
+    )
+    return Robustness(arm, network, lrs, ars, **found)
+
+
+def _scaled(value: float) -> float:
+    """From [-1, 1] to [0, 1]."""
+    return (math.exp(value) - math.exp(-1.0)) / (math.e - math.exp(-1.0))
+
+
+def _check(*accuracies: float) -> None:
+    if not all(0.0 <= value <= 1.0 for value in accuracies):
+        raise ConfigError(f"accuracies must be fractions from 0 to 1, not {', '.join(f'{value:g}' for value in accuracies)}")

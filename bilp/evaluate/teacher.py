@@ -1,0 +1,84 @@
+"""The teacher: one network trained on all real data, an artefact of its own that every evaluation of a dataset shares.
+
+It gives soft labels (`evaluate.labels`), and the features by which herding and k-center choose real images.
+"""
+
+from __future__ import annotations
+
+import safetensors
+import safetensors.torch
+import torch
+
+from bilp.config import TeacherConfig
+from bilp.data import Dataset, open_dataset
+from bilp.errors import DamagedArtefact, Diverged
+from bilp.evaluate.schedule import Schedule
+from bilp.evaluate.training import ImageSet, accuracy, train
+from bilp.evaluate.treatment import Streams
+from bilp.manifest import content_key, find, open_artefact, publish
+from bilp.nets import Network, build, initialise, label
+from bilp.progress import Progress, silent
+from bilp.seeds import generator
+from bilp.storage import join
+
+VERSION = 1
+KIND = "teacher"
+FILE = "teacher.safetensors"
+
+
+def teacher_key(dataset: Dataset, config: TeacherConfig, seed: int) -> str:
+    """Content key of the teacher."""
+    return content_key(KIND, VERSION, dataset=dataset.fingerprint, teacher=config, seed=seed)
+
+
+def train_teacher(dataset_uri: str, config: TeacherConfig, seed: int, root: str, device: str = "cpu", progress: Progress = silent) -> str:
+    """Train the teacher, or find it; its URI. The manifest's facts tell its accuracy on the test split.
+
+    Raises ConfigError for a network that the images do not fit, and Diverged if its training leaves the finite numbers.
+    """
+    dataset = open_dataset(dataset_uri)
+    key = teacher_key(dataset, config, seed)
+    uri = join(root, "teachers", key)
+    if find(uri, KIND, key) is not None:
+        return uri
+    network = build(config.network, dataset.shape, dataset.classes).to(device)
+    initialise(network, generator(seed, "teacher", "network"))
+    schedule = Schedule.of_teacher(config)
+    streams = Streams(*(generator(seed, "teacher", what) for what in ("order", "augment", "cutmix")))
+    data = ImageSet.of_split(dataset.train, dataset.shape, device)
+    for epoch in train(network, data, schedule, streams):
+        progress(epoch + 1, schedule.passes, f"teacher: {label(config.network)}")
+    try:
+        reached = accuracy(network, ImageSet.of_split(dataset.test, dataset.shape, device))
+    except Diverged as error:
+        raise Diverged(f"training of the teacher {label(config.network)}: {error}; lower evaluate.teacher.learning_rate") from None
+    tensors = {name: value.detach().to("cpu").contiguous() for name, value in network.state_dict().items()}
+    facts = {
+        "dataset": dataset.fingerprint,
+        "class_names": list(dataset.class_names),
+        "shape": list(dataset.shape),
+        "network": label(config.network),
+        "accuracy": reached,
+    }
+    files = {FILE: safetensors.torch.save(tensors)}
+    return publish(uri, KIND, key, files, config={"teacher": config, "seed": seed}, parents={"dataset": dataset_uri}, facts=facts).uri
+
+
+def load_teacher(uri: str, dataset: Dataset, config: TeacherConfig, device: str = "cpu") -> Network:
+    """The trained network in eval mode, its parameters fixed. Raises MissingArtefact, IncompatibleArtefact or DamagedArtefact."""
+    artefact = open_artefact(uri, KIND, expect={"dataset": dataset.fingerprint, "network": label(config.network)})
+    network = build(config.network, dataset.shape, dataset.classes)
+    try:
+        network.load_state_dict(safetensors.torch.load(artefact.read(FILE)))
+    except (safetensors.SafetensorError, RuntimeError) as error:
+        raise DamagedArtefact(
+            f"{uri}/{FILE} does not hold the parameters of {label(config.network)}: delete the folder, run again"
+        ) from error
+    return network.to(device).eval().requires_grad_(False)
+
+
+def features(network: Network, dataset: Dataset, indices: torch.Tensor, device: str = "cpu", batch: int = 256) -> torch.Tensor:
+    """Features `[n, F]` of training images, from the layer before the classifier, on the CPU."""
+    with torch.no_grad():
+        parts = [network.embed(dataset.train.batch(part, device)).cpu() for part in indices.split(batch)]
+    return torch.cat(parts)

@@ -1,0 +1,92 @@
+"""A synthetic set in formats that others read: a folder of PNG files, Parquet in the Hugging Face layout, safetensors."""
+
+from __future__ import annotations
+
+import io
+import json
+from collections.abc import Callable, Iterator
+from typing import Literal, get_args
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import safetensors.torch
+from PIL import Image
+from torch import Tensor
+
+from bilp import storage
+from bilp.distill.pictures import displayable
+from bilp.errors import ConfigError
+from bilp.exchange.loaded import DistilledSet, load_distilled
+
+Format = Literal["folder", "parquet", "safetensors"]
+FORMATS: tuple[Format, ...] = get_args(Format)
+
+# The names that loaders of the Hugging Face hub look for.
+PARQUET = "data/train-00000-of-00001.parquet"
+SAFETENSORS = "synthetic.safetensors"
+
+
+def export_set(synthetic_uri: str, to: Format, out: str) -> list[str]:
+    """Write the set at `synthetic_uri` (or of a run) below `out`, a path or s3://...; the URIs of the files written.
+
+    folder: train/<class>/<number>.png, denormalised, clipped to [0, 1] and rounded to 8 bits (what a picture can hold).
+    parquet: the same pictures as rows of image (struct of bytes and path) and label, with the features' metadata of the
+    Hugging Face datasets library. safetensors: images and labels exactly as they are trained on, mean, std and class names
+    in its metadata. Raises ConfigError for another format or class names that cannot be folders.
+    """
+    if to not in FORMATS:
+        raise ConfigError(f"unknown format {to!r}: use {', '.join(FORMATS[:-1])} or {FORMATS[-1]}")
+    writers: dict[Format, Callable[[DistilledSet], Iterator[tuple[str, bytes]]]] = {
+        "folder": _folder,
+        "parquet": _parquet,
+        "safetensors": _safetensors,
+    }
+    written = []
+    for name, content in writers[to](load_distilled(synthetic_uri)):
+        written.append(storage.join(out, name))
+        storage.write(written[-1], content)
+    return written
+
+
+def _folder(data: DistilledSet) -> Iterator[tuple[str, bytes]]:
+    unfit = [name for name in data.class_names if name in ("", ".", "..") or any(part in name for part in '/\\:*?"<>|')]
+    if unfit:
+        raise ConfigError(f"class names {unfit} cannot be names of folders: export to parquet or safetensors")
+    for path, png, _ in _pictures(data):
+        yield f"train/{path}", png
+
+
+def _parquet(data: DistilledSet) -> Iterator[tuple[str, bytes]]:
+    rows = list(_pictures(data))
+    images = pa.array([{"bytes": png, "path": path.replace("/", "-")} for path, png, _ in rows], IMAGE)
+    table = pa.table({"image": images, "label": pa.array([label for _, _, label in rows], pa.int64())})
+    features = {"image": {"_type": "Image"}, "label": {"names": list(data.class_names), "_type": "ClassLabel"}}
+    note = json.dumps({"info": {"features": features}}, ensure_ascii=False)
+    sink = io.BytesIO()
+    pq.write_table(table.replace_schema_metadata({"huggingface": note}), sink, compression="zstd", version="2.6")
+    yield PARQUET, sink.getvalue()
+
+
+IMAGE = pa.struct([("bytes", pa.binary()), ("path", pa.string())])
+
+
+def _safetensors(data: DistilledSet) -> Iterator[tuple[str, bytes]]:
+    told = {name: json.dumps(list(getattr(data, name)), ensure_ascii=False) for name in ("class_names", "mean", "std")}
+    tensors = {"images": data.images.contiguous(), "labels": data.labels.contiguous()}
+    yield SAFETENSORS, safetensors.torch.save(tensors, metadata=told)
+
+
+def _pictures(data: DistilledSet) -> Iterator[tuple[str, bytes, int]]:
+    """Path <class>/<number>.png, PNG and label of every image."""
+    pixels = displayable(data.images, data.mean, data.std)
+    seen = [0] * len(data.class_names)
+    for picture, label in zip(pixels, data.labels.tolist(), strict=True):
+        yield f"{data.class_names[label]}/{seen[label]:04d}.png", _png(picture), label
+        seen[label] += 1
+
+
+def _png(picture: Tensor) -> bytes:
+    array = picture[0].numpy() if len(picture) == 1 else picture.permute(1, 2, 0).contiguous().numpy()
+    buffer = io.BytesIO()
+    Image.fromarray(array).save(buffer, format="PNG")
+    return buffer.getvalue()

@@ -1,0 +1,87 @@
+"""From a published set to an artefact of our own, which evaluation, report and export take like any other."""
+
+from __future__ import annotations
+
+import safetensors.torch
+import torch
+from torch import Tensor
+
+from bilp.data import Dataset, open_dataset
+from bilp.distill.finish import IMAGES, SYNTHETIC
+from bilp.distill.pictures import grid_png
+from bilp.distill.rounds import GRID
+from bilp.errors import ConfigError, DataError
+from bilp.exchange.options import ImportOptions, Pixels
+from bilp.exchange.published import PublishedSet, read_published
+from bilp.manifest import content_key, digest, publish
+from bilp.storage import join
+
+VERSION = 1
+
+# MTT, TESLA, CAFE and IDC normalise CIFAR-100 with these too.
+CIFAR10 = ((0.4914, 0.4822, 0.4465), (0.2023, 0.1994, 0.2010))
+
+
+def import_set(dataset_uri: str, options: ImportOptions, root: str) -> str:
+    """Convert a published set (see `read_published`) for a dataset; the URI of the synthetic set below `root`.
+
+    Pixels auto takes unit (0 to 1) for IDC, and the dataset's own normalisation for the others. Whitened (ZCA) images
+    cannot be told from others: nothing here undoes it. Raises what `read_published` raises, and DataError if the images do
+    not fit the dataset.
+    """
+    dataset = open_dataset(dataset_uri)
+    file = options.file
+    found = read_published(file, options.labels, options.experiment)
+    _check(found, dataset, file)
+    scale: Pixels = ("unit" if found.layout == "idc" else "dataset") if options.pixels == "auto" else options.pixels
+    images, ordered = _by_class(_normalised(found.images, scale, dataset), found.labels)
+    per_class = torch.bincount(ordered, minlength=dataset.classes)
+    if int(per_class.min()) != int(per_class.max()):
+        raise DataError(f"{file} has {int(per_class.min())} to {int(per_class.max())} images per class: a set has as many of each")
+    tensors = safetensors.torch.save({"images": images, "labels": ordered})
+    settings = {"pixels": scale, "factor": options.factor, "layout": found.layout, "method": options.name}
+    key = content_key("import", VERSION, dataset=dataset.fingerprint, content=digest(tensors), settings=settings)
+    facts = {
+        "dataset": dataset.fingerprint,
+        "class_names": list(dataset.class_names),
+        "shape": list(dataset.shape),
+        "mean": list(dataset.mean),
+        "std": list(dataset.std),
+        "ipc": int(per_class[0]),
+        "method": options.name,
+        "decode": {"factor": options.factor, "kind": "single"},
+        "source": file.rsplit("/", 1)[-1],
+    }
+    files = {IMAGES: tensors, GRID: grid_png(images, int(per_class[0]), dataset.mean, dataset.std)}
+    uri = join(root, "imported", key, SYNTHETIC)
+    return publish(uri, SYNTHETIC, key, files, config=settings, parents={"dataset": dataset_uri}, facts=facts).uri
+
+
+def _check(found: PublishedSet, dataset: Dataset, file: str) -> None:
+    shape = tuple(found.images.shape[1:])
+    if shape != dataset.shape:
+        raise DataError(f"{file} holds images {list(shape)}, {dataset.name} has {list(dataset.shape)}: choose its own dataset")
+    low, high = int(found.labels.min()), int(found.labels.max())
+    if low < 0 or high >= dataset.classes:
+        raise DataError(f"{file} has labels from {low} to {high}, {dataset.name} has {dataset.classes} classes: choose its own dataset")
+    if not found.images.isfinite().all():
+        raise DataError(f"{file} holds pixels that are not finite: its distillation has diverged")
+
+
+def _normalised(images: Tensor, scale: Pixels, dataset: Dataset) -> Tensor:
+    """The images normalised as the dataset is."""
+    if scale == "dataset":
+        return images
+    if scale == "cifar10":
+        if images.shape[1] != 3:
+            raise ConfigError("the constants of CIFAR-10 are for colour images: choose pixels dataset or unit")
+        mean, std = (torch.tensor(values).view(-1, 1, 1) for values in CIFAR10)
+        images = images * std + mean
+    centre, spread = (torch.tensor(values, dtype=torch.float32).view(-1, 1, 1) for values in (dataset.mean, dataset.std))
+    return (images - centre) / spread
+
+
+def _by_class(images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+    """In the order of the labels, as a run's images are; images of one class keep theirs."""
+    order = torch.argsort(labels, stable=True)
+    return images[order].contiguous(), labels[order].contiguous()

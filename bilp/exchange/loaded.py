@@ -1,0 +1,46 @@
+"""A synthetic set as a torch Dataset, for whoever wants to train on it without the rest of this project."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from bilp.distill.finish import SYNTHETIC, load_synthetic
+from bilp.exchange.decoding import decoded
+from bilp.manifest import find, open_artefact
+from bilp.storage import join
+
+
+class DistilledSet(torch.utils.data.Dataset[tuple[Tensor, Tensor]]):
+    """Labelled synthetic images; item k is (image `[C, H, W]`, label).
+
+    `images` `[n, C, H, W]` are float32, normalised as x = (pixel - mean) / std with pixels in [0, 1], and unclamped; `labels`
+    `[n]` are int64 positions in `class_names`. `facts` is everything that the manifest states, method and ipc included.
+    """
+
+    def __init__(self, images: Tensor, labels: Tensor, facts: dict[str, Any]) -> None:
+        """Use `load_distilled`."""
+        self.images, self.labels, self.facts = images, labels, facts
+        self.class_names: tuple[str, ...] = tuple(facts["class_names"])
+        self.mean: tuple[float, ...] = tuple(facts["mean"])
+        self.std: tuple[float, ...] = tuple(facts["std"])
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def __getitem__(self, index: int) -> tuple[Tensor, Tensor]:
+        return self.images[index], self.labels[index]
+
+
+def load_distilled(uri: str) -> DistilledSet:
+    """The synthetic set at `uri`, or that of the run at `uri` (paths or s3://...), verified and decoded if need be.
+
+    Raises MissingArtefact, DamagedArtefact, or IncompatibleArtefact for images that this version cannot decode.
+    """
+    inside = join(uri, SYNTHETIC)
+    where = inside if find(inside, SYNTHETIC) is not None else uri
+    facts = open_artefact(where, SYNTHETIC).manifest.facts
+    images, labels = decoded(*load_synthetic(where), facts, where)
+    return DistilledSet(images, labels, dict(facts))

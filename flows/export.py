@@ -1,0 +1,33 @@
+"""python -m flows.export --synthetic bilp-storage/runs/KEY --to parquet --out exported
+
+Write a synthetic set for others to read: a folder of PNG files by class, Parquet in the Hugging Face layout, or safetensors.
+"""
+
+from __future__ import annotations
+
+import sys
+from argparse import ArgumentParser
+
+from flows import program
+
+FORMATS = ("folder", "parquet", "safetensors")
+
+
+def main() -> None:
+    name, description = program.described(__doc__)
+    parser = ArgumentParser(prog=name, description=description, allow_abbrev=False)
+    parser.add_argument("--synthetic", required=True, metavar="URI", help="synthetic set, or the run that it lies in")
+    parser.add_argument("--to", required=True, choices=FORMATS, help="format")
+    parser.add_argument("--out", required=True, metavar="URI", help="folder or s3://... to write to")
+    typed = parser.parse_args(sys.argv[1:])
+
+    def work() -> list[str]:
+        from bilp.exchange import export_set
+
+        return export_set(typed.synthetic, typed.to, typed.out)
+
+    program.guarded(name, work, program.show_text)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,67 @@
+"""python -m flows.import_set --dataset cifar10 --file res_DC_CIFAR10_ConvNet_1ipc.pt --evaluated yes
+
+Convert a set that a reference project published (.pt of DC, DSA, DM, MTT or IDC) to a synthetic set of our own. With
+--evaluated yes it is also tested: networks are trained on it and on the baselines, as by flows.evaluate.
+"""
+
+from __future__ import annotations
+
+import sys
+from typing import Literal
+
+from pydantic import Field
+
+import tasks.exchange
+from bilp.config import PipelineConfig
+from bilp.exchange.options import ImportOptions
+from bilp.manifest import open_artefact
+from flows import program
+from flows.ingest import ingest
+from flows.local_flow import flow
+from flows.workplace import workplace
+from tasks.evaluate import evaluate_baseline, evaluate_synthetic
+
+
+class Options(ImportOptions):
+    """The options of the command, beside those of the pipeline."""
+
+    evaluated: Literal["yes", "no"] = Field(default="no")
+    """Test the set after it was imported."""
+
+
+@flow(name="import", flow_run_name="import {options.file}")
+def import_set(config: PipelineConfig, options: ImportOptions, root: str | None = None) -> str:
+    """The URI of the synthetic set."""
+    root = workplace(root)
+    return tasks.exchange.import_set(ingest(config.ingest, root), options, root)
+
+
+@flow(name="import and evaluate", flow_run_name="evaluate {synthetic_uri}")
+def evaluate_imported(config: PipelineConfig, synthetic_uri: str, root: str | None = None) -> list[str]:
+    """The URIs of the evaluations of an imported set and of the baselines with as many images."""
+    root = workplace(root)
+    dataset, facts = ingest(config.ingest, root), open_artefact(synthetic_uri, "synthetic").manifest.facts
+    baselines = [evaluate_baseline(dataset, baseline, facts["ipc"], config.evaluate, root) for baseline in config.evaluate.baselines]
+    return [*baselines, evaluate_synthetic(dataset, synthetic_uri, facts["method"], 0, config.evaluate, root)]
+
+
+def main() -> None:
+    name, description = program.described(__doc__)
+    options, config = program.with_options(Options, sys.argv[1:], name, description)
+
+    def work() -> tuple[str, list[str]]:
+        imported = ImportOptions.model_validate(options.model_dump(exclude={"evaluated"}))
+        uri = import_set(config, imported)
+        return uri, evaluate_imported(config, uri) if options.evaluated == "yes" else []
+
+    def show(result: tuple[str, list[str]]) -> None:
+        uri, evaluations = result
+        program.show_uri("synthetic set", uri)
+        if evaluations:
+            program.show_accuracy(evaluations)
+
+    program.guarded(name, work, show)
+
+
+if __name__ == "__main__":
+    main()

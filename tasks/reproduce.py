@@ -1,0 +1,17 @@
+"""Task of reproduction: what was published beside what was measured."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from bilp.config import PipelineConfig
+from tasks.execution import device
+from tasks.stage import stage
+
+
+@stage("compare with {recipe}")
+def compare_with_published(recipe: str, config: PipelineConfig, evaluation_uris: Sequence[str], root: str) -> str:
+    """Publish the distance to a published value and every deviation from its protocol; the artefact's URI."""
+    from bilp import published
+
+    return published.publish_reproduction(recipe, config, evaluation_uris, device(), root)

@@ -1,0 +1,118 @@
+"""The commands that bring published sets in, hand our own out, and reproduce published cells, as a user types them."""
+
+from __future__ import annotations
+
+import runpy
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+import yaml
+from tiny_pipeline import TINY, Finished, ended, options, outcomes
+
+from bilp.config import PipelineConfig
+from bilp.data import open_dataset
+from bilp.exchange import load_distilled
+from bilp.storage import children
+from flows.pipeline import pipeline
+
+
+def typed(module: str, arguments: list[str], root: str, monkeypatch: pytest.MonkeyPatch) -> int | str | None:
+    """Run a module as `python -m` does, in this process; its exit status."""
+    monkeypatch.setattr(sys, "argv", [module, *arguments])
+    monkeypatch.setenv("BILP_STORAGE", root)
+    monkeypatch.delitem(sys.modules, module, raising=False)
+    try:
+        runpy.run_module(module, run_name="__main__", alter_sys=True)
+    except SystemExit as end:
+        return end.code
+    return 0
+
+
+def test_a_published_set_comes_in_and_is_tested(
+    finished: Finished, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (dataset_uri,) = [
+        f"{finished.root}/datasets/digits/{name}" for name in children(f"{finished.root}/datasets/digits") if name != "by-source"
+    ]
+    dataset = open_dataset(dataset_uri)
+    chosen = torch.cat([indices[:1] for indices in dataset.train.by_class()])
+    file = tmp_path / "res_DC_digits.pt"
+    torch.save({"data": [[dataset.train.batch(chosen), dataset.train.labels[chosen]]]}, file)
+    arguments = [*options(TINY), "--file", str(file), "--name=dc-by-others", "--evaluated", "yes"]
+    assert typed("flows.import_set", arguments, finished.root, monkeypatch) == 0
+    captured = capsys.readouterr()
+    uri = captured.out.splitlines()[0].removeprefix("synthetic set: ")
+    assert len(load_distilled(uri)) == 10
+    assert [line.split()[1] for line in captured.out.splitlines() if line.startswith("│")] == ["full", "random", "dc-by-others"]
+    outcome = ended(captured.err)
+    assert outcome[f"import {file}"] == outcome["evaluate dc-by-others 0"] == "done"
+    assert outcome["ingest digits"] == outcome["evaluate baseline full"] == "there already"
+
+
+def test_a_synthetic_set_goes_out(
+    finished: Finished, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = f"{finished.root}/runs/{children(f'{finished.root}/runs')[0]}"
+    arguments = ["--synthetic", run, "--to", "folder", "--out", str(tmp_path / "out")]
+    assert typed("flows.export", arguments, finished.root, monkeypatch) == 0
+    written = capsys.readouterr().out.splitlines()
+    assert len(written) == 10
+    assert all(Path(line).read_bytes().startswith(b"\x89PNG") for line in written)
+    assert typed("flows.export", ["--synthetic", str(tmp_path), "--to", "parquet", "--out", str(tmp_path)], finished.root, monkeypatch) == 1
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("python -m flows.export: error: no complete synthetic at ")
+
+
+def test_a_published_cell_is_reproduced_at_a_part_of_its_size(
+    finished: Finished, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cell = tmp_path / "cell.yaml"
+    published = {"published": {"value": 50.0, "source": "a table", "arm": "bilp", "unpruned": 40.0}}
+    longer = {"distill": {**TINY["distill"], "iterations": 16}, "evaluate": {**TINY["evaluate"], "seeds": 4}}
+    cell.write_text(yaml.safe_dump({**published, **TINY, **longer}), encoding="utf-8")
+    assert typed("flows.reproduce", [str(cell), "--scale", "0.5"], finished.root, monkeypatch) == 0
+    captured = capsys.readouterr()
+    done = ended(captured.err)
+    assert done.pop(f"compare with {cell}") == "done"
+    assert set(done.values()) == {"there already"}, "half of twice the work is the work of the pipeline"
+    lines = captured.out.splitlines()
+    assert lines[0] == f"{cell}: a table"
+    assert [line.split(" on ")[0] for line in lines[1:3]] == ["unpruned", "bilp"]
+    assert "published 50 %" in lines[2]
+    assert "deviation: distill.iterations: 16 in the recipe, 8 here" in lines
+    assert lines[-1].startswith(f"reproduction: {finished.root}/reproductions/")
+
+
+def test_a_pipeline_with_a_teacher_chosen_images_and_robustness_scores(finished: Finished) -> None:
+    teacher = {"epochs": 1, "network": {"width": 8}}
+    asked = {"baselines": ["herding"], "robustness": True, "teacher": teacher}
+    config = PipelineConfig.model_validate({**TINY, "arms": ["unpruned"], "evaluate": {**TINY["evaluate"], **asked}})
+    with outcomes() as done:
+        page = Path(pipeline(config, finished.root)).read_text(encoding="utf-8")
+    assert [done[stage] for stage in ("train teacher", "evaluate baseline herding", "robustness scores", "report")] == ["done"] * 4
+    assert "Herded real images" in page
+    assert "Label robustness (LRS)" in page
+
+
+@pytest.mark.parametrize(
+    ("module", "arguments", "message"),
+    [
+        ("flows.reproduce", [], "name a recipe first"),
+        ("flows.reproduce", ["published/dc/nothing"], "no file"),
+        ("flows.reproduce", ["digits"], "states no published value"),
+        ("flows.reproduce", ["published/dc/cifar10-ipc1", "--scale", "2"], "--scale: Input should be less than or equal to 1"),
+        ("flows.reproduce", ["published/dc/cifar10-ipc1", "--ipcs", "2"], "unrecognized arguments: --ipcs 2"),
+        ("flows.import_set", ["--dataset", "digits"], "--file: Field required"),
+        ("flows.import_set", ["--file", "x.pt", "--ipc", "0"], "ipc"),
+    ],
+)
+def test_what_is_typed_wrong_is_told_at_once(
+    module: str, arguments: list[str], message: str, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert typed(module, arguments, str(tmp_path), monkeypatch) == 2
+    captured = capsys.readouterr()
+    assert captured.err.startswith(f"python -m {module}: error: ")
+    assert message in captured.err
+    assert captured.out == ""

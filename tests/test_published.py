@@ -1,0 +1,216 @@
+"""Recipes of published cells: complete, in force where their method exists, and compared with runs without flattery."""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from pathlib import Path
+from typing import Any, get_args
+
+import numpy as np
+import pyarrow as pa
+import pytest
+import yaml
+from scipy import stats
+
+from bilp.config import MethodName, PipelineConfig, Source
+from bilp.defaults import RECIPES, leaves, load_recipe, read_recipe, recipe_names
+from bilp.errors import ConfigError
+from bilp.evaluate.publication import FILE, KIND
+from bilp.explain import explain
+from bilp.manifest import open_artefact, publish
+from bilp.published import (
+    SUMMARY,
+    Published,
+    compare,
+    deviations,
+    gains,
+    load_published,
+    load_reproduction,
+    publish_reproduction,
+    scaled,
+)
+from bilp.tables import EVALUATION, encode
+
+CELLS = sorted(name for name in recipe_names() if name.startswith("published/"))
+FOLDERS = sorted({name.split("/")[1] for name in CELLS})
+
+
+def cells(folder: str) -> list[str]:
+    return [name for name in CELLS if name.startswith(f"published/{folder}/")]
+
+
+def test_every_cell_says_what_was_published_and_where() -> None:
+    for name in CELLS:
+        text = (RECIPES / f"{name}.yaml").read_text(encoding="utf-8")
+        values, published = yaml.safe_load(text), load_published(name)
+        _, folder, cell = name.split("/")
+        assert text.startswith(f"# python -m flows.reproduce {name}\n")
+        assert f"# Source: {published.source}." in text, name
+        assert f": {published.value:g}" in text.splitlines()[1] or f": {published.value}" in text.splitlines()[1], name
+        assert cell == f"{values['dataset'].replace('_', '-')}-ipc{values['ipc']}"
+        assert folder.removeprefix("bilp-").startswith(values["method"]), name
+        assert published.arm == ("bilp" if folder.startswith("bilp") else "unpruned")
+        assert published.arm in values["arms"]
+        assert 1.0 < published.value < 100.0, "per cent"
+        assert published.unpruned is None or published.unpruned < published.value, "the paper's tables show gains"
+
+
+def test_the_tables_are_complete() -> None:
+    expected = {
+        "dc": 15,
+        "dsa": 17,
+        "dm": 24,
+        "idc": 18,
+        "idc-i": 18,
+        "mtt": 21,
+        "dream": 5,
+        "bilp-dc": 6,
+        "bilp-dm": 4,
+        "bilp-idc": 5,
+        "bilp-idc-x3": 5,
+    }
+    assert {folder: len(cells(folder)) for folder in FOLDERS} == expected
+    assert load_published("published/dc/cifar10-ipc1") == Published(
+        value=28.3, spread=0.5, source=load_published("published/dc/cifar10-ipc1").source
+    )
+    gain = [load_published(f"published/bilp-dc/cifar10-ipc{ipc}") for ipc in (1, 10, 50)]
+    assert np.mean([cell.value - (cell.unpruned or math.nan) for cell in gain]) == pytest.approx(3.5 / 3)
+
+
+@pytest.mark.parametrize("folder", FOLDERS)
+def test_cells_of_methods_that_exist_are_in_force(folder: str) -> None:
+    known = [name for name in cells(folder) if load_recipe(name)["dataset"] in get_args(Source)]
+    method = load_recipe(cells(folder)[0])["method"]
+    if method not in get_args(MethodName):
+        pytest.skip(f"method {method} does not exist yet")
+    for name in known:
+        config = PipelineConfig(recipe=name)
+        origins = {row.path: row.origin for row in explain({"recipe": name})}
+        assert all(origins[path] == f"recipe {name}" for path, _ in leaves(load_recipe(name))), name
+        assert (config.method, config.ipc) == (method, load_recipe(name)["ipc"])
+        if method in ("dc", "dsa", "dm"):
+            assert (config.experiments, config.evaluate.seeds) == (5, 20)
+
+
+def test_a_form_offers_only_recipes_that_can_be_chosen() -> None:
+    offered = PipelineConfig.model_json_schema()["properties"]["recipe"]["enum"]
+    assert {"digits", "published/dc/cifar10-ipc1"} <= set(offered)
+    for name in offered:
+        PipelineConfig(recipe=name)
+    assert "published/dm/kinetics400-ipc1" not in offered
+
+
+def test_an_unknown_recipe_is_not_answered_with_every_cell() -> None:
+    with pytest.raises(ConfigError) as caught:
+        read_recipe("published/dc/nothing")
+    assert "known recipes: cifar10-dc-ipc1, " in str(caught.value)
+    assert len(str(caught.value)) < 400
+
+
+@pytest.fixture
+def recipe(tmp_path: Path) -> str:
+    path = tmp_path / "cell.yaml"
+    values = {
+        "published": {"value": 60.0, "spread": 2.0, "source": "a table", "arm": "bilp", "unpruned": 55.0},
+        "dataset": "digits",
+        "method": "dm",
+        "experiments": 5,
+        "distill": {"iterations": 200},
+        "evaluate": {"seeds": 20},
+    }
+    path.write_text(yaml.safe_dump(values), encoding="utf-8")
+    return str(path)
+
+
+def test_a_part_of_the_work_and_what_deviates(recipe: str) -> None:
+    config = scaled(recipe, 0.1, {"distill": {"momentum": "0.4"}, "experiments": "2"})
+    assert (config.distill.iterations, config.distill.rounds, config.evaluate.seeds, config.experiments) == (20, 10, 2, 2)
+    assert config.arms == ("unpruned", "bilp")
+    assert config.evaluate.baselines == ()
+    assert deviations(recipe, config, "cuda:0") == [
+        "distill.iterations: 200 in the recipe, 20 here",
+        "distill.momentum: 0.5 in the recipe, 0.4 here",
+        "evaluate.seeds: 20 in the recipe, 2 here",
+        "experiments: 5 in the recipe, 2 here",
+    ]
+    whole = scaled(recipe, 1.0, {})
+    assert deviations(recipe, whole, "cuda") == []
+    assert [line.split(":")[0] for line in deviations(recipe, whole, "cpu")] == ["device"]
+    assert scaled(recipe, 0.5, {"distill": {"iterations": "7"}}).distill.iterations == 7, "what is typed goes first"
+    assert scaled(recipe, 1.0, {"arms": ["static", "bilp"]}).arms == ("static", "bilp")
+    for scale in (0.0, 1.5):
+        with pytest.raises(ConfigError, match="above 0 and up to 1"):
+            scaled(recipe, scale, {})
+
+
+def evaluation(folder: Path, arm: str, experiment: int, values: list[float]) -> str:
+    count = len(values)
+    columns: dict[str, Any] = {
+        "arm": [arm] * count,
+        "experiment": [experiment] * count,
+        "network": ["convnet"] * count,
+        "seed": list(range(count)),
+        "accuracy": values,
+        "best_accuracy": values,
+        "train_images": [10] * count,
+        "epochs": [5] * count,
+    }
+    key = f"{arm}{experiment}"
+    facts = {"arm": arm, "experiment": experiment}
+    files = {FILE: encode(pa.table(columns), EVALUATION, {})}
+    return publish(str(folder / key), KIND, key, files, config={}, parents={}, facts=facts).uri
+
+
+@pytest.fixture
+def evaluations(tmp_path: Path) -> list[str]:
+    random = np.random.default_rng(3)
+    return [
+        evaluation(tmp_path, arm, experiment, (centre + 0.02 * random.standard_normal(4)).tolist())
+        for arm, centre in (("random", 0.2), ("unpruned", 0.54), ("bilp", 0.62))
+        for experiment in range(1 if arm == "random" else 3)
+    ]
+
+
+def test_the_distance_has_the_interval_of_the_experiments_means(recipe: str, evaluations: list[str]) -> None:
+    rows = compare(load_published(recipe), evaluations)
+    assert [(row.arm, row.n, row.published) for row in rows] == [("unpruned", 3, 55.0), ("bilp", 3, 60.0)]
+    means = [np.mean(open_artefact(uri, KIND).table(FILE, EVALUATION).column("accuracy").to_numpy()) for uri in evaluations[4:]]
+    low, high = stats.t.interval(0.95, 2, loc=np.mean(means), scale=stats.sem(means))
+    bilp = rows[1]
+    assert (bilp.accuracy - bilp.half_width95, bilp.accuracy + bilp.half_width95) == pytest.approx((100 * low, 100 * high), rel=1e-5)
+    assert bilp.difference == pytest.approx(bilp.accuracy - 60.0)
+    assert math.isnan(rows[0].spread)
+    outside = abs(bilp.difference) > bilp.half_width95
+    assert re.search(r"published 60 \+- 2 %: [+-]\d+\.\d\d points, (outside|within) our interval$", bilp.sentence)
+    assert ("outside" in bilp.sentence) == outside
+    gain = gains(evaluations, ("unpruned", "bilp"))
+    assert gain["bilp"].mean * 100 == pytest.approx(bilp.accuracy - rows[0].accuracy, rel=1e-4)
+    assert gain.keys() == {"bilp"}
+
+
+def test_the_comparison_is_an_artefact_that_says_everything(recipe: str, evaluations: list[str], tmp_path: Path) -> None:
+    config = scaled(recipe, 0.1, {})
+    uri = publish_reproduction(recipe, config, evaluations, "cpu", str(tmp_path))
+    assert publish_reproduction(recipe, config, evaluations, "cpu", str(tmp_path)) == uri
+    assert publish_reproduction(recipe, config, evaluations, "cuda", str(tmp_path)) != uri
+    rows, content = load_reproduction(uri)
+    assert [row.sentence for row in rows] == [row.sentence for row in compare(load_published(recipe), evaluations)]
+    assert content == json.loads(open_artefact(uri, "reproduction").read(SUMMARY))
+    assert content["published"]["value"] == 60.0
+    assert content["results"][0]["spread"] is None
+    assert content["gains"]["bilp"]["n"] == 3
+    assert content["deviations"] == deviations(recipe, config, "cpu")
+    assert len(open_artefact(uri, "reproduction").manifest.parents) == len(evaluations)
+
+
+@pytest.mark.parametrize(
+    ("published", "message"),
+    [(None, "states no published value"), ({"value": 60}, "published.source: Field required"), ({"value": 600, "source": "x"}, "value")],
+)
+def test_a_recipe_without_a_published_value_cannot_be_reproduced(published: object, message: str, tmp_path: Path) -> None:
+    path = tmp_path / "cell.yaml"
+    path.write_text(yaml.safe_dump({"dataset": "digits"} | ({} if published is None else {"published": published})), encoding="utf-8")
+    with pytest.raises(ConfigError, match=message):
+        load_published(str(path))
