@@ -1,0 +1,94 @@
+"""Picking samples that cover a class: herding and k-center, each one sample at a time, from features of a trained network.
+
+Both return an order, so the first k of it are the choice for every k. Distances are taken from inner products in float64
+after the mean has been subtracted (neither rule changes under a shift), and values closer than `TIE` of their scale
+count as equal, of which the lowest index wins. Copies of one image therefore tie as they should, and the order does not
+depend on how a matrix product happens to round.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from bilp.errors import ConfigError, DataError
+
+TIE = 1e-10
+# Inner products of all pairs are computed at once up to so many values (1 GiB), and row by row beyond.
+LARGEST_TABLE = 2**27
+# A table of all pairs pays off if at least this share of its rows will be read.
+TABLE_SHARE = 0.1
+
+
+def herding(features: Tensor, count: int | None = None) -> Tensor:
+    """Order `[count]` (int64) in which samples keep the mean of the picked features closest to the mean of all of them.
+
+    Welling 2009, as used by Rebuffi et al. 2017: step k picks argmin over what is left of ||(k + 1) mu - sum - f_i||,
+    where mu is the mean of `features` `[n, F]` and sum the sum of the k picked so far. Without `count` all n are ordered.
+    Raises ConfigError if count exceeds n, and DataError for features that are not finite.
+    """
+    products, count = _products(features, count)
+    squares = products.squares
+    # After the shift mu is zero, so the rule is argmin ||sum + f_i||^2 = const + ||f_i||^2 + 2 f_i . sum.
+    along_sum = torch.zeros_like(squares)
+    left = torch.ones_like(squares, dtype=torch.bool)
+    order = []
+    for _ in range(count):
+        chosen = _lowest(squares + 2 * along_sum, left, products.scale)
+        order.append(chosen)
+        left[chosen] = False
+        along_sum += products.row(chosen)
+    return torch.tensor(order, dtype=torch.int64)
+
+
+def k_center(features: Tensor, count: int | None = None, first: int = 0) -> Tensor:
+    """Order `[count]` (int64) in which each sample is the one farthest from everything picked before it.
+
+    Gonzalez 1985; Sener & Savarese 2018, on features `[n, F]` and their Euclidean distance, starting from sample `first`.
+    Without `count` all n are ordered. Raises ConfigError if count exceeds n or first is no sample, and DataError for
+    features that are not finite.
+    """
+    products, count = _products(features, count)
+    squares = products.squares
+    if count and not 0 <= first < len(features):
+        raise ConfigError(f"k-center cannot start from sample {first} of {len(features)}")
+    nearest = torch.full_like(squares, torch.inf)
+    left = torch.ones_like(squares, dtype=torch.bool)
+    order: list[int] = []
+    for _ in range(count):
+        chosen = _lowest(-nearest, left, products.scale) if order else first
+        order.append(chosen)
+        left[chosen] = False
+        nearest = torch.minimum(nearest, squares + squares[chosen] - 2 * products.row(chosen))
+    return torch.tensor(order, dtype=torch.int64)
+
+
+class _Products:
+    """Inner products between centred features `[n, F]`, one row at a time: looked up, or computed when asked for."""
+
+    def __init__(self, features: Tensor, rows: int) -> None:
+        self._features = features - features.mean(dim=0, keepdim=True)
+        self.squares = self._features.square().sum(dim=1)
+        self.scale = float(self.squares.max()) if len(features) else 0.0
+        worth_it = len(features) ** 2 <= LARGEST_TABLE and rows >= TABLE_SHARE * len(features)
+        self._table = self._features @ self._features.T if worth_it else None
+
+    def row(self, index: int) -> Tensor:
+        """Products `[n]` of sample `index` with every sample."""
+        return self._features @ self._features[index] if self._table is None else self._table[index]
+
+
+def _products(features: Tensor, count: int | None) -> tuple[_Products, int]:
+    """The products and the number of samples to pick, after the checks."""
+    count = len(features) if count is None else count
+    if not 0 <= count <= len(features):
+        raise ConfigError(f"{count} samples cannot be picked out of {len(features)}")
+    if not features.isfinite().all():
+        raise DataError("features must be finite: the network that computed them has diverged")
+    return _Products(features.detach().double(), count), count
+
+
+def _lowest(values: Tensor, left: Tensor, scale: float) -> int:
+    """The lowest index among what is left whose value is, up to rounding, the smallest."""
+    values = values.masked_fill(~left, torch.inf)
+    return int((values <= values.min() + TIE * scale).nonzero()[0])
