@@ -122,7 +122,8 @@ def main() -> None:
     labels = imagenet_labels()
     rng = np.random.default_rng(1)
     losses = rng.exponential(2.0, size=(arguments.epochs, SAMPLES)).astype(np.float32)
-    trajectory = Trajectory(losses, losses < 1.0)
+    el2n, margins = rng.random(losses.shape, dtype=np.float32), rng.normal(size=losses.shape).astype(np.float32)
+    trajectory = Trajectory(losses, losses < 1.0, el2n, margins)
     watch = Watch()
     for _ in range(arguments.repeat):
         with tempfile.TemporaryDirectory() as folder:

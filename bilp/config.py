@@ -14,12 +14,15 @@ from pydantic import BaseModel, ConfigDict, Field, GetJsonSchemaHandler, model_v
 from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema
 
+from bilp.criterion_facts import Measure, dropped_end, measure_of
 from bilp.defaults import complete, recipe_names
 
 Source = Literal["digits", "mnist", "fashion_mnist", "svhn", "cifar10", "cifar100", "folder", "parquet"]
 MethodName = Literal["dm", "dc", "dsa"]
 NetworkName = Literal["convnet", "mlp", "lenet", "alexnet", "vgg11", "resnet18"]
-Criterion = Literal["loss_init", "loss_converge", "random", "external"]
+Criterion = Literal[
+    "loss_init", "loss_converge", "el2n", "forgetting", "aum", "grand", "herding", "k_center", "monte_carlo", "random", "external"
+]
 Arm = Literal["unpruned", "static", "adaptive", "bilp"]
 Baseline = Literal["full", "random"]
 AugmentFamily = Literal["color", "crop", "cutout", "flip", "scale", "rotate"]
@@ -95,17 +98,32 @@ class IngestConfig(Frozen):
         return self
 
 
-class ScoreConfig(Frozen):
-    """Static scoring: short training trials that record every sample's loss after every epoch."""
+EARLY_TO = 5
 
+
+class ScoreConfig(Frozen):
+    """Static scoring: short training trials that record what networks make of every sample."""
+
+    measure: Measure = "trajectory"
+    """What is recorded: every sample's course over the epochs, its place in a pick order, or the worth of random subsets."""
     trials: Positive = 5
-    """Independently seeded trainings; their spread is the uncertainty of a score."""
+    """Independently seeded trainings (for monte_carlo: random subsets); their spread is the uncertainty of a score."""
     epochs: Positive = 5
     """Epochs of each trial."""
     init_epochs: Positive = 5
     """loss_init is the mean loss after the first init_epochs epochs."""
     converge_epochs: Positive = 1
     """loss_converge is the mean loss after the last converge_epochs epochs."""
+    early_from: Positive = 1
+    """el2n and grand are means over the epochs early_from ..."""
+    early_to: Positive = EARLY_TO
+    """... to early_to, both included, counted from 1."""
+    gradient_norm: Literal["off", "last_layer", "all"] = "off"
+    """What grand is the gradient norm of: nothing, the last layer (in the same pass), or all weights (a pass more per epoch)."""
+    subset_share: Annotated[float, Field(gt=0.0, le=0.5)] = 0.1
+    """monte_carlo: share of each class in a random subset; 1 / subset_share subsets, rounded, share out all samples."""
+    held_out: Annotated[float, Field(gt=0.0, le=0.5)] = 0.1
+    """monte_carlo: share of each class, outside of the subset and new for each, on which accuracy is measured."""
     network: NetworkConfig = NetworkConfig()
     """Network that is trained."""
     batch_size: Positive = 256
@@ -119,12 +137,32 @@ class ScoreConfig(Frozen):
     seed: int = 0
     """Seed of the trials (trial k uses its own stream)."""
 
+    @model_validator(mode="before")
+    @classmethod
+    def _short_trainings_end_early(cls, given: Any) -> Any:
+        epochs = given.get("epochs") if isinstance(given, dict) else None
+        if isinstance(epochs, int) and "early_to" not in given and 1 <= epochs < EARLY_TO:
+            return {**given, "early_to": epochs}
+        return given
+
     @model_validator(mode="after")
     def _windows_fit(self) -> Self:
-        for name in ("init_epochs", "converge_epochs"):
+        for name in ("init_epochs", "converge_epochs", "early_to"):
             if getattr(self, name) > self.epochs:
                 raise ValueError(f"{name} = {getattr(self, name)} exceeds epochs = {self.epochs}: lower it or train longer")
+        if self.early_from > self.early_to:
+            raise ValueError(f"early_from = {self.early_from} lies behind early_to = {self.early_to}: lower early_from")
+        if self.measure == "monte_carlo" and self.trials < self.subsets_per_round:
+            raise ValueError(
+                f"trials = {self.trials} subsets of subset_share = {self.subset_share:g} leave samples out: "
+                f"set trials to {self.subsets_per_round} or more, or raise subset_share"
+            )
         return self
+
+    @property
+    def subsets_per_round(self) -> int:
+        """Subsets of monte_carlo that share out all samples among them."""
+        return round(1 / self.subset_share)
 
 
 class PruneConfig(Frozen):
@@ -133,13 +171,15 @@ class PruneConfig(Frozen):
     criterion: Criterion = "loss_init"
     """Score that ranks the samples; random is the control, external reads a published list."""
     drop: Literal["high", "low"] = "high"
-    """Which end of the ranking is dropped; the paper drops high losses."""
+    """Which end of the ranking is dropped: high unless given, but low for aum and monte_carlo."""
     keep: Annotated[float, Field(gt=0.0, le=1.0)] = 0.5
     """Share of each class that is kept (1 - alpha)."""
     band: tuple[Fraction, Fraction] | None = None
     """Keep this percentile band of the ascending ranking instead, such as [0.1, 0.6]; overrides keep and drop."""
     per_class: bool = True
     """Rank within each class; false ranks the whole set at once (can unbalance classes)."""
+    floor_per_class: Annotated[int, Field(ge=0)] = 0
+    """Best-ranked samples of each class that a ranking of the whole set keeps in any case; the total stays the same."""
     minimum_per_class: Positive = 2
     """Refuse a selection that leaves a class with fewer samples."""
     score_list: str | None = None
@@ -147,12 +187,21 @@ class PruneConfig(Frozen):
     seed: int = 0
     """Seed of criterion random."""
 
+    @model_validator(mode="before")
+    @classmethod
+    def _drop_follows_criterion(cls, given: Any) -> Any:
+        if isinstance(given, dict) and "drop" not in given:
+            return {**given, "drop": dropped_end(str(given.get("criterion")))}
+        return given
+
     @model_validator(mode="after")
     def _consistent(self) -> Self:
         if (self.criterion == "external") != (self.score_list is not None):
             raise ValueError("criterion external and score_list belong together: set both or neither")
         if self.band is not None and not self.band[0] < self.band[1]:
             raise ValueError(f"band {list(self.band)} is empty: the first value must be below the second")
+        if self.floor_per_class and (self.per_class or self.band is not None):
+            raise ValueError(f"floor_per_class = {self.floor_per_class} is for per_class = false without band: remove it")
         return self
 
 
@@ -320,6 +369,12 @@ class PipelineConfig(Frozen):
         for dial, (value, path, derived) in pairs.items():
             if value != derived:
                 raise ValueError(f"{dial} = {value!r} contradicts {path} = {derived!r}: set only {dial}")
+        needed = measure_of(self.prune.criterion)
+        if needed is not None and self.score.measure != needed:
+            wrong = f"prune.criterion {self.prune.criterion} contradicts score.measure = {self.score.measure!r}"
+            raise ValueError(f"{wrong}: set only prune.criterion")
+        if self.prune.criterion == "grand" and self.score.gradient_norm == "off":
+            raise ValueError("prune.criterion grand contradicts score.gradient_norm = 'off': set it to last_layer or all")
         if len(set(self.arms)) != len(self.arms):
             raise ValueError(f"arms {list(self.arms)} names one twice: name each once")
         return self

@@ -14,6 +14,7 @@ from typing import Any
 import yaml
 from pydantic import BaseModel
 
+from bilp.criterion_facts import CRITERION_FACTS, dropped_end, measure_of
 from bilp.errors import ConfigError
 
 RECIPES = Path(__file__).resolve().parent.parent / "recipes"
@@ -68,6 +69,36 @@ def _method_rules(method: str, ipc: int) -> dict[str, Any]:
     return {}
 
 
+# Paul et al. 2021: ten networks at epoch 20 are as good as later ones.
+EARLY_EPOCH, EARLY_NETWORKS = 20, 10
+# Epochs of the papers: Toneva et al. 2019 count over a whole training; Pleiss et al. 2020 average up to the first decay
+# of the step size. Our other trained networks (evaluate.full_epochs) see 30.
+CRITERION_EPOCHS = {"forgetting": 200, "aum": 150, "herding": 30, "k_center": 30, "monte_carlo": 20}
+CRITERION_TRIALS = {"herding": 1, "k_center": 1, "monte_carlo": 100}  # one network gives one order of picking
+SHORT_EPOCHS = 20
+
+
+def _criterion_rules(criterion: str, dataset: str, epochs: object) -> dict[str, Any]:
+    """What a criterion needs recorded and for how long, and the end it drops; `epochs` is what was given for score.epochs."""
+    if criterion not in CRITERION_FACTS:
+        return {}
+    score: dict[str, Any] = {}
+    if criterion in ("el2n", "grand"):
+        early = min(EARLY_EPOCH, epochs) if isinstance(epochs, int) and epochs > 0 else EARLY_EPOCH
+        score = {"trials": EARLY_NETWORKS, "epochs": EARLY_EPOCH, "early_from": early, "early_to": early}
+    if criterion == "grand":
+        score["gradient_norm"] = "last_layer"
+    if criterion in CRITERION_EPOCHS:
+        longest = SHORT_EPOCHS if dataset == "digits" else CRITERION_EPOCHS[criterion]
+        score["epochs"] = min(CRITERION_EPOCHS[criterion], longest)
+    if criterion in CRITERION_TRIALS:
+        score["trials"] = CRITERION_TRIALS[criterion]
+    measure = measure_of(criterion)
+    if measure is not None:
+        score["measure"] = measure
+    return {"prune": {"drop": dropped_end(criterion)}, "score": score}
+
+
 def _evaluation_rules(method: str) -> dict[str, Any]:
     """Protocol of the DC family: 300 epochs without augmentation, 1000 with it."""
     if method == "dc":
@@ -116,6 +147,19 @@ def _dial_rules(dials: Mapping[str, Any]) -> Iterator[tuple[str, dict[str, Any]]
         yield f"dataset {dataset} (mirroring changes the meaning)", changed
 
 
+def _pruning_rules(merged: Mapping[str, Any], dials: Mapping[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
+    """What follows from settings of the static level that are not dials."""
+    prune, score = (part if isinstance(part, Mapping) else {} for part in (merged.get("prune"), merged.get("score")))
+    criterion, epochs = prune.get("criterion"), score.get("epochs")
+    if isinstance(criterion, str):
+        yield (
+            f"criterion {criterion}",
+            _criterion_rules(criterion, dials["dataset"], _number(epochs) if isinstance(epochs, str) else epochs),
+        )
+    if str(prune.get("per_class")).lower() in ("false", "0", "no") and prune.get("band") is None:
+        yield "dial ipc (ranking of the whole set)", {"prune": {"floor_per_class": max(dials["ipc"], 2)}}
+
+
 DIAL_DEFAULTS: dict[str, Any] = {"dataset": "digits", "method": "dm", "ipc": 1, "keep": 0.5, "beta": 0.1, "seed": 0}
 # Few and similar images have less to spare; the paper finds little to prune in low-diversity data such as MNIST.
 DATASET_DIALS: dict[str, dict[str, Any]] = {"digits": {"keep": 0.8}}
@@ -150,7 +194,8 @@ def complete(given: Mapping[str, Any]) -> Completion:
     values: dict[str, Any] = {}
     origins: dict[str, str] = {}
     dataset_rule = (f"dataset {dials['dataset']}", dataset_dials)
-    for origin, layer in [dataset_rule, *_dial_rules(dials), (f"recipe {recipe_name}", recipe), ("given", user)]:
+    rules = [dataset_rule, *_dial_rules(dials), *_pruning_rules(merged, dials)]
+    for origin, layer in [*rules, (f"recipe {recipe_name}", recipe), ("given", user)]:
         for path, _ in leaves(layer):
             origins[path] = origin
         values = _merge(values, layer)
@@ -165,6 +210,7 @@ def complete(given: Mapping[str, Any]) -> Completion:
 LIMITED = (
     ("distill.rounds", 10, "distill.iterations"),
     ("score.init_epochs", 5, "score.epochs"),
+    ("score.early_to", 5, "score.epochs"),
 )
 
 
