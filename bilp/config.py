@@ -98,7 +98,12 @@ class IngestConfig(Frozen):
         return self
 
 
-EARLY_TO = 5
+def _early_end(known: dict[str, Any]) -> int:
+    return min(5, int(known.get("epochs", 5)))
+
+
+def _dropped_end(known: dict[str, Any]) -> Literal["high", "low"]:
+    return dropped_end(str(known.get("criterion")))
 
 
 class ScoreConfig(Frozen):
@@ -116,7 +121,7 @@ class ScoreConfig(Frozen):
     """loss_converge is the mean loss after the last converge_epochs epochs."""
     early_from: Positive = 1
     """el2n and grand are means over the epochs early_from ..."""
-    early_to: Positive = EARLY_TO
+    early_to: Positive = Field(default_factory=_early_end)
     """... to early_to, both included, counted from 1."""
     gradient_norm: Literal["off", "last_layer", "all"] = "off"
     """What grand is the gradient norm of: nothing, the last layer (in the same pass), or all weights (a pass more per epoch)."""
@@ -136,14 +141,6 @@ class ScoreConfig(Frozen):
     """Weight decay of SGD."""
     seed: int = 0
     """Seed of the trials (trial k uses its own stream)."""
-
-    @model_validator(mode="before")
-    @classmethod
-    def _short_trainings_end_early(cls, given: Any) -> Any:
-        epochs = given.get("epochs") if isinstance(given, dict) else None
-        if isinstance(epochs, int) and "early_to" not in given and 1 <= epochs < EARLY_TO:
-            return {**given, "early_to": epochs}
-        return given
 
     @model_validator(mode="after")
     def _windows_fit(self) -> Self:
@@ -170,7 +167,7 @@ class PruneConfig(Frozen):
 
     criterion: Criterion = "loss_init"
     """Score that ranks the samples; random is the control, external reads a published list."""
-    drop: Literal["high", "low"] = "high"
+    drop: Literal["high", "low"] = Field(default_factory=_dropped_end)
     """Which end of the ranking is dropped: high unless given, but low for aum and monte_carlo."""
     keep: Annotated[float, Field(gt=0.0, le=1.0)] = 0.5
     """Share of each class that is kept (1 - alpha)."""
@@ -186,13 +183,6 @@ class PruneConfig(Frozen):
     """URI of a JSON list of numbers in data set order (the format of the paper's preview code), for criterion external."""
     seed: int = 0
     """Seed of criterion random."""
-
-    @model_validator(mode="before")
-    @classmethod
-    def _drop_follows_criterion(cls, given: Any) -> Any:
-        if isinstance(given, dict) and "drop" not in given:
-            return {**given, "drop": dropped_end(str(given.get("criterion")))}
-        return given
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
