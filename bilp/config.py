@@ -10,16 +10,34 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, GetJsonSchemaHandler, model_validator
+from pydantic import BaseModel, ConfigDict, Field, GetJsonSchemaHandler, field_validator, model_validator
 from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema
 
 from bilp.criterion_facts import Measure, dropped_end, measure_of
 from bilp.defaults import complete, recipe_names
+from bilp.pools import Pool, pool_networks
 
 Source = Literal["digits", "mnist", "fashion_mnist", "svhn", "cifar10", "cifar100", "folder", "parquet"]
 MethodName = Literal["dm", "dc", "dsa"]
-NetworkName = Literal["convnet", "mlp", "lenet", "alexnet", "vgg11", "resnet18"]
+NetworkName = Literal[
+    "convnet",
+    "mlp",
+    "lenet",
+    "alexnet",
+    "vgg11",
+    "resnet18",
+    "resnet18_ap",
+    "resnet34",
+    "resnet50",
+    "resnet101",
+    "resnet152",
+    "resnet18_imagenet",
+    "resnet6_imagenet",
+    "resnet10",
+    "resnet10_ap",
+    "densenet",
+]
 Criterion = Literal[
     "loss_init", "loss_converge", "el2n", "forgetting", "aum", "grand", "herding", "k_center", "monte_carlo", "random", "external"
 ]
@@ -53,6 +71,10 @@ class Frozen(BaseModel):
         return schema
 
 
+def _usual_norm(known: dict[str, Any]) -> Literal["instance", "batch"]:
+    return "batch" if known.get("name") in ("resnet10", "densenet") else "instance"  # those two come from IDC
+
+
 class NetworkConfig(Frozen):
     """A network of the distillation papers; `width`, `depth`, `norm`, `activation` and `pooling` shape the ConvNet."""
 
@@ -62,12 +84,17 @@ class NetworkConfig(Frozen):
     """Channels of each ConvNet block."""
     depth: Annotated[int, Field(ge=1, le=8)] = 3
     """Number of ConvNet blocks; each halves the resolution unless pooling is none."""
-    norm: Literal["instance", "batch", "layer", "group", "none"] = "instance"
-    """Normalisation after each convolution. Batch norm couples samples and is frozen before matching."""
+    norm: Literal["instance", "batch", "layer", "group", "none"] = Field(default_factory=_usual_norm)
+    """Normalisation; instance unless given, but batch for resnet10 and densenet. Batch norm is frozen before matching."""
     activation: Literal["relu", "leaky_relu", "sigmoid", "swish"] = "relu"
     """Activation after each normalisation."""
     pooling: Literal["avg", "max", "none"] = "avg"
     """Pooling at the end of each ConvNet block."""
+
+    @field_validator("norm", "pooling", mode="before")
+    @classmethod
+    def _none_is_a_choice(cls, value: Any) -> Any:
+        return "none" if value is None else value  # on the command line, none means null elsewhere
 
 
 class IngestConfig(Frozen):
@@ -261,10 +288,21 @@ class DistillConfig(Frozen):
         return self
 
 
+def _pooled(known: dict[str, Any]) -> tuple[NetworkConfig, ...]:
+    pool = known.get("pool")
+    return _networks(pool, NetworkConfig()) if pool else (NetworkConfig(),)
+
+
+def _networks(pool: str, own: NetworkConfig) -> tuple[NetworkConfig, ...]:
+    return tuple(NetworkConfig.model_validate(settings) for settings in pool_networks(pool, own.model_dump()))
+
+
 class EvaluateConfig(Frozen):
     """Evaluation: fresh networks are trained on a set and tested on the real test split."""
 
-    networks: Annotated[tuple[NetworkConfig, ...], Field(min_length=1)] = (NetworkConfig(),)
+    pool: Pool | None = None
+    """Pool of a cross-architecture protocol, which sets networks: S, SS, M, B, W, D, A, P or N (see bilp/pools.py)."""
+    networks: Annotated[tuple[NetworkConfig, ...], Field(min_length=1)] = Field(default_factory=_pooled)
     """Architectures to train."""
     seeds: Annotated[int, Field(ge=2)] = 5
     """Trainings per architecture and set; the 95 % interval is over them."""
@@ -359,6 +397,9 @@ class PipelineConfig(Frozen):
         for dial, (value, path, derived) in pairs.items():
             if value != derived:
                 raise ValueError(f"{dial} = {value!r} contradicts {path} = {derived!r}: set only {dial}")
+        pool = self.evaluate.pool
+        if pool is not None and self.evaluate.networks != _networks(pool, self.distill.network):
+            raise ValueError(f"evaluate.pool = {pool!r} contradicts evaluate.networks: set only one of them")
         needed = measure_of(self.prune.criterion)
         if needed is not None and self.score.measure != needed:
             wrong = f"prune.criterion {self.prune.criterion} contradicts score.measure = {self.score.measure!r}"

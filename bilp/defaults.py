@@ -16,6 +16,7 @@ from pydantic import BaseModel
 
 from bilp.criterion_facts import CRITERION_FACTS, dropped_end, measure_of
 from bilp.errors import ConfigError
+from bilp.pools import POOLS, pool_networks
 
 RECIPES = Path(__file__).resolve().parent.parent / "recipes"
 
@@ -39,6 +40,8 @@ def dc_loops(ipc: int) -> tuple[int, int]:
     if ipc in DC_LOOPS:
         return DC_LOOPS[ipc]
     known = sorted(DC_LOOPS)
+    if ipc < known[0]:
+        return DC_LOOPS[known[0]]  # refused by validation, in better words
     if ipc > known[-1]:
         return ipc, DC_LOOPS[known[-1]][1]
     low = max(k for k in known if k < ipc)
@@ -149,7 +152,7 @@ def _dial_rules(dials: Mapping[str, Any]) -> Iterator[tuple[str, dict[str, Any]]
 
 def _pruning_rules(merged: Mapping[str, Any], dials: Mapping[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
     """What follows from settings of the static level that are not dials."""
-    prune, score = (part if isinstance(part, Mapping) else {} for part in (merged.get("prune"), merged.get("score")))
+    prune, score = _mapping(merged.get("prune")), _mapping(merged.get("score"))
     criterion, epochs = prune.get("criterion"), score.get("epochs")
     if isinstance(criterion, str):
         yield (
@@ -199,6 +202,11 @@ def complete(given: Mapping[str, Any]) -> Completion:
         for path, _ in leaves(layer):
             origins[path] = origin
         values = _merge(values, layer)
+    pool = _mapping(values.get("evaluate")).get("pool")
+    if pool in POOLS and origins.get("evaluate.networks") not in ("given", f"recipe {recipe_name}"):
+        own = _mapping(_mapping(values.get("distill")).get("network"))
+        values = _merge(values, {"evaluate": {"networks": pool_networks(pool, own)}})
+        origins["evaluate.networks"] = f"evaluate.pool {pool}"
     for path, value, limit in _within_limits(values):
         stage, name = path.split(".")
         values = _merge(values, {stage: {name: value}})
@@ -261,6 +269,11 @@ def _as_plain(value: Any) -> Any:
     if isinstance(value, Mapping):
         return {key: _as_plain(item) for key, item in value.items()}
     return value
+
+
+def _mapping(value: Any) -> Mapping[str, Any]:
+    """The value, or nothing if it is not what it should be; validation says so."""
+    return value if isinstance(value, Mapping) else {}
 
 
 def _number(text: str) -> float | int | str:
