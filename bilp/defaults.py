@@ -72,7 +72,7 @@ def _method_rules(method: str, ipc: int) -> dict[str, Any]:
     return {}
 
 
-# Paul et al. 2021: ten networks at epoch 20 are as good as later ones.
+# Paul et al. 2021: the mean over ten networks at an early epoch, about 20.
 EARLY_EPOCH, EARLY_NETWORKS = 20, 10
 # Epochs of the papers: Toneva et al. 2019 count over a whole training; Pleiss et al. 2020 average up to the first decay
 # of the step size. Our other trained networks (evaluate.full_epochs) see 30.

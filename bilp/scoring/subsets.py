@@ -19,7 +19,7 @@ from torch import Tensor
 
 from bilp.config import ScoreConfig
 from bilp.data import Dataset
-from bilp.errors import DataError
+from bilp.errors import DataError, Diverged
 from bilp.nets import Network
 from bilp.progress import Progress, silent
 from bilp.scoring.train import batches, train_epochs
@@ -57,11 +57,16 @@ def draw_subset(members: Sequence[Tensor], config: ScoreConfig, trial: int) -> S
 
 
 def class_accuracies(network: Network, dataset: Dataset, indices: Tensor, batch_size: int, device: str = "cpu") -> NDArray[np.float64]:
-    """Share [classes] of the train samples at `indices` that a network in eval mode recognises, class by class; NaN for none."""
+    """Share [classes] of the train samples at `indices` that a network in eval mode recognises, class by class; NaN for none.
+
+    Raises Diverged for logits that are not finite.
+    """
     labels = dataset.train.labels[indices]
     with torch.no_grad():
-        found = [network(dataset.train.batch(batch, device)).argmax(1).cpu() for batch in batches(indices, batch_size)]
-    right = torch.bincount(labels[torch.cat(found) == labels], minlength=dataset.classes)
+        logits = torch.cat([network(dataset.train.batch(batch, device)).cpu() for batch in batches(indices, batch_size)])
+    if not logits.isfinite().all():
+        raise Diverged("scoring: a network trained on a subset has diverged: lower score.learning_rate")
+    right = torch.bincount(labels[logits.argmax(1) == labels], minlength=dataset.classes)
     ratio: NDArray[np.float64] = (right / torch.bincount(labels, minlength=dataset.classes)).double().numpy()
     return ratio
 

@@ -11,7 +11,7 @@ import torch
 
 from bilp.config import IngestConfig, NetworkConfig, PruneConfig, ScoreConfig
 from bilp.data import Dataset, ingest, open_dataset
-from bilp.errors import ConfigError, DataError, MissingArtefact
+from bilp.errors import ConfigError, DataError, Diverged, MissingArtefact
 from bilp.manifest import open_artefact
 from bilp.nets import build, initialise
 from bilp.pruning.stage import FILE as SELECTION_FILE
@@ -137,6 +137,9 @@ def test_accuracy_of_a_class_by_hand(digits: Dataset) -> None:
     wanted = torch.cat([digits.train.by_class()[c][:2] for c in (3, 9)])
     accuracies = class_accuracies(network.eval(), digits, wanted, 3)
     assert (accuracies[3], accuracies[9]) == (0.0, 1.0) and np.isnan(accuracies[[0, 1, 2, 4, 5, 6, 7, 8]]).all()
+    network.classifier.bias.data.fill_(torch.nan)
+    with pytest.raises(Diverged, match="lower score.learning_rate"):
+        class_accuracies(network, digits, wanted, 3)
 
 
 def test_low_accuracy_is_dropped_and_interrupted_subsets_go_on(
