@@ -10,91 +10,26 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, GetJsonSchemaHandler, field_validator, model_validator
+from pydantic import Field, GetJsonSchemaHandler, model_validator
 from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema
 
 from bilp.criterion_facts import Measure, dropped_end, measure_of
 from bilp.defaults import complete, recipe_names
+from bilp.fields import AugmentFamily as AugmentFamily
+from bilp.fields import Fraction, Positive, Rate
+from bilp.fields import Frozen as Frozen
+from bilp.network_config import NetworkConfig as NetworkConfig
+from bilp.network_config import NetworkName as NetworkName
 from bilp.pools import Pool, pool_networks
 
 Source = Literal["digits", "mnist", "fashion_mnist", "svhn", "cifar10", "cifar100", "folder", "parquet"]
 MethodName = Literal["dm", "dc", "dsa"]
-NetworkName = Literal[
-    "convnet",
-    "mlp",
-    "lenet",
-    "alexnet",
-    "vgg11",
-    "resnet18",
-    "resnet18_ap",
-    "resnet34",
-    "resnet50",
-    "resnet101",
-    "resnet152",
-    "resnet18_imagenet",
-    "resnet6_imagenet",
-    "resnet10",
-    "resnet10_ap",
-    "densenet",
-]
 Criterion = Literal[
     "loss_init", "loss_converge", "el2n", "forgetting", "aum", "grand", "herding", "k_center", "monte_carlo", "random", "external"
 ]
 Arm = Literal["unpruned", "static", "adaptive", "bilp"]
 Baseline = Literal["full", "random"]
-AugmentFamily = Literal["color", "crop", "cutout", "flip", "scale", "rotate"]
-
-Fraction = Annotated[float, Field(ge=0.0, le=1.0)]
-Positive = Annotated[int, Field(ge=1)]
-Rate = Annotated[float, Field(gt=0.0)]
-
-
-class Frozen(BaseModel):
-    """Base of every model: immutable, and an unknown key is an error."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, use_attribute_docstrings=True)
-
-    @classmethod
-    def __get_pydantic_json_schema__(cls, core_schema: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
-        """A schema for forms. Defaults are told but not set: a form hands them all in, and nothing would be left to derive.
-
-        Switches keep theirs, as a form knows no third position; no rule derives one.
-        """
-        schema = handler(core_schema)
-        for value in handler.resolve_ref_schema(schema)["properties"].values():
-            if value.get("type") == "boolean":
-                continue
-            default = value.pop("default", None)
-            if isinstance(default, str | int | float):
-                value["description"] += f" If empty, usually {default}."
-        return schema
-
-
-def _usual_norm(known: dict[str, Any]) -> Literal["instance", "batch"]:
-    return "batch" if known.get("name") in ("resnet10", "densenet") else "instance"  # those two come from IDC
-
-
-class NetworkConfig(Frozen):
-    """A network of the distillation papers; `width`, `depth`, `norm`, `activation` and `pooling` shape the ConvNet."""
-
-    name: NetworkName = "convnet"
-    """Architecture."""
-    width: Positive = 128
-    """Channels of each ConvNet block."""
-    depth: Annotated[int, Field(ge=1, le=8)] = 3
-    """Number of ConvNet blocks; each halves the resolution unless pooling is none."""
-    norm: Literal["instance", "batch", "layer", "group", "none"] = Field(default_factory=_usual_norm)
-    """Normalisation; instance unless given, but batch for resnet10 and densenet. Batch norm is frozen before matching."""
-    activation: Literal["relu", "leaky_relu", "sigmoid", "swish"] = "relu"
-    """Activation after each normalisation."""
-    pooling: Literal["avg", "max", "none"] = "avg"
-    """Pooling at the end of each ConvNet block."""
-
-    @field_validator("norm", "pooling", mode="before")
-    @classmethod
-    def _none_is_a_choice(cls, value: Any) -> Any:
-        return "none" if value is None else value  # on the command line, none means null elsewhere
 
 
 class IngestConfig(Frozen):
