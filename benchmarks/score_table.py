@@ -88,7 +88,8 @@ def one_pass(labels: NDArray[np.int64], trajectory: Trajectory, folder: Path, wa
 
     def put(name: str, kind: str, file: str, data: bytes) -> str:
         uri = str(folder / name)
-        publish(uri, kind, "0" * 16, {file: data}, config={}, parents={})
+        facts = {"measure": "trajectory", "criteria": ["loss_init"]}
+        publish(uri, kind, "0" * 16, {file: data}, config={}, parents={}, facts=facts)
         return uri
 
     uri = watch.time(
@@ -100,7 +101,12 @@ def one_pass(labels: NDArray[np.int64], trajectory: Trajectory, folder: Path, wa
     summary = watch.time("write summary", lambda: put("summary", "score_summary", "summary.parquet", encode(table, SUMMARY, {})))
     scores = watch.time(
         "read summary",
-        lambda: open_artefact(summary, "score_summary").table("summary.parquet", SUMMARY)["loss_init"].to_numpy().astype(np.float64),
+        lambda: (
+            open_artefact(summary, "score_summary")
+            .table("summary.parquet", SUMMARY, ["loss_init"])["loss_init"]
+            .to_numpy()
+            .astype(np.float64)
+        ),
     )
     cut = watch.time("cut", lambda: select(scores, labels, names, keep=KEEP, minimum_per_class=2))
     watch.time(
@@ -122,7 +128,8 @@ def main() -> None:
     labels = imagenet_labels()
     rng = np.random.default_rng(1)
     losses = rng.exponential(2.0, size=(arguments.epochs, SAMPLES)).astype(np.float32)
-    trajectory = Trajectory(losses, losses < 1.0)
+    el2n, margins = rng.random(losses.shape, dtype=np.float32), rng.normal(size=losses.shape).astype(np.float32)
+    trajectory = Trajectory(losses, losses < 1.0, el2n, margins)
     watch = Watch()
     for _ in range(arguments.repeat):
         with tempfile.TemporaryDirectory() as folder:

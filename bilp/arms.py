@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from bilp.config import Arm, DistillConfig, EvaluateConfig, PipelineConfig, PruneConfig, ReselectConfig
+from bilp.criterion_facts import measure_of
 
 # BiLP prunes on two levels; an arm switches each on or off: (static selection, adaptive reselection).
 LEVELS: dict[Arm, tuple[bool, bool]] = {
@@ -45,8 +46,8 @@ def needs_selection(config: PipelineConfig) -> bool:
 
 
 def needs_scores(prune: PruneConfig) -> bool:
-    """Whether the criterion ranks samples by their recorded losses."""
-    return prune.criterion not in ("random", "external")
+    """Whether the criterion ranks samples by something that has to be measured first."""
+    return measure_of(prune.criterion) is not None
 
 
 def needs_teacher(config: EvaluateConfig) -> bool:

@@ -101,7 +101,7 @@ def _underscored(argument: str) -> str:
 def _add_argument(parser: Any, *names: str, **options: Any) -> Any:
     """`add_argument`, with readable lists, and without the models' defaults where the dials decide the value."""
     if "." in names[-1] and options.get("help"):
-        options["help"] = re.sub(r" ?\(default: .*\)$", "", str(options["help"]), flags=re.DOTALL)
+        options["help"] = re.sub(r" ?\(default( factory)?: .*\)$", "", str(options["help"]), flags=re.DOTALL)
     if options.get("metavar"):
         options["metavar"] = re.sub(r"^tuple\[(.*?)(,\.\.\.)?\]$", r"\1,...", str(options["metavar"]))
     return ArgumentParser.add_argument(parser, *names, **options)

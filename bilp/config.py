@@ -10,63 +10,28 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal, Self, get_args
 
-from pydantic import BaseModel, ConfigDict, Field, GetJsonSchemaHandler, model_validator
+from pydantic import Field, GetJsonSchemaHandler, model_validator
 from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema
 
+from bilp.criterion_facts import Measure, dropped_end, measure_of
 from bilp.defaults import complete, load_recipe, recipe_names
+from bilp.fields import AugmentFamily as AugmentFamily
+from bilp.fields import Fraction, Positive, Rate
+from bilp.fields import Frozen as Frozen
+from bilp.network_config import NetworkConfig as NetworkConfig
+from bilp.network_config import NetworkName as NetworkName
+from bilp.pools import Pool, pool_networks
 
 Source = Literal["digits", "mnist", "fashion_mnist", "svhn", "cifar10", "cifar100", "folder", "parquet"]
 MethodName = Literal["dm", "dc", "dsa"]
-NetworkName = Literal["convnet", "mlp", "lenet", "alexnet", "vgg11", "resnet18"]
-Criterion = Literal["loss_init", "loss_converge", "random", "external"]
+Criterion = Literal[
+    "loss_init", "loss_converge", "el2n", "forgetting", "aum", "grand", "herding", "k_center", "monte_carlo", "random", "external"
+]
 Arm = Literal["unpruned", "static", "adaptive", "bilp"]
 Baseline = Literal["full", "random", "herding", "k_center"]
 Protocol = Literal["dc", "idc", "soft"]
 ScoreName = Literal["ite", "feature_distance", "loss", "random"]
-AugmentFamily = Literal["color", "crop", "cutout", "flip", "scale", "rotate"]
-
-Fraction = Annotated[float, Field(ge=0.0, le=1.0)]
-Positive = Annotated[int, Field(ge=1)]
-Rate = Annotated[float, Field(gt=0.0)]
-
-
-class Frozen(BaseModel):
-    """Base of every model: immutable, and an unknown key is an error."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, use_attribute_docstrings=True)
-
-    @classmethod
-    def __get_pydantic_json_schema__(cls, core_schema: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
-        """A schema for forms. Defaults are told but not set: a form hands them all in, and nothing would be left to derive.
-
-        Switches keep theirs, as a form knows no third position; no rule derives one.
-        """
-        schema = handler(core_schema)
-        for value in handler.resolve_ref_schema(schema)["properties"].values():
-            if value.get("type") == "boolean":
-                continue
-            default = value.pop("default", None)
-            if isinstance(default, str | int | float):
-                value["description"] += f" If empty, usually {default}."
-        return schema
-
-
-class NetworkConfig(Frozen):
-    """A network of the distillation papers; `width`, `depth`, `norm`, `activation` and `pooling` shape the ConvNet."""
-
-    name: NetworkName = "convnet"
-    """Architecture."""
-    width: Positive = 128
-    """Channels of each ConvNet block."""
-    depth: Annotated[int, Field(ge=1, le=8)] = 3
-    """Number of ConvNet blocks; each halves the resolution unless pooling is none."""
-    norm: Literal["instance", "batch", "layer", "group", "none"] = "instance"
-    """Normalisation after each convolution. Batch norm couples samples and is frozen before matching."""
-    activation: Literal["relu", "leaky_relu", "sigmoid", "swish"] = "relu"
-    """Activation after each normalisation."""
-    pooling: Literal["avg", "max", "none"] = "avg"
-    """Pooling at the end of each ConvNet block."""
 
 
 class IngestConfig(Frozen):
@@ -97,17 +62,37 @@ class IngestConfig(Frozen):
         return self
 
 
-class ScoreConfig(Frozen):
-    """Static scoring: short training trials that record every sample's loss after every epoch."""
+def _early_end(known: dict[str, Any]) -> int:
+    return min(5, int(known.get("epochs", 5)))
 
+
+def _dropped_end(known: dict[str, Any]) -> Literal["high", "low"]:
+    return dropped_end(str(known.get("criterion")))
+
+
+class ScoreConfig(Frozen):
+    """Static scoring: short training trials that record what networks make of every sample."""
+
+    measure: Measure = "trajectory"
+    """What is recorded: every sample's course over the epochs, its place in a pick order, or the worth of random subsets."""
     trials: Positive = 5
-    """Independently seeded trainings; their spread is the uncertainty of a score."""
+    """Independently seeded trainings (for monte_carlo: random subsets); their spread is the uncertainty of a score."""
     epochs: Positive = 5
     """Epochs of each trial."""
     init_epochs: Positive = 5
     """loss_init is the mean loss after the first init_epochs epochs."""
     converge_epochs: Positive = 1
     """loss_converge is the mean loss after the last converge_epochs epochs."""
+    early_from: Positive = 1
+    """el2n and grand are means over the epochs early_from ..."""
+    early_to: Positive = Field(default_factory=_early_end)
+    """... to early_to, both included, counted from 1."""
+    gradient_norm: Literal["off", "last_layer", "all"] = "off"
+    """What grand is the gradient norm of: nothing, the last layer (in the same pass), or all weights (a pass more per epoch)."""
+    subset_share: Annotated[float, Field(gt=0.0, le=0.5)] = 0.1
+    """monte_carlo: share of each class in a random subset; 1 / subset_share subsets, rounded, share out all samples."""
+    held_out: Annotated[float, Field(gt=0.0, le=0.5)] = 0.1
+    """monte_carlo: share of each class, outside of the subset and new for each, on which accuracy is measured."""
     network: NetworkConfig = NetworkConfig()
     """Network that is trained."""
     batch_size: Positive = 256
@@ -123,10 +108,22 @@ class ScoreConfig(Frozen):
 
     @model_validator(mode="after")
     def _windows_fit(self) -> Self:
-        for name in ("init_epochs", "converge_epochs"):
+        for name in ("init_epochs", "converge_epochs", "early_to"):
             if getattr(self, name) > self.epochs:
                 raise ValueError(f"{name} = {getattr(self, name)} exceeds epochs = {self.epochs}: lower it or train longer")
+        if self.early_from > self.early_to:
+            raise ValueError(f"early_from = {self.early_from} lies behind early_to = {self.early_to}: lower early_from")
+        if self.measure == "monte_carlo" and self.trials < self.subsets_per_round:
+            raise ValueError(
+                f"trials = {self.trials} subsets of subset_share = {self.subset_share:g} leave samples out: "
+                f"set trials to {self.subsets_per_round} or more, or raise subset_share"
+            )
         return self
+
+    @property
+    def subsets_per_round(self) -> int:
+        """Subsets of monte_carlo that share out all samples among them."""
+        return round(1 / self.subset_share)
 
 
 class PruneConfig(Frozen):
@@ -134,14 +131,16 @@ class PruneConfig(Frozen):
 
     criterion: Criterion = "loss_init"
     """Score that ranks the samples; random is the control, external reads a published list."""
-    drop: Literal["high", "low"] = "high"
-    """Which end of the ranking is dropped; the paper drops high losses."""
+    drop: Literal["high", "low"] = Field(default_factory=_dropped_end)
+    """Which end of the ranking is dropped: high unless given, but low for aum and monte_carlo."""
     keep: Annotated[float, Field(gt=0.0, le=1.0)] = 0.5
     """Share of each class that is kept (1 - alpha)."""
     band: tuple[Fraction, Fraction] | None = None
     """Keep this percentile band of the ascending ranking instead, such as [0.1, 0.6]; overrides keep and drop."""
     per_class: bool = True
     """Rank within each class; false ranks the whole set at once (can unbalance classes)."""
+    floor_per_class: Annotated[int, Field(ge=0)] = 0
+    """Best-ranked samples of each class that a ranking of the whole set keeps in any case; the total stays the same."""
     minimum_per_class: Positive = 2
     """Refuse a selection that leaves a class with fewer samples."""
     score_list: str | None = None
@@ -155,6 +154,8 @@ class PruneConfig(Frozen):
             raise ValueError("criterion external and score_list belong together: set both or neither")
         if self.band is not None and not self.band[0] < self.band[1]:
             raise ValueError(f"band {list(self.band)} is empty: the first value must be below the second")
+        if self.floor_per_class and (self.per_class or self.band is not None):
+            raise ValueError(f"floor_per_class = {self.floor_per_class} is for per_class = false without band: remove it")
         return self
 
 
@@ -231,6 +232,15 @@ class DistillConfig(Frozen):
         return self
 
 
+def _pooled(known: dict[str, Any]) -> tuple[NetworkConfig, ...]:
+    pool = known.get("pool")
+    return _networks(pool, NetworkConfig()) if pool else (NetworkConfig(),)
+
+
+def _networks(pool: str, own: NetworkConfig) -> tuple[NetworkConfig, ...]:
+    return tuple(NetworkConfig.model_validate(settings) for settings in pool_networks(pool, own.model_dump()))
+
+
 class TeacherConfig(Frozen):
     """A network trained on all real data: it gives soft labels, and the features by which herding and k-center choose."""
 
@@ -255,7 +265,9 @@ class EvaluateConfig(Frozen):
 
     protocol: Protocol = "dc"
     """Published protocol that the settings below are taken from where they are not given: DC's, IDC's, or soft labels."""
-    networks: Annotated[tuple[NetworkConfig, ...], Field(min_length=1)] = (NetworkConfig(),)
+    pool: Pool | None = None
+    """Pool of a cross-architecture protocol, which sets networks: S, SS, M, B, W, D, A, P or N (see bilp/pools.py)."""
+    networks: Annotated[tuple[NetworkConfig, ...], Field(min_length=1)] = Field(default_factory=_pooled)
     """Architectures to train."""
     seeds: Annotated[int, Field(ge=2)] = 5
     """Trainings per architecture and set; the 95 % interval is over them."""
@@ -373,6 +385,15 @@ class PipelineConfig(Frozen):
         for dial, (value, path, derived) in pairs.items():
             if value != derived:
                 raise ValueError(f"{dial} = {value!r} contradicts {path} = {derived!r}: set only {dial}")
+        pool = self.evaluate.pool
+        if pool is not None and self.evaluate.networks != _networks(pool, self.distill.network):
+            raise ValueError(f"evaluate.pool = {pool!r} contradicts evaluate.networks: set only one of them")
+        needed = measure_of(self.prune.criterion)
+        if needed is not None and self.score.measure != needed:
+            wrong = f"prune.criterion {self.prune.criterion} contradicts score.measure = {self.score.measure!r}"
+            raise ValueError(f"{wrong}: set only prune.criterion")
+        if self.prune.criterion == "grand" and self.score.gradient_norm == "off":
+            raise ValueError("prune.criterion grand contradicts score.gradient_norm = 'off': set it to last_layer or all")
         if len(set(self.arms)) != len(self.arms):
             raise ValueError(f"arms {list(self.arms)} names one twice: name each once")
         return self

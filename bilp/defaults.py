@@ -14,7 +14,9 @@ from typing import Any
 import yaml
 from pydantic import BaseModel
 
+from bilp.criterion_facts import CRITERION_FACTS, dropped_end, measure_of
 from bilp.errors import ConfigError
+from bilp.pools import POOLS, pool_networks
 
 RECIPES = Path(__file__).resolve().parent.parent / "recipes"
 
@@ -38,6 +40,8 @@ def dc_loops(ipc: int) -> tuple[int, int]:
     if ipc in DC_LOOPS:
         return DC_LOOPS[ipc]
     known = sorted(DC_LOOPS)
+    if ipc < known[0]:
+        return DC_LOOPS[known[0]]  # refused by validation, in better words
     if ipc > known[-1]:
         return ipc, DC_LOOPS[known[-1]][1]
     low = max(k for k in known if k < ipc)
@@ -72,6 +76,36 @@ def _method_rules(method: str, ipc: int) -> dict[str, Any]:
 METHOD_PROTOCOL = {"idc": "idc", "dream": "idc"}
 
 ALL_FAMILIES = ["color", "crop", "cutout", "flip", "scale", "rotate"]
+
+
+# Paul et al. 2021: the mean over ten networks at an early epoch, about 20.
+EARLY_EPOCH, EARLY_NETWORKS = 20, 10
+# Epochs of the papers: Toneva et al. 2019 count over a whole training; Pleiss et al. 2020 average up to the first decay
+# of the step size. Our other trained networks (evaluate.full_epochs) see 30.
+CRITERION_EPOCHS = {"forgetting": 200, "aum": 150, "herding": 30, "k_center": 30, "monte_carlo": 20}
+CRITERION_TRIALS = {"herding": 1, "k_center": 1, "monte_carlo": 100}  # one network gives one order of picking
+SHORT_EPOCHS = 20
+
+
+def _criterion_rules(criterion: str, dataset: str, epochs: object) -> dict[str, Any]:
+    """What a criterion needs recorded and for how long, and the end it drops; `epochs` is what was given for score.epochs."""
+    if criterion not in CRITERION_FACTS:
+        return {}
+    score: dict[str, Any] = {}
+    if criterion in ("el2n", "grand"):
+        early = min(EARLY_EPOCH, epochs) if isinstance(epochs, int) and epochs > 0 else EARLY_EPOCH
+        score = {"trials": EARLY_NETWORKS, "epochs": EARLY_EPOCH, "early_from": early, "early_to": early}
+    if criterion == "grand":
+        score["gradient_norm"] = "last_layer"
+    if criterion in CRITERION_EPOCHS:
+        longest = SHORT_EPOCHS if dataset == "digits" else CRITERION_EPOCHS[criterion]
+        score["epochs"] = min(CRITERION_EPOCHS[criterion], longest)
+    if criterion in CRITERION_TRIALS:
+        score["trials"] = CRITERION_TRIALS[criterion]
+    measure = measure_of(criterion)
+    if measure is not None:
+        score["measure"] = measure
+    return {"prune": {"drop": dropped_end(criterion)}, "score": score}
 
 
 def _evaluation_rules(method: str) -> dict[str, Any]:
@@ -160,6 +194,19 @@ def _dial_rules(dials: Mapping[str, Any]) -> Iterator[tuple[str, dict[str, Any]]
         yield f"dataset {dataset} (mirroring changes the meaning)", _without_flip(_merge_all(_method_rules(method, ipc), *rules))
 
 
+def _pruning_rules(merged: Mapping[str, Any], dials: Mapping[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
+    """What follows from settings of the static level that are not dials."""
+    prune, score = _mapping(merged.get("prune")), _mapping(merged.get("score"))
+    criterion, epochs = prune.get("criterion"), score.get("epochs")
+    if isinstance(criterion, str):
+        yield (
+            f"criterion {criterion}",
+            _criterion_rules(criterion, dials["dataset"], _number(epochs) if isinstance(epochs, str) else epochs),
+        )
+    if str(prune.get("per_class")).lower() in ("false", "0", "no") and prune.get("band") is None:
+        yield "dial ipc (ranking of the whole set)", {"prune": {"floor_per_class": max(dials["ipc"], 2)}}
+
+
 DIAL_DEFAULTS: dict[str, Any] = {"dataset": "digits", "method": "dm", "ipc": 1, "keep": 0.5, "beta": 0.1, "seed": 0}
 # Few and similar images have less to spare; the paper finds little to prune in low-diversity data such as MNIST.
 DATASET_DIALS: dict[str, dict[str, Any]] = {"digits": {"keep": 0.8}}
@@ -196,7 +243,8 @@ def complete(given: Mapping[str, Any]) -> Completion:
     values: dict[str, Any] = {}
     origins: dict[str, str] = {}
     dataset_rule = (f"dataset {dials['dataset']}", dataset_dials)
-    for origin, layer in [dataset_rule, *_dial_rules(dials), (f"recipe {recipe_name}", recipe), ("given", user)]:
+    rules = [dataset_rule, *_dial_rules(dials), *_pruning_rules(merged, dials)]
+    for origin, layer in [*rules, (f"recipe {recipe_name}", recipe), ("given", user)]:
         for path, _ in leaves(layer):
             origins[path] = origin
         values = _merge(values, layer)
@@ -204,6 +252,11 @@ def complete(given: Mapping[str, Any]) -> Completion:
         stage, name = path.split(".")
         values = _merge(values, {stage: {name: value}})
         origins[path] = why
+    pool = _mapping(values.get("evaluate")).get("pool")
+    if pool in POOLS and origins.get("evaluate.networks") not in ("given", f"recipe {recipe_name}"):
+        own = _mapping(_mapping(values.get("distill")).get("network"))
+        values = _merge(values, {"evaluate": {"networks": pool_networks(pool, own)}})
+        origins["evaluate.networks"] = f"evaluate.pool {pool}"
     for path, value, limit in _within_limits(values):
         stage, name = path.split(".")
         values = _merge(values, {stage: {name: value}})
@@ -215,6 +268,7 @@ def complete(given: Mapping[str, Any]) -> Completion:
 LIMITED = (
     ("distill.rounds", 10, "distill.iterations"),
     ("score.init_epochs", 5, "score.epochs"),
+    ("score.early_to", 5, "score.epochs"),
 )
 
 
@@ -308,6 +362,11 @@ def _as_plain(value: Any) -> Any:
     if isinstance(value, Mapping):
         return {key: _as_plain(item) for key, item in value.items()}
     return value
+
+
+def _mapping(value: Any) -> Mapping[str, Any]:
+    """The value, or nothing if it is not what it should be; validation says so."""
+    return value if isinstance(value, Mapping) else {}
 
 
 def _number(text: str) -> float | int | str:

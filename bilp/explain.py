@@ -52,7 +52,8 @@ def problems(error: ValidationError, given: Mapping[str, Any]) -> list[str]:
         origins = complete(given).origins
     except ConfigError:  # the recipe itself is what is wrong; the error says so
         origins = {}
-    found = error.errors(include_url=False)
+    # A default that follows from another value is not known while that one is wrong; that is no mistake of its own.
+    found = [item for item in error.errors(include_url=False) if item["type"] != "default_factory_not_called"]
     paths = {_path(item["loc"]) for item in found}
     lines = []
     for item in found:

@@ -20,9 +20,12 @@ TRAJECTORY = pa.schema(
         "epoch": pa.int16(),
         "loss": pa.float32(),
         "correct": pa.bool_(),
+        "el2n": pa.float32(),
+        "margin": pa.float32(),
+        "gradient_norm": pa.float32(),
     }
 )
-"""Static scoring: the loss of every sample after every epoch of a trial."""
+"""Static scoring: every sample after every epoch of a trial. gradient_norm is NaN where it was not asked for."""
 
 SUMMARY = pa.schema(
     {
@@ -33,9 +36,25 @@ SUMMARY = pa.schema(
         "loss_converge": pa.float32(),
         "loss_converge_std": pa.float32(),
         "accuracy": pa.float32(),
+        "el2n": pa.float32(),
+        "el2n_std": pa.float32(),
+        "forgetting": pa.float32(),
+        "forgetting_std": pa.float32(),
+        "aum": pa.float32(),
+        "aum_std": pa.float32(),
+        "grand": pa.float32(),
+        "grand_std": pa.float32(),
     }
 )
-"""Static scoring: mean and standard deviation of each criterion over the trials."""
+"""Static scoring: mean and standard deviation of each criterion over the trials; grand is NaN unless it was recorded."""
+
+MEASURED = pa.schema({"sample_id": pa.int64(), "label": pa.int32(), "trial": pa.int16(), "score": pa.float32()})
+"""Static scoring by other measures than trajectories: what one trial says about the samples that take part in it."""
+
+MEASURED_SUMMARY = pa.schema(
+    {"sample_id": pa.int64(), "label": pa.int32(), "score": pa.float32(), "score_std": pa.float32(), "visits": pa.int32()}
+)
+"""Static scoring by other measures: mean and standard deviation over the trials that a sample took part in, and their number."""
 
 SELECTION = pa.schema(
     {"sample_id": pa.int64(), "label": pa.int32(), "score": pa.float64(), "rank_in_class": pa.int32(), "kept": pa.bool_()}

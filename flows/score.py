@@ -1,6 +1,6 @@
 """python -m flows.score --dataset digits
 
-Score every real sample by its loss in short, independently seeded trainings.
+Score every real sample by short, independently seeded trainings: by its loss, or by what --prune.criterion needs.
 """
 
 from __future__ import annotations

@@ -40,10 +40,11 @@ def in_the_ui(show: Callable[P, object]) -> Callable[P, None]:
 def show_kept(selection_uri: str) -> None:
     """How much of each class a selection keeps."""
     facts = open_artefact(selection_uri, "selection").manifest.facts
-    columns = (facts["class_names"], facts["total_per_class"], facts["kept_per_class"], facts["highest_kept_per_class"])
+    end = "highest" if facts["drop"] == "high" else "lowest"
+    columns = (facts["class_names"], facts["total_per_class"], facts["kept_per_class"], facts[f"{end}_kept_per_class"])
     rows = [
-        {"class": name, "samples": total, "kept": kept, "highest score kept": highest}
-        for name, total, kept, highest in zip(*columns, strict=True)
+        {"class": name, "samples": total, "kept": kept, f"{end} score kept": threshold}
+        for name, total, kept, threshold in zip(*columns, strict=True)
     ]
     create_table_artifact(rows, key="kept-per-class", description=f"Selection by {facts['criterion']}: {selection_uri}")
 

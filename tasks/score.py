@@ -10,7 +10,7 @@ from tasks.stage import stage
 
 @stage("score trial {trial}")
 def score_trial(dataset_uri: str, config: ScoreConfig, trial: int, root: str) -> str:
-    """Train once and record every sample's loss; the trial's URI."""
+    """Train once and record what a network makes of the samples; the trial's URI."""
     from bilp.scoring.trial import score_trial as run_trial
 
     return run_trial(dataset_uri, config, trial, root, device(), progress())

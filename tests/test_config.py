@@ -17,6 +17,7 @@ from bilp.arms import needs_scores, needs_selection, planned_runs
 from bilp.command_line import configure, parse
 from bilp.config import (
     AugmentFamily,
+    Criterion,
     DistillConfig,
     EvaluateConfig,
     IngestConfig,
@@ -28,6 +29,7 @@ from bilp.config import (
     ScoreConfig,
     Source,
 )
+from bilp.criterion_facts import CRITERION_FACTS
 from bilp.defaults import LIMITED, complete, dc_loops, leaves
 from bilp.explain import DEFAULT, GIVEN, explain, problems
 
@@ -245,6 +247,8 @@ def test_origins_of_every_rule() -> None:
         "distill.augment": ({"dataset": "svhn"}, "dataset svhn (mirroring changes the meaning)"),
         "evaluate.augment": ({"dataset": "mnist"}, "dataset mnist (mirroring changes the meaning)"),
         "score.trials": ({}, DEFAULT),
+        "score.epochs": ({"prune": {"criterion": "forgetting"}}, "criterion forgetting"),
+        "prune.floor_per_class": ({"prune": {"per_class": False}}, "dial ipc (ranking of the whole set)"),
     }
     assert {path: origin(path, values) for path, (values, _) in cases.items()} == {path: expected for path, (_, expected) in cases.items()}
 
@@ -488,3 +492,52 @@ def test_short_runs_measure_fewer_samples_and_published_ones_as_many_as_ever() -
     assert 16 <= shorter <= short < 256
     assert candidates(dataset="cifar10", method="dc", distill={"iterations": 50}, reselect={"candidates_per_class": 99}) == 99
     assert candidates(dataset="cifar10", method="dm", distill={"iterations": 20, "rounds": 1}) == 72
+
+
+@pytest.mark.parametrize("criterion", get_args(Criterion))
+def test_a_criterion_brings_what_it_needs(criterion: str) -> None:
+    values: dict[str, Any] = {"prune": {"criterion": criterion}}
+    if criterion == "external":
+        values["prune"]["score_list"] = "list.json"
+    config = PipelineConfig.model_validate(values)
+    facts = CRITERION_FACTS[criterion]
+    assert config.prune.drop == facts.drop == PruneConfig.model_validate(values["prune"]).drop
+    assert config.score.measure == (facts.measure or "trajectory")
+    assert needs_scores(config.prune) == (facts.measure is not None)
+    assert complete(values).origins["prune.drop"] == f"criterion {criterion}"
+    other = "low" if facts.drop == "high" else "high"
+    assert PipelineConfig.model_validate({"prune": {**values["prune"], "drop": other}}).prune.drop == other
+    if criterion in ("el2n", "grand"):  # Paul et al. 2021
+        assert (config.score.trials, config.score.early_from, config.score.early_to) == (10, 20, 20)
+    if criterion == "forgetting":  # Toneva et al. 2019 train for 200 epochs
+        assert PipelineConfig.model_validate({**values, "dataset": "cifar10"}).score.epochs == 200
+    assert (config.score.gradient_norm == "last_layer") == (criterion == "grand")
+
+
+def test_criteria_and_their_facts_have_the_same_names() -> None:
+    assert set(CRITERION_FACTS) == set(get_args(Criterion))
+
+
+def test_a_criterion_and_what_is_measured_cannot_differ() -> None:
+    with pytest.raises(ValidationError, match=r"prune.criterion aum contradicts score.measure = 'herding': set only prune.criterion"):
+        PipelineConfig.model_validate({"prune": {"criterion": "aum"}, "score": {"measure": "herding"}})
+    with pytest.raises(ValidationError, match=r"grand contradicts score.gradient_norm = 'off'"):
+        PipelineConfig.model_validate({"prune": {"criterion": "grand"}, "score": {"gradient_norm": "off"}})
+    with pytest.raises(ValidationError, match=r"trials = 3 subsets of subset_share = 0.1 leave samples out: set trials to 10 or more"):
+        PipelineConfig.model_validate({"prune": {"criterion": "monte_carlo"}, "score": {"trials": 3}})
+    with pytest.raises(ValidationError, match=r"early_from = 3 lies behind early_to = 2"):
+        ScoreConfig(epochs=2, init_epochs=1, early_from=3)
+    with pytest.raises(ValidationError, match=r"floor_per_class = 2 is for per_class = false"):
+        PruneConfig(floor_per_class=2)
+
+
+def test_a_short_early_training_is_looked_at_where_it_ends() -> None:
+    config = PipelineConfig.model_validate({"prune": {"criterion": "el2n"}, "score": {"epochs": "3"}})
+    assert (config.score.early_from, config.score.early_to) == (3, 3)
+    assert ScoreConfig(epochs=2, init_epochs=1).early_to == 2
+
+
+def test_a_ranking_of_the_whole_set_keeps_enough_of_each_class() -> None:
+    assert PipelineConfig.model_validate({"ipc": 7, "prune": {"per_class": "false"}}).prune.floor_per_class == 7
+    assert PipelineConfig.model_validate({"ipc": 7, "prune": {"per_class": False, "band": [0.1, 0.9]}}).prune.floor_per_class == 0
+    assert PipelineConfig().prune.floor_per_class == 0

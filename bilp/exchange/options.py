@@ -6,7 +6,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from bilp.config import Frozen, Positive
+from bilp.fields import Frozen, Positive
 
 Pixels = Literal["auto", "dataset", "cifar10", "unit"]
 

@@ -10,20 +10,21 @@ from bilp.config import NetworkConfig
 from bilp.errors import ConfigError
 from bilp.nets.alexnet import alexnet
 from bilp.nets.convnet import convnet
+from bilp.nets.densenet import densenet
 from bilp.nets.layers import TooSmallError
 from bilp.nets.lenet import lenet
 from bilp.nets.mlp import mlp
 from bilp.nets.network import Network
-from bilp.nets.resnet import resnet18
+from bilp.nets.resnet import PLANS, resnet
 from bilp.nets.vgg import vgg11
 
 Shape = tuple[int, int, int]
 
 SHAPING_FIELDS = ("width", "depth", "norm", "activation", "pooling")
-# Values of `norm` that exist beside the ConvNet; the default, instance, always means "as in the papers".
+EVERY_NORM = ("instance", "batch", "layer", "group", "none")
+# Values of `norm` that exist; for networks without any, instance, the usual default, means "as in the papers".
 NORMS = {
-    "vgg11": ("instance", "batch", "layer", "group", "none"),
-    "resnet18": ("instance", "batch", "layer", "group", "none"),
+    **dict.fromkeys(("convnet", "vgg11", "densenet", *PLANS), EVERY_NORM),
     "alexnet": ("instance", "batch", "none"),
     "mlp": ("instance", "none"),
     "lenet": ("instance", "none"),
@@ -37,7 +38,7 @@ def build(config: NetworkConfig, shape: Shape, classes: int) -> Network:
     Width, depth, activation and pooling shape the ConvNet only. The global random state is not touched. Raises
     ConfigError if the architecture does not exist with this normalisation, or if the images are too small for it.
     """
-    if config.name != "convnet" and config.norm not in NORMS[config.name]:
+    if config.norm not in NORMS[config.name]:
         raise ConfigError(f"norm {config.norm!r} does not exist for {config.name}: use one of {', '.join(NORMS[config.name])}")
     if classes < 1 or min(shape) < 1:
         raise ConfigError(f"a network needs images and classes, not shape {shape} with {classes} classes")
@@ -74,8 +75,10 @@ def _assemble(config: NetworkConfig, shape: Shape, classes: int) -> Network:
                 return alexnet("batch" if config.norm == "batch" else "none", shape, classes)
             case "vgg11":
                 return vgg11(config.norm, shape, classes)
-            case "resnet18":
-                return resnet18(config.norm, shape, classes)
+            case "densenet":
+                return densenet(config.norm, shape, classes)
+            case name:
+                return resnet(PLANS[name], config.norm, shape, classes)
 
 
 def _explain(config: NetworkConfig, shape: Shape, reason: str) -> str:

@@ -18,12 +18,11 @@ from bilp.errors import ConfigError
 from bilp.manifest import content_key, digest, find, open_artefact, provenance, publish
 from bilp.pruning.static import Cut, random_scores, select
 from bilp.scoring.score_list import parse_score_list
-from bilp.scoring.summary import FILE as SUMMARY_FILE
-from bilp.scoring.summary import open_summary
+from bilp.scoring.summary import criterion_scores, open_summary
 from bilp.storage import join, read
-from bilp.tables import SELECTION, SUMMARY, encode
+from bilp.tables import SELECTION, encode
 
-VERSION = 1
+VERSION = 2
 KIND = "selection"
 FILE = "selection.parquet"
 
@@ -53,8 +52,8 @@ def prune(dataset_uri: str, scores_uri: str | None, config: PruneConfig, root: s
         keep=config.keep,
         drop=config.drop,
         band=config.band,
-        per_class=config.per_class,
         minimum_per_class=config.minimum_per_class,
+        floor_per_class=None if config.per_class else config.floor_per_class,
     )
     settings = config.model_dump(mode="json")
     origin = {**provenance(), "stage": KIND, "key": key, "dataset": dataset.fingerprint, "scores": ranking.identity, "config": rule}
@@ -113,7 +112,7 @@ def _ranking(dataset: Dataset, scores_uri: str | None, config: PruneConfig) -> _
     summary = open_summary(scores_uri, dataset.fingerprint)
     return _Ranking(
         f"summary {summary.manifest.key}",
-        lambda labels: summary.table(SUMMARY_FILE, SUMMARY)[config.criterion].to_numpy().astype(np.float64),
+        lambda labels: criterion_scores(summary, config.criterion),
         {"scores": scores_uri},
     )
 
@@ -123,7 +122,7 @@ def _facts(dataset: Dataset, config: PruneConfig, cut: Cut) -> dict[str, Any]:
     return {
         "dataset": dataset.fingerprint,
         "class_names": list(dataset.class_names),
-        **config.model_dump(mode="json", include={"criterion", "drop", "keep", "band", "per_class"}),
+        **config.model_dump(mode="json", include={"criterion", "drop", "keep", "band", "per_class", "floor_per_class"}),
         "total": len(cut.kept),
         "kept": int(cut.kept.sum()),
         "total_per_class": cut.total_per_class.tolist(),

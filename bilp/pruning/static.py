@@ -50,18 +50,20 @@ def select(
     keep: float,
     drop: Literal["high", "low"] = "high",
     band: tuple[float, float] | None = None,
-    per_class: bool = True,
     minimum_per_class: int = 1,
+    floor_per_class: int | None = None,
 ) -> Cut:
     """Cut the samples with scores [N] and labels [N]; classes are the names, whose positions are the labels.
 
-    Of n samples ranked together (a class, or everything when not per_class) round_half_up((1 - keep) * n) are
+    Of n samples ranked together (a class, or everything if floor_per_class is a number) round_half_up((1 - keep) * n) are
     dropped at the end named by `drop`; the product is exact, with keep read as its decimal text. A band keeps the
     ranks between two such cuts instead, so that band (0, keep) is what keep with drop "high" keeps, and neighbouring
-    bands share out a class without gap or overlap.
+    bands share out a class without gap or overlap. When everything is ranked together, the floor_per_class samples of
+    each class that are ranked best stay in any case (all of a smaller class), and the others that stay are the best of
+    the rest, so that their total is the same with and without a floor.
 
     Raises DataError for scores that are not finite, labels out of range and classes without samples, and ConfigError
-    if fewer than minimum_per_class samples of a class would stay.
+    if fewer than minimum_per_class samples of a class would stay, or more by floor_per_class than by keep.
     """
     total = _checked_counts(scores, labels, classes)
     # Two stable sorts: ties keep the order of their index, and NumPy sorts small integers in linear time.
@@ -74,27 +76,34 @@ def select(
     rank_in_class[by_class] = position
 
     kept = np.zeros(len(scores), dtype=np.bool_)
-    if per_class:
+    if floor_per_class is None:
         first, last = _kept_ranks(total, keep, drop, band)
         kept[by_class] = (position >= np.repeat(first, total)) & (position < np.repeat(last, total))
     else:
         first, last = _kept_ranks(np.array([len(scores)]), keep, drop, band)
-        kept[ascending[int(first[0]) : int(last[0])]] = True
+        if floor_per_class:
+            from_best = rank_in_class if drop == "high" else total[labels] - 1 - rank_in_class
+            best_first = ascending if drop == "high" else ascending[::-1]
+            kept = _with_floor(best_first, from_best < floor_per_class, int(last[0] - first[0]), floor_per_class)
+        else:
+            kept[ascending[int(first[0]) : int(last[0])]] = True
     kept_per_class = np.bincount(labels[kept], minlength=len(classes))
     if (kept_per_class < minimum_per_class).any():
         needed = None
         if band is None and (total >= minimum_per_class).all():
-            needed = _smallest_keep(ascending, labels, total, minimum_per_class, drop, per_class)
+            needed = _smallest_keep(ascending, labels, total, minimum_per_class, drop, floor_per_class is None)
         raise ConfigError(_too_few(classes, total, kept_per_class, minimum_per_class, needed))
-    ordered = by_class[kept[by_class]]  # what stays, by class and ascending, so thresholds are ends of runs
-    ends = np.cumsum(kept_per_class)
-    values = scores[ordered]
-    present = kept_per_class > 0
-    lowest = np.full(len(classes), np.nan)
-    highest = np.full(len(classes), np.nan)
-    lowest[present] = values[(ends - kept_per_class)[present]]
-    highest[present] = values[ends[present] - 1]
+    lowest, highest = _extremes(scores[by_class[kept[by_class]]], kept_per_class)
     return Cut(kept, rank_in_class, total, kept_per_class, lowest, highest)
+
+
+def _extremes(values: Floats, counts: Integers) -> tuple[Floats, Floats]:
+    """First and last of each run in `values`, which holds counts[c] scores of each class, by class and ascending; NaN for none."""
+    ends, present = np.cumsum(counts), counts > 0
+    lowest, highest = np.full(len(counts), np.nan), np.full(len(counts), np.nan)
+    lowest[present] = values[(ends - counts)[present]]
+    highest[present] = values[ends[present] - 1]
+    return lowest, highest
 
 
 def random_scores(labels: Integers, classes: int, seed: int) -> Floats:
@@ -118,6 +127,18 @@ def round_half_up(share: Fraction, counts: Integers) -> Integers:
 def decimal(value: float) -> Fraction:
     """The number that was written down: 0.1 is one tenth, not the nearest binary fraction."""
     return Fraction(repr(float(value)))
+
+
+def _with_floor(ranking: Integers, reserved: Mask, quota: int, floor: int) -> Mask:
+    """The reserved samples and the best of the others, `quota` in all; `ranking` [N] starts with the best."""
+    left = quota - int(reserved.sum())
+    if left < 0:
+        raise ConfigError(
+            f"floor_per_class = {floor} keeps {reserved.sum()} samples, but keep leaves only {quota}: lower floor_per_class or raise keep"
+        )
+    kept = reserved.copy()
+    kept[ranking[~reserved[ranking]][:left]] = True
+    return kept
 
 
 def _kept_ranks(n: Integers, keep: float, drop: str, band: tuple[float, float] | None) -> tuple[Integers, Integers]:

@@ -134,7 +134,7 @@ def open_sources(
     """
     artefacts = [Source("dataset", "Data set", open_artefact(dataset_uri, DATASET))]
     if scores_uri is not None:
-        artefacts.append(Source("scores", "Loss scores", open_artefact(scores_uri, SUMMARY)))
+        artefacts.append(Source("scores", "Scores", open_artefact(scores_uri, SUMMARY)))
     if selection_uri is not None:
         artefacts.append(Source("selection", "Static selection", open_artefact(selection_uri, SELECTION)))
     found = [RunSource(arm, experiment, uri) for arm, uris in sorted(runs.items(), key=_place) for experiment, uri in enumerate(uris)]

@@ -17,6 +17,16 @@ NETWORKS = {
     "alexnet": "AlexNet",
     "vgg11": "VGG-11",
     "resnet18": "ResNet-18",
+    "resnet18_ap": "ResNet-18 AP",
+    "resnet34": "ResNet-34",
+    "resnet50": "ResNet-50",
+    "resnet101": "ResNet-101",
+    "resnet152": "ResNet-152",
+    "resnet18_imagenet": "ResNet-18 (ImageNet stem)",
+    "resnet6_imagenet": "ResNet-6 (ImageNet stem)",
+    "resnet10": "ResNet-10",
+    "resnet10_ap": "ResNetAP-10",
+    "densenet": "DenseNet",
 }
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from bilp.config import MethodName, PruneConfig, ScoreConfig
+from bilp.config import Criterion, MethodName, PruneConfig, ScoreConfig
 
 
 @dataclass(frozen=True)
@@ -79,16 +79,62 @@ def data_size(size: int) -> str:
 
 def score_meaning(prune: PruneConfig, score: ScoreConfig) -> tuple[str, str]:
     """The short name of a criterion's score and one sentence that says what it is."""
-    trials = count(score.trials, "short training")
-    if prune.criterion == "loss_init":
-        epochs = "the first pass" if score.init_epochs == 1 else f"the first {score.init_epochs} passes"
-        return "loss", f"The score of an image is its loss, that is how wrong a network is about it, averaged over {epochs} of {trials}."
-    if prune.criterion == "loss_converge":
-        epochs = "the last pass" if score.converge_epochs == 1 else f"the last {score.converge_epochs} passes"
-        return "loss", f"The score of an image is its loss, that is how wrong a network is about it, averaged over {epochs} of {trials}."
     if prune.criterion == "random":
         return "random number", "The score of an image is a random number: a control that shows what pruning without knowledge does."
-    return "score", "The scores were read from a list that was made elsewhere."
+    if prune.criterion == "external":
+        return "score", "The scores were read from a list that was made elsewhere."
+    name, meaning = _meaning(prune.criterion, score)
+    return name, f"The score of an image is {meaning}."
+
+
+def _meaning(criterion: Criterion, score: ScoreConfig) -> tuple[str, str]:
+    """Name and meaning of a criterion that was measured."""
+    trials = count(score.trials, "short training")
+    over_all = f"averaged over {trials}"
+    early = f"averaged over {_passes(score.early_from, score.early_to)} of {trials}"
+    parts = {"last_layer": "the last layer", "all": "all weights", "off": "the weights"}
+    loss = "its loss, that is how wrong a network is about it"
+    start, end = _passes(1, score.init_epochs), _last_passes(score.converge_epochs)
+    several = f", averaged over {score.trials} networks" if score.trials > 1 else ""
+    place = "its place, from 0, in the order in which its class is picked so that"
+    meanings = {
+        "loss_init": ("loss", f"{loss}, averaged over {start} of {trials}"),
+        "loss_converge": ("loss", f"{loss}, averaged over {end} of {trials}"),
+        "el2n": ("error norm", f"its error norm (EL2N), that is how far a network's probabilities are from its label, {early}"),
+        "forgetting": (
+            "forgetting count",
+            "how often a network that knew its class forgot it again during training; an image whose class was never known counts "
+            f"once per pass ({score.epochs}); {over_all}",
+        ),
+        "aum": (
+            "margin",
+            "its margin (AUM), that is how much a network prefers its class to the best other one, "
+            f"averaged over all passes of {trials}; wrong labels have low ones",
+        ),
+        "grand": (
+            "gradient norm",
+            f"its gradient norm (GraNd), that is how much it alone would change {parts[score.gradient_norm]}, {early}",
+        ),
+        "herding": ("place in herding", f"{place} the mean of the features picked stays close to the mean of all{several}"),
+        "k_center": ("place in k-center", f"{place} each pick is the one farthest from those before{several}"),
+        "monte_carlo": (
+            "class accuracy",
+            f"the accuracy of its class, on training images that were held out, of networks trained on random {share(score.subset_share)} "
+            f"of the training images with it among them; {count(score.trials, 'subset')} in all",
+        ),
+    }
+    return meanings[criterion]
+
+
+def _passes(first: int, last: int) -> str:
+    """'the first pass', 'the first 5 passes', 'pass 20', 'passes 3 to 5'."""
+    if first == 1:
+        return "the first pass" if last == 1 else f"the first {last} passes"
+    return f"pass {first}" if first == last else f"passes {first} to {last}"
+
+
+def _last_passes(number: int) -> str:
+    return "the last pass" if number == 1 else f"the last {number} passes"
 
 
 def rule_meaning(prune: PruneConfig) -> str:
@@ -97,7 +143,8 @@ def rule_meaning(prune: PruneConfig) -> str:
     if prune.band is not None:
         return f"{scope}, the images ranked between {share(prune.band[0])} and {share(prune.band[1])} from the lowest score stay."
     end = "highest" if prune.drop == "high" else "lowest"
-    return f"{scope}, the {share(1 - prune.keep)} with the {end} scores are dropped."
+    floor = f", except that the {prune.floor_per_class} best-ranked of each class stay" if prune.floor_per_class else ""
+    return f"{scope}, the {share(1 - prune.keep)} with the {end} scores are dropped{floor}."
 
 
 @dataclass(frozen=True)

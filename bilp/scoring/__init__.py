@@ -1,1 +1,1 @@
-"""Static scoring: short training trials that record every sample's loss, and the criteria computed from the records."""
+"""Static scoring: short training trials that record what networks make of the samples, and the criteria computed from that."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,14 +21,23 @@ Floats = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Trajectory:
-    """One trial's record: losses float32 and correct bool, both [epochs, N], after each epoch, samples in index order."""
+    """One trial's record: arrays [epochs, N], after each epoch, samples in index order; see `bilp.scoring.look.Look`.
+
+    losses, el2n, margins and gradient_norms are float32, correct is bool; gradient_norms is None if they were not asked
+    for, and NaN in epochs outside of the early window.
+    """
 
     losses: NDArray[np.float32]
     correct: NDArray[np.bool_]
+    el2n: NDArray[np.float32]
+    margins: NDArray[np.float32]
+    gradient_norms: NDArray[np.float32] | None = None
 
     def __post_init__(self) -> None:
-        if self.losses.ndim != 2 or self.losses.shape != self.correct.shape:
-            raise DataError(f"losses {self.losses.shape} and correct {self.correct.shape} must both have shape (epochs, samples)")
+        shapes = {name: values.shape for name, values in vars(self).items() if values is not None}
+        if self.losses.ndim != 2 or len(set(shapes.values())) > 1:
+            listed = ", ".join(f"{name} {shape}" for name, shape in shapes.items())
+            raise DataError(f"a trial's record must have one shape (epochs, samples) throughout, not {listed}")
 
     @property
     def epochs(self) -> int:
@@ -55,10 +65,46 @@ def accuracy(trajectory: Trajectory, config: ScoreConfig) -> Floats:
     return _mean(trajectory.correct)
 
 
+def el2n(trajectory: Trajectory, config: ScoreConfig) -> Floats:
+    """Mean error norm ||softmax - one-hot||_2 [N] over the early window (Paul et al. 2021)."""
+    return _mean(trajectory.el2n[config.early_from - 1 : config.early_to])
+
+
+def forgetting(trajectory: Trajectory, config: ScoreConfig) -> Floats:
+    """Number [N] of changes from correct to incorrect between neighbouring epochs (Toneva et al. 2019).
+
+    A sample that was never classified correctly counts as forgotten as often as there are epochs, as in the authors'
+    program: more often than any other can be. They look at each sample when it is trained on; we look at all of them
+    after each epoch, under one network.
+    """
+    correct = trajectory.correct
+    events: Floats = np.zeros(trajectory.samples)
+    for before, after in pairwise(correct):
+        events += before & ~after
+    events[~correct.any(axis=0)] = trajectory.epochs
+    return events
+
+
+def aum(trajectory: Trajectory, config: ScoreConfig) -> Floats:
+    """Area under the margin [N]: logit of the label minus the largest other one, mean over all epochs (Pleiss et al. 2020)."""
+    return _mean(trajectory.margins)
+
+
+def grand(trajectory: Trajectory, config: ScoreConfig) -> Floats:
+    """Mean gradient norm [N] over the early window (Paul et al. 2021); NaN if it was not recorded."""
+    if trajectory.gradient_norms is None:
+        return np.full(trajectory.samples, np.nan)
+    return _mean(trajectory.gradient_norms[config.early_from - 1 : config.early_to])
+
+
 CRITERIA: Mapping[str, Callable[[Trajectory, ScoreConfig], Floats]] = {
     "loss_init": loss_init,
     "loss_converge": loss_converge,
     "accuracy": accuracy,
+    "el2n": el2n,
+    "forgetting": forgetting,
+    "aum": aum,
+    "grand": grand,
 }
 
 

@@ -13,16 +13,27 @@ from bilp.errors import DamagedArtefact
 from bilp.manifest import Artefact, content_key
 from bilp.scoring.criteria import Trajectory
 from bilp.storage import join
-from bilp.tables import TRAJECTORY
+from bilp.tables import MEASURED, TRAJECTORY
 
-VERSION = 1
+VERSION = 2
 TRIAL = "score_trial"
 TRIAL_FILE = "losses.parquet"
 
 
+MEASURED_FILE = "scores.parquet"
+WINDOWS = ("init_epochs", "converge_epochs", "early_from", "early_to")
+
+
 def training_settings(config: ScoreConfig) -> dict[str, Any]:
-    """The settings that shape a trial's training: neither how many trials there are nor what is averaged later."""
-    return config.model_dump(mode="json", exclude={"trials", "init_epochs", "converge_epochs"})
+    """The settings that shape a trial: neither how many trials there are nor what is averaged later."""
+    unused = {"trials", *WINDOWS, "gradient_norm", "subset_share", "held_out"}
+    if config.measure == "trajectory":
+        unused -= {"gradient_norm"}
+        if config.gradient_norm != "off":  # norms are recorded inside of the window only
+            unused -= {"early_from", "early_to"}
+    if config.measure == "monte_carlo":
+        unused -= {"subset_share", "held_out"}
+    return config.model_dump(mode="json", exclude=unused)
 
 
 def training_key(fingerprint: str, config: ScoreConfig) -> str:
@@ -51,7 +62,7 @@ def trial_key(fingerprint: str, config: ScoreConfig, trial: int) -> str:
 def trajectory_table(labels: NDArray[np.int64], trial: int, trajectory: Trajectory) -> pa.Table:
     """Long table of a trial, sorted by (epoch, sample_id); labels [N]."""
     epochs, samples = trajectory.epochs, trajectory.samples
-    rows = epochs * samples
+    rows, norms = epochs * samples, trajectory.gradient_norms
     return pa.table(
         {
             "sample_id": np.tile(np.arange(samples, dtype=np.int64), epochs),
@@ -60,18 +71,37 @@ def trajectory_table(labels: NDArray[np.int64], trial: int, trajectory: Trajecto
             "epoch": np.repeat(np.arange(epochs, dtype=np.int16), samples),
             "loss": trajectory.losses.reshape(rows),
             "correct": trajectory.correct.reshape(rows),
+            "el2n": trajectory.el2n.reshape(rows),
+            "margin": trajectory.margins.reshape(rows),
+            "gradient_norm": np.full(rows, np.nan, dtype=np.float32) if norms is None else norms.reshape(rows),
         },
         schema=TRAJECTORY,
     )
 
 
-def read_trajectory(trial: Artefact, epochs: int, samples: int) -> Trajectory:
-    """The record of a published trial; only the columns needed are read. Raises DamagedArtefact if rows are missing."""
-    table = trial.table(TRIAL_FILE, TRAJECTORY, ["loss", "correct"])
+def read_trajectory(trial: Artefact, epochs: int, samples: int, gradients: bool = False) -> Trajectory:
+    """The record of a published trial, with gradient norms if there are any and they are asked for.
+
+    Only the columns needed are read. Raises DamagedArtefact if rows are missing.
+    """
+    columns = ["loss", "correct", "el2n", "margin", *(["gradient_norm"] if gradients else [])]
+    table = trial.table(TRIAL_FILE, TRAJECTORY, columns)
     if table.num_rows != epochs * samples:
         raise DamagedArtefact(
             f"{trial.uri}/{TRIAL_FILE} has {table.num_rows} rows, not {epochs} epochs x {samples} samples: "
             "delete the trial and score it again"
         )
-    losses, correct = (table[name].to_numpy().reshape(epochs, samples) for name in ("loss", "correct"))
-    return Trajectory(losses, correct)
+    return Trajectory(*(table[name].to_numpy().reshape(epochs, samples) for name in columns))
+
+
+def measured_table(labels: NDArray[np.int64], trial: int, indices: NDArray[np.int64], scores: NDArray[np.float64]) -> pa.Table:
+    """Table of a trial that says something about the samples at `indices` [n] (ascending) only; labels [N], scores [n]."""
+    return pa.table(
+        {
+            "sample_id": indices,
+            "label": labels[indices].astype(np.int32),
+            "trial": np.full(len(indices), trial, dtype=np.int16),
+            "score": scores.astype(np.float32),
+        },
+        schema=MEASURED,
+    )

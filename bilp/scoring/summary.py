@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -10,12 +11,12 @@ from numpy.typing import NDArray
 
 from bilp.config import ScoreConfig
 from bilp.data import open_dataset
-from bilp.errors import MissingArtefact
+from bilp.errors import ConfigError, MissingArtefact
 from bilp.manifest import Artefact, content_key, find, open_artefact, provenance, publish
 from bilp.scoring.criteria import CRITERIA, Moments, Trajectory
-from bilp.scoring.record import TRIAL, VERSION, read_trajectory, score_uri, training_key, trial_key, trial_uri
+from bilp.scoring.record import MEASURED_FILE, TRIAL, VERSION, WINDOWS, read_trajectory, score_uri, training_key, trial_key, trial_uri
 from bilp.storage import join
-from bilp.tables import SUMMARY, encode
+from bilp.tables import MEASURED, MEASURED_SUMMARY, SUMMARY, encode
 
 KIND = "score_summary"
 FILE = "summary.parquet"
@@ -28,30 +29,40 @@ def summarise(dataset_uri: str, config: ScoreConfig, root: str) -> str:
     """
     dataset = open_dataset(dataset_uri)
     settings = config.model_dump(mode="json")
-    key = content_key(
-        "summarise",
-        VERSION,
-        training=training_key(dataset.fingerprint, config),
-        **{name: settings[name] for name in ("trials", "init_epochs", "converge_epochs")},
-    )
+    averaged = ("trials", *WINDOWS) if config.measure == "trajectory" else ("trials",)
+    training = training_key(dataset.fingerprint, config)
+    key = content_key("summarise", VERSION, training=training, **{name: settings[name] for name in averaged})
     uri = join(score_uri(root, dataset.fingerprint, config), "summary", key)
     if find(uri, KIND, key) is not None:
         return uri
     trials = _trials(root, dataset.fingerprint, config)
-    samples = len(dataset.train)
-    records = (read_trajectory(trial, config.epochs, samples) for trial in trials)
-    table = summary_table(dataset.train.labels.numpy(), records, config)
+    labels = dataset.train.labels.numpy()
+    if config.measure == "trajectory":
+        gradients = config.gradient_norm != "off"
+        records = (read_trajectory(trial, config.epochs, len(labels), gradients) for trial in trials)
+        name, schema, table = FILE, SUMMARY, summary_table(labels, records, config)
+    else:
+        measured = (trial.table(MEASURED_FILE, MEASURED, ["sample_id", "score"]) for trial in trials)
+        name, schema, table = MEASURED_FILE, MEASURED_SUMMARY, measured_summary(labels, measured)
     origin = {**provenance(), "stage": KIND, "key": key, "dataset": dataset.fingerprint, "config": settings}
     publish(
         uri,
         KIND,
         key,
-        {FILE: encode(table, SUMMARY, origin)},
+        {name: encode(table, schema, origin)},
         config=settings,
         parents={"dataset": dataset_uri, **{f"trial {number}": trial.uri for number, trial in enumerate(trials)}},
-        facts={"dataset": dataset.fingerprint, "samples": samples, "trials": config.trials, "criteria": list(CRITERIA)},
+        facts=_facts(dataset.fingerprint, len(labels), config),
     )
     return uri
+
+
+def _facts(fingerprint: str, samples: int, config: ScoreConfig) -> dict[str, Any]:
+    """What the manifest tells: `criteria` are those that a selection can be made by."""
+    found: list[str] = [config.measure] if config.measure != "trajectory" else [name for name in CRITERIA if name != "accuracy"]
+    if config.gradient_norm == "off" and "grand" in found:
+        found.remove("grand")
+    return {"dataset": fingerprint, "samples": samples, "trials": config.trials, "measure": config.measure, "criteria": found}
 
 
 def open_summary(uri: str, fingerprint: str | None = None) -> Artefact:
@@ -71,6 +82,21 @@ def load_summary(uri: str, fingerprint: str | None = None) -> pa.Table:
     return open_summary(uri, fingerprint).table(FILE, SUMMARY)
 
 
+def criterion_scores(summary: Artefact, criterion: str) -> NDArray[np.float64]:
+    """Scores [N] of an opened summary by one of its criteria. Raises ConfigError, naming those it has, for another one."""
+    known = summary.fact("criteria")
+    if criterion not in known:
+        raise ConfigError(
+            f"{summary.uri} has no scores for criterion {criterion}, only for {', '.join(known)}: "
+            f"score with --prune.criterion {criterion}, which sets what has to be recorded"
+        )
+    file, schema, column = (
+        (FILE, SUMMARY, criterion) if summary.fact("measure") == "trajectory" else (MEASURED_FILE, MEASURED_SUMMARY, "score")
+    )
+    scores: NDArray[np.float64] = summary.table(file, schema, [column])[column].to_numpy().astype(np.float64)
+    return scores
+
+
 def summary_table(labels: NDArray[np.int64], trials: Iterable[Trajectory], config: ScoreConfig) -> pa.Table:
     """Mean and standard deviation over trials of every criterion, for labels [N]; reads each trial once, in turn."""
     moments = {name: Moments(len(labels)) for name in CRITERIA}
@@ -83,6 +109,26 @@ def summary_table(labels: NDArray[np.int64], trials: Iterable[Trajectory], confi
         if f"{name}_std" in SUMMARY.names:
             columns[f"{name}_std"] = moment.std().astype(np.float32)
     return pa.table(columns, schema=SUMMARY)
+
+
+def measured_summary(labels: NDArray[np.int64], trials: Iterable[pa.Table]) -> pa.Table:
+    """Mean, standard deviation (n - 1; 0 for one visit) and visits per sample, for labels [N]; NaN without a visit."""
+    visits = np.zeros(len(labels), dtype=np.int64)
+    mean, squares = np.zeros(len(labels)), np.zeros(len(labels))
+    for table in trials:  # Welford 1962, for the samples of the trial
+        ids, values = table["sample_id"].to_numpy(), table["score"].to_numpy().astype(np.float64)
+        visits[ids] += 1
+        before = values - mean[ids]
+        mean[ids] += before / visits[ids]
+        squares[ids] += before * (values - mean[ids])
+    columns = {
+        "sample_id": np.arange(len(labels), dtype=np.int64),
+        "label": labels.astype(np.int32),
+        "score": np.where(visits > 0, mean, np.nan).astype(np.float32),
+        "score_std": np.sqrt(squares / np.maximum(visits - 1, 1)).astype(np.float32),
+        "visits": visits.astype(np.int32),
+    }
+    return pa.table(columns, schema=MEASURED_SUMMARY)
 
 
 def _trials(root: str, fingerprint: str, config: ScoreConfig) -> list[Artefact]:

@@ -1,49 +1,50 @@
-"""One trial: a short training without augmentation, with a look at every sample after every epoch."""
+"""The short training without augmentation that every scoring rests on."""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn.functional import cross_entropy
 
 from bilp.config import ScoreConfig
 from bilp.data import Dataset
 from bilp.errors import Diverged
-from bilp.nets import build, initialise
+from bilp.nets import Network, build, initialise
 from bilp.progress import Progress, silent
-from bilp.scoring.criteria import Trajectory
 from bilp.seeds import generator
 
 CHECK_EVERY = 16  # batches between two looks at the loss, because each look waits for the device
 
 
-def train_trial(dataset: Dataset, config: ScoreConfig, trial: int, device: str = "cpu", progress: Progress = silent) -> Trajectory:
-    """Train one network on the train split and record loss and correctness of its N samples after each epoch.
+def train_epochs(
+    dataset: Dataset,
+    indices: Tensor,
+    config: ScoreConfig,
+    trial: int,
+    *,
+    stage: str = "score",
+    device: str = "cpu",
+    progress: Progress = silent,
+) -> Iterator[Network]:
+    """Train a fresh network on the train samples at `indices` and hand it out, in eval mode, after each epoch.
 
-    Initial weights and the order of each epoch are streams of (seed, trial), so trials are independent of each other.
-    Batches are normalised as they are read; the split itself stays in its store. Progress counts batches, those of the
-    recording passes included.
+    Initial weights and the order of each epoch are streams of (seed, `stage`, trial), so trials are independent of each
+    other. Batches are normalised as they are read; the split itself stays in its store. Progress counts training batches.
 
     Raises Diverged as soon as a loss is seen that is not finite.
     """
     network = build(config.network, dataset.shape, dataset.classes)
-    initialise(network, generator(config.seed, "score", trial, "network"))
+    initialise(network, generator(config.seed, stage, trial, "network"))
     network.to(device)
     optimiser = torch.optim.SGD(network.parameters(), lr=config.learning_rate, momentum=config.momentum, weight_decay=config.weight_decay)
     labels = dataset.train.labels.to(device)
-    samples = len(dataset.train)
-    losses = np.empty((config.epochs, samples), dtype=np.float32)
-    correct = np.empty((config.epochs, samples), dtype=np.bool_)
-    steps = math.ceil(samples / config.batch_size)
-    total = 2 * steps * config.epochs
-
+    steps = math.ceil(len(indices) / config.batch_size)
+    total = steps * config.epochs
     for epoch in range(config.epochs):
-        done = 2 * steps * epoch
-        order = torch.randperm(samples, generator=generator(config.seed, "score", trial, "order", epoch))
+        order = indices[torch.randperm(len(indices), generator=generator(config.seed, stage, trial, "order", epoch))]
         network.train()
         for step, batch in enumerate(training_batches(order, config.batch_size)):
             optimiser.zero_grad(set_to_none=True)
@@ -51,39 +52,25 @@ def train_trial(dataset: Dataset, config: ScoreConfig, trial: int, device: str =
             loss.backward()
             optimiser.step()
             if step % CHECK_EVERY == 0:
-                value = _finite(float(loss.detach()), trial, epoch, config.learning_rate)
-                progress(done + step + 1, total, f"trial {trial} epoch {epoch + 1}/{config.epochs} loss {value:.3f}")
-        done += steps
+                value = finite(float(loss.detach()), trial, epoch, config.learning_rate)
+                progress(steps * epoch + step + 1, total, f"trial {trial} epoch {epoch + 1}/{config.epochs} loss {value:.3f}")
         network.eval()
-        for step, batch in enumerate(_batches(torch.arange(samples), config.batch_size)):
-            rows = slice(step * config.batch_size, step * config.batch_size + len(batch))
-            losses[epoch, rows], correct[epoch, rows] = _look(network, dataset.train.batch(batch, device), labels[rows])
-            if step % CHECK_EVERY == 0:
-                progress(done + step + 1, total, f"trial {trial} epoch {epoch + 1}/{config.epochs} recording")
-        _finite(float(losses[epoch].sum(dtype=np.float64)), trial, epoch, config.learning_rate)
-    progress(total, total, f"trial {trial} accuracy {correct[-1].mean():.3f}")
-    return Trajectory(losses, correct)
+        yield network
 
 
 def training_batches(order: Tensor, size: int) -> list[Tensor]:
     """An epoch's mini-batches of indices [N]; a single left-over sample sits it out, as batch norm cannot be trained on one."""
-    batches = _batches(order, size)
-    return batches[:-1] if len(batches) > 1 and len(batches[-1]) < min(2, size) else batches
+    found = batches(order, size)
+    return found[:-1] if len(found) > 1 and len(found[-1]) < min(2, size) else found
 
 
-def _batches(indices: Tensor, size: int) -> list[Tensor]:
+def batches(indices: Tensor, size: int) -> list[Tensor]:
+    """Indices [N] in their order, `size` at a time."""
     return [indices[start : start + size] for start in range(0, len(indices), size)]
 
 
-def _look(network: nn.Module, images: Tensor, labels: Tensor) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
-    """Loss and correctness, both [B], of images [B, C, H, W] under the network as it is."""
-    with torch.no_grad():
-        logits = network(images)
-        losses = cross_entropy(logits, labels, reduction="none")
-        return losses.float().cpu().numpy(), (logits.argmax(1) == labels).cpu().numpy()
-
-
-def _finite(loss: float, trial: int, epoch: int, learning_rate: float) -> float:
+def finite(loss: float, trial: int, epoch: int, learning_rate: float) -> float:
+    """The loss. Raises Diverged if it is not finite."""
     if not math.isfinite(loss):
         raise Diverged(
             f"scoring: trial {trial} diverged in epoch {epoch + 1} (loss {loss}) with learning_rate {learning_rate:g}: "

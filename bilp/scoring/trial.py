@@ -1,18 +1,22 @@
-"""Stage score: one training trial, published as a Parquet table of every sample's loss after every epoch."""
+"""Stage score: one trial, published as a Parquet table of what it says about the samples."""
 
 from __future__ import annotations
 
 from typing import Any
+
+import numpy as np
+import pyarrow as pa
 
 from bilp.config import ScoreConfig
 from bilp.data import Dataset, open_dataset
 from bilp.errors import ConfigError
 from bilp.manifest import find, provenance, publish
 from bilp.progress import Progress, silent
-from bilp.scoring.criteria import Trajectory
-from bilp.scoring.record import TRIAL, TRIAL_FILE, training_settings, trajectory_table, trial_key, trial_uri
-from bilp.scoring.train import train_trial
-from bilp.tables import TRAJECTORY, encode
+from bilp.scoring.picking import pick_places
+from bilp.scoring.record import MEASURED_FILE, TRIAL, TRIAL_FILE, measured_table, training_settings, trajectory_table, trial_key, trial_uri
+from bilp.scoring.subsets import subset_scores
+from bilp.scoring.trajectory import train_trial
+from bilp.tables import MEASURED, TRAJECTORY, encode
 
 
 def score_trial(dataset_uri: str, config: ScoreConfig, trial: int, root: str, device: str = "cpu", progress: Progress = silent) -> str:
@@ -27,29 +31,36 @@ def score_trial(dataset_uri: str, config: ScoreConfig, trial: int, root: str, de
     key = trial_key(dataset.fingerprint, config, trial)
     if find(uri, TRIAL, key) is not None:
         return uri
-    trajectory = train_trial(dataset, config, trial, device, progress)
+    table, facts = _measure(dataset, config, trial, device, progress)
     settings = training_settings(config)
     origin = {**provenance(), "stage": TRIAL, "key": key, "dataset": dataset.fingerprint, "trial": trial, "config": settings}
-    table = trajectory_table(dataset.train.labels.numpy(), trial, trajectory)
+    name, schema = (TRIAL_FILE, TRAJECTORY) if config.measure == "trajectory" else (MEASURED_FILE, MEASURED)
     publish(
         uri,
         TRIAL,
         key,
-        {TRIAL_FILE: encode(table, TRAJECTORY, origin)},
+        {name: encode(table, schema, origin)},
         config=settings,
         parents={"dataset": dataset_uri},
-        facts=_facts(dataset, trial, trajectory),
+        facts={"dataset": dataset.fingerprint, "trial": trial, "measure": config.measure, **facts},
     )
     return uri
 
 
-def _facts(dataset: Dataset, trial: int, trajectory: Trajectory) -> dict[str, Any]:
-    """What the manifest tells about a trial without opening its table."""
-    return {
-        "dataset": dataset.fingerprint,
-        "trial": trial,
-        "samples": trajectory.samples,
-        "epochs": trajectory.epochs,
-        "final_loss": float(trajectory.losses[-1].mean()),
-        "final_accuracy": float(trajectory.correct[-1].mean()),
-    }
+def _measure(dataset: Dataset, config: ScoreConfig, trial: int, device: str, progress: Progress) -> tuple[pa.Table, dict[str, Any]]:
+    """The trial's table, and what the manifest tells about it."""
+    labels = dataset.train.labels.numpy()
+    if config.measure == "trajectory":
+        trajectory = train_trial(dataset, config, trial, device, progress)
+        facts = {
+            "samples": trajectory.samples,
+            "epochs": trajectory.epochs,
+            "final_loss": float(trajectory.losses[-1].mean()),
+            "final_accuracy": float(trajectory.correct[-1].mean()),
+        }
+        return trajectory_table(labels, trial, trajectory), facts
+    if config.measure == "monte_carlo":
+        indices, scores = subset_scores(dataset, config, trial, device, progress)
+    else:
+        indices, scores = np.arange(len(labels)), pick_places(dataset, config, trial, device, progress).astype(np.float64)
+    return measured_table(labels, trial, indices, scores), {"samples": len(indices)}

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import Literal
+
 import pytest
 import torch
 from torch import Tensor, nn
@@ -9,10 +13,11 @@ from torch.nn import functional
 
 from bilp.config import NetworkConfig
 from bilp.errors import ConfigError
-from bilp.nets import build, initialise, label, parameter_count
+from bilp.nets import Network, build, initialise, label, parameter_count
+from bilp.nets.resnet import PLANS, Block, Plan, resnet
 from bilp.seeds import generator
 
-RGB, GREY, TINY, HIGH = (3, 32, 32), (1, 28, 28), (3, 64, 64), (3, 128, 128)
+RGB, GREY, TINY, HIGH, LARGE = (3, 32, 32), (1, 28, 28), (3, 64, 64), (3, 128, 128), (3, 224, 224)
 
 COUNTS = [
     ({}, RGB, 10, 320_010),
@@ -45,6 +50,26 @@ COUNTS = [
     ({"name": "vgg11"}, RGB, 100, 9_277_284),
     ({"name": "resnet18"}, RGB, 10, 11_173_962),
     ({"name": "resnet18"}, RGB, 100, 11_220_132),
+    ({"width": 128, "activation": "sigmoid"}, RGB, 10, 320_010),
+    ({"width": 128, "activation": "leaky_relu"}, RGB, 10, 320_010),
+    ({"width": 128, "activation": "swish", "norm": "batch"}, RGB, 10, 320_010),
+    ({"width": 512}, RGB, 10, 4_818_954),
+    ({"width": 1024}, RGB, 10, 19_075_082),
+    ({"name": "vgg11", "norm": "batch"}, RGB, 10, 9_231_114),
+    ({"name": "resnet18", "norm": "batch"}, RGB, 10, 11_173_962),
+    ({"name": "resnet18_ap"}, RGB, 10, 11_250_762),
+    ({"name": "resnet18_ap"}, GREY, 10, 11_250_762 - 2 * 576 - 10 * 512 * 7),  # one channel, and 3x3 maps at the end
+    ({"name": "resnet34"}, RGB, 10, 21_282_122),
+    ({"name": "resnet50"}, RGB, 10, 23_520_842),
+    ({"name": "resnet101"}, RGB, 10, 42_512_970),
+    ({"name": "resnet152"}, RGB, 10, 58_156_618),
+    ({"name": "resnet18_imagenet"}, LARGE, 10, 11_181_642),
+    ({"name": "resnet6_imagenet"}, LARGE, 10, 4_910_922),
+    ({"name": "resnet10_ap"}, LARGE, 10, 4_910_922),
+    ({"name": "resnet10_ap"}, LARGE, 100, 4_957_092),
+    ({"name": "resnet10"}, RGB, 10, 1_228_970),
+    ({"name": "resnet10"}, RGB, 100, 1_252_100),
+    ({"name": "densenet"}, RGB, 10, 1_000_618),
 ]
 
 
@@ -70,6 +95,17 @@ FITTING = [
     ({"name": "resnet18", "norm": "batch"}, (1, 28, 28)),
     ({"name": "resnet18"}, (3, 16, 16)),
     ({"name": "resnet18"}, (3, 64, 64)),
+    ({"name": "resnet18_ap"}, (1, 28, 28)),
+    ({"name": "resnet34"}, (3, 16, 24)),
+    ({"name": "resnet50", "norm": "batch"}, (3, 8, 8)),
+    ({"name": "resnet6_imagenet"}, (3, 64, 48)),
+    ({"name": "resnet10"}, (1, 8, 8)),
+    ({"name": "resnet10", "norm": "group"}, (3, 20, 20)),
+    ({"name": "resnet10_ap"}, (3, 16, 16)),
+    ({"name": "resnet10_ap"}, (3, 70, 66)),
+    ({"name": "resnet10_ap"}, (3, 130, 140)),
+    ({"name": "densenet"}, (1, 8, 8)),
+    ({"name": "densenet", "norm": "instance"}, (3, 32, 32)),
 ]
 
 
@@ -121,6 +157,84 @@ def test_resnet_computes_its_written_definition() -> None:
     torch.testing.assert_close(network.embed(images), maps.mean((2, 3)), rtol=1e-4, atol=1e-5)
 
 
+def narrow(plan: Plan, norm: str, shape: tuple[int, int, int]) -> tuple[Network, Iterator[Tensor]]:
+    """A narrow residual network in float64, and its parameters in their order."""
+    network = resnet(replace(plan, widths=(4, 8, 12, 16)), norm, shape, 3)
+    initialise(network, generator(7, "narrow"))
+    return network.double(), iter([p.detach() for p in network.double().parameters()])
+
+
+@pytest.mark.parametrize("halving", ["stride", "average"])
+@pytest.mark.parametrize("bottleneck", [False, True])
+def test_residual_blocks_compute_their_written_definition(halving: Literal["stride", "average"], bottleneck: bool) -> None:
+    network, parameters = narrow(Plan((1, 2, 1, 1), bottleneck=bottleneck, halving=halving, final="none"), "instance", (3, 16, 16))
+    images = torch.randn(2, 3, 16, 16, generator=generator(7, "images"), dtype=torch.float64)
+
+    def conv(maps: Tensor, stride: int, padding: int) -> Tensor:
+        return functional.conv2d(maps, next(parameters), stride=stride, padding=padding)
+
+    def norm(maps: Tensor) -> Tensor:
+        return functional.group_norm(maps, maps.shape[1], next(parameters), next(parameters))
+
+    maps = norm(conv(images, 1, 1)).relu()
+    for width, blocks, first in ((4, 1, 1), (8, 2, 2), (12, 1, 2), (16, 1, 2)):
+        for stride in [first] + [1] * (blocks - 1):
+            average = halving == "average" and stride == 2
+            step = 1 if average else stride
+            halve = (lambda x: functional.avg_pool2d(x, 2)) if average else (lambda x: x)
+            main = norm(conv(maps, 1, 0)).relu() if bottleneck else maps
+            main = halve(norm(conv(main, step, 1)).relu())
+            main = norm(conv(main, 1, 0 if bottleneck else 1))
+            changes = stride == 2 or main.shape[1] != maps.shape[1]
+            assert main.shape[1] == (4 * width if bottleneck else width)
+            maps = (main + (norm(halve(conv(maps, step, 0))) if changes else maps)).relu()
+    torch.testing.assert_close(network.embed(images), maps.flatten(1), rtol=1e-6, atol=1e-8)
+
+
+def test_stem_of_imagenet_and_those_of_idc_by_size() -> None:
+    def maps_after_stem(plan: Plan, side: int) -> tuple[int, ...]:
+        network, _ = narrow(plan, "instance", (3, side, side))
+        seen: list[tuple[int, ...]] = []
+        first = next(module for module in network.modules() if isinstance(module, Block))
+        first.register_forward_pre_hook(lambda module, given: seen.append(tuple(given[0].shape[2:])))
+        network(torch.randn(1, 3, side, side, dtype=torch.float64, generator=generator(7, "stem")))
+        kernel = next(module for module in network.modules() if isinstance(module, nn.Conv2d)).kernel_size
+        return (*seen[0], kernel[0])
+
+    assert maps_after_stem(PLANS["resnet6_imagenet"], 224) == (56, 56, 7)
+    assert maps_after_stem(PLANS["resnet6_imagenet"], 65) == (17, 17, 7)
+    assert [maps_after_stem(PLANS["resnet10_ap"], side) for side in (64, 65, 128, 129, 224)] == [
+        (64, 64, 3),
+        (32, 32, 3),
+        (64, 64, 3),
+        (32, 32, 7),
+        (56, 56, 7),
+    ]
+
+
+def test_densenet_computes_its_written_definition() -> None:
+    network = build(NetworkConfig(name="densenet", norm="instance"), (3, 32, 32), 4)
+    initialise(network, generator(8, "init"))
+    network.double()
+    images = torch.randn(2, 3, 32, 32, generator=generator(8, "images"), dtype=torch.float64)
+    parameters = iter([p.detach() for p in network.parameters()])
+
+    def conv(maps: Tensor, padding: int) -> Tensor:
+        return functional.conv2d(maps, next(parameters), padding=padding)
+
+    def norm_relu(maps: Tensor) -> Tensor:
+        return functional.group_norm(maps, maps.shape[1], next(parameters), next(parameters)).relu()
+
+    maps = conv(images, 1)
+    for layers in (6, 12, 24, 16):
+        for _ in range(layers):
+            maps = torch.cat([conv(norm_relu(conv(norm_relu(maps), 0)), 1), maps], dim=1)
+        maps = norm_relu(maps)
+        if layers < 16 or maps.shape[2] > 4:
+            maps = functional.avg_pool2d(conv(maps, 0), 2)
+    torch.testing.assert_close(network.embed(images), maps.mean((2, 3)), rtol=1e-6, atol=1e-8)
+
+
 def test_instance_norm_keeps_samples_apart_and_batch_norm_does_not() -> None:
     images = torch.randn(4, 3, 16, 16, generator=generator(4, "images"))
     alone = {}
@@ -139,6 +253,9 @@ REFUSALS = [
     ({"name": "vgg11"}, (3, 28, 28), "ingest.resolution to 32 or more"),
     ({"name": "alexnet"}, (3, 4, 4), "ingest.resolution to 8 or more"),
     ({"name": "resnet18"}, (1, 8, 8), "ingest.resolution to 9 or more"),
+    ({"name": "densenet"}, (3, 4, 4), "ingest.resolution to 8 or more"),
+    ({"name": "resnet18_imagenet"}, (3, 32, 32), "ingest.resolution to 33 or more"),
+    ({"name": "resnet18_ap"}, (3, 7, 7), "ingest.resolution to 16 or more"),
     ({"width": 6, "norm": "group"}, (3, 32, 32), "width = 6 must be a multiple of 4"),
     ({"name": "lenet", "norm": "batch"}, (3, 32, 32), "norm 'batch' does not exist for lenet: use one of instance, none"),
 ]
@@ -164,6 +281,8 @@ def test_labels_tell_networks_apart() -> None:
     assert label(NetworkConfig(width=64, norm="batch")) == "convnet width 64 norm batch"
     assert label(NetworkConfig(name="resnet18", norm="batch")) == "resnet18 norm batch"
     assert label(NetworkConfig(name="mlp", width=64)) == "mlp"  # width shapes the ConvNet only
+    assert [label(NetworkConfig(name="densenet", norm=norm)) for norm in ("batch", "instance")] == ["densenet", "densenet norm instance"]
+    assert NetworkConfig(name="resnet10").norm == "batch"
 
 
 def test_build_leaves_the_global_random_state_alone_and_marks_missing_initialisation() -> None:

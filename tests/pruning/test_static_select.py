@@ -61,7 +61,9 @@ def problems(draw):
 def test_agrees_with_reference(problem):
     scores, labels, classes, keep, drop, band, per_class = problem
     kept, rank = reference(scores, labels, classes, keep, drop, band, per_class)
-    cut = select(scores, labels, names(classes), keep=keep, drop=drop, band=band, per_class=per_class, minimum_per_class=0)
+    cut = select(
+        scores, labels, names(classes), keep=keep, drop=drop, band=band, floor_per_class=None if per_class else 0, minimum_per_class=0
+    )
     assert set(np.flatnonzero(cut.kept)) == kept
     assert [rank[i] for i in range(len(labels))] == cut.rank_in_class.tolist()
     for c in range(classes):
@@ -78,7 +80,7 @@ def test_agrees_with_reference(problem):
 @given(problems(), st.integers(1, 8))
 def test_suggested_keep_is_enough_and_tight(problem, minimum):
     scores, labels, classes, keep, drop, _, per_class = problem
-    arguments = {"drop": drop, "per_class": per_class, "minimum_per_class": minimum}
+    arguments = {"drop": drop, "floor_per_class": None if per_class else 0, "minimum_per_class": minimum}
     try:
         select(scores, labels, names(classes), keep=keep, **arguments)
     except ConfigError as error:
@@ -136,8 +138,8 @@ def test_global_ranking_can_unbalance_classes():
     labels = np.array([0, 0, 0, 1, 1, 1])
     assert select(scores, labels, names(2), keep=0.5).kept_per_class.tolist() == [1, 1]
     with pytest.raises(ConfigError, match=r"class 1 keeps 0 of 3.*smallest keep that would do is 0.584"):
-        select(scores, labels, names(2), keep=0.5, per_class=False)
-    assert select(scores, labels, names(2), keep=0.584, per_class=False).kept_per_class.tolist() == [3, 1]
+        select(scores, labels, names(2), keep=0.5, floor_per_class=0)
+    assert select(scores, labels, names(2), keep=0.584, floor_per_class=0).kept_per_class.tolist() == [3, 1]
 
 
 def test_keep_one_keeps_everything():
@@ -197,3 +199,37 @@ def test_random_scores_of_a_class_do_not_depend_on_other_classes():
     together = random_scores(np.array([0, 1, 0, 1, 1]), 2, 5)
     assert alone.tolist() == together[[1, 3, 4]].tolist()
     assert (together[[0, 2]] != alone[:2]).all()
+
+
+@settings(max_examples=200, deadline=None)
+@given(problems(), st.integers(0, 6))
+def test_floor_keeps_the_best_of_each_class_and_the_total(problem, floor):
+    scores, labels, classes, keep, drop, _, _ = problem
+    total = len(labels) - half_up(1 - Decimal(repr(keep)), len(labels))
+    sign = 1 if drop == "high" else -1
+    ranking = sorted(range(len(labels)), key=lambda i: (sign * scores[i], sign * i))
+    reserved = {i for c in range(classes) for i in [j for j in ranking if labels[j] == c][:floor]}
+    arguments = {"keep": keep, "drop": drop, "floor_per_class": floor, "minimum_per_class": 0}
+    if len(reserved) > total:
+        with pytest.raises(ConfigError, match=f"keeps {len(reserved)} samples, but keep leaves only {total}: lower floor_per_class"):
+            select(scores, labels, names(classes), **arguments)
+        return
+    cut = select(scores, labels, names(classes), **arguments)
+    expected = reserved | set([i for i in ranking if i not in reserved][: total - len(reserved)])
+    assert set(np.flatnonzero(cut.kept)) == expected
+    assert (cut.kept_per_class >= np.minimum(floor, cut.total_per_class)).all()
+    if floor == 0:
+        assert len(expected) == total
+
+
+def test_floor_by_hand():
+    scores, labels = np.array([0.0, 1, 2, 10, 11, 12]), np.array([0, 0, 0, 1, 1, 1])
+    assert select(scores, labels, names(2), keep=0.5, floor_per_class=1).kept.tolist() == [True, True, False, True, False, False]
+    assert select(scores, labels, names(2), keep=0.5, drop="low", floor_per_class=1).kept.tolist() == [
+        False,
+        False,
+        True,
+        False,
+        True,
+        True,
+    ]

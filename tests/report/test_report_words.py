@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shlex
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import pandas as pd
@@ -11,7 +11,7 @@ import pytest
 from scipy import stats
 
 from bilp.command_line import parse
-from bilp.config import PipelineConfig, PruneConfig, ScoreConfig
+from bilp.config import Criterion, PipelineConfig, PruneConfig, ScoreConfig
 from bilp.defaults import complete
 from bilp.report.comparison import Training, against_arm, against_baseline, network_title
 from bilp.report.effect import relative, thresholds
@@ -137,6 +137,22 @@ def test_score_and_rule_are_explained() -> None:
     assert score_meaning(PruneConfig(criterion="random"), ScoreConfig())[0] == "random number"
     assert rule_meaning(PruneConfig(keep=0.7)).replace("\xa0", " ") == "In each class, the 30 % with the highest scores are dropped."
     assert "between 10 % and 60 %" in rule_meaning(PruneConfig(band=(0.1, 0.6), per_class=False)).replace("\xa0", " ")
+
+
+def test_every_criterion_has_words_of_its_own() -> None:
+    told = {name: score_meaning(PruneConfig.model_construct(criterion=name), ScoreConfig(trials=2)) for name in get_args(Criterion)}
+    assert len({sentence for _, sentence in told.values()}) == len(told)
+    assert all(sentence.endswith(".") for _, sentence in told.values())
+    for name, words in [("el2n", "error norm"), ("forgetting", "forgetting count"), ("aum", "margin"), ("herding", "place in herding")]:
+        assert told[name][0] == words
+        assert "loss" not in told[name][1]
+    early = ScoreConfig(trials=10, epochs=20, early_from=20, early_to=20, gradient_norm="last_layer")
+    sentence = score_meaning(PruneConfig(criterion="grand"), early)[1]
+    assert "would change the last layer, averaged over pass 20 of 10 short trainings." in sentence
+    floor = PruneConfig(criterion="aum", per_class=False, floor_per_class=3, keep=0.75)
+    assert rule_meaning(floor).replace("\xa0", " ") == (
+        "Over all classes together, the 25 % with the lowest scores are dropped, except that the 3 best-ranked of each class stay."
+    )
 
 
 def test_short_words() -> None:

@@ -12,15 +12,40 @@ from bilp.errors import DataError
 from bilp.scoring.criteria import CRITERIA, Moments, Trajectory
 
 
+def record_of(losses, correct, el2n=None, margins=None, gradient_norms=None):
+    """A record; what is not given is zero."""
+    zeros = np.zeros(losses.shape, dtype=np.float32)
+    return Trajectory(losses, correct, zeros if el2n is None else el2n, zeros if margins is None else margins, gradient_norms)
+
+
 def test_by_hand():
     # three epochs, two samples
     losses = np.array([[2.0, 1.0], [1.5, 0.5], [0.5, 3.0]], dtype=np.float32)
     correct = np.array([[False, True], [False, True], [True, False]])
-    config = ScoreConfig(epochs=3, init_epochs=2, converge_epochs=1)
-    values = {name: criterion(Trajectory(losses, correct), config).tolist() for name, criterion in CRITERIA.items()}
+    el2n = np.array([[1.0, 0.5], [0.5, 0.25], [0.25, 1.25]], dtype=np.float32)
+    margins = np.array([[-3.0, 1.0], [-1.0, 2.0], [1.0, -6.0]], dtype=np.float32)
+    norms = np.array([[np.nan, np.nan], [4.0, 2.0], [2.0, 8.0]], dtype=np.float32)
+    config = ScoreConfig(epochs=3, init_epochs=2, converge_epochs=1, early_from=2, early_to=3)
+    record = record_of(losses, correct, el2n, margins, norms)
+    values = {name: criterion(record, config).tolist() for name, criterion in CRITERIA.items()}
     assert values["loss_init"] == [1.75, 0.75]
     assert values["loss_converge"] == [0.5, 3.0]
     assert values["accuracy"] == pytest.approx([1 / 3, 2 / 3], abs=1e-15)
+    assert values["el2n"] == [0.375, 0.75]
+    assert values["forgetting"] == [0.0, 1.0]
+    assert values["aum"] == [-1.0, -1.0]
+    assert values["grand"] == [3.0, 5.0]
+    assert np.isnan(CRITERIA["grand"](record_of(losses, correct), config)).all()
+
+
+@pytest.mark.parametrize(
+    ("course", "events"), [("0000", 4), ("1111", 0), ("0101", 1), ("1010", 2), ("0001", 0), ("1000", 1), ("0110", 1), ("1", 0), ("0", 1)]
+)
+def test_forgetting_counts_changes_from_correct_to_incorrect(course, events):
+    """A sample that was never correct counts as forgotten once per epoch: more often than any that was learned."""
+    correct = np.array([[letter == "1"] for letter in course])
+    config = ScoreConfig(epochs=len(course), init_epochs=1)
+    assert CRITERIA["forgetting"](record_of(np.ones(correct.shape, dtype=np.float32), correct), config).tolist() == [events]
 
 
 @settings(max_examples=50, deadline=None)
@@ -28,7 +53,7 @@ def test_by_hand():
 def test_windows_are_means_of_their_epochs(epochs, samples, seed, data):
     first, last = data.draw(st.integers(1, epochs)), data.draw(st.integers(1, epochs))
     rng = np.random.default_rng(seed)
-    trajectory = Trajectory(rng.exponential(size=(epochs, samples)).astype(np.float32), rng.random((epochs, samples)) < 0.5)
+    trajectory = record_of(rng.exponential(size=(epochs, samples)).astype(np.float32), rng.random((epochs, samples)) < 0.5)
     config = ScoreConfig(epochs=epochs, init_epochs=first, converge_epochs=last)
     for sample in range(samples):
         column = [float(value) for value in trajectory.losses[:, sample]]
@@ -40,7 +65,7 @@ def test_windows_are_means_of_their_epochs(epochs, samples, seed, data):
 def test_float32_rows_are_summed_in_float64():
     losses = np.full((3000, 1), 0.1, dtype=np.float32)
     config = ScoreConfig(epochs=3000, init_epochs=3000)
-    value = CRITERIA["loss_init"](Trajectory(losses, losses > 0), config)[0]
+    value = CRITERIA["loss_init"](record_of(losses, losses > 0), config)[0]
     assert value == pytest.approx(float(np.float32(0.1)), rel=1e-13)
 
 
@@ -58,5 +83,5 @@ def test_moments_agree_with_numpy(trials, seed, offset):
 
 
 def test_refuses_records_of_another_shape():
-    with pytest.raises(DataError, match=r"losses \(2, 3\) and correct \(3, 2\)"):
-        Trajectory(np.zeros((2, 3), dtype=np.float32), np.zeros((3, 2), dtype=np.bool_))
+    with pytest.raises(DataError, match=r"one shape .* not losses \(2, 3\), correct \(3, 2\)"):
+        record_of(np.zeros((2, 3), dtype=np.float32), np.zeros((3, 2), dtype=np.bool_))

@@ -24,7 +24,8 @@ from bilp.manifest import open_artefact
 from bilp.nets import build, initialise
 from bilp.scoring.record import TRIAL, TRIAL_FILE
 from bilp.scoring.summary import load_summary, summarise
-from bilp.scoring.train import train_trial, training_batches
+from bilp.scoring.train import training_batches
+from bilp.scoring.trajectory import train_trial
 from bilp.scoring.trial import score_trial
 from bilp.seeds import generator
 from bilp.tables import SUMMARY, TRAJECTORY, stored_provenance
@@ -258,3 +259,33 @@ def test_provenance_travels_in_the_file(digits: str, trials: list[str]):
     assert stored["dataset"] == open_dataset(digits).fingerprint
     assert stored["config"]["learning_rate"] == CONFIG.learning_rate and stored["trial"] == 0
     assert "trials" not in json.dumps(stored["config"])
+
+
+def test_gradient_norms_are_recorded_in_the_window_only_and_summarised(digits: str, trials: list[str], tmp_path: Path):
+    root = str(tmp_path)
+    tables = {}
+    for kind in ("last_layer", "all"):
+        config = CONFIG.model_copy(update={"gradient_norm": kind, "early_from": 2, "early_to": 3, "trials": 1})
+        trial = score_trial(digits, config, 0, root)
+        frame = pd.read_parquet(Path(trial) / TRIAL_FILE)
+        assert frame[frame.epoch == 0].gradient_norm.isna().all()
+        inside = frame[frame.epoch > 0]
+        assert (inside.gradient_norm > inside.el2n).all()  # the features of a sample are not all zero
+        tables[kind] = load_summary(summarise(digits, config, root)).to_pandas()
+        np.testing.assert_allclose(tables[kind].grand, inside.groupby("sample_id").gradient_norm.mean(), rtol=1e-5)
+        np.testing.assert_allclose(tables[kind].el2n, inside.groupby("sample_id").el2n.mean(), rtol=1e-5)
+        plain = pd.read_parquet(Path(trials[0]) / TRIAL_FILE)  # looking closer does not change the training
+        assert (frame.loss == plain.loss).all() and (frame.margin == plain.margin).all()
+    assert not np.allclose(tables["all"].grand, tables["last_layer"].grand)
+    assert tables["all"].grand.corr(tables["last_layer"].grand, method="spearman") > 0.5
+    assert load_summary(summarise(digits, CONFIG, str(Path(trials[0]).parents[4]))).to_pandas().grand.isna().all()
+
+
+def test_other_criteria_find_wrong_labels_too(tmp_path: Path):
+    source, wrong = write_digits(tmp_path / "source", per_class=60, seed=5, flipped=0.1)
+    uri = ingest(IngestConfig(source="parquet", uri=source), str(tmp_path / "root"))
+    config = ScoreConfig(trials=1, epochs=8, early_to=8, network=NetworkConfig(width=8), batch_size=32, gradient_norm="last_layer")
+    score_trial(uri, config, 0, str(tmp_path / "root"))
+    table = load_summary(summarise(uri, config, str(tmp_path / "root"))).to_pandas()
+    for criterion, sign in (("el2n", 1), ("grand", 1), ("aum", -1), ("forgetting", 1)):
+        assert roc_auc_score(wrong, sign * table[criterion]) > 0.75, criterion

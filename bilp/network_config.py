@@ -1,0 +1,54 @@
+"""Settings of a network: which one, and what shapes it."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, field_validator
+
+from bilp.fields import Frozen, Positive
+
+NetworkName = Literal[
+    "convnet",
+    "mlp",
+    "lenet",
+    "alexnet",
+    "vgg11",
+    "resnet18",
+    "resnet18_ap",
+    "resnet34",
+    "resnet50",
+    "resnet101",
+    "resnet152",
+    "resnet18_imagenet",
+    "resnet6_imagenet",
+    "resnet10",
+    "resnet10_ap",
+    "densenet",
+]
+
+
+def _usual_norm(known: dict[str, Any]) -> Literal["instance", "batch"]:
+    return "batch" if known.get("name") in ("resnet10", "densenet") else "instance"  # those two come from IDC
+
+
+class NetworkConfig(Frozen):
+    """A network of the distillation papers; `width`, `depth`, `norm`, `activation` and `pooling` shape the ConvNet."""
+
+    name: NetworkName = "convnet"
+    """Architecture."""
+    width: Positive = 128
+    """Channels of each ConvNet block."""
+    depth: Annotated[int, Field(ge=1, le=8)] = 3
+    """Number of ConvNet blocks; each halves the resolution unless pooling is none."""
+    norm: Literal["instance", "batch", "layer", "group", "none"] = Field(default_factory=_usual_norm)
+    """Normalisation; instance unless given, but batch for resnet10 and densenet. Batch norm is frozen before matching."""
+    activation: Literal["relu", "leaky_relu", "sigmoid", "swish"] = "relu"
+    """Activation after each normalisation."""
+    pooling: Literal["avg", "max", "none"] = "avg"
+    """Pooling at the end of each ConvNet block."""
+
+    @field_validator("norm", "pooling", mode="before")
+    @classmethod
+    def _none_is_a_choice(cls, value: Any) -> Any:
+        return "none" if value is None else value  # on the command line, none means null elsewhere
