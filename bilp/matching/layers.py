@@ -35,6 +35,9 @@ class Layer(Protocol):
     def outer(self, node: Tensor, gradient: Tensor) -> tuple[Tensor, ...]:
         """Per-sample gradients `[B, rows, columns]` of each parameter."""
 
+    def outer_derivative(self, node: Tensor, node_tangent: Tensor, gradient: Tensor, gradient_tangent: Tensor) -> tuple[Tensor, ...]:
+        """Derivative of `outer` when node and gradient move along their tangents."""
+
     def adjoint(self, node: Tensor, gradient: Tensor, cotangents: tuple[Tensor, ...]) -> tuple[Tensor, Tensor]:
         """Cotangents `[k, rows, columns]` of each parameter's summed gradient, to those of `gradient` and of `node`.
 
@@ -60,6 +63,9 @@ class LinearLayer:
         batch = len(node)
         e = gradient.reshape(batch, -1, self.module.out_features)
         return (torch.bmm(e.transpose(1, 2), node.reshape(batch, -1, self.module.in_features)),)
+
+    def outer_derivative(self, node: Tensor, node_tangent: Tensor, gradient: Tensor, gradient_tangent: Tensor) -> tuple[Tensor, ...]:
+        return (self.outer(node, gradient_tangent)[0].add_(self.outer(node_tangent, gradient)[0]),)
 
     def adjoint(self, node: Tensor, gradient: Tensor, cotangents: tuple[Tensor, ...]) -> tuple[Tensor, Tensor]:
         (c,) = cotangents
@@ -111,6 +117,9 @@ class ConvolutionLayer:
         result = torch.bmm(e, windows.view(len(node) * groups, columns, -1).transpose(1, 2))
         return result.view(len(node), rows, columns)
 
+    def outer_derivative(self, node: Tensor, node_tangent: Tensor, gradient: Tensor, gradient_tangent: Tensor) -> tuple[Tensor, ...]:
+        return (self.outer(node, gradient_tangent)[0].add_(self.outer(node_tangent, gradient)[0]),)
+
     def adjoint(self, node: Tensor, gradient: Tensor, cotangents: tuple[Tensor, ...]) -> tuple[Tensor, Tensor]:
         """All k convolutions share their input, so they are one convolution with k times the channels."""
         module, groups = self.module, self.module.groups
@@ -148,6 +157,10 @@ class LayerNormLayer:
     def _rows(self, values: Tensor) -> Tensor:
         shape = self.module.normalized_shape
         return values.reshape(len(values), -1, math.prod(shape)).sum(dim=1).view(len(values), shape[0], -1)
+
+    def outer_derivative(self, node: Tensor, node_tangent: Tensor, gradient: Tensor, gradient_tangent: Tensor) -> tuple[Tensor, ...]:
+        moved = gradient_tangent * node + gradient * node_tangent
+        return tuple(self._rows(value) for value in (moved, gradient_tangent)[: len(self.parameters)])
 
     def adjoint(self, node: Tensor, gradient: Tensor, cotangents: tuple[Tensor, ...]) -> tuple[Tensor, Tensor]:
         between = node.dim() - len(self.module.normalized_shape)
