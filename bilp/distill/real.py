@@ -97,6 +97,8 @@ def effects(setting: Setting, synthetic: Tensor, class_index: int, images: Tenso
         chunk,
         setting.class_labels(class_index, len(chunk)),
         estimator=setting.reselect.estimator,
+        directions=setting.reselect.directions,
+        seed=setting.config.seed,
         augment=partial(augment.apply, params=params),
     )
     return scores.cpu()

@@ -61,6 +61,10 @@ class FeatureMatching:
         """2 (psi - mu), `[F]` or `[B, F]`."""
         return distance.squared_cotangent(mu, psi)
 
+    def directional(self, mu: Vectors, psi: Vectors, along: Vectors) -> Vectors:
+        """See bilp.matching.directional."""
+        return distance.squared_directional(along)
+
     def freeze_statistics(self, network: Network, images: Tensor) -> None:
         """See Matching."""
         freeze_statistics(network, images)

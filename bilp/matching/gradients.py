@@ -70,6 +70,10 @@ class GradientMatching:
         """dD/dpsi, blocks `[rows, columns]` or `[B, rows, columns]`."""
         return distance.rowwise_cosine_cotangent(mu, psi)
 
+    def directional(self, mu: Vectors, psi: Vectors, along: Vectors) -> Vectors:
+        """See bilp.matching.directional."""
+        return distance.rowwise_cosine_directional(mu, psi, along)
+
     def freeze_statistics(self, network: Network, images: Tensor) -> None:
         """See Matching."""
         freeze_statistics(network, images)
