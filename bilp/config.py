@@ -177,7 +177,7 @@ class ReselectConfig(Frozen):
     """Candidates that always remain in a class."""
     estimator: Literal["auto", "oracle", "cotangent", "taylor", "sketch"] = "auto"
     """Exact (cotangent), first order (taylor), estimated (sketch), by definition (oracle); auto: cotangent or, where it pays, sketch."""
-    directions: Positive = 64
+    directions: Positive = 96
     """Estimator sketch: directions, shared by a class's synthetic images (at least 3 each), along which effects are measured."""
 
 

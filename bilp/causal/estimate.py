@@ -22,7 +22,7 @@ from bilp.nets import Network
 
 Estimator = Literal["auto", "oracle", "cotangent", "taylor", "sketch"]
 BYTE_BUDGET = 512 * 2**20
-DIRECTIONS = 64
+DIRECTIONS = 96
 
 Pair = tuple[Tensor, Tensor]
 Augment = Callable[[Tensor], Tensor]
@@ -93,7 +93,7 @@ def ite(
 
     Estimators: oracle leaves samples out one by one; cotangent is exact without doing so; taylor is its first order;
     sketch estimates the norms from about `directions` random and leading directions, drawn from `seed`; auto takes
-    cotangent, or sketch where that is clearly cheaper (from about three synthetic images on) and orders the samples as
+    cotangent, or sketch where that is clearly cheaper (from about five synthetic images on) and orders the samples as
     the exact norms would, with a rank correlation of at least 0.95 by its own account. `byte_budget` bounds the
     per-sample vectors that are held at once, and separately what the synthetic images need (their graph, or the
     directions' products); a single sample or direction may need more. A sample whose vector equals the mean has effect 0.
