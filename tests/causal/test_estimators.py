@@ -198,11 +198,9 @@ def test_taylor_of_l1_is_zero_and_refused() -> None:
         ite(L1, net, *real, *synthetic, "taylor")
 
 
-@ALL
+@CURVED
 @pytest.mark.parametrize("estimator", ["sketch", "taylor"])
 def test_degenerate_batches_are_finite(matching: Matching, estimator: Estimator) -> None:
-    if matching is L1 and estimator == "taylor":
-        pytest.skip("refused")
     net, (images, targets), synthetic = network(), draw(6, "real"), draw(2, "synthetic")
     same = images[:1].expand(6, *SHAPE).contiguous()
     assert torch.equal(ite(matching, net, same, targets, *synthetic, estimator), torch.zeros(6))
