@@ -58,10 +58,11 @@ def measure(
     """
     _check(real, synthetic, estimator)
     side = Synthetic(matching, network, synthetic, augment, len(real[0]), byte_budget)
-    tried = estimator == "sketch" or (estimator == "auto" and _sketch_pays(side, len(real[0]), directions))
-    if tried:
+    if estimator == "sketch" or (estimator == "auto" and _sketch_pays(side, len(real[0]), directions)):
         vectors = RealVectors(matching, network, real, side.psi, byte_budget)
         estimated = sketch(matching, vectors, side, directions, seed, byte_budget)
+        if estimator == "auto" and estimated.agreement < RANK_AGREEMENT and _sketch_pays(side, len(real[0]), 2 * directions):
+            estimated = sketch(matching, vectors, side, 2 * directions, seed, byte_budget)
         if estimator == "sketch" or estimated.agreement >= RANK_AGREEMENT:
             return Measured(estimated.norms.float(), vectors.mean_of)
         found = exact_effects(matching, vectors, side)
@@ -94,7 +95,8 @@ def ite(
     Estimators: oracle leaves samples out one by one; cotangent is exact without doing so; taylor is its first order;
     sketch estimates the norms from about `directions` random and leading directions, drawn from `seed`; auto takes
     cotangent, or sketch where that is clearly cheaper (from about five synthetic images on) and orders the samples as
-    the exact norms would, with a rank correlation of at least 0.95 by its own account. `byte_budget` bounds the
+    the exact norms would, with a rank correlation of at least 0.96 by its own
+    account, if need be after a second try with twice the directions. `byte_budget` bounds the
     per-sample vectors that are held at once, and separately what the synthetic images need (their graph, or the
     directions' products); a single sample or direction may need more. A sample whose vector equals the mean has effect 0.
     Raises ConfigError for a single real sample, if batch norm couples the samples, or if taylor cannot see any effect.
