@@ -3,6 +3,7 @@
     python -m benchmarks.ite                                           # width 128, 256 real images 3x32x32, 1 synthetic
     python -m benchmarks.ite --width 32 --batch 64 --synthetic 10 --threads 1
     python -m benchmarks.ite --dataset URI --class 3                    # real images of an ingested data set
+    python -m benchmarks.ite --data FOLDER                             # every estimator on real images: ite_estimators
 
 Both compute the exact effects. The generic one is what the definition suggests: vmap(grad) for the per-sample vectors
 and autograd's batched differentiation for the products with J^T. Both are run in turn, `--repeat` times; medians are
@@ -24,6 +25,7 @@ import torch
 from torch import Tensor
 from torch.func import functional_call, vmap
 
+from benchmarks import ite_estimators
 from bilp.causal import ite
 from bilp.causal.cotangent import cotangent_differences
 from bilp.config import MethodName, NetworkConfig
@@ -204,8 +206,16 @@ def main() -> None:
     parser.add_argument("--class", dest="label", type=int, default=0, help="class of the images")
     parser.add_argument("--channels", type=int, default=3, help="of Gaussian images")
     parser.add_argument("--side", type=int, default=32, help="of Gaussian images")
+    parser.add_argument("--data", help="folder of Parquet files: compare every estimator on its images instead")
+    parser.add_argument("--widths", nargs="+", type=int, default=(32, 128), help="with --data: widths of the ConvNet")
+    parser.add_argument("--images", nargs="+", type=int, default=(1, 10, 50), help="with --data: synthetic images per class")
+    parser.add_argument("--steps", nargs="+", type=int, default=(0, 50), help="with --data: steps for which the network is trained")
+    parser.add_argument("--oracle-up-to", type=int, default=1, help="with --data: synthetic images up to which the definition is the truth")
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
+    if arguments.data is not None:
+        ite_estimators.run(arguments, CLOCKS[arguments.clock])
+        return
     problem = draw_problem(arguments)
     shape = "x".join(map(str, problem.real.shape[1:]))
     print(

@@ -185,8 +185,10 @@ class ReselectConfig(Frozen):
     """Momentum of the running statistics."""
     minimum_per_class: Positive = 2
     """Candidates that always remain in a class."""
-    estimator: Literal["auto", "oracle", "cotangent"] = "auto"
-    """How the effect is computed; auto takes the exact cotangent form, oracle leaves samples out one by one."""
+    estimator: Literal["auto", "oracle", "cotangent", "taylor", "sketch"] = "auto"
+    """Exact (cotangent), first order (taylor), estimated (sketch), by definition (oracle); auto: cotangent or, where it pays, sketch."""
+    directions: Positive = 96
+    """Estimator sketch: directions, shared by a class's synthetic images (at least 3 each), along which effects are measured."""
 
 
 class DistillConfig(Frozen):

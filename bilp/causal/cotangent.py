@@ -34,7 +34,7 @@ def exact_effects(matching: Matching, vectors: RealVectors, side: Synthetic) -> 
 def cotangent_differences(matching: Matching, mean: Vectors, phi: Vectors, psi: Vectors, count: int) -> Vectors:
     """q(mean) - q(mean - d_i) for the samples with vectors phi_i (leading axis), out of a batch of `count`."""
     apart = tuple(block - centre for block, centre in zip(phi, mean, strict=True))
-    differs = _beyond_noise(apart, mean)
+    differs = beyond_noise(apart, mean)
     # In place from here on: at hundreds of megabytes, every fresh tensor costs more than the arithmetic on it.
     without = tuple(block.mul_(1.0 / (1 - count)).add_(centre) for block, centre in zip(apart, mean, strict=True))
     rest = matching.cotangent(without, psi)
@@ -46,7 +46,7 @@ def cotangent_differences(matching: Matching, mean: Vectors, phi: Vectors, psi: 
     return result
 
 
-def _beyond_noise(apart: Vectors, mean: Vectors) -> Tensor:
+def beyond_noise(apart: Vectors, mean: Vectors) -> Tensor:
     """Whether each sample differs from the mean by more than rounding, bool `[k]`, from differences with leading axis k."""
     lengths = torch.stack([torch.linalg.vector_norm(block.flatten(1), dim=1) for block in apart])
     whole = torch.stack([torch.linalg.vector_norm(block) for block in mean])

@@ -9,7 +9,9 @@ import torch
 from torch import Tensor
 
 from bilp.matching import Matching, Pullback, Vectors
+from bilp.matching.pushforward import pushforward
 from bilp.nets import Network
+from bilp.seeds import generator
 
 
 class Synthetic:
@@ -55,6 +57,63 @@ class Synthetic:
             self._entering, self.stored, found, retain_graph=True, is_grads_batched=True, materialize_grads=True
         )
         return result
+
+    @property
+    def entering_count(self) -> int:
+        """Images that enter the network."""
+        return len(self._entering)
+
+    @cached_property
+    def owners(self) -> Tensor | None:
+        """For each image that enters the network, which stored image it depends on, int64; None if it mixes several.
+
+        Every binary digit of a stored image's number flips the sign of its direction or not, and with it exactly that of
+        what depends on it alone.
+        """
+        count = len(self.stored)
+        if self._entering is self.stored:
+            return torch.arange(count)
+        numbers = torch.arange(count)
+        digits = [1 - 2 * ((numbers >> digit) & 1) for digit in range((count - 1).bit_length())]
+        signs = torch.stack([torch.ones_like(numbers), -torch.ones_like(numbers), *digits]).to(self.stored)
+        probe = torch.randn(self.stored.shape, generator=generator(0, "causal_owners"), dtype=torch.float32).to(self.stored)
+        plain, opposite, *flipped = self._augmented(probe * signs.view(-1, count, *[1] * (probe.dim() - 1))).flatten(2)
+        found = torch.zeros(len(plain), dtype=torch.int64)
+        for digit, values in enumerate(flipped):
+            same, other = (values == plain).all(dim=1).cpu(), (values == opposite).all(dim=1).cpu()
+            if not bool((same | other).all()):
+                return None
+            found += torch.where(same, 0, 1 << digit)
+        return None if bool((found >= count).any()) else found
+
+    @property
+    def mixes(self) -> bool:
+        """Whether an image that enters the network depends on several stored ones, or the network on none alone."""
+        return self.owners is None
+
+    def push(self, directions: Tensor) -> Vectors:
+        """J r for directions `[k, M, C, H, W]` of the stored images, one vector per direction and stored image: `[k, M, ...]`.
+
+        If images are mixed, one vector per direction: `[k, 1, ...]`.
+        """
+        tangents = directions if self._entering is self.stored else self._augmented(directions)
+        found = pushforward(self._matching, self._network, self._entering.detach(), self._labels, tangents)
+        if self.owners is None:
+            return tuple(block.sum(dim=1, keepdim=True) for block in found)
+        if torch.equal(self.owners, torch.arange(len(self.stored))):
+            return found
+        shape = (len(directions), len(self.stored))
+        owners = self.owners.to(directions.device)
+        return tuple(block.new_zeros(*shape, *block.shape[2:]).index_add_(1, owners, block) for block in found)
+
+    def _augmented(self, directions: Tensor) -> Tensor:
+        """How the images that enter the network move with the stored ones, for directions `[k, M, C, H, W]`."""
+        probe = torch.zeros_like(self._entering, requires_grad=True)
+        (pulled,) = torch.autograd.grad(self._entering, self.stored, probe, create_graph=True, materialize_grads=True)
+        if not pulled.requires_grad:
+            return torch.zeros(len(directions), *self._entering.shape).to(self._entering)
+        (moved,) = torch.autograd.grad(pulled, probe, directions, is_grads_batched=True, materialize_grads=True)
+        return moved.detach()
 
 
 class DensePullback:

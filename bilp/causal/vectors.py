@@ -44,6 +44,14 @@ class RealVectors:
         """Vectors of consecutive samples, blocks with a leading axis, all B in order. Do not change them in place."""
         return self._computed() if self._held is None else iter(self._held)
 
+    def some(self, which: Tensor) -> Vectors:
+        """Vectors of the samples at positions `which` (int64)."""
+        if self._held is None:
+            here = which.to(self._images.device)
+            return self._matching.real(self._network, self._images[here], self._labels[here])
+        places = [divmod(i, self._size) for i in which.tolist()]
+        return tuple(torch.stack([block[chunk][row] for chunk, row in places]) for block in zip(*self._held, strict=True))
+
     def mean_of(self, mask: Tensor) -> Vectors:
         """Mean vector of the samples where the bool `[B]` is true, as the matching's real_mean of them up to rounding.
 

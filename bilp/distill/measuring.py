@@ -50,6 +50,8 @@ def score_batch(
             (own, setting.class_labels(class_index, len(own))),
             setting.reselect.estimator,
             augment=partial(augment.apply, params=params),
+            directions=setting.reselect.directions,
+            seed=setting.config.seed,
         )
         return Scored(found.norms.cpu(), found.mean_of)
     values = _finish(setting, _raw(setting, class_index, images, *path))

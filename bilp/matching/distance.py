@@ -41,6 +41,20 @@ def rowwise_cosine_cotangent(mu: Vectors, psi: Vectors) -> Vectors:
     return tuple(_block_cotangent(a, b) for a, b in zip(mu, psi, strict=True))
 
 
+def squared_directional(along: Vectors) -> Vectors:
+    """Derivative of `squared_cotangent` when mu moves along a direction: -2 times it, wherever mu is."""
+    return tuple(-2.0 * d for d in along)
+
+
+def rowwise_cosine_directional(mu: Vectors, psi: Vectors, along: Vectors) -> Vectors:
+    """Derivative of `rowwise_cosine_cotangent` when mu moves along directions with leading axis k; the result has it too.
+
+    With t = <a, d> / |a| the change of |a|, a row is -d / n + t |b| a / n^2
+    + (<d, b> |a| + <a, b> t - 2 <a, b> |a| t |b| / n) b / (|b| n^2). At a row a = 0, which has no direction, t is 0.
+    """
+    return tuple(_block_directional(a, b, d) for a, b, d in zip(mu, psi, along, strict=True))
+
+
 def _norm(rows: Tensor) -> Tensor:
     lengths: Tensor = torch.linalg.vector_norm(rows, dim=-1)
     return lengths
@@ -63,3 +77,14 @@ def _block_cotangent(a: Tensor, b: Tensor) -> Tensor:
     scale = norm_a * norm_b + EPSILON
     along_b = _dot(a, b) * norm_a / scale.square() / torch.where(norm_b > 0, norm_b, torch.ones_like(norm_b))
     return (a * (-1.0 / scale).unsqueeze(-1)).addcmul_(along_b.unsqueeze(-1), b)
+
+
+def _block_directional(a: Tensor, b: Tensor, d: Tensor) -> Tensor:
+    norm_a, norm_b = _norm(a), _norm(b)
+    scale, along_a = norm_a * norm_b + EPSILON, _dot(a, b)
+    growth = _dot(d, a) / torch.where(norm_a > 0, norm_a, torch.ones_like(norm_a))
+    by_b = _dot(d, b) * norm_a + along_a * growth * (1.0 - 2.0 * norm_a * norm_b / scale)
+    by_b = by_b / scale.square() / torch.where(norm_b > 0, norm_b, torch.ones_like(norm_b))
+    result = d * (-1.0 / scale).unsqueeze(-1)
+    result.addcmul_((growth * norm_b / scale.square()).unsqueeze(-1), a)
+    return result.addcmul_(by_b.unsqueeze(-1), b)

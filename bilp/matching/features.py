@@ -9,6 +9,7 @@ from bilp.matching import distance
 from bilp.matching.per_sample import micro_batches
 from bilp.matching.protocol import Pullback, Vectors, require_samples
 from bilp.matching.pullback import feature_pullback
+from bilp.matching.pushforward import feature_pushforward
 from bilp.matching.statistics import freeze_statistics, require_independent_samples
 from bilp.nets import Network
 
@@ -46,6 +47,12 @@ class FeatureMatching:
         require_independent_samples(network)
         return feature_pullback(network, images, count, byte_budget)
 
+    def pushforward(self, network: Network, images: Tensor, labels: Tensor, tangents: Tensor) -> Vectors:
+        """See bilp.matching.pushforward."""
+        require_samples(images, labels)
+        require_independent_samples(network)
+        return feature_pushforward(network, images, tangents)
+
     def distance(self, mu: Vectors, psi: Vectors) -> Tensor:
         """Squared Euclidean distance, a scalar."""
         return distance.squared(mu, psi)
@@ -53,6 +60,10 @@ class FeatureMatching:
     def cotangent(self, mu: Vectors, psi: Vectors) -> Vectors:
         """2 (psi - mu), `[F]` or `[B, F]`."""
         return distance.squared_cotangent(mu, psi)
+
+    def directional(self, mu: Vectors, psi: Vectors, along: Vectors) -> Vectors:
+        """See bilp.matching.directional."""
+        return distance.squared_directional(along)
 
     def freeze_statistics(self, network: Network, images: Tensor) -> None:
         """See Matching."""

@@ -11,6 +11,7 @@ from bilp.matching import distance
 from bilp.matching.per_sample import blocks_of, micro_batches, per_sample_gradients
 from bilp.matching.protocol import Pullback, Vectors, require_samples
 from bilp.matching.pullback import generic_pullback, gradient_pullback
+from bilp.matching.pushforward import generic_pushforward, gradient_pushforward
 from bilp.matching.recording import matched_parameters
 from bilp.matching.statistics import freeze_statistics, require_independent_samples
 from bilp.nets import Network
@@ -55,6 +56,12 @@ class GradientMatching:
         fast = gradient_pullback(network, images, labels, count, byte_budget)
         return fast or generic_pullback(lambda points: self.synthetic(network, points, labels), images, count, byte_budget)
 
+    def pushforward(self, network: Network, images: Tensor, labels: Tensor, tangents: Tensor) -> Vectors:
+        """See bilp.matching.pushforward."""
+        _check(network, images, labels)
+        fast = gradient_pushforward(network, images, labels, tangents)
+        return fast or generic_pushforward(lambda points: self.synthetic(network, points, labels), images, tangents)
+
     def distance(self, mu: Vectors, psi: Vectors) -> Tensor:
         """Sum over rows of 1 - cosine, a scalar."""
         return distance.rowwise_cosine(mu, psi)
@@ -62,6 +69,10 @@ class GradientMatching:
     def cotangent(self, mu: Vectors, psi: Vectors) -> Vectors:
         """dD/dpsi, blocks `[rows, columns]` or `[B, rows, columns]`."""
         return distance.rowwise_cosine_cotangent(mu, psi)
+
+    def directional(self, mu: Vectors, psi: Vectors, along: Vectors) -> Vectors:
+        """See bilp.matching.directional."""
+        return distance.rowwise_cosine_directional(mu, psi, along)
 
     def freeze_statistics(self, network: Network, images: Tensor) -> None:
         """See Matching."""

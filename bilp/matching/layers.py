@@ -38,6 +38,9 @@ class Layer(Protocol):
     def summed(self, node: Tensor, gradient: Tensor) -> tuple[Tensor, ...]:
         """The sum of `outer` over the samples `[rows, columns]`, without holding a gradient per sample."""
 
+    def outer_derivative(self, node: Tensor, node_tangent: Tensor, gradient: Tensor, gradient_tangent: Tensor) -> tuple[Tensor, ...]:
+        """Derivative of `outer` when node and gradient move along their tangents."""
+
     def adjoint(self, node: Tensor, gradient: Tensor, cotangents: tuple[Tensor, ...]) -> tuple[Tensor, Tensor]:
         """Cotangents `[k, rows, columns]` of each parameter's summed gradient, to those of `gradient` and of `node`.
 
@@ -66,6 +69,9 @@ class LinearLayer:
 
     def summed(self, node: Tensor, gradient: Tensor) -> tuple[Tensor, ...]:
         return (gradient.reshape(-1, self.module.out_features).T @ node.reshape(-1, self.module.in_features),)
+
+    def outer_derivative(self, node: Tensor, node_tangent: Tensor, gradient: Tensor, gradient_tangent: Tensor) -> tuple[Tensor, ...]:
+        return (self.outer(node, gradient_tangent)[0].add_(self.outer(node_tangent, gradient)[0]),)
 
     def adjoint(self, node: Tensor, gradient: Tensor, cotangents: tuple[Tensor, ...]) -> tuple[Tensor, Tensor]:
         (c,) = cotangents
@@ -122,6 +128,9 @@ class ConvolutionLayer:
         result = torch.bmm(e, windows.view(len(node) * groups, columns, -1).transpose(1, 2))
         return result.view(len(node), rows, columns)
 
+    def outer_derivative(self, node: Tensor, node_tangent: Tensor, gradient: Tensor, gradient_tangent: Tensor) -> tuple[Tensor, ...]:
+        return (self.outer(node, gradient_tangent)[0].add_(self.outer(node_tangent, gradient)[0]),)
+
     def adjoint(self, node: Tensor, gradient: Tensor, cotangents: tuple[Tensor, ...]) -> tuple[Tensor, Tensor]:
         """All k convolutions share their input, so they are one convolution with k times the channels."""
         module, groups = self.module, self.module.groups
@@ -162,6 +171,10 @@ class LayerNormLayer:
     def _rows(self, values: Tensor) -> Tensor:
         shape = self.module.normalized_shape
         return values.reshape(len(values), -1, math.prod(shape)).sum(dim=1).view(len(values), shape[0], -1)
+
+    def outer_derivative(self, node: Tensor, node_tangent: Tensor, gradient: Tensor, gradient_tangent: Tensor) -> tuple[Tensor, ...]:
+        moved = gradient_tangent * node + gradient * node_tangent
+        return tuple(self._rows(value) for value in (moved, gradient_tangent)[: len(self.parameters)])
 
     def adjoint(self, node: Tensor, gradient: Tensor, cotangents: tuple[Tensor, ...]) -> tuple[Tensor, Tensor]:
         between = node.dim() - len(self.module.normalized_shape)

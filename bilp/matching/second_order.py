@@ -39,8 +39,14 @@ class _Convolution(Function):
     @staticmethod
     def forward(ctx: Any, images: Tensor, weight: Tensor, bias: Tensor | None, geometry: tuple[Any, ...]) -> Tensor:
         ctx.save_for_backward(weight)
+        ctx.save_for_forward(weight)
         ctx.geometry, ctx.shape = geometry, images.shape
         return functional.conv2d(images, weight, bias, *geometry)
+
+    @staticmethod
+    def jvp(ctx: Any, tangent: Tensor, *_: Any) -> Tensor:
+        (weight,) = ctx.saved_tensors
+        return functional.conv2d(tangent, weight, None, *ctx.geometry)
 
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
@@ -54,8 +60,15 @@ class _ConvolutionGradient(Function):
     @staticmethod
     def forward(ctx: Any, gradient: Tensor, weight: Tensor, shape: Sequence[int], geometry: tuple[Any, ...]) -> Tensor:
         ctx.save_for_backward(weight)
-        ctx.geometry = geometry
+        ctx.save_for_forward(weight)
+        ctx.geometry, ctx.shape = geometry, shape
         result: Tensor = conv2d_input(shape, weight, gradient, *geometry)
+        return result
+
+    @staticmethod
+    def jvp(ctx: Any, tangent: Tensor, *_: Any) -> Tensor:
+        (weight,) = ctx.saved_tensors
+        result: Tensor = conv2d_input(ctx.shape, weight, tangent, *ctx.geometry)
         return result
 
     @staticmethod
@@ -72,8 +85,15 @@ class _GroupNorm(Function):
         values = maps[0, 0].numel()
         result, mean, scale = torch.native_group_norm(maps, weight, bias, batch, channels, values, groups, eps)
         ctx.save_for_backward(maps, mean, scale, weight)
+        ctx.save_for_forward(maps, mean, scale, weight)
         ctx.groups = groups
         return result
+
+    @staticmethod
+    def jvp(ctx: Any, tangent: Tensor, *_: Any) -> Tensor:
+        maps, mean, scale, weight = ctx.saved_tensors
+        result = _project(tangent.contiguous(), maps, mean, scale, None, ctx.groups)  # the derivative of z is symmetric
+        return result if weight is None else result.mul_(weight.view(1, -1, *[1] * (maps.dim() - 2)))
 
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
@@ -94,8 +114,20 @@ class _GroupNormGradient(Function):
     def forward(ctx: Any, gradient: Tensor, maps: Tensor, mean: Tensor, scale: Tensor, weight: Tensor | None, groups: int) -> Tensor:
         gradient = gradient.contiguous()
         ctx.save_for_backward(gradient, maps, mean, scale, weight)
+        ctx.save_for_forward(gradient, maps, mean, scale, weight)
         ctx.groups = groups
         return _project(gradient, maps, mean, scale, weight, groups)
+
+    @staticmethod
+    def jvp(ctx: Any, gradient_tangent: Tensor | None, maps_tangent: Tensor | None, *_: Any) -> Tensor:
+        """P(h) is the gradient of <h, z> by x, so its derivative with respect to x is a Hessian, which is symmetric."""
+        gradient, maps, mean, scale, weight = ctx.saved_tensors
+        result = torch.zeros_like(maps)
+        if gradient_tangent is not None:
+            result = _project(gradient_tangent.contiguous(), maps, mean, scale, weight, ctx.groups)
+        if maps_tangent is not None:
+            result = result.add_(_derivative_by_maps(maps_tangent.contiguous(), gradient, maps, mean, scale, weight, ctx.groups))
+        return result
 
     @staticmethod
     @once_differentiable

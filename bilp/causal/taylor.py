@@ -1,0 +1,54 @@
+"""The causal effect to first order in what a sample adds to the mean, as the paper has it.
+
+ITE_i ~ J^T [ (dq/dmu) d_i ] with d_i = (phi_i - mu) / (B - 1): exact for squared distances, where q is linear in mu.
+It costs as much as the exact form (see `cotangent`), which is therefore the better choice; this one is for comparison.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import torch
+from torch import Tensor
+
+from bilp.causal.cotangent import beyond_noise
+from bilp.causal.synthetic import Synthetic, parts
+from bilp.causal.vectors import RealVectors
+from bilp.errors import ConfigError
+from bilp.matching import Matching, Vectors
+from bilp.matching.directional import directional
+
+
+def taylor_effects(matching: Matching, vectors: RealVectors, side: Synthetic) -> Iterator[Tensor]:
+    """First-order ITE of consecutive real samples in chunks `[k, M, C, H, W]`, all B in order."""
+    for phi in vectors.chunks():
+        for part in parts(phi, side.pull.lanes):
+            yield side.effects(first_order_differences(matching, vectors.mean, part, side.psi, len(vectors)))
+
+
+def first_order_differences(matching: Matching, mean: Vectors, phi: Vectors, psi: Vectors, count: int) -> Vectors:
+    """(dq/dmu) d_i for the samples with vectors phi_i (leading axis), out of a batch of `count`."""
+    apart = tuple(block - centre for block, centre in zip(phi, mean, strict=True))
+    differs = beyond_noise(apart, mean)
+    result = directional(matching, mean, psi, tuple(block.mul_(1.0 / (count - 1)) for block in apart))
+    if not bool(differs.all()):
+        for block in result:
+            block[~differs] = 0.0
+    return result
+
+
+def require_curvature(matching: Matching, psi: Vectors) -> None:
+    """Raises ConfigError for a distance whose cotangent does not follow a small change of the mean, such as l1.
+
+    Tried at twice psi and half of it, along a change of every value; psi is one vector, detached.
+    """
+    for factor in (2.0, 0.5):
+        changes = directional(matching, tuple(factor * block + 1.0 for block in psi), psi, tuple(torch.ones_like(b)[None] for b in psi))
+        alternating = tuple(torch.arange(b.numel(), device=b.device).remainder(2).to(b).view_as(b)[None] for b in psi)
+        changes += directional(matching, tuple(factor * block + 1.0 for block in psi), psi, alternating)
+        if any(bool(change.any()) for change in changes):
+            return
+    raise ConfigError(
+        f"estimator taylor finds no effect for {matching.name}: its distance is linear in pieces (l1), so to first order a single "
+        "sample changes nothing: use estimator cotangent, which is exact and costs the same"
+    )
