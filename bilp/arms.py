@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from bilp.config import Arm, DistillConfig, PipelineConfig, PruneConfig, ReselectConfig
+from bilp.config import TRAJECTORY_METHODS, Arm, DistillConfig, PipelineConfig, PruneConfig, ReselectConfig
 
 # BiLP prunes on two levels; an arm switches each on or off: (static selection, adaptive reselection).
 LEVELS: dict[Arm, tuple[bool, bool]] = {
@@ -28,11 +28,14 @@ class PlannedRun:
 
 
 def planned_runs(config: PipelineConfig) -> list[PlannedRun]:
-    """Every run of every arm. Experiment k of all arms has the seed distill.seed + k, so arms differ in pruning alone."""
+    """Every run of every arm. Experiment k of all arms has the seed distill.seed + k, so arms differ in pruning alone.
+
+    Adaptive pruning does not apply to methods that need experts: their arm bilp is static pruning.
+    """
     runs = []
     for arm in config.arms:
         static, adaptive = LEVELS[arm]
-        reselect = config.reselect if adaptive else config.reselect.model_copy(update={"beta": 0.0})
+        reselect = config.reselect if adaptive and not needs_experts(config) else config.reselect.model_copy(update={"beta": 0.0})
         for experiment in range(config.experiments):
             distill = config.distill.model_copy(update={"seed": config.distill.seed + experiment})
             runs.append(PlannedRun(arm, experiment, static, distill, reselect))
@@ -47,3 +50,8 @@ def needs_selection(config: PipelineConfig) -> bool:
 def needs_scores(prune: PruneConfig) -> bool:
     """Whether the criterion ranks samples by their recorded losses."""
     return prune.criterion not in ("random", "external")
+
+
+def needs_experts(config: PipelineConfig) -> bool:
+    """Whether the method imitates experts, which are then trained first."""
+    return config.method in TRAJECTORY_METHODS

@@ -10,44 +10,27 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, GetJsonSchemaHandler, model_validator
+from pydantic import Field, GetJsonSchemaHandler, model_validator
 from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema
 
 from bilp.defaults import complete, recipe_names
+from bilp.fields import AugmentFamily as AugmentFamily
+from bilp.fields import Fraction, Positive, Rate
+from bilp.fields import Frozen as Frozen
+from bilp.method_config import AlignmentConfig as AlignmentConfig
+from bilp.method_config import ExpertsConfig as ExpertsConfig
+from bilp.method_config import TrajectoryConfig as TrajectoryConfig
 
 Source = Literal["digits", "mnist", "fashion_mnist", "svhn", "cifar10", "cifar100", "folder", "parquet"]
-MethodName = Literal["dm", "dc", "dsa"]
+MethodName = Literal["dm", "dc", "dsa", "mtt", "tesla", "cafe"]
 NetworkName = Literal["convnet", "mlp", "lenet", "alexnet", "vgg11", "resnet18"]
 Criterion = Literal["loss_init", "loss_converge", "random", "external"]
 Arm = Literal["unpruned", "static", "adaptive", "bilp"]
 Baseline = Literal["full", "random"]
-AugmentFamily = Literal["color", "crop", "cutout", "flip", "scale", "rotate"]
 
-Fraction = Annotated[float, Field(ge=0.0, le=1.0)]
-Positive = Annotated[int, Field(ge=1)]
-Rate = Annotated[float, Field(gt=0.0)]
-
-
-class Frozen(BaseModel):
-    """Base of every model: immutable, and an unknown key is an error."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, use_attribute_docstrings=True)
-
-    @classmethod
-    def __get_pydantic_json_schema__(cls, core_schema: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
-        """A schema for forms. Defaults are told but not set: a form hands them all in, and nothing would be left to derive.
-
-        Switches keep theirs, as a form knows no third position; no rule derives one.
-        """
-        schema = handler(core_schema)
-        for value in handler.resolve_ref_schema(schema)["properties"].values():
-            if value.get("type") == "boolean":
-                continue
-            default = value.pop("default", None)
-            if isinstance(default, str | int | float):
-                value["description"] += f" If empty, usually {default}."
-        return schema
+# Real samples reach these methods only through the trajectories of experts, so none has a causal effect of its own.
+TRAJECTORY_METHODS: tuple[MethodName, ...] = ("mtt", "tesla")
 
 
 class NetworkConfig(Frozen):
@@ -180,10 +163,10 @@ class ReselectConfig(Frozen):
 
 
 class DistillConfig(Frozen):
-    """Distillation: one loop for every method; a method is what is matched plus what trains the network."""
+    """Distillation: a method is what is compared plus what trains the network."""
 
     method: MethodName = "dm"
-    """Distribution matching (DM), gradient matching (DC), or DC under siamese augmentation (DSA)."""
+    """Matching of distributions (dm), gradients (dc, with augmentation dsa), trajectories (mtt, tesla) or features (cafe)."""
     ipc: Positive = 1
     """Synthetic images per class."""
     iterations: Positive = 1000
@@ -209,7 +192,11 @@ class DistillConfig(Frozen):
     batch_train: Positive = 256
     """Gradient matching: mini-batch of the network's training on the synthetic set."""
     network: NetworkConfig = NetworkConfig()
-    """Network whose features or gradients are matched."""
+    """Network whose features, gradients or trajectories are matched."""
+    trajectory: TrajectoryConfig = TrajectoryConfig()
+    """Settings of mtt and tesla alone."""
+    alignment: AlignmentConfig = AlignmentConfig()
+    """Settings of cafe alone."""
     seed: int = 0
     """Seed of networks, batches, augmentation and initial images."""
 
@@ -237,6 +224,8 @@ class EvaluateConfig(Frozen):
     """Mini-batch."""
     learning_rate: Rate = 0.01
     """Step size of SGD; a tenth of it in the second half."""
+    learned_rate: bool = True
+    """Train on a synthetic set with the step size that was learned with it (mtt, tesla) instead of learning_rate."""
     momentum: Fraction = 0.9
     """Momentum of SGD."""
     weight_decay: Annotated[float, Field(ge=0.0)] = 5e-4
@@ -285,6 +274,8 @@ class PipelineConfig(Frozen):
     """Settings of static scoring."""
     prune: PruneConfig = PruneConfig()
     """Settings of static pruning."""
+    experts: ExpertsConfig = ExpertsConfig()
+    """Settings of the experts, which only mtt and tesla need."""
     reselect: ReselectConfig = ReselectConfig()
     """Settings of adaptive pruning."""
     distill: DistillConfig = DistillConfig()
@@ -322,4 +313,21 @@ class PipelineConfig(Frozen):
                 raise ValueError(f"{dial} = {value!r} contradicts {path} = {derived!r}: set only {dial}")
         if len(set(self.arms)) != len(self.arms):
             raise ValueError(f"arms {list(self.arms)} names one twice: name each once")
+        return self
+
+    @model_validator(mode="after")
+    def _method_can(self) -> Self:
+        if self.method not in TRAJECTORY_METHODS:
+            return self
+        if "adaptive" in self.arms:
+            raise ValueError(
+                f"arm adaptive does not apply to method {self.method}, which meets real samples only through its experts: "
+                "use arm static (bilp prunes statically alone here)"
+            )
+        needed = self.distill.trajectory.needed_epochs
+        if needed > self.experts.epochs:
+            raise ValueError(
+                f"distill.trajectory needs experts of {needed} epochs (max_start + expert_epochs), but experts.epochs = "
+                f"{self.experts.epochs}: train them longer or lower max_start"
+            )
         return self

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Protocol
 
 from bilp.config import MethodName
-from bilp.distill import loop
+from bilp.distill import loop, trajectory
 from bilp.distill.guard import Guard
 from bilp.distill.record import Record
 from bilp.distill.setting import Setting
@@ -26,7 +26,13 @@ class Advance(Protocol):
     ) -> list[Record]: ...
 
 
-LOOPS: dict[MethodName, Advance] = {"dm": loop.distill, "dc": loop.distill, "dsa": loop.distill}
+LOOPS: dict[MethodName, Advance] = {
+    "dm": loop.distill,
+    "dc": loop.distill,
+    "dsa": loop.distill,
+    "mtt": trajectory.distill,
+    "tesla": trajectory.distill,
+}
 
 
 def loop_for(method: MethodName) -> Advance:

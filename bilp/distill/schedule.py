@@ -37,7 +37,7 @@ class Schedule:
 
 
 def schedule_for(config: DistillConfig) -> Schedule:
-    """The schedule of a method; DM ignores the settings of the network's training."""
+    """The schedule of a method; DM ignores the settings of the network's training, MTT and TESLA the whole schedule."""
     features = config.method == "dm"
     return Schedule(
         outer_loops=1 if features else config.outer_loops,

@@ -49,6 +49,7 @@ def evaluate_synthetic(
         "std": list(dataset.std),
     }
     artefact = open_artefact(synthetic_uri, SYNTHETIC, expect=expected)
+    config = with_learned_rate(config, artefact)
     subject = {"synthetic": artefact.manifest.key}
     publication = Publication(root, config, config.epochs, arm, experiment, dataset.fingerprint, subject)
     if publication.exists():
@@ -58,6 +59,12 @@ def evaluate_synthetic(
     who = f"{arm}, experiment {experiment}"
     trainings = train_all(config, dataset, lambda _: data, config.epochs, who, device, progress)
     return publication.publish(trainings, {"dataset": dataset_uri, "synthetic": synthetic_uri})
+
+
+def with_learned_rate(config: EvaluateConfig, synthetic: Artefact) -> EvaluateConfig:
+    """`config` with the step size that was learned with the synthetic images, if one was and `config` does not refuse it."""
+    learned = synthetic.manifest.facts.get("learning_rate")
+    return config.model_copy(update={"learning_rate": learned}) if config.learned_rate and learned is not None else config
 
 
 def evaluate_baseline(

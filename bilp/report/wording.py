@@ -32,6 +32,9 @@ METHODS: dict[MethodName, str] = {
     "dm": "distribution matching (DM)",
     "dc": "gradient matching (DC)",
     "dsa": "gradient matching with augmentation (DSA)",
+    "mtt": "trajectory matching (MTT)",
+    "tesla": "trajectory matching in constant memory (TESLA)",
+    "cafe": "feature alignment (CAFE)",
 }
 
 DATASETS = {
