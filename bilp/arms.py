@@ -55,3 +55,13 @@ def needs_scores(prune: PruneConfig) -> bool:
 def needs_experts(config: PipelineConfig) -> bool:
     """Whether the method imitates experts, which are then trained first."""
     return config.method in TRAJECTORY_METHODS
+
+
+def adaptive_note(config: PipelineConfig) -> str:
+    """A sentence for the reader if an arm's adaptive level does not apply to the method; else empty."""
+    if not needs_experts(config) or "bilp" not in config.arms:
+        return ""
+    return (
+        f"Adaptive pruning does not apply to method {config.method}: it meets real samples only through its experts, "
+        "so arm bilp prunes statically alone."
+    )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Protocol
 
 from bilp.config import MethodName
-from bilp.distill import loop, trajectory
+from bilp.distill import alignment, loop, trajectory
 from bilp.distill.guard import Guard
 from bilp.distill.record import Record
 from bilp.distill.setting import Setting
@@ -32,6 +32,7 @@ LOOPS: dict[MethodName, Advance] = {
     "dsa": loop.distill,
     "mtt": trajectory.distill,
     "tesla": trajectory.distill,
+    "cafe": alignment.distill,
 }
 
 

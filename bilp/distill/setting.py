@@ -50,7 +50,7 @@ class Setting:
         schedule = schedule_for(config)
         network = build(config.network, pool.dataset.shape, pool.classes).to(device)
         network.requires_grad_(not schedule.features)
-        return cls(config, reselect, pool, network, matching_for(config.method), schedule, torch.device(device), experts)
+        return cls(config, reselect, pool, network, matching_for(config.method, config.alignment), schedule, torch.device(device), experts)
 
     @property
     def side(self) -> tuple[int, int]:

@@ -20,6 +20,7 @@ from bilp.distill.rounds import ITE_TABLE, LOSS_TABLE, RESELECT, ROUND, round_st
 from bilp.distill.run import open_pool, reselect_uri, round_uri
 from bilp.evaluate.publication import FILE as EVALUATION_TABLE
 from bilp.evaluate.publication import KIND as EVALUATION
+from bilp.experts.record import BUFFER as EXPERT_BUFFER
 from bilp.manifest import Artefact, find, open_artefact
 from bilp.pruning.stage import FILE as SELECTION_TABLE
 from bilp.pruning.stage import KIND as SELECTION
@@ -131,6 +132,7 @@ def open_sources(
         artefacts.append(Source("selection", "Static selection", open_artefact(selection_uri, SELECTION)))
     found = [RunSource(arm, experiment, uri) for arm, uris in sorted(runs.items(), key=_place) for experiment, uri in enumerate(uris)]
     several = any(run.experiment > 0 for run in found)
+    artefacts += _expert_sources(found)
     for run in found:
         synthetic = open_artefact(storage.join(run.uri, SYNTHETIC), SYNTHETIC)
         stage = f"Synthetic set: {_who(run.arm, run.experiment, several)}"
@@ -142,6 +144,18 @@ def open_sources(
         who = _who(arm, evaluation.fact("experiment"), several and arm not in BASELINES)
         artefacts.append(Source(f"evaluation {number}", f"Evaluation: {who}", evaluation))
     return Sources(tuple(artefacts), tuple(found))
+
+
+def _expert_sources(runs: Sequence[RunSource]) -> list[Source]:
+    """The buffers of experts that the runs imitated, each once."""
+    synthetic = [open_artefact(storage.join(run.uri, SYNTHETIC), SYNTHETIC) for run in runs]
+    uris = dict.fromkeys(uri for artefact in synthetic if (uri := artefact.manifest.parents.get("experts")))
+    sources = []
+    for number, uri in enumerate(uris):
+        buffer = open_artefact(uri, EXPERT_BUFFER)
+        learned = "all real images" if buffer.fact("selection") is None else "the selection"
+        sources.append(Source(f"experts {number}", f"{buffer.fact('count')} experts of {learned}", buffer))
+    return sources
 
 
 def _place(arm_and_runs: tuple[str, Sequence[str]]) -> tuple[int, str]:

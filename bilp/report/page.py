@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from jinja2 import Environment, PackageLoader, StrictUndefined, Template
 
+from bilp.arms import adaptive_note, needs_experts
 from bilp.config import PipelineConfig
 from bilp.manifest import content_key, find, publish
 from bilp.report.accuracy import accuracy
@@ -79,9 +80,9 @@ def content(config: PipelineConfig, collected: Collected, origins: Mapping[str, 
     )
     return {
         "title": f"{DATASETS.get(dataset.name, dataset.name)}, {METHODS[config.method]}, {count(config.ipc, 'image')} per class",
-        "verdict": verdict(rows, amounts),
+        "verdict": f"{verdict(rows, amounts)} {adaptive_note(config)}".strip(),
         "tiles": tiles(rows, amounts),
-        "accuracy": accuracy(rows),
+        "accuracy": accuracy(rows, adaptive=not needs_experts(config)),
         "test_images": len(dataset.test),
         "pruning": static,
         "score_name": score_name,

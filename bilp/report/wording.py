@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from bilp.config import MethodName, PruneConfig, ScoreConfig
 
@@ -52,8 +52,10 @@ def arm_place(arm: str) -> int:
     return ARM_ORDER.index(arm) if arm in ARM_ORDER else len(ARM_ORDER)
 
 
-def arm_words(arm: str) -> ArmWords:
-    """The words of an arm; an arm not known here keeps its name."""
+def arm_words(arm: str, adaptive: bool = True) -> ArmWords:
+    """The words of an arm; an arm not known here keeps its name. Without an adaptive level, arm bilp means what static does."""
+    if arm == "bilp" and not adaptive:
+        return replace(ARMS[arm], meaning=ARMS["static"].meaning)
     return ARMS.get(arm, ArmWords(arm, "", "c-other"))
 
 
