@@ -40,6 +40,7 @@ class Completion:
 
 def dc_loops(ipc: int) -> tuple[int, int]:
     """Outer loops and inner epochs of gradient matching for any ipc, linear between the published points."""
+    ipc = max(ipc, 1)  # a smaller one is refused later, by its own name
     if ipc in DC_LOOPS:
         return DC_LOOPS[ipc]
     known = sorted(DC_LOOPS)
@@ -87,7 +88,7 @@ def _dataset_rules(dataset: str, method: str, ipc: int) -> dict[str, Any]:
         distill: dict[str, Any] = {"network": network, "batch_real": 128, "iterations": 200 if method == "dm" else 100}
         if method in TRAJECTORIES or method == "cafe":
             del distill["iterations"]
-        elif method != "dm":
+        elif method in ("dc", "dsa"):
             distill["inner_epochs"] = min(dc_loops(ipc)[1], 10)
         rules = {
             "score": {"network": network, "batch_size": 64},

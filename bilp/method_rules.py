@@ -65,6 +65,8 @@ def trajectory_rules(dataset: str, method: str, ipc: int) -> dict[str, Any]:
 def alignment_rules(dataset: str) -> dict[str, Any]:
     """Nested values of cafe (Wang et al. 2022): noise, no augmentation, one setting for every dataset and ipc."""
     distill: dict[str, Any] = {"iterations": 2000, "learning_rate": 0.1, "init": "noise", "augment": []}
+    # A vector as large as all feature maps is pulled back for every sample, so samples take turns.
+    rules: dict[str, Any] = {"distill": distill, "reselect": {"candidates_per_class": 256}}
     if dataset == "digits":  # a hundredth of the budget
-        distill |= {"iterations": 20, "alignment": {"most_steps": 15, "most_epochs": 15}}
-    return {"distill": distill}
+        distill |= {"iterations": 20, "alignment": {"watched": 5, "most_steps": 10, "most_epochs": 10, "measured_per_class": 32}}
+    return rules
