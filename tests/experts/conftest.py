@@ -2,26 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import pytest
+from tiny_training import Store
 
-from bilp.config import ExpertsConfig, IngestConfig, NetworkConfig, PruneConfig
-from bilp.data import Dataset, ingest, open_dataset
+from bilp.config import IngestConfig, PruneConfig
+from bilp.data import ingest, open_dataset
 from bilp.pruning.stage import prune
-
-NARROW = NetworkConfig(width=8, depth=2)
-TINY = ExpertsConfig(count=3, epochs=3, batch_size=32, learning_rate=0.1, augment=("color", "crop", "cutout", "scale", "rotate"))
-
-
-@dataclass(frozen=True)
-class Store:
-    """A storage root with the digits and a tenth of them selected."""
-
-    root: str
-    uri: str
-    dataset: Dataset
-    selection: str
 
 
 @pytest.fixture(scope="session")

@@ -12,7 +12,7 @@ import pandas as pd
 import pytest
 import safetensors.torch
 import torch
-from conftest import NARROW, TINY, Store
+from tiny_training import NARROW, TINY, Store
 from torch.nn import functional
 
 from bilp import augment, storage
