@@ -513,7 +513,7 @@ def test_a_form_hands_in_only_what_was_filled_in() -> None:
     schema = PipelineConfig.model_json_schema()
     models = [schema, *schema["$defs"].values()]
     with_default = {(model["title"], name) for model in models for name, value in model["properties"].items() if "default" in value}
-    assert with_default == {("PruneConfig", "per_class")}
+    assert with_default == {("PruneConfig", "per_class"), ("EvaluateConfig", "learned_rate")}
     assert schema["properties"]["ipc"]["description"].endswith("If empty, usually 1.")
     assert "digits" in schema["properties"]["recipe"]["enum"]
     filled = {"dataset": "digits", "ipc": 5, "prune": {"per_class": True}}
