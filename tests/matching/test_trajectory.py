@@ -151,6 +151,21 @@ def test_teslas_graphs_do_not_grow_with_the_number_of_steps() -> None:
 
 
 @BOTH
+@pytest.mark.parametrize("settings", [{"norm": "batch"}, {"norm": "group", "pooling": "max"}, {"name": "lenet"}, {"name": "alexnet"}])
+def test_other_networks(gradient: Gradient, settings: dict[str, object]) -> None:
+    """Batch norm included: it works on mini-batches here as it did for the experts, and its running means play no part."""
+    config = NetworkConfig.model_validate({"width": 4, "depth": 1} | settings)
+    net = build(config, (1, 16, 16), CLASSES)
+    initialise(net, generator(61, config.name))
+    stored = torch.randn(6, 1, 16, 16, generator=generator(61, "larger"))
+    given = (trajectory(net), stored, torch.arange(CLASSES).repeat(2), torch.tensor(0.1), training(6, 3, 4))
+    one, other = gradient(net, *given), gradient(net, *given)
+    assert torch.equal(one.images, other.images)
+    assert one.images.isfinite().all()
+    assert one.images.abs().max() > 0
+
+
+@BOTH
 def test_nothing_is_left_behind(gradient: Gradient) -> None:
     net, (stored, labels) = network("convnet", torch.float32), images(1, torch.float32)
     before = [value.detach().clone() for value in net.parameters()]
