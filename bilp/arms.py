@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from bilp.config import Arm, DistillConfig, EvaluateConfig, PipelineConfig, PruneConfig, ReselectConfig
+from bilp.config import TRAJECTORY_METHODS, Arm, DistillConfig, EvaluateConfig, PipelineConfig, PruneConfig, ReselectConfig
 from bilp.criterion_facts import measure_of
 
 # BiLP prunes on two levels; an arm switches each on or off: (static selection, adaptive reselection).
@@ -29,11 +29,14 @@ class PlannedRun:
 
 
 def planned_runs(config: PipelineConfig) -> list[PlannedRun]:
-    """Every run of every arm. Experiment k of all arms has the seed distill.seed + k, so arms differ in pruning alone."""
+    """Every run of every arm. Experiment k of all arms has the seed distill.seed + k, so arms differ in pruning alone.
+
+    Adaptive pruning does not apply to methods that need experts: their arm bilp is static pruning.
+    """
     runs = []
     for arm in config.arms:
         static, adaptive = LEVELS[arm]
-        reselect = config.reselect if adaptive else config.reselect.model_copy(update={"beta": 0.0})
+        reselect = config.reselect if adaptive and not needs_experts(config) else config.reselect.model_copy(update={"beta": 0.0})
         for experiment in range(config.experiments):
             distill = config.distill.model_copy(update={"seed": config.distill.seed + experiment})
             runs.append(PlannedRun(arm, experiment, static, distill, reselect))
@@ -53,3 +56,18 @@ def needs_scores(prune: PruneConfig) -> bool:
 def needs_teacher(config: EvaluateConfig) -> bool:
     """Whether any evaluation under these settings asks a network that was trained on all real data."""
     return config.labels == "soft" or not {"herding", "k_center"}.isdisjoint(config.baselines)
+
+
+def needs_experts(config: PipelineConfig) -> bool:
+    """Whether the method imitates experts, which are then trained first."""
+    return config.method in TRAJECTORY_METHODS
+
+
+def adaptive_note(config: PipelineConfig) -> str:
+    """A sentence for the reader if an arm's adaptive level does not apply to the method; else empty."""
+    if not needs_experts(config) or "bilp" not in config.arms:
+        return ""
+    return (
+        f"Adaptive pruning does not apply to method {config.method}: it meets real samples only through its experts, "
+        "so arm bilp prunes statically alone."
+    )

@@ -16,22 +16,30 @@ from pydantic_core import CoreSchema
 
 from bilp.criterion_facts import Measure, dropped_end, measure_of
 from bilp.defaults import complete, load_recipe, recipe_names
+from bilp.evaluate_config import Baseline as Baseline
+from bilp.evaluate_config import EvaluateConfig as EvaluateConfig
+from bilp.evaluate_config import Protocol as Protocol
+from bilp.evaluate_config import TeacherConfig as TeacherConfig
+from bilp.evaluate_config import networks_of
 from bilp.fields import AugmentFamily as AugmentFamily
 from bilp.fields import Fraction, Positive, Rate
 from bilp.fields import Frozen as Frozen
+from bilp.method_config import AlignmentConfig as AlignmentConfig
+from bilp.method_config import ExpertsConfig as ExpertsConfig
+from bilp.method_config import TrajectoryConfig as TrajectoryConfig
 from bilp.network_config import NetworkConfig as NetworkConfig
 from bilp.network_config import NetworkName as NetworkName
-from bilp.pools import Pool, pool_networks
 
 Source = Literal["digits", "mnist", "fashion_mnist", "svhn", "cifar10", "cifar100", "folder", "parquet"]
-MethodName = Literal["dm", "dc", "dsa"]
+MethodName = Literal["dm", "dc", "dsa", "mtt", "tesla", "cafe"]
 Criterion = Literal[
     "loss_init", "loss_converge", "el2n", "forgetting", "aum", "grand", "herding", "k_center", "monte_carlo", "random", "external"
 ]
 Arm = Literal["unpruned", "static", "adaptive", "bilp"]
-Baseline = Literal["full", "random", "herding", "k_center"]
-Protocol = Literal["dc", "idc", "soft"]
 ScoreName = Literal["ite", "feature_distance", "loss", "random"]
+
+# Real samples reach these methods only through the trajectories of experts, so none has a causal effect of its own.
+TRAJECTORY_METHODS: tuple[MethodName, ...] = ("mtt", "tesla")
 
 
 class IngestConfig(Frozen):
@@ -192,10 +200,10 @@ class ReselectConfig(Frozen):
 
 
 class DistillConfig(Frozen):
-    """Distillation: one loop for every method; a method is what is matched plus what trains the network."""
+    """Distillation: a method is what is compared plus what trains the network."""
 
     method: MethodName = "dm"
-    """Distribution matching (DM), gradient matching (DC), or DC under siamese augmentation (DSA)."""
+    """Matching of distributions (dm), gradients (dc, with augmentation dsa), trajectories (mtt, tesla) or features (cafe)."""
     ipc: Positive = 1
     """Synthetic images per class."""
     iterations: Positive = 1000
@@ -221,7 +229,11 @@ class DistillConfig(Frozen):
     batch_train: Positive = 256
     """Gradient matching: mini-batch of the network's training on the synthetic set."""
     network: NetworkConfig = NetworkConfig()
-    """Network whose features or gradients are matched."""
+    """Network whose features, gradients or trajectories are matched."""
+    trajectory: TrajectoryConfig = TrajectoryConfig()
+    """Settings of mtt and tesla alone."""
+    alignment: AlignmentConfig = AlignmentConfig()
+    """Settings of cafe alone."""
     seed: int = 0
     """Seed of networks, batches, augmentation and initial images."""
 
@@ -232,87 +244,6 @@ class DistillConfig(Frozen):
         if self.method == "dc" and self.augment:
             raise ValueError("method dc matches without augmentation: use method dsa, or set augment to an empty list")
         return self
-
-
-def _pooled(known: dict[str, Any]) -> tuple[NetworkConfig, ...]:
-    pool = known.get("pool")
-    return _networks(pool, NetworkConfig()) if pool else (NetworkConfig(),)
-
-
-def _networks(pool: str, own: NetworkConfig) -> tuple[NetworkConfig, ...]:
-    return tuple(NetworkConfig.model_validate(settings) for settings in pool_networks(pool, own.model_dump()))
-
-
-class TeacherConfig(Frozen):
-    """A network trained on all real data: it gives soft labels, and the features by which herding and k-center choose."""
-
-    network: NetworkConfig = NetworkConfig()
-    """Its architecture."""
-    epochs: Positive = 20
-    """Passes over the real training set."""
-    batch_size: Positive = 256
-    """Mini-batch."""
-    learning_rate: Rate = 0.01
-    """Step size of SGD; a tenth of it in the second half."""
-    momentum: Fraction = 0.9
-    """Momentum of SGD."""
-    weight_decay: Annotated[float, Field(ge=0.0)] = 5e-4
-    """Weight decay of SGD."""
-    augment: tuple[AugmentFamily, ...] = ()
-    """Augmentation while it is trained; empty is none."""
-
-
-class EvaluateConfig(Frozen):
-    """Evaluation: fresh networks are trained on a set and tested on the real test split."""
-
-    protocol: Protocol = "dc"
-    """Published protocol that the settings below are taken from where they are not given: DC's, IDC's, or soft labels."""
-    pool: Pool | None = None
-    """Pool of a cross-architecture protocol, which sets networks: S, SS, M, B, W, D, A, P or N (see bilp/pools.py)."""
-    networks: Annotated[tuple[NetworkConfig, ...], Field(min_length=1)] = Field(default_factory=_pooled)
-    """Architectures to train."""
-    seeds: Annotated[int, Field(ge=2)] = 5
-    """Trainings per architecture and set; the 95 % interval is over them."""
-    epochs: Positive = 300
-    """Passes over the synthetic set (decay half makes one more, as its papers do)."""
-    full_epochs: Positive = 30
-    """Passes over the real training set, for the baseline full."""
-    batch_size: Positive = 256
-    """Mini-batch."""
-    optimiser: Literal["sgd", "adamw"] = "sgd"
-    """What moves the network's parameters; momentum is SGD's."""
-    learning_rate: Rate = 0.01
-    """Step size at the beginning."""
-    momentum: Fraction = 0.9
-    """Momentum of SGD."""
-    weight_decay: Annotated[float, Field(ge=0.0)] = 5e-4
-    """Weight decay."""
-    decay: Literal["half", "steps", "cosine", "none"] = "half"
-    """The step size falls once in the middle, where momentum starts anew; at each milestone; along a cosine to zero; never."""
-    milestones: tuple[Fraction, ...] = (2 / 3, 5 / 6)
-    """Decay steps: parts of the epochs after which the step size is multiplied by decay_factor."""
-    decay_factor: Rate = 0.1
-    """Factor of the step size, for decay half and steps."""
-    augment_always: tuple[AugmentFamily, ...] = ()
-    """Augmentation of every mini-batch, in this order and before augment, fresh parameters per image."""
-    augment: tuple[AugmentFamily, ...] = ()
-    """Augmentation: one of these families per mini-batch, fresh parameters per image; empty is none."""
-    cutmix: Fraction = 0.0
-    """Share of the mini-batches in which a box of each image, and its part of the label, comes from another image."""
-    labels: Literal["hard", "soft"] = "hard"
-    """The set's own labels, or those that the teacher gives to the augmented images."""
-    temperature: Rate = 20.0
-    """Soft labels: what the logits of teacher and student are divided by."""
-    teacher: TeacherConfig = TeacherConfig()
-    """Network that gives soft labels, and features to herding and k-center."""
-    baselines: tuple[Baseline, ...] = ("full", "random")
-    """Comparisons: all real data; as many real images as synthetic ones, at random (anew per seed), by herding or by k-center."""
-    robustness: bool = False
-    """Evaluate each set also with hard labels, with and without augmentation, for the scores of DD-Ranking (LRS and ARS)."""
-    networks_at_once: Positive | None = None
-    """Networks of one architecture that are trained in one computation; empty takes what is faster on the device."""
-    seed: int = 0
-    """Seed of networks, order and subsets."""
 
 
 class ReportConfig(Frozen):
@@ -351,6 +282,8 @@ class PipelineConfig(Frozen):
     """Settings of static scoring."""
     prune: PruneConfig = PruneConfig()
     """Settings of static pruning."""
+    experts: ExpertsConfig = ExpertsConfig()
+    """Settings of the experts, which only mtt and tesla need."""
     reselect: ReselectConfig = ReselectConfig()
     """Settings of adaptive pruning."""
     distill: DistillConfig = DistillConfig()
@@ -388,7 +321,7 @@ class PipelineConfig(Frozen):
             if value != derived:
                 raise ValueError(f"{dial} = {value!r} contradicts {path} = {derived!r}: set only {dial}")
         pool = self.evaluate.pool
-        if pool is not None and self.evaluate.networks != _networks(pool, self.distill.network):
+        if pool is not None and self.evaluate.networks != networks_of(pool, self.distill.network):
             raise ValueError(f"evaluate.pool = {pool!r} contradicts evaluate.networks: set only one of them")
         needed = measure_of(self.prune.criterion)
         if needed is not None and self.score.measure != needed:
@@ -398,6 +331,23 @@ class PipelineConfig(Frozen):
             raise ValueError("prune.criterion grand contradicts score.gradient_norm = 'off': set it to last_layer or all")
         if len(set(self.arms)) != len(self.arms):
             raise ValueError(f"arms {list(self.arms)} names one twice: name each once")
+        return self
+
+    @model_validator(mode="after")
+    def _method_can(self) -> Self:
+        if self.method not in TRAJECTORY_METHODS:
+            return self
+        if "adaptive" in self.arms:
+            raise ValueError(
+                f"arm adaptive does not apply to method {self.method}, which meets real samples only through its experts: "
+                "use arm static (bilp prunes statically alone here)"
+            )
+        needed = self.distill.trajectory.needed_epochs
+        if needed > self.experts.epochs:
+            raise ValueError(
+                f"distill.trajectory needs experts of {needed} epochs (max_start + expert_epochs), but experts.epochs = "
+                f"{self.experts.epochs}: train them longer or lower max_start"
+            )
         return self
 
 

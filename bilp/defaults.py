@@ -16,12 +16,17 @@ from pydantic import BaseModel
 
 from bilp.criterion_facts import CRITERION_FACTS, dropped_end, measure_of
 from bilp.errors import ConfigError
+from bilp.method_rules import alignment_rules, trajectory_rules
 from bilp.pools import POOLS, pool_networks
 
 RECIPES = Path(__file__).resolve().parent.parent / "recipes"
 
 # Digits change their meaning when mirrored, so flip is left out (Zhao & Bilen 2021, section 4).
 MIRROR_CHANGES_MEANING = ("digits", "mnist", "svhn")
+AUGMENTED = (("experts", "augment"), ("distill", "augment"), ("evaluate", "augment"), ("evaluate", "augment_always"))
+
+# Methods whose real samples act through experts; bilp.config checks what follows from that.
+TRAJECTORIES = ("mtt", "tesla")
 
 # DC, Zhao et al. 2021, outer and inner loops by ipc; the reference program refuses any other ipc.
 DC_LOOPS = {1: (1, 1), 10: (10, 50), 20: (20, 25), 30: (30, 20), 40: (40, 15), 50: (50, 10)}
@@ -37,6 +42,7 @@ class Completion:
 
 def dc_loops(ipc: int) -> tuple[int, int]:
     """Outer loops and inner epochs of gradient matching for any ipc, linear between the published points."""
+    ipc = max(ipc, 1)  # a smaller one is refused later, by its own name
     if ipc in DC_LOOPS:
         return DC_LOOPS[ipc]
     known = sorted(DC_LOOPS)
@@ -109,9 +115,9 @@ def _criterion_rules(criterion: str, dataset: str, epochs: object) -> dict[str, 
 
 
 def _evaluation_rules(method: str) -> dict[str, Any]:
-    """Protocol of the DC family: 300 epochs without augmentation, 1000 with it."""
-    if method == "dc":
-        return {"evaluate": {"epochs": 300, "augment": []}}
+    """Protocol of the DC family: 300 epochs without augmentation (CAFE: 600), 1000 with it."""
+    if method in ("dc", "cafe"):
+        return {"evaluate": {"epochs": 300 if method == "dc" else 600, "augment": []}}
     return {"evaluate": {"epochs": 1000, "augment": ALL_FAMILIES}}
 
 
@@ -153,7 +159,9 @@ def _dataset_rules(dataset: str, method: str, ipc: int) -> dict[str, Any]:
     if dataset == "digits":  # 1,438 images of 8x8: a narrow network and short schedules teach it
         network = {"width": 64}
         distill: dict[str, Any] = {"network": network, "batch_real": 128, "iterations": 200 if method == "dm" else 100}
-        if method != "dm":
+        if method in TRAJECTORIES or method == "cafe":
+            del distill["iterations"]
+        elif method in ("dc", "dsa"):
             distill["inner_epochs"] = min(dc_loops(ipc)[1], 10)
         rules = {
             "score": {"network": network, "batch_size": 64},
@@ -166,8 +174,8 @@ def _dataset_rules(dataset: str, method: str, ipc: int) -> dict[str, Any]:
 def _without_flip(values: dict[str, Any]) -> dict[str, Any]:
     """The augmentation lists in `values` that the rules set, less flip."""
     changed: dict[str, Any] = {}
-    for stage, name in (("distill", "augment"), ("evaluate", "augment"), ("evaluate", "augment_always")):
-        families = values.get(stage, {}).get(name, [] if stage == "evaluate" else ALL_FAMILIES)
+    for stage, name in AUGMENTED:
+        families = values.get(stage, {}).get(name, [] if name == "augment_always" else ALL_FAMILIES)
         if families or name == "augment":
             changed.setdefault(stage, {})[name] = [family for family in families if family != "flip"]
     return changed
@@ -181,16 +189,21 @@ def _dial_rules(dials: Mapping[str, Any]) -> Iterator[tuple[str, dict[str, Any]]
     yield "dial ipc", {"distill": {"ipc": ipc}}
     yield "dial keep", {"prune": {"keep": dials["keep"]}}
     yield "dial beta", {"reselect": {"beta": dials["beta"]}}
-    yield "dial seed", {name: {"seed": seed} for name in ("score", "prune", "distill", "evaluate")}
+    yield "dial seed", {name: {"seed": seed} for name in ("score", "prune", "experts", "distill", "evaluate")}
     yield "dial ipc (real initialisation needs as many samples)", {"prune": {"minimum_per_class": max(ipc, 2)}}
     yield f"method {method} at ipc {ipc}", _method_rules(method, ipc)
+    if method in TRAJECTORIES:
+        yield f"method {method} on {dataset} at ipc {ipc}", trajectory_rules(dataset, method, ipc)
+    if method == "cafe":
+        yield f"method {method} on {dataset}", alignment_rules(dataset)
     yield f"method {method}", _evaluation_rules(method)
     yield f"method {method}", {"evaluate": {"protocol": METHOD_PROTOCOL[method]}} if method in METHOD_PROTOCOL else {}
     protocol = dials["protocol"] or METHOD_PROTOCOL.get(method, "dc")
     yield f"protocol {protocol}", _protocol_rules(protocol, dataset, ipc)
     yield f"dataset {dataset}", _dataset_rules(dataset, method, ipc)
     if dataset in MIRROR_CHANGES_MEANING:
-        rules = (_evaluation_rules(method), _protocol_rules(protocol, dataset, ipc), _dataset_rules(dataset, method, ipc))
+        alignment = alignment_rules(dataset) if method == "cafe" else {}
+        rules = (alignment, _evaluation_rules(method), _protocol_rules(protocol, dataset, ipc), _dataset_rules(dataset, method, ipc))
         yield f"dataset {dataset} (mirroring changes the meaning)", _without_flip(_merge_all(_method_rules(method, ipc), *rules))
 
 
@@ -210,6 +223,8 @@ def _pruning_rules(merged: Mapping[str, Any], dials: Mapping[str, Any]) -> Itera
 DIAL_DEFAULTS: dict[str, Any] = {"dataset": "digits", "method": "dm", "ipc": 1, "keep": 0.5, "beta": 0.1, "seed": 0}
 # Few and similar images have less to spare; the paper finds little to prune in low-diversity data such as MNIST.
 DATASET_DIALS: dict[str, dict[str, Any]] = {"digits": {"keep": 0.8}}
+# Real samples act through experts alone, so there is no causal effect to reselect by.
+METHOD_DIALS: dict[str, dict[str, Any]] = {method: {"beta": 0.0} for method in TRAJECTORIES}
 DIAL_TYPES: dict[str, type | tuple[type, ...]] = {
     "dataset": str,
     "method": str,
@@ -231,7 +246,8 @@ def complete(given: Mapping[str, Any]) -> Completion:
     recipe = load_recipe(recipe_name) if isinstance(recipe_name, str) and recipe_name else {}
     merged = _merge_all(recipe, user)
     dataset_dials = DATASET_DIALS.get(str(merged.get("dataset", DIAL_DEFAULTS["dataset"])), {})
-    dials = DIAL_DEFAULTS | dataset_dials
+    method_dials = METHOD_DIALS.get(str(merged.get("method", DIAL_DEFAULTS["method"])), {})
+    dials = DIAL_DEFAULTS | dataset_dials | method_dials
     for name, kind in DIAL_TYPES.items():
         value = merged.get(name)
         if isinstance(value, str) and kind is not str:  # the command line hands over text
@@ -243,7 +259,8 @@ def complete(given: Mapping[str, Any]) -> Completion:
     values: dict[str, Any] = {}
     origins: dict[str, str] = {}
     dataset_rule = (f"dataset {dials['dataset']}", dataset_dials)
-    rules = [dataset_rule, *_dial_rules(dials), *_pruning_rules(merged, dials)]
+    method_rule = (f"method {dials['method']} (no adaptive level)", method_dials)
+    rules = [dataset_rule, method_rule, *_dial_rules(dials), *_pruning_rules(merged, dials)]
     for origin, layer in [*rules, (f"recipe {recipe_name}", recipe), ("given", user)]:
         for path, _ in leaves(layer):
             origins[path] = origin

@@ -77,6 +77,9 @@ ITE = pa.schema(
 LOSSES = pa.schema({"iteration": pa.int32(), "loss": pa.float32(), "real_used": pa.int32(), "dropped_share": pa.float32()})
 """Distillation: one row per iteration."""
 
+EXPERTS = pa.schema({"expert": pa.int32(), "epoch": pa.int32(), "loss": pa.float32()})
+"""Experts: mean training loss of each expert in each epoch."""
+
 EVALUATION = pa.schema(
     {
         "arm": pa.string(),

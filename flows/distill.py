@@ -5,14 +5,16 @@ Distill a synthetic set for every arm of the comparison; selections that its arm
 
 from __future__ import annotations
 
-from bilp.arms import PlannedRun, needs_selection, planned_runs
+from bilp.arms import PlannedRun, adaptive_note, needs_selection, planned_runs
 from bilp.config import DistillConfig, PipelineConfig, ReselectConfig
 from bilp.storage import join
 from flows import program
+from flows.experts import experts_of_arms
 from flows.ingest import ingest
 from flows.local_flow import flow
 from flows.prune import score_and_prune
 from flows.workplace import workplace
+from tasks import terminal
 from tasks.distill import SYNTHETIC, distill_round, finish_run, reselect_round, start_run, went_through
 
 
@@ -24,9 +26,13 @@ def distill(
     reselect: ReselectConfig,
     root: str | None = None,
     label: str = "run",
+    experts_uri: str | None = None,
 ) -> str:
-    """The URI of the run, in which the synthetic set lies. Without a selection, all real samples take part."""
-    run = start_run(dataset_uri, selection_uri, config, reselect, workplace(root), label)
+    """The URI of the run, in which the synthetic set lies. Without a selection, all real samples take part.
+
+    Methods mtt and tesla need the buffer of experts that learned the same samples.
+    """
+    run = start_run(dataset_uri, selection_uri, config, reselect, workplace(root), label, experts_uri)
     adaptive = reselect.beta > 0
     if not went_through(run, config.rounds, adaptive):
         for number in range(1, config.rounds + 1):
@@ -40,9 +46,15 @@ def distill(
 def distill_arms(config: PipelineConfig, dataset_uri: str, selection_uri: str | None, root: str | None = None) -> dict[str, list[str]]:
     """The URIs of the runs of each arm, one for each experiment."""
     runs: dict[str, list[str]] = {arm: [] for arm in config.arms}
+    note = adaptive_note(config)
+    if note:
+        terminal.say(f"          {note}")
+    experts = experts_of_arms(config, dataset_uri, selection_uri, root)
     for planned in planned_runs(config):
         selection = selection_uri if planned.static else None
-        runs[planned.arm].append(distill(dataset_uri, selection, planned.distill, planned.reselect, root, _label(planned, config)))
+        label = _label(planned, config)
+        run = distill(dataset_uri, selection, planned.distill, planned.reselect, root, label, experts.get(planned.static))
+        runs[planned.arm].append(run)
     return runs
 
 

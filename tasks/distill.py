@@ -16,12 +16,18 @@ SYNTHETIC = "synthetic"
 
 @stage("register {label}")
 def start_run(
-    dataset_uri: str, selection_uri: str | None, config: DistillConfig, reselect: ReselectConfig, root: str, label: str = "run"
+    dataset_uri: str,
+    selection_uri: str | None,
+    config: DistillConfig,
+    reselect: ReselectConfig,
+    root: str,
+    label: str = "run",
+    experts_uri: str | None = None,
 ) -> str:
     """Register a run, or find the one that is registered; its URI."""
     from bilp import distill
 
-    return distill.start_run(dataset_uri, selection_uri, config, reselect, root)
+    return distill.start_run(dataset_uri, selection_uri, config, reselect, root, experts_uri)
 
 
 @stage("reselect {label} round {round_number}/{rounds}")

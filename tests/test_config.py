@@ -13,13 +13,15 @@ from hypothesis import strategies as st
 from pydantic import BaseModel, ValidationError
 
 from bilp import defaults
-from bilp.arms import needs_scores, needs_selection, planned_runs
+from bilp.arms import adaptive_note, needs_experts, needs_scores, needs_selection, planned_runs
 from bilp.command_line import configure, parse
 from bilp.config import (
+    TRAJECTORY_METHODS,
     AugmentFamily,
     Criterion,
     DistillConfig,
     EvaluateConfig,
+    ExpertsConfig,
     IngestConfig,
     MethodName,
     NetworkConfig,
@@ -37,6 +39,7 @@ STAGES: dict[str, type[BaseModel]] = {
     "ingest": IngestConfig,
     "score": ScoreConfig,
     "prune": PruneConfig,
+    "experts": ExpertsConfig,
     "reselect": ReselectConfig,
     "distill": DistillConfig,
     "evaluate": EvaluateConfig,
@@ -80,7 +83,17 @@ def test_unknown_key_inside_a_list_of_networks() -> None:
         ({"keep": 1.5}, "keep = 1.5: input should be less than or equal to 1"),
         ({"beta": 1}, "beta = 1: input should be less than 1"),
         ({"beta": float("nan")}, "beta = NaN: input should be a finite number"),
-        ({"method": "mtt"}, "method = \"mtt\": input should be 'dm', 'dc' or 'dsa'"),
+        ({"method": "dx"}, "method = \"dx\": input should be 'dm', 'dc', 'dsa', 'mtt', 'tesla' or 'cafe'"),
+        (
+            {"method": "mtt", "arms": ["adaptive"]},
+            "arm adaptive does not apply to method mtt, which meets real samples only through its experts: "
+            "use arm static (bilp prunes statically alone here)",
+        ),
+        (
+            {"method": "tesla", "experts": {"epochs": 7}},
+            "distill.trajectory needs experts of 8 epochs (max_start + expert_epochs), but experts.epochs = 7: "
+            "train them longer or lower max_start",
+        ),
         ({"arms": []}, "arms = []: tuple should have at least 1 item after validation, not 0"),
         ({"arms": ["bilp", "bilp"]}, "arms ['bilp', 'bilp'] names one twice: name each once"),
         ({"seed": "many"}, 'seed = "many": input should be a valid integer, unable to parse string as an integer'),
@@ -258,13 +271,14 @@ def test_origins_of_every_rule() -> None:
 def test_published_hyper_parameters(dataset: str, method: str) -> None:
     config = PipelineConfig(dataset=dataset, method=method)
     mirrored = dataset in ("fashion_mnist", "cifar10", "cifar100")
-    assert ("flip" in config.distill.augment) == (mirrored and method != "dc")
-    assert (config.distill.augment == ()) == (method == "dc")
-    assert config.distill.init == ("noise" if method == "dc" else "real")
-    assert config.distill.learning_rate == (1.0 if method == "dm" else 0.1)
+    assert ("flip" in config.distill.augment) == (mirrored and method not in ("dc", "cafe"))
+    assert (config.distill.augment == ()) == (method in ("dc", "cafe"))
+    assert config.distill.init == ("noise" if method in ("dc", "cafe") else "real")
+    if method not in TRAJECTORY_METHODS:
+        assert config.distill.learning_rate == (1.0 if method == "dm" else 0.1)
     if dataset != "digits":
-        assert config.distill.iterations == (20000 if method == "dm" else 1000)
-        assert config.evaluate.epochs == (300 if method == "dc" else 1000)
+        assert config.distill.iterations == {"dm": 20000, "mtt": 5000, "tesla": 10000, "cafe": 2000}.get(method, 1000)
+        assert config.evaluate.epochs == {"dc": 300, "cafe": 600}.get(method, 1000)
         assert config.distill.network.width == 128
 
 
@@ -407,7 +421,7 @@ def test_ways_to_type_a_value(arguments: list[str], path: str, value: Any) -> No
         (["--zzzzzzzz", "3"], "unrecognized arguments: --zzzzzzzz 3; --help lists every setting"),
         (["--ipc"], "argument --ipc: expected one argument; --help lists every setting"),
         (["--ipc", "x"], 'ipc = "x": input should be a valid integer, unable to parse string as an integer'),
-        (["--method", "mtt"], "method = \"mtt\": input should be 'dm', 'dc' or 'dsa'"),
+        (["--method", "dx"], "method = \"dx\": input should be 'dm', 'dc', 'dsa', 'mtt', 'tesla' or 'cafe'"),
         (["--recipe", "nowhere.yaml"], "recipe 'nowhere.yaml': no file nowhere.yaml"),
     ],
 )
@@ -437,9 +451,45 @@ def test_help_names_every_setting_and_its_choices(capsys: pytest.CaptureFixture[
     text = capsys.readouterr().out
     assert ended.value.code == 0
     assert not [path for path, _ in leaves(PipelineConfig().model_dump()) if f"--{path}" not in text]
-    assert "--method {dm,dc,dsa}" in text
+    assert "--method {dm,dc,dsa,mtt,tesla,cafe}" in text
     assert "Synthetic images per class. (default: 1)" in text
     assert "(default: 1000)" not in text  # distill.iterations depends on the dials
+
+
+def test_published_settings_of_trajectory_matching_follow_dataset_and_ipc() -> None:
+    def row(dataset: str, method: str, ipc: int) -> tuple[Any, ...]:
+        distill = PipelineConfig.model_validate({"dataset": dataset, "method": method, "ipc": ipc}).distill
+        t = distill.trajectory
+        return t.steps, t.expert_epochs, t.max_start, distill.learning_rate, t.step_rate, t.step_size, t.batch
+
+    assert row("cifar10", "mtt", 1) == (50, 2, 2, 100.0, 1e-7, 0.01, None)
+    assert row("cifar10", "mtt", 10) == row("cifar10", "mtt", 49) == (30, 2, 20, 100.0, 1e-5, 0.001, None)
+    assert row("cifar100", "mtt", 50) == (80, 2, 40, 1000.0, 1e-5, 0.01, 125)
+    assert row("svhn", "mtt", 50) == row("cifar10", "mtt", 50) == (30, 2, 40, 1000.0, 1e-5, 0.001, None)
+    assert row("cifar10", "tesla", 1) == (50, 2, 5, 500.0, 1e-7, 0.01, None)
+    config = PipelineConfig.model_validate({"dataset": "cifar10", "method": "tesla"})
+    assert (config.experts.count, config.experts.epochs, config.distill.iterations, config.evaluate.epochs) == (100, 50, 10000, 1000)
+
+
+def test_methods_without_an_adaptive_level_prune_statically_alone() -> None:
+    config = PipelineConfig.model_validate({"method": "mtt", "beta": 0.3})
+    assert {run.arm: (run.static, run.reselect.beta) for run in planned_runs(config)} == {"unpruned": (False, 0.0), "bilp": (True, 0.0)}
+    assert "arm bilp prunes statically alone" in adaptive_note(config)
+    assert needs_experts(config)
+    assert PipelineConfig.model_validate({"method": "mtt"}).beta == 0.0
+    assert origin("beta", {"method": "mtt"}) == "method mtt (no adaptive level)"
+    cafe = PipelineConfig.model_validate({"method": "cafe"})
+    assert not needs_experts(cafe)
+    assert adaptive_note(cafe) == ""
+    assert cafe.beta == 0.1
+
+
+def test_no_augmentation_mirrors_digits_experts_included() -> None:
+    for method in ("mtt", "cafe"):
+        config = PipelineConfig.model_validate({"dataset": "mnist", "method": method})
+        assert "flip" not in (*config.experts.augment, *config.distill.augment, *config.evaluate.augment)
+    assert config.distill.augment == config.evaluate.augment == ()
+    assert "flip" in PipelineConfig.model_validate({"dataset": "cifar10", "method": "mtt"}).experts.augment
 
 
 def test_complete_does_not_touch_what_it_was_given() -> None:
@@ -467,7 +517,7 @@ def test_a_form_hands_in_only_what_was_filled_in() -> None:
     schema = PipelineConfig.model_json_schema()
     models = [schema, *schema["$defs"].values()]
     with_default = {(model["title"], name) for model in models for name, value in model["properties"].items() if "default" in value}
-    assert with_default == {("PruneConfig", "per_class"), ("EvaluateConfig", "robustness")}
+    assert with_default == {("PruneConfig", "per_class"), ("EvaluateConfig", "robustness"), ("EvaluateConfig", "learned_rate")}
     assert schema["properties"]["ipc"]["description"].endswith("If empty, usually 1.")
     assert "digits" in schema["properties"]["recipe"]["enum"]
     filled = {"dataset": "digits", "ipc": 5, "prune": {"per_class": True}}

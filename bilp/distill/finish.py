@@ -9,6 +9,7 @@ from bilp.distill.pictures import grid_png
 from bilp.distill.rounds import GRID, open_round, round_state
 from bilp.distill.run import VERSION, lineage, open_pool, open_run, settings
 from bilp.distill.state import decode_tensors, encode_tensors
+from bilp.distill.trajectory import STEP_SIZE
 from bilp.errors import DamagedArtefact
 from bilp.manifest import content_key, find, open_artefact, publish
 
@@ -20,7 +21,8 @@ def finish_run(run_uri: str) -> str:
     """Publish the images after the last round as synthetic/ and return its URI.
 
     The manifest's facts tell what a user of the images must know: class_names (in order of their labels), shape, mean
-    and std of the normalisation, ipc, method. Raises MissingArtefact if the last round is not there.
+    and std of the normalisation, ipc, method, and learning_rate if the method learned one. Raises MissingArtefact if the
+    last round is not there.
     """
     run = open_run(run_uri)
     uri, key = storage.join(run_uri, SYNTHETIC), content_key(SYNTHETIC, VERSION, run=run.key)
@@ -43,6 +45,8 @@ def finish_run(run_uri: str) -> str:
         "method": run.distill.method,
         "iterations": state.iteration,
     }
+    if STEP_SIZE in state.method:
+        facts["learning_rate"] = float(state.method[STEP_SIZE])
     return publish(uri, SYNTHETIC, key, files, config=settings(run), parents=lineage(run_uri, run), facts=facts).uri
 
 

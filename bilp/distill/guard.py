@@ -47,24 +47,35 @@ class Guard:
         for c, value in enumerate(values):
             if not math.isfinite(value):
                 self._stop(iteration, f"the loss of class {self._name(c)} is {value}")
-        if not math.isfinite(steepest):
-            self._stop(iteration, f"the gradient of class {self._name(_first_bad(gradient, len(values)))} is not finite")
-        if not brightest <= PIXEL_LIMIT:
-            c = int(images.detach().abs().nan_to_num(nan=math.inf).reshape(len(values), -1).amax(dim=1).argmax())
-            self._stop(iteration, f"a pixel of class {self._name(c)} reached {brightest:.3g} standard deviations (limit {PIXEL_LIMIT:g})")
+        self._check_images(iteration, steepest, gradient, brightest, images)
         return values
 
+    def check_joint_step(self, iteration: int, loss: Tensor, gradient: Tensor, images: Tensor) -> float:
+        """As `check_step`, for one loss that all classes share, a scalar; returns it as a number."""
+        peaks = torch.stack([loss.detach(), gradient.detach().abs().amax(), images.detach().abs().amax()])
+        value, steepest, brightest = peaks.tolist()
+        if not math.isfinite(value):
+            self._stop(iteration, f"the loss is {value}")
+        self._check_images(iteration, steepest, gradient, brightest, images)
+        return float(value)
+
+    def _check_images(self, iteration: int, steepest: float, gradient: Tensor, brightest: float, images: Tensor) -> None:
+        classes = len(self._class_names)
+        if not math.isfinite(steepest):
+            self._stop(iteration, f"the gradient of class {self._name(_first_bad(gradient, classes))} is not finite")
+        if not brightest <= PIXEL_LIMIT:
+            c = int(images.detach().abs().nan_to_num(nan=math.inf).reshape(classes, -1).amax(dim=1).argmax())
+            self._stop(iteration, f"a pixel of class {self._name(c)} reached {brightest:.3g} standard deviations (limit {PIXEL_LIMIT:g})")
+
     def check_loss(self, iteration: int, loss: float, class_losses: Sequence[float]) -> None:
-        """Check an iteration's loss against the run's beginning; `class_losses` tell which class is worst."""
+        """Check an iteration's loss against the run's beginning; `class_losses` tell which class is worst, if there are any."""
         self._recent.append(loss)
         high = len(self._recent) == RISING and min(self._recent) > self._limit
         if high and loss == max(self._recent):
-            worst = max(range(len(class_losses)), key=lambda c: class_losses[c])
-            self._stop(
-                iteration,
-                f"the loss is {loss:.3g} and rising, over {LOSS_FACTOR:g} times its median in the first round; "
-                f"the worst class is {self._name(worst)}",
-            )
+            what = f"the loss is {loss:.3g} and rising, over {LOSS_FACTOR:g} times its median in the first round"
+            if class_losses:
+                what += f"; the worst class is {self._name(max(range(len(class_losses)), key=lambda c: class_losses[c]))}"
+            self._stop(iteration, what)
 
     def check_effects(self, iteration: int, class_index: int, scores: Tensor, word: str = SCORE_WORDS["ite"]) -> None:
         """Check the causal effects `[n]` of a class, or the scores in their place, called `word`."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Protocol
 
 from bilp.config import MethodName
-from bilp.distill import loop
+from bilp.distill import alignment, loop, trajectory
 from bilp.distill.guard import Guard
 from bilp.distill.record import Record
 from bilp.distill.setting import Setting
@@ -17,8 +17,9 @@ from bilp.pruning.adaptive import AdaptivePruner
 class Advance(Protocol):
     """Advance `state` in place from `state.iteration` to `stop`, and `pruner` with it; one record per iteration.
 
-    Reads and writes nothing, and depends on its arguments alone: cut between two iterations and continued, it arrives at
-    the same bytes. What it must remember from one iteration to the next is part of `state`.
+    Writes nothing, reads at most the experts of `setting`, and depends on its arguments alone: cut between two
+    iterations and continued, it arrives at the same bytes. What it must remember from one iteration to the next is part
+    of `state`.
     """
 
     def __call__(
@@ -26,7 +27,14 @@ class Advance(Protocol):
     ) -> list[Record]: ...
 
 
-LOOPS: dict[MethodName, Advance] = {"dm": loop.distill, "dc": loop.distill, "dsa": loop.distill}
+LOOPS: dict[MethodName, Advance] = {
+    "dm": loop.distill,
+    "dc": loop.distill,
+    "dsa": loop.distill,
+    "mtt": trajectory.distill,
+    "tesla": trajectory.distill,
+    "cafe": alignment.distill,
+}
 
 
 def loop_for(method: MethodName) -> Advance:

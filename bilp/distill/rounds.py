@@ -15,7 +15,7 @@ from bilp.distill.initial import initial_state
 from bilp.distill.methods import loop_for
 from bilp.distill.pictures import grid_png
 from bilp.distill.record import Record
-from bilp.distill.run import VERSION, Run, bounds, lineage, open_pool, open_run, reselect_uri, round_uri, settings
+from bilp.distill.run import VERSION, Run, bounds, lineage, open_experts, open_pool, open_run, reselect_uri, round_uri, settings
 from bilp.distill.sampling import RealPool
 from bilp.distill.setting import Setting
 from bilp.distill.state import DistillState, decode_state, decode_tensors, encode_state, encode_tensors
@@ -77,7 +77,7 @@ def distill_round(run_uri: str, round: int, device: torch.device | str = "cpu", 
         return uri
     pool = open_pool(run_uri, run)
     before = _state_before(run_uri, run, pool, round)
-    setting = Setting.assemble(run.distill, run.reselect, pool, device)
+    setting = Setting.assemble(run.distill, run.reselect, pool, device, open_experts(run_uri, run))
     pruner = None
     if run.reselect.beta > 0:
         pruner = _pruner(setting, _reselected(run_uri, run, round))

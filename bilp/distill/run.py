@@ -8,10 +8,11 @@ from typing import Any
 from pydantic import ValidationError
 
 from bilp import storage
-from bilp.config import DistillConfig, Frozen, ReselectConfig
+from bilp.config import TRAJECTORY_METHODS, DistillConfig, Frozen, ReselectConfig
 from bilp.data import Dataset, open_dataset
 from bilp.distill.sampling import RealPool
 from bilp.errors import ConfigError, DamagedArtefact, IncompatibleArtefact, MissingArtefact
+from bilp.experts.buffer import ExpertBuffer
 from bilp.manifest import content_key, open_artefact
 from bilp.nets import build
 from bilp.pruning.stage import load_selection
@@ -28,24 +29,35 @@ class Run(Frozen):
     version: int = VERSION
     """Version of the algorithm."""
     key: str
-    """Content key of everything below but the two URIs."""
+    """Content key of everything below but the URIs."""
     dataset: str
     """URI of the dataset; a relative path is relative to the storage root."""
     selection: str | None
     """URI of the selection likewise, or null for the whole train split."""
+    experts: str | None = None
+    """URI of the buffer of experts likewise, or null for a method without."""
     parents: dict[str, str]
-    """Fingerprint of the dataset and key of the selection."""
+    """Fingerprint of the dataset, keys of the selection and of the experts."""
     distill: DistillConfig
     """Settings of the distillation."""
     reselect: ReselectConfig
     """Settings of adaptive pruning; defaults with beta = 0 where it is off."""
 
 
-def start_run(dataset_uri: str, selection_uri: str | None, distill: DistillConfig, reselect: ReselectConfig, root: str) -> str:
+def start_run(
+    dataset_uri: str,
+    selection_uri: str | None,
+    distill: DistillConfig,
+    reselect: ReselectConfig,
+    root: str,
+    experts_uri: str | None = None,
+) -> str:
     """Register a run below `root` and return its URI; the same run registered before is validated and returned.
 
-    Raises ConfigError if a class has too few samples left for `distill` and `reselect` or the images do not fit the
-    network, MissingArtefact and IncompatibleArtefact if dataset or selection are not there or do not belong together.
+    Methods mtt and tesla imitate the experts of a buffer, which must have learned exactly the samples of this run.
+    Raises ConfigError if a class has too few samples left for `distill` and `reselect`, the images do not fit the
+    network or the method does not fit `reselect` or the experts, MissingArtefact and IncompatibleArtefact if dataset,
+    selection or experts are not there or do not belong together.
     """
     dataset = open_dataset(dataset_uri)
     parents = {"dataset": dataset.fingerprint}
@@ -54,11 +66,17 @@ def start_run(dataset_uri: str, selection_uri: str | None, distill: DistillConfi
         parents["selection"] = open_artefact(selection_uri, "selection").manifest.key
     reselect = reselect if reselect.beta > 0 else ReselectConfig(beta=0.0)
     check_pool(pool, distill, reselect)
+    check_method(distill, reselect, experts_uri)
+    if experts_uri is not None:
+        experts = ExpertBuffer(experts_uri)
+        experts.require(distill, parents)
+        parents["experts"] = experts.key
     build(distill.network, dataset.shape, dataset.classes)  # an impossible network is refused here, not in the first round
     run = Run(
         key=run_key(parents, distill, reselect),
         dataset=_shortened(dataset_uri, root),
         selection=None if selection_uri is None else _shortened(selection_uri, root),
+        experts=None if experts_uri is None else _shortened(experts_uri, root),
         parents=parents,
         distill=distill,
         reselect=reselect,
@@ -72,9 +90,10 @@ def start_run(dataset_uri: str, selection_uri: str | None, distill: DistillConfi
 def run_key(parents: dict[str, str], distill: DistillConfig, reselect: ReselectConfig) -> str:
     """Content key of a run; equal for equal parents, settings and VERSION. Without adaptive pruning its settings do not count."""
     adaptive = reselect if reselect.beta > 0 else None
-    return content_key(
-        "distill", VERSION, dataset=parents["dataset"], selection=parents.get("selection"), distill=distill, reselect=adaptive
-    )
+    inputs = {"dataset": parents["dataset"], "selection": parents.get("selection")}
+    if "experts" in parents:
+        inputs["experts"] = parents["experts"]
+    return content_key("distill", VERSION, **inputs, distill=distill, reselect=adaptive)
 
 
 def open_run(run_uri: str) -> Run:
@@ -118,6 +137,20 @@ def open_pool(run_uri: str, run: Run) -> RealPool:
     return real_pool(dataset, None if run.selection is None else _full(run.selection, root))
 
 
+def open_experts(run_uri: str, run: Run) -> ExpertBuffer | None:
+    """The experts of a run, or None if its method has none. Raises IncompatibleArtefact if they are no longer the same."""
+    if run.experts is None:
+        return None
+    experts = ExpertBuffer(_full(run.experts, root_of(run_uri)))
+    if experts.key != run.parents["experts"]:
+        raise IncompatibleArtefact(
+            f"the experts at {experts.uri} have key {experts.key}, but {run_uri} was started with {run.parents['experts']}: "
+            "restore them or start a new run"
+        )
+    experts.require(run.distill, run.parents)
+    return experts
+
+
 def real_pool(dataset: Dataset, selection_uri: str | None) -> RealPool:
     """The train split of `dataset`, or what a selection keeps; IncompatibleArtefact if that was made for another dataset."""
     if selection_uri is None:
@@ -133,6 +166,21 @@ def check_pool(pool: RealPool, distill: DistillConfig, reselect: ReselectConfig)
         pool.require(distill.ipc, f"init real with ipc = {distill.ipc}")
     if reselect.beta > 0:
         pool.require(2, f"adaptive pruning (beta = {reselect.beta:g})")
+
+
+def check_method(distill: DistillConfig, reselect: ReselectConfig, experts_uri: str | None) -> None:
+    """Raise ConfigError if a method that needs experts has none or shall prune adaptively, or another one has experts."""
+    if distill.method not in TRAJECTORY_METHODS:
+        if experts_uri is not None:
+            raise ConfigError(f"method {distill.method} imitates no experts: leave {experts_uri} out, or use method mtt or tesla")
+        return
+    if reselect.beta > 0:
+        raise ConfigError(
+            f"adaptive pruning (beta = {reselect.beta:g}) does not apply to method {distill.method}, which meets real samples only "
+            "through its experts: set beta = 0 and prune statically"
+        )
+    if experts_uri is None:
+        raise ConfigError(f"method {distill.method} imitates experts: train them (train_expert, collect_experts) and name the buffer")
 
 
 def bounds(config: DistillConfig, round_number: int) -> tuple[int, int]:
@@ -151,7 +199,10 @@ def lineage(run_uri: str, run: Run) -> dict[str, str]:
     """URIs that an artefact of the run comes from."""
     root = root_of(run_uri)
     parents = {"run": run_uri, "dataset": _full(run.dataset, root)}
-    return parents if run.selection is None else {**parents, "selection": _full(run.selection, root)}
+    for role, uri in (("selection", run.selection), ("experts", run.experts)):
+        if uri is not None:
+            parents[role] = _full(uri, root)
+    return parents
 
 
 def settings(run: Run) -> dict[str, Any]:

@@ -1,7 +1,8 @@
 """What trains the network between two image steps, and for how long: what remains of a method once its matching is named.
 
 DM (Zhao & Bilen 2023, algorithm 1) never trains it; DC (Zhao et al. 2021, algorithm 1) and DSA (Zhao & Bilen 2021)
-train it on the current synthetic set between the outer loops of an iteration, DSA under augmentation.
+train it on the current synthetic set between the outer loops of an iteration, DSA under augmentation; CAFE for as
+long as the network's accuracy asks for.
 """
 
 from __future__ import annotations
@@ -37,7 +38,15 @@ class Schedule:
 
 
 def schedule_for(config: DistillConfig) -> Schedule:
-    """The schedule of a method; DM ignores the settings of the network's training."""
+    """The schedule of a method; DM ignores the settings of the network's training, MTT and TESLA the whole schedule.
+
+    CAFE decides itself when to train (bilp.distill.alignment). Its entries are the least that its rules can lead to; they
+    say how far the networks are trained on which a round's reselection is measured.
+    """
+    if config.method == "cafe":
+        least = config.alignment
+        steps, epochs = min(least.watched, least.most_steps), min(least.watched, least.most_epochs)
+        return Schedule(steps, epochs, config.network_learning_rate, config.batch_train, config.augment, features=False)
     features = config.method == "dm"
     return Schedule(
         outer_loops=1 if features else config.outer_loops,

@@ -12,6 +12,7 @@ from bilp.augment import AugParams
 from bilp.config import DistillConfig, ReselectConfig
 from bilp.distill.sampling import RealPool
 from bilp.distill.schedule import Schedule, schedule_for, train_network
+from bilp.experts.buffer import ExpertBuffer
 from bilp.matching import Matching, matching_for
 from bilp.nets import Network, build, initialise
 from bilp.seeds import generator
@@ -33,14 +34,23 @@ class Setting:
     matching: Matching
     schedule: Schedule
     device: torch.device
+    experts: ExpertBuffer | None = None
+    """Trainings on the real samples, for methods that imitate them."""
 
     @classmethod
-    def assemble(cls, config: DistillConfig, reselect: ReselectConfig, pool: RealPool, device: torch.device | str) -> Setting:
+    def assemble(
+        cls,
+        config: DistillConfig,
+        reselect: ReselectConfig,
+        pool: RealPool,
+        device: torch.device | str,
+        experts: ExpertBuffer | None = None,
+    ) -> Setting:
         """Build the network on `device` and choose the matching and schedule of `config.method`."""
         schedule = schedule_for(config)
         network = build(config.network, pool.dataset.shape, pool.classes).to(device)
         network.requires_grad_(not schedule.features)
-        return cls(config, reselect, pool, network, matching_for(config.method), schedule, torch.device(device))
+        return cls(config, reselect, pool, network, matching_for(config.method, config.alignment), schedule, torch.device(device), experts)
 
     @property
     def side(self) -> tuple[int, int]:

@@ -19,7 +19,18 @@ FILE = "evaluation.parquet"
 
 # Which baselines there are, how long others train and how many networks one computation holds decides no training's outcome;
 # the name of a protocol stands for the settings that are recorded anyway, the teacher counts where it has a say.
-LEFT_OUT = {"protocol", "pool", "epochs", "full_epochs", "baselines", "robustness", "networks_at_once", "temperature", "teacher"}
+LEFT_OUT = {
+    "protocol",
+    "pool",
+    "learned_rate",
+    "epochs",
+    "full_epochs",
+    "baselines",
+    "robustness",
+    "networks_at_once",
+    "temperature",
+    "teacher",
+}
 # What one training does not depend on.
 MANY = ("networks", "seeds")
 

@@ -53,6 +53,7 @@ def evaluate_synthetic(
         "std": list(dataset.std),
     }
     artefact = open_artefact(synthetic_uri, SYNTHETIC, expect=expected)
+    config = with_learned_rate(config, artefact)
     subject = {"synthetic": artefact.manifest.key}
     publication = Publication(root, config, config.epochs, arm, experiment, dataset.fingerprint, subject)
     if publication.exists():
@@ -62,6 +63,12 @@ def evaluate_synthetic(
     teacher = _teacher(dataset_uri, dataset, config, root, device) if config.labels == "soft" else None
     plan = Plan(config, config.epochs, f"{arm}, experiment {experiment}", device, progress, publication.parts, teacher)
     return publication.publish(train_all(plan, dataset, lambda _: data), {"dataset": dataset_uri, "synthetic": synthetic_uri})
+
+
+def with_learned_rate(config: EvaluateConfig, synthetic: Artefact) -> EvaluateConfig:
+    """`config` with the step size that was learned with the synthetic images, if one was and `config` does not refuse it."""
+    learned = synthetic.manifest.facts.get("learning_rate")
+    return config.model_copy(update={"learning_rate": learned}) if config.learned_rate and learned is not None else config
 
 
 def evaluate_baseline(

@@ -86,11 +86,16 @@ def arms(rows: Sequence[Training]) -> list[str]:
     return sorted(dict.fromkeys(row.arm for row in rows), key=arm_place)
 
 
-def accuracy(rows: Sequence[Training]) -> Accuracy | None:
-    """The table, its picture and its machine-readable copies; None if nothing was evaluated."""
+def accuracy(rows: Sequence[Training], adaptive: bool = True) -> Accuracy | None:
+    """The table, its picture and its machine-readable copies; None if nothing was evaluated.
+
+    `adaptive` says whether the method has an adaptive level at all, for the words about arm bilp.
+    """
     if not rows:
         return None
-    by_network = {network: [_row(rows, arm, network) for arm in arms(rows) if of(rows, arm, network)] for network in networks(rows)}
+    by_network = {
+        network: [_row(rows, arm, network, adaptive) for arm in arms(rows) if of(rows, arm, network)] for network in networks(rows)
+    }
     table = [row for group in by_network.values() for row in group]
     several = len(by_network) > 1
     groups = [(network if several else "", [_whisker(row) for row in group]) for network, group in by_network.items()]
@@ -113,12 +118,12 @@ def _caption(experiments: int) -> str:
     )
 
 
-def _row(rows: Sequence[Training], arm: str, network: str) -> AccuracyRow:
+def _row(rows: Sequence[Training], arm: str, network: str, adaptive: bool) -> AccuracyRow:
     chosen = of(rows, arm, network)
     accuracy = mean(chosen)
     difference = against_arm(rows, arm, "unpruned", network) if arm in PRUNED_ARMS else None
     return AccuracyRow(
-        words=arm_words(arm),
+        words=arm_words(arm, adaptive),
         first=network == next(row.network for row in rows if row.arm == arm),
         network=network_title(network),
         accuracy=accuracy,

@@ -22,6 +22,7 @@ from bilp.evaluate.publication import FILE as EVALUATION_TABLE
 from bilp.evaluate.publication import KIND as EVALUATION
 from bilp.evaluate.robustness import KIND as ROBUSTNESS
 from bilp.evaluate.robustness import Robustness, load_robustness
+from bilp.experts.record import BUFFER as EXPERT_BUFFER
 from bilp.manifest import Artefact, find, manifest_kind, open_artefact
 from bilp.pruning.stage import FILE as SELECTION_TABLE
 from bilp.pruning.stage import KIND as SELECTION
@@ -139,6 +140,7 @@ def open_sources(
         artefacts.append(Source("selection", "Static selection", open_artefact(selection_uri, SELECTION)))
     found = [RunSource(arm, experiment, uri) for arm, uris in sorted(runs.items(), key=_place) for experiment, uri in enumerate(uris)]
     several = any(run.experiment > 0 for run in found)
+    artefacts += _expert_sources(found)
     for run in found:
         synthetic = open_artefact(storage.join(run.uri, SYNTHETIC), SYNTHETIC)
         stage = f"Synthetic set: {_who(run.arm, run.experiment, several)}"
@@ -158,6 +160,18 @@ def _add_evaluations(artefacts: list[Source], evaluations: list[Artefact], sever
         arm = evaluation.fact("arm")
         who = _who(arm, evaluation.fact("experiment"), several and arm not in BASELINES)
         artefacts.append(Source(f"evaluation {number}", f"Evaluation: {who}", evaluation))
+
+
+def _expert_sources(runs: Sequence[RunSource]) -> list[Source]:
+    """The buffers of experts that the runs imitated, each once."""
+    synthetic = [open_artefact(storage.join(run.uri, SYNTHETIC), SYNTHETIC) for run in runs]
+    uris = dict.fromkeys(uri for artefact in synthetic if (uri := artefact.manifest.parents.get("experts")))
+    sources = []
+    for number, uri in enumerate(uris):
+        buffer = open_artefact(uri, EXPERT_BUFFER)
+        learned = "all real images" if buffer.fact("selection") is None else "the selection"
+        sources.append(Source(f"experts {number}", f"{buffer.fact('count')} experts of {learned}", buffer))
+    return sources
 
 
 def _place(arm_and_runs: tuple[str, Sequence[str]]) -> tuple[int, str]:

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from jinja2 import Environment, PackageLoader, StrictUndefined, Template
 
+from bilp.arms import adaptive_note, needs_experts
 from bilp.config import PipelineConfig
 from bilp.evaluate import label_robust_score
 from bilp.manifest import content_key, find, publish
@@ -80,9 +81,9 @@ def content(config: PipelineConfig, collected: Collected, origins: Mapping[str, 
     )
     return {
         "title": f"{DATASETS.get(dataset.name, dataset.name)}, {METHODS[config.method]}, {count(config.ipc, 'image')} per class",
-        "verdict": verdict(rows, amounts),
+        "verdict": f"{verdict(rows, amounts)} {adaptive_note(config)}".strip(),
         "tiles": tiles(rows, amounts),
-        "accuracy": accuracy(rows),
+        "accuracy": accuracy(rows, adaptive=not needs_experts(config)),
         "robustness": robustness_rows(collected.robustness),
         "neutral_score": f"{100 * label_robust_score(0.0, 0.0, 0.0, 0.0):.1f}",
         "test_images": len(dataset.test),

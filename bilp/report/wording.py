@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from bilp.config import Criterion, MethodName, PruneConfig, ScoreConfig
 
@@ -34,6 +34,9 @@ METHODS: dict[MethodName, str] = {
     "dm": "distribution matching (DM)",
     "dc": "gradient matching (DC)",
     "dsa": "gradient matching with augmentation (DSA)",
+    "mtt": "trajectory matching (MTT)",
+    "tesla": "trajectory matching in constant memory (TESLA)",
+    "cafe": "feature alignment (CAFE)",
 }
 
 DATASETS = {
@@ -51,8 +54,10 @@ def arm_place(arm: str) -> int:
     return ARM_ORDER.index(arm) if arm in ARM_ORDER else len(ARM_ORDER)
 
 
-def arm_words(arm: str) -> ArmWords:
-    """The words of an arm; an arm not known here keeps its name."""
+def arm_words(arm: str, adaptive: bool = True) -> ArmWords:
+    """The words of an arm; an arm not known here keeps its name. Without an adaptive level, arm bilp means what static does."""
+    if arm == "bilp" and not adaptive:
+        return replace(ARMS[arm], meaning=ARMS["static"].meaning)
     return ARMS.get(arm, ArmWords(arm, "", "c-other"))
 
 

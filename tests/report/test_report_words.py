@@ -127,7 +127,7 @@ def test_settings_list_every_value_with_origin_and_meaning() -> None:
         assert (rows["distill.rounds"].value, rows["distill.rounds"].origin) == ("10", "default")
         assert rows["evaluate.networks"].value.startswith("name convnet, width 64")
     stages = settings(config, None)
-    assert list(stages) == ["dials", "ingest", "score", "prune", "reselect", "distill", "evaluate", "report"]
+    assert list(stages) == ["dials", "ingest", "score", "prune", "experts", "reselect", "distill", "evaluate", "report"]
 
 
 def test_score_and_rule_are_explained() -> None:

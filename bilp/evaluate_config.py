@@ -1,0 +1,98 @@
+"""Settings of evaluation: which networks are trained on a set, how, and what they are compared with."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import Field
+
+from bilp.fields import AugmentFamily, Fraction, Frozen, Positive, Rate
+from bilp.network_config import NetworkConfig
+from bilp.pools import Pool
+
+Baseline = Literal["full", "random", "herding", "k_center"]
+Protocol = Literal["dc", "idc", "soft"]
+
+
+def _pooled(known: dict[str, Any]) -> tuple[NetworkConfig, ...]:
+    pool = known.get("pool")
+    return networks_of(pool, NetworkConfig()) if pool else (NetworkConfig(),)
+
+
+def networks_of(pool: str, own: NetworkConfig) -> tuple[NetworkConfig, ...]:
+    """The networks of a cross-architecture pool; `own` is the one that distilled."""
+    return tuple(NetworkConfig.model_validate(settings) for settings in pool_networks(pool, own.model_dump()))
+
+
+class TeacherConfig(Frozen):
+    """A network trained on all real data: it gives soft labels, and the features by which herding and k-center choose."""
+
+    network: NetworkConfig = NetworkConfig()
+    """Its architecture."""
+    epochs: Positive = 20
+    """Passes over the real training set."""
+    batch_size: Positive = 256
+    """Mini-batch."""
+    learning_rate: Rate = 0.01
+    """Step size of SGD; a tenth of it in the second half."""
+    momentum: Fraction = 0.9
+    """Momentum of SGD."""
+    weight_decay: Annotated[float, Field(ge=0.0)] = 5e-4
+    """Weight decay of SGD."""
+    augment: tuple[AugmentFamily, ...] = ()
+    """Augmentation while it is trained; empty is none."""
+
+
+class EvaluateConfig(Frozen):
+    """Evaluation: fresh networks are trained on a set and tested on the real test split."""
+
+    protocol: Protocol = "dc"
+    """Published protocol that the settings below are taken from where they are not given: DC's, IDC's, or soft labels."""
+    pool: Pool | None = None
+    """Pool of a cross-architecture protocol, which sets networks: S, SS, M, B, W, D, A, P or N (see bilp/pools.py)."""
+    networks: Annotated[tuple[NetworkConfig, ...], Field(min_length=1)] = Field(default_factory=_pooled)
+    """Architectures to train."""
+    seeds: Annotated[int, Field(ge=2)] = 5
+    """Trainings per architecture and set; the 95 % interval is over them."""
+    epochs: Positive = 300
+    """Passes over the synthetic set (decay half makes one more, as its papers do)."""
+    full_epochs: Positive = 30
+    """Passes over the real training set, for the baseline full."""
+    batch_size: Positive = 256
+    """Mini-batch."""
+    optimiser: Literal["sgd", "adamw"] = "sgd"
+    """What moves the network's parameters; momentum is SGD's."""
+    learning_rate: Rate = 0.01
+    """Step size at the beginning."""
+    learned_rate: bool = True
+    """Train on a synthetic set with the step size that was learned with it (mtt, tesla) instead of learning_rate."""
+    momentum: Fraction = 0.9
+    """Momentum of SGD."""
+    weight_decay: Annotated[float, Field(ge=0.0)] = 5e-4
+    """Weight decay."""
+    decay: Literal["half", "steps", "cosine", "none"] = "half"
+    """The step size falls once in the middle, where momentum starts anew; at each milestone; along a cosine to zero; never."""
+    milestones: tuple[Fraction, ...] = (2 / 3, 5 / 6)
+    """Decay steps: parts of the epochs after which the step size is multiplied by decay_factor."""
+    decay_factor: Rate = 0.1
+    """Factor of the step size, for decay half and steps."""
+    augment_always: tuple[AugmentFamily, ...] = ()
+    """Augmentation of every mini-batch, in this order and before augment, fresh parameters per image."""
+    augment: tuple[AugmentFamily, ...] = ()
+    """Augmentation: one of these families per mini-batch, fresh parameters per image; empty is none."""
+    cutmix: Fraction = 0.0
+    """Share of the mini-batches in which a box of each image, and its part of the label, comes from another image."""
+    labels: Literal["hard", "soft"] = "hard"
+    """The set's own labels, or those that the teacher gives to the augmented images."""
+    temperature: Rate = 20.0
+    """Soft labels: what the logits of teacher and student are divided by."""
+    teacher: TeacherConfig = TeacherConfig()
+    """Network that gives soft labels, and features to herding and k-center."""
+    baselines: tuple[Baseline, ...] = ("full", "random")
+    """Comparisons: all real data; as many real images as synthetic ones, at random (anew per seed), by herding or by k-center."""
+    robustness: bool = False
+    """Evaluate each set also with hard labels, with and without augmentation, for the scores of DD-Ranking (LRS and ARS)."""
+    networks_at_once: Positive | None = None
+    """Networks of one architecture that are trained in one computation; empty takes what is faster on the device."""
+    seed: int = 0
+    """Seed of networks, order and subsets."""

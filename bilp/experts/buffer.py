@@ -1,0 +1,70 @@
+"""The trajectories of experts as a distillation reads them: parameters of single epochs, nothing else in memory."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import torch
+
+from bilp.config import DistillConfig
+from bilp.errors import ConfigError, IncompatibleArtefact, MissingArtefact
+from bilp.experts.record import BUFFER, EXPERT, Parameters, expert_key, expert_uri, read_parameters
+from bilp.manifest import Artefact, find, open_artefact
+
+
+class ExpertBuffer:
+    """Experts of one training set-up."""
+
+    def __init__(self, uri: str) -> None:
+        """Open the buffer at `uri`; raises MissingArtefact if there is none. Experts are opened when they are read."""
+        artefact = open_artefact(uri, BUFFER)
+        self.uri = uri
+        self.key = artefact.manifest.key
+        self.count: int = artefact.fact("count")
+        self.epochs: int = artefact.fact("epochs")
+        self._facts = artefact.manifest.facts
+        self._shapes = [(name, list(shape)) for name, shape in artefact.fact("parameters")]
+        self._training: str = artefact.fact("training")
+        self._folder = uri.rstrip("/").rsplit("/", 2)[0]
+        self._opened: dict[int, Artefact] = {}
+
+    def require(self, config: DistillConfig, parents: Mapping[str, str]) -> None:
+        """Raise IncompatibleArtefact if the experts saw other data than `parents` (fingerprint of dataset, key of selection)
+        name or have another network, ConfigError if they were not trained for long enough."""
+        if self._facts["dataset"] != parents["dataset"]:
+            raise IncompatibleArtefact(
+                f"the experts at {self.uri} learned the dataset {self._facts['dataset']}, but the run distils {parents['dataset']}: "
+                "train experts on the dataset of the run"
+            )
+        if self._facts["selection"] != parents.get("selection"):
+            raise IncompatibleArtefact(
+                f"the experts at {self.uri} learned {_samples(self._facts['selection'])}, but the run distils "
+                f"{_samples(parents.get('selection'))}: train experts on the selection of the run, or start the run with theirs"
+            )
+        if self._facts["network"] != config.network.model_dump(mode="json"):
+            raise IncompatibleArtefact(
+                f"the experts at {self.uri} are networks {self._facts['network']}, but the run distils with "
+                f"{config.network.model_dump(mode='json')}: train experts with the network of the run"
+            )
+        if self.epochs < config.trajectory.needed_epochs:
+            raise ConfigError(
+                f"distill.trajectory needs experts of {config.trajectory.needed_epochs} epochs (max_start + expert_epochs), but those at "
+                f"{self.uri} have {self.epochs}: train them longer or lower max_start"
+            )
+
+    def parameters(self, expert: int, epoch: int, device: torch.device | str = "cpu") -> Parameters:
+        """Copies of an expert's parameters after `epoch` epochs, in the network's order.
+
+        Raises MissingArtefact, DamagedArtefact or IncompatibleArtefact if the expert is not what the buffer was made of.
+        """
+        if expert not in self._opened:
+            uri = expert_uri(self._folder, expert)
+            found = find(uri, EXPERT, expert_key(self._training, expert))
+            if found is None:
+                raise MissingArtefact(f"expert {expert} is no longer at {uri}: train the experts again")
+            self._opened[expert] = found
+        return tuple(value.to(device, copy=True) for value in read_parameters(self._opened[expert], epoch, self._shapes))
+
+
+def _samples(selection: str | None) -> str:
+    return "all real samples" if selection is None else f"what selection {selection} keeps"

@@ -1,0 +1,154 @@
+"""Stage experts: every expert is an artefact of its own; a buffer names those that belong together."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import pyarrow as pa
+import torch
+from safetensors.torch import save
+from torch import Tensor
+
+from bilp.config import ExpertsConfig, NetworkConfig
+from bilp.data import Dataset, open_dataset
+from bilp.distill.run import real_pool
+from bilp.errors import ConfigError, MissingArtefact
+from bilp.experts.record import (
+    BUFFER,
+    EXPERT,
+    VERSION,
+    epoch_file,
+    expert_key,
+    expert_uri,
+    experts_uri,
+    parameter_shapes,
+    training_key,
+    training_settings,
+)
+from bilp.experts.train import train_epochs
+from bilp.manifest import Artefact, content_key, find, open_artefact, provenance, publish
+from bilp.nets import Network, build
+from bilp.progress import Progress, silent
+from bilp.storage import join
+from bilp.tables import EXPERTS, encode
+
+TABLE = "experts.parquet"
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Experts on one dataset and one selection: where they lie and what identifies them."""
+
+    dataset: Dataset
+    selection: str | None
+    """Key of the static selection, or None for the whole train split."""
+    ids: Tensor
+    """sample_ids that the experts learn, int64 `[n]`, by class."""
+    parents: dict[str, str]
+    """URIs of dataset and selection."""
+    key: str
+    """Key of the training set-up."""
+    folder: str
+    """Folder of its experts."""
+
+    @classmethod
+    def of(cls, dataset_uri: str, selection_uri: str | None, config: ExpertsConfig, network: NetworkConfig, root: str) -> Plan:
+        """Open dataset and selection; IncompatibleArtefact if they do not belong together."""
+        dataset = open_dataset(dataset_uri)
+        pool = real_pool(dataset, selection_uri)
+        pool.require(1, "an expert")
+        parents = {"dataset": dataset_uri}
+        selection = None
+        if selection_uri is not None:
+            selection = open_artefact(selection_uri, "selection").manifest.key
+            parents["selection"] = selection_uri
+        key = training_key(dataset.fingerprint, selection, config, network)
+        return cls(dataset, selection, torch.cat(pool.by_class), parents, key, experts_uri(root, dataset.fingerprint, key))
+
+
+def train_expert(
+    dataset_uri: str,
+    selection_uri: str | None,
+    config: ExpertsConfig,
+    network: NetworkConfig,
+    expert: int,
+    root: str,
+    device: str = "cpu",
+    progress: Progress = silent,
+) -> str:
+    """Train expert number `expert` (from 0) on what the selection keeps and return its URI; one that is there is not repeated.
+
+    Raises ConfigError for an expert beyond config.count, IncompatibleArtefact for a selection of another dataset, and
+    Diverged if the training leaves the finite numbers.
+    """
+    if not 0 <= expert < config.count:
+        raise ConfigError(f"expert {expert} does not exist: experts.count = {config.count}, counted from 0")
+    plan = Plan.of(dataset_uri, selection_uri, config, network, root)
+    uri, key = expert_uri(plan.folder, expert), expert_key(plan.key, expert)
+    if find(uri, EXPERT, key) is not None:
+        return uri
+    files: dict[str, bytes] = {}
+    losses: list[float] = []
+    for module, loss in train_epochs(plan.dataset, plan.ids, config, network, expert, device, progress):
+        if files:
+            losses.append(loss)
+        files[epoch_file(len(files))] = _encode(module)
+    facts = {"dataset": plan.dataset.fingerprint, "selection": plan.selection, "expert": expert, "samples": len(plan.ids), "losses": losses}
+    return publish(uri, EXPERT, key, files, config=training_settings(config, network), parents=plan.parents, facts=facts).uri
+
+
+def collect_experts(dataset_uri: str, selection_uri: str | None, config: ExpertsConfig, network: NetworkConfig, root: str) -> str:
+    """Publish the buffer of experts 0 to config.count - 1 and return its URI.
+
+    Its facts are what a distillation relies on: dataset, selection (key, or null for all real samples), network, count,
+    epochs, names and shapes of the parameters. Its table holds the loss of every expert and epoch. Raises
+    MissingArtefact naming the experts that have not been trained.
+    """
+    plan = Plan.of(dataset_uri, selection_uri, config, network, root)
+    key = content_key(BUFFER, VERSION, training=plan.key, count=config.count)
+    uri = join(plan.folder, "buffers", key)
+    if find(uri, BUFFER, key) is not None:
+        return uri
+    experts = _experts(plan, config.count)
+    facts = {
+        "dataset": plan.dataset.fingerprint,
+        "selection": plan.selection,
+        "training": plan.key,
+        "network": network.model_dump(mode="json"),
+        "count": config.count,
+        "epochs": config.epochs,
+        "samples": len(plan.ids),
+        "parameters": parameter_shapes(build(network, plan.dataset.shape, plan.dataset.classes)),
+    }
+    origin = {**provenance(), "stage": BUFFER, "key": key, "dataset": plan.dataset.fingerprint, "selection": plan.selection}
+    files = {TABLE: encode(pa.table(_columns(experts), schema=EXPERTS), EXPERTS, origin)}
+    parents = {**plan.parents, **{f"expert {number}": expert.uri for number, expert in enumerate(experts)}}
+    settings = {**training_settings(config, network), "count": config.count}
+    return publish(uri, BUFFER, key, files, config=settings, parents=parents, facts=facts).uri
+
+
+def _encode(module: Network) -> bytes:
+    return save({name: parameter.detach().cpu().contiguous() for name, parameter in module.named_parameters()})
+
+
+def _experts(plan: Plan, count: int) -> list[Artefact]:
+    """The artefacts of all experts, or MissingArtefact."""
+    found = [find(expert_uri(plan.folder, number), EXPERT, expert_key(plan.key, number)) for number in range(count)]
+    missing = [str(number) for number, artefact in enumerate(found) if artefact is None]
+    if missing:
+        raise MissingArtefact(
+            f"experts {', '.join(missing)} of {count} have not been trained (expected below {plan.folder}): run train_expert for them first"
+        )
+    return [artefact for artefact in found if artefact is not None]
+
+
+def _columns(experts: list[Artefact]) -> dict[str, list[float]]:
+    rows = list(_rows(experts))
+    return {name: [row[place] for row in rows] for place, name in enumerate(EXPERTS.names)}
+
+
+def _rows(experts: list[Artefact]) -> Iterator[tuple[int, int, float]]:
+    for number, expert in enumerate(experts):
+        for epoch, loss in enumerate(expert.fact("losses")):
+            yield number, epoch, loss

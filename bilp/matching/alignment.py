@@ -1,0 +1,111 @@
+"""Feature alignment (CAFE; Wang et al. 2022): mean feature maps of a class, layer by layer, and their use as a classifier."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from bilp.config import AlignmentConfig
+from bilp.matching.per_sample import micro_batches
+from bilp.matching.protocol import Pullback, Vectors, require_samples
+from bilp.matching.pullback import generic_pullback
+from bilp.matching.statistics import freeze_statistics, require_independent_samples
+from bilp.nets import Network
+
+ACTIVATIONS = (nn.ReLU, nn.LeakyReLU, nn.Sigmoid, nn.SiLU)
+# The flat features repeat the numbers of the last pooled map, and the paper counts both.
+LAST_COUNTS = 2
+PAPERS_ALIGNMENT = AlignmentConfig()
+
+
+class AlignmentMatching:
+    """phi = one block `[F_l]` per layer; D = sum over layers of weight x squared Euclidean distance of the means.
+
+    Layers are the outputs of the body's activations, before pooling, and the features before the classifier. In the
+    ConvNet of three blocks these are f1, f2, f3 and f4 = f5 of the paper; a residual block counts as one layer.
+    """
+
+    name = "cafe"
+
+    def __init__(self, config: AlignmentConfig = PAPERS_ALIGNMENT) -> None:
+        """`config` holds the weights of the layers; the paper's by default."""
+        self._config = config
+
+    def weights(self, layers: int) -> list[float]:
+        """The weight of every block; the last one is that of the pooled map and of the flat features together."""
+        shallow, deep = self._config.shallow_weight, self._config.deep_weight
+        return [shallow] * (layers - 2) + [deep] * min(layers - 1, 1) + [LAST_COUNTS * deep]
+
+    @torch.no_grad()
+    def real(self, network: Network, images: Tensor, labels: Tensor) -> Vectors:
+        """Feature maps `[B, F_l]`, detached. Raises ConfigError if batch norm would mix the samples."""
+        require_samples(images, labels)
+        require_independent_samples(network)
+        parts = [feature_maps(network, images[rows]) for rows in micro_batches(images)]
+        return tuple(torch.cat(blocks) for blocks in zip(*parts, strict=True))
+
+    def real_mean(self, network: Network, images: Tensor, labels: Tensor) -> Vectors:
+        """Mean feature maps `[F_l]`, detached, in micro-batches of exact weight."""
+        return self.mean_and_embeddings(network, images, labels)[0]
+
+    @torch.no_grad()
+    def mean_and_embeddings(self, network: Network, images: Tensor, labels: Tensor) -> tuple[Vectors, Tensor]:
+        """`real_mean`, and the features before the classifier of every image, `[B, F]`, from the same pass; detached."""
+        require_samples(images, labels)
+        require_independent_samples(network)
+        sums: list[Tensor] = []
+        embeddings = []
+        for rows in micro_batches(images):
+            maps = feature_maps(network, images[rows])
+            embeddings.append(maps[-1])
+            parts = [block.sum(dim=0) for block in maps]
+            sums = parts if not sums else [total.add_(part) for total, part in zip(sums, parts, strict=True)]
+        return tuple(total / len(images) for total in sums), torch.cat(embeddings)
+
+    def synthetic(self, network: Network, images: Tensor, labels: Tensor) -> Vectors:
+        """Mean feature maps `[F_l]`, differentiable with respect to the images; the last one is the class's centre."""
+        require_samples(images, labels)
+        require_independent_samples(network)
+        with torch.enable_grad():
+            return tuple(block.mean(dim=0) for block in feature_maps(network, images))
+
+    def pullback(self, network: Network, images: Tensor, labels: Tensor, count: int, byte_budget: int) -> Pullback:
+        """See Matching."""
+        require_samples(images, labels)
+        require_independent_samples(network)
+        return generic_pullback(lambda points: self.synthetic(network, points, labels), images, count, byte_budget)
+
+    def distance(self, mu: Vectors, psi: Vectors) -> Tensor:
+        """Weighted sum of squared Euclidean distances, a scalar."""
+        terms = [w * (a - b).square().sum() for w, a, b in zip(self.weights(len(mu)), mu, psi, strict=True)]
+        return torch.stack(terms).sum()
+
+    def cotangent(self, mu: Vectors, psi: Vectors) -> Vectors:
+        """2 w_l (psi_l - mu_l), `[F_l]` or `[B, F_l]`."""
+        return tuple(2.0 * w * (b - a) for w, a, b in zip(self.weights(len(mu)), mu, psi, strict=True))
+
+    def freeze_statistics(self, network: Network, images: Tensor) -> None:
+        """See Matching."""
+        freeze_statistics(network, images)
+
+
+def feature_maps(network: Network, images: Tensor) -> Vectors:
+    """Flat maps `[B, F_l]` of images `[B, C, H, W]` after every activation of the body, and the features `[B, F]`."""
+    maps, last = [], images
+    for module in network.body.children():
+        last = module(last)
+        if isinstance(module, ACTIVATIONS) or next(module.children(), None) is not None:
+            maps.append(last.flatten(1))
+    return (*maps, last)
+
+
+def discrimination(embeddings: Tensor, labels: Tensor, centres: Tensor) -> tuple[Tensor, Tensor]:
+    """Cross-entropy of real features classified by synthetic centres, and its gradient by the centres.
+
+    Features `[n, F]` get the logits `features @ centres.T` for centres `[classes, F]`. Returns the sum over samples
+    (CAFE, discrimination loss) and its derivative `[classes, F]` in closed form, both detached.
+    """
+    logits = embeddings @ centres.T
+    wrong = logits.softmax(dim=1) - functional.one_hot(labels, len(centres))
+    return functional.cross_entropy(logits, labels, reduction="sum").detach(), (wrong.T @ embeddings).detach()

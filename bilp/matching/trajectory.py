@@ -1,0 +1,179 @@
+"""Trajectory matching (MTT; Cazenavette et al. 2022, and TESLA; Cui et al. 2023): where training on S leads.
+
+L = |theta_N - theta*|^2 / |theta_0 - theta*|^2, where theta_0 and theta* are parameters of an expert some epochs apart
+and theta_N follows from theta_0 by N steps of SGD with a learned step size on mini-batches of S.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.func import functional_call
+from torch.nn import functional
+
+from bilp import augment
+from bilp.augment import AugParams
+from bilp.errors import ConfigError
+from bilp.matching.protocol import Pullback, Vectors
+from bilp.matching.statistics import freeze_statistics
+from bilp.nets import Network
+
+
+@dataclass(frozen=True)
+class TrainingStep:
+    """One step of the training on S."""
+
+    rows: Tensor
+    """Images of its mini-batch, int64 `[b]`, each at most once."""
+    params: AugParams | None
+    """Their augmentation."""
+
+
+@dataclass(frozen=True)
+class TrajectoryGradient:
+    """Of one comparison; everything detached."""
+
+    loss: Tensor
+    """L, a scalar."""
+    images: Tensor
+    """dL/dS, in the shape of S."""
+    step_size: Tensor
+    """dL/d(step size), a scalar."""
+
+
+@dataclass(frozen=True)
+class Trajectory:
+    """A piece of an expert's training; parameters in the order of `network.parameters()`, detached."""
+
+    start: Vectors
+    """theta_0."""
+    target: Vectors
+    """theta*."""
+
+    @property
+    def length(self) -> Tensor:
+        """|theta_0 - theta*|^2, a scalar."""
+        return squared_distance(self.start, self.target)
+
+
+def squared_distance(first: Vectors, second: Vectors) -> Tensor:
+    """Squared Euclidean distance over all parameters, a scalar."""
+    return torch.stack([(a - b).square().sum() for a, b in zip(first, second, strict=True)]).sum()
+
+
+def unrolled_gradient(
+    network: Network, trajectory: Trajectory, images: Tensor, labels: Tensor, step_size: Tensor, steps: Sequence[TrainingStep]
+) -> TrajectoryGradient:
+    """MTT: L is differentiated through all steps. Memory grows with their number.
+
+    `images` is S `[M, C, H, W]` with `labels` `[M]`; `step_size` is a scalar. The network lends its architecture only.
+    """
+    leaf, rate = images.detach().requires_grad_(), step_size.detach().requires_grad_()
+    weights = tuple(value.detach().requires_grad_() for value in trajectory.start)
+    with torch.enable_grad():
+        for step in steps:
+            batch = augment.apply(leaf[step.rows], step.params)
+            gradient = _loss_gradient(network, weights, batch, labels[step.rows], create_graph=True)
+            weights = tuple(value - rate * g for value, g in zip(weights, gradient, strict=True))
+        loss = squared_distance(weights, trajectory.target) / trajectory.length
+    by_images, by_rate = torch.autograd.grad(loss, [leaf, rate], materialize_grads=True)
+    return TrajectoryGradient(loss.detach(), by_images, by_rate)
+
+
+def constant_memory_gradient(
+    network: Network, trajectory: Trajectory, images: Tensor, labels: Tensor, step_size: Tensor, steps: Sequence[TrainingStep]
+) -> TrajectoryGradient:
+    """TESLA: as `unrolled_gradient`, but a step's gradient g_i counts as a function of its own mini-batch alone.
+
+    With beta the step size and G = sum_i g_i, theta_N = theta_0 - beta G, so dL/dg_i is the same vector for all steps,
+
+        v = 2 beta (theta* - theta_0 + beta G) / |theta_0 - theta*|^2,
+
+    and dL/dS collects d<v, g_i>/dS with v and theta_i constant (the two terms of Cui et al. 2023, equation 8; the
+    reference program loses the factor 2). That theta_i depends on earlier mini-batches is dropped, which is exact for
+    one step only. A first pass finds G; a second one repeats the steps and differentiates each alone, so memory does
+    not grow with their number.
+    """
+    scale, rate = trajectory.length, step_size.detach()
+    total = tuple(torch.zeros_like(value) for value in trajectory.start)
+    weights = trajectory.start
+    for step in steps:
+        batch = augment.apply(images.detach()[step.rows], step.params)
+        gradient = _loss_gradient(network, _leaves(weights), batch, labels[step.rows], create_graph=False)
+        weights = _descend(weights, rate, gradient)
+        total = tuple(old.add_(g) for old, g in zip(total, gradient, strict=True))
+    apart = tuple(s - rate * g - t for s, g, t in zip(trajectory.start, total, trajectory.target, strict=True))
+    v = tuple(-2.0 * rate * value / scale for value in apart)
+    by_images, weights = torch.zeros_like(images), trajectory.start
+    for step in steps:
+        points = images.detach()[step.rows].requires_grad_()
+        with torch.enable_grad():
+            batch = augment.apply(points, step.params)
+            gradient = _loss_gradient(network, _leaves(weights), batch, labels[step.rows], create_graph=True)
+            product = torch.stack([(a * g).sum() for a, g in zip(v, gradient, strict=True)]).sum()
+        by_images[step.rows] += torch.autograd.grad(product, points)[0]
+        weights = _descend(weights, rate, gradient)
+    loss = torch.stack([value.square().sum() for value in apart]).sum() / scale
+    by_rate = -2.0 * torch.stack([(a * g).sum() for a, g in zip(apart, total, strict=True)]).sum() / scale
+    return TrajectoryGradient(loss, by_images, by_rate)
+
+
+def _leaves(weights: Vectors) -> Vectors:
+    return tuple(value.detach().requires_grad_() for value in weights)
+
+
+def _descend(weights: Vectors, rate: Tensor, gradient: Vectors) -> Vectors:
+    return tuple(value - rate * g.detach() for value, g in zip(weights, gradient, strict=True))
+
+
+def _loss_gradient(network: Network, weights: Vectors, batch: Tensor, labels: Tensor, create_graph: bool) -> Vectors:
+    """Gradient of the mean cross-entropy by `weights`, which need gradients."""
+    names = [name for name, _ in network.named_parameters()]
+    with torch.enable_grad():
+        loss = functional.cross_entropy(functional_call(network, dict(zip(names, weights, strict=True)), (batch,)), labels)
+        return torch.autograd.grad(loss, weights, create_graph=create_graph, materialize_grads=True)
+
+
+class TrajectoryMatching:
+    """MTT and TESLA where a matching is asked for what only a mean of real samples can answer: all of it is refused."""
+
+    def __init__(self, name: str) -> None:
+        """`name` is mtt or tesla."""
+        self.name = name
+
+    def real(self, network: Network, images: Tensor, labels: Tensor) -> Vectors:
+        """Raises ConfigError."""
+        raise self._refusal()
+
+    def real_mean(self, network: Network, images: Tensor, labels: Tensor) -> Vectors:
+        """Raises ConfigError."""
+        raise self._refusal()
+
+    def synthetic(self, network: Network, images: Tensor, labels: Tensor) -> Vectors:
+        """Raises ConfigError."""
+        raise self._refusal()
+
+    def pullback(self, network: Network, images: Tensor, labels: Tensor, count: int, byte_budget: int) -> Pullback:
+        """Raises ConfigError."""
+        raise self._refusal()
+
+    def distance(self, mu: Vectors, psi: Vectors) -> Tensor:
+        """Raises ConfigError."""
+        raise self._refusal()
+
+    def cotangent(self, mu: Vectors, psi: Vectors) -> Vectors:
+        """Raises ConfigError."""
+        raise self._refusal()
+
+    def freeze_statistics(self, network: Network, images: Tensor) -> None:
+        """See Matching."""
+        freeze_statistics(network, images)
+
+    def _refusal(self) -> ConfigError:
+        return ConfigError(
+            f"method {self.name} meets real samples only through its experts, so a single one has no vector and no causal effect: "
+            "set beta = 0 and prune statically"
+        )

@@ -1,0 +1,70 @@
+"""python -m flows.experts --dataset digits --method mtt --ipc 1
+
+Train the experts that trajectory matching imitates, once for all real samples and once for the static selection, as the arms
+of the comparison need them.
+"""
+
+from __future__ import annotations
+
+from prefect import unmapped
+from prefect.task_runners import ThreadPoolTaskRunner
+
+from bilp.arms import needs_experts, needs_selection, planned_runs
+from bilp.config import ExpertsConfig, NetworkConfig, PipelineConfig
+from bilp.errors import ConfigError
+from flows import program
+from flows.ingest import ingest
+from flows.local_flow import flow
+from flows.prune import score_and_prune
+from flows.workplace import workplace
+from tasks.execution import Execution
+from tasks.experts import collect_experts, train_expert
+from tasks.stopping import stoppable
+
+ALL, SELECTED = "all samples", "the selection"
+
+
+@flow(
+    name="experts",
+    flow_run_name="{config.count} experts of {label}",
+    task_runner=ThreadPoolTaskRunner(max_workers=Execution().workers),
+)
+def experts(
+    dataset_uri: str, selection_uri: str | None, config: ExpertsConfig, network: NetworkConfig, root: str | None = None, label: str = ALL
+) -> str:
+    """The URI of the buffer of experts. Without a selection they learn all real samples."""
+    root = workplace(root)
+    fixed = (unmapped(config), unmapped(network))
+    with stoppable():
+        train_expert.map(
+            unmapped(dataset_uri), unmapped(selection_uri), *fixed, range(config.count), unmapped(root), unmapped(label)
+        ).result()
+    return collect_experts(dataset_uri, selection_uri, config, network, root, label)
+
+
+def experts_of_arms(config: PipelineConfig, dataset_uri: str, selection_uri: str | None, root: str | None = None) -> dict[bool, str]:
+    """The buffers that the arms need: of the selection under True, of all real samples under False. Empty for a method without."""
+    if not needs_experts(config):
+        return {}
+    network = config.distill.network
+    return {
+        static: experts(dataset_uri, selection_uri if static else None, config.experts, network, root, SELECTED if static else ALL)
+        for static in dict.fromkeys(planned.static for planned in planned_runs(config))
+    }
+
+
+def command(config: PipelineConfig) -> dict[bool, str]:
+    if not needs_experts(config):
+        raise ConfigError(f"method {config.method} imitates no experts: use --method mtt or --method tesla")
+    dataset = ingest(config.ingest)
+    selection = score_and_prune(config, dataset)[1] if needs_selection(config) else None
+    return experts_of_arms(config, dataset, selection)
+
+
+def show(buffers: dict[bool, str]) -> None:
+    for static, uri in buffers.items():
+        program.show_uri(f"experts of {SELECTED if static else ALL}", uri)
+
+
+if __name__ == "__main__":
+    program.run(__doc__, command, show)

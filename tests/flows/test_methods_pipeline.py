@@ -1,0 +1,78 @@
+"""Every method that brings a loop of its own, through Prefect from images to the page."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tiny_pipeline import TINY, files, outcomes
+
+from bilp.config import PipelineConfig
+from bilp.errors import ConfigError
+from bilp.manifest import open_artefact
+from bilp.storage import read
+from flows.experts import command
+from flows.pipeline import pipeline
+
+TRAJECTORY = {"steps": 2, "expert_epochs": 1, "max_start": 1}
+EXPERTS = {"count": 2, "epochs": 2, "batch_size": 128}
+ALIGNMENT = {"watched": 2, "most_steps": 2, "most_epochs": 2, "measured_per_class": 4}
+
+
+def tiny(method: str, **changes: Any) -> PipelineConfig:
+    own = {"experts": EXPERTS} if method != "cafe" else {}
+    distill = {**TINY["distill"], "iterations": 2, "rounds": 1, "trajectory": TRAJECTORY, "alignment": ALIGNMENT}
+    return PipelineConfig.model_validate({**TINY, **own, "method": method, "distill": distill, **changes})
+
+
+def test_trajectory_matching_trains_experts_on_what_each_arm_distils(tmp_path: Path) -> None:
+    root, config = str(tmp_path / "store"), tiny("mtt")
+    with outcomes() as first:
+        uri = pipeline(config, root)
+    expected = [f"expert {k} of {who}" for who in ("all samples", "the selection") for k in range(2)]
+    assert [label for label in first if label.startswith("expert")] == expected
+    assert not [label for label in first if label.startswith("reselect")]
+    assert set(first.values()) == {"done"}
+    manifest = open_artefact(uri.rpartition("/")[0], "report").manifest
+    buffers = [open_artefact(manifest.parents[f"experts {k}"], "expert_buffer") for k in range(2)]
+    selection = open_artefact(manifest.parents["selection"], "selection").manifest.key
+    assert [buffer.fact("selection") for buffer in buffers] == [None, selection]
+    page = read(uri).decode()
+    assert "Adaptive pruning does not apply to method" in page
+    assert "both prunings" not in page
+    assert "2 experts of the selection" in page
+    before = files(root)
+    with outcomes() as second:
+        assert pipeline(config, root) == uri
+    assert set(second.values()) == {"there already"}
+    assert files(root) == before
+
+
+def test_constant_memory_distils_from_the_same_experts(tmp_path: Path) -> None:
+    with outcomes() as ran:
+        uri = pipeline(tiny("tesla", arms=["static"], prune={"criterion": "random"}), str(tmp_path / "store"))
+    assert [label for label in ran if label.startswith("expert")] == ["expert 0 of the selection", "expert 1 of the selection"]
+    page = read(uri).decode()
+    assert "trajectory matching in constant memory (TESLA)" in page
+    assert "does not apply" not in page, "no arm asks for the adaptive level"
+
+
+def test_feature_alignment_prunes_on_both_levels(tmp_path: Path) -> None:
+    with outcomes() as ran:
+        uri = pipeline(tiny("cafe"), str(tmp_path / "store"))
+    assert "reselect bilp round 1/1" in ran
+    assert not [label for label in ran if label.startswith("expert")]
+    page = read(uri).decode()
+    assert "feature alignment (CAFE)" in page
+    assert "does not apply" not in page
+
+
+def test_experts_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("BILP_STORAGE", str(tmp_path / "store"))
+    with outcomes() as ran:
+        buffers = command(tiny("mtt", arms=["static"]))
+    assert list(buffers) == [True]
+    assert list(ran)[-3:] == ["expert 0 of the selection", "expert 1 of the selection", "collect 2 experts of the selection"]
+    with pytest.raises(ConfigError, match="method dm imitates no experts"):
+        command(PipelineConfig.model_validate(TINY))
