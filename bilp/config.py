@@ -15,7 +15,7 @@ from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema
 
 from bilp.criterion_facts import Measure, dropped_end, measure_of
-from bilp.defaults import complete, load_recipe, recipe_names
+from bilp.defaults import complete
 from bilp.evaluate_config import Baseline as Baseline
 from bilp.evaluate_config import EvaluateConfig as EvaluateConfig
 from bilp.evaluate_config import Protocol as Protocol
@@ -29,6 +29,7 @@ from bilp.method_config import ExpertsConfig as ExpertsConfig
 from bilp.method_config import TrajectoryConfig as TrajectoryConfig
 from bilp.network_config import NetworkConfig as NetworkConfig
 from bilp.network_config import NetworkName as NetworkName
+from bilp.recipe_files import load_recipe, recipe_names
 
 Source = Literal["digits", "mnist", "fashion_mnist", "svhn", "cifar10", "cifar100", "folder", "parquet"]
 MethodName = Literal["dm", "dc", "dsa", "mtt", "tesla", "cafe"]

@@ -8,18 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
-import yaml
 from pydantic import BaseModel
 
 from bilp.criterion_facts import CRITERION_FACTS, dropped_end, measure_of
-from bilp.errors import ConfigError
 from bilp.method_rules import alignment_rules, trajectory_rules
 from bilp.pools import POOLS, pool_networks
-
-RECIPES = Path(__file__).resolve().parent.parent / "recipes"
+from bilp.recipe_files import load_recipe
 
 # Digits change their meaning when mirrored, so flip is left out (Zhao & Bilen 2021, section 4).
 MIRROR_CHANGES_MEANING = ("digits", "mnist", "svhn")
@@ -299,11 +295,6 @@ def _within_limits(values: Mapping[str, Any]) -> Iterator[tuple[str, int, str]]:
             yield path, most, limit
 
 
-def recipe_names() -> list[str]:
-    """The recipes that come with the program, as `recipe` takes them."""
-    return sorted(path.relative_to(RECIPES).with_suffix("").as_posix() for path in RECIPES.rglob("*.yaml"))
-
-
 # Adaptive pruning may add this share to a run's time. Measuring a sample costs so many times what the sample costs in an
 # image step, by method (measured on a CPU, one image per class, rounded up).
 AFFORDABLE = 0.045
@@ -340,26 +331,6 @@ def _whole(flat: Mapping[str, Any], path: str) -> int:
 
 # Where a method measures every candidate, a class is taken to have as many as those of CIFAR-10.
 SHORT_POOL = 5000
-
-
-def load_recipe(name: str) -> dict[str, Any]:
-    """The nested settings of a recipe: a name in recipes/ or the path of a YAML file. What it states as published is no setting."""
-    return {key: value for key, value in read_recipe(name).items() if key != "published"}
-
-
-def read_recipe(name: str) -> dict[str, Any]:
-    """Everything that a recipe's file holds."""
-    path = Path(name) if name.endswith((".yaml", ".yml")) else RECIPES / f"{name}.yaml"
-    if not path.exists():
-        known = ", ".join(known for known in recipe_names() if "/" not in known) or "none"
-        raise ConfigError(f"recipe {name!r}: no file {path}; known recipes: {known}, and the cells in recipes/published")
-    try:
-        values = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except yaml.YAMLError as error:
-        raise ConfigError(f"recipe {path} is not valid YAML: {error}") from error
-    if not isinstance(values, dict):
-        raise ConfigError(f"recipe {path} must hold key: value pairs, not {type(values).__name__}")
-    return values
 
 
 def leaves(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:

@@ -8,7 +8,7 @@ from pydantic import Field
 
 from bilp.fields import AugmentFamily, Fraction, Frozen, Positive, Rate
 from bilp.network_config import NetworkConfig
-from bilp.pools import Pool
+from bilp.pools import Pool, pool_networks
 
 Baseline = Literal["full", "random", "herding", "k_center"]
 Protocol = Literal["dc", "idc", "soft"]

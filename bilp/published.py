@@ -12,10 +12,11 @@ import pyarrow as pa
 from pydantic import Field, ValidationError
 
 from bilp.config import Arm, Frozen, PipelineConfig
-from bilp.defaults import leaves, read_recipe
+from bilp.defaults import leaves
 from bilp.errors import ConfigError
 from bilp.evaluate.metrics import Difference, Measurement, interval, measurements, paired_difference
 from bilp.manifest import content_key, open_artefact, provenance, publish
+from bilp.recipe_files import read_recipe
 from bilp.storage import join
 from bilp.tables import REPRODUCTION, encode
 

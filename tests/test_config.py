@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import BaseModel, ValidationError
 
-from bilp import defaults
+from bilp import defaults, recipe_files
 from bilp.arms import adaptive_note, needs_experts, needs_scores, needs_selection, planned_runs
 from bilp.command_line import configure, parse
 from bilp.config import (
@@ -306,7 +306,7 @@ def test_augmentation_families_are_all_used_by_default() -> None:
 # --- recipes ---------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("recipe", sorted(defaults.RECIPES.glob("*.yaml")), ids=lambda path: path.stem)
+@pytest.mark.parametrize("recipe", sorted(recipe_files.RECIPES.glob("*.yaml")), ids=lambda path: path.stem)
 def test_every_recipe_is_valid_is_in_force_and_says_its_source(recipe: Path) -> None:
     header = [line for line in recipe.read_text(encoding="utf-8").splitlines() if line.startswith("#")]
     assert f"python -m flows.pipeline --recipe {recipe.stem}" in header[0]
@@ -320,7 +320,7 @@ def test_every_recipe_is_valid_is_in_force_and_says_its_source(recipe: Path) -> 
 
 
 def test_there_are_recipes() -> None:
-    assert {"digits", "cifar10-dc-ipc1"} <= {path.stem for path in defaults.RECIPES.glob("*.yaml")}
+    assert {"digits", "cifar10-dc-ipc1"} <= {path.stem for path in recipe_files.RECIPES.glob("*.yaml")}
 
 
 @pytest.mark.parametrize(

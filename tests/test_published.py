@@ -15,7 +15,7 @@ import yaml
 from scipy import stats
 
 from bilp.config import MethodName, PipelineConfig, Source
-from bilp.defaults import RECIPES, leaves, load_recipe, read_recipe, recipe_names
+from bilp.defaults import leaves
 from bilp.errors import ConfigError
 from bilp.evaluate.publication import FILE, KIND
 from bilp.explain import explain
@@ -31,6 +31,7 @@ from bilp.published import (
     publish_reproduction,
     scaled,
 )
+from bilp.recipe_files import RECIPES, load_recipe, read_recipe, recipe_names
 from bilp.tables import EVALUATION, encode
 
 CELLS = sorted(name for name in recipe_names() if name.startswith("published/"))

@@ -1,0 +1,37 @@
+"""Recipes: YAML files of small differences over the defaults."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from bilp.errors import ConfigError
+
+RECIPES = Path(__file__).resolve().parent.parent / "recipes"
+
+
+def recipe_names() -> list[str]:
+    """The recipes that come with the program, as `recipe` takes them."""
+    return sorted(path.relative_to(RECIPES).with_suffix("").as_posix() for path in RECIPES.rglob("*.yaml"))
+
+
+def load_recipe(name: str) -> dict[str, Any]:
+    """The nested settings of a recipe: a name in recipes/ or the path of a YAML file. What it states as published is no setting."""
+    return {key: value for key, value in read_recipe(name).items() if key != "published"}
+
+
+def read_recipe(name: str) -> dict[str, Any]:
+    """Everything that a recipe's file holds."""
+    path = Path(name) if name.endswith((".yaml", ".yml")) else RECIPES / f"{name}.yaml"
+    if not path.exists():
+        known = ", ".join(known for known in recipe_names() if "/" not in known) or "none"
+        raise ConfigError(f"recipe {name!r}: no file {path}; known recipes: {known}, and the cells in recipes/published")
+    try:
+        values = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except yaml.YAMLError as error:
+        raise ConfigError(f"recipe {path} is not valid YAML: {error}") from error
+    if not isinstance(values, dict):
+        raise ConfigError(f"recipe {path} must hold key: value pairs, not {type(values).__name__}")
+    return values
