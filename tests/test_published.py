@@ -131,6 +131,7 @@ def test_a_part_of_the_work_and_what_deviates(recipe: str) -> None:
     assert config.arms == ("unpruned", "bilp")
     assert config.evaluate.baselines == ()
     assert deviations(recipe, config, "cuda:0") == [
+        "reselect.candidates_per_class: 36 in the recipe, 16 here",
         "distill.iterations: 200 in the recipe, 20 here",
         "distill.momentum: 0.5 in the recipe, 0.4 here",
         "evaluate.seeds: 20 in the recipe, 2 here",
