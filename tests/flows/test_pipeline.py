@@ -119,12 +119,11 @@ def test_the_ui_shows_accuracy_pictures_and_the_page(finished: Finished) -> None
     with get_client(sync_client=True) as client:
         found = client.read_artifacts(artifact_filter=ArtifactFilter(key=ArtifactFilterKey(any_=keys)))
     assert f"[report.html](file://{finished.report})" in [artifact.data for artifact in found]
-    by_key = {artifact.key: str(artifact.data) for artifact in found}
-    assert sorted(by_key) == keys
-    assert "bilp" in by_key["accuracy"]
-    assert "(data:image/png;base64," in by_key["synthetic-set"]
-    assert len(by_key["synthetic-set"]) < 200_000
-    assert "highest score kept" in by_key["kept-per-class"]
+    shown = {key: [str(artifact.data) for artifact in found if artifact.key == key] for key in keys}  # of every run in this process
+    assert any("bilp" in text for text in shown["accuracy"])
+    assert all("(data:image/png;base64," in text and len(text) < 200_000 for text in shown["synthetic-set"])
+    assert all("highest score kept" in text for text in shown["kept-per-class"])
+    assert all(shown.values())
 
 
 def test_storage_that_cannot_be_written_is_refused_before_work_starts(tmp_path: Path) -> None:
