@@ -29,14 +29,18 @@ CUTOUT_SHARE = 0.5
 FLIP_PROBABILITY = 0.5
 LARGEST_SCALE = 1.2
 LARGEST_ANGLE = 15.0
+# Families that `draw_combined` never leaves to chance.
+ALWAYS = ("flip", "color", "cutout")
 
 
 @dataclass(frozen=True, eq=False)
 class AugParams:
-    """One family and its parameters, each `[1]` (shared by the batch, siamese) or `[B]` (one per image)."""
+    """A family and its parameters, each `[1]` (shared by the batch, siamese) or `[B]` (one per image)."""
 
     family: str
     values: dict[str, Tensor]
+    then: AugParams | None = None
+    """What is applied after it (`draw_combined`)."""
 
 
 def draw(families: Sequence[str], side: Side, generator: torch.Generator, count: int = 1) -> AugParams | None:
@@ -54,18 +58,33 @@ def draw(families: Sequence[str], side: Side, generator: torch.Generator, count:
     return AugParams(family, FAMILIES[family][0](side, generator, count))
 
 
+def draw_combined(families: Sequence[str], side: Side, generator: torch.Generator, count: int = 1) -> AugParams | None:
+    """Draw as IDC does (Kim et al. 2022): flip, color and cutout all apply if they are listed, of the others one is drawn.
+
+    They are applied in the order flip, color, the one drawn, cutout. Otherwise as `draw`.
+    """
+    steps = [draw((name,), side, generator, count) for name in ("flip", "color") if name in families]
+    steps.append(draw([name for name in families if name not in ALWAYS], side, generator, count))
+    steps += [draw((name,), side, generator, count) for name in ("cutout",) if name in families]
+    chain: AugParams | None = None
+    for step in reversed([step for step in steps if step is not None]):
+        chain = AugParams(step.family, step.values, chain)
+    return chain
+
+
 def apply(images: Tensor, params: AugParams | None) -> Tensor:
     """The augmented images, `[B, C, H, W]` to the same shape; differentiable, and `images` itself for None.
 
     Raises ValueError if the parameters were drawn for another number of images than 1 or B.
     """
-    if params is None:
-        return images
-    for name, value in params.values.items():
-        if value.shape[0] not in (1, images.shape[0]):
-            raise ValueError(f"{params.family} {name} was drawn for {value.shape[0]} images, not for 1 or {images.shape[0]}")
-    values = {name: value.to(images.device) for name, value in params.values.items()}
-    return FAMILIES[params.family][1](images, values)
+    while params is not None:
+        for name, value in params.values.items():
+            if value.shape[0] not in (1, images.shape[0]):
+                raise ValueError(f"{params.family} {name} was drawn for {value.shape[0]} images, not for 1 or {images.shape[0]}")
+        values = {name: value.to(images.device) for name, value in params.values.items()}
+        images = FAMILIES[params.family][1](images, values)
+        params = params.then
+    return images
 
 
 def _uniform(low: float, high: float, generator: torch.Generator, count: int) -> Tensor:

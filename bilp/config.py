@@ -15,6 +15,7 @@ from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema
 
 from bilp.criterion_facts import Measure, dropped_end, measure_of
+from bilp.decode_config import DecodeConfig, DreamConfig, IdcConfig, IdmConfig
 from bilp.defaults import complete
 from bilp.evaluate_config import Baseline as Baseline
 from bilp.evaluate_config import EvaluateConfig as EvaluateConfig
@@ -32,7 +33,7 @@ from bilp.network_config import NetworkName as NetworkName
 from bilp.recipe_files import load_recipe, recipe_names
 
 Source = Literal["digits", "mnist", "fashion_mnist", "svhn", "cifar10", "cifar100", "folder", "parquet"]
-MethodName = Literal["dm", "dc", "dsa", "mtt", "tesla", "cafe"]
+MethodName = Literal["dm", "dc", "dsa", "idc", "dream", "idm", "mtt", "tesla", "cafe"]
 Criterion = Literal[
     "loss_init", "loss_converge", "el2n", "forgetting", "aum", "grand", "herding", "k_center", "monte_carlo", "random", "external"
 ]
@@ -41,6 +42,8 @@ ScoreName = Literal["ite", "feature_distance", "loss", "random"]
 
 # Real samples reach these methods only through the trajectories of experts, so none has a causal effect of its own.
 TRAJECTORY_METHODS: tuple[MethodName, ...] = ("mtt", "tesla")
+# A stored image of these methods may stand for several.
+DECODING_METHODS: tuple[MethodName, ...] = ("idc", "dream", "idm")
 
 
 class IngestConfig(Frozen):
@@ -204,15 +207,15 @@ class DistillConfig(Frozen):
     """Distillation: a method is what is compared plus what trains the network."""
 
     method: MethodName = "dm"
-    """Matching of distributions (dm), gradients (dc, with augmentation dsa), trajectories (mtt, tesla) or features (cafe)."""
+    """Matching of distributions (dm, idm), gradients (dc, dsa; idc, dream), trajectories (mtt, tesla) or features (cafe)."""
     ipc: Positive = 1
     """Synthetic images per class."""
     iterations: Positive = 1000
     """Iterations; each draws a new random network."""
     rounds: Positive = 10
     """The iterations are cut into rounds; each starts with a reselection and ends with a checkpoint."""
-    init: Literal["real", "noise"] = "real"
-    """Synthetic images start as real samples of their class or as Gaussian noise."""
+    init: Literal["real", "noise", "kmeans"] = "real"
+    """Synthetic images start as real samples, as Gaussian noise, or as the real samples nearest to the centres of clusters."""
     augment: tuple[AugmentFamily, ...] = ("color", "crop", "cutout", "flip", "scale", "rotate")
     """Families of differentiable siamese augmentation; empty switches it off."""
     batch_real: Annotated[int, Field(ge=2)] = 256
@@ -222,15 +225,23 @@ class DistillConfig(Frozen):
     momentum: Fraction = 0.5
     """Momentum of SGD on the synthetic images."""
     outer_loops: Positive = 1
-    """Gradient matching: image steps per network."""
+    """Gradient matching: image steps per network (IDC and DREAM call them inner)."""
     inner_epochs: Annotated[int, Field(ge=0)] = 1
     """Gradient matching: epochs on the synthetic set between two image steps."""
     network_learning_rate: Rate = 0.01
-    """Gradient matching: step size of the network."""
+    """Step size of the network's training."""
     batch_train: Positive = 256
-    """Gradient matching: mini-batch of the network's training on the synthetic set."""
+    """Mini-batch of the network's training: dc and dsa on the synthetic set, idc, dream and idm on real images."""
     network: NetworkConfig = NetworkConfig()
     """Network whose features, gradients or trajectories are matched."""
+    decode: DecodeConfig = DecodeConfig()
+    """How a stored image becomes those that are trained on; idc, dream and idm alone."""
+    idc: IdcConfig = IdcConfig()
+    """Settings of idc and dream alone."""
+    dream: DreamConfig = DreamConfig()
+    """Settings of dream alone."""
+    idm: IdmConfig = IdmConfig()
+    """Settings of idm alone."""
     trajectory: TrajectoryConfig = TrajectoryConfig()
     """Settings of mtt and tesla alone."""
     alignment: AlignmentConfig = AlignmentConfig()
@@ -244,6 +255,10 @@ class DistillConfig(Frozen):
             raise ValueError(f"rounds = {self.rounds} exceeds iterations = {self.iterations}: lower rounds")
         if self.method == "dc" and self.augment:
             raise ValueError("method dc matches without augmentation: use method dsa, or set augment to an empty list")
+        if self.decode.factor > 1 and self.method not in DECODING_METHODS:
+            raise ValueError(
+                f"method {self.method} trains on the stored images themselves: set decode.factor to 1, or use idc, dream or idm"
+            )
         return self
 
 

@@ -13,6 +13,7 @@ from typing import Any
 from pydantic import BaseModel
 
 from bilp.criterion_facts import CRITERION_FACTS, dropped_end, measure_of
+from bilp.decode_defaults import decoding_rules, digits_rules, smallest_class
 from bilp.method_rules import alignment_rules, trajectory_rules
 from bilp.pools import POOLS, pool_networks
 from bilp.recipe_files import load_recipe
@@ -54,7 +55,7 @@ def dc_loops(ipc: int) -> tuple[int, int]:
     return ipc, round(DC_LOOPS[low][1] + share * (DC_LOOPS[high][1] - DC_LOOPS[low][1]))
 
 
-def _method_rules(method: str, ipc: int) -> dict[str, Any]:
+def _method_rules(dataset: str, method: str, ipc: int) -> dict[str, Any]:
     if method == "dm":  # DM, Zhao & Bilen 2023: real initialisation, siamese augmentation, long schedule
         rate = 10.0 if ipc >= 100 else 1.0
         return {"distill": {"iterations": 20000, "learning_rate": rate, "init": "real"}}
@@ -71,7 +72,7 @@ def _method_rules(method: str, ipc: int) -> dict[str, Any]:
             distill["augment"] = []
         # A gradient per sample costs several times what its share of an ordinary step does, so samples take turns.
         return {"distill": distill, "reselect": {"candidates_per_class": 256}}
-    return {}
+    return decoding_rules(dataset, method, ipc)
 
 
 # Methods whose papers are compared under another protocol than DC's.
@@ -159,6 +160,8 @@ def _dataset_rules(dataset: str, method: str, ipc: int) -> dict[str, Any]:
             del distill["iterations"]
         elif method in ("dc", "dsa"):
             distill["inner_epochs"] = min(dc_loops(ipc)[1], 10)
+        elif method != "dm":
+            distill |= digits_rules(method, ipc)
         rules = {
             "score": {"network": network, "batch_size": 64},
             "distill": distill,
@@ -186,8 +189,10 @@ def _dial_rules(dials: Mapping[str, Any]) -> Iterator[tuple[str, dict[str, Any]]
     yield "dial keep", {"prune": {"keep": dials["keep"]}}
     yield "dial beta", {"reselect": {"beta": dials["beta"]}}
     yield "dial seed", {name: {"seed": seed} for name in ("score", "prune", "experts", "distill", "evaluate")}
-    yield "dial ipc (real initialisation needs as many samples)", {"prune": {"minimum_per_class": max(ipc, 2)}}
-    yield f"method {method} at ipc {ipc}", _method_rules(method, ipc)
+    by_method = _method_rules(dataset, method, ipc)
+    smallest = smallest_class(_merge_all(by_method, _dataset_rules(dataset, method, ipc)), ipc, dials["factor"])
+    yield "dial ipc (real initialisation needs as many samples)", {"prune": {"minimum_per_class": smallest}}
+    yield f"method {method} at ipc {ipc}", by_method
     if method in TRAJECTORIES:
         yield f"method {method} on {dataset} at ipc {ipc}", trajectory_rules(dataset, method, ipc)
     if method == "cafe":
@@ -200,7 +205,7 @@ def _dial_rules(dials: Mapping[str, Any]) -> Iterator[tuple[str, dict[str, Any]]
     if dataset in MIRROR_CHANGES_MEANING:
         alignment = alignment_rules(dataset) if method == "cafe" else {}
         rules = (alignment, _evaluation_rules(method), _protocol_rules(protocol, dataset, ipc), _dataset_rules(dataset, method, ipc))
-        yield f"dataset {dataset} (mirroring changes the meaning)", _without_flip(_merge_all(_method_rules(method, ipc), *rules))
+        yield f"dataset {dataset} (mirroring changes the meaning)", _without_flip(_merge_all(by_method, *rules))
 
 
 def _pruning_rules(merged: Mapping[str, Any], dials: Mapping[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
@@ -250,7 +255,8 @@ def complete(given: Mapping[str, Any]) -> Completion:
             value = _number(value)
         if isinstance(value, kind) and not isinstance(value, bool):
             dials[name] = value
-    protocol = dict(leaves(merged)).get("evaluate.protocol")
+    nested = dict(leaves(merged))
+    protocol, dials["factor"] = nested.get("evaluate.protocol"), _whole(nested, "distill.decode.factor")
     dials["protocol"] = protocol if isinstance(protocol, str) else None
     values: dict[str, Any] = {}
     origins: dict[str, str] = {}

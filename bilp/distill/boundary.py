@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -16,6 +17,9 @@ from bilp.distill.state import DistillState
 from bilp.progress import Progress
 from bilp.pruning.adaptive import AdaptivePruner
 from bilp.seeds import generator
+
+Prepare = Callable[[Setting, DistillState, int, int], None]
+"""Puts into the setting a network as the method's image steps meet them, for network number `int` of round number `int`."""
 
 
 @dataclass(frozen=True)
@@ -33,16 +37,26 @@ class Measured:
 
 
 def reselect(
-    setting: Setting, state: DistillState, round_number: int, pruner: AdaptivePruner, guard: Guard, progress: Progress
+    setting: Setting,
+    state: DistillState,
+    round_number: int,
+    pruner: AdaptivePruner,
+    guard: Guard,
+    progress: Progress,
+    prepare: Prepare | None = None,
 ) -> list[Measured]:
-    """Measure the samples of every class whose turn it is, and let `pruner` decide on them until it is their turn again."""
+    """Measure the samples of every class whose turn it is, and let `pruner` decide on them until it is their turn again.
+
+    `prepare` gives each of the networks; without it they are those of DM, DC and DSA.
+    """
+    prepare = prepare or draw_trained_network
     turns = [whose_turn(setting, round_number, c) for c in range(setting.pool.classes)]
     drawn = [ids for ids, _ in turns]
     scores = [torch.empty(setting.reselect.networks, len(ids)) for ids in drawn]
     word = SCORE_WORDS[setting.reselect.score]
     total = setting.reselect.networks * len(drawn)
     for k in range(setting.reselect.networks):
-        draw_trained_network(setting, state, round_number, k)
+        prepare(setting, state, round_number, k)
         for c, ids in enumerate(drawn):
             params = setting.draw_augmentation("reselect_augment", round_number, k, c)
             scores[c][k] = score_pool(setting, state.images, c, ids, params, "round", round_number, k)
@@ -57,7 +71,7 @@ def reselect(
 
 
 def draw_trained_network(setting: Setting, state: DistillState, round_number: int, which: int) -> None:
-    """A network as the method's image steps meet them.
+    """A network as the image steps of DM, DC and DSA meet them.
 
     DM: random. DC, DSA: random, then trained on the current synthetic set for as many stretches of `inner_epochs` as
     a uniformly drawn outer loop would have behind it (inside an iteration the synthetic set moves a little between

@@ -21,8 +21,9 @@ def finish_run(run_uri: str) -> str:
     """Publish the images after the last round as synthetic/ and return its URI.
 
     The manifest's facts tell what a user of the images must know: class_names (in order of their labels), shape, mean
-    and std of the normalisation, ipc, method, and learning_rate if the method learned one. Raises MissingArtefact if the
-    last round is not there.
+    and std of the normalisation, ipc, method, in decode how a stored image becomes those to train on
+    (bilp.decode.decode_set), and learning_rate if the method learned one. Raises MissingArtefact if the last round is not
+    there.
     """
     run = open_run(run_uri)
     uri, key = storage.join(run_uri, SYNTHETIC), content_key(SYNTHETIC, VERSION, run=run.key)
@@ -43,6 +44,7 @@ def finish_run(run_uri: str) -> str:
         "std": list(dataset.std),
         "ipc": run.distill.ipc,
         "method": run.distill.method,
+        "decode": run.distill.decode.model_dump(mode="json"),
         "iterations": state.iteration,
     }
     if STEP_SIZE in state.method:
@@ -51,7 +53,7 @@ def finish_run(run_uri: str) -> str:
 
 
 def load_synthetic(uri: str) -> tuple[Tensor, Tensor]:
-    """Images `[classes * ipc, C, H, W]` (float32, normalised, unclamped) and labels `[classes * ipc]` (int64), verified.
+    """The stored images `[classes * ipc, C, H, W]` (float32, normalised) and labels `[classes * ipc]` (int64), verified.
 
     Raises MissingArtefact and DamagedArtefact.
     """

@@ -6,25 +6,56 @@ import torch
 from torch import Tensor
 
 from bilp.config import DistillConfig
+from bilp.decode import mosaic
+from bilp.distill.representatives import cluster_members
 from bilp.distill.sampling import RealPool
 from bilp.distill.state import DistillState
+from bilp.nets import build, initialise
 from bilp.seeds import generator
 
 
 def initial_state(config: DistillConfig, pool: RealPool) -> DistillState:
-    """Real samples of each class, or standard Gaussian noise in normalised space; class c draws from its own stream.
+    """Real samples of each class, drawn at random or nearest to the centres of clusters (kmeans), or standard Gaussian noise
+    in normalised space; class c draws from its own stream.
 
-    Raises ConfigError if real images are asked for and a class has fewer than `ipc` candidates.
+    Where a stored image is decoded into factor^2 parts, as many real samples are shrunk into one. Raises ConfigError if
+    real images are asked for and a class has fewer than `ipc` * factor^2 candidates.
     """
     labels = torch.arange(pool.classes).repeat_interleave(config.ipc)
-    make = _real if config.init == "real" else _noise
-    return DistillState.start(make(config, pool), labels)
+    if config.init == "noise":
+        return DistillState.start(_noise(config, pool), labels)
+    require_initial(config, pool)
+    drawn = _random(config, pool) if config.init == "real" else _central(config, pool)
+    return DistillState.start(mosaic(pool.images(torch.cat(drawn)), config.decode.factor), labels)
 
 
-def _real(config: DistillConfig, pool: RealPool) -> Tensor:
-    pool.require(config.ipc, f"init real with ipc = {config.ipc}")
-    drawn = [pool.draw(c, config.ipc, generator(config.seed, "initial", c)) for c in range(pool.classes)]
-    return pool.images(torch.cat(drawn))
+def require_initial(config: DistillConfig, pool: RealPool) -> None:
+    """Raise ConfigError if a class has too few samples to start from."""
+    if config.init != "noise":
+        factor = config.decode.factor
+        parts = "" if factor == 1 else f" and {factor}x{factor} parts"
+        pool.require(_wanted(config), f"init {config.init} with ipc = {config.ipc}{parts}")
+
+
+def _wanted(config: DistillConfig) -> int:
+    return config.ipc * config.decode.factor**2
+
+
+def _random(config: DistillConfig, pool: RealPool) -> list[Tensor]:
+    return [pool.draw(c, _wanted(config), generator(config.seed, "initial", c)) for c in range(pool.classes)]
+
+
+def _central(config: DistillConfig, pool: RealPool) -> list[Tensor]:
+    """The members nearest to the centres of clusters of a random network's features, and random ones for clusters without any."""
+    network = build(config.network, pool.dataset.shape, pool.classes).eval()
+    initialise(network, generator(config.seed, "initial_network"))
+    result = []
+    for c, random in enumerate(_random(config, pool)):
+        stream = generator(config.seed, "initial_clusters", c)
+        central = cluster_members(network, pool, pool.by_class[c], len(random), stream, config.dream.most_steps)
+        others = random[~torch.isin(random, central)]
+        result.append(torch.cat([central, others])[: len(random)])
+    return result
 
 
 def _noise(config: DistillConfig, pool: RealPool) -> Tensor:

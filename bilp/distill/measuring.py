@@ -38,18 +38,21 @@ def score_batch(
 ) -> Scored:
     """Scores of real, already augmented images `[n, C, H, W]` of a class against all synthetic images `synthetic`.
 
-    The causal effect has formed every sample's vector and takes the mean from them. `path` names the stream of score
-    random. Raises ConfigError for the effect of a single sample.
+    The causal effect is that on the stored images, through those decoded from them; it has formed every sample's vector
+    and takes the mean from them. `path` names the streams of what is drawn. Raises ConfigError for the effect of a single
+    sample.
     """
     if setting.reselect.score == "ite":
         own = synthetic[setting.rows(class_index)].detach()
+        decoded = setting.choose_decoded("decoded", *path, class_index)
+        entering = setting.config.decode.count(len(own)) if decoded is None else len(decoded)
         found = measure(
             setting.matching,
             setting.network,
             (images, setting.class_labels(class_index, len(images))),
-            (own, setting.class_labels(class_index, len(own))),
+            (own, setting.class_labels(class_index, entering)),
             setting.reselect.estimator,
-            augment=partial(augment.apply, params=params),
+            augment=partial(setting.entering, params=params, chosen=decoded),
             directions=setting.reselect.directions,
             seed=setting.config.seed,
         )
@@ -69,7 +72,7 @@ def score_pool(setting: Setting, synthetic: Tensor, class_index: int, ids: Tenso
     for place, chunk in enumerate(even_chunks(ids, setting.config.batch_real)):
         images = augment.apply(setting.pool.images(chunk, setting.device), params)
         if setting.reselect.score == "ite":
-            parts.append(score_batch(setting, synthetic, class_index, images, params).values)
+            parts.append(score_batch(setting, synthetic, class_index, images, params, *path, place).values)
         else:
             parts.append(_raw(setting, class_index, images, *path, place))
     return torch.cat(parts) if setting.reselect.score == "ite" else _finish(setting, torch.cat(parts))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Protocol
 
 from bilp.config import MethodName
-from bilp.distill import alignment, loop, trajectory
+from bilp.distill import alignment, boundary, idc, idm, loop, trajectory
 from bilp.distill.guard import Guard
 from bilp.distill.record import Record
 from bilp.distill.setting import Setting
@@ -31,12 +31,26 @@ LOOPS: dict[MethodName, Advance] = {
     "dm": loop.distill,
     "dc": loop.distill,
     "dsa": loop.distill,
+    "idc": idc.distill,
+    "dream": idc.distill,
+    "idm": idm.distill,
     "mtt": trajectory.distill,
     "tesla": trajectory.distill,
     "cafe": alignment.distill,
+}
+# Where the networks of a reselection come from, if not from where DM, DC, DSA and CAFE take theirs.
+NETWORKS: dict[MethodName, boundary.Prepare] = {
+    "idc": idc.draw_trained_network,
+    "dream": idc.draw_trained_network,
+    "idm": idm.draw_trained_network,
 }
 
 
 def loop_for(method: MethodName) -> Advance:
     """The loop of a method."""
     return LOOPS[method]
+
+
+def networks_for(method: MethodName) -> boundary.Prepare:
+    """What draws the networks on which a method's samples are reselected at the boundary of a round."""
+    return NETWORKS.get(method, boundary.draw_trained_network)

@@ -12,7 +12,7 @@ from bilp import storage
 from bilp.distill.boundary import Measured, reselect
 from bilp.distill.guard import Guard
 from bilp.distill.initial import initial_state
-from bilp.distill.methods import loop_for
+from bilp.distill.methods import loop_for, networks_for
 from bilp.distill.pictures import grid_png
 from bilp.distill.record import Record
 from bilp.distill.run import VERSION, Run, bounds, lineage, open_experts, open_pool, open_run, reselect_uri, round_uri, settings
@@ -47,7 +47,8 @@ def reselect_round(run_uri: str, round: int, device: torch.device | str = "cpu",
     before = _state_before(run_uri, run, pool, round)
     setting = Setting.assemble(run.distill, run.reselect, pool, device)
     pruner = _pruner(setting, before.pruner)
-    measured = reselect(setting, before.to(device), round, pruner, _guard(run_uri, run, pool, round, before), progress)
+    guard, networks = _guard(run_uri, run, pool, round, before), networks_for(run.distill.method)
+    measured = reselect(setting, before.to(device), round, pruner, guard, progress, networks)
     dropped = 1.0 - sum(int(part.kept.sum()) for part in measured) / sum(len(part.kept) for part in measured)
     files = {
         ITE_TABLE: encode(_ite_table(measured, round, pruner), ITE, {**_table_provenance(run, round), "score": run.reselect.score}),

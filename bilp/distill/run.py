@@ -10,6 +10,7 @@ from pydantic import ValidationError
 from bilp import storage
 from bilp.config import TRAJECTORY_METHODS, DistillConfig, Frozen, ReselectConfig
 from bilp.data import Dataset, open_dataset
+from bilp.distill.initial import require_initial
 from bilp.distill.sampling import RealPool
 from bilp.errors import ConfigError, DamagedArtefact, IncompatibleArtefact, MissingArtefact
 from bilp.experts.buffer import ExpertBuffer
@@ -162,8 +163,7 @@ def real_pool(dataset: Dataset, selection_uri: str | None) -> RealPool:
 def check_pool(pool: RealPool, distill: DistillConfig, reselect: ReselectConfig) -> None:
     """Raise ConfigError if a class has too few samples for these settings."""
     pool.require(1, "distillation")
-    if distill.init == "real":
-        pool.require(distill.ipc, f"init real with ipc = {distill.ipc}")
+    require_initial(distill, pool)
     if reselect.beta > 0:
         pool.require(2, f"adaptive pruning (beta = {reselect.beta:g})")
 

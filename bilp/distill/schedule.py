@@ -2,7 +2,8 @@
 
 DM (Zhao & Bilen 2023, algorithm 1) never trains it; DC (Zhao et al. 2021, algorithm 1) and DSA (Zhao & Bilen 2021)
 train it on the current synthetic set between the outer loops of an iteration, DSA under augmentation; CAFE for as
-long as the network's accuracy asks for.
+long as the network's accuracy asks for. The networks of IDC, DREAM and IDM are trained on real images
+(`real_training`), so only the image steps per network concern them here.
 """
 
 from __future__ import annotations
@@ -17,6 +18,9 @@ from bilp import augment
 from bilp.config import AugmentFamily, DistillConfig
 from bilp.nets import Network
 from bilp.seeds import generator
+
+FEATURE_METHODS = ("dm", "idm")
+"""Methods that compare features and take one image step per iteration."""
 
 
 @dataclass(frozen=True)
@@ -38,7 +42,7 @@ class Schedule:
 
 
 def schedule_for(config: DistillConfig) -> Schedule:
-    """The schedule of a method; DM ignores the settings of the network's training, MTT and TESLA the whole schedule.
+    """The schedule of a method; DM and IDM ignore the settings of the network's training, MTT and TESLA the whole schedule.
 
     CAFE decides itself when to train (bilp.distill.alignment). Its entries are the least that its rules can lead to; they
     say how far the networks are trained on which a round's reselection is measured.
@@ -47,7 +51,7 @@ def schedule_for(config: DistillConfig) -> Schedule:
         least = config.alignment
         steps, epochs = min(least.watched, least.most_steps), min(least.watched, least.most_epochs)
         return Schedule(steps, epochs, config.network_learning_rate, config.batch_train, config.augment, features=False)
-    features = config.method == "dm"
+    features = config.method in FEATURE_METHODS
     return Schedule(
         outer_loops=1 if features else config.outer_loops,
         inner_epochs=0 if features else config.inner_epochs,

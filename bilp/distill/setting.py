@@ -10,6 +10,7 @@ from torch import Tensor
 from bilp import augment
 from bilp.augment import AugParams
 from bilp.config import DistillConfig, ReselectConfig
+from bilp.decode import decode_class, grey
 from bilp.distill.sampling import RealPool
 from bilp.distill.schedule import Schedule, schedule_for, train_network
 from bilp.experts.buffer import ExpertBuffer
@@ -21,6 +22,9 @@ from bilp.seeds import generator
 # batch is bounded, so that a thousand classes still fit into memory.
 STATISTICS_PER_CLASS = 16
 STATISTICS_IMAGES = 2048
+
+# Their augmentation combines families, and they match no more decoded images of a class than `decode.bound`.
+COMBINING_METHODS = ("idc", "dream")
 
 
 @dataclass(frozen=True)
@@ -50,7 +54,8 @@ class Setting:
         schedule = schedule_for(config)
         network = build(config.network, pool.dataset.shape, pool.classes).to(device)
         network.requires_grad_(not schedule.features)
-        return cls(config, reselect, pool, network, matching_for(config.method, config.alignment), schedule, torch.device(device), experts)
+        matching = matching_for(config.method, config.alignment, config.idc.metric)
+        return cls(config, reselect, pool, network, matching, schedule, torch.device(device), experts)
 
     @property
     def side(self) -> tuple[int, int]:
@@ -85,8 +90,22 @@ class Setting:
         self.matching.freeze_statistics(self.network, self.pool.images(ids, self.device))
 
     def draw_augmentation(self, *path: str | int) -> AugParams | None:
-        """Siamese augmentation from the stream called `path`: one family, the same parameters for every image."""
-        return augment.draw(self.config.augment, self.side, generator(self.config.seed, *path))
+        """Siamese augmentation from the stream called `path`, the same for every image: one family, or combined as in IDC."""
+        draw = augment.draw_combined if self.config.method in COMBINING_METHODS else augment.draw
+        return draw(self.config.augment, self.side, generator(self.config.seed, *path))
+
+    def choose_decoded(self, *path: str | int) -> Tensor | None:
+        """Which decoded images of a class one step of IDC or DREAM uses, from the stream called `path`; None for all of them."""
+        decoded, most = self.config.decode.count(self.config.ipc), self.config.decode.bound
+        if self.config.method not in COMBINING_METHODS or decoded <= most:
+            return None
+        return torch.randperm(decoded, generator=generator(self.config.seed, *path))[:most].to(self.device)
+
+    def entering(self, images: Tensor, params: AugParams | None, chosen: Tensor | None = None) -> Tensor:
+        """Stored images of a class `[ipc, C, H, W]` as they enter the network: decoded, the `chosen` ones, augmented."""
+        dataset = self.pool.dataset
+        decoded = decode_class(images, self.config.decode, grey(dataset.mean, dataset.std))
+        return augment.apply(decoded if chosen is None else decoded[chosen], params)
 
     def class_labels(self, class_index: int, count: int) -> Tensor:
         """`count` times the label of a class, int64 `[count]`, on the run's device."""

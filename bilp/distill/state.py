@@ -23,7 +23,9 @@ class DistillState:
     """
 
     images: Tensor
-    """Synthetic images `[classes * ipc, C, H, W]`, float32, normalised and unclamped; class c owns rows c*ipc to (c+1)*ipc."""
+    """Stored images `[classes * ipc, C, H, W]`, float32, normalised; class c owns rows c*ipc to (c+1)*ipc.
+
+    Those of IDC and DREAM lie within the range of pixels, others anywhere. Never decoded."""
     labels: Tensor
     """Their classes `[classes * ipc]`, int64."""
     momentum: Tensor

@@ -40,7 +40,8 @@ def evaluate_synthetic(
 ) -> str:
     """Train every network with every seed on a synthetic set, test it on the real test split; the evaluation's URI.
 
-    `arm` and `experiment` (0, 1, ...) say in the table whose set it is. Progress counts epochs over all trainings.
+    The set is decoded first, as its manifest says. `arm` and `experiment` (0, 1, ...) say in the table whose set it is.
+    Progress counts epochs over all trainings.
     Raises IncompatibleArtefact if the set was made for other classes, another shape or another normalisation,
     DamagedArtefact if its tensors are not what they should be, ConfigError for networks that the images do not fit,
     and Diverged for a training that leaves the finite numbers.

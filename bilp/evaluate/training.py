@@ -13,11 +13,12 @@ from typing import Self
 import torch
 from torch import Tensor, nn
 
+from bilp.cutmix import Mix
 from bilp.data import Split
 from bilp.errors import ConfigError, Diverged
 from bilp.evaluate.objective import hard_loss, soft_loss
 from bilp.evaluate.schedule import Schedule
-from bilp.evaluate.treatment import Mix, Streams, draw, treat
+from bilp.evaluate.treatment import Streams, draw, treat
 
 TEST_BATCH = 256
 # Splits up to this many bytes as float32 are normalised once and kept; larger ones are read batch by batch.

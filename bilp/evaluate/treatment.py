@@ -5,7 +5,6 @@ Draws depend on the streams alone, so a network meets the same treatment whether
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Self
@@ -15,6 +14,7 @@ from torch import Tensor
 
 from bilp import augment
 from bilp.augment import AugParams, Side
+from bilp.cutmix import Mix, draw_mix, mix_images
 from bilp.evaluate.schedule import Schedule
 from bilp.seeds import generator
 
@@ -34,18 +34,6 @@ class Streams:
 
 
 @dataclass(frozen=True)
-class Mix:
-    """Cutmix (Yun et al. 2019): inside `box` (top, bottom, left, right) image i shows its `partner[i]`, int64 `[B]`.
-
-    `share` is the part of an image, and of its label, that stays its own.
-    """
-
-    partner: Tensor
-    box: tuple[int, int, int, int]
-    share: float
-
-
-@dataclass(frozen=True)
 class Treatment:
     """Families in the order in which they are applied, then cutmix or none."""
 
@@ -57,31 +45,14 @@ def draw(schedule: Schedule, side: Side, count: int, streams: Streams) -> Treatm
     """The treatment of a mini-batch of `count` images of `side` = (height, width)."""
     drawn = [augment.draw([family], side, streams.augment, count) for family in schedule.augment_always]
     drawn.append(augment.draw(schedule.augment, side, streams.augment, count))
-    return Treatment(tuple(params for params in drawn if params is not None), _draw_mix(schedule.cutmix, side, count, streams.cutmix))
-
-
-def _draw_mix(probability: float, side: Side, count: int, stream: torch.Generator) -> Mix | None:
-    """Box and partners; the share of the box is uniform on [0, 1) before it is cut off at the border."""
-    if probability == 0.0 or float(torch.rand((), generator=stream)) >= probability:
-        return None
-    kept, down, right = torch.rand(3, generator=stream).tolist()
-    partner = torch.randperm(count, generator=stream)
-    height, width = side
-    edges = []
-    for length, place in ((height, down), (width, right)):
-        reach = int(length * math.sqrt(1.0 - kept)) // 2
-        centre = int(place * length)
-        edges += [max(0, centre - reach), min(length, centre + reach)]
-    top, bottom, left, right_edge = edges
-    area = (bottom - top) * (right_edge - left)
-    return Mix(partner, (top, bottom, left, right_edge), 1.0 - area / (height * width))
+    return Treatment(tuple(params for params in drawn if params is not None), draw_mix(schedule.cutmix, side, count, streams.cutmix))
 
 
 def treat(images: Tensor, treatment: Treatment) -> Tensor:
     """The treated mini-batch, `[B, C, H, W]` to the same shape."""
     for params in treatment.families:
         images = augment.apply(images, params)
-    return images if treatment.mix is None else _mixed(images, treatment.mix)
+    return mix_images(images, treatment.mix)
 
 
 def treat_each(images: Tensor, treatments: Sequence[Treatment]) -> Tensor:
@@ -97,12 +68,4 @@ def treat_each(images: Tensor, treatments: Sequence[Treatment]) -> Tensor:
             treated = augment.apply(torch.cat([batches[k] for k in members]), joined)
             for k, batch in zip(members, treated.split(images.shape[1]), strict=True):
                 batches[k] = batch
-    mixed = [batch if treatment.mix is None else _mixed(batch, treatment.mix) for batch, treatment in zip(batches, treatments, strict=True)]
-    return torch.stack(mixed)
-
-
-def _mixed(images: Tensor, mix: Mix) -> Tensor:
-    top, bottom, left, right = mix.box
-    result = images.clone()
-    result[:, :, top:bottom, left:right] = images[mix.partner.to(images.device), :, top:bottom, left:right]
-    return result
+    return torch.stack([mix_images(batch, treatment.mix) for batch, treatment in zip(batches, treatments, strict=True)])

@@ -5,21 +5,27 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from pydantic import ValidationError
 from torch import Tensor
 
+from bilp.decode import decode_set, grey
+from bilp.decode_config import DecodeConfig
 from bilp.errors import IncompatibleArtefact
 
 
 def decoded(images: Tensor, labels: Tensor, facts: Mapping[str, Any], where: str) -> tuple[Tensor, Tensor]:
     """The images that networks are trained on, of stored ones `[n, C, H, W]` and labels `[n]`, by the fact `decode`.
 
-    A set without that fact, or with factor 1, is used as it is. Raises IncompatibleArtefact for any other factor: training
-    on the stored images themselves would give a number that means nothing.
+    A set without that fact, or with factor 1, is used as it is. The facts `mean` and `std` say what fills up a side that
+    is no multiple of the factor. Raises IncompatibleArtefact for a decoding that this version does not know: training on
+    the stored images themselves would give a number that means nothing.
     """
-    factor = (facts.get("decode") or {}).get("factor", 1)
-    if factor != 1:
+    try:
+        config = DecodeConfig.model_validate(facts.get("decode") or {})
+    except ValidationError as error:
+        problem = error.errors(include_url=False)[0]
+        what = f"decode.{problem['loc'][0]}: {problem['msg']}"
         raise IncompatibleArtefact(
-            f"{where} holds images that stand for {factor * factor} each (decode.factor = {factor}), which this version cannot decode: "
-            "use a version whose methods include idc"
-        )
-    return images, labels
+            f"{where} holds images that stand for several, which this version cannot decode ({what}): use the version that made it"
+        ) from error
+    return decode_set(images, labels, config, grey(facts["mean"], facts["std"]))

@@ -3,23 +3,28 @@
 from __future__ import annotations
 
 from bilp.config import TRAJECTORY_METHODS, AlignmentConfig, MethodName
+from bilp.decode_config import KernelMetric
 from bilp.matching.alignment import PAPERS_ALIGNMENT, AlignmentMatching
 from bilp.matching.features import FeatureMatching
 from bilp.matching.gradients import GradientMatching
+from bilp.matching.kernels import KernelMatching
 from bilp.matching.protocol import Matching, Pullback, Vectors
 from bilp.matching.trajectory import TrajectoryMatching
 
-__all__ = ["FeatureMatching", "GradientMatching", "Matching", "Pullback", "Vectors", "matching_for"]
+__all__ = ["FeatureMatching", "GradientMatching", "KernelMatching", "Matching", "Pullback", "Vectors", "matching_for"]
 
 
-def matching_for(method: MethodName, alignment: AlignmentConfig = PAPERS_ALIGNMENT) -> Matching:
-    """Feature matching for dm, gradient matching for dc and dsa (whose augmentation is applied to the images before).
+def matching_for(method: MethodName, alignment: AlignmentConfig = PAPERS_ALIGNMENT, metric: KernelMetric = "mse") -> Matching:
+    """Features for dm and idm, the gradient by all weights for dc and dsa, that by the kernels for idc and dream.
 
-    `alignment` weighs the layers of cafe. Trajectory matching is not separable: what this returns for mtt and tesla
-    refuses every question about a real sample.
+    `alignment` weighs the layers of cafe, `metric` is the distance of idc and dream; augmentation and decoding are applied
+    to the images before. Trajectory matching is not separable: what this returns for mtt and tesla refuses every question
+    about a real sample.
     """
     if method == "cafe":
         return AlignmentMatching(alignment)
     if method in TRAJECTORY_METHODS:
         return TrajectoryMatching(method)
-    return FeatureMatching() if method == "dm" else GradientMatching(method)
+    if method in ("idc", "dream"):
+        return KernelMatching(method, metric)
+    return FeatureMatching() if method in ("dm", "idm") else GradientMatching(method)

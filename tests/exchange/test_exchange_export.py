@@ -123,5 +123,8 @@ def test_what_cannot_be_written_is_refused(synthetic_uri: str, tmp_path: Path) -
 
 def test_images_that_stand_for_several_are_not_taken_for_themselves(synthetic_uri: str) -> None:
     assert len(bilp.load_distilled(changed(synthetic_uri, decode={"factor": 1, "kind": "single"}))) == 30
-    with pytest.raises(IncompatibleArtefact, match="stand for 4 each"):
-        bilp.load_distilled(changed(synthetic_uri, key="c", decode={"factor": 2}))
+    quarters = bilp.load_distilled(changed(synthetic_uri, key="c", decode={"factor": 2, "kind": "single"}))
+    assert len(quarters) == 120
+    assert quarters.labels.tolist() == [c for c in range(10) for _ in range(12)]
+    with pytest.raises(IncompatibleArtefact, match="stand for several, which this version cannot decode"):
+        bilp.load_distilled(changed(synthetic_uri, key="d", decode={"factor": 2, "kind": "spiral"}))

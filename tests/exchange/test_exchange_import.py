@@ -12,11 +12,13 @@ from torch import Tensor
 import bilp
 from bilp.config import EvaluateConfig, NetworkConfig
 from bilp.data import Dataset
-from bilp.errors import ConfigError, DataError, IncompatibleArtefact, MissingArtefact
+from bilp.errors import ConfigError, DataError, MissingArtefact
 from bilp.evaluate import evaluate_synthetic, measurements
 from bilp.exchange import ImportOptions
 from bilp.exchange import import_set as import_options
 from bilp.exchange.published import read_published
+from bilp.manifest import open_artefact
+from bilp.tables import EVALUATION
 
 
 @pytest.fixture
@@ -89,8 +91,9 @@ def test_pixels_of_idc_are_normalised(real: tuple[Tensor, Tensor], digits: Datas
     with pytest.raises(ConfigError, match="colour"):
         import_set(str(tmp_path / "data.pt"), digits_uri, str(tmp_path / "store"), pixels="cifar10")
     several = import_set(str(tmp_path / "data.pt"), digits_uri, str(tmp_path / "store"), factor=2)
-    with pytest.raises(IncompatibleArtefact, match="stand for 4 each"):
-        evaluate_synthetic(digits_uri, several, "imported", 0, EvaluateConfig(), str(tmp_path))
+    config = EvaluateConfig(networks=(NetworkConfig(width=8),), seeds=2, epochs=1)
+    evaluation = open_artefact(evaluate_synthetic(digits_uri, several, "imported", 0, config, str(tmp_path / "store")), "evaluation")
+    assert set(evaluation.table("evaluation.parquet", EVALUATION)["train_images"].to_pylist()) == {4 * len(images)}
 
 
 class Evil:

@@ -1,0 +1,96 @@
+"""Settings of the methods whose stored images stand for several ones: decoding, IDC, DREAM and IDM."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal, Self
+
+from pydantic import Field, model_validator
+
+from bilp.fields import Fraction, Frozen, Positive
+
+KernelMetric = Literal["mse", "l1"]
+
+
+class DecodeConfig(Frozen):
+    """Decoding: how one stored image becomes the images that networks see (multi-formation)."""
+
+    factor: Annotated[int, Field(ge=1, le=8)] = 1
+    """Stored images are cut into factor x factor parts, each of which is enlarged to a whole image; 1 uses them as they are."""
+    kind: Literal["single", "multi", "bound"] = "single"
+    """Parts of this factor alone, of all factors from 1 up, or of the largest factors with which a class stays within bound."""
+    bound: Positive = 128
+    """Decoded images per class: budget of kind bound, and most in one image step of idc and dream (a random choice beyond)."""
+
+    def count(self, stored: int) -> int:
+        """Decoded images of a class with `stored` images."""
+        if self.kind == "single":
+            return stored * self.factor**2
+        if self.kind == "multi":
+            return stored * sum(factor**2 for factor in range(1, self.factor + 1))
+        return sum(number * factor**2 for factor, number in self.shares(stored))
+
+    def shares(self, stored: int) -> list[tuple[int, int]]:
+        """Kind bound: pairs (factor, how many of a class's images it decodes), the first images with the largest factor.
+
+        As many as leave at least one decoded image to each of the others; with more than `bound` images all have factor 1.
+        """
+        left, room, result = stored, self.bound, []
+        for factor in range(self.factor, 0, -1):
+            fitting = left if factor == 1 else min(left, max(0, room - left) // (factor**2 - 1))
+            left, room = left - fitting, room - fitting * factor**2
+            if fitting:
+                result.append((factor, fitting))
+        return result
+
+
+class IdcConfig(Frozen):
+    """IDC and DREAM: gradients of convolution kernels, with networks that are trained on real images between image steps."""
+
+    metric: KernelMetric = "mse"
+    """Distance of two gradients: sum of squared differences, or of absolute ones."""
+    train_samples: Annotated[int, Field(ge=0)] = 2000
+    """Real images of the network's training pass after each image step; 0 never trains it."""
+    early_epochs: Annotated[int, Field(ge=0)] = 0
+    """Epochs on all real images before the first image step of a network."""
+    network_momentum: Fraction = 0.9
+    """Momentum of the network's SGD."""
+    network_weight_decay: Annotated[float, Field(ge=0.0)] = 5e-4
+    """Weight decay of the network's SGD."""
+    cutmix: Fraction = 0.5
+    """Share of the network's mini-batches that are mixed by cutting and pasting; cutout is left out of their augmentation then."""
+
+
+class DreamConfig(Frozen):
+    """DREAM: the real batch of a class is the sample nearest to each centre of its clusters."""
+
+    interval: Positive = 10
+    """Image steps for which the representatives of the clusters are used before the class is clustered anew."""
+    most_steps: Positive = 20
+    """Steps of k-means at most; it stops when no sample changes its cluster."""
+
+
+class IdmConfig(Frozen):
+    """IDM: distribution matching under a pool of networks that are trained on real images, with a classification term."""
+
+    networks: Positive = 3
+    """Networks in the pool at the beginning."""
+    new_every: Positive = 30
+    """A fresh network enters the pool every so many iterations."""
+    most_networks: Positive = 100
+    """Networks in the pool at most, the oldest leaves first; each is part of every checkpoint."""
+    trained: Annotated[int, Field(ge=0)] = 2
+    """Networks of the pool that are trained after each image step."""
+    train_steps: Positive = 10
+    """Steps of each such training, on real mini-batches of batch_train."""
+    network_momentum: Fraction = 0.9
+    """Momentum of the network's SGD, which starts anew with every such training."""
+    network_weight_decay: Annotated[float, Field(ge=0.0)] = 5e-4
+    """Weight decay of the network's SGD."""
+    classification: Annotated[float, Field(ge=0.0)] = 0.5
+    """Weight of the cross-entropy of the synthetic images, times the network's training accuracy in percent."""
+
+    @model_validator(mode="after")
+    def _pool_fits(self) -> Self:
+        if self.networks > self.most_networks:
+            raise ValueError(f"networks = {self.networks} exceeds most_networks = {self.most_networks}: lower networks")
+        return self

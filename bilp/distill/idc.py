@@ -1,0 +1,132 @@
+"""The loop of IDC (Kim et al. 2022, algorithm 1) and of DREAM (Liu et al. 2023), which differ in their real batches.
+
+For every iteration a new random network; for every image step one step per class towards the gradient of the kernels,
+then one training pass of the network over real images. Images are kept within the range of pixels between iterations.
+
+The reference programs hold pixels in [0, 1] and normalise them on their way into the network. Here the images are
+normalised all along, like those of every other method: with x = (p - mean) / std, a step lr on the gradient by p is a
+step lr / std^2 on that by x, and decoding commutes with the change of units.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from bilp.distill.class_steps import Pass, class_steps, shared_leaf, summed_up
+from bilp.distill.guard import Guard
+from bilp.distill.real import Target, decided_targets, deciding_step, draw_batches, targets
+from bilp.distill.real_training import RealTraining, sgd, without_cutout
+from bilp.distill.record import Record
+from bilp.distill.representatives import Representatives
+from bilp.distill.setting import Setting
+from bilp.distill.state import DistillState
+from bilp.progress import Progress, silent
+from bilp.pruning.adaptive import AdaptivePruner
+from bilp.seeds import generator
+
+
+@dataclass(frozen=True)
+class _Range:
+    """The pixels' range [0, 1] in normalised units, each `[1, C, 1, 1]`."""
+
+    low: Tensor
+    high: Tensor
+    scale: Tensor
+    """1 / std^2."""
+
+    @classmethod
+    def of(cls, setting: Setting) -> _Range:
+        dataset = setting.pool.dataset
+        mean, std = (torch.tensor(values, device=setting.device).reshape(1, -1, 1, 1) for values in (dataset.mean, dataset.std))
+        return cls(-mean / std, (1.0 - mean) / std, std**-2)
+
+    def clamp_(self, images: Tensor) -> None:
+        images.copy_(images.clamp(self.low, self.high))
+
+
+def distill(
+    setting: Setting,
+    state: DistillState,
+    stop: int,
+    pruner: AdaptivePruner | None,
+    guard: Guard,
+    progress: Progress = silent,
+) -> list[Record]:
+    """Advance `state` in place from `state.iteration` to `stop`, and `pruner` with it (see bilp.distill.methods.Advance).
+
+    Progress counts image steps. Between iterations every pixel lies in [0, 1] (normalised). Raises Diverged.
+    """
+    pixels = _Range.of(setting)
+    pixels.clamp_(state.images)
+    leaf = shared_leaf(setting, state, pixels.scale)
+    first, records = state.iteration, []
+    steps = setting.schedule.outer_loops
+    for iteration in range(first, stop):
+        chooser = Representatives(setting) if setting.config.method == "dream" else None
+        deciding = deciding_step(setting, iteration) if pruner is not None else None
+        training = _Training(setting, "network", iteration)
+        passes: list[Pass] = []
+        for step in range(steps):
+            if step > 0:
+                training.one_pass()
+            setting.freeze_statistics(iteration, step)
+            if pruner is not None and step == deciding:
+                found: Iterable[Target] = decided_targets(setting, leaf.images, pruner, guard, iteration, step)
+            else:
+                found = _targets(setting, chooser, pruner, iteration, step)
+            passes.append(class_steps(setting, leaf, found, guard, (iteration, step)))
+            progress((iteration - first) * steps + step + 1, (stop - first) * steps, f"loss {sum(passes[-1].losses) / leaf.classes:.4g}")
+        pixels.clamp_(leaf.images)
+        records.append(summed_up(iteration, passes, guard))
+        state.iteration = iteration + 1
+    return records
+
+
+def draw_trained_network(setting: Setting, state: DistillState, round_number: int, which: int) -> None:
+    """A network as the image steps of IDC and DREAM meet them, for a reselection: random, then trained on real images for
+    as many passes as a uniformly drawn step of an iteration has behind it."""
+    training = _Training(setting, "reselect_network", round_number, which)
+    stream = generator(setting.config.seed, "reselect_steps", round_number, which)
+    for _ in range(int(torch.randint(setting.schedule.outer_loops, (1,), generator=stream))):
+        training.one_pass()
+    setting.freeze_statistics("reselect", round_number, which)
+
+
+def _targets(
+    setting: Setting, chooser: Representatives | None, pruner: AdaptivePruner | None, iteration: int, step: int
+) -> Iterable[Target]:
+    """IDC: random batches. DREAM: the representatives of the clusters, chosen anew every few steps."""
+    if chooser is None:
+        return targets(setting, draw_batches(setting, pruner, iteration, step))
+    if step % setting.config.dream.interval == 0 or chooser.empty:
+        chooser.choose(pruner, iteration, step)
+    return targets(setting, chooser.batches(pruner, iteration, step))
+
+
+class _Training:
+    """The random network of one iteration and its training on real images."""
+
+    def __init__(self, setting: Setting, *path: str | int) -> None:
+        """Draws the network from the stream called `path` and trains it for the early epochs."""
+        config = setting.config
+        self._setting, self._path, self._passes = setting, path, itertools.count()
+        setting.draw_network(*path)
+        self._optimiser = sgd(setting.network, config.network_learning_rate, config.idc.network_momentum, config.idc.network_weight_decay)
+        families = without_cutout(config.augment, config.idc.cutmix)
+        self._real = RealTraining(setting.pool, config.batch_train, families, config.idc.cutmix, config.seed, setting.device)
+        for _ in range(config.idc.early_epochs):
+            self._pass(None)
+
+    def one_pass(self) -> None:
+        """Over no more than `train_samples` real images."""
+        if self._setting.config.idc.train_samples:
+            self._pass(self._setting.config.idc.train_samples)
+
+    def _pass(self, most: int | None) -> None:
+        place = (*self._path, next(self._passes))
+        self._real.run(self._setting.network, self._optimiser, self._real.one_pass(most, *place), *place)

@@ -1,0 +1,57 @@
+"""What IDC, DREAM and IDM imply for each data set and ipc."""
+
+from __future__ import annotations
+
+from typing import Any, get_args
+
+import pytest
+
+from bilp.config import PipelineConfig, Source
+
+PUBLIC = [name for name in get_args(Source) if name not in ("folder", "parquet", "digits")]
+
+
+def config_of(**dials: Any) -> PipelineConfig:
+    return PipelineConfig.model_validate(dials)
+
+
+@pytest.mark.parametrize("dataset", PUBLIC)
+@pytest.mark.parametrize("method", ["idc", "dream"])
+def test_idc_and_dream(dataset: str, method: str) -> None:
+    config = config_of(dataset=dataset, method=method, ipc=10)
+    distill, grey = config.distill, dataset in ("mnist", "fashion_mnist")
+    assert (distill.iterations, distill.outer_loops, distill.batch_train, distill.decode.factor) == (2000, 100, 64, 2)
+    assert (distill.batch_real, distill.init) == ((64, "real") if method == "idc" else (128, "kmeans"))
+    assert distill.idc.metric == ("l1" if grey else "mse")
+    assert distill.idc.train_samples == (2000 if "cifar" in dataset else 500)
+    assert distill.augment == (("color", "crop") if dataset == "mnist" else ("color", "crop", "cutout"))
+    assert distill.idc.cutmix == (0.0 if dataset == "mnist" else 0.5)
+    expected = {"mnist": 1e-4, "fashion_mnist": 1e-4 * 0.765625}.get(dataset, 5e-3)
+    assert distill.learning_rate == pytest.approx(expected)
+    fewer = config_of(dataset=dataset, method=method, ipc=1).distill.learning_rate
+    assert fewer == pytest.approx(expected / 10)
+
+
+@pytest.mark.parametrize(
+    ("dataset", "ipc", "weight", "steps", "batch", "every"),
+    [
+        ("cifar10", 1, 0.5, 10, 5000, 5),
+        ("cifar10", 10, 0.5, 10, 256, 30),
+        ("cifar10", 50, 0.1, 10, 256, 30),
+        ("cifar100", 1, 0.5, 10, 5000, 5),
+        ("cifar100", 10, 0.1, 50, 256, 30),
+        ("cifar100", 50, 0.1, 10, 256, 30),
+        ("svhn", 7, 0.5, 10, 256, 30),
+    ],
+)
+def test_idm(dataset: str, ipc: int, weight: float, steps: int, batch: int, every: int) -> None:
+    distill = config_of(dataset=dataset, method="idm", ipc=ipc).distill
+    assert (distill.idm.classification, distill.idm.train_steps, distill.idm.new_every) == (weight, steps, every)
+    assert (distill.iterations, distill.learning_rate, distill.batch_real, distill.init) == (20000, 0.2, batch, "real")
+    assert distill.decode.factor == 2
+    assert ("flip" in distill.augment) == (dataset != "svhn")
+
+
+@pytest.mark.parametrize(("method", "wanted"), [("idm", 12), ("dream", 12), ("dm", 3)])
+def test_every_part_of_a_mosaic_needs_a_sample_after_pruning(method: str, wanted: int) -> None:
+    assert config_of(dataset="cifar10", method=method, ipc=3).prune.minimum_per_class == wanted

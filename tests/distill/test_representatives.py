@@ -1,0 +1,112 @@
+"""Clusters and their representatives: k-means against scikit-learn's, members against a plain search."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+import torch
+from sklearn.cluster import KMeans
+from tiny_distillation import assemble, small_config
+from torch import Tensor
+
+from bilp.config import NetworkConfig, ReselectConfig
+from bilp.distill import representatives
+from bilp.distill.representatives import Representatives, cluster_members
+from bilp.distill.sampling import RealPool
+from bilp.kmeans import distances, kmeans, lloyd, nearest_members
+from bilp.pruning.adaptive import AdaptivePruner
+from bilp.seeds import generator
+
+Few = Callable[[int], RealPool]
+
+
+def points(count: int, shift: float = 0.0) -> Tensor:
+    stream = generator(61, count)
+    centres = 4.0 * torch.randn(5, 7, generator=stream)
+    return centres[torch.randint(5, (count,), generator=stream)] + torch.randn(count, 7, generator=stream) + shift
+
+
+@pytest.mark.parametrize("shift", [0.0, 100.0])
+def test_from_the_same_centres_the_library_finds_the_same_clusters(shift: float) -> None:
+    data = points(80, shift)
+    first = data[torch.randperm(80, generator=generator(62))[:9]]
+    centres, nearest = lloyd(data, first, 100)
+    library = KMeans(9, init=first.numpy(), n_init=1, max_iter=100, tol=0.0).fit(data.numpy())
+    # Clusters that lost their points are refilled, so that numbers may be exchanged; who is together with whom is not.
+    theirs = torch.from_numpy(library.labels_)
+    assert torch.equal(nearest[:, None] == nearest, theirs[:, None] == theirs)
+    assert float((data - centres[nearest]).square().sum()) == pytest.approx(library.inertia_, rel=1e-4)
+
+
+def test_squared_distances() -> None:
+    data, centres = points(20, 50.0), points(6, 50.0)
+    torch.testing.assert_close(distances(data, centres), torch.cdist(data, centres).square(), rtol=1e-3, atol=1e-2)
+
+
+def test_members_are_the_nearest_of_their_own_cluster() -> None:
+    data = points(60)
+    centres, nearest = kmeans(data, 8, generator(63), 3)
+    found = nearest_members(data, centres, nearest)
+    for cluster, member in zip(range(8), found.tolist(), strict=True):
+        own = [i for i in range(60) if int(nearest[i]) == cluster]
+        apart = {i: float((data[i] - centres[cluster]).norm()) for i in own}
+        assert member == min(i for i in own if apart[i] <= min(apart.values()) * 1.0001)
+
+
+def test_of_a_pair_the_first_one_represents_whatever_the_rounding() -> None:
+    for k in range(50):
+        pair = torch.randn(2, 64, generator=generator(66, k))
+        centres, nearest = lloyd(pair, pair.mean(dim=0, keepdim=True), 3)
+        assert nearest_members(pair, centres, nearest).tolist() == [0]
+
+
+def test_equal_points_leave_clusters_empty_and_there_are_never_more_clusters_than_points() -> None:
+    same = torch.ones(6, 3)
+    centres, nearest = kmeans(same, 4, generator(64), 5)
+    assert len(nearest_members(same, centres, nearest)) == 1
+    assert len(kmeans(points(3), 8, generator(64), 5)[0]) == 3
+
+
+def test_one_step_at_most_when_asked_for_one() -> None:
+    data = points(80)
+    first = data[:9]
+    centres, _ = lloyd(data, first, 1)
+    own = distances(data, first).argmin(dim=1)
+    torch.testing.assert_close(centres, torch.stack([data[own == k].mean(dim=0) for k in range(9)]))
+
+
+def test_a_class_is_represented_by_different_members_of_its_own(few: Few, monkeypatch: pytest.MonkeyPatch) -> None:
+    pool = few(20)
+    setting = assemble(small_config("dm", network=NetworkConfig(width=8)), pool)
+    setting.draw_network("network", 0)
+    for bound in (20, 11):  # the whole class, and a random part of it
+        monkeypatch.setattr(representatives, "MOST_CLUSTERED", bound)
+        found = cluster_members(setting.network, pool, pool.by_class[4], 6, generator(65), 20)
+        assert len(found) == len(found.unique()) == 6
+        assert torch.isin(found, pool.by_class[4]).all()
+        assert torch.equal(found, cluster_members(setting.network, pool, pool.by_class[4], 6, generator(65), 20))
+    few_ids = pool.by_class[4][:6]
+    assert torch.equal(cluster_members(setting.network, pool, few_ids, 6, generator(65), 20), few_ids)
+
+
+def test_what_adaptive_pruning_drops_is_no_representative(few: Few) -> None:
+    config, pool = small_config("dream", network=NetworkConfig(width=8), batch_real=6), few(15)
+    setting = assemble(config, pool)
+    setting.draw_network("network", 0)
+    pruner = AdaptivePruner(pool.dataset.train.labels, 10, ReselectConfig(beta=0.4, threshold="quantile"))
+    chooser = Representatives(setting)
+    chooser.choose(pruner, 0, 0)
+    before = chooser.batches(pruner, 0, 0)
+    assert [len(batch.ids) for batch in before] == [6] * 10
+    assert {batch.withheld for batch in before} == {0.0}
+    for c, ids in enumerate(pool.by_class):
+        pruner.decide(ids, torch.linspace(1.0, 2.0, 15), c, until=5)
+    gone = torch.cat([ids[~torch.isin(ids, pruner.candidates(ids, 1))] for ids in pool.by_class])
+    assert len(gone) == 60
+    assert not any(torch.isin(batch.ids, gone).any() for batch in chooser.batches(pruner, 1, 0))
+    chooser.choose(pruner, 1, 1)
+    after = chooser.batches(pruner, 1, 1)
+    assert not any(torch.isin(batch.ids, gone).any() for batch in after)
+    assert [len(batch.ids) for batch in after] == [6] * 10
+    assert all(batch.withheld == pytest.approx(0.4) for batch in after)
