@@ -19,7 +19,7 @@ def zombies() -> AutomationCore:
         name="bilp: no heartbeat means crashed",
         description="A flow run whose process or machine died is recorded as crashed.",
         trigger=EventTrigger(
-            after={"prefect.flow-run.heartbeat"},
+            after={"prefect.flow-run.heartbeat", "prefect.flow-run.Running"},  # it may die before its first heartbeat
             expect={"prefect.flow-run.*"},
             match=ResourceSpecification({"prefect.resource.id": "prefect.flow-run.*"}),
             for_each={"prefect.resource.id"},

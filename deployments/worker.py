@@ -25,6 +25,7 @@ from deployments.state_folder import REPOSITORY, settle
 POOLS = ("cpu", "gpu")
 RESTART_SECONDS = 5.0
 STOP_SECONDS = 45.0
+QUERY_SECONDS = "2"  # between two looks for work; the default of 10 is what a GPU would idle between two units
 LOCAL_API = "http://127.0.0.1:4200/api"
 
 
@@ -72,21 +73,29 @@ def visible_gpus() -> list[str]:
 
 def keep_running(workers: Sequence[Worker], stop: threading.Event) -> None:
     """Start all, start again what ends, until `stop`; then end them and wait for them."""
-    running = {worker: worker.start() for worker in workers}
-    ended: dict[Worker, float] = {}
-    while not stop.wait(0.5):
-        for worker, process in running.items():
-            if process.poll() is None:
-                continue
-            since = ended.setdefault(worker, time.monotonic())
-            if time.monotonic() - since >= RESTART_SECONDS:
-                sys.stderr.write(f"worker {worker.name} ended with status {process.returncode}; starting it again\n")
-                running[worker] = worker.start()
-                del ended[worker]
-    for process in running.values():
+    running: list[subprocess.Popen[bytes]] = []
+    ended: dict[str, float] = {}
+    try:
+        running += [worker.start() for worker in workers]
+        while not stop.wait(0.5):
+            for position, worker in enumerate(workers):
+                if running[position].poll() is None:
+                    continue
+                since = ended.setdefault(worker.name, time.monotonic())
+                if time.monotonic() - since >= RESTART_SECONDS:
+                    sys.stderr.write(f"worker {worker.name} ended with status {running[position].returncode}; starting it again\n")
+                    running[position] = worker.start()
+                    del ended[worker.name]
+    finally:
+        end_all(running)
+
+
+def end_all(running: Sequence[subprocess.Popen[bytes]]) -> None:
+    """Ask all to stop, which stops what they run; kill those that do not."""
+    for process in running:
         process.terminate()
     end = time.monotonic() + STOP_SECONDS
-    for process in running.values():
+    for process in running:
         try:
             process.wait(max(0.0, end - time.monotonic()))
         except subprocess.TimeoutExpired:
@@ -101,6 +110,7 @@ def main(arguments: Sequence[str]) -> None:
         sys.exit(2)
     settle(os.environ)
     os.environ.setdefault("PREFECT_API_URL", LOCAL_API)
+    os.environ.setdefault("PREFECT_WORKER_QUERY_SECONDS", QUERY_SECONDS)
     # Runs see this checkout first, also where another one is installed.
     os.environ["PYTHONPATH"] = os.pathsep.join([str(REPOSITORY), *filter(None, [os.environ.get("PYTHONPATH")])])
     stop = threading.Event()

@@ -115,10 +115,9 @@ def carry_out(what: str, calls: Sequence[Call]) -> list[str]:
 @flow(name="units", flow_run_name="{what}")
 def on_workers(what: str, calls: list[Call]) -> list[str]:
     """One task for each call; it waits for the worker's run."""
-    queue = Execution().queue
     with stoppable():
         futures = [
-            run_on_worker.submit(call.label, f"{call.unit}/gpu", call.arguments, call.artefact, queue)
+            run_on_worker.submit(call.label, f"{call.unit}/gpu", call.arguments, call.artefact, call.arguments["root"])
             for call in calls
             if not is_published(call.artefact)
         ]

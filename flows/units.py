@@ -26,10 +26,10 @@ from flows.rounds import go_through
 from flows.workplace import workplace
 from tasks import evaluate, score
 from tasks.distill import SYNTHETIC
-from tasks.remote import OUT_OF_REACH, is_published
+from tasks.execution import Execution
+from tasks.remote import OUT_OF_REACH, is_published, lease_uri
 from tasks.stage import LASTING
 
-LEASE_SECONDS = 90.0
 WAIT_SECONDS = 2.0
 
 
@@ -96,7 +96,7 @@ def alone(root: str | None, address: Callable[[str], str], work: Callable[[str],
         place = workplace(root)
         artefact = address(place)
         while not is_published(artefact):
-            taken = lease.take(lease_uri(artefact, place), _owner(), LEASE_SECONDS, _ended)
+            taken = lease.take(lease_uri(artefact, place), _owner(), Execution().lease_seconds, _ended)
             if taken is None:
                 time.sleep(WAIT_SECONDS)
                 continue
@@ -107,11 +107,6 @@ def alone(root: str | None, address: Callable[[str], str], work: Callable[[str],
         if isinstance(error, LASTING):
             raise
         return Failed(name=OUT_OF_REACH, message=str(error))
-
-
-def lease_uri(artefact: str, root: str) -> str:
-    """The lease of the work that publishes `artefact`."""
-    return join(root, "leases", artefact.removeprefix(root).strip("/").removeprefix("file:"))
 
 
 def _owner() -> str:

@@ -10,7 +10,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 
 
 class Execution(BaseSettings):
-    """Read from the environment: BILP_EXECUTION, BILP_QUEUE, BILP_DEVICE, BILP_WORKERS, BILP_GPUS_PER_UNIT."""
+    """Read from the environment: BILP_EXECUTION, BILP_QUEUE, BILP_LEASE_SECONDS, BILP_DEVICE, BILP_WORKERS, BILP_GPUS_PER_UNIT."""
 
     model_config = SettingsConfigDict(env_prefix="BILP_", frozen=True, use_attribute_docstrings=True)
 
@@ -18,6 +18,8 @@ class Execution(BaseSettings):
     """Where units of GPU work run: in this process, on workers of the Prefect work pool `gpu`, or on a Ray cluster."""
     queue: Literal["interactive", "scheduled"] = "interactive"
     """Queue of the pool that units wait in; interactive ones overtake scheduled ones."""
+    lease_seconds: float = Field(default=60.0, gt=0.0)
+    """A unit whose process is silent for longer is given to another run."""
     gpus_per_unit: float = Field(default=1.0, ge=0.0)
     """On Ray: GPUs that a unit reserves; 0 on a cluster without any."""
     device: str = "auto"

@@ -18,12 +18,14 @@ from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterIdempoten
 from prefect.client.schemas.objects import FlowRun, State
 from prefect.deployments import run_deployment
 from prefect.logging import get_logger
-from prefect.states import Cancelling
+from prefect.states import Cancelling, Crashed
 
-from bilp.errors import BilpError
+from bilp import lease
+from bilp.errors import BilpError, StorageError
 from bilp.manifest import MANIFEST, content_key
 from bilp.storage import exists, join
 from tasks import terminal
+from tasks.execution import Execution
 from tasks.stage import stage
 from tasks.stopping import stop_if_asked
 
@@ -35,6 +37,7 @@ OUT_OF_REACH = "StorageOutOfReach"
 POLL_SECONDS = 2.0
 CRASHES = 5  # attempts after the first
 SERVER_PATIENCE = 600.0  # seconds that the Prefect server may be away
+START_SECONDS = 180.0
 LATE = 60.0  # seconds after which somebody who looks is told that a unit still waits for a worker
 MOST_RUNS = 200  # runs of one unit that are looked for
 DELAYS = (1.0, 5.0, 15.0, 30.0, 60.0)
@@ -47,19 +50,20 @@ class UnitFailed(BilpError):
 
 
 @stage("{label}")
-def run_on_worker(label: str, deployment: str, parameters: Mapping[str, Any], artefact: str, queue: str) -> str:
+def run_on_worker(label: str, deployment: str, parameters: Mapping[str, Any], artefact: str, root: str) -> str:
     """Have `deployment` ("flow/name") run with these parameters until `artefact` is published; its URI.
 
     Raises UnitFailed if a run failed, was cancelled by somebody, or crashed more than CRASHES times.
     """
+    execution = Execution()
     unit = f"{deployment}:{content_key('unit', 1, deployment=deployment, parameters=dict(parameters))}"
     with get_client(sync_client=True) as client:
         for crashes in range(CRASHES + 1):
             if is_published(artefact):
                 return artefact
-            run = _patiently(lambda: _open_run(client, unit) or _submit(client, unit, label, deployment, parameters, queue))
+            run = _patiently(lambda: _open_run(client, unit) or _submit(client, unit, label, deployment, parameters, execution.queue))
             try:
-                run = _watch(client, run, label, artefact)
+                run = _watch(client, run, label, Pulse(lease_uri(artefact, root), execution.lease_seconds))
             except BaseException:
                 _cancel(client, run.id)
                 raise
@@ -99,18 +103,55 @@ def _submit(client: SyncPrefectClient, unit: str, label: str, deployment: str, p
     return submitted
 
 
-def _watch(client: SyncPrefectClient, run: FlowRun, label: str, artefact: str) -> FlowRun:
-    """The run as it ended."""
+def _watch(client: SyncPrefectClient, run: FlowRun, label: str, alive: Pulse) -> FlowRun:
+    """The run as it ended, or as crashed if its process is silent."""
     began, told, run_id = time.monotonic(), False, run.id
     get_logger("tasks").info("%s is run %s (%s)", label, run.name, run_id)
     while run.state is None or not run.state.is_final():
         stop_if_asked()
         time.sleep(POLL_SECONDS)
         run = _patiently(lambda: client.read_flow_run(run_id))
+        if run.state is not None and run.state.is_running() and not alive():
+            dead = Crashed(message=f"its lease was not renewed for {alive.patience:.0f} s")
+            _patiently(lambda: client.set_flow_run_state(run_id, dead, force=True))
         if not told and run.start_time is None and time.monotonic() - began > LATE:
             told = True
             terminal.say(f"          {label} waits for a worker; `prefect work-pool ls` and `make worker` help if none comes")
     return run
+
+
+class Pulse:
+    """Whether somebody works on an artefact, from the renewals of its lease and this process's own clock.
+
+    The server's automation finds silent runs too, but only those whose heartbeats reached it: a run that died while the
+    server was away would stay "Running" for ever.
+    """
+
+    def __init__(self, lease_uri: str, seconds: float) -> None:
+        self.uri = lease_uri
+        self.patience = seconds * 4 / 3  # renewals come three times in a term
+        self.seen, self.since = b"", time.monotonic()
+        self.looked = 0.0
+
+    def __call__(self) -> bool:
+        now = time.monotonic()
+        if now - self.looked < self.patience / 6:
+            return True
+        self.looked = now
+        try:
+            seen = lease.pulse(self.uri)
+        except StorageError:
+            self.since = now  # out of reach, for the run as well
+            return True
+        if seen != self.seen:
+            self.seen, self.since = seen, now
+        # Before its first claim a process has to start and import torch.
+        return now - self.since < (self.patience if seen else max(self.patience, START_SECONDS))
+
+
+def lease_uri(artefact: str, root: str) -> str:
+    """The lease of the work that publishes `artefact`."""
+    return join(root, "leases", artefact.removeprefix(root).strip("/"))
 
 
 def _judge(client: SyncPrefectClient, run: FlowRun, label: str, crashes: int) -> None:

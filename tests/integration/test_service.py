@@ -1,0 +1,98 @@
+"""The flows as a service: schedules, workers that die, cancellation, two pipelines at once, a server with a password."""
+
+from __future__ import annotations
+
+import base64
+import subprocess
+import sys
+import urllib.error
+import urllib.request
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+from prefect.client.schemas.actions import DeploymentScheduleCreate
+from prefect.client.schemas.schedules import IntervalSchedule
+from service import REPOSITORY, SMALL, Service, finished_artefacts, kill, until
+
+pytestmark = [pytest.mark.service, pytest.mark.skipif(sys.platform != "linux", reason="looks into /proc")]
+
+
+def test_it_goes_on_whatever_dies(service: Service, undisturbed: dict[str, bytes], tmp_path: Path) -> None:
+    """A run is killed while it scores, the server while it distils, then a whole machine: worker and run at once."""
+    root = str(tmp_path / "store")
+    pipeline = service.submit("pipeline/digits", {"config": SMALL, "root": root})
+    kill(service.process_of(service.running("score trial 0").id))
+
+    unit = service.running("distill bilp")
+    service.kill_server()
+    service.start_server()
+    until(lambda: list(Path(root).glob("runs/*/rounds/*/reselect/_manifest.json")))
+    machine = service.process_of(unit.id)
+    kill([*parents(machine), *machine])
+
+    ended = service.ended(pipeline)
+    assert ended.state_name == "Completed", service.logs()
+    assert finished_artefacts(root) == undisturbed
+    assert [run.state_name for run in service.runs("score trial 0")] == ["Crashed", "Completed"]
+    assert [run.state_name for run in service.runs("distill bilp")] == ["Crashed", "Completed"]
+    assert (Path(root) / "leases").is_dir()
+
+
+def parents(processes: list[int]) -> list[int]:
+    """The workers that started these runs."""
+    return [int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1]) for pid in processes[:1]]
+
+
+def test_a_cancelled_run_stops_and_another_goes_on(service: Service, undisturbed: dict[str, bytes], tmp_path: Path) -> None:
+    root = str(tmp_path / "store")
+    known = len(service.runs("distill bilp"))
+    pipeline = service.submit("pipeline/digits", {"config": SMALL, "root": root})
+    until(lambda: list(Path(root).glob("runs/*/rounds/0002/_manifest.json")), service.logs)
+    service.cancel(pipeline)
+    assert service.ended(pipeline).state_name == "Cancelled"
+    for run in service.runs("distill")[-2:]:
+        assert service.ended(run.id).state_name in ("Cancelled", "Completed")
+        assert until(lambda run=run: not service.process_of(run.id))
+    rounds = finished_artefacts(root)
+    written = {path: path.stat().st_mtime_ns for path in Path(root).glob("runs/*/rounds/*/_manifest.json")}
+    assert len(service.runs("distill bilp")) == known + 1
+
+    again = service.submit("pipeline/digits", {"config": SMALL, "root": root})
+    assert service.ended(again).state_name == "Completed", service.logs()
+    assert rounds.items() <= undisturbed.items()
+    assert finished_artefacts(root) == undisturbed
+    assert {path: path.stat().st_mtime_ns for path in written} == written, "finished rounds were not computed again"
+
+
+def test_two_identical_pipelines_compute_each_unit_once(service: Service, undisturbed: dict[str, bytes], tmp_path: Path) -> None:
+    root = str(tmp_path / "store")
+    before = {run.id for run in service.runs()}
+    pipelines = [service.submit("pipeline/digits", {"config": SMALL, "root": root}) for _ in range(2)]
+    assert [service.ended(run).state_name for run in pipelines] == ["Completed", "Completed"], service.logs()
+    assert finished_artefacts(root) == undisturbed
+    claims = [path for path in (Path(root) / "leases").rglob("*.json")]
+    assert len(claims) == 8, "2 trials, 2 runs, 4 evaluations"
+    assert {path.name for path in claims} == {"000001.json"}
+    units = [run for run in service.runs() if run.id not in before and run.deployment_id and run.id not in pipelines]
+    assert sorted(run.name for run in units) == sorted({run.name for run in units}), "they share the runs of units"
+    pools = {run.name: run.work_pool_name for run in units}
+    assert set(pools.values()) == {"gpu"}
+    assert {service.run(run).work_pool_name for run in pipelines} == {"cpu"}
+
+
+def test_a_schedule_fires(service: Service, tmp_path: Path) -> None:
+    root = str(tmp_path / "store")
+    with service.client() as client:
+        deployment = client.read_deployment_by_name("ingest/ingest")
+        every = DeploymentScheduleCreate(
+            schedule=IntervalSchedule(interval=timedelta(seconds=3)), parameters={"config": {"source": "digits"}, "root": root}
+        )
+        (schedule,) = client.create_deployment_schedules(deployment.id, [every])
+    try:
+        fired = until(lambda: [run for run in service.runs() if run.auto_scheduled and run.state_name == "Completed"], service.logs)
+        assert fired[0].deployment_id == deployment.id
+        assert (Path(root) / "datasets" / "digits").is_dir()
+    finally:
+        with service.client() as client:
+            client.delete_deployment_schedule(deployment.id, schedule.id)
