@@ -112,12 +112,16 @@ def _watch(client: SyncPrefectClient, run: FlowRun, label: str, alive: Pulse) ->
         time.sleep(POLL_SECONDS)
         run = _patiently(lambda: client.read_flow_run(run_id))
         if run.state is not None and run.state.is_running() and not alive():
-            dead = Crashed(message=f"its lease was not renewed for {alive.patience:.0f} s")
-            _patiently(lambda: client.set_flow_run_state(run_id, dead, force=True))
+            _patiently(lambda: _record_crash(client, run_id, alive.patience))
         if not told and run.start_time is None and time.monotonic() - began > LATE:
             told = True
             terminal.say(f"          {label} waits for a worker; `prefect work-pool ls` and `make worker` help if none comes")
     return run
+
+
+def _record_crash(client: SyncPrefectClient, run_id: UUID, silence: float) -> None:
+    crashed: State[Any] = Crashed(message=f"its lease was not renewed for {silence:.0f} s")
+    client.set_flow_run_state(run_id, crashed, force=True)
 
 
 class Pulse:

@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-import base64
-import subprocess
 import sys
-import urllib.error
-import urllib.request
 from datetime import timedelta
 from pathlib import Path
 
 import pytest
 from prefect.client.schemas.actions import DeploymentScheduleCreate
 from prefect.client.schemas.schedules import IntervalSchedule
-from service import REPOSITORY, SMALL, Service, finished_artefacts, kill, until
+from service import SMALL, Service, finished_artefacts, kill, until
 
 pytestmark = [pytest.mark.service, pytest.mark.skipif(sys.platform != "linux", reason="looks into /proc")]
 
@@ -71,7 +67,7 @@ def test_two_identical_pipelines_compute_each_unit_once(service: Service, undist
     pipelines = [service.submit("pipeline/digits", {"config": SMALL, "root": root}) for _ in range(2)]
     assert [service.ended(run).state_name for run in pipelines] == ["Completed", "Completed"], service.logs()
     assert finished_artefacts(root) == undisturbed
-    claims = [path for path in (Path(root) / "leases").rglob("*.json")]
+    claims = list((Path(root) / "leases").rglob("*.json"))
     assert len(claims) == 8, "2 trials, 2 runs, 4 evaluations"
     assert {path.name for path in claims} == {"000001.json"}
     units = [run for run in service.runs() if run.id not in before and run.deployment_id and run.id not in pipelines]
