@@ -6,7 +6,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from service import SMALL, Service, finished_artefacts
+
+from deployments.rehearsal import SMALL, Service, finished_artefacts
 
 
 @pytest.fixture(autouse=True)

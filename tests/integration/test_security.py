@@ -12,10 +12,11 @@ from pathlib import Path
 
 import pytest
 from conftest import another_home
-from service import REPOSITORY, SMALL, Service
 
 from bilp.storage import children, join, read
+from deployments.rehearsal import SMALL, Service
 from deployments.server import refusal
+from deployments.state_folder import REPOSITORY
 
 pytestmark = [pytest.mark.service, pytest.mark.skipif(sys.platform != "linux", reason="looks into /proc")]
 

@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 from prefect.client.schemas.actions import DeploymentScheduleCreate
 from prefect.client.schemas.schedules import IntervalSchedule
-from service import SMALL, Service, finished_artefacts, kill, until
+
+from deployments.rehearsal import SMALL, Service, finished_artefacts, kill, parents, until
 
 pytestmark = [pytest.mark.service, pytest.mark.skipif(sys.platform != "linux", reason="looks into /proc")]
 
@@ -18,13 +19,16 @@ def test_it_goes_on_whatever_dies(service: Service, undisturbed: dict[str, bytes
     """A run is killed while it scores, the server while it distils, then a whole machine: worker and run at once."""
     root = str(tmp_path / "store")
     pipeline = service.submit("pipeline/digits", {"config": SMALL, "root": root})
-    kill(service.process_of(service.running("score trial 0").id))
+    first = service.process_of(service.running("score trial 0").id)
+    assert first
+    kill(first)
 
     unit = service.running("distill bilp")
     service.kill_server()
     service.start_server()
     until(lambda: list(Path(root).glob("runs/*/rounds/*/reselect/_manifest.json")))
     machine = service.process_of(unit.id)
+    assert machine, "the run outlived its server"
     kill([*parents(machine), *machine])
 
     ended = service.ended(pipeline)
@@ -33,11 +37,6 @@ def test_it_goes_on_whatever_dies(service: Service, undisturbed: dict[str, bytes
     assert [run.state_name for run in service.runs("score trial 0")] == ["Crashed", "Completed"]
     assert [run.state_name for run in service.runs("distill bilp")] == ["Crashed", "Completed"]
     assert (Path(root) / "leases").is_dir()
-
-
-def parents(processes: list[int]) -> list[int]:
-    """The workers that started these runs."""
-    return [int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1]) for pid in processes[:1]]
 
 
 def test_a_cancelled_run_stops_and_another_goes_on(service: Service, undisturbed: dict[str, bytes], tmp_path: Path) -> None:

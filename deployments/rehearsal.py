@@ -1,4 +1,4 @@
-"""A real server and real workers in processes of their own, and the means to disturb them."""
+"""A real server and real workers in processes of their own, and the means to disturb them: for tests and for `deployments.chaos`."""
 
 from __future__ import annotations
 
@@ -19,10 +19,17 @@ from prefect.client.orchestration import SyncPrefectClient
 from prefect.client.schemas.objects import FlowRun
 from prefect.states import Cancelling, Scheduled
 
-REPOSITORY = Path(__file__).resolve().parent.parent.parent
+from bilp.errors import BilpError
+from deployments.state_folder import REPOSITORY
+
 PATIENCE = 240.0
 
 T = TypeVar("T")
+
+
+class Stuck(BilpError):
+    """Something that should have happened did not; the message tells what the logs say."""
+
 
 # Long enough to be disturbed in the middle, short enough for a test: seconds on one core.
 SMALL: dict[str, Any] = {
@@ -75,14 +82,16 @@ class Service:
             said.append(line)
             if until in line:
                 return
-        raise AssertionError("".join([*said, (self.folder / "server.log").read_text()]))
+        raise Stuck("".join([*said, (self.folder / "server.log").read_text()]))
 
     def start_workers(self) -> None:
+        """Start the machine's workers; they look for the server until it answers."""
         with (self.folder / "workers.log").open("a") as log:
             command = [sys.executable, "-m", "deployments.worker"]
             self.workers = subprocess.Popen(command, cwd=REPOSITORY, env=self.environment, stdout=log, stderr=log, start_new_session=True)
 
     def kill_server(self) -> None:
+        """As `kill -9`."""
         assert self.server is not None
         os.killpg(self.server.pid, signal.SIGKILL)
         self.server.wait()
@@ -111,6 +120,7 @@ class Service:
 
     @contextlib.contextmanager
     def client(self) -> Iterator[SyncPrefectClient]:
+        """A client of this server."""
         with SyncPrefectClient(self.environment["PREFECT_API_URL"], auth_string=self.environment.get("PREFECT_API_AUTH_STRING")) as client:
             yield client
 
@@ -121,10 +131,12 @@ class Service:
             return client.create_flow_run_from_deployment(found.id, parameters=dict(parameters), state=Scheduled()).id
 
     def cancel(self, run: UUID) -> None:
+        """As the UI's button does."""
         with self.client() as client:
             client.set_flow_run_state(run, Cancelling())
 
     def run(self, run_id: UUID) -> FlowRun:
+        """What the server knows about a run."""
         with self.client() as client:
             return client.read_flow_run(run_id)
 
@@ -153,32 +165,40 @@ class Service:
         return until(begun, lambda: f"{[(run.name, run.state_name) for run in self.runs()]}\n{self.logs()}")
 
     def process_of(self, run_id: UUID) -> list[int]:
+        """Processes that carry the run out."""
         return self.processes(PREFECT__FLOW_RUN_ID=str(run_id))
 
     def logs(self) -> str:
+        """The ends of all logs."""
         return "\n".join(path.read_text()[-4000:] for path in self.folder.glob("*.log"))
 
 
 def until(found: Callable[[], T | None], why: Callable[[], str] = lambda: "", patience: float = PATIENCE) -> T:
-    """What `found` gives as soon as it gives anything; an assertion with `why` if that takes too long."""
+    """What `found` gives as soon as it gives anything; raises Stuck with `why` if that takes too long."""
     end = time.monotonic() + patience
     while time.monotonic() < end:
         result = found()
         if result:
             return result
         time.sleep(0.2)
-    raise AssertionError(f"it took longer than {patience:.0f} s: {why()}")
+    raise Stuck(f"it took longer than {patience:.0f} s: {why()}")
 
 
 def free_port() -> int:
+    """A port of the loopback interface that nobody uses now."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]
         return port
 
 
+def parents(processes: list[int]) -> list[int]:
+    """The workers that started these runs."""
+    return [int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1]) for pid in processes]
+
+
 def kill(processes: list[int]) -> None:
-    assert processes
+    """As `kill -9`."""
     for pid in processes:
         with contextlib.suppress(ProcessLookupError):
             os.kill(pid, signal.SIGKILL)
