@@ -94,7 +94,7 @@ class Service:
         """As `kill -9`."""
         assert self.server is not None
         os.killpg(self.server.pid, signal.SIGKILL)
-        self.server.wait()
+        self.server.communicate()
 
     def stop(self) -> None:
         """End everything that was started here, runs included."""
@@ -102,7 +102,7 @@ class Service:
             if process is not None:
                 with contextlib.suppress(ProcessLookupError):
                     os.killpg(process.pid, signal.SIGKILL)
-                process.wait()
+                process.communicate()
         for pid in self.processes():
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
