@@ -14,7 +14,7 @@ SILENCE = timedelta(seconds=90)
 
 
 def zombies() -> AutomationCore:
-    """A run that sends no heartbeat any more is recorded as crashed; whoever submitted it then submits it again."""
+    """A run that sends no heartbeat any more is recorded as crashed; whoever submitted it submits it again."""
     return AutomationCore(
         name="bilp: no heartbeat means crashed",
         description="A flow run whose process or machine died is recorded as crashed.",
@@ -28,21 +28,4 @@ def zombies() -> AutomationCore:
             within=SILENCE,
         ),
         actions=[ChangeFlowRunState(state=StateType.CRASHED, message=f"no heartbeat for {SILENCE.seconds} s")],
-    )
-
-
-def crashed_pipelines() -> AutomationCore:
-    """Nobody waits for a pipeline: one that crashed starts again by itself and finds what is finished (`flows.restarts` counts)."""
-    return AutomationCore(
-        name="bilp: crashed pipelines start again",
-        description="A pipeline or sweep whose process died goes on from what is finished.",
-        trigger=EventTrigger(
-            expect={"prefect.flow-run.Crashed"},
-            match=ResourceSpecification({"prefect.resource.id": "prefect.flow-run.*"}),
-            match_related=ResourceSpecification({"prefect.resource.role": "flow", "prefect.resource.name": ["pipeline", "sweep"]}),
-            for_each={"prefect.resource.id"},
-            posture=Posture.Reactive,
-            threshold=1,
-        ),
-        actions=[ChangeFlowRunState(state=StateType.SCHEDULED, name="AwaitingRetry", message="its process died")],
     )

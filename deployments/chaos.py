@@ -25,6 +25,7 @@ from bilp.seeds import generator
 from bilp.storage import children, join, read
 from deployments.rehearsal import SMALL, Service, kill, parents
 from deployments.relay import Relay
+from tasks.remote import was_interrupted
 
 LONGEST_PAUSE = 8.0
 STORAGE_OUTAGE = 60.0
@@ -117,8 +118,9 @@ class Drill:
 
 
 def _over(service: Service, run: UUID) -> bool:
+    """A pipeline that was interrupted is not over: the server's keeper starts it again."""
     state = service.run(run).state
-    return state is not None and state.is_final()
+    return state is not None and state.is_final() and not was_interrupted(state)
 
 
 def hit(drill: Drill, parameters: dict[str, object], left: int) -> int:
@@ -135,9 +137,9 @@ def hit(drill: Drill, parameters: dict[str, object], left: int) -> int:
             name = names[drill.draw(len(names))]
             _say(f"  fault: {name}: {drill.faults[name]()}")
             left -= 1
-    states = [drill.service.run(run).state_name for run in drill.runs]
-    if set(states) != {"Completed"}:
-        raise BilpError(f"ended as {states}:\n{drill.service.logs()}")
+    states = [drill.service.run(run).state for run in drill.runs]
+    if not all(state is not None and state.is_completed() for state in states):
+        raise BilpError(f"ended as {[(state.name, state.message) for state in states if state is not None]}:\n{drill.service.logs()}")
     return left
 
 

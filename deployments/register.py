@@ -76,7 +76,7 @@ def deployments(repository: str | None, branch: str | None) -> None:
 
 def automate(client: SyncPrefectClient) -> None:
     """Create or update the automations."""
-    for automation in (automations.zombies(), automations.crashed_pipelines()):
+    for automation in (automations.zombies(),):
         there = client.read_automations_by_name(automation.name)
         if there:
             client.update_automation(there[0].id, automation)

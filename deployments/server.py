@@ -3,7 +3,8 @@
 A Prefect server on this machine: API, UI, scheduler and automations, with everything it keeps in one folder ($PREFECT_HOME).
 It listens on 127.0.0.1:4200 unless PREFECT_SERVER_API_HOST and PREFECT_SERVER_API_PORT say otherwise; for any other address it
 insists on PREFECT_SERVER_API_AUTH_STRING (user:password). On PostgreSQL with PREFECT_SERVER_DATABASE_CONNECTION_URL.
-Once it answers, work pools, queues, deployments and automations are brought up to date (`deployments.register`).
+Once it answers, work pools, queues, deployments and automations are brought up to date (`deployments.register`), and pipelines whose
+process died are started again (`deployments.keeper`).
 """
 
 from __future__ import annotations
@@ -66,13 +67,13 @@ def _reachable(host: str) -> str:
 
 
 def _register(url: str) -> subprocess.Popen[bytes] | None:
-    """Bring pools and deployments up to date in a process of its own, unless BILP_REGISTER=false."""
+    """Register everything and look after pipelines in a process of its own, unless BILP_REGISTER=false."""
     if os.environ.get("BILP_REGISTER", "true").lower() in ("false", "0", "no"):
         return None
     environment = os.environ | {"PREFECT_API_URL": url}
     if AUTHENTICATION in os.environ:
         environment.setdefault("PREFECT_API_AUTH_STRING", os.environ[AUTHENTICATION])
-    return subprocess.Popen([sys.executable, "-m", "deployments.register"], env=environment)
+    return subprocess.Popen([sys.executable, "-m", "deployments.keeper"], env=environment, stdin=subprocess.PIPE)
 
 
 def main() -> None:

@@ -7,6 +7,7 @@ that was itself started again finds the run that it had submitted.
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
@@ -34,6 +35,9 @@ T = TypeVar("T")
 OUT_OF_REACH = "StorageOutOfReach"
 """Name of the state of a run that gave up because the object storage did not answer."""
 
+# What httpx raises, as Prefect quotes it in the message of a failed run.
+_SERVER_AWAY = re.compile(r"exception: (Connect|Read|Write|Pool|Network|RemoteProtocol|LocalProtocol|Timeout)(Error|Timeout|Exception)?: ")
+
 POLL_SECONDS = 2.0
 CRASHES = 5  # attempts after the first
 SERVER_PATIENCE = 600.0  # seconds that the Prefect server may be away
@@ -43,6 +47,7 @@ MOST_RUNS = 200  # runs of one unit that are looked for
 DELAYS = (1.0, 5.0, 15.0, 30.0, 60.0)
 """Seconds before another attempt."""
 CASCADE = "its pipeline was stopped"
+SERVERS_CASCADE = "The parent flow run was cancelled."
 
 
 class UnitFailed(BilpError):
@@ -111,7 +116,7 @@ def _watch(client: SyncPrefectClient, run: FlowRun, label: str, alive: Pulse) ->
         stop_if_asked()
         time.sleep(POLL_SECONDS)
         run = _patiently(lambda: client.read_flow_run(run_id))
-        if run.state is not None and run.state.is_running() and not alive():
+        if not alive(run.state is not None and run.state.is_running()):
             _patiently(lambda: _record_crash(client, run_id, alive.patience))
         if not told and run.start_time is None and time.monotonic() - began > LATE:
             told = True
@@ -134,12 +139,13 @@ class Pulse:
     def __init__(self, lease_uri: str, seconds: float) -> None:
         self.uri = lease_uri
         self.patience = seconds * 4 / 3  # renewals come three times in a term
-        self.seen, self.since = b"", time.monotonic()
-        self.looked = 0.0
+        self.running = self.changed = False
+        self.seen, self.since, self.looked = b"", 0.0, 0.0
 
-    def __call__(self) -> bool:
+    def __call__(self, running: bool) -> bool:
+        """False once a running process was silent for too long; cheap enough for every poll."""
         now = time.monotonic()
-        if now - self.looked < self.patience / 6:
+        if running and self.running and now - self.looked < self.patience / 6:
             return True
         self.looked = now
         try:
@@ -147,10 +153,12 @@ class Pulse:
         except StorageError:
             self.since = now  # out of reach, for the run as well
             return True
-        if seen != self.seen:
-            self.seen, self.since = seen, now
-        # Before its first claim a process has to start and import torch.
-        return now - self.since < (self.patience if seen else max(self.patience, START_SECONDS))
+        if not running or not self.running:
+            self.running, self.changed, self.seen, self.since = running, False, seen, now
+        elif seen != self.seen:
+            self.changed, self.seen, self.since = True, seen, now
+        # Before its first claim a process has to start and to import torch.
+        return now - self.since < (self.patience if self.changed else max(self.patience, START_SECONDS))
 
 
 def lease_uri(artefact: str, root: str) -> str:
@@ -163,7 +171,7 @@ def _judge(client: SyncPrefectClient, run: FlowRun, label: str, crashes: int) ->
     state = run.state
     assert state is not None
     why = f"{label}, run {run.name} ({run.id}), ended as {state.name}: {state.message or 'no message'}"
-    passing = state.is_crashed() or state.name == OUT_OF_REACH or state.is_completed() or _stopped_by_another(client, run, state)
+    passing = was_interrupted(state) or state.is_completed() or _stopped_by_another(client, run, state)
     if not passing:
         raise UnitFailed(f"{why}; correct the cause and start the same pipeline again, what is finished stays")
     if crashes == CRASHES:
@@ -176,11 +184,20 @@ def _judge(client: SyncPrefectClient, run: FlowRun, label: str, crashes: int) ->
         time.sleep(0.2)
 
 
+def was_interrupted(state: State[Any]) -> bool:
+    """Whether a run ended for a reason outside of it: its process died, or the storage or the Prefect server was away.
+
+    A client of Prefect tries again only if it reached the server before, so that a flow which begins meanwhile fails.
+    """
+    server_away = state.is_failed() and bool(_SERVER_AWAY.search(state.message or ""))
+    return state.is_crashed() or state.name == OUT_OF_REACH or server_away
+
+
 def _stopped_by_another(client: SyncPrefectClient, run: FlowRun, state: State[Any]) -> bool:
-    """Whether a run that we share was cancelled only because the other pipeline was."""
+    """Whether a run that we share was cancelled only because the other pipeline was, by that one or by the server."""
     if not state.is_cancelled():
         return False
-    return any(CASCADE in (past.message or "") for past in client.read_flow_run_states(run.id))
+    return any(past.message in (CASCADE, SERVERS_CASCADE) for past in client.read_flow_run_states(run.id))
 
 
 def _cancel(client: SyncPrefectClient, run_id: UUID) -> None:

@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from prefect.states import Completed, Crashed, Failed
 from tiny_pipeline import TINY, Finished, files, outcomes, synthetic_sets
 
 from bilp import lease
@@ -96,11 +97,13 @@ def test_an_observer_sees_by_its_own_clock_that_nobody_works(tmp_path: Path) -> 
     where = join(str(tmp_path), "leases", "unit")
     alive = remote.Pulse(where, seconds=30.0)
 
-    def later(seconds: float) -> bool:
+    def later(seconds: float, running: bool = True) -> bool:
         alive.looked -= seconds
         alive.since -= seconds
-        return alive()
+        return alive(running)
 
+    assert later(100_000.0, running=False), "it waits for a worker"
+    assert later(100_000.0), "it was not running before"
     assert later(100.0), "it may still be starting"
     held = lease.take(where, "a", 30.0, lambda owner: False)
     assert held is not None
@@ -109,6 +112,22 @@ def test_an_observer_sees_by_its_own_clock_that_nobody_works(tmp_path: Path) -> 
     held.renew()
     assert later(30.0), "so is a renewal"
     assert not later(41.0)
+
+    assert later(0.0, running=False), "the next attempt"
+    assert later(0.0)
+    assert later(100.0), "what its predecessor left is no sign of its own"
+    assert not later(100.0)
+
+
+def test_what_comes_from_outside_is_an_interruption() -> None:
+    prefix = "Flow run encountered an exception: "
+    assert remote.was_interrupted(Crashed(message="Process exited with status code: -9"))
+    assert remote.was_interrupted(Failed(name=remote.OUT_OF_REACH))
+    assert remote.was_interrupted(Failed(message=f"{prefix}ConnectError: All connection attempts failed"))
+    assert remote.was_interrupted(Failed(message=f"{prefix}ReadTimeout: "))
+    for message in ("ConfigError: read", "ValueError: ConnectError: not ours", "Diverged: in round 3"):
+        assert not remote.was_interrupted(Failed(message=prefix + message))
+    assert not remote.was_interrupted(Completed())
 
 
 def test_restarts_have_an_end(monkeypatch: pytest.MonkeyPatch) -> None:
