@@ -27,6 +27,7 @@ from deployments.rehearsal import SMALL, Service, kill, parents
 from deployments.relay import Relay
 from tasks.remote import was_interrupted
 
+NOTHING = "nothing runs that it could hit"
 LONGEST_PAUSE = 8.0
 STORAGE_OUTAGE = 60.0
 FINISH_LIMIT = 1200.0
@@ -69,7 +70,7 @@ class Drill:
     def kill_run(self) -> str:
         victims = self.victims()
         if not victims:
-            return "nothing runs"
+            return NOTHING
         victim = victims[self.draw(len(victims))]
         kill([victim])
         return f"process {victim}"
@@ -85,7 +86,7 @@ class Drill:
     def _kill_with_parent(self, run_too: bool) -> str:
         victims = self.victims()
         if not victims:
-            return "nothing runs"
+            return NOTHING
         victim = victims[self.draw(len(victims))]
         worker = parents([victim])
         kill([*worker, victim] if run_too else worker)
@@ -103,7 +104,7 @@ class Drill:
         """Cancel one pipeline and submit it anew."""
         going = [run for run in self.runs if not _over(self.service, run)]
         if not going:
-            return "nothing runs"
+            return NOTHING
         self.service.cancel(going[0])
         self.service.ended(going[0])
         self.runs.remove(going[0])
@@ -135,8 +136,10 @@ def hit(drill: Drill, parameters: dict[str, object], left: int) -> int:
         time.sleep(1.0 + drill.draw(int(LONGEST_PAUSE)) if left else 1.0)
         if left and not all(_over(drill.service, run) for run in drill.runs):
             name = names[drill.draw(len(names))]
-            _say(f"  fault: {name}: {drill.faults[name]()}")
-            left -= 1
+            what = drill.faults[name]()
+            if what != NOTHING:
+                left -= 1
+                _say(f"  fault: {name}: {what}")
     states = [drill.service.run(run).state for run in drill.runs]
     if not all(state is not None and state.is_completed() for state in states):
         raise BilpError(f"ended as {[(state.name, state.message) for state in states if state is not None]}:\n{drill.service.logs()}")
