@@ -81,7 +81,7 @@ def test_a_schedule_fires(service: Service, tmp_path: Path) -> None:
     with service.client() as client:
         deployment = client.read_deployment_by_name("ingest/ingest")
         every = DeploymentScheduleCreate(
-            schedule=IntervalSchedule(interval=timedelta(seconds=3)), parameters={"config": {"source": "digits"}, "root": root}
+            schedule=IntervalSchedule(interval=timedelta(seconds=20)), parameters={"config": {"source": "digits"}, "root": root}
         )
         (schedule,) = client.create_deployment_schedules(deployment.id, [every])
     try:
