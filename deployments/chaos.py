@@ -23,7 +23,7 @@ from bilp.errors import BilpError
 from bilp.manifest import digest
 from bilp.seeds import generator
 from bilp.storage import children, join, read
-from deployments.rehearsal import SMALL, Service, kill, parents
+from deployments.rehearsal import SMALL, Service, kill
 from deployments.relay import Relay
 from tasks.remote import was_interrupted
 
@@ -88,9 +88,11 @@ class Drill:
         if not victims:
             return NOTHING
         victim = victims[self.draw(len(victims))]
-        worker = parents([victim])
-        kill([*worker, victim] if run_too else worker)
-        return f"worker {worker[0]}" + (f" and process {victim}" if run_too else "")
+        workers = self.service.workers_of([victim])
+        if not workers:
+            return NOTHING
+        kill([*workers, victim] if run_too else workers)
+        return f"worker {workers[0]}" + (f" and process {victim}" if run_too else "")
 
     def kill_server(self) -> str:
         """And start it again after a while."""

@@ -168,6 +168,14 @@ class Service:
         """Processes that carry the run out."""
         return self.processes(PREFECT__FLOW_RUN_ID=str(run_id))
 
+    def workers_of(self, runs: list[int]) -> list[int]:
+        """The workers of this service that started these processes; none for a process whose worker is gone already."""
+        ours = set(self.processes())
+        parents = {
+            int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1]) for pid in runs if Path(f"/proc/{pid}").exists()
+        }
+        return sorted(parents & ours)
+
     def logs(self) -> str:
         """The ends of all logs."""
         return "\n".join(path.read_text()[-4000:] for path in self.folder.glob("*.log"))
@@ -190,11 +198,6 @@ def free_port() -> int:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]
         return port
-
-
-def parents(processes: list[int]) -> list[int]:
-    """The workers that started these runs."""
-    return [int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1]) for pid in processes]
 
 
 def kill(processes: list[int]) -> None:

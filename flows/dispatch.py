@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from bilp.config import Baseline, EvaluateConfig, Frozen, ScoreConfig
+from bilp.config import Baseline, EvaluateConfig, ExpertsConfig, Frozen, NetworkConfig, ScoreConfig
 from bilp.manifest import open_artefact
 from bilp.storage import join
 from flows.local_flow import flow
@@ -74,6 +74,29 @@ def evaluate_synthetic(dataset_uri: str, synthetic_uri: str, arm: str, experimen
     return Call(unit="evaluate-synthetic", arguments=arguments, artefact=artefact, label=f"evaluate {arm} {experiment}")
 
 
+def train_teacher(dataset_uri: str, config: EvaluateConfig, root: str) -> Call:
+    """The network that gives soft labels and features."""
+    arguments = {"dataset_uri": dataset_uri, "config": config.model_dump(mode="json"), "root": root}
+    return Call(unit="train-teacher", arguments=arguments, artefact=teacher_address(dataset_uri, config, root), label="train teacher")
+
+
+def train_expert(
+    dataset_uri: str, selection_uri: str | None, config: ExpertsConfig, network: NetworkConfig, expert: int, root: str, label: str
+) -> Call:
+    """One expert trajectory."""
+    arguments = {
+        "dataset_uri": dataset_uri,
+        "selection_uri": selection_uri,
+        "config": config.model_dump(mode="json"),
+        "network": network.model_dump(mode="json"),
+        "expert": expert,
+        "root": root,
+        "label": label,
+    }
+    artefact = expert_address(dataset_uri, selection_uri, config, network, expert, root)
+    return Call(unit="train-expert", arguments=arguments, artefact=artefact, label=f"expert {expert} of {label}")
+
+
 def trial_address(dataset_uri: str, config: ScoreConfig, trial: int, root: str) -> str:
     """Where a trial is published."""
     from bilp.scoring.record import trial_uri
@@ -95,6 +118,23 @@ def synthetic_address(dataset_uri: str, synthetic_uri: str, arm: str, experiment
     synthetic = open_artefact(synthetic_uri, SYNTHETIC)
     config = address.with_learned_rate(config, synthetic)
     return address.of_synthetic(root, config, arm, experiment, _dataset(dataset_uri), synthetic).uri
+
+
+def teacher_address(dataset_uri: str, config: EvaluateConfig, root: str) -> str:
+    """Where the teacher is published."""
+    from bilp.evaluate.teacher import teacher_uri
+
+    return teacher_uri(root, _dataset(dataset_uri), config.teacher, config.seed)
+
+
+def expert_address(
+    dataset_uri: str, selection_uri: str | None, config: ExpertsConfig, network: NetworkConfig, expert: int, root: str
+) -> str:
+    """Where an expert is published."""
+    from bilp.experts.record import expert_uri
+    from bilp.experts.stage import Plan
+
+    return expert_uri(Plan.of(dataset_uri, selection_uri, config, network, root).folder, expert)
 
 
 def _dataset(dataset_uri: str) -> Dataset:

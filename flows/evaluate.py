@@ -22,7 +22,9 @@ from tasks.evaluate import evaluate_baseline, evaluate_synthetic, train_teacher
 def evaluate(dataset_uri: str, runs: dict[str, list[str]], ipc: int, config: EvaluateConfig, root: str | None = None) -> list[str]:
     """The URIs of the evaluations: baselines (the random one with `ipc` images per class), then the runs of each arm."""
     root = workplace(root)
-    if needs_teacher(config):
+    if needs_teacher(config) and not dispatch.here():
+        dispatch.carry_out("train teacher", [dispatch.train_teacher(dataset_uri, config, root)])
+    elif needs_teacher(config):
         train_teacher(dataset_uri, config, root)
     if not dispatch.here():
         calls = [dispatch.evaluate_baseline(dataset_uri, baseline, ipc, config, root) for baseline in config.baselines]

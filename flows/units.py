@@ -17,14 +17,14 @@ from prefect.context import FlowRunContext
 from prefect.states import Failed
 
 from bilp import lease
-from bilp.config import Baseline, EvaluateConfig, ScoreConfig
+from bilp.config import Baseline, EvaluateConfig, ExpertsConfig, NetworkConfig, ScoreConfig
 from bilp.errors import StorageError
 from bilp.storage import join
 from flows import dispatch
 from flows.local_flow import flow
 from flows.rounds import go_through
 from flows.workplace import workplace
-from tasks import evaluate, score
+from tasks import evaluate, experts, score
 from tasks.distill import SYNTHETIC
 from tasks.execution import Execution
 from tasks.remote import OUT_OF_REACH, is_published, lease_uri
@@ -78,11 +78,41 @@ def evaluate_baseline(dataset_uri: str, baseline: Baseline, ipc: int, config: Ev
     )
 
 
+@flow(name="train-teacher", flow_run_name="train teacher")
+def train_teacher(dataset_uri: str, config: EvaluateConfig, root: str | None = None) -> str | State[Any]:
+    """The network that gives soft labels, and features by which real images are chosen."""
+    return alone(
+        root,
+        lambda place: dispatch.teacher_address(dataset_uri, config, place),
+        lambda place: evaluate.train_teacher(dataset_uri, config, place),
+    )
+
+
+@flow(name="train-expert", flow_run_name="expert {expert} of {label}")
+def train_expert(
+    dataset_uri: str,
+    selection_uri: str | None,
+    config: ExpertsConfig,
+    network: NetworkConfig,
+    expert: int,
+    root: str | None = None,
+    label: str = "all samples",
+) -> str | State[Any]:
+    """One expert trajectory, for methods that imitate training."""
+    return alone(
+        root,
+        lambda place: dispatch.expert_address(dataset_uri, selection_uri, config, network, expert, place),
+        lambda place: experts.train_expert(dataset_uri, selection_uri, config, network, expert, place, label),
+    )
+
+
 UNITS: dict[str, Callable[..., str | State[Any]]] = {
     "score-trial": score_trial,
     "distill-run": distill_run,
     "evaluate-synthetic": evaluate_synthetic,
     "evaluate-baseline": evaluate_baseline,
+    "train-teacher": train_teacher,
+    "train-expert": train_expert,
 }
 
 

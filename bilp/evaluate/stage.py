@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import cache, partial
-from typing import Any, get_args
+from typing import get_args
 
 import safetensors
 import safetensors.torch

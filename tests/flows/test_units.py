@@ -11,7 +11,7 @@ from tiny_pipeline import TINY, Finished, files, outcomes, synthetic_sets
 
 from bilp import lease
 from bilp.arms import planned_runs
-from bilp.config import PipelineConfig
+from bilp.config import ExpertsConfig, NetworkConfig, PipelineConfig, TeacherConfig
 from bilp.distill import start_run
 from bilp.errors import BilpError, ConfigError, LeaseLost
 from bilp.manifest import content_key
@@ -25,6 +25,8 @@ from tasks import remote
 from tasks.execution import Execution
 
 CONFIG = PipelineConfig.model_validate(TINY)
+NARROW = NetworkConfig(width=8)
+TAUGHT = CONFIG.evaluate.model_copy(update={"teacher": TeacherConfig(network=NARROW, epochs=1)})
 
 
 def parquet(root: str | Path, pattern: str) -> dict[str, bytes]:
@@ -41,14 +43,18 @@ def test_a_call_names_the_artefact_that_its_unit_publishes(finished: Finished, t
         dispatch.score_trial(dataset, CONFIG.score, 1, root),
         dispatch.distill_run(run, root, "unpruned"),
         dispatch.evaluate_baseline(dataset, "random", CONFIG.ipc, CONFIG.evaluate, root),
+        dispatch.train_teacher(dataset, TAUGHT, root),
+        dispatch.evaluate_baseline(dataset, "herding", CONFIG.ipc, TAUGHT, root),
+        dispatch.train_expert(dataset, None, ExpertsConfig(count=1, epochs=1), NARROW, 0, root, "all samples"),
     ]
     assert [units.UNITS[call.unit](**call.arguments) for call in calls] == [call.artefact for call in calls]
     evaluation = dispatch.evaluate_synthetic(dataset, synthetic_uri(run), "unpruned", 0, CONFIG.evaluate, root)
     assert units.UNITS[evaluation.unit](**evaluation.arguments) == evaluation.artefact
     assert synthetic_sets(root).items() <= synthetic_sets(finished.root).items()
     for pattern in ("scores/*/*/trials/*/*.parquet", "evaluations/*/*.parquet"):
-        assert parquet(root, pattern)
-        assert parquet(root, pattern).items() <= parquet(finished.root, pattern).items()
+        both = parquet(root, pattern).keys() & parquet(finished.root, pattern).keys()
+        assert both
+        assert {name: parquet(root, pattern)[name] for name in both} == {name: parquet(finished.root, pattern)[name] for name in both}
 
     before = files(root)
     with outcomes() as again:

@@ -10,7 +10,7 @@ import pytest
 from prefect.client.schemas.actions import DeploymentScheduleCreate
 from prefect.client.schemas.schedules import IntervalSchedule
 
-from deployments.rehearsal import SMALL, Service, finished_artefacts, kill, parents, until
+from deployments.rehearsal import SMALL, Service, finished_artefacts, kill, until
 
 pytestmark = [pytest.mark.service, pytest.mark.skipif(sys.platform != "linux", reason="looks into /proc")]
 
@@ -29,7 +29,7 @@ def test_it_goes_on_whatever_dies(service: Service, undisturbed: dict[str, bytes
     until(lambda: list(Path(root).glob("runs/*/rounds/*/reselect/_manifest.json")))
     machine = service.process_of(unit.id)
     assert machine, "the run outlived its server"
-    kill([*parents(machine), *machine])
+    kill([*service.workers_of(machine), *machine])
 
     ended = service.ended(pipeline)
     assert ended.state_name == "Completed", service.logs()
