@@ -22,6 +22,8 @@ def zombies() -> AutomationCore:
             after={"prefect.flow-run.heartbeat", "prefect.flow-run.Running"},  # it may die before its first heartbeat
             expect={"prefect.flow-run.*"},
             match=ResourceSpecification({"prefect.resource.id": "prefect.flow-run.*"}),
+            # Whatever workers run sends heartbeats that often (prefect.yaml); a run from a command line need not.
+            match_related=ResourceSpecification({"prefect.resource.role": "work-pool"}),
             for_each={"prefect.resource.id"},
             posture=Posture.Proactive,
             threshold=1,

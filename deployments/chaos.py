@@ -123,7 +123,8 @@ class Drill:
 def _over(service: Service, run: UUID) -> bool:
     """A pipeline that was interrupted is not over: the server's keeper starts it again."""
     state = service.run(run).state
-    return state is not None and state.is_final() and not was_interrupted(state)
+    waits = state is not None and (was_interrupted(state) or "StorageError" in (state.message or ""))
+    return state is not None and state.is_final() and not waits
 
 
 def hit(drill: Drill, parameters: dict[str, object], left: int) -> int:

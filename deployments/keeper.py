@@ -1,8 +1,7 @@
-"""Looks after the pipelines of one server: what crashed, or met a server or a storage that was away, is started again,
-and what was to stop but has no process any more is recorded as cancelled.
+"""Looks after the runs of one server: what died is recorded, and pipelines that were interrupted are started again.
 
-The server's automations react to events, and an event is lost when the server dies between the end of a run and the reaction. This
-looks at states instead, so that it does not matter when it looks. It lives as long as the server that started it.
+The server's automations react to events, and an event is lost when the server dies before the reaction. This looks at states
+instead, so that it does not matter when it looks. It lives as long as the server that started it.
 """
 
 from __future__ import annotations
@@ -15,57 +14,84 @@ from datetime import UTC, datetime, timedelta
 
 import httpx
 from prefect.client.orchestration import SyncPrefectClient, get_client
-from prefect.client.schemas.filters import FlowFilter, FlowFilterName, FlowRunFilter, FlowRunFilterState, FlowRunFilterStateType
-from prefect.client.schemas.objects import FlowRun, StateType
-from prefect.states import AwaitingRetry, Cancelled
+from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterState, FlowRunFilterStateType
+from prefect.client.schemas.objects import FlowRun, State, StateType
+from prefect.states import AwaitingRetry, Cancelled, Crashed
 
+from bilp.errors import StorageError
 from deployments import register
+from deployments.automations import SILENCE
 from tasks.remote import was_interrupted
 
-FLOWS = ["pipeline", "sweep"]
+FLOWS = ("pipeline", "sweep")
 """Flows that nobody waits for; units are submitted again by their pipelines."""
 LOOK_SECONDS = 10.0
 MEMORY = timedelta(days=1)
 CANCEL_PATIENCE = timedelta(seconds=90)
+START_PATIENCE = timedelta(seconds=float(os.environ.get("BILP_START_SECONDS", "900")))
+"""A claimed run may wait for its image and a free machine that long."""
+STORAGE_STARTS = 6  # starts of a pipeline that found the storage out of reach; somebody must see a wrong address in the end
+STORAGE_PAUSE = timedelta(seconds=30)
 
 
-def start_again(client: SyncPrefectClient) -> list[FlowRun]:
-    """Schedule the pipelines that were interrupted within the last day; `flows.restarts` counts how often that happens to one."""
-    ended = client.read_flow_runs(
-        flow_filter=FlowFilter(name=FlowFilterName(any_=FLOWS)),
-        flow_run_filter=FlowRunFilter(state=FlowRunFilterState(type=FlowRunFilterStateType(any_=[StateType.CRASHED, StateType.FAILED]))),
-        limit=200,
-    )
-    since = datetime.now(UTC) - MEMORY
-    recent = [run for run in ended if run.deployment_id and not run.parent_task_run_id and run.end_time and run.end_time > since]
-    waiting = [run for run in recent if run.state is not None and was_interrupted(run.state)]
-    for run in waiting:
-        client.set_flow_run_state(run.id, AwaitingRetry(message="its process died"), force=True)
-    return waiting
+def look_after(client: SyncPrefectClient, listening_since: datetime, claimed_patience: timedelta = START_PATIENCE) -> None:
+    """One look at all runs; `listening_since` tells from when on heartbeats could arrive."""
+    now = datetime.now(UTC)
+    for run in _runs(client, StateType.RUNNING):
+        if now - listening_since > SILENCE and _age(run, now) > SILENCE and not _heard_of(client, run, now - SILENCE):
+            _record(client, run, Crashed(message=f"no heartbeat for {SILENCE.seconds} s"))
+    for run in _runs(client, StateType.PENDING):
+        if _age(run, now) > claimed_patience:
+            _record(client, run, Crashed(message="its worker claimed it and never started it"))
+    for run in _runs(client, StateType.CANCELLING):
+        if _age(run, now) > CANCEL_PATIENCE:
+            _record(client, run, Cancelled(message="no worker was left to stop it"))
+    pipelines = {flow.id for flow in client.read_flows(limit=200) if flow.name in FLOWS}
+    for run in _runs(client, StateType.CRASHED, StateType.FAILED):
+        if run.flow_id in pipelines and not run.parent_task_run_id and _age(run, now) < MEMORY:
+            _start_again(client, run, now)
 
 
-def bury_cancelled(client: SyncPrefectClient) -> list[FlowRun]:
-    """Record as cancelled what was asked to stop and has no process left that could: a live one stops within a step."""
-    asked = client.read_flow_runs(
-        flow_run_filter=FlowRunFilter(state=FlowRunFilterState(type=FlowRunFilterStateType(any_=[StateType.CANCELLING]))), limit=200
-    )
-    before = datetime.now(UTC) - CANCEL_PATIENCE
-    dead = [run for run in asked if run.state is not None and run.state.timestamp < before]
-    for run in dead:
-        client.set_flow_run_state(run.id, Cancelled(message="nobody was left to stop"), force=True)
-    return dead
+def _start_again(client: SyncPrefectClient, run: FlowRun, now: datetime) -> None:
+    """`flows.restarts` counts how often that happens to a run."""
+    assert run.state is not None
+    if was_interrupted(run.state):
+        _record(client, run, AwaitingRetry(message="it was interrupted"))
+    elif f"exception: {StorageError.__name__}: " in (run.state.message or "") and run.run_count < STORAGE_STARTS:
+        _record(client, run, AwaitingRetry(message="the storage was out of reach", scheduled_time=now + STORAGE_PAUSE))
+
+
+def _runs(client: SyncPrefectClient, *types: StateType) -> list[FlowRun]:
+    """Runs of deployments in these states: those that workers start."""
+    wanted = FlowRunFilter(state=FlowRunFilterState(type=FlowRunFilterStateType(any_=list(types))))
+    return [run for run in client.read_flow_runs(flow_run_filter=wanted, limit=200) if run.deployment_id and run.state is not None]
+
+
+def _age(run: FlowRun, now: datetime) -> timedelta:
+    assert run.state is not None
+    return now - run.state.timestamp
+
+
+def _heard_of(client: SyncPrefectClient, run: FlowRun, since: datetime) -> bool:
+    wanted = {"occurred": {"since": since.isoformat()}, "resource": {"id": [f"prefect.flow-run.{run.id}"]}}
+    answer = client.request("POST", "/events/filter", json={"filter": wanted, "limit": 1})
+    return bool(answer.json()["events"])
+
+
+def _record(client: SyncPrefectClient, run: FlowRun, state: State[None]) -> None:
+    client.set_flow_run_state(run.id, state, force=True)
+    sys.stderr.write(f"run {run.name} ({run.id}): {state.name}, {state.message}\n")
 
 
 def keep() -> None:
-    """Register everything, then look after the pipelines until the server is gone."""
+    """Register everything, then look after the runs until the server is gone."""
     threading.Thread(target=_end_with_owner, daemon=True).start()
+    listening_since = datetime.now(UTC)
     register.main()
     while True:
         try:
             with get_client(sync_client=True) as client:
-                for run in start_again(client):
-                    sys.stderr.write(f"pipeline {run.name} ({run.id}) was interrupted; it starts again\n")
-                bury_cancelled(client)
+                look_after(client, listening_since)
         except httpx.HTTPError as error:
             sys.stderr.write(f"the server does not answer ({error}); looking again later\n")
         time.sleep(LOOK_SECONDS)
