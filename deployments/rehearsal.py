@@ -37,7 +37,7 @@ SMALL: dict[str, Any] = {
     "score": {"trials": 2, "epochs": 8, "init_epochs": 1, "network": {"width": 8}},
     "reselect": {"candidates_per_class": 12},
     "distill": {"iterations": 300, "rounds": 6, "batch_real": 16, "network": {"width": 8}},
-    "evaluate": {"seeds": 2, "epochs": 4, "full_epochs": 1, "networks": [{"width": 8}]},
+    "evaluate": {"seeds": 2, "epochs": 4, "baselines": ["random"], "networks": [{"width": 8}]},
 }
 
 
