@@ -1,4 +1,6 @@
 # make run     the whole pipeline on handwritten digits, in an environment of its own (ARGS="--method dc" changes it)
+# make server  a Prefect server on 127.0.0.1:4200 with every deployment; state in .bilp/service
+# make worker  this machine's workers (ARGS="gpu" only those for GPU work), for that server or $PREFECT_API_URL
 # make test    the whole test suite
 # make lint    ruff and mypy
 # make clean   remove the environments and caches; results in bilp-storage stay
@@ -18,10 +20,16 @@ run: export DO_NOT_TRACK ?= 1
 run: export PYTHONUNBUFFERED = 1
 
 .DEFAULT_GOAL := run
-.PHONY: run test lint format clean
+.PHONY: run server worker test lint format clean
 
 run: .venv/.installed
 	$(BIN)/python -m flows.pipeline --dataset digits $(ARGS)
+
+server: .venv/.installed
+	$(BIN)/python -m deployments.server
+
+worker: .venv/.installed
+	$(BIN)/python -m deployments.worker $(ARGS)
 
 test: .venv/.installed-dev .venv-s3/.installed
 	$(BIN)/python -m pytest $(ARGS)

@@ -31,3 +31,7 @@ class IncompatibleArtefact(StorageError):
 
 class Diverged(BilpError):
     """An optimisation left the finite numbers; the last good state was kept."""
+
+
+class LeaseLost(BilpError):
+    """The work was given to another process while this one could not be seen; it must publish nothing more."""

@@ -23,7 +23,7 @@ from typing import Any
 import pyarrow as pa
 from pydantic import BaseModel, ValidationError
 
-from bilp import storage, tables
+from bilp import lease, storage, tables
 from bilp.config import Frozen
 from bilp.errors import ConfigError, DamagedArtefact, IncompatibleArtefact, MissingArtefact, StorageError
 
@@ -161,7 +161,7 @@ def publish(
 
     If a complete artefact with this key lies there already, or another publisher completes it first, that one is
     returned. Raises DamagedArtefact if something else lies there, or if the other publisher's files differed from ours
-    and were overwritten.
+    and were overwritten, and LeaseLost if this process works under a lease (`bilp.lease`) that was given to another.
     """
     there = find(uri, kind, key)
     if there:
@@ -179,11 +179,13 @@ def publish(
         files={name: _entry_of(content) for name, content in files.items()},
         provenance=provenance(),
     )
+    lease.check()
     for name, content in files.items():
         if isinstance(content, Path):
             storage.upload(content, targets[name])
         else:
             storage.write(targets[name], content)
+    lease.check()
     marker = json.dumps(manifest.model_dump(mode="json"), sort_keys=True, indent=1, allow_nan=False)
     if storage.create(storage.join(uri, MANIFEST), marker.encode()):
         return Artefact(uri, manifest)

@@ -8,14 +8,15 @@ from __future__ import annotations
 from bilp.arms import PlannedRun, adaptive_note, needs_selection, planned_runs
 from bilp.config import DistillConfig, PipelineConfig, ReselectConfig
 from bilp.storage import join
-from flows import program
+from flows import dispatch, program
 from flows.experts import experts_of_arms
 from flows.ingest import ingest
 from flows.local_flow import flow
 from flows.prune import score_and_prune
+from flows.rounds import go_through
 from flows.workplace import workplace
 from tasks import terminal
-from tasks.distill import SYNTHETIC, distill_round, finish_run, reselect_round, start_run, went_through
+from tasks.distill import SYNTHETIC, start_run
 
 
 @flow(name="distill", flow_run_name="distill {label} by {config.method}, ipc {config.ipc}")
@@ -33,13 +34,7 @@ def distill(
     Methods mtt and tesla need the buffer of experts that learned the same samples.
     """
     run = start_run(dataset_uri, selection_uri, config, reselect, workplace(root), label, experts_uri)
-    adaptive = reselect.beta > 0
-    if not went_through(run, config.rounds, adaptive):
-        for number in range(1, config.rounds + 1):
-            if adaptive:
-                reselect_round(run, number, config.rounds, label)
-            distill_round(run, number, config.rounds, label)
-    finish_run(run, label)
+    go_through(run, config.rounds, reselect.beta > 0, label)
     return run
 
 
@@ -50,11 +45,16 @@ def distill_arms(config: PipelineConfig, dataset_uri: str, selection_uri: str | 
     if note:
         terminal.say(f"          {note}")
     experts = experts_of_arms(config, dataset_uri, selection_uri, root)
+    begin = distill if dispatch.here() else start_run  # elsewhere, all runs are registered and then carried out side by side
+    root = workplace(root)
+    calls = []
     for planned in planned_runs(config):
-        selection = selection_uri if planned.static else None
-        label = _label(planned, config)
-        run = distill(dataset_uri, selection, planned.distill, planned.reselect, root, label, experts.get(planned.static))
+        selection, label = selection_uri if planned.static else None, _label(planned, config)
+        run = begin(dataset_uri, selection, planned.distill, planned.reselect, root, label, experts.get(planned.static))
+        calls.append(dispatch.distill_run(run, root, label))
         runs[planned.arm].append(run)
+    if not dispatch.here():
+        dispatch.carry_out(f"distill {len(calls)} runs", calls)
     return runs
 
 

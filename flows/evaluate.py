@@ -9,7 +9,7 @@ from __future__ import annotations
 import tasks.evaluate
 from bilp.arms import needs_selection, needs_teacher
 from bilp.config import Baseline, EvaluateConfig, PipelineConfig
-from flows import program
+from flows import dispatch, program
 from flows.distill import distill_arms, synthetic_uri
 from flows.ingest import ingest
 from flows.local_flow import flow
@@ -22,8 +22,18 @@ from tasks.evaluate import evaluate_baseline, evaluate_synthetic, train_teacher
 def evaluate(dataset_uri: str, runs: dict[str, list[str]], ipc: int, config: EvaluateConfig, root: str | None = None) -> list[str]:
     """The URIs of the evaluations: baselines (the random one with `ipc` images per class), then the runs of each arm."""
     root = workplace(root)
-    if needs_teacher(config):
+    if needs_teacher(config) and not dispatch.here():
+        dispatch.carry_out("train teacher", [dispatch.train_teacher(dataset_uri, config, root)])
+    elif needs_teacher(config):
         train_teacher(dataset_uri, config, root)
+    if not dispatch.here():
+        calls = [dispatch.evaluate_baseline(dataset_uri, baseline, ipc, config, root) for baseline in config.baselines]
+        calls += [
+            dispatch.evaluate_synthetic(dataset_uri, synthetic_uri(run), arm, experiment, config, root)
+            for arm, experiments in runs.items()
+            for experiment, run in enumerate(experiments)
+        ]
+        return dispatch.carry_out(f"evaluate {len(calls)} sets", calls)
     baselines = [evaluate_baseline(dataset_uri, baseline, ipc, config, root) for baseline in config.baselines]
     return baselines + [
         evaluate_synthetic(dataset_uri, synthetic_uri(run), arm, experiment, config, root)

@@ -12,7 +12,7 @@ from prefect.task_runners import ThreadPoolTaskRunner
 from bilp.arms import needs_experts, needs_selection, planned_runs
 from bilp.config import ExpertsConfig, NetworkConfig, PipelineConfig
 from bilp.errors import ConfigError
-from flows import program
+from flows import dispatch, program
 from flows.ingest import ingest
 from flows.local_flow import flow
 from flows.prune import score_and_prune
@@ -34,6 +34,11 @@ def experts(
 ) -> str:
     """The URI of the buffer of experts. Without a selection they learn all real samples."""
     root = workplace(root)
+    if not dispatch.here():
+        numbers = range(config.count)
+        calls = [dispatch.train_expert(dataset_uri, selection_uri, config, network, number, root, label) for number in numbers]
+        dispatch.carry_out(f"train {config.count} experts", calls)
+        return collect_experts(dataset_uri, selection_uri, config, network, root, label)
     fixed = (unmapped(config), unmapped(network))
     with stoppable():
         train_expert.map(

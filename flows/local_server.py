@@ -110,7 +110,7 @@ def serve() -> None:
                 sys.stdout.flush()
 
     threading.Thread(target=_stop_with_owner, daemon=True).start()
-    with socket.create_server(("127.0.0.1", 0)) as listener, _unhurried_database():
+    with socket.create_server(("127.0.0.1", 0)) as listener, unhurried_database():
         app = create_app(ephemeral=True, final=True)
         Loopback(uvicorn.Config(app, log_level="error", lifespan="on", access_log=False)).run([listener])
 
@@ -129,7 +129,7 @@ def one_at_a_time(path: Path) -> Iterator[None]:
         yield
 
 
-def _unhurried_database() -> contextlib.AbstractContextManager[object]:
+def unhurried_database() -> contextlib.AbstractContextManager[object]:
     """Transactions that ask for SQLite's write lock when they begin, and then wait for it.
 
     Prefect asks at the first write. If another transaction has written since the first read, SQLite refuses at once whatever the

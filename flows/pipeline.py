@@ -14,6 +14,7 @@ from flows.ingest import ingest
 from flows.local_flow import flow
 from flows.prune import score_and_prune
 from flows.report import report
+from flows.restarts import refuse_endless_restarts
 from flows.workplace import workplace
 
 DIGITS = PipelineConfig()
@@ -22,6 +23,7 @@ DIGITS = PipelineConfig()
 @flow(name="pipeline", flow_run_name="{config.dataset} {config.method} ipc {config.ipc}")
 def pipeline(config: PipelineConfig = DIGITS, root: str | None = None) -> str:
     """The URI of report.html. Artefacts lie below `root`, by default $BILP_STORAGE; what is there is not computed again."""
+    refuse_endless_restarts()
     root = workplace(root)
     dataset = ingest(config.ingest, root)
     scores, selection = score_and_prune(config, dataset, root) if needs_selection(config) else (None, None)

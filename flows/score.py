@@ -11,7 +11,7 @@ from prefect import unmapped
 from prefect.task_runners import ThreadPoolTaskRunner
 
 from bilp.config import ScoreConfig
-from flows import program
+from flows import dispatch, program
 from flows.ingest import ingest
 from flows.local_flow import flow
 from flows.workplace import workplace
@@ -24,6 +24,10 @@ from tasks.stopping import stoppable
 def score(dataset_uri: str, config: ScoreConfig, root: str | None = None) -> str:
     """The URI of the summary of all trials."""
     root = workplace(root)
+    if not dispatch.here():
+        calls = [dispatch.score_trial(dataset_uri, config, trial, root) for trial in range(config.trials)]
+        dispatch.carry_out(f"score {config.trials} trials", calls)
+        return summarise(dataset_uri, config, root)
     with stoppable():
         score_trial.map(unmapped(dataset_uri), unmapped(config), range(config.trials), unmapped(root)).result()
     return summarise(dataset_uri, config, root)

@@ -1,18 +1,27 @@
-"""How work is carried out on this machine; nothing here changes a result, so nothing here is part of a configuration."""
+"""How and where work is carried out; nothing here changes a result, so nothing here is part of a configuration or of a key."""
 
 from __future__ import annotations
 
 from functools import cache
+from typing import Literal
 
 from pydantic import Field
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 
 class Execution(BaseSettings):
-    """Read from the environment: BILP_DEVICE, BILP_WORKERS."""
+    """Read from the environment: BILP_EXECUTION, BILP_QUEUE, BILP_LEASE_SECONDS, BILP_DEVICE, BILP_WORKERS, BILP_GPUS_PER_UNIT."""
 
     model_config = SettingsConfigDict(env_prefix="BILP_", frozen=True, use_attribute_docstrings=True)
 
+    execution: Literal["local", "workers", "ray"] = "local"
+    """Where units of GPU work run: in this process, on workers of the Prefect work pool `gpu`, or on a Ray cluster."""
+    queue: Literal["interactive", "scheduled"] = "interactive"
+    """Queue of the pool that units wait in; interactive ones overtake scheduled ones."""
+    lease_seconds: float = Field(default=60.0, gt=0.0)
+    """A unit whose process is silent for longer is given to another run."""
+    gpus_per_unit: float = Field(default=1.0, ge=0.0)
+    """On Ray: GPUs that a unit reserves; 0 on a cluster without any."""
     device: str = "auto"
     """Device of torch: cpu, cuda, cuda:1, ...; auto takes a GPU if there is one."""
     workers: int = Field(default=1, ge=1)

@@ -12,6 +12,7 @@ from prefect.artifacts import create_progress_artifact, update_progress_artifact
 from prefect.context import TaskRunContext
 from prefect.logging import get_logger
 
+from bilp import lease
 from tasks import terminal
 from tasks.stopping import stop_if_asked
 
@@ -28,6 +29,7 @@ class Watch:
 
     def __call__(self, done: int, total: int, note: str = "") -> None:
         stop_if_asked()
+        lease.stop_if_lost()
         self.line.advance(done, total, note)
         # A stage that ends within the first interval has nothing to show.
         if TaskRunContext.get() is not None and time.monotonic() - self.sent >= ARTIFACT_INTERVAL:

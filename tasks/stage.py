@@ -24,7 +24,7 @@ from tasks.progress import watched
 
 P = ParamSpec("P")
 
-RETRY_DELAYS = (1.0, 5.0, 20.0)
+RETRY_DELAYS = (1.0, 5.0, 20.0, 60.0)  # seconds; together more than the minute that a storage service takes to come back
 
 # Looking again does not repair these.
 LASTING = (MissingArtefact, DamagedArtefact, IncompatibleArtefact)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import cache, partial
-from typing import Any, get_args
+from typing import get_args
 
 import safetensors
 import safetensors.torch
@@ -14,10 +14,10 @@ from torch import Tensor
 from bilp.config import Baseline, EvaluateConfig
 from bilp.data import Dataset, open_dataset
 from bilp.errors import ConfigError, DamagedArtefact
+from bilp.evaluate import address
 from bilp.evaluate.baselines import check_subset, covering_subset, random_subset
 from bilp.evaluate.protocol import Plan, check_networks, train_all
-from bilp.evaluate.publication import Publication
-from bilp.evaluate.teacher import load_teacher, teacher_key, train_teacher
+from bilp.evaluate.teacher import load_teacher, train_teacher
 from bilp.evaluate.training import ImageSet
 from bilp.exchange.decoding import decoded
 from bilp.manifest import Artefact, open_artefact
@@ -54,9 +54,8 @@ def evaluate_synthetic(
         "std": list(dataset.std),
     }
     artefact = open_artefact(synthetic_uri, SYNTHETIC, expect=expected)
-    config = with_learned_rate(config, artefact)
-    subject = {"synthetic": artefact.manifest.key}
-    publication = Publication(root, config, config.epochs, arm, experiment, dataset.fingerprint, subject)
+    config = address.with_learned_rate(config, artefact)
+    publication = address.of_synthetic(root, config, arm, experiment, dataset, artefact)
     if publication.exists():
         return publication.uri
     images, labels = decoded(*read_synthetic(artefact, dataset), artefact.manifest.facts, synthetic_uri)
@@ -64,12 +63,6 @@ def evaluate_synthetic(
     teacher = _teacher(dataset_uri, dataset, config, root, device) if config.labels == "soft" else None
     plan = Plan(config, config.epochs, f"{arm}, experiment {experiment}", device, progress, publication.parts, teacher)
     return publication.publish(train_all(plan, dataset, lambda _: data), {"dataset": dataset_uri, "synthetic": synthetic_uri})
-
-
-def with_learned_rate(config: EvaluateConfig, synthetic: Artefact) -> EvaluateConfig:
-    """`config` with the step size that was learned with the synthetic images, if one was and `config` does not refuse it."""
-    learned = synthetic.manifest.facts.get("learning_rate")
-    return config.model_copy(update={"learning_rate": learned}) if config.learned_rate and learned is not None else config
 
 
 def evaluate_baseline(
@@ -85,21 +78,16 @@ def evaluate_baseline(
     if baseline not in names:
         raise ConfigError(f"unknown baseline {baseline!r}: use {', '.join(names[:-1])} or {names[-1]}")
     dataset = open_dataset(dataset_uri)
-    epochs = config.full_epochs if baseline == "full" else config.epochs
-    subject: dict[str, Any] = {"real": baseline}
     if baseline != "full":
         check_subset(dataset, ipc, baseline)
-        subject |= {"ipc": ipc}
-    covering = baseline in ("herding", "k_center")
-    if covering:
-        subject |= {"teacher": teacher_key(dataset, config.teacher, config.seed)}
-    publication = Publication(root, config, epochs, baseline, 0, dataset.fingerprint, subject)
+    covering = baseline in address.COVERING
+    publication = address.of_baseline(root, config, baseline, ipc, dataset)
     if publication.exists():
         return publication.uri
     check_networks(config, dataset.shape, dataset.classes)
     teacher = _teacher(dataset_uri, dataset, config, root, device) if covering or config.labels == "soft" else None
     set_for = _real_set(baseline, dataset, ipc, config.seed, teacher, device)
-    plan = Plan(config, epochs, baseline, device, progress, publication.parts, teacher if config.labels == "soft" else None)
+    plan = Plan(config, publication.epochs, baseline, device, progress, publication.parts, teacher if config.labels == "soft" else None)
     return publication.publish(train_all(plan, dataset, set_for), {"dataset": dataset_uri})
 
 

@@ -31,14 +31,18 @@ def teacher_key(dataset: Dataset, config: TeacherConfig, seed: int) -> str:
     return content_key(KIND, VERSION, dataset=dataset.fingerprint, teacher=config, seed=seed)
 
 
+def teacher_uri(root: str, dataset: Dataset, config: TeacherConfig, seed: int) -> str:
+    """Where the teacher lies."""
+    return join(root, "teachers", teacher_key(dataset, config, seed))
+
+
 def train_teacher(dataset_uri: str, config: TeacherConfig, seed: int, root: str, device: str = "cpu", progress: Progress = silent) -> str:
     """Train the teacher, or find it; its URI. The manifest's facts tell its accuracy on the test split.
 
     Raises ConfigError for a network that the images do not fit, and Diverged if its training leaves the finite numbers.
     """
     dataset = open_dataset(dataset_uri)
-    key = teacher_key(dataset, config, seed)
-    uri = join(root, "teachers", key)
+    key, uri = teacher_key(dataset, config, seed), teacher_uri(root, dataset, config, seed)
     if find(uri, KIND, key) is not None:
         return uri
     network = build(config.network, dataset.shape, dataset.classes).to(device)

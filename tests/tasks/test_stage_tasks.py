@@ -8,7 +8,17 @@ from pathlib import Path
 
 import pytest
 
-from bilp.errors import BilpError, ConfigError, DamagedArtefact, DataError, Diverged, IncompatibleArtefact, MissingArtefact, StorageError
+from bilp.errors import (
+    BilpError,
+    ConfigError,
+    DamagedArtefact,
+    DataError,
+    Diverged,
+    IncompatibleArtefact,
+    LeaseLost,
+    MissingArtefact,
+    StorageError,
+)
 from bilp.manifest import publish
 from bilp.storage import delete, join
 from flows.local_flow import flow
@@ -58,7 +68,8 @@ def test_storage_that_stays_out_of_reach_fails_in_the_end() -> None:
 
 
 @pytest.mark.parametrize(
-    "kind", [ConfigError, DataError, Diverged, MissingArtefact, DamagedArtefact, IncompatibleArtefact, ValueError, ZeroDivisionError]
+    "kind",
+    [ConfigError, DataError, Diverged, MissingArtefact, DamagedArtefact, IncompatibleArtefact, LeaseLost, ValueError, ZeroDivisionError],
 )
 def test_what_is_wrong_for_good_is_not_tried_again(kind: type[Exception]) -> None:
     attempts: list[int] = []
@@ -73,7 +84,16 @@ def test_every_error_of_bilp_has_been_thought_of() -> None:
 
     assert {kind.__name__ for kind in kinds(BilpError) if kind.__module__ == "bilp.errors"} == {
         "BilpError",
-        *("ConfigError", "DataError", "StorageError", "MissingArtefact", "DamagedArtefact", "IncompatibleArtefact", "Diverged"),
+        *(
+            "ConfigError",
+            "DataError",
+            "StorageError",
+            "MissingArtefact",
+            "DamagedArtefact",
+            "IncompatibleArtefact",
+            "Diverged",
+            "LeaseLost",
+        ),
     }
 
 

@@ -1,0 +1,37 @@
+"""Where the evaluation of a set will lie, before it is computed."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from bilp.config import Baseline, EvaluateConfig
+from bilp.data import Dataset
+from bilp.evaluate.publication import Publication
+from bilp.evaluate.teacher import teacher_key
+from bilp.manifest import Artefact
+
+COVERING: tuple[Baseline, ...] = ("herding", "k_center")
+"""Baselines that choose images by the teacher's features."""
+
+
+def of_synthetic(root: str, config: EvaluateConfig, arm: str, experiment: int, dataset: Dataset, synthetic: Artefact) -> Publication:
+    """The evaluation of a synthetic set; `config` says which step size is used (`with_learned_rate`)."""
+    subject = {"synthetic": synthetic.manifest.key}
+    return Publication(root, config, config.epochs, arm, experiment, dataset.fingerprint, subject)
+
+
+def of_baseline(root: str, config: EvaluateConfig, baseline: Baseline, ipc: int, dataset: Dataset) -> Publication:
+    """The evaluation of real images: all of them, whatever `ipc` is, or a choice of `ipc` per class."""
+    subject: dict[str, Any] = {"real": baseline}
+    if baseline != "full":
+        subject |= {"ipc": ipc}
+    if baseline in COVERING:
+        subject |= {"teacher": teacher_key(dataset, config.teacher, config.seed)}
+    epochs = config.full_epochs if baseline == "full" else config.epochs
+    return Publication(root, config, epochs, baseline, 0, dataset.fingerprint, subject)
+
+
+def with_learned_rate(config: EvaluateConfig, synthetic: Artefact) -> EvaluateConfig:
+    """`config` with the step size that was learned with the synthetic images, if one was and `config` does not refuse it."""
+    learned = synthetic.manifest.facts.get("learning_rate")
+    return config.model_copy(update={"learning_rate": learned}) if config.learned_rate and learned is not None else config

@@ -1,0 +1,106 @@
+"""Looks after the runs of one server: what died is recorded, and pipelines that were interrupted are started again.
+
+The server's automations react to events, and an event is lost when the server dies before the reaction. This looks at states
+instead, so that it does not matter when it looks. It lives as long as the server that started it.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import threading
+import time
+from datetime import UTC, datetime, timedelta
+
+import httpx
+from prefect.client.orchestration import SyncPrefectClient, get_client
+from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterState, FlowRunFilterStateType
+from prefect.client.schemas.objects import FlowRun, State, StateType
+from prefect.states import AwaitingRetry, Cancelled, Crashed
+
+from bilp.errors import StorageError
+from deployments import register
+from deployments.automations import SILENCE
+from tasks.remote import was_interrupted
+
+FLOWS = ("pipeline", "sweep")
+"""Flows that nobody waits for; units are submitted again by their pipelines."""
+LOOK_SECONDS = 10.0
+MEMORY = timedelta(days=1)
+CANCEL_PATIENCE = timedelta(seconds=90)
+START_PATIENCE = timedelta(seconds=float(os.environ.get("BILP_START_SECONDS", "900")))
+"""A claimed run may wait for its image and a free machine that long."""
+STORAGE_STARTS = 6  # starts of a pipeline that found the storage out of reach; somebody must see a wrong address in the end
+STORAGE_PAUSE = timedelta(seconds=30)
+
+
+def look_after(client: SyncPrefectClient, listening_since: datetime, claimed_patience: timedelta = START_PATIENCE) -> None:
+    """One look at all runs; `listening_since` tells from when on heartbeats could arrive."""
+    now = datetime.now(UTC)
+    for run in _runs(client, StateType.RUNNING):
+        if now - listening_since > SILENCE and _age(run, now) > SILENCE and not _heard_of(client, run, now - SILENCE):
+            _record(client, run, Crashed(message=f"no heartbeat for {SILENCE.seconds} s"))
+    for run in _runs(client, StateType.PENDING):
+        if _age(run, now) > claimed_patience:
+            _record(client, run, Crashed(message="its worker claimed it and never started it"))
+    for run in _runs(client, StateType.CANCELLING):
+        if _age(run, now) > CANCEL_PATIENCE:
+            _record(client, run, Cancelled(message="no worker was left to stop it"))
+    pipelines = {flow.id for flow in client.read_flows(limit=200) if flow.name in FLOWS}
+    for run in _runs(client, StateType.CRASHED, StateType.FAILED):
+        if run.flow_id in pipelines and not run.parent_task_run_id and _age(run, now) < MEMORY:
+            _start_again(client, run, now)
+
+
+def _start_again(client: SyncPrefectClient, run: FlowRun, now: datetime) -> None:
+    """`flows.restarts` counts how often that happens to a run."""
+    assert run.state is not None
+    if was_interrupted(run.state):
+        _record(client, run, AwaitingRetry(message="it was interrupted"))
+    elif f"exception: {StorageError.__name__}: " in (run.state.message or "") and run.run_count < STORAGE_STARTS:
+        _record(client, run, AwaitingRetry(message="the storage was out of reach", scheduled_time=now + STORAGE_PAUSE))
+
+
+def _runs(client: SyncPrefectClient, *types: StateType) -> list[FlowRun]:
+    """Runs of deployments in these states: those that workers start."""
+    wanted = FlowRunFilter(state=FlowRunFilterState(type=FlowRunFilterStateType(any_=list(types))))
+    return [run for run in client.read_flow_runs(flow_run_filter=wanted, limit=200) if run.deployment_id and run.state is not None]
+
+
+def _age(run: FlowRun, now: datetime) -> timedelta:
+    assert run.state is not None
+    return now - run.state.timestamp
+
+
+def _heard_of(client: SyncPrefectClient, run: FlowRun, since: datetime) -> bool:
+    wanted = {"occurred": {"since": since.isoformat()}, "resource": {"id": [f"prefect.flow-run.{run.id}"]}}
+    answer = client.request("POST", "/events/filter", json={"filter": wanted, "limit": 1})
+    return bool(answer.json()["events"])
+
+
+def _record(client: SyncPrefectClient, run: FlowRun, state: State[None]) -> None:
+    client.set_flow_run_state(run.id, state, force=True)
+    sys.stderr.write(f"run {run.name} ({run.id}): {state.name}, {state.message}\n")
+
+
+def keep() -> None:
+    """Register everything, then look after the runs until the server is gone."""
+    threading.Thread(target=_end_with_owner, daemon=True).start()
+    listening_since = datetime.now(UTC)
+    register.main()
+    while True:
+        try:
+            with get_client(sync_client=True) as client:
+                look_after(client, listening_since)
+        except httpx.HTTPError as error:
+            sys.stderr.write(f"the server does not answer ({error}); looking again later\n")
+        time.sleep(LOOK_SECONDS)
+
+
+def _end_with_owner() -> None:
+    sys.stdin.read()
+    os._exit(0)
+
+
+if __name__ == "__main__":
+    keep()

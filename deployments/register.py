@@ -1,0 +1,98 @@
+"""python -m deployments.register
+
+Bring the server at PREFECT_API_URL up to date: work pools with their queues, every deployment of prefect.yaml, automations.
+Calling it again changes nothing. BILP_POOL_TYPE=kubernetes makes the pools Kubernetes ones with the job templates of
+deployments/kubernetes. With BILP_REPOSITORY, workers clone that git repository (BILP_BRANCH) for each run.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import yaml
+from prefect.client.orchestration import SyncPrefectClient, get_client
+from prefect.client.schemas.actions import WorkPoolCreate
+from prefect.exceptions import ObjectAlreadyExists
+
+from deployments import automations
+from deployments.state_folder import REPOSITORY, settle
+
+FILE = REPOSITORY / "deployments" / "prefect.yaml"
+TEMPLATES = REPOSITORY / "deployments" / "kubernetes"
+
+POOLS = {
+    "cpu": "Ingest, prune, report, and flows that submit units and wait for them",
+    "gpu": "Whatever trains a network; one worker for each GPU",
+}
+QUEUES = ("interactive", "scheduled", "default")
+"""In the order of their priority."""
+
+
+def pools(client: SyncPrefectClient, kind: str) -> None:
+    """Create the pools that are missing, with their queues."""
+    for name, description in POOLS.items():
+        template: dict[str, Any] = {}
+        if kind == "kubernetes":
+            template = json.loads((TEMPLATES / f"{name}-job-template.json").read_text(encoding="utf-8"))
+        with contextlib.suppress(ObjectAlreadyExists):
+            client.create_work_pool(WorkPoolCreate(name=name, type=kind, description=description, base_job_template=template))
+        _queues(name)
+
+
+def _queues(pool: str) -> None:
+    """The synchronous client of Prefect knows no queues."""
+
+    async def settle_priorities() -> None:
+        async with get_client() as client:
+            there = {queue.name: queue for queue in await client.read_work_queues(work_pool_name=pool)}
+            for priority, name in enumerate(QUEUES, start=1):
+                queue = there.get(name) or await client.create_work_queue(name=name, work_pool_name=pool)
+                if queue.priority != priority:
+                    await client.update_work_queue(queue.id, priority=priority)
+
+    asyncio.run(settle_priorities())
+
+
+def deployments(repository: str | None, branch: str | None) -> None:
+    """Deploy everything in prefect.yaml, from this checkout or from a git repository. Raises CalledProcessError."""
+    content = yaml.safe_load(FILE.read_text(encoding="utf-8"))
+    if repository:
+        clone = {"repository": repository} | ({"branch": branch} if branch else {})
+        content["pull"] = [{"prefect.deployments.steps.git_clone": clone}]
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder) / "prefect.yaml"
+        file.write_text(yaml.safe_dump(content), encoding="utf-8")
+        command = [sys.executable, "-m", "prefect", "--no-prompt", "deploy", "--prefect-file", str(file), "--all"]
+        subprocess.run(command, cwd=REPOSITORY, check=True, stdout=subprocess.DEVNULL)
+
+
+def automate(client: SyncPrefectClient) -> None:
+    """Create or update the automations."""
+    for automation in (automations.zombies(),):
+        there = client.read_automations_by_name(automation.name)
+        if there:
+            client.update_automation(there[0].id, automation)
+        else:
+            client.create_automation(automation)
+
+
+def main() -> None:
+    settle(os.environ)
+    with get_client(sync_client=True) as client:
+        pools(client, os.environ.get("BILP_POOL_TYPE", "process"))
+        deployments(os.environ.get("BILP_REPOSITORY"), os.environ.get("BILP_BRANCH"))
+        automate(client)
+    sys.stdout.write("work pools, deployments and automations are up to date\n")
+    sys.stdout.flush()
+
+
+if __name__ == "__main__":
+    main()

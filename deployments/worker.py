@@ -1,0 +1,124 @@
+"""python -m deployments.worker [cpu] [gpu]
+
+The workers of this machine: one for the pool `cpu`, and for the pool `gpu` one per GPU, each with its own CUDA_VISIBLE_DEVICES and
+one run at a time. On a machine without a GPU one worker of `gpu` computes on the CPU. A worker that ends is started again;
+Ctrl-C or SIGTERM stops them all, and what they ran continues elsewhere from its last checkpoint.
+
+BILP_GPUS (such as 0,2) chooses the GPUs, BILP_CPU_LIMIT the runs at a time in `cpu` (they mostly wait for units).
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import flows  # noqa: F401  # settles how threads wait, before torch is imported anywhere
+from deployments.state_folder import REPOSITORY, settle
+
+POOLS = ("cpu", "gpu")
+RESTART_SECONDS = 5.0
+STOP_SECONDS = 45.0
+QUERY_SECONDS = "2"  # between two looks for work; the default of 10 is what a GPU would idle between two units
+LOCAL_API = "http://127.0.0.1:4200/api"
+
+
+@dataclass(frozen=True)
+class Worker:
+    """One worker process."""
+
+    pool: str
+    name: str
+    limit: int
+    environment: Mapping[str, str]
+
+    def start(self) -> subprocess.Popen[bytes]:
+        arguments = ["worker", "start", "--pool", self.pool, "--type", _type(), "--name", self.name, "--limit", str(self.limit)]
+        return subprocess.Popen([sys.executable, "-m", "prefect", *arguments], env=os.environ | dict(self.environment))
+
+
+def _type() -> str:
+    return os.environ.get("BILP_POOL_TYPE", "process")
+
+
+def plan(pools: Sequence[str], gpus: Sequence[str], host: str, cpu_limit: int) -> list[Worker]:
+    """The workers of a machine with these GPUs."""
+    workers = []
+    if "cpu" in pools:
+        workers.append(Worker("cpu", f"cpu-{host}", cpu_limit, {"CUDA_VISIBLE_DEVICES": "", "BILP_DEVICE": "cpu"}))
+    if "gpu" in pools and gpus:
+        workers += [Worker("gpu", f"gpu-{host}-{gpu}", 1, {"CUDA_VISIBLE_DEVICES": gpu}) for gpu in gpus]
+    elif "gpu" in pools:
+        workers.append(Worker("gpu", f"gpu-{host}-none", 1, {"CUDA_VISIBLE_DEVICES": "", "BILP_DEVICE": "cpu"}))
+    return workers
+
+
+def visible_gpus() -> list[str]:
+    """Numbers of this machine's GPUs: $BILP_GPUS, or $CUDA_VISIBLE_DEVICES, or all that the driver lists."""
+    for name in ("BILP_GPUS", "CUDA_VISIBLE_DEVICES"):
+        if name in os.environ:
+            return [part for part in os.environ[name].split(",") if part.strip()]
+    try:
+        listed = subprocess.run(["nvidia-smi", "--query-gpu=index", "--format=csv,noheader"], capture_output=True, text=True, check=True)
+    except (OSError, subprocess.CalledProcessError):
+        return []
+    return listed.stdout.split()
+
+
+def keep_running(workers: Sequence[Worker], stop: threading.Event) -> None:
+    """Start all, start again what ends, until `stop`; then end them and wait for them."""
+    running: list[subprocess.Popen[bytes]] = []
+    ended: dict[str, float] = {}
+    try:
+        running += [worker.start() for worker in workers]
+        while not stop.wait(0.5):
+            for position, worker in enumerate(workers):
+                if running[position].poll() is None:
+                    continue
+                since = ended.setdefault(worker.name, time.monotonic())
+                if time.monotonic() - since >= RESTART_SECONDS:
+                    sys.stderr.write(f"worker {worker.name} ended with status {running[position].returncode}; starting it again\n")
+                    running[position] = worker.start()
+                    del ended[worker.name]
+    finally:
+        end_all(running)
+
+
+def end_all(running: Sequence[subprocess.Popen[bytes]]) -> None:
+    """Ask all to stop, which stops what they run; kill those that do not."""
+    for process in running:
+        process.terminate()
+    end = time.monotonic() + STOP_SECONDS
+    for process in running:
+        try:
+            process.wait(max(0.0, end - time.monotonic()))
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+
+
+def main(arguments: Sequence[str]) -> None:
+    wrong = [argument for argument in arguments if argument not in POOLS]
+    if wrong:
+        sys.stderr.write(f"python -m deployments.worker: error: no pool {', '.join(wrong)}: use cpu, gpu or nothing for both\n")
+        sys.exit(2)
+    settle(os.environ)
+    os.environ.setdefault("PREFECT_API_URL", LOCAL_API)
+    os.environ.setdefault("PREFECT_WORKER_QUERY_SECONDS", QUERY_SECONDS)
+    # Runs see this checkout first, also where another one is installed.
+    os.environ["PYTHONPATH"] = os.pathsep.join([str(REPOSITORY), *filter(None, [os.environ.get("PYTHONPATH")])])
+    stop = threading.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: stop.set())
+    workers = plan(arguments or POOLS, visible_gpus(), socket.gethostname(), int(os.environ.get("BILP_CPU_LIMIT", "8")))
+    keep_running(workers, stop)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

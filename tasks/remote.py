@@ -1,0 +1,224 @@
+"""A unit of work that a worker carries out: its run is submitted, watched, and submitted again if its process or machine died.
+
+The artefact is the truth: a unit is done when its artefact is published, whatever a run's state says. Runs of one unit have
+idempotency keys `<unit>:<number>`, so that pipelines that want the same unit at the same time share one run, and a pipeline
+that was itself started again finds the run that it had submitted.
+"""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Callable, Mapping
+from typing import Any, TypeVar
+from uuid import UUID
+
+import httpx
+from prefect.client.orchestration import SyncPrefectClient, get_client
+from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterIdempotencyKey
+from prefect.client.schemas.objects import FlowRun, State
+from prefect.deployments import run_deployment
+from prefect.logging import get_logger
+from prefect.states import Cancelling, Crashed
+
+from bilp import lease
+from bilp.errors import BilpError, StorageError
+from bilp.manifest import MANIFEST, content_key
+from bilp.storage import exists, join
+from tasks import terminal
+from tasks.execution import Execution
+from tasks.stage import stage
+from tasks.stopping import stop_if_asked
+
+T = TypeVar("T")
+
+OUT_OF_REACH = "StorageOutOfReach"
+"""Name of the state of a run that gave up because the object storage did not answer."""
+
+# What httpx raises, as Prefect quotes it in the message of a failed run.
+_SERVER_AWAY = re.compile(r"exception: (Connect|Read|Write|Pool|Network|RemoteProtocol|LocalProtocol|Timeout)(Error|Timeout|Exception)?: ")
+
+POLL_SECONDS = 2.0
+CRASHES = 5  # attempts after the first
+SERVER_PATIENCE = 600.0  # seconds that the Prefect server may be away
+START_SECONDS = 180.0
+LATE = 60.0  # seconds after which somebody who looks is told that a unit still waits for a worker
+MOST_RUNS = 200  # runs of one unit that are looked for
+DELAYS = (1.0, 5.0, 15.0, 30.0, 60.0)
+"""Seconds before another attempt."""
+CASCADE = "its pipeline was stopped"
+SERVERS_CASCADE = "The parent flow run was cancelled."
+
+
+class UnitFailed(BilpError):
+    """A run of a unit failed for a reason that another attempt would meet again."""
+
+
+@stage("{label}")
+def run_on_worker(label: str, deployment: str, parameters: Mapping[str, Any], artefact: str, root: str) -> str:
+    """Have `deployment` ("flow/name") run with these parameters until `artefact` is published; its URI.
+
+    Raises UnitFailed if a run failed, was cancelled by somebody, or crashed more than CRASHES times.
+    """
+    execution = Execution()
+    unit = f"{deployment}:{content_key('unit', 1, deployment=deployment, parameters=dict(parameters))}"
+    with get_client(sync_client=True) as client:
+        for crashes in range(CRASHES + 1):
+            if is_published(artefact):
+                return artefact
+            run = _patiently(lambda: _open_run(client, unit) or _submit(client, unit, label, deployment, parameters, execution.queue))
+            try:
+                run = _watch(client, run, label, Pulse(lease_uri(artefact, root), execution.lease_seconds))
+            except BaseException:
+                _cancel(client, run.id)
+                raise
+            if is_published(artefact):
+                return artefact
+            _judge(client, run, label, crashes)
+    raise AssertionError("unreachable")
+
+
+def is_published(artefact: str) -> bool:
+    """Whether a complete artefact lies there."""
+    return exists(join(artefact, MANIFEST))
+
+
+def _runs(client: SyncPrefectClient, unit: str) -> list[FlowRun]:
+    keys = [f"{unit}:{number}" for number in range(1, MOST_RUNS)]
+    wanted = FlowRunFilter(idempotency_key=FlowRunFilterIdempotencyKey(any_=keys))
+    return client.read_flow_runs(flow_run_filter=wanted, limit=MOST_RUNS)
+
+
+def _open_run(client: SyncPrefectClient, unit: str) -> FlowRun | None:
+    """A run of the unit that has not ended, whoever submitted it."""
+    return next((run for run in _runs(client, unit) if run.state is not None and not run.state.is_final()), None)
+
+
+def _submit(client: SyncPrefectClient, unit: str, label: str, deployment: str, parameters: Mapping[str, Any], queue: str) -> FlowRun:
+    """A new run, linked to the task run that asks for it."""
+    submitted = run_deployment(
+        deployment,
+        parameters=dict(parameters),
+        flow_run_name=label,
+        timeout=0,
+        idempotency_key=f"{unit}:{len(_runs(client, unit)) + 1}",
+        work_queue_name=queue,
+    )
+    assert isinstance(submitted, FlowRun), "Prefect types this call for synchronous and asynchronous callers at once"
+    return submitted
+
+
+def _watch(client: SyncPrefectClient, run: FlowRun, label: str, alive: Pulse) -> FlowRun:
+    """The run as it ended, or as crashed if its process is silent."""
+    began, told, run_id = time.monotonic(), False, run.id
+    get_logger("tasks").info("%s is run %s (%s)", label, run.name, run_id)
+    while run.state is None or not run.state.is_final():
+        stop_if_asked()
+        time.sleep(POLL_SECONDS)
+        run = _patiently(lambda: client.read_flow_run(run_id))
+        if not alive(run.state is not None and run.state.is_running()):
+            _patiently(lambda: _record_crash(client, run_id, alive.patience))
+        if not told and run.start_time is None and time.monotonic() - began > LATE:
+            told = True
+            terminal.say(f"          {label} waits for a worker; `prefect work-pool ls` and `make worker` help if none comes")
+    return run
+
+
+def _record_crash(client: SyncPrefectClient, run_id: UUID, silence: float) -> None:
+    crashed: State[Any] = Crashed(message=f"its lease was not renewed for {silence:.0f} s")
+    client.set_flow_run_state(run_id, crashed, force=True)
+
+
+class Pulse:
+    """Whether somebody works on an artefact, from the renewals of its lease and this process's own clock.
+
+    The server's automation finds silent runs too, but only those whose heartbeats reached it: a run that died while the
+    server was away would stay "Running" for ever.
+    """
+
+    def __init__(self, lease_uri: str, seconds: float) -> None:
+        self.uri = lease_uri
+        self.patience = seconds * 4 / 3  # renewals come three times in a term
+        self.running = self.changed = False
+        self.seen, self.since, self.looked = b"", 0.0, 0.0
+
+    def __call__(self, running: bool) -> bool:
+        """False once a running process was silent for too long; cheap enough for every poll."""
+        now = time.monotonic()
+        if running and self.running and now - self.looked < self.patience / 6:
+            return True
+        self.looked = now
+        try:
+            seen = lease.pulse(self.uri)
+        except StorageError:
+            self.since = now  # out of reach, for the run as well
+            return True
+        if not running or not self.running:
+            self.running, self.changed, self.seen, self.since = running, False, seen, now
+        elif seen != self.seen:
+            self.changed, self.seen, self.since = True, seen, now
+        # Before its first claim a process has to start and to import torch.
+        return now - self.since < (self.patience if self.changed else max(self.patience, START_SECONDS))
+
+
+def lease_uri(artefact: str, root: str) -> str:
+    """The lease of the work that publishes `artefact`."""
+    return join(root, "leases", artefact.removeprefix(root).strip("/"))
+
+
+def _judge(client: SyncPrefectClient, run: FlowRun, label: str, crashes: int) -> None:
+    """Return if another attempt makes sense; raise UnitFailed if not."""
+    state = run.state
+    assert state is not None
+    why = f"{label}, run {run.name} ({run.id}), ended as {state.name}: {state.message or 'no message'}"
+    passing = was_interrupted(state) or state.is_completed() or _stopped_by_another(client, run, state)
+    if not passing:
+        raise UnitFailed(f"{why}; correct the cause and start the same pipeline again, what is finished stays")
+    if crashes == CRASHES:
+        raise UnitFailed(f"{why}, after {crashes} attempts that crashed likewise; look at the worker's log, then start the pipeline again")
+    terminal.say(f"          {why}; trying again")
+    get_logger("tasks").warning("%s; trying again", why)
+    end = time.monotonic() + DELAYS[crashes]
+    while time.monotonic() < end:
+        stop_if_asked()
+        time.sleep(0.2)
+
+
+def was_interrupted(state: State[Any]) -> bool:
+    """Whether a run ended for a reason outside of it: its process died, or the storage or the Prefect server was away.
+
+    A client of Prefect tries again only if it reached the server before, so that a flow which begins meanwhile fails.
+    """
+    server_away = state.is_failed() and bool(_SERVER_AWAY.search(state.message or ""))
+    return state.is_crashed() or state.name == OUT_OF_REACH or server_away
+
+
+def _stopped_by_another(client: SyncPrefectClient, run: FlowRun, state: State[Any]) -> bool:
+    """Whether a run that we share was cancelled only because the other pipeline was, by that one or by the server."""
+    if not state.is_cancelled():
+        return False
+    return any(past.message in (CASCADE, SERVERS_CASCADE) for past in client.read_flow_run_states(run.id))
+
+
+def _cancel(client: SyncPrefectClient, run_id: UUID) -> None:
+    """Nobody waits for the run any more; the worker stops it, and its finished rounds stay."""
+    try:
+        client.set_flow_run_state(run_id, Cancelling(message=CASCADE))
+    except Exception as error:
+        get_logger("tasks").warning("run %s goes on, it could not be cancelled: %s", run_id, error)
+
+
+def _patiently(ask: Callable[[], T]) -> T:
+    """The answer of a Prefect server that may be restarting."""
+    end = time.monotonic() + SERVER_PATIENCE
+    while True:
+        stop_if_asked()
+        try:
+            return ask()
+        except httpx.HTTPError as error:
+            refused = isinstance(error, httpx.HTTPStatusError) and error.response.status_code < 500
+            if refused or time.monotonic() > end:
+                raise UnitFailed(
+                    f"the Prefect server cannot be asked: {error}; start it (make server) or correct PREFECT_API_URL"
+                ) from error
+            time.sleep(POLL_SECONDS)

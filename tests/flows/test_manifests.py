@@ -1,0 +1,183 @@
+"""What a cluster is told: container file, compose file, Kubernetes manifests and job templates, prefect.yaml."""
+
+from __future__ import annotations
+
+import json
+import re
+import shlex
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from prefect.cli.deploy._models import PrefectYamlModel
+from prefect.client.schemas.schedules import CronSchedule
+from prefect.flows import load_flow_from_entrypoint
+from prefect.workers.base import BaseJobConfiguration, BaseVariables
+from tiny_pipeline import REPOSITORY
+
+from bilp.config import PipelineConfig
+from deployments import register, worker
+from flows.dispatch import Call
+from flows.units import UNITS
+
+FOLDER = REPOSITORY / "deployments"
+PREFECT = yaml.safe_load((FOLDER / "prefect.yaml").read_text(encoding="utf-8"))
+COMPOSE = yaml.safe_load((FOLDER / "compose.yaml").read_text(encoding="utf-8"))
+SECRET = re.compile(r"PASSWORD|SECRET|AUTH_STRING|ACCESS_KEY|CONNECTION_URL")
+
+DEPLOYMENT_KEYS = {"name", "entrypoint", "description", "parameters", "schedules", "concurrency_limit", "work_pool"}
+SERVICE_KEYS = {
+    *("image", "build", "restart", "command", "environment", "ports", "depends_on", "volumes", "healthcheck"),
+    *("profiles", "deploy", "shm_size"),
+}
+
+
+@pytest.mark.parametrize("deployment", PREFECT["deployments"], ids=lambda item: str(item["entrypoint"]))
+def test_a_deployment_names_what_there_is(deployment: dict[str, Any]) -> None:
+    assert set(deployment) <= DEPLOYMENT_KEYS, "Prefect ignores other keys in silence"
+    assert set(deployment["work_pool"]) == {"name", "work_queue_name", "job_variables"}
+    assert deployment["work_pool"]["name"] in register.POOLS
+    assert deployment["work_pool"]["work_queue_name"] in register.QUEUES
+    assert set(deployment["work_pool"]["job_variables"]) == {"stream_output", "env"}
+    found = load_flow_from_entrypoint(str(REPOSITORY / deployment["entrypoint"]))
+    found.validate_parameters(required(found.parameters.required) | deployment.get("parameters", {}))
+    for schedule in deployment.get("schedules", []):
+        assert schedule["active"] is False, "a schedule waits until somebody switches it on"
+        CronSchedule(cron=schedule["cron"], timezone=schedule["timezone"])
+        PipelineConfig.model_validate(schedule["parameters"]["config"])
+
+
+def required(names: list[str]) -> dict[str, Any]:
+    """Something valid for each parameter that a deployment leaves to whoever starts it."""
+    values: dict[str, Any] = {"config": {}, "runs": {}, "evaluation_uris": [], "selection_uri": None, "scores_uri": None}
+    values |= {"trial": 0, "ipc": 1, "experiment": 0, "baseline": "full", "reselect": {}, "network": {}, "expert": 0}
+    return {name: values.get(name, "somewhere") for name in names}
+
+
+def test_prefects_own_model_reads_the_file() -> None:
+    read = PrefectYamlModel.model_validate(PREFECT)
+    assert len(read.deployments) == len(PREFECT["deployments"])
+    assert set(PREFECT) == {"name", "pull", "definitions", "deployments"}
+
+
+def test_what_trains_networks_is_routed_to_gpus_and_nothing_else() -> None:
+    pool = {item["entrypoint"]: item["work_pool"]["name"] for item in PREFECT["deployments"]}
+    gpu = {entrypoint for entrypoint, name in pool.items() if name == "gpu"}
+    names = {load_flow_from_entrypoint(str(REPOSITORY / entrypoint)).name for entrypoint in gpu}
+    assert names == {*UNITS, "distill"}
+    for item in PREFECT["deployments"]:
+        execution = item["work_pool"]["job_variables"]["env"]["BILP_EXECUTION"]
+        assert execution == ("local" if item["work_pool"]["name"] == "gpu" else "workers")
+    assert "unit" in Call.model_fields
+
+
+def test_a_machine_has_one_worker_for_each_gpu() -> None:
+    workers = worker.plan(worker.POOLS, ["0", "3"], "box", cpu_limit=5)
+    assert [(found.pool, found.limit, found.environment["CUDA_VISIBLE_DEVICES"]) for found in workers] == [
+        ("cpu", 5, ""),
+        ("gpu", 1, "0"),
+        ("gpu", 1, "3"),
+    ]
+    assert len({found.name for found in workers}) == 3
+    assert [found.environment for found in worker.plan(["gpu"], [], "box", 5)] == [{"CUDA_VISIBLE_DEVICES": "", "BILP_DEVICE": "cpu"}]
+
+
+def test_the_compose_file_hangs_together() -> None:
+    services = COMPOSE["services"]
+    assert set(services) == {"database", "server", "objects", "bucket", "cpu-worker", "gpu-worker"}
+    for service in services.values():
+        assert set(service) <= SERVICE_KEYS
+        assert set(service.get("depends_on", [])) <= set(services)
+        for volume in service.get("volumes", []):
+            assert volume.partition(":")[0] in COMPOSE["volumes"]
+        for published in service.get("ports", []):
+            assert published.startswith("127.0.0.1:")
+    example = (FOLDER / "compose.env.example").read_text(encoding="utf-8")
+    asked = set(re.findall(r"\$\{(\w+):\?", json.dumps(COMPOSE)))
+    assert asked == set(re.findall(r"^(\w+)=$", example, flags=re.MULTILINE)), "every variable is in the example, without a value"
+
+
+def settings(node: Any) -> Iterator[tuple[str, str]]:
+    if isinstance(node, dict):
+        for name, value in node.items():
+            if isinstance(value, str):
+                yield name, value
+            yield from settings(value)
+    elif isinstance(node, list):
+        for item in node:
+            yield from settings(item)
+
+
+def test_no_secret_has_a_value_in_any_manifest() -> None:
+    for content in (COMPOSE, PREFECT, *yaml.safe_load_all((FOLDER / "kubernetes" / "worker.yaml").read_text(encoding="utf-8"))):
+        for name, value in settings(content):
+            if SECRET.search(name):
+                assert "${" in value, f"{name} has a value"
+
+
+def test_the_container_file_copies_what_there_is_and_runs_as_nobody_special() -> None:
+    lines = (FOLDER / "Containerfile").read_text(encoding="utf-8").replace("\\\n", " ").splitlines()
+    steps = [line.split(maxsplit=1) for line in lines if line and not line.startswith("#")]
+    assert {step for step, _ in steps} == {"FROM", "ARG", "RUN", "WORKDIR", "COPY", "ENV", "USER", "CMD"}
+    copied = [name for step, rest in steps if step == "COPY" for name in shlex.split(rest)[:-1]]
+    assert all((REPOSITORY / name).exists() for name in copied)
+    assert {"bilp", "tasks", "flows", "recipes", "deployments", "pyproject.toml"} <= set(copied)
+    assert [rest for step, rest in steps if step == "USER"] == ["bilp"]
+    assert not [rest for step, rest in steps if step in ("ENV", "ARG") and SECRET.search(rest)]
+
+
+@pytest.mark.parametrize(("pool", "gpus"), [("gpu", 2), ("cpu", 0)])
+def test_a_job_template_becomes_a_job(pool: str, gpus: int) -> None:
+    """Prefect itself fills the template in, as its Kubernetes worker does."""
+
+    class Configuration(BaseJobConfiguration):
+        namespace: str
+        job_manifest: dict[str, Any]
+        pod_watch_timeout_seconds: int
+        stream_output: bool
+
+    template = json.loads((FOLDER / "kubernetes" / f"{pool}-job-template.json").read_text(encoding="utf-8"))
+    text = json.dumps(template["job_configuration"])
+    used = set(re.findall(r"\{\{ (\w+) \}\}", text))
+    assert used == set(template["variables"]["properties"])
+    assert set(BaseVariables.model_fields) <= used
+
+    values = {"gpus": gpus, "image": "registry.example.org/bilp:1"} if gpus else {"image": "registry.example.org/bilp:1"}
+    job = Configuration(**_filled(template, values)).job_manifest
+    assert (job["apiVersion"], job["kind"], job["spec"]["backoffLimit"]) == ("batch/v1", "Job", 0)
+    pod = job["spec"]["template"]["spec"]
+    (container,) = pod["containers"]
+    assert container["image"] == "registry.example.org/bilp:1"
+    assert container["resources"]["limits"].get("nvidia.com/gpu") == (gpus or None)
+    assert container["envFrom"] == [{"secretRef": {"name": "bilp-service"}}], "secrets reach a run as environment alone"
+    assert {mount["name"] for mount in container.get("volumeMounts", [])} == {volume["name"] for volume in pod.get("volumes", [])}
+
+
+def _filled(template: dict[str, Any], values: dict[str, Any]) -> dict[str, Any]:
+    from prefect.utilities.templating import apply_values
+
+    defaults = {name: item["default"] for name, item in template["variables"]["properties"].items() if "default" in item}
+    filled: dict[str, Any] = apply_values(template["job_configuration"], defaults | values)
+    return filled
+
+
+def test_the_worker_on_kubernetes_may_do_what_it_needs() -> None:
+    documents = list(yaml.safe_load_all((FOLDER / "kubernetes" / "worker.yaml").read_text(encoding="utf-8")))
+    by_kind = {document["kind"]: document for document in documents}
+    assert set(by_kind) == {"ServiceAccount", "Role", "RoleBinding", "Deployment"}
+    name = by_kind["ServiceAccount"]["metadata"]["name"]
+    assert by_kind["RoleBinding"]["subjects"] == [{"kind": "ServiceAccount", "name": name}]
+    assert by_kind["RoleBinding"]["roleRef"]["name"] == by_kind["Role"]["metadata"]["name"]
+    pod = by_kind["Deployment"]["spec"]["template"]
+    assert pod["metadata"]["labels"] == by_kind["Deployment"]["spec"]["selector"]["matchLabels"]
+    assert pod["spec"]["serviceAccountName"] == name
+    assert {container["command"][4] for container in pod["spec"]["containers"]} == set(register.POOLS)
+    assert {"create", "delete", "watch"} <= set(by_kind["Role"]["rules"][0]["verbs"])
+
+
+def test_the_page_names_files_that_exist() -> None:
+    page = (FOLDER / "README.md").read_text(encoding="utf-8")
+    for name in re.findall(r"deployments/[\w./-]+\w", page):
+        assert (REPOSITORY / name).exists() or Path(name).suffix == ".env", name

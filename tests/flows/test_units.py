@@ -1,0 +1,190 @@
+"""Units of GPU work as flows of their own: what they leave, what they do not do twice, who may do them."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import pytest
+from prefect.states import Completed, Crashed, Failed
+from tiny_pipeline import TINY, Finished, files, outcomes, synthetic_sets
+
+from bilp import lease
+from bilp.arms import planned_runs
+from bilp.config import ExpertsConfig, NetworkConfig, PipelineConfig, TeacherConfig
+from bilp.distill import start_run
+from bilp.errors import BilpError, ConfigError, LeaseLost
+from bilp.manifest import content_key
+from bilp.storage import children, join
+from flows import dispatch, units
+from flows.distill import synthetic_uri
+from flows.ingest import ingest
+from flows.restarts import MOST_STARTS, refuse_endless_restarts
+from flows.sweep import combinations
+from tasks import remote
+from tasks.execution import Execution
+
+CONFIG = PipelineConfig.model_validate(TINY)
+NARROW = NetworkConfig(width=8)
+TAUGHT = CONFIG.evaluate.model_copy(update={"teacher": TeacherConfig(network=NARROW, epochs=1)})
+
+
+def parquet(root: str | Path, pattern: str) -> dict[str, bytes]:
+    return {str(path.relative_to(root)): path.read_bytes() for path in Path(root).glob(pattern)}
+
+
+def test_a_call_names_the_artefact_that_its_unit_publishes(finished: Finished, tmp_path: Path) -> None:
+    """Each unit alone, from arguments as a deployment hands them over, leaves the bytes that the pipeline left."""
+    root = str(tmp_path / "store")
+    dataset = ingest(CONFIG.ingest, root)
+    planned = planned_runs(CONFIG)[0]
+    run = start_run(dataset, None, planned.distill, planned.reselect, root)
+    calls = [
+        dispatch.score_trial(dataset, CONFIG.score, 1, root),
+        dispatch.distill_run(run, root, "unpruned"),
+        dispatch.evaluate_baseline(dataset, "random", CONFIG.ipc, CONFIG.evaluate, root),
+        dispatch.train_teacher(dataset, TAUGHT, root),
+        dispatch.evaluate_baseline(dataset, "herding", CONFIG.ipc, TAUGHT, root),
+        dispatch.train_expert(dataset, None, ExpertsConfig(count=1, epochs=1), NARROW, 0, root, "all samples"),
+    ]
+    assert [units.UNITS[call.unit](**call.arguments) for call in calls] == [call.artefact for call in calls]
+    evaluation = dispatch.evaluate_synthetic(dataset, synthetic_uri(run), "unpruned", 0, CONFIG.evaluate, root)
+    assert units.UNITS[evaluation.unit](**evaluation.arguments) == evaluation.artefact
+    assert synthetic_sets(root).items() <= synthetic_sets(finished.root).items()
+    for pattern in ("scores/*/*/trials/*/*.parquet", "evaluations/*/*.parquet"):
+        both = parquet(root, pattern).keys() & parquet(finished.root, pattern).keys()
+        assert both
+        assert {name: parquet(root, pattern)[name] for name in both} == {name: parquet(finished.root, pattern)[name] for name in both}
+
+    before = files(root)
+    with outcomes() as again:
+        for call in [*calls, evaluation]:
+            units.UNITS[call.unit](**call.arguments)
+    assert again == {}, "what is published needs no lease and no task"
+    assert files(root) == before
+
+
+def test_a_unit_that_lost_its_lease_publishes_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    root = str(tmp_path / "store")
+    call = dispatch.score_trial(ingest(CONFIG.ingest, root), CONFIG.score, 0, root)
+    where = remote.lease_uri(call.artefact, root)
+    take = lease.take
+
+    def and_give_away(*arguments: object) -> lease.Lease | None:
+        taken = take(*arguments)  # type: ignore[arg-type]
+        assert take(where, "another", 3600.0, lambda owner: True) is not None
+        return taken
+
+    monkeypatch.setattr(lease, "take", and_give_away)
+    with pytest.raises(LeaseLost):
+        units.score_trial(**call.arguments)
+    assert not remote.is_published(call.artefact)
+    assert children(where) == ["000001.json", "000002.json"]
+
+
+def test_storage_that_stays_away_ends_in_a_state_of_its_own(tmp_path: Path) -> None:
+    (tmp_path / "file").write_bytes(b"")
+    state = units.score_trial("nowhere", CONFIG.score, 0, str(tmp_path / "file" / "store"), return_state=True)  # type: ignore[call-overload]
+    assert state.name == remote.OUT_OF_REACH
+    assert state.is_failed()
+
+
+def test_where_units_run_is_part_of_no_key(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert Execution().execution == "local"
+    before = content_key("any", 1, config=CONFIG)
+    monkeypatch.setenv("BILP_EXECUTION", "workers")
+    assert Execution().execution == "workers"
+    assert not dispatch.here()
+    assert content_key("any", 1, config=PipelineConfig.model_validate(TINY)) == before
+    assert not {"execution", "queue"} & set(PipelineConfig.model_fields)
+
+
+def test_an_observer_sees_by_its_own_clock_that_nobody_works(tmp_path: Path) -> None:
+    where = join(str(tmp_path), "leases", "unit")
+    alive = remote.Pulse(where, seconds=30.0)
+
+    def later(seconds: float, running: bool = True) -> bool:
+        alive.looked -= seconds
+        alive.since -= seconds
+        return alive(running)
+
+    assert later(100_000.0, running=False), "it waits for a worker"
+    assert later(100_000.0), "it was not running before"
+    assert later(100.0), "it may still be starting"
+    held = lease.take(where, "a", 30.0, lambda owner: False)
+    assert held is not None
+    assert later(1000.0), "a claim is a sign of life"
+    assert later(30.0)
+    held.renew()
+    assert later(30.0), "so is a renewal"
+    assert not later(41.0)
+
+    assert later(0.0, running=False), "the next attempt"
+    assert later(0.0)
+    assert later(100.0), "what its predecessor left is no sign of its own"
+    assert not later(100.0)
+
+
+def test_what_comes_from_outside_is_an_interruption() -> None:
+    prefix = "Flow run encountered an exception: "
+    assert remote.was_interrupted(Crashed(message="Process exited with status code: -9"))
+    assert remote.was_interrupted(Failed(name=remote.OUT_OF_REACH))
+    assert remote.was_interrupted(Failed(message=f"{prefix}ConnectError: All connection attempts failed"))
+    assert remote.was_interrupted(Failed(message=f"{prefix}ReadTimeout: "))
+    for message in ("ConfigError: read", "ValueError: ConnectError: not ours", "Diverged: in round 3"):
+        assert not remote.was_interrupted(Failed(message=prefix + message))
+    assert not remote.was_interrupted(Completed())
+
+
+def test_restarts_have_an_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    refuse_endless_restarts()
+
+    class Run:
+        run_count = MOST_STARTS + 1
+
+    class Context:
+        flow_run = Run()
+
+    monkeypatch.setattr("flows.restarts.FlowRunContext.get", lambda: Context())
+    with pytest.raises(BilpError, match="was started 21 times"):
+        refuse_endless_restarts()
+
+
+def test_a_sweep_goes_through_every_combination() -> None:
+    found = combinations({"dataset": "digits", "score": {"epochs": 7}}, {"keep": [0.3, 0.7], "score.trials": [2, 3]})
+    assert [(config.keep, config.score.trials, config.score.epochs) for config in found] == [
+        (0.3, 2, 7),
+        (0.3, 3, 7),
+        (0.7, 2, 7),
+        (0.7, 3, 7),
+    ]
+    with pytest.raises(ConfigError, match="no values for keep"):
+        combinations({}, {"keep": []})
+
+
+def test_on_ray_the_same_pipeline_leaves_the_same_bytes(finished: Finished, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A real local Ray instance; skipped where the extra `ray` is not installed."""
+    pytest.importorskip("prefect_ray")
+    import ray
+
+    from flows.pipeline import pipeline
+
+    monkeypatch.setenv("BILP_EXECUTION", "ray")
+    monkeypatch.setenv("BILP_GPUS_PER_UNIT", "0")
+    monkeypatch.setenv("RAY_USAGE_STATS_ENABLED", "0")
+    monkeypatch.setenv("PYTHONPATH", str(Path(dispatch.__file__).parent.parent))
+    root = str(tmp_path / "store")
+    try:
+        pipeline(CONFIG, root)
+    finally:
+        ray.shutdown()
+    assert synthetic_sets(root) == synthetic_sets(finished.root)
+    for pattern in ("scores/*/*/trials/*/*.parquet", "evaluations/*/*.parquet"):
+        assert parquet(root, pattern) == parquet(finished.root, pattern)
+
+
+def test_without_ray_the_message_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "prefect_ray", None)
+    monkeypatch.setenv("BILP_EXECUTION", "ray")
+    with pytest.raises(BilpError, match=r"pip install 'bilp\[ray\]'"):
+        dispatch.carry_out("nothing", [])

@@ -1,0 +1,55 @@
+"""One service that the tests of this room share, and one undisturbed run to compare with."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from deployments.rehearsal import SMALL, Service, finished_artefacts
+
+
+@pytest.fixture(autouse=True)
+def _prefect(prefect_home: Path) -> None:
+    pass
+
+
+@pytest.fixture(scope="session")
+def undisturbed(tmp_path_factory: pytest.TempPathFactory, prefect_home: Path) -> dict[str, bytes]:
+    """What the same pipeline leaves that nobody disturbed, in this process, without workers."""
+    from bilp.config import PipelineConfig
+    from flows.pipeline import pipeline
+
+    root = str(tmp_path_factory.mktemp("undisturbed") / "store")
+    pipeline(PipelineConfig.model_validate(SMALL), root)
+    return finished_artefacts(root)
+
+
+def another_home(prefect_home: Path, folder: Path) -> Path:
+    folder.mkdir(parents=True)
+    (folder / "prefect.db").write_bytes((prefect_home / "prefect.db").read_bytes())
+    return folder
+
+
+@pytest.fixture(scope="session")
+def template(tmp_path_factory: pytest.TempPathFactory, pytestconfig: pytest.Config) -> Path:
+    """A Prefect home with a migrated, empty database."""
+    import prefect_database
+
+    home = tmp_path_factory.mktemp("template")
+    prefect_database.provide(home, pytestconfig.cache.mkdir("prefect"))
+    return home
+
+
+@pytest.fixture(scope="session")
+def service(tmp_path_factory: pytest.TempPathFactory, template: Path) -> Iterator[Service]:
+    folder = tmp_path_factory.mktemp("service")
+    another_home(template, folder / "home")
+    service = Service(folder, str(folder / "store"))
+    try:
+        service.start_server()
+        service.start_workers()
+        yield service
+    finally:
+        service.stop()
