@@ -27,7 +27,7 @@ from flows.workplace import workplace
 from tasks import evaluate, experts, score
 from tasks.distill import SYNTHETIC
 from tasks.execution import Execution
-from tasks.remote import OUT_OF_REACH, is_published, lease_uri
+from tasks.remote import OUT_OF_REACH, is_published, lease_uri, owner_of
 from tasks.stage import LASTING
 
 WAIT_SECONDS = 2.0
@@ -142,7 +142,7 @@ def alone(root: str | None, address: Callable[[str], str], work: Callable[[str],
 def _owner() -> str:
     """The flow run; what runs outside of one is nobody whose end could be asked for."""
     context = FlowRunContext.get()
-    return f"flow-run:{context.flow_run.id}" if context and context.flow_run else f"process:{uuid.uuid4()}"
+    return owner_of(context.flow_run.id) if context and context.flow_run else f"process:{uuid.uuid4()}"
 
 
 def _ended(owner: str) -> bool:

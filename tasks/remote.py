@@ -68,7 +68,7 @@ def run_on_worker(label: str, deployment: str, parameters: Mapping[str, Any], ar
                 return artefact
             run = _patiently(lambda: _open_run(client, unit) or _submit(client, unit, label, deployment, parameters, execution.queue))
             try:
-                run = _watch(client, run, label, Pulse(lease_uri(artefact, root), execution.lease_seconds))
+                run = _watch(client, run, label, Pulse(lease_uri(artefact, root), owner_of(run.id), execution.lease_seconds))
             except BaseException:
                 _cancel(client, run.id)
                 raise
@@ -136,10 +136,10 @@ class Pulse:
     server was away would stay "Running" for ever.
     """
 
-    def __init__(self, lease_uri: str, seconds: float) -> None:
-        self.uri = lease_uri
+    def __init__(self, lease_uri: str, owner: str, seconds: float) -> None:
+        self.uri, self.owner = lease_uri, owner
         self.patience = seconds * 4 / 3  # renewals come three times in a term
-        self.running = self.changed = False
+        self.running = self.begun = False
         self.seen, self.since, self.looked = b"", 0.0, 0.0
 
     def __call__(self, running: bool) -> bool:
@@ -154,11 +154,17 @@ class Pulse:
             self.since = now  # out of reach, for the run as well
             return True
         if not running or not self.running:
-            self.running, self.changed, self.seen, self.since = running, False, seen, now
+            self.running, self.begun, self.seen, self.since = running, False, seen, now
         elif seen != self.seen:
-            self.changed, self.seen, self.since = True, seen, now
+            self.begun, self.seen, self.since = True, seen, now
         # Before its first claim a process has to start and to import torch.
-        return now - self.since < (self.patience if self.changed else max(self.patience, START_SECONDS))
+        begun = self.begun or self.owner.encode() in self.seen
+        return now - self.since < (self.patience if begun else max(self.patience, START_SECONDS))
+
+
+def owner_of(run_id: UUID) -> str:
+    """What a run calls itself in the claims of its leases."""
+    return f"flow-run:{run_id}"
 
 
 def lease_uri(artefact: str, root: str) -> str:

@@ -31,11 +31,21 @@ def _own_places(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture(scope="session")
-def prefect_home(pytestconfig: pytest.Config) -> Iterator[Path]:
+def template(tmp_path_factory: pytest.TempPathFactory, pytestconfig: pytest.Config) -> Path:
+    """A Prefect home with a migrated, empty database, to make others of (`prefect_database.another_home`)."""
+    import prefect_database
+
+    home = tmp_path_factory.mktemp("template")
+    prefect_database.provide(home, pytestconfig.cache.mkdir("prefect"))
+    return home
+
+
+@pytest.fixture(scope="session")
+def prefect_home(template: Path) -> Iterator[Path]:
     """Prefect's home for this session, with a migrated database. Flows then start their private server as they do for a user."""
     import prefect_database
 
     home = Path(_home.name)
-    prefect_database.provide(home, pytestconfig.cache.mkdir("prefect"))
+    (home / prefect_database.NAME).write_bytes((template / prefect_database.NAME).read_bytes())
     yield home
     prefect_database.drain()

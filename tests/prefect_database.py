@@ -23,6 +23,13 @@ def provide(home: Path, cache: Path) -> None:
     shutil.copyfile(template, home / NAME)
 
 
+def another_home(template: Path, folder: Path) -> Path:
+    """A second Prefect home with an empty database: a server's there knows nothing of the runs of this session."""
+    folder.mkdir(parents=True)
+    shutil.copyfile(template / NAME, folder / NAME)
+    return folder
+
+
 def _migrate(template: Path) -> None:
     from flows import local_server
 

@@ -9,7 +9,8 @@ import subprocess
 import sys
 from pathlib import Path
 
-from tiny_pipeline import REPOSITORY, another_home
+from prefect_database import another_home
+from tiny_pipeline import REPOSITORY
 
 from flows import local_server
 
@@ -29,8 +30,8 @@ def repository(folder: Path) -> Path:
     return folder
 
 
-def test_a_worker_clones_what_it_runs(prefect_home: Path, tmp_path: Path) -> None:
-    environment = os.environ | {"PREFECT_HOME": str(another_home(prefect_home, tmp_path / "home"))}
+def test_a_worker_clones_what_it_runs(template: Path, tmp_path: Path) -> None:
+    environment = os.environ | {"PREFECT_HOME": str(another_home(template, tmp_path / "home"))}
     environment |= {"BILP_STORAGE": str(tmp_path / "store"), "PREFECT_CLI_PROMPT": "false"}
     environment |= {"BILP_REPOSITORY": f"file://{repository(tmp_path / 'repository')}", "BILP_BRANCH": "main"}
     server = local_server.start(environment)

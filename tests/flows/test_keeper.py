@@ -14,7 +14,8 @@ import pytest
 from prefect.client.orchestration import SyncPrefectClient
 from prefect.client.schemas.objects import State
 from prefect.states import Cancelling, Completed, Crashed, Failed, Pending, Running
-from tiny_pipeline import REPOSITORY, another_home
+from prefect_database import another_home
+from tiny_pipeline import REPOSITORY
 
 from deployments import keeper
 from flows import local_server
@@ -24,9 +25,9 @@ LONG_AGO = datetime.now(UTC) - timedelta(hours=1)
 
 
 @pytest.fixture(scope="module")
-def client(prefect_home: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[SyncPrefectClient]:
+def client(template: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[SyncPrefectClient]:
     """A server of its own on which everything is registered."""
-    environment = os.environ | {"PREFECT_HOME": str(another_home(prefect_home, tmp_path_factory.mktemp("keeper") / "home"))}
+    environment = os.environ | {"PREFECT_HOME": str(another_home(template, tmp_path_factory.mktemp("keeper") / "home"))}
     environment |= {"BILP_HOME": str(REPOSITORY)}
     server = local_server.start(environment)
     try:

@@ -11,7 +11,8 @@ import sys
 from pathlib import Path
 
 import pytest
-from tiny_pipeline import REPOSITORY, TINY, Finished, another_home, ended, options, synthetic_sets
+from prefect_database import another_home
+from tiny_pipeline import REPOSITORY, TINY, Finished, ended, options, synthetic_sets
 
 from bilp.errors import BilpError
 from flows import local_server
@@ -37,11 +38,11 @@ on_linux = pytest.mark.skipif(sys.platform != "linux", reason="looks into /proc"
 
 @on_linux
 def test_killed_in_the_middle_and_started_again_it_ends_with_the_same_bytes(
-    finished: Finished, prefect_home: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    finished: Finished, template: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     root = tmp_path / "store"
     environment = {name: value for name, value in os.environ.items() if name != "PREFECT_API_URL"}  # it brings its own server
-    environment |= {"PREFECT_HOME": str(another_home(prefect_home, tmp_path / "home")), "BILP_STORAGE": str(root)}
+    environment |= {"PREFECT_HOME": str(another_home(template, tmp_path / "home")), "BILP_STORAGE": str(root)}
     command = [sys.executable, str(KILLER), "flows.pipeline", "distill bilp round 3/4", "1", *options(TINY)]
     killed = subprocess.run(command, env=environment, capture_output=True, text=True, check=False, timeout=PATIENCE)
     assert killed.returncode == -signal.SIGKILL, killed.stderr

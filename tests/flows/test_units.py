@@ -101,9 +101,9 @@ def test_where_units_run_is_part_of_no_key(monkeypatch: pytest.MonkeyPatch) -> N
 
 def test_an_observer_sees_by_its_own_clock_that_nobody_works(tmp_path: Path) -> None:
     where = join(str(tmp_path), "leases", "unit")
-    alive = remote.Pulse(where, seconds=30.0)
+    alive = remote.Pulse(where, "flow-run:b", seconds=30.0)
 
-    def later(seconds: float, running: bool = True) -> bool:
+    def later(seconds: float, running: bool = True, alive: remote.Pulse = alive) -> bool:
         alive.looked -= seconds
         alive.since -= seconds
         return alive(running)
@@ -111,7 +111,7 @@ def test_an_observer_sees_by_its_own_clock_that_nobody_works(tmp_path: Path) -> 
     assert later(100_000.0, running=False), "it waits for a worker"
     assert later(100_000.0), "it was not running before"
     assert later(100.0), "it may still be starting"
-    held = lease.take(where, "a", 30.0, lambda owner: False)
+    held = lease.take(where, "flow-run:a", 30.0, lambda owner: False)
     assert held is not None
     assert later(1000.0), "a claim is a sign of life"
     assert later(30.0)
@@ -123,6 +123,11 @@ def test_an_observer_sees_by_its_own_clock_that_nobody_works(tmp_path: Path) -> 
     assert later(0.0)
     assert later(100.0), "what its predecessor left is no sign of its own"
     assert not later(100.0)
+
+    its_own = remote.Pulse(where, "flow-run:a", seconds=30.0)
+    assert later(0.0, alive=its_own)
+    assert later(30.0, alive=its_own)
+    assert not later(11.0, alive=its_own), "it claimed before anybody looked, so that it was not starting any more"
 
 
 def test_what_comes_from_outside_is_an_interruption() -> None:

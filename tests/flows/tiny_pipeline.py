@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import json
-import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -73,10 +72,3 @@ def files(root: str) -> dict[str, tuple[int, bytes]]:
 def synthetic_sets(root: str | Path) -> dict[str, bytes]:
     """Every synthetic set below a local root, by the key of its run."""
     return {path.parent.parent.name: path.read_bytes() for path in Path(root).glob("runs/*/synthetic/synthetic.safetensors")}
-
-
-def another_home(prefect_home: Path, folder: Path) -> Path:
-    """A second Prefect home with a migrated database."""
-    folder.mkdir()
-    shutil.copyfile(prefect_home / "prefect.db", folder / "prefect.db")
-    return folder

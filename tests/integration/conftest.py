@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from prefect_database import another_home
 
 from deployments.rehearsal import SMALL, Service, finished_artefacts
 
@@ -24,22 +25,6 @@ def undisturbed(tmp_path_factory: pytest.TempPathFactory, prefect_home: Path) ->
     root = str(tmp_path_factory.mktemp("undisturbed") / "store")
     pipeline(PipelineConfig.model_validate(SMALL), root)
     return finished_artefacts(root)
-
-
-def another_home(prefect_home: Path, folder: Path) -> Path:
-    folder.mkdir(parents=True)
-    (folder / "prefect.db").write_bytes((prefect_home / "prefect.db").read_bytes())
-    return folder
-
-
-@pytest.fixture(scope="session")
-def template(tmp_path_factory: pytest.TempPathFactory, pytestconfig: pytest.Config) -> Path:
-    """A Prefect home with a migrated, empty database."""
-    import prefect_database
-
-    home = tmp_path_factory.mktemp("template")
-    prefect_database.provide(home, pytestconfig.cache.mkdir("prefect"))
-    return home
 
 
 @pytest.fixture(scope="session")

@@ -12,8 +12,8 @@ import urllib.request
 from pathlib import Path
 
 import pytest
-from conftest import another_home
 from prefect import Flow, Task
+from prefect_database import another_home
 
 from bilp.storage import children, join, read
 from deployments.rehearsal import SMALL, Service

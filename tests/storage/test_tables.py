@@ -65,13 +65,14 @@ def trajectory(rows: int, classes: int = 10, seed: int = 0) -> pa.Table:
         "epoch": np.full(rows, 4),
         "loss": random.exponential(size=rows),
         "correct": random.random(rows) < 0.5,
+        **{name: random.random(rows) for name in ("el2n", "margin", "gradient_norm")},
     }
     return pa.table(columns)
 
 
 def test_columns_are_put_in_order_and_cast(tmp_path: Path) -> None:
     table = trajectory(100)
-    shuffled = table.select(["correct", "loss", "epoch", "trial", "label", "sample_id"])
+    shuffled = table.select(table.column_names[::-1])
     path = tmp_path / "trial=0" / "losses.parquet"
     path.parent.mkdir()
     path.write_bytes(tables.encode(shuffled, tables.TRAJECTORY, {}))
@@ -96,7 +97,7 @@ def test_many_rows_lie_in_row_groups_that_can_be_read_alone(tmp_path: Path) -> N
         assert [file.metadata.row_group(index).num_rows for index in range(file.num_row_groups)] == [tables.ROW_GROUP, 1000]
         assert file.metadata.row_group(0).column(4).compression == "ZSTD"
     assert tables.decode(path, tables.TRAJECTORY).equals(table)
-    assert path.stat().st_size < 10 * table.num_rows
+    assert path.stat().st_size < 20 * table.num_rows
 
 
 def test_the_division_of_the_input_into_chunks_does_not_reach_the_bytes() -> None:

@@ -16,11 +16,13 @@ from tasks.stopping import stoppable
 
 def test_an_interrupt_stops_mapped_tasks_in_the_middle() -> None:
     steps: list[int] = []
+    waiting = threading.Event()
     enough = 10**6  # if nothing stops it, the test fails and does not hang
 
     @stage("endless {number}")
     def endless(number: int) -> str:
         assert threading.current_thread() is not threading.main_thread()
+        waiting.wait()
         signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGINT)
         for step in range(enough):
             steps.append(number)
@@ -30,7 +32,9 @@ def test_an_interrupt_stops_mapped_tasks_in_the_middle() -> None:
     @flow(name="test", task_runner=ThreadPoolTaskRunner(max_workers=1))
     def run() -> list[str]:
         with stoppable():
-            return list(endless.map([1, 2]).result())
+            tasks = endless.map([1, 2])
+            waiting.set()
+            return list(tasks.result())
 
     with pytest.raises(KeyboardInterrupt):
         run()
