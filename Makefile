@@ -32,7 +32,7 @@ worker: .venv/.installed
 	$(BIN)/python -m deployments.worker $(ARGS)
 
 test: .venv/.installed-dev .venv-s3/.installed
-	$(BIN)/python -m pytest $(ARGS)
+	$(BIN)/python -m pytest --numprocesses 3 --dist loadfile --no-loadscope-reorder $(ARGS)
 
 lint: .venv/.installed-dev
 	$(BIN)/ruff check .

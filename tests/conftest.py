@@ -23,6 +23,11 @@ settings.register_profile("reproducible", derandomize=True, deadline=None, datab
 settings.load_profile("reproducible")
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """What waits longest for servers begins first, so that the other processes' tests fill the time."""
+    items.sort(key=lambda item: item.get_closest_marker("service") is None)
+
+
 @pytest.fixture(autouse=True)
 def _own_places(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Nothing lands in the working directory or in the user's cache."""

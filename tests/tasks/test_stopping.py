@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import signal
 import threading
+from collections.abc import Iterator
 
 import pytest
 from prefect.task_runners import ThreadPoolTaskRunner
@@ -14,6 +15,15 @@ from tasks.stage import stage
 from tasks.stopping import stoppable
 
 
+@pytest.fixture
+def _interruptible() -> Iterator[None]:
+    """Shells start programs in the background with interrupts ignored; the test suite may be one of them."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("_interruptible")
 def test_an_interrupt_stops_mapped_tasks_in_the_middle() -> None:
     steps: list[int] = []
     waiting = threading.Event()
