@@ -55,7 +55,7 @@ def show_synthetic(synthetic_uri: str) -> None:
     artefact = open_artefact(synthetic_uri, "synthetic")
     facts = artefact.manifest.facts
     lines = [
-        f"### {facts['ipc']} synthetic images for each of {len(facts['class_names'])} classes",
+        f"### {facts['ipc']} synthetic image{'' if facts['ipc'] == 1 else 's'} for each of {len(facts['class_names'])} classes",
         f"Method {facts['method']}, one row per class: {', '.join(facts['class_names'][:20])}",
         f"`{synthetic_uri}`",
     ]
@@ -63,6 +63,30 @@ def show_synthetic(synthetic_uri: str) -> None:
     if len(picture) < LARGEST_PICTURE:
         lines.insert(2, f"![synthetic images](data:image/png;base64,{picture})")
     create_markdown_artifact("\n\n".join(lines), key="synthetic-set", description="Synthetic set")
+
+
+@in_the_ui
+def show_dropped(run_uri: str) -> None:
+    """Which share of the measured samples sat out each round of a run, because of their causal effect or what stands in for it."""
+    from bilp.distill.run import open_run, reselect_uri
+
+    run = open_run(run_uri)
+    if run.reselect.beta == 0:
+        return
+    rounds = range(1, run.distill.rounds + 1)
+    facts = [open_artefact(reselect_uri(run_uri, number), "reselect").manifest.facts for number in rounds]
+    rows = [
+        {
+            "round": fact["round"],
+            "before iteration": fact["iteration"] + 1,
+            "dropped (%)": round(100 * fact["dropped_share"], 1),
+            "over the run so far (%)": round(100 * fact["dropped_share_so_far"], 1),
+        }
+        for fact in facts
+    ]
+    create_table_artifact(
+        rows, key="dropped-per-round", description=f"Wanted: {100 * run.reselect.beta:g} % by {run.reselect.score}; {run_uri}"
+    )
 
 
 @in_the_ui

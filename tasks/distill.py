@@ -5,7 +5,7 @@ from __future__ import annotations
 from bilp.config import DistillConfig, ReselectConfig
 from bilp.manifest import MANIFEST
 from bilp.storage import exists, join
-from tasks.artifacts import show_synthetic
+from tasks.artifacts import show_dropped, show_synthetic
 from tasks.execution import device
 from tasks.progress import progress
 from tasks.stage import stage
@@ -62,4 +62,5 @@ def finish_run(run_uri: str, label: str = "run") -> str:
 
     uri = distill.finish_run(run_uri)
     show_synthetic(uri)
+    show_dropped(run_uri)
     return uri

@@ -115,7 +115,7 @@ def test_random_pruning_needs_no_scores(finished: Finished) -> None:
 
 
 def test_the_ui_shows_accuracy_pictures_and_the_page(finished: Finished) -> None:
-    keys = ["accuracy", "kept-per-class", "report", "synthetic-set"]
+    keys = ["accuracy", "dropped-per-round", "kept-per-class", "report", "synthetic-set"]
     with get_client(sync_client=True) as client:
         found = client.read_artifacts(artifact_filter=ArtifactFilter(key=ArtifactFilterKey(any_=keys)))
     assert f"[report.html](file://{finished.report})" in [artifact.data for artifact in found]
@@ -123,6 +123,7 @@ def test_the_ui_shows_accuracy_pictures_and_the_page(finished: Finished) -> None
     assert any("bilp" in text for text in shown["accuracy"])
     assert all("(data:image/png;base64," in text and len(text) < 200_000 for text in shown["synthetic-set"])
     assert all("highest score kept" in text for text in shown["kept-per-class"])
+    assert all('"dropped (%)"' in text and '"round": 4' in text for text in shown["dropped-per-round"])
     assert all(shown.values())
 
 
