@@ -4,12 +4,16 @@ A fault drill: small pipelines run as a service on this machine while a seeded c
 at the end every finished artefact is compared, byte for byte, with an undisturbed run's. Exit status 0 if all are the same.
 
 With BILP_STORAGE=s3://... and AWS_ENDPOINT_URL the results lie there, reached through a relay that the drill also shuts for a while.
+With BILP_STORAGE on a file system of its own that is smaller than 2 GiB (mount -t tmpfs -o size=256m none folder) it is also filled up
+for a while. Workers and runs reach the server through a relay too: that is how the network between them is cut.
 """
 
 from __future__ import annotations
 
 import argparse
+import contextlib
 import os
+import shutil
 import sys
 import tempfile
 import time
@@ -30,14 +34,17 @@ from tasks.remote import was_interrupted
 NOTHING = "nothing runs that it could hit"
 LONGEST_PAUSE = 8.0
 STORAGE_OUTAGE = 60.0
+FULL_DISK = 20.0
+SMALL_DISK = 2 << 30  # bytes of a file system that may be filled up: nobody else's data lies there
+LONGEST_CUT = 40
 FINISH_LIMIT = 1200.0
 
 
 class Drill:
     """One service, the pipeline that runs on it now, and the faults that may hit them."""
 
-    def __init__(self, service: Service, relay: Relay | None, seed: int) -> None:
-        self.service, self.relay = service, relay
+    def __init__(self, service: Service, network: Relay, storage: Relay | Path, seed: int) -> None:
+        self.service, self.network, self.storage = service, network, storage
         self.choice = generator(seed, "chaos")
         self.runs: list[UUID] = []
         self.parameters: dict[str, object] = {}
@@ -48,9 +55,12 @@ class Drill:
             "the server": self.kill_server,
             "cancel": self.cancel,
             "twice": self.submit,
+            "the network": self.cut_network,
         }
-        if relay is not None:
+        if isinstance(storage, Relay):
             self.faults["the storage"] = self.close_storage
+        elif shutil.disk_usage(storage).total < SMALL_DISK:
+            self.faults["the disk"] = self.fill_disk
 
     def draw(self, below: int) -> int:
         import torch
@@ -114,10 +124,28 @@ class Drill:
 
     def close_storage(self) -> str:
         """Nobody reaches the object storage for a minute."""
-        assert self.relay is not None
-        with self.relay.closed():
+        assert isinstance(self.storage, Relay)
+        with self.storage.closed():
             time.sleep(STORAGE_OUTAGE)
         return f"out of reach for {STORAGE_OUTAGE:.0f} s"
+
+    def fill_disk(self) -> str:
+        """Not a byte more can be written, for a while."""
+        assert isinstance(self.storage, Path)
+        ballast = self.storage / "ballast"
+        with contextlib.suppress(OSError), ballast.open("wb", buffering=0) as file:
+            while True:
+                file.write(bytes(1 << 16))
+        time.sleep(FULL_DISK)
+        ballast.unlink()
+        return f"full for {FULL_DISK:.0f} s"
+
+    def cut_network(self) -> str:
+        """Workers and runs do not reach the server, which lives on."""
+        pause = 5 + self.draw(LONGEST_CUT - 5)
+        with self.network.closed():
+            time.sleep(pause)
+        return f"cut for {pause} s"
 
 
 def _over(service: Service, run: UUID) -> bool:
@@ -167,19 +195,27 @@ def _collect(uri: str, name: str, found: dict[str, str]) -> None:
 
 def drill(folder: Path, faults: int, seed: int) -> int:
     """Pipelines until all faults are used up, then the comparison; the number of differences."""
-    relay, storage = None, os.environ.get("BILP_STORAGE") or str(folder / "storage")
+    storage = os.environ.get("BILP_STORAGE") or str(folder / "storage")
     settings: dict[str, str] = {}
-    if storage.startswith("s3://") and "AWS_ENDPOINT_URL" in os.environ:
-        relay = Relay(os.environ["AWS_ENDPOINT_URL"])
-        settings["AWS_ENDPOINT_URL"] = relay.url
+    target: Relay | Path
+    if "://" not in storage:
+        target = Path(storage)
+        target.mkdir(parents=True, exist_ok=True)
+    elif "AWS_ENDPOINT_URL" in os.environ:
+        target = Relay(os.environ["AWS_ENDPOINT_URL"])
+        settings["AWS_ENDPOINT_URL"] = target.url
+    else:
+        raise BilpError(f"no relay can be put in front of {storage}: set AWS_ENDPOINT_URL, or BILP_STORAGE to a folder")
     root, calm = join(storage, f"chaos-{seed}", "disturbed"), join(storage, f"chaos-{seed}", "calm")
     service = Service(folder, storage, **settings)
+    network = Relay(f"http://127.0.0.1:{service.port}")
+    service.worker_environment["PREFECT_API_URL"] = f"{network.url}/api"
     (folder / "home").mkdir(exist_ok=True)
     done: list[dict[str, object]] = []
     try:
         service.start_server()
         service.start_workers()
-        left, current = faults, Drill(service, relay, seed)
+        left, current = faults, Drill(service, network, target, seed)
         while left or not done:
             config = SMALL | {"seed": len(done)}
             _say(f"pipeline with seed {len(done)}, {left} faults left")

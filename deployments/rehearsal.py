@@ -62,6 +62,7 @@ class Service:
             "OMP_NUM_THREADS": "1",
             **settings,
         }
+        self.worker_environment = dict(self.environment)
         self.server: subprocess.Popen[str] | None = None
         self.workers: subprocess.Popen[bytes] | None = None
 
@@ -89,7 +90,9 @@ class Service:
         """Start the machine's workers; they look for the server until it answers."""
         with (self.folder / "workers.log").open("a") as log:
             command = [sys.executable, "-m", "deployments.worker"]
-            self.workers = subprocess.Popen(command, cwd=REPOSITORY, env=self.environment, stdout=log, stderr=log, start_new_session=True)
+            self.workers = subprocess.Popen(
+                command, cwd=REPOSITORY, env=self.worker_environment, stdout=log, stderr=log, start_new_session=True
+            )
 
     def kill_server(self) -> None:
         """As `kill -9`."""
