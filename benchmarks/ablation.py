@@ -21,6 +21,7 @@ from statistics import fmean
 import torch
 
 from bilp import distill, evaluate
+from bilp.allocator import keep_freed_memory
 from bilp.config import EvaluateConfig, IngestConfig, PipelineConfig, ReselectConfig, ScoreName
 from bilp.data import ingest
 from bilp.manifest import open_artefact
@@ -51,6 +52,7 @@ class Outcome:
 def main() -> None:
     """Compute what is missing, then print the table."""
     arguments = _arguments()
+    keep_freed_memory()
     torch.set_num_threads(arguments.threads)
     config = _config(arguments)
     dataset = ingest(IngestConfig(source=arguments.dataset, uri=arguments.uri), arguments.root)

@@ -22,6 +22,7 @@ from statistics import median
 
 import torch
 
+from bilp.allocator import keep_freed_memory
 from bilp.causal.oracle import meta_gradient
 from bilp.config import PipelineConfig
 from bilp.data import Dataset, open_dataset
@@ -40,6 +41,7 @@ CLOCKS: dict[str, Callable[[], float]] = {"wall": time.perf_counter, "cpu": time
 def main() -> None:
     """Print one line per method and figure."""
     arguments = _arguments()
+    keep_freed_memory()
     torch.set_num_threads(arguments.threads)
     clock = CLOCKS[arguments.clock]
     dataset = open_dataset(arguments.dataset)

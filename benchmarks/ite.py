@@ -26,6 +26,7 @@ from torch import Tensor
 from torch.func import functional_call, vmap
 
 from benchmarks import ite_estimators
+from bilp.allocator import keep_freed_memory
 from bilp.causal import ite
 from bilp.causal.cotangent import cotangent_differences
 from bilp.config import MethodName, NetworkConfig
@@ -212,6 +213,7 @@ def main() -> None:
     parser.add_argument("--steps", nargs="+", type=int, default=(0, 50), help="with --data: steps for which the network is trained")
     parser.add_argument("--oracle-up-to", type=int, default=1, help="with --data: synthetic images up to which the definition is the truth")
     arguments = parser.parse_args()
+    keep_freed_memory()
     torch.set_num_threads(arguments.threads)
     if arguments.data is not None:
         ite_estimators.run(arguments, CLOCKS[arguments.clock])
