@@ -201,6 +201,15 @@ class ReselectConfig(Frozen):
     """Exact (cotangent), first order (taylor), estimated (sketch), by definition (oracle); auto: cotangent or, where it pays, sketch."""
     directions: Positive = 96
     """Estimator sketch: directions, shared by a class's synthetic images (at least 3 each), along which effects are measured."""
+    precision: Literal["float32", "bfloat16"] = "float32"
+    """Numbers in which real samples pass the network while they are measured. bfloat16 is meant for GPUs; a batch whose
+    order it would change is measured in float32 all the same. The synthetic images are always moved in float32."""
+
+    @model_validator(mode="after")
+    def _definition_is_exact(self) -> Self:
+        if self.estimator == "oracle" and self.precision != "float32":
+            raise ValueError("estimator oracle is the definition, in float32: set precision to float32, or use another estimator")
+        return self
 
 
 class DistillConfig(Frozen):

@@ -3,5 +3,6 @@
 from __future__ import annotations
 
 from bilp.causal.estimate import Estimator, Measured, effects, ite, measure
+from bilp.causal.precision import Precision
 
-__all__ = ["Estimator", "Measured", "effects", "ite", "measure"]
+__all__ = ["Estimator", "Measured", "Precision", "effects", "ite", "measure"]

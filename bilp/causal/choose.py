@@ -9,9 +9,6 @@ PUSHFORWARD = 2.5
 INNER_PRODUCT = 0.003  # of one sample with one product of J
 # The sketch must save this much to be tried: it is an estimate, and its time is lost where it turns out too rough.
 WORTH = 3.0
-# Rank correlation with the exact norms that a sketch must promise; below it the exact form is computed after all. What
-# it promises was up to 0.02 too high where the true value was below 0.95, hence more than the 0.95 that is wanted.
-RANK_AGREEMENT = 0.96
 
 
 def prefers_sketch(samples: int, images: int, size: int, values: int, directions: int) -> bool:

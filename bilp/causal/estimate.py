@@ -9,9 +9,10 @@ from typing import Literal, get_args
 import torch
 from torch import Tensor
 
-from bilp.causal.choose import RANK_AGREEMENT, prefers_sketch
+from bilp.causal.choose import prefers_sketch
 from bilp.causal.cotangent import exact_effects
 from bilp.causal.oracle import leave_one_out
+from bilp.causal.precision import CHECKED, RANK_AGREEMENT, Precision, order_holds
 from bilp.causal.sketch import sketch
 from bilp.causal.synthetic import Synthetic
 from bilp.causal.taylor import require_curvature, taylor_effects
@@ -51,15 +52,40 @@ def measure(
     byte_budget: int = BYTE_BUDGET,
     directions: int = DIRECTIONS,
     seed: int = 0,
+    precision: Precision = "float32",
 ) -> Measured:
     """`ite` of (images, labels) pairs, together with the means of parts of the batch.
 
     The vectors are those of this network: form the mean before the network changes, and let go of the result afterwards.
     """
-    _check(real, synthetic, estimator)
-    side = Synthetic(matching, network, synthetic, augment, len(real[0]), byte_budget)
+    _check(real, synthetic, estimator, precision)
+
+    def measured(batch: Pair, precision: Precision) -> Measured:
+        side = Synthetic(matching, network, synthetic, augment, len(batch[0]), byte_budget)
+        return _measure(matching, network, batch, synthetic, side, estimator, augment, byte_budget, directions, seed, precision)
+
+    if precision == "bfloat16":
+        few = (real[0][:CHECKED], real[1][:CHECKED])
+        if len(real[0]) <= CHECKED or not order_holds(lambda tried: measured(few, tried).norms):
+            precision = "float32"
+    return measured(real, precision)
+
+
+def _measure(
+    matching: Matching,
+    network: Network,
+    real: Pair,
+    synthetic: Pair,
+    side: Synthetic,
+    estimator: Estimator,
+    augment: Augment,
+    byte_budget: int,
+    directions: int,
+    seed: int,
+    precision: Precision,
+) -> Measured:
     if estimator == "sketch" or (estimator == "auto" and _sketch_pays(side, len(real[0]), directions)):
-        vectors = RealVectors(matching, network, real, side.psi, byte_budget)
+        vectors = RealVectors(matching, network, real, side.psi, byte_budget, precision=precision)
         estimated = sketch(matching, vectors, side, directions, seed, byte_budget)
         if estimator == "auto" and estimated.agreement < RANK_AGREEMENT and _sketch_pays(side, len(real[0]), 2 * directions):
             estimated = sketch(matching, vectors, side, 2 * directions, seed, byte_budget)
@@ -67,7 +93,7 @@ def measure(
             return Measured(estimated.norms.float(), vectors.mean_of)
         found = exact_effects(matching, vectors, side)
     else:
-        vectors, found = _exactly(estimator, matching, network, real, synthetic, side, augment, byte_budget)
+        vectors, found = _exactly(estimator, matching, network, real, synthetic, side, augment, byte_budget, precision)
     norms = torch.cat([torch.linalg.vector_norm(effect.flatten(1), dim=1) for effect in found])
     return Measured(norms.float(), vectors.mean_of)
 
@@ -85,6 +111,7 @@ def ite(
     byte_budget: int = BYTE_BUDGET,
     directions: int = DIRECTIONS,
     seed: int = 0,
+    precision: Precision = "float32",
 ) -> Tensor:
     """Norms |ITE_i| of the individual treatment effect of every real sample, float32 `[B]`, detached.
 
@@ -99,10 +126,22 @@ def ite(
     account, if need be after a second try with twice the directions. `byte_budget` bounds the
     per-sample vectors that are held at once, and separately what the synthetic images need (their graph, or the
     directions' products); a single sample or direction may need more. A sample whose vector equals the mean has effect 0.
-    Raises ConfigError for a single real sample, if batch norm couples the samples, or if taylor cannot see any effect.
+    With `precision` bfloat16 the real samples pass the network in short numbers, unless the first CHECKED of them would
+    then be ordered differently. Raises ConfigError for a single real sample, if batch norm couples the samples, if taylor
+    cannot see any effect, or for the definition (oracle) in bfloat16.
     """
     pairs = (real, real_labels), (synthetic, synthetic_labels)
-    measured = measure(matching, network, *pairs, estimator, augment=augment, byte_budget=byte_budget, directions=directions, seed=seed)
+    measured = measure(
+        matching,
+        network,
+        *pairs,
+        estimator,
+        augment=augment,
+        byte_budget=byte_budget,
+        directions=directions,
+        seed=seed,
+        precision=precision,
+    )
     return measured.norms
 
 
@@ -121,7 +160,7 @@ def effects(
     `real` and `synthetic` are (images, labels); everything else as for `ite`, but auto is always the exact form, and
     sketch, which knows norms only, raises ConfigError.
     """
-    _check(real, synthetic, estimator)
+    _check(real, synthetic, estimator, "float32")
     if estimator == "sketch":
         raise ConfigError("estimator sketch gives norms, not the effects themselves: use cotangent")
     side = Synthetic(matching, network, synthetic, augment, len(real[0]), byte_budget)
@@ -143,6 +182,7 @@ def _exactly(
     side: Synthetic,
     augment: Augment,
     byte_budget: int,
+    precision: Precision = "float32",
 ) -> tuple[RealVectors, Iterator[Tensor]]:
     """The effects by an estimator that forms them, and the vectors of the batch."""
     if estimator == "oracle":
@@ -150,11 +190,11 @@ def _exactly(
         return nothing_held, (effect.unsqueeze(0) for effect in leave_one_out(matching, network, real, synthetic, augment))
     if estimator == "taylor":
         require_curvature(matching, side.psi)
-    vectors = RealVectors(matching, network, real, side.psi, byte_budget, side.pull.lanes)
+    vectors = RealVectors(matching, network, real, side.psi, byte_budget, side.pull.lanes, precision)
     return vectors, (taylor_effects if estimator == "taylor" else exact_effects)(matching, vectors, side)
 
 
-def _check(real: Pair, synthetic: Pair, estimator: str) -> None:
+def _check(real: Pair, synthetic: Pair, estimator: str, precision: str) -> None:
     if len(real[0]) < 2:
         raise ConfigError(
             f"the causal effect compares a batch with and without a sample, so it needs at least 2 real samples, not {len(real[0])}: "
@@ -164,3 +204,7 @@ def _check(real: Pair, synthetic: Pair, estimator: str) -> None:
         raise ConfigError("there is no synthetic image on which real samples could have an effect: set ipc to 1 or more")
     if estimator not in get_args(Estimator):
         raise ConfigError(f"unknown estimator {estimator!r}: use one of {', '.join(get_args(Estimator))}")
+    if precision not in get_args(Precision):
+        raise ConfigError(f"unknown precision {precision!r}: use one of {', '.join(get_args(Precision))}")
+    if estimator == "oracle" and precision != "float32":
+        raise ConfigError("estimator oracle is the definition that others are measured by, in float32: set precision to float32")

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor
 
+from bilp.causal.precision import Precision, in_bfloat16
 from bilp.errors import ConfigError
 from bilp.matching import Matching, Vectors
 from bilp.matching.per_sample import micro_batch_size
@@ -17,17 +18,30 @@ class RealVectors:
     """Per-sample vectors phi_i of a batch, held if all of them fit a budget, otherwise computed whenever they are asked for."""
 
     def __init__(
-        self, matching: Matching, network: Network, real: tuple[Tensor, Tensor], psi: Vectors, byte_budget: int, lanes: int = 1
+        self,
+        matching: Matching,
+        network: Network,
+        real: tuple[Tensor, Tensor],
+        psi: Vectors,
+        byte_budget: int,
+        lanes: int = 1,
+        precision: Precision = "float32",
     ) -> None:
-        """`real` is (images, labels); psi has the shape of one vector. Chunks are whole multiples of `lanes` if possible."""
-        self._matching, self._network = matching, network
+        """`real` is (images, labels); psi has the shape of one vector. Chunks are whole multiples of `lanes` if possible.
+
+        `precision` is that of the pass that effects come from. The mean of the kept moves images and is always float32.
+        """
+        self._network, self._exact_mean = network, matching.real_mean
+        self._brief = precision == "bfloat16"
+        self._real = in_bfloat16(matching.real) if self._brief else matching.real
         self._images, self._labels = real
         bytes_each = sum(block.numel() * block.element_size() for block in psi)
         affordable = max(1, byte_budget // max(bytes_each, 1))
         self._size = chunk_size(micro_batch_size(self._images), lanes, affordable)
         self._held = list(self._computed()) if affordable >= len(self._images) else None
         if self._held is None:
-            self.mean = matching.real_mean(network, self._images, self._labels)
+            mean = in_bfloat16(matching.real_mean) if self._brief else matching.real_mean
+            self.mean = mean(network, self._images, self._labels)
         else:
             self.mean = self._weighted(torch.full_like(self._labels, 1.0 / len(self), dtype=psi[0].dtype))
 
@@ -48,7 +62,7 @@ class RealVectors:
         """Vectors of the samples at positions `which` (int64)."""
         if self._held is None:
             here = which.to(self._images.device)
-            return self._matching.real(self._network, self._images[here], self._labels[here])
+            return self._real(self._network, self._images[here], self._labels[here])
         places = [divmod(i, self._size) for i in which.tolist()]
         return tuple(torch.stack([block[chunk][row] for chunk, row in places]) for block in zip(*self._held, strict=True))
 
@@ -63,15 +77,15 @@ class RealVectors:
         count = int(kept.sum())
         if count == 0:
             raise ConfigError("no sample is kept, so there is no mean vector to match: keep at least one")
-        if count == len(self):
+        if count == len(self) and not self._brief:
             return self.mean
-        if self._held is None:
-            return self._matching.real_mean(self._network, self._images[kept], self._labels[kept])
+        if self._held is None or self._brief:
+            return self._exact_mean(self._network, self._images[kept], self._labels[kept])
         return self._weighted(kept.to(self.mean[0].dtype) / count)
 
     def _computed(self) -> Iterator[Vectors]:
         pairs = zip(self._images.split(self._size), self._labels.split(self._size), strict=True)
-        return (self._matching.real(self._network, *pair) for pair in pairs)
+        return (self._real(self._network, *pair) for pair in pairs)
 
     def _weighted(self, weights: Tensor) -> Vectors:
         assert self._held is not None

@@ -55,6 +55,7 @@ def score_batch(
             augment=partial(setting.entering, params=params, chosen=decoded),
             directions=setting.reselect.directions,
             seed=setting.config.seed,
+            precision=setting.reselect.precision,
         )
         return Scored(found.norms.cpu(), found.mean_of)
     values = _finish(setting, _raw(setting, class_index, images, *path))

@@ -83,7 +83,8 @@ def _by_rules(network: nn.Module, images: Tensor, labels: Tensor) -> Vectors:
     parameters = matched_parameters(network)
     sums: dict[int, Tensor] = {}
     for call, gradient in output_gradients(loss, calls, create_graph=False):
-        contributions = call.layer.outer(call.node.detach(), gradient)
+        # Under autocast a layer rounds its input after it was recorded.
+        contributions = call.layer.outer(call.node.detach().to(gradient.dtype), gradient)
         for parameter, values in zip(call.layer.parameters, contributions, strict=True):
             known = sums.get(id(parameter))
             sums[id(parameter)] = values if known is None else known + values

@@ -21,8 +21,10 @@ from bilp.causal.taylor import first_order_differences
 from bilp.causal.vectors import RealVectors
 from bilp.config import NetworkConfig, ReselectConfig
 from bilp.errors import ConfigError
-from bilp.matching import FeatureMatching, GradientMatching, Matching, Vectors
+from bilp.matching import FeatureMatching, GradientMatching, Matching, Vectors, matching_for
+from bilp.matching.alignment import AlignmentMatching
 from bilp.matching.directional import directional, generic_directional
+from bilp.matching.kernels import KernelMatching
 from bilp.nets import Network, build, initialise
 from bilp.seeds import generator
 
@@ -98,6 +100,33 @@ def test_every_estimator_on_every_network(matching: Matching, family: str) -> No
         first = ite(matching, net, *real, *synthetic, "taylor")
         tolerance = 0.5 if isinstance(matching, GradientMatching) and matching is not MSE else 2e-3
         torch.testing.assert_close(first, exact, rtol=tolerance, atol=1e-5 * float(exact.max()))
+
+
+LAYERWISE = {
+    "idm": matching_for("idm"),
+    "idc_mse": KernelMatching("idc", "mse"),
+    "idc_l1": KernelMatching("idc", "l1"),
+    "cafe": AlignmentMatching(),
+}
+
+
+@pytest.mark.parametrize("name", LAYERWISE)
+@pytest.mark.parametrize("family", [family for family in FAMILIES if family != "mlp"])  # which has no kernels
+def test_every_estimator_of_the_other_methods(name: str, family: str) -> None:
+    matching, net = LAYERWISE[name], network(FAMILIES[family])
+    real, synthetic = draw(7, "real", name, family), draw(2, "synthetic", name, family)
+    matching.freeze_statistics(net, draw(8, "statistics")[0])
+    exact = ite(matching, net, *real, *synthetic, "oracle")
+    assert bool((exact > 0).all())
+    torch.testing.assert_close(ite(matching, net, *real, *synthetic), exact, rtol=2e-3, atol=1e-5 * float(exact.max()))
+    found = ite(matching, net, *real, *synthetic, "sketch", directions=64)
+    assert float(((found - exact).abs() / exact).mean()) < 0.25
+    if name == "idc_l1":
+        with pytest.raises(ConfigError, match="taylor"):
+            ite(matching, net, *real, *synthetic, "taylor")
+    else:  # squared distances are linear in the mean
+        first = ite(matching, net, *real, *synthetic, "taylor")
+        torch.testing.assert_close(first, exact, rtol=2e-3, atol=1e-5 * float(exact.max()))
 
 
 @pytest.mark.parametrize("matching", [DM, DC, L1], ids=["dm", "dc", "l1"])
