@@ -43,34 +43,39 @@ def main() -> None:
     arguments = _arguments()
     keep_freed_memory()
     torch.set_num_threads(arguments.threads)
-    clock = CLOCKS[arguments.clock]
     dataset = open_dataset(arguments.dataset)
-    device = torch.device(arguments.device)
     print(
         f"{dataset.name}, {len(dataset.train):,} real images, ipc {arguments.ipc}, width {arguments.width}, {arguments.threads} of "
-        f"{os.cpu_count()} cores ({platform.machine()}), {device}, torch {torch.__version__}, {arguments.clock} seconds, "
+        f"{os.cpu_count()} cores ({platform.machine()}), {arguments.device}, torch {torch.__version__}, {arguments.clock} seconds, "
         f"medians of {arguments.repeat}"
     )
     for method in arguments.methods:
-        config = _config(method, arguments)
-        pool = RealPool(dataset)
-        setting = Setting.assemble(config.distill, config.reselect, pool, device)
-        round_length = config.distill.iterations / config.distill.rounds
-        iteration = median(_iterations(setting, dataset, arguments.iterations, clock) for _ in range(arguments.repeat))
-        selection, measured = _reselection(setting, dataset, arguments.repeat, clock)
-        extra = selection / (round_length * iteration)
-        print(f"{method}: {config.distill.iterations} iterations in {config.distill.rounds} rounds, {measured} samples measured in each")
-        print(f"  iteration without pruning    {iteration:10.3f} s")
-        print(f"  one reselection              {selection:10.3f} s = {100 * extra:.2f} % of a round without pruning")
-        ours = selection / round_length
-        for reading, seconds in _naive(setting, dataset, clock).items():
-            naive = seconds * len(dataset.train)
-            print(f"  naive, {reading:<22}{naive:10.3g} s an iteration; ours, amortised, {ours:.3g} s: {naive / ours:,.0f} times less")
+        config = _config(method, arguments.ipc, arguments.width)
+        report(config, dataset, torch.device(arguments.device), arguments.iterations, arguments.repeat, CLOCKS[arguments.clock])
 
 
-def _config(method: str, arguments: argparse.Namespace) -> PipelineConfig:
-    network = {"width": arguments.width}
-    return PipelineConfig.model_validate({"dataset": "cifar10", "method": method, "ipc": arguments.ipc, "distill": {"network": network}})
+def report(
+    config: PipelineConfig, dataset: Dataset, device: torch.device, iterations: int, repeat: int, clock: Callable[[], float]
+) -> None:
+    """Time one configuration and print what its adaptive level costs."""
+    setting = Setting.assemble(config.distill, config.reselect, RealPool(dataset), device)
+    round_length = config.distill.iterations / config.distill.rounds
+    iteration = median(_iterations(setting, dataset, iterations, clock) for _ in range(repeat))
+    selection, measured = _reselection(setting, dataset, repeat, clock)
+    extra = selection / (round_length * iteration)
+    print(f"{config.method}: {config.distill.iterations} iterations in {config.distill.rounds} rounds, {measured} samples measured in each")
+    print(f"  iteration without pruning    {iteration:10.3f} s")
+    print(f"  one reselection              {selection:10.3f} s = {100 * extra:.2f} % of a round without pruning")
+    ours = selection / round_length
+    for reading, seconds in _naive(setting, dataset, clock).items():
+        naive = seconds * len(dataset.train)
+        print(
+            f"  naive, {reading:<22}{naive:10.3g} s an iteration; ours, amortised, {ours:.3g} s: {naive / ours:,.0f} times less", flush=True
+        )
+
+
+def _config(method: str, ipc: int, width: int) -> PipelineConfig:
+    return PipelineConfig.model_validate({"dataset": "cifar10", "method": method, "ipc": ipc, "distill": {"network": {"width": width}}})
 
 
 def _guard(setting: Setting, dataset: Dataset) -> Guard:

@@ -3,7 +3,10 @@
     python -m benchmarks.ite                                           # width 128, 256 real images 3x32x32, 1 synthetic
     python -m benchmarks.ite --width 32 --batch 64 --synthetic 10 --threads 1
     python -m benchmarks.ite --dataset URI --class 3                    # real images of an ingested data set
-    python -m benchmarks.ite --data FOLDER                             # every estimator on real images: ite_estimators
+    python -m benchmarks.ite --data FOLDER                             # everything on real images, Parquet files as on Hugging Face
+
+With `--data`: rank agreement, time and memory of every estimator (benchmarks.ite_estimators), then this comparison, then
+what adaptive pruning adds to a distillation and how far that is from the definition (benchmarks.adaptive).
 
 Both compute the exact effects. The generic one is what the definition suggests: vmap(grad) for the per-sample vectors
 and autograd's batched differentiation for the products with J^T. Both are run in turn, `--repeat` times; medians are
@@ -19,18 +22,19 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from statistics import median
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import torch
 from torch import Tensor
 from torch.func import functional_call, vmap
 
-from benchmarks import ite_estimators
+from benchmarks import adaptive, ite_estimators
 from bilp.allocator import keep_freed_memory
 from bilp.causal import ite
 from bilp.causal.cotangent import cotangent_differences
-from bilp.config import MethodName, NetworkConfig
-from bilp.data import open_dataset
+from bilp.config import IngestConfig, MethodName, NetworkConfig, PipelineConfig
+from bilp.data import ingest, open_dataset
 from bilp.matching import Matching, Vectors, matching_for
 from bilp.matching.per_sample import micro_batches, per_sample_by_vmap
 from bilp.matching.pullback import GenericPullback
@@ -207,27 +211,40 @@ def main() -> None:
     parser.add_argument("--class", dest="label", type=int, default=0, help="class of the images")
     parser.add_argument("--channels", type=int, default=3, help="of Gaussian images")
     parser.add_argument("--side", type=int, default=32, help="of Gaussian images")
-    parser.add_argument("--data", help="folder of Parquet files: compare every estimator on its images instead")
+    parser.add_argument("--data", help="folder of Parquet files: measure everything on its images")
     parser.add_argument("--widths", nargs="+", type=int, default=(32, 128), help="with --data: widths of the ConvNet")
     parser.add_argument("--images", nargs="+", type=int, default=(1, 10, 50), help="with --data: synthetic images per class")
     parser.add_argument("--steps", nargs="+", type=int, default=(0, 50), help="with --data: steps for which the network is trained")
+    parser.add_argument("--iterations", type=int, default=3, help="with --data: iterations of a distillation that are timed")
     parser.add_argument("--oracle-up-to", type=int, default=1, help="with --data: synthetic images up to which the definition is the truth")
     arguments = parser.parse_args()
     keep_freed_memory()
     torch.set_num_threads(arguments.threads)
-    if arguments.data is not None:
-        ite_estimators.run(arguments, CLOCKS[arguments.clock])
-        return
-    problem = draw_problem(arguments)
-    shape = "x".join(map(str, problem.real.shape[1:]))
+    clock = CLOCKS[arguments.clock]
     print(
-        f"ConvNet width {arguments.width} depth {arguments.depth}, "
-        f"{arguments.batch} real and {arguments.synthetic} synthetic images {shape}\n"
         f"{arguments.threads} of {os.cpu_count()} cores ({platform.machine()}), torch {torch.__version__}, "
         f"median of {arguments.repeat}, {arguments.clock} time"
     )
+    if arguments.data is None:
+        side_by_side(arguments, clock)
+        return
+    ite_estimators.run(arguments, clock)
+    with TemporaryDirectory() as root:
+        arguments.dataset = ingest(IngestConfig(source="parquet", uri=arguments.data), root)
+        side_by_side(arguments, clock)
+        dataset = open_dataset(arguments.dataset)
+        for method in arguments.methods:
+            config = PipelineConfig(dataset="cifar10", method=method, distill={"network": {"width": arguments.width}})
+            adaptive.report(config, dataset, torch.device("cpu"), arguments.iterations, arguments.repeat, clock)
+
+
+def side_by_side(arguments: argparse.Namespace, clock: Clock) -> None:
+    """Ours and the generic implementation on one class batch, every method."""
+    problem = draw_problem(arguments)
+    images = f"{arguments.batch} real and {arguments.synthetic} synthetic images {'x'.join(map(str, problem.real.shape[1:]))}"
+    print(f"ConvNet width {arguments.width} depth {arguments.depth}, {images}")
     for method in arguments.methods:
-        measure(method, problem, arguments.repeat, CLOCKS[arguments.clock])
+        measure(method, problem, arguments.repeat, clock)
 
 
 if __name__ == "__main__":

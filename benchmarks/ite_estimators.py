@@ -23,7 +23,8 @@ from PIL import Image
 from torch import Tensor
 from torch.nn import functional
 
-from bilp.causal import Estimator, measure
+from bilp.causal import Estimator, Precision, measure
+from bilp.causal.precision import rank_correlation
 from bilp.config import MethodName, NetworkConfig
 from bilp.matching import Matching, matching_for
 from bilp.nets import Network, build, initialise
@@ -73,20 +74,15 @@ def trained(pictures: Pictures, width: int, steps: int, device: str) -> Network:
     return network
 
 
-def spearman(a: Tensor, b: Tensor) -> float:
-    """Rank correlation of two lists of numbers without ties."""
-    return float(torch.corrcoef(torch.stack([values.argsort().argsort().double() for values in (a, b)]))[0, 1])
-
-
 def compare(method: MethodName, network: Network, real: Tensor, synthetic: Tensor, label: int, clock: Clock, truth: bool) -> None:
     """Print time and rank agreement of every estimator on one class batch."""
     matching: Matching = matching_for(method)
     pairs = [(images, torch.full((len(images),), label, device=images.device)) for images in (real, synthetic)]
 
-    def timed(estimator: Estimator) -> tuple[Tensor, float]:
+    def timed(estimator: Estimator, precision: Precision = "float32") -> tuple[Tensor, float]:
         _wait(real)
         start = clock()
-        norms = measure(matching, network, *pairs, estimator).norms
+        norms = measure(matching, network, *pairs, estimator, precision=precision).norms
         _wait(real)
         return norms.cpu(), clock() - start
 
@@ -95,7 +91,9 @@ def compare(method: MethodName, network: Network, real: Tensor, synthetic: Tenso
     print(f"    {'oracle' if truth else 'exact':10s} {exact_seconds:9.3f} s")
     for estimator in ESTIMATORS:
         norms, seconds = timed(estimator)
-        print(f"    {estimator:10s} {seconds:9.3f} s   Spearman {spearman(norms, exact):.4f}")
+        print(f"    {estimator:10s} {seconds:9.3f} s   Spearman {rank_correlation(norms, exact):.4f}")
+    norms, seconds = timed("auto", "bfloat16")
+    print(f"    {'auto, bf16':10s} {seconds:9.3f} s   Spearman {rank_correlation(norms, exact):.4f}")
 
 
 def run(arguments: argparse.Namespace, clock: Clock) -> None:
