@@ -258,9 +258,10 @@ class DistillConfig(Frozen):
         if self.method == "dc" and self.augment:
             raise ValueError("method dc matches without augmentation: use method dsa, or set augment to an empty list")
         if self.shards > 1 and not self.classes_apart:
+            looped = f" with outer_loops = {self.outer_loops}" if self.method in ("dc", "dsa") else ""
             raise ValueError(
-                f"shards = {self.shards} needs classes that never meet, as those of dm and, with outer_loops = 1, of dc and dsa; "
-                f"the classes of {self.method} with outer_loops = {self.outer_loops} share what they are matched under: set shards to 1"
+                f"shards = {self.shards} divides classes that meet in method {self.method}{looped}: set shards to 1, "
+                "or use dm, or dc or dsa with outer_loops = 1"
             )
         if self.decode.factor > 1 and self.method not in DECODING_METHODS:
             raise ValueError(
