@@ -223,6 +223,8 @@ class DistillConfig(Frozen):
     """Iterations; each draws a new random network."""
     rounds: Positive = 10
     """The iterations are cut into rounds; each starts with a reselection and ends with a checkpoint."""
+    shards: Positive = 1
+    """Parts into which the classes are divided, each a unit of work for any worker; for dm, and dc or dsa with one outer loop."""
     init: Literal["real", "noise", "kmeans"] = "real"
     """Synthetic images start as real samples, as Gaussian noise, or as the real samples nearest to the centres of clusters."""
     augment: tuple[AugmentFamily, ...] = ("color", "crop", "cutout", "flip", "scale", "rotate")
@@ -264,11 +266,22 @@ class DistillConfig(Frozen):
             raise ValueError(f"rounds = {self.rounds} exceeds iterations = {self.iterations}: lower rounds")
         if self.method == "dc" and self.augment:
             raise ValueError("method dc matches without augmentation: use method dsa, or set augment to an empty list")
+        if self.shards > 1 and not self.classes_apart:
+            looped = f" with outer_loops = {self.outer_loops}" if self.method in ("dc", "dsa") else ""
+            raise ValueError(
+                f"shards = {self.shards} divides classes that meet in method {self.method}{looped}: set shards to 1, "
+                "or use dm, or dc or dsa with outer_loops = 1"
+            )
         if self.decode.factor > 1 and self.method not in DECODING_METHODS:
             raise ValueError(
                 f"method {self.method} trains on the stored images themselves: set decode.factor to 1, or use idc, dream or idm"
             )
         return self
+
+    @property
+    def classes_apart(self) -> bool:
+        """Whether what becomes of a class's images depends on no other class's: no network is trained on the synthetic set."""
+        return self.method == "dm" or (self.method in ("dc", "dsa") and self.outer_loops == 1)
 
 
 class ReportConfig(Frozen):

@@ -12,6 +12,7 @@ from bilp.config import Baseline, EvaluateConfig, ExpertsConfig, Frozen, Network
 from bilp.manifest import open_artefact
 from bilp.storage import join
 from flows.local_flow import flow
+from flows.rounds import shard_label
 from tasks.distill import SYNTHETIC
 from tasks.execution import Execution
 from tasks.remote import is_published, run_on_worker
@@ -51,6 +52,13 @@ def distill_run(run_uri: str, root: str, label: str) -> Call:
     """One registered run, all its rounds."""
     arguments = {"run_uri": run_uri, "root": root, "label": label}
     return Call(unit="distill-run", arguments=arguments, artefact=join(run_uri, SYNTHETIC), label=f"distill {label}")
+
+
+def distill_shard(run_uri: str, shard: int, shards: int, root: str, label: str) -> Call:
+    """All rounds of one of the shards of a registered run; `label` is the run's."""
+    label = shard_label(label, shard, shards)
+    arguments = {"run_uri": run_uri, "shard": shard, "root": root, "label": label}
+    return Call(unit="distill-shard", arguments=arguments, artefact=shard_address(run_uri, shard), label=f"distill {label}")
 
 
 def evaluate_baseline(dataset_uri: str, baseline: Baseline, ipc: int, config: EvaluateConfig, root: str) -> Call:
@@ -102,6 +110,14 @@ def trial_address(dataset_uri: str, config: ScoreConfig, trial: int, root: str) 
     from bilp.scoring.record import trial_uri
 
     return trial_uri(root, _dataset(dataset_uri).fingerprint, config, trial)
+
+
+def shard_address(run_uri: str, shard: int) -> str:
+    """Where the last round of a shard is published."""
+    from bilp.distill.part import open_part
+
+    part = open_part(run_uri, shard)
+    return part.round_uri(part.run.distill.rounds)
 
 
 def baseline_address(dataset_uri: str, baseline: Baseline, ipc: int, config: EvaluateConfig, root: str) -> str:

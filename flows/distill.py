@@ -5,6 +5,8 @@ Distill a synthetic set for every arm of the comparison; selections that its arm
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from bilp.arms import PlannedRun, adaptive_note, needs_selection, planned_runs
 from bilp.config import DistillConfig, PipelineConfig, ReselectConfig
 from bilp.storage import join
@@ -16,7 +18,7 @@ from flows.prune import score_and_prune
 from flows.rounds import go_through
 from flows.workplace import workplace
 from tasks import terminal
-from tasks.distill import SYNTHETIC, start_run
+from tasks.distill import SYNTHETIC, start_run, went_through
 
 
 @flow(name="distill", flow_run_name="distill {label} by {config.method}, ipc {config.ipc}")
@@ -34,7 +36,7 @@ def distill(
     Methods mtt and tesla need the buffer of experts that learned the same samples.
     """
     run = start_run(dataset_uri, selection_uri, config, reselect, workplace(root), label, experts_uri)
-    go_through(run, config.rounds, reselect.beta > 0, label)
+    go_through(run, config, reselect.beta > 0, label)
     return run
 
 
@@ -47,15 +49,30 @@ def distill_arms(config: PipelineConfig, dataset_uri: str, selection_uri: str | 
     experts = experts_of_arms(config, dataset_uri, selection_uri, root)
     begin = distill if dispatch.here() else start_run  # elsewhere, all runs are registered and then carried out side by side
     root = workplace(root)
-    calls = []
+    begun = []
     for planned in planned_runs(config):
         selection, label = selection_uri if planned.static else None, _label(planned, config)
         run = begin(dataset_uri, selection, planned.distill, planned.reselect, root, label, experts.get(planned.static))
-        calls.append(dispatch.distill_run(run, root, label))
+        begun.append((run, planned, label))
         runs[planned.arm].append(run)
     if not dispatch.here():
-        dispatch.carry_out(f"distill {len(calls)} runs", calls)
+        _carry_out(begun, root)
     return runs
+
+
+def _carry_out(begun: Sequence[tuple[str, PlannedRun, str]], root: str) -> None:
+    """All registered runs side by side; those that are divided shard by shard, and merged here, which is reading and writing."""
+    calls = []
+    for run, planned, label in begun:
+        shards = planned.distill.shards
+        if shards == 1:
+            calls.append(dispatch.distill_run(run, root, label))
+        elif not went_through(run, planned.distill.rounds, planned.reselect.beta > 0):
+            calls += [dispatch.distill_shard(run, shard, shards, root, label) for shard in range(shards)]
+    dispatch.carry_out(f"distill {len(begun)} runs", calls)
+    for run, planned, label in begun:
+        if planned.distill.shards > 1:
+            go_through(run, planned.distill, planned.reselect.beta > 0, label)
 
 
 def synthetic_uri(run_uri: str) -> str:

@@ -22,7 +22,7 @@ from bilp.errors import StorageError
 from bilp.storage import join
 from flows import dispatch
 from flows.local_flow import flow
-from flows.rounds import go_through
+from flows.rounds import go_through, go_through_shard
 from flows.workplace import workplace
 from tasks import evaluate, experts, score
 from tasks.distill import SYNTHETIC
@@ -51,9 +51,22 @@ def distill_run(run_uri: str, root: str | None = None, label: str = "run") -> st
         from bilp.distill import open_run
 
         run = open_run(run_uri)
-        go_through(run_uri, run.distill.rounds, run.reselect.beta > 0, label)
+        go_through(run_uri, run.distill, run.reselect.beta > 0, label)
 
     return alone(root, lambda place: join(run_uri, SYNTHETIC), work)
+
+
+@flow(name="distill-shard", flow_run_name="distill {label}")
+def distill_shard(run_uri: str, shard: int, root: str | None = None, label: str = "shard") -> str | State[Any]:
+    """What one shard of a registered run still lacks: its rounds, each with a checkpoint. Shards are counted from 0."""
+
+    def work(place: str) -> None:
+        from bilp.distill import open_run
+
+        run = open_run(run_uri)
+        go_through_shard(run_uri, shard, run.distill, run.reselect.beta > 0, label)
+
+    return alone(root, lambda place: dispatch.shard_address(run_uri, shard), work)
 
 
 @flow(name="evaluate-synthetic", flow_run_name="evaluate {arm} {experiment}")
@@ -109,6 +122,7 @@ def train_expert(
 UNITS: dict[str, Callable[..., str | State[Any]]] = {
     "score-trial": score_trial,
     "distill-run": distill_run,
+    "distill-shard": distill_shard,
     "evaluate-synthetic": evaluate_synthetic,
     "evaluate-baseline": evaluate_baseline,
     "train-teacher": train_teacher,

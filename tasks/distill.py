@@ -31,27 +31,41 @@ def start_run(
 
 
 @stage("reselect {label} round {round_number}/{rounds}")
-def reselect_round(run_uri: str, round_number: int, rounds: int, label: str = "run") -> str:
+def reselect_round(run_uri: str, round_number: int, rounds: int, label: str = "run", shard: int | None = None) -> str:
     """Measure causal effects and decide which samples sit this round out; the URI of what was measured."""
     from bilp import distill
 
-    return distill.reselect_round(run_uri, round_number, device(), progress())
+    return distill.reselect_round(run_uri, round_number, device(), progress(), shard)
 
 
 @stage("distill {label} round {round_number}/{rounds}")
-def distill_round(run_uri: str, round_number: int, rounds: int, label: str = "run") -> str:
+def distill_round(run_uri: str, round_number: int, rounds: int, label: str = "run", shard: int | None = None) -> str:
     """Advance the synthetic images by one round; the URI of its checkpoint."""
     from bilp import distill
 
-    return distill.distill_round(run_uri, round_number, device(), progress())
+    return distill.distill_round(run_uri, round_number, device(), progress(), shard)
+
+
+@stage("merge {label} round {round_number}/{rounds}")
+def merge_round(run_uri: str, round_number: int, rounds: int, label: str = "run") -> str:
+    """Join what the shards of a run published in a round; the URI of the whole round."""
+    from bilp import distill
+
+    return distill.merge_round(run_uri, round_number)
 
 
 def went_through(run_uri: str, rounds: int, reselected: bool) -> bool:
     """Whether every round of a run, and its synthetic set, are there already: then no round needs a task of its own."""
-    from bilp.distill.run import reselect_uri, round_uri
+    return exists(join(run_uri, SYNTHETIC, MANIFEST)) and all_rounds(run_uri, rounds, reselected)
 
+
+def all_rounds(run_uri: str, rounds: int, reselected: bool, shard: int | None = None) -> bool:
+    """Whether every round of a run, or of one of its shards, is there."""
+    from bilp.distill.run import reselect_uri, round_uri, shard_uri
+
+    part_uri = run_uri if shard is None else shard_uri(run_uri, shard)
     numbers = range(rounds, 0, -1)  # the last one first: it is the one that an unfinished run lacks
-    parts = [join(run_uri, SYNTHETIC)] + [uri(run_uri, number) for number in numbers for uri in (round_uri, reselect_uri)[: 1 + reselected]]
+    parts = [uri(part_uri, number) for number in numbers for uri in (round_uri, reselect_uri)[: 1 + reselected]]
     return all(exists(join(part, MANIFEST)) for part in parts)
 
 

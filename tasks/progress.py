@@ -14,9 +14,10 @@ from prefect.logging import get_logger
 
 from bilp import lease
 from tasks import terminal
+from tasks.pace import pause
 from tasks.stopping import stop_if_asked
 
-ARTIFACT_INTERVAL = 2.0  # seconds between two updates in the UI, each of which costs a request
+ARTIFACT_INTERVAL = 2.0  # seconds between two updates in the UI, each of which costs a request; more for what takes long
 
 
 class Watch:
@@ -32,7 +33,8 @@ class Watch:
         lease.stop_if_lost()
         self.line.advance(done, total, note)
         # A stage that ends within the first interval has nothing to show.
-        if TaskRunContext.get() is not None and time.monotonic() - self.sent >= ARTIFACT_INTERVAL:
+        due = self.sent + pause(self.sent - self.line.began, ARTIFACT_INTERVAL)
+        if TaskRunContext.get() is not None and time.monotonic() >= due:
             self._send(100.0 * done / max(total, 1), note)
             self.sent = time.monotonic()
 

@@ -27,6 +27,7 @@ from bilp.manifest import MANIFEST, content_key
 from bilp.storage import exists, join
 from tasks import terminal
 from tasks.execution import Execution
+from tasks.pace import pause
 from tasks.stage import stage
 from tasks.stopping import stop_if_asked
 
@@ -38,7 +39,7 @@ OUT_OF_REACH = "StorageOutOfReach"
 # What httpx raises, as Prefect quotes it in the message of a failed run.
 _SERVER_AWAY = re.compile(r"exception: (Connect|Read|Write|Pool|Network|RemoteProtocol|LocalProtocol|Timeout)(Error|Timeout|Exception)?: ")
 
-POLL_SECONDS = 2.0
+POLL_SECONDS = 2.0  # at the beginning of a unit; later more seldom (`tasks.pace`)
 CRASHES = 5  # attempts after the first
 SERVER_PATIENCE = 600.0  # seconds that the Prefect server may be away
 START_SECONDS = 180.0
@@ -113,8 +114,7 @@ def _watch(client: SyncPrefectClient, run: FlowRun, label: str, alive: Pulse) ->
     began, told, run_id = time.monotonic(), False, run.id
     get_logger("tasks").info("%s is run %s (%s)", label, run.name, run_id)
     while run.state is None or not run.state.is_final():
-        stop_if_asked()
-        time.sleep(POLL_SECONDS)
+        _wait(pause(time.monotonic() - began, POLL_SECONDS))
         run = _patiently(lambda: client.read_flow_run(run_id))
         if not alive(run.state is not None and run.state.is_running()):
             _patiently(lambda: _record_crash(client, run_id, alive.patience))
@@ -184,7 +184,12 @@ def _judge(client: SyncPrefectClient, run: FlowRun, label: str, crashes: int) ->
         raise UnitFailed(f"{why}, after {crashes} attempts that crashed likewise; look at the worker's log, then start the pipeline again")
     terminal.say(f"          {why}; trying again")
     get_logger("tasks").warning("%s; trying again", why)
-    end = time.monotonic() + DELAYS[crashes]
+    _wait(DELAYS[crashes])
+
+
+def _wait(seconds: float) -> None:
+    """Sleep, and wake up if the flow run is stopped."""
+    end = time.monotonic() + seconds
     while time.monotonic() < end:
         stop_if_asked()
         time.sleep(0.2)

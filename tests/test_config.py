@@ -117,6 +117,15 @@ def test_unknown_key_inside_a_list_of_networks() -> None:
         ),
         ({"distill": {"iterations": 3, "rounds": 4}}, "distill: rounds = 4 exceeds iterations = 3: lower rounds"),
         (
+            {"method": "dc", "ipc": 10, "distill": {"shards": 2}},
+            "distill: shards = 2 divides classes that meet in method dc with outer_loops = 10: set shards to 1, "
+            "or use dm, or dc or dsa with outer_loops = 1",
+        ),
+        (
+            {"method": "idm", "distill": {"shards": 2}},
+            "distill: shards = 2 divides classes that meet in method idm: set shards to 1, or use dm, or dc or dsa with outer_loops = 1",
+        ),
+        (
             {"method": "dc", "distill": {"augment": ["crop"]}},
             "distill: method dc matches without augmentation: use method dsa, or set augment to an empty list",
         ),

@@ -26,6 +26,7 @@ Prepare = Callable[[Setting, DistillState, int, int], None]
 class Measured:
     """Scores (causal effects, or what `reselect.score` puts in their place) of one class's samples and what was decided."""
 
+    class_index: int
     ids: Tensor
     """sample_ids `[n]`."""
     mean: Tensor
@@ -50,23 +51,22 @@ def reselect(
     `prepare` gives each of the networks; without it they are those of DM, DC and DSA.
     """
     prepare = prepare or draw_trained_network
-    turns = [whose_turn(setting, round_number, c) for c in range(setting.pool.classes)]
-    drawn = [ids for ids, _ in turns]
-    scores = [torch.empty(setting.reselect.networks, len(ids)) for ids in drawn]
+    turns = {c: whose_turn(setting, round_number, c) for c in setting.classes}
+    scores = {c: torch.empty(setting.reselect.networks, len(ids)) for c, (ids, _) in turns.items()}
     word = SCORE_WORDS[setting.reselect.score]
-    total = setting.reselect.networks * len(drawn)
+    total = setting.reselect.networks * len(turns)
     for k in range(setting.reselect.networks):
         prepare(setting, state, round_number, k)
-        for c, ids in enumerate(drawn):
+        for place, (c, (ids, _)) in enumerate(turns.items()):
             params = setting.draw_augmentation("reselect_augment", round_number, k, c)
             scores[c][k] = score_pool(setting, state.images, c, ids, params, "round", round_number, k)
             guard.check_effects(state.iteration, c, scores[c][k], word)
-            progress(k * len(drawn) + c + 1, total, f"{word} in class {c}")
+            progress(k * len(turns) + place + 1, total, f"{word} in class {c}")
     result = []
-    for c, ((ids, until), values) in enumerate(zip(turns, scores, strict=True)):
-        mean = values.mean(dim=0)
+    for c, (ids, until) in turns.items():
+        mean = scores[c].mean(dim=0)
         kept = pruner.decide(ids, mean, c, until)
-        result.append(Measured(ids, mean, values.std(dim=0, correction=0), kept))
+        result.append(Measured(c, ids, mean, scores[c].std(dim=0, correction=0), kept))
     return result
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from torch import Tensor
 
 from bilp import storage
+from bilp.distill.part import Part
 from bilp.distill.pictures import grid_png
 from bilp.distill.rounds import GRID, open_round, round_state
 from bilp.distill.run import VERSION, lineage, open_pool, open_run, settings
@@ -29,7 +30,7 @@ def finish_run(run_uri: str) -> str:
     uri, key = storage.join(run_uri, SYNTHETIC), content_key(SYNTHETIC, VERSION, run=run.key)
     if find(uri, SYNTHETIC, key) is not None:
         return uri
-    last = open_round(run_uri, run, run.distill.rounds)
+    last = open_round(Part(run_uri, run, None), run.distill.rounds)
     state = round_state(last)
     dataset = open_pool(run_uri, run).dataset
     files = {

@@ -29,10 +29,16 @@ class Guard:
     deviations; the last five losses all above 1000 times the median loss of the run's first round, the newest highest.
     """
 
-    def __init__(self, learning_rate: float, class_names: Sequence[str], reference_loss: float, last_good: str) -> None:
-        """`reference_loss` is nan in the first round; `last_good` tells the reader where the last good state lies."""
+    def __init__(
+        self, learning_rate: float, class_names: Sequence[str], reference_loss: float, last_good: str, classes: range | None = None
+    ) -> None:
+        """`reference_loss` is nan in the first round; `last_good` tells the reader where the last good state lies.
+
+        `classes` are those that losses and images are of, in their order; without them all that have a name.
+        """
         self._learning_rate = learning_rate
         self._class_names = class_names
+        self._classes = range(len(class_names)) if classes is None else classes
         self._limit = LOSS_FACTOR * max(reference_loss, SMALLEST_REFERENCE) if math.isfinite(reference_loss) else math.inf
         self._last_good = last_good
         self._recent: deque[float] = deque(maxlen=RISING)
@@ -44,7 +50,7 @@ class Guard:
         """
         peaks = torch.stack([gradient.detach().abs().amax(), images.detach().abs().amax()])
         *values, steepest, brightest = torch.cat([losses.detach(), peaks]).tolist()
-        for c, value in enumerate(values):
+        for c, value in zip(self._classes, values, strict=True):
             if not math.isfinite(value):
                 self._stop(iteration, f"the loss of class {self._name(c)} is {value}")
         self._check_images(iteration, steepest, gradient, brightest, images)
@@ -60,11 +66,11 @@ class Guard:
         return float(value)
 
     def _check_images(self, iteration: int, steepest: float, gradient: Tensor, brightest: float, images: Tensor) -> None:
-        classes = len(self._class_names)
+        classes = len(self._classes)
         if not math.isfinite(steepest):
-            self._stop(iteration, f"the gradient of class {self._name(_first_bad(gradient, classes))} is not finite")
+            self._stop(iteration, f"the gradient of class {self._name(self._classes[_first_bad(gradient, classes)])} is not finite")
         if not brightest <= PIXEL_LIMIT:
-            c = int(images.detach().abs().nan_to_num(nan=math.inf).reshape(classes, -1).amax(dim=1).argmax())
+            c = self._classes[int(images.detach().abs().nan_to_num(nan=math.inf).reshape(classes, -1).amax(dim=1).argmax())]
             self._stop(iteration, f"a pixel of class {self._name(c)} reached {brightest:.3g} standard deviations (limit {PIXEL_LIMIT:g})")
 
     def check_loss(self, iteration: int, loss: float, class_losses: Sequence[float]) -> None:
@@ -74,7 +80,8 @@ class Guard:
         if high and loss == max(self._recent):
             what = f"the loss is {loss:.3g} and rising, over {LOSS_FACTOR:g} times its median in the first round"
             if class_losses:
-                what += f"; the worst class is {self._name(max(range(len(class_losses)), key=lambda c: class_losses[c]))}"
+                worst = max(range(len(class_losses)), key=lambda place: class_losses[place])
+                what += f"; the worst class is {self._name(self._classes[worst])}"
             self._stop(iteration, what)
 
     def check_effects(self, iteration: int, class_index: int, scores: Tensor, word: str = SCORE_WORDS["ite"]) -> None:

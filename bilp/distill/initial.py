@@ -14,18 +14,19 @@ from bilp.nets import build, initialise
 from bilp.seeds import generator
 
 
-def initial_state(config: DistillConfig, pool: RealPool) -> DistillState:
-    """Real samples of each class, drawn at random or nearest to the centres of clusters (kmeans), or standard Gaussian noise
-    in normalised space; class c draws from its own stream.
+def initial_state(config: DistillConfig, pool: RealPool, classes: range | None = None) -> DistillState:
+    """Real samples of each class (of `classes` alone, if given), drawn at random or nearest to the centres of clusters
+    (kmeans), or standard Gaussian noise in normalised space; class c draws from its own stream.
 
     Where a stored image is decoded into factor^2 parts, as many real samples are shrunk into one. Raises ConfigError if
     real images are asked for and a class has fewer than `ipc` * factor^2 candidates.
     """
-    labels = torch.arange(pool.classes).repeat_interleave(config.ipc)
+    classes = range(pool.classes) if classes is None else classes
+    labels = torch.tensor(classes).repeat_interleave(config.ipc)
     if config.init == "noise":
-        return DistillState.start(_noise(config, pool), labels)
+        return DistillState.start(_noise(config, pool, classes), labels)
     require_initial(config, pool)
-    drawn = _random(config, pool) if config.init == "real" else _central(config, pool)
+    drawn = _random(config, pool, classes) if config.init == "real" else _central(config, pool, classes)
     return DistillState.start(mosaic(pool.images(torch.cat(drawn)), config.decode.factor), labels)
 
 
@@ -41,16 +42,16 @@ def _wanted(config: DistillConfig) -> int:
     return config.ipc * config.decode.factor**2
 
 
-def _random(config: DistillConfig, pool: RealPool) -> list[Tensor]:
-    return [pool.draw(c, _wanted(config), generator(config.seed, "initial", c)) for c in range(pool.classes)]
+def _random(config: DistillConfig, pool: RealPool, classes: range) -> list[Tensor]:
+    return [pool.draw(c, _wanted(config), generator(config.seed, "initial", c)) for c in classes]
 
 
-def _central(config: DistillConfig, pool: RealPool) -> list[Tensor]:
+def _central(config: DistillConfig, pool: RealPool, classes: range) -> list[Tensor]:
     """The members nearest to the centres of clusters of a random network's features, and random ones for clusters without any."""
     network = build(config.network, pool.dataset.shape, pool.classes).eval()
     initialise(network, generator(config.seed, "initial_network"))
     result = []
-    for c, random in enumerate(_random(config, pool)):
+    for c, random in zip(classes, _random(config, pool, classes), strict=True):
         stream = generator(config.seed, "initial_clusters", c)
         central = cluster_members(network, pool, pool.by_class[c], len(random), stream, config.dream.most_steps)
         others = random[~torch.isin(random, central)]
@@ -58,6 +59,6 @@ def _central(config: DistillConfig, pool: RealPool) -> list[Tensor]:
     return result
 
 
-def _noise(config: DistillConfig, pool: RealPool) -> Tensor:
+def _noise(config: DistillConfig, pool: RealPool, classes: range) -> Tensor:
     shape = (config.ipc, *pool.dataset.shape)
-    return torch.cat([torch.randn(shape, generator=generator(config.seed, "initial", c)) for c in range(pool.classes)])
+    return torch.cat([torch.randn(shape, generator=generator(config.seed, "initial", c)) for c in classes])

@@ -54,13 +54,14 @@ def draw_batches(setting: Setting, pruner: AdaptivePruner | None, iteration: int
     shrink = pruner is not None and setting.reselect.mode == "shrink"
     drawn_at = _drawn_at(setting, iteration, outer) if shrink else (iteration, outer)
     batches = []
-    for c, ids in enumerate(setting.pool.by_class):
+    for c in setting.classes:
         stream = generator(setting.config.seed, "real", *drawn_at, c)
         if pruner is None or shrink:
             offered = setting.pool.draw(c, setting.config.batch_real, stream)
             drawn = remaining = offered if pruner is None else pruner.candidates(offered, iteration)
         else:
-            offered, remaining = ids, pruner.candidates(ids, iteration)
+            offered = setting.pool.by_class[c]
+            remaining = pruner.candidates(offered, iteration)
             drawn = setting.pool.draw(c, setting.config.batch_real, stream, among=remaining)
         params = setting.draw_augmentation("augment", iteration, outer, c)
         batches.append(Batch(c, drawn, params, 1.0 - len(remaining) / len(offered)))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import statistics
+from collections.abc import Mapping
 from typing import Any
 
 import pyarrow as pa
@@ -13,14 +14,15 @@ from bilp.distill.boundary import Measured, reselect
 from bilp.distill.guard import Guard
 from bilp.distill.initial import initial_state
 from bilp.distill.methods import loop_for, networks_for
+from bilp.distill.part import Part, open_part
 from bilp.distill.pictures import grid_png
 from bilp.distill.record import Record
-from bilp.distill.run import VERSION, Run, bounds, lineage, open_experts, open_pool, open_run, reselect_uri, round_uri, settings
+from bilp.distill.run import Run, bounds, lineage, open_experts, open_pool, settings
 from bilp.distill.sampling import RealPool
 from bilp.distill.setting import Setting
 from bilp.distill.state import DistillState, decode_state, decode_tensors, encode_state, encode_tensors
 from bilp.errors import MissingArtefact
-from bilp.manifest import Artefact, content_key, find, provenance, publish
+from bilp.manifest import Artefact, find, provenance, publish
 from bilp.progress import Progress, silent
 from bilp.pruning.adaptive import AdaptivePruner
 from bilp.tables import ITE, LOSSES, encode
@@ -30,87 +32,112 @@ CHECKPOINT, LOSS_TABLE, GRID = "checkpoint.safetensors", "losses.parquet", "grid
 ITE_TABLE, PRUNER_STATE = "ite.parquet", "pruner.safetensors"
 
 
-def reselect_round(run_uri: str, round: int, device: torch.device | str = "cpu", progress: Progress = silent) -> str:
+def reselect_round(
+    run_uri: str, round: int, device: torch.device | str = "cpu", progress: Progress = silent, shard: int | None = None
+) -> str:
     """Measure causal effects on the state before `round` (from 1) and decide which samples sit it out.
 
-    Publishes rounds/<round>/reselect and returns its URI; returns `run_uri` and publishes nothing with beta = 0.
-    Raises MissingArtefact if the round before is not there, ConfigError for a round that the run does not have.
+    Publishes rounds/<round>/reselect and returns its URI; returns `run_uri` and publishes nothing with beta = 0. Of a run
+    that is divided, `shard` (from 0) names the part in question. Raises MissingArtefact if the round before is not there,
+    ConfigError for a round or shard that the run does not have.
     """
-    run = open_run(run_uri)
+    part = open_part(run_uri, shard)
+    run = part.run
     bounds(run.distill, round)
     if run.reselect.beta == 0:
         return run_uri
-    uri, key = reselect_uri(run_uri, round), content_key(RESELECT, VERSION, run=run.key, round=round)
-    if find(uri, RESELECT, key) is not None:
+    uri = part.reselect_uri(round)
+    if find(uri, RESELECT, part.key(RESELECT, round)) is not None:
         return uri
     pool = open_pool(run_uri, run)
-    before = _state_before(run_uri, run, pool, round)
-    setting = Setting.assemble(run.distill, run.reselect, pool, device)
-    pruner = _pruner(setting, before.pruner)
-    guard, networks = _guard(run_uri, run, pool, round, before), networks_for(run.distill.method)
+    before = _state_before(part, pool, round)
+    setting = Setting.assemble(run.distill, run.reselect, pool, device, classes=part.classes(pool.classes))
+    pruner = new_pruner(run, pool)
+    if before.pruner:
+        pruner.load(before.pruner, setting.classes)
+    guard, networks = _guard(part, setting, round, before), networks_for(run.distill.method)
     measured = reselect(setting, before.to(device), round, pruner, guard, progress, networks)
-    dropped = 1.0 - sum(int(part.kept.sum()) for part in measured) / sum(len(part.kept) for part in measured)
+    return publish_reselection(part, round, _ite_table(measured, round, pruner), pruner, setting.classes, before.iteration)
+
+
+def distill_round(
+    run_uri: str, round: int, device: torch.device | str = "cpu", progress: Progress = silent, shard: int | None = None
+) -> str:
+    """Run the iterations of `round` (from 1) and publish rounds/<round> with the state after it; returns its URI.
+
+    Continues from the round before; `shard` as for `reselect_round`. Raises MissingArtefact if that round, or this one's
+    reselection where beta > 0, is not there, DamagedArtefact if its checksum is wrong, ConfigError for a round or shard
+    that the run does not have, and Diverged (then nothing of the round is published).
+    """
+    part = open_part(run_uri, shard)
+    run = part.run
+    _, stop = bounds(run.distill, round)
+    uri = part.round_uri(round)
+    if find(uri, ROUND, part.key(ROUND, round)) is not None:
+        return uri
+    pool = open_pool(run_uri, run)
+    before = _state_before(part, pool, round)
+    setting = Setting.assemble(run.distill, run.reselect, pool, device, open_experts(run_uri, run), part.classes(pool.classes))
+    pruner = None
+    if run.reselect.beta > 0:
+        pruner = new_pruner(run, pool)
+        pruner.load(reselected(part, round), setting.classes)
+    state = before.to(device)
+    advance = loop_for(run.distill.method)
+    records = advance(setting, state, stop, pruner, _guard(part, setting, round, before), progress)
+    if round == 1:
+        state.reference_loss = statistics.median(record.loss for record in records)
+    return publish_round(part, round, state, _loss_table(records), records[-1].loss, pruner, pool)
+
+
+def publish_reselection(part: Part, round: int, table: pa.Table, pruner: AdaptivePruner, classes: range, iteration: int) -> str:
+    """Publish what was decided about `classes` before `iteration`: `table` with the schema ITE, and the pruner's memory."""
+    dropped = sum(table["dropped"].to_pylist())
+    state = pruner.state(classes)
     files = {
-        ITE_TABLE: encode(_ite_table(measured, round, pruner), ITE, {**_table_provenance(run, round), "score": run.reselect.score}),
-        PRUNER_STATE: encode_tensors(pruner.state()),
+        ITE_TABLE: encode(table, ITE, {**_table_provenance(part, round), "score": part.run.reselect.score}),
+        PRUNER_STATE: encode_tensors(state),
     }
     facts = {
         "round": round,
-        "iteration": before.iteration,
-        "dropped_share": dropped,
+        "iteration": iteration,
+        "dropped_share": 1.0 - (len(table) - dropped) / len(table),
         "dropped_share_so_far": pruner.dropped_share(),
-        "score": run.reselect.score,
-        "quantile_classes": pruner.quantile_classes.tolist(),
+        "score": part.run.reselect.score,
+        "quantile_classes": _quantile_classes(pruner, classes),
     }
-    return publish(uri, RESELECT, key, files, config=settings(run), parents=lineage(run_uri, run), facts=facts).uri
+    return _publish(part, part.reselect_uri(round), RESELECT, round, files, facts)
 
 
-def distill_round(run_uri: str, round: int, device: torch.device | str = "cpu", progress: Progress = silent) -> str:
-    """Run the iterations of `round` (from 1) and publish rounds/<round> with the state after it; returns its URI.
-
-    Continues from the round before. Raises MissingArtefact if that, or this round's reselection where beta > 0, is not
-    there, DamagedArtefact if its checksum is wrong, and Diverged (then nothing of the round is published).
-    """
-    run = open_run(run_uri)
-    first, stop = bounds(run.distill, round)
-    uri, key = round_uri(run_uri, round), content_key(ROUND, VERSION, run=run.key, round=round)
-    if find(uri, ROUND, key) is not None:
-        return uri
-    pool = open_pool(run_uri, run)
-    before = _state_before(run_uri, run, pool, round)
-    setting = Setting.assemble(run.distill, run.reselect, pool, device, open_experts(run_uri, run))
-    pruner = None
-    if run.reselect.beta > 0:
-        pruner = _pruner(setting, _reselected(run_uri, run, round))
-    state = before.to(device)
-    advance = loop_for(run.distill.method)
-    records = advance(setting, state, stop, pruner, _guard(run_uri, run, pool, round, before), progress)
-    if round == 1:
-        state.reference_loss = statistics.median(record.loss for record in records)
+def publish_round(
+    part: Part, round: int, state: DistillState, losses: pa.Table, last_loss: float, pruner: AdaptivePruner | None, pool: RealPool
+) -> str:
+    """Publish the state after a round, with `losses` of the schema LOSSES; the pruner's memory becomes part of the state."""
+    first, stop = bounds(part.run.distill, round)
+    facts: dict[str, Any] = {"round": round, "first_iteration": first, "iteration": stop, "loss": last_loss}
     if pruner is not None:
-        state.pruner = pruner.state()
-    dataset = pool.dataset
+        classes = part.classes(pool.classes)
+        state.pruner = pruner.state(classes)
+        facts |= {
+            "decided_per_class": state.pruner["decided"].tolist(),
+            "dropped_per_class": state.pruner["dropped"].tolist(),
+            "quantile_classes": _quantile_classes(pruner, classes),
+        }
     files = {
         CHECKPOINT: encode_state(state),
-        LOSS_TABLE: encode(_loss_table(records), LOSSES, _table_provenance(run, round)),
-        GRID: grid_png(state.images, run.distill.ipc, dataset.mean, dataset.std),
+        LOSS_TABLE: encode(losses, LOSSES, _table_provenance(part, round)),
+        GRID: grid_png(state.images, part.run.distill.ipc, pool.dataset.mean, pool.dataset.std),
     }
-    facts: dict[str, Any] = {"round": round, "first_iteration": first, "iteration": stop, "loss": records[-1].loss}
-    if pruner is not None:
-        facts |= {
-            "decided_per_class": pruner.state()["decided"].tolist(),
-            "dropped_per_class": pruner.state()["dropped"].tolist(),
-            "quantile_classes": pruner.quantile_classes.tolist(),
-        }
-    return publish(uri, ROUND, key, files, config=settings(run), parents=lineage(run_uri, run), facts=facts).uri
+    return _publish(part, part.round_uri(round), ROUND, round, files, facts)
 
 
-def open_round(run_uri: str, run: Run, round_number: int) -> Artefact:
+def open_round(part: Part, round_number: int) -> Artefact:
     """A complete round. Raises MissingArtefact, naming what to run, if it is not there."""
-    key = content_key(ROUND, VERSION, run=run.key, round=round_number)
-    artefact = find(round_uri(run_uri, round_number), ROUND, key)
+    artefact = find(part.round_uri(round_number), ROUND, part.key(ROUND, round_number))
     if artefact is None:
-        raise MissingArtefact(f"round {round_number} of {run_uri} is not there (of {run.distill.rounds}): run distill_round for it first")
+        raise MissingArtefact(
+            f"round {round_number} of {part.uri} is not there (of {part.run.distill.rounds}): run {_makes_round(part)} for it first"
+        )
     return artefact
 
 
@@ -119,41 +146,57 @@ def round_state(artefact: Artefact) -> DistillState:
     return decode_state(artefact.read(CHECKPOINT), storage.join(artefact.uri, CHECKPOINT))
 
 
-def _state_before(run_uri: str, run: Run, pool: RealPool, round_number: int) -> DistillState:
-    if round_number == 1:
-        return initial_state(run.distill, pool)
-    return round_state(open_round(run_uri, run, round_number - 1))
-
-
-def _reselected(run_uri: str, run: Run, round_number: int) -> dict[str, torch.Tensor]:
-    """State of the pruner after this round's reselection."""
-    uri = reselect_uri(run_uri, round_number)
-    artefact = find(uri, RESELECT, content_key(RESELECT, VERSION, run=run.key, round=round_number))
+def open_reselection(part: Part, round_number: int) -> Artefact:
+    """A complete reselection. Raises MissingArtefact, naming what to run, if it is not there."""
+    uri = part.reselect_uri(round_number)
+    artefact = find(uri, RESELECT, part.key(RESELECT, round_number))
     if artefact is None:
-        raise MissingArtefact(
-            f"the reselection of round {round_number} is not at {uri}: run reselect_round for it first (beta = {run.reselect.beta:g})"
-        )
-    return decode_tensors(artefact.read(PRUNER_STATE), storage.join(uri, PRUNER_STATE))
+        beta = part.run.reselect.beta
+        raise MissingArtefact(f"the reselection of round {round_number} is not at {uri}: run reselect_round for it first (beta = {beta:g})")
+    return artefact
 
 
-def _pruner(setting: Setting, state: dict[str, torch.Tensor]) -> AdaptivePruner:
-    pruner = AdaptivePruner(setting.pool.dataset.train.labels, setting.pool.classes, setting.reselect)
-    if state:
-        pruner.load(state)
-    return pruner
+def reselected(part: Part, round_number: int) -> dict[str, torch.Tensor]:
+    """State of the pruner after this round's reselection."""
+    artefact = open_reselection(part, round_number)
+    return decode_tensors(artefact.read(PRUNER_STATE), storage.join(artefact.uri, PRUNER_STATE))
 
 
-def _guard(run_uri: str, run: Run, pool: RealPool, round_number: int, before: DistillState) -> Guard:
+def new_pruner(run: Run, pool: RealPool) -> AdaptivePruner:
+    """A pruner that has decided nothing yet."""
+    return AdaptivePruner(pool.dataset.train.labels, pool.classes, run.reselect)
+
+
+def _state_before(part: Part, pool: RealPool, round_number: int) -> DistillState:
+    if round_number == 1:
+        return initial_state(part.run.distill, pool, part.classes(pool.classes))
+    return round_state(open_round(part, round_number - 1))
+
+
+def _guard(part: Part, setting: Setting, round_number: int, before: DistillState) -> Guard:
     if round_number == 1:
         last_good = "No round of the run was finished before."
     else:
-        last_good = (
-            f"The last good state is {storage.join(round_uri(run_uri, round_number - 1), CHECKPOINT)} (iteration {before.iteration})."
-        )
-    return Guard(run.distill.learning_rate, pool.dataset.class_names, before.reference_loss, last_good)
+        last_good = f"The last good state is {storage.join(part.round_uri(round_number - 1), CHECKPOINT)} (iteration {before.iteration})."
+    names = setting.pool.dataset.class_names
+    return Guard(part.run.distill.learning_rate, names, before.reference_loss, last_good, setting.classes)
 
 
-def _table_provenance(run: Run, round_number: int) -> dict[str, Any]:
+def _publish(part: Part, uri: str, kind: str, round_number: int, files: Mapping[str, bytes], facts: Mapping[str, Any]) -> str:
+    parents, key = lineage(part.run_uri, part.run), part.key(kind, round_number)
+    return publish(uri, kind, key, files, config=settings(part.run), parents=parents, facts=facts).uri
+
+
+def _makes_round(part: Part) -> str:
+    return "merge_round" if part.shard is None and part.run.distill.shards > 1 else "distill_round"
+
+
+def _quantile_classes(pruner: AdaptivePruner, classes: range) -> list[int]:
+    return [c for c in pruner.quantile_classes.tolist() if c in classes]
+
+
+def _table_provenance(part: Part, round_number: int) -> dict[str, Any]:
+    run = part.run
     return {"run": run.key, "round": round_number, "parents": run.parents, "versions": provenance()}
 
 
@@ -165,7 +208,7 @@ def _loss_table(records: list[Record]) -> pa.Table:
 def _ite_table(measured: list[Measured], round_number: int, pruner: AdaptivePruner) -> pa.Table:
     """One row per measured sample, ascending by sample_id."""
     ids = torch.cat([part.ids for part in measured])
-    labels = torch.cat([torch.full_like(part.ids, c) for c, part in enumerate(measured)])
+    labels = torch.cat([torch.full_like(part.ids, part.class_index) for part in measured])
     order = ids.argsort()
     columns = {
         "sample_id": ids,

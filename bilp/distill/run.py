@@ -57,8 +57,8 @@ def start_run(
 
     Methods mtt and tesla imitate the experts of a buffer, which must have learned exactly the samples of this run.
     Raises ConfigError if a class has too few samples left for `distill` and `reselect`, the images do not fit the
-    network or the method does not fit `reselect` or the experts, MissingArtefact and IncompatibleArtefact if dataset,
-    selection or experts are not there or do not belong together.
+    network, there are more shards than classes or the method does not fit `reselect` or the experts, MissingArtefact and
+    IncompatibleArtefact if dataset, selection or experts are not there or do not belong together.
     """
     dataset = open_dataset(dataset_uri)
     parents = {"dataset": dataset.fingerprint}
@@ -161,7 +161,9 @@ def real_pool(dataset: Dataset, selection_uri: str | None) -> RealPool:
 
 
 def check_pool(pool: RealPool, distill: DistillConfig, reselect: ReselectConfig) -> None:
-    """Raise ConfigError if a class has too few samples for these settings."""
+    """Raise ConfigError if a class has too few samples for these settings, or there are more shards than classes."""
+    if distill.shards > pool.classes:
+        raise ConfigError(f"{distill.shards} shards cannot share {pool.classes} classes: set distill.shards to {pool.classes} or less")
     pool.require(1, "distillation")
     require_initial(distill, pool)
     if reselect.beta > 0:
@@ -208,6 +210,11 @@ def lineage(run_uri: str, run: Run) -> dict[str, str]:
 def settings(run: Run) -> dict[str, Any]:
     """The run's configuration as its artefacts' manifests hold it."""
     return run.model_dump(mode="json", include={"distill", "reselect"})
+
+
+def shard_uri(run_uri: str, shard: int) -> str:
+    """Below which the rounds of a shard lie, as those of the run lie below the run."""
+    return storage.join(run_uri, "shards", f"{shard:04d}")
 
 
 def round_uri(run_uri: str, round_number: int) -> str:

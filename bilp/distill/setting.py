@@ -38,6 +38,8 @@ class Setting:
     matching: Matching
     schedule: Schedule
     device: torch.device
+    classes: range
+    """The classes whose images are distilled: all of them, or those of a shard."""
     experts: ExpertBuffer | None = None
     """Trainings on the real samples, for methods that imitate them."""
 
@@ -49,13 +51,18 @@ class Setting:
         pool: RealPool,
         device: torch.device | str,
         experts: ExpertBuffer | None = None,
+        classes: range | None = None,
     ) -> Setting:
-        """Build the network on `device` and choose the matching and schedule of `config.method`."""
+        """Build the network on `device` and choose the matching and schedule of `config.method`.
+
+        Without `classes` all of them are distilled. Networks have an output for every class in any case.
+        """
         schedule = schedule_for(config)
         network = build(config.network, pool.dataset.shape, pool.classes).to(device)
         network.requires_grad_(not schedule.features)
         matching = matching_for(config.method, config.alignment, config.idc.metric)
-        return cls(config, reselect, pool, network, matching, schedule, torch.device(device), experts)
+        classes = range(pool.classes) if classes is None else classes
+        return cls(config, reselect, pool, network, matching, schedule, torch.device(device), classes, experts)
 
     @property
     def side(self) -> tuple[int, int]:
@@ -64,7 +71,8 @@ class Setting:
 
     def rows(self, class_index: int) -> slice:
         """The rows of a class in the tensor of synthetic images."""
-        return slice(class_index * self.config.ipc, (class_index + 1) * self.config.ipc)
+        place = class_index - self.classes.start
+        return slice(place * self.config.ipc, (place + 1) * self.config.ipc)
 
     def row_numbers(self, class_index: int) -> Tensor:
         """The same rows as numbers, int64 `[ipc]`, on the run's device."""

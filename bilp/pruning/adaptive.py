@@ -26,6 +26,8 @@ CHANCE = 2.0
 SMALLEST_BATCH = 2
 # Log effects that are closer than this differ by rounding, not by merit.
 EQUAL = 1e-5
+# Tensors of the state that hold a value for each sample; the others hold values for each class.
+PER_SAMPLE = ("last_score", "visits", "dropped_until")
 
 
 class AdaptivePruner:
@@ -110,28 +112,40 @@ class AdaptivePruner:
         """Classes that use empirical quantiles: all by configuration, or those that the normal thresholds failed, int64."""
         return self._state["by_quantile"].nonzero().flatten()
 
-    def state(self) -> dict[str, Tensor]:
-        """Everything that decisions depend on, as tensors; `load` restores it exactly.
+    def state(self, classes: range | None = None) -> dict[str, Tensor]:
+        """Everything that decisions depend on, as tensors; `load` restores it exactly. With `classes`, what is theirs alone.
 
-        Per sample: last_score float32 (nan = never), visits int32, dropped_until int32. Per class: log_mean,
+        Per sample, in order of sample_id: last_score float32 (nan = never), visits int32, dropped_until int32. Per class: log_mean,
         log_variance float64, initialised, by_quantile bool, decided, dropped int64; two values each: normal int64
         (judged by the normal thresholds, dropped by them), remainder float64 (fractions of a sample: total, lower end).
         """
-        return {name: value.clone() for name, value in self._state.items()}
+        return {name: value[self._part(name, classes)].clone() for name, value in self._state.items()}
 
-    def load(self, state: Mapping[str, Tensor]) -> None:
-        """Restore what `state` returned. Raises IncompatibleArtefact if it belongs to other data."""
+    def load(self, state: Mapping[str, Tensor], classes: range | None = None) -> None:
+        """Restore what `state` returned for the same classes; others stay as they are, so that parts come together one by one.
+
+        Raises IncompatibleArtefact if it belongs to other data.
+        """
         problems = [f"{name} is missing" for name in sorted(set(self._state) - set(state))]
         problems += [f"{name} is unknown" for name in sorted(set(state) - set(self._state))]
         for name in sorted(set(self._state) & set(state)):
-            own, given = self._state[name], state[name]
+            own, given = self._state[name][self._part(name, classes)], state[name]
             if own.shape != given.shape or own.dtype != given.dtype:
                 problems.append(f"{name}: expected {own.dtype} {list(own.shape)}, found {given.dtype} {list(given.shape)}")
         if problems:
             raise IncompatibleArtefact(
                 f"this pruner state does not fit the data: {'; '.join(problems)}. Start a new run, or use the dataset of the old one"
             )
-        self._state = {name: state[name].detach().cpu().clone() for name in self._state}
+        for name, value in self._state.items():
+            value[self._part(name, classes)] = state[name].detach().cpu()
+
+    def _part(self, name: str, classes: range | None) -> Tensor | slice:
+        """Where in a tensor of the state the values of some classes lie."""
+        if classes is None:
+            return slice(None)
+        if name in PER_SAMPLE:
+            return (self._labels >= classes.start) & (self._labels < classes.stop)
+        return slice(classes.start, classes.stop)
 
     def _check(self, ids: Tensor, values: Tensor, class_index: int) -> None:
         if ids.dim() != 1 or values.shape != ids.shape:

@@ -90,3 +90,21 @@ def test_without_a_reference_no_loss_is_too_high() -> None:
 
 def test_rounding_noise_on_a_perfect_match_is_no_divergence() -> None:
     _losses(_guard(0.0), [1e-9 * k for k in range(1, 20)])
+
+
+def test_of_some_classes_it_names_the_right_one() -> None:
+    guard = Guard(0.5, NAMES, 1e-3, "", range(1, 3))
+    zeros = torch.zeros(4, 1, 2, 2)
+    assert guard.check_step(7, torch.tensor([1.0, 2.0]), zeros, zeros) == [1.0, 2.0]
+    bad = zeros.clone()
+    bad[3, 0, 1, 1] = math.nan
+    for losses, gradient, images in (
+        (torch.tensor([1.0, math.nan]), zeros, zeros),
+        (torch.ones(2), bad, zeros),
+        (torch.ones(2), zeros, bad),
+    ):
+        with pytest.raises(Diverged, match=r"class 2 \(cow\)"):
+            guard.check_step(7, losses, gradient, images)
+    with pytest.raises(Diverged, match=r"the worst class is 1 \(bee\)"):
+        for iteration in range(5):
+            guard.check_loss(iteration, 10.0 + iteration, [20.0, 1.0])

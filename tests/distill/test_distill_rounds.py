@@ -3,17 +3,13 @@
 from __future__ import annotations
 
 import json
-import os
-import signal
-import subprocess
-import sys
 from collections.abc import Callable
 from itertools import pairwise
 from pathlib import Path
 
 import pytest
 import torch
-from tiny_distillation import Store, small_config
+from tiny_distillation import Store, distil_until_killed, small_config
 
 from bilp import storage
 from bilp.config import DistillConfig, IngestConfig, NetworkConfig, PruneConfig, ReselectConfig
@@ -26,7 +22,6 @@ from bilp.manifest import open_artefact
 from bilp.pruning.stage import prune
 from bilp.tables import ITE, LOSSES
 
-CHILD = Path(__file__).with_name("distil_until_killed.py")
 OFF = ReselectConfig(beta=0.0)
 ON = ReselectConfig(beta=0.25, candidates_per_class=12, interval=2, threshold="quantile")
 
@@ -264,21 +259,13 @@ def test_divergence_in_a_later_round_points_at_the_checkpoint_before_it(begin: C
     assert storage.children(storage.join(run_uri, "rounds")) == [f"{number:04d}" for number in range(1, len(done) + 1)]
 
 
-def _killed_in_another_process(run_uri: str, number: int, iteration: int) -> None:
-    """Work on the run in a process that dies by SIGKILL after this iteration of this round."""
-    environment = {**os.environ, "OMP_NUM_THREADS": str(torch.get_num_threads())}
-    command = [sys.executable, str(CHILD), run_uri, str(number), str(iteration)]
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
-    assert done.returncode == -signal.SIGKILL, done.stderr
-
-
 @pytest.mark.parametrize(("method", "reselect"), [("dm", ON), ("dc", OFF)])
 def test_a_killed_run_goes_on_in_another_process_to_the_bytes_of_an_undisturbed_one(
     store: Store, selection: str, tmp_path: Path, method: str, reselect: ReselectConfig
 ) -> None:
     config = small_config(method, ipc=2, iterations=8)
     disturbed, calm = (start_run(store.uri, selection, config, reselect, str(tmp_path / name)) for name in ("disturbed", "calm"))
-    _killed_in_another_process(disturbed, 2, 3)
+    distil_until_killed(disturbed, 2, 3)
     first, second = (storage.join(disturbed, "rounds", name) for name in ("0001", "0002"))
     marker = storage.read(storage.join(first, "_manifest.json"))
     assert not storage.exists(storage.join(second, "_manifest.json"))

@@ -2,8 +2,15 @@
 
 from __future__ import annotations
 
+import os
+import signal
+import subprocess
+import sys
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
+
+import torch
 
 from bilp.config import DistillConfig, NetworkConfig, ReselectConfig
 from bilp.data import Dataset
@@ -12,6 +19,7 @@ from bilp.distill.sampling import RealPool
 from bilp.distill.setting import Setting
 
 NARROW = NetworkConfig(width=16)
+CHILD = Path(__file__).with_name("distil_until_killed.py")
 
 
 @dataclass(frozen=True)
@@ -44,3 +52,11 @@ def guard_for(setting: Setting, reference_loss: float = float("nan")) -> Guard:
     """The guard of a first round."""
     names = setting.pool.dataset.class_names
     return Guard(setting.config.learning_rate, names, reference_loss, "No round of the run was finished before.")
+
+
+def distil_until_killed(run_uri: str, number: int, iteration: int, *shard: int) -> None:
+    """Work on the run, or on a shard of it, in a process that dies by SIGKILL after this iteration of this round."""
+    environment = {**os.environ, "OMP_NUM_THREADS": str(torch.get_num_threads())}
+    command = [sys.executable, str(CHILD), run_uri, *map(str, (number, iteration, *shard))]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == -signal.SIGKILL, done.stderr

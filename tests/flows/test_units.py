@@ -48,6 +48,10 @@ def test_a_call_names_the_artefact_that_its_unit_publishes(finished: Finished, t
         dispatch.train_expert(dataset, None, ExpertsConfig(count=1, epochs=1), NARROW, 0, root, "all samples"),
     ]
     assert [units.UNITS[call.unit](**call.arguments) for call in calls] == [call.artefact for call in calls]
+    divided = start_run(dataset, None, planned.distill.model_copy(update={"shards": 2}), planned.reselect, root)
+    shard = dispatch.distill_shard(divided, 1, 2, root, "unpruned")
+    assert (shard.label, shard.artefact) == ("distill unpruned shard 2/2", f"{divided}/shards/0001/rounds/0004")
+    assert units.UNITS[shard.unit](**shard.arguments) == shard.artefact
     evaluation = dispatch.evaluate_synthetic(dataset, synthetic_uri(run), "unpruned", 0, CONFIG.evaluate, root)
     assert units.UNITS[evaluation.unit](**evaluation.arguments) == evaluation.artefact
     assert synthetic_sets(root).items() <= synthetic_sets(finished.root).items()
@@ -58,7 +62,7 @@ def test_a_call_names_the_artefact_that_its_unit_publishes(finished: Finished, t
 
     before = files(root)
     with outcomes() as again:
-        for call in [*calls, evaluation]:
+        for call in [*calls, shard, evaluation]:
             units.UNITS[call.unit](**call.arguments)
     assert again == {}, "what is published needs no lease and no task"
     assert files(root) == before

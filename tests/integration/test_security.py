@@ -56,7 +56,7 @@ def answer(url: str, login: str | None) -> int:
 
 @pytest.mark.s3
 def test_a_run_behind_a_password_on_s3_tells_no_secret(s3_root: str, tmp_path: Path, template: Path) -> None:
-    """A server with a password, workers that know it, results in S3: the password and the S3 secret appear nowhere."""
+    """A server with a password, workers that know it and share the classes, results in S3: no password and no S3 secret appears."""
     folder = tmp_path / "service"
     another_home(template, folder / "home")
     secret = os.environ["AWS_SECRET_ACCESS_KEY"]
@@ -65,6 +65,7 @@ def test_a_run_behind_a_password_on_s3_tells_no_secret(s3_root: str, tmp_path: P
         folder, s3_root, PREFECT_SERVER_API_HOST=ANYWHERE, PREFECT_SERVER_API_AUTH_STRING=LOGIN, PREFECT_API_AUTH_STRING=LOGIN
     )
     config = SMALL | {"arms": ["unpruned"], "evaluate": {**SMALL["evaluate"], "baselines": []}}
+    config["distill"] = {**SMALL["distill"], "shards": 2}
     try:
         service.start_server()
         api = service.environment["PREFECT_API_URL"]
@@ -74,9 +75,11 @@ def test_a_run_behind_a_password_on_s3_tells_no_secret(s3_root: str, tmp_path: P
         assert service.ended(run).state_name == "Completed", service.logs()
         with service.client() as client:
             recorded = client.read_flow_run(run)
+        shards = {run.name: run.work_pool_name for run in service.runs("distill unpruned shard")}
     finally:
         service.stop()
     assert recorded.parameters["config"] == config
+    assert shards == {"distill unpruned shard 1/2": "gpu", "distill unpruned shard 2/2": "gpu"}
     texts = {path: path.read_bytes() for path in folder.rglob("*") if path.is_file() and "cache" not in path.parts}
     assert any(path.name == "prefect.db" for path in texts)
     texts |= {Path(uri): read(uri) for uri in everything_below(s3_root)}

@@ -301,6 +301,22 @@ def test_state_is_a_copy_both_ways() -> None:
     assert given["visits"].sum() == 0
 
 
+def test_the_memory_of_some_classes_is_theirs_alone_and_parts_come_together() -> None:
+    whole, left, right = (pruner(20, classes=3, beta=0.2) for _ in range(3))
+    for c, own in ((0, left), (1, left), (2, right)):
+        ids, scores = torch.arange(20 * c, 20 * c + 20), lognormal(20, "part", c)
+        whole.decide(ids, scores, c, 5)
+        own.decide(ids, scores, c, 5)
+    parts = {range(2): left.state(range(2)), range(2, 3): right.state(range(2, 3))}
+    assert [[len(state[name]) for name in ("visits", "decided")] for state in parts.values()] == [[40, 2], [20, 1]]
+    joined = pruner(20, classes=3, beta=0.2)
+    for classes, state in parts.items():
+        joined.load(state, classes)
+    assert all(torch.equal(value.nan_to_num(-1.0), joined.state()[name].nan_to_num(-1.0)) for name, value in whole.state().items())
+    with pytest.raises(IncompatibleArtefact, match=r"visits: expected torch.int32 \[20\], found torch.int32 \[40\]"):
+        joined.load(parts[range(2)], range(2, 3))
+
+
 def test_foreign_state_is_refused_with_every_difference() -> None:
     p = pruner(20, classes=2)
     state = pruner(21, classes=2).state()

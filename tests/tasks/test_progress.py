@@ -12,6 +12,7 @@ from rich.console import Console
 from flows.local_flow import flow
 from tasks import progress as progresses
 from tasks import terminal
+from tasks.pace import pause
 from tasks.progress import progress, watched
 from tasks.stage import stage
 
@@ -105,3 +106,8 @@ def test_the_ui_shows_the_progress_of_long_work(monkeypatch: pytest.MonkeyPatch)
 
 def test_the_ui_is_not_bothered_by_short_work(monkeypatch: pytest.MonkeyPatch) -> None:
     assert artifacts_after(60.0, monkeypatch) == []
+
+
+def test_the_longer_it_takes_the_more_seldom_anybody_asks() -> None:
+    assert [pause(elapsed, 2.0) for elapsed in (0.0, 99.0, 600.0, 1e6)] == [2.0, 2.0, 12.0, 20.0]
+    assert pause(1e6, 60.0) == 60.0

@@ -1,0 +1,99 @@
+"""Rounds of a divided run: what its shards published, joined into the artefacts that an undivided run has.
+
+Images, momentum and the pruner's memory belong to one class each, so they are laid side by side. What is told of all
+classes together is computed from the shards' own: losses and shares are means over classes, counts are sums.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import pyarrow as pa
+import torch
+
+from bilp.distill.part import Part, parts_of
+from bilp.distill.rounds import (
+    ITE_TABLE,
+    LOSS_TABLE,
+    RESELECT,
+    ROUND,
+    new_pruner,
+    open_reselection,
+    open_round,
+    publish_reselection,
+    publish_round,
+    reselected,
+    round_state,
+)
+from bilp.distill.run import bounds, open_pool, open_run
+from bilp.distill.sampling import RealPool
+from bilp.distill.state import DistillState
+from bilp.errors import ConfigError
+from bilp.manifest import find
+from bilp.tables import ITE, LOSSES
+
+
+def merge_round(run_uri: str, round: int) -> str:
+    """Publish rounds/<round> of a divided run, and with beta > 0 its reselection, from those of its shards; returns its URI.
+
+    Nothing is computed twice; a merge that was interrupted begins again with what it had not published. Raises
+    MissingArtefact if a shard, or the merge of round 1, has not come as far, and ConfigError for a run that is not divided
+    or has no such round.
+    """
+    run = open_run(run_uri)
+    bounds(run.distill, round)
+    if run.distill.shards == 1:
+        raise ConfigError(f"{run_uri} is not divided into shards, so there is nothing to merge: run distill_round")
+    whole, parts = Part(run_uri, run, None), parts_of(run_uri, run)
+    uri = whole.round_uri(round)
+    if run.reselect.beta > 0 and find(whole.reselect_uri(round), RESELECT, whole.key(RESELECT, round)) is None:
+        _merge_reselection(whole, parts, round, open_pool(run_uri, run))
+    if find(uri, ROUND, whole.key(ROUND, round)) is None:
+        _merge_state(whole, parts, round, open_pool(run_uri, run))
+    return uri
+
+
+def _merge_reselection(whole: Part, parts: Sequence[Part], round: int, pool: RealPool) -> None:
+    pruner, tables = new_pruner(whole.run, pool), []
+    for part in parts:
+        pruner.load(reselected(part, round), part.classes(pool.classes))
+        tables.append(open_reselection(part, round).table(ITE_TABLE, ITE))
+    table = pa.concat_tables(tables).sort_by("sample_id")
+    publish_reselection(whole, round, table, pruner, range(pool.classes), bounds(whole.run.distill, round)[0])
+
+
+def _merge_state(whole: Part, parts: Sequence[Part], round: int, pool: RealPool) -> None:
+    artefacts = [open_round(part, round) for part in parts]
+    shares = [len(part.classes(pool.classes)) for part in parts]
+    losses = _joined_losses([artefact.table(LOSS_TABLE, LOSSES) for artefact in artefacts], shares)
+    first = losses if round == 1 else open_round(whole, 1).table(LOSS_TABLE, LOSSES)
+    states = [round_state(artefact) for artefact in artefacts]
+    pruner = new_pruner(whole.run, pool) if whole.run.reselect.beta > 0 else None
+    if pruner is not None:
+        for part, state in zip(parts, states, strict=True):
+            pruner.load(state.pruner, part.classes(pool.classes))
+    state = DistillState(
+        images=torch.cat([state.images for state in states]),
+        labels=torch.cat([state.labels for state in states]),
+        momentum=torch.cat([state.momentum for state in states]),
+        iteration=states[0].iteration,
+        reference_loss=float(np.median(first["loss"])),
+    )
+    publish_round(whole, round, state, losses, losses["loss"][-1].as_py(), pruner, pool)
+
+
+def _joined_losses(tables: Sequence[pa.Table], classes: Sequence[int]) -> pa.Table:
+    """The table of all classes from one per shard; `classes` are the numbers of theirs."""
+
+    def mean(name: str) -> np.ndarray:
+        columns = np.stack([table[name].to_numpy().astype(np.float64) for table in tables])
+        return np.average(columns, axis=0, weights=classes)
+
+    columns = {
+        "iteration": tables[0]["iteration"],
+        "loss": mean("loss").astype(np.float32),
+        "real_used": np.sum([table["real_used"].to_numpy() for table in tables], axis=0),
+        "dropped_share": mean("dropped_share").astype(np.float32),
+    }
+    return pa.table(columns).select(LOSSES.names).cast(LOSSES)

@@ -1,0 +1,66 @@
+"""What one process distils of a run: all of its classes, or one shard of them with rounds of its own."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from bilp.distill.run import VERSION, Run, open_run, reselect_uri, round_uri, shard_uri
+from bilp.errors import ConfigError
+from bilp.manifest import content_key
+
+
+@dataclass(frozen=True)
+class Part:
+    """A run, or a shard of it."""
+
+    run_uri: str
+    run: Run
+    shard: int | None
+    """Number of the shard from 0, or None for the whole run."""
+
+    @property
+    def uri(self) -> str:
+        """Below which its rounds lie."""
+        return self.run_uri if self.shard is None else shard_uri(self.run_uri, self.shard)
+
+    def round_uri(self, round_number: int) -> str:
+        """Where the artefact of a round lies."""
+        return round_uri(self.uri, round_number)
+
+    def reselect_uri(self, round_number: int) -> str:
+        """Where the reselection of a round lies."""
+        return reselect_uri(self.uri, round_number)
+
+    def key(self, kind: str, round_number: int) -> str:
+        """Content key of the round, or of its reselection."""
+        shard = {} if self.shard is None else {"shard": self.shard}
+        return content_key(kind, VERSION, run=self.run.key, round=round_number, **shard)
+
+    def classes(self, count: int) -> range:
+        """Its classes, of `count` in all: consecutive ones, and as many as any other shard has or one fewer."""
+        if self.shard is None:
+            return range(count)
+        share, rest = divmod(count, self.run.distill.shards)
+        start = self.shard * share + min(self.shard, rest)
+        return range(start, start + share + (1 if self.shard < rest else 0))
+
+
+def open_part(run_uri: str, shard: int | None) -> Part:
+    """A run that is distilled as a whole, or one shard of a run that is divided.
+
+    Raises ConfigError if the run is divided and no shard is named, or has no such shard, and what `open_run` raises.
+    """
+    run = open_run(run_uri)
+    shards = run.distill.shards
+    if shards == 1 and shard is not None:
+        raise ConfigError(f"{run_uri} is not divided into shards, so it has no shard {shard}: leave the shard out")
+    if shards > 1 and (shard is None or not 0 <= shard < shards):
+        raise ConfigError(
+            f"{run_uri} is divided into shards 0 to {shards - 1}, not {shard}: distil each of these, then join them with merge_round"
+        )
+    return Part(run_uri, run, shard)
+
+
+def parts_of(run_uri: str, run: Run) -> list[Part]:
+    """Every shard of a divided run, in the order of their classes."""
+    return [Part(run_uri, run, shard) for shard in range(run.distill.shards)]
