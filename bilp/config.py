@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal, Self, get_args
 
-from pydantic import Field, GetJsonSchemaHandler, model_validator
+from pydantic import Field, GetJsonSchemaHandler, field_validator, model_validator
 from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema
 
@@ -63,6 +63,15 @@ class IngestConfig(Frozen):
     """Share of each class held out for testing when the source has no test split of its own."""
     split_seed: int = 0
     """Seed of that split."""
+    whitening: Literal["none", "zca"] = "none"
+    """What becomes of normalised images: nothing, or ZCA fitted on the training images (some cells of mtt and tesla)."""
+    whitening_epsilon: Rate = 0.1
+    """What is added to the eigenvalues of their covariance before its root is taken."""
+
+    @field_validator("whitening", mode="before")
+    @classmethod
+    def _none_is_a_choice(cls, value: Any) -> Any:
+        return "none" if value is None else value  # on the command line, none means null elsewhere
 
     @model_validator(mode="after")
     def _uri_fits_source(self) -> Self:
@@ -351,6 +360,10 @@ class PipelineConfig(Frozen):
 
     @model_validator(mode="after")
     def _method_can(self) -> Self:
+        if self.ingest.whitening != "none" and self.method in DECODING_METHODS:
+            raise ValueError(
+                f"method {self.method} decodes images and steps them as pixels, which whitened ones are not: set ingest.whitening to none"
+            )
         if self.method not in TRAJECTORY_METHODS:
             return self
         if "adaptive" in self.arms:

@@ -93,7 +93,7 @@ def distill_round(run_uri: str, round: int, device: torch.device | str = "cpu", 
     files = {
         CHECKPOINT: encode_state(state),
         LOSS_TABLE: encode(_loss_table(records), LOSSES, _table_provenance(run, round)),
-        GRID: grid_png(state.images, run.distill.ipc, dataset.mean, dataset.std),
+        GRID: grid_png(state.images, run.distill.ipc, dataset.mean, dataset.std, dataset.whitening),
     }
     facts: dict[str, Any] = {"round": round, "first_iteration": first, "iteration": stop, "loss": records[-1].loss}
     if pruner is not None:
