@@ -13,7 +13,7 @@ from typing import Any
 from pydantic import BaseModel
 
 from bilp.criterion_facts import CRITERION_FACTS, dropped_end, measure_of
-from bilp.decode_defaults import decoding_rules, digits_rules, smallest_class
+from bilp.decode_defaults import decoding_rules, digits_rules, idc_evaluation_rules, smallest_class
 from bilp.method_rules import alignment_rules, trajectory_rules
 from bilp.pools import POOLS, pool_networks
 from bilp.recipe_files import load_recipe
@@ -55,7 +55,7 @@ def dc_loops(ipc: int) -> tuple[int, int]:
     return ipc, round(DC_LOOPS[low][1] + share * (DC_LOOPS[high][1] - DC_LOOPS[low][1]))
 
 
-def _method_rules(dataset: str, method: str, ipc: int) -> dict[str, Any]:
+def _method_rules(dataset: str, method: str, ipc: int, factor: int, side: int) -> dict[str, Any]:
     if method == "dm":  # DM, Zhao & Bilen 2023: real initialisation, siamese augmentation, long schedule
         rate = 10.0 if ipc >= 100 else 1.0
         return {"distill": {"iterations": 20000, "learning_rate": rate, "init": "real"}}
@@ -72,7 +72,7 @@ def _method_rules(dataset: str, method: str, ipc: int) -> dict[str, Any]:
             distill["augment"] = []
         # A gradient per sample costs several times what its share of an ordinary step does, so samples take turns.
         return {"distill": distill, "reselect": {"candidates_per_class": 256}}
-    return decoding_rules(dataset, method, ipc)
+    return decoding_rules(dataset, method, ipc, factor, side)
 
 
 # Methods whose papers are compared under another protocol than DC's.
@@ -189,7 +189,7 @@ def _dial_rules(dials: Mapping[str, Any]) -> Iterator[tuple[str, dict[str, Any]]
     yield "dial keep", {"prune": {"keep": dials["keep"]}}
     yield "dial beta", {"reselect": {"beta": dials["beta"]}}
     yield "dial seed", {name: {"seed": seed} for name in ("score", "prune", "experts", "distill", "evaluate")}
-    by_method = _method_rules(dataset, method, ipc)
+    by_method = _method_rules(dataset, method, ipc, dials["factor"], dials["side"])
     smallest = smallest_class(_merge_all(by_method, _dataset_rules(dataset, method, ipc)), ipc, dials["factor"])
     yield "dial ipc (real initialisation needs as many samples)", {"prune": {"minimum_per_class": smallest}}
     yield f"method {method} at ipc {ipc}", by_method
@@ -201,6 +201,8 @@ def _dial_rules(dials: Mapping[str, Any]) -> Iterator[tuple[str, dict[str, Any]]
     yield f"method {method}", {"evaluate": {"protocol": METHOD_PROTOCOL[method]}} if method in METHOD_PROTOCOL else {}
     protocol = dials["protocol"] or METHOD_PROTOCOL.get(method, "dc")
     yield f"protocol {protocol}", _protocol_rules(protocol, dataset, ipc)
+    if METHOD_PROTOCOL.get(method) == protocol == "idc":
+        yield f"method {method} on {dataset} at ipc {ipc}", idc_evaluation_rules(dataset, ipc, dials["factor"])
     yield f"dataset {dataset}", _dataset_rules(dataset, method, ipc)
     if dataset in MIRROR_CHANGES_MEANING:
         alignment = alignment_rules(dataset) if method == "cafe" else {}
@@ -257,6 +259,7 @@ def complete(given: Mapping[str, Any]) -> Completion:
             dials[name] = value
     nested = dict(leaves(merged))
     protocol, dials["factor"] = nested.get("evaluate.protocol"), _whole(nested, "distill.decode.factor")
+    dials["side"] = _whole(nested, "ingest.resolution")
     dials["protocol"] = protocol if isinstance(protocol, str) else None
     values: dict[str, Any] = {}
     origins: dict[str, str] = {}
