@@ -23,7 +23,7 @@ from bilp.evaluate_config import Protocol as Protocol
 from bilp.evaluate_config import TeacherConfig as TeacherConfig
 from bilp.evaluate_config import networks_of
 from bilp.fields import AugmentFamily as AugmentFamily
-from bilp.fields import Fraction, Positive, Rate
+from bilp.fields import Fraction, GpuArithmetic, Positive, Rate
 from bilp.fields import Frozen as Frozen
 from bilp.method_config import AlignmentConfig as AlignmentConfig
 from bilp.method_config import ExpertsConfig as ExpertsConfig
@@ -124,6 +124,8 @@ class ScoreConfig(Frozen):
     """Momentum of SGD."""
     weight_decay: Annotated[float, Field(ge=0.0)] = 5e-4
     """Weight decay of SGD."""
+    gpu: GpuArithmetic = "float32"
+    """Arithmetic on a GPU: float32, products in TensorFloat-32 (tf32), or these with channels last in memory."""
     seed: int = 0
     """Seed of the trials (trial k uses its own stream)."""
 
@@ -255,6 +257,9 @@ class DistillConfig(Frozen):
     """Settings of mtt and tesla alone."""
     alignment: AlignmentConfig = AlignmentConfig()
     """Settings of cafe alone."""
+    gpu: GpuArithmetic = "float32"
+    """Arithmetic on a GPU: float32, products in TensorFloat-32 (tf32), or these with channels last in memory. Causal effects
+    are measured in float32 whatever it says."""
     seed: int = 0
     """Seed of networks, batches, augmentation and initial images."""
 
@@ -295,6 +300,9 @@ class PipelineConfig(Frozen):
     """Share of candidates that adaptive pruning drops."""
     seed: int = 0
     """Seed of everything."""
+    gpu: GpuArithmetic = "float32"
+    """Arithmetic on a GPU: float32, products in TensorFloat-32 (tf32), or these with channels last in memory. A CPU computes
+    in float32 anyway."""
     experiments: Positive = 1
     """Independently seeded distillations per arm."""
     arms: Annotated[tuple[Arm, ...], Field(min_length=1)] = ("unpruned", "bilp")

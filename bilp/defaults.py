@@ -189,6 +189,8 @@ def _dial_rules(dials: Mapping[str, Any]) -> Iterator[tuple[str, dict[str, Any]]
     yield "dial keep", {"prune": {"keep": dials["keep"]}}
     yield "dial beta", {"reselect": {"beta": dials["beta"]}}
     yield "dial seed", {name: {"seed": seed} for name in ("score", "prune", "experts", "distill", "evaluate")}
+    gpu = {"gpu": dials["gpu"]}
+    yield "dial gpu", {"score": gpu, "experts": gpu, "distill": gpu, "evaluate": gpu | {"teacher": gpu}}
     by_method = _method_rules(dataset, method, ipc, dials["factor"], dials["side"])
     smallest = smallest_class(_merge_all(by_method, _dataset_rules(dataset, method, ipc)), ipc, dials["factor"])
     yield "dial ipc (real initialisation needs as many samples)", {"prune": {"minimum_per_class": smallest}}
@@ -223,7 +225,7 @@ def _pruning_rules(merged: Mapping[str, Any], dials: Mapping[str, Any]) -> Itera
         yield "dial ipc (ranking of the whole set)", {"prune": {"floor_per_class": max(dials["ipc"], 2)}}
 
 
-DIAL_DEFAULTS: dict[str, Any] = {"dataset": "digits", "method": "dm", "ipc": 1, "keep": 0.5, "beta": 0.1, "seed": 0}
+DIAL_DEFAULTS: dict[str, Any] = {"dataset": "digits", "method": "dm", "ipc": 1, "keep": 0.5, "beta": 0.1, "seed": 0, "gpu": "float32"}
 # Few and similar images have less to spare; the paper finds little to prune in low-diversity data such as MNIST.
 DATASET_DIALS: dict[str, dict[str, Any]] = {"digits": {"keep": 0.8}}
 # Real samples act through experts alone, so there is no causal effect to reselect by.
@@ -235,6 +237,7 @@ DIAL_TYPES: dict[str, type | tuple[type, ...]] = {
     "keep": (int, float),
     "beta": (int, float),
     "seed": int,
+    "gpu": str,
 }
 
 

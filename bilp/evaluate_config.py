@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
-from bilp.fields import AugmentFamily, Fraction, Frozen, Positive, Rate
+from bilp.fields import AugmentFamily, Fraction, Frozen, GpuArithmetic, Positive, Rate
 from bilp.network_config import NetworkConfig
 from bilp.pools import Pool, pool_networks
 
@@ -41,6 +41,8 @@ class TeacherConfig(Frozen):
     """Weight decay of SGD."""
     augment: tuple[AugmentFamily, ...] = ()
     """Augmentation while it is trained; empty is none."""
+    gpu: GpuArithmetic = "float32"
+    """Arithmetic on a GPU: float32, products in TensorFloat-32 (tf32), or these with channels last in memory."""
 
 
 class EvaluateConfig(Frozen):
@@ -94,5 +96,7 @@ class EvaluateConfig(Frozen):
     """Evaluate each set also with hard labels, with and without augmentation, for the scores of DD-Ranking (LRS and ARS)."""
     networks_at_once: Positive | None = None
     """Networks of one architecture that are trained in one computation; empty takes what is faster on the device."""
+    gpu: GpuArithmetic = "float32"
+    """Arithmetic on a GPU: float32, products in TensorFloat-32 (tf32), or these with channels last in memory."""
     seed: int = 0
     """Seed of networks, order and subsets."""

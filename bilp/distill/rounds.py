@@ -9,6 +9,7 @@ import pyarrow as pa
 import torch
 
 from bilp import storage
+from bilp.arithmetic import arithmetic
 from bilp.distill.boundary import Measured, reselect
 from bilp.distill.guard import Guard
 from bilp.distill.initial import initial_state
@@ -48,7 +49,8 @@ def reselect_round(run_uri: str, round: int, device: torch.device | str = "cpu",
     setting = Setting.assemble(run.distill, run.reselect, pool, device)
     pruner = _pruner(setting, before.pruner)
     guard, networks = _guard(run_uri, run, pool, round, before), networks_for(run.distill.method)
-    measured = reselect(setting, before.to(device), round, pruner, guard, progress, networks)
+    with arithmetic(run.distill.gpu, device):
+        measured = reselect(setting, before.to(device), round, pruner, guard, progress, networks)
     dropped = 1.0 - sum(int(part.kept.sum()) for part in measured) / sum(len(part.kept) for part in measured)
     files = {
         ITE_TABLE: encode(_ite_table(measured, round, pruner), ITE, {**_table_provenance(run, round), "score": run.reselect.score}),
@@ -84,7 +86,8 @@ def distill_round(run_uri: str, round: int, device: torch.device | str = "cpu", 
         pruner = _pruner(setting, _reselected(run_uri, run, round))
     state = before.to(device)
     advance = loop_for(run.distill.method)
-    records = advance(setting, state, stop, pruner, _guard(run_uri, run, pool, round, before), progress)
+    with arithmetic(run.distill.gpu, device):
+        records = advance(setting, state, stop, pruner, _guard(run_uri, run, pool, round, before), progress)
     if round == 1:
         state.reference_loss = statistics.median(record.loss for record in records)
     if pruner is not None:

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from bilp import augment
+from bilp.arithmetic import place
 from bilp.augment import AugParams
 from bilp.config import DistillConfig, ReselectConfig
 from bilp.decode import decode_class, grey
@@ -52,7 +53,8 @@ class Setting:
     ) -> Setting:
         """Build the network on `device` and choose the matching and schedule of `config.method`."""
         schedule = schedule_for(config)
-        network = build(config.network, pool.dataset.shape, pool.classes).to(device)
+        network = build(config.network, pool.dataset.shape, pool.classes)
+        place(network, config.gpu, device)
         network.requires_grad_(not schedule.features)
         matching = matching_for(config.method, config.alignment, config.idc.metric)
         return cls(config, reselect, pool, network, matching, schedule, torch.device(device), experts)
