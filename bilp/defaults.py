@@ -111,8 +111,10 @@ def _criterion_rules(criterion: str, dataset: str, epochs: object) -> dict[str, 
     return {"prune": {"drop": dropped_end(criterion)}, "score": score}
 
 
-def _evaluation_rules(method: str) -> dict[str, Any]:
-    """Protocol of the DC family: 300 epochs without augmentation (CAFE: 600), 1000 with it."""
+def _evaluation_rules(dataset: str, method: str) -> dict[str, Any]:
+    """Protocol of the DC family: 300 epochs without augmentation (CAFE: 600), 1000 with it, which DC itself has for MNIST."""
+    if (dataset, method) == ("mnist", "dc"):
+        return {"evaluate": {"epochs": 1000, "augment": [], "augment_each": ["crop", "scale", "rotate"]}}
     if method in ("dc", "cafe"):
         return {"evaluate": {"epochs": 300 if method == "dc" else 600, "augment": []}}
     return {"evaluate": {"epochs": 1000, "augment": ALL_FAMILIES}}
@@ -127,6 +129,7 @@ def _protocol_rules(protocol: str, dataset: str, ipc: int) -> dict[str, Any]:
             "decay": "steps",
             "milestones": [2 / 3, 5 / 6],
             "decay_factor": 0.2,
+            "augment_each": [],
             "augment_always": ["flip", "color"],
             "augment": ["crop", "scale", "rotate"],
             "cutmix": 0.5,
@@ -140,6 +143,7 @@ def _protocol_rules(protocol: str, dataset: str, ipc: int) -> dict[str, Any]:
             "learning_rate": 0.001,
             "weight_decay": 0.01,
             "decay": "cosine",
+            "augment_each": [],
             "augment_always": ["flip"],
             "augment": ["crop", "scale"],
             "cutmix": 1.0,
@@ -199,7 +203,7 @@ def _dial_rules(dials: Mapping[str, Any]) -> Iterator[tuple[str, dict[str, Any]]
         yield f"method {method} on {dataset} at ipc {ipc}", trajectory_rules(dataset, method, ipc)
     if method == "cafe":
         yield f"method {method} on {dataset}", alignment_rules(dataset)
-    yield f"method {method}", _evaluation_rules(method)
+    yield f"method {method}", _evaluation_rules(dataset, method)
     yield f"method {method}", {"evaluate": {"protocol": METHOD_PROTOCOL[method]}} if method in METHOD_PROTOCOL else {}
     protocol = dials["protocol"] or METHOD_PROTOCOL.get(method, "dc")
     yield f"protocol {protocol}", _protocol_rules(protocol, dataset, ipc)
@@ -208,7 +212,12 @@ def _dial_rules(dials: Mapping[str, Any]) -> Iterator[tuple[str, dict[str, Any]]
     yield f"dataset {dataset}", _dataset_rules(dataset, method, ipc)
     if dataset in MIRROR_CHANGES_MEANING:
         alignment = alignment_rules(dataset) if method == "cafe" else {}
-        rules = (alignment, _evaluation_rules(method), _protocol_rules(protocol, dataset, ipc), _dataset_rules(dataset, method, ipc))
+        rules = (
+            alignment,
+            _evaluation_rules(dataset, method),
+            _protocol_rules(protocol, dataset, ipc),
+            _dataset_rules(dataset, method, ipc),
+        )
         yield f"dataset {dataset} (mirroring changes the meaning)", _without_flip(_merge_all(by_method, *rules))
 
 

@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
-from bilp.fields import AugmentFamily, Fraction, Frozen, GpuArithmetic, Positive, Rate
+from bilp.fields import AugmentFamily, Fraction, Frozen, GpuArithmetic, ImageOperation, Positive, Rate
 from bilp.network_config import NetworkConfig
 from bilp.pools import Pool, pool_networks
 
@@ -78,6 +78,8 @@ class EvaluateConfig(Frozen):
     """Decay steps: parts of the epochs after which the step size is multiplied by decay_factor."""
     decay_factor: Rate = 0.1
     """Factor of the step size, for decay half and steps."""
+    augment_each: tuple[ImageOperation, ...] = ()
+    """Augmentation before the others: each image gets one of these operations of DC's own program, which needs it for MNIST."""
     augment_always: tuple[AugmentFamily, ...] = ()
     """Augmentation of every mini-batch, in this order and before augment, fresh parameters per image."""
     augment: tuple[AugmentFamily, ...] = ()
