@@ -14,6 +14,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load, save
 from torch import Tensor
 
+from bilp.arithmetic import arithmetic
 from bilp.errors import DamagedArtefact, DataError
 
 # 3 x 64 x 64: covariance, eigenvectors and workspace of more values would take several times 1.2 GB each.
@@ -29,9 +30,10 @@ class Whitening:
     _on: dict[torch.device, tuple[Tensor, Tensor]] = field(default_factory=dict)
 
     def apply(self, images: Tensor) -> Tensor:
-        """Whitened `[n, C, H, W]` of normalised ones, on their device."""
+        """Whitened `[n, C, H, W]` of normalised ones, on their device; in float32 whatever arithmetic its other work has."""
         centre, matrix = self._at(images.device)
-        return ((images.flatten(1) - centre) @ matrix).view_as(images)
+        with arithmetic("float32", images.device):
+            return ((images.flatten(1) - centre) @ matrix).view_as(images)
 
     def undo(self, images: Tensor) -> Tensor:
         """Normalised `[n, C, H, W]` of whitened ones: what a picture of them shows."""
