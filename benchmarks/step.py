@@ -2,13 +2,14 @@
 
     python -m benchmarks.step                                # DM and DC, ConvNet of width 128, 10 classes, ipc 1 and 10
     python -m benchmarks.step --width 32 --ipc 1 --methods dsa --repeat 5
+    python -m benchmarks.step --methods idc --ipc 1 --set outer_loops=3 --set idc.train_samples=500   # shorter inner loops
     python -m benchmarks.step --device cuda --tf32 --channels-last
 
-The straightforward loop is the formula written down: per class 256 real images in one forward (and backward) pass of
-plain torch.nn layers, autograd through the class's synthetic images, one step when all classes are done. Both see the
-same networks, batches and augmentation, and must arrive at the same images. They run in turn in one process; medians are
-printed. "as installed" is the loop with the C library's own settings, the ratio beside it what a user gains in all; the
-other ratio grants the loop this project's allocator settings. Peak memory is that of a process that does nothing else.
+The straightforward loops (`benchmarks.straightforward*`) are the formulas written down: whole batches in one forward (and
+backward) pass of plain torch.nn layers, autograd through the class's synthetic images. Both see the same networks, batches
+and augmentation, and must arrive at the same images. They run in turn in one process; medians are printed. "as installed" is
+the loop with the C library's own settings, the ratio beside it what a user gains in all; the other ratio grants the loop this
+project's allocator settings. Peak memory is that of a process that does nothing else.
 """
 
 from __future__ import annotations
@@ -19,145 +20,69 @@ import multiprocessing
 import os
 import platform
 import time
-from collections.abc import Callable
 from pathlib import Path
 from statistics import median
-from typing import Any, cast
+from typing import Any
 
 import torch
-from torch import Tensor, nn
-from torch.nn import functional
 
-from bilp import augment
+from benchmarks.step_settings import prepare
+from benchmarks.straightforward import AlignmentLoop, Loop, SummedLoop, plain_layers
+from benchmarks.straightforward_classwise import KernelLoop, PoolLoop
+from benchmarks.straightforward_trajectory import TrajectoryLoop
 from bilp.allocator import keep_freed_memory
-from bilp.config import DistillConfig, NetworkConfig, PipelineConfig, ReselectConfig
-from bilp.data import Dataset
 from bilp.distill.guard import Guard
 from bilp.distill.initial import initial_state
-from bilp.distill.loop import distill
-from bilp.distill.sampling import RealPool
+from bilp.distill.methods import loop_for
 from bilp.distill.setting import Setting
 from bilp.distill.state import DistillState
-from bilp.nets.pooling import AveragePool
-from bilp.seeds import generator
+from bilp.progress import silent
 
 LARGEST_ERROR = 1e-3  # of the images' movement
+STRAIGHTFORWARD = {
+    **dict.fromkeys(("dm", "dc", "dsa"), SummedLoop),
+    **dict.fromkeys(("idc", "dream"), KernelLoop),
+    **dict.fromkeys(("mtt", "tesla"), TrajectoryLoop),
+    "idm": PoolLoop,
+    "cafe": AlignmentLoop,
+}
 
 
-class Noise:
-    """Gaussian images with the interface of a dataset's train split."""
+class Ours:
+    """The program's own loop, one iteration at a time."""
 
-    def __init__(self, classes: int, per_class: int, shape: tuple[int, int, int]) -> None:
-        self.shape, self.classes = shape, classes
-        self.class_names = tuple(str(c) for c in range(classes))
-        self.train = self
-        self.labels = torch.arange(classes).repeat_interleave(per_class)
-        self._images = torch.randn(classes * per_class, *shape, generator=generator(0, "images"))
+    def __init__(self, setting: Setting, state: DistillState) -> None:
+        self._setting, self._state = setting, state
+        self.images = state.images
 
-    def __len__(self) -> int:
-        return len(self.labels)
-
-    def by_class(self) -> list[Tensor]:
-        """Numbers of the images of each class."""
-        return list(torch.arange(len(self.labels)).chunk(self.classes))
-
-    def batch(self, ids: Tensor, device: torch.device | str = "cpu") -> Tensor:
-        """Images `[n, C, H, W]`."""
-        return self._images[ids].to(device)
-
-
-def prepare(method: str, ipc: int, arguments: argparse.Namespace) -> Setting:
-    """The papers' settings for CIFAR-10, on Gaussian images."""
-    base = PipelineConfig(dataset="cifar10", method=cast(Any, method), ipc=ipc).distill
-    network = NetworkConfig(width=arguments.width)
-    changes: dict[str, Any] = {"network": network, "rounds": 1, "batch_real": arguments.batch}
-    if arguments.outer_loops is not None:
-        changes["outer_loops"] = arguments.outer_loops
-    config = DistillConfig.model_validate(base.model_dump() | changes)
-    data = Noise(arguments.classes, arguments.batch + max(ipc, 16), (3, arguments.side, arguments.side))
-    setting = Setting.assemble(config, ReselectConfig(beta=0.0), RealPool(cast(Dataset, data)), arguments.device)
-    if arguments.channels_last:
-        setting.network.to(memory_format=cast(Any, torch.channels_last))
-    return setting
-
-
-def ours(setting: Setting, state: DistillState) -> None:
-    """One iteration as the program does it."""
-    guard = Guard(setting.config.learning_rate, setting.pool.dataset.class_names, math.nan, "")
-    distill(setting, state, state.iteration + 1, None, guard)
-
-
-def straightforward(setting: Setting, state: DistillState) -> None:
-    """One iteration as one would write it first."""
-    config, network, t = setting.config, setting.network, state.iteration
-    setting.draw_network("network", t)
-    features = config.method == "dm"
-    for outer in range(1 if features else config.outer_loops):
-        if outer > 0:
-            setting.train_network(state.images, state.labels, t, outer - 1)
-        leaf = state.images.clone().requires_grad_()
-        for c in range(setting.pool.classes):
-            ids = setting.pool.draw(c, config.batch_real, generator(config.seed, "real", t, outer, c))
-            params = setting.draw_augmentation("augment", t, outer, c)
-            real = augment.apply(setting.pool.images(ids, setting.device), params)
-            synthetic = augment.apply(leaf[setting.rows(c)], params)
-            loss = feature_loss(network, real, synthetic) if features else gradient_loss(network, real, synthetic, c)
-            loss.backward(inputs=[leaf])
-        assert leaf.grad is not None
-        state.momentum.mul_(config.momentum).add_(leaf.grad)
-        state.images = state.images - config.learning_rate * state.momentum
-    state.iteration += 1
-
-
-def feature_loss(network: nn.Module, real: Tensor, synthetic: Tensor) -> Tensor:
-    """DM: squared distance of mean embeddings."""
-    embed = cast(Callable[[Tensor], Tensor], network.embed)
-    return (embed(real).mean(0).detach() - embed(synthetic).mean(0)).square().sum()
-
-
-def gradient_loss(network: nn.Module, real: Tensor, synthetic: Tensor, label: int) -> Tensor:
-    """DC: one minus the cosine, over all rows of the gradients of weights."""
-    parameters = [parameter for parameter in network.parameters() if parameter.dim() >= 2]
-    labels = [torch.full((len(images),), label, device=images.device) for images in (real, synthetic)]
-    wanted = torch.autograd.grad(functional.cross_entropy(network(real), labels[0]), parameters)
-    found = torch.autograd.grad(functional.cross_entropy(network(synthetic), labels[1]), parameters, create_graph=True)
-    total = torch.zeros((), device=real.device)
-    for one, other in zip(wanted, found, strict=True):
-        a, b = one.flatten(1), other.flatten(1)
-        total = total + (1 - (a * b).sum(1) / (a.norm(dim=1) * b.norm(dim=1) + 1e-6)).sum()
-    return total
-
-
-def plain_layers(setting: Setting) -> None:
-    """Put PyTorch's own pooling back."""
-    for name, module in list(setting.network.body.named_children()):
-        if isinstance(module, AveragePool):
-            setattr(setting.network.body, name, nn.AvgPool2d(module.kernel_size, module.stride))
-
-
-WORK: dict[str, Callable[[Setting, DistillState], None]] = {"straightforward": straightforward, "ours": ours}
+    def iteration(self, t: int) -> None:
+        """See Loop."""
+        guard = Guard(self._setting.config.learning_rate, self._setting.pool.dataset.class_names, math.nan, "")
+        loop_for(self._setting.config.method)(self._setting, self._state, t + 1, None, guard, silent)
+        self.images = self._state.images
 
 
 class Runner:
     """One implementation, from the common beginning."""
 
     def __init__(self, name: str, method: str, ipc: int, arguments: argparse.Namespace) -> None:
-        self._work = WORK[name]
-        self._setting = prepare(method, ipc, arguments)
+        setting = prepare(method, ipc, arguments)
         if name == "straightforward":
-            plain_layers(self._setting)
-        self.state = initial_state(self._setting.config, self._setting.pool).to(arguments.device)
-        self.start = self.state.images.clone()
-        self._device = torch.device(arguments.device)
+            plain_layers(setting.network)
+        state = initial_state(setting.config, setting.pool).to(arguments.device)
+        self.start = state.images.clone()
+        self.loop: Loop = (STRAIGHTFORWARD[method] if name == "straightforward" else Ours)(setting, state)
+        self._done, self._device = 0, torch.device(arguments.device)
 
     def step(self) -> float:
         """Seconds of one iteration: CPU time, or on another device the time until it is done."""
         cuda = self._device.type == "cuda"
         clock = time.perf_counter if cuda else time.process_time
         start = clock()
-        self._work(self._setting, self.state)
+        self.loop.iteration(self._done)
         if cuda:
             torch.cuda.synchronize(self._device)
+        self._done += 1
         return clock() - start
 
 
@@ -208,23 +133,22 @@ def installed(method: str, ipc: int, arguments: argparse.Namespace) -> float:
 
 def compare(method: str, ipc: int, before: float, arguments: argparse.Namespace) -> None:
     """Run both in turn, check that they agree, print."""
-    runners = {name: Runner(name, method, ipc, arguments) for name in WORK}
-    seconds: dict[str, list[float]] = {name: [] for name in WORK}
+    runners = {name: Runner(name, method, ipc, arguments) for name in ("straightforward", "ours")}
+    seconds: dict[str, list[float]] = {name: [] for name in runners}
     for repetition in range(arguments.repeat + 1):
         for name, runner in runners.items():
             value = runner.step()
             if repetition:
                 seconds[name].append(value)
     one, other = runners["straightforward"], runners["ours"]
-    error = float((one.state.images - other.state.images).norm() / (one.state.images - one.start).norm())
-    if error > LARGEST_ERROR and not arguments.tf32:
+    error = float((one.loop.images - other.loop.images).norm() / (one.loop.images - one.start).norm())
+    if not error <= LARGEST_ERROR and not arguments.tf32:
         raise SystemExit(f"{method}: after {arguments.repeat + 1} iterations the images differ by {error:.1e}: one of the two is wrong")
-    memory = {name: peak_of(name, method, ipc, arguments) / 2**20 for name in WORK}
+    memory = {name: peak_of(name, method, ipc, arguments) / 2**20 for name in runners}
     slow, fast = median(seconds["straightforward"]), median(seconds["ours"])
     print(
-        f"{method} ipc {ipc}: as installed {before:.3f} s, with our allocator {slow:.3f} s, ours {fast:.3f} s; "
-        f"ratio {before / fast:.2f} and {slow / fast:.2f}; "
-        f"peak {memory['straightforward']:.0f} and {memory['ours']:.0f} MiB; images differ by {error:.0e} of their movement",
+        f"| {method} | {ipc} | {before:.3f} | {slow:.3f} | {fast:.3f} | {before / fast:.2f} | {slow / fast:.2f} "
+        f"| {memory['straightforward']:.0f} | {memory['ours']:.0f} | {error:.0e} |",
         flush=True,
     )
 
@@ -232,13 +156,14 @@ def compare(method: str, ipc: int, before: float, arguments: argparse.Namespace)
 def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--methods", nargs="+", choices=("dm", "dc", "dsa"), default=("dm", "dc"))
+    parser.add_argument("--methods", nargs="+", choices=tuple(STRAIGHTFORWARD), default=("dm", "dc"))
     parser.add_argument("--ipc", nargs="+", type=int, default=(1, 10), help="synthetic images per class")
     parser.add_argument("--width", type=int, default=128, help="channels of the ConvNet")
     parser.add_argument("--classes", type=int, default=10)
-    parser.add_argument("--batch", type=int, default=256, help="real images per class")
+    parser.add_argument("--batch", type=int, help="real images per class in a step; the paper's without it")
+    parser.add_argument("--per-class", type=int, help="real images per class in the data set; as many as in a step without it")
     parser.add_argument("--side", type=int, default=32, help="pixels")
-    parser.add_argument("--outer-loops", type=int, help="image steps per iteration of DC; the paper's without it")
+    parser.add_argument("--set", action="append", default=[], help="[method:]path=value of a setting below distill; the paper's without it")
     parser.add_argument("--threads", type=int, default=1, help="threads of PyTorch")
     parser.add_argument("--repeat", type=int, default=3, help="iterations that are timed")
     parser.add_argument("--device", default="cpu")
@@ -247,9 +172,12 @@ def main() -> None:
     arguments = parser.parse_args()
     set_up(arguments)
     print(
-        f"ConvNet width {arguments.width}, {arguments.classes} classes, {arguments.batch} real images per class, {arguments.device}, "
-        f"{arguments.threads} of {os.cpu_count()} cores ({platform.machine()}), torch {torch.__version__}, median of {arguments.repeat}"
+        f"ConvNet width {arguments.width}, {arguments.classes} classes, {arguments.device}, {arguments.threads} of {os.cpu_count()} cores "
+        f"({platform.machine()}), torch {torch.__version__}, median of {arguments.repeat}; other than in the papers: "
+        f"{', '.join(arguments.set) or 'nothing'}\n"
     )
+    print("| method | ipc | as installed, s | our allocator, s | ours, s | ratio | ratio | peak, MiB | ours, MiB | images differ by |")
+    print("|---|---|---|---|---|---|---|---|---|---|", flush=True)
     cases = [(method, ipc) for method in arguments.methods for ipc in arguments.ipc]
     before = {case: installed(*case, arguments) for case in cases}
     keep_freed_memory()

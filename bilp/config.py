@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal, Self, get_args
 
-from pydantic import Field, GetJsonSchemaHandler, model_validator
+from pydantic import Field, GetJsonSchemaHandler, field_validator, model_validator
 from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema
 
@@ -23,7 +23,7 @@ from bilp.evaluate_config import Protocol as Protocol
 from bilp.evaluate_config import TeacherConfig as TeacherConfig
 from bilp.evaluate_config import networks_of
 from bilp.fields import AugmentFamily as AugmentFamily
-from bilp.fields import Fraction, Positive, Rate
+from bilp.fields import Fraction, GpuArithmetic, Positive, Rate
 from bilp.fields import Frozen as Frozen
 from bilp.method_config import AlignmentConfig as AlignmentConfig
 from bilp.method_config import ExpertsConfig as ExpertsConfig
@@ -63,6 +63,15 @@ class IngestConfig(Frozen):
     """Share of each class held out for testing when the source has no test split of its own."""
     split_seed: int = 0
     """Seed of that split."""
+    whitening: Literal["none", "zca"] = "none"
+    """What becomes of normalised images: nothing, or ZCA fitted on the training images (some cells of mtt and tesla)."""
+    whitening_epsilon: Rate = 0.1
+    """What is added to the eigenvalues of their covariance before its root is taken."""
+
+    @field_validator("whitening", mode="before")
+    @classmethod
+    def _none_is_a_choice(cls, value: Any) -> Any:
+        return "none" if value is None else value  # on the command line, none means null elsewhere
 
     @model_validator(mode="after")
     def _uri_fits_source(self) -> Self:
@@ -115,6 +124,8 @@ class ScoreConfig(Frozen):
     """Momentum of SGD."""
     weight_decay: Annotated[float, Field(ge=0.0)] = 5e-4
     """Weight decay of SGD."""
+    gpu: GpuArithmetic = "float32"
+    """Arithmetic on a GPU: float32, products in TensorFloat-32 (tf32), or these with channels last in memory."""
     seed: int = 0
     """Seed of the trials (trial k uses its own stream)."""
 
@@ -257,6 +268,9 @@ class DistillConfig(Frozen):
     """Settings of mtt and tesla alone."""
     alignment: AlignmentConfig = AlignmentConfig()
     """Settings of cafe alone."""
+    gpu: GpuArithmetic = "float32"
+    """Arithmetic on a GPU: float32, products in TensorFloat-32 (tf32), or these with channels last in memory. Causal effects
+    are measured in float32 whatever it says."""
     seed: int = 0
     """Seed of networks, batches, augmentation and initial images."""
 
@@ -308,6 +322,9 @@ class PipelineConfig(Frozen):
     """Share of candidates that adaptive pruning drops."""
     seed: int = 0
     """Seed of everything."""
+    gpu: GpuArithmetic = "float32"
+    """Arithmetic on a GPU: float32, products in TensorFloat-32 (tf32), or these with channels last in memory. A CPU computes
+    in float32 anyway."""
     experiments: Positive = 1
     """Independently seeded distillations per arm."""
     arms: Annotated[tuple[Arm, ...], Field(min_length=1)] = ("unpruned", "bilp")
@@ -373,6 +390,10 @@ class PipelineConfig(Frozen):
 
     @model_validator(mode="after")
     def _method_can(self) -> Self:
+        if self.ingest.whitening != "none" and self.method in DECODING_METHODS:
+            raise ValueError(
+                f"method {self.method} decodes images and steps them as pixels, which whitened ones are not: set ingest.whitening to none"
+            )
         if self.method not in TRAJECTORY_METHODS:
             return self
         if "adaptive" in self.arms:

@@ -3,43 +3,71 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
-# IDC, Kim et al. 2022: metric, step size on pixels at ipc 10 and side 32 (MNIST 28), real images of a training pass.
-IDC_SETTINGS: dict[str, tuple[str, float, int]] = {
-    "mnist": ("l1", 1e-4, 500),
-    "fashion_mnist": ("l1", 1e-4 * (28 / 32) ** 2, 500),
-    "svhn": ("mse", 5e-3, 500),
-    "cifar10": ("mse", 5e-3, 2000),
-    "cifar100": ("mse", 5e-3, 2000),
+
+class IdcRow(NamedTuple):
+    """What IDC's program sets for a data set."""
+
+    metric: str
+    rate: float
+    """Step size on pixels at ipc 10 and side `base`; it grows with ipc and with the number of pixels."""
+    train_samples: int
+    side: int
+    base: int
+
+
+# IDC, Kim et al. 2022. FashionMNIST, of side 28, is scaled as if 32 were its own.
+IDC_SETTINGS = {
+    "mnist": IdcRow("l1", 1e-4, 500, 28, 28),
+    "fashion_mnist": IdcRow("l1", 1e-4, 500, 28, 32),
+    "svhn": IdcRow("mse", 5e-3, 500, 32, 32),
+    "cifar10": IdcRow("mse", 5e-3, 2000, 32, 32),
+    "cifar100": IdcRow("mse", 5e-3, 2000, 32, 32),
 }
 IDC_ELSEWHERE = IDC_SETTINGS["cifar10"]
+IDC_FACTOR = 2
 
 # IDM, Zhao et al. 2023: weight of the classification term below ipc 10, from 10, from 50.
 IDM_CLASSIFICATION = {"cifar100": (0.5, 0.1, 0.1)}
 IDM_ELSEWHERE = (0.5, 0.5, 0.1)
 
 
-def decoding_rules(dataset: str, method: str, ipc: int) -> dict[str, Any]:
-    """Nested values that `method` implies; empty for the other methods."""
+def decoding_rules(dataset: str, method: str, ipc: int, factor: int = 0, side: int = 0) -> dict[str, Any]:
+    """Nested values that `method` implies; empty for the other methods.
+
+    `factor` and `side` are what was given for distill.decode.factor and ingest.resolution, 0 for nothing.
+    """
     if method in ("idc", "dream"):
-        return _idc_rules(dataset, method, ipc)
+        return _idc_rules(dataset, method, ipc, factor, side)
     return _idm_rules(dataset, ipc) if method == "idm" else {}
 
 
-def _idc_rules(dataset: str, method: str, ipc: int) -> dict[str, Any]:
-    metric, rate, samples = IDC_SETTINGS.get(dataset, IDC_ELSEWHERE)
-    mixed = dataset != "mnist"  # its coarser images are trained without CutMix and cutout
+def idc_evaluation_rules(dataset: str, ipc: int, factor: int) -> dict[str, Any]:
+    """Where IDC's program leaves CutMix out of its own protocol; `factor` as for `decoding_rules`."""
+    factor = factor or IDC_FACTOR
+    unmixed = _coarse_digits(dataset, factor) or (dataset == "svhn" and factor == ipc == 1)
+    return {"evaluate": {"cutmix": 0.0}} if unmixed else {}
+
+
+def _coarse_digits(dataset: str, factor: int) -> bool:
+    """MNIST in parts is trained without CutMix and cutout, which would leave nothing of a digit."""
+    return dataset == "mnist" and factor > 1
+
+
+def _idc_rules(dataset: str, method: str, ipc: int, factor: int, side: int) -> dict[str, Any]:
+    row = IDC_SETTINGS.get(dataset, IDC_ELSEWHERE)
+    mixed = not _coarse_digits(dataset, factor or IDC_FACTOR)
     distill = {
         "iterations": 2000,
         "outer_loops": 100,
-        "learning_rate": rate * ipc / 10,
+        "learning_rate": row.rate * ipc / 10 * ((side if side > 0 else row.side) / row.base) ** 2,
         "batch_real": 64 if method == "idc" else 128,
         "batch_train": 64,
         "init": "real" if method == "idc" else "kmeans",
         "augment": ["color", "crop", "cutout"] if mixed else ["color", "crop"],
-        "decode": {"factor": 2},
-        "idc": {"metric": metric, "train_samples": samples, "cutmix": 0.5 if mixed else 0.0},
+        "decode": {"factor": IDC_FACTOR},
+        "idc": {"metric": row.metric, "train_samples": row.train_samples, "cutmix": 0.5 if mixed else 0.0},
     }
     return {"distill": distill, "reselect": {"candidates_per_class": 256}}
 

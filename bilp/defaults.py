@@ -13,7 +13,7 @@ from typing import Any
 from pydantic import BaseModel
 
 from bilp.criterion_facts import CRITERION_FACTS, dropped_end, measure_of
-from bilp.decode_defaults import decoding_rules, digits_rules, smallest_class
+from bilp.decode_defaults import decoding_rules, digits_rules, idc_evaluation_rules, smallest_class
 from bilp.method_rules import alignment_rules, trajectory_rules
 from bilp.pools import POOLS, pool_networks
 from bilp.recipe_files import load_recipe
@@ -55,7 +55,7 @@ def dc_loops(ipc: int) -> tuple[int, int]:
     return ipc, round(DC_LOOPS[low][1] + share * (DC_LOOPS[high][1] - DC_LOOPS[low][1]))
 
 
-def _method_rules(dataset: str, method: str, ipc: int) -> dict[str, Any]:
+def _method_rules(dataset: str, method: str, ipc: int, factor: int, side: int) -> dict[str, Any]:
     if method == "dm":  # DM, Zhao & Bilen 2023: real initialisation, siamese augmentation, long schedule
         rate = 10.0 if ipc >= 100 else 1.0
         return {"distill": {"iterations": 20000, "learning_rate": rate, "init": "real"}}
@@ -72,7 +72,7 @@ def _method_rules(dataset: str, method: str, ipc: int) -> dict[str, Any]:
             distill["augment"] = []
         # A gradient per sample costs several times what its share of an ordinary step does, so samples take turns.
         return {"distill": distill, "reselect": {"candidates_per_class": 256}}
-    return decoding_rules(dataset, method, ipc)
+    return decoding_rules(dataset, method, ipc, factor, side)
 
 
 # Methods whose papers are compared under another protocol than DC's.
@@ -111,8 +111,10 @@ def _criterion_rules(criterion: str, dataset: str, epochs: object) -> dict[str, 
     return {"prune": {"drop": dropped_end(criterion)}, "score": score}
 
 
-def _evaluation_rules(method: str) -> dict[str, Any]:
-    """Protocol of the DC family: 300 epochs without augmentation (CAFE: 600), 1000 with it."""
+def _evaluation_rules(dataset: str, method: str) -> dict[str, Any]:
+    """Protocol of the DC family: 300 epochs without augmentation (CAFE: 600), 1000 with it, which DC itself has for MNIST."""
+    if (dataset, method) == ("mnist", "dc"):
+        return {"evaluate": {"epochs": 1000, "augment": [], "augment_each": ["crop", "scale", "rotate"]}}
     if method in ("dc", "cafe"):
         return {"evaluate": {"epochs": 300 if method == "dc" else 600, "augment": []}}
     return {"evaluate": {"epochs": 1000, "augment": ALL_FAMILIES}}
@@ -127,6 +129,7 @@ def _protocol_rules(protocol: str, dataset: str, ipc: int) -> dict[str, Any]:
             "decay": "steps",
             "milestones": [2 / 3, 5 / 6],
             "decay_factor": 0.2,
+            "augment_each": [],
             "augment_always": ["flip", "color"],
             "augment": ["crop", "scale", "rotate"],
             "cutmix": 0.5,
@@ -140,6 +143,7 @@ def _protocol_rules(protocol: str, dataset: str, ipc: int) -> dict[str, Any]:
             "learning_rate": 0.001,
             "weight_decay": 0.01,
             "decay": "cosine",
+            "augment_each": [],
             "augment_always": ["flip"],
             "augment": ["crop", "scale"],
             "cutmix": 1.0,
@@ -189,7 +193,9 @@ def _dial_rules(dials: Mapping[str, Any]) -> Iterator[tuple[str, dict[str, Any]]
     yield "dial keep", {"prune": {"keep": dials["keep"]}}
     yield "dial beta", {"reselect": {"beta": dials["beta"]}}
     yield "dial seed", {name: {"seed": seed} for name in ("score", "prune", "experts", "distill", "evaluate")}
-    by_method = _method_rules(dataset, method, ipc)
+    gpu = {"gpu": dials["gpu"]}
+    yield "dial gpu", {"score": gpu, "experts": gpu, "distill": gpu, "evaluate": gpu | {"teacher": gpu}}
+    by_method = _method_rules(dataset, method, ipc, dials["factor"], dials["side"])
     smallest = smallest_class(_merge_all(by_method, _dataset_rules(dataset, method, ipc)), ipc, dials["factor"])
     yield "dial ipc (real initialisation needs as many samples)", {"prune": {"minimum_per_class": smallest}}
     yield f"method {method} at ipc {ipc}", by_method
@@ -197,14 +203,21 @@ def _dial_rules(dials: Mapping[str, Any]) -> Iterator[tuple[str, dict[str, Any]]
         yield f"method {method} on {dataset} at ipc {ipc}", trajectory_rules(dataset, method, ipc)
     if method == "cafe":
         yield f"method {method} on {dataset}", alignment_rules(dataset)
-    yield f"method {method}", _evaluation_rules(method)
+    yield f"method {method}", _evaluation_rules(dataset, method)
     yield f"method {method}", {"evaluate": {"protocol": METHOD_PROTOCOL[method]}} if method in METHOD_PROTOCOL else {}
     protocol = dials["protocol"] or METHOD_PROTOCOL.get(method, "dc")
     yield f"protocol {protocol}", _protocol_rules(protocol, dataset, ipc)
+    if METHOD_PROTOCOL.get(method) == protocol == "idc":
+        yield f"method {method} on {dataset} at ipc {ipc}", idc_evaluation_rules(dataset, ipc, dials["factor"])
     yield f"dataset {dataset}", _dataset_rules(dataset, method, ipc)
     if dataset in MIRROR_CHANGES_MEANING:
         alignment = alignment_rules(dataset) if method == "cafe" else {}
-        rules = (alignment, _evaluation_rules(method), _protocol_rules(protocol, dataset, ipc), _dataset_rules(dataset, method, ipc))
+        rules = (
+            alignment,
+            _evaluation_rules(dataset, method),
+            _protocol_rules(protocol, dataset, ipc),
+            _dataset_rules(dataset, method, ipc),
+        )
         yield f"dataset {dataset} (mirroring changes the meaning)", _without_flip(_merge_all(by_method, *rules))
 
 
@@ -221,7 +234,7 @@ def _pruning_rules(merged: Mapping[str, Any], dials: Mapping[str, Any]) -> Itera
         yield "dial ipc (ranking of the whole set)", {"prune": {"floor_per_class": max(dials["ipc"], 2)}}
 
 
-DIAL_DEFAULTS: dict[str, Any] = {"dataset": "digits", "method": "dm", "ipc": 1, "keep": 0.5, "beta": 0.1, "seed": 0}
+DIAL_DEFAULTS: dict[str, Any] = {"dataset": "digits", "method": "dm", "ipc": 1, "keep": 0.5, "beta": 0.1, "seed": 0, "gpu": "float32"}
 # Few and similar images have less to spare; the paper finds little to prune in low-diversity data such as MNIST.
 DATASET_DIALS: dict[str, dict[str, Any]] = {"digits": {"keep": 0.8}}
 # Real samples act through experts alone, so there is no causal effect to reselect by.
@@ -233,6 +246,7 @@ DIAL_TYPES: dict[str, type | tuple[type, ...]] = {
     "keep": (int, float),
     "beta": (int, float),
     "seed": int,
+    "gpu": str,
 }
 
 
@@ -257,6 +271,7 @@ def complete(given: Mapping[str, Any]) -> Completion:
             dials[name] = value
     nested = dict(leaves(merged))
     protocol, dials["factor"] = nested.get("evaluate.protocol"), _whole(nested, "distill.decode.factor")
+    dials["side"] = _whole(nested, "ingest.resolution")
     dials["protocol"] = protocol if isinstance(protocol, str) else None
     values: dict[str, Any] = {}
     origins: dict[str, str] = {}

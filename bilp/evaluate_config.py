@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
-from bilp.fields import AugmentFamily, Fraction, Frozen, Positive, Rate
+from bilp.fields import AugmentFamily, Fraction, Frozen, GpuArithmetic, ImageOperation, Positive, Rate
 from bilp.network_config import NetworkConfig
 from bilp.pools import Pool, pool_networks
 
@@ -41,6 +41,8 @@ class TeacherConfig(Frozen):
     """Weight decay of SGD."""
     augment: tuple[AugmentFamily, ...] = ()
     """Augmentation while it is trained; empty is none."""
+    gpu: GpuArithmetic = "float32"
+    """Arithmetic on a GPU: float32, products in TensorFloat-32 (tf32), or these with channels last in memory."""
 
 
 class EvaluateConfig(Frozen):
@@ -76,6 +78,8 @@ class EvaluateConfig(Frozen):
     """Decay steps: parts of the epochs after which the step size is multiplied by decay_factor."""
     decay_factor: Rate = 0.1
     """Factor of the step size, for decay half and steps."""
+    augment_each: tuple[ImageOperation, ...] = ()
+    """Augmentation before the others: each image gets one of these operations of DC's own program, which needs it for MNIST."""
     augment_always: tuple[AugmentFamily, ...] = ()
     """Augmentation of every mini-batch, in this order and before augment, fresh parameters per image."""
     augment: tuple[AugmentFamily, ...] = ()
@@ -94,5 +98,7 @@ class EvaluateConfig(Frozen):
     """Evaluate each set also with hard labels, with and without augmentation, for the scores of DD-Ranking (LRS and ARS)."""
     networks_at_once: Positive | None = None
     """Networks of one architecture that are trained in one computation; empty takes what is faster on the device."""
+    gpu: GpuArithmetic = "float32"
+    """Arithmetic on a GPU: float32, products in TensorFloat-32 (tf32), or these with channels last in memory."""
     seed: int = 0
     """Seed of networks, order and subsets."""

@@ -8,6 +8,8 @@ from pydantic import BaseModel, ConfigDict, Field, GetJsonSchemaHandler
 from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema
 
+GpuArithmetic = Literal["float32", "tf32", "tf32_channels_last"]
+ImageOperation = Literal["crop", "scale", "rotate", "noise"]
 AugmentFamily = Literal["color", "crop", "cutout", "flip", "scale", "rotate"]
 
 Fraction = Annotated[float, Field(ge=0.0, le=1.0)]

@@ -6,7 +6,7 @@ from typing import Annotated
 
 from pydantic import Field
 
-from bilp.fields import AugmentFamily, Fraction, Frozen, Positive, Rate
+from bilp.fields import AugmentFamily, Fraction, Frozen, GpuArithmetic, Positive, Rate
 
 
 class ExpertsConfig(Frozen):
@@ -26,6 +26,8 @@ class ExpertsConfig(Frozen):
     """Weight decay of SGD."""
     augment: tuple[AugmentFamily, ...] = ("color", "crop", "cutout", "flip", "scale", "rotate")
     """Augmentation, fresh parameters per image; empty is none."""
+    gpu: GpuArithmetic = "float32"
+    """Arithmetic on a GPU: float32, products in TensorFloat-32 (tf32), or these with channels last in memory."""
     seed: int = 0
     """Seed of the experts (expert k uses its own streams)."""
 

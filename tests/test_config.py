@@ -295,7 +295,7 @@ def test_published_hyper_parameters(dataset: str, method: str) -> None:
         assert config.distill.learning_rate == (1.0 if method == "dm" else 0.1)
     if dataset != "digits":
         assert config.distill.iterations == {"dm": 20000, "mtt": 5000, "tesla": 10000, "cafe": 2000}.get(method, 1000)
-        assert config.evaluate.epochs == {"dc": 300, "cafe": 600}.get(method, 1000)
+        assert config.evaluate.epochs == (1000 if dataset == "mnist" else {"dc": 300, "cafe": 600}.get(method, 1000))
         assert config.distill.network.width == 128
 
 
@@ -484,6 +484,16 @@ def test_published_settings_of_trajectory_matching_follow_dataset_and_ipc() -> N
     assert row("cifar100", "mtt", 50) == (80, 2, 40, 1000.0, 1e-5, 0.01, 125)
     assert row("svhn", "mtt", 50) == row("cifar10", "mtt", 50) == (30, 2, 40, 1000.0, 1e-5, 0.001, None)
     assert row("cifar10", "tesla", 1) == (50, 2, 5, 500.0, 1e-7, 0.01, None)
+    whitened = {("cifar10", 1), ("cifar10", 10), ("cifar100", 1), ("cifar100", 50)}
+    for dataset in ("cifar10", "cifar100", "svhn", "digits"):
+        for ipc in (1, 10, 50):
+            config = PipelineConfig.model_validate({"dataset": dataset, "method": "mtt", "ipc": ipc})
+            assert config.ingest.whitening == ("zca" if (dataset, ipc) in whitened else "none")
+            assert config.ingest.whitening_epsilon == 0.1
+    assert PipelineConfig.model_validate({"dataset": "cifar10", "method": "tesla", "ipc": 1}).ingest.whitening == "none"
+    assert PipelineConfig.model_validate({"dataset": "cifar10", "method": "dc"}).ingest.whitening == "none"
+    given = {"dataset": "cifar10", "method": "mtt", "ingest": {"whitening": None}}
+    assert PipelineConfig.model_validate(given).ingest.whitening == "none", "none on the command line arrives as null"
     config = PipelineConfig.model_validate({"dataset": "cifar10", "method": "tesla"})
     assert (config.experts.count, config.experts.epochs, config.distill.iterations, config.evaluate.epochs) == (100, 50, 10000, 1000)
 

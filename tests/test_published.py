@@ -95,6 +95,36 @@ def test_cells_of_methods_that_exist_are_in_force(folder: str) -> None:
             assert (config.experiments, config.evaluate.seeds) == (5, 20)
 
 
+def test_cells_of_data_sets_that_are_not_built_in_hold_on_a_folder_of_ones_own() -> None:
+    """Rules by the name of a data set cannot know these, so their recipes bring the settings of the papers themselves."""
+    found = {}
+    for name in CELLS:
+        if load_recipe(name)["dataset"] not in get_args(Source):
+            found[name] = PipelineConfig.model_validate({"recipe": name, "dataset": "folder", "ingest": {"uri": "x"}})
+
+    def row(name: str) -> tuple[Any, ...]:
+        distill = found[f"published/mtt/{name}"].distill
+        t = distill.trajectory
+        return t.steps, t.expert_epochs, t.max_start, distill.learning_rate, t.step_rate, t.step_size, t.batch, distill.network.depth
+
+    assert row("tiny-imagenet-ipc1") == (10, 2, 10, 1e4, 1e-4, 0.01, None, 4)
+    assert row("tiny-imagenet-ipc10") == (20, 2, 40, 1e4, 1e-4, 0.01, 200, 4)
+    assert row("tiny-imagenet-ipc50") == (20, 2, 40, 1e4, 1e-4, 0.01, 300, 4)
+    subsets = [f"image{kind}-ipc" for kind in ("nette", "woof", "fruit", "meow", "squawk", "yellow")]
+    assert {row(f"{name}1") for name in subsets} == {(20, 2, 10, 1e5, 1e-6, 0.01, None, 5)}
+    assert {row(f"{name}10") for name in subsets} == {(20, 2, 10, 1e5, 1e-6, 0.01, 20, 5)}
+    assert all(found[f"published/mtt/{name}1"].ingest.whitening == "none" for name in subsets)
+    for folder, factor in (("idc", 3), ("idc-i", 1)):
+        for classes, base, batch in ((10, 3e-3, 64), (100, 1e-3, 128)):
+            for ipc in (10, 20):
+                config = found[f"published/{folder}/imagenet{classes}-ipc{ipc}"]
+                distill = config.distill
+                assert (distill.iterations, distill.batch_real, distill.decode.factor, distill.idc.metric) == (500, batch, factor, "l1")
+                assert (distill.idc.cutmix, distill.idc.train_samples) == (1.0, 500)
+                assert distill.learning_rate == pytest.approx(base * ipc / 10)
+                assert distill.network.name == config.evaluate.networks[0].name == "resnet10_ap"
+
+
 def test_a_form_offers_only_recipes_that_can_be_chosen() -> None:
     offered = PipelineConfig.model_json_schema()["properties"]["recipe"]["enum"]
     assert {"digits", "published/dc/cifar10-ipc1"} <= set(offered)

@@ -2,6 +2,7 @@
 
 datasets/<name>/<fingerprint>/        the store; the fingerprint depends on its content only
 datasets/<name>/by-source/<key>.json  which store a configuration and a source's signature led to
+A whitened data set lies below the store that holds its pixels (see `bilp.data.whitened`).
 """
 
 from __future__ import annotations
@@ -27,6 +28,7 @@ from bilp.data.shards import Stored
 from bilp.data.sources import open_source
 from bilp.data.splitting import divide, held_out
 from bilp.data.store import INDEX, KIND, check_sizes, index_name
+from bilp.data.whitened import whiten
 from bilp.errors import DataError
 from bilp.manifest import Artefact, content_key, find, provenance, publish
 from bilp.progress import Progress, silent
@@ -36,14 +38,25 @@ LEDGER = "ledger.json"
 
 
 def ingest(config: IngestConfig, root: str, progress: Progress = silent) -> str:
-    """Bring a source into the store below `root`; the URI of the data set.
+    """Bring a source into the store below `root`; the URI of the data set, whitened if `config` says so.
 
     If the same configuration has met the same source before, nothing is decoded. Raises DataError if the source is no
     data set (the message names the files and the remedy) and StorageError if `root` cannot be written. Shards are
     built in a temporary directory ($TMPDIR), which needs room for the decoded pixels, twice if a test split is made.
     """
+    uri = _ingest(config.model_copy(update=PIXELS_ALONE), root, progress)
+    return uri if config.whitening == "none" else whiten(uri, config.whitening_epsilon, progress)
+
+
+# The store of the pixels does not depend on what becomes of them.
+PIXELS_ALONE = {name: IngestConfig.model_fields[name].default for name in ("whitening", "whitening_epsilon")}
+
+
+def _ingest(config: IngestConfig, root: str, progress: Progress) -> str:
+    """The data set as it is stored."""
     source = open_source(config)
-    key = content_key("ingest", VERSION, config=config, source=source.signature())
+    settings = config.model_dump(mode="json", exclude=set(PIXELS_ALONE))
+    key = content_key("ingest", VERSION, config=settings, source=source.signature())
     home = storage.join(root, "datasets", source.name)
     pointer = storage.join(home, "by-source", f"{key}.json")
     known = _known(home, pointer)

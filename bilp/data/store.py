@@ -2,13 +2,17 @@
 
 Facts in the manifest (layout and value range are compared when it is opened): name, fingerprint, class_names in label order,
 classes, shape [C, H, W], value_range [0, 255], layout CHW, colour (grey or rgb), resolution [H, W], mean, std, train_images,
-test_images, images_per_class (train and test, in label order), shard_rows (train and test), skipped.
+test_images, images_per_class (train and test, in label order), shard_rows (train and test), skipped. A whitened data set
+(see `bilp.data.whitened`) states the same under another fingerprint, and in whitening what its fit was made of.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import cached_property
 from pathlib import Path
 from threading import Lock
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -18,10 +22,13 @@ from torch import Tensor
 from bilp import storage
 from bilp.data.contents import SplitName
 from bilp.data.shards import Shape, map_shard, shard_name
+from bilp.data.whitening import Whitening, decode
 from bilp.errors import DamagedArtefact, IncompatibleArtefact, MissingArtefact
 from bilp.manifest import Artefact, open_artefact
 
 KIND = "dataset"
+WHITENED, FIT = "whitened", "whitening.safetensors"
+"""Folder of whitened data sets below the one whose pixels they are, and the file that holds a fit."""
 INDEX = pa.schema([("sample_id", pa.int64()), ("label", pa.int32()), ("origin", pa.string()), ("sha256", pa.string())])
 """Table beside the shards: position in the split, class, where the picture came from, digest of its uint8 pixels."""
 
@@ -37,8 +44,12 @@ class Split:
     Images stay on disk: a call copies only the rows it asks for out of the memory map.
     """
 
-    def __init__(self, artefact: Artefact, split: SplitName) -> None:
-        """`artefact` is an opened data set. Raises IncompatibleArtefact if its labels and shards differ in number."""
+    def __init__(self, artefact: Artefact, split: SplitName, whitening: Callable[[], Whitening] | None = None) -> None:
+        """`artefact` holds the pixels, `whitening` gives what `batch` applies to them.
+
+        Raises IncompatibleArtefact if its labels and shards differ in number.
+        """
+        self._whitening = whitening
         self._artefact = artefact
         self._split: SplitName = split
         self._shape = _shape(artefact)
@@ -81,12 +92,14 @@ class Split:
         return gathered
 
     def batch(self, indices: Tensor | None = None, device: torch.device | str = "cpu") -> Tensor:
-        """The images at `indices`, normalised: float32 [n, C, H, W] = (x / 255 - mean) / std, on `device`.
+        """The images at `indices`, normalised: float32 [n, C, H, W] = (x / 255 - mean) / std, on `device`; then whitened, if
+        the data set is.
 
         Pixels travel to the device as uint8. Raises IndexError for an index outside the split.
         """
         pixels = self.images(indices).to(device)
-        return pixels.float().mul_(self._scale.to(device)).add_(self._offset.to(device))
+        normalised = pixels.float().mul_(self._scale.to(device)).add_(self._offset.to(device))
+        return normalised if self._whitening is None else self._whitening().apply(normalised)
 
     def by_class(self) -> list[Tensor]:
         """For each class the indices of its images, int64, ascending. Do not write into them: they are kept."""
@@ -117,8 +130,9 @@ class Split:
 class Dataset:
     """A data set in the canonical store. sample_id is the position in the train split, the order of the source."""
 
-    def __init__(self, artefact: Artefact) -> None:
-        """Use `open_dataset`."""
+    def __init__(self, artefact: Artefact, pixels: Artefact) -> None:
+        """Use `open_dataset`. `pixels` is `artefact` itself, or the data set that it is the whitened one of."""
+        self._artefact = artefact
         self.uri: str = artefact.uri
         self.name: str = artefact.fact("name")
         self.fingerprint: str = artefact.fact("fingerprint")
@@ -126,13 +140,28 @@ class Dataset:
         self.shape: Shape = _shape(artefact)
         self.mean: tuple[float, ...] = tuple(artefact.fact("mean"))
         self.std: tuple[float, ...] = tuple(artefact.fact("std"))
-        self.train = Split(artefact, "train")
-        self.test = Split(artefact, "test")
+        self.whitening_facts: dict[str, Any] | None = artefact.manifest.facts.get("whitening")
+        """What a whitening was fitted on and how, or None without one."""
+        fitted = None if self.whitening_facts is None else self._fit
+        self.train = Split(pixels, "train", fitted)
+        self.test = Split(pixels, "test", fitted)
 
     @property
     def classes(self) -> int:
         """Number of classes."""
         return len(self.class_names)
+
+    @cached_property
+    def whitening(self) -> Whitening | None:
+        """What is applied to normalised images, read and verified at first use; None for a data set that is not whitened."""
+        if self.whitening_facts is None:
+            return None
+        return decode(self._artefact.read(FIT), storage.join(self.uri, FIT))
+
+    def _fit(self) -> Whitening:
+        fitted = self.whitening
+        assert fitted is not None
+        return fitted
 
 
 def open_dataset(uri: str) -> Dataset:
@@ -143,7 +172,12 @@ def open_dataset(uri: str) -> Dataset:
     """
     artefact = open_artefact(uri, KIND, expect={"layout": "CHW", "value_range": [0, 255]})
     check_sizes(artefact)
-    return Dataset(artefact)
+    told = artefact.manifest.facts.get("whitening")
+    if told is None:
+        return Dataset(artefact, artefact)
+    pixels = open_artefact(uri.rstrip("/").rsplit("/", 2)[0], KIND, expect={"fingerprint": told["of"]})
+    check_sizes(pixels)
+    return Dataset(artefact, pixels)
 
 
 def check_sizes(artefact: Artefact) -> None:

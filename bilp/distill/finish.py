@@ -5,6 +5,8 @@ from __future__ import annotations
 from torch import Tensor
 
 from bilp import storage
+from bilp.data.store import FIT
+from bilp.data.whitening import encode
 from bilp.distill.part import Part
 from bilp.distill.pictures import grid_png
 from bilp.distill.rounds import GRID, open_round, round_state
@@ -23,8 +25,8 @@ def finish_run(run_uri: str) -> str:
 
     The manifest's facts tell what a user of the images must know: class_names (in order of their labels), shape, mean
     and std of the normalisation, ipc, method, in decode how a stored image becomes those to train on
-    (bilp.decode.decode_set), and learning_rate if the method learned one. Raises MissingArtefact if the last round is not
-    there.
+    (bilp.decode.decode_set), learning_rate if the method learned one, and whitening if the images are whitened, whose fit is
+    then a file of the artefact. Raises MissingArtefact if the last round is not there.
     """
     run = open_run(run_uri)
     uri, key = storage.join(run_uri, SYNTHETIC), content_key(SYNTHETIC, VERSION, run=run.key)
@@ -35,7 +37,7 @@ def finish_run(run_uri: str) -> str:
     dataset = open_pool(run_uri, run).dataset
     files = {
         IMAGES: encode_tensors({"images": state.images, "labels": state.labels}),
-        GRID: grid_png(state.images, run.distill.ipc, dataset.mean, dataset.std),
+        GRID: grid_png(state.images, run.distill.ipc, dataset.mean, dataset.std, dataset.whitening),
     }
     facts = {
         "dataset": dataset.fingerprint,
@@ -50,6 +52,9 @@ def finish_run(run_uri: str) -> str:
     }
     if STEP_SIZE in state.method:
         facts["learning_rate"] = float(state.method[STEP_SIZE])
+    if dataset.whitening is not None:
+        facts["whitening"] = dataset.whitening_facts
+        files[FIT] = encode(dataset.whitening)
     return publish(uri, SYNTHETIC, key, files, config=settings(run), parents=lineage(run_uri, run), facts=facts).uri
 
 

@@ -14,6 +14,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from bilp import augment
+from bilp.arithmetic import arithmetic
 from bilp.augment import AugParams
 from bilp.causal import measure
 from bilp.distill.sampling import even_chunks
@@ -46,17 +47,18 @@ def score_batch(
         own = synthetic[setting.rows(class_index)].detach()
         decoded = setting.choose_decoded("decoded", *path, class_index)
         entering = setting.config.decode.count(len(own)) if decoded is None else len(decoded)
-        found = measure(
-            setting.matching,
-            setting.network,
-            (images, setting.class_labels(class_index, len(images))),
-            (own, setting.class_labels(class_index, entering)),
-            setting.reselect.estimator,
-            augment=partial(setting.entering, params=params, chosen=decoded),
-            directions=setting.reselect.directions,
-            seed=setting.config.seed,
-            precision=setting.reselect.precision,
-        )
+        with arithmetic("float32", setting.device):  # effects are differences that rounding would drown
+            found = measure(
+                setting.matching,
+                setting.network,
+                (images, setting.class_labels(class_index, len(images))),
+                (own, setting.class_labels(class_index, entering)),
+                setting.reselect.estimator,
+                augment=partial(setting.entering, params=params, chosen=decoded),
+                directions=setting.reselect.directions,
+                seed=setting.config.seed,
+                precision=setting.reselect.precision,
+            )
         return Scored(found.norms.cpu(), found.mean_of)
     values = _finish(setting, _raw(setting, class_index, images, *path))
 

@@ -9,6 +9,8 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from bilp.data.whitening import Whitening
+
 SHOWN = 100
 """Most rows and most columns of a grid."""
 GAP = 1
@@ -18,13 +20,13 @@ VISIBLE = 32
 """Tiles are enlarged, by a whole factor, to at least this many pixels a side."""
 
 
-def grid_png(images: Tensor, ipc: int, mean: Sequence[float], std: Sequence[float]) -> bytes:
+def grid_png(images: Tensor, ipc: int, mean: Sequence[float], std: Sequence[float], whitening: Whitening | None = None) -> bytes:
     """PNG of images `[classes * ipc, C, H, W]` (normalised; C is 1 or 3): one row per class, one column per image.
 
-    Pixels are denormalised and clipped to [0, 1] for show only. At most 100 rows and 100 columns are shown. Equal
+    Whitening is undone, pixels are denormalised and clipped to [0, 1], for show only. At most 100 rows and 100 columns are shown. Equal
     images give equal bytes.
     """
-    pixels = displayable(images, mean, std)
+    pixels = displayable(images, mean, std, whitening)
     shaped = pixels.reshape(-1, ipc, *pixels.shape[1:])[:SHOWN, :SHOWN]
     rows, columns, channels, height, width = shaped.shape
     canvas = torch.full((channels, rows * (height + GAP) + GAP, columns * (width + GAP) + GAP), BACKGROUND, dtype=torch.uint8)
@@ -40,8 +42,10 @@ def grid_png(images: Tensor, ipc: int, mean: Sequence[float], std: Sequence[floa
     return buffer.getvalue()
 
 
-def displayable(images: Tensor, mean: Sequence[float], std: Sequence[float]) -> Tensor:
-    """uint8 images of normalised ones `[n, C, H, W]`: denormalised, clipped to [0, 1], rounded to 255 steps."""
+def displayable(images: Tensor, mean: Sequence[float], std: Sequence[float], whitening: Whitening | None = None) -> Tensor:
+    """uint8 images of normalised ones `[n, C, H, W]`: whitening undone, denormalised, clipped to [0, 1], rounded to 255 steps."""
     images = images.detach().to("cpu", torch.float32)
+    if whitening is not None:
+        images = whitening.undo(images)
     centre, scale = (torch.tensor(values, dtype=torch.float32).reshape(1, -1, 1, 1) for values in (mean, std))
     return ((images * scale + centre).clamp(0.0, 1.0) * 255.0).round().to(torch.uint8)

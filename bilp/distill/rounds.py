@@ -10,6 +10,7 @@ import pyarrow as pa
 import torch
 
 from bilp import storage
+from bilp.arithmetic import arithmetic
 from bilp.distill.boundary import Measured, reselect
 from bilp.distill.guard import Guard
 from bilp.distill.initial import initial_state
@@ -56,7 +57,8 @@ def reselect_round(
     if before.pruner:
         pruner.load(before.pruner, setting.classes)
     guard, networks = _guard(part, setting, round, before), networks_for(run.distill.method)
-    measured = reselect(setting, before.to(device), round, pruner, guard, progress, networks)
+    with arithmetic(run.distill.gpu, device):
+        measured = reselect(setting, before.to(device), round, pruner, guard, progress, networks)
     return publish_reselection(part, round, _ite_table(measured, round, pruner), pruner, setting.classes, before.iteration)
 
 
@@ -84,7 +86,8 @@ def distill_round(
         pruner.load(reselected(part, round), setting.classes)
     state = before.to(device)
     advance = loop_for(run.distill.method)
-    records = advance(setting, state, stop, pruner, _guard(part, setting, round, before), progress)
+    with arithmetic(run.distill.gpu, device):
+        records = advance(setting, state, stop, pruner, _guard(part, setting, round, before), progress)
     if round == 1:
         state.reference_loss = statistics.median(record.loss for record in records)
     return publish_round(part, round, state, _loss_table(records), records[-1].loss, pruner, pool)
@@ -126,7 +129,7 @@ def publish_round(
     files = {
         CHECKPOINT: encode_state(state),
         LOSS_TABLE: encode(losses, LOSSES, _table_provenance(part, round)),
-        GRID: grid_png(state.images, part.run.distill.ipc, pool.dataset.mean, pool.dataset.std),
+        GRID: grid_png(state.images, part.run.distill.ipc, pool.dataset.mean, pool.dataset.std, pool.dataset.whitening),
     }
     return _publish(part, part.round_uri(round), ROUND, round, files, facts)
 

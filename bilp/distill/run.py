@@ -8,7 +8,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from bilp import storage
-from bilp.config import TRAJECTORY_METHODS, DistillConfig, Frozen, ReselectConfig
+from bilp.config import DECODING_METHODS, TRAJECTORY_METHODS, DistillConfig, Frozen, ReselectConfig
 from bilp.data import Dataset, open_dataset
 from bilp.distill.initial import require_initial
 from bilp.distill.sampling import RealPool
@@ -68,6 +68,8 @@ def start_run(
     reselect = reselect if reselect.beta > 0 else ReselectConfig(beta=0.0)
     check_pool(pool, distill, reselect)
     check_method(distill, reselect, experts_uri)
+    if dataset.whitening_facts is not None and distill.method in DECODING_METHODS:
+        raise ConfigError(f"method {distill.method} steps images as pixels, which those of {dataset_uri} are not: use the one not whitened")
     if experts_uri is not None:
         experts = ExpertBuffer(experts_uri)
         experts.require(distill, parents)

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from bilp import augment
+from bilp.arithmetic import place
 from bilp.augment import AugParams
 from bilp.config import DistillConfig, ReselectConfig
 from bilp.decode import decode_class, grey
@@ -58,7 +59,8 @@ class Setting:
         Without `classes` all of them are distilled. Networks have an output for every class in any case.
         """
         schedule = schedule_for(config)
-        network = build(config.network, pool.dataset.shape, pool.classes).to(device)
+        network = build(config.network, pool.dataset.shape, pool.classes)
+        place(network, config.gpu, device)
         network.requires_grad_(not schedule.features)
         matching = matching_for(config.method, config.alignment, config.idc.metric)
         classes = range(pool.classes) if classes is None else classes

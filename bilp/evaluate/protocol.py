@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import nn
 
+from bilp.arithmetic import arithmetic, place
 from bilp.config import EvaluateConfig, NetworkConfig
 from bilp.data import Dataset
 from bilp.errors import ConfigError, Diverged
@@ -113,9 +114,11 @@ def _trained(
     sets = [set_for(seed) for seed in seeds]
     streams = [Streams.of(plan.config.seed, label(network), seed) for seed in seeds]
     fresh = [generator(plan.config.seed, "evaluate", "network", label(network), seed) for seed in seeds]
-    module = build(network, dataset.shape, dataset.classes).to(plan.device)
+    module = build(network, dataset.shape, dataset.classes)
+    place(module, plan.config.gpu, plan.device)
     try:
-        measured = (_alone if len(seeds) == 1 else _together)(plan, module, fresh, sets, streams, test, report)
+        with arithmetic(plan.config.gpu, plan.device):
+            measured = (_alone if len(seeds) == 1 else _together)(plan, module, fresh, sets, streams, test, report)
     except Diverged as error:
         who = f"{plan.who} with {label(network)}, {_numbers(seeds)}"
         raise Diverged(f"evaluation of {who}: {error}; lower evaluate.learning_rate") from None

@@ -53,13 +53,13 @@ def variants(config: EvaluateConfig) -> dict[Variant, EvaluateConfig]:
     Augmented means the configured augmentation, or all families (less flip, which may change the meaning) where there is none.
     """
     hard = config.model_copy(update={"labels": "hard"})
-    treated = bool(config.augment or config.augment_always or config.cutmix)
+    treated = bool(config.augment or config.augment_always or config.augment_each or config.cutmix)
     families = {} if treated else {"augment": ("color", "crop", "cutout", "scale", "rotate")}
     return {
         "given": config,
         "hard": hard,
         "augmented": config.model_copy(update=families),
-        "plain": config.model_copy(update={"augment": (), "augment_always": (), "cutmix": 0.0}),
+        "plain": config.model_copy(update={"augment": (), "augment_always": (), "augment_each": (), "cutmix": 0.0}),
     }
 
 

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from bilp.config import EvaluateConfig, TeacherConfig
+from bilp.fields import ImageOperation
 
 # A product such as 2/3 * 1000 may end just below a whole number.
 ROUNDING = 1e-9
@@ -33,6 +34,7 @@ class Schedule:
     milestones: tuple[float, ...] = ()
     decay_factor: float = 0.1
     temperature: float | None = None
+    augment_each: tuple[ImageOperation, ...] = ()
 
     @classmethod
     def of_config(cls, config: EvaluateConfig, epochs: int) -> Self:
@@ -46,6 +48,7 @@ class Schedule:
             augment=tuple(config.augment),
             augment_always=tuple(config.augment_always),
             cutmix=config.cutmix,
+            augment_each=tuple(config.augment_each),
             optimiser=config.optimiser,
             decay=config.decay,
             milestones=tuple(config.milestones),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import cache, partial
-from typing import get_args
+from typing import Any, get_args
 
 import safetensors
 import safetensors.torch
@@ -13,7 +13,7 @@ from torch import Tensor
 
 from bilp.config import Baseline, EvaluateConfig
 from bilp.data import Dataset, open_dataset
-from bilp.errors import ConfigError, DamagedArtefact
+from bilp.errors import ConfigError, DamagedArtefact, IncompatibleArtefact
 from bilp.evaluate import address
 from bilp.evaluate.baselines import check_subset, covering_subset, random_subset
 from bilp.evaluate.protocol import Plan, check_networks, train_all
@@ -42,18 +42,22 @@ def evaluate_synthetic(
 
     The set is decoded first, as its manifest says. `arm` and `experiment` (0, 1, ...) say in the table whose set it is.
     Progress counts epochs over all trainings.
-    Raises IncompatibleArtefact if the set was made for other classes, another shape or another normalisation,
+    Raises IncompatibleArtefact if the set was made for other classes, another shape another normalisation or whitening,
     DamagedArtefact if its tensors are not what they should be, ConfigError for networks that the images do not fit,
     and Diverged for a training that leaves the finite numbers.
     """
     dataset = open_dataset(dataset_uri)
-    expected = {
+    expected: dict[str, Any] = {
         "class_names": list(dataset.class_names),
         "shape": list(dataset.shape),
         "mean": list(dataset.mean),
         "std": list(dataset.std),
     }
+    if dataset.whitening_facts is not None:
+        expected["whitening"] = dataset.whitening_facts
     artefact = open_artefact(synthetic_uri, SYNTHETIC, expect=expected)
+    if dataset.whitening_facts is None and "whitening" in artefact.manifest.facts:
+        raise IncompatibleArtefact(f"{synthetic_uri} holds whitened images, {dataset_uri} does not: evaluate it on the whitened data set")
     config = address.with_learned_rate(config, artefact)
     publication = address.of_synthetic(root, config, arm, experiment, dataset, artefact)
     if publication.exists():

@@ -9,6 +9,7 @@ import safetensors
 import safetensors.torch
 import torch
 
+from bilp.arithmetic import arithmetic, place
 from bilp.config import TeacherConfig
 from bilp.data import Dataset, open_dataset
 from bilp.errors import DamagedArtefact, Diverged
@@ -45,15 +46,17 @@ def train_teacher(dataset_uri: str, config: TeacherConfig, seed: int, root: str,
     key, uri = teacher_key(dataset, config, seed), teacher_uri(root, dataset, config, seed)
     if find(uri, KIND, key) is not None:
         return uri
-    network = build(config.network, dataset.shape, dataset.classes).to(device)
+    network = build(config.network, dataset.shape, dataset.classes)
+    place(network, config.gpu, device)
     initialise(network, generator(seed, "teacher", "network"))
     schedule = Schedule.of_teacher(config)
     streams = Streams(*(generator(seed, "teacher", what) for what in ("order", "augment", "cutmix")))
     data = ImageSet.of_split(dataset.train, dataset.shape, device)
-    for epoch in train(network, data, schedule, streams):
-        progress(epoch + 1, schedule.passes, f"teacher: {label(config.network)}")
     try:
-        reached = accuracy(network, ImageSet.of_split(dataset.test, dataset.shape, device))
+        with arithmetic(config.gpu, device):
+            for epoch in train(network, data, schedule, streams):
+                progress(epoch + 1, schedule.passes, f"teacher: {label(config.network)}")
+            reached = accuracy(network, ImageSet.of_split(dataset.test, dataset.shape, device))
     except Diverged as error:
         raise Diverged(f"training of the teacher {label(config.network)}: {error}; lower evaluate.teacher.learning_rate") from None
     tensors = {name: value.detach().to("cpu").contiguous() for name, value in network.state_dict().items()}

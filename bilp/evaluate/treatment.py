@@ -15,6 +15,7 @@ from torch import Tensor
 from bilp import augment
 from bilp.augment import AugParams, Side
 from bilp.cutmix import Mix, draw_mix, mix_images
+from bilp.evaluate.operations import Operations, draw_operations, operate
 from bilp.evaluate.schedule import Schedule
 from bilp.seeds import generator
 
@@ -35,21 +36,25 @@ class Streams:
 
 @dataclass(frozen=True)
 class Treatment:
-    """Families in the order in which they are applied, then cutmix or none."""
+    """An operation of each image's own or none, families in the order in which they are applied, then cutmix or none."""
 
     families: tuple[AugParams, ...]
     mix: Mix | None
+    each: Operations | None = None
 
 
 def draw(schedule: Schedule, side: Side, count: int, streams: Streams) -> Treatment:
     """The treatment of a mini-batch of `count` images of `side` = (height, width)."""
+    each = draw_operations(schedule.augment_each, count, streams.augment)
     drawn = [augment.draw([family], side, streams.augment, count) for family in schedule.augment_always]
     drawn.append(augment.draw(schedule.augment, side, streams.augment, count))
-    return Treatment(tuple(params for params in drawn if params is not None), draw_mix(schedule.cutmix, side, count, streams.cutmix))
+    families = tuple(params for params in drawn if params is not None)
+    return Treatment(families, draw_mix(schedule.cutmix, side, count, streams.cutmix), each)
 
 
 def treat(images: Tensor, treatment: Treatment) -> Tensor:
     """The treated mini-batch, `[B, C, H, W]` to the same shape."""
+    images = operate(images, treatment.each)
     for params in treatment.families:
         images = augment.apply(images, params)
     return mix_images(images, treatment.mix)
@@ -57,7 +62,7 @@ def treat(images: Tensor, treatment: Treatment) -> Tensor:
 
 def treat_each(images: Tensor, treatments: Sequence[Treatment]) -> Tensor:
     """`treat` for K mini-batches `[K, B, C, H, W]` at once: those that drew the same family share one computation."""
-    batches = list(images.unbind())
+    batches = [operate(batch, treatment.each) for batch, treatment in zip(images.unbind(), treatments, strict=True)]
     for step in range(max(len(treatment.families) for treatment in treatments)):
         by_family: dict[str, list[int]] = {}
         for k, treatment in enumerate(treatments):

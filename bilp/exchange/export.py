@@ -29,10 +29,11 @@ SAFETENSORS = "synthetic.safetensors"
 def export_set(synthetic_uri: str, to: Format, out: str) -> list[str]:
     """Write the set at `synthetic_uri` (or of a run) below `out`, a path or s3://...; the URIs of the files written.
 
-    folder: train/<class>/<number>.png, denormalised, clipped to [0, 1] and rounded to 8 bits (what a picture can hold).
+    folder: train/<class>/<number>.png, whitening undone, denormalised, clipped to [0, 1] and rounded to 8 bits (what a picture can hold).
     parquet: the same pictures as rows of image (struct of bytes and path) and label, with the features' metadata of the
-    Hugging Face datasets library. safetensors: images and labels exactly as they are trained on, mean, std and class names
-    in its metadata. Raises ConfigError for another format or class names that cannot be folders.
+    Hugging Face datasets library. safetensors: images and labels exactly as they are trained on, the whitening's centre and
+    matrix if there is one, mean, std and class names in its metadata. Raises ConfigError for another format or class names
+    that cannot be folders.
     """
     if to not in FORMATS:
         raise ConfigError(f"unknown format {to!r}: use {', '.join(FORMATS[:-1])} or {FORMATS[-1]}")
@@ -73,12 +74,14 @@ IMAGE = pa.struct([("bytes", pa.binary()), ("path", pa.string())])
 def _safetensors(data: DistilledSet) -> Iterator[tuple[str, bytes]]:
     told = {name: json.dumps(list(getattr(data, name)), ensure_ascii=False) for name in ("class_names", "mean", "std")}
     tensors = {"images": data.images.contiguous(), "labels": data.labels.contiguous()}
+    if data.whitening is not None:
+        tensors |= {f"whitening.{name}": value for name, value in data.whitening.tensors().items()}
     yield SAFETENSORS, safetensors.torch.save(tensors, metadata=told)
 
 
 def _pictures(data: DistilledSet) -> Iterator[tuple[str, bytes, int]]:
     """Path <class>/<number>.png, PNG and label of every image."""
-    pixels = displayable(data.images, data.mean, data.std)
+    pixels = displayable(data.images, data.mean, data.std, data.whitening)
     seen = [0] * len(data.class_names)
     for picture, label in zip(pixels, data.labels.tolist(), strict=True):
         yield f"{data.class_names[label]}/{seen[label]:04d}.png", _png(picture), label

@@ -7,6 +7,8 @@ import torch
 from torch import Tensor
 
 from bilp.data import Dataset, open_dataset
+from bilp.data.store import FIT
+from bilp.data.whitening import encode
 from bilp.distill.finish import IMAGES, SYNTHETIC
 from bilp.distill.pictures import grid_png
 from bilp.distill.rounds import GRID
@@ -25,14 +27,17 @@ CIFAR10 = ((0.4914, 0.4822, 0.4465), (0.2023, 0.1994, 0.2010))
 def import_set(dataset_uri: str, options: ImportOptions, root: str) -> str:
     """Convert a published set (see `read_published`) for a dataset; the URI of the synthetic set below `root`.
 
-    Pixels auto takes unit (0 to 1) for IDC, and the dataset's own normalisation for the others. Whitened (ZCA) images
-    cannot be told from others: nothing here undoes it. Raises what `read_published` raises, and DataError if the images do
-    not fit the dataset.
+    Pixels auto takes unit (0 to 1) for IDC, and the dataset's own normalisation for the others; of a whitened dataset that
+    includes its whitening, as MTT publishes them. Whether a file's images are whitened cannot be told from them. Raises what
+    `read_published` raises, DataError if the images do not fit the dataset, and ConfigError for a set of DC or IDC and a
+    whitened dataset.
     """
     dataset = open_dataset(dataset_uri)
     file = options.file
     found = read_published(file, options.labels, options.experiment)
     _check(found, dataset, file)
+    if dataset.whitening_facts is not None and found.layout != "mtt":
+        raise ConfigError(f"{file} has the layout of {found.layout}, whose images are not whitened: set ingest.whitening to none")
     scale: Pixels = ("unit" if found.layout == "idc" else "dataset") if options.pixels == "auto" else options.pixels
     images, ordered = _by_class(_normalised(found.images, scale, dataset), found.labels)
     per_class = torch.bincount(ordered, minlength=dataset.classes)
@@ -52,7 +57,10 @@ def import_set(dataset_uri: str, options: ImportOptions, root: str) -> str:
         "decode": {"factor": options.factor, "kind": "single"},
         "source": file.rsplit("/", 1)[-1],
     }
-    files = {IMAGES: tensors, GRID: grid_png(images, int(per_class[0]), dataset.mean, dataset.std)}
+    files = {IMAGES: tensors, GRID: grid_png(images, int(per_class[0]), dataset.mean, dataset.std, dataset.whitening)}
+    if dataset.whitening is not None:
+        facts["whitening"] = dataset.whitening_facts
+        files[FIT] = encode(dataset.whitening)
     uri = join(root, "imported", key, SYNTHETIC)
     return publish(uri, SYNTHETIC, key, files, config=settings, parents={"dataset": dataset_uri}, facts=facts).uri
 
@@ -78,7 +86,8 @@ def _normalised(images: Tensor, scale: Pixels, dataset: Dataset) -> Tensor:
         mean, std = (torch.tensor(values).view(-1, 1, 1) for values in CIFAR10)
         images = images * std + mean
     centre, spread = (torch.tensor(values, dtype=torch.float32).view(-1, 1, 1) for values in (dataset.mean, dataset.std))
-    return (images - centre) / spread
+    normalised = (images - centre) / spread
+    return normalised if dataset.whitening is None else dataset.whitening.apply(normalised)
 
 
 def _by_class(images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:

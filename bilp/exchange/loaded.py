@@ -7,6 +7,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from bilp.data.store import FIT
+from bilp.data.whitening import Whitening, decode
 from bilp.distill.finish import SYNTHETIC, load_synthetic
 from bilp.exchange.decoding import decoded
 from bilp.manifest import find, open_artefact
@@ -18,10 +20,13 @@ class DistilledSet(torch.utils.data.Dataset[tuple[Tensor, Tensor]]):
 
     `images` `[n, C, H, W]` are float32, normalised as x = (pixel - mean) / std with pixels in [0, 1], and unclamped; `labels`
     `[n]` are int64 positions in `class_names`. `facts` is everything that the manifest states, method and ipc included.
+    If `whitening` is not None, they are whitened as well, and so must be what networks trained on them are tested with:
+    `whitening.apply` on normalised images.
     """
 
-    def __init__(self, images: Tensor, labels: Tensor, facts: dict[str, Any]) -> None:
+    def __init__(self, images: Tensor, labels: Tensor, facts: dict[str, Any], whitening: Whitening | None = None) -> None:
         """Use `load_distilled`."""
+        self.whitening = whitening
         self.images, self.labels, self.facts = images, labels, facts
         self.class_names: tuple[str, ...] = tuple(facts["class_names"])
         self.mean: tuple[float, ...] = tuple(facts["mean"])
@@ -41,6 +46,8 @@ def load_distilled(uri: str) -> DistilledSet:
     """
     inside = join(uri, SYNTHETIC)
     where = inside if find(inside, SYNTHETIC) is not None else uri
-    facts = open_artefact(where, SYNTHETIC).manifest.facts
+    artefact = open_artefact(where, SYNTHETIC)
+    facts = artefact.manifest.facts
     images, labels = decoded(*load_synthetic(where), facts, where)
-    return DistilledSet(images, labels, dict(facts))
+    whitening = decode(artefact.read(FIT), join(where, FIT)) if "whitening" in facts else None
+    return DistilledSet(images, labels, dict(facts), whitening)

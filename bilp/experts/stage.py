@@ -10,6 +10,7 @@ import torch
 from safetensors.torch import save
 from torch import Tensor
 
+from bilp.arithmetic import arithmetic
 from bilp.config import ExpertsConfig, NetworkConfig
 from bilp.data import Dataset, open_dataset
 from bilp.distill.run import real_pool
@@ -90,10 +91,11 @@ def train_expert(
         return uri
     files: dict[str, bytes] = {}
     losses: list[float] = []
-    for module, loss in train_epochs(plan.dataset, plan.ids, config, network, expert, device, progress):
-        if files:
-            losses.append(loss)
-        files[epoch_file(len(files))] = _encode(module)
+    with arithmetic(config.gpu, device):
+        for module, loss in train_epochs(plan.dataset, plan.ids, config, network, expert, device, progress):
+            if files:
+                losses.append(loss)
+            files[epoch_file(len(files))] = _encode(module)
     facts = {"dataset": plan.dataset.fingerprint, "selection": plan.selection, "expert": expert, "samples": len(plan.ids), "losses": losses}
     return publish(uri, EXPERT, key, files, config=training_settings(config, network), parents=plan.parents, facts=facts).uri
 

@@ -10,6 +10,7 @@ from torch import Tensor
 from torch.nn.functional import cross_entropy
 
 from bilp import augment
+from bilp.arithmetic import place
 from bilp.config import ExpertsConfig, NetworkConfig
 from bilp.data import Dataset
 from bilp.errors import Diverged
@@ -37,7 +38,7 @@ def train_epochs(
     """
     module = build(network, dataset.shape, dataset.classes)
     initialise(module, generator(config.seed, "expert", expert, "network"))
-    module.to(device)
+    place(module, config.gpu, device)
     optimiser = torch.optim.SGD(module.parameters(), lr=config.learning_rate, momentum=config.momentum, weight_decay=config.weight_decay)
     yield module, math.nan
     batches_done, total = 0, config.epochs * math.ceil(len(ids) / config.batch_size)

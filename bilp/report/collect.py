@@ -239,4 +239,4 @@ def _snapshots(source: RunSource, rounds: Sequence[Artefact], dataset: Dataset) 
 
 
 def _snapshot(title: str, images: Tensor, labels: Tensor, dataset: Dataset) -> Snapshot:
-    return Snapshot(title, displayable(images, dataset.mean, dataset.std).numpy(), labels.numpy())
+    return Snapshot(title, displayable(images, dataset.mean, dataset.std, dataset.whitening).numpy(), labels.numpy())

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import cross_entropy
 
+from bilp.arithmetic import place
 from bilp.config import ScoreConfig
 from bilp.data import Dataset
 from bilp.errors import Diverged
@@ -38,7 +39,7 @@ def train_epochs(
     """
     network = build(config.network, dataset.shape, dataset.classes)
     initialise(network, generator(config.seed, stage, trial, "network"))
-    network.to(device)
+    place(network, config.gpu, device)
     optimiser = torch.optim.SGD(network.parameters(), lr=config.learning_rate, momentum=config.momentum, weight_decay=config.weight_decay)
     labels = dataset.train.labels.to(device)
     steps = math.ceil(len(indices) / config.batch_size)

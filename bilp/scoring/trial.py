@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
+from bilp.arithmetic import arithmetic
 from bilp.config import ScoreConfig
 from bilp.data import Dataset, open_dataset
 from bilp.errors import ConfigError
@@ -31,7 +32,8 @@ def score_trial(dataset_uri: str, config: ScoreConfig, trial: int, root: str, de
     key = trial_key(dataset.fingerprint, config, trial)
     if find(uri, TRIAL, key) is not None:
         return uri
-    table, facts = _measure(dataset, config, trial, device, progress)
+    with arithmetic(config.gpu, device):
+        table, facts = _measure(dataset, config, trial, device, progress)
     settings = training_settings(config)
     origin = {**provenance(), "stage": TRIAL, "key": key, "dataset": dataset.fingerprint, "trial": trial, "config": settings}
     name, schema = (TRIAL_FILE, TRAJECTORY) if config.measure == "trajectory" else (MEASURED_FILE, MEASURED)

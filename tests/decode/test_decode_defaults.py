@@ -32,6 +32,27 @@ def test_idc_and_dream(dataset: str, method: str) -> None:
     assert fewer == pytest.approx(expected / 10)
 
 
+def test_idc_without_parts_mixes_digits_and_the_step_size_grows_with_the_pixels() -> None:
+    """Rows of the table with a condition on the factor: MNIST above 1, SVHN at factor and ipc 1."""
+
+    def mixing(dataset: str, ipc: int, factor: int, method: str = "idc") -> tuple[float, float, bool]:
+        config = config_of(dataset=dataset, method=method, ipc=ipc, distill={"decode": {"factor": factor}})
+        return config.distill.idc.cutmix, config.evaluate.cutmix, "cutout" in config.distill.augment
+
+    assert mixing("mnist", 10, 2) == mixing("mnist", 1, 3) == mixing("mnist", 1, 2, "dream") == (0.0, 0.0, False)
+    assert mixing("mnist", 10, 1) == (0.5, 0.5, True)
+    assert mixing("svhn", 1, 1) == (0.5, 0.0, True)
+    assert mixing("svhn", 1, 2) == mixing("svhn", 10, 1) == mixing("cifar10", 1, 1) == (0.5, 0.5, True)
+    assert config_of(dataset="mnist", method="idc").evaluate.cutmix == 0.0, "factor 2 unless given"
+    assert config_of(dataset="mnist", method="idc", evaluate={"protocol": "dc"}).evaluate.cutmix == 0.0
+    assert config_of(dataset="mnist", method="dm", evaluate={"protocol": "idc"}).evaluate.cutmix == 0.5
+    rates = [
+        config_of(dataset="folder", method="idc", ipc=20, ingest={"uri": "x", "resolution": side}).distill.learning_rate
+        for side in (32, 64, "64")
+    ]
+    assert rates == pytest.approx([0.01, 0.04, 0.04])
+
+
 @pytest.mark.parametrize(
     ("dataset", "ipc", "weight", "steps", "batch", "every"),
     [

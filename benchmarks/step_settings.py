@@ -1,0 +1,105 @@
+"""What the loops of `benchmarks.step` run on: the papers' settings for CIFAR-10, Gaussian images, experts that drift at random."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from typing import Any, cast
+
+import torch
+from torch import Tensor
+
+from bilp.config import TRAJECTORY_METHODS, DistillConfig, PipelineConfig, ReselectConfig
+from bilp.data import Dataset
+from bilp.distill.sampling import RealPool
+from bilp.distill.setting import Setting
+from bilp.experts.buffer import ExpertBuffer
+from bilp.nets import Network, build, initialise
+from bilp.seeds import generator
+
+MEAN, STD = (0.4914, 0.4822, 0.4465), (0.2023, 0.1994, 0.2010)
+DRIFT = 0.02
+"""How far an expert's parameters move in an epoch, as a part of their own deviation."""
+
+
+class Noise:
+    """Gaussian images with the interface of a dataset's train split."""
+
+    def __init__(self, classes: int, per_class: int, shape: tuple[int, int, int]) -> None:
+        self.shape, self.classes = shape, classes
+        self.mean, self.std = MEAN, STD
+        self.class_names = tuple(str(c) for c in range(classes))
+        self.train = self
+        self.labels = torch.arange(classes).repeat_interleave(per_class)
+        self._images = torch.randn(classes * per_class, *shape, generator=generator(0, "images"))
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def by_class(self) -> list[Tensor]:
+        """Numbers of the images of each class."""
+        return list(torch.arange(len(self.labels)).chunk(self.classes))
+
+    def batch(self, ids: Tensor, device: torch.device | str = "cpu") -> Tensor:
+        """Images `[n, C, H, W]`."""
+        return self._images[ids].to(device)
+
+
+class Drifting:
+    """Experts in memory, as `ExpertBuffer` reads them: each starts at random and moves a little in every epoch."""
+
+    count = 2
+
+    def __init__(self, network: Network) -> None:
+        self._network = network
+
+    def parameters(self, expert: int, epoch: int, device: torch.device | str = "cpu") -> tuple[Tensor, ...]:
+        """Parameters of an expert after an epoch."""
+        initialise(self._network, generator(0, "expert", expert))
+        values = [parameter.detach().cpu().clone() for parameter in self._network.parameters()]
+        for step in range(epoch):
+            stream = generator(0, "drift", expert, step)
+            values = [value + DRIFT * value.std(correction=0) * torch.randn(value.shape, generator=stream) for value in values]
+        return tuple(value.to(device) for value in values)
+
+
+def prepare(method: str, ipc: int, arguments: argparse.Namespace) -> Setting:
+    """The papers' settings, but for what the arguments change."""
+    base = PipelineConfig(dataset="cifar10", method=cast(Any, method), ipc=ipc).distill
+    settings = base.model_dump() | {"rounds": 1}
+    settings["network"]["width"] = arguments.width
+    if arguments.batch is not None:
+        settings["batch_real"] = arguments.batch
+    for path, value in changes(method, arguments.set):
+        *groups, name = path.split(".")
+        place = settings
+        for group in groups:
+            place = place[group]
+        if name not in place:
+            raise SystemExit(f"--set {path}: distill has no such setting")
+        place[name] = value
+    config = DistillConfig.model_validate(settings)
+    per_class = max(arguments.per_class or config.batch_real, config.batch_real, ipc * config.decode.factor**2)
+    data = cast(Dataset, Noise(arguments.classes, per_class, (3, arguments.side, arguments.side)))
+    experts = None
+    if config.method in TRAJECTORY_METHODS:
+        experts = cast(ExpertBuffer, Drifting(build(config.network, data.shape, data.classes)))
+    setting = Setting.assemble(config, ReselectConfig(beta=0.0), RealPool(data), arguments.device, experts)
+    if arguments.channels_last:
+        setting.network.to(memory_format=cast(Any, torch.channels_last))
+    return setting
+
+
+def changes(method: str, given: Sequence[str]) -> list[tuple[str, str]]:
+    """Path and value of `method:path=value` or `path=value`, for this method."""
+    found = []
+    for text in given:
+        path, equals, value = text.partition("=")
+        if not equals:
+            raise SystemExit(f"--set {text}: write path=value or method:path=value")
+        only, colon, inner = path.partition(":")
+        if not colon:
+            found.append((path, value))
+        elif only == method:
+            found.append((inner, value))
+    return found

@@ -1,0 +1,57 @@
+"""A data set seen through whitening: an artefact of its own that holds the fit, below the one that holds the pixels.
+
+datasets/<name>/<fingerprint>/whitened/<key>/   the fit, and the facts of the data set under a fingerprint of its own
+
+Everything that is computed from a data set is kept under its fingerprint, so nothing of a whitened one meets anything of
+the plain one, and whoever opens it later, evaluation for instance, gets the same fit.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import torch
+from torch import Tensor
+
+from bilp import storage
+from bilp.data.store import FIT, KIND, WHITENED, open_dataset
+from bilp.data.whitening import MOST_VALUES, encode, fit
+from bilp.errors import DataError
+from bilp.manifest import content_key, find, open_artefact, publish
+from bilp.progress import Progress, silent
+
+VERSION = 1
+BLOCK = 2000
+"""Images that are looked at together."""
+
+
+def whiten(dataset_uri: str, epsilon: float, progress: Progress = silent) -> str:
+    """Fit ZCA on the whole train split of the data set at `dataset_uri` and publish the whitened one; its URI.
+
+    Nothing is fitted if it is there. The test split is transformed with the same fit. Raises DataError for images of more
+    values than a covariance can be held of.
+    """
+    plain = open_artefact(dataset_uri, KIND)
+    told = {"kind": "zca", "epsilon": epsilon, "of": plain.fact("fingerprint")}
+    key = content_key("whiten", VERSION, **told)
+    uri = storage.join(dataset_uri, WHITENED, key)
+    if find(uri, KIND, key) is not None:
+        return uri
+    dataset = open_dataset(dataset_uri)
+    values = dataset.shape[0] * dataset.shape[1] * dataset.shape[2]
+    if values > MOST_VALUES:
+        side = "x".join(map(str, dataset.shape))
+        raise DataError(
+            f"{dataset.name}: whitening images of {side} needs the covariance of {values:,} values (at most {MOST_VALUES:,}): "
+            "set ingest.resolution to 64 or less, or ingest.whitening to none"
+        )
+
+    def blocks(turn: int) -> Iterator[Tensor]:
+        parts = torch.arange(len(dataset.train)).split(BLOCK)
+        for number, part in enumerate(parts):
+            yield dataset.train.batch(part)
+            progress(turn * len(parts) + number + 1, 2 * len(parts), "whitening")
+
+    files = {FIT: encode(fit(blocks(0), blocks(1), epsilon))}
+    facts = {**plain.manifest.facts, "fingerprint": key, "whitening": told}
+    return publish(uri, KIND, key, files, config={"whitening": told}, parents={"dataset": dataset_uri}, facts=facts).uri

@@ -1,0 +1,88 @@
+"""ZCA whitening of normalised images, as trajectory matching uses it (Cazenavette et al. 2022, section 4; ZCA: Krizhevsky 2009).
+
+Flat training images x `[n, D]` have mean m and covariance C = U diag(l) U^T, divided by n - 1. A whitened image is
+(x - m) W with W = U diag((l + epsilon)^(-1/2)) U^T: as few changes as possible that leave no pixel to be told from the others.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load, save
+from torch import Tensor
+
+from bilp.arithmetic import arithmetic
+from bilp.errors import DamagedArtefact, DataError
+
+# 3 x 64 x 64: covariance, eigenvectors and workspace of more values would take several times 1.2 GB each.
+MOST_VALUES = 12288
+
+
+@dataclass(frozen=True, eq=False)
+class Whitening:
+    """A fit: `centre` `[D]` and `matrix` `[D, D]`, float32; D = C * H * W. The matrix is symmetric."""
+
+    centre: Tensor
+    matrix: Tensor
+    _on: dict[torch.device, tuple[Tensor, Tensor]] = field(default_factory=dict)
+
+    def apply(self, images: Tensor) -> Tensor:
+        """Whitened `[n, C, H, W]` of normalised ones, on their device; in float32 whatever arithmetic its other work has."""
+        centre, matrix = self._at(images.device)
+        with arithmetic("float32", images.device):
+            return ((images.flatten(1) - centre) @ matrix).view_as(images)
+
+    def undo(self, images: Tensor) -> Tensor:
+        """Normalised `[n, C, H, W]` of whitened ones: what a picture of them shows."""
+        centre, matrix = self._at(images.device)
+        flat: Tensor = torch.linalg.solve(matrix, images.flatten(1).T).T
+        return (flat + centre).reshape(images.shape)
+
+    def tensors(self) -> dict[str, Tensor]:
+        """`centre` and `matrix` by name."""
+        return {"centre": self.centre, "matrix": self.matrix}
+
+    def _at(self, device: torch.device) -> tuple[Tensor, Tensor]:
+        """The fit on a device, which keeps it."""
+        if device not in self._on:
+            self._on[device] = (self.centre.to(device), self.matrix.to(device))
+        return self._on[device]
+
+
+def fit(blocks: Iterable[Tensor], again: Iterable[Tensor], epsilon: float) -> Whitening:
+    """The whitening of the normalised images `[n, C, H, W]` in all `blocks`; `again` must yield the same ones once more.
+
+    In float64 throughout, one block in memory at a time. Raises DataError for fewer than two images.
+    """
+    count, total = 0, torch.zeros((), dtype=torch.float64)
+    for block in blocks:
+        count += len(block)
+        total = total + block.flatten(1).double().sum(dim=0)
+    if count < 2:
+        raise DataError(f"whitening needs two training images or more, not {count}: add some, or set ingest.whitening to none")
+    centre = total / count
+    covariance = torch.zeros(len(centre), len(centre), dtype=torch.float64)
+    for block in again:
+        apart = block.flatten(1).double() - centre
+        covariance.addmm_(apart.T, apart)
+    values, vectors = torch.linalg.eigh(covariance / (count - 1))
+    # Rounding may leave eigenvalues of constant pixels just below zero.
+    matrix = (vectors * (values.clamp(min=0.0) + epsilon).rsqrt()) @ vectors.T
+    return Whitening(centre.float(), ((matrix + matrix.T) / 2).float())
+
+
+def encode(whitening: Whitening) -> bytes:
+    """The fit as safetensors; equal fits give equal bytes."""
+    return save({name: value.contiguous() for name, value in whitening.tensors().items()})
+
+
+def decode(data: bytes, where: str) -> Whitening:
+    """Read `encode`'s bytes; `where` names the file in errors. Raises DamagedArtefact."""
+    try:
+        tensors = load(data)
+        return Whitening(tensors["centre"], tensors["matrix"])
+    except (SafetensorError, KeyError) as error:
+        raise DamagedArtefact(f"{where} does not hold a whitening ({error}): delete its folder and run the stage again") from error

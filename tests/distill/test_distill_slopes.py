@@ -1,0 +1,83 @@
+"""Every method's images move along the slope of its loss: the gradient that a whole iteration finds, by finite differences."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+from tiny_distillation import Store, guard_for, small_config
+from tiny_experts import EXPERTS, experts, trajectory_config
+from torch import Tensor
+
+from bilp.config import DistillConfig, NetworkConfig, PruneConfig, ReselectConfig
+from bilp.distill.methods import LOOPS, loop_for
+from bilp.distill.sampling import RealPool
+from bilp.distill.setting import Setting
+from bilp.distill.state import DistillState
+from bilp.experts.buffer import ExpertBuffer
+from bilp.progress import silent
+from bilp.pruning.stage import prune
+from bilp.seeds import generator
+
+Few = Callable[[int], RealPool]
+# Smooth, so that slopes of gradients have no jumps.
+SMOOTH = NetworkConfig(width=8, depth=2, activation="swish")
+# Nothing moves, and the momentum buffer after one step is the gradient itself.
+STILL: dict[str, Any] = {"learning_rate": 1e-30, "momentum": 1.0, "ipc": 2, "iterations": 1, "rounds": 1}
+
+
+def config_of(method: str) -> DistillConfig:
+    """One image step."""
+    if method in ("mtt", "tesla"):
+        # One step, as TESLA's gradient leaves out what leads from one to the next; more steps: tests/matching/test_trajectory.py.
+        return trajectory_config(method, {"steps": 1, "step_rate": 0.0, "step_size": 1.0}, **STILL)
+    changes = STILL | {"network": SMOOTH, "batch_real": 6, "outer_loops": 1}
+    if method in ("idc", "dream"):
+        changes |= {"augment": ("color", "crop", "cutout"), "decode": {"factor": 2, "kind": "multi"}}
+    if method == "idm":
+        changes |= {"decode": {"factor": 2}, "idm": {"networks": 2, "train_steps": 1}}
+    if method == "cafe":
+        changes |= {"augment": ("color", "crop"), "alignment": {"most_steps": 1, "discrimination": 0.1, "measured_per_class": 2}}
+    return small_config(method, **changes)
+
+
+@pytest.mark.parametrize("method", list(LOOPS))
+def test_the_gradient_of_an_iteration_is_the_slope_of_its_loss(few: Few, store: Store, method: str) -> None:
+    config, pool, buffer = config_of(method), few(8), None
+    if method in ("mtt", "tesla"):
+        selection = prune(store.uri, None, PruneConfig(criterion="random", keep=0.05), store.root)
+        buffer = ExpertBuffer(experts(store, selection, EXPERTS.model_copy(update={"count": 1})))
+    setting = Setting.assemble(config, ReselectConfig(beta=0.0), pool, "cpu", buffer)
+    labels = torch.arange(pool.classes).repeat_interleave(config.ipc)
+    # Well inside the range of pixels, to which IDC and DREAM clamp.
+    start = 0.2 * torch.randn(len(labels), *pool.dataset.shape, generator=generator(5, "start"))
+
+    def look(images: Tensor) -> tuple[float, Tensor]:
+        """Loss summed over classes, and its gradient."""
+        state = DistillState.start(images.clone(), labels)
+        (record,) = loop_for(config.method)(setting, state, 1, None, guard_for(setting), silent)
+        assert torch.equal(state.images, images)
+        return record.loss * (1 if buffer is not None else pool.classes), state.momentum
+
+    if method == "idm":  # a network of the pool has an accuracy, and its term a weight, once it was trained
+        state = DistillState.start(start.clone(), labels)
+        loop_for(config.method)(setting, state, 1, None, guard_for(setting), silent)
+        pool_of_networks = state.method
+
+        def look(images: Tensor) -> tuple[float, Tensor]:
+            state = DistillState.start(images.clone(), labels)
+            state.iteration, state.method = 1, {name: value.clone() for name, value in pool_of_networks.items()}
+            (record,) = loop_for(config.method)(setting, state, 2, None, guard_for(setting), silent)
+            return record.loss * pool.classes, state.momentum
+
+    _, gradient = look(start)
+    if method in ("idc", "dream"):
+        gradient = gradient * pool.dataset.std[0] ** 2  # they step pixels
+    length = float(gradient.norm())
+    assert length > 0
+    direction = gradient / length  # float32: only the steepest direction stands out of the rounding
+    reach = 0.02
+    (ahead, _), (behind, _) = look(start + reach * direction), look(start - reach * direction)
+    assert length == pytest.approx((ahead - behind) / (2 * reach), rel=2e-2)
