@@ -38,7 +38,6 @@ def hit(faults: Faults, parameters: dict[str, object], left: int) -> Counter[str
     faults.parameters, faults.runs = parameters, []
     faults.submit()
     end = time.monotonic() + FINISH_LIMIT
-    names = sorted(faults.kinds)
     done: Counter[str] = Counter()
     while not all(over(faults.service, run) for run in faults.runs):
         if time.monotonic() > end:
@@ -46,9 +45,10 @@ def hit(faults: Faults, parameters: dict[str, object], left: int) -> Counter[str
         more = done.total() < left
         time.sleep(1.0 + faults.draw(int(LONGEST_PAUSE)) if more else 1.0)
         if more and not all(over(faults.service, run) for run in faults.runs):
-            name = names[faults.draw(len(names))]
+            name = faults.next_kind()
             what = faults.kinds[name]()
             if what != NOTHING:
+                faults.deck.remove(name)
                 done[name] += 1
                 _say(f"  fault: {name}: {what}")
     states = [faults.service.run(run).state for run in faults.runs]

@@ -35,6 +35,7 @@ class Faults:
         self.choice = generator(seed, "chaos")
         self.runs: list[UUID] = []
         self.parameters: dict[str, object] = {}
+        self.deck: list[str] = []
         self.kinds: dict[str, Callable[[], str]] = {
             "a run's process": self.kill_run,
             "a worker": self.kill_worker,
@@ -55,6 +56,11 @@ class Faults:
         import torch
 
         return int(torch.randint(below, (1,), generator=self.choice))
+
+    def next_kind(self) -> str:
+        """A kind of fault, drawn from those that have not hit since all of them had: none stays out by chance."""
+        self.deck = self.deck or sorted(self.kinds)
+        return self.deck[self.draw(len(self.deck))]
 
     def submit(self) -> str:
         """Another identical pipeline at the same time."""

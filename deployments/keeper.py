@@ -69,9 +69,7 @@ def _start_again(client: SyncPrefectClient, run: FlowRun, now: datetime) -> None
         _record(client, run, AwaitingRetry(message="the storage was out of reach", scheduled_time=now + STORAGE_PAUSE))
 
 
-def _runs(
-    client: SyncPrefectClient, *types: StateType, flows: tuple[str, ...] = (), ended_after: datetime | None = None
-) -> list[FlowRun]:
+def _runs(client: SyncPrefectClient, *types: StateType, flows: tuple[str, ...] = (), ended_after: datetime | None = None) -> list[FlowRun]:
     """All runs of deployments in these states (those that workers start), of these flows if any are named."""
     wanted = FlowRunFilter(
         state=FlowRunFilterState(type=FlowRunFilterStateType(any_=list(types))),

@@ -1,4 +1,7 @@
-"""What the server's keeper makes of runs whose process nobody heard of again; states are set as they are found after a crash."""
+"""What the server's automation and its keeper make of runs whose process nobody heard of again.
+
+States are set as they are found after a crash.
+"""
 
 from __future__ import annotations
 
@@ -11,13 +14,15 @@ from pathlib import Path
 from uuid import UUID
 
 import pytest
+from prefect import Flow
 from prefect.client.orchestration import SyncPrefectClient
 from prefect.client.schemas.objects import State
 from prefect.states import Cancelling, Completed, Crashed, Failed, Pending, Running
 from prefect_database import another_home
 from tiny_pipeline import REPOSITORY
 
-from deployments import keeper
+from deployments import automations, keeper
+from deployments.rehearsal import until
 from flows import local_server
 
 PARAMETERS = {"distill-run/gpu": {"run_uri": "somewhere"}}
@@ -85,3 +90,36 @@ def test_what_was_claimed_and_never_started_is_a_crash(client: SyncPrefectClient
     client.set_flow_run_state(run, Pending(), force=True)
     keeper.look_after(client, LONG_AGO, claimed_patience=timedelta(0))
     assert client.read_flow_run(run).state_name == "Crashed"
+
+
+def test_keepers_look_at_every_page_of_runs(client: SyncPrefectClient, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(keeper, "PAGE", 2)
+    found = client.read_deployment_by_name("pipeline/digits")
+    runs = [client.create_flow_run_from_deployment(found.id).id for _ in range(5)]
+    for run in runs:
+        client.set_flow_run_state(run, Crashed(), force=True)
+    keeper.look_after(client, LONG_AGO)
+    assert {client.read_flow_run(run).state_name for run in runs} == {"AwaitingRetry"}
+
+
+def test_the_automation_ships_with_the_deployments_and_records_silence(client: SyncPrefectClient) -> None:
+    """A run that a worker should carry out and that nobody hears of has crashed; one from a command line need not be heard of."""
+    shipped = automations.zombies()
+    (registered,) = client.read_automations_by_name(shipped.name)
+    assert registered.enabled
+    assert (registered.trigger.within, registered.actions) == (shipped.trigger.within, shipped.actions)
+    impatient = automations.zombies(timedelta(seconds=10))  # the shortest that Prefect allows
+    client.update_automation(registered.id, impatient)
+    try:
+        unheard = client.create_flow_run(Flow(lambda: None, name="by-hand"), state=Pending()).id
+        client.set_flow_run_state(unheard, Running(), force=True)
+        found = client.read_deployment_by_name("pipeline/digits")
+        silent = client.create_flow_run_from_deployment(found.id).id
+        for state in (Pending(), Running()):
+            client.set_flow_run_state(silent, state)
+        until(lambda: client.read_flow_run(silent).state_name == "Crashed")
+        ended = client.read_flow_run(silent).state
+        assert ended is not None and ended.message == "no heartbeat for 10 s"
+        assert client.read_flow_run(unheard).state_name == "Running"
+    finally:
+        client.update_automation(registered.id, shipped)
