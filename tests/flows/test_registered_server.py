@@ -1,6 +1,5 @@
-"""What the server's automation and its keeper make of runs whose process nobody heard of again.
-
-States are set as they are found after a crash.
+"""A server on which everything is registered: what it refuses, and what its automation and its keeper make of runs whose process
+nobody heard of again; states are set as they are found after a crash.
 """
 
 from __future__ import annotations
@@ -11,8 +10,10 @@ import sys
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 from uuid import UUID
 
+import httpx
 import pytest
 from prefect import Flow
 from prefect.client.orchestration import SyncPrefectClient
@@ -21,7 +22,7 @@ from prefect.states import Cancelling, Completed, Crashed, Failed, Pending, Runn
 from prefect_database import another_home
 from tiny_pipeline import REPOSITORY
 
-from deployments import automations, keeper
+from deployments import automations, keeper, register
 from deployments.rehearsal import until
 from flows import local_server
 
@@ -123,3 +124,41 @@ def test_the_automation_ships_with_the_deployments_and_records_silence(client: S
         assert client.read_flow_run(unheard).state_name == "Running"
     finally:
         client.update_automation(registered.id, shipped)
+
+
+@pytest.mark.parametrize(
+    ("deployment", "parameters", "names"),
+    [
+        ("pipeline/digits", {"config": {"ipc": 0}}, "less than the minimum"),
+        ("pipeline/digits", {"config": {"dataset": "imagenette"}}, "is not one of"),
+        ("pipeline/digits", {"config": {"recipe": "no-such-recipe"}}, "is not one of"),
+        ("pipeline/digits", {"config": {"icp": 1}}, "icp"),
+        ("pipeline/digits", {"config": {"distill": {"rounds": "ten"}}}, "config.distill.rounds"),
+        ("sweep/sweep", {"vary": {"keep": 0.5}}, "is not of type"),
+        ("score-trial/gpu", {"dataset_uri": "d", "config": {}, "trial": -1}, "less than the minimum"),
+        ("score-trial/gpu", {"config": {}, "trial": 0}, "dataset_uri"),
+    ],
+)
+def test_a_wrong_value_is_refused_before_a_run_exists(
+    client: SyncPrefectClient, deployment: str, parameters: dict[str, Any], names: str
+) -> None:
+    found = client.read_deployment_by_name(deployment)
+    with pytest.raises(httpx.HTTPStatusError) as refused:
+        client.create_flow_run_from_deployment(found.id, parameters=parameters)
+    assert refused.value.response.status_code == 409
+    assert names in refused.value.response.text
+
+
+def test_queues_are_served_in_the_order_of_their_priority(client: SyncPrefectClient) -> None:
+    for pool in register.POOLS:
+        queues = client.request("POST", f"/work_pools/{pool}/queues/filter", json={}).json()
+        assert [queue["name"] for queue in sorted(queues, key=lambda queue: queue["priority"])] == list(register.QUEUES)
+
+
+def test_schedules_are_paused_and_do_not_pile_up(client: SyncPrefectClient) -> None:
+    deployments = client.read_deployments()
+    scheduled = [found for found in deployments if found.schedules]
+    assert [found.name for found in scheduled] == ["scheduled"]
+    assert {schedule.active for found in scheduled for schedule in found.schedules} == {False}
+    assert scheduled[0].global_concurrency_limit is not None
+    assert scheduled[0].global_concurrency_limit.limit == 1
