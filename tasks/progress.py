@@ -37,7 +37,7 @@ class Watch:
         # A stage that ends within the first interval has nothing to show.
         if TaskRunContext.get() is not None and now - self.sent >= ARTIFACT_INTERVAL:
             left = seconds_left(now - self.first[0], done - self.first[1], total - done)
-            self._send(100.0 * done / max(total, 1), " ".join(filter(None, (note, left and f"(about {left:.0f} s left)"))))
+            self._send(100.0 * done / max(total, 1), note if left is None else f"{note} (about {left:.0f} s left)".lstrip())
             self.sent = time.monotonic()
 
     def finish(self) -> None:
