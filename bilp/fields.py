@@ -14,6 +14,7 @@ AugmentFamily = Literal["color", "crop", "cutout", "flip", "scale", "rotate"]
 
 Fraction = Annotated[float, Field(ge=0.0, le=1.0)]
 Positive = Annotated[int, Field(ge=1)]
+Count = Annotated[int, Field(ge=0)]
 Rate = Annotated[float, Field(gt=0.0)]
 
 

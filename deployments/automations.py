@@ -13,7 +13,7 @@ SILENCE = timedelta(seconds=90)
 """Three heartbeats (PREFECT_FLOWS_HEARTBEAT_FREQUENCY=30 in prefect.yaml)."""
 
 
-def zombies() -> AutomationCore:
+def zombies(silence: timedelta = SILENCE) -> AutomationCore:
     """A run that sends no heartbeat any more is recorded as crashed; whoever submitted it submits it again."""
     return AutomationCore(
         name="bilp: no heartbeat means crashed",
@@ -27,7 +27,7 @@ def zombies() -> AutomationCore:
             for_each={"prefect.resource.id"},
             posture=Posture.Proactive,
             threshold=1,
-            within=SILENCE,
+            within=silence,
         ),
-        actions=[ChangeFlowRunState(state=StateType.CRASHED, message=f"no heartbeat for {SILENCE.seconds} s")],
+        actions=[ChangeFlowRunState(state=StateType.CRASHED, message=f"no heartbeat for {silence.seconds} s")],
     )

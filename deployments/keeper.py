@@ -6,15 +6,23 @@ instead, so that it does not matter when it looks. It lives as long as the serve
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sys
 import threading
 import time
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 
-import httpx
 from prefect.client.orchestration import SyncPrefectClient, get_client
-from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterState, FlowRunFilterStateType
+from prefect.client.schemas.filters import (
+    FlowFilter,
+    FlowFilterName,
+    FlowRunFilter,
+    FlowRunFilterEndTime,
+    FlowRunFilterState,
+    FlowRunFilterStateType,
+)
 from prefect.client.schemas.objects import FlowRun, State, StateType
 from prefect.states import AwaitingRetry, Cancelled, Crashed
 
@@ -26,6 +34,7 @@ from tasks.remote import was_interrupted
 FLOWS = ("pipeline", "sweep")
 """Flows that nobody waits for; units are submitted again by their pipelines."""
 LOOK_SECONDS = 10.0
+PAGE = 200  # runs in one answer, the most that Prefect gives
 MEMORY = timedelta(days=1)
 CANCEL_PATIENCE = timedelta(seconds=90)
 START_PATIENCE = timedelta(seconds=float(os.environ.get("BILP_START_SECONDS", "900")))
@@ -46,9 +55,8 @@ def look_after(client: SyncPrefectClient, listening_since: datetime, claimed_pat
     for run in _runs(client, StateType.CANCELLING):
         if _age(run, now) > CANCEL_PATIENCE:
             _record(client, run, Cancelled(message="no worker was left to stop it"))
-    pipelines = {flow.id for flow in client.read_flows(limit=200) if flow.name in FLOWS}
-    for run in _runs(client, StateType.CRASHED, StateType.FAILED):
-        if run.flow_id in pipelines and not run.parent_task_run_id and _age(run, now) < MEMORY:
+    for run in _runs(client, StateType.CRASHED, StateType.FAILED, flows=FLOWS, ended_after=now - MEMORY):
+        if not run.parent_task_run_id:
             _start_again(client, run, now)
 
 
@@ -61,10 +69,19 @@ def _start_again(client: SyncPrefectClient, run: FlowRun, now: datetime) -> None
         _record(client, run, AwaitingRetry(message="the storage was out of reach", scheduled_time=now + STORAGE_PAUSE))
 
 
-def _runs(client: SyncPrefectClient, *types: StateType) -> list[FlowRun]:
-    """Runs of deployments in these states: those that workers start."""
-    wanted = FlowRunFilter(state=FlowRunFilterState(type=FlowRunFilterStateType(any_=list(types))))
-    return [run for run in client.read_flow_runs(flow_run_filter=wanted, limit=200) if run.deployment_id and run.state is not None]
+def _runs(client: SyncPrefectClient, *types: StateType, flows: tuple[str, ...] = (), ended_after: datetime | None = None) -> list[FlowRun]:
+    """All runs of deployments in these states (those that workers start), of these flows if any are named."""
+    wanted = FlowRunFilter(
+        state=FlowRunFilterState(type=FlowRunFilterStateType(any_=list(types))),
+        end_time=FlowRunFilterEndTime(after_=ended_after) if ended_after else None,
+    )
+    named = FlowFilter(name=FlowFilterName(any_=list(flows))) if flows else None
+    found: list[FlowRun] = []
+    while True:
+        page = client.read_flow_runs(flow_filter=named, flow_run_filter=wanted, limit=PAGE, offset=len(found))
+        found += page
+        if len(page) < PAGE:
+            return [run for run in found if run.deployment_id and run.state is not None]
 
 
 def _age(run: FlowRun, now: datetime) -> timedelta:
@@ -84,17 +101,30 @@ def _record(client: SyncPrefectClient, run: FlowRun, state: State[None]) -> None
 
 
 def keep() -> None:
-    """Register everything, then look after the runs until the server is gone."""
+    """Register everything, then look after the runs until the server is gone, whatever goes wrong meanwhile."""
     threading.Thread(target=_end_with_owner, daemon=True).start()
     listening_since = datetime.now(UTC)
-    register.main()
+    registered = False
     while True:
-        try:
-            with get_client(sync_client=True) as client:
-                look_after(client, listening_since)
-        except httpx.HTTPError as error:
-            sys.stderr.write(f"the server does not answer ({error}); looking again later\n")
+        registered = registered or _attempt("registering", register.main)
+        _attempt("looking after runs", lambda: _look(listening_since))
         time.sleep(LOOK_SECONDS)
+
+
+def _look(listening_since: datetime) -> None:
+    with get_client(sync_client=True) as client:
+        look_after(client, listening_since)
+
+
+def _attempt(what: str, action: Callable[[], None]) -> bool:
+    """Whether it worked. A server that restarts, a run that was deleted meanwhile or a full disk is no reason to stop looking."""
+    try:
+        action()
+    except Exception as error:
+        with contextlib.suppress(OSError):
+            sys.stderr.write(f"{what}: {type(error).__name__}: {error}; trying again in {LOOK_SECONDS:.0f} s\n")
+        return False
+    return True
 
 
 def _end_with_owner() -> None:

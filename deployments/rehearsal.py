@@ -22,7 +22,7 @@ from prefect.states import Cancelling, Scheduled
 from bilp.errors import BilpError
 from deployments.state_folder import REPOSITORY
 
-PATIENCE = 240.0
+PATIENCE = 600.0  # seconds; a busy machine is no failure
 
 T = TypeVar("T")
 

@@ -9,6 +9,7 @@ BILP_GPUS (such as 0,2) chooses the GPUs, BILP_CPU_LIMIT the runs at a time in `
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import socket
@@ -83,7 +84,8 @@ def keep_running(workers: Sequence[Worker], stop: threading.Event) -> None:
                     continue
                 since = ended.setdefault(worker.name, time.monotonic())
                 if time.monotonic() - since >= RESTART_SECONDS:
-                    sys.stderr.write(f"worker {worker.name} ended with status {running[position].returncode}; starting it again\n")
+                    with contextlib.suppress(OSError):  # the log's disk may be full
+                        sys.stderr.write(f"worker {worker.name} ended with status {running[position].returncode}; starting it again\n")
                     running[position] = worker.start()
                     del ended[worker.name]
     finally:

@@ -34,6 +34,15 @@ def distill(
     """The URI of the run, in which the synthetic set lies. Without a selection, all real samples take part.
 
     Methods mtt and tesla need the buffer of experts that learned the same samples.
+
+    Args:
+        dataset_uri: The dataset, as ingest published it.
+        selection_uri: Samples that take part; if empty, all.
+        config: Method, images per class, iterations and rounds.
+        reselect: Adaptive pruning; beta 0 switches it off.
+        root: Where artefacts lie; if empty, BILP_STORAGE of the process that runs this.
+        label: What people read.
+        experts_uri: The buffer of experts, for mtt and tesla.
     """
     run = start_run(dataset_uri, selection_uri, config, reselect, workplace(root), label, experts_uri)
     go_through(run, config, reselect.beta > 0, label)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import tasks.evaluate
 from bilp.arms import needs_selection, needs_teacher
 from bilp.config import Baseline, EvaluateConfig, PipelineConfig
+from bilp.fields import Positive
 from flows import dispatch, program
 from flows.distill import distill_arms, synthetic_uri
 from flows.ingest import ingest
@@ -19,8 +20,16 @@ from tasks.evaluate import evaluate_baseline, evaluate_synthetic, train_teacher
 
 
 @flow(name="evaluate", flow_run_name="evaluate with {config.seeds} seeds")
-def evaluate(dataset_uri: str, runs: dict[str, list[str]], ipc: int, config: EvaluateConfig, root: str | None = None) -> list[str]:
-    """The URIs of the evaluations: baselines (the random one with `ipc` images per class), then the runs of each arm."""
+def evaluate(dataset_uri: str, runs: dict[str, list[str]], ipc: Positive, config: EvaluateConfig, root: str | None = None) -> list[str]:
+    """The URIs of the evaluations: baselines (the random one with `ipc` images per class), then the runs of each arm.
+
+    Args:
+        dataset_uri: The dataset, as ingest published it.
+        runs: URIs of runs by arm: unpruned, static, adaptive, bilp.
+        ipc: Images per class of the baselines that choose some.
+        config: Networks, their training, seeds, baselines.
+        root: Where artefacts lie; if empty, BILP_STORAGE of the process that runs this.
+    """
     root = workplace(root)
     if needs_teacher(config) and not dispatch.here():
         dispatch.carry_out("train teacher", [dispatch.train_teacher(dataset_uri, config, root)])

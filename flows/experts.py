@@ -32,7 +32,16 @@ ALL, SELECTED = "all samples", "the selection"
 def experts(
     dataset_uri: str, selection_uri: str | None, config: ExpertsConfig, network: NetworkConfig, root: str | None = None, label: str = ALL
 ) -> str:
-    """The URI of the buffer of experts. Without a selection they learn all real samples."""
+    """The URI of the buffer of experts. Without a selection they learn all real samples.
+
+    Args:
+        dataset_uri: The dataset, as ingest published it.
+        selection_uri: Samples that the experts learn; if empty, all.
+        config: How many experts, and how they are trained.
+        network: What is trained.
+        root: Where artefacts lie; if empty, BILP_STORAGE of the process that runs this.
+        label: What people read.
+    """
     root = workplace(root)
     if not dispatch.here():
         numbers = range(config.count)

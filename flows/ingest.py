@@ -16,7 +16,12 @@ from flows.workplace import workplace
 
 @flow(name="ingest", flow_run_name="ingest {config.source}")
 def ingest(config: IngestConfig, root: str | None = None) -> str:
-    """The URI of the dataset."""
+    """The URI of the dataset.
+
+    Args:
+        config: Where the real images come from.
+        root: Where artefacts lie; if empty, BILP_STORAGE of the process that runs this.
+    """
     return tasks.ingest.ingest(config, workplace(root))
 
 

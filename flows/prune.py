@@ -19,7 +19,14 @@ from flows.workplace import workplace
 
 @flow(name="prune", flow_run_name="prune by {config.criterion}, keep {config.keep:g}")
 def prune(dataset_uri: str, scores_uri: str | None, config: PruneConfig, root: str | None = None) -> str:
-    """The URI of the selection; `scores_uri` is a summary of scores, for criteria that rank by them."""
+    """The URI of the selection; `scores_uri` is a summary of scores, for criteria that rank by them.
+
+    Args:
+        dataset_uri: The dataset, as ingest published it.
+        scores_uri: A summary of scores, for criteria that rank by them; random and external need none.
+        config: Which samples of each class are kept.
+        root: Where artefacts lie; if empty, BILP_STORAGE of the process that runs this.
+    """
     return tasks.prune.prune(dataset_uri, scores_uri, config, workplace(root))
 
 

@@ -23,7 +23,18 @@ def report(
     root: str | None = None,
     robustness_uri: str | None = None,
 ) -> str:
-    """The URI of report.html; `runs` holds run URIs by arm."""
+    """The URI of report.html; `runs` holds run URIs by arm.
+
+    Args:
+        config: What was done.
+        dataset_uri: The dataset, as ingest published it.
+        scores_uri: The summary of scores, if any were made.
+        selection_uri: The selection, if samples were pruned.
+        runs: URIs of runs by arm: unpruned, static, adaptive, bilp.
+        evaluation_uris: What the evaluations published.
+        root: Where artefacts lie; if empty, BILP_STORAGE of the process that runs this.
+        robustness_uri: The table of robustness scores, if there is one.
+    """
     return tasks.report.report(config, dataset_uri, scores_uri, selection_uri, runs, evaluation_uris, workplace(root), robustness_uri)
 
 

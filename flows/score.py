@@ -22,7 +22,13 @@ from tasks.stopping import stoppable
 
 @flow(name="score", flow_run_name="score in {config.trials} trials", task_runner=ThreadPoolTaskRunner(max_workers=Execution().workers))
 def score(dataset_uri: str, config: ScoreConfig, root: str | None = None) -> str:
-    """The URI of the summary of all trials."""
+    """The URI of the summary of all trials.
+
+    Args:
+        dataset_uri: The dataset, as ingest published it.
+        config: What is trained and recorded.
+        root: Where artefacts lie; if empty, BILP_STORAGE of the process that runs this.
+    """
     root = workplace(root)
     if not dispatch.here():
         calls = [dispatch.score_trial(dataset_uri, config, trial, root) for trial in range(config.trials)]

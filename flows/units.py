@@ -19,6 +19,7 @@ from prefect.states import Failed
 from bilp import lease
 from bilp.config import Baseline, EvaluateConfig, ExpertsConfig, NetworkConfig, ScoreConfig
 from bilp.errors import StorageError
+from bilp.fields import Count, Positive
 from bilp.storage import join
 from flows import dispatch
 from flows.local_flow import flow
@@ -34,8 +35,15 @@ WAIT_SECONDS = 2.0
 
 
 @flow(name="score-trial", flow_run_name="score trial {trial}")
-def score_trial(dataset_uri: str, config: ScoreConfig, trial: int, root: str | None = None) -> str | State[Any]:
-    """One training trial that records every sample's loss."""
+def score_trial(dataset_uri: str, config: ScoreConfig, trial: Count, root: str | None = None) -> str | State[Any]:
+    """One training trial that records every sample's loss.
+
+    Args:
+        dataset_uri: The dataset, as ingest published it.
+        config: What is trained and recorded.
+        trial: Number of the trial, from 0; each has its own random stream.
+        root: Where artefacts lie; if empty, BILP_STORAGE of the process that runs this.
+    """
     return alone(
         root,
         lambda place: dispatch.trial_address(dataset_uri, config, trial, place),
@@ -45,7 +53,13 @@ def score_trial(dataset_uri: str, config: ScoreConfig, trial: int, root: str | N
 
 @flow(name="distill-run", flow_run_name="distill {label}")
 def distill_run(run_uri: str, root: str | None = None, label: str = "run") -> str | State[Any]:
-    """What a registered run still lacks: its rounds, each with a checkpoint, and its synthetic set."""
+    """What a registered run still lacks: its rounds, each with a checkpoint, and its synthetic set.
+
+    Args:
+        run_uri: A run that a pipeline registered.
+        root: Where artefacts lie; if empty, BILP_STORAGE of the process that runs this.
+        label: What people read.
+    """
 
     def work(place: str) -> None:
         from bilp.distill import open_run
@@ -71,9 +85,18 @@ def distill_shard(run_uri: str, shard: int, root: str | None = None, label: str 
 
 @flow(name="evaluate-synthetic", flow_run_name="evaluate {arm} {experiment}")
 def evaluate_synthetic(
-    dataset_uri: str, synthetic_uri: str, arm: str, experiment: int, config: EvaluateConfig, root: str | None = None
+    dataset_uri: str, synthetic_uri: str, arm: str, experiment: Count, config: EvaluateConfig, root: str | None = None
 ) -> str | State[Any]:
-    """A pool of networks trained on a synthetic set and tested on real images."""
+    """A pool of networks trained on a synthetic set and tested on real images.
+
+    Args:
+        dataset_uri: The dataset, as ingest published it.
+        synthetic_uri: The synthetic set of a run.
+        arm: The arm of the comparison that it belongs to.
+        experiment: Number of the distillation within the arm, from 0.
+        config: Networks, their training, seeds.
+        root: Where artefacts lie; if empty, BILP_STORAGE of the process that runs this.
+    """
     return alone(
         root,
         lambda place: dispatch.synthetic_address(dataset_uri, synthetic_uri, arm, experiment, config, place),
@@ -82,8 +105,18 @@ def evaluate_synthetic(
 
 
 @flow(name="evaluate-baseline", flow_run_name="evaluate baseline {baseline}")
-def evaluate_baseline(dataset_uri: str, baseline: Baseline, ipc: int, config: EvaluateConfig, root: str | None = None) -> str | State[Any]:
-    """The same on real images: all of them, or random subsets."""
+def evaluate_baseline(
+    dataset_uri: str, baseline: Baseline, ipc: Positive, config: EvaluateConfig, root: str | None = None
+) -> str | State[Any]:
+    """The same on real images: all of them, or random subsets.
+
+    Args:
+        dataset_uri: The dataset, as ingest published it.
+        baseline: All images, or how they are chosen.
+        ipc: Images per class of a choice.
+        config: Networks, their training, seeds.
+        root: Where artefacts lie; if empty, BILP_STORAGE of the process that runs this.
+    """
     return alone(
         root,
         lambda place: dispatch.baseline_address(dataset_uri, baseline, ipc, config, place),
@@ -93,7 +126,13 @@ def evaluate_baseline(dataset_uri: str, baseline: Baseline, ipc: int, config: Ev
 
 @flow(name="train-teacher", flow_run_name="train teacher")
 def train_teacher(dataset_uri: str, config: EvaluateConfig, root: str | None = None) -> str | State[Any]:
-    """The network that gives soft labels, and features by which real images are chosen."""
+    """The network that gives soft labels, and features by which real images are chosen.
+
+    Args:
+        dataset_uri: The dataset, as ingest published it.
+        config: Its settings are those under teacher.
+        root: Where artefacts lie; if empty, BILP_STORAGE of the process that runs this.
+    """
     return alone(
         root,
         lambda place: dispatch.teacher_address(dataset_uri, config, place),
@@ -107,11 +146,21 @@ def train_expert(
     selection_uri: str | None,
     config: ExpertsConfig,
     network: NetworkConfig,
-    expert: int,
+    expert: Count,
     root: str | None = None,
     label: str = "all samples",
 ) -> str | State[Any]:
-    """One expert trajectory, for methods that imitate training."""
+    """One expert trajectory, for methods that imitate training.
+
+    Args:
+        dataset_uri: The dataset, as ingest published it.
+        selection_uri: Samples that it learns; if empty, all.
+        config: How it is trained.
+        network: What is trained.
+        expert: Number of the expert, from 0; each has its own random streams.
+        root: Where artefacts lie; if empty, BILP_STORAGE of the process that runs this.
+        label: What people read.
+    """
     return alone(
         root,
         lambda place: dispatch.expert_address(dataset_uri, selection_uri, config, network, expert, place),

@@ -27,15 +27,19 @@ class Watch:
         self.line = line
         self.artifact: UUID | None = None
         self.sent = time.monotonic()
+        self.first: tuple[float, int] | None = None
 
     def __call__(self, done: int, total: int, note: str = "") -> None:
         stop_if_asked()
         lease.stop_if_lost()
         self.line.advance(done, total, note)
+        now = time.monotonic()
+        self.first = self.first or (now, done)
         # A stage that ends within the first interval has nothing to show.
         due = self.sent + pause(self.sent - self.line.began, ARTIFACT_INTERVAL)
-        if TaskRunContext.get() is not None and time.monotonic() >= due:
-            self._send(100.0 * done / max(total, 1), note)
+        if TaskRunContext.get() is not None and now >= due:
+            left = seconds_left(now - self.first[0], done - self.first[1], total - done)
+            self._send(100.0 * done / max(total, 1), note if left is None else f"{note} (about {left:.0f} s left)".lstrip())
             self.sent = time.monotonic()
 
     def finish(self) -> None:
@@ -52,6 +56,11 @@ class Watch:
                 update_progress_artifact(self.artifact, percent, description=text)
         except Exception as error:  # a bar that cannot be drawn is no reason to lose the work
             get_logger("tasks").warning("no progress in the UI: %s", error)
+
+
+def seconds_left(seconds: float, steps: int, left: int) -> float | None:
+    """The time that `left` steps take if `steps` took `seconds`; None before there was one. What lay there already is no step."""
+    return seconds / steps * left if steps > 0 else None
 
 
 _current: ContextVar[Watch] = ContextVar("current")

@@ -5,10 +5,13 @@ from __future__ import annotations
 import json
 import re
 import shlex
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import kubernetes_validate
 import pytest
 import yaml
 from prefect.cli.deploy._models import PrefectYamlModel
@@ -56,6 +59,20 @@ def required(names: list[str]) -> dict[str, Any]:
     return {name: values.get(name, "somewhere") for name in names}
 
 
+@pytest.mark.parametrize("deployment", PREFECT["deployments"], ids=lambda item: str(item["entrypoint"]))
+def test_its_form_explains_every_field(deployment: dict[str, Any]) -> None:
+    """What the UI's form shows: a description of every field, and a lower bound of every number but seeds, which may be any."""
+    form = load_flow_from_entrypoint(str(REPOSITORY / deployment["entrypoint"])).parameters.model_dump()
+    models = [form, *form["definitions"].values()]
+    fields = [(name, field) for model in models for name, field in model.get("properties", {}).items()]
+    assert fields
+    assert [name for name, field in fields if not field.get("description")] == []
+    for name, field in fields:
+        for kind in (field, *field.get("anyOf", [])):
+            if kind.get("type") in ("integer", "number") and not name.endswith("seed"):
+                assert {"minimum", "exclusiveMinimum"} & kind.keys(), name
+
+
 def test_prefects_own_model_reads_the_file() -> None:
     read = PrefectYamlModel.model_validate(PREFECT)
     assert len(read.deployments) == len(PREFECT["deployments"])
@@ -82,6 +99,12 @@ def test_a_machine_has_one_worker_for_each_gpu() -> None:
     ]
     assert len({found.name for found in workers}) == 3
     assert [found.environment for found in worker.plan(["gpu"], [], "box", 5)] == [{"CUDA_VISIBLE_DEVICES": "", "BILP_DEVICE": "cpu"}]
+
+
+def test_the_compose_file_keeps_to_the_specification() -> None:
+    command = [sys.executable, "-m", "check_jsonschema", "--builtin-schema", "vendor.compose-spec", str(FOLDER / "compose.yaml")]
+    checked = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert checked.returncode == 0, checked.stdout + checked.stderr
 
 
 def test_the_compose_file_hangs_together() -> None:
@@ -124,7 +147,7 @@ def test_the_container_file_copies_what_there_is_and_runs_as_nobody_special() ->
     copied = [name for step, rest in steps if step == "COPY" for name in shlex.split(rest)[:-1]]
     assert all((REPOSITORY / name).exists() for name in copied)
     assert {"bilp", "tasks", "flows", "recipes", "deployments", "pyproject.toml"} <= set(copied)
-    assert [rest for step, rest in steps if step == "USER"] == ["bilp"]
+    assert [rest for step, rest in steps if step == "USER"] == ["1000"], "a number, which Kubernetes can tell from root"
     assert not [rest for step, rest in steps if step in ("ENV", "ARG") and SECRET.search(rest)]
 
 
@@ -153,6 +176,18 @@ def test_a_job_template_becomes_a_job(pool: str, gpus: int) -> None:
     assert container["resources"]["limits"].get("nvidia.com/gpu") == (gpus or None)
     assert container["envFrom"] == [{"secretRef": {"name": "bilp-service"}}], "secrets reach a run as environment alone"
     assert {mount["name"] for mount in container.get("volumeMounts", [])} == {volume["name"] for volume in pod.get("volumes", [])}
+
+
+@pytest.mark.parametrize("pool", ["gpu", "cpu"])
+def test_jobs_and_workers_keep_to_the_schema_of_kubernetes(pool: str) -> None:
+    template = json.loads((FOLDER / "kubernetes" / f"{pool}-job-template.json").read_text(encoding="utf-8"))
+    command = ["prefect", "flow-run", "execute"]  # the worker splits the command and makes a list of the environment
+    job = _filled(template, {"name": "run", "command": command, "env": [{"name": "A", "value": "b"}]})["job_manifest"]
+    worker = yaml.safe_load_all((FOLDER / "kubernetes" / "worker.yaml").read_text(encoding="utf-8"))
+    for document in (job, *worker):
+        kubernetes_validate.validate(document, kubernetes_validate.latest_version(), strict=True)
+    with pytest.raises(kubernetes_validate.ValidationError):
+        kubernetes_validate.validate(job | {"spec": {"template": {}, "gpus": 1}}, kubernetes_validate.latest_version(), strict=True)
 
 
 def _filled(template: dict[str, Any], values: dict[str, Any]) -> dict[str, Any]:

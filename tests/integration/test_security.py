@@ -4,16 +4,21 @@ from __future__ import annotations
 
 import base64
 import importlib
+import json
 import os
+import re
 import subprocess
 import sys
-import urllib.error
-import urllib.request
 from pathlib import Path
 
+import httpx
 import pytest
 from prefect import Flow, Task
+from prefect.server.api.server import create_api_app
 from prefect_database import another_home
+from websockets import Subprotocol
+from websockets.exceptions import ConnectionClosed, InvalidHandshake
+from websockets.sync.client import connect
 
 from bilp.storage import children, join, read
 from deployments.rehearsal import SMALL, Service
@@ -24,6 +29,7 @@ pytestmark = [pytest.mark.service, pytest.mark.skipif(sys.platform != "linux", r
 
 LOGIN = "tester:a-password-for-the-test"
 ANYWHERE = "0.0.0.0"
+NOBODY = "00000000-0000-0000-0000-000000000000"
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "127.0.0.9", "::1", "localhost"])
@@ -45,13 +51,28 @@ def test_the_program_refuses_to_start_without_one(tmp_path: Path) -> None:
     assert refused.stderr.startswith("python -m deployments.server: error: 0.0.0.0 can be reached from other machines")
 
 
-def answer(url: str, login: str | None) -> int:
+def answer(url: str, login: str | None, method: str = "GET") -> int:
     headers = {} if login is None else {"Authorization": f"Basic {base64.b64encode(login.encode()).decode()}"}
-    try:
-        with urllib.request.urlopen(urllib.request.Request(url, headers=headers), timeout=60) as response:
-            return int(response.status)
-    except urllib.error.HTTPError as error:
-        return error.code
+    return httpx.request(method, url, headers=headers, timeout=60).status_code
+
+
+def answers_without_a_login(api: str) -> dict[str, int]:
+    """What each route of Prefect's API answers to somebody without one, where that is anything but "unauthorised"."""
+    routes = [(path, method) for path, methods in create_api_app().openapi()["paths"].items() for method in methods]
+    assert len(routes) > 150
+    given = {f"{method} {path}": answer(api + re.sub(r"{.*?}", NOBODY, path), None, method.upper()) for path, method in routes}
+    return {route: status for route, status in given.items() if status != 401}
+
+
+def closed_by(api: str, path: str, *messages: dict[str, str]) -> int:
+    """The code with which a web socket is closed after these messages."""
+    with connect(f"{api}{path}".replace("http", "ws", 1), subprotocols=[Subprotocol("prefect")]) as socket:
+        for message in messages:
+            socket.send(json.dumps(message))
+        with pytest.raises(ConnectionClosed) as closed:
+            socket.recv(timeout=60)
+    assert closed.value.rcvd is not None
+    return closed.value.rcvd.code
 
 
 @pytest.mark.s3
@@ -70,6 +91,12 @@ def test_a_run_behind_a_password_on_s3_tells_no_secret(s3_root: str, tmp_path: P
         service.start_server()
         api = service.environment["PREFECT_API_URL"]
         assert [answer(f"{api}/version", login) for login in (None, "tester:wrong", LOGIN)] == [401, 401, 200]
+        assert answers_without_a_login(api) == {"get /health": 200, "get /ready": 200}, "probes alone, which tell nothing"
+        for path in ("/events/in", "/events/out", "/logs/out", "/task_runs/subscriptions/scheduled"):
+            with pytest.raises(InvalidHandshake):
+                connect(f"{api}{path}".replace("http", "ws", 1)).close()
+            for message in ({"type": "auth"}, {"type": "auth", "token": "tester:wrong"}, {"type": "subscribe"}):
+                assert closed_by(api, path, message) == 1008, "policy violation"
         service.start_workers()
         run = service.submit("pipeline/digits", {"config": config})
         assert service.ended(run).state_name == "Completed", service.logs()

@@ -16,12 +16,16 @@ pytestmark = [pytest.mark.service, pytest.mark.skipif(sys.platform != "linux", r
 
 
 def test_it_goes_on_whatever_dies(service: Service, undisturbed: dict[str, bytes], tmp_path: Path) -> None:
-    """A run is killed while it scores, a whole machine (worker and run) while it distils, the server before it has noticed."""
+    """A run is killed while it scores, a whole machine (worker and run) while it scores and another while it distils, and the server
+    before it has noticed the last."""
     root = str(tmp_path / "store")
     pipeline = service.submit("pipeline/digits", {"config": SMALL, "root": root})
     first = service.process_of(service.running("score trial 0").id)
-    assert first
+    assert first, "the run ended before it could be killed"
     kill(first)
+    second = service.process_of(service.running("score trial 1").id)
+    assert second, "the run ended before it could be killed"
+    kill([*service.workers_of(second), *second])
 
     unit = service.running("distill bilp")
     until(lambda: list(Path(root).glob("runs/*/rounds/*/reselect/_manifest.json")))
@@ -35,6 +39,7 @@ def test_it_goes_on_whatever_dies(service: Service, undisturbed: dict[str, bytes
     assert ended.state_name == "Completed", service.logs()
     assert finished_artefacts(root) == undisturbed
     assert [run.state_name for run in service.runs("score trial 0")] == ["Crashed", "Completed"]
+    assert [run.state_name for run in service.runs("score trial 1")] == ["Crashed", "Completed"]
     assert [run.state_name for run in service.runs("distill bilp")] == ["Crashed", "Completed"]
     assert (Path(root) / "leases").is_dir()
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 from uuid import UUID
 
 import pytest
@@ -13,7 +14,7 @@ from flows.local_flow import flow
 from tasks import progress as progresses
 from tasks import terminal
 from tasks.pace import pause
-from tasks.progress import progress, watched
+from tasks.progress import progress, seconds_left, watched
 from tasks.stage import stage
 
 
@@ -102,6 +103,27 @@ def artifacts_after(interval: float, monkeypatch: pytest.MonkeyPatch) -> list[tu
 
 def test_the_ui_shows_the_progress_of_long_work(monkeypatch: pytest.MonkeyPatch) -> None:
     assert artifacts_after(0.0, monkeypatch) == [(100.0, "long work: done")]
+
+
+def test_the_ui_shows_the_remaining_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(progresses, "ARTIFACT_INTERVAL", 0.0)
+    seen: list[str] = []
+
+    @stage("long work")
+    def work() -> str:
+        for done in (1, 2):
+            progress()(done, 4, "loss 0.5")
+            with get_client(sync_client=True) as client:
+                seen.append(client.request("GET", f"/artifacts/{progress().artifact}", path_params={}).json()["description"])
+        return "somewhere"
+
+    flow(name="test")(lambda: work())()
+    assert seen[0] == "long work: loss 0.5", "after the first step nobody knows"
+    assert re.fullmatch(r"long work: loss 0\.5 \(about \d+ s left\)", seen[1])
+
+
+def test_the_remaining_time_is_that_of_what_remains() -> None:
+    assert [seconds_left(*measured) for measured in ((0.0, 0, 9), (30.0, 3, 7))] == [None, 70.0]
 
 
 def test_the_ui_is_not_bothered_by_short_work(monkeypatch: pytest.MonkeyPatch) -> None:
