@@ -31,6 +31,8 @@ from bilp.method_config import TrajectoryConfig as TrajectoryConfig
 from bilp.network_config import NetworkConfig as NetworkConfig
 from bilp.network_config import NetworkName as NetworkName
 from bilp.recipe_files import load_recipe, recipe_names
+from bilp.reselect_config import ReselectConfig as ReselectConfig
+from bilp.reselect_config import ScoreName as ScoreName
 
 Source = Literal["digits", "mnist", "fashion_mnist", "svhn", "cifar10", "cifar100", "folder", "parquet"]
 MethodName = Literal["dm", "dc", "dsa", "idc", "dream", "idm", "mtt", "tesla", "cafe"]
@@ -38,7 +40,6 @@ Criterion = Literal[
     "loss_init", "loss_converge", "el2n", "forgetting", "aum", "grand", "herding", "k_center", "monte_carlo", "random", "external"
 ]
 Arm = Literal["unpruned", "static", "adaptive", "bilp"]
-ScoreName = Literal["ite", "feature_distance", "loss", "random"]
 
 # Real samples reach these methods only through the trajectories of experts, so none has a causal effect of its own.
 TRAJECTORY_METHODS: tuple[MethodName, ...] = ("mtt", "tesla")
@@ -179,47 +180,6 @@ class PruneConfig(Frozen):
             raise ValueError(f"band {list(self.band)} is empty: the first value must be below the second")
         if self.floor_per_class and (self.per_class or self.band is not None):
             raise ValueError(f"floor_per_class = {self.floor_per_class} is for per_class = false without band: remove it")
-        return self
-
-
-class ReselectConfig(Frozen):
-    """Adaptive pruning: samples are reselected by their causal effect (ITE) while distilling."""
-
-    beta: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.1
-    """Share of the candidates dropped at each reselection, both tails together; 0 switches reselection off."""
-    low_share: Fraction = 0.5
-    """Part of beta taken from the smallest effects; the rest is taken from the largest."""
-    score: ScoreName = "ite"
-    """What samples are ranked by: the causal effect (ite), or a cheap substitute to compare it with at the same beta:
-    distance from the class's mean embedding, cross-entropy under the same network, or chance."""
-    mode: Literal["refill", "shrink"] = "refill"
-    """What a decision does to batches: refill draws full ones from the candidates that remain; shrink draws as if nothing
-    were decided and takes dropped samples out, which saves their time. With an interval, shrink uses what is kept of the
-    measured batch until the next decision."""
-    interval: Annotated[int, Field(ge=0)] = 0
-    """Iterations for which a decision taken inside a round stands; 0 decides at the boundaries of rounds only."""
-    candidates_per_class: Annotated[int, Field(ge=2)] | None = None
-    """Samples per class whose effect is measured at the boundary of a round, in turns; empty measures all of them."""
-    networks: Positive = 1
-    """Networks, drawn from the method's own distribution, over which a boundary effect is averaged."""
-    threshold: Literal["normal", "quantile"] = "normal"
-    """Thresholds from running mean and variance of the log effect (the paper's), or the empirical quantile."""
-    momentum: Fraction = 0.9
-    """Momentum of the running statistics."""
-    minimum_per_class: Positive = 2
-    """Candidates that always remain in a class."""
-    estimator: Literal["auto", "oracle", "cotangent", "taylor", "sketch"] = "auto"
-    """Exact (cotangent), first order (taylor), estimated (sketch), by definition (oracle); auto: cotangent or, where it pays, sketch."""
-    directions: Positive = 96
-    """Estimator sketch: directions, shared by a class's synthetic images (at least 3 each), along which effects are measured."""
-    precision: Literal["float32", "bfloat16"] = "float32"
-    """Numbers in which real samples pass the network while they are measured. bfloat16 is meant for GPUs; a batch whose
-    order it would change is measured in float32 all the same. The synthetic images are always moved in float32."""
-
-    @model_validator(mode="after")
-    def _definition_is_exact(self) -> Self:
-        if self.estimator == "oracle" and self.precision != "float32":
-            raise ValueError("estimator oracle is the definition, in float32: set precision to float32, or use another estimator")
         return self
 
 
