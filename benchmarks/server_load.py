@@ -17,6 +17,7 @@ import json
 import os
 import re
 import sqlite3
+import sys
 import tempfile
 import threading
 import time
@@ -29,7 +30,7 @@ from uuid import UUID
 
 # Where units are submitted to, how often running flows say that they live, and one thread for torch: before anything is imported.
 os.environ |= {"BILP_EXECUTION": "workers", "PREFECT_FLOWS_HEARTBEAT_FREQUENCY": "30", "OMP_NUM_THREADS": "1", "BILP_DEVICE": "cpu"}
-os.environ |= {"PREFECT_CLIENT_MAX_RETRIES": "8"}
+os.environ |= {"PREFECT_CLIENT_MAX_RETRIES": "8", "PREFECT_API_REQUEST_TIMEOUT": "600"}
 
 import flows  # noqa: F401  # settles how threads wait, before torch is imported anywhere
 from deployments.rehearsal import Service
@@ -240,16 +241,18 @@ def main() -> None:
     parser.add_argument("--classes", type=int, default=1000)
     parser.add_argument("--shards", type=int, default=64)
     arguments = parser.parse_args()
-    with tempfile.TemporaryDirectory(prefix="bilp-load-") as place:
+    with tempfile.TemporaryDirectory(prefix="bilp-load-", ignore_cleanup_errors=True) as place:
         folder = Path(place)
         (folder / "service").mkdir()
-        service = Service(folder / "service", str(folder / "store"), BILP_GPUS="0")
+        # A busy machine is no fault of the server: nothing that waits is taken for dead.
+        service = Service(folder / "service", str(folder / "store"), BILP_GPUS="0", BILP_START_SECONDS="900", BILP_LEASE_SECONDS="60")
         try:
             service.start_server()
             measure(service, folder, arguments)
         finally:
             service.stop()
-            os._exit(0)  # the worker's thread has no other end
+    sys.stdout.flush()
+    os._exit(0)  # the worker's thread has no other end
 
 
 def measure(service: Service, folder: Path, arguments: argparse.Namespace) -> None:
