@@ -15,10 +15,9 @@ import asyncio
 import io
 import json
 import os
-import re
 import sqlite3
+import sys
 import tempfile
-import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping
@@ -29,11 +28,11 @@ from uuid import UUID
 
 # Where units are submitted to, how often running flows say that they live, and one thread for torch: before anything is imported.
 os.environ |= {"BILP_EXECUTION": "workers", "PREFECT_FLOWS_HEARTBEAT_FREQUENCY": "30", "OMP_NUM_THREADS": "1", "BILP_DEVICE": "cpu"}
-os.environ |= {"PREFECT_CLIENT_MAX_RETRIES": "8"}
+os.environ |= {"PREFECT_CLIENT_MAX_RETRIES": "8", "PREFECT_API_REQUEST_TIMEOUT": "600"}
 
 import flows  # noqa: F401  # settles how threads wait, before torch is imported anywhere
+from benchmarks.watched_server import CountingRelay, cpu_seconds, rows, start_worker
 from deployments.rehearsal import Service
-from deployments.relay import CHUNK, Relay
 from tasks.pace import pause
 from tasks.progress import ARTIFACT_INTERVAL
 from tasks.remote import POLL_SECONDS
@@ -46,30 +45,8 @@ WAVES = 3  # units per GPU that a stage submits at once: 200 trials on 64 GPUs
 BEAT_SECONDS = 30.0  # between two heartbeats, of runs and of workers
 LOOK = "GET /flow_runs/{id}"
 
-_REQUEST = re.compile(rb"(GET|POST|PUT|PATCH|DELETE) (\S+) HTTP/1\.1\r\n")
-_IDENTIFIER = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}")
 # What is asked again and again while something runs or waits, whatever the number of units.
 _STEADY = ("/get_scheduled_flow_runs", "/workers/heartbeat")
-
-
-class CountingRelay(Relay):
-    """Counts the requests that pass, by method and kind of path."""
-
-    def __init__(self, url: str) -> None:
-        self.requests: Counter[str] = Counter()
-        super().__init__(url)
-
-    def _pass_on(self, source: Any, target: Any) -> None:
-        try:
-            while data := source.recv(CHUNK):
-                for method, path in _REQUEST.findall(data):
-                    kind = _IDENTIFIER.sub("{id}", path.decode().removeprefix("/api").partition("?")[0])
-                    self.requests[f"{method.decode()} {kind}"] += 1
-                target.sendall(data)
-        except OSError:
-            pass
-        for connection in (source, target):
-            connection.close()
 
 
 def make_images(folder: Path, classes: int) -> None:
@@ -108,45 +85,6 @@ def configuration(images: Path, trials: int, shards: int) -> dict[str, Any]:
         "reselect": {"candidates_per_class": 2},
         "evaluate": {"seeds": 2, "epochs": 1, "full_epochs": 1, "baselines": ["random"], "networks": [narrow]},
     }
-
-
-def start_worker() -> None:
-    """A worker of pool gpu in a thread of this process, whose runs are threads as well."""
-    import anyio
-    import anyio.to_thread
-    from prefect.flow_engine import load_flow_and_flow_run, run_flow
-    from prefect.workers.process import ProcessWorker, ProcessWorkerResult
-
-    def carry_out(run_id: UUID) -> None:
-        run, flow = load_flow_and_flow_run(run_id)
-        run_flow(flow, flow_run=run, return_type="state")
-
-    class InThisProcess(ProcessWorker):
-        async def run(self, flow_run: Any, configuration: Any, task_status: Any = None) -> ProcessWorkerResult:
-            if task_status is not None:
-                task_status.started(os.getpid())
-            await anyio.to_thread.run_sync(carry_out, flow_run.id)
-            return ProcessWorkerResult(status_code=0, identifier=str(os.getpid()))
-
-    worker = InThisProcess(work_pool_name="gpu", limit=AT_ONCE, name="in-this-process", heartbeat_interval_seconds=30)
-    threading.Thread(target=lambda: asyncio.run(worker.start(printer=lambda *_: None)), daemon=True).start()
-
-
-def rows(database: Path) -> dict[str, tuple[int, int]]:
-    """Rows and bytes (indexes included) of each table."""
-    with closing(sqlite3.connect(f"file:{database}?mode=ro", uri=True)) as connection:
-        tables = [name for (name,) in connection.execute("select name from sqlite_master where type = 'table'")]
-        owner = dict(connection.execute("select name, tbl_name from sqlite_master"))
-        sizes: Counter[str] = Counter()
-        for name, size in connection.execute("select name, sum(pgsize) from dbstat group by name"):
-            sizes[owner.get(name, name)] += size
-        return {name: (connection.execute(f'select count(*) from "{name}"').fetchone()[0], sizes[name]) for name in tables}
-
-
-def cpu_seconds(pid: int) -> float:
-    """CPU time of a process so far, user and system."""
-    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 def of_one_real_unit(service: Service, relay: CountingRelay, parameters: Mapping[str, Any]) -> Counter[str]:
@@ -240,16 +178,18 @@ def main() -> None:
     parser.add_argument("--classes", type=int, default=1000)
     parser.add_argument("--shards", type=int, default=64)
     arguments = parser.parse_args()
-    with tempfile.TemporaryDirectory(prefix="bilp-load-") as place:
+    with tempfile.TemporaryDirectory(prefix="bilp-load-", ignore_cleanup_errors=True) as place:
         folder = Path(place)
         (folder / "service").mkdir()
-        service = Service(folder / "service", str(folder / "store"), BILP_GPUS="0")
+        # A busy machine is no fault of the server: nothing that waits is taken for dead.
+        service = Service(folder / "service", str(folder / "store"), BILP_GPUS="0", BILP_START_SECONDS="900", BILP_LEASE_SECONDS="60")
         try:
             service.start_server()
             measure(service, folder, arguments)
         finally:
             service.stop()
-            os._exit(0)  # the worker's thread has no other end
+    sys.stdout.flush()
+    os._exit(0)  # the worker's thread has no other end
 
 
 def measure(service: Service, folder: Path, arguments: argparse.Namespace) -> None:
@@ -274,7 +214,7 @@ def measure(service: Service, folder: Path, arguments: argparse.Namespace) -> No
     alone = ScoreConfig(trials=1, epochs=1, init_epochs=1, network=config.score.network, seed=7)
     real = of_one_real_unit(service, relay, dispatch.score_trial(dataset, alone, 0, service.storage).arguments)
 
-    start_worker()
+    start_worker(AT_ONCE)
     before, requests, began, clock = rows(database), relay.requests.copy(), cpu_seconds(pid), time.monotonic()
     pipeline(config, service.storage)
     time.sleep(10)  # logs and events come in parcels

@@ -95,11 +95,10 @@ def distill_round(
 
 def publish_reselection(part: Part, round: int, table: pa.Table, pruner: AdaptivePruner, classes: range, iteration: int) -> str:
     """Publish what was decided about `classes` before `iteration`: `table` with the schema ITE, and the pruner's memory."""
-    dropped = sum(table["dropped"].to_pylist())
-    state = pruner.state(classes)
+    dropped = int(table["dropped"].to_numpy().sum())
     files = {
         ITE_TABLE: encode(table, ITE, {**_table_provenance(part, round), "score": part.run.reselect.score}),
-        PRUNER_STATE: encode_tensors(state),
+        PRUNER_STATE: encode_tensors(pruner.state(classes)),
     }
     facts = {
         "round": round,
