@@ -105,6 +105,7 @@ def drill(folder: Path, wanted: int, seed: int) -> int:
             configs.append(config)
     finally:
         service.stop()
+        network.close()
     counts = ", ".join(f"{name} {count}" for name, count in sorted(done.items()))
     _say(f"{done.total()} faults in {time.monotonic() - began:.0f} s: {counts or 'none'}")
     return compare(root, calm, configs)
