@@ -30,7 +30,7 @@ from deployments.rehearsal import SMALL, Service
 from deployments.relay import Relay
 
 LONGEST_PAUSE = 8.0
-FINISH_LIMIT = 1800.0
+FINISH_LIMIT = 3600.0
 
 
 def hit(faults: Faults, parameters: dict[str, object], left: int) -> Counter[str]:
