@@ -30,7 +30,7 @@ from deployments.rehearsal import SMALL, Service
 from deployments.relay import Relay
 
 LONGEST_PAUSE = 8.0
-FINISH_LIMIT = 1800.0
+FINISH_LIMIT = 3600.0
 
 
 def hit(faults: Faults, parameters: dict[str, object], left: int) -> Counter[str]:
@@ -105,6 +105,7 @@ def drill(folder: Path, wanted: int, seed: int) -> int:
             configs.append(config)
     finally:
         service.stop()
+        network.close()
     counts = ", ".join(f"{name} {count}" for name, count in sorted(done.items()))
     _say(f"{done.total()} faults in {time.monotonic() - began:.0f} s: {counts or 'none'}")
     return compare(root, calm, configs)

@@ -24,7 +24,7 @@ STORAGE_OUTAGE = 60.0
 SHORTEST_FULL, LONGEST_FULL = 10, 100  # seconds: some outlast what tasks wait for
 SMALL_DISK = 2 << 30  # bytes of a file system that may be filled up: nobody else's data lies there
 SHORTEST_CUT, LONGEST_CUT = 5, 130  # seconds: some are longer than the silence after which a run counts as crashed
-LONGEST_SLEEP = 420.0  # of a frozen machine: its silence is noticed, perhaps by a pipeline that is itself being started again
+LONGEST_SLEEP = 900.0  # of a frozen machine: its silence is noticed, perhaps by a pipeline that is itself being started again
 
 
 class Faults:

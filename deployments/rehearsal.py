@@ -58,7 +58,7 @@ class Service:
             "BILP_GPUS": "0,1",  # two workers of pool gpu; there need be no such GPUs to compute on the CPU
             "BILP_DEVICE": "cpu",
             "BILP_LEASE_SECONDS": "15",
-            "BILP_START_SECONDS": "60",
+            "BILP_START_SECONDS": "120",
             "OMP_NUM_THREADS": "1",
             **settings,
         }

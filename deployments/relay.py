@@ -28,16 +28,29 @@ class Relay:
     def closed(self) -> Iterator[None]:
         """In the block nobody gets through."""
         self.open = False
-        for connection in list(self.connections):
-            _end(connection)
+        self._end_all()
         try:
             yield
         finally:
             self.open = True
 
+    def close(self) -> None:
+        """For good, and the port is free again."""
+        self.open = False
+        _end(self.listener)
+        self.listener.close()
+        self._end_all()
+
+    def _end_all(self) -> None:
+        for connection in list(self.connections):
+            _end(connection)
+
     def _accept(self) -> None:
         while True:
-            client, _ = self.listener.accept()
+            try:
+                client, _ = self.listener.accept()
+            except OSError:
+                return
             if not self.open:
                 client.close()
                 continue
@@ -47,17 +60,27 @@ class Relay:
                 client.close()
                 continue
             server.settimeout(None)
-            for source, target in ((client, server), (server, client)):
-                self.connections.add(source)
-                threading.Thread(target=self._pass_on, args=(source, target), daemon=True).start()
+            threading.Thread(target=self._connect, args=(client, server), daemon=True).start()
 
-    def _pass_on(self, source: socket.socket, target: socket.socket) -> None:
-        with contextlib.suppress(OSError):
-            while data := source.recv(CHUNK):
-                target.sendall(data)
-        self.connections.discard(source)
-        for connection in (source, target):
-            _end(connection)
+    def _connect(self, client: socket.socket, server: socket.socket) -> None:
+        """Both directions until one end hangs up."""
+        with client, server:
+            self.connections.update((client, server))
+            if not self.open:  # it was closed meanwhile
+                self._end_all()
+            back = threading.Thread(target=_pass_on, args=(server, client), daemon=True)
+            back.start()
+            _pass_on(client, server)
+            back.join()
+            self.connections.difference_update((client, server))
+
+
+def _pass_on(source: socket.socket, target: socket.socket) -> None:
+    with contextlib.suppress(OSError):
+        while data := source.recv(CHUNK):
+            target.sendall(data)
+    for connection in (source, target):
+        _end(connection)
 
 
 def _end(connection: socket.socket) -> None:

@@ -22,7 +22,7 @@ from prefect.logging import get_logger
 from prefect.states import Cancelling, Crashed
 
 from bilp import lease
-from bilp.errors import BilpError, StorageError
+from bilp.errors import BilpError, LeaseLost, StorageError
 from bilp.manifest import MANIFEST, content_key
 from bilp.storage import exists, join
 from tasks import terminal
@@ -38,6 +38,9 @@ OUT_OF_REACH = "StorageOutOfReach"
 
 # What httpx raises, as Prefect quotes it in the message of a failed run.
 _SERVER_AWAY = re.compile(r"exception: (Connect|Read|Write|Pool|Network|RemoteProtocol|LocalProtocol|Timeout)(Error|Timeout|Exception)?: ")
+
+# A process that was given up comes back and stops itself: its run, recorded as crashed before, then ends as failed.
+_GIVEN_TO_ANOTHER = f"exception: {LeaseLost.__name__}: "
 
 POLL_SECONDS = 2.0  # at the beginning of a unit; later more seldom (`tasks.pace`)
 CRASHES = 5  # attempts after the first
@@ -196,12 +199,13 @@ def _wait(seconds: float) -> None:
 
 
 def was_interrupted(state: State[Any]) -> bool:
-    """Whether a run ended for a reason outside of it: its process died, or the storage or the Prefect server was away.
+    """Whether a run ended for a reason outside of it: its process died or lost its work to another, or the storage or the Prefect
+    server was away.
 
     A client of Prefect tries again only if it reached the server before, so that a flow which begins meanwhile fails.
     """
-    server_away = state.is_failed() and bool(_SERVER_AWAY.search(state.message or ""))
-    return state.is_crashed() or state.name == OUT_OF_REACH or server_away
+    message = (state.message or "") if state.is_failed() else ""
+    return state.is_crashed() or state.name == OUT_OF_REACH or bool(_SERVER_AWAY.search(message)) or _GIVEN_TO_ANOTHER in message
 
 
 def _stopped_by_another(client: SyncPrefectClient, run: FlowRun, state: State[Any]) -> bool:

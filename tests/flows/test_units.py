@@ -140,6 +140,7 @@ def test_what_comes_from_outside_is_an_interruption() -> None:
     assert remote.was_interrupted(Failed(name=remote.OUT_OF_REACH))
     assert remote.was_interrupted(Failed(message=f"{prefix}ConnectError: All connection attempts failed"))
     assert remote.was_interrupted(Failed(message=f"{prefix}ReadTimeout: "))
+    assert remote.was_interrupted(Failed(message=f"{prefix}LeaseLost: attempt 1 by flow-run:a lost the lease to a later one"))
     for message in ("ConfigError: read", "ValueError: ConnectError: not ours", "Diverged: in round 3"):
         assert not remote.was_interrupted(Failed(message=prefix + message))
     assert not remote.was_interrupted(Completed())
