@@ -10,11 +10,10 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from pydantic import BaseModel
-
 from bilp.criterion_facts import CRITERION_FACTS, dropped_end, measure_of
 from bilp.decode_defaults import decoding_rules, digits_rules, idc_evaluation_rules, smallest_class
 from bilp.method_rules import alignment_rules, trajectory_rules
+from bilp.nested import as_mapping, as_plain, leaves, merge, merge_all, parsed, whole_number
 from bilp.pools import POOLS, pool_networks
 from bilp.recipe_files import load_recipe
 
@@ -196,7 +195,7 @@ def _dial_rules(dials: Mapping[str, Any]) -> Iterator[tuple[str, dict[str, Any]]
     gpu = {"gpu": dials["gpu"]}
     yield "dial gpu", {"score": gpu, "experts": gpu, "distill": gpu, "evaluate": gpu | {"teacher": gpu}}
     by_method = _method_rules(dataset, method, ipc, dials["factor"], dials["side"])
-    smallest = smallest_class(_merge_all(by_method, _dataset_rules(dataset, method, ipc)), ipc, dials["factor"])
+    smallest = smallest_class(merge_all(by_method, _dataset_rules(dataset, method, ipc)), ipc, dials["factor"])
     yield "dial ipc (real initialisation needs as many samples)", {"prune": {"minimum_per_class": smallest}}
     yield f"method {method} at ipc {ipc}", by_method
     if method in TRAJECTORIES:
@@ -218,17 +217,17 @@ def _dial_rules(dials: Mapping[str, Any]) -> Iterator[tuple[str, dict[str, Any]]
             _protocol_rules(protocol, dataset, ipc),
             _dataset_rules(dataset, method, ipc),
         )
-        yield f"dataset {dataset} (mirroring changes the meaning)", _without_flip(_merge_all(by_method, *rules))
+        yield f"dataset {dataset} (mirroring changes the meaning)", _without_flip(merge_all(by_method, *rules))
 
 
 def _pruning_rules(merged: Mapping[str, Any], dials: Mapping[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
     """What follows from settings of the static level that are not dials."""
-    prune, score = _mapping(merged.get("prune")), _mapping(merged.get("score"))
+    prune, score = as_mapping(merged.get("prune")), as_mapping(merged.get("score"))
     criterion, epochs = prune.get("criterion"), score.get("epochs")
     if isinstance(criterion, str):
         yield (
             f"criterion {criterion}",
-            _criterion_rules(criterion, dials["dataset"], _number(epochs) if isinstance(epochs, str) else epochs),
+            _criterion_rules(criterion, dials["dataset"], parsed(epochs) if isinstance(epochs, str) else epochs),
         )
     if str(prune.get("per_class")).lower() in ("false", "0", "no") and prune.get("band") is None:
         yield "dial ipc (ranking of the whole set)", {"prune": {"floor_per_class": max(dials["ipc"], 2)}}
@@ -256,22 +255,22 @@ def complete(given: Mapping[str, Any]) -> Completion:
     Values of a wrong type are passed through untouched, so that validation names them with their path.
     Raises ConfigError if the recipe cannot be read.
     """
-    user = _as_plain(given)
+    user = as_plain(given)
     recipe_name = user.get("recipe")
     recipe = load_recipe(recipe_name) if isinstance(recipe_name, str) and recipe_name else {}
-    merged = _merge_all(recipe, user)
+    merged = merge_all(recipe, user)
     dataset_dials = DATASET_DIALS.get(str(merged.get("dataset", DIAL_DEFAULTS["dataset"])), {})
     method_dials = METHOD_DIALS.get(str(merged.get("method", DIAL_DEFAULTS["method"])), {})
     dials = DIAL_DEFAULTS | dataset_dials | method_dials
     for name, kind in DIAL_TYPES.items():
         value = merged.get(name)
         if isinstance(value, str) and kind is not str:  # the command line hands over text
-            value = _number(value)
+            value = parsed(value)
         if isinstance(value, kind) and not isinstance(value, bool):
             dials[name] = value
     nested = dict(leaves(merged))
-    protocol, dials["factor"] = nested.get("evaluate.protocol"), _whole(nested, "distill.decode.factor")
-    dials["side"] = _whole(nested, "ingest.resolution")
+    protocol, dials["factor"] = nested.get("evaluate.protocol"), whole_number(nested, "distill.decode.factor")
+    dials["side"] = whole_number(nested, "ingest.resolution")
     dials["protocol"] = protocol if isinstance(protocol, str) else None
     values: dict[str, Any] = {}
     origins: dict[str, str] = {}
@@ -281,19 +280,19 @@ def complete(given: Mapping[str, Any]) -> Completion:
     for origin, layer in [*rules, (f"recipe {recipe_name}", recipe), ("given", user)]:
         for path, _ in leaves(layer):
             origins[path] = origin
-        values = _merge(values, layer)
+        values = merge(values, layer)
     for path, value, why in _affordable(values, origins):
         stage, name = path.split(".")
-        values = _merge(values, {stage: {name: value}})
+        values = merge(values, {stage: {name: value}})
         origins[path] = why
-    pool = _mapping(values.get("evaluate")).get("pool")
+    pool = as_mapping(values.get("evaluate")).get("pool")
     if pool in POOLS and origins.get("evaluate.networks") not in ("given", f"recipe {recipe_name}"):
-        own = _mapping(_mapping(values.get("distill")).get("network"))
-        values = _merge(values, {"evaluate": {"networks": pool_networks(pool, own)}})
+        own = as_mapping(as_mapping(values.get("distill")).get("network"))
+        values = merge(values, {"evaluate": {"networks": pool_networks(pool, own)}})
         origins["evaluate.networks"] = f"evaluate.pool {pool}"
     for path, value, limit in _within_limits(values):
         stage, name = path.split(".")
-        values = _merge(values, {stage: {name: value}})
+        values = merge(values, {stage: {name: value}})
         origins[path] = f"{limit} (no more than these)"
     return Completion(values, origins)
 
@@ -311,7 +310,7 @@ def _within_limits(values: Mapping[str, Any]) -> Iterator[tuple[str, int, str]]:
     for path, default, limit in LIMITED:
         most = flat.get(limit)
         if isinstance(most, str):
-            most = _number(most)
+            most = parsed(most)
         if path not in flat and isinstance(most, int) and 1 <= most < default:
             yield path, most, limit
 
@@ -334,69 +333,16 @@ def _affordable(values: Mapping[str, Any], origins: Mapping[str, str]) -> Iterat
         return
     flat = {"distill.batch_real": 256, "distill.rounds": 10, "distill.outer_loops": 1, **dict(leaves(values))}
     method = str(flat.get("distill.method"))
-    iterations, batch, rounds, outer = (_whole(flat, f"distill.{name}") for name in ("iterations", "batch_real", "rounds", "outer_loops"))
+    iterations, batch, rounds, outer = (
+        whole_number(flat, f"distill.{name}") for name in ("iterations", "batch_real", "rounds", "outer_loops")
+    )
     if method not in MEASURING or min(iterations, batch, rounds, outer) < 1:
         return
     steps = iterations * (1 if method == "dm" else outer)
     most = max(FEWEST_CANDIDATES, round(AFFORDABLE * steps * batch / (MEASURING[method] * min(rounds, iterations))))
-    if most < (_whole(flat, path) or SHORT_POOL):
+    if most < (whole_number(flat, path) or SHORT_POOL):
         yield path, most, "distill.iterations (a short run measures fewer)"
-
-
-def _whole(flat: Mapping[str, Any], path: str) -> int:
-    """A whole number that may still be text; 0 for anything else, which validation will name."""
-    value = flat.get(path)
-    number = _number(value) if isinstance(value, str) else value
-    return number if isinstance(number, int) else 0
 
 
 # Where a method measures every candidate, a class is taken to have as many as those of CIFAR-10.
 SHORT_POOL = 5000
-
-
-def leaves(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
-    """Every leaf of a nested mapping with its dotted path; lists are leaves."""
-    for key, value in values.items():
-        path = f"{prefix}{key}"
-        if isinstance(value, Mapping):
-            yield from leaves(value, f"{path}.")
-        else:
-            yield path, value
-
-
-def _as_plain(value: Any) -> Any:
-    """Models become dictionaries of what was set on them, so that the rest can still be derived."""
-    if isinstance(value, BaseModel):
-        return _as_plain(value.model_dump(exclude_unset=True))
-    if isinstance(value, Mapping):
-        return {key: _as_plain(item) for key, item in value.items()}
-    return value
-
-
-def _mapping(value: Any) -> Mapping[str, Any]:
-    """The value, or nothing if it is not what it should be; validation says so."""
-    return value if isinstance(value, Mapping) else {}
-
-
-def _number(text: str) -> float | int | str:
-    for kind in (int, float):
-        try:
-            return kind(text)
-        except ValueError:
-            continue
-    return text
-
-
-def _merge(low: Mapping[str, Any], high: Mapping[str, Any]) -> dict[str, Any]:
-    result = dict(low)
-    for key, value in high.items():
-        below = result.get(key)
-        result[key] = _merge(below, value) if isinstance(value, Mapping) and isinstance(below, Mapping) else value
-    return result
-
-
-def _merge_all(*layers: Mapping[str, Any]) -> dict[str, Any]:
-    result: dict[str, Any] = {}
-    for layer in layers:
-        result = _merge(result, layer)
-    return result

@@ -12,10 +12,10 @@ import pyarrow as pa
 from pydantic import Field, ValidationError
 
 from bilp.config import Arm, Frozen, PipelineConfig
-from bilp.defaults import leaves
 from bilp.errors import ConfigError
 from bilp.evaluate.metrics import Difference, Measurement, interval, measurements, paired_difference
 from bilp.manifest import content_key, open_artefact, provenance, publish
+from bilp.nested import leaves, merge
 from bilp.recipe_files import read_recipe
 from bilp.storage import join
 from bilp.tables import REPRODUCTION, encode
@@ -98,7 +98,7 @@ def scaled(recipe: str, scale: float, changes: dict[str, Any]) -> PipelineConfig
     if scale < 1.0:
         given["distill"] = {"iterations": max(1, round(scale * paper.distill.iterations))}
         given["evaluate"]["seeds"] = max(2, round(scale * paper.evaluate.seeds))
-    return PipelineConfig.model_validate(_over(given, changes))
+    return PipelineConfig.model_validate(merge(given, changes))
 
 
 def deviations(recipe: str, config: PipelineConfig, device: str) -> list[str]:
@@ -184,14 +184,6 @@ def _accuracy(rows: Sequence[Measurement]) -> Difference:
 def _dials(changes: dict[str, Any]) -> dict[str, Any]:
     """The changes that decide which rules apply."""
     return {name: value for name, value in changes.items() if name in ("dataset", "method", "ipc", "ingest")}
-
-
-def _over(low: dict[str, Any], high: dict[str, Any]) -> dict[str, Any]:
-    result = dict(low)
-    for name, value in high.items():
-        below = result.get(name)
-        result[name] = _over(below, value) if isinstance(value, dict) and isinstance(below, dict) else value
-    return result
 
 
 def _text(value: Any) -> str:

@@ -32,8 +32,9 @@ from bilp.config import (
     Source,
 )
 from bilp.criterion_facts import CRITERION_FACTS
-from bilp.defaults import LIMITED, complete, dc_loops, leaves
+from bilp.defaults import LIMITED, complete, dc_loops
 from bilp.explain import DEFAULT, GIVEN, explain, problems
+from bilp.nested import leaves
 
 STAGES: dict[str, type[BaseModel]] = {
     "ingest": IngestConfig,

@@ -15,11 +15,11 @@ import yaml
 from scipy import stats
 
 from bilp.config import MethodName, PipelineConfig, Source
-from bilp.defaults import leaves
 from bilp.errors import ConfigError
 from bilp.evaluate.publication import FILE, KIND
 from bilp.explain import explain
 from bilp.manifest import open_artefact, publish
+from bilp.nested import leaves
 from bilp.published import (
     SUMMARY,
     Published,

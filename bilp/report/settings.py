@@ -11,8 +11,9 @@ from typing import Any
 from pydantic import BaseModel, ValidationError
 
 from bilp.config import PipelineConfig
-from bilp.defaults import complete, leaves
+from bilp.defaults import complete
 from bilp.errors import ConfigError
+from bilp.nested import leaves
 
 DIALS = ("recipe", "dataset", "method", "ipc", "keep", "beta", "seed", "experiments", "arms")
 ALWAYS_SHOWN = ("dataset", "method", "ipc")

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from bilp.defaults import leaves
+from bilp.nested import leaves
 from tasks import terminal
 
 REPOSITORY = Path(__file__).resolve().parent.parent.parent
