@@ -71,8 +71,15 @@ def distill_run(run_uri: str, root: str | None = None, label: str = "run") -> st
 
 
 @flow(name="distill-shard", flow_run_name="distill {label}")
-def distill_shard(run_uri: str, shard: int, root: str | None = None, label: str = "shard") -> str | State[Any]:
-    """What one shard of a registered run still lacks: its rounds, each with a checkpoint. Shards are counted from 0."""
+def distill_shard(run_uri: str, shard: Count, root: str | None = None, label: str = "shard") -> str | State[Any]:
+    """What one shard of a registered run still lacks: its rounds, each with a checkpoint.
+
+    Args:
+        run_uri: A run that a pipeline registered.
+        shard: Number of the shard, from 0.
+        root: Where artefacts lie; if empty, BILP_STORAGE of the process that runs this.
+        label: What people read.
+    """
 
     def work(place: str) -> None:
         from bilp.distill import open_run
