@@ -12,6 +12,7 @@ from typing import Any
 
 from bilp.criterion_facts import CRITERION_FACTS, dropped_end, measure_of
 from bilp.decode_defaults import decoding_rules, digits_rules, idc_evaluation_rules, smallest_class
+from bilp.evaluate_rules import ALL_FAMILIES, METHOD_PROTOCOL, evaluation_rules, protocol_rules
 from bilp.method_rules import alignment_rules, trajectory_rules
 from bilp.nested import as_mapping, as_plain, leaves, merge, merge_all, parsed, whole_number
 from bilp.pools import POOLS, pool_networks
@@ -74,12 +75,6 @@ def _method_rules(dataset: str, method: str, ipc: int, factor: int, side: int) -
     return decoding_rules(dataset, method, ipc, factor, side)
 
 
-# Methods whose papers are compared under another protocol than DC's.
-METHOD_PROTOCOL = {"idc": "idc", "dream": "idc"}
-
-ALL_FAMILIES = ["color", "crop", "cutout", "flip", "scale", "rotate"]
-
-
 # Paul et al. 2021: the mean over ten networks at an early epoch, about 20.
 EARLY_EPOCH, EARLY_NETWORKS = 20, 10
 # Epochs of the papers: Toneva et al. 2019 count over a whole training; Pleiss et al. 2020 average up to the first decay
@@ -108,50 +103,6 @@ def _criterion_rules(criterion: str, dataset: str, epochs: object) -> dict[str, 
     if measure is not None:
         score["measure"] = measure
     return {"prune": {"drop": dropped_end(criterion)}, "score": score}
-
-
-def _evaluation_rules(dataset: str, method: str) -> dict[str, Any]:
-    """Protocol of the DC family: 300 epochs without augmentation (CAFE: 600), 1000 with it, which DC itself has for MNIST."""
-    if (dataset, method) == ("mnist", "dc"):
-        return {"evaluate": {"epochs": 1000, "augment": [], "augment_each": ["crop", "scale", "rotate"]}}
-    if method in ("dc", "cafe"):
-        return {"evaluate": {"epochs": 300 if method == "dc" else 600, "augment": []}}
-    return {"evaluate": {"epochs": 1000, "augment": ALL_FAMILIES}}
-
-
-def _protocol_rules(protocol: str, dataset: str, ipc: int) -> dict[str, Any]:
-    """What a named protocol means where it differs from DC's, whose values are the models' defaults and the method's rules."""
-    if protocol == "idc":  # Kim et al. 2022 (IDC); DREAM and others after it
-        changed: dict[str, Any] = {
-            "epochs": 1000,
-            "batch_size": 64,
-            "decay": "steps",
-            "milestones": [2 / 3, 5 / 6],
-            "decay_factor": 0.2,
-            "augment_each": [],
-            "augment_always": ["flip", "color"],
-            "augment": ["crop", "scale", "rotate"],
-            "cutmix": 0.5,
-        }
-    elif protocol == "soft":  # Yin et al. 2023 (SRe2L) and Sun et al. 2024 (RDED), whose mini-batch grows with the set
-        batch = 10 if ipc <= 1 else 50 if ipc <= 10 else 100
-        changed = {
-            "epochs": 300,
-            "batch_size": 2 * batch if dataset == "cifar100" else batch,
-            "optimiser": "adamw",
-            "learning_rate": 0.001,
-            "weight_decay": 0.01,
-            "decay": "cosine",
-            "augment_each": [],
-            "augment_always": ["flip"],
-            "augment": ["crop", "scale"],
-            "cutmix": 1.0,
-            "labels": "soft",
-            "temperature": 20.0,
-        }
-    else:
-        return {}
-    return {"evaluate": changed}
 
 
 def _dataset_rules(dataset: str, method: str, ipc: int) -> dict[str, Any]:
@@ -202,10 +153,10 @@ def _dial_rules(dials: Mapping[str, Any]) -> Iterator[tuple[str, dict[str, Any]]
         yield f"method {method} on {dataset} at ipc {ipc}", trajectory_rules(dataset, method, ipc)
     if method == "cafe":
         yield f"method {method} on {dataset}", alignment_rules(dataset)
-    yield f"method {method}", _evaluation_rules(dataset, method)
+    yield f"method {method}", evaluation_rules(dataset, method)
     yield f"method {method}", {"evaluate": {"protocol": METHOD_PROTOCOL[method]}} if method in METHOD_PROTOCOL else {}
     protocol = dials["protocol"] or METHOD_PROTOCOL.get(method, "dc")
-    yield f"protocol {protocol}", _protocol_rules(protocol, dataset, ipc)
+    yield f"protocol {protocol}", protocol_rules(protocol, dataset, ipc)
     if METHOD_PROTOCOL.get(method) == protocol == "idc":
         yield f"method {method} on {dataset} at ipc {ipc}", idc_evaluation_rules(dataset, ipc, dials["factor"])
     yield f"dataset {dataset}", _dataset_rules(dataset, method, ipc)
@@ -213,8 +164,8 @@ def _dial_rules(dials: Mapping[str, Any]) -> Iterator[tuple[str, dict[str, Any]]
         alignment = alignment_rules(dataset) if method == "cafe" else {}
         rules = (
             alignment,
-            _evaluation_rules(dataset, method),
-            _protocol_rules(protocol, dataset, ipc),
+            evaluation_rules(dataset, method),
+            protocol_rules(protocol, dataset, ipc),
             _dataset_rules(dataset, method, ipc),
         )
         yield f"dataset {dataset} (mirroring changes the meaning)", _without_flip(merge_all(by_method, *rules))

@@ -1,0 +1,54 @@
+"""Evaluation as the papers do it: what a method and a named protocol imply, as nested values for `bilp.defaults`."""
+
+from __future__ import annotations
+
+from typing import Any
+
+# Methods whose papers are compared under another protocol than DC's.
+METHOD_PROTOCOL = {"idc": "idc", "dream": "idc"}
+
+ALL_FAMILIES = ["color", "crop", "cutout", "flip", "scale", "rotate"]
+
+
+def evaluation_rules(dataset: str, method: str) -> dict[str, Any]:
+    """Protocol of the DC family: 300 epochs without augmentation (CAFE: 600), 1000 with it, which DC itself has for MNIST."""
+    if (dataset, method) == ("mnist", "dc"):
+        return {"evaluate": {"epochs": 1000, "augment": [], "augment_each": ["crop", "scale", "rotate"]}}
+    if method in ("dc", "cafe"):
+        return {"evaluate": {"epochs": 300 if method == "dc" else 600, "augment": []}}
+    return {"evaluate": {"epochs": 1000, "augment": ALL_FAMILIES}}
+
+
+def protocol_rules(protocol: str, dataset: str, ipc: int) -> dict[str, Any]:
+    """What a named protocol means where it differs from DC's, whose values are the models' defaults and the method's rules."""
+    if protocol == "idc":  # Kim et al. 2022 (IDC); DREAM and others after it
+        changed: dict[str, Any] = {
+            "epochs": 1000,
+            "batch_size": 64,
+            "decay": "steps",
+            "milestones": [2 / 3, 5 / 6],
+            "decay_factor": 0.2,
+            "augment_each": [],
+            "augment_always": ["flip", "color"],
+            "augment": ["crop", "scale", "rotate"],
+            "cutmix": 0.5,
+        }
+    elif protocol == "soft":  # Yin et al. 2023 (SRe2L) and Sun et al. 2024 (RDED), whose mini-batch grows with the set
+        batch = 10 if ipc <= 1 else 50 if ipc <= 10 else 100
+        changed = {
+            "epochs": 300,
+            "batch_size": 2 * batch if dataset == "cifar100" else batch,
+            "optimiser": "adamw",
+            "learning_rate": 0.001,
+            "weight_decay": 0.01,
+            "decay": "cosine",
+            "augment_each": [],
+            "augment_always": ["flip"],
+            "augment": ["crop", "scale"],
+            "cutmix": 1.0,
+            "labels": "soft",
+            "temperature": 20.0,
+        }
+    else:
+        return {}
+    return {"evaluate": changed}
