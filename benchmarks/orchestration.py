@@ -27,6 +27,7 @@ from bilp.config import PipelineConfig
 from deployments.rehearsal import Service
 from deployments.state_folder import REPOSITORY
 
+LIMIT = 3600.0
 WAYS = ("alone", "flows", "workers")
 SIZES = {"short": 1, "long": 3}
 
@@ -110,7 +111,7 @@ class Running:
         return time.monotonic() - began, self._cpu() - cpu
 
     def _complete(self, deployment: str, parameters: dict[str, Any]) -> None:
-        run = self.service.ended(self.service.submit(deployment, parameters))
+        run = self.service.ended(self.service.submit(deployment, parameters), LIMIT)
         if run.state_name != "Completed":
             raise SystemExit(self.service.logs())
 

@@ -25,6 +25,7 @@ from typing import Any
 import flows  # noqa: F401  # settles how threads wait, before torch is imported anywhere
 from deployments.rehearsal import Service
 
+LIMIT = 3600.0
 JOB: dict[str, Any] = {
     "dataset": "digits",
     "arms": ["unpruned", "bilp"],
@@ -57,7 +58,7 @@ def measure(workers: int, folder: Path) -> Measured:
         if ended.state_name != "Completed":
             raise SystemExit(service.logs())
         load, began = os.getloadavg()[0], time.monotonic()
-        run = service.ended(service.submit("pipeline/digits", {"config": JOB}))
+        run = service.ended(service.submit("pipeline/digits", {"config": JOB}), LIMIT)
         wall = time.monotonic() - began
         if run.state_name != "Completed":
             raise SystemExit(service.logs())

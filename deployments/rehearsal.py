@@ -150,14 +150,14 @@ class Service:
             found = client.read_flow_runs(limit=200)
         return sorted((run for run in found if run.name.startswith(name)), key=lambda run: str(run.created))
 
-    def ended(self, run_id: UUID) -> FlowRun:
+    def ended(self, run_id: UUID, patience: float = PATIENCE) -> FlowRun:
         """The run once it has ended."""
 
         def over() -> FlowRun | None:
             run = self.run(run_id)
             return run if run.state is not None and run.state.is_final() else None
 
-        return until(over, lambda: f"{[(run.name, run.state_name) for run in self.runs()]}\n{self.logs()}")
+        return until(over, lambda: f"{[(run.name, run.state_name) for run in self.runs()]}\n{self.logs()}", patience)
 
     def running(self, name: str) -> FlowRun:
         """A run of this name that is running, with its process."""
