@@ -171,11 +171,11 @@ def carry_out(what: str, calls: Sequence[Call]) -> list[str]:
 @flow(name="units", flow_run_name="{what}")
 def on_workers(what: str, calls: list[Call]) -> list[str]:
     """One task for each call; it waits for the worker's run."""
+    missing = [call for call in calls if not is_published(call.artefact)]
     with stoppable():
         futures = [
-            run_on_worker.submit(call.label, f"{call.unit}/gpu", call.arguments, call.artefact, call.arguments["root"])
-            for call in calls
-            if not is_published(call.artefact)
+            run_on_worker.submit(call.label, f"{call.unit}/gpu", call.arguments, call.artefact, call.arguments["root"], len(missing))
+            for call in missing
         ]
         for future in futures:
             future.result()

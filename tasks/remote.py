@@ -27,7 +27,7 @@ from bilp.manifest import MANIFEST, content_key
 from bilp.storage import exists, join
 from tasks import terminal
 from tasks.execution import Execution
-from tasks.pace import pause
+from tasks.pace import LONGEST, pause
 from tasks.stage import stage
 from tasks.stopping import stop_if_asked
 
@@ -43,6 +43,7 @@ _SERVER_AWAY = re.compile(r"exception: (Connect|Read|Write|Pool|Network|RemotePr
 _GIVEN_TO_ANOTHER = f"exception: {LeaseLost.__name__}: "
 
 POLL_SECONDS = 2.0  # at the beginning of a unit; later more seldom (`tasks.pace`)
+POLLS_PER_SECOND = 10.0  # of all units that are waited for at the same time, as far as their leases allow
 CRASHES = 5  # attempts after the first
 SERVER_PATIENCE = 600.0  # seconds that the Prefect server may be away
 START_SECONDS = 180.0
@@ -59,9 +60,10 @@ class UnitFailed(BilpError):
 
 
 @stage("{label}")
-def run_on_worker(label: str, deployment: str, parameters: Mapping[str, Any], artefact: str, root: str) -> str:
+def run_on_worker(label: str, deployment: str, parameters: Mapping[str, Any], artefact: str, root: str, among: int = 1) -> str:
     """Have `deployment` ("flow/name") run with these parameters until `artefact` is published; its URI.
 
+    It is one of `among` units that are waited for at the same time; the server is asked the more seldom, the more these are.
     Raises UnitFailed if a run failed, was cancelled by somebody, or crashed more than CRASHES times.
     """
     execution = Execution()
@@ -70,9 +72,9 @@ def run_on_worker(label: str, deployment: str, parameters: Mapping[str, Any], ar
         for crashes in range(CRASHES + 1):
             if is_published(artefact):
                 return artefact
-            run = _patiently(lambda: _open_run(client, unit) or _submit(client, unit, label, deployment, parameters, execution.queue))
+            run = _patiently(lambda: _run_of(client, unit, label, deployment, parameters, execution.queue))
             try:
-                run = _watch(client, run, label, Pulse(lease_uri(artefact, root), owner_of(run.id), execution.lease_seconds))
+                run = _watch(client, run, label, Pulse(lease_uri(artefact, root), owner_of(run.id), execution.lease_seconds), among)
             except BaseException:
                 _cancel(client, run.id)
                 raise
@@ -93,31 +95,31 @@ def _runs(client: SyncPrefectClient, unit: str) -> list[FlowRun]:
     return client.read_flow_runs(flow_run_filter=wanted, limit=MOST_RUNS)
 
 
-def _open_run(client: SyncPrefectClient, unit: str) -> FlowRun | None:
-    """A run of the unit that has not ended, whoever submitted it."""
-    return next((run for run in _runs(client, unit) if run.state is not None and not run.state.is_final()), None)
-
-
-def _submit(client: SyncPrefectClient, unit: str, label: str, deployment: str, parameters: Mapping[str, Any], queue: str) -> FlowRun:
-    """A new run, linked to the task run that asks for it."""
+def _run_of(client: SyncPrefectClient, unit: str, label: str, deployment: str, parameters: Mapping[str, Any], queue: str) -> FlowRun:
+    """A run of the unit that has not ended, whoever submitted it; else a new one, linked to the task run that asks for it."""
+    runs = _runs(client, unit)
+    open_run = next((run for run in runs if run.state is not None and not run.state.is_final()), None)
+    if open_run is not None:
+        return open_run
     submitted = run_deployment(
         deployment,
         parameters=dict(parameters),
         flow_run_name=label,
         timeout=0,
-        idempotency_key=f"{unit}:{len(_runs(client, unit)) + 1}",
+        idempotency_key=f"{unit}:{len(runs) + 1}",
         work_queue_name=queue,
     )
     assert isinstance(submitted, FlowRun), "Prefect types this call for synchronous and asynchronous callers at once"
     return submitted
 
 
-def _watch(client: SyncPrefectClient, run: FlowRun, label: str, alive: Pulse) -> FlowRun:
+def _watch(client: SyncPrefectClient, run: FlowRun, label: str, alive: Pulse, among: int) -> FlowRun:
     """The run as it ended, or as crashed if its process is silent."""
+    shortest = min(max(POLL_SECONDS, among / POLLS_PER_SECOND), LONGEST)
     began, told, run_id = time.monotonic(), False, run.id
     get_logger("tasks").info("%s is run %s (%s)", label, run.name, run_id)
     while run.state is None or not run.state.is_final():
-        _wait(pause(time.monotonic() - began, POLL_SECONDS))
+        _wait(pause(time.monotonic() - began, shortest))
         run = _patiently(lambda: client.read_flow_run(run_id))
         if not alive(run.state is not None and run.state.is_running()):
             _patiently(lambda: _record_crash(client, run_id, alive.patience))
