@@ -1,9 +1,10 @@
-"""python -m benchmarks.workers --repeats 2
+"""python -m benchmarks.workers --job dm --repeats 2
 
 Two workers against one on this machine, one thread each: a real server, real workers of pool gpu on CPUs, the same job.
 
-The job is a pipeline on digits whose every stage is as many equal units as two workers share evenly: four scoring trials, two
-DM distillations in two shards each, two evaluations. Runs with one and with two workers take turns. Printed are: the wall time
+The job is one of two pipelines on digits. `dm`: a DM distillation in two shards of three minutes each, with next to nothing around it.
+`pipeline`: every stage is as many equal units as two workers share evenly, of one to two minutes each: four scoring trials, two DM
+distillations in two shards each, two evaluations. Runs with one and with two workers take turns. Printed are: the wall time
 of the whole job; the time in which at least one unit computed, which leaves out the start of interpreters, of flows and the
 single-threaded ends of stages; and the CPU time of each worker's units, whose largest is what the job would take at least if
 every core were free. Needs Linux (/proc) and two idle cores: the load average before each run is printed beside it.
@@ -26,12 +27,20 @@ import flows  # noqa: F401  # settles how threads wait, before torch is imported
 from deployments.rehearsal import Service
 
 LIMIT = 3600.0
-JOB: dict[str, Any] = {
-    "dataset": "digits",
-    "arms": ["unpruned", "bilp"],
-    "score": {"trials": 4, "epochs": 60, "init_epochs": 5},
-    "distill": {"iterations": 600, "rounds": 5, "shards": 2},
-    "evaluate": {"seeds": 10, "epochs": 300, "baselines": []},
+JOBS: dict[str, dict[str, Any]] = {
+    "dm": {
+        "dataset": "digits",
+        "arms": ["unpruned"],
+        "distill": {"iterations": 4000, "rounds": 5, "shards": 2},
+        "evaluate": {"seeds": 2, "epochs": 100, "baselines": []},
+    },
+    "pipeline": {
+        "dataset": "digits",
+        "arms": ["unpruned", "bilp"],
+        "score": {"trials": 4, "epochs": 180, "init_epochs": 5},
+        "distill": {"iterations": 1800, "rounds": 5, "shards": 2},
+        "evaluate": {"seeds": 20, "epochs": 450, "baselines": []},
+    },
 }
 
 
@@ -48,7 +57,7 @@ class Measured:
     """Load average before it."""
 
 
-def measure(workers: int, folder: Path) -> Measured:
+def measure(workers: int, job: dict[str, Any], folder: Path) -> Measured:
     """The job from its submission to its end, on a service of its own that is there and idle when it begins."""
     service = Service(folder, str(folder / "store"), BILP_GPUS=",".join(map(str, range(workers))))
     try:
@@ -58,7 +67,7 @@ def measure(workers: int, folder: Path) -> Measured:
         if ended.state_name != "Completed":
             raise SystemExit(service.logs())
         load, began = os.getloadavg()[0], time.monotonic()
-        run = service.ended(service.submit("pipeline/digits", {"config": JOB}), LIMIT)
+        run = service.ended(service.submit("pipeline/digits", {"config": job}), LIMIT)
         wall = time.monotonic() - began
         if run.state_name != "Completed":
             raise SystemExit(service.logs())
@@ -105,13 +114,15 @@ def cpu_of_units(service: Service) -> list[float]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--job", choices=JOBS, default="dm")
     parser.add_argument("--repeats", type=int, default=2)
+    arguments = parser.parse_args()
     results: dict[int, list[Measured]] = {1: [], 2: []}
     print("| workers | wall, s | a unit computes, s | CPU of each worker's units, s | load before |\n|---|---|---|---|---|")
-    for _ in range(parser.parse_args().repeats):
+    for _ in range(arguments.repeats):
         for workers in (1, 2):
             with tempfile.TemporaryDirectory(prefix="bilp-workers-") as folder:
-                found = measure(workers, Path(folder))
+                found = measure(workers, JOBS[arguments.job], Path(folder))
             results[workers].append(found)
             units = " + ".join(f"{seconds:.0f}" for seconds in found.cpu)
             print(f"| {workers} | {found.wall:.0f} | {found.computing:.0f} | {units} | {found.load:.1f} |", flush=True)

@@ -23,6 +23,7 @@ from bilp.errors import BilpError
 from deployments.state_folder import REPOSITORY
 
 PATIENCE = 600.0  # seconds; a busy machine is no failure
+LOOK_SECONDS = 1.0  # between two questions whether a run has ended: who watches should not be what slows it down
 
 T = TypeVar("T")
 
@@ -65,6 +66,7 @@ class Service:
         self.worker_environment = dict(self.environment)
         self.server: subprocess.Popen[str] | None = None
         self.workers: subprocess.Popen[bytes] | None = None
+        self._client: SyncPrefectClient | None = None
 
     def start_server(self, until: str = "up to date") -> None:
         """Start it and wait until it has said `until`."""
@@ -107,6 +109,9 @@ class Service:
                 with contextlib.suppress(ProcessLookupError):
                     os.killpg(process.pid, signal.SIGKILL)
                 process.communicate()
+        if self._client is not None:
+            self._client.__exit__(None, None, None)
+            self._client = None
         for pid in self.processes():
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
@@ -124,9 +129,11 @@ class Service:
 
     @contextlib.contextmanager
     def client(self) -> Iterator[SyncPrefectClient]:
-        """A client of this server."""
-        with SyncPrefectClient(self.environment["PREFECT_API_URL"], auth_string=self.environment.get("PREFECT_API_AUTH_STRING")) as client:
-            yield client
+        """The client of this server: one, because making one costs four times what a question costs."""
+        if self._client is None:
+            client = SyncPrefectClient(self.environment["PREFECT_API_URL"], auth_string=self.environment.get("PREFECT_API_AUTH_STRING"))
+            self._client = client.__enter__()
+        yield self._client
 
     def submit(self, deployment: str, parameters: Mapping[str, Any]) -> UUID:
         """A run by the API, as the UI's form makes one."""
@@ -157,7 +164,7 @@ class Service:
             run = self.run(run_id)
             return run if run.state is not None and run.state.is_final() else None
 
-        return until(over, lambda: f"{[(run.name, run.state_name) for run in self.runs()]}\n{self.logs()}", patience)
+        return until(over, lambda: f"{[(run.name, run.state_name) for run in self.runs()]}\n{self.logs()}", patience, LOOK_SECONDS)
 
     def running(self, name: str) -> FlowRun:
         """A run of this name that is running, with its process."""
@@ -185,14 +192,14 @@ class Service:
         return "\n".join(path.read_text()[-4000:] for path in self.folder.glob("*.log"))
 
 
-def until(found: Callable[[], T | None], why: Callable[[], str] = lambda: "", patience: float = PATIENCE) -> T:
-    """What `found` gives as soon as it gives anything; raises Stuck with `why` if that takes too long."""
+def until(found: Callable[[], T | None], why: Callable[[], str] = lambda: "", patience: float = PATIENCE, every: float = 0.2) -> T:
+    """What `found`, called every so many seconds, gives as soon as it gives anything; raises Stuck with `why` if that takes too long."""
     end = time.monotonic() + patience
     while time.monotonic() < end:
         result = found()
         if result:
             return result
-        time.sleep(0.2)
+        time.sleep(every)
     raise Stuck(f"it took longer than {patience:.0f} s: {why()}")
 
 
