@@ -31,7 +31,8 @@ def undisturbed(tmp_path_factory: pytest.TempPathFactory, prefect_home: Path) ->
 def service(tmp_path_factory: pytest.TempPathFactory, template: Path) -> Iterator[Service]:
     folder = tmp_path_factory.mktemp("service")
     another_home(template, folder / "home")
-    service = Service(folder, str(folder / "store"))
+    # Schedules are looked at every minute otherwise.
+    service = Service(folder, str(folder / "store"), PREFECT_SERVER_SERVICES_SCHEDULER_LOOP_SECONDS="5")
     try:
         service.start_server()
         service.start_workers()
