@@ -14,6 +14,9 @@ from torch import nn
 
 from bilp.fields import GpuArithmetic
 
+# By the dimensions of a kernel, in the plane and in space.
+CHANNELS_LAST = {4: torch.channels_last, 5: torch.channels_last_3d}
+
 
 @contextmanager
 def arithmetic(kind: GpuArithmetic, device: torch.device | str) -> Iterator[None]:
@@ -37,4 +40,7 @@ def place(network: nn.Module, kind: GpuArithmetic, device: torch.device | str) -
     """
     network.to(device)
     if kind == "tf32_channels_last" and torch.device(device).type == "cuda":
-        network.to(memory_format=torch.channels_last)
+        with torch.no_grad():
+            for parameter in network.parameters():
+                if parameter.dim() in CHANNELS_LAST:
+                    parameter.data = parameter.data.to(memory_format=CHANNELS_LAST[parameter.dim()])

@@ -12,7 +12,7 @@ from typing import Any
 
 from bilp.criterion_facts import CRITERION_FACTS, dropped_end, measure_of
 from bilp.decode_defaults import decoding_rules, digits_rules, idc_evaluation_rules, smallest_class
-from bilp.evaluate_rules import ALL_FAMILIES, METHOD_PROTOCOL, evaluation_rules, protocol_rules
+from bilp.evaluate_rules import ALL_FAMILIES, METHOD_PROTOCOL, convnet_bn_rules, evaluation_rules, protocol_rules
 from bilp.method_rules import alignment_rules, trajectory_rules
 from bilp.nested import as_mapping, as_plain, leaves, merge, merge_all, parsed, whole_number
 from bilp.pools import POOLS, pool_networks
@@ -232,15 +232,15 @@ def complete(given: Mapping[str, Any]) -> Completion:
         for path, _ in leaves(layer):
             origins[path] = origin
         values = merge(values, layer)
-    for path, value, why in _affordable(values, origins):
-        stage, name = path.split(".")
-        values = merge(values, {stage: {name: value}})
-        origins[path] = why
     pool = as_mapping(values.get("evaluate")).get("pool")
     if pool in POOLS and origins.get("evaluate.networks") not in ("given", f"recipe {recipe_name}"):
         own = as_mapping(as_mapping(values.get("distill")).get("network"))
         values = merge(values, {"evaluate": {"networks": pool_networks(pool, own)}})
         origins["evaluate.networks"] = f"evaluate.pool {pool}"
+    for path, value, why in (*_affordable(values, origins), *convnet_bn_rules(values, origins)):
+        stage, name = path.split(".")
+        values = merge(values, {stage: {name: value}})
+        origins[path] = why
     for path, value, limit in _within_limits(values):
         stage, name = path.split(".")
         values = merge(values, {stage: {name: value}})

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field
 
@@ -48,6 +48,8 @@ class TeacherConfig(Frozen):
 class EvaluateConfig(Frozen):
     """Evaluation: fresh networks are trained on a set and tested on the real test split."""
 
+    later: ClassVar[frozenset[str]] = frozenset({"batch_norm_augment_each", "batch_norm_epochs"})
+
     protocol: Protocol = "dc"
     """Published protocol that the settings below are taken from where they are not given: DC's, IDC's, or soft labels."""
     pool: Pool | None = None
@@ -80,6 +82,10 @@ class EvaluateConfig(Frozen):
     """Factor of the step size, for decay half and steps."""
     augment_each: tuple[ImageOperation, ...] = ()
     """Augmentation before the others: each image gets one of these operations of DC's own program, which needs it for MNIST."""
+    batch_norm_augment_each: tuple[ImageOperation, ...] = ()
+    """What augment_each is for the ConvNet with batch norm and ReLU, if given; DC's own program treats it differently."""
+    batch_norm_epochs: Positive | None = None
+    """What epochs is for that network, if given; not on all real data, which has full_epochs for everyone."""
     augment_always: tuple[AugmentFamily, ...] = ()
     """Augmentation of every mini-batch, in this order and before augment, fresh parameters per image."""
     augment: tuple[AugmentFamily, ...] = ()

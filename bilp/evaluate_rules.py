@@ -2,10 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
 from typing import Any
+
+from pydantic import BaseModel
+
+from bilp.nested import as_mapping
 
 # Methods whose papers are compared under another protocol than DC's.
 METHOD_PROTOCOL = {"idc": "idc", "dream": "idc"}
+
+# What DC's own program does with its ConvNetBN, also on MNIST: the augmentation "makes model training with Batch Norm layer
+# easier", and whatever it augments it trains for 1000 epochs.
+CONVNET_BN: dict[str, Any] = {"batch_norm_augment_each": ["crop", "noise"], "batch_norm_epochs": 1000}
 
 ALL_FAMILIES = ["color", "crop", "cutout", "flip", "scale", "rotate"]
 
@@ -52,3 +61,28 @@ def protocol_rules(protocol: str, dataset: str, ipc: int) -> dict[str, Any]:
     else:
         return {}
     return {"evaluate": changed}
+
+
+def is_convnet_bn(network: Mapping[str, Any]) -> bool:
+    """Whether settings of a network mean DC's ConvNetBN: its ConvNet with batch norm and ReLU, of any width and depth."""
+    return (network.get("name", "convnet"), network.get("norm"), network.get("activation", "relu")) == ("convnet", "batch", "relu")
+
+
+def convnet_bn_rules(values: Mapping[str, Any], origins: Mapping[str, str]) -> Iterator[tuple[str, Any, str]]:
+    """Path, value and origin of what DC's own program does with its ConvNetBN, if that is among the networks.
+
+    Not where somebody gave augment_each, nor on a data set whose images are smaller than the program knows; and the epochs
+    follow where they are those of the program too.
+    """
+    ingest, distill, evaluate = (as_mapping(values.get(name)) for name in ("ingest", "distill", "evaluate"))
+    decided = (ingest.get("source") != "digits", distill.get("method") == "dc", evaluate.get("protocol", "dc") == "dc")
+    networks = evaluate.get("networks")
+    if not all(decided) or not isinstance(networks, list | tuple):
+        return
+    plain = [each.model_dump() if isinstance(each, BaseModel) else each for each in networks]
+    if not any(is_convnet_bn(as_mapping(each)) for each in plain):
+        return
+    for name, decided_by in (("augment_each", "evaluate.augment_each"), ("epochs", "evaluate.epochs")):
+        path = f"evaluate.batch_norm_{name}"
+        if not origins.get(path, origins.get(decided_by, "")).startswith(("given", "recipe")):
+            yield path, CONVNET_BN[f"batch_norm_{name}"], "method dc (its ConvNet with batch norm)"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, GetJsonSchemaHandler
 from pydantic.json_schema import JsonSchemaValue
@@ -21,6 +21,9 @@ Rate = Annotated[float, Field(gt=0.0)]
 class Frozen(BaseModel):
     """Base of every model: immutable, and an unknown key is an error."""
 
+    later: ClassVar[frozenset[str]] = frozenset()
+    """Fields that came when results existed already: at their defaults they are part of no content key, so that these stay valid."""
+
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, use_attribute_docstrings=True)
 
     @classmethod
@@ -37,3 +40,15 @@ class Frozen(BaseModel):
             if isinstance(default, str | int | float):
                 value["description"] += f" If empty, usually {default}."
         return schema
+
+
+def unused(model: BaseModel) -> dict[str, Any]:
+    """The later fields, of a model and of those in it, that are at their defaults: nested, as `model_dump` takes them to exclude."""
+    found: dict[str, Any] = {}
+    for name, field in type(model).model_fields.items():
+        value = getattr(model, name)
+        if isinstance(value, BaseModel):
+            found |= {name: inner} if (inner := unused(value)) else {}
+        elif isinstance(model, Frozen) and name in model.later and value == field.default:
+            found[name] = True
+    return found

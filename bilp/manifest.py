@@ -26,6 +26,7 @@ from pydantic import BaseModel, ValidationError
 from bilp import lease, storage, tables
 from bilp.config import Frozen
 from bilp.errors import ConfigError, DamagedArtefact, IncompatibleArtefact, MissingArtefact, StorageError
+from bilp.fields import unused
 
 # The underscore makes Parquet readers (pandas, DuckDB, Athena) pass over it when they read a folder.
 MANIFEST = "_manifest.json"
@@ -133,9 +134,12 @@ def content_key(stage: str, version: int, **parts: Any) -> str:
 
 
 def plain(value: Any, path: str = "value") -> Any:
-    """`value` as JSON would give it back: models and mappings become dictionaries, tuples become lists."""
+    """`value` as JSON would give it back: models and mappings become dictionaries, tuples become lists.
+
+    Models leave out what is `later` and unused.
+    """
     if isinstance(value, BaseModel):
-        return plain(value.model_dump(mode="json"), path)
+        return plain(value.model_dump(mode="json", exclude=unused(value)), path)
     if isinstance(value, Mapping):
         if not all(type(key) is str for key in value):
             raise ConfigError(f"{path} has keys that are not text: {[key for key in value if type(key) is not str]}")

@@ -25,24 +25,32 @@ NetworkName = Literal[
     "resnet10",
     "resnet10_ap",
     "densenet",
+    "convnet_frepo",
+    "video_convnet_mean",
+    "convnet3d",
 ]
 
 
 def _usual_norm(known: dict[str, Any]) -> Literal["instance", "batch"]:
-    return "batch" if known.get("name") in ("resnet10", "densenet") else "instance"  # those two come from IDC
+    # The first two come from IDC, the last one from FRePo.
+    return "batch" if known.get("name") in ("resnet10", "densenet", "convnet_frepo") else "instance"
 
 
 class NetworkConfig(Frozen):
-    """A network of the distillation papers; `width`, `depth`, `norm`, `activation` and `pooling` shape the ConvNet."""
+    """A network of the distillation papers; `width`, `depth`, `norm`, `activation` and `pooling` shape the ConvNets.
+
+    These are convnet, convnet_frepo and video_convnet_mean. The last one and convnet3d take videos, the others images.
+    """
 
     name: NetworkName = "convnet"
     """Architecture."""
     width: Positive = 128
-    """Channels of each ConvNet block."""
+    """Channels of each ConvNet block; of the first one in convnet_frepo, where each has twice as many as the one before."""
     depth: Annotated[int, Field(ge=1, le=8)] = 3
     """Number of ConvNet blocks; each halves the resolution unless pooling is none."""
     norm: Literal["instance", "batch", "layer", "group", "none"] = Field(default_factory=_usual_norm)
-    """Normalisation; instance unless given, but batch for resnet10 and densenet. Batch norm is frozen before matching."""
+    """Normalisation; instance unless given, but batch for resnet10, densenet and convnet_frepo. Batch norm is frozen before
+    matching."""
     activation: Literal["relu", "leaky_relu", "sigmoid", "swish"] = "relu"
     """Activation after each normalisation."""
     pooling: Literal["avg", "max", "none"] = "avg"

@@ -15,6 +15,7 @@ VARIED: dict[str, tuple[str, tuple[Any, ...]]] = {
     "P": ("pooling", ("none", "max", "avg")),
     "N": ("norm", ("none", "batch", "layer", "instance", "group")),
 }
+CONVNETS = ("convnet", "video_convnet_mean")
 POOLS = ("S", "SS", "M", "B", *VARIED)
 
 
@@ -23,13 +24,14 @@ def pool_networks(pool: str, own: Mapping[str, Any]) -> list[dict[str, Any]]:
 
     S is the network itself without batch norm, SS the network as it is, M six architectures, B five with batch norm;
     W, D, A, P and N vary the width, depth, activation, pooling or norm of the ConvNet. ConvNets are shaped like the
-    distilling network if that is one, so that they fit its images.
+    distilling network if that is one, so that they fit its images; where it is the ConvNet on the frames of videos, it takes
+    the ConvNet's place.
     """
     if pool == "SS":
         return [dict(own)]
     if pool == "S":
         return [{**own, "norm": "instance"} if own.get("norm") == "batch" else dict(own)]
-    convnet = dict(own) if own.get("name", "convnet") == "convnet" else {"name": "convnet"}
+    convnet = dict(own) if own.get("name", "convnet") in CONVNETS else {"name": "convnet"}
     if pool == "M":
         return [{"name": "mlp"}, convnet, *({"name": name} for name in ("lenet", "alexnet", "vgg11", "resnet18"))]
     if pool == "B":

@@ -27,6 +27,8 @@ def of_baseline(root: str, config: EvaluateConfig, baseline: Baseline, ipc: int,
         subject |= {"ipc": ipc}
     if baseline in COVERING:
         subject |= {"teacher": teacher_key(dataset, config.teacher, config.seed)}
+    if baseline == "full":
+        config = config.model_copy(update={"batch_norm_epochs": None})
     epochs = config.full_epochs if baseline == "full" else config.epochs
     return Publication(root, config, epochs, baseline, 0, dataset.fingerprint, subject)
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Self
 
 import torch
 from torch import nn
@@ -12,6 +13,7 @@ from bilp.arithmetic import arithmetic, place
 from bilp.config import EvaluateConfig, NetworkConfig
 from bilp.data import Dataset
 from bilp.errors import ConfigError, Diverged
+from bilp.evaluate.own import own_settings
 from bilp.evaluate.parts import Parts, Training
 from bilp.evaluate.schedule import Schedule
 from bilp.evaluate.together import accuracies, fresh_stack, networks_at_once, train_together
@@ -28,20 +30,25 @@ FORWARD_PASSES_PER_STEP = 3
 
 @dataclass(frozen=True)
 class Plan:
-    """How the trainings of one evaluation go; `who` names them in messages, `parts` keeps what is done if it is given."""
+    """How the trainings of one evaluation go; `who` names them in messages, `parts` keeps what is done, by network, if given."""
 
     config: EvaluateConfig
     epochs: int
     who: str
     device: str = "cpu"
     progress: Progress = silent
-    parts: Parts | None = None
+    parts: Callable[[NetworkConfig], Parts] | None = None
     teacher: nn.Module | None = None
 
     @property
     def schedule(self) -> Schedule:
         """The settings with this plan's number of epochs."""
         return Schedule.of_config(self.config, self.epochs)
+
+    def of(self, network: NetworkConfig) -> Self:
+        """The plan as it holds for one network."""
+        own = own_settings(self.config.model_copy(update={"epochs": self.epochs}), network)
+        return replace(self, config=own, epochs=own.epochs)
 
 
 def check_networks(config: EvaluateConfig, shape: tuple[int, int, int], classes: int) -> dict[str, NetworkConfig]:
@@ -65,19 +72,19 @@ def train_all(plan: Plan, dataset: Dataset, set_for: Callable[[int], ImageSet]) 
     config = plan.config
     networks = check_networks(config, dataset.shape, dataset.classes)
     test = ImageSet.of_split(dataset.test, dataset.shape, plan.device)
-    passes = plan.schedule.passes
-    total = len(networks) * config.seeds * passes
+    plans = [(network, plan.of(network)) for network in networks.values()]
+    done, total = 0, config.seeds * sum(own.schedule.passes for _, own in plans)
     trainings: list[Training] = []
-    for network in networks.values():
-        together = networks_at_once(config.networks_at_once, network, dataset, len(set_for(0)), plan.schedule, plan.device)
+    for network, own in plans:
+        together = networks_at_once(config.networks_at_once, network, dataset, len(set_for(0)), own.schedule, plan.device)
         for first in range(0, config.seeds, together):
             seeds = range(first, min(first + together, config.seeds))
-            done = passes * len(trainings)
 
             def report(epoch: int, done: int = done, count: int = len(seeds), note: str = _note(plan, network, seeds)) -> None:
                 plan.progress(done + count * (epoch + 1), total, note)
 
-            trainings += _trained(plan, network, seeds, dataset, set_for, test, report)
+            trainings += _trained(own, network, seeds, dataset, set_for, test, report)
+            done += own.schedule.passes * len(seeds)
     return trainings
 
 
@@ -109,7 +116,8 @@ def _trained(
     report: Callable[[int], None],
 ) -> list[Training]:
     """The trainings with `seeds`, in one computation; those that were kept are read."""
-    if plan.parts is not None and (kept := plan.parts.find(network, seeds)) is not None:
+    parts = None if plan.parts is None else plan.parts(network)
+    if parts is not None and (kept := parts.find(network, seeds)) is not None:
         return kept
     sets = [set_for(seed) for seed in seeds]
     streams = [Streams.of(plan.config.seed, label(network), seed) for seed in seeds]
@@ -126,8 +134,8 @@ def _trained(
         Training(network=label(network), seed=seed, accuracy=looks[-1], best_accuracy=max(looks), train_images=len(data))
         for seed, data, looks in zip(seeds, sets, measured, strict=True)
     ]
-    if plan.parts is not None:
-        plan.parts.keep(network, trainings)
+    if parts is not None:
+        parts.keep(network, trainings)
     return trainings
 
 

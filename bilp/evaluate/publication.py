@@ -7,9 +7,11 @@ from typing import Any
 
 import pyarrow as pa
 
-from bilp.config import EvaluateConfig
+from bilp.config import EvaluateConfig, NetworkConfig
+from bilp.evaluate.own import own_settings
 from bilp.evaluate.parts import Parts, Training
 from bilp.manifest import content_key, find, provenance, publish
+from bilp.nets import label
 from bilp.storage import join
 from bilp.tables import EVALUATION, encode
 
@@ -18,7 +20,8 @@ KIND = "evaluation"
 FILE = "evaluation.parquet"
 
 # Which baselines there are, how long others train and how many networks one computation holds decides no training's outcome;
-# the name of a protocol stands for the settings that are recorded anyway, the teacher counts where it has a say.
+# the name of a protocol stands for the settings that are recorded anyway, the teacher counts where it has a say, and what is
+# said about one network where this network is among them.
 LEFT_OUT = {
     "protocol",
     "pool",
@@ -30,6 +33,8 @@ LEFT_OUT = {
     "networks_at_once",
     "temperature",
     "teacher",
+    "batch_norm_augment_each",
+    "batch_norm_epochs",
 }
 # What one training does not depend on.
 MANY = ("networks", "seeds")
@@ -43,14 +48,20 @@ class Publication:
     ) -> None:
         """`dataset` is a fingerprint; `subject` identifies what is trained on."""
         self.arm, self.experiment, self.epochs, self.dataset = arm, experiment, epochs, dataset
-        self.settings = {**config.model_dump(mode="json", exclude=LEFT_OUT), "epochs": epochs}
-        if config.labels == "soft":
-            self.settings |= {"temperature": config.temperature, "teacher": config.teacher.model_dump(mode="json")}
+        self.config = config.model_copy(update={"epochs": epochs})
+        self.settings = _settings(self.config)
+        special = {label(network): changed for network in config.networks if (changed := self._changed(network))}
+        if special:
+            self.settings |= {"by_network": special}
+        self._root, self._subject = root, dict(subject)
         self.subject = {"arm": arm, "experiment": experiment, **subject}
-        one = {name: value for name, value in self.settings.items() if name not in MANY}
-        self.parts = Parts.of(root, dataset, dict(subject), one)
         self.key = content_key("evaluate", VERSION, dataset=dataset, subject=self.subject, protocol=self.settings)
         self.uri = join(root, "evaluations", self.key)
+
+    def parts_of(self, network: NetworkConfig) -> Parts:
+        """Where the trainings of a network lie: those of an evaluation of this network alone with the same settings."""
+        one = {name: value for name, value in _settings(own_settings(self.config, network)).items() if name not in MANY}
+        return Parts.of(self._root, self.dataset, self._subject, one)
 
     def exists(self) -> bool:
         """It was computed before."""
@@ -59,6 +70,7 @@ class Publication:
     def publish(self, trainings: Sequence[Training], parents: Mapping[str, str]) -> str:
         """Write the table; returns its URI."""
         origin = {**provenance(), "stage": KIND, "key": self.key, "dataset": self.dataset, **self.subject, "config": self.settings}
+        epochs = {label(network): own_settings(self.config, network).epochs for network in self.config.networks}
         table = pa.table(
             {
                 "arm": [self.arm] * len(trainings),
@@ -68,9 +80,22 @@ class Publication:
                 "accuracy": [training.accuracy for training in trainings],
                 "best_accuracy": [training.best_accuracy for training in trainings],
                 "train_images": [training.train_images for training in trainings],
-                "epochs": [self.epochs] * len(trainings),
+                "epochs": [epochs[training.network] for training in trainings],
             }
         )
         facts = {"dataset": self.dataset, **self.subject, "networks": list(dict.fromkeys(training.network for training in trainings))}
         files = {FILE: encode(table, EVALUATION, origin)}
         return publish(self.uri, KIND, self.key, files, config=self.settings, parents=dict(parents), facts=facts).uri
+
+    def _changed(self, network: NetworkConfig) -> dict[str, Any]:
+        """The settings that differ for a network."""
+        own = _settings(own_settings(self.config, network))
+        return {name: value for name, value in own.items() if value != self.settings[name]}
+
+
+def _settings(config: EvaluateConfig) -> dict[str, Any]:
+    """What of the settings decides how networks are trained."""
+    settings = {**config.model_dump(mode="json", exclude=LEFT_OUT), "epochs": config.epochs}
+    if config.labels == "soft":
+        settings |= {"temperature": config.temperature, "teacher": config.teacher.model_dump(mode="json")}
+    return settings

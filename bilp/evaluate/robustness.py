@@ -50,16 +50,18 @@ class Robustness:
 def variants(config: EvaluateConfig) -> dict[Variant, EvaluateConfig]:
     """The evaluations that the scores need: as configured, with hard labels, and these with and without augmentation.
 
-    Augmented means the configured augmentation, or all families (less flip, which may change the meaning) where there is none.
+    Augmented means the configured augmentation, or all families (less flip, which may change the meaning) where there is none;
+    a ConvNet with batch norm has its batch_norm_augment_each before them.
     """
     hard = config.model_copy(update={"labels": "hard"})
     treated = bool(config.augment or config.augment_always or config.augment_each or config.cutmix)
+    nothing = dict.fromkeys(("augment", "augment_always", "augment_each", "batch_norm_augment_each"), ())
     families = {} if treated else {"augment": ("color", "crop", "cutout", "scale", "rotate")}
     return {
         "given": config,
         "hard": hard,
         "augmented": config.model_copy(update=families),
-        "plain": config.model_copy(update={"augment": (), "augment_always": (), "augment_each": (), "cutmix": 0.0}),
+        "plain": config.model_copy(update={**nothing, "cutmix": 0.0}),
     }
 
 

@@ -65,7 +65,7 @@ def evaluate_synthetic(
     images, labels = decoded(*read_synthetic(artefact, dataset), artefact.manifest.facts, synthetic_uri)
     data = ImageSet.of_tensors(images, labels, device)
     teacher = _teacher(dataset_uri, dataset, config, root, device) if config.labels == "soft" else None
-    plan = Plan(config, config.epochs, f"{arm}, experiment {experiment}", device, progress, publication.parts, teacher)
+    plan = Plan(config, config.epochs, f"{arm}, experiment {experiment}", device, progress, publication.parts_of, teacher)
     return publication.publish(train_all(plan, dataset, lambda _: data), {"dataset": dataset_uri, "synthetic": synthetic_uri})
 
 
@@ -91,7 +91,8 @@ def evaluate_baseline(
     check_networks(config, dataset.shape, dataset.classes)
     teacher = _teacher(dataset_uri, dataset, config, root, device) if covering or config.labels == "soft" else None
     set_for = _real_set(baseline, dataset, ipc, config.seed, teacher, device)
-    plan = Plan(config, publication.epochs, baseline, device, progress, publication.parts, teacher if config.labels == "soft" else None)
+    labelling = teacher if config.labels == "soft" else None
+    plan = Plan(publication.config, publication.epochs, baseline, device, progress, publication.parts_of, labelling)
     return publication.publish(train_all(plan, dataset, set_for), {"dataset": dataset_uri})
 
 

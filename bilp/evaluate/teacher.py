@@ -15,7 +15,7 @@ from bilp.data import Dataset, open_dataset
 from bilp.errors import DamagedArtefact, Diverged
 from bilp.evaluate.schedule import Schedule
 from bilp.evaluate.training import ImageSet, accuracy, train
-from bilp.evaluate.treatment import Streams
+from bilp.evaluate.treatment import STREAMS, Streams
 from bilp.manifest import content_key, find, open_artefact, publish
 from bilp.nets import Network, build, initialise, label
 from bilp.progress import Progress, silent
@@ -50,7 +50,7 @@ def train_teacher(dataset_uri: str, config: TeacherConfig, seed: int, root: str,
     place(network, config.gpu, device)
     initialise(network, generator(seed, "teacher", "network"))
     schedule = Schedule.of_teacher(config)
-    streams = Streams(*(generator(seed, "teacher", what) for what in ("order", "augment", "cutmix")))
+    streams = Streams(*(generator(seed, "teacher", what) for what in STREAMS))
     data = ImageSet.of_split(dataset.train, dataset.shape, device)
     try:
         with arithmetic(config.gpu, device):

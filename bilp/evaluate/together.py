@@ -16,7 +16,7 @@ from bilp.config import NetworkConfig
 from bilp.data import Dataset
 from bilp.errors import Diverged
 from bilp.evaluate.schedule import Schedule
-from bilp.evaluate.training import TEST_BATCH, ImageSet, batch_loss, has_batch_norm
+from bilp.evaluate.training import TEST_BATCH, ImageSet, batch_loss, trains_alone
 from bilp.evaluate.treatment import Streams, draw, treat_each
 from bilp.nets import Network, build, initialise
 
@@ -39,13 +39,13 @@ def networks_at_once(asked: int | None, config: NetworkConfig, dataset: Dataset,
     """How many networks to train in one computation; `asked` is the setting, None decides by device, work and memory
     for sets of `images` images.
 
-    1 for networks with batch norm, whose running statistics belong to one network. The result depends on nothing that
-    changes between two runs of the same configuration on the same kind of device.
+    1 for networks with batch norm, whose running statistics belong to one network, or dropout, whose chance does. The
+    result depends on nothing that changes between two runs of the same configuration on the same kind of device.
     """
     kind = torch.device(device).type
     batch = min(schedule.batch_size, images)
-    maps, largest, parameters, coupled = _sizes(config, dataset.shape, dataset.classes)
-    if coupled:
+    maps, largest, parameters, alone = _sizes(config, dataset.shape, dataset.classes)
+    if alone:
         return 1
     if asked is not None:
         return asked
@@ -55,16 +55,16 @@ def networks_at_once(asked: int | None, config: NetworkConfig, dataset: Dataset,
 
 
 def _sizes(config: NetworkConfig, shape: tuple[int, int, int], classes: int) -> tuple[int, int, int, bool]:
-    """Values of all maps and of the largest one for an image, parameters, and whether there is batch norm; nothing is computed."""
+    """Values of all maps and of the largest one for an image, parameters, and whether it trains alone; nothing is computed."""
     network = build(config, shape, classes)
-    coupled = has_batch_norm(network)
+    alone = trains_alone(network)
     parameters = sum(parameter.numel() for parameter in network.parameters())
     counted: list[int] = []
     for module in network.modules():
         if not list(module.children()):
             module.register_forward_hook(lambda _module, _inputs, output: counted.append(output.numel()))
     network.to("meta").eval()(torch.empty(1, *shape, device="meta"))
-    return sum(counted), max(counted), parameters, coupled
+    return sum(counted), max(counted), parameters, alone
 
 
 def fresh_stack(network: Network, generators: Sequence[torch.Generator]) -> Stacked:
@@ -86,10 +86,10 @@ def train_together(
 ) -> Iterator[int]:
     """`train` for K networks at once: parameters `stacked` in place, network k on `sets[k]` with `streams[k]`.
 
-    The sets are equally large (or the same). Raises ValueError if they are not, or if the network has batch norm.
+    The sets are equally large (or the same). Raises ValueError if they are not, or if the network has batch norm or dropout.
     """
-    if len({len(each) for each in sets}) != 1 or has_batch_norm(network):
-        raise ValueError("networks are trained together on sets of one size and without batch norm: train them one by one")
+    if len({len(each) for each in sets}) != 1 or trains_alone(network):
+        raise ValueError("networks are trained together on sets of one size, without batch norm or dropout: train them one by one")
     network.train()
     optimiser = None
     for epoch in range(schedule.passes):

@@ -19,6 +19,7 @@ from bilp.errors import ConfigError, Diverged
 from bilp.evaluate.objective import hard_loss, soft_loss
 from bilp.evaluate.schedule import Schedule
 from bilp.evaluate.treatment import Streams, draw, treat
+from bilp.nets.dropout import dropping, has_dropout
 
 TEST_BATCH = 256
 # Splits up to this many bytes as float32 are normalised once and kept; larger ones are read batch by batch.
@@ -35,9 +36,9 @@ class ImageSet:
 
     @classmethod
     def of_tensors(cls, images: Tensor, labels: Tensor, device: str = "cpu") -> Self:
-        """Images `[N, C, H, W]` and labels `[N]` that are held in memory."""
+        """Images `[N, C, H, W]` or videos `[N, T, C, H, W]`, and labels `[N]`, that are held in memory."""
         held = images.to(device)
-        return cls(lambda indices: held[indices.to(device)], labels.to(device), (images.shape[2], images.shape[3]))
+        return cls(lambda indices: held[indices.to(device)], labels.to(device), (images.shape[-2], images.shape[-1]))
 
     @classmethod
     def of_split(cls, split: Split, shape: tuple[int, int, int], device: str = "cpu") -> Self:
@@ -54,9 +55,9 @@ class ImageSet:
 def train(network: nn.Module, data: ImageSet, schedule: Schedule, streams: Streams, teacher: nn.Module | None = None) -> Iterator[int]:
     """Train `network` in place, yielding the number of each finished epoch: 0 to `schedule.passes` - 1.
 
-    `streams.order` shuffles each epoch, the others decide augmentation and cutmix of each mini-batch. Soft labels are what
-    `teacher`, in eval mode, says about the treated images. Batch norm is in train mode while training; whoever tests
-    between two epochs may change the mode.
+    `streams.order` shuffles each epoch, the others decide augmentation and cutmix of each mini-batch and what dropout drops.
+    Soft labels are what `teacher`, in eval mode, says about the treated images. Batch norm is in train mode while training;
+    whoever tests between two epochs may change the mode.
     """
     optimiser = None
     alone_spoils = has_batch_norm(network)
@@ -68,9 +69,9 @@ def train(network: nn.Module, data: ImageSet, schedule: Schedule, streams: Strea
                 continue  # batch norm has no statistics of one left-over sample
             treatment = draw(schedule, data.side, len(batch), streams)
             images = treat(data.images(batch), treatment)
-            loss = batch_loss(
-                network(images)[None], data.labels[batch.to(data.labels.device)][None], [treatment.mix], images, teacher, schedule
-            )
+            with dropping(network, streams.dropout):
+                logits = network(images)[None]
+            loss = batch_loss(logits, data.labels[batch.to(data.labels.device)][None], [treatment.mix], images, teacher, schedule)
             optimiser.zero_grad(set_to_none=True)
             loss.sum().backward()
             optimiser.step()
@@ -98,6 +99,11 @@ def batch_loss(
 def has_batch_norm(network: nn.Module) -> bool:
     """Whether samples of a mini-batch influence each other, and running statistics are kept."""
     return any(isinstance(module, nn.BatchNorm2d) for module in network.modules())
+
+
+def trains_alone(network: nn.Module) -> bool:
+    """Whether a training keeps or draws something of its own that a stack of networks cannot: batch norm, dropout."""
+    return has_batch_norm(network) or has_dropout(network)
 
 
 def accuracy(network: nn.Module, data: ImageSet) -> float:

@@ -19,19 +19,23 @@ from bilp.evaluate.operations import Operations, draw_operations, operate
 from bilp.evaluate.schedule import Schedule
 from bilp.seeds import generator
 
+STREAMS = ("order", "augment", "cutmix", "dropout")
+"""Names of a training's streams, in the order of the fields of `Streams`."""
+
 
 @dataclass(frozen=True)
 class Streams:
-    """Random streams of one training: order of the samples, augmentation, cutmix."""
+    """Random streams of one training: order of the samples, augmentation, cutmix, dropout."""
 
     order: torch.Generator
     augment: torch.Generator
     cutmix: torch.Generator
+    dropout: torch.Generator
 
     @classmethod
     def of(cls, seed: int, name: str, number: int) -> Self:
         """Those of training `number` of the network called `name`, whatever it is trained on."""
-        return cls(*(generator(seed, "evaluate", what, name, number) for what in ("order", "augment", "cutmix")))
+        return cls(*(generator(seed, "evaluate", what, name, number) for what in STREAMS))
 
 
 @dataclass(frozen=True)

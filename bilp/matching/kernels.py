@@ -17,7 +17,8 @@ from bilp.matching.recording import matched_parameters
 from bilp.matching.statistics import freeze_statistics, require_independent_samples
 from bilp.nets import Network
 
-KERNEL_DIMENSIONS = 4
+LEAST_DIMENSIONS = 4
+"""Of a kernel: output and input channels, height and width, in space also depth or time."""
 
 
 class KernelMatching:
@@ -100,7 +101,7 @@ def absolute_cotangent(mu: Vectors, psi: Vectors) -> Vectors:
 
 def is_kernel(parameter: Tensor) -> bool:
     """Whether a parameter is the kernel of a convolution."""
-    return parameter.dim() == KERNEL_DIMENSIONS
+    return parameter.dim() >= LEAST_DIMENSIONS
 
 
 def _kernels_of(blocks: Vectors, network: nn.Module) -> Vectors:

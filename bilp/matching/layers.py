@@ -16,13 +16,15 @@ from typing import Protocol
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
-from torch.nn.grad import conv2d_input, conv2d_weight
 
-from bilp.matching.second_order import convolve
+from bilp.matching.convolution import ConvolutionLayer
 
 
 class Layer(Protocol):
-    """One matched module. The node is what its weights multiply: its input, or the normalised input of a layer norm."""
+    """One matched module. The node is what its weights multiply: its input, or the normalised input of a layer norm.
+
+    In `outer` and `outer_derivative` a sample may hold several rows, `[B, T, ...]`, whose gradients are summed.
+    """
 
     parameters: tuple[Tensor, ...]
 
@@ -80,74 +82,6 @@ class LinearLayer:
         return to_gradient.reshape(-1, *gradient.shape[1:]), to_node.reshape(-1, *node.shape[1:])
 
 
-class ConvolutionLayer:
-    """torch.nn.Conv2d with zero padding, any stride, dilation and groups."""
-
-    def __init__(self, module: nn.Conv2d) -> None:
-        self.module = module
-        self.parameters: tuple[Tensor, ...] = (module.weight,)
-
-    def node(self, given: Tensor) -> Tensor:
-        return given
-
-    def output(self, node: Tensor) -> Tensor:
-        return convolve(node, self.module)
-
-    def outer(self, node: Tensor, gradient: Tensor) -> tuple[Tensor, ...]:
-        # On a CPU one convolution with a group per sample beats copying all windows; GPUs have no fast kernel for it.
-        if node.device.type == "cpu":
-            return (self.outer_by_groups(node, gradient),)
-        return (self.outer_by_windows(node, gradient),)
-
-    def summed(self, node: Tensor, gradient: Tensor) -> tuple[Tensor, ...]:
-        module, shape = self.module, tuple(self.module.weight.shape)
-        result = conv2d_weight(node, shape, gradient, module.stride, module.padding, module.dilation, module.groups)
-        return (result.flatten(1),)
-
-    def outer_by_groups(self, node: Tensor, gradient: Tensor) -> Tensor:
-        """Per-sample gradients `[B, rows, columns]` as the weight gradient of a convolution whose groups are samples."""
-        module, batch, weight = self.module, len(node), self.module.weight
-        result = conv2d_weight(
-            node.reshape(1, -1, *node.shape[2:]),
-            (batch * weight.shape[0], *weight.shape[1:]),
-            gradient.reshape(1, -1, *gradient.shape[2:]),
-            module.stride,
-            module.padding,
-            module.dilation,
-            batch * module.groups,
-        )
-        blocks: Tensor = result.view(batch, weight.shape[0], -1)
-        return blocks
-
-    def outer_by_windows(self, node: Tensor, gradient: Tensor) -> Tensor:
-        """The same as matrix products of the output gradients with the copied windows of the input."""
-        module, groups, rows = self.module, self.module.groups, self.module.out_channels
-        windows = functional.unfold(node, module.kernel_size, module.dilation, _numbers(module), module.stride)
-        columns = windows.shape[1] // groups
-        e = gradient.reshape(len(node) * groups, rows // groups, -1)
-        result = torch.bmm(e, windows.view(len(node) * groups, columns, -1).transpose(1, 2))
-        return result.view(len(node), rows, columns)
-
-    def outer_derivative(self, node: Tensor, node_tangent: Tensor, gradient: Tensor, gradient_tangent: Tensor) -> tuple[Tensor, ...]:
-        return (self.outer(node, gradient_tangent)[0].add_(self.outer(node_tangent, gradient)[0]),)
-
-    def adjoint(self, node: Tensor, gradient: Tensor, cotangents: tuple[Tensor, ...]) -> tuple[Tensor, Tensor]:
-        """All k convolutions share their input, so they are one convolution with k times the channels."""
-        module, groups = self.module, self.module.groups
-        out, per_group, *window = module.weight.shape
-        c = cotangents[0].reshape(-1, groups, out // groups, per_group, *window)
-        lanes = len(c)
-        geometry = (module.stride, _numbers(module), module.dilation, groups)
-
-        wide = c.transpose(0, 1).reshape(lanes * out, per_group, *window)
-        to_gradient = functional.conv2d(node, wide, None, *geometry)
-
-        deep = c.permute(1, 2, 0, 3, 4, 5).reshape(out, lanes * per_group, *window)
-        batch, channels, *side = node.shape
-        to_node = conv2d_input((batch, lanes * channels, *side), deep, gradient, *geometry)
-        return _lanes_first(to_gradient, lanes, groups), _lanes_first(to_node, lanes, groups)
-
-
 class LayerNormLayer:
     """torch.nn.LayerNorm over two or more dimensions: its scale and bias are matrices and therefore matched."""
 
@@ -189,21 +123,8 @@ def layer_of(module: nn.Module) -> Layer | None:
     """The rule for a module, by its exact type (a subclass may compute something else); None if there is none."""
     if type(module) is nn.Linear:
         return LinearLayer(module)
-    if type(module) is nn.Conv2d and module.padding_mode == "zeros" and not isinstance(module.padding, str):
+    if (type(module) is nn.Conv2d or type(module) is nn.Conv3d) and module.padding_mode == "zeros" and not isinstance(module.padding, str):
         return ConvolutionLayer(module)
     if type(module) is nn.LayerNorm and module.elementwise_affine:
         return LayerNormLayer(module)
     return None
-
-
-def _numbers(module: nn.Conv2d) -> tuple[int, ...]:
-    if isinstance(module.padding, str):
-        raise TypeError("padding by name has no rule")
-    return module.padding
-
-
-def _lanes_first(maps: Tensor, lanes: int, groups: int) -> Tensor:
-    """`[M, groups * lanes * channels, H, W]`, channels ordered like this, to `[lanes * M, groups * channels, H, W]`."""
-    batch, _, *side = maps.shape
-    ordered = maps.reshape(batch, groups, lanes, -1, *side).permute(2, 0, 1, 3, 4, 5)
-    return ordered.reshape(lanes * batch, -1, *side)

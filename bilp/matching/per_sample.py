@@ -16,6 +16,7 @@ from torch.nn import functional
 
 from bilp.matching.protocol import Vectors
 from bilp.matching.recording import NoRule, matched_parameters, output_gradients, record
+from bilp.nets.frames import frames_of
 
 # Activations of so many images stay in a CPU's cache; a GPU wants large batches.
 MICRO_BATCH = {"cpu": 32}
@@ -25,8 +26,8 @@ logger = logging.getLogger(__name__)
 
 
 def micro_batch_size(images: Tensor) -> int:
-    """Images per pass that suit the device on which `images` lie."""
-    return MICRO_BATCH.get(images.device.type, MICRO_BATCH_ELSEWHERE)
+    """Samples per pass that suit the device on which `images` lie; a frame of a video counts as an image."""
+    return max(1, MICRO_BATCH.get(images.device.type, MICRO_BATCH_ELSEWHERE) // frames_of(images))
 
 
 def micro_batches(images: Tensor) -> list[slice]:

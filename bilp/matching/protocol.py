@@ -2,7 +2,8 @@
 
 A separable method sees the real data only through the mean of a per-sample vector phi, so its loss is
 D(mean_i phi(x_i), psi(S)). Real images, labels and networks go in, vectors and distances come out; who draws the
-samples and who steps the synthetic images is not the matching's business.
+samples and who steps the synthetic images is not the matching's business. Images `[B, C, H, W]` may also be videos
+`[B, T, C, H, W]` for a network that takes these.
 """
 
 from __future__ import annotations

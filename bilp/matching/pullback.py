@@ -17,6 +17,7 @@ from bilp.matching.per_sample import announce_generic_path
 from bilp.matching.protocol import Pullback, Vectors
 from bilp.matching.recording import Call, NoRule, matched_parameters, output_gradients, record
 from bilp.nets import Network
+from bilp.nets.frames import frames_of
 
 # Images per tiled batch: a CPU is fastest while activations stay in its cache.
 LANE_IMAGES = {"cpu": 16}
@@ -75,7 +76,7 @@ class GradientPullback:
             recorded = output_gradients(loss / self._batch, calls, create_graph=True)
         self._outputs = [tensor for call, gradient in recorded for tensor in (gradient, call.node)]
         # All lanes hold the same images, so one copy of what the cotangents act on is enough.
-        self._first = [(call, call.node[: self._batch].detach(), gradient[: self._batch].detach()) for call, gradient in recorded]
+        self._first = [(call, self._copy(call, call.node), self._copy(call, gradient)) for call, gradient in recorded]
         self._places = {id(parameter): place for place, parameter in enumerate(matched_parameters(network))}
 
     def __call__(self, cotangents: Vectors) -> Tensor:
@@ -91,6 +92,9 @@ class GradientPullback:
             materialize_grads=True,
         )
         return result.view(self.lanes, self._batch, *result.shape[1:])[: len(cotangents[0])]
+
+    def _copy(self, call: Call, rows: Tensor) -> Tensor:
+        return rows[: self._batch * call.rows].detach()
 
     def _of(self, call: Call, cotangents: Vectors) -> Vectors:
         return tuple(cotangents[self._places[id(parameter)]] for parameter in call.layer.parameters)
@@ -127,7 +131,7 @@ def gradient_pullback(network: nn.Module, images: Tensor, labels: Tensor, count:
 
 def lanes_for(images: Tensor, count: int, lane_bytes: int, byte_budget: int) -> int:
     """Lanes for `count` cotangents, in calls of nearly equal size: bounded by what suits the device and by memory."""
-    preferred = LANE_IMAGES.get(images.device.type, LANE_IMAGES_ELSEWHERE) // len(images)
+    preferred = LANE_IMAGES.get(images.device.type, LANE_IMAGES_ELSEWHERE) // (len(images) * frames_of(images))
     most = max(1, min(count, preferred, byte_budget // max(lane_bytes, 1)))
     calls = -(-count // most)
     return -(-count // calls)

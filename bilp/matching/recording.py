@@ -12,8 +12,10 @@ from torch import Tensor, nn
 from torch.autograd.graph import GradientEdge, get_gradient_edge
 from torch.nn import functional
 
+from bilp.matching.frames import FramesLayer
 from bilp.matching.layers import Layer, layer_of
 from bilp.matching.second_order import normalise_groups
+from bilp.nets.frames import FrameMean
 
 
 class NoRule(Exception):
@@ -30,6 +32,8 @@ class Call:
     """Of the output, as it was before anything changed it in place."""
     version: int
     """Of the node's values; another one later means that they were overwritten."""
+    rows: int = 1
+    """Rows of the node that belong to one sample, one after the other: the frames of a video, else 1."""
 
 
 def matched_parameters(network: nn.Module) -> list[nn.Parameter]:
@@ -78,14 +82,27 @@ def _layers(network: nn.Module) -> list[tuple[nn.Module, Layer]]:
 
 @contextmanager
 def _hooks(network: nn.Module, calls: list[Call], batch: int, twice: bool) -> Iterator[None]:
+    rows = 1  # per sample, where the pass is
+
+    def enter(module: nn.Module, given: tuple[Any, ...]) -> None:
+        nonlocal rows
+        if not given or given[0].shape[:1] != (batch,) or rows != 1:
+            raise NoRule("frames of videos were not given one video per sample")
+        rows = given[0].shape[1]
+
+    def leave(module: nn.Module, given: tuple[Any, ...], output: Tensor) -> None:
+        nonlocal rows
+        rows = 1
+
     def watch(layer: Layer) -> Any:
         def hook(module: nn.Module, given: tuple[Any, ...], output: Tensor) -> Tensor:
-            if not given or given[0].shape[:1] != (batch,):
+            if not given or given[0].shape[:1] != (batch * rows,):
                 raise NoRule(f"a {type(module).__name__} was called without one leading row per sample")
             node = layer.node(given[0])
             if twice:
                 output = layer.output(node)
-            calls.append(Call(layer, node, get_gradient_edge(output), node._version))
+            rule = layer if rows == 1 else FramesLayer(layer, rows)
+            calls.append(Call(rule, node, get_gradient_edge(output), node._version, rows))
             return output
 
         return hook
@@ -97,6 +114,9 @@ def _hooks(network: nn.Module, calls: list[Call], batch: int, twice: bool) -> It
     handles = [module.register_forward_hook(watch(layer)) for module, layer in layers]
     if twice:
         handles += [module.register_forward_hook(normalise) for module in network.modules() if type(module) is nn.GroupNorm]
+    for module in network.modules():
+        if type(module) is FrameMean:
+            handles += [module.register_forward_pre_hook(enter), module.register_forward_hook(leave)]
     try:
         yield
     finally:

@@ -8,7 +8,7 @@ They can be differentiated twice (first derivative and its derivative), not thre
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -16,11 +16,16 @@ from torch import Tensor, nn
 from torch.autograd import Function
 from torch.autograd.function import once_differentiable
 from torch.nn import functional
-from torch.nn.grad import conv2d_input
+from torch.nn.grad import conv2d_input, conv3d_input
+
+Convolution = nn.Conv2d | nn.Conv3d
+# By the dimensions of a kernel, in the plane and in space.
+CONVOLVE: dict[int, Callable[..., Tensor]] = {4: functional.conv2d, 5: functional.conv3d}
+INPUT_GRADIENT: dict[int, Callable[..., Tensor]] = {4: conv2d_input, 5: conv3d_input}
 
 
-def convolve(images: Tensor, layer: nn.Conv2d) -> Tensor:
-    """`layer(images)` for zero padding given in numbers; `[B, C, H, W]` to `[B, C', H', W']`."""
+def convolve(images: Tensor, layer: Convolution) -> Tensor:
+    """`layer(images)` for zero padding given in numbers; `[B, C, ...]` to `[B, C', ...]`."""
     bias = None if layer.bias is None else layer.bias.detach()
     geometry = (layer.stride, layer.padding, layer.dilation, layer.groups)
     result: Tensor = _Convolution.apply(images, layer.weight.detach(), bias, geometry)
@@ -41,12 +46,12 @@ class _Convolution(Function):
         ctx.save_for_backward(weight)
         ctx.save_for_forward(weight)
         ctx.geometry, ctx.shape = geometry, images.shape
-        return functional.conv2d(images, weight, bias, *geometry)
+        return CONVOLVE[weight.dim()](images, weight, bias, *geometry)
 
     @staticmethod
     def jvp(ctx: Any, tangent: Tensor, *_: Any) -> Tensor:
         (weight,) = ctx.saved_tensors
-        return functional.conv2d(tangent, weight, None, *ctx.geometry)
+        return CONVOLVE[weight.dim()](tangent, weight, None, *ctx.geometry)
 
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
@@ -62,20 +67,18 @@ class _ConvolutionGradient(Function):
         ctx.save_for_backward(weight)
         ctx.save_for_forward(weight)
         ctx.geometry, ctx.shape = geometry, shape
-        result: Tensor = conv2d_input(shape, weight, gradient, *geometry)
-        return result
+        return INPUT_GRADIENT[weight.dim()](shape, weight, gradient, *geometry)
 
     @staticmethod
     def jvp(ctx: Any, tangent: Tensor, *_: Any) -> Tensor:
         (weight,) = ctx.saved_tensors
-        result: Tensor = conv2d_input(ctx.shape, weight, tangent, *ctx.geometry)
-        return result
+        return INPUT_GRADIENT[weight.dim()](ctx.shape, weight, tangent, *ctx.geometry)
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, cotangent: Tensor) -> tuple[Tensor | None, ...]:
         (weight,) = ctx.saved_tensors
-        return functional.conv2d(cotangent, weight, None, *ctx.geometry), None, None, None
+        return CONVOLVE[weight.dim()](cotangent, weight, None, *ctx.geometry), None, None, None
 
 
 class _GroupNorm(Function):

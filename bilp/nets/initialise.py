@@ -24,7 +24,7 @@ def initialise(network: nn.Module, generator: torch.Generator) -> None:
     """
     drawn: list[tuple[Tensor, float]] = []
     for module in network.modules():
-        if isinstance(module, nn.Conv2d | nn.Linear):
+        if isinstance(module, nn.Conv2d | nn.Conv3d | nn.Linear):
             bound = 1.0 / math.sqrt(module.weight[0].numel())
             drawn.extend((tensor, bound) for tensor in (module.weight, module.bias) if tensor is not None)
         elif isinstance(module, nn.GroupNorm | nn.LayerNorm | nn.BatchNorm2d):

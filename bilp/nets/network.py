@@ -4,23 +4,33 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
+from bilp.nets.dropout import Dropout
+
 
 class Network(nn.Module):
-    """A body that ends in a flat feature vector, and a linear classifier on top of it."""
+    """A body that ends in a flat feature vector, and a linear classifier on top of it.
 
-    def __init__(self, body: nn.Module, features: int, classes: int) -> None:
+    Samples are images `[B, C, H, W]`, or videos `[B, T, C, H, W]` for the networks that take these.
+    """
+
+    def __init__(self, body: nn.Module, features: int, classes: int, dropout: Dropout | None = None) -> None:
+        """`dropout` acts on the features, between body and classifier."""
         super().__init__()
         self.body = body
         self.classifier = nn.Linear(features, classes)
+        self.dropout = dropout
 
     def embed(self, images: Tensor) -> Tensor:
-        """Features before the classifier: `[B, C, H, W]` to `[B, F]`. Distribution matching compares these."""
+        """Features before dropout and classifier: `[B, ...]` to `[B, F]`. Distribution matching compares these."""
         features: Tensor = self.body(images)
         return features
 
     def forward(self, images: Tensor) -> Tensor:
-        """Logits: `[B, C, H, W]` to `[B, classes]`."""
-        logits: Tensor = self.classifier(self.embed(images))
+        """Logits: `[B, ...]` to `[B, classes]`."""
+        features = self.embed(images)
+        if self.dropout is not None:
+            features = self.dropout(features)
+        logits: Tensor = self.classifier(features)
         return logits
 
 

@@ -27,6 +27,9 @@ NETWORKS = {
     "resnet10": "ResNet-10",
     "resnet10_ap": "ResNetAP-10",
     "densenet": "DenseNet",
+    "convnet_frepo": "ConvNet (FRePo)",
+    "video_convnet_mean": "VideoConvNetMean",
+    "convnet3d": "ConvNet3D",
 }
 
 

@@ -13,6 +13,7 @@ from pydantic import BaseModel, ValidationError
 from bilp.config import PipelineConfig
 from bilp.defaults import complete
 from bilp.errors import ConfigError
+from bilp.fields import unused
 from bilp.nested import leaves
 
 DIALS = ("recipe", "dataset", "method", "ipc", "keep", "beta", "seed", "experiments", "arms")
@@ -55,17 +56,23 @@ def given_values(config: PipelineConfig) -> dict[str, Any]:
     whole = config.model_dump(mode="json")
     defaults = {name: field.default for name, field in PipelineConfig.model_fields.items()}
     given = {name: whole[name] for name in DIALS if name in ALWAYS_SHOWN or getattr(config, name) != defaults[name]}
-    try:
-        start = dict(given) | ({"ingest": {"uri": config.ingest.uri}} if config.ingest.uri else {})
-        derived = dict(leaves(PipelineConfig.model_validate(start).model_dump(mode="json")))
-    except (ValidationError, ConfigError):  # the dials alone are no valid configuration: then every value is said
-        derived = {}
     if config.ingest.uri:
-        derived.pop("ingest.uri", None)
-    for path, value in leaves(whole):
-        if path not in DIALS and (path not in derived or derived[path] != value):
-            _put(given, path, value)
+        given |= {"ingest": {"uri": config.ingest.uri}}
+    # What is said may imply more than the dials do, which is then said too.
+    for _ in range(2):
+        derived = _implied(given)
+        for path, value in leaves(whole):
+            if path not in DIALS and (path not in derived or derived[path] != value):
+                _put(given, path, value)
     return given
+
+
+def _implied(given: dict[str, Any]) -> dict[str, Any]:
+    """Every leaf of the configuration that these values lead to; nothing if they are no valid one on their own."""
+    try:
+        return dict(leaves(PipelineConfig.model_validate(given).model_dump(mode="json")))
+    except (ValidationError, ConfigError):  # then every value is said
+        return {}
 
 
 def shown(value: Any) -> str:
@@ -83,9 +90,15 @@ def shown(value: Any) -> str:
 
 
 def _walk(model: BaseModel, prefix: str) -> Iterator[tuple[str, Any, str]]:
-    """Leaf paths with their values and the words of their docstrings; a model inside a model is walked through."""
+    """Leaf paths with their values and the words of their docstrings; a model inside a model is walked through.
+
+    Left out is what counts for no content key, so that equal keys have equal pages.
+    """
+    hidden = unused(model)
     for name, field in type(model).model_fields.items():
         value = getattr(model, name)
+        if hidden.get(name) is True:
+            continue
         if isinstance(value, BaseModel):
             yield from _walk(value, f"{prefix}{name}.")
         else:

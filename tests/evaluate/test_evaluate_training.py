@@ -67,7 +67,7 @@ def test_weights_equal_those_of_the_plain_protocol(epochs: int, families: tuple[
             ours,
             ImageSet.of_tensors(images, labels),
             schedule,
-            Streams(generator(1, "order"), generator(1, "augment"), generator(1, "cutmix")),
+            Streams(generator(1, "order"), generator(1, "augment"), generator(1, "cutmix"), generator(1, "dropout")),
         )
     )
     plain_protocol(theirs, images, labels, schedule, generator(1, "order"), generator(1, "augment"))
@@ -82,7 +82,7 @@ def test_the_late_epochs_take_small_steps_without_old_momentum() -> None:
     network = fresh(norm="none")
     schedule = Schedule(10, 16, 0.05, 0.9, 0.0, ())
     lengths, before = [], copy.deepcopy(network.state_dict())
-    for _ in train(network, ImageSet.of_tensors(images, labels), schedule, Streams(generator(2), generator(3), generator(4))):
+    for _ in train(network, ImageSet.of_tensors(images, labels), schedule, Streams(*map(generator, (2, 3, 4, 5)))):
         after = copy.deepcopy(network.state_dict())
         lengths.append(sum((after[name] - before[name]).norm().item() for name in after))
         before = after
@@ -92,7 +92,7 @@ def test_the_late_epochs_take_small_steps_without_old_momentum() -> None:
 def test_batch_norm_trains_on_batches_and_is_tested_with_running_statistics() -> None:
     images, labels = some(33)  # batches of 8 leave one sample over, of which batch norm has no statistics
     data, network = ImageSet.of_tensors(images, labels), fresh(norm="batch")
-    for _ in train(network, data, Schedule(2, 8, 0.01, 0.9, 0.0, ()), Streams(generator(4), generator(5), generator(6))):
+    for _ in train(network, data, Schedule(2, 8, 0.01, 0.9, 0.0, ()), Streams(*map(generator, (4, 5, 6, 7)))):
         assert network.training
         accuracy(network, data)
         assert not network.training

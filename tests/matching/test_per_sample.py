@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from bilp.config import NetworkConfig
 from bilp.errors import ConfigError
 from bilp.matching import GradientMatching
-from bilp.matching.layers import ConvolutionLayer
+from bilp.matching.convolution import ConvolutionLayer
 from bilp.matching.per_sample import announce_generic_path, per_sample_by_vmap, per_sample_gradients
 from bilp.matching.recording import NoRule, matched_parameters, record
 from bilp.nets import build, initialise

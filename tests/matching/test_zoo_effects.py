@@ -27,6 +27,7 @@ CONFIGS: dict[str, dict[str, object]] = {
     "alexnet_batch": {"name": "alexnet", "norm": "batch"},
     "densenet": {"name": "densenet"},
     "densenet_instance": {"name": "densenet", "norm": "instance"},
+    "convnet_frepo": {"name": "convnet_frepo", "width": 4},
 }
 SIDES = {"lenet": 16, "densenet_instance": 16}
 # One of each kind: stride, bottleneck, average pooling, both stems. Narrow, as their parameters' number is tested elsewhere.

@@ -11,6 +11,7 @@ from torch import nn
 
 from bilp.config import NetworkConfig
 from bilp.nets import build, initialise
+from bilp.nets.build import VIDEO
 from bilp.seeds import generator
 
 CONFIGS = [
@@ -19,18 +20,21 @@ CONFIGS = [
     NetworkConfig(width=16, norm="layer"),
     NetworkConfig(name="alexnet"),
     NetworkConfig(name="resnet18"),
+    NetworkConfig(name="convnet_frepo", width=16),
+    NetworkConfig(name="video_convnet_mean", width=16),
+    NetworkConfig(name="convnet3d"),
 ]
 
 
-@pytest.mark.parametrize("config", CONFIGS)
+@pytest.mark.parametrize("config", CONFIGS, ids=lambda config: f"{config.name}-{config.norm}")
 def test_equals_what_the_constructors_of_torch_draw(config: NetworkConfig) -> None:
-    network = build(config, (3, 32, 32), 10)
+    network = build(config, (4, 3, 43, 43) if config.name in VIDEO else (3, 32, 32), 10)
     reference = copy.deepcopy(network)
     initialise(network, torch.Generator().manual_seed(11))
     with torch.random.fork_rng():
         torch.manual_seed(11)
         for module in reference.modules():
-            if isinstance(module, nn.Conv2d | nn.Linear | nn.GroupNorm | nn.LayerNorm | nn.BatchNorm2d):
+            if isinstance(module, nn.Conv2d | nn.Conv3d | nn.Linear | nn.GroupNorm | nn.LayerNorm | nn.BatchNorm2d):
                 module.reset_parameters()
     for (name, drawn), expected in zip(network.state_dict().items(), reference.state_dict().values(), strict=True):
         torch.testing.assert_close(drawn, expected, rtol=0, atol=1e-8, msg=name)

@@ -42,6 +42,8 @@ def test_convnets_keep_the_shape_of_the_distilling_network() -> None:
     assert labels("M", width=64, depth=4)[1] == "convnet width 64 depth 4"
     assert labels("M", name="resnet18", norm="batch")[1] == "convnet"
     assert labels("A", depth=4)[1] == "convnet depth 4"
+    assert labels("D", name="video_convnet_mean", width=64)[:2] == [f"video_convnet_mean width 64 depth {depth}" for depth in (1, 2)]
+    assert labels("W", name="convnet_frepo")[0] == "convnet width 32"
 
 
 @pytest.mark.parametrize("pool", POOLS)

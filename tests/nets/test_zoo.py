@@ -70,6 +70,11 @@ COUNTS = [
     ({"name": "resnet10"}, RGB, 10, 1_228_970),
     ({"name": "resnet10"}, RGB, 100, 1_252_100),
     ({"name": "densenet"}, RGB, 10, 1_000_618),
+    # No count is published for FRePo's; these are sums over its definition, block by block.
+    ({"name": "convnet_frepo"}, RGB, 10, 3_584 + (256 + 295_168) + (512 + 1_180_160) + 81_930),
+    ({"name": "convnet_frepo"}, GREY, 10, 1_280 + (256 + 295_168) + (512 + 1_180_160) + 81_930),
+    ({"name": "convnet_frepo", "norm": "none"}, RGB, 100, 3_584 + 295_168 + 1_180_160 + 819_300),
+    ({"name": "convnet_frepo", "depth": 4}, TINY, 200, 3_584 + 295_424 + 1_180_672 + (1_024 + 4_719_616) + 3_277_000),
 ]
 
 
@@ -106,6 +111,8 @@ FITTING = [
     ({"name": "resnet10_ap"}, (3, 130, 140)),
     ({"name": "densenet"}, (1, 8, 8)),
     ({"name": "densenet", "norm": "instance"}, (3, 32, 32)),
+    ({"name": "convnet_frepo", "width": 8}, (1, 8, 8)),
+    ({"name": "convnet_frepo", "width": 8, "norm": "group", "depth": 4, "activation": "swish"}, (3, 32, 24)),
 ]
 
 
@@ -136,6 +143,26 @@ def test_convnet_computes_its_written_definition() -> None:
         maps = (maps - mean) / (variance + 1e-5).sqrt() * scale.view(1, -1, 1, 1) + shift.view(1, -1, 1, 1)
         maps = functional.avg_pool2d(maps.clamp(min=0), 2)
     torch.testing.assert_close(network.embed(images), maps.flatten(1), rtol=1e-4, atol=1e-5)
+
+
+def test_the_convnet_of_frepo_computes_its_written_definition() -> None:
+    network = build(NetworkConfig(name="convnet_frepo", width=3), (1, 12, 12), 4)
+    initialise(network, generator(9, "init"))
+    network.double()
+    images = torch.randn(5, 1, 12, 12, generator=generator(9, "images"), dtype=torch.float64)
+    parameters = iter([p.detach() for p in network.parameters()])
+    maps, widths = images, []
+    for block in range(3):
+        if block > 0:
+            mean, variance = maps.mean((0, 2, 3), keepdim=True), maps.var((0, 2, 3), keepdim=True, unbiased=False)
+            scale, shift = next(parameters), next(parameters)
+            maps = (maps - mean) / (variance + 1e-5).sqrt() * scale.view(1, -1, 1, 1) + shift.view(1, -1, 1, 1)
+        maps = functional.conv2d(maps, next(parameters), next(parameters), padding=3 if block == 0 else 1)
+        maps = functional.avg_pool2d(maps.clamp(min=0), 2)
+        widths.append(maps.shape[1])
+    assert widths == [3, 6, 12]
+    torch.testing.assert_close(network.embed(images), maps.flatten(1), rtol=1e-9, atol=1e-12)
+    assert len(list(parameters)) == 2, "the classifier is what is left"
 
 
 def test_resnet_computes_its_written_definition() -> None:
@@ -256,6 +283,7 @@ REFUSALS = [
     ({"name": "densenet"}, (3, 4, 4), "ingest.resolution to 8 or more"),
     ({"name": "resnet18_imagenet"}, (3, 32, 32), "ingest.resolution to 33 or more"),
     ({"name": "resnet18_ap"}, (3, 7, 7), "ingest.resolution to 16 or more"),
+    ({"name": "convnet_frepo", "depth": 4}, (3, 8, 8), "set depth to 3 or less or set ingest.resolution to 16 or more"),
     ({"width": 6, "norm": "group"}, (3, 32, 32), "width = 6 must be a multiple of 4"),
     ({"name": "lenet", "norm": "batch"}, (3, 32, 32), "norm 'batch' does not exist for lenet: use one of instance, none"),
 ]
@@ -283,6 +311,10 @@ def test_labels_tell_networks_apart() -> None:
     assert label(NetworkConfig(name="mlp", width=64)) == "mlp"  # width shapes the ConvNet only
     assert [label(NetworkConfig(name="densenet", norm=norm)) for norm in ("batch", "instance")] == ["densenet", "densenet norm instance"]
     assert NetworkConfig(name="resnet10").norm == "batch"
+    assert label(NetworkConfig(name="convnet_frepo", depth=4)) == "convnet_frepo depth 4"
+    assert label(NetworkConfig(name="convnet_frepo", norm="none")) == "convnet_frepo norm none"
+    assert label(NetworkConfig(name="video_convnet_mean", width=64)) == "video_convnet_mean width 64"
+    assert label(NetworkConfig(name="convnet3d", width=64)) == "convnet3d"
 
 
 def test_build_leaves_the_global_random_state_alone_and_marks_missing_initialisation() -> None:

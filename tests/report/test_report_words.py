@@ -105,6 +105,9 @@ CONFIGS: list[dict[str, Any]] = [
     {"prune": {"band": [0.1, 0.6], "per_class": False}, "evaluate": {"networks": [{"name": "mlp"}, {"width": 32, "depth": 2}]}},
     {"dataset": "folder", "ingest": {"uri": "s3://bucket/it's here", "resolution": 32}, "distill": {"iterations": 7, "rounds": 2}},
     {"distill": {"augment": ["crop", "flip"], "network": {"norm": "batch"}}, "score": {"learning_rate": 0.003}},
+    {"prune": {"criterion": "el2n"}, "score": {"trials": 5, "epochs": 5}},
+    {"dataset": "cifar10", "method": "dc", "evaluate": {"networks": [{"norm": "batch"}]}},
+    {"dataset": "cifar10", "method": "dc", "evaluate": {"networks": [{"norm": "batch"}], "batch_norm_epochs": None}},
 ]
 
 

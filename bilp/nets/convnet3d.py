@@ -1,0 +1,53 @@
+"""ConvNet3D: kernels that slide along time too, as the papers on distilled videos use it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from torch import Tensor, nn
+
+from bilp.nets.dropout import Dropout
+from bilp.nets.layers import TooSmallError
+from bilp.nets.network import Network
+
+KERNEL, STRIDE, PADDING = (3, 7, 7), (1, 2, 2), (1, 3, 3)
+# Channels of a block, and how many frames its pooling takes together.
+BLOCKS = ((64, 1), (128, 2), (128, 2))
+DROPOUT = 0.5
+
+
+class ChannelsFirst(nn.Module):
+    """From the order of samples to that of three-dimensional convolutions."""
+
+    def forward(self, videos: Tensor) -> Tensor:
+        """`[B, T, C, H, W]` to `[B, C, T, H, W]`."""
+        return videos.transpose(1, 2)
+
+
+class WholeMean(nn.Module):
+    """Mean of a map over time and space."""
+
+    def forward(self, maps: Tensor) -> Tensor:
+        """`[B, C, T, H, W]` to `[B, C]`."""
+        return maps.mean(dim=(2, 3, 4))
+
+
+def convnet3d(shape: tuple[int, int, int, int], classes: int, blocks: Sequence[tuple[int, int]] = BLOCKS) -> Network:
+    """Three blocks of 3x7x7 convolution (64, 128, 128 channels), ReLU and max pooling; mean; dropout; classifier. No normalisation.
+
+    Convolutions have stride 2 in space and 1 in time and keep the number of frames; poolings are 1x2x2, 2x2x2 and 2x2x2.
+    Eight frames of 64x64 end as maps of 2x1x1, whose mean is 128 features. It is the layout of the program of Wang et al.
+    2024 ("Dancing with Still Images"), with two differences: longer videos are averaged over all that is left of time,
+    where it takes means of two and the largest logit; and the features that methods compare are those of the classifier,
+    not the maps before the mean. Dropout acts as `bilp.nets.dropout` says. `shape` is (T, C, H, W). Raises TooSmallError.
+    """
+    frames, channels, *side = shape
+    modules: list[nn.Module] = [ChannelsFirst()]
+    for width, together in blocks:
+        modules.append(nn.Conv3d(channels, width, KERNEL, STRIDE, PADDING))
+        side = [(length + 2 * PADDING[1] - KERNEL[1]) // STRIDE[1] + 1 for length in side]
+        if min(side) < 2 or frames < together:
+            raise TooSmallError(f"{together}x2x2 pooling does not fit a map of {frames}x{side[0]}x{side[1]}")
+        modules += [nn.ReLU(), nn.MaxPool3d((together, 2, 2))]
+        channels, frames, side = width, frames // together, [length // 2 for length in side]
+    return Network(nn.Sequential(*modules, WholeMean()), channels, classes, Dropout(DROPOUT))
