@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import Field, SerializationInfo, SerializerFunctionWrapHandler, model_serializer, model_validator
 
-from bilp.fields import Fraction, Frozen, Positive
+from bilp.fields import EVERY_VALUE, Count, Fraction, Frozen, Positive, Rate
 
 KernelMetric = Literal["mse", "l1"]
 
@@ -43,6 +43,21 @@ class DecodeConfig(Frozen):
         return result
 
 
+class PretrainedConfig(Frozen):
+    """IDC and DREAM: networks that are trained on real images once, before the first iteration, and that all iterations share."""
+
+    networks: Count = 0
+    """How many; every iteration goes on with a copy of one, drawn at random. 0 gives each iteration a new random network."""
+    epochs: Positive = 5
+    """Epochs of their training on all real images that take part."""
+    learning_rate: Rate = 0.1
+    """Step size of its SGD, whose momentum is idc.network_momentum."""
+    weight_decay: Annotated[float, Field(ge=0.0)] = 1e-4
+    """Weight decay of its SGD."""
+    batch_size: Positive = 128
+    """Its mini-batch."""
+
+
 class IdcConfig(Frozen):
     """IDC and DREAM: gradients of convolution kernels, with networks that are trained on real images between image steps."""
 
@@ -58,6 +73,16 @@ class IdcConfig(Frozen):
     """Weight decay of the network's SGD."""
     cutmix: Fraction = 0.5
     """Share of the network's mini-batches that are mixed by cutting and pasting; cutout is left out of their augmentation then."""
+    pretrained: PretrainedConfig = PretrainedConfig()
+    """Networks that are trained beforehand and shared by all iterations."""
+
+    @model_serializer(mode="wrap")
+    def _unchanged_without_pretrained(self, dump: SerializerFunctionWrapHandler, info: SerializationInfo) -> dict[str, Any]:
+        """Runs from before there were pretrained networks keep their keys and records. What was given is never left out."""
+        values: dict[str, Any] = dump(self)
+        if self.pretrained == PretrainedConfig() and not (info.exclude_unset or info.context == EVERY_VALUE):
+            values.pop("pretrained", None)
+        return values
 
 
 class DreamConfig(Frozen):

@@ -13,6 +13,7 @@ from pydantic import BaseModel, ValidationError
 from bilp.config import PipelineConfig
 from bilp.defaults import complete
 from bilp.errors import ConfigError
+from bilp.fields import EVERY_VALUE
 from bilp.nested import leaves
 
 DEFAULT = "default"
@@ -41,7 +42,7 @@ def explain(given: Mapping[str, Any]) -> list[Setting]:
     """
     config = PipelineConfig.model_validate(given)
     origins = complete(given).origins
-    return [Setting(path, value, _origin(path, origins)) for path, value in leaves(config.model_dump(mode="json"))]
+    return [Setting(path, value, _origin(path, origins)) for path, value in leaves(config.model_dump(mode="json", context=EVERY_VALUE))]
 
 
 def problems(error: ValidationError, given: Mapping[str, Any]) -> list[str]:

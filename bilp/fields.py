@@ -17,6 +17,9 @@ Positive = Annotated[int, Field(ge=1)]
 Count = Annotated[int, Field(ge=0)]
 Rate = Annotated[float, Field(gt=0.0)]
 
+EVERY_VALUE = "every value"
+"""Context of `model_dump` for whoever shows settings: also those that are left out of records and keys while nothing sets them."""
+
 
 class Frozen(BaseModel):
     """Base of every model: immutable, and an unknown key is an error."""

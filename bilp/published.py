@@ -14,6 +14,7 @@ from pydantic import Field, ValidationError
 from bilp.config import Arm, Frozen, PipelineConfig
 from bilp.errors import ConfigError
 from bilp.evaluate.metrics import Difference, Measurement, interval, measurements, paired_difference
+from bilp.fields import EVERY_VALUE
 from bilp.manifest import content_key, open_artefact, provenance, publish
 from bilp.nested import leaves, merge
 from bilp.recipe_files import read_recipe
@@ -103,8 +104,8 @@ def scaled(recipe: str, scale: float, changes: dict[str, Any]) -> PipelineConfig
 
 def deviations(recipe: str, config: PipelineConfig, device: str) -> list[str]:
     """Every setting of `config` that is not the recipe's own, and the device where it is not the papers' GPU: one line each."""
-    paper = dict(leaves(PipelineConfig(recipe=recipe).model_dump(mode="json")))
-    ours = dict(leaves(config.model_dump(mode="json")))
+    paper = dict(leaves(PipelineConfig(recipe=recipe).model_dump(mode="json", context=EVERY_VALUE)))
+    ours = dict(leaves(config.model_dump(mode="json", context=EVERY_VALUE)))
     changed = [path for path in {**paper, **ours} if path not in NOT_PROTOCOL and paper.get(path) != ours.get(path)]
     lines = [f"{path}: {_text(paper.get(path))} in the recipe, {_text(ours.get(path))} here" for path in changed]
     wanted = PipelineConfig(recipe=recipe).experiments

@@ -32,8 +32,10 @@ from bilp.config import (
     Source,
 )
 from bilp.criterion_facts import CRITERION_FACTS
+from bilp.decode_config import IdcConfig, PretrainedConfig
 from bilp.defaults import LIMITED, complete, dc_loops
 from bilp.explain import DEFAULT, GIVEN, explain, problems
+from bilp.fields import EVERY_VALUE
 from bilp.nested import leaves
 
 STAGES: dict[str, type[BaseModel]] = {
@@ -120,15 +122,28 @@ def test_unknown_key_inside_a_list_of_networks() -> None:
         (
             {"method": "dc", "ipc": 10, "distill": {"shards": 2}},
             "distill: shards = 2 divides classes that meet in method dc with outer_loops = 10: set shards to 1, "
-            "or use dm, or dc or dsa with outer_loops = 1",
+            "or use dm, idc or dream, or dc or dsa with outer_loops = 1",
         ),
         (
             {"method": "idm", "distill": {"shards": 2}},
-            "distill: shards = 2 divides classes that meet in method idm: set shards to 1, or use dm, or dc or dsa with outer_loops = 1",
+            "distill: shards = 2 divides classes that meet in method idm: set shards to 1, "
+            "or use dm, idc or dream, or dc or dsa with outer_loops = 1",
         ),
         (
             {"method": "dc", "distill": {"augment": ["crop"]}},
             "distill: method dc matches without augmentation: use method dsa, or set augment to an empty list",
+        ),
+        (
+            {"distill": {"idc": {"pretrained": {"networks": 3}}}},
+            "distill: method dm goes on with no pretrained networks: set idc.pretrained.networks to 0, or use idc or dream",
+        ),
+        (
+            {"method": "idc", "distill": {"idc": {"pretrained": {"networks": -1}}}},
+            "distill.idc.pretrained.networks = -1: input should be greater than or equal to 0",
+        ),
+        (
+            {"method": "idc", "distill": {"idc": {"pretrained": {"networks": 1, "learning_rate": 0.0}}}},
+            "distill.idc.pretrained.learning_rate = 0.0: input should be greater than 0",
         ),
         (
             {"distill": {"decode": {"factor": 2}}},
@@ -393,6 +408,26 @@ def test_work_that_no_arm_needs_is_not_planned() -> None:
     assert needs_scores(PruneConfig(criterion="loss_converge"))
 
 
+# --- settings that came later ------------------------------------------------------------------------------------------
+
+
+def test_pretrained_networks_are_recorded_only_where_there_are_any(tmp_path: Path) -> None:
+    """Runs from before the setting existed keep their keys (tests/distill/test_pretrained.py), and whoever asks is told."""
+    for values in ({}, {"method": "idc"}, {"method": "dream", "distill": {"idc": {"pretrained": {"networks": 0}}}}):
+        config = PipelineConfig.model_validate(values)
+        assert "pretrained" not in config.model_dump_json()
+        assert PipelineConfig.model_validate_json(config.model_dump_json()) == config
+        assert {setting.path: setting.value for setting in explain(values)}["distill.idc.pretrained.networks"] == 0
+    ten = PipelineConfig.model_validate({"method": "idc", "distill": {"idc": {"pretrained": {"networks": 10}}}})
+    assert ten.model_dump()["distill"]["idc"]["pretrained"] == PretrainedConfig(networks=10).model_dump()
+    assert PipelineConfig.model_validate_json(ten.model_dump_json()) == ten
+    recipe = tmp_path / "ten.yaml"
+    recipe.write_text("method: idc\ndistill: {idc: {pretrained: {networks: 10}}}\n", encoding="utf-8")
+    none = IdcConfig(pretrained=PretrainedConfig(networks=0))
+    again = PipelineConfig.model_validate({"recipe": str(recipe), "distill": {"idc": none}})
+    assert again.distill.idc.pretrained.networks == 0, "what was given goes first, also where it is the default"
+
+
 # --- command line ----------------------------------------------------------------------------------------------------
 
 
@@ -458,7 +493,9 @@ def test_explain_prints_every_leaf_with_its_origin_and_ends(capsys: pytest.Captu
         configure(["--ipc", "3", "--explain"], "program", "What it does.")
     lines = capsys.readouterr().out.splitlines()
     assert ended.value.code == 0
-    assert [line.split()[0] for line in lines] == [path for path, _ in leaves(PipelineConfig().model_dump(mode="json"))]
+    assert [line.split()[0] for line in lines] == [
+        path for path, _ in leaves(PipelineConfig().model_dump(mode="json", context=EVERY_VALUE))
+    ]
     assert any(line.split() == ["ipc", "3", "given"] for line in lines)
     assert any(line.split() == ["distill.ipc", "3", "dial", "ipc"] for line in lines)
 
@@ -468,7 +505,7 @@ def test_help_names_every_setting_and_its_choices(capsys: pytest.CaptureFixture[
         parse(["--help"], "program", "What it does.")
     text = capsys.readouterr().out
     assert ended.value.code == 0
-    assert not [path for path, _ in leaves(PipelineConfig().model_dump()) if f"--{path}" not in text]
+    assert not [path for path, _ in leaves(PipelineConfig().model_dump(context=EVERY_VALUE)) if f"--{path}" not in text]
     assert "--method {dm,dc,dsa,idc,dream,idm,mtt,tesla,cafe}" in text
     assert "Synthetic images per class. (default: 1)" in text
     assert "(default: 1000)" not in text  # distill.iterations depends on the dials

@@ -13,6 +13,7 @@ from pydantic import BaseModel, ValidationError
 from bilp.config import PipelineConfig
 from bilp.defaults import complete
 from bilp.errors import ConfigError
+from bilp.fields import EVERY_VALUE
 from bilp.nested import leaves
 
 DIALS = ("recipe", "dataset", "method", "ipc", "keep", "beta", "seed", "experiments", "arms")
@@ -52,12 +53,12 @@ def rerun_command(config: PipelineConfig) -> str:
 
 def given_values(config: PipelineConfig) -> dict[str, Any]:
     """The dials, and nested below them every other value that does not follow from the dials alone."""
-    whole = config.model_dump(mode="json")
+    whole = config.model_dump(mode="json", context=EVERY_VALUE)
     defaults = {name: field.default for name, field in PipelineConfig.model_fields.items()}
     given = {name: whole[name] for name in DIALS if name in ALWAYS_SHOWN or getattr(config, name) != defaults[name]}
     try:
         start = dict(given) | ({"ingest": {"uri": config.ingest.uri}} if config.ingest.uri else {})
-        derived = dict(leaves(PipelineConfig.model_validate(start).model_dump(mode="json")))
+        derived = dict(leaves(PipelineConfig.model_validate(start).model_dump(mode="json", context=EVERY_VALUE)))
     except (ValidationError, ConfigError):  # the dials alone are no valid configuration: then every value is said
         derived = {}
     if config.ingest.uri:
