@@ -89,7 +89,7 @@ def _carry_out(begun: Sequence[tuple[str, PlannedRun, str]], root: str) -> None:
 
 def _networks(begun: Sequence[tuple[str, PlannedRun, str]], root: str) -> list[dispatch.Call]:
     """The pretrained networks of all runs that are not through; those that runs share once."""
-    calls = {}
+    calls: dict[str, dispatch.Call] = {}
     for run, planned, label in begun:
         count = planned.distill.idc.pretrained.networks
         if count and not went_through(run, planned.distill.rounds, planned.reselect.beta > 0):

@@ -42,7 +42,8 @@ def pretrain_network(run_uri: str, number: int, device: torch.device | str = "cp
     place(network, config.gpu, device)
     optimiser = sgd(network, settings.learning_rate, config.idc.network_momentum, settings.weight_decay)
     real = RealTraining(pool, settings.batch_size, pretraining.families, config.idc.cutmix, config.seed, torch.device(device))
-    per_epoch, right = -(-len(pool) // settings.batch_size), []
+    per_epoch = -(-len(pool) // settings.batch_size)
+    right: list[float] = []
     with arithmetic(config.gpu, device):
         for epoch in range(settings.epochs):
             streams = ("pretrained", number, epoch)

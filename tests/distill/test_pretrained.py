@@ -15,6 +15,7 @@ from tiny_distillation import Store, distil_until_killed, small_config
 from bilp import storage
 from bilp.config import DistillConfig, NetworkConfig, PruneConfig, ReselectConfig
 from bilp.distill import distill_round, finish_run, merge_round, open_run, pretrain_network, reselect_round, start_run
+from bilp.distill.idc import draw_trained_network
 from bilp.distill.initial import initial_state
 from bilp.distill.part import Part, open_part
 from bilp.distill.pretrained import FILE, PretrainedNetworks
@@ -25,7 +26,7 @@ from bilp.distill.setting import Setting
 from bilp.errors import ConfigError, DamagedArtefact, Diverged, IncompatibleArtefact, MissingArtefact
 from bilp.manifest import open_artefact
 from bilp.pruning.stage import load_selection, prune
-from bilp.tables import LOSSES
+from bilp.tables import ITE, LOSSES
 
 OFF = ReselectConfig(beta=0.0)
 NORMAL = ReselectConfig(beta=0.25, candidates_per_class=8, interval=2)
@@ -232,13 +233,21 @@ def test_killed_in_a_training_or_a_round_it_goes_on_to_the_same_bytes(begin: Beg
 
 
 def test_adaptive_pruning_measures_on_pretrained_networks(begin: Begin) -> None:
-    tables = []
-    for pretrained in (PRETRAINED, {}):
-        run_uri = begin(config_of(idc={**IDC, "pretrained": pretrained}), NORMAL)
-        pretrain(run_uri)
-        tables.append(storage.read(storage.join(reselect_round(run_uri, 1), "ite.parquet")))
-        go_through(run_uri)
-    assert tables[0] != tables[1]
+    untouched = {**IDC, "train_samples": 0, "pretrained": {**PRETRAINED, "networks": 1}}
+    run_uri = begin(config_of(idc=untouched), NORMAL)
+    (uri,) = pretrain(run_uri)
+    run = open_run(run_uri)
+    pool = open_pool(run_uri, run)
+    setting = Setting.assemble(run.distill, run.reselect, pool, "cpu", pretrained=open_pretrained(run_uri, run))
+    draw_trained_network(setting, initial_state(run.distill, pool), 1, 0)
+    found = setting.network.state_dict()
+    assert all(torch.equal(found[name], value) for name, value in values_of(uri).items())
+
+    without = begin(config_of(idc={**untouched, "pretrained": {}}), NORMAL)
+    measured = [open_artefact(reselect_round(each, 1), "reselect").table("ite.parquet", ITE) for each in (run_uri, without)]
+    assert measured[0]["sample_id"] == measured[1]["sample_id"]
+    assert measured[0]["ite"] != measured[1]["ite"]
+    go_through(run_uri)
 
 
 def test_two_samples_per_class_suffice(store: Store, begin: Begin) -> None:
