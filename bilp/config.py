@@ -45,6 +45,8 @@ Arm = Literal["unpruned", "static", "adaptive", "bilp"]
 TRAJECTORY_METHODS: tuple[MethodName, ...] = ("mtt", "tesla")
 # A stored image of these methods may stand for several.
 DECODING_METHODS: tuple[MethodName, ...] = ("idc", "dream", "idm")
+# These match gradients of kernels under networks that meet real images alone; no image of theirs depends on another class's.
+KERNEL_METHODS: tuple[MethodName, ...] = ("idc", "dream")
 
 
 class IngestConfig(Frozen):
@@ -195,7 +197,7 @@ class DistillConfig(Frozen):
     rounds: Positive = 10
     """The iterations are cut into rounds; each starts with a reselection and ends with a checkpoint."""
     shards: Positive = 1
-    """Parts into which the classes are divided, each a unit of work for any worker; for dm, and dc or dsa with one outer loop."""
+    """Parts into which the classes are divided, each a unit for any worker; for dm, idc, dream, and dc or dsa with one outer loop."""
     init: Literal["real", "noise", "kmeans"] = "real"
     """Synthetic images start as real samples, as Gaussian noise, or as the real samples nearest to the centres of clusters."""
     augment: tuple[AugmentFamily, ...] = ("color", "crop", "cutout", "flip", "scale", "rotate")
@@ -244,7 +246,11 @@ class DistillConfig(Frozen):
             looped = f" with outer_loops = {self.outer_loops}" if self.method in ("dc", "dsa") else ""
             raise ValueError(
                 f"shards = {self.shards} divides classes that meet in method {self.method}{looped}: set shards to 1, "
-                "or use dm, or dc or dsa with outer_loops = 1"
+                "or use dm, idc or dream, or dc or dsa with outer_loops = 1"
+            )
+        if self.idc.pretrained.networks > 0 and self.method not in KERNEL_METHODS:
+            raise ValueError(
+                f"method {self.method} goes on with no pretrained networks: set idc.pretrained.networks to 0, or use idc or dream"
             )
         if self.decode.factor > 1 and self.method not in DECODING_METHODS:
             raise ValueError(
@@ -255,7 +261,7 @@ class DistillConfig(Frozen):
     @property
     def classes_apart(self) -> bool:
         """Whether what becomes of a class's images depends on no other class's: no network is trained on the synthetic set."""
-        return self.method == "dm" or (self.method in ("dc", "dsa") and self.outer_loops == 1)
+        return self.method in ("dm", *KERNEL_METHODS) or (self.method in ("dc", "dsa") and self.outer_loops == 1)
 
 
 class ReportConfig(Frozen):

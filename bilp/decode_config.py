@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal, Self
+from typing import Annotated, ClassVar, Literal, Self
 
 from pydantic import Field, model_validator
 
-from bilp.fields import Fraction, Frozen, Positive
+from bilp.fields import Count, Fraction, Frozen, Positive, Rate
 
 KernelMetric = Literal["mse", "l1"]
 
@@ -43,8 +43,25 @@ class DecodeConfig(Frozen):
         return result
 
 
+class PretrainedConfig(Frozen):
+    """IDC and DREAM: networks that are trained on real images once, before the first iteration, and that all iterations share."""
+
+    networks: Count = 0
+    """How many; every iteration goes on with a copy of one, drawn at random. 0 gives each iteration a new random network."""
+    epochs: Positive = 5
+    """Epochs of their training on all real images that take part."""
+    learning_rate: Rate = 0.1
+    """Step size of its SGD, whose momentum is idc.network_momentum."""
+    weight_decay: Annotated[float, Field(ge=0.0)] = 1e-4
+    """Weight decay of its SGD."""
+    batch_size: Positive = 128
+    """Its mini-batch."""
+
+
 class IdcConfig(Frozen):
     """IDC and DREAM: gradients of convolution kernels, with networks that are trained on real images between image steps."""
+
+    later: ClassVar[frozenset[str]] = frozenset({"pretrained"})
 
     metric: KernelMetric = "mse"
     """Distance of two gradients: sum of squared differences, or of absolute ones."""
@@ -58,6 +75,8 @@ class IdcConfig(Frozen):
     """Weight decay of the network's SGD."""
     cutmix: Fraction = 0.5
     """Share of the network's mini-batches that are mixed by cutting and pasting; cutout is left out of their augmentation then."""
+    pretrained: PretrainedConfig = PretrainedConfig()
+    """Networks that are trained beforehand and shared by all iterations."""
 
 
 class DreamConfig(Frozen):

@@ -47,8 +47,8 @@ def unused(model: BaseModel) -> dict[str, Any]:
     found: dict[str, Any] = {}
     for name, field in type(model).model_fields.items():
         value = getattr(model, name)
-        if isinstance(value, BaseModel):
-            found |= {name: inner} if (inner := unused(value)) else {}
-        elif isinstance(model, Frozen) and name in model.later and value == field.default:
+        if isinstance(model, Frozen) and name in model.later and value == field.default:
             found[name] = True
+        elif isinstance(value, BaseModel) and (inner := unused(value)):
+            found[name] = inner
     return found

@@ -48,6 +48,13 @@ def score_trial(dataset_uri: str, config: ScoreConfig, trial: int, root: str) ->
     )
 
 
+def pretrain_network(run_uri: str, number: int, root: str, label: str) -> Call:
+    """One of the networks that the iterations of a registered run go on with; `label` is the run's."""
+    arguments = {"run_uri": run_uri, "number": number, "root": root, "label": label}
+    artefact = pretrained_address(run_uri, number)
+    return Call(unit="pretrain-network", arguments=arguments, artefact=artefact, label=f"pretrained network {number} of {label}")
+
+
 def distill_run(run_uri: str, root: str, label: str) -> Call:
     """One registered run, all its rounds."""
     arguments = {"run_uri": run_uri, "root": root, "label": label}
@@ -110,6 +117,13 @@ def trial_address(dataset_uri: str, config: ScoreConfig, trial: int, root: str) 
     from bilp.scoring.record import trial_uri
 
     return trial_uri(root, _dataset(dataset_uri).fingerprint, config, trial)
+
+
+def pretrained_address(run_uri: str, number: int) -> str:
+    """Where a pretrained network of a run is published."""
+    from bilp.distill.run import open_run, pretraining_of
+
+    return pretraining_of(run_uri, open_run(run_uri)).uri(number)
 
 
 def shard_address(run_uri: str, shard: int) -> str:

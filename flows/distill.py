@@ -71,6 +71,9 @@ def distill_arms(config: PipelineConfig, dataset_uri: str, selection_uri: str | 
 
 def _carry_out(begun: Sequence[tuple[str, PlannedRun, str]], root: str) -> None:
     """All registered runs side by side; those that are divided shard by shard, and merged here, which is reading and writing."""
+    networks = _networks(begun, root)
+    if networks:
+        dispatch.carry_out(f"pretrain {len(networks)} networks", networks)
     calls = []
     for run, planned, label in begun:
         shards = planned.distill.shards
@@ -82,6 +85,18 @@ def _carry_out(begun: Sequence[tuple[str, PlannedRun, str]], root: str) -> None:
     for run, planned, label in begun:
         if planned.distill.shards > 1:
             go_through(run, planned.distill, planned.reselect.beta > 0, label)
+
+
+def _networks(begun: Sequence[tuple[str, PlannedRun, str]], root: str) -> list[dispatch.Call]:
+    """The pretrained networks of all runs that are not through; those that runs share once."""
+    calls: dict[str, dispatch.Call] = {}
+    for run, planned, label in begun:
+        count = planned.distill.idc.pretrained.networks
+        if count and not went_through(run, planned.distill.rounds, planned.reselect.beta > 0):
+            for number in range(count):
+                call = dispatch.pretrain_network(run, number, root, label)
+                calls.setdefault(call.artefact, call)
+    return list(calls.values())
 
 
 def synthetic_uri(run_uri: str) -> str:

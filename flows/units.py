@@ -25,7 +25,7 @@ from flows import dispatch
 from flows.local_flow import flow
 from flows.rounds import go_through, go_through_shard
 from flows.workplace import workplace
-from tasks import evaluate, experts, score
+from tasks import distill, evaluate, experts, score
 from tasks.distill import SYNTHETIC
 from tasks.execution import Execution
 from tasks.remote import OUT_OF_REACH, is_published, lease_uri, owner_of
@@ -48,6 +48,23 @@ def score_trial(dataset_uri: str, config: ScoreConfig, trial: Count, root: str |
         root,
         lambda place: dispatch.trial_address(dataset_uri, config, trial, place),
         lambda place: score.score_trial(dataset_uri, config, trial, place),
+    )
+
+
+@flow(name="pretrain-network", flow_run_name="pretrained network {number} of {label}")
+def pretrain_network(run_uri: str, number: Count, root: str | None = None, label: str = "run") -> str | State[Any]:
+    """One of the networks that a distillation by idc or dream trains beforehand.
+
+    Args:
+        run_uri: A run that a pipeline registered.
+        number: Number of the network, from 0; each has its own random streams.
+        root: Where artefacts lie; if empty, BILP_STORAGE of the process that runs this.
+        label: What people read.
+    """
+    return alone(
+        root,
+        lambda place: dispatch.pretrained_address(run_uri, number),
+        lambda place: distill.pretrain_network(run_uri, number, label),
     )
 
 
@@ -177,6 +194,7 @@ def train_expert(
 
 UNITS: dict[str, Callable[..., str | State[Any]]] = {
     "score-trial": score_trial,
+    "pretrain-network": pretrain_network,
     "distill-run": distill_run,
     "distill-shard": distill_shard,
     "evaluate-synthetic": evaluate_synthetic,

@@ -1,4 +1,4 @@
-"""Tasks of stage distill: a run is registered, goes through its rounds, and is finished."""
+"""Tasks of stage distill: a run is registered, its networks are pretrained if it has any, it goes through its rounds, and is finished."""
 
 from __future__ import annotations
 
@@ -28,6 +28,21 @@ def start_run(
     from bilp import distill
 
     return distill.start_run(dataset_uri, selection_uri, config, reselect, root, experts_uri)
+
+
+@stage("pretrained network {number} of {label}")
+def pretrain_network(run_uri: str, number: int, label: str = "run") -> str:
+    """Train one of the networks that the iterations of a run go on with; its URI."""
+    from bilp import distill
+
+    return distill.pretrain_network(run_uri, number, device(), progress())
+
+
+def untrained(run_uri: str) -> list[int]:
+    """Numbers of the pretrained networks that a run still lacks."""
+    from bilp.distill import pretraining
+
+    return pretraining.untrained(run_uri)
 
 
 @stage("reselect {label} round {round_number}/{rounds}")

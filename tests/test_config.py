@@ -32,8 +32,10 @@ from bilp.config import (
     Source,
 )
 from bilp.criterion_facts import CRITERION_FACTS
+from bilp.decode_config import IdcConfig, PretrainedConfig
 from bilp.defaults import LIMITED, complete, dc_loops
 from bilp.explain import DEFAULT, GIVEN, explain, problems
+from bilp.manifest import plain
 from bilp.nested import leaves
 
 STAGES: dict[str, type[BaseModel]] = {
@@ -120,15 +122,28 @@ def test_unknown_key_inside_a_list_of_networks() -> None:
         (
             {"method": "dc", "ipc": 10, "distill": {"shards": 2}},
             "distill: shards = 2 divides classes that meet in method dc with outer_loops = 10: set shards to 1, "
-            "or use dm, or dc or dsa with outer_loops = 1",
+            "or use dm, idc or dream, or dc or dsa with outer_loops = 1",
         ),
         (
             {"method": "idm", "distill": {"shards": 2}},
-            "distill: shards = 2 divides classes that meet in method idm: set shards to 1, or use dm, or dc or dsa with outer_loops = 1",
+            "distill: shards = 2 divides classes that meet in method idm: set shards to 1, "
+            "or use dm, idc or dream, or dc or dsa with outer_loops = 1",
         ),
         (
             {"method": "dc", "distill": {"augment": ["crop"]}},
             "distill: method dc matches without augmentation: use method dsa, or set augment to an empty list",
+        ),
+        (
+            {"distill": {"idc": {"pretrained": {"networks": 3}}}},
+            "distill: method dm goes on with no pretrained networks: set idc.pretrained.networks to 0, or use idc or dream",
+        ),
+        (
+            {"method": "idc", "distill": {"idc": {"pretrained": {"networks": -1}}}},
+            "distill.idc.pretrained.networks = -1: input should be greater than or equal to 0",
+        ),
+        (
+            {"method": "idc", "distill": {"idc": {"pretrained": {"networks": 1, "learning_rate": 0.0}}}},
+            "distill.idc.pretrained.learning_rate = 0.0: input should be greater than 0",
         ),
         (
             {"distill": {"decode": {"factor": 2}}},
@@ -391,6 +406,24 @@ def test_work_that_no_arm_needs_is_not_planned() -> None:
     assert not needs_scores(PruneConfig(criterion="random"))
     assert not needs_scores(PruneConfig(criterion="external", score_list="x.json"))
     assert needs_scores(PruneConfig(criterion="loss_converge"))
+
+
+# --- settings that came later ------------------------------------------------------------------------------------------
+
+
+def test_pretrained_networks_count_for_a_key_only_where_there_are_any(tmp_path: Path) -> None:
+    """Runs from before the setting existed keep their keys (tests/distill/test_pretrained.py), and whoever asks is told."""
+    for values in ({}, {"method": "idc"}, {"method": "dream", "distill": {"idc": {"pretrained": {"networks": 0}}}}):
+        config = PipelineConfig.model_validate(values)
+        assert "pretrained" not in plain(config)["distill"]["idc"]
+        assert {setting.path: setting.value for setting in explain(values)}["distill.idc.pretrained.networks"] == 0
+    ten = PipelineConfig.model_validate({"method": "idc", "distill": {"idc": {"pretrained": {"networks": 10}}}})
+    assert plain(ten)["distill"]["idc"]["pretrained"] == PretrainedConfig(networks=10).model_dump()
+    recipe = tmp_path / "ten.yaml"
+    recipe.write_text("method: idc\ndistill: {idc: {pretrained: {networks: 10}}}\n", encoding="utf-8")
+    none = IdcConfig(pretrained=PretrainedConfig(networks=0))
+    again = PipelineConfig.model_validate({"recipe": str(recipe), "distill": {"idc": none}})
+    assert again.distill.idc.pretrained.networks == 0, "what was given goes first, also where it is the default"
 
 
 # --- command line ----------------------------------------------------------------------------------------------------

@@ -115,14 +115,21 @@ def test_cells_of_data_sets_that_are_not_built_in_hold_on_a_folder_of_ones_own()
     assert {row(f"{name}10") for name in subsets} == {(20, 2, 10, 1e5, 1e-6, 0.01, 20, 5)}
     assert all(found[f"published/mtt/{name}1"].ingest.whitening == "none" for name in subsets)
     for folder, factor in (("idc", 3), ("idc-i", 1)):
-        for classes, base, batch in ((10, 3e-3, 64), (100, 1e-3, 128)):
+        for classes, base in ((10, 3e-3), (100, 1e-3)):
             for ipc in (10, 20):
                 config = found[f"published/{folder}/imagenet{classes}-ipc{ipc}"]
                 distill = config.distill
-                assert (distill.iterations, distill.batch_real, distill.decode.factor, distill.idc.metric) == (500, batch, factor, "l1")
+                assert (distill.iterations, distill.batch_real, distill.decode.factor, distill.idc.metric) == (500, 64, factor, "l1")
                 assert (distill.idc.cutmix, distill.idc.train_samples) == (1.0, 500)
                 assert distill.learning_rate == pytest.approx(base * ipc / 10)
                 assert distill.network.name == config.evaluate.networks[0].name == "resnet10_ap"
+                trained = (distill.network_learning_rate, distill.idc.network_weight_decay, distill.batch_train)
+                assert trained == ((0.1, 1e-4, 128) if classes == 100 else (0.01, 5e-4, 64))
+                beforehand = distill.idc.pretrained
+                assert (beforehand.networks, distill.idc.early_epochs, distill.shards) == ((10, 0, 5) if classes == 100 else (0, 10, 1))
+                if classes == 100:
+                    assert (beforehand.epochs, beforehand.learning_rate, beforehand.weight_decay, beforehand.batch_size) == (5, *trained)
+                    assert config.evaluate.epochs % 100 == 0
 
 
 def test_a_form_offers_only_recipes_that_can_be_chosen() -> None:

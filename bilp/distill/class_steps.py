@@ -3,6 +3,9 @@
 SGD with momentum moves the whole tensor at every step, so the images of a class also follow their momentum while the
 other classes have their turn: of C steps in a pass, one brings a gradient and C - 1 let the momentum ring down. Those
 C - 1 steps have a closed form, so a pass costs as much as one step on the whole tensor.
+
+In a run that is divided, C counts the classes of one shard. So it is in IDC's program (condense_mp.py), which gives each
+part of the classes (nclass_sub of them, consecutive) a process with images and an optimiser of its own.
 """
 
 from __future__ import annotations
@@ -33,26 +36,27 @@ class SharedLeaf:
     velocity: Tensor
     """Momentum buffer, same shape."""
     classes: int
+    """Classes that have images here; they are counted from 0."""
     learning_rate: float
     momentum: float
     scale: Tensor | float = 1.0
     """Factor on gradients: 1 / std^2 where images are stored normalised and stepped as pixels."""
 
-    def rows(self, class_index: int) -> slice:
-        """The rows of a class."""
+    def rows(self, place: int) -> slice:
+        """The rows of the class that is number `place` here."""
         ipc = len(self.images) // self.classes
-        return slice(class_index * ipc, (class_index + 1) * ipc)
+        return slice(place * ipc, (place + 1) * ipc)
 
-    def begin_turn(self, class_index: int) -> None:
+    def begin_turn(self, place: int) -> None:
         """The steps of this pass before the class's own."""
-        self._ring_down(self.rows(class_index), class_index)
+        self._ring_down(self.rows(place), place)
 
-    def end_turn(self, class_index: int, gradient: Tensor) -> None:
+    def end_turn(self, place: int, gradient: Tensor) -> None:
         """The class's own step on `gradient`, and the steps of this pass after it."""
-        rows = self.rows(class_index)
+        rows = self.rows(place)
         self.velocity[rows] = self.momentum * self.velocity[rows] + gradient * self.scale
         self.images[rows] -= self.learning_rate * self.velocity[rows]
-        self._ring_down(rows, self.classes - 1 - class_index)
+        self._ring_down(rows, self.classes - 1 - place)
 
     def _ring_down(self, rows: slice, steps: int) -> None:
         """`steps` steps with a gradient of zero: v becomes m^k v, and the images move by lr (m + ... + m^k) v."""
@@ -74,25 +78,25 @@ class Pass:
 def class_steps(
     setting: Setting, leaf: SharedLeaf, found: Iterable[Target], guard: Guard, place: tuple[int, int], term: Term | None = None
 ) -> Pass:
-    """Step every class in turn towards its target, which is asked for when its turn comes.
+    """Step every class of `setting.classes` in turn towards its target, which is asked for when its turn comes.
 
     `place` is (iteration, step within it); `term` is added to every class's distance. Raises Diverged.
     """
     targets = iter(found)
     gradient = torch.zeros_like(leaf.images)
     losses, used, withheld = [], 0, []
-    for c in range(leaf.classes):
-        leaf.begin_turn(c)
+    for turn, c in enumerate(setting.classes):
+        leaf.begin_turn(turn)
         target = next(targets)
-        images = leaf.images[leaf.rows(c)].detach().clone().requires_grad_()
+        images = leaf.images[leaf.rows(turn)].detach().clone().requires_grad_()
         entering = setting.entering(images, target.batch.params, setting.choose_decoded("decoded", *place, c))
         labels = setting.class_labels(c, len(entering))
         loss = setting.matching.distance(target.mean, setting.matching.synthetic(setting.network, entering, labels))
         if term is not None:
             loss = loss + term(entering, labels)
         (found_gradient,) = torch.autograd.grad(loss, images)
-        leaf.end_turn(c, found_gradient)
-        gradient[leaf.rows(c)] = found_gradient
+        leaf.end_turn(turn, found_gradient)
+        gradient[leaf.rows(turn)] = found_gradient
         losses.append(loss.detach())
         used += len(target.batch.ids)
         withheld.append(target.batch.withheld)
@@ -101,7 +105,7 @@ def class_steps(
 
 def shared_leaf(setting: Setting, state: DistillState, scale: Tensor | float = 1.0) -> SharedLeaf:
     """The images of `state` themselves, under the run's step size and momentum."""
-    return SharedLeaf(state.images, state.momentum, setting.pool.classes, setting.config.learning_rate, setting.config.momentum, scale)
+    return SharedLeaf(state.images, state.momentum, len(setting.classes), setting.config.learning_rate, setting.config.momentum, scale)
 
 
 def summed_up(iteration: int, passes: Sequence[Pass], guard: Guard) -> Record:

@@ -3,6 +3,11 @@
 For every iteration a new random network; for every image step one step per class towards the gradient of the kernels,
 then one training pass of the network over real images. Images are kept within the range of pixels between iterations.
 
+For ImageNet-100 the reference program trains ten networks beforehand (pretrain.py) and lets every iteration go on with one
+of them, drawn uniformly, under a new optimiser (condense_mp.py, `pretrain_sample`); so does `idc.pretrained` here. The
+program also divides the classes among processes there (`nclass_sub`), which here is `shards`: the networks of all parts are
+trained on all classes, each part steps its own images. Its parts draw networks of their own; here they draw the same ones.
+
 The reference programs hold pixels in [0, 1] and normalise them on their way into the network. Here the images are
 normalised all along, like those of every other method: with x = (p - mean) / std, a step lr on the gradient by p is a
 step lr / std^2 on that by x, and decoding commutes with the change of units.
@@ -88,8 +93,8 @@ def distill(
 
 
 def draw_trained_network(setting: Setting, state: DistillState, round_number: int, which: int) -> None:
-    """A network as the image steps of IDC and DREAM meet them, for a reselection: random, then trained on real images for
-    as many passes as a uniformly drawn step of an iteration has behind it."""
+    """A network as the image steps of IDC and DREAM meet them, for a reselection: random or pretrained, then trained on real
+    images for as many passes as a uniformly drawn step of an iteration has behind it."""
     training = _Training(setting, "reselect_network", round_number, which)
     stream = generator(setting.config.seed, "reselect_steps", round_number, which)
     for _ in range(int(torch.randint(setting.schedule.outer_loops, (1,), generator=stream))):
@@ -109,13 +114,16 @@ def _targets(
 
 
 class _Training:
-    """The random network of one iteration and its training on real images."""
+    """The network of one iteration, random or pretrained, and its training on real images."""
 
     def __init__(self, setting: Setting, *path: str | int) -> None:
-        """Draws the network from the stream called `path` and trains it for the early epochs."""
+        """Draws the network from the stream called `path` and trains it for the early epochs. Momentum begins at zero."""
         config = setting.config
         self._setting, self._path, self._passes = setting, path, itertools.count()
-        setting.draw_network(*path)
+        if setting.pretrained is None:
+            setting.draw_network(*path)
+        else:
+            setting.draw_pretrained(setting.pretrained, *path)
         self._optimiser = sgd(setting.network, config.network_learning_rate, config.idc.network_momentum, config.idc.network_weight_decay)
         families = without_cutout(config.augment, config.idc.cutmix)
         self._real = RealTraining(setting.pool, config.batch_train, families, config.idc.cutmix, config.seed, setting.device)

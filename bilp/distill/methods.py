@@ -17,9 +17,9 @@ from bilp.pruning.adaptive import AdaptivePruner
 class Advance(Protocol):
     """Advance `state` in place from `state.iteration` to `stop`, and `pruner` with it; one record per iteration.
 
-    Writes nothing, reads at most the experts of `setting`, and depends on its arguments alone: cut between two
-    iterations and continued, it arrives at the same bytes. What it must remember from one iteration to the next is part
-    of `state`.
+    Writes nothing, reads at most the experts or the pretrained networks of `setting`, and depends on its arguments alone:
+    cut between two iterations and continued, it arrives at the same bytes. What it must remember from one iteration to the
+    next is part of `state`.
     """
 
     def __call__(

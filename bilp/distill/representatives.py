@@ -19,7 +19,7 @@ MOST_CLUSTERED = 16384
 
 
 class Representatives:
-    """The representatives of all classes, until they are chosen anew. Nothing of it outlives an iteration."""
+    """The representatives of the classes that are distilled, until they are chosen anew. Nothing of it outlives an iteration."""
 
     def __init__(self, setting: Setting) -> None:
         self._setting = setting
@@ -35,7 +35,8 @@ class Representatives:
         """Cluster what adaptive pruning leaves of each class by the features of the current network, batch_real clusters each."""
         config = self._setting.config
         self._chosen, self._withheld = [], []
-        for c, ids in enumerate(self._setting.pool.by_class):
+        for c in self._setting.classes:
+            ids = self._setting.pool.by_class[c]
             remaining = ids if pruner is None else pruner.candidates(ids, iteration)
             stream = generator(config.seed, "clusters", iteration, step, c)
             self._chosen.append(
@@ -44,9 +45,9 @@ class Representatives:
             self._withheld.append(1.0 - len(remaining) / len(ids))
 
     def batches(self, pruner: AdaptivePruner | None, iteration: int, step: int) -> list[Batch]:
-        """One batch per class; those that adaptive pruning dropped since the choice are left out."""
+        """One batch per class; samples that adaptive pruning dropped since the choice are left out."""
         result = []
-        for c, (ids, withheld) in enumerate(zip(self._chosen, self._withheld, strict=True)):
+        for c, ids, withheld in zip(self._setting.classes, self._chosen, self._withheld, strict=True):
             left = ids if pruner is None else pruner.candidates(ids, iteration)
             result.append(Batch(c, left, self._setting.draw_augmentation("augment", iteration, step, c), withheld))
         return result

@@ -18,7 +18,7 @@ from bilp.distill.methods import loop_for, networks_for
 from bilp.distill.part import Part, open_part
 from bilp.distill.pictures import grid_png
 from bilp.distill.record import Record
-from bilp.distill.run import Run, bounds, lineage, open_experts, open_pool, settings
+from bilp.distill.run import Run, bounds, lineage, open_experts, open_pool, open_pretrained, settings
 from bilp.distill.sampling import RealPool
 from bilp.distill.setting import Setting
 from bilp.distill.state import DistillState, decode_state, decode_tensors, encode_state, encode_tensors
@@ -39,8 +39,8 @@ def reselect_round(
     """Measure causal effects on the state before `round` (from 1) and decide which samples sit it out.
 
     Publishes rounds/<round>/reselect and returns its URI; returns `run_uri` and publishes nothing with beta = 0. Of a run
-    that is divided, `shard` (from 0) names the part in question. Raises MissingArtefact if the round before is not there,
-    ConfigError for a round or shard that the run does not have.
+    that is divided, `shard` (from 0) names the part in question. Raises MissingArtefact if the round before, or a pretrained
+    network, is not there, ConfigError for a round or shard that the run does not have.
     """
     part = open_part(run_uri, shard)
     run = part.run
@@ -52,7 +52,8 @@ def reselect_round(
         return uri
     pool = open_pool(run_uri, run)
     before = _state_before(part, pool, round)
-    setting = Setting.assemble(run.distill, run.reselect, pool, device, classes=part.classes(pool.classes))
+    pretrained = open_pretrained(run_uri, run)
+    setting = Setting.assemble(run.distill, run.reselect, pool, device, None, part.classes(pool.classes), pretrained)
     pruner = new_pruner(run, pool)
     if before.pruner:
         pruner.load(before.pruner, setting.classes)
@@ -67,9 +68,9 @@ def distill_round(
 ) -> str:
     """Run the iterations of `round` (from 1) and publish rounds/<round> with the state after it; returns its URI.
 
-    Continues from the round before; `shard` as for `reselect_round`. Raises MissingArtefact if that round, or this one's
-    reselection where beta > 0, is not there, DamagedArtefact if its checksum is wrong, ConfigError for a round or shard
-    that the run does not have, and Diverged (then nothing of the round is published).
+    Continues from the round before; `shard` as for `reselect_round`. Raises MissingArtefact if that round, this one's
+    reselection where beta > 0, or a pretrained network is not there, DamagedArtefact if a checksum is wrong, ConfigError for
+    a round or shard that the run does not have, and Diverged (then nothing of the round is published).
     """
     part = open_part(run_uri, shard)
     run = part.run
@@ -79,7 +80,8 @@ def distill_round(
         return uri
     pool = open_pool(run_uri, run)
     before = _state_before(part, pool, round)
-    setting = Setting.assemble(run.distill, run.reselect, pool, device, open_experts(run_uri, run), part.classes(pool.classes))
+    experts, pretrained = open_experts(run_uri, run), open_pretrained(run_uri, run)
+    setting = Setting.assemble(run.distill, run.reselect, pool, device, experts, part.classes(pool.classes), pretrained)
     pruner = None
     if run.reselect.beta > 0:
         pruner = new_pruner(run, pool)

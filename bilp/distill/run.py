@@ -11,6 +11,7 @@ from bilp import storage
 from bilp.config import DECODING_METHODS, TRAJECTORY_METHODS, DistillConfig, Frozen, ReselectConfig
 from bilp.data import Dataset, open_dataset
 from bilp.distill.initial import require_initial
+from bilp.distill.pretrained import PretrainedNetworks, Pretraining
 from bilp.distill.sampling import RealPool
 from bilp.errors import ConfigError, DamagedArtefact, IncompatibleArtefact, MissingArtefact
 from bilp.experts.buffer import ExpertBuffer
@@ -206,7 +207,22 @@ def lineage(run_uri: str, run: Run) -> dict[str, str]:
     for role, uri in (("selection", run.selection), ("experts", run.experts)):
         if uri is not None:
             parents[role] = _full(uri, root)
+    for number in range(run.distill.idc.pretrained.networks):
+        parents[f"pretrained network {number}"] = pretraining_of(run_uri, run).uri(number)
     return parents
+
+
+def pretraining_of(run_uri: str, run: Run) -> Pretraining:
+    """The set-up of the networks that a run's iterations go on with; runs on the same samples share them."""
+    return Pretraining(root_of(run_uri), run.parents["dataset"], run.parents.get("selection"), run.distill)
+
+
+def open_pretrained(run_uri: str, run: Run) -> PretrainedNetworks | None:
+    """The networks that a run's iterations go on with, or None if each draws a new one.
+
+    Raises MissingArtefact, naming those that have not been trained.
+    """
+    return PretrainedNetworks(pretraining_of(run_uri, run)) if run.distill.idc.pretrained.networks > 0 else None
 
 
 def settings(run: Run) -> dict[str, Any]:

@@ -10,10 +10,12 @@ from torch import Tensor
 from bilp import augment
 from bilp.arithmetic import place
 from bilp.augment import AugParams
-from bilp.config import DistillConfig, ReselectConfig
+from bilp.config import KERNEL_METHODS, DistillConfig, ReselectConfig
 from bilp.decode import decode_class, grey
+from bilp.distill.pretrained import PretrainedNetworks
 from bilp.distill.sampling import RealPool
 from bilp.distill.schedule import Schedule, schedule_for, train_network
+from bilp.errors import ConfigError
 from bilp.experts.buffer import ExpertBuffer
 from bilp.matching import Matching, matching_for
 from bilp.nets import Network, build, initialise
@@ -23,9 +25,6 @@ from bilp.seeds import generator
 # batch is bounded, so that a thousand classes still fit into memory.
 STATISTICS_PER_CLASS = 16
 STATISTICS_IMAGES = 2048
-
-# Their augmentation combines families, and they match no more decoded images of a class than `decode.bound`.
-COMBINING_METHODS = ("idc", "dream")
 
 
 @dataclass(frozen=True)
@@ -43,6 +42,8 @@ class Setting:
     """The classes whose images are distilled: all of them, or those of a shard."""
     experts: ExpertBuffer | None = None
     """Trainings on the real samples, for methods that imitate them."""
+    pretrained: PretrainedNetworks | None = None
+    """Networks trained on the real samples, with which iterations go on instead of new random ones."""
 
     @classmethod
     def assemble(
@@ -53,18 +54,22 @@ class Setting:
         device: torch.device | str,
         experts: ExpertBuffer | None = None,
         classes: range | None = None,
+        pretrained: PretrainedNetworks | None = None,
     ) -> Setting:
         """Build the network on `device` and choose the matching and schedule of `config.method`.
 
-        Without `classes` all of them are distilled. Networks have an output for every class in any case.
+        Without `classes` all of them are distilled. Networks have an output for every class in any case. Raises ConfigError
+        if `config` asks for pretrained networks and `pretrained` is None.
         """
+        if config.idc.pretrained.networks > 0 and pretrained is None:
+            raise ConfigError(f"idc.pretrained.networks = {config.idc.pretrained.networks}: train them first (pretrain_network)")
         schedule = schedule_for(config)
         network = build(config.network, pool.dataset.shape, pool.classes)
         place(network, config.gpu, device)
         network.requires_grad_(not schedule.features)
         matching = matching_for(config.method, config.alignment, config.idc.metric)
         classes = range(pool.classes) if classes is None else classes
-        return cls(config, reselect, pool, network, matching, schedule, torch.device(device), classes, experts)
+        return cls(config, reselect, pool, network, matching, schedule, torch.device(device), classes, experts, pretrained)
 
     @property
     def side(self) -> tuple[int, int]:
@@ -86,6 +91,12 @@ class Setting:
         self.network.train()
         initialise(self.network, generator(self.config.seed, *path))
 
+    def draw_pretrained(self, pretrained: PretrainedNetworks, *path: str | int) -> None:
+        """The network becomes a copy of one of `pretrained`, drawn uniformly from the stream called `path`."""
+        self.network.train()
+        which = int(torch.randint(len(pretrained), (1,), generator=generator(self.config.seed, "pretrained_choice", *path)))
+        pretrained.load(which, self.network)
+
     def train_network(self, images: Tensor, labels: Tensor, *path: str | int) -> None:
         """One stretch of training on the synthetic set, `inner_epochs` long, from the streams under `path`."""
         train_network(self.network, images, labels, self.schedule, self.config.seed, *path)
@@ -101,13 +112,13 @@ class Setting:
 
     def draw_augmentation(self, *path: str | int) -> AugParams | None:
         """Siamese augmentation from the stream called `path`, the same for every image: one family, or combined as in IDC."""
-        draw = augment.draw_combined if self.config.method in COMBINING_METHODS else augment.draw
+        draw = augment.draw_combined if self.config.method in KERNEL_METHODS else augment.draw
         return draw(self.config.augment, self.side, generator(self.config.seed, *path))
 
     def choose_decoded(self, *path: str | int) -> Tensor | None:
         """Which decoded images of a class one step of IDC or DREAM uses, from the stream called `path`; None for all of them."""
         decoded, most = self.config.decode.count(self.config.ipc), self.config.decode.bound
-        if self.config.method not in COMBINING_METHODS or decoded <= most:
+        if self.config.method not in KERNEL_METHODS or decoded <= most:
             return None
         return torch.randperm(decoded, generator=generator(self.config.seed, *path))[:most].to(self.device)
 

@@ -16,6 +16,7 @@ from bilp.distill import load_synthetic, open_run
 from bilp.distill.finish import SYNTHETIC
 from bilp.distill.initial import initial_state
 from bilp.distill.pictures import displayable
+from bilp.distill.pretrained import KIND as PRETRAINED
 from bilp.distill.rounds import ITE_TABLE, LOSS_TABLE, RESELECT, ROUND, round_state
 from bilp.distill.run import open_pool, reselect_uri, round_uri
 from bilp.evaluate.publication import FILE as EVALUATION_TABLE
@@ -140,7 +141,7 @@ def open_sources(
         artefacts.append(Source("selection", "Static selection", open_artefact(selection_uri, SELECTION)))
     found = [RunSource(arm, experiment, uri) for arm, uris in sorted(runs.items(), key=_place) for experiment, uri in enumerate(uris)]
     several = any(run.experiment > 0 for run in found)
-    artefacts += _expert_sources(found)
+    artefacts += [*_expert_sources(found), *_pretrained_sources(found)]
     for run in found:
         synthetic = open_artefact(storage.join(run.uri, SYNTHETIC), SYNTHETIC)
         stage = f"Synthetic set: {_who(run.arm, run.experiment, several)}"
@@ -171,6 +172,18 @@ def _expert_sources(runs: Sequence[RunSource]) -> list[Source]:
         buffer = open_artefact(uri, EXPERT_BUFFER)
         learned = "all real images" if buffer.fact("selection") is None else "the selection"
         sources.append(Source(f"experts {number}", f"{buffer.fact('count')} experts of {learned}", buffer))
+    return sources
+
+
+def _pretrained_sources(runs: Sequence[RunSource]) -> list[Source]:
+    """The networks that iterations of the runs went on with, each once."""
+    synthetic = [open_artefact(storage.join(run.uri, SYNTHETIC), SYNTHETIC) for run in runs]
+    parents = [item for artefact in synthetic for item in artefact.manifest.parents.items()]
+    sources = []
+    for number, uri in enumerate(dict.fromkeys(uri for role, uri in parents if role.startswith("pretrained network"))):
+        network = open_artefact(uri, PRETRAINED)
+        learned = "all real images" if network.fact("selection") is None else "the selection"
+        sources.append(Source(f"pretrained network {number}", f"Network trained beforehand on {learned}", network))
     return sources
 
 

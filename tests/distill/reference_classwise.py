@@ -21,15 +21,17 @@ from bilp.seeds import generator
 
 
 class Slow:
-    """A run of `iterations` iterations from normalised `images`; afterwards `images` and `curve` hold the outcome."""
+    """A run of `iterations` iterations from normalised `images`, those of `classes` or of all; afterwards `images` and `curve`
+    hold the outcome."""
 
-    def __init__(self, config: DistillConfig, pool: RealPool, images: Tensor) -> None:
+    def __init__(self, config: DistillConfig, pool: RealPool, images: Tensor, classes: range | None = None) -> None:
         self.config, self.pool, self.curve = config, pool, list[float]()
+        self.classes = classes or range(pool.classes)
         self.mean, self.std = (torch.tensor(values).view(1, -1, 1, 1) for values in (pool.dataset.mean, pool.dataset.std))
         self.as_pixels = config.method != "idm"
         self.leaf = (images * self.std + self.mean if self.as_pixels else images.clone()).requires_grad_()
         self.optimiser = torch.optim.SGD([self.leaf], lr=config.learning_rate, momentum=config.momentum)
-        self.labels = torch.arange(pool.classes).repeat_interleave(config.ipc)
+        self.labels = torch.tensor(self.classes).repeat_interleave(config.ipc)
         self.nets: list[tuple[Network, int, int]] = []  # idm: network, images right, images seen
         self.born = 0
 
@@ -115,23 +117,49 @@ class Slow:
 
     # --- IDC, DREAM ---
 
+    def beforehand(self, number: int) -> Network:
+        """A pretrained network, trained anew whenever it is asked for."""
+        config, settings = self.config, self.config.idc.pretrained
+        network, everyone = self.fresh("pretrained", number), torch.cat(self.pool.by_class)
+        momentum, decay = config.idc.network_momentum, settings.weight_decay
+        self.trainer = torch.optim.SGD(network.parameters(), settings.learning_rate, momentum, weight_decay=decay)
+        for epoch in range(settings.epochs):
+            place = ("pretrained", number, epoch)
+            order = torch.randperm(len(everyone), generator=generator(config.seed, "real_order", *place))
+            families = tuple(f for f in config.augment if f != "cutout")
+            self.train(network, list(everyone[order].split(settings.batch_size)), families, config.idc.cutmix, *place)
+        return network
+
+    def _network_of_idc(self, t: int) -> Network:
+        count = self.config.idc.pretrained.networks
+        if count == 0:
+            return self.fresh("network", t)
+        stream = generator(self.config.seed, "pretrained_choice", "network", t)
+        return self.beforehand(int(torch.randint(count, (1,), generator=stream)))
+
     def _iteration_of_idc(self, t: int) -> None:
         config, idc = self.config, self.config.idc
-        network = self.fresh("network", t)
+        network = self._network_of_idc(t)
         self.sgd(network, idc.network_momentum, idc.network_weight_decay)
         with torch.no_grad():
             self.leaf.clamp_(0, 1)
         losses, everyone = [], torch.cat(self.pool.by_class)
-        chosen: list[Tensor] = []
+        chosen: dict[int, Tensor] = {}
+        families = tuple(f for f in config.augment if f != "cutout")
+
+        def train(number: int, most: int) -> None:
+            order = torch.randperm(len(everyone), generator=generator(config.seed, "real_order", "network", t, number))
+            batches = list(everyone[order[:most]].split(config.batch_train))
+            self.train(network, batches, families, idc.cutmix, "network", t, number)
+
+        for epoch in range(idc.early_epochs):
+            train(epoch, len(everyone))
         for step in range(config.outer_loops):
             if step > 0:
-                order = torch.randperm(len(everyone), generator=generator(config.seed, "real_order", "network", t, step - 1))
-                batches = list(everyone[order[: idc.train_samples]].split(config.batch_train))
-                families = tuple(f for f in config.augment if f != "cutout")
-                self.train(network, batches, families, idc.cutmix, "network", t, step - 1)
+                train(idc.early_epochs + step - 1, idc.train_samples)
             if config.method == "dream" and step % config.dream.interval == 0:
-                chosen = [self._representatives(network, t, step, c) for c in range(self.pool.classes)]
-            for c in range(self.pool.classes):
+                chosen = {c: self._representatives(network, t, step, c) for c in self.classes}
+            for c in self.classes:
                 ids, params = (chosen[c] if chosen else self.drawn(t, step, c)), self.params(t, step, c)
                 synthetic = self.entering(c, params, (t, step))
                 kernels = [module.weight for module in network.modules() if isinstance(module, nn.Conv2d)]

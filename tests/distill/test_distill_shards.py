@@ -25,6 +25,8 @@ from bilp.tables import ITE, LOSSES
 OFF = ReselectConfig(beta=0.0)
 NORMAL = ReselectConfig(beta=0.25, candidates_per_class=12, interval=2)
 SHRINK = ReselectConfig(beta=0.25, candidates_per_class=8, networks=2, mode="shrink", threshold="quantile")
+# With momentum, the number of a pass's steps matters, which is that of the shard's classes: see test_pretrained.py.
+KERNELS = {"momentum": 0.0, "learning_rate": 0.002, "augment": ("color", "crop", "cutout"), "idc": {"train_samples": 24}}
 OF_A_ROUND = ("checkpoint.safetensors", "losses.parquet", "grid.png", "reselect/ite.parquet", "reselect/pruner.safetensors")
 
 
@@ -66,6 +68,8 @@ def _complete(run_uri: str, order: Sequence[int]) -> str:
         ({"method": "dm", "ipc": 2, "init": "kmeans"}, OFF),
         ({"method": "dsa", "outer_loops": 1}, NORMAL),
         ({"method": "dc", "outer_loops": 1, "ipc": 2}, SHRINK),
+        ({"method": "idc", **KERNELS}, NORMAL),
+        ({"method": "dream", **KERNELS, "ipc": 3, "batch_real": 4}, SHRINK),
     ],
     ids=lambda value: value["method"] if isinstance(value, dict) else "",
 )

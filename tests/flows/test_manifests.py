@@ -55,7 +55,17 @@ def test_a_deployment_names_what_there_is(deployment: dict[str, Any]) -> None:
 def required(names: list[str]) -> dict[str, Any]:
     """Something valid for each parameter that a deployment leaves to whoever starts it."""
     values: dict[str, Any] = {"config": {}, "runs": {}, "evaluation_uris": [], "selection_uri": None, "scores_uri": None}
-    values |= {"trial": 0, "ipc": 1, "experiment": 0, "baseline": "full", "reselect": {}, "network": {}, "expert": 0, "shard": 0}
+    values |= {
+        "trial": 0,
+        "ipc": 1,
+        "experiment": 0,
+        "baseline": "full",
+        "reselect": {},
+        "network": {},
+        "expert": 0,
+        "shard": 0,
+        "number": 0,
+    }
     return {name: values.get(name, "somewhere") for name in names}
 
 

@@ -12,6 +12,7 @@ from tiny_pipeline import TINY, Finished, files, outcomes, synthetic_sets
 from bilp import lease
 from bilp.arms import planned_runs
 from bilp.config import ExpertsConfig, NetworkConfig, PipelineConfig, TeacherConfig
+from bilp.decode_config import IdcConfig, PretrainedConfig
 from bilp.distill import start_run
 from bilp.errors import BilpError, ConfigError, LeaseLost
 from bilp.manifest import content_key
@@ -52,6 +53,11 @@ def test_a_call_names_the_artefact_that_its_unit_publishes(finished: Finished, t
     shard = dispatch.distill_shard(divided, 1, 2, root, "unpruned")
     assert (shard.label, shard.artefact) == ("distill unpruned shard 2/2", f"{divided}/shards/0001/rounds/0004")
     assert units.UNITS[shard.unit](**shard.arguments) == shard.artefact
+    beforehand = IdcConfig(pretrained=PretrainedConfig(networks=2, epochs=1))
+    kernels = planned.distill.model_copy(update={"method": "idc", "idc": beforehand})
+    network = dispatch.pretrain_network(start_run(dataset, None, kernels, planned.reselect, root), 1, root, "unpruned")
+    assert network.label == "pretrained network 1 of unpruned"
+    assert units.UNITS[network.unit](**network.arguments) == network.artefact
     evaluation = dispatch.evaluate_synthetic(dataset, synthetic_uri(run), "unpruned", 0, CONFIG.evaluate, root)
     assert units.UNITS[evaluation.unit](**evaluation.arguments) == evaluation.artefact
     assert synthetic_sets(root).items() <= synthetic_sets(finished.root).items()
@@ -62,7 +68,7 @@ def test_a_call_names_the_artefact_that_its_unit_publishes(finished: Finished, t
 
     before = files(root)
     with outcomes() as again:
-        for call in [*calls, shard, evaluation]:
+        for call in [*calls, shard, network, evaluation]:
             units.UNITS[call.unit](**call.arguments)
     assert again == {}, "what is published needs no lease and no task"
     assert files(root) == before

@@ -1,0 +1,76 @@
+"""Trains the networks that iterations of IDC and DREAM go on with (Kim et al. 2022, pretrain.py of the authors' program)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import torch
+from torch import Tensor
+
+from bilp.arithmetic import arithmetic, place
+from bilp.distill.pretrained import FILE, KIND
+from bilp.distill.real_training import RealTraining, sgd
+from bilp.distill.run import lineage, open_pool, open_run, pretraining_of
+from bilp.distill.state import encode_tensors
+from bilp.errors import ConfigError, Diverged
+from bilp.manifest import publish
+from bilp.nets import build, initialise
+from bilp.progress import Progress, silent
+from bilp.seeds import generator
+
+
+def pretrain_network(run_uri: str, number: int, device: torch.device | str = "cpu", progress: Progress = silent) -> str:
+    """Train network `number` (from 0) on the real samples of a run and return its URI; one that is there is not repeated.
+
+    SGD with momentum for `idc.pretrained.epochs` passes in random order over the samples that the run's static selection
+    keeps, with the augmentation and the CutMix of the training between image steps. Initial weights, order, augmentation
+    and mixing are streams of (seed, number), so every run with these samples and settings gets the same bytes. The facts of
+    its manifest tell the share of images that it classified correctly in each epoch, augmented and mixed as they were.
+    Progress counts mini-batches. Raises ConfigError for a network that the run does not have, and Diverged.
+    """
+    run = open_run(run_uri)
+    config, settings = run.distill, run.distill.idc.pretrained
+    if not 0 <= number < settings.networks:
+        raise ConfigError(f"network {number} does not exist: idc.pretrained.networks = {settings.networks}, counted from 0")
+    pretraining = pretraining_of(run_uri, run)
+    uri = pretraining.uri(number)
+    if pretraining.find(number) is not None:
+        return uri
+    pool = open_pool(run_uri, run)
+    network = build(config.network, pool.dataset.shape, pool.classes)
+    initialise(network, generator(config.seed, "pretrained", number))
+    place(network, config.gpu, device)
+    optimiser = sgd(network, settings.learning_rate, config.idc.network_momentum, settings.weight_decay)
+    real = RealTraining(pool, settings.batch_size, pretraining.families, config.idc.cutmix, config.seed, torch.device(device))
+    per_epoch = -(-len(pool) // settings.batch_size)
+    right: list[float] = []
+    with arithmetic(config.gpu, device):
+        for epoch in range(settings.epochs):
+            streams = ("pretrained", number, epoch)
+            note = f"pretrained network {number} epoch {epoch + 1}/{settings.epochs}"
+            batches = _told(real.one_pass(None, *streams), progress, epoch * per_epoch, settings.epochs * per_epoch, note)
+            correct, seen = real.run(network, optimiser, batches, *streams)
+            right.append(correct / max(seen, 1))
+            if not all(bool(torch.isfinite(parameter).all()) for parameter in network.parameters()):
+                raise Diverged(
+                    f"pretrained network {number} diverged in epoch {epoch + 1} with learning_rate {settings.learning_rate:g}: "
+                    f"lower distill.idc.pretrained.learning_rate, for example to {settings.learning_rate / 10:g}"
+                )
+    facts = {"dataset": pretraining.dataset, "selection": pretraining.selection, "number": number, "samples": len(pool), "correct": right}
+    parents = {role: parent for role, parent in lineage(run_uri, run).items() if role in ("dataset", "selection")}
+    files = {FILE: encode_tensors(dict(network.state_dict()))}
+    return publish(uri, KIND, pretraining.key(number), files, config=pretraining.settings, parents=parents, facts=facts).uri
+
+
+def untrained(run_uri: str) -> list[int]:
+    """Numbers of the pretrained networks that a run needs and that have not been trained."""
+    run = open_run(run_uri)
+    pretraining = pretraining_of(run_uri, run)
+    return [number for number in range(run.distill.idc.pretrained.networks) if pretraining.find(number) is None]
+
+
+def _told(batches: Iterator[Tensor], progress: Progress, done: int, total: int, note: str) -> Iterator[Tensor]:
+    """The same mini-batches; progress is told when the next one is asked for."""
+    for place_in_epoch, ids in enumerate(batches, start=1):
+        yield ids
+        progress(done + place_in_epoch, total, note)
