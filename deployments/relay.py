@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import socket
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from urllib.parse import urlsplit
 
 CHUNK = 1 << 16
@@ -41,6 +41,9 @@ class Relay:
         self.listener.close()
         self._end_all()
 
+    def told(self, data: bytes) -> None:
+        """What a client sends, before it is passed on: for whoever wants to look at it."""
+
     def _end_all(self) -> None:
         for connection in list(self.connections):
             _end(connection)
@@ -70,14 +73,15 @@ class Relay:
                 self._end_all()
             back = threading.Thread(target=_pass_on, args=(server, client), daemon=True)
             back.start()
-            _pass_on(client, server)
+            _pass_on(client, server, self.told)
             back.join()
             self.connections.difference_update((client, server))
 
 
-def _pass_on(source: socket.socket, target: socket.socket) -> None:
+def _pass_on(source: socket.socket, target: socket.socket, told: Callable[[bytes], None] = lambda data: None) -> None:
     with contextlib.suppress(OSError):
         while data := source.recv(CHUNK):
+            told(data)
             target.sendall(data)
     for connection in (source, target):
         _end(connection)

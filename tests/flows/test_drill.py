@@ -32,8 +32,19 @@ def test_the_comparison_sees_a_changed_byte_and_a_missing_file(finished: Finishe
     assert {name for name in whole if disturbed.get(name) != whole[name]} == {changed, missing}
 
 
+class Listening(Relay):
+    """Keeps what clients send."""
+
+    def __init__(self, url: str) -> None:
+        self.heard: list[bytes] = []
+        super().__init__(url)
+
+    def told(self, data: bytes) -> None:
+        self.heard.append(data)
+
+
 @pytest.fixture
-def echo() -> Iterator[Relay]:
+def echo() -> Iterator[Listening]:
     """A relay in front of a server that sends back what it gets."""
 
     def serve(listener: socket.socket) -> None:
@@ -48,13 +59,13 @@ def echo() -> Iterator[Relay]:
 
     with socket.create_server(("127.0.0.1", 0)) as listener:
         threading.Thread(target=serve, args=(listener,), daemon=True).start()
-        relay = Relay(f"http://127.0.0.1:{listener.getsockname()[1]}")
+        relay = Listening(f"http://127.0.0.1:{listener.getsockname()[1]}")
         yield relay
         relay.close()
         listener.shutdown(socket.SHUT_RDWR)
 
 
-def test_a_closed_relay_ends_connections_and_takes_no_new_ones(echo: Relay) -> None:
+def test_a_closed_relay_ends_connections_and_takes_no_new_ones(echo: Listening) -> None:
     def connected() -> socket.socket:
         return socket.create_connection(("127.0.0.1", echo.port), timeout=60)
 
@@ -68,6 +79,7 @@ def test_a_closed_relay_ends_connections_and_takes_no_new_ones(echo: Relay) -> N
     with connected() as after:
         after.sendall(b"again")
         assert after.recv(100) == b"again"
+    assert b"".join(echo.heard) == b"helloagain", "told in one direction only"
 
 
 def test_no_kind_of_fault_hits_again_before_each_has(echo: Relay, tmp_path: Path) -> None:
