@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal, get_args
 
 import torch
@@ -27,6 +27,18 @@ DIRECTIONS = 96
 
 Pair = tuple[Tensor, Tensor]
 Augment = Callable[[Tensor], Tensor]
+
+
+@dataclass(frozen=True)
+class _Settings:
+    """How effects are measured: the options of `measure` by the same names."""
+
+    estimator: Estimator
+    augment: Augment
+    byte_budget: int
+    directions: int = DIRECTIONS
+    seed: int = 0
+    precision: Precision = "float32"
 
 
 @dataclass(frozen=True)
@@ -60,40 +72,31 @@ def measure(
     """
     _check(real, synthetic, estimator, precision)
 
-    def measured(batch: Pair, precision: Precision) -> Measured:
-        side = Synthetic(matching, network, synthetic, augment, len(batch[0]), byte_budget)
-        return _measure(matching, network, batch, synthetic, side, estimator, augment, byte_budget, directions, seed, precision)
-
+    settings = _Settings(estimator, augment, byte_budget, directions, seed, precision)
     if precision == "bfloat16":
         few = (real[0][:CHECKED], real[1][:CHECKED])
-        if len(real[0]) <= CHECKED or not order_holds(lambda tried: measured(few, tried).norms):
-            precision = "float32"
-    return measured(real, precision)
+
+        def norms(tried: Precision) -> Tensor:
+            return _measure(matching, network, few, synthetic, replace(settings, precision=tried)).norms
+
+        if len(real[0]) <= CHECKED or not order_holds(norms):
+            settings = replace(settings, precision="float32")
+    return _measure(matching, network, real, synthetic, settings)
 
 
-def _measure(
-    matching: Matching,
-    network: Network,
-    real: Pair,
-    synthetic: Pair,
-    side: Synthetic,
-    estimator: Estimator,
-    augment: Augment,
-    byte_budget: int,
-    directions: int,
-    seed: int,
-    precision: Precision,
-) -> Measured:
+def _measure(matching: Matching, network: Network, real: Pair, synthetic: Pair, settings: _Settings) -> Measured:
+    estimator, directions, budget = settings.estimator, settings.directions, settings.byte_budget
+    side = Synthetic(matching, network, synthetic, settings.augment, len(real[0]), budget)
     if estimator == "sketch" or (estimator == "auto" and _sketch_pays(side, len(real[0]), directions)):
-        vectors = RealVectors(matching, network, real, side.psi, byte_budget, precision=precision)
-        estimated = sketch(matching, vectors, side, directions, seed, byte_budget)
+        vectors = RealVectors(matching, network, real, side.psi, budget, precision=settings.precision)
+        estimated = sketch(matching, vectors, side, directions, settings.seed, budget)
         if estimator == "auto" and estimated.agreement < RANK_AGREEMENT and _sketch_pays(side, len(real[0]), 2 * directions):
-            estimated = sketch(matching, vectors, side, 2 * directions, seed, byte_budget)
+            estimated = sketch(matching, vectors, side, 2 * directions, settings.seed, budget)
         if estimator == "sketch" or estimated.agreement >= RANK_AGREEMENT:
             return Measured(estimated.norms.float(), vectors.mean_of)
         found = exact_effects(matching, vectors, side)
     else:
-        vectors, found = _exactly(estimator, matching, network, real, synthetic, side, augment, byte_budget, precision)
+        vectors, found = _exactly(matching, network, real, synthetic, side, settings)
     norms = torch.cat([torch.linalg.vector_norm(effect.flatten(1), dim=1) for effect in found])
     return Measured(norms.float(), vectors.mean_of)
 
@@ -164,7 +167,7 @@ def effects(
     if estimator == "sketch":
         raise ConfigError("estimator sketch gives norms, not the effects themselves: use cotangent")
     side = Synthetic(matching, network, synthetic, augment, len(real[0]), byte_budget)
-    return _exactly(estimator, matching, network, real, synthetic, side, augment, byte_budget)[1]
+    return _exactly(matching, network, real, synthetic, side, _Settings(estimator, augment, byte_budget))[1]
 
 
 def _sketch_pays(side: Synthetic, samples: int, directions: int) -> bool:
@@ -174,24 +177,16 @@ def _sketch_pays(side: Synthetic, samples: int, directions: int) -> bool:
 
 
 def _exactly(
-    estimator: Estimator,
-    matching: Matching,
-    network: Network,
-    real: Pair,
-    synthetic: Pair,
-    side: Synthetic,
-    augment: Augment,
-    byte_budget: int,
-    precision: Precision = "float32",
+    matching: Matching, network: Network, real: Pair, synthetic: Pair, side: Synthetic, settings: _Settings
 ) -> tuple[RealVectors, Iterator[Tensor]]:
     """The effects by an estimator that forms them, and the vectors of the batch."""
-    if estimator == "oracle":
+    if settings.estimator == "oracle":
         nothing_held = RealVectors(matching, network, real, side.psi, byte_budget=0)
-        return nothing_held, (effect.unsqueeze(0) for effect in leave_one_out(matching, network, real, synthetic, augment))
-    if estimator == "taylor":
+        return nothing_held, (effect.unsqueeze(0) for effect in leave_one_out(matching, network, real, synthetic, settings.augment))
+    if settings.estimator == "taylor":
         require_curvature(matching, side.psi)
-    vectors = RealVectors(matching, network, real, side.psi, byte_budget, side.pull.lanes, precision)
-    return vectors, (taylor_effects if estimator == "taylor" else exact_effects)(matching, vectors, side)
+    vectors = RealVectors(matching, network, real, side.psi, settings.byte_budget, side.pull.lanes, settings.precision)
+    return vectors, (taylor_effects if settings.estimator == "taylor" else exact_effects)(matching, vectors, side)
 
 
 def _check(real: Pair, synthetic: Pair, estimator: str, precision: str) -> None:

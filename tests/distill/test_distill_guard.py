@@ -62,9 +62,11 @@ def test_effects_that_are_not_finite_are_counted() -> None:
         _guard().check_effects(3, 1, torch.tensor([math.nan, 1.0, math.inf]))
 
 
-def _losses(guard: Guard, values: list[float]) -> None:
+def _losses(guard: Guard, values: list[float]) -> int:
+    """How many of the values, one per iteration, went through; raises Diverged at the one that does not."""
     for iteration, value in enumerate(values):
         guard.check_loss(iteration, value, [0.0, value, 0.0])
+    return len(values)
 
 
 def test_a_loss_far_above_the_beginning_and_rising_stops() -> None:
@@ -81,15 +83,15 @@ def test_a_loss_far_above_the_beginning_and_rising_stops() -> None:
     ],
 )
 def test_a_loss_that_is_high_for_a_moment_or_falling_passes(values: list[float]) -> None:
-    _losses(_guard(2.0), values)
+    assert _losses(_guard(2.0), values) == len(values)
 
 
 def test_without_a_reference_no_loss_is_too_high() -> None:
-    _losses(_guard(), [10.0**k for k in range(20)])
+    assert _losses(_guard(), [10.0**k for k in range(20)]) == 20
 
 
 def test_rounding_noise_on_a_perfect_match_is_no_divergence() -> None:
-    _losses(_guard(0.0), [1e-9 * k for k in range(1, 20)])
+    assert _losses(_guard(0.0), [1e-9 * k for k in range(1, 20)]) == 19
 
 
 def test_of_some_classes_it_names_the_right_one() -> None:

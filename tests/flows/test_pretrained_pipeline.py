@@ -6,12 +6,11 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
-from tiny_pipeline import NARROW, TINY, files, outcomes, synthetic_sets
+from tiny_pipeline import NARROW, TINY, files, outcomes, synthetic_sets, units_backwards
 
 from bilp.config import PipelineConfig
 from bilp.manifest import open_artefact
 from bilp.storage import read
-from flows import dispatch, units
 from flows.pipeline import pipeline
 
 CONFIG = PipelineConfig.model_validate(
@@ -49,15 +48,7 @@ def test_arms_on_the_same_samples_share_networks_here_and_on_workers(tmp_path: P
     assert len([role for role in parents if role.startswith("pretrained network")]) == 2
     assert b"Network trained beforehand on the selection" in read(page)
 
-    def in_any_order(what: str, calls: Sequence[dispatch.Call]) -> list[str]:
-        carried.extend(call.label for call in reversed(calls))
-        for call in reversed(calls):
-            units.UNITS[call.unit](**call.arguments)
-        return [call.artefact for call in calls]
-
-    carried: list[str] = []
-    monkeypatch.setenv("BILP_EXECUTION", "workers")
-    monkeypatch.setattr(dispatch, "carry_out", in_any_order)
+    carried = units_backwards(monkeypatch)
     with outcomes() as second:
         pipeline(CONFIG, elsewhere)
     expected = ["pretrained network 1 of static", "pretrained network 0 of static"]

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
-from tiny_pipeline import TINY, files, outcomes, synthetic_sets
+from tiny_pipeline import TINY, files, outcomes, synthetic_sets, units_backwards
 
 from bilp.config import PipelineConfig
 from bilp.storage import read
-from flows import dispatch, units
 from flows.pipeline import pipeline
 
 DIVIDED = PipelineConfig.model_validate(TINY | {"arms": ["bilp"], "distill": {**TINY["distill"], "rounds": 2, "shards": 2}})
@@ -28,15 +26,7 @@ def test_in_one_process_and_as_units_in_any_order_it_leaves_the_same_bytes(tmp_p
     assert read(page).startswith(b"<!DOCTYPE html>")
     assert b"distill.shards" in read(page)
 
-    def in_any_order(what: str, calls: Sequence[dispatch.Call]) -> list[str]:
-        carried.extend(call.label for call in reversed(calls))
-        for call in reversed(calls):
-            units.UNITS[call.unit](**call.arguments)
-        return [call.artefact for call in calls]
-
-    carried: list[str] = []
-    monkeypatch.setenv("BILP_EXECUTION", "workers")
-    monkeypatch.setattr(dispatch, "carry_out", in_any_order)
+    carried = units_backwards(monkeypatch)
     pipeline(DIVIDED, elsewhere)
     assert [label for label in carried if label.startswith("distill")] == ["distill bilp shard 2/2", "distill bilp shard 1/2"]
     assert synthetic_sets(elsewhere) == synthetic_sets(here)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +14,7 @@ import pytest
 from rich.console import Console
 
 from bilp.nested import leaves
+from flows import dispatch, units
 from tasks import terminal
 
 REPOSITORY = Path(__file__).resolve().parent.parent.parent
@@ -55,6 +56,21 @@ def outcomes() -> Iterator[dict[str, str]]:
         patch.setattr(terminal, "_display", terminal.Display(Console(file=text)))
         yield found
     found.update(ended(text.getvalue()))
+
+
+def units_backwards(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """From now on what goes to workers is carried out here, each batch in reverse order; the labels, as they are carried out."""
+    carried: list[str] = []
+
+    def backwards(what: str, calls: Sequence[dispatch.Call]) -> list[str]:
+        for call in reversed(calls):
+            carried.append(call.label)
+            units.UNITS[call.unit](**call.arguments)
+        return [call.artefact for call in calls]
+
+    monkeypatch.setenv("BILP_EXECUTION", "workers")
+    monkeypatch.setattr(dispatch, "carry_out", backwards)
+    return carried
 
 
 def ended(text: str) -> dict[str, str]:

@@ -74,6 +74,7 @@ def test_the_endpoint_for_s3_alone_goes_first(s3_root: str, s3_environment: S3Se
     monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:9")
     monkeypatch.setenv("AWS_ENDPOINT_URL_S3", s3_environment.endpoint)
     storage.check_storage(s3_root)
+    assert storage.children(s3_root) == [], "the store answered, and the check left nothing there"
 
 
 @pytest.mark.parametrize(
