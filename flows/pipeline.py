@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from bilp.arms import needs_selection
 from bilp.config import PipelineConfig
+from bilp.fit import check_fit
 from flows import program
 from flows.distill import distill_arms
 from flows.evaluate import evaluate, robustness
@@ -31,6 +32,7 @@ def pipeline(config: PipelineConfig = DIGITS, root: str | None = None) -> str:
     refuse_endless_restarts()
     root = workplace(root)
     dataset = ingest(config.ingest, root)
+    check_fit(config, dataset)
     scores, selection = score_and_prune(config, dataset, root) if needs_selection(config) else (None, None)
     runs = distill_arms(config, dataset, selection, root)
     evaluations = evaluate(dataset, runs, config.ipc, config.evaluate, root)

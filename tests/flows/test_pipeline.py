@@ -11,7 +11,7 @@ from tiny_pipeline import TINY, Finished, files, outcomes, synthetic_sets
 
 from bilp.config import PipelineConfig
 from bilp.distill import load_synthetic
-from bilp.errors import StorageError
+from bilp.errors import ConfigError, StorageError
 from bilp.evaluate import summary
 from bilp.manifest import open_artefact
 from bilp.storage import children, exists, join, read
@@ -134,6 +134,14 @@ def test_storage_that_cannot_be_written_is_refused_before_work_starts(tmp_path: 
     with outcomes() as ran, pytest.raises(StorageError, match="file"):
         pipeline(CONFIG, str(tmp_path / "file" / "store"))
     assert ran == {}
+
+
+@pytest.mark.parametrize("stage", ["score", "distill"])
+def test_a_network_that_cannot_take_the_images_is_refused_before_anything_is_trained(tmp_path: Path, stage: str) -> None:
+    config = PipelineConfig.model_validate(TINY | {stage: {**TINY[stage], "network": {"name": "video_convnet_mean"}}})
+    with outcomes() as ran, pytest.raises(ConfigError, match="takes videos .* not images of 1x8x8"):
+        pipeline(config, str(tmp_path))
+    assert list(ran) == ["ingest digits"]
 
 
 @pytest.mark.s3
