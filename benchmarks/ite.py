@@ -102,7 +102,7 @@ def products(pull: Any, cotangents: list[Vectors]) -> Tensor:
     """All products with J^T."""
     return torch.cat(
         [
-            pull(tuple(block[start : start + pull.lanes] for block in part))
+            pull(tuple(block[start : start + pull.lanes, None] for block in part))
             for part in cotangents
             for start in range(0, len(part[0]), pull.lanes)
         ]
@@ -112,7 +112,8 @@ def products(pull: Any, cotangents: list[Vectors]) -> Tensor:
 def generic_pullback(matching: Matching, problem: Problem) -> GenericPullback:
     """Autograd's batched differentiation of psi."""
     points = problem.synthetic.clone().requires_grad_()
-    return GenericPullback(matching.synthetic(problem.network, points, problem.labels(points)), points, GENERIC_LANES)
+    psi = matching.synthetic(problem.network, points, problem.labels(points))
+    return GenericPullback(tuple(block.unsqueeze(0) for block in psi), points, GENERIC_LANES)
 
 
 def differences(matching: Matching, problem: Problem, phi: list[Vectors]) -> list[Vectors]:

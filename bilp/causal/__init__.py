@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from bilp.causal.estimate import Estimator, Measured, effects, ite, measure
+from bilp.causal.batch import ClassBatch
+from bilp.causal.estimate import Estimator, Measured, effects, ite, measure, measure_classes
 from bilp.causal.precision import Precision
 
-__all__ = ["Estimator", "Measured", "Precision", "effects", "ite", "measure"]
+__all__ = ["ClassBatch", "Estimator", "Measured", "Precision", "effects", "ite", "measure", "measure_classes"]

@@ -10,7 +10,8 @@ needs one vector-Jacobian product per sample, through the synthetic images only.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
+from itertools import zip_longest
 
 import torch
 from torch import Tensor
@@ -23,12 +24,35 @@ from bilp.matching import Matching, Vectors
 # it: what is left is rounding noise, and its effect is zero.
 NOISE = 256.0
 
+Differences = Callable[[Matching, Vectors, Vectors, Vectors, int], Vectors]
+"""Cotangents whose product with J^T are the effects, from the mean, the vectors of some samples, psi and the number of samples."""
 
-def exact_effects(matching: Matching, vectors: RealVectors, side: Synthetic) -> Iterator[Tensor]:
-    """ITE of consecutive real samples in chunks `[k, M, C, H, W]`, all B in order."""
-    for phi in vectors.chunks():
-        for part in parts(phi, side.pull.lanes):
-            yield side.effects(cotangent_differences(matching, vectors.mean, part, side.psi, len(vectors)))
+
+def effects_by(differences: Differences, matching: Matching, vectors: Sequence[RealVectors], side: Synthetic) -> Iterator[Tensor]:
+    """J^T of the `differences` of consecutive real samples of every class in chunks `[k, K, M, C, H, W]`, all in order.
+
+    Classes with fewer samples than others end in zeros.
+    """
+    streams = [(part for phi in own.chunks() for part in parts(phi, side.pull.lanes)) for own in vectors]
+    for some in zip_longest(*streams):
+        found = [
+            differences(matching, own.mean, phi, side.psi_of(c), len(own))
+            for c, (own, phi) in enumerate(zip(vectors, some, strict=True))
+            if phi is not None
+        ]
+        yield side.effects(by_class(found, [c for c, phi in enumerate(some) if phi is not None], len(vectors)))
+
+
+def by_class(found: Sequence[Vectors], present: Sequence[int], classes: int) -> Vectors:
+    """Vectors `[k_c, ...]` of the classes `present` as blocks `[k, classes, ...]`, zero where there is none."""
+    if classes == 1:
+        return tuple(block.unsqueeze(1) for block in found[0])
+    most = max(len(blocks[0]) for blocks in found)
+    result = tuple(block.new_zeros(most, classes, *block.shape[1:]) for block in found[0])
+    for c, blocks in zip(present, found, strict=True):
+        for target, block in zip(result, blocks, strict=True):
+            target[: len(block), c] = block
+    return result
 
 
 def cotangent_differences(matching: Matching, mean: Vectors, phi: Vectors, psi: Vectors, count: int) -> Vectors:

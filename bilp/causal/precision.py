@@ -43,9 +43,9 @@ def in_bfloat16(compute: Compute) -> Compute:
     return computed
 
 
-def order_holds(norms: Callable[[Precision], Tensor]) -> bool:
-    """Whether the same few samples have the same order in both precisions; says so once per process if they do not."""
-    correlation = rank_correlation(norms("float32"), norms("bfloat16"))
+def order_holds(exact: Tensor, short: Tensor) -> bool:
+    """Whether the same few samples `[b]` have the same order by float32 and bfloat16; says so once per process if they do not."""
+    correlation = rank_correlation(exact, short)
     if correlation < RANK_AGREEMENT:
         _announce()
     return correlation >= RANK_AGREEMENT

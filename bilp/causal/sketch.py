@@ -9,13 +9,13 @@ exact effects of a few samples, where most of all effects lies, and the rest is 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
-from bilp.causal.cotangent import cotangent_differences
+from bilp.causal.cotangent import by_class, cotangent_differences
 from bilp.causal.synthetic import Synthetic, parts
 from bilp.causal.vectors import RealVectors
 from bilp.matching import Matching, Vectors
@@ -46,27 +46,43 @@ class Sketch:
     """Expected rank correlation with the exact norms, from how much the random directions agree with each other."""
 
 
-def sketch(matching: Matching, vectors: RealVectors, side: Synthetic, directions: int, seed: int, byte_budget: int) -> Sketch:
-    """Norms of the effects of all B samples from about `directions` directions, drawn from `seed`."""
-    images = 1 if side.mixes else len(side.stored)
-    size = side.stored.numel() // images
-    leading, rest = directions_per_image(directions, images, size, len(vectors))
-    stream = generator(seed, "causal_sketch", images)
-    chosen = torch.randperm(len(vectors), generator=stream)[:leading]
-    spanning = [torch.randn(images, size, rest, generator=stream).to(side.stored)]
-    if leading:
-        effects = _effects_of(matching, vectors, side, chosen)
-        spanning.insert(0, effects.reshape(leading, images, size).permute(1, 2, 0))
-    basis = torch.linalg.qr(torch.cat(spanning, dim=2))[0].permute(2, 0, 1)
-    squares = [
-        torch.cat([_squares(matching, vectors, side, phi, columns) for phi in vectors.chunks()])
-        for columns in _columns(side, basis, byte_budget)
-    ]
-    by_direction = torch.cat(squares, dim=1)
+def sketch(
+    matching: Matching, vectors: Sequence[RealVectors], side: Synthetic, directions: int, seed: int, byte_budget: int
+) -> list[Sketch]:
+    """Norms of the effects of all samples of every class from about `directions` directions each, drawn from `seed`."""
+    images = side.movable
+    size = side.stored.numel() // (side.classes * images)
+    counts = [directions_per_image(directions, images, size, len(own)) for own in vectors]
+    chosen, random = [], []
+    for own, (leading, rest) in zip(vectors, counts, strict=True):  # whatever is measured together, each class draws what it would alone
+        stream = generator(seed, "causal_sketch", images)
+        chosen.append(torch.randperm(len(own), generator=stream)[:leading])
+        random.append(torch.randn(images, size, rest, generator=stream).to(side.stored))
+    spanning = torch.cat(_with_leading(_effects_of(matching, vectors, side, chosen), random))
+    basis = torch.linalg.qr(spanning)[0].permute(2, 0, 1)
+    squares: list[list[Tensor]] = [[] for _ in vectors]
+    for columns in _columns(side, basis, byte_budget):
+        for c, own in enumerate(vectors):
+            of_class = tuple(block[:, c * images : (c + 1) * images] for block in columns)
+            squares[c].append(torch.cat([_squares(matching, own, side.psi_of(c), phi, of_class) for phi in own.chunks()]))
+    return [_estimate(torch.cat(found, dim=1), leading, size) for found, (leading, _) in zip(squares, counts, strict=True)]
+
+
+def _with_leading(effects: Sequence[Tensor], random: Sequence[Tensor]) -> list[Tensor]:
+    """Directions of every class `[images, size, k]`: first its `effects` `[leading, M, C, H, W]`, then its random ones."""
+    found = []
+    for own, drawn in zip(effects, random, strict=True):
+        images, size, _ = drawn.shape
+        found.append(torch.cat([own.reshape(len(own), images, size).permute(1, 2, 0), drawn], dim=2))
+    return found
+
+
+def _estimate(by_direction: Tensor, leading: int, size: int) -> Sketch:
+    """From the squared products with every direction `[B, k]`, summed over images; the first `leading` of them span effects."""
     within = by_direction[:, :leading].sum(dim=1)
     beyond = by_direction[:, leading:] * (size - leading)
     norms = (within + beyond.mean(dim=1)).sqrt()
-    spanned = leading + rest == size
+    spanned = by_direction.shape[1] == size
     return Sketch(norms, 1.0 if spanned else agreement(within.unsqueeze(1) + beyond))
 
 
@@ -88,26 +104,28 @@ def agreement(estimates: Tensor) -> float:
     return 0.0 if mean <= 0.0 else (count * mean / (1.0 + (count - 1) * mean)) ** 0.5
 
 
-def _effects_of(matching: Matching, vectors: RealVectors, side: Synthetic, chosen: Tensor) -> Tensor:
-    phi = vectors.some(chosen)
-    count = len(vectors)
-    return torch.cat(
-        [side.effects(cotangent_differences(matching, vectors.mean, part, side.psi, count)) for part in parts(phi, side.pull.lanes)]
-    )
+def _effects_of(matching: Matching, vectors: Sequence[RealVectors], side: Synthetic, chosen: Sequence[Tensor]) -> list[Tensor]:
+    """Exact effects of the samples `chosen` of every class, `[n, M, C, H, W]` each."""
+    present = [c for c, which in enumerate(chosen) if len(which)]
+    apart = [cotangent_differences(matching, vectors[c].mean, vectors[c].some(chosen[c]), side.psi_of(c), len(vectors[c])) for c in present]
+    if not apart:
+        return [side.stored.new_empty(0, *own.shape) for own in side.stored.detach().chunk(side.classes)]
+    found = torch.cat([side.effects(part) for part in parts(by_class(apart, present, side.classes), side.pull.lanes)])
+    return [found[: len(which), c] for c, which in enumerate(chosen)]
 
 
 def _columns(side: Synthetic, basis: Tensor, byte_budget: int) -> Iterator[Vectors]:
     """J r of the directions `[k, images, values]` within the budget, and then of the next: blocks `[k, images, ...]`."""
-    bytes_each = sum(block.numel() * block.element_size() for block in side.psi) * side.entering_count
+    bytes_each = side.values * side.psi[0].element_size() * side.entering_count
     for some in basis.split(max(1, byte_budget // max(bytes_each, 1))):
         yield side.push(some.reshape(-1, *side.stored.shape))
 
 
-def _squares(matching: Matching, vectors: RealVectors, side: Synthetic, phi: Vectors, columns: Vectors) -> Tensor:
+def _squares(matching: Matching, vectors: RealVectors, psi: Vectors, phi: Vectors, columns: Vectors) -> Tensor:
     """Sum over images of the squared products of every sample with every direction, `[b, k]`."""
     found = []
     for part in parts(phi, SAMPLES_AT_ONCE):
-        differences = cotangent_differences(matching, vectors.mean, part, side.psi, len(vectors))
+        differences = cotangent_differences(matching, vectors.mean, part, psi, len(vectors))
         pairs = zip(differences, columns, strict=True)
         products = torch.stack([c.flatten(1) @ w.flatten(0, 1).flatten(1).T for c, w in pairs]).sum(dim=0)
         found.append(products.view(len(products), *columns[0].shape[:2]).square().sum(dim=2))

@@ -6,24 +6,12 @@ It costs as much as the exact form (see `cotangent`), which is therefore the bet
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import torch
-from torch import Tensor
 
 from bilp.causal.cotangent import beyond_noise
-from bilp.causal.synthetic import Synthetic, parts
-from bilp.causal.vectors import RealVectors
 from bilp.errors import ConfigError
 from bilp.matching import Matching, Vectors
 from bilp.matching.directional import directional
-
-
-def taylor_effects(matching: Matching, vectors: RealVectors, side: Synthetic) -> Iterator[Tensor]:
-    """First-order ITE of consecutive real samples in chunks `[k, M, C, H, W]`, all B in order."""
-    for phi in vectors.chunks():
-        for part in parts(phi, side.pull.lanes):
-            yield side.effects(first_order_differences(matching, vectors.mean, part, side.psi, len(vectors)))
 
 
 def first_order_differences(matching: Matching, mean: Vectors, phi: Vectors, psi: Vectors, count: int) -> Vectors:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import torch
 from torch import Tensor
@@ -26,10 +26,12 @@ class RealVectors:
         byte_budget: int,
         lanes: int = 1,
         precision: Precision = "float32",
+        held: Vectors | None = None,
     ) -> None:
         """`real` is (images, labels); psi has the shape of one vector. Chunks are whole multiples of `lanes` if possible.
 
         `precision` is that of the pass that effects come from. The mean of the kept moves images and is always float32.
+        `held` are the vectors of all samples if they have been computed.
         """
         self._network, self._exact_mean = network, matching.real_mean
         self._brief = precision == "bfloat16"
@@ -37,8 +39,10 @@ class RealVectors:
         self._images, self._labels = real
         bytes_each = sum(block.numel() * block.element_size() for block in psi)
         affordable = max(1, byte_budget // max(bytes_each, 1))
-        self._size = chunk_size(micro_batch_size(self._images), lanes, affordable)
-        self._held = list(self._computed()) if affordable >= len(self._images) else None
+        self._size = chunk_size(micro_batch_size(self._images), lanes, affordable) if held is None else len(self._images)
+        self._held: list[Vectors] | None = None
+        if held is not None or affordable >= len(self._images):
+            self._held = list(self._computed()) if held is None else [held]
         if self._held is None:
             mean = in_bfloat16(matching.real_mean) if self._brief else matching.real_mean
             self.mean = mean(network, self._images, self._labels)
@@ -95,6 +99,29 @@ class RealVectors:
             torch.stack([(w @ values.flatten(1)).view(values.shape[1:]) for w, values in zip(parts, block, strict=True)]).sum(dim=0)
             for block in blocks
         )
+
+
+def vectors_of_classes(
+    matching: Matching,
+    network: Network,
+    pairs: Sequence[tuple[Tensor, Tensor]],
+    psi: Vectors,
+    byte_budget: int,
+    lanes: int = 1,
+    precision: Precision = "float32",
+) -> list[RealVectors]:
+    """The vectors of the (images, labels) of each class; passes are shared, and all vectors held, if there are several.
+
+    psi has the shape of one vector.
+    """
+    if len(pairs) == 1:
+        return [RealVectors(matching, network, pairs[0], psi, byte_budget, lanes, precision)]
+    real = in_bfloat16(matching.real) if precision == "bfloat16" else matching.real
+    images, labels = (torch.cat(tensors) for tensors in zip(*pairs, strict=True))
+    found = zip(*(block.split([len(labels) for _, labels in pairs]) for block in real(network, images, labels)), strict=True)
+    return [
+        RealVectors(matching, network, pair, psi, byte_budget, lanes, precision, tuple(own)) for pair, own in zip(pairs, found, strict=True)
+    ]
 
 
 def chunk_size(suitable: int, lanes: int, affordable: int) -> int:

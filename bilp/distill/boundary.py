@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from bilp.distill.guard import SCORE_WORDS, Guard
-from bilp.distill.measuring import score_pool
+from bilp.distill.measuring import score_pools
 from bilp.distill.run import bounds
 from bilp.distill.sampling import even_chunks
 from bilp.distill.setting import Setting
@@ -57,9 +57,10 @@ def reselect(
     total = setting.reselect.networks * len(turns)
     for k in range(setting.reselect.networks):
         prepare(setting, state, round_number, k)
-        for place, (c, (ids, _)) in enumerate(turns.items()):
-            params = setting.draw_augmentation("reselect_augment", round_number, k, c)
-            scores[c][k] = score_pool(setting, state.images, c, ids, params, "round", round_number, k)
+        pools = ((c, ids, setting.draw_augmentation("reselect_augment", round_number, k, c)) for c, (ids, _) in turns.items())
+        found = score_pools(setting, state.images, pools, "round", round_number, k)
+        for place, (c, values) in enumerate(zip(turns, found, strict=True)):
+            scores[c][k] = values
             guard.check_effects(state.iteration, c, scores[c][k], word)
             progress(k * len(turns) + place + 1, total, f"{word} in class {c}")
     result = []

@@ -81,7 +81,7 @@ def distill(
                 training.one_pass()
             setting.freeze_statistics(iteration, step)
             if pruner is not None and step == deciding:
-                found: Iterable[Target] = decided_targets(setting, leaf.images, pruner, guard, iteration, step)
+                found: Iterable[Target] = decided_targets(setting, leaf.images, pruner, guard, iteration, step, by_class=True)
             else:
                 found = _targets(setting, chooser, pruner, iteration, step)
             passes.append(class_steps(setting, leaf, found, guard, (iteration, step)))

@@ -45,7 +45,7 @@ def distill(
         pool.renew(iteration)
         which = _ready_network(setting, pool, "pool_choice", iteration)
         if pruner is not None and deciding_step(setting, iteration) is not None:
-            found: Iterable[Target] = decided_targets(setting, leaf.images, pruner, guard, iteration, 0)
+            found: Iterable[Target] = decided_targets(setting, leaf.images, pruner, guard, iteration, 0, by_class=True)
         else:
             found = targets(setting, draw_batches(setting, pruner, iteration, 0))
         weight = setting.config.idm.classification * pool.accuracy(which)

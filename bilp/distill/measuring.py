@@ -5,9 +5,11 @@ Every score is a length or a loss, so it is finite and not negative, and goes th
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import partial
+from itertools import islice
 
 import torch
 from torch import Tensor
@@ -16,7 +18,7 @@ from torch.nn import functional
 from bilp import augment
 from bilp.arithmetic import arithmetic
 from bilp.augment import AugParams
-from bilp.causal import measure
+from bilp.causal import ClassBatch, measure_classes
 from bilp.distill.sampling import even_chunks
 from bilp.distill.setting import Setting
 from bilp.matching import Vectors
@@ -34,62 +36,102 @@ class Scored:
     """Mean vector of the samples where a bool `[n]` is true; only as long as the network stays as it is."""
 
 
-def score_batch(
-    setting: Setting, synthetic: Tensor, class_index: int, images: Tensor, params: AugParams | None, *path: str | int
-) -> Scored:
-    """Scores of real, already augmented images `[n, C, H, W]` of a class against all synthetic images `synthetic`.
+@dataclass(frozen=True)
+class RealBatch:
+    """Real samples of one class, and what was drawn for them."""
+
+    class_index: int
+    images: Tensor
+    """Already augmented `[n, C, H, W]`."""
+    params: AugParams | None
+    """Their augmentation, for the synthetic images of the class."""
+    path: tuple[str | int, ...]
+    """Names of the streams of what is still drawn."""
+
+
+def score_batches(setting: Setting, synthetic: Tensor, batches: Iterable[RealBatch]) -> Iterator[Scored]:
+    """Scores of real samples against all synthetic images `synthetic`, in order; classes are measured together where that pays.
 
     The causal effect is that on the stored images, through those decoded from them; it has formed every sample's vector
-    and takes the mean from them. `path` names the streams of what is drawn. Raises ConfigError for the effect of a single
-    sample.
+    and takes the mean from them. A batch is asked for when its group is measured; `synthetic` and the network must stay as
+    they are meanwhile. Raises ConfigError for the effect of a single sample.
     """
-    if setting.reselect.score == "ite":
-        own = synthetic[setting.rows(class_index)].detach()
-        decoded = setting.choose_decoded("decoded", *path, class_index)
-        entering = setting.config.decode.count(len(own)) if decoded is None else len(decoded)
+    if setting.reselect.score != "ite":
+        yield from (_substitute(setting, batch) for batch in batches)
+        return
+    given = (_class_batch(setting, synthetic, batch) for batch in batches)
+    found = measure_classes(
+        setting.matching,
+        setting.network,
+        given,
+        setting.reselect.estimator,
+        directions=setting.reselect.directions,
+        seed=setting.config.seed,
+        precision=setting.reselect.precision,
+    )
+    while True:
         with arithmetic("float32", setting.device):  # effects are differences that rounding would drown
-            found = measure(
-                setting.matching,
-                setting.network,
-                (images, setting.class_labels(class_index, len(images))),
-                (own, setting.class_labels(class_index, entering)),
-                setting.reselect.estimator,
-                augment=partial(setting.entering, params=params, chosen=decoded),
-                directions=setting.reselect.directions,
-                seed=setting.config.seed,
-                precision=setting.reselect.precision,
-            )
-        return Scored(found.norms.cpu(), found.mean_of)
-    values = _finish(setting, _raw(setting, class_index, images, *path))
+            measured = next(found, None)
+        if measured is None:
+            return
+        yield Scored(measured.norms.cpu(), measured.mean_of)
 
+
+def score_pools(
+    setting: Setting, synthetic: Tensor, pools: Iterable[tuple[int, Tensor, AugParams | None]], *path: str | int
+) -> Iterator[Tensor]:
+    """Scores of the sample_ids `[n]` of every class, float32 `[n]` on the CPU, in chunks about the size of a batch.
+
+    `pools` holds class, sample_ids and augmentation. `path` and a chunk's number name the streams of what is drawn.
+    """
+    counts: deque[int] = deque()
+
+    def chunks() -> Iterator[RealBatch]:
+        for class_index, ids, params in pools:
+            parts = even_chunks(ids, setting.config.batch_real)
+            counts.append(len(parts))
+            for place, part in enumerate(parts):
+                images = augment.apply(setting.pool.images(part, setting.device), params)
+                yield RealBatch(class_index, images, params, (*path, place))
+
+    if setting.reselect.score == "ite":
+        values = (scored.values for scored in score_batches(setting, synthetic, chunks()))
+    else:
+        values = (_raw(setting, batch) for batch in chunks())
+    for first in values:
+        of_class = torch.cat([first, *islice(values, counts.popleft() - 1)])
+        yield of_class if setting.reselect.score == "ite" else _finish(setting, of_class)
+
+
+def _class_batch(setting: Setting, synthetic: Tensor, batch: RealBatch) -> ClassBatch:
+    own = synthetic[setting.rows(batch.class_index)].detach()
+    decoded = setting.choose_decoded("decoded", *batch.path, batch.class_index)
+    entering = setting.config.decode.count(len(own)) if decoded is None else len(decoded)
+    return ClassBatch(
+        (batch.images, setting.class_labels(batch.class_index, len(batch.images))),
+        (own, setting.class_labels(batch.class_index, entering)),
+        partial(setting.entering, params=batch.params, chosen=decoded),
+    )
+
+
+def _substitute(setting: Setting, batch: RealBatch) -> Scored:
     def mean_of(kept: Tensor) -> Vectors:
-        chosen = images[kept.to(images.device)]
-        return setting.matching.real_mean(setting.network, chosen, setting.class_labels(class_index, len(chosen)))
+        chosen = batch.images[kept.to(batch.images.device)]
+        return setting.matching.real_mean(setting.network, chosen, setting.class_labels(batch.class_index, len(chosen)))
 
-    return Scored(values, mean_of)
-
-
-def score_pool(setting: Setting, synthetic: Tensor, class_index: int, ids: Tensor, params: AugParams | None, *path: str | int) -> Tensor:
-    """Scores of the sample_ids `[n]` of a class, in chunks about the size of a batch: float32 `[n]` on the CPU."""
-    parts = []
-    for place, chunk in enumerate(even_chunks(ids, setting.config.batch_real)):
-        images = augment.apply(setting.pool.images(chunk, setting.device), params)
-        if setting.reselect.score == "ite":
-            parts.append(score_batch(setting, synthetic, class_index, images, params, *path, place).values)
-        else:
-            parts.append(_raw(setting, class_index, images, *path, place))
-    return torch.cat(parts) if setting.reselect.score == "ite" else _finish(setting, torch.cat(parts))
+    return Scored(_finish(setting, _raw(setting, batch)), mean_of)
 
 
 @torch.no_grad()
-def _raw(setting: Setting, class_index: int, images: Tensor, *path: str | int) -> Tensor:
+def _raw(setting: Setting, batch: RealBatch) -> Tensor:
     """What a substitute needs of each image: its loss `[n]`, its embedding `[n, F]`, or a number drawn from its stream `[n]`."""
+    images = batch.images
     if setting.reselect.score == "random":
-        return torch.rand(len(images), generator=generator(setting.config.seed, "reselect_random", *path, class_index))
+        return torch.rand(len(images), generator=generator(setting.config.seed, "reselect_random", *batch.path, batch.class_index))
     if setting.reselect.score == "feature_distance":
         return torch.cat([setting.network.embed(images[rows]) for rows in micro_batches(images)])
     logits = torch.cat([setting.network(images[rows]) for rows in micro_batches(images)])
-    return functional.cross_entropy(logits, setting.class_labels(class_index, len(images)), reduction="none")
+    return functional.cross_entropy(logits, setting.class_labels(batch.class_index, len(images)), reduction="none")
 
 
 def _finish(setting: Setting, raw: Tensor) -> Tensor:

@@ -11,7 +11,7 @@ from torch import Tensor
 from bilp import augment
 from bilp.augment import AugParams
 from bilp.distill.guard import SCORE_WORDS, Guard
-from bilp.distill.measuring import score_batch
+from bilp.distill.measuring import RealBatch, Scored, score_batches
 from bilp.distill.sampling import packs
 from bilp.distill.setting import Setting
 from bilp.matching import Vectors
@@ -98,22 +98,32 @@ def targets(setting: Setting, batches: Sequence[Batch]) -> Iterator[Target]:
 
 
 def decided_targets(
-    setting: Setting, synthetic: Tensor, pruner: AdaptivePruner, guard: Guard, iteration: int, outer: int
+    setting: Setting, synthetic: Tensor, pruner: AdaptivePruner, guard: Guard, iteration: int, outer: int, *, by_class: bool = False
 ) -> Iterator[Target]:
     """Targets of a step that reselects: batches of the whole pool, measured against `synthetic`, matched on what is kept.
 
-    Each class is measured when its turn comes; decisions stand until `iteration + interval`.
+    With `by_class` each class is measured when its turn comes, on the images as they are then; otherwise classes may be
+    measured together. Decisions stand until `iteration + interval`.
     """
     full = draw_batches(setting, None, iteration, outer)
     word = SCORE_WORDS[setting.reselect.score]
-    for batch in full:
-        images = augment.apply(setting.pool.images(batch.ids, setting.device), batch.params)
-        scored = score_batch(setting, synthetic, batch.class_index, images, batch.params, iteration, outer)
+    real = (
+        RealBatch(
+            batch.class_index, augment.apply(setting.pool.images(batch.ids, setting.device), batch.params), batch.params, (iteration, outer)
+        )
+        for batch in full
+    )
+    found: Iterator[Scored]
+    if by_class:
+        found = (scored for batch in real for scored in score_batches(setting, synthetic, [batch]))
+    else:
+        found = score_batches(setting, synthetic, real)
+    for batch, scored in zip(full, found, strict=True):
         guard.check_effects(iteration, batch.class_index, scored.values, word)
         kept = pruner.decide(batch.ids, scored.values, batch.class_index, iteration + setting.reselect.interval)
         share = 1.0 - int(kept.sum()) / len(kept)
         chosen = Batch(batch.class_index, batch.ids[kept], batch.params, share)
-        yield Target(chosen, scored.mean_of(kept.to(images.device)))
+        yield Target(chosen, scored.mean_of(kept.to(setting.device)))
 
 
 def shared_means(setting: Setting, batches: Sequence[Batch], limit: int) -> list[Vectors]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
@@ -70,11 +72,11 @@ class AlignmentMatching:
         with torch.enable_grad():
             return tuple(block.mean(dim=0) for block in feature_maps(network, images))
 
-    def pullback(self, network: Network, images: Tensor, labels: Tensor, count: int, byte_budget: int) -> Pullback:
+    def pullback(self, network: Network, images: Tensor, labels: Tensor, count: int, byte_budget: int, classes: int = 1) -> Pullback:
         """See Matching."""
         require_samples(images, labels)
         require_independent_samples(network)
-        return generic_pullback(lambda points: self.synthetic(network, points, labels), images, count, byte_budget)
+        return generic_pullback(partial(self.synthetic, network), images, labels, classes, count, byte_budget)
 
     def distance(self, mu: Vectors, psi: Vectors) -> Tensor:
         """Weighted sum of squared Euclidean distances, a scalar."""

@@ -34,11 +34,13 @@ class ConvolutionLayer:
             return (self.outer_by_groups(node, gradient),)
         return (self.outer_by_windows(node, gradient),)
 
-    def summed(self, node: Tensor, gradient: Tensor) -> tuple[Tensor, ...]:
+    def summed(self, node: Tensor, gradient: Tensor, classes: int) -> tuple[Tensor, ...]:
+        if classes > 1:  # the images of a class are what the frames of a video are: rows of one sample
+            return self.outer(node.unflatten(0, (classes, -1)), gradient.unflatten(0, (classes, -1)))
         module, shape = self.module, tuple(self.module.weight.shape)
         weight_gradient = WEIGHT_GRADIENT[self._dimensions]
         result = weight_gradient(node, shape, gradient, module.stride, module.padding, module.dilation, module.groups)
-        return (result.flatten(1),)
+        return (result.view(1, len(result), -1),)
 
     def outer_by_groups(self, node: Tensor, gradient: Tensor) -> Tensor:
         """Per-sample gradients `[B, rows, columns]` as the weight gradient of a convolution whose groups are samples."""
@@ -69,20 +71,21 @@ class ConvolutionLayer:
         return (self.outer(node, gradient_tangent)[0].add_(self.outer(node_tangent, gradient)[0]),)
 
     def adjoint(self, node: Tensor, gradient: Tensor, cotangents: tuple[Tensor, ...]) -> tuple[Tensor, Tensor]:
-        """All k convolutions share their input, so they are one convolution with k times the channels."""
+        """The k convolutions of a class share their input, so they are one with k times the channels; classes are groups."""
         module, groups = self.module, self.module.groups
         out, per_group, *window = module.weight.shape
-        c = cotangents[0].reshape(-1, groups, out // groups, per_group, *window)
-        lanes = len(c)
-        geometry = (module.stride, _numbers(module), module.dilation, groups)
+        lanes, classes = cotangents[0].shape[:2]
+        c = cotangents[0].reshape(lanes, classes, groups, out // groups, per_group, *window)
+        geometry = (module.stride, _numbers(module), module.dilation, classes * groups)
+        rest = range(4, c.dim())
 
-        wide = c.transpose(0, 1).reshape(lanes * out, per_group, *window)
-        to_gradient = CONVOLVE[self._dimensions](node, wide, None, *geometry)
+        wide = c.permute(1, 2, 0, 3, *rest).reshape(classes * lanes * out, per_group, *window)
+        to_gradient = CONVOLVE[self._dimensions](_classes_as_groups(node, classes), wide, None, *geometry)
 
-        deep = c.permute(1, 2, 0, *range(3, c.dim())).reshape(out, lanes * per_group, *window)
-        batch, channels, *side = node.shape
-        to_node = INPUT_GRADIENT[self._dimensions]((batch, lanes * channels, *side), deep, gradient, *geometry)
-        return _lanes_first(to_gradient, lanes, groups), _lanes_first(to_node, lanes, groups)
+        deep = c.permute(1, 2, 3, 0, *rest).reshape(classes * out, lanes * per_group, *window)
+        shape = (len(node) // classes, classes * lanes * node.shape[1], *node.shape[2:])
+        to_node = INPUT_GRADIENT[self._dimensions](shape, deep, _classes_as_groups(gradient, classes), *geometry)
+        return _lanes_first(to_gradient, lanes, classes, groups), _lanes_first(to_node, lanes, classes, groups)
 
     def _samples_as_groups(self, maps: Tensor) -> Tensor:
         """`[B, C, ...]` to `[1, B * C, ...]`. Frames `[B, T, C, ...]` become the batch `[T, B * C, ...]`, over which is summed."""
@@ -110,8 +113,13 @@ def _numbers(module: Convolution) -> tuple[int, ...]:
     return module.padding
 
 
-def _lanes_first(maps: Tensor, lanes: int, groups: int) -> Tensor:
-    """`[M, groups * lanes * channels, ...]`, channels ordered like this, to `[lanes * M, groups * channels, ...]`."""
+def _classes_as_groups(maps: Tensor, classes: int) -> Tensor:
+    """`[K * M, C, ...]` to `[M, K * C, ...]`."""
+    return maps if classes == 1 else maps.unflatten(0, (classes, -1)).transpose(0, 1).flatten(1, 2)
+
+
+def _lanes_first(maps: Tensor, lanes: int, classes: int, groups: int) -> Tensor:
+    """`[M, K * groups * lanes * channels, ...]`, channels ordered like this, to `[lanes * K * M, groups * channels, ...]`."""
     batch, _, *side = maps.shape
-    ordered = maps.reshape(batch, groups, lanes, -1, *side)
-    return ordered.permute(2, 0, 1, *range(3, ordered.dim())).reshape(lanes * batch, -1, *side)
+    ordered = maps.reshape(batch, classes, groups, lanes, -1, *side)
+    return ordered.permute(3, 1, 0, 2, *range(4, ordered.dim())).reshape(lanes * classes * batch, -1, *side)

@@ -41,11 +41,11 @@ class FeatureMatching:
         with torch.enable_grad():
             return (network.embed(images).mean(dim=0),)
 
-    def pullback(self, network: Network, images: Tensor, labels: Tensor, count: int, byte_budget: int) -> Pullback:
+    def pullback(self, network: Network, images: Tensor, labels: Tensor, count: int, byte_budget: int, classes: int = 1) -> Pullback:
         """See Matching."""
         require_samples(images, labels)
         require_independent_samples(network)
-        return feature_pullback(network, images, count, byte_budget)
+        return feature_pullback(network, images, classes, count, byte_budget)
 
     def pushforward(self, network: Network, images: Tensor, labels: Tensor, tangents: Tensor) -> Vectors:
         """See bilp.matching.pushforward."""

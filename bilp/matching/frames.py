@@ -28,8 +28,8 @@ class FramesLayer:
     def outer(self, node: Tensor, gradient: Tensor) -> tuple[Tensor, ...]:
         return self._layer.outer(self._samples(node), self._samples(gradient))
 
-    def summed(self, node: Tensor, gradient: Tensor) -> tuple[Tensor, ...]:
-        return self._layer.summed(node, gradient)
+    def summed(self, node: Tensor, gradient: Tensor, classes: int) -> tuple[Tensor, ...]:
+        return self._layer.summed(node, gradient, classes)
 
     def outer_derivative(self, node: Tensor, node_tangent: Tensor, gradient: Tensor, gradient_tangent: Tensor) -> tuple[Tensor, ...]:
         return self._layer.outer_derivative(*map(self._samples, (node, node_tangent, gradient, gradient_tangent)))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
@@ -50,11 +52,11 @@ class GradientMatching:
             loss = functional.cross_entropy(network(images), labels)
             return blocks_of(torch.autograd.grad(loss, parameters, create_graph=True, materialize_grads=True))
 
-    def pullback(self, network: Network, images: Tensor, labels: Tensor, count: int, byte_budget: int) -> Pullback:
+    def pullback(self, network: Network, images: Tensor, labels: Tensor, count: int, byte_budget: int, classes: int = 1) -> Pullback:
         """See Matching."""
         _check(network, images, labels)
-        fast = gradient_pullback(network, images, labels, count, byte_budget)
-        return fast or generic_pullback(lambda points: self.synthetic(network, points, labels), images, count, byte_budget)
+        fast = gradient_pullback(network, images, labels, classes, count, byte_budget)
+        return fast or generic_pullback(partial(self.synthetic, network), images, labels, classes, count, byte_budget)
 
     def pushforward(self, network: Network, images: Tensor, labels: Tensor, tangents: Tensor) -> Vectors:
         """See bilp.matching.pushforward."""

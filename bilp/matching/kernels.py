@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
@@ -36,7 +38,7 @@ class KernelMatching:
     def real(self, network: Network, images: Tensor, labels: Tensor) -> Vectors:
         """Blocks `[B, rows, columns]`, detached. Raises ConfigError if batch norm would mix the samples."""
         _check(network, images, labels)
-        return _kernels_of(per_sample_gradients(network, images, labels), network)
+        return kernels_of(per_sample_gradients(network, images, labels), network)
 
     def real_mean(self, network: Network, images: Tensor, labels: Tensor) -> Vectors:
         """Gradient of the mean cross-entropy, blocks `[rows, columns]`, detached, in micro-batches of exact weight."""
@@ -56,20 +58,20 @@ class KernelMatching:
             loss = functional.cross_entropy(network(images), labels)
             return blocks_of(torch.autograd.grad(loss, kernels, create_graph=True, materialize_grads=True))
 
-    def pullback(self, network: Network, images: Tensor, labels: Tensor, count: int, byte_budget: int) -> Pullback:
+    def pullback(self, network: Network, images: Tensor, labels: Tensor, count: int, byte_budget: int, classes: int = 1) -> Pullback:
         """See Matching."""
         _check(network, images, labels)
-        fast = gradient_pullback(network, images, labels, count, byte_budget)
+        fast = gradient_pullback(network, images, labels, classes, count, byte_budget)
         if fast is not None:
             return _KernelPullback(fast, matched_parameters(network))
-        return generic_pullback(lambda points: self.synthetic(network, points, labels), images, count, byte_budget)
+        return generic_pullback(partial(self.synthetic, network), images, labels, classes, count, byte_budget)
 
     def pushforward(self, network: Network, images: Tensor, labels: Tensor, tangents: Tensor) -> Vectors:
         """See bilp.matching.pushforward."""
         _check(network, images, labels)
         fast = gradient_pushforward(network, images, labels, tangents)
         if fast is not None:
-            return _kernels_of(fast, network)
+            return kernels_of(fast, network)
         return generic_pushforward(lambda points: self.synthetic(network, points, labels), images, tangents)
 
     def distance(self, mu: Vectors, psi: Vectors) -> Tensor:
@@ -104,7 +106,7 @@ def is_kernel(parameter: Tensor) -> bool:
     return parameter.dim() >= LEAST_DIMENSIONS
 
 
-def _kernels_of(blocks: Vectors, network: nn.Module) -> Vectors:
+def kernels_of(blocks: Vectors, network: nn.Module) -> Vectors:
     """Those blocks of all matched parameters that belong to kernels."""
     return tuple(block for block, parameter in zip(blocks, matched_parameters(network), strict=True) if is_kernel(parameter))
 
@@ -113,14 +115,14 @@ class _KernelPullback:
     """The pullback of the gradient by all weight matrices, of which only the kernels get a cotangent."""
 
     def __init__(self, whole: Pullback, parameters: list[nn.Parameter]) -> None:
-        self.lanes = whole.lanes
+        self.lanes, self.lane_bytes = whole.lanes, whole.lane_bytes
         self._whole = whole
         self._parameters = parameters
 
     def __call__(self, cotangents: Vectors) -> Tensor:
         given = iter(cotangents)
-        lanes = len(cotangents[0])
-        return self._whole(tuple(next(given) if is_kernel(p) else p.new_zeros(lanes, len(p), p[0].numel()) for p in self._parameters))
+        leading = cotangents[0].shape[:2]
+        return self._whole(tuple(next(given) if is_kernel(p) else p.new_zeros(*leading, len(p), p[0].numel()) for p in self._parameters))
 
 
 def _check(network: nn.Module, images: Tensor, labels: Tensor) -> list[nn.Parameter]:

@@ -37,16 +37,19 @@ class Layer(Protocol):
     def outer(self, node: Tensor, gradient: Tensor) -> tuple[Tensor, ...]:
         """Per-sample gradients `[B, rows, columns]` of each parameter."""
 
-    def summed(self, node: Tensor, gradient: Tensor) -> tuple[Tensor, ...]:
-        """The sum of `outer` over the samples `[rows, columns]`, without holding a gradient per sample."""
+    def summed(self, node: Tensor, gradient: Tensor, classes: int) -> tuple[Tensor, ...]:
+        """The sum of `outer` over the samples of each class `[K, rows, columns]`, without holding a gradient per sample.
+
+        The samples are as many of each of K classes, class by class.
+        """
 
     def outer_derivative(self, node: Tensor, node_tangent: Tensor, gradient: Tensor, gradient_tangent: Tensor) -> tuple[Tensor, ...]:
         """Derivative of `outer` when node and gradient move along their tangents."""
 
     def adjoint(self, node: Tensor, gradient: Tensor, cotangents: tuple[Tensor, ...]) -> tuple[Tensor, Tensor]:
-        """Cotangents `[k, rows, columns]` of each parameter's summed gradient, to those of `gradient` and of `node`.
+        """Cotangents `[k, K, rows, columns]` of each parameter's `summed`, to those of `gradient` and of `node`.
 
-        Both results are `[k * M, ...]` for nodes `[M, ...]`, the k copies of the batch one after the other.
+        Both results are `[k * K * M, ...]` for nodes `[K * M, ...]`, the k copies of the batch one after the other.
         """
 
 
@@ -69,16 +72,18 @@ class LinearLayer:
         e = gradient.reshape(batch, -1, self.module.out_features)
         return (torch.bmm(e.transpose(1, 2), node.reshape(batch, -1, self.module.in_features)),)
 
-    def summed(self, node: Tensor, gradient: Tensor) -> tuple[Tensor, ...]:
-        return (gradient.reshape(-1, self.module.out_features).T @ node.reshape(-1, self.module.in_features),)
+    def summed(self, node: Tensor, gradient: Tensor, classes: int) -> tuple[Tensor, ...]:
+        e = gradient.reshape(classes, -1, self.module.out_features)
+        return (torch.bmm(e.transpose(1, 2), node.reshape(classes, -1, self.module.in_features)),)
 
     def outer_derivative(self, node: Tensor, node_tangent: Tensor, gradient: Tensor, gradient_tangent: Tensor) -> tuple[Tensor, ...]:
         return (self.outer(node, gradient_tangent)[0].add_(self.outer(node_tangent, gradient)[0]),)
 
     def adjoint(self, node: Tensor, gradient: Tensor, cotangents: tuple[Tensor, ...]) -> tuple[Tensor, Tensor]:
         (c,) = cotangents
-        to_gradient = torch.matmul(node.reshape(-1, self.module.in_features), c.transpose(1, 2))
-        to_node = torch.matmul(gradient.reshape(-1, self.module.out_features), c)
+        classes = c.shape[1]
+        to_gradient = torch.matmul(node.reshape(classes, -1, self.module.in_features), c.transpose(2, 3))
+        to_node = torch.matmul(gradient.reshape(classes, -1, self.module.out_features), c)
         return to_gradient.reshape(-1, *gradient.shape[1:]), to_node.reshape(-1, *node.shape[1:])
 
 
@@ -99,8 +104,8 @@ class LayerNormLayer:
     def outer(self, node: Tensor, gradient: Tensor) -> tuple[Tensor, ...]:
         return tuple(self._rows(value) for value in (gradient * node, gradient)[: len(self.parameters)])
 
-    def summed(self, node: Tensor, gradient: Tensor) -> tuple[Tensor, ...]:
-        return tuple(rows.sum(dim=0) for rows in self.outer(node, gradient))
+    def summed(self, node: Tensor, gradient: Tensor, classes: int) -> tuple[Tensor, ...]:
+        return self.outer(node.unflatten(0, (classes, -1)), gradient.unflatten(0, (classes, -1)))
 
     def _rows(self, values: Tensor) -> Tensor:
         shape = self.module.normalized_shape
@@ -111,12 +116,14 @@ class LayerNormLayer:
         return tuple(self._rows(value) for value in (moved, gradient_tangent)[: len(self.parameters)])
 
     def adjoint(self, node: Tensor, gradient: Tensor, cotangents: tuple[Tensor, ...]) -> tuple[Tensor, Tensor]:
-        between = node.dim() - len(self.module.normalized_shape)
-        c = [value.reshape(len(value), *[1] * between, *self.module.normalized_shape) for value in cotangents]
-        to_gradient = c[0] * node
+        classes = cotangents[0].shape[1]
+        nodes, gradients = node.unflatten(0, (classes, -1)), gradient.unflatten(0, (classes, -1))
+        between = nodes.dim() - 1 - len(self.module.normalized_shape)
+        c = [value.reshape(len(value), classes, *[1] * between, *self.module.normalized_shape) for value in cotangents]
+        to_gradient = c[0] * nodes
         if len(c) > 1:
             to_gradient = to_gradient + c[1]
-        return to_gradient.flatten(0, 1), (c[0] * gradient).flatten(0, 1)
+        return to_gradient.flatten(0, 2), (c[0] * gradients).flatten(0, 2)
 
 
 def layer_of(module: nn.Module) -> Layer | None:

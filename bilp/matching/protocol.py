@@ -21,13 +21,15 @@ With a leading axis B: one vector per sample."""
 
 
 class Pullback(Protocol):
-    """J^T of the Jacobian J = dpsi/dS, where S are the images that enter the network."""
+    """J^T of the Jacobian J = dpsi/dS of each of K classes, where S are the images that enter the network."""
 
     lanes: int
-    """Most cotangents that one call may take."""
+    """Most cotangents of each class that one call may take."""
+    lane_bytes: int
+    """Bytes that are kept for one cotangent of every class."""
 
     def __call__(self, cotangents: Vectors) -> Tensor:
-        """Cotangents of psi with a leading axis k <= lanes, to gradients with respect to the images `[k, M, C, H, W]`."""
+        """Cotangents of every psi with leading axes k <= lanes and K, to gradients by the images `[k, K, M, C, H, W]`."""
 
 
 class Matching(Protocol):
@@ -50,10 +52,11 @@ class Matching(Protocol):
         Differentiate it with torch.autograd.grad for the images; `backward` would also fill the parameters' gradients.
         """
 
-    def pullback(self, network: Network, images: Tensor, labels: Tensor, count: int, byte_budget: int) -> Pullback:
-        """Products with the transposed Jacobian of `synthetic` at `images`, prepared for `count` cotangents.
+    def pullback(self, network: Network, images: Tensor, labels: Tensor, count: int, byte_budget: int, classes: int = 1) -> Pullback:
+        """Products with the transposed Jacobian of `synthetic` at `images`, prepared for `count` cotangents of every class.
 
-        What is kept between calls stays near `byte_budget` bytes, or that of a single cotangent if it is larger.
+        `images` `[K * M, C, H, W]` hold M images of each of `classes` classes, class by class. What is kept between calls
+        stays near `byte_budget` bytes, or that of a single cotangent of every class if it is larger.
         """
 
     def distance(self, mu: Vectors, psi: Vectors) -> Tensor:

@@ -9,15 +9,37 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
+from bilp.matching.alignment import AlignmentMatching
 from bilp.matching.features import FeatureMatching
 from bilp.matching.gradients import GradientMatching
+from bilp.matching.kernels import KernelMatching, kernels_of
 from bilp.matching.per_sample import announce_generic_path
 from bilp.matching.protocol import Matching, Vectors
-from bilp.matching.recording import NoRule, matched_parameters, output_gradients, record
+from bilp.matching.recording import Call, NoRule, matched_parameters, output_gradients, record
 from bilp.matching.statistics import require_independent_samples
 from bilp.nets import Network
+
+
+def synthetic_vectors(matching: Matching, network: Network, images: Tensor, labels: Tensor, classes: int) -> Vectors:
+    """psi of every class, the matching's `synthetic` with a leading axis K; detached.
+
+    `images` `[K * M, C, H, W]` hold M images of each of K classes, class by class. Raises ConfigError as `synthetic` does.
+    """
+    if classes > 1 and type(matching) in (FeatureMatching, AlignmentMatching):
+        return tuple(block.unflatten(0, (classes, -1)).mean(dim=1) for block in matching.real(network, images, labels))
+    if classes > 1 and type(matching) in (GradientMatching, KernelMatching):
+        require_independent_samples(network)
+        try:
+            loss, calls = record(network, images.detach().requires_grad_(), labels, twice=False)
+            recorded = output_gradients(loss / (len(images) // classes), calls, create_graph=False)
+            found = _summed(recorded, matched_parameters(network), classes)
+            return kernels_of(found, network) if type(matching) is KernelMatching else found
+        except NoRule as reason:
+            announce_generic_path(str(reason))
+    pairs = zip(images.detach().chunk(classes), labels.chunk(classes), strict=True)
+    return tuple(torch.stack(blocks).detach() for blocks in zip(*(matching.synthetic(network, *pair) for pair in pairs), strict=True))
 
 
 def distances_and_gradient(
@@ -67,28 +89,30 @@ def _gradients(
     """
     require_independent_samples(network)
     points = images.detach().requires_grad_()
-    each = len(images) // len(means)
     loss, calls = record(network, points, labels, twice=True)
     with torch.enable_grad():
-        recorded = output_gradients(loss / each, calls, create_graph=True)
+        recorded = output_gradients(loss / (len(images) // len(means)), calls, create_graph=True)
     parameters = matched_parameters(network)
-    places = {id(parameter): place for place, parameter in enumerate(parameters)}
-    nodes = [call.node.detach().chunk(len(means)) for call, _ in recorded]
-    gradients = [gradient.detach().chunk(len(means)) for _, gradient in recorded]
-    distances: list[Tensor] = []
-    weights: list[list[Tensor]] = [[] for _ in range(2 * len(recorded))]
-    for c, mean in enumerate(means):
-        psi = [parameter.new_zeros(len(parameter), parameter[0].numel()) for parameter in parameters]
-        for (call, _), node, gradient in zip(recorded, nodes, gradients, strict=True):
-            for parameter, value in zip(call.layer.parameters, call.layer.summed(node[c], gradient[c]), strict=True):
-                psi[places[id(parameter)]] += value
-        distances.append(matching.distance(mean, tuple(psi)))
-        q = tuple(block.unsqueeze(0) for block in matching.cotangent(mean, tuple(psi)))
-        for k, ((call, _), node, gradient) in enumerate(zip(recorded, nodes, gradients, strict=True)):
-            own = tuple(q[places[id(parameter)]] for parameter in call.layer.parameters)
-            for place, part in enumerate(call.layer.adjoint(node[c], gradient[c], own)):
-                weights[2 * k + place].append(part)
-    outputs = [tensor for call, gradient in recorded for tensor in (gradient, call.node)]
-    kept = [(output, torch.cat(parts)) for output, parts in zip(outputs, weights, strict=True) if output.requires_grad]
-    (result,) = torch.autograd.grad([output for output, _ in kept], points, [part for _, part in kept], materialize_grads=True)
+    psi = [tuple(block) for block in zip(*_summed(recorded, parameters, len(means)), strict=True)]
+    distances = [matching.distance(mean, own) for mean, own in zip(means, psi, strict=True)]
+    by_class = [matching.cotangent(mean, own) for mean, own in zip(means, psi, strict=True)]
+    q = {id(parameter): torch.stack(blocks).unsqueeze(0) for parameter, *blocks in zip(parameters, *by_class, strict=True)}
+    outputs: list[Tensor] = []
+    weights: list[Tensor] = []
+    for call, gradient in recorded:
+        outputs += [gradient, call.node]
+        weights += call.layer.adjoint(call.node.detach(), gradient.detach(), tuple(q[id(p)] for p in call.layer.parameters))
+    kept = [(output, weight) for output, weight in zip(outputs, weights, strict=True) if output.requires_grad]
+    (result,) = torch.autograd.grad([output for output, _ in kept], points, [weight for _, weight in kept], materialize_grads=True)
     return torch.stack(distances), result
+
+
+def _summed(recorded: Sequence[tuple[Call, Tensor]], parameters: Sequence[nn.Parameter], classes: int) -> Vectors:
+    """The gradient of every class by each parameter, blocks `[K, rows, columns]`, detached."""
+    sums: dict[int, Tensor] = {}
+    for call, gradient in recorded:
+        values = call.layer.summed(call.node.detach(), gradient.detach(), classes)
+        for parameter, value in zip(call.layer.parameters, values, strict=True):
+            known = sums.get(id(parameter))
+            sums[id(parameter)] = value if known is None else known + value
+    return tuple(sums[id(p)] if id(p) in sums else p.new_zeros(classes, len(p), p[0].numel()) for p in parameters)

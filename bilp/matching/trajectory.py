@@ -156,7 +156,7 @@ class TrajectoryMatching:
         """Raises ConfigError."""
         raise self._refusal()
 
-    def pullback(self, network: Network, images: Tensor, labels: Tensor, count: int, byte_budget: int) -> Pullback:
+    def pullback(self, network: Network, images: Tensor, labels: Tensor, count: int, byte_budget: int, classes: int = 1) -> Pullback:
         """Raises ConfigError."""
         raise self._refusal()
 

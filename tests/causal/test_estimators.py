@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from bilp import augment
-from bilp.causal import Estimator, effects, ite, measure
+from bilp.causal import ClassBatch, Estimator, effects, ite, measure
 from bilp.causal.choose import prefers_sketch
 from bilp.causal.cotangent import cotangent_differences
 from bilp.causal.estimate import DIRECTIONS
@@ -159,14 +159,14 @@ def test_sketch_differentiates_through_the_augmentation(family: str) -> None:
     net = network()
     apply = partial(augment.apply, params=augment.draw((family,), SHAPE[1:], generator(73, family)))
     pairs = draw(5, "real"), draw(3, "synthetic")
-    side = Synthetic(DC, net, pairs[1], apply, 5, 2**28)
+    side = Synthetic(DC, net, [ClassBatch(*pairs, apply)], 2**28)
     assert side.owners is not None
     assert torch.equal(side.owners, torch.arange(3))
     direction = torch.randn(1, 3, *SHAPE, generator=generator(73, "direction"))
     pushed = side.push(direction)
-    for phi in RealVectors(DC, net, pairs[0], side.psi, 2**28).chunks():
+    for phi in RealVectors(DC, net, pairs[0], side.psi_of(0), 2**28).chunks():
         products = torch.stack([torch.einsum("brc,kmrc->bm", c, w) for c, w in zip(phi, pushed, strict=True)]).sum(dim=0)
-        effects_of = torch.cat([side.effects(tuple(c[i : i + 1] for c in phi)) for i in range(5)])
+        effects_of = torch.cat([side.effects(tuple(c[i : i + 1, None] for c in phi))[:, 0] for i in range(5)])
         torch.testing.assert_close(products, (effects_of * direction).flatten(2).sum(dim=2), rtol=1e-3, atol=1e-5)
 
 
@@ -174,7 +174,7 @@ def test_which_stored_image_an_entering_one_depends_on() -> None:
     pair = draw(5, "synthetic")
 
     def owners(apply: Callable[[Tensor], Tensor]) -> Tensor | None:
-        return Synthetic(DM, network(), pair, apply, 3, 2**28).owners
+        return Synthetic(DM, network(), [ClassBatch(draw(3, "real"), pair, apply)], 2**28).owners
 
     assert owners(lambda x: x.flip(0)).tolist() == [4, 3, 2, 1, 0]
     assert owners(lambda x: torch.cat([x, 2.0 * x])).tolist() == [0, 1, 2, 3, 4] * 2
@@ -279,14 +279,14 @@ def test_agreement_predicts_the_rank_correlation() -> None:
         assert agreement(estimates) == pytest.approx(float(torch.corrcoef(ranks)[0, 1]), abs=0.03)
     assert agreement(torch.randn(2000, 1, generator=stream)) == 0.0
     assert agreement(torch.zeros(5, 3)) == 1.0
-    found = sketch(DC, *_parts(), 32, 0, 2**28)
+    (found,) = sketch(DC, *_parts(), 32, 0, 2**28)
     assert 0.0 < found.agreement <= 1.0
 
 
-def _parts() -> tuple[RealVectors, Synthetic]:
+def _parts() -> tuple[list[RealVectors], Synthetic]:
     net, real = network(), draw(20, "real")
-    side = Synthetic(DC, net, draw(4, "synthetic"), lambda x: x, 20, 2**28)
-    return RealVectors(DC, net, real, side.psi, 2**28), side
+    side = Synthetic(DC, net, [ClassBatch(real, draw(4, "synthetic"))], 2**28)
+    return [RealVectors(DC, net, real, side.psi_of(0), 2**28)], side
 
 
 def test_configuration_offers_the_same_estimators() -> None:

@@ -15,7 +15,7 @@ from bilp.config import DistillConfig, NetworkConfig, ReselectConfig, ScoreName
 from bilp.distill.boundary import Measured, draw_trained_network, reselect, whose_turn
 from bilp.distill.initial import initial_state
 from bilp.distill.loop import distill
-from bilp.distill.measuring import score_batch
+from bilp.distill.measuring import RealBatch, score_batches
 from bilp.distill.real import deciding_step, draw_batches
 from bilp.distill.record import Record
 from bilp.distill.sampling import RealPool
@@ -243,7 +243,7 @@ def test_the_mean_of_what_is_kept_is_that_of_a_pass_of_its_own(few: Few, method:
     state = initial_state(setting.config, pool)
     setting.draw_network("network", 0)
     images = pool.images(pool.by_class[3])
-    scored = score_batch(setting, state.images, 3, images, None, 0)
+    (scored,) = score_batches(setting, state.images, [RealBatch(3, images, None, (0,))])
     kept = scored.values < scored.values.median()
     wanted = setting.matching.real_mean(setting.network, images[kept], setting.class_labels(3, int(kept.sum())))
     for own, other in zip(scored.mean_of(kept), wanted, strict=True):

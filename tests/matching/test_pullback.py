@@ -34,9 +34,9 @@ def assert_equal_pullbacks(matching: Matching, network: nn.Module, images: Tenso
     psi = matching.synthetic(network, leaf, labels)
     stream = generator(41, "cotangents")
     cotangents = tuple(torch.randn(count, *block.shape, generator=stream) for block in psi)
-    wanted = GenericPullback(psi, leaf, count)(cotangents)
-    found = torch.cat([pull(tuple(c[i : i + pull.lanes] for c in cotangents)) for i in range(0, count, pull.lanes)])
-    assert found.shape == (count, *images.shape)
+    wanted = GenericPullback(tuple(block[None] for block in psi), leaf, count)(tuple(c[:, None] for c in cotangents))
+    found = torch.cat([pull(tuple(c[i : i + pull.lanes, None] for c in cotangents)) for i in range(0, count, pull.lanes)])
+    assert found.shape == (count, 1, *images.shape)
     torch.testing.assert_close(found, wanted, rtol=1e-3, atol=1e-5 * float(wanted.abs().max()))
 
 
@@ -81,7 +81,7 @@ def test_its_graph_is_freed_with_it(matching: Matching, count: int) -> None:
     handle = network.body.register_forward_pre_hook(lambda module, given: entered.append(weakref.ref(given[0])))
     pull = matching.pullback(network, images, labels, count, BUDGET)
     handle.remove()
-    pull(tuple(torch.ones(1, *block.shape) for block in matching.real_mean(network, images, labels)))
+    pull(tuple(torch.ones(1, 1, *block.shape) for block in matching.real_mean(network, images, labels)))
     assert entered[-1]() is not None  # the tiled batch lives as long as the pullback
     del pull
     assert all(reference() is None for reference in entered)
@@ -102,5 +102,6 @@ def test_a_small_budget_changes_nothing_but_the_lanes() -> None:
     matching = GradientMatching("dc")
     large, small = (matching.pullback(network, images, labels, 16, budget) for budget in (BUDGET, 1))
     assert (large.lanes, small.lanes) == (16, 1)
-    cotangents = tuple(torch.randn(1, *block.shape, generator=generator(43, "c")) for block in matching.real_mean(network, images, labels))
+    mean = matching.real_mean(network, images, labels)
+    cotangents = tuple(torch.randn(1, 1, *block.shape, generator=generator(43, "c")) for block in mean)
     torch.testing.assert_close(large(cotangents), small(cotangents), rtol=1e-4, atol=1e-6)

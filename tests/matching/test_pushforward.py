@@ -62,7 +62,7 @@ def test_it_is_the_transpose_of_the_pullback(matching: Matching) -> None:
     tangents = torch.randn(4, *points.shape, generator=generator(46, "tangents"))
     pull = matching.pullback(network, points, labels, 1, 2**26)
     cotangents = tuple(torch.randn(1, *block.shape, generator=generator(46, "c")) for block in matching.real_mean(network, points, labels))
-    wanted = (pull(cotangents) * tangents).flatten(2).sum(dim=2)
+    wanted = (pull(tuple(c[None] for c in cotangents))[:, 0] * tangents).flatten(2).sum(dim=2)
     pushed = pushforward(matching, network, points, labels, tangents)
     found = torch.stack([(c * block).flatten(2).sum(dim=2) for c, block in zip(cotangents, pushed, strict=True)]).sum(dim=0)
     torch.testing.assert_close(found, wanted, rtol=1e-3, atol=1e-5 * float(wanted.abs().max()))

@@ -112,8 +112,8 @@ def test_products_with_the_jacobian_and_its_transpose(name: str, matching: Match
     psi = matching.synthetic(network, leaf, labels)
     stream = generator(73, "directions")
     cotangents = tuple(torch.randn(3, *block.shape, generator=stream, dtype=block.dtype) for block in psi)
-    wanted = GenericPullback(psi, leaf, 3)(cotangents)
-    found = torch.cat([pull(tuple(c[i : i + pull.lanes] for c in cotangents)) for i in range(0, 3, pull.lanes)])
+    wanted = GenericPullback(tuple(block[None] for block in psi), leaf, 3)(tuple(c[:, None] for c in cotangents))
+    found = torch.cat([pull(tuple(c[i : i + pull.lanes, None] for c in cotangents)) for i in range(0, 3, pull.lanes)])
     torch.testing.assert_close(found, wanted, rtol=1e-7, atol=1e-10 * float(wanted.abs().max()))
     tangents = torch.randn(2, *videos.shape, generator=stream, dtype=videos.dtype)
     pushed = pushforward(matching, network, videos, labels, tangents)
@@ -188,7 +188,7 @@ def test_rules_of_kernels_in_space(geometry: dict[str, Any]) -> None:
     wanted = torch.stack([torch.autograd.grad(module(node[i : i + 1]), module.weight, gradient[i : i + 1])[0].flatten(1) for i in range(3)])
     torch.testing.assert_close(layer.outer_by_groups(node, gradient), wanted, rtol=1e-9, atol=1e-9)
     torch.testing.assert_close(layer.outer_by_windows(node, gradient), wanted, rtol=1e-9, atol=1e-9)
-    torch.testing.assert_close(layer.summed(node, gradient)[0], wanted.sum(dim=0), rtol=1e-9, atol=1e-9)
+    torch.testing.assert_close(layer.summed(node, gradient, 1)[0][0], wanted.sum(dim=0), rtol=1e-9, atol=1e-9)
 
 
 @pytest.mark.parametrize("geometry", [{"padding": 1}, {"stride": 2, "padding": 1}, {"groups": 2, "padding": (2, 0)}])
