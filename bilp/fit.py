@@ -1,13 +1,23 @@
-"""Whether the networks of a pipeline fit its images: asked before anything is trained."""
+"""Whether a pipeline fits its images: asked before anything is trained or scored."""
 
 from __future__ import annotations
 
-from bilp.arms import needs_selection
-from bilp.config import PipelineConfig
+from typing import TYPE_CHECKING
+
+from bilp.arms import needs_selection, planned_runs
+from bilp.config import PipelineConfig, PruneConfig
+
+if TYPE_CHECKING:
+    from bilp.data import Dataset
+    from bilp.distill.sampling import RealPool
 
 
 def check_fit(config: PipelineConfig, dataset_uri: str) -> None:
-    """Raise ConfigError if a network that scores, distils or is evaluated cannot take the samples of an ingested data set."""
+    """Raise ConfigError if the samples of an ingested data set do not fit the networks, or are too few for a distillation.
+
+    How many samples of a class static pruning leaves is known beforehand if it ranks within classes; otherwise only the
+    whole data set is looked at.
+    """
     from bilp.data import open_dataset
     from bilp.evaluate.protocol import check_networks
     from bilp.nets import build
@@ -17,3 +27,38 @@ def check_fit(config: PipelineConfig, dataset_uri: str) -> None:
     if needs_selection(config):
         build(config.score.network, dataset.shape, dataset.classes)
     check_networks(config.evaluate, dataset.shape, dataset.classes)
+    _check_samples(config, dataset)
+
+
+def _check_samples(config: PipelineConfig, dataset: Dataset) -> None:
+    from bilp.distill.run import check_pool
+    from bilp.distill.sampling import RealPool
+
+    pools: dict[bool, RealPool] = {}
+    for run in planned_runs(config):
+        if run.static not in pools:
+            pools[run.static] = _pruned(dataset, config.prune) if run.static else RealPool(dataset)
+        check_pool(pools[run.static], run.distill, run.reselect)
+
+
+def _pruned(dataset: Dataset, config: PruneConfig) -> RealPool:
+    """As many samples of every class as static pruning leaves; which ones does not matter here."""
+    import numpy as np
+    import torch
+
+    from bilp.distill.sampling import RealPool
+    from bilp.pruning.static import select
+
+    if not config.per_class:
+        return RealPool(dataset)
+    labels = dataset.train.labels.numpy()
+    cut = select(
+        np.arange(len(labels), dtype=np.float64),
+        labels,
+        dataset.class_names,
+        keep=config.keep,
+        drop=config.drop,
+        band=config.band,
+        minimum_per_class=config.minimum_per_class,
+    )
+    return RealPool(dataset, torch.from_numpy(np.flatnonzero(cut.kept)))

@@ -69,8 +69,6 @@ def start_run(
     reselect = reselect if reselect.beta > 0 else ReselectConfig(beta=0.0)
     check_pool(pool, distill, reselect)
     check_method(distill, reselect, experts_uri)
-    if dataset.whitening_facts is not None and distill.method in DECODING_METHODS:
-        raise ConfigError(f"method {distill.method} steps images as pixels, which those of {dataset_uri} are not: use the one not whitened")
     if experts_uri is not None:
         experts = ExpertBuffer(experts_uri)
         experts.require(distill, parents)
@@ -164,7 +162,12 @@ def real_pool(dataset: Dataset, selection_uri: str | None) -> RealPool:
 
 
 def check_pool(pool: RealPool, distill: DistillConfig, reselect: ReselectConfig) -> None:
-    """Raise ConfigError if a class has too few samples for these settings, or there are more shards than classes."""
+    """Raise ConfigError if a class has too few samples for these settings, the images are not what the method steps, or there
+    are more shards than classes."""
+    if pool.dataset.whitening_facts is not None and distill.method in DECODING_METHODS:
+        raise ConfigError(
+            f"method {distill.method} steps images as pixels, which those of {pool.dataset.name} are not: use the data set not whitened"
+        )
     if distill.shards > pool.classes:
         raise ConfigError(f"{distill.shards} shards cannot share {pool.classes} classes: set distill.shards to {pool.classes} or less")
     pool.require(1, "distillation")

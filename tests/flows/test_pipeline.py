@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 from prefect.client.orchestration import get_client
@@ -140,6 +141,25 @@ def test_storage_that_cannot_be_written_is_refused_before_work_starts(tmp_path: 
 def test_a_network_that_cannot_take_the_images_is_refused_before_anything_is_trained(tmp_path: Path, stage: str) -> None:
     config = PipelineConfig.model_validate(TINY | {stage: {**TINY[stage], "network": {"name": "video_convnet_mean"}}})
     with outcomes() as ran, pytest.raises(ConfigError, match="takes videos .* not images of 1x8x8"):
+        pipeline(config, str(tmp_path))
+    assert list(ran) == ["ingest digits"]
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"distill": TINY["distill"] | {"shards": 11}, "method": "dm"}, "11 shards cannot share 10 classes"),
+        ({"ipc": 60, "keep": 0.3}, "minimum_per_class = 60 .* the smallest keep that would do is 0.429"),
+        ({"keep": 0.005}, "minimum_per_class = 2"),
+        ({"ipc": 150, "arms": ["unpruned"]}, "needs 150 real samples"),
+        ({"ipc": 150, "prune": {"per_class": False}}, "needs 150 real samples"),
+    ],
+)
+def test_what_the_samples_do_not_suffice_for_is_refused_before_anything_is_scored(
+    tmp_path: Path, changes: dict[str, Any], message: str
+) -> None:
+    config = PipelineConfig.model_validate(TINY | changes)
+    with outcomes() as ran, pytest.raises(ConfigError, match=message):
         pipeline(config, str(tmp_path))
     assert list(ran) == ["ingest digits"]
 
