@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from bilp.causal.batch import ClassBatch
-from bilp.causal.estimate import Estimator, Measured, effects, ite, measure, measure_classes
+from bilp.causal.estimate import effects, ite, measure, measure_classes
+from bilp.causal.group import Estimator, Measured
 from bilp.causal.precision import Precision
 
 __all__ = ["ClassBatch", "Estimator", "Measured", "Precision", "effects", "ite", "measure", "measure_classes"]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from torch import Tensor
@@ -53,6 +53,11 @@ class Needs:
         pull = matching.pullback(network, images, labels, 1, byte_budget)
         return cls(sum(block.numel() * block.element_size() for block in psi), pull.lane_bytes)
 
+    def fit(self, group: Sequence[ClassBatch], byte_budget: int) -> bool:
+        """Whether what all of these hold is within the budget."""
+        samples = sum(len(batch.real[0]) for batch in group)
+        return max(samples * self.vector, len(group) * self.lane) <= byte_budget
+
 
 def class_groups(matching: Matching, network: Network, batches: Iterable[ClassBatch], byte_budget: int) -> Iterator[list[ClassBatch]]:
     """Consecutive batches that are measured together: as many as the device is not filled by, and the budget holds the vectors of.
@@ -62,13 +67,13 @@ def class_groups(matching: Matching, network: Network, batches: Iterable[ClassBa
     group: list[ClassBatch] = []
     needs: Needs | None = None
     for batch in batches:
-        if group and _same_shape(group[0], batch):
+        if group and not _same_shape(group[0], batch):
+            needs = None
+        elif group and _leaves_room([*group, batch]):
             needs = needs or Needs.of(matching, network, batch, byte_budget)
-            if _fits([*group, batch], needs, byte_budget):
+            if needs.fit([*group, batch], byte_budget):
                 group.append(batch)
                 continue
-        elif group:
-            needs = None
         if group:
             yield group
         group = [batch]
@@ -80,8 +85,8 @@ def _same_shape(one: ClassBatch, other: ClassBatch) -> bool:
     return one.synthetic[0].shape == other.synthetic[0].shape and len(one.synthetic[1]) == len(other.synthetic[1])
 
 
-def _fits(group: list[ClassBatch], needs: Needs, byte_budget: int) -> bool:
+def _leaves_room(group: Sequence[ClassBatch]) -> bool:
+    """Whether the products of these batches fill no more tiled batches than suits the device."""
     images, labels = group[0].synthetic
-    entering = len(labels) * frames_of(images)
     samples = sum(len(batch.real[0]) for batch in group)
-    return samples * entering <= TILES * lane_images(images) and max(samples * needs.vector, len(group) * needs.lane) <= byte_budget
+    return samples * len(labels) * frames_of(images) <= TILES * lane_images(images)

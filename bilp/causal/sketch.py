@@ -101,7 +101,13 @@ def agreement(estimates: Tensor) -> float:
     ranks = estimates.argsort(dim=0).argsort(dim=0).T.double()
     together = torch.corrcoef(ranks)
     mean = (float(together.sum()) - count) / (count * (count - 1))
-    return 0.0 if mean <= 0.0 else (count * mean / (1.0 + (count - 1) * mean)) ** 0.5
+    return 0.0 if mean <= 0.0 else promised(mean**0.5, count)
+
+
+def promised(agreement: float, times: float) -> float:
+    """Expected rank correlation of the mean of `times` as many estimates, from that of what there is (Spearman-Brown)."""
+    reliability = agreement**2
+    return float((times * reliability / (1.0 + (times - 1.0) * reliability)) ** 0.5)
 
 
 def _effects_of(matching: Matching, vectors: Sequence[RealVectors], side: Synthetic, chosen: Sequence[Tensor]) -> list[Tensor]:

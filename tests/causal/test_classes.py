@@ -169,7 +169,7 @@ def test_few_features_use_the_whole_jacobian_of_every_class() -> None:
 def test_only_roughly_ordered_classes_are_measured_exactly(monkeypatch: pytest.MonkeyPatch, weak: tuple[int, ...]) -> None:
     """What the sketch vouches for stays, whatever happens to the other classes."""
     net, matching, batches = network(), MATCHINGS["dc"], class_batches((8, 8, 8))
-    monkeypatch.setattr("bilp.causal.estimate.prefers_sketch", lambda *given: given[-1] == 16)
+    monkeypatch.setattr("bilp.causal.group.prefers_sketch", lambda *given: given[-1] == 16)
     exact, rough = (alone(matching, net, batches, name, directions=16) for name in ("cotangent", "sketch"))
     promises = iter([0.0 if c in weak else 1.0 for c in range(3)])
     monkeypatch.setattr("bilp.causal.sketch.agreement", lambda estimates: next(promises))
@@ -186,7 +186,7 @@ def test_only_safe_classes_are_measured_in_bfloat16(monkeypatch: pytest.MonkeyPa
     assert_all_close(short, own, 1e-2)
     assert_all_close(short[1:2], exact[1:2])  # too few to gain anything
     judged = iter([False, True])
-    monkeypatch.setattr("bilp.causal.estimate.order_holds", lambda one, other: next(judged))
+    monkeypatch.setattr("bilp.causal.group.order_holds", lambda one, other: next(judged))
     mended = [measured.norms for measured in measure_classes(matching, net, batches, "cotangent", precision="bfloat16")]
     assert_all_close(mended[:2], exact[:2])
     assert not torch.allclose(mended[2], exact[2], rtol=1e-4)

@@ -14,8 +14,9 @@ from bilp import augment
 from bilp.causal import ClassBatch, Estimator, effects, ite, measure
 from bilp.causal.choose import prefers_sketch
 from bilp.causal.cotangent import cotangent_differences
-from bilp.causal.estimate import DIRECTIONS
-from bilp.causal.sketch import agreement, directions_per_image, sketch
+from bilp.causal.group import DIRECTIONS
+from bilp.causal.precision import RANK_AGREEMENT
+from bilp.causal.sketch import Sketch, agreement, directions_per_image, promised, sketch
 from bilp.causal.synthetic import Synthetic
 from bilp.causal.taylor import first_order_differences
 from bilp.causal.vectors import RealVectors
@@ -248,10 +249,26 @@ def test_effects_of_a_sketch_are_refused() -> None:
 def test_auto_takes_the_sketch_where_it_pays_and_vouches_for_it(monkeypatch: pytest.MonkeyPatch) -> None:
     net, pairs = network(), (draw(40, "real"), draw(8, "synthetic"))
     exact, estimated = (measure(DC, net, *pairs, name, directions=16).norms for name in ("cotangent", "sketch"))
-    monkeypatch.setattr("bilp.causal.estimate.prefers_sketch", lambda *_: True)
-    for promised, wanted in ((0.0, estimated), (1.1, exact)):
-        monkeypatch.setattr("bilp.causal.estimate.RANK_AGREEMENT", promised)
+    monkeypatch.setattr("bilp.causal.group.prefers_sketch", lambda *_: True)
+    for bound, wanted in ((0.0, estimated), (1.1, exact)):
+        monkeypatch.setattr("bilp.causal.group.RANK_AGREEMENT", bound)
         torch.testing.assert_close(measure(DC, net, *pairs, "auto", directions=16).norms, wanted, rtol=1e-3, atol=0.0)
+
+
+@pytest.mark.parametrize(("first", "tries"), [(0.95, [16, 32]), (0.8, [16]), (0.97, [16])])
+def test_auto_doubles_the_directions_only_if_that_promises_enough(monkeypatch: pytest.MonkeyPatch, first: float, tries: list[int]) -> None:
+    net, pairs = network(), (draw(40, "real"), draw(8, "synthetic"))
+    exact, seen = measure(DC, net, *pairs, "cotangent").norms, []
+
+    def counted(*given: object) -> list[Sketch]:
+        seen.append(given[3])
+        return [Sketch(torch.zeros(40), first)]
+
+    monkeypatch.setattr("bilp.causal.group.prefers_sketch", lambda *_: True)
+    monkeypatch.setattr("bilp.causal.group.sketch", counted)
+    found = measure(DC, net, *pairs, "auto", directions=16).norms
+    assert seen == tries
+    torch.testing.assert_close(found, torch.zeros(40) if first >= RANK_AGREEMENT else exact)
 
 
 def test_costs() -> None:
@@ -277,6 +294,7 @@ def test_agreement_predicts_the_rank_correlation() -> None:
         estimates = truth + noise * torch.randn(2000, 8, generator=stream, dtype=torch.float64)
         ranks = torch.stack([values.argsort().argsort().double() for values in (truth[:, 0], estimates.mean(dim=1))])
         assert agreement(estimates) == pytest.approx(float(torch.corrcoef(ranks)[0, 1]), abs=0.03)
+        assert promised(agreement(estimates[:, :4]), 2) == pytest.approx(agreement(estimates), abs=0.02)
     assert agreement(torch.randn(2000, 1, generator=stream)) == 0.0
     assert agreement(torch.zeros(5, 3)) == 1.0
     (found,) = sketch(DC, *_parts(), 32, 0, 2**28)
