@@ -12,8 +12,10 @@ from test_per_sample import FAST, GENERIC, SIDE, batch
 from torch import Tensor, nn
 
 from bilp.config import NetworkConfig
-from bilp.matching import FeatureMatching, GradientMatching, Matching
+from bilp.matching import FeatureMatching, GradientMatching, KernelMatching, Matching
+from bilp.matching.alignment import AlignmentMatching
 from bilp.matching.pullback import GenericPullback, GradientPullback, lanes_for
+from bilp.matching.together import synthetic_vectors
 from bilp.nets import build, initialise
 from bilp.seeds import generator
 
@@ -56,6 +58,37 @@ def test_gradients_of_other_layers_take_the_generic_path(make: Callable[[], nn.M
     matching = GradientMatching("dc")
     assert isinstance(matching.pullback(network, images, labels, 3, BUDGET), GenericPullback)
     assert_equal_pullbacks(matching, network, images, labels, 3)
+
+
+def assert_classes_are_apart(matching: Matching, network: nn.Module, images: Tensor, labels: Tensor, classes: int) -> None:
+    """A cotangent of every class in one product, against products of each class alone; and psi likewise."""
+    by_class = list(zip(images.chunk(classes), labels.chunk(classes), strict=True))
+    psi = [matching.real_mean(network, *own) for own in by_class]
+    for block, *apart in zip(synthetic_vectors(matching, network, images, labels, classes), *psi, strict=True):
+        torch.testing.assert_close(block, torch.stack(apart), rtol=1e-4, atol=1e-5 * float(block.abs().max()))
+    pull = matching.pullback(network, images, labels, 3, BUDGET, classes)
+    assert pull.lanes == 3
+    assert pull.lane_bytes > 0
+    stream = generator(45, "cotangents")
+    cotangents = tuple(torch.randn(3, classes, *block.shape, generator=stream, dtype=block.dtype) for block in psi[0])
+    found = pull(cotangents)
+    assert found.shape == (3, classes, len(images) // classes, *images.shape[1:])
+    for c, own in enumerate(by_class):
+        (wanted,) = matching.pullback(network, *own, 3, BUDGET)(tuple(block[:, c : c + 1] for block in cotangents)).unbind(1)
+        torch.testing.assert_close(found[:, c], wanted, rtol=1e-3, atol=1e-5 * float(wanted.abs().max()))
+
+
+@pytest.mark.parametrize("make", [*FAST.values(), *GENERIC.values()], ids=[*FAST.keys(), *GENERIC.keys()])
+@pytest.mark.parametrize(("classes", "each"), [(2, 2), (3, 1)])
+def test_classes_of_every_layer(make: Callable[[], nn.Module], classes: int, each: int) -> None:
+    assert_classes_are_apart(GradientMatching("dc"), make(), *batch(classes * each), classes)
+
+
+@pytest.mark.parametrize("matching", [FeatureMatching(), KernelMatching("idc", "mse"), AlignmentMatching()], ids=["dm", "idc", "cafe"])
+def test_classes_of_every_matching(matching: Matching) -> None:
+    network = build(NetworkConfig(width=8, depth=2), (3, SIDE, SIDE), 4)
+    initialise(network, generator(46, "classes"))
+    assert_classes_are_apart(matching, network, *batch(4), 2)
 
 
 @pytest.mark.parametrize("matching", [FeatureMatching(), GradientMatching("dc")], ids=["dm", "dc"])

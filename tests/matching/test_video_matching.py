@@ -115,6 +115,11 @@ def test_products_with_the_jacobian_and_its_transpose(name: str, matching: Match
     wanted = GenericPullback(tuple(block[None] for block in psi), leaf, 3)(tuple(c[:, None] for c in cotangents))
     found = torch.cat([pull(tuple(c[i : i + pull.lanes, None] for c in cotangents)) for i in range(0, 3, pull.lanes)])
     torch.testing.assert_close(found, wanted, rtol=1e-7, atol=1e-10 * float(wanted.abs().max()))
+    first = tuple(c[:1, None] for c in cotangents)
+    both = matching.pullback(network, videos, labels, 1, BUDGET, 2)(tuple(c.expand(1, 2, *c.shape[2:]) for c in first))
+    for k in range(2):
+        alone = matching.pullback(network, videos[k : k + 1], labels[k : k + 1], 1, BUDGET)(first)
+        torch.testing.assert_close(both[:, k], alone[:, 0], rtol=1e-7, atol=1e-10 * float(alone.abs().max()))
     tangents = torch.randn(2, *videos.shape, generator=stream, dtype=videos.dtype)
     pushed = pushforward(matching, network, videos, labels, tangents)
     slowly = generic_pushforward(lambda x: matching.synthetic(network, x, labels), videos, tangents)
