@@ -47,18 +47,10 @@ def _pruned(dataset: Dataset, config: PruneConfig) -> RealPool:
     import torch
 
     from bilp.distill.sampling import RealPool
-    from bilp.pruning.static import select
+    from bilp.pruning.stage import cut_by
 
     if not config.per_class:
         return RealPool(dataset)
     labels = dataset.train.labels.numpy()
-    cut = select(
-        np.arange(len(labels), dtype=np.float64),
-        labels,
-        dataset.class_names,
-        keep=config.keep,
-        drop=config.drop,
-        band=config.band,
-        minimum_per_class=config.minimum_per_class,
-    )
+    cut = cut_by(config, np.arange(len(labels), dtype=np.float64), labels, dataset.class_names)
     return RealPool(dataset, torch.from_numpy(np.flatnonzero(cut.kept)))

@@ -91,8 +91,7 @@ class Group:
         """By the sketch; with `auto` by twice the directions, if that promises enough, for the classes that it orders too
         roughly, and exactly for those that remain."""
         settings = self.settings
-        pairs = [batch.real for batch in self.batches]
-        vectors = vectors_of_classes(self.matching, self.network, pairs, side.psi_of(0), settings.byte_budget, precision=settings.precision)
+        vectors = self._vectors(side)
         found = self._sketches(side, vectors, range(len(vectors)), settings.directions)
         norms = {c: estimate.norms for c, estimate in found.items()}
         if settings.estimator == "auto":
@@ -120,18 +119,21 @@ class Group:
 
     def _exactly(self, side: Synthetic) -> tuple[list[RealVectors], Iterator[Tensor]]:
         """The vectors of every class, and the effects."""
-        settings, differences = self.settings, cotangent_differences
-        if settings.estimator == "taylor":
+        differences = cotangent_differences
+        if self.settings.estimator == "taylor":
             require_curvature(self.matching, side.psi_of(0))
             differences = first_order_differences
-        pairs = [batch.real for batch in self.batches]
-        lanes, precision = side.pull.lanes, settings.precision
-        vectors = vectors_of_classes(self.matching, self.network, pairs, side.psi_of(0), settings.byte_budget, lanes, precision)
+        vectors = self._vectors(side, side.pull.lanes)
         return vectors, effects_by(differences, self.matching, vectors, side)
+
+    def _vectors(self, side: Synthetic, lanes: int = 1) -> list[RealVectors]:
+        pairs = [batch.real for batch in self.batches]
+        affordable = self.settings.byte_budget // max(side.vector_bytes, 1)
+        return vectors_of_classes(self.matching, self.network, pairs, affordable, lanes, self.settings.precision)
 
     def _by_definition(self, batch: ClassBatch) -> Measured:
         norms = torch.stack([torch.linalg.vector_norm(effect) for effect in self._left_out(batch)])
-        nothing_held = RealVectors(self.matching, self.network, batch.real, self._side().psi_of(0), byte_budget=0)
+        nothing_held = RealVectors(self.matching, self.network, batch.real, affordable=0)
         return Measured(norms.float(), nothing_held.mean_of)
 
     def _left_out(self, batch: ClassBatch) -> Iterator[Tensor]:

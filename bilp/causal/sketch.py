@@ -122,7 +122,7 @@ def _effects_of(matching: Matching, vectors: Sequence[RealVectors], side: Synthe
 
 def _columns(side: Synthetic, basis: Tensor, byte_budget: int) -> Iterator[Vectors]:
     """J r of the directions `[k, images, values]` within the budget, and then of the next: blocks `[k, images, ...]`."""
-    bytes_each = side.values * side.psi[0].element_size() * side.entering_count
+    bytes_each = side.vector_bytes * side.entering_count
     for some in basis.split(max(1, byte_budget // max(bytes_each, 1))):
         yield side.push(some.reshape(-1, *side.stored.shape))
 

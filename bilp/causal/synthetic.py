@@ -49,6 +49,11 @@ class Synthetic:
         """Values of one vector."""
         return sum(block[0].numel() for block in self.psi)
 
+    @property
+    def vector_bytes(self) -> int:
+        """Bytes of one vector."""
+        return self.values * self.psi[0].element_size()
+
     @cached_property
     def pull(self) -> Pullback:
         """Products with the Jacobian's transpose at the images that enter the network."""

@@ -22,13 +22,12 @@ class RealVectors:
         matching: Matching,
         network: Network,
         real: tuple[Tensor, Tensor],
-        psi: Vectors,
-        byte_budget: int,
+        affordable: int,
         lanes: int = 1,
         precision: Precision = "float32",
         held: Vectors | None = None,
     ) -> None:
-        """`real` is (images, labels); psi has the shape of one vector. Chunks are whole multiples of `lanes` if possible.
+        """`real` is (images, labels); `affordable` vectors may be held. Chunks are whole multiples of `lanes` if possible.
 
         `precision` is that of the pass that effects come from. The mean of the kept moves images and is always float32.
         `held` are the vectors of all samples if they have been computed.
@@ -37,26 +36,19 @@ class RealVectors:
         self._brief = precision == "bfloat16"
         self._real = in_bfloat16(matching.real) if self._brief else matching.real
         self._images, self._labels = real
-        bytes_each = sum(block.numel() * block.element_size() for block in psi)
-        affordable = max(1, byte_budget // max(bytes_each, 1))
-        self._size = chunk_size(micro_batch_size(self._images), lanes, affordable) if held is None else len(self._images)
-        self._held: list[Vectors] | None = None
-        if held is not None or affordable >= len(self._images):
-            self._held = list(self._computed()) if held is None else [held]
+        self._size = len(self._images) if held is not None else chunk_size(micro_batch_size(self._images), lanes, max(1, affordable))
+        self._held: list[Vectors] | None = None if held is None else [held]
+        if held is None and affordable >= len(self._images):
+            self._held = list(self._computed())
         if self._held is None:
             mean = in_bfloat16(matching.real_mean) if self._brief else matching.real_mean
             self.mean = mean(network, self._images, self._labels)
         else:
-            self.mean = self._weighted(torch.full_like(self._labels, 1.0 / len(self), dtype=psi[0].dtype))
+            self.mean = self._weighted(self._held[0][0].new_full((len(self),), 1.0 / len(self)))
 
     def __len__(self) -> int:
         """Samples B."""
         return len(self._images)
-
-    @property
-    def held(self) -> bool:
-        """Whether all vectors are in memory, so that `chunks` and `mean_of` cost no pass through the network."""
-        return self._held is not None
 
     def chunks(self) -> Iterator[Vectors]:
         """Vectors of consecutive samples, blocks with a leading axis, all B in order. Do not change them in place."""
@@ -105,23 +97,17 @@ def vectors_of_classes(
     matching: Matching,
     network: Network,
     pairs: Sequence[tuple[Tensor, Tensor]],
-    psi: Vectors,
-    byte_budget: int,
+    affordable: int,
     lanes: int = 1,
     precision: Precision = "float32",
 ) -> list[RealVectors]:
-    """The vectors of the (images, labels) of each class; passes are shared, and all vectors held, if there are several.
-
-    psi has the shape of one vector.
-    """
+    """The vectors of the (images, labels) of each class; passes are shared, and all vectors held, if there are several."""
     if len(pairs) == 1:
-        return [RealVectors(matching, network, pairs[0], psi, byte_budget, lanes, precision)]
+        return [RealVectors(matching, network, pairs[0], affordable, lanes, precision)]
     real = in_bfloat16(matching.real) if precision == "bfloat16" else matching.real
     images, labels = (torch.cat(tensors) for tensors in zip(*pairs, strict=True))
     found = zip(*(block.split([len(labels) for _, labels in pairs]) for block in real(network, images, labels)), strict=True)
-    return [
-        RealVectors(matching, network, pair, psi, byte_budget, lanes, precision, tuple(own)) for pair, own in zip(pairs, found, strict=True)
-    ]
+    return [RealVectors(matching, network, pair, affordable, lanes, precision, tuple(own)) for pair, own in zip(pairs, found, strict=True)]
 
 
 def chunk_size(suitable: int, lanes: int, affordable: int) -> int:

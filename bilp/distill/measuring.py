@@ -5,11 +5,11 @@ Every score is a length or a loss, so it is finite and not negative, and goes th
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import partial
-from itertools import islice
+from itertools import groupby, tee
+from operator import attrgetter
 
 import torch
 from torch import Tensor
@@ -30,6 +30,7 @@ from bilp.seeds import generator
 class Scored:
     """Scores of one class's batch, and the mean vector of any part of it."""
 
+    class_index: int
     values: Tensor
     """float32 `[n]` on the CPU."""
     mean_of: Callable[[Tensor], Vectors]
@@ -59,22 +60,20 @@ def score_batches(setting: Setting, synthetic: Tensor, batches: Iterable[RealBat
     if setting.reselect.score != "ite":
         yield from (_substitute(setting, batch) for batch in batches)
         return
-    given = (_class_batch(setting, synthetic, batch) for batch in batches)
+    batches, named = tee(batches)
     found = measure_classes(
         setting.matching,
         setting.network,
-        given,
+        (_class_batch(setting, synthetic, batch) for batch in batches),
         setting.reselect.estimator,
         directions=setting.reselect.directions,
         seed=setting.config.seed,
         precision=setting.reselect.precision,
     )
-    while True:
+    for batch in named:
         with arithmetic("float32", setting.device):  # effects are differences that rounding would drown
-            measured = next(found, None)
-        if measured is None:
-            return
-        yield Scored(measured.norms.cpu(), measured.mean_of)
+            measured = next(found)
+        yield Scored(batch.class_index, measured.norms.cpu(), measured.mean_of)
 
 
 def score_pools(
@@ -84,23 +83,18 @@ def score_pools(
 
     `pools` holds class, sample_ids and augmentation. `path` and a chunk's number name the streams of what is drawn.
     """
-    counts: deque[int] = deque()
-
-    def chunks() -> Iterator[RealBatch]:
-        for class_index, ids, params in pools:
-            parts = even_chunks(ids, setting.config.batch_real)
-            counts.append(len(parts))
-            for place, part in enumerate(parts):
-                images = augment.apply(setting.pool.images(part, setting.device), params)
-                yield RealBatch(class_index, images, params, (*path, place))
-
+    chunks = (
+        RealBatch(class_index, augment.apply(setting.pool.images(part, setting.device), params), params, (*path, place))
+        for class_index, ids, params in pools
+        for place, part in enumerate(even_chunks(ids, setting.config.batch_real))
+    )
     if setting.reselect.score == "ite":
-        values = (scored.values for scored in score_batches(setting, synthetic, chunks()))
-    else:
-        values = (_raw(setting, batch) for batch in chunks())
-    for first in values:
-        of_class = torch.cat([first, *islice(values, counts.popleft() - 1)])
-        yield of_class if setting.reselect.score == "ite" else _finish(setting, of_class)
+        measured = score_batches(setting, synthetic, chunks)
+        for _, of_class in groupby(measured, key=attrgetter("class_index")):
+            yield torch.cat([scored.values for scored in of_class])
+    else:  # some substitutes compare a sample with all others of its class
+        for _, batches in groupby(chunks, key=attrgetter("class_index")):
+            yield _finish(setting, torch.cat([_raw(setting, batch) for batch in batches]))
 
 
 def _class_batch(setting: Setting, synthetic: Tensor, batch: RealBatch) -> ClassBatch:
@@ -119,7 +113,7 @@ def _substitute(setting: Setting, batch: RealBatch) -> Scored:
         chosen = batch.images[kept.to(batch.images.device)]
         return setting.matching.real_mean(setting.network, chosen, setting.class_labels(batch.class_index, len(chosen)))
 
-    return Scored(_finish(setting, _raw(setting, batch)), mean_of)
+    return Scored(batch.class_index, _finish(setting, _raw(setting, batch)), mean_of)
 
 
 @torch.no_grad()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -16,7 +16,7 @@ from bilp.config import PruneConfig
 from bilp.data import Dataset, open_dataset
 from bilp.errors import ConfigError
 from bilp.manifest import content_key, digest, find, open_artefact, provenance, publish
-from bilp.pruning.static import Cut, random_scores, select
+from bilp.pruning.static import Cut, Floats, Integers, random_scores, select
 from bilp.scoring.score_list import parse_score_list
 from bilp.scoring.summary import criterion_scores, open_summary
 from bilp.storage import join, read
@@ -45,16 +45,7 @@ def prune(dataset_uri: str, scores_uri: str | None, config: PruneConfig, root: s
         return uri
     labels = dataset.train.labels.numpy()
     scores = ranking.scores(labels)
-    cut = select(
-        scores,
-        labels,
-        dataset.class_names,
-        keep=config.keep,
-        drop=config.drop,
-        band=config.band,
-        minimum_per_class=config.minimum_per_class,
-        floor_per_class=None if config.per_class else config.floor_per_class,
-    )
+    cut = cut_by(config, scores, labels, dataset.class_names)
     settings = config.model_dump(mode="json")
     origin = {**provenance(), "stage": KIND, "key": key, "dataset": dataset.fingerprint, "scores": ranking.identity, "config": rule}
     publish(
@@ -67,6 +58,20 @@ def prune(dataset_uri: str, scores_uri: str | None, config: PruneConfig, root: s
         facts=_facts(dataset, config, cut),
     )
     return uri
+
+
+def cut_by(config: PruneConfig, scores: Floats, labels: Integers, classes: Sequence[str]) -> Cut:
+    """`select` by the rule of `config`, for scores and labels `[N]`."""
+    return select(
+        scores,
+        labels,
+        classes,
+        keep=config.keep,
+        drop=config.drop,
+        band=config.band,
+        minimum_per_class=config.minimum_per_class,
+        floor_per_class=None if config.per_class else config.floor_per_class,
+    )
 
 
 def load_selection(uri: str) -> Tensor:

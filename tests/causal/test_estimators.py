@@ -165,7 +165,7 @@ def test_sketch_differentiates_through_the_augmentation(family: str) -> None:
     assert torch.equal(side.owners, torch.arange(3))
     direction = torch.randn(1, 3, *SHAPE, generator=generator(73, "direction"))
     pushed = side.push(direction)
-    for phi in RealVectors(DC, net, pairs[0], side.psi_of(0), 2**28).chunks():
+    for phi in RealVectors(DC, net, pairs[0], affordable=5).chunks():
         products = torch.stack([torch.einsum("brc,kmrc->bm", c, w) for c, w in zip(phi, pushed, strict=True)]).sum(dim=0)
         effects_of = torch.cat([side.effects(tuple(c[i : i + 1, None] for c in phi))[:, 0] for i in range(5)])
         torch.testing.assert_close(products, (effects_of * direction).flatten(2).sum(dim=2), rtol=1e-3, atol=1e-5)
@@ -304,7 +304,7 @@ def test_agreement_predicts_the_rank_correlation() -> None:
 def _parts() -> tuple[list[RealVectors], Synthetic]:
     net, real = network(), draw(20, "real")
     side = Synthetic(DC, net, [ClassBatch(real, draw(4, "synthetic"))], 2**28)
-    return [RealVectors(DC, net, real, side.psi_of(0), 2**28)], side
+    return [RealVectors(DC, net, real, affordable=20)], side
 
 
 def test_configuration_offers_the_same_estimators() -> None:
