@@ -16,12 +16,12 @@ import argparse
 import math
 import os
 import platform
-import time
 from collections.abc import Callable
 from statistics import median
 
 import torch
 
+from benchmarks.devices import CLOCKS, clock_on
 from bilp.allocator import keep_freed_memory
 from bilp.causal.oracle import meta_gradient
 from bilp.config import PipelineConfig
@@ -34,8 +34,6 @@ from bilp.distill.sampling import RealPool
 from bilp.distill.setting import Setting
 from bilp.progress import silent
 from bilp.pruning.adaptive import AdaptivePruner
-
-CLOCKS: dict[str, Callable[[], float]] = {"wall": time.perf_counter, "cpu": time.process_time}
 
 
 def main() -> None:
@@ -51,7 +49,8 @@ def main() -> None:
     )
     for method in arguments.methods:
         config = _config(method, arguments.ipc, arguments.width)
-        report(config, dataset, torch.device(arguments.device), arguments.iterations, arguments.repeat, CLOCKS[arguments.clock])
+        device = torch.device(arguments.device)
+        report(config, dataset, device, arguments.iterations, arguments.repeat, clock_on(device, CLOCKS[arguments.clock]))
 
 
 def report(
@@ -132,7 +131,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--repeat", type=int, default=3)
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--clock", choices=CLOCKS, default="cpu")
-    parser.add_argument("--device", default="cpu", help="with a GPU use --clock wall")
+    parser.add_argument("--device", default="cpu", help="on a GPU the clock is that of the wall")
     return parser.parse_args()
 
 

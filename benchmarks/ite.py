@@ -18,7 +18,6 @@ from __future__ import annotations
 import argparse
 import os
 import platform
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from statistics import median
@@ -30,6 +29,7 @@ from torch import Tensor
 from torch.func import functional_call, vmap
 
 from benchmarks import adaptive, ite_estimators
+from benchmarks.devices import CLOCKS, Clock, clock_on, devices
 from bilp.allocator import keep_freed_memory
 from bilp.causal import ite
 from bilp.causal.cotangent import cotangent_differences
@@ -46,9 +46,6 @@ GENERIC_LANES = 8  # cotangents of one batched differentiation: fastest of 4, 8,
 BUDGET = 512 * 2**20
 LARGEST_ERROR = 1e-3
 
-Clock = Callable[[], float]
-CLOCKS: dict[str, Clock] = {"wall": time.perf_counter, "cpu": time.process_time}
-
 
 @dataclass(frozen=True)
 class Problem:
@@ -61,7 +58,7 @@ class Problem:
 
     def labels(self, images: Tensor) -> Tensor:
         """The class's label for every image."""
-        return torch.full((len(images),), self.label)
+        return torch.full((len(images),), self.label, device=images.device)
 
 
 class Stopwatch:
@@ -180,7 +177,7 @@ def measure(method: MethodName, problem: Problem, repeat: int, clock: Clock) -> 
     print(f"  {'ordinary step':20s} {step:.3f} s; the effect costs {watch.median('effect fast') / step:.2f} ordinary steps (ours)")
 
 
-def draw_problem(arguments: argparse.Namespace) -> Problem:
+def draw_problem(arguments: argparse.Namespace, device: torch.device) -> Problem:
     """Real images of a data set, or Gaussian ones; synthetic images start as samples that are not in the batch."""
     if arguments.dataset is None:
         shape, classes = (arguments.channels, arguments.side, arguments.side), 10
@@ -193,8 +190,8 @@ def draw_problem(arguments: argparse.Namespace) -> Problem:
         shape, classes, images = dataset.shape, dataset.classes, dataset.train.batch(ids)
     network = build(NetworkConfig(width=arguments.width, depth=arguments.depth), shape, classes)
     initialise(network, generator(0, "network"))
-    real, synthetic = images.split([arguments.batch, arguments.synthetic])
-    return Problem(network, real, synthetic, arguments.label)
+    real, synthetic = images.to(device).split([arguments.batch, arguments.synthetic])
+    return Problem(network.to(device), real, synthetic, arguments.label)
 
 
 def main() -> None:
@@ -207,7 +204,9 @@ def main() -> None:
     parser.add_argument("--synthetic", type=int, default=1, help="synthetic images")
     parser.add_argument("--threads", type=int, default=os.cpu_count(), help="threads of PyTorch")
     parser.add_argument("--repeat", type=int, default=3, help="repetitions; medians are printed")
-    parser.add_argument("--clock", choices=CLOCKS, default="wall", help="cpu sums over threads: for a machine that others use too")
+    parser.add_argument(
+        "--clock", choices=CLOCKS, default="wall", help="on a CPU; cpu sums over threads: for a machine that others use too"
+    )
     parser.add_argument("--dataset", help="URI of an ingested data set; Gaussian images without it")
     parser.add_argument("--class", dest="label", type=int, default=0, help="class of the images")
     parser.add_argument("--channels", type=int, default=3, help="of Gaussian images")
@@ -234,16 +233,24 @@ def main() -> None:
         arguments.dataset = ingest(IngestConfig(source="parquet", uri=arguments.data), root)
         side_by_side(arguments, clock)
         dataset = open_dataset(arguments.dataset)
-        for method in arguments.methods:
-            config = PipelineConfig(dataset="cifar10", method=method, distill={"network": {"width": arguments.width}})
-            adaptive.report(config, dataset, torch.device("cpu"), arguments.iterations, arguments.repeat, clock)
+        for device in devices():
+            for method in arguments.methods:
+                print(f"on {device}: ", end="")
+                config = PipelineConfig(dataset="cifar10", method=method, distill={"network": {"width": arguments.width}})
+                adaptive.report(config, dataset, device, arguments.iterations, arguments.repeat, clock_on(device, clock))
 
 
 def side_by_side(arguments: argparse.Namespace, clock: Clock) -> None:
-    """Ours and the generic implementation on one class batch, every method."""
-    problem = draw_problem(arguments)
+    """Ours and the generic implementation on one class batch, every method and device."""
+    for device in devices():
+        compare(arguments, device, clock_on(device, clock))
+
+
+def compare(arguments: argparse.Namespace, device: torch.device, clock: Clock) -> None:
+    """The same on one device."""
+    problem = draw_problem(arguments, device)
     images = f"{arguments.batch} real and {arguments.synthetic} synthetic images {'x'.join(map(str, problem.real.shape[1:]))}"
-    print(f"ConvNet width {arguments.width} depth {arguments.depth}, {images}")
+    print(f"ConvNet width {arguments.width} depth {arguments.depth}, {images}, on {device}")
     for method in arguments.methods:
         measure(method, problem, arguments.repeat, clock)
 

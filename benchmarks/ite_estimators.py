@@ -12,7 +12,6 @@ from __future__ import annotations
 import argparse
 import io
 import resource
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -23,6 +22,7 @@ from PIL import Image
 from torch import Tensor
 from torch.nn import functional
 
+from benchmarks.devices import Clock, clock_on, devices
 from bilp.causal import Estimator, Precision, measure
 from bilp.causal.precision import rank_correlation
 from bilp.config import MethodName, NetworkConfig
@@ -30,7 +30,6 @@ from bilp.matching import Matching, matching_for
 from bilp.nets import Network, build, initialise
 from bilp.seeds import generator
 
-Clock = Callable[[], float]
 MEAN, STD = (0.4914, 0.4822, 0.4465), (0.2023, 0.1994, 0.2010)
 ESTIMATORS: tuple[Estimator, ...] = ("cotangent", "taylor", "sketch", "auto")
 
@@ -59,7 +58,7 @@ def read(folder: str) -> Pictures:
     return Pictures([row["bytes"] for row in table[images].to_pylist()], torch.tensor(table["label"].to_pylist()))
 
 
-def trained(pictures: Pictures, width: int, steps: int, device: str) -> Network:
+def trained(pictures: Pictures, width: int, steps: int, device: torch.device) -> Network:
     """A ConvNet after some steps of SGD on real images."""
     network = build(NetworkConfig(width=width), (3, 32, 32), int(pictures.labels.max()) + 1)
     initialise(network, generator(0, "network"))
@@ -80,10 +79,8 @@ def compare(method: MethodName, network: Network, real: Tensor, synthetic: Tenso
     pairs = [(images, torch.full((len(images),), label, device=images.device)) for images in (real, synthetic)]
 
     def timed(estimator: Estimator, precision: Precision = "float32") -> tuple[Tensor, float]:
-        _wait(real)
         start = clock()
         norms = measure(matching, network, *pairs, estimator, precision=precision).norms
-        _wait(real)
         return norms.cpu(), clock() - start
 
     measure(matching, network, (real[:2], pairs[0][1][:2]), pairs[1], "sketch")  # first use of forward mode
@@ -100,7 +97,7 @@ def run(arguments: argparse.Namespace, clock: Clock) -> None:
     """All combinations on the CPU, and on a GPU if there is one."""
     pictures = read(arguments.data)
     ids = torch.nonzero(pictures.labels == arguments.label).squeeze(1)
-    for device in ["cpu", *(["cuda"] if torch.cuda.is_available() else [])]:
+    for device in devices():
         for width in arguments.widths:
             for steps in arguments.steps:
                 network = trained(pictures, width, steps, device)
@@ -108,16 +105,13 @@ def run(arguments: argparse.Namespace, clock: Clock) -> None:
                     real, synthetic = pictures.batch(ids[: arguments.batch + images]).to(device).split([arguments.batch, images])
                     for method in arguments.methods:
                         print(f"{method} on {device}: width {width}, {arguments.batch} real, {images} synthetic, {steps} steps trained")
-                        compare(method, network, real, synthetic, arguments.label, clock, images <= arguments.oracle_up_to)
+                        compare(
+                            method, network, real, synthetic, arguments.label, clock_on(device, clock), images <= arguments.oracle_up_to
+                        )
                     print(f"    peak memory so far {_peak(device) / 2**20:.0f} MiB", flush=True)
 
 
-def _peak(device: str) -> int:
-    if device == "cuda":
+def _peak(device: torch.device) -> int:
+    if device.type == "cuda":
         return torch.cuda.max_memory_allocated()
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
-
-
-def _wait(images: Tensor) -> None:
-    if images.device.type == "cuda":
-        torch.cuda.synchronize()
