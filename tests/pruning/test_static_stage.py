@@ -13,7 +13,7 @@ from bilp.config import IngestConfig, NetworkConfig, PruneConfig, ScoreConfig
 from bilp.data import Dataset, ingest, open_dataset
 from bilp.errors import ConfigError, DataError, IncompatibleArtefact, MissingArtefact
 from bilp.manifest import open_artefact
-from bilp.pruning.stage import FILE, KIND, load_selection, prune
+from bilp.pruning.stage import FILE, KIND, cut_by, load_selection, prune
 from bilp.scoring.summary import load_summary, summarise
 from bilp.scoring.trial import score_trial
 from bilp.tables import SELECTION
@@ -139,3 +139,23 @@ def test_scores_of_another_data_set_are_refused(digits: Dataset, scores: str, ro
     assert open_dataset(other).fingerprint != digits.fingerprint
     with pytest.raises(IncompatibleArtefact, match="dataset"):
         prune(other, scores, PruneConfig(), root)
+
+
+def test_every_setting_of_the_rule_decides_the_cut() -> None:
+    """Class 0 has the eight lowest scores, class 1 the four highest."""
+    scores, labels = np.arange(12.0), np.repeat([0, 1], [8, 4])
+
+    def kept(**changes: object) -> list[int]:
+        config = PruneConfig(**({"keep": 0.5, "minimum_per_class": 1} | changes))
+        return np.flatnonzero(cut_by(config, scores, labels, ["a", "b"]).kept).tolist()
+
+    assert kept() == [0, 1, 2, 3, 8, 9]
+    assert kept(keep=0.25) == [0, 1, 8]
+    assert kept(drop="low") == [4, 5, 6, 7, 10, 11]
+    assert kept(band=(0.25, 0.5)) == [2, 3, 9]
+    assert kept(keep=0.75, per_class=False) == [0, 1, 2, 3, 4, 5, 6, 7, 8]
+    assert kept(per_class=False, floor_per_class=2) == [0, 1, 2, 3, 8, 9]
+    with pytest.raises(ConfigError, match="minimum_per_class = 5"):
+        kept(minimum_per_class=5)
+    with pytest.raises(ConfigError, match="minimum_per_class = 1 "):
+        kept(per_class=False)
