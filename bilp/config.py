@@ -39,6 +39,7 @@ MethodName = Literal["dm", "dc", "dsa", "idc", "dream", "idm", "mtt", "tesla", "
 Criterion = Literal[
     "loss_init", "loss_converge", "el2n", "forgetting", "aum", "grand", "herding", "k_center", "monte_carlo", "random", "external"
 ]
+Normalization = Literal["auto", "measured", "mnist", "fashion_mnist", "svhn", "cifar10", "cifar100", "imagenet"]
 Arm = Literal["unpruned", "static", "adaptive", "bilp"]
 
 # Real samples reach these methods only through the trajectories of experts, so none has a causal effect of its own.
@@ -52,20 +53,45 @@ KERNEL_METHODS: tuple[MethodName, ...] = ("idc", "dream")
 class IngestConfig(Frozen):
     """Where the real images come from and how they become one canonical uint8 store."""
 
+    later = frozenset(
+        ("train", "test", "image_column", "label_column", "config", "classes", "duplicates", "bits", "max_pixels", "normalization")
+    )
+
     source: Source = "digits"
     """Name of a built-in data set, or the kind of your own: an image folder or Parquet in the Hugging Face layout."""
     uri: str | None = None
     """Where a folder or Parquet source lies (a path or s3://...)."""
+    train: str | None = None
+    """Folder or file pattern below uri that holds the training images, where their names do not tell."""
+    test: str | None = None
+    """Likewise for the test images; held_out makes a test split out of the training images, whatever else there is."""
+    config: str | None = None
+    """Configuration (folder) of a Parquet source that holds several."""
+    image_column: str | None = None
+    """Column of the images in a Parquet source, where several could be meant or its name is unusual."""
+    label_column: str | None = None
+    """Column of the labels in a Parquet source, where several could be meant or its name is unusual."""
+    classes: tuple[str, ...] = ()
+    """Classes that are taken, in this order; empty takes all that are found, sorted."""
     resolution: Positive | None = None
     """Side in pixels that images are resized to (shorter side, then centre crop); empty keeps the source's own size."""
     colour: Literal["auto", "grey", "rgb"] = "auto"
     """Stored colour; auto keeps grey only if every image is grey."""
     on_corrupt: Literal["refuse", "skip"] = "refuse"
     """What to do when files cannot be decoded: refuse with the full list, or skip them and keep the list as a ledger."""
+    duplicates: Literal["keep", "drop"] = "keep"
+    """What becomes of images with equal pixels: all are kept, or the first of each class of each split alone."""
+    bits: Annotated[int, Field(ge=9, le=16)] | None = None
+    """Depth of 16-bit grey images: 12 for data of 0..4095 in 16-bit files; empty reads them as 0..65535."""
+    max_pixels: Positive | None = None
+    """Largest width x height of an image that is decoded; empty is the limit of the image library."""
     test_fraction: Annotated[float, Field(gt=0.0, lt=1.0)] = 0.2
     """Share of each class held out for testing when the source has no test split of its own."""
     split_seed: int = 0
     """Seed of that split."""
+    normalization: Normalization = "auto"
+    """Mean and standard deviation of the channels: auto takes the published ones of a known data set and measures others;
+    measured always measures; a name takes the published ones of that data set."""
     whitening: Literal["none", "zca"] = "none"
     """What becomes of normalised images: nothing, or ZCA fitted on the training images (some cells of mtt and tesla)."""
     whitening_epsilon: Rate = 0.1

@@ -41,12 +41,14 @@ class Contents:
     """An opened source: classes in order, labels per split (in the source's order), and its pictures as a stream.
 
     `labels` always has 'train'; 'test' only if the source brings its own test split. `groups(split)` yields all
-    pictures of a split in the order of its labels.
+    pictures of a split in the order of its labels. `notes` says in one line each what was chosen among several
+    possibilities and what was passed over.
     """
 
     class_names: tuple[str, ...]
     labels: Mapping[SplitName, Labels]
     groups: Callable[[SplitName], Iterator[Group]]
+    notes: tuple[str, ...] = ()
 
 
 class Source(Protocol):
