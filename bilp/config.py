@@ -8,37 +8,41 @@ a few dials (`dataset`, `method`, `ipc`, `keep`, `beta`, `seed`) and may set any
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from functools import cache
+from operator import attrgetter
 from typing import Annotated, Any, Literal, Self, get_args
 
-from pydantic import Field, GetJsonSchemaHandler, field_validator, model_validator
+from pydantic import Field, GetJsonSchemaHandler, ModelWrapValidatorHandler, PrivateAttr, model_validator
 from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema
 
+from bilp.criterion_facts import Criterion as Criterion
 from bilp.criterion_facts import Measure, dropped_end, measure_of
 from bilp.decode_config import DecodeConfig, DreamConfig, IdcConfig, IdmConfig
-from bilp.defaults import complete
+from bilp.defaults import DIAL_PATHS, KnownOrigins, complete, criterion_rules, method_values
+from bilp.dials import Dials, RecipeDataset, read
 from bilp.evaluate_config import Baseline as Baseline
 from bilp.evaluate_config import EvaluateConfig as EvaluateConfig
 from bilp.evaluate_config import Protocol as Protocol
 from bilp.evaluate_config import TeacherConfig as TeacherConfig
 from bilp.evaluate_config import networks_of
 from bilp.fields import AugmentFamily as AugmentFamily
-from bilp.fields import Fraction, GpuArithmetic, Positive, Rate
+from bilp.fields import Dropped, Fraction, GpuArithmetic, Kept, NoneIsAChoice, Positive, Rate, Text
 from bilp.fields import Frozen as Frozen
+from bilp.fields import MethodName as MethodName
+from bilp.fields import Source as Source
 from bilp.method_config import AlignmentConfig as AlignmentConfig
 from bilp.method_config import ExpertsConfig as ExpertsConfig
 from bilp.method_config import TrajectoryConfig as TrajectoryConfig
+from bilp.nested import as_plain
 from bilp.network_config import NetworkConfig as NetworkConfig
 from bilp.network_config import NetworkName as NetworkName
 from bilp.recipe_files import load_recipe, recipe_names
 from bilp.reselect_config import ReselectConfig as ReselectConfig
 from bilp.reselect_config import ScoreName as ScoreName
+from bilp.standalone import refuse_what_is_left_out
 
-Source = Literal["digits", "mnist", "fashion_mnist", "svhn", "cifar10", "cifar100", "folder", "parquet"]
-MethodName = Literal["dm", "dc", "dsa", "idc", "dream", "idm", "mtt", "tesla", "cafe"]
-Criterion = Literal[
-    "loss_init", "loss_converge", "el2n", "forgetting", "aum", "grand", "herding", "k_center", "monte_carlo", "random", "external"
-]
 Normalization = Literal["auto", "measured", "mnist", "fashion_mnist", "svhn", "cifar10", "cifar100", "imagenet"]
 Arm = Literal["unpruned", "static", "adaptive", "bilp"]
 
@@ -59,19 +63,19 @@ class IngestConfig(Frozen):
 
     source: Source = "digits"
     """Name of a built-in data set, or the kind of your own: an image folder or Parquet in the Hugging Face layout."""
-    uri: str | None = None
+    uri: Text | None = None
     """Where a folder or Parquet source lies (a path or s3://...)."""
-    train: str | None = None
+    train: Text | None = None
     """Folder or file pattern below uri that holds the training images, where their names do not tell."""
-    test: str | None = None
+    test: Text | None = None
     """Likewise for the test images; held_out makes a test split out of the training images, whatever else there is."""
-    config: str | None = None
+    config: Text | None = None
     """Configuration (folder) of a Parquet source that holds several."""
-    image_column: str | None = None
+    image_column: Text | None = None
     """Column of the images in a Parquet source, where several could be meant or its name is unusual."""
-    label_column: str | None = None
+    label_column: Text | None = None
     """Column of the labels in a Parquet source, where several could be meant or its name is unusual."""
-    classes: tuple[str, ...] = ()
+    classes: tuple[Text, ...] = ()
     """Classes that are taken, in this order; empty takes all that are found, sorted."""
     resolution: Positive | None = None
     """Side in pixels that images are resized to (shorter side, then centre crop); empty keeps the source's own size."""
@@ -92,15 +96,10 @@ class IngestConfig(Frozen):
     normalization: Normalization = "auto"
     """Mean and standard deviation of the channels: auto takes the published ones of a known data set and measures others;
     measured always measures; a name takes the published ones of that data set."""
-    whitening: Literal["none", "zca"] = "none"
+    whitening: Annotated[Literal["none", "zca"], NoneIsAChoice] = "none"
     """What becomes of normalised images: nothing, or ZCA fitted on the training images (some cells of mtt and tesla)."""
     whitening_epsilon: Rate = 0.1
     """What is added to the eigenvalues of their covariance before its root is taken."""
-
-    @field_validator("whitening", mode="before")
-    @classmethod
-    def _none_is_a_choice(cls, value: Any) -> Any:
-        return "none" if value is None else value  # on the command line, none means null elsewhere
 
     @model_validator(mode="after")
     def _uri_fits_source(self) -> Self:
@@ -122,6 +121,8 @@ def _dropped_end(known: dict[str, Any]) -> Literal["high", "low"]:
 
 class ScoreConfig(Frozen):
     """Static scoring: short training trials that record what networks make of every sample."""
+
+    by_rule = frozenset("measure trials epochs init_epochs early_from early_to gradient_norm batch_size gpu seed".split())
 
     measure: Measure = "trajectory"
     """What is recorded: every sample's course over the epochs, its place in a pick order, or the worth of random subsets."""
@@ -158,6 +159,16 @@ class ScoreConfig(Frozen):
     seed: int = 0
     """Seed of the trials (trial k uses its own stream)."""
 
+    @model_validator(mode="before")
+    @classmethod
+    def _measure_decides(cls, given: Any) -> Any:
+        measure = given.get("measure") if isinstance(given, dict) else None
+        if measure in get_args(Measure) and measure in get_args(Criterion):
+            rules = criterion_rules(measure, "folder", None)["score"]
+            source = f"bilp.settings(dataset=..., prune={{'criterion': {measure!r}}}).score"
+            refuse_what_is_left_out(cls, given, rules, f"measure {measure}", source)
+        return given
+
     @model_validator(mode="after")
     def _windows_fit(self) -> Self:
         for name in ("init_epochs", "converge_epochs", "early_to"):
@@ -181,11 +192,13 @@ class ScoreConfig(Frozen):
 class PruneConfig(Frozen):
     """Static pruning: which samples of each class survive their score."""
 
+    by_rule = frozenset({"drop", "keep", "floor_per_class", "minimum_per_class", "seed"})
+
     criterion: Criterion = "loss_init"
     """Score that ranks the samples; random is the control, external reads a published list."""
     drop: Literal["high", "low"] = Field(default_factory=_dropped_end)
     """Which end of the ranking is dropped: high unless given, but low for aum and monte_carlo."""
-    keep: Annotated[float, Field(gt=0.0, le=1.0)] = 0.5
+    keep: Kept = 0.5
     """Share of each class that is kept (1 - alpha)."""
     band: tuple[Fraction, Fraction] | None = None
     """Keep this percentile band of the ascending ranking instead, such as [0.1, 0.6]; overrides keep and drop."""
@@ -195,7 +208,7 @@ class PruneConfig(Frozen):
     """Best-ranked samples of each class that a ranking of the whole set keeps in any case; the total stays the same."""
     minimum_per_class: Positive = 2
     """Refuse a selection that leaves a class with fewer samples."""
-    score_list: str | None = None
+    score_list: Text | None = None
     """URI of a JSON list of numbers in data set order (the format of the paper's preview code), for criterion external."""
     seed: int = 0
     """Seed of criterion random."""
@@ -213,6 +226,10 @@ class PruneConfig(Frozen):
 
 class DistillConfig(Frozen):
     """Distillation: a method is what is compared plus what trains the network."""
+
+    by_rule = frozenset(
+        "method ipc iterations rounds init augment batch_real learning_rate outer_loops inner_epochs batch_train gpu seed".split()
+    )
 
     method: MethodName = "dm"
     """Matching of distributions (dm, idm), gradients (dc, dsa; idc, dream), trajectories (mtt, tesla) or features (cafe)."""
@@ -262,6 +279,15 @@ class DistillConfig(Frozen):
     seed: int = 0
     """Seed of networks, batches, augmentation and initial images."""
 
+    @model_validator(mode="before")
+    @classmethod
+    def _method_decides(cls, given: Any) -> Any:
+        dials = read(Dials, {**as_plain(given), "distill": as_plain(given)} if isinstance(given, dict) else {})
+        rules = method_values(dials)["distill"]
+        source = f"bilp.settings(dataset=..., method={dials.method!r}, ipc={dials.ipc}).distill"
+        refuse_what_is_left_out(cls, given, rules, f"method {dials.method} at ipc {dials.ipc}", source)
+        return given
+
     @model_validator(mode="after")
     def _rounds_fit(self) -> Self:
         if self.rounds > self.iterations:
@@ -302,15 +328,18 @@ class ReportConfig(Frozen):
 class PipelineConfig(Frozen):
     """The whole pipeline. Set the dials; whatever else is not set is derived from them."""
 
+    later = frozenset({"recipe_dataset"})
+    by_rule = frozenset({"keep", "beta"})
+
     dataset: Source = "digits"
     """Real data set."""
     method: MethodName = "dm"
     """Distillation method."""
     ipc: Positive = 1
     """Synthetic images per class."""
-    keep: Annotated[float, Field(gt=0.0, le=1.0)] = 0.5
+    keep: Kept = 0.5
     """Share of each class that static pruning keeps (1 - alpha)."""
-    beta: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.1
+    beta: Dropped = 0.1
     """Share of candidates that adaptive pruning drops."""
     seed: int = 0
     """Seed of everything."""
@@ -321,8 +350,10 @@ class PipelineConfig(Frozen):
     """Independently seeded distillations per arm."""
     arms: Annotated[tuple[Arm, ...], Field(min_length=1)] = ("unpruned", "bilp")
     """Which prunings are compared: none, static alone, adaptive alone, both (bilp)."""
-    recipe: str | None = None
+    recipe: Text | None = None
     """Recipe to start from: a name in recipes/ or the path of a YAML file."""
+    recipe_dataset: RecipeDataset = "same"
+    """Data set that a recipe for one of the built-in ones may meet: the same, or any, with settings that were made for another."""
     ingest: IngestConfig = IngestConfig()
     """Settings of ingestion."""
     score: ScoreConfig = ScoreConfig()
@@ -333,39 +364,39 @@ class PipelineConfig(Frozen):
     """Settings of the experts, which only mtt and tesla need."""
     reselect: ReselectConfig = ReselectConfig()
     """Settings of adaptive pruning."""
-    distill: DistillConfig = DistillConfig()
+    distill: DistillConfig = Field(default_factory=lambda: PipelineConfig().distill)  # always handed in by _fill_in
     """Settings of distillation."""
     evaluate: EvaluateConfig = EvaluateConfig()
     """Settings of evaluation."""
     report: ReportConfig = ReportConfig()
     """Settings of the page."""
+    _known: KnownOrigins = PrivateAttr(default_factory=KnownOrigins)
 
     @classmethod
     def __get_pydantic_json_schema__(cls, core_schema: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
         """As for every model, and the recipes that come with the program are a choice."""
         schema = super().__get_pydantic_json_schema__(core_schema, handler)
         recipe = handler.resolve_ref_schema(schema)["properties"]["recipe"]
-        usable = [name for name in recipe_names() if _usable(name)]
-        recipe |= {"type": "string", "enum": usable, "description": "Recipe to start from; what is set here goes first."}
+        told = "Recipe to start from. What it says goes before the defaults told here, and what is set here goes before the recipe."
+        recipe |= {"type": "string", "enum": list(_usable_recipes()), "description": told}
         del recipe["anyOf"]
         return schema
 
-    @model_validator(mode="before")
+    @model_validator(mode="wrap")
     @classmethod
-    def _fill_in(cls, given: Any) -> Any:
-        return complete(given).values if isinstance(given, dict) else given
+    def _fill_in(cls, given: Any, validated: ModelWrapValidatorHandler[Self]) -> Self:
+        if not isinstance(given, dict):
+            return validated(given)
+        completion = complete(given)
+        config = validated(completion.values)
+        config._known = KnownOrigins(completion.origins)
+        return config
 
     @model_validator(mode="after")
     def _dials_agree(self) -> Self:
-        pairs = {
-            "dataset": (self.dataset, "ingest.source", self.ingest.source),
-            "method": (self.method, "distill.method", self.distill.method),
-            "ipc": (self.ipc, "distill.ipc", self.distill.ipc),
-            "keep": (self.keep, "prune.keep", self.prune.keep),
-            "beta": (self.beta, "reselect.beta", self.reselect.beta),
-        }
-        for dial, (value, path, derived) in pairs.items():
-            if value != derived:
+        for dial, (path, *others) in DIAL_PATHS.items():
+            value, derived = getattr(self, dial), attrgetter(path)(self)
+            if not others and value != derived:  # those of several stages may differ among them
                 raise ValueError(f"{dial} = {value!r} contradicts {path} = {derived!r}: set only {dial}")
         pool = self.evaluate.pool
         if pool is not None and self.evaluate.networks != networks_of(pool, self.distill.network):
@@ -401,8 +432,31 @@ class PipelineConfig(Frozen):
             )
         return self
 
+    @property
+    def origins(self) -> Mapping[str, str] | None:
+        """Where each value came from, by path ("given", a rule, a recipe; no entry is the default); None if that is not known."""
+        return self._known.by_path
 
-def _usable(recipe: str) -> bool:
-    """Whether method and dataset of a recipe exist here; published cells of others wait for theirs."""
-    values = load_recipe(recipe)
-    return values.get("method", "dm") in get_args(MethodName) and values.get("dataset", "digits") in get_args(Source)
+    def model_copy(self, *, update: Mapping[str, Any] | None = None, deep: bool = False) -> Self:
+        """As of every model; nobody knows where the values of a changed copy came from."""
+        copy = super().model_copy(update=update, deep=deep)
+        if update:
+            copy._known = KnownOrigins()
+        return copy
+
+
+def settings(**given: Any) -> PipelineConfig:
+    """The whole configuration that some dials and settings lead to: `settings(dataset="cifar10", method="mtt").distill`.
+
+    Stages are mappings: `settings(dataset="digits", score={"trials": 3}).score`.
+    Raises pydantic's ValidationError, as PipelineConfig does.
+    """
+    return PipelineConfig.model_validate(given)
+
+
+@cache
+def _usable_recipes() -> tuple[str, ...]:
+    """The recipes whose method and dataset exist here; published cells of others wait for theirs."""
+    stated = ((name, load_recipe(name)) for name in recipe_names())
+    known = ((name, values.get("method", "dm"), values.get("dataset", "digits")) for name, values in stated)
+    return tuple(name for name, method, dataset in known if method in get_args(MethodName) and dataset in get_args(Source))

@@ -5,6 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+Criterion = Literal[
+    "loss_init", "loss_converge", "el2n", "forgetting", "aum", "grand", "herding", "k_center", "monte_carlo", "random", "external"
+]
 Measure = Literal["trajectory", "herding", "k_center", "monte_carlo"]
 
 

@@ -6,16 +6,18 @@ Rules state facts of the field (published hyper-parameters, see the comments) as
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Set
+from dataclasses import dataclass, field
 from typing import Any
 
-from bilp.criterion_facts import CRITERION_FACTS, dropped_end, measure_of
+from bilp.criterion_facts import Criterion, dropped_end, measure_of
 from bilp.decode_defaults import decoding_rules, digits_rules, idc_evaluation_rules, smallest_class
+from bilp.dials import Dials, Settled, read
+from bilp.errors import ConfigError
 from bilp.evaluate_rules import ALL_FAMILIES, METHOD_PROTOCOL, convnet_bn_rules, evaluation_rules, protocol_rules
 from bilp.method_rules import alignment_rules, trajectory_rules
-from bilp.nested import as_mapping, as_plain, leaves, merge, merge_all, parsed, whole_number
-from bilp.pools import POOLS, pool_networks
+from bilp.nested import as_plain, get, leaves, merge, merge_all, nest
+from bilp.pools import pool_networks
 from bilp.recipe_files import load_recipe
 
 # Digits change their meaning when mirrored, so flip is left out (Zhao & Bilen 2021, section 4).
@@ -29,6 +31,9 @@ TRAJECTORIES = ("mtt", "tesla")
 DC_LOOPS = {1: (1, 1), 10: (10, 50), 20: (20, 25), 30: (30, 20), 40: (40, 15), 50: (50, 10)}
 
 
+GIVEN = "given"
+
+
 @dataclass(frozen=True)
 class Completion:
     """Nested values ready for validation, and the origin of each leaf path ('distill.iterations')."""
@@ -36,15 +41,23 @@ class Completion:
     values: dict[str, Any]
     origins: dict[str, str]
 
+    def under(self, layer: Mapping[str, Any], origin: str) -> Completion:
+        """These values with a layer on top."""
+        return Completion(merge(self.values, layer), self.origins | {path: origin for path, _ in leaves(layer)})
+
+
+@dataclass(frozen=True)
+class KnownOrigins:
+    """Origins that travel with a configuration without being part of its value: configurations of equal values are equal."""
+
+    by_path: Mapping[str, str] | None = field(default=None, compare=False)
+
 
 def dc_loops(ipc: int) -> tuple[int, int]:
     """Outer loops and inner epochs of gradient matching for any ipc, linear between the published points."""
-    ipc = max(ipc, 1)  # a smaller one is refused later, by its own name
     if ipc in DC_LOOPS:
         return DC_LOOPS[ipc]
     known = sorted(DC_LOOPS)
-    if ipc < known[0]:
-        return DC_LOOPS[known[0]]  # refused by validation, in better words
     if ipc > known[-1]:
         return ipc, DC_LOOPS[known[-1]][1]
     low = max(k for k in known if k < ipc)
@@ -84,13 +97,11 @@ CRITERION_TRIALS = {"herding": 1, "k_center": 1, "monte_carlo": 100}  # one netw
 SHORT_EPOCHS = 20
 
 
-def _criterion_rules(criterion: str, dataset: str, epochs: object) -> dict[str, Any]:
+def criterion_rules(criterion: Criterion, dataset: str, epochs: int | None) -> dict[str, Any]:
     """What a criterion needs recorded and for how long, and the end it drops; `epochs` is what was given for score.epochs."""
-    if criterion not in CRITERION_FACTS:
-        return {}
     score: dict[str, Any] = {}
     if criterion in ("el2n", "grand"):
-        early = min(EARLY_EPOCH, epochs) if isinstance(epochs, int) and epochs > 0 else EARLY_EPOCH
+        early = min(EARLY_EPOCH, epochs or EARLY_EPOCH)
         score = {"trials": EARLY_NETWORKS, "epochs": EARLY_EPOCH, "early_from": early, "early_to": early}
     if criterion == "grand":
         score["gradient_norm"] = "last_layer"
@@ -134,19 +145,27 @@ def _without_flip(values: dict[str, Any]) -> dict[str, Any]:
     return changed
 
 
-def _dial_rules(dials: Mapping[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
-    dataset, method, ipc = dials["dataset"], dials["method"], dials["ipc"]
-    seed = dials["seed"]
-    yield "dial dataset", {"ingest": {"source": dataset}}
-    yield "dial method", {"distill": {"method": method}}
-    yield "dial ipc", {"distill": {"ipc": ipc}}
-    yield "dial keep", {"prune": {"keep": dials["keep"]}}
-    yield "dial beta", {"reselect": {"beta": dials["beta"]}}
-    yield "dial seed", {name: {"seed": seed} for name in ("score", "prune", "experts", "distill", "evaluate")}
-    gpu = {"gpu": dials["gpu"]}
-    yield "dial gpu", {"score": gpu, "experts": gpu, "distill": gpu, "evaluate": gpu | {"teacher": gpu}}
-    by_method = _method_rules(dataset, method, ipc, dials["factor"], dials["side"])
-    smallest = smallest_class(merge_all(by_method, _dataset_rules(dataset, method, ipc)), ipc, dials["factor"])
+# The settings that each dial sets.
+DIAL_PATHS = {
+    "dataset": ("ingest.source",),
+    "method": ("distill.method",),
+    "ipc": ("distill.ipc",),
+    "keep": ("prune.keep",),
+    "beta": ("reselect.beta",),
+    "seed": tuple(f"{stage}.seed" for stage in ("score", "prune", "experts", "distill", "evaluate")),
+    "gpu": ("score.gpu", "experts.gpu", "distill.gpu", "evaluate.gpu", "evaluate.teacher.gpu"),
+}
+
+
+def _dial_rules(dials: Dials, wrong: Mapping[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Every rule that follows from the dials; `wrong` are given dials of no valid value, which are handed on to be refused."""
+    dataset, method, ipc = dials.dataset, dials.method, dials.ipc
+    factor, side = dials.factor or 0, dials.side or 0
+    for dial, paths in DIAL_PATHS.items():
+        value = wrong.get(dial, getattr(dials, dial))
+        yield f"dial {dial}", merge_all(*(nest(path, value) for path in paths))
+    by_method = _method_rules(dataset, method, ipc, factor, side)
+    smallest = smallest_class(merge_all(by_method, _dataset_rules(dataset, method, ipc)), ipc, factor)
     yield "dial ipc (real initialisation needs as many samples)", {"prune": {"minimum_per_class": smallest}}
     yield f"method {method} at ipc {ipc}", by_method
     if method in TRAJECTORIES:
@@ -155,10 +174,10 @@ def _dial_rules(dials: Mapping[str, Any]) -> Iterator[tuple[str, dict[str, Any]]
         yield f"method {method} on {dataset}", alignment_rules(dataset)
     yield f"method {method}", evaluation_rules(dataset, method)
     yield f"method {method}", {"evaluate": {"protocol": METHOD_PROTOCOL[method]}} if method in METHOD_PROTOCOL else {}
-    protocol = dials["protocol"] or METHOD_PROTOCOL.get(method, "dc")
+    protocol = dials.protocol or METHOD_PROTOCOL.get(method, "dc")
     yield f"protocol {protocol}", protocol_rules(protocol, dataset, ipc)
     if METHOD_PROTOCOL.get(method) == protocol == "idc":
-        yield f"method {method} on {dataset} at ipc {ipc}", idc_evaluation_rules(dataset, ipc, dials["factor"])
+        yield f"method {method} on {dataset} at ipc {ipc}", idc_evaluation_rules(dataset, ipc, factor)
     yield f"dataset {dataset}", _dataset_rules(dataset, method, ipc)
     if dataset in MIRROR_CHANGES_MEANING:
         alignment = alignment_rules(dataset) if method == "cafe" else {}
@@ -171,81 +190,92 @@ def _dial_rules(dials: Mapping[str, Any]) -> Iterator[tuple[str, dict[str, Any]]
         yield f"dataset {dataset} (mirroring changes the meaning)", _without_flip(merge_all(by_method, *rules))
 
 
-def _pruning_rules(merged: Mapping[str, Any], dials: Mapping[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
+def method_values(dials: Dials) -> dict[str, Any]:
+    """What a method implies for data that no rule knows by name."""
+    dataset, method, ipc = OWN_DATA[0], dials.method, dials.ipc
+    rules = [_method_rules(dataset, method, ipc, dials.factor or 0, dials.side or 0)]
+    if method in TRAJECTORIES:
+        rules.append(trajectory_rules(dataset, method, ipc))
+    if method == "cafe":
+        rules.append(alignment_rules(dataset))
+    return merge_all(*rules)
+
+
+def _pruning_rules(dials: Dials) -> Iterator[tuple[str, dict[str, Any]]]:
     """What follows from settings of the static level that are not dials."""
-    prune, score = as_mapping(merged.get("prune")), as_mapping(merged.get("score"))
-    criterion, epochs = prune.get("criterion"), score.get("epochs")
-    if isinstance(criterion, str):
-        yield (
-            f"criterion {criterion}",
-            _criterion_rules(criterion, dials["dataset"], parsed(epochs) if isinstance(epochs, str) else epochs),
-        )
-    if str(prune.get("per_class")).lower() in ("false", "0", "no") and prune.get("band") is None:
-        yield "dial ipc (ranking of the whole set)", {"prune": {"floor_per_class": max(dials["ipc"], 2)}}
+    if dials.criterion is not None:
+        yield f"criterion {dials.criterion}", criterion_rules(dials.criterion, dials.dataset, dials.score_epochs)
+    if not dials.per_class and dials.band is None:
+        yield "dial ipc (ranking of the whole set)", {"prune": {"floor_per_class": max(dials.ipc, 2)}}
 
 
-DIAL_DEFAULTS: dict[str, Any] = {"dataset": "digits", "method": "dm", "ipc": 1, "keep": 0.5, "beta": 0.1, "seed": 0, "gpu": "float32"}
 # Few and similar images have less to spare; the paper finds little to prune in low-diversity data such as MNIST.
 DATASET_DIALS: dict[str, dict[str, Any]] = {"digits": {"keep": 0.8}}
 # Real samples act through experts alone, so there is no causal effect to reselect by.
 METHOD_DIALS: dict[str, dict[str, Any]] = {method: {"beta": 0.0} for method in TRAJECTORIES}
-DIAL_TYPES: dict[str, type | tuple[type, ...]] = {
-    "dataset": str,
-    "method": str,
-    "ipc": int,
-    "keep": (int, float),
-    "beta": (int, float),
-    "seed": int,
-    "gpu": str,
-}
+# Data sets of the user's own, which may be copies of any other.
+OWN_DATA = ("folder", "parquet")
+# Where a network may be given by its name alone.
+NETWORK_PATHS = ("score.network", "distill.network", "evaluate.teacher.network")
 
 
 def complete(given: Mapping[str, Any]) -> Completion:
     """Fill what was not given from the recipe and from the rules; report the origin of every value.
 
-    Values of a wrong type are passed through untouched, so that validation names them with their path.
-    Raises ConfigError if the recipe cannot be read.
+    Wrong values are passed through untouched, so that validation names them with their path; rules take them as not given.
+    Raises ConfigError if the recipe cannot be read, or is made for another data set than the one given.
     """
-    user = as_plain(given)
+    user = _networks_by_name(as_plain(given))
     recipe_name = user.get("recipe")
-    recipe = load_recipe(recipe_name) if isinstance(recipe_name, str) and recipe_name else {}
-    merged = merge_all(recipe, user)
-    dataset_dials = DATASET_DIALS.get(str(merged.get("dataset", DIAL_DEFAULTS["dataset"])), {})
-    method_dials = METHOD_DIALS.get(str(merged.get("method", DIAL_DEFAULTS["method"])), {})
-    dials = DIAL_DEFAULTS | dataset_dials | method_dials
-    for name, kind in DIAL_TYPES.items():
-        value = merged.get(name)
-        if isinstance(value, str) and kind is not str:  # the command line hands over text
-            value = parsed(value)
-        if isinstance(value, kind) and not isinstance(value, bool):
-            dials[name] = value
-    nested = dict(leaves(merged))
-    protocol, dials["factor"] = nested.get("evaluate.protocol"), whole_number(nested, "distill.decode.factor")
-    dials["side"] = whole_number(nested, "ingest.resolution")
-    dials["protocol"] = protocol if isinstance(protocol, str) else None
-    values: dict[str, Any] = {}
-    origins: dict[str, str] = {}
-    dataset_rule = (f"dataset {dials['dataset']}", dataset_dials)
-    method_rule = (f"method {dials['method']} (no adaptive level)", method_dials)
-    rules = [dataset_rule, method_rule, *_dial_rules(dials), *_pruning_rules(merged, dials)]
-    for origin, layer in [*rules, (f"recipe {recipe_name}", recipe), ("given", user)]:
-        for path, _ in leaves(layer):
-            origins[path] = origin
-        values = merge(values, layer)
-    pool = as_mapping(values.get("evaluate")).get("pool")
-    if pool in POOLS and origins.get("evaluate.networks") not in ("given", f"recipe {recipe_name}"):
-        own = as_mapping(as_mapping(values.get("distill")).get("network"))
-        values = merge(values, {"evaluate": {"networks": pool_networks(pool, own)}})
-        origins["evaluate.networks"] = f"evaluate.pool {pool}"
-    for path, value, why in (*_affordable(values, origins), *convnet_bn_rules(values, origins)):
-        stage, name = path.split(".")
-        values = merge(values, {stage: {name: value}})
-        origins[path] = why
-    for path, value, limit in _within_limits(values):
-        stage, name = path.split(".")
-        values = merge(values, {stage: {name: value}})
-        origins[path] = f"{limit} (no more than these)"
-    return Completion(values, origins)
+    recipe = _networks_by_name(load_recipe(recipe_name)) if isinstance(recipe_name, str) and recipe_name else {}
+    said = merge_all(recipe, user)
+    dials = read(Dials, said)
+    _refuse_another_dataset(str(recipe_name), recipe, dials)
+    wrong = {name: value for name, value in said.items() if name in DIAL_PATHS and name not in dials.model_fields_set}
+    dataset_dials, method_dials = DATASET_DIALS.get(dials.dataset, {}), METHOD_DIALS.get(dials.method, {})
+    implied = {name: value for name, value in (dataset_dials | method_dials).items() if name not in dials.model_fields_set}
+    rules = [
+        (f"dataset {dials.dataset}", dataset_dials),
+        (f"method {dials.method} (no adaptive level)", method_dials),
+        *_dial_rules(dials.model_copy(update=implied), wrong),
+        *_pruning_rules(dials),
+    ]
+    completion = Completion({}, {})
+    for origin, layer in [*rules, (f"recipe {recipe_name}", recipe), (GIVEN, user)]:
+        completion = completion.under(layer, origin)
+    return _followed(completion, said)
+
+
+def _followed(completion: Completion, said: Mapping[str, Any]) -> Completion:
+    """The rest that follows from what all rules, the recipe and the user made of it; what the latter two `said` stays."""
+    own = {path for path, _ in leaves(said)}
+    settled = read(Settled, completion.values)
+    if settled.pool is not None and "evaluate.networks" not in own:
+        networks = pool_networks(settled.pool, settled.network.model_dump())
+        completion = completion.under({"evaluate": {"networks": networks}}, f"evaluate.pool {settled.pool}")
+        settled = read(Settled, completion.values)
+    for path, value, origin in (*_affordable(settled, own), *convnet_bn_rules(settled, own)):
+        completion = completion.under(nest(path, value), origin)
+    for path, value, limit in _within_limits(completion.values, settled):
+        completion = completion.under(nest(path, value), f"{limit} (no more than these)")
+    return completion
+
+
+def _networks_by_name(values: Mapping[str, Any]) -> dict[str, Any]:
+    """The values with `mlp` for a network written as `{name: mlp}`, over which other settings of that network may be laid."""
+    named = [nest(path, {"name": name}) for path in NETWORK_PATHS if isinstance(name := get(values, path), str)]
+    return merge_all(values, *named)
+
+
+def _refuse_another_dataset(name: str, recipe: Mapping[str, Any], dials: Dials) -> None:
+    """Raise ConfigError if a recipe for one data set of a known name meets another one, unless somebody says so."""
+    made_for = recipe.get("dataset", dials.dataset)
+    known = "dataset" in dials.model_fields_set and made_for not in OWN_DATA and dials.dataset not in OWN_DATA
+    if known and made_for != dials.dataset and dials.recipe_dataset == "same":
+        raise ConfigError(
+            f"recipe {name} is made for {made_for}, not for {dials.dataset}: leave dataset to the recipe, "
+            "or set recipe_dataset to any if its settings are meant for other data"
+        )
 
 
 # A part cannot be longer than its whole: these follow when only the whole is given, and small. Path, default, limit.
@@ -256,13 +286,12 @@ LIMITED = (
 )
 
 
-def _within_limits(values: Mapping[str, Any]) -> Iterator[tuple[str, int, str]]:
-    flat = dict(leaves(values))
+def _within_limits(values: Mapping[str, Any], settled: Settled) -> Iterator[tuple[str, int, str]]:
+    there = {path for path, _ in leaves(values)}
+    whole = {"distill.iterations": settled.iterations, "score.epochs": settled.score_epochs}
     for path, default, limit in LIMITED:
-        most = flat.get(limit)
-        if isinstance(most, str):
-            most = parsed(most)
-        if path not in flat and isinstance(most, int) and 1 <= most < default:
+        most = whole[limit]
+        if path not in there and most is not None and most < default:
             yield path, most, limit
 
 
@@ -272,28 +301,21 @@ AFFORDABLE = 0.045
 MEASURING = {"dm": 3.2, "dc": 4.1, "dsa": 4.1}
 # Fewer say nothing about a class's distribution.
 FEWEST_CANDIDATES = 16
+# Where a method measures every candidate, a class is taken to have as many as those of CIFAR-10.
+SHORT_POOL = 5000
 
 
-def _affordable(values: Mapping[str, Any], origins: Mapping[str, str]) -> Iterator[tuple[str, int, str]]:
+def _affordable(settled: Settled, own: Set[str]) -> Iterator[tuple[str, int, str]]:
     """Fewer candidates for runs so short that measuring the usual number in every round would dominate them.
 
     Rounds times candidates times their cost is held at a share of image steps times batch; above that nothing changes.
     """
     path = "reselect.candidates_per_class"
-    if origins.get(path, "").startswith(("recipe", "given")) or not isinstance(values.get("reselect", {}), Mapping):
+    method, iterations = settled.method, settled.iterations
+    if path in own or method not in MEASURING or iterations is None:
         return
-    flat = {"distill.batch_real": 256, "distill.rounds": 10, "distill.outer_loops": 1, **dict(leaves(values))}
-    method = str(flat.get("distill.method"))
-    iterations, batch, rounds, outer = (
-        whole_number(flat, f"distill.{name}") for name in ("iterations", "batch_real", "rounds", "outer_loops")
-    )
-    if method not in MEASURING or min(iterations, batch, rounds, outer) < 1:
-        return
-    steps = iterations * (1 if method == "dm" else outer)
-    most = max(FEWEST_CANDIDATES, round(AFFORDABLE * steps * batch / (MEASURING[method] * min(rounds, iterations))))
-    if most < (whole_number(flat, path) or SHORT_POOL):
+    steps = iterations * (1 if method == "dm" else settled.outer_loops)
+    cost = MEASURING[method] * min(settled.rounds, iterations)
+    most = max(FEWEST_CANDIDATES, round(AFFORDABLE * steps * settled.batch_real / cost))
+    if most < (settled.candidates or SHORT_POOL):
         yield path, most, "distill.iterations (a short run measures fewer)"
-
-
-# Where a method measures every candidate, a class is taken to have as many as those of CIFAR-10.
-SHORT_POOL = 5000

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal, get_args
 
-from pydantic import Field
+from pydantic import Field, GetJsonSchemaHandler, model_validator
+from pydantic.json_schema import JsonSchemaValue
+from pydantic_core import CoreSchema
 
-from bilp.fields import AugmentFamily, Fraction, Frozen, GpuArithmetic, ImageOperation, Positive, Rate
-from bilp.network_config import NetworkConfig
+from bilp.evaluate_rules import protocol_rules
+from bilp.fields import AugmentFamily, Fraction, Frozen, GpuArithmetic, ImageOperation, NoneIsAChoice, Positive, Rate
+from bilp.fields import Protocol as Protocol
+from bilp.network_config import NetworkConfig, NetworkName, Networks
 from bilp.pools import Pool, pool_networks
+from bilp.standalone import refuse_what_is_left_out
 
 Baseline = Literal["full", "random", "herding", "k_center"]
-Protocol = Literal["dc", "idc", "soft"]
 
 
 def _pooled(known: dict[str, Any]) -> tuple[NetworkConfig, ...]:
@@ -26,6 +30,8 @@ def networks_of(pool: str, own: NetworkConfig) -> tuple[NetworkConfig, ...]:
 
 class TeacherConfig(Frozen):
     """A network trained on all real data: it gives soft labels, and the features by which herding and k-center choose."""
+
+    by_rule: ClassVar[frozenset[str]] = frozenset({"gpu"})
 
     network: NetworkConfig = NetworkConfig()
     """Its architecture."""
@@ -49,12 +55,16 @@ class EvaluateConfig(Frozen):
     """Evaluation: fresh networks are trained on a set and tested on the real test split."""
 
     later: ClassVar[frozenset[str]] = frozenset({"batch_norm_augment_each", "batch_norm_epochs"})
+    by_rule: ClassVar[frozenset[str]] = frozenset(
+        "protocol epochs full_epochs batch_size optimiser learning_rate weight_decay decay milestones decay_factor augment_each "
+        "augment_always augment cutmix labels networks gpu seed".split()
+    )
 
     protocol: Protocol = "dc"
     """Published protocol that the settings below are taken from where they are not given: DC's, IDC's, or soft labels."""
     pool: Pool | None = None
     """Pool of a cross-architecture protocol, which sets networks: S, SS, M, B, W, D, A, P or N (see bilp/pools.py)."""
-    networks: Annotated[tuple[NetworkConfig, ...], Field(min_length=1)] = Field(default_factory=_pooled)
+    networks: Annotated[Networks, Field(min_length=1)] = Field(default_factory=_pooled)
     """Architectures to train."""
     seeds: Annotated[int, Field(ge=2)] = 5
     """Trainings per architecture and set; the 95 % interval is over them."""
@@ -74,7 +84,7 @@ class EvaluateConfig(Frozen):
     """Momentum of SGD."""
     weight_decay: Annotated[float, Field(ge=0.0)] = 5e-4
     """Weight decay."""
-    decay: Literal["half", "steps", "cosine", "none"] = "half"
+    decay: Annotated[Literal["half", "steps", "cosine", "none"], NoneIsAChoice] = "half"
     """The step size falls once in the middle, where momentum starts anew; at each milestone; along a cosine to zero; never."""
     milestones: tuple[Fraction, ...] = (2 / 3, 5 / 6)
     """Decay steps: parts of the epochs after which the step size is multiplied by decay_factor."""
@@ -108,3 +118,22 @@ class EvaluateConfig(Frozen):
     """Arithmetic on a GPU: float32, products in TensorFloat-32 (tf32), or these with channels last in memory."""
     seed: int = 0
     """Seed of networks, order and subsets."""
+
+    @classmethod
+    def __get_pydantic_json_schema__(cls, core_schema: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
+        """As for every model, and a network of the list may be its name."""
+        schema = super().__get_pydantic_json_schema__(core_schema, handler)
+        networks = handler.resolve_ref_schema(schema)["properties"]["networks"]
+        by_name = {"type": "string", "enum": list(get_args(NetworkName)), "title": "By name"}
+        networks["items"] = {"anyOf": [networks["items"], by_name]}
+        return schema
+
+    @model_validator(mode="before")
+    @classmethod
+    def _protocol_decides(cls, given: Any) -> Any:
+        protocol = given.get("protocol") if isinstance(given, dict) else None
+        if protocol in get_args(Protocol):
+            rules = protocol_rules(protocol, "folder", 1).get("evaluate", {})
+            source = f"bilp.settings(dataset=..., evaluate={{'protocol': {protocol!r}}}).evaluate"
+            refuse_what_is_left_out(cls, given, rules, f"protocol {protocol}", source)
+        return given

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Set
 from typing import Any
 
-from pydantic import BaseModel
-
-from bilp.nested import as_mapping
+from bilp.dials import Settled
 
 # Methods whose papers are compared under another protocol than DC's.
 METHOD_PROTOCOL = {"idc": "idc", "dream": "idc"}
@@ -68,21 +66,16 @@ def is_convnet_bn(network: Mapping[str, Any]) -> bool:
     return (network.get("name", "convnet"), network.get("norm"), network.get("activation", "relu")) == ("convnet", "batch", "relu")
 
 
-def convnet_bn_rules(values: Mapping[str, Any], origins: Mapping[str, str]) -> Iterator[tuple[str, Any, str]]:
+def convnet_bn_rules(settled: Settled, own: Set[str]) -> Iterator[tuple[str, Any, str]]:
     """Path, value and origin of what DC's own program does with its ConvNetBN, if that is among the networks.
 
-    Not where somebody gave augment_each, nor on a data set whose images are smaller than the program knows; and the epochs
-    follow where they are those of the program too.
+    Not where somebody gave augment_each (`own` are the paths that somebody gave), nor on a data set whose images are smaller
+    than the program knows; and the epochs follow where they are those of the program too.
     """
-    ingest, distill, evaluate = (as_mapping(values.get(name)) for name in ("ingest", "distill", "evaluate"))
-    decided = (ingest.get("source") != "digits", distill.get("method") == "dc", evaluate.get("protocol", "dc") == "dc")
-    networks = evaluate.get("networks")
-    if not all(decided) or not isinstance(networks, list | tuple):
+    decided = (settled.source != "digits", settled.method == "dc", settled.protocol == "dc")
+    if not all(decided) or not any(is_convnet_bn(network.model_dump()) for network in settled.networks):
         return
-    plain = [each.model_dump() if isinstance(each, BaseModel) else each for each in networks]
-    if not any(is_convnet_bn(as_mapping(each)) for each in plain):
-        return
-    for name, decided_by in (("augment_each", "evaluate.augment_each"), ("epochs", "evaluate.epochs")):
+    for name in ("augment_each", "epochs"):
         path = f"evaluate.batch_norm_{name}"
-        if not origins.get(path, origins.get(decided_by, "")).startswith(("given", "recipe")):
+        if path not in own and f"evaluate.{name}" not in own:
             yield path, CONVNET_BN[f"batch_norm_{name}"], "method dc (its ConvNet with batch norm)"

@@ -11,12 +11,11 @@ from typing import Any, get_args
 from pydantic import BaseModel, ValidationError
 
 from bilp.config import PipelineConfig
-from bilp.defaults import complete
+from bilp.defaults import DIAL_PATHS, GIVEN, complete
 from bilp.errors import ConfigError
-from bilp.nested import leaves
+from bilp.nested import inline, leaves
 
 DEFAULT = "default"
-GIVEN = "given"
 
 
 @dataclass(frozen=True)
@@ -40,7 +39,7 @@ def explain(given: Mapping[str, Any]) -> list[Setting]:
     Raises what `PipelineConfig(**given)` raises.
     """
     config = PipelineConfig.model_validate(given)
-    origins = complete(given).origins
+    origins = config.origins or {}
     return [Setting(path, value, _origin(path, origins)) for path, value in leaves(config.model_dump(mode="json"))]
 
 
@@ -60,7 +59,7 @@ def problems(error: ValidationError, given: Mapping[str, Any]) -> list[str]:
     for item in found:
         path = _path(item["loc"])
         origin = _origin(path, origins)
-        if origin.startswith("dial ") and origin.split()[1] in paths:
+        if any(origin == f"dial {dial}" and dial in paths for dial in DIAL_PATHS):
             continue
         if not any(path != other and other.startswith(f"{path}.") for other in paths):
             lines.append(_line(item, path, origin))
@@ -70,6 +69,8 @@ def problems(error: ValidationError, given: Mapping[str, Any]) -> list[str]:
 def _line(item: Mapping[str, Any], path: str, origin: str) -> str:
     if item["type"] == "extra_forbidden":
         meant = similar(path)
+        if meant == path:  # one key with dots in it, which only a command line takes apart
+            return f"{path}: write settings of a stage below its name, {inline(path, item['input'])}"
         return f"{path}: no such setting; " + (f"did you mean {meant}?" if meant else "--explain lists them all")
     message = str(item["msg"]).removeprefix("Value error, ")
     if item["type"] == "value_error":  # written by the models: names its values itself

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, GetJsonSchemaHandler
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, GetJsonSchemaHandler
 from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema
 
+Source = Literal["digits", "mnist", "fashion_mnist", "svhn", "cifar10", "cifar100", "folder", "parquet"]
+MethodName = Literal["dm", "dc", "dsa", "idc", "dream", "idm", "mtt", "tesla", "cafe"]
+Protocol = Literal["dc", "idc", "soft"]
 GpuArithmetic = Literal["float32", "tf32", "tf32_channels_last"]
 ImageOperation = Literal["crop", "scale", "rotate", "noise"]
 AugmentFamily = Literal["color", "crop", "cutout", "flip", "scale", "rotate"]
@@ -16,6 +19,18 @@ Fraction = Annotated[float, Field(ge=0.0, le=1.0)]
 Positive = Annotated[int, Field(ge=1)]
 Count = Annotated[int, Field(ge=0)]
 Rate = Annotated[float, Field(gt=0.0)]
+Kept = Annotated[float, Field(gt=0.0, le=1.0)]
+Dropped = Annotated[float, Field(ge=0.0, lt=1.0)]
+# A class may be called 0, and a column 1: numbers are names there.
+Text = Annotated[str, Field(coerce_numbers_to_str=True)]
+# On the command line and in recipes none means nothing; where "none" is a choice, nothing means that one.
+NoneIsAChoice = BeforeValidator(lambda value: "none" if value is None else value)
+
+# What a form offers for a setting that is true or false: empty, too, so that it can be left to a recipe.
+SWITCH: list[dict[str, Any]] = [
+    {"type": "string", "enum": ["yes", "no"], "title": "Yes or no"},
+    {"type": "boolean", "title": "True or false"},
+]
 
 
 class Frozen(BaseModel):
@@ -24,22 +39,28 @@ class Frozen(BaseModel):
     later: ClassVar[frozenset[str]] = frozenset()
     """Fields that came when results existed already: at their defaults they are part of no content key, so that these stay valid."""
 
+    by_rule: ClassVar[frozenset[str]] = frozenset()
+    """Fields whose default gives way to rules in a pipeline (`bilp.defaults`): nobody is told their default, which may not be used."""
+
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, use_attribute_docstrings=True)
 
     @classmethod
     def __get_pydantic_json_schema__(cls, core_schema: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
-        """A schema for forms. Defaults are told but not set: a form hands them all in, and nothing would be left to derive.
-
-        Switches keep theirs, as a form knows no third position; no rule derives one.
-        """
+        """A schema for forms. Defaults are told but not set: a form hands them all in, and nothing would be left to derive."""
         schema = handler(core_schema)
-        for value in handler.resolve_ref_schema(schema)["properties"].values():
-            if value.get("type") == "boolean":
-                continue
+        for name, value in handler.resolve_ref_schema(schema)["properties"].items():
             default = value.pop("default", None)
-            if isinstance(default, str | int | float):
-                value["description"] += f" If empty, usually {default}."
+            if value.get("type") == "boolean":
+                del value["type"]
+                value["anyOf"] = SWITCH
+            if isinstance(default, str | int | float) and name not in cls.by_rule:
+                value["description"] += f" Default: {told(default)}."
         return schema
+
+
+def told(default: str | float) -> str:
+    """A default as forms and `--help` write it."""
+    return ("yes" if default else "no") if isinstance(default, bool) else str(default)
 
 
 def unused(model: BaseModel) -> dict[str, Any]:

@@ -1,7 +1,8 @@
-"""Nested mappings of settings: their leaves, one laid over another, and values that may still be text."""
+"""Nested mappings of settings: their leaves, their paths, and one laid over another."""
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -27,26 +28,26 @@ def as_plain(value: Any) -> Any:
     return value
 
 
-def as_mapping(value: Any) -> Mapping[str, Any]:
-    """The value, or nothing if it is not what it should be; validation says so."""
-    return value if isinstance(value, Mapping) else {}
+def get(values: Mapping[str, Any], path: str) -> Any:
+    """What lies at a dotted path, or None if nothing does."""
+    found: Any = values
+    for name in path.split("."):
+        found = found.get(name) if isinstance(found, Mapping) else None
+    return found
 
 
-def whole_number(flat: Mapping[str, Any], path: str) -> int:
-    """A whole number that may still be text; 0 for anything else, which validation will name."""
-    value = flat.get(path)
-    found = parsed(value) if isinstance(value, str) else value
-    return found if isinstance(found, int) else 0
+def nest(path: str, value: Any) -> dict[str, Any]:
+    """A nested mapping that holds nothing but the value at the dotted path."""
+    for name in reversed(path.split(".")):
+        value = {name: value}
+    return dict(value)
 
 
-def parsed(text: str) -> float | int | str:
-    """The number that a text means, or the text."""
-    for kind in (int, float):
-        try:
-            return kind(text)
-        except ValueError:
-            continue
-    return text
+def inline(path: str, value: Any) -> str:
+    """A dotted path and its value as nested mappings in one line of YAML: `distill: {iterations: 5}`."""
+    first, *rest = path.split(".")
+    text = "{...}" if isinstance(value, Mapping) else value if isinstance(value, str) else json.dumps(value, default=str)
+    return f"{first}: " + "".join(f"{{{name}: " for name in rest) + text + "}" * len(rest)
 
 
 def merge(low: Mapping[str, Any], high: Mapping[str, Any]) -> dict[str, Any]:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import Field, field_validator
+from pydantic import BeforeValidator, Field, model_validator
 
-from bilp.fields import Frozen, Positive
+from bilp.fields import Frozen, NoneIsAChoice, Positive
 
 NetworkName = Literal[
     "convnet",
@@ -42,21 +42,32 @@ class NetworkConfig(Frozen):
     These are convnet, convnet_frepo and video_convnet_mean. The last one and convnet3d take videos, the others images.
     """
 
+    by_rule: ClassVar[frozenset[str]] = frozenset({"width"})
+
     name: NetworkName = "convnet"
     """Architecture."""
     width: Positive = 128
     """Channels of each ConvNet block; of the first one in convnet_frepo, where each has twice as many as the one before."""
     depth: Annotated[int, Field(ge=1, le=8)] = 3
     """Number of ConvNet blocks; each halves the resolution unless pooling is none."""
-    norm: Literal["instance", "batch", "layer", "group", "none"] = Field(default_factory=_usual_norm)
+    norm: Annotated[Literal["instance", "batch", "layer", "group", "none"], NoneIsAChoice] = Field(default_factory=_usual_norm)
     """Normalisation; instance unless given, but batch for resnet10, densenet and convnet_frepo. Batch norm is frozen before
     matching."""
     activation: Literal["relu", "leaky_relu", "sigmoid", "swish"] = "relu"
     """Activation after each normalisation."""
-    pooling: Literal["avg", "max", "none"] = "avg"
+    pooling: Annotated[Literal["avg", "max", "none"], NoneIsAChoice] = "avg"
     """Pooling at the end of each ConvNet block."""
 
-    @field_validator("norm", "pooling", mode="before")
+    @model_validator(mode="before")
     @classmethod
-    def _none_is_a_choice(cls, value: Any) -> Any:
-        return "none" if value is None else value  # on the command line, none means null elsewhere
+    def _name_alone(cls, given: Any) -> Any:
+        """`mlp` is `{name: mlp}`."""
+        return {"name": given} if isinstance(given, str) else given
+
+
+def _listed(given: Any) -> Any:
+    """Names separated by commas are a list of them."""
+    return [name.strip() for name in given.split(",")] if isinstance(given, str) else given
+
+
+Networks = Annotated[tuple[NetworkConfig, ...], BeforeValidator(_listed)]

@@ -5,8 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-import yaml
-
+from bilp import recipe_yaml
 from bilp.errors import ConfigError
 
 RECIPES = Path(__file__).resolve().parent.parent / "recipes"
@@ -29,9 +28,9 @@ def read_recipe(name: str) -> dict[str, Any]:
         known = ", ".join(known for known in recipe_names() if "/" not in known) or "none"
         raise ConfigError(f"recipe {name!r}: no file {path}; known recipes: {known}, and the cells in recipes/published")
     try:
-        values = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except yaml.YAMLError as error:
-        raise ConfigError(f"recipe {path} is not valid YAML: {error}") from error
-    if not isinstance(values, dict):
-        raise ConfigError(f"recipe {path} must hold key: value pairs, not {type(values).__name__}")
-    return values
+        return recipe_yaml.parse(path.read_bytes())
+    except OSError as error:
+        raise ConfigError(f"recipe {path} cannot be read: {error.strerror}") from error
+    except ConfigError as error:
+        what = str(error)
+        raise ConfigError(f"recipe {path} {what}" if what.startswith(("is ", "must ")) else f"recipe {path}: {what}") from error

@@ -6,7 +6,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
-from bilp.fields import Fraction, Frozen, Positive
+from bilp.fields import Dropped, Fraction, Frozen, Positive
 
 ScoreName = Literal["ite", "feature_distance", "loss", "random"]
 
@@ -14,7 +14,7 @@ ScoreName = Literal["ite", "feature_distance", "loss", "random"]
 class ReselectConfig(Frozen):
     """Adaptive pruning: samples are reselected by their causal effect (ITE) while distilling."""
 
-    beta: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.1
+    beta: Dropped = 0.1
     """Share of the candidates dropped at each reselection, both tails together; 0 switches reselection off."""
     low_share: Fraction = 0.5
     """Part of beta taken from the smallest effects; the rest is taken from the largest."""

@@ -1,0 +1,139 @@
+"""The YAML of recipes: mappings, lists and plain words, which mean what they mean on the command line.
+
+YAML 1.1 has opinions of its own: 010 is eight, 1:30 is ninety, no is false, 1e-3 is text, and of two equal keys the last one
+counts. Here a scalar is text, which the settings' types read (so no is false for a switch alone), numbers aside that are written
+the usual way; what could be meant in two ways is refused with its line.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import yaml
+
+from bilp.errors import ConfigError
+from bilp.nested import inline
+
+STANDARD = "tag:yaml.org,2002:"
+SCALARS = {f"{STANDARD}{name}" for name in ("str", "int", "float", "bool", "null")}
+NOTHING = ("", "~", "null", "Null", "NULL", "none", "None")
+WHOLE = re.compile(r"[-+]?(0|[1-9][0-9]{0,17})")
+DECIMAL = re.compile(r"[-+]?(0|[1-9][0-9]*)\.[0-9]+")
+OCTAL = re.compile(r"[-+]?0[0-9_]+")
+WIDE_MARKS = {b"\xff\xfe": "UTF-16", b"\xfe\xff": "UTF-16", b"\x00\x00\xfe\xff": "UTF-32"}
+
+
+class _Loader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):  # type: ignore[misc]
+    """Makes nodes with their lines; every word is text, and nothing is constructed."""
+
+    yaml_implicit_resolvers: dict[str, Any] = {}  # noqa: RUF012 (the loader's own interface)
+
+
+def parse(content: bytes) -> dict[str, Any]:
+    """The mapping that a file holds. Raises ConfigError in one line, which begins with what is wrong in the file."""
+    text = decoded(content)
+    try:
+        node = yaml.compose(text, Loader=_Loader)
+    except yaml.MarkedYAMLError as error:
+        mark = error.problem_mark or error.context_mark
+        where = f"line {mark.line + 1}, column {mark.column + 1}: " if mark else ""
+        raise ConfigError(f"is not valid YAML: {where}{_one_line(error.problem or error.context or '')}") from error
+    except yaml.YAMLError as error:
+        raise ConfigError(f"is not valid YAML: {_one_line(str(error))}") from error
+    if node is None:
+        raise ConfigError("is empty: it must hold key: value pairs")
+    value = _Reader().value(node, "")
+    if not isinstance(value, dict):
+        raise ConfigError(f"must hold key: value pairs, not {type(value).__name__}")
+    return value
+
+
+def decoded(content: bytes) -> str:
+    """The text of a file in UTF-8, with or without a byte order mark. Raises ConfigError for another encoding, with the remedy."""
+    encoding = next((name for mark, name in WIDE_MARKS.items() if content.startswith(mark)), "UTF-16" if b"\x00" in content else None)
+    if encoding:
+        raise ConfigError(f"is {encoding}: save it as UTF-8, or convert it with iconv -f {encoding} -t UTF-8")
+    try:
+        return content.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = content[: error.start].count(b"\n") + 1
+        byte = content[error.start]
+        remedy = "save it as UTF-8, or convert it with iconv -f ISO-8859-1 -t UTF-8 if it was written as Latin-1"
+        raise ConfigError(f"is not UTF-8 (byte 0x{byte:02x} in line {line}): {remedy}") from error
+
+
+class _Reader:
+    """Values of nodes; a node that is named and used again is read once."""
+
+    def __init__(self) -> None:
+        self.done: dict[int, Any] = {}
+        self.open: set[int] = set()
+
+    def value(self, node: yaml.Node, path: str) -> Any:
+        """Text, number, None, list or dictionary. Raises ConfigError with line and path."""
+        if id(node) in self.open:
+            raise ConfigError(f"line {_line(node)}: {path or 'it'} holds itself")
+        if id(node) not in self.done:
+            self.open.add(id(node))
+            self.done[id(node)] = self._read(node, path)
+            self.open.remove(id(node))
+        return self.done[id(node)]
+
+    def _read(self, node: yaml.Node, path: str) -> Any:
+        if isinstance(node, yaml.MappingNode) and node.tag == f"{STANDARD}map":
+            return self._mapping(node, path)
+        if isinstance(node, yaml.SequenceNode) and node.tag == f"{STANDARD}seq":
+            return [self.value(item, path) for item in node.value]
+        if isinstance(node, yaml.ScalarNode) and node.tag in SCALARS:
+            return _scalar(node, path)
+        raise ConfigError(f"is not valid YAML for a recipe: line {_line(node)}: {node.tag} makes an object, and values are all it may hold")
+
+    def _mapping(self, node: yaml.MappingNode, path: str) -> dict[str, Any]:
+        lines: dict[str, int] = {}
+        values: dict[str, Any] = {}
+        below: list[dict[str, Any]] = []
+        for key_node, value_node in node.value:
+            if not isinstance(key_node, yaml.ScalarNode):
+                raise ConfigError(f"line {_line(key_node)}: a key is a word, not a list or a mapping")
+            key = str(key_node.value)
+            value = self.value(value_node, f"{path}{key}." if isinstance(value_node, yaml.MappingNode) else f"{path}{key}")
+            if key == "<<":
+                below += [item for item in (value if isinstance(value, list) else [value]) if isinstance(item, dict)]
+                continue
+            if key in lines:
+                joined = "join the two" if isinstance(value, dict) else "keep one"
+                raise ConfigError(f"{path}{key} is given twice, in lines {lines[key]} and {_line(key_node)}: {joined}")
+            if "." in key:
+                raise ConfigError(f"line {_line(key_node)}: {key} is the command line's way to write it: here it is {inline(key, value)}")
+            lines[key], values[key] = _line(key_node), value
+        for base in below:
+            values = {**base, **values}
+        return values
+
+
+def _scalar(node: yaml.ScalarNode, path: str) -> Any:
+    text = str(node.value)
+    if node.style:  # in quotes, or a block of text
+        return text
+    if text in NOTHING or node.tag == f"{STANDARD}null":
+        return None
+    if WHOLE.fullmatch(text):
+        return int(text)
+    if DECIMAL.fullmatch(text):
+        return float(text)
+    if OCTAL.fullmatch(text):
+        plain = re.sub(r"^([-+]?)[0_]+(?=[0-9])", r"\1", text)
+        raise ConfigError(
+            f"line {_line(node)}: {path}: {text} is an octal number to some and a decimal one to others: "
+            f"write {plain}, or '{text}' in quotes if it is a name"
+        )
+    return text
+
+
+def _line(node: yaml.Node) -> int:
+    return int(node.start_mark.line) + 1
+
+
+def _one_line(message: str) -> str:
+    return " ".join(message.split())
