@@ -5,15 +5,20 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from bilp.config import settings
     from bilp.exchange.loaded import load_distilled
 
-__all__ = ["load_distilled"]
+__all__ = ["load_distilled", "settings"]
 
 
 def __getattr__(name: str) -> Any:
-    """`bilp.load_distilled`, imported when it is asked for: torch takes seconds that `import bilp` must not."""
+    """What `bilp` offers, imported when it is asked for: torch takes seconds that `import bilp` must not."""
     if name == "load_distilled":
         from bilp.exchange.loaded import load_distilled
 
         return load_distilled
+    if name == "settings":
+        from bilp.config import settings
+
+        return settings
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -13,13 +13,17 @@ from dataclasses import dataclass
 from typing import Any, NoReturn
 
 from pydantic import ValidationError
-from pydantic_settings import BaseSettings, CliSettingsSource
+from pydantic_settings import BaseSettings, CliSettingsSource, SettingsError
 
 from bilp.config import PipelineConfig
-from bilp.explain import explain, problems, similar
+from bilp.defaults import NETWORK_PATHS
+from bilp.explain import explain, problems, similar, told_defaults
 
 NOTE = """Whatever is not given is derived from the dials (the options without a dot) or the recipe: see --explain.
 Lists: --arms unpruned,bilp   Nothing: --reselect.candidates_per_class none   JSON: --evaluate.networks '[{"name": "mlp"}]'"""
+
+
+NETWORK_OPTIONS = tuple(f"--{path}" for path in NETWORK_PATHS)
 
 
 @dataclass(frozen=True)
@@ -62,10 +66,13 @@ def parse(arguments: Sequence[str], program: str, description: str) -> Command:
         root_parser=parser,
         add_argument_method=_add_argument,
     )
-    namespace = parser.parse_args([_underscored(argument) for argument in arguments])
+    namespace = parser.parse_args(_networks_by_name([_underscored(argument) for argument in arguments]))
     only_explain = namespace.explain
     del namespace.explain
-    return Command(source(parsed_args=namespace)(), only_explain)
+    try:
+        return Command(source(parsed_args=namespace)(), only_explain)
+    except SettingsError as error:
+        parser.error(f"{error.__cause__ or error}: give a group of settings as JSON, or its settings one by one")
 
 
 def configure(arguments: Sequence[str], program: str, description: str) -> PipelineConfig:
@@ -98,9 +105,20 @@ def _underscored(argument: str) -> str:
     return f"--{name.replace('-', '_')}{equals}{value}"
 
 
+def _networks_by_name(arguments: Sequence[str]) -> list[str]:
+    """`--score.network mlp` means `--score.network.name mlp`; a whole network is given as JSON."""
+    found = list(arguments)
+    for place, argument in enumerate(found):
+        option, equals, value = argument.partition("=")
+        follows = value if equals else next(iter(found[place + 1 :]), "{")
+        if option in NETWORK_OPTIONS and not follows.lstrip().startswith(("{", "-")):
+            found[place] = f"{option}.name{equals}{value}"
+    return found
+
+
 def _add_argument(parser: Any, *names: str, **options: Any) -> Any:
-    """`add_argument`, with readable lists, and without the models' defaults where the dials decide the value."""
-    if "." in names[-1] and options.get("help"):
+    """`add_argument`, with readable lists, and without the models' defaults where rules may decide the value."""
+    if options.get("help") and names[-1].lstrip("-") not in told_defaults():
         options["help"] = re.sub(r" ?\(default( factory)?: .*\)$", "", str(options["help"]), flags=re.DOTALL)
     if options.get("metavar"):
         options["metavar"] = re.sub(r"^tuple\[(.*?)(,\.\.\.)?\]$", r"\1,...", str(options["metavar"]))

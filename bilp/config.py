@@ -17,8 +17,8 @@ from pydantic import Field, GetJsonSchemaHandler, ModelWrapValidatorHandler, Pri
 from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema
 
+from bilp.criterion_facts import CRITERION_FACTS, Measure, dropped_end, measure_of
 from bilp.criterion_facts import Criterion as Criterion
-from bilp.criterion_facts import Measure, dropped_end, measure_of
 from bilp.decode_config import DecodeConfig, DreamConfig, IdcConfig, IdmConfig
 from bilp.defaults import DIAL_PATHS, KnownOrigins, complete, criterion_rules, method_values
 from bilp.dials import Dials, RecipeDataset, read
@@ -27,8 +27,8 @@ from bilp.evaluate_config import EvaluateConfig as EvaluateConfig
 from bilp.evaluate_config import Protocol as Protocol
 from bilp.evaluate_config import TeacherConfig as TeacherConfig
 from bilp.evaluate_config import networks_of
+from bilp.fields import SHARED, Dropped, Fraction, GpuArithmetic, Kept, NoneIsAChoice, Positive, Rate, Text
 from bilp.fields import AugmentFamily as AugmentFamily
-from bilp.fields import Dropped, Fraction, GpuArithmetic, Kept, NoneIsAChoice, Positive, Rate, Text
 from bilp.fields import Frozen as Frozen
 from bilp.fields import MethodName as MethodName
 from bilp.fields import Source as Source
@@ -60,6 +60,8 @@ class IngestConfig(Frozen):
     later = frozenset(
         ("train", "test", "image_column", "label_column", "config", "classes", "duplicates", "bits", "max_pixels", "normalization")
     )
+
+    by_rule = frozenset({"source", "whitening"})
 
     source: Source = "digits"
     """Name of a built-in data set, or the kind of your own: an image folder or Parquet in the Hugging Face layout."""
@@ -111,6 +113,21 @@ class IngestConfig(Frozen):
         return self
 
 
+def _trials(known: dict[str, Any]) -> int:
+    return _by_measure(known, "trials")
+
+
+def _epochs(known: dict[str, Any]) -> int:
+    return _by_measure(known, "epochs")
+
+
+def _by_measure(known: dict[str, Any], name: str) -> int:
+    """What a pipeline takes for data that no rule knows by name; 5 for the measure of most criteria."""
+    measure = known.get("measure")
+    rules = criterion_rules(measure, "folder", None)["score"] if measure in CRITERION_FACTS else {}
+    return int(rules.get(name, 5))
+
+
 def _early_end(known: dict[str, Any]) -> int:
     return min(5, int(known.get("epochs", 5)))
 
@@ -122,13 +139,13 @@ def _dropped_end(known: dict[str, Any]) -> Literal["high", "low"]:
 class ScoreConfig(Frozen):
     """Static scoring: short training trials that record what networks make of every sample."""
 
-    by_rule = frozenset("measure trials epochs init_epochs early_from early_to gradient_norm batch_size gpu seed".split())
+    by_rule = SHARED | {"measure", "trials", "epochs", "init_epochs", "early_from", "early_to", "gradient_norm", "batch_size"}
 
     measure: Measure = "trajectory"
     """What is recorded: every sample's course over the epochs, its place in a pick order, or the worth of random subsets."""
-    trials: Positive = 5
+    trials: Positive = Field(default_factory=_trials)
     """Independently seeded trainings (for monte_carlo: random subsets); their spread is the uncertainty of a score."""
-    epochs: Positive = 5
+    epochs: Positive = Field(default_factory=_epochs)
     """Epochs of each trial."""
     init_epochs: Positive = 5
     """loss_init is the mean loss after the first init_epochs epochs."""
@@ -158,16 +175,6 @@ class ScoreConfig(Frozen):
     """Arithmetic on a GPU: float32, products in TensorFloat-32 (tf32), or these with channels last in memory."""
     seed: int = 0
     """Seed of the trials (trial k uses its own stream)."""
-
-    @model_validator(mode="before")
-    @classmethod
-    def _measure_decides(cls, given: Any) -> Any:
-        measure = given.get("measure") if isinstance(given, dict) else None
-        if measure in get_args(Measure) and measure in get_args(Criterion):
-            rules = criterion_rules(measure, "folder", None)["score"]
-            source = f"bilp.settings(dataset=..., prune={{'criterion': {measure!r}}}).score"
-            refuse_what_is_left_out(cls, given, rules, f"measure {measure}", source)
-        return given
 
     @model_validator(mode="after")
     def _windows_fit(self) -> Self:
@@ -227,9 +234,10 @@ class PruneConfig(Frozen):
 class DistillConfig(Frozen):
     """Distillation: a method is what is compared plus what trains the network."""
 
-    by_rule = frozenset(
-        "method ipc iterations rounds init augment batch_real learning_rate outer_loops inner_epochs batch_train gpu seed".split()
-    )
+    by_rule = SHARED | {
+        *("method", "ipc", "iterations", "rounds", "init", "augment", "batch_real", "learning_rate", "outer_loops", "inner_epochs"),
+        "batch_train",
+    }
 
     method: MethodName = "dm"
     """Matching of distributions (dm, idm), gradients (dc, dsa; idc, dream), trajectories (mtt, tesla) or features (cafe)."""

@@ -14,6 +14,8 @@ KernelMetric = Literal["mse", "l1"]
 class DecodeConfig(Frozen):
     """Decoding: how one stored image becomes the images that networks see (multi-formation)."""
 
+    by_rule: ClassVar[frozenset[str]] = frozenset({"factor"})
+
     factor: Annotated[int, Field(ge=1, le=8)] = 1
     """Stored images are cut into factor x factor parts, each of which is enlarged to a whole image; 1 uses them as they are."""
     kind: Literal["single", "multi", "bound"] = "single"
@@ -62,6 +64,7 @@ class IdcConfig(Frozen):
     """IDC and DREAM: gradients of convolution kernels, with networks that are trained on real images between image steps."""
 
     later: ClassVar[frozenset[str]] = frozenset({"pretrained"})
+    by_rule: ClassVar[frozenset[str]] = frozenset({"metric", "train_samples", "cutmix"})
 
     metric: KernelMetric = "mse"
     """Distance of two gradients: sum of squared differences, or of absolute ones."""
@@ -90,6 +93,8 @@ class DreamConfig(Frozen):
 
 class IdmConfig(Frozen):
     """IDM: distribution matching under a pool of networks that are trained on real images, with a classification term."""
+
+    by_rule: ClassVar[frozenset[str]] = frozenset({"new_every", "train_steps", "classification"})
 
     networks: Positive = 3
     """Networks in the pool at the beginning."""

@@ -312,7 +312,7 @@ def _affordable(settled: Settled, own: Set[str]) -> Iterator[tuple[str, int, str
     """
     path = "reselect.candidates_per_class"
     method, iterations = settled.method, settled.iterations
-    if path in own or method not in MEASURING or iterations is None:
+    if not own.isdisjoint((path, "reselect")) or method not in MEASURING or iterations is None:
         return
     steps = iterations * (1 if method == "dm" else settled.outer_loops)
     cost = MEASURING[method] * min(settled.rounds, iterations)

@@ -9,7 +9,7 @@ from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema
 
 from bilp.evaluate_rules import protocol_rules
-from bilp.fields import AugmentFamily, Fraction, Frozen, GpuArithmetic, ImageOperation, NoneIsAChoice, Positive, Rate
+from bilp.fields import SHARED, AugmentFamily, Fraction, Frozen, GpuArithmetic, ImageOperation, NoneIsAChoice, Positive, Rate
 from bilp.fields import Protocol as Protocol
 from bilp.network_config import NetworkConfig, NetworkName, Networks
 from bilp.pools import Pool, pool_networks
@@ -55,16 +55,16 @@ class EvaluateConfig(Frozen):
     """Evaluation: fresh networks are trained on a set and tested on the real test split."""
 
     later: ClassVar[frozenset[str]] = frozenset({"batch_norm_augment_each", "batch_norm_epochs"})
-    by_rule: ClassVar[frozenset[str]] = frozenset(
-        "protocol epochs full_epochs batch_size optimiser learning_rate weight_decay decay milestones decay_factor augment_each "
-        "augment_always augment cutmix labels networks gpu seed".split()
-    )
+    by_rule: ClassVar[frozenset[str]] = SHARED | {
+        *("protocol", "networks", "epochs", "full_epochs", "batch_size", "optimiser", "learning_rate", "weight_decay", "decay"),
+        *("milestones", "decay_factor", "augment_each", "augment_always", "augment", "cutmix", "labels"),
+    }
 
     protocol: Protocol = "dc"
     """Published protocol that the settings below are taken from where they are not given: DC's, IDC's, or soft labels."""
     pool: Pool | None = None
     """Pool of a cross-architecture protocol, which sets networks: S, SS, M, B, W, D, A, P or N (see bilp/pools.py)."""
-    networks: Annotated[Networks, Field(min_length=1)] = Field(default_factory=_pooled)
+    networks: Networks = Field(default_factory=_pooled)
     """Architectures to train."""
     seeds: Annotated[int, Field(ge=2)] = 5
     """Trainings per architecture and set; the 95 % interval is over them."""

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import difflib
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import cache
 from typing import Any, get_args
 
 from pydantic import BaseModel, ValidationError
@@ -13,6 +14,7 @@ from pydantic import BaseModel, ValidationError
 from bilp.config import PipelineConfig
 from bilp.defaults import DIAL_PATHS, GIVEN, complete
 from bilp.errors import ConfigError
+from bilp.fields import Frozen
 from bilp.nested import inline, leaves
 
 DEFAULT = "default"
@@ -95,6 +97,20 @@ def _paths(model: type[BaseModel], prefix: str = "") -> list[str]:
             if isinstance(kind, type) and issubclass(kind, BaseModel):
                 paths += _paths(kind, f"{prefix}{name}.")
     return paths
+
+
+@cache
+def told_defaults() -> dict[str, str | float]:
+    """Defaults that are text or numbers and that no rule changes, by dotted path: what forms and `--help` may tell."""
+    return dict(_told(PipelineConfig, ""))
+
+
+def _told(model: type[BaseModel], prefix: str) -> Iterator[tuple[str, str | float]]:
+    for name, field in model.model_fields.items():
+        if isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel):
+            yield from _told(field.annotation, f"{prefix}{name}.")
+        elif issubclass(model, Frozen) and name not in model.by_rule and isinstance(field.default, str | int | float):
+            yield f"{prefix}{name}", field.default
 
 
 def _path(location: tuple[int | str, ...]) -> str:

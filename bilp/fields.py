@@ -26,6 +26,9 @@ Text = Annotated[str, Field(coerce_numbers_to_str=True)]
 # On the command line and in recipes none means nothing; where "none" is a choice, nothing means that one.
 NoneIsAChoice = BeforeValidator(lambda value: "none" if value is None else value)
 
+# Fields of every stage that trains something: rules fill them from the dials of the same names.
+SHARED = frozenset({"gpu", "seed"})
+
 # What a form offers for a setting that is true or false: empty, too, so that it can be left to a recipe.
 SWITCH: list[dict[str, Any]] = [
     {"type": "string", "enum": ["yes", "no"], "title": "Yes or no"},

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, ClassVar
 
 from pydantic import Field
 
-from bilp.fields import AugmentFamily, Fraction, Frozen, GpuArithmetic, Positive, Rate
+from bilp.fields import SHARED, AugmentFamily, Fraction, Frozen, GpuArithmetic, Positive, Rate
 
 
 class ExpertsConfig(Frozen):
     """Experts: trainings on real samples whose parameters after every epoch MTT and TESLA imitate; their network is distill.network."""
+
+    by_rule: ClassVar[frozenset[str]] = SHARED | {"count", "epochs", "batch_size", "learning_rate", "augment"}
 
     count: Positive = 100
     """Independently seeded experts."""
@@ -35,6 +37,8 @@ class ExpertsConfig(Frozen):
 class TrajectoryConfig(Frozen):
     """MTT and TESLA: training on the synthetic images must lead where some epochs of an expert led."""
 
+    by_rule: ClassVar[frozenset[str]] = frozenset({"steps", "expert_epochs", "max_start", "batch", "step_size", "step_rate"})
+
     steps: Positive = 20
     """Training steps on the synthetic images."""
     expert_epochs: Positive = 2
@@ -58,6 +62,8 @@ class TrajectoryConfig(Frozen):
 
 class AlignmentConfig(Frozen):
     """CAFE: means of feature maps are aligned layer by layer, and synthetic means must tell real samples apart."""
+
+    by_rule: ClassVar[frozenset[str]] = frozenset({"watched", "measured_per_class", "most_steps", "most_epochs"})
 
     shallow_weight: Annotated[float, Field(ge=0.0)] = 0.1
     """Weight of every feature map but the last."""

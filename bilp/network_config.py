@@ -70,4 +70,4 @@ def _listed(given: Any) -> Any:
     return [name.strip() for name in given.split(",")] if isinstance(given, str) else given
 
 
-Networks = Annotated[tuple[NetworkConfig, ...], BeforeValidator(_listed)]
+Networks = Annotated[tuple[NetworkConfig, ...], Field(min_length=1), BeforeValidator(_listed)]

@@ -11,12 +11,12 @@ from typing import Annotated, Any, get_args
 import pyarrow as pa
 from pydantic import Field, ValidationError
 
-from bilp.config import Arm, Frozen, PipelineConfig
+from bilp.config import Arm, Frozen, PipelineConfig, Source
 from bilp.errors import ConfigError
 from bilp.evaluate.metrics import Difference, Measurement, interval, measurements, paired_difference
 from bilp.manifest import content_key, open_artefact, provenance, publish
 from bilp.nested import leaves, merge
-from bilp.recipe_files import read_recipe
+from bilp.recipe_files import load_recipe, read_recipe
 from bilp.storage import join
 from bilp.tables import REPRODUCTION, encode
 
@@ -28,7 +28,17 @@ SUMMARY = "reproduction.json"
 Percent = Annotated[float, Field(ge=0.0, le=100.0)]
 
 # A paper's numbers do not depend on these settings of ours.
-NOT_PROTOCOL = {"recipe", "arms", "experiments", "seed", "distill.rounds", "evaluate.baselines", "evaluate.full_epochs", "ingest.uri"}
+NOT_PROTOCOL = {
+    "recipe",
+    "recipe_dataset",
+    "arms",
+    "experiments",
+    "seed",
+    "distill.rounds",
+    "evaluate.baselines",
+    "evaluate.full_epochs",
+    "ingest.uri",
+}
 
 
 class Published(Frozen):
@@ -103,14 +113,21 @@ def scaled(recipe: str, scale: float, changes: dict[str, Any]) -> PipelineConfig
 
 def deviations(recipe: str, config: PipelineConfig, device: str) -> list[str]:
     """Every setting of `config` that is not the recipe's own, and the device where it is not the papers' GPU: one line each."""
-    paper = dict(leaves(PipelineConfig(recipe=recipe).model_dump(mode="json")))
+    stated = _as_stated(recipe, config)
+    paper = dict(leaves(stated.model_dump(mode="json")))
     ours = dict(leaves(config.model_dump(mode="json")))
     changed = [path for path in {**paper, **ours} if path not in NOT_PROTOCOL and paper.get(path) != ours.get(path)]
     lines = [f"{path}: {_text(paper.get(path))} in the recipe, {_text(ours.get(path))} here" for path in changed]
-    wanted = PipelineConfig(recipe=recipe).experiments
-    if config.experiments != wanted:
-        lines.append(f"experiments: {wanted} in the recipe, {config.experiments} here")
+    if config.experiments != stated.experiments:
+        lines.append(f"experiments: {stated.experiments} in the recipe, {config.experiments} here")
     return lines if device.startswith("cuda") else [*lines, f"device: {device}; the papers used GPUs, whose rounding differs"]
+
+
+def _as_stated(recipe: str, config: PipelineConfig) -> PipelineConfig:
+    """The recipe alone, on the data of `config` where its own have no name here, so that only a folder or the like can hold them."""
+    if load_recipe(recipe).get("dataset", "digits") in get_args(Source):
+        return PipelineConfig(recipe=recipe)
+    return PipelineConfig.model_validate({"recipe": recipe, "dataset": config.dataset, "ingest": {"uri": config.ingest.uri}})
 
 
 def compare(published: Published, evaluation_uris: Sequence[str]) -> list[Comparison]:
@@ -183,7 +200,7 @@ def _accuracy(rows: Sequence[Measurement]) -> Difference:
 
 def _dials(changes: dict[str, Any]) -> dict[str, Any]:
     """The changes that decide which rules apply."""
-    return {name: value for name, value in changes.items() if name in ("dataset", "method", "ipc", "ingest")}
+    return {name: value for name, value in changes.items() if name in ("dataset", "method", "ipc", "ingest", "recipe_dataset")}
 
 
 def _text(value: Any) -> str:

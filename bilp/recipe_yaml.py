@@ -18,8 +18,7 @@ from bilp.nested import inline
 STANDARD = "tag:yaml.org,2002:"
 SCALARS = {f"{STANDARD}{name}" for name in ("str", "int", "float", "bool", "null")}
 NOTHING = ("", "~", "null", "Null", "NULL", "none", "None")
-WHOLE = re.compile(r"[-+]?(0|[1-9][0-9]{0,17})")
-DECIMAL = re.compile(r"[-+]?(0|[1-9][0-9]*)\.[0-9]+")
+WHOLE, DECIMAL = re.compile(r"-?[0-9]{1,18}"), re.compile(r"-?[0-9]{1,18}\.[0-9]{1,18}")
 OCTAL = re.compile(r"[-+]?0[0-9_]+")
 WIDE_MARKS = {b"\xff\xfe": "UTF-16", b"\xfe\xff": "UTF-16", b"\x00\x00\xfe\xff": "UTF-32"}
 
@@ -51,7 +50,8 @@ def parse(content: bytes) -> dict[str, Any]:
 
 def decoded(content: bytes) -> str:
     """The text of a file in UTF-8, with or without a byte order mark. Raises ConfigError for another encoding, with the remedy."""
-    encoding = next((name for mark, name in WIDE_MARKS.items() if content.startswith(mark)), "UTF-16" if b"\x00" in content else None)
+    every_other_zero = 3 * content.count(0) > len(content)
+    encoding = next((name for mark, name in WIDE_MARKS.items() if content.startswith(mark)), "UTF-16" if every_other_zero else None)
     if encoding:
         raise ConfigError(f"is {encoding}: save it as UTF-8, or convert it with iconv -f {encoding} -t UTF-8")
     try:
@@ -118,10 +118,9 @@ def _scalar(node: yaml.ScalarNode, path: str) -> Any:
         return text
     if text in NOTHING or node.tag == f"{STANDARD}null":
         return None
-    if WHOLE.fullmatch(text):
-        return int(text)
-    if DECIMAL.fullmatch(text):
-        return float(text)
+    for pattern, kind in ((WHOLE, int), (DECIMAL, float)):
+        if pattern.fullmatch(text) and str(kind(text)) == text:  # written back as it stands, should it be the name of something
+            return kind(text)
     if OCTAL.fullmatch(text):
         plain = re.sub(r"^([-+]?)[0_]+(?=[0-9])", r"\1", text)
         raise ConfigError(

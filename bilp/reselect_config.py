@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal, Self
+from typing import Annotated, ClassVar, Literal, Self
 
 from pydantic import Field, model_validator
 
@@ -13,6 +13,8 @@ ScoreName = Literal["ite", "feature_distance", "loss", "random"]
 
 class ReselectConfig(Frozen):
     """Adaptive pruning: samples are reselected by their causal effect (ITE) while distilling."""
+
+    by_rule: ClassVar[frozenset[str]] = frozenset({"beta", "candidates_per_class"})
 
     beta: Dropped = 0.1
     """Share of the candidates dropped at each reselection, both tails together; 0 switches reselection off."""

@@ -12,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import BaseModel, ValidationError
 
+import bilp
 from bilp import defaults, recipe_files
 from bilp.arms import adaptive_note, needs_experts, needs_scores, needs_selection, planned_runs
 from bilp.command_line import configure, parse
@@ -30,6 +31,7 @@ from bilp.config import (
     ReselectConfig,
     ScoreConfig,
     Source,
+    TrajectoryConfig,
 )
 from bilp.criterion_facts import CRITERION_FACTS
 from bilp.decode_config import IdcConfig, PretrainedConfig
@@ -237,18 +239,54 @@ def test_nonsense_is_refused_in_words_and_never_crashes(values: dict[str, Any]) 
         assert problems(error, values)
 
 
-@pytest.mark.parametrize("stage", ["ingest", "distill", "evaluate"])
+@pytest.mark.parametrize("stage", ["ingest", "score", "reselect", "evaluate"])
 def test_a_model_that_sets_one_value_leaves_the_others_to_the_rules(stage: str) -> None:
-    name, value = {"ingest": ("split_seed", 5), "distill": ("momentum", 0.7), "evaluate": ("seeds", 9)}[stage]
-    by_model = PipelineConfig.model_validate({"method": "dc", stage: STAGES[stage].model_validate({name: value} | _legal(stage))})
-    by_mapping = PipelineConfig.model_validate({"method": "dc", stage: {name: value} | _legal(stage)})
+    name, value = {"ingest": ("split_seed", 5), "score": ("momentum", 0.7), "reselect": ("low_share", 0.7), "evaluate": ("seeds", 9)}[stage]
+    by_model = PipelineConfig.model_validate({"method": "dc", stage: STAGES[stage].model_validate({name: value})})
+    by_mapping = PipelineConfig.model_validate({"method": "dc", stage: {name: value}})
     assert by_model == by_mapping
     assert by_model.distill.iterations == 100
     assert getattr(getattr(by_model, stage), name) == value
 
 
-def _legal(stage: str) -> dict[str, Any]:
-    return {"method": "dc", "augment": ()} if stage == "distill" else {}
+@pytest.mark.parametrize(
+    ("values", "missing"),
+    [
+        ({"method": "mtt"}, "learning_rate, iterations, trajectory.steps, trajectory.max_start, trajectory.step_rate"),
+        ({}, "iterations"),
+        ({"method": "dm", "ipc": "100", "iterations": 5}, "learning_rate"),
+        ({"method": "dsa", "ipc": 10, "iterations": 5, "learning_rate": 0.1}, "outer_loops, inner_epochs"),
+        ({"method": "mtt", "trajectory": TrajectoryConfig(steps=3, max_start=1), "iterations": 5}, "learning_rate, trajectory.step_rate"),
+    ],
+)
+def test_a_distillation_of_its_own_takes_no_default_that_its_method_overrules(values: dict[str, Any], missing: str) -> None:
+    with pytest.raises(ValidationError) as caught:
+        DistillConfig.model_validate(values)
+    method, ipc = values.get("method", "dm"), values.get("ipc", 1)
+    (problem,) = caught.value.errors()
+    assert problem["msg"] == (
+        f"Value error, method {method} at ipc {ipc} decides {missing}: give each, or take all of them from "
+        f"bilp.settings(dataset=..., method={method!r}, ipc={ipc}).distill"
+    )
+
+
+@pytest.mark.parametrize("method", get_args(MethodName))
+def test_what_settings_gives_is_what_the_pipeline_takes_and_stands_alone(method: str) -> None:
+    config = bilp.settings(dataset="cifar10", method=method, ipc=10)
+    assert config == PipelineConfig.model_validate({"dataset": "cifar10", "method": method, "ipc": 10})
+    assert DistillConfig.model_validate(config.distill.model_dump()) == config.distill
+    assert DistillConfig.model_validate_json(config.distill.model_dump_json()) == config.distill
+    assert EvaluateConfig.model_validate(config.evaluate.model_dump()) == config.evaluate
+
+
+def test_stages_alone_take_what_their_own_choice_implies_or_refuse_it() -> None:
+    for measure in ("herding", "k_center", "monte_carlo"):
+        whole = bilp.settings(dataset="cifar10", prune={"criterion": measure}).score
+        alone = ScoreConfig(measure=measure, early_from=whole.early_from, early_to=whole.early_to)
+        assert (alone.trials, alone.epochs) == (whole.trials, whole.epochs)
+    with pytest.raises(ValidationError, match=r"protocol soft decides batch_size, optimiser, .* take all of them from bilp.settings"):
+        EvaluateConfig(protocol="soft", seeds=3)
+    assert EvaluateConfig(protocol="dc") == EvaluateConfig()
 
 
 def test_what_was_given_wins_over_recipe_rules_and_defaults(tmp_path: Path) -> None:
@@ -505,6 +543,9 @@ def test_help_names_every_setting_and_its_choices(capsys: pytest.CaptureFixture[
     assert "--method {dm,dc,dsa,idc,dream,idm,mtt,tesla,cafe}" in text
     assert "Synthetic images per class. (default: 1)" in text
     assert "(default: 1000)" not in text  # distill.iterations depends on the dials
+    assert "Momentum of SGD on the synthetic images. (default: 0.5)" in text
+    assert "static pruning keeps (1 - alpha)." in text
+    assert "static pruning keeps (1 - alpha). (default: 0.5)" not in text  # 0.8 for the digits
 
 
 def test_published_settings_of_trajectory_matching_follow_dataset_and_ipc() -> None:
@@ -568,20 +609,23 @@ def test_a_short_training_shortens_what_it_holds() -> None:
 
 
 def test_the_limited_defaults_are_those_of_the_models() -> None:
+    whole = dict(leaves(PipelineConfig().model_dump()))
     for path, default, limit in LIMITED:
-        stage, name = path.split(".")
-        assert PipelineConfig.model_fields[stage].default.model_dump()[name] == default
+        assert whole[path] == default
+        stage = path.split(".")[0]
         assert limit.startswith(stage)
 
 
 def test_a_form_hands_in_only_what_was_filled_in() -> None:
     schema = PipelineConfig.model_json_schema()
     models = [schema, *schema["$defs"].values()]
-    with_default = {(model["title"], name) for model in models for name, value in model["properties"].items() if "default" in value}
-    assert with_default == {("PruneConfig", "per_class"), ("EvaluateConfig", "robustness"), ("EvaluateConfig", "learned_rate")}
-    assert schema["properties"]["ipc"]["description"].endswith("If empty, usually 1.")
+    fields = {(model["title"], name): value for model in models for name, value in model["properties"].items()}
+    assert not [field for field, value in fields.items() if "default" in value]
+    assert not [field for field, value in fields.items() if value.get("type") == "boolean"], "a form always sends its switches"
+    assert schema["properties"]["ipc"]["description"].endswith("Default: 1.")
+    assert fields["EvaluateConfig", "robustness"]["description"].endswith("Default: no.")
     assert "digits" in schema["properties"]["recipe"]["enum"]
-    filled = {"dataset": "digits", "ipc": 5, "prune": {"per_class": True}}
+    filled = {"dataset": "digits", "ipc": 5, "prune": {"per_class": "yes"}, "evaluate": {"robustness": "no"}}
     assert PipelineConfig.model_validate(filled) == PipelineConfig.model_validate({"ipc": 5})
 
 

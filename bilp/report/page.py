@@ -19,7 +19,7 @@ from bilp.report.effect import effect
 from bilp.report.galleries import spread
 from bilp.report.lineage import lineage, versions
 from bilp.report.selection import pruning
-from bilp.report.settings import rerun_command, settings
+from bilp.report.settings import origins_of, rerun_command, settings
 from bilp.report.synthetic import loss_chart, synthetic
 from bilp.report.verdict import Amounts, tiles, verdict
 from bilp.report.wording import DATASETS, METHODS, arm_words, count, rule_meaning, score_meaning, share
@@ -44,13 +44,14 @@ def report(
     """Write the page of a pipeline run and return the URI of its report.html.
 
     `runs` holds, by arm, the run URIs of its experiments in order. What was not done is left out of the page:
-    no selection, no measured effects, no evaluations. `origins` says where each setting came from
-    (bilp.defaults.complete); without it the origins are derived from the values.
+    no selection, no measured effects, no evaluations. `origins` says where each setting came from, if not as the
+    configuration knows it.
     Raises MissingArtefact or DamagedArtefact if an artefact named here is not whole.
     """
     sources = open_sources(dataset_uri, scores_uri, selection_uri, runs, evaluation_uris)
     keys = {source.role: source.artefact.manifest.key for source in sources.artefacts}
-    key = content_key(KIND, VERSION, parents=keys, config=config, origins=None if origins is None else dict(origins))
+    origins = origins_of(config) if origins is None else origins
+    key = content_key(KIND, VERSION, parents=keys, config=config, origins=dict(origins))
     uri = join(root, "reports", key)
     if find(uri, KIND, key) is None:
         page = render(config, collect(sources), origins).encode()
@@ -61,10 +62,10 @@ def report(
 
 def render(config: PipelineConfig, collected: Collected, origins: Mapping[str, str] | None = None) -> str:
     """The page's HTML; equal inputs give equal text."""
-    return _template().render(**content(config, collected, origins))
+    return _template().render(**content(config, collected, origins_of(config) if origins is None else origins))
 
 
-def content(config: PipelineConfig, collected: Collected, origins: Mapping[str, str] | None) -> dict[str, Any]:
+def content(config: PipelineConfig, collected: Collected, origins: Mapping[str, str]) -> dict[str, Any]:
     """Everything the template shows."""
     dataset, rows, report_config = collected.dataset, collected.trainings, config.report
     shown = shown_classes(dataset.classes, report_config.max_classes)
@@ -101,7 +102,7 @@ def content(config: PipelineConfig, collected: Collected, origins: Mapping[str, 
         "lineage": lineage(collected.sources.artefacts),
         "versions": versions(collected.sources.artefacts),
         "settings": settings(config, origins),
-        "command": rerun_command(config),
+        "command": rerun_command(config, origins),
     }
 
 

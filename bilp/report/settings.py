@@ -11,14 +11,15 @@ from typing import Any
 from pydantic import BaseModel, ValidationError
 
 from bilp.config import PipelineConfig
-from bilp.defaults import complete
+from bilp.defaults import GIVEN, complete
 from bilp.errors import ConfigError
 from bilp.fields import unused
-from bilp.nested import leaves
+from bilp.nested import leaves, merge, merge_all, nest
 
-DIALS = ("recipe", "dataset", "method", "ipc", "keep", "beta", "seed", "experiments", "arms")
+DIALS = ("recipe", "recipe_dataset", "dataset", "method", "ipc", "keep", "beta", "seed", "experiments", "arms")
 ALWAYS_SHOWN = ("dataset", "method", "ipc")
 MODULE = "flows.pipeline"
+DEFAULT = "default"
 NOTHING = "none"  # how the command line is told that a value is not set
 
 
@@ -32,20 +33,33 @@ class Setting:
     meaning: str
 
 
-def settings(config: PipelineConfig, origins: Mapping[str, str] | None) -> dict[str, list[Setting]]:
-    """All settings by stage ("dials" first); origins not known are "default", or derived anew when None is given."""
-    known = origins if origins is not None else complete(given_values(config)).origins
+def origins_of(config: PipelineConfig) -> Mapping[str, str]:
+    """Where each value came from, as the configuration knows it; derived from the values if it does not."""
+    return config.origins if config.origins is not None else complete(given_values(config)).origins
+
+
+def settings(config: PipelineConfig, origins: Mapping[str, str]) -> dict[str, list[Setting]]:
+    """All settings by stage ("dials" first); a value without an origin is the default."""
     stages: dict[str, list[Setting]] = {"dials": []}
     for path, value, meaning in _walk(config, ""):
         stage = path.split(".")[0] if "." in path else "dials"
-        stages.setdefault(stage, []).append(Setting(path, shown(value), known.get(path, "default"), meaning))
+        stages.setdefault(stage, []).append(Setting(path, shown(value), origins.get(path, DEFAULT), meaning))
     return stages
 
 
-def rerun_command(config: PipelineConfig) -> str:
-    """The shortest command line whose configuration equals `config`, value by value."""
+def rerun_command(config: PipelineConfig, origins: Mapping[str, str] | None = None) -> str:
+    """A command line whose configuration equals `config`, value by value: what was given, where `origins` tell it and that is shorter."""
+    whole = dict(leaves(config.model_dump(mode="json")))
+    typed = {path: value for path, value in whole.items() if (origins or {}).get(path) == GIVEN}
+    commands = [_command(dict(leaves(given_values(config))))]
+    if origins is not None and _implied(merge_all(*(nest(*item) for item in typed.items()))) == whole:
+        commands.insert(0, _command(typed))
+    return min(commands, key=len)
+
+
+def _command(values: Mapping[str, Any]) -> str:
     words = ["python", "-m", MODULE]
-    for path, value in leaves(given_values(config)):
+    for path, value in values.items():
         typed = NOTHING if value is None else value if isinstance(value, str) else json.dumps(value)
         words.append(f"--{path}={shlex.quote(typed)}" if typed.startswith("-") else f"--{path} {shlex.quote(typed)}")
     return " ".join(words)
@@ -63,7 +77,7 @@ def given_values(config: PipelineConfig) -> dict[str, Any]:
         derived = _implied(given)
         for path, value in leaves(whole):
             if path not in DIALS and (path not in derived or derived[path] != value):
-                _put(given, path, value)
+                given = merge(given, nest(path, value))
     return given
 
 
@@ -103,10 +117,3 @@ def _walk(model: BaseModel, prefix: str) -> Iterator[tuple[str, Any, str]]:
             yield from _walk(value, f"{prefix}{name}.")
         else:
             yield f"{prefix}{name}", value, " ".join((field.description or "").split())
-
-
-def _put(nested: dict[str, Any], path: str, value: Any) -> None:
-    *parents, name = path.split(".")
-    for parent in parents:
-        nested = nested.setdefault(parent, {})
-    nested[name] = value

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+from collections.abc import Mapping
 from typing import Any, get_args
 
 import numpy as np
@@ -11,11 +12,11 @@ import pytest
 from scipy import stats
 
 from bilp.command_line import parse
-from bilp.config import Criterion, PipelineConfig, PruneConfig, ScoreConfig
+from bilp.config import Criterion, PipelineConfig, PruneConfig, ReselectConfig, ScoreConfig
 from bilp.defaults import complete
 from bilp.report.comparison import Training, against_arm, against_baseline, network_title
 from bilp.report.effect import relative, thresholds
-from bilp.report.settings import rerun_command, settings
+from bilp.report.settings import origins_of, rerun_command, settings
 from bilp.report.verdict import Amounts, verdict
 from bilp.report.wording import data_size, rule_meaning, score_meaning, share
 
@@ -111,25 +112,47 @@ CONFIGS: list[dict[str, Any]] = [
 ]
 
 
+def forgotten(config: PipelineConfig) -> PipelineConfig:
+    """A configuration of equal values that does not know where they came from."""
+    return config.model_copy(update={"seed": config.seed})
+
+
 @pytest.mark.parametrize("given", CONFIGS)
 def test_the_command_repeats_the_configuration(given: dict[str, Any]) -> None:
     config = PipelineConfig.model_validate(given)
-    words = shlex.split(rerun_command(config))
-    assert words[:3] == ["python", "-m", "flows.pipeline"]
-    assert PipelineConfig.model_validate(parse(words[3:], "pipeline", "").given) == config
+    for origins in (None, config.origins, PipelineConfig.model_validate(config.model_dump()).origins):
+        words = shlex.split(rerun_command(config, origins))
+        assert words[:3] == ["python", "-m", "flows.pipeline"]
+        assert PipelineConfig.model_validate(parse(words[3:], "pipeline", "").given) == config
+
+
+def test_given_is_what_somebody_gave() -> None:
+    def given(config: PipelineConfig) -> set[str]:
+        return {row.path for stage in settings(config, origins_of(config)).values() for row in stage if row.origin == "given"}
+
+    assert given(PipelineConfig(dataset="digits")) == {"dataset"}
+    assert given(PipelineConfig.model_validate({"ipc": 1, "prune": {"per_class": "yes"}})) == {"ipc", "prune.per_class"}
+    assert given(PipelineConfig(reselect=ReselectConfig(low_share=0.5))) == {"reselect.low_share"}
+    assert rerun_command(*known(PipelineConfig(dataset="digits"))) == "python -m flows.pipeline --dataset digits"
+    short = PipelineConfig.model_validate({"method": "dc", "distill": {"iterations": 20}})
+    assert rerun_command(*known(short)) == "python -m flows.pipeline --method dc --distill.iterations 20"
+
+
+def known(config: PipelineConfig) -> tuple[PipelineConfig, Mapping[str, str]]:
+    return config, origins_of(config)
 
 
 def test_settings_list_every_value_with_origin_and_meaning() -> None:
     given = {"dataset": "digits", "ipc": 3, "distill": {"iterations": 77}}
     config = PipelineConfig.model_validate(given)
-    for origins in (complete(given).origins, None):
+    for origins in (complete(given).origins, origins_of(config), origins_of(forgotten(config))):
         rows = {row.path: row for stage in settings(config, origins).values() for row in stage}
         assert all(row.meaning and row.value for row in rows.values())
         assert (rows["distill.iterations"].value, rows["distill.iterations"].origin) == ("77", "given")
         assert (rows["distill.batch_real"].value, rows["distill.batch_real"].origin) == ("128", "dataset digits")
         assert (rows["distill.rounds"].value, rows["distill.rounds"].origin) == ("10", "default")
         assert rows["evaluate.networks"].value.startswith("name convnet, width 64")
-    stages = settings(config, None)
+    stages = settings(config, origins_of(config))
     assert list(stages) == ["dials", "ingest", "score", "prune", "experts", "reselect", "distill", "evaluate", "report"]
 
 
