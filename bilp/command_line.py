@@ -18,9 +18,11 @@ from pydantic_settings import BaseSettings, CliSettingsSource, SettingsError
 from bilp.config import PipelineConfig
 from bilp.defaults import NETWORK_PATHS
 from bilp.explain import explain, problems, similar, told_defaults
+from bilp.fields import told
 
 NOTE = """Whatever is not given is derived from the dials (the options without a dot) or the recipe: see --explain.
-Lists: --arms unpruned,bilp   Nothing: --reselect.candidates_per_class none   JSON: --evaluate.networks '[{"name": "mlp"}]'"""
+Lists: --arms unpruned,bilp   Nothing: --reselect.candidates_per_class none
+Networks: --evaluate.networks convnet,mlp   or as JSON: '["convnet", {"name": "mlp"}]'"""
 
 
 NETWORK_OPTIONS = tuple(f"--{path}" for path in NETWORK_PATHS)
@@ -117,9 +119,11 @@ def _networks_by_name(arguments: Sequence[str]) -> list[str]:
 
 
 def _add_argument(parser: Any, *names: str, **options: Any) -> Any:
-    """`add_argument`, with readable lists, and without the models' defaults where rules may decide the value."""
-    if options.get("help") and names[-1].lstrip("-") not in told_defaults():
-        options["help"] = re.sub(r" ?\(default( factory)?: .*\)$", "", str(options["help"]), flags=re.DOTALL)
+    """`add_argument`, with readable lists, and with the default of a setting only where no rule may decide its value."""
+    if options.get("help"):
+        meaning = re.sub(r" ?\(default( factory)?: .*\)$", "", str(options["help"]), flags=re.DOTALL)
+        default = told_defaults().get(names[-1].lstrip("-"))
+        options["help"] = meaning if default is None else f"{meaning} (default: {told(default)})"
     if options.get("metavar"):
         options["metavar"] = re.sub(r"^tuple\[(.*?)(,\.\.\.)?\]$", r"\1,...", str(options["metavar"]))
     return ArgumentParser.add_argument(parser, *names, **options)

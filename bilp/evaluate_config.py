@@ -57,7 +57,7 @@ class EvaluateConfig(Frozen):
     later: ClassVar[frozenset[str]] = frozenset({"batch_norm_augment_each", "batch_norm_epochs"})
     by_rule: ClassVar[frozenset[str]] = SHARED | {
         *("protocol", "networks", "epochs", "full_epochs", "batch_size", "optimiser", "learning_rate", "weight_decay", "decay"),
-        *("milestones", "decay_factor", "augment_each", "augment_always", "augment", "cutmix", "labels"),
+        *("decay_factor", "augment_each", "batch_norm_augment_each", "augment_always", "augment", "cutmix", "labels"),
     }
 
     protocol: Protocol = "dc"
@@ -132,7 +132,7 @@ class EvaluateConfig(Frozen):
     @classmethod
     def _protocol_decides(cls, given: Any) -> Any:
         protocol = given.get("protocol") if isinstance(given, dict) else None
-        if protocol in get_args(Protocol):
+        if isinstance(protocol, str) and protocol in get_args(Protocol):
             rules = protocol_rules(protocol, "folder", 1).get("evaluate", {})
             source = f"bilp.settings(dataset=..., evaluate={{'protocol': {protocol!r}}}).evaluate"
             refuse_what_is_left_out(cls, given, rules, f"protocol {protocol}", source)

@@ -14,7 +14,7 @@ from pydantic import BaseModel, ValidationError
 from bilp.config import PipelineConfig
 from bilp.defaults import DIAL_PATHS, GIVEN, complete
 from bilp.errors import ConfigError
-from bilp.fields import Frozen
+from bilp.fields import Frozen, Told
 from bilp.nested import inline, leaves
 
 DEFAULT = "default"
@@ -100,16 +100,16 @@ def _paths(model: type[BaseModel], prefix: str = "") -> list[str]:
 
 
 @cache
-def told_defaults() -> dict[str, str | float]:
-    """Defaults that are text or numbers and that no rule changes, by dotted path: what forms and `--help` may tell."""
+def told_defaults() -> dict[str, Told]:
+    """Defaults that no rule changes, by dotted path: what forms and `--help` may tell."""
     return dict(_told(PipelineConfig, ""))
 
 
-def _told(model: type[BaseModel], prefix: str) -> Iterator[tuple[str, str | float]]:
+def _told(model: type[BaseModel], prefix: str) -> Iterator[tuple[str, Told]]:
     for name, field in model.model_fields.items():
         if isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel):
             yield from _told(field.annotation, f"{prefix}{name}.")
-        elif issubclass(model, Frozen) and name not in model.by_rule and isinstance(field.default, str | int | float):
+        elif issubclass(model, Frozen) and name not in model.by_rule and isinstance(field.default, str | int | float | tuple):
             yield f"{prefix}{name}", field.default
 
 

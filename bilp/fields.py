@@ -36,6 +36,10 @@ SWITCH: list[dict[str, Any]] = [
 ]
 
 
+# Defaults that can be told in a few words.
+Told = str | int | float | tuple[str | int | float, ...]
+
+
 class Frozen(BaseModel):
     """Base of every model: immutable, and an unknown key is an error."""
 
@@ -61,8 +65,10 @@ class Frozen(BaseModel):
         return schema
 
 
-def told(default: str | float) -> str:
+def told(default: Told) -> str:
     """A default as forms and `--help` write it."""
+    if isinstance(default, tuple):
+        return ",".join(map(str, default)) or "none"
     return ("yes" if default else "no") if isinstance(default, bool) else str(default)
 
 

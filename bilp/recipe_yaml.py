@@ -20,7 +20,8 @@ SCALARS = {f"{STANDARD}{name}" for name in ("str", "int", "float", "bool", "null
 NOTHING = ("", "~", "null", "Null", "NULL", "none", "None")
 WHOLE, DECIMAL = re.compile(r"-?[0-9]{1,18}"), re.compile(r"-?[0-9]{1,18}\.[0-9]{1,18}")
 OCTAL = re.compile(r"[-+]?0[0-9_]+")
-WIDE_MARKS = {b"\xff\xfe": "UTF-16", b"\xfe\xff": "UTF-16", b"\x00\x00\xfe\xff": "UTF-32"}
+# Byte order marks of other encodings, the longer ones first.
+WIDE_MARKS = {b"\xff\xfe\x00\x00": "UTF-32", b"\x00\x00\xfe\xff": "UTF-32", b"\xff\xfe": "UTF-16", b"\xfe\xff": "UTF-16"}
 
 
 class _Loader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):  # type: ignore[misc]
@@ -92,22 +93,23 @@ class _Reader:
     def _mapping(self, node: yaml.MappingNode, path: str) -> dict[str, Any]:
         lines: dict[str, int] = {}
         values: dict[str, Any] = {}
-        below: list[dict[str, Any]] = []
+        bases: list[dict[str, Any]] = []
         for key_node, value_node in node.value:
             if not isinstance(key_node, yaml.ScalarNode):
                 raise ConfigError(f"line {_line(key_node)}: a key is a word, not a list or a mapping")
             key = str(key_node.value)
-            value = self.value(value_node, f"{path}{key}." if isinstance(value_node, yaml.MappingNode) else f"{path}{key}")
+            place = f"{path}.{key}" if path else key
+            value = self.value(value_node, place)
             if key == "<<":
-                below += [item for item in (value if isinstance(value, list) else [value]) if isinstance(item, dict)]
+                bases += [item for item in (value if isinstance(value, list) else [value]) if isinstance(item, dict)]
                 continue
             if key in lines:
                 joined = "join the two" if isinstance(value, dict) else "keep one"
-                raise ConfigError(f"{path}{key} is given twice, in lines {lines[key]} and {_line(key_node)}: {joined}")
+                raise ConfigError(f"{place} is given twice, in lines {lines[key]} and {_line(key_node)}: {joined}")
             if "." in key:
                 raise ConfigError(f"line {_line(key_node)}: {key} is the command line's way to write it: here it is {inline(key, value)}")
             lines[key], values[key] = _line(key_node), value
-        for base in below:
+        for base in bases:
             values = {**base, **values}
         return values
 

@@ -1,0 +1,218 @@
+"""Recipes as people write them: read as meant, or refused in one line that says where and what to do."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from pydantic import TypeAdapter, ValidationError
+
+from bilp import recipe_yaml
+from bilp.config import PipelineConfig
+from bilp.errors import ConfigError
+from bilp.explain import explain, problems
+from bilp.nested import leaves
+from bilp.recipe_files import RECIPES, load_recipe, recipe_names
+
+Written = str | bytes
+
+
+@pytest.fixture
+def recipe(tmp_path: Path) -> Path:
+    return tmp_path / "mine.yaml"
+
+
+def write(recipe: Path, content: Written) -> dict[str, Any]:
+    recipe.write_bytes(content.encode() if isinstance(content, str) else content)
+    return {"recipe": str(recipe)}
+
+
+def refusal(given: dict[str, Any]) -> str:
+    with pytest.raises(ValidationError) as caught:
+        PipelineConfig.model_validate(given)
+    (line,) = problems(caught.value, given)
+    assert "\n" not in line
+    return line
+
+
+MEANT: list[tuple[Written, dict[str, Any]]] = [
+    ("method: dm\r\nipc: 2\r\ndistill:\r\n  learning_rate: 1e-3\r\n", {"ipc": 2, "distill.learning_rate": 0.001}),
+    (b"\xef\xbb\xbfmethod: dm\nipc: 2\n", {"method": "dm", "ipc": 2}),
+    ("method: dm\nipc: 2 # caf\u00e9\n", {"ipc": 2}),
+    ("prune:\n  per_class: no\nevaluate:\n  robustness: on\n", {"prune.per_class": False, "evaluate.robustness": True}),
+    (
+        "prune: {per_class: off}\nevaluate: {robustness: TRUE, learned_rate: 'no'}",
+        {"prune.floor_per_class": 2, "evaluate.robustness": True},
+    ),
+    ("keep: 5e-1\nbeta: .25\nseed: -3\n", {"keep": 0.5, "beta": 0.25, "seed": -3}),
+    ("ipc: 1_0\nscore: {weight_decay: 1E-4}\n", {"ipc": 10, "score.weight_decay": 0.0001}),
+    ("ipc: '3'\nmethod: \"dm\"\n", {"ipc": 3, "method": "dm"}),
+    ("ipc: !!int 3\n", {"ipc": 3}),
+    ("---\nipc: 3\n...\n", {"ipc": 3}),
+    ("{ipc: 3, keep: 0.5}", {"ipc": 3, "keep": 0.5}),
+    (
+        "dataset: folder\ningest: {uri: 2024-01-01, classes: [0, 1, on, no, 2.50, 1e3, 1:30, +4, '007']}\n",
+        {"ingest.uri": "2024-01-01", "ingest.classes": ["0", "1", "on", "no", "2.50", "1e3", "1:30", "+4", "007"]},
+    ),
+    (
+        "reselect: {candidates_per_class: none}\nevaluate: {decay: none, pool: ~}\n",
+        {"reselect.candidates_per_class": None, "evaluate.decay": "none", "evaluate.pool": None},
+    ),
+    ("distill: {network: {norm: none, pooling: }}\n", {"distill.network.norm": "none", "distill.network.pooling": "none"}),
+    ("score: {network: mlp}\n", {"score.network.name": "mlp", "score.network.width": 64}),
+    ("score: {network: &net {width: 8, depth: 2}}\ndistill: {network: *net}\n", {"score.network.width": 8, "distill.network.depth": 2}),
+    (
+        "score: {network: &net {width: 8}}\ndistill: {network: {<<: *net, depth: 2}}\n",
+        {"distill.network.width": 8, "distill.network.depth": 2},
+    ),
+]
+
+
+@pytest.mark.parametrize(("content", "meant"), MEANT)
+def test_what_is_meant(content: Written, meant: dict[str, Any], recipe: Path) -> None:
+    found = {setting.path: setting.value for setting in explain(write(recipe, content))}
+    assert {path: found[path] for path in meant} == meant
+
+
+def test_networks_by_name_and_by_settings(recipe: Path) -> None:
+    expected = PipelineConfig.model_validate({"evaluate": {"networks": [{"name": "convnet"}, {"name": "mlp"}]}})
+    for content in ("networks: [convnet, {name: mlp}]", "networks: convnet, mlp", "networks:\n    - name: convnet\n    - mlp"):
+        assert PipelineConfig.model_validate(write(recipe, f"evaluate:\n  {content}\n")).evaluate == expected.evaluate
+
+
+OCTAL = " is an octal number to some and a decimal one to others: write"
+DOTTED = " is the command line's way to write it: here it is"
+REFUSED: list[tuple[Written, str]] = [
+    ("method: dm\nipc: 2\nipc: 50\n", ": ipc is given twice, in lines 2 and 3: keep one"),
+    ("ipc: 2\n\n'ipc': 2\n", ": ipc is given twice, in lines 1 and 3: keep one"),
+    ("distill:\n  iterations: 5\n\ndistill:\n  iterations: 7\n", ": distill is given twice, in lines 1 and 4: join the two"),
+    (
+        "distill:\n  iterations: 5\n  network:\n    width: 3\n    width: 4\n",
+        ": distill.network.width is given twice, in lines 4 and 5: keep one",
+    ),
+    ("distill: {iterations: 5, iterations: 6}\n", ": distill.iterations is given twice, in lines 1 and 1: keep one"),
+    ("evaluate:\n  networks:\n    - width: 3\n      width: 4\n", ": evaluate.networks.width is given twice, in lines 3 and 4: keep one"),
+    ("ipc: 010\n", f": line 1: ipc: 010{OCTAL} 10, or '010' in quotes if it is a name"),
+    ("distill:\n  iterations: -0_17\n", f": line 2: distill.iterations: -0_17{OCTAL} -17"),
+    ("dataset: folder\ningest: {uri: x, classes: [000]}\n", ": line 2: ingest.classes: 000 is an octal number to some"),
+    ("method: dm\ndistill.iterations: 5\n", f": line 2: distill.iterations{DOTTED} distill: {{iterations: 5}}"),
+    ("distill:\n  network.width: 5\n", f": line 2: network.width{DOTTED} network: {{width: 5}}"),
+    (
+        b"method: dm\nipc: 2 # caf\xe9\n",
+        " is not UTF-8 (byte 0xe9 in line 2): save it as UTF-8, or convert it with iconv -f ISO-8859-1 -t UTF-8",
+    ),
+    ("ipc: 2\n".encode("utf-16"), " is UTF-16: save it as UTF-8, or convert it with iconv -f UTF-16 -t UTF-8"),
+    ("ipc: 2\n".encode("utf-16-be"), " is UTF-16: save it as UTF-8"),
+    ("ipc: 2\n".encode("utf-16-le"), " is UTF-16: save it as UTF-8"),
+    ("ipc: 2\n".encode("utf-32"), " is UTF-32: save it as UTF-8, or convert it with iconv -f UTF-32 -t UTF-8"),
+    ("", " is empty: it must hold key: value pairs"),
+    ("# nothing yet\n", " is empty: it must hold key: value pairs"),
+    ("- a\n- b\n", " must hold key: value pairs, not list"),
+    ("just words\n", " must hold key: value pairs, not str"),
+    ("method: dm\n\tipc: 2\n", " is not valid YAML: line 2, column 1: found"),
+    ("method: dm\n---\nipc: 2\n", " is not valid YAML: line 2, column 1: "),
+    ("a: [", " is not valid YAML: line "),
+    ("ipc: 2\x07\n", " is not valid YAML: "),
+    ("ipc: *nowhere\n", " is not valid YAML: line 1, column 6: found undefined alias"),
+    ("score: &x {network: *x}\n", ": line 1: score.network holds itself"),
+    ("[a, b]: 1\n", ": line 1: a key is a word, not a list or a mapping"),
+    ("ipc: !!python/object/apply:os.getpid []\n", " is not valid YAML for a recipe: line 1: tag:yaml.org,2002:python/"),
+]
+
+
+@pytest.mark.parametrize(("content", "message"), REFUSED)
+def test_what_could_be_misread_is_refused_with_its_place(content: Written, message: str, recipe: Path) -> None:
+    assert refusal(write(recipe, content)).startswith(f"recipe {recipe}{message}")
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("ipc: yes\n", 'ipc = "yes" (from recipe {recipe}): input should be a valid integer, unable to parse string as an integer'),
+        ("ipc: 1:30\n", 'ipc = "1:30" (from recipe {recipe}): input should be a valid integer, unable to parse string as an integer'),
+        ("ipc: 0x10\n", 'ipc = "0x10" (from recipe {recipe}): input should be a valid integer, unable to parse string as an integer'),
+        ("ipc: 2.5\n", "ipc = 2.5 (from recipe {recipe}): input should be a valid integer, got a number with a fractional part"),
+        ("keep: .inf\n", 'keep = ".inf" (from recipe {recipe}): input should be a valid number, unable to parse string as a number'),
+        ("1: 2\n", "1: no such setting; --explain lists them all"),
+        ("distill:\n", "distill = null (from recipe {recipe}): input should be a valid dictionary or instance of DistillConfig"),
+    ],
+)
+def test_a_value_of_the_wrong_kind_is_blamed_on_the_recipe(content: str, message: str, recipe: Path) -> None:
+    assert refusal(write(recipe, content)) == message.format(recipe=recipe)
+
+
+def test_a_dotted_key_handed_over_in_python_is_told_how_to_be_written() -> None:
+    assert refusal({"distill.iterations": 5}) == ("distill.iterations: write settings of a stage below its name, distill: {iterations: 5}")
+
+
+def test_what_is_no_file_is_one_line(tmp_path: Path) -> None:
+    folder = tmp_path / "folder.yaml"
+    folder.mkdir()
+    assert refusal({"recipe": str(folder)}) == f"recipe {folder} cannot be read: Is a directory"
+
+
+def test_a_tower_of_references_does_not_take_the_memory(recipe: Path) -> None:
+    tower = "a0: &a0 [x]\n" + "".join(f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 9)}]\n" for n in range(1, 60))
+    assert len(recipe_yaml.parse(tower.encode())["a59"]) == 9  # 9 to the 60th power of steps would never end
+
+
+def test_the_recipes_of_the_program_mean_what_yaml_says_they_do() -> None:
+    for name in recipe_names():
+        values = yaml.safe_load((RECIPES / f"{name}.yaml").read_text(encoding="utf-8"))
+        values.pop("published", None)
+        ours = dict(leaves(load_recipe(name)))
+        for path, value in leaves(values):
+            read = ours.pop(path)
+            assert read == value or TypeAdapter(type(value)).validate_python(read) == value, (name, path)
+        assert not ours, name
+
+
+# --- another data set ------------------------------------------------------------------------------------------------
+
+CELL = "published/dc/cifar10-ipc1"
+
+
+@pytest.mark.parametrize(
+    ("name", "made_for"), [(CELL, "cifar10"), ("cifar10-two-cores", "cifar10"), ("published/idc/imagenet10-ipc10", "imagenet10")]
+)
+def test_a_recipe_for_one_data_set_meets_another_only_with_a_word(name: str, made_for: str) -> None:
+    assert refusal({"recipe": name, "dataset": "digits"}) == (
+        f"recipe {name} is made for {made_for}, not for digits: leave dataset to the recipe, "
+        "or set recipe_dataset to any if its settings are meant for other data"
+    )
+    forced = PipelineConfig.model_validate({"recipe": name, "dataset": "digits", "recipe_dataset": "any"})
+    assert (forced.dataset, forced.ingest.source) == ("digits", "digits")
+    assert PipelineConfig.model_validate(forced.model_dump()) == forced
+
+
+def test_a_copy_of_the_data_in_files_of_ones_own_needs_no_word(recipe: Path) -> None:
+    for source in ("folder", "parquet"):
+        config = PipelineConfig.model_validate({"recipe": CELL, "dataset": source, "ingest": {"uri": "copies/cifar10"}})
+        assert (config.dataset, config.evaluate.seeds) == (source, 20)
+    own = write(recipe, "dataset: folder\nmethod: dc\n")
+    assert PipelineConfig.model_validate({**own, "dataset": "mnist"}).method == "dc"
+    general = write(recipe, "method: dc\n")
+    assert PipelineConfig.model_validate({**general, "dataset": "mnist"}).dataset == "mnist"
+    willing = write(recipe, "dataset: cifar10\nrecipe_dataset: any\n")
+    assert PipelineConfig.model_validate({**willing, "dataset": "mnist"}).dataset == "mnist"
+    assert PipelineConfig.model_validate({"recipe": CELL, "dataset": "cifar10"}).dataset == "cifar10"
+
+
+def test_a_wrong_data_set_is_named_rather_than_the_recipe() -> None:
+    assert refusal({"recipe": CELL, "dataset": "cifar"}).startswith('dataset = "cifar": input should be ')
+    assert refusal({"recipe": "published/idc/imagenet10-ipc10"}).startswith('dataset = "imagenet10" (from recipe ')
+
+
+def test_the_word_is_part_of_no_key_unless_it_was_said() -> None:
+    from bilp.manifest import plain
+
+    assert "recipe_dataset" not in plain(PipelineConfig(recipe=CELL))
+    assert plain(PipelineConfig(recipe=CELL, dataset="digits", recipe_dataset="any"))["recipe_dataset"] == "any"
+
+
+def test_an_unreadable_recipe_is_an_error_of_ours(recipe: Path) -> None:
+    write(recipe, "ipc: 010\n")
+    with pytest.raises(ConfigError, match="line 1: ipc: 010"):
+        load_recipe(str(recipe))
