@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 import torch
-from tiny_distillation import NARROW, Store, assemble, assert_follows, guard_for
+from tiny_distillation import NARROW, Store, assemble, assert_follows, guard_for, spelled_out
 from torch import Tensor, nn
 
 from bilp import augment
@@ -40,7 +40,7 @@ def cafe(**changes: Any) -> DistillConfig:
     """Four iterations of at most three image steps."""
     values: dict[str, Any] = {"method": "cafe", "iterations": 4, "rounds": 2, "batch_real": 16, "network": NARROW, "init": "noise"}
     values |= {"augment": (), "learning_rate": 0.1, "batch_train": 8, "alignment": SHORT}
-    return DistillConfig(**(values | changes))
+    return spelled_out(values | changes)
 
 
 def aligned(**changes: Any) -> AlignmentConfig:

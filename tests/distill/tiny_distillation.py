@@ -6,13 +6,14 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from pydantic import BaseModel
 
 from bilp.config import DistillConfig, NetworkConfig, ReselectConfig
 from bilp.data import Dataset
@@ -20,6 +21,7 @@ from bilp.distill.guard import Guard
 from bilp.distill.record import Record
 from bilp.distill.sampling import RealPool
 from bilp.distill.setting import Setting
+from bilp.nested import merge
 
 NARROW = NetworkConfig(width=16)
 CHILD = Path(__file__).with_name("distil_until_killed.py")
@@ -43,7 +45,13 @@ def small_config(method: str, **changes: Any) -> DistillConfig:
         values |= {"augment": ("color", "crop", "cutout", "scale", "rotate")}
     if method != "dm":
         values |= {"learning_rate": 0.1, "outer_loops": 2, "inner_epochs": 2, "batch_train": 8}
-    return DistillConfig(**(values | changes))
+    return spelled_out(values | changes)
+
+
+def spelled_out(values: Mapping[str, Any]) -> DistillConfig:
+    """The settings with every other one at the model's own default, also where the method's rules know better."""
+    given = {name: value.model_dump() if isinstance(value, BaseModel) else value for name, value in values.items()}
+    return DistillConfig.model_validate(merge(DistillConfig.model_construct().model_dump(), given))
 
 
 def assemble(config: DistillConfig, pool: RealPool, reselect: ReselectConfig | None = None) -> Setting:

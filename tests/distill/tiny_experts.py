@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tiny_distillation import NARROW, Store
+from tiny_distillation import NARROW, Store, spelled_out
 
 from bilp.config import DistillConfig, ExpertsConfig, TrajectoryConfig
 from bilp.experts.stage import collect_experts, train_expert
@@ -22,4 +22,4 @@ def trajectory_config(method: str, trajectory: dict[str, object] | None = None, 
     settings = {"steps": 3, "expert_epochs": 1, "max_start": 3, "step_size": 0.1, "step_rate": 1e-3} | (trajectory or {})
     values: dict[str, object] = {"method": method, "iterations": 4, "rounds": 2, "network": NARROW, "learning_rate": 10.0}
     values |= {"augment": EXPERTS.augment, "trajectory": TrajectoryConfig.model_validate(settings)}
-    return DistillConfig.model_validate(values | changes)
+    return spelled_out(values | changes)

@@ -30,8 +30,8 @@ from bilp.seeds import generator
 
 CHILD = Path(__file__).with_name("train_until_killed.py")
 OFF = ReselectConfig(beta=0.0)
-SHORT = TrajectoryConfig(steps=2, expert_epochs=1, max_start=2)
-IMITATE = DistillConfig(method="mtt", network=NARROW, iterations=2, rounds=1, trajectory=SHORT)
+SHORT = TrajectoryConfig(steps=2, expert_epochs=1, max_start=2, step_rate=1e-5)
+IMITATE = DistillConfig(method="mtt", network=NARROW, iterations=2, rounds=1, learning_rate=1.0, trajectory=SHORT)
 
 
 @pytest.fixture(scope="module")
@@ -187,7 +187,7 @@ def test_a_method_and_its_experts_belong_together(store: Store, buffer: str, tmp
     with pytest.raises(ConfigError, match="method mtt imitates experts: train them"):
         start_run(store.uri, store.selection, IMITATE, OFF, str(tmp_path))
     with pytest.raises(ConfigError, match="method dm imitates no experts"):
-        start_run(store.uri, store.selection, DistillConfig(network=NARROW), OFF, str(tmp_path), buffer)
+        start_run(store.uri, store.selection, DistillConfig(network=NARROW, iterations=2, rounds=1), OFF, str(tmp_path), buffer)
     with pytest.raises(ConfigError, match="does not apply to method mtt"):
         start_run(store.uri, store.selection, IMITATE, ReselectConfig(beta=0.1), str(tmp_path), buffer)
 

@@ -65,10 +65,10 @@ def test_a_key_is_the_same_on_every_machine_and_in_every_version() -> None:
 
 
 def test_models_count_by_their_values() -> None:
-    config = DistillConfig(ipc=10, network=NetworkConfig(width=64))
+    config = DistillConfig(ipc=10, iterations=20, network=NetworkConfig(width=64))
     assert content_key("distill", 1, config=config) == content_key("distill", 1, config=plain(config))
     assert content_key("distill", 1, config=config) == content_key("distill", 1, config=DistillConfig(**config.model_dump(mode="json")))
-    assert content_key("distill", 1, config=config) != content_key("distill", 1, config=DistillConfig(ipc=10))
+    assert content_key("distill", 1, config=config) != content_key("distill", 1, config=DistillConfig(ipc=10, iterations=20))
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf"), {1, 2}, b"bytes", np.float32(1.0), np.int64(1), {1: "a"}, object()])
