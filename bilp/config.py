@@ -215,7 +215,7 @@ class PruneConfig(Frozen):
     """Best-ranked samples of each class that a ranking of the whole set keeps in any case; the total stays the same."""
     minimum_per_class: Positive = 2
     """Refuse a selection that leaves a class with fewer samples."""
-    score_list: Text | None = None
+    score_list: str | None = None
     """URI of a JSON list of numbers in data set order (the format of the paper's preview code), for criterion external."""
     seed: int = 0
     """Seed of criterion random."""
@@ -358,7 +358,7 @@ class PipelineConfig(Frozen):
     """Independently seeded distillations per arm."""
     arms: Annotated[tuple[Arm, ...], Field(min_length=1)] = ("unpruned", "bilp")
     """Which prunings are compared: none, static alone, adaptive alone, both (bilp)."""
-    recipe: Text | None = None
+    recipe: str | None = None
     """Recipe to start from: a name in recipes/ or the path of a YAML file."""
     recipe_dataset: RecipeDataset = "same"
     """Data set that a recipe for one of the built-in ones may meet: the same, or any, with settings that were made for another."""

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal, get_origin
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, GetJsonSchemaHandler
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, GetJsonSchemaHandler, model_validator
 from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema
 
@@ -51,6 +51,15 @@ class Frozen(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, use_attribute_docstrings=True)
 
+    @model_validator(mode="before")
+    @classmethod
+    def _nothing_is_an_empty_list(cls, given: Any) -> Any:
+        """`none`, which arrives as null (on a command line, of lists: as a list of it), empties a list, and is null elsewhere."""
+        if not isinstance(given, dict):
+            return given
+        empty = [name for name, value in given.items() if name in cls.model_fields and (value is None or value == [None])]
+        return given | {name: () if get_origin(cls.model_fields[name].annotation) is tuple else None for name in empty}
+
     @classmethod
     def __get_pydantic_json_schema__(cls, core_schema: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
         """A schema for forms. Defaults are told but not set: a form hands them all in, and nothing would be left to derive."""
@@ -59,7 +68,7 @@ class Frozen(BaseModel):
             default = value.pop("default", None)
             if value.get("type") == "boolean":
                 del value["type"]
-                value["anyOf"] = SWITCH
+                value["anyOf"] = list(SWITCH)
             if isinstance(default, str | int | float) and name not in cls.by_rule:
                 value["description"] += f" Default: {told(default)}."
         return schema

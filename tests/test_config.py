@@ -488,6 +488,15 @@ def test_every_setting_can_be_typed_as_explain_prints_it() -> None:
         (["--arms", "unpruned,static"], "arms", ["unpruned", "static"]),
         (["--arms", "unpruned", "--arms", "static"], "arms", ["unpruned", "static"]),
         (["--distill.augment", "[]"], "distill.augment", []),
+        (["--distill.augment", "none"], "distill.augment", []),
+        (["--evaluate.baselines", "none"], "evaluate.baselines", []),
+        (["--evaluate.decay", "none"], "evaluate.decay", "none"),
+        (["--prune.band", "none"], "prune.band", None),
+        (["--prune.per_class", "off"], "prune.per_class", False),
+        (["--ingest.classes", "0,1", "--dataset=folder", "--ingest.uri=x"], "ingest.classes", ["0", "1"]),
+        (["--score.network", "mlp"], "score.network.name", "mlp"),
+        (["--score.network=mlp"], "score.network.name", "mlp"),
+        (["--distill.network", '{"width": 9}'], "distill.network.width", 9),
         (["--distill.batch-real", "7"], "distill.batch_real", 7),
         (["--distill.batch-real=7"], "distill.batch_real", 7),
         (["--reselect.candidates_per_class", "none"], "reselect.candidates_per_class", None),
@@ -503,6 +512,12 @@ def test_ways_to_type_a_value(arguments: list[str], path: str, value: Any) -> No
     assert (found[path].value, found[path].origin) == (value, GIVEN)
 
 
+def test_networks_are_typed_by_name_by_settings_or_both() -> None:
+    by_settings = PipelineConfig.model_validate({"evaluate": {"networks": [{"name": "convnet"}, {"name": "mlp"}]}})
+    for text in ("convnet,mlp", '["convnet", "mlp"]', 'convnet,{"name": "mlp"}', '[{"name": "convnet"}, "mlp"]'):
+        assert PipelineConfig.model_validate(typed("--evaluate.networks", text)) == by_settings
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
@@ -512,6 +527,13 @@ def test_ways_to_type_a_value(arguments: list[str], path: str, value: Any) -> No
         (["--ipc", "x"], 'ipc = "x": input should be a valid integer, unable to parse string as an integer'),
         (["--method", "dx"], "method = \"dx\": input should be 'dm', 'dc', 'dsa', 'idc', 'dream', 'idm', 'mtt', 'tesla' or 'cafe'"),
         (["--recipe", "nowhere.yaml"], "recipe 'nowhere.yaml': no file nowhere.yaml"),
+        (["--score", "x"], "Expecting value: line 1 column 1 (char 0): give a group of settings as JSON, or its settings one by one"),
+        (["--arms", "none"], "arms = []: tuple should have at least 1 item after validation, not 0"),
+        (["--evaluate.networks", "convnet,mlpp"], "evaluate.networks.1.name = \"mlpp\": input should be 'convnet', 'mlp', "),
+        (
+            ["--recipe", "published/dc/cifar10-ipc1", "--dataset=svhn"],
+            "recipe published/dc/cifar10-ipc1 is made for cifar10, not for svhn: ",
+        ),
     ],
 )
 def test_what_is_typed_wrong_is_one_line_and_status_2(arguments: list[str], message: str, capsys: pytest.CaptureFixture[str]) -> None:
@@ -627,6 +649,12 @@ def test_a_form_hands_in_only_what_was_filled_in() -> None:
     assert "digits" in schema["properties"]["recipe"]["enum"]
     filled = {"dataset": "digits", "ipc": 5, "prune": {"per_class": "yes"}, "evaluate": {"robustness": "no"}}
     assert PipelineConfig.model_validate(filled) == PipelineConfig.model_validate({"ipc": 5})
+
+
+def test_the_list_of_recipes_is_read_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    first = PipelineConfig.model_json_schema()
+    monkeypatch.setattr("bilp.config.load_recipe", lambda name: pytest.fail(f"{name} is read again"))
+    assert PipelineConfig.model_json_schema() == first
 
 
 def test_every_choosable_recipe_is_valid() -> None:

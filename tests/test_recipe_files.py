@@ -60,6 +60,7 @@ MEANT: list[tuple[Written, dict[str, Any]]] = [
         "reselect: {candidates_per_class: none}\nevaluate: {decay: none, pool: ~}\n",
         {"reselect.candidates_per_class": None, "evaluate.decay": "none", "evaluate.pool": None},
     ),
+    ("distill: {augment: none}\nevaluate: {baselines: none}\n", {"distill.augment": [], "evaluate.baselines": []}),
     ("distill: {network: {norm: none, pooling: }}\n", {"distill.network.norm": "none", "distill.network.pooling": "none"}),
     ("score: {network: mlp}\n", {"score.network.name": "mlp", "score.network.width": 64}),
     ("score: {network: &net {width: 8, depth: 2}}\ndistill: {network: *net}\n", {"score.network.width": 8, "distill.network.depth": 2}),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from bilp.distill import load_synthetic
 from bilp.errors import ConfigError, StorageError
 from bilp.evaluate import summary
 from bilp.manifest import open_artefact
+from bilp.nested import leaves
 from bilp.storage import children, exists, join, read
 from flows.distill import distill_arms, synthetic_uri
 from flows.evaluate import evaluate
@@ -49,6 +51,15 @@ def test_the_page_and_every_artefact_are_there(finished: Finished) -> None:
     rows = summary([parent for role, parent in manifest.parents.items() if role.startswith("evaluation ")])
     assert {row.arm: row.n for row in rows} == {"full": 2, "random": 2, "unpruned": 2, "bilp": 2}
     assert all(0 <= row.mean <= 1 for row in rows)
+
+
+def test_the_page_says_given_of_what_was_given_and_of_nothing_else(finished: Finished) -> None:
+    page = read(finished.report).decode()
+    rows = re.findall(
+        r'<th scope="row"><code>([\w.]+)</code></th><td data-label="Value">.*?</td><td data-label="From">(.*?)</td>', page, re.DOTALL
+    )
+    assert len(rows) > 150
+    assert {path for path, origin in rows if origin == "given"} == {path for path, _ in leaves(TINY)}
 
 
 def test_second_run_computes_and_writes_nothing(finished: Finished) -> None:
