@@ -17,12 +17,18 @@ def recipe_names() -> list[str]:
 
 
 def load_recipe(name: str) -> dict[str, Any]:
-    """The nested settings of a recipe: a name in recipes/ or the path of a YAML file. What it states as published is no setting."""
-    return {key: value for key, value in read_recipe(name).items() if key != "published"}
+    """The nested settings of a recipe: a name in recipes/ or the path of a YAML file. What it states as published is no setting.
+
+    Raises ConfigError if it cannot be read, or names a recipe itself.
+    """
+    values = read_recipe(name)
+    if "recipe" in values:
+        raise ConfigError(f"recipe {name} starts from another recipe, {values['recipe']}, which none can: copy what it says")
+    return {key: value for key, value in values.items() if key != "published"}
 
 
 def read_recipe(name: str) -> dict[str, Any]:
-    """Everything that a recipe's file holds."""
+    """Everything that a recipe's file holds. Raises ConfigError in one line if it cannot be read as it is meant."""
     path = Path(name) if name.endswith((".yaml", ".yml")) else RECIPES / f"{name}.yaml"
     if not path.exists():
         known = ", ".join(known for known in recipe_names() if "/" not in known) or "none"

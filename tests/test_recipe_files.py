@@ -118,6 +118,7 @@ REFUSED: list[tuple[Written, str]] = [
     ("ipc: 2\x07\n", " is not valid YAML: "),
     ("ipc: *nowhere\n", " is not valid YAML: line 1, column 6: found undefined alias"),
     ("score: &x {network: *x}\n", ": line 1: score.network holds itself"),
+    ("recipe: digits\nipc: 2\n", " starts from another recipe, digits, which none can: copy what it says"),
     ("[a, b]: 1\n", ": line 1: a key is a word, not a list or a mapping"),
     ("ipc: !!python/object/apply:os.getpid []\n", " is not valid YAML for a recipe: line 1: tag:yaml.org,2002:python/"),
 ]
