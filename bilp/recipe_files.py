@@ -34,9 +34,6 @@ def read_recipe(name: str) -> dict[str, Any]:
         known = ", ".join(known for known in recipe_names() if "/" not in known) or "none"
         raise ConfigError(f"recipe {name!r}: no file {path}; known recipes: {known}, and the cells in recipes/published")
     try:
-        return recipe_yaml.parse(path.read_bytes())
+        return recipe_yaml.parse(path.read_bytes(), f"recipe {path}")
     except OSError as error:
         raise ConfigError(f"recipe {path} cannot be read: {error.strerror}") from error
-    except ConfigError as error:
-        what = str(error)
-        raise ConfigError(f"recipe {path} {what}" if what.startswith(("is ", "must ")) else f"recipe {path}: {what}") from error

@@ -30,38 +30,48 @@ class _Loader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):  # type: ignore[mi
     yaml_implicit_resolvers: dict[str, Any] = {}  # noqa: RUF012 (the loader's own interface)
 
 
-def parse(content: bytes) -> dict[str, Any]:
-    """The mapping that a file holds. Raises ConfigError in one line, which begins with what is wrong in the file."""
-    text = decoded(content)
+class _Misread(Exception):
+    """What is wrong with a file: words that go on after its name."""
+
+
+def parse(content: bytes, file: str) -> dict[str, Any]:
+    """The mapping that a file holds. Raises ConfigError in one line, which begins with `file`, the words for it."""
+    try:
+        return _mapping_of(_decoded(content))
+    except _Misread as error:
+        raise ConfigError(f"{file}{error}") from error
+
+
+def _mapping_of(text: str) -> dict[str, Any]:
     try:
         node = yaml.compose(text, Loader=_Loader)
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         where = f"line {mark.line + 1}, column {mark.column + 1}: " if mark else ""
-        raise ConfigError(f"is not valid YAML: {where}{_one_line(error.problem or error.context or '')}") from error
+        raise _Misread(f" is not valid YAML: {where}{_one_line(error.problem or error.context or '')}") from error
     except yaml.YAMLError as error:
-        raise ConfigError(f"is not valid YAML: {_one_line(str(error))}") from error
+        raise _Misread(f" is not valid YAML: {_one_line(str(error))}") from error
     if node is None:
-        raise ConfigError("is empty: it must hold key: value pairs")
+        raise _Misread(" is empty: it must hold key: value pairs")
     value = _Reader().value(node, "")
     if not isinstance(value, dict):
-        raise ConfigError(f"must hold key: value pairs, not {type(value).__name__}")
+        raise _Misread(f" must hold key: value pairs, not {type(value).__name__}")
     return value
 
 
-def decoded(content: bytes) -> str:
-    """The text of a file in UTF-8, with or without a byte order mark. Raises ConfigError for another encoding, with the remedy."""
+def _decoded(content: bytes) -> str:
+    """The text of a file in UTF-8, with or without a byte order mark; for another encoding the remedy is told."""
     every_other_zero = 3 * content.count(0) > len(content)
     encoding = next((name for mark, name in WIDE_MARKS.items() if content.startswith(mark)), "UTF-16" if every_other_zero else None)
     if encoding:
-        raise ConfigError(f"is {encoding}: save it as UTF-8, or convert it with iconv -f {encoding} -t UTF-8")
+        raise _Misread(f" is {encoding}: save it as UTF-8, or convert it with iconv -f {encoding} -t UTF-8")
     try:
         return content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         line = content[: error.start].count(b"\n") + 1
         byte = content[error.start]
         remedy = "save it as UTF-8, or convert it with iconv -f ISO-8859-1 -t UTF-8 if it was written as Latin-1"
-        raise ConfigError(f"is not UTF-8 (byte 0x{byte:02x} in line {line}): {remedy}") from error
+        raise _Misread(f" is not UTF-8 (byte 0x{byte:02x} in line {line}): {remedy}") from error
 
 
 class _Reader:
@@ -72,9 +82,9 @@ class _Reader:
         self.open: set[int] = set()
 
     def value(self, node: yaml.Node, path: str) -> Any:
-        """Text, number, None, list or dictionary. Raises ConfigError with line and path."""
+        """Text, number, None, list or dictionary. Raises _Misread with line and path."""
         if id(node) in self.open:
-            raise ConfigError(f"line {_line(node)}: {path or 'it'} holds itself")
+            raise _Misread(f": line {_line(node)}: {path or 'it'} holds itself")
         if id(node) not in self.done:
             self.open.add(id(node))
             self.done[id(node)] = self._read(node, path)
@@ -88,7 +98,7 @@ class _Reader:
             return [self.value(item, path) for item in node.value]
         if isinstance(node, yaml.ScalarNode) and node.tag in SCALARS:
             return _scalar(node, path)
-        raise ConfigError(f"is not valid YAML for a recipe: line {_line(node)}: {node.tag} makes an object, and values are all it may hold")
+        raise _Misread(f" is not valid YAML for a recipe: line {_line(node)}: {node.tag} makes an object, and values are all it may hold")
 
     def _mapping(self, node: yaml.MappingNode, path: str) -> dict[str, Any]:
         lines: dict[str, int] = {}
@@ -96,7 +106,7 @@ class _Reader:
         bases: list[dict[str, Any]] = []
         for key_node, value_node in node.value:
             if not isinstance(key_node, yaml.ScalarNode):
-                raise ConfigError(f"line {_line(key_node)}: a key is a word, not a list or a mapping")
+                raise _Misread(f": line {_line(key_node)}: a key is a word, not a list or a mapping")
             key = str(key_node.value)
             place = f"{path}.{key}" if path else key
             value = self.value(value_node, place)
@@ -105,9 +115,9 @@ class _Reader:
                 continue
             if key in lines:
                 joined = "join the two" if isinstance(value, dict) else "keep one"
-                raise ConfigError(f"{place} is given twice, in lines {lines[key]} and {_line(key_node)}: {joined}")
+                raise _Misread(f": {place} is given twice, in lines {lines[key]} and {_line(key_node)}: {joined}")
             if "." in key:
-                raise ConfigError(f"line {_line(key_node)}: {key} is the command line's way to write it: here it is {inline(key, value)}")
+                raise _Misread(f": line {_line(key_node)}: {key} is the command line's way to write it: here it is {inline(key, value)}")
             lines[key], values[key] = _line(key_node), value
         for base in bases:
             values = {**base, **values}
@@ -125,8 +135,8 @@ def _scalar(node: yaml.ScalarNode, path: str) -> Any:
             return kind(text)
     if OCTAL.fullmatch(text):
         plain = re.sub(r"^([-+]?)[0_]+(?=[0-9])", r"\1", text)
-        raise ConfigError(
-            f"line {_line(node)}: {path}: {text} is an octal number to some and a decimal one to others: "
+        raise _Misread(
+            f": line {_line(node)}: {path}: {text} is an octal number to some and a decimal one to others: "
             f"write {plain}, or '{text}' in quotes if it is a name"
         )
     return text

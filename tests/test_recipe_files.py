@@ -157,7 +157,7 @@ def test_what_is_no_file_is_one_line(tmp_path: Path) -> None:
 
 def test_a_tower_of_references_does_not_take_the_memory(recipe: Path) -> None:
     tower = "a0: &a0 [x]\n" + "".join(f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 9)}]\n" for n in range(1, 60))
-    assert len(recipe_yaml.parse(tower.encode())["a59"]) == 9  # 9 to the 60th power of steps would never end
+    assert len(recipe_yaml.parse(tower.encode(), "tower")["a59"]) == 9  # 9 to the 60th power of steps would never end
 
 
 def test_the_recipes_of_the_program_mean_what_yaml_says_they_do() -> None:
