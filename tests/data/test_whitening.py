@@ -9,6 +9,7 @@ import pytest
 import torch
 
 import bilp
+from bilp import settings
 from bilp.config import DistillConfig, EvaluateConfig, ExpertsConfig, IngestConfig, NetworkConfig, PipelineConfig, ReselectConfig
 from bilp.data import Dataset, ingest, open_dataset, whitened
 from bilp.data.whitening import Whitening, decode, encode, fit
@@ -127,7 +128,7 @@ def test_refusals(white: Dataset, root: str, monkeypatch: pytest.MonkeyPatch) ->
     for method in ("idc", "dream", "idm"):
         with pytest.raises(ValueError, match=f"method {method} decodes images .* set ingest.whitening to none"):
             PipelineConfig.model_validate({"method": method, "ingest": {"whitening": "zca"}})
-        config = DistillConfig.model_validate({"method": method, "network": NARROW, "iterations": 2, "rounds": 1})
+        config = settings(dataset="digits", method=method, distill={"network": NARROW, "iterations": 2, "rounds": 1}).distill
         with pytest.raises(ConfigError, match=f"method {method} steps images as pixels"):
             start_run(white.uri, None, config, ReselectConfig(beta=0.0), root)
     monkeypatch.setattr(whitened, "MOST_VALUES", 63)
@@ -139,9 +140,9 @@ def test_a_whitened_set_is_distilled_shown_and_evaluated_on_its_like(plain: Data
     experts = ExpertsConfig(count=1, epochs=2, batch_size=64, augment=())
     train_expert(white.uri, None, experts, NARROW, 0, root)
     buffer = collect_experts(white.uri, None, experts, NARROW, root)
-    settings = {"method": "mtt", "iterations": 1, "rounds": 1, "network": NARROW, "learning_rate": 1e-9, "augment": ()}
-    trajectory = {"steps": 2, "expert_epochs": 1, "max_start": 1}
-    config = DistillConfig.model_validate({**settings, "trajectory": trajectory})
+    values = {"method": "mtt", "iterations": 1, "rounds": 1, "network": NARROW, "learning_rate": 1e-9, "augment": ()}
+    trajectory = {"step_rate": 1e-5, "steps": 2, "expert_epochs": 1, "max_start": 1}
+    config = DistillConfig.model_validate({**values, "trajectory": trajectory})
     with pytest.raises(IncompatibleArtefact, match="the experts at .* learned the dataset"):
         start_run(plain.uri, None, config, ReselectConfig(beta=0.0), root, buffer)
     run = start_run(white.uri, None, config, ReselectConfig(beta=0.0), root, buffer)

@@ -10,7 +10,7 @@ import pytest
 import safetensors.torch
 import torch
 from reference_classwise import Slow
-from tiny_distillation import Store, distil_until_killed, small_config
+from tiny_distillation import Store, distil_until_killed, small_config, spelled_out
 
 from bilp import storage
 from bilp.config import DistillConfig, NetworkConfig, PruneConfig, ReselectConfig
@@ -298,5 +298,5 @@ KEYS = {"dm": "951bf7511f9a2f45", "idc": "b0879bfcec3518b0", "dream": "8c3831d47
 @pytest.mark.parametrize("method", ["dm", "idc", "dream"])
 def test_runs_without_pretrained_networks_keep_their_keys(method: str) -> None:
     """The keys that these settings had before the settings of pretrained networks existed."""
-    config = DistillConfig.model_validate({"method": method, "iterations": 20})
+    config = spelled_out({"method": method, "iterations": 20})
     assert run_key({"dataset": "d", "selection": "s"}, config, ReselectConfig()) == KEYS[method]
