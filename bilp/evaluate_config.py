@@ -48,7 +48,7 @@ class TeacherConfig(Frozen):
 class EvaluateConfig(Frozen):
     """Evaluation: fresh networks are trained on a set and tested on the real test split."""
 
-    later: ClassVar[frozenset[str]] = frozenset({"batch_norm_augment_each", "batch_norm_epochs"})
+    later: ClassVar[frozenset[str]] = frozenset({"batch_norm_augment_each", "batch_norm_epochs", "augment_after"})
 
     protocol: Protocol = "dc"
     """Published protocol that the settings below are taken from where they are not given: DC's, IDC's, or soft labels."""
@@ -90,6 +90,8 @@ class EvaluateConfig(Frozen):
     """Augmentation of every mini-batch, in this order and before augment, fresh parameters per image."""
     augment: tuple[AugmentFamily, ...] = ()
     """Augmentation: one of these families per mini-batch, fresh parameters per image; empty is none."""
+    augment_after: tuple[AugmentFamily, ...] = ()
+    """Augmentation of every mini-batch, in this order and after augment, fresh parameters per image."""
     cutmix: Fraction = 0.0
     """Share of the mini-batches in which a box of each image, and its part of the label, comes from another image."""
     labels: Literal["hard", "soft"] = "hard"

@@ -30,7 +30,7 @@ class Whitening:
     _on: dict[torch.device, tuple[Tensor, Tensor]] = field(default_factory=dict)
 
     def apply(self, images: Tensor) -> Tensor:
-        """Whitened `[n, C, H, W]` of images such as it was fitted on, on their device; in float32 whatever arithmetic its other work has."""
+        """Whitened `[n, C, H, W]` of images such as it was fitted on, on their device; in float32 whatever other arithmetic there is."""
         centre, matrix = self._at(images.device)
         with arithmetic("float32", images.device):
             return ((images.flatten(1) - centre) @ matrix).view_as(images)
