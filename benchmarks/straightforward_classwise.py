@@ -94,9 +94,16 @@ class KernelLoop(ClassLoop):
         with torch.no_grad():
             self.leaf.clamp_(0, 1)
         chosen: list[Tensor] = []
+        waiting: list[Tensor] = []
+        epochs = 0
         for step in range(config.outer_loops):
             if step > 0 and idc.train_samples:
-                batches = self.order("network", t, step - 1)[: idc.train_samples].split(config.batch_train)
+                batches: list[Tensor] = []
+                while sum(map(len, batches)) < idc.train_samples:
+                    if not waiting:
+                        waiting = list(self.order("network", t, epochs).split(config.batch_train))
+                        epochs += 1
+                    batches.append(waiting.pop(0))
                 self.train(network, batches, families, idc.cutmix, "network", t, step - 1)
             if config.method == "dream" and step % config.dream.interval == 0:
                 chosen = [self._representatives(t, step, c) for c in range(self.setting.pool.classes)]
@@ -133,6 +140,7 @@ class PoolLoop(ClassLoop):
     def __init__(self, setting: Setting, state: DistillState) -> None:
         super().__init__(setting, state)
         self._nets: list[Network] = []
+        self._trainers: list[torch.optim.SGD] = []
         self._right: list[int] = []
         self._seen: list[int] = []
         self._born = 0
@@ -142,11 +150,14 @@ class PoolLoop(ClassLoop):
         initialise(network, generator(self.config.seed, "pool_network", self._born))
         plain_layers(network)
         self._nets.append(copy.deepcopy(network).to(self.setting.device))
+        rates = (self.config.network_learning_rate, self.config.idm.network_momentum)
+        parameters = self._nets[-1].parameters()
+        self._trainers.append(torch.optim.SGD(parameters, *rates, weight_decay=self.config.idm.network_weight_decay))
         self._right.append(0)
         self._seen.append(0)
         self._born += 1
         if len(self._nets) > self.config.idm.most_networks:
-            for values in (self._nets, self._right, self._seen):
+            for values in (self._nets, self._trainers, self._right, self._seen):
                 del values[0]
 
     def iteration(self, t: int) -> None:
@@ -154,7 +165,7 @@ class PoolLoop(ClassLoop):
         config, idm, seed = self.config, self.config.idm, self.config.seed
         while self._born < idm.networks:
             self._add()
-        if t and t % idm.new_every == 0:
+        if t % idm.new_every == 0:
             self._add()
         which = int(torch.randint(len(self._nets), (1,), generator=generator(seed, "pool_choice", t)))
         network, seen = self._nets[which], self._seen[which]
@@ -166,8 +177,7 @@ class PoolLoop(ClassLoop):
             wrong = functional.cross_entropy(network(synthetic), self.targets(c, len(synthetic)))
             self.class_step(distance + idm.classification * percent * wrong)
         for k in torch.randperm(len(self._nets), generator=generator(seed, "pool_training", t))[: idm.trained].tolist():
-            rates = (config.network_learning_rate, idm.network_momentum)
-            self.trainer = torch.optim.SGD(self._nets[k].parameters(), *rates, weight_decay=idm.network_weight_decay)
+            self.trainer = self._trainers[k]
             batches: list[Tensor] = []
             turn = 0
             while len(batches) < idm.train_steps:

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import cache
+from typing import Literal
 
 import torch
 from torch import Tensor
@@ -18,6 +19,7 @@ from torch.nn import functional
 
 from bilp.decode_config import DecodeConfig
 
+Shrinking = Literal["nearest", "bilinear"]
 GREY = 0.5
 """Pixel in [0, 1] that fills up a side which is no multiple of the factor, on the right and at the bottom."""
 
@@ -69,20 +71,31 @@ def enlarge_parts(images: Tensor, factor: int, filling: Tensor) -> Tensor:
     return (down @ parts.reshape(-1, channels, height, width)) @ across.T
 
 
-def shrink(images: Tensor, height: int, width: int) -> Tensor:
-    """The nearest pixel on a coarser grid: `[n, C, H, W]` to `[n, C, height, width]`."""
-    return functional.interpolate(images, (height, width), mode="nearest")
+def shrink(images: Tensor, height: int, width: int, how: Shrinking = "nearest") -> Tensor:
+    """On a coarser grid the nearest pixel, or a bilinear mixture of up to four: `[n, C, H, W]` to `[n, C, height, width]`."""
+    return functional.interpolate(images, (height, width), mode=how)
 
 
-def mosaic(images: Tensor, factor: int) -> Tensor:
-    """Every factor^2 consecutive images `[n * factor^2, C, H, W]` as one of the same size, each shrunk into its part."""
+def mosaic(images: Tensor, factor: int, how: Shrinking = "nearest") -> Tensor:
+    """Every factor^2 consecutive images `[n * factor^2, C, H, W]` as one of the same size, each shrunk into its part.
+
+    The last parts of a side that is no multiple of the factor are smaller, and so are the images in them (IDC's program does the
+    same where it cuts as it decodes, such as 32 pixels into 11, 11 and 10; condense.py:72).
+    """
     if factor == 1:
         return images
-    channels, *side = images.shape[1:]
-    height, width = (-(-length // factor) for length in side)
-    parts = shrink(images, height, width).reshape(-1, factor, factor, channels, height, width)
-    whole = parts.permute(0, 3, 1, 4, 2, 5).reshape(-1, channels, height * factor, width * factor)
-    return whole[..., : side[0], : side[1]].contiguous()
+    rows, columns = (_cuts(length, factor) for length in images.shape[2:])
+    lines = []
+    for y, height in enumerate(rows):
+        parts = [shrink(images[y * factor + x :: factor**2], height, width, how) for x, width in enumerate(columns)]
+        lines.append(torch.cat(parts, dim=3))
+    return torch.cat(lines, dim=2)
+
+
+def _cuts(length: int, factor: int) -> list[int]:
+    """The lengths of the parts that decoding cuts a side into, less what it fills up: 32 by 3 into 11, 11 and 10; 4 by 3 into 2 and 2."""
+    part = -(-length // factor)
+    return [min(part, length - start) for start in range(0, length, part)]
 
 
 def _fill_up(images: Tensor, side: tuple[int, int], filling: Tensor) -> Tensor:

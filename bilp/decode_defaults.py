@@ -44,10 +44,15 @@ def decoding_rules(dataset: str, method: str, ipc: int, factor: int = 0, side: i
 
 
 def idc_evaluation_rules(dataset: str, ipc: int, factor: int) -> dict[str, Any]:
-    """Where IDC's program leaves CutMix out of its own protocol; `factor` as for `decoding_rules`."""
+    """Where IDC's program leaves CutMix out of its own protocol; `factor` as for `decoding_rules`.
+
+    In one of these cases, SVHN at one whole image per class, cutout remains (reproduce.py:22, argument.py:450), elsewhere CutMix
+    is in its place.
+    """
     factor = factor or IDC_FACTOR
-    unmixed = _coarse_digits(dataset, factor) or (dataset == "svhn" and factor == ipc == 1)
-    return {"evaluate": {"cutmix": 0.0}} if unmixed else {}
+    if dataset == "svhn" and factor == ipc == 1:
+        return {"evaluate": {"cutmix": 0.0, "augment_after": ["cutout"]}}
+    return {"evaluate": {"cutmix": 0.0}} if _coarse_digits(dataset, factor) else {}
 
 
 def _coarse_digits(dataset: str, factor: int) -> bool:
@@ -63,7 +68,7 @@ def _idc_rules(dataset: str, method: str, ipc: int, factor: int, side: int) -> d
         "outer_loops": 100,
         "learning_rate": row.rate * ipc / 10 * ((side if side > 0 else row.side) / row.base) ** 2,
         "batch_real": 64 if method == "idc" else 128,
-        "batch_train": 64,
+        "batch_train": 64 if method == "idc" else 128,  # that of the loader of real images (DREAM's condense.py:490)
         "init": "real" if method == "idc" else "kmeans",
         "augment": ["color", "crop", "cutout"] if mixed else ["color", "crop"],
         "decode": {"factor": IDC_FACTOR},

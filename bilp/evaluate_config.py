@@ -54,7 +54,7 @@ class TeacherConfig(Frozen):
 class EvaluateConfig(Frozen):
     """Evaluation: fresh networks are trained on a set and tested on the real test split."""
 
-    later: ClassVar[frozenset[str]] = frozenset({"batch_norm_augment_each", "batch_norm_epochs"})
+    later: ClassVar[frozenset[str]] = frozenset({"batch_norm_augment_each", "batch_norm_epochs", "augment_after"})
     by_rule: ClassVar[frozenset[str]] = SHARED | {
         *("protocol", "networks", "epochs", "full_epochs", "batch_size", "optimiser", "learning_rate", "weight_decay", "decay"),
         *("decay_factor", "augment_each", "batch_norm_augment_each", "augment_always", "augment", "cutmix", "labels"),
@@ -100,6 +100,8 @@ class EvaluateConfig(Frozen):
     """Augmentation of every mini-batch, in this order and before augment, fresh parameters per image."""
     augment: tuple[AugmentFamily, ...] = ()
     """Augmentation: one of these families per mini-batch, fresh parameters per image; empty is none."""
+    augment_after: tuple[AugmentFamily, ...] = ()
+    """Augmentation of every mini-batch, in this order and after augment, fresh parameters per image."""
     cutmix: Fraction = 0.0
     """Share of the mini-batches in which a box of each image, and its part of the label, comes from another image."""
     labels: Literal["hard", "soft"] = "hard"

@@ -6,6 +6,8 @@ clusters the features of every class over and over, where they lie.
 
 from __future__ import annotations
 
+from typing import Literal
+
 import torch
 from torch import Tensor
 
@@ -50,15 +52,17 @@ def _without_empty(nearest: Tensor, apart: Tensor, clusters: int) -> Tensor:
     return nearest
 
 
-def nearest_members(points: Tensor, centres: Tensor, nearest: Tensor) -> Tensor:
+def nearest_members(points: Tensor, centres: Tensor, nearest: Tensor, among: Literal["own", "all"] = "own") -> Tensor:
     """For every cluster that has points the one nearest to its centre: positions, int64 `[<= K]`, in the clusters' order.
 
-    Of points that are equally near the first one counts, such as the two of a cluster of two, whose centre lies between.
+    Of points that are equally near the first one counts, such as the two of a cluster of two, whose centre lies between. Among
+    all points a neighbour's may be the nearest, and one may stand for several clusters.
     """
     own = nearest.unsqueeze(0) == torch.arange(len(centres), device=points.device).unsqueeze(1)
-    apart = distances(points, centres).T.masked_fill(~own, torch.inf)
+    allowed = own if among == "own" else torch.ones_like(own)
+    apart = distances(points, centres).T.masked_fill(~allowed, torch.inf)
     closest = apart.amin(dim=1, keepdim=True)
-    equal = own & (apart <= closest + EQUAL * closest.abs())
+    equal = allowed & (apart <= closest + EQUAL * closest.abs())
     places = torch.arange(len(points), device=points.device)
     first = torch.where(equal, places, len(points)).amin(dim=1)
     return first[own.any(dim=1)]

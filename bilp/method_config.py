@@ -44,7 +44,8 @@ class TrajectoryConfig(Frozen):
     expert_epochs: Positive = 2
     """Epochs of the expert that they shall make up for."""
     max_start: Annotated[int, Field(ge=0)] = 20
-    """Last epoch of the expert that may be the starting point; it is drawn uniformly from 0 up to this one."""
+    """Last epoch of the expert that may be the starting point; it is drawn uniformly from 0 up to this one. The programs of MTT
+    and TESLA draw below their max_start_epoch, so this is one less."""
     batch: Positive | None = None
     """Synthetic images per step, shuffled and without replacement; empty takes all of them."""
     step_size: Rate = 0.01

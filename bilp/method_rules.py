@@ -11,6 +11,8 @@ class TrajectoryRow(NamedTuple):
     steps: int
     expert_epochs: int
     max_start: int
+    """Last epoch that may be the start: one less than max_start_epoch of the programs, which draw below it
+    (np.random.randint(0, max_start_epoch): mtt-distillation distill.py:324, tesla distill.py:322)."""
     learning_rate: float
     step_rate: float
     step_size: float
@@ -21,22 +23,22 @@ class TrajectoryRow(NamedTuple):
 # MTT, Cazenavette et al. 2022, as the programs of the field's benchmark (dc_benchmark) list its settings, by ipc.
 MTT: dict[str, dict[int, TrajectoryRow]] = {
     "cifar10": {
-        1: TrajectoryRow(50, 2, 2, 100.0, 1e-7, 0.01, whitening="zca"),
-        10: TrajectoryRow(30, 2, 20, 100.0, 1e-5, 0.001, whitening="zca"),
-        50: TrajectoryRow(30, 2, 40, 1000.0, 1e-5, 0.001),
+        1: TrajectoryRow(50, 2, 1, 100.0, 1e-7, 0.01, whitening="zca"),
+        10: TrajectoryRow(30, 2, 19, 100.0, 1e-5, 0.001, whitening="zca"),
+        50: TrajectoryRow(30, 2, 39, 1000.0, 1e-5, 0.001),
     },
     "cifar100": {
-        1: TrajectoryRow(20, 3, 20, 1000.0, 1e-5, 0.01, whitening="zca"),
-        10: TrajectoryRow(20, 2, 20, 1000.0, 1e-5, 0.01),
-        50: TrajectoryRow(80, 2, 40, 1000.0, 1e-5, 0.01, 125, "zca"),
+        1: TrajectoryRow(20, 3, 19, 1000.0, 1e-5, 0.01, whitening="zca"),
+        10: TrajectoryRow(20, 2, 19, 1000.0, 1e-5, 0.01),
+        50: TrajectoryRow(80, 2, 39, 1000.0, 1e-5, 0.01, 125, "zca"),
     },
 }
 
 # TESLA, Cui et al. 2023, where it differs from MTT. Its program loses a factor 2 of the gradient, so what is an image rate
 # of 1000 there is 500 with the whole gradient.
 TESLA: dict[str, dict[int, TrajectoryRow]] = {
-    "cifar10": {**MTT["cifar10"], 1: TrajectoryRow(50, 2, 5, 500.0, 1e-7, 0.01)},
-    "cifar100": {**MTT["cifar100"], 50: TrajectoryRow(80, 2, 40, 500.0, 1e-5, 0.01, 125, "zca")},
+    "cifar10": {**MTT["cifar10"], 1: TrajectoryRow(50, 2, 4, 500.0, 1e-7, 0.01)},
+    "cifar100": {**MTT["cifar100"], 50: TrajectoryRow(80, 2, 39, 500.0, 1e-5, 0.01, 125, "zca")},
 }
 
 ITERATIONS = {"mtt": 5000, "tesla": 10000}

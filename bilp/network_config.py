@@ -30,6 +30,9 @@ NetworkName = Literal[
     "convnet3d",
 ]
 
+REVISIONS: dict[NetworkName, int] = {"resnet10": 1, "resnet10_ap": 1}
+"""How often results of an architecture changed since there are stored ones. (Once: initial weights as in IDC's program.)"""
+
 
 def _usual_norm(known: dict[str, Any]) -> Literal["instance", "batch"]:
     # The first two come from IDC, the last one from FRePo.
@@ -63,6 +66,11 @@ class NetworkConfig(Frozen):
     def _name_alone(cls, given: Any) -> Any:
         """`mlp` is `{name: mlp}`."""
         return {"name": given} if isinstance(given, str) else given
+
+    @property
+    def revision(self) -> int:
+        """Added to the version of every stage that trains or matches this network, so that results of others keep their keys."""
+        return REVISIONS.get(self.name, 0)
 
 
 def _listed(given: Any) -> Any:

@@ -107,12 +107,12 @@ def test_cells_of_data_sets_that_are_not_built_in_hold_on_a_folder_of_ones_own()
         t = distill.trajectory
         return t.steps, t.expert_epochs, t.max_start, distill.learning_rate, t.step_rate, t.step_size, t.batch, distill.network.depth
 
-    assert row("tiny-imagenet-ipc1") == (10, 2, 10, 1e4, 1e-4, 0.01, None, 4)
-    assert row("tiny-imagenet-ipc10") == (20, 2, 40, 1e4, 1e-4, 0.01, 200, 4)
-    assert row("tiny-imagenet-ipc50") == (20, 2, 40, 1e4, 1e-4, 0.01, 300, 4)
+    assert row("tiny-imagenet-ipc1") == (10, 2, 9, 1e4, 1e-4, 0.01, None, 4)
+    assert row("tiny-imagenet-ipc10") == (20, 2, 39, 1e4, 1e-4, 0.01, 200, 4)
+    assert row("tiny-imagenet-ipc50") == (20, 2, 39, 1e4, 1e-4, 0.01, 300, 4)
     subsets = [f"image{kind}-ipc" for kind in ("nette", "woof", "fruit", "meow", "squawk", "yellow")]
-    assert {row(f"{name}1") for name in subsets} == {(20, 2, 10, 1e5, 1e-6, 0.01, None, 5)}
-    assert {row(f"{name}10") for name in subsets} == {(20, 2, 10, 1e5, 1e-6, 0.01, 20, 5)}
+    assert {row(f"{name}1") for name in subsets} == {(20, 2, 9, 1e5, 1e-6, 0.01, None, 5)}
+    assert {row(f"{name}10") for name in subsets} == {(20, 2, 9, 1e5, 1e-6, 0.01, 20, 5)}
     assert all(found[f"published/mtt/{name}1"].ingest.whitening == "none" for name in subsets)
     for folder, factor in (("idc", 3), ("idc-i", 1)):
         for classes, base in ((10, 3e-3), (100, 1e-3)):
@@ -120,7 +120,9 @@ def test_cells_of_data_sets_that_are_not_built_in_hold_on_a_folder_of_ones_own()
                 config = found[f"published/{folder}/imagenet{classes}-ipc{ipc}"]
                 distill = config.distill
                 assert (distill.iterations, distill.batch_real, distill.decode.factor, distill.idc.metric) == (500, 64, factor, "l1")
-                assert (distill.idc.cutmix, distill.idc.train_samples) == (1.0, 500)
+                assert (distill.idc.cutmix, distill.idc.train_samples, config.evaluate.cutmix) == (1.0, 500, 1.0)
+                assert distill.decode.kind == ("bound_idc" if factor >= 3 and ipc >= 20 else "single"), "reproduce.py:57"
+                assert config.ingest.normalization == "imagenet"
                 assert distill.learning_rate == pytest.approx(base * ipc / 10)
                 assert distill.network.name == config.evaluate.networks[0].name == "resnet10_ap"
                 trained = (distill.network_learning_rate, distill.idc.network_weight_decay, distill.batch_train)
@@ -130,6 +132,21 @@ def test_cells_of_data_sets_that_are_not_built_in_hold_on_a_folder_of_ones_own()
                 if classes == 100:
                     assert (beforehand.epochs, beforehand.learning_rate, beforehand.weight_decay, beforehand.batch_size) == (5, *trained)
                     assert config.evaluate.epochs % 100 == 0
+
+
+def test_cells_have_the_slips_of_the_published_runs_and_defaults_have_not() -> None:
+    """IDC, DREAM and MTT normalize CIFAR-100 with CIFAR-10's constants, and DREAM clusters pixels; ours does on demand."""
+    for name in CELLS:
+        values = load_recipe(name)
+        if values["dataset"] == "cifar100":
+            config, family = PipelineConfig(recipe=name), name.split("/")[1]
+            own = family in ("dc", "dsa", "dm", "bilp-dc") or config.ingest.whitening == "zca"  # whitened pixels are not normalized
+            assert config.ingest.normalization == ("auto" if own else "cifar10"), name
+        if values["method"] == "dream":
+            dream = PipelineConfig(recipe=name).distill.dream
+            assert (dream.clustered, dream.nearest) == ("pixels", "all"), name
+    right = PipelineConfig.model_validate({"dataset": "cifar100", "method": "dream", "ipc": 10})
+    assert (right.ingest.normalization, right.distill.dream.clustered, right.distill.dream.nearest) == ("auto", "normalized", "own")
 
 
 def test_a_form_offers_only_recipes_that_can_be_chosen() -> None:

@@ -3,7 +3,8 @@
 Facts in the manifest (layout and value range are compared when it is opened): name, fingerprint, class_names in label order,
 classes, shape [C, H, W], value_range [0, 255], layout CHW, colour (grey or rgb), resolution [H, W], mean, std, train_images,
 test_images, images_per_class (train and test, in label order), shard_rows (train and test), skipped. A whitened data set
-(see `bilp.data.whitened`) states the same under another fingerprint, and in whitening what its fit was made of.
+(see `bilp.data.whitened`) states the same under another fingerprint, with mean 0 and std 1, and in whitening what its fit was
+made of.
 """
 
 from __future__ import annotations
@@ -32,6 +33,9 @@ WHITENED, FIT = "whitened", "whitening.safetensors"
 INDEX = pa.schema([("sample_id", pa.int64()), ("label", pa.int32()), ("origin", pa.string()), ("sha256", pa.string())])
 """Table beside the shards: position in the split, class, where the picture came from, digest of its uint8 pixels."""
 
+Values = tuple[float, ...]
+Fit = Callable[[], Whitening]
+
 
 def index_name(split: SplitName) -> str:
     """File name of a split's index table."""
@@ -44,8 +48,8 @@ class Split:
     Images stay on disk: a call copies only the rows it asks for out of the memory map.
     """
 
-    def __init__(self, artefact: Artefact, split: SplitName, whitening: Callable[[], Whitening] | None = None) -> None:
-        """`artefact` holds the pixels, `whitening` gives what `batch` applies to them.
+    def __init__(self, artefact: Artefact, split: SplitName, mean: Values, std: Values, whitening: Fit | None = None) -> None:
+        """`artefact` holds the pixels; `mean` and `std` of each channel, and what `whitening` gives, are what `batch` applies to them.
 
         Raises IncompatibleArtefact if its labels and shards differ in number.
         """
@@ -54,10 +58,10 @@ class Split:
         self._split: SplitName = split
         self._shape = _shape(artefact)
         self._rows: list[int] = list(artefact.fact("shard_rows")[split])
-        mean, std = (np.asarray(artefact.fact(name), dtype=np.float64) for name in ("mean", "std"))
+        centre, scale = (np.asarray(values, dtype=np.float64) for values in (mean, std))
         # (x / 255 - mean) / std as one multiplication and one addition
-        self._scale = torch.from_numpy(1 / (255 * std)).float().view(-1, 1, 1)
-        self._offset = torch.from_numpy(-mean / std).float().view(-1, 1, 1)
+        self._scale = torch.from_numpy(1 / (255 * scale)).float().view(-1, 1, 1)
+        self._offset = torch.from_numpy(-centre / scale).float().view(-1, 1, 1)
         labels = artefact.table(index_name(split), INDEX, ["label"]).column("label")
         self.labels: Tensor = torch.from_numpy(labels.to_numpy().astype(np.int64))
         if len(self.labels) != sum(self._rows):
@@ -92,8 +96,8 @@ class Split:
         return gathered
 
     def batch(self, indices: Tensor | None = None, device: torch.device | str = "cpu") -> Tensor:
-        """The images at `indices`, normalised: float32 [n, C, H, W] = (x / 255 - mean) / std, on `device`; then whitened, if
-        the data set is.
+        """The images at `indices`, normalised: float32 [n, C, H, W] = (x / 255 - mean) / std, on `device`; of a whitened data set
+        (mean 0, std 1) whitened.
 
         Pixels travel to the device as uint8. Raises IndexError for an index outside the split.
         """
@@ -143,8 +147,8 @@ class Dataset:
         self.whitening_facts: dict[str, Any] | None = artefact.manifest.facts.get("whitening")
         """What a whitening was fitted on and how, or None without one."""
         fitted = None if self.whitening_facts is None else self._fit
-        self.train = Split(pixels, "train", fitted)
-        self.test = Split(pixels, "test", fitted)
+        self.train = Split(pixels, "train", self.mean, self.std, fitted)
+        self.test = Split(pixels, "test", self.mean, self.std, fitted)
 
     @property
     def classes(self) -> int:
@@ -153,7 +157,7 @@ class Dataset:
 
     @cached_property
     def whitening(self) -> Whitening | None:
-        """What is applied to normalised images, read and verified at first use; None for a data set that is not whitened."""
+        """What is applied to images after mean and std, read and verified at first use; None for a data set that is not whitened."""
         if self.whitening_facts is None:
             return None
         return decode(self._artefact.read(FIT), storage.join(self.uri, FIT))

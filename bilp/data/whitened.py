@@ -2,6 +2,10 @@
 
 datasets/<name>/<fingerprint>/whitened/<key>/   the fit, and the facts of the data set under a fingerprint of its own
 
+Pixels in [0, 1] are whitened, not normalised ones: so the programs of MTT and TESLA do, for which epsilon 0.1 is meant. (The
+eigenvalues of normalised images are about 25 times as large, and many more directions would be made equally wide.) A whitened
+data set therefore has the mean 0 and the standard deviation 1, and everything that normalises or denormalises does nothing.
+
 Everything that is computed from a data set is kept under its fingerprint, so nothing of a whitened one meets anything of
 the plain one, and whoever opens it later, evaluation for instance, gets the same fit.
 """
@@ -20,7 +24,7 @@ from bilp.errors import DataError
 from bilp.manifest import content_key, find, open_artefact, publish
 from bilp.progress import Progress, silent
 
-VERSION = 1
+VERSION = 2
 BLOCK = 2000
 """Images that are looked at together."""
 
@@ -49,9 +53,10 @@ def whiten(dataset_uri: str, epsilon: float, progress: Progress = silent) -> str
     def blocks(turn: int) -> Iterator[Tensor]:
         parts = torch.arange(len(dataset.train)).split(BLOCK)
         for number, part in enumerate(parts):
-            yield dataset.train.batch(part)
+            yield dataset.train.images(part).float() / 255
             progress(turn * len(parts) + number + 1, 2 * len(parts), "whitening")
 
     files = {FIT: encode(fit(blocks(0), blocks(1), epsilon))}
-    facts = {**plain.manifest.facts, "fingerprint": key, "whitening": told}
+    unchanged = {"mean": [0.0] * dataset.shape[0], "std": [1.0] * dataset.shape[0]}
+    facts = {**plain.manifest.facts, **unchanged, "fingerprint": key, "whitening": told}
     return publish(uri, KIND, key, files, config={"whitening": told}, parents={"dataset": dataset_uri}, facts=facts).uri

@@ -1,4 +1,4 @@
-"""ZCA whitening of normalised images, as trajectory matching uses it (Cazenavette et al. 2022, section 4; ZCA: Krizhevsky 2009).
+"""ZCA whitening of images, as trajectory matching uses it (Cazenavette et al. 2022, section 4; ZCA: Krizhevsky 2009).
 
 Flat training images x `[n, D]` have mean m and covariance C = U diag(l) U^T, divided by n - 1. A whitened image is
 (x - m) W with W = U diag((l + epsilon)^(-1/2)) U^T: as few changes as possible that leave no pixel to be told from the others.
@@ -30,13 +30,13 @@ class Whitening:
     _on: dict[torch.device, tuple[Tensor, Tensor]] = field(default_factory=dict)
 
     def apply(self, images: Tensor) -> Tensor:
-        """Whitened `[n, C, H, W]` of normalised ones, on their device; in float32 whatever arithmetic its other work has."""
+        """Whitened `[n, C, H, W]` of images such as it was fitted on, on their device; in float32 whatever other arithmetic there is."""
         centre, matrix = self._at(images.device)
         with arithmetic("float32", images.device):
             return ((images.flatten(1) - centre) @ matrix).view_as(images)
 
     def undo(self, images: Tensor) -> Tensor:
-        """Normalised `[n, C, H, W]` of whitened ones: what a picture of them shows."""
+        """The images `[n, C, H, W]` that these are the whitened ones of: what a picture of them shows."""
         centre, matrix = self._at(images.device)
         flat: Tensor = torch.linalg.solve(matrix, images.flatten(1).T).T
         return (flat + centre).reshape(images.shape)
@@ -53,7 +53,7 @@ class Whitening:
 
 
 def fit(blocks: Iterable[Tensor], again: Iterable[Tensor], epsilon: float) -> Whitening:
-    """The whitening of the normalised images `[n, C, H, W]` in all `blocks`; `again` must yield the same ones once more.
+    """The whitening of the images `[n, C, H, W]` in all `blocks`; `again` must yield the same ones once more.
 
     In float64 throughout, one block in memory at a time. Raises DataError for fewer than two images.
     """

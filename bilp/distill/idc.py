@@ -11,6 +11,12 @@ trained on all classes, each part steps its own images. Its parts draw networks 
 The reference programs hold pixels in [0, 1] and normalise them on their way into the network. Here the images are
 normalised all along, like those of every other method: with x = (p - mean) / std, a step lr on the gradient by p is a
 step lr / std^2 on that by x, and decoding commutes with the change of units.
+
+What remains different on purpose: real batches of a class are drawn each on its own, and the order of the real images begins
+anew with every network (in the program both go on through a shuffled class or set, data.py ClassMemDataLoader), so that an
+iteration depends on the seed and its number alone and a run can go on from any of them; initial images are random ones of a
+class, not its first. DREAM clusters normalised images and takes each representative from its own cluster, unless
+`dream.clustered` and `dream.nearest` say otherwise, as in the recipes of its published cells.
 """
 
 from __future__ import annotations
@@ -127,14 +133,15 @@ class _Training:
         self._optimiser = sgd(setting.network, config.network_learning_rate, config.idc.network_momentum, config.idc.network_weight_decay)
         families = without_cutout(config.augment, config.idc.cutmix)
         self._real = RealTraining(setting.pool, config.batch_train, families, config.idc.cutmix, config.seed, setting.device)
+        self._waiting = self._real.endless(*path)
         for _ in range(config.idc.early_epochs):
             self._pass(None)
 
     def one_pass(self) -> None:
-        """Over no more than `train_samples` real images."""
+        """Over `train_samples` real images, up to the end of a mini-batch; passes go on through the epochs of the real images."""
         if self._setting.config.idc.train_samples:
             self._pass(self._setting.config.idc.train_samples)
 
     def _pass(self, most: int | None) -> None:
         place = (*self._path, next(self._passes))
-        self._real.run(self._setting.network, self._optimiser, self._real.one_pass(most, *place), *place)
+        self._real.run(self._setting.network, self._optimiser, self._real.one_pass(self._waiting, most), *place)

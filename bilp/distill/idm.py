@@ -2,7 +2,12 @@
 
 For every iteration one network of a pool: per class, one step towards the mean embedding of real samples, and towards
 images that this network classifies right, the more the better it was in training. Then some networks of the pool are
-trained on real images.
+trained on real images, each with the momentum that its last training left.
+
+By default the accuracy of a network is that of all of its training. IDM's program counts anew whenever it evaluates, by a line
+among those that log (IDM_cifar10.py:228), so that the classification term was off in 40 % of its steps at ipc 10; the paper
+does not say so, and `idm.accuracy_window` does it on demand. Batches of real images are drawn each on its own; there they are
+drawn through a shuffled class, which is the same for a single batch and keeps a generator's state between iterations.
 """
 
 from __future__ import annotations
@@ -17,7 +22,7 @@ from bilp.distill.class_steps import class_steps, shared_leaf, summed_up
 from bilp.distill.guard import Guard
 from bilp.distill.network_pool import NetworkPool
 from bilp.distill.real import Target, decided_targets, deciding_step, draw_batches, targets
-from bilp.distill.real_training import RealTraining, sgd
+from bilp.distill.real_training import RealTraining
 from bilp.distill.record import Record
 from bilp.distill.setting import Setting
 from bilp.distill.state import DistillState
@@ -83,6 +88,5 @@ def _train(setting: Setting, pool: NetworkPool, iteration: int) -> None:
     setting.network.requires_grad_(True)
     for which in torch.randperm(len(pool), generator=stream)[: config.idm.trained].tolist():
         pool.load(which)
-        optimiser = sgd(setting.network, config.network_learning_rate, config.idm.network_momentum, config.idm.network_weight_decay)
-        place = ("pool", iteration, which)
-        pool.store(which, *real.run(setting.network, optimiser, real.steps(config.idm.train_steps, *place), *place))
+        optimizer, place = pool.optimizer(which), ("pool", iteration, which)
+        pool.store(which, optimizer, *real.run(setting.network, optimizer, real.steps(config.idm.train_steps, *place), *place))

@@ -5,20 +5,24 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from bilp.config import DistillConfig
-from bilp.decode import mosaic
+from bilp.config import DistillConfig, MethodName
+from bilp.decode import Shrinking, mosaic
 from bilp.distill.representatives import cluster_members
 from bilp.distill.sampling import RealPool
 from bilp.distill.state import DistillState
 from bilp.nets import build, initialise
 from bilp.seeds import generator
 
+SHRINKING: dict[MethodName, Shrinking] = {"idm": "bilinear"}
+"""How real samples become parts of a stored image where it is not the nearest pixel (IDC's program): IDM's takes the mean of
+2 x 2 pixels, by bilinear interpolation (IDM_cifar10.py:142)."""
+
 
 def initial_state(config: DistillConfig, pool: RealPool, classes: range | None = None) -> DistillState:
     """Real samples of each class (of `classes` alone, if given), drawn at random or nearest to the centres of clusters
     (kmeans), or standard Gaussian noise in normalised space; class c draws from its own stream.
 
-    Where a stored image is decoded into factor^2 parts, as many real samples are shrunk into one. Raises ConfigError if
+    Where a stored image is decoded into factor^2 parts, as many real samples are shrunk into one (see `SHRINKING`). Raises ConfigError if
     real images are asked for and a class has fewer than `ipc` * factor^2 candidates.
     """
     classes = range(pool.classes) if classes is None else classes
@@ -27,7 +31,7 @@ def initial_state(config: DistillConfig, pool: RealPool, classes: range | None =
         return DistillState.start(_noise(config, pool, classes), labels)
     require_initial(config, pool)
     drawn = _random(config, pool, classes) if config.init == "real" else _central(config, pool, classes)
-    return DistillState.start(mosaic(pool.images(torch.cat(drawn)), config.decode.factor), labels)
+    return DistillState.start(mosaic(pool.images(torch.cat(drawn)), config.decode.factor, SHRINKING.get(config.method, "nearest")), labels)
 
 
 def require_initial(config: DistillConfig, pool: RealPool) -> None:
@@ -53,7 +57,7 @@ def _central(config: DistillConfig, pool: RealPool, classes: range) -> list[Tens
     result = []
     for c, random in zip(classes, _random(config, pool, classes), strict=True):
         stream = generator(config.seed, "initial_clusters", c)
-        central = cluster_members(network, pool, pool.by_class[c], len(random), stream, config.dream.most_steps)
+        central = cluster_members(network, pool, pool.by_class[c], len(random), stream, config.dream)
         others = random[~torch.isin(random, central)]
         result.append(torch.cat([central, others])[: len(random)])
     return result

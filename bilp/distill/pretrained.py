@@ -56,7 +56,8 @@ class Pretraining:
     @property
     def training(self) -> str:
         """Key of the set-up."""
-        return content_key("pretraining", VERSION, dataset=self.dataset, selection=self.selection, config=self.settings)
+        version = VERSION + self.distill.network.revision
+        return content_key("pretraining", version, dataset=self.dataset, selection=self.selection, config=self.settings)
 
     @property
     def folder(self) -> str:

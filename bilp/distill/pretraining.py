@@ -48,7 +48,7 @@ def pretrain_network(run_uri: str, number: int, device: torch.device | str = "cp
         for epoch in range(settings.epochs):
             streams = ("pretrained", number, epoch)
             note = f"pretrained network {number} epoch {epoch + 1}/{settings.epochs}"
-            batches = _told(real.one_pass(None, *streams), progress, epoch * per_epoch, settings.epochs * per_epoch, note)
+            batches = _told(real.epoch(*streams), progress, epoch * per_epoch, settings.epochs * per_epoch, note)
             correct, seen = real.run(network, optimiser, batches, *streams)
             right.append(correct / max(seen, 1))
             if not all(bool(torch.isfinite(parameter).all()) for parameter in network.parameters()):

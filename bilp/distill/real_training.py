@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
@@ -50,18 +51,28 @@ class RealTraining:
         optimiser.zero_grad(set_to_none=True)
         return int(right), seen
 
-    def one_pass(self, most: int | None, *path: str | int) -> Iterator[Tensor]:
-        """Mini-batches of sample_ids of one pass over the pool in random order, over no more than `most` samples of it."""
-        return iter(self._order("real_order", *path)[:most].split(self.batch))
+    def epoch(self, *path: str | int) -> Iterator[Tensor]:
+        """Mini-batches of sample_ids of one pass over the pool in random order."""
+        return iter(self._order("real_order", *path).split(self.batch))
+
+    def endless(self, *path: str | int) -> Iterator[Tensor]:
+        """Mini-batches without end: the pool is gone through again and again, each time in another order."""
+        for turn in itertools.count():
+            yield from self.epoch(*path, turn)
 
     def steps(self, count: int, *path: str | int) -> Iterator[Tensor]:
-        """Exactly `count` mini-batches; the pool is gone through again, in another order, as often as it takes."""
-        done = turn = 0
-        while done < count:
-            for ids in self._order("real_order", *path, turn).split(self.batch)[: count - done]:
-                yield ids
-                done += 1
-            turn += 1
+        """Exactly `count` mini-batches of those."""
+        return itertools.islice(self.endless(*path), count)
+
+    def one_pass(self, waiting: Iterator[Tensor], most: int | None) -> Iterator[Tensor]:
+        """The next mini-batches of `waiting` (see `endless`): whole ones until `most` samples are seen, or those of an epoch, which
+        is never exceeded. So IDC's program does (train.py:251): 2000 samples in mini-batches of 64 are 32 of these, 2048."""
+        seen = 0
+        for ids in itertools.islice(waiting, -(-len(self.pool) // self.batch)):
+            yield ids
+            seen += len(ids)
+            if most is not None and seen >= most:
+                return
 
     def _order(self, *path: str | int) -> Tensor:
         ids = torch.cat(self.pool.by_class)

@@ -1,10 +1,16 @@
-"""DREAM's real batches: of every class the sample nearest to the centre of each of its clusters (Liu et al. 2023, section 4)."""
+"""DREAM's real batches: of every class the sample nearest to the centre of each of its clusters (Liu et al. 2023, section 4).
+
+DREAM's program hands pixels in [0, 1] to a network that it trains on normalised images (condense.py:627), and takes for each
+centre the nearest sample of the whole class (new_strategy.py:28); recipes of its published cells do, by `dream.clustered` and
+`dream.nearest`. Its k-means takes 100 steps at most, which changes nothing beyond `dream.most_steps`.
+"""
 
 from __future__ import annotations
 
 import torch
 from torch import Tensor
 
+from bilp.decode_config import DreamConfig
 from bilp.distill.real import Batch
 from bilp.distill.sampling import RealPool
 from bilp.distill.setting import Setting
@@ -40,7 +46,7 @@ class Representatives:
             remaining = ids if pruner is None else pruner.candidates(ids, iteration)
             stream = generator(config.seed, "clusters", iteration, step, c)
             self._chosen.append(
-                cluster_members(self._setting.network, self._setting.pool, remaining, config.batch_real, stream, config.dream.most_steps)
+                cluster_members(self._setting.network, self._setting.pool, remaining, config.batch_real, stream, config.dream)
             )
             self._withheld.append(1.0 - len(remaining) / len(ids))
 
@@ -54,10 +60,10 @@ class Representatives:
 
 
 @torch.no_grad()
-def cluster_members(network: Network, pool: RealPool, ids: Tensor, clusters: int, stream: torch.Generator, most_steps: int) -> Tensor:
-    """sample_ids of the members nearest to the centres of the clusters of `ids` `[n]` in feature space; all if there are no more.
+def cluster_members(network: Network, pool: RealPool, ids: Tensor, clusters: int, stream: torch.Generator, dream: DreamConfig) -> Tensor:
+    """sample_ids of the samples nearest to the centres of the clusters of `ids` `[n]` in feature space; all if there are no more.
 
-    Images are normalised and not augmented.
+    Images are not augmented. There are repeats if `dream.nearest` is all.
     """
     if len(ids) <= clusters:
         return ids
@@ -65,6 +71,9 @@ def cluster_members(network: Network, pool: RealPool, ids: Tensor, clusters: int
         ids = ids[torch.randperm(len(ids), generator=stream)[:MOST_CLUSTERED].sort().values]
     device = next(network.parameters()).device
     images = pool.images(ids, device)
+    if dream.clustered == "pixels":
+        mean, std = (torch.tensor(values, device=device).reshape(1, -1, 1, 1) for values in (pool.dataset.mean, pool.dataset.std))
+        images = images * std + mean
     features = torch.cat([network.embed(images[rows]) for rows in micro_batches(images)])
-    centres, nearest = kmeans(features, clusters, stream, most_steps)
-    return ids[nearest_members(features, centres, nearest).cpu()]
+    centres, nearest = kmeans(features, clusters, stream, dream.most_steps)
+    return ids[nearest_members(features, centres, nearest, dream.nearest).cpu()]

@@ -8,7 +8,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from bilp import storage
-from bilp.config import DECODING_METHODS, TRAJECTORY_METHODS, DistillConfig, Frozen, ReselectConfig
+from bilp.config import DECODING_METHODS, TRAJECTORY_METHODS, DistillConfig, Frozen, MethodName, ReselectConfig
 from bilp.data import Dataset, open_dataset
 from bilp.distill.initial import require_initial
 from bilp.distill.pretrained import PretrainedNetworks, Pretraining
@@ -20,7 +20,10 @@ from bilp.nets import build
 from bilp.pruning.stage import load_selection
 
 VERSION = 1
-"""Version of the algorithm; part of every key, so that changed mathematics never meets old results."""
+"""Version of what all methods share; see `version_of`."""
+REVISIONS: dict[MethodName, int] = {"idc": 1, "dream": 1, "idm": 1}
+"""How often results of a method changed since there are stored ones. (Once: networks of idc and dream are trained on whole
+mini-batches that go on through the epochs, idm keeps the momentum of its networks; initial images.)"""
 RECORD = "_run.json"
 _SCHEME = "://"
 
@@ -28,8 +31,8 @@ _SCHEME = "://"
 class Run(Frozen):
     """What `_run.json` holds."""
 
-    version: int = VERSION
-    """Version of the algorithm."""
+    version: int
+    """Version of the algorithm, of its method and its network."""
     key: str
     """Content key of everything below but the URIs."""
     dataset: str
@@ -75,6 +78,7 @@ def start_run(
         parents["experts"] = experts.key
     build(distill.network, dataset.shape, dataset.classes)  # an impossible network is refused here, not in the first round
     run = Run(
+        version=version_of(distill),
         key=run_key(parents, distill, reselect),
         dataset=_shortened(dataset_uri, root),
         selection=None if selection_uri is None else _shortened(selection_uri, root),
@@ -89,13 +93,18 @@ def start_run(
     return uri
 
 
+def version_of(distill: DistillConfig) -> int:
+    """Version of the algorithm; part of every key, so that changed mathematics never meets old results."""
+    return VERSION + REVISIONS.get(distill.method, 0) + distill.network.revision
+
+
 def run_key(parents: dict[str, str], distill: DistillConfig, reselect: ReselectConfig) -> str:
-    """Content key of a run; equal for equal parents, settings and VERSION. Without adaptive pruning its settings do not count."""
+    """Content key of a run; equal for equal parents, settings and version. Without adaptive pruning its settings do not count."""
     adaptive = reselect if reselect.beta > 0 else None
     inputs = {"dataset": parents["dataset"], "selection": parents.get("selection")}
     if "experts" in parents:
         inputs["experts"] = parents["experts"]
-    return content_key("distill", VERSION, **inputs, distill=distill, reselect=adaptive)
+    return content_key("distill", version_of(distill), **inputs, distill=distill, reselect=adaptive)
 
 
 def open_run(run_uri: str) -> Run:
@@ -111,8 +120,8 @@ def open_run(run_uri: str) -> Run:
         raise DamagedArtefact(
             f"{where} is not the record of a run ({where_in_it}: {problem['msg']}): delete it and call start_run again"
         ) from error
-    if run.version != VERSION:
-        raise IncompatibleArtefact(f"{where} is of algorithm version {run.version}, this program has {VERSION}: start a new run")
+    if run.version != (version := version_of(run.distill)):
+        raise IncompatibleArtefact(f"{where} is of algorithm version {run.version}, this program has {version}: start a new run")
     found, expected = run_key(run.parents, run.distill, run.reselect), run.key
     if found != expected or run_uri.rstrip("/").rsplit("/", 1)[-1] != expected:
         raise DamagedArtefact(

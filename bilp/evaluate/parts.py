@@ -67,7 +67,9 @@ class Parts:
     def _uri(self, network: NetworkConfig, seeds: Sequence[int]) -> str:
         # Networks trained at once are rounded together, so that another grouping is another computation.
         span = f"{seeds[0]:04d}" if len(seeds) == 1 else f"{seeds[0]:04d}-{seeds[-1]:04d}"
-        return storage.join(self.folder, f"{network.name}-{content_key('network', VERSION, network=network)}", f"{span}.json")
+        return storage.join(
+            self.folder, f"{network.name}-{content_key('network', VERSION + network.revision, network=network)}", f"{span}.json"
+        )
 
 
 def _digest(trainings: Sequence[Training]) -> str:

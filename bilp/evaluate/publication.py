@@ -10,6 +10,7 @@ import pyarrow as pa
 from bilp.config import EvaluateConfig, NetworkConfig
 from bilp.evaluate.own import own_settings
 from bilp.evaluate.parts import Parts, Training
+from bilp.fields import unused
 from bilp.manifest import content_key, find, provenance, publish
 from bilp.nets import label
 from bilp.storage import join
@@ -55,7 +56,8 @@ class Publication:
             self.settings |= {"by_network": special}
         self._root, self._subject = root, dict(subject)
         self.subject = {"arm": arm, "experiment": experiment, **subject}
-        self.key = content_key("evaluate", VERSION, dataset=dataset, subject=self.subject, protocol=self.settings)
+        version = VERSION + sum(network.revision for network in config.networks)
+        self.key = content_key("evaluate", version, dataset=dataset, subject=self.subject, protocol=self.settings)
         self.uri = join(root, "evaluations", self.key)
 
     def parts_of(self, network: NetworkConfig) -> Parts:
@@ -95,7 +97,8 @@ class Publication:
 
 def _settings(config: EvaluateConfig) -> dict[str, Any]:
     """What of the settings decides how networks are trained."""
-    settings = {**config.model_dump(mode="json", exclude=LEFT_OUT), "epochs": config.epochs}
+    settings = {**config.model_dump(mode="json", exclude=LEFT_OUT | unused(config).keys()), "epochs": config.epochs}
     if config.labels == "soft":
-        settings |= {"temperature": config.temperature, "teacher": config.teacher.model_dump(mode="json")}
+        revised = {"revision": config.teacher.network.revision} if config.teacher.network.revision else {}
+        settings |= {"temperature": config.temperature, "teacher": {**config.teacher.model_dump(mode="json"), **revised}}
     return settings

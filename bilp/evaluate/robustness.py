@@ -54,8 +54,8 @@ def variants(config: EvaluateConfig) -> dict[Variant, EvaluateConfig]:
     a ConvNet with batch norm has its batch_norm_augment_each before them.
     """
     hard = config.model_copy(update={"labels": "hard"})
-    treated = bool(config.augment or config.augment_always or config.augment_each or config.cutmix)
-    nothing = dict.fromkeys(("augment", "augment_always", "augment_each", "batch_norm_augment_each"), ())
+    treated = any((config.augment, config.augment_always, config.augment_after, config.augment_each, config.cutmix))
+    nothing = dict.fromkeys(("augment", "augment_always", "augment_after", "augment_each", "batch_norm_augment_each"), ())
     families = {} if treated else {"augment": ("color", "crop", "cutout", "scale", "rotate")}
     return {
         "given": config,

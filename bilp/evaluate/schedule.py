@@ -35,6 +35,7 @@ class Schedule:
     decay_factor: float = 0.1
     temperature: float | None = None
     augment_each: tuple[ImageOperation, ...] = ()
+    augment_after: tuple[str, ...] = ()
 
     @classmethod
     def of_config(cls, config: EvaluateConfig, epochs: int) -> Self:
@@ -49,6 +50,7 @@ class Schedule:
             augment_always=tuple(config.augment_always),
             cutmix=config.cutmix,
             augment_each=tuple(config.augment_each),
+            augment_after=tuple(config.augment_after),
             optimiser=config.optimiser,
             decay=config.decay,
             milestones=tuple(config.milestones),

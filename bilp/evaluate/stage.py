@@ -47,6 +47,8 @@ def evaluate_synthetic(
     and Diverged for a training that leaves the finite numbers.
     """
     dataset = open_dataset(dataset_uri)
+    if dataset.whitening_facts is None and "whitening" in open_artefact(synthetic_uri, SYNTHETIC).manifest.facts:
+        raise IncompatibleArtefact(f"{synthetic_uri} holds whitened images, {dataset_uri} does not: evaluate it on the whitened data set")
     expected: dict[str, Any] = {
         "class_names": list(dataset.class_names),
         "shape": list(dataset.shape),
@@ -56,8 +58,6 @@ def evaluate_synthetic(
     if dataset.whitening_facts is not None:
         expected["whitening"] = dataset.whitening_facts
     artefact = open_artefact(synthetic_uri, SYNTHETIC, expect=expected)
-    if dataset.whitening_facts is None and "whitening" in artefact.manifest.facts:
-        raise IncompatibleArtefact(f"{synthetic_uri} holds whitened images, {dataset_uri} does not: evaluate it on the whitened data set")
     config = address.with_learned_rate(config, artefact)
     publication = address.of_synthetic(root, config, arm, experiment, dataset, artefact)
     if publication.exists():

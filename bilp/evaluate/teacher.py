@@ -29,7 +29,7 @@ FILE = "teacher.safetensors"
 
 def teacher_key(dataset: Dataset, config: TeacherConfig, seed: int) -> str:
     """Content key of the teacher."""
-    return content_key(KIND, VERSION, dataset=dataset.fingerprint, teacher=config, seed=seed)
+    return content_key(KIND, VERSION + config.network.revision, dataset=dataset.fingerprint, teacher=config, seed=seed)
 
 
 def teacher_uri(root: str, dataset: Dataset, config: TeacherConfig, seed: int) -> str:

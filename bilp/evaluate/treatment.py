@@ -52,6 +52,7 @@ def draw(schedule: Schedule, side: Side, count: int, streams: Streams) -> Treatm
     each = draw_operations(schedule.augment_each, count, streams.augment)
     drawn = [augment.draw([family], side, streams.augment, count) for family in schedule.augment_always]
     drawn.append(augment.draw(schedule.augment, side, streams.augment, count))
+    drawn += [augment.draw([family], side, streams.augment, count) for family in schedule.augment_after]
     families = tuple(params for params in drawn if params is not None)
     return Treatment(families, draw_mix(schedule.cutmix, side, count, streams.cutmix), each)
 

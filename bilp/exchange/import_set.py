@@ -27,10 +27,10 @@ CIFAR10 = ((0.4914, 0.4822, 0.4465), (0.2023, 0.1994, 0.2010))
 def import_set(dataset_uri: str, options: ImportOptions, root: str) -> str:
     """Convert a published set (see `read_published`) for a dataset; the URI of the synthetic set below `root`.
 
-    Pixels auto takes unit (0 to 1) for IDC, and the dataset's own normalisation for the others; of a whitened dataset that
-    includes its whitening, as MTT publishes them. Whether a file's images are whitened cannot be told from them. Raises what
-    `read_published` raises, DataError if the images do not fit the dataset, and ConfigError for a set of DC or IDC and a
-    whitened dataset.
+    Pixels auto takes unit (0 to 1) for IDC, and the dataset's own normalisation for the others; of a whitened dataset that is
+    its whitening, as MTT publishes them (fitted on pixels in [0, 1], like ours). Whether a file's images are whitened cannot be
+    told from them. Raises what `read_published` raises, DataError if the images do not fit the dataset, and ConfigError for a
+    set of DC or IDC and a whitened dataset.
     """
     dataset = open_dataset(dataset_uri)
     file = options.file

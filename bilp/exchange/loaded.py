@@ -21,7 +21,7 @@ class DistilledSet(torch.utils.data.Dataset[tuple[Tensor, Tensor]]):
     `images` `[n, C, H, W]` are float32, normalised as x = (pixel - mean) / std with pixels in [0, 1], and unclamped; `labels`
     `[n]` are int64 positions in `class_names`. `facts` is everything that the manifest states, method and ipc included.
     If `whitening` is not None, they are whitened as well, and so must be what networks trained on them are tested with:
-    `whitening.apply` on normalised images.
+    `whitening.apply` on images with this mean and std (0 and 1, so that it takes pixels in [0, 1]).
     """
 
     def __init__(self, images: Tensor, labels: Tensor, facts: dict[str, Any], whitening: Whitening | None = None) -> None:

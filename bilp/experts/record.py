@@ -31,7 +31,9 @@ def training_settings(config: ExpertsConfig, network: NetworkConfig) -> dict[str
 
 def training_key(fingerprint: str, selection: str | None, config: ExpertsConfig, network: NetworkConfig) -> str:
     """Key of one training set-up, which more experts share. `selection` is the key of the static selection, or None."""
-    return content_key("experts", VERSION, dataset=fingerprint, selection=selection, config=training_settings(config, network))
+    return content_key(
+        "experts", VERSION + network.revision, dataset=fingerprint, selection=selection, config=training_settings(config, network)
+    )
 
 
 def experts_uri(root: str, fingerprint: str, training: str) -> str:

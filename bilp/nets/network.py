@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 from torch import Tensor, nn
 
 from bilp.nets.dropout import Dropout
@@ -12,6 +14,9 @@ class Network(nn.Module):
 
     Samples are images `[B, C, H, W]`, or videos `[B, T, C, H, W]` for the networks that take these.
     """
+
+    initial_weights: Literal["uniform", "fan_out"] = "uniform"
+    """What `initialise` draws weights of convolutions from: PyTorch's default, or N(0, 2 / (k^2 out))."""
 
     def __init__(self, body: nn.Module, features: int, classes: int, dropout: Dropout | None = None) -> None:
         """`dropout` acts on the features, between body and classifier."""

@@ -26,7 +26,7 @@ class Plan:
     blocks and widths are per stage. A bottleneck has convolutions of 1x1, 3x3 and 1x1 instead of two of 3x3. stem: 3x3
     ("small"), 7x7 with stride 2 and max pooling ("imagenet"), or by the size of the image, with average pooling ("idc").
     halving: by convolutions with stride 2, or by average pooling after convolutions with stride 1. final: pooling of 4x4
-    as in DC's program, of the whole map, or none.
+    as in DC's program, of the whole map, or none. weights: what those of convolutions start from (see `Network`).
     """
 
     blocks: tuple[int, int, int, int]
@@ -35,6 +35,7 @@ class Plan:
     stem: Literal["small", "imagenet", "idc"] = "small"
     halving: Literal["stride", "average"] = "stride"
     final: Literal["4x4", "whole", "none"] = "4x4"
+    weights: Literal["uniform", "fan_out"] = "uniform"
 
 
 PLANS = {
@@ -46,8 +47,9 @@ PLANS = {
     "resnet18_ap": Plan((2, 2, 2, 2), halving="average", final="none"),
     "resnet18_imagenet": Plan((2, 2, 2, 2), stem="imagenet", final="whole"),
     "resnet6_imagenet": Plan((1, 1, 1, 1), stem="imagenet", final="whole"),
-    "resnet10": Plan((1, 1, 1, 1), widths=(32, 64, 128, 256), final="whole"),
-    "resnet10_ap": Plan((1, 1, 1, 1), stem="idc", halving="average", final="whole"),
+    # IDC's own two start from other weights than all the others (its models/resnet.py:189 and resnet_ap.py:220).
+    "resnet10": Plan((1, 1, 1, 1), widths=(32, 64, 128, 256), final="whole", weights="fan_out"),
+    "resnet10_ap": Plan((1, 1, 1, 1), stem="idc", halving="average", final="whole", weights="fan_out"),
 }
 
 
@@ -77,7 +79,9 @@ def resnet(plan: Plan, norm: str, shape: Shape, classes: int) -> Network:
         layers.pool("avg", min(FINAL_POOL, layers.height, layers.width))
     elif plan.final == "whole":
         layers.block(nn.AdaptiveAvgPool2d(1), layers.channels, 1, 1)
-    return layers.flatten().network(classes)
+    network = layers.flatten().network(classes)
+    network.initial_weights = plan.weights
+    return network
 
 
 def _stem(plan: Plan, norm: str, shape: Shape) -> Layers:

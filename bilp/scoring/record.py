@@ -38,7 +38,7 @@ def training_settings(config: ScoreConfig) -> dict[str, Any]:
 
 def training_key(fingerprint: str, config: ScoreConfig) -> str:
     """Key of one training set-up, which more trials and other windows share."""
-    return content_key("score", VERSION, dataset=fingerprint, config=training_settings(config))
+    return content_key("score", VERSION + config.network.revision, dataset=fingerprint, config=training_settings(config))
 
 
 def score_uri(root: str, fingerprint: str, config: ScoreConfig) -> str:

@@ -7,11 +7,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 import bilp
 from bilp import settings
 from bilp.config import DistillConfig, EvaluateConfig, ExpertsConfig, IngestConfig, NetworkConfig, PipelineConfig, ReselectConfig
 from bilp.data import Dataset, ingest, open_dataset, whitened
+from bilp.data.store import Split
 from bilp.data.whitening import Whitening, decode, encode, fit
 from bilp.distill import distill_round, finish_run, start_run
 from bilp.distill.initial import initial_state
@@ -42,6 +44,11 @@ def white(root: str) -> Dataset:
     return open_dataset(ingest(ZCA, root))
 
 
+def pixels(split: Split) -> torch.Tensor:
+    """What is whitened: pixels in [0, 1]."""
+    return split.images().float() / 255
+
+
 def by_definition(flat: np.ndarray, epsilon: float) -> tuple[np.ndarray, np.ndarray]:
     """Mean and matrix for rows of flat images, one outer product after the other."""
     centre = flat.mean(axis=0)
@@ -51,7 +58,7 @@ def by_definition(flat: np.ndarray, epsilon: float) -> tuple[np.ndarray, np.ndar
 
 
 def test_batches_equal_the_definition_in_numpy(plain: Dataset, white: Dataset) -> None:
-    flat, test = (split.batch().flatten(1).double().numpy() for split in (plain.train, plain.test))
+    flat, test = (pixels(split).flatten(1).double().numpy() for split in (plain.train, plain.test))
     centre, matrix = by_definition(flat, 0.1)
     for split, rows in ((white.train, flat), (white.test, test)):
         wanted = torch.from_numpy((rows - centre) @ matrix).float()
@@ -62,7 +69,7 @@ def test_batches_equal_the_definition_in_numpy(plain: Dataset, white: Dataset) -
 
 
 def test_directions_become_as_wide_as_epsilon_lets_them(plain: Dataset, white: Dataset) -> None:
-    before, after = (torch.cov(data.train.batch().flatten(1).double().T) for data in (plain, white))
+    before, after = (torch.cov(x.flatten(1).double().T) for x in (pixels(plain.train), white.train.batch()))
     values = torch.linalg.eigvalsh(before)
     torch.testing.assert_close(torch.linalg.eigvalsh(after), (values / (values + 0.1)).sort().values, rtol=1e-4, atol=1e-5)
     assert float(after.diagonal().max()) < 1.0
@@ -71,7 +78,7 @@ def test_directions_become_as_wide_as_epsilon_lets_them(plain: Dataset, white: D
 def test_undone_it_is_the_picture_again(plain: Dataset, white: Dataset) -> None:
     fitted = white.whitening
     assert fitted is not None
-    torch.testing.assert_close(fitted.undo(white.train.batch()), plain.train.batch(), rtol=1e-3, atol=1e-3)
+    torch.testing.assert_close(fitted.undo(white.train.batch()), pixels(plain.train), rtol=1e-3, atol=1e-4)
     shown = displayable(white.train.batch(), white.mean, white.std, fitted)
     assert (shown.int() - plain.train.images().int()).abs().max() <= 1, "rounding of a pixel"
 
@@ -153,7 +160,8 @@ def test_a_whitened_set_is_distilled_shown_and_evaluated_on_its_like(plain: Data
     torch.testing.assert_close(data.images, start)
     assert data.facts["whitening"] == white.whitening_facts
     assert data.whitening is not None
-    torch.testing.assert_close(data.whitening.apply(plain.test.batch()), white.test.batch())
+    torch.testing.assert_close(data.whitening.apply(pixels(plain.test)), white.test.batch())
+    assert (data.mean, data.std) == (white.mean, white.std) == ((0.0,), (1.0,))
     real = initial_state(config, RealPool(plain)).images
     shown = displayable(data.images, data.mean, data.std, data.whitening).int()
     assert (shown - displayable(real, plain.mean, plain.std).int()).abs().max() <= 1
@@ -195,3 +203,27 @@ def test_published_sets_of_mtt_are_taken_as_they_are(white: Dataset, root: str, 
     torch.save({"data": [[images, labels]]}, tmp_path / "res.pt")
     with pytest.raises(ConfigError, match="layout of dc, whose images are not whitened"):
         import_set(white.uri, ImportOptions(file=str(tmp_path / "res.pt")), root)
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_whitening_does_not_depend_on_how_images_are_normalised(channels: int, tmp_path: Path) -> None:
+    """The programs of MTT and TESLA fit ZCA on `ToTensor()` alone (mtt-distillation utils.py:58 and 147, tesla utils.py:29);
+    on normalised images another fit would come out, which is not the former one in other units."""
+    rng = np.random.default_rng(3)
+    for split, count in (("train", 12), ("test", 2)):
+        for name in ("a", "b"):
+            folder = tmp_path / "source" / split / name
+            folder.mkdir(parents=True)
+            for number in range(count):
+                values = rng.integers(30, 200, (4, 4, channels)).astype(np.uint8)
+                Image.fromarray(values if channels == 3 else values[..., 0]).save(folder / f"{number}.png")
+    stored = str(tmp_path / "store")
+    source = IngestConfig(source="folder", uri=str(tmp_path / "source"))
+    plain, white = (open_dataset(ingest(config, stored)) for config in (source, source.model_copy(update={"whitening": "zca"})))
+    assert (white.mean, white.std) == ((0.0,) * channels, (1.0,) * channels)
+    assert max(plain.mean) > 0.2 and max(plain.std) < 0.5, "the plain one is normalised"
+    flat = pixels(plain.train).flatten(1).double().numpy()
+    centre, matrix = by_definition(flat, 0.1)
+    torch.testing.assert_close(white.train.batch().flatten(1), torch.from_numpy((flat - centre) @ matrix).float(), rtol=1e-4, atol=1e-5)
+    shown = displayable(white.test.batch(), white.mean, white.std, white.whitening)
+    assert (shown.int() - plain.test.images().int()).abs().max() <= 1

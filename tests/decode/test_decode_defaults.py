@@ -20,8 +20,8 @@ def config_of(**dials: Any) -> PipelineConfig:
 def test_idc_and_dream(dataset: str, method: str) -> None:
     config = config_of(dataset=dataset, method=method, ipc=10)
     distill, grey = config.distill, dataset in ("mnist", "fashion_mnist")
-    assert (distill.iterations, distill.outer_loops, distill.batch_train, distill.decode.factor) == (2000, 100, 64, 2)
-    assert (distill.batch_real, distill.init) == ((64, "real") if method == "idc" else (128, "kmeans"))
+    assert (distill.iterations, distill.outer_loops, distill.decode.factor) == (2000, 100, 2)
+    assert (distill.batch_real, distill.batch_train, distill.init) == ((64, 64, "real") if method == "idc" else (128, 128, "kmeans"))
     assert distill.idc.metric == ("l1" if grey else "mse")
     assert distill.idc.train_samples == (2000 if "cifar" in dataset else 500)
     assert distill.augment == (("color", "crop") if dataset == "mnist" else ("color", "crop", "cutout"))
@@ -42,6 +42,10 @@ def test_idc_without_parts_mixes_digits_and_the_step_size_grows_with_the_pixels(
     assert mixing("mnist", 10, 2) == mixing("mnist", 1, 3) == mixing("mnist", 1, 2, "dream") == (0.0, 0.0, False)
     assert mixing("mnist", 10, 1) == (0.5, 0.5, True)
     assert mixing("svhn", 1, 1) == (0.5, 0.0, True)
+    alone = config_of(dataset="svhn", method="idc", ipc=1, distill={"decode": {"factor": 1}}).evaluate
+    applied = alone.augment_always, alone.augment, alone.augment_after
+    assert applied == (("color",), ("crop", "scale", "rotate"), ("cutout",)), "reproduce.py:22: color_crop_cutout_scale_rotate"
+    assert config_of(dataset="svhn", method="idc", ipc=10, distill={"decode": {"factor": 1}}).evaluate.augment_after == ()
     assert mixing("svhn", 1, 2) == mixing("svhn", 10, 1) == mixing("cifar10", 1, 1) == (0.5, 0.5, True)
     assert config_of(dataset="mnist", method="idc").evaluate.cutmix == 0.0, "factor 2 unless given"
     assert config_of(dataset="mnist", method="idc", evaluate={"protocol": "dc"}).evaluate.cutmix == 0.0

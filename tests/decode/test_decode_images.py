@@ -114,7 +114,25 @@ def test_a_bound_is_kept_and_no_larger_factor_would_fit(stored: int, factor: int
         assert (largest + 1) * factor**2 + stored - largest - 1 > bound
 
 
-@pytest.mark.parametrize("kind", ["single", "multi", "bound"])
+@pytest.mark.parametrize(
+    ("factor", "stored", "shares"),
+    [
+        (2, 30, [(2, 24), (1, 6)]),
+        (3, 20, [(3, 12), (2, 3), (1, 5)]),
+        (3, 30, [(3, 10), (2, 4), (1, 16)]),
+        (3, 5, [(3, 5)]),
+        (2, 128, [(1, 128)]),
+        (2, 130, [(1, 130)]),
+    ],
+)
+def test_the_bound_as_the_program_of_idc_shares_it_out(factor: int, stored: int, shares: list[tuple[int, int]]) -> None:
+    """What decode_zoom_bound (condense.py:136) gives: 102, 125 and 122 images where ours makes 120, 127 and 126 of the same."""
+    config = DecodeConfig(factor=factor, kind="bound_idc")
+    assert config.shares(stored) == shares
+    assert config.count(stored) <= DecodeConfig(factor=factor, kind="bound").count(stored) <= max(128, stored)
+
+
+@pytest.mark.parametrize("kind", ["single", "multi", "bound", "bound_idc"])
 @pytest.mark.parametrize("ipc", [1, 3, 40])
 def test_counts_are_those_of_the_decoded_images(kind: str, ipc: int) -> None:
     config = DecodeConfig.model_validate({"factor": 2, "kind": kind})
@@ -147,3 +165,26 @@ def test_a_mosaic_holds_shrunken_images_that_decoding_finds_again(side: tuple[in
     images = draw(4, 6, 6)
     assert mosaic(images, 1) is images
     assert torch.equal(mosaic(images, 2)[0, :, :3, 3:], images[1, :, ::2, ::2])
+
+
+def test_images_are_shrunk_into_the_parts_that_decoding_cuts() -> None:
+    """32 pixels by 3 are parts of 11, 11 and 10 (IDC's init mix, condense.py:72): nothing of a picture is cut off."""
+    images = draw(9, 32, 32)
+    whole, last = mosaic(images, 3)[0], images[8]
+    assert whole.shape == (3, 32, 32)
+    places = [int(k * 32 / 10) for k in range(10)]
+    assert torch.equal(whole[:, 22:, 22:], last[:, places][:, :, places])
+    down = [int(k * 32 / 11) for k in range(11)]
+    assert torch.equal(whole[:, :11, 22:], images[2][:, down][:, :, places])
+    narrow = mosaic(draw(9, 4, 4), 3)  # parts of 2, 2 and none
+    assert narrow.shape == (1, 3, 4, 4)
+
+
+def test_the_mean_of_four_pixels_instead_of_one() -> None:
+    """What IDM's program begins with (IDM_cifar10.py:142)."""
+    images = draw(8, 6, 8)
+    means = images.view(8, 3, 3, 2, 4, 2).mean(dim=(3, 5))
+    whole = mosaic(images, 2, "bilinear")
+    torch.testing.assert_close(whole[1, :, :3, :4], means[4])
+    torch.testing.assert_close(whole[1, :, 3:, :4], means[6])
+    assert not torch.allclose(whole, mosaic(images, 2), atol=1e-2)

@@ -6,6 +6,8 @@ Shares with the program only the definition of the random streams, the augmentat
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
@@ -15,7 +17,7 @@ from bilp.augment import AugParams
 from bilp.config import DistillConfig
 from bilp.cutmix import draw_mix
 from bilp.distill.sampling import RealPool
-from bilp.kmeans import kmeans, nearest_members
+from bilp.kmeans import EQUAL, kmeans, nearest_members
 from bilp.nets import Network, build, initialise
 from bilp.seeds import generator
 
@@ -32,7 +34,7 @@ class Slow:
         self.leaf = (images * self.std + self.mean if self.as_pixels else images.clone()).requires_grad_()
         self.optimiser = torch.optim.SGD([self.leaf], lr=config.learning_rate, momentum=config.momentum)
         self.labels = torch.tensor(self.classes).repeat_interleave(config.ipc)
-        self.nets: list[tuple[Network, int, int]] = []  # idm: network, images right, images seen
+        self.nets: list[tuple[Network, torch.optim.SGD, int, int]] = []  # idm: network, its optimizer, images right, images seen
         self.born = 0
 
     @property
@@ -147,9 +149,19 @@ class Slow:
         chosen: dict[int, Tensor] = {}
         families = tuple(f for f in config.augment if f != "cutout")
 
+        waiting: list[Tensor] = []
+        epochs = 0
+
         def train(number: int, most: int) -> None:
-            order = torch.randperm(len(everyone), generator=generator(config.seed, "real_order", "network", t, number))
-            batches = list(everyone[order[:most]].split(config.batch_train))
+            nonlocal epochs
+            batches: list[Tensor] = []
+            per_epoch = math.ceil(len(everyone) / config.batch_train)
+            while sum(map(len, batches)) < most and len(batches) < per_epoch:
+                if not waiting:
+                    order = torch.randperm(len(everyone), generator=generator(config.seed, "real_order", "network", t, epochs))
+                    waiting.extend(everyone[order].split(config.batch_train))
+                    epochs += 1
+                batches.append(waiting.pop(0))
             self.train(network, batches, families, idc.cutmix, "network", t, number)
 
         for epoch in range(idc.early_epochs):
@@ -177,24 +189,37 @@ class Slow:
         ids, config = self.pool.by_class[c], self.config
         if len(ids) <= config.batch_real:
             return ids
-        features = network.embed(self.pool.images(ids)).detach()
+        images = self.pool.images(ids)
+        if config.dream.clustered == "pixels":
+            images = self.pool.dataset.train.images(ids).float() / 255
+        features = network.embed(images).detach()
         stream = generator(config.seed, "clusters", t, step, c)
-        return ids[nearest_members(features, *kmeans(features, config.batch_real, stream, config.dream.most_steps))]
+        centres, nearest = kmeans(features, config.batch_real, stream, config.dream.most_steps)
+        if config.dream.nearest == "all":
+            occupied = nearest.bincount(minlength=len(centres)) > 0
+            apart = torch.cdist(centres[occupied].double(), features.double()).square()
+            equal = apart <= apart.amin(1, keepdim=True) * (1 + EQUAL)  # a cluster of two has its centre between them
+            return ids[equal.int().argmax(1)]
+        return ids[nearest_members(features, centres, nearest)]
 
     # --- IDM ---
 
     def _born(self) -> None:
-        self.nets.append((self.fresh("pool_network", self.born), 0, 0))
+        network, idm = self.fresh("pool_network", self.born), self.config.idm
+        self.sgd(network, idm.network_momentum, idm.network_weight_decay)
+        self.nets.append((network, self.trainer, 0, 0))
         self.nets, self.born = self.nets[-self.config.idm.most_networks :], self.born + 1
 
     def _iteration_of_idm(self, t: int) -> None:
         config, idm = self.config, self.config.idm
         while self.born < idm.networks:
             self._born()
-        if t and t % idm.new_every == 0:
+        if t and idm.accuracy_window and t % idm.accuracy_window == 0:
+            self.nets = [(network, trainer, 0, 0) for network, trainer, _, _ in self.nets]
+        if t % idm.new_every == 0:
             self._born()
         which = int(torch.randint(len(self.nets), (1,), generator=generator(config.seed, "pool_choice", t)))
-        network, right, seen = self.nets[which]
+        network, _, right, seen = self.nets[which]
         percent, losses = (100 * right / seen if seen else 0.0), []
         for c in range(self.pool.classes):
             ids, params = self.drawn(t, 0, c), self.params(t, 0, c)
@@ -206,11 +231,10 @@ class Slow:
         self.curve.append(sum(losses) / len(losses))
         chosen = torch.randperm(len(self.nets), generator=generator(config.seed, "pool_training", t))[: idm.trained]
         for k in chosen.tolist():
-            network, right, seen = self.nets[k]
-            self.sgd(network, idm.network_momentum, idm.network_weight_decay)
+            network, self.trainer, right, seen = self.nets[k]
             batches = self._batches(t, k, idm.train_steps)
             right += self.train(network, batches, (), 0.0, "pool", t, k)
-            self.nets[k] = (network, right, seen + sum(len(ids) for ids in batches))
+            self.nets[k] = (network, self.trainer, right, seen + sum(len(ids) for ids in batches))
 
     def _batches(self, t: int, which: int, count: int) -> list[Tensor]:
         everyone, result, turn = torch.cat(self.pool.by_class), list[Tensor](), 0

@@ -82,7 +82,11 @@ def test_a_shared_leaf_moves_as_one_optimiser_over_all_classes_would(momentum: f
         ("dream", 12, {"ipc": 1, "outer_loops": 3, "seed": 4}),
         ("dream", 15, {"ipc": 3, "init": "kmeans", "decode": {"factor": 1}, "seed": 5}),
         ("dream", 2, {"ipc": 1, "init": "noise", "seed": 6}),
+        ("dream", 15, {"ipc": 1, "init": "kmeans", "decode": {"factor": 1}, "dream": {**DREAM, "clustered": "pixels", "nearest": "all"}}),
+        ("idc", 12, {"ipc": 1, "outer_loops": 4, "idc": {**IDC, "train_samples": 50, "early_epochs": 1}, "seed": 4}),
         ("idm", 12, {"ipc": 1}),
+        ("idm", 12, {"ipc": 1, "idm": {**IDM, "accuracy_window": 2, "trained": 3}, "seed": 3}),
+        ("idm", 12, {"ipc": 1, "idm": {**IDM, "network_momentum": 0.0}, "seed": 4}),
         ("idm", 12, {"ipc": 3, "seed": 1}),
         ("idm", 2, {"ipc": 3, "init": "noise", "batch_real": 5000, "batch_train": 256, "seed": 2}),
     ],
@@ -146,10 +150,11 @@ def test_the_pool_of_idm_is_part_of_the_state_and_bounded(few: Few) -> None:
         advance(config, pool, state, stop)
         sizes.append(len(state.method["networks"]))
         assert state.method["seen"].sum() <= stop * 2 * 3 * 16
-    assert sizes == [2, 3, 3, 3]
-    assert int(state.method["born"]) == 5
+    assert sizes == [3, 3, 3, 3]
+    assert int(state.method["born"]) == 6
     network = build(config.network, pool.dataset.shape, pool.classes)
-    assert state.method["networks"].shape[1] == sum(p.numel() for p in network.parameters())
+    assert state.method["networks"].shape[1] == state.method["momenta"].shape[1] == sum(p.numel() for p in network.parameters())
+    assert (state.method["momenta"].abs().sum(dim=1) > 0).tolist() == (state.method["seen"] > 0).tolist(), "those that were trained"
     assert (state.method["right"] <= state.method["seen"]).all()
 
 
@@ -162,11 +167,17 @@ def test_a_network_of_the_pool_is_what_was_stored(few: Few) -> None:
         for values in (*network.parameters(), *(b for b in network.buffers() if b.is_floating_point())):
             values.add_(1.0)
     wanted = {name: value.clone() for name, value in network.state_dict().items()}
-    pool.store(1, 3, 4)
+    optimizer = pool.optimizer(1)
+    for number, parameter in enumerate(network.parameters()):
+        optimizer.state[parameter]["momentum_buffer"] = torch.full_like(parameter, number + 0.5)
+    pool.store(1, optimizer, 3, 4)
     pool.load(0)
     assert any(not torch.equal(wanted[name], value) for name, value in network.state_dict().items())
     pool.load(1)
     assert all(torch.equal(wanted[name], value) for name, value in network.state_dict().items())
+    found = pool.optimizer(1).state
+    assert all(bool((found[p]["momentum_buffer"] == number + 0.5).all()) for number, p in enumerate(network.parameters()))
+    assert all(not state["momentum_buffer"].any() for state in pool.optimizer(0).state.values())
     assert (pool.accuracy(0), pool.accuracy(1)) == (0.0, 75.0)
     assert tensors["seen"].tolist() == [0, 4]
 

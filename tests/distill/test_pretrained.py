@@ -14,7 +14,7 @@ from tiny_distillation import Store, distil_until_killed, small_config, spelled_
 
 from bilp import storage
 from bilp.config import DistillConfig, NetworkConfig, PruneConfig, ReselectConfig
-from bilp.distill import distill_round, finish_run, merge_round, open_run, pretrain_network, reselect_round, start_run
+from bilp.distill import distill_round, finish_run, merge_round, open_run, pretrain_network, reselect_round, run, start_run
 from bilp.distill.idc import draw_trained_network
 from bilp.distill.initial import initial_state
 from bilp.distill.part import Part, open_part
@@ -296,7 +296,22 @@ KEYS = {"dm": "951bf7511f9a2f45", "idc": "b0879bfcec3518b0", "dream": "8c3831d47
 
 
 @pytest.mark.parametrize("method", ["dm", "idc", "dream"])
-def test_runs_without_pretrained_networks_keep_their_keys(method: str) -> None:
-    """The keys that these settings had before the settings of pretrained networks existed."""
+def test_settings_that_came_later_are_in_no_key_where_they_are_not_used(method: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The keys that these settings had before the settings existed; later revisions of idc and dream changed theirs."""
     config = spelled_out({"method": method, "iterations": 20})
-    assert run_key({"dataset": "d", "selection": "s"}, config, ReselectConfig()) == KEYS[method]
+
+    def key() -> str:
+        return run_key({"dataset": "d", "selection": "s"}, config, ReselectConfig())
+
+    assert (key() == KEYS[method]) == (method == "dm")
+    monkeypatch.setattr(run, "REVISIONS", {})
+    assert key() == KEYS[method]
+
+
+@pytest.mark.parametrize(
+    ("method", "network", "version"), [("dm", "convnet", 1), ("idm", "mlp", 2), ("dc", "resnet10", 2), ("idc", "resnet10_ap", 3)]
+)
+def test_a_version_counts_the_revisions_of_method_and_network(method: str, network: str, version: int) -> None:
+    augment = () if method == "dc" else ("color",)
+    config = spelled_out({"method": method, "network": {"name": network}, "augment": augment})
+    assert run.version_of(config) == version

@@ -10,7 +10,7 @@ from sklearn.cluster import KMeans
 from tiny_distillation import assemble, small_config
 from torch import Tensor
 
-from bilp.config import NetworkConfig, ReselectConfig
+from bilp.config import DreamConfig, NetworkConfig, ReselectConfig
 from bilp.distill import representatives
 from bilp.distill.representatives import Representatives, cluster_members
 from bilp.distill.sampling import RealPool
@@ -54,6 +54,32 @@ def test_members_are_the_nearest_of_their_own_cluster() -> None:
         assert member == min(i for i in own if apart[i] <= min(apart.values()) * 1.0001)
 
 
+def test_among_all_points_a_neighbours_may_be_the_nearest_and_one_may_stand_for_two() -> None:
+    """DREAM's program (new_strategy.py:28) looks for the nearest sample of the class, whichever its cluster is."""
+    line, centres = torch.tensor([[0.0], [1.0], [4.0], [9.0]]), torch.tensor([[1.0], [1.5], [9.0]])
+    belongs = torch.tensor([0, 0, 1, 2])
+    assert nearest_members(line, centres, belongs).tolist() == [1, 2, 3]
+    assert nearest_members(line, centres, belongs, "all").tolist() == [1, 1, 3]
+    data = points(200)
+    centres, belongs = kmeans(data, 40, generator(67), 3)
+    apart = torch.cdist(centres, data)
+    found = nearest_members(data, centres, belongs, "all")
+    assert torch.allclose(apart[torch.arange(40), found], apart.amin(dim=1), rtol=1e-3)
+
+
+def test_pixels_are_clustered_on_demand(few: Few, monkeypatch: pytest.MonkeyPatch) -> None:
+    pool, seen = few(12), []
+    setting = assemble(small_config("dream", network=NetworkConfig(width=8)), pool)
+    setting.draw_network("network", 0)
+    embed = setting.network.embed
+    monkeypatch.setattr(setting.network, "embed", lambda images: (seen.append(images), embed(images))[1])
+    ids = pool.by_class[3]
+    for clustered, images in (("normalized", pool.images(ids)), ("pixels", pool.dataset.train.images(ids).float() / 255)):
+        seen.clear()
+        cluster_members(setting.network, pool, ids, 5, generator(68), DreamConfig(clustered=clustered))
+        torch.testing.assert_close(torch.cat(seen), images)
+
+
 def test_of_a_pair_the_first_one_represents_whatever_the_rounding() -> None:
     for k in range(50):
         pair = torch.randn(2, 64, generator=generator(66, k))
@@ -82,12 +108,12 @@ def test_a_class_is_represented_by_different_members_of_its_own(few: Few, monkey
     setting.draw_network("network", 0)
     for bound in (20, 11):  # the whole class, and a random part of it
         monkeypatch.setattr(representatives, "MOST_CLUSTERED", bound)
-        found = cluster_members(setting.network, pool, pool.by_class[4], 6, generator(65), 20)
+        found = cluster_members(setting.network, pool, pool.by_class[4], 6, generator(65), DreamConfig())
         assert len(found) == len(found.unique()) == 6
         assert torch.isin(found, pool.by_class[4]).all()
-        assert torch.equal(found, cluster_members(setting.network, pool, pool.by_class[4], 6, generator(65), 20))
+        assert torch.equal(found, cluster_members(setting.network, pool, pool.by_class[4], 6, generator(65), DreamConfig()))
     few_ids = pool.by_class[4][:6]
-    assert torch.equal(cluster_members(setting.network, pool, few_ids, 6, generator(65), 20), few_ids)
+    assert torch.equal(cluster_members(setting.network, pool, few_ids, 6, generator(65), DreamConfig()), few_ids)
 
 
 def test_what_adaptive_pruning_drops_is_no_representative(few: Few) -> None:

@@ -138,6 +138,12 @@ def test_keys_of_what_existed_before_stay_as_they_were() -> None:
     assert whole == ["227bd199da4823f0", "5cec1af0bc390c25", "5c6391f1cec5c6d2"]
 
 
+def test_a_setting_that_came_later_is_in_a_key_only_where_it_does_something() -> None:
+    plain, after = EvaluateConfig(networks=(PLAIN,)), EvaluateConfig(networks=(PLAIN,), augment_after=("cutout",))
+    assert keys(plain) == keys(plain.model_copy(update={"augment_after": ()}))
+    assert keys(plain)[0] != keys(after)[0] and keys(plain)[1] != keys(after)[1]
+
+
 def test_what_a_rule_for_one_network_changes_is_in_the_keys_where_it_matters() -> None:
     before = EvaluateConfig(networks=(PLAIN, BATCH))
     after = before.model_copy(update={"batch_norm_augment_each": ("crop", "noise"), "batch_norm_epochs": 1000})

@@ -22,6 +22,7 @@ SCHEDULES = {
         6, 8, 0.05, 0.9, 5e-3, ("crop", "rotate"), ("flip", "color"), cutmix=0.5, decay="steps", milestones=(2 / 3,), decay_factor=0.2
     ),
     "dc on mnist": Schedule(3, 8, 0.05, 0.9, 5e-3, augment_each=("crop", "scale", "rotate", "noise")),
+    "idc on svhn": Schedule(3, 8, 0.05, 0.9, 5e-3, ("crop", "scale"), ("color",), augment_after=("cutout",)),
     "soft": Schedule(3, 8, 1e-3, 0.0, 0.01, ("crop",), cutmix=1.0, optimiser="adamw", decay="cosine", temperature=4.0),
 }
 SEEDS = 3

@@ -4,14 +4,21 @@ from __future__ import annotations
 
 import copy
 import math
+from typing import get_args
 
 import pytest
 import torch
 from torch import nn
 
-from bilp.config import NetworkConfig
+from bilp import network_config
+from bilp.config import DistillConfig, EvaluateConfig, ExpertsConfig, NetworkConfig, NetworkName, ReselectConfig, ScoreConfig, TeacherConfig
+from bilp.distill.pretrained import Pretraining
+from bilp.distill.run import run_key
+from bilp.evaluate.publication import Publication
+from bilp.experts.record import training_key as expert_training
 from bilp.nets import build, initialise
 from bilp.nets.build import VIDEO
+from bilp.scoring.record import training_key as scored
 from bilp.seeds import generator
 
 CONFIGS = [
@@ -50,6 +57,52 @@ def test_bounds_and_moments() -> None:
             assert module.weight.std().item() == pytest.approx(bound / math.sqrt(3), rel=0.05)
             assert module.bias is not None
             assert 0.8 * bound < module.bias.abs().max() <= bound
+
+
+@pytest.mark.parametrize("name", ["resnet10", "resnet10_ap"])
+def test_the_networks_of_idc_start_as_in_its_program(name: str) -> None:
+    """Convolutions from N(0, 2 / (k^2 out)), its models/resnet.py:189 and resnet_ap.py:220; the classifier as PyTorch does."""
+    network = build(NetworkConfig(name=name), (3, 96, 96), 10)
+    initialise(network, generator(7, name))
+    spreads = []
+    for module in network.modules():
+        if isinstance(module, nn.Conv2d):
+            expected = math.sqrt(2.0 / (module.kernel_size[0] * module.kernel_size[1] * module.out_channels))
+            spreads.append(module.weight.std().item() / expected)
+            assert module.weight.abs().max() > 2.5 * expected, "a uniform distribution ends at 1.7 of its spread"
+    assert spreads == pytest.approx([1.0] * len(spreads), rel=0.06)
+    bound = 1 / math.sqrt(network.classifier.in_features)
+    assert 0.9 * bound < network.classifier.weight.abs().max() <= bound
+    again = build(NetworkConfig(name=name), (3, 96, 96), 10)
+    initialise(again, generator(7, name))
+    assert all(torch.equal(a, b) for a, b in zip(network.parameters(), again.parameters(), strict=True))
+
+
+def test_a_network_whose_results_changed_has_a_revision_in_every_key() -> None:
+    """The keys of all other networks are those from before; see also tests/distill/test_pretrained.py."""
+    old, new = NetworkConfig(name="resnet18"), NetworkConfig(name="resnet10")
+    assert [NetworkConfig(name=name).revision for name in get_args(NetworkName)].count(0) == len(get_args(NetworkName)) - 2
+
+    def keys(network: NetworkConfig, revised: bool) -> list[str]:
+        with pytest.MonkeyPatch.context() as patch:
+            if not revised:
+                patch.setattr(network_config, "REVISIONS", {})
+            distill = DistillConfig(method="idc", network=network)
+            evaluate = EvaluateConfig(networks=(network,))
+            soft = EvaluateConfig(labels="soft", teacher=TeacherConfig(network=network))
+            return [
+                scored("d", ScoreConfig(network=network)),
+                expert_training("d", None, ExpertsConfig(), network),
+                Pretraining("r", "d", None, distill).training,
+                run_key({"dataset": "d"}, DistillConfig(network=network), ReselectConfig(beta=0.0)),
+                Publication("r", evaluate, 1, "unpruned", 0, "d", {}).key,
+                str(Publication("r", evaluate, 1, "unpruned", 0, "d", {}).parts_of(network)._uri(network, [0])),
+                Publication("r", soft, 1, "unpruned", 0, "d", {}).key,
+                Publication("r", soft, 1, "unpruned", 0, "d", {}).parts_of(NetworkConfig()).folder,
+            ]
+
+    assert keys(old, True) == keys(old, False)
+    assert all(a != b for a, b in zip(keys(new, True), keys(new, False), strict=True))
 
 
 def test_same_stream_same_network_and_the_global_state_is_untouched() -> None:
