@@ -20,10 +20,12 @@ def batched_gradients(outputs: Sequence[Tensor], inputs: Sequence[Tensor], cotan
     The graph is kept.
     """
     if _in_one_pass():
-        found: tuple[Tensor, ...] = torch.autograd.grad(
-            outputs, inputs, cotangents, retain_graph=True, is_grads_batched=True, materialize_grads=True
+        found = torch.autograd.grad(outputs, inputs, cotangents, retain_graph=True, is_grads_batched=True, materialize_grads=True)
+        # The zeros that PyTorch puts in come without the leading axis.
+        lanes = len(cotangents[0])
+        return tuple(
+            block if block.dim() > given.dim() else block.expand(lanes, *block.shape) for block, given in zip(found, inputs, strict=True)
         )
-        return found
     rows = [torch.autograd.grad(outputs, inputs, own, retain_graph=True, materialize_grads=True) for own in zip(*cotangents, strict=True)]
     return tuple(torch.stack(blocks) for blocks in zip(*rows, strict=True))
 
