@@ -59,7 +59,7 @@ def recorded(outcome: str, tests: Sequence[str]) -> str:
     if not counts or re.search(r"failed|error", outcome):
         raise ValueError(f"no record of a run that ended so: {outcome}")
     versions = [f"{name} {version(name)}" for name in PACKAGES]
-    return "\n".join([HEADER, *versions, f"python {platform.python_version()}", f"tests {' '.join(tests)}: {counts}", ""])
+    return "\n".join([HEADER, *versions, f"python {platform.python_version()}", f"outcome {counts}: {' '.join(tests)}", ""])
 
 
 def main(arguments: Sequence[str]) -> None:

@@ -35,7 +35,7 @@ def test_a_package_without_a_bound_is_named(dependencies: tuple[str, ...]) -> No
     ],
 )
 def test_a_bound_is_tested_by_releases_of_that_version(bound: str, version: str, agree: bool) -> None:
-    wrong = disagreements({"torch": bound}, passed_versions(f"# a comment\ntorch {version}\ntests tests/nets: 3 passed\n"))
+    wrong = disagreements({"torch": bound}, passed_versions(f"# a comment\ntorch {version}\noutcome 3 passed: tests/nets\n"))
     assert (wrong == []) is agree
     assert all(bound in line and version in line for line in wrong)
 
@@ -46,7 +46,7 @@ def test_what_was_not_tested_disagrees() -> None:
 
 def test_a_record_says_what_was_tested() -> None:
     record = recorded("2085 passed, 2 skipped in 297.32s (0:04:57)", ["tests/nets", "tests/data"])
-    assert record.endswith("tests tests/nets tests/data: 2085 passed, 2 skipped\n")
+    assert record.endswith("outcome 2085 passed, 2 skipped: tests/nets tests/data\n")
     assert set(passed_versions(record)) == {"torch", "torchvision"}
 
 
