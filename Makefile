@@ -2,7 +2,7 @@
 # make server  a Prefect server on 127.0.0.1:4200 with every deployment; state in .bilp/service
 # make worker  this machine's workers (ARGS="gpu" only those for GPU work), for that server or $PREFECT_API_URL
 # make test    the whole test suite
-# make lint    ruff and mypy
+# make lint    ruff, mypy, and whether the oldest PyTorch that pyproject.toml allows is one that was tested
 # make clean   remove the environments and caches; results in bilp-storage stay
 
 PYTHON ?= python3
@@ -38,13 +38,14 @@ lint: .venv/.installed-dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/python -m benchmarks.oldest check
 
 format: .venv/.installed-dev
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
 clean:
-	rm -rf .venv .venv-s3 .bilp build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf .venv .venv-oldest .venv-s3 .bilp build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
 	find bilp tasks flows recipes tests benchmarks deployments -name __pycache__ -type d -exec rm -rf {} +
 
 .venv/bin/python:

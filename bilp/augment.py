@@ -17,9 +17,9 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor
-from torch.nn import functional
 
 from bilp.errors import ConfigError
+from bilp.resampling import sample_bilinearly
 
 Side = tuple[int, int]
 Values = dict[str, Tensor]
@@ -202,7 +202,7 @@ def _resample(images: Tensor, y: Tensor, x: Tensor) -> Tensor:
 def _resample_native(images: Tensor, y: Tensor, x: Tensor) -> Tensor:
     count, _, height, width = images.shape
     grid = torch.stack(torch.broadcast_tensors(2 * x / width, 2 * y / height), dim=-1)
-    return functional.grid_sample(images, grid.expand(count, -1, -1, -1), padding_mode="zeros", align_corners=False)
+    return sample_bilinearly(images, grid.expand(count, -1, -1, -1))
 
 
 def _resample_gathered(images: Tensor, y: Tensor, x: Tensor) -> Tensor:

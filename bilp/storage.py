@@ -66,7 +66,7 @@ def write(uri: str, data: bytes) -> None:
 
 
 def upload(source: Path, uri: str) -> None:
-    """As `write`, from a local file that need not fit into memory."""
+    """As `write`, from a local file that need not fit into memory. It is given away: do not change it afterwards, only remove it."""
     if not source.is_file():
         raise StorageError(f"cannot upload {source} to {uri}: it is not a file")
     with _reaching("write", uri) as (store, path):

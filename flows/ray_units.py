@@ -11,6 +11,7 @@ from typing import Any
 from prefect import task
 from prefect.cache_policies import NO_CACHE
 
+from bilp.allocator import ENVIRONMENT
 from bilp.errors import BilpError
 from flows.dispatch import Call
 from flows.local_flow import flow
@@ -35,7 +36,8 @@ def on_ray(what: str, calls: list[Call]) -> list[str]:
 
     @flow(name="units", flow_run_name="{what}", task_runner=RayTaskRunner(address=os.environ.get("RAY_ADDRESS")))
     def units(what: str) -> list[str]:
-        with remote_options(num_gpus=Execution().gpus_per_unit):
+        # Processes of Ray have threads before they import a unit.
+        with remote_options(num_gpus=Execution().gpus_per_unit, runtime_env={"env_vars": ENVIRONMENT}):
             futures = [unit_on_node.submit(call.label, call.unit, call.arguments) for call in calls]
         return [str(future.result()) for future in futures]
 

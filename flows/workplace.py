@@ -4,13 +4,11 @@ from __future__ import annotations
 
 from functools import cache
 
-from bilp.allocator import keep_freed_memory
 from bilp.storage import check_storage, storage_root
 
 
 def workplace(root: str | None) -> str:
     """The storage root: the given one, or $BILP_STORAGE. Raises StorageError if nothing can be published there."""
-    keep_freed_memory()
     return _checked(root or storage_root())
 
 

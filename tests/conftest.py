@@ -7,7 +7,11 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
-# Before torch and Prefect are imported, here and in the programs that tests start.
+from bilp.allocator import keep_freed_memory
+
+keep_freed_memory()  # before torch and Prefect are imported, as every program does
+
+# Likewise, and for the programs that tests start.
 os.environ["OMP_NUM_THREADS"] = "1"
 for _name in [name for name in os.environ if name.startswith(("PREFECT_", "BILP_")) and name != "BILP_SWIFT_PYTHON"]:
     del os.environ[_name]

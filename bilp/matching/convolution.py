@@ -40,7 +40,7 @@ class ConvolutionLayer:
         module, shape = self.module, tuple(self.module.weight.shape)
         weight_gradient = WEIGHT_GRADIENT[self._dimensions]
         result = weight_gradient(node, shape, gradient, module.stride, module.padding, module.dilation, module.groups)
-        return (result.view(1, len(result), -1),)
+        return (result.reshape(1, len(result), -1),)  # channels last, the weight gradient is too
 
     def outer_by_groups(self, node: Tensor, gradient: Tensor) -> Tensor:
         """Per-sample gradients `[B, rows, columns]` as the weight gradient of a convolution whose groups are samples."""

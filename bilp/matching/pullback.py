@@ -13,6 +13,7 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor, nn
 
+from bilp.matching.batched import batched_gradients
 from bilp.matching.per_sample import announce_generic_path
 from bilp.matching.protocol import Pullback, Vectors
 from bilp.matching.recording import Call, NoRule, matched_parameters, output_gradients, record
@@ -35,14 +36,7 @@ class GenericPullback:
     def __call__(self, cotangents: Vectors) -> Tensor:
         """See Pullback."""
         kept = [(value, c) for value, c in zip(self._psi, cotangents, strict=True) if value.requires_grad]
-        (result,) = torch.autograd.grad(
-            [value for value, _ in kept],
-            self._images,
-            [c for _, c in kept],
-            retain_graph=True,
-            is_grads_batched=True,
-            materialize_grads=True,
-        )
+        (result,) = batched_gradients([value for value, _ in kept], [self._images], [c for _, c in kept])
         return _by_class(result, len(self._psi[0]))
 
 

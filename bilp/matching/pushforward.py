@@ -17,6 +17,7 @@ import torch
 from torch import Tensor, nn
 from torch.autograd import forward_ad
 
+from bilp.matching.batched import batched_gradients
 from bilp.matching.per_sample import announce_generic_path, micro_batch_size
 from bilp.matching.protocol import Matching, Vectors
 from bilp.matching.recording import NoRule, matched_parameters, output_gradients, record
@@ -53,8 +54,7 @@ def generic_pushforward(synthetic: Callable[[Tensor], Vectors], images: Tensor, 
     rows = []
     for tangent in tangents:
         directions = tangent * apart  # [M, M, C, H, W], row m moves image m alone
-        found = torch.autograd.grad(pulled, probes, directions, retain_graph=True, is_grads_batched=True, materialize_grads=True)
-        rows.append([block.detach() for block in found])
+        rows.append([block.detach() for block in batched_gradients([pulled], probes, [directions])])
     return tuple(torch.stack(block) for block in zip(*rows, strict=True))
 
 
@@ -122,7 +122,8 @@ def forward_mode() -> AbstractContextManager[None]:
 def _load_forward_mode() -> None:
     """PyTorch loads the rules of forward mode on first use, by an interface that it has itself deprecated."""
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", FutureWarning)
+        for category in (FutureWarning, DeprecationWarning):  # the latter in PyTorch 2.11
+            warnings.simplefilter("ignore", category)
         with forward_ad.dual_level():
             forward_ad.make_dual(torch.zeros(1), torch.zeros(1))
 

@@ -22,7 +22,7 @@ class Store(Protocol):
         """Replace the content at once: a reader sees the old or the new whole content."""
 
     def upload(self, path: str, source: Path) -> None:
-        """As `write`, for a file that need not fit into memory."""
+        """As `write`, for a file that need not fit into memory, and that nobody changes afterwards: it may be kept itself."""
 
     def create(self, path: str, data: bytes) -> bool:
         """Write unless something lies there, decided by the storage itself in one step; False if something did."""

@@ -42,8 +42,9 @@ def write(path: str, data: bytes) -> None:
 
 
 def upload(path: str, source: Path) -> None:
-    with source.open("rb") as original:
-        _publish(Path(path), lambda file: shutil.copyfileobj(original, file, 1 << 20))
+    if not _link(source, Path(path)):
+        with source.open("rb") as original:
+            _publish(Path(path), lambda file: shutil.copyfileobj(original, file, 1 << 20))
 
 
 def create(path: str, data: bytes) -> bool:
@@ -124,6 +125,26 @@ def _publish(target: Path, fill: Callable[[BinaryIO], object]) -> None:
     with _temporary(target, fill) as temporary:
         temporary.replace(target)
         _sync_folder(target)
+
+
+def _link(source: Path, target: Path) -> bool:
+    """Publish the file itself under a second name, without a copy; False where links are unknown or do not lead there."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    temporary = _unused_name(target)
+    try:
+        os.link(source, temporary)
+    except OSError as error:
+        if error.errno in (errno.EXDEV, errno.EEXIST, *_NO_LINKS):
+            return False
+        raise
+    try:
+        with source.open("rb") as file:
+            os.fsync(file.fileno())
+        temporary.replace(target)
+        _sync_folder(target)
+    finally:
+        temporary.unlink(missing_ok=True)
+    return True
 
 
 def _create_without_links(target: Path, data: bytes) -> bool:

@@ -20,6 +20,7 @@ from prefect.flows import load_flow_from_entrypoint
 from prefect.workers.base import BaseJobConfiguration, BaseVariables
 from tiny_pipeline import REPOSITORY
 
+from bilp.allocator import ENVIRONMENT
 from bilp.config import PipelineConfig
 from deployments import register, worker
 from flows.dispatch import Call
@@ -87,6 +88,11 @@ def test_prefects_own_model_reads_the_file() -> None:
     read = PrefectYamlModel.model_validate(PREFECT)
     assert len(read.deployments) == len(PREFECT["deployments"])
     assert set(PREFECT) == {"name", "pull", "definitions", "deployments"}
+
+
+def test_every_run_keeps_freed_memory_from_its_start() -> None:
+    for item in PREFECT["deployments"]:
+        assert ENVIRONMENT.items() <= item["work_pool"]["job_variables"]["env"].items()
 
 
 def test_what_trains_networks_is_routed_to_gpus_and_nothing_else() -> None:

@@ -10,6 +10,7 @@ import pytest
 from prefect.client.schemas.actions import DeploymentScheduleCreate
 from prefect.client.schemas.schedules import IntervalSchedule
 
+from bilp.allocator import ENVIRONMENT
 from deployments.rehearsal import SMALL, Service, finished_artefacts, kill, until
 
 pytestmark = [pytest.mark.service, pytest.mark.skipif(sys.platform != "linux", reason="looks into /proc")]
@@ -22,6 +23,7 @@ def test_it_goes_on_whatever_dies(service: Service, undisturbed: dict[str, bytes
     pipeline = service.submit("pipeline/digits", {"config": SMALL, "root": root})
     first = service.process_of(service.running("score trial 0").id)
     assert first, "the run ended before it could be killed"
+    assert set(first) <= set(service.processes(**ENVIRONMENT)), "freed memory is settled when a run's process starts"
     kill(first)
     second = service.process_of(service.running("score trial 1").id)
     assert second, "the run ended before it could be killed"

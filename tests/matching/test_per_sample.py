@@ -235,3 +235,17 @@ def test_batch_norm_in_training_mode_is_refused_until_frozen() -> None:
             refused(network, images, labels)
     matching.freeze_statistics(network, images)
     assert_same(matching.real(network, images, labels), per_sample_by_vmap(network, images, labels))
+
+
+@pytest.mark.parametrize("samples", [1, 4])
+def test_maps_that_lie_channels_last_have_the_same_gradients(samples: int) -> None:
+    """Also where the samples are one class, whose sum is a weight gradient that then lies channels last itself."""
+    module = nn.Conv2d(4, 6, 3, padding=1, dtype=torch.float64)
+    stream = generator(28, "channels_last")
+    node, gradient = (torch.randn(samples, channels, 5, 6, generator=stream, dtype=torch.float64) for channels in (4, 6))
+    last = [maps.contiguous(memory_format=torch.channels_last) for maps in (node, gradient)]
+    layer = ConvolutionLayer(module.to(memory_format=torch.channels_last))
+    wanted = layer.outer_by_windows(node, gradient)
+    for way in (layer.outer_by_groups, layer.outer_by_windows):
+        torch.testing.assert_close(way(*last), wanted)
+    torch.testing.assert_close(layer.summed(*last, 1)[0], wanted.sum(dim=0, keepdim=True))

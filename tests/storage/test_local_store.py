@@ -64,8 +64,39 @@ def test_create_without_hard_links(code: int, tmp_path: Path, monkeypatch: pytes
     assert [path.name for path in tmp_path.iterdir()] == ["marker"]
 
 
-def test_a_full_disk_leaves_the_old_content_and_no_rest(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    uri = str(tmp_path / "a")
+def test_an_uploaded_file_is_kept_itself_where_the_file_system_allows_it(tmp_path: Path) -> None:
+    source, target = tmp_path / "source", tmp_path / "store" / "folder" / "large"
+    for content in (b"first", b"second"):
+        source.write_bytes(content)
+        storage.upload(source, str(target))
+        assert target.samefile(source)
+        source.unlink()
+        assert target.read_bytes() == content
+    assert [path.name for path in target.parent.iterdir()] == ["large"]
+    target.rename(source)
+    storage.upload(source, str(target))
+    storage.upload(source, str(target))  # to rename a file to another name of itself does nothing
+    assert [path.name for path in target.parent.iterdir()] == ["large"]
+
+
+@pytest.mark.parametrize("code", [errno.EXDEV, errno.EPERM, errno.EOPNOTSUPP])
+def test_an_uploaded_file_is_copied_where_links_do_not_lead(code: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(source: object, target: object) -> None:
+        raise OSError(code, os.strerror(code))
+
+    monkeypatch.setattr(os, "link", refuse)
+    source, target = tmp_path / "source", tmp_path / "store" / "large"
+    source.write_bytes(b"0123456789" * 300_000)
+    storage.upload(source, str(target))
+    assert target.read_bytes() == source.read_bytes()
+    assert not target.samefile(source)
+    assert [path.name for path in target.parent.iterdir()] == ["large"]
+
+
+def test_a_full_disk_leaves_the_old_content_and_no_rest(
+    tmp_path: Path, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    uri, folder = str(tmp_path / "a"), tmp_path_factory.mktemp("source")
     storage.write(uri, b"old")
 
     def full(descriptor: int) -> None:
@@ -75,6 +106,9 @@ def test_a_full_disk_leaves_the_old_content_and_no_rest(tmp_path: Path, monkeypa
     for attempt in (storage.write, storage.create):
         with pytest.raises(StorageError, match=r"No space left .* free some space"):
             attempt(uri, b"new")
+    (folder / "new").write_bytes(b"new")
+    with pytest.raises(StorageError, match=r"No space left .* free some space"):
+        storage.upload(folder / "new", uri)
     assert storage.read(uri) == b"old"
     assert [path.name for path in tmp_path.iterdir()] == ["a"]
 

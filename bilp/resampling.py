@@ -1,0 +1,64 @@
+"""`grid_sample` whose derivative with respect to the images can be differentiated again, and batched, in every supported PyTorch.
+
+PyTorch 2.11 knows no second derivative of it. With the grid constant there is little to know: the values are linear in the images, so
+the first derivative is a linear map, the derivative of that one its transpose, which is `grid_sample` again.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.autograd import Function
+from torch.nn import functional
+
+# As numbers in the kernels: bilinear, zero outside of the image.
+BILINEAR, ZEROS = 0, 0
+
+
+def sample_bilinearly(images: Tensor, grid: Tensor) -> Tensor:
+    """Values `[n, C, H, W]` of images of that shape at positions `[n, H, W, 2]` (x, y) from -1 to 1, edges of the outer pixels.
+
+    Zero outside of the image; the positions are constants.
+    """
+    result: Tensor = _Sampled.apply(images, grid)
+    return result
+
+
+class _Sampled(Function):
+    generate_vmap_rule = True
+
+    @staticmethod
+    def forward(images: Tensor, grid: Tensor) -> Tensor:
+        return functional.grid_sample(images, grid, padding_mode="zeros", align_corners=False)
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Tensor, Tensor], output: Tensor) -> None:
+        ctx.save_for_backward(*inputs)
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:
+        images, grid = ctx.saved_tensors
+        return _Spread.apply(gradient, images.detach(), grid), None
+
+
+class _Spread(Function):
+    """The transpose: every value goes back to the pixels that it came from. The kernel asks for the images, but only their shape counts."""
+
+    generate_vmap_rule = True
+
+    @staticmethod
+    def forward(values: Tensor, images: Tensor, grid: Tensor) -> Tensor:
+        backward = torch.ops.aten.grid_sampler_2d_backward
+        result: Tensor = backward(values, images, grid, BILINEAR, ZEROS, False, [True, False])[0]
+        return result
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Tensor, Tensor, Tensor], output: Tensor) -> None:
+        ctx.save_for_backward(inputs[2])
+
+    @staticmethod
+    def backward(ctx: Any, cotangent: Tensor) -> tuple[Tensor, None, None]:
+        (grid,) = ctx.saved_tensors
+        return _Sampled.apply(cotangent, grid), None, None
