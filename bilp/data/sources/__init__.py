@@ -20,5 +20,5 @@ def open_source(config: IngestConfig) -> Source:
     if config.source == "folder" and config.uri:
         return ImageFolder(config.uri)
     if config.source == "parquet" and config.uri:
-        return HuggingFaceParquet(config.uri)
+        return HuggingFaceParquet(config)
     raise ConfigError(f"source {config.source!r} is unknown or lacks its uri: use digits, {', '.join(TORCHVISION)}, folder or parquet")

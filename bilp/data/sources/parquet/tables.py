@@ -1,0 +1,130 @@
+"""Opening Parquet files: schema, rows, what the hub's metadata say; and what is wrong with a file that cannot be read."""
+
+from __future__ import annotations
+
+import json
+import mmap
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from bilp import storage
+from bilp.data.names import shown
+from bilp.errors import DataError
+
+MAGIC = b"PAR1"
+
+
+@dataclass(frozen=True)
+class Table:
+    """A Parquet file: its name relative to the source, where it lies, its columns, its number of rows.
+
+    `features` are the columns as the `huggingface` metadata describe them, empty without such metadata.
+    """
+
+    name: str
+    uri: str
+    schema: pa.Schema
+    rows: int
+    features: Mapping[str, Any]
+
+    @property
+    def where(self) -> str:
+        """The file's address for a message."""
+        return shown(self.uri)
+
+    def column(self, name: str) -> pa.ChunkedArray:
+        """A whole column. Raises DataError if the file is damaged."""
+        with reading(self.uri):
+            return _opened(self.uri).read(columns=[name]).column(0)
+
+    def batches(self, name: str, rows: int) -> Iterator[pa.Array]:
+        """A column in pieces of at most `rows` rows. Raises DataError if the file is damaged."""
+        with reading(self.uri):
+            for batch in _opened(self.uri).iter_batches(batch_size=rows, columns=[name]):
+                yield batch.column(0)
+
+    def described(self) -> str:
+        """Names and types of all columns, for a message."""
+        return ", ".join(f"{field.name}: {field.type}" for field in self.schema) or "no columns"
+
+    def is_empty_throughout(self, path: str) -> bool:
+        """Whether the file's own statistics say that a column (`image.bytes`) holds nothing but nulls; false if it has none."""
+        with reading(self.uri):
+            metadata = _opened(self.uri).metadata
+        chunks = [
+            chunk
+            for group in range(metadata.num_row_groups)
+            for position in range(metadata.num_columns)
+            if (chunk := metadata.row_group(group).column(position)).path_in_schema == path
+        ]
+        facts = [chunk.statistics.null_count if chunk.statistics is not None else None for chunk in chunks]
+        return bool(chunks) and all(nulls == chunk.num_values for nulls, chunk in zip(facts, chunks, strict=True))
+
+
+def open_table(name: str, uri: str) -> Table:
+    """Read the footer of a Parquet file. Raises DataError if it is none, and MissingArtefact if nothing lies there."""
+    with reading(uri):
+        file = _opened(uri)
+        schema = file.schema_arrow
+        return Table(name, uri, schema, file.metadata.num_rows, _features(schema.metadata or {}))
+
+
+@contextmanager
+def reading(uri: str) -> Iterator[None]:
+    """Put what the reader raises about a damaged file into words."""
+    try:
+        yield
+    except (pa.ArrowException, OSError) as error:
+        raise DataError(f"{shown(uri)}: {_damage(uri, error)}") from error
+
+
+def _opened(uri: str) -> pq.ParquetFile:
+    path = storage.localise(uri)
+    try:
+        str(path).encode()
+    except UnicodeEncodeError:  # pyarrow takes no name that is no UTF-8
+        with path.open("rb") as stream:
+            return pq.ParquetFile(pa.BufferReader(pa.py_buffer(mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ))))
+    return pq.ParquetFile(path, memory_map=True)
+
+
+def _features(metadata: Mapping[bytes, bytes]) -> Mapping[str, Any]:
+    """The columns' descriptions; whatever else is written there is no error, because the columns themselves are what counts."""
+    try:
+        features = json.loads(metadata[b"huggingface"])["info"]["features"]
+    except (ValueError, KeyError, TypeError):
+        return {}
+    return features if isinstance(features, dict) else {}
+
+
+def _damage(uri: str, error: Exception) -> str:
+    path = storage.localise(uri)
+    try:
+        size, first, last = _ends(path)
+    except OSError:
+        return f"is not readable: {error}"
+    if first.startswith(b"version https://git-lfs"):
+        return "is a pointer of Git LFS, not the file itself: run `git lfs pull` in the clone, or download the file"
+    if size == 0:
+        return "is empty (0 bytes): fetch it again"
+    if first.lstrip().lower().startswith((b"<!doctype", b"<html")):
+        return "is a web page, not a Parquet file: the download needs another address, or a log-in: fetch it again"
+    if first[:4] == MAGIC and last != MAGIC:
+        return f"is cut off after {size} bytes, not a readable Parquet file: fetch it again"
+    reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+    return f"is not a readable Parquet file: {reason.rstrip('.')}: fetch it again"
+
+
+def _ends(path: Path) -> tuple[int, bytes, bytes]:
+    """Size of a file, its first bytes, and its last four."""
+    size = path.stat().st_size
+    with path.open("rb") as stream:
+        first = stream.read(64)
+        stream.seek(max(0, size - 4))
+        return size, first, stream.read(4)
