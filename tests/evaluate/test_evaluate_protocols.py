@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from bilp import augment
-from bilp.config import NetworkConfig, PipelineConfig
+from bilp.config import EvaluateConfig, NetworkConfig, PipelineConfig
 from bilp.errors import ConfigError
 from bilp.evaluate.objective import hard_loss, soft_loss
 from bilp.evaluate.schedule import Schedule
