@@ -2,6 +2,10 @@
 
 L = |theta_N - theta*|^2 / |theta_0 - theta*|^2, where theta_0 and theta* are parameters of an expert some epochs apart
 and theta_N follows from theta_0 by N steps of SGD with a learned step size on mini-batches of S.
+
+TESLA's program multiplies a tuple by 2, which repeats it, and so loses that factor of the gradient (distill.py:418); here it is
+there, and rules halve the program's step size of the images. MTT's takes mini-batches of a shuffled order from its end, here they
+come from its beginning, which is the same by law. TESLA's teacher_label (soft labels) does not exist here.
 """
 
 from __future__ import annotations

@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from bilp import augment
-from bilp.config import NetworkConfig, PipelineConfig
+from bilp.config import EvaluateConfig, NetworkConfig, PipelineConfig
 from bilp.errors import ConfigError
 from bilp.evaluate.objective import hard_loss, soft_loss
 from bilp.evaluate.schedule import Schedule
@@ -102,6 +102,18 @@ def test_families_that_always_apply_come_first_and_one_of_the_others_follows() -
     assert seen == {("flip", "color", last) for last in ("crop", "scale", "rotate")}
     drawn = draw(IDC, (32, 32), 4, streams)
     assert all(len(value) == 4 for params in drawn.families for value in params.values.values()), "fresh parameters per image"
+
+
+def test_families_after_the_drawn_one_always_apply() -> None:
+    """IDC's program: color, one of three, cutout at the end (misc/augment.py:53)."""
+    schedule = Schedule(1, 4, 0.1, 0.9, 0.0, augment=("crop", "rotate"), augment_always=("color",), augment_after=("cutout",))
+    drawn = [[part.family for part in draw(schedule, (8, 8), 4, Streams.of(0, "net", k)).families] for k in range(20)]
+    assert {(first, last) for first, _, last in drawn} == {("color", "cutout")}
+    assert {second for _, second, _ in drawn} == {"crop", "rotate"}
+    alone = Schedule.of_config(EvaluateConfig(augment_after=("cutout",)), 1)
+    images = torch.ones(4, 1, 8, 8)
+    treated = treat(images, draw(alone, (8, 8), 4, Streams.of(0, "net", 0)))
+    assert 0 < int((treated == 0).sum()) < treated.numel()
 
 
 def test_soft_loss_is_the_divergence_from_the_teacher() -> None:
