@@ -10,7 +10,7 @@ import pyarrow as pa
 from bilp.config import EvaluateConfig, NetworkConfig
 from bilp.evaluate.own import own_settings
 from bilp.evaluate.parts import Parts, Training
-from bilp.manifest import content_key, find, provenance, publish
+from bilp.manifest import content_key, provenance, publish, there_already
 from bilp.nets import label
 from bilp.storage import join
 from bilp.tables import EVALUATION, encode
@@ -64,8 +64,8 @@ class Publication:
         return Parts.of(self._root, self.dataset, self._subject, one)
 
     def exists(self) -> bool:
-        """It was computed before."""
-        return find(self.uri, KIND, self.key) is not None
+        """It was computed before. Raises as `there_already`."""
+        return there_already(self.uri, KIND, self.key) is not None
 
     def publish(self, trainings: Sequence[Training], parents: Mapping[str, str]) -> str:
         """Write the table; returns its URI."""

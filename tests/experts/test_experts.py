@@ -88,7 +88,7 @@ def test_a_buffer_says_what_its_experts_saw(store: Store, buffer: str) -> None:
     expert = open_artefact(artefact.manifest.parents["expert 1"], "expert")
     assert sorted(expert.manifest.files) == [epoch_file(epoch) for epoch in range(4)]
     assert len(expert.fact("losses")) == 3
-    assert expert.manifest.parents == {"dataset": store.uri, "selection": store.selection}
+    assert expert.parents == {"dataset": store.uri, "selection": store.selection}
 
 
 def test_more_experts_share_those_that_are_there(store: Store, buffer: str) -> None:
