@@ -69,6 +69,12 @@ class Artefact:
     uri: str
     manifest: Manifest
 
+    @property
+    def identity(self) -> dict[str, Any]:
+        """Key and checksums, for keys of what is made of tables and pages alone: what was deleted and computed again on another
+        device may differ in its last digits, and both are shown."""
+        return {"key": self.manifest.key, "files": {name: entry.sha256 for name, entry in self.manifest.files.items()}}
+
     @cached_property
     def parents(self) -> dict[str, str]:
         """Inputs: role and URI, as they lie now; the storage may have been moved since they were recorded."""

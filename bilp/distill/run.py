@@ -95,6 +95,8 @@ def run_key(parents: dict[str, str], distill: DistillConfig, reselect: ReselectC
     inputs = {"dataset": parents["dataset"], "selection": parents.get("selection")}
     if "experts" in parents:
         inputs["experts"] = parents["experts"]
+    if distill.idc.pretrained.networks > 0:
+        inputs["pretrained"] = Pretraining("", parents["dataset"], parents.get("selection"), distill).training
     return content_key("distill", VERSION, **inputs, distill=distill, reselect=adaptive)
 
 

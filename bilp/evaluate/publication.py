@@ -8,6 +8,7 @@ from typing import Any
 import pyarrow as pa
 
 from bilp.config import EvaluateConfig, NetworkConfig
+from bilp.evaluate import parts, teacher
 from bilp.evaluate.own import own_settings
 from bilp.evaluate.parts import Parts, Training
 from bilp.manifest import content_key, provenance, publish, there_already
@@ -15,13 +16,14 @@ from bilp.nets import label
 from bilp.storage import join
 from bilp.tables import EVALUATION, encode
 
-VERSION = 2
+VERSION = 1
+"""Of the table; that of the trainings it holds is added in its key, so that raising either asks for a new one."""
 KIND = "evaluation"
 FILE = "evaluation.parquet"
 
-# Which baselines there are, how long others train and how many networks one computation holds decides no training's outcome;
-# the name of a protocol stands for the settings that are recorded anyway, the teacher counts where it has a say, and what is
-# said about one network where this network is among them.
+# Which baselines there are and how long others train decides no training's outcome, and how many networks one computation
+# holds decides no more than rounding, so it counts where it is given; the name of a protocol stands for the settings that are
+# recorded anyway, the teacher counts where it has a say, and what is said about one network where this network is among them.
 LEFT_OUT = {
     "protocol",
     "pool",
@@ -37,7 +39,7 @@ LEFT_OUT = {
     "batch_norm_epochs",
 }
 # What one training does not depend on.
-MANY = ("networks", "seeds")
+MANY = ("networks", "seeds", "networks_at_once")
 
 
 class Publication:
@@ -55,7 +57,7 @@ class Publication:
             self.settings |= {"by_network": special}
         self._root, self._subject = root, dict(subject)
         self.subject = {"arm": arm, "experiment": experiment, **subject}
-        self.key = content_key("evaluate", VERSION, dataset=dataset, subject=self.subject, protocol=self.settings)
+        self.key = content_key("evaluate", VERSION + parts.VERSION, dataset=dataset, subject=self.subject, protocol=self.settings)
         self.uri = join(root, "evaluations", self.key)
 
     def parts_of(self, network: NetworkConfig) -> Parts:
@@ -97,5 +99,8 @@ def _settings(config: EvaluateConfig) -> dict[str, Any]:
     """What of the settings decides how networks are trained."""
     settings = {**config.model_dump(mode="json", exclude=LEFT_OUT), "epochs": config.epochs}
     if config.labels == "soft":
-        settings |= {"temperature": config.temperature, "teacher": config.teacher.model_dump(mode="json")}
+        told = {"temperature": config.temperature, "teacher": config.teacher.model_dump(mode="json")}
+        settings |= {**told, "teacher_version": teacher.VERSION}
+    if config.networks_at_once is not None:
+        settings |= {"networks_at_once": config.networks_at_once}
     return settings

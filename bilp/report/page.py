@@ -12,7 +12,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined, Template
 from bilp.arms import adaptive_note, needs_experts
 from bilp.config import PipelineConfig
 from bilp.evaluate import label_robust_score
-from bilp.manifest import Artefact, content_key, publish, there_already
+from bilp.manifest import content_key, publish, there_already
 from bilp.report.accuracy import accuracy, robustness_rows
 from bilp.report.collect import Collected, collect, open_sources
 from bilp.report.effect import effect
@@ -49,8 +49,9 @@ def report(
     Raises MissingArtefact or DamagedArtefact if an artefact named here is not whole.
     """
     sources = open_sources(dataset_uri, scores_uri, selection_uri, runs, evaluation_uris)
-    shown = {source.role: _identity(source.artefact) for source in sources.artefacts}
-    key = content_key(KIND, VERSION, parents=shown, config=config, origins=None if origins is None else dict(origins))
+    shown = {source.role: source.artefact.identity for source in sources.artefacts}
+    called = sources.artefacts[0].artefact.fact("name")  # the same pixels may be known under several
+    key = content_key(KIND, VERSION, name=called, parents=shown, config=config, origins=None if origins is None else dict(origins))
     uri = join(root, "reports", key)
     if there_already(uri, KIND, key, shown=True) is None:
         page = render(config, collect(sources), origins).encode()
@@ -103,11 +104,6 @@ def content(config: PipelineConfig, collected: Collected, origins: Mapping[str, 
         "settings": settings(config, origins),
         "command": rerun_command(config),
     }
-
-
-def _identity(artefact: Artefact) -> dict[str, Any]:
-    """Key and checksums: what was deleted and computed again elsewhere may differ in its last digits, and the page shows them."""
-    return {"key": artefact.manifest.key, "files": {name: entry.sha256 for name, entry in artefact.manifest.files.items()}}
 
 
 def shown_classes(classes: int, most: int) -> list[int]:
