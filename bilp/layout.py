@@ -11,21 +11,24 @@ import re
 from bilp import storage
 
 _KEY, _NUMBER = "[0-9a-f]{16}", r"\d{4,}"
+# Folders of what is named by a key alone. A root may be called datasets; a data set called like one of these is told apart by
+# what lies there (`resolve`).
+_KEYED = "selections|runs|evaluations|teachers|robustness|reproductions|reports"
 _ROUND = f"/rounds/{_NUMBER}(/reselect)?"
 
 # The kinds of places that artefacts and runs have, relative to the root; the table in README.md tells what lies there.
 PLACES = (
-    rf"datasets/[^/]+/{_KEY}(/whitened/{_KEY})?",
+    rf"datasets/(?!({_KEYED})/)[^/]+/{_KEY}",
+    rf"datasets/[^/]+/{_KEY}/whitened/{_KEY}",
     rf"scores/{_KEY}/{_KEY}/(trials/{_NUMBER}|summary/{_KEY})",
-    rf"selections/{_KEY}",
     rf"experts/{_KEY}/{_KEY}/(trainings/{_NUMBER}|buffers/{_KEY})",
     rf"pretrained/{_KEY}/{_KEY}/{_NUMBER}",
-    rf"runs/{_KEY}(/synthetic|(/shards/{_NUMBER})?({_ROUND})?)",
+    rf"runs/{_KEY}(/synthetic|/shards/{_NUMBER}|(/shards/{_NUMBER})?{_ROUND})",
     rf"imported/{_KEY}/synthetic",
-    rf"(evaluations|teachers|robustness|reproductions|reports)/{_KEY}",
+    rf"({_KEYED})/{_KEY}",
 )
-# The root is as short as it can be, so that a folder above that happens to be called like one of these does not count.
-_PLACED = re.compile(rf"(?:(?P<root>.*?)/)?(?P<place>{'|'.join(PLACES)})")
+# The root is as short as it can be: what is called like one of these inside of a place does not count.
+_PLACED = re.compile(rf"(?:(?P<root>.*?)/)??(?P<place>{'|'.join(PLACES)})")
 
 
 def root_of(uri: str) -> str | None:
@@ -48,7 +51,7 @@ def resolve(stored: str, root: str) -> str:
     """
     parts = _split(stored)
     foreign = "://" in stored or stored.startswith("/")
-    if not foreign and (parts is None or parts[0] == "."):
+    if not foreign and (parts is None or parts[0] == "." or storage.exists(storage.join(root, stored))):
         return storage.join(root, stored)
     if parts is None or storage.absolute(parts[0]) == storage.absolute(root):
         return stored

@@ -73,6 +73,7 @@ def start_run(
         parents["experts"] = experts.key
     build(distill.network, dataset.shape, dataset.classes)  # an impossible network is refused here, not in the first round
     run = Run(
+        version=VERSION,
         key=run_key(parents, distill, reselect),
         dataset=layout.relative(dataset_uri, root),
         selection=None if selection_uri is None else layout.relative(selection_uri, root),
