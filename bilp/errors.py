@@ -17,6 +17,10 @@ class StorageError(BilpError):
     """Object storage could not be read or written."""
 
 
+class StorageRefused(StorageError):
+    """Storage answers, but nothing can be published there: it is read-only, or knows no conditional writes."""
+
+
 class MissingArtefact(StorageError):
     """Nothing complete lies at the URI; it was never published or publishing was interrupted."""
 

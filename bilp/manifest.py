@@ -16,14 +16,14 @@ import sys
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from functools import cache
+from functools import cache, cached_property
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 from pydantic import BaseModel, ValidationError
 
-from bilp import lease, storage, tables
+from bilp import layout, lease, storage, tables
 from bilp.config import Frozen
 from bilp.errors import ConfigError, DamagedArtefact, IncompatibleArtefact, MissingArtefact, StorageError
 from bilp.fields import unused
@@ -51,7 +51,7 @@ class Manifest(Frozen):
     created_at: str
     """When it was published (UTC, ISO 8601); the only place where a clock enters an artefact."""
     parents: dict[str, str]
-    """Inputs: role and URI or key."""
+    """Inputs: role, and place relative to the storage root, or absolute URI of what does not lie below it."""
     config: dict[str, Any]
     """Settings of the stage."""
     facts: dict[str, Any]
@@ -69,6 +69,19 @@ class Artefact:
     uri: str
     manifest: Manifest
 
+    @property
+    def identity(self) -> dict[str, Any]:
+        """Key and checksums, for keys of what is made of tables and pages alone: what was deleted and computed again on another
+        device may differ in its last digits, and both are shown."""
+        return {"key": self.manifest.key, "files": {name: entry.sha256 for name, entry in self.manifest.files.items()}}
+
+    @cached_property
+    def parents(self) -> dict[str, str]:
+        """Inputs: role and URI, as they lie now; the storage may have been moved since they were recorded."""
+        root = layout.root_of(self.uri)
+        recorded = self.manifest.parents
+        return dict(recorded) if root is None else {role: layout.resolve(place, root) for role, place in recorded.items()}
+
     def read(self, name: str) -> bytes:
         """The content of a file. Raises DamagedArtefact, with both checksums, if it is not what was published."""
         entry = self._entry(name)
@@ -78,7 +91,7 @@ class Artefact:
         except MissingArtefact as error:
             raise self._gone(uri, entry) from error
         if digest(data) != entry.sha256:
-            raise storage.damaged(uri, entry.sha256, digest(data))
+            raise storage.damaged(uri, entry.sha256, digest(data), self.uri)
         return data
 
     def local(self, name: str) -> Path:
@@ -86,9 +99,14 @@ class Artefact:
         entry = self._entry(name)
         uri = storage.join(self.uri, name)
         try:
-            return storage.localise(uri, entry.sha256)
+            return storage.localise(uri, entry.sha256, self.uri)
         except MissingArtefact as error:
             raise self._gone(uri, entry) from error
+
+    def check_content(self) -> None:
+        """Compare the checksum of every file with the manifest's, as `local` does; DamagedArtefact names the first that differs."""
+        for name in self.manifest.files:
+            self.local(name)
 
     def fact(self, name: str) -> Any:
         """A fact of the manifest; raises IncompatibleArtefact if it has none of that name."""
@@ -112,7 +130,7 @@ class Artefact:
         return self.manifest.files[name]
 
     def _gone(self, uri: str, entry: FileEntry) -> DamagedArtefact:
-        return storage.damaged(uri, entry.sha256, "no file")
+        return storage.damaged(uri, entry.sha256, "no file", self.uri)
 
 
 _REMEDY = "use an artefact made for this, or delete this one and compute it again"
@@ -167,9 +185,10 @@ def publish(
     returned. Raises DamagedArtefact if something else lies there, or if the other publisher's files differed from ours
     and were overwritten, and LeaseLost if this process works under a lease (`bilp.lease`) that was given to another.
     """
-    there = find(uri, kind, key)
+    there = there_already(uri, kind, key)
     if there:
         return there
+    root = layout.root_of(uri)
     targets = {name: storage.join(uri, name) for name in files}
     if MANIFEST in targets:
         raise StorageError(f"{uri}: a file cannot be called {MANIFEST}")
@@ -177,7 +196,7 @@ def publish(
         kind=kind,
         key=key,
         created_at=datetime.now(UTC).isoformat(timespec="seconds"),
-        parents=dict(parents),
+        parents=dict(parents) if root is None else {role: layout.relative(parent, root) for role, parent in parents.items()},
         config=plain(config, "config"),
         facts=plain(facts, "facts"),
         files={name: _entry_of(content) for name, content in files.items()},
@@ -208,6 +227,51 @@ def find(uri: str, kind: str, key: str | None = None) -> Artefact | None:
         if expected is not None and expected != found:
             raise DamagedArtefact(f"{uri} holds an artefact of {name} {found!r}, expected {expected!r}: move or delete it")
     return Artefact(uri, manifest)
+
+
+def there_already(uri: str, kind: str, key: str, shown: bool = False) -> Artefact | None:
+    """The artefact that a stage need not compute again, or None: as `find`, and every file has the size that was published.
+
+    With `shown`, checksums are compared too: for what people are shown without anything else that reads it. Whoever gets None
+    is about to compute, so the storage is asked first whether it takes results. Raises DamagedArtefact, naming what is wrong,
+    and StorageRefused if the artefact is not there and cannot be published.
+    """
+    artefact = find(uri, kind, key)
+    if artefact is not None:
+        check_sizes(uri, [artefact])
+        if shown:
+            artefact.check_content()
+        return artefact
+    root = layout.root_of(uri)
+    if root is not None:
+        storage.require_usable(root, f"there is no {kind} at {uri} yet")
+    return None
+
+
+def is_whole(uri: str) -> bool:
+    """Whether a complete artefact of any kind lies at `uri`. Raises DamagedArtefact if a file is missing or of another size."""
+    manifest = _manifest_at(uri)
+    if manifest is not None:
+        check_sizes(uri, [Artefact(uri, manifest)])
+    return manifest is not None
+
+
+def check_sizes(below: str, artefacts: Sequence[Artefact]) -> None:
+    """Raise DamagedArtefact if a file of the artefacts, all of which lie at or below a URI, is missing or of another size.
+
+    One look at the storage for all of them.
+    """
+    below = below.rstrip("/")
+    expected = {
+        storage.join(artefact.uri, name).removeprefix(f"{below}/"): (artefact, entry)
+        for artefact in artefacts
+        for name, entry in artefact.manifest.files.items()
+    }
+    found = storage.sizes(below, expected)
+    for name, (artefact, entry) in expected.items():
+        if found.get(name) != entry.size:
+            problem = f"has {found[name]} bytes instead of {entry.size}" if name in found else "is missing"
+            raise DamagedArtefact(f"{storage.join(below, name)} {problem}: {storage.again(artefact.uri)}")
 
 
 def open_artefact(uri: str, kind: str, expect: Mapping[str, Any] | None = None) -> Artefact:
@@ -291,7 +355,7 @@ def _manifest_at(uri: str) -> Manifest | None:
     except ValidationError as error:
         reason = _first(str(item["msg"]) for item in error.errors(include_url=False))
         raise DamagedArtefact(
-            f"{uri}/{MANIFEST} cannot be read ({len(data)} bytes, {reason}): delete the artefact and compute it again, "
+            f"{uri}/{MANIFEST} cannot be read ({len(data)} bytes, {reason}): {storage.again(uri)}, "
             "or open it with the version of bilp that wrote it"
         ) from error
 

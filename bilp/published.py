@@ -20,7 +20,7 @@ from bilp.recipe_files import load_recipe, read_recipe
 from bilp.storage import join
 from bilp.tables import REPRODUCTION, encode
 
-VERSION = 1
+VERSION = 2
 KIND = "reproduction"
 TABLE = "reproduction.parquet"
 SUMMARY = "reproduction.json"
@@ -158,9 +158,9 @@ def gains(evaluation_uris: Sequence[str], arms: Iterable[str]) -> dict[str, Diff
 def publish_reproduction(recipe: str, config: PipelineConfig, evaluation_uris: Sequence[str], device: str, root: str) -> str:
     """Publish the distance to the published value, what pruning gained, and every deviation; the artefact's URI."""
     published = load_published(recipe)
-    keys = [open_artefact(uri, "evaluation").manifest.key for uri in evaluation_uris]
+    keys = [open_artefact(uri, "evaluation").identity for uri in evaluation_uris]
     lines = deviations(recipe, config, device)
-    key = content_key(KIND, VERSION, published=published, evaluations=keys, config=config, deviations=lines)
+    key = content_key(KIND, VERSION, recipe=recipe, published=published, evaluations=keys, config=config, deviations=lines)
     rows = compare(published, evaluation_uris)
     content = {
         "recipe": recipe,

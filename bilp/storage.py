@@ -11,24 +11,31 @@ import importlib
 import os
 import re
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
-from bilp.errors import BilpError, DamagedArtefact, MissingArtefact, StorageError
+from bilp.errors import BilpError, DamagedArtefact, MissingArtefact, StorageError, StorageRefused
 from bilp.stores import Store, local
 
 _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://")
+_WRITING = ("write", "create", "delete")
 
 # Files whose checksum was compared in this process: path, sha256, size and modification time.
 _verified: set[tuple[str, str, int, int]] = set()
+# Roots of which this process knows that results can be published there.
+_usable: set[str] = set()
 
 
 def storage_root() -> str:
     """The root of all artefacts: $BILP_STORAGE, or the folder bilp-storage below the working directory."""
-    root = os.environ.get("BILP_STORAGE") or "bilp-storage"
-    scheme, path = _parse(root)
+    return absolute(os.environ.get("BILP_STORAGE") or "bilp-storage")
+
+
+def absolute(uri: str) -> str:
+    """The one spelling of a place: a full path without `file://`, or s3://bucket/prefix."""
+    scheme, path = _parse(uri)
     return path if scheme == "file" else f"{scheme}://{path}"
 
 
@@ -57,6 +64,15 @@ def size(uri: str) -> int:
     """Bytes of the file. Raises MissingArtefact if none lies there."""
     with _reaching("measure", uri, reading=True) as (store, path):
         return store.size(path)
+
+
+def sizes(uri: str, names: Iterable[str]) -> dict[str, int]:
+    """Bytes of those of the files called `names` (with slashes where they lie deeper) below the URI that are there.
+
+    On S3 one listing of everything below the URI, so a request for a thousand files rather than one for each.
+    """
+    with _reaching("measure", uri) as (store, path):
+        return store.sizes(path, names)
 
 
 def write(uri: str, data: bytes) -> None:
@@ -95,26 +111,32 @@ def delete(uri: str) -> None:
         store.delete(path)
 
 
-def localise(uri: str, sha256: str | None = None) -> Path:
+def localise(uri: str, sha256: str | None = None, artefact: str | None = None) -> Path:
     """A local file with the content, for memory mapping: the file itself, or a copy in the cache ($BILP_CACHE).
 
     With `sha256` the content is verified once per process. Without it, the copy is of the object's present version.
+    `artefact` is the folder that an error says to delete.
     Raises MissingArtefact if no file lies there and DamagedArtefact if the checksum differs.
     """
     store, path = _locate(uri)
     if store is not local:
-        return _cached_copy(uri, sha256)
+        return _cached_copy(uri, sha256, artefact)
     file = Path(path)
     if not file.is_file():
         raise MissingArtefact(f"cannot read {uri}: nothing lies there")
     if sha256 and not _is_verified(file, sha256):
-        _verify(file, sha256, uri)
+        _verify(file, sha256, uri, artefact)
     return file
 
 
-def damaged(name: str, expected: str, found: str) -> DamagedArtefact:
-    """The error for content that differs from what was published."""
-    return DamagedArtefact(f"{name} is damaged: expected sha256 {expected}, found {found}; delete the artefact and compute it again")
+def damaged(uri: str, expected: str, found: str, artefact: str | None = None) -> DamagedArtefact:
+    """The error for a file that differs from what was published in `artefact`, by default the folder that it lies in."""
+    return DamagedArtefact(f"{uri} is damaged: expected sha256 {expected}, found {found}; {again(artefact or uri.rpartition('/')[0])}")
+
+
+def again(artefact: str) -> str:
+    """What to do about an artefact that is not what was published."""
+    return f"delete {artefact}, and the same command will compute it again"
 
 
 def file_digest(file: Path) -> str:
@@ -123,27 +145,44 @@ def file_digest(file: Path) -> str:
         return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
+def require_usable(root: str, lacking: str) -> None:
+    """`check_storage`, once per process and root, by whoever is about to compute what is `lacking` there, as its error says."""
+    if root not in _usable:
+        try:
+            check_storage(root)
+        except StorageRefused as error:
+            raise StorageRefused(f"{lacking}, and nothing can be published: {error}") from error
+        _usable.add(root)
+
+
 def check_storage(root: str) -> None:
     """Make sure, before work starts, that results can be published below `root`.
 
-    Writes one small object twice: the first must succeed and the second must be refused. Raises StorageError with the
-    remedy otherwise. It cannot prove that a store decides atomically between writers of the same instant.
+    Writes one small object twice: the first must succeed and the second must be refused. Raises StorageRefused with the
+    remedy if the storage is read-only or knows no conditional writes, and StorageError if it is out of reach. It cannot prove
+    that a store decides atomically between writers of the same instant.
     """
     # Unique across machines, and of the form that `children` leaves out. An identifier, not a random draw.
     probe = join(root, f".probe-{uuid.uuid4().hex}.{os.getpid()}.0.tmp")
-    create(probe, b"first")
+    try:
+        create(probe, b"first")
+    except StorageRefused as error:
+        store, _ = _locate(root)
+        cause = error.__cause__
+        assert isinstance(cause, Exception)
+        raise StorageRefused(f"{root} is read-only here ({getattr(cause, 'strerror', None) or cause}): {store.remedy(cause)}") from error
     try:
         overwritten = create(probe, b"second")
     finally:
         delete(probe)
     if overwritten:
-        raise StorageError(
+        raise StorageRefused(
             f"{root} ignores the condition If-None-Match, so publishing there is not safe: "
             "set AWS_ENDPOINT_URL to a store with conditional writes (AWS S3, Ceph, MinIO, SeaweedFS, R2), or BILP_STORAGE to a folder"
         )
 
 
-def _cached_copy(uri: str, sha256: str | None) -> Path:
+def _cached_copy(uri: str, sha256: str | None, artefact: str | None) -> Path:
     with _reaching("read", uri, reading=True) as (store, path):
         key = sha256 or hashlib.sha256(f"{uri}\n{store.version(path)}".encode()).hexdigest()
         target = _cache_folder(key[:2]) / key
@@ -155,7 +194,7 @@ def _cached_copy(uri: str, sha256: str | None) -> Path:
         try:
             store.download(path, arriving)
             if sha256 and (found := file_digest(arriving)) != sha256:
-                raise damaged(uri, sha256, found)
+                raise damaged(uri, sha256, found, artefact)
             arriving.replace(target)
         finally:
             arriving.unlink(missing_ok=True)
@@ -163,10 +202,10 @@ def _cached_copy(uri: str, sha256: str | None) -> Path:
     return target
 
 
-def _verify(file: Path, sha256: str, uri: str) -> None:
+def _verify(file: Path, sha256: str, uri: str, artefact: str | None) -> None:
     found = file_digest(file)
     if found != sha256:
-        raise damaged(uri, sha256, found)
+        raise damaged(uri, sha256, found, artefact)
     _remember(file, sha256)
 
 
@@ -238,4 +277,5 @@ def _reaching(action: str, uri: str, reading: bool = False) -> Iterator[tuple[St
     except Exception as error:
         if reading and store.missing(error):
             raise MissingArtefact(f"cannot {action} {uri}: nothing lies there") from error
-        raise StorageError(f"cannot {action} {uri}: {error}; {store.remedy(error)}") from error
+        kind = StorageRefused if action in _WRITING and store.refused(error) else StorageError
+        raise kind(f"cannot {action} {uri}: {error}; {store.remedy(error)}") from error

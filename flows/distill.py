@@ -79,7 +79,7 @@ def _carry_out(begun: Sequence[tuple[str, PlannedRun, str]], root: str) -> None:
         shards = planned.distill.shards
         if shards == 1:
             calls.append(dispatch.distill_run(run, root, label))
-        elif not went_through(run, planned.distill.rounds, planned.reselect.beta > 0):
+        elif not went_through(run):
             calls += [dispatch.distill_shard(run, shard, shards, root, label) for shard in range(shards)]
     dispatch.carry_out(f"distill {len(begun)} runs", calls)
     for run, planned, label in begun:
@@ -92,7 +92,7 @@ def _networks(begun: Sequence[tuple[str, PlannedRun, str]], root: str) -> list[d
     calls: dict[str, dispatch.Call] = {}
     for run, planned, label in begun:
         count = planned.distill.idc.pretrained.networks
-        if count and not went_through(run, planned.distill.rounds, planned.reselect.beta > 0):
+        if count and not went_through(run):
             for number in range(count):
                 call = dispatch.pretrain_network(run, number, root, label)
                 calls.setdefault(call.artefact, call)

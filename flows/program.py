@@ -130,7 +130,7 @@ def show_accuracy(evaluation_uris: Sequence[str]) -> None:
 
 def show_report(report_uri: str) -> None:
     """Print the accuracies that a report shows, and where it lies."""
-    parents = open_artefact(report_uri.rpartition("/")[0], "report").manifest.parents
+    parents = open_artefact(report_uri.rpartition("/")[0], "report").parents
     show_accuracy([uri for role, uri in parents.items() if role.startswith("evaluation ")])
     show_uri("report", report_uri)
 

@@ -17,7 +17,7 @@ from tasks.distill import (
 
 def go_through(run_uri: str, config: DistillConfig, adaptive: bool, label: str) -> None:
     """Whatever a registered run still lacks: its rounds in order (first those of its shards, if it has any), then its synthetic set."""
-    if not went_through(run_uri, config.rounds, adaptive):
+    if not went_through(run_uri):
         if config.shards == 1:
             _pretrain(run_uri, config, label)
             _rounds(run_uri, config.rounds, adaptive, label)
@@ -31,7 +31,7 @@ def go_through(run_uri: str, config: DistillConfig, adaptive: bool, label: str) 
 
 def go_through_shard(run_uri: str, shard: int, config: DistillConfig, adaptive: bool, label: str) -> None:
     """Whatever a shard of a registered run still lacks."""
-    if not all_rounds(run_uri, config.rounds, adaptive, shard):
+    if not all_rounds(run_uri, shard):
         _pretrain(run_uri, config, label)
         _rounds(run_uri, config.rounds, adaptive, label, shard)
 

@@ -1,18 +1,23 @@
-"""What every flow does first: settle where artefacts lie and make sure that work can be kept there."""
+"""What every flow does first: settle where artefacts lie."""
 
 from __future__ import annotations
 
 from functools import cache
 
-from bilp.storage import check_storage, storage_root
+from bilp.storage import check_storage, exists, storage_root
 
 
 def workplace(root: str | None) -> str:
-    """The storage root: the given one, or $BILP_STORAGE. Raises StorageError if nothing can be published there."""
+    """The storage root: the given one, or $BILP_STORAGE. Raises StorageError if nothing lies there and nothing can be published.
+
+    A place with results in it may hold everything that is needed, and be read-only: it is asked whether it takes new ones when
+    something has to be computed (`bilp.manifest.there_already`).
+    """
     return _checked(root or storage_root())
 
 
 @cache
 def _checked(root: str) -> str:
-    check_storage(root)
+    if not exists(root):
+        check_storage(root)
     return root

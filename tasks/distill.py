@@ -69,19 +69,16 @@ def merge_round(run_uri: str, round_number: int, rounds: int, label: str = "run"
     return distill.merge_round(run_uri, round_number)
 
 
-def went_through(run_uri: str, rounds: int, reselected: bool) -> bool:
+def went_through(run_uri: str) -> bool:
     """Whether every round of a run, and its synthetic set, are there already: then no round needs a task of its own."""
-    return exists(join(run_uri, SYNTHETIC, MANIFEST)) and all_rounds(run_uri, rounds, reselected)
+    return exists(join(run_uri, SYNTHETIC, MANIFEST)) and all_rounds(run_uri)
 
 
-def all_rounds(run_uri: str, rounds: int, reselected: bool, shard: int | None = None) -> bool:
-    """Whether every round of a run, or of one of its shards, is there."""
-    from bilp.distill.run import reselect_uri, round_uri, shard_uri
+def all_rounds(run_uri: str, shard: int | None = None) -> bool:
+    """Whether every round of a run, or of one of its shards, is there. Raises DamagedArtefact if one is not whole."""
+    from bilp.distill import rounds
 
-    part_uri = run_uri if shard is None else shard_uri(run_uri, shard)
-    numbers = range(rounds, 0, -1)  # the last one first: it is the one that an unfinished run lacks
-    parts = [uri(part_uri, number) for number in numbers for uri in (round_uri, reselect_uri)[: 1 + reselected]]
-    return all(exists(join(part, MANIFEST)) for part in parts)
+    return rounds.went_through(run_uri, shard)
 
 
 @stage("finish {label}")

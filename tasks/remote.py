@@ -23,8 +23,8 @@ from prefect.states import Cancelling, Crashed
 
 from bilp import lease
 from bilp.errors import BilpError, LeaseLost, StorageError
-from bilp.manifest import MANIFEST, content_key
-from bilp.storage import exists, join
+from bilp.manifest import content_key, is_whole
+from bilp.storage import join
 from tasks import terminal
 from tasks.execution import Execution
 from tasks.pace import LONGEST, pause
@@ -85,8 +85,8 @@ def run_on_worker(label: str, deployment: str, parameters: Mapping[str, Any], ar
 
 
 def is_published(artefact: str) -> bool:
-    """Whether a complete artefact lies there."""
-    return exists(join(artefact, MANIFEST))
+    """Whether a complete artefact lies there. Raises DamagedArtefact if a file of it is missing or of another size."""
+    return is_whole(artefact)
 
 
 def _runs(client: SyncPrefectClient, unit: str) -> list[FlowRun]:

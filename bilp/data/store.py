@@ -20,11 +20,11 @@ import pyarrow as pa
 import torch
 from torch import Tensor
 
-from bilp import storage
+from bilp import manifest, storage
 from bilp.data.contents import SplitName
 from bilp.data.shards import Shape, map_shard, shard_name
 from bilp.data.whitening import Whitening, decode
-from bilp.errors import DamagedArtefact, IncompatibleArtefact, MissingArtefact
+from bilp.errors import IncompatibleArtefact
 from bilp.manifest import Artefact, open_artefact
 
 KIND = "dataset"
@@ -186,14 +186,7 @@ def open_dataset(uri: str) -> Dataset:
 
 def check_sizes(artefact: Artefact) -> None:
     """Raise DamagedArtefact if a file is missing or has another size than the manifest says."""
-    for name, entry in artefact.manifest.files.items():
-        uri = storage.join(artefact.uri, name)
-        try:
-            found = storage.size(uri)
-        except MissingArtefact as error:
-            raise DamagedArtefact(f"{uri} is missing: delete {artefact.uri} and ingest the data set again") from error
-        if found != entry.size:
-            raise DamagedArtefact(f"{uri} has {found} bytes instead of {entry.size}: delete {artefact.uri} and ingest the data set again")
+    manifest.check_sizes(artefact.uri, [artefact])
 
 
 def _shape(artefact: Artefact) -> Shape:

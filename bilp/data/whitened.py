@@ -21,7 +21,7 @@ from bilp import storage
 from bilp.data.store import FIT, KIND, WHITENED, open_dataset
 from bilp.data.whitening import MOST_VALUES, encode, fit
 from bilp.errors import DataError
-from bilp.manifest import content_key, find, open_artefact, publish
+from bilp.manifest import content_key, open_artefact, publish, there_already
 from bilp.progress import Progress, silent
 
 VERSION = 2
@@ -39,7 +39,7 @@ def whiten(dataset_uri: str, epsilon: float, progress: Progress = silent) -> str
     told = {"kind": "zca", "epsilon": epsilon, "of": plain.fact("fingerprint")}
     key = content_key("whiten", VERSION, **told)
     uri = storage.join(dataset_uri, WHITENED, key)
-    if find(uri, KIND, key) is not None:
+    if there_already(uri, KIND, key) is not None:
         return uri
     dataset = open_dataset(dataset_uri)
     values = dataset.shape[0] * dataset.shape[1] * dataset.shape[2]

@@ -14,7 +14,7 @@ from bilp.distill.run import VERSION, lineage, open_pool, open_run, settings
 from bilp.distill.state import decode_tensors, encode_tensors
 from bilp.distill.trajectory import STEP_SIZE
 from bilp.errors import DamagedArtefact
-from bilp.manifest import content_key, find, open_artefact, publish
+from bilp.manifest import content_key, open_artefact, publish, there_already
 
 SYNTHETIC = "synthetic"
 IMAGES = "synthetic.safetensors"
@@ -30,7 +30,7 @@ def finish_run(run_uri: str) -> str:
     """
     run = open_run(run_uri)
     uri, key = storage.join(run_uri, SYNTHETIC), content_key(SYNTHETIC, VERSION, run=run.key)
-    if find(uri, SYNTHETIC, key) is not None:
+    if there_already(uri, SYNTHETIC, key, shown=True) is not None:
         return uri
     last = open_round(Part(run_uri, run, None), run.distill.rounds)
     state = round_state(last)

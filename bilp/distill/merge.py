@@ -30,7 +30,7 @@ from bilp.distill.run import bounds, open_pool, open_run
 from bilp.distill.sampling import RealPool
 from bilp.distill.state import DistillState
 from bilp.errors import ConfigError
-from bilp.manifest import find
+from bilp.manifest import there_already
 from bilp.tables import ITE, LOSSES
 
 
@@ -47,9 +47,9 @@ def merge_round(run_uri: str, round: int) -> str:
         raise ConfigError(f"{run_uri} is not divided into shards, so there is nothing to merge: run distill_round")
     whole, parts = Part(run_uri, run, None), parts_of(run_uri, run)
     uri = whole.round_uri(round)
-    if run.reselect.beta > 0 and find(whole.reselect_uri(round), RESELECT, whole.key(RESELECT, round)) is None:
+    if run.reselect.beta > 0 and there_already(whole.reselect_uri(round), RESELECT, whole.key(RESELECT, round)) is None:
         _merge_reselection(whole, parts, round, open_pool(run_uri, run))
-    if find(uri, ROUND, whole.key(ROUND, round)) is None:
+    if there_already(uri, ROUND, whole.key(ROUND, round)) is None:
         _merge_state(whole, parts, round, open_pool(run_uri, run))
     return uri
 

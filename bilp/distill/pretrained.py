@@ -13,7 +13,7 @@ from bilp.config import DistillConfig
 from bilp.distill.real_training import without_cutout
 from bilp.distill.state import decode_tensors
 from bilp.errors import IncompatibleArtefact, MissingArtefact
-from bilp.manifest import Artefact, content_key, find
+from bilp.manifest import Artefact, content_key, find, there_already
 from bilp.nets import Network
 from bilp.storage import join
 
@@ -75,6 +75,10 @@ class Pretraining:
     def find(self, number: int) -> Artefact | None:
         """That network's artefact, or None if it has not been trained."""
         return find(self.uri(number), KIND, self.key(number))
+
+    def there_already(self, number: int) -> bool:
+        """Whether that network need not be trained again. Raises as `bilp.manifest.there_already`."""
+        return there_already(self.uri(number), KIND, self.key(number)) is not None
 
 
 class PretrainedNetworks:

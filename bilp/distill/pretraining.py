@@ -34,7 +34,7 @@ def pretrain_network(run_uri: str, number: int, device: torch.device | str = "cp
         raise ConfigError(f"network {number} does not exist: idc.pretrained.networks = {settings.networks}, counted from 0")
     pretraining = pretraining_of(run_uri, run)
     uri = pretraining.uri(number)
-    if pretraining.find(number) is not None:
+    if pretraining.there_already(number):
         return uri
     pool = open_pool(run_uri, run)
     network = build(config.network, pool.dataset.shape, pool.classes)
@@ -66,7 +66,7 @@ def untrained(run_uri: str) -> list[int]:
     """Numbers of the pretrained networks that a run needs and that have not been trained."""
     run = open_run(run_uri)
     pretraining = pretraining_of(run_uri, run)
-    return [number for number in range(run.distill.idc.pretrained.networks) if pretraining.find(number) is None]
+    return [number for number in range(run.distill.idc.pretrained.networks) if not pretraining.there_already(number)]
 
 
 def _told(batches: Iterator[Tensor], progress: Progress, done: int, total: int, note: str) -> Iterator[Tensor]:

@@ -18,12 +18,12 @@ from bilp.distill.methods import loop_for, networks_for
 from bilp.distill.part import Part, open_part
 from bilp.distill.pictures import grid_png
 from bilp.distill.record import Record
-from bilp.distill.run import Run, bounds, lineage, open_experts, open_pool, open_pretrained, settings
+from bilp.distill.run import Run, bounds, lineage, open_experts, open_pool, open_pretrained, open_run, settings
 from bilp.distill.sampling import RealPool
 from bilp.distill.setting import Setting
 from bilp.distill.state import DistillState, decode_state, decode_tensors, encode_state, encode_tensors
 from bilp.errors import MissingArtefact
-from bilp.manifest import Artefact, find, provenance, publish
+from bilp.manifest import Artefact, check_sizes, find, provenance, publish, there_already
 from bilp.progress import Progress, silent
 from bilp.pruning.adaptive import AdaptivePruner
 from bilp.tables import ITE, LOSSES, encode
@@ -48,7 +48,7 @@ def reselect_round(
     if run.reselect.beta == 0:
         return run_uri
     uri = part.reselect_uri(round)
-    if find(uri, RESELECT, part.key(RESELECT, round)) is not None:
+    if there_already(uri, RESELECT, part.key(RESELECT, round)) is not None:
         return uri
     pool = open_pool(run_uri, run)
     before = _state_before(part, pool, round)
@@ -76,7 +76,7 @@ def distill_round(
     run = part.run
     _, stop = bounds(run.distill, round)
     uri = part.round_uri(round)
-    if find(uri, ROUND, part.key(ROUND, round)) is not None:
+    if there_already(uri, ROUND, part.key(ROUND, round)) is not None:
         return uri
     pool = open_pool(run_uri, run)
     before = _state_before(part, pool, round)
@@ -164,6 +164,25 @@ def reselected(part: Part, round_number: int) -> dict[str, torch.Tensor]:
     """State of the pruner after this round's reselection."""
     artefact = open_reselection(part, round_number)
     return decode_tensors(artefact.read(PRUNER_STATE), storage.join(artefact.uri, PRUNER_STATE))
+
+
+def went_through(run_uri: str, shard: int | None = None) -> bool:
+    """Whether every round of a run, or of one of its shards, is there with its reselection if it has one.
+
+    Raises DamagedArtefact if a file of theirs is missing or of another size; one look at the storage for all of them.
+    """
+    part = Part(run_uri, open_run(run_uri), shard)
+    kinds = (ROUND, RESELECT) if part.run.reselect.beta > 0 else (ROUND,)
+    artefacts = []
+    for number in range(part.run.distill.rounds, 0, -1):  # the last one first: it is the one that an unfinished run lacks
+        for kind in kinds:
+            place = part.round_uri(number) if kind == ROUND else part.reselect_uri(number)
+            artefact = find(place, kind, part.key(kind, number))
+            if artefact is None:
+                return False
+            artefacts.append(artefact)
+    check_sizes(part.uri, artefacts)
+    return True
 
 
 def new_pruner(run: Run, pool: RealPool) -> AdaptivePruner:

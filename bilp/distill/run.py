@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 from pydantic import ValidationError
 
-from bilp import storage
+from bilp import layout, storage
 from bilp.config import DECODING_METHODS, TRAJECTORY_METHODS, DistillConfig, Frozen, MethodName, ReselectConfig
 from bilp.data import Dataset, open_dataset
 from bilp.distill.initial import require_initial
@@ -25,7 +24,6 @@ REVISIONS: dict[MethodName, int] = {"idc": 1, "dream": 1, "idm": 1}
 """How often results of a method changed since there are stored ones. (Once: networks of idc and dream are trained on whole
 mini-batches that go on through the epochs, idm keeps the momentum of its networks; initial images.)"""
 RECORD = "_run.json"
-_SCHEME = "://"
 
 
 class Run(Frozen):
@@ -80,16 +78,18 @@ def start_run(
     run = Run(
         version=version_of(distill),
         key=run_key(parents, distill, reselect),
-        dataset=_shortened(dataset_uri, root),
-        selection=None if selection_uri is None else _shortened(selection_uri, root),
-        experts=None if experts_uri is None else _shortened(experts_uri, root),
+        dataset=layout.relative(dataset_uri, root),
+        selection=None if selection_uri is None else layout.relative(selection_uri, root),
+        experts=None if experts_uri is None else layout.relative(experts_uri, root),
         parents=parents,
         distill=distill,
         reselect=reselect,
     )
     uri = storage.join(root, "runs", run.key)
-    if not storage.create(storage.join(uri, RECORD), run.model_dump_json(indent=2).encode()):
-        open_run(uri)
+    if not _is_registered(uri):
+        storage.require_usable(root, f"there is no run at {uri} yet")
+        if not storage.create(storage.join(uri, RECORD), run.model_dump_json(indent=2).encode()):
+            open_run(uri)
     return uri
 
 
@@ -104,6 +104,8 @@ def run_key(parents: dict[str, str], distill: DistillConfig, reselect: ReselectC
     inputs = {"dataset": parents["dataset"], "selection": parents.get("selection")}
     if "experts" in parents:
         inputs["experts"] = parents["experts"]
+    if distill.idc.pretrained.networks > 0:
+        inputs["pretrained"] = Pretraining("", parents["dataset"], parents.get("selection"), distill).training
     return content_key("distill", version_of(distill), **inputs, distill=distill, reselect=adaptive)
 
 
@@ -130,6 +132,15 @@ def open_run(run_uri: str) -> Run:
     return run
 
 
+def _is_registered(run_uri: str) -> bool:
+    """Whether a valid record of the run is there, which a storage that is read-only may hold."""
+    try:
+        open_run(run_uri)
+    except MissingArtefact:
+        return False
+    return True
+
+
 def root_of(run_uri: str) -> str:
     """The storage root below which a run lies."""
     return run_uri.rstrip("/").rsplit("/", 2)[0]
@@ -138,21 +149,21 @@ def root_of(run_uri: str) -> str:
 def open_pool(run_uri: str, run: Run) -> RealPool:
     """The real samples of a run. Raises IncompatibleArtefact if the dataset behind its URI is no longer the same."""
     root = root_of(run_uri)
-    dataset_uri = _full(run.dataset, root)
+    dataset_uri = layout.resolve(run.dataset, root)
     dataset = open_dataset(dataset_uri)
     if dataset.fingerprint != run.parents["dataset"]:
         raise IncompatibleArtefact(
             f"the dataset at {dataset_uri} has fingerprint {dataset.fingerprint}, but {run_uri} was started with {run.parents['dataset']}: "
             "restore the dataset or start a new run"
         )
-    return real_pool(dataset, None if run.selection is None else _full(run.selection, root))
+    return real_pool(dataset, None if run.selection is None else layout.resolve(run.selection, root))
 
 
 def open_experts(run_uri: str, run: Run) -> ExpertBuffer | None:
     """The experts of a run, or None if its method has none. Raises IncompatibleArtefact if they are no longer the same."""
     if run.experts is None:
         return None
-    experts = ExpertBuffer(_full(run.experts, root_of(run_uri)))
+    experts = ExpertBuffer(layout.resolve(run.experts, root_of(run_uri)))
     if experts.key != run.parents["experts"]:
         raise IncompatibleArtefact(
             f"the experts at {experts.uri} have key {experts.key}, but {run_uri} was started with {run.parents['experts']}: "
@@ -215,10 +226,10 @@ def bounds(config: DistillConfig, round_number: int) -> tuple[int, int]:
 def lineage(run_uri: str, run: Run) -> dict[str, str]:
     """URIs that an artefact of the run comes from."""
     root = root_of(run_uri)
-    parents = {"run": run_uri, "dataset": _full(run.dataset, root)}
+    parents = {"run": run_uri, "dataset": layout.resolve(run.dataset, root)}
     for role, uri in (("selection", run.selection), ("experts", run.experts)):
         if uri is not None:
-            parents[role] = _full(uri, root)
+            parents[role] = layout.resolve(uri, root)
     for number in range(run.distill.idc.pretrained.networks):
         parents[f"pretrained network {number}"] = pretraining_of(run_uri, run).uri(number)
     return parents
@@ -255,17 +266,3 @@ def round_uri(run_uri: str, round_number: int) -> str:
 def reselect_uri(run_uri: str, round_number: int) -> str:
     """Where the reselection of a round lies."""
     return storage.join(round_uri(run_uri, round_number), "reselect")
-
-
-def _shortened(uri: str, root: str) -> str:
-    """Relative to the root where possible, so that a storage tree can be moved or copied as a whole; else absolute."""
-    uri, prefix = _absolute(uri), _absolute(root).rstrip("/") + "/"
-    return uri.removeprefix(prefix)
-
-
-def _full(uri: str, root: str) -> str:
-    return uri if _SCHEME in uri or Path(uri).is_absolute() else storage.join(root, uri)
-
-
-def _absolute(uri: str) -> str:
-    return uri if _SCHEME in uri else str(Path(uri).absolute())

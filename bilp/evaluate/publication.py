@@ -8,21 +8,23 @@ from typing import Any
 import pyarrow as pa
 
 from bilp.config import EvaluateConfig, NetworkConfig
+from bilp.evaluate import parts, teacher
 from bilp.evaluate.own import own_settings
 from bilp.evaluate.parts import Parts, Training
 from bilp.fields import unused
-from bilp.manifest import content_key, find, provenance, publish
+from bilp.manifest import content_key, provenance, publish, there_already
 from bilp.nets import label
 from bilp.storage import join
 from bilp.tables import EVALUATION, encode
 
-VERSION = 2
+VERSION = 1
+"""Of the table; that of the trainings it holds is added in its key, so that raising either asks for a new one."""
 KIND = "evaluation"
 FILE = "evaluation.parquet"
 
-# Which baselines there are, how long others train and how many networks one computation holds decides no training's outcome;
-# the name of a protocol stands for the settings that are recorded anyway, the teacher counts where it has a say, and what is
-# said about one network where this network is among them.
+# Which baselines there are and how long others train decides no training's outcome, and how many networks one computation
+# holds decides no more than rounding, so it counts where it is given; the name of a protocol stands for the settings that are
+# recorded anyway, the teacher counts where it has a say, and what is said about one network where this network is among them.
 LEFT_OUT = {
     "protocol",
     "pool",
@@ -38,7 +40,7 @@ LEFT_OUT = {
     "batch_norm_epochs",
 }
 # What one training does not depend on.
-MANY = ("networks", "seeds")
+MANY = ("networks", "seeds", "networks_at_once")
 
 
 class Publication:
@@ -56,7 +58,7 @@ class Publication:
             self.settings |= {"by_network": special}
         self._root, self._subject = root, dict(subject)
         self.subject = {"arm": arm, "experiment": experiment, **subject}
-        version = VERSION + sum(network.revision for network in config.networks)
+        version = VERSION + parts.VERSION + sum(network.revision for network in config.networks)
         self.key = content_key("evaluate", version, dataset=dataset, subject=self.subject, protocol=self.settings)
         self.uri = join(root, "evaluations", self.key)
 
@@ -66,8 +68,8 @@ class Publication:
         return Parts.of(self._root, self.dataset, self._subject, one)
 
     def exists(self) -> bool:
-        """It was computed before."""
-        return find(self.uri, KIND, self.key) is not None
+        """It was computed before. Raises as `there_already`."""
+        return there_already(self.uri, KIND, self.key) is not None
 
     def publish(self, trainings: Sequence[Training], parents: Mapping[str, str]) -> str:
         """Write the table; returns its URI."""
@@ -100,5 +102,8 @@ def _settings(config: EvaluateConfig) -> dict[str, Any]:
     settings = {**config.model_dump(mode="json", exclude=LEFT_OUT | unused(config).keys()), "epochs": config.epochs}
     if config.labels == "soft":
         revised = {"revision": config.teacher.network.revision} if config.teacher.network.revision else {}
-        settings |= {"temperature": config.temperature, "teacher": {**config.teacher.model_dump(mode="json"), **revised}}
+        told = {"temperature": config.temperature, "teacher": {**config.teacher.model_dump(mode="json"), **revised}}
+        settings |= {**told, "teacher_version": teacher.VERSION}
+    if config.networks_at_once is not None:
+        settings |= {"networks_at_once": config.networks_at_once}
     return settings

@@ -20,7 +20,7 @@ from bilp.manifest import content_key, open_artefact, provenance, publish
 from bilp.storage import join
 from bilp.tables import ROBUSTNESS, encode
 
-VERSION = 1
+VERSION = 2
 KIND = "robustness"
 FILE = "robustness.parquet"
 WEIGHT = 0.5
@@ -99,7 +99,7 @@ def robustness(evaluations: Mapping[Variant, Sequence[str]], root: str) -> str:
     if missing:
         raise ConfigError(f"the scores need evaluations of {', '.join(missing)}: evaluate these variants too")
     keys = {
-        f"{variant} {number}": open_artefact(uri, "evaluation").manifest.key
+        f"{variant} {number}": open_artefact(uri, "evaluation").identity
         for variant, uris in evaluations.items()
         for number, uri in enumerate(uris)
     }

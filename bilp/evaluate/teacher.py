@@ -16,7 +16,7 @@ from bilp.errors import DamagedArtefact, Diverged
 from bilp.evaluate.schedule import Schedule
 from bilp.evaluate.training import ImageSet, accuracy, train
 from bilp.evaluate.treatment import STREAMS, Streams
-from bilp.manifest import content_key, find, open_artefact, publish
+from bilp.manifest import content_key, open_artefact, publish, there_already
 from bilp.nets import Network, build, initialise, label
 from bilp.progress import Progress, silent
 from bilp.seeds import generator
@@ -44,7 +44,7 @@ def train_teacher(dataset_uri: str, config: TeacherConfig, seed: int, root: str,
     """
     dataset = open_dataset(dataset_uri)
     key, uri = teacher_key(dataset, config, seed), teacher_uri(root, dataset, config, seed)
-    if find(uri, KIND, key) is not None:
+    if there_already(uri, KIND, key) is not None:
         return uri
     network = build(config.network, dataset.shape, dataset.classes)
     place(network, config.gpu, device)

@@ -28,7 +28,7 @@ from bilp.experts.record import (
     training_settings,
 )
 from bilp.experts.train import train_epochs
-from bilp.manifest import Artefact, content_key, find, open_artefact, provenance, publish
+from bilp.manifest import Artefact, content_key, find, open_artefact, provenance, publish, there_already
 from bilp.nets import Network, build
 from bilp.progress import Progress, silent
 from bilp.storage import join
@@ -87,7 +87,7 @@ def train_expert(
         raise ConfigError(f"expert {expert} does not exist: experts.count = {config.count}, counted from 0")
     plan = Plan.of(dataset_uri, selection_uri, config, network, root)
     uri, key = expert_uri(plan.folder, expert), expert_key(plan.key, expert)
-    if find(uri, EXPERT, key) is not None:
+    if there_already(uri, EXPERT, key) is not None:
         return uri
     files: dict[str, bytes] = {}
     losses: list[float] = []
@@ -110,7 +110,7 @@ def collect_experts(dataset_uri: str, selection_uri: str | None, config: Experts
     plan = Plan.of(dataset_uri, selection_uri, config, network, root)
     key = content_key(BUFFER, VERSION, training=plan.key, count=config.count)
     uri = join(plan.folder, "buffers", key)
-    if find(uri, BUFFER, key) is not None:
+    if there_already(uri, BUFFER, key, shown=True) is not None:
         return uri
     experts = _experts(plan, config.count)
     facts = {

@@ -15,7 +15,7 @@ from torch import Tensor
 from bilp.config import PruneConfig
 from bilp.data import Dataset, open_dataset
 from bilp.errors import ConfigError
-from bilp.manifest import content_key, digest, find, open_artefact, provenance, publish
+from bilp.manifest import content_key, digest, open_artefact, provenance, publish, there_already
 from bilp.pruning.static import Cut, Floats, Integers, random_scores, select
 from bilp.scoring.score_list import parse_score_list
 from bilp.scoring.summary import criterion_scores, open_summary
@@ -41,7 +41,7 @@ def prune(dataset_uri: str, scores_uri: str | None, config: PruneConfig, root: s
     rule = config.model_dump(mode="json", exclude={"seed", "score_list"})  # both are in the identity where they matter
     key = content_key("prune", VERSION, dataset=dataset.fingerprint, scores=ranking.identity, rule=rule)
     uri = join(root, "selections", key)
-    if find(uri, KIND, key) is not None:
+    if there_already(uri, KIND, key, shown=True) is not None:
         return uri
     labels = dataset.train.labels.numpy()
     scores = ranking.scores(labels)

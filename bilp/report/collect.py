@@ -166,7 +166,7 @@ def _add_evaluations(artefacts: list[Source], evaluations: list[Artefact], sever
 def _expert_sources(runs: Sequence[RunSource]) -> list[Source]:
     """The buffers of experts that the runs imitated, each once."""
     synthetic = [open_artefact(storage.join(run.uri, SYNTHETIC), SYNTHETIC) for run in runs]
-    uris = dict.fromkeys(uri for artefact in synthetic if (uri := artefact.manifest.parents.get("experts")))
+    uris = dict.fromkeys(uri for artefact in synthetic if (uri := artefact.parents.get("experts")))
     sources = []
     for number, uri in enumerate(uris):
         buffer = open_artefact(uri, EXPERT_BUFFER)
@@ -178,7 +178,7 @@ def _expert_sources(runs: Sequence[RunSource]) -> list[Source]:
 def _pretrained_sources(runs: Sequence[RunSource]) -> list[Source]:
     """The networks that iterations of the runs went on with, each once."""
     synthetic = [open_artefact(storage.join(run.uri, SYNTHETIC), SYNTHETIC) for run in runs]
-    parents = [item for artefact in synthetic for item in artefact.manifest.parents.items()]
+    parents = [item for artefact in synthetic for item in artefact.parents.items()]
     sources = []
     for number, uri in enumerate(dict.fromkeys(uri for role, uri in parents if role.startswith("pretrained network"))):
         network = open_artefact(uri, PRETRAINED)

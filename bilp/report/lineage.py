@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from bilp import layout
 from bilp.manifest import Artefact
 from bilp.report.collect import Source
 from bilp.report.wording import data_size
@@ -15,7 +16,8 @@ class LineageRow:
     """One artefact."""
 
     stage: str
-    uri: str
+    place: str
+    """Relative to the storage root, as the page may be read elsewhere; absolute if the artefacts have no root in common."""
     key: str
     created: str
     files: int
@@ -25,7 +27,9 @@ class LineageRow:
 
 def lineage(sources: Sequence[Source]) -> list[LineageRow]:
     """Every artefact in the order of the pipeline."""
-    return [_row(source.stage, source.artefact) for source in sources]
+    roots = {layout.root_of(source.artefact.uri) for source in sources}
+    root = roots.pop() if len(roots) == 1 else None
+    return [_row(source.stage, source.artefact, root) for source in sources]
 
 
 def versions(sources: Sequence[Source]) -> list[tuple[str, str]]:
@@ -38,9 +42,10 @@ def versions(sources: Sequence[Source]) -> list[tuple[str, str]]:
     return [(name, "; ".join(values)) for name, values in sorted(found.items())]
 
 
-def _row(stage: str, artefact: Artefact) -> LineageRow:
+def _row(stage: str, artefact: Artefact, root: str | None) -> LineageRow:
+    place = artefact.uri if root is None else layout.relative(artefact.uri, root)
     files = sorted(artefact.manifest.files.items())
     created = artefact.manifest.created_at[:19].replace("T", " ")
     size = data_size(sum(entry.size for _, entry in files))
     checksums = tuple((name, entry.sha256) for name, entry in files)
-    return LineageRow(stage, artefact.uri, artefact.manifest.key, created, len(files), size, checksums)
+    return LineageRow(stage, place, artefact.manifest.key, created, len(files), size, checksums)

@@ -12,7 +12,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined, Template
 from bilp.arms import adaptive_note, needs_experts
 from bilp.config import PipelineConfig
 from bilp.evaluate import label_robust_score
-from bilp.manifest import content_key, find, publish
+from bilp.manifest import content_key, publish, there_already
 from bilp.report.accuracy import accuracy, robustness_rows
 from bilp.report.collect import Collected, collect, open_sources
 from bilp.report.effect import effect
@@ -25,7 +25,7 @@ from bilp.report.verdict import Amounts, tiles, verdict
 from bilp.report.wording import DATASETS, METHODS, arm_words, count, rule_meaning, score_meaning, share
 from bilp.storage import join
 
-VERSION = 1
+VERSION = 2
 KIND = "report"
 FILE = "report.html"
 PIXELATED_SIDE = 40  # smaller images are enlarged by the page: pixel by pixel, not blurred
@@ -49,11 +49,12 @@ def report(
     Raises MissingArtefact or DamagedArtefact if an artefact named here is not whole.
     """
     sources = open_sources(dataset_uri, scores_uri, selection_uri, runs, evaluation_uris)
-    keys = {source.role: source.artefact.manifest.key for source in sources.artefacts}
+    shown = {source.role: source.artefact.identity for source in sources.artefacts}
     origins = origins_of(config) if origins is None else origins
-    key = content_key(KIND, VERSION, parents=keys, config=config, origins=dict(origins))
+    called = sources.artefacts[0].artefact.fact("name")  # the same pixels may be known under several
+    key = content_key(KIND, VERSION, name=called, parents=shown, config=config, origins=dict(origins))
     uri = join(root, "reports", key)
-    if find(uri, KIND, key) is None:
+    if there_already(uri, KIND, key, shown=True) is None:
         page = render(config, collect(sources), origins).encode()
         parents = {source.role: source.artefact.uri for source in sources.artefacts}
         publish(uri, KIND, key, {FILE: page}, config=config, parents=parents)

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from bilp.config import ScoreConfig
 from bilp.data import open_dataset
 from bilp.errors import ConfigError, MissingArtefact
-from bilp.manifest import Artefact, content_key, find, open_artefact, provenance, publish
+from bilp.manifest import Artefact, content_key, find, open_artefact, provenance, publish, there_already
 from bilp.scoring.criteria import CRITERIA, Moments, Trajectory
 from bilp.scoring.record import MEASURED_FILE, TRIAL, VERSION, WINDOWS, read_trajectory, score_uri, training_key, trial_key, trial_uri
 from bilp.storage import join
@@ -33,7 +33,7 @@ def summarise(dataset_uri: str, config: ScoreConfig, root: str) -> str:
     training = training_key(dataset.fingerprint, config)
     key = content_key("summarise", VERSION, training=training, **{name: settings[name] for name in averaged})
     uri = join(score_uri(root, dataset.fingerprint, config), "summary", key)
-    if find(uri, KIND, key) is not None:
+    if there_already(uri, KIND, key, shown=True) is not None:
         return uri
     trials = _trials(root, dataset.fingerprint, config)
     labels = dataset.train.labels.numpy()

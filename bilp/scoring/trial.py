@@ -11,7 +11,7 @@ from bilp.arithmetic import arithmetic
 from bilp.config import ScoreConfig
 from bilp.data import Dataset, open_dataset
 from bilp.errors import ConfigError
-from bilp.manifest import find, provenance, publish
+from bilp.manifest import provenance, publish, there_already
 from bilp.progress import Progress, silent
 from bilp.scoring.picking import pick_places
 from bilp.scoring.record import MEASURED_FILE, TRIAL, TRIAL_FILE, measured_table, training_settings, trajectory_table, trial_key, trial_uri
@@ -30,7 +30,7 @@ def score_trial(dataset_uri: str, config: ScoreConfig, trial: int, root: str, de
     dataset = open_dataset(dataset_uri)
     uri = trial_uri(root, dataset.fingerprint, config, trial)
     key = trial_key(dataset.fingerprint, config, trial)
-    if find(uri, TRIAL, key) is not None:
+    if there_already(uri, TRIAL, key) is not None:
         return uri
     with arithmetic(config.gpu, device):
         table, facts = _measure(dataset, config, trial, device, progress)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Protocol
 
@@ -14,6 +15,9 @@ class Store(Protocol):
 
     def size(self, path: str) -> int:
         """Bytes of a file; FileNotFoundError if none lies at the path."""
+
+    def sizes(self, path: str, names: Iterable[str]) -> dict[str, int]:
+        """Bytes of those of the files called `names`, with slashes where they lie deeper, below the path that are there."""
 
     def exists(self, path: str) -> bool:
         """Whether a file, or anything below this path, is there."""
@@ -41,6 +45,9 @@ class Store(Protocol):
 
     def missing(self, error: Exception) -> bool:
         """Whether the error says that nothing lies at the path, rather than that the storage itself is out of reach."""
+
+    def refused(self, error: Exception) -> bool:
+        """Whether an error of writing says that this user may not write there: another attempt meets it again."""
 
     def remedy(self, error: Exception) -> str:
         """What the user can do about an error that one of the functions above raised."""

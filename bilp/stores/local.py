@@ -11,13 +11,17 @@ import itertools
 import os
 import re
 import shutil
-from collections.abc import Callable, Iterator
+import stat
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
 
 TEMPORARY = re.compile(r"\..+\.\d+\.\d+\.tmp")
 _numbers = itertools.count()
+
+# What writing answers where this user may only read.
+_READ_ONLY = (errno.EACCES, errno.EPERM, errno.EROFS)
 
 # What link() answers on file systems without hard links (FAT, some network and container mounts).
 _NO_LINKS = (errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK)
@@ -31,6 +35,16 @@ def size(path: str) -> int:
     if not Path(path).is_file():
         raise FileNotFoundError(path)
     return Path(path).stat().st_size
+
+
+def sizes(path: str, names: Iterable[str]) -> dict[str, int]:
+    found = {}
+    for name in names:
+        with suppress(FileNotFoundError, NotADirectoryError):
+            facts = Path(path, name).stat()
+            if stat.S_ISREG(facts.st_mode):
+                found[name] = facts.st_size
+    return found
 
 
 def exists(path: str) -> bool:
@@ -95,9 +109,13 @@ def missing(error: Exception) -> bool:
     return isinstance(error, (FileNotFoundError, IsADirectoryError, NotADirectoryError))
 
 
+def refused(error: Exception) -> bool:
+    return isinstance(error, OSError) and error.errno in _READ_ONLY
+
+
 def remedy(error: Exception) -> str:
     number = error.errno if isinstance(error, OSError) else None
-    if number in (errno.EACCES, errno.EPERM, errno.EROFS):
+    if number in _READ_ONLY:
         return "give this user write permission there, or set BILP_STORAGE to another place"
     if number in (errno.ENOSPC, errno.EDQUOT):
         return "free some space, or set BILP_STORAGE to another disk"

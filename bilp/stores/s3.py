@@ -8,6 +8,7 @@ from __future__ import annotations
 import errno
 import os
 import time
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -34,6 +35,19 @@ def read(path: str) -> bytes:
 
 def size(path: str) -> int:
     return int(_facts(path)["size"])
+
+
+def sizes(path: str, names: Iterable[str]) -> dict[str, int]:
+    """One listing, a request for every thousand objects below the path."""
+    below = f"{path}/"
+    try:
+        found: dict[str, Any] = _files().find(path, detail=True)
+    except FileNotFoundError as error:
+        if _code(error) == "NoSuchBucket":
+            raise
+        return {}
+    there = {name.removeprefix(below): int(facts["size"]) for name, facts in found.items() if name.startswith(below)}
+    return {name: there[name] for name in names if name in there}
 
 
 def exists(path: str) -> bool:
@@ -111,6 +125,10 @@ def version(path: str) -> str:
 
 def missing(error: Exception) -> bool:
     return isinstance(error, FileNotFoundError) and _code(error) != "NoSuchBucket"
+
+
+def refused(error: Exception) -> bool:
+    return isinstance(error, PermissionError)
 
 
 def remedy(error: Exception) -> str:

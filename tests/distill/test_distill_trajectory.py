@@ -171,7 +171,7 @@ def test_two_samples_per_class_from_the_first_stage_to_the_last(store: Store, tm
     images, labels = load_synthetic(uri)
     assert images.shape == (20, 1, 8, 8)
     assert labels.bincount().tolist() == [2] * 10
-    assert open_artefact(uri, "synthetic").manifest.parents["experts"] == buffer
+    assert open_artefact(uri, "synthetic").parents["experts"] == buffer
 
 
 def test_the_learned_step_size_is_published_and_used(store: Store, selection: str, buffer: ExpertBuffer, tmp_path: Path) -> None:

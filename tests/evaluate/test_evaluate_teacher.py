@@ -33,7 +33,7 @@ def teacher_uri(digits_uri: str, tmp_path_factory: pytest.TempPathFactory) -> st
 def test_a_teacher_learns_is_found_again_and_has_the_same_bytes(digits_uri: str, digits: Dataset, teacher_uri: str, tmp_path: Path) -> None:
     artefact = open_artefact(teacher_uri, TEACHER)
     assert artefact.fact("accuracy") > 0.8
-    assert artefact.manifest.parents == {"dataset": digits_uri}
+    assert artefact.parents == {"dataset": digits_uri}
     other = train_teacher(digits_uri, TINY, 0, str(tmp_path))
     assert open_artefact(other, TEACHER).read(TEACHER_FILE) == artefact.read(TEACHER_FILE)
     assert train_teacher(digits_uri, TINY, 0, str(tmp_path), progress=lambda *_: pytest.fail("trained again")) == other

@@ -85,10 +85,10 @@ def test_a_buffer_says_what_its_experts_saw(store: Store, buffer: str) -> None:
     assert facts["selection"] == open_artefact(store.selection, "selection").manifest.key
     assert facts["samples"] == len(load_selection(store.selection))
     assert facts["network"] == NARROW.model_dump(mode="json")
-    expert = open_artefact(artefact.manifest.parents["expert 1"], "expert")
+    expert = open_artefact(artefact.parents["expert 1"], "expert")
     assert sorted(expert.manifest.files) == [epoch_file(epoch) for epoch in range(4)]
     assert len(expert.fact("losses")) == 3
-    assert expert.manifest.parents == {"dataset": store.uri, "selection": store.selection}
+    assert expert.parents == {"dataset": store.uri, "selection": store.selection}
 
 
 def test_more_experts_share_those_that_are_there(store: Store, buffer: str) -> None:

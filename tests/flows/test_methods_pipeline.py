@@ -34,9 +34,9 @@ def test_trajectory_matching_trains_experts_on_what_each_arm_distils(tmp_path: P
     assert [label for label in first if label.startswith("expert")] == expected
     assert not [label for label in first if label.startswith("reselect")]
     assert set(first.values()) == {"done"}
-    manifest = open_artefact(uri.rpartition("/")[0], "report").manifest
-    buffers = [open_artefact(manifest.parents[f"experts {k}"], "expert_buffer") for k in range(2)]
-    selection = open_artefact(manifest.parents["selection"], "selection").manifest.key
+    shown = open_artefact(uri.rpartition("/")[0], "report").parents
+    buffers = [open_artefact(shown[f"experts {k}"], "expert_buffer") for k in range(2)]
+    selection = open_artefact(shown["selection"], "selection").manifest.key
     assert [buffer.fact("selection") for buffer in buffers] == [None, selection]
     page = read(uri).decode()
     assert "Adaptive pruning does not apply to method" in page

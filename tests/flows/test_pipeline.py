@@ -43,12 +43,12 @@ def test_first_run_does_everything_once(finished: Finished) -> None:
 
 
 def test_the_page_and_every_artefact_are_there(finished: Finished) -> None:
-    root, uri = finished.root, finished.report
+    uri = finished.report
     assert read(uri).startswith(b"<!DOCTYPE html>")
-    manifest = open_artefact(uri.rpartition("/")[0], "report").manifest
-    places = {parent.removeprefix(root).split("/")[1] for parent in manifest.parents.values()}
+    page = open_artefact(uri.rpartition("/")[0], "report")
+    places = {place.split("/")[0] for place in page.manifest.parents.values()}
     assert places == {"datasets", "scores", "selections", "runs", "evaluations"}
-    rows = summary([parent for role, parent in manifest.parents.items() if role.startswith("evaluation ")])
+    rows = summary([parent for role, parent in page.parents.items() if role.startswith("evaluation ")])
     assert {row.arm: row.n for row in rows} == {"full": 2, "random": 2, "unpruned": 2, "bilp": 2}
     assert all(0 <= row.mean <= 1 for row in rows)
 

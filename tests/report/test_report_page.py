@@ -6,6 +6,7 @@ import base64
 import csv
 import io
 import re
+import shutil
 from collections import Counter
 from pathlib import Path
 from statistics import median
@@ -18,12 +19,12 @@ from PIL import Image
 from scipy import stats
 from small_pipeline import Outcome, run_pipeline, small_config
 
-from bilp import storage
+from bilp import layout, storage, tables
 from bilp.data import open_dataset
 from bilp.distill import load_synthetic
 from bilp.errors import MissingArtefact
 from bilp.evaluate import evaluate_baseline, evaluate_synthetic, load_robustness, robustness, summary, variants
-from bilp.manifest import open_artefact
+from bilp.manifest import open_artefact, publish
 
 SECTIONS = ["accuracy", "pruning", "effect", "synthetic", "provenance", "settings"]
 
@@ -179,7 +180,7 @@ def test_effect_table_and_gallery_say_what_the_rounds_say(outcome: Outcome, page
 
 
 def test_provenance_names_every_artefact_and_its_checksums(outcome: Outcome, page: Page) -> None:
-    shown = {row[5]: row for row in page.table("Stage", "Created (UTC)")}
+    shown = {storage.join(outcome.root, row[5]): row for row in page.table("Stage", "Created (UTC)")}
     sets = [storage.join(run, "synthetic") for runs in outcome.runs.values() for run in runs]
     kinds = {outcome.dataset: "dataset", outcome.scores: "score_summary", outcome.selection: "selection"}
     kinds |= dict.fromkeys(sets, "synthetic") | dict.fromkeys(outcome.evaluations, "evaluation")
@@ -190,6 +191,23 @@ def test_provenance_names_every_artefact_and_its_checksums(outcome: Outcome, pag
         assert shown[uri][4] == manifest.key and shown[uri][2] == str(len(manifest.files))
         assert {entry.sha256 for entry in manifest.files.values()} <= checksums
     assert ["torch", open_artefact(outcome.dataset, "dataset").manifest.provenance["torch"]] in page.table("What", "Version")
+
+
+def test_what_was_computed_again_with_other_digits_is_on_another_page(outcome: Outcome, tmp_path: Path) -> None:
+    """As on another device: under the same key, but with other checksums."""
+    root = tmp_path / "copy"
+    shutil.copytree(outcome.root, root)
+    before = outcome.page(root=str(root))
+    here = next(uri for uri in outcome.evaluations if "random" in open_artefact(uri, "evaluation").fact("arm"))
+    again = root / layout.relative(here, outcome.root)
+    artefact = open_artefact(str(again), "evaluation")
+    table = artefact.table("evaluation.parquet", tables.EVALUATION)
+    shutil.rmtree(again)
+    files = {"evaluation.parquet": tables.encode(table, tables.EVALUATION, {"computed": "elsewhere"})}
+    told = artefact.manifest
+    publish(str(again), told.kind, told.key, files, config=told.config, parents=artefact.parents, facts=told.facts)
+    evaluations = [str(again) if uri == here else uri for uri in outcome.evaluations]
+    assert outcome.page(root=str(root), evaluations=evaluations).rpartition("/")[0] != before.rpartition("/")[0]
 
 
 def test_same_inputs_give_the_same_bytes(outcome: Outcome) -> None:

@@ -1,0 +1,209 @@
+"""How every value that a stage reads is changed, and how it is seen under which key the stage then looks for its artefact.
+
+Nothing here knows what a key is made of: a stage is called as a pipeline calls it, and the place in storage that it looks at
+says which key it asks for.
+"""
+
+from __future__ import annotations
+
+import ast
+import importlib
+import re
+import sys
+import types
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated, Any, Literal, Union, get_args, get_origin
+
+import pytest
+from pydantic import BaseModel, ValidationError
+
+from bilp import storage
+from bilp.config import PipelineConfig
+from bilp.data.store import Dataset, Split
+from bilp.fields import Frozen
+from bilp.manifest import Artefact
+from bilp.stores import local
+
+PACKAGE = Path(storage.__file__).parent
+# These read settings to make keys and manifests of them.
+RECORDING = {str(PACKAGE / "fields.py"), str(PACKAGE / "manifest.py")}
+
+
+_UNKNOWN = object()
+
+
+class Asked(BaseException):
+    """A stage looked for its artefact; it goes no further."""
+
+    def __init__(self, place: str) -> None:
+        super().__init__(place)
+        self.place = place
+
+
+def asked(root: str, pattern: str, call: Callable[[], object]) -> str:
+    """The place below `root` that `call` looks at first of those that match `pattern`."""
+    with pytest.MonkeyPatch.context() as patch:
+        for name in ("read", "exists"):
+            patch.setattr(local, name, _looking(root, pattern, getattr(local, name)))
+        try:
+            call()
+        except Asked as found:
+            return found.place
+    raise AssertionError(f"nothing like {pattern} was looked for")
+
+
+def _looking(root: str, pattern: str, function: Callable[[str], Any]) -> Callable[[str], Any]:
+    def look(path: str) -> Any:
+        place = path.removeprefix(f"{root}/")
+        if re.fullmatch(pattern, place):
+            raise Asked(place)
+        return function(path)
+
+    return look
+
+
+def values(model: BaseModel, prefix: str = "") -> Iterator[tuple[str, BaseModel, str]]:
+    """Dotted name, model and field of every setting, those in models below included; of several networks the first."""
+    for name in type(model).model_fields:
+        value = getattr(model, name)
+        inner = value[0] if isinstance(value, tuple) and value and isinstance(value[0], BaseModel) else value
+        if isinstance(inner, BaseModel):
+            yield from values(inner, f"{prefix}{name}.")
+        else:
+            yield f"{prefix}{name}", model, name
+
+
+def changed(model: BaseModel, path: str, given: Mapping[str, Any] = {}, whole: bool = True) -> BaseModel | None:
+    """`model` with another valid value of the setting at `path` and nothing else changed; None if no other value is valid.
+
+    `given` has values for settings whose type does not tell any. Unless `whole`, only the model that holds the setting is
+    validated. The model of a pipeline never is, as its dials repeat settings of its stages.
+    """
+    return next(_changed(model, path, given.get(path, _UNKNOWN), whole), None)
+
+
+def _changed(model: BaseModel, path: str, given: Any, whole: bool) -> Iterator[BaseModel]:
+    name, _, rest = path.partition(".")
+    value = getattr(model, name)
+    offered: Iterable[Any]
+    if rest:
+        inner, others = (value[0], value[1:]) if isinstance(value, tuple) else (value, None)
+        offered = (found if others is None else (found, *others) for found in _changed(inner, rest, given, whole))
+    else:
+        offered = _other_values(type(model).model_fields[name], value) if given is _UNKNOWN else [given]
+    for new in offered:
+        if new != value and (found := _with(model, name, new, whole or not rest)) is not None:
+            yield found
+
+
+def _with(model: BaseModel, name: str, value: Any, validated: bool) -> BaseModel | None:
+    if not validated or isinstance(model, PipelineConfig) or isinstance(value, PipelineConfig):
+        return model.model_copy(update={name: value})
+    held = {field: getattr(model, field) for field in type(model).model_fields}
+    try:
+        found = type(model).model_validate({**held, name: value})
+    except ValidationError:
+        return None
+    same = all(getattr(found, field) == held[field] for field in held if field != name)
+    return found if same and getattr(found, name) == value else None
+
+
+def _other_values(field: Any, value: Any) -> Iterator[Any]:
+    for kind in _kinds(field.annotation):
+        yield from _of_kind(kind, value)
+
+
+def _kinds(annotation: Any) -> Iterator[Any]:
+    """The alternatives of a type, without constraints."""
+    if get_origin(annotation) is Annotated:
+        yield from _kinds(get_args(annotation)[0])
+    elif get_origin(annotation) in (Union, types.UnionType):
+        for part in get_args(annotation):
+            yield from _kinds(part)
+    else:
+        yield annotation
+
+
+def _of_kind(kind: Any, value: Any) -> Iterator[Any]:
+    """Values of a type, near ones first."""
+    number = value if isinstance(value, int | float) and not isinstance(value, bool) else 0
+    if kind is type(None):
+        yield None
+    elif get_origin(kind) is Literal:
+        known = list(get_args(kind))
+        after = known.index(value) + 1 if value in known else 0
+        yield from known[after:] + known[:after]
+    elif kind is bool:
+        yield not value
+    elif kind is int:
+        yield from (number + 1, number - 1, 2 * number, 1, 2, 12)
+    elif kind is float:
+        yield from (number / 2, number * 1.5 + 0.125, 0.5, 0.25, 0.0, 1.0)
+    elif kind is str:
+        yield "another"
+    elif get_origin(kind) is tuple:
+        inner = get_args(kind)
+        if inner[-1] is Ellipsis:
+            (one,) = [next(v for v in _of_kind(part, None) if v is not None) for part in _kinds(inner[0])]
+            yield from (tuple(value or ())[1:], (one,), (*tuple(value or ()), one))
+        else:
+            yield from ((0.1, 0.6), (0.2, 0.7))
+    else:
+        raise AssertionError(f"no values of {kind} are known: give some")
+
+
+@contextmanager
+def reading() -> Iterator[set[tuple[str, str]]]:
+    """What the package's own code reads inside of the block, in order to compute: (model, setting) and (kind of data, fact)."""
+    seen: set[tuple[str, str]] = set()
+
+    def spied(kind: type, facts: Callable[[str], bool]) -> Callable[[Any, str], Any]:
+        def look(self: Any, name: str) -> Any:
+            if facts(name) if kind is not Frozen else name in object.__getattribute__(self, "__class__").model_fields:
+                caller = sys._getframe(1).f_code.co_filename
+                if caller.startswith(str(PACKAGE)) and caller not in RECORDING:
+                    seen.add((object.__getattribute__(self, "__class__").__name__, name))
+            return object.__getattribute__(self, name)
+
+        return look
+
+    def public(name: str) -> bool:
+        return not name.startswith("_")
+
+    def fact(self: Artefact, name: str, ask: Callable[[Artefact, str], Any] = Artefact.fact) -> Any:
+        seen.add((self.manifest.kind, name))
+        return ask(self, name)
+
+    with pytest.MonkeyPatch.context() as patch:
+        for kind in (Frozen, Dataset, Split):
+            patch.setattr(kind, "__getattribute__", spied(kind, public), raising=False)
+        patch.setattr(Artefact, "fact", fact)
+        yield seen
+
+
+def versions() -> dict[str, list[str]]:
+    """Every module that has a VERSION of its own, and the modules that took it from there under that name."""
+    owners: dict[str, list[str]] = {}
+    takers: list[tuple[str, str]] = []
+    for path in PACKAGE.rglob("*.py"):
+        module = "bilp." + str(path.relative_to(PACKAGE)).removesuffix(".py").replace("/", ".").removesuffix(".__init__")
+        for node in ast.parse(path.read_text(encoding="utf-8")).body:
+            if isinstance(node, ast.Assign) and [ast.unparse(target) for target in node.targets] == ["VERSION"]:
+                owners.setdefault(module, [])
+            if isinstance(node, ast.ImportFrom) and any(alias.name == "VERSION" for alias in node.names):
+                takers.append((str(node.module), module))
+    for owner, taker in takers:
+        owners[owner].append(taker)
+    return owners
+
+
+@contextmanager
+def raised(owner: str) -> Iterator[None]:
+    """The code of a module was changed, and its version raised."""
+    with pytest.MonkeyPatch.context() as patch:
+        for name in (owner, *versions()[owner]):
+            module = importlib.import_module(name)
+            patch.setattr(module, "VERSION", module.VERSION + 1)
+        yield
