@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import unicodedata
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -12,6 +11,7 @@ from typing import Literal, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from bilp.data.names import spelling
 from bilp.errors import DataError
 
 SplitName = Literal["train", "test"]
@@ -100,21 +100,22 @@ def check(contents: Contents, where: str) -> None:
     present = {split: set(np.unique(labels).tolist()) for split, labels in contents.labels.items()}
     missing = [name for index, name in enumerate(names) if index not in present["train"]]
     if missing:
-        raise DataError(f"{where}: no training images of {_listed(missing)}: add some, or take the class out of the list of classes")
+        raise DataError(f"{where}: no training images of {quoted(missing)}: add some, or take the class out of the list of classes")
     if "test" in present and present["test"] != present["train"]:
         lacking = [name for index, name in enumerate(names) if index not in present["test"]]
-        raise DataError(f"{where}: train and test have different classes: test lacks {_listed(lacking)}: give both the same classes")
+        raise DataError(f"{where}: train and test have different classes: test lacks {quoted(lacking)}: give both the same classes")
 
 
 def check_class_names(names: Sequence[str], where: str) -> None:
-    """Raise DataError if two names differ only in case, surrounding spaces or Unicode form."""
+    """Raise DataError if two names look the same: if they differ only in surrounding spaces or Unicode form, or not at all."""
     spellings: dict[str, list[str]] = defaultdict(list)
     for name in names:
-        spellings[unicodedata.normalize("NFC", name).strip().casefold()].append(name)
+        spellings[spelling(name)].append(name)
     for same in spellings.values():
         if len(same) > 1:
+            listed = ", ".join(map(ascii, same))  # in plain letters, or Unicode forms would look the same here as well
             raise DataError(
-                f"{where}: duplicate class names {_listed(same)}: rename or merge them; case and spaces do not tell classes apart"
+                f"{where}: duplicate class names {listed}: rename or merge them; spaces and Unicode forms do not tell classes apart"
             )
 
 
@@ -122,8 +123,11 @@ def check_same_classes(train: Sequence[str], test: Sequence[str], where: str) ->
     """Raise DataError with the difference if the class names of the two splits differ."""
     only_train, only_test = sorted(set(train) - set(test)), sorted(set(test) - set(train))
     if only_train or only_test:
-        parts = [f"only in {split}: {_listed(names)}" for split, names in (("train", only_train), ("test", only_test)) if names]
-        raise DataError(f"{where}: train and test have different classes ({'; '.join(parts)}): give both the same classes")
+        parts = [f"only in {split}: {quoted(names)}" for split, names in (("train", only_train), ("test", only_test)) if names]
+        raise DataError(
+            f"{where}: train and test have different classes ({'; '.join(parts)}): give both the same classes, "
+            "or name those that both have in ingest.classes"
+        )
 
 
 def _check_range(labels: Labels, names: Sequence[str], where: str) -> None:
@@ -136,6 +140,7 @@ def _check_range(labels: Labels, names: Sequence[str], where: str) -> None:
         raise DataError(f"{where}: label {value} of image {row} is outside 0..{len(names) - 1} ({len(wrong)} such labels): {hint}")
 
 
-def _listed(names: Sequence[str], most: int = 10) -> str:
+def quoted(names: Sequence[str], most: int = 10) -> str:
+    """Names for a message, in quotation marks, the first ten of them."""
     more = f" and {len(names) - most} more" if len(names) > most else ""
     return ", ".join(repr(name) for name in names[:most]) + more

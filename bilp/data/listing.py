@@ -1,10 +1,20 @@
-"""Listing the files of a source, wherever it lies: relative path, size and a stamp that changes with the content."""
+"""Listing the files of a source, wherever it lies: relative path, size and a stamp that changes with the content.
+
+The stamp of a local file is its modification time, change time and inode; that of an object its ETag. A file that was
+replaced by one of the same size and modification time (`cp -p`, `rsync -t`, an unpacked archive) has another inode or
+change time. Not seen are bytes that changed without the file system recording it: a disk that decays, a write below
+the file system, a clock that was set back to the same nanosecond. Copying a source to another machine, or changing
+rights and owners, gives other stamps for the same content: it is read once more and leads to the same data set.
+"""
 
 from __future__ import annotations
 
 import os
+import stat
 from bisect import bisect_left
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -13,26 +23,34 @@ from urllib.parse import unquote, urlsplit
 from fsspec.core import url_to_fs
 
 from bilp import storage
+from bilp.data.droppings import is_dropping, kind
+from bilp.data.names import shown
 from bilp.errors import DataError
-
-IGNORED = ("thumbs.db", "desktop.ini")  # left behind by file managers, as are names that start with a dot
 
 
 @dataclass(frozen=True)
 class Entry:
-    """A file: path relative to the listed root with forward slashes, size in bytes, modification time or ETag."""
+    """A file: path relative to the listed root with forward slashes, size in bytes, stamp, and why it cannot be read, if known.
+
+    The path is what the file system says: bytes that are no UTF-8 are in it as surrogates.
+    """
 
     path: str
     size: int
     stamp: str
+    problem: str | None = None
 
 
 @dataclass(frozen=True)
 class Listing:
-    """All files below a root, sorted by path, and all directories (object storage knows no empty ones)."""
+    """All files below a root, sorted by path, and all directories (object storage knows no empty ones).
+
+    `ignored` counts the files and directories, by kind, that were left out because they are no part of the data.
+    """
 
     files: tuple[Entry, ...]
     folders: tuple[str, ...]
+    ignored: Mapping[str, int] = field(default_factory=dict)
 
     def folders_in(self, root: str) -> list[str]:
         """Sorted names of the directories directly in `root` ('' is the top)."""
@@ -44,6 +62,25 @@ class Listing:
             return list(self.files)
         prefix = f"{root}/"
         return list(self.files[bisect_left(self._paths, prefix) : bisect_left(self._paths, f"{root}0")])  # '0' follows '/'
+
+    def files_in(self, root: str) -> list[Entry]:
+        """The files directly in `root`, sorted by path."""
+        return list(self._direct.get(root, ()))
+
+    def note(self) -> str | None:
+        """One line about what was ignored, or None if nothing was."""
+        if not self.ignored:
+            return None
+        kinds = [f"{shown(name)} ({count})" for name, count in sorted(self.ignored.items())]
+        more = f" and {len(kinds) - 10} more kinds" if len(kinds) > 10 else ""
+        return f"ignored {sum(self.ignored.values())} hidden or left-behind files and directories: {', '.join(kinds[:10])}{more}"
+
+    @cached_property
+    def _direct(self) -> dict[str, list[Entry]]:
+        direct: dict[str, list[Entry]] = {}
+        for entry in self.files:
+            direct.setdefault(entry.path.rpartition("/")[0], []).append(entry)
+        return direct
 
     @cached_property
     def _paths(self) -> list[str]:
@@ -80,33 +117,55 @@ def list_files(uri: str) -> Listing:
         raise DataError(f"{uri}: is a file, not a directory: give the directory that holds the data")
     files: list[Entry] = []
     folders: list[str] = []
+    ignored: Counter[str] = Counter()
     try:
-        _walk(root, "", files, folders, (os.path.realpath(root),))
+        _walk(root, "", (os.path.realpath(root),), (files, folders, ignored))
     except OSError as error:
         raise DataError(f"{uri}: cannot be listed: {error}: give this user permission to read it, or move it elsewhere") from error
-    return Listing(tuple(sorted(files, key=_path)), tuple(sorted(folders)))
+    return Listing(tuple(sorted(files, key=_path)), tuple(sorted(folders)), dict(ignored))
 
 
 def _path(entry: Entry) -> str:
     return entry.path
 
 
-def _walk(folder: str, prefix: str, files: list[Entry], folders: list[str], above: tuple[str, ...]) -> None:
-    """Collect files and directories; links are followed, except to a directory above (which would never end)."""
-    with os.scandir(folder) as found:
-        for item in found:
+def _walk(folder: str, prefix: str, above: tuple[str, ...], found: tuple[list[Entry], list[str], Counter[str]]) -> None:
+    """Collect files, directories and counts of what is ignored; links are followed, but not to a directory above (endless)."""
+    files, folders, ignored = found
+    with os.scandir(folder) as items:
+        for item in items:
             path = prefix + item.name
-            if _ignored(item.name):
+            if is_dropping(item.name):
+                ignored[kind(item.name)] += 1
                 continue
-            if item.is_dir():
-                real = os.path.realpath(item.path)
-                if real not in above:
-                    folders.append(path)
-                    _walk(item.path, f"{path}/", files, folders, (*above, real))
-            else:
-                dangling = item.is_symlink() and not Path(item.path).exists()  # reported when it is read
-                facts = item.stat(follow_symlinks=not dangling)
-                files.append(Entry(path, facts.st_size, str(facts.st_mtime_ns)))
+            if not _is_folder(item):
+                files.append(_entry(item, path))
+                continue
+            real = os.path.realpath(item.path)
+            if real in above:
+                ignored["links to a directory above"] += 1
+                continue
+            folders.append(path)
+            _walk(item.path, f"{path}/", (*above, real), found)
+
+
+def _is_folder(item: os.DirEntry[str]) -> bool:
+    try:
+        return item.is_dir()
+    except OSError:  # a link in a circle, or through a directory that this user may not enter
+        return False
+
+
+def _entry(item: os.DirEntry[str], path: str) -> Entry:
+    """A file, also one that cannot be read: it is reported when it is wanted, together with all others."""
+    try:
+        facts = item.stat()
+    except OSError as error:
+        problem = f"a link to {shown(str(Path(item.path).readlink()))} that leads nowhere" if item.is_symlink() else "cannot be reached"
+        return Entry(path, 0, problem, f"{problem} ({error.strerror})")
+    stamp = f"{facts.st_mtime_ns} {facts.st_ctime_ns} {facts.st_ino}"
+    irregular = None if stat.S_ISREG(facts.st_mode) else "a device, pipe or socket, not a file"  # reading might never end
+    return Entry(path, facts.st_size, stamp, irregular)
 
 
 def _remote(uri: str) -> Listing:
@@ -115,16 +174,17 @@ def _remote(uri: str) -> Listing:
     found: dict[str, dict[str, Any]] = filesystem.find(root, detail=True)
     files = []
     folders: set[str] = set()
+    ignored: dict[str, str] = {}
     for name, facts in found.items():
         path = name.removeprefix(root).lstrip("/")
         parts = path.split("/")
-        if any(_ignored(part) for part in parts):
+        left = next((depth for depth, part in enumerate(parts, 1) if is_dropping(part)), None)
+        if left is not None:
+            ignored["/".join(parts[:left])] = kind(parts[left - 1])
             continue
+        if "" in parts[:-1]:
+            raise DataError(f"{uri}: the key {shown(name)!r} has an empty name between two slashes: copy the object to a key without")
         folders.update("/".join(parts[:depth]) for depth in range(1, len(parts)))
         if facts["type"] == "file" and path and not path.endswith("/"):
             files.append(Entry(path, int(facts["size"]), str(facts.get("ETag") or facts.get("LastModified"))))
-    return Listing(tuple(sorted(files, key=_path)), tuple(sorted(folders - {""})))
-
-
-def _ignored(name: str) -> bool:
-    return name.startswith(".") or name.lower() in IGNORED
+    return Listing(tuple(sorted(files, key=_path)), tuple(sorted(folders - {""})), dict(Counter(ignored.values())))

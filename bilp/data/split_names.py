@@ -67,8 +67,9 @@ def by_role(names: Iterable[str]) -> dict[Role, list[str]]:
     rest of the name is the same, else where any name of that kind is. A role with several names is for the caller to
     decide.
     """
-    found = {name: said for name in sorted(names) if (said := named(name)) is not None}
-    known = len(found) == len(set(names))
+    every = sorted(set(names))
+    found = {name: said for name in every if (said := named(name)) is not None}
+    known = len(found) == len(every)
     trains = {name: said.pattern for name, said in found.items() if said.role == "train"}
     tests = {name: said.pattern for name, said in found.items() if said.role != "train"}
     alone = [name for name, pattern in trains.items() if pattern == ALONE]

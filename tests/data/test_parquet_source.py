@@ -101,11 +101,10 @@ def test_a_second_ingestion_does_not_open_the_file(tmp_path: Path, pixels: Any, 
     path = root / "train-0.parquet"
     write_parquet(path, encoded(pixels, 6)[1], [0, 1] * 3, ("a", "b"))
     before = load(root)
+    assert load(root).uri == before.uri
     facts = path.stat()
     path.write_bytes(b"x" * facts.st_size)
-    os.utime(path, ns=(facts.st_atime_ns, facts.st_mtime_ns))
-    assert load(root).uri == before.uri
-    os.utime(path)
+    os.utime(path, ns=(facts.st_atime_ns, facts.st_mtime_ns))  # only the change time tells
     with pytest.raises(DataError, match=r"train-0\.parquet: is not a readable Parquet file"):
         load(root)
 
@@ -119,8 +118,8 @@ def test_a_second_ingestion_does_not_open_the_file(tmp_path: Path, pixels: Any, 
         ([0, None, 1, 0], ("a", "b"), r"label of row 1 is null \(1 such rows\)"),
         ([0.0, 1.0, 1.0, 0.0], None, r"labels in column 'label' are double: use integers or strings"),
         ([0, 0, 0, 0], ("a", "b"), r"no training images of 'b'"),
-        (["cat", "Cat", "cat", "Cat"], None, r"duplicate class names 'Cat', 'cat'"),
-        ([0, 1, 1, 0], ("cat", "CAT"), r"duplicate class names"),
+        (["cat", "cat ", "cat", "cat "], None, r"duplicate class names 'cat', 'cat '"),
+        ([0, 1, 1, 0], ("cat", " cat"), r"duplicate class names"),
         ([0, 0, 0, 1], ("a", "b"), r"class 'b' has 1 image"),
     ],
 )
