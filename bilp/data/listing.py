@@ -96,7 +96,12 @@ class Listing:
 
 
 def plain(uri: str) -> str:
-    """A local URI as an absolute path, so that file names with per cent signs can be appended; others as they are."""
+    """A local URI as an absolute path, so that file names with per cent signs can be appended; others as they are.
+
+    Raises DataError for one that is no valid text: it could not be kept with the results.
+    """
+    if not uri.isprintable() and any("\ud800" <= character <= "\udfff" for character in uri):
+        raise DataError(f"{shown(uri)}: the path itself is no UTF-8: rename its directories, or give a link of another name")
     if uri.startswith("file://"):
         return os.path.normpath(unquote(urlsplit(uri).path))
     if "://" in uri:

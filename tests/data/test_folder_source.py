@@ -169,6 +169,8 @@ def test_what_is_no_image_folder(write_folder: WriteFolder, files: Any, message:
 
 
 def test_a_wrong_path(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"v\\xe4cka: the path itself is no UTF-8: rename"):
+        load(tmp_path / os.fsdecode(b"v\xe4cka"))
     with pytest.raises(DataError, match="nothing lies there"):
         load(tmp_path / "nowhere")
     (tmp_path / "file").write_text("x")
