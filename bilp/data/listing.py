@@ -166,7 +166,9 @@ def _entry(item: os.DirEntry[str], path: str) -> Entry:
     try:
         facts = item.stat()
     except OSError as error:
-        problem = f"a link to {shown(str(Path(item.path).readlink()))} that leads nowhere" if item.is_symlink() else "cannot be reached"
+        problem = (
+            f"a link to {shown(str(Path(item.path).readlink()))}, which cannot be reached" if item.is_symlink() else "cannot be reached"
+        )
         return Entry(path, 0, problem, f"{problem} ({error.strerror})")
     stamp = f"{facts.st_mtime_ns} {facts.st_ctime_ns} {facts.st_ino}"
     irregular = None if stat.S_ISREG(facts.st_mode) else "a device, pipe or socket, not a file"  # reading might never end

@@ -88,7 +88,7 @@ def test_files_that_cannot_be_read_are_listed_at_once_or_skipped_like_damaged_on
         load(root)
     reasons = dict(line.strip().split(": ", 1) for line in str(caught.value).splitlines()[1:-1])
     assert set(reasons) == {"a/gone.png", "a/circle.png", "a/x.png", "b/memory.png", "b/pipe.png"}
-    assert reasons["a/gone.png"] == "a link to /nowhere/x.png that leads nowhere (No such file or directory)"
+    assert reasons["a/gone.png"] == "a link to /nowhere/x.png, which cannot be reached (No such file or directory)"
     assert reasons["b/memory.png"].startswith("cannot be read (")
     assert reasons["b/pipe.png"] == "a device, pipe or socket, not a file"
     dataset = load(root, on_corrupt="skip")
