@@ -96,7 +96,12 @@ class Listing:
 
 
 def plain(uri: str) -> str:
-    """A local URI as an absolute path, so that file names with per cent signs can be appended; others as they are."""
+    """A local URI as an absolute path, so that file names with per cent signs can be appended; others as they are.
+
+    Raises DataError for one that is no valid text: it could not be kept with the results.
+    """
+    if not uri.isprintable() and any("\ud800" <= character <= "\udfff" for character in uri):
+        raise DataError(f"{shown(uri)}: the path itself is no UTF-8: rename its directories, or give a link of another name")
     if uri.startswith("file://"):
         return os.path.normpath(unquote(urlsplit(uri).path))
     if "://" in uri:
@@ -161,7 +166,9 @@ def _entry(item: os.DirEntry[str], path: str) -> Entry:
     try:
         facts = item.stat()
     except OSError as error:
-        problem = f"a link to {shown(str(Path(item.path).readlink()))} that leads nowhere" if item.is_symlink() else "cannot be reached"
+        problem = (
+            f"a link to {shown(str(Path(item.path).readlink()))}, which cannot be reached" if item.is_symlink() else "cannot be reached"
+        )
         return Entry(path, 0, problem, f"{problem} ({error.strerror})")
     stamp = f"{facts.st_mtime_ns} {facts.st_ctime_ns} {facts.st_ino}"
     irregular = None if stat.S_ISREG(facts.st_mode) else "a device, pipe or socket, not a file"  # reading might never end

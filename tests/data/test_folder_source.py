@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -13,6 +14,8 @@ import torch
 
 from bilp.config import IngestConfig
 from bilp.data import Dataset, ingest, open_dataset
+from bilp.data.decode import DecodeError
+from bilp.data.sources.folder.source import ImageFolder
 from bilp.errors import DataError
 
 WriteFolder = Callable[[Any], Path]
@@ -75,6 +78,67 @@ def test_nested_files_links_and_what_file_managers_leave(write_folder: WriteFold
     assert len(dataset.test) == 2
 
 
+def test_files_that_cannot_be_read_are_listed_at_once_or_skipped_like_damaged_ones(write_folder: WriteFolder, pixels: Any) -> None:
+    root = write_folder({f"{kind}/{i}.png": pixels(4, 4, 3, seed=i) for kind in "ab" for i in range(4)} | {"a/x.png": b"no image"})
+    (root / "a/gone.png").symlink_to("/nowhere/x.png")
+    (root / "a/circle.png").symlink_to(root / "a/circle.png")
+    (root / "b/memory.png").symlink_to("/proc/self/mem")  # a regular file that cannot be read from its start
+    os.mkfifo(root / "b/pipe.png")  # reading it would wait for ever
+    with pytest.raises(DataError, match="5 images cannot be decoded") as caught:
+        load(root)
+    reasons = dict(line.strip().split(": ", 1) for line in str(caught.value).splitlines()[1:-1])
+    assert set(reasons) == {"a/gone.png", "a/circle.png", "a/x.png", "b/memory.png", "b/pipe.png"}
+    assert reasons["a/gone.png"] == "a link to /nowhere/x.png, which cannot be reached (No such file or directory)"
+    assert reasons["b/memory.png"].startswith("cannot be read (")
+    assert reasons["b/pipe.png"] == "a device, pipe or socket, not a file"
+    dataset = load(root, on_corrupt="skip")
+    ledger = json.loads((Path(dataset.uri) / "ledger.json").read_text())
+    assert {entry["origin"]: entry["reason"] for entry in ledger} == reasons
+    assert len(dataset.train) + len(dataset.test) == 8
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")
+def test_a_file_without_permission_is_skipped_like_a_damaged_one(write_folder: WriteFolder, pets: Any) -> None:
+    root = write_folder(pets)
+    (root / "train/cat/0.png").chmod(0)
+    with pytest.raises(DataError, match=r"train/cat/0\.png: cannot be read \(Permission denied\)"):
+        load(root)
+    assert len(load(root, on_corrupt="skip").train) == 5
+
+
+def test_a_file_that_vanishes_while_it_is_read_is_listed(write_folder: WriteFolder, pets: Any) -> None:
+    root = write_folder(pets)
+    source = ImageFolder(str(root))
+    groups = list(source.read().groups("train"))
+    (root / "train/cat/0.png").unlink()
+    with pytest.raises(DecodeError, match="it is gone since the directory was listed"):
+        groups[0].images[0]()
+
+
+def test_another_file_of_the_same_size_and_time_is_another_source(write_folder: WriteFolder, pets: Any) -> None:
+    """What `cp -p`, `rsync -t` and unpacked archives leave: as a new file, and in place of the old bytes."""
+    root = write_folder(pets)
+    path = root / "train/cat/1.png"
+    signatures = [ImageFolder(str(root)).signature()]
+    assert ImageFolder(str(root)).signature() == signatures[0]
+    facts = path.stat()
+    for renamed in (True, False):
+        target = root.parent / "new.png" if renamed else path
+        target.write_bytes(b"x" * facts.st_size)
+        os.utime(target, ns=(facts.st_atime_ns, facts.st_mtime_ns))
+        target.rename(path)
+        assert (path.stat().st_size, path.stat().st_mtime_ns) == (facts.st_size, facts.st_mtime_ns)
+        signatures.append(ImageFolder(str(root)).signature())
+    assert len(set(signatures)) == 3
+
+
+def test_what_is_ignored_does_not_belong_to_the_source(write_folder: WriteFolder, pets: Any) -> None:
+    root = write_folder(pets)
+    before = ImageFolder(str(root)).signature()
+    write_folder({"train/cat/Thumbs.db": b"x", "__MACOSX/train/cat/._0.png": b"x", "train/Icon\r": b"x", "train/cat/@eaDir/0.png": b"x"})
+    assert ImageFolder(str(root)).signature() == before
+
+
 def test_touching_a_file_makes_it_be_read_again(write_folder: WriteFolder, pets: Any) -> None:
     root = write_folder(pets)
     before = load(root)
@@ -88,12 +152,11 @@ def test_touching_a_file_makes_it_be_read_again(write_folder: WriteFolder, pets:
     [
         ({}, r"no classes: it is empty; put the images"),
         ({"1.png": TINY, "2.png": TINY}, r"no classes: it holds 2 files but no directory"),
-        ({"train/1.png": TINY}, r"pets/train: no classes: it holds 1 files"),
+        ({"train/1.png": TINY}, r"pets/train: no classes: it holds 1 file but"),
         ({"test/a/1.png": TINY}, r"no training images: found test/ without train/"),
         ({"a/1.png": TINY, "b/1.png": TINY, "b/2.png": TINY}, r"class 'a' has 1 image, .* needs at least 2"),
-        ({"train/a/1.png": TINY, "train/Cat/1.png": TINY, "train/cat/1.png": TINY}, r"duplicate class names 'Cat', 'cat'"),
         ({"train/cat/1.png": TINY, "train/cat /1.png": TINY}, r"duplicate class names 'cat', 'cat '"),
-        ({"train/a/1.png": TINY, "test/b/1.png": TINY}, r"only in train: 'a'; only in test: 'b'"),
+        ({"train/a/1.png": TINY, "test/b/1.png": TINY, "test/c/1.png": TINY}, r"only in train: 'a'; only in test: 'b', 'c'"),
         ({"train/a/1.png": TINY, "train/b/.keep": b"", "test/a/1.png": TINY}, r"pets/train: class 'b' is an empty directory"),
         ({"train/a/1.png": TINY, "train/b/1.png": TINY, "test/a/1.png": TINY, "test/b/.keep": b""}, r"pets/test: class 'b' is an empty"),
     ],
@@ -106,6 +169,8 @@ def test_what_is_no_image_folder(write_folder: WriteFolder, files: Any, message:
 
 
 def test_a_wrong_path(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"v\\xe4cka: the path itself is no UTF-8: rename"):
+        load(tmp_path / os.fsdecode(b"v\xe4cka"))
     with pytest.raises(DataError, match="nothing lies there"):
         load(tmp_path / "nowhere")
     (tmp_path / "file").write_text("x")

@@ -8,10 +8,12 @@ from typing import Any
 
 import pytest
 import torch
+from fsspec.core import url_to_fs
 
 from bilp import storage
 from bilp.config import IngestConfig
 from bilp.data import ingest, open_dataset
+from bilp.data.sources.folder.source import ImageFolder
 from bilp.errors import DataError, StorageError
 
 pytestmark = pytest.mark.s3
@@ -34,6 +36,39 @@ def test_a_folder_in_s3_gives_the_same_data_set(s3_root: str, tmp_path: Path, wr
     assert (there.name, there.fingerprint, there.class_names) == (here.name, here.fingerprint, here.class_names)
     assert torch.equal(there.train.images(), here.train.images())
     assert there.train.index().equals(here.train.index())
+
+
+def test_what_systems_leave_behind_is_ignored_in_s3_as_on_disk(s3_root: str, write_folder: Callable[[Any], Path], pets: Any) -> None:
+    left = {
+        "__MACOSX/train/cat/._0.png": b"x",
+        "train/cat/@eaDir/0.png/THUMB.jpg": b"x",
+        "train/cat/@eaDir/1.png/THUMB.jpg": b"x",
+        "train/Thumbs.db": b"x",
+        "train/dog_$folder$": b"",
+        "metadata.csv": b"x",
+    }
+    wrapped = {f"photos/{name.replace('train/', 'Training/')}": content for name, content in {**pets, **left}.items()}
+    local = write_folder(wrapped)
+    source = storage.join(s3_root, "pets")
+    upload(local, source)
+    here, there = (ImageFolder(str(uri)).read() for uri in (local, source))
+    assert there.notes == here.notes
+    assert any(
+        "ignored 4 hidden or left-behind files and directories: *_$folder$ (1), @eaDir (1), Thumbs.db (1), __MACOSX (1)" in note
+        for note in there.notes
+    )
+    assert there.class_names == here.class_names == ("cat", "dog")
+    for split in ("train", "test"):
+        assert there.labels[split].tolist() == here.labels[split].tolist()
+
+
+def test_a_key_with_an_empty_name_is_refused_by_name(s3_root: str) -> None:
+    source = storage.join(s3_root, "pets")
+    storage.write(storage.join(source, "cat/1.png"), b"x")
+    filesystem, path = url_to_fs(source, skip_instance_cache=True)
+    filesystem.pipe_file(f"{path}/cat//2.png", b"x")
+    with pytest.raises(DataError, match=r"the key '.*/pets/cat//2\.png' has an empty name between two slashes"):
+        ImageFolder(source).signature()
 
 
 def test_a_changed_object_is_read_again_and_an_unchanged_one_is_not(s3_root: str, write_folder: Callable[[Any], Path], pets: Any) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from bilp.config import IngestConfig
 from bilp.data.contents import Source
 from bilp.data.sources.digits import Digits
-from bilp.data.sources.folder import ImageFolder
+from bilp.data.sources.folder.source import ImageFolder
 from bilp.data.sources.parquet import HuggingFaceParquet
 from bilp.data.sources.torchvision import TORCHVISION, TorchvisionSet
 from bilp.errors import ConfigError
@@ -18,7 +18,7 @@ def open_source(config: IngestConfig) -> Source:
     if config.source in TORCHVISION:
         return TorchvisionSet(config.source)
     if config.source == "folder" and config.uri:
-        return ImageFolder(config.uri)
+        return ImageFolder(config.uri, config.train, config.test, config.classes)
     if config.source == "parquet" and config.uri:
         return HuggingFaceParquet(config)
     raise ConfigError(f"source {config.source!r} is unknown or lacks its uri: use digits, {', '.join(TORCHVISION)}, folder or parquet")

@@ -1,40 +1,31 @@
 """The classic sets through torchvision: MNIST, FashionMNIST, SVHN, CIFAR-10 and CIFAR-100.
 
 Files are downloaded once into $BILP_DOWNLOADS (default ~/.cache/bilp/downloads), or may be put there by hand.
-CIFAR's original files are Python pickles; torchvision compares their published checksums before it opens them.
+torchvision compares the published checksums of CIFAR's and SVHN's files before it opens them (CIFAR's are Python
+pickles); what it loads as MNIST or FashionMNIST is compared here. So a store never holds anything but the published
+set, and a source's signature need not look at the files.
 """
 
 from __future__ import annotations
 
 import os
-import urllib.request
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
 import numpy as np
 from filelock import FileLock
 from numpy.typing import NDArray
 
 from bilp.data.contents import SPLITS, Contents, Group, Labels, SplitName
+from bilp.data.sources.idx_digests import PUBLISHED, digests
+from bilp.data.sources.torchvision_files import check_reachable, damaged, required, unreachable, wrong
 from bilp.errors import DataError
 
 GROUP = 256
-PROBE_SECONDS = 20.0
 
 TORCHVISION = {"mnist": "MNIST", "fashion_mnist": "FashionMNIST", "svhn": "SVHN", "cifar10": "CIFAR10", "cifar100": "CIFAR100"}
-
-
-@dataclass(frozen=True)
-class Download:
-    """A file that torchvision wants: where it lies below the downloads, where it comes from, its MD5."""
-
-    path: str
-    urls: tuple[str, ...]
-    md5: str
 
 
 class TorchvisionSet:
@@ -45,8 +36,8 @@ class TorchvisionSet:
         self.name = name
 
     def signature(self) -> str:
-        """The sets never change, torchvision's reading of them might: its version."""
-        return f"torchvision {version('torchvision')} {TORCHVISION[self.name]}"
+        """The sets never change, torchvision's reading of them might: its version, and the checksums that are compared here."""
+        return " ".join(["torchvision", version("torchvision"), TORCHVISION[self.name], *PUBLISHED.get(self.name, {}).values()])
 
     def read(self) -> Contents:
         """Both splits with torchvision's class names; downloads what is missing. Raises DataError if that fails."""
@@ -58,7 +49,12 @@ class TorchvisionSet:
         train = loaded["train"]
         # SVHN has no list of names: its classes are the digits
         names = tuple(getattr(train, "classes", None) or [str(digit) for digit in range(10)])
-        return contents_of(loaded, names, f"{self.name} in {root}")
+        where = f"{self.name} in {root}"
+        contents = contents_of(loaded, names, where)
+        if self.name in PUBLISHED:
+            for split, dataset in loaded.items():
+                _check_published(self.name, split, dataset, where)
+        return contents
 
 
 def downloads() -> Path:
@@ -95,6 +91,20 @@ def _arrays(dataset: Any, where: str) -> tuple[NDArray[np.uint8], Labels]:
     return images, labels
 
 
+def _check_published(name: str, split: SplitName, dataset: Any, where: str) -> None:
+    """Raise DataError unless what torchvision has loaded is what the published files hold."""
+    images, labels = _arrays(dataset, f"{where} ({split})")
+    converted = Path(dataset.processed_folder) / (dataset.training_file if split == "train" else dataset.test_file)  # by an old torchvision
+    for file, found in digests(split, images, labels).items():
+        expected = PUBLISHED[name][file]
+        if found != expected:
+            path = converted if converted.is_file() else Path(dataset.raw_folder) / file
+            raise DataError(
+                f"{name}: {path} does not hold the published {file}: expected MD5 {expected}, found {found}. Move the files of "
+                f"{path.parent} elsewhere, so that they are downloaded, or put the published ones there"
+            )
+
+
 def _kind(name: str) -> Any:
     import torchvision.datasets  # slow to import, and only needed when the set is not yet in the store
 
@@ -109,60 +119,11 @@ def _load(name: str, kind: Any, root: Path, split: SplitName) -> Any:
         return kind(root, download=False, **arguments)
     except RuntimeError as error:
         if "not found" not in str(error):
-            raise _damaged(name, root, wanted, error) from error
+            raise damaged(name, root, wanted, error) from error
     except Exception as error:  # a file is there but cannot be parsed: torchvision lets anything through
-        raise _damaged(name, root, wanted, error) from error
+        raise damaged(name, root, wanted, error) from error
     try:
-        _check_reachable(root, wanted)
+        check_reachable(root, wanted)
         return kind(root, download=True, **arguments)
     except Exception as error:  # urllib, tarfile, torchvision's RuntimeError: all mean that the files did not arrive
-        raise _unreachable(name, root, wanted, error) from error
-
-
-def required(kind: Any, split: SplitName) -> tuple[Download, ...]:
-    """The files that a torchvision class downloads for a split, as the class itself states them."""
-    if hasattr(kind, "mirrors"):
-        folder = f"{kind.__name__}/raw"
-        return tuple(Download(f"{folder}/{file}", tuple(mirror + file for mirror in kind.mirrors), md5) for file, md5 in kind.resources)
-    if hasattr(kind, "split_list"):
-        url, file, md5 = kind.split_list[split]
-        return (Download(file, (url,), md5),)
-    return (Download(kind.filename, (kind.url,), kind.tgz_md5),)
-
-
-def _check_reachable(root: Path, wanted: Sequence[Download]) -> None:
-    """Raise the network's own error at once if no mirror of a missing file answers; torchvision would wait without limit."""
-    from torchvision.datasets.utils import check_integrity
-
-    for download in wanted:
-        if check_integrity(root / download.path, download.md5):
-            continue
-        failures = [error for error in map(_probe, download.urls) if error is not None]
-        if len(failures) == len(download.urls):
-            raise failures[0]
-
-
-def _probe(url: str) -> OSError | None:
-    try:
-        with urllib.request.urlopen(url, timeout=PROBE_SECONDS):
-            return None
-    except OSError as error:  # refused connections, timeouts, unknown hosts and HTTP errors
-        return error
-
-
-def _unreachable(name: str, root: Path, wanted: Sequence[Download], error: Exception) -> DataError:
-    hosts = sorted({urlsplit(url).hostname or url for download in wanted for url in download.urls})
-    files = "\n".join(f"  {root / download.path}  (MD5 {download.md5}) from {download.urls[0]}" for download in wanted)
-    return DataError(
-        f"{name}: could not download from {' or '.join(hosts)}: {error}\n"
-        f"Check the network (a proxy is taken from http_proxy and https_proxy), or put these files there by hand:\n{files}\n"
-        f"Or ingest a Parquet copy in the Hugging Face layout: --dataset parquet --ingest.uri DIRECTORY, "
-        f"where a directory called {name} also gets the published normalisation."
-    )
-
-
-def _damaged(name: str, root: Path, wanted: Sequence[Download], error: Exception) -> DataError:
-    folders = sorted({str((root / download.path).parent) for download in wanted})
-    return DataError(
-        f"{name}: damaged files in {' and '.join(folders)}: {error or type(error).__name__}. Delete them, so that they are downloaded again"
-    )
+        raise unreachable(name, root, wanted, error, wrong(kind, root, split)) from error
