@@ -16,6 +16,7 @@ from pydantic import ValidationError
 from pydantic_settings import BaseSettings, CliSettingsSource
 
 from bilp.config import PipelineConfig
+from bilp.ending import MISUSED, fail
 from bilp.explain import explain, problems, similar
 
 NOTE = """Whatever is not given is derived from the dials (the options without a dot) or the recipe: see --explain.
@@ -80,14 +81,8 @@ def configure(arguments: Sequence[str], program: str, description: str) -> Pipel
             sys.stdout.write("\n".join(lines) + "\n")
             sys.exit(0)
     except ValidationError as error:
-        fail(program, problems(error, command.given), status=2)
+        fail(program, problems(error, command.given), MISUSED)
     return config
-
-
-def fail(program: str, lines: Sequence[str], status: int) -> NoReturn:
-    """End the program with this status and one line per problem."""
-    sys.stderr.write("".join(f"{program}: error: {line}\n" for line in lines))
-    sys.exit(status)
 
 
 def _underscored(argument: str) -> str:
