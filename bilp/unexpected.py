@@ -82,7 +82,7 @@ def keep(error: BaseException, doing: str) -> Path | None:
 def _new_file(folder: str, content: bytes) -> Path:
     descriptor, name = tempfile.mkstemp(prefix="bilp-error-", suffix=".txt", dir=folder)
     try:
-        with open(descriptor, "wb") as file:
+        with os.fdopen(descriptor, "wb") as file:
             file.write(content)
     except OSError:
         Path(name).unlink()

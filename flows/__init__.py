@@ -6,6 +6,6 @@ import os
 # twenty times slower as soon as anything else runs on the machine; sleeping threads cost nothing measurable.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
-from flows import beginning  # noqa: E402
+from flows import beginning
 
 beginning.settle()

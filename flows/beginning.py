@@ -7,6 +7,7 @@ wrong, and no code of ours is under way that could catch it. This module itself 
 from __future__ import annotations
 
 import sys
+from itertools import pairwise
 
 TYPE_CHECKING = False  # typing's own constant would take importing typing
 if TYPE_CHECKING:
@@ -37,7 +38,7 @@ def settle() -> None:
     sys.excepthook = hook
     import warnings
 
-    from flows import output
+    from tasks import output
 
     output.settle()
     # Said in our own words where it matters (`flows.local_server`).
@@ -46,7 +47,7 @@ def settle() -> None:
 
 def program_of(command: Sequence[str]) -> str | None:
     """The program that a command line of Python starts with -m, such as "python -m flows.ingest"; None if it is not ours."""
-    for before, argument in zip(command, command[1:], strict=False):
+    for before, argument in pairwise(command):
         if before.startswith("-") and before.endswith("m"):
             return f"python -m {argument}" if argument.startswith(PACKAGES) else None
         if argument.startswith("-m"):

@@ -16,6 +16,7 @@ from flows import loopback
 
 SECONDS = 10.0  # for an answer
 NAME = "PREFECT_API_URL"
+EPHEMERAL = "PREFECT_SERVER_ALLOW_EPHEMERAL_MODE"
 OTHERWISE = f"correct or unset {NAME}; without it, a private server starts"
 PROFILE = "choose another profile (prefect profile ls, prefect profile use)"
 
@@ -56,8 +57,8 @@ def check_private_allowed(settings: Settings) -> None:
     ephemeral = settings.server.ephemeral
     if "enabled" in ephemeral.model_fields_set and not ephemeral.enabled:
         raise BilpError(
-            f"no Prefect server is configured, and PREFECT_SERVER_ALLOW_EPHEMERAL_MODE=false forbids to start a private one: set {NAME} to a "
-            f"server (make server), or unset PREFECT_SERVER_ALLOW_EPHEMERAL_MODE, or {PROFILE}"
+            f"no Prefect server is configured, and {EPHEMERAL}=false forbids to start a private one: set {NAME} to a server (make server), "
+            f"or unset {EPHEMERAL}, or {PROFILE}"
         )
 
 

@@ -20,16 +20,16 @@ DATABASE = "PREFECT_SERVER_DATABASE_CONNECTION_URL"
 _CAUSES = (
     (
         "Can't locate revision",
-        f"its database was made by a newer version of Prefect: update Prefect, or set PREFECT_HOME to another folder",
+        "its database was made by a newer version of Prefect: update Prefect, or set PREFECT_HOME to another folder",
     ),
     (
         "not a database|malformed",
-        f"its database is damaged: move it away (the history of runs goes with it), or set PREFECT_HOME to another folder",
+        "its database is damaged: move it away (the history of runs goes with it), or set PREFECT_HOME to another folder",
     ),
     ("readonly database|ermission denied|ead-only", f"its database cannot be written: {REMEDY}"),
     ("disk is full|disk I/O error|No space left", f"its database cannot be written, the disk may be full: free some space, or {REMEDY}"),
     ("unable to open database", f"its database cannot be opened: correct {DATABASE}, or {REMEDY}"),
-    ("database is locked", f"another process holds its database: end that one, or set PREFECT_HOME to another folder"),
+    ("database is locked", "another process holds its database: end that one, or set PREFECT_HOME to another folder"),
     (
         "onnection refused|Connect call failed|could not translate|not known|password authentication",
         f"its database does not answer: correct {DATABASE}",

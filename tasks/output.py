@@ -6,9 +6,10 @@ import codecs
 import io
 import os
 import sys
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import TextIO
+from typing import IO
 
 REPLACING = "bilp-replacing"
 
@@ -17,17 +18,35 @@ _PLAIN = {"±": "+-", "×": "x", "–": "-", "—": "-", "−": "-", "…": "...
 
 def settle() -> None:
     """Have the standard streams take every text; streams that were closed before the program began lead nowhere."""
-    codecs.register_error(REPLACING, _replaced)
     for name in ("stdout", "stderr"):
         stream = getattr(sys, name)
         if stream is None:
-            setattr(sys, name, Path(os.devnull).open("w", encoding="utf-8"))
+            setattr(sys, name, Path(os.devnull).open("w", encoding="utf-8"))  # noqa: SIM115
         elif isinstance(stream, io.TextIOWrapper):
             with suppress(OSError):  # it flushes, and nobody may read
                 stream.reconfigure(errors=REPLACING)
 
 
-def discard(stream: TextIO) -> None:
+@contextmanager
+def readers_may_go() -> Iterator[None]:
+    """Inside the block, the program ends quietly and with status 0 when whoever reads its standard output has gone, as `head` does."""
+    try:
+        try:
+            yield
+        finally:
+            sys.stdout.flush()
+    except BrokenPipeError:
+        discard(sys.stdout)
+        sys.exit(0)
+
+
+def as_printed(text: str) -> str:
+    """The text with what the standard output's encoding lacks replaced already, where its width matters."""
+    encoding = sys.stdout.encoding or "utf-8"
+    return text.encode(encoding, REPLACING).decode(encoding)
+
+
+def discard(stream: IO[str]) -> None:
     """From now on the stream leads nowhere, the flush at the end of the process included."""
     with suppress(OSError, ValueError):  # a stream in memory has no number
         nowhere = os.open(os.devnull, os.O_WRONLY)
@@ -43,3 +62,6 @@ def _replaced(error: UnicodeError) -> tuple[str | bytes, int]:
         return bytes([ord(character) - 0xDC00]), error.start + 1
     escaped = character.encode("ascii", "backslashreplace").decode("ascii")
     return _PLAIN.get(character, escaped), error.start + 1
+
+
+codecs.register_error(REPLACING, _replaced)
