@@ -17,6 +17,7 @@ from pydantic_settings import BaseSettings, CliSettingsSource, SettingsError
 
 from bilp.config import PipelineConfig
 from bilp.defaults import NETWORK_PATHS
+from bilp.ending import MISUSED, fail
 from bilp.explain import explain, problems, similar, told_defaults
 from bilp.fields import told
 
@@ -89,14 +90,8 @@ def configure(arguments: Sequence[str], program: str, description: str) -> Pipel
             sys.stdout.write("\n".join(lines) + "\n")
             sys.exit(0)
     except ValidationError as error:
-        fail(program, problems(error, command.given), status=2)
+        fail(program, problems(error, command.given), MISUSED)
     return config
-
-
-def fail(program: str, lines: Sequence[str], status: int) -> NoReturn:
-    """End the program with this status and one line per problem."""
-    sys.stderr.write("".join(f"{program}: error: {line}\n" for line in lines))
-    sys.exit(status)
 
 
 def _underscored(argument: str) -> str:

@@ -27,6 +27,7 @@ from prefect.client.schemas.objects import FlowRun, State, StateType
 from prefect.states import AwaitingRetry, Cancelled, Crashed
 
 from bilp.errors import StorageError
+from bilp.unexpected import one_line
 from deployments import register
 from deployments.automations import SILENCE
 from tasks.remote import was_interrupted
@@ -122,7 +123,7 @@ def _attempt(what: str, action: Callable[[], None]) -> bool:
         action()
     except Exception as error:
         with contextlib.suppress(OSError):
-            sys.stderr.write(f"{what}: {type(error).__name__}: {error}; trying again in {LOOK_SECONDS:.0f} s\n")
+            sys.stderr.write(f"{what}: {one_line(error)}; trying again in {LOOK_SECONDS:.0f} s\n")
         return False
     return True
 

@@ -21,9 +21,13 @@ import yaml
 from prefect.client.orchestration import SyncPrefectClient, get_client
 from prefect.client.schemas.actions import WorkPoolCreate
 from prefect.exceptions import ObjectAlreadyExists
+from prefect.settings import get_current_settings
 
+from bilp import ending
+from bilp.errors import ConfigError
 from deployments import automations
 from deployments.state_folder import REPOSITORY, settle
+from flows import configured_server
 
 FILE = REPOSITORY / "deployments" / "prefect.yaml"
 TEMPLATES = REPOSITORY / "deployments" / "kubernetes"
@@ -86,6 +90,10 @@ def automate(client: SyncPrefectClient) -> None:
 
 def main() -> None:
     settle(os.environ)
+    url = get_current_settings().api.url
+    if url is None:
+        raise ConfigError("PREFECT_API_URL is not set: set it to the server that is to be brought up to date")
+    configured_server.check(url)
     with get_client(sync_client=True) as client:
         pools(client, os.environ.get("BILP_POOL_TYPE", "process"))
         deployments(os.environ.get("BILP_REPOSITORY"), os.environ.get("BILP_BRANCH"))
@@ -95,4 +103,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    with ending.one_line("python -m deployments.register", "registering"):
+        main()

@@ -9,18 +9,21 @@ process died are started again (`deployments.keeper`).
 
 from __future__ import annotations
 
-import ipaddress
+import contextlib
 import os
 import subprocess
 import sys
 from collections.abc import Mapping
 from pathlib import Path
 
-import flows  # noqa: F401  # settles how threads wait, before torch is imported anywhere
+from bilp import ending
+from bilp.errors import ConfigError
 from deployments.state_folder import settle
+from flows.loopback import is_loopback
 
 AUTHENTICATION = "PREFECT_SERVER_API_AUTH_STRING"
-NO_AUTHENTICATION = 2
+NO_AUTHENTICATION = ending.MISUSED
+PROGRAM = "python -m deployments.server"
 
 
 def refusal(environment: Mapping[str, str], host: str) -> str | None:
@@ -33,33 +36,32 @@ def refusal(environment: Mapping[str, str], host: str) -> str | None:
     )
 
 
-def is_loopback(host: str) -> bool:
-    """Whether only this machine reaches the address."""
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
-
-
-def serve(host: str, port: int) -> None:
-    """Be the server until a signal ends it."""
-    import uvicorn
+def serve(host: str, port: int, home: Path) -> None:
+    """Be the server until a signal ends it. Raises BilpError if it cannot start."""
     from prefect.server.api.server import create_app
 
-    from flows.local_server import one_at_a_time, unhurried_database
+    from flows import prefect_home, starting
+    from flows.local_server import unhurried_database
 
-    class Announcing(uvicorn.Server):
-        async def startup(self, sockets: list[object] | None = None) -> None:  # type: ignore[override]
-            with one_at_a_time(Path(os.environ["PREFECT_HOME"]) / "local-server.lock"):
-                await super().startup(None)
-            if self.started:
-                bound = self.servers[0].sockets[0].getsockname()[1]
-                sys.stdout.write(f"http://{host}:{bound}/api\n")
-                sys.stdout.flush()
-                self.registration = _register(f"http://{_reachable(host)}:{bound}/api")
+    registration = []  # holds the pipe that ends the keeper with this process
 
-    with unhurried_database():
-        Announcing(uvicorn.Config(create_app(final=True), host=host, port=port, log_level="warning", lifespan="on")).run()
+    def announce(port: int) -> None:
+        with contextlib.suppress(OSError):  # nobody need read it
+            sys.stdout.write(f"http://{host}:{port}/api\n")
+            sys.stdout.flush()
+        registration.append(_register(f"http://{_reachable(host)}:{port}/api"))
+
+    prefect_home.check(home)
+    with starting.listening(host, port) as listener, unhurried_database():
+        starting.Server(create_app(final=True), "warning", home, announce).run([listener])
+
+
+def port_of(environment: Mapping[str, str]) -> int:
+    """The port to listen on, 4200 unless PREFECT_SERVER_API_PORT says otherwise; 0 means any that is free. Raises ConfigError."""
+    given = environment.get("PREFECT_SERVER_API_PORT", "4200")
+    if not (given.isascii() and given.isdigit() and int(given) < 1 << 16):
+        raise ConfigError(f"PREFECT_SERVER_API_PORT = {given!r} is no port: use a number from 1 to 65535")
+    return int(given)
 
 
 def _reachable(host: str) -> str:
@@ -77,15 +79,15 @@ def _register(url: str) -> subprocess.Popen[bytes] | None:
 
 
 def main() -> None:
-    settle(os.environ)
+    home = settle(os.environ)
     os.environ.pop("PREFECT_API_URL", None)  # this is the server; it asks nobody
     host = os.environ.get("PREFECT_SERVER_API_HOST", "127.0.0.1")
     reason = refusal(os.environ, host)
     if reason:
-        sys.stderr.write(f"python -m deployments.server: error: {reason}\n")
-        sys.exit(NO_AUTHENTICATION)
-    serve(host, int(os.environ.get("PREFECT_SERVER_API_PORT", "4200")))
+        ending.fail(PROGRAM, [reason], NO_AUTHENTICATION)
+    serve(host, port_of(os.environ), home)
 
 
 if __name__ == "__main__":
-    main()
+    with ending.one_line(PROGRAM, "serving"):
+        main()

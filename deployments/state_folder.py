@@ -5,6 +5,10 @@ from __future__ import annotations
 from collections.abc import MutableMapping
 from pathlib import Path
 
+from bilp.errors import StorageError
+from flows import loopback
+from flows.prefect_home import REMEDY
+
 REPOSITORY = Path(__file__).resolve().parent.parent
 DEFAULT = REPOSITORY / ".bilp" / "service"
 
@@ -13,9 +17,16 @@ QUIET = {"PREFECT_SERVER_ANALYTICS_ENABLED": "false", "DO_NOT_TRACK": "1", "PREF
 
 
 def settle(environment: MutableMapping[str, str]) -> Path:
-    """Complete the environment where nothing is set; the folder, which exists then."""
+    """Complete the environment where nothing is set; the folder, which exists then. Servers on this machine are spared by proxies.
+
+    Raises StorageError if the folder cannot be made.
+    """
     for name, value in {**QUIET, "PREFECT_HOME": str(DEFAULT), "BILP_HOME": str(REPOSITORY)}.items():
         environment.setdefault(name, value)
     folder = Path(environment["PREFECT_HOME"])
-    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise StorageError(f"cannot keep the state of the service in {folder} ({error.strerror}): {REMEDY}") from error
+    loopback.spare(environment, environment.get("PREFECT_API_URL", ""))
     return folder

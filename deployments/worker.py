@@ -20,9 +20,11 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-import flows  # noqa: F401  # settles how threads wait, before torch is imported anywhere
+from bilp import ending
+from bilp.errors import ConfigError
 from deployments.state_folder import REPOSITORY, settle
 
+PROGRAM = "python -m deployments.worker"
 POOLS = ("cpu", "gpu")
 RESTART_SECONDS = 5.0
 STOP_SECONDS = 45.0
@@ -58,6 +60,14 @@ def plan(pools: Sequence[str], gpus: Sequence[str], host: str, cpu_limit: int) -
     elif "gpu" in pools:
         workers.append(Worker("gpu", f"gpu-{host}-none", 1, {"CUDA_VISIBLE_DEVICES": "", "BILP_DEVICE": "cpu"}))
     return workers
+
+
+def cpu_limit(environment: Mapping[str, str]) -> int:
+    """Runs at a time in the pool `cpu`, 8 unless BILP_CPU_LIMIT says otherwise. Raises ConfigError."""
+    given = environment.get("BILP_CPU_LIMIT", "8")
+    if not (given.isascii() and given.isdigit() and int(given) > 0):
+        raise ConfigError(f"BILP_CPU_LIMIT = {given!r} is no number of runs: use 1 or more")
+    return int(given)
 
 
 def visible_gpus() -> list[str]:
@@ -108,8 +118,7 @@ def end_all(running: Sequence[subprocess.Popen[bytes]]) -> None:
 def main(arguments: Sequence[str]) -> None:
     wrong = [argument for argument in arguments if argument not in POOLS]
     if wrong:
-        sys.stderr.write(f"python -m deployments.worker: error: no pool {', '.join(wrong)}: use cpu, gpu or nothing for both\n")
-        sys.exit(2)
+        ending.fail(PROGRAM, [f"no pool {', '.join(wrong)}: use cpu, gpu or nothing for both"], ending.MISUSED)
     settle(os.environ)
     os.environ.setdefault("PREFECT_API_URL", LOCAL_API)
     os.environ.setdefault("PREFECT_WORKER_QUERY_SECONDS", QUERY_SECONDS)
@@ -118,9 +127,10 @@ def main(arguments: Sequence[str]) -> None:
     stop = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: stop.set())
-    workers = plan(arguments or POOLS, visible_gpus(), socket.gethostname(), int(os.environ.get("BILP_CPU_LIMIT", "8")))
+    workers = plan(arguments or POOLS, visible_gpus(), socket.gethostname(), cpu_limit(os.environ))
     keep_running(workers, stop)
 
 
 if __name__ == "__main__":
-    main(sys.argv[1:])
+    with ending.one_line(PROGRAM, "keeping workers running"):
+        main(sys.argv[1:])

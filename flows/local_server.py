@@ -11,41 +11,55 @@ from __future__ import annotations
 import atexit
 import contextlib
 import os
+import secrets
 import signal
-import socket
 import subprocess
 import sys
 import threading
 from collections.abc import AsyncGenerator, Iterator, Mapping
-from pathlib import Path
 
+from bilp import ending, unexpected
 from bilp.errors import BilpError
+from flows import configured_server, loopback, prefect_home
+from flows.prefect_home import one_at_a_time
 from tasks import terminal
 
 # Ours is a server for one process without a network: no usage statistics, nothing to say but its failure to start.
 QUIET = {"PREFECT_SERVER_ANALYTICS_ENABLED": "false", "DO_NOT_TRACK": "1", "PREFECT_LOGGING_SERVER_LEVEL": "CRITICAL"}
 PATIENCE = 5.0  # seconds that it may take to stop
+FAILED = "failed: "
+
+__all__ = ["Server", "one_at_a_time", "reachable", "serve", "start", "unhurried_database"]
 
 _private: Server | None = None
 
 
 @contextlib.contextmanager
 def reachable() -> Iterator[None]:
-    """In the block there is an API: the configured one, or else a private server that then serves this process to its end."""
+    """In the block there is an API: the configured one, or else a private server that then serves this process to its end.
+
+    Raises BilpError if neither can be had.
+    """
     global _private
     from prefect.context import refresh_global_settings_context
     from prefect.settings import PREFECT_FLOWS_HEARTBEAT_FREQUENCY, get_current_settings, temporary_settings
 
     settings = get_current_settings()
-    if settings.api.url is None and settings.server.ephemeral.enabled:
+    if settings.api.url is None:
+        configured_server.check_private_allowed(settings)
+        prefect_home.check(settings.home)
         terminal.say(f"          starting a private Prefect server, its database is in {settings.home}")
-        _private = Server(os.environ | {"PREFECT_HOME": str(settings.home)})
+        login = f"bilp:{secrets.token_hex()}"  # nobody else on this machine needs it, and what the user set for others is not for it
+        _private = Server(os.environ | {"PREFECT_HOME": str(settings.home), "PREFECT_SERVER_API_AUTH_STRING": login})
         import torch  # noqa: F401  # every flow needs it, and it takes as long to import as the server takes to start
 
         _private.wait()
+        loopback.spare(os.environ, _private.url)
         # Threads that Prefect starts read the process-wide settings, and child processes the environment.
-        os.environ["PREFECT_API_URL"] = _private.url
+        os.environ |= {"PREFECT_API_URL": _private.url, "PREFECT_API_AUTH_STRING": login}
         refresh_global_settings_context()
+    elif _private is None or settings.api.url != _private.url:
+        configured_server.check(settings.api.url)
     settings = get_current_settings()
     if _private is not None and settings.api.url == _private.url and settings.flows.heartbeat_frequency is not None:
         # Nobody watches for heartbeats there, and the thread that sends them costs every flow run up to a second.
@@ -71,13 +85,14 @@ class Server:
         atexit.register(self.stop)
 
     def wait(self) -> str:
-        """The URL of its API, once it answers. Raises BilpError if it cannot start; it has said why on standard error."""
+        """The URL of its API, once it answers. Raises BilpError, with its reason, if it cannot start."""
         assert self.process.stdout is not None
-        self.url = self.process.stdout.readline().strip()
-        if not self.url:
+        said = self.process.stdout.readline().strip()
+        if not said.startswith("http"):
             self.stop()
-            status = self.process.returncode
-            raise BilpError(f"the private Prefect server did not start (exit status {status}): set PREFECT_API_URL to use another")
+            reason = said.removeprefix(FAILED) or f"exit status {self.process.returncode}"
+            raise BilpError(f"the private Prefect server did not start: {reason}; or set PREFECT_API_URL to use another")
+        self.url = said
         return self.url
 
     def stop(self) -> None:
@@ -97,36 +112,23 @@ def start(environment: Mapping[str, str]) -> Server:
 
 def serve() -> None:
     """Be the server: print the URL when ready, stop when the standard input closes."""
-    import uvicorn
     from prefect.server.api.server import create_app
     from prefect.settings import get_current_settings
 
-    class Loopback(uvicorn.Server):
-        async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-            with one_at_a_time(get_current_settings().home / "local-server.lock"):
-                await super().startup(sockets)
-            if self.started and sockets:
-                sys.stdout.write(f"http://127.0.0.1:{sockets[0].getsockname()[1]}/api\n")
-                sys.stdout.flush()
+    from flows import starting
+
+    def announce(port: int) -> None:
+        _say(f"http://127.0.0.1:{port}/api")
 
     threading.Thread(target=_stop_with_owner, daemon=True).start()
-    with socket.create_server(("127.0.0.1", 0)) as listener, unhurried_database():
+    with starting.listening("127.0.0.1", 0) as listener, unhurried_database():
         app = create_app(ephemeral=True, final=True)
-        Loopback(uvicorn.Config(app, log_level="error", lifespan="on", access_log=False)).run([listener])
+        starting.Server(app, "error", get_current_settings().home, announce).run([listener])
 
 
-@contextlib.contextmanager
-def one_at_a_time(path: Path) -> Iterator[None]:
-    """Two servers that migrate one fresh database at once would break each other; where locks exist, they take turns."""
-    try:
-        import fcntl
-    except ImportError:
-        yield
-        return
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("w") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
-        yield
+def _say(line: str) -> None:
+    sys.stdout.write(f"{line}\n")
+    sys.stdout.flush()
 
 
 def unhurried_database() -> contextlib.AbstractContextManager[object]:
@@ -161,5 +163,14 @@ def _stop_with_owner() -> None:
     os.kill(os.getpid(), signal.SIGTERM)
 
 
+def main() -> None:
+    """Serve; if that is not possible, print the reason in one line for the process that is served."""
+    try:
+        serve()
+    except Exception as error:
+        _say(FAILED + (str(error) if isinstance(error, BilpError) else unexpected.told(error, "starting a private Prefect server")))
+        sys.exit(ending.FAILED)
+
+
 if __name__ == "__main__":
-    serve()
+    main()

@@ -9,15 +9,16 @@ from contextlib import contextmanager
 from typing import Any, NoReturn, TypeVar
 
 from pydantic import BaseModel, ValidationError
-from rich.console import Console
 from rich.table import Table
 
-from bilp.command_line import configure, fail, parse
+from bilp import ending
+from bilp.command_line import configure, parse
 from bilp.config import PipelineConfig
 from bilp.errors import BilpError
 from bilp.explain import problems
 from bilp.manifest import open_artefact
-from tasks import terminal
+from tasks import output, terminal
+from tasks.terminal import Screen
 
 T = TypeVar("T")
 M = TypeVar("M", bound=BaseModel)
@@ -28,8 +29,10 @@ def run(documentation: str | None, work: Callable[[PipelineConfig], T], show: Ca
 
     Exit status: 0 done, 1 failed, 2 wrong settings, 130 interrupted.
     """
+    output.settle()
     name, description = described(documentation)
-    config = configure(sys.argv[1:], name, description)
+    with output.readers_may_go():
+        config = configure(sys.argv[1:], name, description)
     guarded(name, lambda: work(config), show)
 
 
@@ -58,7 +61,8 @@ def with_options(
     except ValidationError as error:
         refuse(name, *(f"--{item['loc'][0]}: {item['msg']}" for item in error.errors(include_url=False)))
     try:
-        given = parse(rest, name, f"{description}\n\nOptions of its own:\n{told}").given
+        with output.readers_may_go():
+            given = parse(rest, name, f"{description}\n\nOptions of its own:\n{told}").given
         return options, join(given, options)
     except ValidationError as error:
         refuse(name, *problems(error, given))
@@ -68,7 +72,7 @@ def with_options(
 
 def refuse(name: str, *lines: str) -> NoReturn:
     """End the program because of how it was called."""
-    fail(name, lines, status=2)
+    ending.fail(name, lines, ending.MISUSED)
 
 
 def _split(arguments: Sequence[str], own: set[str]) -> tuple[dict[str, str], list[str]]:
@@ -87,25 +91,34 @@ def _split(arguments: Sequence[str], own: set[str]) -> tuple[dict[str, str], lis
 
 def guarded(name: str, work: Callable[[], T], show: Callable[[T], None]) -> None:
     """Do the work of a program and show its result; what goes wrong is one clear line, and an exit status as in `run`."""
-    try:
+    output.settle()
+    with ending.one_line(name, "between two stages"):
         with _terminal_to_ourselves(), terminal.display():
             result = work()
-    except BilpError as error:
-        fail(name, [str(error)], status=1)
-    except KeyboardInterrupt:
-        fail(name, ["interrupted; the same command continues where it stopped"], status=130)
-    show(result)
+        _print(name, lambda: show(result), result)
+
+
+def _print(name: str, show: Callable[[], None], result: object) -> None:
+    """Show the result. A reader who went away is no error; where nothing can be written, the result is named on the other stream."""
+    try:
+        show()
+        sys.stdout.flush()
+    except BrokenPipeError:
+        output.discard(sys.stdout)
+    except OSError as error:
+        output.discard(sys.stdout)
+        ending.fail(name, [f"all is done, but the result cannot be printed ({error}): {result}"], ending.FAILED)
 
 
 def show_uri(what: str, uri: str) -> None:
     """Print the URI of a result."""
-    Console().print(f"{what}: {uri}", markup=False, highlight=False, soft_wrap=True)
+    Screen().print(f"{what}: {uri}", markup=False, highlight=False, soft_wrap=True)
 
 
 def show_text(lines: Sequence[str]) -> None:
     """Print lines as they are."""
     for line in lines:
-        Console().print(line, markup=False, highlight=False, soft_wrap=True)
+        Screen().print(line, markup=False, highlight=False, soft_wrap=True)
 
 
 def show_accuracy(evaluation_uris: Sequence[str]) -> None:
@@ -118,21 +131,23 @@ def show_accuracy(evaluation_uris: Sequence[str]) -> None:
         "trained on",
         *(["network"] if several else []),
         "accuracy, %",
-        "± (95 %)",
+        output.as_printed("± (95 %)"),
         "n",
         title="Accuracy on real test images",
     )
     for row in rows:
         cells = [row.arm, *([row.network] if several else []), f"{100 * row.mean:.2f}", f"{100 * row.half_width95:.2f}", str(row.n)]
         table.add_row(*cells)
-    Console().print(table)
+    Screen().print(table)
 
 
 def show_report(report_uri: str) -> None:
     """Print the accuracies that a report shows, and where it lies."""
     parents = open_artefact(report_uri.rpartition("/")[0], "report").parents
-    show_accuracy([uri for role, uri in parents.items() if role.startswith("evaluation ")])
-    show_uri("report", report_uri)
+    try:
+        show_accuracy([uri for role, uri in parents.items() if role.startswith("evaluation ")])
+    finally:
+        show_uri("report", report_uri)
 
 
 @contextmanager

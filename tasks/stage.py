@@ -18,6 +18,7 @@ from prefect.client.schemas.objects import State, TaskRun
 from prefect.states import Completed
 
 from bilp.errors import DamagedArtefact, IncompatibleArtefact, MissingArtefact, StorageError, StorageRefused
+from bilp.unexpected import while_doing
 from tasks import terminal
 from tasks.outcome import published_since
 from tasks.progress import watched
@@ -82,6 +83,7 @@ def _reporting(function: Callable[P, str], run_name: str) -> Callable[P, Any]:
                 fresh = published_since(uri, began)
             except BaseException as error:
                 watch.line.end(f"stopped by {type(error).__name__}")
+                while_doing(error, label)
                 raise
             watch.finish()
             watch.line.end("done" if fresh else "there already")

@@ -7,12 +7,23 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TaskProgressColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
+from tasks import output
+
 PLAIN_INTERVAL = 10.0  # seconds between two lines about one stage where bars cannot be drawn
+
+
+class Screen(Console):
+    """A console whose reader may go away, as `head` does, without ending what is being done."""
+
+    def on_broken_pipe(self) -> None:
+        """Say nothing more, also not at the end of the process."""
+        self.quiet = True
+        output.discard(self.file)
 
 
 class Display:
@@ -26,7 +37,8 @@ class Display:
             self.live = Progress(*columns, TimeRemainingColumn(), TextColumn("{task.fields[note]}"), console=console, transient=True)
 
     def say(self, text: str) -> None:
-        self.console.print(text, markup=False, highlight=False, soft_wrap=True)
+        with suppress(OSError):  # the disk of a log may be full; the work goes on
+            self.console.print(text, markup=False, highlight=False, soft_wrap=True)
 
 
 class Line:
@@ -66,7 +78,7 @@ _display: Display | None = None
 def display() -> Iterator[None]:
     """Show what happens until the block ends, on the standard error stream."""
     global _display
-    _display = Display(Console(stderr=True))
+    _display = Display(Screen(stderr=True))
     try:
         if _display.live is not None:
             with _display.live:

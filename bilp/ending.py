@@ -1,0 +1,55 @@
+"""How every program ends when something goes wrong: one line on the standard error stream, and a status that says of what kind it was.
+
+Only the standard library is needed here, so that this works while everything else is still being imported.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from typing import NoReturn
+
+from bilp import unexpected
+from bilp.errors import BilpError
+
+FAILED, MISUSED, INTERRUPTED = 1, 2, 130
+CONTINUES = "interrupted; the same command continues where it stopped"
+
+
+def fail(program: str, lines: Sequence[str], status: int) -> NoReturn:
+    """End the program with this status and one line per problem."""
+    with suppress(OSError):  # nobody reads, or the disk of the log is full; the status still tells
+        sys.stderr.write("".join(f"{program}: error: {line}\n" for line in lines))
+        sys.stderr.flush()
+    sys.exit(status)
+
+
+@contextmanager
+def one_line(program: str, doing: str) -> Iterator[None]:
+    """Whatever goes wrong in the block ends `program` with one line; `doing` says what was going on there.
+
+    What nobody expected leaves its traceback in a file that the line names (`bilp.unexpected`).
+    """
+    try:
+        yield
+    except (Exception, KeyboardInterrupt) as error:
+        end(program, error, doing)
+
+
+def end(program: str, error: BaseException, doing: str) -> NoReturn:
+    """End the program because of `error`."""
+    if was_interrupted(error):
+        fail(program, [CONTINUES], INTERRUPTED)
+    if isinstance(error, BilpError):
+        fail(program, [str(error)], FAILED)
+    fail(program, [unexpected.told(error, doing)], FAILED)
+
+
+def was_interrupted(error: BaseException | None) -> bool:
+    """Whether an interrupt from the keyboard is behind it; modules that are not written in Python raise their own error for one."""
+    while error is not None:
+        if isinstance(error, KeyboardInterrupt) or KeyboardInterrupt.__name__ in str(error):
+            return True
+        error = error.__cause__ or error.__context__
+    return False

@@ -1,0 +1,59 @@
+"""What a program does before anything heavy is imported: from here on, whatever goes wrong ends it with one line.
+
+Importing Prefect and torch takes seconds in which somebody may press Ctrl-C, a package may be missing or a setting of Prefect may be
+wrong, and no code of ours is under way that could catch it. This module itself imports next to nothing, to be early.
+"""
+
+from __future__ import annotations
+
+import sys
+from itertools import pairwise
+
+TYPE_CHECKING = False  # typing's own constant would take importing typing
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from types import TracebackType
+
+PACKAGES = ("flows.", "deployments.")
+"""Where programs lie."""
+
+
+def settle() -> None:
+    """If this process is one of our programs, settle its output and its end; a process that only imports flows is left alone."""
+    program = program_of(sys.orig_argv)
+    if program is None or sys.argv[0] != "-m":  # what `python -m` puts there while it looks for the module
+        return
+
+    def hook(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+        if not isinstance(error, (Exception, KeyboardInterrupt)):
+            sys.__excepthook__(kind, error, trace)
+            return
+        import signal
+
+        signal.signal(signal.SIGINT, signal.SIG_IGN)  # it is ending
+        from bilp import ending
+
+        ending.end(program, error, "while it was starting")
+
+    sys.excepthook = hook
+    import warnings
+
+    from tasks import output
+
+    output.settle()
+    # Said in our own words where it matters (`flows.local_server`).
+    warnings.filterwarnings("ignore", message="Failed to create the Prefect home directory")
+
+
+def program_of(command: Sequence[str]) -> str | None:
+    """The program that a command line of Python starts with -m, such as "python -m flows.ingest"; None if it is not ours."""
+    for before, argument in pairwise(command):
+        if before.startswith("-") and before.endswith("m"):
+            return f"python -m {argument}" if argument.startswith(PACKAGES) else None
+        if argument.startswith("-m"):
+            module = argument.removeprefix("-m")
+            if module:
+                return f"python -m {module}" if module.startswith(PACKAGES) else None
+        elif not argument.startswith("-") and not before.startswith(("-W", "-X")):
+            return None  # a script
+    return None
