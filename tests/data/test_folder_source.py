@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from bilp.config import IngestConfig
-from bilp.data import Dataset, ingest, open_dataset
+from bilp.data import Dataset, open_recorded, read_source
 from bilp.errors import DataError
 
 WriteFolder = Callable[[Any], Path]
@@ -21,7 +21,7 @@ TINY = np.arange(48, dtype=np.uint8).reshape(4, 4, 3)
 
 def load(root: Path | str, **settings: Any) -> Dataset:
     base = Path(str(root).removeprefix("file://"))
-    return open_dataset(ingest(IngestConfig(source="folder", uri=str(root), **settings), str(base.parent / "store")))
+    return open_recorded(read_source(IngestConfig(source="folder", uri=str(root), **settings), str(base.parent / "store")))
 
 
 @pytest.mark.parametrize("test", ["test", "val", "validation"])
@@ -30,8 +30,8 @@ def test_train_and_test_directories(write_folder: WriteFolder, pets: Any, test: 
     dataset = load(write_folder(files))
     assert dataset.name == "pets"
     assert dataset.class_names == ("cat", "dog")
-    assert dataset.train.index()["origin"].to_pylist() == [f"train/{kind}/{i}.png" for kind in ("cat", "dog") for i in range(3)]
-    assert dataset.test.index()["origin"].to_pylist() == [f"{test}/{kind}/{i}.png" for kind in ("cat", "dog") for i in range(2)]
+    assert dataset.origins("train") == [f"train/{kind}/{i}.png" for kind in ("cat", "dog") for i in range(3)]
+    assert dataset.origins("test") == [f"{test}/{kind}/{i}.png" for kind in ("cat", "dog") for i in range(2)]
     assert dataset.train.labels.tolist() == [0, 0, 0, 1, 1, 1]
     assert torch.equal(dataset.train.images()[4], torch.from_numpy(pets["train/dog/1.png"]).permute(2, 0, 1))
 
@@ -41,7 +41,7 @@ def test_without_a_test_directory_a_split_is_held_out(write_folder: WriteFolder,
     files = {f"{prefix}{kind}/{i}.png": pixels(4, 4, 3, seed=i) for kind in "ab" for i in range(10)}
     dataset = load(write_folder(files), test_fraction=0.3)
     assert torch.bincount(dataset.test.labels).tolist() == [3, 3]
-    together = dataset.train.index()["origin"].to_pylist() + dataset.test.index()["origin"].to_pylist()
+    together = dataset.origins("train") + dataset.origins("test")
     assert sorted(together) == sorted(files)
 
 
@@ -49,7 +49,7 @@ def test_a_file_uri_and_odd_names(write_folder: WriteFolder) -> None:
     root = write_folder({f"{split}/50%20 off#?/ü {i}.png": TINY + i for split in ("train", "test") for i in range(2)})
     dataset = load(f"file://{root}")
     assert dataset.class_names == ("50%20 off#?",)
-    assert dataset.train.index()["origin"].to_pylist() == ["train/50%20 off#?/ü 0.png", "train/50%20 off#?/ü 1.png"]
+    assert dataset.origins("train") == ["train/50%20 off#?/ü 0.png", "train/50%20 off#?/ü 1.png"]
 
 
 def test_nested_files_links_and_what_file_managers_leave(write_folder: WriteFolder, tmp_path: Path) -> None:
@@ -71,7 +71,7 @@ def test_nested_files_links_and_what_file_managers_leave(write_folder: WriteFold
     (root / "test").symlink_to(root / "train")
     dataset = load(root)
     assert dataset.class_names == ("a", "b")
-    assert dataset.train.index()["origin"].to_pylist() == ["train/a/deep/er/1.png", "train/b/2.png"]
+    assert dataset.origins("train") == ["train/a/deep/er/1.png", "train/b/2.png"]
     assert len(dataset.test) == 2
 
 

@@ -18,7 +18,7 @@ import torch
 import torchvision.datasets
 
 from bilp.config import IngestConfig
-from bilp.data import ingest, open_dataset
+from bilp.data import ingest, open_dataset, open_recorded, read_source
 from bilp.data.sources.torchvision import TORCHVISION, contents_of, required
 from bilp.errors import DataError
 
@@ -56,13 +56,13 @@ def write_mnist(root: Path, kind: str) -> tuple[np.ndarray, np.ndarray]:
 @pytest.mark.parametrize(("name", "mean", "first"), [("mnist", 0.1307, "0 - zero"), ("fashion_mnist", 0.2861, "T-shirt/top")])
 def test_files_in_the_original_format(tmp_path: Path, name: Any, mean: float, first: str) -> None:
     images, labels = write_mnist(tmp_path / "downloads", TORCHVISION[name])
-    dataset = open_dataset(ingest(IngestConfig(source=name), str(tmp_path / "store")))
+    dataset = open_recorded(read_source(IngestConfig(source=name), str(tmp_path / "store")))
     assert (dataset.name, dataset.shape, dataset.class_names[0]) == (name, (1, 28, 28), first)
     assert dataset.mean == (mean,)
     assert np.array_equal(dataset.train.images().numpy(), images[:, None])
     assert np.array_equal(dataset.train.labels.numpy(), labels)
     assert np.array_equal(dataset.test.images().numpy(), images[:10, None])
-    assert dataset.train.index()["origin"].to_pylist()[:2] == ["train/00000", "train/00001"]
+    assert dataset.origins("train")[:2] == ["train/00000", "train/00001"]
 
 
 def test_a_second_ingestion_needs_no_files(tmp_path: Path) -> None:
