@@ -88,11 +88,11 @@ class IngestConfig(Frozen):
     on_corrupt: Literal["refuse", "skip"] = "refuse"
     """What to do when files cannot be decoded: refuse with the full list, or skip them and keep the list as a ledger."""
     duplicates: Literal["keep", "drop"] = "keep"
-    """What becomes of images with equal pixels: all are kept, or the first of each class of each split alone."""
+    """Images with equal pixels: keep them; or drop repeats in a class, pictures in several classes, training images found in test."""
     bits: Annotated[int, Field(ge=9, le=16)] | None = None
     """Depth of 16-bit grey images: 12 for data of 0..4095 in 16-bit files; empty reads them as 0..65535."""
     max_pixels: Positive | None = None
-    """Largest width x height of an image that is decoded; empty is the limit of the image library."""
+    """Largest width x height of an image that is decoded; empty is the image library's limit, 178,956,970."""
     test_fraction: Annotated[float, Field(gt=0.0, lt=1.0)] = 0.2
     """Share of each class held out for testing when the source has no test split of its own."""
     split_seed: int = 0

@@ -22,7 +22,13 @@ def ingest(config: IngestConfig, root: str | None = None) -> str:
         config: Where the real images come from.
         root: Where artefacts lie; if empty, BILP_STORAGE of the process that runs this.
     """
-    return tasks.ingest.ingest(config, workplace(root))
+    return dataset_and_record(config, workplace(root))[0]
+
+
+def dataset_and_record(config: IngestConfig, root: str) -> tuple[str, str]:
+    """The URIs of the dataset and of the record of its source, for a flow that shows where images come from."""
+    record = tasks.ingest.read_source(config, root)
+    return tasks.ingest.dataset_of(config, record), record
 
 
 if __name__ == "__main__":

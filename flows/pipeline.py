@@ -11,7 +11,7 @@ from bilp.fit import check_fit
 from flows import program
 from flows.distill import distill_arms
 from flows.evaluate import evaluate, robustness
-from flows.ingest import ingest
+from flows.ingest import dataset_and_record
 from flows.local_flow import flow
 from flows.prune import score_and_prune
 from flows.report import report
@@ -31,13 +31,13 @@ def pipeline(config: PipelineConfig = DIGITS, root: str | None = None) -> str:
     """
     refuse_endless_restarts()
     root = workplace(root)
-    dataset = ingest(config.ingest, root)
+    dataset, record = dataset_and_record(config.ingest, root)
     check_fit(config, dataset)
     scores, selection = score_and_prune(config, dataset, root) if needs_selection(config) else (None, None)
     runs = distill_arms(config, dataset, selection, root)
     evaluations = evaluate(dataset, runs, config.ipc, config.evaluate, root)
     scored = robustness(dataset, runs, config.ipc, config.evaluate, root) if config.evaluate.robustness else None
-    return report(config, dataset, scores, selection, runs, evaluations, root, scored)
+    return report(config, dataset, scores, selection, runs, evaluations, root, scored, record)
 
 
 if __name__ == "__main__":

@@ -22,6 +22,7 @@ def report(
     evaluation_uris: list[str],
     root: str | None = None,
     robustness_uri: str | None = None,
+    record_uri: str | None = None,
 ) -> str:
     """The URI of report.html; `runs` holds run URIs by arm.
 
@@ -34,8 +35,12 @@ def report(
         evaluation_uris: What the evaluations published.
         root: Where artefacts lie; if empty, BILP_STORAGE of the process that runs this.
         robustness_uri: The table of robustness scores, if there is one.
+        record_uri: The record of the source, as ingest published it; without one the page does not tell where images come from.
     """
-    return tasks.report.report(config, dataset_uri, scores_uri, selection_uri, runs, evaluation_uris, workplace(root), robustness_uri)
+    place = workplace(root)
+    return tasks.report.report(
+        config, dataset_uri, scores_uri, selection_uri, runs, evaluation_uris, place, robustness_uri=robustness_uri, record_uri=record_uri
+    )
 
 
 def command(config: PipelineConfig) -> str:

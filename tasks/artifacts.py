@@ -37,6 +37,18 @@ def in_the_ui(show: Callable[P, object]) -> Callable[P, None]:
 
 
 @in_the_ui
+def show_source(record_uri: str) -> None:
+    """What there is to know of a source: choices, skipped files, duplicates."""
+    from bilp.data.record import open_record
+
+    record = open_record(record_uri)
+    lines = record.lines()
+    if lines:
+        text = "\n".join(f"- {line}" for line in lines)
+        create_markdown_artifact(f"### {record.place}\n\n{text}\n\n`{record_uri}`", key="source", description="Source of the real images")
+
+
+@in_the_ui
 def show_kept(selection_uri: str) -> None:
     """How much of each class a selection keeps."""
     facts = open_artefact(selection_uri, "selection").manifest.facts

@@ -19,13 +19,14 @@ def report(
     evaluation_uris: Sequence[str],
     root: str,
     robustness_uri: str | None = None,
+    record_uri: str | None = None,
 ) -> str:
-    """Write the page; the URI of report.html. `runs` holds run URIs by arm."""
+    """Write the page; the URI of report.html. `runs` holds run URIs by arm, `record_uri` leads to the record of the source."""
     from bilp.evaluate import summary
     from bilp.report import report as write_page
 
     shown = [*evaluation_uris, *([robustness_uri] if robustness_uri else [])]
-    uri = write_page(config, dataset_uri, scores_uri, selection_uri, runs, shown, root)
+    uri = write_page(config, dataset_uri, scores_uri, selection_uri, runs, shown, root, record_uri=record_uri)
     show_accuracy(summary(evaluation_uris))
     show_link(uri)
     return uri

@@ -6,14 +6,15 @@ import os
 from collections import deque
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from bilp.data.contents import Contents, Group, Labels, SplitName
-from bilp.data.decode import Conversion, DecodeError, Pixels, decode, from_array
+from bilp.data.decode import Conversion, DecodeError, Depth, OutOfRange, Pixels, decode, from_array
+from bilp.data.reading import read_picture
 from bilp.data.shards import ShardWriter, Stored
 from bilp.errors import DataError
 from bilp.progress import Progress
@@ -23,7 +24,7 @@ THREADS = min(32, max(8, os.cpu_count() or 1))  # at least 8, because object sto
 
 @dataclass(frozen=True)
 class Skipped:
-    """A picture that could not be decoded: the source's split, where it came from, and why."""
+    """A picture that could not be read or decoded: the source's split, where it came from, and why."""
 
     split: SplitName
     origin: str
@@ -50,11 +51,13 @@ class Converter:
         self._channels = 0
         self._first: tuple[tuple[int, ...], str] | None = None
         self.skipped: list[Skipped] = []
+        self.depth = Depth()
 
     def run(self, contents: Contents, progress: Progress) -> dict[SplitName, Stored]:
-        """Convert everything. Pictures that cannot be decoded are collected in `skipped`.
+        """Convert everything. Pictures that cannot be read or decoded are collected in `skipped`.
 
-        Raises DataError at the first two pictures of different size, unless there is a resolution to bring them to.
+        Raises DataError at the first two pictures of different size, unless there is a resolution to bring them to, and at
+        the first of 16 bits whose values exceed the stated bits; StorageError if the source's storage is out of reach.
         """
         total = sum(len(labels) for labels in contents.labels.values())
         done = 0
@@ -62,7 +65,7 @@ class Converter:
             for split, labels in contents.labels.items():
                 self._sides[split] = _Side(ShardWriter(self._folder, split))
                 position = 0
-                for group, decoded in _in_order(pool, contents.groups(split), self._conversion):
+                for group, decoded in _in_order(pool, contents.groups(split), self._conversion, self.depth):
                     end = position + len(decoded)
                     self._add(split, labels[position:end], group.origins, decoded)
                     position, done = end, done + len(decoded)
@@ -71,7 +74,10 @@ class Converter:
 
     def _add(self, split: SplitName, labels: Labels, origins: Sequence[str], decoded: Sequence[Pixels | DecodeError]) -> None:
         side, kept = self._sides[split], []
-        for label, origin, pixels in zip(labels.tolist(), origins, decoded, strict=True):
+        for label, name, pixels in zip(labels.tolist(), origins, decoded, strict=True):
+            origin = name.encode("utf-8", "backslashreplace").decode()  # names of files may hold bytes that are no text
+            if isinstance(pixels, OutOfRange):  # a wrong setting, not a bad file: skipping would quietly take a part of the range
+                raise DataError(f"{origin} {pixels}")
             if isinstance(pixels, DecodeError):
                 self.skipped.append(Skipped(split, origin, str(pixels)))
                 continue
@@ -111,7 +117,7 @@ class Converter:
 
 
 def refuse(skipped: Sequence[Skipped], where: str, most: int = 10) -> None:
-    """Raise DataError listing the pictures that cannot be decoded, if there are any."""
+    """Raise DataError listing the pictures that cannot be read or decoded, if there are any."""
     if not skipped:
         return
     lines = [f"  {entry.origin}: {entry.reason}" for entry in skipped[:most]]
@@ -122,19 +128,14 @@ def refuse(skipped: Sequence[Skipped], where: str, most: int = 10) -> None:
     )
 
 
-def ledger(skipped: Sequence[Skipped]) -> list[dict[str, str]]:
-    """The skipped pictures for a JSON file: split, origin and reason of each, in the order of the source."""
-    return [asdict(entry) for entry in skipped]
-
-
 def _in_order(
-    pool: ThreadPoolExecutor, groups: Iterator[Group], conversion: Conversion
+    pool: ThreadPoolExecutor, groups: Iterator[Group], conversion: Conversion, depth: Depth
 ) -> Iterator[tuple[Group, Sequence[Pixels | DecodeError]]]:
     """Decode groups in threads, a bounded number ahead, and hand them out in the order they came."""
     waiting: deque[tuple[Group, Future[list[Pixels | DecodeError]]]] = deque()
     try:
         for group in groups:
-            waiting.append((group, pool.submit(_decode_group, group, conversion)))
+            waiting.append((group, pool.submit(_decode_group, group, conversion, depth)))
             if len(waiting) > THREADS + 2:
                 first, future = waiting.popleft()
                 yield first, future.result()
@@ -146,13 +147,13 @@ def _in_order(
             future.cancel()
 
 
-def _decode_group(group: Group, conversion: Conversion) -> list[Pixels | DecodeError]:
+def _decode_group(group: Group, conversion: Conversion, depth: Depth) -> list[Pixels | DecodeError]:
     if isinstance(group.images, np.ndarray):
         return _from_arrays(group.images, conversion)
     results: list[Pixels | DecodeError] = []
     for read in group.images:
         try:
-            results.append(decode(read(), conversion))
+            results.append(decode(read_picture(read), conversion, depth))
         except DecodeError as error:
             results.append(error)
     return results

@@ -4,9 +4,9 @@ In this order:
 
 1. Animated pictures: the first frame.
 2. EXIF orientation is applied, so that arrays show what a viewer shows.
-3. Depth: 16-bit grey becomes 8-bit as round(value / 257), so that 0 -> 0 and 65535 -> 255; 1-bit becomes 0 / 255.
-   16-bit colour keeps the high byte of each channel (Pillow's reading). 32-bit integer and floating-point pictures
-   have no agreed range and are refused.
+3. Depth: 16-bit grey becomes 8-bit as round(value / 257), so that 0 -> 0 and 65535 -> 255; with stated `bits`, as
+   round(value / (2^bits - 1) * 255), and larger values are refused. 1-bit becomes 0 / 255. 16-bit colour keeps the high
+   byte of each channel (Pillow's reading). 32-bit integer and floating-point pictures have no agreed range and are refused.
 4. Transparency (alpha channel, transparent palette entry or transparent colour) is composited on white.
 5. Colour: palette, CMYK, YCbCr, LAB and HSV become RGB; embedded colour profiles are not applied. A picture is grey
    if its file is (modes 1, L, LA, 16-bit grey), whatever its pixels are: a palette is colour.
@@ -18,13 +18,16 @@ In this order:
 
 from __future__ import annotations
 
-import io
 from dataclasses import dataclass
+from threading import Lock
 from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image, ImageOps
+
+from bilp.data.opening import DecodeError as DecodeError
+from bilp.data.opening import opened
 
 Colour = Literal["auto", "grey", "rgb"]
 Pixels = NDArray[np.uint8]
@@ -36,24 +39,43 @@ COLOURED = ("P", "PA", "RGB", "RGBA", "RGBa", "RGBX", "CMYK", "YCbCr", "LAB", "H
 WHITE = (255, 255, 255, 255)
 
 
-class DecodeError(Exception):
-    """Bytes that are no whole picture; the message is the reason, short enough for one line of a list."""
+class OutOfRange(DecodeError):
+    """A 16-bit picture with a value above those of `Conversion.bits`."""
 
 
 @dataclass(frozen=True)
 class Conversion:
-    """What every picture of a set is turned into: its colour, and its side in pixels (None keeps the size)."""
+    """What every picture of a set is turned into, and what is taken: colour, side in pixels (None keeps the size), the bits that
+    values of 16-bit grey have (None is 16) and the largest number of pixels (None is the image library's limit)."""
 
     colour: Colour = "auto"
     resolution: int | None = None
+    bits: int | None = None
+    max_pixels: int | None = None
 
 
-def decode(data: bytes, conversion: Conversion) -> Pixels:
-    """An encoded picture as uint8 [C, H, W], C in (1, 3), by the rules of this module; raises DecodeError."""
+class Depth:
+    """The largest value of all 16-bit grey pictures that were decoded; None before the first. Several threads may report to it."""
+
+    def __init__(self) -> None:
+        self.largest: int | None = None
+        self._lock = Lock()
+
+    def report(self, value: int) -> None:
+        """A picture's largest value."""
+        with self._lock:
+            self.largest = value if self.largest is None else max(self.largest, value)
+
+
+def decode(data: bytes, conversion: Conversion, depth: Depth | None = None) -> Pixels:
+    """An encoded picture as uint8 [C, H, W], C in (1, 3), by the rules of this module; raises DecodeError.
+
+    `depth` is told the largest value of a 16-bit picture.
+    """
     if not data:
         raise DecodeError("empty file")
     try:
-        return from_picture(_open(data), conversion)
+        return from_picture(opened(data, conversion.max_pixels), conversion, depth)
     except DecodeError:
         raise
     except Exception as error:  # Pillow's plugins answer damaged bytes with OSError, SyntaxError, ValueError, struct.error, ...
@@ -65,10 +87,17 @@ def from_array(pixels: Pixels, conversion: Conversion) -> Pixels:
     return from_picture(Image.fromarray(pixels), conversion)
 
 
-def from_picture(image: Image.Image, conversion: Conversion) -> Pixels:
-    """An opened picture as uint8 [C, H, W]; raises DecodeError for a mode without a stated conversion."""
+def from_picture(image: Image.Image, conversion: Conversion, depth: Depth | None = None) -> Pixels:
+    """An opened picture as uint8 [C, H, W]; raises DecodeError for a mode without a stated conversion.
+
+    `depth` is told the largest value of a 16-bit picture.
+    """
     form = image.format  # a transposed picture has forgotten it
-    image = _eight_bit(ImageOps.exif_transpose(image), form)
+    image = ImageOps.exif_transpose(image)
+    if image.mode in SIXTEEN_BIT or (image.mode == "I" and form in SIXTEEN_BIT_FORMATS):
+        image = _from_sixteen_bit(image, conversion.bits or 16, depth or Depth())
+    else:
+        image = _eight_bit(image)
     if conversion.colour != "auto":
         image = image.convert("L" if conversion.colour == "grey" else "RGB")
     if conversion.resolution is not None:
@@ -88,20 +117,9 @@ def resize_and_crop(image: Image.Image, side: int) -> Image.Image:
     return image.crop((left, top, left + side, top + side))
 
 
-def _open(data: bytes) -> Image.Image:
-    try:
-        image = Image.open(io.BytesIO(data))
-    except UnidentifiedImageError as error:  # its message holds an object's address: not fit for a ledger
-        raise DecodeError("not an image in a known format") from error
-    image.load()
-    return image
-
-
-def _eight_bit(image: Image.Image, form: str | None) -> Image.Image:
-    """The picture in mode L or RGB: depth, transparency and colour model."""
+def _eight_bit(image: Image.Image) -> Image.Image:
+    """The picture in mode L or RGB: transparency and colour model."""
     mode = image.mode
-    if mode in SIXTEEN_BIT or (mode == "I" and form in SIXTEEN_BIT_FORMATS):
-        return _from_sixteen_bit(image)
     if mode not in GREY and mode not in COLOURED:
         raise DecodeError(f"mode {mode} (32-bit or unknown) has no agreed range: convert it to 8 or 16 bits")
     if image.has_transparency_data:
@@ -110,9 +128,18 @@ def _eight_bit(image: Image.Image, form: str | None) -> Image.Image:
     return image.convert("L" if mode in GREY else "RGB")
 
 
-def _from_sixteen_bit(image: Image.Image) -> Image.Image:
+def _from_sixteen_bit(image: Image.Image, bits: int, depth: Depth) -> Image.Image:
+    """Mode L of a 16-bit picture whose values have `bits`; raises OutOfRange for one that has a larger value."""
+    top = 2**bits - 1
     values = np.array(image).astype(np.int64)
     transparent = image.info.get("transparency")
-    if isinstance(transparent, int):
-        values[values == transparent] = 65535
-    return Image.fromarray(((values + 128) // 257).astype(np.uint8))
+    shown = values != transparent if isinstance(transparent, int) else np.ones(values.shape, dtype=np.bool_)
+    largest = int(values.max(where=shown, initial=0))
+    depth.report(largest)
+    if largest > top:
+        raise OutOfRange(
+            f"holds the value {largest}, but ingest.bits {bits} means values up to {top}: "
+            f"set it to {largest.bit_length()}, or leave it empty"
+        )
+    values[~shown] = top  # white
+    return Image.fromarray(((values * 255 + top // 2) // top).astype(np.uint8))

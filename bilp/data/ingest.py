@@ -1,13 +1,15 @@
 """The stage `ingest`: a source of pictures -> one canonical uint8 store, cached by the source's signature.
 
-datasets/<name>/<fingerprint>/        the store; the fingerprint depends on its content only
-datasets/<name>/by-source/<key>.json  which store a configuration and a source's signature led to
+datasets/<name>/<fingerprint>/   the store; the fingerprint depends on its content and normalization only
+datasets/<name>/sources/<key>/   the record of the source: which store it led to, file names, skipped files, duplicates, notes
 A whitened data set lies below the store that holds its pixels (see `bilp.data.whitened`).
+
+Storages from before sources had records hold by-source/<key>.json in their place, which nothing reads any more: the source is
+read once again, its store is found by its fingerprint and used as it is, and the record is written.
 """
 
 from __future__ import annotations
 
-import json
 import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -15,139 +17,147 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-from numpy.typing import NDArray
 
 from bilp import storage, tables
 from bilp.config import IngestConfig
+from bilp.data.arrange import Arranged, arrange, check_kept
 from bilp.data.contents import SPLITS, Contents, Labels, SplitName, check
-from bilp.data.convert import Converter, Skipped, ledger, refuse
+from bilp.data.convert import Converter, refuse
 from bilp.data.decode import Conversion
-from bilp.data.measure import Measured, fingerprint, measure
-from bilp.data.normalisation import Normalisation, measured, published
+from bilp.data.duplicates import duplicates_facts
+from bilp.data.listing import plain as absolute
+from bilp.data.measure import fingerprint, value_counts
+from bilp.data.normalisation import Normalisation, check_channels, chosen, identity
+from bilp.data.record import KIND as RECORD
+from bilp.data.record import SOURCES, open_record, publish_record, record_files, skipped_facts
 from bilp.data.shards import Stored
 from bilp.data.sources import open_source
-from bilp.data.splitting import divide, held_out
+from bilp.data.splitting import check_divisible
 from bilp.data.store import INDEX, KIND, check_sizes, index_name
 from bilp.data.whitened import whiten
-from bilp.errors import DataError
-from bilp.manifest import Artefact, content_key, find, provenance, publish
+from bilp.manifest import content_key, find, plain, provenance, publish
 from bilp.progress import Progress, silent
 
-VERSION = 1
-LEDGER = "ledger.json"
+VERSION = 2
 
 
 def ingest(config: IngestConfig, root: str, progress: Progress = silent) -> str:
     """Bring a source into the store below `root`; the URI of the data set, whitened if `config` says so.
 
-    If the same configuration has met the same source before, nothing is decoded. Raises DataError if the source is no
-    data set (the message names the files and the remedy) and StorageError if `root` cannot be written. Shards are
-    built in a temporary directory ($TMPDIR), which needs room for the decoded pixels, twice if a test split is made.
+    As `read_source` and `dataset_of` one after the other.
     """
-    uri = _ingest(config.model_copy(update=PIXELS_ALONE), root, progress)
+    return dataset_of(read_source(config, root, progress), config, progress)
+
+
+def dataset_of(record_uri: str, config: IngestConfig, progress: Progress = silent) -> str:
+    """The URI of the data set that a record of a source leads to, whitened if `config` says so."""
+    uri = open_record(record_uri).dataset_uri
     return uri if config.whitening == "none" else whiten(uri, config.whitening_epsilon, progress)
 
 
-# The store of the pixels does not depend on what becomes of them.
-PIXELS_ALONE = {name: IngestConfig.model_fields[name].default for name in ("whitening", "whitening_epsilon")}
+# Neither the store of the pixels nor the record of their source depends on what becomes of them.
+PIXELS_ALONE = ("whitening", "whitening_epsilon")
 
 
-def _ingest(config: IngestConfig, root: str, progress: Progress) -> str:
-    """The data set as it is stored."""
+def read_source(config: IngestConfig, root: str, progress: Progress = silent) -> str:
+    """Bring a source into the store below `root`; the URI of the record of the source, which leads to the data set.
+
+    If the same configuration has met the same source before, nothing is decoded. Raises DataError if the source is no
+    data set (the message names the files and the remedy), StorageError if `root` cannot be written, and DamagedArtefact if
+    the record or the store is there with files missing or of another size. Shards are built in a temporary directory
+    ($TMPDIR), which needs room for the decoded pixels, twice if a test split is made or duplicates are dropped.
+    """
     source = open_source(config)
-    settings = config.model_dump(mode="json", exclude=set(PIXELS_ALONE))
+    settings = {name: value for name, value in plain(config).items() if name not in PIXELS_ALONE}
+    if config.uri:
+        settings["uri"] = absolute(config.uri)  # a relative path means another source elsewhere
     key = content_key("ingest", VERSION, config=settings, source=source.signature())
     home = storage.join(root, "datasets", source.name)
-    pointer = storage.join(home, "by-source", f"{key}.json")
-    known = _known(home, pointer)
-    if known is not None:
-        return known.uri
+    uri = storage.join(home, SOURCES, key)
+    if _is_known(home, uri, key):
+        return uri
     storage.check_storage(root)
-    contents = source.read()
     where = f"{config.source} {config.uri}" if config.uri else config.source
+    if config.colour != "auto":  # else only the pictures tell
+        check_channels(config.normalization, 1 if config.colour == "grey" else 3, where)
+    contents = source.read()
     check(contents, where)
     with tempfile.TemporaryDirectory(prefix="bilp-ingest-") as folder:
-        stored, skipped = _convert(contents, config, Path(folder), where, progress)
-        artefact = _publish(source.name, home, contents.class_names, stored, skipped, config)
-    # The ledger once more: the store may have been published before, from a source where nothing had to be skipped.
-    storage.write(pointer, _json({"fingerprint": artefact.fact("fingerprint"), "skipped": ledger(skipped)}))
-    return artefact.uri
+        converter, arranged = _convert(contents, config, Path(folder), where, progress)
+        mark = _publish_store(source.name, home, contents.class_names, arranged, config)
+    facts = {
+        "name": source.name,
+        "fingerprint": mark,
+        "source": config.source,
+        "uri": settings["uri"],
+        "notes": [*contents.notes, *_depth_notes(converter.depth.largest, config.bits)],
+        "skipped": skipped_facts(converter.skipped),
+        "duplicates": duplicates_facts(arranged.duplicates, arranged.divided, arranged.dropped),
+    }
+    publish_record(uri, key, record_files(arranged, converter.skipped, contents.class_names), settings, facts)
+    return uri
 
 
-def _known(home: str, pointer: str) -> Artefact | None:
-    """The whole data set that a pointer leads to, or None; a pointer is only a shortcut, so an unreadable one is ignored."""
-    if not storage.exists(pointer):
-        return None
-    try:
-        mark = str(json.loads(storage.read(pointer))["fingerprint"])
-    except (ValueError, KeyError, TypeError):
-        return None
-    artefact = find(storage.join(home, mark), KIND, mark)
-    if artefact is not None:
-        check_sizes(artefact)
-    return artefact
+def _is_known(home: str, uri: str, key: str) -> bool:
+    """Whether the record and the store that it leads to are there, whole as far as sizes tell."""
+    record = find(uri, RECORD, key)
+    if record is None:
+        return False
+    mark = record.fact("fingerprint")
+    store = find(storage.join(home, mark), KIND, mark)
+    for artefact in (record, store):
+        if artefact is not None:
+            check_sizes(artefact)
+    return store is not None
 
 
-def _convert(
-    contents: Contents, config: IngestConfig, folder: Path, where: str, progress: Progress
-) -> tuple[dict[SplitName, Stored], list[Skipped]]:
-    """Decode everything into shards of both splits below `folder`; a test split is made if the source has none."""
-
-    def held(labels: Labels) -> NDArray[np.bool_]:
-        return held_out(labels, contents.class_names, config.test_fraction, config.split_seed, where)
-
-    divided = "test" not in contents.labels
-    if divided:
-        held(contents.labels["train"])  # for its error, before long work
-    whole = folder / "whole" if divided else folder
-    whole.mkdir(exist_ok=True)
-    converter = Converter(whole, Conversion(config.colour, config.resolution))
-    stored = converter.run(contents, progress)
+def _convert(contents: Contents, config: IngestConfig, folder: Path, where: str, progress: Progress) -> tuple[Converter, Arranged]:
+    """Decode everything into shards of both splits below `folder`."""
+    names = contents.class_names
+    if "test" not in contents.labels:
+        check_divisible(contents.labels["train"], names, where)  # for its error, before long work
+    for name in ("decoded", "arranged"):
+        (folder / name).mkdir()
+    converter = Converter(folder / "decoded", Conversion(config.colour, config.resolution, config.bits, config.max_pixels))
+    source = converter.run(contents, progress)
     if config.on_corrupt == "refuse":
         refuse(converter.skipped, where)
-    _check_kept(stored, contents.class_names, where)
-    if divided:  # only now: which pictures are held out must not depend on pictures that were skipped
-        stored = divide(stored["train"], held(stored["train"].labels), folder)
-    return stored, converter.skipped
+    labels = {split: side.labels for split, side in source.items()}
+    check_kept(labels, names, f"{where}: no decodable", "repair the files or remove the class")
+    check_channels(config.normalization, source["train"].shape[0], where)
+    # Only now: which pictures are held out must not depend on pictures that were skipped.
+    return converter, arrange(source, names, config, folder / "arranged", where)
 
 
-def _check_kept(stored: Mapping[SplitName, Stored], class_names: Sequence[str], where: str) -> None:
-    """Skipping must not have emptied a class."""
-    for split, side in stored.items():
-        counts = np.bincount(side.labels, minlength=len(class_names))
-        empty = [name for name, count in zip(class_names, counts.tolist(), strict=True) if count == 0]
-        if empty:
-            count = f"{len(empty)} such class{'' if len(empty) == 1 else 'es'}"
-            raise DataError(f"{where}: no decodable {split} image of class {empty[0]!r} ({count}): repair the files or remove the class")
+def _depth_notes(largest: int | None, bits: int | None) -> list[str]:
+    """What the largest value of all 16-bit grey pictures says about `ingest.bits`; `largest` is None if there are none."""
+    if bits is not None:
+        return [] if largest is not None else [f"ingest.bits {bits} changes nothing: no image is 16-bit grey"]
+    needed = 16 if not largest else largest.bit_length()
+    if needed == 16:
+        return []
+    remedy = f"set ingest.bits to {needed}" if needed > 8 else "store the images with 8 bits"
+    held = f"16-bit grey images hold values up to {largest} only ({needed} bits)"
+    return [f"{held} and are dark when read as 0..65535: {remedy} to use their range"]
 
 
-def _publish(
-    name: str, home: str, class_names: Sequence[str], stored: Mapping[SplitName, Stored], skipped: Sequence[Skipped], config: IngestConfig
-) -> Artefact:
-    shape = stored["train"].shape
-    found = {split: measure(side.paths, shape) for split, side in stored.items()}
-    mark = fingerprint(
-        class_names,
-        shape,
-        {split: side.labels for split, side in stored.items()},
-        {split: result.digests for split, result in found.items()},
-    )
-    files: dict[str, bytes | Path] = {path.name: path for side in stored.values() for path in side.paths}
+def _publish_store(name: str, home: str, class_names: Sequence[str], made: Arranged, config: IngestConfig) -> str:
+    """The data set, published; its fingerprint."""
+    labels, shape = {split: side.labels for split, side in made.stored.items()}, made.stored["train"].shape
+    histogram = value_counts(made.stored["train"].paths, shape)
+    constants = chosen(config.normalization, name, shape, len(class_names), histogram)
+    mark = fingerprint(class_names, shape, labels, made.digests, identity(constants, shape, len(class_names), histogram))
+    files: dict[str, bytes | Path] = {path.name: path for side in made.stored.values() for path in side.paths}
     for split in SPLITS:
-        # Nothing of the configuration: other settings that lead to the same content must publish the same bytes.
-        files[index_name(split)] = tables.encode(_index(stored[split], found[split]), INDEX, {**provenance(), "fingerprint": mark})
-    if skipped:
-        files[LEDGER] = _json(ledger(skipped))
-    facts = _facts(class_names, stored, found["train"], published(name, shape, len(class_names)))
-    identity = {"name": name, "fingerprint": mark, "skipped": len(skipped)}
-    return publish(storage.join(home, mark), KIND, mark, files, config=config, parents={}, facts={**identity, **facts})
+        # Nothing of the source and the configuration: others that lead to the same content must publish the same bytes.
+        files[index_name(split)] = tables.encode(_index(labels[split], made.digests[split]), INDEX, {**provenance(), "fingerprint": mark})
+    facts = {"name": name, "fingerprint": mark, **_facts(class_names, made.stored, constants)}
+    publish(storage.join(home, mark), KIND, mark, files, config={}, parents={}, facts=facts)
+    return mark
 
 
-def _facts(
-    class_names: Sequence[str], stored: Mapping[SplitName, Stored], train: Measured, constants: Normalisation | None
-) -> dict[str, Any]:
+def _facts(class_names: Sequence[str], stored: Mapping[SplitName, Stored], constants: Normalisation) -> dict[str, Any]:
     shape = stored["train"].shape
-    normalisation = constants or measured(train.histogram)
     return {
         "class_names": list(class_names),
         "classes": len(class_names),
@@ -156,8 +166,8 @@ def _facts(
         "value_range": [0, 255],
         "colour": "grey" if shape[0] == 1 else "rgb",
         "resolution": list(shape[1:]),
-        "mean": list(normalisation.mean),
-        "std": list(normalisation.std),
+        "mean": list(constants.mean),
+        "std": list(constants.std),
         "train_images": len(stored["train"].labels),
         "test_images": len(stored["test"].labels),
         "images_per_class": {split: np.bincount(side.labels, minlength=len(class_names)).tolist() for split, side in stored.items()},
@@ -165,16 +175,7 @@ def _facts(
     }
 
 
-def _index(side: Stored, found: Measured) -> pa.Table:
+def _index(labels: Labels, digests: Sequence[str]) -> pa.Table:
     return pa.table(
-        {
-            "sample_id": np.arange(len(side.labels), dtype=np.int64),
-            "label": side.labels.astype(np.int32),
-            "origin": pa.array(side.origins, pa.string()),
-            "sha256": pa.array(found.digests, pa.string()),
-        }
+        {"sample_id": np.arange(len(labels), dtype=np.int64), "label": labels.astype(np.int32), "sha256": pa.array(digests, pa.string())}
     )
-
-
-def _json(content: Any) -> bytes:
-    return json.dumps(content, indent=1, ensure_ascii=False).encode()

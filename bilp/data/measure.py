@@ -5,8 +5,8 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,31 +15,41 @@ from bilp.data.contents import Labels, SplitName
 from bilp.data.shards import Shape, blocks, map_shard
 
 
-@dataclass(frozen=True)
-class Measured:
-    """sha256 of each image's uint8 pixels [C, H, W] in hexadecimal digits; counts [C, 256] of the pixel values."""
-
-    digests: list[str]
-    histogram: NDArray[np.int64]
+def image_digests(paths: Iterable[Path], shape: Shape) -> list[str]:
+    """sha256 of the uint8 pixels [C, H, W] of each image in the shards of a split, in hexadecimal digits."""
+    return [hashlib.sha256(image).hexdigest() for path in paths for block in blocks(map_shard(path, shape)) for image in block]
 
 
-def measure(paths: Iterable[Path], shape: Shape) -> Measured:
-    """One pass over the shards of a split."""
-    digests: list[str] = []
+def value_counts(paths: Iterable[Path], shape: Shape) -> NDArray[np.int64]:
+    """How often each channel has each pixel value in the shards of a split: counts [C, 256]."""
     histogram = np.zeros((shape[0], 256), dtype=np.int64)
     for path in paths:
         for block in blocks(map_shard(path, shape)):
-            digests += [hashlib.sha256(image).hexdigest() for image in block]
             for channel in range(shape[0]):
                 histogram[channel] += np.bincount(block[:, channel].ravel(), minlength=256)
-    return Measured(digests, histogram)
+    return histogram
 
 
 def fingerprint(
-    class_names: Sequence[str], shape: Shape, labels: Mapping[SplitName, Labels], digests: Mapping[SplitName, Sequence[str]]
+    class_names: Sequence[str],
+    shape: Shape,
+    labels: Mapping[SplitName, Labels],
+    digests: Mapping[SplitName, Sequence[str]],
+    normalization: Mapping[str, Any] = {},
 ) -> str:
-    """16 hexadecimal digits that depend on shape, class names, labels and all pixels, in order, and on nothing else."""
-    state = hashlib.sha256(json.dumps({"class_names": list(class_names), "shape": list(shape)}).encode())
+    """16 hexadecimal digits that depend on shape, class names, labels, all pixels in order, the constants, and on nothing else.
+
+    Every stage computes from normalized pixels and keys its results by this alone, so the constants belong to it.
+
+    Args:
+        class_names: In label order.
+        shape: [C, H, W] of every image.
+        labels: By split, in the order of the images.
+        digests: By split, see `image_digests`.
+        normalization: What is to be said of the constants, see `bilp.data.normalisation.identity`.
+    """
+    content = {"class_names": list(class_names), "shape": list(shape), **normalization}
+    state = hashlib.sha256(json.dumps(content).encode())
     for split in sorted(labels):
         state.update(f"\n{split} {len(labels[split])}\n".encode())
         state.update(labels[split].astype("<i4").tobytes())

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
+from itertools import compress
 from pathlib import Path
 
 import numpy as np
@@ -10,45 +12,109 @@ import torch
 from numpy.typing import NDArray
 
 from bilp.data.contents import Labels, SplitName
+from bilp.data.duplicates import Mask
 from bilp.data.shards import ShardWriter, Stored, blocks, map_shard
 from bilp.errors import DataError
 from bilp.seeds import generator
 
 
-def held_out(labels: Labels, class_names: Sequence[str], fraction: float, seed: int, where: str) -> NDArray[np.bool_]:
-    """Stratified split: mask [N], true for the images held out for testing.
-
-    Of each class with n images, round(fraction * n) are held out, but at least one is held out and one stays; which
-    ones depends on the seed, the class's number and n only. Raises DataError for a class with fewer than two images.
-    """
-    mask = np.zeros(len(labels), dtype=np.bool_)
-    for index, name in enumerate(class_names):
-        members = np.flatnonzero(labels == index)
-        count = len(members)
+def check_divisible(labels: Labels, class_names: Sequence[str], where: str) -> None:
+    """Raise DataError for a class with fewer than two images, which no split can be made of."""
+    for name, count in zip(class_names, np.bincount(labels, minlength=len(class_names)).tolist(), strict=True):
         if count < 2:
             images = "1 image" if count == 1 else f"{count} images"
             raise DataError(
                 f"{where}: class {name!r} has {images}, but the source has no test split and making one needs "
                 "at least 2 images of each class: add images, or provide a test split"
             )
-        share = min(max(round(fraction * count), 1), count - 1)
-        order = torch.randperm(count, generator=generator(seed, "ingest", "split", index)).numpy()
-        mask[members[order[:share]]] = True
-    return mask
 
 
-def divide(whole: Stored, held: NDArray[np.bool_], folder: Path) -> dict[SplitName, Stored]:
-    """Write the stored pictures anew as two splits in `folder`, each in the order of `whole`; `held` [N] goes to test."""
-    sides: tuple[tuple[SplitName, NDArray[np.bool_]], ...] = (("train", ~held), ("test", held))
-    divided: dict[SplitName, Stored] = {}
-    for split, mask in sides:
-        writer = ShardWriter(folder, split)
-        start = 0
-        for path in whole.paths:
-            for block in blocks(map_shard(path, whole.shape)):
-                writer.append(block[mask[start : start + len(block)]])
-                start += len(block)
-        origins = [origin for origin, chosen in zip(whole.origins, mask.tolist(), strict=True) if chosen]
-        paths = writer.close()
-        divided[split] = Stored(whole.shape, paths, writer.rows, whole.labels[mask], origins)
-    return divided
+def held_out(
+    labels: Labels, class_names: Sequence[str], fraction: float, seed: int, where: str, pictures: NDArray[np.int64] | None = None
+) -> Mask:
+    """Stratified split: mask [N], true for the images held out for testing.
+
+    Of each class with n images, round(fraction * n) are held out, but at least one is held out and one stays; which
+    ones depends on the seed, the class's number and n only. Equal images stay on one side, in whatever classes they are:
+    they are held out together where that exceeds no class's share, and later ones of the random order take their place
+    where it does, so a class may fall short of its share. One that gets no test image in this way gives the smallest set of
+    equal images that leaves one training image in every class.
+
+    Args:
+        labels: Class of each image, [N].
+        class_names: In label order, for messages.
+        fraction: Share of each class to hold out.
+        seed: Of the random order.
+        where: Names the source in messages.
+        pictures: Number of the picture that each image shows, [N]; equal numbers are equal pixels. None if all differ.
+
+    Raises DataError for a class with fewer than two images, or without two pictures that can be told apart.
+    """
+    check_divisible(labels, class_names, where)
+    sides = _Sides(labels, np.arange(len(labels)) if pictures is None else pictures, len(class_names), fraction)
+    for index, name in enumerate(class_names):
+        members = np.flatnonzero(labels == index)
+        order = members[torch.randperm(len(members), generator=generator(seed, "ingest", "split", index)).numpy()]
+        sides.hold_out(index, order)
+        if sides.held[index] == 0 and not sides.hold_out_smallest(order):
+            raise DataError(
+                f"{where}: class {name!r} has too few different images to make a test split of: equal ones stay on one side, and train "
+                "and test both need one of each class: add images, provide a test split, or set ingest.duplicates to drop"
+            )
+    return sides.mask
+
+
+class _Sides:
+    """A split while it is being made: which images are held out, and how many of each class."""
+
+    def __init__(self, labels: Labels, pictures: NDArray[np.int64], classes: int, fraction: float) -> None:
+        self.mask = np.zeros(len(labels), dtype=np.bool_)
+        self.held = [0] * classes
+        self._labels = labels
+        self._pictures = pictures
+        self._totals = np.bincount(labels, minlength=classes).tolist()
+        self._shares = [min(max(round(fraction * count), 1), count - 1) for count in self._totals]
+        several = np.flatnonzero(np.bincount(pictures)[pictures] > 1)
+        together = several[np.argsort(pictures[several], kind="stable")]
+        parts = np.split(together, np.flatnonzero(np.diff(pictures[together])) + 1) if len(together) else []
+        self._equal = {int(pictures[part[0]]): part for part in parts}
+
+    def hold_out(self, index: int, order: NDArray[np.int64]) -> None:
+        """Images of class `index` in this order, with their equals, until its share is reached."""
+        for image in order.tolist():
+            if self.held[index] >= self._shares[index]:
+                return
+            self._take_if_below(image, self._shares)
+
+    def hold_out_smallest(self, order: NDArray[np.int64]) -> bool:
+        """The smallest set of equal images that leaves one of each class, the first in this order; False if there is none."""
+        most = [count - 1 for count in self._totals]
+        return any(self._take_if_below(image, most) for image in sorted(order.tolist(), key=lambda image: len(self._same(image))))
+
+    def _same(self, image: int) -> NDArray[np.int64]:
+        return self._equal.get(int(self._pictures[image]), np.array([image]))
+
+    def _take_if_below(self, image: int, most: Sequence[int]) -> bool:
+        """Hold an image out with its equals, unless it is already, or a class would have more than `most` held out."""
+        if self.mask[image]:
+            return False
+        same = self._same(image)
+        taken = Counter(self._labels[same].tolist())
+        if any(self.held[index] + count > most[index] for index, count in taken.items()):
+            return False
+        self.mask[same] = True
+        for index, count in taken.items():
+            self.held[index] += count
+        return True
+
+
+def select(whole: Stored, mask: Mask, split: SplitName, folder: Path) -> Stored:
+    """Write the images of `whole` that its mask [N] marks anew in `folder`, as a split, in the order of `whole`."""
+    writer = ShardWriter(folder, split)
+    start = 0
+    for path in whole.paths:
+        for block in blocks(map_shard(path, whole.shape)):
+            writer.append(block[mask[start : start + len(block)]])
+            start += len(block)
+    paths = writer.close()
+    return Stored(whole.shape, paths, writer.rows, whole.labels[mask], list(compress(whole.origins, mask.tolist())))

@@ -2,14 +2,15 @@
 
 Facts in the manifest (layout and value range are compared when it is opened): name, fingerprint, class_names in label order,
 classes, shape [C, H, W], value_range [0, 255], layout CHW, colour (grey or rgb), resolution [H, W], mean, std, train_images,
-test_images, images_per_class (train and test, in label order), shard_rows (train and test), skipped. A whitened data set
-(see `bilp.data.whitened`) states the same under another fingerprint, with mean 0 and std 1, and in whitening what its fit was
-made of.
+test_images, images_per_class (train and test, in label order), shard_rows (train and test). Where the images came from is
+no content: the record of a source tells it (see `bilp.data.record`). A whitened data set (see `bilp.data.whitened`) states the
+same under another fingerprint, with mean 0 and std 1, and in whitening what its fit was made of.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from functools import cached_property
 from pathlib import Path
 from threading import Lock
@@ -22,16 +23,19 @@ from torch import Tensor
 
 from bilp import manifest, storage
 from bilp.data.contents import SplitName
+from bilp.data.record import SourceRecord, open_record
 from bilp.data.shards import Shape, map_shard, shard_name
 from bilp.data.whitening import Whitening, decode
-from bilp.errors import IncompatibleArtefact
+from bilp.errors import IncompatibleArtefact, MissingArtefact
 from bilp.manifest import Artefact, open_artefact
 
 KIND = "dataset"
 WHITENED, FIT = "whitened", "whitening.safetensors"
 """Folder of whitened data sets below the one whose pixels they are, and the file that holds a fit."""
-INDEX = pa.schema([("sample_id", pa.int64()), ("label", pa.int32()), ("origin", pa.string()), ("sha256", pa.string())])
-"""Table beside the shards: position in the split, class, where the picture came from, digest of its uint8 pixels."""
+INDEX = pa.schema([("sample_id", pa.int64()), ("label", pa.int32()), ("sha256", pa.string())])
+"""Table beside the shards: position in the split, class, digest of the picture's uint8 pixels."""
+_WITH_ORIGINS = pa.schema([("sample_id", pa.int64()), ("label", pa.int32()), ("origin", pa.string()), ("sha256", pa.string())])
+"""The same as data sets have it that were published before sources had records; its origins are those of the first source."""
 
 Values = tuple[float, ...]
 Fit = Callable[[], Whitening]
@@ -62,7 +66,7 @@ class Split:
         # (x / 255 - mean) / std as one multiplication and one addition
         self._scale = torch.from_numpy(1 / (255 * scale)).float().view(-1, 1, 1)
         self._offset = torch.from_numpy(-centre / scale).float().view(-1, 1, 1)
-        labels = artefact.table(index_name(split), INDEX, ["label"]).column("label")
+        labels = _index(artefact, split, ["label"]).column("label")
         self.labels: Tensor = torch.from_numpy(labels.to_numpy().astype(np.int64))
         if len(self.labels) != sum(self._rows):
             raise IncompatibleArtefact(
@@ -114,8 +118,8 @@ class Split:
         return self._members
 
     def index(self) -> pa.Table:
-        """Table INDEX of the split: sample_id, label, origin, sha256."""
-        return self._artefact.table(index_name(self._split), INDEX)
+        """Table INDEX of the split: sample_id, label, sha256."""
+        return _index(self._artefact, self._split, INDEX.names)
 
     def _mapped(self) -> list[Tensor]:
         """The shards, mapped and verified at first use."""
@@ -134,7 +138,7 @@ class Split:
 class Dataset:
     """A data set in the canonical store. sample_id is the position in the train split, the order of the source."""
 
-    def __init__(self, artefact: Artefact, pixels: Artefact) -> None:
+    def __init__(self, artefact: Artefact, pixels: Artefact, record: SourceRecord | None = None) -> None:
         """Use `open_dataset`. `pixels` is `artefact` itself, or the data set that it is the whitened one of."""
         self._artefact = artefact
         self.uri: str = artefact.uri
@@ -149,11 +153,19 @@ class Dataset:
         fitted = None if self.whitening_facts is None else self._fit
         self.train = Split(pixels, "train", self.mean, self.std, fitted)
         self.test = Split(pixels, "test", self.mean, self.std, fitted)
+        self.record = record
+        """What the source said that the images were read from, or None if nobody asked for it."""
 
     @property
     def classes(self) -> int:
         """Number of classes."""
         return len(self.class_names)
+
+    def origins(self, split: SplitName) -> list[str]:
+        """Where each image of a split came from, relative to the source. Raises MissingArtefact without the source's record."""
+        if self.record is None:
+            raise MissingArtefact(f"{self.uri} was opened without the record of its source: open it with open_recorded")
+        return self.record.origins(split)
 
     @cached_property
     def whitening(self) -> Whitening | None:
@@ -168,25 +180,45 @@ class Dataset:
         return fitted
 
 
-def open_dataset(uri: str) -> Dataset:
-    """Open a data set that was ingested.
+def open_dataset(uri: str, record_uri: str | None = None) -> Dataset:
+    """Open a data set that was ingested, with the record of the source that it was read from if origins are wanted.
 
     Cheap: verifies the manifest, the index tables and the sizes of the shards; their checksums are compared when their
-    images are first used. Raises MissingArtefact, DamagedArtefact or IncompatibleArtefact.
+    images are first used. Raises MissingArtefact, DamagedArtefact, or IncompatibleArtefact, also for the record of another
+    data set.
     """
     artefact = open_artefact(uri, KIND, expect={"layout": "CHW", "value_range": [0, 255]})
     check_sizes(artefact)
     told = artefact.manifest.facts.get("whitening")
-    if told is None:
-        return Dataset(artefact, artefact)
-    pixels = open_artefact(uri.rstrip("/").rsplit("/", 2)[0], KIND, expect={"fingerprint": told["of"]})
-    check_sizes(pixels)
-    return Dataset(artefact, pixels)
+    pixels = artefact
+    if told is not None:
+        pixels = open_artefact(uri.rstrip("/").rsplit("/", 2)[0], KIND, expect={"fingerprint": told["of"]})
+        check_sizes(pixels)
+    record = None if record_uri is None else open_record(record_uri)
+    if record is not None:
+        record.check(pixels.fact("fingerprint"))
+    return Dataset(artefact, pixels, record)
+
+
+def open_recorded(record_uri: str) -> Dataset:
+    """Open the data set that the record of a source leads to, as it was stored, with that record."""
+    return open_dataset(open_record(record_uri).dataset_uri, record_uri)
 
 
 def check_sizes(artefact: Artefact) -> None:
     """Raise DamagedArtefact if a file is missing or has another size than the manifest says."""
     manifest.check_sizes(artefact.uri, [artefact])
+
+
+def _index(artefact: Artefact, split: SplitName, columns: Sequence[str]) -> pa.Table:
+    """Columns of INDEX; raises IncompatibleArtefact if the table has neither this nor the former schema."""
+    name = index_name(split)
+    try:
+        return artefact.table(name, INDEX, columns)
+    except IncompatibleArtefact:
+        with suppress(IncompatibleArtefact):
+            return artefact.table(name, _WITH_ORIGINS, columns)
+        raise
 
 
 def _shape(artefact: Artefact) -> Shape:

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from bilp import storage, tables
 from bilp.data import Dataset, open_dataset
+from bilp.data.record import KIND as RECORD
 from bilp.data.store import KIND as DATASET
 from bilp.distill import load_synthetic, open_run
 from bilp.distill.finish import SYNTHETIC
@@ -127,6 +128,7 @@ def open_sources(
     selection_uri: str | None,
     runs: Mapping[str, Sequence[str]],
     evaluation_uris: Sequence[str],
+    record_uri: str | None = None,
 ) -> Sources:
     """Open the manifests; raises MissingArtefact or DamagedArtefact naming the first that is not there.
 
@@ -135,6 +137,8 @@ def open_sources(
     The order in which arms and evaluations are given makes no difference.
     """
     artefacts = [Source("dataset", "Data set", open_artefact(dataset_uri, DATASET))]
+    if record_uri is not None:
+        artefacts.append(Source("source", "Source of the data set", open_artefact(record_uri, RECORD)))
     if scores_uri is not None:
         artefacts.append(Source("scores", "Scores", open_artefact(scores_uri, SUMMARY)))
     if selection_uri is not None:
@@ -197,7 +201,8 @@ def _who(arm: str, experiment: int, several: bool) -> str:
 
 def collect(sources: Sources) -> Collected:
     """Read what the page shows; raises DamagedArtefact for files that are not what was published."""
-    dataset = open_dataset(sources.artefacts[0].artefact.uri)
+    record = sources.one("source")
+    dataset = open_dataset(sources.artefacts[0].artefact.uri, None if record is None else record.uri)
     selection, robust = sources.one("selection"), sources.one("robustness")
     evaluations = [source.artefact for source in sources.artefacts if source.role.startswith("evaluation ")]
     rows = [row for artefact in evaluations for row in artefact.table(EVALUATION_TABLE, tables.EVALUATION).to_pylist()]

@@ -17,6 +17,7 @@ from bilp.report.collect import SHOWN_ROUNDS, Effects, Run
 from bilp.report.decisions import Decisions, aim_sentence, round_shares, spread_so_far
 from bilp.report.figures import Curve, Part, bin_edges, curves, histogram, tallest_bar
 from bilp.report.galleries import Cell, GalleryRow, low_middle_high, picture, spread
+from bilp.report.source import origin_words
 from bilp.report.wording import RESELECT_SCORES, ScoreWords, arm_words, share
 
 BINS = 28
@@ -158,5 +159,6 @@ def _cell(heading: str, rows: pd.DataFrame, dataset: Dataset, name: str, word: s
     pictures = []
     for image, sample_id, value, out in zip(images, ids, effects, dropped, strict=True):
         fate = "dropped" if out else "kept"
-        pictures.append(picture(image, f"sample {sample_id}, class {name}, {word} {number(float(value))}, {fate}", fate))
+        words = f"sample {sample_id}, class {name}, {word} {number(float(value))}, {fate}" + origin_words(dataset, sample_id)
+        pictures.append(picture(image, words, fate))
     return Cell(heading, tuple(pictures), "" if pictures else "none measured")

@@ -20,6 +20,7 @@ from bilp.report.galleries import spread
 from bilp.report.lineage import lineage, versions
 from bilp.report.selection import pruning
 from bilp.report.settings import origins_of, rerun_command, settings
+from bilp.report.source import source_facts, test_words
 from bilp.report.synthetic import loss_chart, synthetic
 from bilp.report.verdict import Amounts, tiles, verdict
 from bilp.report.wording import DATASETS, METHODS, arm_words, count, rule_meaning, score_meaning, share
@@ -40,15 +41,17 @@ def report(
     evaluation_uris: Sequence[str],
     root: str,
     origins: Mapping[str, str] | None = None,
+    record_uri: str | None = None,
 ) -> str:
     """Write the page of a pipeline run and return the URI of its report.html.
 
     `runs` holds, by arm, the run URIs of its experiments in order. What was not done is left out of the page:
     no selection, no measured effects, no evaluations. `origins` says where each setting came from, if not as the
-    configuration knows it.
+    configuration knows it. `record_uri` is the record of the source that the images were read from; the page then tells where
+    those that it shows come from, and is another for another record.
     Raises MissingArtefact or DamagedArtefact if an artefact named here is not whole.
     """
-    sources = open_sources(dataset_uri, scores_uri, selection_uri, runs, evaluation_uris)
+    sources = open_sources(dataset_uri, scores_uri, selection_uri, runs, evaluation_uris, record_uri)
     shown = {source.role: source.artefact.identity for source in sources.artefacts}
     origins = origins_of(config) if origins is None else origins
     called = sources.artefacts[0].artefact.fact("name")  # the same pixels may be known under several
@@ -89,6 +92,8 @@ def content(config: PipelineConfig, collected: Collected, origins: Mapping[str, 
         "robustness": robustness_rows(collected.robustness),
         "neutral_score": f"{100 * label_robust_score(0.0, 0.0, 0.0, 0.0):.1f}",
         "test_images": len(dataset.test),
+        "test_words": test_words(dataset),
+        "source": source_facts(dataset),
         "pruning": static,
         "score_name": score_name,
         "score_sentence": score_sentence,

@@ -14,6 +14,7 @@ from bilp.data import Dataset
 from bilp.report.charts import figure, number
 from bilp.report.figures import Part, bin_edges, histogram, tallest_bar
 from bilp.report.galleries import Cell, GalleryRow, around_cuts, picture
+from bilp.report.source import origin_words
 from bilp.report.wording import share
 
 BINS = 24
@@ -131,5 +132,6 @@ def _cell(heading: str, ranks: np.ndarray, ranking: Ranking, dataset: Dataset, s
     for image, rank, sample_id in zip(images, ranks, ids, strict=True):
         fate = "kept" if ranking.kept[rank] else "dropped"
         words = f"sample {sample_id}, class {ranking.name}, {score_name} {number(float(ranking.score[rank]))}, {fate}"
+        words += origin_words(dataset, sample_id)
         pictures.append(picture(image, words, fate))
     return Cell(heading, tuple(pictures), "" if pictures else "none")

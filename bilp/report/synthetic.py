@@ -14,6 +14,7 @@ from bilp.data import Dataset
 from bilp.report.collect import Run, Snapshot
 from bilp.report.figures import Curve, curves
 from bilp.report.galleries import Cell, GalleryRow, picture, spread
+from bilp.report.source import origin_words
 from bilp.report.wording import arm_words
 
 SHOWN_PER_CLASS = 10
@@ -87,7 +88,8 @@ def _gallery_row(runs: Sequence[Run], dataset: Dataset, label: int) -> GalleryRo
     name = dataset.class_names[label]
     chosen = spread(dataset.train.by_class()[label].numpy(), EXAMPLES)
     real = dataset.train.images(torch.from_numpy(chosen)).numpy()
-    examples = tuple(picture(image, f"real sample {k}, class {name}") for image, k in zip(real, chosen, strict=True))
+    named = [(image, f"real sample {k}, class {name}{origin_words(dataset, k)}") for image, k in zip(real, chosen, strict=True)]
+    examples = tuple(picture(image, words) for image, words in named)
     cells = [
         Cell("Real mean", (picture(class_mean(dataset, label), f"mean of the real images of class {name}"),)),
         Cell("Real examples", examples, columns=EXAMPLES if len(runs) <= 2 else EXAMPLES // 2),

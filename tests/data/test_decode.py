@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import zlib
 from typing import Any
 
 import numpy as np
@@ -11,7 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from bilp.data.decode import Conversion, DecodeError, decode, from_array
+from bilp.data import opening
+from bilp.data.decode import Conversion, DecodeError, Depth, OutOfRange, decode, from_array
 
 AUTO = Conversion()
 GREY = Conversion(colour="grey")
@@ -51,6 +53,31 @@ def test_sixteen_bit_grey_is_divided_by_257_and_rounded(form: str) -> None:
     expected = np.floor(values / 257 + 0.5).astype(np.uint8)
     assert expected.tolist() == [[0, 0, 1, 1], [1, 2, 255, 255]]
     assert np.array_equal(decode(encoded(Image.fromarray(values), form), AUTO), expected[None])
+
+
+@pytest.mark.parametrize("bits", [9, 10, 12, 14, 15, 16])
+def test_stated_bits_use_the_whole_range(bits: int) -> None:
+    top = 2**bits - 1
+    values = np.array([[0, 1, top // 3, top // 2, top - 1, top]], dtype=np.uint16)
+    expected = np.rint(values / top * 255).astype(np.uint8)
+    assert expected[0, -1] == 255
+    depth = Depth()
+    assert np.array_equal(decode(encoded(Image.fromarray(values)), Conversion(bits=bits), depth), expected[None])
+    assert depth.largest == top
+    if bits < 16:
+        values[0, 0] = top + 1
+        with pytest.raises(OutOfRange, match=f"value {top + 1}, but ingest.bits {bits} means values up to {top}: set it to {bits + 1},"):
+            decode(encoded(Image.fromarray(values)), Conversion(bits=bits))
+
+
+def test_the_largest_value_of_all_sixteen_bit_pictures_is_known() -> None:
+    depth = Depth()
+    decode(encoded(Image.fromarray(random_pixels(3, 3))), AUTO, depth)
+    assert depth.largest is None, "8-bit pictures have none"
+    for value in (700, 4095, 12):
+        decode(encoded(Image.fromarray(np.full((2, 2), value, dtype=np.uint16)), "TIFF"), AUTO, depth)
+    decode(encoded(Image.fromarray(np.array([[3, 9000]], dtype=np.uint16)), transparency=9000), Conversion(bits=12), depth)
+    assert depth.largest == 4095, "a transparent value is none of the picture's"
 
 
 def test_sixteen_bit_grey_with_a_transparent_value() -> None:
@@ -176,3 +203,36 @@ def test_what_is_no_whole_picture_says_why(data: bytes, reason: str) -> None:
     with pytest.raises(DecodeError, match=reason) as caught:
         decode(data, AUTO)
     assert "0x" not in str(caught.value), "an object's address would make the ledger differ between runs"
+
+
+@pytest.mark.parametrize("form", ["PNG", "JPEG", "TIFF", "BMP", "GIF", "WEBP", "PPM"])
+def test_a_picture_over_the_limit_is_too_large_and_the_setting_takes_it(form: str) -> None:
+    data = encoded(Image.fromarray(random_pixels(6, 5, 3)), form)
+    reason = r"too large \(5 x 6 = 30 pixels, the limit is 29\): set ingest.max_pixels to 30 or more to take it"
+    with pytest.raises(DecodeError, match=reason):
+        decode(data, Conversion(max_pixels=29))
+    assert np.array_equal(decode(data, Conversion(max_pixels=30)), decode(data, AUTO))
+
+
+@pytest.mark.parametrize("form", ["PNG", "JPEG", "TIFF", "BMP", "GIF", "WEBP", "PPM"])
+@pytest.mark.parametrize("library", [10, 20])  # 30 pixels are three times as many, or between once and twice
+def test_what_the_setting_allows_the_library_neither_warns_of_nor_refuses(form: str, library: int, monkeypatch: Any) -> None:
+    data = encoded(Image.fromarray(random_pixels(6, 5, 3)), form)
+    expected = decode(data, AUTO)
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", library)
+    monkeypatch.setattr(opening, "LIBRARY_LIMIT", 2 * library)
+    if library == 10:
+        with pytest.raises(DecodeError, match="^too large"):
+            decode(data, AUTO)
+    assert np.array_equal(decode(data, Conversion(max_pixels=30)), expected)
+    if library == 20:
+        assert np.array_equal(decode(data, AUTO), expected)
+
+
+def test_a_header_over_the_librarys_own_limit_is_no_damage() -> None:
+    """A PNG that claims 20000 x 10000 pixels, refused before any is decoded."""
+    width, height = 20000, 10000
+    head = b"IHDR" + width.to_bytes(4, "big") + height.to_bytes(4, "big") + b"\x08\x00\x00\x00\x00"
+    data = b"\x89PNG\r\n\x1a\n" + (13).to_bytes(4, "big") + head + zlib.crc32(head).to_bytes(4, "big") + bytes(4) + b"IDAT" + bytes(4)
+    with pytest.raises(DecodeError, match=r"too large \(20000 x 10000 = 200,000,000 pixels, the limit is 178,956,970\)"):
+        decode(data, AUTO)

@@ -14,7 +14,7 @@ import pytest
 from PIL import Image
 
 from bilp.config import IngestConfig
-from bilp.data import Dataset, ingest, open_dataset
+from bilp.data import Dataset, open_recorded, read_source
 from bilp.data.contents import Contents
 from bilp.data.sources.folder.source import ImageFolder
 from bilp.errors import DataError
@@ -56,7 +56,7 @@ def origins(contents: Contents, split: Any) -> list[str]:
 
 
 def load(root: Path, **settings: Any) -> Dataset:
-    return open_dataset(ingest(IngestConfig(source="folder", uri=str(root), **settings), str(root.parent / "store")))
+    return open_recorded(read_source(IngestConfig(source="folder", uri=str(root), **settings), str(root.parent / "store")))
 
 
 def counts(dataset: Dataset) -> tuple[int, int]:
@@ -252,7 +252,7 @@ def test_names_that_are_no_utf8_or_have_line_breaks_are_escaped_where_shown(odd_
         load(odd_names)
     dataset = load(odd_names, on_corrupt="skip")
     assert dataset.class_names == ("dog", r"v\xe4cka")
-    shown = [*dataset.train.index()["origin"].to_pylist(), *dataset.test.index()["origin"].to_pylist()]
+    shown = [*dataset.origins("train"), *dataset.origins("test")]
     assert {r"v\xe4cka/caf\xe9.png", r"v\xe4cka/a\nb.png"} < set(shown)
     chosen = load(odd_names, on_corrupt="skip", classes=(r"v\xe4cka", "dog"))
     assert chosen.class_names == (r"v\xe4cka", "dog")

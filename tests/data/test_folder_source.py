@@ -13,8 +13,9 @@ import pytest
 import torch
 
 from bilp.config import IngestConfig
-from bilp.data import Dataset, ingest, open_dataset
-from bilp.data.decode import DecodeError
+from bilp.data import Dataset, open_recorded, read_source
+from bilp.data.opening import DecodeError
+from bilp.data.reading import read_picture
 from bilp.data.sources.folder.source import ImageFolder
 from bilp.errors import DataError
 
@@ -24,7 +25,7 @@ TINY = np.arange(48, dtype=np.uint8).reshape(4, 4, 3)
 
 def load(root: Path | str, **settings: Any) -> Dataset:
     base = Path(str(root).removeprefix("file://"))
-    return open_dataset(ingest(IngestConfig(source="folder", uri=str(root), **settings), str(base.parent / "store")))
+    return open_recorded(read_source(IngestConfig(source="folder", uri=str(root), **settings), str(base.parent / "store")))
 
 
 @pytest.mark.parametrize("test", ["test", "val", "validation"])
@@ -33,8 +34,8 @@ def test_train_and_test_directories(write_folder: WriteFolder, pets: Any, test: 
     dataset = load(write_folder(files))
     assert dataset.name == "pets"
     assert dataset.class_names == ("cat", "dog")
-    assert dataset.train.index()["origin"].to_pylist() == [f"train/{kind}/{i}.png" for kind in ("cat", "dog") for i in range(3)]
-    assert dataset.test.index()["origin"].to_pylist() == [f"{test}/{kind}/{i}.png" for kind in ("cat", "dog") for i in range(2)]
+    assert dataset.origins("train") == [f"train/{kind}/{i}.png" for kind in ("cat", "dog") for i in range(3)]
+    assert dataset.origins("test") == [f"{test}/{kind}/{i}.png" for kind in ("cat", "dog") for i in range(2)]
     assert dataset.train.labels.tolist() == [0, 0, 0, 1, 1, 1]
     assert torch.equal(dataset.train.images()[4], torch.from_numpy(pets["train/dog/1.png"]).permute(2, 0, 1))
 
@@ -44,7 +45,7 @@ def test_without_a_test_directory_a_split_is_held_out(write_folder: WriteFolder,
     files = {f"{prefix}{kind}/{i}.png": pixels(4, 4, 3, seed=i) for kind in "ab" for i in range(10)}
     dataset = load(write_folder(files), test_fraction=0.3)
     assert torch.bincount(dataset.test.labels).tolist() == [3, 3]
-    together = dataset.train.index()["origin"].to_pylist() + dataset.test.index()["origin"].to_pylist()
+    together = dataset.origins("train") + dataset.origins("test")
     assert sorted(together) == sorted(files)
 
 
@@ -52,7 +53,7 @@ def test_a_file_uri_and_odd_names(write_folder: WriteFolder) -> None:
     root = write_folder({f"{split}/50%20 off#?/ü {i}.png": TINY + i for split in ("train", "test") for i in range(2)})
     dataset = load(f"file://{root}")
     assert dataset.class_names == ("50%20 off#?",)
-    assert dataset.train.index()["origin"].to_pylist() == ["train/50%20 off#?/ü 0.png", "train/50%20 off#?/ü 1.png"]
+    assert dataset.origins("train") == ["train/50%20 off#?/ü 0.png", "train/50%20 off#?/ü 1.png"]
 
 
 def test_nested_files_links_and_what_file_managers_leave(write_folder: WriteFolder, tmp_path: Path) -> None:
@@ -74,7 +75,7 @@ def test_nested_files_links_and_what_file_managers_leave(write_folder: WriteFold
     (root / "test").symlink_to(root / "train")
     dataset = load(root)
     assert dataset.class_names == ("a", "b")
-    assert dataset.train.index()["origin"].to_pylist() == ["train/a/deep/er/1.png", "train/b/2.png"]
+    assert dataset.origins("train") == ["train/a/deep/er/1.png", "train/b/2.png"]
     assert len(dataset.test) == 2
 
 
@@ -82,17 +83,16 @@ def test_files_that_cannot_be_read_are_listed_at_once_or_skipped_like_damaged_on
     root = write_folder({f"{kind}/{i}.png": pixels(4, 4, 3, seed=i) for kind in "ab" for i in range(4)} | {"a/x.png": b"no image"})
     (root / "a/gone.png").symlink_to("/nowhere/x.png")
     (root / "a/circle.png").symlink_to(root / "a/circle.png")
-    (root / "b/memory.png").symlink_to("/proc/self/mem")  # a regular file that cannot be read from its start
     os.mkfifo(root / "b/pipe.png")  # reading it would wait for ever
-    with pytest.raises(DataError, match="5 images cannot be decoded") as caught:
+    with pytest.raises(DataError, match="4 images cannot be decoded") as caught:
         load(root)
     reasons = dict(line.strip().split(": ", 1) for line in str(caught.value).splitlines()[1:-1])
-    assert set(reasons) == {"a/gone.png", "a/circle.png", "a/x.png", "b/memory.png", "b/pipe.png"}
+    assert set(reasons) == {"a/gone.png", "a/circle.png", "a/x.png", "b/pipe.png"}
     assert reasons["a/gone.png"] == "a link to /nowhere/x.png, which cannot be reached (No such file or directory)"
-    assert reasons["b/memory.png"].startswith("cannot be read (")
     assert reasons["b/pipe.png"] == "a device, pipe or socket, not a file"
     dataset = load(root, on_corrupt="skip")
-    ledger = json.loads((Path(dataset.uri) / "ledger.json").read_text())
+    assert dataset.record is not None
+    ledger = json.loads(dataset.record.artefact.read("ledger.json"))
     assert {entry["origin"]: entry["reason"] for entry in ledger} == reasons
     assert len(dataset.train) + len(dataset.test) == 8
 
@@ -101,7 +101,7 @@ def test_files_that_cannot_be_read_are_listed_at_once_or_skipped_like_damaged_on
 def test_a_file_without_permission_is_skipped_like_a_damaged_one(write_folder: WriteFolder, pets: Any) -> None:
     root = write_folder(pets)
     (root / "train/cat/0.png").chmod(0)
-    with pytest.raises(DataError, match=r"train/cat/0\.png: cannot be read \(Permission denied\)"):
+    with pytest.raises(DataError, match=r"train/cat/0\.png: may not be read by this user"):
         load(root)
     assert len(load(root, on_corrupt="skip").train) == 5
 
@@ -111,8 +111,8 @@ def test_a_file_that_vanishes_while_it_is_read_is_listed(write_folder: WriteFold
     source = ImageFolder(str(root))
     groups = list(source.read().groups("train"))
     (root / "train/cat/0.png").unlink()
-    with pytest.raises(DecodeError, match="it is gone since the directory was listed"):
-        groups[0].images[0]()
+    with pytest.raises(DecodeError, match="nothing lies there"):
+        read_picture(groups[0].images[0])
 
 
 def test_another_file_of_the_same_size_and_time_is_another_source(write_folder: WriteFolder, pets: Any) -> None:

@@ -16,7 +16,8 @@ from sklearn.datasets import load_digits
 
 from bilp import storage
 from bilp.config import IngestConfig
-from bilp.data import convert, ingest, open_dataset, shards
+from bilp.data import Split, convert, ingest, open_dataset, open_recorded, read_source, shards
+from bilp.data.contents import SPLITS
 from bilp.errors import DamagedArtefact, DataError
 from bilp.manifest import open_artefact
 from bilp.progress import Progress
@@ -40,15 +41,16 @@ def folder(uri: Path, **settings: Any) -> IngestConfig:
 
 def test_digits_end_to_end(tmp_path: Path) -> None:
     progress: Progress = (counter := Counter())
-    dataset = open_dataset(ingest(IngestConfig(), str(tmp_path), progress))
+    dataset = open_recorded(read_source(IngestConfig(), str(tmp_path), progress))
     source, labels = load_digits(return_X_y=True)
     assert counter.calls[-1] == (1797, 1797)
     assert (dataset.name, dataset.shape, dataset.classes) == ("digits", (1, 8, 8), 10)
     assert dataset.class_names == tuple("0123456789")
     assert len(dataset.train) + len(dataset.test) == 1797
-    for split in (dataset.train, dataset.test):
+    for name in SPLITS:
+        split: Split = getattr(dataset, name)
         index = split.index().to_pydict()
-        rows = [int(origin.removeprefix("digits/")) for origin in index["origin"]]
+        rows = [int(origin.removeprefix("digits/")) for origin in dataset.origins(name)]
         assert rows == sorted(rows), "the order of the source"
         expected = np.floor(source[rows] * 255 / 16 + 0.5).astype(np.uint8).reshape(-1, 1, 8, 8)
         assert np.array_equal(split.images().numpy(), expected)
@@ -66,12 +68,7 @@ def test_facts_and_normalisation(tmp_path: Path) -> None:
     facts = artefact.manifest.facts
     assert uri == storage.join(str(tmp_path), "datasets", "digits", dataset.fingerprint)
     assert (facts["layout"], facts["value_range"], facts["colour"], facts["resolution"]) == ("CHW", [0, 255], "grey", [8, 8])
-    assert (facts["train_images"], facts["test_images"], facts["skipped"], facts["classes"]) == (
-        len(dataset.train),
-        len(dataset.test),
-        0,
-        10,
-    )
+    assert (facts["train_images"], facts["test_images"], facts["classes"]) == (len(dataset.train), len(dataset.test), 10)
     assert facts["images_per_class"]["train"] == torch.bincount(dataset.train.labels).tolist()
     images = dataset.train.images().double() / 255
     assert dataset.mean == pytest.approx([images.mean().item()])
@@ -131,17 +128,6 @@ def test_a_second_ingestion_does_not_decode(tmp_path: Path, write_folder: WriteF
     os.utime(path, ns=(facts.st_atime_ns, facts.st_mtime_ns))  # only the change time tells
     with pytest.raises(DataError, match=r"train/cat/0\.png: not an image"):
         ingest(folder(root), str(tmp_path / "store"))
-
-
-@pytest.mark.parametrize("pointer", [b"{", b"[]", b'{"fingerprint": "0000000000000000"}'])
-def test_a_pointer_to_nothing_is_only_a_lost_shortcut(tmp_path: Path, write_folder: WriteFolder, pets: Any, pointer: bytes) -> None:
-    root, store = write_folder(pets), tmp_path / "store"
-    uri = ingest(folder(root), str(store))
-    (path,) = (store / "datasets/pets/by-source").iterdir()
-    whole = path.read_bytes()
-    path.write_bytes(pointer)
-    assert ingest(folder(root), str(store)) == uri
-    assert path.read_bytes() == whole
 
 
 def test_a_deleted_store_is_made_again_and_a_damaged_one_is_named(tmp_path: Path, write_folder: WriteFolder, pets: Any) -> None:
@@ -214,17 +200,16 @@ def test_all_corrupt_files_are_listed(tmp_path: Path, write_folder: WriteFolder,
 def test_skipping_leaves_a_ledger_and_dense_ids(tmp_path: Path, write_folder: WriteFolder, pets: Any) -> None:
     whole = open_dataset(ingest(folder(write_folder(pets)), str(tmp_path / "clean")))
     root = write_folder({"train/cat/00.png": b"", "test/dog/zz.png": b"no picture"})
-    uri = ingest(folder(root, on_corrupt="skip"), str(tmp_path / "store"))
-    artefact, dataset = open_artefact(uri, "dataset"), open_dataset(uri)
-    assert artefact.fact("skipped") == 2
-    assert json.loads(artefact.read("ledger.json")) == [
+    dataset = open_recorded(read_source(folder(root, on_corrupt="skip"), str(tmp_path / "store")))
+    assert dataset.record is not None
+    assert dataset.record.artefact.fact("skipped") == {"train": 1, "test": 1}
+    assert dataset.record.lines() == [f"2 files skipped, listed with the reasons in {dataset.record.artefact.uri}/ledger.json"]
+    assert json.loads(dataset.record.artefact.read("ledger.json")) == [
         {"split": "train", "origin": "train/cat/00.png", "reason": "empty file"},
         {"split": "test", "origin": "test/dog/zz.png", "reason": "not an image in a known format"},
     ]
     assert dataset.train.index()["sample_id"].to_pylist() == list(range(6))
     assert dataset.fingerprint == whole.fingerprint, "the fingerprint knows only what was kept"
-    (pointer,) = (tmp_path / "store/datasets/pets/by-source").iterdir()
-    assert json.loads(pointer.read_bytes())["skipped"] == json.loads(artefact.read("ledger.json"))
 
 
 def test_what_is_held_out_does_not_depend_on_skipped_pictures(tmp_path: Path, write_folder: WriteFolder, pixels: Any) -> None:

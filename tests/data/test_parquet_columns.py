@@ -15,7 +15,6 @@ import pytest
 from PIL import Image
 
 from bilp.config import IngestConfig
-from bilp.data import ingest, open_dataset
 from bilp.data.contents import SplitName
 from bilp.data.sources.parquet import HuggingFaceParquet
 from bilp.data.sources.parquet.images import image_groups
@@ -417,9 +416,9 @@ def test_a_subset_of_the_classes_is_stored_as_such(tmp_path: Path) -> None:
     rows = [("c", "a", "b")[number % 3] for number in range(40)]
     root = put(tmp_path / "set", train=labelled(rows), test=labelled(rows[:9]))
     config = IngestConfig(source="parquet", uri=str(root), classes=("c", "b"))
-    dataset = open_dataset(ingest(config, str(tmp_path / "store")))
+    dataset = open_recorded(read_source(config, str(tmp_path / "store")))
     kept = [number for number, name in enumerate(rows) if name != "a"]
     assert dataset.class_names == ("c", "b")
     assert dataset.train.images()[:, 0, 0, 0].tolist() == kept
     assert dataset.train.labels.tolist() == [0 if rows[number] == "c" else 1 for number in kept]
-    assert dataset.train.index()["origin"].to_pylist() == [f"train.parquet#{number}" for number in kept]
+    assert dataset.origins("train") == [f"train.parquet#{number}" for number in kept]

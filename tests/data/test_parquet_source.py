@@ -16,7 +16,7 @@ import torch
 from PIL import Image
 
 from bilp.config import IngestConfig
-from bilp.data import Dataset, ingest, open_dataset
+from bilp.data import Dataset, open_recorded, read_source
 from bilp.errors import BilpError, DataError
 
 WriteParquet = Callable[..., None]
@@ -24,7 +24,7 @@ NAMES = ("plane", "car", "bird")
 
 
 def load(root: Path, **settings: Any) -> Dataset:
-    return open_dataset(ingest(IngestConfig(source="parquet", uri=str(root), **settings), str(root.parent / "store")))
+    return open_recorded(read_source(IngestConfig(source="parquet", uri=str(root), **settings), str(root.parent / "store")))
 
 
 def png(array: np.ndarray) -> bytes:
@@ -49,7 +49,7 @@ def test_several_files_in_order(tmp_path: Path, pixels: Any, write_parquet: Writ
     assert (dataset.name, dataset.class_names, dataset.shape) == ("tiny", NAMES, (3, 8, 8))
     assert torch.equal(dataset.train.images(), torch.from_numpy(np.stack(arrays)).permute(0, 3, 1, 2))
     assert dataset.train.labels.tolist() == labels
-    origins = dataset.train.index()["origin"].to_pylist()
+    origins = dataset.origins("train")
     assert (origins[0], origins[69], origins[70]) == (
         "train-00000-of-00002.parquet#0",
         "train-00000-of-00002.parquet#69",
@@ -191,7 +191,7 @@ def test_file_names_that_are_no_utf8(tmp_path: Path, pixels: Any, write_parquet:
     (root / "train").mkdir()
     (root / "train-0.parquet").rename(root / "train" / os.fsdecode(b"caf\xe9.parquet"))
     dataset = load(root, test_fraction=0.4)
-    assert dataset.train.index()["origin"].to_pylist()[0].startswith("train/caf\\xe9.parquet#")
+    assert dataset.origins("train")[0].startswith("train/caf\\xe9.parquet#")
     assert len(dataset.train) == 4
 
 

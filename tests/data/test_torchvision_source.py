@@ -18,7 +18,7 @@ import torch
 import torchvision.datasets
 
 from bilp.config import IngestConfig
-from bilp.data import ingest, open_dataset
+from bilp.data import ingest, open_dataset, open_recorded, read_source
 from bilp.data.sources import idx_digests
 from bilp.data.sources.torchvision import TORCHVISION, contents_of
 from bilp.data.sources.torchvision_files import required
@@ -71,13 +71,13 @@ def write_mnist(root: Path, kind: str) -> tuple[np.ndarray, np.ndarray]:
 @pytest.mark.usefixtures("published")
 def test_files_in_the_original_format(tmp_path: Path, name: Any, mean: float, first: str) -> None:
     images, labels = write_mnist(tmp_path / "downloads", TORCHVISION[name])
-    dataset = open_dataset(ingest(IngestConfig(source=name), str(tmp_path / "store")))
+    dataset = open_recorded(read_source(IngestConfig(source=name), str(tmp_path / "store")))
     assert (dataset.name, dataset.shape, dataset.class_names[0]) == (name, (1, 28, 28), first)
     assert dataset.mean == (mean,)
     assert np.array_equal(dataset.train.images().numpy(), images[:, None])
     assert np.array_equal(dataset.train.labels.numpy(), labels)
     assert np.array_equal(dataset.test.images().numpy(), images[:10, None])
-    assert dataset.train.index()["origin"].to_pylist()[:2] == ["train/00000", "train/00001"]
+    assert dataset.origins("train")[:2] == ["train/00000", "train/00001"]
 
 
 @pytest.mark.usefixtures("published")

@@ -34,7 +34,7 @@ def test_a_published_set_comes_in_and_is_tested(
     finished: Finished, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (dataset_uri,) = [
-        f"{finished.root}/datasets/digits/{name}" for name in children(f"{finished.root}/datasets/digits") if name != "by-source"
+        f"{finished.root}/datasets/digits/{name}" for name in children(f"{finished.root}/datasets/digits") if name != "sources"
     ]
     dataset = open_dataset(dataset_uri)
     chosen = torch.cat([indices[:1] for indices in dataset.train.by_class()])

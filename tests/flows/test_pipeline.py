@@ -20,7 +20,7 @@ from bilp.nested import leaves
 from bilp.storage import children, exists, join, read
 from flows.distill import distill_arms, synthetic_uri
 from flows.evaluate import evaluate
-from flows.ingest import ingest
+from flows.ingest import dataset_and_record, ingest
 from flows.pipeline import pipeline
 from flows.prune import prune, score_and_prune
 from flows.report import report
@@ -74,13 +74,14 @@ def test_second_run_computes_and_writes_nothing(finished: Finished) -> None:
 def test_each_stage_alone_gives_what_the_pipeline_gave(finished: Finished) -> None:
     root, uri = finished.root, finished.report
     with outcomes() as alone:
-        dataset = ingest(CONFIG.ingest, root)
+        dataset, record = dataset_and_record(CONFIG.ingest, root)
+        assert ingest(CONFIG.ingest, root) == dataset
         scores = score(dataset, CONFIG.score, root)
         selection = prune(dataset, scores, CONFIG.prune, root)
         assert score_and_prune(CONFIG, dataset, root) == (scores, selection)
         runs = distill_arms(CONFIG, dataset, selection, root)
         evaluations = evaluate(dataset, runs, CONFIG.ipc, CONFIG.evaluate, root)
-        assert report(CONFIG, dataset, scores, selection, runs, evaluations, root) == uri
+        assert report(CONFIG, dataset, scores, selection, runs, evaluations, root, record_uri=record) == uri
     assert alone == finished.again
     images, labels = load_synthetic(synthetic_uri(runs["bilp"][0]))
     assert images.shape == (10, 1, 8, 8)

@@ -7,7 +7,8 @@ from typing import Any
 
 from bilp.arms import needs_selection, planned_runs
 from bilp.config import PipelineConfig
-from bilp.data import ingest
+from bilp.data import read_source
+from bilp.data.ingest import dataset_of
 from bilp.distill import distill_round, finish_run, reselect_round, start_run
 from bilp.evaluate import evaluate_baseline, evaluate_synthetic
 from bilp.pruning.stage import prune
@@ -41,6 +42,7 @@ class Outcome:
 
     config: PipelineConfig
     dataset: str
+    record: str
     scores: str | None
     selection: str | None
     runs: dict[str, list[str]]
@@ -50,12 +52,13 @@ class Outcome:
     def page(self, origins: dict[str, str] | None = None, **changed: Any) -> str:
         """URI of the page, of this outcome or with parts of it `changed`."""
         it = replace(self, **changed)
-        return report(it.config, it.dataset, it.scores, it.selection, it.runs, it.evaluations, it.root, origins)
+        return report(it.config, it.dataset, it.scores, it.selection, it.runs, it.evaluations, it.root, origins, it.record)
 
 
 def run_pipeline(config: PipelineConfig, root: str) -> Outcome:
     """Every stage but the report."""
-    dataset = ingest(config.ingest, root)
+    record = read_source(config.ingest, root)
+    dataset = dataset_of(record, config.ingest)
     scores = selection = None
     if needs_selection(config):
         for trial in range(config.score.trials):
@@ -71,4 +74,4 @@ def run_pipeline(config: PipelineConfig, root: str) -> Outcome:
             distill_round(run, number)
         evaluations.append(evaluate_synthetic(dataset, finish_run(run), plan.arm, plan.experiment, config.evaluate, root))
         runs.setdefault(plan.arm, []).append(run)
-    return Outcome(config, dataset, scores, selection, runs, evaluations, root)
+    return Outcome(config, dataset, record, scores, selection, runs, evaluations, root)

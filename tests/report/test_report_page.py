@@ -26,7 +26,7 @@ from bilp.errors import MissingArtefact
 from bilp.evaluate import evaluate_baseline, evaluate_synthetic, load_robustness, robustness, summary, variants
 from bilp.manifest import open_artefact, publish
 
-SECTIONS = ["accuracy", "pruning", "effect", "synthetic", "provenance", "settings"]
+SECTIONS = ["accuracy", "source", "pruning", "effect", "synthetic", "provenance", "settings"]
 
 
 @pytest.fixture(scope="module")
@@ -74,7 +74,7 @@ def test_every_picture_and_chart_has_words(page: Page) -> None:
 
 
 def test_images_are_the_samples_they_claim_to_be(outcome: Outcome, page: Page) -> None:
-    dataset = open_dataset(outcome.dataset)
+    dataset = open_dataset(outcome.dataset, outcome.record)
     claimed = 0
     for image in page.all("img"):
         pixels = decode(image["src"])
@@ -83,6 +83,7 @@ def test_images_are_the_samples_they_claim_to_be(outcome: Outcome, page: Page) -
             sample = int(match[1])
             assert (pixels == dataset.train.images()[sample].numpy()).all()
             assert dataset.class_names[int(dataset.train.labels[sample])] == match[2]
+            assert image["alt"].endswith(f", from {dataset.origins('train')[sample]}")
             claimed += 1
     assert claimed == 10 * (3 * 3 + 3 * 3 + 4)  # classes * (pruning + effect + examples)
 
@@ -152,7 +153,7 @@ def test_pruning_table_says_what_the_selection_says(outcome: Outcome, page: Page
         assert float(threshold) == pytest.approx((max(stay) + min(go)) / 2, rel=6e-3)
         assert (float(mean_kept), float(mean_dropped)) == pytest.approx((np.mean(stay), np.mean(go)), rel=6e-3)
     fates = {row["sample_id"]: "kept" if row["kept"] else "dropped" for row in rows}
-    told = [re.fullmatch(r"sample (\d+), class \S+, loss \S+, (kept|dropped)", image["alt"]) for image in page.all("img")]
+    told = [re.fullmatch(r"sample (\d+), class \S+, loss \S+, (kept|dropped), from \S+", image["alt"]) for image in page.all("img")]
     assert sum(match is not None and fates[int(match[1])] == match[2] for match in told) == 10 * 3 * 3
 
 
@@ -169,7 +170,7 @@ def test_effect_table_and_gallery_say_what_the_rounds_say(outcome: Outcome, page
         assert high == "–" or float(high.removesuffix(" ×")) > 1
     assert number == "3"
     effects = {int(str(row["sample_id"])): row for row in rows}  # of the last round
-    told = [re.fullmatch(r"sample (\d+), class (\S+), effect \S+, (kept|dropped)", image["alt"]) for image in page.all("img")]
+    told = [re.fullmatch(r"sample (\d+), class (\S+), effect \S+, (kept|dropped), from \S+", image["alt"]) for image in page.all("img")]
     shown = [match for match in told if match]
     assert len(shown) == 10 * 3 * 3
     assert all(("dropped" if effects[int(match[1])]["dropped"] else "kept") == match[3] for match in shown)
@@ -182,7 +183,7 @@ def test_effect_table_and_gallery_say_what_the_rounds_say(outcome: Outcome, page
 def test_provenance_names_every_artefact_and_its_checksums(outcome: Outcome, page: Page) -> None:
     shown = {storage.join(outcome.root, row[5]): row for row in page.table("Stage", "Created (UTC)")}
     sets = [storage.join(run, "synthetic") for runs in outcome.runs.values() for run in runs]
-    kinds = {outcome.dataset: "dataset", outcome.scores: "score_summary", outcome.selection: "selection"}
+    kinds = {outcome.dataset: "dataset", outcome.record: "source", outcome.scores: "score_summary", outcome.selection: "selection"}
     kinds |= dict.fromkeys(sets, "synthetic") | dict.fromkeys(outcome.evaluations, "evaluation")
     assert shown.keys() == kinds.keys()
     checksums = {row[2] for row in page.table("Stage", "File")}
@@ -241,11 +242,11 @@ def test_origins_are_shown(outcome: Outcome) -> None:
 def test_only_what_was_done_is_shown(outcome: Outcome) -> None:
     runs = {"unpruned": outcome.runs["unpruned"]}
     page = read(outcome.page(scores=None, selection=None, runs=runs, evaluations=[]))
-    assert [attributes["id"] for attributes in page.all("section")] == ["synthetic", "provenance", "settings"]
+    assert [attributes["id"] for attributes in page.all("section")] == ["source", "synthetic", "provenance", "settings"]
     assert "10 synthetic images were made; how well they teach has not been evaluated." in page.text
     assert any(chart["aria-label"].startswith("Matching loss") for chart in page.all("svg"))
     nothing = read(outcome.page(scores=None, selection=None, runs={}, evaluations=[]))
-    assert [attributes["id"] for attributes in nothing.all("section")] == ["provenance", "settings"]
+    assert [attributes["id"] for attributes in nothing.all("section")] == ["source", "provenance", "settings"]
 
 
 def test_rounds_that_were_cleared_away_are_passed_over(outcome: Outcome, tmp_path: Path) -> None:
@@ -290,7 +291,14 @@ def test_many_classes_with_names_of_all_kinds_and_large_colour_images(tmp_path: 
     assert len(page.table("Time")) == 1 + 8  # the start and at most eight rounds
     assert len(page.table("Class", "Real mean")) == 10
     assert all(decode(image["src"]).shape == (3, 48, 48) for image in page.all("img"))
-    assert [attributes["id"] for attributes in page.all("section")] == ["accuracy", "pruning", "synthetic", "provenance", "settings"]
+    assert [attributes["id"] for attributes in page.all("section")] == [
+        "accuracy",
+        "source",
+        "pruning",
+        "synthetic",
+        "provenance",
+        "settings",
+    ]
     compared = page.table("Against the unpruned run")
     assert [(row[0], row[3]) for row in compared] == [("Static pruning", "2"), ("Static pruning", "2")]
     assert "on the sets of 2 independent distillations" in page.text

@@ -25,13 +25,12 @@ import numpy as np
 
 from bilp import storage
 from bilp.data.contents import Contents, Group, Labels, SplitName, cut, dataset_name
-from bilp.data.decode import DecodeError
 from bilp.data.listing import Entry, Listing, list_files, plain
 from bilp.data.names import class_name, shown
+from bilp.data.opening import DecodeError
 from bilp.data.sources.folder.classes import Classes
 from bilp.data.sources.folder.splits import find_splits
 from bilp.data.sources.folder.tree import Tree
-from bilp.errors import MissingArtefact, StorageError
 
 
 class ImageFolder:
@@ -80,16 +79,7 @@ class ImageFolder:
 
 
 def _read(uri: str, entry: Entry) -> bytes:
-    """The bytes of a file; raises DecodeError if this one cannot be had, StorageError if the whole storage is out of reach."""
+    """The bytes of a file; raises DecodeError if the listing has shown that there are none, and whatever storage raises."""
     if entry.problem:
         raise DecodeError(entry.problem)
-    try:
-        return storage.read(storage.join(uri, entry.path))
-    except MissingArtefact as error:
-        raise DecodeError("it is gone since the directory was listed") from error
-    except StorageError as error:
-        cause = error.__cause__
-        own = isinstance(cause, PermissionError) if "://" in uri else isinstance(cause, OSError)
-        if not own:
-            raise
-        raise DecodeError(f"cannot be read ({getattr(cause, 'strerror', None) or cause})") from error
+    return storage.read(storage.join(uri, entry.path))

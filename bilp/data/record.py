@@ -1,0 +1,130 @@
+"""The record of a source: what one reading of it said that is no content of the data set.
+
+datasets/<name>/sources/<key>/        for each configuration and signature of a source
+
+File names, paths and skipped files are facts about a source. The same pictures under other names are the same data set, so
+the store of the pixels knows no names; the record of each reading does, and it is new whenever the source has changed.
+
+Files: train.parquet and test.parquet (ORIGINS), ledger.json with the skipped files if there are any, duplicates.parquet
+(see `bilp.data.duplicates`) if there are any. Facts: name, fingerprint (of the data set), source, uri, notes, skipped (by
+split of the source), duplicates. Config: all settings of ingest but the whitening's.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+import pyarrow as pa
+
+from bilp import storage, tables
+from bilp.data.contents import SPLITS, SplitName
+from bilp.data.duplicates import DUPLICATES, duplicates_table, told_duplicates
+from bilp.data.duplicates import FILE as DUPLICATES_FILE
+from bilp.errors import IncompatibleArtefact
+from bilp.manifest import Artefact, find, open_artefact, provenance, publish
+
+if TYPE_CHECKING:
+    from bilp.data.arrange import Arranged
+    from bilp.data.convert import Skipped
+
+KIND = "source"
+SOURCES = "sources"
+"""Folder of the records beside the stores of a data set's pixels."""
+LEDGER = "ledger.json"
+ORIGINS = pa.schema([("sample_id", pa.int64()), ("origin", pa.string())])
+"""Position in the split, and where the image came from, relative to the source."""
+
+
+def origins_name(split: SplitName) -> str:
+    """File name of a split's table of origins."""
+    return f"{split}.parquet"
+
+
+@dataclass(frozen=True)
+class SourceRecord:
+    """An opened record."""
+
+    artefact: Artefact
+
+    @property
+    def dataset_uri(self) -> str:
+        """The store of the pixels, wherever the storage lies by now."""
+        home = self.artefact.uri.rsplit("/", 2)[0]
+        return storage.join(home, self.artefact.fact("fingerprint"))
+
+    @property
+    def place(self) -> str:
+        """Where the source lies, or its name if it is built in."""
+        return str(self.artefact.fact("uri") or self.artefact.fact("source"))
+
+    def lines(self) -> list[str]:
+        """What there is to know of this reading, in one line each: choices, skipped files, duplicates."""
+        return [*self.artefact.fact("notes"), *_told_skipped(self.artefact), *told_duplicates(self.artefact.fact("duplicates"))]
+
+    def origin(self, split: SplitName, sample_id: int) -> str:
+        """Where an image of the data set came from, relative to the source."""
+        return str(self._origins[split][sample_id].as_py())
+
+    def origins(self, split: SplitName) -> list[str]:
+        """Where each image of a split came from, relative to the source, in their order."""
+        return [str(origin) for origin in self._origins[split].to_pylist()]
+
+    def check(self, fingerprint: str) -> None:
+        """Raise IncompatibleArtefact unless this record leads to the data set with this fingerprint."""
+        found = self.artefact.fact("fingerprint")
+        if found != fingerprint:
+            raise IncompatibleArtefact(
+                f"{self.artefact.uri} is the record of data set {found}, not of {fingerprint}: ingest the source again"
+            )
+
+    @cached_property
+    def _origins(self) -> dict[SplitName, pa.ChunkedArray]:
+        return {split: self.artefact.table(origins_name(split), ORIGINS).column("origin") for split in SPLITS}
+
+
+def open_record(uri: str) -> SourceRecord:
+    """The record at `uri`. Raises MissingArtefact, DamagedArtefact or IncompatibleArtefact."""
+    return SourceRecord(open_artefact(uri, KIND))
+
+
+def record_files(made: Arranged, skipped: Sequence[Skipped], class_names: Sequence[str]) -> dict[str, bytes]:
+    """The files of a record, by name."""
+    files = {origins_name(split): tables.encode(_origins_table(side.origins), ORIGINS, provenance()) for split, side in made.stored.items()}
+    if skipped:
+        files[LEDGER] = json.dumps([asdict(entry) for entry in skipped], indent=1, ensure_ascii=False).encode()
+    if made.duplicates.found:
+        table = duplicates_table(made.duplicates, made.source, made.source_digests, class_names, made.dropped)
+        files[DUPLICATES_FILE] = tables.encode(table, DUPLICATES, provenance())
+    return files
+
+
+def publish_record(uri: str, key: str, files: Mapping[str, bytes], config: Mapping[str, Any], facts: Mapping[str, Any]) -> None:
+    """Publish a record; its `facts` name the data set that it leads to, which is published already.
+
+    A record of the same key that leads elsewhere is replaced: that data set is gone, and the source has changed since without its
+    signature telling.
+    """
+    there = find(uri, KIND, key)
+    if there is not None and there.fact("fingerprint") != facts["fingerprint"]:
+        storage.delete(uri)
+    store = storage.join(uri.rsplit("/", 2)[0], facts["fingerprint"])
+    publish(uri, KIND, key, files, config=config, parents={"dataset": store}, facts=facts)
+
+
+def skipped_facts(skipped: Sequence[Skipped]) -> dict[str, int]:
+    """How many files of each split of the source were skipped."""
+    return {split: sum(entry.split == split for entry in skipped) for split in SPLITS}
+
+
+def _origins_table(origins: Sequence[str]) -> pa.Table:
+    return pa.table({"sample_id": pa.array(range(len(origins)), pa.int64()), "origin": pa.array(origins, pa.string())})
+
+
+def _told_skipped(artefact: Artefact) -> list[str]:
+    count = sum(artefact.fact("skipped").values())
+    files = f"{count:,} file{'' if count == 1 else 's'}"
+    return [f"{files} skipped, listed with the reasons in {storage.join(artefact.uri, LEDGER)}"] if count else []

@@ -1,0 +1,42 @@
+"""Section: what the real images were read from, and what was noticed there."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from bilp.data import Dataset
+from bilp.report.wording import count
+
+
+@dataclass(frozen=True)
+class SourceFacts:
+    """Where the source lies, what is stored of it, and lines about choices, skipped files and duplicates."""
+
+    place: str
+    stored: str
+    lines: Sequence[str]
+
+
+def source_facts(dataset: Dataset) -> SourceFacts | None:
+    """None for a data set that was opened without the record of its source."""
+    if dataset.record is None:
+        return None
+    height, width = dataset.shape[1:]
+    colour = "grey" if dataset.shape[0] == 1 else "colour"
+    images = f"{count(len(dataset.train), 'training image')} and {count(len(dataset.test), 'test image')}"
+    stored = f"{images} of {dataset.classes} classes, {width} x {height} pixels, {colour}"
+    return SourceFacts(dataset.record.place, stored, dataset.record.lines())
+
+
+def test_words(dataset: Dataset) -> str:
+    """What to say of the test images: that no set contains them, unless the source is known to have some of them among the others."""
+    facts = None if dataset.record is None else dataset.record.artefact.fact("duplicates")
+    if facts is None or facts["dropped"] or not facts["test_images_in_train"]:
+        return " that no set contains"
+    return f", {facts['test_images_in_train']:,} of which have the pixels of a training image"
+
+
+def origin_words(dataset: Dataset, sample_id: int) -> str:
+    """', from cat/0.png' for a training image whose source is known, else nothing."""
+    return "" if dataset.record is None else f", from {dataset.record.origin('train', int(sample_id))}"
