@@ -15,6 +15,7 @@ import pytest
 from PIL import Image
 
 from bilp.config import IngestConfig
+from bilp.data import open_recorded, read_source
 from bilp.data.contents import SplitName
 from bilp.data.sources.parquet import HuggingFaceParquet
 from bilp.data.sources.parquet.images import image_groups
