@@ -12,6 +12,7 @@ from prefect.client.schemas.filters import ArtifactFilter, ArtifactFilterKey
 from tiny_pipeline import TINY, Finished, files, outcomes, synthetic_sets
 
 from bilp.config import PipelineConfig
+from bilp.data import read_source
 from bilp.distill import load_synthetic
 from bilp.errors import ConfigError, StorageError
 from bilp.evaluate import summary
@@ -20,7 +21,7 @@ from bilp.nested import leaves
 from bilp.storage import children, exists, join, read
 from flows.distill import distill_arms, synthetic_uri
 from flows.evaluate import evaluate
-from flows.ingest import dataset_and_record, ingest
+from flows.ingest import ingest
 from flows.pipeline import pipeline
 from flows.prune import prune, score_and_prune
 from flows.report import report
@@ -74,8 +75,7 @@ def test_second_run_computes_and_writes_nothing(finished: Finished) -> None:
 def test_each_stage_alone_gives_what_the_pipeline_gave(finished: Finished) -> None:
     root, uri = finished.root, finished.report
     with outcomes() as alone:
-        dataset, record = dataset_and_record(CONFIG.ingest, root)
-        assert ingest(CONFIG.ingest, root) == dataset
+        dataset, record = ingest(CONFIG.ingest, root), read_source(CONFIG.ingest, root)
         scores = score(dataset, CONFIG.score, root)
         selection = prune(dataset, scores, CONFIG.prune, root)
         assert score_and_prune(CONFIG, dataset, root) == (scores, selection)
