@@ -10,7 +10,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from bilp.config import DreamConfig
+from bilp.decode_config import DreamConfig
 from bilp.distill.real import Batch
 from bilp.distill.sampling import RealPool
 from bilp.distill.setting import Setting
