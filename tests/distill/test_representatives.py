@@ -10,7 +10,8 @@ from sklearn.cluster import KMeans
 from tiny_distillation import assemble, small_config
 from torch import Tensor
 
-from bilp.config import DreamConfig, NetworkConfig, ReselectConfig
+from bilp.config import NetworkConfig, ReselectConfig
+from bilp.decode_config import DreamConfig
 from bilp.distill import representatives
 from bilp.distill.representatives import Representatives, cluster_members
 from bilp.distill.sampling import RealPool
