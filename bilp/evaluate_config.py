@@ -57,7 +57,7 @@ class EvaluateConfig(Frozen):
     later: ClassVar[frozenset[str]] = frozenset({"batch_norm_augment_each", "batch_norm_epochs", "augment_after"})
     by_rule: ClassVar[frozenset[str]] = SHARED | {
         *("protocol", "networks", "epochs", "full_epochs", "batch_size", "optimiser", "learning_rate", "weight_decay", "decay"),
-        *("decay_factor", "augment_each", "batch_norm_augment_each", "augment_always", "augment", "cutmix", "labels"),
+        *("decay_factor", "augment_each", "batch_norm_augment_each", "augment_always", "augment", "augment_after", "cutmix", "labels"),
     }
 
     protocol: Protocol = "dc"

@@ -25,8 +25,11 @@ def load(root: Path, **settings: Any) -> Dataset:
 
 
 def lines(dataset: Dataset) -> list[str]:
+    """What was noticed, behind where the source found its classes."""
     assert dataset.record is not None
-    return dataset.record.lines()
+    first, *others = dataset.record.lines()
+    assert first.startswith("the classes of the training images are in ")
+    return others
 
 
 @pytest.fixture

@@ -70,7 +70,7 @@ def test_a_record_states_its_source_and_leads_to_its_data_set(tmp_path: Path, wr
     assert uri.startswith(f"{store}/datasets/pets/sources/")
     assert record.dataset_uri == ingest(folder(root), str(store)) == record.artefact.manifest.parents["dataset"]
     assert (facts["uri"], facts["source"], facts["skipped"]) == (str(root), "folder", {"train": 0, "test": 0})
-    assert record.lines() == []
+    assert record.lines() == ["the classes of the training images are in train/; those of the test images are in test/"]
     moved = store.rename(tmp_path / "moved")
     assert open_recorded(uri.replace(str(store), str(moved))).uri.startswith(str(moved))
 
@@ -171,6 +171,6 @@ def test_what_was_noticed_is_kept_and_told_at_every_reading(tmp_path: Path, writ
     root = write_folder({f"{kind}/{i}.png": grey[4 * k + i] for k, kind in enumerate("ab") for i in range(4)})
     first = read_source(folder(root), str(tmp_path / "store"))
     assert read_source(folder(root), str(tmp_path / "store")) == first
-    (line,) = open_record(first).lines()
+    _, line = open_record(first).lines()
     assert line.startswith(f"16-bit grey images hold values up to {grey.max()} only (12 bits)")
     assert "set ingest.bits to 12" in line

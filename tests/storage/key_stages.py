@@ -27,7 +27,7 @@ from bilp.config import (
     TeacherConfig,
     TrajectoryConfig,
 )
-from bilp.data import ingest, open_dataset
+from bilp.data import ingest, open_dataset, read_source
 from bilp.data.whitened import whiten
 from bilp.decode_config import DecodeConfig, IdcConfig, PretrainedConfig
 from bilp.distill import distill_round, finish_run, merge_round, pretrain_network, reselect_round, start_run
@@ -186,6 +186,8 @@ class World:
     run: str
     evaluations: tuple[str, ...]
     other_evaluations: tuple[str, ...]
+    record: str
+    """What the source of the data set said of itself."""
     folder: Path
     """Files of the user's own."""
 
@@ -206,7 +208,7 @@ def make_world(root: str, folder: Path) -> World:
     for seed in (0, 1):
         runs.append(start_run(dataset, selections[0], DISTILL.model_copy(update={"seed": seed}), RESELECT, root))
         synthetic.append(go_through(runs[-1], 2))
-    imitating = DistillConfig(method="mtt", iterations=1, rounds=1, network=NARROW, trajectory=TRAJECTORY)
+    imitating = DISTILL.model_copy(update={"method": "mtt", "iterations": 1, "rounds": 1, "trajectory": TRAJECTORY})
     learned = go_through(start_run(dataset, None, imitating, ReselectConfig(beta=0.0), root, buffers[0]), 1)
     evaluations = [
         (
@@ -229,7 +231,7 @@ def make_world(root: str, folder: Path) -> World:
         learned,
         runs[0],
     )
-    return World(root, *places, evaluations[0], evaluations[1], folder)
+    return World(root, *places, evaluations[0], evaluations[1], read_source(IngestConfig(source="digits"), root), folder)
 
 
 def go_through(run: str, rounds: int) -> str:
@@ -416,7 +418,7 @@ def runs(world: World) -> dict[str, Case]:
     off = {f"reselect.{name}": never for name in ReselectConfig.model_fields if name != "beta"}
     # It is made anew, and validated, with beta = 0 and nothing else.
     validated = frozenset({"reselect.estimator"})
-    imitating = DistillConfig(method="mtt", iterations=2, rounds=1, network=NARROW, trajectory=TRAJECTORY)
+    imitating = DISTILL.model_copy(update={"method": "mtt", "iterations": 2, "rounds": 1, "trajectory": TRAJECTORY})
     return {
         "dm": Case(Run(distill=DISTILL), **data),
         "without adaptive pruning": Case(
@@ -567,9 +569,10 @@ FOLDER = PipelineConfig.model_validate(
 
 
 def pages(world: World) -> dict[str, Case]:
-    nothing = {"dataset": world.dataset, "scores": None, "selection": None, "runs": {}, "evaluations": (), "origins": None}
+    nothing = {"dataset": world.dataset, "scores": None, "selection": None, "runs": {}, "evaluations": (), "origins": None, "record": None}
     shown = nothing | {"runs": {"unpruned": [world.run]}, "evaluations": world.evaluations}
     others = {"dataset": world.other_dataset, "scores": world.scores, "selection": world.selection, "origins": {"ipc": "given"}}
+    others["record"] = world.record
     cases = {name: Case(Page(config=config), nothing, given=OWN, computed=False) for name, config in PIPELINES.items()}
     inputs = Case(Page(config=SMALL), shown, others | {"evaluations": world.other_evaluations, "runs": {"bilp": [world.run]}})
     return cases | {"inputs": inputs}
@@ -672,7 +675,7 @@ def _robustness(root: str, settings: Nothing, inputs: Mapping[str, Any]) -> str:
 
 def _page(root: str, settings: Page, inputs: Mapping[str, Any]) -> str:
     places = (inputs["dataset"], inputs["scores"], inputs["selection"], inputs["runs"], inputs["evaluations"])
-    return report(settings.config, *places, root, inputs["origins"])
+    return report(settings.config, *places, root, inputs["origins"], inputs["record"])
 
 
 def _cell(root: str, settings: Cell, inputs: Mapping[str, Any]) -> str:
@@ -691,7 +694,7 @@ def _call(function: Callable[..., object], *names: str) -> Call:
 
 FILE = f"/{MANIFEST}".replace(".", r"\.")
 STAGES = (
-    Stage("source", ("ingest",), "datasets/NAME/by-source/KEY.json", rf"datasets/.*/by-source/{KEY}\.json",
+    Stage("source", ("ingest",), "datasets/NAME/sources/KEY", rf"datasets/.*/sources/{KEY}{FILE}",
           lambda root, settings, inputs: ingest(settings, root), sources, ("bilp.data.ingest",)),
     Stage("whitened data set", ("whiten",), "datasets/NAME/FINGERPRINT/whitened/KEY", rf".*/whitened/{KEY}{FILE}",
           lambda root, settings, inputs: whiten(inputs["dataset"], settings.epsilon), fits, ("bilp.data.whitened",)),

@@ -41,6 +41,7 @@ FACTS = {
         "whitening_facts": "as whitening",
         "name": "said in errors, and on the page, whose key has it besides",
         "uri": "where it lies counts nowhere, and parents tell it",
+        "record": "file names, which the page shows, whose key has the record besides",
     },
     "Split": {
         "images": PIXELS,
