@@ -100,7 +100,7 @@ def _settings(config: EvaluateConfig) -> dict[str, Any]:
     settings = {**config.model_dump(mode="json", exclude=LEFT_OUT), "epochs": config.epochs}
     if config.labels == "soft":
         told = {"temperature": config.temperature, "teacher": config.teacher.model_dump(mode="json")}
-        settings |= {**told, "teacher_version": teacher.VERSION}
+        settings |= told if teacher.VERSION == 1 else {**told, "teacher_version": teacher.VERSION}  # the first was not recorded
     if config.networks_at_once is not None:
         settings |= {"networks_at_once": config.networks_at_once}
     return settings
