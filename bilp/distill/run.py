@@ -9,6 +9,7 @@ from pydantic import ValidationError
 from bilp import layout, storage
 from bilp.config import DECODING_METHODS, TRAJECTORY_METHODS, DistillConfig, Frozen, MethodName, ReselectConfig
 from bilp.data import Dataset, open_dataset
+from bilp.distill import pretrained
 from bilp.distill.initial import require_initial
 from bilp.distill.pretrained import PretrainedNetworks, Pretraining
 from bilp.distill.sampling import RealPool
@@ -101,11 +102,11 @@ def version_of(distill: DistillConfig) -> int:
 def run_key(parents: dict[str, str], distill: DistillConfig, reselect: ReselectConfig) -> str:
     """Content key of a run; equal for equal parents, settings and version. Without adaptive pruning its settings do not count."""
     adaptive = reselect if reselect.beta > 0 else None
-    inputs = {"dataset": parents["dataset"], "selection": parents.get("selection")}
+    inputs: dict[str, Any] = {"dataset": parents["dataset"], "selection": parents.get("selection")}
     if "experts" in parents:
         inputs["experts"] = parents["experts"]
-    if distill.idc.pretrained.networks > 0:
-        inputs["pretrained"] = Pretraining("", parents["dataset"], parents.get("selection"), distill).training
+    if distill.idc.pretrained.networks > 0 and pretrained.VERSION > 1:  # the first version was not recorded
+        inputs["pretrained_version"] = pretrained.VERSION
     return content_key("distill", version_of(distill), **inputs, distill=distill, reselect=adaptive)
 
 

@@ -103,7 +103,7 @@ def _settings(config: EvaluateConfig) -> dict[str, Any]:
     if config.labels == "soft":
         revised = {"revision": config.teacher.network.revision} if config.teacher.network.revision else {}
         told = {"temperature": config.temperature, "teacher": {**config.teacher.model_dump(mode="json"), **revised}}
-        settings |= {**told, "teacher_version": teacher.VERSION}
+        settings |= told if teacher.VERSION == 1 else {**told, "teacher_version": teacher.VERSION}  # the first was not recorded
     if config.networks_at_once is not None:
         settings |= {"networks_at_once": config.networks_at_once}
     return settings

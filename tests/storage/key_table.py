@@ -5,8 +5,10 @@ from __future__ import annotations
 import tempfile
 from pathlib import Path
 
-from key_stages import STAGES, Stage, World, make_world
+from key_settings import Stage
+from key_stages import STAGES
 from key_walk import values
+from key_world import World, make_world
 
 DOCUMENT = Path(__file__).resolve().parents[2] / "docs" / "keys.md"
 

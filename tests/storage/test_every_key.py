@@ -15,9 +15,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from key_stages import NO_STAGES, STAGES, UPSTREAM, Case, Stage, World, make_world
+from key_settings import Case, Stage
+from key_stages import NO_STAGES, STAGES, UPSTREAM
 from key_table import DOCUMENT, ENVIRONMENT, document
 from key_walk import PACKAGE, Asked, asked, changed, raised, reading, values, versions
+from key_world import World, make_world
 
 from bilp.errors import BilpError
 from tasks.execution import Execution

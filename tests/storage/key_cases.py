@@ -1,0 +1,229 @@
+"""Ways to call the stages that score, prune and distil, and what of their settings is not in their keys, with the reason."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from key_settings import (
+    Buffer,
+    Call,
+    Case,
+    Expert,
+    Network,
+    Round,
+    Run,
+    Shard,
+    Teacher,
+    Trial,
+)
+from key_world import DISTILL, EVALUATE, EXPERTS, SCORE, SEVERAL, TRAJECTORY, World
+from pydantic import BaseModel
+
+from bilp.config import (
+    PruneConfig,
+    ReselectConfig,
+)
+from bilp.distill import distill_round, reselect_round, start_run
+from bilp.experts.stage import train_expert
+from bilp.scoring.trial import score_trial
+
+WINDOWS = {
+    "config.init_epochs": "which epochs are averaged is in the key of the summary",
+    "config.converge_epochs": "as init_epochs",
+}
+EARLY = {
+    "config.early_from": "as init_epochs, unless gradient norms are recorded, which is done inside of the window alone",
+    "config.early_to": "as early_from",
+}
+TRIALS = {"config.trials": "how many trials there are changes none of them"}
+SUBSETS = {"config.subset_share": "of measure monte_carlo alone", "config.held_out": "of measure monte_carlo alone"}
+NORMS = {"config.gradient_norm": "of measure trajectory alone"}
+
+
+def scoring(world: World) -> dict[str, Case]:
+    data = {"inputs": {"dataset": world.dataset}, "others": {"dataset": world.other_dataset}}
+    read = frozenset({"config.trials"})
+    return {
+        "trajectory": Case(
+            Trial(config=SCORE),
+            **data,
+            left_out=TRIALS | WINDOWS | EARLY | SUBSETS,
+            read_anyway=read | {"config.early_from", "config.early_to"},
+        ),
+        "gradient norms": Case(
+            Trial(config=SCORE.model_copy(update={"gradient_norm": "last_layer"})),
+            **data,
+            left_out=TRIALS | WINDOWS | SUBSETS,
+            read_anyway=read,
+        ),
+        "herding": Case(
+            Trial(config=SCORE.model_copy(update={"measure": "herding"})),
+            **data,
+            left_out=TRIALS | WINDOWS | EARLY | SUBSETS | NORMS,
+            read_anyway=read,
+        ),
+        "monte_carlo": Case(
+            Trial(config=SCORE.model_copy(update={"measure": "monte_carlo", "subset_share": 0.5})),
+            **data,
+            left_out=TRIALS | WINDOWS | EARLY | NORMS,
+            read_anyway=read,
+        ),
+    }
+
+
+def summaries(world: World) -> dict[str, Case]:
+    def trials(root: str, settings: Trial, inputs: Mapping[str, Any]) -> None:
+        for number in range(settings.config.trials):
+            score_trial(inputs["dataset"], settings.config, number, root)
+
+    data = {"inputs": {"dataset": world.dataset}, "others": {"dataset": world.other_dataset}, "before": trials}
+    alone = {"trial": "a summary is of all trials"}
+    herding = SCORE.model_copy(update={"measure": "herding"})
+    return {
+        "trajectory": Case(Trial(config=SCORE), **data, left_out=SUBSETS | alone),
+        "herding": Case(
+            Trial(config=herding),
+            **data,
+            left_out=WINDOWS | EARLY | NORMS | SUBSETS | alone,
+            read_anyway=frozenset({"config.gradient_norm"}),  # to say which criteria there are, none of which needs it here
+        ),
+    }
+
+
+def prunings(world: World) -> dict[str, Case]:
+    data = {"dataset": world.dataset, "scores": world.scores}
+    # Another dataset has no scores here, so where the criterion reads some, the dataset counts through them.
+    scores = {"scores": world.other_scores}
+    ranked = {"seed": "of criterion random alone"}
+    drawn = Case(PruneConfig(criterion="random"), data, {"dataset": world.other_dataset}, {"scores": None})
+    listed = PruneConfig(criterion="external", score_list=str(world.folder / "list.json"))
+    copied = {"score_list": "the list's content counts, not where it lies", **ranked}
+    return {
+        "loss_init": Case(PruneConfig(), data, scores, left_out=ranked),
+        "whole set": Case(PruneConfig(per_class=False, floor_per_class=3), data, scores, left_out=ranked),
+        "random": drawn,
+        "external": Case(
+            listed,
+            data,
+            {"dataset": world.other_dataset},
+            {"scores": None},
+            left_out=copied,
+            read_anyway=frozenset({"score_list"}),
+            given={"score_list": str(world.folder / "copy.json")},
+        ),
+        "another list": Case(listed, data, left_out=ranked, given={"score_list": str(world.folder / "other.json")}),
+    }
+
+
+def learners(world: World) -> dict[str, Case]:
+    every = Case(
+        Expert(config=EXPERTS),
+        {"dataset": world.dataset, "selection": None},
+        {"dataset": world.other_dataset, "selection": world.selection},
+        left_out={"config.count": "how many experts there are changes none of them"},
+        read_anyway=frozenset({"config.count"}),
+    )
+    return {"experts": every}
+
+
+def buffers(world: World) -> dict[str, Case]:
+    def trained(root: str, settings: Buffer, inputs: Mapping[str, Any]) -> None:
+        for number in range(settings.config.count):
+            train_expert(inputs["dataset"], inputs["selection"], settings.config, settings.network, number, root)
+
+    inputs = {"dataset": world.dataset, "selection": None}
+    others = {"dataset": world.other_dataset, "selection": world.selection}
+    return {"buffer": Case(Buffer(config=EXPERTS), inputs, others, before=trained)}
+
+
+VALIDATED = ("method", "ipc", "init", "iterations", "rounds", "shards", "idc.pretrained.networks", "decode.*", "idm.*")
+DISTILLING = "shapes the distillation that goes on with the network, not its training"
+
+
+def networks(world: World) -> dict[str, Case]:
+    trained = {"augment", "gpu", "seed"}
+    left = [name for name, value in SEVERAL if not isinstance(value, BaseModel) and name not in trained]
+    left += ["decode.*", "dream.*", "idm.*", "trajectory.*", "alignment.*"]
+    left += [f"idc.{name}" for name in ("metric", "train_samples", "early_epochs", "network_weight_decay")]
+    reasons = {f"distill.{name}": DISTILLING for name in left} | {"reselect.*": DISTILLING}
+    case = Case(
+        Network(distill=SEVERAL),
+        {"dataset": world.dataset, "selection": None},
+        {"dataset": world.other_dataset, "selection": world.selection},
+        left_out=reasons | {"distill.idc.pretrained.networks": "how many networks there are changes none of them"},
+        # The record of the run that asks for the network is validated as a whole.
+        read_anyway=frozenset(f"distill.{name}" for name in VALIDATED) | {"reselect.*"},
+    )
+    return {"idc": case}
+
+
+def runs(world: World) -> dict[str, Case]:
+    data = {
+        "inputs": {"dataset": world.dataset, "selection": None, "experts": None},
+        "others": {"dataset": world.other_dataset, "selection": world.selection},
+    }
+    never = "without adaptive pruning (beta = 0) nothing is reselected"
+    off = {f"reselect.{name}": never for name in ReselectConfig.model_fields if name != "beta"}
+    # It is made anew, and validated, with beta = 0 and nothing else.
+    validated = frozenset({"reselect.estimator"})
+    imitating = DISTILL.model_copy(update={"method": "mtt", "iterations": 2, "rounds": 1, "trajectory": TRAJECTORY})
+    return {
+        "dm": Case(Run(distill=DISTILL), **data),
+        "without adaptive pruning": Case(
+            Run(distill=DISTILL, reselect=ReselectConfig(beta=0.0)), **data, left_out=off, read_anyway=validated
+        ),
+        "idc": Case(Run(distill=SEVERAL), **data),
+        "mtt": Case(
+            Run(distill=imitating, reselect=ReselectConfig(beta=0.0)),
+            {"dataset": world.dataset, "selection": None, "experts": world.experts},
+            {"experts": world.other_experts},
+            left_out=off,
+            read_anyway=validated,
+        ),
+    }
+
+
+def rounds(world: World) -> dict[str, Case]:
+    return of_a_run(world, Round(distill=DISTILL), Round(distill=SEVERAL), begin)
+
+
+def shards(world: World) -> dict[str, Case]:
+    divided = [Shard(distill=distill.model_copy(update={"shards": 2})) for distill in (DISTILL, SEVERAL)]
+    return of_a_run(world, *divided, begin)
+
+
+def of_a_run(world: World, dm: BaseModel, idc: BaseModel, before: Call) -> dict[str, Case]:
+    inputs = {"dataset": world.dataset, "selection": None}
+    others = {"dataset": world.other_dataset, "selection": world.selection}
+    return {"dm": Case(dm, inputs, others, before=before), "idc": Case(idc, inputs, others, computed=False)}
+
+
+def begin(root: str, settings: Round, inputs: Mapping[str, Any]) -> str:
+    """Register the run, and reselect for the first round."""
+    run = start_run(inputs["dataset"], inputs["selection"], settings.distill, settings.reselect, root)
+    reselect_round(run, 1, shard=settings.shard if isinstance(settings, Shard) else None)
+    return run
+
+
+def reselections(world: World) -> dict[str, Case]:
+    return of_a_run(world, Round(distill=DISTILL), Round(distill=SEVERAL), registered)
+
+
+def registered(root: str, settings: Any, inputs: Mapping[str, Any]) -> str:
+    return start_run(inputs["dataset"], inputs["selection"], settings.distill, settings.reselect, root)
+
+
+def finished(root: str, settings: Round, inputs: Mapping[str, Any]) -> None:
+    run = registered(root, settings, inputs)
+    for number in range(1, settings.distill.rounds + 1):
+        reselect_round(run, number)
+        distill_round(run, number)
+
+
+def sets(world: World) -> dict[str, Case]:
+    return of_a_run(world, Run(distill=DISTILL), Run(distill=SEVERAL), finished)
+
+
+def teachers(world: World) -> dict[str, Case]:
+    return {"teacher": Case(Teacher(config=EVALUATE.teacher), {"dataset": world.dataset}, {"dataset": world.other_dataset})}

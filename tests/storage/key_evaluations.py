@@ -1,0 +1,166 @@
+"""Ways to call the stages that evaluate, show, import and ingest, and what of their settings is not in their keys."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from key_settings import (
+    Case,
+    Cell,
+    Nothing,
+    Page,
+    Real,
+    Set,
+    Whitening,
+)
+from key_world import EVALUATE, NARROW, World
+
+from bilp.config import (
+    IngestConfig,
+    PipelineConfig,
+)
+from bilp.exchange.options import ImportOptions
+
+TOLD = "stands for settings that are recorded themselves"
+OTHERS = "decides what else is evaluated, not how"
+NOT_BATCH_NORM = "of the ConvNet with batch norm alone, which is none of the networks"
+EVERY = {"config.protocol": TOLD, "config.pool": TOLD, "config.baselines": OTHERS, "config.robustness": OTHERS}
+TAUGHT = {"config.temperature": "of soft labels alone", "config.teacher.*": "of soft labels, herding and k-center alone"}
+RATE = {"config.learned_rate": "chooses the step size, which is recorded itself"}
+SYNTHETIC = EVERY | RATE | {"config.full_epochs": "of baseline full alone"}
+REAL = EVERY | RATE | {"config.full_epochs": "of baseline full alone"}
+OTHER_NORM = {"config.batch_norm_augment_each": NOT_BATCH_NORM, "config.batch_norm_epochs": NOT_BATCH_NORM}
+
+
+def evaluations(world: World) -> dict[str, Case]:
+    data = {
+        "inputs": {"dataset": world.dataset, "synthetic": world.synthetic},
+        "others": {"dataset": world.other_dataset, "synthetic": world.other_synthetic},
+        "read_anyway": frozenset({"config.learned_rate"}),
+    }
+    soft = EVALUATE.model_copy(update={"labels": "soft"})
+    batch_norm = EVALUATE.model_copy(update={"networks": (NARROW.model_copy(update={"norm": "batch"}),)})
+    learning = {"inputs": {"dataset": world.dataset, "synthetic": world.learned}}
+    return {
+        "hard labels": Case(Set(config=EVALUATE), **data, left_out=SYNTHETIC | TAUGHT | OTHER_NORM),
+        "soft labels": Case(Set(config=soft), **data, left_out=SYNTHETIC | OTHER_NORM),
+        "batch norm": Case(Set(config=batch_norm), **data, left_out=SYNTHETIC | TAUGHT, given={"config.batch_norm_epochs": 7}),
+        "learned step size": Case(
+            Set(config=EVALUATE),
+            **learning,
+            left_out={name: why for name, why in SYNTHETIC.items() if name not in RATE}
+            | TAUGHT
+            | OTHER_NORM
+            | {"config.learning_rate": "the step size that was learned takes its place"},
+            read_anyway=frozenset({"config.learning_rate"}),
+        ),
+    }
+
+
+def baselines(world: World) -> dict[str, Case]:
+    data = {"inputs": {"dataset": world.dataset}, "others": {"dataset": world.other_dataset}}
+    full = {name: why for name, why in REAL.items() if name != "config.full_epochs"}
+    whole = {"ipc": "all images are taken, whatever it says", "config.epochs": "full_epochs takes its place"}
+    covering = {name: why for name, why in TAUGHT.items() if name != "config.teacher.*"}
+    return {
+        "full": Case(
+            Real(config=EVALUATE, baseline="full"),
+            **data,
+            left_out=full | TAUGHT | OTHER_NORM | whole,
+            read_anyway=frozenset({"config.epochs"}),
+        ),
+        "random": Case(Real(config=EVALUATE, baseline="random"), **data, left_out=REAL | TAUGHT | OTHER_NORM),
+        "herding": Case(Real(config=EVALUATE, baseline="herding"), **data, left_out=REAL | covering | OTHER_NORM),
+    }
+
+
+def trainings(world: World) -> dict[str, Case]:
+    data = {
+        "inputs": {"dataset": world.dataset, "synthetic": world.synthetic},
+        "others": {"dataset": world.other_dataset, "synthetic": world.other_synthetic},
+    }
+    many = {
+        "arm": "whose set it is belongs to the table",
+        "experiment": "as arm",
+        "config.seeds": "how many trainings there are changes none of them; the place has the number",
+    }
+    left = SYNTHETIC | TAUGHT | OTHER_NORM | many
+    read = frozenset({"config.seeds", "config.learned_rate"})
+    return {"hard labels": Case(Set(config=EVALUATE.model_copy(update={"networks_at_once": 1})), **data, left_out=left, read_anyway=read)}
+
+
+def scores_of_robustness(world: World) -> dict[str, Case]:
+    both = {"inputs": {"evaluations": world.evaluations}, "others": {"evaluations": world.other_evaluations}}
+    return {"evaluations": Case(Nothing(), **both)}
+
+
+SMALL = PipelineConfig.model_validate({"dataset": "digits", "arms": ["unpruned"], "report": {"samples_per_class": 2}})
+LISTED = PipelineConfig.model_validate(
+    {
+        "method": "idc",
+        "arms": ["unpruned"],
+        "prune": {"criterion": "external", "score_list": "list.json"},
+        "distill": {"idc": {"pretrained": {"networks": 1}}, "decode": {"factor": 2}},
+    }
+)
+OWN: dict[str, Any] = {"config.prune.score_list": "other.json", "config.ingest.uri": "pictures"}
+FOLDER = PipelineConfig.model_validate(
+    {"dataset": "folder", "ingest": {"uri": "others"}, "arms": ["unpruned"], "prune": {"per_class": False}},
+)
+
+
+def pages(world: World) -> dict[str, Case]:
+    nothing = {"dataset": world.dataset, "scores": None, "selection": None, "runs": {}, "evaluations": (), "origins": None, "record": None}
+    shown = nothing | {"runs": {"unpruned": [world.run]}, "evaluations": world.evaluations}
+    others = {"dataset": world.other_dataset, "scores": world.scores, "selection": world.selection, "origins": {"ipc": "given"}}
+    others["record"] = world.record
+    cases = {name: Case(Page(config=config), nothing, given=OWN, computed=False) for name, config in PIPELINES.items()}
+    inputs = Case(Page(config=SMALL), shown, others | {"evaluations": world.other_evaluations, "runs": {"bilp": [world.run]}})
+    return cases | {"inputs": inputs}
+
+
+def reproductions(world: World) -> dict[str, Case]:
+    inputs, others = {"evaluations": world.evaluations}, {"evaluations": world.other_evaluations}
+    given = OWN | {"recipe": "published/dc/mnist-ipc10", "device": "cuda:0"}
+    return {name: Case(Cell(config=config), inputs, others, given=given) for name, config in PIPELINES.items()}
+
+
+PIPELINES = {"dm": SMALL, "idc": LISTED, "own images": FOLDER}
+
+
+def imports(world: World) -> dict[str, Case]:
+    def options(name: str, **more: Any) -> ImportOptions:
+        return ImportOptions(file=str(world.folder / f"{name}.pt"), **more)
+
+    copied = {"file": "the tensors count, not where they lie", "labels": "of the layout of MTT alone, where the tensors count"}
+    data = {"inputs": {"dataset": world.dataset}, "others": {"dataset": world.other_dataset}}
+    return {
+        "a copy": Case(
+            options("list"),
+            **data,
+            left_out=copied,
+            read_anyway=frozenset({"file", "labels"}),
+            given={"file": options("copy").file, "pixels": "unit"},
+        ),
+        "another file": Case(
+            options("list"),
+            **data,
+            left_out={"labels": copied["labels"]},
+            read_anyway=frozenset({"labels"}),
+            given={"file": options("other").file, "pixels": "unit"},
+        ),
+    }
+
+
+def sources(world: World) -> dict[str, Case]:
+    folder = IngestConfig(source="folder", uri=str(world.folder / "pictures"))
+    left = {
+        "whitening": "a whitened data set has a key of its own",
+        "whitening_epsilon": "as whitening",
+    }
+    given = {"uri": str(world.folder / "others"), "source": "parquet"}
+    return {"folder": Case(folder, left_out=left, read_anyway=frozenset({"whitening"}), given=given)}
+
+
+def fits(world: World) -> dict[str, Case]:
+    return {"zca": Case(Whitening(), {"dataset": world.dataset}, {"dataset": world.other_dataset})}
