@@ -212,6 +212,13 @@ CHOSEN: dict[str, tuple[list[str], dict[str, str], list[str], list[str] | None, 
         None,
         ["2 of 3 are there, and taken as they are (ingest.train); missing: train-1-of-3.parquet"],
     ),
+    "tables of other names": (
+        ["train/a-0.parquet", "train/a-1.parquet", "train/b-0.parquet"],
+        {"train": "train"},
+        ["train/a-0.parquet", "train/a-1.parquet", "train/b-0.parquet"],
+        None,
+        [],
+    ),
     "a pattern of names at any depth": (["x/train-0.parquet"], {"train": "train-?.parquet"}, ["x/train-0.parquet"], None, []),
     "names with brackets": (["[a].parquet", "a.parquet"], {"train": "[a].parquet"}, ["[a].parquet"], None, []),
     "an empty shard": (
@@ -265,6 +272,11 @@ REFUSED: dict[str, tuple[list[str], dict[str, str], str]] = {
     "two spark jobs": (["part-0-a.parquet", "part-0-b.parquet"], {}, r"number 0 is there 2 times"),
     "top and data": (["train-0.parquet", "data/train-0.parquet"], {}, r"2 uploads .*data/train-\*"),
     "file and folder": (["train/0000.parquet", "train/train-0-of-1.parquet"], {}, r"2 uploads"),
+    "two tables in a folder": (
+        ["train/a-0.parquet", "train/a-1.parquet", "train/b-0.parquet"],
+        {},
+        r"2 tables side by side: train/a-\*\.parquet \(2 files\); train/b-\*.* to train to take all",
+    ),
     "several trainings": (
         ["train_clean-0.parquet", "train_noisy-0.parquet"],
         {},

@@ -109,7 +109,7 @@ def _stated(columns: Sequence[LabelColumn], where: str) -> tuple[tuple[str, ...]
     if silent:
         notes.append(f"class names: those of {stating[first]} also hold for {listed(silent)}, whose metadata state none")
     if len(stating) > 1:
-        notes.append(f"class names: {' and '.join(sorted(stating.values()))} number them differently; labels are matched by name")
+        notes.append(f"class names: {' and '.join(sorted(stating.values()))} state different names; labels are matched by name")
     return first, notes
 
 

@@ -21,6 +21,11 @@ def check_whole(parts: Sequence[Part], setting: str, where: str) -> list[str]:
     uploads = _uploads(parts)
     if len(uploads) > 1 and not _arbitrary(parts):
         found = "; ".join(f"{upload[0].pattern} ({_files(len(upload))})" for upload in uploads)
+        if len({part.folder for part in parts}) == 1 and len({part.base for part in parts}) == len(uploads):
+            raise DataError(
+                f"{where}: {len(uploads)} tables side by side: {found}: set {setting} to one of them, "
+                f"or to {shown(parts[0].folder) or '.'} to take all"
+            )
         example = uploads[-1][0].pattern
         raise DataError(f"{where}: {len(uploads)} uploads of the same images side by side: {found}: {_choose(setting, example)}")
     notes: list[str] = []
