@@ -55,7 +55,14 @@ def test_a_deployment_names_what_there_is(deployment: dict[str, Any]) -> None:
 
 def required(names: list[str]) -> dict[str, Any]:
     """Something valid for each parameter that a deployment leaves to whoever starts it."""
-    values: dict[str, Any] = {"config": {}, "runs": {}, "evaluation_uris": [], "selection_uri": None, "scores_uri": None}
+    distillation = {"iterations": 100}  # which its method would decide in a pipeline
+    values: dict[str, Any] = {
+        "config": distillation if "reselect" in names else {},
+        "runs": {},
+        "evaluation_uris": [],
+        "selection_uri": None,
+        "scores_uri": None,
+    }
     values |= {
         "trial": 0,
         "ipc": 1,
