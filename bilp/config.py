@@ -23,7 +23,7 @@ from bilp.evaluate_config import Protocol as Protocol
 from bilp.evaluate_config import TeacherConfig as TeacherConfig
 from bilp.evaluate_config import networks_of
 from bilp.fields import AugmentFamily as AugmentFamily
-from bilp.fields import Fraction, GpuArithmetic, Positive, Rate
+from bilp.fields import Fraction, GpuArithmetic, Location, Positive, Rate
 from bilp.fields import Frozen as Frozen
 from bilp.method_config import AlignmentConfig as AlignmentConfig
 from bilp.method_config import ExpertsConfig as ExpertsConfig
@@ -59,7 +59,7 @@ class IngestConfig(Frozen):
 
     source: Source = "digits"
     """Name of a built-in data set, or the kind of your own: an image folder or Parquet in the Hugging Face layout."""
-    uri: str | None = None
+    uri: Location | None = None
     """Where a folder or Parquet source lies (a path or s3://...)."""
     train: str | None = None
     """Folder or file pattern below uri that holds the training images, where their names do not tell."""
@@ -195,7 +195,7 @@ class PruneConfig(Frozen):
     """Best-ranked samples of each class that a ranking of the whole set keeps in any case; the total stays the same."""
     minimum_per_class: Positive = 2
     """Refuse a selection that leaves a class with fewer samples."""
-    score_list: str | None = None
+    score_list: Location | None = None
     """URI of a JSON list of numbers in data set order (the format of the paper's preview code), for criterion external."""
     seed: int = 0
     """Seed of criterion random."""

@@ -8,7 +8,6 @@ A whitened data set lies below the store that holds its pixels (see `bilp.data.w
 from __future__ import annotations
 
 import json
-import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -30,20 +29,24 @@ from bilp.data.splitting import divide, held_out
 from bilp.data.store import INDEX, KIND, check_sizes, index_name
 from bilp.data.whitened import whiten
 from bilp.errors import DataError
+from bilp.given import model_of
 from bilp.manifest import Artefact, content_key, find, provenance, publish
 from bilp.progress import Progress, silent
+from bilp.scratch import scratch_folder
+from bilp.storage import Uri, as_uri
 
 VERSION = 1
 LEDGER = "ledger.json"
 
 
-def ingest(config: IngestConfig, root: str, progress: Progress = silent) -> str:
+def ingest(config: IngestConfig | Mapping[str, Any], root: Uri, progress: Progress = silent) -> str:
     """Bring a source into the store below `root`; the URI of the data set, whitened if `config` says so.
 
     If the same configuration has met the same source before, nothing is decoded. Raises DataError if the source is no
     data set (the message names the files and the remedy) and StorageError if `root` cannot be written. Shards are
     built in a temporary directory ($TMPDIR), which needs room for the decoded pixels, twice if a test split is made.
     """
+    config, root = model_of(IngestConfig, config), as_uri(root)
     uri = _ingest(config.model_copy(update=PIXELS_ALONE), root, progress)
     return uri if config.whitening == "none" else whiten(uri, config.whitening_epsilon, progress)
 
@@ -66,8 +69,8 @@ def _ingest(config: IngestConfig, root: str, progress: Progress) -> str:
     contents = source.read()
     where = f"{config.source} {config.uri}" if config.uri else config.source
     check(contents, where)
-    with tempfile.TemporaryDirectory(prefix="bilp-ingest-") as folder:
-        stored, skipped = _convert(contents, config, Path(folder), where, progress)
+    with scratch_folder("bilp-ingest-") as folder:
+        stored, skipped = _convert(contents, config, folder, where, progress)
         artefact = _publish(source.name, home, contents.class_names, stored, skipped, config)
     # The ledger once more: the store may have been published before, from a source where nothing had to be skipped.
     storage.write(pointer, _json({"fingerprint": artefact.fact("fingerprint"), "skipped": ledger(skipped)}))

@@ -25,6 +25,7 @@ from bilp.data.shards import Shape, map_shard, shard_name
 from bilp.data.whitening import Whitening, decode
 from bilp.errors import DamagedArtefact, IncompatibleArtefact, MissingArtefact
 from bilp.manifest import Artefact, open_artefact
+from bilp.storage import Uri, as_uri
 
 KIND = "dataset"
 WHITENED, FIT = "whitened", "whitening.safetensors"
@@ -164,12 +165,13 @@ class Dataset:
         return fitted
 
 
-def open_dataset(uri: str) -> Dataset:
+def open_dataset(uri: Uri) -> Dataset:
     """Open a data set that was ingested.
 
     Cheap: verifies the manifest, the index tables and the sizes of the shards; their checksums are compared when their
     images are first used. Raises MissingArtefact, DamagedArtefact or IncompatibleArtefact.
     """
+    uri = as_uri(uri)
     artefact = open_artefact(uri, KIND, expect={"layout": "CHW", "value_range": [0, 255]})
     check_sizes(artefact)
     told = artefact.manifest.facts.get("whitening")

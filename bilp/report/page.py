@@ -12,6 +12,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined, Template
 from bilp.arms import adaptive_note, needs_experts
 from bilp.config import PipelineConfig
 from bilp.evaluate import label_robust_score
+from bilp.given import model_of
 from bilp.manifest import content_key, find, publish
 from bilp.report.accuracy import accuracy, robustness_rows
 from bilp.report.collect import Collected, collect, open_sources
@@ -23,7 +24,7 @@ from bilp.report.settings import rerun_command, settings
 from bilp.report.synthetic import loss_chart, synthetic
 from bilp.report.verdict import Amounts, tiles, verdict
 from bilp.report.wording import DATASETS, METHODS, arm_words, count, rule_meaning, score_meaning, share
-from bilp.storage import join
+from bilp.storage import Uri, as_uri, join, optional_uri
 
 VERSION = 1
 KIND = "report"
@@ -32,13 +33,13 @@ PIXELATED_SIDE = 40  # smaller images are enlarged by the page: pixel by pixel, 
 
 
 def report(
-    config: PipelineConfig,
-    dataset_uri: str,
-    scores_uri: str | None,
-    selection_uri: str | None,
-    runs: Mapping[str, Sequence[str]],
-    evaluation_uris: Sequence[str],
-    root: str,
+    config: PipelineConfig | Mapping[str, Any],
+    dataset_uri: Uri,
+    scores_uri: Uri | None,
+    selection_uri: Uri | None,
+    runs: Mapping[str, Sequence[Uri]],
+    evaluation_uris: Sequence[Uri],
+    root: Uri,
     origins: Mapping[str, str] | None = None,
 ) -> str:
     """Write the page of a pipeline run and return the URI of its report.html.
@@ -48,6 +49,13 @@ def report(
     (bilp.defaults.complete); without it the origins are derived from the values.
     Raises MissingArtefact or DamagedArtefact if an artefact named here is not whole.
     """
+    config = model_of(PipelineConfig, config)
+    dataset_uri = as_uri(dataset_uri)
+    scores_uri = optional_uri(scores_uri)
+    selection_uri = optional_uri(selection_uri)
+    evaluation_uris = [as_uri(uri) for uri in evaluation_uris]
+    root = as_uri(root)
+    runs = {arm: [as_uri(uri) for uri in uris] for arm, uris in runs.items()}
     sources = open_sources(dataset_uri, scores_uri, selection_uri, runs, evaluation_uris)
     keys = {source.role: source.artefact.manifest.key for source in sources.artefacts}
     key = content_key(KIND, VERSION, parents=keys, config=config, origins=None if origins is None else dict(origins))
