@@ -27,7 +27,7 @@ from bilp.evaluate_config import EvaluateConfig as EvaluateConfig
 from bilp.evaluate_config import Protocol as Protocol
 from bilp.evaluate_config import TeacherConfig as TeacherConfig
 from bilp.evaluate_config import networks_of
-from bilp.fields import SHARED, Dropped, Fraction, GpuArithmetic, Kept, NoneIsAChoice, Positive, Rate, Text
+from bilp.fields import SHARED, Dropped, Fraction, GpuArithmetic, Kept, Location, NoneIsAChoice, Positive, Rate, Text
 from bilp.fields import AugmentFamily as AugmentFamily
 from bilp.fields import Frozen as Frozen
 from bilp.fields import MethodName as MethodName
@@ -67,7 +67,7 @@ class IngestConfig(Frozen):
 
     source: Source = "digits"
     """Name of a built-in data set, or the kind of your own: an image folder or Parquet in the Hugging Face layout."""
-    uri: Text | None = None
+    uri: Location | None = None
     """Where a folder or Parquet source lies (a path or s3://...)."""
     train: Text | None = None
     """Folder or file pattern below uri that holds the training images, where their names do not tell."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import Annotated, Any, ClassVar, Literal, get_origin
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, GetJsonSchemaHandler, model_validator
@@ -15,6 +16,7 @@ GpuArithmetic = Literal["float32", "tf32", "tf32_channels_last"]
 ImageOperation = Literal["crop", "scale", "rotate", "noise"]
 AugmentFamily = Literal["color", "crop", "cutout", "flip", "scale", "rotate"]
 
+Location = Annotated[str, BeforeValidator(lambda value: os.fsdecode(value) if isinstance(value, os.PathLike) else value)]
 Fraction = Annotated[float, Field(ge=0.0, le=1.0)]
 Positive = Annotated[int, Field(ge=1)]
 Count = Annotated[int, Field(ge=0)]

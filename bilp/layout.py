@@ -39,8 +39,8 @@ def root_of(uri: str) -> str | None:
 
 def relative(uri: str, root: str) -> str:
     """The place of `uri` relative to `root`, or the absolute URI of something that does not lie below it."""
-    place = storage.absolute(uri)
-    return place.removeprefix(storage.absolute(root).rstrip("/") + "/")
+    place = storage.as_uri(uri)
+    return place.removeprefix(storage.as_uri(root).rstrip("/") + "/")
 
 
 def resolve(stored: str, root: str) -> str:
@@ -53,7 +53,7 @@ def resolve(stored: str, root: str) -> str:
     foreign = "://" in stored or stored.startswith("/")
     if not foreign and (parts is None or parts[0] == "." or storage.exists(storage.join(root, stored))):
         return storage.join(root, stored)
-    if parts is None or storage.absolute(parts[0]) == storage.absolute(root):
+    if parts is None or storage.as_uri(parts[0]) == storage.as_uri(root):
         return stored
     here = storage.join(root, parts[1])
     return here if storage.exists(here) else stored

@@ -282,6 +282,8 @@ def open_artefact(uri: str, kind: str, expect: Mapping[str, Any] | None = None) 
     manifest = _manifest_at(uri)
     if manifest is None:
         raise MissingArtefact(f"no complete {kind} at {uri}: run the stage that makes it, or correct the URI")
+    if manifest.kind != kind:
+        raise IncompatibleArtefact(f"{uri} is a {manifest.kind}, and a {kind} is needed here: give the URI of one")
     expected = {**plain(expect or {}, "expect"), "kind": kind}
     found = {**manifest.facts, "kind": manifest.kind}
     differences = [

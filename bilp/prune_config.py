@@ -8,7 +8,7 @@ from pydantic import Field, model_validator
 
 from bilp.criterion_facts import CRITERION_FACTS, Criterion, Measure, dropped_end
 from bilp.defaults import criterion_rules
-from bilp.fields import SHARED, Fraction, Frozen, GpuArithmetic, Kept, Positive, Rate
+from bilp.fields import SHARED, Fraction, Frozen, GpuArithmetic, Kept, Location, Positive, Rate
 from bilp.network_config import NetworkConfig
 
 
@@ -123,7 +123,7 @@ class PruneConfig(Frozen):
     """Best-ranked samples of each class that a ranking of the whole set keeps in any case; the total stays the same."""
     minimum_per_class: Positive = 2
     """Refuse a selection that leaves a class with fewer samples."""
-    score_list: str | None = None
+    score_list: Location | None = None
     """URI of a JSON list of numbers in data set order (the format of the paper's preview code), for criterion external."""
     seed: int = 0
     """Seed of criterion random."""

@@ -19,8 +19,12 @@ from urllib.parse import unquote, urlsplit
 from bilp.errors import BilpError, DamagedArtefact, MissingArtefact, StorageError, StorageRefused
 from bilp.stores import Store, local
 
+Uri = str | os.PathLike[str]
+"""Where something lies, as people give it."""
+
 _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://")
 _WRITING = ("write", "create", "delete")
+_COLLAPSED = re.compile(r"(?:s3|file):/(?!/)", re.IGNORECASE)  # what pathlib makes of s3://
 
 # Files whose checksum was compared in this process: path, sha256, size and modification time.
 _verified: set[tuple[str, str, int, int]] = set()
@@ -30,13 +34,28 @@ _usable: set[str] = set()
 
 def storage_root() -> str:
     """The root of all artefacts: $BILP_STORAGE, or the folder bilp-storage below the working directory."""
-    return absolute(os.environ.get("BILP_STORAGE") or "bilp-storage")
+    return as_uri(os.environ.get("BILP_STORAGE") or "bilp-storage")
 
 
-def absolute(uri: str) -> str:
-    """The one spelling of a place: a full path without `file://`, or s3://bucket/prefix."""
-    scheme, path = _parse(uri)
+def as_uri(uri: Uri) -> str:
+    """The one way to write where something lies: an absolute path, or s3://bucket/prefix without a slash at the end.
+
+    Raises StorageError for what is neither.
+    """
+    if not isinstance(uri, str | os.PathLike):
+        raise StorageError(f"{uri!r} is neither a path nor a URI: give a path or s3://bucket/prefix")
+    text = os.fsdecode(uri)
+    if not text:
+        raise StorageError("an empty path names no place: give a path or s3://bucket/prefix")
+    if isinstance(uri, os.PathLike):
+        text = _COLLAPSED.sub(r"\g<0>/", text)
+    scheme, path = _parse(text)
     return path if scheme == "file" else f"{scheme}://{path}"
+
+
+def optional_uri(uri: Uri | None) -> str | None:
+    """`as_uri`, where nothing may be given."""
+    return None if uri is None else as_uri(uri)
 
 
 def join(uri: str, *parts: str) -> str:
@@ -237,6 +256,8 @@ def _parse(uri: str) -> tuple[str, str]:
     match = _SCHEME.match(uri)
     scheme = match[1].lower() if match else ""
     if not scheme:
+        if _COLLAPSED.match(uri):
+            raise StorageError(f"{uri} has one slash after the scheme: write s3://bucket/prefix or file:///path")
         return "file", os.path.normpath(Path(uri).expanduser().absolute())
     if scheme == "file":
         parts = urlsplit(uri)
@@ -245,9 +266,12 @@ def _parse(uri: str) -> tuple[str, str]:
         return "file", os.path.normpath(unquote(parts.path))
     if scheme != "s3":
         raise StorageError(f"{uri}: unknown scheme {scheme}://; use a path, file:///path or s3://bucket/prefix")
-    path = uri[len("s3://") :].strip("/")
-    if not path:
+    path = uri[len("s3://") :].rstrip("/")
+    if not path or path.startswith("/"):
         raise StorageError(f"{uri} names no bucket: write s3://bucket/prefix")
+    if any(name in ("", ".", "..") for name in path.split("/")):
+        right = "/".join(name for name in path.split("/") if name not in ("", ".", ".."))
+        raise StorageError(f"{uri} has an empty name, '.' or '..' between two slashes, which a key keeps as it is: write s3://{right}")
     return "s3", path
 
 

@@ -16,7 +16,7 @@ from flows.ingest import ingest
 from flows.local_flow import flow
 from flows.prune import score_and_prune
 from flows.rounds import go_through
-from flows.workplace import workplace
+from flows.workplace import Root, workplace
 from tasks import terminal
 from tasks.distill import SYNTHETIC, start_run, went_through
 
@@ -27,7 +27,7 @@ def distill(
     selection_uri: str | None,
     config: DistillConfig,
     reselect: ReselectConfig,
-    root: str | None = None,
+    root: Root | None = None,
     label: str = "run",
     experts_uri: str | None = None,
 ) -> str:
@@ -49,7 +49,7 @@ def distill(
     return run
 
 
-def distill_arms(config: PipelineConfig, dataset_uri: str, selection_uri: str | None, root: str | None = None) -> dict[str, list[str]]:
+def distill_arms(config: PipelineConfig, dataset_uri: str, selection_uri: str | None, root: Root | None = None) -> dict[str, list[str]]:
     """The URIs of the runs of each arm, one for each experiment."""
     runs: dict[str, list[str]] = {arm: [] for arm in config.arms}
     note = adaptive_note(config)

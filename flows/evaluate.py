@@ -15,12 +15,12 @@ from flows.distill import distill_arms, synthetic_uri
 from flows.ingest import ingest
 from flows.local_flow import flow
 from flows.prune import score_and_prune
-from flows.workplace import workplace
+from flows.workplace import Root, workplace
 from tasks.evaluate import evaluate_baseline, evaluate_synthetic, train_teacher
 
 
 @flow(name="evaluate", flow_run_name="evaluate with {config.seeds} seeds")
-def evaluate(dataset_uri: str, runs: dict[str, list[str]], ipc: Positive, config: EvaluateConfig, root: str | None = None) -> list[str]:
+def evaluate(dataset_uri: str, runs: dict[str, list[str]], ipc: Positive, config: EvaluateConfig, root: Root | None = None) -> list[str]:
     """The URIs of the evaluations: baselines (the random one with `ipc` images per class), then the runs of each arm.
 
     Args:
@@ -52,7 +52,7 @@ def evaluate(dataset_uri: str, runs: dict[str, list[str]], ipc: Positive, config
 
 
 @flow(name="robustness", flow_run_name="robustness scores")
-def robustness(dataset_uri: str, runs: dict[str, list[str]], ipc: int, config: EvaluateConfig, root: str | None = None) -> str:
+def robustness(dataset_uri: str, runs: dict[str, list[str]], ipc: int, config: EvaluateConfig, root: Root | None = None) -> str:
     """The URI of the table of DD-Ranking's scores: each set with its own labels and hard ones, with and without augmentation."""
     from bilp.evaluate import variants  # which imports torch
 

@@ -16,7 +16,7 @@ from flows import dispatch, program
 from flows.ingest import ingest
 from flows.local_flow import flow
 from flows.prune import score_and_prune
-from flows.workplace import workplace
+from flows.workplace import Root, workplace
 from tasks.execution import Execution
 from tasks.experts import collect_experts, train_expert
 from tasks.stopping import stoppable
@@ -30,7 +30,7 @@ ALL, SELECTED = "all samples", "the selection"
     task_runner=ThreadPoolTaskRunner(max_workers=Execution().workers),
 )
 def experts(
-    dataset_uri: str, selection_uri: str | None, config: ExpertsConfig, network: NetworkConfig, root: str | None = None, label: str = ALL
+    dataset_uri: str, selection_uri: str | None, config: ExpertsConfig, network: NetworkConfig, root: Root | None = None, label: str = ALL
 ) -> str:
     """The URI of the buffer of experts. Without a selection they learn all real samples.
 
@@ -56,7 +56,7 @@ def experts(
     return collect_experts(dataset_uri, selection_uri, config, network, root, label)
 
 
-def experts_of_arms(config: PipelineConfig, dataset_uri: str, selection_uri: str | None, root: str | None = None) -> dict[bool, str]:
+def experts_of_arms(config: PipelineConfig, dataset_uri: str, selection_uri: str | None, root: Root | None = None) -> dict[bool, str]:
     """The buffers that the arms need: of the selection under True, of all real samples under False. Empty for a method without."""
     if not needs_experts(config):
         return {}

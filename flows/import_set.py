@@ -18,7 +18,7 @@ from bilp.manifest import open_artefact
 from flows import program
 from flows.ingest import ingest
 from flows.local_flow import flow
-from flows.workplace import workplace
+from flows.workplace import Root, workplace
 from tasks.evaluate import evaluate_baseline, evaluate_synthetic
 
 
@@ -30,14 +30,14 @@ class Options(ImportOptions):
 
 
 @flow(name="import", flow_run_name="import {options.file}")
-def import_set(config: PipelineConfig, options: ImportOptions, root: str | None = None) -> str:
+def import_set(config: PipelineConfig, options: ImportOptions, root: Root | None = None) -> str:
     """The URI of the synthetic set."""
     root = workplace(root)
     return tasks.exchange.import_set(ingest(config.ingest, root), options, root)
 
 
 @flow(name="import and evaluate", flow_run_name="evaluate {synthetic_uri}")
-def evaluate_imported(config: PipelineConfig, synthetic_uri: str, root: str | None = None) -> list[str]:
+def evaluate_imported(config: PipelineConfig, synthetic_uri: str, root: Root | None = None) -> list[str]:
     """The URIs of the evaluations of an imported set and of the baselines with as many images."""
     root = workplace(root)
     dataset, facts = ingest(config.ingest, root), open_artefact(synthetic_uri, "synthetic").manifest.facts

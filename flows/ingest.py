@@ -11,11 +11,11 @@ import tasks.ingest
 from bilp.config import IngestConfig
 from flows import program
 from flows.local_flow import flow
-from flows.workplace import workplace
+from flows.workplace import Root, workplace
 
 
 @flow(name="ingest", flow_run_name="ingest {config.source}")
-def ingest(config: IngestConfig, root: str | None = None) -> str:
+def ingest(config: IngestConfig, root: Root | None = None) -> str:
     """The URI of the dataset.
 
     Args:

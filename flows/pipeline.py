@@ -16,13 +16,13 @@ from flows.local_flow import flow
 from flows.prune import score_and_prune
 from flows.report import report
 from flows.restarts import refuse_endless_restarts
-from flows.workplace import workplace
+from flows.workplace import Root, workplace
 
 DIGITS = PipelineConfig()
 
 
 @flow(name="pipeline", flow_run_name="{config.dataset} {config.method} ipc {config.ipc}")
-def pipeline(config: PipelineConfig = DIGITS, root: str | None = None) -> str:
+def pipeline(config: PipelineConfig = DIGITS, root: Root | None = None) -> str:
     """The URI of report.html. Artefacts lie below `root`, by default $BILP_STORAGE; what is there is not computed again.
 
     Args:

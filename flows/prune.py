@@ -14,11 +14,11 @@ from flows import program
 from flows.ingest import ingest
 from flows.local_flow import flow
 from flows.score import score
-from flows.workplace import workplace
+from flows.workplace import Root, workplace
 
 
 @flow(name="prune", flow_run_name="prune by {config.criterion}, keep {config.keep:g}")
-def prune(dataset_uri: str, scores_uri: str | None, config: PruneConfig, root: str | None = None) -> str:
+def prune(dataset_uri: str, scores_uri: str | None, config: PruneConfig, root: Root | None = None) -> str:
     """The URI of the selection; `scores_uri` is a summary of scores, for criteria that rank by them.
 
     Args:
@@ -30,7 +30,7 @@ def prune(dataset_uri: str, scores_uri: str | None, config: PruneConfig, root: s
     return tasks.prune.prune(dataset_uri, scores_uri, config, workplace(root))
 
 
-def score_and_prune(config: PipelineConfig, dataset_uri: str, root: str | None = None) -> tuple[str | None, str]:
+def score_and_prune(config: PipelineConfig, dataset_uri: str, root: Root | None = None) -> tuple[str | None, str]:
     """The URIs of the scores, if the criterion needs them, and of the selection."""
     scores = score(dataset_uri, config.score, root) if needs_scores(config.prune) else None
     return scores, prune(dataset_uri, scores, config.prune, root)

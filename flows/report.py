@@ -9,7 +9,7 @@ import tasks.report
 from bilp.config import PipelineConfig
 from flows import program
 from flows.local_flow import flow
-from flows.workplace import workplace
+from flows.workplace import Root, workplace
 
 
 @flow(name="report", flow_run_name="report on {config.dataset} {config.method}")
@@ -20,7 +20,7 @@ def report(
     selection_uri: str | None,
     runs: dict[str, list[str]],
     evaluation_uris: list[str],
-    root: str | None = None,
+    root: Root | None = None,
     robustness_uri: str | None = None,
     record_uri: str | None = None,
 ) -> str:

@@ -19,7 +19,7 @@ from flows.evaluate import evaluate
 from flows.ingest import ingest
 from flows.local_flow import flow
 from flows.prune import score_and_prune
-from flows.workplace import workplace
+from flows.workplace import Root, workplace
 from tasks.reproduce import compare_with_published
 
 
@@ -31,7 +31,7 @@ class Options(Frozen):
 
 
 @flow(name="reproduce", flow_run_name="reproduce {recipe}")
-def reproduce(recipe: str, config: PipelineConfig, root: str | None = None) -> str:
+def reproduce(recipe: str, config: PipelineConfig, root: Root | None = None) -> str:
     """The URI of the comparison of a run of `config` with what the recipe states as published."""
     root = workplace(root)
     dataset = ingest(config.ingest, root)

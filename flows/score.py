@@ -14,14 +14,14 @@ from bilp.config import ScoreConfig
 from flows import dispatch, program
 from flows.ingest import ingest
 from flows.local_flow import flow
-from flows.workplace import workplace
+from flows.workplace import Root, workplace
 from tasks.execution import Execution
 from tasks.score import score_trial, summarise
 from tasks.stopping import stoppable
 
 
 @flow(name="score", flow_run_name="score in {config.trials} trials", task_runner=ThreadPoolTaskRunner(max_workers=Execution().workers))
-def score(dataset_uri: str, config: ScoreConfig, root: str | None = None) -> str:
+def score(dataset_uri: str, config: ScoreConfig, root: Root | None = None) -> str:
     """The URI of the summary of all trials.
 
     Args:

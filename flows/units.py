@@ -24,7 +24,7 @@ from bilp.storage import join
 from flows import dispatch
 from flows.local_flow import flow
 from flows.rounds import go_through, go_through_shard
-from flows.workplace import workplace
+from flows.workplace import Root, workplace
 from tasks import distill, evaluate, experts, score
 from tasks.distill import SYNTHETIC
 from tasks.execution import Execution
@@ -35,7 +35,7 @@ WAIT_SECONDS = 2.0
 
 
 @flow(name="score-trial", flow_run_name="score trial {trial}")
-def score_trial(dataset_uri: str, config: ScoreConfig, trial: Count, root: str | None = None) -> str | State[Any]:
+def score_trial(dataset_uri: str, config: ScoreConfig, trial: Count, root: Root | None = None) -> str | State[Any]:
     """One training trial that records every sample's loss.
 
     Args:
@@ -52,7 +52,7 @@ def score_trial(dataset_uri: str, config: ScoreConfig, trial: Count, root: str |
 
 
 @flow(name="pretrain-network", flow_run_name="pretrained network {number} of {label}")
-def pretrain_network(run_uri: str, number: Count, root: str | None = None, label: str = "run") -> str | State[Any]:
+def pretrain_network(run_uri: str, number: Count, root: Root | None = None, label: str = "run") -> str | State[Any]:
     """One of the networks that a distillation by idc or dream trains beforehand.
 
     Args:
@@ -69,7 +69,7 @@ def pretrain_network(run_uri: str, number: Count, root: str | None = None, label
 
 
 @flow(name="distill-run", flow_run_name="distill {label}")
-def distill_run(run_uri: str, root: str | None = None, label: str = "run") -> str | State[Any]:
+def distill_run(run_uri: str, root: Root | None = None, label: str = "run") -> str | State[Any]:
     """What a registered run still lacks: its rounds, each with a checkpoint, and its synthetic set.
 
     Args:
@@ -88,7 +88,7 @@ def distill_run(run_uri: str, root: str | None = None, label: str = "run") -> st
 
 
 @flow(name="distill-shard", flow_run_name="distill {label}")
-def distill_shard(run_uri: str, shard: Count, root: str | None = None, label: str = "shard") -> str | State[Any]:
+def distill_shard(run_uri: str, shard: Count, root: Root | None = None, label: str = "shard") -> str | State[Any]:
     """What one shard of a registered run still lacks: its rounds, each with a checkpoint.
 
     Args:
@@ -109,7 +109,7 @@ def distill_shard(run_uri: str, shard: Count, root: str | None = None, label: st
 
 @flow(name="evaluate-synthetic", flow_run_name="evaluate {arm} {experiment}")
 def evaluate_synthetic(
-    dataset_uri: str, synthetic_uri: str, arm: str, experiment: Count, config: EvaluateConfig, root: str | None = None
+    dataset_uri: str, synthetic_uri: str, arm: str, experiment: Count, config: EvaluateConfig, root: Root | None = None
 ) -> str | State[Any]:
     """A pool of networks trained on a synthetic set and tested on real images.
 
@@ -130,7 +130,7 @@ def evaluate_synthetic(
 
 @flow(name="evaluate-baseline", flow_run_name="evaluate baseline {baseline}")
 def evaluate_baseline(
-    dataset_uri: str, baseline: Baseline, ipc: Positive, config: EvaluateConfig, root: str | None = None
+    dataset_uri: str, baseline: Baseline, ipc: Positive, config: EvaluateConfig, root: Root | None = None
 ) -> str | State[Any]:
     """The same on real images: all of them, or random subsets.
 
@@ -149,7 +149,7 @@ def evaluate_baseline(
 
 
 @flow(name="train-teacher", flow_run_name="train teacher")
-def train_teacher(dataset_uri: str, config: EvaluateConfig, root: str | None = None) -> str | State[Any]:
+def train_teacher(dataset_uri: str, config: EvaluateConfig, root: Root | None = None) -> str | State[Any]:
     """The network that gives soft labels, and features by which real images are chosen.
 
     Args:
@@ -171,7 +171,7 @@ def train_expert(
     config: ExpertsConfig,
     network: NetworkConfig,
     expert: Count,
-    root: str | None = None,
+    root: Root | None = None,
     label: str = "all samples",
 ) -> str | State[Any]:
     """One expert trajectory, for methods that imitate training.
@@ -204,7 +204,7 @@ UNITS: dict[str, Callable[..., str | State[Any]]] = {
 }
 
 
-def alone(root: str | None, address: Callable[[str], str], work: Callable[[str], object]) -> str | State[Any]:
+def alone(root: Root | None, address: Callable[[str], str], work: Callable[[str], object]) -> str | State[Any]:
     """Do the work under a lease unless its artefact is published; the artefact's URI.
 
     Ends in a state of its own if the object storage is out of reach for longer than the tasks' retries last: whoever submitted

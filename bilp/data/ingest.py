@@ -10,7 +10,6 @@ read once again, its store is found by its fingerprint and used as it is, and th
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -35,23 +34,28 @@ from bilp.data.sources import open_source
 from bilp.data.splitting import check_divisible
 from bilp.data.store import INDEX, KIND, check_sizes, index_name
 from bilp.data.whitened import whiten
+from bilp.given import model_of
 from bilp.manifest import content_key, find, plain, provenance, publish
 from bilp.progress import Progress, silent
+from bilp.scratch import scratch_folder
+from bilp.storage import Uri, as_uri
 
 VERSION = 2
 
 
-def ingest(config: IngestConfig, root: str, progress: Progress = silent) -> str:
+def ingest(config: IngestConfig | Mapping[str, Any], root: Uri, progress: Progress = silent) -> str:
     """Bring a source into the store below `root`; the URI of the data set, whitened if `config` says so.
 
     As `read_source` and `dataset_of` one after the other.
     """
+    config, root = model_of(IngestConfig, config), as_uri(root)
     return dataset_of(read_source(config, root, progress), config, progress)
 
 
-def dataset_of(record_uri: str, config: IngestConfig, progress: Progress = silent) -> str:
+def dataset_of(record_uri: Uri, config: IngestConfig | Mapping[str, Any], progress: Progress = silent) -> str:
     """The URI of the data set that a record of a source leads to, whitened if `config` says so."""
-    uri = open_record(record_uri).dataset_uri
+    config = model_of(IngestConfig, config)
+    uri = open_record(as_uri(record_uri)).dataset_uri
     return uri if config.whitening == "none" else whiten(uri, config.whitening_epsilon, progress)
 
 
@@ -59,7 +63,7 @@ def dataset_of(record_uri: str, config: IngestConfig, progress: Progress = silen
 PIXELS_ALONE = ("whitening", "whitening_epsilon")
 
 
-def read_source(config: IngestConfig, root: str, progress: Progress = silent) -> str:
+def read_source(config: IngestConfig | Mapping[str, Any], root: Uri, progress: Progress = silent) -> str:
     """Bring a source into the store below `root`; the URI of the record of the source, which leads to the data set.
 
     If the same configuration has met the same source before, nothing is decoded. Raises DataError if the source is no
@@ -67,6 +71,7 @@ def read_source(config: IngestConfig, root: str, progress: Progress = silent) ->
     the record or the store is there with files missing or of another size. Shards are built in a temporary directory
     ($TMPDIR), which needs room for the decoded pixels, twice if a test split is made or duplicates are dropped.
     """
+    config, root = model_of(IngestConfig, config), as_uri(root)
     source = open_source(config)
     settings = {name: value for name, value in plain(config).items() if name not in PIXELS_ALONE}
     if config.uri:
@@ -82,8 +87,8 @@ def read_source(config: IngestConfig, root: str, progress: Progress = silent) ->
         check_channels(config.normalization, 1 if config.colour == "grey" else 3, where)
     contents = source.read()
     check(contents, where)
-    with tempfile.TemporaryDirectory(prefix="bilp-ingest-") as folder:
-        converter, arranged = _convert(contents, config, Path(folder), where, progress)
+    with scratch_folder("bilp-ingest-") as folder:
+        converter, arranged = _convert(contents, config, folder, where, progress)
         mark = _publish_store(source.name, home, contents.class_names, arranged, config)
     facts = {
         "name": source.name,

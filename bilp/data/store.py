@@ -28,6 +28,7 @@ from bilp.data.shards import Shape, map_shard, shard_name
 from bilp.data.whitening import Whitening, decode
 from bilp.errors import IncompatibleArtefact, MissingArtefact
 from bilp.manifest import Artefact, open_artefact
+from bilp.storage import Uri, as_uri
 
 KIND = "dataset"
 WHITENED, FIT = "whitened", "whitening.safetensors"
@@ -180,13 +181,14 @@ class Dataset:
         return fitted
 
 
-def open_dataset(uri: str, record_uri: str | None = None) -> Dataset:
+def open_dataset(uri: Uri, record_uri: Uri | None = None) -> Dataset:
     """Open a data set that was ingested, with the record of the source that it was read from if origins are wanted.
 
     Cheap: verifies the manifest, the index tables and the sizes of the shards; their checksums are compared when their
     images are first used. Raises MissingArtefact, DamagedArtefact, or IncompatibleArtefact, also for the record of another
     data set.
     """
+    uri = as_uri(uri)
     artefact = open_artefact(uri, KIND, expect={"layout": "CHW", "value_range": [0, 255]})
     check_sizes(artefact)
     told = artefact.manifest.facts.get("whitening")
@@ -194,15 +196,15 @@ def open_dataset(uri: str, record_uri: str | None = None) -> Dataset:
     if told is not None:
         pixels = open_artefact(uri.rstrip("/").rsplit("/", 2)[0], KIND, expect={"fingerprint": told["of"]})
         check_sizes(pixels)
-    record = None if record_uri is None else open_record(record_uri)
+    record = None if record_uri is None else open_record(as_uri(record_uri))
     if record is not None:
         record.check(pixels.fact("fingerprint"))
     return Dataset(artefact, pixels, record)
 
 
-def open_recorded(record_uri: str) -> Dataset:
+def open_recorded(record_uri: Uri) -> Dataset:
     """Open the data set that the record of a source leads to, as it was stored, with that record."""
-    return open_dataset(open_record(record_uri).dataset_uri, record_uri)
+    return open_dataset(open_record(as_uri(record_uri)).dataset_uri, record_uri)
 
 
 def check_sizes(artefact: Artefact) -> None:

@@ -15,12 +15,13 @@ from bilp.distill.state import decode_tensors, encode_tensors
 from bilp.distill.trajectory import STEP_SIZE
 from bilp.errors import DamagedArtefact
 from bilp.manifest import content_key, open_artefact, publish, there_already
+from bilp.storage import Uri, as_uri
 
 SYNTHETIC = "synthetic"
 IMAGES = "synthetic.safetensors"
 
 
-def finish_run(run_uri: str) -> str:
+def finish_run(run_uri: Uri) -> str:
     """Publish the images after the last round as synthetic/ and return its URI.
 
     The manifest's facts tell what a user of the images must know: class_names (in order of their labels), shape, mean
@@ -28,6 +29,7 @@ def finish_run(run_uri: str) -> str:
     (bilp.decode.decode_set), learning_rate if the method learned one, and whitening if the images are whitened, whose fit is
     then a file of the artefact. Raises MissingArtefact if the last round is not there.
     """
+    run_uri = as_uri(run_uri)
     run = open_run(run_uri)
     uri, key = storage.join(run_uri, SYNTHETIC), content_key(SYNTHETIC, VERSION, run=run.key)
     if there_already(uri, SYNTHETIC, key, shown=True) is not None:
@@ -58,11 +60,12 @@ def finish_run(run_uri: str) -> str:
     return publish(uri, SYNTHETIC, key, files, config=settings(run), parents=lineage(run_uri, run), facts=facts).uri
 
 
-def load_synthetic(uri: str) -> tuple[Tensor, Tensor]:
+def load_synthetic(uri: Uri) -> tuple[Tensor, Tensor]:
     """The stored images `[classes * ipc, C, H, W]` (float32, normalised) and labels `[classes * ipc]` (int64), verified.
 
     Raises MissingArtefact and DamagedArtefact.
     """
+    uri = as_uri(uri)
     where = storage.join(uri, IMAGES)
     tensors = decode_tensors(open_artefact(uri, SYNTHETIC).read(IMAGES), where)
     if tensors.keys() != {"images", "labels"} or len(tensors["images"]) != len(tensors["labels"]):

@@ -31,16 +31,18 @@ from bilp.distill.sampling import RealPool
 from bilp.distill.state import DistillState
 from bilp.errors import ConfigError
 from bilp.manifest import there_already
+from bilp.storage import Uri, as_uri
 from bilp.tables import ITE, LOSSES
 
 
-def merge_round(run_uri: str, round: int) -> str:
+def merge_round(run_uri: Uri, round: int) -> str:
     """Publish rounds/<round> of a divided run, and with beta > 0 its reselection, from those of its shards; returns its URI.
 
     Nothing is computed twice; a merge that was interrupted begins again with what it had not published. Raises
     MissingArtefact if a shard, or the merge of round 1, has not come as far, and ConfigError for a run that is not divided
     or has no such round.
     """
+    run_uri = as_uri(run_uri)
     run = open_run(run_uri)
     bounds(run.distill, round)
     if run.distill.shards == 1:

@@ -17,9 +17,10 @@ from bilp.manifest import publish
 from bilp.nets import build, initialise
 from bilp.progress import Progress, silent
 from bilp.seeds import generator
+from bilp.storage import Uri, as_uri
 
 
-def pretrain_network(run_uri: str, number: int, device: torch.device | str = "cpu", progress: Progress = silent) -> str:
+def pretrain_network(run_uri: Uri, number: int, device: torch.device | str = "cpu", progress: Progress = silent) -> str:
     """Train network `number` (from 0) on the real samples of a run and return its URI; one that is there is not repeated.
 
     SGD with momentum for `idc.pretrained.epochs` passes in random order over the samples that the run's static selection
@@ -28,6 +29,7 @@ def pretrain_network(run_uri: str, number: int, device: torch.device | str = "cp
     its manifest tell the share of images that it classified correctly in each epoch, augmented and mixed as they were.
     Progress counts mini-batches. Raises ConfigError for a network that the run does not have, and Diverged.
     """
+    run_uri = as_uri(run_uri)
     run = open_run(run_uri)
     config, settings = run.distill, run.distill.idc.pretrained
     if not 0 <= number < settings.networks:

@@ -26,6 +26,7 @@ from bilp.errors import MissingArtefact
 from bilp.manifest import Artefact, check_sizes, find, provenance, publish, there_already
 from bilp.progress import Progress, silent
 from bilp.pruning.adaptive import AdaptivePruner
+from bilp.storage import Uri, as_uri
 from bilp.tables import ITE, LOSSES, encode
 
 ROUND, RESELECT = "round", "reselect"
@@ -34,7 +35,7 @@ ITE_TABLE, PRUNER_STATE = "ite.parquet", "pruner.safetensors"
 
 
 def reselect_round(
-    run_uri: str, round: int, device: torch.device | str = "cpu", progress: Progress = silent, shard: int | None = None
+    run_uri: Uri, round: int, device: torch.device | str = "cpu", progress: Progress = silent, shard: int | None = None
 ) -> str:
     """Measure causal effects on the state before `round` (from 1) and decide which samples sit it out.
 
@@ -42,6 +43,7 @@ def reselect_round(
     that is divided, `shard` (from 0) names the part in question. Raises MissingArtefact if the round before, or a pretrained
     network, is not there, ConfigError for a round or shard that the run does not have.
     """
+    run_uri = as_uri(run_uri)
     part = open_part(run_uri, shard)
     run = part.run
     bounds(run.distill, round)
@@ -64,7 +66,7 @@ def reselect_round(
 
 
 def distill_round(
-    run_uri: str, round: int, device: torch.device | str = "cpu", progress: Progress = silent, shard: int | None = None
+    run_uri: Uri, round: int, device: torch.device | str = "cpu", progress: Progress = silent, shard: int | None = None
 ) -> str:
     """Run the iterations of `round` (from 1) and publish rounds/<round> with the state after it; returns its URI.
 
@@ -72,6 +74,7 @@ def distill_round(
     reselection where beta > 0, or a pretrained network is not there, DamagedArtefact if a checksum is wrong, ConfigError for
     a round or shard that the run does not have, and Diverged (then nothing of the round is published).
     """
+    run_uri = as_uri(run_uri)
     part = open_part(run_uri, shard)
     run = part.run
     _, stop = bounds(run.distill, round)

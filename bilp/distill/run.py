@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from pydantic import ValidationError
@@ -15,9 +16,11 @@ from bilp.distill.pretrained import PretrainedNetworks, Pretraining
 from bilp.distill.sampling import RealPool
 from bilp.errors import ConfigError, DamagedArtefact, IncompatibleArtefact, MissingArtefact
 from bilp.experts.buffer import ExpertBuffer
+from bilp.given import model_of
 from bilp.manifest import content_key, open_artefact
 from bilp.nets import build
 from bilp.pruning.stage import load_selection
+from bilp.storage import Uri, as_uri, optional_uri
 
 VERSION = 1
 """Version of what all methods share; see `version_of`."""
@@ -49,12 +52,12 @@ class Run(Frozen):
 
 
 def start_run(
-    dataset_uri: str,
-    selection_uri: str | None,
-    distill: DistillConfig,
-    reselect: ReselectConfig,
-    root: str,
-    experts_uri: str | None = None,
+    dataset_uri: Uri,
+    selection_uri: Uri | None,
+    distill: DistillConfig | Mapping[str, Any],
+    reselect: ReselectConfig | Mapping[str, Any],
+    root: Uri,
+    experts_uri: Uri | None = None,
 ) -> str:
     """Register a run below `root` and return its URI; the same run registered before is validated and returned.
 
@@ -63,6 +66,12 @@ def start_run(
     network, there are more shards than classes or the method does not fit `reselect` or the experts, MissingArtefact and
     IncompatibleArtefact if dataset, selection or experts are not there or do not belong together.
     """
+    dataset_uri = as_uri(dataset_uri)
+    selection_uri = optional_uri(selection_uri)
+    distill = model_of(DistillConfig, distill)
+    reselect = model_of(ReselectConfig, reselect)
+    root = as_uri(root)
+    experts_uri = optional_uri(experts_uri)
     dataset = open_dataset(dataset_uri)
     parents = {"dataset": dataset.fingerprint}
     pool = real_pool(dataset, selection_uri)
@@ -110,8 +119,9 @@ def run_key(parents: dict[str, str], distill: DistillConfig, reselect: ReselectC
     return content_key("distill", version_of(distill), **inputs, distill=distill, reselect=adaptive)
 
 
-def open_run(run_uri: str) -> Run:
+def open_run(run_uri: Uri) -> Run:
     """Read and check a run's record. Raises MissingArtefact, DamagedArtefact, or IncompatibleArtefact for another version."""
+    run_uri = as_uri(run_uri)
     where = storage.join(run_uri, RECORD)
     try:
         run = Run.model_validate_json(storage.read(where))

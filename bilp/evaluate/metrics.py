@@ -12,6 +12,7 @@ from scipy.special import stdtr, stdtrit
 from bilp.errors import ConfigError
 from bilp.evaluate.publication import FILE, KIND
 from bilp.manifest import open_artefact
+from bilp.storage import Uri, as_uri
 from bilp.tables import EVALUATION
 
 CONFIDENCE = 0.95
@@ -57,15 +58,16 @@ class PairedTest:
     p: float
 
 
-def measurements(evaluation_uris: Sequence[str]) -> list[Measurement]:
+def measurements(evaluation_uris: Sequence[Uri]) -> list[Measurement]:
     """All trainings of the evaluations. Raises MissingArtefact or DamagedArtefact."""
     names = list(Measurement.__dataclass_fields__)
-    tables = [open_artefact(uri, KIND).table(FILE, EVALUATION).select(names) for uri in evaluation_uris]
+    tables = [open_artefact(as_uri(uri), KIND).table(FILE, EVALUATION).select(names) for uri in evaluation_uris]
     return [Measurement(**row) for table in tables for row in table.to_pylist()]
 
 
-def summary(evaluation_uris: Sequence[str]) -> list[Row]:
+def summary(evaluation_uris: Sequence[Uri]) -> list[Row]:
     """One row per arm and network, in order of appearance, over the trainings of all experiments and seeds."""
+    evaluation_uris = [as_uri(uri) for uri in evaluation_uris]
     groups: dict[tuple[str, str], list[float]] = {}
     for measured in measurements(evaluation_uris):
         groups.setdefault((measured.arm, measured.network), []).append(measured.accuracy)

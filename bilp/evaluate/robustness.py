@@ -17,7 +17,7 @@ from bilp.config import EvaluateConfig
 from bilp.errors import ConfigError
 from bilp.evaluate.metrics import Measurement, measurements
 from bilp.manifest import content_key, open_artefact, provenance, publish
-from bilp.storage import join
+from bilp.storage import Uri, as_uri, join
 from bilp.tables import ROBUSTNESS, encode
 
 VERSION = 2
@@ -88,31 +88,34 @@ def augmentation_robust_score(
     return _scaled(weight * (synthetic_augmented - random_augmented) + (1.0 - weight) * (synthetic_plain - random_plain))
 
 
-def robustness(evaluations: Mapping[Variant, Sequence[str]], root: str) -> str:
+def robustness(evaluations: Mapping[Variant, Sequence[Uri]], root: Uri) -> str:
     """Publish the scores of every distilled arm and network; the URI of the table.
 
     `evaluations` holds, by variant, the URIs of the evaluations of the arms and of the baselines random (every variant but
     hard) and full (hard). Raises ConfigError naming what is missing, MissingArtefact or DamagedArtefact.
     """
-    rows = {variant: measurements(uris) for variant, uris in evaluations.items()}
+    root = as_uri(root)
+    given = {variant: [as_uri(uri) for uri in uris] for variant, uris in evaluations.items()}
+    rows = {variant: measurements(uris) for variant, uris in given.items()}
     missing = [variant for variant in VARIANTS if variant not in rows]
     if missing:
         raise ConfigError(f"the scores need evaluations of {', '.join(missing)}: evaluate these variants too")
     keys = {
         f"{variant} {number}": open_artefact(uri, "evaluation").identity
-        for variant, uris in evaluations.items()
+        for variant, uris in given.items()
         for number, uri in enumerate(uris)
     }
     key = content_key(KIND, VERSION, evaluations=keys)
     scores = [_scores(rows, arm, network) for arm, network in _distilled(rows["given"])]
     columns = {name: [getattr(score, name) for score in scores] for name in Robustness.__dataclass_fields__}
-    parents = {f"{variant} {number}": uri for variant, uris in evaluations.items() for number, uri in enumerate(uris)}
+    parents = {f"{variant} {number}": uri for variant, uris in given.items() for number, uri in enumerate(uris)}
     files = {FILE: encode(pa.table(columns), ROBUSTNESS, {**provenance(), "stage": KIND, "key": key})}
     return publish(join(root, "robustness", key), KIND, key, files, config={"weight": WEIGHT}, parents=parents).uri
 
 
-def load_robustness(uri: str) -> list[Robustness]:
+def load_robustness(uri: Uri) -> list[Robustness]:
     """The rows of a published table. Raises MissingArtefact or DamagedArtefact."""
+    uri = as_uri(uri)
     return [Robustness(**row) for row in open_artefact(uri, KIND).table(FILE, ROBUSTNESS).to_pylist()]
 
 

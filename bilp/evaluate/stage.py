@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import cache, partial
 from typing import Any, get_args
 
@@ -20,21 +20,23 @@ from bilp.evaluate.protocol import Plan, check_networks, train_all
 from bilp.evaluate.teacher import load_teacher, train_teacher
 from bilp.evaluate.training import ImageSet
 from bilp.exchange.decoding import decoded
+from bilp.given import model_of
 from bilp.manifest import Artefact, open_artefact
 from bilp.nets import Network
 from bilp.progress import Progress, silent
+from bilp.storage import Uri, as_uri
 
 SYNTHETIC = "synthetic"
 IMAGES = "synthetic.safetensors"
 
 
 def evaluate_synthetic(
-    dataset_uri: str,
-    synthetic_uri: str,
+    dataset_uri: Uri,
+    synthetic_uri: Uri,
     arm: str,
     experiment: int,
-    config: EvaluateConfig,
-    root: str,
+    config: EvaluateConfig | Mapping[str, Any],
+    root: Uri,
     device: str = "cpu",
     progress: Progress = silent,
 ) -> str:
@@ -46,6 +48,10 @@ def evaluate_synthetic(
     DamagedArtefact if its tensors are not what they should be, ConfigError for networks that the images do not fit,
     and Diverged for a training that leaves the finite numbers.
     """
+    dataset_uri = as_uri(dataset_uri)
+    synthetic_uri = as_uri(synthetic_uri)
+    config = model_of(EvaluateConfig, config)
+    root = as_uri(root)
     dataset = open_dataset(dataset_uri)
     if dataset.whitening_facts is None and "whitening" in open_artefact(synthetic_uri, SYNTHETIC).manifest.facts:
         raise IncompatibleArtefact(f"{synthetic_uri} holds whitened images, {dataset_uri} does not: evaluate it on the whitened data set")
@@ -70,7 +76,13 @@ def evaluate_synthetic(
 
 
 def evaluate_baseline(
-    dataset_uri: str, baseline: Baseline, ipc: int, config: EvaluateConfig, root: str, device: str = "cpu", progress: Progress = silent
+    dataset_uri: Uri,
+    baseline: Baseline,
+    ipc: int,
+    config: EvaluateConfig | Mapping[str, Any],
+    root: Uri,
+    device: str = "cpu",
+    progress: Progress = silent,
 ) -> str:
     """The same protocol on real images; the evaluation's URI. Arm is the baseline's name, experiment is 0.
 
@@ -78,6 +90,7 @@ def evaluate_baseline(
     `config.epochs`: "random" another random subset for each seed, "herding" and "k_center" a choice that covers the class
     in the features of `config.teacher`. Raises ConfigError if a class has fewer images, and as `evaluate_synthetic`.
     """
+    dataset_uri, config, root = as_uri(dataset_uri), model_of(EvaluateConfig, config), as_uri(root)
     names = get_args(Baseline)
     if baseline not in names:
         raise ConfigError(f"unknown baseline {baseline!r}: use {', '.join(names[:-1])} or {names[-1]}")

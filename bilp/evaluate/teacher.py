@@ -5,6 +5,9 @@ It gives soft labels (`evaluate.labels`), and the features by which herding and 
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 import safetensors
 import safetensors.torch
 import torch
@@ -16,11 +19,12 @@ from bilp.errors import DamagedArtefact, Diverged
 from bilp.evaluate.schedule import Schedule
 from bilp.evaluate.training import ImageSet, accuracy, train
 from bilp.evaluate.treatment import STREAMS, Streams
+from bilp.given import model_of
 from bilp.manifest import content_key, open_artefact, publish, there_already
 from bilp.nets import Network, build, initialise, label
 from bilp.progress import Progress, silent
 from bilp.seeds import generator
-from bilp.storage import join
+from bilp.storage import Uri, as_uri, join
 
 VERSION = 1
 KIND = "teacher"
@@ -37,11 +41,14 @@ def teacher_uri(root: str, dataset: Dataset, config: TeacherConfig, seed: int) -
     return join(root, "teachers", teacher_key(dataset, config, seed))
 
 
-def train_teacher(dataset_uri: str, config: TeacherConfig, seed: int, root: str, device: str = "cpu", progress: Progress = silent) -> str:
+def train_teacher(
+    dataset_uri: Uri, config: TeacherConfig | Mapping[str, Any], seed: int, root: Uri, device: str = "cpu", progress: Progress = silent
+) -> str:
     """Train the teacher, or find it; its URI. The manifest's facts tell its accuracy on the test split.
 
     Raises ConfigError for a network that the images do not fit, and Diverged if its training leaves the finite numbers.
     """
+    dataset_uri, config, root = as_uri(dataset_uri), model_of(TeacherConfig, config), as_uri(root)
     dataset = open_dataset(dataset_uri)
     key, uri = teacher_key(dataset, config, seed), teacher_uri(root, dataset, config, seed)
     if there_already(uri, KIND, key) is not None:

@@ -17,6 +17,7 @@ from bilp import storage
 from bilp.distill.pictures import displayable
 from bilp.errors import ConfigError
 from bilp.exchange.loaded import DistilledSet, load_distilled
+from bilp.storage import Uri, as_uri
 
 Format = Literal["folder", "parquet", "safetensors"]
 FORMATS: tuple[Format, ...] = get_args(Format)
@@ -26,7 +27,7 @@ PARQUET = "data/train-00000-of-00001.parquet"
 SAFETENSORS = "synthetic.safetensors"
 
 
-def export_set(synthetic_uri: str, to: Format, out: str) -> list[str]:
+def export_set(synthetic_uri: Uri, to: Format, out: Uri) -> list[str]:
     """Write the set at `synthetic_uri` (or of a run) below `out`, a path or s3://...; the URIs of the files written.
 
     folder: train/<class>/<number>.png, whitening undone, denormalised, clipped to [0, 1] and rounded to 8 bits (what a picture can hold).
@@ -35,6 +36,7 @@ def export_set(synthetic_uri: str, to: Format, out: str) -> list[str]:
     matrix if there is one, mean, std and class names in its metadata. Raises ConfigError for another format or class names
     that cannot be folders.
     """
+    synthetic_uri, out = as_uri(synthetic_uri), as_uri(out)
     if to not in FORMATS:
         raise ConfigError(f"unknown format {to!r}: use {', '.join(FORMATS[:-1])} or {FORMATS[-1]}")
     writers: dict[Format, Callable[[DistilledSet], Iterator[tuple[str, bytes]]]] = {

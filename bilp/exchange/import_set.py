@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 import safetensors.torch
 import torch
 from torch import Tensor
@@ -15,8 +18,9 @@ from bilp.distill.rounds import GRID
 from bilp.errors import ConfigError, DataError
 from bilp.exchange.options import ImportOptions, Pixels
 from bilp.exchange.published import PublishedSet, read_published
+from bilp.given import model_of
 from bilp.manifest import content_key, digest, publish
-from bilp.storage import join
+from bilp.storage import Uri, as_uri, join
 
 VERSION = 1
 
@@ -24,7 +28,7 @@ VERSION = 1
 CIFAR10 = ((0.4914, 0.4822, 0.4465), (0.2023, 0.1994, 0.2010))
 
 
-def import_set(dataset_uri: str, options: ImportOptions, root: str) -> str:
+def import_set(dataset_uri: Uri, options: ImportOptions | Mapping[str, Any], root: Uri) -> str:
     """Convert a published set (see `read_published`) for a dataset; the URI of the synthetic set below `root`.
 
     Pixels auto takes unit (0 to 1) for IDC, and the dataset's own normalisation for the others; of a whitened dataset that is
@@ -32,6 +36,7 @@ def import_set(dataset_uri: str, options: ImportOptions, root: str) -> str:
     told from them. Raises what `read_published` raises, DataError if the images do not fit the dataset, and ConfigError for a
     set of DC or IDC and a whitened dataset.
     """
+    dataset_uri, options, root = as_uri(dataset_uri), model_of(ImportOptions, options), as_uri(root)
     dataset = open_dataset(dataset_uri)
     file = options.file
     found = read_published(file, options.labels, options.experiment)

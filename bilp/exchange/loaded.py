@@ -10,9 +10,11 @@ from torch import Tensor
 from bilp.data.store import FIT
 from bilp.data.whitening import Whitening, decode
 from bilp.distill.finish import SYNTHETIC, load_synthetic
+from bilp.distill.run import RECORD
+from bilp.errors import IncompatibleArtefact, MissingArtefact
 from bilp.exchange.decoding import decoded
-from bilp.manifest import find, open_artefact
-from bilp.storage import join
+from bilp.manifest import find, manifest_kind, open_artefact
+from bilp.storage import Uri, as_uri, exists, join
 
 
 class DistilledSet(torch.utils.data.Dataset[tuple[Tensor, Tensor]]):
@@ -39,15 +41,36 @@ class DistilledSet(torch.utils.data.Dataset[tuple[Tensor, Tensor]]):
         return self.images[index], self.labels[index]
 
 
-def load_distilled(uri: str) -> DistilledSet:
+def load_distilled(uri: Uri) -> DistilledSet:
     """The synthetic set at `uri`, or that of the run at `uri` (paths or s3://...), verified and decoded if need be.
 
-    Raises MissingArtefact, DamagedArtefact, or IncompatibleArtefact for images that this version cannot decode.
+    Raises MissingArtefact, DamagedArtefact, or IncompatibleArtefact for something else and for images that this version cannot
+    decode.
     """
-    inside = join(uri, SYNTHETIC)
-    where = inside if find(inside, SYNTHETIC) is not None else uri
+    uri = as_uri(uri)
+    where = _where(uri)
     artefact = open_artefact(where, SYNTHETIC)
     facts = artefact.manifest.facts
     images, labels = decoded(*load_synthetic(where), facts, where)
     whitening = decode(artefact.read(FIT), join(where, FIT)) if "whitening" in facts else None
     return DistilledSet(images, labels, dict(facts), whitening)
+
+
+def _where(uri: str) -> str:
+    """The synthetic set that a URI means: its own, or the one inside of a run."""
+    inside = join(uri, SYNTHETIC)
+    if find(inside, SYNTHETIC) is not None:
+        return inside
+    kind = manifest_kind(uri)
+    if kind not in (None, SYNTHETIC):
+        raise IncompatibleArtefact(
+            f"{uri} is a {kind}, not a synthetic set: give the run that distilled one (<root>/runs/<key>) or its folder {SYNTHETIC}; "
+            "python -m flows.distill prints them"
+        )
+    if kind is None and exists(join(uri, RECORD)):
+        raise MissingArtefact(f"the run {uri} is not finished, so it has no synthetic set yet: start the same command again")
+    if kind is None:
+        raise MissingArtefact(
+            f"no synthetic set at {uri}: give the run that distilled one (<root>/runs/<key>) or its folder {SYNTHETIC}, with the whole path"
+        )
+    return uri

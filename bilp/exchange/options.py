@@ -6,7 +6,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from bilp.fields import Frozen, Positive
+from bilp.fields import Frozen, Location, Positive
 
 Pixels = Literal["auto", "dataset", "cifar10", "unit"]
 
@@ -14,9 +14,9 @@ Pixels = Literal["auto", "dataset", "cifar10", "unit"]
 class ImportOptions(Frozen):
     """A published set: where it lies and what its file does not tell."""
 
-    file: str
+    file: Location
     """Path or URI of the .pt file."""
-    labels: str | None = None
+    labels: Location | None = None
     """Second file of MTT, with the labels; empty is the one whose name has labels for images."""
     experiment: int = Field(default=0, ge=0)
     """Which of the sets in a file of DC, DSA or DM, from 0."""

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import pyarrow as pa
 import torch
@@ -28,10 +29,11 @@ from bilp.experts.record import (
     training_settings,
 )
 from bilp.experts.train import train_epochs
+from bilp.given import model_of
 from bilp.manifest import Artefact, content_key, find, open_artefact, provenance, publish, there_already
 from bilp.nets import Network, build
 from bilp.progress import Progress, silent
-from bilp.storage import join
+from bilp.storage import Uri, as_uri, join, optional_uri
 from bilp.tables import EXPERTS, encode
 
 TABLE = "experts.parquet"
@@ -69,12 +71,12 @@ class Plan:
 
 
 def train_expert(
-    dataset_uri: str,
-    selection_uri: str | None,
-    config: ExpertsConfig,
-    network: NetworkConfig,
+    dataset_uri: Uri,
+    selection_uri: Uri | None,
+    config: ExpertsConfig | Mapping[str, Any],
+    network: NetworkConfig | Mapping[str, Any],
     expert: int,
-    root: str,
+    root: Uri,
     device: str = "cpu",
     progress: Progress = silent,
 ) -> str:
@@ -83,6 +85,11 @@ def train_expert(
     Raises ConfigError for an expert beyond config.count, IncompatibleArtefact for a selection of another dataset, and
     Diverged if the training leaves the finite numbers.
     """
+    dataset_uri = as_uri(dataset_uri)
+    selection_uri = optional_uri(selection_uri)
+    config = model_of(ExpertsConfig, config)
+    network = model_of(NetworkConfig, network)
+    root = as_uri(root)
     if not 0 <= expert < config.count:
         raise ConfigError(f"expert {expert} does not exist: experts.count = {config.count}, counted from 0")
     plan = Plan.of(dataset_uri, selection_uri, config, network, root)
@@ -100,13 +107,24 @@ def train_expert(
     return publish(uri, EXPERT, key, files, config=training_settings(config, network), parents=plan.parents, facts=facts).uri
 
 
-def collect_experts(dataset_uri: str, selection_uri: str | None, config: ExpertsConfig, network: NetworkConfig, root: str) -> str:
+def collect_experts(
+    dataset_uri: Uri,
+    selection_uri: Uri | None,
+    config: ExpertsConfig | Mapping[str, Any],
+    network: NetworkConfig | Mapping[str, Any],
+    root: Uri,
+) -> str:
     """Publish the buffer of experts 0 to config.count - 1 and return its URI.
 
     Its facts are what a distillation relies on: dataset, selection (key, or null for all real samples), network, count,
     epochs, names and shapes of the parameters. Its table holds the loss of every expert and epoch. Raises
     MissingArtefact naming the experts that have not been trained.
     """
+    dataset_uri = as_uri(dataset_uri)
+    selection_uri = optional_uri(selection_uri)
+    config = model_of(ExpertsConfig, config)
+    network = model_of(NetworkConfig, network)
+    root = as_uri(root)
     plan = Plan.of(dataset_uri, selection_uri, config, network, root)
     key = content_key(BUFFER, VERSION, training=plan.key, count=config.count)
     uri = join(plan.folder, "buffers", key)

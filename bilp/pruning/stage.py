@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -15,11 +15,12 @@ from torch import Tensor
 from bilp.config import PruneConfig
 from bilp.data import Dataset, open_dataset
 from bilp.errors import ConfigError
+from bilp.given import model_of
 from bilp.manifest import content_key, digest, open_artefact, provenance, publish, there_already
 from bilp.pruning.static import Cut, Floats, Integers, random_scores, select
 from bilp.scoring.score_list import parse_score_list
 from bilp.scoring.summary import criterion_scores, open_summary
-from bilp.storage import join, read
+from bilp.storage import Uri, as_uri, join, optional_uri, read
 from bilp.tables import SELECTION, encode
 
 VERSION = 2
@@ -27,7 +28,7 @@ KIND = "selection"
 FILE = "selection.parquet"
 
 
-def prune(dataset_uri: str, scores_uri: str | None, config: PruneConfig, root: str) -> str:
+def prune(dataset_uri: Uri, scores_uri: Uri | None, config: PruneConfig | Mapping[str, Any], root: Uri) -> str:
     """Cut the train split by the criterion of `config` and return the selection's URI.
 
     scores_uri is a summary of `bilp.scoring`; criteria random and external do not read it. The table holds every
@@ -36,6 +37,10 @@ def prune(dataset_uri: str, scores_uri: str | None, config: PruneConfig, root: s
     Raises ConfigError if there is nothing to rank by or too little of a class would stay, DataError for a score list
     that does not fit, IncompatibleArtefact for scores of another data set.
     """
+    dataset_uri = as_uri(dataset_uri)
+    scores_uri = optional_uri(scores_uri)
+    config = model_of(PruneConfig, config)
+    root = as_uri(root)
     dataset = open_dataset(dataset_uri)
     ranking = _ranking(dataset, scores_uri, config)
     rule = config.model_dump(mode="json", exclude={"seed", "score_list"})  # both are in the identity where they matter
@@ -74,8 +79,9 @@ def cut_by(config: PruneConfig, scores: Floats, labels: Integers, classes: Seque
     )
 
 
-def load_selection(uri: str) -> Tensor:
+def load_selection(uri: Uri) -> Tensor:
     """The kept sample_ids of a selection, int64 and ascending. Raises MissingArtefact if there is none at the URI."""
+    uri = as_uri(uri)
     table = open_artefact(uri, KIND).table(FILE, SELECTION)
     kept = table["sample_id"].to_numpy()[table["kept"].to_numpy()]
     return torch.from_numpy(np.sort(kept).astype(np.int64))

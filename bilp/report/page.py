@@ -12,6 +12,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined, Template
 from bilp.arms import adaptive_note, needs_experts
 from bilp.config import PipelineConfig
 from bilp.evaluate import label_robust_score
+from bilp.given import model_of
 from bilp.manifest import content_key, publish, there_already
 from bilp.report.accuracy import accuracy, robustness_rows
 from bilp.report.collect import Collected, collect, open_sources
@@ -24,7 +25,7 @@ from bilp.report.source import source_facts, test_words
 from bilp.report.synthetic import loss_chart, synthetic
 from bilp.report.verdict import Amounts, tiles, verdict
 from bilp.report.wording import DATASETS, METHODS, arm_words, count, rule_meaning, score_meaning, share
-from bilp.storage import join
+from bilp.storage import Uri, as_uri, join, optional_uri
 
 VERSION = 2
 KIND = "report"
@@ -33,15 +34,15 @@ PIXELATED_SIDE = 40  # smaller images are enlarged by the page: pixel by pixel, 
 
 
 def report(
-    config: PipelineConfig,
-    dataset_uri: str,
-    scores_uri: str | None,
-    selection_uri: str | None,
-    runs: Mapping[str, Sequence[str]],
-    evaluation_uris: Sequence[str],
-    root: str,
+    config: PipelineConfig | Mapping[str, Any],
+    dataset_uri: Uri,
+    scores_uri: Uri | None,
+    selection_uri: Uri | None,
+    runs: Mapping[str, Sequence[Uri]],
+    evaluation_uris: Sequence[Uri],
+    root: Uri,
     origins: Mapping[str, str] | None = None,
-    record_uri: str | None = None,
+    record_uri: Uri | None = None,
 ) -> str:
     """Write the page of a pipeline run and return the URI of its report.html.
 
@@ -51,7 +52,16 @@ def report(
     those that it shows come from, and is another for another record.
     Raises MissingArtefact or DamagedArtefact if an artefact named here is not whole.
     """
-    sources = open_sources(dataset_uri, scores_uri, selection_uri, runs, evaluation_uris, record_uri)
+    config = model_of(PipelineConfig, config)
+    root = as_uri(root)
+    sources = open_sources(
+        as_uri(dataset_uri),
+        optional_uri(scores_uri),
+        optional_uri(selection_uri),
+        {arm: [as_uri(uri) for uri in uris] for arm, uris in runs.items()},
+        [as_uri(uri) for uri in evaluation_uris],
+        optional_uri(record_uri),
+    )
     shown = {source.role: source.artefact.identity for source in sources.artefacts}
     origins = origins_of(config) if origins is None else origins
     called = sources.artefacts[0].artefact.fact("name")  # the same pixels may be known under several

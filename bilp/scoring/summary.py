@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import numpy as np
@@ -12,21 +12,23 @@ from numpy.typing import NDArray
 from bilp.config import ScoreConfig
 from bilp.data import open_dataset
 from bilp.errors import ConfigError, MissingArtefact
+from bilp.given import model_of
 from bilp.manifest import Artefact, content_key, find, open_artefact, provenance, publish, there_already
 from bilp.scoring.criteria import CRITERIA, Moments, Trajectory
 from bilp.scoring.record import MEASURED_FILE, TRIAL, VERSION, WINDOWS, read_trajectory, score_uri, training_key, trial_key, trial_uri
-from bilp.storage import join
+from bilp.storage import Uri, as_uri, join
 from bilp.tables import MEASURED, MEASURED_SUMMARY, SUMMARY, encode
 
 KIND = "score_summary"
 FILE = "summary.parquet"
 
 
-def summarise(dataset_uri: str, config: ScoreConfig, root: str) -> str:
+def summarise(dataset_uri: Uri, config: ScoreConfig | Mapping[str, Any], root: Uri) -> str:
     """Average each criterion over trials 0 .. config.trials - 1 of exactly this scoring and return the summary's URI.
 
     One trial is in memory at a time. Raises MissingArtefact naming the trials that have not been run.
     """
+    dataset_uri, config, root = as_uri(dataset_uri), model_of(ScoreConfig, config), as_uri(root)
     dataset = open_dataset(dataset_uri)
     settings = config.model_dump(mode="json")
     averaged = ("trials", *WINDOWS) if config.measure == "trajectory" else ("trials",)
@@ -65,20 +67,22 @@ def _facts(fingerprint: str, samples: int, config: ScoreConfig) -> dict[str, Any
     return {"dataset": fingerprint, "samples": samples, "trials": config.trials, "measure": config.measure, "criteria": found}
 
 
-def open_summary(uri: str, fingerprint: str | None = None) -> Artefact:
+def open_summary(uri: Uri, fingerprint: str | None = None) -> Artefact:
     """The summary at a URI, its table still unread.
 
     Raises MissingArtefact if there is none, and IncompatibleArtefact if a fingerprint is given and the summary is of
     another data set.
     """
+    uri = as_uri(uri)
     return open_artefact(uri, KIND, {} if fingerprint is None else {"dataset": fingerprint})
 
 
-def load_summary(uri: str, fingerprint: str | None = None) -> pa.Table:
+def load_summary(uri: Uri, fingerprint: str | None = None) -> pa.Table:
     """The table at a summary's URI: one row per sample of the train split, in its order, see `bilp.tables.SUMMARY`.
 
     Raises as `open_summary` does.
     """
+    uri = as_uri(uri)
     return open_summary(uri, fingerprint).table(FILE, SUMMARY)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -11,20 +12,25 @@ from bilp.arithmetic import arithmetic
 from bilp.config import ScoreConfig
 from bilp.data import Dataset, open_dataset
 from bilp.errors import ConfigError
+from bilp.given import model_of
 from bilp.manifest import provenance, publish, there_already
 from bilp.progress import Progress, silent
 from bilp.scoring.picking import pick_places
 from bilp.scoring.record import MEASURED_FILE, TRIAL, TRIAL_FILE, measured_table, training_settings, trajectory_table, trial_key, trial_uri
 from bilp.scoring.subsets import subset_scores
 from bilp.scoring.trajectory import train_trial
+from bilp.storage import Uri, as_uri
 from bilp.tables import MEASURED, TRAJECTORY, encode
 
 
-def score_trial(dataset_uri: str, config: ScoreConfig, trial: int, root: str, device: str = "cpu", progress: Progress = silent) -> str:
+def score_trial(
+    dataset_uri: Uri, config: ScoreConfig | Mapping[str, Any], trial: int, root: Uri, device: str = "cpu", progress: Progress = silent
+) -> str:
     """Run trial number `trial` (from 0) of `config` and return its URI; a trial that is there already is not repeated.
 
     Raises ConfigError for a trial beyond config.trials and Diverged if the training leaves the finite numbers.
     """
+    dataset_uri, config, root = as_uri(dataset_uri), model_of(ScoreConfig, config), as_uri(root)
     if not 0 <= trial < config.trials:
         raise ConfigError(f"trial {trial} does not exist: score.trials = {config.trials}, counted from 0")
     dataset = open_dataset(dataset_uri)

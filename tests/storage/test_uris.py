@@ -41,6 +41,11 @@ def test_the_same_place_by_path_and_by_file_uri(tmp_path: Path) -> None:
     [
         ("s3://", "names no bucket"),
         ("s3:///", "names no bucket"),
+        ("s3:///prefix", "names no bucket"),
+        ("s3://bucket//prefix/", "write s3://bucket/prefix"),
+        ("s3://bucket/a/../b", "write s3://bucket/a/b"),
+        ("s3://bucket/./b", "write s3://bucket/b"),
+        ("s3:/bucket/prefix", "one slash after the scheme"),
         ("gs://bucket/a", "unknown scheme gs://"),
         ("file://elsewhere/a", "not a local path"),
     ],
@@ -89,3 +94,27 @@ print(sorted(name for name in ("s3fs", "fsspec", "botocore", "torch") if name in
 """
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+@pytest.mark.parametrize(
+    ("given", "uri"),
+    [
+        ("s3://bucket/prefix//", "s3://bucket/prefix"),
+        ("S3://bucket", "s3://bucket"),
+        (Path("s3://bucket/prefix"), "s3://bucket/prefix"),
+        (Path("/data/store"), "/data/store"),
+        (Path("store"), "{here}/store"),
+        ("./store/", "{here}/store"),
+        ("file:///data/store/", "/data/store"),
+    ],
+)
+def test_a_place_is_written_in_one_way(given: storage.Uri, uri: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert storage.as_uri(given) == uri.format(here=tmp_path)
+    assert storage.as_uri(storage.as_uri(given)) == storage.as_uri(given)
+
+
+@pytest.mark.parametrize("given", ["", 3, None, b"/data"])
+def test_what_names_no_place_is_refused(given: object) -> None:
+    with pytest.raises(StorageError, match="give a path or s3://bucket/prefix"):
+        storage.as_uri(given)  # type: ignore[arg-type]

@@ -1,0 +1,26 @@
+"""What people hand to the functions of bilp: a model of settings, or a mapping that becomes one."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, TypeVar
+
+from pydantic import BaseModel, ValidationError
+
+from bilp.errors import ConfigError
+
+M = TypeVar("M", bound=BaseModel)
+
+
+def model_of(kind: type[M], given: M | Mapping[str, Any]) -> M:
+    """The model itself, or the one that a mapping of settings describes. Raises ConfigError, with a reason for each wrong value."""
+    if isinstance(given, kind):
+        return given
+    if not isinstance(given, Mapping):
+        raise ConfigError(f"{given!r} is no {kind.__name__}: give {kind.__name__}(...) or a mapping of its settings")
+    try:
+        return kind.model_validate(dict(given))
+    except ValidationError as error:
+        wrong = [(".".join(str(part) for part in item["loc"]), str(item["msg"])) for item in error.errors(include_url=False)]
+        reasons = [f"{path}: {reason}" if path else reason for path, reason in wrong]
+        raise ConfigError(f"{kind.__name__}: {'; '.join(reasons).replace('Value error, ', '')}") from error

@@ -1,0 +1,185 @@
+"""What a user reads when a program cannot begin, cannot go on or cannot print: one line, and never a traceback."""
+
+from __future__ import annotations
+
+import io
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from tiny_pipeline import REPOSITORY
+
+from bilp.config import IngestConfig
+from bilp.errors import BilpError
+from flows import beginning, program
+from flows.ingest import ingest
+from tasks import output, terminal
+
+PATIENCE = 120
+
+
+def started(*arguments: str, environment: dict[str, str] | None = None, **streams: int) -> subprocess.Popen[str]:
+    command = [sys.executable, "-m", *arguments]
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE} | streams
+    interruptible: Callable[[], object] = lambda: signal.signal(signal.SIGINT, signal.default_int_handler)  # noqa: E731
+    return subprocess.Popen(  # type: ignore[call-overload, no-any-return]
+        command, env=os.environ | (environment or {}), cwd=REPOSITORY, text=True, preexec_fn=interruptible, **pipes
+    )
+
+
+def told(process: subprocess.Popen[str]) -> tuple[int, list[str]]:
+    """Exit status and what is on the standard error stream."""
+    _, errors = process.communicate(timeout=PATIENCE)
+    return process.returncode, errors.splitlines()
+
+
+@pytest.mark.parametrize(
+    ("command", "name"),
+    [
+        (["python", "-m", "flows.ingest", "--dataset", "digits"], "python -m flows.ingest"),
+        (["python", "-X", "dev", "-Bm", "deployments.server"], "python -m deployments.server"),
+        (["python", "-mflows.report"], "python -m flows.report"),
+        (["python", "-m", "pytest", "-m", "flows.ingest"], None),
+        (["python", "script.py", "-m", "flows.ingest"], None),
+        (["python", "-c", "import flows"], None),
+        (["python"], None),
+    ],
+)
+def test_programs_of_ours_are_told_from_processes_that_import_flows(command: list[str], name: str | None) -> None:
+    assert beginning.program_of(command) == name
+
+
+def test_an_interrupt_while_modules_are_imported_is_one_line() -> None:
+    process = started("flows.pipeline", "--dataset", "digits")
+    maps = Path(f"/proc/{process.pid}/maps")
+    if not maps.exists():
+        pytest.skip("looks into /proc")
+    while process.poll() is None and "pydantic_core" not in maps.read_text():  # something heavy is under way
+        pass
+    process.send_signal(signal.SIGINT)
+    assert told(process) == (130, ["python -m flows.pipeline: error: interrupted; the same command continues where it stopped"])
+
+
+def test_a_setting_that_prefect_cannot_read_is_one_line_of_ours(tmp_path: Path) -> None:
+    process = started("flows.ingest", environment={"PREFECT_API_REQUEST_TIMEOUT": "soon", "TMPDIR": str(tmp_path)})
+    status, lines = told(process)
+    assert status == 1
+    assert lines[-1].startswith("python -m flows.ingest: error: while it was starting: ValidationError: ")
+    assert "request_timeout" in lines[-1]
+    assert "Traceback" in next(tmp_path.glob("bilp-error-*.txt")).read_text(encoding="utf-8")
+    assert not any("Traceback" in line for line in lines)
+
+
+def test_a_reader_who_has_gone_is_no_error() -> None:
+    reading, writing = os.pipe()
+    os.close(reading)
+    process = started("flows.ingest", "--explain", stdout=writing)
+    os.close(writing)
+    assert told(process) == (0, [])
+
+
+class Piped(io.TextIOWrapper):
+    """A standard output whose reader has gone."""
+
+    def __init__(self) -> None:
+        reading, writing = os.pipe()
+        os.close(reading)
+        super().__init__(os.fdopen(writing, "wb", buffering=0), encoding="utf-8", write_through=True)
+
+
+def test_results_that_nobody_reads_and_results_that_cannot_be_written(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with monkeypatch.context() as patch:
+        patch.setattr(sys, "stdout", Piped())
+        program.guarded("program", lambda: "somewhere", lambda uri: program.show_uri("page", uri))
+        program.guarded("program", lambda: "somewhere", lambda uri: print(uri))
+    assert capsys.readouterr().err == ""
+    with monkeypatch.context() as patch, pytest.raises(SystemExit) as end, Path("/dev/full").open("w", encoding="utf-8") as full:
+        patch.setattr(sys, "stdout", full)
+        program.guarded("program", lambda: "s3://bucket/page", lambda uri: print(uri))
+    assert end.value.code == 1
+    assert "all is done, but the result cannot be printed" in (said := capsys.readouterr().err)
+    assert said.endswith(": s3://bucket/page\n")
+
+
+def test_work_goes_on_when_nobody_reads_its_progress(monkeypatch: pytest.MonkeyPatch) -> None:
+    done = []
+    with monkeypatch.context() as patch:
+        patch.setattr(sys, "stderr", Piped())
+        with terminal.display():
+            for number in range(3):
+                terminal.say(f"{number}")
+                done.append(number)
+    assert done == [0, 1, 2]
+
+
+@pytest.mark.parametrize(
+    ("encoding", "printed"),
+    [
+        ("ascii", "+- 1.8 +-+ 2 x 3 caf\\xe9"),
+        ("latin-1", "± 1.8 +-+ 2 × 3 café"),
+        ("utf-8", "± 1.8 ┏━┓ 2 × 3 café"),
+        ("cp1252", "± 1.8 +-+ 2 × 3 café"),
+        ("koi8-r", "+- 1.8 +-+ 2 x 3 caf\\xe9"),
+    ],
+)
+def test_what_an_encoding_lacks_is_replaced(encoding: str, printed: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    stream = io.TextIOWrapper(io.BytesIO(), encoding=encoding)
+    with monkeypatch.context() as patch:
+        patch.setattr(sys, "stdout", stream)
+        output.settle()
+        for text in ("± 1.8 ", "┏━┓" if encoding == "utf-8" else "+-+", " 2 × 3 café"):
+            stream.write(text)
+        stream.flush()
+    assert stream.buffer.getvalue().decode(encoding) == printed  # type: ignore[attr-defined]
+
+
+def test_a_path_that_is_no_utf8_is_printed_as_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    stream = io.TextIOWrapper(io.BytesIO(), encoding="utf-8")
+    with monkeypatch.context() as patch:
+        patch.setattr(sys, "stdout", stream)
+        program.guarded("program", lambda: os.fsdecode(b"/data/caf\xe9/report.html"), lambda uri: program.show_uri("report", uri))
+    assert stream.buffer.getvalue() == b"report: /data/caf\xe9/report.html\n"  # type: ignore[attr-defined]
+
+
+def test_what_nobody_expected_in_a_stage_names_the_stage(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def fail(*_: object) -> None:
+        raise RuntimeError("two\nlines")
+
+    monkeypatch.setattr("bilp.data.ingest.open_source", fail)
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "temporary"))
+    (tmp_path / "temporary").mkdir()
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(SystemExit) as end:
+        program.guarded("program", lambda: ingest(IngestConfig(source="digits"), tmp_path), lambda _: None)
+    said = capsys.readouterr().err
+    (line,) = [line for line in said.splitlines() if "error" in line and line.startswith("program: ")]
+    (file,) = (tmp_path / "temporary").glob("bilp-error-*.txt")
+    assert end.value.code == 1
+    assert line == f"program: error: ingest digits: RuntimeError: two lines; the traceback is in {file}"
+    assert "open_source" in file.read_text(encoding="utf-8")
+    assert "Traceback" not in said
+
+
+def test_a_wrong_parameter_of_a_run_is_said_in_one_line() -> None:
+    with pytest.raises(Exception, match="config.max_pixels") as caught:
+        ingest.validate_parameters({"config": {"source": "digits", "resolution": -1, "max_pixels": "many"}})
+    assert "\n" not in str(caught.value)
+    assert "config.resolution" in str(caught.value)
+
+
+def test_roots_of_flows_are_paths_too(tmp_path: Path) -> None:
+    by_path = ingest(IngestConfig(source="digits"), tmp_path / "store")
+    assert by_path == ingest(IngestConfig(source="digits"), str(tmp_path / "store"))
+    assert by_path.startswith(str(tmp_path / "store"))
+    assert ingest.parameters.properties["root"]["anyOf"] == [{"type": "string"}, {"type": "null"}]
+    with pytest.raises(BilpError, match="write s3://bucket/prefix"):
+        ingest(IngestConfig(source="digits"), "s3://bucket//prefix")
