@@ -103,11 +103,12 @@ def scaled(recipe: str, scale: float, changes: dict[str, Any]) -> PipelineConfig
 
 def deviations(recipe: str, config: PipelineConfig, device: str) -> list[str]:
     """Every setting of `config` that is not the recipe's own, and the device where it is not the papers' GPU: one line each."""
-    paper = dict(leaves(PipelineConfig(recipe=recipe).model_dump(mode="json")))
+    published = PipelineConfig(recipe=recipe)
+    paper = dict(leaves(published.model_dump(mode="json")))
     ours = dict(leaves(config.model_dump(mode="json")))
     changed = [path for path in {**paper, **ours} if path not in NOT_PROTOCOL and paper.get(path) != ours.get(path)]
     lines = [f"{path}: {_text(paper.get(path))} in the recipe, {_text(ours.get(path))} here" for path in changed]
-    wanted = PipelineConfig(recipe=recipe).experiments
+    wanted = published.experiments
     if config.experiments != wanted:
         lines.append(f"experiments: {wanted} in the recipe, {config.experiments} here")
     return lines if device.startswith("cuda") else [*lines, f"device: {device}; the papers used GPUs, whose rounding differs"]
