@@ -18,6 +18,7 @@ from bilp.errors import (
     LeaseLost,
     MissingArtefact,
     StorageError,
+    StorageRefused,
 )
 from bilp.manifest import publish
 from bilp.storage import delete, join
@@ -69,7 +70,10 @@ def test_storage_that_stays_out_of_reach_fails_in_the_end() -> None:
 
 @pytest.mark.parametrize(
     "kind",
-    [ConfigError, DataError, Diverged, MissingArtefact, DamagedArtefact, IncompatibleArtefact, LeaseLost, ValueError, ZeroDivisionError],
+    [
+        *(ConfigError, DataError, Diverged, LeaseLost, ValueError, ZeroDivisionError),
+        *(MissingArtefact, DamagedArtefact, IncompatibleArtefact, StorageRefused),
+    ],
 )
 def test_what_is_wrong_for_good_is_not_tried_again(kind: type[Exception]) -> None:
     attempts: list[int] = []
@@ -88,6 +92,7 @@ def test_every_error_of_bilp_has_been_thought_of() -> None:
             "ConfigError",
             "DataError",
             "StorageError",
+            "StorageRefused",
             "MissingArtefact",
             "DamagedArtefact",
             "IncompatibleArtefact",
