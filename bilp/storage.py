@@ -50,7 +50,7 @@ def as_uri(uri: Uri) -> str:
     return path if scheme == "file" else f"{scheme}://{path}"
 
 
-def optional_address(uri: Uri | None) -> str | None:
+def optional_uri(uri: Uri | None) -> str | None:
     """`as_uri`, where nothing may be given."""
     return None if uri is None else as_uri(uri)
 

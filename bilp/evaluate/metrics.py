@@ -60,15 +60,13 @@ class PairedTest:
 
 def measurements(evaluation_uris: Sequence[Uri]) -> list[Measurement]:
     """All trainings of the evaluations. Raises MissingArtefact or DamagedArtefact."""
-    evaluation_uris = [as_uri(uri) for uri in evaluation_uris]
     names = list(Measurement.__dataclass_fields__)
-    tables = [open_artefact(uri, KIND).table(FILE, EVALUATION).select(names) for uri in evaluation_uris]
+    tables = [open_artefact(uri, KIND).table(FILE, EVALUATION).select(names) for uri in map(as_uri, evaluation_uris)]
     return [Measurement(**row) for table in tables for row in table.to_pylist()]
 
 
 def summary(evaluation_uris: Sequence[Uri]) -> list[Row]:
     """One row per arm and network, in order of appearance, over the trainings of all experiments and seeds."""
-    evaluation_uris = [as_uri(uri) for uri in evaluation_uris]
     groups: dict[tuple[str, str], list[float]] = {}
     for measured in measurements(evaluation_uris):
         groups.setdefault((measured.arm, measured.network), []).append(measured.accuracy)

@@ -95,20 +95,20 @@ def robustness(evaluations: Mapping[Variant, Sequence[Uri]], root: Uri) -> str:
     hard) and full (hard). Raises ConfigError naming what is missing, MissingArtefact or DamagedArtefact.
     """
     root = as_uri(root)
-    evaluations = {variant: [as_uri(uri) for uri in uris] for variant, uris in evaluations.items()}
-    rows = {variant: measurements(uris) for variant, uris in evaluations.items()}
+    located = {variant: [as_uri(uri) for uri in uris] for variant, uris in evaluations.items()}
+    rows = {variant: measurements(uris) for variant, uris in located.items()}
     missing = [variant for variant in VARIANTS if variant not in rows]
     if missing:
         raise ConfigError(f"the scores need evaluations of {', '.join(missing)}: evaluate these variants too")
     keys = {
         f"{variant} {number}": open_artefact(uri, "evaluation").manifest.key
-        for variant, uris in evaluations.items()
+        for variant, uris in located.items()
         for number, uri in enumerate(uris)
     }
     key = content_key(KIND, VERSION, evaluations=keys)
     scores = [_scores(rows, arm, network) for arm, network in _distilled(rows["given"])]
     columns = {name: [getattr(score, name) for score in scores] for name in Robustness.__dataclass_fields__}
-    parents = {f"{variant} {number}": uri for variant, uris in evaluations.items() for number, uri in enumerate(uris)}
+    parents = {f"{variant} {number}": uri for variant, uris in located.items() for number, uri in enumerate(uris)}
     files = {FILE: encode(pa.table(columns), ROBUSTNESS, {**provenance(), "stage": KIND, "key": key})}
     return publish(join(root, "robustness", key), KIND, key, files, config={"weight": WEIGHT}, parents=parents).uri
 

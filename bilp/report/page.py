@@ -53,10 +53,9 @@ def report(
     dataset_uri = as_uri(dataset_uri)
     scores_uri = optional_uri(scores_uri)
     selection_uri = optional_uri(selection_uri)
-    evaluation_uris = [as_uri(uri) for uri in evaluation_uris]
     root = as_uri(root)
-    runs = {arm: [as_uri(uri) for uri in uris] for arm, uris in runs.items()}
-    sources = open_sources(dataset_uri, scores_uri, selection_uri, runs, evaluation_uris)
+    runs_of_arms = {arm: [as_uri(uri) for uri in uris] for arm, uris in runs.items()}
+    sources = open_sources(dataset_uri, scores_uri, selection_uri, runs_of_arms, [as_uri(uri) for uri in evaluation_uris])
     keys = {source.role: source.artefact.manifest.key for source in sources.artefacts}
     key = content_key(KIND, VERSION, parents=keys, config=config, origins=None if origins is None else dict(origins))
     uri = join(root, "reports", key)
