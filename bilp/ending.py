@@ -5,6 +5,8 @@ Only the standard library is needed here, so that this works while everything el
 
 from __future__ import annotations
 
+import os
+import signal
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -15,6 +17,8 @@ from bilp.errors import BilpError
 
 FAILED, MISUSED, INTERRUPTED = 1, 2, 130
 CONTINUES = "interrupted; the same command continues where it stopped"
+
+_beginning = ""  # the program, while its modules are imported
 
 
 def fail(program: str, lines: Sequence[str], status: int) -> NoReturn:
@@ -31,10 +35,29 @@ def one_line(program: str, doing: str) -> Iterator[None]:
 
     What nobody expected leaves its traceback in a file that the line names (`bilp.unexpected`).
     """
+    if signal.getsignal(signal.SIGINT) is _leave:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
         yield
     except (Exception, KeyboardInterrupt) as error:
         end(program, error, doing)
+
+
+def begin(program: str) -> None:
+    """Have an interrupt end the program at once, until `one_line` is entered.
+
+    It comes while modules are imported then, and those that are not written in Python do strange things with an exception.
+    """
+    global _beginning
+    _beginning = program
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:  # not where a shell has it ignored
+        signal.signal(signal.SIGINT, _leave)
+
+
+def _leave(*_: object) -> None:
+    with suppress(OSError):
+        os.write(2, f"{_beginning}: error: {CONTINUES}\n".encode())
+    os._exit(INTERRUPTED)
 
 
 def end(program: str, error: BaseException, doing: str) -> NoReturn:

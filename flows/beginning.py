@@ -28,9 +28,6 @@ def settle() -> None:
         if not isinstance(error, (Exception, KeyboardInterrupt)):
             sys.__excepthook__(kind, error, trace)
             return
-        import signal
-
-        signal.signal(signal.SIGINT, signal.SIG_IGN)  # it is ending
         from bilp import ending
 
         ending.end(program, error, "while it was starting")
@@ -38,8 +35,10 @@ def settle() -> None:
     sys.excepthook = hook
     import warnings
 
+    from bilp import ending
     from tasks import output
 
+    ending.begin(program)
     output.settle()
     # Said in our own words where it matters (`flows.local_server`).
     warnings.filterwarnings("ignore", message="Failed to create the Prefect home directory")

@@ -1,25 +1,17 @@
-"""`flow` as Prefect's own, for flows that also run where no Prefect server is configured, and that fail in one line."""
+"""`flow` as Prefect's own, for flows that also run where no Prefect server is configured."""
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Callable
 from typing import Any, ParamSpec, TypeVar
 
 from prefect import Flow
-from prefect.context import FlowRunContext
 from prefect.exceptions import ParameterTypeError
 
-from bilp.errors import BilpError
-from bilp.unexpected import one_line
 from flows import local_server
 
 P = ParamSpec("P")
 R = TypeVar("R")
-
-
-class Unexpected(BilpError):
-    """What nobody expected, said in one line for the state of a run; its cause is the error itself."""
 
 
 class LocalFlow(Flow[P, R]):
@@ -40,21 +32,4 @@ class LocalFlow(Flow[P, R]):
 
 def flow(**options: Any) -> Callable[[Callable[P, R]], LocalFlow[P, R]]:
     """The decorator; options are those of `prefect.flow`. Results are not persisted: flows return URIs of artefacts."""
-    return lambda function: LocalFlow(_failing_in_one_line(function), persist_result=False, **options)
-
-
-def _failing_in_one_line(function: Callable[P, R]) -> Callable[P, R]:
-    """The function, for runs that workers start: people read the message of their state in a table, and the traceback in their log."""
-
-    @functools.wraps(function)
-    def run(*args: P.args, **kwargs: P.kwargs) -> R:
-        try:
-            return function(*args, **kwargs)
-        except Exception as error:
-            context = FlowRunContext.get()
-            deployed = context is not None and context.flow_run is not None and context.flow_run.deployment_id is not None
-            if not deployed or "\n" not in str(error):
-                raise
-            raise Unexpected(one_line(error)) from error
-
-    return run
+    return lambda function: LocalFlow(function, persist_result=False, **options)

@@ -15,10 +15,11 @@ from typing import Any, ParamSpec, cast
 from prefect import Task
 from prefect.cache_policies import NO_CACHE
 from prefect.client.schemas.objects import State, TaskRun
+from prefect.context import FlowRunContext
 from prefect.states import Completed
 
-from bilp.errors import DamagedArtefact, IncompatibleArtefact, MissingArtefact, StorageError, StorageRefused
-from bilp.unexpected import while_doing
+from bilp.errors import BilpError, DamagedArtefact, IncompatibleArtefact, MissingArtefact, StorageError, StorageRefused
+from bilp.unexpected import one_line, while_doing
 from tasks import terminal
 from tasks.outcome import published_since
 from tasks.progress import watched
@@ -67,6 +68,22 @@ def can_pass(task: Task[..., Any], run: TaskRun, state: State[Any]) -> bool:
     return passing
 
 
+class Unexpected(BilpError):
+    """What nobody expected, in one line; its cause is the error itself."""
+
+
+def _for_a_table(error: BaseException) -> BaseException:
+    """The error, or one with a single line in its place if a worker runs this: people then read it in a table of runs.
+
+    The traceback is in the log of the run.
+    """
+    context = FlowRunContext.get()
+    deployed = context is not None and context.flow_run is not None and context.flow_run.deployment_id is not None
+    if not deployed or not isinstance(error, Exception) or isinstance(error, (BilpError, OSError)) or "\n" not in str(error):
+        return error
+    return Unexpected(one_line(error))
+
+
 def _reporting(function: Callable[P, str], run_name: str) -> Callable[P, Any]:
     """The function with a line in the terminal at its end, and with the state that its outcome deserves."""
     signature = inspect.signature(function)
@@ -84,7 +101,10 @@ def _reporting(function: Callable[P, str], run_name: str) -> Callable[P, Any]:
             except BaseException as error:
                 watch.line.end(f"stopped by {type(error).__name__}")
                 while_doing(error, label)
-                raise
+                told = _for_a_table(error)
+                if told is error:
+                    raise
+                raise told from error
             watch.finish()
             watch.line.end("done" if fresh else "there already")
         return uri if fresh else Completed(name="Cached", message=f"complete at {uri}", data=uri)

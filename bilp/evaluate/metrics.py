@@ -67,7 +67,6 @@ def measurements(evaluation_uris: Sequence[Uri]) -> list[Measurement]:
 
 def summary(evaluation_uris: Sequence[Uri]) -> list[Row]:
     """One row per arm and network, in order of appearance, over the trainings of all experiments and seeds."""
-    evaluation_uris = [as_uri(uri) for uri in evaluation_uris]
     groups: dict[tuple[str, str], list[float]] = {}
     for measured in measurements(evaluation_uris):
         groups.setdefault((measured.arm, measured.network), []).append(measured.accuracy)

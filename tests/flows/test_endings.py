@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import io
 import os
 import signal
@@ -95,9 +96,11 @@ class Piped(io.TextIOWrapper):
 def test_results_that_nobody_reads_and_results_that_cannot_be_written(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    with monkeypatch.context() as patch:
-        patch.setattr(sys, "stdout", Piped())
+    with monkeypatch.context() as patch, Piped() as nobody:
+        patch.setattr(sys, "stdout", nobody)
         program.guarded("program", lambda: "somewhere", lambda uri: program.show_uri("page", uri))
+    with monkeypatch.context() as patch, Piped() as nobody:
+        patch.setattr(sys, "stdout", nobody)
         program.guarded("program", lambda: "somewhere", lambda uri: print(uri))
     assert capsys.readouterr().err == ""
     with monkeypatch.context() as patch, pytest.raises(SystemExit) as end, Path("/dev/full").open("w", encoding="utf-8") as full:
@@ -110,8 +113,8 @@ def test_results_that_nobody_reads_and_results_that_cannot_be_written(
 
 def test_work_goes_on_when_nobody_reads_its_progress(monkeypatch: pytest.MonkeyPatch) -> None:
     done = []
-    with monkeypatch.context() as patch:
-        patch.setattr(sys, "stderr", Piped())
+    with monkeypatch.context() as patch, Piped() as nobody:
+        patch.setattr(sys, "stderr", nobody)
         with terminal.display():
             for number in range(3):
                 terminal.say(f"{number}")
@@ -154,7 +157,7 @@ def test_what_nobody_expected_in_a_stage_names_the_stage(
     def fail(*_: object) -> None:
         raise RuntimeError("two\nlines")
 
-    monkeypatch.setattr("bilp.data.ingest.open_source", fail)
+    monkeypatch.setattr(importlib.import_module("bilp.data.ingest"), "open_source", fail)
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "temporary"))
     (tmp_path / "temporary").mkdir()
     monkeypatch.chdir(tmp_path)

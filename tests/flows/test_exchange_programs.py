@@ -62,7 +62,7 @@ def test_a_synthetic_set_goes_out(
     assert all(Path(line).read_bytes().startswith(b"\x89PNG") for line in written)
     assert typed("flows.export", ["--synthetic", str(tmp_path), "--to", "parquet", "--out", str(tmp_path)], finished.root, monkeypatch) == 1
     (line,) = capsys.readouterr().err.splitlines()
-    assert line.startswith("python -m flows.export: error: no complete synthetic at ")
+    assert line.startswith("python -m flows.export: error: no synthetic set at ")
 
 
 def test_a_published_cell_is_reproduced_at_a_part_of_its_size(

@@ -82,13 +82,15 @@ def test_a_server_that_does_not_serve_is_told_before_a_flow_begins(
 
 def test_a_server_of_the_active_profile_is_changed_by_prefect_profile(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("PREFECT_API_URL", raising=False)
-    with pytest.raises(BilpError, match=r"of the active Prefect profile.* prefect profile use"):
-        configured_server.check(f"http://127.0.0.1:{unused_port()}/api")
+    url = f"http://127.0.0.1:{unused_port()}/api"
+    with temporary_settings({PREFECT_API_URL: url}), pytest.raises(BilpError, match=r"of the active Prefect profile.* prefect profile use"):
+        configured_server.check(url)
 
 
 def test_passwords_in_the_address_are_not_printed() -> None:
-    with pytest.raises(BilpError) as caught:
-        configured_server.check(f"http://name:hunter2@127.0.0.1:{unused_port()}/api")
+    url = f"http://name:hunter2@127.0.0.1:{unused_port()}/api"
+    with temporary_settings({PREFECT_API_URL: url}), pytest.raises(BilpError) as caught:
+        configured_server.check(url)
     assert "hunter2" not in str(caught.value)
 
 
@@ -155,7 +157,7 @@ def test_passwords_and_proxies_of_the_environment_do_not_come_between_a_program_
         ({"HTTP_PROXY": ""}, None),
         ({"HTTP_PROXY": "http://proxy:3128"}, "127.0.0.1,localhost,::1,127.0.0.5"),
         ({"https_proxy": "http://proxy:3128", "no_proxy": "intern, localhost"}, "intern,localhost,127.0.0.1,::1,127.0.0.5"),
-        ({"ALL_PROXY": "http://proxy:3128", "NO_PROXY": "*"}, "*"),
+        ({"ALL_PROXY": "http://proxy:3128", "NO_PROXY": "*"}, None),
     ],
 )
 def test_this_machine_is_taken_out_of_what_goes_through_a_proxy(environment: dict[str, str], spared: str | None) -> None:

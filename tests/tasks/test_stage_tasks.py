@@ -7,6 +7,9 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
+from prefect.client.orchestration import get_client
+from prefect.client.schemas.objects import State
+from prefect.flow_engine import run_flow
 
 from bilp.errors import (
     BilpError,
@@ -22,6 +25,7 @@ from bilp.errors import (
 )
 from bilp.manifest import publish
 from bilp.storage import delete, join
+from flows import local_server
 from flows.local_flow import flow
 from tasks import stage as stages
 from tasks.outcome import published_since
@@ -149,3 +153,18 @@ def test_published_since(tmp_path: Path) -> None:
     assert not published_since(join(root, "b"), now + 5 * second), "it was there before"
     assert published_since(join(root, "c", "page.html"), now - second), "a file stands for its artefact"
     assert published_since(join(root, "nothing"), now), "without a manifest nothing was complete before"
+
+
+def test_a_run_that_a_worker_starts_fails_with_a_message_of_one_line() -> None:
+    @flow(name="fails")
+    def fails() -> str:
+        return failing([RuntimeError("first line\nsecond line")], [])()
+
+    with local_server.reachable(), get_client(sync_client=True) as client:
+        deployment = client.create_deployment(client.create_flow(fails), "here")
+        deployed = run_flow(fails, flow_run=client.create_flow_run_from_deployment(deployment), return_type="state")
+        assert isinstance(deployed, State)
+        message = client.read_flow_run(deployed.state_details.flow_run_id).state.message  # type: ignore[arg-type, union-attr]
+    assert message == "Flow run encountered an exception: Unexpected: RuntimeError: first line second line"
+    with pytest.raises(RuntimeError, match="first line\nsecond line"):
+        fails()  # whoever calls it gets the error itself
