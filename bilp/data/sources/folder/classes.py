@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from bilp import storage
 from bilp.data.contents import check_class_names, check_same_classes, quoted
 from bilp.data.names import class_name, matched, shown
+from bilp.data.sources.folder.containers import says_no_class
 from bilp.data.sources.folder.tree import Tree, below, counted, place, places
 from bilp.data.split_names import by_role, named
 from bilp.errors import DataError
@@ -100,6 +101,7 @@ def _checked(tree: Tree, root: str) -> list[str]:
     else:
         _refuse_doubtful(tree, root, names)
         _refuse_equal(tree, root, names)
+        _refuse_containers(tree, root, names)
     check_class_names(names, where)
     for name in names:
         if tree.empty(below(root, name)):
@@ -117,6 +119,11 @@ def _refuse_doubtful(tree: Tree, root: str, names: Sequence[str]) -> None:
             continue
         inner = tree.folders(path)
         said, roles = named(name), by_role(inner)
+        if len(roles) > 1 and not any(tree.nested(below(path, one)) for one in inner):
+            raise DataError(
+                f"{tree.where}: {place(path)} holds splits of its own ({_first(inner)}), but not all classes hold the same and nothing "
+                "else: give each class the same ones, or arrange the images as train/<class>/ and test/<class>/"
+            )
         if len(roles) > 1:
             example = shown(below(path, roles["train"][0]))
             what = f"holds splits of its own ({_first(inner)}): set ingest.train and ingest.test to the directories of the splits"
@@ -128,6 +135,22 @@ def _refuse_doubtful(tree: Tree, root: str, names: Sequence[str]) -> None:
                 f"{tree.where}: {place(path)} {what} Set ingest.train to {shown(path)} to take what is in it, "
                 f"or ingest.classes to the classes beside it ({','.join(rest)})"
             )
+
+
+def _refuse_containers(tree: Tree, root: str, names: Sequence[str]) -> None:
+    """Raise DataError for directories that are named after what lies in them, images of any class, rather than after a class."""
+    found = [name for name in names if says_no_class(name, names)]
+    if not found:
+        return
+    path = below(root, found[0])
+    if tree.nested(path) and not tree.loose(path):
+        remedy = f"set ingest.train to {shown(path)} if the directories in it are the classes"
+    else:
+        remedy = "put the images of each class into a directory named after the class (labels in tables and texts are not read)"
+    raise DataError(
+        f"{tree.where}: {places(root, found)}: by name images of any class, not one class: {remedy}, or set ingest.classes to "
+        f"{','.join(shown(name) for name in names[:5])}{',...' if len(names) > 5 else ''} if these are the classes"
+    )
 
 
 def _refuse_equal(tree: Tree, root: str, names: Sequence[str]) -> None:
