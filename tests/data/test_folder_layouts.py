@@ -183,6 +183,7 @@ CLASSES = [
     ("{images,masks}/1.png", {"classes": ("images", "masks")}, ("images", "masks"), ""),
     ("{part1,part2,whole}/1.png", {}, ("part1", "part2", "whole"), ""),
     ("{satellite_images,drone_images}/1.png", {}, ("drone_images", "satellite_images"), ""),
+    ("{fingers,thumbs}/1.png", {}, ("fingers", "thumbs"), ""),
     ("{photos,sketches}/1.png", {}, ("photos", "sketches"), ""),
 ]
 
@@ -217,6 +218,8 @@ REFUSED = [
     ("{cat,dog}/{train,test}/1.png cat/other/1.png", {}, r"cat/ holds splits of its own .*not all classes hold the same and nothing else"),
     ("{cat,dog}/{train,test}/1.png dog/1.png", {}, r"holds splits of its own .*arrange the images as train/<class>/"),
     ("{cat,dog}/train/1.png cat/test/1.png", {}, r"cat/ holds splits of its own .*not all classes hold the same"),
+    ("{cat,dog}/1.png dog/deep/{_thumbs,Thumbnails}/1.png", {}, r"dog/deep/Thumbnails/, dog/deep/_thumbs/: by name small copies"),
+    ("{train,test}/{cat,dog}/1.png test/dog/thumbs/x/1.png", {}, r"test/dog/thumbs/x/: by name small copies"),
     ("images/{1,2}.png labels.csv", {}, r"images/: by name images of any class, .*labels in tables .*ingest\.classes to images"),
     ("{images,masks}/1.png", {}, r"images/: by name images of any class, .*ingest\.classes to images,masks"),
     ("{train,test}/{images/1.png,labels/1.txt}", {}, r"train/images/: by name images of any class"),

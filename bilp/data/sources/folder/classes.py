@@ -14,6 +14,7 @@ from bilp.errors import DataError
 
 Classes = dict[str, list[str]]
 """Names of classes in order, and the directories of each."""
+THUMBNAILS = frozenset(("thumb", "thumbs", "thumbnail", "thumbnails"))
 
 
 def settle(tree: Tree, root: str) -> str:
@@ -106,6 +107,7 @@ def _checked(tree: Tree, root: str) -> list[str]:
     for name in names:
         if tree.empty(below(root, name)):
             raise DataError(f"{where}: class {shown(name)!r} is an empty directory: add its images or remove the directory")
+    _refuse_thumbnails(tree, root, names)
     _note_depth(tree, root, names)
     return names
 
@@ -168,6 +170,23 @@ def _refuse_equal(tree: Tree, root: str, names: Sequence[str]) -> None:
                 f"Set ingest.train to the one that holds the images ({shown(below(root, first))}) or to a pattern that unites several "
                 f"({shown(below(root, '*'))}), or ingest.classes ({','.join(map(shown, names[:5]))})"
             )
+
+
+def _refuse_thumbnails(tree: Tree, root: str, names: Sequence[str]) -> None:
+    """Raise DataError for directories within a class that hold small copies of its images by name: each would be a sample."""
+    found = [
+        below(root, path)
+        for name in names
+        for path in sorted(
+            {entry.path.rpartition("/")[0].removeprefix(f"{root}/") for entry in tree.listing.files_below(below(root, name))}
+        )
+        if any(part.casefold().strip("_~") in THUMBNAILS for part in path.split("/")[1:])
+    ]
+    if found:
+        raise DataError(
+            f"{tree.where}: {places('', found)}: by name small copies of the images of the class, which would be samples of their own: "
+            "remove the directories, or rename them if they hold other images"
+        )
 
 
 def _note_depth(tree: Tree, root: str, names: Sequence[str]) -> None:
