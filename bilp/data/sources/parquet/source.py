@@ -159,5 +159,5 @@ def _check_columns(columns: dict[SplitName, list[LabelColumn]], where: str) -> N
     if len(names) > 1:
         found = " and ".join(f"{column.column} in {shown(column.table.name)}" for column in names.values())
         raise DataError(
-            f"{where}: labels are in columns of different names: {found}: rename them, or set ingest.label_column to one that all files have"
+            f"{where}: labels are in columns of different names: {found}: rename them, or set ingest.label_column to one that all have"
         )
