@@ -11,6 +11,13 @@ NAMES = frozenset(
         "desktop.ini",
         "$recycle.bin",
         "system volume information",
+        "recycler",
+        "found.000",
+        "_vti_cnf",  # FrontPage: thumbnails and descriptions
+        "picasa.ini",  # viewers and editors
+        "zbthumbnail.info",
+        "pspbrwse.jbf",
+        "~snapshot",  # NetApp
         "lost+found",  # Linux
         "__macosx",  # macOS
         "icon\r",

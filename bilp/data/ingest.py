@@ -34,6 +34,7 @@ from bilp.data.sources import open_source
 from bilp.data.splitting import check_divisible
 from bilp.data.store import INDEX, KIND, check_sizes, index_name
 from bilp.data.whitened import whiten
+from bilp.errors import DataError
 from bilp.given import model_of
 from bilp.manifest import content_key, find, plain, provenance, publish
 from bilp.progress import Progress, silent
@@ -130,8 +131,11 @@ def _convert(contents: Contents, config: IngestConfig, folder: Path, where: str,
     labels = {split: side.labels for split, side in source.items()}
     check_kept(labels, names, f"{where}: no decodable", "repair the files or remove the class")
     check_channels(config.normalization, source["train"].shape[0], where)
-    # Only now: which pictures are held out must not depend on pictures that were skipped.
-    return converter, arrange(source, names, config, folder / "arranged", where)
+    try:  # Only now: which pictures are held out must not depend on pictures that were skipped.
+        return converter, arrange(source, names, config, folder / "arranged", where)
+    except DataError as error:
+        notes = _depth_notes(converter.depth.largest, config.bits)  # dark pictures become equal ones
+        raise DataError("; ".join([str(error), *notes])) from error
 
 
 def _depth_notes(largest: int | None, bits: int | None) -> list[str]:
@@ -142,7 +146,7 @@ def _depth_notes(largest: int | None, bits: int | None) -> list[str]:
     if needed == 16:
         return []
     remedy = f"set ingest.bits to {needed}" if needed > 8 else "store the images with 8 bits"
-    held = f"16-bit grey images hold values up to {largest} only ({needed} bits)"
+    held = f"16-bit grey images hold values up to {largest} only ({needed} bit{'' if needed == 1 else 's'})"
     return [f"{held} and are dark when read as 0..65535: {remedy} to use their range"]
 
 

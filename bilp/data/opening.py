@@ -68,10 +68,10 @@ def _identified(data: bytes) -> ImageFile:
 def _read_as(form: str, data: bytes) -> ImageFile | None:
     """The picture with its header read, or None if it is none of this format."""
     read, accepts = Image.OPEN[form]
-    verdict = accepts(data[:16]) if accepts else True
-    if isinstance(verdict, str) or not verdict:  # text says why it cannot be read
-        return None
     try:
+        verdict = accepts(data[:16]) if accepts else True
+        if isinstance(verdict, str) or not verdict:  # text says why it cannot be read
+            return None
         return read(io.BytesIO(data), "")
     except (SyntaxError, IndexError, TypeError, struct.error):  # how readers say that it is not theirs after all
         return None

@@ -371,7 +371,15 @@ CLASSES: dict[str, tuple[pa.Table, pa.Table, dict[str, Any], tuple[str, ...], li
         {"classes": ("0", "1")},
         ("0", "1"),
         ["1", "0"],
-        ["leaves out 2 train images"],
+        ["leaves out 2 train images without a label"],
+    ),
+    "a subset beside the unlabelled": (
+        labelled([0, 2, None, 1]),
+        labelled([1, 0, 2, -1]),
+        {"classes": ("0", "1")},
+        ("0", "1"),
+        ["1", "0"],
+        ["leaves out 2 train images and 2 test images of '2' or without a label"],
     ),
     "minus one as a class": (labelled([-1, 1]), labelled([1, -1]), {"classes": ("-1", "1")}, ("-1", "1"), ["1", "-1"], []),
 }

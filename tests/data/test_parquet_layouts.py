@@ -254,7 +254,18 @@ REFUSED: dict[str, tuple[list[str], dict[str, str], str]] = {
     "missing number": (["train_0.parquet", "train_2.parquet"], {}, r"missing train_1\.parquet"),
     "missing first": (["default/train/0001.parquet", "default/train/0003.parquet"], {}, r"missing default/train/0002\.parquet"),
     "one shard alone": (["train-0004.parquet"], {}, r"missing train-0001\.parquet, train-0002"),
-    "a number beyond": (["train-0-of-1.parquet", "train-7-of-1.parquet"], {}, r"missing train-1-of-1"),
+    "a number beyond": (
+        ["train-0-of-1.parquet", "train-7-of-1.parquet"],
+        {},
+        r"train-7-of-1\.parquet: there is no such shard of 1: they count from 0 to 0.* set ingest\.train",
+    ),
+    "one shard too many": (["train-0-of-1.parquet", "train-1-of-1.parquet"], {}, r"train-1-of-1\.parquet: there is no such shard of 1"),
+    "one shard too many from 1": (["train-1-of-2.parquet", "train-3-of-2.parquet", "train-2-of-2.parquet"], {}, r"count from 1 to 2"),
+    "one shard too many by a setting": (
+        ["train-0-of-1.parquet", "train-1-of-1.parquet"],
+        {"train": "train-*"},
+        r"there is no such shard of 1",
+    ),
     "two shardings": (
         ["data/train-0-of-1.parquet", "data/train-0-of-2.parquet", "data/train-1-of-2.parquet"],
         {},

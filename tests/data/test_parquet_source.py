@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -147,6 +148,24 @@ def test_damage_between_pages_is_named(tmp_path: Path, write_parquet: WriteParqu
     path.write_bytes(data[:4] + b"\xff" * 200 + data[204:])
     with pytest.raises(DataError, match=r"train-0\.parquet: is not a readable Parquet file"):
         load(root)
+
+
+@pytest.mark.parametrize(
+    "features",
+    [
+        {"label": {"_type": "ClassLabel", "names": {"1": "dog", "0": "cow"}}},
+        {"label": {"dtype": {"class_label": {"names": {"0": "cow", "1": "dog"}}}}},
+        [{"name": "img"}, {"name": "label", "dtype": {"class_label": {"names": {"0": "cow", "1": "dog"}}}}, 7],
+    ],
+    ids=["numbers and names", "within its type", "as in a card"],
+)
+def test_other_forms_in_which_metadata_name_the_classes(tmp_path: Path, pixels: Any, features: Any) -> None:
+    root = tmp_path / "tiny"
+    root.mkdir()
+    metadata = {"huggingface": json.dumps({"info": {"features": features}})}
+    table = pa.table({"image": encoded(pixels, 4)[1], "label": [1, 0, 1, 0]}).replace_schema_metadata(metadata)
+    pq.write_table(table, root / "train-0.parquet")
+    assert load(root).class_names == ("cow", "dog")
 
 
 @pytest.mark.parametrize("metadata", ["{}", "no JSON", '{"info": {"features": 7}}', '{"info": {"features": {"label": {"names": 7}}}}'])

@@ -17,7 +17,7 @@ from bilp import storage, tables
 from bilp.config import IngestConfig
 from bilp.data import Dataset, ingest, open_dataset, open_recorded, read_source
 from bilp.data.record import open_record
-from bilp.errors import DamagedArtefact, IncompatibleArtefact, MissingArtefact
+from bilp.errors import DamagedArtefact, DataError, IncompatibleArtefact, MissingArtefact
 from bilp.manifest import open_artefact, provenance, publish
 
 WriteFolder = Callable[[Any], Path]
@@ -68,7 +68,7 @@ def test_a_record_states_its_source_and_leads_to_its_data_set(tmp_path: Path, wr
     record = open_record(uri)
     facts = record.artefact.manifest.facts
     assert uri.startswith(f"{store}/datasets/pets/sources/")
-    assert record.dataset_uri == ingest(folder(root), str(store)) == record.artefact.manifest.parents["dataset"]
+    assert record.dataset_uri == ingest(folder(root), str(store)) == record.artefact.parents["dataset"]
     assert (facts["uri"], facts["source"], facts["skipped"]) == (str(root), "folder", {"train": 0, "test": 0})
     assert record.lines() == ["the classes of the training images are in train/; those of the test images are in test/"]
     moved = store.rename(tmp_path / "moved")
@@ -174,3 +174,10 @@ def test_what_was_noticed_is_kept_and_told_at_every_reading(tmp_path: Path, writ
     _, line = open_record(first).lines()
     assert line.startswith(f"16-bit grey images hold values up to {grey.max()} only (12 bits)")
     assert "set ingest.bits to 12" in line
+
+
+def test_images_that_only_look_equal_because_they_are_dark_are_refused_with_the_reason(tmp_path: Path, write_folder: WriteFolder) -> None:
+    masks = np.random.default_rng(0).integers(0, 2, (8, 4, 4), dtype=np.uint16)  # 0 and 1 of 65535 are both black
+    root = write_folder({f"{kind}/{i}.png": masks[4 * k + i] for k, kind in enumerate("ab") for i in range(4)})
+    with pytest.raises(DataError, match=r"too few different images.*; 16-bit grey images hold values up to 1 only \(1 bit\) and are dark"):
+        read_source(folder(root), str(tmp_path / "store"))

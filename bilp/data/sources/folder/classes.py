@@ -7,12 +7,14 @@ from collections.abc import Sequence
 from bilp import storage
 from bilp.data.contents import check_class_names, check_same_classes, quoted
 from bilp.data.names import class_name, matched, shown
+from bilp.data.sources.folder.containers import says_no_class
 from bilp.data.sources.folder.tree import Tree, below, counted, place, places
 from bilp.data.split_names import by_role, named
 from bilp.errors import DataError
 
 Classes = dict[str, list[str]]
 """Names of classes in order, and the directories of each."""
+THUMBNAILS = frozenset(("thumb", "thumbs", "thumbnail", "thumbnails"))
 
 
 def settle(tree: Tree, root: str) -> str:
@@ -100,10 +102,12 @@ def _checked(tree: Tree, root: str) -> list[str]:
     else:
         _refuse_doubtful(tree, root, names)
         _refuse_equal(tree, root, names)
+        _refuse_containers(tree, root, names)
     check_class_names(names, where)
     for name in names:
         if tree.empty(below(root, name)):
             raise DataError(f"{where}: class {shown(name)!r} is an empty directory: add its images or remove the directory")
+    _refuse_thumbnails(tree, root, names)
     _note_depth(tree, root, names)
     return names
 
@@ -117,6 +121,11 @@ def _refuse_doubtful(tree: Tree, root: str, names: Sequence[str]) -> None:
             continue
         inner = tree.folders(path)
         said, roles = named(name), by_role(inner)
+        if len(roles) > 1 and not any(tree.nested(below(path, one)) for one in inner):
+            raise DataError(
+                f"{tree.where}: {place(path)} holds splits of its own ({_first(inner)}), but not all classes hold the same and nothing "
+                "else: give each class the same ones, or arrange the images as train/<class>/ and test/<class>/"
+            )
         if len(roles) > 1:
             example = shown(below(path, roles["train"][0]))
             what = f"holds splits of its own ({_first(inner)}): set ingest.train and ingest.test to the directories of the splits"
@@ -128,6 +137,22 @@ def _refuse_doubtful(tree: Tree, root: str, names: Sequence[str]) -> None:
                 f"{tree.where}: {place(path)} {what} Set ingest.train to {shown(path)} to take what is in it, "
                 f"or ingest.classes to the classes beside it ({','.join(rest)})"
             )
+
+
+def _refuse_containers(tree: Tree, root: str, names: Sequence[str]) -> None:
+    """Raise DataError for directories that are named after what lies in them, images of any class, rather than after a class."""
+    found = [name for name in names if says_no_class(name, names)]
+    if not found:
+        return
+    path = below(root, found[0])
+    if tree.nested(path) and not tree.loose(path):
+        remedy = f"set ingest.train to {shown(path)} if the directories in it are the classes"
+    else:
+        remedy = "put the images of each class into a directory named after the class (labels in tables and texts are not read)"
+    raise DataError(
+        f"{tree.where}: {places(root, found)}: by name images of any class, not one class: {remedy}, or set ingest.classes to "
+        f"{','.join(shown(name) for name in names[:5])}{',...' if len(names) > 5 else ''} if these are the classes"
+    )
 
 
 def _refuse_equal(tree: Tree, root: str, names: Sequence[str]) -> None:
@@ -145,6 +170,23 @@ def _refuse_equal(tree: Tree, root: str, names: Sequence[str]) -> None:
                 f"Set ingest.train to the one that holds the images ({shown(below(root, first))}) or to a pattern that unites several "
                 f"({shown(below(root, '*'))}), or ingest.classes ({','.join(map(shown, names[:5]))})"
             )
+
+
+def _refuse_thumbnails(tree: Tree, root: str, names: Sequence[str]) -> None:
+    """Raise DataError for directories within a class that hold small copies of its images by name: each would be a sample."""
+    found = [
+        below(root, path)
+        for name in names
+        for path in sorted(
+            {entry.path.rpartition("/")[0].removeprefix(f"{root}/") for entry in tree.listing.files_below(below(root, name))}
+        )
+        if any(part.casefold().strip("_~") in THUMBNAILS for part in path.split("/")[1:])
+    ]
+    if found:
+        raise DataError(
+            f"{tree.where}: {places('', found)}: by name small copies of the images of the class, which would be samples of their own: "
+            "remove the directories, or rename them if they hold other images"
+        )
 
 
 def _note_depth(tree: Tree, root: str, names: Sequence[str]) -> None:

@@ -134,20 +134,28 @@ def _class_level(tree: Tree, root: str, test: str | None, bare: bool) -> tuple[C
 
 def _splits_of_classes(tree: Tree, root: str, names: Sequence[str]) -> tuple[Classes, Classes] | None:
     """<class>/train and <class>/test, the splits within each class, if that is how all of them look."""
+    found = {name: by_role(tree.folders(below(root, name))) for name in names}
+    role = next((role for role in TEST_ROLES if all(len(roles.get(role, [])) == 1 for roles in found.values())), None)
+    if not names or role is None:
+        return None
     train: Classes = {}
     test: Classes = {}
-    for name in names:
+    for name, roles in found.items():
         path = below(root, name)
-        roles = by_role(tree.folders(path))
-        tests = [one for role in TEST_ROLES for one in roles.get(role, [])]
-        inner = roles.get("train", [])
-        if len(inner) != 1 or len(tests) != 1 or any(tree.nested(below(path, one)) for one in (*inner, *tests)):
+        inner = [one for members in roles.values() for one in members]
+        if len(roles["train"]) != 1 or tree.loose(path) or set(inner) != set(tree.folders(path)):
             return None
-        train[class_name(name)] = [below(path, inner[0])]
-        test[class_name(name)] = [below(path, tests[0])]
-    if not names:
-        return None
-    tree.note(f"each class holds its own splits: {places(below(root, names[0]), tree.folders(below(root, names[0])))} and so on")
+        if any(tree.nested(below(path, one)) for one in inner):
+            return None
+        train[class_name(name)] = [below(path, roles["train"][0])]
+        test[class_name(name)] = [below(path, roles[role][0])]
+    first = below(root, names[0])
+    tree.note(f"each class holds its own splits: {places(first, tree.folders(first))} and so on")
+    others = [below(name, one) for name, roles in found.items() for other in TEST_ROLES if other != role for one in roles.get(other, [])]
+    if others:
+        tree.note(
+            f"passed over {places(root, others)}: the test images are taken from {place(below(first, found[names[0]][role][0]))} and so on"
+        )
     return train, test
 
 

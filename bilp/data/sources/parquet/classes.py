@@ -61,7 +61,8 @@ def classes_of(columns: Columns, wanted: Sequence[str], where: str) -> Classes:
         notes += _never(stated, set().union(*found.values()))
         notes += _numeric_texts(everything, names)
     rows = {split: [_classes_of_rows(column, texts.get(id(column), []), names) for column in part] for split, part in columns.items()}
-    notes += _left_out(rows, set().union(*found.values()) - set(names) - marks) if wanted else []
+    unlabelled = bool(marks - set(names)) or any(column.rows_of(-1) for part in columns.values() for column in part)
+    notes += _left_out(rows, set().union(*found.values()) - set(names) - marks, unlabelled) if wanted else []
     return Classes(names, rows, tuple(dict.fromkeys(notes)))
 
 
@@ -198,10 +199,12 @@ def _classes_of_rows(column: LabelColumn, texts: Sequence[str], names: Sequence[
     return places[column.codes]
 
 
-def _left_out(rows: Mapping[SplitName, Sequence[Labels]], others: set[str]) -> list[str]:
+def _left_out(rows: Mapping[SplitName, Sequence[Labels]], others: set[str], unlabelled: bool) -> list[str]:
+    """A note about the rows that `ingest.classes` leaves out: those of `others`, and those without a label if there are any."""
     counts = {split: sum(int(np.count_nonzero(labels < 0)) for labels in part) for split, part in rows.items()}
     told = " and ".join(f"{count} {split} images" for split, count in counts.items() if count)
-    return [f"ingest.classes leaves out {told} of {_quoted(sorted(others)) or 'no class'}"] if told else []
+    classes = [f"of {_quoted(sorted(others))}"] if others else []
+    return [f"ingest.classes leaves out {told} {' or '.join([*classes, *(['without a label'] if unlabelled else [])])}"] if told else []
 
 
 def _quoted(names: Sequence[str]) -> str:

@@ -74,10 +74,18 @@ def same_labels(table: Table, one: str, other: str) -> bool:
 
 
 def class_names(table: Table, column: str) -> tuple[str, ...] | None:
-    """Names of the classes 0, 1, ... of an integer column as the hub's metadata state them, or None."""
+    """Names of the classes 0, 1, ... of an integer column as the hub's metadata state them, or None.
+
+    They are a list, or a mapping of numbers to names as in the cards of data sets, there also within `dtype: class_label`.
+    """
     described = table.features.get(column)
+    for key in ("dtype", "class_label"):
+        if isinstance(described, dict) and isinstance(described.get(key), dict):
+            described = described[key]
     names = described.get("names") if isinstance(described, dict) else None
-    if not isinstance(names, list) or not names:
+    if isinstance(names, dict) and set(names) == {str(number) for number in range(len(names))}:
+        names = [names[str(number)] for number in range(len(names))]
+    if not isinstance(names, list) or not names or not all(isinstance(name, str | int) for name in names):
         return None
     return tuple(str(name) for name in names)
 

@@ -31,6 +31,7 @@ def check_whole(parts: Sequence[Part], setting: str, where: str) -> list[str]:
     notes: list[str] = []
     for upload in uploads:
         _refuse_doubled(upload, setting, where)
+        _refuse_beyond(upload, setting, where)
         first = upload[0]
         missing = _missing(upload)
         if missing and first.base == "part" and first.tag:
@@ -55,6 +56,7 @@ def check_given(parts: Sequence[Part], setting: str, where: str) -> list[str]:
         if first.total is None:
             continue
         _refuse_doubled(upload, setting, where)
+        _refuse_beyond(upload, setting, where)
         known = totals[first.folder, first.base]
         known.add(first.total)
         if len(known) > 1:
@@ -91,6 +93,19 @@ def _refuse_doubled(upload: Sequence[Part], setting: str, where: str) -> None:
         more = f" ({len(doubled)} such numbers)" if len(doubled) > 1 else ""
         found = ", ".join(map(shown, paths[:MOST]))
         raise DataError(f"{where}: {which} is there {len(paths)} times: {found}{more}: {_choose(setting, shown(paths[-1]))}")
+
+
+def _refuse_beyond(upload: Sequence[Part], setting: str, where: str) -> None:
+    """Raise DataError for a shard whose number does not exist among N, counted from 0, or from 1 if there is no 0."""
+    total = upload[0].total
+    if total is None:
+        return
+    start = 0 if any(part.number == 0 for part in upload) else 1
+    beyond = [part.path for part in upload if part.number >= start + total]
+    if beyond:
+        found = ", ".join(map(shown, beyond[:MOST]))
+        problem = f"there is no such shard of {total}: they count from {start} to {start + total - 1}"
+        raise DataError(f"{where}: {found}: {problem}: {_choose(setting, shown(upload[0].path))}")
 
 
 def _missing(upload: Sequence[Part]) -> str:

@@ -158,4 +158,6 @@ def _check_columns(columns: dict[SplitName, list[LabelColumn]], where: str) -> N
     names = {column.column.casefold(): column for column in reversed(everything)}
     if len(names) > 1:
         found = " and ".join(f"{column.column} in {shown(column.table.name)}" for column in names.values())
-        raise DataError(f"{where}: labels are in columns of different names: {found}: rename them, or set ingest.label_column")
+        raise DataError(
+            f"{where}: labels are in columns of different names: {found}: rename them, or set ingest.label_column to one that all have"
+        )

@@ -100,6 +100,8 @@ def _features(metadata: Mapping[bytes, bytes]) -> Mapping[str, Any]:
         features = json.loads(metadata[b"huggingface"])["info"]["features"]
     except (ValueError, KeyError, TypeError):
         return {}
+    if isinstance(features, list):  # as in the cards of data sets
+        return {feature["name"]: feature for feature in features if isinstance(feature, dict) and isinstance(feature.get("name"), str)}
     return features if isinstance(features, dict) else {}
 
 
