@@ -137,7 +137,7 @@ def test_unknown_key_inside_a_list_of_networks() -> None:
         ),
         (
             {"distill": {"idc": {"pretrained": {"networks": 3}}}},
-            "distill: method dm goes on with no pretrained networks: set idc.pretrained.networks to 0, or use idc or dream",
+            "distill: method dm starts from no pretrained networks: set idc.pretrained.networks to 0, or use idc or dream",
         ),
         (
             {"method": "idc", "distill": {"idc": {"pretrained": {"networks": -1}}}},
