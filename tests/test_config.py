@@ -279,6 +279,21 @@ def test_what_settings_gives_is_what_the_pipeline_takes_and_stands_alone(method:
     assert EvaluateConfig.model_validate(config.evaluate.model_dump()) == config.evaluate
 
 
+@pytest.mark.parametrize(
+    ("given", "place"),
+    [
+        ({"method": "foo"}, ("method",)),
+        ({"method": ["dm"]}, ("method",)),
+        ({"ipc": 0}, ("ipc",)),
+        ({"iterations": {"a": 1}}, ("iterations",)),
+    ],
+)
+def test_what_is_wrong_is_said_before_what_it_would_decide(given: dict[str, Any], place: tuple[str, ...]) -> None:
+    with pytest.raises(ValidationError) as caught:
+        DistillConfig.model_validate(given)
+    assert [problem["loc"] for problem in caught.value.errors()] == [place]
+
+
 def test_stages_alone_take_what_their_own_choice_implies_or_refuse_it() -> None:
     for measure in ("herding", "k_center", "monte_carlo"):
         whole = bilp.settings(dataset="cifar10", prune={"criterion": measure}).score
