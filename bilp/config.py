@@ -174,7 +174,10 @@ class DistillConfig(Frozen):
     @model_validator(mode="before")
     @classmethod
     def _method_decides(cls, given: Any) -> Any:
-        dials = read(Dials, {**as_plain(given), "distill": as_plain(given)} if isinstance(given, dict) else {})
+        plain = as_plain(given) if isinstance(given, dict) else {}
+        dials = read(Dials, {**plain, "distill": plain})
+        if any(name in plain and name not in dials.model_fields_set for name in ("method", "ipc")):
+            return given  # what is wrong with these is said by name, and nobody knows what they would decide
         rules = method_values(dials)["distill"]
         source = f"bilp.settings(dataset=..., method={dials.method!r}, ipc={dials.ipc}).distill"
         refuse_what_is_left_out(cls, given, rules, f"method {dials.method} at ipc {dials.ipc}", source)
@@ -194,7 +197,7 @@ class DistillConfig(Frozen):
             )
         if self.idc.pretrained.networks > 0 and self.method not in KERNEL_METHODS:
             raise ValueError(
-                f"method {self.method} goes on with no pretrained networks: set idc.pretrained.networks to 0, or use idc or dream"
+                f"method {self.method} starts from no pretrained networks: set idc.pretrained.networks to 0, or use idc or dream"
             )
         if self.decode.factor > 1 and self.method not in DECODING_METHODS:
             raise ValueError(

@@ -53,7 +53,7 @@ class PretrainedConfig(Frozen):
     """IDC and DREAM: networks that are trained on real images once, before the first iteration, and that all iterations share."""
 
     networks: Count = 0
-    """How many; every iteration goes on with a copy of one, drawn at random. 0 gives each iteration a new random network."""
+    """How many; every iteration starts from a copy of one, drawn at random. 0 gives each iteration a new random network."""
     epochs: Positive = 5
     """Epochs of their training on all real images that take part."""
     learning_rate: Rate = 0.1

@@ -103,6 +103,10 @@ class Artefact:
         except MissingArtefact as error:
             raise self._gone(uri, entry) from error
 
+    def check_sizes(self) -> None:
+        """Raise DamagedArtefact if a file is missing or of another size than was published."""
+        check_sizes(self.uri, [self])
+
     def check_content(self) -> None:
         """Compare the checksum of every file with the manifest's, as `local` does; DamagedArtefact names the first that differs."""
         for name in self.manifest.files:
@@ -238,7 +242,7 @@ def there_already(uri: str, kind: str, key: str, shown: bool = False) -> Artefac
     """
     artefact = find(uri, kind, key)
     if artefact is not None:
-        check_sizes(uri, [artefact])
+        artefact.check_sizes()
         if shown:
             artefact.check_content()
         return artefact
@@ -252,7 +256,7 @@ def is_whole(uri: str) -> bool:
     """Whether a complete artefact of any kind lies at `uri`. Raises DamagedArtefact if a file is missing or of another size."""
     manifest = _manifest_at(uri)
     if manifest is not None:
-        check_sizes(uri, [Artefact(uri, manifest)])
+        Artefact(uri, manifest).check_sizes()
     return manifest is not None
 
 

@@ -22,10 +22,17 @@ def refuse_what_is_left_out(model: type[BaseModel], given: Any, rules: Mapping[s
     """
     if not isinstance(given, Mapping):
         return
-    there = {path for path, _ in leaves(as_plain(given))}
-    missing = [path for path, value in leaves(rules) if path not in there and _default(model, path) != _plain(value)]
+    there = as_plain(given)
+    missing = [path for path, value in leaves(rules) if not _is_given(there, path) and _default(model, path) != _plain(value)]
     if missing:
         raise ValueError(f"{decided_by} decides {', '.join(missing)}: give each, or take all of them from {source}")
+
+
+def _is_given(values: Mapping[str, Any], path: str) -> bool:
+    """Whether something, right or wrong, was given at the dotted path or in place of a mapping that would hold it."""
+    name, _, rest = path.partition(".")
+    below = values.get(name)
+    return name in values and (not rest or not isinstance(below, Mapping) or _is_given(below, rest))
 
 
 def _default(model: type[BaseModel], path: str) -> Any:

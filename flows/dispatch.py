@@ -49,7 +49,7 @@ def score_trial(dataset_uri: str, config: ScoreConfig, trial: int, root: str) ->
 
 
 def pretrain_network(run_uri: str, number: int, root: str, label: str) -> Call:
-    """One of the networks that the iterations of a registered run go on with; `label` is the run's."""
+    """One of the networks that the iterations of a registered run start from; `label` is the run's."""
     arguments = {"run_uri": run_uri, "number": number, "root": root, "label": label}
     artefact = pretrained_address(run_uri, number)
     return Call(unit="pretrain-network", arguments=arguments, artefact=artefact, label=f"pretrained network {number} of {label}")

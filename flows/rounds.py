@@ -42,7 +42,7 @@ def shard_label(label: str, shard: int, shards: int) -> str:
 
 
 def _pretrain(run_uri: str, config: DistillConfig, label: str) -> None:
-    """Whatever a run lacks of the networks that its iterations go on with; nothing where workers trained them before."""
+    """Whatever a run lacks of the networks that its iterations start from; nothing where workers trained them before."""
     for number in untrained(run_uri) if config.idc.pretrained.networks > 0 else ():
         pretrain_network(run_uri, number, label)
 

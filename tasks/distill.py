@@ -32,7 +32,7 @@ def start_run(
 
 @stage("pretrained network {number} of {label}")
 def pretrain_network(run_uri: str, number: int, label: str = "run") -> str:
-    """Train one of the networks that the iterations of a run go on with; its URI."""
+    """Train one of the networks that the iterations of a run start from; its URI."""
     from bilp import distill
 
     return distill.pretrain_network(run_uri, number, device(), progress())

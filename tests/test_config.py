@@ -137,7 +137,7 @@ def test_unknown_key_inside_a_list_of_networks() -> None:
         ),
         (
             {"distill": {"idc": {"pretrained": {"networks": 3}}}},
-            "distill: method dm goes on with no pretrained networks: set idc.pretrained.networks to 0, or use idc or dream",
+            "distill: method dm starts from no pretrained networks: set idc.pretrained.networks to 0, or use idc or dream",
         ),
         (
             {"method": "idc", "distill": {"idc": {"pretrained": {"networks": -1}}}},
@@ -277,6 +277,21 @@ def test_what_settings_gives_is_what_the_pipeline_takes_and_stands_alone(method:
     assert DistillConfig.model_validate(config.distill.model_dump()) == config.distill
     assert DistillConfig.model_validate_json(config.distill.model_dump_json()) == config.distill
     assert EvaluateConfig.model_validate(config.evaluate.model_dump()) == config.evaluate
+
+
+@pytest.mark.parametrize(
+    ("given", "place"),
+    [
+        ({"method": "foo"}, ("method",)),
+        ({"method": ["dm"]}, ("method",)),
+        ({"ipc": 0}, ("ipc",)),
+        ({"iterations": {"a": 1}}, ("iterations",)),
+    ],
+)
+def test_what_is_wrong_is_said_before_what_it_would_decide(given: dict[str, Any], place: tuple[str, ...]) -> None:
+    with pytest.raises(ValidationError) as caught:
+        DistillConfig.model_validate(given)
+    assert [problem["loc"] for problem in caught.value.errors()] == [place]
 
 
 def test_stages_alone_take_what_their_own_choice_implies_or_refuse_it() -> None:

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bilp.config import IngestConfig
-from bilp.data.contents import SPLITS, Labels, SplitName
+from bilp.data.contents import SPLITS, Labels, SplitName, counted
 from bilp.data.duplicates import Duplicates, Mask, find_duplicates, numbered
 from bilp.data.measure import image_digests
 from bilp.data.shards import Stored
@@ -73,7 +73,7 @@ def check_kept(labels: Mapping[SplitName, Labels], class_names: Sequence[str], p
         counts = np.bincount(side, minlength=len(class_names))
         empty = [name for name, count in zip(class_names, counts.tolist(), strict=True) if count == 0]
         if empty:
-            count = f"{len(empty)} such class{'' if len(empty) == 1 else 'es'}"
+            count = counted(len(empty), "such class", "such classes")
             raise DataError(f"{problem} {split} image of class {empty[0]!r} ({count}): {remedy}")
 
 

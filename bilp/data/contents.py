@@ -16,7 +16,6 @@ from bilp.errors import DataError
 
 SplitName = Literal["train", "test"]
 SPLITS: tuple[SplitName, SplitName] = ("train", "test")
-TEST_NAMES = ("test", "validation", "valid", "val")  # names under which sources keep their test images, best first
 
 GROUP_IMAGES = 64
 GROUP_BYTES = 2**20
@@ -144,3 +143,8 @@ def quoted(names: Sequence[str], most: int = 10) -> str:
     """Names for a message, in quotation marks, the first ten of them."""
     more = f" and {len(names) - most} more" if len(names) > most else ""
     return ", ".join(repr(name) for name in names[:most]) + more
+
+
+def counted(count: int, noun: str, plural: str = "") -> str:
+    """A number with its noun for a message: 1 file, 2 files, 1,437 classes."""
+    return f"{count:,} {noun if count == 1 else plural or noun + 's'}"

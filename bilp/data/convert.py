@@ -12,8 +12,9 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from bilp.data.contents import Contents, Group, Labels, SplitName
+from bilp.data.contents import Contents, Group, Labels, SplitName, counted
 from bilp.data.decode import Conversion, DecodeError, Depth, OutOfRange, Pixels, decode, from_array
+from bilp.data.names import shown
 from bilp.data.reading import read_picture
 from bilp.data.shards import ShardWriter, Stored
 from bilp.errors import DataError
@@ -75,7 +76,7 @@ class Converter:
     def _add(self, split: SplitName, labels: Labels, origins: Sequence[str], decoded: Sequence[Pixels | DecodeError]) -> None:
         side, kept = self._sides[split], []
         for label, name, pixels in zip(labels.tolist(), origins, decoded, strict=True):
-            origin = name.encode("utf-8", "backslashreplace").decode()  # names of files may hold bytes that are no text
+            origin = shown(name)  # names of files may hold bytes that are no text
             if isinstance(pixels, OutOfRange):  # a wrong setting, not a bad file: skipping would quietly take a part of the range
                 raise DataError(f"{origin} {pixels}")
             if isinstance(pixels, DecodeError):
@@ -122,10 +123,8 @@ def refuse(skipped: Sequence[Skipped], where: str, most: int = 10) -> None:
         return
     lines = [f"  {entry.origin}: {entry.reason}" for entry in skipped[:most]]
     more = [f"  and {len(skipped) - most} more"] if len(skipped) > most else []
-    count = f"{len(skipped)} image{'' if len(skipped) == 1 else 's'}"
-    raise DataError(
-        "\n".join([f"{where}: {count} cannot be decoded:", *lines, *more, "Repair or remove them, or set ingest.on_corrupt to skip"])
-    )
+    problem = f"{where}: {counted(len(skipped), 'image')} cannot be decoded:"
+    raise DataError("\n".join([problem, *lines, *more, "Repair or remove them, or set ingest.on_corrupt to skip"]))
 
 
 def _in_order(

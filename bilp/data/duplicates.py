@@ -18,7 +18,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from bilp.data.contents import SPLITS, SplitName
+from bilp.data.contents import SPLITS, SplitName, counted
 from bilp.data.shards import Stored
 
 Mask = NDArray[np.bool_]
@@ -148,9 +148,9 @@ def told_duplicates(facts: Mapping[str, Any]) -> list[str]:
     if facts["pictures_in_several_classes"]:
         pictures, images = facts["pictures_in_several_classes"], facts["images_in_several_classes"]
         one, other = facts["example"]
-        lines.append(f"{_number(pictures, 'picture')} with more than one label ({_number(images, 'image')}), such as {one} and {other}")
+        lines.append(f"{counted(pictures, 'picture')} with more than one label ({counted(images, 'image')}), such as {one} and {other}")
     if facts["test_images_in_train"]:
-        lines.append(f"{_number(facts['test_images_in_train'], 'test image')} with the pixels of a training image")
+        lines.append(f"{counted(facts['test_images_in_train'], 'test image')} with the pixels of a training image")
     if not lines:
         return []
     if facts["dropped"]:
@@ -162,8 +162,4 @@ def told_duplicates(facts: Mapping[str, Any]) -> list[str]:
 def _images(facts: Mapping[str, Any], name: str) -> str:
     """'3 training images and 1 test image'; splits without any are left out, and the source's only split is not named."""
     words: dict[SplitName, str] = {"train": "image" if facts["divided"] else "training image", "test": "test image"}
-    return " and ".join(_number(facts[name][split], words[split]) for split in SPLITS if facts[name].get(split))
-
-
-def _number(count: int, word: str) -> str:
-    return f"{count:,} {word}{'' if count == 1 else 's'}"
+    return " and ".join(counted(facts[name][split], words[split]) for split in SPLITS if facts[name].get(split))

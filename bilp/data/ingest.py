@@ -32,7 +32,7 @@ from bilp.data.record import SOURCES, open_record, publish_record, record_files,
 from bilp.data.shards import Stored
 from bilp.data.sources import open_source
 from bilp.data.splitting import check_divisible
-from bilp.data.store import INDEX, KIND, check_sizes, index_name
+from bilp.data.store import INDEX, KIND, index_name
 from bilp.data.whitened import whiten
 from bilp.errors import DataError
 from bilp.given import model_of
@@ -113,7 +113,7 @@ def _is_known(home: str, uri: str, key: str) -> bool:
     store = find(storage.join(home, mark), KIND, mark)
     for artefact in (record, store):
         if artefact is not None:
-            check_sizes(artefact)
+            artefact.check_sizes()
     return store is not None
 
 

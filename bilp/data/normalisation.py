@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bilp.config import Normalization
+from bilp.data.contents import counted
 from bilp.errors import DataError
 
 Shape = tuple[int, int, int]
@@ -73,7 +74,7 @@ def check_channels(normalization: Normalization, channels: int, where: str) -> N
     if constants is not None and len(constants.mean) != channels:
         stated = len(constants.mean)
         raise DataError(
-            f"{where}: ingest.normalization {normalization} states {stated} channel{'s' if stated > 1 else ''}, the images have "
+            f"{where}: ingest.normalization {normalization} states {counted(stated, 'channel')}, the images have "
             f"{channels}: set ingest.normalization to measured, or ingest.colour to {'rgb' if stated == 3 else 'grey'}"
         )
 

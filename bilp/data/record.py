@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 
 from bilp import storage, tables
-from bilp.data.contents import SPLITS, SplitName
+from bilp.data.contents import SPLITS, SplitName, counted
 from bilp.data.duplicates import DUPLICATES, duplicates_table, told_duplicates
 from bilp.data.duplicates import FILE as DUPLICATES_FILE
 from bilp.errors import IncompatibleArtefact
@@ -126,5 +126,4 @@ def _origins_table(origins: Sequence[str]) -> pa.Table:
 
 def _told_skipped(artefact: Artefact) -> list[str]:
     count = sum(artefact.fact("skipped").values())
-    files = f"{count:,} file{'' if count == 1 else 's'}"
-    return [f"{files} skipped, listed with the reasons in {storage.join(artefact.uri, LEDGER)}"] if count else []
+    return [f"{counted(count, 'file')} skipped, listed with the reasons in {storage.join(artefact.uri, LEDGER)}"] if count else []

@@ -21,7 +21,7 @@ import pyarrow as pa
 import torch
 from torch import Tensor
 
-from bilp import manifest, storage
+from bilp import storage
 from bilp.data.contents import SplitName
 from bilp.data.record import SourceRecord, open_record
 from bilp.data.shards import Shape, map_shard, shard_name
@@ -190,12 +190,12 @@ def open_dataset(uri: Uri, record_uri: Uri | None = None) -> Dataset:
     """
     uri = as_uri(uri)
     artefact = open_artefact(uri, KIND, expect={"layout": "CHW", "value_range": [0, 255]})
-    check_sizes(artefact)
+    artefact.check_sizes()
     told = artefact.manifest.facts.get("whitening")
     pixels = artefact
     if told is not None:
         pixels = open_artefact(uri.rstrip("/").rsplit("/", 2)[0], KIND, expect={"fingerprint": told["of"]})
-        check_sizes(pixels)
+        pixels.check_sizes()
     record = None if record_uri is None else open_record(as_uri(record_uri))
     if record is not None:
         record.check(pixels.fact("fingerprint"))
@@ -205,11 +205,6 @@ def open_dataset(uri: Uri, record_uri: Uri | None = None) -> Dataset:
 def open_recorded(record_uri: Uri) -> Dataset:
     """Open the data set that the record of a source leads to, as it was stored, with that record."""
     return open_dataset(open_record(as_uri(record_uri)).dataset_uri, record_uri)
-
-
-def check_sizes(artefact: Artefact) -> None:
-    """Raise DamagedArtefact if a file is missing or has another size than the manifest says."""
-    manifest.check_sizes(artefact.uri, [artefact])
 
 
 def _index(artefact: Artefact, split: SplitName, columns: Sequence[str]) -> pa.Table:

@@ -1,4 +1,4 @@
-"""Trains the networks that iterations of IDC and DREAM go on with (Kim et al. 2022, pretrain.py of the authors' program)."""
+"""Trains the networks that iterations of IDC and DREAM start from (Kim et al. 2022, pretrain.py of the authors' program)."""
 
 from __future__ import annotations
 

@@ -247,12 +247,12 @@ def lineage(run_uri: str, run: Run) -> dict[str, str]:
 
 
 def pretraining_of(run_uri: str, run: Run) -> Pretraining:
-    """The set-up of the networks that a run's iterations go on with; runs on the same samples share them."""
+    """The set-up of the networks that a run's iterations start from; runs on the same samples share them."""
     return Pretraining(root_of(run_uri), run.parents["dataset"], run.parents.get("selection"), run.distill)
 
 
 def open_pretrained(run_uri: str, run: Run) -> PretrainedNetworks | None:
-    """The networks that a run's iterations go on with, or None if each draws a new one.
+    """The networks that a run's iterations start from, or None if each draws a new one.
 
     Raises MissingArtefact, naming those that have not been trained.
     """

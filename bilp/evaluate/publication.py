@@ -99,7 +99,7 @@ class Publication:
 
 def _settings(config: EvaluateConfig) -> dict[str, Any]:
     """What of the settings decides how networks are trained."""
-    settings = {**config.model_dump(mode="json", exclude=LEFT_OUT | unused(config).keys()), "epochs": config.epochs}
+    settings = {**config.model_dump(mode="json", exclude=unused(config) | dict.fromkeys(LEFT_OUT, True)), "epochs": config.epochs}
     if config.labels == "soft":
         revised = {"revision": config.teacher.network.revision} if config.teacher.network.revision else {}
         told = {"temperature": config.temperature, "teacher": {**config.teacher.model_dump(mode="json"), **revised}}

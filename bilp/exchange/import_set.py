@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from bilp.data import Dataset, open_dataset
+from bilp.data.normalisation import CONSTANTS
 from bilp.data.store import FIT
 from bilp.data.whitening import encode
 from bilp.distill.finish import IMAGES, SYNTHETIC
@@ -24,8 +25,8 @@ from bilp.storage import Uri, as_uri, join
 
 VERSION = 1
 
-# MTT, TESLA, CAFE and IDC normalise CIFAR-100 with these too.
-CIFAR10 = ((0.4914, 0.4822, 0.4465), (0.2023, 0.1994, 0.2010))
+CIFAR10 = CONSTANTS["cifar10"]
+"""MTT, TESLA, CAFE and IDC normalise CIFAR-100 with these too."""
 
 
 def import_set(dataset_uri: Uri, options: ImportOptions | Mapping[str, Any], root: Uri) -> str:
@@ -88,7 +89,7 @@ def _normalised(images: Tensor, scale: Pixels, dataset: Dataset) -> Tensor:
     if scale == "cifar10":
         if images.shape[1] != 3:
             raise ConfigError("the constants of CIFAR-10 are for colour images: choose pixels dataset or unit")
-        mean, std = (torch.tensor(values).view(-1, 1, 1) for values in CIFAR10)
+        mean, std = (torch.tensor(values).view(-1, 1, 1) for values in (CIFAR10.mean, CIFAR10.std))
         images = images * std + mean
     centre, spread = (torch.tensor(values, dtype=torch.float32).view(-1, 1, 1) for values in (dataset.mean, dataset.std))
     normalised = (images - centre) / spread

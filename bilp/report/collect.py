@@ -180,7 +180,7 @@ def _expert_sources(runs: Sequence[RunSource]) -> list[Source]:
 
 
 def _pretrained_sources(runs: Sequence[RunSource]) -> list[Source]:
-    """The networks that iterations of the runs went on with, each once."""
+    """The networks that iterations of the runs started from, each once."""
     synthetic = [open_artefact(storage.join(run.uri, SYNTHETIC), SYNTHETIC) for run in runs]
     parents = [item for artefact in synthetic for item in artefact.parents.items()]
     sources = []

@@ -69,6 +69,7 @@ def test_a_record_states_its_source_and_leads_to_its_data_set(tmp_path: Path, wr
     facts = record.artefact.manifest.facts
     assert uri.startswith(f"{store}/datasets/pets/sources/")
     assert record.dataset_uri == ingest(folder(root), str(store)) == record.artefact.parents["dataset"]
+    assert record.artefact.manifest.parents == {"dataset": f"datasets/pets/{facts['fingerprint']}"}
     assert (facts["uri"], facts["source"], facts["skipped"]) == (str(root), "folder", {"train": 0, "test": 0})
     assert record.lines() == ["the classes of the training images are in train/; those of the test images are in test/"]
     moved = store.rename(tmp_path / "moved")

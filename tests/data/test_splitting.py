@@ -87,6 +87,8 @@ def test_names_that_only_look_different(names: tuple[str, str]) -> None:
 
 def test_names_that_differ_in_case_are_different() -> None:
     check_class_names(("A", "a", "B", "b"), "here")
+    with pytest.raises(DataError, match="duplicate class names 'a', 'a '"):
+        check_class_names(("A", "a", "B", "a "), "here")
 
 
 def test_different_classes_are_listed() -> None:

@@ -87,7 +87,7 @@ def test_a_network_whose_results_changed_has_a_revision_in_every_key() -> None:
         with pytest.MonkeyPatch.context() as patch:
             if not revised:
                 patch.setattr(network_config, "REVISIONS", {})
-            distill = DistillConfig(method="idc", network=network)
+            distill = DistillConfig.model_construct(method="idc", network=network)
             evaluate = EvaluateConfig(networks=(network,))
             soft = EvaluateConfig(labels="soft", teacher=TeacherConfig(network=network))
             return [

@@ -138,7 +138,7 @@ def buffers(world: World) -> dict[str, Case]:
 
 
 VALIDATED = ("method", "ipc", "init", "iterations", "rounds", "shards", "idc.pretrained.networks", "decode.*", "idm.*")
-DISTILLING = "shapes the distillation that goes on with the network, not its training"
+DISTILLING = "shapes the distillation that starts from the network, not its training"
 
 
 def networks(world: World) -> dict[str, Case]:

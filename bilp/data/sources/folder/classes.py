@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from bilp import storage
-from bilp.data.contents import check_class_names, check_same_classes, quoted
+from bilp.data.contents import check_class_names, check_same_classes, counted, quoted
 from bilp.data.names import class_name, matched, shown
 from bilp.data.sources.folder.containers import says_no_class
-from bilp.data.sources.folder.tree import Tree, below, counted, place, places
+from bilp.data.sources.folder.tree import Tree, below, place, places
 from bilp.data.split_names import by_role, named
 from bilp.errors import DataError
 
@@ -195,7 +195,7 @@ def _note_depth(tree: Tree, root: str, names: Sequence[str]) -> None:
     deep = [name for name in names if tree.nested(below(root, name))]
     if deep:
         example = place(below(below(root, deep[0]), tree.folders(below(root, deep[0]))[0]))
-        classes = counted(len(deep), "class", "es")
+        classes = counted(len(deep), "class", "classes")
         tree.note(f"images in directories within a class belong to the class: so in {classes}, for example {example}")
 
 

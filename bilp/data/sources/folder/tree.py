@@ -112,8 +112,3 @@ def places(root: str, names: Sequence[str]) -> str:
         return "no directories"
     more = f" and {len(names) - MOST} more" if len(names) > MOST else ""
     return ", ".join(place(below(root, name)) for name in names[:MOST]) + more
-
-
-def counted(count: int, noun: str, plural: str = "s") -> str:
-    """A number with its noun: 1 file, 2 files."""
-    return f"{count} {noun}{'' if count == 1 else plural}"

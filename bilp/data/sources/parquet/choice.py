@@ -119,7 +119,7 @@ def _training(parts: Sequence[Part], where: str) -> tuple[Files, list[str]]:
     if "partial *" in said:
         raise DataError(
             f"{where}: {files.shown()} holds only the beginning of the training images, as the hub's converter leaves them of large data "
-            f"sets: fetch the original files, or set ingest.train to {files.parts[0].folder} to go on with this part"
+            f"sets: fetch the original files, or set ingest.train to {files.parts[0].folder} to take this part"
         )
     return files, [f"{files.shown()}: training images"] if said else []
 

@@ -6,6 +6,7 @@ from collections import defaultdict
 from collections.abc import Sequence
 from itertools import islice
 
+from bilp.data.contents import counted
 from bilp.data.names import shown
 from bilp.data.sources.parquet.file_names import Part
 from bilp.errors import DataError
@@ -20,7 +21,7 @@ def check_whole(parts: Sequence[Part], setting: str, where: str) -> list[str]:
     """
     uploads = _uploads(parts)
     if len(uploads) > 1 and not _arbitrary(parts):
-        found = "; ".join(f"{upload[0].pattern} ({_files(len(upload))})" for upload in uploads)
+        found = "; ".join(f"{upload[0].pattern} ({counted(len(upload), 'file')})" for upload in uploads)
         if len({part.folder for part in parts}) == 1 and len({part.base for part in parts}) == len(uploads):
             raise DataError(
                 f"{where}: {len(uploads)} tables side by side: {found}: set {setting} to one of them, "
@@ -127,10 +128,6 @@ def _missing(upload: Sequence[Part]) -> str:
 def _found(upload: Sequence[Part]) -> str:
     count, total = len(upload), upload[0].total
     return f"{count} {'is' if count == 1 else 'are'} there" if total is None else f"{count} of {total} are there"
-
-
-def _files(count: int) -> str:
-    return f"{count} file{'' if count == 1 else 's'}"
 
 
 def _choose(setting: str, example: str) -> str:
