@@ -94,7 +94,7 @@ def test_a_network_whose_results_changed_has_a_revision_in_every_key() -> None:
                 scored("d", ScoreConfig(network=network)),
                 expert_training("d", None, ExpertsConfig(), network),
                 Pretraining("r", "d", None, distill).training,
-                run_key({"dataset": "d"}, DistillConfig(network=network), ReselectConfig(beta=0.0)),
+                run_key({"dataset": "d"}, DistillConfig.model_construct(network=network), ReselectConfig(beta=0.0)),
                 Publication("r", evaluate, 1, "unpruned", 0, "d", {}).key,
                 str(Publication("r", evaluate, 1, "unpruned", 0, "d", {}).parts_of(network)._uri(network, [0])),
                 Publication("r", soft, 1, "unpruned", 0, "d", {}).key,
