@@ -18,7 +18,7 @@ class StorageError(BilpError):
 
 
 class StorageRefused(StorageError):
-    """Storage answers, but nothing can be published there: it is read-only, or knows no conditional writes."""
+    """Storage answers, but nothing can be published there: it is read-only, in the place of a file, or knows no conditional writes."""
 
 
 class MissingArtefact(StorageError):

@@ -178,8 +178,8 @@ def check_storage(root: str) -> None:
     """Make sure, before work starts, that results can be published below `root`.
 
     Writes one small object twice: the first must succeed and the second must be refused. Raises StorageRefused with the
-    remedy if the storage is read-only or knows no conditional writes, and StorageError if it is out of reach. It cannot prove
-    that a store decides atomically between writers of the same instant.
+    remedy if the storage is read-only, lies where a file is, or knows no conditional writes, and StorageError if it is out of
+    reach. It cannot prove that a store decides atomically between writers of the same instant.
     """
     # Unique across machines, and of the form that `children` leaves out. An identifier, not a random draw.
     probe = join(root, f".probe-{uuid.uuid4().hex}.{os.getpid()}.0.tmp")
@@ -189,7 +189,7 @@ def check_storage(root: str) -> None:
         store, _ = _locate(root)
         cause = error.__cause__
         assert isinstance(cause, Exception)
-        raise StorageRefused(f"{root} is read-only here ({getattr(cause, 'strerror', None) or cause}): {store.remedy(cause)}") from error
+        raise StorageRefused(f"{root} cannot be written to ({getattr(cause, 'strerror', None) or cause}): {store.remedy(cause)}") from error
     try:
         overwritten = create(probe, b"second")
     finally:
