@@ -17,7 +17,7 @@ from prefect.cache_policies import NO_CACHE
 from prefect.client.schemas.objects import State, TaskRun
 from prefect.states import Completed
 
-from bilp.errors import DamagedArtefact, IncompatibleArtefact, MissingArtefact, StorageError, StorageRefused
+from bilp.errors import DamagedArtefact, ImpossibleUri, IncompatibleArtefact, MissingArtefact, StorageError, StorageRefused
 from bilp.unexpected import while_doing
 from tasks import terminal
 from tasks.outcome import published_since
@@ -28,7 +28,7 @@ P = ParamSpec("P")
 RETRY_DELAYS = (1.0, 5.0, 20.0, 60.0)  # seconds; together more than the minute that a storage service takes to come back
 
 # Looking again does not repair these.
-LASTING = (MissingArtefact, DamagedArtefact, IncompatibleArtefact, StorageRefused)
+LASTING = (MissingArtefact, DamagedArtefact, IncompatibleArtefact, ImpossibleUri, StorageRefused)
 
 
 class Stage(Task[P, str]):

@@ -14,6 +14,7 @@ from bilp.errors import (
     DamagedArtefact,
     DataError,
     Diverged,
+    ImpossibleUri,
     IncompatibleArtefact,
     LeaseLost,
     MissingArtefact,
@@ -72,7 +73,7 @@ def test_storage_that_stays_out_of_reach_fails_in_the_end() -> None:
     "kind",
     [
         *(ConfigError, DataError, Diverged, LeaseLost, ValueError, ZeroDivisionError),
-        *(MissingArtefact, DamagedArtefact, IncompatibleArtefact, StorageRefused),
+        *(MissingArtefact, DamagedArtefact, IncompatibleArtefact, ImpossibleUri, StorageRefused),
     ],
 )
 def test_what_is_wrong_for_good_is_not_tried_again(kind: type[Exception]) -> None:
@@ -93,6 +94,7 @@ def test_every_error_of_bilp_has_been_thought_of() -> None:
             "DataError",
             "StorageError",
             "StorageRefused",
+            "ImpossibleUri",
             "MissingArtefact",
             "DamagedArtefact",
             "IncompatibleArtefact",
