@@ -68,7 +68,7 @@ def test_a_record_states_its_source_and_leads_to_its_data_set(tmp_path: Path, wr
     record = open_record(uri)
     facts = record.artefact.manifest.facts
     assert uri.startswith(f"{store}/datasets/pets/sources/")
-    assert record.dataset_uri == ingest(folder(root), str(store)) == record.artefact.manifest.parents["dataset"]
+    assert record.dataset_uri == ingest(folder(root), str(store)) == record.artefact.parents["dataset"]
     assert (facts["uri"], facts["source"], facts["skipped"]) == (str(root), "folder", {"train": 0, "test": 0})
     assert record.lines() == ["the classes of the training images are in train/; those of the test images are in test/"]
     moved = store.rename(tmp_path / "moved")

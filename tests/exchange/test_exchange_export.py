@@ -40,7 +40,7 @@ def test_load_distilled_is_a_dataset_that_says_what_it_is(synthetic_uri: str, di
     batches = list(torch.utils.data.DataLoader(data, batch_size=16))
     assert torch.equal(torch.cat([labels for _, labels in batches]), data.labels)
     assert torch.equal(bilp.load_distilled(synthetic_uri.removesuffix("/synthetic")).images, data.images), "the URI of the run will do"
-    with pytest.raises(MissingArtefact, match="no complete synthetic"):
+    with pytest.raises(MissingArtefact, match="no synthetic set at"):
         bilp.load_distilled(f"{synthetic_uri}/nothing")
 
 
