@@ -48,6 +48,12 @@ from bilp.standalone import refuse_what_is_left_out
 Normalization = Literal["auto", "measured", "mnist", "fashion_mnist", "svhn", "cifar10", "cifar100", "imagenet"]
 Arm = Literal["unpruned", "static", "adaptive", "bilp"]
 
+# Settings that only some sources read, with these sources; others would pass them over in silence.
+_READ_BY: dict[str, tuple[Source, ...]] = {
+    **dict.fromkeys(("train", "test", "classes"), ("folder", "parquet")),
+    **dict.fromkeys(("config", "image_column", "label_column"), ("parquet",)),
+}
+
 # Real samples reach these methods only through the trajectories of experts, so none has a causal effect of its own.
 TRAJECTORY_METHODS: tuple[MethodName, ...] = ("mtt", "tesla")
 # A stored image of these methods may stand for several.
@@ -112,6 +118,10 @@ class IngestConfig(Frozen):
             raise ValueError(f"source {self.source!r} needs uri: give the path or s3:// URI of the data")
         if self.uri and not needs:
             raise ValueError(f"source {self.source!r} brings its own data: remove uri, or set source to folder or parquet")
+        unread = [name for name, sources in _READ_BY.items() if getattr(self, name) and self.source not in sources]
+        if unread:
+            readers = " or ".join(source for source in get_args(Source) if all(source in _READ_BY[name] for name in unread))
+            raise ValueError(f"source {self.source!r} does not read {', '.join(unread)}: remove that, or set source to {readers}")
         return self
 
 
@@ -302,8 +312,9 @@ class PipelineConfig(Frozen):
             raise ValueError(f"{wrong}: set only prune.criterion")
         if self.prune.criterion == "grand" and self.score.gradient_norm == "off":
             raise ValueError("prune.criterion grand contradicts score.gradient_norm = 'off': set it to last_layer or all")
-        if len(set(self.arms)) != len(self.arms):
-            raise ValueError(f"arms {list(self.arms)} names one twice: name each once")
+        for name, compared in (("arms", self.arms), ("evaluate.baselines", self.evaluate.baselines)):
+            if len(set(compared)) != len(compared):  # its trainings would count twice
+                raise ValueError(f"{name} {list(compared)} names one twice: name each once")
         return self
 
     @model_validator(mode="after")

@@ -17,8 +17,12 @@ class StorageError(BilpError):
     """Object storage could not be read or written."""
 
 
+class ImpossibleUri(StorageError):
+    """What is given as a URI names no place, or one of a kind that cannot be reached from here, and never will."""
+
+
 class StorageRefused(StorageError):
-    """Storage answers, but nothing can be published there: it is read-only, or knows no conditional writes."""
+    """Storage answers, but nothing can be published there: it is read-only, in the place of a file, or knows no conditional writes."""
 
 
 class MissingArtefact(StorageError):

@@ -287,7 +287,7 @@ def open_artefact(uri: str, kind: str, expect: Mapping[str, Any] | None = None) 
     if manifest is None:
         raise MissingArtefact(f"no complete {kind} at {uri}: run the stage that makes it, or correct the URI")
     if manifest.kind != kind:
-        raise IncompatibleArtefact(f"{uri} is a {manifest.kind}, and a {kind} is needed here: give the URI of one")
+        raise IncompatibleArtefact(f"{uri} is of kind {manifest.kind}, and {kind} is needed here: give the URI of one")
     expected = {**plain(expect or {}, "expect"), "kind": kind}
     found = {**manifest.facts, "kind": manifest.kind}
     differences = [

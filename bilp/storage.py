@@ -16,7 +16,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
-from bilp.errors import BilpError, DamagedArtefact, MissingArtefact, StorageError, StorageRefused
+from bilp.errors import BilpError, DamagedArtefact, ImpossibleUri, MissingArtefact, StorageError, StorageRefused
 from bilp.stores import Store, local
 
 Uri = str | os.PathLike[str]
@@ -40,13 +40,13 @@ def storage_root() -> str:
 def as_uri(uri: Uri) -> str:
     """The one way to write where something lies: an absolute path, or s3://bucket/prefix without a slash at the end.
 
-    Raises StorageError for what is neither.
+    Raises ImpossibleUri for what is neither.
     """
     if not isinstance(uri, str | os.PathLike):
-        raise StorageError(f"{uri!r} is neither a path nor a URI: give a path or s3://bucket/prefix")
+        raise ImpossibleUri(f"{uri!r} is neither a path nor a URI: give a path or s3://bucket/prefix")
     text = os.fsdecode(uri)
     if not text:
-        raise StorageError("an empty path names no place: give a path or s3://bucket/prefix")
+        raise ImpossibleUri("an empty path names no place: give a path or s3://bucket/prefix")
     if isinstance(uri, os.PathLike):
         text = _COLLAPSED.sub(r"\g<0>/", text)
     scheme, path = _parse(text)
@@ -62,7 +62,7 @@ def join(uri: str, *parts: str) -> str:
     """The URI of something below `uri`; a part may hold several names separated by slashes."""
     for part in parts:
         if any(name in ("", ".", "..") for name in part.split("/")):
-            raise StorageError(f"{part!r} is not a name below {uri}: use non-empty names without '.' and '..'")
+            raise ImpossibleUri(f"{part!r} is not a name below {uri}: use non-empty names without '.' and '..'")
     _parse(uri)
     return "/".join([uri.rstrip("/"), *parts])
 
@@ -178,8 +178,8 @@ def check_storage(root: str) -> None:
     """Make sure, before work starts, that results can be published below `root`.
 
     Writes one small object twice: the first must succeed and the second must be refused. Raises StorageRefused with the
-    remedy if the storage is read-only or knows no conditional writes, and StorageError if it is out of reach. It cannot prove
-    that a store decides atomically between writers of the same instant.
+    remedy if the storage is read-only, lies where a file is, or knows no conditional writes, and StorageError if it is out of
+    reach. It cannot prove that a store decides atomically between writers of the same instant.
     """
     # Unique across machines, and of the form that `children` leaves out. An identifier, not a random draw.
     probe = join(root, f".probe-{uuid.uuid4().hex}.{os.getpid()}.0.tmp")
@@ -189,7 +189,7 @@ def check_storage(root: str) -> None:
         store, _ = _locate(root)
         cause = error.__cause__
         assert isinstance(cause, Exception)
-        raise StorageRefused(f"{root} is read-only here ({getattr(cause, 'strerror', None) or cause}): {store.remedy(cause)}") from error
+        raise StorageRefused(f"{root} cannot be written to ({getattr(cause, 'strerror', None) or cause}): {store.remedy(cause)}") from error
     try:
         overwritten = create(probe, b"second")
     finally:
@@ -257,21 +257,21 @@ def _parse(uri: str) -> tuple[str, str]:
     scheme = match[1].lower() if match else ""
     if not scheme:
         if _COLLAPSED.match(uri):
-            raise StorageError(f"{uri} has one slash after the scheme: write s3://bucket/prefix or file:///path")
+            raise ImpossibleUri(f"{uri} has one slash after the scheme: write s3://bucket/prefix or file:///path")
         return "file", os.path.normpath(Path(uri).expanduser().absolute())
     if scheme == "file":
         parts = urlsplit(uri)
         if parts.netloc not in ("", "localhost") or not parts.path:
-            raise StorageError(f"{uri} is not a local path: write file:///absolute/path or a plain path")
+            raise ImpossibleUri(f"{uri} is not a local path: write file:///absolute/path or a plain path")
         return "file", os.path.normpath(unquote(parts.path))
     if scheme != "s3":
-        raise StorageError(f"{uri}: unknown scheme {scheme}://; use a path, file:///path or s3://bucket/prefix")
+        raise ImpossibleUri(f"{uri}: unknown scheme {scheme}://; use a path, file:///path or s3://bucket/prefix")
     path = uri[len("s3://") :].rstrip("/")
     if not path or path.startswith("/"):
-        raise StorageError(f"{uri} names no bucket: write s3://bucket/prefix")
+        raise ImpossibleUri(f"{uri} names no bucket: write s3://bucket/prefix")
     if any(name in ("", ".", "..") for name in path.split("/")):
         right = "/".join(name for name in path.split("/") if name not in ("", ".", ".."))
-        raise StorageError(f"{uri} has an empty name, '.' or '..' between two slashes, which a key keeps as it is: write s3://{right}")
+        raise ImpossibleUri(f"{uri} has an empty name, '.' or '..' between two slashes, which a key keeps as it is: write s3://{right}")
     return "s3", path
 
 
@@ -286,7 +286,7 @@ def _s3(uri: str) -> Store:
     try:
         module: Store = importlib.import_module("bilp.stores.s3")
     except ImportError as error:
-        raise StorageError(f"{uri} needs the S3 client: install s3fs ({error})") from error
+        raise ImpossibleUri(f"{uri} needs the S3 client: install s3fs ({error})") from error
     return module
 
 

@@ -5,12 +5,17 @@ from __future__ import annotations
 from functools import cache
 from typing import Literal
 
-from pydantic import Field
+from pydantic import Field, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from bilp.errors import ConfigError
 
 
 class Execution(BaseSettings):
-    """Read from the environment: BILP_EXECUTION, BILP_QUEUE, BILP_LEASE_SECONDS, BILP_DEVICE, BILP_WORKERS, BILP_GPUS_PER_UNIT."""
+    """Read from the environment: BILP_EXECUTION, BILP_QUEUE, BILP_LEASE_SECONDS, BILP_DEVICE, BILP_WORKERS, BILP_GPUS_PER_UNIT.
+
+    Raises ConfigError with the name of every variable whose value is impossible.
+    """
 
     model_config = SettingsConfigDict(env_prefix="BILP_", frozen=True, use_attribute_docstrings=True)
 
@@ -27,13 +32,27 @@ class Execution(BaseSettings):
     workers: int = Field(default=1, ge=1)
     """Scoring trials that run at the same time in one process; torch already uses every core for one."""
 
+    def __init__(self) -> None:
+        try:
+            super().__init__()
+        except ValidationError as error:
+            wrong = (f"BILP_{str(item['loc'][0]).upper()}={item['input']}: {item['msg']}" for item in error.errors(include_url=False))
+            raise ConfigError("; ".join(wrong)) from None
+
 
 @cache
 def device() -> str:
-    """The device that tasks compute on."""
+    """The device that tasks compute on. Raises ConfigError if BILP_DEVICE names one that cannot be computed on here."""
     import torch
 
     chosen = Execution().device
-    if chosen != "auto":
-        return chosen
-    return "cuda" if torch.cuda.is_available() else "cpu"
+    if chosen == "auto":
+        return "cuda" if torch.cuda.is_available() else "cpu"
+    try:
+        torch.zeros(1, device=chosen).item()
+    except (RuntimeError, AssertionError) as error:  # the latter from a PyTorch that was built without CUDA
+        why = str(error).partition("\n")[0].partition(". ")[0]
+        raise ConfigError(
+            f"BILP_DEVICE={chosen} cannot be used here ({why}): set it to auto, cpu, or cuda:N of a GPU of this machine"
+        ) from None
+    return chosen

@@ -18,7 +18,7 @@ from prefect.client.schemas.objects import State, TaskRun
 from prefect.context import FlowRunContext
 from prefect.states import Completed
 
-from bilp.errors import BilpError, DamagedArtefact, IncompatibleArtefact, MissingArtefact, StorageError, StorageRefused
+from bilp.errors import BilpError, DamagedArtefact, ImpossibleUri, IncompatibleArtefact, MissingArtefact, StorageError, StorageRefused
 from bilp.unexpected import one_line, while_doing
 from tasks import terminal
 from tasks.outcome import published_since
@@ -29,7 +29,7 @@ P = ParamSpec("P")
 RETRY_DELAYS = (1.0, 5.0, 20.0, 60.0)  # seconds; together more than the minute that a storage service takes to come back
 
 # Looking again does not repair these.
-LASTING = (MissingArtefact, DamagedArtefact, IncompatibleArtefact, StorageRefused)
+LASTING = (MissingArtefact, DamagedArtefact, IncompatibleArtefact, ImpossibleUri, StorageRefused)
 
 
 class Stage(Task[P, str]):

@@ -101,6 +101,10 @@ def test_unknown_key_inside_a_list_of_networks() -> None:
         ),
         ({"arms": []}, "arms = []: tuple should have at least 1 item after validation, not 0"),
         ({"arms": ["bilp", "bilp"]}, "arms ['bilp', 'bilp'] names one twice: name each once"),
+        (
+            {"evaluate": {"baselines": ["full", "random", "full"]}},
+            "evaluate.baselines ['full', 'random', 'full'] names one twice: name each once",
+        ),
         ({"seed": "many"}, 'seed = "many": input should be a valid integer, unable to parse string as an integer'),
         ({"reselect": 3}, "reselect = 3: input should be a valid dictionary or instance of ReselectConfig"),
         ({"distill": {"learning_rate": 0}}, "distill.learning_rate = 0: input should be greater than 0"),
@@ -114,6 +118,18 @@ def test_unknown_key_inside_a_list_of_networks() -> None:
         (
             {"ingest": {"uri": "x"}},
             "ingest: source 'digits' brings its own data: remove uri, or set source to folder or parquet",
+        ),
+        (
+            {"ingest": {"classes": ["1", "2"]}},
+            "ingest: source 'digits' does not read classes: remove that, or set source to folder or parquet",
+        ),
+        (
+            {"dataset": "mnist", "ingest": {"test": "held_out", "label_column": "label"}},
+            "ingest: source 'mnist' does not read test, label_column: remove that, or set source to parquet",
+        ),
+        (
+            {"dataset": "folder", "ingest": {"uri": "x", "train": "a", "config": "b", "image_column": "c"}},
+            "ingest: source 'folder' does not read config, image_column: remove that, or set source to parquet",
         ),
         ({"score": {"epochs": 2, "init_epochs": 3}}, "score: init_epochs = 3 exceeds epochs = 2: lower it or train longer"),
         (

@@ -64,7 +64,7 @@ def _where(uri: str) -> str:
     kind = manifest_kind(uri)
     if kind not in (None, SYNTHETIC):
         raise IncompatibleArtefact(
-            f"{uri} is a {kind}, not a synthetic set: give the run that distilled one (<root>/runs/<key>) or its folder {SYNTHETIC}; "
+            f"{uri} is of kind {kind}, not a synthetic set: give the run that distilled one (<root>/runs/<key>) or its folder {SYNTHETIC}; "
             "python -m flows.distill prints them"
         )
     if kind is None and exists(join(uri, RECORD)):

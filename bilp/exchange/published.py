@@ -7,7 +7,7 @@ refuses everything else; the numbers that some projects save beside their images
 from __future__ import annotations
 
 import io
-import pickle
+import warnings
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -69,10 +69,11 @@ def read_published(file: str, labels: str | None = None, experiment: int = 0) ->
 def _load(file: str) -> Any:
     data = io.BytesIO(storage.read(file))
     try:
-        with torch.serialization.safe_globals([(Placeholder, name) for name in NUMPY_NAMES]):
+        with torch.serialization.safe_globals([(Placeholder, name) for name in NUMPY_NAMES]), warnings.catch_warnings():
+            warnings.filterwarnings("ignore", message="Detected pickle protocol")  # damage makes one up
             return torch.load(data, map_location="cpu", weights_only=True)
-    except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError) as error:
-        reason = str(error).splitlines()[0]
+    except Exception as error:  # damaged bytes raise whatever they run into: IndexError, struct.error, AssertionError, ...
+        reason = next(iter(str(error).splitlines()), type(error).__name__)
         raise DataError(
             f"{file} cannot be read as saved tensors ({reason}): fetch it again, or ask who saved it for plain tensors"
         ) from error

@@ -23,6 +23,9 @@ _numbers = itertools.count()
 # What writing answers where this user may only read.
 _READ_ONLY = (errno.EACCES, errno.EPERM, errno.EROFS)
 
+# What it answers where a file lies in the place of a folder, or the other way round.
+_IN_THE_WAY = (errno.ENOTDIR, errno.EEXIST, errno.EISDIR)
+
 # What link() answers on file systems without hard links (FAT, some network and container mounts).
 _NO_LINKS = (errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK)
 
@@ -110,7 +113,7 @@ def missing(error: Exception) -> bool:
 
 
 def refused(error: Exception) -> bool:
-    return isinstance(error, OSError) and error.errno in _READ_ONLY
+    return isinstance(error, OSError) and error.errno in (*_READ_ONLY, *_IN_THE_WAY)
 
 
 def remedy(error: Exception) -> str:
@@ -119,7 +122,7 @@ def remedy(error: Exception) -> str:
         return "give this user write permission there, or set BILP_STORAGE to another place"
     if number in (errno.ENOSPC, errno.EDQUOT):
         return "free some space, or set BILP_STORAGE to another disk"
-    if number in (errno.ENOTDIR, errno.EEXIST, errno.EISDIR):
+    if number in _IN_THE_WAY:
         return "a file lies where a folder is needed or the other way round: remove it, or set BILP_STORAGE to another place"
     return "check the path and the disk it lies on"
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import io
+import random
 from pathlib import Path
 
 import numpy as np
@@ -104,6 +106,19 @@ class Evil:
 
     def __reduce__(self) -> tuple[object, tuple[str]]:
         return Path.touch, (Path(self.path),)  # type: ignore[return-value]
+
+
+def test_damaged_files_are_named(tmp_path: Path) -> None:
+    whole = io.BytesIO()
+    torch.save({"data": [[torch.rand(2, 1, 8, 8), torch.arange(2)]]}, whole, _use_new_zipfile_serialization=False)
+    draw, file = random.Random(0), tmp_path / "damaged.pt"
+    for length in [0, *(draw.randrange(len(whole.getvalue())) for _ in range(60))]:
+        content = bytearray(whole.getvalue()[:length])
+        for place in range(0, min(length, 300), 40):
+            content[place] = draw.randrange(256)
+        file.write_bytes(content)
+        with pytest.raises(DataError, match=r"damaged\.pt cannot be read as saved tensors \(.+\)"):
+            read_published(str(file))
 
 
 def test_nothing_pickled_is_run(tmp_path: Path) -> None:

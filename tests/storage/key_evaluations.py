@@ -107,6 +107,7 @@ OWN: dict[str, Any] = {"config.prune.score_list": "other.json", "config.ingest.u
 FOLDER = PipelineConfig.model_validate(
     {"dataset": "folder", "ingest": {"uri": "others"}, "arms": ["unpruned"], "prune": {"per_class": False}},
 )
+TABLES = PipelineConfig.model_validate({"dataset": "parquet", "ingest": {"uri": "others"}, "arms": ["unpruned"]})
 
 
 def pages(world: World) -> dict[str, Case]:
@@ -125,7 +126,7 @@ def reproductions(world: World) -> dict[str, Case]:
     return {name: Case(Cell(config=config), inputs, others, given=given) for name, config in PIPELINES.items()}
 
 
-PIPELINES = {"dm": SMALL, "idc": LISTED, "own images": FOLDER}
+PIPELINES = {"dm": SMALL, "idc": LISTED, "own images": FOLDER, "own tables": TABLES}
 
 
 def imports(world: World) -> dict[str, Case]:
@@ -158,8 +159,12 @@ def sources(world: World) -> dict[str, Case]:
         "whitening": "a whitened data set has a key of its own",
         "whitening_epsilon": "as whitening",
     }
-    given = {"uri": str(world.folder / "others"), "source": "parquet"}
-    return {"folder": Case(folder, left_out=left, read_anyway=frozenset({"whitening"}), given=given)}
+    tables = IngestConfig(source="parquet", uri=str(world.folder / "tables"))
+    read = frozenset({"whitening"})
+    return {
+        "folder": Case(folder, left_out=left, read_anyway=read, given={"uri": str(world.folder / "others"), "source": "parquet"}),
+        "parquet": Case(tables, left_out=left, read_anyway=read, given={"uri": str(world.folder / "other tables"), "source": "folder"}),
+    }
 
 
 def fits(world: World) -> dict[str, Case]:

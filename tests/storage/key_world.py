@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import io
 import json
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import torch
 from PIL import Image
 
@@ -157,3 +160,15 @@ def write_files(folder: Path, samples: int) -> None:
                 place.mkdir(parents=True)
                 for k in range(2):
                     Image.new("L", (8, 8), 20 * k + (100 if kind == "cat" else 0)).save(place / f"{k}.png")
+    for name, shade in (("tables", 0), ("other tables", 7)):
+        (folder / name).mkdir()
+        for split in ("train", "test"):
+            rows = [{"image": _png(shade + 20 * k + 100 * label), "label": label} for label in (0, 1) for k in range(2)]
+            pq.write_table(pa.Table.from_pylist(rows), folder / name / f"{split}.parquet")
+
+
+def _png(shade: int) -> dict[str, bytes]:
+    """A picture as Hugging Face's tables hold it."""
+    file = io.BytesIO()
+    Image.new("L", (8, 8), shade).save(file, "PNG")
+    return {"bytes": file.getvalue()}

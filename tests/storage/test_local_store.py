@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from bilp import storage
-from bilp.errors import DamagedArtefact, StorageError
+from bilp.errors import DamagedArtefact, StorageError, StorageRefused
 
 RACE = """
 import sys
@@ -113,10 +113,14 @@ def test_a_full_disk_leaves_the_old_content_and_no_rest(
     assert [path.name for path in tmp_path.iterdir()] == ["a"]
 
 
-def test_a_root_that_is_a_file_is_refused_before_work_starts(tmp_path: Path) -> None:
+@pytest.mark.parametrize("root", ["file", "file/below"])
+def test_a_root_that_is_a_file_is_refused_for_good(tmp_path: Path, root: str) -> None:
     (tmp_path / "file").write_bytes(b"")
-    with pytest.raises(StorageError, match=r"cannot create .*a file lies where a folder is needed.*BILP_STORAGE"):
-        storage.check_storage(str(tmp_path / "file"))
+    with pytest.raises(StorageRefused, match=r"cannot be written to .*a file lies where a folder is needed.*BILP_STORAGE"):
+        storage.check_storage(str(tmp_path / root))
+    for attempt in (storage.write, storage.create):
+        with pytest.raises(StorageRefused, match="a file lies where a folder is needed"):
+            attempt(str(tmp_path / root / "result"), b"new")
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")

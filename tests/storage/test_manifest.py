@@ -190,7 +190,7 @@ def test_open_artefact_compares_every_expected_fact(root: str) -> None:
 def test_open_artefact_refuses_another_kind(tmp_path: Path) -> None:
     uri = str(tmp_path / "a")
     publish_one(uri)
-    with pytest.raises(IncompatibleArtefact, match="is a selection, and a score is needed here"):
+    with pytest.raises(IncompatibleArtefact, match="is of kind selection, and score is needed here"):
         open_artefact(uri, "score")
 
 

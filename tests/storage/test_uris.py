@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bilp import storage
-from bilp.errors import StorageError
+from bilp.errors import ImpossibleUri
 
 NAMES = st.text(st.characters(whitelist_categories=("Ll", "Nd"), whitelist_characters="=-_ "), min_size=1, max_size=12)
 
@@ -25,7 +25,7 @@ def test_join_appends_names(base: str, parts: list[str]) -> None:
 
 @pytest.mark.parametrize("part", ["", ".", "..", "a//b", "/a", "a/", "a/../b"])
 def test_join_refuses_parts_that_lead_elsewhere(part: str) -> None:
-    with pytest.raises(StorageError, match="is not a name below"):
+    with pytest.raises(ImpossibleUri, match="is not a name below"):
         storage.join("s3://bucket/prefix", part)
 
 
@@ -52,7 +52,7 @@ def test_the_same_place_by_path_and_by_file_uri(tmp_path: Path) -> None:
 )
 def test_uris_that_lead_nowhere_are_named(uri: str, reason: str) -> None:
     for attempt in (storage.read, storage.children, storage.check_storage):
-        with pytest.raises(StorageError, match=reason):
+        with pytest.raises(ImpossibleUri, match=reason):
             attempt(uri)
 
 
@@ -116,5 +116,5 @@ def test_a_place_is_written_in_one_way(given: storage.Uri, uri: str, tmp_path: P
 
 @pytest.mark.parametrize("given", ["", 3, None, b"/data"])
 def test_what_names_no_place_is_refused(given: object) -> None:
-    with pytest.raises(StorageError, match="give a path or s3://bucket/prefix"):
+    with pytest.raises(ImpossibleUri, match="give a path or s3://bucket/prefix"):
         storage.as_uri(given)  # type: ignore[arg-type]

@@ -17,6 +17,7 @@ from bilp.errors import (
     DamagedArtefact,
     DataError,
     Diverged,
+    ImpossibleUri,
     IncompatibleArtefact,
     LeaseLost,
     MissingArtefact,
@@ -76,7 +77,7 @@ def test_storage_that_stays_out_of_reach_fails_in_the_end() -> None:
     "kind",
     [
         *(ConfigError, DataError, Diverged, LeaseLost, ValueError, ZeroDivisionError),
-        *(MissingArtefact, DamagedArtefact, IncompatibleArtefact, StorageRefused),
+        *(MissingArtefact, DamagedArtefact, IncompatibleArtefact, ImpossibleUri, StorageRefused),
     ],
 )
 def test_what_is_wrong_for_good_is_not_tried_again(kind: type[Exception]) -> None:
@@ -97,6 +98,7 @@ def test_every_error_of_bilp_has_been_thought_of() -> None:
             "DataError",
             "StorageError",
             "StorageRefused",
+            "ImpossibleUri",
             "MissingArtefact",
             "DamagedArtefact",
             "IncompatibleArtefact",
