@@ -60,7 +60,7 @@ def test_the_three_switches_are_choices_that_may_be_left_open() -> None:
         {"prune": {"per_class": "no"}, "evaluate": {"robustness": "yes"}},
         {"prune": {"per_class": False}, "evaluate": {"robustness": True}},
         {"evaluate": {"networks": ["convnet", {"name": "mlp"}]}},
-        {"ingest": {"classes": ["0", "1"]}, "recipe": "digits"},
+        {"dataset": "folder", "ingest": {"uri": "photos", "classes": ["0", "1"]}},
     ],
 )
 def test_what_is_filled_in_is_accepted_and_counts_as_given(config: dict[str, Any]) -> None:

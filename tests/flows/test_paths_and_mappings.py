@@ -91,7 +91,7 @@ def test_another_artefact_than_a_synthetic_set_is_named_and_nobody_is_told_to_de
     places = {"dataset": "datasets/digits/*", "evaluation": "evaluations/*", "selection": "selections/*", "summary": "scores/*/*/summary/*"}
     uri = next(path for path in root.glob(places[kind]) if (path / "_manifest.json").is_file())
     for attempt in (lambda: bilp.load_distilled(uri), lambda: export_set(uri, "folder", root / "out")):
-        with pytest.raises(IncompatibleArtefact, match=r"is an? .*, not a synthetic set: give the run that distilled one") as caught:
+        with pytest.raises(IncompatibleArtefact, match=r"is of kind .*, not a synthetic set: give the run that distilled one") as caught:
             attempt()
         assert "delete" not in str(caught.value)
 

@@ -93,8 +93,8 @@ def test_a_unit_that_lost_its_lease_publishes_nothing(tmp_path: Path, monkeypatc
 
 
 def test_storage_that_stays_away_ends_in_a_state_of_its_own(tmp_path: Path) -> None:
-    (tmp_path / "file").write_bytes(b"")
-    state = units.score_trial("nowhere", CONFIG.score, 0, str(tmp_path / "file" / "store"), return_state=True)  # type: ignore[call-overload]
+    too_long = str(tmp_path / ("x" * 300))  # an error that says nothing about what lies there
+    state = units.score_trial("nowhere", CONFIG.score, 0, too_long, return_state=True)  # type: ignore[call-overload]
     assert state.name == remote.OUT_OF_REACH
     assert state.is_failed()
 
