@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import shutil
+from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -16,10 +19,25 @@ def _prefect(prefect_home: Path) -> None:
 
 
 @pytest.fixture(scope="session")
-def finished(tmp_path_factory: pytest.TempPathFactory, prefect_home: Path) -> Finished:
+def finished(tmp_path_factory: pytest.TempPathFactory, prefect_home: Path) -> Iterator[Finished]:
+    """To be read: whoever computes something else in it takes `copied`, for the next test may choose among the artefacts here."""
     from flows.pipeline import pipeline
 
     root = str(tmp_path_factory.mktemp("pipeline") / "store")
     with outcomes() as first:
         report = pipeline(PipelineConfig.model_validate(TINY), root)
-    return Finished(root, report, first)
+    made = _artefacts(root)
+    yield Finished(root, report, first)
+    assert _artefacts(root) == made, "a test left artefacts of its own in the run that all tests share"
+
+
+@pytest.fixture
+def copied(finished: Finished, tmp_path: Path) -> Finished:
+    """A copy of the shared run that a test may add to."""
+    root = str(tmp_path / "copied")
+    shutil.copytree(finished.root, root)
+    return replace(finished, root=root, report=finished.report.replace(finished.root, root))
+
+
+def _artefacts(root: str) -> set[str]:
+    return {str(file.relative_to(root)) for file in Path(root).rglob("manifest.json")}

@@ -31,17 +31,15 @@ def typed(module: str, arguments: list[str], root: str, monkeypatch: pytest.Monk
 
 
 def test_a_published_set_comes_in_and_is_tested(
-    finished: Finished, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    copied: Finished, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    (dataset_uri,) = [
-        f"{finished.root}/datasets/digits/{name}" for name in children(f"{finished.root}/datasets/digits") if name != "sources"
-    ]
+    (dataset_uri,) = [f"{copied.root}/datasets/digits/{name}" for name in children(f"{copied.root}/datasets/digits") if name != "sources"]
     dataset = open_dataset(dataset_uri)
     chosen = torch.cat([indices[:1] for indices in dataset.train.by_class()])
     file = tmp_path / "res_DC_digits.pt"
     torch.save({"data": [[dataset.train.batch(chosen), dataset.train.labels[chosen]]]}, file)
     arguments = [*options(TINY), "--file", str(file), "--name=dc-by-others", "--evaluated", "yes"]
-    assert typed("flows.import_set", arguments, finished.root, monkeypatch) == 0
+    assert typed("flows.import_set", arguments, copied.root, monkeypatch) == 0
     captured = capsys.readouterr()
     uri = captured.out.splitlines()[0].removeprefix("synthetic set: ")
     assert len(load_distilled(uri)) == 10
@@ -66,13 +64,13 @@ def test_a_synthetic_set_goes_out(
 
 
 def test_a_published_cell_is_reproduced_at_a_part_of_its_size(
-    finished: Finished, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    copied: Finished, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     cell = tmp_path / "cell.yaml"
     published = {"published": {"value": 50.0, "source": "a table", "arm": "bilp", "unpruned": 40.0}}
     longer = {"distill": {**TINY["distill"], "iterations": 16}, "evaluate": {**TINY["evaluate"], "seeds": 4}}
     cell.write_text(yaml.safe_dump({**published, **TINY, **longer}), encoding="utf-8")
-    assert typed("flows.reproduce", [str(cell), "--scale", "0.5"], finished.root, monkeypatch) == 0
+    assert typed("flows.reproduce", [str(cell), "--scale", "0.5"], copied.root, monkeypatch) == 0
     captured = capsys.readouterr()
     done = ended(captured.err)
     assert done.pop(f"compare with {cell}") == "done"
@@ -82,15 +80,15 @@ def test_a_published_cell_is_reproduced_at_a_part_of_its_size(
     assert [line.split(" on ")[0] for line in lines[1:3]] == ["unpruned", "bilp"]
     assert "published 50 %" in lines[2]
     assert "deviation: distill.iterations: 16 in the recipe, 8 here" in lines
-    assert lines[-1].startswith(f"reproduction: {finished.root}/reproductions/")
+    assert lines[-1].startswith(f"reproduction: {copied.root}/reproductions/")
 
 
-def test_a_pipeline_with_a_teacher_chosen_images_and_robustness_scores(finished: Finished) -> None:
+def test_a_pipeline_with_a_teacher_chosen_images_and_robustness_scores(copied: Finished) -> None:
     teacher = {"epochs": 1, "network": {"width": 8}}
     asked = {"baselines": ["herding"], "robustness": True, "teacher": teacher}
     config = PipelineConfig.model_validate({**TINY, "arms": ["unpruned"], "evaluate": {**TINY["evaluate"], **asked}})
     with outcomes() as done:
-        page = Path(pipeline(config, finished.root)).read_text(encoding="utf-8")
+        page = Path(pipeline(config, copied.root)).read_text(encoding="utf-8")
     assert [done[stage] for stage in ("train teacher", "evaluate baseline herding", "robustness scores", "report")] == ["done"] * 4
     assert "Herded real images" in page
     assert "Label robustness (LRS)" in page
