@@ -21,8 +21,9 @@ from bilp import storage
 from bilp.data.store import FIT, KIND, WHITENED, open_dataset
 from bilp.data.whitening import MOST_VALUES, encode, fit
 from bilp.errors import DataError
-from bilp.manifest import content_key, open_artefact, publish, there_already
+from bilp.manifest import content_key, open_artefact, there_already
 from bilp.progress import Progress, silent
+from bilp.publication import publish
 
 VERSION = 2
 BLOCK = 2000
