@@ -12,20 +12,22 @@ import subprocess
 import sys
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import torch
+if TYPE_CHECKING:
+    import torch
 
 _PACKAGES = ("bilp", "numpy", "pyarrow", "torch")
 _CPUS = Path("/proc/cpuinfo")
 
 
 def provenance(device: torch.device | str | None = None) -> dict[str, Any]:
-    """Versions of bilp and of what it computes with, commit, platform, CPU and number of threads; no clock, no host.
+    """Versions of bilp and of what it computes with, commit and platform; no clock, no host.
 
-    `device` is where tensors were computed, if any were: its kind and model are added.
+    `device` is where tensors were computed, if any were: then kind and model of the device and of the CPU, and the number of the
+    CPU's threads, are told as well.
     """
-    return {**_software(), "cpu": _cpu(), "threads": torch.get_num_threads(), "device": None if device is None else _model(device)}
+    return {**_software(), **({} if device is None else _machine(device))}
 
 
 @cache
@@ -38,21 +40,24 @@ def _software() -> dict[str, Any]:
     }
 
 
+def _machine(device: torch.device | str) -> dict[str, Any]:
+    """The device is 'cpu' or such as 'cuda: NVIDIA H100 80GB HBM3': the number of a GPU says nothing about a result."""
+    import torch  # whoever computed tensors has paid for it already
+
+    device = torch.device(device)
+    model = f"cuda: {torch.cuda.get_device_name(device)}" if device.type == "cuda" else device.type
+    return {"device": model, "cpu": f"{_cpu()}, {torch.backends.cpu.get_cpu_capability()}", "threads": torch.get_num_threads()}
+
+
 @cache
 def _cpu() -> str:
-    """The model, and the widest vector instructions that PyTorch uses on it."""
+    """The model of the CPU."""
     try:
         lines = _CPUS.read_text(encoding="utf-8", errors="replace").splitlines()
     except OSError:  # no Linux
         lines = []
     model = next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), platform.processor())
-    return f"{model or 'unknown'}, {torch.backends.cpu.get_cpu_capability()}"
-
-
-def _model(device: torch.device | str) -> str:
-    """Such as 'cpu' and 'cuda: NVIDIA H100 80GB HBM3'; without the number of a GPU, which says nothing about the result."""
-    device = torch.device(device)
-    return f"cuda: {torch.cuda.get_device_name(device)}" if device.type == "cuda" else device.type
+    return model or "unknown"
 
 
 def _version(package: str) -> str | None:

@@ -33,15 +33,17 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path, PurePosixPath
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import torch
 from pydantic import BaseModel
 
 from bilp import layout, lease, storage
 from bilp.errors import MissingArtefact, StorageError
 from bilp.manifest import MANIFEST, Artefact, FileEntry, Manifest, digest, find, plain, there_already
 from bilp.provenance import provenance
+
+if TYPE_CHECKING:
+    import torch
 
 SHORT = 8
 """Hexadecimal digits that tell files of one name apart."""
@@ -74,7 +76,7 @@ def publish(
         config: settings of the stage.
         parents: URIs of its inputs by role.
         facts: what whoever opens it may rely on.
-        device: where its tensors were computed, for its provenance.
+        device: where its tensors were computed, for its provenance; None if it holds none.
 
     Raises DamagedArtefact if something else or a damaged artefact lies there, and LeaseLost if this process works under a
     lease (`bilp.lease`) that was given to another.

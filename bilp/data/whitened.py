@@ -60,4 +60,4 @@ def whiten(dataset_uri: str, epsilon: float, progress: Progress = silent) -> str
     files = {FIT: encode(fit(blocks(0), blocks(1), epsilon))}
     unchanged = {"mean": [0.0] * dataset.shape[0], "std": [1.0] * dataset.shape[0]}
     facts = {**plain.manifest.facts, **unchanged, "fingerprint": key, "whitening": told}
-    return publish(uri, KIND, key, files, config={"whitening": told}, parents={"dataset": dataset_uri}, facts=facts).uri
+    return publish(uri, KIND, key, files, config={"whitening": told}, parents={"dataset": dataset_uri}, facts=facts, device="cpu").uri

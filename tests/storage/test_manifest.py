@@ -55,8 +55,7 @@ def test_a_manifest_is_json_that_says_everything(root: str) -> None:
     stored = json.loads(storage.read(storage.join(root, MANIFEST)))
     assert set(stored) == {"kind", "key", "created_at", "parents", "config", "facts", "files", "provenance"}
     assert stored["files"]["a.bin"] == {"sha256": digest(b"alpha"), "size": 5}
-    told = {"bilp", "torch", "numpy", "pyarrow", "python", "commit", "platform", "cpu", "threads", "device"}
-    assert told == set(stored["provenance"])
+    assert {"bilp", "torch", "numpy", "pyarrow", "python", "commit", "platform"} == set(stored["provenance"])
     assert stored["provenance"]["pyarrow"] == pa.__version__
 
 
