@@ -28,7 +28,7 @@ from __future__ import annotations
 
 import json
 import uuid
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -38,7 +38,7 @@ from typing import TYPE_CHECKING, Any
 from pydantic import BaseModel
 
 from bilp import layout, lease, storage
-from bilp.errors import MissingArtefact, StorageError
+from bilp.errors import DamagedArtefact, MissingArtefact, StorageError
 from bilp.manifest import MANIFEST, Artefact, FileEntry, Manifest, digest, find, plain, there_already
 from bilp.provenance import provenance
 
@@ -102,7 +102,7 @@ def replace(
 ) -> Artefact:
     """Put an artefact in the place of one with the same kind and key that has become wrong; what `publish` says otherwise.
 
-    Of several that replace the same one, the last stays.
+    Of several that replace the same one, the last stays. The files of the former stay too: somebody may be reading them.
     """
     manifest = _manifest(former.uri, former.manifest.kind, former.manifest.key, files, config, parents, facts, None)
     own = uuid.uuid4().hex[:SHORT]  # an identifier, not a random draw
@@ -113,7 +113,6 @@ def replace(
     manifest = _with_places(manifest, places)
     lease.check()
     storage.write(storage.join(former.uri, MANIFEST), _encode(manifest))
-    _remove(former.uri, _places(former.manifest), manifest)
     return Artefact(former.uri, manifest)
 
 
@@ -141,7 +140,9 @@ class _Placing:
 
     def tidy(self, standing: Manifest) -> None:
         """Remove what the manifest that stands now does not name."""
-        _remove(self.uri, self.met, standing)
+        for place in sorted(self.met - {entry.stored or name for name, entry in standing.files.items()}):
+            with suppress(StorageError):  # who may not delete has published nevertheless
+                storage.delete(storage.join(self.uri, place))
 
     def _holds(self, place: str, entry: FileEntry) -> bool:
         """Whether a file of this very content lies under a name."""
@@ -194,10 +195,6 @@ def _with_places(manifest: Manifest, places: Mapping[str, str]) -> Manifest:
     return manifest.model_copy(update={"files": entries})
 
 
-def _places(manifest: Manifest) -> set[str]:
-    return {entry.stored or name for name, entry in manifest.files.items()}
-
-
 def _candidates(name: str, entry: FileEntry) -> Iterator[str]:
     """Names that a file may be created under, the best first."""
     yield name
@@ -236,13 +233,7 @@ def _published_by_another(uri: str, ours: Manifest) -> Artefact:
         raise MissingArtefact(f"{uri} was deleted while it was being published: publish it again")
     first.check_sizes()
     for name, entry in first.manifest.files.items():
-        if ours.files.get(name) != entry:  # the others lie where we wrote or compared them
-            first.local(name)
+        # Those that are ours as well lie where we wrote or compared them.
+        if ours.files.get(name) != entry and not storage.holds(first.place(name), entry.sha256, entry.size):
+            raise DamagedArtefact(f"{first.place(name)} is not what was published: {storage.again(uri)}")
     return first
-
-
-def _remove(uri: str, places: Iterable[str], standing: Manifest) -> None:
-    """Remove files that the manifest that stands does not name."""
-    for place in sorted(set(places) - _places(standing)):
-        with suppress(StorageError):  # who may not delete has published nevertheless
-            storage.delete(storage.join(uri, place))
