@@ -54,8 +54,8 @@ class Side:
     python: str
     threads: int
 
-    def start(self, root: str, home: Path) -> subprocess.Popen[str]:
-        """The pipeline in a process of its own; its output goes to a file in `home`."""
+    def start(self, root: str, home: Path, options: Sequence[str] = OPTIONS) -> subprocess.Popen[str]:
+        """The pipeline in a process of its own; its output goes to a file in `home`, which does not exist yet."""
         home.mkdir()
         environment = {
             **{name: value for name, value in os.environ.items() if not name.startswith(("PREFECT_", "BILP_"))},
@@ -65,7 +65,7 @@ class Side:
             "BILP_DEVICE": "cpu",
             "OMP_NUM_THREADS": str(self.threads),
         }
-        command = [self.python, "-m", "flows.pipeline", *OPTIONS]
+        command = [self.python, "-m", "flows.pipeline", *options]
         with (home / "log").open("w") as log:
             return subprocess.Popen(command, cwd=self.checkout, env=environment, stdout=log, stderr=log, text=True)
 
