@@ -24,9 +24,10 @@ import torch
 from numpy.typing import NDArray
 
 from bilp.config import ScoreConfig
-from bilp.manifest import open_artefact, publish
+from bilp.manifest import open_artefact
 from bilp.pruning.stage import selection_table
 from bilp.pruning.static import Cut, select
+from bilp.publication import publish
 from bilp.scoring.criteria import Trajectory
 from bilp.scoring.record import TRIAL, TRIAL_FILE, read_trajectory, trajectory_table
 from bilp.scoring.summary import summary_table

@@ -2,12 +2,12 @@
 
 A lease is a folder. `000001.json` says that somebody claimed the work first, `000002.json` that it was given to somebody
 else afterwards, and so on; of several claimants of one number the storage lets exactly one win. Whoever finds a higher
-number than its own has lost the work (the number is a fencing token) and publishes nothing more: `bilp.manifest.publish`
+number than its own has lost the work (the number is a fencing token) and publishes nothing more: `bilp.publication.publish`
 asks. A claim ends when its owner says so (`000001.released`), when it was not renewed in time, or when the claimant knows
 that its owner is gone.
 
-Between the question and the writes that follow, a process may still be frozen and wake up too late. What it then writes is the
-same content under the same name, and the manifest, which makes it visible, is create-only: the first one stays.
+Between the question and the writes that follow, a process may still be frozen and wake up too late. What it then writes is
+create-only, files and manifest: the first ones stay (see `bilp.publication`).
 """
 
 from __future__ import annotations

@@ -1,31 +1,26 @@
-"""Artefacts: what travels with every result of a stage, and how a result becomes visible.
+"""Artefacts: what travels with every result of a stage, and how it is found and read; `bilp.publication` makes them.
 
-An artefact is a folder of files and a manifest that names each with its checksum. The manifest is written last, by a
-create-only write, and marks the artefact as complete: without it nothing is there, whatever files lie around.
+An artefact is a folder of files and a manifest that names each with its checksum. The manifest is written last and marks the
+artefact as complete: without it nothing is there, whatever files lie around.
 """
 
 from __future__ import annotations
 
 import hashlib
-import importlib.metadata
 import json
 import math
-import platform
-import subprocess
-import sys
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
-from functools import cache, cached_property
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 from pydantic import BaseModel, ValidationError
 
-from bilp import layout, lease, storage, tables
+from bilp import layout, storage, tables
 from bilp.config import Frozen
-from bilp.errors import ConfigError, DamagedArtefact, IncompatibleArtefact, MissingArtefact, StorageError
+from bilp.errors import ConfigError, DamagedArtefact, IncompatibleArtefact, MissingArtefact
 from bilp.fields import unused
 
 # The underscore makes Parquet readers (pandas, DuckDB, Athena) pass over it when they read a folder.
@@ -39,6 +34,8 @@ class FileEntry(Frozen):
     """Checksum of the content, in hexadecimal digits."""
     size: int
     """Bytes."""
+    stored: str | None = None
+    """Name that it lies under, where that is not its own (see `bilp.publication`)."""
 
 
 class Manifest(Frozen):
@@ -59,7 +56,7 @@ class Manifest(Frozen):
     files: dict[str, FileEntry]
     """Every file below the artefact's URI except the manifest."""
     provenance: dict[str, Any]
-    """Versions of the software that made it."""
+    """What made it: see `bilp.provenance`."""
 
 
 @dataclass(frozen=True)
@@ -84,8 +81,7 @@ class Artefact:
 
     def read(self, name: str) -> bytes:
         """The content of a file. Raises DamagedArtefact, with both checksums, if it is not what was published."""
-        entry = self._entry(name)
-        uri = storage.join(self.uri, name)
+        entry, uri = self._entry(name), self.place(name)
         try:
             data = storage.read(uri)
         except MissingArtefact as error:
@@ -96,12 +92,15 @@ class Artefact:
 
     def local(self, name: str) -> Path:
         """A local file that may be memory-mapped; verified once per process, from S3 through the cache."""
-        entry = self._entry(name)
-        uri = storage.join(self.uri, name)
+        entry, uri = self._entry(name), self.place(name)
         try:
             return storage.localise(uri, entry.sha256, self.uri)
         except MissingArtefact as error:
             raise self._gone(uri, entry) from error
+
+    def place(self, name: str) -> str:
+        """URI that a file lies at, for people and programs that open it themselves."""
+        return storage.join(self.uri, self._entry(name).stored or name)
 
     def check_sizes(self) -> None:
         """Raise DamagedArtefact if a file is missing or of another size than was published."""
@@ -125,7 +124,7 @@ class Artefact:
         try:
             return tables.decode(file, schema, columns)
         except (IncompatibleArtefact, DamagedArtefact) as error:
-            raise type(error)(f"{storage.join(self.uri, name)}: {error}") from error
+            raise type(error)(f"{self.place(name)}: {error}") from error
 
     def _entry(self, name: str) -> FileEntry:
         if name not in self.manifest.files:
@@ -171,52 +170,6 @@ def plain(value: Any, path: str = "value") -> Any:
     if value is None or type(value) in (str, bool, int) or (type(value) is float and math.isfinite(value)):
         return value
     raise ConfigError(f"{path} is {value!r} of type {type(value).__name__}: only text, finite numbers, lists and mappings can be recorded")
-
-
-def publish(
-    uri: str,
-    kind: str,
-    key: str,
-    files: Mapping[str, bytes | Path],
-    *,
-    config: Mapping[str, Any] | BaseModel,
-    parents: Mapping[str, str],
-    facts: Mapping[str, Any] = {},
-) -> Artefact:
-    """Make an artefact visible at `uri`: its files first, the manifest last. Contents are bytes or local files.
-
-    If a complete artefact with this key lies there already, or another publisher completes it first, that one is
-    returned. Raises DamagedArtefact if something else lies there, or if the other publisher's files differed from ours
-    and were overwritten, and LeaseLost if this process works under a lease (`bilp.lease`) that was given to another.
-    """
-    there = there_already(uri, kind, key)
-    if there:
-        return there
-    root = layout.root_of(uri)
-    targets = {name: storage.join(uri, name) for name in files}
-    if MANIFEST in targets:
-        raise StorageError(f"{uri}: a file cannot be called {MANIFEST}")
-    manifest = Manifest(
-        kind=kind,
-        key=key,
-        created_at=datetime.now(UTC).isoformat(timespec="seconds"),
-        parents=dict(parents) if root is None else {role: layout.relative(parent, root) for role, parent in parents.items()},
-        config=plain(config, "config"),
-        facts=plain(facts, "facts"),
-        files={name: _entry_of(content) for name, content in files.items()},
-        provenance=provenance(),
-    )
-    lease.check()
-    for name, content in files.items():
-        if isinstance(content, Path):
-            storage.upload(content, targets[name])
-        else:
-            storage.write(targets[name], content)
-    lease.check()
-    marker = json.dumps(manifest.model_dump(mode="json"), sort_keys=True, indent=1, allow_nan=False)
-    if storage.create(storage.join(uri, MANIFEST), marker.encode()):
-        return Artefact(uri, manifest)
-    return _published_by_another(uri, manifest)
 
 
 def find(uri: str, kind: str, key: str | None = None) -> Artefact | None:
@@ -267,7 +220,7 @@ def check_sizes(below: str, artefacts: Sequence[Artefact]) -> None:
     """
     below = below.rstrip("/")
     expected = {
-        storage.join(artefact.uri, name).removeprefix(f"{below}/"): (artefact, entry)
+        artefact.place(name).removeprefix(f"{below}/"): (artefact, entry)
         for artefact in artefacts
         for name, entry in artefact.manifest.files.items()
     }
@@ -306,51 +259,6 @@ def manifest_kind(uri: str) -> str | None:
     return None if manifest is None else manifest.kind
 
 
-def provenance() -> dict[str, Any]:
-    """Versions of bilp and of what it computes with, the commit of a checkout and the platform; no clock, no host."""
-    return dict(_provenance())
-
-
-@cache
-def _provenance() -> dict[str, Any]:
-    return {
-        **{name: _version(name) for name in ("bilp", "numpy", "pyarrow", "torch")},
-        "python": platform.python_version(),
-        "platform": f"{sys.platform}-{platform.machine()}",
-        "commit": _commit(Path(__file__).resolve().parent),
-    }
-
-
-def _version(package: str) -> str | None:
-    try:
-        return importlib.metadata.version(package)
-    except importlib.metadata.PackageNotFoundError:
-        return None
-
-
-def _commit(folder: Path) -> str | None:
-    """The checkout's commit, marked if the package's own files differ from it; None outside a checkout."""
-
-    def git(*command: str) -> str | None:
-        try:
-            done = subprocess.run(["git", "-C", str(folder), *command], capture_output=True, text=True, timeout=10, check=True)
-        except (OSError, subprocess.SubprocessError):
-            return None
-        return done.stdout.strip()
-
-    # An installed package may lie inside the checkout of another project, which does not know its files.
-    if not git("ls-files", "."):
-        return None
-    commit = git("rev-parse", "HEAD")
-    return f"{commit}-modified" if commit and git("status", "--porcelain", ".") else commit
-
-
-def _entry_of(content: bytes | Path) -> FileEntry:
-    if isinstance(content, Path):
-        return FileEntry(sha256=storage.file_digest(content), size=content.stat().st_size)
-    return FileEntry(sha256=digest(content), size=len(content))
-
-
 def _manifest_at(uri: str) -> Manifest | None:
     try:
         data = storage.read(storage.join(uri, MANIFEST))
@@ -364,17 +272,6 @@ def _manifest_at(uri: str) -> Manifest | None:
             f"{uri}/{MANIFEST} cannot be read ({len(data)} bytes, {reason}): {storage.again(uri)}, "
             "or open it with the version of bilp that wrote it"
         ) from error
-
-
-def _published_by_another(uri: str, ours: Manifest) -> Artefact:
-    """The artefact whose manifest came first; also our own, if the answer to our first attempt was lost."""
-    winner = find(uri, ours.kind, ours.key)
-    if winner is None:
-        raise MissingArtefact(f"{uri} was deleted while it was being published: publish it again")
-    for name in [name for name, entry in winner.manifest.files.items() if ours.files.get(name) != entry]:
-        # Two publishers computed different bytes from the same inputs, and ours may have come down on top of theirs.
-        winner.read(name)
-    return winner
 
 
 def _as_json(value: Any) -> str:

@@ -14,8 +14,9 @@ from pydantic import Field, ValidationError
 from bilp.config import Arm, Frozen, PipelineConfig, Source
 from bilp.errors import ConfigError
 from bilp.evaluate.metrics import Difference, Measurement, interval, measurements, paired_difference
-from bilp.manifest import content_key, open_artefact, provenance, publish
+from bilp.manifest import content_key, open_artefact
 from bilp.nested import leaves, merge
+from bilp.publication import publish
 from bilp.recipe_files import load_recipe, read_recipe
 from bilp.storage import join
 from bilp.tables import REPRODUCTION, encode
@@ -175,7 +176,7 @@ def publish_reproduction(recipe: str, config: PipelineConfig, evaluation_uris: S
     table = pa.table({name: [getattr(row, name) for row in rows] for name in Comparison.__dataclass_fields__})
     files = {
         SUMMARY: json.dumps(content, indent=1, allow_nan=False).encode(),
-        TABLE: encode(table, REPRODUCTION, {**provenance(), "stage": KIND, "key": key}),
+        TABLE: encode(table, REPRODUCTION, {"stage": KIND, "key": key}),
     }
     parents = {f"evaluation {number}": uri for number, uri in enumerate(evaluation_uris)}
     return publish(join(root, "reproductions", key), KIND, key, files, config=config, parents=parents, facts={"recipe": recipe}).uri

@@ -118,6 +118,26 @@ def create(uri: str, data: bytes) -> bool:
         return store.create(path, data)
 
 
+def create_from(source: Path, uri: str) -> bool:
+    """As `create`, from a local file that is given away as for `upload`."""
+    if not source.is_file():
+        raise StorageError(f"cannot create {uri} from {source}: it is not a file")
+    with _reaching("create", uri) as (store, path):
+        return store.create_from(path, source)
+
+
+def can_create(uri: str, size: int) -> bool:
+    """Whether so many bytes can be written below the URI on the condition that nothing lies there."""
+    store, _ = _locate(uri)
+    return store.can_create(size)
+
+
+def holds(uri: str, sha256: str, size: int) -> bool:
+    """Whether the file at the URI has this content now, read in whole unless its size tells. Raises MissingArtefact if none is there."""
+    with _reaching("read", uri, reading=True) as (store, path):
+        return store.size(path) == size and store.digest(path) == sha256
+
+
 def children(uri: str) -> list[str]:
     """Sorted names directly below the URI; empty if nothing lies there. Temporary files are left out."""
     with _reaching("list", uri) as (store, path):

@@ -1,4 +1,4 @@
-"""Tables with declared schemas, as Parquet: the same table and provenance give the same bytes."""
+"""Tables with declared schemas, as Parquet: the same table and origin give the same bytes."""
 
 from __future__ import annotations
 
@@ -134,12 +134,14 @@ REPRODUCTION = pa.schema(
 # Small enough to read one class of a large table without the rest, large enough to compress well.
 ROW_GROUP = 262_144
 
-PROVENANCE = b"bilp"
+ORIGIN = b"bilp"
 
 
-def encode(table: pa.Table, schema: pa.Schema, provenance: Mapping[str, Any]) -> bytes:
-    """The table as zstd Parquet in the columns and types of `schema`, with `provenance` as JSON in its metadata.
+def encode(table: pa.Table, schema: pa.Schema, origin: Mapping[str, Any]) -> bytes:
+    """The table as zstd Parquet in the columns and types of `schema`, with `origin` as JSON in its metadata.
 
+    The origin says what the table is, such as stage and key, and nothing of who computed it (that is in the manifest), so that
+    equal results are equal bytes.
     Values are cast if that loses nothing but floating-point precision. Raises IncompatibleArtefact if a column is
     missing, unknown, incomplete (holds nulls) or does not fit its type.
     """
@@ -155,10 +157,10 @@ def encode(table: pa.Table, schema: pa.Schema, provenance: Mapping[str, Any]) ->
         fitting = table.select(schema.names).cast(schema)
     except pa.ArrowException as error:
         raise IncompatibleArtefact(f"the table does not fit its schema: {error}") from error
-    note = json.dumps(dict(provenance), sort_keys=True, allow_nan=False)
+    note = json.dumps(dict(origin), sort_keys=True, allow_nan=False)
     sink = pa.BufferOutputStream()
     pq.write_table(
-        fitting.replace_schema_metadata({PROVENANCE: note.encode()}),
+        fitting.replace_schema_metadata({ORIGIN: note.encode()}),
         sink,
         compression="zstd",
         row_group_size=ROW_GROUP,
@@ -189,10 +191,10 @@ def decode(data: bytes | Path, schema: pa.Schema, columns: Sequence[str] | None 
     return table.replace_schema_metadata(None)
 
 
-def stored_provenance(data: bytes | Path) -> dict[str, Any]:
-    """The provenance that `encode` was given; empty if the file was not written by it."""
+def stored_origin(data: bytes | Path) -> dict[str, Any]:
+    """The origin that `encode` was given; empty if the file was not written by it."""
     with _open(data) as file:
-        note = (file.schema_arrow.metadata or {}).get(PROVENANCE, b"{}")
+        note = (file.schema_arrow.metadata or {}).get(ORIGIN, b"{}")
     stored: dict[str, Any] = json.loads(note)
     return stored
 

@@ -19,7 +19,7 @@ LAYERS = ("bilp", "tasks", "flows", "deployments")  # each may import what stand
 # Modules of bilp that may look at a clock, and why.
 CLOCKS: dict[str, str] = {
     "bilp/lease.py": "expiry of leases",
-    "bilp/manifest.py": "created_at of an artefact",
+    "bilp/publication.py": "created_at of an artefact",
     "bilp/stores/s3.py": "waits between two attempts of a conditional write",
 }
 

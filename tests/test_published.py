@@ -18,8 +18,9 @@ from bilp.config import MethodName, PipelineConfig, Source
 from bilp.errors import ConfigError
 from bilp.evaluate.publication import FILE, KIND
 from bilp.explain import explain
-from bilp.manifest import open_artefact, publish
+from bilp.manifest import open_artefact
 from bilp.nested import leaves
+from bilp.publication import publish
 from bilp.published import (
     SUMMARY,
     Published,

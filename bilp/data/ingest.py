@@ -36,8 +36,9 @@ from bilp.data.store import INDEX, KIND, index_name
 from bilp.data.whitened import whiten
 from bilp.errors import DataError
 from bilp.given import model_of
-from bilp.manifest import content_key, find, plain, provenance, publish
+from bilp.manifest import content_key, find, plain
 from bilp.progress import Progress, silent
+from bilp.publication import publish
 from bilp.scratch import scratch_folder
 from bilp.storage import Uri, as_uri
 
@@ -159,7 +160,7 @@ def _publish_store(name: str, home: str, class_names: Sequence[str], made: Arran
     files: dict[str, bytes | Path] = {path.name: path for side in made.stored.values() for path in side.paths}
     for split in SPLITS:
         # Nothing of the source and the configuration: others that lead to the same content must publish the same bytes.
-        files[index_name(split)] = tables.encode(_index(labels[split], made.digests[split]), INDEX, {**provenance(), "fingerprint": mark})
+        files[index_name(split)] = tables.encode(_index(labels[split], made.digests[split]), INDEX, {"fingerprint": mark})
     facts = {"name": name, "fingerprint": mark, **_facts(class_names, made.stored, constants)}
     publish(storage.join(home, mark), KIND, mark, files, config={}, parents={}, facts=facts)
     return mark

@@ -25,7 +25,8 @@ from bilp.data.contents import SPLITS, SplitName, counted
 from bilp.data.duplicates import DUPLICATES, duplicates_table, told_duplicates
 from bilp.data.duplicates import FILE as DUPLICATES_FILE
 from bilp.errors import IncompatibleArtefact
-from bilp.manifest import Artefact, find, open_artefact, provenance, publish
+from bilp.manifest import Artefact, find, open_artefact
+from bilp.publication import publish, replace
 
 if TYPE_CHECKING:
     from bilp.data.arrange import Arranged
@@ -93,12 +94,13 @@ def open_record(uri: str) -> SourceRecord:
 
 def record_files(made: Arranged, skipped: Sequence[Skipped], class_names: Sequence[str]) -> dict[str, bytes]:
     """The files of a record, by name."""
-    files = {origins_name(split): tables.encode(_origins_table(side.origins), ORIGINS, provenance()) for split, side in made.stored.items()}
+    origin = {"stage": KIND}
+    files = {origins_name(split): tables.encode(_origins_table(side.origins), ORIGINS, origin) for split, side in made.stored.items()}
     if skipped:
         files[LEDGER] = json.dumps([asdict(entry) for entry in skipped], indent=1, ensure_ascii=False).encode()
     if made.duplicates.found:
         table = duplicates_table(made.duplicates, made.source, made.source_digests, class_names, made.dropped)
-        files[DUPLICATES_FILE] = tables.encode(table, DUPLICATES, provenance())
+        files[DUPLICATES_FILE] = tables.encode(table, DUPLICATES, origin)
     return files
 
 
@@ -109,10 +111,11 @@ def publish_record(uri: str, key: str, files: Mapping[str, bytes], config: Mappi
     signature telling.
     """
     there = find(uri, KIND, key)
+    parents = {"dataset": storage.join(uri.rsplit("/", 2)[0], facts["fingerprint"])}
     if there is not None and there.fact("fingerprint") != facts["fingerprint"]:
-        storage.delete(uri)
-    store = storage.join(uri.rsplit("/", 2)[0], facts["fingerprint"])
-    publish(uri, KIND, key, files, config=config, parents={"dataset": store}, facts=facts)
+        replace(there, files, config=config, parents=parents, facts=facts)
+    else:
+        publish(uri, KIND, key, files, config=config, parents=parents, facts=facts)
 
 
 def skipped_facts(skipped: Sequence[Skipped]) -> dict[str, int]:
@@ -126,4 +129,4 @@ def _origins_table(origins: Sequence[str]) -> pa.Table:
 
 def _told_skipped(artefact: Artefact) -> list[str]:
     count = sum(artefact.fact("skipped").values())
-    return [f"{counted(count, 'file')} skipped, listed with the reasons in {storage.join(artefact.uri, LEDGER)}"] if count else []
+    return [f"{counted(count, 'file')} skipped, listed with the reasons in {artefact.place(LEDGER)}"] if count else []

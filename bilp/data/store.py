@@ -21,7 +21,6 @@ import pyarrow as pa
 import torch
 from torch import Tensor
 
-from bilp import storage
 from bilp.data.contents import SplitName
 from bilp.data.record import SourceRecord, open_record
 from bilp.data.shards import Shape, map_shard, shard_name
@@ -173,7 +172,7 @@ class Dataset:
         """What is applied to images after mean and std, read and verified at first use; None for a data set that is not whitened."""
         if self.whitening_facts is None:
             return None
-        return decode(self._artefact.read(FIT), storage.join(self.uri, FIT))
+        return decode(self._artefact.read(FIT), self._artefact.place(FIT))
 
     def _fit(self) -> Whitening:
         fitted = self.whitening

@@ -21,8 +21,9 @@ from bilp import storage
 from bilp.data.store import FIT, KIND, WHITENED, open_dataset
 from bilp.data.whitening import MOST_VALUES, encode, fit
 from bilp.errors import DataError
-from bilp.manifest import content_key, open_artefact, publish, there_already
+from bilp.manifest import content_key, open_artefact, there_already
 from bilp.progress import Progress, silent
+from bilp.publication import publish
 
 VERSION = 2
 BLOCK = 2000
@@ -59,4 +60,4 @@ def whiten(dataset_uri: str, epsilon: float, progress: Progress = silent) -> str
     files = {FIT: encode(fit(blocks(0), blocks(1), epsilon))}
     unchanged = {"mean": [0.0] * dataset.shape[0], "std": [1.0] * dataset.shape[0]}
     facts = {**plain.manifest.facts, **unchanged, "fingerprint": key, "whitening": told}
-    return publish(uri, KIND, key, files, config={"whitening": told}, parents={"dataset": dataset_uri}, facts=facts).uri
+    return publish(uri, KIND, key, files, config={"whitening": told}, parents={"dataset": dataset_uri}, facts=facts, device="cpu").uri

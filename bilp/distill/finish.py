@@ -14,7 +14,8 @@ from bilp.distill.run import VERSION, lineage, open_pool, open_run, settings
 from bilp.distill.state import decode_tensors, encode_tensors
 from bilp.distill.trajectory import STEP_SIZE
 from bilp.errors import DamagedArtefact
-from bilp.manifest import content_key, open_artefact, publish, there_already
+from bilp.manifest import content_key, open_artefact, there_already
+from bilp.publication import publish
 from bilp.storage import Uri, as_uri
 
 SYNTHETIC = "synthetic"
@@ -66,8 +67,9 @@ def load_synthetic(uri: Uri) -> tuple[Tensor, Tensor]:
     Raises MissingArtefact and DamagedArtefact.
     """
     uri = as_uri(uri)
-    where = storage.join(uri, IMAGES)
-    tensors = decode_tensors(open_artefact(uri, SYNTHETIC).read(IMAGES), where)
+    artefact = open_artefact(uri, SYNTHETIC)
+    where = artefact.place(IMAGES)
+    tensors = decode_tensors(artefact.read(IMAGES), where)
     if tensors.keys() != {"images", "labels"} or len(tensors["images"]) != len(tensors["labels"]):
         raise DamagedArtefact(f"{where} does not hold images and their labels: delete the folder and finish the run again")
     return tensors["images"], tensors["labels"]

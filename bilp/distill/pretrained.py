@@ -105,7 +105,7 @@ class PretrainedNetworks:
         Raises DamagedArtefact, and IncompatibleArtefact if they are of another architecture.
         """
         artefact = self._artefacts[number]
-        where = join(artefact.uri, FILE)
+        where = artefact.place(FILE)
         try:
             network.load_state_dict(decode_tensors(artefact.read(FILE), where))
         except RuntimeError as error:

@@ -13,9 +13,9 @@ from bilp.distill.real_training import RealTraining, sgd
 from bilp.distill.run import lineage, open_pool, open_run, pretraining_of
 from bilp.distill.state import encode_tensors
 from bilp.errors import ConfigError, Diverged
-from bilp.manifest import publish
 from bilp.nets import build, initialise
 from bilp.progress import Progress, silent
+from bilp.publication import publish
 from bilp.seeds import generator
 from bilp.storage import Uri, as_uri
 
@@ -61,7 +61,8 @@ def pretrain_network(run_uri: Uri, number: int, device: torch.device | str = "cp
     facts = {"dataset": pretraining.dataset, "selection": pretraining.selection, "number": number, "samples": len(pool), "correct": right}
     parents = {role: parent for role, parent in lineage(run_uri, run).items() if role in ("dataset", "selection")}
     files = {FILE: encode_tensors(dict(network.state_dict()))}
-    return publish(uri, KIND, pretraining.key(number), files, config=pretraining.settings, parents=parents, facts=facts).uri
+    key, told = pretraining.key(number), pretraining.settings
+    return publish(uri, KIND, key, files, config=told, parents=parents, facts=facts, device=device).uri
 
 
 def untrained(run_uri: str) -> list[int]:

@@ -23,9 +23,10 @@ from bilp.distill.sampling import RealPool
 from bilp.distill.setting import Setting
 from bilp.distill.state import DistillState, decode_state, decode_tensors, encode_state, encode_tensors
 from bilp.errors import MissingArtefact
-from bilp.manifest import Artefact, check_sizes, find, provenance, publish, there_already
+from bilp.manifest import Artefact, check_sizes, find, there_already
 from bilp.progress import Progress, silent
 from bilp.pruning.adaptive import AdaptivePruner
+from bilp.publication import publish
 from bilp.storage import Uri, as_uri
 from bilp.tables import ITE, LOSSES, encode
 
@@ -62,7 +63,8 @@ def reselect_round(
     guard, networks = _guard(part, setting, round, before), networks_for(run.distill.method)
     with arithmetic(run.distill.gpu, device):
         measured = reselect(setting, before.to(device), round, pruner, guard, progress, networks)
-    return publish_reselection(part, round, _ite_table(measured, round, pruner), pruner, setting.classes, before.iteration)
+    table = _ite_table(measured, round, pruner)
+    return publish_reselection(part, round, table, pruner, setting.classes, before.iteration, device)
 
 
 def distill_round(
@@ -98,11 +100,22 @@ def distill_round(
     return publish_round(part, round, state, _loss_table(records), records[-1].loss, pruner, pool)
 
 
-def publish_reselection(part: Part, round: int, table: pa.Table, pruner: AdaptivePruner, classes: range, iteration: int) -> str:
-    """Publish what was decided about `classes` before `iteration`: `table` with the schema ITE, and the pruner's memory."""
+def publish_reselection(
+    part: Part,
+    round: int,
+    table: pa.Table,
+    pruner: AdaptivePruner,
+    classes: range,
+    iteration: int,
+    device: torch.device | str | None = None,
+) -> str:
+    """Publish what was decided about `classes` before `iteration`: `table` with the schema ITE, and the pruner's memory.
+
+    `device` is where the effects were computed, if they were computed here.
+    """
     dropped = int(table["dropped"].to_numpy().sum())
     files = {
-        ITE_TABLE: encode(table, ITE, {**_table_provenance(part, round), "score": part.run.reselect.score}),
+        ITE_TABLE: encode(table, ITE, {**_origin(part, RESELECT, round), "score": part.run.reselect.score}),
         PRUNER_STATE: encode_tensors(pruner.state(classes)),
     }
     facts = {
@@ -113,7 +126,7 @@ def publish_reselection(part: Part, round: int, table: pa.Table, pruner: Adaptiv
         "score": part.run.reselect.score,
         "quantile_classes": _quantile_classes(pruner, classes),
     }
-    return _publish(part, part.reselect_uri(round), RESELECT, round, files, facts)
+    return _publish(part, RESELECT, round, files, facts, device)
 
 
 def publish_round(
@@ -132,10 +145,10 @@ def publish_round(
         }
     files = {
         CHECKPOINT: encode_state(state),
-        LOSS_TABLE: encode(losses, LOSSES, _table_provenance(part, round)),
+        LOSS_TABLE: encode(losses, LOSSES, _origin(part, ROUND, round)),
         GRID: grid_png(state.images, part.run.distill.ipc, pool.dataset.mean, pool.dataset.std, pool.dataset.whitening),
     }
-    return _publish(part, part.round_uri(round), ROUND, round, files, facts)
+    return _publish(part, ROUND, round, files, facts, state.images.device)
 
 
 def open_round(part: Part, round_number: int) -> Artefact:
@@ -150,7 +163,7 @@ def open_round(part: Part, round_number: int) -> Artefact:
 
 def round_state(artefact: Artefact) -> DistillState:
     """The verified state after a round."""
-    return decode_state(artefact.read(CHECKPOINT), storage.join(artefact.uri, CHECKPOINT))
+    return decode_state(artefact.read(CHECKPOINT), artefact.place(CHECKPOINT))
 
 
 def open_reselection(part: Part, round_number: int) -> Artefact:
@@ -166,7 +179,7 @@ def open_reselection(part: Part, round_number: int) -> Artefact:
 def reselected(part: Part, round_number: int) -> dict[str, torch.Tensor]:
     """State of the pruner after this round's reselection."""
     artefact = open_reselection(part, round_number)
-    return decode_tensors(artefact.read(PRUNER_STATE), storage.join(artefact.uri, PRUNER_STATE))
+    return decode_tensors(artefact.read(PRUNER_STATE), artefact.place(PRUNER_STATE))
 
 
 def went_through(run_uri: str, shard: int | None = None) -> bool:
@@ -208,9 +221,12 @@ def _guard(part: Part, setting: Setting, round_number: int, before: DistillState
     return Guard(part.run.distill.learning_rate, names, before.reference_loss, last_good, setting.classes)
 
 
-def _publish(part: Part, uri: str, kind: str, round_number: int, files: Mapping[str, bytes], facts: Mapping[str, Any]) -> str:
-    parents, key = lineage(part.run_uri, part.run), part.key(kind, round_number)
-    return publish(uri, kind, key, files, config=settings(part.run), parents=parents, facts=facts).uri
+def _publish(
+    part: Part, kind: str, number: int, files: Mapping[str, bytes], facts: Mapping[str, Any], device: torch.device | str | None
+) -> str:
+    uri, key = part.round_uri(number) if kind == ROUND else part.reselect_uri(number), part.key(kind, number)
+    parents = lineage(part.run_uri, part.run)
+    return publish(uri, kind, key, files, config=settings(part.run), parents=parents, facts=facts, device=device).uri
 
 
 def _makes_round(part: Part) -> str:
@@ -221,9 +237,9 @@ def _quantile_classes(pruner: AdaptivePruner, classes: range) -> list[int]:
     return [c for c in pruner.quantile_classes.tolist() if c in classes]
 
 
-def _table_provenance(part: Part, round_number: int) -> dict[str, Any]:
-    run = part.run
-    return {"run": run.key, "round": round_number, "parents": run.parents, "versions": provenance()}
+def _origin(part: Part, kind: str, round_number: int) -> dict[str, Any]:
+    """What a table says that it is."""
+    return {"stage": kind, "key": part.key(kind, round_number), "run": part.run.key, "round": round_number}
 
 
 def _loss_table(records: list[Record]) -> pa.Table:

@@ -12,8 +12,9 @@ from bilp.evaluate import parts, teacher
 from bilp.evaluate.own import own_settings
 from bilp.evaluate.parts import Parts, Training
 from bilp.fields import unused
-from bilp.manifest import content_key, provenance, publish, there_already
+from bilp.manifest import content_key, there_already
 from bilp.nets import label
+from bilp.publication import publish
 from bilp.storage import join
 from bilp.tables import EVALUATION, encode
 
@@ -71,9 +72,9 @@ class Publication:
         """It was computed before. Raises as `there_already`."""
         return there_already(self.uri, KIND, self.key) is not None
 
-    def publish(self, trainings: Sequence[Training], parents: Mapping[str, str]) -> str:
-        """Write the table; returns its URI."""
-        origin = {**provenance(), "stage": KIND, "key": self.key, "dataset": self.dataset, **self.subject, "config": self.settings}
+    def publish(self, trainings: Sequence[Training], parents: Mapping[str, str], device: str) -> str:
+        """Write the table of trainings that were computed on a device; returns its URI."""
+        origin = {"stage": KIND, "key": self.key, "dataset": self.dataset, **self.subject}
         epochs = {label(network): own_settings(self.config, network).epochs for network in self.config.networks}
         table = pa.table(
             {
@@ -89,7 +90,7 @@ class Publication:
         )
         facts = {"dataset": self.dataset, **self.subject, "networks": list(dict.fromkeys(training.network for training in trainings))}
         files = {FILE: encode(table, EVALUATION, origin)}
-        return publish(self.uri, KIND, self.key, files, config=self.settings, parents=dict(parents), facts=facts).uri
+        return publish(self.uri, KIND, self.key, files, config=self.settings, parents=parents, facts=facts, device=device).uri
 
     def _changed(self, network: NetworkConfig) -> dict[str, Any]:
         """The settings that differ for a network."""

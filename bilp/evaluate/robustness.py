@@ -16,7 +16,8 @@ import pyarrow as pa
 from bilp.config import EvaluateConfig
 from bilp.errors import ConfigError
 from bilp.evaluate.metrics import Measurement, measurements
-from bilp.manifest import content_key, open_artefact, provenance, publish
+from bilp.manifest import content_key, open_artefact
+from bilp.publication import publish
 from bilp.storage import Uri, as_uri, join
 from bilp.tables import ROBUSTNESS, encode
 
@@ -109,7 +110,7 @@ def robustness(evaluations: Mapping[Variant, Sequence[Uri]], root: Uri) -> str:
     scores = [_scores(rows, arm, network) for arm, network in _distilled(rows["given"])]
     columns = {name: [getattr(score, name) for score in scores] for name in Robustness.__dataclass_fields__}
     parents = {f"{variant} {number}": uri for variant, uris in given.items() for number, uri in enumerate(uris)}
-    files = {FILE: encode(pa.table(columns), ROBUSTNESS, {**provenance(), "stage": KIND, "key": key})}
+    files = {FILE: encode(pa.table(columns), ROBUSTNESS, {"stage": KIND, "key": key})}
     return publish(join(root, "robustness", key), KIND, key, files, config={"weight": WEIGHT}, parents=parents).uri
 
 

@@ -72,7 +72,7 @@ def evaluate_synthetic(
     data = ImageSet.of_tensors(images, labels, device)
     teacher = _teacher(dataset_uri, dataset, config, root, device) if config.labels == "soft" else None
     plan = Plan(config, config.epochs, f"{arm}, experiment {experiment}", device, progress, publication.parts_of, teacher)
-    return publication.publish(train_all(plan, dataset, lambda _: data), {"dataset": dataset_uri, "synthetic": synthetic_uri})
+    return publication.publish(train_all(plan, dataset, lambda _: data), {"dataset": dataset_uri, "synthetic": synthetic_uri}, device)
 
 
 def evaluate_baseline(
@@ -106,7 +106,7 @@ def evaluate_baseline(
     set_for = _real_set(baseline, dataset, ipc, config.seed, teacher, device)
     labelling = teacher if config.labels == "soft" else None
     plan = Plan(publication.config, publication.epochs, baseline, device, progress, publication.parts_of, labelling)
-    return publication.publish(train_all(plan, dataset, set_for), {"dataset": dataset_uri})
+    return publication.publish(train_all(plan, dataset, set_for), {"dataset": dataset_uri}, device)
 
 
 def _real_set(baseline: Baseline, dataset: Dataset, ipc: int, seed: int, teacher: Network | None, device: str) -> Callable[[int], ImageSet]:

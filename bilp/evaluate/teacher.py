@@ -20,9 +20,10 @@ from bilp.evaluate.schedule import Schedule
 from bilp.evaluate.training import ImageSet, accuracy, train
 from bilp.evaluate.treatment import STREAMS, Streams
 from bilp.given import model_of
-from bilp.manifest import content_key, open_artefact, publish, there_already
+from bilp.manifest import content_key, open_artefact, there_already
 from bilp.nets import Network, build, initialise, label
 from bilp.progress import Progress, silent
+from bilp.publication import publish
 from bilp.seeds import generator
 from bilp.storage import Uri, as_uri, join
 
@@ -75,7 +76,8 @@ def train_teacher(
         "accuracy": reached,
     }
     files = {FILE: safetensors.torch.save(tensors)}
-    return publish(uri, KIND, key, files, config={"teacher": config, "seed": seed}, parents={"dataset": dataset_uri}, facts=facts).uri
+    told, parents = {"teacher": config, "seed": seed}, {"dataset": dataset_uri}
+    return publish(uri, KIND, key, files, config=told, parents=parents, facts=facts, device=device).uri
 
 
 def load_teacher(uri: str, dataset: Dataset, config: TeacherConfig, device: str = "cpu") -> Network:

@@ -20,7 +20,8 @@ from bilp.errors import ConfigError, DataError
 from bilp.exchange.options import ImportOptions, Pixels
 from bilp.exchange.published import PublishedSet, read_published
 from bilp.given import model_of
-from bilp.manifest import content_key, digest, publish
+from bilp.manifest import content_key, digest
+from bilp.publication import publish
 from bilp.storage import Uri, as_uri, join
 
 VERSION = 1

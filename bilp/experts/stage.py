@@ -30,9 +30,10 @@ from bilp.experts.record import (
 )
 from bilp.experts.train import train_epochs
 from bilp.given import model_of
-from bilp.manifest import Artefact, content_key, find, open_artefact, provenance, publish, there_already
+from bilp.manifest import Artefact, content_key, find, open_artefact, there_already
 from bilp.nets import Network, build
 from bilp.progress import Progress, silent
+from bilp.publication import publish
 from bilp.storage import Uri, as_uri, join, optional_uri
 from bilp.tables import EXPERTS, encode
 
@@ -104,7 +105,8 @@ def train_expert(
                 losses.append(loss)
             files[epoch_file(len(files))] = _encode(module)
     facts = {"dataset": plan.dataset.fingerprint, "selection": plan.selection, "expert": expert, "samples": len(plan.ids), "losses": losses}
-    return publish(uri, EXPERT, key, files, config=training_settings(config, network), parents=plan.parents, facts=facts).uri
+    settings = training_settings(config, network)
+    return publish(uri, EXPERT, key, files, config=settings, parents=plan.parents, facts=facts, device=device).uri
 
 
 def collect_experts(
@@ -141,7 +143,7 @@ def collect_experts(
         "samples": len(plan.ids),
         "parameters": parameter_shapes(build(network, plan.dataset.shape, plan.dataset.classes)),
     }
-    origin = {**provenance(), "stage": BUFFER, "key": key, "dataset": plan.dataset.fingerprint, "selection": plan.selection}
+    origin = {"stage": BUFFER, "key": key, "dataset": plan.dataset.fingerprint, "selection": plan.selection}
     files = {TABLE: encode(pa.table(_columns(experts), schema=EXPERTS), EXPERTS, origin)}
     parents = {**plan.parents, **{f"expert {number}": expert.uri for number, expert in enumerate(experts)}}
     settings = {**training_settings(config, network), "count": config.count}

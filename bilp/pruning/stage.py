@@ -16,8 +16,9 @@ from bilp.config import PruneConfig
 from bilp.data import Dataset, open_dataset
 from bilp.errors import ConfigError
 from bilp.given import model_of
-from bilp.manifest import content_key, digest, open_artefact, provenance, publish, there_already
+from bilp.manifest import content_key, digest, open_artefact, there_already
 from bilp.pruning.static import Cut, Floats, Integers, random_scores, select
+from bilp.publication import publish
 from bilp.scoring.score_list import parse_score_list
 from bilp.scoring.summary import criterion_scores, open_summary
 from bilp.storage import Uri, as_uri, join, optional_uri, read
@@ -52,7 +53,7 @@ def prune(dataset_uri: Uri, scores_uri: Uri | None, config: PruneConfig | Mappin
     scores = ranking.scores(labels)
     cut = cut_by(config, scores, labels, dataset.class_names)
     settings = config.model_dump(mode="json")
-    origin = {**provenance(), "stage": KIND, "key": key, "dataset": dataset.fingerprint, "scores": ranking.identity, "config": rule}
+    origin = {"stage": KIND, "key": key, "dataset": dataset.fingerprint}
     publish(
         uri,
         KIND,

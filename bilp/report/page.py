@@ -13,7 +13,8 @@ from bilp.arms import adaptive_note, needs_experts
 from bilp.config import PipelineConfig
 from bilp.evaluate import label_robust_score
 from bilp.given import model_of
-from bilp.manifest import content_key, publish, there_already
+from bilp.manifest import content_key, there_already
+from bilp.publication import publish
 from bilp.report.accuracy import accuracy, robustness_rows
 from bilp.report.collect import Collected, collect, open_sources
 from bilp.report.effect import effect
@@ -67,11 +68,12 @@ def report(
     called = sources.artefacts[0].artefact.fact("name")  # the same pixels may be known under several
     key = content_key(KIND, VERSION, name=called, parents=shown, config=config, origins=dict(origins))
     uri = join(root, "reports", key)
-    if there_already(uri, KIND, key, shown=True) is None:
+    published = there_already(uri, KIND, key, shown=True)
+    if published is None:
         page = render(config, collect(sources), origins).encode()
         parents = {source.role: source.artefact.uri for source in sources.artefacts}
-        publish(uri, KIND, key, {FILE: page}, config=config, parents=parents)
-    return join(uri, FILE)
+        published = publish(uri, KIND, key, {FILE: page}, config=config, parents=parents)
+    return published.place(FILE)
 
 
 def render(config: PipelineConfig, collected: Collected, origins: Mapping[str, str] | None = None) -> str:

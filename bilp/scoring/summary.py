@@ -13,7 +13,8 @@ from bilp.config import ScoreConfig
 from bilp.data import open_dataset
 from bilp.errors import ConfigError, MissingArtefact
 from bilp.given import model_of
-from bilp.manifest import Artefact, content_key, find, open_artefact, provenance, publish, there_already
+from bilp.manifest import Artefact, content_key, find, open_artefact, there_already
+from bilp.publication import publish
 from bilp.scoring.criteria import CRITERIA, Moments, Trajectory
 from bilp.scoring.record import MEASURED_FILE, TRIAL, VERSION, WINDOWS, read_trajectory, score_uri, training_key, trial_key, trial_uri
 from bilp.storage import Uri, as_uri, join
@@ -46,7 +47,7 @@ def summarise(dataset_uri: Uri, config: ScoreConfig | Mapping[str, Any], root: U
     else:
         measured = (trial.table(MEASURED_FILE, MEASURED, ["sample_id", "score"]) for trial in trials)
         name, schema, table = MEASURED_FILE, MEASURED_SUMMARY, measured_summary(labels, measured)
-    origin = {**provenance(), "stage": KIND, "key": key, "dataset": dataset.fingerprint, "config": settings}
+    origin = {"stage": KIND, "key": key, "dataset": dataset.fingerprint}
     publish(
         uri,
         KIND,

@@ -13,8 +13,9 @@ from bilp.config import ScoreConfig
 from bilp.data import Dataset, open_dataset
 from bilp.errors import ConfigError
 from bilp.given import model_of
-from bilp.manifest import provenance, publish, there_already
+from bilp.manifest import there_already
 from bilp.progress import Progress, silent
+from bilp.publication import publish
 from bilp.scoring.picking import pick_places
 from bilp.scoring.record import MEASURED_FILE, TRIAL, TRIAL_FILE, measured_table, training_settings, trajectory_table, trial_key, trial_uri
 from bilp.scoring.subsets import subset_scores
@@ -41,7 +42,7 @@ def score_trial(
     with arithmetic(config.gpu, device):
         table, facts = _measure(dataset, config, trial, device, progress)
     settings = training_settings(config)
-    origin = {**provenance(), "stage": TRIAL, "key": key, "dataset": dataset.fingerprint, "trial": trial, "config": settings}
+    origin = {"stage": TRIAL, "key": key, "dataset": dataset.fingerprint, "trial": trial}
     name, schema = (TRIAL_FILE, TRAJECTORY) if config.measure == "trajectory" else (MEASURED_FILE, MEASURED)
     publish(
         uri,
@@ -51,6 +52,7 @@ def score_trial(
         config=settings,
         parents={"dataset": dataset_uri},
         facts={"dataset": dataset.fingerprint, "trial": trial, "measure": config.measure, **facts},
+        device=device,
     )
     return uri
 

@@ -31,6 +31,15 @@ class Store(Protocol):
     def create(self, path: str, data: bytes) -> bool:
         """Write unless something lies there, decided by the storage itself in one step; False if something did."""
 
+    def create_from(self, path: str, source: Path) -> bool:
+        """As `create`, from a file that nobody changes afterwards: it may be kept itself."""
+
+    def can_create(self, size: int) -> bool:
+        """Whether one conditional write takes so many bytes."""
+
+    def digest(self, path: str) -> str:
+        """The sha256 of a file, in hexadecimal digits; FileNotFoundError if none lies at the path."""
+
     def names(self, path: str) -> list[str]:
         """Names directly below, in any order; none if nothing lies there."""
 

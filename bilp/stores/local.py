@@ -7,6 +7,7 @@ that is killed at any point leaves the old content or the new one, and at most a
 from __future__ import annotations
 
 import errno
+import hashlib
 import itertools
 import os
 import re
@@ -60,23 +61,36 @@ def write(path: str, data: bytes) -> None:
 
 def upload(path: str, source: Path) -> None:
     if not _link(source, Path(path)):
-        with source.open("rb") as original:
-            _publish(Path(path), lambda file: shutil.copyfileobj(original, file, 1 << 20))
+        _publish(Path(path), lambda file: _copy(source, file))
 
 
 def create(path: str, data: bytes) -> bool:
+    return _create(Path(path), lambda file: file.write(data))
+
+
+def create_from(path: str, source: Path) -> bool:
     target = Path(path)
-    with _temporary(target, lambda file: file.write(data)) as temporary:
-        try:
-            os.link(temporary, target)
-        except FileExistsError:
-            return False
-        except OSError as error:
-            if error.errno not in _NO_LINKS:
-                raise
-            return _create_without_links(target, data)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    _sync_file(source)
+    try:
+        os.link(source, target)
+    except FileExistsError:
+        return False
+    except OSError as error:
+        if error.errno not in (errno.EXDEV, *_NO_LINKS):
+            raise
+        return _create(target, lambda file: _copy(source, file))
     _sync_folder(target)
     return True
+
+
+def can_create(size: int) -> bool:
+    return True
+
+
+def digest(path: str) -> str:
+    with Path(path).open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def names(path: str) -> list[str]:
@@ -148,6 +162,25 @@ def _publish(target: Path, fill: Callable[[BinaryIO], object]) -> None:
         _sync_folder(target)
 
 
+def _create(target: Path, fill: Callable[[BinaryIO], object]) -> bool:
+    with _temporary(target, fill) as temporary:
+        try:
+            os.link(temporary, target)
+        except FileExistsError:
+            return False
+        except OSError as error:
+            if error.errno not in _NO_LINKS:
+                raise
+            return _create_without_links(target, fill)
+    _sync_folder(target)
+    return True
+
+
+def _copy(source: Path, file: BinaryIO) -> None:
+    with source.open("rb") as original:
+        shutil.copyfileobj(original, file, 1 << 20)
+
+
 def _link(source: Path, target: Path) -> bool:
     """Publish the file itself under a second name, without a copy; False where links are unknown or do not lead there."""
     target.parent.mkdir(parents=True, exist_ok=True)
@@ -159,8 +192,7 @@ def _link(source: Path, target: Path) -> bool:
             return False
         raise
     try:
-        with source.open("rb") as file:
-            os.fsync(file.fileno())
+        _sync_file(source)
         temporary.replace(target)
         _sync_folder(target)
     finally:
@@ -168,7 +200,7 @@ def _link(source: Path, target: Path) -> bool:
     return True
 
 
-def _create_without_links(target: Path, data: bytes) -> bool:
+def _create_without_links(target: Path, fill: Callable[[BinaryIO], object]) -> bool:
     """Exclusive creation; unlike a link, a process that is killed in here leaves a truncated file behind."""
     try:
         file = target.open("xb")
@@ -176,7 +208,7 @@ def _create_without_links(target: Path, data: bytes) -> bool:
         return False
     try:
         with file:
-            file.write(data)
+            fill(file)
             file.flush()
             os.fsync(file.fileno())
     except BaseException:
@@ -196,6 +228,11 @@ def _open_unused(target: Path) -> tuple[Path, BinaryIO]:
         name = _unused_name(target)
         with suppress(FileExistsError):
             return name, name.open("xb")
+
+
+def _sync_file(file: Path) -> None:
+    with file.open("rb") as opened:
+        os.fsync(opened.fileno())
 
 
 def _sync_folder(target: Path) -> None:

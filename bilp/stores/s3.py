@@ -6,6 +6,7 @@ A path is `bucket/key`. Listings are never cached, because several processes wri
 from __future__ import annotations
 
 import errno
+import hashlib
 import os
 import time
 from collections.abc import Iterable
@@ -20,6 +21,7 @@ from botocore import exceptions as boto
 LARGEST_CREATE = 90 << 20
 CONFLICT_RETRIES = 6
 MOST_CLIENTS = 4
+_READ_BLOCK = 8 << 20
 
 _clients: dict[tuple[int, tuple[tuple[str, str], ...]], Any] = {}
 
@@ -87,6 +89,19 @@ def create(path: str, data: bytes) -> bool:
                 raise
         time.sleep(0.05 * 2**attempt)  # AWS asks to repeat while another conditional write is under way
     raise AssertionError("unreachable")
+
+
+def create_from(path: str, source: Path) -> bool:
+    return create(path, source.read_bytes())
+
+
+def can_create(size: int) -> bool:
+    return size <= LARGEST_CREATE
+
+
+def digest(path: str) -> str:
+    with _files().open(path, "rb", cache_type="readahead", block_size=_READ_BLOCK) as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def names(path: str) -> list[str]:

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from bilp.config import IngestConfig
 from bilp.data import Dataset, ingest, open_dataset, shards
 from bilp.errors import IncompatibleArtefact, MissingArtefact
-from bilp.manifest import publish
+from bilp.publication import publish
 
 
 @pytest.fixture(scope="module")

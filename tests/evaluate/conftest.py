@@ -13,7 +13,7 @@ from torch import Tensor
 
 from bilp.config import EvaluateConfig, IngestConfig, NetworkConfig
 from bilp.data import Dataset, ingest, open_dataset
-from bilp.manifest import publish
+from bilp.publication import publish
 
 PublishSet = Callable[..., str]
 

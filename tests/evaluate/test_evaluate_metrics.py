@@ -13,7 +13,7 @@ from scipy import stats
 from bilp.errors import ConfigError
 from bilp.evaluate import Measurement, Row, interval, measurements, paired_difference, summary
 from bilp.evaluate.publication import FILE, KIND
-from bilp.manifest import publish
+from bilp.publication import publish
 from bilp.tables import EVALUATION, encode
 
 

@@ -10,7 +10,7 @@ import torch
 
 from bilp.config import IngestConfig
 from bilp.data import Dataset, ingest, open_dataset
-from bilp.manifest import publish
+from bilp.publication import publish
 
 
 @pytest.fixture(scope="session")

@@ -21,7 +21,8 @@ from bilp.data import Dataset, ingest, open_dataset
 from bilp.distill.pictures import displayable
 from bilp.errors import ConfigError, IncompatibleArtefact, MissingArtefact
 from bilp.exchange import export_set
-from bilp.manifest import open_artefact, publish
+from bilp.manifest import open_artefact
+from bilp.publication import publish
 
 
 def expected_pixels(uri: str) -> torch.Tensor:

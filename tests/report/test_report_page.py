@@ -24,7 +24,8 @@ from bilp.data import open_dataset
 from bilp.distill import load_synthetic
 from bilp.errors import MissingArtefact
 from bilp.evaluate import evaluate_baseline, evaluate_synthetic, load_robustness, robustness, summary, variants
-from bilp.manifest import open_artefact, publish
+from bilp.manifest import open_artefact
+from bilp.publication import publish
 
 SECTIONS = ["accuracy", "source", "pruning", "effect", "synthetic", "provenance", "settings"]
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from bilp import lease, manifest, storage
+from bilp import lease, manifest, publication, storage
 from bilp.errors import DamagedArtefact, LeaseLost
 from bilp.storage import children, join
 
@@ -27,7 +27,7 @@ def everybody(owner: str) -> bool:
 
 
 def publish(uri: str, content: bytes = b"same bytes") -> manifest.Artefact:
-    return manifest.publish(uri, "thing", "key", {"file.bin": content}, config={}, parents={})
+    return publication.publish(uri, "thing", "key", {"file.bin": content}, config={}, parents={})
 
 
 def test_one_of_many_claimants_gets_it(root: str) -> None:
@@ -102,23 +102,21 @@ def test_who_lost_it_publishes_nothing(root: str) -> None:
     assert "000001.released" not in children(join(root, "l")), "what is lost cannot be released"
 
 
-def test_a_file_that_comes_too_late_changes_nothing(root: str) -> None:
-    """Frozen after the question and before the writes: the same content goes to the same names, and the manifest is create-only."""
-    uri = join(root, "a")
-    first = publish(uri)
-    before = storage.read(join(uri, manifest.MANIFEST))
-    storage.write(join(uri, "file.bin"), b"same bytes")
-    assert not storage.create(join(uri, manifest.MANIFEST), b"a later manifest")
-    assert storage.read(join(uri, manifest.MANIFEST)) == before
-    assert first.read("file.bin") == b"same bytes"
+@pytest.mark.parametrize("content", [b"same bytes", b"other bytes"])
+def test_a_publisher_that_comes_too_late_changes_nothing(content: bytes, root: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Frozen after the question and before its first file, while another publishes."""
+    uri, check, turns = join(root, "a"), lease.check, iter(["frozen"])
 
+    def frozen() -> None:
+        if next(turns, None):
+            publish(uri)
+        check()
 
-def test_a_late_writer_with_other_bytes_is_found_out(root: str) -> None:
-    uri = join(root, "a")
-    first = publish(uri)
-    storage.write(join(uri, "file.bin"), b"other bytes")
-    with pytest.raises(DamagedArtefact, match="expected sha256"):
-        first.read("file.bin")
+    monkeypatch.setattr(lease, "check", frozen)
+    late = publish(uri, content)
+    assert late == manifest.find(uri, "thing", "key")
+    assert late.read("file.bin") == b"same bytes"
+    assert children(uri) == [manifest.MANIFEST, "file.bin"]
 
 
 def test_without_a_lease_publishing_asks_nothing(root: str) -> None:

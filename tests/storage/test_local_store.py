@@ -93,6 +93,27 @@ def test_an_uploaded_file_is_copied_where_links_do_not_lead(code: int, tmp_path:
     assert [path.name for path in target.parent.iterdir()] == ["large"]
 
 
+@pytest.mark.parametrize("code", [None, errno.EXDEV, errno.EPERM])
+def test_a_file_is_created_from_another_only_once(code: int | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    source, target = tmp_path / "source", tmp_path / "store" / "large"
+    link = os.link
+
+    def refuse(given: Path, name: Path) -> None:
+        if code == errno.EPERM or (code == errno.EXDEV and given == source):
+            raise OSError(code, os.strerror(code))
+        link(given, name)
+
+    monkeypatch.setattr(os, "link", refuse)
+    source.write_bytes(b"0123456789" * 300_000)
+    assert storage.create_from(source, str(target))
+    assert target.samefile(source) == (code is None)
+    source.rename(tmp_path / "first")
+    source.write_bytes(b"other")
+    assert not storage.create_from(source, str(target))
+    assert target.read_bytes() == b"0123456789" * 300_000
+    assert [path.name for path in target.parent.iterdir()] == ["large"]
+
+
 def test_a_full_disk_leaves_the_old_content_and_no_rest(
     tmp_path: Path, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
 ) -> None:

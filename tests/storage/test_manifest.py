@@ -12,10 +12,11 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from bilp import manifest, storage, tables
+from bilp import manifest, provenance, storage, tables
 from bilp.config import PruneConfig
 from bilp.errors import ConfigError, DamagedArtefact, IncompatibleArtefact, MissingArtefact, StorageError
-from bilp.manifest import MANIFEST, Artefact, digest, find, open_artefact, publish
+from bilp.manifest import MANIFEST, Artefact, digest, find, open_artefact
+from bilp.publication import publish
 
 FILES: dict[str, bytes | Path] = {"a.bin": b"alpha", "deep/b.bin": b"beta" * 1000, "empty": b""}
 FACTS = {"classes": ("cat", "dog"), "shape": (3, 8, 8), "mean": [0.5, 0.25, 0.125], "ipc": 10}
@@ -25,11 +26,11 @@ def publish_one(uri: str, files: dict[str, bytes | Path] = FILES, key: str = "k1
     return publish(uri, "selection", key, files, config=PruneConfig(), parents={"dataset": "s3://b/d"}, facts={**FACTS, **facts})
 
 
-def parquet(provenance: dict[str, Any] | None = None) -> tuple[pa.Table, bytes]:
+def parquet(origin: dict[str, Any] | None = None) -> tuple[pa.Table, bytes]:
     table = pa.table(
         {"iteration": np.arange(3), "loss": np.ones(3), "real_used": np.arange(3), "dropped_share": np.zeros(3)}, schema=tables.LOSSES
     )
-    return table, tables.encode(table, tables.LOSSES, provenance or {})
+    return table, tables.encode(table, tables.LOSSES, origin or {})
 
 
 def test_what_is_published_is_found_opened_and_read(root: str, tmp_path: Path) -> None:
@@ -58,12 +59,14 @@ def test_a_manifest_is_json_that_says_everything(root: str) -> None:
     assert stored["provenance"]["pyarrow"] == pa.__version__
 
 
-def test_files_without_a_manifest_are_nothing_and_are_overwritten(root: str) -> None:
+def test_files_without_a_manifest_are_nothing_and_are_gone_afterwards(root: str) -> None:
     storage.write(storage.join(root, "a.bin"), b"half")
     assert find(root, "selection") is None
     with pytest.raises(MissingArtefact, match=r"no complete selection at .*: run the stage that makes it"):
         open_artefact(root, "selection")
-    assert publish_one(root).read("a.bin") == b"alpha"
+    artefact = publish_one(root)
+    assert artefact.read("a.bin") == artefact.local("a.bin").read_bytes() == b"alpha"
+    assert storage.children(root) == ["_manifest.json", f"a.{digest(b'alpha')[:8]}.bin", "deep", "empty"]
 
 
 def test_publishing_again_returns_the_first_and_writes_nothing(root: str) -> None:
@@ -85,40 +88,6 @@ def test_one_of_several_publishers_wins_and_all_get_its_artefact(root: str) -> N
     assert all(artefact == artefacts[0] for artefact in artefacts)
     assert find(root, "selection") == artefacts[0]
     assert artefacts[0].read("deep/b.bin") == FILES["deep/b.bin"]
-
-
-def overtaken(root: str, monkeypatch: pytest.MonkeyPatch, files: dict[str, bytes | Path], key: str = "k1") -> None:
-    """Let another publisher write its files and its manifest just before ours is created."""
-    create, turn = storage.create, threading.local()
-
-    def late(uri: str, data: bytes) -> bool:
-        if not getattr(turn, "taken", False):
-            turn.taken = True
-            publish_one(root, files, key)
-            for name, content in FILES.items():  # our own files were on their way and arrive on top
-                storage.write(storage.join(root, name), bytes(content) if isinstance(content, bytes) else b"")
-        return create(uri, data)
-
-    monkeypatch.setattr(storage, "create", late)
-
-
-def test_an_overtaken_publisher_accepts_the_same_bytes(root: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    overtaken(root, monkeypatch, FILES)
-    assert publish_one(root).read("a.bin") == b"alpha"
-
-
-def test_an_overtaken_publisher_reports_that_it_destroyed_other_bytes(root: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    overtaken(root, monkeypatch, {"a.bin": b"computed on another device"})
-    with pytest.raises(DamagedArtefact) as caught:
-        publish_one(root)
-    for part in ("a.bin", digest(b"alpha"), digest(b"computed on another device")):
-        assert part in str(caught.value)
-
-
-def test_an_overtaken_publisher_refuses_another_key(root: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    overtaken(root, monkeypatch, FILES, key="k2")
-    with pytest.raises(DamagedArtefact, match="of key 'k2', expected 'k1'"):
-        publish_one(root)
 
 
 @pytest.mark.parametrize(("kind", "key", "reason"), [("score", None, "kind 'selection'"), ("selection", "k2", "key 'k1', expected 'k2'")])
@@ -228,10 +197,10 @@ def test_parquet_readers_pass_over_the_manifest(tmp_path: Path) -> None:
 
 def test_a_published_table_has_the_same_bytes_every_time(tmp_path: Path) -> None:
     for name in ("one", "two"):
-        publish_one(str(tmp_path / name), {"losses.parquet": parquet(manifest.provenance())[1]})
+        publish_one(str(tmp_path / name), {"losses.parquet": parquet()[1]})
     assert (tmp_path / "one/losses.parquet").read_bytes() == (tmp_path / "two/losses.parquet").read_bytes()
 
 
 def test_provenance_cannot_be_changed_by_who_asked_for_it() -> None:
-    manifest.provenance()["torch"] = "changed"
-    assert manifest.provenance()["torch"] != "changed"
+    provenance.provenance()["torch"] = "changed"
+    assert provenance.provenance()["torch"] != "changed"

@@ -10,13 +10,14 @@ from pathlib import Path
 import pytest
 
 from bilp import storage
-from bilp.manifest import find, publish
+from bilp.manifest import find
+from bilp.publication import publish
 
 # `os` of the standard library is what both pathlib and bilp.stores.local reach the file system through.
 PUBLISHER = """
 import os, signal, sys
 from bilp import storage
-from bilp.manifest import publish
+from bilp.publication import publish
 
 uri, where = sys.argv[1:]
 die = lambda *ignored, **also: os.kill(os.getpid(), signal.SIGKILL)
@@ -26,17 +27,17 @@ def nth(function, number):
     return lambda *given, **named: die() if next(calls) == number else function(*given, **named)
 
 if where == "before the first file":
-    storage.write = die
+    storage.create = die
 elif where == "between two files":
-    storage.write = nth(storage.write, 2)
+    storage.create = nth(storage.create, 2)
 elif where == "inside a file":
     os.fsync = nth(os.fsync, 3)  # each file is one sync of its content and one of its folder
 elif where == "before a file gets its name":
-    os.replace = nth(os.replace, 2)
+    os.link = nth(os.link, 2)
 elif where == "before the manifest":
-    storage.create = die
+    storage.create = nth(storage.create, 3)
 elif where == "before the manifest gets its name":
-    os.link = die
+    os.link = nth(os.link, 3)
 publish(uri, "selection", "k1", {"a": b"alpha", "b": b"beta" * 100_000}, config={}, parents={})
 """
 

@@ -52,6 +52,30 @@ def test_create_writes_only_once(root: str) -> None:
     assert storage.children(storage.join(root, "new")) == ["marker"]
 
 
+def test_create_from_a_file_writes_only_once(root: str, tmp_path: Path) -> None:
+    uri, source = storage.join(root, "deep/large"), tmp_path / "source"
+    source.write_bytes(b"first" * 1000)
+    assert storage.can_create(uri, 5000)
+    assert storage.create_from(source, uri)
+    (tmp_path / "other").write_bytes(b"second")
+    assert not storage.create_from(tmp_path / "other", uri)
+    assert storage.read(uri) == b"first" * 1000
+    with pytest.raises(StorageError, match="is not a file"):
+        storage.create_from(tmp_path / "absent", uri)
+
+
+def test_what_lies_there_is_compared(root: str) -> None:
+    uri, content = storage.join(root, "a"), b"some content" * 2_000_000
+    storage.write(uri, content)
+    sha256 = hashlib.sha256(content).hexdigest()
+    assert storage.holds(uri, sha256, len(content))
+    assert not storage.holds(uri, sha256, len(content) + 1)
+    assert not storage.holds(uri, hashlib.sha256(b"other").hexdigest(), len(content))
+    for nothing in (storage.join(root, "absent"), root):
+        with pytest.raises(MissingArtefact):
+            storage.holds(nothing, sha256, len(content))
+
+
 def test_create_respects_what_was_written_otherwise(root: str) -> None:
     uri = storage.join(root, "marker")
     storage.write(uri, b"")

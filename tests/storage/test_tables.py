@@ -113,19 +113,19 @@ def test_metadata_of_other_software_does_not_reach_the_bytes() -> None:
     assert tables.encode(marked, tables.TRAJECTORY, {}) == tables.encode(table, tables.TRAJECTORY, {})
 
 
-def test_provenance_travels_in_the_file(tmp_path: Path) -> None:
-    provenance = {"torch": "2.0", "config": {"seed": 3, "rates": [0.1, 0.2]}, "commit": None}
-    data = tables.encode(trajectory(3), tables.TRAJECTORY, provenance)
-    assert tables.stored_provenance(data) == provenance
+def test_the_origin_travels_in_the_file(tmp_path: Path) -> None:
+    origin = {"stage": "score", "of": {"seed": 3, "rates": [0.1, 0.2]}, "selection": None}
+    data = tables.encode(trajectory(3), tables.TRAJECTORY, origin)
+    assert tables.stored_origin(data) == origin
     (tmp_path / "a.parquet").write_bytes(data)
-    assert tables.stored_provenance(tmp_path / "a.parquet") == provenance
-    reordered = dict(reversed(provenance.items()))
+    assert tables.stored_origin(tmp_path / "a.parquet") == origin
+    reordered = dict(reversed(origin.items()))
     assert tables.encode(trajectory(3), tables.TRAJECTORY, reordered) == data
 
 
-def test_a_file_of_other_software_has_no_provenance(tmp_path: Path) -> None:
+def test_a_file_of_other_software_has_no_origin(tmp_path: Path) -> None:
     pq.write_table(trajectory(3), tmp_path / "a.parquet")
-    assert tables.stored_provenance(tmp_path / "a.parquet") == {}
+    assert tables.stored_origin(tmp_path / "a.parquet") == {}
 
 
 def test_another_schema_is_refused_with_every_difference(tmp_path: Path) -> None:

@@ -8,7 +8,8 @@ import pytest
 
 from bilp import manifest, storage
 from bilp.errors import DamagedArtefact, StorageError, StorageRefused
-from bilp.manifest import check_sizes, find, is_whole, publish, there_already
+from bilp.manifest import check_sizes, find, is_whole, there_already
+from bilp.publication import publish
 
 KEY = "0123456789abcdef"
 FILES: dict[str, bytes | Path] = {"a.bin": b"alpha", "deep/b.bin": b"beta" * 1000, "empty": b""}

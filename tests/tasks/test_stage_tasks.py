@@ -24,7 +24,7 @@ from bilp.errors import (
     StorageError,
     StorageRefused,
 )
-from bilp.manifest import publish
+from bilp.publication import publish
 from bilp.storage import delete, join
 from flows import local_server
 from flows.local_flow import flow

@@ -1,0 +1,72 @@
+"""Another version of the program on a storage where one was killed in every publication: it goes on, and everything can be read."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from tiny_pipeline import TINY, Finished, files, outcomes
+
+from benchmarks.pairs import artefacts_in, damage, stored
+from bilp import provenance
+from bilp.config import PipelineConfig
+from bilp.manifest import MANIFEST, Artefact
+from flows.pipeline import pipeline
+
+CONFIG = PipelineConfig.model_validate(TINY)
+ELSEWHERE = {"commit": "0" * 40, "python": "3.99.0", "torch": "9.9"}
+
+
+def artefacts(root: str) -> list[Artefact]:
+    return artefacts_in(root, stored(root))
+
+
+def checksums(root: str) -> dict[str, dict[str, str]]:
+    """By place and name; less the page, which tells when what it shows was made."""
+    return {
+        artefact.uri: {name: entry.sha256 for name, entry in artefact.manifest.files.items()}
+        for artefact in artefacts(root)
+        if artefact.manifest.kind != "report"
+    }
+
+
+def another_version(monkeypatch: pytest.MonkeyPatch) -> None:
+    here = provenance._software()
+    monkeypatch.setattr(provenance, "_software", lambda: {**here, **ELSEWHERE})
+
+
+def test_another_version_goes_on_where_every_publication_was_killed(copied: Finished, monkeypatch: pytest.MonkeyPatch) -> None:
+    expected = checksums(copied.root)
+    for number, artefact in enumerate(artefacts(copied.root)):
+        Path(artefact.uri, MANIFEST).unlink()
+        for name in artefact.manifest.files if number % 2 else ():
+            Path(artefact.place(name)).write_bytes(b"of a version that computes something else")
+    another_version(monkeypatch)
+    report = pipeline(CONFIG, copied.root)
+
+    assert Path(report).is_file()
+    assert checksums(copied.root) == expected, "the results do not depend on who computes them"
+    found = artefacts(copied.root)
+    assert [damage(artefact) for artefact in found] == [None] * len(found)
+    assert all(ELSEWHERE.items() <= artefact.manifest.provenance.items() for artefact in found)
+    for artefact in found:
+        names = {Path(artefact.place(name)) for name in artefact.manifest.files} | {Path(artefact.uri, MANIFEST)}
+        assert {path for path in Path(artefact.uri).iterdir() if path.is_file()} - names <= {Path(artefact.uri, "run.json")}
+    after = files(copied.root)
+    with outcomes() as again:
+        assert pipeline(CONFIG, copied.root) == report
+    assert again == copied.again
+    assert files(copied.root) == after
+
+
+def test_nothing_but_the_manifest_tells_who_computed_it(copied: Finished) -> None:
+    # Arrow writes its own version into every table, which nobody can keep it from.
+    told = [value for name, value in provenance.provenance().items() if isinstance(value, str) and len(value) > 5 and name != "pyarrow"]
+    assert len(told) >= 3
+    for path in Path(copied.root).rglob("*"):
+        if path.is_file() and path.name != MANIFEST and "reports" not in path.parts:
+            content = path.read_bytes()
+            assert not [value for value in told if value.encode() in content], path
+    manifests = [json.loads(path.read_text()) for path in Path(copied.root).rglob(MANIFEST)]
+    assert {"device", "threads", "cpu"} <= {name for manifest in manifests for name in manifest["provenance"]}
