@@ -11,13 +11,14 @@ from typing import Annotated, Any, get_args
 import pyarrow as pa
 from pydantic import Field, ValidationError
 
+from bilp import strict_json
 from bilp.config import Arm, Frozen, PipelineConfig, Source
-from bilp.errors import ConfigError
+from bilp.errors import ConfigError, DamagedArtefact
 from bilp.evaluate.metrics import Difference, Measurement, interval, measurements, paired_difference
 from bilp.manifest import content_key, open_artefact, provenance, publish
 from bilp.nested import leaves, merge
 from bilp.recipe_files import load_recipe, read_recipe
-from bilp.storage import join
+from bilp.storage import again, join
 from bilp.tables import REPRODUCTION, encode
 
 VERSION = 2
@@ -184,7 +185,10 @@ def publish_reproduction(recipe: str, config: PipelineConfig, evaluation_uris: S
 def load_reproduction(uri: str) -> tuple[list[Comparison], dict[str, Any]]:
     """Rows and summary of a published reproduction. Raises MissingArtefact or DamagedArtefact."""
     artefact = open_artefact(uri, KIND)
-    content: dict[str, Any] = json.loads(artefact.read(SUMMARY))
+    try:
+        content = strict_json.parse(artefact.read(SUMMARY))
+    except ValueError as error:
+        raise DamagedArtefact(f"{artefact.uri}/{SUMMARY} cannot be read ({error}): {again(artefact.uri)}") from error
     return [Comparison(**row) for row in artefact.table(TABLE, REPRODUCTION).to_pylist()], content
 
 

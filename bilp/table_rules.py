@@ -66,7 +66,7 @@ def check_rows(table: pa.Table, rules: Rules, below: Mapping[str, int]) -> None:
 
 def _check_order(table: pa.Table, rules: Rules) -> None:
     there = set(table.column_names)
-    if rules.places in there:
+    if rules.places is not None and rules.places in there:
         values = table[rules.places].to_numpy()
         _require(rules.places, values, values == np.arange(len(values)), "the number of its row")
     if rules.ascending and there >= set(rules.ascending):

@@ -132,6 +132,8 @@ class AdaptivePruner:
             own, given = self._state[name][self._part(name, classes)], state[name]
             if own.shape != given.shape or own.dtype != given.dtype:
                 problems.append(f"{name}: expected {own.dtype} {list(own.shape)}, found {given.dtype} {list(given.shape)}")
+            elif not possible(name, state):
+                problems.append(f"{name} holds values that no decision leaves")
         if problems:
             raise IncompatibleArtefact(
                 f"this pruner state does not fit the data: {'; '.join(problems)}. Start a new run, or use the dataset of the old one"
@@ -239,6 +241,21 @@ class AdaptivePruner:
     def _extremeness(self, ids: Tensor, c: int) -> Tensor:
         """Distance of the last score from the class's centre; infinite for a score of zero."""
         return (self._state["last_score"][ids].double().log() - self._state["log_mean"][c]).abs()
+
+
+def possible(name: str, state: Mapping[str, Tensor]) -> bool:
+    """Whether decisions can have left the values of a tensor of the state: counts, shares and variances that can be."""
+    value = state[name]
+    if name in ("visits", "dropped_until", "decided", "normal", "log_variance", "last_score"):
+        right = not bool((value < 0).any())  # statistics of effects that are zero are not finite
+    elif name == "remainder":
+        right = bool((value.abs() <= 0.5).all())
+    else:
+        right = True
+    parts = {"dropped": ("dropped", "decided")}.get(name)
+    if parts is not None and all(part in state and state[part].shape == value.shape for part in parts):
+        right = bool(((value >= 0) & (value <= state["decided"])).all())
+    return right
 
 
 def _by_quantile(config: ReselectConfig) -> bool:

@@ -61,7 +61,7 @@ def test_a_manifest_is_json_that_says_everything(root: str) -> None:
 def test_files_without_a_manifest_are_nothing_and_are_overwritten(root: str) -> None:
     storage.write(storage.join(root, "a.bin"), b"half")
     assert find(root, "thing") is None
-    with pytest.raises(MissingArtefact, match=r"no complete selection at .*: run the stage that makes it"):
+    with pytest.raises(MissingArtefact, match=r"no complete thing at .*: run the stage that makes it"):
         open_artefact(root, "thing")
     assert publish_one(root).read("a.bin") == b"alpha"
 

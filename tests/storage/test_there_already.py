@@ -94,7 +94,7 @@ def test_a_refusal_is_a_word_of_its_own_and_a_failure_is_not(tmp_path: Path, mon
 
     uri = str(tmp_path / "selections" / KEY)
     fails(PermissionError(13, "Permission denied"))
-    with pytest.raises(StorageRefused, match=rf"^there is no selection at {uri} yet, and nothing .* \(Permission denied\): give this user"):
+    with pytest.raises(StorageRefused, match=rf"^there is no thing at {uri} yet, and nothing .* \(Permission denied\): give this user"):
         there_already(uri, "thing", KEY)
     fails(OSError(5, "Input/output error"))
     with pytest.raises(StorageError) as caught:
