@@ -190,9 +190,8 @@ def round_effects(artefact: Artefact, labels: torch.Tensor) -> pa.Table:
     dropped = int(table["dropped"].to_numpy().sum())
     share = 1.0 - (len(table) - dropped) / len(table) if len(table) else math.nan
     if (own != table["label"].to_numpy()).any() or (table["round"].to_numpy() != facts.round).any() or share != facts.dropped_share:
-        raise DamagedArtefact(
-            f"{artefact.uri}/{ITE_TABLE} is of other samples or another round than it states: {storage.again(artefact.uri)}"
-        )
+        what = "holds other samples, another round or another share of dropped ones than is stated"
+        raise DamagedArtefact(f"{artefact.uri}/{ITE_TABLE} {what}: {storage.again(artefact.uri)}")
     return table
 
 

@@ -130,7 +130,7 @@ def open_run(run_uri: Uri) -> Run:
         raise MissingArtefact(f"no run at {run_uri}: {RECORD} is not there; register it with start_run") from error
     try:
         strict_json.parse(data)
-        run = Run.model_validate_json(data, strict=True)
+        run = Run.model_validate_json(data)
     except ValueError as error:
         reason = first_problem(error) if isinstance(error, ValidationError) else str(error)
         raise DamagedArtefact(

@@ -132,7 +132,7 @@ class AdaptivePruner:
             own, given = self._state[name][self._part(name, classes)], state[name]
             if own.shape != given.shape or own.dtype != given.dtype:
                 problems.append(f"{name}: expected {own.dtype} {list(own.shape)}, found {given.dtype} {list(given.shape)}")
-            elif not possible(name, state):
+            elif not _possible(name, state):
                 problems.append(f"{name} holds values that no decision leaves")
         if problems:
             raise IncompatibleArtefact(
@@ -243,19 +243,14 @@ class AdaptivePruner:
         return (self._state["last_score"][ids].double().log() - self._state["log_mean"][c]).abs()
 
 
-def possible(name: str, state: Mapping[str, Tensor]) -> bool:
-    """Whether decisions can have left the values of a tensor of the state: counts, shares and variances that can be."""
+def _possible(name: str, state: Mapping[str, Tensor]) -> bool:
+    """Whether decisions can have left the values of a tensor of the state. (Statistics of effects that are zero are not finite.)"""
     value = state[name]
-    if name in ("visits", "dropped_until", "decided", "normal", "log_variance", "last_score"):
-        right = not bool((value < 0).any())  # statistics of effects that are zero are not finite
-    elif name == "remainder":
-        right = bool((value.abs() <= 0.5).all())
-    else:
-        right = True
-    parts = {"dropped": ("dropped", "decided")}.get(name)
-    if parts is not None and all(part in state and state[part].shape == value.shape for part in parts):
-        right = bool(((value >= 0) & (value <= state["decided"])).all())
-    return right
+    if name == "remainder":
+        return bool((value.abs() <= 0.5).all())
+    if name == "dropped" and state.get("decided", value).shape == value.shape:
+        return bool(((value >= 0) & (value <= state.get("decided", value))).all())
+    return name == "log_mean" or not bool((value < 0).any())
 
 
 def _by_quantile(config: ReselectConfig) -> bool:
