@@ -246,9 +246,8 @@ def decode(data: bytes | Path, schema: pa.Schema, columns: Sequence[str] | None 
     Raises IncompatibleArtefact with the difference if the file has another schema, and DamagedArtefact if it is no Parquet, has
     not so many `rows`, or more than a file of its size can have.
     """
-    worded = [field.name for field in schema if pa.types.is_string(field.type)]
-    with _open(data, worded) as file:
-        differences = _differences(schema, _plain(file.schema_arrow))
+    with _open(data) as file:
+        differences = _differences(schema, file.schema_arrow)
         if differences:
             raise IncompatibleArtefact(f"the table has another schema than expected ({'; '.join(differences)})")
         wanted = schema.names if columns is None else list(columns)
@@ -256,21 +255,17 @@ def decode(data: bytes | Path, schema: pa.Schema, columns: Sequence[str] | None 
         if unknown:
             raise IncompatibleArtefact(f"no columns {unknown} in a table of {schema.names}")
         stated = _require_rows(file, rows, len(data) if isinstance(data, bytes) else data.stat().st_size)
+    worded = [name for name in wanted if pa.types.is_string(schema.field(name).type)]
+    with _open(data, worded) as file:
         try:
             table = file.read(columns=wanted)
         except (pa.ArrowException, OSError, MemoryError, ValueError) as error:
             raise DamagedArtefact(f"the table cannot be decoded: {error}; compute it again") from error
     if len(table) != stated:
         raise DamagedArtefact(f"the table has {len(table):,} rows and states {stated:,}: compute it again")
-    for name in table.column_names:
-        if pa.types.is_dictionary(table[name].type):
-            table = table.set_column(table.column_names.index(name), name, texts(table[name], name))
+    for name in worded:
+        table = table.set_column(table.column_names.index(name), name, texts(table[name], name))
     return table.select(wanted).replace_schema_metadata(None)
-
-
-def _plain(schema: pa.Schema) -> pa.Schema:
-    """The schema without dictionaries."""
-    return pa.schema([field.with_type(field.type.value_type) if pa.types.is_dictionary(field.type) else field for field in schema])
 
 
 def _require_rows(file: pq.ParquetFile, rows: int | None, size: int) -> int:
