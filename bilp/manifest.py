@@ -9,54 +9,25 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import pyarrow as pa
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel
 
 from bilp import layout, storage, tables
-from bilp.config import Frozen
 from bilp.errors import ConfigError, DamagedArtefact, IncompatibleArtefact, MissingArtefact
+from bilp.facts import Facts
 from bilp.fields import unused
+from bilp.manifest_file import MANIFEST as MANIFEST
+from bilp.manifest_file import FileEntry as FileEntry
+from bilp.manifest_file import Manifest as Manifest
+from bilp.manifest_file import checked_facts, read_manifest
 
-# The underscore makes Parquet readers (pandas, DuckDB, Athena) pass over it when they read a folder.
-MANIFEST = "_manifest.json"
-
-
-class FileEntry(Frozen):
-    """What a file must be."""
-
-    sha256: str
-    """Checksum of the content, in hexadecimal digits."""
-    size: int
-    """Bytes."""
-    stored: str | None = None
-    """Name that it lies under, where that is not its own (see `bilp.publication`)."""
-
-
-class Manifest(Frozen):
-    """What an artefact is, where it comes from and what its files must be."""
-
-    kind: str
-    """Stage that made it, such as 'selection'."""
-    key: str
-    """Content key of everything that determines it."""
-    created_at: str
-    """When it was published (UTC, ISO 8601); the only place where a clock enters an artefact."""
-    parents: dict[str, str]
-    """Inputs: role, and place relative to the storage root, or absolute URI of what does not lie below it."""
-    config: dict[str, Any]
-    """Settings of the stage."""
-    facts: dict[str, Any]
-    """What whoever opens it may rely on: class names and their order, shape, normalisation, counts."""
-    files: dict[str, FileEntry]
-    """Every file below the artefact's URI except the manifest."""
-    provenance: dict[str, Any]
-    """What made it: see `bilp.provenance`."""
+F = TypeVar("F", bound=Facts)
 
 
 @dataclass(frozen=True)
@@ -118,11 +89,36 @@ class Artefact:
             raise IncompatibleArtefact(f"{self.uri} states no fact {name!r} (it states: {known}): {_REMEDY}")
         return self.manifest.facts[name]
 
-    def table(self, name: str, schema: pa.Schema, columns: Sequence[str] | None = None) -> pa.Table:
-        """A Parquet file as a table; raises IncompatibleArtefact with the difference if it has another schema."""
+    def stated(self, model: type[F]) -> F:
+        """All facts, as `model` has them. Raises IncompatibleArtefact for the model of another kind, and as `check`."""
+        if not isinstance(self._facts, model):
+            raise IncompatibleArtefact(f"{self.uri} is of kind {self.manifest.kind}, which has no {model.__name__}: {_REMEDY}")
+        return self._facts
+
+    def check(self) -> Artefact:
+        """The artefact itself. Raises DamagedArtefact if what it states cannot be so."""
+        _ = self._facts
+        return self
+
+    @cached_property
+    def _facts(self) -> Facts | None:
+        return checked_facts(self.manifest, self.uri)
+
+    def table(
+        self,
+        name: str,
+        schema: pa.Schema,
+        columns: Sequence[str] | None = None,
+        rows: int | None = None,
+        below: Mapping[str, int] = {},
+    ) -> pa.Table:
+        """A Parquet file as a table with the invariants of its schema; so many `rows`, and whole numbers `below` these, if they are given.
+
+        Raises IncompatibleArtefact with the difference if it has another schema, and DamagedArtefact if it is not what it should be.
+        """
         file = self.local(name)
         try:
-            return tables.decode(file, schema, columns)
+            return tables.read(file, schema, columns, rows, below)
         except (IncompatibleArtefact, DamagedArtefact) as error:
             raise type(error)(f"{self.place(name)}: {error}") from error
 
@@ -183,7 +179,7 @@ def find(uri: str, kind: str, key: str | None = None) -> Artefact | None:
     for name, expected, found in (("kind", kind, manifest.kind), ("key", key, manifest.key)):
         if expected is not None and expected != found:
             raise DamagedArtefact(f"{uri} holds an artefact of {name} {found!r}, expected {expected!r}: move or delete it")
-    return Artefact(uri, manifest)
+    return Artefact(uri, manifest).check()
 
 
 def there_already(uri: str, kind: str, key: str, shown: bool = False) -> Artefact | None:
@@ -250,7 +246,13 @@ def open_artefact(uri: str, kind: str, expect: Mapping[str, Any] | None = None) 
     ]
     if differences:
         raise IncompatibleArtefact(f"{uri} is not what is expected here ({'; '.join(differences)}): {_REMEDY}")
-    return Artefact(uri, manifest)
+    return Artefact(uri, manifest).check()
+
+
+def published_at(uri: str) -> str | None:
+    """When the complete artefact at `uri` was published (ISO 8601), or None if there is none. Raises DamagedArtefact as `manifest_kind`."""
+    manifest = _manifest_at(uri)
+    return None if manifest is None else manifest.created_at
 
 
 def manifest_kind(uri: str) -> str | None:
@@ -264,19 +266,8 @@ def _manifest_at(uri: str) -> Manifest | None:
         data = storage.read(storage.join(uri, MANIFEST))
     except MissingArtefact:
         return None
-    try:
-        return Manifest.model_validate_json(data)
-    except ValidationError as error:
-        reason = _first(str(item["msg"]) for item in error.errors(include_url=False))
-        raise DamagedArtefact(
-            f"{uri}/{MANIFEST} cannot be read ({len(data)} bytes, {reason}): {storage.again(uri)}, "
-            "or open it with the version of bilp that wrote it"
-        ) from error
+    return read_manifest(data, uri)
 
 
 def _as_json(value: Any) -> str:
     return json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False)
-
-
-def _first(items: Iterable[str]) -> str:
-    return next(iter(items), "no reason given")

@@ -11,14 +11,17 @@ from typing import Annotated, Any, get_args
 import pyarrow as pa
 from pydantic import Field, ValidationError
 
+from bilp import strict_json
 from bilp.config import Arm, Frozen, PipelineConfig, Source
-from bilp.errors import ConfigError
+from bilp.errors import ConfigError, DamagedArtefact
 from bilp.evaluate.metrics import Difference, Measurement, interval, measurements, paired_difference
+from bilp.fields import Positive
 from bilp.manifest import content_key, open_artefact
+from bilp.manifest_file import first_problem
 from bilp.nested import leaves, merge
 from bilp.publication import publish
 from bilp.recipe_files import load_recipe, read_recipe
-from bilp.storage import join
+from bilp.storage import again, join
 from bilp.tables import REPRODUCTION, encode
 
 VERSION = 2
@@ -55,6 +58,22 @@ class Published(Frozen):
     """The arm that it belongs to."""
     unpruned: Percent | None = None
     """The value that the same table gives to the run without pruning."""
+
+
+class _Gain(Frozen):
+    points: float
+    half_width95: float | None
+    n: Positive
+
+
+class _Summary(Frozen):
+    """Content of SUMMARY; `results` are the rows of the table once more."""
+
+    recipe: str
+    published: Published
+    results: tuple[dict[str, Any], ...]
+    gains: dict[str, _Gain]
+    deviations: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -185,7 +204,11 @@ def publish_reproduction(recipe: str, config: PipelineConfig, evaluation_uris: S
 def load_reproduction(uri: str) -> tuple[list[Comparison], dict[str, Any]]:
     """Rows and summary of a published reproduction. Raises MissingArtefact or DamagedArtefact."""
     artefact = open_artefact(uri, KIND)
-    content: dict[str, Any] = json.loads(artefact.read(SUMMARY))
+    try:
+        content = _Summary.model_validate(strict_json.parse(artefact.read(SUMMARY))).model_dump(mode="json")
+    except ValueError as error:
+        reason = first_problem(error) if isinstance(error, ValidationError) else str(error)
+        raise DamagedArtefact(f"{artefact.uri}/{SUMMARY} cannot be read ({reason}): {again(artefact.uri)}") from error
     return [Comparison(**row) for row in artefact.table(TABLE, REPRODUCTION).to_pylist()], content
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from bilp.errors import DamagedArtefact, IncompatibleArtefact
+from bilp.table_rules import Rules, check_rows, texts
 
 TRAJECTORY = pa.schema(
     {
@@ -131,6 +133,54 @@ REPRODUCTION = pa.schema(
 )
 """Reproduction of a published cell: ours against the published value, all in per cent; NaN where nothing was published."""
 
+_COUNT, _LENGTH, _SHARE, _NUMBER = (0, 2**53), (0.0, math.inf), (0.0, 1.0), (0, 2**31)
+_SAMPLE = {"sample_id": _COUNT, "label": _NUMBER}
+
+RULES: dict[pa.Schema, Rules] = {
+    TRAJECTORY: Rules(
+        ranges={**_SAMPLE, "trial": _NUMBER, "epoch": _NUMBER, "loss": _LENGTH, "el2n": _LENGTH, "gradient_norm": _LENGTH},
+        undefined=frozenset({"gradient_norm"}),
+        ascending=("epoch", "sample_id"),
+        always=("sample_id", "epoch"),
+    ),
+    SUMMARY: Rules(
+        ranges={**_SAMPLE, "accuracy": _SHARE, **{name: _LENGTH for name in SUMMARY.names[2:] if name not in ("accuracy", "aum")}},
+        undefined=frozenset({"grand", "grand_std"}),
+        places="sample_id",
+        always=("sample_id",),
+    ),
+    MEASURED: Rules(ranges={**_SAMPLE, "trial": _NUMBER}, ascending=("sample_id",), always=("sample_id",)),
+    MEASURED_SUMMARY: Rules(
+        ranges={**_SAMPLE, "score_std": _LENGTH, "visits": _NUMBER},
+        undefined=frozenset({"score"}),
+        places="sample_id",
+        always=("sample_id",),
+    ),
+    SELECTION: Rules(ranges={**_SAMPLE, "rank_in_class": _NUMBER}, places="sample_id", always=("sample_id",)),
+    ITE: Rules(ranges={**_SAMPLE, "round": (1, 2**31), "ite": _LENGTH, "ite_std": _LENGTH, "visits": _NUMBER}, ascending=("sample_id",)),
+    LOSSES: Rules(ranges={"iteration": _NUMBER, "real_used": _NUMBER, "dropped_share": _SHARE}, ascending=("iteration",)),
+    EXPERTS: Rules(ranges={"expert": _NUMBER, "epoch": _NUMBER}, ascending=("expert", "epoch")),
+    EVALUATION: Rules(
+        ranges={
+            **dict.fromkeys(("experiment", "seed", "epochs"), _NUMBER),
+            **dict.fromkeys(("accuracy", "best_accuracy"), _SHARE),
+            "train_images": (1, 2**53),
+        },
+        once=("arm", "experiment", "network", "seed"),
+    ),
+    ROBUSTNESS: Rules(ranges=dict.fromkeys(ROBUSTNESS.names[2:], _SHARE), once=("arm", "network")),
+    REPRODUCTION: Rules(
+        ranges={**dict.fromkeys(("accuracy", "published", "spread"), (0.0, 100.0)), "half_width95": _LENGTH, "n": (1, 2**31)},
+        undefined=frozenset({"published", "spread", "difference"}),
+        infinite=frozenset({"half_width95"}),
+        once=("arm", "network"),
+    ),
+}
+"""What holds for the rows of each table. (A hash of a schema counts its columns and their types.)"""
+
+# A table of equal values is as small as any; more rows than this are no table of ours, but memory that somebody wants to have filled.
+ROWS_AT_LEAST, ROWS_PER_BYTE = 1_000_000, 16
+
 # Small enough to read one class of a large table without the rest, large enough to compress well.
 ROW_GROUP = 262_144
 
@@ -171,24 +221,64 @@ def encode(table: pa.Table, schema: pa.Schema, origin: Mapping[str, Any]) -> byt
     return content
 
 
-def decode(data: bytes | Path, schema: pa.Schema, columns: Sequence[str] | None = None) -> pa.Table:
+def read(
+    data: bytes | Path, schema: pa.Schema, columns: Sequence[str] | None = None, rows: int | None = None, below: Mapping[str, int] = {}
+) -> pa.Table:
+    """As `decode`, and the invariants that RULES has for the schema are checked.
+
+    Args:
+        data: Content of a file, or its path.
+        schema: What it has to be.
+        columns: The columns that are returned, by default all.
+        rows: How many rows it has, where that is known; others are refused before anything of them is read.
+        below: Whole numbers, by column, that its values stay below, such as the number of classes for labels.
+
+    Raises DamagedArtefact with column, row and value besides.
+    """
+    rules = RULES.get(schema, Rules())
+    wanted = schema.names if columns is None else list(columns)
+    table = decode(data, schema, [*dict.fromkeys([*wanted, *rules.always])], rows)
+    check_rows(table, rules, below)
+    return table.select(wanted)
+
+
+def decode(data: bytes | Path, schema: pa.Schema, columns: Sequence[str] | None = None, rows: int | None = None) -> pa.Table:
     """The table in `data`, or only some of its columns; a path is memory-mapped.
 
-    Raises IncompatibleArtefact with the difference if the file has another schema, and DamagedArtefact if it is no Parquet.
+    Raises IncompatibleArtefact with the difference if the file has another schema, and DamagedArtefact if it is no Parquet, has
+    not so many `rows`, or more than a file of its size can have.
     """
     with _open(data) as file:
-        found = file.schema_arrow
-        differences = _differences(schema, found)
+        differences = _differences(schema, file.schema_arrow)
         if differences:
             raise IncompatibleArtefact(f"the table has another schema than expected ({'; '.join(differences)})")
-        unknown = [name for name in columns or () if name not in schema.names]
+        wanted = schema.names if columns is None else list(columns)
+        unknown = [name for name in wanted if name not in schema.names]
         if unknown:
             raise IncompatibleArtefact(f"no columns {unknown} in a table of {schema.names}")
+        stated = _require_rows(file, rows, len(data) if isinstance(data, bytes) else data.stat().st_size)
+    worded = [name for name in wanted if pa.types.is_string(schema.field(name).type)]
+    with _open(data, worded) as file:
         try:
-            table = file.read(columns=None if columns is None else list(columns))
-        except (pa.ArrowException, OSError) as error:
+            table = file.read(columns=wanted)
+        except (pa.ArrowException, OSError, MemoryError, ValueError) as error:
             raise DamagedArtefact(f"the table cannot be decoded: {error}; compute it again") from error
-    return table.replace_schema_metadata(None)
+    if len(table) != stated:
+        raise DamagedArtefact(f"the table has {len(table):,} rows and states {stated:,}: compute it again")
+    for name in worded:
+        table = table.set_column(table.column_names.index(name), name, texts(table[name], name))
+    return table.select(wanted).replace_schema_metadata(None)
+
+
+def _require_rows(file: pq.ParquetFile, rows: int | None, size: int) -> int:
+    """How many rows a file states; DamagedArtefact if these are not so many, or too many for its size."""
+    stated: int = file.metadata.num_rows
+    if rows is not None and stated != rows:
+        raise DamagedArtefact(f"the table has {stated:,} rows instead of {rows:,}: compute it again")
+    most = ROWS_AT_LEAST + ROWS_PER_BYTE * size
+    if rows is None and stated > most:
+        raise DamagedArtefact(f"the table states {stated:,} rows in {size:,} bytes, where {most:,} are the most: compute it again")
+    return stated
 
 
 def stored_origin(data: bytes | Path) -> dict[str, Any]:
@@ -199,12 +289,13 @@ def stored_origin(data: bytes | Path) -> dict[str, Any]:
     return stored
 
 
-def _open(data: bytes | Path) -> pq.ParquetFile:
+def _open(data: bytes | Path, worded: Sequence[str] = ()) -> pq.ParquetFile:
+    """The file; columns of texts that are named come as dictionaries, so that a text that is repeated takes its place once."""
     # Not read_table: it would take a folder called trial=0 for a partition and add a column.
     try:
         source = pa.BufferReader(data) if isinstance(data, bytes) else str(data)
-        return pq.ParquetFile(source, memory_map=isinstance(data, Path))
-    except (pa.ArrowException, OSError) as error:
+        return pq.ParquetFile(source, memory_map=isinstance(data, Path), read_dictionary=list(worded))
+    except (pa.ArrowException, OSError, MemoryError, ValueError) as error:
         raise DamagedArtefact(f"this is not a Parquet file: {error}; compute it again") from error
 
 

@@ -215,7 +215,7 @@ def evaluation(folder: Path, arm: str, experiment: int, values: list[float]) -> 
         "epochs": [5] * count,
     }
     key = f"{arm}{experiment}"
-    facts = {"arm": arm, "experiment": experiment}
+    facts = {"dataset": "0" * 16, "arm": arm, "experiment": experiment, "synthetic": key, "networks": ["convnet"]}
     files = {FILE: encode(pa.table(columns), EVALUATION, {})}
     return publish(str(folder / key), KIND, key, files, config={}, parents={}, facts=facts).uri
 

@@ -28,7 +28,7 @@ from bilp.data.listing import plain as absolute
 from bilp.data.measure import fingerprint, value_counts
 from bilp.data.normalisation import Normalisation, check_channels, chosen, identity
 from bilp.data.record import KIND as RECORD
-from bilp.data.record import SOURCES, open_record, publish_record, record_files, skipped_facts
+from bilp.data.record import SOURCES, open_record, publish_record, record_files, record_of, skipped_facts
 from bilp.data.shards import Stored
 from bilp.data.sources import open_source
 from bilp.data.splitting import check_divisible
@@ -110,7 +110,7 @@ def _is_known(home: str, uri: str, key: str) -> bool:
     record = find(uri, RECORD, key)
     if record is None:
         return False
-    mark = record.fact("fingerprint")
+    mark = record_of(record).facts.fingerprint
     store = find(storage.join(home, mark), KIND, mark)
     for artefact in (record, store):
         if artefact is not None:

@@ -12,6 +12,7 @@ split of the source), duplicates. Config: all settings of ingest but the whiteni
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -24,7 +25,8 @@ from bilp import storage, tables
 from bilp.data.contents import SPLITS, SplitName, counted
 from bilp.data.duplicates import DUPLICATES, duplicates_table, told_duplicates
 from bilp.data.duplicates import FILE as DUPLICATES_FILE
-from bilp.errors import IncompatibleArtefact
+from bilp.errors import DamagedArtefact, IncompatibleArtefact
+from bilp.facts import DatasetFacts, SourceFacts
 from bilp.manifest import Artefact, find, open_artefact
 from bilp.publication import publish, replace
 
@@ -50,21 +52,28 @@ class SourceRecord:
     """An opened record."""
 
     artefact: Artefact
+    images: Mapping[SplitName, int] | None = None
+    """How many images each split of the data set has, where that is known."""
+
+    @property
+    def facts(self) -> SourceFacts:
+        """What it states."""
+        return self.artefact.stated(SourceFacts)
 
     @property
     def dataset_uri(self) -> str:
         """The store of the pixels, wherever the storage lies by now."""
         home = self.artefact.uri.rsplit("/", 2)[0]
-        return storage.join(home, self.artefact.fact("fingerprint"))
+        return storage.join(home, self.facts.fingerprint)
 
     @property
     def place(self) -> str:
         """Where the source lies, or its name if it is built in."""
-        return str(self.artefact.fact("uri") or self.artefact.fact("source"))
+        return self.facts.uri or self.facts.source
 
     def lines(self) -> list[str]:
         """What there is to know of this reading, in one line each: choices, skipped files, duplicates."""
-        return [*self.artefact.fact("notes"), *_told_skipped(self.artefact), *told_duplicates(self.artefact.fact("duplicates"))]
+        return [*self.facts.notes, *_told_skipped(self), *told_duplicates(self.artefact.fact("duplicates"))]
 
     def origin(self, split: SplitName, sample_id: int) -> str:
         """Where an image of the data set came from, relative to the source."""
@@ -74,22 +83,35 @@ class SourceRecord:
         """Where each image of a split came from, relative to the source, in their order."""
         return [str(origin) for origin in self._origins[split].to_pylist()]
 
-    def check(self, fingerprint: str) -> None:
-        """Raise IncompatibleArtefact unless this record leads to the data set with this fingerprint."""
-        found = self.artefact.fact("fingerprint")
-        if found != fingerprint:
+    def of(self, dataset: DatasetFacts) -> SourceRecord:
+        """The record as that of this data set. Raises IncompatibleArtefact if it leads to another one."""
+        found = self.facts.fingerprint
+        if found != dataset.fingerprint:
             raise IncompatibleArtefact(
-                f"{self.artefact.uri} is the record of data set {found}, not of {fingerprint}: ingest the source again"
+                f"{self.artefact.uri} is the record of data set {found}, not of {dataset.fingerprint}: ingest the source again"
             )
+        return dataclasses.replace(self, images={"train": dataset.train_images, "test": dataset.test_images})
 
     @cached_property
     def _origins(self) -> dict[SplitName, pa.ChunkedArray]:
-        return {split: self.artefact.table(origins_name(split), ORIGINS).column("origin") for split in SPLITS}
+        rows = self.images or {}
+        return {split: self.artefact.table(origins_name(split), ORIGINS, rows=rows.get(split)).column("origin") for split in SPLITS}
 
 
 def open_record(uri: str) -> SourceRecord:
     """The record at `uri`. Raises MissingArtefact, DamagedArtefact or IncompatibleArtefact."""
-    return SourceRecord(open_artefact(uri, KIND))
+    return record_of(open_artefact(uri, KIND))
+
+
+def record_of(artefact: Artefact) -> SourceRecord:
+    """The record that an artefact is. Raises DamagedArtefact if what it states and what it was made of are two data sets."""
+    record, parent = SourceRecord(artefact), artefact.manifest.parents.get("dataset", "")
+    if parent.rstrip("/").rsplit("/", 1)[-1] != record.facts.fingerprint:
+        raise DamagedArtefact(
+            f"{artefact.uri} states the data set {record.facts.fingerprint} and was made with {parent or 'none'}: "
+            f"{storage.again(artefact.uri)}"
+        )
+    return record
 
 
 def record_files(made: Arranged, skipped: Sequence[Skipped], class_names: Sequence[str]) -> dict[str, bytes]:
@@ -127,6 +149,6 @@ def _origins_table(origins: Sequence[str]) -> pa.Table:
     return pa.table({"sample_id": pa.array(range(len(origins)), pa.int64()), "origin": pa.array(origins, pa.string())})
 
 
-def _told_skipped(artefact: Artefact) -> list[str]:
-    count = sum(artefact.fact("skipped").values())
-    return [f"{counted(count, 'file')} skipped, listed with the reasons in {artefact.place(LEDGER)}"] if count else []
+def _told_skipped(record: SourceRecord) -> list[str]:
+    count = record.facts.skipped.train + record.facts.skipped.test
+    return [f"{counted(count, 'file')} skipped, listed with the reasons in {record.artefact.place(LEDGER)}"] if count else []

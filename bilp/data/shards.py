@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from torch.utils.dlpack import from_dlpack
 
 from bilp.data.contents import Labels
-from bilp.errors import IncompatibleArtefact
+from bilp.errors import DamagedArtefact, IncompatibleArtefact
 
 Pixels = NDArray[np.uint8]
 Shape = tuple[int, int, int]
@@ -26,6 +26,7 @@ Shape = tuple[int, int, int]
 SHARD_BYTES = 256 * 2**20  # a file never exceeds it
 HEADER_BYTES = 2**16  # generous room for Arrow's schema and footer
 BLOCK_BYTES = 16 * 2**20
+_REMEDY = "ingest the data set again"
 
 
 @dataclass(frozen=True)
@@ -44,20 +45,38 @@ def shard_name(split: str, number: int) -> str:
     return f"{split}-{number:05d}.arrow"
 
 
-def map_shard(path: Path, shape: Shape) -> torch.Tensor:
+def map_shard(path: Path, shape: Shape, rows: int | None = None) -> torch.Tensor:
     """The pixels of a shard as uint8 [n, C, H, W] over the memory map; read-only, never write into it.
 
-    Raises IncompatibleArtefact if the file holds something else.
+    `rows` is how many images it has, where that is known. Raises IncompatibleArtefact if the file holds something else, and
+    DamagedArtefact if it cannot be read or is not as large as what it holds.
     """
     size = int(np.prod(shape))
     expected = _schema(shape)
-    table = pa.ipc.open_file(pa.memory_map(str(path))).read_all()
+    try:
+        if rows is not None:
+            _require_size(path, rows * size)
+        table = pa.ipc.open_file(pa.memory_map(str(path))).read_all()
+        table.validate()
+    except (pa.ArrowException, OSError, ValueError, MemoryError) as error:
+        raise DamagedArtefact(f"{path} is no shard of pixels ({error}): {_REMEDY}") from error
     if not table.schema.equals(expected, check_metadata=True) or table.column("image").num_chunks != 1:
-        raise IncompatibleArtefact(
-            f"{path}: expected one batch of {expected.field('image')}, found {table.schema}: ingest the data set again"
-        )
-    pixels = from_dlpack(table.column("image").chunk(0).flatten())
-    return pixels.view(pixels.numel() // size, *shape)
+        raise IncompatibleArtefact(f"{path}: expected one batch of {expected.field('image')}, found {table.schema}: {_REMEDY}")
+    images = table.column("image").chunk(0)
+    values = images.flatten()
+    if images.null_count or values.null_count or len(values) != len(images) * size:
+        raise DamagedArtefact(f"{path} holds images without pixels: {_REMEDY}")
+    if rows is not None and len(images) != rows:
+        raise DamagedArtefact(f"{path} holds {len(images):,} images instead of {rows:,}: {_REMEDY}")
+    return from_dlpack(values).view(len(images), *shape)
+
+
+def _require_size(path: Path, pixels: int) -> None:
+    """Raise ValueError unless a file is as large as so many bytes of pixels and a header: a smaller one may be compressed, and no end
+    of memory may be what it holds."""
+    found = path.stat().st_size
+    if not pixels <= found <= pixels + HEADER_BYTES:
+        raise ValueError(f"it has {found:,} bytes for {pixels:,} bytes of pixels")
 
 
 def blocks(images: torch.Tensor, block_bytes: int = BLOCK_BYTES) -> Iterator[Pixels]:

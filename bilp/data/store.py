@@ -25,7 +25,8 @@ from bilp.data.contents import SplitName
 from bilp.data.record import SourceRecord, open_record
 from bilp.data.shards import Shape, map_shard, shard_name
 from bilp.data.whitening import Whitening, decode
-from bilp.errors import IncompatibleArtefact, MissingArtefact
+from bilp.errors import DamagedArtefact, IncompatibleArtefact, MissingArtefact
+from bilp.facts import DatasetFacts
 from bilp.manifest import Artefact, open_artefact
 from bilp.storage import Uri, as_uri
 
@@ -55,23 +56,24 @@ class Split:
     def __init__(self, artefact: Artefact, split: SplitName, mean: Values, std: Values, whitening: Fit | None = None) -> None:
         """`artefact` holds the pixels; `mean` and `std` of each channel, and what `whitening` gives, are what `batch` applies to them.
 
-        Raises IncompatibleArtefact if its labels and shards differ in number.
+        Raises DamagedArtefact if its labels are not those that the manifest counts.
         """
+        facts = artefact.stated(DatasetFacts)
         self._whitening = whitening
         self._artefact = artefact
         self._split: SplitName = split
-        self._shape = _shape(artefact)
-        self._rows: list[int] = list(artefact.fact("shard_rows")[split])
+        self._shape = facts.shape
+        self._classes = facts.classes
+        self._rows: tuple[int, ...] = getattr(facts.shard_rows, split)
         centre, scale = (np.asarray(values, dtype=np.float64) for values in (mean, std))
         # (x / 255 - mean) / std as one multiplication and one addition
         self._scale = torch.from_numpy(1 / (255 * scale)).float().view(-1, 1, 1)
         self._offset = torch.from_numpy(-centre / scale).float().view(-1, 1, 1)
         labels = _index(artefact, split, ["label"]).column("label")
         self.labels: Tensor = torch.from_numpy(labels.to_numpy().astype(np.int64))
-        if len(self.labels) != sum(self._rows):
-            raise IncompatibleArtefact(
-                f"{artefact.uri}: {split} has {len(self.labels)} labels but {sum(self._rows)} images: ingest it again"
-            )
+        counts = tuple(torch.bincount(self.labels, minlength=self._classes).tolist())
+        if counts != getattr(facts.images_per_class, split):
+            raise DamagedArtefact(f"{artefact.uri}: the labels of {split} are not those that the manifest counts: ingest it again")
         self._lock = Lock()
         self._shards: list[Tensor] | None = None
         self._members: list[Tensor] | None = None
@@ -113,7 +115,7 @@ class Split:
         """For each class the indices of its images, int64, ascending. Do not write into them: they are kept."""
         if self._members is None:
             order = torch.argsort(self.labels, stable=True)
-            counts = torch.bincount(self.labels, minlength=len(self._artefact.fact("class_names")))
+            counts = torch.bincount(self.labels, minlength=self._classes)
             self._members = list(torch.split(order, counts.tolist()))
         return self._members
 
@@ -126,11 +128,8 @@ class Split:
         with self._lock:
             if self._shards is None:
                 names = [shard_name(self._split, number) for number in range(len(self._rows))]
-                shards = [map_shard(Path(self._artefact.local(name)), self._shape) for name in names]
-                if [len(shard) for shard in shards] != self._rows:
-                    raise IncompatibleArtefact(
-                        f"{self._artefact.uri}: shards of {self._split} have other lengths than the manifest: ingest it again"
-                    )
+                places = zip(names, self._rows, strict=True)
+                shards = [map_shard(Path(self._artefact.local(name)), self._shape, rows) for name, rows in places]
                 self._shards = shards
             return self._shards
 
@@ -140,14 +139,15 @@ class Dataset:
 
     def __init__(self, artefact: Artefact, pixels: Artefact, record: SourceRecord | None = None) -> None:
         """Use `open_dataset`. `pixels` is `artefact` itself, or the data set that it is the whitened one of."""
+        facts = artefact.stated(DatasetFacts)
         self._artefact = artefact
         self.uri: str = artefact.uri
-        self.name: str = artefact.fact("name")
-        self.fingerprint: str = artefact.fact("fingerprint")
-        self.class_names: tuple[str, ...] = tuple(artefact.fact("class_names"))
-        self.shape: Shape = _shape(artefact)
-        self.mean: tuple[float, ...] = tuple(artefact.fact("mean"))
-        self.std: tuple[float, ...] = tuple(artefact.fact("std"))
+        self.name: str = facts.name
+        self.fingerprint: str = facts.fingerprint
+        self.class_names: tuple[str, ...] = facts.class_names
+        self.shape: Shape = facts.shape
+        self.mean: tuple[float, ...] = facts.mean
+        self.std: tuple[float, ...] = facts.std
         self.whitening_facts: dict[str, Any] | None = artefact.manifest.facts.get("whitening")
         """What a whitening was fitted on and how, or None without one."""
         fitted = None if self.whitening_facts is None else self._fit
@@ -172,7 +172,7 @@ class Dataset:
         """What is applied to images after mean and std, read and verified at first use; None for a data set that is not whitened."""
         if self.whitening_facts is None:
             return None
-        return decode(self._artefact.read(FIT), self._artefact.place(FIT))
+        return decode(self._artefact.read(FIT), self._artefact.place(FIT), self.shape)
 
     def _fit(self) -> Whitening:
         fitted = self.whitening
@@ -190,15 +190,20 @@ def open_dataset(uri: Uri, record_uri: Uri | None = None) -> Dataset:
     uri = as_uri(uri)
     artefact = open_artefact(uri, KIND, expect={"layout": "CHW", "value_range": [0, 255]})
     artefact.check_sizes()
-    told = artefact.manifest.facts.get("whitening")
+    facts = artefact.stated(DatasetFacts)
     pixels = artefact
-    if told is not None:
-        pixels = open_artefact(uri.rstrip("/").rsplit("/", 2)[0], KIND, expect={"fingerprint": told["of"]})
+    if facts.whitening is not None:
+        pixels = open_artefact(uri.rstrip("/").rsplit("/", 2)[0], KIND, expect=_kept_by_whitening(facts))
         pixels.check_sizes()
-    record = None if record_uri is None else open_record(as_uri(record_uri))
-    if record is not None:
-        record.check(pixels.fact("fingerprint"))
+    record = None if record_uri is None else open_record(as_uri(record_uri)).of(pixels.stated(DatasetFacts))
     return Dataset(artefact, pixels, record)
+
+
+def _kept_by_whitening(facts: DatasetFacts) -> dict[str, Any]:
+    """What the data set that a whitened one is made of must state."""
+    assert facts.whitening is not None
+    changed = {"fingerprint", "mean", "std", "whitening", "skipped", "name"}
+    return {**facts.model_dump(mode="json", exclude=changed), "fingerprint": facts.whitening.of}
 
 
 def open_recorded(record_uri: Uri) -> Dataset:
@@ -208,15 +213,11 @@ def open_recorded(record_uri: Uri) -> Dataset:
 
 def _index(artefact: Artefact, split: SplitName, columns: Sequence[str]) -> pa.Table:
     """Columns of INDEX; raises IncompatibleArtefact if the table has neither this nor the former schema."""
-    name = index_name(split)
+    name, facts = index_name(split), artefact.stated(DatasetFacts)
+    rows, below = sum(getattr(facts.images_per_class, split)), {"label": facts.classes}
     try:
-        return artefact.table(name, INDEX, columns)
+        return artefact.table(name, INDEX, columns, rows, below)
     except IncompatibleArtefact:
         with suppress(IncompatibleArtefact):
-            return artefact.table(name, _WITH_ORIGINS, columns)
+            return artefact.table(name, _WITH_ORIGINS, columns, rows, below)
         raise
-
-
-def _shape(artefact: Artefact) -> Shape:
-    channels, height, width = artefact.fact("shape")
-    return channels, height, width

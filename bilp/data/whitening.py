@@ -6,16 +6,17 @@ Flat training images x `[n, D]` have mean m and covariance C = U diag(l) U^T, di
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load, save
+from safetensors.torch import save
 from torch import Tensor
 
 from bilp.arithmetic import arithmetic
-from bilp.errors import DamagedArtefact, DataError
+from bilp.errors import DataError
+from bilp.tensors import decode_tensors, require_tensors
 
 # 3 x 64 x 64: covariance, eigenvectors and workspace of more values would take several times 1.2 GB each.
 MOST_VALUES = 12288
@@ -36,9 +37,15 @@ class Whitening:
             return ((images.flatten(1) - centre) @ matrix).view_as(images)
 
     def undo(self, images: Tensor) -> Tensor:
-        """The images `[n, C, H, W]` that these are the whitened ones of: what a picture of them shows."""
+        """The images `[n, C, H, W]` that these are the whitened ones of: what a picture of them shows.
+
+        Raises DataError if no images are, as the matrix has no inverse; that of a fit has one.
+        """
         centre, matrix = self._at(images.device)
-        flat: Tensor = torch.linalg.solve(matrix, images.flatten(1).T).T
+        try:
+            flat: Tensor = torch.linalg.solve(matrix, images.flatten(1).T).T
+        except RuntimeError as error:
+            raise DataError(f"this whitening cannot be undone ({error}): delete it and run the stage again") from error
         return (flat + centre).reshape(images.shape)
 
     def tensors(self) -> dict[str, Tensor]:
@@ -79,10 +86,9 @@ def encode(whitening: Whitening) -> bytes:
     return save({name: value.contiguous() for name, value in whitening.tensors().items()})
 
 
-def decode(data: bytes, where: str) -> Whitening:
-    """Read `encode`'s bytes; `where` names the file in errors. Raises DamagedArtefact."""
-    try:
-        tensors = load(data)
-        return Whitening(tensors["centre"], tensors["matrix"])
-    except (SafetensorError, KeyError) as error:
-        raise DamagedArtefact(f"{where} does not hold a whitening ({error}): delete its folder and run the stage again") from error
+def decode(data: bytes, where: str, shape: tuple[int, int, int]) -> Whitening:
+    """Read `encode`'s bytes of a fit for images of `shape` [C, H, W]; `where` names the file in errors. Raises DamagedArtefact."""
+    values = math.prod(shape)
+    tensors = decode_tensors(data, where)
+    require_tensors(tensors, {"centre": (torch.float32, (values,)), "matrix": (torch.float32, (values, values))}, where)
+    return Whitening(tensors["centre"], tensors["matrix"])

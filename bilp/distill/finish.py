@@ -7,19 +7,19 @@ from torch import Tensor
 from bilp import storage
 from bilp.data.store import FIT
 from bilp.data.whitening import encode
+from bilp.distill.checkpoint import state_of
 from bilp.distill.part import Part
 from bilp.distill.pictures import grid_png
-from bilp.distill.rounds import GRID, open_round, round_state
+from bilp.distill.rounds import GRID, open_round
 from bilp.distill.run import VERSION, lineage, open_pool, open_run, settings
-from bilp.distill.state import decode_tensors, encode_tensors
+from bilp.distill.synthetic_set import IMAGES as IMAGES
+from bilp.distill.synthetic_set import SYNTHETIC as SYNTHETIC
+from bilp.distill.synthetic_set import read_set
 from bilp.distill.trajectory import STEP_SIZE
-from bilp.errors import DamagedArtefact
 from bilp.manifest import content_key, open_artefact, there_already
 from bilp.publication import publish
 from bilp.storage import Uri, as_uri
-
-SYNTHETIC = "synthetic"
-IMAGES = "synthetic.safetensors"
+from bilp.tensors import encode_tensors
 
 
 def finish_run(run_uri: Uri) -> str:
@@ -35,9 +35,9 @@ def finish_run(run_uri: Uri) -> str:
     uri, key = storage.join(run_uri, SYNTHETIC), content_key(SYNTHETIC, VERSION, run=run.key)
     if there_already(uri, SYNTHETIC, key, shown=True) is not None:
         return uri
-    last = open_round(Part(run_uri, run, None), run.distill.rounds)
-    state = round_state(last)
-    dataset = open_pool(run_uri, run).dataset
+    whole, pool = Part(run_uri, run, None), open_pool(run_uri, run)
+    state = state_of(open_round(whole, run.distill.rounds), whole, pool)
+    dataset = pool.dataset
     files = {
         IMAGES: encode_tensors({"images": state.images, "labels": state.labels}),
         GRID: grid_png(state.images, run.distill.ipc, dataset.mean, dataset.std, dataset.whitening),
@@ -66,10 +66,4 @@ def load_synthetic(uri: Uri) -> tuple[Tensor, Tensor]:
 
     Raises MissingArtefact and DamagedArtefact.
     """
-    uri = as_uri(uri)
-    artefact = open_artefact(uri, SYNTHETIC)
-    where = artefact.place(IMAGES)
-    tensors = decode_tensors(artefact.read(IMAGES), where)
-    if tensors.keys() != {"images", "labels"} or len(tensors["images"]) != len(tensors["labels"]):
-        raise DamagedArtefact(f"{where} does not hold images and their labels: delete the folder and finish the run again")
-    return tensors["images"], tensors["labels"]
+    return read_set(open_artefact(as_uri(uri), SYNTHETIC))

@@ -12,10 +12,9 @@ import numpy as np
 import pyarrow as pa
 import torch
 
+from bilp.distill.checkpoint import state_of
 from bilp.distill.part import Part, parts_of
 from bilp.distill.rounds import (
-    ITE_TABLE,
-    LOSS_TABLE,
     RESELECT,
     ROUND,
     new_pruner,
@@ -24,7 +23,8 @@ from bilp.distill.rounds import (
     publish_reselection,
     publish_round,
     reselected,
-    round_state,
+    round_effects,
+    round_losses,
 )
 from bilp.distill.run import bounds, open_pool, open_run
 from bilp.distill.sampling import RealPool
@@ -32,7 +32,7 @@ from bilp.distill.state import DistillState
 from bilp.errors import ConfigError
 from bilp.manifest import there_already
 from bilp.storage import Uri, as_uri
-from bilp.tables import ITE, LOSSES
+from bilp.tables import LOSSES
 
 
 def merge_round(run_uri: Uri, round: int) -> str:
@@ -60,7 +60,7 @@ def _merge_reselection(whole: Part, parts: Sequence[Part], round: int, pool: Rea
     pruner, tables = new_pruner(whole.run, pool), []
     for part in parts:
         pruner.load(reselected(part, round), part.classes(pool.classes))
-        tables.append(open_reselection(part, round).table(ITE_TABLE, ITE))
+        tables.append(round_effects(open_reselection(part, round), pool.dataset.train.labels))
     table = pa.concat_tables(tables).sort_by("sample_id")
     publish_reselection(whole, round, table, pruner, range(pool.classes), bounds(whole.run.distill, round)[0])
 
@@ -68,9 +68,9 @@ def _merge_reselection(whole: Part, parts: Sequence[Part], round: int, pool: Rea
 def _merge_state(whole: Part, parts: Sequence[Part], round: int, pool: RealPool) -> None:
     artefacts = [open_round(part, round) for part in parts]
     shares = [len(part.classes(pool.classes)) for part in parts]
-    losses = _joined_losses([artefact.table(LOSS_TABLE, LOSSES) for artefact in artefacts], shares)
-    first = losses if round == 1 else open_round(whole, 1).table(LOSS_TABLE, LOSSES)
-    states = [round_state(artefact) for artefact in artefacts]
+    losses = _joined_losses([round_losses(artefact) for artefact in artefacts], shares)
+    first = losses if round == 1 else round_losses(open_round(whole, 1))
+    states = [state_of(artefact, part, pool) for part, artefact in zip(parts, artefacts, strict=True)]
     pruner = new_pruner(whole.run, pool) if whole.run.reselect.beta > 0 else None
     if pruner is not None:
         for part, state in zip(parts, states, strict=True):

@@ -8,15 +8,17 @@ the last multiple of `accuracy_window` iterations, if that is given); `born`, ho
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import torch
 from torch import Tensor
 
 from bilp.config import DistillConfig
 from bilp.distill.real_training import sgd
+from bilp.errors import DamagedArtefact
 from bilp.nets import Network, initialise
 from bilp.seeds import generator
+from bilp.tensors import Form, require_tensors
 
 
 class NetworkPool:
@@ -89,6 +91,26 @@ class NetworkPool:
         for name in ("momenta", "right", "seen"):
             tensors[name] = torch.cat([tensors[name], tensors[name].new_zeros(1, *tensors[name].shape[1:])])[keep:]
         tensors["born"] = tensors["born"] + 1
+
+
+def require_pool(tensors: Mapping[str, Tensor], config: DistillConfig, network: Network, where: str) -> None:
+    """Raise DamagedArtefact, naming `where`, unless `tensors` are a pool of networks like `network`."""
+    count = len(tensors["right"]) if "right" in tensors and tensors["right"].ndim else 0
+    values, parameters = (sum(tensor.numel() for tensor in part) for part in (_values(network), network.parameters()))
+    forms: dict[str, Form] = {
+        "networks": (torch.float32, (count, values)),
+        "momenta": (torch.float32, (count, parameters)),
+        "right": (torch.int64, (count,)),
+        "seen": (torch.int64, (count,)),
+        "born": (torch.int64, ()),
+    }
+    require_tensors(tensors, forms, where)
+    right, seen, born = tensors["right"], tensors["seen"], int(tensors["born"])
+    if not (0 < count <= config.idm.most_networks and count <= born and bool(((right >= 0) & (right <= seen)).all())):
+        raise DamagedArtefact(
+            f"{where} holds a pool of {count} networks of {born} (at most {config.idm.most_networks}), or counts of images that "
+            "cannot be: run the round again"
+        )
 
 
 def _values(network: Network) -> list[Tensor]:

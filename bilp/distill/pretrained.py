@@ -11,11 +11,11 @@ from typing import Any
 
 from bilp.config import DistillConfig
 from bilp.distill.real_training import without_cutout
-from bilp.distill.state import decode_tensors
-from bilp.errors import IncompatibleArtefact, MissingArtefact
+from bilp.errors import MissingArtefact
 from bilp.manifest import Artefact, content_key, find, there_already
 from bilp.nets import Network
 from bilp.storage import join
+from bilp.tensors import load_network
 
 VERSION = 1
 KIND = "pretrained_network"
@@ -102,11 +102,7 @@ class PretrainedNetworks:
     def load(self, number: int, network: Network) -> None:
         """Parameters and statistics of network `number` become those of `network`, in place.
 
-        Raises DamagedArtefact, and IncompatibleArtefact if they are of another architecture.
+        Raises DamagedArtefact, also if they are of another architecture.
         """
         artefact = self._artefacts[number]
-        where = artefact.place(FILE)
-        try:
-            network.load_state_dict(decode_tensors(artefact.read(FILE), where))
-        except RuntimeError as error:
-            raise IncompatibleArtefact(f"{where} holds the parameters of another network: delete its folder and train it again") from error
+        load_network(network, artefact.read(FILE), artefact.place(FILE))

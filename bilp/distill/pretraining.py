@@ -11,13 +11,13 @@ from bilp.arithmetic import arithmetic, place
 from bilp.distill.pretrained import FILE, KIND
 from bilp.distill.real_training import RealTraining, sgd
 from bilp.distill.run import lineage, open_pool, open_run, pretraining_of
-from bilp.distill.state import encode_tensors
 from bilp.errors import ConfigError, Diverged
 from bilp.nets import build, initialise
 from bilp.progress import Progress, silent
 from bilp.publication import publish
 from bilp.seeds import generator
 from bilp.storage import Uri, as_uri
+from bilp.tensors import encode_tensors
 
 
 def pretrain_network(run_uri: Uri, number: int, device: torch.device | str = "cpu", progress: Progress = silent) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import statistics
 from collections.abc import Mapping
 from typing import Any
@@ -12,6 +13,8 @@ import torch
 from bilp import storage
 from bilp.arithmetic import arithmetic
 from bilp.distill.boundary import Measured, reselect
+from bilp.distill.checkpoint import CHECKPOINT, state_of
+from bilp.distill.checkpoint import round_state as round_state
 from bilp.distill.guard import Guard
 from bilp.distill.initial import initial_state
 from bilp.distill.methods import loop_for, networks_for
@@ -21,17 +24,19 @@ from bilp.distill.record import Record
 from bilp.distill.run import Run, bounds, lineage, open_experts, open_pool, open_pretrained, open_run, settings
 from bilp.distill.sampling import RealPool
 from bilp.distill.setting import Setting
-from bilp.distill.state import DistillState, decode_state, decode_tensors, encode_state, encode_tensors
-from bilp.errors import MissingArtefact
+from bilp.distill.state import DistillState, encode_state
+from bilp.errors import DamagedArtefact, MissingArtefact
+from bilp.facts import ReselectFacts, RoundFacts
 from bilp.manifest import Artefact, check_sizes, find, there_already
 from bilp.progress import Progress, silent
 from bilp.pruning.adaptive import AdaptivePruner
 from bilp.publication import publish
 from bilp.storage import Uri, as_uri
 from bilp.tables import ITE, LOSSES, encode
+from bilp.tensors import decode_tensors, encode_tensors
 
 ROUND, RESELECT = "round", "reselect"
-CHECKPOINT, LOSS_TABLE, GRID = "checkpoint.safetensors", "losses.parquet", "grid.png"
+LOSS_TABLE, GRID = "losses.parquet", "grid.png"
 ITE_TABLE, PRUNER_STATE = "ite.parquet", "pruner.safetensors"
 
 
@@ -161,11 +166,6 @@ def open_round(part: Part, round_number: int) -> Artefact:
     return artefact
 
 
-def round_state(artefact: Artefact) -> DistillState:
-    """The verified state after a round."""
-    return decode_state(artefact.read(CHECKPOINT), artefact.place(CHECKPOINT))
-
-
 def open_reselection(part: Part, round_number: int) -> Artefact:
     """A complete reselection. Raises MissingArtefact, naming what to run, if it is not there."""
     uri = part.reselect_uri(round_number)
@@ -180,6 +180,32 @@ def reselected(part: Part, round_number: int) -> dict[str, torch.Tensor]:
     """State of the pruner after this round's reselection."""
     artefact = open_reselection(part, round_number)
     return decode_tensors(artefact.read(PRUNER_STATE), artefact.place(PRUNER_STATE))
+
+
+def round_losses(artefact: Artefact) -> pa.Table:
+    """The losses of a round, see `bilp.tables.LOSSES`. Raises DamagedArtefact unless each of its iterations is there."""
+    facts = artefact.stated(RoundFacts)
+    first, stop = facts.first_iteration, facts.iteration
+    table = artefact.table(LOSS_TABLE, LOSSES, rows=stop - first, below={"iteration": stop})
+    if stop > first and table["iteration"][0].as_py() != first:  # ascending, so many, and below stop: all others follow
+        raise DamagedArtefact(f"{artefact.uri}/{LOSS_TABLE} does not begin with iteration {first}: {storage.again(artefact.uri)}")
+    return table
+
+
+def round_effects(artefact: Artefact, labels: torch.Tensor) -> pa.Table:
+    """What a reselection measured, see `bilp.tables.ITE`; `labels` [N] are those of the whole train split.
+
+    Raises DamagedArtefact for samples of other classes, another round or another number of dropped ones than the manifest states.
+    """
+    facts = artefact.stated(ReselectFacts)
+    table = artefact.table(ITE_TABLE, ITE, below={"sample_id": len(labels)})
+    own = labels.numpy()[table["sample_id"].to_numpy()]
+    dropped = int(table["dropped"].to_numpy().sum())
+    share = 1.0 - (len(table) - dropped) / len(table) if len(table) else math.nan
+    if (own != table["label"].to_numpy()).any() or (table["round"].to_numpy() != facts.round).any() or share != facts.dropped_share:
+        what = "holds other samples, another round or another share of dropped ones than is stated"
+        raise DamagedArtefact(f"{artefact.uri}/{ITE_TABLE} {what}: {storage.again(artefact.uri)}")
+    return table
 
 
 def went_through(run_uri: str, shard: int | None = None) -> bool:
@@ -209,7 +235,7 @@ def new_pruner(run: Run, pool: RealPool) -> AdaptivePruner:
 def _state_before(part: Part, pool: RealPool, round_number: int) -> DistillState:
     if round_number == 1:
         return initial_state(part.run.distill, pool, part.classes(pool.classes))
-    return round_state(open_round(part, round_number - 1))
+    return state_of(open_round(part, round_number - 1), part, pool)
 
 
 def _guard(part: Part, setting: Setting, round_number: int, before: DistillState) -> Guard:

@@ -7,7 +7,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from bilp import layout, storage
+from bilp import layout, storage, strict_json
 from bilp.config import DECODING_METHODS, TRAJECTORY_METHODS, DistillConfig, Frozen, MethodName, ReselectConfig
 from bilp.data import Dataset, open_dataset
 from bilp.distill import pretrained
@@ -18,8 +18,9 @@ from bilp.errors import ConfigError, DamagedArtefact, IncompatibleArtefact, Miss
 from bilp.experts.buffer import ExpertBuffer
 from bilp.given import model_of
 from bilp.manifest import content_key, open_artefact
+from bilp.manifest_file import first_problem
 from bilp.nets import build
-from bilp.pruning.stage import load_selection
+from bilp.pruning.stage import kept_samples
 from bilp.storage import Uri, as_uri, optional_uri
 
 VERSION = 1
@@ -124,14 +125,16 @@ def open_run(run_uri: Uri) -> Run:
     run_uri = as_uri(run_uri)
     where = storage.join(run_uri, RECORD)
     try:
-        run = Run.model_validate_json(storage.read(where))
+        data = storage.read(where)
     except MissingArtefact as error:
         raise MissingArtefact(f"no run at {run_uri}: {RECORD} is not there; register it with start_run") from error
-    except ValidationError as error:
-        problem = error.errors(include_url=False)[0]
-        where_in_it = ".".join(map(str, problem["loc"])) or "the whole"
+    try:
+        strict_json.parse(data)
+        run = Run.model_validate_json(data)
+    except ValueError as error:
+        reason = first_problem(error) if isinstance(error, ValidationError) else str(error)
         raise DamagedArtefact(
-            f"{where} is not the record of a run ({where_in_it}: {problem['msg']}): delete it and call start_run again"
+            f"{where} is not the record of a run ({reason}): delete it and call start_run again, or use the version of bilp that wrote it"
         ) from error
     if run.version != (version := version_of(run.distill)):
         raise IncompatibleArtefact(f"{where} is of algorithm version {run.version}, this program has {version}: start a new run")
@@ -140,7 +143,21 @@ def open_run(run_uri: Uri) -> Run:
         raise DamagedArtefact(
             f"{where} was changed: its content has key {found}, it was registered as {expected}; delete the run and start it again"
         )
+    for role, place in (("dataset", run.dataset), ("selection", run.selection), ("experts", run.experts)):
+        _require_place(where, role, place, run.parents.get(role))
     return run
+
+
+def _require_place(where: str, role: str, place: str | None, key: str | None) -> None:
+    """Raise DamagedArtefact unless the place of an input is the folder of the key that the run's own key counts.
+
+    Places are no part of the key, as a storage may be moved.
+    """
+    if (None if place is None else place.rstrip("/").rsplit("/", 1)[-1]) != key:
+        raise DamagedArtefact(
+            f"{where} was changed: its {role} lies at {ascii(place)[:300]}, where {key or 'none'} is expected; "
+            "delete the run and start it again"
+        )
 
 
 def _is_registered(run_uri: str) -> bool:
@@ -167,7 +184,7 @@ def open_pool(run_uri: str, run: Run) -> RealPool:
             f"the dataset at {dataset_uri} has fingerprint {dataset.fingerprint}, but {run_uri} was started with {run.parents['dataset']}: "
             "restore the dataset or start a new run"
         )
-    return real_pool(dataset, None if run.selection is None else layout.resolve(run.selection, root))
+    return real_pool(dataset, None if run.selection is None else layout.resolve(run.selection, root), run.parents.get("selection"))
 
 
 def open_experts(run_uri: str, run: Run) -> ExpertBuffer | None:
@@ -184,12 +201,20 @@ def open_experts(run_uri: str, run: Run) -> ExpertBuffer | None:
     return experts
 
 
-def real_pool(dataset: Dataset, selection_uri: str | None) -> RealPool:
-    """The train split of `dataset`, or what a selection keeps; IncompatibleArtefact if that was made for another dataset."""
+def real_pool(dataset: Dataset, selection_uri: str | None, key: str | None = None) -> RealPool:
+    """The train split of `dataset`, or what a selection keeps.
+
+    Raises IncompatibleArtefact if that was made for another dataset, or is not the one with `key`, if that is given.
+    """
     if selection_uri is None:
         return RealPool(dataset)
-    open_artefact(selection_uri, "selection", expect={"dataset": dataset.fingerprint})
-    return RealPool(dataset, load_selection(selection_uri))
+    selection = open_artefact(selection_uri, "selection", expect={"dataset": dataset.fingerprint})
+    if key is not None and selection.manifest.key != key:
+        raise IncompatibleArtefact(
+            f"the selection at {selection_uri} has key {selection.manifest.key}, but the run was started with {key}: "
+            "restore the selection or start a new run"
+        )
+    return RealPool(dataset, kept_samples(selection, dataset.train.labels))
 
 
 def check_pool(pool: RealPool, distill: DistillConfig, reselect: ReselectConfig) -> None:

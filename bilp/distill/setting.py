@@ -65,6 +65,8 @@ class Setting:
             raise ConfigError(f"idc.pretrained.networks = {config.idc.pretrained.networks}: train them first (pretrain_network)")
         schedule = schedule_for(config)
         network = build(config.network, pool.dataset.shape, pool.classes)
+        if experts is not None:
+            experts.require_network(network)
         place(network, config.gpu, device)
         network.requires_grad_(not schedule.features)
         matching = matching_for(config.method, config.alignment, config.idc.metric)

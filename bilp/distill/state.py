@@ -6,11 +6,9 @@ import math
 from dataclasses import dataclass, field
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load, save
 from torch import Tensor
 
-from bilp.errors import DamagedArtefact
+from bilp.tensors import Form, decode_tensors, encode_tensors, require_tensors
 
 PRUNER, METHOD = "pruner.", "method."
 
@@ -72,34 +70,36 @@ def encode_state(state: DistillState) -> bytes:
 
 
 def decode_state(data: bytes, where: str) -> DistillState:
-    """Read `encode_state`'s bytes; `where` names the file in errors. Raises DamagedArtefact."""
+    """Read `encode_state`'s bytes; `where` names the file in errors.
+
+    Raises DamagedArtefact if tensors are missing, unknown, of the wrong types or shapes, or not finite. Whether it is the state
+    of a certain round tells `bilp.distill.checkpoint`.
+    """
     tensors = decode_tensors(data, where)
-    missing = sorted({"images", "labels", "momentum", "iteration", "reference_loss"} - tensors.keys())
-    if missing:
-        raise DamagedArtefact(f"{where} lacks the tensors {', '.join(missing)}: delete its folder and run the round again")
+    known = {name: value for name, value in tensors.items() if not name.startswith((PRUNER, METHOD))}
+    images = tuple(known["images"].shape) if "images" in known else ()
+    require_tensors(known, {**_forms(images), "reference_loss": (torch.float64, ())}, where, finite=False)
+    for name in ("images", "momentum"):
+        require_tensors({name: known[name]}, {name: (torch.float32, images)}, where)
     return DistillState(
-        images=tensors["images"],
-        labels=tensors["labels"],
-        momentum=tensors["momentum"],
-        iteration=int(tensors["iteration"]),
-        reference_loss=float(tensors["reference_loss"]),
+        images=known["images"],
+        labels=known["labels"],
+        momentum=known["momentum"],
+        iteration=int(known["iteration"]),
+        reference_loss=float(known["reference_loss"]),
         pruner=_named(tensors, PRUNER),
         method=_named(tensors, METHOD),
     )
 
 
+def _forms(images: tuple[int, ...]) -> dict[str, Form]:
+    return {
+        "images": (torch.float32, images),
+        "labels": (torch.int64, images[:1]),
+        "momentum": (torch.float32, images),
+        "iteration": (torch.int64, ()),
+    }
+
+
 def _named(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
     return {name.removeprefix(prefix): value for name, value in tensors.items() if name.startswith(prefix)}
-
-
-def encode_tensors(tensors: dict[str, Tensor]) -> bytes:
-    """Named tensors as safetensors; equal tensors give equal bytes."""
-    return save({name: value.detach().cpu().contiguous() for name, value in sorted(tensors.items())})
-
-
-def decode_tensors(data: bytes, where: str) -> dict[str, Tensor]:
-    """Read safetensors; raises DamagedArtefact naming `where` if they are not."""
-    try:
-        return load(data)
-    except SafetensorError as error:
-        raise DamagedArtefact(f"{where} is not a safetensors file ({error}): delete its folder and run the stage again") from error

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 
 import torch
 from torch import Tensor
@@ -12,12 +13,13 @@ from bilp.distill.guard import Guard
 from bilp.distill.record import Record
 from bilp.distill.setting import Setting
 from bilp.distill.state import DistillState
-from bilp.errors import ConfigError, Diverged
+from bilp.errors import ConfigError, DamagedArtefact, Diverged
 from bilp.experts.buffer import ExpertBuffer
 from bilp.matching.trajectory import TrainingStep, Trajectory, constant_memory_gradient, unrolled_gradient
 from bilp.progress import Progress, silent
 from bilp.pruning.adaptive import AdaptivePruner
 from bilp.seeds import generator
+from bilp.tensors import Form, require_tensors
 
 STEP_SIZE, STEP_MOMENTUM = "step_size", "step_momentum"
 """What a state carries for these methods: the learned step size and the momentum of its SGD, float64 scalars."""
@@ -65,6 +67,14 @@ def distill(
     state.images = leaf.detach()
     state.method = {STEP_SIZE: step_size, STEP_MOMENTUM: velocity}
     return records
+
+
+def require_step_size(tensors: Mapping[str, Tensor], where: str) -> None:
+    """Raise DamagedArtefact, naming `where`, unless `state.method` is that of a run that imitates experts."""
+    scalar: Form = (torch.float64, ())
+    require_tensors(tensors, {STEP_SIZE: scalar, STEP_MOMENTUM: scalar}, where)
+    if not float(tensors[STEP_SIZE]) > 0:
+        raise DamagedArtefact(f"{where} holds a step size of {float(tensors[STEP_SIZE]):g}, which none is: run the round again")
 
 
 def draw_trajectory(setting: Setting, experts: ExpertBuffer, iteration: int) -> Trajectory:

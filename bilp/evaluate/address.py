@@ -8,6 +8,7 @@ from bilp.config import Baseline, EvaluateConfig
 from bilp.data import Dataset
 from bilp.evaluate.publication import Publication
 from bilp.evaluate.teacher import teacher_key
+from bilp.facts import SyntheticFacts
 from bilp.manifest import Artefact
 
 COVERING: tuple[Baseline, ...] = ("herding", "k_center")
@@ -35,5 +36,5 @@ def of_baseline(root: str, config: EvaluateConfig, baseline: Baseline, ipc: int,
 
 def with_learned_rate(config: EvaluateConfig, synthetic: Artefact) -> EvaluateConfig:
     """`config` with the step size that was learned with the synthetic images, if one was and `config` does not refuse it."""
-    learned = synthetic.manifest.facts.get("learning_rate")
+    learned = synthetic.stated(SyntheticFacts).learning_rate
     return config.model_copy(update={"learning_rate": learned}) if config.learned_rate and learned is not None else config

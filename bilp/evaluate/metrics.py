@@ -10,10 +10,9 @@ from statistics import fmean, stdev
 from scipy.special import stdtr, stdtrit
 
 from bilp.errors import ConfigError
-from bilp.evaluate.publication import FILE, KIND
+from bilp.evaluate.publication import KIND, evaluation_rows
 from bilp.manifest import open_artefact
 from bilp.storage import Uri, as_uri
-from bilp.tables import EVALUATION
 
 CONFIDENCE = 0.95
 
@@ -61,8 +60,8 @@ class PairedTest:
 def measurements(evaluation_uris: Sequence[Uri]) -> list[Measurement]:
     """All trainings of the evaluations. Raises MissingArtefact or DamagedArtefact."""
     names = list(Measurement.__dataclass_fields__)
-    tables = [open_artefact(as_uri(uri), KIND).table(FILE, EVALUATION).select(names) for uri in evaluation_uris]
-    return [Measurement(**row) for table in tables for row in table.to_pylist()]
+    rows = [row for uri in evaluation_uris for row in evaluation_rows(open_artefact(as_uri(uri), KIND))]
+    return [Measurement(**{name: row[name] for name in names}) for row in rows]
 
 
 def summary(evaluation_uris: Sequence[Uri]) -> list[Row]:

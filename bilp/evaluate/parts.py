@@ -11,6 +11,7 @@ from pydantic import ValidationError
 from bilp import storage
 from bilp.config import Frozen, NetworkConfig
 from bilp.errors import MissingArtefact
+from bilp.fields import Fraction, Positive
 from bilp.manifest import content_key
 
 VERSION = 1
@@ -23,12 +24,12 @@ class Training(Frozen):
     """Label of the network."""
     seed: int
     """Number of the training."""
-    accuracy: float
+    accuracy: Fraction
     """After the last epoch: the result."""
-    best_accuracy: float
+    best_accuracy: Fraction
     """Best of a few measurements on the way, the last included: selected on the test split, as many published numbers are,
     hence optimistic. Recorded for comparison with those; it decides nothing."""
-    train_images: int
+    train_images: Positive
     """Size of the set."""
 
 

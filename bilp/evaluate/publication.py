@@ -8,14 +8,16 @@ from typing import Any
 import pyarrow as pa
 
 from bilp.config import EvaluateConfig, NetworkConfig
+from bilp.errors import DamagedArtefact
 from bilp.evaluate import parts, teacher
 from bilp.evaluate.own import own_settings
 from bilp.evaluate.parts import Parts, Training
+from bilp.facts import EvaluationFacts
 from bilp.fields import unused
-from bilp.manifest import content_key, there_already
+from bilp.manifest import Artefact, content_key, there_already
 from bilp.nets import label
 from bilp.publication import publish
-from bilp.storage import join
+from bilp.storage import again, join
 from bilp.tables import EVALUATION, encode
 
 VERSION = 1
@@ -96,6 +98,20 @@ class Publication:
         """The settings that differ for a network."""
         own = _settings(own_settings(self.config, network))
         return {name: value for name, value in own.items() if value != self.settings[name]}
+
+
+def evaluation_rows(evaluation: Artefact) -> list[dict[str, Any]]:
+    """The rows of an evaluation's table, see `bilp.tables.EVALUATION`.
+
+    Raises DamagedArtefact if one is of another arm, experiment or network than the manifest states.
+    """
+    facts = evaluation.stated(EvaluationFacts)
+    rows: list[dict[str, Any]] = evaluation.table(FILE, EVALUATION).to_pylist()
+    for row in rows:
+        if (row["arm"], row["experiment"]) != (facts.arm, facts.experiment) or row["network"] not in facts.networks:
+            told = ascii({name: row[name] for name in ("arm", "experiment", "network")})
+            raise DamagedArtefact(f"{evaluation.uri}/{FILE} holds a row of {told[:200]}, which it does not state: {again(evaluation.uri)}")
+    return rows
 
 
 def _settings(config: EvaluateConfig) -> dict[str, Any]:

@@ -6,14 +6,10 @@ from collections.abc import Callable, Mapping
 from functools import cache, partial
 from typing import Any, get_args
 
-import safetensors
-import safetensors.torch
-import torch
-from torch import Tensor
-
 from bilp.config import Baseline, EvaluateConfig
 from bilp.data import Dataset, open_dataset
-from bilp.errors import ConfigError, DamagedArtefact, IncompatibleArtefact
+from bilp.distill.synthetic_set import SYNTHETIC, read_set
+from bilp.errors import ConfigError, IncompatibleArtefact
 from bilp.evaluate import address
 from bilp.evaluate.baselines import check_subset, covering_subset, random_subset
 from bilp.evaluate.protocol import Plan, check_networks, train_all
@@ -21,13 +17,10 @@ from bilp.evaluate.teacher import load_teacher, train_teacher
 from bilp.evaluate.training import ImageSet
 from bilp.exchange.decoding import decoded
 from bilp.given import model_of
-from bilp.manifest import Artefact, open_artefact
+from bilp.manifest import open_artefact
 from bilp.nets import Network
 from bilp.progress import Progress, silent
 from bilp.storage import Uri, as_uri
-
-SYNTHETIC = "synthetic"
-IMAGES = "synthetic.safetensors"
 
 
 def evaluate_synthetic(
@@ -68,7 +61,7 @@ def evaluate_synthetic(
     publication = address.of_synthetic(root, config, arm, experiment, dataset, artefact)
     if publication.exists():
         return publication.uri
-    images, labels = decoded(*read_synthetic(artefact, dataset), artefact.manifest.facts, synthetic_uri)
+    images, labels = decoded(*read_set(artefact), artefact.manifest.facts, synthetic_uri)
     data = ImageSet.of_tensors(images, labels, device)
     teacher = _teacher(dataset_uri, dataset, config, root, device) if config.labels == "soft" else None
     plan = Plan(config, config.epochs, f"{arm}, experiment {experiment}", device, progress, publication.parts_of, teacher)
@@ -131,29 +124,3 @@ def _teacher(dataset_uri: str, dataset: Dataset, config: EvaluateConfig, root: s
     """The teacher, trained now if it is not there."""
     uri = train_teacher(dataset_uri, config.teacher, config.seed, root, device)
     return load_teacher(uri, dataset, config.teacher, device)
-
-
-def read_synthetic(artefact: Artefact, dataset: Dataset) -> tuple[Tensor, Tensor]:
-    """Images `[n, C, H, W]` (float32, normalised) and labels `[n]` (int64); DamagedArtefact if they are anything else."""
-    where = f"{artefact.uri}/{IMAGES}"
-    try:
-        tensors = safetensors.torch.load(artefact.read(IMAGES))
-        images, labels = tensors["images"], tensors["labels"]
-    except (safetensors.SafetensorError, KeyError) as error:
-        raise DamagedArtefact(f"{where} does not hold the tensors images and labels ({error}): finish the run again") from error
-    right = (
-        images.dtype == torch.float32
-        and labels.dtype == torch.int64
-        and labels.ndim == 1
-        and len(labels) > 0
-        and images.shape == (len(labels), *dataset.shape)
-    )
-    if not right:
-        found = f"images {images.dtype} {list(images.shape)}, labels {labels.dtype} {list(labels.shape)}"
-        wanted = f"images float32 [n, {', '.join(map(str, dataset.shape))}] and labels int64 [n]"
-        raise DamagedArtefact(f"{where} holds {found} instead of {wanted}: finish the run again")
-    if not images.isfinite().all() or labels.min() < 0 or labels.max() >= dataset.classes:
-        raise DamagedArtefact(
-            f"{where} holds pixels that are not finite or labels outside 0 to {dataset.classes - 1}: finish the run again"
-        )
-    return images, labels

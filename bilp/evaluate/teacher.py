@@ -8,14 +8,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-import safetensors
 import safetensors.torch
 import torch
 
 from bilp.arithmetic import arithmetic, place
 from bilp.config import TeacherConfig
 from bilp.data import Dataset, open_dataset
-from bilp.errors import DamagedArtefact, Diverged
+from bilp.errors import Diverged
 from bilp.evaluate.schedule import Schedule
 from bilp.evaluate.training import ImageSet, accuracy, train
 from bilp.evaluate.treatment import STREAMS, Streams
@@ -26,6 +25,7 @@ from bilp.progress import Progress, silent
 from bilp.publication import publish
 from bilp.seeds import generator
 from bilp.storage import Uri, as_uri, join
+from bilp.tensors import load_network
 
 VERSION = 1
 KIND = "teacher"
@@ -84,12 +84,7 @@ def load_teacher(uri: str, dataset: Dataset, config: TeacherConfig, device: str 
     """The trained network in eval mode, its parameters fixed. Raises MissingArtefact, IncompatibleArtefact or DamagedArtefact."""
     artefact = open_artefact(uri, KIND, expect={"dataset": dataset.fingerprint, "network": label(config.network)})
     network = build(config.network, dataset.shape, dataset.classes)
-    try:
-        network.load_state_dict(safetensors.torch.load(artefact.read(FILE)))
-    except (safetensors.SafetensorError, RuntimeError) as error:
-        raise DamagedArtefact(
-            f"{uri}/{FILE} does not hold the parameters of {label(config.network)}: delete the folder, run again"
-        ) from error
+    load_network(network, artefact.read(FILE), join(uri, FILE))
     return network.to(device).eval().requires_grad_(False)
 
 

@@ -21,7 +21,7 @@ def decoded(images: Tensor, labels: Tensor, facts: Mapping[str, Any], where: str
     the stored images themselves would give a number that means nothing.
     """
     try:
-        config = DecodeConfig.model_validate(facts.get("decode") or {})
+        config = DecodeConfig.model_validate(facts.get("decode") or {}, strict=True)
     except ValidationError as error:
         problem = error.errors(include_url=False)[0]
         what = f"decode.{problem['loc'][0]}: {problem['msg']}"

@@ -9,10 +9,11 @@ from torch import Tensor
 
 from bilp.data.store import FIT
 from bilp.data.whitening import Whitening, decode
-from bilp.distill.finish import SYNTHETIC, load_synthetic
 from bilp.distill.run import RECORD
+from bilp.distill.synthetic_set import SYNTHETIC, read_set
 from bilp.errors import IncompatibleArtefact, MissingArtefact
 from bilp.exchange.decoding import decoded
+from bilp.facts import SyntheticFacts
 from bilp.manifest import find, manifest_kind, open_artefact
 from bilp.storage import Uri, as_uri, exists, join
 
@@ -51,8 +52,9 @@ def load_distilled(uri: Uri) -> DistilledSet:
     where = _where(uri)
     artefact = open_artefact(where, SYNTHETIC)
     facts = artefact.manifest.facts
-    images, labels = decoded(*load_synthetic(where), facts, where)
-    whitening = decode(artefact.read(FIT), join(where, FIT)) if "whitening" in facts else None
+    images, labels = decoded(*read_set(artefact), facts, where)
+    shape = artefact.stated(SyntheticFacts).shape
+    whitening = decode(artefact.read(FIT), join(where, FIT), shape) if "whitening" in facts else None
     return DistilledSet(images, labels, dict(facts), whitening)
 
 

@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 import torch
+from torch import nn
 
 from bilp.config import DistillConfig
 from bilp.errors import ConfigError, IncompatibleArtefact, MissingArtefact
-from bilp.experts.record import BUFFER, EXPERT, Parameters, expert_key, expert_uri, read_parameters
+from bilp.experts.record import BUFFER, EXPERT, Parameters, expert_key, expert_uri, parameter_shapes, read_parameters
+from bilp.facts import BufferFacts
 from bilp.manifest import Artefact, find, open_artefact
 
 
@@ -20,36 +22,43 @@ class ExpertBuffer:
         artefact = open_artefact(uri, BUFFER)
         self.uri = uri
         self.key = artefact.manifest.key
-        self.count: int = artefact.fact("count")
-        self.epochs: int = artefact.fact("epochs")
-        self._facts = artefact.manifest.facts
-        self._shapes = [(name, list(shape)) for name, shape in artefact.fact("parameters")]
-        self._training: str = artefact.fact("training")
+        self._facts = artefact.stated(BufferFacts)
+        self.count: int = self._facts.count
+        self.epochs: int = self._facts.epochs
+        self._shapes = [(name, list(shape)) for name, shape in self._facts.parameters]
+        self._training: str = self._facts.training
         self._folder = uri.rstrip("/").rsplit("/", 2)[0]
         self._opened: dict[int, Artefact] = {}
 
     def require(self, config: DistillConfig, parents: Mapping[str, str]) -> None:
         """Raise IncompatibleArtefact if the experts saw other data than `parents` (fingerprint of dataset, key of selection)
         name or have another network, ConfigError if they were not trained for long enough."""
-        if self._facts["dataset"] != parents["dataset"]:
+        if self._facts.dataset != parents["dataset"]:
             raise IncompatibleArtefact(
-                f"the experts at {self.uri} learned the dataset {self._facts['dataset']}, but the run distils {parents['dataset']}: "
+                f"the experts at {self.uri} learned the dataset {self._facts.dataset}, but the run distils {parents['dataset']}: "
                 "train experts on the dataset of the run"
             )
-        if self._facts["selection"] != parents.get("selection"):
+        if self._facts.selection != parents.get("selection"):
             raise IncompatibleArtefact(
-                f"the experts at {self.uri} learned {_samples(self._facts['selection'])}, but the run distils "
+                f"the experts at {self.uri} learned {_samples(self._facts.selection)}, but the run distils "
                 f"{_samples(parents.get('selection'))}: train experts on the selection of the run, or start the run with theirs"
             )
-        if self._facts["network"] != config.network.model_dump(mode="json"):
+        if self._facts.network != config.network.model_dump(mode="json"):
             raise IncompatibleArtefact(
-                f"the experts at {self.uri} are networks {self._facts['network']}, but the run distils with "
+                f"the experts at {self.uri} are networks {self._facts.network}, but the run distils with "
                 f"{config.network.model_dump(mode='json')}: train experts with the network of the run"
             )
         if self.epochs < config.trajectory.needed_epochs:
             raise ConfigError(
                 f"distill.trajectory needs experts of {config.trajectory.needed_epochs} epochs (max_start + expert_epochs), but those at "
                 f"{self.uri} have {self.epochs}: train them longer or lower max_start"
+            )
+
+    def require_network(self, network: nn.Module) -> None:
+        """Raise IncompatibleArtefact unless the experts have the parameters of `network`, in their order."""
+        if self._shapes != parameter_shapes(network):
+            raise IncompatibleArtefact(
+                f"the experts at {self.uri} have other parameters than the network of the run: train experts with that network"
             )
 
     def parameters(self, expert: int, epoch: int, device: torch.device | str = "cpu") -> Parameters:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 
@@ -16,6 +17,7 @@ from bilp.config import ExpertsConfig, NetworkConfig
 from bilp.errors import DamagedArtefact, IncompatibleArtefact
 from bilp.manifest import Artefact, content_key
 from bilp.storage import join
+from bilp.tensors import require_tensors
 
 VERSION = 1
 EXPERT, BUFFER = "expert", "expert_buffer"
@@ -75,6 +77,8 @@ def read_parameters(expert: Artefact, epoch: int, shapes: Sequence[tuple[str, li
                 raise IncompatibleArtefact(
                     f"{expert.uri}/{name} holds the parameters of another network: train experts with the network of the distillation"
                 )
-            return tuple(file.get_tensor(part) for part, _ in shapes)
-    except SafetensorError as error:
+            tensors = {part: file.get_tensor(part) for part, _ in shapes}
+        require_tensors(tensors, {part: (torch.float32, shape) for part, shape in shapes}, f"{expert.uri}/{name}")
+        return tuple(tensors.values())
+    except (SafetensorError, KeyError, TypeError, RuntimeError) as error:
         raise DamagedArtefact(f"{expert.uri}/{name} is not a safetensors file ({error}): delete the expert and train it again") from error

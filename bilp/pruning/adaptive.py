@@ -132,6 +132,8 @@ class AdaptivePruner:
             own, given = self._state[name][self._part(name, classes)], state[name]
             if own.shape != given.shape or own.dtype != given.dtype:
                 problems.append(f"{name}: expected {own.dtype} {list(own.shape)}, found {given.dtype} {list(given.shape)}")
+            elif not _possible(name, state):
+                problems.append(f"{name} holds values that no decision leaves")
         if problems:
             raise IncompatibleArtefact(
                 f"this pruner state does not fit the data: {'; '.join(problems)}. Start a new run, or use the dataset of the old one"
@@ -239,6 +241,16 @@ class AdaptivePruner:
     def _extremeness(self, ids: Tensor, c: int) -> Tensor:
         """Distance of the last score from the class's centre; infinite for a score of zero."""
         return (self._state["last_score"][ids].double().log() - self._state["log_mean"][c]).abs()
+
+
+def _possible(name: str, state: Mapping[str, Tensor]) -> bool:
+    """Whether decisions can have left the values of a tensor of the state. (Statistics of effects that are zero are not finite.)"""
+    value = state[name]
+    if name == "remainder":
+        return bool((value.abs() <= 0.5).all())
+    if name == "dropped" and state.get("decided", value).shape == value.shape:
+        return bool(((value >= 0) & (value <= state.get("decided", value))).all())
+    return name == "log_mean" or not bool((value < 0).any())
 
 
 def _by_quantile(config: ReselectConfig) -> bool:

@@ -14,14 +14,15 @@ from torch import Tensor
 
 from bilp.config import PruneConfig
 from bilp.data import Dataset, open_dataset
-from bilp.errors import ConfigError
+from bilp.errors import ConfigError, DamagedArtefact
+from bilp.facts import SelectionFacts
 from bilp.given import model_of
-from bilp.manifest import content_key, digest, open_artefact, there_already
+from bilp.manifest import Artefact, content_key, digest, open_artefact, there_already
 from bilp.pruning.static import Cut, Floats, Integers, random_scores, select
 from bilp.publication import publish
 from bilp.scoring.score_list import parse_score_list
 from bilp.scoring.summary import criterion_scores, open_summary
-from bilp.storage import Uri, as_uri, join, optional_uri, read
+from bilp.storage import Uri, again, as_uri, join, optional_uri, read
 from bilp.tables import SELECTION, encode
 
 VERSION = 2
@@ -82,10 +83,30 @@ def cut_by(config: PruneConfig, scores: Floats, labels: Integers, classes: Seque
 
 def load_selection(uri: Uri) -> Tensor:
     """The kept sample_ids of a selection, int64 and ascending. Raises MissingArtefact if there is none at the URI."""
-    uri = as_uri(uri)
-    table = open_artefact(uri, KIND).table(FILE, SELECTION)
+    return kept_samples(open_artefact(as_uri(uri), KIND))
+
+
+def kept_samples(selection: Artefact, labels: Tensor | None = None) -> Tensor:
+    """The kept sample_ids of a selection, int64 and ascending; with `labels` [N] of the train split that it must be one of.
+
+    Raises DamagedArtefact if its table is not what its manifest counts, or has other labels.
+    """
+    table = selection_rows(selection)
+    if labels is not None and not torch.equal(torch.from_numpy(table["label"].to_numpy().astype(np.int64)), labels):
+        raise DamagedArtefact(f"{selection.uri}/{FILE} has other labels than the data set that it was made for: {again(selection.uri)}")
     kept = table["sample_id"].to_numpy()[table["kept"].to_numpy()]
-    return torch.from_numpy(np.sort(kept).astype(np.int64))
+    return torch.from_numpy(kept.astype(np.int64))
+
+
+def selection_rows(selection: Artefact) -> pa.Table:
+    """The table of a selection, see `bilp.tables.SELECTION`. Raises DamagedArtefact if it is not what the manifest counts."""
+    facts = selection.stated(SelectionFacts)
+    table = selection.table(FILE, SELECTION, rows=facts.total, below={"label": len(facts.class_names)})
+    labels, kept = table["label"].to_numpy(), table["kept"].to_numpy()
+    counts = [np.bincount(part, minlength=len(facts.class_names)).tolist() for part in (labels, labels[kept])]
+    if counts != [list(facts.total_per_class), list(facts.kept_per_class)]:
+        raise DamagedArtefact(f"{selection.uri}/{FILE} keeps other numbers of each class than the manifest says: {again(selection.uri)}")
+    return table
 
 
 def selection_table(labels: NDArray[np.int64], scores: NDArray[np.float64], cut: Cut) -> pa.Table:

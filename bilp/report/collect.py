@@ -14,20 +14,23 @@ from bilp.data import Dataset, open_dataset
 from bilp.data.record import KIND as RECORD
 from bilp.data.store import KIND as DATASET
 from bilp.distill import load_synthetic, open_run
+from bilp.distill.checkpoint import state_of
 from bilp.distill.finish import SYNTHETIC
 from bilp.distill.initial import initial_state
+from bilp.distill.part import Part
 from bilp.distill.pictures import displayable
 from bilp.distill.pretrained import KIND as PRETRAINED
-from bilp.distill.rounds import ITE_TABLE, LOSS_TABLE, RESELECT, ROUND, round_state
+from bilp.distill.rounds import RESELECT, ROUND, round_effects, round_losses
 from bilp.distill.run import open_pool, reselect_uri, round_uri
-from bilp.evaluate.publication import FILE as EVALUATION_TABLE
 from bilp.evaluate.publication import KIND as EVALUATION
+from bilp.evaluate.publication import evaluation_rows
 from bilp.evaluate.robustness import KIND as ROBUSTNESS
 from bilp.evaluate.robustness import Robustness, load_robustness
 from bilp.experts.record import BUFFER as EXPERT_BUFFER
+from bilp.facts import BufferFacts, EvaluationFacts, PretrainedFacts, RoundFacts
 from bilp.manifest import Artefact, find, manifest_kind, open_artefact
-from bilp.pruning.stage import FILE as SELECTION_TABLE
 from bilp.pruning.stage import KIND as SELECTION
+from bilp.pruning.stage import selection_rows
 from bilp.report.comparison import Training
 from bilp.report.decisions import Decisions
 from bilp.report.galleries import spread
@@ -160,10 +163,10 @@ def open_sources(
 
 
 def _add_evaluations(artefacts: list[Source], evaluations: list[Artefact], several: bool) -> None:
-    evaluations.sort(key=lambda each: (arm_place(each.fact("arm")), each.fact("experiment"), each.manifest.key))
-    for number, evaluation in enumerate(evaluations):
-        arm = evaluation.fact("arm")
-        who = _who(arm, evaluation.fact("experiment"), several and arm not in BASELINES)
+    told = [(evaluation.stated(EvaluationFacts), evaluation) for evaluation in evaluations]
+    told.sort(key=lambda each: (arm_place(each[0].arm), each[0].experiment, each[1].manifest.key))
+    for number, (facts, evaluation) in enumerate(told):
+        who = _who(facts.arm, facts.experiment, several and facts.arm not in BASELINES)
         artefacts.append(Source(f"evaluation {number}", f"Evaluation: {who}", evaluation))
 
 
@@ -174,8 +177,9 @@ def _expert_sources(runs: Sequence[RunSource]) -> list[Source]:
     sources = []
     for number, uri in enumerate(uris):
         buffer = open_artefact(uri, EXPERT_BUFFER)
-        learned = "all real images" if buffer.fact("selection") is None else "the selection"
-        sources.append(Source(f"experts {number}", f"{buffer.fact('count')} experts of {learned}", buffer))
+        facts = buffer.stated(BufferFacts)
+        learned = "all real images" if facts.selection is None else "the selection"
+        sources.append(Source(f"experts {number}", f"{facts.count} experts of {learned}", buffer))
     return sources
 
 
@@ -186,7 +190,7 @@ def _pretrained_sources(runs: Sequence[RunSource]) -> list[Source]:
     sources = []
     for number, uri in enumerate(dict.fromkeys(uri for role, uri in parents if role.startswith("pretrained network"))):
         network = open_artefact(uri, PRETRAINED)
-        learned = "all real images" if network.fact("selection") is None else "the selection"
+        learned = "all real images" if network.stated(PretrainedFacts).selection is None else "the selection"
         sources.append(Source(f"pretrained network {number}", f"Network trained beforehand on {learned}", network))
     return sources
 
@@ -205,11 +209,11 @@ def collect(sources: Sources) -> Collected:
     dataset = open_dataset(sources.artefacts[0].artefact.uri, None if record is None else record.uri)
     selection, robust = sources.one("selection"), sources.one("robustness")
     evaluations = [source.artefact for source in sources.artefacts if source.role.startswith("evaluation ")]
-    rows = [row for artefact in evaluations for row in artefact.table(EVALUATION_TABLE, tables.EVALUATION).to_pylist()]
+    rows = [row for artefact in evaluations for row in evaluation_rows(artefact)]
     return Collected(
         sources=sources,
         dataset=dataset,
-        selection=None if selection is None else selection.table(SELECTION_TABLE, tables.SELECTION).to_pandas(),
+        selection=None if selection is None else selection_rows(selection).to_pandas(),
         runs=tuple(_run(run, dataset) for run in sources.runs),
         trainings=tuple(Training(**row) for row in rows),
         robustness=() if robust is None else tuple(load_robustness(robust.uri)),
@@ -221,9 +225,10 @@ def _run(source: RunSource, dataset: Dataset) -> Run:
     rounds = open_run(source.uri).distill.rounds
     done = {number: find(round_uri(source.uri, number), ROUND) for number in range(1, rounds + 1)}
     there = {number: artefact for number, artefact in done.items() if artefact is not None}
-    losses = [artefact.table(LOSS_TABLE, tables.LOSSES).to_pandas() for artefact in there.values()]
+    losses = [round_losses(artefact).to_pandas() for artefact in there.values()]
+    labels = dataset.train.labels
     reselected = {number: find(reselect_uri(source.uri, number), RESELECT) for number in there}
-    effects = [Effects(n, artefact.table(ITE_TABLE, tables.ITE).to_pandas()) for n, artefact in reselected.items() if artefact]
+    effects = [Effects(n, round_effects(artefact, labels).to_pandas()) for n, artefact in reselected.items() if artefact]
     return Run(
         arm=source.arm,
         experiment=source.experiment,
@@ -238,19 +243,20 @@ def _run(source: RunSource, dataset: Dataset) -> Run:
 
 def _decisions(rounds: Mapping[int, Artefact]) -> Iterator[Decisions]:
     for number, artefact in rounds.items():
-        facts = artefact.manifest.facts
-        if "decided_per_class" in facts:
-            decided, dropped = (np.array(facts[name], dtype=np.int64) for name in ("decided_per_class", "dropped_per_class"))
-            yield Decisions(number, decided, dropped, tuple(facts["quantile_classes"]))
+        facts = artefact.stated(RoundFacts)
+        if facts.decided_per_class is not None:
+            decided, dropped = (np.array(counts, dtype=np.int64) for counts in (facts.decided_per_class, facts.dropped_per_class))
+            yield Decisions(number, decided, dropped, facts.quantile_classes or ())
 
 
 def _snapshots(source: RunSource, rounds: Sequence[Artefact], dataset: Dataset) -> list[Snapshot]:
     """The start, which is computed again, and the state after evenly spread rounds."""
     run = open_run(source.uri)
-    start = initial_state(run.distill, open_pool(source.uri, run))
+    whole, pool = Part(source.uri, run, None), open_pool(source.uri, run)
+    start = initial_state(run.distill, pool)
     shown = [_snapshot("start", start.images, start.labels, dataset)]
     for k in spread(np.arange(len(rounds)), SHOWN_ROUNDS):
-        state = round_state(rounds[k])
+        state = state_of(rounds[k], whole, pool)
         title = f"after {state.iteration:,} iteration" + ("" if state.iteration == 1 else "s")
         shown.append(_snapshot(title, state.images, state.labels, dataset))
     return shown

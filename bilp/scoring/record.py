@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from bilp.config import ScoreConfig
 from bilp.errors import DamagedArtefact
+from bilp.facts import TrialFacts
 from bilp.manifest import Artefact, content_key
 from bilp.scoring.criteria import Trajectory
 from bilp.storage import join
@@ -82,16 +83,26 @@ def trajectory_table(labels: NDArray[np.int64], trial: int, trajectory: Trajecto
 def read_trajectory(trial: Artefact, epochs: int, samples: int, gradients: bool = False) -> Trajectory:
     """The record of a published trial, with gradient norms if there are any and they are asked for.
 
-    Only the columns needed are read. Raises DamagedArtefact if rows are missing.
+    Only the columns needed are read. Raises DamagedArtefact unless every sample is there once in every epoch, in order.
     """
-    columns = ["loss", "correct", "el2n", "margin", *(["gradient_norm"] if gradients else [])]
-    table = trial.table(TRIAL_FILE, TRAJECTORY, columns)
-    if table.num_rows != epochs * samples:
+    facts = trial.stated(TrialFacts)
+    if (facts.epochs, facts.samples) != (epochs, samples):
         raise DamagedArtefact(
-            f"{trial.uri}/{TRIAL_FILE} has {table.num_rows} rows, not {epochs} epochs x {samples} samples: "
+            f"{trial.uri} states {facts.epochs} epochs of {facts.samples} samples, not {epochs} of {samples}: "
             "delete the trial and score it again"
         )
+    columns = ["loss", "correct", "el2n", "margin", *(["gradient_norm"] if gradients else [])]
+    table = trial.table(TRIAL_FILE, TRAJECTORY, columns, epochs * samples, {"sample_id": samples, "epoch": epochs})
     return Trajectory(*(table[name].to_numpy().reshape(epochs, samples) for name in columns))
+
+
+def read_measured(trial: Artefact, samples: int) -> pa.Table:
+    """Columns sample_id and score of a published trial that says something about some of so many samples.
+
+    Raises DamagedArtefact unless each is there once at most.
+    """
+    rows = trial.stated(TrialFacts).samples
+    return trial.table(MEASURED_FILE, MEASURED, ["sample_id", "score"], rows, {"sample_id": samples})
 
 
 def measured_table(labels: NDArray[np.int64], trial: int, indices: NDArray[np.int64], scores: NDArray[np.float64]) -> pa.Table:

@@ -12,13 +12,25 @@ from numpy.typing import NDArray
 from bilp.config import ScoreConfig
 from bilp.data import open_dataset
 from bilp.errors import ConfigError, MissingArtefact
+from bilp.facts import SummaryFacts
 from bilp.given import model_of
 from bilp.manifest import Artefact, content_key, find, open_artefact, there_already
 from bilp.publication import publish
 from bilp.scoring.criteria import CRITERIA, Moments, Trajectory
-from bilp.scoring.record import MEASURED_FILE, TRIAL, VERSION, WINDOWS, read_trajectory, score_uri, training_key, trial_key, trial_uri
+from bilp.scoring.record import (
+    MEASURED_FILE,
+    TRIAL,
+    VERSION,
+    WINDOWS,
+    read_measured,
+    read_trajectory,
+    score_uri,
+    training_key,
+    trial_key,
+    trial_uri,
+)
 from bilp.storage import Uri, as_uri, join
-from bilp.tables import MEASURED, MEASURED_SUMMARY, SUMMARY, encode
+from bilp.tables import MEASURED_SUMMARY, SUMMARY, encode
 
 KIND = "score_summary"
 FILE = "summary.parquet"
@@ -45,7 +57,7 @@ def summarise(dataset_uri: Uri, config: ScoreConfig | Mapping[str, Any], root: U
         records = (read_trajectory(trial, config.epochs, len(labels), gradients) for trial in trials)
         name, schema, table = FILE, SUMMARY, summary_table(labels, records, config)
     else:
-        measured = (trial.table(MEASURED_FILE, MEASURED, ["sample_id", "score"]) for trial in trials)
+        measured = (read_measured(trial, len(labels)) for trial in trials)
         name, schema, table = MEASURED_FILE, MEASURED_SUMMARY, measured_summary(labels, measured)
     origin = {"stage": KIND, "key": key, "dataset": dataset.fingerprint}
     publish(
@@ -84,21 +96,21 @@ def load_summary(uri: Uri, fingerprint: str | None = None) -> pa.Table:
     Raises as `open_summary` does.
     """
     uri = as_uri(uri)
-    return open_summary(uri, fingerprint).table(FILE, SUMMARY)
+    summary = open_summary(uri, fingerprint)
+    return summary.table(FILE, SUMMARY, rows=summary.stated(SummaryFacts).samples)
 
 
 def criterion_scores(summary: Artefact, criterion: str) -> NDArray[np.float64]:
     """Scores [N] of an opened summary by one of its criteria. Raises ConfigError, naming those it has, for another one."""
-    known = summary.fact("criteria")
+    facts = summary.stated(SummaryFacts)
+    known = facts.criteria
     if criterion not in known:
         raise ConfigError(
             f"{summary.uri} has no scores for criterion {criterion}, only for {', '.join(known)}: "
             f"score with --prune.criterion {criterion}, which sets what has to be recorded"
         )
-    file, schema, column = (
-        (FILE, SUMMARY, criterion) if summary.fact("measure") == "trajectory" else (MEASURED_FILE, MEASURED_SUMMARY, "score")
-    )
-    scores: NDArray[np.float64] = summary.table(file, schema, [column])[column].to_numpy().astype(np.float64)
+    file, schema, column = (FILE, SUMMARY, criterion) if facts.measure == "trajectory" else (MEASURED_FILE, MEASURED_SUMMARY, "score")
+    scores: NDArray[np.float64] = summary.table(file, schema, [column], facts.samples)[column].to_numpy().astype(np.float64)
     return scores
 
 

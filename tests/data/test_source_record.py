@@ -163,7 +163,7 @@ def test_an_index_of_neither_schema_is_refused(tmp_path: Path, write_folder: Wri
     there = open_artefact(dataset.uri, "dataset").manifest
     other = tables.encode(pa.table({"label": [1]}), pa.schema([("label", pa.int64())]), {})
     files = {name: (Path(dataset.uri) / name) for name in there.files} | {"train.parquet": other}
-    publish(str(tmp_path / "odd"), "dataset", "k", files, config={}, parents={}, facts=there.facts)
+    publish(str(tmp_path / "odd"), "dataset", there.key, files, config={}, parents={}, facts=there.facts)
     with pytest.raises(IncompatibleArtefact, match="sample_id: expected int64, found nothing"):
         open_dataset(str(tmp_path / "odd"))
 

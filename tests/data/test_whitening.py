@@ -119,14 +119,14 @@ def test_a_damaged_fit_is_named(tmp_path: Path) -> None:
     file.write_bytes(bytes(data))
     with pytest.raises(DamagedArtefact, match=r"whitening\.safetensors"):
         dataset.train.batch(torch.arange(2))
-    with pytest.raises(DamagedArtefact, match="here does not hold a whitening"):
-        decode(b"nothing", "here")
+    with pytest.raises(DamagedArtefact, match="here is not a safetensors file"):
+        decode(b"nothing", "here", (1, 8, 8))
 
 
 def test_encoded_and_decoded_it_is_the_same() -> None:
     stream = torch.Generator().manual_seed(2)
     fitted = Whitening(torch.randn(4, generator=stream), torch.randn(4, 4, generator=stream))
-    again = decode(encode(fitted), "here")
+    again = decode(encode(fitted), "here", (1, 2, 2))
     assert torch.equal(again.centre, fitted.centre)
     assert torch.equal(again.matrix, fitted.matrix)
 

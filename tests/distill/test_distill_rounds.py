@@ -230,7 +230,7 @@ def test_another_data_set_behind_the_uri_is_refused(store: Store, selection: str
     place = Path(other)
     place.rename(tmp_path / "swap" / "kept")
     place.symlink_to(store.uri)
-    with pytest.raises(IncompatibleArtefact, match="start a new run"):
+    with pytest.raises(DamagedArtefact, match="holds the artefact of key"):
         distill_round(run_uri, 1)
 
 

@@ -46,6 +46,9 @@ def publish_set(tmp_path: Path, digits: Dataset) -> PublishSet:
             "shape": list(digits.shape),
             "mean": list(digits.mean),
             "std": list(digits.std),
+            "dataset": digits.fingerprint,
+            "ipc": per_class,
+            "method": "dm",
             **facts,
         }
         uri = str(tmp_path / "runs" / key / "synthetic")

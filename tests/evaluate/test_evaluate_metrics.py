@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -25,7 +26,9 @@ def published(folder: Path, measured: list[Measurement]) -> str:
     columns = {name: [getattr(row, name) for row in measured] for name in Measurement.__dataclass_fields__}
     extra = {"best_accuracy": [1.0] * len(measured), "train_images": [10] * len(measured), "epochs": [5] * len(measured)}
     data = encode(pa.table({**columns, **extra}), EVALUATION, {})
-    return publish(str(folder), KIND, folder.name, {FILE: data}, config={}, parents={}).uri
+    facts: dict[str, Any] = {"dataset": "0" * 16, "arm": measured[0].arm, "experiment": measured[0].experiment, "synthetic": folder.name}
+    facts["networks"] = list({row.network for row in measured})
+    return publish(str(folder), KIND, folder.name, {FILE: data}, config={}, parents={}, facts=facts).uri
 
 
 @pytest.mark.parametrize("count", [2, 3, 5, 20])

@@ -29,6 +29,7 @@ def synthetic_uri(tmp_path: Path, digits: Dataset) -> str:
     images = 1.5 * digits.train.batch(chosen)  # some pixels leave the visible range, as distilled ones do
     tensors = {"images": images, "labels": digits.train.labels[chosen]}
     facts = {
+        "dataset": digits.fingerprint,
         "class_names": [f"digit {name}" for name in digits.class_names],
         "shape": list(digits.shape),
         "mean": list(digits.mean),

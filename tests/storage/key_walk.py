@@ -22,13 +22,14 @@ from pydantic import BaseModel, ValidationError
 from bilp import storage
 from bilp.config import PipelineConfig
 from bilp.data.store import Dataset, Split
+from bilp.facts import DatasetFacts
 from bilp.fields import Frozen
 from bilp.manifest import Artefact
 from bilp.stores import local
 
 PACKAGE = Path(storage.__file__).parent
-# These read settings to make keys and manifests of them.
-RECORDING = {str(PACKAGE / "fields.py"), str(PACKAGE / "manifest.py")}
+# These read settings and facts to make keys and manifests of them, and to check them.
+RECORDING = {str(PACKAGE / name) for name in ("fields.py", "manifest.py", "facts/__init__.py", "facts/data.py")}
 
 
 _UNKNOWN = object()
@@ -161,7 +162,7 @@ def reading() -> Iterator[set[tuple[str, str]]]:
 
     def spied(kind: type, facts: Callable[[str], bool]) -> Callable[[Any, str], Any]:
         def look(self: Any, name: str) -> Any:
-            if facts(name) if kind is not Frozen else name in object.__getattribute__(self, "__class__").model_fields:
+            if facts(name) if not issubclass(kind, BaseModel) else name in object.__getattribute__(self, "__class__").model_fields:
                 caller = sys._getframe(1).f_code.co_filename
                 if caller.startswith(str(PACKAGE)) and caller not in RECORDING:
                     seen.add((object.__getattribute__(self, "__class__").__name__, name))
@@ -177,7 +178,7 @@ def reading() -> Iterator[set[tuple[str, str]]]:
         return ask(self, name)
 
     with pytest.MonkeyPatch.context() as patch:
-        for kind in (Frozen, Dataset, Split):
+        for kind in (Frozen, Dataset, Split, DatasetFacts):
             patch.setattr(kind, "__getattribute__", spied(kind, public), raising=False)
         patch.setattr(Artefact, "fact", fact)
         yield seen

@@ -52,13 +52,19 @@ FACTS = {
         "by_class": LABELS,
         "index": "digests and labels of the samples; their origins belong to the source",
     },
-    "dataset": {
+    "dataset": {"fingerprint": "it itself", "name": "as above"},
+    "DatasetFacts": {
         "fingerprint": "it itself",
         "name": "as above",
         "class_names": CLASSES,
+        "classes": CLASSES,
         "shape": "the shape counts",
         "mean": CONSTANTS,
         "std": CONSTANTS,
+        "images_per_class": f"{LABELS}, which are compared with it",
+        "train_images": "as images_per_class, for the record's tables",
+        "test_images": "likewise",
+        "whitening": "as above",
         "shard_rows": "how the pixels are cut into files, which are put together again",
     },
 }

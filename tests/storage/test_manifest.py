@@ -23,7 +23,7 @@ FACTS = {"classes": ("cat", "dog"), "shape": (3, 8, 8), "mean": [0.5, 0.25, 0.12
 
 
 def publish_one(uri: str, files: dict[str, bytes | Path] = FILES, key: str = "k1", **facts: Any) -> Artefact:
-    return publish(uri, "selection", key, files, config=PruneConfig(), parents={"dataset": "s3://b/d"}, facts={**FACTS, **facts})
+    return publish(uri, "thing", key, files, config=PruneConfig(), parents={"dataset": "s3://b/d"}, facts={**FACTS, **facts})
 
 
 def parquet(origin: dict[str, Any] | None = None) -> tuple[pa.Table, bytes]:
@@ -37,7 +37,7 @@ def test_what_is_published_is_found_opened_and_read(root: str, tmp_path: Path) -
     (tmp_path / "large").write_bytes(b"gamma" * 10_000)
     uri = storage.join(root, "selections/k1")
     published = publish_one(uri, {**FILES, "large": tmp_path / "large"})
-    for artefact in (published, find(uri, "selection"), find(uri, "selection", "k1"), open_artefact(uri, "selection")):
+    for artefact in (published, find(uri, "thing"), find(uri, "thing", "k1"), open_artefact(uri, "thing")):
         assert artefact == published
         assert artefact.read("a.bin") == b"alpha"
         assert artefact.read("empty") == b""
@@ -61,9 +61,9 @@ def test_a_manifest_is_json_that_says_everything(root: str) -> None:
 
 def test_files_without_a_manifest_are_nothing_and_are_gone_afterwards(root: str) -> None:
     storage.write(storage.join(root, "a.bin"), b"half")
-    assert find(root, "selection") is None
-    with pytest.raises(MissingArtefact, match=r"no complete selection at .*: run the stage that makes it"):
-        open_artefact(root, "selection")
+    assert find(root, "thing") is None
+    with pytest.raises(MissingArtefact, match=r"no complete thing at .*: run the stage that makes it"):
+        open_artefact(root, "thing")
     artefact = publish_one(root)
     assert artefact.read("a.bin") == artefact.local("a.bin").read_bytes() == b"alpha"
     assert storage.children(root) == ["_manifest.json", f"a.{digest(b'alpha')[:8]}.bin", "deep", "empty"]
@@ -86,11 +86,11 @@ def test_one_of_several_publishers_wins_and_all_get_its_artefact(root: str) -> N
     with ThreadPoolExecutor(publishers) as pool:
         artefacts = list(pool.map(attempt, range(publishers)))
     assert all(artefact == artefacts[0] for artefact in artefacts)
-    assert find(root, "selection") == artefacts[0]
+    assert find(root, "thing") == artefacts[0]
     assert artefacts[0].read("deep/b.bin") == FILES["deep/b.bin"]
 
 
-@pytest.mark.parametrize(("kind", "key", "reason"), [("score", None, "kind 'selection'"), ("selection", "k2", "key 'k1', expected 'k2'")])
+@pytest.mark.parametrize(("kind", "key", "reason"), [("score", None, "kind 'thing'"), ("thing", "k2", "key 'k1', expected 'k2'")])
 def test_find_names_an_artefact_that_should_not_be_there(root: str, kind: str, key: str | None, reason: str) -> None:
     publish_one(root)
     with pytest.raises(DamagedArtefact, match=reason) as caught:
@@ -98,13 +98,13 @@ def test_find_names_an_artefact_that_should_not_be_there(root: str, kind: str, k
     assert root in str(caught.value)
 
 
-@pytest.mark.parametrize("content", [b"", b'{"kind": "selec', b"[]", b'{"kind": "selection"}', b"\xff\xfe"])
+@pytest.mark.parametrize("content", [b"", b'{"kind": "thi', b"[]", b'{"kind": "thing"}', b"\xff\xfe"])
 def test_a_manifest_that_cannot_be_read_is_damage(root: str, content: bytes) -> None:
     publish_one(root)
     storage.write(storage.join(root, MANIFEST), content)
     attempts: list[Callable[[], object]] = [
-        lambda: find(root, "selection"),
-        lambda: open_artefact(root, "selection"),
+        lambda: find(root, "thing"),
+        lambda: open_artefact(root, "thing"),
         lambda: publish_one(root),
     ]
     for attempt in attempts:
@@ -143,10 +143,10 @@ def test_an_unknown_file_or_fact_is_answered_with_what_there_is(tmp_path: Path) 
 
 def test_open_artefact_compares_every_expected_fact(root: str) -> None:
     publish_one(root)
-    opened = open_artefact(root, "selection", {"shape": (3, 8, 8), "classes": ["cat", "dog"], "mean": (0.5, 0.25, 0.125)})
+    opened = open_artefact(root, "thing", {"shape": (3, 8, 8), "classes": ["cat", "dog"], "mean": (0.5, 0.25, 0.125)})
     assert opened.fact("ipc") == 10
     with pytest.raises(IncompatibleArtefact) as caught:
-        open_artefact(root, "selection", {"shape": (1, 8, 8), "classes": ["dog", "cat"], "ipc": 10, "std": [1.0]})
+        open_artefact(root, "thing", {"shape": (1, 8, 8), "classes": ["dog", "cat"], "ipc": 10, "std": [1.0]})
     message = str(caught.value)
     assert root in message
     assert "shape: expected [1,8,8], found [3,8,8]" in message
@@ -159,7 +159,7 @@ def test_open_artefact_compares_every_expected_fact(root: str) -> None:
 def test_open_artefact_refuses_another_kind(tmp_path: Path) -> None:
     uri = str(tmp_path / "a")
     publish_one(uri)
-    with pytest.raises(IncompatibleArtefact, match="is of kind selection, and score is needed here"):
+    with pytest.raises(IncompatibleArtefact, match="is of kind thing, and score is needed here"):
         open_artefact(uri, "score")
 
 

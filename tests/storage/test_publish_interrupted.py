@@ -38,7 +38,7 @@ elif where == "before the manifest":
     storage.create = nth(storage.create, 3)
 elif where == "before the manifest gets its name":
     os.link = nth(os.link, 3)
-publish(uri, "selection", "k1", {"a": b"alpha", "b": b"beta" * 100_000}, config={}, parents={})
+publish(uri, "thing", "k1", {"a": b"alpha", "b": b"beta" * 100_000}, config={}, parents={})
 """
 
 
@@ -60,25 +60,25 @@ def run_publisher(uri: str, where: str) -> int:
 def test_a_killed_publisher_leaves_no_artefact_and_the_next_one_succeeds(where: str, left: list[str], tmp_path: Path) -> None:
     uri = str(tmp_path / "store" / "k1")
     assert run_publisher(uri, where) == -signal.SIGKILL
-    assert find(uri, "selection") is None
+    assert find(uri, "thing") is None
     assert storage.children(uri) == left
     assert all(storage.read(storage.join(uri, name)) == {"a": b"alpha", "b": b"beta" * 100_000}[name] for name in left)
 
-    artefact = publish(uri, "selection", "k1", {"a": b"alpha", "b": b"beta" * 100_000}, config={}, parents={})
+    artefact = publish(uri, "thing", "k1", {"a": b"alpha", "b": b"beta" * 100_000}, config={}, parents={})
     assert artefact.read("b") == b"beta" * 100_000
-    assert find(uri, "selection", "k1") == artefact
+    assert find(uri, "thing", "k1") == artefact
     assert storage.children(uri) == ["_manifest.json", "a", "b"]
 
 
 def test_the_publisher_of_these_tests_succeeds_if_nobody_kills_it(tmp_path: Path) -> None:
     assert run_publisher(str(tmp_path / "k1"), "nowhere") == 0
-    assert find(str(tmp_path / "k1"), "selection", "k1") is not None
+    assert find(str(tmp_path / "k1"), "thing", "k1") is not None
 
 
 @pytest.mark.s3
 @pytest.mark.parametrize(("where", "left"), [("between two files", ["a"]), ("before the manifest", ["a", "b"])])
 def test_a_killed_publisher_leaves_no_artefact_on_s3(where: str, left: list[str], s3_root: str) -> None:
     assert run_publisher(s3_root, where) == -signal.SIGKILL
-    assert find(s3_root, "selection") is None
+    assert find(s3_root, "thing") is None
     assert storage.children(s3_root) == left
-    assert publish(s3_root, "selection", "k1", {"a": b"new"}, config={}, parents={}).read("a") == b"new"
+    assert publish(s3_root, "thing", "k1", {"a": b"new"}, config={}, parents={}).read("a") == b"new"

@@ -17,7 +17,7 @@ FILES: dict[str, bytes | Path] = {"a.bin": b"alpha", "deep/b.bin": b"beta" * 100
 
 def publish_one(root: str) -> str:
     parents = {"dataset": storage.join(root, "datasets", "digits", KEY), "list": "/lists/scores.json"}
-    return publish(storage.join(root, "selections", KEY), "selection", KEY, FILES, config={}, parents=parents).uri
+    return publish(storage.join(root, "selections", KEY), "thing", KEY, FILES, config={}, parents=parents).uri
 
 
 def test_sizes_are_those_of_the_files_that_are_there(root: str) -> None:
@@ -29,7 +29,7 @@ def test_sizes_are_those_of_the_files_that_are_there(root: str) -> None:
 
 def test_what_is_whole_is_there_already(root: str) -> None:
     uri = publish_one(root)
-    assert there_already(uri, "selection", KEY) == there_already(uri, "selection", KEY, shown=True) == find(uri, "selection")
+    assert there_already(uri, "thing", KEY) == there_already(uri, "thing", KEY, shown=True) == find(uri, "thing")
     assert is_whole(uri)
     assert not is_whole(storage.join(root, "selections", KEY[::-1]))
 
@@ -41,10 +41,10 @@ def test_a_file_that_is_missing_or_of_another_size_is_named(root: str, damage: b
     storage.delete(file)
     if damage is not None:
         storage.write(file, damage)
-    artefact = find(uri, "selection")
+    artefact = find(uri, "thing")
     assert artefact is not None
     for attempt in (
-        lambda: there_already(uri, "selection", KEY),
+        lambda: there_already(uri, "thing", KEY),
         lambda: is_whole(uri),
         lambda: check_sizes(root, [artefact]),
         lambda: publish_one(root),
@@ -52,19 +52,19 @@ def test_a_file_that_is_missing_or_of_another_size_is_named(root: str, damage: b
         with pytest.raises(DamagedArtefact, match=rf"{file} {told}.*: delete {uri}, and the same command will compute it again"):
             attempt()
     storage.delete(uri)
-    assert there_already(publish_one(root), "selection", KEY)
+    assert there_already(publish_one(root), "thing", KEY)
 
 
 def test_the_content_of_what_is_shown_is_compared_too(root: str) -> None:
     uri = publish_one(root)
     storage.write(storage.join(uri, "a.bin"), b"alphb")
-    assert there_already(uri, "selection", KEY)
+    assert there_already(uri, "thing", KEY)
     with pytest.raises(DamagedArtefact, match=rf"a\.bin is damaged: .* delete {uri}, and"):
-        there_already(uri, "selection", KEY, shown=True)
+        there_already(uri, "thing", KEY, shown=True)
 
 
 def test_parents_are_stored_relative_to_the_root(root: str) -> None:
-    artefact = find(publish_one(root), "selection")
+    artefact = find(publish_one(root), "thing")
     assert artefact is not None
     assert artefact.manifest.parents == {"dataset": f"datasets/digits/{KEY}", "list": "/lists/scores.json"}
     assert artefact.parents == {"dataset": storage.join(root, "datasets", "digits", KEY), "list": "/lists/scores.json"}
@@ -77,10 +77,10 @@ def test_storage_is_asked_once_whether_it_takes_results_and_only_for_what_is_lac
     uri = publish_one(root)
     monkeypatch.setattr(storage, "_usable", set())
     asked.clear()
-    there_already(uri, "selection", KEY)
+    there_already(uri, "thing", KEY)
     assert asked == []
     for _ in range(2):
-        assert there_already(storage.join(root, "selections", KEY[::-1]), "selection", KEY) is None
+        assert there_already(storage.join(root, "selections", KEY[::-1]), "thing", KEY) is None
     assert asked == [root]
 
 
@@ -95,11 +95,11 @@ def test_a_refusal_is_a_word_of_its_own_and_a_failure_is_not(tmp_path: Path, mon
 
     uri = str(tmp_path / "selections" / KEY)
     fails(PermissionError(13, "Permission denied"))
-    with pytest.raises(StorageRefused, match=rf"^there is no selection at {uri} yet, and nothing .* \(Permission denied\): give this user"):
-        there_already(uri, "selection", KEY)
+    with pytest.raises(StorageRefused, match=rf"^there is no thing at {uri} yet, and nothing .* \(Permission denied\): give this user"):
+        there_already(uri, "thing", KEY)
     fails(OSError(5, "Input/output error"))
     with pytest.raises(StorageError) as caught:
-        there_already(uri, "selection", KEY)
+        there_already(uri, "thing", KEY)
     assert type(caught.value) is StorageError
     assert manifest.manifest_kind(uri) is None
 

@@ -1,0 +1,31 @@
+"""The one way to read a synthetic set, whoever is to train on it, show it or write it in another format."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from bilp import storage
+from bilp.errors import DamagedArtefact
+from bilp.facts import SyntheticFacts
+from bilp.manifest import Artefact
+from bilp.tensors import decode_tensors, require_tensors
+
+SYNTHETIC = "synthetic"
+IMAGES = "synthetic.safetensors"
+
+
+def read_set(artefact: Artefact) -> tuple[Tensor, Tensor]:
+    """The stored images `[classes * ipc, C, H, W]` (float32, normalised, never decoded) and labels `[classes * ipc]` (int64) of a set.
+
+    Raises DamagedArtefact unless they are what its facts state: ipc finite images of each class, in the order of the classes.
+    """
+    facts, where = artefact.stated(SyntheticFacts), storage.join(artefact.uri, IMAGES)
+    tensors = decode_tensors(artefact.read(IMAGES), where)
+    require_tensors(tensors, {"images": (torch.float32, facts.images), "labels": (torch.int64, facts.images[:1])}, where)
+    if not torch.equal(tensors["labels"], torch.arange(len(facts.class_names)).repeat_interleave(facts.ipc)):
+        raise DamagedArtefact(
+            f"{where} does not hold {facts.ipc} images of each of {len(facts.class_names)} classes in their order: "
+            f"{storage.again(artefact.uri)}"
+        )
+    return tensors["images"], tensors["labels"]

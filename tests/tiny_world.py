@@ -1,0 +1,168 @@
+"""A storage with an artefact of every kind, made in seconds by the stages themselves, and ways to damage one as somebody can who may
+write the storage: checksums and sizes are right afterwards.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from bilp.config import (
+    DistillConfig,
+    EvaluateConfig,
+    ExpertsConfig,
+    IngestConfig,
+    NetworkConfig,
+    PipelineConfig,
+    PruneConfig,
+    ReselectConfig,
+    ScoreConfig,
+    TeacherConfig,
+    TrajectoryConfig,
+)
+from bilp.data import ingest, read_source
+from bilp.decode_config import DecodeConfig, IdcConfig, PretrainedConfig
+from bilp.distill import distill_round, finish_run, pretrain_network, reselect_round, start_run
+from bilp.distill.run import reselect_uri, round_uri
+from bilp.evaluate import VARIANTS, evaluate_baseline, evaluate_synthetic, robustness, train_teacher
+from bilp.experts.stage import collect_experts, train_expert
+from bilp.manifest import MANIFEST, digest, open_artefact
+from bilp.pruning.stage import prune
+from bilp.published import publish_reproduction
+from bilp.report import report
+from bilp.scoring.summary import summarise
+from bilp.scoring.trial import score_trial
+
+NARROW = NetworkConfig(width=2, depth=1)
+SCORE = ScoreConfig(trials=2, epochs=2, init_epochs=1, network=NARROW)
+MEASURE = ScoreConfig(measure="herding", trials=1, epochs=1, init_epochs=1, early_to=1, network=NARROW)
+DISTILL = DistillConfig(iterations=4, rounds=2, batch_real=8, network=NARROW)
+RESELECT = ReselectConfig(candidates_per_class=6)
+EXPERTS = ExpertsConfig(count=1, epochs=2)
+IMITATING = DISTILL.model_copy(update={"method": "mtt", "trajectory": TrajectoryConfig(steps=1, expert_epochs=1, max_start=1)})
+POOLED = DISTILL.model_copy(update={"method": "idm", "rounds": 2, "iterations": 2})
+STARTED = DISTILL.model_copy(
+    update={"method": "idc", "rounds": 1, "iterations": 1, "idc": IdcConfig(pretrained=PretrainedConfig(networks=1, epochs=1))}
+).model_copy(update={"decode": DecodeConfig(factor=2)})
+EVALUATE = EvaluateConfig(networks=(NARROW,), seeds=2, epochs=1, full_epochs=1, teacher=TeacherConfig(network=NARROW, epochs=1))
+
+
+@dataclass(frozen=True)
+class World:
+    """Where everything lies."""
+
+    root: str
+    artefacts: Mapping[str, str]
+    """URI of an artefact of every kind, and of second ones of some kinds, by a name that begins with the kind."""
+    runs: Mapping[str, str]
+    """URIs of runs by method."""
+
+
+def make_world(root: str) -> World:
+    """Everything below `root`."""
+    record, dataset = read_source(IngestConfig(), root), ingest(IngestConfig(), root)
+    trials = [score_trial(dataset, SCORE, number, root) for number in range(2)]
+    scores = summarise(dataset, SCORE, root)
+    selection, other = (prune(dataset, scores, PruneConfig(keep=keep), root) for keep in (0.5, 0.6))
+    expert = train_expert(dataset, None, EXPERTS, NARROW, 0, root)
+    buffer = collect_experts(dataset, None, EXPERTS, NARROW, root)
+    none = ReselectConfig(beta=0.0)
+    runs = {
+        "dm": start_run(dataset, selection, DISTILL, RESELECT, root),
+        "mtt": start_run(dataset, None, IMITATING, none, root, buffer),
+        "idm": start_run(dataset, None, POOLED, none, root),
+        "idc": start_run(dataset, None, STARTED, none, root),
+    }
+    pretrained = pretrain_network(runs["idc"], 0)
+    synthetic = {method: go_through(run, method) for method, run in runs.items()}
+    baselines = [evaluate_baseline(dataset, which, 1, EVALUATE, root) for which in ("full", "random")]
+    evaluation = evaluate_synthetic(dataset, synthetic["dm"], "unpruned", 0, EVALUATE, root)
+    page = report(PipelineConfig(), dataset, scores, selection, {"bilp": [runs["dm"]]}, [*baselines, evaluation], root, None, record)
+    robust = robustness({variant: [*baselines, evaluation] for variant in VARIANTS}, root)
+    recipe = "published/dc/mnist-ipc1"
+    artefacts = {
+        "dataset": dataset,
+        "dataset whitened": ingest(IngestConfig(whitening="zca"), root),
+        "source": record,
+        "score_trial": trials[0],
+        "score_trial measured": score_trial(dataset, MEASURE, 0, root),
+        "score_summary": scores,
+        "score_summary measured": summarise(dataset, MEASURE, root),
+        "selection": selection,
+        "selection other": other,
+        "expert": expert,
+        "expert_buffer": buffer,
+        "pretrained_network": pretrained,
+        "reselect": reselect_uri(runs["dm"], 1),
+        "reselect second": reselect_uri(runs["dm"], 2),
+        "round": round_uri(runs["dm"], 1),
+        "round of mtt": round_uri(runs["mtt"], 1),
+        "round of idm": round_uri(runs["idm"], 1),
+        "synthetic": synthetic["dm"],
+        "synthetic of mtt": synthetic["mtt"],
+        "teacher": train_teacher(dataset, EVALUATE.teacher, EVALUATE.seed, root),
+        "evaluation": evaluation,
+        "evaluation of real images": baselines[1],
+        "robustness": robust,
+        "report": page.rpartition("/")[0],
+        "reproduction": publish_reproduction(recipe, PipelineConfig(recipe=recipe), [evaluation], "cpu", root),
+    }
+    return World(root, artefacts, runs)
+
+
+def go_through(run: str, method: str) -> str:
+    """Every round of a run, and its synthetic set."""
+    for number in range(1, {"idc": 1}.get(method, 2) + 1):
+        reselect_round(run, number)
+        distill_round(run, number)
+    return finish_run(run)
+
+
+@contextmanager
+def kept(folder: str) -> Iterator[None]:
+    """What lies below a folder, lies there again as it did after the block, and nothing else."""
+    place = Path(folder)
+    before = {path: path.read_bytes() for path in place.rglob("*") if path.is_file()}
+    try:
+        yield
+    finally:
+        for path in place.rglob("*"):
+            if path.is_file() and path not in before:
+                path.unlink()
+        for path, content in before.items():
+            if not path.exists() or path.read_bytes() != content:
+                path.parent.mkdir(parents=True, exist_ok=True)
+                path.write_bytes(content)
+
+
+def edit(uri: str, change: Callable[[dict[str, Any]], object], name: str = MANIFEST) -> None:
+    """Change the content of a JSON file of an artefact or a run, in place."""
+    path = Path(uri) / name
+    content = json.loads(path.read_bytes())
+    change(content)
+    path.write_text(json.dumps(content))
+
+
+def state(uri: str, **facts: Any) -> None:
+    """Let the manifest state other facts; None takes one out."""
+
+    def change(manifest: dict[str, Any]) -> None:
+        manifest["facts"] = {name: value for name, value in {**manifest["facts"], **facts}.items() if value is not None}
+
+    edit(uri, change)
+
+
+def put(uri: str, name: str, content: bytes) -> None:
+    """Replace a file of an artefact, with the checksum and size in its manifest."""
+    (Path(uri) / name).write_bytes(content)
+    edit(uri, lambda manifest: manifest["files"].update({name: {"sha256": digest(content), "size": len(content)}}))
+
+
+def content_of(uri: str, name: str) -> bytes:
+    """A file of an artefact."""
+    kind = json.loads((Path(uri) / MANIFEST).read_bytes())["kind"]
+    return open_artefact(uri, kind).read(name)
