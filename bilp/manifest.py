@@ -23,7 +23,7 @@ from typing import Any
 import pyarrow as pa
 from pydantic import BaseModel, ValidationError
 
-from bilp import layout, lease, storage, tables
+from bilp import layout, lease, signing, storage, tables
 from bilp.config import Frozen
 from bilp.errors import ConfigError, DamagedArtefact, IncompatibleArtefact, MissingArtefact, StorageError
 from bilp.fields import unused
@@ -60,6 +60,8 @@ class Manifest(Frozen):
     """Every file below the artefact's URI except the manifest."""
     provenance: dict[str, Any]
     """Versions of the software that made it."""
+    signature: str | None = None
+    """Signature of all the rest and of its place (see `bilp.signing`), where one is stored."""
 
 
 @dataclass(frozen=True)
@@ -213,8 +215,8 @@ def publish(
         else:
             storage.write(targets[name], content)
     lease.check()
-    marker = json.dumps(manifest.model_dump(mode="json"), sort_keys=True, indent=1, allow_nan=False)
-    if storage.create(storage.join(uri, MANIFEST), marker.encode()):
+    marker = json.dumps(manifest.model_dump(mode="json", exclude={"signature"}), sort_keys=True, indent=1, allow_nan=False)
+    if storage.create(storage.join(uri, MANIFEST), signing.sealed(marker.encode(), uri, MANIFEST)):
         return Artefact(uri, manifest)
     return _published_by_another(uri, manifest)
 
@@ -352,18 +354,21 @@ def _entry_of(content: bytes | Path) -> FileEntry:
 
 
 def _manifest_at(uri: str) -> Manifest | None:
+    signing.keys()  # whoever finds nothing here is about to compute: what is no key is refused before that
     try:
         data = storage.read(storage.join(uri, MANIFEST))
     except MissingArtefact:
         return None
     try:
-        return Manifest.model_validate_json(data)
+        manifest = Manifest.model_validate_json(data)
     except ValidationError as error:
         reason = _first(str(item["msg"]) for item in error.errors(include_url=False))
         raise DamagedArtefact(
             f"{uri}/{MANIFEST} cannot be read ({len(data)} bytes, {reason}): {storage.again(uri)}, "
             "or open it with the version of bilp that wrote it"
         ) from error
+    signing.check(data, uri, MANIFEST)
+    return manifest
 
 
 def _published_by_another(uri: str, ours: Manifest) -> Artefact:

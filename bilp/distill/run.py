@@ -7,7 +7,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from bilp import layout, storage
+from bilp import layout, signing, storage
 from bilp.config import DECODING_METHODS, TRAJECTORY_METHODS, DistillConfig, Frozen, MethodName, ReselectConfig
 from bilp.data import Dataset, open_dataset
 from bilp.distill import pretrained
@@ -49,6 +49,8 @@ class Run(Frozen):
     """Settings of the distillation."""
     reselect: ReselectConfig
     """Settings of adaptive pruning; defaults with beta = 0 where it is off."""
+    signature: str | None = None
+    """Signature of all the rest and of its place (see `bilp.signing`), where one is stored."""
 
 
 def start_run(
@@ -98,7 +100,8 @@ def start_run(
     uri = storage.join(root, "runs", run.key)
     if not _is_registered(uri):
         storage.require_usable(root, f"there is no run at {uri} yet")
-        if not storage.create(storage.join(uri, RECORD), run.model_dump_json(indent=2).encode()):
+        record = run.model_dump_json(indent=2, exclude={"signature"}).encode()
+        if not storage.create(storage.join(uri, RECORD), signing.sealed(record, uri, RECORD)):
             open_run(uri)
     return uri
 
@@ -124,7 +127,8 @@ def open_run(run_uri: Uri) -> Run:
     run_uri = as_uri(run_uri)
     where = storage.join(run_uri, RECORD)
     try:
-        run = Run.model_validate_json(storage.read(where))
+        data = storage.read(where)
+        run = Run.model_validate_json(data)
     except MissingArtefact as error:
         raise MissingArtefact(f"no run at {run_uri}: {RECORD} is not there; register it with start_run") from error
     except ValidationError as error:
@@ -133,6 +137,7 @@ def open_run(run_uri: Uri) -> Run:
         raise DamagedArtefact(
             f"{where} is not the record of a run ({where_in_it}: {problem['msg']}): delete it and call start_run again"
         ) from error
+    signing.check(data, run_uri, RECORD)
     if run.version != (version := version_of(run.distill)):
         raise IncompatibleArtefact(f"{where} is of algorithm version {run.version}, this program has {version}: start a new run")
     found, expected = run_key(run.parents, run.distill, run.reselect), run.key
