@@ -17,7 +17,7 @@ from bilp.signing import KEY
 from flows.pipeline import pipeline
 
 SECRET = "5e" * 32
-CONFIG = PipelineConfig.model_validate(TINY | {"arms": ["static"], "evaluate": TINY["evaluate"] | {"baselines": []}})
+CONFIG = PipelineConfig.model_validate(TINY | {"arms": ["bilp"], "evaluate": TINY["evaluate"] | {"baselines": []}})
 SIGNED = ("_manifest.json", "_run.json", "trainings/*/*/*.json")
 
 
