@@ -32,7 +32,8 @@ def asked_for() -> list[Requirement]:
 
 
 def unmet(requirement: Requirement, pinned: dict[str, Version]) -> bool:
-    return not requirement.specifier.contains(pinned.get(canonicalize_name(requirement.name), Version("0")), prereleases=True)
+    pin = pinned.get(canonicalize_name(requirement.name))
+    return pin is None or not requirement.specifier.contains(pin, prereleases=True)
 
 
 def test_it_has_what_the_project_asks_for() -> None:
