@@ -3,11 +3,13 @@
 # make worker  this machine's workers (ARGS="gpu" only those for GPU work), for that server or $PREFECT_API_URL
 # make test    the whole test suite
 # make lint    ruff, mypy, and whether the oldest PyTorch that pyproject.toml allows is one that was tested
+# make constraints  the versions and checksums that the container image installs, anew (ARGS are options of uv pip compile)
 # make clean   remove the environments and caches; results in bilp-storage stay
 
 PYTHON ?= python3
 ARGS ?=
 SWIFT := swift==2.38.3
+UV := uv==0.13.9
 
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check
@@ -20,7 +22,7 @@ run: export DO_NOT_TRACK ?= 1
 run: export PYTHONUNBUFFERED = 1
 
 .DEFAULT_GOAL := run
-.PHONY: run server worker test lint format clean
+.PHONY: run server worker test lint format constraints clean
 
 run: .venv/.installed
 	$(BIN)/python -m flows.pipeline --dataset digits $(ARGS)
@@ -44,8 +46,16 @@ format: .venv/.installed-dev
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
+CONSTRAINTS := deployments/constraints.txt
+
+constraints: .venv-uv/.installed
+	@{ echo "# What deployments/Containerfile installs, on Linux on x86-64 with Python 3.12; written by \`make constraints\`."; \
+	.venv-uv/bin/uv pip compile pyproject.toml --extra kubernetes --upgrade --generate-hashes --only-binary :all: --no-header \
+	--no-annotate --no-emit-index-url --python-version 3.12 --python-platform x86_64-manylinux_2_28 --quiet $(ARGS); } > $(CONSTRAINTS).new
+	@mv $(CONSTRAINTS).new $(CONSTRAINTS)
+
 clean:
-	rm -rf .venv .venv-oldest .venv-s3 .bilp build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf .venv .venv-oldest .venv-s3 .venv-uv .bilp build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
 	find bilp tasks flows recipes tests benchmarks deployments -name __pycache__ -type d -exec rm -rf {} +
 
 .venv/bin/python:
@@ -62,6 +72,11 @@ clean:
 	@echo "Installing the packages and the tools of developers (PyTorch is large; minutes the first time)"
 	@$(PIP) install --editable '.[dev]'
 	@touch .venv/.installed $@
+
+.venv-uv/.installed: Makefile
+	@$(PYTHON) -m venv .venv-uv
+	@.venv-uv/bin/python -m pip --quiet --disable-pip-version-check install $(UV)
+	@touch $@
 
 .venv-s3/.installed: Makefile
 	@echo "Installing the object storage server of the tests into .venv-s3"

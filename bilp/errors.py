@@ -33,6 +33,10 @@ class DamagedArtefact(StorageError):
     """An artefact's bytes differ from what its manifest promises."""
 
 
+class UntrustedArtefact(DamagedArtefact):
+    """An artefact carries no signature of a key that this process knows, or was changed or moved after it was signed."""
+
+
 class IncompatibleArtefact(StorageError):
     """An artefact is whole but is not what the caller expects (other classes, shape, normalisation, ...)."""
 

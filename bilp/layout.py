@@ -25,6 +25,7 @@ PLACES = (
     rf"pretrained/{_KEY}/{_KEY}/{_NUMBER}",
     rf"runs/{_KEY}(/synthetic|/shards/{_NUMBER}|(/shards/{_NUMBER})?{_ROUND})",
     rf"imported/{_KEY}/synthetic",
+    rf"trainings/{_KEY}/[^/]+",
     rf"({_KEYED})/{_KEY}",
 )
 # The root is as short as it can be: what is called like one of these inside of a place does not count.
@@ -35,6 +36,12 @@ def root_of(uri: str) -> str | None:
     """The storage root below which an artefact or a run lies, or None if it is in no place that the layout has."""
     parts = _split(uri)
     return None if parts is None else parts[0]
+
+
+def place_of(uri: str) -> str:
+    """The place of an artefact or a run relative to its storage root, or the absolute URI of what is in no place that the layout has."""
+    parts = _split(uri)
+    return storage.as_uri(uri) if parts is None else parts[1]
 
 
 def relative(uri: str, root: str) -> str:

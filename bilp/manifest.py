@@ -18,7 +18,7 @@ from typing import Any, TypeVar
 import pyarrow as pa
 from pydantic import BaseModel
 
-from bilp import layout, storage, tables
+from bilp import layout, signing, storage, tables
 from bilp.errors import ConfigError, DamagedArtefact, IncompatibleArtefact, MissingArtefact
 from bilp.facts import Facts
 from bilp.fields import unused
@@ -262,11 +262,14 @@ def manifest_kind(uri: str) -> str | None:
 
 
 def _manifest_at(uri: str) -> Manifest | None:
+    signing.keys()  # whoever finds nothing here is about to compute: what is no key is refused before that
     try:
         data = storage.read(storage.join(uri, MANIFEST))
     except MissingArtefact:
         return None
-    return read_manifest(data, uri)
+    manifest = read_manifest(data, uri)
+    signing.check(data, uri, MANIFEST)
+    return manifest
 
 
 def _as_json(value: Any) -> str:

@@ -78,6 +78,8 @@ class Manifest(Frozen):
     """Every file below the artefact's URI except the manifest."""
     provenance: dict[str, Any]
     """What made it: see `bilp.provenance`."""
+    signature: Annotated[str, Field(max_length=200)] | None = None
+    """Signature of all the rest and of its place (see `bilp.signing`), where one is stored."""
 
     @model_validator(mode="after")
     def _different_files(self) -> Self:

@@ -37,7 +37,7 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import BaseModel
 
-from bilp import layout, lease, storage
+from bilp import layout, lease, signing, storage
 from bilp.errors import DamagedArtefact, MissingArtefact, StorageError
 from bilp.manifest import MANIFEST, Artefact, FileEntry, Manifest, digest, find, plain, there_already
 from bilp.provenance import provenance
@@ -89,7 +89,7 @@ def publish(
     placing = _Placing(uri)
     manifest = _with_places(manifest, {name: placing.put(name, files[name], entry) for name, entry in manifest.files.items()})
     lease.check()
-    if storage.create(storage.join(uri, MANIFEST), _encode(manifest)):
+    if storage.create(storage.join(uri, MANIFEST), _encode(manifest, uri)):
         artefact = Artefact(uri, manifest)
     else:
         artefact = _published_by_another(uri, manifest)
@@ -112,7 +112,7 @@ def replace(
         _write(storage.join(former.uri, places[name]), content)
     manifest = _with_places(manifest, places)
     lease.check()
-    storage.write(storage.join(former.uri, MANIFEST), _encode(manifest))
+    storage.write(storage.join(former.uri, MANIFEST), _encode(manifest, former.uri))
     return Artefact(former.uri, manifest)
 
 
@@ -218,12 +218,13 @@ def _write(uri: str, content: Content) -> None:
         storage.write(uri, content)
 
 
-def _encode(manifest: Manifest) -> bytes:
-    content = manifest.model_dump(mode="json")
+def _encode(manifest: Manifest, uri: str) -> bytes:
+    """The manifest as it is stored at `uri`, signed if this process has a key."""
+    content = manifest.model_dump(mode="json", exclude={"signature"})
     for entry in content["files"].values():
         if entry["stored"] is None:
             del entry["stored"]
-    return json.dumps(content, sort_keys=True, indent=1, allow_nan=False).encode()
+    return signing.sealed(json.dumps(content, sort_keys=True, indent=1, allow_nan=False).encode(), uri, MANIFEST)
 
 
 def _published_by_another(uri: str, ours: Manifest) -> Artefact:

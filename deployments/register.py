@@ -2,14 +2,12 @@
 
 Bring the server at PREFECT_API_URL up to date: work pools with their queues, every deployment of prefect.yaml, automations.
 Calling it again changes nothing. BILP_POOL_TYPE=kubernetes makes the pools Kubernetes ones with the job templates of
-deployments/kubernetes. With BILP_REPOSITORY, workers clone that git repository (BILP_BRANCH) for each run.
+deployments/kubernetes and the image BILP_IMAGE. With BILP_REPOSITORY, workers clone that git repository (BILP_BRANCH) for each run.
 """
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import json
 import os
 import subprocess
 import sys
@@ -19,18 +17,17 @@ from typing import Any
 
 import yaml
 from prefect.client.orchestration import SyncPrefectClient, get_client
-from prefect.client.schemas.actions import WorkPoolCreate
+from prefect.client.schemas.actions import WorkPoolCreate, WorkPoolUpdate
 from prefect.exceptions import ObjectAlreadyExists
 from prefect.settings import get_current_settings
 
 from bilp import ending
 from bilp.errors import ConfigError
-from deployments import automations
+from deployments import automations, job_templates
 from deployments.state_folder import REPOSITORY, settle
 from flows import configured_server
 
 FILE = REPOSITORY / "deployments" / "prefect.yaml"
-TEMPLATES = REPOSITORY / "deployments" / "kubernetes"
 
 POOLS = {
     "cpu": "Ingest, prune, report, and flows that submit units and wait for them",
@@ -41,13 +38,17 @@ QUEUES = ("interactive", "scheduled", "default")
 
 
 def pools(client: SyncPrefectClient, kind: str) -> None:
-    """Create the pools that are missing, with their queues."""
-    for name, description in POOLS.items():
-        template: dict[str, Any] = {}
-        if kind == "kubernetes":
-            template = json.loads((TEMPLATES / f"{name}-job-template.json").read_text(encoding="utf-8"))
-        with contextlib.suppress(ObjectAlreadyExists):
-            client.create_work_pool(WorkPoolCreate(name=name, type=kind, description=description, base_job_template=template))
+    """Create the pools that are missing, with their queues, and put their job templates into those of Kubernetes that are there.
+
+    Raises ConfigError for Kubernetes without the image of the jobs.
+    """
+    templates: dict[str, dict[str, Any]] = {name: job_templates.load(name, os.environ) if kind == "kubernetes" else {} for name in POOLS}
+    for name, template in templates.items():
+        try:
+            client.create_work_pool(WorkPoolCreate(name=name, type=kind, description=POOLS[name], base_job_template=template))
+        except ObjectAlreadyExists:
+            if template and client.read_work_pool(name).type == kind:
+                client.update_work_pool(name, WorkPoolUpdate(base_job_template=template))
         _queues(name)
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from bilp import layout, storage, strict_json
+from bilp import layout, signing, storage, strict_json
 from bilp.config import DECODING_METHODS, TRAJECTORY_METHODS, DistillConfig, Frozen, MethodName, ReselectConfig
 from bilp.data import Dataset, open_dataset
 from bilp.distill import pretrained
@@ -50,6 +50,8 @@ class Run(Frozen):
     """Settings of the distillation."""
     reselect: ReselectConfig
     """Settings of adaptive pruning; defaults with beta = 0 where it is off."""
+    signature: str | None = None
+    """Signature of all the rest and of its place (see `bilp.signing`), where one is stored."""
 
 
 def start_run(
@@ -99,7 +101,8 @@ def start_run(
     uri = storage.join(root, "runs", run.key)
     if not _is_registered(uri):
         storage.require_usable(root, f"there is no run at {uri} yet")
-        if not storage.create(storage.join(uri, RECORD), run.model_dump_json(indent=2).encode()):
+        record = run.model_dump_json(indent=2, exclude={"signature"}).encode()
+        if not storage.create(storage.join(uri, RECORD), signing.sealed(record, uri, RECORD)):
             open_run(uri)
     return uri
 
@@ -136,6 +139,7 @@ def open_run(run_uri: Uri) -> Run:
         raise DamagedArtefact(
             f"{where} is not the record of a run ({reason}): delete it and call start_run again, or use the version of bilp that wrote it"
         ) from error
+    signing.check(data, run_uri, RECORD)
     if run.version != (version := version_of(run.distill)):
         raise IncompatibleArtefact(f"{where} is of algorithm version {run.version}, this program has {version}: start a new run")
     found, expected = run_key(run.parents, run.distill, run.reselect), run.key

@@ -8,7 +8,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from bilp import storage
+from bilp import signing, storage
 from bilp.config import Frozen, NetworkConfig
 from bilp.errors import MissingArtefact
 from bilp.fields import Fraction, Positive
@@ -33,11 +33,12 @@ class Training(Frozen):
     """Size of the set."""
 
 
-class _Part(Frozen):
+class Part(Frozen):
     """Content of a file: trainings of one computation, and a digest of them."""
 
     digest: str
     trainings: tuple[Training, ...]
+    signature: str | None = None
 
 
 @dataclass(frozen=True)
@@ -52,25 +53,34 @@ class Parts:
         return cls(storage.join(root, "trainings", content_key("train", VERSION, dataset=dataset, subject=subject, protocol=protocol)))
 
     def find(self, network: NetworkConfig, seeds: Sequence[int]) -> list[Training] | None:
-        """The trainings with these seeds, of one computation; None if they are not there or not whole."""
+        """The trainings with these seeds, of one computation; None if they are not there or not whole.
+
+        Raises UntrustedArtefact if they are not signed although a key is set.
+        """
+        folder, name = self._place(network, seeds)
         try:
-            part = _Part.model_validate_json(storage.read(self._uri(network, seeds)))
+            data = storage.read(storage.join(folder, name))
+            part = Part.model_validate_json(data)
         except (MissingArtefact, ValidationError):
             return None
-        whole = part.digest == _digest(part.trainings) and [each.seed for each in part.trainings] == list(seeds)
-        return list(part.trainings) if whole else None
+        if part.digest != _digest(part.trainings) or [each.seed for each in part.trainings] != list(seeds):
+            return None
+        signing.check(data, folder, name)
+        return list(part.trainings)
 
     def keep(self, network: NetworkConfig, trainings: Sequence[Training]) -> None:
         """Write the trainings of one computation."""
-        part = _Part(digest=_digest(trainings), trainings=tuple(trainings))
-        storage.write(self._uri(network, [each.seed for each in trainings]), part.model_dump_json(indent=1).encode())
+        part = Part(digest=_digest(trainings), trainings=tuple(trainings))
+        folder, name = self._place(network, [each.seed for each in trainings])
+        content = part.model_dump_json(indent=1, exclude={"signature"}).encode()
+        storage.write(storage.join(folder, name), signing.sealed(content, folder, name))
 
-    def _uri(self, network: NetworkConfig, seeds: Sequence[int]) -> str:
+    def _place(self, network: NetworkConfig, seeds: Sequence[int]) -> tuple[str, str]:
+        """Folder and name of a file."""
         # Networks trained at once are rounded together, so that another grouping is another computation.
         span = f"{seeds[0]:04d}" if len(seeds) == 1 else f"{seeds[0]:04d}-{seeds[-1]:04d}"
-        return storage.join(
-            self.folder, f"{network.name}-{content_key('network', VERSION + network.revision, network=network)}", f"{span}.json"
-        )
+        label = f"{network.name}-{content_key('network', VERSION + network.revision, network=network)}"
+        return storage.join(self.folder, label), f"{span}.json"
 
 
 def _digest(trainings: Sequence[Training]) -> str:

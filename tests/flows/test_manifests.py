@@ -22,19 +22,20 @@ from tiny_pipeline import REPOSITORY
 
 from bilp.allocator import ENVIRONMENT
 from bilp.config import PipelineConfig
-from deployments import register, worker
+from deployments import job_templates, register, worker
 from flows.dispatch import Call
 from flows.units import UNITS
 
 FOLDER = REPOSITORY / "deployments"
 PREFECT = yaml.safe_load((FOLDER / "prefect.yaml").read_text(encoding="utf-8"))
 COMPOSE = yaml.safe_load((FOLDER / "compose.yaml").read_text(encoding="utf-8"))
-SECRET = re.compile(r"PASSWORD|SECRET|AUTH_STRING|ACCESS_KEY|CONNECTION_URL")
+IMAGE = {"BILP_IMAGE": "registry.example.org/bilp:1"}
+SECRET = re.compile(r"PASSWORD|SECRET|AUTH_STRING|ACCESS_KEY|SIGNING_KEY|CONNECTION_URL")
 
 DEPLOYMENT_KEYS = {"name", "entrypoint", "description", "parameters", "schedules", "concurrency_limit", "work_pool"}
 SERVICE_KEYS = {
     *("image", "build", "restart", "command", "environment", "ports", "depends_on", "volumes", "healthcheck"),
-    *("profiles", "deploy", "shm_size"),
+    *("profiles", "deploy", "shm_size", "read_only", "cap_drop", "cap_add", "security_opt", "tmpfs", "networks", "user"),
 }
 
 
@@ -141,8 +142,9 @@ def test_the_compose_file_hangs_together() -> None:
         for published in service.get("ports", []):
             assert published.startswith("127.0.0.1:")
     example = (FOLDER / "compose.env.example").read_text(encoding="utf-8")
-    asked = set(re.findall(r"\$\{(\w+):\?", json.dumps(COMPOSE)))
+    asked, optional = (set(re.findall(rf"\$\{{(\w+):{mark}", json.dumps(COMPOSE))) for mark in (r"\?", "-"))
     assert asked == set(re.findall(r"^(\w+)=$", example, flags=re.MULTILINE)), "every variable is in the example, without a value"
+    assert optional == set(re.findall(r"^# (\w+)=", example, flags=re.MULTILINE)), "those that may stay away are comments"
 
 
 def settings(node: Any) -> Iterator[tuple[str, str]]:
@@ -156,8 +158,14 @@ def settings(node: Any) -> Iterator[tuple[str, str]]:
             yield from settings(item)
 
 
+def kubernetes() -> list[dict[str, Any]]:
+    """Every document for a cluster."""
+    files = sorted((FOLDER / "kubernetes").glob("*.yaml"))
+    return [document for file in files for document in yaml.safe_load_all(file.read_text(encoding="utf-8"))]
+
+
 def test_no_secret_has_a_value_in_any_manifest() -> None:
-    for content in (COMPOSE, PREFECT, *yaml.safe_load_all((FOLDER / "kubernetes" / "worker.yaml").read_text(encoding="utf-8"))):
+    for content in (COMPOSE, PREFECT, *kubernetes()):
         for name, value in settings(content):
             if SECRET.search(name):
                 assert "${" in value, f"{name} has a value"
@@ -184,33 +192,31 @@ def test_a_job_template_becomes_a_job(pool: str, gpus: int) -> None:
         pod_watch_timeout_seconds: int
         stream_output: bool
 
-    template = json.loads((FOLDER / "kubernetes" / f"{pool}-job-template.json").read_text(encoding="utf-8"))
-    text = json.dumps(template["job_configuration"])
-    used = set(re.findall(r"\{\{ (\w+) \}\}", text))
+    template = job_templates.load(pool, IMAGE)
+    used = set(re.findall(r"\{\{ (\w+) \}\}", json.dumps(template["job_configuration"])))
     assert used == set(template["variables"]["properties"])
-    assert set(BaseVariables.model_fields) <= used
+    assert set(BaseVariables.model_fields) - {"command"} <= used
 
-    values = {"gpus": gpus, "image": "registry.example.org/bilp:1"} if gpus else {"image": "registry.example.org/bilp:1"}
-    job = Configuration(**_filled(template, values)).job_manifest
+    job = Configuration(**_filled(template, {"gpus": gpus} if gpus else {})).job_manifest
     assert (job["apiVersion"], job["kind"], job["spec"]["backoffLimit"]) == ("batch/v1", "Job", 0)
     pod = job["spec"]["template"]["spec"]
     (container,) = pod["containers"]
-    assert container["image"] == "registry.example.org/bilp:1"
+    assert container["image"] == IMAGE["BILP_IMAGE"]
     assert container["resources"]["limits"].get("nvidia.com/gpu") == (gpus or None)
     assert container["envFrom"] == [{"secretRef": {"name": "bilp-service"}}], "secrets reach a run as environment alone"
     assert {mount["name"] for mount in container.get("volumeMounts", [])} == {volume["name"] for volume in pod.get("volumes", [])}
 
 
-@pytest.mark.parametrize("pool", ["gpu", "cpu"])
-def test_jobs_and_workers_keep_to_the_schema_of_kubernetes(pool: str) -> None:
-    template = json.loads((FOLDER / "kubernetes" / f"{pool}-job-template.json").read_text(encoding="utf-8"))
-    command = ["prefect", "flow-run", "execute"]  # the worker splits the command and makes a list of the environment
-    job = _filled(template, {"name": "run", "command": command, "env": [{"name": "A", "value": "b"}]})["job_manifest"]
-    worker = yaml.safe_load_all((FOLDER / "kubernetes" / "worker.yaml").read_text(encoding="utf-8"))
-    for document in (job, *worker):
+def test_jobs_and_workers_keep_to_the_schema_of_kubernetes() -> None:
+    command = ["prefect", "flow-run", "execute"]  # the worker adds the command and makes a list of the environment
+    values = {"name": "run", "env": [{"name": "A", "value": "b"}]}
+    jobs = [_filled(job_templates.load(pool, IMAGE), values)["job_manifest"] for pool in register.POOLS]
+    for job in jobs:
+        job["spec"]["template"]["spec"]["containers"][0]["args"] = command
+    for document in (*jobs, *(document for document in kubernetes() if document["kind"] != "Kustomization")):
         kubernetes_validate.validate(document, kubernetes_validate.latest_version(), strict=True)
     with pytest.raises(kubernetes_validate.ValidationError):
-        kubernetes_validate.validate(job | {"spec": {"template": {}, "gpus": 1}}, kubernetes_validate.latest_version(), strict=True)
+        kubernetes_validate.validate(jobs[0] | {"spec": {"template": {}, "gpus": 1}}, kubernetes_validate.latest_version(), strict=True)
 
 
 def _filled(template: dict[str, Any], values: dict[str, Any]) -> dict[str, Any]:
@@ -223,16 +229,31 @@ def _filled(template: dict[str, Any], values: dict[str, Any]) -> dict[str, Any]:
 
 def test_the_worker_on_kubernetes_may_do_what_it_needs() -> None:
     documents = list(yaml.safe_load_all((FOLDER / "kubernetes" / "worker.yaml").read_text(encoding="utf-8")))
+    assert {document["kind"] for document in documents} == {"ServiceAccount", "Role", "RoleBinding", "Deployment"}
     by_kind = {document["kind"]: document for document in documents}
-    assert set(by_kind) == {"ServiceAccount", "Role", "RoleBinding", "Deployment"}
-    name = by_kind["ServiceAccount"]["metadata"]["name"]
-    assert by_kind["RoleBinding"]["subjects"] == [{"kind": "ServiceAccount", "name": name}]
+    accounts = [document["metadata"]["name"] for document in documents if document["kind"] == "ServiceAccount"]
+    assert accounts == ["bilp-worker", "bilp-run"]
+    assert by_kind["RoleBinding"]["subjects"] == [{"kind": "ServiceAccount", "name": "bilp-worker"}], "and runs may do nothing"
     assert by_kind["RoleBinding"]["roleRef"]["name"] == by_kind["Role"]["metadata"]["name"]
+    rights = {(resource, verb) for rule in by_kind["Role"]["rules"] for resource in rule["resources"] for verb in rule["verbs"]}
+    assert rights == {
+        *(("jobs", verb) for verb in ("get", "list", "watch", "create", "delete")),
+        *((resource, verb) for resource in ("pods", "pods/log") for verb in ("get", "list", "watch")),
+    }
     pod = by_kind["Deployment"]["spec"]["template"]
     assert pod["metadata"]["labels"] == by_kind["Deployment"]["spec"]["selector"]["matchLabels"]
-    assert pod["spec"]["serviceAccountName"] == name
+    assert pod["spec"]["serviceAccountName"] == "bilp-worker"
     assert {container["command"][4] for container in pod["spec"]["containers"]} == set(register.POOLS)
-    assert {"create", "delete", "watch"} <= set(by_kind["Role"]["rules"][0]["verbs"])
+    for container in pod["spec"]["containers"]:
+        settings = {item["name"]: item for item in container["env"]}
+        assert "envFrom" not in container, "workers have no use for the keys of the object storage"
+        assert {item["valueFrom"]["secretKeyRef"]["key"] for item in container["env"] if "valueFrom" in item} == {
+            "PREFECT_API_URL",
+            "PREFECT_API_AUTH_STRING",
+        }
+        reference = [settings[f"PREFECT_INTEGRATIONS_KUBERNETES_WORKER_API_AUTH_STRING_SECRET_{part}"]["value"] for part in ("NAME", "KEY")]
+        assert reference == ["bilp-service", "PREFECT_API_AUTH_STRING"], "the login is not written into jobs"
+        assert settings["PREFECT_INTEGRATIONS_KUBERNETES_OBSERVER_NAMESPACES"]["value"] == "bilp", "which is where the role reaches"
 
 
 def test_the_page_names_files_that_exist() -> None:

@@ -24,6 +24,7 @@ PLACES = (
     f"runs/{KEY}/shards/0002/rounds/0001/reselect",
     f"runs/{KEY}/synthetic",
     f"imported/{KEY}/synthetic",
+    f"trainings/{KEY}/convnet-{KEY}",
     f"evaluations/{KEY}",
     f"reports/{KEY}",
 )

@@ -1,0 +1,292 @@
+"""Who can write the storage without the key makes no result that anybody with the key uses; see SECURITY.md."""
+
+from __future__ import annotations
+
+import base64
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from bilp import storage
+from bilp.distill.run import RECORD
+from bilp.errors import ConfigError, DamagedArtefact, MissingArtefact, UntrustedArtefact
+from bilp.evaluate.parts import Parts, Training
+from bilp.manifest import MANIFEST, Artefact, find, is_whole, manifest_kind, open_artefact, there_already
+from bilp.publication import publish
+from bilp.sign_storage import sign_all
+from bilp.signing import KEY, KEY_FILE, check, keys, sealed
+
+FIRST, SECOND = "0f" * 32, base64.b64encode(bytes(range(40))).decode()
+RUN = "0123456789abcdef"
+PLACE, OTHER = f"runs/{RUN}/rounds/0001", f"runs/{RUN}/rounds/0002"
+Document = dict[str, Any]
+
+
+def made(uri: str, loss: float = 0.5, key: str = "k1") -> Artefact:
+    return publish(uri, "thing", key, {"a.bin": b"alpha"}, config={}, parents={}, facts={"loss": loss})
+
+
+def document(uri: str) -> Document:
+    content: Document = json.loads(storage.read(storage.join(uri, MANIFEST)))
+    return content
+
+
+def put(uri: str, content: Document | bytes) -> None:
+    storage.write(storage.join(uri, MANIFEST), content if isinstance(content, bytes) else json.dumps(content).encode())
+
+
+def with_two_losses(content: Document, first: float, second: float) -> bytes:
+    """A manifest that says the loss twice: which of both counts would be up to the reader."""
+    text = json.dumps(content | {"facts": "HERE"})
+    return text.replace('"HERE"', f'{{"loss": {first}, "loss": {second}}}').encode()
+
+
+FORGERIES: dict[str, Callable[[Document, Document], Document | bytes]] = {
+    "another fact": lambda ours, _: ours | {"facts": {"loss": 0.0}},
+    "another checksum": lambda ours, _: ours | {"files": {"a.bin": {"sha256": "0" * 64, "size": 5}}},
+    "another time": lambda ours, _: ours | {"created_at": "2020-01-01T00:00:00+00:00"},
+    "no signature": lambda ours, _: {name: value for name, value in ours.items() if name != "signature"},
+    "null for a signature": lambda ours, _: ours | {"signature": None},
+    "an empty signature": lambda ours, _: ours | {"signature": ""},
+    "letters that are not ASCII": lambda ours, _: ours | {"signature": "é" * 64},
+    "half a signature": lambda ours, _: ours | {"signature": ours["signature"][:32]},
+    "the signature of another place": lambda ours, other: ours | {"signature": other["signature"]},
+    "the manifest of another place": lambda _, other: other,
+    "a fact twice, the right one last": lambda ours, _: with_two_losses(ours, 0.0, 0.5),
+    "a fact twice, the right one first": lambda ours, _: with_two_losses(ours, 0.5, 0.0),
+    "a fact that is no number": lambda ours, _: ours | {"facts": {"loss": float("nan")}},
+}
+
+WRONG_IN_THEMSELVES = {name for name in FORGERIES if "twice" in name or "no number" in name}
+"""What may be refused as that before anybody asks who signed it."""
+
+READERS: dict[str, Callable[[str], object]] = {
+    "find": lambda uri: find(uri, "thing"),
+    "there already": lambda uri: there_already(uri, "thing", "k1"),
+    "open": lambda uri: open_artefact(uri, "thing"),
+    "is whole": is_whole,
+    "kind": manifest_kind,
+    "publish": made,
+}
+
+
+@pytest.fixture
+def signed(root: str, monkeypatch: pytest.MonkeyPatch) -> str:
+    """A storage with two artefacts of one kind and key at two places, made with a key that this process has."""
+    monkeypatch.setenv(KEY, FIRST)
+    for place in (PLACE, OTHER):
+        made(storage.join(root, place))
+    return root
+
+
+@pytest.mark.parametrize("forgery", FORGERIES)
+def test_a_manifest_that_was_changed_without_the_key_is_refused_in_one_line(signed: str, forgery: str) -> None:
+    uri = storage.join(signed, PLACE)
+    put(uri, FORGERIES[forgery](document(uri), document(storage.join(signed, OTHER))))
+    for reader in READERS.values():
+        with pytest.raises(DamagedArtefact if forgery in WRONG_IN_THEMSELVES else UntrustedArtefact) as refused:
+            reader(uri)
+        told = str(refused.value)
+        assert "\n" not in told
+        assert uri in told
+        assert "delete" in told
+        assert FIRST not in told
+        if isinstance(refused.value, UntrustedArtefact):
+            assert "flows.sign --storage" in told
+
+
+def test_what_a_process_without_the_key_or_with_another_one_publishes_is_refused(root: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    uri = storage.join(root, PLACE)
+    for theirs, problem in (("", "carries no signature"), (SECOND, "a signature of another key")):
+        monkeypatch.setenv(KEY, theirs)
+        made(uri)
+        monkeypatch.setenv(KEY, FIRST)
+        with pytest.raises(UntrustedArtefact, match=problem):
+            made(uri)
+        storage.delete(uri)
+
+
+def test_what_is_signed_is_found_by_everybody_and_says_the_same(signed: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    ours = storage.join(signed, PLACE)
+    assert find(ours, "thing", "k1") is not None
+    monkeypatch.delenv(KEY)
+    theirs = made(str(tmp_path / PLACE))
+    assert open_artefact(ours, "thing").read("a.bin") == b"alpha", "whoever has no key reads it as it is"
+    plain = storage.read(storage.join(theirs.uri, MANIFEST))
+    assert plain == json.dumps(json.loads(plain), sort_keys=True, indent=1).encode(), "nothing changes without a key"
+    assert "signature" not in document(theirs.uri)
+    volatile = ("signature", "created_at")
+    assert {name: value for name, value in document(ours).items() if name not in volatile} == {
+        name: value for name, value in document(theirs.uri).items() if name not in volatile
+    }
+
+
+def test_a_storage_that_was_moved_is_signed_still(signed: str, tmp_path: Path) -> None:
+    moved = str(tmp_path / "elsewhere" / "store")
+    for name in (MANIFEST, "a.bin"):
+        storage.write(storage.join(moved, PLACE, name), storage.read(storage.join(signed, PLACE, name)))
+    assert open_artefact(storage.join(moved, PLACE), "thing").read("a.bin") == b"alpha"
+
+
+def test_what_lies_in_no_place_of_the_layout_is_signed_for_where_it_lies(root: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(KEY, FIRST)
+    made(storage.join(root, "here"))
+    put(storage.join(root, "there"), document(storage.join(root, "here")))
+    assert find(storage.join(root, "here"), "thing") is not None
+    with pytest.raises(UntrustedArtefact, match="moved"):
+        find(storage.join(root, "there"), "thing")
+
+
+def test_a_limit_an_older_manifest_of_the_same_place_can_be_put_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """SECURITY.md says so: nobody remembers which of two signed results of one key came last."""
+    monkeypatch.setenv(KEY, FIRST)
+    uri = str(tmp_path / PLACE)
+    made(uri, loss=0.5)
+    old = document(uri)
+    storage.delete(uri)
+    made(uri, loss=0.25)
+    put(uri, old)
+    assert open_artefact(uri, "thing").fact("loss") == 0.5
+
+
+def test_the_first_key_signs_and_all_of_them_verify(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    old, new = str(tmp_path / PLACE), str(tmp_path / OTHER)
+    monkeypatch.setenv(KEY, FIRST)
+    made(old)
+    monkeypatch.setenv(KEY, f"{SECOND}, {FIRST}")
+    made(new)
+    assert find(old, "thing") is not None
+    assert find(new, "thing") is not None
+    monkeypatch.setenv(KEY, SECOND)
+    assert find(new, "thing") is not None
+    with pytest.raises(UntrustedArtefact):
+        find(old, "thing")
+    monkeypatch.setenv(KEY, f"{SECOND},{FIRST}")
+    assert sign_all(tmp_path) == [storage.join(old, MANIFEST)], "what the first key signed stays as it is"
+    monkeypatch.setenv(KEY, SECOND)
+    assert find(old, "thing") is not None
+
+
+@pytest.mark.parametrize(
+    ("text", "known"),
+    [
+        (FIRST, [bytes.fromhex(FIRST)]),
+        (FIRST.upper(), [bytes.fromhex(FIRST)]),
+        (SECOND, [bytes(range(40))]),
+        (f"{FIRST},{SECOND}", [bytes.fromhex(FIRST), bytes(range(40))]),
+        (f" {FIRST} \n{SECOND}\n", [bytes.fromhex(FIRST), bytes(range(40))]),
+    ],
+)
+def test_a_key_is_hexadecimal_or_base64_in_the_environment_or_in_a_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, text: str, known: list[bytes]
+) -> None:
+    monkeypatch.setenv(KEY, text)
+    assert list(keys()) == known
+    monkeypatch.delenv(KEY)
+    (tmp_path / "key").write_text(text)
+    monkeypatch.setenv(KEY_FILE, str(tmp_path / "key"))
+    assert list(keys()) == known
+
+
+@pytest.mark.parametrize(
+    "text", ["topsecret", "00" * 31, "ab" * 40 + "g", base64.b64encode(b"x" * 31).decode(), f"{FIRST},short", "é" * 64, " ", ","]
+)
+def test_what_is_no_key_is_refused_before_anything_is_read_and_never_repeated(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, text: str
+) -> None:
+    (tmp_path / "key").write_text(text, encoding="utf-8")
+    for name, value in ((KEY, text), (KEY_FILE, str(tmp_path / "key"))):
+        with monkeypatch.context() as patch:
+            patch.setenv(name, value)
+            with pytest.raises(ConfigError, match=r"openssl rand|name a file") as refused:
+                find(str(tmp_path / PLACE), "thing")
+        assert text.strip(" ,") == "" or text not in str(refused.value)
+        assert "short" not in str(refused.value)
+
+
+def test_a_file_that_is_not_there_and_two_settings_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(KEY_FILE, str(tmp_path / "none"))
+    with pytest.raises(ConfigError, match=r"BILP_SIGNING_KEY_FILE names .*none.*cannot be read"):
+        keys()
+    monkeypatch.setenv(KEY, FIRST)
+    with pytest.raises(ConfigError, match="both set"):
+        keys()
+
+
+def test_finished_trainings_are_signed_for_their_place(root: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    from bilp.config import NetworkConfig
+
+    monkeypatch.setenv(KEY, FIRST)
+    parts = [Parts.of(root, "digits", {"set": name}, {"epochs": 1}) for name in ("ours", "theirs")]
+    network = NetworkConfig()
+    good, bad = (Training(network="convnet", seed=0, accuracy=share, best_accuracy=share, train_images=10) for share in (0.9, 0.1))
+    parts[0].keep(network, [bad])
+    parts[1].keep(network, [good])
+    assert parts[0].find(network, [0]) == [bad]
+    folder = storage.join(parts[0].folder, *storage.children(parts[0].folder))
+    other = storage.join(parts[1].folder, *storage.children(parts[1].folder))
+    storage.write(storage.join(folder, "0000.json"), storage.read(storage.join(other, "0000.json")))
+    with pytest.raises(UntrustedArtefact, match="moved"):
+        parts[0].find(network, [0])
+    storage.delete(folder)
+    assert parts[0].find(network, [0]) is None
+    monkeypatch.delenv(KEY)
+    parts[0].keep(network, [good])
+    monkeypatch.setenv(KEY, FIRST)
+    with pytest.raises(UntrustedArtefact, match="no signature"):
+        parts[0].find(network, [0])
+    assert sign_all(root) == [storage.join(folder, "0000.json")]
+    assert parts[0].find(network, [0]) == [good]
+
+
+def test_signing_what_is_there_needs_a_key_something_to_sign_and_whole_documents(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    uri = str(tmp_path / PLACE)
+    made(uri)
+    with pytest.raises(ConfigError, match="openssl rand"):
+        sign_all(tmp_path)
+    monkeypatch.setenv(KEY, FIRST)
+    with pytest.raises(MissingArtefact, match="nothing to sign"):
+        sign_all(tmp_path / "nowhere")
+    for name, content in ((MANIFEST, b"{}"), (MANIFEST, b"\xff"), (MANIFEST, with_two_losses(document(uri), 1, 2)), (RECORD, b"[]")):
+        damaged = storage.join(str(tmp_path), "runs", "f" * 16, name)
+        storage.write(damaged, content)
+        with pytest.raises(DamagedArtefact, match="was not signed"):
+            sign_all(tmp_path)
+        storage.delete(damaged)
+    sign_all(tmp_path)
+    assert open_artefact(uri, "thing").read("a.bin") == b"alpha"
+
+
+WORKER = """
+import sys
+from bilp.publication import publish
+print(publish(sys.argv[1], "thing", "k1", {"a.bin": b"alpha"}, config={}, parents={}, facts={"loss": 0.5}).manifest.key)
+"""
+
+
+def test_two_processes_with_the_key_share_a_result_and_one_without_cannot_join(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def start(uri: str, **environment: str) -> subprocess.Popen[str]:
+        command = [sys.executable, "-c", WORKER, uri]
+        return subprocess.Popen(command, env=os.environ | environment, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+
+    together = [start(str(tmp_path / PLACE), BILP_SIGNING_KEY=FIRST) for _ in range(2)]
+    alone = start(str(tmp_path / OTHER))
+    assert [process.communicate() for process in (*together, alone)] == [("k1\n", "")] * 3
+    monkeypatch.setenv(KEY, FIRST)
+    assert find(str(tmp_path / PLACE), "thing", "k1") is not None
+    with pytest.raises(UntrustedArtefact, match="carries no signature"):
+        find(str(tmp_path / OTHER), "thing", "k1")
+
+
+def test_a_document_is_signed_for_its_name_as_well(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(KEY, FIRST)
+    data = sealed(b'{"seed": 0}', PLACE, "0000.json")
+    check(data, PLACE, "0000.json")
+    with pytest.raises(UntrustedArtefact, match="moved"):
+        check(data, PLACE, "0001.json")
