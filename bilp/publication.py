@@ -46,7 +46,7 @@ if TYPE_CHECKING:
     import torch
 
 SHORT = 8
-"""Hexadecimal digits that tell files of one name apart."""
+"""Hexadecimal digits of the sha256 in a name, where that is enough."""
 
 Content = bytes | Path
 """Of a file: its bytes, or a local file, which is given away as for `bilp.storage.upload`."""
@@ -105,7 +105,7 @@ def replace(
     Of several that replace the same one, the last stays. The files of the former stay too: somebody may be reading them.
     """
     manifest = _manifest(former.uri, former.manifest.kind, former.manifest.key, files, config, parents, facts, None)
-    own = uuid.uuid4().hex[:SHORT]  # an identifier, not a random draw
+    own = uuid.uuid4().hex  # an identifier, not a random draw
     places = {name: _marked(name, own) for name in files}
     lease.check()
     for name, content in files.items():

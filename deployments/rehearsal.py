@@ -226,5 +226,5 @@ def finished_artefacts(root: str) -> dict[str, bytes]:
         if folder.relative_to(root).parts[0] == "reports":
             continue
         for name, entry in json.loads(manifest.read_bytes())["files"].items():
-            found[str((folder / name).relative_to(root))] = entry["sha256"].encode() + (folder / name).read_bytes()
+            found[str((folder / name).relative_to(root))] = entry["sha256"].encode() + (folder / entry.get("stored", name)).read_bytes()
     return found
