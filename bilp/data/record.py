@@ -27,6 +27,7 @@ from bilp.data.duplicates import FILE as DUPLICATES_FILE
 from bilp.errors import DamagedArtefact, IncompatibleArtefact
 from bilp.facts import DatasetFacts, SourceFacts
 from bilp.manifest import Artefact, find, open_artefact, provenance, publish
+from bilp.table_rules import Rules
 
 if TYPE_CHECKING:
     from bilp.data.arrange import Arranged
@@ -36,7 +37,7 @@ KIND = "source"
 SOURCES = "sources"
 """Folder of the records beside the stores of a data set's pixels."""
 LEDGER = "ledger.json"
-ORIGINS = pa.schema([("sample_id", pa.int64()), ("origin", pa.string())])
+ORIGINS = tables.declare(pa.schema([("sample_id", pa.int64()), ("origin", pa.string())]), Rules(places="sample_id"))
 """Position in the split, and where the image came from, relative to the source."""
 
 
