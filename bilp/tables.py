@@ -272,7 +272,7 @@ def decode(
         try:
             table = file.read(columns=wanted)
         except (pa.ArrowException, OSError, MemoryError, ValueError) as error:
-            raise DamagedArtefact(f"the table cannot be decoded: {error}; compute it again") from error
+            raise DamagedArtefact(f"the table cannot be decoded: {' '.join(str(error).split())}; compute it again") from error
     if len(table) != stated:
         raise DamagedArtefact(f"the table has {len(table):,} rows and states {stated:,}: compute it again")
     for name in worded:
@@ -305,7 +305,7 @@ def _open(data: bytes | Path, worded: Sequence[str] = ()) -> pq.ParquetFile:
         source = pa.BufferReader(data) if isinstance(data, bytes) else str(data)
         return pq.ParquetFile(source, memory_map=isinstance(data, Path), read_dictionary=list(worded))
     except (pa.ArrowException, OSError, MemoryError, ValueError) as error:
-        raise DamagedArtefact(f"this is not a Parquet file: {error}; compute it again") from error
+        raise DamagedArtefact(f"this is not a Parquet file: {' '.join(str(error).split())}; compute it again") from error
 
 
 def _differences(expected: pa.Schema, found: pa.Schema) -> list[str]:

@@ -23,7 +23,7 @@ from bilp.distill.pretraining import untrained
 from bilp.distill.rounds import open_round, round_state
 from bilp.distill.run import open_pool, open_pretrained, pretraining_of, round_uri, run_key
 from bilp.distill.setting import Setting
-from bilp.errors import ConfigError, DamagedArtefact, Diverged, IncompatibleArtefact, MissingArtefact
+from bilp.errors import ConfigError, DamagedArtefact, Diverged, MissingArtefact
 from bilp.manifest import open_artefact
 from bilp.pruning.stage import load_selection, prune
 from bilp.tables import ITE, LOSSES
