@@ -81,7 +81,7 @@ def make_world(root: str) -> World:
     baselines = [evaluate_baseline(dataset, which, 1, EVALUATE, root) for which in ("full", "random")]
     evaluation = evaluate_synthetic(dataset, synthetic["dm"], "unpruned", 0, EVALUATE, root)
     page = report(PipelineConfig(), dataset, scores, selection, {"bilp": [runs["dm"]]}, [*baselines, evaluation], root, None, record)
-    robust = robustness(dict.fromkeys(VARIANTS, [*baselines, evaluation]), root)
+    robust = robustness({variant: [*baselines, evaluation] for variant in VARIANTS}, root)
     recipe = "published/dc/mnist-ipc1"
     artefacts = {
         "dataset": dataset,
