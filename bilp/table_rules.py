@@ -37,8 +37,20 @@ class Rules:
     """Columns in all of which no two rows are equal, whatever their order."""
     texts: Mapping[str, str] = field(default_factory=dict)
     """Regular expressions that a column of texts fulfils."""
+    most: int | None = None
+    """Rows that no table of this kind exceeds."""
     always: tuple[str, ...] = ()
     """Columns that are read for the checks whichever are asked for."""
+
+    def most_rows(self, below: Mapping[str, int]) -> int | None:
+        """Rows that a table cannot exceed whose whole numbers stay `below` these: those of a column that has each once."""
+        counting = self.places or (self.ascending[0] if len(self.ascending) == 1 else None)
+        return below.get(counting, self.most) if counting is not None else self.most
+
+
+def one_line(error: object) -> str:
+    """The text of an error of Arrow, which may have several lines."""
+    return " ".join(str(error).split())
 
 
 def check_rows(table: pa.Table, rules: Rules, below: Mapping[str, int]) -> None:

@@ -167,19 +167,28 @@ RULES: dict[pa.Schema, Rules] = {
             "train_images": (1, 2**53),
         },
         once=("arm", "experiment", "network", "seed"),
+        most=100_000,
     ),
-    ROBUSTNESS: Rules(ranges=dict.fromkeys(ROBUSTNESS.names[2:], _SHARE), once=("arm", "network")),
+    ROBUSTNESS: Rules(ranges=dict.fromkeys(ROBUSTNESS.names[2:], _SHARE), once=("arm", "network"), most=100_000),
     REPRODUCTION: Rules(
         ranges={**dict.fromkeys(("accuracy", "published", "spread"), (0.0, 100.0)), "half_width95": _LENGTH, "n": (1, 2**31)},
         undefined=frozenset({"published", "spread", "difference"}),
         infinite=frozenset({"half_width95"}),
         once=("arm", "network"),
+        most=100_000,
     ),
 }
 """What holds for the rows of each table. (A hash of a schema counts its columns and their types.)"""
 
+
+def declare(schema: pa.Schema, rules: Rules) -> pa.Schema:
+    """`schema` itself, for tables of other rooms, which have their rules from here on."""
+    RULES[schema] = rules
+    return schema
+
+
 # A table of equal values is as small as any; more rows than this are no table of ours, but memory that somebody wants to have filled.
-ROWS_AT_LEAST, ROWS_PER_BYTE = 1_000_000, 16
+ROWS_AT_LEAST, ROWS_PER_BYTE = 1_000_000, 4
 
 # Small enough to read one class of a large table without the rest, large enough to compress well.
 ROW_GROUP = 262_144
@@ -237,16 +246,18 @@ def read(
     """
     rules = RULES.get(schema, Rules())
     wanted = schema.names if columns is None else list(columns)
-    table = decode(data, schema, [*dict.fromkeys([*wanted, *rules.always])], rows)
+    table = decode(data, schema, [*dict.fromkeys([*wanted, *rules.always])], rows, rules.most_rows(below))
     check_rows(table, rules, below)
     return table.select(wanted)
 
 
-def decode(data: bytes | Path, schema: pa.Schema, columns: Sequence[str] | None = None, rows: int | None = None) -> pa.Table:
+def decode(
+    data: bytes | Path, schema: pa.Schema, columns: Sequence[str] | None = None, rows: int | None = None, most: int | None = None
+) -> pa.Table:
     """The table in `data`, or only some of its columns; a path is memory-mapped.
 
     Raises IncompatibleArtefact with the difference if the file has another schema, and DamagedArtefact if it is no Parquet, has
-    not so many `rows`, or more than a file of its size can have.
+    not so many `rows`, or more than `most` or than a file of its size can have.
     """
     with _open(data) as file:
         differences = _differences(schema, file.schema_arrow)
@@ -256,13 +267,14 @@ def decode(data: bytes | Path, schema: pa.Schema, columns: Sequence[str] | None 
         unknown = [name for name in wanted if name not in schema.names]
         if unknown:
             raise IncompatibleArtefact(f"no columns {unknown} in a table of {schema.names}")
-        stated = _require_rows(file, rows, len(data) if isinstance(data, bytes) else data.stat().st_size)
+        size = len(data) if isinstance(data, bytes) else data.stat().st_size
+        stated = _require_rows(file, rows, ROWS_AT_LEAST + ROWS_PER_BYTE * size if most is None else most)
     worded = [name for name in wanted if pa.types.is_string(schema.field(name).type)]
     with _open(data, worded) as file:
         try:
             table = file.read(columns=wanted)
         except (pa.ArrowException, OSError, MemoryError, ValueError) as error:
-            raise DamagedArtefact(f"the table cannot be decoded: {error}; compute it again") from error
+            raise DamagedArtefact(f"the table cannot be decoded: {' '.join(str(error).split())}; compute it again") from error
     if len(table) != stated:
         raise DamagedArtefact(f"the table has {len(table):,} rows and states {stated:,}: compute it again")
     for name in worded:
@@ -270,14 +282,13 @@ def decode(data: bytes | Path, schema: pa.Schema, columns: Sequence[str] | None 
     return table.select(wanted).replace_schema_metadata(None)
 
 
-def _require_rows(file: pq.ParquetFile, rows: int | None, size: int) -> int:
-    """How many rows a file states; DamagedArtefact if these are not so many, or too many for its size."""
+def _require_rows(file: pq.ParquetFile, rows: int | None, most: int) -> int:
+    """How many rows a file states; DamagedArtefact if these are not so many `rows`, or more than `most` where that is not known."""
     stated: int = file.metadata.num_rows
     if rows is not None and stated != rows:
         raise DamagedArtefact(f"the table has {stated:,} rows instead of {rows:,}: compute it again")
-    most = ROWS_AT_LEAST + ROWS_PER_BYTE * size
     if rows is None and stated > most:
-        raise DamagedArtefact(f"the table states {stated:,} rows in {size:,} bytes, where {most:,} are the most: compute it again")
+        raise DamagedArtefact(f"the table states {stated:,} rows, {most:,} are the most here: compute it again")
     return stated
 
 
@@ -296,7 +307,7 @@ def _open(data: bytes | Path, worded: Sequence[str] = ()) -> pq.ParquetFile:
         source = pa.BufferReader(data) if isinstance(data, bytes) else str(data)
         return pq.ParquetFile(source, memory_map=isinstance(data, Path), read_dictionary=list(worded))
     except (pa.ArrowException, OSError, MemoryError, ValueError) as error:
-        raise DamagedArtefact(f"this is not a Parquet file: {error}; compute it again") from error
+        raise DamagedArtefact(f"this is not a Parquet file: {' '.join(str(error).split())}; compute it again") from error
 
 
 def _differences(expected: pa.Schema, found: pa.Schema) -> list[str]:

@@ -5,8 +5,7 @@ write the storage: checksums and sizes are right afterwards.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -122,21 +121,32 @@ def go_through(run: str, method: str) -> str:
     return finish_run(run)
 
 
-@contextmanager
-def kept(folder: str) -> Iterator[None]:
-    """What lies below a folder, lies there again as it did after the block, and nothing else."""
-    place = Path(folder)
-    before = {path: path.read_bytes() for path in place.rglob("*") if path.is_file()}
-    try:
-        yield
-    finally:
-        for path in place.rglob("*"):
-            if path.is_file() and path not in before:
+class Snapshot:
+    """What lies below a folder, to be put back there as often as it was changed."""
+
+    def __init__(self, folder: str) -> None:
+        self._folder = Path(folder)
+        self._content = {path: path.read_bytes() for path in self._files()}
+        self._states = {path: _state(path) for path in self._content}
+
+    def restore(self) -> None:
+        """Take away what is new, and write what has gone or may have changed since this was made or restored."""
+        for path in self._files():
+            if path not in self._content:
                 path.unlink()
-        for path, content in before.items():
-            if not path.exists() or path.read_bytes() != content:
+        for path, content in self._content.items():
+            if not path.exists() or _state(path) != self._states[path]:
                 path.parent.mkdir(parents=True, exist_ok=True)
                 path.write_bytes(content)
+                self._states[path] = _state(path)
+
+    def _files(self) -> list[Path]:
+        return [path for path in self._folder.rglob("*") if path.is_file()]
+
+
+def _state(path: Path) -> tuple[int, int]:
+    facts = path.stat()
+    return facts.st_size, facts.st_mtime_ns
 
 
 def edit(uri: str, change: Callable[[dict[str, Any]], object], name: str = MANIFEST) -> None:
@@ -148,10 +158,10 @@ def edit(uri: str, change: Callable[[dict[str, Any]], object], name: str = MANIF
 
 
 def state(uri: str, **facts: Any) -> None:
-    """Let the manifest state other facts; None takes one out."""
+    """Let the manifest state other facts; an ellipsis takes one out."""
 
     def change(manifest: dict[str, Any]) -> None:
-        manifest["facts"] = {name: value for name, value in {**manifest["facts"], **facts}.items() if value is not None}
+        manifest["facts"] = {name: value for name, value in {**manifest["facts"], **facts}.items() if value is not ...}
 
     edit(uri, change)
 

@@ -29,6 +29,7 @@ from bilp.errors import DamagedArtefact, IncompatibleArtefact
 from bilp.facts import DatasetFacts, SourceFacts
 from bilp.manifest import Artefact, find, open_artefact
 from bilp.publication import publish, replace
+from bilp.table_rules import Rules
 
 if TYPE_CHECKING:
     from bilp.data.arrange import Arranged
@@ -38,7 +39,7 @@ KIND = "source"
 SOURCES = "sources"
 """Folder of the records beside the stores of a data set's pixels."""
 LEDGER = "ledger.json"
-ORIGINS = pa.schema([("sample_id", pa.int64()), ("origin", pa.string())])
+ORIGINS = tables.declare(pa.schema([("sample_id", pa.int64()), ("origin", pa.string())]), Rules(places="sample_id"))
 """Position in the split, and where the image came from, relative to the source."""
 
 

@@ -59,9 +59,11 @@ def map_shard(path: Path, shape: Shape, rows: int | None = None) -> torch.Tensor
         table = pa.ipc.open_file(pa.memory_map(str(path))).read_all()
         table.validate()
     except (pa.ArrowException, OSError, ValueError, MemoryError) as error:
-        raise DamagedArtefact(f"{path} is no shard of pixels ({error}): {_REMEDY}") from error
+        raise DamagedArtefact(f"{path} is no shard of pixels ({' '.join(str(error).split())}): {_REMEDY}") from error
     if not table.schema.equals(expected, check_metadata=True) or table.column("image").num_chunks != 1:
-        raise IncompatibleArtefact(f"{path}: expected one batch of {expected.field('image')}, found {table.schema}: {_REMEDY}")
+        raise IncompatibleArtefact(
+            f"{path}: expected one batch of {expected.field('image')}, found {' '.join(str(table.schema).split())}: {_REMEDY}"
+        )
     images = table.column("image").chunk(0)
     values = images.flatten()
     if images.null_count or values.null_count or len(values) != len(images) * size:

@@ -29,13 +29,18 @@ from bilp.errors import DamagedArtefact, IncompatibleArtefact, MissingArtefact
 from bilp.facts import DatasetFacts
 from bilp.manifest import Artefact, open_artefact
 from bilp.storage import Uri, as_uri
+from bilp.table_rules import Rules
+from bilp.tables import declare
 
 KIND = "dataset"
 WHITENED, FIT = "whitened", "whitening.safetensors"
 """Folder of whitened data sets below the one whose pixels they are, and the file that holds a fit."""
-INDEX = pa.schema([("sample_id", pa.int64()), ("label", pa.int32()), ("sha256", pa.string())])
+_ROWS = Rules(ranges={"label": (0, 2**31)}, places="sample_id", texts={"sha256": "^[0-9a-f]{64}$"})
+INDEX = declare(pa.schema([("sample_id", pa.int64()), ("label", pa.int32()), ("sha256", pa.string())]), _ROWS)
 """Table beside the shards: position in the split, class, digest of the picture's uint8 pixels."""
-_WITH_ORIGINS = pa.schema([("sample_id", pa.int64()), ("label", pa.int32()), ("origin", pa.string()), ("sha256", pa.string())])
+_WITH_ORIGINS = declare(
+    pa.schema([("sample_id", pa.int64()), ("label", pa.int32()), ("origin", pa.string()), ("sha256", pa.string())]), _ROWS
+)
 """The same as data sets have it that were published before sources had records; its origins are those of the first source."""
 
 Values = tuple[float, ...]
