@@ -29,7 +29,7 @@ Document = dict[str, Any]
 
 
 def made(uri: str, loss: float = 0.5, key: str = "k1") -> Artefact:
-    return publish(uri, "thing", key, {"a.bin": b"alpha"}, config={}, parents={}, facts={"loss": loss})
+    return publish(uri, "example", key, {"a.bin": b"alpha"}, config={}, parents={}, facts={"loss": loss})
 
 
 def document(uri: str) -> Document:
@@ -67,9 +67,9 @@ WRONG_IN_THEMSELVES = {name for name in FORGERIES if "twice" in name or "no numb
 """What may be refused as that before anybody asks who signed it."""
 
 READERS: dict[str, Callable[[str], object]] = {
-    "find": lambda uri: find(uri, "thing"),
-    "there already": lambda uri: there_already(uri, "thing", "k1"),
-    "open": lambda uri: open_artefact(uri, "thing"),
+    "find": lambda uri: find(uri, "example"),
+    "there already": lambda uri: there_already(uri, "example", "k1"),
+    "open": lambda uri: open_artefact(uri, "example"),
     "is whole": is_whole,
     "kind": manifest_kind,
     "publish": made,
@@ -114,10 +114,10 @@ def test_what_a_process_without_the_key_or_with_another_one_publishes_is_refused
 
 def test_what_is_signed_is_found_by_everybody_and_says_the_same(signed: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     ours = storage.join(signed, PLACE)
-    assert find(ours, "thing", "k1") is not None
+    assert find(ours, "example", "k1") is not None
     monkeypatch.delenv(KEY)
     theirs = made(str(tmp_path / PLACE))
-    assert open_artefact(ours, "thing").read("a.bin") == b"alpha", "whoever has no key reads it as it is"
+    assert open_artefact(ours, "example").read("a.bin") == b"alpha", "whoever has no key reads it as it is"
     plain = storage.read(storage.join(theirs.uri, MANIFEST))
     assert plain == json.dumps(json.loads(plain), sort_keys=True, indent=1).encode(), "nothing changes without a key"
     assert "signature" not in document(theirs.uri)
@@ -131,16 +131,16 @@ def test_a_storage_that_was_moved_is_signed_still(signed: str, tmp_path: Path) -
     moved = str(tmp_path / "elsewhere" / "store")
     for name in (MANIFEST, "a.bin"):
         storage.write(storage.join(moved, PLACE, name), storage.read(storage.join(signed, PLACE, name)))
-    assert open_artefact(storage.join(moved, PLACE), "thing").read("a.bin") == b"alpha"
+    assert open_artefact(storage.join(moved, PLACE), "example").read("a.bin") == b"alpha"
 
 
 def test_what_lies_in_no_place_of_the_layout_is_signed_for_where_it_lies(root: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(KEY, FIRST)
     made(storage.join(root, "here"))
     put(storage.join(root, "there"), document(storage.join(root, "here")))
-    assert find(storage.join(root, "here"), "thing") is not None
+    assert find(storage.join(root, "here"), "example") is not None
     with pytest.raises(UntrustedArtefact, match="moved"):
-        find(storage.join(root, "there"), "thing")
+        find(storage.join(root, "there"), "example")
 
 
 def test_a_limit_an_older_manifest_of_the_same_place_can_be_put_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -152,7 +152,7 @@ def test_a_limit_an_older_manifest_of_the_same_place_can_be_put_back(tmp_path: P
     storage.delete(uri)
     made(uri, loss=0.25)
     put(uri, old)
-    assert open_artefact(uri, "thing").fact("loss") == 0.5
+    assert open_artefact(uri, "example").fact("loss") == 0.5
 
 
 def test_the_first_key_signs_and_all_of_them_verify(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -161,16 +161,16 @@ def test_the_first_key_signs_and_all_of_them_verify(tmp_path: Path, monkeypatch:
     made(old)
     monkeypatch.setenv(KEY, f"{SECOND}, {FIRST}")
     made(new)
-    assert find(old, "thing") is not None
-    assert find(new, "thing") is not None
+    assert find(old, "example") is not None
+    assert find(new, "example") is not None
     monkeypatch.setenv(KEY, SECOND)
-    assert find(new, "thing") is not None
+    assert find(new, "example") is not None
     with pytest.raises(UntrustedArtefact):
-        find(old, "thing")
+        find(old, "example")
     monkeypatch.setenv(KEY, f"{SECOND},{FIRST}")
     assert sign_all(tmp_path) == [storage.join(old, MANIFEST)], "what the first key signed stays as it is"
     monkeypatch.setenv(KEY, SECOND)
-    assert find(old, "thing") is not None
+    assert find(old, "example") is not None
 
 
 @pytest.mark.parametrize(
@@ -205,7 +205,7 @@ def test_what_is_no_key_is_refused_before_anything_is_read_and_never_repeated(
         with monkeypatch.context() as patch:
             patch.setenv(name, value)
             with pytest.raises(ConfigError, match=r"openssl rand|name a file") as refused:
-                find(str(tmp_path / PLACE), "thing")
+                find(str(tmp_path / PLACE), "example")
         assert text.strip(" ,") == "" or text not in str(refused.value)
         assert "short" not in str(refused.value)
 
@@ -260,13 +260,13 @@ def test_signing_what_is_there_needs_a_key_something_to_sign_and_whole_documents
             sign_all(tmp_path)
         storage.delete(damaged)
     sign_all(tmp_path)
-    assert open_artefact(uri, "thing").read("a.bin") == b"alpha"
+    assert open_artefact(uri, "example").read("a.bin") == b"alpha"
 
 
 WORKER = """
 import sys
 from bilp.publication import publish
-print(publish(sys.argv[1], "thing", "k1", {"a.bin": b"alpha"}, config={}, parents={}, facts={"loss": 0.5}).manifest.key)
+print(publish(sys.argv[1], "example", "k1", {"a.bin": b"alpha"}, config={}, parents={}, facts={"loss": 0.5}).manifest.key)
 """
 
 
@@ -279,9 +279,9 @@ def test_two_processes_with_the_key_share_a_result_and_one_without_cannot_join(t
     alone = start(str(tmp_path / OTHER))
     assert [process.communicate() for process in (*together, alone)] == [("k1\n", "")] * 3
     monkeypatch.setenv(KEY, FIRST)
-    assert find(str(tmp_path / PLACE), "thing", "k1") is not None
+    assert find(str(tmp_path / PLACE), "example", "k1") is not None
     with pytest.raises(UntrustedArtefact, match="carries no signature"):
-        find(str(tmp_path / OTHER), "thing", "k1")
+        find(str(tmp_path / OTHER), "example", "k1")
 
 
 def test_a_document_is_signed_for_its_name_as_well(monkeypatch: pytest.MonkeyPatch) -> None:
