@@ -28,11 +28,13 @@ class Group:
     """Consecutive pictures of one split, few enough to be decoded at once.
 
     `images` is either uint8 pixels, [n, H, W] grey or [n, H, W, 3] RGB, or one function per picture that returns its
-    encoded bytes. `origins` says where each picture comes from, relative to its source.
+    encoded bytes. `origins` says where each picture comes from, relative to its source. `sizes` are the encoded bytes of each, as
+    far as they are known before anything is read; empty if they are not.
     """
 
     origins: Sequence[str]
     images: NDArray[np.uint8] | Sequence[Callable[[], bytes]]
+    sizes: Sequence[int] = ()
 
 
 @dataclass(frozen=True)
