@@ -31,8 +31,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
-from bilp.data.opening import DecodeError as DecodeError
 from bilp.data.footprint import footprint
+from bilp.data.opening import DecodeError as DecodeError
 from bilp.data.opening import header, opened
 
 Colour = Literal["auto", "grey", "rgb"]
