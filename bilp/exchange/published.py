@@ -1,6 +1,6 @@
 """Synthetic sets as the reference projects publish them: pickled tensors, read without running what is pickled.
 
-The only place of this project that reads pickle. What a file declares is checked first (`bilp.exchange.saved`); then
+The only place of this project that reads pickle. What a file declares is checked first (`bilp.saved_tensors`); then
 `torch.load(weights_only=True)` rebuilds tensors and plain containers and refuses everything else. The numbers that some projects
 save beside their images as numpy scalars become placeholders. A tensor may claim any shape over a few bytes, so shapes are
 compared with what the file holds before anything is computed with them.
@@ -19,7 +19,7 @@ from torch import Tensor
 
 from bilp import storage
 from bilp.errors import BilpError, DataError
-from bilp.exchange.saved import NUMPY_NAMES, check_saved, unreadable
+from bilp.saved_tensors import NUMPY_NAMES, check_saved, unreadable
 
 Layout = Literal["dc", "mtt", "idc"]
 
