@@ -72,9 +72,9 @@ def turned() -> bytes:
 CASES: dict[str, tuple[str, int, Callable[[], bytes]]] = {
     "grey-13000-to-8": ("8", 8, lambda: encoded("L", (13000, 13000), "PNG", compress_level=1)),
     "grey-13000": ("none", 1, lambda: encoded("L", (13000, 13000), "PNG", compress_level=1)),
-    "png-rgb-limit": ("none", 2, lambda: encoded("RGB", (9150, 9150), "PNG", compress_level=1)),
-    "png-rgba-limit": ("none", 2, lambda: encoded("RGBA", (9150, 9150), "PNG", compress_level=1)),
-    "png-rgba-limit-to-64": ("64", 4, lambda: encoded("RGBA", (9150, 9150), "PNG", compress_level=1)),
+    "png-rgb-limit": ("none", 2, lambda: encoded("RGB", (9120, 9120), "PNG", compress_level=1)),
+    "png-rgba-limit": ("none", 2, lambda: encoded("RGBA", (9120, 9120), "PNG", compress_level=1)),
+    "png-rgba-limit-to-64": ("64", 4, lambda: encoded("RGBA", (9120, 9120), "PNG", compress_level=1)),
     "palette-limit": ("none", 1, lambda: encoded("P", (11500, 11500), "PNG", compress_level=1)),
     "jpeg-limit-progressive": ("none", 2, lambda: encoded("RGB", (8180, 8180), "JPEG", progressive=True, subsampling=0)),
     "jpeg-limit-to-64": ("64", 4, lambda: encoded("RGB", (8180, 8180), "JPEG", progressive=True, subsampling=0)),

@@ -66,6 +66,7 @@ class Converter:
                 end = position + len(found)
                 self._add(split, labels[position:end], origins, found)
                 position, done = end, done + len(found)
+                del found  # or the next ones would be decoded beside them
                 progress(done, total, "decoding")
             side.writer.close()  # the next split's shard is not held beside the rest of this one's
         return {split: self._finish(side) for split, side in self._sides.items()}

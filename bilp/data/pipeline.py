@@ -14,6 +14,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from bilp.allocator import return_freed_memory
 from bilp.data.contents import Group
 from bilp.data.decode import Conversion, DecodeError, Depth, Pixels, decode, from_array, required_bytes, working_bytes
 from bilp.data.footprint import DECODING_BYTES
@@ -119,7 +120,10 @@ def _read_one(read: Callable[[], bytes], size: int, conversion: Conversion) -> _
 
 
 def _decode(origins: Sequence[str], items: _Read, conversion: Conversion, depth: Depth) -> list[Pixels | DecodeError]:
-    return [_decode_one(origin, item, conversion, depth) for origin, item in zip(origins, items, strict=True)]
+    found = [_decode_one(origin, item, conversion, depth) for origin, item in zip(origins, items, strict=True)]
+    if sum(item.needed for item in items if isinstance(item, _Admissible)) > RUN_BYTES:
+        return_freed_memory()
+    return found
 
 
 def _decode_one(origin: str, item: _Admissible | DecodeError, conversion: Conversion, depth: Depth) -> Pixels | DecodeError:
