@@ -14,6 +14,7 @@ from PIL import EpsImagePlugin, Image
 from bilp.config import IngestConfig
 from bilp.data import ingest, open_recorded, read_source
 from bilp.data.decode import Conversion, DecodeError, decode
+from bilp.data.droppings import may_be_image
 from bilp.data.opening import FORMATS
 from bilp.errors import DataError
 
@@ -102,6 +103,13 @@ def test_a_program_among_the_pictures_of_a_table(started: Callable[[], bool], wr
     with pytest.raises(DataError, match=r"(?s)#1: is PostScript.*#3: is a Windows metafile"):
         ingest(IngestConfig(source="parquet", uri=str(tmp_path / "eps")), str(tmp_path / "store"))
     assert not started()
+
+
+def test_no_file_of_a_format_that_is_read_is_passed_over_by_its_name() -> None:
+    Image.init()
+    suffixes = [suffix for suffix, form in Image.registered_extensions().items() if form in FORMATS]
+    assert {".jpg", ".png", ".webp", ".tif", ".ppm"} <= set(suffixes)
+    assert [suffix for suffix in suffixes if not may_be_image(f"cat{suffix}")] == []
 
 
 def test_what_is_read_includes_the_formats_of_data_sets() -> None:
