@@ -82,8 +82,6 @@ CASES: dict[str, tuple[str, int, Callable[[], bytes]]] = {
     "jpeg-12-megapixels": ("none", 12, lambda: encoded("RGB", (4000, 3000), "JPEG")),
     "jpeg-12-megapixels-to-224": ("224", 24, lambda: encoded("RGB", (4000, 3000), "JPEG")),
     "webp-limit-to-64": ("64", 2, lambda: encoded("RGBA", (5900, 5900), "WEBP", lossless=True, quality=0, method=0)),
-    "jpeg2000-limit-to-64": ("64", 1, lambda: encoded("RGB", (5500, 5500), "JPEG2000")),
-    "avif-limit-to-64": ("64", 1, lambda: encoded("RGB", (5700, 5700), "AVIF", speed=10, subsampling="4:4:4")),
     "tiff-one-strip-to-64": ("64", 2, lambda: encoded("RGB", (5700, 5700), "TIFF", compression="tiff_adobe_deflate", tiffinfo={278: 5700})),
     "gif-limit-to-64": ("64", 2, lambda: encoded("P", (11500, 11500), "GIF")),
     "png-texts": ("none", 20, lambda: with_texts(encoded("RGB", (8, 8), "PNG"), 63)),

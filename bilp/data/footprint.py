@@ -10,12 +10,12 @@ DECODING_BYTES = 640 * 2**20
 
 # Bytes of a pixel in the image library; all other modes have four.
 _OWN = {"1": 1, "L": 1, "P": 1, "I;16": 2, "I;16L": 2, "I;16B": 2, "I;16N": 2}
-# What readers hold beside the picture, in bytes per pixel: WebP its canvas and a frame, AVIF its planes.
-_BESIDE = {"WEBP": 15, "AVIF": 16}
-# Likewise for each band: a progressive JPEG its coefficients, JPEG 2000 values of 32 bits and their transform.
-_BESIDE_PER_BAND = {"JPEG": 2, "MPO": 2, "JPEG2000": 6}
+# What readers hold beside the picture, in bytes per pixel: WebP its canvas and a frame.
+_BESIDE = {"WEBP": 15}
+# Likewise for each band: a progressive JPEG its coefficients.
+_BESIDE_PER_BAND = {"JPEG": 2, "MPO": 2}
 # How often readers hold the encoded file.
-_COPIES = {"WEBP": 4, "AVIF": 3}
+_COPIES = {"WEBP": 4}
 
 _TEXTS = (b"zTXt", b"iTXt", b"iCCP")
 _INFLATION = 1032  # of DEFLATE, at most

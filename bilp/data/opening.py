@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import io
 import struct
-from contextlib import suppress
 from importlib import import_module
 from threading import Lock
 
@@ -17,8 +16,12 @@ from PIL.ImageFile import ImageFile
 
 from bilp.data.footprint import DECODING_BYTES, footprint, unit_pixels
 
-FORMATS = ("PNG", "JPEG", "WEBP", "GIF", "BMP", "TIFF", "PPM", "JPEG2000", "AVIF")
-"""What is read. JPEG includes MPO, the several pictures in one file of some cameras; PPM includes PBM, PGM and PNM."""
+FORMATS = ("PNG", "JPEG", "WEBP", "GIF", "BMP", "TIFF", "PPM")
+"""What is read. JPEG includes MPO, the several pictures in one file of some cameras; PPM includes PBM, PGM and PNM.
+
+AVIF and JPEG 2000 are not among them: what decoding them takes cannot be told from the header. The former's decoder makes frames as
+large as the video stream says; the latter needs anything from 6 to more than 60 bytes for a pixel of each band.
+"""
 _NOT_READ = {
     b"%!PS": "PostScript",
     b"\xc5\xd0\xd3\xc6": "PostScript",
@@ -30,9 +33,11 @@ _NOT_READ = {
     b"icns": "an icon",
     b"DDS ": "a DirectX texture",
     b"SIMP": "FITS",
+    b"\xff\x4f\xff\x51": "JPEG 2000",
+    b"\x00\x00\x00\x0c": "JPEG 2000 or JPEG XL",
 }
 """How files begin that people take for pictures, and what they are."""
-_READERS = ("Png", "Jpeg", "WebP", "Gif", "Bmp", "Tiff", "Ppm", "Jpeg2K", "Avif")
+_READERS = ("Png", "Jpeg", "WebP", "Gif", "Bmp", "Tiff", "Ppm")
 
 # Pillow warns of a picture of more than MAX_IMAGE_PIXELS and refuses one of twice as many.
 LIBRARY_LIMIT = None if Image.MAX_IMAGE_PIXELS is None else 2 * Image.MAX_IMAGE_PIXELS
@@ -51,8 +56,7 @@ class DecodeError(Exception):
 
 
 for _name in _READERS:
-    with suppress(ImportError):  # AVIF is younger than the oldest Pillow that is supported
-        import_module(f"PIL.{_name}ImagePlugin")
+    import_module(f"PIL.{_name}ImagePlugin")
 
 
 def opened(data: bytes, max_pixels: int | None = None) -> ImageFile:
@@ -128,7 +132,7 @@ def _identified(data: bytes) -> ImageFile:
         image = _read_as(form, data)
         if image is not None:
             return image
-    found = _NOT_READ.get(data.lstrip()[:4]) or ("HEIF" if data[4:8] == b"ftyp" else None)
+    found = _NOT_READ.get(data[:64].lstrip()[:4]) or ("HEIF, AVIF or a video" if data[4:8] == b"ftyp" else None)
     if found is None:
         raise DecodeError("not an image in a known format")
     raise DecodeError(f"is {found}, which is not read: convert it to PNG")
@@ -136,8 +140,6 @@ def _identified(data: bytes) -> ImageFile:
 
 def _read_as(form: str, data: bytes) -> ImageFile | None:
     """The picture with its header read, or None if it is none of this format."""
-    if form not in Image.OPEN:
-        return None
     read, accepts = Image.OPEN[form]
     try:
         verdict = accepts(data[:16]) if accepts else True
