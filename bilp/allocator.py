@@ -38,3 +38,9 @@ def keep_freed_memory() -> bool:
         return False
     mallopt = ctypes.CDLL(None).mallopt
     return all(mallopt(parameter, value) == 1 for parameter, value in _SETTINGS)
+
+
+def return_freed_memory() -> None:
+    """Hand what was freed back to the system; for rare large blocks, of which otherwise every thread's arena would keep some."""
+    if sys.platform == "linux" and platform.libc_ver()[0] == "glibc":
+        ctypes.CDLL(None).malloc_trim(0)

@@ -98,7 +98,7 @@ class IngestConfig(Frozen):
     bits: Annotated[int, Field(ge=9, le=16)] | None = None
     """Depth of 16-bit grey images: 12 for data of 0..4095 in 16-bit files; empty reads them as 0..65535."""
     max_pixels: Positive | None = None
-    """Largest width x height of an image that is decoded; empty is the image library's limit, 178,956,970."""
+    """Largest width x height of an image that is decoded; empty takes what decodes within 640 MiB, at most 178,956,970."""
     test_fraction: Annotated[float, Field(gt=0.0, lt=1.0)] = 0.2
     """Share of each class held out for testing when the source has no test split of its own."""
     split_seed: int = 0

@@ -17,6 +17,8 @@ from bilp.errors import DataError
 SplitName = Literal["train", "test"]
 SPLITS: tuple[SplitName, SplitName] = ("train", "test")
 
+LONGEST_NAME = 1000
+"""Characters of the name of a class."""
 GROUP_IMAGES = 64
 GROUP_BYTES = 2**20
 
@@ -28,11 +30,13 @@ class Group:
     """Consecutive pictures of one split, few enough to be decoded at once.
 
     `images` is either uint8 pixels, [n, H, W] grey or [n, H, W, 3] RGB, or one function per picture that returns its
-    encoded bytes. `origins` says where each picture comes from, relative to its source.
+    encoded bytes. `origins` says where each picture comes from, relative to its source. `sizes` are the encoded bytes of each, as
+    far as they are known before anything is read; empty if they are not.
     """
 
     origins: Sequence[str]
     images: NDArray[np.uint8] | Sequence[Callable[[], bytes]]
+    sizes: Sequence[int] = ()
 
 
 @dataclass(frozen=True)
@@ -92,6 +96,10 @@ def check(contents: Contents, where: str) -> None:
     if not names:
         raise DataError(f"{where}: no classes found: a data set needs labelled images of at least one class")
     check_class_names(names, where)
+    unfit = [name for name in names if not 0 < len(spelling(name)) <= LONGEST_NAME]
+    if unfit:
+        found = f"has {len(unfit[0]):,} characters ({unfit[0][:40]!r}...)" if spelling(unfit[0]) else f"is blank ({unfit[0]!r})"
+        raise DataError(f"{where}: the name of a class {found}: give it one of 1 to {LONGEST_NAME} characters")
     for split, labels in contents.labels.items():
         if len(labels) == 0:
             raise DataError(f"{where}: no {'training' if split == 'train' else split} images: add images, or check the path")

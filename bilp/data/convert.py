@@ -3,19 +3,16 @@
 from __future__ import annotations
 
 import os
-from collections import deque
-from collections.abc import Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 
-from bilp.data.contents import Contents, Group, Labels, SplitName, counted
-from bilp.data.decode import Conversion, DecodeError, Depth, OutOfRange, Pixels, decode, from_array
+from bilp.data.contents import Contents, Labels, SplitName, counted
+from bilp.data.decode import Conversion, DecodeError, Depth, OutOfRange, Pixels
 from bilp.data.names import shown
-from bilp.data.reading import read_picture
+from bilp.data.pipeline import decoded
 from bilp.data.shards import ShardWriter, Stored
 from bilp.errors import DataError
 from bilp.progress import Progress
@@ -62,19 +59,20 @@ class Converter:
         """
         total = sum(len(labels) for labels in contents.labels.values())
         done = 0
-        with ThreadPoolExecutor(THREADS) as pool:
-            for split, labels in contents.labels.items():
-                self._sides[split] = _Side(ShardWriter(self._folder, split))
-                position = 0
-                for group, decoded in _in_order(pool, contents.groups(split), self._conversion, self.depth):
-                    end = position + len(decoded)
-                    self._add(split, labels[position:end], group.origins, decoded)
-                    position, done = end, done + len(decoded)
-                    progress(done, total, "decoding")
+        for split, labels in contents.labels.items():
+            side = self._sides[split] = _Side(ShardWriter(self._folder, split))
+            position = 0
+            for origins, found in decoded(contents.groups(split), self._conversion, self.depth, THREADS):
+                end = position + len(found)
+                self._add(split, labels[position:end], origins, found)
+                position, done = end, done + len(found)
+                del found  # or the next ones would be decoded beside them
+                progress(done, total, "decoding")
+            side.writer.close()  # the next split's shard is not held beside the rest of this one's
         return {split: self._finish(side) for split, side in self._sides.items()}
 
     def _add(self, split: SplitName, labels: Labels, origins: Sequence[str], decoded: Sequence[Pixels | DecodeError]) -> None:
-        side, kept = self._sides[split], []
+        side = self._sides[split]
         for label, name, pixels in zip(labels.tolist(), origins, decoded, strict=True):
             origin = shown(name)  # names of files may hold bytes that are no text
             if isinstance(pixels, OutOfRange):  # a wrong setting, not a bad file: skipping would quietly take a part of the range
@@ -83,12 +81,10 @@ class Converter:
                 self.skipped.append(Skipped(split, origin, str(pixels)))
                 continue
             self._check_size(pixels, origin)
-            kept.append(pixels)
             side.labels.append(label)
             side.origins.append(origin)
-        if kept:
-            self._unite_colour(kept)
-            side.writer.append(np.stack([self._coloured(pixels) for pixels in kept]))
+            self._unite_colour(len(pixels), side)
+            side.writer.append(np.broadcast_to(pixels, (self._channels, *pixels.shape[1:]))[None])
 
     def _check_size(self, pixels: Pixels, origin: str) -> None:
         if self._first is None:
@@ -101,16 +97,14 @@ class Converter:
                 "set ingest.resolution to the side in pixels that all are brought to"
             )
 
-    def _unite_colour(self, images: Sequence[Pixels]) -> None:
+    def _unite_colour(self, channels: int, current: _Side) -> None:
         """A set is grey only as long as every picture is; the first colour picture turns what is stored into RGB."""
-        channels = max([self._channels, *(len(pixels) for pixels in images)])
         if self._channels == 1 and channels == 3:
             for side in self._sides.values():
                 side.writer.widen()
-        self._channels = channels
-
-    def _coloured(self, pixels: Pixels) -> Pixels:
-        return np.repeat(pixels, 3, axis=0) if len(pixels) < self._channels else pixels
+                if side is not current:
+                    side.writer.close()
+        self._channels = max(self._channels, channels)
 
     def _finish(self, side: _Side) -> Stored:
         paths = side.writer.close()
@@ -125,41 +119,3 @@ def refuse(skipped: Sequence[Skipped], where: str, most: int = 10) -> None:
     more = [f"  and {len(skipped) - most} more"] if len(skipped) > most else []
     problem = f"{where}: {counted(len(skipped), 'image')} cannot be decoded:"
     raise DataError("\n".join([problem, *lines, *more, "Repair or remove them, or set ingest.on_corrupt to skip"]))
-
-
-def _in_order(
-    pool: ThreadPoolExecutor, groups: Iterator[Group], conversion: Conversion, depth: Depth
-) -> Iterator[tuple[Group, Sequence[Pixels | DecodeError]]]:
-    """Decode groups in threads, a bounded number ahead, and hand them out in the order they came."""
-    waiting: deque[tuple[Group, Future[list[Pixels | DecodeError]]]] = deque()
-    try:
-        for group in groups:
-            waiting.append((group, pool.submit(_decode_group, group, conversion, depth)))
-            if len(waiting) > THREADS + 2:
-                first, future = waiting.popleft()
-                yield first, future.result()
-        while waiting:
-            first, future = waiting.popleft()
-            yield first, future.result()
-    finally:  # after an error nobody wants the rest
-        for _, future in waiting:
-            future.cancel()
-
-
-def _decode_group(group: Group, conversion: Conversion, depth: Depth) -> list[Pixels | DecodeError]:
-    if isinstance(group.images, np.ndarray):
-        return _from_arrays(group.images, conversion)
-    results: list[Pixels | DecodeError] = []
-    for read in group.images:
-        try:
-            results.append(decode(read_picture(read), conversion, depth))
-        except DecodeError as error:
-            results.append(error)
-    return results
-
-
-def _from_arrays(images: NDArray[np.uint8], conversion: Conversion) -> list[Pixels | DecodeError]:
-    grey = images.ndim == 3
-    if conversion.resolution is None and conversion.colour in ("auto", "grey" if grey else "rgb"):
-        return list(images[:, None] if grey else images.transpose(0, 3, 1, 2))
-    return [from_array(np.ascontiguousarray(pixels), conversion) for pixels in images]

@@ -13,11 +13,16 @@ In this order:
    `colour="grey"` turns colour into luma (ITU-R 601: 0.299 R + 0.587 G + 0.114 B); `colour="rgb"` replicates grey to
    three equal channels; `colour="auto"` keeps each picture as it is, and a set that mixes both is stored as RGB.
 6. Size: with a resolution, the shorter side is resized to it (bilinear with antialiasing, the longer side rounded to
-   the nearest pixel), then the centre square is cut out; without one the picture keeps its size.
+   the nearest pixel), then the centre square is cut out; without one the picture keeps its size. Of a picture so long that
+   most of it would be resized for nothing (see `resize_and_crop`), the centre square is cut out first.
+
+Rules 3 to 5 are applied to some rows after another, so that a large picture is never held more than twice.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from threading import Lock
 from typing import Literal
@@ -26,8 +31,9 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
+from bilp.data.footprint import footprint
 from bilp.data.opening import DecodeError as DecodeError
-from bilp.data.opening import opened
+from bilp.data.opening import header, opened
 
 Colour = Literal["auto", "grey", "rgb"]
 Pixels = NDArray[np.uint8]
@@ -37,6 +43,13 @@ SIXTEEN_BIT_FORMATS = ("PNG", "PPM")  # whose mode "I" is 16-bit grey scaled to 
 GREY = ("1", "L", "LA", "La")
 COLOURED = ("P", "PA", "RGB", "RGBA", "RGBa", "RGBX", "CMYK", "YCbCr", "LAB", "HSV")
 WHITE = (255, 255, 255, 255)
+STRIP_PIXELS = 2**20
+"""Pixels that are converted at once."""
+RESIZED_PIXELS = 2**24
+"""A picture may have as many when it is resized before its centre is cut out, and twice as many as are cut out."""
+
+Rule = Callable[[Image.Image], Image.Image]
+"""Turns some rows of a picture into mode L or RGB, each pixel by itself."""
 
 
 class OutOfRange(DecodeError):
@@ -72,11 +85,27 @@ def decode(data: bytes, conversion: Conversion, depth: Depth | None = None) -> P
 
     `depth` is told the largest value of a 16-bit picture.
     """
+    with _told(data):
+        return from_picture(opened(data, conversion.max_pixels), conversion, depth)
+    raise AssertionError("unreachable")
+
+
+def required_bytes(data: bytes, conversion: Conversion) -> int:
+    """Bytes that `decode` takes, at most, with its result, from the header alone; raises DecodeError for a picture that it refuses."""
+    with _told(data):
+        image = header(data, conversion.max_pixels)
+        return footprint(image, data) + working_bytes(image.size, conversion)
+    raise AssertionError("unreachable")
+
+
+@contextmanager
+def _told(data: bytes) -> Iterator[None]:
+    """Whatever reading `data` raises, but a lack of memory, as a DecodeError."""
     if not data:
         raise DecodeError("empty file")
     try:
-        return from_picture(opened(data, conversion.max_pixels), conversion, depth)
-    except DecodeError:
+        yield
+    except (DecodeError, MemoryError):
         raise
     except Exception as error:  # Pillow's plugins answer damaged bytes with OSError, SyntaxError, ValueError, struct.error, ...
         raise DecodeError(f"damaged or truncated ({error})") from error
@@ -88,58 +117,141 @@ def from_array(pixels: Pixels, conversion: Conversion) -> Pixels:
 
 
 def from_picture(image: Image.Image, conversion: Conversion, depth: Depth | None = None) -> Pixels:
-    """An opened picture as uint8 [C, H, W]; raises DecodeError for a mode without a stated conversion.
+    """An opened picture, which is changed, as uint8 [C, H, W]; raises DecodeError for a mode without a stated conversion.
 
     `depth` is told the largest value of a 16-bit picture.
     """
-    form = image.format  # a transposed picture has forgotten it
-    image = ImageOps.exif_transpose(image)
-    if image.mode in SIXTEEN_BIT or (image.mode == "I" and form in SIXTEEN_BIT_FORMATS):
-        image = _from_sixteen_bit(image, conversion.bits or 16, depth or Depth())
-    else:
-        image = _eight_bit(image)
-    if conversion.colour != "auto":
-        image = image.convert("L" if conversion.colour == "grey" else "RGB")
-    if conversion.resolution is not None:
-        image = resize_and_crop(image, conversion.resolution)
-    pixels: Pixels = np.asarray(image, dtype=np.uint8)
-    return pixels[None] if pixels.ndim == 2 else np.ascontiguousarray(pixels.transpose(2, 0, 1))
+    ImageOps.exif_transpose(image, in_place=True)
+    side = conversion.resolution
+    if side is None:
+        return _pixels(image, _rule(image, conversion, depth or Depth()))
+    whole = image
+    if _resized_size(image.size, side) is None:
+        whole = _centre(image, min(image.size))
+        whole.format = image.format
+    return _pixels(resize_and_crop(_converted(whole, _rule(whole, conversion, depth or Depth())), side), _unchanged)
 
 
 def resize_and_crop(image: Image.Image, side: int) -> Image.Image:
-    """Shorter side resized to `side` (bilinear, antialiased), then the centre square of `side` x `side` pixels."""
-    width, height = image.size
-    short = min(width, height)
-    if short != side:
-        width, height = (max(side, round(length * side / short)) for length in (width, height))
-        image = image.resize((width, height), Image.Resampling.BILINEAR)
-    left, top = (width - side) // 2, (height - side) // 2
+    """Shorter side resized to `side` (bilinear, antialiased), then the centre square of `side` x `side` pixels.
+
+    If the resized picture had more than RESIZED_PIXELS, and more than twice as many as are left, the centre square of the picture
+    is cut out first and then resized.
+    """
+    size = _resized_size(image.size, side)
+    if size is None:
+        image, size = _centre(image, min(image.size)), (side, side)
+    if image.size != size:
+        image = image.resize(size, Image.Resampling.BILINEAR)
+    return _centre(image, side)
+
+
+def _resized_size(size: tuple[int, int], side: int) -> tuple[int, int] | None:
+    """Width and height once the shorter of `size` is `side`; None if so large a picture is not to be made."""
+    short = min(size)
+    width, height = (length if short == side else max(side, round(length * side / short)) for length in size)
+    return None if width * height > max(RESIZED_PIXELS, 2 * side * side) and short != side else (width, height)
+
+
+def working_bytes(size: tuple[int, int], conversion: Conversion) -> int:
+    """Bytes that resizing takes, at most, and the result, for a picture of this width and height."""
+    side = conversion.resolution
+    if side is None:
+        return 3 * size[0] * size[1]
+    width, height = _resized_size(size, side) or (side, side)
+    return 4 * width * (max(size) + height) + 7 * side * side
+
+
+def _centre(image: Image.Image, side: int) -> Image.Image:
+    """The square of `side` x `side` pixels in the middle."""
+    left, top = (image.width - side) // 2, (image.height - side) // 2
     return image.crop((left, top, left + side, top + side))
+
+
+def _strips(image: Image.Image) -> Iterator[tuple[int, Image.Image]]:
+    """The picture in pieces of some rows each, and the number of their first row."""
+    rows = max(1, STRIP_PIXELS // image.width)
+    if rows >= image.height:
+        yield 0, image
+        return
+    for top in range(0, image.height, rows):
+        yield top, image.crop((0, top, image.width, min(top + rows, image.height)))
+
+
+def _converted(image: Image.Image, rule: Rule) -> Image.Image:
+    """The picture in mode L or RGB."""
+    if rule is _unchanged:
+        return image
+    whole: Image.Image | None = None
+    for top, strip in _strips(image):
+        part = rule(strip)
+        if part.size == image.size:
+            return part
+        whole = whole or Image.new(part.mode, image.size)
+        whole.paste(part, (0, top))
+    assert whole is not None
+    return whole
+
+
+def _pixels(image: Image.Image, rule: Rule) -> Pixels:
+    """The picture as uint8 [C, H, W]."""
+    pixels: Pixels | None = None
+    for top, strip in _strips(image):
+        part = np.asarray(rule(strip), dtype=np.uint8)
+        part = part[None] if part.ndim == 2 else part.transpose(2, 0, 1)
+        if pixels is None:
+            pixels = np.empty((len(part), image.height, image.width), dtype=np.uint8)
+        pixels[:, top : top + part.shape[1]] = part
+    assert pixels is not None
+    return pixels
+
+
+def _unchanged(image: Image.Image) -> Image.Image:
+    return image
+
+
+def _rule(image: Image.Image, conversion: Conversion, depth: Depth) -> Rule:
+    """How this picture becomes one of mode L or RGB; raises DecodeError for a mode without a stated conversion."""
+    mode, colour = image.mode, conversion.colour
+    wanted = {"auto": "L" if mode in GREY else "RGB", "grey": "L", "rgb": "RGB"}[colour]
+    if mode in SIXTEEN_BIT or (mode == "I" and image.format in SIXTEEN_BIT_FORMATS):
+        to_eight = _from_sixteen_bit(image, conversion.bits or 16, depth)
+        return to_eight if colour != "rgb" else lambda strip: to_eight(strip).convert("RGB")
+    if mode not in GREY and mode not in COLOURED:
+        raise DecodeError(f"mode {mode} (32-bit or unknown) has no agreed range: convert it to 8 or 16 bits")
+    if mode == wanted and not image.has_transparency_data:
+        return _unchanged
+    return lambda strip: _eight_bit(strip).convert(wanted)
 
 
 def _eight_bit(image: Image.Image) -> Image.Image:
     """The picture in mode L or RGB: transparency and colour model."""
     mode = image.mode
-    if mode not in GREY and mode not in COLOURED:
-        raise DecodeError(f"mode {mode} (32-bit or unknown) has no agreed range: convert it to 8 or 16 bits")
     if image.has_transparency_data:
         opaque = image.convert("RGBA")
         image = Image.alpha_composite(Image.new("RGBA", opaque.size, WHITE), opaque).convert("RGB")
     return image.convert("L" if mode in GREY else "RGB")
 
 
-def _from_sixteen_bit(image: Image.Image, bits: int, depth: Depth) -> Image.Image:
-    """Mode L of a 16-bit picture whose values have `bits`; raises OutOfRange for one that has a larger value."""
+def _from_sixteen_bit(image: Image.Image, bits: int, depth: Depth) -> Rule:
+    """How a 16-bit picture whose values have `bits` becomes one of mode L; raises OutOfRange for one that has a larger value."""
     top = 2**bits - 1
-    values = np.array(image).astype(np.int64)
     transparent = image.info.get("transparency")
-    shown = values != transparent if isinstance(transparent, int) else np.ones(values.shape, dtype=np.bool_)
-    largest = int(values.max(where=shown, initial=0))
+
+    def values_of(strip: Image.Image) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
+        values = np.array(strip).astype(np.int64)
+        return values, values != transparent if isinstance(transparent, int) else np.ones(values.shape, dtype=np.bool_)
+
+    def convert(strip: Image.Image) -> Image.Image:
+        values, shown = values_of(strip)
+        values[~shown] = top  # white
+        return Image.fromarray(((values * 255 + top // 2) // top).astype(np.uint8))
+
+    largest = max(int(values.max(where=shown, initial=0)) for values, shown in (values_of(strip) for _, strip in _strips(image)))
     depth.report(largest)
     if largest > top:
         raise OutOfRange(
             f"holds the value {largest}, but ingest.bits {bits} means values up to {top}: "
             f"set it to {largest.bit_length()}, or leave it empty"
         )
-    values[~shown] = top  # white
-    return Image.fromarray(((values * 255 + top // 2) // top).astype(np.uint8))
+    return convert

@@ -27,6 +27,9 @@ from bilp.data.droppings import is_dropping, kind
 from bilp.data.names import shown
 from bilp.errors import DataError
 
+IRREGULAR = "a device, pipe or socket, not a file"
+"""The problem of what is not even opened: reading might never end."""
+
 
 @dataclass(frozen=True)
 class Entry:
@@ -171,7 +174,7 @@ def _entry(item: os.DirEntry[str], path: str) -> Entry:
         )
         return Entry(path, 0, problem, f"{problem} ({error.strerror})")
     stamp = f"{facts.st_mtime_ns} {facts.st_ctime_ns} {facts.st_ino}"
-    irregular = None if stat.S_ISREG(facts.st_mode) else "a device, pipe or socket, not a file"  # reading might never end
+    irregular = None if stat.S_ISREG(facts.st_mode) else IRREGULAR
     return Entry(path, facts.st_size, stamp, irregular)
 
 

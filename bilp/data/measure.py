@@ -14,6 +14,9 @@ from numpy.typing import NDArray
 from bilp.data.contents import Labels, SplitName
 from bilp.data.shards import Shape, blocks, map_shard
 
+COUNTED = 2**20
+"""Values that are counted at once: each takes eight bytes for it."""
+
 
 def image_digests(paths: Iterable[Path], shape: Shape) -> list[str]:
     """sha256 of the uint8 pixels [C, H, W] of each image in the shards of a split, in hexadecimal digits."""
@@ -26,7 +29,9 @@ def value_counts(paths: Iterable[Path], shape: Shape) -> NDArray[np.int64]:
     for path in paths:
         for block in blocks(map_shard(path, shape)):
             for channel in range(shape[0]):
-                histogram[channel] += np.bincount(block[:, channel].ravel(), minlength=256)
+                values = block[:, channel].reshape(-1)
+                for start in range(0, len(values), COUNTED):
+                    histogram[channel] += np.bincount(values[start : start + COUNTED], minlength=256)
     return histogram
 
 

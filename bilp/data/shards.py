@@ -89,7 +89,7 @@ def blocks(images: torch.Tensor, block_bytes: int = BLOCK_BYTES) -> Iterator[Pix
 
 
 class ShardWriter:
-    """Writes the images of one split in order; holds at most one shard in memory."""
+    """Writes the images of one split in order; holds at most one shard in memory, and none of a single image."""
 
     def __init__(self, folder: Path, split: str, shard_bytes: int | None = None) -> None:
         """Shards of `split` go to `folder`; no file exceeds `shard_bytes` (SHARD_BYTES) unless a single image does."""
@@ -114,6 +114,10 @@ class ShardWriter:
 
     def append(self, images: Pixels) -> None:
         """Add uint8 images [n, C, H, W]; all calls share C, H and W."""
+        if len(images) and self._rows_of(images.shape[1:]) == 1:
+            for image in images:
+                self._write(image[None])
+            return
         while len(images):
             buffer = self._open_buffer(images.shape[1:])
             part = images[: len(buffer) - self._filled]
@@ -132,7 +136,7 @@ class ShardWriter:
         self._paths, self._rows, self._shape = [], [], None
         for path in parked:
             for block in blocks(map_shard(path, grey_shape)):
-                self.append(np.repeat(block, 3, axis=1))
+                self.append(np.broadcast_to(block, (len(block), 3, *block.shape[2:])))
             path.unlink()
 
     def close(self) -> list[Path]:
@@ -142,25 +146,33 @@ class ShardWriter:
         self._buffer = None
         return list(self._paths)
 
+    def _rows_of(self, shape: tuple[int, ...]) -> int:
+        """Images of a shard, given their shape."""
+        channels, height, width = shape
+        self._shape = (channels, height, width)
+        return max(1, self._room // (channels * height * width))
+
     def _open_buffer(self, shape: tuple[int, ...]) -> Pixels:
         if self._buffer is None:
-            channels, height, width = shape
-            self._shape = (channels, height, width)
             # np.empty touches no memory: small sets do not pay for a whole shard
-            self._buffer = np.empty((max(1, self._room // (channels * height * width)), *shape), dtype=np.uint8)
+            self._buffer = np.empty((self._rows_of(shape), *shape), dtype=np.uint8)
         return self._buffer
 
     def _flush(self) -> None:
-        assert self._buffer is not None and self._shape is not None
+        assert self._buffer is not None
+        self._write(self._buffer[: self._filled])
+        self._filled = 0
+
+    def _write(self, images: Pixels) -> None:
+        """The next shard."""
+        assert self._shape is not None
         path = self._folder / shard_name(self._split, len(self._paths))
-        flat = pa.array(self._buffer[: self._filled].reshape(-1))
         schema = _schema(self._shape)
-        column = pa.FixedSizeListArray.from_arrays(flat, type=schema.field("image").type)
+        column = pa.FixedSizeListArray.from_arrays(pa.array(images.reshape(-1)), type=schema.field("image").type)
         with pa.OSFile(str(path), "wb") as sink, pa.ipc.new_file(sink, schema) as writer:
             writer.write_batch(pa.record_batch([column], schema=schema))
         self._paths.append(path)
-        self._rows.append(self._filled)
-        self._filled = 0
+        self._rows.append(len(images))
 
 
 def _schema(shape: Shape) -> pa.Schema:

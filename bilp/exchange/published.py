@@ -1,7 +1,9 @@
 """Synthetic sets as the reference projects publish them: pickled tensors, read without running what is pickled.
 
-The only place of this project that reads pickle. `torch.load(weights_only=True)` rebuilds tensors and plain containers and
-refuses everything else; the numbers that some projects save beside their images as numpy scalars become placeholders.
+The only place of this project that reads pickle. What a file declares is checked first (`bilp.saved_tensors`); then
+`torch.load(weights_only=True)` rebuilds tensors and plain containers and refuses everything else. The numbers that some projects
+save beside their images as numpy scalars become placeholders. A tensor may claim any shape over a few bytes, so shapes are
+compared with what the file holds before anything is computed with them.
 """
 
 from __future__ import annotations
@@ -9,18 +11,24 @@ from __future__ import annotations
 import io
 import warnings
 from dataclasses import dataclass
+from math import isfinite
 from typing import Any, Literal
 
 import torch
 from torch import Tensor
 
 from bilp import storage
-from bilp.errors import DataError
+from bilp.errors import BilpError, DataError
+from bilp.saved_tensors import NUMPY_NAMES, check_saved, unreadable
 
 Layout = Literal["dc", "mtt", "idc"]
 
-# Names under which numpy pickles a scalar. Loading must not call numpy with what a file says.
-NUMPY_NAMES = ("numpy.core.multiarray.scalar", "numpy._core.multiarray.scalar", "numpy.dtype")
+MOST_BYTES = 2**33
+"""The largest file that is read: fifty images of 64 x 64 for each class of ImageNet take a third."""
+MOST_VALUE = 1000.0
+"""Pixels are about -3 to 3 when normalised; learned ones leave this range, but do not reach this."""
+FLOATS = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
+INTEGERS = (torch.uint8, torch.int8, torch.int16, torch.int32, torch.int64)
 
 
 class Placeholder:
@@ -67,16 +75,20 @@ def read_published(file: str, labels: str | None = None, experiment: int = 0) ->
 
 
 def _load(file: str) -> Any:
-    data = io.BytesIO(storage.read(file))
+    size = storage.size(file)
+    if size > MOST_BYTES:
+        raise DataError(f"{file} has {size:,} bytes: a published set has at most {MOST_BYTES:,}")
     try:
+        data = storage.read(file)
+        check_saved(data, file)
         with torch.serialization.safe_globals([(Placeholder, name) for name in NUMPY_NAMES]), warnings.catch_warnings():
-            warnings.filterwarnings("ignore", message="Detected pickle protocol")  # damage makes one up
-            return torch.load(data, map_location="cpu", weights_only=True)
+            warnings.simplefilter("ignore")  # damage makes up protocols, and TorchScript is refused below
+            return torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
+    except BilpError:
+        raise
     except Exception as error:  # damaged bytes raise whatever they run into: IndexError, struct.error, AssertionError, ...
-        reason = next(iter(str(error).splitlines()), type(error).__name__)
-        raise DataError(
-            f"{file} cannot be read as saved tensors ({reason}): fetch it again, or ask who saved it for plain tensors"
-        ) from error
+        reason = next(iter(str(error).splitlines()), "") or type(error).__name__
+        raise unreadable(file, reason) from error
 
 
 def _labels_beside(file: str) -> str:
@@ -90,9 +102,22 @@ def _checked(pair: Any, layout: Layout, where: str) -> PublishedSet:
     """The pair as float32 images and int64 labels, if that is what it is."""
     if not (isinstance(pair, (list, tuple)) and len(pair) == 2 and all(isinstance(part, Tensor) for part in pair)):
         raise DataError(f"{where} does not hold one tensor of images and one of labels")
-    images, labels = pair
-    if images.ndim != 4 or labels.ndim != 1 or len(images) != len(labels) or not len(images):
+    images, labels = (part.detach() for part in pair)
+    if not all(part.layout == torch.strided and part.device.type == "cpu" and not part.is_quantized for part in (images, labels)):
+        raise DataError(f"{where} holds tensors that are sparse, quantised or empty shells: ask who saved it for plain ones")
+    if images.ndim != 4 or labels.ndim != 1 or len(images) != len(labels) or not images.numel():
         raise DataError(f"{where} holds images {list(images.shape)} and labels {list(labels.shape)}: expected [n, C, H, W] and [n]")
-    if labels.is_floating_point() or not images.is_floating_point():
+    if images.dtype not in FLOATS or labels.dtype not in INTEGERS:
         raise DataError(f"{where} holds images {images.dtype} and labels {labels.dtype}: expected floats and integers")
-    return PublishedSet(images.detach().float().contiguous(), labels.detach().long().contiguous(), layout)
+    for name, part in (("images", images), ("labels", labels)):
+        held = part.untyped_storage().nbytes()
+        if part.numel() * part.element_size() > held:
+            raise DataError(f"{where} holds {held:,} bytes for {name} {list(part.shape)}, which are more: fetch it again")
+    images = images.float().contiguous()
+    low, high = (float(value) for value in images.aminmax())
+    if not (isfinite(low) and isfinite(high)):
+        raise DataError(f"{where} holds pixels that are not finite: its distillation has diverged")
+    largest = max(-low, high)
+    if largest > MOST_VALUE:
+        raise DataError(f"{where} holds pixels up to {largest:.3g}, at most {MOST_VALUE:g} are taken: its distillation has diverged")
+    return PublishedSet(images, labels.long().contiguous(), layout)

@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 from bilp.config import IngestConfig
 from bilp.data import ingest
@@ -55,3 +56,18 @@ def test_where_temporary_files_find_no_room_tmpdir_is_named_and_nothing_is_left(
 def test_what_has_nothing_to_do_with_temporary_files_stays_what_it_is(tmp_path: Path) -> None:
     with pytest.raises(PermissionError), scratch_folder("some-"):
         raise PermissionError(13, "Permission denied", str(tmp_path / "source"))
+
+
+def test_where_widening_grey_images_finds_no_room(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What was written of the grey ones fits; the first colour image makes it three times as large."""
+    (tmp_path / "temporary").mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "temporary"))
+    for label, mode in (("a", "L"), ("b", "RGB")):
+        for number in range(2):
+            file = tmp_path / "pets" / label / f"{number}.png"
+            file.parent.mkdir(parents=True, exist_ok=True)
+            Image.new(mode, (200, 200), number).save(file)
+    with largest_file(200_000), pytest.raises(StorageError, match="cannot write temporary files in .*temporary .*set TMPDIR"):
+        ingest(IngestConfig(source="folder", uri=str(tmp_path / "pets")), str(tmp_path / "store"))
+    assert list((tmp_path / "temporary").iterdir()) == []
+    assert not list(tmp_path.rglob("_manifest.json"))

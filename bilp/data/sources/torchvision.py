@@ -20,10 +20,13 @@ from numpy.typing import NDArray
 
 from bilp.data.contents import SPLITS, Contents, Group, Labels, SplitName
 from bilp.data.sources.idx_digests import PUBLISHED, digests
-from bilp.data.sources.torchvision_files import check_reachable, damaged, required, unreachable, wrong
+from bilp.data.sources.torchvision_files import check_reachable, check_regular, damaged, required, unreachable, wrong
 from bilp.errors import DataError
+from bilp.saved_tensors import check_saved
 
 GROUP = 256
+CONVERTED_BYTES = 2**26
+"""The largest file of 60,000 images of 28 x 28 with labels, as an old torchvision writes it: 47.5 MB."""
 
 TORCHVISION = {"mnist": "MNIST", "fashion_mnist": "FashionMNIST", "svhn": "SVHN", "cifar10": "CIFAR10", "cifar100": "CIFAR100"}
 
@@ -94,6 +97,11 @@ def _arrays(dataset: Any, where: str) -> tuple[NDArray[np.uint8], Labels]:
 def _check_published(name: str, split: SplitName, dataset: Any, where: str) -> None:
     """Raise DataError unless what torchvision has loaded is what the published files hold."""
     images, labels = _arrays(dataset, f"{where} ({split})")
+    if images.nbytes > CONVERTED_BYTES:  # a tensor may claim any shape over a few bytes
+        raise DataError(
+            f"{where} ({split}): images {list(images.shape)} are more than the published ones: delete the files of "
+            f"{Path(dataset.raw_folder).parent}, so that they are downloaded"
+        )
     converted = Path(dataset.processed_folder) / (dataset.training_file if split == "train" else dataset.test_file)  # by an old torchvision
     for file, found in digests(split, images, labels).items():
         expected = PUBLISHED[name][file]
@@ -103,6 +111,15 @@ def _check_published(name: str, split: SplitName, dataset: Any, where: str) -> N
                 f"{name}: {path} does not hold the published {file}: expected MD5 {expected}, found {found}. Move the files of "
                 f"{path.parent} elsewhere, so that they are downloaded, or put the published ones there"
             )
+
+
+def _check_converted(name: str, kind: Any, root: Path, split: SplitName) -> None:
+    """What an old torchvision has converted is pickled, and loaded in place of the published files: look at what it declares."""
+    file = root / kind.__name__ / "processed" / (getattr(kind, "training_file", "") if split == "train" else getattr(kind, "test_file", ""))
+    if name in PUBLISHED and file.is_file():
+        if file.stat().st_size > CONVERTED_BYTES:
+            raise DataError(f"{file} is larger than the set that it should hold: delete it, so that the published files are used")
+        check_saved(file.read_bytes(), str(file))
 
 
 def _kind(name: str) -> Any:
@@ -115,6 +132,8 @@ def _load(name: str, kind: Any, root: Path, split: SplitName) -> Any:
     """A torchvision data set object, downloaded if its files are not there."""
     arguments: dict[str, Any] = {"split": split} if name == "svhn" else {"train": split == "train"}
     wanted = required(kind, split)
+    check_regular(kind, root, split)
+    _check_converted(name, kind, root, split)
     try:
         return kind(root, download=False, **arguments)
     except RuntimeError as error:

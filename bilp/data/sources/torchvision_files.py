@@ -35,6 +35,18 @@ def required(kind: Any, split: SplitName) -> tuple[Download, ...]:
     return (Download(kind.filename, (kind.url,), kind.tgz_md5),)
 
 
+def check_regular(kind: Any, root: Path, split: SplitName) -> None:
+    """Raise DataError if what torchvision would open is a device, pipe or socket: reading it might never end."""
+    wanted = [root / download.path for download in required(kind, split)]
+    folders = {path.parent for path in wanted if path.parent != root}
+    folders |= {root / kind.base_folder} if hasattr(kind, "base_folder") else set()
+    folders |= {root / kind.__name__ / "processed"}
+    inside = [path for folder in folders if folder.is_dir() for path in folder.iterdir()]
+    for path in (*wanted, *inside):
+        if path.exists() and not path.is_file() and not path.is_dir():
+            raise DataError(f"{path} is a device, pipe or socket, not a file: remove it, so that the file is downloaded")
+
+
 def wrong(kind: Any, root: Path, split: SplitName) -> str:
     """A line for each file that torchvision would open and that has another checksum than the published one."""
     from torchvision.datasets.utils import calculate_md5

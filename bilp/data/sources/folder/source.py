@@ -75,7 +75,7 @@ class ImageFolder:
         for start, stop in cut([entry.size for entry in entries]):
             part = entries[start:stop]
             readers: list[Callable[[], bytes]] = [partial(_read, self.uri, entry) for entry in part]
-            yield Group([shown(entry.path) for entry in part], readers)
+            yield Group([shown(entry.path) for entry in part], readers, [entry.size for entry in part])
 
 
 def _read(uri: str, entry: Entry) -> bytes:

@@ -16,15 +16,22 @@ from bilp.data.sources.parquet.columns import is_text
 from bilp.data.sources.parquet.tables import Table
 from bilp.errors import DataError
 
+ROWS_OF_PATHS = 4096
+"""Rows that are looked at together for whether there is an image in one."""
+
 
 def check_embedded(table: Table, column: str) -> None:
-    """Raise DataError at once if the file's statistics show that it holds paths but no image."""
-    kind = table.schema.field(column).type
-    if table.rows and pa.types.is_struct(kind) and table.is_empty_throughout(f"{column}.bytes"):
-        raise DataError(
-            f"{table.where}: column {column!r} holds no images, only where they were (its field bytes is empty in all {table.rows} rows): "
-            "write the table again with the images embedded"
-        )
+    """Raise DataError at once if the column holds paths but no image; reads no further than the first image."""
+    if not table.rows or not pa.types.is_struct(table.schema.field(column).type):
+        return
+    for batch in table.batches(column, ROWS_OF_PATHS):
+        data = pc.struct_field(batch, "bytes")
+        if data.null_count < len(data):
+            return
+    raise DataError(
+        f"{table.where}: column {column!r} holds no images, only where they were (its field bytes is empty in all {table.rows} rows): "
+        "write the table again with the images embedded"
+    )
 
 
 def image_groups(table: Table, column: str, keep: NDArray[np.bool_]) -> Iterator[Group]:
@@ -33,9 +40,10 @@ def image_groups(table: Table, column: str, keep: NDArray[np.bool_]) -> Iterator
     for batch in table.batches(column, GROUP_IMAGES):
         rows = np.flatnonzero(keep[start : start + len(batch)])
         images, paths = _parts(batch, pa.array(rows))
-        for first, stop in cut(pc.fill_null(pc.binary_length(images), 0).to_pylist()):
+        sizes: list[int] = pc.fill_null(pc.binary_length(images), 0).to_pylist()
+        for first, stop in cut(sizes):
             readers: list[Callable[[], bytes]] = [_reader(images, paths, index) for index in range(first, stop)]
-            yield Group([f"{shown(table.name)}#{start + row}" for row in rows[first:stop].tolist()], readers)
+            yield Group([f"{shown(table.name)}#{start + row}" for row in rows[first:stop].tolist()], readers, sizes[first:stop])
         start += len(batch)
 
 
@@ -57,7 +65,7 @@ def _reader(images: pa.Array, paths: pa.Array | None, index: int) -> Callable[[]
         data: bytes | None = images[index].as_py()
         if data is None:
             path = None if paths is None else paths[index].as_py()
-            raise DecodeError("the row holds no bytes" if path is None else f"the row holds no bytes, only the path {path}")
+            raise DecodeError("the row holds no bytes" if path is None else f"the row holds no bytes, only the path {shown(path)}")
         return data
 
     return read

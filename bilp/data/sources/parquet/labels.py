@@ -85,7 +85,7 @@ def class_names(table: Table, column: str) -> tuple[str, ...] | None:
     names = described.get("names") if isinstance(described, dict) else None
     if isinstance(names, dict) and set(names) == {str(number) for number in range(len(names))}:
         names = [names[str(number)] for number in range(len(names))]
-    if not isinstance(names, list) or not names or not all(isinstance(name, str | int) for name in names):
+    if not isinstance(names, list) or not names or not all(isinstance(name, str | int) and not isinstance(name, bool) for name in names):
         return None
     return tuple(str(name) for name in names)
 

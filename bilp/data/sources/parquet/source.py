@@ -12,7 +12,7 @@ import numpy as np
 from bilp import storage
 from bilp.config import IngestConfig
 from bilp.data.contents import Contents, Group, SplitName, dataset_name
-from bilp.data.listing import list_files, plain
+from bilp.data.listing import IRREGULAR, list_files, plain
 from bilp.data.names import shown
 from bilp.data.sources.parquet.choice import HELD_OUT, Asked, Choice, Files, choose
 from bilp.data.sources.parquet.classes import classes_of, is_unlabelled
@@ -87,6 +87,8 @@ class HuggingFaceParquet:
         """The label column of every file, in the order of their paths."""
         columns = []
         for part in sorted(files.parts, key=lambda part: part.path):
+            if part.entry.problem == IRREGULAR:
+                raise DataError(f"{self._where}: {shown(part.path)} is {IRREGULAR}: remove it, or put a Parquet file in its place")
             table = open_table(part.path, storage.join(self.uri, part.path))
             name, told = label_column(table, self._config.label_column, partial(same_labels, table))
             column = read_labels(table, name)

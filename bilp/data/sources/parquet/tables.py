@@ -18,6 +18,11 @@ from bilp.data.names import shown
 from bilp.errors import DataError
 
 MAGIC = b"PAR1"
+BATCH_BYTES = 2**25
+"""Rows that are read at once have about so many bytes, unless a single one has more."""
+MOST_INFLATION = 100
+"""Images are compressed already; a file that becomes so many times larger, and more than INFLATED_BYTES, is no file of images."""
+INFLATED_BYTES = 2**28
 
 
 @dataclass(frozen=True)
@@ -43,36 +48,40 @@ class Table:
         with reading(self.uri):
             return _opened(self.uri).read(columns=[name]).column(0)
 
-    def batches(self, name: str, rows: int) -> Iterator[pa.Array]:
-        """A column in pieces of at most `rows` rows. Raises DataError if the file is damaged."""
+    def batches(self, name: str, most: int) -> Iterator[pa.Array]:
+        """A column in pieces of at most `most` rows, fewer where rows are large. Raises DataError if the file is damaged."""
         with reading(self.uri):
-            for batch in _opened(self.uri).iter_batches(batch_size=rows, columns=[name]):
-                yield batch.column(0)
+            file = _opened(self.uri)
+            for number in range(file.num_row_groups):
+                group = file.metadata.row_group(number)
+                rows = max(1, min(most, BATCH_BYTES * group.num_rows // max(1, group.total_byte_size)))
+                for batch in file.iter_batches(batch_size=rows, row_groups=[number], columns=[name]):
+                    yield batch.column(0)
 
     def described(self) -> str:
         """Names and types of all columns, for a message."""
         return ", ".join(f"{field.name}: {field.type}" for field in self.schema) or "no columns"
 
-    def is_empty_throughout(self, path: str) -> bool:
-        """Whether the file's own statistics say that a column (`image.bytes`) holds nothing but nulls; false if it has none."""
-        with reading(self.uri):
-            metadata = _opened(self.uri).metadata
-        chunks = [
-            chunk
-            for group in range(metadata.num_row_groups)
-            for position in range(metadata.num_columns)
-            if (chunk := metadata.row_group(group).column(position)).path_in_schema == path
-        ]
-        facts = [chunk.statistics.null_count if chunk.statistics is not None else None for chunk in chunks]
-        return bool(chunks) and all(nulls == chunk.num_values for nulls, chunk in zip(facts, chunks, strict=True))
-
 
 def open_table(name: str, uri: str) -> Table:
-    """Read the footer of a Parquet file. Raises DataError if it is none, and MissingArtefact if nothing lies there."""
+    """Read the footer of a Parquet file. Raises DataError if it is none, and MissingArtefact if nothing lies there.
+
+    Nothing is asked of the footer about single columns: where it is damaged, the library ends the process.
+    """
     with reading(uri):
         file = _opened(uri)
         schema = file.schema_arrow
-        return Table(name, uri, schema, file.metadata.num_rows, _features(schema.metadata or {}))
+        [field.name for field in schema]  # for the error of names that are no text
+        rows, inflated = file.metadata.num_rows, sum(file.metadata.row_group(group).total_byte_size for group in range(file.num_row_groups))
+        size = storage.localise(uri).stat().st_size
+    if rows > size:
+        raise DataError(f"{shown(uri)}: claims {rows:,} rows in a file of {size:,} bytes, which cannot hold as many images: fetch it again")
+    if inflated > max(INFLATED_BYTES, MOST_INFLATION * size):
+        raise DataError(
+            f"{shown(uri)}: claims {inflated:,} bytes in a file of {size:,}, and images can hardly be compressed: write it again without "
+            "compression"
+        )
+    return Table(name, uri, schema, rows, _features(schema.metadata or {}, uri))
 
 
 @contextmanager
@@ -80,7 +89,7 @@ def reading(uri: str) -> Iterator[None]:
     """Put what the reader raises about a damaged file into words."""
     try:
         yield
-    except (pa.ArrowException, OSError) as error:
+    except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
         raise DataError(f"{shown(uri)}: {_damage(uri, error)}") from error
 
 
@@ -94,10 +103,15 @@ def _opened(uri: str) -> pq.ParquetFile:
     return pq.ParquetFile(path, memory_map=True)
 
 
-def _features(metadata: Mapping[bytes, bytes]) -> Mapping[str, Any]:
-    """The columns' descriptions; whatever else is written there is no error, because the columns themselves are what counts."""
+def _features(metadata: Mapping[bytes, bytes], uri: str) -> Mapping[str, Any]:
+    """The columns' descriptions; whatever else is written there is no error, because the columns themselves are what counts.
+
+    Raises DataError if it cannot be known what is written there.
+    """
     try:
         features = json.loads(metadata[b"huggingface"])["info"]["features"]
+    except RecursionError as error:
+        raise DataError(f"{shown(uri)}: its huggingface metadata are nested too deep to be read: write the table again") from error
     except (ValueError, KeyError, TypeError):
         return {}
     if isinstance(features, list):  # as in the cards of data sets
