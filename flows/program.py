@@ -60,6 +60,8 @@ def with_options(
         options = model.model_validate(typed)
     except ValidationError as error:
         refuse(name, *(f"--{item['loc'][0]}: {item['msg']}" for item in error.errors(include_url=False)))
+    except BilpError as error:
+        refuse(name, str(error))
     try:
         with output.readers_may_go():
             given = parse(rest, name, f"{description}\n\nOptions of its own:\n{told}").given

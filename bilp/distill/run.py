@@ -124,7 +124,7 @@ def open_run(run_uri: Uri) -> Run:
     run_uri = as_uri(run_uri)
     where = storage.join(run_uri, RECORD)
     try:
-        run = Run.model_validate_json(storage.read(where))
+        run = Run.model_validate_json(storage.read(where, expected=True))
     except MissingArtefact as error:
         raise MissingArtefact(f"no run at {run_uri}: {RECORD} is not there; register it with start_run") from error
     except ValidationError as error:

@@ -4,7 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Protocol
+from typing import NamedTuple, Protocol
+
+
+class Version(NamedTuple):
+    """Which content lies at a path: a text that changes whenever it does, and its bytes."""
+
+    stamp: str
+    size: int
 
 
 class Store(Protocol):
@@ -37,11 +44,17 @@ class Store(Protocol):
     def delete(self, path: str) -> None:
         """Remove a file or everything below the path; no error if nothing lies there."""
 
-    def download(self, path: str, target: Path) -> None:
-        """Copy to a local file. Only a caller that knows the checksum may assume that this is one version of the content."""
+    def download(self, path: str, target: Path, expected: Version | None = None, at_once: bool = False) -> None:
+        """Copy to a local file. Without an expected version, only a caller that knows the checksum may assume that it is of one.
 
-    def version(self, path: str) -> str:
-        """A text that changes whenever the content does."""
+        With `at_once` no parts are fetched beside each other: slower, and right also where something on the way knows no parts.
+        """
+
+    def version(self, path: str) -> Version:
+        """What lies there now; FileNotFoundError if no file does."""
+
+    def reconnect(self) -> bool:
+        """Let the next request take a new connection; False if there is none, and asking again tells nothing else."""
 
     def missing(self, error: Exception) -> bool:
         """Whether the error says that nothing lies at the path, rather than that the storage itself is out of reach."""
