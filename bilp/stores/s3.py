@@ -120,14 +120,18 @@ def delete(path: str) -> None:
     """Also where a name holds what others take for a pattern, and nothing but what lies at the path and below."""
     if "/" not in path:
         raise ValueError("a whole bucket is never deleted here")
-    doomed = [f"{path}/{name}" if name else path for name in _below(path)]
-    if not doomed:
+    below = _below(path)
+    if not below:
         return
+    bucket, _, key = path.partition("/")
+    doomed = [key, *(f"{key}/{name}" for name in below if name)]  # there may be an object of this name beside those below
     client = files()
-    bucket = path.partition("/")[0]
-    for start in range(0, len(doomed), 1000):
-        keys = [{"Key": name.partition("/")[2]} for name in doomed[start : start + 1000]]
+    told = [each for each in doomed if each.isprintable()]  # control characters have no place in the list of a bulk deletion
+    for start in range(0, len(told), 1000):
+        keys = [{"Key": each} for each in told[start : start + 1000]]
         client.call_s3("delete_objects", Bucket=bucket, Delete={"Objects": keys, "Quiet": True})
+    for each in set(doomed).difference(told):
+        client.call_s3("delete_object", Bucket=bucket, Key=each)
     if exists(path):  # a bulk deletion reports refused objects in its body
         raise PermissionError("objects are still there after deletion")
 
@@ -165,7 +169,7 @@ def remedy(error: Exception) -> str:
         return "no credentials: set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE"
     if isinstance(error, (boto.ConnectionError, boto.HTTPClientError)):
         return f"no answer from {at}: start the service, or correct AWS_ENDPOINT_URL (for TLS with your own CA also AWS_CA_BUNDLE)"
-    if isinstance(error, NotS3) or code in ("302", "303", "308", "511"):
+    if _is_foreign(error) and _operation(error) != "HeadObject":
         return f"what answers at {at} is no S3 store (a proxy, or a network that wants a login?): correct AWS_ENDPOINT_URL, or the network"
     if code == "NoSuchBucket":
         return f"the bucket does not exist at {at}: create it, or correct the URI or AWS_ENDPOINT_URL"
@@ -185,12 +189,16 @@ def _asked(question: Callable[[Files], T]) -> T:
     try:
         return question(files())
     except Exception as error:
-        if not (isinstance(error, NotS3) or re.fullmatch(r"\d{3}", _code(error))):
-            raise  # S3 names its errors by words; only what answers a HEAD can have no more than a number
-        if isinstance(error, FileNotFoundError) and _method(error) == "HeadObject":
+        absent = isinstance(error, FileNotFoundError) and _response(error) is not None and _operation(error) == "HeadObject"
+        if absent or not _is_foreign(error):
             raise
     reconnect()
     return question(files())
+
+
+def _is_foreign(error: Exception) -> bool:
+    """Whether something else than S3 answered, which names its errors by words; only the answer to a HEAD has no place for them."""
+    return isinstance(error, NotS3) or (_response(error) is not None and not re.match("[A-Za-z]", _code(error)))
 
 
 def _below(path: str) -> dict[str, int]:
@@ -233,11 +241,16 @@ def _is_of(path: str, file: Path, expected: Version) -> bool:
     return not in_parts or version(path) == expected
 
 
+def _response(error: BaseException) -> dict[str, Any] | None:
+    """What the store answered, which s3fs keeps in the cause of the Python error that it raises."""
+    response: dict[str, Any] | None = getattr(error.__cause__ or error, "response", None)
+    return response
+
+
 def _code(error: BaseException) -> str:
-    """The error code of S3, which s3fs keeps in the cause of the Python error it raises."""
-    response = getattr(error.__cause__ or error, "response", None) or {}
-    return str(response.get("Error", {}).get("Code", ""))
+    """The error code of S3; the status as a number where something else answered, or nothing at all."""
+    return str((_response(error) or {}).get("Error", {}).get("Code", ""))
 
 
-def _method(error: BaseException) -> str:
+def _operation(error: BaseException) -> str:
     return str(getattr(error.__cause__ or error, "operation_name", ""))

@@ -7,6 +7,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import s3fs
+from aiobotocore.httpsession import AIOHTTPSession  # type: ignore[import-untyped]
 from fsspec.asyn import sync, sync_wrapper
 from s3fs.core import _error_wrapper
 
@@ -23,6 +24,29 @@ _clients: dict[tuple[int, tuple[tuple[str, str], ...]], Files] = {}
 
 class NotS3(OSError):
     """An answer that S3 never gives: something between here and the store, or in its place, gave it."""
+
+
+class _Direct(AIOHTTPSession):  # type: ignore[misc]
+    """Connections that lead to nobody but whom a request is for: a redirection would take content and temporary keys to any host."""
+
+    async def _get_session(self, proxy_url: str | None) -> Any:
+        return _WithoutRedirections(await super()._get_session(proxy_url))
+
+    async def send(self, request: Any) -> Any:
+        """As before. Of redirections, S3 itself names the region of the bucket; the client would ask everybody else for it without end."""
+        answer = await super().send(request)
+        if 300 <= answer.status_code < 400 and "x-amz-bucket-region" not in answer.headers:
+            raise NotS3(f"the answer is a redirection to another address ({answer.status_code})")
+        return answer
+
+
+class _WithoutRedirections:
+    def __init__(self, session: Any) -> None:
+        self.session = session
+
+    def request(self, method: str, **options: Any) -> Any:
+        """As of aiohttp's session, which would follow them."""
+        return self.session.request(method, allow_redirects=False, **options)
 
 
 class Files(s3fs.S3FileSystem):  # type: ignore[misc]
@@ -112,5 +136,5 @@ def _new_client() -> Files:
         endpoint_url=endpoint(),
         use_listings_cache=False,
         skip_instance_cache=True,
-        config_kwargs={"read_timeout": 60},
+        config_kwargs={"read_timeout": 60, "http_session_cls": _Direct},
     )
