@@ -100,7 +100,9 @@ def files() -> Files:
 
 def reconnect() -> bool:
     """Let the next request take a new connection, and not one of those over which something strange came."""
-    _clients.pop(_key(), None)
+    old = _clients.pop(_key(), None)
+    if old is not None:
+        _clients[_key()] = _new_client(old.session)  # which has read what describes the protocol, and found the credentials
     return True
 
 
@@ -130,9 +132,10 @@ def _key() -> tuple[int, tuple[tuple[str, str], ...]]:
     return os.getpid(), tuple(sorted((name, value) for name, value in os.environ.items() if name.startswith("AWS_")))
 
 
-def _new_client() -> Files:
+def _new_client(session: Any = None) -> Files:
     # No region is passed on: s3fs would send it when it creates a bucket, where us-east-1 is refused.
     return Files(
+        session=session,
         endpoint_url=endpoint(),
         use_listings_cache=False,
         skip_instance_cache=True,

@@ -25,14 +25,20 @@ DATA = bytes(range(256)) * 40
 DIGEST = hashlib.sha256(DATA).hexdigest()
 
 
+@pytest.fixture(scope="module")
+def running(s3_server: S3Server) -> Iterator[Proxy]:
+    """One for all tests here, which then share a client."""
+    with wrong.proxy(s3_server.endpoint) as found:
+        yield found
+
+
 @pytest.fixture
-def between(s3_environment: S3Server, monkeypatch: pytest.MonkeyPatch) -> Iterator[Proxy]:
+def between(running: Proxy, s3_environment: S3Server, monkeypatch: pytest.MonkeyPatch) -> Proxy:
     """A proxy between this test and the store."""
     monkeypatch.setattr(etags, "_others", set())
-    with wrong.proxy(s3_environment.endpoint) as running:
-        monkeypatch.setenv("AWS_ENDPOINT_URL", running.url)
-        monkeypatch.setenv("AWS_MAX_ATTEMPTS", "1")
-        yield running
+    monkeypatch.setenv("AWS_ENDPOINT_URL", running.url)
+    monkeypatch.setenv("AWS_MAX_ATTEMPTS", "1")
+    return running
 
 
 @pytest.fixture
