@@ -54,7 +54,7 @@ class _Parser(ArgumentParser):
 
 def parse(arguments: Sequence[str], program: str, description: str) -> Command:
     """The values on a command line, not validated yet; `--help` and unknown options end the program."""
-    _refuse_secrets(arguments, program)
+    refuse_secrets_typed(arguments, program)
     parser = _Parser(
         prog=program,
         usage="%(prog)s [--SETTING VALUE ...] [--explain]",
@@ -99,16 +99,16 @@ def configure(arguments: Sequence[str], program: str, description: str) -> Pipel
     return config
 
 
-def _refuse_secrets(arguments: Sequence[str], program: str) -> None:
+def refuse_secrets_typed(arguments: Sequence[str], program: str) -> None:
     """End the program if an address that was typed holds a login or a signature: before anything repeats or keeps it."""
     option = "an argument"
     for argument in arguments:
         name = re.match(r"--[\w.-]+", argument)
         option = name[0] if name else option
         try:
-            refuse_secrets(argument.partition("=")[2] if name else argument)
+            refuse_secrets(argument.partition("=")[2] if name else argument, option)
         except ImpossibleUri as error:
-            fail(program, [f"{option}: {error}"], MISUSED)
+            fail(program, [str(error)], MISUSED)
 
 
 def _underscored(argument: str) -> str:

@@ -295,6 +295,7 @@ class PipelineConfig(Frozen):
             return validated(given)
         refuse_secrets(given)  # here already, because what pydantic says of any wrong value repeats what stands beside it
         completion = complete(given)
+        refuse_secrets(completion.values)
         config = validated(completion.values)
         config._known = KnownOrigins(completion.origins)
         return config

@@ -14,7 +14,8 @@ _SHORTEST = 4  # letters of a value that is worth hiding; shorter ones are parts
 
 # user@ or user:password@ after a scheme. Secret keys of S3 may hold slashes, so after a colon that begins no port they count too.
 _LOGIN = re.compile(
-    r"(?<![A-Za-z0-9+.-])([A-Za-z][A-Za-z0-9+.-]+:/{1,2})(?:[^/@\s'\"]+|[^/@:\s'\"]+(?::|%3A)(?!\d+/)[^@\s'\"]*?)(?:@|%(?:25)?40)",
+    r"(?<![A-Za-z0-9+.-])((?:s3:/|[A-Za-z][A-Za-z0-9+.-]+:)/{1,2})"
+    r"(?:[^/@\s'\"]+|[^/@:\s'\"]+(?::|%3A)(?!\d+/)[^@\s'\"]*?)(?:@|%(?:25)?40)",
     re.IGNORECASE,
 )
 

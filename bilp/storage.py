@@ -22,7 +22,7 @@ from bilp.uris import Uri as Uri
 from bilp.uris import as_uri as as_uri
 from bilp.uris import join as join
 from bilp.uris import optional_uri as optional_uri
-from bilp.uris import parse
+from bilp.uris import parse, refuse_secret
 from bilp.verification import again as again
 from bilp.verification import damaged as damaged
 from bilp.verification import digest_of, verify
@@ -38,7 +38,7 @@ _usable: set[str] = set()
 
 def storage_root() -> str:
     """The root of all artefacts: $BILP_STORAGE, or the folder bilp-storage below the working directory."""
-    return as_uri(os.environ.get("BILP_STORAGE") or "bilp-storage")
+    return as_uri(refuse_secret(os.environ.get("BILP_STORAGE") or "bilp-storage", "BILP_STORAGE"))
 
 
 def exists(uri: str) -> bool:

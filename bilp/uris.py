@@ -24,7 +24,9 @@ _COLLAPSED = re.compile(r"(?:s3|file):/(?!/)", re.IGNORECASE)  # what pathlib ma
 _BUCKET = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*|arn:[A-Za-z0-9:._-]+")
 _VERSION = "?versionId="  # the S3 client takes what follows for no part of the key
 
-NO_SECRET = r"^(?!.*:/{1,2}[^/]*@)(?!.*[?&;#][^=&;#]*([Ss]ignature|[Cc]redential|[Tt]oken|[Ss]ecret|[Kk]ey[Ii]d|[Ss]ig)=)"
+NO_SECRET = (
+    r"^(?!.*:/{1,2}[^/]*(@|:(?![0-9]+/)[^@]*@))(?!.*[?&;#][^=&;#]*([Ss]ignature|[Cc]redential|[Tt]oken|[Ss]ecret|[Kk]ey[Ii]d|[Ss]ig)=)"
+)
 """What Prefect's server asks of an address, before it keeps it with a run: less than `refuse_secret`, as a pattern of JSON schema."""
 
 
@@ -67,18 +69,19 @@ def refuse_secret(address: str, what: str = "this address") -> str:
     return address
 
 
-def refuse_secrets(values: Any) -> None:
-    """`refuse_secret` for every text in nested mappings and lists that looks like an address."""
+def refuse_secrets(values: Any, path: str = "") -> None:
+    """`refuse_secret` for every text in nested mappings and lists that looks like an address; the error names its dotted path."""
+    if isinstance(values, os.PathLike):
+        values = os.fsdecode(values)
     if isinstance(values, str):
         if secret_in(values):
-            refuse_secret(values, "an address among the settings")
+            refuse_secret(values, f"{path}: this address" if path else "this address")
     elif isinstance(values, Mapping):
-        refuse_secrets(list(values.values()))
-    elif isinstance(values, os.PathLike):
-        refuse_secrets(os.fsdecode(values))
+        for key, value in values.items():
+            refuse_secrets(value, f"{path}.{key}".lstrip("."))
     elif isinstance(values, list | tuple):
         for value in values:
-            refuse_secrets(value)
+            refuse_secrets(value, path)
 
 
 _REMEDY = (
