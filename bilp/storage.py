@@ -17,7 +17,7 @@ from typing import TypeVar
 from bilp import copies
 from bilp.errors import BilpError, ImpossibleUri, MissingArtefact, StorageError, StorageRefused
 from bilp.redaction import redacted
-from bilp.stores import Store, local
+from bilp.stores import Store, Version, local
 from bilp.uris import Uri as Uri
 from bilp.uris import as_uri as as_uri
 from bilp.uris import join as join
@@ -99,6 +99,12 @@ def sizes(uri: str, names: Iterable[str]) -> dict[str, int]:
     """
     with _reaching("measure", uri) as (store, path):
         return store.sizes(path, names)
+
+
+def objects(uri: str) -> dict[str, Version]:
+    """Every file below the URI by its name, with slashes where it lies deeper, its bytes, and a stamp that changes with its content."""
+    with _reaching("list", uri) as (store, path):
+        return store.objects(path)
 
 
 def write(uri: str, data: bytes) -> None:

@@ -26,6 +26,9 @@ class Store(Protocol):
     def sizes(self, path: str, names: Iterable[str]) -> dict[str, int]:
         """Bytes of those of the files called `names`, with slashes where they lie deeper, below the path that are there."""
 
+    def objects(self, path: str) -> dict[str, Version]:
+        """Every file below the path by its name, with slashes where it lies deeper; in S3 the rest of any key, however odd."""
+
     def exists(self, path: str) -> bool:
         """Whether a file, or anything below this path, is there."""
 

@@ -62,6 +62,10 @@ def sizes(path: str, names: Iterable[str]) -> dict[str, int]:
     return found
 
 
+def objects(path: str) -> dict[str, Version]:
+    return {file.relative_to(path).as_posix(): version(str(file)) for file in Path(path).rglob("*") if file.is_file()}
+
+
 def exists(path: str) -> bool:
     return Path(path).exists()
 

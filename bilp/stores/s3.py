@@ -49,7 +49,11 @@ def size(path: str) -> int:
 def sizes(path: str, names: Iterable[str]) -> dict[str, int]:
     """One listing, a request for every thousand objects below the path."""
     there = _below(path)
-    return {name: there[name] for name in names if name in there}
+    return {name: there[name].size for name in names if name in there}
+
+
+def objects(path: str) -> dict[str, Version]:
+    return {name: found for name, found in _below(path).items() if name}
 
 
 def exists(path: str) -> bool:
@@ -201,8 +205,8 @@ def _is_foreign(error: Exception) -> bool:
     return isinstance(error, NotS3) or (_response(error) is not None and not re.match("[A-Za-z]", _code(error)))
 
 
-def _below(path: str) -> dict[str, int]:
-    """Bytes of every object below the path, by the rest of its key; '' is the object at the path itself."""
+def _below(path: str) -> dict[str, Version]:
+    """Every object below the path, by the rest of its key; '' is the object at the path itself."""
     try:
         found: dict[str, Any] = _asked(lambda client: client.find(path, detail=True))
     except FileNotFoundError as error:
@@ -213,7 +217,7 @@ def _below(path: str) -> dict[str, int]:
     inside = {name.removeprefix(below): facts for name, facts in found.items() if name.startswith(below) and name != below}
     if path in found:
         inside[""] = found[path]
-    return {name: int(facts["size"]) for name, facts in inside.items()}
+    return {name: Version(str(facts.get("ETag") or facts.get("LastModified")), int(facts["size"])) for name, facts in inside.items()}
 
 
 def _fetch(path: str, target: Path, at_once: bool) -> None:
