@@ -59,22 +59,28 @@ def objects(path: str) -> dict[str, Version]:
 def exists(path: str) -> bool:
     """One request for an object, two for anything else: the listing that tells what lies below shows the object, too."""
     bucket, _, key = path.partition("/")
-    if not key:
-        _asked(lambda client: client.info(path))
-        return True
     try:
-        _asked(lambda client: client.call_s3("head_object", Bucket=bucket, Key=key))
+        if not key:
+            _asked(lambda client: client.info(path))
+        else:
+            _asked(lambda client: client.call_s3("head_object", Bucket=bucket, Key=key))
         return True
     except FileNotFoundError:
-        found = _asked(lambda client: client.call_s3("list_objects_v2", Bucket=bucket, Prefix=key, Delimiter="/"))
-    if any(item["Key"] == key for item in found.get("Contents", ())) or any(
-        item["Prefix"] == f"{key}/" for item in found.get("CommonPrefixes", ())
-    ):
-        return True
-    if not found.get("IsTruncated"):
+        return bool(key) and _is_listed(bucket, key)
+
+
+def _is_listed(bucket: str, key: str) -> bool:
+    def listed(prefix: str, **options: Any) -> Any:
+        return _asked(lambda client: client.call_s3("list_objects_v2", Bucket=bucket, Prefix=prefix, **options))
+
+    try:
+        beside = listed(key, Delimiter="/")
+        names = [*(item["Key"] for item in beside.get("Contents", ())), *(item["Prefix"] for item in beside.get("CommonPrefixes", ()))]
+        if key in names or f"{key}/" in names or not beside.get("IsTruncated"):
+            return key in names or f"{key}/" in names
+        return bool(listed(f"{key}/", MaxKeys=1).get("Contents"))
+    except FileNotFoundError:  # no such bucket
         return False
-    below = _asked(lambda client: client.call_s3("list_objects_v2", Bucket=bucket, Prefix=f"{key}/", MaxKeys=1))
-    return bool(below.get("Contents"))
 
 
 def write(path: str, data: bytes) -> None:

@@ -38,6 +38,8 @@ def test_a_missing_bucket_is_named(s3_environment: S3Server) -> None:
             attempt(root)
         assert root in str(caught.value)
         assert type(caught.value) is StorageError
+    for place in (root, "s3://no-such-bucket"):
+        assert not storage.exists(place)
 
 
 @pytest.mark.parametrize(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -233,6 +234,17 @@ def test_a_long_listing_is_read_to_its_end(uri: str, between: Proxy) -> None:
     names = [f"n{number}" for number in range(4000)]
     with between.answering(Fault(("GET",), "list-type", pages(names, lambda number: f"token-{number}" if number < 4 else ""), times=4)):
         assert len(storage.children(uri)) == 4003
+
+
+def test_what_lies_below_is_found_behind_any_number_of_names_that_begin_alike(uri: str, between: Proxy) -> None:
+    def full(answer: wrong.Answer) -> wrong.Answer:
+        empty = re.sub(rb"<CommonPrefixes>.*</CommonPrefixes>", b"", answer.body)
+        return listing(*(f"-{number}" for number in range(1000)), more="token")(wrong.replace(answer, body=empty))
+
+    for name, found in (("deep", True), ("absent", False)):
+        with between.answering(Fault(("GET",), "delimiter=/", full, times=1)) as fault:
+            assert storage.exists(storage.join(uri, name)) == found
+            assert fault.hits == 1
 
 
 def test_another_region_is_named_and_no_other_host_is_asked(uri: str, between: Proxy) -> None:
