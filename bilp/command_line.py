@@ -18,8 +18,10 @@ from pydantic_settings import BaseSettings, CliSettingsSource, SettingsError
 from bilp.config import PipelineConfig
 from bilp.defaults import NETWORK_PATHS
 from bilp.ending import MISUSED, fail
+from bilp.errors import BilpError, ImpossibleUri
 from bilp.explain import explain, problems, similar, told_defaults
 from bilp.fields import told
+from bilp.uris import refuse_secrets
 
 NOTE = """Whatever is not given is derived from the dials (the options without a dot) or the recipe: see --explain.
 Lists: --arms unpruned,bilp   Nothing: --reselect.candidates_per_class none
@@ -52,6 +54,7 @@ class _Parser(ArgumentParser):
 
 def parse(arguments: Sequence[str], program: str, description: str) -> Command:
     """The values on a command line, not validated yet; `--help` and unknown options end the program."""
+    refuse_secrets_typed(arguments, program)
     parser = _Parser(
         prog=program,
         usage="%(prog)s [--SETTING VALUE ...] [--explain]",
@@ -91,7 +94,21 @@ def configure(arguments: Sequence[str], program: str, description: str) -> Pipel
             sys.exit(0)
     except ValidationError as error:
         fail(program, problems(error, command.given), MISUSED)
+    except BilpError as error:
+        fail(program, [str(error)], MISUSED)
     return config
+
+
+def refuse_secrets_typed(arguments: Sequence[str], program: str) -> None:
+    """End the program if an address that was typed holds a login or a signature: before anything repeats or keeps it."""
+    option = "an argument"
+    for argument in arguments:
+        name = re.match(r"--[\w.-]+", argument)
+        option = name[0] if name else option
+        try:
+            refuse_secrets(argument.partition("=")[2] if name else argument, option)
+        except ImpossibleUri as error:
+            fail(program, [str(error)], MISUSED)
 
 
 def _underscored(argument: str) -> str:

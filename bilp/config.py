@@ -44,6 +44,7 @@ from bilp.recipe_files import load_recipe, recipe_names
 from bilp.reselect_config import ReselectConfig as ReselectConfig
 from bilp.reselect_config import ScoreName as ScoreName
 from bilp.standalone import refuse_what_is_left_out
+from bilp.uris import refuse_secrets
 
 Normalization = Literal["auto", "measured", "mnist", "fashion_mnist", "svhn", "cifar10", "cifar100", "imagenet"]
 Arm = Literal["unpruned", "static", "adaptive", "bilp"]
@@ -292,7 +293,9 @@ class PipelineConfig(Frozen):
     def _fill_in(cls, given: Any, validated: ModelWrapValidatorHandler[Self]) -> Self:
         if not isinstance(given, dict):
             return validated(given)
+        refuse_secrets(given)  # here already, because what pydantic says of any wrong value repeats what stands beside it
         completion = complete(given)
+        refuse_secrets(completion.values)
         config = validated(completion.values)
         config._known = KnownOrigins(completion.origins)
         return config
@@ -355,7 +358,7 @@ def settings(**given: Any) -> PipelineConfig:
     """The whole configuration that some dials and settings lead to: `settings(dataset="cifar10", method="mtt").distill`.
 
     Stages are mappings: `settings(dataset="digits", score={"trials": 3}).score`.
-    Raises pydantic's ValidationError, as PipelineConfig does.
+    Raises pydantic's ValidationError, as PipelineConfig does, and ImpossibleUri for an address that holds a login or a signature.
     """
     return PipelineConfig.model_validate(given)
 

@@ -5,9 +5,11 @@ from __future__ import annotations
 import os
 from typing import Annotated, Any, ClassVar, Literal, get_origin
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, GetJsonSchemaHandler, model_validator
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, GetJsonSchemaHandler, WithJsonSchema, model_validator
 from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema
+
+from bilp.uris import NO_SECRET, refuse_secret
 
 Source = Literal["digits", "mnist", "fashion_mnist", "svhn", "cifar10", "cifar100", "folder", "parquet"]
 MethodName = Literal["dm", "dc", "dsa", "idc", "dream", "idm", "mtt", "tesla", "cafe"]
@@ -16,7 +18,12 @@ GpuArithmetic = Literal["float32", "tf32", "tf32_channels_last"]
 ImageOperation = Literal["crop", "scale", "rotate", "noise"]
 AugmentFamily = Literal["color", "crop", "cutout", "flip", "scale", "rotate"]
 
-Location = Annotated[str, BeforeValidator(lambda value: os.fsdecode(value) if isinstance(value, os.PathLike) else value)]
+Location = Annotated[
+    str,
+    BeforeValidator(lambda value: os.fsdecode(value) if isinstance(value, os.PathLike) else value),
+    AfterValidator(refuse_secret),
+    WithJsonSchema({"type": "string", "pattern": NO_SECRET}),
+]
 Fraction = Annotated[float, Field(ge=0.0, le=1.0)]
 Positive = Annotated[int, Field(ge=1)]
 Count = Annotated[int, Field(ge=0)]

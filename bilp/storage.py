@@ -6,65 +6,39 @@ that names the URI and what to do; its subclass `MissingArtefact` says that noth
 
 from __future__ import annotations
 
-import hashlib
 import importlib
 import os
-import re
 import uuid
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from urllib.parse import unquote, urlsplit
+from typing import TypeVar
 
-from bilp.errors import BilpError, DamagedArtefact, ImpossibleUri, MissingArtefact, StorageError, StorageRefused
-from bilp.stores import Store, local
+from bilp import copies
+from bilp.errors import BilpError, ImpossibleUri, MissingArtefact, StorageError, StorageRefused
+from bilp.redaction import redacted
+from bilp.stores import Store, Version, local
+from bilp.uris import Uri as Uri
+from bilp.uris import as_uri as as_uri
+from bilp.uris import join as join
+from bilp.uris import optional_uri as optional_uri
+from bilp.uris import parse, refuse_secret
+from bilp.verification import again as again
+from bilp.verification import damaged as damaged
+from bilp.verification import digest_of, verify
+from bilp.verification import file_digest as file_digest
 
-Uri = str | os.PathLike[str]
-"""Where something lies, as people give it."""
+T = TypeVar("T")
 
-_SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://")
 _WRITING = ("write", "create", "delete")
-_COLLAPSED = re.compile(r"(?:s3|file):/(?!/)", re.IGNORECASE)  # what pathlib makes of s3://
 
-# Files whose checksum was compared in this process: path, sha256, size and modification time.
-_verified: set[tuple[str, str, int, int]] = set()
 # Roots of which this process knows that results can be published there.
 _usable: set[str] = set()
 
 
 def storage_root() -> str:
     """The root of all artefacts: $BILP_STORAGE, or the folder bilp-storage below the working directory."""
-    return as_uri(os.environ.get("BILP_STORAGE") or "bilp-storage")
-
-
-def as_uri(uri: Uri) -> str:
-    """The one way to write where something lies: an absolute path, or s3://bucket/prefix without a slash at the end.
-
-    Raises ImpossibleUri for what is neither.
-    """
-    if not isinstance(uri, str | os.PathLike):
-        raise ImpossibleUri(f"{uri!r} is neither a path nor a URI: give a path or s3://bucket/prefix")
-    text = os.fsdecode(uri)
-    if not text:
-        raise ImpossibleUri("an empty path names no place: give a path or s3://bucket/prefix")
-    if isinstance(uri, os.PathLike):
-        text = _COLLAPSED.sub(r"\g<0>/", text)
-    scheme, path = _parse(text)
-    return path if scheme == "file" else f"{scheme}://{path}"
-
-
-def optional_uri(uri: Uri | None) -> str | None:
-    """`as_uri`, where nothing may be given."""
-    return None if uri is None else as_uri(uri)
-
-
-def join(uri: str, *parts: str) -> str:
-    """The URI of something below `uri`; a part may hold several names separated by slashes."""
-    for part in parts:
-        if any(name in ("", ".", "..") for name in part.split("/")):
-            raise ImpossibleUri(f"{part!r} is not a name below {uri}: use non-empty names without '.' and '..'")
-    _parse(uri)
-    return "/".join([uri.rstrip("/"), *parts])
+    return as_uri(refuse_secret(os.environ.get("BILP_STORAGE") or "bilp-storage", "BILP_STORAGE"))
 
 
 def exists(uri: str) -> bool:
@@ -73,16 +47,49 @@ def exists(uri: str) -> bool:
         return store.exists(path)
 
 
-def read(uri: str) -> bytes:
-    """The whole content, never a mixture of two versions. Raises MissingArtefact if no file lies there."""
-    with _reaching("read", uri, reading=True) as (store, path):
-        return store.read(path)
+def read(uri: str, expected: bool = False) -> bytes:
+    """The whole content, never a mixture of two versions. Raises MissingArtefact if no file lies there.
+
+    Where one is `expected`, a storage that may have given a wrong answer is asked once more before that.
+    """
+
+    def ask() -> bytes:
+        with _reaching("read", uri, reading=True) as (store, path):
+            return store.read(path)
+
+    return _twice(uri, ask) if expected else ask()
+
+
+def read_checked(uri: str, sha256: str, artefact: str | None = None) -> bytes:
+    """The whole content of a file with this checksum. Raises DamagedArtefact, also if no file lies there."""
+    try:
+        data = read(uri, expected=True)
+        if digest_of(data) != sha256 and look_again(uri):
+            data = read(uri)
+    except MissingArtefact as error:
+        raise damaged(uri, sha256, "no file", artefact) from error
+    if digest_of(data) != sha256:
+        raise damaged(uri, sha256, digest_of(data), artefact)
+    return data
+
+
+def look_again(uri: str) -> bool:
+    """Whether asking the storage once more may show something else than it just did, which then takes a new connection.
+
+    A local disk says the same again. On the way to S3 are networks, proxies and caches, and one wrong answer is no verdict.
+    """
+    store, _ = _locate(uri)
+    return store.reconnect()
 
 
 def size(uri: str) -> int:
     """Bytes of the file. Raises MissingArtefact if none lies there."""
-    with _reaching("measure", uri, reading=True) as (store, path):
-        return store.size(path)
+
+    def ask() -> int:
+        with _reaching("measure", uri, reading=True) as (store, path):
+            return store.size(path)
+
+    return _twice(uri, ask)
 
 
 def sizes(uri: str, names: Iterable[str]) -> dict[str, int]:
@@ -92,6 +99,12 @@ def sizes(uri: str, names: Iterable[str]) -> dict[str, int]:
     """
     with _reaching("measure", uri) as (store, path):
         return store.sizes(path, names)
+
+
+def objects(uri: str) -> dict[str, Version]:
+    """Every file below the URI by its name, with slashes where it lies deeper, its bytes, and a stamp that changes with its content."""
+    with _reaching("list", uri) as (store, path):
+        return store.objects(path)
 
 
 def write(uri: str, data: bytes) -> None:
@@ -104,6 +117,8 @@ def upload(source: Path, uri: str) -> None:
     """As `write`, from a local file that need not fit into memory. It is given away: do not change it afterwards, only remove it."""
     if not source.is_file():
         raise StorageError(f"cannot upload {source} to {uri}: it is not a file")
+    if not os.access(source, os.R_OK):
+        raise StorageError(f"cannot upload {source} to {uri}: this user may not read it")
     with _reaching("write", uri) as (store, path):
         store.upload(path, source)
 
@@ -157,31 +172,18 @@ def localise(uri: str, sha256: str | None = None, artefact: str | None = None) -
     `artefact` is the folder that an error says to delete.
     Raises MissingArtefact if no file lies there and DamagedArtefact if the checksum differs.
     """
-    store, path = _locate(uri)
-    if store is not local:
-        return _cached_copy(uri, sha256, artefact)
-    file = Path(path)
-    if not file.is_file():
-        raise MissingArtefact(f"cannot read {uri}: nothing lies there")
-    if sha256 and not _is_verified(file, sha256):
-        _verify(file, sha256, uri, artefact)
-    return file
 
+    def ask() -> Path:
+        with _reaching("read", uri, reading=True) as (store, path):
+            if store is not local:
+                return copies.copy_of(store, path, uri, sha256, artefact)
+            file = Path(path)
+            store.size(path)  # a regular file is there
+            if sha256:
+                verify(file, sha256, uri, artefact)
+            return file
 
-def damaged(uri: str, expected: str, found: str, artefact: str | None = None) -> DamagedArtefact:
-    """The error for a file that differs from what was published in `artefact`, by default the folder that it lies in."""
-    return DamagedArtefact(f"{uri} is damaged: expected sha256 {expected}, found {found}; {again(artefact or uri.rpartition('/')[0])}")
-
-
-def again(artefact: str) -> str:
-    """What to do about an artefact that is not what was published."""
-    return f"delete {artefact}, and the same command will compute it again"
-
-
-def file_digest(file: Path) -> str:
-    """The sha256 of a local file, in hexadecimal digits."""
-    with file.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
+    return _twice(uri, ask)
 
 
 def require_usable(root: str, lacking: str) -> None:
@@ -221,83 +223,19 @@ def check_storage(root: str) -> None:
         )
 
 
-def _cached_copy(uri: str, sha256: str | None, artefact: str | None) -> Path:
-    with _reaching("read", uri, reading=True) as (store, path):
-        key = sha256 or hashlib.sha256(f"{uri}\n{store.version(path)}".encode()).hexdigest()
-        target = _cache_folder(key[:2]) / key
-        # A copy that does not verify was damaged on the disk of the cache, not in the storage: fetch it again.
-        if target.exists() and (sha256 is None or _is_verified(target, sha256) or file_digest(target) == sha256):
-            _remember(target, sha256)
-            return target
-        arriving = target.with_name(f".{key}.{uuid.uuid4().hex}.tmp")
-        try:
-            store.download(path, arriving)
-            if sha256 and (found := file_digest(arriving)) != sha256:
-                raise damaged(uri, sha256, found, artefact)
-            arriving.replace(target)
-        finally:
-            arriving.unlink(missing_ok=True)
-        _remember(target, sha256)
-    return target
-
-
-def _verify(file: Path, sha256: str, uri: str, artefact: str | None) -> None:
-    found = file_digest(file)
-    if found != sha256:
-        raise damaged(uri, sha256, found, artefact)
-    _remember(file, sha256)
-
-
-def _state(file: Path, sha256: str) -> tuple[str, str, int, int]:
-    facts = file.stat()
-    return str(file), sha256, facts.st_size, facts.st_mtime_ns
-
-
-def _is_verified(file: Path, sha256: str) -> bool:
-    return _state(file, sha256) in _verified
-
-
-def _remember(file: Path, sha256: str | None) -> None:
-    if sha256:
-        _verified.add(_state(file, sha256))
-
-
-def _cache_folder(name: str) -> Path:
-    folder = Path(os.environ.get("BILP_CACHE") or Path.home() / ".cache" / "bilp").expanduser() / name
+def _twice(uri: str, ask: Callable[[], T]) -> T:
+    """What `ask` returns, which looks again once before it is believed that nothing lies there."""
     try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise StorageError(f"cannot use {folder} for copies: {error}; set BILP_CACHE to a folder where this user may write") from error
-    return folder
-
-
-def _parse(uri: str) -> tuple[str, str]:
-    """The scheme ("file" or "s3") and the path without it."""
-    match = _SCHEME.match(uri)
-    scheme = match[1].lower() if match else ""
-    if not scheme:
-        if _COLLAPSED.match(uri):
-            raise ImpossibleUri(f"{uri} has one slash after the scheme: write s3://bucket/prefix or file:///path")
-        return "file", os.path.normpath(Path(uri).expanduser().absolute())
-    if scheme == "file":
-        parts = urlsplit(uri)
-        if parts.netloc not in ("", "localhost") or not parts.path:
-            raise ImpossibleUri(f"{uri} is not a local path: write file:///absolute/path or a plain path")
-        return "file", os.path.normpath(unquote(parts.path))
-    if scheme != "s3":
-        raise ImpossibleUri(f"{uri}: unknown scheme {scheme}://; use a path, file:///path or s3://bucket/prefix")
-    path = uri[len("s3://") :].rstrip("/")
-    if not path or path.startswith("/"):
-        raise ImpossibleUri(f"{uri} names no bucket: write s3://bucket/prefix")
-    if any(name in ("", ".", "..") for name in path.split("/")):
-        right = "/".join(name for name in path.split("/") if name not in ("", ".", ".."))
-        raise ImpossibleUri(f"{uri} has an empty name, '.' or '..' between two slashes, which a key keeps as it is: write s3://{right}")
-    return "s3", path
+        return ask()
+    except MissingArtefact:
+        if not look_again(uri):
+            raise
+    return ask()
 
 
 def _locate(uri: str) -> tuple[Store, str]:
     """The kind of storage and the path in it."""
-    scheme, path = _parse(uri)
+    scheme, path = parse(uri)
     return (local if scheme == "file" else _s3(uri)), path
 
 
@@ -322,4 +260,5 @@ def _reaching(action: str, uri: str, reading: bool = False) -> Iterator[tuple[St
         if reading and store.missing(error):
             raise MissingArtefact(f"cannot {action} {uri}: nothing lies there") from error
         kind = StorageRefused if action in _WRITING and store.refused(error) else StorageError
-        raise kind(f"cannot {action} {uri}: {error}; {store.remedy(error)}") from error
+        # The client's words may hold the address of an endpoint or a proxy, with a login that a configuration file gave.
+        raise kind(f"cannot {action} {uri}: {redacted(str(error), {})}; {store.remedy(error)}") from error

@@ -9,23 +9,20 @@ import errno
 import importlib.metadata
 import os
 import platform
-import re
 import shlex
 import sys
 import tempfile
 import traceback
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
+
+from bilp.redaction import redacted as redacted
 
 MOST = 300  # characters of a message that fit into a line
 PACKAGES = ("bilp", "prefect", "torch", "torchvision", "numpy", "pyarrow", "pydantic", "fsspec", "s3fs")
 
 _WHILE = "while doing: "
-_SECRET = re.compile(r"KEY|SECRET|TOKEN|PASSW|AUTH|CREDENTIAL|CONNECTION", re.IGNORECASE)
-_LOGIN = re.compile(r"(?<=://)[^/@\s'\"]+@")  # user:password@ of a URL
-_SHORTEST = 4  # letters of a value that is worth hiding; shorter ones are parts of other words
-
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 _REMEDIES: tuple[tuple[Callable[[BaseException], bool], str], ...] = (
     (lambda error: isinstance(error, OSError) and error.errno in _FULL, "free some space on that disk, or on the one of TMPDIR"),
@@ -103,12 +100,3 @@ def versions() -> dict[str, str]:
         except importlib.metadata.PackageNotFoundError:
             found[name] = "missing"
     return found
-
-
-def redacted(text: str, environment: Mapping[str, str]) -> str:
-    """The text without logins in URLs, and without what variables hold whose names say that it is secret."""
-    hidden = {value for name, value in environment.items() if _SECRET.search(name)}
-    hidden |= {value.partition(":")[2] for value in hidden}  # the password of user:password
-    for value in sorted((value for value in hidden if len(value) >= _SHORTEST), key=len, reverse=True):
-        text = text.replace(value, "***")
-    return _LOGIN.sub("***@", text)

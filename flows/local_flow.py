@@ -8,6 +8,7 @@ from typing import Any, ParamSpec, TypeVar
 from prefect import Flow
 from prefect.exceptions import ParameterTypeError
 
+from bilp.uris import refuse_secrets
 from flows import local_server
 
 P = ParamSpec("P")
@@ -18,11 +19,13 @@ class LocalFlow(Flow[P, R]):
     """A Prefect flow that, when it is called as a function, brings its own server if none is configured."""
 
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:  # type: ignore[override]
+        refuse_secrets([*args, kwargs])  # before Prefect keeps them with the run
         with local_server.reachable():
             return super().__call__(*args, **kwargs)
 
     def validate_parameters(self, parameters: dict[str, Any]) -> dict[str, Any]:
         """As Prefect's, with every wrong value in one line."""
+        refuse_secrets(parameters)  # Prefect logs them all if one is wrong
         try:
             return super().validate_parameters(parameters)
         except ParameterTypeError as error:

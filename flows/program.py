@@ -12,7 +12,7 @@ from pydantic import BaseModel, ValidationError
 from rich.table import Table
 
 from bilp import ending
-from bilp.command_line import configure, parse
+from bilp.command_line import configure, parse, refuse_secrets_typed
 from bilp.config import PipelineConfig
 from bilp.errors import BilpError
 from bilp.explain import problems
@@ -53,6 +53,7 @@ def with_options(
 
     `join` makes the configuration of what was typed. Wrong values end the program with status 2 and a line for each.
     """
+    refuse_secrets_typed(arguments, name)
     typed, rest = _split(arguments, set(model.model_fields))
     given: dict[str, Any] = {}
     told = "\n".join(f"  --{option}  {field.description}" for option, field in model.model_fields.items())
@@ -60,6 +61,8 @@ def with_options(
         options = model.model_validate(typed)
     except ValidationError as error:
         refuse(name, *(f"--{item['loc'][0]}: {item['msg']}" for item in error.errors(include_url=False)))
+    except BilpError as error:
+        refuse(name, str(error))
     try:
         with output.readers_may_go():
             given = parse(rest, name, f"{description}\n\nOptions of its own:\n{told}").given

@@ -9,9 +9,12 @@ from typing import Annotated
 from pydantic import BeforeValidator, WithJsonSchema
 
 from bilp.storage import Uri, as_uri, check_storage, exists, storage_root
+from bilp.uris import NO_SECRET
 
 Root = Annotated[
-    Uri, BeforeValidator(lambda value: as_uri(value) if isinstance(value, os.PathLike) else value), WithJsonSchema({"type": "string"})
+    Uri,
+    BeforeValidator(lambda value: as_uri(value) if isinstance(value, os.PathLike) else value),
+    WithJsonSchema({"type": "string", "pattern": NO_SECRET}),
 ]
 """A storage root as a parameter of a flow; a form shows a text."""
 

@@ -17,10 +17,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any
 from urllib.parse import unquote, urlsplit
-
-from fsspec.core import url_to_fs
 
 from bilp import storage
 from bilp.data.droppings import is_dropping, kind
@@ -179,22 +176,21 @@ def _entry(item: os.DirEntry[str], path: str) -> Entry:
 
 
 def _remote(uri: str) -> Listing:
-    # A new client: a cached one would keep the endpoint of its first use. `children` has prepared the environment for it.
-    filesystem, root = url_to_fs(uri, use_listings_cache=False, skip_instance_cache=True)
-    found: dict[str, dict[str, Any]] = filesystem.find(root, detail=True)
     files = []
     folders: set[str] = set()
     ignored: dict[str, str] = {}
-    for name, facts in found.items():
-        path = name.removeprefix(root).lstrip("/")
+    for path, found in storage.objects(uri).items():
         parts = path.split("/")
         left = next((depth for depth, part in enumerate(parts, 1) if is_dropping(part)), None)
         if left is not None:
             ignored["/".join(parts[:left])] = kind(parts[left - 1])
             continue
-        if "" in parts[:-1]:
-            raise DataError(f"{uri}: the key {shown(name)!r} has an empty name between two slashes: copy the object to a key without")
+        if {"", ".", ".."} & set(parts[:-1] if path.endswith("/") else parts):
+            key = f"{uri}/{path}"
+            raise DataError(
+                f"{uri}: the key {shown(key)!r} has an empty name between two slashes, '.' or '..': copy the object to a key without"
+            )
         folders.update("/".join(parts[:depth]) for depth in range(1, len(parts)))
-        if facts["type"] == "file" and path and not path.endswith("/"):
-            files.append(Entry(path, int(facts["size"]), str(facts.get("ETag") or facts.get("LastModified"))))
+        if not path.endswith("/"):
+            files.append(Entry(path, found.size, found.stamp))
     return Listing(tuple(sorted(files, key=_path)), tuple(sorted(folders - {""})), dict(Counter(ignored.values())))

@@ -123,12 +123,15 @@ def run_key(parents: dict[str, str], distill: DistillConfig, reselect: ReselectC
     return content_key("distill", version_of(distill), **inputs, distill=distill, reselect=adaptive)
 
 
-def open_run(run_uri: Uri) -> Run:
-    """Read and check a run's record. Raises MissingArtefact, DamagedArtefact, or IncompatibleArtefact for another version."""
+def open_run(run_uri: Uri, known: bool = True) -> Run:
+    """Read and check a run's record, which must be there if the run is `known`.
+
+    Raises MissingArtefact, DamagedArtefact, or IncompatibleArtefact for another version.
+    """
     run_uri = as_uri(run_uri)
     where = storage.join(run_uri, RECORD)
     try:
-        data = storage.read(where)
+        data = storage.read(where, expected=known)
     except MissingArtefact as error:
         raise MissingArtefact(f"no run at {run_uri}: {RECORD} is not there; register it with start_run") from error
     try:
@@ -167,7 +170,7 @@ def _require_place(where: str, role: str, place: str | None, key: str | None) ->
 def _is_registered(run_uri: str) -> bool:
     """Whether a valid record of the run is there, which a storage that is read-only may hold."""
     try:
-        open_run(run_uri)
+        open_run(run_uri, known=False)
     except MissingArtefact:
         return False
     return True

@@ -4,7 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Protocol
+from typing import NamedTuple, Protocol
+
+
+class Version(NamedTuple):
+    """Which content lies at a path: a text that changes whenever it does, and its bytes."""
+
+    stamp: str
+    size: int
 
 
 class Store(Protocol):
@@ -18,6 +25,9 @@ class Store(Protocol):
 
     def sizes(self, path: str, names: Iterable[str]) -> dict[str, int]:
         """Bytes of those of the files called `names`, with slashes where they lie deeper, below the path that are there."""
+
+    def objects(self, path: str) -> dict[str, Version]:
+        """Every file below the path by its name, with slashes where it lies deeper; in S3 the rest of any key, however odd."""
 
     def exists(self, path: str) -> bool:
         """Whether a file, or anything below this path, is there."""
@@ -46,11 +56,17 @@ class Store(Protocol):
     def delete(self, path: str) -> None:
         """Remove a file or everything below the path; no error if nothing lies there."""
 
-    def download(self, path: str, target: Path) -> None:
-        """Copy to a local file. Only a caller that knows the checksum may assume that this is one version of the content."""
+    def download(self, path: str, target: Path, expected: Version | None = None, at_once: bool = False) -> None:
+        """Copy to a local file. Without an expected version, only a caller that knows the checksum may assume that it is of one.
 
-    def version(self, path: str) -> str:
-        """A text that changes whenever the content does."""
+        With `at_once` no parts are fetched beside each other: slower, and right also where something on the way knows no parts.
+        """
+
+    def version(self, path: str) -> Version:
+        """What lies there now; FileNotFoundError if no file does."""
+
+    def reconnect(self) -> bool:
+        """Let the next request take a new connection; False if there is none, and asking again tells nothing else."""
 
     def missing(self, error: Exception) -> bool:
         """Whether the error says that nothing lies at the path, rather than that the storage itself is out of reach."""

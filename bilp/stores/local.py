@@ -18,6 +18,9 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
 
+from bilp.errors import ImpossibleUri
+from bilp.stores import Version
+
 TEMPORARY = re.compile(r"\..+\.\d+\.\d+\.tmp")
 _numbers = itertools.count()
 
@@ -27,18 +30,27 @@ _READ_ONLY = (errno.EACCES, errno.EPERM, errno.EROFS)
 # What it answers where a file lies in the place of a folder, or the other way round.
 _IN_THE_WAY = (errno.ENOTDIR, errno.EEXIST, errno.EISDIR)
 
+_IRREGULAR = (
+    (stat.S_ISFIFO, "a named pipe"),
+    (stat.S_ISSOCK, "a socket"),
+    (stat.S_ISCHR, "a device"),
+    (stat.S_ISBLK, "a device"),
+)
+
 # What link() answers on file systems without hard links (FAT, some network and container mounts).
 _NO_LINKS = (errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK)
 
 
 def read(path: str) -> bytes:
-    return Path(path).read_bytes()
+    _regular(path)
+    # Whatever takes the place of the file meanwhile, opening it does not wait for somebody at the other end of a pipe.
+    with open(path, "rb", opener=lambda name, flags: os.open(name, flags | os.O_NONBLOCK)) as file:
+        _regular(path, os.fstat(file.fileno()))
+        return file.read()
 
 
 def size(path: str) -> int:
-    if not Path(path).is_file():
-        raise FileNotFoundError(path)
-    return Path(path).stat().st_size
+    return _regular(path).st_size
 
 
 def sizes(path: str, names: Iterable[str]) -> dict[str, int]:
@@ -49,6 +61,10 @@ def sizes(path: str, names: Iterable[str]) -> dict[str, int]:
             if stat.S_ISREG(facts.st_mode):
                 found[name] = facts.st_size
     return found
+
+
+def objects(path: str) -> dict[str, Version]:
+    return {file.relative_to(path).as_posix(): version(str(file)) for file in Path(path).rglob("*") if file.is_file()}
 
 
 def exists(path: str) -> bool:
@@ -75,6 +91,8 @@ def create_from(path: str, source: Path) -> bool:
     try:
         os.link(source, target)
     except FileExistsError:
+        if target.is_dir():
+            raise
         return False
     except OSError as error:
         if error.errno not in (errno.EXDEV, *_NO_LINKS):
@@ -113,13 +131,17 @@ def delete(path: str) -> None:
             target.unlink()
 
 
-def download(path: str, target: Path) -> None:
-    shutil.copyfile(path, target)
+def download(path: str, target: Path, expected: Version | None = None, at_once: bool = False) -> None:
+    target.write_bytes(read(path))
 
 
-def version(path: str) -> str:
-    facts = Path(path).stat()
-    return f"{facts.st_size}-{facts.st_mtime_ns}"
+def version(path: str) -> Version:
+    facts = _regular(path)
+    return Version(f"{facts.st_mtime_ns} {facts.st_ctime_ns} {facts.st_ino}", facts.st_size)
+
+
+def reconnect() -> bool:
+    return False
 
 
 def missing(error: Exception) -> bool:
@@ -139,6 +161,17 @@ def remedy(error: Exception) -> str:
     if number in _IN_THE_WAY:
         return "a file lies where a folder is needed or the other way round: remove it, or set BILP_STORAGE to another place"
     return "check the path and the disk it lies on"
+
+
+def _regular(path: str, facts: os.stat_result | None = None) -> os.stat_result:
+    """What the file system says of a file. Raises ImpossibleUri for what is none: reading a pipe or a device might never end."""
+    facts = facts or Path(path).stat()
+    if stat.S_ISDIR(facts.st_mode):
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), path)
+    if not stat.S_ISREG(facts.st_mode):
+        kind = next((word for test, word in _IRREGULAR if test(facts.st_mode)), "no file")
+        raise ImpossibleUri(f"{path} is {kind}, and only regular files are read: remove it, or give another path")
+    return facts
 
 
 @contextmanager
@@ -167,6 +200,8 @@ def _create(target: Path, fill: Callable[[BinaryIO], object]) -> bool:
         try:
             os.link(temporary, target)
         except FileExistsError:
+            if target.is_dir():  # and no other writer's content
+                raise
             return False
         except OSError as error:
             if error.errno not in _NO_LINKS:

@@ -1,71 +1,96 @@
 """Objects in S3: AWS, or anything else that speaks its protocol, found through the usual AWS_* variables alone.
 
 A path is `bucket/key`. Listings are never cached, because several processes write.
+
+What is read is compared with the object's size and, where it is one, with the MD5 that the store gives as its ETag. An answer
+that does not fit, or that is not S3's, is asked for once more over a new connection; reading costs one request as long as the
+answers are right. Encrypted objects and those that were uploaded in parts have other ETags: only checksums of manifests tell there.
 """
 
 from __future__ import annotations
 
-import errno
 import hashlib
-import os
+import re
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import Any
-from urllib.parse import urlsplit
+from typing import Any, TypeVar
 
-import s3fs
 from botocore import exceptions as boto
+
+from bilp.stores import Version, etags
+from bilp.stores.s3_client import Files, NotS3, endpoint, files
+from bilp.stores.s3_client import reconnect as reconnect
+
+T = TypeVar("T")
 
 # s3fs cuts larger content into several requests, and some stores ignore the condition on those.
 LARGEST_CREATE = 90 << 20
 CONFLICT_RETRIES = 6
-MOST_CLIENTS = 4
 _READ_BLOCK = 8 << 20
-
-_clients: dict[tuple[int, tuple[tuple[str, str], ...]], Any] = {}
 
 _BAD_KEYS = ("InvalidAccessKeyId", "SignatureDoesNotMatch", "InvalidToken", "ExpiredToken", "TokenRefreshRequired")
 _WRONG_REGION = ("PermanentRedirect", "TemporaryRedirect", "AuthorizationHeaderMalformed", "301", "307", "400")
 
 
 def read(path: str) -> bytes:
-    # One request: several parallel ranges could come from two versions of the object.
-    content: bytes = _files().cat_file(path, max_concurrency=1)
-    return content
+    content, stamp = _asked(lambda client: client.whole(path))
+    if etags.fits(path, stamp, etags.md5(content)):
+        return content
+    reconnect()
+    second, stamp = files().whole(path)
+    if not etags.fits(path, stamp, etags.md5(second)):
+        etags.settle(path, content == second)
+    return second
 
 
 def size(path: str) -> int:
-    return int(_facts(path)["size"])
+    return version(path).size
 
 
 def sizes(path: str, names: Iterable[str]) -> dict[str, int]:
     """One listing, a request for every thousand objects below the path."""
-    below = f"{path}/"
-    try:
-        found: dict[str, Any] = _files().find(path, detail=True)
-    except FileNotFoundError as error:
-        if _code(error) == "NoSuchBucket":
-            raise
-        return {}
-    there = {name.removeprefix(below): int(facts["size"]) for name, facts in found.items() if name.startswith(below)}
-    return {name: there[name] for name in names if name in there}
+    there = _below(path)
+    return {name: there[name].size for name in names if name in there}
+
+
+def objects(path: str) -> dict[str, Version]:
+    return {name: found for name, found in _below(path).items() if name}
 
 
 def exists(path: str) -> bool:
+    """One request for an object, two for anything else: the listing that tells what lies below shows the object, too."""
+    bucket, _, key = path.partition("/")
     try:
-        _files().info(path)
+        if not key:
+            _asked(lambda client: client.info(path))
+        else:
+            _asked(lambda client: client.call_s3("head_object", Bucket=bucket, Key=key))
+        return True
     except FileNotFoundError:
+        return bool(key) and _is_listed(bucket, key)
+
+
+def _is_listed(bucket: str, key: str) -> bool:
+    def listed(prefix: str, **options: Any) -> Any:
+        return _asked(lambda client: client.call_s3("list_objects_v2", Bucket=bucket, Prefix=prefix, **options))
+
+    try:
+        beside = listed(key, Delimiter="/")
+        names = [*(item["Key"] for item in beside.get("Contents", ())), *(item["Prefix"] for item in beside.get("CommonPrefixes", ()))]
+        if key in names or f"{key}/" in names or not beside.get("IsTruncated"):
+            return key in names or f"{key}/" in names
+        return bool(listed(f"{key}/", MaxKeys=1).get("Contents"))
+    except FileNotFoundError:  # no such bucket
         return False
-    return True
 
 
 def write(path: str, data: bytes) -> None:
-    _files().pipe_file(path, data)
+    files().pipe_file(path, data)
 
 
 def upload(path: str, source: Path) -> None:
-    _files().put_file(str(source), path)
+    files().put_file(str(source), path)
 
 
 def create(path: str, data: bytes) -> bool:
@@ -77,7 +102,7 @@ def create(path: str, data: bytes) -> bool:
         raise ValueError(f"{len(data)} bytes are too many for one conditional write (at most {LARGEST_CREATE})")
     for attempt in range(CONFLICT_RETRIES):
         try:
-            _files().pipe_file(path, data, mode="create")
+            files().pipe_file(path, data, mode="create")
             return True
         except FileExistsError:
             return False
@@ -100,42 +125,58 @@ def can_create(size: int) -> bool:
 
 
 def digest(path: str) -> str:
-    with _files().open(path, "rb", cache_type="readahead", block_size=_READ_BLOCK) as file:
+    with files().open(path, "rb", cache_type="readahead", block_size=_READ_BLOCK) as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def names(path: str) -> list[str]:
     below = f"{path}/"
     try:
-        found: list[str] = _files().ls(path, detail=False, refresh=True)
+        found: list[str] = _asked(lambda client: client.ls(path, detail=False, refresh=True))
     except FileNotFoundError as error:
         if _code(error) == "NoSuchBucket":
             raise
         return []
-    return [name.removeprefix(below).rstrip("/") for name in found if name.startswith(below) and name != below]
+    inside = (name.removeprefix(below).rstrip("/") for name in found if name.startswith(below))
+    return [name for name in inside if name not in ("", ".", "..") and "/" not in name]  # others no address leads to
 
 
 def delete(path: str) -> None:
+    """Also where a name holds what others take for a pattern, and nothing but what lies at the path and below."""
     if "/" not in path:
         raise ValueError("a whole bucket is never deleted here")
-    files = _files()
-    try:
-        files.rm(path, recursive=True)
-    except FileNotFoundError as error:
-        if _code(error) == "NoSuchBucket":
-            raise
+    below = _below(path)
+    if not below:
         return
-    if exists(path):  # a bulk deletion reports refused objects in a body that s3fs does not look at
+    bucket, _, key = path.partition("/")
+    doomed = [key, *(f"{key}/{name}" for name in below if name)]  # there may be an object of this name beside those below
+    client = files()
+    told = [each for each in doomed if each.isprintable()]  # control characters have no place in the list of a bulk deletion
+    for start in range(0, len(told), 1000):
+        keys = [{"Key": each} for each in told[start : start + 1000]]
+        client.call_s3("delete_objects", Bucket=bucket, Delete={"Objects": keys, "Quiet": True})
+    for each in set(doomed).difference(told):
+        client.call_s3("delete_object", Bucket=bucket, Key=each)
+    if exists(path):  # a bulk deletion reports refused objects in its body
         raise PermissionError("objects are still there after deletion")
 
 
-def download(path: str, target: Path) -> None:
-    _files().get_file(path, str(target))
+def download(path: str, target: Path, expected: Version | None = None, at_once: bool = False) -> None:
+    _fetch(path, target, at_once)
+    if expected is None or _is_of(path, target, expected):
+        return
+    first = etags.md5_of(target)
+    reconnect()
+    _fetch(path, target, at_once=True)
+    if not _is_of(path, target, expected):
+        _judge(path, target, expected, first == etags.md5_of(target))
 
 
-def version(path: str) -> str:
-    facts = _facts(path)
-    return f"{facts['ETag']}-{facts['size']}"
+def version(path: str) -> Version:
+    facts = _asked(lambda client: client.info(path))
+    if facts["type"] != "file":
+        raise FileNotFoundError(path)
+    return Version(str(facts["ETag"]), int(facts["size"]))
 
 
 def missing(error: Exception) -> bool:
@@ -147,76 +188,94 @@ def refused(error: Exception) -> bool:
 
 
 def remedy(error: Exception) -> str:
-    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
-        return "the local disk is full: free some space, or set BILP_CACHE to another disk"
     code = _code(error)
-    endpoint = _endpoint() or "AWS"
+    at = endpoint() or "AWS"
     if isinstance(error, (boto.NoCredentialsError, boto.PartialCredentialsError)):
         return "no credentials: set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE"
     if isinstance(error, (boto.ConnectionError, boto.HTTPClientError)):
-        return f"no answer from {endpoint}: start the service, or correct AWS_ENDPOINT_URL (for TLS with your own CA also AWS_CA_BUNDLE)"
+        return f"no answer from {at}: start the service, or correct AWS_ENDPOINT_URL (for TLS with your own CA also AWS_CA_BUNDLE)"
+    if _is_foreign(error) and _operation(error) != "HeadObject":
+        return f"what answers at {at} is no S3 store (a proxy, or a network that wants a login?): correct AWS_ENDPOINT_URL, or the network"
     if code == "NoSuchBucket":
-        return f"the bucket does not exist at {endpoint}: create it, or correct the URI or AWS_ENDPOINT_URL"
+        return f"the bucket does not exist at {at}: create it, or correct the URI or AWS_ENDPOINT_URL"
     if code in _BAD_KEYS:
-        return f"{endpoint} refuses the credentials ({code}): correct AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY and AWS_SESSION_TOKEN"
+        return f"{at} refuses the credentials ({code}): correct AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY and AWS_SESSION_TOKEN"
     if code == "RequestTimeTooSkewed":
         return "the clock of this machine is wrong: set it"
     if code in _WRONG_REGION:
         return "the request was refused as malformed: set AWS_DEFAULT_REGION to the region of the bucket"
     if isinstance(error, PermissionError):
-        return f"{endpoint} denies access: check AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY and the rights to read, write and list there"
+        return f"{at} denies access: check AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY and the rights to read, write and list there"
     return "check the URI and the AWS_* variables, or try again if the service was busy"
 
 
-def _facts(path: str) -> dict[str, Any]:
-    facts: dict[str, Any] = _files().info(path)
-    if facts["type"] != "file":
-        raise FileNotFoundError(path)
-    return facts
+def _asked(question: Callable[[Files], T]) -> T:
+    """The answer to a question that changes nothing; one that is not S3's is asked once more, over a new connection."""
+    try:
+        return question(files())
+    except Exception as error:
+        absent = isinstance(error, FileNotFoundError) and _response(error) is not None and _operation(error) == "HeadObject"
+        if absent or not _is_foreign(error):
+            raise
+    reconnect()
+    return question(files())
+
+
+def _is_foreign(error: Exception) -> bool:
+    """Whether something else than S3 answered, which names its errors by words; only the answer to a HEAD has no place for them."""
+    return isinstance(error, NotS3) or (_response(error) is not None and not re.match("[A-Za-z]", _code(error)))
+
+
+def _below(path: str) -> dict[str, Version]:
+    """Every object below the path, by the rest of its key; '' is the object at the path itself."""
+    try:
+        found: dict[str, Any] = _asked(lambda client: client.find(path, detail=True))
+    except FileNotFoundError as error:
+        if _code(error) == "NoSuchBucket":
+            raise
+        return {}
+    below = f"{path}/"
+    inside = {name.removeprefix(below): facts for name, facts in found.items() if name.startswith(below) and name != below}
+    if path in found:
+        inside[""] = found[path]
+    return {name: Version(str(facts.get("ETag") or facts.get("LastModified")), int(facts["size"])) for name, facts in inside.items()}
+
+
+def _fetch(path: str, target: Path, at_once: bool) -> None:
+    options = {"max_concurrency": 1} if at_once else {}
+    _asked(lambda client: client.get_file(path, str(target), **options))
+
+
+def _judge(path: str, file: Path, expected: Version, same: bool) -> None:
+    """After two copies that are not of the expected version: raises OSError, unless they are the same and the ETag tells nothing."""
+    arrived = file.stat().st_size
+    if arrived != expected.size:
+        raise OSError(f"{arrived} bytes arrived of an object of {expected.size}")
+    if not etags.tells(path, expected.stamp):
+        raise OSError("it was replaced while it was read")
+    etags.settle(path, same)
+
+
+def _is_of(path: str, file: Path, expected: Version) -> bool:
+    """Whether a copy is of this version, as far as that can be told."""
+    if file.stat().st_size != expected.size:
+        return False
+    if etags.tells(path, expected.stamp):
+        return etags.fits(path, expected.stamp, etags.md5_of(file))
+    in_parts = expected.size > files().default_block_size  # fetched as ranges, which could be of several versions
+    return not in_parts or version(path) == expected
+
+
+def _response(error: BaseException) -> dict[str, Any] | None:
+    """What the store answered, which s3fs keeps in the cause of the Python error that it raises."""
+    response: dict[str, Any] | None = getattr(error.__cause__ or error, "response", None)
+    return response
 
 
 def _code(error: BaseException) -> str:
-    """The error code of S3, which s3fs keeps in the cause of the Python error it raises."""
-    response = getattr(error.__cause__ or error, "response", None) or {}
-    return str(response.get("Error", {}).get("Code", ""))
+    """The error code of S3; the status as a number where something else answered, or nothing at all."""
+    return str((_response(error) or {}).get("Error", {}).get("Code", ""))
 
 
-def _endpoint() -> str | None:
-    return os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL") or None
-
-
-def _prepare_environment() -> None:
-    """Defaults for what the user did not set; they also reach child processes and other S3 clients in this one."""
-    os.environ.setdefault("AWS_RETRY_MODE", "standard")
-    if "AWS_REGION" in os.environ:  # set by several platforms, but botocore reads only the other name
-        os.environ.setdefault("AWS_DEFAULT_REGION", os.environ["AWS_REGION"])
-    host = urlsplit(_endpoint() or "https://amazonaws.com").hostname or ""
-    if not host.endswith(("amazonaws.com", "amazonaws.com.cn")):
-        # Servers older than 2025 do not know the checksums that clients send since then.
-        os.environ.setdefault("AWS_REQUEST_CHECKSUM_CALCULATION", "when_required")
-        os.environ.setdefault("AWS_RESPONSE_CHECKSUM_VALIDATION", "when_required")
-        # Without credentials the client would wait for a metadata service that exists only inside AWS.
-        os.environ.setdefault("AWS_EC2_METADATA_DISABLED", "true")
-
-
-def _files() -> Any:
-    """One client per process, shared by its threads; a new one after a fork or when the AWS_* variables change."""
-    _prepare_environment()
-    settings = sorted((name, value) for name, value in os.environ.items() if name.startswith("AWS_"))
-    key = (os.getpid(), tuple(settings))
-    client = _clients.get(key)
-    if client is None:
-        if len(_clients) >= MOST_CLIENTS:
-            _clients.clear()
-        client = _clients.setdefault(key, _new_client())  # it connects when it is used, so a spare one costs nothing
-    return client
-
-
-def _new_client() -> Any:
-    # No region is passed on: s3fs would send it when it creates a bucket, where us-east-1 is refused.
-    return s3fs.S3FileSystem(
-        endpoint_url=_endpoint(),
-        use_listings_cache=False,
-        skip_instance_cache=True,
-        config_kwargs={"read_timeout": 60},
-    )
+def _operation(error: BaseException) -> str:
+    return str(getattr(error.__cause__ or error, "operation_name", ""))

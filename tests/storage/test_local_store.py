@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from bilp import storage
+from bilp import storage, verification
 from bilp.errors import DamagedArtefact, StorageError, StorageRefused
 
 RACE = """
@@ -168,7 +168,7 @@ def test_localise_verifies_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     path, checksum = tmp_path / "shard", hashlib.sha256(b"good").hexdigest()
     path.write_bytes(b"good")
     storage.localise(str(path), checksum)
-    monkeypatch.setattr(storage, "file_digest", lambda file: pytest.fail("hashed a second time"))
+    monkeypatch.setattr(verification, "file_digest", lambda file: pytest.fail("hashed a second time"))
     assert storage.localise(str(path), checksum) == path
 
 

@@ -106,10 +106,10 @@ def test_a_refusal_is_a_word_of_its_own_and_a_failure_is_not(tmp_path: Path, mon
 
 @pytest.mark.s3
 def test_sizes_of_a_thousand_files_cost_a_request(s3_root: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    from bilp.stores import s3
+    from bilp.stores import s3_client
 
     uri = publish_one(s3_root)
-    files, requests = s3._files(), []
+    files, requests = s3_client.files(), []
     call = files._call_s3
 
     async def counted(method: str, *arguments: object, **options: object) -> object:

@@ -82,4 +82,4 @@ def _read(uri: str, entry: Entry) -> bytes:
     """The bytes of a file; raises DecodeError if the listing has shown that there are none, and whatever storage raises."""
     if entry.problem:
         raise DecodeError(entry.problem)
-    return storage.read(storage.join(uri, entry.path))
+    return storage.read(storage.join(uri, entry.path), expected=True)

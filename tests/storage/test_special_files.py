@@ -1,0 +1,88 @@
+"""What is no regular file in the place of one: it is refused in words, and never waited for."""
+
+from __future__ import annotations
+
+import os
+import socket
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from bilp import storage
+from bilp.errors import ImpossibleUri, StorageError, StorageRefused
+from bilp.manifest import MANIFEST, find, is_whole, open_artefact, publish
+
+KEY = "0123456789abcdef"
+
+
+def listening(path: Path) -> None:
+    with socket.socket(socket.AF_UNIX) as listener:
+        here = Path.cwd()
+        os.chdir(path.parent)  # addresses of sockets are short
+        try:
+            listener.bind(path.name)
+        finally:
+            os.chdir(here)
+
+
+Place = Callable[[Path], None]
+KINDS: list[tuple[Place, str]] = [
+    (lambda path: os.mkfifo(path), "is a named pipe"),
+    (listening, "is a socket"),
+    (lambda path: path.symlink_to("/dev/zero"), "is a device"),
+    (lambda path: path.symlink_to("/dev/tty"), "is a device"),
+]
+
+
+def pipe_behind_a_link(path: Path) -> None:
+    os.mkfifo(path.with_name("pipe"))
+    path.symlink_to("pipe")
+
+
+@pytest.mark.parametrize(("place", "told"), [*KINDS, (pipe_behind_a_link, "is a named pipe")])
+def test_special_files_are_refused_at_once(tmp_path: Path, place: Place, told: str) -> None:
+    uri = str(tmp_path / "special")
+    place(Path(uri))
+    asks: list[Callable[[], object]] = [
+        lambda: storage.read(uri),
+        lambda: storage.size(uri),
+        lambda: storage.localise(uri),
+        lambda: storage.localise(uri, "0" * 64),
+        lambda: storage.read_checked(uri, "0" * 64),
+    ]
+    for ask in asks:
+        with pytest.raises(ImpossibleUri, match=rf"special {told}.*: remove it"):
+            ask()
+    assert storage.sizes(str(tmp_path), ["special"]) == {}
+    assert not storage.create(uri, b"x")
+    storage.delete(uri)
+    assert not storage.exists(uri)
+
+
+@pytest.mark.parametrize("name", [MANIFEST, "data"])
+@pytest.mark.parametrize(("place", "told"), KINDS)
+def test_special_files_in_an_artefact_are_one_error(tmp_path: Path, name: str, place: Place, told: str) -> None:
+    uri = str(tmp_path / "store" / KEY)
+
+    def published() -> object:
+        return publish(uri, "selection", KEY, {"data": b"x"}, config={}, parents={})
+
+    published()
+    (Path(uri) / name).unlink()
+    place(Path(uri) / name)
+    expected = told if name == MANIFEST else "data is missing: delete"
+    for ask in (published, lambda: is_whole(uri)):
+        with pytest.raises(StorageError, match=expected):
+            ask()
+    for read in (lambda: open_artefact(uri, "selection").read("data"), lambda: open_artefact(uri, "selection").local("data")):
+        with pytest.raises(StorageError, match=told):
+            read()
+
+
+def test_a_folder_in_the_place_of_a_manifest_is_no_other_publisher(tmp_path: Path) -> None:
+    uri = tmp_path / "store" / KEY
+    (uri / MANIFEST).mkdir(parents=True)
+    assert find(str(uri), "selection") is None
+    with pytest.raises(StorageRefused, match="a file lies where a folder is needed or the other way round"):
+        publish(str(uri), "selection", KEY, {"data": b"x"}, config={}, parents={})
