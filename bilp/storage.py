@@ -16,6 +16,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
+from bilp import transient
 from bilp.errors import BilpError, DamagedArtefact, ImpossibleUri, MissingArtefact, StorageError, StorageRefused
 from bilp.stores import Store, local
 
@@ -287,7 +288,7 @@ def _s3(uri: str) -> Store:
         module: Store = importlib.import_module("bilp.stores.s3")
     except ImportError as error:
         raise ImpossibleUri(f"{uri} needs the S3 client: install s3fs ({error})") from error
-    return module
+    return transient.Patient(module)
 
 
 @contextmanager
@@ -301,5 +302,5 @@ def _reaching(action: str, uri: str, reading: bool = False) -> Iterator[tuple[St
     except Exception as error:
         if reading and store.missing(error):
             raise MissingArtefact(f"cannot {action} {uri}: nothing lies there") from error
-        kind = StorageRefused if action in _WRITING and store.refused(error) else StorageError
+        kind = StorageRefused if action in _WRITING and store.refused(error) else transient.kind(store, error)
         raise kind(f"cannot {action} {uri}: {error}; {store.remedy(error)}") from error

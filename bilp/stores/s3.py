@@ -16,10 +16,18 @@ from urllib.parse import urlsplit
 import s3fs
 from botocore import exceptions as boto
 
+from bilp.stores.s3_errors import misconfigured as misconfigured
+from bilp.stores.s3_errors import patience as patience
+
 # s3fs cuts larger content into several requests, and some stores ignore the condition on those.
 LARGEST_CREATE = 90 << 20
 CONFLICT_RETRIES = 6
 MOST_CLIENTS = 4
+
+# One part of a large file that is refused must not cost the whole file. Every other retry is `bilp.transient`'s: those of the client
+# would multiply its waiting, and a store that says nothing would be listened to for a quarter of an hour.
+READ_SECONDS = 30
+ATTEMPTS = 2
 
 _clients: dict[tuple[int, tuple[tuple[str, str], ...]], Any] = {}
 
@@ -199,9 +207,15 @@ def _files() -> Any:
 
 def _new_client() -> Any:
     # No region is passed on: s3fs would send it when it creates a bucket, where us-east-1 is refused.
-    return s3fs.S3FileSystem(
+    files = s3fs.S3FileSystem(
         endpoint_url=_endpoint(),
         use_listings_cache=False,
         skip_instance_cache=True,
-        config_kwargs={"read_timeout": 60},
+        config_kwargs={
+            "read_timeout": READ_SECONDS,
+            "connect_timeout": 10,
+            "retries": {"total_max_attempts": ATTEMPTS, "mode": "standard"},
+        },
     )
+    files.retries = 1
+    return files

@@ -1,0 +1,165 @@
+"""Transient errors of a storage: its requests are made again until they are answered, or the outage has lasted too long.
+
+This is the only place that does so for storage in a network, at any moment of a run: inside and outside of tasks, on workers, for
+leases. What passes here as an error need not be tried again by whoever called, except where nobody knows whether it would help.
+
+An outage is one for the whole process: its threads wait side by side and not one after the other, and what asks again after all
+patience was lost is answered at once. It ends with the first request that is answered, whatever the answer.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+import threading
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TypeVar
+
+from bilp.errors import StorageError, StorageMisconfigured, StorageUnreachable
+from bilp.stores import PATIENCE, Store
+from bilp.unexpected import one_line
+
+T = TypeVar("T")
+
+FIRST_PAUSE, LONGEST_PAUSE = 0.2, 5.0  # seconds between two attempts; each pause is twice the one before
+UNSAID = 2.0  # seconds of an outage that nobody needs to be told about
+LONGEST_SILENCE = 60.0  # seconds for which a request of `bilp.stores.s3` waits for a store that says nothing
+FORGOTTEN = 120.0  # seconds without a request after which the next failure begins an outage of its own
+
+
+def _go_on() -> None:
+    """Nothing stops a pause."""
+
+
+@dataclass
+class Outage:
+    """For how long a storage has not been answering, and who is told; one for all threads of a process."""
+
+    clock: Callable[[], float] = time.monotonic
+    sleep: Callable[[float], None] = time.sleep
+    say: Callable[[str], None] = logging.getLogger("bilp").warning
+    """Takes one line when it becomes noticeable that an outage is waited for, and one when that is over."""
+    before_pause: Callable[[], None] = _go_on
+    """Called before each pause; what it raises ends the waiting."""
+    since: float | None = None
+    """When it began; None while the storage answers."""
+    failed: float = 0.0
+    """When a request failed last."""
+    said: bool = False
+    answered: bool = False
+    """Whether this process ever got an answer."""
+    lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def over(self) -> None:
+        """A request was answered."""
+        with self.lock:
+            waited, said = self.clock() - (self.since or 0.0), self.said
+            self.since, self.said, self.answered = None, False, True
+        if said:
+            self.say(f"the storage answers again after {waited:.0f} s")
+
+    def lasts(self, began: float) -> float:
+        """Seconds since its begin; a request that was made at `began` has just failed."""
+        with self.lock:
+            now = self.clock()
+            if self.since is None or now - self.failed > FORGOTTEN:
+                self.since, self.said = now - min(now - began, LONGEST_SILENCE), False
+            self.failed = now
+            return now - self.since
+
+    def announce(self, line: str) -> None:
+        """Say that it is waited for, unless that was said."""
+        with self.lock:
+            said, self.said = self.said, True
+        if not said:
+            self.say(line)
+
+
+outage = Outage()
+"""The one of this process."""
+
+
+def kind(store: Store, error: Exception) -> type[StorageError]:
+    """The class that an error of a store belongs to, once nothing is tried again."""
+    if store.misconfigured(error):
+        return StorageMisconfigured
+    return StorageUnreachable if store.patience(error) else StorageError
+
+
+class Patient:
+    """A store whose requests are made again while their errors are transient."""
+
+    def __init__(self, store: Store) -> None:
+        self.store = store
+        self.misconfigured, self.missing, self.patience = store.misconfigured, store.missing, store.patience
+        self.refused, self.remedy = store.refused, store.remedy
+
+    def read(self, path: str) -> bytes:
+        return self._ask(lambda: self.store.read(path))
+
+    def size(self, path: str) -> int:
+        return self._ask(lambda: self.store.size(path))
+
+    def sizes(self, path: str, names: Iterable[str]) -> dict[str, int]:
+        wanted = list(names)
+        return self._ask(lambda: self.store.sizes(path, wanted))
+
+    def exists(self, path: str) -> bool:
+        return self._ask(lambda: self.store.exists(path))
+
+    def write(self, path: str, data: bytes) -> None:
+        self._ask(lambda: self.store.write(path, data))
+
+    def upload(self, path: str, source: Path) -> None:
+        self._ask(lambda: self.store.upload(path, source))
+
+    def create(self, path: str, data: bytes) -> bool:
+        """As the store's; False can also mean that an attempt of this call wrote it and only its answer was lost."""
+        return self._ask(lambda: self.store.create(path, data))
+
+    def names(self, path: str) -> list[str]:
+        return self._ask(lambda: self.store.names(path))
+
+    def delete(self, path: str) -> None:
+        self._ask(lambda: self.store.delete(path))
+
+    def download(self, path: str, target: Path) -> None:
+        self._ask(lambda: self.store.download(path, target))
+
+    def version(self, path: str) -> str:
+        return self._ask(lambda: self.store.version(path))
+
+    def _ask(self, request: Callable[[], T]) -> T:
+        """The answer to a request. Raises what the store raises, once that is not transient or the outage has lasted too long."""
+        pause, first = FIRST_PAUSE, math.inf
+        while True:
+            began = outage.clock()
+            try:
+                answer = request()
+            except Exception as error:
+                failure = error
+            else:
+                outage.over()
+                return answer
+            patience = self.store.patience(failure)
+            if not patience:
+                if self.store.missing(failure):
+                    outage.over()  # that is an answer
+                raise failure
+            if outage.answered:
+                patience = max(patience, PATIENCE)
+            # In a storm that lets other threads through now and then, this request alone counts.
+            now = outage.clock()
+            first = min(first, now - min(now - began, LONGEST_SILENCE))
+            lasted = max(outage.lasts(began), now - first)
+            if lasted >= patience:
+                raise failure
+            if lasted >= UNSAID:
+                reason = f"{one_line(failure)}; {self.store.remedy(failure)}"
+                outage.announce(f"the storage does not answer, asking again for up to {patience:.0f} s: {reason}")
+            outage.before_pause()
+            outage.sleep(min(pause, patience - lasted))
+            pause = min(2 * pause, LONGEST_PAUSE)
