@@ -9,7 +9,6 @@ patience was lost is answered at once. It ends with the first request that is an
 
 from __future__ import annotations
 
-import logging
 import math
 import threading
 import time
@@ -18,6 +17,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeVar
 
+from bilp import notices
 from bilp.errors import StorageError, StorageMisconfigured, StorageUnreachable
 from bilp.stores import PATIENCE, Store
 from bilp.unexpected import one_line
@@ -36,12 +36,12 @@ def _go_on() -> None:
 
 @dataclass
 class Outage:
-    """For how long a storage has not been answering, and who is told; one for all threads of a process."""
+    """For how long a storage has not been answering; one for all threads of a process."""
 
     clock: Callable[[], float] = time.monotonic
     sleep: Callable[[float], None] = time.sleep
-    say: Callable[[str], None] = logging.getLogger("bilp").warning
-    """Takes one line when it becomes noticeable that an outage is waited for, and one when that is over."""
+    say: Callable[[str], None] = notices.say
+    """Takes one line when an outage becomes noticeable, and one when it is over."""
     before_pause: Callable[[], None] = _go_on
     """Called before each pause; what it raises ends the waiting."""
     since: float | None = None

@@ -26,7 +26,7 @@ MOST_CLIENTS = 4
 
 # One part of a large file that is refused must not cost the whole file. Every other retry is `bilp.transient`'s: those of the client
 # would multiply its waiting, and a store that says nothing would be listened to for a quarter of an hour.
-READ_SECONDS = 30
+CONNECT_SECONDS, READ_SECONDS = 10, 30
 ATTEMPTS = 2
 
 _clients: dict[tuple[int, tuple[tuple[str, str], ...]], Any] = {}
