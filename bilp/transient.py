@@ -159,7 +159,7 @@ class Patient:
                 raise failure
             if lasted >= UNSAID:
                 reason = f"{one_line(failure)}; {self.store.remedy(failure)}"
-                outage.announce(f"the storage does not answer, asking again for up to {patience:.0f} s: {reason}")
+                outage.announce(f"the storage is away or busy, asking again for up to {patience:.0f} s: {reason}")
             outage.before_pause()
             outage.sleep(min(pause, patience - lasted))
             pause = min(2 * pause, LONGEST_PAUSE)

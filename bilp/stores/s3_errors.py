@@ -37,6 +37,7 @@ _TRANSIENT_CODES = {
     *("IncompleteBody", "BadDigest", "XAmzContentSHA256Mismatch", "408", "429"),
 }
 _NEVER = (501, 505)  # what a server cannot do at all
+_ABOUT_THE_OBJECT = (404, 409, 412, 416)
 _FULL = 507
 _FULL_CODES = {"QuotaExceeded", "XMinioStorageFull", "XMinioAdminBucketQuotaExceeded", "InsufficientCapacity", str(_FULL)}
 _UNKNOWN_NAME = {socket.EAI_NONAME, getattr(socket, "EAI_NODATA", socket.EAI_NONAME)}
@@ -70,8 +71,8 @@ def misconfigured(error: Exception) -> bool:
         return patience(error) == 0.0 and (_is_wrong(error) or isinstance(error, (boto.BotoCoreError, PermissionError)))
     status, code = _status(response), _code(response)
     full = status == _FULL or code in _FULL_CODES
-    refused = 300 <= status < 500 or status in _NEVER or (not status and isinstance(error, PermissionError)) or code == "NoSuchBucket"
-    return refused and not full and not _is_transient(response)
+    refused = (300 <= status < 500 and status not in _ABOUT_THE_OBJECT) or status in _NEVER or code == "NoSuchBucket"
+    return (refused or isinstance(error, PermissionError)) and not full and not _is_transient(response)
 
 
 def _is_transient(response: dict[str, Any]) -> bool:
