@@ -11,14 +11,17 @@ import importlib
 import os
 import re
 import uuid
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TypeVar
 from urllib.parse import unquote, urlsplit
 
 from bilp import transient
 from bilp.errors import BilpError, DamagedArtefact, ImpossibleUri, MissingArtefact, StorageError, StorageRefused
 from bilp.stores import Store, local
+
+T = TypeVar("T")
 
 Uri = str | os.PathLike[str]
 """Where something lies, as people give it."""
@@ -117,6 +120,12 @@ def create(uri: str, data: bytes) -> bool:
     """
     with _reaching("create", uri) as (store, path):
         return store.create(path, data)
+
+
+def asked(uri: str, request: Callable[[], T]) -> T:
+    """The answer to a request of another client to the same storage: it is as patient, and its errors are in the same words."""
+    with _reaching("list", uri) as (store, _):
+        return transient.asked(store, request)
 
 
 def children(uri: str) -> list[str]:
@@ -288,7 +297,7 @@ def _s3(uri: str) -> Store:
         module: Store = importlib.import_module("bilp.stores.s3")
     except ImportError as error:
         raise ImpossibleUri(f"{uri} needs the S3 client: install s3fs ({error})") from error
-    return transient.Patient(module)
+    return transient.patient(module)
 
 
 @contextmanager

@@ -12,10 +12,9 @@ from __future__ import annotations
 import math
 import threading
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar, cast
 
 from bilp import notices
 from bilp.errors import StorageError, StorageMisconfigured, StorageUnreachable
@@ -89,77 +88,59 @@ def kind(store: Store, error: Exception) -> type[StorageError]:
     return StorageUnreachable if store.patience(error) else StorageError
 
 
-class Patient:
-    """A store whose requests are made again while their errors are transient."""
+REQUESTS = ("read", "size", "sizes", "exists", "write", "upload", "create", "names", "delete", "download", "version")
+"""Functions of a store that reach it, and that may be called again: what they write is the same, and `create` may answer False."""
 
+
+def patient(store: Store) -> Store:
+    """The store, with requests that are made again while their errors are transient."""
+    return cast(Store, _Patient(store))
+
+
+class _Patient:
     def __init__(self, store: Store) -> None:
-        self.store = store
-        self.misconfigured, self.missing, self.patience = store.misconfigured, store.missing, store.patience
-        self.refused, self.remedy = store.refused, store.remedy
+        self._store = store
 
-    def read(self, path: str) -> bytes:
-        return self._ask(lambda: self.store.read(path))
+    def __getattr__(self, name: str) -> Any:
+        function = getattr(self._store, name)
+        if name not in REQUESTS:
+            return function
 
-    def size(self, path: str) -> int:
-        return self._ask(lambda: self.store.size(path))
+        def ask(*arguments: Any, **options: Any) -> Any:
+            again = [list(each) if isinstance(each, Iterator) else each for each in arguments]  # of an iterator one attempt leaves nothing
+            return asked(self._store, lambda: function(*again, **options))
 
-    def sizes(self, path: str, names: Iterable[str]) -> dict[str, int]:
-        wanted = list(names)
-        return self._ask(lambda: self.store.sizes(path, wanted))
+        return ask
 
-    def exists(self, path: str) -> bool:
-        return self._ask(lambda: self.store.exists(path))
 
-    def write(self, path: str, data: bytes) -> None:
-        self._ask(lambda: self.store.write(path, data))
-
-    def upload(self, path: str, source: Path) -> None:
-        self._ask(lambda: self.store.upload(path, source))
-
-    def create(self, path: str, data: bytes) -> bool:
-        """As the store's; False can also mean that an attempt of this call wrote it and only its answer was lost."""
-        return self._ask(lambda: self.store.create(path, data))
-
-    def names(self, path: str) -> list[str]:
-        return self._ask(lambda: self.store.names(path))
-
-    def delete(self, path: str) -> None:
-        self._ask(lambda: self.store.delete(path))
-
-    def download(self, path: str, target: Path) -> None:
-        self._ask(lambda: self.store.download(path, target))
-
-    def version(self, path: str) -> str:
-        return self._ask(lambda: self.store.version(path))
-
-    def _ask(self, request: Callable[[], T]) -> T:
-        """The answer to a request. Raises what the store raises, once that is not transient or the outage has lasted too long."""
-        pause, first = FIRST_PAUSE, math.inf
-        while True:
-            began = outage.clock()
-            try:
-                answer = request()
-            except Exception as error:
-                failure = error
-            else:
-                outage.over()
-                return answer
-            patience = self.store.patience(failure)
-            if not patience:
-                if self.store.missing(failure):
-                    outage.over()  # that is an answer
-                raise failure
-            if outage.answered:
-                patience = max(patience, PATIENCE)
-            # In a storm that lets other threads through now and then, this request alone counts.
-            now = outage.clock()
-            first = min(first, now - min(now - began, LONGEST_SILENCE))
-            lasted = max(outage.lasts(began), now - first)
-            if lasted >= patience:
-                raise failure
-            if lasted >= UNSAID:
-                reason = f"{one_line(failure)}; {self.store.remedy(failure)}"
-                outage.announce(f"the storage is away or busy, asking again for up to {patience:.0f} s: {reason}")
-            outage.before_pause()
-            outage.sleep(min(pause, patience - lasted))
-            pause = min(2 * pause, LONGEST_PAUSE)
+def asked(store: Store, request: Callable[[], T]) -> T:
+    """The answer to a request to a store. Raises what it raises, once that is not transient or the outage has lasted too long."""
+    pause, first = FIRST_PAUSE, math.inf
+    while True:
+        began = outage.clock()
+        try:
+            answer = request()
+        except Exception as error:
+            failure = error
+        else:
+            outage.over()
+            return answer
+        patience = store.patience(failure)
+        if not patience:
+            if store.missing(failure):
+                outage.over()  # that is an answer
+            raise failure
+        if outage.answered:
+            patience = max(patience, PATIENCE)
+        # In a storm that lets other threads through now and then, this request alone counts.
+        now = outage.clock()
+        first = min(first, now - min(now - began, LONGEST_SILENCE))
+        lasted = max(outage.lasts(began), now - first)
+        if lasted >= patience:
+            raise failure
+        if lasted >= UNSAID:
+            reason = f"{one_line(failure)}; {store.remedy(failure)}"
+            outage.announce(f"the storage is away or busy, asking again for up to {patience:.0f} s: {reason}")
+        outage.before_pause()
+        outage.sleep(min(pause, patience - lasted))
+        pause = min(2 * pause, LONGEST_PAUSE)

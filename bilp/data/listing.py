@@ -178,7 +178,7 @@ def _entry(item: os.DirEntry[str], path: str) -> Entry:
 def _remote(uri: str) -> Listing:
     # A new client: a cached one would keep the endpoint of its first use. `children` has prepared the environment for it.
     filesystem, root = url_to_fs(uri, use_listings_cache=False, skip_instance_cache=True)
-    found: dict[str, dict[str, Any]] = filesystem.find(root, detail=True)
+    found: dict[str, dict[str, Any]] = storage.asked(uri, lambda: filesystem.find(root, detail=True))
     files = []
     folders: set[str] = set()
     ignored: dict[str, str] = {}

@@ -16,6 +16,7 @@ from urllib.parse import urlsplit
 import s3fs
 from botocore import exceptions as boto
 
+from bilp.stores.s3_errors import client_settings
 from bilp.stores.s3_errors import misconfigured as misconfigured
 from bilp.stores.s3_errors import patience as patience
 
@@ -23,11 +24,6 @@ from bilp.stores.s3_errors import patience as patience
 LARGEST_CREATE = 90 << 20
 CONFLICT_RETRIES = 6
 MOST_CLIENTS = 4
-
-# One part of a large file that is refused must not cost the whole file. Every other retry is `bilp.transient`'s: those of the client
-# would multiply its waiting, and a store that says nothing would be listened to for a quarter of an hour.
-CONNECT_SECONDS, READ_SECONDS = 10, 30
-ATTEMPTS = 2
 
 _clients: dict[tuple[int, tuple[tuple[str, str], ...]], Any] = {}
 
@@ -211,11 +207,7 @@ def _new_client() -> Any:
         endpoint_url=_endpoint(),
         use_listings_cache=False,
         skip_instance_cache=True,
-        config_kwargs={
-            "read_timeout": READ_SECONDS,
-            "connect_timeout": 10,
-            "retries": {"total_max_attempts": ATTEMPTS, "mode": "standard"},
-        },
+        config_kwargs=client_settings(),
     )
-    files.retries = 1
+    files.retries = 1  # see `client_settings`
     return files

@@ -29,6 +29,7 @@ from botocore.parsers import ResponseParserError
 from bilp.stores import PATIENCE
 
 UNRESOLVED = 20.0  # seconds; for a name that does not exist
+ATTEMPTS, CONNECT_SECONDS, READ_SECONDS = 2, 10, 30
 
 _TRANSIENT_CODES = {
     *("SlowDown", "ServiceUnavailable", "InternalError", "RequestTimeout", "RequestTimeoutException", "PriorRequestNotComplete"),
@@ -48,6 +49,15 @@ _TRANSIENT = (
     *(aiohttp.ClientError, http.client.HTTPException, ConnectionError, TimeoutError, socket.gaierror),
 )
 _NETWORK = {errno.ETIMEDOUT, errno.ENETUNREACH, errno.ENETDOWN, errno.ENETRESET, errno.EHOSTUNREACH, errno.EHOSTDOWN}
+
+
+def client_settings() -> dict[str, Any]:
+    """How long a client of botocore's tries by itself: twice, for one part that is refused must not cost a large file.
+
+    More retries of its own would only multiply the waiting of `bilp.transient`.
+    """
+    retries = {"total_max_attempts": ATTEMPTS, "mode": "standard"}
+    return {"connect_timeout": CONNECT_SECONDS, "read_timeout": READ_SECONDS, "retries": retries}
 
 
 def patience(error: Exception) -> float:

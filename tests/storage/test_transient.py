@@ -179,7 +179,7 @@ def store(clock: Clock, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Stor
     (tmp_path / "bucket").mkdir()
     (tmp_path / "bucket" / "file").write_bytes(b"content")
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(storage, "_s3", lambda uri: transient.Patient(store))  # type: ignore[arg-type]
+    monkeypatch.setattr(storage, "_s3", lambda uri: transient.patient(store))  # type: ignore[arg-type]
     return store
 
 
@@ -320,7 +320,7 @@ def relay(s3_environment: S3Server, clock: Clock, monkeypatch: pytest.MonkeyPatc
     """In front of the store; a request of the client's is one request that it sees."""
     relay = Relay(s3_environment.endpoint)
     monkeypatch.setenv("AWS_ENDPOINT_URL", relay.url)
-    monkeypatch.setattr(s3, "ATTEMPTS", 1)
+    monkeypatch.setattr(s3_errors, "ATTEMPTS", 1)
     yield relay
     relay.close()
 
