@@ -125,14 +125,21 @@ def test_an_answer_that_takes_long_is_no_silence_either(root: str, monkeypatch: 
     assert held is not None
     assert watcher.take() is None
 
-    def late(uri: str) -> list[str]:
-        watcher.now += 85.0
-        return names(uri)
+    def late(seconds: float) -> None:
+        def answer(uri: str) -> list[str]:
+            watcher.now += seconds
+            return names(uri)
 
-    monkeypatch.setattr(storage, "children", late)
+        monkeypatch.setattr(storage, "children", answer)
+
+    late(85.0)
     assert watcher.take() is None
-    monkeypatch.setattr(storage, "children", names)
-    assert watcher.take(PATIENCE / 2) is None, "from the answer on"
+    late(0.0)
+    assert [watcher.take(seconds) for seconds in (PATIENCE / 2, PATIENCE / 2 - 1.0)] == [None] * 2, "from the answer on"
+    late(PATIENCE / 4)
+    assert watcher.take() is None, "it shows how things were when it was asked for, at best"
+    late(0.0)
+    assert watcher.take(1.0) is not None
 
 
 @pytest.mark.parametrize("mark", ["json", "renewed"])
