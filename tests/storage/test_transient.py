@@ -269,6 +269,21 @@ def test_what_is_not_transient_is_asked_once(store: Store, clock: Clock, name: s
     assert (store.asked, clock.slept) == (1, [])
 
 
+def test_another_client_of_the_same_store_is_as_patient(store: Store, clock: Clock) -> None:
+    errors = iter([BUSY] * 3)
+
+    def request() -> str:
+        for error in errors:
+            raise error
+        return "listing"
+
+    assert storage.asked("s3://bucket", request) == "listing"
+    assert clock.slept == [0.2, 0.4, 0.8]
+    errors = iter([MISCONFIGURED["no bucket"]])
+    with pytest.raises(StorageMisconfigured, match=r"cannot list s3://bucket: .*the bucket does not exist"):
+        storage.asked("s3://bucket", request)
+
+
 def test_nothing_is_an_answer(store: Store, clock: Clock, said: list[str]) -> None:
     store.errors = iter([*[BUSY] * 8, answered("NoSuchKey", 404)])
     with pytest.raises(MissingArtefact):
