@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import functools
 import sys
+import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from prefect.states import Completed, Crashed, Failed
@@ -172,8 +175,8 @@ def test_a_unit_waits_for_a_living_holder_says_so_once_and_takes_over_from_a_sil
         if len(pauses) in (5, 10, 15):
             held.renew()
 
-    monkeypatch.setattr(lease.Watch.__init__, "__defaults__", (clock,))
-    monkeypatch.setattr(units.time, "sleep", sleep)
+    monkeypatch.setattr(lease, "Watch", functools.partial(lease.Watch, clock=clock))
+    monkeypatch.setattr(units, "time", SimpleNamespace(sleep=sleep, strftime=time.strftime))
     with caplog.at_level("WARNING", "prefect.tasks"):
         assert units.score_trial(**call.arguments) == call.artefact
     assert len(pauses) == 15 + 9, "80 s after the last renewal, looking every ten"

@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -159,10 +160,11 @@ def test_what_a_claim_says_of_its_end_counts_for_nothing(tmp_path: Path, mark: s
 
 @pytest.mark.parametrize("seconds", [-1e9, -61.0, 61.0, 1e9])
 def test_a_clock_that_is_wrong_takes_nothing_from_the_living(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, seconds: float) -> None:
-    uri, now = str(tmp_path / "l"), time.time
+    uri = str(tmp_path / "l")
     held = lease.take(uri, "a", TERM, nobody)
     assert held is not None
-    monkeypatch.setattr(lease.time, "time", lambda: now() + seconds)  # the watcher's, and from here on the holder's
+    # The watcher's, and from here on the holder's.
+    monkeypatch.setattr(lease, "time", SimpleNamespace(time=lambda: time.time() + seconds, monotonic=time.monotonic))
     watcher = Watcher(uri)
     for _ in range(8):
         assert watcher.take(20.0) is None
