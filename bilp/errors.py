@@ -25,6 +25,14 @@ class StorageRefused(StorageError):
     """Storage answers, but nothing can be published there: it is read-only, in the place of a file, or knows no conditional writes."""
 
 
+class StorageMisconfigured(StorageError):
+    """Storage is asked in a way that it will never answer: wrong credentials or rights, no such bucket, no valid endpoint."""
+
+
+class StorageUnreachable(StorageError):
+    """Storage did not answer, or only that it cannot at present, for as long as `bilp.transient` tries again."""
+
+
 class MissingArtefact(StorageError):
     """Nothing complete lies at the URI; it was never published or publishing was interrupted."""
 

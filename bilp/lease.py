@@ -3,8 +3,12 @@
 A lease is a folder. `000001.json` says that somebody claimed the work first, `000002.json` that it was given to somebody
 else afterwards, and so on; of several claimants of one number the storage lets exactly one win. Whoever finds a higher
 number than its own has lost the work (the number is a fencing token) and publishes nothing more: `bilp.publication.publish`
-asks. A claim ends when its owner says so (`000001.released`), when it was not renewed in time, or when the claimant knows
-that its owner is gone.
+asks. A claim ends when its owner says so (`000001.released`), when the claimant knows that its owner is gone, or when the claimant
+has watched it for a while and saw no renewal (`Watch`).
+
+What clocks of other machines say counts for nothing, and so does what a claim says of its own end: whoever waits for a lease counts
+the seconds between two renewals by its own monotonic clock. Versions before this one compared `expires_at` with the time of day, and
+it is still written for them.
 
 Between the question and the writes that follow, a process may still be frozen and wake up too late. What it then writes is
 create-only, files and manifest: the first ones stay (see `bilp.publication`).
@@ -17,19 +21,22 @@ import re
 import threading
 import time
 import uuid
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Collection, Iterable, Iterator
+from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 
-from pydantic import ValidationError
-
-from bilp import storage
+from bilp import notices, storage
 from bilp.config import Frozen
-from bilp.errors import DamagedArtefact, LeaseLost, MissingArtefact, StorageError
+from bilp.errors import LeaseLost, MissingArtefact, StorageError
 
-_CLAIM = re.compile(r"(\d{6})\.json")
+_CLAIM = re.compile(r"([0-9]{6,100})\.json")
+_MARK = re.compile(r"[0-9]{6,100}\.(?:released|renewed)")
+_LONGEST_OWNER = 200
 _RENEWALS_PER_TERM = 3
+LONGEST_FAREWELL = 5.0  # seconds; a renewal that waits for the storage does no harm if it comes after the release
+TERMS_OF_SILENCE = 4 / 3
+"""Terms without a renewal after which a claim has ended: one renewal may be late."""
 
 _held: ContextVar[Lease | None] = ContextVar("held", default=None)
 
@@ -42,9 +49,19 @@ class Claim(Frozen):
     attempt: int
     """Number of the claim, from 1."""
     expires_at: float
-    """Seconds since 1970 (UTC) after which others may take over, unless a renewal says later."""
+    """Seconds since 1970 (UTC) after which versions before this one take over, unless a renewal says later."""
     token: str
-    """Identifies the process that claims, for the case that the answer to its own write was lost."""
+    """Identifies the process that claims, for the case that the answer to its own write was lost; new in every renewal."""
+
+
+@dataclass(frozen=True)
+class Holder:
+    """The newest claim, whether it still stands or not."""
+
+    attempt: int
+    """Its number."""
+    owner: str
+    """Who made it; empty if that cannot be read."""
 
 
 @dataclass
@@ -70,9 +87,9 @@ class Lease:
             )
 
     def renew(self) -> None:
-        """Put off the expiry, if the lease is still ours. Raises LeaseLost otherwise."""
+        """Show that it is still held. Raises LeaseLost if the work was given to somebody else."""
         self.check()
-        renewed = self.claim.model_copy(update={"expires_at": time.time() + self.seconds})
+        renewed = self.claim.model_copy(update={"expires_at": time.time() + self.seconds, "token": uuid.uuid4().hex})
         storage.write(_mark_uri(self.uri, self.claim.attempt, "renewed"), _encode(renewed))
 
     def release(self) -> None:
@@ -80,20 +97,59 @@ class Lease:
         storage.create(_mark_uri(self.uri, self.claim.attempt, "released"), b"")
 
 
-def take(uri: str, owner: str, seconds: float, gone: Callable[[str], bool]) -> Lease | None:
-    """The lease at `uri` for `seconds` from now, or None while somebody else holds it.
+class Watch:
+    """For how long a lease has shown no sign of life, by the clock of the process that watches it.
 
-    `gone` says whether an owner is known to have ended (its run was recorded as crashed, for instance); it is asked only about
-    the present holder. Clocks of machines need to agree within a fraction of `seconds`.
+    Only time in which it was watched counts. While the storage does not answer, or this process is frozen, nothing would be seen of a
+    holder that lives, so that after such a gap the silence begins anew.
+
+    Args:
+        seconds: The term of the lease, three times in which its holder renews it.
+        clock: Seconds of a monotonic clock.
     """
+
+    def __init__(self, seconds: float, clock: Callable[[], float] = time.monotonic) -> None:
+        self.patience = seconds * TERMS_OF_SILENCE
+        self.clock = clock
+        self.holder: Holder | None = None
+        self.sign: bytes | None = None
+        self.since = self.looked = 0.0
+
+    def silence(self, sign: bytes, asked: float) -> float:
+        """Seconds for which `sign`, whatever changes with every claim and renewal, has been the same; it was asked for at `asked`."""
+        now = self.clock()
+        if sign != self.sign or now - self.looked > self.patience / 2:
+            self.sign, self.since = sign, now
+        self.looked = now
+        return asked - self.since
+
+    def forget(self) -> None:
+        """Whatever was seen, the silence begins anew."""
+        self.sign = None
+
+
+def take(uri: str, owner: str, seconds: float, gone: Callable[[str], bool], watch: Watch | None = None) -> Lease | None:
+    """The lease at `uri`, to be renewed within `seconds`, or None while somebody else holds it.
+
+    Args:
+        uri: Folder of its claims.
+        owner: Who asks for it.
+        seconds: Its term.
+        gone: Whether an owner is known to have ended (its run was recorded as crashed, for instance); asked only about the holder.
+        watch: What this process has seen of the holder in its calls so far, and who that is. Without one, silence is no reason.
+    """
+    asked = watch.clock() if watch else 0.0
     names = set(storage.children(uri))
-    newest = max((int(match[1]) for match in map(_CLAIM.fullmatch, names) if match), default=0)
-    if newest and not _ended(uri, newest, names, owner, gone):
-        return None
-    claim = Claim(owner=owner, attempt=newest + 1, expires_at=time.time() + seconds, token=uuid.uuid4().hex)
-    where = _claim_uri(uri, claim.attempt)
-    if storage.create(where, _encode(claim)) or _read(where) == claim:
-        return Lease(uri, claim, seconds)
+    newest = _newest(uri, names)
+    if newest and f"{newest:06d}.released" not in names:
+        claim = _content(_claim_uri(uri, newest))
+        holder = Holder(newest, _owner_of(uri, newest, claim))
+        if holder.owner != owner and not _silent(uri, holder, claim, names, asked, watch) and not gone(holder.owner):
+            return None
+    ours = Claim(owner=owner, attempt=newest + 1, expires_at=time.time() + seconds, token=uuid.uuid4().hex)
+    where, content = _claim_uri(uri, ours.attempt), _encode(ours)
+    if storage.create(where, content) or _content(where) == content:
+        return Lease(uri, ours, seconds)
     return None
 
 
@@ -109,9 +165,10 @@ def holding(lease: Lease) -> Iterator[None]:
     finally:
         _held.reset(token)
         stop.set()
-        heart.join()
+        heart.join(LONGEST_FAREWELL)
         if not lease.lost.is_set():
-            lease.release()
+            with suppress(StorageError):  # what was done is done; without the release the lease ends by its silence
+                lease.release()
 
 
 def check() -> None:
@@ -128,21 +185,20 @@ def stop_if_lost() -> None:
         lease.check_what_is_known()
 
 
-def holder(uri: str) -> Claim | None:
-    """The newest claim, whether it still stands or not; None if there was never one."""
-    numbers = [int(match[1]) for match in map(_CLAIM.fullmatch, storage.children(uri)) if match]
-    return _read(_claim_uri(uri, max(numbers))) if numbers else None
+def holder(uri: str) -> Holder | None:
+    """Who claimed last, whether that still stands or not; None if there was never a claim."""
+    newest = _newest(uri, storage.children(uri))
+    return Holder(newest, _owner_of(uri, newest, _content(_claim_uri(uri, newest)))) if newest else None
 
 
 def pulse(uri: str) -> bytes:
     """Something that changes with every claim and renewal: an observer needs no clock but its own to see that nobody works."""
-    numbers = [int(match[1]) for match in map(_CLAIM.fullmatch, storage.children(uri)) if match]
-    if not numbers:
+    names = storage.children(uri)
+    newest = _newest(uri, names)
+    if not newest:
         return b""
-    try:
-        return storage.read(_mark_uri(uri, max(numbers), "renewed"))
-    except MissingArtefact:
-        return storage.read(_claim_uri(uri, max(numbers)))
+    mark = _content(_mark_uri(uri, newest, "renewed")) if f"{newest:06d}.renewed" in names else b""
+    return mark or _content(_claim_uri(uri, newest))
 
 
 def _keep(lease: Lease, stop: threading.Event) -> None:
@@ -155,17 +211,47 @@ def _keep(lease: Lease, stop: threading.Event) -> None:
             return
 
 
-def _ended(uri: str, attempt: int, names: set[str], owner: str, gone: Callable[[str], bool]) -> bool:
-    if f"{attempt:06d}.released" in names:
-        return True
-    claim = _read(_claim_uri(uri, attempt))
-    if claim.owner == owner:
-        return True
+def _silent(uri: str, holder: Holder, claim: bytes, names: Collection[str], asked: float, watch: Watch | None) -> bool:
+    """Whether nothing was seen of the holder for too long; what is seen now is noted in the watch."""
+    if watch is None:
+        return False
+    watch.holder = holder
+    mark = f"{holder.attempt:06d}.renewed"
+    renewal = _content(storage.join(uri, mark)) if mark in names else b""
+    return watch.silence(b"\n".join([str(holder.attempt).encode(), claim, renewal]), asked) > watch.patience
+
+
+def _newest(uri: str, names: Iterable[str]) -> int:
+    """The highest number of a claim, 0 if there is none; other files are passed over."""
+    newest = 0
+    for name in names:
+        match = _CLAIM.fullmatch(name)
+        number = int(match[1]) if match else 0
+        if number and name == f"{number:06d}.json":
+            newest = max(newest, number)
+        elif not _MARK.fullmatch(name):
+            notices.say_once(f"{storage.join(uri, name)} is no claim of a lease: passed over")
+    return newest
+
+
+def _content(uri: str) -> bytes:
+    """What a file of a lease holds; nothing if it is not there any more."""
     try:
-        until = _read(_mark_uri(uri, attempt, "renewed")).expires_at
+        return storage.read(uri)
     except MissingArtefact:
-        until = claim.expires_at
-    return time.time() > until or gone(claim.owner)
+        return b""
+
+
+def _owner_of(uri: str, attempt: int, claim: bytes) -> str:
+    """Who made a claim; empty, which is nobody, if that cannot be read: it then stands until it was silent for long enough."""
+    try:
+        found = json.loads(claim)["owner"]
+        if isinstance(found, str) and len(found) <= _LONGEST_OWNER and found.isprintable():
+            return found
+    except (ValueError, TypeError, LookupError, RecursionError):
+        pass
+    notices.say_once(f"{_claim_uri(uri, attempt)} is not the claim of a lease: it is passed over if nobody renews it")
+    return ""
 
 
 def _claim_uri(uri: str, attempt: int) -> str:
@@ -178,10 +264,3 @@ def _mark_uri(uri: str, attempt: int, mark: str) -> str:
 
 def _encode(claim: Claim) -> bytes:
     return json.dumps(claim.model_dump(mode="json"), sort_keys=True).encode()
-
-
-def _read(uri: str) -> Claim:
-    try:
-        return Claim.model_validate_json(storage.read(uri))
-    except ValidationError as error:
-        raise DamagedArtefact(f"{uri} is not the claim of a lease: delete the folder that it lies in") from error

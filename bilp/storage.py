@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TypeVar
 
-from bilp import copies
+from bilp import copies, transient
 from bilp.errors import BilpError, ImpossibleUri, MissingArtefact, StorageError, StorageRefused
 from bilp.redaction import redacted
 from bilp.stores import Store, Version, local
@@ -245,7 +245,7 @@ def _s3(uri: str) -> Store:
         module: Store = importlib.import_module("bilp.stores.s3")
     except ImportError as error:
         raise ImpossibleUri(f"{uri} needs the S3 client: install s3fs ({error})") from error
-    return module
+    return transient.patient(module)
 
 
 @contextmanager
@@ -259,6 +259,6 @@ def _reaching(action: str, uri: str, reading: bool = False) -> Iterator[tuple[St
     except Exception as error:
         if reading and store.missing(error):
             raise MissingArtefact(f"cannot {action} {uri}: nothing lies there") from error
-        kind = StorageRefused if action in _WRITING and store.refused(error) else StorageError
+        kind = StorageRefused if action in _WRITING and store.refused(error) else transient.kind(store, error)
         # The client's words may hold the address of an endpoint or a proxy, with a login that a configuration file gave.
         raise kind(f"cannot {action} {uri}: {redacted(str(error), {})}; {store.remedy(error)}") from error

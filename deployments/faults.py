@@ -15,6 +15,7 @@ from bilp import lease
 from bilp.errors import BilpError
 from bilp.seeds import generator
 from bilp.storage import children, join
+from deployments.keeper import OUT_OF_REACH
 from deployments.rehearsal import Service, kill, until
 from deployments.relay import Relay
 from tasks.remote import owner_of, was_interrupted
@@ -176,7 +177,7 @@ class Faults:
 def over(service: Service, run: UUID) -> bool:
     """Whether a pipeline has ended. One that was interrupted has not: the server's keeper starts it again."""
     state = service.run(run).state
-    waits = state is not None and (was_interrupted(state) or "StorageError" in (state.message or ""))
+    waits = state is not None and (was_interrupted(state) or any(kind.__name__ in (state.message or "") for kind in OUT_OF_REACH))
     return state is not None and state.is_final() and not waits
 
 

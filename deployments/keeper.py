@@ -26,7 +26,7 @@ from prefect.client.schemas.filters import (
 from prefect.client.schemas.objects import FlowRun, State, StateType
 from prefect.states import AwaitingRetry, Cancelled, Crashed
 
-from bilp.errors import StorageError
+from bilp.errors import StorageError, StorageUnreachable
 from bilp.unexpected import one_line
 from deployments import register
 from deployments.automations import SILENCE
@@ -40,6 +40,7 @@ MEMORY = timedelta(days=1)
 CANCEL_PATIENCE = timedelta(seconds=90)
 START_PATIENCE = timedelta(seconds=float(os.environ.get("BILP_START_SECONDS", "900")))
 """A claimed run may wait for its image and a free machine that long."""
+OUT_OF_REACH = (StorageError, StorageUnreachable)
 STORAGE_STARTS = 6  # starts of a pipeline that found the storage out of reach; somebody must see a wrong address in the end
 STORAGE_PAUSE = timedelta(seconds=30)
 
@@ -66,7 +67,7 @@ def _start_again(client: SyncPrefectClient, run: FlowRun, now: datetime) -> None
     assert run.state is not None
     if was_interrupted(run.state):
         _record(client, run, AwaitingRetry(message="it was interrupted"))
-    elif f"exception: {StorageError.__name__}: " in (run.state.message or "") and run.run_count < STORAGE_STARTS:
+    elif any(f"exception: {kind.__name__}: " in (run.state.message or "") for kind in OUT_OF_REACH) and run.run_count < STORAGE_STARTS:
         _record(client, run, AwaitingRetry(message="the storage was out of reach", scheduled_time=now + STORAGE_PAUSE))
 
 

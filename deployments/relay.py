@@ -1,14 +1,21 @@
-"""A relay in front of a service on TCP that can be closed for a while, as a network or a service that is down."""
+"""A relay in front of a service on TCP that can be closed for a while, as a network or a service that is down.
+
+In front of an HTTP service it can also refuse requests in that service's place, as an overloaded object storage does.
+"""
 
 from __future__ import annotations
 
 import contextlib
+import http.client
+import math
 import socket
 import threading
 from collections.abc import Callable, Iterator
 from urllib.parse import urlsplit
 
 CHUNK = 1 << 16
+_BUSY = b"<?xml version='1.0' encoding='UTF-8'?><Error><Code>SlowDown</Code><Message>Please reduce your request rate.</Message></Error>"
+_REFUSAL = b"HTTP/1.1 503 Service Unavailable\r\nContent-Type: application/xml\r\nConnection: close\r\nContent-Length: "
 
 
 class Relay:
@@ -18,6 +25,8 @@ class Relay:
         parts = urlsplit(url)
         self.target = (parts.hostname or "127.0.0.1", parts.port or (443 if parts.scheme == "https" else 80))
         self.open = True
+        self.left_to_refuse = 0.0
+        self.refused = 0
         self.connections: set[socket.socket] = set()
         self.listener = socket.create_server(("127.0.0.1", 0))
         self.port: int = self.listener.getsockname()[1]
@@ -33,6 +42,21 @@ class Relay:
             yield
         finally:
             self.open = True
+
+    @contextlib.contextmanager
+    def refusing(self, requests: float = math.inf) -> Iterator[None]:
+        """In the block the next so many requests are answered with 503; connections that there are end."""
+        self.refuse(requests)
+        try:
+            yield
+        finally:
+            self.left_to_refuse = 0.0
+
+    def refuse(self, requests: float = math.inf) -> None:
+        """From now on answer so many requests with 503; 0 ends it."""
+        self.left_to_refuse = requests
+        if requests:
+            self._end_all()
 
     def close(self) -> None:
         """For good, and the port is free again."""
@@ -56,6 +80,11 @@ class Relay:
                 return
             if not self.open:
                 client.close()
+                continue
+            if self.left_to_refuse > 0:
+                self.left_to_refuse -= 1
+                self.refused += 1
+                threading.Thread(target=_refuse, args=(client,), daemon=True).start()
                 continue
             try:
                 server = socket.create_connection(self.target, timeout=10)
@@ -85,6 +114,20 @@ def _pass_on(source: socket.socket, target: socket.socket, told: Callable[[bytes
             target.sendall(data)
     for connection in (source, target):
         _end(connection)
+
+
+def _refuse(client: socket.socket) -> None:
+    """Read one HTTP request and answer that the service is busy."""
+    with client, contextlib.suppress(OSError, ValueError):
+        stream = client.makefile("rb")
+        head = http.client.parse_headers(stream) if (line := stream.readline()) else None
+        if head is None:
+            return
+        if head.get("Expect", "").lower() != "100-continue":
+            stream.read(int(head.get("Content-Length", "0")))
+        body = b"" if line.startswith(b"HEAD ") else _BUSY
+        client.sendall(_REFUSAL + str(len(body)).encode() + b"\r\n\r\n" + body)
+        _end(client)
 
 
 def _end(connection: socket.socket) -> None:

@@ -28,6 +28,7 @@ from flows.workplace import Root, workplace
 from tasks import distill, evaluate, experts, score
 from tasks.distill import SYNTHETIC
 from tasks.execution import Execution
+from tasks.notices import say
 from tasks.remote import OUT_OF_REACH, is_published, lease_uri, owner_of
 from tasks.stage import LASTING
 
@@ -207,15 +208,19 @@ UNITS: dict[str, Callable[..., str | State[Any]]] = {
 def alone(root: Root | None, address: Callable[[str], str], work: Callable[[str], object]) -> str | State[Any]:
     """Do the work under a lease unless its artefact is published; the artefact's URI.
 
-    Ends in a state of its own if the object storage is out of reach for longer than the tasks' retries last: whoever submitted
-    the run then tries again later. Raises LeaseLost if the work was given to another run meanwhile.
+    Ends in a state of its own if the object storage is out of reach for longer than anybody waits: whoever submitted the run then
+    tries again later. Raises LeaseLost if the work was given to another run meanwhile.
     """
     try:
         place = workplace(root)
         artefact = address(place)
+        watch, told = lease.Watch(Execution().lease_seconds), lease.Holder(0, "")
         while not is_published(artefact):
-            taken = lease.take(lease_uri(artefact, place), _owner(), Execution().lease_seconds, _ended)
+            taken = lease.take(lease_uri(artefact, place), _owner(), Execution().lease_seconds, _ended, watch)
             if taken is None:
+                if watch.holder not in (None, told):
+                    told = watch.holder or told
+                    say(_waiting(artefact, told, watch.patience))
                 time.sleep(WAIT_SECONDS)
                 continue
             with lease.holding(taken):
@@ -225,6 +230,14 @@ def alone(root: Root | None, address: Callable[[str], str], work: Callable[[str]
         if isinstance(error, LASTING):
             raise
         return Failed(name=OUT_OF_REACH, message=str(error))
+
+
+def _waiting(artefact: str, holder: lease.Holder, patience: float) -> str:
+    """What is waited for, and for how long."""
+    return (
+        f"{artefact} waits since {time.strftime('%H:%M:%S')}: {holder.owner or 'somebody unknown'} holds its lease "
+        f"(attempt {holder.attempt}); taken over {patience:.0f} s after its last renewal at the latest"
+    )
 
 
 def _owner() -> str:

@@ -24,7 +24,7 @@ class Execution(BaseSettings):
     queue: Literal["interactive", "scheduled"] = "interactive"
     """Queue of the pool that units wait in; interactive ones overtake scheduled ones."""
     lease_seconds: float = Field(default=60.0, gt=0.0)
-    """A unit whose process is silent for longer is given to another run."""
+    """A unit whose process did not renew its lease for four thirds of that is given to another run; the same on every machine."""
     gpus_per_unit: float = Field(default=1.0, ge=0.0)
     """On Ray: GPUs that a unit reserves; 0 on a cluster without any."""
     device: str = "auto"

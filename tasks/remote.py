@@ -141,30 +141,33 @@ class Pulse:
     server was away would stay "Running" for ever.
     """
 
-    def __init__(self, lease_uri: str, owner: str, seconds: float) -> None:
+    def __init__(self, lease_uri: str, owner: str, seconds: float, clock: Callable[[], float] = time.monotonic) -> None:
         self.uri, self.owner = lease_uri, owner
-        self.patience = seconds * 4 / 3  # renewals come three times in a term
+        self.watch = lease.Watch(seconds, clock)
+        self.patience = self.watch.patience
         self.running = self.begun = False
-        self.seen, self.since, self.looked = b"", 0.0, 0.0
+        self.looked = 0.0
 
     def __call__(self, running: bool) -> bool:
         """False once a running process was silent for too long; cheap enough for every poll."""
-        now = time.monotonic()
-        if running and self.running and now - self.looked < self.patience / 6:
+        asked = self.watch.clock()
+        if running and self.running and asked - self.looked < self.patience / 6:
             return True
-        self.looked = now
+        self.looked = asked
         try:
             seen = lease.pulse(self.uri)
         except StorageError:
-            self.since = now  # out of reach, for the run as well
+            self.watch.forget()  # out of reach, for the run as well
             return True
         if not running or not self.running:
-            self.running, self.begun, self.seen, self.since = running, False, seen, now
-        elif seen != self.seen:
-            self.begun, self.seen, self.since = True, seen, now
+            self.running, self.begun = running, False
+            self.watch.forget()
+        elif self.watch.sign not in (None, seen):
+            self.begun = True
+        silence = self.watch.silence(seen, asked)
         # Before its first claim a process has to start and to import torch.
-        begun = self.begun or self.owner.encode() in self.seen
-        return now - self.since < (self.patience if begun else max(self.patience, START_SECONDS))
+        begun = self.begun or self.owner.encode() in seen
+        return silence < (self.patience if begun else max(self.patience, START_SECONDS))
 
 
 def owner_of(run_id: UUID) -> str:

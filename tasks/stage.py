@@ -18,18 +18,30 @@ from prefect.client.schemas.objects import State, TaskRun
 from prefect.context import FlowRunContext
 from prefect.states import Completed
 
-from bilp.errors import BilpError, DamagedArtefact, ImpossibleUri, IncompatibleArtefact, MissingArtefact, StorageError, StorageRefused
+from bilp.errors import (
+    BilpError,
+    DamagedArtefact,
+    ImpossibleUri,
+    IncompatibleArtefact,
+    MissingArtefact,
+    StorageError,
+    StorageMisconfigured,
+    StorageRefused,
+    StorageUnreachable,
+)
 from bilp.unexpected import one_line, while_doing
-from tasks import terminal
+from tasks import notices, terminal
 from tasks.outcome import published_since
 from tasks.progress import watched
 
 P = ParamSpec("P")
 
-RETRY_DELAYS = (1.0, 5.0, 20.0, 60.0)  # seconds; together more than the minute that a storage service takes to come back
+notices.pass_on()  # whoever runs tasks wants to read what the work waits for
+
+RETRY_DELAYS = (1.0, 5.0, 20.0, 60.0)  # seconds, for a disk that is full, and for what nobody knows
 
 # Looking again does not repair these.
-LASTING = (MissingArtefact, DamagedArtefact, IncompatibleArtefact, ImpossibleUri, StorageRefused)
+LASTING = (MissingArtefact, DamagedArtefact, IncompatibleArtefact, ImpossibleUri, StorageRefused, StorageMisconfigured)
 
 
 class Stage(Task[P, str]):
@@ -60,9 +72,9 @@ def stage(run_name: str) -> Callable[[Callable[P, str]], Stage[P]]:
 
 
 def can_pass(task: Task[..., Any], run: TaskRun, state: State[Any]) -> bool:
-    """Whether a failure may be gone at the next attempt: storage or network out of reach, and nothing that is wrong for good."""
+    """Whether a failure may be gone at the next attempt: nothing that is wrong for good, and nothing that `bilp.transient` gave up."""
     error = state.result(raise_on_failure=False)
-    passing = isinstance(error, (StorageError, ConnectionError, TimeoutError)) and not isinstance(error, LASTING)
+    passing = isinstance(error, (StorageError, ConnectionError, TimeoutError)) and not isinstance(error, (*LASTING, StorageUnreachable))
     if passing and run.run_count <= len(RETRY_DELAYS):
         terminal.say(f"{run.name}: {error}; trying again in {RETRY_DELAYS[run.run_count - 1]:.0f} s")
     return passing

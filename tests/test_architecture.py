@@ -18,9 +18,10 @@ LAYERS = ("bilp", "tasks", "flows", "deployments")  # each may import what stand
 
 # Modules of bilp that may look at a clock, and why.
 CLOCKS: dict[str, str] = {
-    "bilp/lease.py": "expiry of leases",
+    "bilp/lease.py": "expiry and silence of leases",
     "bilp/publication.py": "created_at of an artefact",
     "bilp/stores/s3.py": "waits between two attempts of a conditional write",
+    "bilp/transient.py": "how long a storage has been away",
 }
 
 # The one module that reads what reference projects pickled: it names the errors of pickle, and has torch rebuild tensors only.

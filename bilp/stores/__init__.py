@@ -14,6 +14,9 @@ class Version(NamedTuple):
     size: int
 
 
+PATIENCE = 90.0  # seconds that a service may be away: it takes up to a minute to come back
+
+
 class Store(Protocol):
     """What a kind of storage can do. Anything it raises is put into words by `bilp.storage` with the help of `remedy`."""
 
@@ -73,6 +76,12 @@ class Store(Protocol):
 
     def refused(self, error: Exception) -> bool:
         """Whether an error of writing says that this user may not write there: another attempt meets it again."""
+
+    def patience(self, error: Exception) -> float:
+        """Seconds for which another attempt at what failed so makes sense; 0.0 if it would fail again, or nobody knows."""
+
+    def misconfigured(self, error: Exception) -> bool:
+        """Whether the error comes from credentials, rights or the address: no attempt will ever succeed."""
 
     def remedy(self, error: Exception) -> str:
         """What the user can do about an error that one of the functions above raised."""

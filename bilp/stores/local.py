@@ -152,6 +152,14 @@ def refused(error: Exception) -> bool:
     return isinstance(error, OSError) and error.errno in (*_READ_ONLY, *_IN_THE_WAY)
 
 
+def patience(error: Exception) -> float:
+    return 0.0  # a disk that is full or fails may take hours; the stages try again a few times
+
+
+def misconfigured(error: Exception) -> bool:
+    return isinstance(error, OSError) and error.errno in _READ_ONLY
+
+
 def remedy(error: Exception) -> str:
     number = error.errno if isinstance(error, OSError) else None
     if number in _READ_ONLY:

@@ -21,6 +21,8 @@ from botocore import exceptions as boto
 from bilp.stores import Version, etags
 from bilp.stores.s3_client import Files, NotS3, endpoint, files
 from bilp.stores.s3_client import reconnect as reconnect
+from bilp.stores.s3_errors import misconfigured as misconfigured
+from bilp.stores.s3_errors import patience as patience
 
 T = TypeVar("T")
 

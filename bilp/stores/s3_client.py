@@ -11,6 +11,7 @@ from aiobotocore.httpsession import AIOHTTPSession  # type: ignore[import-untype
 from fsspec.asyn import sync, sync_wrapper
 from s3fs.core import _error_wrapper
 
+from bilp.stores.s3_errors import client_settings
 from bilp.uris import refuse_secret
 
 MOST_CLIENTS = 4
@@ -134,10 +135,12 @@ def _key() -> tuple[int, tuple[tuple[str, str], ...]]:
 
 def _new_client(session: Any = None) -> Files:
     # No region is passed on: s3fs would send it when it creates a bucket, where us-east-1 is refused.
-    return Files(
+    client = Files(
         session=session,
         endpoint_url=endpoint(),
         use_listings_cache=False,
         skip_instance_cache=True,
-        config_kwargs={"read_timeout": 60, "http_session_cls": _Direct},
+        config_kwargs={**client_settings(), "http_session_cls": _Direct},
     )
+    client.retries = 1  # see `client_settings`
+    return client

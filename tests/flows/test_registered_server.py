@@ -68,6 +68,8 @@ def test_interrupted_pipelines_start_again_and_others_do_not(client: SyncPrefect
     assert state_after(client, Crashed()) == "AwaitingRetry"
     assert state_after(client, Failed(message="Flow run encountered an exception: ConnectError: refused")) == "AwaitingRetry"
     assert state_after(client, Failed(message="Flow run encountered an exception: StorageError: no answer")) == "AwaitingRetry"
+    assert state_after(client, Failed(message="Flow run encountered an exception: StorageUnreachable: no answer")) == "AwaitingRetry"
+    assert state_after(client, Failed(message="Flow run encountered an exception: StorageMisconfigured: no bucket")) == "Failed"
     assert state_after(client, Failed(message="Flow run encountered an exception: ConfigError: no")) == "Failed"
     assert state_after(client, Completed()) == "Completed"
     assert state_after(client, Crashed(), "distill-run/gpu") == "Crashed", "whoever submitted a unit submits it again"

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import functools
 import sys
+import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from prefect.states import Completed, Crashed, Failed
@@ -109,35 +112,78 @@ def test_where_units_run_is_part_of_no_key(monkeypatch: pytest.MonkeyPatch) -> N
     assert not {"execution", "queue"} & set(PipelineConfig.model_fields)
 
 
+class Clock:
+    """A clock that moves when it is told to."""
+
+    def __init__(self) -> None:
+        self.now = 1e6
+
+    def __call__(self) -> float:
+        return self.now
+
+    def sleep(self, seconds: float) -> None:
+        self.now += seconds
+
+
 def test_an_observer_sees_by_its_own_clock_that_nobody_works(tmp_path: Path) -> None:
-    where = join(str(tmp_path), "leases", "unit")
-    alive = remote.Pulse(where, "flow-run:b", seconds=30.0)
+    where, clock = join(str(tmp_path), "leases", "unit"), Clock()
+    alive = remote.Pulse(where, "flow-run:b", 30.0, clock)
 
     def later(seconds: float, running: bool = True, alive: remote.Pulse = alive) -> bool:
-        alive.looked -= seconds
-        alive.since -= seconds
-        return alive(running)
+        """Whether it is taken to be alive that much later, if it is looked at every five seconds."""
+        for _ in range(int(seconds / 5)):
+            clock.now += 5
+            living = alive(running)
+        return living if seconds else alive(running)
 
     assert later(100_000.0, running=False), "it waits for a worker"
-    assert later(100_000.0), "it was not running before"
+    assert later(5.0), "it was not running before"
     assert later(100.0), "it may still be starting"
     held = lease.take(where, "flow-run:a", 30.0, lambda owner: False)
     assert held is not None
-    assert later(1000.0), "a claim is a sign of life"
+    assert later(10.0), "a claim is a sign of life"
     assert later(30.0)
     held.renew()
     assert later(30.0), "so is a renewal"
-    assert not later(41.0)
+    assert not later(50.0)
 
     assert later(0.0, running=False), "the next attempt"
     assert later(0.0)
     assert later(100.0), "what its predecessor left is no sign of its own"
-    assert not later(100.0)
+    clock.now += 1000
+    assert later(0.0), "while nobody looked, it may have lived"
+    assert not later(200.0)
 
-    its_own = remote.Pulse(where, "flow-run:a", seconds=30.0)
+    its_own = remote.Pulse(where, "flow-run:a", 30.0, clock)
     assert later(0.0, alive=its_own)
     assert later(30.0, alive=its_own)
-    assert not later(11.0, alive=its_own), "it claimed before anybody looked, so that it was not starting any more"
+    assert not later(20.0, alive=its_own), "it claimed before anybody looked, so that it was not starting any more"
+
+
+def test_a_unit_waits_for_a_living_holder_says_so_once_and_takes_over_from_a_silent_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    root, clock = str(tmp_path / "store"), Clock()
+    call = dispatch.score_trial(ingest(CONFIG.ingest, root), CONFIG.score, 0, root)
+    where, pauses = remote.lease_uri(call.artefact, root), list[float]()
+    held = lease.take(where, "flow-run:another", 60.0, lambda owner: False)
+    assert held is not None
+
+    def sleep(seconds: float) -> None:
+        clock.now += 10.0
+        pauses.append(seconds)
+        if len(pauses) in (5, 10, 15):
+            held.renew()
+
+    monkeypatch.setattr(lease, "Watch", functools.partial(lease.Watch, clock=clock))
+    monkeypatch.setattr(units, "time", SimpleNamespace(sleep=sleep, strftime=time.strftime))
+    with caplog.at_level("WARNING", "prefect.tasks"):
+        assert units.score_trial(**call.arguments) == call.artefact
+    assert len(pauses) == 15 + 9, "80 s after the last renewal, looking every ten"
+    assert {name for name in children(where) if name.endswith(".json")} == {"000001.json", "000002.json"}
+    (line,) = (record.getMessage() for record in caplog.records if "waits since" in record.getMessage())
+    assert line.startswith(f"{call.artefact} waits since ")
+    assert line.endswith("flow-run:another holds its lease (attempt 1); taken over 80 s after its last renewal at the latest")
 
 
 def test_what_comes_from_outside_is_an_interruption() -> None:

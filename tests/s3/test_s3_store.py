@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import itertools
 import os
 import socket
 import subprocess
@@ -17,8 +18,8 @@ import s3fs
 from botocore.exceptions import ClientError
 from fixtures_s3 import S3Server
 
-from bilp import storage
-from bilp.errors import StorageError
+from bilp import storage, transient
+from bilp.errors import StorageError, StorageMisconfigured
 from bilp.stores import s3, s3_client
 
 pytestmark = pytest.mark.s3
@@ -37,7 +38,7 @@ def test_a_missing_bucket_is_named(s3_environment: S3Server) -> None:
         with pytest.raises(StorageError, match=r"the bucket does not exist at http.*create it") as caught:
             attempt(root)
         assert root in str(caught.value)
-        assert type(caught.value) is StorageError
+        assert type(caught.value) is StorageMisconfigured
     for place in (root, "s3://no-such-bucket"):
         assert not storage.exists(place)
 
@@ -66,7 +67,8 @@ def test_an_endpoint_that_does_not_answer_is_named(s3_root: str, monkeypatch: py
     with socket.create_server(("127.0.0.1", 0)) as unused:
         endpoint = f"http://127.0.0.1:{unused.getsockname()[1]}"
     monkeypatch.setenv("AWS_ENDPOINT_URL", endpoint)
-    monkeypatch.setenv("AWS_MAX_ATTEMPTS", "1")
+    minutes = itertools.count(0, 60)
+    monkeypatch.setattr(transient, "outage", transient.Outage(clock=lambda: next(minutes), sleep=lambda seconds: None))
     with pytest.raises(StorageError, match=f"no answer from {endpoint}: start the service, or correct AWS_ENDPOINT_URL"):
         storage.check_storage(s3_root)
 
@@ -230,7 +232,7 @@ def test_what_another_client_does_is_seen_at_once(s3_root: str, s3_environment: 
 
 OTHER_PROCESSES = """
 import os, sys
-from bilp import storage
+from bilp import storage, transient
 
 root = sys.argv[1]
 storage.write(storage.join(root, "before"), b"parent")

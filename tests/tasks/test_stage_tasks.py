@@ -22,7 +22,9 @@ from bilp.errors import (
     LeaseLost,
     MissingArtefact,
     StorageError,
+    StorageMisconfigured,
     StorageRefused,
+    StorageUnreachable,
 )
 from bilp.publication import publish
 from bilp.storage import delete, join
@@ -77,10 +79,11 @@ def test_storage_that_stays_out_of_reach_fails_in_the_end() -> None:
     "kind",
     [
         *(ConfigError, DataError, Diverged, LeaseLost, ValueError, ZeroDivisionError),
-        *(MissingArtefact, DamagedArtefact, IncompatibleArtefact, ImpossibleUri, StorageRefused),
+        *(MissingArtefact, DamagedArtefact, IncompatibleArtefact, ImpossibleUri, StorageRefused, StorageMisconfigured),
+        StorageUnreachable,
     ],
 )
-def test_what_is_wrong_for_good_is_not_tried_again(kind: type[Exception]) -> None:
+def test_what_is_wrong_for_good_or_was_waited_for_already_is_not_tried_again(kind: type[Exception]) -> None:
     attempts: list[int] = []
     with pytest.raises(kind, match="wrong"):
         in_a_flow(failing([kind("wrong")] * 4, attempts))
@@ -98,6 +101,8 @@ def test_every_error_of_bilp_has_been_thought_of() -> None:
             "DataError",
             "StorageError",
             "StorageRefused",
+            "StorageMisconfigured",
+            "StorageUnreachable",
             "ImpossibleUri",
             "MissingArtefact",
             "DamagedArtefact",
