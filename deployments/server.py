@@ -20,6 +20,7 @@ from pathlib import Path
 
 from bilp import ending
 from bilp.errors import ConfigError
+from deployments import repository
 from deployments.sign_in import MINUTES, SignIn
 from deployments.state_folder import settle
 from flows import prefect_home, server_login
@@ -29,7 +30,8 @@ AUTHENTICATION = "PREFECT_SERVER_API_AUTH_STRING"
 NO_AUTHENTICATION = ending.MISUSED
 PROGRAM = "python -m deployments.server"
 SHORTEST = 15
-"""Letters of a password that other machines can try: nothing slows them down, and one that is the only factor needs as many (NIST SP 800-63B)."""
+"""Letters of a password that other machines can try. Nothing slows them down, and NIST SP 800-63B asks this of a password that nothing
+else comes with."""
 
 
 def refusal(environment: Mapping[str, str], host: str) -> str | None:
@@ -144,6 +146,7 @@ def main() -> None:
     reason = refusal(os.environ, host)
     if reason:
         ending.fail(PROGRAM, [reason], NO_AUTHENTICATION)
+    repository.check(os.environ.get(repository.NAME, ""))  # before there is a server that would try to register it again and again
     serve(host, port_of(os.environ), home)
 
 

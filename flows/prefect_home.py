@@ -38,10 +38,12 @@ def is_open_to_others(home: Path) -> bool:
 
 
 def _narrow(home: Path) -> None:
-    """Leave a home to its owner alone. A folder that holds other things too, such as /tmp, is left as it is."""
+    """Leave a home to its owner alone. A folder that no server kept its state in so far, such as /tmp, is left as it is."""
     found = home.stat()
-    names = set(os.listdir(home))
-    if not found.st_mode & OTHERS or found.st_uid != os.getuid() or found.st_mode & stat.S_ISVTX or (names and not names & {LOCK, DATABASE}):
+    if not is_open_to_others(home) or found.st_uid != os.getuid() or found.st_mode & stat.S_ISVTX:
+        return
+    names = {path.name for path in home.iterdir()}
+    if names and not names & {LOCK, DATABASE}:
         return
     home.chmod(found.st_mode & 0o700)
     for folder, folders, files in os.walk(home):

@@ -56,8 +56,9 @@ class Hosts:
     addresses: bool
     """Whether any IP address will do: no other page's name can be pointed at one."""
 
-    def __contains__(self, host: str) -> bool:
-        return host in self.names or (self.addresses and _is_address(host))
+    def know(self, host: str | None) -> bool:
+        """Whether `host` is one of them."""
+        return host is not None and (host in self.names or (self.addresses and _is_address(host)))
 
 
 def hosts(host: str, environment: Mapping[str, str]) -> Hosts:
@@ -95,7 +96,7 @@ class RequestChecks:
         """Status and reason, or None for what Prefect may see."""
         headers = Headers(scope=scope)
         called = headers.getlist("host")
-        if len(called) != 1 or _host_of(called[0]) not in self.allowed:
+        if len(called) != 1 or not self.allowed.know(_host_of(called[0])):
             return 400, f"this server does not answer to the name in the Host header: use one of its own, or add it to {ALLOWED_HOSTS}"
         origin = headers.get("origin")
         if origin is not None and origin not in self.origins and urlsplit(origin).netloc.lower() != called[0].lower():
