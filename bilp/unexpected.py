@@ -23,7 +23,7 @@ PACKAGES = ("bilp", "prefect", "torch", "torchvision", "numpy", "pyarrow", "pyda
 
 _WHILE = "while doing: "
 _SECRET = re.compile(r"KEY|SECRET|TOKEN|PASSW|AUTH|CREDENTIAL|CONNECTION", re.IGNORECASE)
-_LOGIN = re.compile(r"(?<=://)[^/@\s'\"]+@")  # user:password@ of a URL
+_LOGIN = re.compile(r"(?<=://)[^/\s'\"]+@")  # user:password@ of a URL
 _SHORTEST = 4  # letters of a value that is worth hiding; shorter ones are parts of other words
 
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)

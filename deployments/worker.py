@@ -134,6 +134,7 @@ def main(arguments: Sequence[str]) -> None:
     file_permissions.keep_private(os.environ)
     settle(os.environ)
     os.environ.setdefault("PREFECT_API_URL", LOCAL_API)
+    server_login.check_address(os.environ["PREFECT_API_URL"])
     os.environ.setdefault("PREFECT_WORKER_QUERY_SECONDS", QUERY_SECONDS)
     # Runs see this checkout first, also where another one is installed.
     os.environ["PYTHONPATH"] = os.pathsep.join([str(REPOSITORY), *filter(None, [os.environ.get("PYTHONPATH")])])

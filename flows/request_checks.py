@@ -22,9 +22,9 @@ from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from bilp.errors import ConfigError
+from flows.configured_server import ALLOWED_HOSTS
 from flows.loopback import HOSTS, is_loopback
 
-ALLOWED_HOSTS = "BILP_ALLOWED_HOSTS"
 ORIGINS = "PREFECT_SERVER_CORS_ALLOWED_ORIGINS"
 API_PATH = "/api"
 DOCUMENTATION = frozenset({"/docs", "/docs/oauth2-redirect", "/redoc", "/openapi.json"})

@@ -14,7 +14,7 @@ from contextlib import suppress
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from bilp.errors import BilpError
+from bilp.errors import BilpError, ConfigError
 from flows.loopback import is_loopback
 from flows.prefect_home import REMEDY, SERVICE
 
@@ -48,6 +48,19 @@ def withdraw(home: Path) -> None:
     """Note that no server uses the folder's login now."""
     with suppress(OSError):
         (home / ADDRESS).unlink(missing_ok=True)
+
+
+def check_address(url: str, name: str = "PREFECT_API_URL") -> None:
+    """Raise ConfigError if an address holds a login, without repeating it, or is none."""
+    if any(letter in url for letter in "@?#"):
+        raise ConfigError(f"{name} holds a login or more than an address: give http://host:port/api there, and user:password in {CLIENT}")
+    try:
+        parts = urlsplit(url)
+        if parts.hostname and parts.port != 0:
+            return
+    except ValueError:
+        pass
+    raise ConfigError(f"{name} is no address of a server: one looks like http://127.0.0.1:4200/api")
 
 
 def find(url: str, homes: Iterable[Path]) -> str | None:

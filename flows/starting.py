@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import re
 import socket
 from collections.abc import Callable
@@ -79,11 +80,11 @@ def why(log: str, home: Path) -> str:
     reason = next((line[: unexpected.MOST] for line in names if re.match(r"[\w.]+: \S", line)), "no reason given")
     for pattern, meaning in _CAUSES:
         if re.search(pattern, log):
-            return unexpected.redacted(f"its state is in {home}, and {meaning} ({reason})", {})
+            return unexpected.redacted(f"its state is in {home}, and {meaning} ({reason})", os.environ)
     file = unexpected.keep(RuntimeError(log), "starting a Prefect server")
     return unexpected.redacted(
         f"{reason}; its state is in {home}: set PREFECT_HOME to an empty folder to begin anew; its log is in {file}",
-        {},
+        os.environ,
     )
 
 
