@@ -12,6 +12,9 @@ from bilp.errors import BilpError
 
 LOCK = "local-server.lock"
 DATABASE = "prefect.db"
+OURS = {LOCK, "login", "address", "memo_store.toml", "profiles.toml", "logging.yml", "server.pid", "services.pid"}
+OURS |= {"storage", "dlq", "concurrency_leases", ".sdk_telemetry"}
+"""What Prefect and we keep in a home beside the database."""
 REMEDY = "set PREFECT_HOME to a folder where this user may write"
 SERVICE = Path(__file__).resolve().parent.parent / ".bilp" / "service"
 """The home of this checkout's service (`deployments`), unless PREFECT_HOME names another."""
@@ -38,12 +41,11 @@ def is_open_to_others(home: Path) -> bool:
 
 
 def _narrow(home: Path) -> None:
-    """Leave a home to its owner alone. A folder that no server kept its state in so far, such as /tmp, is left as it is."""
+    """Leave a home to its owner alone. A folder that holds anything else too, such as /tmp or a project, is left as it is."""
     found = home.stat()
     if not is_open_to_others(home) or found.st_uid != os.getuid() or found.st_mode & stat.S_ISVTX:
         return
-    names = {path.name for path in home.iterdir()}
-    if names and not names & {LOCK, DATABASE}:
+    if not all(path.name.startswith(DATABASE) or path.name in OURS for path in home.iterdir()):
         return
     home.chmod(found.st_mode & 0o700)
     for folder, folders, files in os.walk(home):

@@ -7,6 +7,7 @@ import os
 import pty
 import re
 import shutil
+import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -79,13 +80,20 @@ def served(template: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator
 def browse(profile: Path, address: str, *options: str) -> subprocess.Popen[str]:
     """Chromium without a window, on its way to an address."""
     assert CHROMIUM is not None
-    quiet = ["--headless=new", "--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking", "--disable-dev-shm-usage"]
+    quiet = [
+        "--headless=new",
+        "--no-sandbox",
+        "--disable-gpu",
+        "--no-first-run",
+        "--disable-background-networking",
+        "--disable-dev-shm-usage",
+    ]
     command = [CHROMIUM, *quiet, f"--user-data-dir={profile}", *options, address]
     return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
 
 
 @needs_chromium
-def test_a_hostile_page_in_a_browser_reaches_nothing(served: Served, tmp_path: Path, record_property: pytest.FixtureRequest) -> None:
+def test_a_hostile_page_in_a_browser_reaches_nothing(served: Served, tmp_path: Path) -> None:
     with Site(served.url) as site:
         logs = {}
         for address in (site.page, site.rebound_page):
@@ -147,7 +155,9 @@ def test_requests_of_such_a_page_are_refused_with_and_without_a_login(
 
 
 @pytest.mark.parametrize("headers", [{}, HOSTILE, {"Host": REBOUND}])
-@pytest.mark.parametrize("path", ["/api/admin/version", "/api/flows/", "/docs", "/redoc", "/openapi.json", "/api/docs", "/api/openapi.json"])
+@pytest.mark.parametrize(
+    "path", ["/api/admin/version", "/api/flows/", "/docs", "/redoc", "/openapi.json", "/api/docs", "/api/openapi.json"]
+)
 def test_nothing_can_be_read(served: Served, path: str, headers: dict[str, str]) -> None:
     answer = httpx.get(f"{served.url}{path}", headers=headers, timeout=60)
     assert answer.status_code in (400, 401, 403, 404)
@@ -163,11 +173,16 @@ def test_no_web_socket_opens(served: Served, path: str) -> None:
             connect(url, additional_headers=headers, subprotocols=["prefect"], proxy=None).close()  # type: ignore[list-item]
     elsewhere = url.replace("127.0.0.1", REBOUND)
     port = httpx.URL(url).port
-    import socket
-
     with pytest.raises(InvalidHandshake), socket.create_connection(("127.0.0.1", port)) as connection:
         connect(elsewhere, sock=connection, subprotocols=["prefect"]).close()  # type: ignore[list-item]
-    for message in ('{"type": "auth", "token": null}', '{"type": "auth", "token": "b\u00e4d"}', '{"type": "auth", "token": 7}', "[]", "no", b"\0"):
+    for message in (
+        '{"type": "auth", "token": null}',
+        '{"type": "auth", "token": "b\u00e4d"}',
+        '{"type": "auth", "token": 7}',
+        "[]",
+        "no",
+        b"\0",
+    ):
         assert closed(url, message) == 1008, message
     assert closed(url.replace("127.0.0.1", "localhost"), login, '{"type": "filter"}') != 1008, "the login lets in"
 
