@@ -91,7 +91,13 @@ def serve(host: str, port: int, home: Path) -> None:
                     sys.stdout.flush()
                 registration.append(_register(f"{own}/api", login))
 
-            starting.Server(checks, "warning", home, announce).run([listener])
+            starting.Server(checks, "warning", home, announce, _complain).run([listener])
+
+
+def _complain(why: str) -> None:
+    with contextlib.suppress(OSError):  # the log's disk may be the full one
+        sys.stderr.write(f"{PROGRAM}: error: {why}\n")
+        sys.stderr.flush()
 
 
 def _login(home: Path, own: str) -> tuple[str, Path | None]:

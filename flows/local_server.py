@@ -12,6 +12,7 @@ import atexit
 import contextlib
 import os
 import secrets
+import select
 import signal
 import subprocess
 import sys
@@ -62,11 +63,11 @@ def reachable() -> Iterator[None]:
         server_login.use(settings.api.url)
         configured_server.check(settings.api.url)
     settings = get_current_settings()
-    if _private is not None and settings.api.url == _private.url and settings.flows.heartbeat_frequency is not None:
-        # Nobody watches for heartbeats there, and the thread that sends them costs every flow run up to a second.
-        with temporary_settings({PREFECT_FLOWS_HEARTBEAT_FREQUENCY: None}):
-            yield
-    else:
+    if _private is None or settings.api.url != _private.url:
+        yield
+        return
+    # Nobody watches for heartbeats there, and the thread that sends them costs every flow run up to a second.
+    with _private.in_words(), temporary_settings({PREFECT_FLOWS_HEARTBEAT_FREQUENCY: None}):
         yield
 
 
@@ -74,7 +75,7 @@ class Server:
     """A server that lives no longer than this process; it starts at once, `wait` tells when it answers."""
 
     def __init__(self, environment: Mapping[str, str]) -> None:
-        self.url = ""
+        self.url = self.complaint = ""
         self.process = subprocess.Popen(
             [sys.executable, "-m", __name__],
             env=QUIET | dict(environment),
@@ -95,6 +96,25 @@ class Server:
             raise BilpError(f"the private Prefect server did not start: {reason}; or set PREFECT_API_URL to use another")
         self.url = said
         return self.url
+
+    @contextlib.contextmanager
+    def in_words(self) -> Iterator[None]:
+        """Raise BilpError in place of an answer 5xx in the block, if the server has said why it gives such."""
+        from httpx import HTTPStatusError
+
+        try:
+            yield
+        except HTTPStatusError as error:
+            if error.response.status_code < 500 or not self._complaint():
+                raise
+            raise BilpError(f"the private Prefect server cannot go on: {self.complaint}") from error
+
+    def _complaint(self) -> str:
+        """What the server has said after its URL, without waiting for it."""
+        assert self.process.stdout is not None
+        if not self.complaint and select.select([self.process.stdout], [], [], 0)[0]:
+            self.complaint = self.process.stdout.readline().strip().removeprefix(FAILED)
+        return self.complaint
 
     def stop(self) -> None:
         """Close the pipe and wait until the server is gone."""
@@ -128,7 +148,8 @@ def serve() -> None:
         refresh_global_settings_context()
         with unhurried_database():
             app = request_checks.RequestChecks(create_app(ephemeral=True, final=True), request_checks.hosts(host, {}))
-            starting.Server(app, "error", get_current_settings().home, lambda _: _say(f"{own}/api")).run([listener])
+            home = get_current_settings().home
+            starting.Server(app, "error", home, lambda _: _say(f"{own}/api"), lambda why: _say(FAILED + why)).run([listener])
 
 
 def _say(line: str) -> None:
