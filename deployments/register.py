@@ -25,7 +25,8 @@ from prefect.exceptions import ObjectAlreadyExists
 from prefect.settings import get_current_settings
 
 from bilp import ending
-from bilp.errors import ConfigError
+from bilp.errors import BilpError, ConfigError
+from bilp.unexpected import redacted
 from deployments import automations, repository
 from deployments.state_folder import REPOSITORY, settle
 from flows import configured_server, server_login
@@ -67,7 +68,7 @@ def _queues(pool: str) -> None:
 
 
 def deployments(source: str, branch: str | None) -> None:
-    """Deploy everything in prefect.yaml, from this checkout or from a git repository. Raises CalledProcessError."""
+    """Deploy everything in prefect.yaml, from this checkout or from a git repository. Raises BilpError."""
     content = yaml.safe_load(FILE.read_text(encoding="utf-8"))
     if source:
         clone = {"repository": source} | ({"branch": branch} if branch else {})
@@ -76,7 +77,10 @@ def deployments(source: str, branch: str | None) -> None:
         file = Path(folder) / "prefect.yaml"
         file.write_text(yaml.safe_dump(content), encoding="utf-8")
         command = [sys.executable, "-m", "prefect", "--no-prompt", "deploy", "--prefect-file", str(file), "--all"]
-        subprocess.run(command, cwd=REPOSITORY, check=True, stdout=subprocess.DEVNULL)
+        done = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, check=False)
+    if done.returncode:
+        said = [line.strip() for line in (done.stdout + done.stderr).splitlines() if line.strip()] or ["no reason given"]
+        raise BilpError(redacted(f"prefect deploy ended with status {done.returncode}: {said[-1]}", os.environ))
 
 
 def automate(client: SyncPrefectClient) -> None:
