@@ -218,3 +218,13 @@ def test_a_server_of_ours_lets_only_its_own_process_in(prefect_home: Path) -> No
     assert httpx.get(url).status_code == 401
     name, _, password = str(login).partition(":")
     assert httpx.get(url, auth=(name, password)).status_code == 200
+    flows = url.replace("/admin/version", "/flows/")
+    wrong = (
+        {"Host": "evil.example"},
+        {"Origin": "http://127.0.0.2:18080", "Content-Type": "application/json"},
+        {"Content-Type": "text/plain"},
+        {"Content-Type": "application/json"},  # no token against forged requests
+    )
+    posted = [httpx.post(flows, headers=headers, content=b'{"name": "evil"}', auth=(name, password)) for headers in wrong]
+    assert [answer.status_code for answer in posted] == [400, 403, 415, 403]
+    assert not [answer for answer in posted if "access-control-allow-origin" in answer.headers]
