@@ -83,7 +83,7 @@ def serve(host: str, port: int, home: Path) -> None:
         with unhurried_database():
             sign_in = SignIn(create_app(final=True), login)
             origins = os.environ[request_checks.ORIGINS].split(",")
-            checks = request_checks.RequestChecks(sign_in, request_checks.hosts(host, os.environ), origins)
+            checks = request_checks.RequestChecks(sign_in, request_checks.hosts(host, os.environ), origins, login)
 
             def announce(_: int) -> None:
                 with contextlib.suppress(OSError):  # nobody need read it

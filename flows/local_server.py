@@ -147,9 +147,10 @@ def serve() -> None:
         os.environ |= request_checks.settings(own)  # what the user set there is for other servers
         refresh_global_settings_context()
         with unhurried_database():
-            app = request_checks.RequestChecks(create_app(ephemeral=True, final=True), request_checks.hosts(host, {}))
-            home = get_current_settings().home
-            starting.Server(app, "error", home, lambda _: _say(f"{own}/api"), lambda why: _say(FAILED + why)).run([listener])
+            settings = get_current_settings()
+            login = settings.server.api.auth_string.get_secret_value() if settings.server.api.auth_string else None
+            app = request_checks.RequestChecks(create_app(ephemeral=True, final=True), request_checks.hosts(host, {}), login=login)
+            starting.Server(app, "error", settings.home, lambda _: _say(f"{own}/api"), lambda why: _say(FAILED + why)).run([listener])
 
 
 def _say(line: str) -> None:
