@@ -59,8 +59,8 @@ def _objection(login: str, host: str) -> str | None:
         )
     if not is_loopback(host) and len(password) < SHORTEST:
         return (
-            f"the password in {AUTHENTICATION} has {len(password)} letters: {host} can be reached from other machines, and nothing slows "
-            f"down who tries passwords there; use {SHORTEST} letters or more"
+            f"the password in {AUTHENTICATION} is too short: {host} can be reached from other machines, and nothing slows down who tries "
+            f"passwords there; use {SHORTEST} letters or more"
         )
     return None
 

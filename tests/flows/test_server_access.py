@@ -73,6 +73,13 @@ def test_other_origins_have_to_be_named() -> None:
         {"method": "GET", "url": "/", "headers": {"Origin": origin}} for origin in ("https://bilp.example.org", "https://bilp.example")
     )
     assert [answer.status_code for answer in answers(checks, *asked)] == [200, 403]
+    origins = ("http://[", "null", "", "127.0.0.1:4200", "http://127.0.0.1:4200/", "http://127.0.0.1:4200@evil.example")
+    wrong = ({"method": "POST", "url": "/", "headers": {"Origin": origin}} for origin in origins)
+    assert {answer.status_code for answer in answers(checks, *wrong)} == {403}
+    locked = request_checks.RequestChecks(PREFECT, request_checks.hosts("127.0.0.1", {}), ["https://bilp.example.org"], "bilp:password")
+    methods = ("OPTIONS", "GET", "POST")
+    asked = ({"method": method, "url": "/api/flows", "headers": {"Origin": "https://bilp.example.org"}} for method in methods)
+    assert [answer.status_code for answer in answers(locked, *asked)] == [200, 401, 401], "a preflight request carries no login"
     environment = {"PREFECT_SERVER_CORS_ALLOWED_ORIGINS": "*"}
     with pytest.raises(ConfigError, match="name the origins"):
         request_checks.settle(environment, "http://127.0.0.1:4200")

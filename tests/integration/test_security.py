@@ -48,7 +48,7 @@ def test_any_other_address_does(host: str) -> None:
 @pytest.mark.parametrize(
     ("login", "why"),
     [
-        ("tester:fourteen-lette", "14 letters.* use 15 letters or more"),
+        ("tester:fourteen-lette", "is too short: .* use 15 letters or more"),
         ("tester:p\u00e4ssword-of-some-length", "not printable ASCII"),
         ("t\u00e9ster:a-password-for-the-test", "not printable ASCII"),
         ("tester:a-password-for-the-test\n", "a line break at its end counts"),
@@ -60,7 +60,7 @@ def test_any_other_address_does(host: str) -> None:
 def test_a_login_that_cannot_serve_is_refused_without_repeating_it(login: str, why: str) -> None:
     for host in (ANYWHERE, "127.0.0.1"):
         refused = refusal({"PREFECT_SERVER_API_AUTH_STRING": login}, host)
-        if host == ANYWHERE or "14" not in why:
+        if host == ANYWHERE or "short" not in why:
             assert refused is not None
             assert re.search(why, refused)
             assert not [part for part in login.split(":") if part.strip() and part.strip() in refused]
