@@ -198,6 +198,7 @@ def measure(service: Service, folder: Path, arguments: argparse.Namespace) -> No
     pid, database = service.server.pid, Path(service.environment["PREFECT_HOME"]) / "prefect.db"
     relay = CountingRelay(f"http://127.0.0.1:{service.port}")
     os.environ |= {"PREFECT_HOME": service.environment["PREFECT_HOME"], "PREFECT_API_URL": f"{relay.url}/api"}
+    os.environ["PREFECT_API_AUTH_STRING"] = service.environment["PREFECT_API_AUTH_STRING"]
     os.environ |= {"BILP_STORAGE": service.storage, "BILP_CACHE": service.environment["BILP_CACHE"], "BILP_HOME": str(Path.cwd())}
 
     from prefect.context import refresh_global_settings_context

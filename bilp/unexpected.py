@@ -17,7 +17,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
-from bilp.redaction import redacted as redacted
+from bilp.redaction import redacted
 
 MOST = 300  # characters of a message that fit into a line
 PACKAGES = ("bilp", "prefect", "torch", "torchvision", "numpy", "pyarrow", "pydantic", "fsspec", "s3fs")

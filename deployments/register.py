@@ -2,7 +2,8 @@
 
 Bring the server at PREFECT_API_URL up to date: work pools with their queues, every deployment of prefect.yaml, automations.
 Calling it again changes nothing. BILP_POOL_TYPE=kubernetes makes the pools Kubernetes ones with the job templates of
-deployments/kubernetes and the image BILP_IMAGE. With BILP_REPOSITORY, workers clone that git repository (BILP_BRANCH) for each run.
+deployments/kubernetes and the image BILP_IMAGE. With BILP_REPOSITORY, workers clone that git repository (BILP_BRANCH) for each run;
+git signs in there with what the workers' machines know.
 """
 
 from __future__ import annotations
@@ -22,10 +23,11 @@ from prefect.exceptions import ObjectAlreadyExists
 from prefect.settings import get_current_settings
 
 from bilp import ending
-from bilp.errors import ConfigError
-from deployments import automations, job_templates
+from bilp.errors import BilpError, ConfigError
+from bilp.redaction import redacted
+from deployments import automations, job_templates, repository
 from deployments.state_folder import REPOSITORY, settle
-from flows import configured_server
+from flows import configured_server, server_login
 
 FILE = REPOSITORY / "deployments" / "prefect.yaml"
 
@@ -66,17 +68,20 @@ def _queues(pool: str) -> None:
     asyncio.run(settle_priorities())
 
 
-def deployments(repository: str | None, branch: str | None) -> None:
-    """Deploy everything in prefect.yaml, from this checkout or from a git repository. Raises CalledProcessError."""
+def deployments(source: str, branch: str | None) -> None:
+    """Deploy everything in prefect.yaml, from this checkout or from a git repository. Raises BilpError."""
     content = yaml.safe_load(FILE.read_text(encoding="utf-8"))
-    if repository:
-        clone = {"repository": repository} | ({"branch": branch} if branch else {})
+    if source:
+        clone = {"repository": source} | ({"branch": branch} if branch else {})
         content["pull"] = [{"prefect.deployments.steps.git_clone": clone}]
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "prefect.yaml"
         file.write_text(yaml.safe_dump(content), encoding="utf-8")
         command = [sys.executable, "-m", "prefect", "--no-prompt", "deploy", "--prefect-file", str(file), "--all"]
-        subprocess.run(command, cwd=REPOSITORY, check=True, stdout=subprocess.DEVNULL)
+        done = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, check=False)
+    if done.returncode:
+        said = [line.strip() for line in (done.stdout + done.stderr).splitlines() if line.strip()] or ["no reason given"]
+        raise BilpError(redacted(f"prefect deploy ended with status {done.returncode}: {said[-1]}", os.environ))
 
 
 def automate(client: SyncPrefectClient) -> None:
@@ -94,10 +99,13 @@ def main() -> None:
     url = get_current_settings().api.url
     if url is None:
         raise ConfigError("PREFECT_API_URL is not set: set it to the server that is to be brought up to date")
+    source = os.environ.get(repository.NAME, "")
+    repository.check(source)
+    server_login.use(url)
     configured_server.check(url)
     with get_client(sync_client=True) as client:
         pools(client, os.environ.get("BILP_POOL_TYPE", "process"))
-        deployments(os.environ.get("BILP_REPOSITORY"), os.environ.get("BILP_BRANCH"))
+        deployments(source, os.environ.get("BILP_BRANCH"))
         automate(client)
     sys.stdout.write("work pools, deployments and automations are up to date\n")
     sys.stdout.flush()

@@ -21,6 +21,7 @@ from prefect.states import Cancelling, Scheduled
 
 from bilp.errors import BilpError
 from deployments.state_folder import REPOSITORY
+from flows import server_login
 
 PATIENCE = 600.0  # seconds; a busy machine is no failure
 LOOK_SECONDS = 1.0  # between two questions whether a run has ended: who watches should not be what slows it down
@@ -85,6 +86,8 @@ class Service:
         for line in self.server.stdout:
             said.append(line)
             if until in line:
+                found = server_login.find(self.environment["PREFECT_API_URL"], [Path(self.environment["PREFECT_HOME"])])
+                self.environment |= {server_login.CLIENT: found} if found else {}
                 return
         raise Stuck("".join([*said, (self.folder / "server.log").read_text()]))
 
@@ -92,9 +95,10 @@ class Service:
         """Start the machine's workers; they look for the server until it answers."""
         with (self.folder / "workers.log").open("a") as log:
             command = [sys.executable, "-m", "deployments.worker"]
-            self.workers = subprocess.Popen(
-                command, cwd=REPOSITORY, env=self.worker_environment, stdout=log, stderr=log, start_new_session=True
-            )
+            environment = self.worker_environment
+            if environment["PREFECT_API_URL"] != self.environment["PREFECT_API_URL"]:  # a relay's, where no login is looked for
+                environment = {server_login.CLIENT: self.environment[server_login.CLIENT]} | environment
+            self.workers = subprocess.Popen(command, cwd=REPOSITORY, env=environment, stdout=log, stderr=log, start_new_session=True)
 
     def kill_server(self) -> None:
         """As `kill -9`."""

@@ -1,8 +1,10 @@
 """python -m deployments.server
 
 A Prefect server on this machine: API, UI, scheduler and automations, with everything it keeps in one folder ($PREFECT_HOME).
-It listens on 127.0.0.1:4200 unless PREFECT_SERVER_API_HOST and PREFECT_SERVER_API_PORT say otherwise; for any other address it
-insists on PREFECT_SERVER_API_AUTH_STRING (user:password). On PostgreSQL with PREFECT_SERVER_DATABASE_CONNECTION_URL.
+It listens on 127.0.0.1:4200 unless PREFECT_SERVER_API_HOST and PREFECT_SERVER_API_PORT say otherwise. There it makes a login at its
+first start and keeps it in that folder; PREFECT_SERVER_API_AUTH_STRING (user:password) sets another one, and any other address insists
+on that. It answers to its own names (BILP_ALLOWED_HOSTS adds some) and to no page of another origin. On PostgreSQL with
+PREFECT_SERVER_DATABASE_CONNECTION_URL.
 Once it answers, work pools, queues, deployments and automations are brought up to date (`deployments.register`), and pipelines whose
 process died are started again (`deployments.keeper`).
 """
@@ -18,17 +20,26 @@ from pathlib import Path
 
 from bilp import ending
 from bilp.errors import ConfigError
+from deployments import repository
+from deployments.sign_in import MINUTES, SignIn
 from deployments.state_folder import settle
+from flows import prefect_home, server_login
 from flows.loopback import is_loopback
 
 AUTHENTICATION = "PREFECT_SERVER_API_AUTH_STRING"
 NO_AUTHENTICATION = ending.MISUSED
 PROGRAM = "python -m deployments.server"
+SHORTEST = 15
+"""Letters of a password that other machines can try. Nothing slows them down, and NIST SP 800-63B asks this of a password that nothing
+else comes with."""
 
 
 def refusal(environment: Mapping[str, str], host: str) -> str | None:
-    """Why a server may not listen on `host`, or None if it may."""
-    if is_loopback(host) or environment.get(AUTHENTICATION):
+    """Why a server may not listen on `host` with this login, or None if it may."""
+    login = environment.get(AUTHENTICATION)
+    if login:
+        return _objection(login, host)
+    if is_loopback(host):
         return None
     return (
         f"{host} can be reached from other machines, and who reaches this server can run code on its workers: "
@@ -36,24 +47,76 @@ def refusal(environment: Mapping[str, str], host: str) -> str | None:
     )
 
 
+def _objection(login: str, host: str) -> str | None:
+    """What is wrong with a login, which is not repeated."""
+    user, _, password = login.partition(":")
+    if not (user and password):
+        return f"{AUTHENTICATION} is no login: set it to user:password"
+    if not (login.isascii() and login.isprintable()):
+        return (
+            f"{AUTHENTICATION} holds letters that are not printable ASCII, which Prefect cannot compare (a line break at its end counts): "
+            "use others"
+        )
+    if not is_loopback(host) and len(password) < SHORTEST:
+        return (
+            f"the password in {AUTHENTICATION} is too short: {host} can be reached from other machines, and nothing slows down who tries "
+            f"passwords there; use {SHORTEST} letters or more"
+        )
+    return None
+
+
 def serve(host: str, port: int, home: Path) -> None:
     """Be the server until a signal ends it. Raises BilpError if it cannot start."""
+    from prefect.context import refresh_global_settings_context
     from prefect.server.api.server import create_app
 
-    from flows import prefect_home, starting
+    from flows import request_checks, starting
     from flows.local_server import unhurried_database
 
     registration = []  # holds the pipe that ends the keeper with this process
+    with starting.listening(host, port) as listener:
+        own = _address(host, listener.getsockname()[1])
+        request_checks.settle(os.environ, own)
+        login, file = _login(home, own)
+        os.environ[AUTHENTICATION] = login
+        refresh_global_settings_context()
+        with unhurried_database():
+            sign_in = SignIn(create_app(final=True), login)
+            origins = os.environ[request_checks.ORIGINS].split(",")
+            checks = request_checks.RequestChecks(sign_in, request_checks.hosts(host, os.environ), origins, login)
 
-    def announce(port: int) -> None:
-        with contextlib.suppress(OSError):  # nobody need read it
-            sys.stdout.write(f"http://{host}:{port}/api\n")
-            sys.stdout.flush()
-        registration.append(_register(f"http://{_reachable(host)}:{port}/api"))
+            def announce(_: int) -> None:
+                with contextlib.suppress(OSError):  # nobody need read it
+                    sys.stdout.write(f"{own}/api\n{_how_to_sign_in(sign_in, own, file)}\n")
+                    sys.stdout.flush()
+                registration.append(_register(f"{own}/api", login))
 
-    prefect_home.check(home)
-    with starting.listening(host, port) as listener, unhurried_database():
-        starting.Server(create_app(final=True), "warning", home, announce).run([listener])
+            starting.Server(checks, "warning", home, announce, _complain).run([listener])
+
+
+def _complain(why: str) -> None:
+    with contextlib.suppress(OSError):  # the log's disk may be the full one
+        sys.stderr.write(f"{PROGRAM}: error: {why}\n")
+        sys.stderr.flush()
+
+
+def _login(home: Path, own: str) -> tuple[str, Path | None]:
+    """The login that was given, or else the one that the folder keeps, with its file there."""
+    given = os.environ.get(AUTHENTICATION)
+    if given:
+        server_login.withdraw(home)
+        return given, None
+    login = server_login.provide(home)
+    server_login.publish(home, own)
+    return login, home / server_login.LOGIN
+
+
+def _how_to_sign_in(sign_in: SignIn, own: str, file: Path | None) -> str:
+    """One click for who reads the terminal. A pipe or a log may be for other eyes too: no token there."""
+    kept = file or AUTHENTICATION
+    if not sys.stdout.isatty():
+        return f"sign in with what {kept} holds"
+    return f"open {sign_in.address(own)} (signs one browser in, within {MINUTES} minutes; others with what {kept} holds)"
 
 
 def port_of(environment: Mapping[str, str]) -> int:
@@ -64,27 +127,32 @@ def port_of(environment: Mapping[str, str]) -> int:
     return int(given)
 
 
-def _reachable(host: str) -> str:
-    return "127.0.0.1" if host in ("0.0.0.0", "::") else host
+def _address(host: str, port: int) -> str:
+    """Where this machine reaches a server that listens there."""
+    reachable = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)
+    return f"http://[{reachable}]:{port}" if ":" in reachable else f"http://{reachable}:{port}"
 
 
-def _register(url: str) -> subprocess.Popen[bytes] | None:
+def _register(url: str, login: str) -> subprocess.Popen[bytes] | None:
     """Register everything and look after pipelines in a process of its own, unless BILP_REGISTER=false."""
     if os.environ.get("BILP_REGISTER", "true").lower() in ("false", "0", "no"):
         return None
-    environment = os.environ | {"PREFECT_API_URL": url}
-    if AUTHENTICATION in os.environ:
-        environment.setdefault("PREFECT_API_AUTH_STRING", os.environ[AUTHENTICATION])
+    environment = os.environ | {"PREFECT_API_URL": url, server_login.CLIENT: login}
     return subprocess.Popen([sys.executable, "-m", "deployments.keeper"], env=environment, stdin=subprocess.PIPE)
 
 
 def main() -> None:
+    os.umask(prefect_home.OTHERS)
     home = settle(os.environ)
     os.environ.pop("PREFECT_API_URL", None)  # this is the server; it asks nobody
+    from prefect.settings import PREFECT_SERVER_API_AUTH_STRING  # not only variables set it, and this comes after the home is settled
+
+    os.environ[AUTHENTICATION] = PREFECT_SERVER_API_AUTH_STRING.value() or ""
     host = os.environ.get("PREFECT_SERVER_API_HOST", "127.0.0.1")
     reason = refusal(os.environ, host)
     if reason:
         ending.fail(PROGRAM, [reason], NO_AUTHENTICATION)
+    repository.check(os.environ.get(repository.NAME, ""))  # before there is a server that would try to register it again and again
     serve(host, port_of(os.environ), home)
 
 

@@ -5,12 +5,11 @@ from __future__ import annotations
 from collections.abc import MutableMapping
 from pathlib import Path
 
-from bilp.errors import StorageError
-from flows import loopback
-from flows.prefect_home import REMEDY
+from bilp.errors import BilpError, StorageError
+from flows import loopback, prefect_home
 
 REPOSITORY = Path(__file__).resolve().parent.parent
-DEFAULT = REPOSITORY / ".bilp" / "service"
+DEFAULT = prefect_home.SERVICE
 
 # Nothing asks, reports usage, or needs a network.
 QUIET = {"PREFECT_SERVER_ANALYTICS_ENABLED": "false", "DO_NOT_TRACK": "1", "PREFECT_CLI_PROMPT": "false"}
@@ -19,14 +18,19 @@ QUIET = {"PREFECT_SERVER_ANALYTICS_ENABLED": "false", "DO_NOT_TRACK": "1", "PREF
 def settle(environment: MutableMapping[str, str]) -> Path:
     """Complete the environment where nothing is set; the folder, which exists then. Servers on this machine are spared by proxies.
 
-    Raises StorageError if the folder cannot be made.
+    Raises StorageError if the folder cannot be made or is not this user's alone.
     """
     for name, value in {**QUIET, "PREFECT_HOME": str(DEFAULT), "BILP_HOME": str(REPOSITORY)}.items():
         environment.setdefault(name, value)
-    folder = Path(environment["PREFECT_HOME"])
+    folder = Path(environment["PREFECT_HOME"]).expanduser()
     try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise StorageError(f"cannot keep the state of the service in {folder} ({error.strerror}): {REMEDY}") from error
+        prefect_home.check(folder)
+    except BilpError as error:
+        raise StorageError(f"cannot keep the state of the service: {error}") from error
+    if prefect_home.is_open_to_others(folder):
+        raise StorageError(
+            f"others can look into {folder}, where a service keeps parameters, logs and its login: chmod 700 {folder}, or set PREFECT_HOME "
+            "to a folder of its own that belongs to this user"
+        )
     loopback.spare(environment, environment.get("PREFECT_API_URL", ""))
     return folder

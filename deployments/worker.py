@@ -2,9 +2,11 @@
 
 The workers of this machine: one for the pool `cpu`, and for the pool `gpu` one per GPU, each with its own CUDA_VISIBLE_DEVICES and
 one run at a time. On a machine without a GPU one worker of `gpu` computes on the CPU. A worker that ends is started again;
-Ctrl-C or SIGTERM stops them all, and what they ran continues elsewhere from its last checkpoint.
+Ctrl-C or SIGTERM stops them all, and what they ran continues elsewhere from its last checkpoint. The login of a server on this machine
+is found in that server's folder; for any other, set PREFECT_API_AUTH_STRING.
 
-BILP_GPUS (such as 0,2) chooses the GPUs, BILP_CPU_LIMIT the runs at a time in `cpu` (they mostly wait for units).
+BILP_GPUS (such as 0,2) chooses the GPUs, BILP_CPU_LIMIT the runs at a time in `cpu` (they mostly wait for units), BILP_UMASK the
+permissions of what runs write (those of this command otherwise).
 """
 
 from __future__ import annotations
@@ -19,10 +21,12 @@ import threading
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from bilp import ending
 from bilp.errors import ConfigError
-from deployments.state_folder import REPOSITORY, settle
+from deployments.state_folder import DEFAULT, REPOSITORY, settle
+from flows import file_permissions, server_login
 
 PROGRAM = "python -m deployments.worker"
 POOLS = ("cpu", "gpu")
@@ -43,7 +47,15 @@ class Worker:
 
     def start(self) -> subprocess.Popen[bytes]:
         arguments = ["worker", "start", "--pool", self.pool, "--type", _type(), "--name", self.name, "--limit", str(self.limit)]
-        return subprocess.Popen([sys.executable, "-m", "prefect", *arguments], env=os.environ | dict(self.environment))
+        environment = _signed_in(os.environ) | dict(self.environment)
+        return subprocess.Popen([sys.executable, "-m", "prefect", *arguments], env=environment)
+
+
+def _signed_in(environment: Mapping[str, str]) -> dict[str, str]:
+    """The environment with the login of a server on this machine, which may have begun after this program."""
+    homes = (Path(environment["PREFECT_HOME"]), DEFAULT)
+    found = None if environment.get(server_login.CLIENT) else server_login.find(environment["PREFECT_API_URL"], homes)
+    return dict(environment) | ({server_login.CLIENT: found} if found else {})
 
 
 def _type() -> str:
@@ -119,8 +131,10 @@ def main(arguments: Sequence[str]) -> None:
     wrong = [argument for argument in arguments if argument not in POOLS]
     if wrong:
         ending.fail(PROGRAM, [f"no pool {', '.join(wrong)}: use cpu, gpu or nothing for both"], ending.MISUSED)
+    file_permissions.keep_private(os.environ)
     settle(os.environ)
     os.environ.setdefault("PREFECT_API_URL", LOCAL_API)
+    server_login.check_address(os.environ["PREFECT_API_URL"])
     os.environ.setdefault("PREFECT_WORKER_QUERY_SECONDS", QUERY_SECONDS)
     # Runs see this checkout first, also where another one is installed.
     os.environ["PYTHONPATH"] = os.pathsep.join([str(REPOSITORY), *filter(None, [os.environ.get("PYTHONPATH")])])

@@ -15,6 +15,7 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 # Must be settled before there are threads. A run that a worker starts has it from its environment (deployments/prefect.yaml).
 keep_freed_memory()
 
-from flows import beginning  # noqa: E402
+from flows import beginning, file_permissions  # noqa: E402
 
 beginning.settle()
+file_permissions.settle(os.environ)

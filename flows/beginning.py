@@ -33,6 +33,7 @@ def settle() -> None:
         ending.end(program, error, "while it was starting")
 
     sys.excepthook = hook
+    import logging
     import warnings
 
     from bilp import ending
@@ -40,6 +41,7 @@ def settle() -> None:
 
     ending.begin(program)
     output.settle()
+    logging.raiseExceptions = False  # a log that cannot be sent is nothing that a terminal has to show
     # Said in our own words where it matters (`flows.local_server`).
     warnings.filterwarnings("ignore", message="Failed to create the Prefect home directory")
 

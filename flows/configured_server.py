@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from urllib.parse import urlsplit
 
 import httpx
 from prefect.client.orchestration import SyncPrefectClient, get_client
@@ -11,11 +10,13 @@ from prefect.context import FlowRunContext
 from prefect.settings import Settings
 
 from bilp.errors import BilpError
-from bilp.unexpected import one_line, redacted
-from flows import loopback
+from bilp.redaction import redacted
+from bilp.unexpected import one_line
+from flows import loopback, server_login
 
 SECONDS = 10.0  # for an answer
 NAME = "PREFECT_API_URL"
+ALLOWED_HOSTS = "BILP_ALLOWED_HOSTS"
 EPHEMERAL = "PREFECT_SERVER_ALLOW_EPHEMERAL_MODE"
 OTHERWISE = f"correct or unset {NAME}; without it, a private server starts"
 PROFILE = "choose another profile (prefect profile ls, prefect profile use)"
@@ -31,8 +32,9 @@ def check(url: str) -> None:
     if url in _answered or FlowRunContext.get() is not None:
         return
     place = redacted(f"the Prefect server at {url} ({_source()})", os.environ)
-    if urlsplit(url).scheme not in ("http", "https"):
+    if "@" not in url and not url.startswith(("http://", "https://")):
         raise BilpError(f"{place}: the address begins with neither http:// nor https://; {_remedy()}")
+    server_login.check_address(url, NAME if NAME in os.environ else f"the address {_source()}")
     loopback.spare(os.environ, url)
     try:
         with get_client(sync_client=True, httpx_settings={"timeout": SECONDS}) as client:
@@ -74,9 +76,11 @@ def _ask(client: SyncPrefectClient) -> None:
 def _refusal(status: int) -> str:
     if status in (401, 403):
         return (
-            "does not let this client in: set PREFECT_API_AUTH_STRING to what PREFECT_SERVER_API_AUTH_STRING is there "
-            "(PREFECT_API_KEY for Prefect Cloud)"
+            "does not let this client in: set PREFECT_API_AUTH_STRING to what PREFECT_SERVER_API_AUTH_STRING is there, or to what the file "
+            "login in its folder holds (PREFECT_API_KEY for Prefect Cloud)"
         )
+    if status == 400:
+        return f"does not answer to the name in that address: add it to {ALLOWED_HOSTS} there, or use another of its names"
     if status == 404:
         return "is no Prefect API: its address ends with /api, as in http://127.0.0.1:4200/api"
     return f"answers with status {status}"

@@ -2,8 +2,8 @@
 
 Prefect would start one of its own, but that one outlives a process that is killed (`kill -9`) and gives up if the first
 migration of its database takes longer than 20 seconds. This one holds the reading end of a pipe whose only writing end is in
-the process it serves: however that process ends, the pipe closes and the server stops. It listens on the loopback interface
-and uses the database in Prefect's home, as Prefect's own would.
+the process it serves: however that process ends, the pipe closes and the server stops. It listens on the loopback interface,
+lets in who knows the login that this process drew, and uses the database in Prefect's home, as Prefect's own would.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import atexit
 import contextlib
 import os
 import secrets
+import select
 import signal
 import subprocess
 import sys
@@ -20,7 +21,7 @@ from collections.abc import AsyncGenerator, Iterator, Mapping
 
 from bilp import ending, unexpected
 from bilp.errors import BilpError
-from flows import configured_server, loopback, prefect_home
+from flows import configured_server, loopback, prefect_home, server_login
 from flows.prefect_home import one_at_a_time
 from tasks import terminal
 
@@ -59,13 +60,14 @@ def reachable() -> Iterator[None]:
         os.environ |= {"PREFECT_API_URL": _private.url, "PREFECT_API_AUTH_STRING": login}
         refresh_global_settings_context()
     elif _private is None or settings.api.url != _private.url:
+        server_login.use(settings.api.url)
         configured_server.check(settings.api.url)
     settings = get_current_settings()
-    if _private is not None and settings.api.url == _private.url and settings.flows.heartbeat_frequency is not None:
-        # Nobody watches for heartbeats there, and the thread that sends them costs every flow run up to a second.
-        with temporary_settings({PREFECT_FLOWS_HEARTBEAT_FREQUENCY: None}):
-            yield
-    else:
+    if _private is None or settings.api.url != _private.url:
+        yield
+        return
+    # Nobody watches for heartbeats there, and the thread that sends them costs every flow run up to a second.
+    with _private.in_words(), temporary_settings({PREFECT_FLOWS_HEARTBEAT_FREQUENCY: None}):
         yield
 
 
@@ -73,7 +75,7 @@ class Server:
     """A server that lives no longer than this process; it starts at once, `wait` tells when it answers."""
 
     def __init__(self, environment: Mapping[str, str]) -> None:
-        self.url = ""
+        self.url = self.complaint = ""
         self.process = subprocess.Popen(
             [sys.executable, "-m", __name__],
             env=QUIET | dict(environment),
@@ -95,6 +97,25 @@ class Server:
         self.url = said
         return self.url
 
+    @contextlib.contextmanager
+    def in_words(self) -> Iterator[None]:
+        """Raise BilpError in place of an answer 5xx in the block, if the server has said why it gives such."""
+        from httpx import HTTPStatusError
+
+        try:
+            yield
+        except HTTPStatusError as error:
+            if error.response.status_code < 500 or not self._complaint():
+                raise
+            raise BilpError(f"the private Prefect server cannot go on: {self.complaint}") from error
+
+    def _complaint(self) -> str:
+        """What the server has said after its URL, without waiting for it."""
+        assert self.process.stdout is not None
+        if not self.complaint and select.select([self.process.stdout], [], [], 0)[0]:
+            self.complaint = self.process.stdout.readline().strip().removeprefix(FAILED)
+        return self.complaint
+
     def stop(self) -> None:
         """Close the pipe and wait until the server is gone."""
         with contextlib.suppress(subprocess.TimeoutExpired):
@@ -112,18 +133,24 @@ def start(environment: Mapping[str, str]) -> Server:
 
 def serve() -> None:
     """Be the server: print the URL when ready, stop when the standard input closes."""
+    from prefect.context import refresh_global_settings_context
     from prefect.server.api.server import create_app
     from prefect.settings import get_current_settings
 
-    from flows import starting
+    from flows import request_checks, starting
 
-    def announce(port: int) -> None:
-        _say(f"http://127.0.0.1:{port}/api")
-
+    host = "127.0.0.1"
+    os.umask(prefect_home.OTHERS)
     threading.Thread(target=_stop_with_owner, daemon=True).start()
-    with starting.listening("127.0.0.1", 0) as listener, unhurried_database():
-        app = create_app(ephemeral=True, final=True)
-        starting.Server(app, "error", get_current_settings().home, announce).run([listener])
+    with starting.listening(host, 0) as listener:
+        own = f"http://{host}:{listener.getsockname()[1]}"
+        os.environ |= request_checks.settings(own)  # what the user set there is for other servers
+        refresh_global_settings_context()
+        with unhurried_database():
+            settings = get_current_settings()
+            login = settings.server.api.auth_string.get_secret_value() if settings.server.api.auth_string else None
+            app = request_checks.RequestChecks(create_app(ephemeral=True, final=True), request_checks.hosts(host, {}), login=login)
+            starting.Server(app, "error", settings.home, lambda _: _say(f"{own}/api"), lambda why: _say(FAILED + why)).run([listener])
 
 
 def _say(line: str) -> None:

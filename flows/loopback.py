@@ -31,7 +31,10 @@ def spare(environment: MutableMapping[str, str], url: str = "") -> None:
     for name in set_here:
         if environment[name].lower().startswith("socks") and importlib.util.find_spec("socksio") is None:
             del environment[name]
-    host = urlsplit(url).hostname or ""
+    try:
+        host = urlsplit(url).hostname or ""
+    except ValueError:
+        host = ""  # whoever asks there says that it is no address
     wanted = dict.fromkeys([*HOSTS, *([host] if is_loopback(host) else [])])
     for name, other in (("NO_PROXY", "no_proxy"), ("no_proxy", "NO_PROXY")):
         spared = [part.strip() for part in (environment.get(name) or environment.get(other) or "").split(",") if part.strip()]

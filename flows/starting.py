@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import re
 import socket
 from collections.abc import Callable
@@ -11,39 +12,19 @@ from pathlib import Path
 import uvicorn
 from starlette.types import ASGIApp
 
-from bilp import unexpected
+from bilp import redaction, unexpected
 from bilp.errors import BilpError
-from flows.prefect_home import LOCK, REMEDY, one_at_a_time
-
-DATABASE = "PREFECT_SERVER_DATABASE_CONNECTION_URL"
-
-_CAUSES = (
-    (
-        "Can't locate revision",
-        "its database was made by a newer version of Prefect: update Prefect, or set PREFECT_HOME to another folder",
-    ),
-    (
-        "not a database|malformed",
-        "its database is damaged: move it away (the history of runs goes with it), or set PREFECT_HOME to another folder",
-    ),
-    ("readonly database|ermission denied|ead-only", f"its database cannot be written: {REMEDY}"),
-    ("disk is full|disk I/O error|No space left", f"its database cannot be written, the disk may be full: free some space, or {REMEDY}"),
-    ("unable to open database", f"its database cannot be opened: correct {DATABASE}, or {REMEDY}"),
-    ("database is locked", "another process holds its database: end that one, or set PREFECT_HOME to another folder"),
-    (
-        "onnection refused|Connect call failed|could not translate|not known|password authentication",
-        f"its database does not answer: correct {DATABASE}",
-    ),
-)
-"""What the log of a failed start may hold, and what that means."""
+from flows import server_log
+from flows.prefect_home import LOCK, one_at_a_time
 
 
 class Server(uvicorn.Server):
-    """A server that tells its port once it answers. `run` raises BilpError if it cannot start."""
+    """A server that tells its port once it answers, and complains of a database that it cannot write. `run` raises BilpError if it cannot
+    start."""
 
-    def __init__(self, app: ASGIApp, log_level: str, home: Path, announce: Callable[[int], None]) -> None:
+    def __init__(self, app: ASGIApp, log_level: str, home: Path, announce: Callable[[int], None], complain: Callable[[str], None]) -> None:
         super().__init__(uvicorn.Config(app, log_level=log_level, lifespan="on", access_log=False))
-        self.home, self.announce = home, announce
+        self.home, self.announce, self.complain = home, announce, complain
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """Start, one server after the other in one home."""
@@ -58,6 +39,7 @@ class Server(uvicorn.Server):
             logger.removeFilter(log)
         if not self.started:
             raise BilpError(why(log.text, self.home))
+        server_log.shorten(self.home, self.complain)
         self.announce(self.servers[0].sockets[0].getsockname()[1])
 
 
@@ -77,13 +59,13 @@ def why(log: str, home: Path) -> str:
     """What the log of a failed start means, in one line; if that is not known, the log is kept in a file that the line names."""
     names = (line.strip() for line in reversed(log.splitlines()))
     reason = next((line[: unexpected.MOST] for line in names if re.match(r"[\w.]+: \S", line)), "no reason given")
-    for pattern, meaning in _CAUSES:
-        if re.search(pattern, log):
-            return unexpected.redacted(f"its state is in {home}, and {meaning} ({reason})", {})
+    meaning = server_log.meaning(log)
+    if meaning:
+        return redaction.redacted(f"its state is in {home}, and {meaning} ({reason})", os.environ)
     file = unexpected.keep(RuntimeError(log), "starting a Prefect server")
-    return unexpected.redacted(
+    return redaction.redacted(
         f"{reason}; its state is in {home}: set PREFECT_HOME to an empty folder to begin anew; its log is in {file}",
-        {},
+        os.environ,
     )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import http.server
 import os
+import resource
 import socket
 import sqlite3
 import subprocess
@@ -141,6 +142,25 @@ def test_other_causes_of_a_failed_start_are_named(log: str, meaning: str, tmp_pa
     assert "\n" not in line
 
 
+def test_a_home_that_fills_up_is_one_line(template: Path, tmp_path: Path) -> None:
+    """The server begins, and cannot go on: files may not become larger than its log of changes soon is."""
+    environment = os.environ | {"PREFECT_HOME": str(another_home(template, tmp_path / "home"))}
+    done = subprocess.run(
+        [sys.executable, "-m", "flows.ingest", "--dataset", "digits"],
+        cwd=REPOSITORY,
+        env={name: value for name, value in environment.items() if name != "PREFECT_API_URL"},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=240,
+        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (700 << 10, 700 << 10)),
+    )
+    assert done.returncode == 1
+    *before, line = done.stderr.splitlines()
+    assert "database cannot be written, the disk may be full: free some space, or set PREFECT_HOME" in line
+    assert len(before) <= 2, done.stderr
+
+
 def test_passwords_and_proxies_of_the_environment_do_not_come_between_a_program_and_its_own_server(template: Path, tmp_path: Path) -> None:
     kept = {name: value for name, value in os.environ.items() if name not in ("PREFECT_API_URL", "PREFECT_API_AUTH_STRING")}
     kept |= PROXIED | {"PREFECT_SERVER_API_AUTH_STRING": "some:body", "PREFECT_HOME": str(another_home(template, tmp_path / "home"))}
@@ -198,3 +218,13 @@ def test_a_server_of_ours_lets_only_its_own_process_in(prefect_home: Path) -> No
     assert httpx.get(url).status_code == 401
     name, _, password = str(login).partition(":")
     assert httpx.get(url, auth=(name, password)).status_code == 200
+    flows = url.replace("/admin/version", "/flows/")
+    wrong = (
+        {"Host": "evil.example"},
+        {"Origin": "http://127.0.0.2:18080", "Content-Type": "application/json"},
+        {"Content-Type": "text/plain"},
+        {"Content-Type": "application/json"},  # no token against forged requests
+    )
+    posted = [httpx.post(flows, headers=headers, content=b'{"name": "evil"}', auth=(name, password)) for headers in wrong]
+    assert [answer.status_code for answer in posted] == [400, 403, 415, 403]
+    assert not [answer for answer in posted if "access-control-allow-origin" in answer.headers]

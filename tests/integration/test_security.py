@@ -7,6 +7,7 @@ import importlib
 import json
 import os
 import re
+import stat
 import subprocess
 import sys
 from pathlib import Path
@@ -33,14 +34,38 @@ NOBODY = "00000000-0000-0000-0000-000000000000"
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "127.0.0.9", "::1", "localhost"])
-def test_loopback_needs_no_password(host: str) -> None:
+def test_on_loopback_a_login_is_made_or_one_of_any_length_taken(host: str) -> None:
     assert refusal({}, host) is None
+    assert refusal({"PREFECT_SERVER_API_AUTH_STRING": "me:short"}, host) is None
 
 
 @pytest.mark.parametrize("host", [ANYWHERE, "::", "10.0.0.7", "gpu-box.example.org"])
 def test_any_other_address_does(host: str) -> None:
     assert "PREFECT_SERVER_API_AUTH_STRING" in (refusal({}, host) or "")
     assert refusal({"PREFECT_SERVER_API_AUTH_STRING": LOGIN}, host) is None
+
+
+@pytest.mark.parametrize(
+    ("login", "why"),
+    [
+        ("tester:fourteen-lette", "is too short: .* use 15 letters or more"),
+        ("tester:p\u00e4ssword-of-some-length", "not printable ASCII"),
+        ("t\u00e9ster:a-password-for-the-test", "not printable ASCII"),
+        ("tester:a-password-for-the-test\n", "a line break at its end counts"),
+        ("a-password-for-the-test", "is no login: set it to user:password"),
+        (":a-password-for-the-test", "is no login"),
+        ("a-password-for-the-test:", "is no login"),
+    ],
+)
+def test_a_login_that_cannot_serve_is_refused_without_repeating_it(login: str, why: str) -> None:
+    for host in (ANYWHERE, "127.0.0.1"):
+        refused = refusal({"PREFECT_SERVER_API_AUTH_STRING": login}, host)
+        if host == ANYWHERE or "short" not in why:
+            assert refused is not None
+            assert re.search(why, refused)
+            assert not [part for part in login.split(":") if part.strip() and part.strip() in refused]
+        else:
+            assert refused is None, "only this machine can try passwords there"
 
 
 def test_the_program_refuses_to_start_without_one(tmp_path: Path) -> None:
@@ -114,6 +139,39 @@ def test_a_run_behind_a_password_on_s3_tells_no_secret(s3_root: str, tmp_path: P
     assert len(texts) > 20
     for needle in (secret, LOGIN.partition(":")[2], base64.b64encode(LOGIN.encode()).decode()):
         assert [str(path) for path, content in texts.items() if needle.encode() in content] == []
+
+
+def modes(folder: Path) -> set[tuple[bool, int]]:
+    """Whether a folder, and permissions, of everything below and of the folder itself."""
+    found = [path.stat(follow_symlinks=False).st_mode for path in (folder, *folder.rglob("*"))]
+    return {(stat.S_ISDIR(mode), stat.S_IMODE(mode)) for mode in found}
+
+
+def test_a_service_writes_for_its_user_alone_and_its_runs_as_their_worker_was_told(service: Service, tmp_path: Path) -> None:
+    umask = os.umask(0o022)
+    os.umask(umask)
+    store = tmp_path / "store"
+    run = service.submit("ingest/ingest", {"config": {"source": "digits"}, "root": str(store)})
+    assert service.ended(run).state_name == "Completed", service.logs()
+    assert modes(Path(service.environment["PREFECT_HOME"])) <= {(True, 0o700), (False, 0o600)}
+    assert modes(store) == {(True, 0o777 & ~umask), (False, 0o666 & ~umask)}
+
+
+def test_a_command_on_this_machine_finds_the_login_in_the_folder_of_the_server(service: Service, tmp_path: Path) -> None:
+    """And one that knows another folder is told what to do; nobody sends the login to another address."""
+    command = [sys.executable, "-m", "flows.ingest", "--dataset", "digits"]
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("PREFECT_API_AUTH")}
+    kept |= {"PREFECT_API_URL": service.environment["PREFECT_API_URL"], "BILP_STORAGE": str(tmp_path / "store")}
+    known = kept | {"PREFECT_HOME": service.environment["PREFECT_HOME"]}
+    before = len(service.runs())
+    done = subprocess.run(command, cwd=REPOSITORY, env=known, capture_output=True, text=True, check=False, timeout=120)
+    assert done.returncode == 0, done.stderr
+    assert len(service.runs()) == before + 1
+    unknown = kept | {"PREFECT_HOME": str(tmp_path / "elsewhere")}
+    refused = subprocess.run(command, cwd=REPOSITORY, env=unknown, capture_output=True, text=True, check=False, timeout=120)
+    assert refused.returncode == 1
+    (line,) = refused.stderr.splitlines()
+    assert "does not let this client in: set PREFECT_API_AUTH_STRING" in line and "the file login in its folder" in line
 
 
 def everything_below(uri: str) -> list[str]:
