@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from typing import Annotated, Any, ClassVar, Literal, get_origin
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, GetJsonSchemaHandler, model_validator
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, GetJsonSchemaHandler, model_validator
 from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema
 
@@ -16,10 +16,22 @@ GpuArithmetic = Literal["float32", "tf32", "tf32_channels_last"]
 ImageOperation = Literal["crop", "scale", "rotate", "noise"]
 AugmentFamily = Literal["color", "crop", "cutout", "flip", "scale", "rotate"]
 
+MOST_BITS = 63
+
+
+def countable(number: int) -> int:
+    """The number. Raises ValueError for one that takes more bits than counters and seeds have; Python alone knows no limit."""
+    if number.bit_length() > MOST_BITS:
+        raise ValueError(f"a whole number of {number.bit_length()} bits: give one of at most {MOST_BITS}")
+    return number
+
+
 Location = Annotated[str, BeforeValidator(lambda value: os.fsdecode(value) if isinstance(value, os.PathLike) else value)]
 Fraction = Annotated[float, Field(ge=0.0, le=1.0)]
-Positive = Annotated[int, Field(ge=1)]
-Count = Annotated[int, Field(ge=0)]
+Positive = Annotated[int, Field(ge=1), AfterValidator(countable)]
+Count = Annotated[int, Field(ge=0), AfterValidator(countable)]
+Several = Annotated[int, Field(ge=2), AfterValidator(countable)]
+Seed = Annotated[int, AfterValidator(countable)]
 Rate = Annotated[float, Field(gt=0.0)]
 Kept = Annotated[float, Field(gt=0.0, le=1.0)]
 Dropped = Annotated[float, Field(ge=0.0, lt=1.0)]

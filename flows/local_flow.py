@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from typing import Any, ParamSpec, TypeVar
 
 from prefect import Flow
 from prefect.exceptions import ParameterTypeError
 
+from bilp import recipe_files
 from flows import local_server
+
+if os.environ.get("PREFECT__FLOW_RUN_ID"):  # a worker started this process for a run, whose parameters came through the server
+    recipe_files.take_names_alone()
 
 P = ParamSpec("P")
 R = TypeVar("R")
