@@ -76,7 +76,7 @@ def _check(text: str) -> None:
     """
     depth = documents = 0
     for event in yaml.parse(text, Loader=_Loader):
-        line = event.start_mark.line + 1
+        line = event.start_mark.line + 1 if event.start_mark else 1
         if isinstance(event, yaml.AliasEvent):
             raise _Misread(f": line {line}: *{event.anchor} stands for something written elsewhere: write it out here")
         if isinstance(event, yaml.NodeEvent) and event.anchor is not None:

@@ -11,6 +11,7 @@ from prefect.exceptions import ParameterTypeError
 
 from bilp import recipe_files
 from flows import local_server
+from tasks.run_name import RunName
 
 if os.environ.get("PREFECT__FLOW_RUN_ID"):  # a worker started this process for a run, whose parameters came through the server
     recipe_files.take_names_alone()
@@ -37,4 +38,6 @@ class LocalFlow(Flow[P, R]):
 
 def flow(**options: Any) -> Callable[[Callable[P, R]], LocalFlow[P, R]]:
     """The decorator; options are those of `prefect.flow`. Results are not persisted: flows return URIs of artefacts."""
+    if "flow_run_name" in options:
+        options["flow_run_name"] = RunName(options["flow_run_name"])
     return lambda function: LocalFlow(function, persist_result=False, **options)
