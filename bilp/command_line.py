@@ -18,7 +18,8 @@ from pydantic_settings import BaseSettings, CliSettingsSource, SettingsError
 from bilp.config import PipelineConfig
 from bilp.defaults import NETWORK_PATHS
 from bilp.ending import MISUSED, fail
-from bilp.escaping import shown
+from bilp.errors import MOST
+from bilp.escaping import shortened, shown
 from bilp.explain import explain, problems, similar, told_defaults
 from bilp.fields import told
 
@@ -48,7 +49,7 @@ class _Parser(ArgumentParser):
         unknown = re.search(r"unrecognized arguments: --([\w.-]+)", message)
         meant = similar(unknown[1]) if unknown else None
         hint = f"did you mean --{meant}?" if meant else "--help lists every setting"
-        self.exit(2, f"{self.prog}: error: {shown(message)}; {hint}\n")
+        self.exit(2, f"{self.prog}: error: {shortened(shown(message), MOST)}; {hint}\n")
 
 
 def parse(arguments: Sequence[str], program: str, description: str) -> Command:

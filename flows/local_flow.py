@@ -10,6 +10,8 @@ from prefect import Flow
 from prefect.exceptions import ParameterTypeError
 
 from bilp import recipe_files
+from bilp.errors import MOST
+from bilp.escaping import shortened, shown
 from flows import local_server
 from tasks.run_name import RunName
 
@@ -33,7 +35,7 @@ class LocalFlow(Flow[P, R]):
             return super().validate_parameters(parameters)
         except ParameterTypeError as error:
             head, *wrong = (line.strip(" -") for line in str(error).splitlines())
-            raise ParameterTypeError(" ".join([head, "; ".join(wrong)]).strip()) from None
+            raise ParameterTypeError(shortened(shown(" ".join([head, "; ".join(wrong)]).strip()), MOST)) from None
 
 
 def flow(**options: Any) -> Callable[[Callable[P, R]], LocalFlow[P, R]]:
