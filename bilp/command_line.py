@@ -49,7 +49,7 @@ class _Parser(ArgumentParser):
         unknown = re.search(r"unrecognized arguments: --([\w.-]+)", message)
         meant = similar(unknown[1]) if unknown else None
         hint = f"did you mean --{meant}?" if meant else "--help lists every setting"
-        self.exit(2, f"{self.prog}: error: {shortened(shown(message), MOST)}; {hint}\n")
+        self.exit(2, f"{self.prog}: error: {shortened(shown(f'{message}; {hint}'), MOST)}\n")
 
 
 def parse(arguments: Sequence[str], program: str, description: str) -> Command:

@@ -118,7 +118,7 @@ def test_terminal_log_and_error_get_one_line(text: str, capsys: pytest.CaptureFi
         with pytest.raises(SystemExit):
             ending.fail("program", [text], 2)
 
-    assert printed(fails, capsys) == f"program: error: {line}\n"
+    assert printed(fails, capsys) == f"program: error: {shortened(line, MOST)}\n"
     assert printed(lambda: program.show_text([text]), capsys) == f"{line}\n"
     assert printed(lambda: program.show_uri("set", text), capsys) == f"set: {line}\n"
     with terminal.display():

@@ -194,41 +194,56 @@ def a_damaged_set(files: Path, random: Random) -> dict[str, Any]:
 
 
 def another_set(files: Path, random: Random) -> dict[str, Any]:
-    """Tensors of other shapes, types and values, in other containers."""
-    count = random.choice([0, 1, 4, 4, 4])
-    shape = random.choice([(1, SIDE, SIDE), (1, SIDE, SIDE), (3, SIDE, SIDE), (SIDE, SIDE), (1, 2, 2), (0, 0, 0), ()])
-    value = random.choice([0.0, 1.0, -1.0, float("nan"), float("inf"), 1e30])
-    images: Any = torch.full((count, *shape), value).to(
-        random.choice([torch.float32, torch.float64, torch.float16, torch.uint8, torch.complex64])
-    )
-    kinds = [torch.int64, torch.int64, torch.int32, torch.float32, torch.bool, torch.complex64]
-    labels: Any = (torch.arange(count) % 2).to(random.choice(kinds))
-    if random.random() < 0.3:
-        labels = labels - 1 if labels.dtype == torch.int64 else labels
-    if random.random() < 0.3:
-        images = torch.zeros(1).expand(random.choice([4, 10**9, 10**12]), 1, SIDE, SIDE)  # a few bytes in the file
-    container: Any = random.choice(
-        [
-            [images, labels],
+    """Tensors with one thing about them changed: shape, type, values, or the container that they lie in."""
+    images: Any = torch.zeros(4, 1, SIDE, SIDE)
+    labels: Any = torch.tensor([0, 0, 1, 1])
+    container: Any = None
+    kind = random.choice(["shape", "type", "value", "labels", "container", "claimed", "nothing"])
+    if kind == "shape":
+        images = torch.zeros(
+            random.choice([(0, 1, 8, 8), (4, 3, 8, 8), (4, 8, 8), (4, 1, 2, 2), (4, 0, 0, 0), (4,), (5, 1, 8, 8), (4, 1, 8, 8, 1)])
+        )
+    elif kind == "type":
+        images = images.to(random.choice([torch.float64, torch.float16, torch.bfloat16, torch.uint8, torch.complex64, torch.bool]))
+    elif kind == "value":
+        images[0, 0, 0, 0] = random.choice([-1.0, float("nan"), float("inf"), 1e30, -1e38])
+    elif kind == "labels":
+        others: list[Any] = [
+            [0, 0, 1, 2],
+            [0, 0, 0, 1],
+            [-1, 0, 1, 1],
+            [0.0, 0.0, 1.0, 1.0],
+            [True, False, True, False],
+            [0, 1],
+            [[0, 0, 1, 1]],
+            [1, 0, 1, 0],
+        ]
+        labels = torch.tensor(random.choice(others))
+    elif kind == "claimed":  # a few bytes in the file
+        images = torch.zeros(1).expand(random.choice([4, 10**9, 10**12]), 1, SIDE, SIDE)
+    elif kind == "container":
+        wrong: list[Any] = [
             [labels, images],
             (images,),
-            {"data": [[images, labels]]},
             {"data": []},
             {"data": [[images]]},
             {"data": {"0": images}},
             images,
             labels,
             [[[]]],
+        ]
+        wrong += [
             {"images": images},
             None,
             "text",
-            torch.nn.Parameter(images) if images.is_floating_point() and images.numel() < 10**6 else images,
-            images.to_sparse() if images.numel() < 10**6 else images,
+            [images.to_sparse(), labels],
+            [torch.nn.Parameter(images), labels],
+            [images.permute(0, 1, 3, 2), labels],
         ]
-    )
+        container = random.choice(wrong)
     (files / "idc.pt").unlink()
-    torch.save(container, files / "idc.pt")
-    return {"file": "idc.pt", "experiment": random.choice([0, 0, 1, 10**6])}
+    torch.save(container if kind == "container" else random.choice([[images, labels], {"data": [[images, labels]]}]), files / "idc.pt")
+    return {"file": "idc.pt", "experiment": random.choice([0, 0, 0, 1, 10**6])}
 
 
 def imported(world: World) -> Use:
