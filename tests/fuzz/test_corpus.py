@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pytest
+import safetensors.torch
 import torch
 from fuzz_world import SIDE, World
 from judging import FAULT, Tally, judge
@@ -124,6 +125,96 @@ def test_manifests_and_records(name: str, edit: Edit, world: World, tmp_path: Pa
         rewritten(file, json.dumps(content).encode())
 
     assert used(NAMED[name], world, tmp_path, change).told() == ""
+
+
+NO_MANIFESTS = [b"", b"{", b"null", b"7", deep(100_000).encode(), b"\xff\xfe", b'{"facts": ' + b"[" * 3000, b"\0" * 1000]
+
+
+@pytest.mark.parametrize("content", NO_MANIFESTS, ids=lambda content: repr(content[:12]))
+@pytest.mark.parametrize("name", ["dataset", "source record", "run record"])
+def test_files_that_are_no_manifest(name: str, content: bytes, world: World, tmp_path: Path) -> None:
+    file = "_run.json" if name == "run record" else MANIFEST
+    assert used(NAMED[name], world, tmp_path, lambda place: rewritten(place / file, content)).told() == ""
+
+
+def test_a_pipe_in_the_place_of_a_manifest(world: World, tmp_path: Path) -> None:
+    def change(place: Path) -> None:
+        (place / MANIFEST).unlink()
+        os.mkfifo(place / MANIFEST)
+
+    assert used(NAMED["dataset"], world, tmp_path, change).told() == ""
+
+
+# --- files that the manifest vouches for --------------------------------------------------------------------------------------------
+
+
+def tensors(**changed: torch.Tensor) -> Callable[[bytes], bytes]:
+    """The same safetensors file with other tensors in it, which may be new."""
+    return lambda data: safetensors.torch.save(safetensors.torch.load(data) | changed)
+
+
+def without(name: str) -> Callable[[bytes], bytes]:
+    return lambda data: safetensors.torch.save({key: value for key, value in safetensors.torch.load(data).items() if key != name})
+
+
+IMAGES = torch.zeros(2, 3, SIDE, SIDE)
+TENSORS: dict[tuple[str, str], tuple[Callable[[bytes], bytes], ...]] = {
+    ("synthetic set", "synthetic.safetensors"): (
+        tensors(images=IMAGES.double()),
+        tensors(images=IMAGES.bool()),
+        tensors(images=IMAGES.to(torch.float8_e4m3fn)),
+        tensors(images=IMAGES * NAN),
+        tensors(images=IMAGES[:, :1].contiguous()),
+        tensors(images=IMAGES[:1]),
+        tensors(images=torch.zeros(())),
+        tensors(labels=torch.tensor([-1, 0])),
+        tensors(labels=torch.tensor([0, 2])),
+        tensors(labels=torch.tensor([0.0, 1.0])),
+        tensors(labels=torch.tensor([[0, 1]])),
+        without("labels"),
+        lambda data: b"",
+        lambda data: struct.pack("<Q", 2**62) + b"{}",
+        lambda data: struct.pack("<Q", 6) + b"[[[[[[",
+    ),
+    ("round", "checkpoint.safetensors"): (
+        tensors(iteration=torch.tensor(-5)),
+        tensors(iteration=torch.tensor([1, 2])),
+        tensors(labels=torch.tensor([1, 0])),
+        tensors(labels=torch.tensor([0.0, 1.0])),
+        tensors(reference_loss=torch.tensor(NAN, dtype=torch.float64)),
+        tensors(images=IMAGES[:1]),
+        tensors(images=IMAGES * INF),
+        tensors(momentum=torch.zeros(7)),
+        without("momentum"),
+        without("pruner.visits"),
+        tensors(**{"pruner.visits": torch.zeros(3)}),
+        tensors(**{"pruner.dropped": torch.tensor([[0]])}),
+    ),
+    ("reselection", "pruner.safetensors"): (tensors(visits=torch.zeros(2)), without("decided"), lambda data: b"\xff" * 64),
+    ("whitened dataset", "whitening.safetensors"): (
+        tensors(centre=torch.zeros(3)),
+        tensors(matrix=torch.full((192, 192), NAN)),
+        without("matrix"),
+    ),
+}
+FILES = [(*place, change) for place, changes in TENSORS.items() for change in changes]
+
+
+@pytest.mark.parametrize(("name", "file", "change"), FILES, ids=[f"{name} {number}" for number, (name, _, _) in enumerate(FILES)])
+def test_tensors(name: str, file: str, change: Callable[[bytes], bytes], world: World, tmp_path: Path) -> None:
+    def replace(place: Path) -> None:
+        replace_file(place, file, change(stored_file(place, file).read_bytes()))
+
+    assert used(NAMED[name], world, tmp_path, replace).told() == ""
+
+
+def arrow(array: pa.Array) -> bytes:
+    """An Arrow file with one column called image."""
+    schema = pa.schema([pa.field("image", array.type, nullable=False)])
+    sink = pa.BufferOutputStream()
+    with pa.ipc.new_file(sink, schema) as writer:
+        writer.write_batch(pa.record_batch([array], schema=schema))
+    return bytes(sink.getvalue().to_pybytes())
 
 
 SHARDS = {
