@@ -108,14 +108,19 @@ MANIFESTS: list[tuple[str, Edit]] = [
 ]
 
 
+_before: dict[str, object] = {}
+"""What the unchanged world leads to, by kind."""
+
+
 def used(kind: Kind, world: World, folder: Path, change: Callable[[Path], object]) -> Tally:
     """What a changed copy of the world leads to. These are wrong in themselves: another result is a fault, good as it may look."""
     tally = Tally(kind.name)
-    with world.copied(folder) as copy:
-        before = kind.use(copy)
+    if kind.name not in _before:
+        with world.copied(folder) as copy:
+            _before[kind.name] = kind.use(copy)
     with world.copied(folder) as copy:
         change(copy.root / kind.places(copy)[0])
-        judge(lambda: kind.use(copy), before, lambda found: kind.sound(found) or "although it is wrong", tally, "")
+        judge(lambda: kind.use(copy), _before[kind.name], lambda found: kind.sound(found) or "although it is wrong", tally, "")
     return tally
 
 
