@@ -34,6 +34,11 @@ def shown(text: str) -> str:
     return "".join(_escaped(character) if _is_escaped(character) else character for character in text)
 
 
+def place(uri: str) -> str:
+    """The path or URI of a result as one line, which still leads there where only bytes that are no UTF-8 are odd about it: these stay."""
+    return "".join(character if "\udc80" <= character <= "\udcff" else shown(character) for character in uri)
+
+
 def shortened(text: str, most: int) -> str:
     """The text, or its beginning and its end with an ellipsis between them if it has more than `most` characters."""
     if len(text) <= most:

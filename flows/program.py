@@ -15,7 +15,7 @@ from bilp import ending
 from bilp.command_line import configure, parse
 from bilp.config import PipelineConfig
 from bilp.errors import BilpError
-from bilp.escaping import shown
+from bilp.escaping import place, shown
 from bilp.explain import problems
 from bilp.manifest import open_artefact
 from tasks import output, terminal
@@ -113,13 +113,13 @@ def _print(name: str, show: Callable[[], None], result: object) -> None:
 
 def show_uri(what: str, uri: str) -> None:
     """Print the URI of a result."""
-    print_line(Screen(), f"{what}: {uri}")
+    print_line(Screen(), f"{what}: {place(uri)}")
 
 
 def show_text(lines: Sequence[str]) -> None:
     """Print lines."""
     for line in lines:
-        print_line(Screen(), line)
+        print_line(Screen(), place(line))
 
 
 def show_accuracy(evaluation_uris: Sequence[str]) -> None:

@@ -32,8 +32,8 @@ class Screen(Console):
 
 
 def print_line(console: Console, text: str) -> None:
-    """Print text as one line, which is not wrapped."""
-    console.print(shown(text), markup=False, emoji=False, highlight=False, soft_wrap=True)
+    """Print text, fit to be shown (`bilp.escaping`), as one line which is not wrapped."""
+    console.print(text, markup=False, emoji=False, highlight=False, soft_wrap=True)
 
 
 class Display:
@@ -49,7 +49,7 @@ class Display:
 
     def say(self, text: str) -> None:
         with suppress(OSError):  # the disk of a log may be full; the work goes on
-            print_line(self.console, text)
+            print_line(self.console, shown(text))
 
 
 class Line:
