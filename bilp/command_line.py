@@ -18,7 +18,8 @@ from pydantic_settings import BaseSettings, CliSettingsSource, SettingsError
 from bilp.config import PipelineConfig
 from bilp.defaults import NETWORK_PATHS
 from bilp.ending import MISUSED, fail
-from bilp.errors import BilpError, ImpossibleUri
+from bilp.errors import MOST, BilpError, ImpossibleUri
+from bilp.escaping import shortened, shown
 from bilp.explain import explain, problems, similar, told_defaults
 from bilp.fields import told
 from bilp.uris import refuse_secrets
@@ -49,7 +50,7 @@ class _Parser(ArgumentParser):
         unknown = re.search(r"unrecognized arguments: --([\w.-]+)", message)
         meant = similar(unknown[1]) if unknown else None
         hint = f"did you mean --{meant}?" if meant else "--help lists every setting"
-        self.exit(2, f"{self.prog}: error: {message}; {hint}\n")
+        self.exit(2, f"{self.prog}: error: {shortened(shown(f'{message}; {hint}'), MOST)}\n")
 
 
 def parse(arguments: Sequence[str], program: str, description: str) -> Command:
@@ -87,9 +88,9 @@ def configure(arguments: Sequence[str], program: str, description: str) -> Pipel
     try:
         config = PipelineConfig.model_validate(command.given)
         if command.explain:
-            rows = explain(command.given)
-            path_width, text_width = (max(len(part) for part in column) for column in zip(*((r.path, r.text) for r in rows), strict=True))
-            lines = [f"{row.path:{path_width}}  {row.text:{min(text_width, 60)}}  {row.origin}" for row in rows]
+            rows = [(row.path, shown(row.text), shown(row.origin)) for row in explain(command.given)]
+            path_width, text_width = (max(len(row[part]) for row in rows) for part in (0, 1))
+            lines = [f"{path:{path_width}}  {text:{min(text_width, 60)}}  {origin}" for path, text, origin in rows]
             sys.stdout.write("\n".join(lines) + "\n")
             sys.exit(0)
     except ValidationError as error:

@@ -27,7 +27,7 @@ from bilp.evaluate_config import EvaluateConfig as EvaluateConfig
 from bilp.evaluate_config import Protocol as Protocol
 from bilp.evaluate_config import TeacherConfig as TeacherConfig
 from bilp.evaluate_config import networks_of
-from bilp.fields import SHARED, Dropped, Fraction, GpuArithmetic, Kept, Location, NoneIsAChoice, Positive, Rate, Text
+from bilp.fields import SHARED, Count, Dropped, Fraction, GpuArithmetic, Kept, Location, NoneIsAChoice, Positive, Rate, Seed, Several, Text
 from bilp.fields import AugmentFamily as AugmentFamily
 from bilp.fields import Frozen as Frozen
 from bilp.fields import MethodName as MethodName
@@ -148,7 +148,7 @@ class DistillConfig(Frozen):
     """Synthetic images start as real samples, as Gaussian noise, or as the real samples nearest to the centres of clusters."""
     augment: tuple[AugmentFamily, ...] = ("color", "crop", "cutout", "flip", "scale", "rotate")
     """Families of differentiable siamese augmentation; empty switches it off."""
-    batch_real: Annotated[int, Field(ge=2)] = 256
+    batch_real: Several = 256
     """Real samples per class and iteration."""
     learning_rate: Rate = 1.0
     """Step size of SGD on the synthetic images."""
@@ -156,7 +156,7 @@ class DistillConfig(Frozen):
     """Momentum of SGD on the synthetic images."""
     outer_loops: Positive = 1
     """Gradient matching: image steps per network (IDC and DREAM call them inner)."""
-    inner_epochs: Annotated[int, Field(ge=0)] = 1
+    inner_epochs: Count = 1
     """Gradient matching: epochs on the synthetic set between two image steps."""
     network_learning_rate: Rate = 0.01
     """Step size of the network's training."""
@@ -179,7 +179,7 @@ class DistillConfig(Frozen):
     gpu: GpuArithmetic = "float32"
     """Arithmetic on a GPU: float32, products in TensorFloat-32 (tf32), or these with channels last in memory. Causal effects
     are measured in float32 whatever it says."""
-    seed: int = 0
+    seed: Seed = 0
     """Seed of networks, batches, augmentation and initial images."""
 
     @model_validator(mode="before")
@@ -247,7 +247,7 @@ class PipelineConfig(Frozen):
     """Share of each class that static pruning keeps (1 - alpha)."""
     beta: Dropped = 0.1
     """Share of candidates that adaptive pruning drops."""
-    seed: int = 0
+    seed: Seed = 0
     """Seed of everything."""
     gpu: GpuArithmetic = "float32"
     """Arithmetic on a GPU: float32, products in TensorFloat-32 (tf32), or these with channels last in memory. A CPU computes

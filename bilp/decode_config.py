@@ -72,9 +72,9 @@ class IdcConfig(Frozen):
 
     metric: KernelMetric = "mse"
     """Distance of two gradients: sum of squared differences, or of absolute ones."""
-    train_samples: Annotated[int, Field(ge=0)] = 2000
+    train_samples: Count = 2000
     """Real images of the network's training pass after each image step; 0 never trains it."""
-    early_epochs: Annotated[int, Field(ge=0)] = 0
+    early_epochs: Count = 0
     """Epochs on all real images before the first image step of a network."""
     network_momentum: Fraction = 0.9
     """Momentum of the network's SGD."""
@@ -115,7 +115,7 @@ class IdmConfig(Frozen):
     """A fresh network enters the pool every so many iterations, the first included."""
     most_networks: Positive = 100
     """Networks in the pool at most, the oldest leaves first; each is part of every checkpoint."""
-    trained: Annotated[int, Field(ge=0)] = 2
+    trained: Count = 2
     """Networks of the pool that are trained after each image step."""
     train_steps: Positive = 10
     """Steps of each such training, on real mini-batches of batch_train."""

@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal, TypeVar
 from pydantic import AliasPath, BaseModel, ConfigDict, Field, ValidationError
 
 from bilp.criterion_facts import Criterion
-from bilp.fields import Dropped, Fraction, GpuArithmetic, Kept, MethodName, Positive, Protocol, Source
+from bilp.fields import Dropped, Fraction, GpuArithmetic, Kept, MethodName, Positive, Protocol, Seed, Several, Source
 from bilp.network_config import NetworkConfig, Networks
 from bilp.pools import Pool
 
@@ -32,7 +32,7 @@ class Dials(BaseModel):
     ipc: Positive = 1
     keep: Kept = 0.5
     beta: Dropped = 0.1
-    seed: int = 0
+    seed: Seed = 0
     gpu: GpuArithmetic = "float32"
     recipe_dataset: RecipeDataset = "same"
     protocol: Protocol | None = _at("evaluate.protocol")
@@ -55,10 +55,10 @@ class Settled(BaseModel):
     iterations: Positive | None = _at("distill.iterations")
     rounds: Positive = _at("distill.rounds", 10)
     outer_loops: Positive = _at("distill.outer_loops", 1)
-    batch_real: Annotated[int, Field(ge=2)] = _at("distill.batch_real", 256)
+    batch_real: Several = _at("distill.batch_real", 256)
     network: NetworkConfig = _at("distill.network", NetworkConfig())
     score_epochs: Positive | None = _at("score.epochs")
-    candidates: Annotated[int, Field(ge=2)] | None = _at("reselect.candidates_per_class")
+    candidates: Several | None = _at("reselect.candidates_per_class")
     pool: Pool | None = _at("evaluate.pool")
     networks: Networks = _at("evaluate.networks", ())
 

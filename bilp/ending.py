@@ -13,7 +13,8 @@ from contextlib import contextmanager, suppress
 from typing import NoReturn
 
 from bilp import unexpected
-from bilp.errors import BilpError
+from bilp.errors import MOST, BilpError
+from bilp.escaping import shortened, shown
 
 FAILED, MISUSED, INTERRUPTED = 1, 2, 130
 CONTINUES = "interrupted; the same command continues where it stopped"
@@ -22,9 +23,9 @@ _beginning = ""  # the program, while its modules are imported
 
 
 def fail(program: str, lines: Sequence[str], status: int) -> NoReturn:
-    """End the program with this status and one line per problem."""
+    """End the program with this status and one line per problem, whatever the problems quote."""
     with suppress(OSError):  # nobody reads, or the disk of the log is full; the status still tells
-        sys.stderr.write("".join(f"{program}: error: {line}\n" for line in lines))
+        sys.stderr.write("".join(f"{program}: error: {shortened(shown(line), MOST)}\n" for line in lines))
         sys.stderr.flush()
     sys.exit(status)
 

@@ -1,8 +1,16 @@
 """Errors that a user can act on: each message says what is wrong, where, and what to do."""
 
+from bilp.escaping import shortened, shown
+
+MOST = 3000
+"""Characters of an error's text; what is longer loses its middle."""
+
 
 class BilpError(Exception):
-    """Base of every error that bilp raises on purpose."""
+    """Base of every error that bilp raises on purpose. Its text is one line of at most MOST characters, whatever it quotes."""
+
+    def __str__(self) -> str:
+        return shortened(shown(super().__str__()), MOST)
 
 
 class ConfigError(BilpError, ValueError):

@@ -9,7 +9,7 @@ from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema
 
 from bilp.evaluate_rules import protocol_rules
-from bilp.fields import SHARED, AugmentFamily, Fraction, Frozen, GpuArithmetic, ImageOperation, NoneIsAChoice, Positive, Rate
+from bilp.fields import SHARED, AugmentFamily, Fraction, Frozen, GpuArithmetic, ImageOperation, NoneIsAChoice, Positive, Rate, Seed, Several
 from bilp.fields import Protocol as Protocol
 from bilp.network_config import NetworkConfig, NetworkName, Networks
 from bilp.pools import Pool, pool_networks
@@ -66,7 +66,7 @@ class EvaluateConfig(Frozen):
     """Pool of a cross-architecture protocol, which sets networks: S, SS, M, B, W, D, A, P or N (see bilp/pools.py)."""
     networks: Networks = Field(default_factory=_pooled)
     """Architectures to train."""
-    seeds: Annotated[int, Field(ge=2)] = 5
+    seeds: Several = 5
     """Trainings per architecture and set; the 95 % interval is over them."""
     epochs: Positive = 300
     """Passes over the synthetic set (decay half makes one more, as its papers do)."""
@@ -118,7 +118,7 @@ class EvaluateConfig(Frozen):
     """Networks of one architecture that are trained in one computation; empty takes what is faster on the device."""
     gpu: GpuArithmetic = "float32"
     """Arithmetic on a GPU: float32, products in TensorFloat-32 (tf32), or these with channels last in memory."""
-    seed: int = 0
+    seed: Seed = 0
     """Seed of networks, order and subsets."""
 
     @classmethod

@@ -18,6 +18,8 @@ from bilp.fields import Frozen, Told
 from bilp.nested import inline, leaves
 
 DEFAULT = "default"
+MOST_PROBLEMS = 20  # lines about wrong values; who has more has the wrong file
+MOST_SHOWN = 200  # characters of a wrong value
 
 
 @dataclass(frozen=True)
@@ -48,7 +50,7 @@ def explain(given: Mapping[str, Any]) -> list[Setting]:
 def problems(error: ValidationError, given: Mapping[str, Any]) -> list[str]:
     """One line per wrong value: path, what was given, what is wrong with it and, if another layer chose it, which one.
 
-    A wrong dial is named once, not again at every value that was derived from it.
+    A wrong dial is named once, not again at every value that was derived from it. Beyond MOST_PROBLEMS they are counted.
     """
     try:
         origins = complete(given).origins
@@ -56,6 +58,7 @@ def problems(error: ValidationError, given: Mapping[str, Any]) -> list[str]:
         origins = {}
     # A default that follows from another value is not known while that one is wrong; that is no mistake of its own.
     found = [item for item in error.errors(include_url=False) if item["type"] != "default_factory_not_called"]
+    more, found = len(found) - MOST_PROBLEMS, found[:MOST_PROBLEMS]
     paths = {_path(item["loc"]) for item in found}
     lines = []
     for item in found:
@@ -65,7 +68,7 @@ def problems(error: ValidationError, given: Mapping[str, Any]) -> list[str]:
             continue
         if not any(path != other and other.startswith(f"{path}.") for other in paths):
             lines.append(_line(item, path, origin))
-    return lines
+    return [*lines, f"and {more} more settings are wrong: correct these first"] if more > 0 else lines
 
 
 def _line(item: Mapping[str, Any], path: str, origin: str) -> str:
@@ -78,7 +81,16 @@ def _line(item: Mapping[str, Any], path: str, origin: str) -> str:
     if item["type"] == "value_error":  # written by the models: names its values itself
         return f"{path}: {message}" if path else message
     source = "" if origin in (GIVEN, DEFAULT) else f" (from {origin})"
-    return f"{path} = {json.dumps(item['input'], default=str)}{source}: {message[0].lower()}{message[1:]}"
+    return f"{path} = {_shortened(item['input'])}{source}: {message[0].lower()}{message[1:]}"
+
+
+def _shortened(value: Any) -> str:
+    """A value as JSON, its beginning if it is long; one that JSON cannot hold by its type alone."""
+    try:
+        text = json.dumps(value, default=str)
+    except (TypeError, ValueError, RecursionError):  # keys of other kinds, a number of too many digits, a list that holds itself
+        return f"a {type(value).__name__}"
+    return text if len(text) <= MOST_SHOWN else f"{text[:MOST_SHOWN]}..."
 
 
 def similar(path: str) -> str | None:

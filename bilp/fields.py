@@ -18,6 +18,16 @@ GpuArithmetic = Literal["float32", "tf32", "tf32_channels_last"]
 ImageOperation = Literal["crop", "scale", "rotate", "noise"]
 AugmentFamily = Literal["color", "crop", "cutout", "flip", "scale", "rotate"]
 
+MOST_BITS = 63
+
+
+def countable(number: int) -> int:
+    """The number. Raises ValueError for one that takes more bits than counters and seeds have; Python alone knows no limit."""
+    if number.bit_length() > MOST_BITS:
+        raise ValueError(f"a whole number of {number.bit_length()} bits: give one of at most {MOST_BITS}")
+    return number
+
+
 Location = Annotated[
     str,
     BeforeValidator(lambda value: os.fsdecode(value) if isinstance(value, os.PathLike) else value),
@@ -25,8 +35,10 @@ Location = Annotated[
     WithJsonSchema({"type": "string", "pattern": NO_SECRET}),
 ]
 Fraction = Annotated[float, Field(ge=0.0, le=1.0)]
-Positive = Annotated[int, Field(ge=1)]
-Count = Annotated[int, Field(ge=0)]
+Positive = Annotated[int, Field(ge=1), AfterValidator(countable)]
+Count = Annotated[int, Field(ge=0), AfterValidator(countable)]
+Several = Annotated[int, Field(ge=2), AfterValidator(countable)]
+Seed = Annotated[int, AfterValidator(countable)]
 Rate = Annotated[float, Field(gt=0.0)]
 Kept = Annotated[float, Field(gt=0.0, le=1.0)]
 Dropped = Annotated[float, Field(ge=0.0, lt=1.0)]

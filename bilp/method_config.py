@@ -6,7 +6,7 @@ from typing import Annotated, ClassVar
 
 from pydantic import Field
 
-from bilp.fields import SHARED, AugmentFamily, Fraction, Frozen, GpuArithmetic, Positive, Rate
+from bilp.fields import SHARED, AugmentFamily, Count, Fraction, Frozen, GpuArithmetic, Positive, Rate, Seed, Several
 
 
 class ExpertsConfig(Frozen):
@@ -30,7 +30,7 @@ class ExpertsConfig(Frozen):
     """Augmentation, fresh parameters per image; empty is none."""
     gpu: GpuArithmetic = "float32"
     """Arithmetic on a GPU: float32, products in TensorFloat-32 (tf32), or these with channels last in memory."""
-    seed: int = 0
+    seed: Seed = 0
     """Seed of the experts (expert k uses its own streams)."""
 
 
@@ -43,7 +43,7 @@ class TrajectoryConfig(Frozen):
     """Training steps on the synthetic images."""
     expert_epochs: Positive = 2
     """Epochs of the expert that they shall make up for."""
-    max_start: Annotated[int, Field(ge=0)] = 20
+    max_start: Count = 20
     """Last epoch of the expert that may be the starting point; it is drawn uniformly from 0 up to this one. The programs of MTT
     and TESLA draw below their max_start_epoch, so this is one less."""
     batch: Positive | None = None
@@ -72,7 +72,7 @@ class AlignmentConfig(Frozen):
     """Weight of the last feature map, of its pooled form and of the flat features."""
     discrimination: Annotated[float, Field(ge=0.0)] = 0.01
     """Weight of the cross-entropy of real features classified by the synthetic means, summed over samples; 0 leaves it out."""
-    watched: Annotated[int, Field(ge=2)] = 10
+    watched: Several = 10
     """Accuracies looked back on by both of the rules that follow."""
     settled: Annotated[float, Field(ge=0.0, le=1.0)] = 0.04
     """A network is done with once its accuracy before the last image steps varied by less (lambda 1)."""

@@ -8,6 +8,11 @@ from typing import Any
 
 from pydantic import BaseModel
 
+from bilp.errors import ConfigError
+
+DEEPEST = 32
+"""Levels of mappings within each other that are followed; settings need five."""
+
 
 def leaves(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
     """Every leaf of a nested mapping with its dotted path; lists are leaves."""
@@ -19,12 +24,20 @@ def leaves(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, A
             yield path, value
 
 
-def as_plain(value: Any) -> Any:
-    """Models become dictionaries of what was set on them, so that the rest can still be derived."""
+def as_plain(value: Any, path: str = "", depth: int = 0) -> Any:
+    """Models become dictionaries of what was set on them, so that the rest can still be derived.
+
+    Raises ConfigError for mappings beyond DEEPEST levels, as one that holds itself is, and for a key that is no text.
+    """
+    if depth > DEEPEST:
+        raise ConfigError(f"{path.split('.', 1)[0]}: mappings lie in each other more than {DEEPEST} deep: settings need five levels")
     if isinstance(value, BaseModel):
-        return as_plain(value.model_dump(exclude_unset=True))
+        return as_plain(value.model_dump(exclude_unset=True), path, depth)
     if isinstance(value, Mapping):
-        return {key: as_plain(item) for key, item in value.items()}
+        wrong = next((key for key in value if not isinstance(key, str)), None)
+        if wrong is not None:
+            raise ConfigError(f"{f'{path}: ' if path else ''}{wrong!r:.50} is the name of no setting: names are text")
+        return {key: as_plain(item, f"{path}.{key}" if path else key, depth + 1) for key, item in value.items()}
     return value
 
 

@@ -8,7 +8,7 @@ from pydantic import Field, model_validator
 
 from bilp.criterion_facts import CRITERION_FACTS, Criterion, Measure, dropped_end
 from bilp.defaults import criterion_rules
-from bilp.fields import SHARED, Fraction, Frozen, GpuArithmetic, Kept, Location, Positive, Rate
+from bilp.fields import SHARED, Count, Fraction, Frozen, GpuArithmetic, Kept, Location, Positive, Rate, Seed
 from bilp.network_config import NetworkConfig
 
 
@@ -81,7 +81,7 @@ class ScoreConfig(Frozen):
     """Weight decay of SGD."""
     gpu: GpuArithmetic = "float32"
     """Arithmetic on a GPU: float32, products in TensorFloat-32 (tf32), or these with channels last in memory."""
-    seed: int = 0
+    seed: Seed = 0
     """Seed of the trials (trial k uses its own stream)."""
 
     @model_validator(mode="after")
@@ -119,13 +119,13 @@ class PruneConfig(Frozen):
     """Keep this percentile band of the ascending ranking instead, such as [0.1, 0.6]; overrides keep and drop."""
     per_class: bool = True
     """Rank within each class; false ranks the whole set at once (can unbalance classes)."""
-    floor_per_class: Annotated[int, Field(ge=0)] = 0
+    floor_per_class: Count = 0
     """Best-ranked samples of each class that a ranking of the whole set keeps in any case; the total stays the same."""
     minimum_per_class: Positive = 2
     """Refuse a selection that leaves a class with fewer samples."""
     score_list: Location | None = None
     """URI of a JSON list of numbers in data set order (the format of the paper's preview code), for criterion external."""
-    seed: int = 0
+    seed: Seed = 0
     """Seed of criterion random."""
 
     @model_validator(mode="after")

@@ -3,6 +3,9 @@
 YAML 1.1 has opinions of its own: 010 is eight, 1:30 is ninety, no is false, 1e-3 is text, and of two equal keys the last one
 counts. Here a scalar is text, which the settings' types read (so no is false for a switch alone), numbers aside that are written
 the usual way; what could be meant in two ways is refused with its line.
+
+A recipe may come from anywhere, so a few lines must not cost more than a few lines: there are no anchors, aliases and merge keys,
+which can multiply without end; nesting ends at DEEPEST levels; nothing but text, numbers, lists and mappings is made.
 """
 
 from __future__ import annotations
@@ -19,9 +22,13 @@ STANDARD = "tag:yaml.org,2002:"
 SCALARS = {f"{STANDARD}{name}" for name in ("str", "int", "float", "bool", "null")}
 NOTHING = ("", "~", "null", "Null", "NULL", "none", "None")
 WHOLE, DECIMAL = re.compile(r"-?[0-9]{1,18}"), re.compile(r"-?[0-9]{1,18}\.[0-9]{1,18}")
+DEEPEST = 32
+"""Levels of lists and mappings within each other; settings need five."""
 OCTAL = re.compile(r"[-+]?0[0-9_]+")
 # Byte order marks of other encodings, the longer ones first.
 WIDE_MARKS = {b"\xff\xfe\x00\x00": "UTF-32", b"\x00\x00\xfe\xff": "UTF-32", b"\xff\xfe": "UTF-16", b"\xfe\xff": "UTF-16"}
+# Control characters but for tab, line feed and carriage return, what is no character, and the line breaks that editors do not show.
+UNFIT = re.compile("[^\t\n\r\x20-\x7e\xa0-\u2027\u202a-\ud7ff\ue000-\ufefe\uff00-\ufffd\U00010000-\U0010ffff]")
 
 
 class _Loader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):  # type: ignore[misc]
@@ -44,19 +51,51 @@ def parse(content: bytes, file: str) -> dict[str, Any]:
 
 def _mapping_of(text: str) -> dict[str, Any]:
     try:
+        _check(text)
         node = yaml.compose(text, Loader=_Loader)
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
+        if mark and "nesting depth" in (error.problem or ""):  # the parser looks ahead, and has a limit of its own
+            raise _too_deep(mark.line + 1) from error
         where = f"line {mark.line + 1}, column {mark.column + 1}: " if mark else ""
-        raise _Misread(f" is not valid YAML: {where}{_one_line(error.problem or error.context or '')}") from error
+        raise _Misread(f" is not valid YAML: {where}{_one_line(error.problem or error.context or '')}: correct it") from error
     except yaml.YAMLError as error:
-        raise _Misread(f" is not valid YAML: {_one_line(str(error))}") from error
+        raise _Misread(f" is not valid YAML: {_one_line(str(error))}: correct it") from error
     if node is None:
         raise _Misread(" is empty: it must hold key: value pairs")
-    value = _Reader().value(node, "")
+    value = _value(node, "")
     if not isinstance(value, dict):
         raise _Misread(f" must hold key: value pairs, not {type(value).__name__}")
     return value
+
+
+def _check(text: str) -> None:
+    """Go through the events of the parser, which cost no more than the text is long, before anything is made of them.
+
+    Raises _Misread for anchors, aliases, nesting beyond DEEPEST and a second document.
+    """
+    depth = documents = 0
+    for event in yaml.parse(text, Loader=_Loader):
+        line = event.start_mark.line + 1 if event.start_mark else 1
+        if isinstance(event, yaml.AliasEvent):
+            raise _Misread(f": line {line}: *{event.anchor} stands for something written elsewhere: write it out here")
+        if isinstance(event, yaml.NodeEvent) and event.anchor is not None:
+            named = f"&{event.anchor} names something to be used again"
+            raise _Misread(f": line {line}: {named}: leave it out, and write what it names twice")
+        if isinstance(event, yaml.CollectionStartEvent):
+            depth += 1
+            if depth > DEEPEST:
+                raise _too_deep(line)
+        elif isinstance(event, yaml.CollectionEndEvent):
+            depth -= 1
+        elif isinstance(event, yaml.DocumentStartEvent):
+            documents += 1
+            if documents > 1:
+                raise _Misread(f": line {line}: a second document begins: keep one in a file")
+
+
+def _too_deep(line: int) -> _Misread:
+    return _Misread(f": line {line}: lists and mappings lie in each other more than {DEEPEST} deep: settings need five levels")
 
 
 def _decoded(content: bytes) -> str:
@@ -66,62 +105,50 @@ def _decoded(content: bytes) -> str:
     if encoding:
         raise _Misread(f" is {encoding}: save it as UTF-8, or convert it with iconv -f {encoding} -t UTF-8")
     try:
-        return content.decode("utf-8-sig")
+        text = content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         line = content[: error.start].count(b"\n") + 1
         byte = content[error.start]
         remedy = "save it as UTF-8, or convert it with iconv -f ISO-8859-1 -t UTF-8 if it was written as Latin-1"
         raise _Misread(f" is not UTF-8 (byte 0x{byte:02x} in line {line}): {remedy}") from error
+    unfit = UNFIT.search(text)
+    if unfit:
+        line = text[: unfit.start()].count("\n") + 1
+        raise _Misread(f": line {line}: holds the character U+{ord(unfit[0]):04X}, which no recipe needs: remove it")
+    return text
 
 
-class _Reader:
-    """Values of nodes; a node that is named and used again is read once."""
+def _value(node: yaml.Node, path: str) -> Any:
+    """Text, number, None, list or dictionary. Raises _Misread with line and path."""
+    if isinstance(node, yaml.MappingNode) and node.tag == f"{STANDARD}map":
+        return _mapping(node, path)
+    if isinstance(node, yaml.SequenceNode) and node.tag == f"{STANDARD}seq":
+        return [_value(item, path) for item in node.value]
+    if isinstance(node, yaml.ScalarNode) and node.tag in SCALARS:
+        return _scalar(node, path)
+    problem = f"line {_line(node)}: {node.tag} makes an object, and values are all it may hold: leave it out"
+    raise _Misread(f" is not valid YAML for a recipe: {problem}")
 
-    def __init__(self) -> None:
-        self.done: dict[int, Any] = {}
-        self.open: set[int] = set()
 
-    def value(self, node: yaml.Node, path: str) -> Any:
-        """Text, number, None, list or dictionary. Raises _Misread with line and path."""
-        if id(node) in self.open:
-            raise _Misread(f": line {_line(node)}: {path or 'it'} holds itself")
-        if id(node) not in self.done:
-            self.open.add(id(node))
-            self.done[id(node)] = self._read(node, path)
-            self.open.remove(id(node))
-        return self.done[id(node)]
-
-    def _read(self, node: yaml.Node, path: str) -> Any:
-        if isinstance(node, yaml.MappingNode) and node.tag == f"{STANDARD}map":
-            return self._mapping(node, path)
-        if isinstance(node, yaml.SequenceNode) and node.tag == f"{STANDARD}seq":
-            return [self.value(item, path) for item in node.value]
-        if isinstance(node, yaml.ScalarNode) and node.tag in SCALARS:
-            return _scalar(node, path)
-        raise _Misread(f" is not valid YAML for a recipe: line {_line(node)}: {node.tag} makes an object, and values are all it may hold")
-
-    def _mapping(self, node: yaml.MappingNode, path: str) -> dict[str, Any]:
-        lines: dict[str, int] = {}
-        values: dict[str, Any] = {}
-        bases: list[dict[str, Any]] = []
-        for key_node, value_node in node.value:
-            if not isinstance(key_node, yaml.ScalarNode):
-                raise _Misread(f": line {_line(key_node)}: a key is a word, not a list or a mapping")
-            key = str(key_node.value)
-            place = f"{path}.{key}" if path else key
-            value = self.value(value_node, place)
-            if key == "<<":
-                bases += [item for item in (value if isinstance(value, list) else [value]) if isinstance(item, dict)]
-                continue
-            if key in lines:
-                joined = "join the two" if isinstance(value, dict) else "keep one"
-                raise _Misread(f": {place} is given twice, in lines {lines[key]} and {_line(key_node)}: {joined}")
-            if "." in key:
-                raise _Misread(f": line {_line(key_node)}: {key} is the command line's way to write it: here it is {inline(key, value)}")
-            lines[key], values[key] = _line(key_node), value
-        for base in bases:
-            values = {**base, **values}
-        return values
+def _mapping(node: yaml.MappingNode, path: str) -> dict[str, Any]:
+    lines: dict[str, int] = {}
+    values: dict[str, Any] = {}
+    for key_node, value_node in node.value:
+        line = _line(key_node)
+        if not isinstance(key_node, yaml.ScalarNode):
+            raise _Misread(f": line {line}: a key is a word, not a list or a mapping")
+        key = str(key_node.value)
+        place = f"{path}.{key}" if path else key
+        if key == "<<":
+            raise _Misread(f": line {line}: << takes in what is written elsewhere: write it out here")
+        value = _value(value_node, place)
+        if key in lines:
+            joined = "join the two" if isinstance(value, dict) else "keep one"
+            raise _Misread(f": {place} is given twice, in lines {lines[key]} and {line}: {joined}")
+        if "." in key:
+            raise _Misread(f": line {line}: {key} is the command line's way to write it: here it is {inline(key, value)}")
+        lines[key], values[key] = line, value
+    return values
 
 
 def _scalar(node: yaml.ScalarNode, path: str) -> Any:

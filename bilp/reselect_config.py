@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Annotated, ClassVar, Literal, Self
+from typing import ClassVar, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import model_validator
 
-from bilp.fields import Dropped, Fraction, Frozen, Positive
+from bilp.fields import Count, Dropped, Fraction, Frozen, Positive, Several
 
 ScoreName = Literal["ite", "feature_distance", "loss", "random"]
 
@@ -27,9 +27,9 @@ class ReselectConfig(Frozen):
     """What a decision does to batches: refill draws full ones from the candidates that remain; shrink draws as if nothing
     were decided and takes dropped samples out, which saves their time. With an interval, shrink uses what is kept of the
     measured batch until the next decision."""
-    interval: Annotated[int, Field(ge=0)] = 0
+    interval: Count = 0
     """Iterations for which a decision taken inside a round stands; 0 decides at the boundaries of rounds only."""
-    candidates_per_class: Annotated[int, Field(ge=2)] | None = None
+    candidates_per_class: Several | None = None
     """Samples per class whose effect is measured at the boundary of a round, in turns; empty measures all of them."""
     networks: Positive = 1
     """Networks, drawn from the method's own distribution, over which a boundary effect is averaged."""

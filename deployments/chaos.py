@@ -41,7 +41,8 @@ def hit(faults: Faults, parameters: dict[str, object], left: int) -> Counter[str
     done: Counter[str] = Counter()
     while not all(over(faults.service, run) for run in faults.runs):
         if time.monotonic() > end:
-            raise BilpError(f"not through after {FINISH_LIMIT:.0f} s:\n{faults.service.logs()}")
+            sys.stderr.write(faults.service.logs())
+            raise BilpError(f"not through after {FINISH_LIMIT:.0f} s: see the logs above")
         more = done.total() < left
         time.sleep(1.0 + faults.draw(int(LONGEST_PAUSE)) if more else 1.0)
         if more and not all(over(faults.service, run) for run in faults.runs):
@@ -53,7 +54,8 @@ def hit(faults: Faults, parameters: dict[str, object], left: int) -> Counter[str
                 _say(f"  fault: {name}: {what}")
     states = [faults.service.run(run).state for run in faults.runs]
     if not all(state is not None and state.is_completed() for state in states):
-        raise BilpError(f"ended as {[(state.name, state.message) for state in states if state is not None]}:\n{faults.service.logs()}")
+        sys.stderr.write(faults.service.logs())
+        raise BilpError(f"ended as {[(state.name, state.message) for state in states if state is not None]}: see the logs above")
     return done
 
 

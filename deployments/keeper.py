@@ -27,6 +27,7 @@ from prefect.client.schemas.objects import FlowRun, State, StateType
 from prefect.states import AwaitingRetry, Cancelled, Crashed
 
 from bilp.errors import StorageError, StorageUnreachable
+from bilp.escaping import shown
 from bilp.unexpected import one_line
 from deployments import register
 from deployments.automations import SILENCE
@@ -99,7 +100,7 @@ def _heard_of(client: SyncPrefectClient, run: FlowRun, since: datetime) -> bool:
 
 def _record(client: SyncPrefectClient, run: FlowRun, state: State[None]) -> None:
     client.set_flow_run_state(run.id, state, force=True)
-    sys.stderr.write(f"run {run.name} ({run.id}): {state.name}, {state.message}\n")
+    sys.stderr.write(shown(f"run {run.name} ({run.id}): {state.name}, {state.message}") + "\n")
 
 
 def keep() -> None:

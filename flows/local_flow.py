@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from typing import Any, ParamSpec, TypeVar
 
 from prefect import Flow
 from prefect.exceptions import ParameterTypeError
 
+from bilp import recipe_files
+from bilp.errors import MOST
+from bilp.escaping import shortened, shown
 from bilp.uris import refuse_secrets
 from flows import local_server
+from tasks.run_name import RunName
+
+if os.environ.get("PREFECT__FLOW_RUN_ID"):  # a worker started this process for a run, whose parameters came through the server
+    recipe_files.take_names_alone()
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -30,9 +38,11 @@ class LocalFlow(Flow[P, R]):
             return super().validate_parameters(parameters)
         except ParameterTypeError as error:
             head, *wrong = (line.strip(" -") for line in str(error).splitlines())
-            raise ParameterTypeError(" ".join([head, "; ".join(wrong)]).strip()) from None
+            raise ParameterTypeError(shortened(shown(" ".join([head, "; ".join(wrong)]).strip()), MOST)) from None
 
 
 def flow(**options: Any) -> Callable[[Callable[P, R]], LocalFlow[P, R]]:
     """The decorator; options are those of `prefect.flow`. Results are not persisted: flows return URIs of artefacts."""
+    if "flow_run_name" in options:
+        options["flow_run_name"] = RunName(options["flow_run_name"])
     return lambda function: LocalFlow(function, persist_result=False, **options)

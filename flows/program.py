@@ -15,10 +15,11 @@ from bilp import ending
 from bilp.command_line import configure, parse, refuse_secrets_typed
 from bilp.config import PipelineConfig
 from bilp.errors import BilpError
+from bilp.escaping import place, shown
 from bilp.explain import problems
 from bilp.manifest import open_artefact
 from tasks import output, terminal
-from tasks.terminal import Screen
+from tasks.terminal import Screen, print_line
 
 T = TypeVar("T")
 M = TypeVar("M", bound=BaseModel)
@@ -115,13 +116,13 @@ def _print(name: str, show: Callable[[], None], result: object) -> None:
 
 def show_uri(what: str, uri: str) -> None:
     """Print the URI of a result."""
-    Screen().print(f"{what}: {uri}", markup=False, highlight=False, soft_wrap=True)
+    print_line(Screen(), f"{what}: {place(uri)}")
 
 
 def show_text(lines: Sequence[str]) -> None:
-    """Print lines as they are."""
+    """Print lines."""
     for line in lines:
-        Screen().print(line, markup=False, highlight=False, soft_wrap=True)
+        print_line(Screen(), place(line))
 
 
 def show_accuracy(evaluation_uris: Sequence[str]) -> None:
@@ -140,7 +141,7 @@ def show_accuracy(evaluation_uris: Sequence[str]) -> None:
     )
     for row in rows:
         cells = [row.arm, *([row.network] if several else []), f"{100 * row.mean:.2f}", f"{100 * row.half_width95:.2f}", str(row.n)]
-        table.add_row(*cells)
+        table.add_row(*map(shown, cells))
     Screen().print(table)
 
 

@@ -16,9 +16,10 @@ from bilp.errors import BilpError
 from flows.dispatch import Call
 from flows.local_flow import flow
 from tasks.execution import Execution
+from tasks.run_name import RunName
 
 
-@task(task_run_name="{label}", persist_result=False, cache_policy=NO_CACHE, retries=2)
+@task(task_run_name=RunName("{label}"), persist_result=False, cache_policy=NO_CACHE, retries=2)
 def unit_on_node(label: str, unit: str, arguments: dict[str, Any]) -> str:
     """Carry the unit out on the node that Ray chose; the URI of its artefact."""
     from flows.units import UNITS

@@ -57,7 +57,7 @@ def main(arguments: Sequence[str]) -> None:
     name, description = program.described(__doc__)
     name = "python -m flows.reproduce"
     if not arguments or arguments[0].startswith("-"):
-        program.refuse(name, f"name a recipe first, such as published/dc/cifar10-ipc1\n{description}")
+        program.refuse(name, "name a recipe first, such as published/dc/cifar10-ipc1", *description.splitlines())
     recipe = arguments[0]
 
     def scaled(given: dict[str, object], options: Options) -> PipelineConfig:

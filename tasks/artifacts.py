@@ -1,9 +1,13 @@
-"""What a task run shows in Prefect's UI: small tables, the synthetic images, a link to the page."""
+"""What a task run shows in Prefect's UI: small tables, the synthetic images, a link to the page.
+
+The UI reads descriptions, cells of tables and link texts as Markdown, in which names of classes and files are only text.
+"""
 
 from __future__ import annotations
 
 import base64
 import functools
+import urllib.parse
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, ParamSpec
 
@@ -11,6 +15,7 @@ from prefect.artifacts import create_link_artifact, create_markdown_artifact, cr
 from prefect.context import TaskRunContext
 from prefect.logging import get_logger
 
+from bilp.escaping import markdown
 from bilp.manifest import open_artefact
 
 if TYPE_CHECKING:
@@ -44,8 +49,9 @@ def show_source(record_uri: str) -> None:
     record = open_record(record_uri)
     lines = record.lines()
     if lines:
-        text = "\n".join(f"- {line}" for line in lines)
-        create_markdown_artifact(f"### {record.place}\n\n{text}\n\n`{record_uri}`", key="source", description="Source of the real images")
+        head, foot = markdown(record.place), markdown(record_uri)
+        text = "\n".join(f"- {markdown(line)}" for line in lines)
+        create_markdown_artifact(f"### {head}\n\n{text}\n\n{foot}", key="source", description="Source of the real images")
 
 
 @in_the_ui
@@ -55,10 +61,10 @@ def show_kept(selection_uri: str) -> None:
     end = "highest" if facts["drop"] == "high" else "lowest"
     columns = (facts["class_names"], facts["total_per_class"], facts["kept_per_class"], facts[f"{end}_kept_per_class"])
     rows = [
-        {"class": name, "samples": total, "kept": kept, f"{end} score kept": threshold}
+        {"class": markdown(name), "samples": total, "kept": kept, f"{end} score kept": threshold}
         for name, total, kept, threshold in zip(*columns, strict=True)
     ]
-    create_table_artifact(rows, key="kept-per-class", description=f"Selection by {facts['criterion']}: {selection_uri}")
+    create_table_artifact(rows, key="kept-per-class", description=markdown(f"Selection by {facts['criterion']}: {selection_uri}"))
 
 
 @in_the_ui
@@ -68,8 +74,8 @@ def show_synthetic(synthetic_uri: str) -> None:
     facts = artefact.manifest.facts
     lines = [
         f"### {facts['ipc']} synthetic image{'' if facts['ipc'] == 1 else 's'} for each of {len(facts['class_names'])} classes",
-        f"Method {facts['method']}, one row per class: {', '.join(facts['class_names'][:20])}",
-        f"`{synthetic_uri}`",
+        markdown(f"Method {facts['method']}, one row per class: {', '.join(facts['class_names'][:20])}"),
+        markdown(synthetic_uri),
     ]
     picture = base64.b64encode(artefact.read("grid.png")).decode()
     if len(picture) < LARGEST_PICTURE:
@@ -96,9 +102,8 @@ def show_dropped(run_uri: str) -> None:
         }
         for fact in facts
     ]
-    create_table_artifact(
-        rows, key="dropped-per-round", description=f"Wanted: {100 * run.reselect.beta:g} % by {run.reselect.score}; {run_uri}"
-    )
+    told = markdown(f"Wanted: {100 * run.reselect.beta:g} % by {run.reselect.score}; {run_uri}")
+    create_table_artifact(rows, key="dropped-per-round", description=told)
 
 
 @in_the_ui
@@ -106,8 +111,8 @@ def show_accuracy(rows: Iterable[Row]) -> None:
     """The accuracy of every arm."""
     table = [
         {
-            "arm": row.arm,
-            "network": row.network,
+            "arm": markdown(row.arm),
+            "network": markdown(row.network),
             "accuracy (%)": round(100 * row.mean, 2),
             "95 % interval (±)": round(100 * row.half_width95, 2),
             "n": row.n,
@@ -120,5 +125,5 @@ def show_accuracy(rows: Iterable[Row]) -> None:
 @in_the_ui
 def show_link(report_uri: str) -> None:
     """Where the page lies."""
-    link = report_uri if "://" in report_uri else f"file://{report_uri}"
-    create_link_artifact(link, link_text="report.html", key="report", description=report_uri)
+    link = urllib.parse.quote(report_uri if "://" in report_uri else f"file://{report_uri}", safe=":/", errors="surrogateescape")
+    create_link_artifact(link, link_text="report.html", key="report", description=markdown(report_uri))

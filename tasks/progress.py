@@ -13,6 +13,7 @@ from prefect.context import TaskRunContext
 from prefect.logging import get_logger
 
 from bilp import lease
+from bilp.escaping import markdown
 from tasks import terminal
 from tasks.pace import pause
 from tasks.stopping import stop_if_asked
@@ -48,7 +49,7 @@ class Watch:
             self._send(100.0, "done")
 
     def _send(self, percent: float, note: str) -> None:
-        text = f"{self.line.label}: {note}".removesuffix(": ")
+        text = markdown(f"{self.line.label}: {note}".removesuffix(": "))
         try:
             if self.artifact is None:
                 self.artifact = _identifier(create_progress_artifact(percent, description=text))

@@ -33,6 +33,7 @@ from bilp.unexpected import one_line, while_doing
 from tasks import notices, terminal
 from tasks.outcome import published_since
 from tasks.progress import watched
+from tasks.run_name import RunName
 
 P = ParamSpec("P")
 
@@ -56,11 +57,13 @@ class Stage(Task[P, str]):
 def stage(run_name: str) -> Callable[[Callable[P, str]], Stage[P]]:
     """Make a task of a function that returns the URI of its artefact; `run_name` may name parameters in braces."""
 
+    name = RunName(run_name)
+
     def decorate(function: Callable[P, str]) -> Stage[P]:
         return Stage(
-            _reporting(function, run_name),
+            _reporting(function, name),
             name=function.__name__,
-            task_run_name=run_name,
+            task_run_name=name,
             retries=len(RETRY_DELAYS),
             retry_delay_seconds=list(RETRY_DELAYS),
             retry_condition_fn=can_pass,

@@ -12,18 +12,28 @@ from contextlib import contextmanager, suppress
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TaskProgressColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
+from bilp.escaping import shown
 from tasks import output
 
 PLAIN_INTERVAL = 10.0  # seconds between two lines about one stage where bars cannot be drawn
 
 
 class Screen(Console):
-    """A console whose reader may go away, as `head` does, without ending what is being done."""
+    """A console that takes text as it is, and whose reader may go away, as `head` does, without ending what is being done."""
+
+    def __init__(self, *, stderr: bool = False) -> None:
+        """Without markup and emoji: [red] and :cat: are names of classes as well as others."""
+        super().__init__(stderr=stderr, markup=False, emoji=False, highlight=False)
 
     def on_broken_pipe(self) -> None:
         """Say nothing more, also not at the end of the process."""
         self.quiet = True
         output.discard(self.file)
+
+
+def print_line(console: Console, text: str) -> None:
+    """Print text, fit to be shown (`bilp.escaping`), as one line which is not wrapped."""
+    console.print(text, markup=False, emoji=False, highlight=False, soft_wrap=True)
 
 
 class Display:
@@ -33,12 +43,13 @@ class Display:
         self.console = console
         self.live: Progress | None = None
         if console.is_terminal:
-            columns = (TextColumn("{task.description}"), BarColumn(24), TaskProgressColumn(), TimeElapsedColumn(), TextColumn("left"))
-            self.live = Progress(*columns, TimeRemainingColumn(), TextColumn("{task.fields[note]}"), console=console, transient=True)
+            label, note = (TextColumn(part, markup=False) for part in ("{task.description}", "{task.fields[note]}"))
+            columns = (label, BarColumn(24), TaskProgressColumn(), TimeElapsedColumn(), TextColumn("left"), TimeRemainingColumn(), note)
+            self.live = Progress(*columns, console=console, transient=True)
 
     def say(self, text: str) -> None:
         with suppress(OSError):  # the disk of a log may be full; the work goes on
-            self.console.print(text, markup=False, highlight=False, soft_wrap=True)
+            print_line(self.console, shown(text))
 
 
 class Line:
@@ -46,13 +57,14 @@ class Line:
 
     def __init__(self, display: Display | None, label: str) -> None:
         self.display = display
-        self.label = label
+        self.label = shown(label)
         self.began = self.shown = time.monotonic()
         self.bar: TaskID | None = None
 
     def advance(self, done: int, total: int, note: str) -> None:
         if self.display is None:
             return
+        note = shown(note)
         if self.display.live is not None:
             if self.bar is None:
                 self.bar = self.display.live.add_task(self.label, total=total, note=note)

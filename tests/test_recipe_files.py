@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +12,6 @@ import pytest
 import yaml
 from pydantic import TypeAdapter, ValidationError
 
-from bilp import recipe_yaml
 from bilp.config import PipelineConfig
 from bilp.errors import ConfigError
 from bilp.explain import explain, problems
@@ -63,11 +65,6 @@ MEANT: list[tuple[Written, dict[str, Any]]] = [
     ("distill: {augment: none}\nevaluate: {baselines: none}\n", {"distill.augment": [], "evaluate.baselines": []}),
     ("distill: {network: {norm: none, pooling: }}\n", {"distill.network.norm": "none", "distill.network.pooling": "none"}),
     ("score: {network: mlp}\n", {"score.network.name": "mlp", "score.network.width": 64}),
-    ("score: {network: &net {width: 8, depth: 2}}\ndistill: {network: *net}\n", {"score.network.width": 8, "distill.network.depth": 2}),
-    (
-        "score: {network: &net {width: 8}}\ndistill: {network: {<<: *net, depth: 2}}\n",
-        {"distill.network.width": 8, "distill.network.depth": 2},
-    ),
 ]
 
 
@@ -83,6 +80,7 @@ def test_networks_by_name_and_by_settings(recipe: Path) -> None:
         assert PipelineConfig.model_validate(write(recipe, f"evaluate:\n  {content}\n")).evaluate == expected.evaluate
 
 
+TOWER = "".join(f"a{n}: &a{n} {{p: *a{n - 1}, q: *a{n - 1}}}\n" for n in range(1, 40))
 OCTAL = " is an octal number to some and a decimal one to others: write"
 DOTTED = " is the command line's way to write it: here it is"
 REFUSED: list[tuple[Written, str]] = [
@@ -113,11 +111,26 @@ REFUSED: list[tuple[Written, str]] = [
     ("- a\n- b\n", " must hold key: value pairs, not list"),
     ("just words\n", " must hold key: value pairs, not str"),
     ("method: dm\n\tipc: 2\n", " is not valid YAML: line 2, column 1: found"),
-    ("method: dm\n---\nipc: 2\n", " is not valid YAML: line 2, column 1: "),
+    ("method: dm\n---\nipc: 2\n", ": line 2: a second document begins: keep one in a file"),
     ("a: [", " is not valid YAML: line "),
-    ("ipc: 2\x07\n", " is not valid YAML: "),
-    ("ipc: *nowhere\n", " is not valid YAML: line 1, column 6: found undefined alias"),
-    ("score: &x {network: *x}\n", ": line 1: score.network holds itself"),
+    ("ipc: 2\x07\n", ": line 1: holds the character U+0007, which no recipe needs: remove it"),
+    ("method: dm\nipc: 2\0\n", ": line 2: holds the character U+0000, which no recipe needs: remove it"),
+    ("ipc: 2 # \u2028method: dc\n", ": line 1: holds the character U+2028,"),
+    ("ipc: 2\n\ufeffkeep: 1\n", ": line 2: holds the character U+FEFF,"),
+    ("ipc: *nowhere\n", ": line 1: *nowhere stands for something written elsewhere: write it out here"),
+    ("score: &x {network: *x}\n", ": line 1: &x names something to be used again: leave it out, and write what it names twice"),
+    ("score: {network: &net {width: 8}}\ndistill: {network: {<<: *net, depth: 2}}\n", ": line 1: &net names something to be used again"),
+    ("distill: {network: {<<: {width: 8}}}\n", ": line 1: << takes in what is written elsewhere: write it out here"),
+    (f"a0: &a0 {{x: 1, y: 2}}\n{TOWER}", ": line 1: &a0 names something to be used again"),
+    ("a: " + "[" * 20_000, ": line 1: lists and mappings lie in each other more than 32 deep: settings need five levels"),
+    ("a: " + "{a: " * 500 + "1" + "}" * 500, ": line 1: lists and mappings lie in each other more than 32 deep"),
+    ("".join(f"{' ' * depth}a:\n" for depth in range(1_000)), ": line 33: lists and mappings lie in each other more than 32 deep"),
+    ("- " * 20_000, ": line 1: lists and mappings lie in each other more than 32 deep"),
+    ("? " * 20_000, ": line 1: lists and mappings lie in each other more than 32 deep"),
+    ("ipc: 2 #" + "x" * 2**20, " holds more than 1048576 bytes: a recipe is a file of a few settings; give its path"),
+    ("ipc: !mine 2\n", " is not valid YAML for a recipe: line 1: !mine makes an object, and values are all it may hold: leave it out"),
+    ("seed: !!timestamp 2024-01-01\n", " is not valid YAML for a recipe: line 1: tag:yaml.org,2002:timestamp makes an object"),
+    ("classes: !!set {a, b}\n", " is not valid YAML for a recipe: line 1: tag:yaml.org,2002:set makes an object"),
     ("recipe: digits\nipc: 2\n", " starts from another recipe, digits, which none can: copy what it says"),
     ("[a, b]: 1\n", ": line 1: a key is a word, not a list or a mapping"),
     ("ipc: !!python/object/apply:os.getpid []\n", " is not valid YAML for a recipe: line 1: tag:yaml.org,2002:python/"),
@@ -136,6 +149,17 @@ def test_what_could_be_misread_is_refused_with_its_place(content: Written, messa
         ("ipc: 1:30\n", 'ipc = "1:30" (from recipe {recipe}): input should be a valid integer, unable to parse string as an integer'),
         ("ipc: 0x10\n", 'ipc = "0x10" (from recipe {recipe}): input should be a valid integer, unable to parse string as an integer'),
         ("ipc: 2.5\n", "ipc = 2.5 (from recipe {recipe}): input should be a valid integer, got a number with a fractional part"),
+        (
+            "seed: 2024-01-01\n",
+            'seed = "2024-01-01" (from recipe {recipe}): input should be a valid integer, unable to parse string as an integer',
+        ),
+        ("keep: nan\n", 'keep = "nan" (from recipe {recipe}): input should be a finite number'),
+        (f"ipc: {'9' * 400}\n", "ipc: a whole number of 1329 bits: give one of at most 63"),
+        (f"seed: -{'9' * 400}\n", "seed: a whole number of 1329 bits: give one of at most 63"),
+        (
+            f"seed: {'9' * 5000}\n",
+            f'seed = "{"9" * 199}... (from recipe {{recipe}}): unable to parse input string as an integer, exceeded maximum size',
+        ),
         ("keep: .inf\n", 'keep = ".inf" (from recipe {recipe}): input should be a valid number, unable to parse string as a number'),
         ("1: 2\n", "1: no such setting; --explain lists them all"),
         ("distill:\n", "distill = null (from recipe {recipe}): input should be a valid dictionary or instance of DistillConfig"),
@@ -150,14 +174,63 @@ def test_a_dotted_key_handed_over_in_python_is_told_how_to_be_written() -> None:
 
 
 def test_what_is_no_file_is_one_line(tmp_path: Path) -> None:
-    folder = tmp_path / "folder.yaml"
+    folder, pipe, zero = (tmp_path / f"{name}.yaml" for name in ("folder", "pipe", "zero"))
     folder.mkdir()
-    assert refusal({"recipe": str(folder)}) == f"recipe {folder} cannot be read: Is a directory"
+    os.mkfifo(pipe)
+    zero.symlink_to("/dev/zero")
+    remedy = "give the path of a YAML file that this user may read"
+    assert refusal({"recipe": str(folder)}) == f"recipe {folder} cannot be read: Is a directory: {remedy}"
+    for special in (pipe, zero):
+        assert refusal({"recipe": str(special)}) == f"recipe {special} is a device, pipe or socket, not a file: save the recipe in a file"
+    long = f"{'x' * 300}.yaml"
+    assert refusal({"recipe": long}) == f"recipe {long} cannot be read: File name too long: {remedy}"
 
 
-def test_a_tower_of_references_does_not_take_the_memory(recipe: Path) -> None:
-    tower = "a0: &a0 [x]\n" + "".join(f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 9)}]\n" for n in range(1, 60))
-    assert len(recipe_yaml.parse(tower.encode(), "tower")["a59"]) == 9  # 9 to the 60th power of steps would never end
+@pytest.mark.parametrize("name", ["nothing", "../recipes/digits", "/etc/passwd", "digits\0", "\0.yaml", "digits/more", "nothing.yaml", ""])
+def test_a_name_leads_to_the_recipes_of_the_program_alone(name: str) -> None:
+    with pytest.raises(ConfigError, match=r"no file .*; known recipes: "):
+        load_recipe(name)
+
+
+def test_a_run_that_a_server_started_takes_no_path(recipe: Path) -> None:
+    """Whoever may start runs would learn from the error what a file of the worker's machine holds."""
+    write(recipe, "secret: 1\n")
+    program = (
+        "import sys\n"
+        "from flows.pipeline import pipeline\n"
+        "from bilp.recipe_files import load_recipe\n"
+        "print(load_recipe('cifar10-two-cores')['dataset'])\n"
+        "try: pipeline.validate_parameters({'config': {'recipe': sys.argv[1]}, 'root': None})\n"
+        "except Exception as error: print(error)\n"
+    )
+    environment = os.environ | {"PREFECT__FLOW_RUN_ID": "00000000-0000-0000-0000-000000000000"}
+    command = [sys.executable, "-c", program, str(recipe)]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True, timeout=100)
+    named, refused = done.stdout.splitlines()
+    assert named == "cifar10"
+    assert f"recipe {str(recipe)!r} is a path, and a run that a server starts takes the names of recipes alone" in refused
+    assert "secret" not in refused
+
+
+def test_settings_that_lie_in_each_other_without_end_are_refused() -> None:
+    endless: dict[str, Any] = {}
+    endless["distill"] = endless
+    words = "distill: mappings lie in each other more than 32 deep: settings need five levels"
+    assert refusal(endless) == words
+    deep: dict[str, Any] = {}
+    for _ in range(100_000):
+        deep = {"distill": deep}
+    assert refusal(deep) == words
+    assert refusal({"evaluate": {1: 2}}) == "evaluate: 1 is the name of no setting: names are text"
+
+
+def test_of_many_wrong_settings_the_first_are_told(recipe: Path) -> None:
+    given = write(recipe, "".join(f"k{n}: {n}\n" for n in range(50_000)))
+    with pytest.raises(ValidationError) as caught:
+        PipelineConfig.model_validate(given)
+    lines = problems(caught.value, given)
+    assert len(lines) == 21
+    assert lines[-1] == "and 49980 more settings are wrong: correct these first"
 
 
 def test_the_recipes_of_the_program_mean_what_yaml_says_they_do() -> None:

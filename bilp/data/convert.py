@@ -115,7 +115,7 @@ def refuse(skipped: Sequence[Skipped], where: str, most: int = 10) -> None:
     """Raise DataError listing the pictures that cannot be read or decoded, if there are any."""
     if not skipped:
         return
-    lines = [f"  {entry.origin}: {entry.reason}" for entry in skipped[:most]]
-    more = [f"  and {len(skipped) - most} more"] if len(skipped) > most else []
-    problem = f"{where}: {counted(len(skipped), 'image')} cannot be decoded:"
-    raise DataError("\n".join([problem, *lines, *more, "Repair or remove them, or set ingest.on_corrupt to skip"]))
+    found = "; ".join(f"{entry.origin}: {entry.reason}" for entry in skipped[:most])
+    more = f"; and {len(skipped) - most} more" if len(skipped) > most else ""
+    problem = f"{where}: {counted(len(skipped), 'image')} cannot be decoded"
+    raise DataError(f"{problem} ({found}{more}): repair or remove them, or set ingest.on_corrupt to skip")

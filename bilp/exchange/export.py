@@ -16,6 +16,7 @@ from torch import Tensor
 from bilp import storage
 from bilp.distill.pictures import displayable
 from bilp.errors import ConfigError
+from bilp.exchange.folder_names import check_folder_names
 from bilp.exchange.loaded import DistilledSet, load_distilled
 from bilp.storage import Uri, as_uri
 
@@ -52,9 +53,7 @@ def export_set(synthetic_uri: Uri, to: Format, out: Uri) -> list[str]:
 
 
 def _folder(data: DistilledSet) -> Iterator[tuple[str, bytes]]:
-    unfit = [name for name in data.class_names if name in ("", ".", "..") or any(part in name for part in '/\\:*?"<>|')]
-    if unfit:
-        raise ConfigError(f"class names {unfit} cannot be names of folders: export to parquet or safetensors")
+    check_folder_names(data.class_names)
     for path, png, _ in _pictures(data):
         yield f"train/{path}", png
 

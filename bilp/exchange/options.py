@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from pydantic import Field
-
-from bilp.fields import Frozen, Location, Positive
+from bilp.fields import Count, Frozen, Location, Positive
 
 Pixels = Literal["auto", "dataset", "cifar10", "unit"]
 
@@ -18,7 +16,7 @@ class ImportOptions(Frozen):
     """Path or URI of the .pt file."""
     labels: Location | None = None
     """Second file of MTT, with the labels; empty is the one whose name has labels for images."""
-    experiment: int = Field(default=0, ge=0)
+    experiment: Count = 0
     """Which of the sets in a file of DC, DSA or DM, from 0."""
     pixels: Pixels = "auto"
     """How the images are normalised: as the dataset is, with CIFAR-10's constants, not at all (unit); auto goes by the format."""

@@ -11,6 +11,7 @@ from dataclasses import dataclass, fields
 
 from markupsafe import Markup
 
+from bilp.escaping import latex, spreadsheet
 from bilp.evaluate import Difference
 from bilp.evaluate.robustness import Robustness
 from bilp.report.comparison import Training, against_arm, judgement, mean, network_title, of, percent, points
@@ -146,7 +147,8 @@ def _csv(rows: Sequence[Training]) -> str:
     writer = csv.writer(buffer, lineterminator="\n")
     names = [field.name for field in fields(Training)]
     writer.writerow(names)
-    writer.writerows([getattr(row, name) for name in names] for row in rows)
+    cells = ([getattr(row, name) for name in names] for row in rows)
+    writer.writerows([spreadsheet(cell) if isinstance(cell, str) else cell for cell in row] for row in cells)
     return "data:text/csv;base64," + base64.b64encode(buffer.getvalue().encode()).decode("ascii")
 
 
@@ -155,6 +157,5 @@ def _latex(table: Sequence[AccuracyRow]) -> str:
     for row in table:
         half = row.accuracy.half_width95
         spread = f" \\pm {100 * half:.1f}" if math.isfinite(half) else ""
-        network = row.network.replace("_", r"\_")
-        lines.append(f"{row.words.title} & {network} & ${100 * row.accuracy.mean:.1f}{spread}$ & {row.accuracy.n} \\\\")
+        lines.append(f"{latex(row.words.title)} & {latex(row.network)} & ${100 * row.accuracy.mean:.1f}{spread}$ & {row.accuracy.n} \\\\")
     return "\n".join([*lines, r"\hline", r"\end{tabular}"])

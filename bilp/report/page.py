@@ -8,9 +8,11 @@ from typing import Any
 
 import numpy as np
 from jinja2 import Environment, PackageLoader, StrictUndefined, Template
+from markupsafe import Markup
 
 from bilp.arms import adaptive_note, needs_experts
 from bilp.config import PipelineConfig
+from bilp.escaping import shown as one_line
 from bilp.evaluate import label_robust_score
 from bilp.given import model_of
 from bilp.manifest import content_key, there_already
@@ -133,11 +135,19 @@ def _classes_note(shown: int, classes: int) -> str:
     return "" if shown == classes else f"{shown} of {classes} classes are shown, evenly spread; the tables hold all of them."
 
 
+def _as_text(value: object) -> object:
+    """What the template puts in: text without characters that change the order of others; it is escaped afterwards, markup is not."""
+    if not isinstance(value, str) or isinstance(value, Markup):
+        return value
+    return "\n".join(map(one_line, value.split("\n")))  # tables for LaTeX have lines
+
+
 @cache
 def _template() -> Template:
     environment = Environment(
         loader=PackageLoader("bilp.report", ""),
         autoescape=True,
+        finalize=_as_text,
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,

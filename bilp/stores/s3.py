@@ -217,7 +217,7 @@ def _asked(question: Callable[[Files], T]) -> T:
         return question(files())
     except Exception as error:
         absent = isinstance(error, FileNotFoundError) and _response(error) is not None and _operation(error) == "HeadObject"
-        if absent or not _is_foreign(error):
+        if absent or not _is_foreign(error) or patience(error):  # what is busy is asked again by `bilp.transient`, over this connection
             raise
     reconnect()
     return question(files())

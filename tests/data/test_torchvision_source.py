@@ -153,7 +153,7 @@ def test_a_wrong_file_without_a_network_is_named_with_both_checksums(tmp_path: P
     found = hashlib.md5(b"another set").hexdigest()
     with pytest.raises(DataError) as caught:
         ingest(IngestConfig(source=name), str(tmp_path / "store"))
-    assert f"{file} is not the published file: expected MD5 {expected}, found {found}" in str(caught.value).splitlines()
+    assert f"{file} is not the published file: expected MD5 {expected}, found {found}" in str(caught.value)
 
 
 @pytest.mark.parametrize("name", list(TORCHVISION))
@@ -166,7 +166,7 @@ def test_a_missing_network_says_what_to_fetch_and_where_to_put_it(tmp_path: Path
     assert "refused" in message
     assert "--dataset parquet" in message
     for download in wanted:
-        assert f"{tmp_path / 'downloads' / download.path}  (MD5 {download.md5})" in message
+        assert f"{tmp_path / 'downloads' / download.path} (MD5 {download.md5})" in message
         assert download.urls[0] in message
     assert not (tmp_path / "store/datasets").exists()
 

@@ -117,7 +117,7 @@ def test_what_cannot_be_written_is_refused(synthetic_uri: str, tmp_path: Path) -
     with pytest.raises(ConfigError, match="unknown format 'zip': use folder, parquet or safetensors"):
         export_set(synthetic_uri, "zip", str(tmp_path))  # type: ignore[arg-type]
     unfit = changed(synthetic_uri, class_names=["../up", *[str(k) for k in range(9)]])
-    with pytest.raises(ConfigError, match=r"\['../up'\] cannot be names of folders"):
+    with pytest.raises(ConfigError, match=r"class name '../up' cannot be the name of a folder"):
         export_set(unfit, "folder", str(tmp_path / "out"))
     assert not (tmp_path / "out").exists()
 

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import runpy
 import sys
 from pathlib import Path
 
 import pytest
 import torch
-import yaml
 from tiny_pipeline import TINY, Finished, ended, options, outcomes
 
 from bilp.config import PipelineConfig
@@ -69,7 +69,7 @@ def test_a_published_cell_is_reproduced_at_a_part_of_its_size(
     cell = tmp_path / "cell.yaml"
     published = {"published": {"value": 50.0, "source": "a table", "arm": "bilp", "unpruned": 40.0}}
     longer = {"distill": {**TINY["distill"], "iterations": 16}, "evaluate": {**TINY["evaluate"], "seeds": 4}}
-    cell.write_text(yaml.safe_dump({**published, **TINY, **longer}), encoding="utf-8")
+    cell.write_text(json.dumps({**published, **TINY, **longer}), encoding="utf-8")
     assert typed("flows.reproduce", [str(cell), "--scale", "0.5"], copied.root, monkeypatch) == 0
     captured = capsys.readouterr()
     done = ended(captured.err)

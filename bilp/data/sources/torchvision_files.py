@@ -48,7 +48,7 @@ def check_regular(kind: Any, root: Path, split: SplitName) -> None:
 
 
 def wrong(kind: Any, root: Path, split: SplitName) -> str:
-    """A line for each file that torchvision would open and that has another checksum than the published one."""
+    """Words for each file that torchvision would open and that has another checksum than the published one."""
     from torchvision.datasets.utils import calculate_md5
 
     if hasattr(kind, "train_list"):
@@ -58,7 +58,7 @@ def wrong(kind: Any, root: Path, split: SplitName) -> str:
     else:
         files = []
     found = [(path, md5, calculate_md5(path)) for path, md5 in files if path.is_file()]
-    return "".join(f"\n{path} is not the published file: expected MD5 {md5}, found {other}" for path, md5, other in found if other != md5)
+    return "".join(f"; {path} is not the published file: expected MD5 {md5}, found {other}" for path, md5, other in found if other != md5)
 
 
 def check_reachable(root: Path, wanted: Sequence[Download]) -> None:
@@ -82,14 +82,14 @@ def _probe(url: str) -> OSError | None:
 
 
 def unreachable(name: str, root: Path, wanted: Sequence[Download], error: Exception, misplaced: str) -> DataError:
-    """The error for files that could not be downloaded; `misplaced` are the lines of `wrong`."""
+    """The error for files that could not be downloaded; `misplaced` are the words of `wrong`."""
     hosts = sorted({urlsplit(url).hostname or url for download in wanted for url in download.urls})
-    files = "\n".join(f"  {root / download.path}  (MD5 {download.md5}) from {download.urls[0]}" for download in wanted)
+    files = ", ".join(f"{root / download.path} (MD5 {download.md5}) from {download.urls[0]}" for download in wanted)
     return DataError(
-        f"{name}: could not download from {' or '.join(hosts)}: {error}{misplaced}\n"
-        f"Check the network (a proxy is taken from http_proxy and https_proxy), or put these files there by hand:\n{files}\n"
-        f"Or ingest a Parquet copy in the Hugging Face layout: --dataset parquet --ingest.uri DIRECTORY, "
-        f"where a directory called {name} also gets the published normalisation."
+        f"{name}: could not download from {' or '.join(hosts)}: {error}{misplaced}: "
+        f"check the network (a proxy is taken from http_proxy and https_proxy), or put these files there by hand: {files}; "
+        f"or ingest a Parquet copy in the Hugging Face layout: --dataset parquet --ingest.uri DIRECTORY, "
+        f"where a directory called {name} also gets the published normalisation"
     )
 
 

@@ -1,0 +1,76 @@
+"""Claims and renewals of leases, edited: somebody holds it, nobody does, or an error in one line; nobody waits for ever without a word."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+from random import Random
+from typing import Any
+
+from judging import Conclude, Tally, judge, run_cases
+from mutations import as_json, damaged, edited
+
+from bilp import lease
+from bilp.lease import Claim, Lease
+
+NAMES = [
+    "000001.json",
+    "000001.renewed",
+    "000001.released",
+    "000002.json",
+    "999999.json",
+    "1000000.json",
+    "x.json",
+    "-00001.json",
+    "00000١.json",
+]
+
+
+def changed(folder: Path, random: Random) -> str:
+    kind = random.choice(["edit", "edit", "bytes", "name", "mark"])
+    file = random.choice(sorted(folder.iterdir()))
+    content = file.read_bytes()
+    if kind == "edit":
+        file.write_bytes(as_json(edited(json.loads(content), random)))
+    elif kind == "bytes":
+        file.write_bytes(damaged(content, random))
+    else:
+        name = random.choice(NAMES)
+        (folder / name).write_bytes(random.choice([content, b"", b"{}"]) if kind == "mark" else content)
+    return f"{kind} {file.name}: {sorted(path.name for path in folder.iterdir())} {file.read_bytes()[:200]!r}"
+
+
+def sound(found: Any) -> str | None:
+    """Either nobody may take it now, or the one who does has a number above all others."""
+    taken, holder, pulse, numbers = found
+    if not isinstance(pulse, bytes):
+        return "no pulse"
+    if taken is None:
+        return None
+    if not isinstance(taken, Lease) or taken.claim.owner != "somebody else":
+        return "another's lease"
+    return None if isinstance(holder, Claim) and taken.claim.attempt > max(numbers, default=0) else "a number that is not the highest"
+
+
+def test_leases(tmp_path: Path, conclude: Conclude) -> None:
+    place = tmp_path / "lease"
+
+    def use() -> tuple[object, ...]:
+        numbers = [int(path.stem) for path in place.iterdir() if path.suffix == ".json" and path.stem.isascii() and path.stem.isdigit()]
+        taken = lease.take(str(place), "somebody else", 60.0, lambda owner: False)
+        if taken is not None:
+            taken.check()
+            taken.renew()
+            taken.release()
+        return taken, lease.holder(str(place)), lease.pulse(str(place)), numbers
+
+    def case(random: Random, tally: Tally) -> None:
+        shutil.rmtree(place, ignore_errors=True)
+        held = lease.take(str(place), "holder", 60.0, lambda owner: False)
+        assert held is not None
+        held.renew()
+        told = changed(place, random)
+        judge(use, "nothing is the same twice", sound, tally, told)
+
+    conclude(run_cases("lease", 120, case))
