@@ -158,8 +158,9 @@ def working_bytes(size: tuple[int, int], conversion: Conversion) -> int:
     side = conversion.resolution
     if side is None:
         return 3 * size[0] * size[1]
-    width, height = _resized_size(size, side) or (side, side)
-    return 4 * width * (max(size) + height) + 7 * side * side
+    resized = _resized_size(size, side)
+    width, height = resized or (side, side)
+    return 4 * width * ((size[1] if resized else min(size)) + height) + 7 * side * side
 
 
 def _centre(image: Image.Image, side: int) -> Image.Image:

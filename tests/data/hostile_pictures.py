@@ -140,7 +140,7 @@ REFUSED: dict[str, tuple[bytes, str]] = {
     ),
     "TIFF of 32-bit integers": (encoded("I", (4, 4), "TIFF"), "mode I"),
     "TIFF cut": (encoded("RGB", (64, 64), "TIFF", compression="tiff_adobe_deflate")[:-90], f"{DAMAGED}|{UNKNOWN}"),
-    "JPEG 2000": (encoded("RGB", (64, 64), "JPEG2000"), "is JPEG 2000, which is not read: convert it to PNG"),
+    "JPEG 2000": (encoded("RGB", (64, 64), "JPEG2000"), "is JPEG 2000 or JPEG XL, which is not read: convert it to PNG"),
     "AVIF without pictures": (
         b"\0\0\0\x1cftypavif\0\0\0\0avifmif1miaf" + b"\0\0\0\x08meta",
         "is HEIF, AVIF or a video, which is not read: convert it to PNG",
