@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from bilp.errors import DamagedArtefact, IncompatibleArtefact
-from bilp.table_rules import Rules, check_rows, texts
+from bilp.table_rules import Rules, check_rows, one_line, texts
 
 TRAJECTORY = pa.schema(
     {
@@ -269,12 +270,12 @@ def decode(
             raise IncompatibleArtefact(f"no columns {unknown} in a table of {schema.names}")
         size = len(data) if isinstance(data, bytes) else data.stat().st_size
         stated = _require_rows(file, rows, ROWS_AT_LEAST + ROWS_PER_BYTE * size if most is None else most)
-    worded = [name for name in wanted if pa.types.is_string(schema.field(name).type)]
-    with _open(data, worded) as file:
-        try:
-            table = file.read(columns=wanted)
-        except (pa.ArrowException, OSError, MemoryError, ValueError) as error:
-            raise DamagedArtefact(f"the table cannot be decoded: {' '.join(str(error).split())}; compute it again") from error
+        worded = [name for name in wanted if pa.types.is_string(schema.field(name).type)]
+        with _open(data, worded) if worded else nullcontext(file) as source:
+            try:
+                table = source.read(columns=wanted)
+            except (pa.ArrowException, OSError, MemoryError, ValueError) as error:
+                raise DamagedArtefact(f"the table cannot be decoded: {one_line(error)}; compute it again") from error
     if len(table) != stated:
         raise DamagedArtefact(f"the table has {len(table):,} rows and states {stated:,}: compute it again")
     for name in worded:
