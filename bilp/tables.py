@@ -308,7 +308,7 @@ def _open(data: bytes | Path, worded: Sequence[str] = ()) -> pq.ParquetFile:
         source = pa.BufferReader(data) if isinstance(data, bytes) else str(data)
         return pq.ParquetFile(source, memory_map=isinstance(data, Path), read_dictionary=list(worded))
     except (pa.ArrowException, OSError, MemoryError, ValueError) as error:
-        raise DamagedArtefact(f"this is not a Parquet file: {' '.join(str(error).split())}; compute it again") from error
+        raise DamagedArtefact(f"this is not a Parquet file: {one_line(error)}; compute it again") from error
 
 
 def _differences(expected: pa.Schema, found: pa.Schema) -> list[str]:

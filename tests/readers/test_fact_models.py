@@ -6,6 +6,7 @@ import ast
 import json
 import math
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -112,10 +113,14 @@ def test_a_fact_that_cannot_be_is_refused_by_everybody_who_opens_the_artefact(
         assert "compute it again, or open it with the version of bilp that wrote it" in line
 
 
+def _set_mean(value: float, manifest: dict[str, Any]) -> None:
+    manifest["facts"]["mean"] = [value]
+
+
 def test_numbers_that_are_none_do_not_get_as_far_as_facts(world: World, refused: Callable[..., str]) -> None:
     uri = world.artefacts["dataset"]
     for value in (math.nan, math.inf, -math.inf):
-        edit(uri, lambda manifest, value=value: manifest["facts"].update(mean=[value]))
+        edit(uri, partial(_set_mean, value))
         refused(lambda: open_artefact(uri, "dataset"), "is no number")
 
 
@@ -151,7 +156,7 @@ def test_facts_are_asked_for_by_the_model_of_their_kind(world: World, refused: C
 
 
 def test_what_earlier_versions_did_not_state_may_be_missing(world: World) -> None:
-    for name, facts in {
+    earlier: dict[str, dict[str, Any]] = {
         "dataset": {"skipped": 0},
         "score_summary": {"measure": ...},
         "score_trial": {"measure": ...},
@@ -159,6 +164,7 @@ def test_what_earlier_versions_did_not_state_may_be_missing(world: World) -> Non
         "reselect": {"score": ..., "quantile_classes": ...},
         "round": {"decided_per_class": ..., "dropped_per_class": ..., "quantile_classes": ...},
         "synthetic": {"decode": ...},
-    }.items():
+    }
+    for name, facts in earlier.items():
         state(world.artefacts[name], **facts)
         assert open_artefact(world.artefacts[name], name).manifest.facts is not None
