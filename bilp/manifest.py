@@ -264,11 +264,11 @@ def _manifest_at(uri: str, expected: bool = False, last: bool = False) -> Manife
         return None
     try:
         manifest = read_manifest(data, uri)
+        signing.check(data, uri, MANIFEST)
     except DamagedArtefact:
         if not last and storage.look_again(uri):
             return _manifest_at(uri, expected, last=True)
         raise
-    signing.check(data, uri, MANIFEST)
     return manifest
 
 
