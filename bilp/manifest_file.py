@@ -11,7 +11,7 @@ from bilp import layout, strict_json
 from bilp.errors import DamagedArtefact
 from bilp.facts import Facts, facts_of
 from bilp.fields import Frozen
-from bilp.storage import again
+from bilp.verification import again
 
 # The underscore makes Parquet readers (pandas, DuckDB, Athena) pass over it when they read a folder.
 MANIFEST = "_manifest.json"

@@ -21,8 +21,9 @@ from bilp.manifest_file import first_problem
 from bilp.nested import leaves, merge
 from bilp.publication import publish
 from bilp.recipe_files import load_recipe, read_recipe
-from bilp.storage import again, join
+from bilp.storage import join
 from bilp.tables import REPRODUCTION, encode
+from bilp.verification import again
 
 VERSION = 2
 KIND = "reproduction"

@@ -23,6 +23,7 @@ from typing import Any
 
 from bilp import layout, storage
 from bilp.errors import ConfigError, UntrustedArtefact
+from bilp.verification import again
 
 KEY, KEY_FILE = "BILP_SIGNING_KEY", "BILP_SIGNING_KEY_FILE"
 FIELD = "signature"
@@ -63,7 +64,7 @@ def check(data: bytes, folder: str, name: str) -> None:
     known = keys()
     if known and (problem := _problem(known, data, folder, name)):
         raise UntrustedArtefact(
-            f"{storage.join(folder, name)} {problem}, and only what was signed with {KEY} is used here: {storage.again(folder)}; "
+            f"{storage.join(folder, name)} {problem}, and only what was signed with {KEY} is used here: {again(folder)}; "
             f"or, if you know who wrote it, sign it as it is: python -m flows.sign --storage {folder}"
         )
 

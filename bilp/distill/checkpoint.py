@@ -18,6 +18,7 @@ from bilp.errors import DamagedArtefact
 from bilp.facts import RoundFacts
 from bilp.manifest import Artefact
 from bilp.nets import build
+from bilp.verification import again
 
 CHECKPOINT = "checkpoint.safetensors"
 
@@ -63,4 +64,4 @@ def _require_method(tensors: Mapping[str, Tensor], part: Part, pool: RealPool, w
 
 
 def _damaged(artefact: Artefact, what: str) -> DamagedArtefact:
-    return DamagedArtefact(f"{storage.join(artefact.uri, CHECKPOINT)} {what}: {storage.again(artefact.uri)}")
+    return DamagedArtefact(f"{storage.join(artefact.uri, CHECKPOINT)} {what}: {again(artefact.uri)}")

@@ -17,8 +17,9 @@ from bilp.fields import unused
 from bilp.manifest import Artefact, content_key, there_already
 from bilp.nets import label
 from bilp.publication import publish
-from bilp.storage import again, join
+from bilp.storage import join
 from bilp.tables import EVALUATION, encode
+from bilp.verification import again
 
 VERSION = 1
 """Of the table; that of the trainings it holds is added in its key, so that raising either asks for a new one."""

@@ -13,16 +13,17 @@ from bilp.data import Dataset, open_dataset
 from bilp.data.normalisation import CONSTANTS
 from bilp.data.store import FIT
 from bilp.data.whitening import encode
-from bilp.distill.finish import IMAGES, SYNTHETIC
 from bilp.distill.pictures import grid_png
 from bilp.distill.rounds import GRID
+from bilp.distill.synthetic_set import IMAGES, SYNTHETIC
 from bilp.errors import ConfigError, DataError
 from bilp.exchange.options import ImportOptions, Pixels
 from bilp.exchange.published import PublishedSet, read_published
 from bilp.given import model_of
-from bilp.manifest import content_key, digest
+from bilp.manifest import content_key
 from bilp.publication import publish
 from bilp.storage import Uri, as_uri, join
+from bilp.verification import digest
 
 VERSION = 1
 

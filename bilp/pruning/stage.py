@@ -17,13 +17,14 @@ from bilp.data import Dataset, open_dataset
 from bilp.errors import ConfigError, DamagedArtefact
 from bilp.facts import SelectionFacts
 from bilp.given import model_of
-from bilp.manifest import Artefact, content_key, digest, open_artefact, there_already
+from bilp.manifest import Artefact, content_key, open_artefact, there_already
 from bilp.pruning.static import Cut, Floats, Integers, random_scores, select
 from bilp.publication import publish
 from bilp.scoring.score_list import parse_score_list
 from bilp.scoring.summary import criterion_scores, open_summary
-from bilp.storage import Uri, again, as_uri, join, optional_uri, read
+from bilp.storage import Uri, as_uri, join, optional_uri, read
 from bilp.tables import SELECTION, encode
+from bilp.verification import again, digest
 
 VERSION = 2
 KIND = "selection"

@@ -11,7 +11,8 @@ import pytest
 
 from bilp import storage
 from bilp.errors import ImpossibleUri, StorageError, StorageRefused
-from bilp.manifest import MANIFEST, find, is_whole, open_artefact, publish
+from bilp.manifest import find, is_whole, open_artefact, publish
+from bilp.manifest_file import MANIFEST
 
 KEY = "0123456789abcdef"
 
