@@ -209,7 +209,7 @@ def load_reproduction(uri: str) -> tuple[list[Comparison], dict[str, Any]]:
         content = _Summary.model_validate(strict_json.parse(artefact.read(SUMMARY))).model_dump(mode="json")
     except ValueError as error:
         reason = first_problem(error) if isinstance(error, ValidationError) else str(error)
-        raise DamagedArtefact(f"{artefact.uri}/{SUMMARY} cannot be read ({reason}): {again(artefact.uri)}") from error
+        raise DamagedArtefact(f"{artefact.place(SUMMARY)} cannot be read ({reason}): {again(artefact.uri)}") from error
     return [Comparison(**row) for row in artefact.table(TABLE, REPRODUCTION).to_pylist()], content
 
 

@@ -8,7 +8,6 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
-from bilp import storage
 from bilp.distill.network_pool import require_pool
 from bilp.distill.part import Part
 from bilp.distill.sampling import RealPool
@@ -25,7 +24,7 @@ CHECKPOINT = "checkpoint.safetensors"
 
 def round_state(artefact: Artefact) -> DistillState:
     """The state after a round. Raises DamagedArtefact if its file cannot be read, or is not of the iteration that the manifest states."""
-    facts, where = artefact.stated(RoundFacts), storage.join(artefact.uri, CHECKPOINT)
+    facts, where = artefact.stated(RoundFacts), artefact.place(CHECKPOINT)
     state = decode_state(artefact.read(CHECKPOINT), where)
     if state.iteration != facts.iteration:
         raise _damaged(artefact, f"is the state of iteration {state.iteration}, not {facts.iteration}")
@@ -49,7 +48,7 @@ def state_of(artefact: Artefact, part: Part, pool: RealPool) -> DistillState:
         raise _damaged(artefact, f"does not hold {config.ipc} images of each of its classes in their order")
     if bool(state.pruner) != (part.run.reselect.beta > 0):
         raise _damaged(artefact, "holds the state of a pruner, which the run has not" if state.pruner else "holds no state of the pruner")
-    _require_method(state.method, part, pool, storage.join(artefact.uri, CHECKPOINT))
+    _require_method(state.method, part, pool, artefact.place(CHECKPOINT))
     return state
 
 
@@ -64,4 +63,4 @@ def _require_method(tensors: Mapping[str, Tensor], part: Part, pool: RealPool, w
 
 
 def _damaged(artefact: Artefact, what: str) -> DamagedArtefact:
-    return DamagedArtefact(f"{storage.join(artefact.uri, CHECKPOINT)} {what}: {again(artefact.uri)}")
+    return DamagedArtefact(f"{artefact.place(CHECKPOINT)} {what}: {again(artefact.uri)}")

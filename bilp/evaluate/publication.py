@@ -111,7 +111,7 @@ def evaluation_rows(evaluation: Artefact) -> list[dict[str, Any]]:
     for row in rows:
         if (row["arm"], row["experiment"]) != (facts.arm, facts.experiment) or row["network"] not in facts.networks:
             told = ascii({name: row[name] for name in ("arm", "experiment", "network")})
-            raise DamagedArtefact(f"{evaluation.uri}/{FILE} holds a row of {told[:200]}, which it does not state: {again(evaluation.uri)}")
+            raise DamagedArtefact(f"{evaluation.place(FILE)} holds a row of {told[:200]}, which it does not state: {again(evaluation.uri)}")
     return rows
 
 

@@ -84,7 +84,7 @@ def load_teacher(uri: str, dataset: Dataset, config: TeacherConfig, device: str 
     """The trained network in eval mode, its parameters fixed. Raises MissingArtefact, IncompatibleArtefact or DamagedArtefact."""
     artefact = open_artefact(uri, KIND, expect={"dataset": dataset.fingerprint, "network": label(config.network)})
     network = build(config.network, dataset.shape, dataset.classes)
-    load_network(network, artefact.read(FILE), join(uri, FILE))
+    load_network(network, artefact.read(FILE), artefact.place(FILE))
     return network.to(device).eval().requires_grad_(False)
 
 

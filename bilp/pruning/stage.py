@@ -94,7 +94,7 @@ def kept_samples(selection: Artefact, labels: Tensor | None = None) -> Tensor:
     """
     table = selection_rows(selection)
     if labels is not None and not torch.equal(torch.from_numpy(table["label"].to_numpy().astype(np.int64)), labels):
-        raise DamagedArtefact(f"{selection.uri}/{FILE} has other labels than the data set that it was made for: {again(selection.uri)}")
+        raise DamagedArtefact(f"{selection.place(FILE)} has other labels than the data set that it was made for: {again(selection.uri)}")
     kept = table["sample_id"].to_numpy()[table["kept"].to_numpy()]
     return torch.from_numpy(kept.astype(np.int64))
 
@@ -106,7 +106,7 @@ def selection_rows(selection: Artefact) -> pa.Table:
     labels, kept = table["label"].to_numpy(), table["kept"].to_numpy()
     counts = [np.bincount(part, minlength=len(facts.class_names)).tolist() for part in (labels, labels[kept])]
     if counts != [list(facts.total_per_class), list(facts.kept_per_class)]:
-        raise DamagedArtefact(f"{selection.uri}/{FILE} keeps other numbers of each class than the manifest says: {again(selection.uri)}")
+        raise DamagedArtefact(f"{selection.place(FILE)} keeps other numbers of each class than the manifest says: {again(selection.uri)}")
     return table
 
 
