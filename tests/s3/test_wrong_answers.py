@@ -16,8 +16,9 @@ from wrong_answers import Change, Fault, Proxy
 
 from bilp import storage
 from bilp.errors import DamagedArtefact, MissingArtefact, StorageError
-from bilp.manifest import check_sizes, find, is_whole, open_artefact, publish
+from bilp.manifest import check_sizes, find, is_whole, open_artefact
 from bilp.manifest_file import MANIFEST
+from bilp.publication import publish
 from bilp.stores import etags, s3_client
 
 pytestmark = pytest.mark.s3

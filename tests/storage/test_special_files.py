@@ -11,8 +11,9 @@ import pytest
 
 from bilp import storage
 from bilp.errors import ImpossibleUri, StorageError, StorageRefused
-from bilp.manifest import find, is_whole, open_artefact, publish
+from bilp.manifest import find, is_whole, open_artefact
 from bilp.manifest_file import MANIFEST
+from bilp.publication import publish
 
 KEY = "0123456789abcdef"
 
