@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-import safetensors.torch
 import torch
 from torch import Tensor
 
@@ -23,6 +22,7 @@ from bilp.given import model_of
 from bilp.manifest import content_key
 from bilp.publication import publish
 from bilp.storage import Uri, as_uri, join
+from bilp.tensors import encode_tensors
 from bilp.verification import digest
 
 VERSION = 1
@@ -51,7 +51,7 @@ def import_set(dataset_uri: Uri, options: ImportOptions | Mapping[str, Any], roo
     per_class = torch.bincount(ordered, minlength=dataset.classes)
     if int(per_class.min()) != int(per_class.max()):
         raise DataError(f"{file} has {int(per_class.min())} to {int(per_class.max())} images per class: a set has as many of each")
-    tensors = safetensors.torch.save({"images": images, "labels": ordered})
+    tensors = encode_tensors({"images": images, "labels": ordered})
     settings = {"pixels": scale, "factor": options.factor, "layout": found.layout, "method": options.name}
     key = content_key("import", VERSION, dataset=dataset.fingerprint, content=digest(tensors), settings=settings)
     facts = {
