@@ -47,7 +47,8 @@ def state_of(artefact: Artefact, part: Part, pool: RealPool) -> DistillState:
     if not torch.equal(state.labels, labels):
         raise _damaged(artefact, f"does not hold {config.ipc} images of each of its classes in their order")
     if bool(state.pruner) != (part.run.reselect.beta > 0):
-        raise _damaged(artefact, "holds the state of a pruner, which the run has not" if state.pruner else "holds no state of the pruner")
+        found = "holds the state of a pruner, which the run does not have" if state.pruner else "holds no state of the pruner"
+        raise _damaged(artefact, found)
     _require_method(state.method, part, pool, artefact.place(CHECKPOINT))
     return state
 
@@ -59,7 +60,8 @@ def _require_method(tensors: Mapping[str, Tensor], part: Part, pool: RealPool, w
     elif config.method == "idm":
         require_pool(tensors, config, build(config.network, pool.dataset.shape, pool.classes), where)
     elif tensors:
-        raise DamagedArtefact(f"{where} holds {', '.join(tensors)[:200]}, which method {config.method} carries not on: run the round again")
+        held = ", ".join(tensors)[:200]
+        raise DamagedArtefact(f"{where} holds {held}, which method {config.method} does not carry on: run the round again")
 
 
 def _damaged(artefact: Artefact, what: str) -> DamagedArtefact:
