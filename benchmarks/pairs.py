@@ -29,8 +29,10 @@ from typing import Any
 
 from bilp import storage
 from bilp.errors import BilpError
-from bilp.manifest import MANIFEST, Artefact, digest, find
+from bilp.manifest import Artefact, find
+from bilp.manifest_file import MANIFEST
 from bilp.nested import leaves
+from bilp.verification import digest
 from deployments.state_folder import REPOSITORY
 
 LIMIT = 900.0

@@ -24,13 +24,13 @@ from bilp.defaults import DIAL_PATHS, KnownOrigins, complete, method_values
 from bilp.dials import Dials, RecipeDataset, read
 from bilp.evaluate_config import Baseline as Baseline
 from bilp.evaluate_config import EvaluateConfig as EvaluateConfig
-from bilp.evaluate_config import Protocol as Protocol
 from bilp.evaluate_config import TeacherConfig as TeacherConfig
 from bilp.evaluate_config import networks_of
 from bilp.fields import SHARED, Count, Dropped, Fraction, GpuArithmetic, Kept, Location, NoneIsAChoice, Positive, Rate, Seed, Several, Text
 from bilp.fields import AugmentFamily as AugmentFamily
 from bilp.fields import Frozen as Frozen
 from bilp.fields import MethodName as MethodName
+from bilp.fields import Protocol as Protocol
 from bilp.fields import Source as Source
 from bilp.method_config import AlignmentConfig as AlignmentConfig
 from bilp.method_config import ExpertsConfig as ExpertsConfig

@@ -47,6 +47,11 @@ def shortened(text: str, most: int) -> str:
     return f"{text[: most - end - 5]} ... {text[-end:]}"
 
 
+def unwrapped(words: object) -> str:
+    """What another library says, such as an error, whose text may have several lines, as one."""
+    return " ".join(str(words).split())
+
+
 def markdown(text: str) -> str:
     """The text for a place inside a line of Markdown, where it is read as text: no link, no picture, no HTML, no code, no list."""
     return _MARKDOWN.sub(r"\\\g<0>", shown(text).strip(" "))

@@ -9,8 +9,20 @@ from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema
 
 from bilp.evaluate_rules import protocol_rules
-from bilp.fields import SHARED, AugmentFamily, Fraction, Frozen, GpuArithmetic, ImageOperation, NoneIsAChoice, Positive, Rate, Seed, Several
-from bilp.fields import Protocol as Protocol
+from bilp.fields import (
+    SHARED,
+    AugmentFamily,
+    Fraction,
+    Frozen,
+    GpuArithmetic,
+    ImageOperation,
+    NoneIsAChoice,
+    Positive,
+    Protocol,
+    Rate,
+    Seed,
+    Several,
+)
 from bilp.network_config import NetworkConfig, NetworkName, Networks
 from bilp.pools import Pool, pool_networks
 from bilp.standalone import refuse_what_is_left_out

@@ -6,7 +6,6 @@ artefact as complete: without it nothing is there, whatever files lie around.
 
 from __future__ import annotations
 
-import hashlib
 import json
 import math
 from collections.abc import Mapping, Sequence
@@ -22,10 +21,8 @@ from bilp import layout, signing, storage, tables
 from bilp.errors import ConfigError, DamagedArtefact, IncompatibleArtefact, MissingArtefact
 from bilp.facts import Facts
 from bilp.fields import unused
-from bilp.manifest_file import MANIFEST as MANIFEST
-from bilp.manifest_file import FileEntry as FileEntry
-from bilp.manifest_file import Manifest as Manifest
-from bilp.manifest_file import checked_facts, read_manifest
+from bilp.manifest_file import MANIFEST, FileEntry, Manifest, checked_facts, read_manifest
+from bilp.verification import again, damaged, digest
 
 F = TypeVar("F", bound=Facts)
 
@@ -122,15 +119,10 @@ class Artefact:
         return self.manifest.files[name]
 
     def _gone(self, uri: str, entry: FileEntry) -> DamagedArtefact:
-        return storage.damaged(uri, entry.sha256, "no file", self.uri)
+        return damaged(uri, entry.sha256, "no file", self.uri)
 
 
 _REMEDY = "use an artefact made for this, or delete this one and compute it again"
-
-
-def digest(data: bytes) -> str:
-    """The sha256 of some content, in hexadecimal digits."""
-    return hashlib.sha256(data).hexdigest()
 
 
 def content_key(stage: str, version: int, **parts: Any) -> str:
@@ -219,7 +211,7 @@ def check_sizes(below: str, artefacts: Sequence[Artefact]) -> None:
     for name, (artefact, entry) in expected.items():
         if found.get(name) != entry.size:
             problem = f"has {found[name]} bytes instead of {entry.size}" if name in found else "is missing"
-            raise DamagedArtefact(f"{storage.join(below, name)} {problem}: {storage.again(artefact.uri)}")
+            raise DamagedArtefact(f"{storage.join(below, name)} {problem}: {again(artefact.uri)}")
 
 
 def open_artefact(uri: str, kind: str, expect: Mapping[str, Any] | None = None) -> Artefact:

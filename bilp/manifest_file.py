@@ -11,7 +11,7 @@ from bilp import layout, strict_json
 from bilp.errors import DamagedArtefact
 from bilp.facts import Facts, facts_of
 from bilp.fields import Frozen
-from bilp.storage import again
+from bilp.verification import again
 
 # The underscore makes Parquet readers (pandas, DuckDB, Athena) pass over it when they read a folder.
 MANIFEST = "_manifest.json"
@@ -92,13 +92,9 @@ class Manifest(Frozen):
 def read_manifest(data: bytes, uri: str) -> Manifest:
     """The manifest of the artefact at `uri`. Raises DamagedArtefact, with the reason and the remedy, if `data` is none."""
     try:
-        strict_json.parse(data)
-        return Manifest.model_validate_json(data, strict=True)
-    except ValidationError as error:
-        reason = first_problem(error)
+        return strict_json.read(data, Manifest, strict=True)
     except ValueError as error:
-        reason = str(error)
-    raise DamagedArtefact(f"{uri}/{MANIFEST} cannot be read ({len(data)} bytes, {reason}): {remedy(uri)}")
+        raise DamagedArtefact(f"{uri}/{MANIFEST} cannot be read ({len(data)} bytes, {error}): {remedy(uri)}") from error
 
 
 def checked_facts(manifest: Manifest, uri: str) -> Facts | None:
@@ -109,21 +105,12 @@ def checked_facts(manifest: Manifest, uri: str) -> Facts | None:
     try:
         facts = facts_of(manifest.kind, manifest.key, manifest.facts)
     except ValueError as error:
-        reason = first_problem(error) if isinstance(error, ValidationError) else str(error)
+        reason = strict_json.first_problem(error) if isinstance(error, ValidationError) else str(error)
         raise DamagedArtefact(f"{uri}/{MANIFEST} states what no {manifest.kind} can be (facts: {reason}): {remedy(uri)}") from error
     folder = uri.rpartition("/")[2]
     if _KEY.fullmatch(folder) and folder != manifest.key and layout.root_of(uri) is not None:
         raise DamagedArtefact(f"{uri} holds the artefact of key {manifest.key}: move it to the folder of that name, or delete it")
     return facts
-
-
-def first_problem(error: ValidationError) -> str:
-    """What is wrong first, and where: 'files.a.bin.size: Input should be greater than or equal to 0'."""
-    problem = error.errors(include_url=False)[0]
-    where = ".".join(str(part) for part in problem["loc"])
-    unknown = "this version knows nothing of that name" if problem["type"] == "extra_forbidden" else None
-    reason = (unknown or str(problem["msg"]).removeprefix("Value error, "))[:300]
-    return f"{ascii(where)[1:-1]:.200}: {reason}" if where else reason
 
 
 def remedy(uri: str) -> str:

@@ -39,8 +39,10 @@ from pydantic import BaseModel
 
 from bilp import layout, lease, signing, storage
 from bilp.errors import DamagedArtefact, MissingArtefact, StorageError
-from bilp.manifest import MANIFEST, Artefact, FileEntry, Manifest, digest, find, plain, there_already
+from bilp.manifest import Artefact, find, plain, there_already
+from bilp.manifest_file import MANIFEST, FileEntry, Manifest
 from bilp.provenance import provenance
+from bilp.verification import again, digest, file_digest
 
 if TYPE_CHECKING:
     import torch
@@ -184,7 +186,7 @@ def _manifest(
 
 def _entry_of(content: Content) -> FileEntry:
     if isinstance(content, Path):
-        return FileEntry(sha256=storage.file_digest(content), size=content.stat().st_size)
+        return FileEntry(sha256=file_digest(content), size=content.stat().st_size)
     return FileEntry(sha256=digest(content), size=len(content))
 
 
@@ -239,5 +241,5 @@ def _published_by_another(uri: str, ours: Manifest) -> Artefact:
         if ours.files.get(name) == entry or storage.holds(place, entry.sha256, entry.size):
             continue
         if not (storage.look_again(place) and storage.holds(place, entry.sha256, entry.size)):
-            raise DamagedArtefact(f"{place} is not what was published: {storage.again(uri)}")
+            raise DamagedArtefact(f"{place} is not what was published: {again(uri)}")
     return first

@@ -17,12 +17,12 @@ from bilp.errors import ConfigError, DamagedArtefact
 from bilp.evaluate.metrics import Difference, Measurement, interval, measurements, paired_difference
 from bilp.fields import Positive
 from bilp.manifest import content_key, open_artefact
-from bilp.manifest_file import first_problem
 from bilp.nested import leaves, merge
 from bilp.publication import publish
 from bilp.recipe_files import load_recipe, read_recipe
-from bilp.storage import again, join
+from bilp.storage import join
 from bilp.tables import REPRODUCTION, encode
+from bilp.verification import again
 
 VERSION = 2
 KIND = "reproduction"
@@ -205,10 +205,9 @@ def load_reproduction(uri: str) -> tuple[list[Comparison], dict[str, Any]]:
     """Rows and summary of a published reproduction. Raises MissingArtefact or DamagedArtefact."""
     artefact = open_artefact(uri, KIND)
     try:
-        content = _Summary.model_validate(strict_json.parse(artefact.read(SUMMARY))).model_dump(mode="json")
+        content = strict_json.read(artefact.read(SUMMARY), _Summary).model_dump(mode="json")
     except ValueError as error:
-        reason = first_problem(error) if isinstance(error, ValidationError) else str(error)
-        raise DamagedArtefact(f"{artefact.uri}/{SUMMARY} cannot be read ({reason}): {again(artefact.uri)}") from error
+        raise DamagedArtefact(f"{artefact.place(SUMMARY)} cannot be read ({error}): {again(artefact.uri)}") from error
     return [Comparison(**row) for row in artefact.table(TABLE, REPRODUCTION).to_pylist()], content
 
 

@@ -16,6 +16,7 @@ from typing import Any
 import yaml
 
 from bilp.errors import ConfigError
+from bilp.escaping import unwrapped
 from bilp.nested import inline
 
 STANDARD = "tag:yaml.org,2002:"
@@ -58,9 +59,9 @@ def _mapping_of(text: str) -> dict[str, Any]:
         if mark and "nesting depth" in (error.problem or ""):  # the parser looks ahead, and has a limit of its own
             raise _too_deep(mark.line + 1) from error
         where = f"line {mark.line + 1}, column {mark.column + 1}: " if mark else ""
-        raise _Misread(f" is not valid YAML: {where}{_one_line(error.problem or error.context or '')}: correct it") from error
+        raise _Misread(f" is not valid YAML: {where}{unwrapped(error.problem or error.context or '')}: correct it") from error
     except yaml.YAMLError as error:
-        raise _Misread(f" is not valid YAML: {_one_line(str(error))}: correct it") from error
+        raise _Misread(f" is not valid YAML: {unwrapped(error)}: correct it") from error
     if node is None:
         raise _Misread(" is empty: it must hold key: value pairs")
     value = _value(node, "")
@@ -171,7 +172,3 @@ def _scalar(node: yaml.ScalarNode, path: str) -> Any:
 
 def _line(node: yaml.Node) -> int:
     return int(node.start_mark.line) + 1
-
-
-def _one_line(message: str) -> str:
-    return " ".join(message.split())

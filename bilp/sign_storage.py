@@ -8,8 +8,9 @@ from bilp import layout, signing, storage
 from bilp.distill.run import RECORD, Run
 from bilp.errors import DamagedArtefact, MissingArtefact
 from bilp.evaluate.parts import Part
-from bilp.manifest import MANIFEST, Manifest
+from bilp.manifest_file import MANIFEST, Manifest
 from bilp.storage import Uri, as_uri
+from bilp.verification import again
 
 _DOCUMENTS: dict[str, type[Manifest | Run]] = {MANIFEST: Manifest, RECORD: Run}
 
@@ -52,4 +53,4 @@ def _sealed(data: bytes, folder: str, name: str) -> bytes:
         _DOCUMENTS.get(name, Part).model_validate_json(data)
         return signing.sealed(data, folder, name)
     except ValueError as error:  # what models raise is one too
-        raise DamagedArtefact(f"{storage.join(folder, name)} cannot be read, and was not signed: {storage.again(folder)}") from error
+        raise DamagedArtefact(f"{storage.join(folder, name)} cannot be read, and was not signed: {again(folder)}") from error

@@ -21,8 +21,9 @@ import re
 from pathlib import Path
 from typing import Any
 
-from bilp import layout, storage
+from bilp import layout, storage, strict_json
 from bilp.errors import ConfigError, UntrustedArtefact
+from bilp.verification import again
 
 KEY, KEY_FILE = "BILP_SIGNING_KEY", "BILP_SIGNING_KEY_FILE"
 FIELD = "signature"
@@ -63,7 +64,7 @@ def check(data: bytes, folder: str, name: str) -> None:
     known = keys()
     if known and (problem := _problem(known, data, folder, name)):
         raise UntrustedArtefact(
-            f"{storage.join(folder, name)} {problem}, and only what was signed with {KEY} is used here: {storage.again(folder)}; "
+            f"{storage.join(folder, name)} {problem}, and only what was signed with {KEY} is used here: {again(folder)}; "
             f"or, if you know who wrote it, sign it as it is: python -m flows.sign --storage {folder}"
         )
 
@@ -90,7 +91,7 @@ def _problem(known: tuple[bytes, ...], data: bytes, folder: str, name: str) -> s
         if found is None:
             return "carries no signature"
         expected = [_signature(key, document, folder, name).encode() for key in known]
-    except (ValueError, RecursionError):
+    except ValueError:
         return wrong
     given = str(found).encode("utf-8", "surrogatepass")
     return None if any(hmac.compare_digest(each, given) for each in expected) else wrong
@@ -104,18 +105,11 @@ def _signature(key: bytes, document: dict[str, Any], folder: str, name: str) -> 
 
 
 def _parsed(data: bytes) -> dict[str, Any]:
-    """A JSON object that reads the same for every reader. Raises ValueError if it is none, or names a field twice."""
-    document = json.loads(data, object_pairs_hook=_once)
+    """A JSON object that reads the same for every reader. Raises ValueError if it is none."""
+    document = strict_json.parse(data)
     if not isinstance(document, dict):
         raise ValueError("no JSON object")
     return document
-
-
-def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    fields = dict(pairs)
-    if len(fields) != len(pairs):
-        raise ValueError("a field is there twice")
-    return fields
 
 
 def _content(file: str) -> str:

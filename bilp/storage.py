@@ -23,10 +23,7 @@ from bilp.uris import as_uri as as_uri
 from bilp.uris import join as join
 from bilp.uris import optional_uri as optional_uri
 from bilp.uris import parse, refuse_secret
-from bilp.verification import again as again
-from bilp.verification import damaged as damaged
-from bilp.verification import digest_of, verify
-from bilp.verification import file_digest as file_digest
+from bilp.verification import damaged, digest, verify
 
 T = TypeVar("T")
 
@@ -64,12 +61,12 @@ def read_checked(uri: str, sha256: str, artefact: str | None = None) -> bytes:
     """The whole content of a file with this checksum. Raises DamagedArtefact, also if no file lies there."""
     try:
         data = read(uri, expected=True)
-        if digest_of(data) != sha256 and look_again(uri):
+        if digest(data) != sha256 and look_again(uri):
             data = read(uri)
     except MissingArtefact as error:
         raise damaged(uri, sha256, "no file", artefact) from error
-    if digest_of(data) != sha256:
-        raise damaged(uri, sha256, digest_of(data), artefact)
+    if digest(data) != sha256:
+        raise damaged(uri, sha256, digest(data), artefact)
     return data
 
 

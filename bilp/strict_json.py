@@ -5,7 +5,11 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Iterator
-from typing import Any, NoReturn
+from typing import Any, NoReturn, TypeVar
+
+from pydantic import BaseModel, ValidationError
+
+M = TypeVar("M", bound=BaseModel)
 
 LARGEST = 32 * 2**20
 """Bytes. The manifest of a data set of 20,000 classes takes about 3 MB."""
@@ -35,6 +39,27 @@ def parse(data: bytes, largest: int = LARGEST) -> Any:
         if escaped and isinstance(inner, str) and any("\ud800" <= character <= "\udfff" for character in inner):
             raise ValueError("it holds half a surrogate pair, which is no text")
     return value
+
+
+def read(data: bytes, model: type[M], strict: bool = False) -> M:
+    """The JSON in `data` as a model, without conversions if it is `strict`.
+
+    Raises ValueError as `parse` does, and with `first_problem` for what the model refuses.
+    """
+    parse(data)
+    try:
+        return model.model_validate_json(data, strict=strict)
+    except ValidationError as error:
+        raise ValueError(first_problem(error)) from error
+
+
+def first_problem(error: ValidationError) -> str:
+    """What is wrong first, and where: 'files.a.bin.size: Input should be greater than or equal to 0'."""
+    problem = error.errors(include_url=False)[0]
+    where = ".".join(str(part) for part in problem["loc"])
+    unknown = "this version knows nothing of that name" if problem["type"] == "extra_forbidden" else None
+    reason = (unknown or str(problem["msg"]).removeprefix("Value error, "))[:300]
+    return f"{ascii(where)[1:-1]:.200}: {reason}" if where else reason
 
 
 def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

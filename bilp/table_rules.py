@@ -48,11 +48,6 @@ class Rules:
         return below.get(counting, self.most) if counting is not None else self.most
 
 
-def one_line(error: object) -> str:
-    """The text of an error of Arrow, which may have several lines."""
-    return " ".join(str(error).split())
-
-
 def check_rows(table: pa.Table, rules: Rules, below: Mapping[str, int]) -> None:
     """Raise DamagedArtefact, naming column and row, unless the table keeps the rules and whole numbers are `below` these."""
     for name in table.column_names:

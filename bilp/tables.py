@@ -13,7 +13,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from bilp.errors import DamagedArtefact, IncompatibleArtefact
-from bilp.table_rules import Rules, check_rows, one_line, texts
+from bilp.escaping import unwrapped
+from bilp.table_rules import Rules, check_rows, texts
 
 TRAJECTORY = pa.schema(
     {
@@ -275,7 +276,7 @@ def decode(
             try:
                 table = source.read(columns=wanted)
             except (pa.ArrowException, OSError, MemoryError, ValueError) as error:
-                raise DamagedArtefact(f"the table cannot be decoded: {one_line(error)}; compute it again") from error
+                raise DamagedArtefact(f"the table cannot be decoded: {unwrapped(error)}; compute it again") from error
     if len(table) != stated:
         raise DamagedArtefact(f"the table has {len(table):,} rows and states {stated:,}: compute it again")
     for name in worded:
@@ -308,7 +309,7 @@ def _open(data: bytes | Path, worded: Sequence[str] = ()) -> pq.ParquetFile:
         source = pa.BufferReader(data) if isinstance(data, bytes) else str(data)
         return pq.ParquetFile(source, memory_map=isinstance(data, Path), read_dictionary=list(worded))
     except (pa.ArrowException, OSError, MemoryError, ValueError) as error:
-        raise DamagedArtefact(f"this is not a Parquet file: {one_line(error)}; compute it again") from error
+        raise DamagedArtefact(f"this is not a Parquet file: {unwrapped(error)}; compute it again") from error
 
 
 def _differences(expected: pa.Schema, found: pa.Schema) -> list[str]:

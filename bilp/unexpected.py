@@ -17,7 +17,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
-from bilp.escaping import shown
+from bilp.escaping import shown, unwrapped
 from bilp.redaction import redacted
 
 MOST = 300  # characters of a message that fit into a line
@@ -53,7 +53,7 @@ def told(error: BaseException, doing: str) -> str:
 
 def one_line(error: BaseException) -> str:
     """Type and message as one line."""
-    message = shown(" ".join(str(error).split()))
+    message = shown(unwrapped(error))
     return f"{type(error).__name__}: {message[:MOST]}{'...' if len(message) > MOST else ''}" if message else type(error).__name__
 
 

@@ -22,6 +22,7 @@ Uri = str | os.PathLike[str]
 _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://")
 _COLLAPSED = re.compile(r"(?:s3|file):/(?!/)", re.IGNORECASE)  # what pathlib makes of s3://
 _BUCKET = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*|arn:[A-Za-z0-9:._-]+")
+_LONGEST_PATH = 200  # characters of a setting's path in an error
 _VERSION = "?versionId="  # the S3 client takes what follows for no part of the key
 
 NO_SECRET = (
@@ -70,18 +71,25 @@ def refuse_secret(address: str, what: str = "this address") -> str:
 
 
 def refuse_secrets(values: Any, path: str = "") -> None:
-    """`refuse_secret` for every text in nested mappings and lists that looks like an address; the error names its dotted path."""
-    if isinstance(values, os.PathLike):
-        values = os.fsdecode(values)
-    if isinstance(values, str):
-        if secret_in(values):
-            refuse_secret(values, f"{path}: this address" if path else "this address")
-    elif isinstance(values, Mapping):
-        for key, value in values.items():
-            refuse_secrets(value, f"{path}.{key}".lstrip("."))
-    elif isinstance(values, list | tuple):
-        for value in values:
-            refuse_secrets(value, path)
+    """`refuse_secret` for every text in nested mappings and lists that looks like an address; the error names its dotted path.
+
+    They may lie in each other to any depth, and in themselves: somebody else refuses that (`bilp.nested.as_plain`).
+    """
+    waiting, met = [(path, values)], set()
+    while waiting:
+        where, value = waiting.pop()
+        if isinstance(value, os.PathLike):
+            value = os.fsdecode(value)
+        if isinstance(value, str):
+            if secret_in(value):
+                refuse_secret(value, f"{where}: this address" if where else "this address")
+        elif isinstance(value, Mapping | list | tuple) and id(value) not in met:
+            met.add(id(value))
+            if isinstance(value, Mapping):
+                inside = [(f"{where}.{key}".lstrip(".")[:_LONGEST_PATH], inner) for key, inner in value.items()]
+            else:
+                inside = [(where, inner) for inner in value]
+            waiting += reversed(inside)  # the first one is looked at next
 
 
 _REMEDY = (

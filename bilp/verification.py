@@ -24,7 +24,7 @@ def file_digest(file: Path) -> str:
         return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
-def digest_of(data: bytes) -> str:
+def digest(data: bytes) -> str:
     """The sha256 of some content, in hexadecimal digits."""
     return hashlib.sha256(data).hexdigest()
 

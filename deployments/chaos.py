@@ -23,8 +23,8 @@ from pathlib import Path
 import flows  # noqa: F401  # settles how threads wait, before torch is imported anywhere
 from bilp.config import PipelineConfig
 from bilp.errors import BilpError
-from bilp.manifest import digest
 from bilp.storage import children, join, read
+from bilp.verification import digest
 from deployments.faults import NOTHING, Faults, over
 from deployments.rehearsal import SMALL, Service
 from deployments.relay import Relay

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import sys
+from argparse import ArgumentParser
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, NoReturn, TypeVar
@@ -77,6 +78,13 @@ def with_options(
 def refuse(name: str, *lines: str) -> NoReturn:
     """End the program because of how it was called."""
     ending.fail(name, lines, ending.MISUSED)
+
+
+class OptionParser(ArgumentParser):
+    """Options of a program that takes no settings; what is wrong with them is one line."""
+
+    def error(self, message: str) -> NoReturn:
+        refuse(self.prog, f"{message}; --help lists the options")
 
 
 def _split(arguments: Sequence[str], own: set[str]) -> tuple[dict[str, str], list[str]]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bilp.config import DistillConfig, ReselectConfig
-from bilp.manifest import MANIFEST
+from bilp.manifest_file import MANIFEST
 from bilp.storage import exists, join
 from tasks.artifacts import show_dropped, show_synthetic
 from tasks.execution import device

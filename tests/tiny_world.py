@@ -29,12 +29,14 @@ from bilp.distill import distill_round, finish_run, pretrain_network, reselect_r
 from bilp.distill.run import reselect_uri, round_uri
 from bilp.evaluate import VARIANTS, evaluate_baseline, evaluate_synthetic, robustness, train_teacher
 from bilp.experts.stage import collect_experts, train_expert
-from bilp.manifest import MANIFEST, digest, open_artefact
+from bilp.manifest import open_artefact
+from bilp.manifest_file import MANIFEST
 from bilp.pruning.stage import prune
 from bilp.published import publish_reproduction
 from bilp.report import report
 from bilp.scoring.summary import summarise
 from bilp.scoring.trial import score_trial
+from bilp.verification import digest
 
 NARROW = NetworkConfig(width=2, depth=1)
 SCORE = ScoreConfig(trials=2, epochs=2, init_epochs=1, network=NARROW)

@@ -10,11 +10,12 @@ from pathlib import Path
 import numpy as np
 
 from bilp.data.contents import Contents, Labels, SplitName, counted
-from bilp.data.decode import Conversion, DecodeError, Depth, OutOfRange, Pixels
-from bilp.data.names import shown
+from bilp.data.decode import Conversion, Depth, OutOfRange, Pixels
+from bilp.data.opening import DecodeError
 from bilp.data.pipeline import decoded
 from bilp.data.shards import ShardWriter, Stored
 from bilp.errors import DataError
+from bilp.escaping import shown
 from bilp.progress import Progress
 
 THREADS = min(32, max(8, os.cpu_count() or 1))  # at least 8, because object storage is mostly waiting

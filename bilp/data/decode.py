@@ -32,8 +32,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
 from bilp.data.footprint import footprint
-from bilp.data.opening import DecodeError as DecodeError
-from bilp.data.opening import header, opened
+from bilp.data.opening import DecodeError, header, opened
 
 Colour = Literal["auto", "grey", "rgb"]
 Pixels = NDArray[np.uint8]

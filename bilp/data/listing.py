@@ -21,8 +21,8 @@ from urllib.parse import unquote, urlsplit
 
 from bilp import storage
 from bilp.data.droppings import is_dropping, kind
-from bilp.data.names import shown
 from bilp.errors import DataError
+from bilp.escaping import shown
 
 IRREGULAR = "a device, pipe or socket, not a file"
 """The problem of what is not even opened: reading might never end."""

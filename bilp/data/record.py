@@ -30,6 +30,7 @@ from bilp.facts import DatasetFacts, SourceFacts
 from bilp.manifest import Artefact, find, open_artefact
 from bilp.publication import publish, replace
 from bilp.table_rules import Rules
+from bilp.verification import again
 
 if TYPE_CHECKING:
     from bilp.data.arrange import Arranged
@@ -109,8 +110,7 @@ def record_of(artefact: Artefact) -> SourceRecord:
     record, parent = SourceRecord(artefact), artefact.manifest.parents.get("dataset", "")
     if parent.rstrip("/").rsplit("/", 1)[-1] != record.facts.fingerprint:
         raise DamagedArtefact(
-            f"{artefact.uri} states the data set {record.facts.fingerprint} and was made with {parent or 'none'}: "
-            f"{storage.again(artefact.uri)}"
+            f"{artefact.uri} states the data set {record.facts.fingerprint} and was made with {parent or 'none'}: {again(artefact.uri)}"
         )
     return record
 

@@ -19,7 +19,7 @@ from torch.utils.dlpack import from_dlpack
 
 from bilp.data.contents import Labels
 from bilp.errors import DamagedArtefact, IncompatibleArtefact
-from bilp.table_rules import one_line
+from bilp.escaping import unwrapped
 
 Pixels = NDArray[np.uint8]
 Shape = tuple[int, int, int]
@@ -60,9 +60,9 @@ def map_shard(path: Path, shape: Shape, rows: int | None = None) -> torch.Tensor
         table = pa.ipc.open_file(pa.memory_map(str(path))).read_all()
         table.validate()
     except (pa.ArrowException, OSError, ValueError, MemoryError) as error:
-        raise DamagedArtefact(f"{path} is no shard of pixels ({one_line(error)}): {_REMEDY}") from error
+        raise DamagedArtefact(f"{path} is no shard of pixels ({unwrapped(error)}): {_REMEDY}") from error
     if not table.schema.equals(expected, check_metadata=True) or table.column("image").num_chunks != 1:
-        raise IncompatibleArtefact(f"{path}: expected one batch of {expected.field('image')}, found {one_line(table.schema)}: {_REMEDY}")
+        raise IncompatibleArtefact(f"{path}: expected one batch of {expected.field('image')}, found {unwrapped(table.schema)}: {_REMEDY}")
     images = table.column("image").chunk(0)
     values = images.flatten()
     if images.null_count or values.null_count or len(values) != len(images) * size:

@@ -11,12 +11,11 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 import torch
-from safetensors.torch import save
 from torch import Tensor
 
 from bilp.arithmetic import arithmetic
 from bilp.errors import DataError
-from bilp.tensors import decode_tensors, require_tensors
+from bilp.tensors import decode_tensors, encode_tensors, require_tensors
 
 # 3 x 64 x 64: covariance, eigenvectors and workspace of more values would take several times 1.2 GB each.
 MOST_VALUES = 12288
@@ -83,7 +82,7 @@ def fit(blocks: Iterable[Tensor], again: Iterable[Tensor], epsilon: float) -> Wh
 
 def encode(whitening: Whitening) -> bytes:
     """The fit as safetensors; equal fits give equal bytes."""
-    return save({name: value.contiguous() for name, value in whitening.tensors().items()})
+    return encode_tensors(whitening.tensors())
 
 
 def decode(data: bytes, where: str, shape: tuple[int, int, int]) -> Whitening:

@@ -8,7 +8,6 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
-from bilp import storage
 from bilp.distill.network_pool import require_pool
 from bilp.distill.part import Part
 from bilp.distill.sampling import RealPool
@@ -18,13 +17,14 @@ from bilp.errors import DamagedArtefact
 from bilp.facts import RoundFacts
 from bilp.manifest import Artefact
 from bilp.nets import build
+from bilp.verification import again
 
 CHECKPOINT = "checkpoint.safetensors"
 
 
 def round_state(artefact: Artefact) -> DistillState:
     """The state after a round. Raises DamagedArtefact if its file cannot be read, or is not of the iteration that the manifest states."""
-    facts, where = artefact.stated(RoundFacts), storage.join(artefact.uri, CHECKPOINT)
+    facts, where = artefact.stated(RoundFacts), artefact.place(CHECKPOINT)
     state = decode_state(artefact.read(CHECKPOINT), where)
     if state.iteration != facts.iteration:
         raise _damaged(artefact, f"is the state of iteration {state.iteration}, not {facts.iteration}")
@@ -47,8 +47,9 @@ def state_of(artefact: Artefact, part: Part, pool: RealPool) -> DistillState:
     if not torch.equal(state.labels, labels):
         raise _damaged(artefact, f"does not hold {config.ipc} images of each of its classes in their order")
     if bool(state.pruner) != (part.run.reselect.beta > 0):
-        raise _damaged(artefact, "holds the state of a pruner, which the run has not" if state.pruner else "holds no state of the pruner")
-    _require_method(state.method, part, pool, storage.join(artefact.uri, CHECKPOINT))
+        found = "holds the state of a pruner, which the run does not have" if state.pruner else "holds no state of the pruner"
+        raise _damaged(artefact, found)
+    _require_method(state.method, part, pool, artefact.place(CHECKPOINT))
     return state
 
 
@@ -59,8 +60,9 @@ def _require_method(tensors: Mapping[str, Tensor], part: Part, pool: RealPool, w
     elif config.method == "idm":
         require_pool(tensors, config, build(config.network, pool.dataset.shape, pool.classes), where)
     elif tensors:
-        raise DamagedArtefact(f"{where} holds {', '.join(tensors)[:200]}, which method {config.method} carries not on: run the round again")
+        held = ", ".join(tensors)[:200]
+        raise DamagedArtefact(f"{where} holds {held}, which method {config.method} does not carry on: run the round again")
 
 
 def _damaged(artefact: Artefact, what: str) -> DamagedArtefact:
-    return DamagedArtefact(f"{storage.join(artefact.uri, CHECKPOINT)} {what}: {storage.again(artefact.uri)}")
+    return DamagedArtefact(f"{artefact.place(CHECKPOINT)} {what}: {again(artefact.uri)}")

@@ -12,9 +12,7 @@ from bilp.distill.part import Part
 from bilp.distill.pictures import grid_png
 from bilp.distill.rounds import GRID, open_round
 from bilp.distill.run import VERSION, lineage, open_pool, open_run, settings
-from bilp.distill.synthetic_set import IMAGES as IMAGES
-from bilp.distill.synthetic_set import SYNTHETIC as SYNTHETIC
-from bilp.distill.synthetic_set import read_set
+from bilp.distill.synthetic_set import IMAGES, SYNTHETIC, read_set
 from bilp.distill.trajectory import STEP_SIZE
 from bilp.manifest import content_key, open_artefact, there_already
 from bilp.publication import publish

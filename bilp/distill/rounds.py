@@ -14,7 +14,6 @@ from bilp import storage
 from bilp.arithmetic import arithmetic
 from bilp.distill.boundary import Measured, reselect
 from bilp.distill.checkpoint import CHECKPOINT, state_of
-from bilp.distill.checkpoint import round_state as round_state
 from bilp.distill.guard import Guard
 from bilp.distill.initial import initial_state
 from bilp.distill.methods import loop_for, networks_for
@@ -34,6 +33,7 @@ from bilp.publication import publish
 from bilp.storage import Uri, as_uri
 from bilp.tables import ITE, LOSSES, encode
 from bilp.tensors import decode_tensors, encode_tensors
+from bilp.verification import again
 
 ROUND, RESELECT = "round", "reselect"
 LOSS_TABLE, GRID = "losses.parquet", "grid.png"
@@ -188,7 +188,7 @@ def round_losses(artefact: Artefact) -> pa.Table:
     first, stop = facts.first_iteration, facts.iteration
     table = artefact.table(LOSS_TABLE, LOSSES, rows=stop - first, below={"iteration": stop})
     if stop > first and table["iteration"][0].as_py() != first:  # ascending, so many, and below stop: all others follow
-        raise DamagedArtefact(f"{artefact.uri}/{LOSS_TABLE} does not begin with iteration {first}: {storage.again(artefact.uri)}")
+        raise DamagedArtefact(f"{artefact.place(LOSS_TABLE)} does not begin with iteration {first}: {again(artefact.uri)}")
     return table
 
 
@@ -204,7 +204,7 @@ def round_effects(artefact: Artefact, labels: torch.Tensor) -> pa.Table:
     share = 1.0 - (len(table) - dropped) / len(table) if len(table) else math.nan
     if (own != table["label"].to_numpy()).any() or (table["round"].to_numpy() != facts.round).any() or share != facts.dropped_share:
         what = "holds other samples, another round or another share of dropped ones than is stated"
-        raise DamagedArtefact(f"{artefact.uri}/{ITE_TABLE} {what}: {storage.again(artefact.uri)}")
+        raise DamagedArtefact(f"{artefact.place(ITE_TABLE)} {what}: {again(artefact.uri)}")
     return table
 
 

@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from pydantic import ValidationError
-
 from bilp import layout, signing, storage, strict_json
 from bilp.config import DECODING_METHODS, TRAJECTORY_METHODS, DistillConfig, Frozen, MethodName, ReselectConfig
 from bilp.data import Dataset, open_dataset
@@ -18,7 +16,6 @@ from bilp.errors import ConfigError, DamagedArtefact, IncompatibleArtefact, Miss
 from bilp.experts.buffer import ExpertBuffer
 from bilp.given import model_of
 from bilp.manifest import content_key, open_artefact
-from bilp.manifest_file import first_problem
 from bilp.nets import build
 from bilp.pruning.stage import kept_samples
 from bilp.storage import Uri, as_uri, optional_uri
@@ -135,12 +132,10 @@ def open_run(run_uri: Uri, known: bool = True) -> Run:
     except MissingArtefact as error:
         raise MissingArtefact(f"no run at {run_uri}: {RECORD} is not there; register it with start_run") from error
     try:
-        strict_json.parse(data)
-        run = Run.model_validate_json(data)
+        run = strict_json.read(data, Run)
     except ValueError as error:
-        reason = first_problem(error) if isinstance(error, ValidationError) else str(error)
         raise DamagedArtefact(
-            f"{where} is not the record of a run ({reason}): delete it and call start_run again, or use the version of bilp that wrote it"
+            f"{where} is not the record of a run ({error}): delete it and call start_run again, or use the version of bilp that wrote it"
         ) from error
     signing.check(data, run_uri, RECORD)
     if run.version != (version := version_of(run.distill)):

@@ -5,11 +5,11 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from bilp import storage
 from bilp.errors import DamagedArtefact
 from bilp.facts import SyntheticFacts
 from bilp.manifest import Artefact
 from bilp.tensors import decode_tensors, require_tensors
+from bilp.verification import again
 
 SYNTHETIC = "synthetic"
 IMAGES = "synthetic.safetensors"
@@ -20,12 +20,11 @@ def read_set(artefact: Artefact) -> tuple[Tensor, Tensor]:
 
     Raises DamagedArtefact unless they are what its facts state: ipc finite images of each class, in the order of the classes.
     """
-    facts, where = artefact.stated(SyntheticFacts), storage.join(artefact.uri, IMAGES)
+    facts, where = artefact.stated(SyntheticFacts), artefact.place(IMAGES)
     tensors = decode_tensors(artefact.read(IMAGES), where)
     require_tensors(tensors, {"images": (torch.float32, facts.images), "labels": (torch.int64, facts.images[:1])}, where)
     if not torch.equal(tensors["labels"], torch.arange(len(facts.class_names)).repeat_interleave(facts.ipc)):
         raise DamagedArtefact(
-            f"{where} does not hold {facts.ipc} images of each of {len(facts.class_names)} classes in their order: "
-            f"{storage.again(artefact.uri)}"
+            f"{where} does not hold {facts.ipc} images of each of {len(facts.class_names)} classes in their order: {again(artefact.uri)}"
         )
     return tensors["images"], tensors["labels"]

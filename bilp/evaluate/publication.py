@@ -17,8 +17,9 @@ from bilp.fields import unused
 from bilp.manifest import Artefact, content_key, there_already
 from bilp.nets import label
 from bilp.publication import publish
-from bilp.storage import again, join
+from bilp.storage import join
 from bilp.tables import EVALUATION, encode
+from bilp.verification import again
 
 VERSION = 1
 """Of the table; that of the trainings it holds is added in its key, so that raising either asks for a new one."""
@@ -110,7 +111,7 @@ def evaluation_rows(evaluation: Artefact) -> list[dict[str, Any]]:
     for row in rows:
         if (row["arm"], row["experiment"]) != (facts.arm, facts.experiment) or row["network"] not in facts.networks:
             told = ascii({name: row[name] for name in ("arm", "experiment", "network")})
-            raise DamagedArtefact(f"{evaluation.uri}/{FILE} holds a row of {told[:200]}, which it does not state: {again(evaluation.uri)}")
+            raise DamagedArtefact(f"{evaluation.place(FILE)} holds a row of {told[:200]}, which it does not state: {again(evaluation.uri)}")
     return rows
 
 

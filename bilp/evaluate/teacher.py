@@ -8,7 +8,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-import safetensors.torch
 import torch
 
 from bilp.arithmetic import arithmetic, place
@@ -25,7 +24,7 @@ from bilp.progress import Progress, silent
 from bilp.publication import publish
 from bilp.seeds import generator
 from bilp.storage import Uri, as_uri, join
-from bilp.tensors import load_network
+from bilp.tensors import encode_tensors, load_network
 
 VERSION = 1
 KIND = "teacher"
@@ -67,7 +66,6 @@ def train_teacher(
             reached = accuracy(network, ImageSet.of_split(dataset.test, dataset.shape, device))
     except Diverged as error:
         raise Diverged(f"training of the teacher {label(config.network)}: {error}; lower evaluate.teacher.learning_rate") from None
-    tensors = {name: value.detach().to("cpu").contiguous() for name, value in network.state_dict().items()}
     facts = {
         "dataset": dataset.fingerprint,
         "class_names": list(dataset.class_names),
@@ -75,7 +73,7 @@ def train_teacher(
         "network": label(config.network),
         "accuracy": reached,
     }
-    files = {FILE: safetensors.torch.save(tensors)}
+    files = {FILE: encode_tensors(network.state_dict())}
     told, parents = {"teacher": config, "seed": seed}, {"dataset": dataset_uri}
     return publish(uri, KIND, key, files, config=told, parents=parents, facts=facts, device=device).uri
 
@@ -84,7 +82,7 @@ def load_teacher(uri: str, dataset: Dataset, config: TeacherConfig, device: str 
     """The trained network in eval mode, its parameters fixed. Raises MissingArtefact, IncompatibleArtefact or DamagedArtefact."""
     artefact = open_artefact(uri, KIND, expect={"dataset": dataset.fingerprint, "network": label(config.network)})
     network = build(config.network, dataset.shape, dataset.classes)
-    load_network(network, artefact.read(FILE), join(uri, FILE))
+    load_network(network, artefact.read(FILE), artefact.place(FILE))
     return network.to(device).eval().requires_grad_(False)
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-import safetensors.torch
 import torch
 from torch import Tensor
 
@@ -13,16 +12,18 @@ from bilp.data import Dataset, open_dataset
 from bilp.data.normalisation import CONSTANTS
 from bilp.data.store import FIT
 from bilp.data.whitening import encode
-from bilp.distill.finish import IMAGES, SYNTHETIC
 from bilp.distill.pictures import grid_png
 from bilp.distill.rounds import GRID
+from bilp.distill.synthetic_set import IMAGES, SYNTHETIC
 from bilp.errors import ConfigError, DataError
 from bilp.exchange.options import ImportOptions, Pixels
 from bilp.exchange.published import PublishedSet, read_published
 from bilp.given import model_of
-from bilp.manifest import content_key, digest
+from bilp.manifest import content_key
 from bilp.publication import publish
 from bilp.storage import Uri, as_uri, join
+from bilp.tensors import encode_tensors
+from bilp.verification import digest
 
 VERSION = 1
 
@@ -50,7 +51,7 @@ def import_set(dataset_uri: Uri, options: ImportOptions | Mapping[str, Any], roo
     per_class = torch.bincount(ordered, minlength=dataset.classes)
     if int(per_class.min()) != int(per_class.max()):
         raise DataError(f"{file} has {int(per_class.min())} to {int(per_class.max())} images per class: a set has as many of each")
-    tensors = safetensors.torch.save({"images": images, "labels": ordered})
+    tensors = encode_tensors({"images": images, "labels": ordered})
     settings = {"pixels": scale, "factor": options.factor, "layout": found.layout, "method": options.name}
     key = content_key("import", VERSION, dataset=dataset.fingerprint, content=digest(tensors), settings=settings)
     facts = {

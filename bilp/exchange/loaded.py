@@ -54,7 +54,7 @@ def load_distilled(uri: Uri) -> DistilledSet:
     facts = artefact.manifest.facts
     images, labels = decoded(*read_set(artefact), facts, where)
     shape = artefact.stated(SyntheticFacts).shape
-    whitening = decode(artefact.read(FIT), join(where, FIT), shape) if "whitening" in facts else None
+    whitening = decode(artefact.read(FIT), artefact.place(FIT), shape) if "whitening" in facts else None
     return DistilledSet(images, labels, dict(facts), whitening)
 
 

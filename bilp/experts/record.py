@@ -75,10 +75,10 @@ def read_parameters(expert: Artefact, epoch: int, shapes: Sequence[tuple[str, li
             found = [(part, list(file.get_slice(part).get_shape())) for part, _ in shapes if part in held]
             if found != list(shapes) or len(held) != len(shapes):
                 raise IncompatibleArtefact(
-                    f"{expert.uri}/{name} holds the parameters of another network: train experts with the network of the distillation"
+                    f"{expert.place(name)} holds the parameters of another network: train experts with the network of the distillation"
                 )
             tensors = {part: file.get_tensor(part) for part, _ in shapes}
-        require_tensors(tensors, {part: (torch.float32, shape) for part, shape in shapes}, f"{expert.uri}/{name}")
+        require_tensors(tensors, {part: (torch.float32, shape) for part, shape in shapes}, expert.place(name))
         return tuple(tensors.values())
     except (SafetensorError, KeyError, TypeError, RuntimeError) as error:
-        raise DamagedArtefact(f"{expert.uri}/{name} is not a safetensors file ({error}): delete the expert and train it again") from error
+        raise DamagedArtefact(f"{expert.place(name)} is not a safetensors file ({error}): delete the expert and train it again") from error

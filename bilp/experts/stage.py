@@ -8,7 +8,6 @@ from typing import Any
 
 import pyarrow as pa
 import torch
-from safetensors.torch import save
 from torch import Tensor
 
 from bilp.arithmetic import arithmetic
@@ -31,11 +30,12 @@ from bilp.experts.record import (
 from bilp.experts.train import train_epochs
 from bilp.given import model_of
 from bilp.manifest import Artefact, content_key, find, open_artefact, there_already
-from bilp.nets import Network, build
+from bilp.nets import build
 from bilp.progress import Progress, silent
 from bilp.publication import publish
 from bilp.storage import Uri, as_uri, join, optional_uri
 from bilp.tables import EXPERTS, encode
+from bilp.tensors import encode_tensors
 
 TABLE = "experts.parquet"
 
@@ -103,7 +103,7 @@ def train_expert(
         for module, loss in train_epochs(plan.dataset, plan.ids, config, network, expert, device, progress):
             if files:
                 losses.append(loss)
-            files[epoch_file(len(files))] = _encode(module)
+            files[epoch_file(len(files))] = encode_tensors(dict(module.named_parameters()))
     facts = {"dataset": plan.dataset.fingerprint, "selection": plan.selection, "expert": expert, "samples": len(plan.ids), "losses": losses}
     settings = training_settings(config, network)
     return publish(uri, EXPERT, key, files, config=settings, parents=plan.parents, facts=facts, device=device).uri
@@ -148,10 +148,6 @@ def collect_experts(
     parents = {**plan.parents, **{f"expert {number}": expert.uri for number, expert in enumerate(experts)}}
     settings = {**training_settings(config, network), "count": config.count}
     return publish(uri, BUFFER, key, files, config=settings, parents=parents, facts=facts).uri
-
-
-def _encode(module: Network) -> bytes:
-    return save({name: parameter.detach().cpu().contiguous() for name, parameter in module.named_parameters()})
 
 
 def _experts(plan: Plan, count: int) -> list[Artefact]:

@@ -17,13 +17,14 @@ from bilp.data import Dataset, open_dataset
 from bilp.errors import ConfigError, DamagedArtefact
 from bilp.facts import SelectionFacts
 from bilp.given import model_of
-from bilp.manifest import Artefact, content_key, digest, open_artefact, there_already
+from bilp.manifest import Artefact, content_key, open_artefact, there_already
 from bilp.pruning.static import Cut, Floats, Integers, random_scores, select
 from bilp.publication import publish
 from bilp.scoring.score_list import parse_score_list
 from bilp.scoring.summary import criterion_scores, open_summary
-from bilp.storage import Uri, again, as_uri, join, optional_uri, read
+from bilp.storage import Uri, as_uri, join, optional_uri, read
 from bilp.tables import SELECTION, encode
+from bilp.verification import again, digest
 
 VERSION = 2
 KIND = "selection"
@@ -93,7 +94,7 @@ def kept_samples(selection: Artefact, labels: Tensor | None = None) -> Tensor:
     """
     table = selection_rows(selection)
     if labels is not None and not torch.equal(torch.from_numpy(table["label"].to_numpy().astype(np.int64)), labels):
-        raise DamagedArtefact(f"{selection.uri}/{FILE} has other labels than the data set that it was made for: {again(selection.uri)}")
+        raise DamagedArtefact(f"{selection.place(FILE)} has other labels than the data set that it was made for: {again(selection.uri)}")
     kept = table["sample_id"].to_numpy()[table["kept"].to_numpy()]
     return torch.from_numpy(kept.astype(np.int64))
 
@@ -105,7 +106,7 @@ def selection_rows(selection: Artefact) -> pa.Table:
     labels, kept = table["label"].to_numpy(), table["kept"].to_numpy()
     counts = [np.bincount(part, minlength=len(facts.class_names)).tolist() for part in (labels, labels[kept])]
     if counts != [list(facts.total_per_class), list(facts.kept_per_class)]:
-        raise DamagedArtefact(f"{selection.uri}/{FILE} keeps other numbers of each class than the manifest says: {again(selection.uri)}")
+        raise DamagedArtefact(f"{selection.place(FILE)} keeps other numbers of each class than the manifest says: {again(selection.uri)}")
     return table
 
 

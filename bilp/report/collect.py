@@ -15,13 +15,13 @@ from bilp.data.record import KIND as RECORD
 from bilp.data.store import KIND as DATASET
 from bilp.distill import load_synthetic, open_run
 from bilp.distill.checkpoint import state_of
-from bilp.distill.finish import SYNTHETIC
 from bilp.distill.initial import initial_state
 from bilp.distill.part import Part
 from bilp.distill.pictures import displayable
 from bilp.distill.pretrained import KIND as PRETRAINED
 from bilp.distill.rounds import RESELECT, ROUND, round_effects, round_losses
 from bilp.distill.run import open_pool, reselect_uri, round_uri
+from bilp.distill.synthetic_set import SYNTHETIC
 from bilp.evaluate.publication import KIND as EVALUATION
 from bilp.evaluate.publication import evaluation_rows
 from bilp.evaluate.robustness import KIND as ROBUSTNESS

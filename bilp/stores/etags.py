@@ -10,7 +10,6 @@ import hashlib
 import re
 from pathlib import Path
 
-CHUNK = 1 << 20
 _MD5 = re.compile(r"[0-9a-f]{32}")
 
 # Buckets of which this process knows that their ETags are no MD5 of the content.
@@ -41,8 +40,5 @@ def md5(content: bytes) -> str:
 
 def md5_of(file: Path) -> str:
     """The MD5 of a local file."""
-    digest = hashlib.md5(usedforsecurity=False)
     with file.open("rb") as stream:
-        while chunk := stream.read(CHUNK):
-            digest.update(chunk)
-    return digest.hexdigest()
+        return hashlib.file_digest(stream, lambda: hashlib.md5(usedforsecurity=False)).hexdigest()

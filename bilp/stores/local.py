@@ -7,7 +7,6 @@ that is killed at any point leaves the old content or the new one, and at most a
 from __future__ import annotations
 
 import errno
-import hashlib
 import itertools
 import os
 import re
@@ -20,6 +19,7 @@ from typing import BinaryIO
 
 from bilp.errors import ImpossibleUri
 from bilp.stores import Version
+from bilp.verification import file_digest
 
 TEMPORARY = re.compile(r"\..+\.\d+\.\d+\.tmp")
 _numbers = itertools.count()
@@ -107,8 +107,7 @@ def can_create(size: int) -> bool:
 
 
 def digest(path: str) -> str:
-    with Path(path).open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+    return file_digest(Path(path))
 
 
 def names(path: str) -> list[str]:

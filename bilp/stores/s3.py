@@ -21,6 +21,7 @@ from botocore import exceptions as boto
 from bilp.stores import Version, etags
 from bilp.stores.s3_client import Files, NotS3, endpoint, files
 from bilp.stores.s3_client import reconnect as reconnect
+from bilp.stores.s3_errors import error_code, response
 from bilp.stores.s3_errors import misconfigured as misconfigured
 from bilp.stores.s3_errors import patience as patience
 
@@ -109,7 +110,7 @@ def create(path: str, data: bytes) -> bool:
         except FileExistsError:
             return False
         except OSError as error:
-            code = _code(error)
+            code = error_code(error)
             if code in ("PreconditionFailed", "412"):  # not every server names the condition that s3fs looks for
                 return False
             if code not in ("ConditionalRequestConflict", "409") or attempt == CONFLICT_RETRIES - 1:
@@ -136,7 +137,7 @@ def names(path: str) -> list[str]:
     try:
         found: list[str] = _asked(lambda client: client.ls(path, detail=False, refresh=True))
     except FileNotFoundError as error:
-        if _code(error) == "NoSuchBucket":
+        if error_code(error) == "NoSuchBucket":
             raise
         return []
     inside = (name.removeprefix(below).rstrip("/") for name in found if name.startswith(below))
@@ -182,7 +183,7 @@ def version(path: str) -> Version:
 
 
 def missing(error: Exception) -> bool:
-    return isinstance(error, FileNotFoundError) and _code(error) != "NoSuchBucket"
+    return isinstance(error, FileNotFoundError) and error_code(error) != "NoSuchBucket"
 
 
 def refused(error: Exception) -> bool:
@@ -190,7 +191,7 @@ def refused(error: Exception) -> bool:
 
 
 def remedy(error: Exception) -> str:
-    code = _code(error)
+    code = error_code(error)
     at = endpoint() or "AWS"
     if isinstance(error, (boto.NoCredentialsError, boto.PartialCredentialsError)):
         return "no credentials: set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE"
@@ -216,7 +217,7 @@ def _asked(question: Callable[[Files], T]) -> T:
     try:
         return question(files())
     except Exception as error:
-        absent = isinstance(error, FileNotFoundError) and _response(error) is not None and _operation(error) == "HeadObject"
+        absent = isinstance(error, FileNotFoundError) and response(error) is not None and _operation(error) == "HeadObject"
         if absent or not _is_foreign(error) or patience(error):  # what is busy is asked again by `bilp.transient`, over this connection
             raise
     reconnect()
@@ -225,7 +226,7 @@ def _asked(question: Callable[[Files], T]) -> T:
 
 def _is_foreign(error: Exception) -> bool:
     """Whether something else than S3 answered, which names its errors by words; only the answer to a HEAD has no place for them."""
-    return isinstance(error, NotS3) or (_response(error) is not None and not re.match("[A-Za-z]", _code(error)))
+    return isinstance(error, NotS3) or (response(error) is not None and not re.match("[A-Za-z]", error_code(error)))
 
 
 def _below(path: str) -> dict[str, Version]:
@@ -233,7 +234,7 @@ def _below(path: str) -> dict[str, Version]:
     try:
         found: dict[str, Any] = _asked(lambda client: client.find(path, detail=True))
     except FileNotFoundError as error:
-        if _code(error) == "NoSuchBucket":
+        if error_code(error) == "NoSuchBucket":
             raise
         return {}
     below = f"{path}/"
@@ -266,17 +267,6 @@ def _is_of(path: str, file: Path, expected: Version) -> bool:
         return etags.fits(path, expected.stamp, etags.md5_of(file))
     in_parts = expected.size > files().default_block_size  # fetched as ranges, which could be of several versions
     return not in_parts or version(path) == expected
-
-
-def _response(error: BaseException) -> dict[str, Any] | None:
-    """What the store answered, which s3fs keeps in the cause of the Python error that it raises."""
-    response: dict[str, Any] | None = getattr(error.__cause__ or error, "response", None)
-    return response
-
-
-def _code(error: BaseException) -> str:
-    """The error code of S3; the status as a number where something else answered, or nothing at all."""
-    return str((_response(error) or {}).get("Error", {}).get("Code", ""))
 
 
 def _operation(error: BaseException) -> str:

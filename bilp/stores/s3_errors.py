@@ -62,9 +62,9 @@ def client_settings() -> dict[str, Any]:
 
 def patience(error: Exception) -> float:
     """Seconds for which asking again after this error makes sense; 0.0 if the answer would be the same, or nobody knows."""
-    response = _response(error)
-    if response is not None:
-        return PATIENCE if _is_transient(response) else 0.0
+    answer = response(error)
+    if answer is not None:
+        return PATIENCE if _is_transient(answer) else 0.0
     if _is_wrong(error):
         return 0.0
     numbers = {cause.errno for cause in _causes(error) if isinstance(cause, socket.gaierror)}
@@ -76,17 +76,31 @@ def patience(error: Exception) -> float:
 
 def misconfigured(error: Exception) -> bool:
     """Whether the error comes from credentials, rights or the address, so that no attempt will ever succeed."""
-    response = _response(error)
-    if response is None:
+    answer = response(error)
+    if answer is None:
         return patience(error) == 0.0 and (_is_wrong(error) or isinstance(error, (boto.BotoCoreError, PermissionError)))
-    status, code = _status(response), _code(response)
+    status, code = _status(answer), _code(answer)
     full = status == _FULL or code in _FULL_CODES
     refused = (300 <= status < 500 and status not in _ABOUT_THE_OBJECT) or status in _NEVER or code == "NoSuchBucket"
-    return (refused or isinstance(error, PermissionError)) and not full and not _is_transient(response)
+    return (refused or isinstance(error, PermissionError)) and not full and not _is_transient(answer)
 
 
-def _is_transient(response: dict[str, Any]) -> bool:
-    status, code = _status(response), _code(response)
+def response(error: BaseException) -> dict[str, Any] | None:
+    """What the store answered, which s3fs keeps in the cause of the Python error that it raises."""
+    for cause in _causes(error):
+        found = getattr(cause, "response", None)
+        if isinstance(found, dict) and found.get("Error"):
+            return found
+    return None
+
+
+def error_code(error: BaseException) -> str:
+    """The error code of S3; the status as a number where something else answered, or nothing at all."""
+    return _code(response(error) or {})
+
+
+def _is_transient(answer: dict[str, Any]) -> bool:
+    status, code = _status(answer), _code(answer)
     if code in _TRANSIENT_CODES or status in (408, 429):
         return True
     return status >= 500 and status not in (*_NEVER, _FULL) and code not in _FULL_CODES
@@ -98,26 +112,17 @@ def _is_wrong(error: Exception) -> bool:
     return isinstance(error, ValueError) or any(isinstance(cause, wrong) for cause in _causes(error))
 
 
-def _response(error: BaseException) -> dict[str, Any] | None:
-    """What the store answered, which s3fs keeps in the cause of the Python error that it raises."""
-    for cause in _causes(error):
-        response = getattr(cause, "response", None)
-        if isinstance(response, dict) and response.get("Error"):
-            return response
-    return None
-
-
-def _status(response: dict[str, Any]) -> int:
+def _status(answer: dict[str, Any]) -> int:
     """The HTTP status; an answer without a body, as to HEAD, has it in the place of the code. 0 if it is in neither."""
-    status = response.get("ResponseMetadata", {}).get("HTTPStatusCode")
+    status = answer.get("ResponseMetadata", {}).get("HTTPStatusCode")
     if isinstance(status, int):
         return status
-    code = _code(response)
+    code = _code(answer)
     return int(code) if len(code) == 3 and code.isdecimal() else 0
 
 
-def _code(response: dict[str, Any]) -> str:
-    return str(response["Error"].get("Code", ""))
+def _code(answer: dict[str, Any]) -> str:
+    return str(answer.get("Error", {}).get("Code", ""))
 
 
 def _causes(error: BaseException | None) -> Iterator[BaseException]:

@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from bilp.data import opening
-from bilp.data.decode import Conversion, DecodeError, Depth, OutOfRange, decode, from_array
+from bilp.data.decode import Conversion, Depth, OutOfRange, decode, from_array
+from bilp.data.opening import DecodeError
 
 AUTO = Conversion()
 GREY = Conversion(colour="grey")

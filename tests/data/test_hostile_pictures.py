@@ -17,7 +17,8 @@ from bilp.config import IngestConfig
 from bilp.data import decode as decoding
 from bilp.data import ingest, open_recorded, opening, pipeline, read_source
 from bilp.data.contents import Group
-from bilp.data.decode import Conversion, DecodeError, Depth, decode, required_bytes
+from bilp.data.decode import Conversion, Depth, decode, required_bytes
+from bilp.data.opening import DecodeError
 from bilp.errors import DataError
 
 pytestmark = pytest.mark.filterwarnings("ignore::UserWarning")  # of Pillow, about what it passes over

@@ -5,8 +5,9 @@ from __future__ import annotations
 import pytest
 
 from bilp.data.droppings import is_dropping, may_be_image
-from bilp.data.names import class_name, matched, shown
+from bilp.data.names import class_name, matched
 from bilp.data.split_names import WORDS, Named, by_role, named
+from bilp.escaping import shown
 
 
 @pytest.mark.parametrize("word", WORDS)

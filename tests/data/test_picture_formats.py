@@ -13,9 +13,9 @@ from PIL import EpsImagePlugin, Image
 
 from bilp.config import IngestConfig
 from bilp.data import ingest, open_recorded, read_source
-from bilp.data.decode import Conversion, DecodeError, decode
+from bilp.data.decode import Conversion, decode
 from bilp.data.droppings import may_be_image
-from bilp.data.opening import FORMATS
+from bilp.data.opening import FORMATS, DecodeError
 from bilp.errors import DataError
 
 EPS = b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 20 20\n%%EndComments\nnewpath 0 0 moveto 20 20 lineto stroke\nshowpage\n%%EOF\n"

@@ -14,7 +14,8 @@ import pytest
 from bilp import storage
 from bilp.data.contents import Contents, Group, SplitName
 from bilp.data.convert import Converter
-from bilp.data.decode import Conversion, DecodeError
+from bilp.data.decode import Conversion
+from bilp.data.opening import DecodeError
 from bilp.data.reading import read_picture
 from bilp.errors import DataError, MissingArtefact, StorageError
 from bilp.progress import silent

@@ -14,8 +14,8 @@ from tiny_distillation import Store, distil_until_killed, small_config
 from bilp import storage
 from bilp.config import DistillConfig, PruneConfig, ReselectConfig
 from bilp.distill import distill_round, finish_run, load_synthetic, merge_round, open_run, reselect_round, start_run
+from bilp.distill.checkpoint import round_state
 from bilp.distill.part import parts_of
-from bilp.distill.rounds import round_state
 from bilp.distill.run import reselect_uri, round_uri, shard_uri
 from bilp.errors import ConfigError, Diverged, MissingArtefact
 from bilp.manifest import open_artefact

@@ -15,9 +15,9 @@ from torch import Tensor
 from bilp import augment
 from bilp.config import DistillConfig, EvaluateConfig, PruneConfig, ReselectConfig
 from bilp.distill import distill_round, finish_run, load_synthetic, reselect_round, start_run
+from bilp.distill.checkpoint import round_state
 from bilp.distill.initial import initial_state
 from bilp.distill.record import Record
-from bilp.distill.rounds import round_state
 from bilp.distill.run import round_uri
 from bilp.distill.sampling import RealPool
 from bilp.distill.setting import Setting

@@ -15,12 +15,13 @@ from tiny_distillation import Store, distil_until_killed, small_config, spelled_
 from bilp import storage
 from bilp.config import DistillConfig, NetworkConfig, PruneConfig, ReselectConfig
 from bilp.distill import distill_round, finish_run, merge_round, open_run, pretrain_network, reselect_round, run, start_run
+from bilp.distill.checkpoint import round_state
 from bilp.distill.idc import draw_trained_network
 from bilp.distill.initial import initial_state
 from bilp.distill.part import Part, open_part
 from bilp.distill.pretrained import FILE, PretrainedNetworks
 from bilp.distill.pretraining import untrained
-from bilp.distill.rounds import open_round, round_state
+from bilp.distill.rounds import open_round
 from bilp.distill.run import open_pool, open_pretrained, pretraining_of, round_uri, run_key
 from bilp.distill.setting import Setting
 from bilp.errors import ConfigError, DamagedArtefact, Diverged, MissingArtefact

@@ -114,3 +114,14 @@ def test_what_is_typed_wrong_is_told_at_once(
     assert captured.err.startswith(f"python -m {module}: error: ")
     assert message in captured.err
     assert captured.out == ""
+
+
+@pytest.mark.parametrize("module", ["flows.export", "flows.sign"])
+def test_wrong_options_end_in_one_line(
+    module: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    given = ["--storage=x", "--synthetic=x", "--to=folder", "--out=x", "--un\x1b[31m\nknown"]
+    assert typed(module, given, str(tmp_path), monkeypatch) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.endswith("; --help lists the options")
+    assert line.isprintable()

@@ -14,7 +14,8 @@ from tiny_pipeline import TINY, Finished, files, outcomes, synthetic_sets
 
 from bilp.config import PipelineConfig
 from bilp.errors import DamagedArtefact, StorageRefused
-from bilp.manifest import MANIFEST, open_artefact
+from bilp.manifest import open_artefact
+from bilp.manifest_file import MANIFEST
 from bilp.storage import join, read
 from flows import program
 from flows.pipeline import pipeline

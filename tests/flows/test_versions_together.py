@@ -11,7 +11,8 @@ from tiny_pipeline import TINY, Finished, files, outcomes
 from benchmarks.pairs import artefacts_in, damage, stored
 from bilp import provenance
 from bilp.config import PipelineConfig
-from bilp.manifest import MANIFEST, Artefact
+from bilp.manifest import Artefact
+from bilp.manifest_file import MANIFEST
 from flows.pipeline import pipeline
 
 CONFIG = PipelineConfig.model_validate(TINY)

@@ -14,7 +14,8 @@ import pytest
 from tiny_world import World, edit, state
 
 from bilp.facts import FACTS, DatasetFacts, SelectionFacts
-from bilp.manifest import MANIFEST, find, open_artefact
+from bilp.manifest import find, open_artefact
+from bilp.manifest_file import MANIFEST
 
 TEN = [1.0] * 10
 ROWS: list[tuple[str, dict[str, Any], str]] = [

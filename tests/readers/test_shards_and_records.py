@@ -21,7 +21,7 @@ from bilp.data.shards import _schema
 from bilp.distill import distill_round, open_run
 from bilp.distill.run import RECORD, open_pool
 from bilp.errors import BilpError
-from bilp.manifest import MANIFEST
+from bilp.manifest_file import MANIFEST
 
 SHAPE, FILE, ROWS = (1, 8, 8), "train-00000.arrow", 1438
 

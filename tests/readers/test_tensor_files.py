@@ -139,7 +139,7 @@ CHECKPOINTS: dict[str, tuple[str, Edit, str]] = {
     ),
     "no pruner": ("dm", no_pruner, "holds no state of the pruner"),
     "another tensor": ("dm", lambda t: {**t, "other": torch.zeros(1)}, "must not hold the tensors other"),
-    "what another method carries": ("dm", lambda t: {**t, "method.step_size": torch.zeros(())}, "which method dm carries not on"),
+    "what another method carries": ("dm", lambda t: {**t, "method.step_size": torch.zeros(())}, "which method dm does not carry on"),
     "no step size": ("mtt", without("method.step_size"), "lacks the tensors step_size"),
     "a step size of zero": ("mtt", of("method.step_size", lambda t: t * 0), "holds a step size of 0"),
     "a step size that is none": ("mtt", of("method.step_size", lambda t: t * torch.nan), "numbers in step_size that are not finite"),

@@ -21,6 +21,7 @@ from fixtures_s3 import S3Server
 from bilp import storage, transient
 from bilp.errors import StorageError, StorageMisconfigured
 from bilp.stores import s3, s3_client
+from bilp.verification import file_digest
 
 pytestmark = pytest.mark.s3
 
@@ -166,7 +167,7 @@ def test_a_large_file_is_uploaded_in_parts(s3_root: str, tmp_path: Path, monkeyp
     monkeypatch.setattr(s3fs.core, "calculate_chunksize", lambda size, chunksize=None: 5 << 20)
     source = tmp_path / "source"
     source.write_bytes(os.urandom(1 << 20) * 12)
-    uri, checksum = storage.join(s3_root, "large"), storage.file_digest(source)
+    uri, checksum = storage.join(s3_root, "large"), file_digest(source)
     storage.upload(source, uri)
     assert storage.size(uri) == 12 << 20
     assert storage.localise(uri, checksum).read_bytes() == source.read_bytes()

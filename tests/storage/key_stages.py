@@ -43,7 +43,7 @@ from bilp.distill import distill_round, finish_run, pretrain_network, reselect_r
 from bilp.evaluate import VARIANTS, evaluate_baseline, evaluate_synthetic, robustness, train_teacher
 from bilp.exchange.import_set import import_set
 from bilp.experts.stage import collect_experts, train_expert
-from bilp.manifest import MANIFEST
+from bilp.manifest_file import MANIFEST
 from bilp.pruning.stage import prune
 from bilp.published import publish_reproduction
 from bilp.report import report

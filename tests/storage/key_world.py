@@ -30,7 +30,7 @@ from bilp.decode_config import DecodeConfig, IdcConfig, PretrainedConfig
 from bilp.distill import distill_round, finish_run, reselect_round, start_run
 from bilp.evaluate import evaluate_baseline, evaluate_synthetic
 from bilp.experts.stage import collect_experts, train_expert
-from bilp.manifest import MANIFEST
+from bilp.manifest_file import MANIFEST
 from bilp.pruning.stage import prune
 from bilp.scoring.summary import summarise
 from bilp.scoring.trial import score_trial

@@ -16,6 +16,7 @@ import pytest
 
 from bilp import lease, manifest, notices, publication, storage
 from bilp.errors import LeaseLost
+from bilp.manifest_file import MANIFEST
 from bilp.storage import children, join
 
 LONG = 3600.0
@@ -312,7 +313,7 @@ def test_a_publisher_that_comes_too_late_changes_nothing(content: bytes, root: s
     late = publish(uri, content)
     assert late == manifest.find(uri, "thing", "key")
     assert late.read("file.bin") == b"same bytes"
-    assert children(uri) == [manifest.MANIFEST, "file.bin"]
+    assert children(uri) == [MANIFEST, "file.bin"]
 
 
 def test_without_a_lease_publishing_asks_nothing(root: str) -> None:

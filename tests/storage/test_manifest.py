@@ -12,11 +12,13 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from bilp import manifest, provenance, storage, tables
+from bilp import provenance, storage, tables
 from bilp.config import PruneConfig
 from bilp.errors import ConfigError, DamagedArtefact, IncompatibleArtefact, MissingArtefact, StorageError
-from bilp.manifest import MANIFEST, Artefact, digest, find, open_artefact
+from bilp.manifest import Artefact, find, open_artefact
+from bilp.manifest_file import MANIFEST, FileEntry
 from bilp.publication import publish
+from bilp.verification import digest
 
 FILES: dict[str, bytes | Path] = {"a.bin": b"alpha", "deep/b.bin": b"beta" * 1000, "empty": b""}
 FACTS = {"classes": ("cat", "dog"), "shape": (3, 8, 8), "mean": [0.5, 0.25, 0.125], "ipc": 10}
@@ -44,7 +46,7 @@ def test_what_is_published_is_found_opened_and_read(root: str, tmp_path: Path) -
         assert artefact.local("deep/b.bin").read_bytes() == b"beta" * 1000
         assert artefact.read("large") == artefact.local("large").read_bytes() == b"gamma" * 10_000
         assert artefact.fact("classes") == ["cat", "dog"]
-    assert published.manifest.files["large"] == manifest.FileEntry(sha256=digest(b"gamma" * 10_000), size=50_000)
+    assert published.manifest.files["large"] == FileEntry(sha256=digest(b"gamma" * 10_000), size=50_000)
     assert published.manifest.config == PruneConfig().model_dump(mode="json")
     assert published.manifest.parents == {"dataset": "s3://b/d"}
     assert abs((datetime.now(UTC) - datetime.fromisoformat(published.manifest.created_at)).total_seconds()) < 3600

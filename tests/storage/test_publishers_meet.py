@@ -15,9 +15,11 @@ from interleavings import Actor, gate, walk
 
 from bilp import storage
 from bilp.errors import StorageError
-from bilp.manifest import MANIFEST, Artefact, digest, find
+from bilp.manifest import Artefact, find
+from bilp.manifest_file import MANIFEST
 from bilp.publication import publish, replace
 from bilp.stores import local
+from bilp.verification import digest
 
 Files = Mapping[str, bytes | Path]
 ONE, OTHER, THIRD = {"a.bin": b"alpha"}, {"a.bin": b"ALPHA, longer"}, {"a.bin": b"alphb"}

@@ -17,7 +17,8 @@ from bilp import storage
 from bilp.distill.run import RECORD
 from bilp.errors import ConfigError, DamagedArtefact, MissingArtefact, UntrustedArtefact
 from bilp.evaluate.parts import Parts, Training
-from bilp.manifest import MANIFEST, Artefact, find, is_whole, manifest_kind, open_artefact, there_already
+from bilp.manifest import Artefact, find, is_whole, manifest_kind, open_artefact, there_already
+from bilp.manifest_file import MANIFEST
 from bilp.publication import publish
 from bilp.sign_storage import sign_all
 from bilp.signing import KEY, KEY_FILE, check, keys, sealed

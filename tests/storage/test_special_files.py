@@ -11,7 +11,9 @@ import pytest
 
 from bilp import storage
 from bilp.errors import ImpossibleUri, StorageError, StorageRefused
-from bilp.manifest import MANIFEST, find, is_whole, open_artefact, publish
+from bilp.manifest import find, is_whole, open_artefact
+from bilp.manifest_file import MANIFEST
+from bilp.publication import publish
 
 KEY = "0123456789abcdef"
 
@@ -66,7 +68,7 @@ def test_special_files_in_an_artefact_are_one_error(tmp_path: Path, name: str, p
     uri = str(tmp_path / "store" / KEY)
 
     def published() -> object:
-        return publish(uri, "selection", KEY, {"data": b"x"}, config={}, parents={})
+        return publish(uri, "thing", KEY, {"data": b"x"}, config={}, parents={})
 
     published()
     (Path(uri) / name).unlink()
@@ -75,7 +77,7 @@ def test_special_files_in_an_artefact_are_one_error(tmp_path: Path, name: str, p
     for ask in (published, lambda: is_whole(uri)):
         with pytest.raises(StorageError, match=expected):
             ask()
-    for read in (lambda: open_artefact(uri, "selection").read("data"), lambda: open_artefact(uri, "selection").local("data")):
+    for read in (lambda: open_artefact(uri, "thing").read("data"), lambda: open_artefact(uri, "thing").local("data")):
         with pytest.raises(StorageError, match=told):
             read()
 
@@ -83,6 +85,6 @@ def test_special_files_in_an_artefact_are_one_error(tmp_path: Path, name: str, p
 def test_a_folder_in_the_place_of_a_manifest_is_no_other_publisher(tmp_path: Path) -> None:
     uri = tmp_path / "store" / KEY
     (uri / MANIFEST).mkdir(parents=True)
-    assert find(str(uri), "selection") is None
+    assert find(str(uri), "thing") is None
     with pytest.raises(StorageRefused, match="a file lies where a folder is needed or the other way round"):
-        publish(str(uri), "selection", KEY, {"data": b"x"}, config={}, parents={})
+        publish(str(uri), "thing", KEY, {"data": b"x"}, config={}, parents={})

@@ -10,6 +10,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from bilp.data.contents import SplitName
+from bilp.data.listing import IRREGULAR
 from bilp.errors import DataError
 
 PROBE_SECONDS = 20.0
@@ -44,7 +45,7 @@ def check_regular(kind: Any, root: Path, split: SplitName) -> None:
     inside = [path for folder in folders if folder.is_dir() for path in folder.iterdir()]
     for path in (*wanted, *inside):
         if path.exists() and not path.is_file() and not path.is_dir():
-            raise DataError(f"{path} is a device, pipe or socket, not a file: remove it, so that the file is downloaded")
+            raise DataError(f"{path} is {IRREGULAR}: remove it, so that the file is downloaded")
 
 
 def wrong(kind: Any, root: Path, split: SplitName) -> str:

@@ -6,11 +6,12 @@ from collections.abc import Sequence
 
 from bilp import storage
 from bilp.data.contents import check_class_names, check_same_classes, counted, quoted
-from bilp.data.names import class_name, matched, shown
+from bilp.data.names import class_name, matched
 from bilp.data.sources.folder.containers import says_no_class
 from bilp.data.sources.folder.tree import Tree, below, place, places
 from bilp.data.split_names import by_role, named
 from bilp.errors import DataError
+from bilp.escaping import shown
 
 Classes = dict[str, list[str]]
 """Names of classes in order, and the directories of each."""

@@ -26,11 +26,12 @@ import numpy as np
 from bilp import storage
 from bilp.data.contents import Contents, Group, Labels, SplitName, cut, dataset_name
 from bilp.data.listing import Entry, Listing, list_files, plain
-from bilp.data.names import class_name, shown
+from bilp.data.names import class_name
 from bilp.data.opening import DecodeError
 from bilp.data.sources.folder.classes import Classes
 from bilp.data.sources.folder.splits import find_splits
 from bilp.data.sources.folder.tree import Tree
+from bilp.escaping import shown
 
 
 class ImageFolder:

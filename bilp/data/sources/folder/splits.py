@@ -9,12 +9,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from bilp.data.names import class_name, shown
+from bilp.data.names import class_name
 from bilp.data.sources.folder.candidates import HELD_OUT, Candidates, best_test, refuse_overlap
 from bilp.data.sources.folder.classes import Classes, classes_in, pass_over_files, same_classes, settle, step_into
 from bilp.data.sources.folder.tree import Tree, below, place, places
 from bilp.data.split_names import TEST_ROLES, Role, by_role, named
 from bilp.errors import DataError
+from bilp.escaping import shown
 
 Found = tuple[Classes, Classes | None]
 

@@ -9,10 +9,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bilp.data.contents import Labels, SplitName, check_class_names
-from bilp.data.names import class_name, matched, shown
+from bilp.data.names import class_name, matched
 from bilp.data.sources.parquet.labels import NUMBERS, TEXT, LabelColumn
 from bilp.data.sources.parquet.patterns import listed
 from bilp.errors import DataError
+from bilp.escaping import shown
 
 Columns = Mapping[SplitName, Sequence[LabelColumn]]
 

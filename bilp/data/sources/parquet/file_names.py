@@ -11,8 +11,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from bilp.data.listing import Entry
-from bilp.data.names import shown
 from bilp.data.split_names import Named, named
+from bilp.escaping import shown
 
 _SUFFIX = re.compile(r"(?:\.(?:snappy|gz|gzip|zst|zstd|lz4|br|brotli))?\.(?:parquet|parq|pq)", re.IGNORECASE)
 _OF = re.compile(r"(?P<stem>.*?)[-_. ]*(?P<number>\d+)[-_. ]?of[-_. ]?(?P<total>\d+)(?P<tag>\D.*)?", re.IGNORECASE | re.DOTALL)

@@ -10,11 +10,11 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from bilp.data.contents import GROUP_IMAGES, Group, cut
-from bilp.data.names import shown
 from bilp.data.opening import DecodeError
 from bilp.data.sources.parquet.columns import is_text
 from bilp.data.sources.parquet.tables import Table
 from bilp.errors import DataError
+from bilp.escaping import shown
 
 ROWS_OF_PATHS = 4096
 """Rows that are looked at together for whether there is an image in one."""

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from fnmatch import fnmatchcase
 from itertools import product
 
-from bilp.data.names import shown
 from bilp.data.sources.parquet.file_names import Part
+from bilp.escaping import shown
 
 MOST = 10  # of a list of names that a message shows
 

@@ -13,7 +13,6 @@ from bilp import storage
 from bilp.config import IngestConfig
 from bilp.data.contents import Contents, Group, SplitName, dataset_name
 from bilp.data.listing import IRREGULAR, list_files, plain
-from bilp.data.names import shown
 from bilp.data.sources.parquet.choice import HELD_OUT, Asked, Choice, Files, choose
 from bilp.data.sources.parquet.classes import classes_of, is_unlabelled
 from bilp.data.sources.parquet.columns import image_column, label_column, no_label_column
@@ -23,6 +22,7 @@ from bilp.data.sources.parquet.labels import LabelColumn, read_labels, same_labe
 from bilp.data.sources.parquet.patterns import listed
 from bilp.data.sources.parquet.tables import Table, open_table
 from bilp.errors import DataError
+from bilp.escaping import shown
 
 
 class HuggingFaceParquet:

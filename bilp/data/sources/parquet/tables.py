@@ -14,8 +14,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from bilp import storage
-from bilp.data.names import shown
 from bilp.errors import DataError
+from bilp.escaping import shown
 
 MAGIC = b"PAR1"
 BATCH_BYTES = 2**25
