@@ -70,18 +70,25 @@ def refuse_secret(address: str, what: str = "this address") -> str:
 
 
 def refuse_secrets(values: Any, path: str = "") -> None:
-    """`refuse_secret` for every text in nested mappings and lists that looks like an address; the error names its dotted path."""
-    if isinstance(values, os.PathLike):
-        values = os.fsdecode(values)
-    if isinstance(values, str):
-        if secret_in(values):
-            refuse_secret(values, f"{path}: this address" if path else "this address")
-    elif isinstance(values, Mapping):
-        for key, value in values.items():
-            refuse_secrets(value, f"{path}.{key}".lstrip("."))
-    elif isinstance(values, list | tuple):
-        for value in values:
-            refuse_secrets(value, path)
+    """`refuse_secret` for every text in nested mappings and lists that looks like an address, names included; the error names its path.
+
+    What holds itself is looked at once: it is refused later, in words of its own.
+    """
+    seen: dict[int, Any] = {}
+    left = [(path, values)]
+    while left:
+        where, value = left.pop()
+        text = os.fsdecode(value) if isinstance(value, os.PathLike) else value
+        if isinstance(text, str):
+            if secret_in(text):
+                refuse_secret(text, f"{where}: this address" if where else "this address")
+        elif isinstance(value, Mapping) and id(value) not in seen:
+            seen[id(value)] = value
+            left += reversed([(f"{where}.{name}".lstrip("."), item) for name, item in value.items()])
+            left += [(where, name) for name in value]
+        elif isinstance(value, list | tuple) and id(value) not in seen:
+            seen[id(value)] = value
+            left += reversed([(where, item) for item in value])
 
 
 _REMEDY = (
