@@ -131,7 +131,7 @@ def open_run(run_uri: Uri, known: bool = True) -> Run:
     run_uri = as_uri(run_uri)
     where = storage.join(run_uri, RECORD)
     try:
-        data = storage.read(where, expected=known)
+        data = storage.read(where, known, strict_json.LARGEST)
     except MissingArtefact as error:
         raise MissingArtefact(f"no run at {run_uri}: {RECORD} is not there; register it with start_run") from error
     try:

@@ -16,7 +16,8 @@ from wrong_answers import Change, Fault, Proxy
 
 from bilp import storage
 from bilp.errors import DamagedArtefact, MissingArtefact, StorageError
-from bilp.manifest import MANIFEST, check_sizes, find, is_whole, open_artefact, publish
+from bilp.manifest import MANIFEST, check_sizes, find, is_whole, open_artefact
+from bilp.publication import publish
 from bilp.stores import etags, s3_client
 
 pytestmark = pytest.mark.s3
@@ -45,7 +46,7 @@ def between(running: Proxy, s3_environment: S3Server, monkeypatch: pytest.Monkey
 @pytest.fixture
 def uri(between: Proxy, s3_root: str) -> str:
     """An artefact with a file `data`."""
-    return publish(storage.join(s3_root, KEY), "selection", KEY, {"data": DATA, "deep/er": b"x"}, config={}, parents={}).uri
+    return publish(storage.join(s3_root, KEY), "thing", KEY, {"data": DATA, "deep/er": b"x"}, config={}, parents={}).uri
 
 
 def data(uri: str) -> str:
@@ -53,7 +54,7 @@ def data(uri: str) -> str:
 
 
 def artefact(uri: str) -> Any:
-    return find(uri, "selection", KEY)
+    return find(uri, "thing", KEY)
 
 
 # What is asked, which request is answered wrongly (its methods and a part of its path), and what comes of a right answer.
@@ -65,7 +66,7 @@ OBJECTS: dict[str, Question] = {
     "copy of a file of an artefact": (lambda uri: artefact(uri).local("data").read_bytes(), ("GET",), "/data", DATA),
     "copy without a checksum": (lambda uri: storage.localise(data(uri)).read_bytes(), ("GET",), "/data", DATA),
     "manifest": (lambda uri: artefact(uri).manifest.key, ("GET",), MANIFEST, KEY),
-    "manifest of what must be there": (lambda uri: open_artefact(uri, "selection").manifest.key, ("GET",), MANIFEST, KEY),
+    "manifest of what must be there": (lambda uri: open_artefact(uri, "thing").manifest.key, ("GET",), MANIFEST, KEY),
 }
 FACTS: dict[str, Question] = {
     "size": (lambda uri: storage.size(data(uri)), ("HEAD",), "/data", len(DATA)),
@@ -120,7 +121,7 @@ def test_what_comes_again_and_again_is_a_verdict(uri: str, between: Proxy, chang
             assert type(caught.value) is kind
             assert ("delete" in str(caught.value)) == (kind is DamagedArtefact)
     with between.answering(Fault(("GET",), MANIFEST, change, times=100)), pytest.raises(StorageError) as caught:
-        open_artefact(uri, "selection")
+        open_artefact(uri, "thing")
     assert ("delete" in str(caught.value)) == (change in (wrong.flipped, wrong.halved, wrong.disguised_page))
     assert artefact(uri).read("data") == DATA
 
@@ -295,8 +296,8 @@ def test_right_answers_cost_no_more_requests_than_they_must(uri: str, between: P
     assert asked(lambda: storage.localise(data(uri))) == ["HEAD"]
     assert asked(lambda: whole.local("data")) == [], "the same content is there already"
     assert asked(lambda: whole.local("deep/er")) == ["GET"]
-    assert asked(lambda: find(uri, "selection")) == ["GET"]
-    assert asked(lambda: find(storage.join(s3_root, "absent"), "selection")) == ["GET"]
+    assert asked(lambda: find(uri, "thing")) == ["GET"]
+    assert asked(lambda: find(storage.join(s3_root, "absent"), "thing")) == ["GET"]
     assert asked(lambda: is_whole(uri)) == ["GET", "GET"]
     assert asked(lambda: storage.exists(data(uri))) == ["HEAD"]
     assert asked(lambda: storage.exists(storage.join(uri, "absent"))) == ["HEAD", "GET"]
