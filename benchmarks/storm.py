@@ -68,7 +68,7 @@ class Storm(Relay):
         if afterwards:
             time.sleep(0.05)  # let it through
         with self.refusing():
-            time.sleep(self.seconds if math.isfinite(self.seconds) else threading.TIMEOUT_MAX)
+            threading.Event().wait(self.seconds if math.isfinite(self.seconds) else None)
 
 
 @dataclass(frozen=True)

@@ -28,11 +28,12 @@ from dataclasses import dataclass, field
 
 from bilp import notices, storage
 from bilp.config import Frozen
-from bilp.errors import LeaseLost, MissingArtefact, StorageError
+from bilp.errors import DamagedArtefact, LeaseLost, MissingArtefact, StorageError
 
 _CLAIM = re.compile(r"([0-9]{6,100})\.json")
 _MARK = re.compile(r"[0-9]{6,100}\.(?:released|renewed)")
 _LONGEST_OWNER = 200
+_LARGEST = 1 << 16  # bytes of a claim or a renewal
 _RENEWALS_PER_TERM = 3
 LONGEST_FAREWELL = 5.0  # seconds; a renewal that waits for the storage does no harm if it comes after the release
 TERMS_OF_SILENCE = 4 / 3
@@ -235,10 +236,10 @@ def _newest(uri: str, names: Iterable[str]) -> int:
 
 
 def _content(uri: str) -> bytes:
-    """What a file of a lease holds; nothing if it is not there any more."""
+    """What a file of a lease holds; nothing if it is not there any more, or so large that it is none."""
     try:
-        return storage.read(uri)
-    except MissingArtefact:
+        return storage.read(uri, most=_LARGEST)
+    except (MissingArtefact, DamagedArtefact):
         return b""
 
 

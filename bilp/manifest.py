@@ -17,7 +17,7 @@ from typing import Any, TypeVar
 import pyarrow as pa
 from pydantic import BaseModel
 
-from bilp import layout, signing, storage, tables
+from bilp import layout, signing, storage, strict_json, tables
 from bilp.errors import ConfigError, DamagedArtefact, IncompatibleArtefact, MissingArtefact
 from bilp.facts import Facts
 from bilp.fields import unused
@@ -251,7 +251,7 @@ def manifest_kind(uri: str) -> str | None:
 def _manifest_at(uri: str, expected: bool = False, last: bool = False) -> Manifest | None:
     signing.keys()  # whoever finds nothing here is about to compute: what is no key is refused before that
     try:
-        data = storage.read(storage.join(uri, MANIFEST), expected)
+        data = storage.read(storage.join(uri, MANIFEST), expected, strict_json.LARGEST)
     except MissingArtefact:
         return None
     try:

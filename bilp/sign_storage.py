@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from bilp import layout, signing, storage
+from bilp import layout, signing, storage, strict_json
 from bilp.distill.run import RECORD, Run
 from bilp.errors import DamagedArtefact, MissingArtefact
 from bilp.evaluate.parts import Part
@@ -29,7 +29,7 @@ def sign_all(uri: Uri) -> list[str]:
     signed = []
     for folder, name in documents:
         where = storage.join(folder, name)
-        data = storage.read(where)
+        data = storage.read(where, most=strict_json.LARGEST)
         if not signing.is_signed(data, folder, name):
             storage.write(where, _sealed(data, folder, name))
             signed.append(where)

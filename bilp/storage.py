@@ -15,15 +15,15 @@ from pathlib import Path
 from typing import TypeVar
 
 from bilp import copies, transient
-from bilp.errors import BilpError, ImpossibleUri, MissingArtefact, StorageError, StorageRefused
+from bilp.errors import BilpError, DamagedArtefact, ImpossibleUri, MissingArtefact, StorageError, StorageRefused
 from bilp.redaction import redacted
-from bilp.stores import Store, Version, local
+from bilp.stores import Oversized, Store, Version, local
 from bilp.uris import Uri as Uri
 from bilp.uris import as_uri as as_uri
 from bilp.uris import join as join
 from bilp.uris import optional_uri as optional_uri
 from bilp.uris import parse, refuse_secret
-from bilp.verification import damaged, digest, verify
+from bilp.verification import again, damaged, digest, verify
 
 T = TypeVar("T")
 
@@ -44,15 +44,21 @@ def exists(uri: str) -> bool:
         return store.exists(path)
 
 
-def read(uri: str, expected: bool = False) -> bytes:
+def read(uri: str, expected: bool = False, most: int | None = None) -> bytes:
     """The whole content, never a mixture of two versions. Raises MissingArtefact if no file lies there.
 
-    Where one is `expected`, a storage that may have given a wrong answer is asked once more before that.
+    Where one is `expected`, a storage that may have given a wrong answer is asked once more before that. Raises DamagedArtefact, and
+    reads nothing, if the file has more than `most` bytes.
     """
 
     def ask() -> bytes:
         with _reaching("read", uri, reading=True) as (store, path):
-            return store.read(path)
+            try:
+                return store.read(path, most)
+            except Oversized as error:
+                raise DamagedArtefact(
+                    f"{uri} has {error.size:,} bytes, at most {most:,} are read: {again(uri.rpartition('/')[0])}"
+                ) from None
 
     return _twice(uri, ask) if expected else ask()
 

@@ -71,7 +71,7 @@ def refuse_secret(address: str, what: str = "this address") -> str:
 
 
 def refuse_secrets(values: Any, path: str = "") -> None:
-    """`refuse_secret` for every text in nested mappings and lists that looks like an address; the error names its dotted path.
+    """`refuse_secret` for every text in nested mappings and lists that looks like an address, names included; the error names its path.
 
     They may lie in each other to any depth, and in themselves: somebody else refuses that (`bilp.nested.as_plain`).
     """
@@ -86,7 +86,8 @@ def refuse_secrets(values: Any, path: str = "") -> None:
         elif isinstance(value, Mapping | list | tuple) and id(value) not in met:
             met.add(id(value))
             if isinstance(value, Mapping):
-                inside = [(f"{where}.{key}".lstrip(".")[:_LONGEST_PATH], inner) for key, inner in value.items()]
+                inside = [(where, name) for name in value]
+                inside += [(f"{where}.{name}".lstrip(".")[:_LONGEST_PATH], inner) for name, inner in value.items()]
             else:
                 inside = [(where, inner) for inner in value]
             waiting += reversed(inside)  # the first one is looked at next

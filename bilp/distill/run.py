@@ -112,7 +112,7 @@ def version_of(distill: DistillConfig) -> int:
 def run_key(parents: dict[str, str], distill: DistillConfig, reselect: ReselectConfig) -> str:
     """Content key of a run; equal for equal parents, settings and version. Without adaptive pruning its settings do not count."""
     adaptive = reselect if reselect.beta > 0 else None
-    inputs: dict[str, Any] = {"dataset": parents["dataset"], "selection": parents.get("selection")}
+    inputs: dict[str, Any] = {"dataset": parents.get("dataset"), "selection": parents.get("selection")}
     if "experts" in parents:
         inputs["experts"] = parents["experts"]
     if distill.idc.pretrained.networks > 0 and pretrained.VERSION > 1:  # the first version was not recorded
@@ -128,7 +128,7 @@ def open_run(run_uri: Uri, known: bool = True) -> Run:
     run_uri = as_uri(run_uri)
     where = storage.join(run_uri, RECORD)
     try:
-        data = storage.read(where, expected=known)
+        data = storage.read(where, known, strict_json.LARGEST)
     except MissingArtefact as error:
         raise MissingArtefact(f"no run at {run_uri}: {RECORD} is not there; register it with start_run") from error
     try:

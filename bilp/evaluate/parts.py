@@ -8,9 +8,9 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from bilp import signing, storage
+from bilp import signing, storage, strict_json
 from bilp.config import Frozen, NetworkConfig
-from bilp.errors import MissingArtefact
+from bilp.errors import DamagedArtefact, MissingArtefact
 from bilp.fields import Fraction, Positive
 from bilp.manifest import content_key
 
@@ -59,9 +59,9 @@ class Parts:
         """
         folder, name = self._place(network, seeds)
         try:
-            data = storage.read(storage.join(folder, name))
+            data = storage.read(storage.join(folder, name), most=strict_json.LARGEST)
             part = Part.model_validate_json(data)
-        except (MissingArtefact, ValidationError):
+        except (MissingArtefact, DamagedArtefact, ValidationError):
             return None
         if part.digest != _digest(part.trainings) or [each.seed for each in part.trainings] != list(seeds):
             return None

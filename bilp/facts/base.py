@@ -16,6 +16,10 @@ Share = Annotated[float, Field(ge=0.0, le=1.0)]
 Counts = tuple[Number, ...]
 Floats = tuple[float, ...]
 Positive = Annotated[float, Field(gt=0.0)]
+Means = tuple[Annotated[float, Field(ge=-1e3, le=1e3)], ...]
+"""Of the pixels, from 0 to 1, of each channel."""
+Deviations = tuple[Annotated[float, Field(ge=1e-9, le=1e3)], ...]
+"""Standard deviations likewise: pixels that are divided by them stay inside of the range of float32."""
 
 
 class Facts(BaseModel):

@@ -6,7 +6,21 @@ from typing import ClassVar, Literal, Self
 
 from pydantic import model_validator
 
-from bilp.facts.base import ClassNames, Counts, Facts, Floats, Key, Name, Number, Ordinal, Positive, Shape, require_equal, require_length
+from bilp.facts.base import (
+    ClassNames,
+    Counts,
+    Deviations,
+    Facts,
+    Key,
+    Means,
+    Name,
+    Number,
+    Ordinal,
+    Positive,
+    Shape,
+    require_equal,
+    require_length,
+)
 
 
 class PerSplit(Facts):
@@ -46,8 +60,8 @@ class DatasetFacts(Facts):
     value_range: tuple[Literal[0], Literal[255]]
     colour: Literal["grey", "rgb"]
     resolution: tuple[Ordinal, Ordinal]
-    mean: Floats
-    std: tuple[Positive, ...]
+    mean: Means
+    std: Deviations
     train_images: Ordinal
     test_images: Number
     images_per_class: ListsPerSplit

@@ -9,9 +9,11 @@ from pydantic import JsonValue, model_validator
 from bilp.facts.base import (
     ClassNames,
     Counts,
+    Deviations,
     Facts,
     Floats,
     Key,
+    Means,
     Name,
     Number,
     Ordinal,
@@ -101,8 +103,8 @@ class SyntheticFacts(Facts):
     dataset: Key
     class_names: ClassNames
     shape: Shape
-    mean: Floats
-    std: tuple[Positive, ...]
+    mean: Means
+    std: Deviations
     ipc: Ordinal
     method: Name
     decode: dict[str, JsonValue] | None = None

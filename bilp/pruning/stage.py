@@ -20,6 +20,7 @@ from bilp.given import model_of
 from bilp.manifest import Artefact, content_key, open_artefact, there_already
 from bilp.pruning.static import Cut, Floats, Integers, random_scores, select
 from bilp.publication import publish
+from bilp.scoring.score_list import LARGEST as LARGEST_LIST
 from bilp.scoring.score_list import parse_score_list
 from bilp.scoring.summary import criterion_scores, open_summary
 from bilp.storage import Uri, as_uri, join, optional_uri, read
@@ -138,7 +139,7 @@ def _ranking(dataset: Dataset, scores_uri: str | None, config: PruneConfig) -> _
         return _Ranking(f"random {config.seed}", lambda labels: random_scores(labels, dataset.classes, config.seed))
     if config.criterion == "external":
         place = str(config.score_list)
-        data = read(place)
+        data = read(place, most=LARGEST_LIST)
         train, test = len(dataset.train), len(dataset.test)
         return _Ranking(f"list {digest(data)}", lambda labels: parse_score_list(data, place, train, test), {"score_list": place})
     if scores_uri is None:

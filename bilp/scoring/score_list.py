@@ -10,6 +10,9 @@ from numpy.typing import NDArray
 
 from bilp.errors import DataError
 
+LARGEST = 2**28
+"""Bytes of a file; a list for ImageNet takes about 25 MB."""
+
 # Sizes of the training splits whose lists were published, to name the likely mix-up.
 KNOWN_SIZES = {50_000: "CIFAR-10 or CIFAR-100", 60_000: "MNIST or FashionMNIST", 73_257: "SVHN", 100_000: "TinyImageNet"}
 

@@ -14,14 +14,31 @@ class Version(NamedTuple):
     size: int
 
 
+class Oversized(Exception):
+    """A file has more bytes than whoever reads it takes."""
+
+    def __init__(self, size: int) -> None:
+        super().__init__(f"{size:,} bytes")
+        self.size = size
+
+
+def bounded(size: int, most: int | None) -> None:
+    """Raise Oversized for more bytes than are taken."""
+    if most is not None and size > most:
+        raise Oversized(size)
+
+
 PATIENCE = 90.0  # seconds that a service may be away: it takes up to a minute to come back
 
 
 class Store(Protocol):
     """What a kind of storage can do. Anything it raises is put into words by `bilp.storage` with the help of `remedy`."""
 
-    def read(self, path: str) -> bytes:
-        """The whole content, never a mixture of two versions; FileNotFoundError if nothing lies at the path."""
+    def read(self, path: str, most: int | None = None) -> bytes:
+        """The whole content, never a mixture of two versions; FileNotFoundError if nothing lies at the path.
+
+        Raises Oversized, before anything is read, for more than `most` bytes.
+        """
 
     def size(self, path: str) -> int:
         """Bytes of a file; FileNotFoundError if none lies at the path."""

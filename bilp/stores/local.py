@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from bilp.errors import ImpossibleUri
-from bilp.stores import Version
+from bilp.stores import Version, bounded
 from bilp.verification import file_digest
 
 TEMPORARY = re.compile(r"\..+\.\d+\.\d+\.tmp")
@@ -41,11 +41,11 @@ _IRREGULAR = (
 _NO_LINKS = (errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK)
 
 
-def read(path: str) -> bytes:
+def read(path: str, most: int | None = None) -> bytes:
     _regular(path)
     # Whatever takes the place of the file meanwhile, opening it does not wait for somebody at the other end of a pipe.
     with open(path, "rb", opener=lambda name, flags: os.open(name, flags | os.O_NONBLOCK)) as file:
-        _regular(path, os.fstat(file.fileno()))
+        bounded(_regular(path, os.fstat(file.fileno())).st_size, most)
         return file.read()
 
 

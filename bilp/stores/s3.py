@@ -36,12 +36,12 @@ _BAD_KEYS = ("InvalidAccessKeyId", "SignatureDoesNotMatch", "InvalidToken", "Exp
 _WRONG_REGION = ("PermanentRedirect", "TemporaryRedirect", "AuthorizationHeaderMalformed", "301", "307", "400")
 
 
-def read(path: str) -> bytes:
-    content, stamp = _asked(lambda client: client.whole(path))
+def read(path: str, most: int | None = None) -> bytes:
+    content, stamp = _asked(lambda client: client.whole(path, most))
     if etags.fits(path, stamp, etags.md5(content)):
         return content
     reconnect()
-    second, stamp = files().whole(path)
+    second, stamp = files().whole(path, most)
     if not etags.fits(path, stamp, etags.md5(second)):
         etags.settle(path, content == second)
     return second

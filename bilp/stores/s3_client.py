@@ -11,6 +11,7 @@ from aiobotocore.httpsession import AIOHTTPSession  # type: ignore[import-untype
 from fsspec.asyn import sync, sync_wrapper
 from s3fs.core import _error_wrapper
 
+from bilp.stores import bounded
 from bilp.stores.s3_errors import client_settings
 from bilp.uris import refuse_secret
 
@@ -68,13 +69,14 @@ class Files(s3fs.S3FileSystem):  # type: ignore[misc]
 
     call_s3 = sync_wrapper(_call_s3)
 
-    async def _whole(self, path: str) -> tuple[bytes, str]:
+    async def _whole(self, path: str, most: int | None) -> tuple[bytes, str]:
         """Content and ETag by one request: several parallel ranges could come from two versions of the object."""
         bucket, key, _ = self.split_path(path)
 
         async def ask() -> tuple[bytes, str]:
             answer = await self._call_s3("get_object", Bucket=bucket, Key=key)
             try:
+                bounded(int(answer.get("ContentLength") or 0), most)
                 return await answer["Body"].read(), str(answer["ETag"])
             finally:
                 answer["Body"].close()
@@ -82,9 +84,9 @@ class Files(s3fs.S3FileSystem):  # type: ignore[misc]
         found: tuple[bytes, str] = await _error_wrapper(ask, retries=self.retries)
         return found
 
-    def whole(self, path: str) -> tuple[bytes, str]:
+    def whole(self, path: str, most: int | None = None) -> tuple[bytes, str]:
         """As `_whole`, for threads that know nothing of the client's event loop."""
-        found: tuple[bytes, str] = sync(self.loop, self._whole, path)
+        found: tuple[bytes, str] = sync(self.loop, self._whole, path, most)
         return found
 
 

@@ -19,8 +19,11 @@ from bilp.manifest_file import MANIFEST
 
 TEN = [1.0] * 10
 ROWS: list[tuple[str, dict[str, Any], str]] = [
-    ("dataset", {"std": [0.0]}, r"std\.0: Input should be greater than 0"),
-    ("dataset", {"std": [-0.5]}, r"std\.0: Input should be greater than 0"),
+    ("dataset", {"std": [0.0]}, r"std\.0: Input should be greater than or equal to 0.000000001"),
+    ("dataset", {"std": [-0.5]}, r"std\.0: Input should be greater than or equal to 0.000000001"),
+    ("dataset", {"std": [1e-320]}, r"std\.0: Input should be greater than or equal to 0.000000001"),
+    ("dataset", {"std": [1e300]}, r"std\.0: Input should be less than or equal to 1000"),
+    ("dataset", {"mean": [-1e300]}, r"mean\.0: Input should be greater than or equal to -1000"),
     ("dataset", {"std": [0.5, 0.5]}, "std has 2 values for 1 channels"),
     ("dataset", {"mean": []}, "mean has 0 values for 1 channels"),
     ("dataset", {"mean": ["0.5"]}, r"mean\.0: Input should be a valid number"),
@@ -83,7 +86,9 @@ ROWS: list[tuple[str, dict[str, Any], str]] = [
     ("round", {"decided_per_class": [0] * 10}, "more samples of a class are dropped than were decided on"),
     ("round", {"decided_per_class": ...}, "come together"),
     ("round", {"dropped_per_class": [0] * 9}, "dropped_per_class has 9 values for 10 classes"),
-    ("synthetic", {"std": [0.0]}, r"std\.0: Input should be greater than 0"),
+    ("synthetic", {"std": [0.0]}, r"std\.0: Input should be greater than or equal to 0.000000001"),
+    ("synthetic", {"std": [1e-320]}, r"std\.0: Input should be greater than or equal to 0.000000001"),
+    ("synthetic", {"mean": [1e300]}, r"mean\.0: Input should be less than or equal to 1000"),
     ("synthetic", {"mean": [0.5, 0.5]}, "mean has 2 values for 1 channels"),
     ("synthetic", {"ipc": 0}, "ipc: Input should be greater"),
     ("synthetic", {"ipc": 1.0}, "ipc: Input should be a valid integer"),

@@ -243,7 +243,7 @@ def test_many_stale_claims_cost_no_more_requests_than_one(tmp_path: Path, monkey
     asked: list[str] = []
     for name in ("children", "read", "write", "create", "exists"):
         real = getattr(storage, name)
-        monkeypatch.setattr(storage, name, lambda *given, name=name, real=real: (asked.append(name), real(*given))[1])
+        monkeypatch.setattr(storage, name, lambda *given, name=name, real=real, **more: (asked.append(name), real(*given, **more))[1])
 
     def requests(work: Callable[[], object]) -> list[str]:
         asked.clear()

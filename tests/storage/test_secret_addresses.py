@@ -119,6 +119,23 @@ def test_what_an_address_among_other_settings_is_refused_for_does_not_come_after
         PipelineConfig.model_validate({"datasett": "x"})
 
 
+def test_values_that_hold_themselves_are_looked_at_once() -> None:
+    circle: dict[str, Any] = {"dataset": "digits"}
+    circle["distill"] = {"lists": [circle], "ipc": circle}
+    refuse_secrets(circle)
+    with pytest.raises(ValidationError, match="mappings lie in each other more than 32 deep"):
+        PipelineConfig.model_validate(circle)
+    circle["distill"]["lists"].append(SECRET[0])
+    with pytest.raises(ImpossibleUri, match=r"distill\.lists: this address holds a login"):
+        refuse_secrets(circle)
+
+
+def test_a_name_may_be_an_address_too() -> None:
+    with pytest.raises(ImpossibleUri) as caught:
+        PipelineConfig.model_validate({"ingest": {SECRET[0]: 1, "resolution": -1}})
+    assert tells_nothing(str(caught.value))
+
+
 def test_texts_that_are_no_addresses_are_not_judged() -> None:
     refuse_secrets({"classes": ["a:b@c", "what?", "key=1"], "n": 1, "deep": [{"x": ("token", None, Path("/a"))}]})
 

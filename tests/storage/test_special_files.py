@@ -9,8 +9,11 @@ from pathlib import Path
 
 import pytest
 
-from bilp import storage
-from bilp.errors import ImpossibleUri, StorageError, StorageRefused
+from bilp import lease, storage
+from bilp.config import NetworkConfig
+from bilp.distill.run import RECORD, open_run
+from bilp.errors import DamagedArtefact, ImpossibleUri, StorageError, StorageRefused
+from bilp.evaluate.parts import Parts, Training
 from bilp.manifest import find, is_whole, open_artefact
 from bilp.manifest_file import MANIFEST
 from bilp.publication import publish
@@ -88,3 +91,37 @@ def test_a_folder_in_the_place_of_a_manifest_is_no_other_publisher(tmp_path: Pat
     assert find(str(uri), "thing") is None
     with pytest.raises(StorageRefused, match="a file lies where a folder is needed or the other way round"):
         publish(str(uri), "thing", KEY, {"data": b"x"}, config={}, parents={})
+
+
+def claiming_much(path: Path) -> str:
+    """A file without anything on the disk that has a tebibyte."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("wb") as file:
+        file.truncate(1 << 40)
+    return str(path)
+
+
+def test_of_a_file_with_too_many_bytes_nothing_is_read(tmp_path: Path) -> None:
+    asks: list[tuple[Path, Callable[[Path], object]]] = [
+        (tmp_path / "selections" / KEY / MANIFEST, lambda path: find(str(path.parent), "selection", KEY)),
+        (tmp_path / "runs" / KEY / RECORD, lambda path: open_run(str(path.parent))),
+        (tmp_path / "file", lambda path: storage.read(str(path), most=3)),
+    ]
+    for path, ask in asks:
+        uri = claiming_much(path)
+        with pytest.raises(DamagedArtefact, match=f"{uri} has 1,099,511,627,776 bytes, at most [0-9,]+ are read: "):
+            ask(path)
+    (tmp_path / "file").write_bytes(b"abc")
+    assert storage.read(str(tmp_path / "file"), most=3) == b"abc"
+    parts, training = Parts.of(str(tmp_path), "x", {}, {}), Training(network="x", seed=0, accuracy=0.5, best_accuracy=0.5, train_images=1)
+    parts.keep(NetworkConfig(), [training])
+    (kept,) = Path(parts.folder).rglob("*.json")
+    claiming_much(kept)
+    assert parts.find(NetworkConfig(), [0]) is None
+
+
+def test_a_claim_with_too_many_bytes_is_none(tmp_path: Path) -> None:
+    place = str(tmp_path / "lease")
+    claiming_much(tmp_path / "lease" / "000001.json")
+    assert lease.holder(place) == lease.Holder(1, "")
+    assert lease.take(place, "me", 60.0, lambda owner: owner == "") is not None

@@ -161,7 +161,7 @@ class Store:
         self.errors: Iterator[Exception] = iter(())
         self.asked = 0
 
-    def read(self, path: str) -> bytes:
+    def read(self, path: str, most: int | None = None) -> bytes:
         self.asked += 1
         self.clock.now += self.seconds
         for error in self.errors:
