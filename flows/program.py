@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import sys
+from argparse import ArgumentParser, Namespace
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, NoReturn, TypeVar
@@ -41,6 +42,18 @@ def described(documentation: str | None) -> tuple[str, str]:
     """Name and description of the program whose module is documented so."""
     example, _, description = (documentation or "").partition("\n\n")
     return example.partition(" --")[0], f"{description}\nExample: {example}"
+
+
+class Parser(ArgumentParser):
+    """For programs with a few options of their own: what is wrong with them is one line that repeats no login."""
+
+    def error(self, message: str) -> NoReturn:
+        refuse(self.prog, f"{message}; --help lists the options")
+
+    def typed(self) -> Namespace:
+        """What the command line holds."""
+        refuse_secrets_typed(sys.argv[1:], self.prog)
+        return self.parse_args(sys.argv[1:])
 
 
 def with_options(
