@@ -13,9 +13,10 @@ _SECRET = re.compile(r"KEY|SECRET|TOKEN|PASSW|AUTH|CREDENTIAL|CONNECTION", re.IG
 _SHORTEST = 4  # letters of a value that is worth hiding; shorter ones are parts of other words
 
 # user@ or user:password@ after a scheme. Secret keys of S3 may hold slashes, so after a colon that begins no port they count too.
+# A password may hold an @: the login ends with the last one before a slash.
 _LOGIN = re.compile(
     r"(?<![A-Za-z0-9+.-])((?:s3:/|[A-Za-z][A-Za-z0-9+.-]+:)/{1,2})"
-    r"(?:[^/@\s'\"]+|[^/@:\s'\"]+(?::|%3A)(?!\d+/)[^@\s'\"]*?)(?:@|%(?:25)?40)",
+    r"(?:[^/@\s'\"]+|[^/@:\s'\"]+(?::|%3A)(?!\d+/)[^@\s'\"]*?)(?:@|%(?:25)?40)(?:[^/@\s'\"]*@)*",
     re.IGNORECASE,
 )
 

@@ -138,7 +138,8 @@ def _register(url: str, login: str) -> subprocess.Popen[bytes] | None:
     if os.environ.get("BILP_REGISTER", "true").lower() in ("false", "0", "no"):
         return None
     environment = os.environ | {"PREFECT_API_URL": url, server_login.CLIENT: login}
-    return subprocess.Popen([sys.executable, "-m", "deployments.keeper"], env=environment, stdin=subprocess.PIPE)
+    # In a session of its own, an interrupt from the keyboard is for the server alone; the pipe ends the keeper with it.
+    return subprocess.Popen([sys.executable, "-m", "deployments.keeper"], env=environment, stdin=subprocess.PIPE, start_new_session=True)
 
 
 def main() -> None:

@@ -2,7 +2,8 @@
 
 The token of the address lies in its fragment, which a browser keeps to itself: it is in no request line, no log and no Referer header.
 The page takes it from there and trades it for the login, which the UI keeps for this origin (in localStorage, as after its own form).
-It can be traded once, within MINUTES; a link that somebody merely looks at is not used up by that.
+It can be traded once, within MINUTES; a link that somebody merely looks at is not used up by that, and a browser that is signed in
+goes on to the UI.
 """
 
 from __future__ import annotations
@@ -31,6 +32,8 @@ history.replaceState(null, "", location.pathname);
 fetch(location.pathname, {method: "POST", headers: {"Content-Type": "application/json"}, body: JSON.stringify({token})})
   .then(answer => answer.ok ? answer.json() : Promise.reject())
   .then(answer => { localStorage.setItem("STORED_AS", answer.login); location.replace("./"); })
+  .catch(() => fetch("api/admin/version", {headers: {Authorization: "Basic " + localStorage.getItem("STORED_AS")}})
+    .then(answer => answer.ok ? location.replace("./") : Promise.reject()))  // the second click of somebody who is signed in
   .catch(() => { document.getElementById("failed").hidden = false; });
 """.replace("STORED_AS", STORED_AS)
 _PAGE = f"""<!DOCTYPE html>

@@ -29,8 +29,8 @@ def settle(environment: MutableMapping[str, str]) -> Path:
         raise StorageError(f"cannot keep the state of the service: {error}") from error
     if prefect_home.is_open_to_others(folder):
         raise StorageError(
-            f"others can look into {folder}, where a service keeps parameters, logs and its login: chmod 700 {folder}, or set PREFECT_HOME "
-            "to a folder of its own that belongs to this user"
+            f"others can look into {folder}, where a service keeps parameters, logs and its login: set PREFECT_HOME to a folder of its own "
+            f"that belongs to this user; or, if {folder} is nothing but that, chmod 700 {folder}"
         )
     loopback.spare(environment, environment.get("PREFECT_API_URL", ""))
     return folder

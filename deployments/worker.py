@@ -2,8 +2,8 @@
 
 The workers of this machine: one for the pool `cpu`, and for the pool `gpu` one per GPU, each with its own CUDA_VISIBLE_DEVICES and
 one run at a time. On a machine without a GPU one worker of `gpu` computes on the CPU. A worker that ends is started again;
-Ctrl-C or SIGTERM stops them all, and what they ran continues elsewhere from its last checkpoint. The login of a server on this machine
-is found in that server's folder; for any other, set PREFECT_API_AUTH_STRING.
+Ctrl-C, SIGTERM or the end of the terminal stops them all, and what they ran continues elsewhere from its last checkpoint. The login of
+a server on this machine is found in that server's folder; for any other, set PREFECT_API_AUTH_STRING.
 
 BILP_GPUS (such as 0,2) chooses the GPUs, BILP_CPU_LIMIT the runs at a time in `cpu` (they mostly wait for units), BILP_UMASK the
 permissions of what runs write (those of this command otherwise).
@@ -48,7 +48,8 @@ class Worker:
     def start(self) -> subprocess.Popen[bytes]:
         arguments = ["worker", "start", "--pool", self.pool, "--type", _type(), "--name", self.name, "--limit", str(self.limit)]
         environment = _signed_in(os.environ) | dict(self.environment)
-        return subprocess.Popen([sys.executable, "-m", "prefect", *arguments], env=environment)
+        # In a session of its own it hears of an interrupt from the keyboard once, from this program: Prefect answers two with a traceback.
+        return subprocess.Popen([sys.executable, "-m", "prefect", *arguments], env=environment, start_new_session=True)
 
 
 def _signed_in(environment: Mapping[str, str]) -> dict[str, str]:
@@ -139,7 +140,8 @@ def main(arguments: Sequence[str]) -> None:
     # Runs see this checkout first, also where another one is installed.
     os.environ["PYTHONPATH"] = os.pathsep.join([str(REPOSITORY), *filter(None, [os.environ.get("PYTHONPATH")])])
     stop = threading.Event()
-    for number in (signal.SIGINT, signal.SIGTERM):
+    hung_up = [] if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN else [signal.SIGHUP]  # a closed terminal, unless under nohup
+    for number in (signal.SIGINT, signal.SIGTERM, *hung_up):
         signal.signal(number, lambda *_: stop.set())
     workers = plan(arguments or POOLS, visible_gpus(), socket.gethostname(), cpu_limit(os.environ))
     keep_running(workers, stop)

@@ -57,7 +57,8 @@ def reachable() -> Iterator[None]:
         _private.wait()
         loopback.spare(os.environ, _private.url)
         # Threads that Prefect starts read the process-wide settings, and child processes the environment.
-        os.environ |= {"PREFECT_API_URL": _private.url, "PREFECT_API_AUTH_STRING": login}
+        # Nobody could sign in at the pages of that server, so Prefect is told of no UI to which its log would link.
+        os.environ |= {"PREFECT_API_URL": _private.url, "PREFECT_API_AUTH_STRING": login, "PREFECT_UI_URL": ""}
         refresh_global_settings_context()
     elif _private is None or settings.api.url != _private.url:
         server_login.use(settings.api.url)

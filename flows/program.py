@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import sys
-from argparse import ArgumentParser
+from argparse import ArgumentParser, Namespace
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, NoReturn, TypeVar
@@ -44,6 +44,18 @@ def described(documentation: str | None) -> tuple[str, str]:
     return example.partition(" --")[0], f"{description}\nExample: {example}"
 
 
+class Parser(ArgumentParser):
+    """For programs with a few options of their own: what is wrong with them is one line that repeats no login."""
+
+    def error(self, message: str) -> NoReturn:
+        refuse(self.prog, f"{message}; --help lists the options")
+
+    def typed(self) -> Namespace:
+        """What the command line holds."""
+        refuse_secrets_typed(sys.argv[1:], self.prog)
+        return self.parse_args(sys.argv[1:])
+
+
 def with_options(
     model: type[M],
     arguments: Sequence[str],
@@ -78,13 +90,6 @@ def with_options(
 def refuse(name: str, *lines: str) -> NoReturn:
     """End the program because of how it was called."""
     ending.fail(name, lines, ending.MISUSED)
-
-
-class OptionParser(ArgumentParser):
-    """Options of a program that takes no settings; what is wrong with them is one line."""
-
-    def error(self, message: str) -> NoReturn:
-        refuse(self.prog, f"{message}; --help lists the options")
 
 
 def _split(arguments: Sequence[str], own: set[str]) -> tuple[dict[str, str], list[str]]:

@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from pydantic import Field
 
 from bilp.arms import needs_selection
+from bilp.command_line import refuse_secrets_typed
 from bilp.config import Frozen, PipelineConfig
 from flows import program
 from flows.distill import distill_arms
@@ -56,8 +57,11 @@ def lines(uri: str) -> list[str]:
 def main(arguments: Sequence[str]) -> None:
     name, description = program.described(__doc__)
     name = "python -m flows.reproduce"
+    if "--help" in arguments or "-h" in arguments:
+        program.with_options(Options, ["--help"], name, description)
+    refuse_secrets_typed(arguments, name)
     if not arguments or arguments[0].startswith("-"):
-        program.refuse(name, "name a recipe first, such as published/dc/cifar10-ipc1", *description.splitlines())
+        program.refuse(name, "name a recipe first, such as published/dc/cifar10-ipc1; --help lists every setting")
     recipe = arguments[0]
 
     def scaled(given: dict[str, object], options: Options) -> PipelineConfig:

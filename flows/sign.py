@@ -7,16 +7,14 @@ lies there; programs with the key use it from then on.
 
 from __future__ import annotations
 
-import sys
-
 from flows import program
 
 
 def main() -> None:
     name, description = program.described(__doc__)
-    parser = program.OptionParser(prog=name, description=description, allow_abbrev=False)
+    parser = program.Parser(prog=name, description=description, allow_abbrev=False)
     parser.add_argument("--storage", required=True, metavar="URI", help="storage root, or a run or an artefact in it")
-    typed = parser.parse_args(sys.argv[1:])
+    typed = parser.typed()
 
     def work() -> list[str]:
         from bilp.sign_storage import sign_all

@@ -12,6 +12,7 @@ import os
 import re
 import shutil
 import stat
+import sys
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -39,6 +40,8 @@ _IRREGULAR = (
 
 # What link() answers on file systems without hard links (FAT, some network and container mounts).
 _NO_LINKS = (errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK)
+
+_DEFAULT_ACCESS = "system.posix_acl_default"  # what `setfacl --default` writes
 
 
 def read(path: str, most: int | None = None) -> bytes:
@@ -87,6 +90,8 @@ def create(path: str, data: bytes) -> bool:
 def create_from(path: str, source: Path) -> bool:
     target = Path(path)
     target.parent.mkdir(parents=True, exist_ok=True)
+    if _gives_other_rights(target.parent, source):
+        return _create(target, lambda file: _copy(source, file))
     _sync_file(source)
     try:
         os.link(source, target)
@@ -162,7 +167,7 @@ def misconfigured(error: Exception) -> bool:
 def remedy(error: Exception) -> str:
     number = error.errno if isinstance(error, OSError) else None
     if number in _READ_ONLY:
-        return "give this user write permission there, or set BILP_STORAGE to another place"
+        return "give this user read and write permission there, or set BILP_STORAGE to another place"
     if number in (errno.ENOSPC, errno.EDQUOT):
         return "free some space, or set BILP_STORAGE to another disk"
     if number in _IN_THE_WAY:
@@ -224,8 +229,10 @@ def _copy(source: Path, file: BinaryIO) -> None:
 
 
 def _link(source: Path, target: Path) -> bool:
-    """Publish the file itself under a second name, without a copy; False where links are unknown or do not lead there."""
+    """Publish the file itself under a second name, without a copy; False where links are unknown, do not lead there or would be shut."""
     target.parent.mkdir(parents=True, exist_ok=True)
+    if _gives_other_rights(target.parent, source):
+        return False
     temporary = _unused_name(target)
     try:
         os.link(source, temporary)
@@ -240,6 +247,17 @@ def _link(source: Path, target: Path) -> bool:
     finally:
         temporary.unlink(missing_ok=True)
     return True
+
+
+def _gives_other_rights(folder: Path, source: Path) -> bool:
+    """Whether a team's folder gives new files its own group or access list; a link would keep those of where the file was made."""
+    facts = folder.stat()
+    if (facts.st_mode & stat.S_ISGID or sys.platform == "darwin") and facts.st_gid != source.stat().st_gid:
+        return True
+    try:
+        return bool(os.getxattr(folder, _DEFAULT_ACCESS))
+    except (OSError, AttributeError):  # there is none, or Python has no such function here
+        return False
 
 
 def _create_without_links(target: Path, fill: Callable[[BinaryIO], object]) -> bool:

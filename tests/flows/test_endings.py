@@ -17,6 +17,7 @@ from tiny_pipeline import REPOSITORY
 
 from bilp.config import IngestConfig
 from bilp.errors import BilpError
+from deployments import server
 from flows import beginning, program
 from flows.ingest import ingest
 from tasks import output, terminal
@@ -27,7 +28,7 @@ PATIENCE = 120
 def started(*arguments: str, environment: dict[str, str] | None = None, **streams: int) -> subprocess.Popen[str]:
     command = [sys.executable, "-m", *arguments]
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE} | streams
-    interruptible: Callable[[], object] = lambda: signal.signal(signal.SIGINT, signal.default_int_handler)  # noqa: E731
+    interruptible: Callable[[], object] = lambda: [signal.signal(number, signal.SIG_DFL) for number in (signal.SIGINT, signal.SIGHUP)]  # noqa: E731
     return subprocess.Popen(  # type: ignore[call-overload, no-any-return]
         command, env=os.environ | (environment or {}), cwd=REPOSITORY, text=True, preexec_fn=interruptible, **pipes
     )
@@ -64,6 +65,34 @@ def test_an_interrupt_while_modules_are_imported_is_one_line() -> None:
         pass
     process.send_signal(signal.SIGINT)
     assert told(process) == (130, ["python -m flows.pipeline: error: interrupted; the same command continues where it stopped"])
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGHUP], ids=["Ctrl-C", "closed terminal"])
+def test_what_a_terminal_sends_reaches_workers_once(number: signal.Signals, tmp_path: Path) -> None:
+    """Prefect's worker answers a second interrupt with a traceback."""
+    server = {"PREFECT_HOME": str(tmp_path / "home"), "PREFECT_API_URL": "http://127.0.0.1:9/api", "BILP_GPUS": ""}
+    process = started("deployments.worker", "cpu", environment=server, stdin=subprocess.DEVNULL)
+    listed = Path(f"/proc/{process.pid}/task/{process.pid}/children")
+    if not listed.exists():
+        pytest.skip("looks into /proc")
+    worker = 0
+    while process.poll() is None and not worker:
+        begun = [child for child in listed.read_text().split() if b"\0prefect\0" in Path(f"/proc/{child}/cmdline").read_bytes()]
+        worker = int(begun[0]) if begun else 0
+    assert os.getsid(worker) == worker, "it is out of the terminal's reach"
+    process.send_signal(number)
+    status, lines = told(process)
+    assert status == 0 and not any("Traceback" in line for line in lines), lines
+    assert not Path(f"/proc/{worker}").exists()
+
+
+def test_an_interrupt_from_the_keyboard_is_for_the_server_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("BILP_REGISTER", "true")
+    keeper = server._register("http://127.0.0.1:9/api", "user:password")
+    assert keeper is not None
+    assert os.getsid(keeper.pid) == keeper.pid
+    keeper.kill()
+    keeper.communicate()
 
 
 def test_a_setting_that_prefect_cannot_read_is_one_line_of_ours(tmp_path: Path) -> None:
@@ -183,6 +212,6 @@ def test_roots_of_flows_are_paths_too(tmp_path: Path) -> None:
     by_path = ingest(IngestConfig(source="digits"), tmp_path / "store")
     assert by_path == ingest(IngestConfig(source="digits"), str(tmp_path / "store"))
     assert by_path.startswith(str(tmp_path / "store"))
-    assert ingest.parameters.properties["root"]["anyOf"] == [{"type": "string"}, {"type": "null"}]
+    assert [kind["type"] for kind in ingest.parameters.properties["root"]["anyOf"]] == ["string", "null"]
     with pytest.raises(BilpError, match="write s3://bucket/prefix"):
         ingest(IngestConfig(source="digits"), "s3://bucket//prefix")

@@ -63,6 +63,15 @@ def test_a_synthetic_set_goes_out(
     assert line.startswith("python -m flows.export: error: no synthetic set at ")
 
 
+@pytest.mark.parametrize("module", ["flows.export", "flows.sign"])
+def test_a_missing_option_is_one_line(
+    module: str, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert typed(module, [], str(tmp_path), monkeypatch) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith(f"python -m {module}: error: the following arguments are required: --s")
+
+
 def test_a_published_cell_is_reproduced_at_a_part_of_its_size(
     copied: Finished, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

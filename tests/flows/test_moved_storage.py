@@ -107,7 +107,7 @@ def test_what_a_read_only_storage_lacks_is_told_in_one_line(
 ) -> None:
     root = str(tmp_path / "published")
     shutil.copytree(finished.root, root)
-    why = rf"{root} cannot be written to \(Read-only file system\): give this user write permission there, or set BILP_STORAGE"
+    why = rf"{root} cannot be written to \(Read-only file system\): give this user read and write permission there, or set BILP_STORAGE"
     with (
         read_only(root) as attempts,
         pytest.raises(StorageRefused, match=f"^there is no {lacking}.* yet, and nothing can be published: {why}"),

@@ -211,8 +211,10 @@ def test_what_is_no_port_is_refused(port: str) -> None:
 
 def test_a_server_of_ours_lets_only_its_own_process_in(prefect_home: Path) -> None:
     import httpx
+    from prefect.utilities.urls import url_for
 
     with local_server.reachable():
+        assert url_for("flow-run", obj_id="85b316fb-8ccb-4b72-8bff-942617d30fcb") is None, "no link to pages where nobody can sign in"
         login = PREFECT_API_AUTH_STRING.value()
         url = f"{PREFECT_API_URL.value()}/admin/version"
     assert httpx.get(url).status_code == 401

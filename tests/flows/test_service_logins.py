@@ -85,7 +85,7 @@ def test_a_folder_of_other_things_is_refused_and_left_as_it_is(tmp_path: Path) -
     (tmp_path / "thesis.tex").touch(0o644)
     for mode in (0o755, 0o1777, 0o710):
         tmp_path.chmod(mode)
-        with pytest.raises(StorageError, match="others can look into .*: chmod 700 .*, or set PREFECT_HOME"):
+        with pytest.raises(StorageError, match="others can look into .*: set PREFECT_HOME .*; or, if .* is nothing but that, chmod 700"):
             settle({"PREFECT_HOME": str(tmp_path)})
         assert tmp_path.stat().st_mode & 0o7777 == mode
     assert (tmp_path / "thesis.tex").stat().st_mode & 0o777 == 0o644

@@ -218,5 +218,7 @@ def test_one_click_signs_a_browser_in(served: Served, tmp_path: Path) -> None:
     assert "Logout" in seen and "Dashboard" in seen, seen
     again = httpx.post(f"{served.url}/sign-in", json={"token": served.link.partition("#")[2]}, timeout=60)
     assert again.status_code == 401, "it was used"
+    seen = browse(tmp_path / "profile", served.link, "--dump-dom", "--virtual-time-budget=20000").communicate(timeout=120)[0]
+    assert "Logout" in seen and "Dashboard" in seen, "whoever is signed in gets there by a second click"
     stranger = browse(tmp_path / "another", served.link, "--dump-dom", "--virtual-time-budget=20000").communicate(timeout=120)[0]
     assert "used before, or has expired" in stranger and "Dashboard" not in stranger

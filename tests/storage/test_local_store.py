@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import hashlib
 import os
+import struct
 import subprocess
 import sys
 from pathlib import Path
@@ -93,6 +94,39 @@ def test_an_uploaded_file_is_copied_where_links_do_not_lead(code: int, tmp_path:
     assert [path.name for path in target.parent.iterdir()] == ["large"]
 
 
+def test_files_of_a_shared_folder_belong_to_its_group(tmp_path: Path) -> None:
+    others = [54321] if os.geteuid() == 0 else [group for group in os.getgroups() if group != os.getegid()]
+    if not others:
+        pytest.skip("this user is in one group alone")
+    source, team = tmp_path / "source", tmp_path / "team"
+    source.write_bytes(b"made elsewhere")
+    team.mkdir()
+    os.chown(team, -1, others[0])
+    team.chmod(0o2770)
+    storage.upload(source, str(team / "runs" / "uploaded"))
+    assert storage.create_from(source, str(team / "runs" / "created"))
+    storage.write(str(team / "runs" / "written"), b"")
+    assert {file.stat().st_gid for file in team.rglob("*")} == {others[0]}
+    assert (team / "runs" / "uploaded").read_bytes() == (team / "runs" / "created").read_bytes() == b"made elsewhere"
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="writes an access list as Linux keeps it")
+def test_files_of_a_shared_folder_get_its_access_list(tmp_path: Path) -> None:
+    nobody = 0xFFFFFFFF
+    entries = [(1, 6, nobody), (2, 6, 54321), (4, 0, nobody), (16, 6, nobody), (32, 0, nobody)]  # owner, user 54321, group, mask, others
+    listed = struct.pack("<I", 2) + b"".join(struct.pack("<HHI", *entry) for entry in entries)
+    source, team = tmp_path / "source", tmp_path / "team"
+    source.write_bytes(b"made elsewhere")
+    team.mkdir()
+    try:
+        os.setxattr(team, "system.posix_acl_default", listed)
+    except OSError:
+        pytest.skip("this file system keeps no access lists")
+    storage.upload(source, str(team / "uploaded"))
+    assert storage.create_from(source, str(team / "created"))
+    assert all("system.posix_acl_access" in os.listxattr(team / name) for name in ("uploaded", "created"))
+
+
 @pytest.mark.parametrize("code", [None, errno.EXDEV, errno.EPERM])
 def test_a_file_is_created_from_another_only_once(code: int | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     source, target = tmp_path / "source", tmp_path / "store" / "large"
@@ -148,7 +182,7 @@ def test_a_root_that_is_a_file_is_refused_for_good(tmp_path: Path, root: str) ->
 def test_a_root_without_write_permission_is_refused(tmp_path: Path) -> None:
     tmp_path.chmod(0o500)
     try:
-        with pytest.raises(StorageError, match="give this user write permission"):
+        with pytest.raises(StorageError, match="give this user read and write permission"):
             storage.check_storage(str(tmp_path / "store"))
     finally:
         tmp_path.chmod(0o700)
