@@ -71,6 +71,13 @@ def with_options(
     typed, rest = _split(arguments, set(model.model_fields))
     given: dict[str, Any] = {}
     told = "\n".join(f"  --{option}  {field.description}" for option, field in model.model_fields.items())
+
+    def asked(arguments: Sequence[str]) -> dict[str, Any]:
+        with output.readers_may_go():
+            return parse(arguments, name, f"{description}\n\nOptions of its own:\n{told}").given
+
+    if {"-h", "--help"} & set(rest):  # whatever else is missing or wrong
+        asked(["--help"])
     try:
         options = model.model_validate(typed)
     except ValidationError as error:
@@ -78,8 +85,7 @@ def with_options(
     except BilpError as error:
         refuse(name, str(error))
     try:
-        with output.readers_may_go():
-            given = parse(rest, name, f"{description}\n\nOptions of its own:\n{told}").given
+        given = asked(rest)
         return options, join(given, options)
     except ValidationError as error:
         refuse(name, *problems(error, given))

@@ -57,11 +57,9 @@ def lines(uri: str) -> list[str]:
 def main(arguments: Sequence[str]) -> None:
     name, description = program.described(__doc__)
     name = "python -m flows.reproduce"
-    if "--help" in arguments or "-h" in arguments:
-        program.with_options(Options, ["--help"], name, description)
     refuse_secrets_typed(arguments, name)
-    if not arguments or arguments[0].startswith("-"):
-        program.refuse(name, "name a recipe first, such as published/dc/cifar10-ipc1; --help lists every setting")
+    if not arguments or (arguments[0].startswith("-") and not {"-h", "--help"} & set(arguments)):
+        program.refuse(name, "name a recipe first, such as published/dc/cifar10-ipc1; --help tells more")
     recipe = arguments[0]
 
     def scaled(given: dict[str, object], options: Options) -> PipelineConfig:
@@ -70,7 +68,7 @@ def main(arguments: Sequence[str]) -> None:
         load_published(recipe)
         return scaled(recipe, options.scale, given)
 
-    _, config = program.with_options(Options, arguments[1:], name, description, scaled)
+    _, config = program.with_options(Options, arguments if recipe.startswith("-") else arguments[1:], name, description, scaled)
     program.guarded(name, lambda: reproduce(recipe, config), lambda uri: program.show_text(lines(uri)))
 
 

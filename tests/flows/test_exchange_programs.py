@@ -103,6 +103,16 @@ def test_a_pipeline_with_a_teacher_chosen_images_and_robustness_scores(copied: F
     assert "Label robustness (LRS)" in page
 
 
+@pytest.mark.parametrize("module", ["flows.reproduce", "flows.import_set", "flows.export", "flows.sign"])
+def test_help_needs_nothing_else_and_is_no_error(
+    module: str, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert typed(module, ["--help"], str(tmp_path), monkeypatch) == 0
+    captured = capsys.readouterr()
+    assert captured.out.startswith(f"usage: python -m {module} ")
+    assert captured.err == ""
+
+
 @pytest.mark.parametrize(
     ("module", "arguments", "message"),
     [
@@ -122,6 +132,7 @@ def test_what_is_typed_wrong_is_told_at_once(
     captured = capsys.readouterr()
     assert captured.err.startswith(f"python -m {module}: error: ")
     assert message in captured.err
+    assert captured.err.count("\n") == 1
     assert captured.out == ""
 
 
