@@ -58,6 +58,7 @@ def with_options(
     typed, rest = _split(arguments, set(model.model_fields))
     given: dict[str, Any] = {}
     told = "\n".join(f"  --{option}  {field.description}" for option, field in model.model_fields.items())
+
     def asked(arguments: Sequence[str]) -> dict[str, Any]:
         with output.readers_may_go():
             return parse(arguments, name, f"{description}\n\nOptions of its own:\n{told}").given
