@@ -113,10 +113,13 @@ class Converter:
 
 
 def refuse(skipped: Sequence[Skipped], where: str, most: int = 10) -> None:
-    """Raise DataError listing the pictures that cannot be read or decoded, if there are any."""
+    """Raise DataError listing the pictures that cannot be read or decoded, if there are any: each reason once."""
     if not skipped:
         return
-    found = "; ".join(f"{entry.origin}: {entry.reason}" for entry in skipped[:most])
+    origins: dict[str, list[str]] = {}
+    for entry in skipped[:most]:
+        origins.setdefault(entry.reason, []).append(entry.origin)
+    found = "; ".join(f"{', '.join(names)}: {reason}" for reason, names in origins.items())
     more = f"; and {len(skipped) - most} more" if len(skipped) > most else ""
     problem = f"{where}: {counted(len(skipped), 'image')} cannot be decoded"
     raise DataError(f"{problem} ({found}{more}): repair or remove them, or set ingest.on_corrupt to skip")

@@ -134,7 +134,7 @@ def _identified(data: bytes) -> ImageFile:
             return image
     found = _NOT_READ.get(data[:64].lstrip()[:4]) or ("HEIF, AVIF or a video" if data[4:8] == b"ftyp" else None)
     if found is None:
-        raise DecodeError("not an image in a known format")
+        raise DecodeError(f"not an image in a known format ({', '.join(FORMATS)})")
     raise DecodeError(f"is {found}, which is not read: convert it to PNG")
 
 

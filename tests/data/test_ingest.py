@@ -18,6 +18,7 @@ from bilp import storage
 from bilp.config import IngestConfig
 from bilp.data import Split, convert, ingest, open_dataset, open_recorded, read_source, shards
 from bilp.data.contents import SPLITS
+from bilp.data.opening import FORMATS
 from bilp.errors import DamagedArtefact, DataError
 from bilp.manifest import open_artefact
 from bilp.progress import Progress
@@ -191,8 +192,10 @@ def test_all_corrupt_files_are_listed(tmp_path: Path, write_folder: WriteFolder,
         ingest(folder(root), str(tmp_path / "store"))
     problem, _, listed = str(caught.value).partition(" (")
     assert problem.endswith("14 images cannot be decoded")
-    *items, more = listed.split("; ")
-    assert [item.split(":")[0] for item in items] == [f"train/cat/bad{i:02d}.png" for i in range(10)]
+    item, more = listed.split("; ")
+    names, _, reason = item.partition(": ")
+    assert names.split(", ") == [f"train/cat/bad{i:02d}.png" for i in range(10)]
+    assert reason == f"not an image in a known format ({', '.join(FORMATS)})", "said once"
     assert more == "and 4 more): repair or remove them, or set ingest.on_corrupt to skip"
     assert not (tmp_path / "store/datasets").exists(), "nothing is published"
 
@@ -206,7 +209,7 @@ def test_skipping_leaves_a_ledger_and_dense_ids(tmp_path: Path, write_folder: Wr
     assert dataset.record.lines()[1:] == [f"2 files skipped, listed with the reasons in {dataset.record.artefact.uri}/ledger.json"]
     assert json.loads(dataset.record.artefact.read("ledger.json")) == [
         {"split": "train", "origin": "train/cat/00.png", "reason": "empty file"},
-        {"split": "test", "origin": "test/dog/zz.png", "reason": "not an image in a known format"},
+        {"split": "test", "origin": "test/dog/zz.png", "reason": f"not an image in a known format ({', '.join(FORMATS)})"},
     ]
     assert dataset.train.index()["sample_id"].to_pylist() == list(range(6))
     assert dataset.fingerprint == whole.fingerprint, "the fingerprint knows only what was kept"
