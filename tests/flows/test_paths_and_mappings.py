@@ -69,7 +69,7 @@ def test_models_hold_paths_as_text(tmp_path: Path) -> None:
         (("digits", "{root}"), ConfigError, "'digits' is no IngestConfig: give IngestConfig"),
         (({"source": "digit"}, "{root}"), ConfigError, "IngestConfig: source: "),
         (({"source": "digits", "resolutoin": 3}, "{root}"), ConfigError, "resolutoin"),
-        (({"source": "digits"}, 3), StorageError, "3 is neither a path nor a URI"),
+        (({"source": "digits"}, 3), StorageError, "a value of type int is neither a path nor a URI"),
         (({"source": "digits"}, ""), StorageError, "an empty path names no place"),
     ],
 )
