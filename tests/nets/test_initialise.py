@@ -96,7 +96,7 @@ def test_a_network_whose_results_changed_has_a_revision_in_every_key() -> None:
                 Pretraining("r", "d", None, distill).training,
                 run_key({"dataset": "d"}, DistillConfig.model_construct(network=network), ReselectConfig(beta=0.0)),
                 Publication("r", evaluate, 1, "unpruned", 0, "d", {}).key,
-                str(Publication("r", evaluate, 1, "unpruned", 0, "d", {}).parts_of(network)._uri(network, [0])),
+                "/".join(Publication("r", evaluate, 1, "unpruned", 0, "d", {}).parts_of(network)._place(network, [0])),
                 Publication("r", soft, 1, "unpruned", 0, "d", {}).key,
                 Publication("r", soft, 1, "unpruned", 0, "d", {}).parts_of(NetworkConfig()).folder,
             ]

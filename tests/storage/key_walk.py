@@ -55,12 +55,12 @@ def asked(root: str, pattern: str, call: Callable[[], object]) -> str:
     raise AssertionError(f"nothing like {pattern} was looked for")
 
 
-def _looking(root: str, pattern: str, function: Callable[[str], Any]) -> Callable[[str], Any]:
-    def look(path: str) -> Any:
+def _looking(root: str, pattern: str, function: Callable[..., Any]) -> Callable[..., Any]:
+    def look(path: str, *limits: int | None) -> Any:
         place = path.removeprefix(f"{root}/")
         if re.fullmatch(pattern, place):
             raise Asked(place)
-        return function(path)
+        return function(path, *limits)
 
     return look
 
