@@ -38,7 +38,7 @@ from typing import TYPE_CHECKING, Any
 from pydantic import BaseModel
 
 from bilp import layout, lease, signing, storage
-from bilp.errors import DamagedArtefact, MissingArtefact, StorageError
+from bilp.errors import DamagedArtefact, MissingArtefact, StorageError, StorageRefused
 from bilp.manifest import Artefact, find, plain, there_already
 from bilp.manifest_file import MANIFEST, FileEntry, Manifest
 from bilp.provenance import provenance
@@ -129,7 +129,13 @@ class _Placing:
     def put(self, name: str, content: Content, entry: FileEntry) -> str:
         """Make sure that a file lies in the artefact's folder; the name under which it does."""
         for place in _candidates(name, entry) if storage.can_create(self.uri, entry.size) else ():
-            if _create(storage.join(self.uri, place), content):
+            try:
+                created = _create(storage.join(self.uri, place), content)
+            except StorageRefused:
+                if not storage.exists(storage.join(self.uri, place)):
+                    raise
+                continue  # a folder is in the way
+            if created:
                 self.met.add(place)
                 return place
             if self._holds(place, entry):

@@ -81,7 +81,7 @@ def replaced(one: bytes, other: bytes) -> Callable[[bytes], bytes]:
 
 
 TEXTS: dict[str, tuple[Callable[[bytes], bytes], str]] = {
-    "40 MB": (lambda data: data + b" " * 40_000_000, "33,554,432 are the most"),
+    "40 MB": (lambda data: data + b" " * 40_000_000, "at most 33,554,432 are read"),
     "20,000 levels": (replaced(b'"config": {', b'"config": {"a":' + b"[" * 20_000 + b"]" * 20_000 + b","), "64 deep"),
     "100 levels": (replaced(b'"config": {', b'"config": {"a":' + b"[" * 100 + b"]" * 100 + b","), "64 deep"),
     "100 levels of objects": (replaced(b'"config": {', b'"config": {"a":' + b'{"a":' * 100 + b"1" + b"}" * 100 + b","), "64 deep"),
@@ -119,7 +119,7 @@ def test_a_manifest_that_is_no_regular_json_is_refused_by_everybody_who_reads_it
         lambda: manifest_kind(uri),
         lambda: published_since(uri, began),
     ):
-        refused(read, f"cannot be read .*({pattern})")
+        refused(read, f"(cannot be read|has [0-9,]+ bytes).*({pattern})")
 
 
 def test_what_manifests_are_written_as_is_read(world: World) -> None:

@@ -15,6 +15,7 @@ from typing import Any, Literal
 
 import pytest
 
+from bilp import storage
 from bilp.stores import Store
 
 READING = ("read", "size", "sizes", "digest", "download", "exists", "names")
@@ -92,6 +93,12 @@ class Actor(threading.Thread):
         self.arrived.acquire()
 
 
+def store_of(root: str) -> tuple[Store, str]:
+    """The store that does the work at a root, behind what makes its requests again, and the path in it."""
+    store, path = storage._locate(root)
+    return getattr(store, "_store", store), path
+
+
 def gate(patch: pytest.MonkeyPatch, store: Store, root: str) -> None:
     """Actors stop before every operation of the store from now on; others do not notice.
 
@@ -99,11 +106,11 @@ def gate(patch: pytest.MonkeyPatch, store: Store, root: str) -> None:
     """
 
     def stopping(name: str, function: Callable[..., Any]) -> Callable[..., Any]:
-        def gated(path: str, *given: Any) -> Any:
+        def gated(path: str, *given: Any, **options: Any) -> Any:
             actor: Actor | None = getattr(_here, "actor", None)
             if actor is not None:
                 actor.pass_gate(Step(actor.number, name, path.removeprefix(f"{root}/").partition("/")[2]))
-            return function(path, *given)
+            return function(path, *given, **options)
 
         return gated
 

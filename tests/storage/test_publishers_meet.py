@@ -11,7 +11,7 @@ from functools import partial
 from pathlib import Path
 
 import pytest
-from interleavings import Actor, gate, walk
+from interleavings import Actor, gate, store_of, walk
 
 from bilp import storage
 from bilp.errors import StorageError
@@ -85,14 +85,14 @@ def test_two_publishers_in_every_order(contents: list[Files], tmp_path: Path, mo
 @pytest.mark.s3
 @pytest.mark.parametrize("contents", [CASES["equal"], CASES["other bytes of the same size"]], ids=["equal", "other bytes"])
 def test_two_publishers_in_every_order_on_s3(contents: list[Files], s3_root: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    gate(monkeypatch, *storage._locate(s3_root))
+    gate(monkeypatch, *store_of(s3_root))
     meeting = Meeting(s3_root, contents)
     assert {meeting.check(actors) for actors in walk(meeting.begin)} == {0, 1}
 
 
 @pytest.mark.parametrize("contents", [CASES["equal"], CASES["other bytes of the same size"]], ids=["equal", "other bytes"])
 def test_one_of_two_is_killed_anywhere(contents: list[Files], root: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    gate(monkeypatch, *storage._locate(root))
+    gate(monkeypatch, *store_of(root))
     meeting = Meeting(root, contents)
     for operations in itertools.count():
         killed = False
@@ -116,7 +116,7 @@ def test_three_publishers_that_are_interrupted_twice(tmp_path: Path, monkeypatch
 def test_publishers_of_more_than_one_conditional_write_takes(
     content: str, s3_root: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    s3, path = storage._locate(s3_root)
+    s3, path = store_of(s3_root)
     gate(monkeypatch, s3, path)
     monkeypatch.setattr(s3, "LARGEST_CREATE", 2_000)
     large, other = {"a.bin": b"alpha" * 500}, {"a.bin": b"ALPHA" * 500}

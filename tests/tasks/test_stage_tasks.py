@@ -106,6 +106,7 @@ def test_every_error_of_bilp_has_been_thought_of() -> None:
             "ImpossibleUri",
             "MissingArtefact",
             "DamagedArtefact",
+            "UntrustedArtefact",
             "IncompatibleArtefact",
             "Diverged",
             "LeaseLost",
