@@ -11,6 +11,7 @@ import pytest
 from tiny_pipeline import TINY, Finished, outcomes
 
 from bilp.config import PipelineConfig
+from bilp.manifest_file import MANIFEST
 
 
 @pytest.fixture(autouse=True)
@@ -19,16 +20,22 @@ def _prefect(prefect_home: Path) -> None:
 
 
 @pytest.fixture(scope="session")
-def finished(tmp_path_factory: pytest.TempPathFactory, prefect_home: Path) -> Iterator[Finished]:
-    """To be read: whoever computes something else in it takes `copied`, for the next test may choose among the artefacts here."""
+def shared_run(tmp_path_factory: pytest.TempPathFactory, prefect_home: Path) -> Finished:
     from flows.pipeline import pipeline
 
     root = str(tmp_path_factory.mktemp("pipeline") / "store")
     with outcomes() as first:
         report = pipeline(PipelineConfig.model_validate(TINY), root)
-    made = _artefacts(root)
-    yield Finished(root, report, first)
-    assert _artefacts(root) == made, "a test left artefacts of its own in the run that all tests share"
+    return Finished(root, report, first)
+
+
+@pytest.fixture
+def finished(shared_run: Finished) -> Iterator[Finished]:
+    """To be read: whoever computes something else in it takes `copied`, for the next test may choose among the artefacts here."""
+    made = _artefacts(shared_run.root)
+    assert made, "the run left artefacts"
+    yield shared_run
+    assert _artefacts(shared_run.root) == made, "this test changed which artefacts are in the run that all tests share"
 
 
 @pytest.fixture
@@ -40,4 +47,4 @@ def copied(finished: Finished, tmp_path: Path) -> Finished:
 
 
 def _artefacts(root: str) -> set[str]:
-    return {str(file.relative_to(root)) for file in Path(root).rglob("manifest.json")}
+    return {str(file.relative_to(root)) for file in Path(root).rglob(MANIFEST)}

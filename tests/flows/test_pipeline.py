@@ -88,15 +88,15 @@ def test_each_stage_alone_gives_what_the_pipeline_gave(finished: Finished) -> No
     assert labels.tolist() == list(range(10))
 
 
-def test_another_seed_shares_the_dataset_only(finished: Finished) -> None:
-    root, uri = finished.root, finished.report
+def test_another_seed_shares_the_dataset_only(copied: Finished) -> None:
+    root, uri = copied.root, copied.report
     with outcomes() as other:
         assert pipeline(PipelineConfig.model_validate(TINY | {"seed": 1, "arms": ["bilp"]}), root) != uri
     assert {label for label, outcome in other.items() if outcome == "there already"} == {"ingest digits"}
 
 
-def test_a_lost_artefact_is_computed_again_and_nothing_else(finished: Finished) -> None:
-    root, uri = finished.root, finished.report
+def test_a_lost_artefact_is_computed_again_and_nothing_else(copied: Finished) -> None:
+    root, uri = copied.root, copied.report
     before = synthetic_sets(root)
     (run,) = [path for path in Path(root).glob("runs/*") if not list(path.glob("rounds/*/reselect"))][:1]
     (run / "synthetic" / "_manifest.json").unlink()
@@ -117,8 +117,8 @@ def test_nothing_is_scored_that_no_arm_needs(tmp_path: Path) -> None:
     assert children(root) == ["datasets", "evaluations", "reports", "runs", "trainings"]
 
 
-def test_random_pruning_needs_no_scores(finished: Finished) -> None:
-    root = finished.root
+def test_random_pruning_needs_no_scores(copied: Finished) -> None:
+    root = copied.root
     config = PipelineConfig.model_validate(TINY | {"prune": {"criterion": "random"}})
     with outcomes() as ran:
         scores, selection = score_and_prune(config, ingest(config.ingest, root), root)

@@ -31,7 +31,7 @@ def content(path: Path) -> dict[str, Any]:
 
 
 @pytest.fixture(scope="module")
-def signed(finished: Finished, tmp_path_factory: pytest.TempPathFactory) -> Finished:
+def signed(shared_run: Finished, tmp_path_factory: pytest.TempPathFactory) -> Finished:
     root = str(tmp_path_factory.mktemp("signed") / "store")
     with pytest.MonkeyPatch.context() as patch, outcomes() as first:
         patch.setenv(KEY, SECRET)
