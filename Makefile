@@ -56,7 +56,7 @@ constraints: .venv-uv/.installed
 
 clean:
 	rm -rf .venv .venv-oldest .venv-s3 .venv-uv .bilp build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
-	find bilp tasks flows recipes tests benchmarks deployments -name __pycache__ -type d -exec rm -rf {} +
+	find bilp tasks flows recipes tests benchmarks deployments drill -name __pycache__ -type d -exec rm -rf {} +
 
 .venv/bin/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Python 3.11 or newer is needed: make PYTHON=python3.12"; exit 1; }

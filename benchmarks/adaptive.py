@@ -22,18 +22,18 @@ from statistics import median
 import torch
 
 from benchmarks.devices import CLOCKS, clock_on
-from bilp.allocator import keep_freed_memory
 from bilp.causal.oracle import meta_gradient
 from bilp.config import PipelineConfig
 from bilp.data import Dataset, open_dataset
-from bilp.distill.boundary import reselect
-from bilp.distill.guard import Guard
-from bilp.distill.initial import initial_state
-from bilp.distill.methods import loop_for
-from bilp.distill.sampling import RealPool
-from bilp.distill.setting import Setting
+from bilp.data.pool import RealPool
+from bilp.distill.loops.registry import loop_for
+from bilp.distill.step.divergence import Guard
+from bilp.distill.step.initial import initial_state
+from bilp.distill.step.reselection import reselect
+from bilp.distill.step.setting import Setting
 from bilp.progress import silent
 from bilp.pruning.adaptive import AdaptivePruner
+from tasks.allocator import keep_freed_memory
 
 
 def main() -> None:

@@ -15,7 +15,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from benchmarks.pairs import LIMIT, OPTIONS, Side, artefacts_in, checkouts, stored
-from bilp import layout
+from bilp.artifacts import layout
 
 
 def contents(root: str) -> dict[str, str]:

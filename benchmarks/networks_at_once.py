@@ -1,7 +1,7 @@
 """python -m benchmarks.networks_at_once
 
 Evaluation networks trained in one computation against the same networks trained one by one: the ratio of their CPU times, on one
-thread. This is what `bilp.evaluate.together.CPU_VALUES` rests on. Prints Markdown rows.
+thread. This is what `bilp.evaluate.stacked_training.CPU_VALUES` rests on. Prints Markdown rows.
 """
 
 from __future__ import annotations
@@ -11,14 +11,14 @@ from collections.abc import Callable
 
 import torch
 
-from bilp.allocator import keep_freed_memory
 from bilp.config import NetworkConfig
-from bilp.evaluate.schedule import Schedule
-from bilp.evaluate.together import fresh_stack, train_together
+from bilp.evaluate.batch_augment import Streams
+from bilp.evaluate.stacked_training import fresh_stack, train_together
 from bilp.evaluate.training import ImageSet, train
-from bilp.evaluate.treatment import Streams
+from bilp.evaluate.training_schedule import Schedule
 from bilp.nets import build, initialise
 from bilp.seeds import generator
+from tasks.allocator import keep_freed_memory
 
 NETWORKS = 5
 REPEATS = 3

@@ -24,8 +24,8 @@ from typing import Any
 
 import flows  # noqa: F401  # settles how threads wait, before torch is imported anywhere
 from bilp.config import PipelineConfig
-from deployments.rehearsal import Service
 from deployments.state_folder import REPOSITORY
+from drill.rehearsal import Service
 
 LIMIT = 3600.0
 WAYS = ("alone", "flows", "workers")
@@ -46,9 +46,9 @@ def configuration(times: int) -> dict[str, Any]:
 def alone(config: PipelineConfig, root: str) -> None:
     """The pipeline as somebody would write it in a notebook."""
     from bilp import data, distill
-    from bilp.arms import planned_runs
+    from bilp.config.arms import planned_runs
     from bilp.evaluate import evaluate_baseline, evaluate_synthetic
-    from bilp.pruning.stage import prune
+    from bilp.pruning.prune import prune
     from bilp.report import report
     from bilp.scoring.summary import summarise
     from bilp.scoring.trial import score_trial

@@ -27,12 +27,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from bilp import storage
+from bilp.artifacts.artifact import Artefact, find
+from bilp.artifacts.manifest_file import MANIFEST
+from bilp.config.nested import leaves
 from bilp.errors import BilpError
-from bilp.manifest import Artefact, find
-from bilp.manifest_file import MANIFEST
-from bilp.nested import leaves
-from bilp.verification import digest
+from bilp.storage import objects
+from bilp.storage.verification import digest
 from deployments.state_folder import REPOSITORY
 
 LIMIT = 900.0
@@ -132,7 +132,7 @@ def run_pair(sides: Sequence[Side], root: str, folder: Path) -> Outcome:
 
 def stored(root: str) -> dict[str, str]:
     """Digests of all files below a storage root by name, less those that tell of runs rather than results."""
-    return {name: digest(storage.read(f"{root}/{name}")) for name in _names(root)}
+    return {name: digest(objects.read(f"{root}/{name}")) for name in _names(root)}
 
 
 def artefacts_in(root: str, names: Mapping[str, str]) -> list[Artefact]:
@@ -141,7 +141,7 @@ def artefacts_in(root: str, names: Mapping[str, str]) -> list[Artefact]:
     for name in sorted(names):
         if name.endswith(f"/{MANIFEST}"):
             uri = f"{root}/{name}".removesuffix(f"/{MANIFEST}")
-            kind = json.loads(storage.read(f"{uri}/{MANIFEST}"))["kind"]
+            kind = json.loads(objects.read(f"{uri}/{MANIFEST}"))["kind"]
             artefact = find(uri, kind)
             assert artefact is not None
             found.append(artefact)
@@ -160,10 +160,10 @@ def damage(artefact: Artefact) -> str | None:
 
 
 def _names(root: str, below: str = "") -> Iterator[str]:
-    for name in storage.children(f"{root}/{below}".rstrip("/")):
+    for name in objects.children(f"{root}/{below}".rstrip("/")):
         path = f"{below}{name}"
         try:
-            storage.size(f"{root}/{path}")
+            objects.size(f"{root}/{path}")
         except BilpError:
             yield from _names(root, f"{path}/")
         else:

@@ -23,15 +23,15 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from bilp.artifacts.artifact import open_artefact
+from bilp.artifacts.publication import publish
+from bilp.artifacts.tables import SELECTION, SUMMARY, TRAJECTORY, encode
 from bilp.config import ScoreConfig
-from bilp.manifest import open_artefact
-from bilp.pruning.stage import selection_table
+from bilp.pruning.prune import selection_table
 from bilp.pruning.static import Cut, select
-from bilp.publication import publish
 from bilp.scoring.criteria import Trajectory
-from bilp.scoring.record import TRIAL, TRIAL_FILE, read_trajectory, trajectory_table
 from bilp.scoring.summary import summary_table
-from bilp.tables import SELECTION, SUMMARY, TRAJECTORY, encode
+from bilp.scoring.trial_record import TRIAL, TRIAL_FILE, read_trajectory, trajectory_table
 
 SAMPLES = 1_281_167
 CLASSES = 1000

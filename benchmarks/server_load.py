@@ -32,9 +32,9 @@ os.environ |= {"PREFECT_CLIENT_MAX_RETRIES": "8", "PREFECT_API_REQUEST_TIMEOUT":
 
 import flows  # noqa: F401  # settles how threads wait, before torch is imported anywhere
 from benchmarks.watched_server import CountingRelay, cpu_seconds, rows, start_worker
-from deployments.rehearsal import Service
+from drill.rehearsal import Service
 from tasks.pace import LONGEST, pause
-from tasks.progress import ARTIFACT_INTERVAL
+from tasks.progress_bars import ARTIFACT_INTERVAL
 from tasks.remote import POLL_SECONDS, POLLS_PER_SECOND
 
 AT_ONCE = 6  # runs at a time in this process
@@ -204,9 +204,9 @@ def measure(service: Service, folder: Path, arguments: argparse.Namespace) -> No
     from prefect.context import refresh_global_settings_context
 
     from bilp.config import PipelineConfig, ScoreConfig
-    from flows import dispatch
     from flows.ingest import ingest
     from flows.pipeline import pipeline
+    from flows.units import dispatch
 
     refresh_global_settings_context()
     make_images(folder / "images", arguments.classes)

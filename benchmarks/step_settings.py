@@ -11,8 +11,8 @@ from torch import Tensor
 
 from bilp.config import TRAJECTORY_METHODS, DistillConfig, PipelineConfig, ReselectConfig
 from bilp.data import Dataset
-from bilp.distill.sampling import RealPool
-from bilp.distill.setting import Setting
+from bilp.data.pool import RealPool
+from bilp.distill.step.setting import Setting
 from bilp.experts.buffer import ExpertBuffer
 from bilp.nets import Network, build, initialise
 from bilp.seeds import generator

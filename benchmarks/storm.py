@@ -4,7 +4,7 @@ What an object storage costs that answers every request with 503 for a while: sm
 at which the storm begins, compared with undisturbed ones. Each must end with status 0.
 
 BILP_STORAGE=s3://bucket/prefix and AWS_ENDPOINT_URL say where results lie; the programs reach the store through a relay
-(`deployments.relay`) that recognizes the moment by the requests that pass. `--seconds inf`: how a run ends that is not answered any more.
+(`drill.relay`) that recognizes the moment by the requests that pass. `--seconds inf`: how a run ends that is not answered any more.
 """
 
 from __future__ import annotations
@@ -25,9 +25,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from bilp.errors import ConfigError
-from bilp.storage import join
-from deployments.relay import Relay
+from bilp.storage.objects import join
 from deployments.state_folder import REPOSITORY
+from drill.relay import Relay
 
 OPTIONS = (
     *("--dataset=digits", "--score.trials=2", "--score.epochs=1", "--score.init_epochs=1", "--reselect.candidates_per_class=12"),

@@ -13,10 +13,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from bilp import augment
-from bilp.augment import AugParams
-from bilp.distill.setting import Setting
-from bilp.distill.state import DistillState
+from bilp.distill.step.setting import Setting
+from bilp.distill.step.state import DistillState
+from bilp.images import augment
+from bilp.images.augment import AugParams
 from bilp.nets.pooling import AveragePool
 from bilp.seeds import generator
 

@@ -13,12 +13,12 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from benchmarks.straightforward import Parts, both_gradients, feature_distance, plain_layers
-from bilp import augment
-from bilp.augment import AugParams
-from bilp.cutmix import draw_mix, mix_images, mixed_loss
-from bilp.distill.setting import Setting
-from bilp.distill.state import DistillState
-from bilp.kmeans import kmeans, nearest_members
+from bilp.distill.step.kmeans import kmeans, nearest_members
+from bilp.distill.step.setting import Setting
+from bilp.distill.step.state import DistillState
+from bilp.images import augment
+from bilp.images.augment import AugParams
+from bilp.images.cutmix import draw_mix, mix_images, mixed_loss
 from bilp.nets import Network, build, initialise
 from bilp.seeds import generator
 

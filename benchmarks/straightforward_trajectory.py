@@ -8,10 +8,10 @@ from torch.func import functional_call
 from torch.nn import functional
 
 from benchmarks.straightforward import Parts
-from bilp import augment
-from bilp.distill.setting import Setting
-from bilp.distill.state import DistillState
-from bilp.distill.trajectory import draw_steps, draw_trajectory
+from bilp.distill.loops.mtt import draw_steps, draw_trajectory
+from bilp.distill.step.setting import Setting
+from bilp.distill.step.state import DistillState
+from bilp.images import augment
 
 
 class TrajectoryLoop(Parts):

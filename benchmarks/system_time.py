@@ -68,8 +68,8 @@ def by_flows(config: PipelineConfig, root: str, stage: Stage) -> None:
         from flows.distill import distill_arms
         from flows.evaluate import evaluate
         from flows.ingest import ingest
-        from flows.local_flow import flow
-        from flows.local_server import reachable
+        from flows.local.flow import flow
+        from flows.local.server import reachable
         from flows.prune import prune
         from flows.report import report
         from flows.score import score
@@ -99,9 +99,9 @@ def by_functions(config: PipelineConfig, root: str, stage: Stage) -> None:
     """The stages as somebody would write them in a notebook."""
     with stage("start"):
         from bilp import data, distill
-        from bilp.arms import planned_runs
+        from bilp.config.arms import planned_runs
         from bilp.evaluate import evaluate_baseline, evaluate_synthetic
-        from bilp.pruning.stage import prune
+        from bilp.pruning.prune import prune
         from bilp.report import report
         from bilp.scoring.summary import summarise
         from bilp.scoring.trial import score_trial

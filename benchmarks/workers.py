@@ -24,7 +24,7 @@ from pathlib import Path
 from typing import Any
 
 import flows  # noqa: F401  # settles how threads wait, before torch is imported anywhere
-from deployments.rehearsal import Service
+from drill.rehearsal import Service
 
 LIMIT = 3600.0
 JOBS: dict[str, dict[str, Any]] = {

@@ -12,9 +12,9 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from typing import NoReturn
 
-from bilp import unexpected
 from bilp.errors import MOST, BilpError
-from bilp.escaping import shortened, shown
+from bilp.text import unexpected
+from bilp.text.escaping import shortened, shown
 
 FAILED, MISUSED, INTERRUPTED = 1, 2, 130
 CONTINUES = "interrupted; the same command continues where it stopped"
@@ -34,7 +34,7 @@ def fail(program: str, lines: Sequence[str], status: int) -> NoReturn:
 def one_line(program: str, doing: str) -> Iterator[None]:
     """Whatever goes wrong in the block ends `program` with one line; `doing` says what was going on there.
 
-    What nobody expected leaves its traceback in a file that the line names (`bilp.unexpected`).
+    What nobody expected leaves its traceback in a file that the line names (`bilp.text.unexpected`).
     """
     if signal.getsignal(signal.SIGINT) is _leave:
         signal.signal(signal.SIGINT, signal.default_int_handler)

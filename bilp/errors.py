@@ -1,6 +1,6 @@
 """Errors that a user can act on: each message says what is wrong, where, and what to do."""
 
-from bilp.escaping import shortened, shown
+from bilp.text.escaping import shortened, shown
 
 MOST = 3000
 """Characters of an error's text; what is longer loses its middle."""
@@ -38,7 +38,7 @@ class StorageMisconfigured(StorageError):
 
 
 class StorageUnreachable(StorageError):
-    """Storage did not answer, or only that it cannot at present, for as long as `bilp.transient` tries again."""
+    """Storage did not answer, or only that it cannot at present, for as long as `bilp.storage.transient` tries again."""
 
 
 class MissingArtefact(StorageError):

@@ -27,8 +27,8 @@ from prefect.client.schemas.objects import FlowRun, State, StateType
 from prefect.states import AwaitingRetry, Cancelled, Crashed
 
 from bilp.errors import StorageError, StorageUnreachable
-from bilp.escaping import shown
-from bilp.unexpected import one_line
+from bilp.text.escaping import shown
+from bilp.text.unexpected import one_line
 from deployments import register
 from deployments.automations import SILENCE
 from tasks.remote import was_interrupted

@@ -24,10 +24,10 @@ from prefect.settings import get_current_settings
 
 from bilp import ending
 from bilp.errors import BilpError, ConfigError
-from bilp.redaction import redacted
+from bilp.text.redaction import redacted
 from deployments import automations, job_templates, repository
 from deployments.state_folder import REPOSITORY, settle
-from flows import configured_server, server_login
+from flows.server import configured, login
 
 FILE = REPOSITORY / "deployments" / "prefect.yaml"
 
@@ -101,8 +101,8 @@ def main() -> None:
         raise ConfigError("PREFECT_API_URL is not set: set it to the server that is to be brought up to date")
     source = os.environ.get(repository.NAME, "")
     repository.check(source)
-    server_login.use(url)
-    configured_server.check(url)
+    login.use(url)
+    configured.check(url)
     with get_client(sync_client=True) as client:
         pools(client, os.environ.get("BILP_POOL_TYPE", "process"))
         deployments(source, os.environ.get("BILP_BRANCH"))

@@ -23,8 +23,9 @@ from bilp.errors import ConfigError
 from deployments import repository
 from deployments.sign_in import MINUTES, SignIn
 from deployments.state_folder import settle
-from flows import prefect_home, server_login
-from flows.loopback import is_loopback
+from flows.server import home as prefect_home
+from flows.server import login as server_login
+from flows.server.loopback import is_loopback
 
 AUTHENTICATION = "PREFECT_SERVER_API_AUTH_STRING"
 NO_AUTHENTICATION = ending.MISUSED
@@ -70,8 +71,8 @@ def serve(host: str, port: int, home: Path) -> None:
     from prefect.context import refresh_global_settings_context
     from prefect.server.api.server import create_app
 
-    from flows import request_checks, starting
-    from flows.local_server import unhurried_database
+    from flows.local.server import unhurried_database
+    from flows.server import request_checks, starting
 
     registration = []  # holds the pipe that ends the keeper with this process
     with starting.listening(host, port) as listener:

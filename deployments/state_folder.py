@@ -6,10 +6,10 @@ from collections.abc import MutableMapping
 from pathlib import Path
 
 from bilp.errors import BilpError, StorageError
-from flows import loopback, prefect_home
+from flows.server import home, loopback
 
 REPOSITORY = Path(__file__).resolve().parent.parent
-DEFAULT = prefect_home.SERVICE
+DEFAULT = home.SERVICE
 
 # Nothing asks, reports usage, or needs a network.
 QUIET = {"PREFECT_SERVER_ANALYTICS_ENABLED": "false", "DO_NOT_TRACK": "1", "PREFECT_CLI_PROMPT": "false"}
@@ -24,10 +24,10 @@ def settle(environment: MutableMapping[str, str]) -> Path:
         environment.setdefault(name, value)
     folder = Path(environment["PREFECT_HOME"]).expanduser()
     try:
-        prefect_home.check(folder)
+        home.check(folder)
     except BilpError as error:
         raise StorageError(f"cannot keep the state of the service: {error}") from error
-    if prefect_home.is_open_to_others(folder):
+    if home.is_open_to_others(folder):
         raise StorageError(
             f"others can look into {folder}, where a service keeps parameters, logs and its login: set PREFECT_HOME to a folder of its own "
             f"that belongs to this user; or, if {folder} is nothing but that, chmod 700 {folder}"

@@ -26,7 +26,7 @@ from pathlib import Path
 from bilp import ending
 from bilp.errors import ConfigError
 from deployments.state_folder import DEFAULT, REPOSITORY, settle
-from flows import file_permissions, server_login
+from flows.server import file_permissions, login
 
 PROGRAM = "python -m deployments.worker"
 POOLS = ("cpu", "gpu")
@@ -55,8 +55,8 @@ class Worker:
 def _signed_in(environment: Mapping[str, str]) -> dict[str, str]:
     """The environment with the login of a server on this machine, which may have begun after this program."""
     homes = (Path(environment["PREFECT_HOME"]), DEFAULT)
-    found = None if environment.get(server_login.CLIENT) else server_login.find(environment["PREFECT_API_URL"], homes)
-    return dict(environment) | ({server_login.CLIENT: found} if found else {})
+    found = None if environment.get(login.CLIENT) else login.find(environment["PREFECT_API_URL"], homes)
+    return dict(environment) | ({login.CLIENT: found} if found else {})
 
 
 def _type() -> str:
@@ -135,7 +135,7 @@ def main(arguments: Sequence[str]) -> None:
     file_permissions.keep_private(os.environ)
     settle(os.environ)
     os.environ.setdefault("PREFECT_API_URL", LOCAL_API)
-    server_login.check_address(os.environ["PREFECT_API_URL"])
+    login.check_address(os.environ["PREFECT_API_URL"])
     os.environ.setdefault("PREFECT_WORKER_QUERY_SECONDS", QUERY_SECONDS)
     # Runs see this checkout first, also where another one is installed.
     os.environ["PYTHONPATH"] = os.pathsep.join([str(REPOSITORY), *filter(None, [os.environ.get("PYTHONPATH")])])

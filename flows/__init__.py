@@ -6,7 +6,7 @@ threads, and before torch.
 
 import os
 
-from bilp.allocator import keep_freed_memory
+from tasks.allocator import keep_freed_memory
 
 # Must be set before torch is imported. Threads that spin while they wait for each other make a small network up to
 # twenty times slower as soon as anything else runs on the machine; sleeping threads cost nothing measurable.
@@ -15,7 +15,8 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 # Must be settled before there are threads. A run that a worker starts has it from its environment (deployments/prefect.yaml).
 keep_freed_memory()
 
-from flows import beginning, file_permissions  # noqa: E402
+from flows import beginning  # noqa: E402
+from flows.server import file_permissions  # noqa: E402
 
 beginning.settle()
 file_permissions.settle(os.environ)

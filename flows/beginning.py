@@ -42,7 +42,7 @@ def settle() -> None:
     ending.begin(program)
     output.settle()
     logging.raiseExceptions = False  # a log that cannot be sent is nothing that a terminal has to show
-    # Said in our own words where it matters (`flows.local_server`).
+    # Said in our own words where it matters (`flows.local.server`).
     warnings.filterwarnings("ignore", message="Failed to create the Prefect home directory")
 
 

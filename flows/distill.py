@@ -7,15 +7,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from bilp.arms import PlannedRun, adaptive_note, needs_selection, planned_runs
 from bilp.config import DistillConfig, PipelineConfig, ReselectConfig
-from bilp.storage import join
-from flows import dispatch, program
+from bilp.config.arms import PlannedRun, adaptive_note, needs_selection, planned_runs
+from bilp.storage.objects import join
+from flows import program
 from flows.experts import experts_of_arms
 from flows.ingest import ingest
-from flows.local_flow import flow
+from flows.local.flow import flow
 from flows.prune import score_and_prune
 from flows.rounds import go_through
+from flows.units import dispatch
 from flows.workplace import Root, workplace
 from tasks import terminal
 from tasks.distill import SYNTHETIC, start_run, went_through

@@ -7,14 +7,15 @@ distilled first.
 from __future__ import annotations
 
 import tasks.evaluate
-from bilp.arms import needs_selection, needs_teacher
 from bilp.config import Baseline, EvaluateConfig, PipelineConfig
-from bilp.fields import Positive
-from flows import dispatch, program
+from bilp.config.arms import needs_selection, needs_teacher
+from bilp.config.base import Positive
+from flows import program
 from flows.distill import distill_arms, synthetic_uri
 from flows.ingest import ingest
-from flows.local_flow import flow
+from flows.local.flow import flow
 from flows.prune import score_and_prune
+from flows.units import dispatch
 from flows.workplace import Root, workplace
 from tasks.evaluate import evaluate_baseline, evaluate_synthetic, train_teacher
 

@@ -9,13 +9,14 @@ from __future__ import annotations
 from prefect import unmapped
 from prefect.task_runners import ThreadPoolTaskRunner
 
-from bilp.arms import needs_experts, needs_selection, planned_runs
 from bilp.config import ExpertsConfig, NetworkConfig, PipelineConfig
+from bilp.config.arms import needs_experts, needs_selection, planned_runs
 from bilp.errors import ConfigError
-from flows import dispatch, program
+from flows import program
 from flows.ingest import ingest
-from flows.local_flow import flow
+from flows.local.flow import flow
 from flows.prune import score_and_prune
+from flows.units import dispatch
 from flows.workplace import Root, workplace
 from tasks.execution import Execution
 from tasks.experts import collect_experts, train_expert

@@ -12,12 +12,12 @@ from typing import Literal
 from pydantic import Field
 
 import tasks.exchange
+from bilp.artifacts.artifact import open_artefact
 from bilp.config import PipelineConfig
 from bilp.exchange.options import ImportOptions
-from bilp.manifest import open_artefact
 from flows import program
 from flows.ingest import ingest
-from flows.local_flow import flow
+from flows.local.flow import flow
 from flows.workplace import Root, workplace
 from tasks.evaluate import evaluate_baseline, evaluate_synthetic
 

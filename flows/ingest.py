@@ -10,7 +10,7 @@ from functools import partial
 import tasks.ingest
 from bilp.config import IngestConfig
 from flows import program
-from flows.local_flow import flow
+from flows.local.flow import flow
 from flows.workplace import Root, workplace
 
 

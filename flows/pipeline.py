@@ -5,14 +5,14 @@ The whole pipeline: ingest real images, score and prune them, distill every arm,
 
 from __future__ import annotations
 
-from bilp.arms import needs_selection
 from bilp.config import PipelineConfig
-from bilp.fit import check_fit
+from bilp.config.arms import needs_selection
+from bilp.preflight import check_fit
 from flows import program
 from flows.distill import distill_arms
 from flows.evaluate import evaluate, robustness
 from flows.ingest import dataset_and_record
-from flows.local_flow import flow
+from flows.local.flow import flow
 from flows.prune import score_and_prune
 from flows.report import report
 from flows.restarts import refuse_endless_restarts

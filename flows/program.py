@@ -13,12 +13,12 @@ from pydantic import BaseModel, ValidationError
 from rich.table import Table
 
 from bilp import ending
-from bilp.command_line import configure, parse, refuse_secrets_typed
+from bilp.artifacts.artifact import open_artefact
 from bilp.config import PipelineConfig
+from bilp.config.command_line import configure, parse, refuse_secrets_typed
+from bilp.config.explain import problems
 from bilp.errors import BilpError
-from bilp.escaping import place, shown
-from bilp.explain import problems
-from bilp.manifest import open_artefact
+from bilp.text.escaping import place, shown
 from tasks import output, terminal
 from tasks.terminal import Screen, print_line
 

@@ -8,11 +8,11 @@ from __future__ import annotations
 from functools import partial
 
 import tasks.prune
-from bilp.arms import needs_scores
 from bilp.config import PipelineConfig, PruneConfig
+from bilp.config.arms import needs_scores
 from flows import program
 from flows.ingest import ingest
-from flows.local_flow import flow
+from flows.local.flow import flow
 from flows.score import score
 from flows.workplace import Root, workplace
 

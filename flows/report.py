@@ -8,7 +8,7 @@ from __future__ import annotations
 import tasks.report
 from bilp.config import PipelineConfig
 from flows import program
-from flows.local_flow import flow
+from flows.local.flow import flow
 from flows.workplace import Root, workplace
 
 

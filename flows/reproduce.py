@@ -11,14 +11,14 @@ from collections.abc import Sequence
 
 from pydantic import Field
 
-from bilp.arms import needs_selection
-from bilp.command_line import refuse_secrets_typed
 from bilp.config import Frozen, PipelineConfig
+from bilp.config.arms import needs_selection
+from bilp.config.command_line import refuse_secrets_typed
 from flows import program
 from flows.distill import distill_arms
 from flows.evaluate import evaluate
 from flows.ingest import ingest
-from flows.local_flow import flow
+from flows.local.flow import flow
 from flows.prune import score_and_prune
 from flows.workplace import Root, workplace
 from tasks.reproduce import compare_with_published
@@ -43,7 +43,7 @@ def reproduce(recipe: str, config: PipelineConfig, root: Root | None = None) -> 
 
 def lines(uri: str) -> list[str]:
     """What was found, for a reader."""
-    from bilp.published import load_reproduction
+    from bilp.evaluate.reproduction import load_reproduction
 
     rows, content = load_reproduction(uri)
     found = [f"{content['recipe']}: {content['published']['source']}", *(row.sentence for row in rows)]
@@ -63,7 +63,7 @@ def main(arguments: Sequence[str]) -> None:
     recipe = arguments[0]
 
     def scaled(given: dict[str, object], options: Options) -> PipelineConfig:
-        from bilp.published import load_published, scaled
+        from bilp.evaluate.reproduction import load_published, scaled
 
         load_published(recipe)
         return scaled(recipe, options.scale, given)

@@ -11,9 +11,10 @@ from prefect import unmapped
 from prefect.task_runners import ThreadPoolTaskRunner
 
 from bilp.config import ScoreConfig
-from flows import dispatch, program
+from flows import program
 from flows.ingest import ingest
-from flows.local_flow import flow
+from flows.local.flow import flow
+from flows.units import dispatch
 from flows.workplace import Root, workplace
 from tasks.execution import Execution
 from tasks.score import score_trial, summarise

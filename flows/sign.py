@@ -17,7 +17,7 @@ def main() -> None:
     typed = parser.typed()
 
     def work() -> list[str]:
-        from bilp.sign_storage import sign_all
+        from bilp.maintenance.sign_storage import sign_all
 
         return sign_all(typed.storage)
 

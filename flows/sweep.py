@@ -8,7 +8,7 @@ from typing import Any
 
 from bilp.config import PipelineConfig
 from bilp.errors import ConfigError
-from flows.local_flow import flow
+from flows.local.flow import flow
 from flows.pipeline import pipeline
 from flows.workplace import Root
 

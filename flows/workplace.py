@@ -8,8 +8,8 @@ from typing import Annotated
 
 from pydantic import BeforeValidator, WithJsonSchema
 
-from bilp.storage import Uri, as_uri, check_storage, exists, storage_root
-from bilp.uris import NO_SECRET
+from bilp.storage.objects import Uri, as_uri, check_storage, exists, storage_root
+from bilp.storage.uris import NO_SECRET
 
 Root = Annotated[
     Uri,
@@ -23,7 +23,7 @@ def workplace(root: Uri | None) -> str:
     """The storage root: the given one, or $BILP_STORAGE. Raises StorageError if nothing lies there and nothing can be published.
 
     A place with results in it may hold everything that is needed, and be read-only: it is asked whether it takes new ones when
-    something has to be computed (`bilp.manifest.there_already`).
+    something has to be computed (`bilp.artifacts.artifact.there_already`).
     """
     return _checked(as_uri(root) if root else storage_root())
 

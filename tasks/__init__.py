@@ -6,7 +6,7 @@ that lists flows, should not wait for it.
 
 import logging
 
-from bilp.escaping import OneLine
+from bilp.text.escaping import OneLine
 
 # Tasks log under this name, to terminals of workers too; what they quote is anybody's text.
 logging.getLogger("prefect.tasks").addFilter(OneLine())

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+from bilp.artifacts.manifest_file import MANIFEST
 from bilp.config import DistillConfig, ReselectConfig
-from bilp.manifest_file import MANIFEST
-from bilp.storage import exists, join
-from tasks.artifacts import show_dropped, show_synthetic
+from bilp.storage.objects import exists, join
 from tasks.execution import device
-from tasks.progress import progress
-from tasks.stage import stage
+from tasks.progress_bars import progress
+from tasks.task import stage
+from tasks.ui_artifacts import show_dropped, show_synthetic
 
 SYNTHETIC = "synthetic"
 """Folder of a run in which its synthetic set lies."""

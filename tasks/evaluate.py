@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from bilp.config import Baseline, EvaluateConfig
 from tasks.execution import device
-from tasks.progress import progress
-from tasks.stage import stage
+from tasks.progress_bars import progress
+from tasks.task import stage
 
 
 @stage("train teacher")

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from bilp.exchange.options import ImportOptions
-from tasks.artifacts import show_synthetic
-from tasks.stage import stage
+from tasks.task import stage
+from tasks.ui_artifacts import show_synthetic
 
 
 @stage("import {options.file}")

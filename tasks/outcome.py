@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from bilp import storage
-from bilp.manifest import published_at
+from bilp.artifacts.artifact import published_at
+from bilp.storage import objects
 
 # Manifests tell the second of their publication. Within one second this process remembers what it has met.
 _met: dict[str, str] = {}
@@ -18,7 +18,7 @@ def published_since(uri: str, began: datetime) -> bool:
     """
     created = published_at(uri) or published_at(uri.rpartition("/")[0])
     if created is None:
-        return len(storage.children(uri)) < 2
+        return len(objects.children(uri)) < 2
     met_before = _met.get(uri) == created
     _met[uri] = created
     return not met_before and datetime.fromisoformat(created) >= began.replace(microsecond=0)

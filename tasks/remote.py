@@ -21,15 +21,15 @@ from prefect.deployments import run_deployment
 from prefect.logging import get_logger
 from prefect.states import Cancelling, Crashed
 
-from bilp import lease
+from bilp.artifacts import lease
+from bilp.artifacts.artifact import content_key, is_whole
 from bilp.errors import BilpError, LeaseLost, StorageError
-from bilp.manifest import content_key, is_whole
-from bilp.storage import join
+from bilp.storage.objects import join
 from tasks import terminal
 from tasks.execution import Execution
 from tasks.pace import LONGEST, pause
-from tasks.stage import stage
 from tasks.stopping import stop_if_asked
+from tasks.task import stage
 
 T = TypeVar("T")
 

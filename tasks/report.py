@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from bilp.config import PipelineConfig
-from tasks.artifacts import show_accuracy, show_link
-from tasks.stage import stage
+from tasks.task import stage
+from tasks.ui_artifacts import show_accuracy, show_link
 
 
 @stage("report")

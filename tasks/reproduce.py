@@ -6,12 +6,12 @@ from collections.abc import Sequence
 
 from bilp.config import PipelineConfig
 from tasks.execution import device
-from tasks.stage import stage
+from tasks.task import stage
 
 
 @stage("compare with {recipe}")
 def compare_with_published(recipe: str, config: PipelineConfig, evaluation_uris: Sequence[str], root: str) -> str:
     """Publish the distance to a published value and every deviation from its protocol; the artefact's URI."""
-    from bilp import published
+    from bilp.evaluate import reproduction
 
-    return published.publish_reproduction(recipe, config, evaluation_uris, device(), root)
+    return reproduction.publish_reproduction(recipe, config, evaluation_uris, device(), root)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from bilp.escaping import shortened, shown
+from bilp.text.escaping import shortened, shown
 
 LONGEST = 200  # characters that a table of runs has room for
 

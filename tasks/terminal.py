@@ -12,7 +12,7 @@ from contextlib import contextmanager, suppress
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TaskProgressColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
-from bilp.escaping import shown
+from bilp.text.escaping import shown
 from tasks import output
 
 PLAIN_INTERVAL = 10.0  # seconds between two lines about one stage where bars cannot be drawn
@@ -32,7 +32,7 @@ class Screen(Console):
 
 
 def print_line(console: Console, text: str) -> None:
-    """Print text, fit to be shown (`bilp.escaping`), as one line which is not wrapped."""
+    """Print text, fit to be shown (`bilp.text.escaping`), as one line which is not wrapped."""
     console.print(text, markup=False, emoji=False, highlight=False, soft_wrap=True)
 
 

@@ -31,10 +31,10 @@ def another_home(template: Path, folder: Path) -> Path:
 
 
 def _migrate(template: Path) -> None:
-    from flows import local_server
+    from flows.local import server
 
     with tempfile.TemporaryDirectory(dir=template.parent) as folder:
-        local_server.start(os.environ | {"PREFECT_HOME": folder}).stop()
+        server.start(os.environ | {"PREFECT_HOME": folder}).stop()
         database = Path(folder) / NAME
         with closing(sqlite3.connect(database)) as connection:
             connection.execute("pragma wal_checkpoint(truncate)")

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from bilp.allocator import ENVIRONMENT, keep_freed_memory
+from tasks.allocator import ENVIRONMENT, keep_freed_memory
 
 pytestmark = pytest.mark.skipif(not keep_freed_memory(), reason="the C library is not glibc")
 

@@ -11,21 +11,21 @@ from pathlib import Path
 
 import pytest
 
-from bilp.stores import Store
+from bilp.storage.backend import Store
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 LAYERS = ("bilp", "tasks", "flows", "deployments")  # each may import what stands before it
 
 # Modules of bilp that may look at a clock, and why.
 CLOCKS: dict[str, str] = {
-    "bilp/lease.py": "expiry and silence of leases",
-    "bilp/publication.py": "created_at of an artefact",
-    "bilp/stores/s3.py": "waits between two attempts of a conditional write",
-    "bilp/transient.py": "how long a storage has been away",
+    "bilp/artifacts/lease.py": "expiry and silence of leases",
+    "bilp/artifacts/publication.py": "created_at of an artefact",
+    "bilp/storage/s3.py": "waits between two attempts of a conditional write",
+    "bilp/storage/transient.py": "how long a storage has been away",
 }
 
 # The one module that reads what reference projects pickled: it names the errors of pickle, and has torch rebuild tensors only.
-PICKLED = "bilp/exchange/published.py"
+PICKLED = "bilp/exchange/reference_files.py"
 WEIGHTS_ONLY = "weights_only=True"
 
 FORBIDDEN_MODULES = {"pickle", "cloudpickle", "dill", "joblib", "marshal", "shelve", "random"}

@@ -13,9 +13,7 @@ from hypothesis import strategies as st
 from pydantic import BaseModel, ValidationError
 
 import bilp
-from bilp import defaults, recipe_files
-from bilp.arms import adaptive_note, needs_experts, needs_scores, needs_selection, planned_runs
-from bilp.command_line import configure, parse
+from bilp.artifacts.artifact import plain
 from bilp.config import (
     TRAJECTORY_METHODS,
     AugmentFamily,
@@ -32,13 +30,16 @@ from bilp.config import (
     ScoreConfig,
     Source,
     TrajectoryConfig,
+    defaults,
+    recipes,
 )
-from bilp.criterion_facts import CRITERION_FACTS
-from bilp.decode_config import IdcConfig, PretrainedConfig
-from bilp.defaults import LIMITED, complete, dc_loops
-from bilp.explain import DEFAULT, GIVEN, explain, problems
-from bilp.manifest import plain
-from bilp.nested import leaves
+from bilp.config.arms import adaptive_note, needs_experts, needs_scores, needs_selection, planned_runs
+from bilp.config.command_line import configure, parse
+from bilp.config.criteria import CRITERION_FACTS
+from bilp.config.decode import IdcConfig, PretrainedConfig
+from bilp.config.defaults import LIMITED, complete, dc_loops
+from bilp.config.explain import DEFAULT, GIVEN, explain, problems
+from bilp.config.nested import leaves
 
 STAGES: dict[str, type[BaseModel]] = {
     "ingest": IngestConfig,
@@ -408,7 +409,7 @@ def test_augmentation_families_are_all_used_by_default() -> None:
 # --- recipes ---------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("recipe", sorted(recipe_files.RECIPES.glob("*.yaml")), ids=lambda path: path.stem)
+@pytest.mark.parametrize("recipe", sorted(recipes.RECIPES.glob("*.yaml")), ids=lambda path: path.stem)
 def test_every_recipe_is_valid_is_in_force_and_says_its_source(recipe: Path) -> None:
     header = [line for line in recipe.read_text(encoding="utf-8").splitlines() if line.startswith("#")]
     assert f"python -m flows.pipeline --recipe {recipe.stem}" in header[0]
@@ -422,7 +423,7 @@ def test_every_recipe_is_valid_is_in_force_and_says_its_source(recipe: Path) -> 
 
 
 def test_there_are_recipes() -> None:
-    assert {"digits", "cifar10-dc-ipc1"} <= {path.stem for path in recipe_files.RECIPES.glob("*.yaml")}
+    assert {"digits", "cifar10-dc-ipc1"} <= {path.stem for path in recipes.RECIPES.glob("*.yaml")}
 
 
 @pytest.mark.parametrize(

@@ -13,12 +13,12 @@ from markdown_it import MarkdownIt
 from rich.table import Table
 
 from bilp import ending
-from bilp.command_line import configure
+from bilp.config.command_line import configure
 from bilp.data.names import class_name
 from bilp.errors import MOST, ConfigError, DataError
-from bilp.escaping import latex, markdown, place, shortened, shown, spreadsheet
 from bilp.exchange.folder_names import check_folder_names
-from bilp.unexpected import one_line
+from bilp.text.escaping import latex, markdown, place, shortened, shown, spreadsheet
+from bilp.text.unexpected import one_line
 from flows import program
 from tasks import terminal
 from tasks.run_name import LONGEST, RunName

@@ -14,14 +14,15 @@ import pytest
 import yaml
 from scipy import stats
 
+from bilp.artifacts.artifact import open_artefact
+from bilp.artifacts.publication import publish
+from bilp.artifacts.tables import EVALUATION, encode
 from bilp.config import MethodName, PipelineConfig, Source
+from bilp.config.explain import explain
+from bilp.config.nested import leaves
+from bilp.config.recipes import RECIPES, load_recipe, read_recipe, recipe_names
 from bilp.errors import ConfigError
-from bilp.evaluate.publication import FILE, KIND
-from bilp.explain import explain
-from bilp.manifest import open_artefact
-from bilp.nested import leaves
-from bilp.publication import publish
-from bilp.published import (
+from bilp.evaluate.reproduction import (
     SUMMARY,
     Published,
     compare,
@@ -32,8 +33,7 @@ from bilp.published import (
     publish_reproduction,
     scaled,
 )
-from bilp.recipe_files import RECIPES, load_recipe, read_recipe, recipe_names
-from bilp.tables import EVALUATION, encode
+from bilp.evaluate.results import FILE, KIND
 
 CELLS = sorted(name for name in recipe_names() if name.startswith("published/"))
 FOLDERS = sorted({name.split("/")[1] for name in CELLS})

@@ -13,10 +13,10 @@ import yaml
 from pydantic import TypeAdapter, ValidationError
 
 from bilp.config import PipelineConfig
+from bilp.config.explain import explain, problems
+from bilp.config.nested import leaves
+from bilp.config.recipes import RECIPES, load_recipe, recipe_names
 from bilp.errors import ConfigError
-from bilp.explain import explain, problems
-from bilp.nested import leaves
-from bilp.recipe_files import RECIPES, load_recipe, recipe_names
 
 Written = str | bytes
 
@@ -198,7 +198,7 @@ def test_a_run_that_a_server_started_takes_no_path(recipe: Path) -> None:
     program = (
         "import sys\n"
         "from flows.pipeline import pipeline\n"
-        "from bilp.recipe_files import load_recipe\n"
+        "from bilp.config.recipes import load_recipe\n"
         "print(load_recipe('cifar10-two-cores')['dataset'])\n"
         "try: pipeline.validate_parameters({'config': {'recipe': sys.argv[1]}, 'root': None})\n"
         "except Exception as error: print(error)\n"
@@ -281,7 +281,7 @@ def test_a_wrong_data_set_is_named_rather_than_the_recipe() -> None:
 
 
 def test_the_word_is_part_of_no_key_unless_it_was_said() -> None:
-    from bilp.manifest import plain
+    from bilp.artifacts.artifact import plain
 
     assert "recipe_dataset" not in plain(PipelineConfig(recipe=CELL))
     assert plain(PipelineConfig(recipe=CELL, dataset="digits", recipe_dataset="any"))["recipe_dataset"] == "any"

@@ -10,10 +10,10 @@ from pydantic import AliasPath, BaseModel, TypeAdapter, ValidationError
 from pydantic.fields import FieldInfo
 
 from bilp.config import PipelineConfig
-from bilp.defaults import complete
-from bilp.dials import Dials, Settled, read
-from bilp.explain import problems
-from bilp.nested import merge, nest
+from bilp.config.defaults import complete
+from bilp.config.dials import Dials, Settled, read
+from bilp.config.explain import problems
+from bilp.config.nested import merge, nest
 
 # Values of settings that rules read, each beside what it needs to be in force and to change something.
 READ: list[tuple[str, Any, dict[str, Any]]] = [

@@ -12,10 +12,10 @@ import pytest
 from pydantic import BaseModel
 
 from bilp.config import Criterion, MethodName, PipelineConfig, Source
-from bilp.explain import told_defaults
-from bilp.fields import Frozen, told
-from bilp.nested import leaves, merge
-from bilp.pools import POOLS
+from bilp.config.base import Frozen, told
+from bilp.config.explain import told_defaults
+from bilp.config.nested import leaves, merge
+from bilp.config.pools import POOLS
 
 # What a user may decide; each is looked at with every data set and method.
 CHOICES: list[dict[str, Any]] = [

@@ -8,8 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from bilp import ending, unexpected
+from bilp import ending
 from bilp.errors import DataError
+from bilp.text import unexpected
 
 LINES = "first line\n  second line"
 

@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from bilp.artifacts.artifact import open_artefact
+from bilp.artifacts.manifest_file import MANIFEST
 from bilp.config import (
     DistillConfig,
     EvaluateConfig,
@@ -23,20 +25,18 @@ from bilp.config import (
     TeacherConfig,
     TrajectoryConfig,
 )
+from bilp.config.decode import DecodeConfig, IdcConfig, PretrainedConfig
 from bilp.data import ingest, read_source
-from bilp.decode_config import DecodeConfig, IdcConfig, PretrainedConfig
 from bilp.distill import distill_round, finish_run, pretrain_network, reselect_round, start_run
 from bilp.distill.run import reselect_uri, round_uri
 from bilp.evaluate import VARIANTS, evaluate_baseline, evaluate_synthetic, robustness, train_teacher
-from bilp.experts.stage import collect_experts, train_expert
-from bilp.manifest import open_artefact
-from bilp.manifest_file import MANIFEST
-from bilp.pruning.stage import prune
-from bilp.published import publish_reproduction
+from bilp.evaluate.reproduction import publish_reproduction
+from bilp.experts.train_experts import collect_experts, train_expert
+from bilp.pruning.prune import prune
 from bilp.report import report
 from bilp.scoring.summary import summarise
 from bilp.scoring.trial import score_trial
-from bilp.verification import digest
+from bilp.storage.verification import digest
 
 NARROW = NetworkConfig(width=2, depth=1)
 SCORE = ScoreConfig(trials=2, epochs=2, init_epochs=1, network=NARROW)

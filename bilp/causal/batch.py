@@ -10,7 +10,7 @@ from torch import Tensor
 from bilp.matching import Matching
 from bilp.matching.pullback import lane_images
 from bilp.nets import Network
-from bilp.nets.frames import frames_of
+from bilp.nets.clips import frames_of
 
 Pair = tuple[Tensor, Tensor]
 Augment = Callable[[Tensor], Tensor]

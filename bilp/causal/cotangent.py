@@ -16,7 +16,7 @@ from itertools import zip_longest
 import torch
 from torch import Tensor
 
-from bilp.causal.synthetic import Synthetic, parts
+from bilp.causal.synthetic_images import Synthetic, parts
 from bilp.causal.vectors import RealVectors
 from bilp.matching import Matching, Vectors
 

@@ -15,7 +15,7 @@ from bilp.causal.cotangent import cotangent_differences, effects_by
 from bilp.causal.oracle import leave_one_out
 from bilp.causal.precision import CHECKED, RANK_AGREEMENT, Precision, order_holds
 from bilp.causal.sketch import Sketch, promised, sketch
-from bilp.causal.synthetic import Synthetic
+from bilp.causal.synthetic_images import Synthetic
 from bilp.causal.taylor import first_order_differences, require_curvature
 from bilp.causal.vectors import RealVectors, vectors_of_classes
 from bilp.matching import Matching, Vectors

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from bilp.causal.cotangent import by_class, cotangent_differences
-from bilp.causal.synthetic import Synthetic, parts
+from bilp.causal.synthetic_images import Synthetic, parts
 from bilp.causal.vectors import RealVectors
 from bilp.matching import Matching, Vectors
 from bilp.seeds import generator

@@ -15,8 +15,8 @@ from bilp.data.opening import DecodeError
 from bilp.data.pipeline import decoded
 from bilp.data.shards import ShardWriter, Stored
 from bilp.errors import DataError
-from bilp.escaping import shown
 from bilp.progress import Progress
+from bilp.text.escaping import shown
 
 THREADS = min(32, max(8, os.cpu_count() or 1))  # at least 8, because object storage is mostly waiting
 

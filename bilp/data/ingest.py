@@ -17,8 +17,11 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from bilp import storage, tables
+from bilp.artifacts import tables
+from bilp.artifacts.artifact import content_key, find, plain
+from bilp.artifacts.publication import publish
 from bilp.config import IngestConfig
+from bilp.config.given import model_of
 from bilp.data.arrange import Arranged, arrange, check_kept
 from bilp.data.contents import SPLITS, Contents, Labels, SplitName, check
 from bilp.data.convert import Converter, refuse
@@ -26,21 +29,19 @@ from bilp.data.decode import Conversion
 from bilp.data.duplicates import duplicates_facts
 from bilp.data.listing import plain as absolute
 from bilp.data.measure import fingerprint, value_counts
-from bilp.data.normalisation import Normalisation, check_channels, chosen, identity
-from bilp.data.record import KIND as RECORD
-from bilp.data.record import SOURCES, open_record, publish_record, record_files, record_of, skipped_facts
+from bilp.data.normalization import Normalisation, check_channels, chosen, identity
 from bilp.data.shards import Stored
+from bilp.data.source_record import KIND as RECORD
+from bilp.data.source_record import SOURCES, open_record, publish_record, record_files, record_of, skipped_facts
 from bilp.data.sources import open_source
 from bilp.data.splitting import check_divisible
 from bilp.data.store import INDEX, KIND, index_name
 from bilp.data.whitened import whiten
 from bilp.errors import DataError
-from bilp.given import model_of
-from bilp.manifest import content_key, find, plain
 from bilp.progress import Progress, silent
-from bilp.publication import publish
-from bilp.scratch import scratch_folder
-from bilp.storage import Uri, as_uri
+from bilp.storage import objects
+from bilp.storage.objects import Uri, as_uri
+from bilp.storage.scratch import scratch_folder
 
 VERSION = 2
 
@@ -79,11 +80,11 @@ def read_source(config: IngestConfig | Mapping[str, Any], root: Uri, progress: P
     if config.uri:
         settings["uri"] = absolute(config.uri)  # a relative path means another source elsewhere
     key = content_key("ingest", VERSION, config=settings, source=source.signature())
-    home = storage.join(root, "datasets", source.name)
-    uri = storage.join(home, SOURCES, key)
+    home = objects.join(root, "datasets", source.name)
+    uri = objects.join(home, SOURCES, key)
     if _is_known(home, uri, key):
         return uri
-    storage.check_storage(root)
+    objects.check_storage(root)
     where = f"{config.source} {config.uri}" if config.uri else config.source
     if config.colour != "auto":  # else only the pictures tell
         check_channels(config.normalization, 1 if config.colour == "grey" else 3, where)
@@ -111,7 +112,7 @@ def _is_known(home: str, uri: str, key: str) -> bool:
     if record is None:
         return False
     mark = record_of(record).facts.fingerprint
-    store = find(storage.join(home, mark), KIND, mark)
+    store = find(objects.join(home, mark), KIND, mark)
     for artefact in (record, store):
         if artefact is not None:
             artefact.check_sizes()
@@ -162,7 +163,7 @@ def _publish_store(name: str, home: str, class_names: Sequence[str], made: Arran
         # Nothing of the source and the configuration: others that lead to the same content must publish the same bytes.
         files[index_name(split)] = tables.encode(_index(labels[split], made.digests[split]), INDEX, {"fingerprint": mark})
     facts = {"name": name, "fingerprint": mark, **_facts(class_names, made.stored, constants)}
-    publish(storage.join(home, mark), KIND, mark, files, config={}, parents={}, facts=facts)
+    publish(objects.join(home, mark), KIND, mark, files, config={}, parents={}, facts=facts)
     return mark
 
 

@@ -19,10 +19,10 @@ from functools import cached_property
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
-from bilp import storage
 from bilp.data.droppings import is_dropping, kind
 from bilp.errors import DataError
-from bilp.escaping import shown
+from bilp.storage import objects
+from bilp.text.escaping import shown
 
 IRREGULAR = "a device, pipe or socket, not a file"
 """The problem of what is not even opened: reading might never end."""
@@ -113,7 +113,7 @@ def list_files(uri: str) -> Listing:
     """Everything below `uri`, hidden and ignored names left out. Raises DataError if it is no directory, StorageError if out of reach."""
     root = plain(uri)
     if "://" in root:
-        if not storage.children(root):  # also puts a missing bucket or refused credentials into words
+        if not objects.children(root):  # also puts a missing bucket or refused credentials into words
             raise DataError(f"{uri}: nothing lies there: check the path")
         return _remote(root)
     if not Path(root).exists():
@@ -179,7 +179,7 @@ def _remote(uri: str) -> Listing:
     files = []
     folders: set[str] = set()
     ignored: dict[str, str] = {}
-    for path, found in storage.objects(uri).items():
+    for path, found in objects.objects(uri).items():
         parts = path.split("/")
         left = next((depth for depth, part in enumerate(parts, 1) if is_dropping(part)), None)
         if left is not None:

@@ -51,7 +51,7 @@ def fingerprint(
         shape: [C, H, W] of every image.
         labels: By split, in the order of the images.
         digests: By split, see `image_digests`.
-        normalization: What is to be said of the constants, see `bilp.data.normalisation.identity`.
+        normalization: What is to be said of the constants, see `bilp.data.normalization.identity`.
     """
     content = {"class_names": list(class_names), "shape": list(shape), **normalization}
     state = hashlib.sha256(json.dumps(content).encode())

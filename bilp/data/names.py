@@ -5,7 +5,7 @@ from __future__ import annotations
 import unicodedata
 from collections.abc import Sequence
 
-from bilp.escaping import shown
+from bilp.text.escaping import shown
 
 
 def class_name(name: str) -> str:

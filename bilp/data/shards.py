@@ -19,7 +19,7 @@ from torch.utils.dlpack import from_dlpack
 
 from bilp.data.contents import Labels
 from bilp.errors import DamagedArtefact, IncompatibleArtefact
-from bilp.escaping import unwrapped
+from bilp.text.escaping import unwrapped
 
 Pixels = NDArray[np.uint8]
 Shape = tuple[int, int, int]

@@ -3,7 +3,7 @@
 Facts in the manifest (layout and value range are compared when it is opened): name, fingerprint, class_names in label order,
 classes, shape [C, H, W], value_range [0, 255], layout CHW, colour (grey or rgb), resolution [H, W], mean, std, train_images,
 test_images, images_per_class (train and test, in label order), shard_rows (train and test). Where the images came from is
-no content: the record of a source tells it (see `bilp.data.record`). A whitened data set (see `bilp.data.whitened`) states the
+no content: the record of a source tells it (see `bilp.data.source_record`). A whitened data set (see `bilp.data.whitened`) states the
 same under another fingerprint, with mean 0 and std 1, and in whitening what its fit was made of.
 """
 
@@ -21,16 +21,16 @@ import pyarrow as pa
 import torch
 from torch import Tensor
 
+from bilp.artifacts.artifact import Artefact, open_artefact
+from bilp.artifacts.facts import DatasetFacts
+from bilp.artifacts.table_rules import Rules
+from bilp.artifacts.tables import declare
 from bilp.data.contents import SplitName
-from bilp.data.record import SourceRecord, open_record
 from bilp.data.shards import Shape, map_shard, shard_name
+from bilp.data.source_record import SourceRecord, open_record
 from bilp.data.whitening import Whitening, decode
 from bilp.errors import DamagedArtefact, IncompatibleArtefact, MissingArtefact
-from bilp.facts import DatasetFacts
-from bilp.manifest import Artefact, open_artefact
-from bilp.storage import Uri, as_uri
-from bilp.table_rules import Rules
-from bilp.tables import declare
+from bilp.storage.objects import Uri, as_uri
 
 KIND = "dataset"
 WHITENED, FIT = "whitened", "whitening.safetensors"

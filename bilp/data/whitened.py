@@ -17,13 +17,13 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor
 
-from bilp import storage
+from bilp.artifacts.artifact import content_key, open_artefact, there_already
+from bilp.artifacts.publication import publish
 from bilp.data.store import FIT, KIND, WHITENED, open_dataset
 from bilp.data.whitening import MOST_VALUES, encode, fit
 from bilp.errors import DataError
-from bilp.manifest import content_key, open_artefact, there_already
 from bilp.progress import Progress, silent
-from bilp.publication import publish
+from bilp.storage import objects
 
 VERSION = 2
 BLOCK = 2000
@@ -39,7 +39,7 @@ def whiten(dataset_uri: str, epsilon: float, progress: Progress = silent) -> str
     plain = open_artefact(dataset_uri, KIND)
     told = {"kind": "zca", "epsilon": epsilon, "of": plain.fact("fingerprint")}
     key = content_key("whiten", VERSION, **told)
-    uri = storage.join(dataset_uri, WHITENED, key)
+    uri = objects.join(dataset_uri, WHITENED, key)
     if there_already(uri, KIND, key) is not None:
         return uri
     dataset = open_dataset(dataset_uri)

@@ -13,9 +13,9 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
-from bilp.arithmetic import arithmetic
+from bilp.artifacts.tensors import decode_tensors, encode_tensors, require_tensors
 from bilp.errors import DataError
-from bilp.tensors import decode_tensors, encode_tensors, require_tensors
+from bilp.nets.arithmetic import arithmetic
 
 # 3 x 64 x 64: covariance, eigenvectors and workspace of more values would take several times 1.2 GB each.
 MOST_VALUES = 12288

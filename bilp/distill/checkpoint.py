@@ -8,16 +8,16 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
-from bilp.distill.network_pool import require_pool
+from bilp.artifacts.artifact import Artefact
+from bilp.artifacts.facts import RoundFacts
+from bilp.data.pool import RealPool
+from bilp.distill.loops.mtt import require_step_size
 from bilp.distill.part import Part
-from bilp.distill.sampling import RealPool
-from bilp.distill.state import DistillState, decode_state
-from bilp.distill.trajectory import require_step_size
+from bilp.distill.step.network_pool import require_pool
+from bilp.distill.step.state import DistillState, decode_state
 from bilp.errors import DamagedArtefact
-from bilp.facts import RoundFacts
-from bilp.manifest import Artefact
 from bilp.nets import build
-from bilp.verification import again
+from bilp.storage.verification import again
 
 CHECKPOINT = "checkpoint.safetensors"
 

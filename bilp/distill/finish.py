@@ -4,20 +4,20 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from bilp import storage
+from bilp.artifacts.artifact import content_key, open_artefact, there_already
+from bilp.artifacts.publication import publish
+from bilp.artifacts.tensors import encode_tensors
 from bilp.data.store import FIT
 from bilp.data.whitening import encode
 from bilp.distill.checkpoint import state_of
+from bilp.distill.loops.mtt import STEP_SIZE
 from bilp.distill.part import Part
 from bilp.distill.pictures import grid_png
 from bilp.distill.rounds import GRID, open_round
 from bilp.distill.run import VERSION, lineage, open_pool, open_run, settings
 from bilp.distill.synthetic_set import IMAGES, SYNTHETIC, read_set
-from bilp.distill.trajectory import STEP_SIZE
-from bilp.manifest import content_key, open_artefact, there_already
-from bilp.publication import publish
-from bilp.storage import Uri, as_uri
-from bilp.tensors import encode_tensors
+from bilp.storage import objects
+from bilp.storage.objects import Uri, as_uri
 
 
 def finish_run(run_uri: Uri) -> str:
@@ -25,12 +25,12 @@ def finish_run(run_uri: Uri) -> str:
 
     The manifest's facts tell what a user of the images must know: class_names (in order of their labels), shape, mean
     and std of the normalisation, ipc, method, in decode how a stored image becomes those to train on
-    (bilp.decode.decode_set), learning_rate if the method learned one, and whitening if the images are whitened, whose fit is
+    (bilp.images.multiformation.decode_set), learning_rate if the method learned one, and whitening if the images are whitened, whose fit is
     then a file of the artefact. Raises MissingArtefact if the last round is not there.
     """
     run_uri = as_uri(run_uri)
     run = open_run(run_uri)
-    uri, key = storage.join(run_uri, SYNTHETIC), content_key(SYNTHETIC, VERSION, run=run.key)
+    uri, key = objects.join(run_uri, SYNTHETIC), content_key(SYNTHETIC, VERSION, run=run.key)
     if there_already(uri, SYNTHETIC, key, shown=True) is not None:
         return uri
     whole, pool = Part(run_uri, run, None), open_pool(run_uri, run)

@@ -12,6 +12,9 @@ import numpy as np
 import pyarrow as pa
 import torch
 
+from bilp.artifacts.artifact import there_already
+from bilp.artifacts.tables import LOSSES
+from bilp.data.pool import RealPool
 from bilp.distill.checkpoint import state_of
 from bilp.distill.part import Part, parts_of
 from bilp.distill.rounds import (
@@ -27,12 +30,9 @@ from bilp.distill.rounds import (
     round_losses,
 )
 from bilp.distill.run import bounds, open_pool, open_run
-from bilp.distill.sampling import RealPool
-from bilp.distill.state import DistillState
+from bilp.distill.step.state import DistillState
 from bilp.errors import ConfigError
-from bilp.manifest import there_already
-from bilp.storage import Uri, as_uri
-from bilp.tables import LOSSES
+from bilp.storage.objects import Uri, as_uri
 
 
 def merge_round(run_uri: Uri, round: int) -> str:

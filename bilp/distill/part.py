@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from bilp.artifacts.artifact import content_key
 from bilp.distill.run import VERSION, Run, open_run, reselect_uri, round_uri, shard_uri
 from bilp.errors import ConfigError
-from bilp.manifest import content_key
 
 
 @dataclass(frozen=True)

@@ -7,17 +7,17 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor
 
-from bilp.arithmetic import arithmetic, place
-from bilp.distill.pretrained import FILE, KIND
-from bilp.distill.real_training import RealTraining, sgd
+from bilp.artifacts.publication import publish
+from bilp.artifacts.tensors import encode_tensors
 from bilp.distill.run import lineage, open_pool, open_run, pretraining_of
+from bilp.distill.step.pretrained import FILE, KIND
+from bilp.distill.step.real_training import RealTraining, sgd
 from bilp.errors import ConfigError, Diverged
 from bilp.nets import build, initialise
+from bilp.nets.arithmetic import arithmetic, place
 from bilp.progress import Progress, silent
-from bilp.publication import publish
 from bilp.seeds import generator
-from bilp.storage import Uri, as_uri
-from bilp.tensors import encode_tensors
+from bilp.storage.objects import Uri, as_uri
 
 
 def pretrain_network(run_uri: Uri, number: int, device: torch.device | str = "cpu", progress: Progress = silent) -> str:

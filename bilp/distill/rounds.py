@@ -10,30 +10,30 @@ from typing import Any
 import pyarrow as pa
 import torch
 
-from bilp import storage
-from bilp.arithmetic import arithmetic
-from bilp.distill.boundary import Measured, reselect
+from bilp.artifacts.artifact import Artefact, check_sizes, find, there_already
+from bilp.artifacts.facts import ReselectFacts, RoundFacts
+from bilp.artifacts.publication import publish
+from bilp.artifacts.tables import ITE, LOSSES, encode
+from bilp.artifacts.tensors import decode_tensors, encode_tensors
+from bilp.data.pool import RealPool
 from bilp.distill.checkpoint import CHECKPOINT, state_of
-from bilp.distill.guard import Guard
-from bilp.distill.initial import initial_state
-from bilp.distill.methods import loop_for, networks_for
+from bilp.distill.loops.registry import loop_for, networks_for
 from bilp.distill.part import Part, open_part
 from bilp.distill.pictures import grid_png
-from bilp.distill.record import Record
 from bilp.distill.run import Run, bounds, lineage, open_experts, open_pool, open_pretrained, open_run, settings
-from bilp.distill.sampling import RealPool
-from bilp.distill.setting import Setting
-from bilp.distill.state import DistillState, encode_state
+from bilp.distill.step.divergence import Guard
+from bilp.distill.step.initial import initial_state
+from bilp.distill.step.iteration_record import Record
+from bilp.distill.step.reselection import Measured, reselect
+from bilp.distill.step.setting import Setting
+from bilp.distill.step.state import DistillState, encode_state
 from bilp.errors import DamagedArtefact, MissingArtefact
-from bilp.facts import ReselectFacts, RoundFacts
-from bilp.manifest import Artefact, check_sizes, find, there_already
+from bilp.nets.arithmetic import arithmetic
 from bilp.progress import Progress, silent
 from bilp.pruning.adaptive import AdaptivePruner
-from bilp.publication import publish
-from bilp.storage import Uri, as_uri
-from bilp.tables import ITE, LOSSES, encode
-from bilp.tensors import decode_tensors, encode_tensors
-from bilp.verification import again
+from bilp.storage import objects
+from bilp.storage.objects import Uri, as_uri
+from bilp.storage.verification import again
 
 ROUND, RESELECT = "round", "reselect"
 LOSS_TABLE, GRID = "losses.parquet", "grid.png"
@@ -183,7 +183,7 @@ def reselected(part: Part, round_number: int) -> dict[str, torch.Tensor]:
 
 
 def round_losses(artefact: Artefact) -> pa.Table:
-    """The losses of a round, see `bilp.tables.LOSSES`. Raises DamagedArtefact unless each of its iterations is there."""
+    """The losses of a round, see `bilp.artifacts.tables.LOSSES`. Raises DamagedArtefact unless each of its iterations is there."""
     facts = artefact.stated(RoundFacts)
     first, stop = facts.first_iteration, facts.iteration
     table = artefact.table(LOSS_TABLE, LOSSES, rows=stop - first, below={"iteration": stop})
@@ -193,7 +193,7 @@ def round_losses(artefact: Artefact) -> pa.Table:
 
 
 def round_effects(artefact: Artefact, labels: torch.Tensor) -> pa.Table:
-    """What a reselection measured, see `bilp.tables.ITE`; `labels` [N] are those of the whole train split.
+    """What a reselection measured, see `bilp.artifacts.tables.ITE`; `labels` [N] are those of the whole train split.
 
     Raises DamagedArtefact for samples of other classes, another round or another number of dropped ones than the manifest states.
     """
@@ -242,7 +242,7 @@ def _guard(part: Part, setting: Setting, round_number: int, before: DistillState
     if round_number == 1:
         last_good = "No round of the run was finished before."
     else:
-        last_good = f"The last good state is {storage.join(part.round_uri(round_number - 1), CHECKPOINT)} (iteration {before.iteration})."
+        last_good = f"The last good state is {objects.join(part.round_uri(round_number - 1), CHECKPOINT)} (iteration {before.iteration})."
     names = setting.pool.dataset.class_names
     return Guard(part.run.distill.learning_rate, names, before.reference_loss, last_good, setting.classes)
 

@@ -5,20 +5,21 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from bilp import layout, signing, storage, strict_json
+from bilp.artifacts import layout, signing
+from bilp.artifacts.artifact import content_key, open_artefact
 from bilp.config import DECODING_METHODS, TRAJECTORY_METHODS, DistillConfig, Frozen, MethodName, ReselectConfig
+from bilp.config.given import model_of
 from bilp.data import Dataset, open_dataset
-from bilp.distill import pretrained
-from bilp.distill.initial import require_initial
-from bilp.distill.pretrained import PretrainedNetworks, Pretraining
-from bilp.distill.sampling import RealPool
+from bilp.data.pool import RealPool
+from bilp.distill.step import pretrained
+from bilp.distill.step.initial import require_initial
+from bilp.distill.step.pretrained import PretrainedNetworks, Pretraining
 from bilp.errors import ConfigError, DamagedArtefact, IncompatibleArtefact, MissingArtefact
 from bilp.experts.buffer import ExpertBuffer
-from bilp.given import model_of
-from bilp.manifest import content_key, open_artefact
 from bilp.nets import build
-from bilp.pruning.stage import kept_samples
-from bilp.storage import Uri, as_uri, optional_uri
+from bilp.pruning.prune import kept_samples
+from bilp.storage import objects, strict_json
+from bilp.storage.objects import Uri, as_uri, optional_uri
 
 VERSION = 1
 """Version of what all methods share; see `version_of`."""
@@ -48,7 +49,7 @@ class Run(Frozen):
     reselect: ReselectConfig
     """Settings of adaptive pruning; defaults with beta = 0 where it is off."""
     signature: str | None = None
-    """Signature of all the rest and of its place (see `bilp.signing`), where one is stored."""
+    """Signature of all the rest and of its place (see `bilp.artifacts.signing`), where one is stored."""
 
 
 def start_run(
@@ -95,11 +96,11 @@ def start_run(
         distill=distill,
         reselect=reselect,
     )
-    uri = storage.join(root, "runs", run.key)
+    uri = objects.join(root, "runs", run.key)
     if not _is_registered(uri):
-        storage.require_usable(root, f"there is no run at {uri} yet")
+        objects.require_usable(root, f"there is no run at {uri} yet")
         record = run.model_dump_json(indent=2, exclude={"signature"}).encode()
-        if not storage.create(storage.join(uri, RECORD), signing.sealed(record, uri, RECORD)):
+        if not objects.create(objects.join(uri, RECORD), signing.sealed(record, uri, RECORD)):
             open_run(uri)
     return uri
 
@@ -126,9 +127,9 @@ def open_run(run_uri: Uri, known: bool = True) -> Run:
     Raises MissingArtefact, DamagedArtefact, or IncompatibleArtefact for another version.
     """
     run_uri = as_uri(run_uri)
-    where = storage.join(run_uri, RECORD)
+    where = objects.join(run_uri, RECORD)
     try:
-        data = storage.read(where, known, strict_json.LARGEST)
+        data = objects.read(where, known, strict_json.LARGEST)
     except MissingArtefact as error:
         raise MissingArtefact(f"no run at {run_uri}: {RECORD} is not there; register it with start_run") from error
     try:
@@ -293,14 +294,14 @@ def settings(run: Run) -> dict[str, Any]:
 
 def shard_uri(run_uri: str, shard: int) -> str:
     """Below which the rounds of a shard lie, as those of the run lie below the run."""
-    return storage.join(run_uri, "shards", f"{shard:04d}")
+    return objects.join(run_uri, "shards", f"{shard:04d}")
 
 
 def round_uri(run_uri: str, round_number: int) -> str:
     """Where the artefact of a round lies."""
-    return storage.join(run_uri, "rounds", f"{round_number:04d}")
+    return objects.join(run_uri, "rounds", f"{round_number:04d}")
 
 
 def reselect_uri(run_uri: str, round_number: int) -> str:
     """Where the reselection of a round lies."""
-    return storage.join(round_uri(run_uri, round_number), "reselect")
+    return objects.join(round_uri(run_uri, round_number), "reselect")

@@ -5,11 +5,11 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from bilp.artifacts.artifact import Artefact
+from bilp.artifacts.facts import SyntheticFacts
+from bilp.artifacts.tensors import decode_tensors, require_tensors
 from bilp.errors import DamagedArtefact
-from bilp.facts import SyntheticFacts
-from bilp.manifest import Artefact
-from bilp.tensors import decode_tensors, require_tensors
-from bilp.verification import again
+from bilp.storage.verification import again
 
 SYNTHETIC = "synthetic"
 IMAGES = "synthetic.safetensors"

@@ -1,5 +1,6 @@
 """Evaluation: fresh networks are trained on a set and tested on the real test split."""
 
+from bilp.evaluate.evaluation import evaluate_baseline, evaluate_synthetic
 from bilp.evaluate.metrics import (
     Difference,
     Measurement,
@@ -12,7 +13,6 @@ from bilp.evaluate.metrics import (
     summary,
 )
 from bilp.evaluate.robustness import VARIANTS, augmentation_robust_score, label_robust_score, load_robustness, robustness, variants
-from bilp.evaluate.stage import evaluate_baseline, evaluate_synthetic
 from bilp.evaluate.teacher import train_teacher
 
 __all__ = [

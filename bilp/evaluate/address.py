@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
+from bilp.artifacts.artifact import Artefact
+from bilp.artifacts.facts import SyntheticFacts
 from bilp.config import Baseline, EvaluateConfig
 from bilp.data import Dataset
-from bilp.evaluate.publication import Publication
+from bilp.evaluate.results import Publication
 from bilp.evaluate.teacher import teacher_key
-from bilp.facts import SyntheticFacts
-from bilp.manifest import Artefact
 
 COVERING: tuple[Baseline, ...] = ("herding", "k_center")
 """Baselines that choose images by the teacher's features."""

@@ -9,10 +9,10 @@ from statistics import fmean, stdev
 
 from scipy.special import stdtr, stdtrit
 
+from bilp.artifacts.artifact import open_artefact
 from bilp.errors import ConfigError
-from bilp.evaluate.publication import KIND, evaluation_rows
-from bilp.manifest import open_artefact
-from bilp.storage import Uri, as_uri
+from bilp.evaluate.results import KIND, evaluation_rows
+from bilp.storage.objects import Uri, as_uri
 
 CONFIDENCE = 0.95
 

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from bilp.cutmix import Mix
+from bilp.images.cutmix import Mix
 
 
 def hard_loss(logits: Tensor, labels: Tensor, mixes: Sequence[Mix | None]) -> Tensor:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from bilp.config import EvaluateConfig, NetworkConfig
-from bilp.evaluate_rules import is_convnet_bn
+from bilp.config.protocols import is_convnet_bn
 
 
 def own_settings(config: EvaluateConfig, network: NetworkConfig) -> EvaluateConfig:

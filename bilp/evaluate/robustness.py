@@ -13,13 +13,13 @@ from typing import Literal, get_args
 
 import pyarrow as pa
 
+from bilp.artifacts.artifact import content_key, open_artefact
+from bilp.artifacts.publication import publish
+from bilp.artifacts.tables import ROBUSTNESS, encode
 from bilp.config import EvaluateConfig
 from bilp.errors import ConfigError
 from bilp.evaluate.metrics import Measurement, measurements
-from bilp.manifest import content_key, open_artefact
-from bilp.publication import publish
-from bilp.storage import Uri, as_uri, join
-from bilp.tables import ROBUSTNESS, encode
+from bilp.storage.objects import Uri, as_uri, join
 
 VERSION = 2
 KIND = "robustness"

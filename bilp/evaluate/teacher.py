@@ -10,21 +10,21 @@ from typing import Any
 
 import torch
 
-from bilp.arithmetic import arithmetic, place
+from bilp.artifacts.artifact import content_key, open_artefact, there_already
+from bilp.artifacts.publication import publish
+from bilp.artifacts.tensors import encode_tensors, load_network
 from bilp.config import TeacherConfig
+from bilp.config.given import model_of
 from bilp.data import Dataset, open_dataset
 from bilp.errors import Diverged
-from bilp.evaluate.schedule import Schedule
+from bilp.evaluate.batch_augment import STREAMS, Streams
 from bilp.evaluate.training import ImageSet, accuracy, train
-from bilp.evaluate.treatment import STREAMS, Streams
-from bilp.given import model_of
-from bilp.manifest import content_key, open_artefact, there_already
+from bilp.evaluate.training_schedule import Schedule
 from bilp.nets import Network, build, initialise, label
+from bilp.nets.arithmetic import arithmetic, place
 from bilp.progress import Progress, silent
-from bilp.publication import publish
 from bilp.seeds import generator
-from bilp.storage import Uri, as_uri, join
-from bilp.tensors import encode_tensors, load_network
+from bilp.storage.objects import Uri, as_uri, join
 
 VERSION = 1
 KIND = "teacher"

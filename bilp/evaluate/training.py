@@ -1,7 +1,7 @@
 """Train one network on a set of images and test it: the evaluation protocols of the distillation papers.
 
 Sources: Zhao et al. 2021 (DC) and the DSA, DM, CAFE, IDM and MTT papers after it, which share one protocol; Kim et al. 2022
-(IDC); Yin et al. 2023 (SRe2L) for soft labels. This is also the reference for `bilp.evaluate.together`.
+(IDC); Yin et al. 2023 (SRe2L) for soft labels. This is also the reference for `bilp.evaluate.stacked_training`.
 """
 
 from __future__ import annotations
@@ -13,12 +13,12 @@ from typing import Self
 import torch
 from torch import Tensor, nn
 
-from bilp.cutmix import Mix
 from bilp.data import Split
 from bilp.errors import ConfigError, Diverged
+from bilp.evaluate.batch_augment import Streams, draw, treat
 from bilp.evaluate.objective import hard_loss, soft_loss
-from bilp.evaluate.schedule import Schedule
-from bilp.evaluate.treatment import Streams, draw, treat
+from bilp.evaluate.training_schedule import Schedule
+from bilp.images.cutmix import Mix
 from bilp.nets.dropout import dropping, has_dropout
 
 TEST_BATCH = 256

@@ -13,12 +13,12 @@ import safetensors.torch
 from PIL import Image
 from torch import Tensor
 
-from bilp import storage
 from bilp.distill.pictures import displayable
 from bilp.errors import ConfigError
 from bilp.exchange.folder_names import check_folder_names
 from bilp.exchange.loaded import DistilledSet, load_distilled
-from bilp.storage import Uri, as_uri
+from bilp.storage import objects
+from bilp.storage.objects import Uri, as_uri
 
 Format = Literal["folder", "parquet", "safetensors"]
 FORMATS: tuple[Format, ...] = get_args(Format)
@@ -47,8 +47,8 @@ def export_set(synthetic_uri: Uri, to: Format, out: Uri) -> list[str]:
     }
     written = []
     for name, content in writers[to](load_distilled(synthetic_uri)):
-        written.append(storage.join(out, name))
-        storage.write(written[-1], content)
+        written.append(objects.join(out, name))
+        objects.write(written[-1], content)
     return written
 
 

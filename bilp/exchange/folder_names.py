@@ -7,7 +7,7 @@ import unicodedata
 from collections.abc import Sequence
 
 from bilp.errors import ConfigError
-from bilp.escaping import shortened, shown
+from bilp.text.escaping import shortened, shown
 
 MOST_BYTES = 255
 _RESERVED = re.compile(r"(con|prn|aux|nul|com[0-9¹²³]|lpt[0-9¹²³])(\..*)?", re.IGNORECASE)  # devices of Windows, whatever follows the dot

@@ -8,8 +8,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from bilp.artifacts.artifact import content_key
+from bilp.artifacts.publication import publish
+from bilp.artifacts.tensors import encode_tensors
+from bilp.config.given import model_of
 from bilp.data import Dataset, open_dataset
-from bilp.data.normalisation import CONSTANTS
+from bilp.data.normalization import CONSTANTS
 from bilp.data.store import FIT
 from bilp.data.whitening import encode
 from bilp.distill.pictures import grid_png
@@ -17,13 +21,9 @@ from bilp.distill.rounds import GRID
 from bilp.distill.synthetic_set import IMAGES, SYNTHETIC
 from bilp.errors import ConfigError, DataError
 from bilp.exchange.options import ImportOptions, Pixels
-from bilp.exchange.published import PublishedSet, read_published
-from bilp.given import model_of
-from bilp.manifest import content_key
-from bilp.publication import publish
-from bilp.storage import Uri, as_uri, join
-from bilp.tensors import encode_tensors
-from bilp.verification import digest
+from bilp.exchange.reference_files import PublishedSet, read_published
+from bilp.storage.objects import Uri, as_uri, join
+from bilp.storage.verification import digest
 
 VERSION = 1
 

@@ -7,15 +7,15 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from bilp.artifacts.artifact import find, manifest_kind, open_artefact
+from bilp.artifacts.facts import SyntheticFacts
 from bilp.data.store import FIT
 from bilp.data.whitening import Whitening, decode
 from bilp.distill.run import RECORD
 from bilp.distill.synthetic_set import SYNTHETIC, read_set
 from bilp.errors import IncompatibleArtefact, MissingArtefact
-from bilp.exchange.decoding import decoded
-from bilp.facts import SyntheticFacts
-from bilp.manifest import find, manifest_kind, open_artefact
-from bilp.storage import Uri, as_uri, exists, join
+from bilp.images.decode_stored import decoded
+from bilp.storage.objects import Uri, as_uri, exists, join
 
 
 class DistilledSet(torch.utils.data.Dataset[tuple[Tensor, Tensor]]):

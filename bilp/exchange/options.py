@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from bilp.fields import Count, Frozen, Location, Positive
+from bilp.config.base import Count, Frozen, Location, Positive
 
 Pixels = Literal["auto", "dataset", "cifar10", "unit"]
 

@@ -7,11 +7,11 @@ from collections.abc import Mapping
 import torch
 from torch import nn
 
+from bilp.artifacts.artifact import Artefact, find, open_artefact
+from bilp.artifacts.facts import BufferFacts
 from bilp.config import DistillConfig
 from bilp.errors import ConfigError, IncompatibleArtefact, MissingArtefact
-from bilp.experts.record import BUFFER, EXPERT, Parameters, expert_key, expert_uri, parameter_shapes, read_parameters
-from bilp.facts import BufferFacts
-from bilp.manifest import Artefact, find, open_artefact
+from bilp.experts.files import BUFFER, EXPERT, Parameters, expert_key, expert_uri, parameter_shapes, read_parameters
 
 
 class ExpertBuffer:

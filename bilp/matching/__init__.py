@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from bilp.config import TRAJECTORY_METHODS, AlignmentConfig, MethodName
-from bilp.decode_config import KernelMetric
+from bilp.config.decode import KernelMetric
 from bilp.matching.alignment import PAPERS_ALIGNMENT, AlignmentMatching
+from bilp.matching.base import Matching, Pullback, Vectors
 from bilp.matching.features import FeatureMatching
 from bilp.matching.gradients import GradientMatching
 from bilp.matching.kernels import KernelMatching
-from bilp.matching.protocol import Matching, Pullback, Vectors
 from bilp.matching.trajectory import TrajectoryMatching
 
 __all__ = ["FeatureMatching", "GradientMatching", "KernelMatching", "Matching", "Pullback", "Vectors", "matching_for"]

@@ -9,10 +9,10 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from bilp.config import AlignmentConfig
+from bilp.matching.base import Pullback, Vectors, require_samples
+from bilp.matching.batch_norm import freeze_statistics, require_independent_samples
 from bilp.matching.per_sample import micro_batches
-from bilp.matching.protocol import Pullback, Vectors, require_samples
 from bilp.matching.pullback import generic_pullback
-from bilp.matching.statistics import freeze_statistics, require_independent_samples
 from bilp.nets import Network
 
 ACTIVATIONS = (nn.ReLU, nn.LeakyReLU, nn.Sigmoid, nn.SiLU)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch.autograd import forward_ad
 
-from bilp.matching.protocol import Matching, Vectors
+from bilp.matching.base import Matching, Vectors
 from bilp.matching.pushforward import forward_mode
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from bilp.matching.protocol import Vectors
+from bilp.matching.base import Vectors
 
 EPSILON = 1e-6
 

@@ -6,11 +6,11 @@ import torch
 from torch import Tensor
 
 from bilp.matching import distance
+from bilp.matching.base import Pullback, Vectors, require_samples
+from bilp.matching.batch_norm import freeze_statistics, require_independent_samples
 from bilp.matching.per_sample import micro_batches
-from bilp.matching.protocol import Pullback, Vectors, require_samples
 from bilp.matching.pullback import feature_pullback
 from bilp.matching.pushforward import feature_pushforward
-from bilp.matching.statistics import freeze_statistics, require_independent_samples
 from bilp.nets import Network
 
 

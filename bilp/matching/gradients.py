@@ -10,12 +10,12 @@ from torch.nn import functional
 
 from bilp.errors import ConfigError
 from bilp.matching import distance
+from bilp.matching.base import Pullback, Vectors, require_samples
+from bilp.matching.batch_norm import freeze_statistics, require_independent_samples
 from bilp.matching.per_sample import blocks_of, micro_batches, per_sample_gradients
-from bilp.matching.protocol import Pullback, Vectors, require_samples
 from bilp.matching.pullback import generic_pullback, gradient_pullback
 from bilp.matching.pushforward import generic_pushforward, gradient_pushforward
 from bilp.matching.recording import matched_parameters
-from bilp.matching.statistics import freeze_statistics, require_independent_samples
 from bilp.nets import Network
 
 

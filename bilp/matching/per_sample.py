@@ -14,9 +14,9 @@ from torch import Tensor, nn
 from torch.func import functional_call, grad, vmap
 from torch.nn import functional
 
-from bilp.matching.protocol import Vectors
+from bilp.matching.base import Vectors
 from bilp.matching.recording import NoRule, matched_parameters, output_gradients, record
-from bilp.nets.frames import frames_of
+from bilp.nets.clips import frames_of
 
 # Activations of so many images stay in a CPU's cache; a GPU wants large batches.
 MICRO_BATCH = {"cpu": 32}

@@ -13,12 +13,12 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor, nn
 
+from bilp.matching.base import Pullback, Vectors
 from bilp.matching.batched import batched_gradients
 from bilp.matching.per_sample import announce_generic_path
-from bilp.matching.protocol import Pullback, Vectors
 from bilp.matching.recording import Call, NoRule, matched_parameters, output_gradients, record
 from bilp.nets import Network
-from bilp.nets.frames import frames_of
+from bilp.nets.clips import frames_of
 
 # Images per tiled batch: a CPU is fastest while activations stay in its cache.
 LANE_IMAGES = {"cpu": 16}

@@ -17,9 +17,9 @@ import torch
 from torch import Tensor, nn
 from torch.autograd import forward_ad
 
+from bilp.matching.base import Matching, Vectors
 from bilp.matching.batched import batched_gradients
 from bilp.matching.per_sample import announce_generic_path, micro_batch_size
-from bilp.matching.protocol import Matching, Vectors
 from bilp.matching.recording import NoRule, matched_parameters, output_gradients, record
 from bilp.nets import Network
 

@@ -12,10 +12,10 @@ from torch import Tensor, nn
 from torch.autograd.graph import GradientEdge, get_gradient_edge
 from torch.nn import functional
 
-from bilp.matching.frames import FramesLayer
-from bilp.matching.layers import Layer, layer_of
+from bilp.matching.frame_rule import FramesLayer
+from bilp.matching.layer_rules import Layer, layer_of
 from bilp.matching.second_order import normalise_groups
-from bilp.nets.frames import FrameMean
+from bilp.nets.clips import FrameMean
 
 
 class NoRule(Exception):

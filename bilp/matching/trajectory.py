@@ -18,11 +18,11 @@ from torch import Tensor
 from torch.func import functional_call
 from torch.nn import functional
 
-from bilp import augment
-from bilp.augment import AugParams
 from bilp.errors import ConfigError
-from bilp.matching.protocol import Pullback, Vectors
-from bilp.matching.statistics import freeze_statistics
+from bilp.images import augment
+from bilp.images.augment import AugParams
+from bilp.matching.base import Pullback, Vectors
+from bilp.matching.batch_norm import freeze_statistics
 from bilp.nets import Network
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from torch import nn
 
 from bilp.config import NetworkConfig
-from bilp.nets.frames import FrameMean
+from bilp.nets.clips import FrameMean
 from bilp.nets.layers import Layers
 from bilp.nets.network import Network
 

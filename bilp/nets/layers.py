@@ -8,7 +8,7 @@ from torch import nn
 
 from bilp.errors import ConfigError
 from bilp.nets.network import Network
-from bilp.nets.normalisation import normalisation
+from bilp.nets.norm_layers import normalisation
 from bilp.nets.pooling import AveragePool
 
 

@@ -11,12 +11,12 @@ from dataclasses import dataclass, fields
 
 from markupsafe import Markup
 
-from bilp.escaping import latex, spreadsheet
 from bilp.evaluate import Difference
 from bilp.evaluate.robustness import Robustness
 from bilp.report.comparison import Training, against_arm, judgement, mean, network_title, of, percent, points
 from bilp.report.figures import Whisker, whiskers
 from bilp.report.wording import PRUNED_ARMS, ArmWords, arm_place, arm_words
+from bilp.text.escaping import latex, spreadsheet
 
 
 @dataclass(frozen=True)

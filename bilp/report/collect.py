@@ -9,33 +9,34 @@ import numpy as np
 import pandas as pd
 from torch import Tensor
 
-from bilp import storage, tables
+from bilp.artifacts import tables
+from bilp.artifacts.artifact import Artefact, find, manifest_kind, open_artefact
+from bilp.artifacts.facts import BufferFacts, EvaluationFacts, PretrainedFacts, RoundFacts
 from bilp.data import Dataset, open_dataset
-from bilp.data.record import KIND as RECORD
+from bilp.data.source_record import KIND as RECORD
 from bilp.data.store import KIND as DATASET
 from bilp.distill import load_synthetic, open_run
 from bilp.distill.checkpoint import state_of
-from bilp.distill.initial import initial_state
 from bilp.distill.part import Part
 from bilp.distill.pictures import displayable
-from bilp.distill.pretrained import KIND as PRETRAINED
 from bilp.distill.rounds import RESELECT, ROUND, round_effects, round_losses
 from bilp.distill.run import open_pool, reselect_uri, round_uri
+from bilp.distill.step.initial import initial_state
+from bilp.distill.step.pretrained import KIND as PRETRAINED
 from bilp.distill.synthetic_set import SYNTHETIC
-from bilp.evaluate.publication import KIND as EVALUATION
-from bilp.evaluate.publication import evaluation_rows
+from bilp.evaluate.results import KIND as EVALUATION
+from bilp.evaluate.results import evaluation_rows
 from bilp.evaluate.robustness import KIND as ROBUSTNESS
 from bilp.evaluate.robustness import Robustness, load_robustness
-from bilp.experts.record import BUFFER as EXPERT_BUFFER
-from bilp.facts import BufferFacts, EvaluationFacts, PretrainedFacts, RoundFacts
-from bilp.manifest import Artefact, find, manifest_kind, open_artefact
-from bilp.pruning.stage import KIND as SELECTION
-from bilp.pruning.stage import selection_rows
+from bilp.experts.files import BUFFER as EXPERT_BUFFER
+from bilp.pruning.prune import KIND as SELECTION
+from bilp.pruning.prune import selection_rows
 from bilp.report.comparison import Training
 from bilp.report.decisions import Decisions
 from bilp.report.galleries import spread
 from bilp.report.wording import BASELINES, arm_place, arm_words
 from bilp.scoring.summary import KIND as SUMMARY
+from bilp.storage import objects
 
 SHOWN_ROUNDS = 8
 
@@ -150,7 +151,7 @@ def open_sources(
     several = any(run.experiment > 0 for run in found)
     artefacts += [*_expert_sources(found), *_pretrained_sources(found)]
     for run in found:
-        synthetic = open_artefact(storage.join(run.uri, SYNTHETIC), SYNTHETIC)
+        synthetic = open_artefact(objects.join(run.uri, SYNTHETIC), SYNTHETIC)
         stage = f"Synthetic set: {_who(run.arm, run.experiment, several)}"
         artefacts.append(Source(f"synthetic {run.arm} {run.experiment}", stage, synthetic))
     robust: list[str] = []
@@ -172,7 +173,7 @@ def _add_evaluations(artefacts: list[Source], evaluations: list[Artefact], sever
 
 def _expert_sources(runs: Sequence[RunSource]) -> list[Source]:
     """The buffers of experts that the runs imitated, each once."""
-    synthetic = [open_artefact(storage.join(run.uri, SYNTHETIC), SYNTHETIC) for run in runs]
+    synthetic = [open_artefact(objects.join(run.uri, SYNTHETIC), SYNTHETIC) for run in runs]
     uris = dict.fromkeys(uri for artefact in synthetic if (uri := artefact.parents.get("experts")))
     sources = []
     for number, uri in enumerate(uris):
@@ -185,7 +186,7 @@ def _expert_sources(runs: Sequence[RunSource]) -> list[Source]:
 
 def _pretrained_sources(runs: Sequence[RunSource]) -> list[Source]:
     """The networks that iterations of the runs started from, each once."""
-    synthetic = [open_artefact(storage.join(run.uri, SYNTHETIC), SYNTHETIC) for run in runs]
+    synthetic = [open_artefact(objects.join(run.uri, SYNTHETIC), SYNTHETIC) for run in runs]
     parents = [item for artefact in synthetic for item in artefact.parents.items()]
     sources = []
     for number, uri in enumerate(dict.fromkeys(uri for role, uri in parents if role.startswith("pretrained network"))):
@@ -237,7 +238,7 @@ def _run(source: RunSource, dataset: Dataset) -> Run:
         decisions=tuple(_decisions(there)),
         score=open_run(source.uri).reselect.score,
         snapshots=tuple(_snapshots(source, list(there.values()), dataset)) if source.experiment == 0 else (),
-        final=_snapshot("final", *load_synthetic(storage.join(source.uri, SYNTHETIC)), dataset),
+        final=_snapshot("final", *load_synthetic(objects.join(source.uri, SYNTHETIC)), dataset),
     )
 
 

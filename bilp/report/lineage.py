@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from bilp import layout
-from bilp.manifest import Artefact
+from bilp.artifacts import layout
+from bilp.artifacts.artifact import Artefact
 from bilp.report.collect import Source
 from bilp.report.wording import data_size
 

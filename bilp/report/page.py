@@ -10,13 +10,12 @@ import numpy as np
 from jinja2 import Environment, PackageLoader, StrictUndefined, Template
 from markupsafe import Markup
 
-from bilp.arms import adaptive_note, needs_experts
+from bilp.artifacts.artifact import content_key, there_already
+from bilp.artifacts.publication import publish
 from bilp.config import PipelineConfig
-from bilp.escaping import shown as one_line
+from bilp.config.arms import adaptive_note, needs_experts
+from bilp.config.given import model_of
 from bilp.evaluate import label_robust_score
-from bilp.given import model_of
-from bilp.manifest import content_key, there_already
-from bilp.publication import publish
 from bilp.report.accuracy import accuracy, robustness_rows
 from bilp.report.collect import Collected, collect, open_sources
 from bilp.report.effect import effect
@@ -28,7 +27,8 @@ from bilp.report.source import source_facts, test_words
 from bilp.report.synthetic import loss_chart, synthetic
 from bilp.report.verdict import Amounts, tiles, verdict
 from bilp.report.wording import DATASETS, METHODS, arm_words, count, rule_meaning, score_meaning, share
-from bilp.storage import Uri, as_uri, join, optional_uri
+from bilp.storage.objects import Uri, as_uri, join, optional_uri
+from bilp.text.escaping import shown as one_line
 
 VERSION = 2
 KIND = "report"

@@ -11,10 +11,10 @@ from typing import Any
 from pydantic import BaseModel, ValidationError
 
 from bilp.config import PipelineConfig
-from bilp.defaults import GIVEN, complete
+from bilp.config.base import unused
+from bilp.config.defaults import GIVEN, complete
+from bilp.config.nested import leaves, merge, merge_all, nest
 from bilp.errors import ConfigError
-from bilp.fields import unused
-from bilp.nested import leaves, merge, merge_all, nest
 
 DIALS = ("recipe", "recipe_dataset", "dataset", "method", "ipc", "keep", "beta", "seed", "experiments", "arms")
 ALWAYS_SHOWN = ("dataset", "method", "ipc")

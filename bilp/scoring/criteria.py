@@ -1,7 +1,7 @@
 """Criteria: what a trial's record says about each sample, and how trials are joined.
 
 A criterion is a function of one trial's record; to add one, write the function, enter it in `CRITERIA` and give
-`bilp.tables.SUMMARY` its column (and a second one ending in `_std` if the spread over trials is wanted).
+`bilp.artifacts.tables.SUMMARY` its column (and a second one ending in `_std` if the spread over trials is wanted).
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ Floats = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Trajectory:
-    """One trial's record: arrays [epochs, N], after each epoch, samples in index order; see `bilp.scoring.look.Look`.
+    """One trial's record: arrays [epochs, N], after each epoch, samples in index order; see `bilp.scoring.sample_stats.Look`.
 
     losses, el2n, margins and gradient_norms are float32, correct is bool; gradient_norms is None if they were not asked
     for, and NaN in epochs outside of the early window.

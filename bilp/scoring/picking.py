@@ -12,7 +12,7 @@ from bilp.data import Dataset, Split
 from bilp.nets import Network
 from bilp.progress import Progress, silent
 from bilp.scoring.coverage import herding, k_center
-from bilp.scoring.train import batches, train_epochs
+from bilp.scoring.short_training import batches, train_epochs
 from bilp.seeds import generator
 
 

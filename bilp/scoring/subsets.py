@@ -22,7 +22,7 @@ from bilp.data import Dataset
 from bilp.errors import DataError, Diverged
 from bilp.nets import Network
 from bilp.progress import Progress, silent
-from bilp.scoring.train import batches, train_epochs
+from bilp.scoring.short_training import batches, train_epochs
 from bilp.seeds import generator
 
 

@@ -9,15 +9,16 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from bilp.artifacts.artifact import Artefact, content_key, find, open_artefact, there_already
+from bilp.artifacts.facts import SummaryFacts
+from bilp.artifacts.publication import publish
+from bilp.artifacts.tables import MEASURED_SUMMARY, SUMMARY, encode
 from bilp.config import ScoreConfig
+from bilp.config.given import model_of
 from bilp.data import open_dataset
 from bilp.errors import ConfigError, MissingArtefact
-from bilp.facts import SummaryFacts
-from bilp.given import model_of
-from bilp.manifest import Artefact, content_key, find, open_artefact, there_already
-from bilp.publication import publish
 from bilp.scoring.criteria import CRITERIA, Moments, Trajectory
-from bilp.scoring.record import (
+from bilp.scoring.trial_record import (
     MEASURED_FILE,
     TRIAL,
     VERSION,
@@ -29,8 +30,7 @@ from bilp.scoring.record import (
     trial_key,
     trial_uri,
 )
-from bilp.storage import Uri, as_uri, join
-from bilp.tables import MEASURED_SUMMARY, SUMMARY, encode
+from bilp.storage.objects import Uri, as_uri, join
 
 KIND = "score_summary"
 FILE = "summary.parquet"
@@ -91,7 +91,7 @@ def open_summary(uri: Uri, fingerprint: str | None = None) -> Artefact:
 
 
 def load_summary(uri: Uri, fingerprint: str | None = None) -> pa.Table:
-    """The table at a summary's URI: one row per sample of the train split, in its order, see `bilp.tables.SUMMARY`.
+    """The table at a summary's URI: one row per sample of the train split, in its order, see `bilp.artifacts.tables.SUMMARY`.
 
     Raises as `open_summary` does.
     """

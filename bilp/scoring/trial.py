@@ -8,20 +8,29 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from bilp.arithmetic import arithmetic
+from bilp.artifacts.artifact import there_already
+from bilp.artifacts.publication import publish
+from bilp.artifacts.tables import MEASURED, TRAJECTORY, encode
 from bilp.config import ScoreConfig
+from bilp.config.given import model_of
 from bilp.data import Dataset, open_dataset
 from bilp.errors import ConfigError
-from bilp.given import model_of
-from bilp.manifest import there_already
+from bilp.nets.arithmetic import arithmetic
 from bilp.progress import Progress, silent
-from bilp.publication import publish
+from bilp.scoring.loss_curves import train_trial
 from bilp.scoring.picking import pick_places
-from bilp.scoring.record import MEASURED_FILE, TRIAL, TRIAL_FILE, measured_table, training_settings, trajectory_table, trial_key, trial_uri
 from bilp.scoring.subsets import subset_scores
-from bilp.scoring.trajectory import train_trial
-from bilp.storage import Uri, as_uri
-from bilp.tables import MEASURED, TRAJECTORY, encode
+from bilp.scoring.trial_record import (
+    MEASURED_FILE,
+    TRIAL,
+    TRIAL_FILE,
+    measured_table,
+    training_settings,
+    trajectory_table,
+    trial_key,
+    trial_uri,
+)
+from bilp.storage.objects import Uri, as_uri
 
 
 def score_trial(

@@ -10,9 +10,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from bilp import augment
-from bilp.augment import FAMILIES, AugParams, apply, draw
 from bilp.errors import ConfigError
+from bilp.images import augment
+from bilp.images.augment import FAMILIES, AugParams, apply, draw
 from bilp.seeds import generator
 
 ALL = tuple(FAMILIES)

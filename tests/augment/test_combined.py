@@ -7,9 +7,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from bilp import augment
-from bilp.augment import AugParams
-from bilp.cutmix import draw_mix, mix_images, mixed_loss
+from bilp.images import augment
+from bilp.images.augment import AugParams
+from bilp.images.cutmix import draw_mix, mix_images, mixed_loss
 from bilp.seeds import generator
 
 SIDE = (8, 6)

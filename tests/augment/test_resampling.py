@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from bilp.resampling import sample_bilinearly
+from bilp.images.resampling import sample_bilinearly
 from bilp.seeds import generator
 
 

@@ -9,11 +9,11 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from bilp import augment
 from bilp.causal import ClassBatch, Estimator, measure, measure_classes
 from bilp.causal.batch import Needs, class_groups
 from bilp.config import NetworkConfig
 from bilp.errors import ConfigError
+from bilp.images import augment
 from bilp.matching import FeatureMatching, GradientMatching, KernelMatching, Matching, Vectors
 from bilp.matching.alignment import AlignmentMatching
 from bilp.nets import Network, build, initialise

@@ -10,18 +10,18 @@ import pytest
 import torch
 from torch import Tensor
 
-from bilp import augment
 from bilp.causal import ClassBatch, Estimator, effects, ite, measure
 from bilp.causal.choose import prefers_sketch
 from bilp.causal.cotangent import cotangent_differences
 from bilp.causal.group import DIRECTIONS
 from bilp.causal.precision import RANK_AGREEMENT
 from bilp.causal.sketch import Sketch, agreement, directions_per_image, promised, sketch
-from bilp.causal.synthetic import Synthetic
+from bilp.causal.synthetic_images import Synthetic
 from bilp.causal.taylor import first_order_differences
 from bilp.causal.vectors import RealVectors
 from bilp.config import NetworkConfig, ReselectConfig
 from bilp.errors import ConfigError
+from bilp.images import augment
 from bilp.matching import FeatureMatching, GradientMatching, Matching, Vectors, matching_for
 from bilp.matching.alignment import AlignmentMatching
 from bilp.matching.directional import directional, generic_directional

@@ -9,14 +9,14 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from bilp import augment
 from bilp.causal import Estimator, effects, ite
 from bilp.causal.cotangent import cotangent_differences
 from bilp.causal.oracle import meta_gradient
-from bilp.causal.synthetic import DensePullback
+from bilp.causal.synthetic_images import DensePullback
 from bilp.causal.vectors import chunk_size
 from bilp.config import AugmentFamily, NetworkConfig
 from bilp.errors import ConfigError
+from bilp.images import augment
 from bilp.matching import FeatureMatching, GradientMatching, Matching
 from bilp.nets import Network, build, initialise
 from bilp.seeds import generator

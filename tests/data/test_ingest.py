@@ -14,14 +14,14 @@ import pytest
 import torch
 from sklearn.datasets import load_digits
 
-from bilp import storage
+from bilp.artifacts.artifact import open_artefact
 from bilp.config import IngestConfig
 from bilp.data import Split, convert, ingest, open_dataset, open_recorded, read_source, shards
 from bilp.data.contents import SPLITS
 from bilp.data.opening import FORMATS
 from bilp.errors import DamagedArtefact, DataError
-from bilp.manifest import open_artefact
 from bilp.progress import Progress
+from bilp.storage import objects
 
 WriteFolder = Callable[[Any], Path]
 
@@ -67,7 +67,7 @@ def test_facts_and_normalisation(tmp_path: Path) -> None:
     uri = ingest(IngestConfig(), str(tmp_path))
     artefact, dataset = open_artefact(uri, "dataset"), open_dataset(uri)
     facts = artefact.manifest.facts
-    assert uri == storage.join(str(tmp_path), "datasets", "digits", dataset.fingerprint)
+    assert uri == objects.join(str(tmp_path), "datasets", "digits", dataset.fingerprint)
     assert (facts["layout"], facts["value_range"], facts["colour"], facts["resolution"]) == ("CHW", [0, 255], "grey", [8, 8])
     assert (facts["train_images"], facts["test_images"], facts["classes"]) == (len(dataset.train), len(dataset.test), 10)
     assert facts["images_per_class"]["train"] == torch.bincount(dataset.train.labels).tolist()
@@ -134,7 +134,7 @@ def test_a_second_ingestion_does_not_decode(tmp_path: Path, write_folder: WriteF
 def test_a_deleted_store_is_made_again_and_a_damaged_one_is_named(tmp_path: Path, write_folder: WriteFolder, pets: Any) -> None:
     root, store = write_folder(pets), str(tmp_path / "store")
     uri = ingest(folder(root), store)
-    storage.delete(uri)
+    objects.delete(uri)
     assert ingest(folder(root), store) == uri
     os.truncate(Path(uri) / "train-00000.arrow", 100)
     for act in (lambda: ingest(folder(root), store), lambda: open_dataset(uri)):
@@ -236,6 +236,6 @@ def test_storage_is_checked_before_work_starts(tmp_path: Path, write_folder: Wri
     blocked = tmp_path / "store"
     blocked.write_text("a file where the root should be")
     counter = Counter()
-    with pytest.raises(storage.StorageError):
+    with pytest.raises(objects.StorageError):
         ingest(folder(write_folder(pets)), str(blocked), counter)
     assert counter.calls == []

@@ -7,7 +7,7 @@ import pytest
 from bilp.data.droppings import is_dropping, may_be_image
 from bilp.data.names import class_name, matched
 from bilp.data.split_names import WORDS, Named, by_role, named
-from bilp.escaping import shown
+from bilp.text.escaping import shown
 
 
 @pytest.mark.parametrize("word", WORDS)

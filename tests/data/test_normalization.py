@@ -10,14 +10,14 @@ from typing import Any, get_args
 import numpy as np
 import pytest
 
+from bilp.artifacts.artifact import open_artefact
+from bilp.artifacts.tables import SUMMARY
 from bilp.config import IngestConfig, NetworkConfig, Normalization, ScoreConfig
 from bilp.data import ingest, open_dataset
-from bilp.data.normalisation import CONSTANTS, chosen, identity, measured
+from bilp.data.normalization import CONSTANTS, chosen, identity, measured
 from bilp.errors import DataError
-from bilp.manifest import open_artefact
 from bilp.scoring.summary import FILE, summarise
 from bilp.scoring.trial import score_trial
-from bilp.tables import SUMMARY
 
 WriteFolder = Callable[[Any], Path]
 CONFIG = ScoreConfig(

@@ -10,10 +10,10 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from bilp.artifacts.publication import publish
 from bilp.config import IngestConfig
 from bilp.data import Dataset, ingest, open_dataset, shards
 from bilp.errors import IncompatibleArtefact, MissingArtefact
-from bilp.publication import publish
 
 
 @pytest.fixture(scope="module")

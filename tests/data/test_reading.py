@@ -11,7 +11,6 @@ from typing import Any
 import numpy as np
 import pytest
 
-from bilp import storage
 from bilp.data.contents import Contents, Group, SplitName
 from bilp.data.convert import Converter
 from bilp.data.decode import Conversion
@@ -19,12 +18,13 @@ from bilp.data.opening import DecodeError
 from bilp.data.reading import read_picture
 from bilp.errors import DataError, MissingArtefact, StorageError
 from bilp.progress import silent
+from bilp.storage import objects
 
 Reader = Callable[[], bytes]
 
 
 def reader(path: Path) -> Reader:
-    return lambda: storage.read(str(path))
+    return lambda: objects.read(str(path))
 
 
 def broken(folder: Path, whole: bytes) -> dict[str, Reader]:

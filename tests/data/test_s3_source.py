@@ -10,11 +10,11 @@ import pytest
 import torch
 from fsspec.core import url_to_fs
 
-from bilp import storage
 from bilp.config import IngestConfig
 from bilp.data import ingest, open_dataset
 from bilp.data.sources.folder.source import ImageFolder
 from bilp.errors import DataError, StorageError
+from bilp.storage import objects
 
 pytestmark = pytest.mark.s3
 
@@ -22,15 +22,15 @@ pytestmark = pytest.mark.s3
 def upload(folder: Path, uri: str) -> None:
     for path in folder.rglob("*"):
         if path.is_file():
-            storage.write(storage.join(uri, path.relative_to(folder).as_posix()), path.read_bytes())
+            objects.write(objects.join(uri, path.relative_to(folder).as_posix()), path.read_bytes())
 
 
 def test_a_folder_in_s3_gives_the_same_data_set(s3_root: str, tmp_path: Path, write_folder: Callable[[Any], Path], pets: Any) -> None:
     local = write_folder({**pets, "train/.hidden/1.png": b"x", "train/cat/50% #1?.png": pets["train/cat/0.png"]})
-    source = storage.join(s3_root, "pets")
+    source = objects.join(s3_root, "pets")
     upload(local, source)
     here = open_dataset(ingest(IngestConfig(source="folder", uri=str(local)), str(tmp_path / "store")))
-    uri = ingest(IngestConfig(source="folder", uri=source), storage.join(s3_root, "store"))
+    uri = ingest(IngestConfig(source="folder", uri=source), objects.join(s3_root, "store"))
     there = open_dataset(uri)
     assert uri.startswith("s3://")
     assert (there.name, there.fingerprint, there.class_names) == (here.name, here.fingerprint, here.class_names)
@@ -49,7 +49,7 @@ def test_what_systems_leave_behind_is_ignored_in_s3_as_on_disk(s3_root: str, wri
     }
     wrapped = {f"photos/{name.replace('train/', 'Training/')}": content for name, content in {**pets, **left}.items()}
     local = write_folder(wrapped)
-    source = storage.join(s3_root, "pets")
+    source = objects.join(s3_root, "pets")
     upload(local, source)
     here, there = (ImageFolder(str(uri)).read() for uri in (local, source))
     assert there.notes == here.notes
@@ -63,8 +63,8 @@ def test_what_systems_leave_behind_is_ignored_in_s3_as_on_disk(s3_root: str, wri
 
 
 def test_a_key_with_an_empty_name_is_refused_by_name(s3_root: str) -> None:
-    source = storage.join(s3_root, "pets")
-    storage.write(storage.join(source, "cat/1.png"), b"x")
+    source = objects.join(s3_root, "pets")
+    objects.write(objects.join(source, "cat/1.png"), b"x")
     filesystem, path = url_to_fs(source, skip_instance_cache=True)
     filesystem.pipe_file(f"{path}/cat//2.png", b"x")
     with pytest.raises(DataError, match=r"the key '.*/pets/cat//2\.png' has an empty name between two slashes"):
@@ -72,7 +72,7 @@ def test_a_key_with_an_empty_name_is_refused_by_name(s3_root: str) -> None:
 
 
 def test_a_changed_object_is_read_again_and_an_unchanged_one_is_not(s3_root: str, write_folder: Callable[[Any], Path], pets: Any) -> None:
-    source, store = storage.join(s3_root, "pets"), storage.join(s3_root, "store")
+    source, store = objects.join(s3_root, "pets"), objects.join(s3_root, "store")
     upload(write_folder(pets), source)
     config = IngestConfig(source="folder", uri=source)
     calls: list[int] = []
@@ -80,8 +80,8 @@ def test_a_changed_object_is_read_again_and_an_unchanged_one_is_not(s3_root: str
     assert ingest(config, store, lambda done, total, note="": calls.append(done)) == first
     assert calls == []
     # the same size, another content: only the ETag tells
-    data = storage.read(storage.join(source, "train/cat/0.png"))
-    storage.write(storage.join(source, "train/cat/0.png"), bytes(len(data)))
+    data = objects.read(objects.join(source, "train/cat/0.png"))
+    objects.write(objects.join(source, "train/cat/0.png"), bytes(len(data)))
     with pytest.raises(DataError, match=r"train/cat/0\.png: not an image"):
         ingest(config, store)
 
@@ -93,14 +93,14 @@ def test_parquet_in_s3(
     images = [(local / name).read_bytes() for name in pets]
     write_parquet(tmp_path / "tiny/train-0.parquet", images[:6], [0, 0, 0, 1, 1, 1], ("cat", "dog"))
     write_parquet(tmp_path / "tiny/test-0.parquet", images[6:], [0, 0, 1, 1], ("cat", "dog"))
-    upload(tmp_path / "tiny", storage.join(s3_root, "tiny"))
-    dataset = open_dataset(ingest(IngestConfig(source="parquet", uri=storage.join(s3_root, "tiny")), storage.join(s3_root, "store")))
+    upload(tmp_path / "tiny", objects.join(s3_root, "tiny"))
+    dataset = open_dataset(ingest(IngestConfig(source="parquet", uri=objects.join(s3_root, "tiny")), objects.join(s3_root, "store")))
     assert dataset.name == "tiny"
     assert torch.equal(dataset.train.images()[3], torch.from_numpy(pets["train/dog/0.png"]).permute(2, 0, 1))
 
 
 def test_a_wrong_place_in_s3(s3_root: str, tmp_path: Path) -> None:
     with pytest.raises(DataError, match="nothing lies there"):
-        ingest(IngestConfig(source="folder", uri=storage.join(s3_root, "nowhere")), str(tmp_path))
+        ingest(IngestConfig(source="folder", uri=objects.join(s3_root, "nowhere")), str(tmp_path))
     with pytest.raises(StorageError, match="bucket does not exist"):
         ingest(IngestConfig(source="folder", uri="s3://no-such-bucket/pets"), str(tmp_path))

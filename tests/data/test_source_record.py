@@ -13,13 +13,14 @@ import pyarrow as pa
 import pytest
 import torch
 
-from bilp import storage, tables
+from bilp.artifacts import tables
+from bilp.artifacts.artifact import open_artefact
+from bilp.artifacts.publication import publish
 from bilp.config import IngestConfig
 from bilp.data import Dataset, ingest, open_dataset, open_recorded, read_source
-from bilp.data.record import open_record
+from bilp.data.source_record import open_record
 from bilp.errors import DamagedArtefact, DataError, IncompatibleArtefact, MissingArtefact
-from bilp.manifest import open_artefact
-from bilp.publication import publish
+from bilp.storage import objects
 
 WriteFolder = Callable[[Any], Path]
 
@@ -126,7 +127,7 @@ def test_a_record_whose_data_set_is_gone_follows_the_source(tmp_path: Path, writ
     dataset = open_recorded(read_source(config, str(store)))
     assert (len(dataset.train), dataset.fingerprint) == (1438, "143b89124b3a5fad")
     before = load(root, store)
-    storage.delete(before.uri)
+    objects.delete(before.uri)
     assert load(root, store).uri == before.uri
 
 
@@ -140,10 +141,10 @@ def as_published_before(store: Path, dataset: Dataset) -> None:
         old = table.append_column("origin", pa.array([f"old/{row}.png" for row in range(len(table))]))
         files[f"{name}.parquet"] = tables.encode(old, former, {})
     facts = {**there.manifest.facts, "skipped": 0}
-    storage.delete(dataset.uri)
+    objects.delete(dataset.uri)
     shutil.rmtree(store / "datasets" / dataset.name / "sources")
     publish(dataset.uri, "dataset", dataset.fingerprint, files, config={}, parents={}, facts=facts)
-    storage.write(f"{store}/datasets/{dataset.name}/by-source/{'0' * 16}.json", b'{"fingerprint": "x", "skipped": []}')
+    objects.write(f"{store}/datasets/{dataset.name}/by-source/{'0' * 16}.json", b'{"fingerprint": "x", "skipped": []}')
 
 
 def test_a_storage_from_before_records_is_used_as_it_is_and_gets_them(tmp_path: Path, write_folder: WriteFolder, pets: Any) -> None:

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bilp.data.contents import GROUP_BYTES, GROUP_IMAGES, Contents, check, check_class_names, check_same_classes, cut, dataset_name
-from bilp.data.normalisation import measured, published
+from bilp.data.normalization import measured, published
 from bilp.data.splitting import held_out
 from bilp.errors import DataError
 

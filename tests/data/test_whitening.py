@@ -11,19 +11,19 @@ from PIL import Image
 
 import bilp
 from bilp import settings
+from bilp.artifacts.artifact import open_artefact
 from bilp.config import DistillConfig, EvaluateConfig, ExpertsConfig, IngestConfig, NetworkConfig, PipelineConfig, ReselectConfig
 from bilp.data import Dataset, ingest, open_dataset, whitened
+from bilp.data.pool import RealPool
 from bilp.data.store import Split
 from bilp.data.whitening import Whitening, decode, encode, fit
 from bilp.distill import distill_round, finish_run, start_run
-from bilp.distill.initial import initial_state
 from bilp.distill.pictures import displayable
-from bilp.distill.sampling import RealPool
+from bilp.distill.step.initial import initial_state
 from bilp.errors import ConfigError, DamagedArtefact, DataError, IncompatibleArtefact
 from bilp.evaluate import evaluate_synthetic
 from bilp.exchange import ImportOptions, export_set, import_set
-from bilp.experts.stage import collect_experts, train_expert
-from bilp.manifest import open_artefact
+from bilp.experts.train_experts import collect_experts, train_expert
 
 ZCA = IngestConfig(whitening="zca")
 NARROW = NetworkConfig(width=8)
@@ -174,7 +174,7 @@ def test_a_whitened_set_is_distilled_shown_and_evaluated_on_its_like(plain: Data
     with pytest.raises(IncompatibleArtefact, match="whitening: expected"):
         evaluate_synthetic(white.uri, unlike, "unpruned", 0, evaluation, root)
     (file,) = export_set(uri, "safetensors", str(tmp_path / "exported"))
-    tensors = bilp.manifest.storage.read(file)
+    tensors = bilp.artifacts.artifact.storage.read(file)
     assert b"whitening.centre" in tensors[:4096]
     assert b"whitening.matrix" in tensors[:4096]
     assert open_artefact(uri, "synthetic").read("whitening.safetensors") == encode(data.whitening)

@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 from torch import Tensor
 from torch.nn import functional
 
-from bilp.decode import decode_class, decode_set, enlarge_parts, grey, mosaic
-from bilp.decode_config import DecodeConfig
+from bilp.config.decode import DecodeConfig
+from bilp.images.multiformation import decode_class, decode_set, enlarge_parts, grey, mosaic
 from bilp.seeds import generator
 
 MEAN, STD = (0.5, 0.25, 0.4), (0.2, 0.3, 0.1)

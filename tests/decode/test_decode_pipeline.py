@@ -12,20 +12,20 @@ from typing import Any
 import pytest
 import torch
 
-from bilp import storage
-from bilp.arms import planned_runs
+from bilp.artifacts.artifact import open_artefact
+from bilp.artifacts.tables import EVALUATION, LOSSES
 from bilp.config import PipelineConfig
+from bilp.config.arms import planned_runs
 from bilp.data import ingest, open_dataset
-from bilp.decode import decode_set, grey
 from bilp.distill import distill_round, finish_run, load_synthetic, reselect_round, start_run
 from bilp.errors import IncompatibleArtefact
 from bilp.evaluate import evaluate_synthetic
 from bilp.exchange import load_distilled
-from bilp.exchange.decoding import decoded
-from bilp.manifest import open_artefact
-from bilp.pruning.stage import prune
+from bilp.images.decode_stored import decoded
+from bilp.images.multiformation import decode_set, grey
+from bilp.pruning.prune import prune
 from bilp.report import report
-from bilp.tables import EVALUATION, LOSSES
+from bilp.storage import objects
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 CHILD = REPOSITORY / "tests" / "distill" / "distil_until_killed.py"
@@ -79,7 +79,7 @@ def test_every_arm_runs_from_ingestion_to_the_page(method: str, tmp_path: Path) 
         runs[plan.arm] = [run]
         seen.add(images.numpy().tobytes())
     assert len(seen) == 3
-    page = storage.read(report(config, dataset_uri, None, selection, runs, evaluations, root)).decode()
+    page = objects.read(report(config, dataset_uri, None, selection, runs, evaluations, root)).decode()
     assert f"({method.upper()})" in page
     assert "1 image per class" in page
 
@@ -108,11 +108,11 @@ def test_a_killed_run_goes_on_in_another_process_to_the_bytes_of_an_undisturbed_
     command = [sys.executable, str(CHILD), disturbed, "2", "2"]
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == -signal.SIGKILL, done.stderr
-    assert not storage.exists(storage.join(disturbed, "rounds", "0002", "_manifest.json"))
+    assert not objects.exists(objects.join(disturbed, "rounds", "0002", "_manifest.json"))
     for run in (disturbed, calm):
         for number in (1, 2):
             reselect_round(run, number)
             distill_round(run, number)
         finish_run(run)
     for name in ("rounds/0001/checkpoint.safetensors", "rounds/0002/checkpoint.safetensors", "synthetic/synthetic.safetensors"):
-        assert storage.read(storage.join(disturbed, name)) == storage.read(storage.join(calm, name)), name
+        assert objects.read(objects.join(disturbed, name)) == objects.read(objects.join(calm, name)), name

@@ -10,7 +10,7 @@ from tiny_distillation import Store
 
 from bilp.config import IngestConfig
 from bilp.data import ingest, open_dataset
-from bilp.distill.sampling import RealPool
+from bilp.data.pool import RealPool
 
 
 @pytest.fixture(scope="session")

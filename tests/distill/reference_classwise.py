@@ -12,12 +12,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from bilp import augment
-from bilp.augment import AugParams
 from bilp.config import DistillConfig
-from bilp.cutmix import draw_mix
-from bilp.distill.sampling import RealPool
-from bilp.kmeans import EQUAL, kmeans, nearest_members
+from bilp.data.pool import RealPool
+from bilp.distill.step.kmeans import EQUAL, kmeans, nearest_members
+from bilp.images import augment
+from bilp.images.augment import AugParams
+from bilp.images.cutmix import draw_mix
 from bilp.nets import Network, build, initialise
 from bilp.seeds import generator
 

@@ -9,9 +9,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from bilp import augment
 from bilp.config import DistillConfig
-from bilp.distill.sampling import RealPool
+from bilp.data.pool import RealPool
+from bilp.images import augment
 from bilp.nets import Network, build, initialise
 from bilp.seeds import generator
 

@@ -10,22 +10,22 @@ import torch
 from tiny_distillation import Store, assemble, guard_for, small_config
 from tiny_experts import EXPERTS, experts, trajectory_config
 
-from bilp.arithmetic import arithmetic, place
 from bilp.config import DistillConfig, NetworkConfig, PipelineConfig, PruneConfig, ReselectConfig
+from bilp.config.base import GpuArithmetic
+from bilp.config.explain import explain
+from bilp.data.pool import RealPool
 from bilp.distill import distill_round, finish_run, load_synthetic, open_run, start_run
-from bilp.distill.boundary import reselect
-from bilp.distill.initial import initial_state
-from bilp.distill.methods import LOOPS, loop_for, networks_for
-from bilp.distill.sampling import RealPool
-from bilp.distill.setting import Setting
-from bilp.distill.state import DistillState
+from bilp.distill.loops.registry import LOOPS, loop_for, networks_for
+from bilp.distill.step.initial import initial_state
+from bilp.distill.step.reselection import reselect
+from bilp.distill.step.setting import Setting
+from bilp.distill.step.state import DistillState
 from bilp.experts.buffer import ExpertBuffer
-from bilp.explain import explain
-from bilp.fields import GpuArithmetic
 from bilp.nets import build
+from bilp.nets.arithmetic import arithmetic, place
 from bilp.progress import silent
 from bilp.pruning.adaptive import AdaptivePruner
-from bilp.pruning.stage import prune
+from bilp.pruning.prune import prune
 
 Few = Callable[[int], RealPool]
 PRODUCTS, CONVOLUTIONS = torch.backends.cuda.matmul, torch.backends.cudnn

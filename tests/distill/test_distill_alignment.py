@@ -13,23 +13,24 @@ import torch
 from tiny_distillation import NARROW, Store, assemble, assert_follows, guard_for, spelled_out
 from torch import Tensor, nn
 
-from bilp import augment
+from bilp.artifacts.artifact import open_artefact
+from bilp.artifacts.tables import ITE
 from bilp.config import AlignmentConfig, DistillConfig, PruneConfig, ReselectConfig
-from bilp.distill import alignment, distill_round, finish_run, load_synthetic, reselect_round, start_run
-from bilp.distill.alignment import distill, image_gradient, learning_rate, spread
-from bilp.distill.initial import initial_state
-from bilp.distill.real import draw_batches
-from bilp.distill.record import Record
+from bilp.data.pool import RealPool
+from bilp.distill import distill_round, finish_run, load_synthetic, reselect_round, start_run
+from bilp.distill.loops import cafe as alignment
+from bilp.distill.loops.cafe import distill, image_gradient, learning_rate, spread
 from bilp.distill.run import reselect_uri
-from bilp.distill.sampling import RealPool
-from bilp.distill.schedule import Schedule
-from bilp.distill.setting import Setting
-from bilp.distill.state import DistillState, encode_state
+from bilp.distill.step.initial import initial_state
+from bilp.distill.step.iteration_record import Record
+from bilp.distill.step.real import draw_batches
+from bilp.distill.step.schedule import Schedule
+from bilp.distill.step.setting import Setting
+from bilp.distill.step.state import DistillState, encode_state
 from bilp.errors import Diverged
-from bilp.manifest import open_artefact
+from bilp.images import augment
 from bilp.pruning.adaptive import AdaptivePruner
-from bilp.pruning.stage import prune
-from bilp.tables import ITE
+from bilp.pruning.prune import prune
 
 Few = Callable[[int], RealPool]
 HERE = Path(__file__).parent

@@ -13,14 +13,14 @@ from reference_classwise import Slow
 from tiny_distillation import assemble, assert_follows, guard_for, small_config
 
 from bilp.config import DistillConfig, NetworkConfig, ReselectConfig
-from bilp.distill.boundary import reselect
-from bilp.distill.class_steps import SharedLeaf
-from bilp.distill.initial import initial_state
-from bilp.distill.methods import loop_for, networks_for
-from bilp.distill.network_pool import NetworkPool
-from bilp.distill.record import Record
-from bilp.distill.sampling import RealPool
-from bilp.distill.state import DistillState, decode_state, encode_state
+from bilp.data.pool import RealPool
+from bilp.distill.loops.class_steps import SharedLeaf
+from bilp.distill.loops.registry import loop_for, networks_for
+from bilp.distill.step.initial import initial_state
+from bilp.distill.step.iteration_record import Record
+from bilp.distill.step.network_pool import NetworkPool
+from bilp.distill.step.reselection import reselect
+from bilp.distill.step.state import DistillState, decode_state, encode_state
 from bilp.errors import ConfigError, Diverged
 from bilp.nets import build
 from bilp.progress import silent

@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from bilp.distill.guard import Guard
+from bilp.distill.step.divergence import Guard
 from bilp.errors import Diverged
 
 NAMES = ("ant", "bee", "cow")

@@ -12,18 +12,18 @@ from reference_distillation import distill_slowly
 from tiny_distillation import assemble, assert_follows, guard_for, small_config
 from torch import Tensor
 
-from bilp import augment
-from bilp.augment import AugParams
 from bilp.config import DistillConfig, NetworkConfig, ReselectConfig
-from bilp.distill.initial import initial_state
-from bilp.distill.loop import distill
-from bilp.distill.real import draw_batches, shared_means
-from bilp.distill.record import Record
-from bilp.distill.sampling import RealPool
-from bilp.distill.schedule import schedule_for
-from bilp.distill.setting import Setting
-from bilp.distill.state import DistillState
+from bilp.data.pool import RealPool
+from bilp.distill.loops.dm_dc import distill
+from bilp.distill.step.initial import initial_state
+from bilp.distill.step.iteration_record import Record
+from bilp.distill.step.real import draw_batches, shared_means
+from bilp.distill.step.schedule import schedule_for
+from bilp.distill.step.setting import Setting
+from bilp.distill.step.state import DistillState
 from bilp.errors import ConfigError, Diverged
+from bilp.images import augment
+from bilp.images.augment import AugParams
 from bilp.pruning.adaptive import AdaptivePruner
 
 Few = Callable[[int], RealPool]

@@ -10,17 +10,17 @@ import torch
 from tiny_distillation import assemble, guard_for, small_config
 from torch import Tensor
 
-from bilp import augment
 from bilp.config import DistillConfig, NetworkConfig, ReselectConfig, ScoreName
-from bilp.distill.boundary import Measured, draw_trained_network, reselect, whose_turn
-from bilp.distill.initial import initial_state
-from bilp.distill.loop import distill
-from bilp.distill.measuring import RealBatch, score_batches
-from bilp.distill.real import deciding_step, draw_batches
-from bilp.distill.record import Record
-from bilp.distill.sampling import RealPool
-from bilp.distill.setting import Setting
-from bilp.distill.state import DistillState, decode_state, encode_state
+from bilp.data.pool import RealPool
+from bilp.distill.loops.dm_dc import distill
+from bilp.distill.step.initial import initial_state
+from bilp.distill.step.iteration_record import Record
+from bilp.distill.step.real import deciding_step, draw_batches
+from bilp.distill.step.reselection import Measured, draw_trained_network, reselect, whose_turn
+from bilp.distill.step.sample_scores import RealBatch, score_batches
+from bilp.distill.step.setting import Setting
+from bilp.distill.step.state import DistillState, decode_state, encode_state
+from bilp.images import augment
 from bilp.nets import build, initialise
 from bilp.pruning.adaptive import AdaptivePruner
 from bilp.seeds import generator

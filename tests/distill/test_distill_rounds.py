@@ -11,16 +11,16 @@ import pytest
 import torch
 from tiny_distillation import Store, distil_until_killed, small_config
 
-from bilp import storage
+from bilp.artifacts.artifact import open_artefact
+from bilp.artifacts.tables import ITE, LOSSES
 from bilp.config import DistillConfig, IngestConfig, NetworkConfig, PruneConfig, ReselectConfig
 from bilp.data import ingest
 from bilp.distill import distill_round, finish_run, grid_png, load_synthetic, open_run, reselect_round, start_run
 from bilp.distill.run import bounds
-from bilp.distill.state import decode_state
+from bilp.distill.step.state import decode_state
 from bilp.errors import ConfigError, DamagedArtefact, Diverged, IncompatibleArtefact, MissingArtefact
-from bilp.manifest import open_artefact
-from bilp.pruning.stage import prune
-from bilp.tables import ITE, LOSSES
+from bilp.pruning.prune import prune
+from bilp.storage import objects
 
 OFF = ReselectConfig(beta=0.0)
 ON = ReselectConfig(beta=0.25, candidates_per_class=12, interval=2, threshold="quantile")
@@ -54,7 +54,7 @@ def test_a_run_publishes_rounds_and_a_set_that_stands_on_its_own(store: Store, b
     run_uri = begin(config, ON)
     synthetic_uri = _complete(run_uri)
 
-    first, last = (open_artefact(storage.join(run_uri, "rounds", name), "round") for name in ("0001", "0002"))
+    first, last = (open_artefact(objects.join(run_uri, "rounds", name), "round") for name in ("0001", "0002"))
     tables = [artefact.table("losses.parquet", LOSSES) for artefact in (first, last)]
     assert [table["iteration"].to_pylist() for table in tables] == [[0, 1, 2], [3, 4]]
     assert all(0.1 < share < 0.4 for table in tables for share in table["dropped_share"].to_pylist())
@@ -99,7 +99,7 @@ def test_a_reselection_says_what_it_measured_and_what_it_dropped(store: Store, b
 def test_gradient_matching_reselects_on_partly_trained_networks(begin: Callable[..., str], method: str) -> None:
     run_uri = begin(small_config(method, ipc=2, batch_real=8), ON)
     _complete(run_uri)
-    table = open_artefact(storage.join(run_uri, "rounds", "0002", "reselect"), "reselect").table("ite.parquet", ITE)
+    table = open_artefact(objects.join(run_uri, "rounds", "0002", "reselect"), "reselect").table("ite.parquet", ITE)
     assert (table["ite"].to_numpy() > 0).all()
     assert 0 < sum(table["dropped"].to_pylist()) < 60
 
@@ -107,9 +107,9 @@ def test_gradient_matching_reselects_on_partly_trained_networks(begin: Callable[
 def test_without_adaptive_pruning_nothing_is_reselected(begin: Callable[..., str]) -> None:
     run_uri = begin(small_config("dm"))
     assert reselect_round(run_uri, 1) == run_uri
-    assert storage.children(run_uri) == ["_run.json"]
+    assert objects.children(run_uri) == ["_run.json"]
     distill_round(run_uri, 1)
-    assert sorted(storage.children(storage.join(run_uri, "rounds", "0001"))) == [
+    assert sorted(objects.children(objects.join(run_uri, "rounds", "0001"))) == [
         "_manifest.json",
         "checkpoint.safetensors",
         "grid.png",
@@ -125,8 +125,8 @@ def test_what_is_there_is_not_computed_again(begin: Callable[..., str]) -> None:
         raise AssertionError("computed again")
 
     for number in (1, 2):
-        assert reselect_round(run_uri, number, progress=never) == storage.join(run_uri, "rounds", f"000{number}", "reselect")
-        assert distill_round(run_uri, number, progress=never) == storage.join(run_uri, "rounds", f"000{number}")
+        assert reselect_round(run_uri, number, progress=never) == objects.join(run_uri, "rounds", f"000{number}", "reselect")
+        assert distill_round(run_uri, number, progress=never) == objects.join(run_uri, "rounds", f"000{number}")
     assert finish_run(run_uri) == synthetic_uri
 
 
@@ -147,7 +147,7 @@ def test_equal_runs_share_a_key_and_others_do_not(store: Store, selection: str, 
         start(reselect=ON.model_copy(update={"networks": 2})),
     ]
     assert len(set(others)) == 5
-    record = json.loads(storage.read(storage.join(start(), "_run.json")))
+    record = json.loads(objects.read(objects.join(start(), "_run.json")))
     assert record["reselect"] == ReselectConfig(beta=0.0).model_dump(mode="json")
 
 
@@ -199,24 +199,24 @@ def test_the_order_of_stages_is_enforced(begin: Callable[..., str]) -> None:
 
 def test_a_damaged_checkpoint_is_named_and_not_used(begin: Callable[..., str]) -> None:
     run_uri = begin(small_config("dm"))
-    place = storage.join(distill_round(run_uri, 1), "checkpoint.safetensors")
-    data = bytearray(storage.read(place))
+    place = objects.join(distill_round(run_uri, 1), "checkpoint.safetensors")
+    data = bytearray(objects.read(place))
     data[-1] ^= 1
-    storage.write(place, bytes(data))
+    objects.write(place, bytes(data))
     with pytest.raises(DamagedArtefact, match="checkpoint.safetensors"):
         distill_round(run_uri, 2)
 
 
 def test_a_changed_record_is_named(begin: Callable[..., str]) -> None:
     run_uri = begin(small_config("dm"))
-    place = storage.join(run_uri, "_run.json")
-    record = json.loads(storage.read(place))
+    place = objects.join(run_uri, "_run.json")
+    record = json.loads(objects.read(place))
     for change, error in (
         ({"distill": {**record["distill"], "learning_rate": 9.0}}, DamagedArtefact),
         ({"version": 0}, IncompatibleArtefact),
         ({"key": 3}, DamagedArtefact),
     ):
-        storage.write(place, json.dumps({**record, **change}).encode())
+        objects.write(place, json.dumps({**record, **change}).encode())
         with pytest.raises(error, match="_run.json"):
             distill_round(run_uri, 1)
 
@@ -239,7 +239,7 @@ def test_what_cannot_work_is_refused_before_anything_is_written(store: Store, se
         start_run(store.uri, selection, small_config("dm", ipc=50), OFF, str(tmp_path))
     with pytest.raises(ConfigError, match="depth"):
         start_run(store.uri, selection, small_config("dm", network=NetworkConfig(depth=8)), OFF, str(tmp_path))
-    assert storage.children(str(tmp_path)) == []
+    assert objects.children(str(tmp_path)) == []
     start_run(store.uri, selection, small_config("dm", ipc=50, init="noise"), OFF, str(tmp_path))
 
 
@@ -247,7 +247,7 @@ def test_divergence_publishes_nothing_and_names_the_last_good_state(begin: Calla
     run_uri = begin(small_config("dm", learning_rate=1e20, rounds=4))
     with pytest.raises(Diverged, match=r"1e\+20: try 1e\+19.*No round of the run was finished"):
         distill_round(run_uri, 1)
-    assert storage.children(run_uri) == ["_run.json"]
+    assert objects.children(run_uri) == ["_run.json"]
 
 
 def test_divergence_in_a_later_round_points_at_the_checkpoint_before_it(begin: Callable[..., str]) -> None:
@@ -256,7 +256,7 @@ def test_divergence_in_a_later_round_points_at_the_checkpoint_before_it(begin: C
     with pytest.raises(Diverged) as error:
         done.extend(distill_round(run_uri, number) for number in range(2, 16))
     assert f"The last good state is {done[-1]}/checkpoint.safetensors (iteration {4 * len(done)})" in str(error.value)
-    assert storage.children(storage.join(run_uri, "rounds")) == [f"{number:04d}" for number in range(1, len(done) + 1)]
+    assert objects.children(objects.join(run_uri, "rounds")) == [f"{number:04d}" for number in range(1, len(done) + 1)]
 
 
 @pytest.mark.parametrize(("method", "reselect"), [("dm", ON), ("dc", OFF)])
@@ -266,15 +266,15 @@ def test_a_killed_run_goes_on_in_another_process_to_the_bytes_of_an_undisturbed_
     config = small_config(method, ipc=2, iterations=8)
     disturbed, calm = (start_run(store.uri, selection, config, reselect, str(tmp_path / name)) for name in ("disturbed", "calm"))
     distil_until_killed(disturbed, 2, 3)
-    first, second = (storage.join(disturbed, "rounds", name) for name in ("0001", "0002"))
-    marker = storage.read(storage.join(first, "_manifest.json"))
-    assert not storage.exists(storage.join(second, "_manifest.json"))
+    first, second = (objects.join(disturbed, "rounds", name) for name in ("0001", "0002"))
+    marker = objects.read(objects.join(first, "_manifest.json"))
+    assert not objects.exists(objects.join(second, "_manifest.json"))
     _complete(disturbed)
-    assert storage.read(storage.join(first, "_manifest.json")) == marker
+    assert objects.read(objects.join(first, "_manifest.json")) == marker
     _complete(calm)
     of_a_round = ["checkpoint.safetensors", "losses.parquet", "grid.png"]
     if reselect is ON:
         of_a_round += ["reselect/ite.parquet", "reselect/pruner.safetensors"]
     of_rounds = [f"rounds/{number}/{name}" for number in ("0001", "0002") for name in of_a_round]
     for name in ("synthetic/synthetic.safetensors", "synthetic/grid.png", *of_rounds):
-        assert storage.read(storage.join(disturbed, name)) == storage.read(storage.join(calm, name)), name
+        assert objects.read(objects.join(disturbed, name)) == objects.read(objects.join(calm, name)), name

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tiny_distillation import Store
 
-from bilp.distill.sampling import RealPool, even_chunks, packs
+from bilp.data.pool import RealPool, even_chunks, packs
 from bilp.errors import ConfigError
 from bilp.seeds import generator
 

@@ -11,16 +11,16 @@ import pytest
 import torch
 from tiny_distillation import Store, distil_until_killed, small_config
 
-from bilp import storage
+from bilp.artifacts.artifact import open_artefact
+from bilp.artifacts.tables import ITE, LOSSES
 from bilp.config import DistillConfig, PruneConfig, ReselectConfig
 from bilp.distill import distill_round, finish_run, load_synthetic, merge_round, open_run, reselect_round, start_run
 from bilp.distill.checkpoint import round_state
 from bilp.distill.part import parts_of
 from bilp.distill.run import reselect_uri, round_uri, shard_uri
 from bilp.errors import ConfigError, Diverged, MissingArtefact
-from bilp.manifest import open_artefact
-from bilp.pruning.stage import prune
-from bilp.tables import ITE, LOSSES
+from bilp.pruning.prune import prune
+from bilp.storage import objects
 
 OFF = ReselectConfig(beta=0.0)
 NORMAL = ReselectConfig(beta=0.25, candidates_per_class=12, interval=2)
@@ -146,8 +146,8 @@ def test_killed_shards_and_merges_go_on_to_the_bytes_of_an_undisturbed_run(begin
     _go_through(disturbed, 1)
     distil_until_killed(disturbed, 2, 3, 0)
     second = round_uri(shard_uri(disturbed, 0), 2)
-    assert storage.exists(storage.join(round_uri(shard_uri(disturbed, 0), 1), "_manifest.json"))
-    assert not storage.exists(storage.join(second, "_manifest.json"))
+    assert objects.exists(objects.join(round_uri(shard_uri(disturbed, 0), 1), "_manifest.json"))
+    assert not objects.exists(objects.join(second, "_manifest.json"))
     _go_through(disturbed, 0)
     merge_round(disturbed, 1)
     Path(round_uri(disturbed, 1), "_manifest.json").unlink()  # as if the merge had died between the reselection and the state
@@ -155,7 +155,7 @@ def test_killed_shards_and_merges_go_on_to_the_bytes_of_an_undisturbed_run(begin
     places = ["", "shards/0000/", "shards/0001/"]
     names = [f"{place}rounds/{number}/{name}" for place in places for number in ("0001", "0002") for name in OF_A_ROUND]
     for name in ("synthetic/synthetic.safetensors", *names):
-        assert storage.read(storage.join(disturbed, name)) == storage.read(storage.join(calm, name)), name
+        assert objects.read(objects.join(disturbed, name)) == objects.read(objects.join(calm, name)), name
 
 
 def test_what_is_there_is_not_computed_or_merged_again(begin: Callable[..., str]) -> None:

@@ -12,13 +12,13 @@ from tiny_experts import EXPERTS, experts, trajectory_config
 from torch import Tensor
 
 from bilp.config import DistillConfig, NetworkConfig, PruneConfig, ReselectConfig
-from bilp.distill.methods import LOOPS, loop_for
-from bilp.distill.sampling import RealPool
-from bilp.distill.setting import Setting
-from bilp.distill.state import DistillState
+from bilp.data.pool import RealPool
+from bilp.distill.loops.registry import LOOPS, loop_for
+from bilp.distill.step.setting import Setting
+from bilp.distill.step.state import DistillState
 from bilp.experts.buffer import ExpertBuffer
 from bilp.progress import silent
-from bilp.pruning.stage import prune
+from bilp.pruning.prune import prune
 from bilp.seeds import generator
 
 Few = Callable[[int], RealPool]

@@ -7,7 +7,7 @@ import math
 import pytest
 import torch
 
-from bilp.distill.state import DistillState, decode_state, decode_tensors, encode_state, encode_tensors
+from bilp.distill.step.state import DistillState, decode_state, decode_tensors, encode_state, encode_tensors
 from bilp.errors import DamagedArtefact
 from bilp.seeds import generator
 

@@ -8,11 +8,11 @@ import pytest
 import torch
 from tiny_distillation import assemble, small_config
 
-from bilp import augment
-from bilp.distill.initial import initial_state
-from bilp.distill.real import draw_batches, targets
-from bilp.distill.sampling import RealPool
-from bilp.distill.synthetic import augment_classes, class_losses, classes_per_pass, grouped
+from bilp.data.pool import RealPool
+from bilp.distill.step.initial import initial_state
+from bilp.distill.step.real import draw_batches, targets
+from bilp.distill.step.synthetic import augment_classes, class_losses, classes_per_pass, grouped
+from bilp.images import augment
 from bilp.seeds import generator
 
 FAMILIES = ("color", "crop", "cutout", "flip", "scale", "rotate")

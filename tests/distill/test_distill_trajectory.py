@@ -12,24 +12,24 @@ from tiny_distillation import NARROW, Store, assert_follows, guard_for
 from tiny_experts import EXPERTS, experts, trajectory_config
 from torch import Tensor
 
-from bilp import augment
+from bilp.artifacts.artifact import open_artefact
 from bilp.config import DistillConfig, EvaluateConfig, PruneConfig, ReselectConfig
+from bilp.data.pool import RealPool
 from bilp.distill import distill_round, finish_run, load_synthetic, reselect_round, start_run
 from bilp.distill.checkpoint import round_state
-from bilp.distill.initial import initial_state
-from bilp.distill.record import Record
+from bilp.distill.loops.mtt import distill, draw_steps, draw_trajectory
 from bilp.distill.run import round_uri
-from bilp.distill.sampling import RealPool
-from bilp.distill.setting import Setting
-from bilp.distill.state import DistillState, encode_state
-from bilp.distill.trajectory import distill, draw_steps, draw_trajectory
+from bilp.distill.step.initial import initial_state
+from bilp.distill.step.iteration_record import Record
+from bilp.distill.step.setting import Setting
+from bilp.distill.step.state import DistillState, encode_state
 from bilp.errors import ConfigError, Diverged
 from bilp.evaluate import evaluate_synthetic
 from bilp.experts.buffer import ExpertBuffer
-from bilp.manifest import open_artefact
+from bilp.images import augment
 from bilp.matching.trajectory import TrainingStep, Trajectory
 from bilp.pruning.adaptive import AdaptivePruner
-from bilp.pruning.stage import prune
+from bilp.pruning.prune import prune
 
 Few = Callable[[int], RealPool]
 HERE = Path(__file__).parent

@@ -12,22 +12,22 @@ import torch
 from reference_classwise import Slow
 from tiny_distillation import Store, distil_until_killed, small_config, spelled_out
 
-from bilp import storage
+from bilp.artifacts.artifact import open_artefact
+from bilp.artifacts.tables import ITE, LOSSES
 from bilp.config import DistillConfig, NetworkConfig, PruneConfig, ReselectConfig
 from bilp.distill import distill_round, finish_run, merge_round, open_run, pretrain_network, reselect_round, run, start_run
 from bilp.distill.checkpoint import round_state
-from bilp.distill.idc import draw_trained_network
-from bilp.distill.initial import initial_state
+from bilp.distill.loops.idc import draw_trained_network
 from bilp.distill.part import Part, open_part
-from bilp.distill.pretrained import FILE, PretrainedNetworks
 from bilp.distill.pretraining import untrained
 from bilp.distill.rounds import open_round
 from bilp.distill.run import open_pool, open_pretrained, pretraining_of, round_uri, run_key
-from bilp.distill.setting import Setting
+from bilp.distill.step.initial import initial_state
+from bilp.distill.step.pretrained import FILE, PretrainedNetworks
+from bilp.distill.step.setting import Setting
 from bilp.errors import ConfigError, DamagedArtefact, Diverged, MissingArtefact
-from bilp.manifest import open_artefact
-from bilp.pruning.stage import load_selection, prune
-from bilp.tables import ITE, LOSSES
+from bilp.pruning.prune import load_selection, prune
+from bilp.storage import objects
 
 OFF = ReselectConfig(beta=0.0)
 NORMAL = ReselectConfig(beta=0.25, candidates_per_class=8, interval=2)
@@ -271,7 +271,7 @@ def test_networks_that_are_not_there_or_not_whole_are_named(begin: Begin) -> Non
     for stage in (reselect_round, distill_round):
         with pytest.raises(MissingArtefact, match=r"pretrained networks 0, 2 of 3 have not been trained .* run pretrain_network"):
             stage(run_uri, 1)
-    assert storage.children(run_uri) == ["_run.json"]
+    assert objects.children(run_uri) == ["_run.json"]
     uris = pretrain(run_uri)
     run = open_run(run_uri)
     pretrained = PretrainedNetworks(pretraining_of(run_uri, run))

@@ -8,8 +8,8 @@ from collections.abc import Callable
 import pytest
 import torch
 
-from bilp.distill.real_training import RealTraining
-from bilp.distill.sampling import RealPool
+from bilp.data.pool import RealPool
+from bilp.distill.step.real_training import RealTraining
 
 Few = Callable[[int], RealPool]
 

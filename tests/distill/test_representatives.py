@@ -11,11 +11,11 @@ from tiny_distillation import assemble, small_config
 from torch import Tensor
 
 from bilp.config import NetworkConfig, ReselectConfig
-from bilp.decode_config import DreamConfig
-from bilp.distill import representatives
-from bilp.distill.representatives import Representatives, cluster_members
-from bilp.distill.sampling import RealPool
-from bilp.kmeans import distances, kmeans, lloyd, nearest_members
+from bilp.config.decode import DreamConfig
+from bilp.data.pool import RealPool
+from bilp.distill.step import representatives
+from bilp.distill.step.kmeans import distances, kmeans, lloyd, nearest_members
+from bilp.distill.step.representatives import Representatives, cluster_members
 from bilp.pruning.adaptive import AdaptivePruner
 from bilp.seeds import generator
 

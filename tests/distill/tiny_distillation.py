@@ -16,12 +16,12 @@ import torch
 from pydantic import BaseModel
 
 from bilp.config import DistillConfig, NetworkConfig, ReselectConfig
+from bilp.config.nested import merge
 from bilp.data import Dataset
-from bilp.distill.guard import Guard
-from bilp.distill.record import Record
-from bilp.distill.sampling import RealPool
-from bilp.distill.setting import Setting
-from bilp.nested import merge
+from bilp.data.pool import RealPool
+from bilp.distill.step.divergence import Guard
+from bilp.distill.step.iteration_record import Record
+from bilp.distill.step.setting import Setting
 
 NARROW = NetworkConfig(width=16)
 CHILD = Path(__file__).with_name("distil_until_killed.py")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from tiny_distillation import NARROW, Store, spelled_out
 
 from bilp.config import DistillConfig, ExpertsConfig, TrajectoryConfig
-from bilp.experts.stage import collect_experts, train_expert
+from bilp.experts.train_experts import collect_experts, train_expert
 
 EXPERTS = ExpertsConfig(count=2, epochs=4, batch_size=32, learning_rate=0.1, augment=("color", "crop", "cutout", "scale", "rotate"))
 

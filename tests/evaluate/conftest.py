@@ -11,9 +11,9 @@ import safetensors.torch
 import torch
 from torch import Tensor
 
+from bilp.artifacts.publication import publish
 from bilp.config import EvaluateConfig, IngestConfig, NetworkConfig
 from bilp.data import Dataset, ingest, open_dataset
-from bilp.publication import publish
 
 PublishSet = Callable[..., str]
 

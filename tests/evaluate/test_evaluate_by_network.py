@@ -8,14 +8,14 @@ from typing import Any
 
 import pytest
 
+from bilp.artifacts.artifact import content_key, open_artefact
+from bilp.artifacts.tables import EVALUATION
 from bilp.config import EvaluateConfig, NetworkConfig, PipelineConfig
+from bilp.config.explain import explain
 from bilp.evaluate import evaluate_baseline, evaluate_synthetic, variants
 from bilp.evaluate.own import own_settings
-from bilp.evaluate.protocol import Plan
-from bilp.evaluate.publication import FILE, KIND, Publication
-from bilp.explain import explain
-from bilp.manifest import content_key, open_artefact
-from bilp.tables import EVALUATION
+from bilp.evaluate.results import FILE, KIND, Publication
+from bilp.evaluate.train_all import Plan
 
 PublishSet = Callable[..., str]
 

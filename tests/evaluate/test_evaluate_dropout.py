@@ -9,10 +9,10 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from bilp.evaluate.schedule import Schedule
-from bilp.evaluate.together import fresh_stack, train_together
+from bilp.evaluate.batch_augment import Streams
+from bilp.evaluate.stacked_training import fresh_stack, train_together
 from bilp.evaluate.training import ImageSet, accuracy, train, trains_alone
-from bilp.evaluate.treatment import Streams
+from bilp.evaluate.training_schedule import Schedule
 from bilp.nets import Network, initialise
 from bilp.nets.convnet3d import convnet3d
 from bilp.seeds import generator

@@ -11,11 +11,11 @@ import pyarrow as pa
 import pytest
 from scipy import stats
 
+from bilp.artifacts.publication import publish
+from bilp.artifacts.tables import EVALUATION, encode
 from bilp.errors import ConfigError
 from bilp.evaluate import Measurement, Row, interval, measurements, paired_difference, summary
-from bilp.evaluate.publication import FILE, KIND
-from bilp.publication import publish
-from bilp.tables import EVALUATION, encode
+from bilp.evaluate.results import FILE, KIND
 
 
 def rows(arm: str, values: dict[tuple[int, str, int], float]) -> list[Measurement]:

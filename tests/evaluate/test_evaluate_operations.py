@@ -8,8 +8,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from bilp.evaluate.operations import Operations, draw_operations, operate
-from bilp.fields import ImageOperation
+from bilp.config.base import ImageOperation
+from bilp.images.dc_augment import Operations, draw_operations, operate
 from bilp.seeds import generator
 
 ALL: tuple[ImageOperation, ...] = ("crop", "scale", "rotate", "noise")

@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 
+from bilp.artifacts.artifact import open_artefact
+from bilp.artifacts.tables import EVALUATION
 from bilp.config import EvaluateConfig, NetworkConfig
-from bilp.evaluate import evaluate_baseline, evaluate_synthetic, protocol
-from bilp.evaluate.publication import FILE, KIND
-from bilp.manifest import open_artefact
-from bilp.tables import EVALUATION
+from bilp.evaluate import evaluate_baseline, evaluate_synthetic, train_all
+from bilp.evaluate.results import FILE, KIND
 
 PublishSet = Callable[..., str]
 
@@ -35,7 +35,7 @@ def trained(monkeypatch: pytest.MonkeyPatch) -> list[int]:
         return counted
 
     for name in ("_alone", "_together"):
-        monkeypatch.setattr(protocol, name, counting(getattr(protocol, name)))
+        monkeypatch.setattr(train_all, name, counting(getattr(train_all, name)))
     return counts
 
 

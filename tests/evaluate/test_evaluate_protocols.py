@@ -9,14 +9,14 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from bilp import augment
 from bilp.config import EvaluateConfig, NetworkConfig, PipelineConfig
+from bilp.config.explain import explain
 from bilp.errors import ConfigError
+from bilp.evaluate.batch_augment import Streams, Treatment, draw, treat
 from bilp.evaluate.objective import hard_loss, soft_loss
-from bilp.evaluate.schedule import Schedule
 from bilp.evaluate.training import ImageSet, train
-from bilp.evaluate.treatment import Streams, Treatment, draw, treat
-from bilp.explain import explain
+from bilp.evaluate.training_schedule import Schedule
+from bilp.images import augment
 from bilp.nets import Network, build, initialise
 from bilp.seeds import generator
 

@@ -10,16 +10,16 @@ import pyarrow as pa
 import pytest
 import torch
 
+from bilp.artifacts.artifact import open_artefact
+from bilp.artifacts.tables import EVALUATION
 from bilp.config import EvaluateConfig, NetworkConfig
 from bilp.data import Dataset
 from bilp.errors import ConfigError, DamagedArtefact, Diverged, IncompatibleArtefact, MissingArtefact
 from bilp.evaluate import evaluate_baseline, evaluate_synthetic
 from bilp.evaluate.baselines import random_subset
-from bilp.evaluate.protocol import Plan, look_epochs, train_all
-from bilp.evaluate.publication import FILE, KIND
+from bilp.evaluate.results import FILE, KIND
+from bilp.evaluate.train_all import Plan, look_epochs, train_all
 from bilp.evaluate.training import ImageSet
-from bilp.manifest import open_artefact
-from bilp.tables import EVALUATION
 
 PublishSet = Callable[..., str]
 

@@ -8,18 +8,18 @@ from pathlib import Path
 import pytest
 import torch
 
-from bilp.arms import needs_teacher
+from bilp.artifacts.artifact import open_artefact
+from bilp.artifacts.tables import EVALUATION
 from bilp.config import EvaluateConfig, NetworkConfig, TeacherConfig
+from bilp.config.arms import needs_teacher
 from bilp.data import Dataset
 from bilp.errors import ConfigError, IncompatibleArtefact
 from bilp.evaluate import evaluate_baseline, evaluate_synthetic, train_teacher
 from bilp.evaluate.baselines import covering_subset
-from bilp.evaluate.publication import FILE, KIND
+from bilp.evaluate.results import FILE, KIND
 from bilp.evaluate.teacher import FILE as TEACHER_FILE
 from bilp.evaluate.teacher import KIND as TEACHER
 from bilp.evaluate.teacher import features, load_teacher
-from bilp.manifest import open_artefact
-from bilp.tables import EVALUATION
 
 PublishSet = Callable[..., str]
 TINY = TeacherConfig(network=NetworkConfig(width=8), epochs=3, batch_size=64, learning_rate=0.05)

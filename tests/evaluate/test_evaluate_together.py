@@ -8,10 +8,10 @@ import torch
 from bilp.config import NetworkConfig
 from bilp.data import Dataset
 from bilp.errors import Diverged
-from bilp.evaluate.schedule import Schedule
-from bilp.evaluate.together import accuracies, fresh_stack, networks_at_once, train_together
+from bilp.evaluate.batch_augment import Streams
+from bilp.evaluate.stacked_training import accuracies, fresh_stack, networks_at_once, train_together
 from bilp.evaluate.training import ImageSet, accuracy, train
-from bilp.evaluate.treatment import Streams
+from bilp.evaluate.training_schedule import Schedule
 from bilp.nets import Network, build, initialise
 from bilp.seeds import generator
 

@@ -9,14 +9,14 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from bilp import augment
 from bilp.config import NetworkConfig
 from bilp.data import Dataset
 from bilp.errors import Diverged
 from bilp.evaluate import training
-from bilp.evaluate.schedule import Schedule
+from bilp.evaluate.batch_augment import Streams
 from bilp.evaluate.training import ImageSet, accuracy, train
-from bilp.evaluate.treatment import Streams
+from bilp.evaluate.training_schedule import Schedule
+from bilp.images import augment
 from bilp.nets import Network, build, initialise
 from bilp.seeds import generator
 

@@ -8,9 +8,9 @@ import pytest
 import safetensors.torch
 import torch
 
+from bilp.artifacts.publication import publish
 from bilp.config import IngestConfig
 from bilp.data import Dataset, ingest, open_dataset
-from bilp.publication import publish
 
 
 @pytest.fixture(scope="session")

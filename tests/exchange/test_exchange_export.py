@@ -16,13 +16,13 @@ import torch
 from PIL import Image
 
 import bilp
+from bilp.artifacts.artifact import open_artefact
+from bilp.artifacts.publication import publish
 from bilp.config import IngestConfig
 from bilp.data import Dataset, ingest, open_dataset
 from bilp.distill.pictures import displayable
 from bilp.errors import ConfigError, IncompatibleArtefact, MissingArtefact
 from bilp.exchange import export_set
-from bilp.manifest import open_artefact
-from bilp.publication import publish
 
 
 def expected_pixels(uri: str) -> torch.Tensor:

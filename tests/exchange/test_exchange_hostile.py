@@ -17,8 +17,8 @@ import torch
 from torch import Tensor
 
 from bilp.errors import DataError, ImpossibleUri
-from bilp.exchange import published
-from bilp.exchange.published import read_published
+from bilp.exchange import reference_files
+from bilp.exchange.reference_files import read_published
 
 IMAGES, LABELS = torch.rand(4, 1, 8, 8), torch.arange(4)
 
@@ -171,6 +171,6 @@ def test_a_file_that_is_none_or_too_large(tmp_path: Path, monkeypatch: pytest.Mo
     with pytest.raises(ImpossibleUri, match="is a named pipe"):  # and does not wait for somebody to write into it
         read_published(str(tmp_path / "pipe.pt"))
     torch.save((IMAGES, LABELS), tmp_path / "data.pt")
-    monkeypatch.setattr(published, "MOST_BYTES", 1000)
+    monkeypatch.setattr(reference_files, "MOST_BYTES", 1000)
     with pytest.raises(DataError, match=r"data\.pt has [\d,]+ bytes: a published set has at most 1,000"):
         read_published(str(tmp_path / "data.pt"))

@@ -12,15 +12,15 @@ import torch
 from torch import Tensor
 
 import bilp
+from bilp.artifacts.artifact import open_artefact
+from bilp.artifacts.tables import EVALUATION
 from bilp.config import EvaluateConfig, NetworkConfig
 from bilp.data import Dataset
 from bilp.errors import ConfigError, DataError, MissingArtefact
 from bilp.evaluate import evaluate_synthetic, measurements
 from bilp.exchange import ImportOptions
 from bilp.exchange import import_set as import_options
-from bilp.exchange.published import read_published
-from bilp.manifest import open_artefact
-from bilp.tables import EVALUATION
+from bilp.exchange.reference_files import read_published
 
 
 @pytest.fixture

@@ -7,7 +7,7 @@ from tiny_training import Store
 
 from bilp.config import IngestConfig, PruneConfig
 from bilp.data import ingest, open_dataset
-from bilp.pruning.stage import prune
+from bilp.pruning.prune import prune
 
 
 @pytest.fixture(scope="session")

@@ -15,18 +15,19 @@ import torch
 from tiny_training import NARROW, TINY, Store
 from torch.nn import functional
 
-from bilp import augment, storage
+from bilp.artifacts.artifact import open_artefact
 from bilp.config import DistillConfig, ExpertsConfig, IngestConfig, NetworkConfig, PruneConfig, ReselectConfig, TrajectoryConfig
 from bilp.data import ingest
 from bilp.distill import start_run
 from bilp.errors import ConfigError, DamagedArtefact, Diverged, IncompatibleArtefact, MissingArtefact
 from bilp.experts.buffer import ExpertBuffer
-from bilp.experts.record import epoch_file
-from bilp.experts.stage import collect_experts, train_expert
-from bilp.manifest import open_artefact
+from bilp.experts.files import epoch_file
+from bilp.experts.train_experts import collect_experts, train_expert
+from bilp.images import augment
 from bilp.nets import build, initialise
-from bilp.pruning.stage import load_selection, prune
+from bilp.pruning.prune import load_selection, prune
 from bilp.seeds import generator
+from bilp.storage import objects
 
 CHILD = Path(__file__).with_name("train_until_killed.py")
 OFF = ReselectConfig(beta=0.0)
@@ -171,7 +172,7 @@ def test_experts_of_other_samples_are_refused(store: Store, buffer: str, tmp_pat
     one = TINY.model_copy(update={"count": 1, "epochs": 1})
     with pytest.raises(IncompatibleArtefact, match="learned all real samples, but the run distils what selection"):
         start_run(store.uri, store.selection, IMITATE, OFF, str(tmp_path), make(store, str(tmp_path), one, selection=None))
-    assert not storage.exists(str(tmp_path / "runs"))
+    assert not objects.exists(str(tmp_path / "runs"))
 
 
 def test_other_networks_and_short_experts_are_refused(store: Store, buffer: str, tmp_path: Path) -> None:

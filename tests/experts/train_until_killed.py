@@ -10,7 +10,7 @@ import signal
 import sys
 
 from bilp.config import ExpertsConfig, NetworkConfig
-from bilp.experts.stage import train_expert
+from bilp.experts.train_experts import train_expert
 
 
 def main(dataset: str, selection: str, config: ExpertsConfig, network: NetworkConfig, root: str, kill_in: int, kill_after: int) -> None:

@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 from tiny_pipeline import TINY, Finished, outcomes
 
+from bilp.artifacts.manifest_file import MANIFEST
 from bilp.config import PipelineConfig
-from bilp.manifest_file import MANIFEST
 
 
 @pytest.fixture(autouse=True)

@@ -10,19 +10,18 @@ from pathlib import Path
 
 import pytest
 
-from bilp import storage
-from bilp.stores import local
+from bilp.storage import local, objects
 
 
 def copy(source: str, target: str) -> None:
     """Every file below one root to the same place below another, as tools that know nothing of us do, on any kind of storage."""
     for name in tree(source):
-        storage.write(storage.join(target, name), storage.read(storage.join(source, name)))
+        objects.write(objects.join(target, name), objects.read(objects.join(source, name)))
 
 
 def tree(root: str, below: str = "") -> Iterator[str]:
     """The names of all files below a root."""
-    for child in storage.children(storage.join(root, below) if below else root):
+    for child in objects.children(objects.join(root, below) if below else root):
         name = f"{below}/{child}" if below else child
         deeper = list(tree(root, name))
         yield from deeper or [name]

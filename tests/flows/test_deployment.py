@@ -12,7 +12,7 @@ from pathlib import Path
 from prefect_database import another_home
 from tiny_pipeline import REPOSITORY
 
-from flows import local_server
+from flows.local import server as local_server
 
 PATIENCE = 240
 

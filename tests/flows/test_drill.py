@@ -11,10 +11,10 @@ from pathlib import Path
 import pytest
 from tiny_pipeline import Finished
 
-from deployments.chaos import artefacts
-from deployments.faults import Faults
-from deployments.rehearsal import Service
-from deployments.relay import Relay
+from drill.chaos import artefacts
+from drill.faults import Faults
+from drill.rehearsal import Service
+from drill.relay import Relay
 
 
 def test_the_comparison_sees_a_changed_byte_and_a_missing_file(finished: Finished, tmp_path: Path) -> None:

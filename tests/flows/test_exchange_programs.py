@@ -14,7 +14,7 @@ from tiny_pipeline import TINY, Finished, ended, options, outcomes
 from bilp.config import PipelineConfig
 from bilp.data import open_dataset
 from bilp.exchange import load_distilled
-from bilp.storage import children
+from bilp.storage.objects import children
 from flows.pipeline import pipeline
 
 

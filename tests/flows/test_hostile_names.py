@@ -18,12 +18,12 @@ from prefect.client.schemas.filters import ArtifactFilter, ArtifactFilterKey
 from prefect.client.schemas.objects import Artifact
 from tiny_pipeline import TINY
 
-from bilp import storage
+from bilp.artifacts.artifact import open_artefact
 from bilp.config import PipelineConfig
 from bilp.data import open_dataset
-from bilp.escaping import shown
 from bilp.evaluate import summary
-from bilp.manifest import open_artefact
+from bilp.storage import objects
+from bilp.text.escaping import shown
 from flows import program
 from flows.pipeline import pipeline
 from tasks import terminal
@@ -97,7 +97,7 @@ def test_hostile_names_are_only_names(
     assert all(shown(line) == line for line in (printed.out + printed.err).splitlines())
     assert len(summary([uri for role, uri in parents.items() if role.startswith("evaluation ")])) > 1
 
-    page = Page(storage.read(report).decode())
+    page = Page(objects.read(report).decode())
     assert not [attributes for _, attributes in page.elements if "onerror" in attributes]
     assert all(image["src"].startswith("data:image/") for image in page.all("img"))
     assert not page.all("script")

@@ -14,7 +14,7 @@ from prefect.exceptions import PrefectHTTPStatusError
 
 from bilp.errors import ConfigError
 from deployments import job_templates, register
-from flows.local_server import reachable
+from flows.local.server import reachable
 
 IMAGE = "registry.example.org/team/bilp@sha256:" + "0" * 64
 CHOSEN = {"name", "env", "labels", "cpu", "memory", "disk", "gpus", "shared_memory", "finished_job_ttl", "stream_output"}

@@ -8,10 +8,10 @@ from typing import Any
 import pytest
 from tiny_pipeline import TINY, files, outcomes
 
+from bilp.artifacts.artifact import open_artefact
 from bilp.config import PipelineConfig
 from bilp.errors import ConfigError
-from bilp.manifest import open_artefact
-from bilp.storage import read
+from bilp.storage.objects import read
 from flows.experts import command
 from flows.pipeline import pipeline
 

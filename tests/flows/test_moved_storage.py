@@ -12,11 +12,11 @@ from moved_storage import copy, read_only
 from test_methods_pipeline import tiny
 from tiny_pipeline import TINY, Finished, files, outcomes, synthetic_sets
 
+from bilp.artifacts.artifact import open_artefact
+from bilp.artifacts.manifest_file import MANIFEST
 from bilp.config import PipelineConfig
 from bilp.errors import DamagedArtefact, StorageRefused
-from bilp.manifest import open_artefact
-from bilp.manifest_file import MANIFEST
-from bilp.storage import join, read
+from bilp.storage.objects import join, read
 from flows import program
 from flows.pipeline import pipeline
 

@@ -15,8 +15,8 @@ from bilp.distill import distill_round, finish_run, load_synthetic, open_run, re
 from bilp.errors import BilpError, ConfigError, IncompatibleArtefact, MissingArtefact, StorageError
 from bilp.evaluate import evaluate_baseline, evaluate_synthetic, summary
 from bilp.exchange import ImportOptions, export_set
-from bilp.experts.stage import train_expert
-from bilp.pruning.stage import load_selection, prune
+from bilp.experts.train_experts import train_expert
+from bilp.pruning.prune import load_selection, prune
 from bilp.report import report
 from bilp.scoring.summary import load_summary, summarise
 from bilp.scoring.trial import score_trial

@@ -11,14 +11,14 @@ from prefect.client.orchestration import get_client
 from prefect.client.schemas.filters import ArtifactFilter, ArtifactFilterKey
 from tiny_pipeline import TINY, Finished, files, outcomes, synthetic_sets
 
+from bilp.artifacts.artifact import open_artefact
 from bilp.config import PipelineConfig
+from bilp.config.nested import leaves
 from bilp.data import read_source
 from bilp.distill import load_synthetic
 from bilp.errors import ConfigError, StorageError
 from bilp.evaluate import summary
-from bilp.manifest import open_artefact
-from bilp.nested import leaves
-from bilp.storage import children, exists, join, read
+from bilp.storage.objects import children, exists, join, read
 from flows.distill import distill_arms, synthetic_uri
 from flows.evaluate import evaluate
 from flows.ingest import ingest

@@ -27,7 +27,9 @@ from tiny_pipeline import REPOSITORY
 
 from bilp.errors import BilpError
 from deployments.server import port_of
-from flows import configured_server, local_server, loopback, prefect_home, starting
+from flows.local import server as local_server
+from flows.server import configured, loopback, starting
+from flows.server import home as prefect_home
 
 PROXIED = {"http_proxy": "http://127.0.0.1:9", "HTTPS_PROXY": "http://127.0.0.1:9", "ALL_PROXY": "socks5://127.0.0.1:9"}
 
@@ -85,13 +87,13 @@ def test_a_server_of_the_active_profile_is_changed_by_prefect_profile(monkeypatc
     monkeypatch.delenv("PREFECT_API_URL", raising=False)
     url = f"http://127.0.0.1:{unused_port()}/api"
     with temporary_settings({PREFECT_API_URL: url}), pytest.raises(BilpError, match=r"of the active Prefect profile.* prefect profile use"):
-        configured_server.check(url)
+        configured.check(url)
 
 
 def test_passwords_in_the_address_are_not_printed() -> None:
     url = f"http://name:hunter2@127.0.0.1:{unused_port()}/api"
     with temporary_settings({PREFECT_API_URL: url}), pytest.raises(BilpError) as caught:
-        configured_server.check(url)
+        configured.check(url)
     assert "hunter2" not in str(caught.value)
 
 

@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 from tiny_pipeline import NARROW, TINY, files, outcomes, synthetic_sets, units_backwards
 
+from bilp.artifacts.artifact import open_artefact
 from bilp.config import PipelineConfig
-from bilp.manifest import open_artefact
-from bilp.storage import read
+from bilp.storage.objects import read
 from flows.pipeline import pipeline
 
 CONFIG = PipelineConfig.model_validate(

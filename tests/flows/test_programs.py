@@ -15,7 +15,7 @@ from prefect_database import another_home
 from tiny_pipeline import REPOSITORY, TINY, Finished, ended, options, synthetic_sets
 
 from bilp.errors import BilpError
-from flows import local_server
+from flows.local import server as local_server
 
 PATIENCE = 120
 KILLER = Path(__file__).with_name("run_and_kill.py")
@@ -122,7 +122,7 @@ def test_what_goes_wrong_is_one_clear_line(
 def test_private_servers_that_meet_an_empty_home_take_turns(tmp_path: Path) -> None:
     path, order = tmp_path / "lock", tmp_path / "order"
     program = (
-        "import sys; from pathlib import Path; from flows.local_server import one_at_a_time\n"
+        "import sys; from pathlib import Path; from flows.local.server import one_at_a_time\n"
         "with one_at_a_time(Path(sys.argv[1])):\n"
         "    with open(sys.argv[2], 'a') as file: file.write('in\\n')\n"
         "    with open(sys.argv[2], 'a') as file: file.write('out\\n')\n"

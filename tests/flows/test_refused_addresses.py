@@ -19,8 +19,8 @@ from prefect_database import another_home
 from tiny_pipeline import REPOSITORY
 
 from bilp.errors import ImpossibleUri
-from flows import local_server
 from flows.ingest import ingest
+from flows.local import server
 from flows.pipeline import pipeline
 
 KEY, WORD = "AKIAHIDDENKEY", "hidden/word+of-s3"
@@ -119,7 +119,7 @@ def test_a_flow_refuses_before_prefect_hears_of_it(
     def never(*_: object) -> None:
         raise AssertionError("a server was asked for")
 
-    monkeypatch.setattr(local_server, "reachable", never)
+    monkeypatch.setattr(server, "reachable", never)
     for attempt in (lambda: pipeline(**parameters), lambda: pipeline.validate_parameters(parameters)):
         with pytest.raises(ImpossibleUri) as caught:
             attempt()

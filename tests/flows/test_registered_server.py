@@ -23,8 +23,8 @@ from prefect_database import another_home
 from tiny_pipeline import REPOSITORY
 
 from deployments import automations, keeper, register
-from deployments.rehearsal import until
-from flows import local_server
+from drill.rehearsal import until
+from flows.local import server as local_server
 
 PARAMETERS = {"distill-run/gpu": {"run_uri": "somewhere"}}
 LONG_AGO = datetime.now(UTC) - timedelta(hours=1)

@@ -12,7 +12,7 @@ from starlette.responses import PlainTextResponse
 
 from bilp.errors import ConfigError
 from deployments.sign_in import MINUTES, SignIn
-from flows import request_checks
+from flows.server import request_checks
 
 PREFECT = PlainTextResponse("let in")
 

@@ -11,10 +11,12 @@ import pytest
 from tiny_pipeline import REPOSITORY
 
 from bilp.errors import BilpError, ConfigError, StorageError
-from bilp.redaction import redacted
+from bilp.text.redaction import redacted
 from deployments import repository
 from deployments.state_folder import settle
-from flows import file_permissions, prefect_home, server_login, starting
+from flows.server import file_permissions, starting
+from flows.server import home as prefect_home
+from flows.server import login as server_login
 
 
 def test_a_login_is_made_once_and_kept_for_its_owner(tmp_path: Path) -> None:

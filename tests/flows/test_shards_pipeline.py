@@ -8,7 +8,7 @@ import pytest
 from tiny_pipeline import TINY, files, outcomes, synthetic_sets, units_backwards
 
 from bilp.config import PipelineConfig
-from bilp.storage import read
+from bilp.storage.objects import read
 from flows.pipeline import pipeline
 
 DIVIDED = PipelineConfig.model_validate(TINY | {"arms": ["bilp"], "distill": {**TINY["distill"], "rounds": 2, "shards": 2}})

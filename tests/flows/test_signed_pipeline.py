@@ -11,9 +11,9 @@ import pytest
 from test_programs import in_this_process
 from tiny_pipeline import TINY, Finished, options, outcomes, synthetic_sets
 
+from bilp.artifacts.signing import KEY
 from bilp.config import PipelineConfig
 from bilp.errors import UntrustedArtefact
-from bilp.signing import KEY
 from flows.pipeline import pipeline
 
 SECRET = "5e" * 32

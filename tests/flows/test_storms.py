@@ -13,10 +13,9 @@ from moved_storage import copy, tree
 from s3fs.errors import translate_boto_error
 from tiny_pipeline import TINY, Finished
 
-from bilp import storage, transient
 from bilp.config import PipelineConfig
 from bilp.errors import StorageUnreachable
-from bilp.stores import s3
+from bilp.storage import objects, s3, transient
 from flows import program, workplace
 from flows.pipeline import pipeline
 
@@ -57,15 +56,15 @@ def refused(monkeypatch: pytest.MonkeyPatch) -> Counter[tuple[str, str]]:
 
 def test_every_request_of_a_run_may_be_refused(finished: Finished, s3_root: str, refused: Counter[tuple[str, str]]) -> None:
     config = PipelineConfig.model_validate(TINY)
-    for part in set(storage.children(finished.root)) - set(MADE):
-        copy(storage.join(finished.root, part), storage.join(s3_root, part))
+    for part in set(objects.children(finished.root)) - set(MADE):
+        copy(objects.join(finished.root, part), objects.join(s3_root, part))
     report = pipeline(config, s3_root)
     program.show_report(report)
     there = dict.fromkeys(name for name in tree(s3_root) if not name.endswith("_manifest.json"))
     assert there.keys() == {name for name in tree(finished.root) if not name.endswith("_manifest.json")}
     for name in there:
         if name.startswith(("datasets/", "evaluations/")):
-            assert storage.read(storage.join(s3_root, name)) == Path(finished.root, name).read_bytes()
+            assert objects.read(objects.join(s3_root, name)) == Path(finished.root, name).read_bytes()
     hit = {path.removeprefix(s3_root.removeprefix("s3://")).strip("/").partition("/")[0].partition("-")[0] for _, path in refused}
     assert hit >= {"", ".probe", "datasets", "scores", "selections", "runs", "evaluations", "reports"}
     assert sum(refused.values()) > 500

@@ -12,19 +12,19 @@ import pytest
 from prefect.states import Completed, Crashed, Failed
 from tiny_pipeline import TINY, Finished, files, outcomes, synthetic_sets
 
-from bilp import lease
-from bilp.arms import planned_runs
+from bilp.artifacts import lease
+from bilp.artifacts.artifact import content_key
 from bilp.config import ExpertsConfig, NetworkConfig, PipelineConfig, TeacherConfig
-from bilp.decode_config import IdcConfig, PretrainedConfig
+from bilp.config.arms import planned_runs
+from bilp.config.decode import IdcConfig, PretrainedConfig
 from bilp.distill import start_run
 from bilp.errors import BilpError, ConfigError, LeaseLost
-from bilp.manifest import content_key
-from bilp.storage import children, join
-from flows import dispatch, units
+from bilp.storage.objects import children, join
 from flows.distill import synthetic_uri
 from flows.ingest import ingest
 from flows.restarts import MOST_STARTS, refuse_endless_restarts
 from flows.sweep import combinations
+from flows.units import dispatch, flows
 from tasks import remote
 from tasks.execution import Execution
 
@@ -51,18 +51,18 @@ def test_a_call_names_the_artefact_that_its_unit_publishes(finished: Finished, t
         dispatch.evaluate_baseline(dataset, "herding", CONFIG.ipc, TAUGHT, root),
         dispatch.train_expert(dataset, None, ExpertsConfig(count=1, epochs=1), NARROW, 0, root, "all samples"),
     ]
-    assert [units.UNITS[call.unit](**call.arguments) for call in calls] == [call.artefact for call in calls]
+    assert [flows.UNITS[call.unit](**call.arguments) for call in calls] == [call.artefact for call in calls]
     divided = start_run(dataset, None, planned.distill.model_copy(update={"shards": 2}), planned.reselect, root)
     shard = dispatch.distill_shard(divided, 1, 2, root, "unpruned")
     assert (shard.label, shard.artefact) == ("distill unpruned shard 2/2", f"{divided}/shards/0001/rounds/0004")
-    assert units.UNITS[shard.unit](**shard.arguments) == shard.artefact
+    assert flows.UNITS[shard.unit](**shard.arguments) == shard.artefact
     beforehand = IdcConfig(pretrained=PretrainedConfig(networks=2, epochs=1))
     kernels = planned.distill.model_copy(update={"method": "idc", "idc": beforehand})
     network = dispatch.pretrain_network(start_run(dataset, None, kernels, planned.reselect, root), 1, root, "unpruned")
     assert network.label == "pretrained network 1 of unpruned"
-    assert units.UNITS[network.unit](**network.arguments) == network.artefact
+    assert flows.UNITS[network.unit](**network.arguments) == network.artefact
     evaluation = dispatch.evaluate_synthetic(dataset, synthetic_uri(run), "unpruned", 0, CONFIG.evaluate, root)
-    assert units.UNITS[evaluation.unit](**evaluation.arguments) == evaluation.artefact
+    assert flows.UNITS[evaluation.unit](**evaluation.arguments) == evaluation.artefact
     assert synthetic_sets(root).items() <= synthetic_sets(finished.root).items()
     for pattern in ("scores/*/*/trials/*/*.parquet", "evaluations/*/*.parquet"):
         both = parquet(root, pattern).keys() & parquet(finished.root, pattern).keys()
@@ -72,7 +72,7 @@ def test_a_call_names_the_artefact_that_its_unit_publishes(finished: Finished, t
     before = files(root)
     with outcomes() as again:
         for call in [*calls, shard, network, evaluation]:
-            units.UNITS[call.unit](**call.arguments)
+            flows.UNITS[call.unit](**call.arguments)
     assert again == {}, "what is published needs no lease and no task"
     assert files(root) == before
 
@@ -90,14 +90,14 @@ def test_a_unit_that_lost_its_lease_publishes_nothing(tmp_path: Path, monkeypatc
 
     monkeypatch.setattr(lease, "take", and_give_away)
     with pytest.raises(LeaseLost):
-        units.score_trial(**call.arguments)
+        flows.score_trial(**call.arguments)
     assert not remote.is_published(call.artefact)
     assert children(where) == ["000001.json", "000002.json"]
 
 
 def test_storage_that_stays_away_ends_in_a_state_of_its_own(tmp_path: Path) -> None:
     too_long = str(tmp_path / ("x" * 300))  # an error that says nothing about what lies there
-    state = units.score_trial("nowhere", CONFIG.score, 0, too_long, return_state=True)  # type: ignore[call-overload]
+    state = flows.score_trial("nowhere", CONFIG.score, 0, too_long, return_state=True)  # type: ignore[call-overload]
     assert state.name == remote.OUT_OF_REACH
     assert state.is_failed()
 
@@ -176,9 +176,9 @@ def test_a_unit_waits_for_a_living_holder_says_so_once_and_takes_over_from_a_sil
             held.renew()
 
     monkeypatch.setattr(lease, "Watch", functools.partial(lease.Watch, clock=clock))
-    monkeypatch.setattr(units, "time", SimpleNamespace(sleep=sleep, strftime=time.strftime))
+    monkeypatch.setattr(flows, "time", SimpleNamespace(sleep=sleep, strftime=time.strftime))
     with caplog.at_level("WARNING", "prefect.tasks"):
-        assert units.score_trial(**call.arguments) == call.artefact
+        assert flows.score_trial(**call.arguments) == call.artefact
     assert len(pauses) == 15 + 9, "80 s after the last renewal, looking every ten"
     assert {name for name in children(where) if name.endswith(".json")} == {"000001.json", "000002.json"}
     (line,) = (record.getMessage() for record in caplog.records if "waits since" in record.getMessage())

@@ -9,10 +9,10 @@ import pytest
 from tiny_pipeline import TINY, Finished, files, outcomes
 
 from benchmarks.pairs import artefacts_in, damage, stored
-from bilp import provenance
+from bilp.artifacts import provenance
+from bilp.artifacts.artifact import Artefact
+from bilp.artifacts.manifest_file import MANIFEST
 from bilp.config import PipelineConfig
-from bilp.manifest import Artefact
-from bilp.manifest_file import MANIFEST
 from flows.pipeline import pipeline
 
 CONFIG = PipelineConfig.model_validate(TINY)

@@ -13,8 +13,8 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from bilp.nested import leaves
-from flows import dispatch, units
+from bilp.config.nested import leaves
+from flows.units import dispatch, flows
 from tasks import terminal
 
 REPOSITORY = Path(__file__).resolve().parent.parent.parent
@@ -65,7 +65,7 @@ def units_backwards(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     def backwards(what: str, calls: Sequence[dispatch.Call]) -> list[str]:
         for call in reversed(calls):
             carried.append(call.label)
-            units.UNITS[call.unit](**call.arguments)
+            flows.UNITS[call.unit](**call.arguments)
         return [call.artefact for call in calls]
 
     monkeypatch.setenv("BILP_EXECUTION", "workers")

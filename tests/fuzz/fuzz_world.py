@@ -35,8 +35,8 @@ from bilp.data import read_source
 from bilp.data.ingest import dataset_of
 from bilp.distill import distill_round, finish_run, reselect_round, start_run
 from bilp.evaluate import evaluate_baseline, evaluate_synthetic
-from bilp.experts.stage import collect_experts, train_expert
-from bilp.pruning.stage import prune
+from bilp.experts.train_experts import collect_experts, train_expert
+from bilp.pruning.prune import prune
 from bilp.scoring.summary import summarise
 from bilp.scoring.trial import score_trial
 

@@ -24,7 +24,7 @@ from hypothesis import HealthCheck, Phase, given, seed, settings
 from hypothesis import strategies as st
 
 from bilp.errors import MOST, BilpError
-from bilp.escaping import shown
+from bilp.text.escaping import shown
 
 SCALE = float(os.environ.get("BILP_FUZZ", "1"))
 """How many times the usual number of cases are made: BILP_FUZZ=20 for a long run."""

@@ -15,18 +15,19 @@ import safetensors.torch
 import torch
 from fuzz_world import EVALUATE, MTT, OFF, PRUNE, SCORE, World, config_of, pipeline_config
 
-from bilp import load_distilled, storage
+from bilp import load_distilled
+from bilp.artifacts.artifact import open_artefact
 from bilp.data import open_dataset
-from bilp.data.record import open_record
+from bilp.data.source_record import open_record
 from bilp.data.store import open_recorded
 from bilp.distill import distill_round, finish_run, open_run, reselect_round, start_run
 from bilp.distill.run import lineage, open_pool
 from bilp.evaluate import evaluate_synthetic, measurements, summary
 from bilp.exchange import export_set
-from bilp.manifest import open_artefact
-from bilp.pruning.stage import load_selection, prune
+from bilp.pruning.prune import load_selection, prune
 from bilp.report import report
 from bilp.scoring.summary import load_summary, summarise
+from bilp.storage import objects
 
 Result = dict[str, Any]
 
@@ -307,7 +308,7 @@ def use_report(world: World) -> Result:
         str(world.root),
         record_uri=world.uri(world.record),
     )
-    page = storage.read(where).decode()
+    page = objects.read(where).decode()
     return {"page": page.replace(str(world.root.parent), "")}
 
 

@@ -11,8 +11,8 @@ from typing import Any
 from judging import Conclude, Tally, judge, run_cases
 from mutations import as_json, damaged, edited
 
-from bilp import lease
-from bilp.lease import Holder, Lease, Watch
+from bilp.artifacts import lease
+from bilp.artifacts.lease import Holder, Lease, Watch
 
 NAMES = [
     "000001.json",

@@ -16,13 +16,13 @@ from mutations import VALUES, damaged, deep, edited
 from prefect.exceptions import ParameterTypeError
 from pydantic import ValidationError
 
-from bilp.command_line import configure
 from bilp.config import PipelineConfig
+from bilp.config.base import MOST_BITS
+from bilp.config.command_line import configure
+from bilp.config.explain import explain, problems
+from bilp.config.nested import leaves
 from bilp.errors import ConfigError
-from bilp.escaping import shown
-from bilp.explain import explain, problems
-from bilp.fields import MOST_BITS
-from bilp.nested import leaves
+from bilp.text.escaping import shown
 
 MOST_LINES, LONGEST_LINE = 21, 3000
 HOSTILE = [
@@ -145,7 +145,7 @@ def test_parameters_of_deployments(conclude: Conclude) -> None:
     """As a server hands them in: Prefect refuses what does not fit, in a line that a table of runs has room for."""
     from flows.evaluate import evaluate
     from flows.pipeline import pipeline
-    from flows.units import score_trial
+    from flows.units.flows import score_trial
 
     config = yaml.safe_load(RECIPE)
     flows = {

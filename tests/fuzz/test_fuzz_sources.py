@@ -22,7 +22,7 @@ from reading import Result, selected, sound_dataset, sound_selection, sound_synt
 from bilp.data import read_source
 from bilp.data.ingest import dataset_of
 from bilp.exchange import import_set
-from bilp.pruning.stage import prune
+from bilp.pruning.prune import prune
 
 Change = Callable[[Path, Random], dict[str, Any]]
 Use = Callable[[Path, str, dict[str, Any]], Result]

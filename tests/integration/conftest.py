@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from prefect_database import another_home
 
-from deployments.rehearsal import SMALL, Service, finished_artefacts
+from drill.rehearsal import SMALL, Service, finished_artefacts
 
 
 @pytest.fixture(autouse=True)

@@ -22,8 +22,8 @@ from prefect_database import another_home
 from websockets.exceptions import ConnectionClosed, InvalidHandshake
 from websockets.sync.client import connect
 
-from deployments.rehearsal import free_port
 from deployments.state_folder import REPOSITORY
+from drill.rehearsal import free_port
 
 pytestmark = [pytest.mark.service, pytest.mark.skipif(sys.platform != "linux", reason="every 127.0.0.x is this machine's on Linux alone")]
 

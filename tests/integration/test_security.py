@@ -21,10 +21,10 @@ from websockets import Subprotocol
 from websockets.exceptions import ConnectionClosed, InvalidHandshake
 from websockets.sync.client import connect
 
-from bilp.storage import children, join, read
-from deployments.rehearsal import SMALL, Service
+from bilp.storage.objects import children, join, read
 from deployments.server import refusal
 from deployments.state_folder import REPOSITORY
+from drill.rehearsal import SMALL, Service
 
 pytestmark = [pytest.mark.service, pytest.mark.skipif(sys.platform != "linux", reason="looks into /proc")]
 

@@ -9,13 +9,13 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from bilp import augment
 from bilp.causal import Estimator, effects
 from bilp.causal.cotangent import cotangent_differences
 from bilp.config import NetworkConfig
-from bilp.decode import decode_class
-from bilp.decode_config import DecodeConfig, KernelMetric
+from bilp.config.decode import DecodeConfig, KernelMetric
 from bilp.errors import ConfigError
+from bilp.images import augment
+from bilp.images.multiformation import decode_class
 from bilp.matching import KernelMatching, Vectors, matching_for
 from bilp.matching.kernels import absolute, absolute_cotangent
 from bilp.nets import Network, build, initialise

@@ -14,8 +14,8 @@ from torch import Tensor, nn
 from bilp.config import NetworkConfig
 from bilp.matching import FeatureMatching, GradientMatching, KernelMatching, Matching
 from bilp.matching.alignment import AlignmentMatching
+from bilp.matching.batched_classes import synthetic_vectors
 from bilp.matching.pullback import GenericPullback, GradientPullback, lanes_for
-from bilp.matching.together import synthetic_vectors
 from bilp.nets import build, initialise
 from bilp.seeds import generator
 

@@ -9,7 +9,7 @@ from torch import nn
 from bilp.config import MethodName, NetworkConfig
 from bilp.errors import ConfigError
 from bilp.matching import matching_for
-from bilp.matching.together import class_by_class, distances_and_gradient
+from bilp.matching.batched_classes import class_by_class, distances_and_gradient
 from bilp.nets import build, initialise
 from bilp.seeds import generator
 

@@ -9,10 +9,10 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from bilp import augment
 from bilp.causal import ite
 from bilp.config import NetworkConfig
 from bilp.errors import ConfigError
+from bilp.images import augment
 from bilp.matching import matching_for
 from bilp.matching.trajectory import TrainingStep, Trajectory, TrajectoryGradient, constant_memory_gradient, unrolled_gradient
 from bilp.nets import Network, build, initialise

@@ -13,15 +13,15 @@ from torch.nn import functional
 from bilp.causal import ite
 from bilp.config import MethodName, NetworkConfig
 from bilp.matching import FeatureMatching, GradientMatching, Matching, matching_for
+from bilp.matching.batched_classes import class_by_class, distances_and_gradient
 from bilp.matching.convolution import ConvolutionLayer
 from bilp.matching.per_sample import micro_batch_size, per_sample_by_vmap, per_sample_gradients
 from bilp.matching.pullback import GenericPullback, GradientPullback
 from bilp.matching.pushforward import generic_pushforward, gradient_pushforward, pushforward
 from bilp.matching.recording import NoRule, matched_parameters, record
-from bilp.matching.together import class_by_class, distances_and_gradient
 from bilp.nets import Network, build, initialise
+from bilp.nets.clips import FrameMean
 from bilp.nets.convnet3d import convnet3d
-from bilp.nets.frames import FrameMean
 from bilp.seeds import generator
 
 CLASSES, BUDGET = 3, 2**26

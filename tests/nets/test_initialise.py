@@ -10,15 +10,15 @@ import pytest
 import torch
 from torch import nn
 
-from bilp import network_config
 from bilp.config import DistillConfig, EvaluateConfig, ExpertsConfig, NetworkConfig, NetworkName, ReselectConfig, ScoreConfig, TeacherConfig
-from bilp.distill.pretrained import Pretraining
+from bilp.config import network as network_config
 from bilp.distill.run import run_key
-from bilp.evaluate.publication import Publication
-from bilp.experts.record import training_key as expert_training
+from bilp.distill.step.pretrained import Pretraining
+from bilp.evaluate.results import Publication
+from bilp.experts.files import training_key as expert_training
 from bilp.nets import build, initialise
 from bilp.nets.build import VIDEO
-from bilp.scoring.record import training_key as scored
+from bilp.scoring.trial_record import training_key as scored
 from bilp.seeds import generator
 
 CONFIGS = [

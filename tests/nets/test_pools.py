@@ -8,9 +8,9 @@ import pytest
 from pydantic import ValidationError
 
 from bilp.config import EvaluateConfig, NetworkConfig, PipelineConfig
-from bilp.explain import explain
+from bilp.config.explain import explain
+from bilp.config.pools import POOLS, Pool, pool_networks
 from bilp.nets import build, label
-from bilp.pools import POOLS, Pool, pool_networks
 
 
 def labels(pool: str, **own: Any) -> list[str]:

@@ -12,9 +12,9 @@ from torch.nn import functional
 from bilp.config import NetworkConfig
 from bilp.errors import ConfigError
 from bilp.nets import Network, build, initialise, parameter_count
+from bilp.nets.clips import frames_of
 from bilp.nets.convnet3d import convnet3d
 from bilp.nets.dropout import Dropout, dropping, has_dropout
-from bilp.nets.frames import frames_of
 from bilp.seeds import generator
 
 KINETICS = (8, 3, 64, 64)

@@ -9,14 +9,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from bilp.artifacts.artifact import open_artefact
+from bilp.artifacts.tables import SELECTION
 from bilp.config import IngestConfig, NetworkConfig, PruneConfig, ScoreConfig
 from bilp.data import Dataset, ingest, open_dataset
 from bilp.errors import ConfigError, DataError, IncompatibleArtefact, MissingArtefact
-from bilp.manifest import open_artefact
-from bilp.pruning.stage import FILE, KIND, cut_by, load_selection, prune
+from bilp.pruning.prune import FILE, KIND, cut_by, load_selection, prune
 from bilp.scoring.summary import load_summary, summarise
 from bilp.scoring.trial import score_trial
-from bilp.tables import SELECTION
 
 SCORING = ScoreConfig(trials=1, epochs=2, init_epochs=2, network=NetworkConfig(width=8, depth=2), batch_size=128)
 

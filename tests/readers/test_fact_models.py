@@ -13,9 +13,9 @@ from typing import Any
 import pytest
 from tiny_world import World, edit, state
 
-from bilp.facts import FACTS, DatasetFacts, SelectionFacts
-from bilp.manifest import find, open_artefact
-from bilp.manifest_file import MANIFEST
+from bilp.artifacts.artifact import find, open_artefact
+from bilp.artifacts.facts import FACTS, DatasetFacts, SelectionFacts
+from bilp.artifacts.manifest_file import MANIFEST
 
 TEN = [1.0] * 10
 ROWS: list[tuple[str, dict[str, Any], str]] = [

@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 from tiny_world import World, edit
 
-from bilp.manifest import find, is_whole, manifest_kind, open_artefact
-from bilp.manifest_file import MANIFEST
+from bilp.artifacts.artifact import find, is_whole, manifest_kind, open_artefact
+from bilp.artifacts.manifest_file import MANIFEST
 from tasks.outcome import published_since
 
 KIND, SHA = "robustness", "0" * 64

@@ -14,6 +14,7 @@ import pyarrow as pa
 import pytest
 from tiny_world import World, content_of, edit, put, state
 
+from bilp.artifacts.manifest_file import MANIFEST
 from bilp.config import IngestConfig
 from bilp.data import ingest, open_dataset, read_source
 from bilp.data.ingest import dataset_of
@@ -21,7 +22,6 @@ from bilp.data.shards import _schema
 from bilp.distill import distill_round, open_run
 from bilp.distill.run import RECORD, open_pool
 from bilp.errors import BilpError
-from bilp.manifest_file import MANIFEST
 
 SHAPE, FILE, ROWS = (1, 8, 8), "train-00000.arrow", 1438
 

@@ -8,14 +8,14 @@ from pathlib import Path
 import pytest
 from tiny_world import EVALUATE, World, edit, put
 
+from bilp.artifacts.artifact import open_artefact
 from bilp.data import open_dataset
 from bilp.distill import load_synthetic
 from bilp.distill.checkpoint import round_state
+from bilp.evaluate.reproduction import load_reproduction
 from bilp.evaluate.teacher import load_teacher
 from bilp.exchange import load_distilled
 from bilp.experts.buffer import ExpertBuffer
-from bilp.manifest import open_artefact
-from bilp.published import load_reproduction
 
 STORED = "somewhere.1f3a9c02.bin"
 READERS: dict[str, tuple[str, str, Callable[[World], object]]] = {

@@ -12,16 +12,17 @@ import pyarrow.parquet as pq
 import pytest
 from tiny_world import DISTILL, MEASURE, RESELECT, SCORE, World, content_of, put, state
 
-from bilp import storage, tables
+from bilp.artifacts import tables
+from bilp.artifacts.artifact import open_artefact
 from bilp.data import open_dataset
 from bilp.data.ingest import INDEX
-from bilp.data.record import ORIGINS
+from bilp.data.source_record import ORIGINS
 from bilp.distill import start_run
 from bilp.distill.rounds import round_effects, round_losses
 from bilp.evaluate import load_robustness, summary
-from bilp.manifest import open_artefact
-from bilp.published import load_reproduction
+from bilp.evaluate.reproduction import load_reproduction
 from bilp.scoring.summary import criterion_scores, load_summary, open_summary, summarise
+from bilp.storage import objects
 
 Edit = Callable[[pa.Table], pa.Table]
 Read = Callable[[World], object]
@@ -32,7 +33,7 @@ def again(config: Any) -> Read:
 
     def read(world: World) -> object:
         name = "score_summary" if config is SCORE else "score_summary measured"
-        storage.delete(world.artefacts[name])
+        objects.delete(world.artefacts[name])
         return summarise(world.artefacts["dataset"], config, world.root)
 
     return read

@@ -5,13 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Any
 
-from bilp.arms import needs_selection, planned_runs
 from bilp.config import PipelineConfig
+from bilp.config.arms import needs_selection, planned_runs
 from bilp.data import read_source
 from bilp.data.ingest import dataset_of
 from bilp.distill import distill_round, finish_run, reselect_round, start_run
 from bilp.evaluate import evaluate_baseline, evaluate_synthetic
-from bilp.pruning.stage import prune
+from bilp.pruning.prune import prune
 from bilp.report import report
 from bilp.scoring.summary import summarise
 from bilp.scoring.trial import score_trial

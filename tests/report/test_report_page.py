@@ -19,13 +19,14 @@ from PIL import Image
 from scipy import stats
 from small_pipeline import Outcome, run_pipeline, small_config
 
-from bilp import layout, storage, tables
+from bilp.artifacts import layout, tables
+from bilp.artifacts.artifact import open_artefact
+from bilp.artifacts.publication import publish
 from bilp.data import open_dataset
 from bilp.distill import load_synthetic
 from bilp.errors import MissingArtefact
 from bilp.evaluate import evaluate_baseline, evaluate_synthetic, load_robustness, robustness, summary, variants
-from bilp.manifest import open_artefact
-from bilp.publication import publish
+from bilp.storage import objects
 
 SECTIONS = ["accuracy", "source", "pruning", "effect", "synthetic", "provenance", "settings"]
 
@@ -41,7 +42,7 @@ def page(outcome: Outcome) -> Page:
 
 
 def read(uri: str) -> Page:
-    return Page(storage.read(uri).decode())
+    return Page(objects.read(uri).decode())
 
 
 def rows_of(*path: str) -> list[dict[str, object]]:
@@ -59,7 +60,7 @@ def test_sections_are_all_there_and_can_be_reached(page: Page) -> None:
 
 
 def test_nothing_is_loaded_from_anywhere(outcome: Outcome, page: Page) -> None:
-    html = storage.read(outcome.page()).decode()
+    html = objects.read(outcome.page()).decode()
     assert "http:" not in html and "https:" not in html and "//" not in page.styles
     assert not page.all("script") and "@import" not in page.styles and "url(" not in page.styles
     loads = [attributes[name] for _, attributes in page.elements for name in ("src", "href", "srcset", "data") if name in attributes]
@@ -92,7 +93,7 @@ def test_images_are_the_samples_they_claim_to_be(outcome: Outcome, page: Page) -
 def test_synthetic_images_are_those_of_the_runs(outcome: Outcome, page: Page) -> None:
     dataset = open_dataset(outcome.dataset)
     for arm, title in (("unpruned", "Unpruned"), ("bilp", "BiLP")):
-        images, labels = load_synthetic(storage.join(outcome.runs[arm][0], "synthetic"))
+        images, labels = load_synthetic(objects.join(outcome.runs[arm][0], "synthetic"))
         visible = np.clip(images.numpy() * dataset.std[0] + dataset.mean[0], 0, 1) * 255
         shown = {image["alt"]: decode(image["src"]) for image in page.all("img")}
         for k, label in enumerate(labels.tolist()):
@@ -182,8 +183,8 @@ def test_effect_table_and_gallery_say_what_the_rounds_say(outcome: Outcome, page
 
 
 def test_provenance_names_every_artefact_and_its_checksums(outcome: Outcome, page: Page) -> None:
-    shown = {storage.join(outcome.root, row[5]): row for row in page.table("Stage", "Created (UTC)")}
-    sets = [storage.join(run, "synthetic") for runs in outcome.runs.values() for run in runs]
+    shown = {objects.join(outcome.root, row[5]): row for row in page.table("Stage", "Created (UTC)")}
+    sets = [objects.join(run, "synthetic") for runs in outcome.runs.values() for run in runs]
     kinds = {outcome.dataset: "dataset", outcome.record: "source", outcome.scores: "score_summary", outcome.selection: "selection"}
     kinds |= dict.fromkeys(sets, "synthetic") | dict.fromkeys(outcome.evaluations, "evaluation")
     assert shown.keys() == kinds.keys()
@@ -214,9 +215,9 @@ def test_what_was_computed_again_with_other_digits_is_on_another_page(outcome: O
 
 def test_same_inputs_give_the_same_bytes(outcome: Outcome) -> None:
     uri = outcome.page()
-    before = storage.read(uri)
-    storage.delete(uri.rpartition("/")[0])
-    assert outcome.page() == uri and storage.read(uri) == before
+    before = objects.read(uri)
+    objects.delete(uri.rpartition("/")[0])
+    assert outcome.page() == uri and objects.read(uri) == before
     assert len(before) < 500_000
 
 
@@ -254,7 +255,7 @@ def test_rounds_that_were_cleared_away_are_passed_over(outcome: Outcome, tmp_pat
     whole = run_pipeline(small_config(arms=("bilp",), evaluate=outcome.config.evaluate.model_copy(update={"baselines": ()})), str(tmp_path))
     run = whole.runs["bilp"][0]
     for number in ("0001", "0003"):
-        storage.delete(storage.join(run, "rounds", number))
+        objects.delete(objects.join(run, "rounds", number))
     page = read(whole.page())
     assert [row[0] for row in page.table("Round", "Images measured")] == ["2"]
     assert {"after 6 iterations", "start"} <= {row[0] for row in page.table("Time")}
@@ -262,7 +263,7 @@ def test_rounds_that_were_cleared_away_are_passed_over(outcome: Outcome, tmp_pat
 
 def test_a_missing_artefact_is_named(outcome: Outcome) -> None:
     with pytest.raises(MissingArtefact, match="runs/nowhere"):
-        outcome.page(runs={"bilp": [storage.join(outcome.root, "runs", "nowhere")]})
+        outcome.page(runs={"bilp": [objects.join(outcome.root, "runs", "nowhere")]})
 
 
 def test_many_classes_with_names_of_all_kinds_and_large_colour_images(tmp_path: Path) -> None:

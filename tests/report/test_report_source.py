@@ -10,11 +10,11 @@ import pytest
 from page_reader import Page, decode
 from PIL import Image
 
-from bilp import storage
 from bilp.config import PipelineConfig
 from bilp.data import open_recorded, read_source
-from bilp.pruning.stage import prune
+from bilp.pruning.prune import prune
 from bilp.report import report
+from bilp.storage import objects
 
 
 @pytest.fixture
@@ -37,7 +37,7 @@ def written(photos: Path, store: str, **settings: str) -> tuple[str, Page]:
     record = read_source(config.ingest, store)
     dataset = open_recorded(record).uri
     uri = report(config, dataset, None, prune(dataset, None, config.prune, store), {}, [], store, record_uri=record)
-    return uri, Page(storage.read(uri).decode())
+    return uri, Page(objects.read(uri).decode())
 
 
 def named(photos: Path, page: Page) -> list[str]:
@@ -75,6 +75,6 @@ def test_without_a_record_the_page_names_no_files(tmp_path: Path, photos: Path) 
     store = str(tmp_path / "store")
     config = PipelineConfig.model_validate({"dataset": "folder", "ingest": {"uri": str(photos)}, "prune": {"criterion": "random"}})
     dataset = open_recorded(read_source(config.ingest, store)).uri
-    page = Page(storage.read(report(config, dataset, None, prune(dataset, None, config.prune, store), {}, [], store)).decode())
+    page = Page(objects.read(report(config, dataset, None, prune(dataset, None, config.prune, store), {}, [], store)).decode())
     assert named(photos, page) == []
     assert "source" not in page.ids()

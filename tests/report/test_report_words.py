@@ -11,9 +11,9 @@ import pandas as pd
 import pytest
 from scipy import stats
 
-from bilp.command_line import parse
 from bilp.config import Criterion, PipelineConfig, PruneConfig, ReselectConfig, ScoreConfig
-from bilp.defaults import complete
+from bilp.config.command_line import parse
+from bilp.config.defaults import complete
 from bilp.report.comparison import Training, against_arm, against_baseline, network_title
 from bilp.report.effect import relative, thresholds
 from bilp.report.settings import origins_of, rerun_command, settings

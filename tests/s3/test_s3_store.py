@@ -18,10 +18,9 @@ import s3fs
 from botocore.exceptions import ClientError
 from fixtures_s3 import S3Server
 
-from bilp import storage, transient
 from bilp.errors import StorageError, StorageMisconfigured
-from bilp.stores import s3, s3_client
-from bilp.verification import file_digest
+from bilp.storage import objects, s3, s3_client, transient
+from bilp.storage.verification import file_digest
 
 pytestmark = pytest.mark.s3
 
@@ -29,19 +28,19 @@ pytestmark = pytest.mark.s3
 def test_a_store_without_conditional_writes_is_refused_with_the_remedy(s3_environment: S3Server) -> None:
     root = f"s3://{s3_environment.forgetful_bucket}/store"
     with pytest.raises(StorageError, match=r"ignores the condition If-None-Match.*set AWS_ENDPOINT_URL to a store with conditional writes"):
-        storage.check_storage(root)
-    assert storage.children(root) == []
+        objects.check_storage(root)
+    assert objects.children(root) == []
 
 
 def test_a_missing_bucket_is_named(s3_environment: S3Server) -> None:
     root = "s3://no-such-bucket/store"
-    for attempt in (storage.check_storage, storage.children, storage.read, storage.delete):
+    for attempt in (objects.check_storage, objects.children, objects.read, objects.delete):
         with pytest.raises(StorageError, match=r"the bucket does not exist at http.*create it") as caught:
             attempt(root)
         assert root in str(caught.value)
         assert type(caught.value) is StorageMisconfigured
     for place in (root, "s3://no-such-bucket"):
-        assert not storage.exists(place)
+        assert not objects.exists(place)
 
 
 @pytest.mark.parametrize(
@@ -59,9 +58,9 @@ def test_credentials_are_named(s3_root: str, monkeypatch: pytest.MonkeyPatch, na
     else:
         monkeypatch.setenv(name, value)
     with pytest.raises(StorageError, match=remedy):
-        storage.check_storage(s3_root)
+        objects.check_storage(s3_root)
     with pytest.raises(StorageError, match=s3_root):
-        storage.exists(storage.join(s3_root, "a"))
+        objects.exists(objects.join(s3_root, "a"))
 
 
 def test_an_endpoint_that_does_not_answer_is_named(s3_root: str, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -71,14 +70,14 @@ def test_an_endpoint_that_does_not_answer_is_named(s3_root: str, monkeypatch: py
     minutes = itertools.count(0, 60)
     monkeypatch.setattr(transient, "outage", transient.Outage(clock=lambda: next(minutes), sleep=lambda seconds: None))
     with pytest.raises(StorageError, match=f"no answer from {endpoint}: start the service, or correct AWS_ENDPOINT_URL"):
-        storage.check_storage(s3_root)
+        objects.check_storage(s3_root)
 
 
 def test_the_endpoint_for_s3_alone_goes_first(s3_root: str, s3_environment: S3Server, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:9")
     monkeypatch.setenv("AWS_ENDPOINT_URL_S3", s3_environment.endpoint)
-    storage.check_storage(s3_root)
-    assert storage.children(s3_root) == [], "the store answered, and the check left nothing there"
+    objects.check_storage(s3_root)
+    assert objects.children(s3_root) == [], "the store answered, and the check left nothing there"
 
 
 @pytest.mark.parametrize(
@@ -97,8 +96,8 @@ def test_only_self_hosted_stores_get_older_checksums(endpoint: str | None, expec
 
 def test_what_the_user_set_stays(s3_root: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AWS_REQUEST_CHECKSUM_CALCULATION", "when_supported")
-    storage.write(storage.join(s3_root, "a"), b"x")
-    assert storage.read(storage.join(s3_root, "a")) == b"x"
+    objects.write(objects.join(s3_root, "a"), b"x")
+    assert objects.read(objects.join(s3_root, "a")) == b"x"
     assert os.environ["AWS_REQUEST_CHECKSUM_CALCULATION"] == "when_supported"
 
 
@@ -120,44 +119,44 @@ def answer_with_conflicts(monkeypatch: pytest.MonkeyPatch, times: int) -> list[s
 
 def test_create_tries_again_while_another_creation_is_under_way(s3_root: str, monkeypatch: pytest.MonkeyPatch) -> None:
     attempts = answer_with_conflicts(monkeypatch, times=2)
-    uri = storage.join(s3_root, "a")
-    assert storage.create(uri, b"x")
+    uri = objects.join(s3_root, "a")
+    assert objects.create(uri, b"x")
     assert len(attempts) == 3
-    assert not storage.create(uri, b"y")
-    assert storage.read(uri) == b"x"
+    assert not objects.create(uri, b"y")
+    assert objects.read(uri) == b"x"
 
 
 def test_create_gives_up_on_endless_conflicts(s3_root: str, monkeypatch: pytest.MonkeyPatch) -> None:
     attempts = answer_with_conflicts(monkeypatch, times=1000)
     with pytest.raises(StorageError, match="cannot create"):
-        storage.create(storage.join(s3_root, "a"), b"x")
+        objects.create(objects.join(s3_root, "a"), b"x")
     assert len(attempts) == s3.CONFLICT_RETRIES
 
 
 def test_create_refuses_what_would_need_several_requests(s3_root: str) -> None:
     with pytest.raises(StorageError, match="too many for one conditional write"):
-        storage.create(storage.join(s3_root, "a"), bytes(s3.LARGEST_CREATE + 1))
-    assert storage.children(s3_root) == []
+        objects.create(objects.join(s3_root, "a"), bytes(s3.LARGEST_CREATE + 1))
+    assert objects.children(s3_root) == []
 
 
 def test_a_large_object_is_read_in_one_version(s3_root: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Larger objects than the client's block are otherwise read as parallel ranges."""
     monkeypatch.setattr(s3_client.files(), "default_block_size", 1 << 16)
-    uri, versions = storage.join(s3_root, "a"), [bytes([value]) * (1 << 20) for value in (1, 2)]
-    storage.write(uri, versions[0])
+    uri, versions = objects.join(s3_root, "a"), [bytes([value]) * (1 << 20) for value in (1, 2)]
+    objects.write(uri, versions[0])
     done = threading.Event()
 
     def overwrite() -> None:
         for turn in range(10):
-            storage.write(uri, versions[turn % 2])
+            objects.write(uri, versions[turn % 2])
         done.set()
 
     writer = threading.Thread(target=overwrite)
     writer.start()
     try:
-        seen = [storage.read(uri)]
+        seen = [objects.read(uri)]
         while not done.is_set():
-            seen.append(storage.read(uri))
+            seen.append(objects.read(uri))
     finally:
         writer.join()
     assert set(seen) <= set(versions)
@@ -167,68 +166,68 @@ def test_a_large_file_is_uploaded_in_parts(s3_root: str, tmp_path: Path, monkeyp
     monkeypatch.setattr(s3fs.core, "calculate_chunksize", lambda size, chunksize=None: 5 << 20)
     source = tmp_path / "source"
     source.write_bytes(os.urandom(1 << 20) * 12)
-    uri, checksum = storage.join(s3_root, "large"), file_digest(source)
-    storage.upload(source, uri)
-    assert storage.size(uri) == 12 << 20
-    assert storage.localise(uri, checksum).read_bytes() == source.read_bytes()
+    uri, checksum = objects.join(s3_root, "large"), file_digest(source)
+    objects.upload(source, uri)
+    assert objects.size(uri) == 12 << 20
+    assert objects.localise(uri, checksum).read_bytes() == source.read_bytes()
 
 
 def test_the_cache_is_keyed_by_content(s3_root: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     data, checksum = b"shared content", hashlib.sha256(b"shared content").hexdigest()
-    one, two = storage.join(s3_root, "one"), storage.join(s3_root, "two")
-    storage.write(one, data)
-    copy = storage.localise(one, checksum)
+    one, two = objects.join(s3_root, "one"), objects.join(s3_root, "two")
+    objects.write(one, data)
+    copy = objects.localise(one, checksum)
     assert copy.is_relative_to(tmp_path / "cache")
-    storage.delete(one)
-    assert storage.localise(one, checksum) == copy == storage.localise(two, checksum)
+    objects.delete(one)
+    assert objects.localise(one, checksum) == copy == objects.localise(two, checksum)
     assert [path.name for path in (tmp_path / "cache").rglob("*") if path.is_file()] == [checksum]
 
 
 def test_a_damaged_copy_in_the_cache_is_fetched_again(s3_root: str) -> None:
-    uri, checksum = storage.join(s3_root, "a"), hashlib.sha256(b"good").hexdigest()
-    storage.write(uri, b"good")
-    copy = storage.localise(uri, checksum)
+    uri, checksum = objects.join(s3_root, "a"), hashlib.sha256(b"good").hexdigest()
+    objects.write(uri, b"good")
+    copy = objects.localise(uri, checksum)
     copy.write_bytes(b"evil!")
-    assert storage.localise(uri, checksum).read_bytes() == b"good"
+    assert objects.localise(uri, checksum).read_bytes() == b"good"
 
 
 def test_a_refused_download_leaves_nothing_in_the_cache(s3_root: str, tmp_path: Path) -> None:
-    uri = storage.join(s3_root, "a")
-    storage.write(uri, b"evil")
+    uri = objects.join(s3_root, "a")
+    objects.write(uri, b"evil")
     with pytest.raises(StorageError, match="is damaged"):
-        storage.localise(uri, hashlib.sha256(b"good").hexdigest())
+        objects.localise(uri, hashlib.sha256(b"good").hexdigest())
     assert [path for path in (tmp_path / "cache").rglob("*") if path.is_file()] == []
 
 
 def test_a_cache_that_cannot_be_written_is_named(s3_root: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "file").touch()
     monkeypatch.setenv("BILP_CACHE", str(tmp_path / "file"))
-    storage.write(storage.join(s3_root, "a"), b"x")
+    objects.write(objects.join(s3_root, "a"), b"x")
     with pytest.raises(StorageError, match=r"cannot use .*file.* for copies.*set BILP_CACHE"):
-        storage.localise(storage.join(s3_root, "a"))
+        objects.localise(objects.join(s3_root, "a"))
 
 
 def test_a_whole_bucket_is_never_deleted(s3_root: str, s3_environment: S3Server) -> None:
-    storage.write(storage.join(s3_root, "a"), b"x")
+    objects.write(objects.join(s3_root, "a"), b"x")
     with pytest.raises(StorageError, match="a whole bucket is never deleted"):
-        storage.delete(f"s3://{s3_environment.bucket}")
-    assert storage.read(storage.join(s3_root, "a")) == b"x"
+        objects.delete(f"s3://{s3_environment.bucket}")
+    assert objects.read(objects.join(s3_root, "a")) == b"x"
 
 
 def test_what_another_client_does_is_seen_at_once(s3_root: str, s3_environment: S3Server) -> None:
     other = s3fs.S3FileSystem(endpoint_url=s3_environment.endpoint, skip_instance_cache=True)
-    uri = storage.join(s3_root, "folder/a")
-    assert storage.children(s3_root) == []
-    assert not storage.exists(uri)
+    uri = objects.join(s3_root, "folder/a")
+    assert objects.children(s3_root) == []
+    assert not objects.exists(uri)
     other.pipe_file(uri, b"long content")
-    assert storage.children(s3_root) == ["folder"]
-    assert storage.children(storage.join(s3_root, "folder")) == ["a"]
-    assert storage.exists(uri)
+    assert objects.children(s3_root) == ["folder"]
+    assert objects.children(objects.join(s3_root, "folder")) == ["a"]
+    assert objects.exists(uri)
     other.pipe_file(uri, b"short")
-    assert storage.size(uri) == 5
+    assert objects.size(uri) == 5
     other.rm_file(uri)
-    assert not storage.exists(uri)
-    assert storage.children(s3_root) == []
+    assert not objects.exists(uri)
+    assert objects.children(s3_root) == []
 
 
 OTHER_PROCESSES = """

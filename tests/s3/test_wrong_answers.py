@@ -14,12 +14,11 @@ import wrong_answers as wrong
 from fixtures_s3 import S3Server
 from wrong_answers import Change, Fault, Proxy
 
-from bilp import storage
+from bilp.artifacts.artifact import check_sizes, find, is_whole, open_artefact
+from bilp.artifacts.manifest_file import MANIFEST
+from bilp.artifacts.publication import publish
 from bilp.errors import DamagedArtefact, MissingArtefact, StorageError
-from bilp.manifest import check_sizes, find, is_whole, open_artefact
-from bilp.manifest_file import MANIFEST
-from bilp.publication import publish
-from bilp.stores import etags, s3_client
+from bilp.storage import etags, objects, s3_client
 
 pytestmark = pytest.mark.s3
 
@@ -47,11 +46,11 @@ def between(running: Proxy, s3_environment: S3Server, monkeypatch: pytest.Monkey
 @pytest.fixture
 def uri(between: Proxy, s3_root: str) -> str:
     """An artefact with a file `data`."""
-    return publish(storage.join(s3_root, KEY), "thing", KEY, {"data": DATA, "deep/er": b"x"}, config={}, parents={}).uri
+    return publish(objects.join(s3_root, KEY), "thing", KEY, {"data": DATA, "deep/er": b"x"}, config={}, parents={}).uri
 
 
 def data(uri: str) -> str:
-    return storage.join(uri, "data")
+    return objects.join(uri, "data")
 
 
 def artefact(uri: str) -> Any:
@@ -61,24 +60,24 @@ def artefact(uri: str) -> Any:
 # What is asked, which request is answered wrongly (its methods and a part of its path), and what comes of a right answer.
 Question = tuple[Callable[[str], object], tuple[str, ...], str, object]
 OBJECTS: dict[str, Question] = {
-    "read": (lambda uri: storage.read(data(uri)), ("GET",), "/data", DATA),
-    "read what must be there": (lambda uri: storage.read(data(uri), expected=True), ("GET",), "/data", DATA),
+    "read": (lambda uri: objects.read(data(uri)), ("GET",), "/data", DATA),
+    "read what must be there": (lambda uri: objects.read(data(uri), expected=True), ("GET",), "/data", DATA),
     "file of an artefact": (lambda uri: artefact(uri).read("data"), ("GET",), "/data", DATA),
     "copy of a file of an artefact": (lambda uri: artefact(uri).local("data").read_bytes(), ("GET",), "/data", DATA),
-    "copy without a checksum": (lambda uri: storage.localise(data(uri)).read_bytes(), ("GET",), "/data", DATA),
+    "copy without a checksum": (lambda uri: objects.localise(data(uri)).read_bytes(), ("GET",), "/data", DATA),
     "manifest": (lambda uri: artefact(uri).manifest.key, ("GET",), MANIFEST, KEY),
     "manifest of what must be there": (lambda uri: open_artefact(uri, "thing").manifest.key, ("GET",), MANIFEST, KEY),
 }
 FACTS: dict[str, Question] = {
-    "size": (lambda uri: storage.size(data(uri)), ("HEAD",), "/data", len(DATA)),
-    "copy without a checksum": (lambda uri: storage.localise(data(uri)).read_bytes(), ("HEAD",), "/data", DATA),
-    "exists": (lambda uri: storage.exists(data(uri)), ("HEAD",), "/data", True),
+    "size": (lambda uri: objects.size(data(uri)), ("HEAD",), "/data", len(DATA)),
+    "copy without a checksum": (lambda uri: objects.localise(data(uri)).read_bytes(), ("HEAD",), "/data", DATA),
+    "exists": (lambda uri: objects.exists(data(uri)), ("HEAD",), "/data", True),
 }
 LISTINGS: dict[str, Question] = {
     "sizes": (is_whole, ("GET",), "list-type", True),
     "sizes of several": (lambda uri: check_sizes(uri, [artefact(uri)]), ("GET",), "list-type", None),
-    "children": (storage.children, ("GET",), "list-type", [MANIFEST, "data", "deep"]),
-    "exists": (storage.exists, ("GET",), "list-type", True),
+    "children": (objects.children, ("GET",), "list-type", [MANIFEST, "data", "deep"]),
+    "exists": (objects.exists, ("GET",), "list-type", True),
 }
 ANYWHERE: list[Change] = [wrong.not_found, wrong.login_page, wrong.elsewhere, wrong.forbidden]
 BODIES: list[Change] = [wrong.flipped, wrong.halved, wrong.broken_off, wrong.disguised_page, wrong.other_etag, wrong.part]
@@ -129,19 +128,19 @@ def test_what_comes_again_and_again_is_a_verdict(uri: str, between: Proxy, chang
 
 def test_a_copy_without_a_checksum_is_never_what_came_wrongly(uri: str, between: Proxy, tmp_path: Path) -> None:
     with between.answering(Fault(("GET",), "/data", wrong.halved, times=100)), pytest.raises(StorageError, match="5120 bytes arrived of"):
-        storage.localise(data(uri))
+        objects.localise(data(uri))
     assert [path for path in (tmp_path / "cache").rglob("*") if path.is_file()] == [], "nothing stays"
-    assert storage.localise(data(uri)).read_bytes() == DATA
+    assert objects.localise(data(uri)).read_bytes() == DATA
 
 
 def test_where_etags_are_something_else_two_equal_answers_are_right(uri: str, between: Proxy) -> None:
     """As with encryption by keys of one's own: the ETag looks like an MD5."""
     with between.answering(Fault(("GET", "HEAD"), "/data", wrong.other_etag, times=100)):
         with between.counted() as requests:
-            assert storage.read(data(uri)) == DATA
+            assert objects.read(data(uri)) == DATA
         assert requests == ["GET", "GET"], "the first of a bucket is asked for twice"
         with between.counted() as requests:
-            assert storage.read(data(uri)) == storage.localise(data(uri)).read_bytes() == DATA
+            assert objects.read(data(uri)) == objects.localise(data(uri)).read_bytes() == DATA
         assert requests == ["GET", "HEAD", "GET"]
 
 
@@ -155,7 +154,7 @@ def test_two_answers_that_differ_are_none(uri: str, between: Proxy) -> None:
         between.answering(Fault(("GET",), "/data", noise, times=100)),
         pytest.raises(StorageError, match="two answers .* differ") as caught,
     ):
-        storage.read(data(uri))
+        objects.read(data(uri))
     assert type(caught.value) is StorageError, "that may pass"
 
 
@@ -164,13 +163,13 @@ def test_what_a_proxy_makes_of_ranges_is_fetched_at_once(uri: str, between: Prox
     monkeypatch.setattr(s3_client.Files, "default_block_size", 1 << 10)
     with between.answering(Fault(("GET",), "/data", lambda answer: wrong.flipped(answer) if answer.status == 206 else answer, times=100)):
         assert artefact(uri).local("data").read_bytes() == DATA
-        assert storage.localise(data(uri)).read_bytes() == DATA
+        assert objects.localise(data(uri)).read_bytes() == DATA
 
 
 def test_an_answer_to_a_write_that_is_not_the_stores_is_no_success(uri: str, between: Proxy) -> None:
-    new = storage.join(uri, "new")
+    new = objects.join(uri, "new")
     with between.answering(Fault(("PUT",), "/new", wrong.login_page, times=1)), pytest.raises(StorageError, match="is no S3 store"):
-        storage.create(new, b"x")
+        objects.create(new, b"x")
 
 
 def listing(*keys: str, more: str = "") -> Change:
@@ -208,24 +207,24 @@ def pages(names: list[str], token: Callable[[int], str]) -> Change:
 )
 def test_odd_keys_in_a_listing_lead_nowhere(uri: str, between: Proxy, key: str) -> None:
     """Every name that is listed leads to something below, or is left out; sizes are of what was asked for, and nothing else is deleted."""
-    beside = storage.join(uri.rpartition("/")[0], "up")
-    storage.write(beside, b"kept")
+    beside = objects.join(uri.rpartition("/")[0], "up")
+    objects.write(beside, b"kept")
     with between.answering(Fault(("GET",), "list-type", listing(key), times=100)):
-        for name in storage.children(uri):
-            assert storage.join(uri, name).startswith(f"{uri}/")
+        for name in objects.children(uri):
+            assert objects.join(uri, name).startswith(f"{uri}/")
             assert "/" not in name
-        assert set(storage.children(uri)) >= {MANIFEST, "data", "deep"}
-        assert storage.sizes(uri, ["data", "deep/er"]) == {"data": len(DATA), "deep/er": 1}
+        assert set(objects.children(uri)) >= {MANIFEST, "data", "deep"}
+        assert objects.sizes(uri, ["data", "deep/er"]) == {"data": len(DATA), "deep/er": 1}
         assert is_whole(uri)
     with between.answering(Fault(("GET",), "list-type", listing(key), times=1)):
-        storage.delete(uri)
-    assert storage.children(uri) == []
-    assert storage.read(beside) == b"kept"
+        objects.delete(uri)
+    assert objects.children(uri) == []
+    assert objects.read(beside) == b"kept"
 
 
 def test_a_listing_without_an_end_is_one_error(uri: str, between: Proxy) -> None:
     with between.answering(Fault(("GET",), "list-type", pages(["a"] * 1000, lambda number: "the-same"), times=1000)) as fault:
-        for ask in (storage.children, lambda uri: storage.sizes(uri, ["data"]), storage.delete):
+        for ask in (objects.children, lambda uri: objects.sizes(uri, ["data"]), objects.delete):
             with pytest.raises(StorageError, match="has no end"):
                 ask(uri)
     assert fault.hits < 20
@@ -235,7 +234,7 @@ def test_a_listing_without_an_end_is_one_error(uri: str, between: Proxy) -> None
 def test_a_long_listing_is_read_to_its_end(uri: str, between: Proxy) -> None:
     names = [f"n{number}" for number in range(4000)]
     with between.answering(Fault(("GET",), "list-type", pages(names, lambda number: f"token-{number}" if number < 4 else ""), times=4)):
-        assert len(storage.children(uri)) == 4003
+        assert len(objects.children(uri)) == 4003
 
 
 def test_what_lies_below_is_found_behind_any_number_of_names_that_begin_alike(uri: str, between: Proxy) -> None:
@@ -245,7 +244,7 @@ def test_what_lies_below_is_found_behind_any_number_of_names_that_begin_alike(ur
 
     for name, found in (("deep", True), ("absent", False)):
         with between.answering(Fault(("GET",), "delimiter=/", full, times=1)) as fault:
-            assert storage.exists(storage.join(uri, name)) == found
+            assert objects.exists(objects.join(uri, name)) == found
             assert fault.hits == 1
 
 
@@ -259,7 +258,7 @@ def test_another_region_is_named_and_no_other_host_is_asked(uri: str, between: P
         return wrong.Answer(301, (("Location", "http://bucket.s3.example.invalid/data"), ("x-amz-bucket-region", "eu-west-9")), body)
 
     with between.answering(Fault(("GET", "HEAD"), "", moved, times=1000)), pytest.raises(StorageError, match="AWS_DEFAULT_REGION"):
-        storage.read(data(uri))
+        objects.read(data(uri))
 
 
 @pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
@@ -270,7 +269,7 @@ def test_no_redirection_is_followed(uri: str, between: Proxy, s3_environment: S3
         return wrong.Answer(status, (("Location", f"{other.url}/anything"),), b"")
 
     with wrong.proxy(s3_environment.endpoint) as other, between.answering(Fault(("GET", "HEAD", "PUT"), "", away, times=1000)):
-        for ask in (storage.read, storage.size, storage.children, lambda uri: storage.write(uri, b"content")):
+        for ask in (objects.read, objects.size, objects.children, lambda uri: objects.write(uri, b"content")):
             with pytest.raises(StorageError):
                 ask(data(uri))
         assert other.requests == []
@@ -279,9 +278,9 @@ def test_no_redirection_is_followed(uri: str, between: Proxy, s3_environment: S3
 @pytest.mark.parametrize("name", ["star*", "question?", "[brackets]", "{braces}"])
 def test_a_name_that_others_take_for_a_pattern_deletes_nothing_else(s3_root: str, name: str) -> None:
     for key in (name, f"{name}/below", "starfish", "questions", "b", "braces"):
-        storage.write(storage.join(s3_root, key), b"x")
-    storage.delete(storage.join(s3_root, name))
-    assert storage.children(s3_root) == ["b", "braces", "questions", "starfish"]
+        objects.write(objects.join(s3_root, key), b"x")
+    objects.delete(objects.join(s3_root, name))
+    assert objects.children(s3_root) == ["b", "braces", "questions", "starfish"]
 
 
 def test_right_answers_cost_no_more_requests_than_they_must(uri: str, between: Proxy, s3_root: str) -> None:
@@ -291,28 +290,28 @@ def test_right_answers_cost_no_more_requests_than_they_must(uri: str, between: P
         return requests
 
     whole = artefact(uri)
-    assert asked(lambda: storage.read(data(uri))) == ["GET"]
+    assert asked(lambda: objects.read(data(uri))) == ["GET"]
     assert asked(lambda: whole.read("data")) == ["GET"]
-    assert asked(lambda: storage.localise(data(uri))) == ["HEAD", "GET"]
-    assert asked(lambda: storage.localise(data(uri))) == ["HEAD"]
+    assert asked(lambda: objects.localise(data(uri))) == ["HEAD", "GET"]
+    assert asked(lambda: objects.localise(data(uri))) == ["HEAD"]
     assert asked(lambda: whole.local("data")) == [], "the same content is there already"
     assert asked(lambda: whole.local("deep/er")) == ["GET"]
     assert asked(lambda: find(uri, "thing")) == ["GET"]
-    assert asked(lambda: find(storage.join(s3_root, "absent"), "thing")) == ["GET"]
+    assert asked(lambda: find(objects.join(s3_root, "absent"), "thing")) == ["GET"]
     assert asked(lambda: is_whole(uri)) == ["GET", "GET"]
-    assert asked(lambda: storage.exists(data(uri))) == ["HEAD"]
-    assert asked(lambda: storage.exists(storage.join(uri, "absent"))) == ["HEAD", "GET"]
-    assert asked(lambda: storage.children(uri)) == ["GET"]
-    assert asked(lambda: storage.create(storage.join(uri, "new"), b"x")) == ["PUT"]
-    assert asked(lambda: storage.delete(storage.join(uri, "new"))) == ["GET", "HEAD", "POST", "HEAD", "GET"]
+    assert asked(lambda: objects.exists(data(uri))) == ["HEAD"]
+    assert asked(lambda: objects.exists(objects.join(uri, "absent"))) == ["HEAD", "GET"]
+    assert asked(lambda: objects.children(uri)) == ["GET"]
+    assert asked(lambda: objects.create(objects.join(uri, "new"), b"x")) == ["PUT"]
+    assert asked(lambda: objects.delete(objects.join(uri, "new"))) == ["GET", "HEAD", "POST", "HEAD", "GET"]
     with pytest.raises(MissingArtefact):
-        storage.read(storage.join(uri, "absent"))
+        objects.read(objects.join(uri, "absent"))
 
 
 @pytest.mark.parametrize("variable", ["AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_S3"])
 def test_an_endpoint_with_a_login_is_refused_without_repeating_it(s3_root: str, variable: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(variable, os.environ["AWS_ENDPOINT_URL"].replace("://", "://robot:hidden-word@"))
     with pytest.raises(StorageError, match=f"{variable} holds a login") as caught:
-        storage.read(storage.join(s3_root, "a"))
+        objects.read(objects.join(s3_root, "a"))
     assert "hidden" not in str(caught.value)
     assert "robot" not in str(caught.value)

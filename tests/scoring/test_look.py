@@ -11,8 +11,8 @@ from torch.nn.functional import cross_entropy
 from bilp.config import NetworkConfig
 from bilp.errors import DataError
 from bilp.nets import Network, build, initialise
-from bilp.scoring import look as module
-from bilp.scoring.look import look
+from bilp.scoring import sample_stats as module
+from bilp.scoring.sample_stats import look
 from bilp.seeds import generator
 
 SHAPE, CLASSES = (1, 8, 8), 5

@@ -9,24 +9,24 @@ import pandas as pd
 import pytest
 import torch
 
+from bilp.artifacts.artifact import open_artefact
+from bilp.artifacts.tables import MEASURED_SUMMARY
+from bilp.artifacts.tables import SELECTION as SELECTION_TABLE
 from bilp.config import IngestConfig, NetworkConfig, PruneConfig, ScoreConfig
 from bilp.data import Dataset, ingest, open_dataset
 from bilp.errors import ConfigError, DataError, Diverged, MissingArtefact
-from bilp.manifest import open_artefact
 from bilp.nets import build, initialise
-from bilp.pruning.stage import FILE as SELECTION_FILE
-from bilp.pruning.stage import KIND as SELECTION
-from bilp.pruning.stage import prune
+from bilp.pruning.prune import FILE as SELECTION_FILE
+from bilp.pruning.prune import KIND as SELECTION
+from bilp.pruning.prune import prune
 from bilp.scoring.coverage import herding
 from bilp.scoring.picking import embed_samples
-from bilp.scoring.record import MEASURED_FILE, training_key
+from bilp.scoring.short_training import train_epochs
 from bilp.scoring.subsets import class_accuracies, draw_subset
 from bilp.scoring.summary import summarise
-from bilp.scoring.train import train_epochs
 from bilp.scoring.trial import score_trial
+from bilp.scoring.trial_record import MEASURED_FILE, training_key
 from bilp.seeds import generator
-from bilp.tables import MEASURED_SUMMARY
-from bilp.tables import SELECTION as SELECTION_TABLE
 
 SMALL = ScoreConfig(trials=1, epochs=2, init_epochs=2, network=NetworkConfig(width=8, depth=2), batch_size=128)
 SUBSETS = SMALL.model_copy(update={"measure": "monte_carlo", "trials": 6, "subset_share": 0.25, "epochs": 1})

@@ -16,18 +16,18 @@ from PIL import Image
 from sklearn.datasets import load_digits
 from sklearn.metrics import roc_auc_score
 
+from bilp.artifacts.artifact import open_artefact
+from bilp.artifacts.tables import SUMMARY, TRAJECTORY, stored_origin
 from bilp.config import IngestConfig, NetworkConfig, ScoreConfig
 from bilp.data import ingest, open_dataset
 from bilp.errors import ConfigError, Diverged, IncompatibleArtefact, MissingArtefact
-from bilp.manifest import open_artefact
 from bilp.nets import build, initialise
-from bilp.scoring.record import TRIAL, TRIAL_FILE
+from bilp.scoring.loss_curves import train_trial
+from bilp.scoring.short_training import training_batches
 from bilp.scoring.summary import load_summary, summarise
-from bilp.scoring.train import training_batches
-from bilp.scoring.trajectory import train_trial
 from bilp.scoring.trial import score_trial
+from bilp.scoring.trial_record import TRIAL, TRIAL_FILE
 from bilp.seeds import generator
-from bilp.tables import SUMMARY, TRAJECTORY, stored_origin
 
 SMALL = NetworkConfig(width=8, depth=2)
 CONFIG = ScoreConfig(trials=2, epochs=3, init_epochs=2, converge_epochs=1, network=SMALL, batch_size=32, learning_rate=0.05)

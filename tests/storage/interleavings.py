@@ -1,6 +1,6 @@
 """Run several functions that work on one storage in every order of their single operations on it.
 
-Each function runs in a thread that stops before every operation of a store (`bilp.stores`) until it is told to go on, so that an
+Each function runs in a thread that stops before every operation of a store (`bilp.storage.backend`) until it is told to go on, so that an
 order is a list of choices, and a run with the same choices is the same run. Operations that cannot notice each other, because
 they concern other files or both only read, need not be tried in both orders (Godefroid's sleep sets): "apart" tries one of all
 orders that cannot be told apart. Fewer still are those in which few actors are interrupted before their end.
@@ -15,8 +15,8 @@ from typing import Any, Literal
 
 import pytest
 
-from bilp import storage
-from bilp.stores import Store
+from bilp.storage import objects
+from bilp.storage.backend import Store
 
 READING = ("read", "size", "sizes", "digest", "download", "exists", "names")
 WRITING = ("write", "upload", "create", "create_from", "delete")
@@ -95,7 +95,7 @@ class Actor(threading.Thread):
 
 def store_of(root: str) -> tuple[Store, str]:
     """The store that does the work at a root, behind what makes its requests again, and the path in it."""
-    store, path = storage._locate(root)
+    store, path = objects._locate(root)
     return getattr(store, "_store", store), path
 
 

@@ -25,7 +25,7 @@ from bilp.config import (
     ReselectConfig,
 )
 from bilp.distill import distill_round, reselect_round, start_run
-from bilp.experts.stage import train_expert
+from bilp.experts.train_experts import train_expert
 from bilp.scoring.trial import score_trial
 
 WINDOWS = {

@@ -20,7 +20,7 @@ from bilp.config import (
     ScoreConfig,
     TeacherConfig,
 )
-from bilp.fields import Frozen
+from bilp.config.base import Frozen
 
 
 class Trial(Frozen):

@@ -37,15 +37,15 @@ from key_settings import (
     Trial,
 )
 
+from bilp.artifacts.manifest_file import MANIFEST
 from bilp.data import ingest
 from bilp.data.whitened import whiten
 from bilp.distill import distill_round, finish_run, pretrain_network, reselect_round, start_run
 from bilp.evaluate import VARIANTS, evaluate_baseline, evaluate_synthetic, robustness, train_teacher
+from bilp.evaluate.reproduction import publish_reproduction
 from bilp.exchange.import_set import import_set
-from bilp.experts.stage import collect_experts, train_expert
-from bilp.manifest_file import MANIFEST
-from bilp.pruning.stage import prune
-from bilp.published import publish_reproduction
+from bilp.experts.train_experts import collect_experts, train_expert
+from bilp.pruning.prune import prune
 from bilp.report import report
 from bilp.scoring.summary import summarise
 from bilp.scoring.trial import score_trial
@@ -123,17 +123,17 @@ STAGES = (
     Stage("whitened data set", ("whiten",), "datasets/NAME/FINGERPRINT/whitened/KEY", rf".*/whitened/{KEY}{FILE}",
           lambda root, settings, inputs: whiten(inputs["dataset"], settings.epsilon), fits, ("bilp.data.whitened",)),
     Stage("scoring trial", ("score", "score_trial"), "scores/FINGERPRINT/KEY/trials/NUMBER", rf"scores/.*/trials/\d+{FILE}",
-          _trial, scoring, ("bilp.scoring.record",)),
+          _trial, scoring, ("bilp.scoring.trial_record",)),
     Stage("summary of scores", ("summarise",), "scores/FINGERPRINT/KEY/summary/KEY", rf"scores/.*/summary/{KEY}{FILE}",
-          _call(summarise, "dataset", "config"), summaries, ("bilp.scoring.record",)),
+          _call(summarise, "dataset", "config"), summaries, ("bilp.scoring.trial_record",)),
     Stage("selection", ("prune",), "selections/KEY", rf"selections/{KEY}{FILE}",
-          _call(prune, "dataset", "scores", "settings"), prunings, ("bilp.pruning.stage",)),
+          _call(prune, "dataset", "scores", "settings"), prunings, ("bilp.pruning.prune",)),
     Stage("expert", ("experts", "expert"), "experts/FINGERPRINT/KEY/trainings/NUMBER", rf"experts/.*/trainings/\d+{FILE}",
-          _expert, learners, ("bilp.experts.record",)),
+          _expert, learners, ("bilp.experts.files",)),
     Stage("buffer of experts", ("expert_buffer",), "experts/FINGERPRINT/KEY/buffers/KEY", rf"experts/.*/buffers/{KEY}{FILE}",
-          _buffer, buffers, ("bilp.experts.record",)),
+          _buffer, buffers, ("bilp.experts.files",)),
     Stage("pretrained network", ("pretraining", "pretrained_network"), "pretrained/FINGERPRINT/KEY/NUMBER", rf"pretrained/.*/\d+{FILE}",
-          _network, networks, ("bilp.distill.pretrained",)),
+          _network, networks, ("bilp.distill.step.pretrained",)),
     Stage("run", ("distill",), "runs/KEY", rf"runs/{KEY}/_run\.json", _run, runs, ("bilp.distill.run",)),
     Stage("reselection", ("reselect",), "runs/KEY/rounds/NUMBER/reselect", rf"runs/{KEY}/rounds/\d+/reselect{FILE}",
           _reselection, reselections, ("bilp.distill.run",)),
@@ -144,17 +144,17 @@ STAGES = (
     Stage("teacher", ("teacher",), "teachers/KEY", rf"teachers/{KEY}{FILE}",
           _call(train_teacher, "dataset", "config", "seed"), teachers, ("bilp.evaluate.teacher",)),
     Stage("evaluation of a synthetic set", ("evaluate",), "evaluations/KEY", rf"evaluations/{KEY}{FILE}",
-          _set, evaluations, ("bilp.evaluate.publication", "bilp.evaluate.parts")),
+          _set, evaluations, ("bilp.evaluate.results", "bilp.evaluate.training_cache")),
     Stage("evaluation of real images", (), "evaluations/KEY", rf"evaluations/{KEY}{FILE}",
           _call(evaluate_baseline, "dataset", "baseline", "ipc", "config"),
-          baselines, ("bilp.evaluate.publication", "bilp.evaluate.parts")),
+          baselines, ("bilp.evaluate.results", "bilp.evaluate.training_cache")),
     Stage("training of an evaluation", ("train", "network"), "trainings/KEY/NETWORK-KEY/NUMBER.json", r"trainings/.*\.json",
-          _set, trainings, ("bilp.evaluate.parts",)),
+          _set, trainings, ("bilp.evaluate.training_cache",)),
     Stage("scores of robustness", ("robustness",), "robustness/KEY", rf"robustness/{KEY}{FILE}",
           _robustness, scores_of_robustness, ("bilp.evaluate.robustness",)),
     Stage("page", ("report",), "reports/KEY", rf"reports/{KEY}{FILE}", _page, pages, ("bilp.report.page",)),
     Stage("reproduction", ("reproduction",), "reproductions/KEY", rf"reproductions/{KEY}{FILE}",
-          _cell, reproductions, ("bilp.published",)),
+          _cell, reproductions, ("bilp.evaluate.reproduction",)),
     Stage("imported set", ("import",), "imported/KEY/synthetic", rf"imported/{KEY}/synthetic{FILE}",
           _call(import_set, "dataset", "settings"), imports, ("bilp.exchange.import_set",)),
 )  # fmt: skip
@@ -169,5 +169,5 @@ NO_STAGES = {
 UPSTREAM = {
     ("evaluation of a synthetic set", "soft labels"): "bilp.evaluate.teacher",
     ("evaluation of real images", "herding"): "bilp.evaluate.teacher",
-    ("run", "idc"): "bilp.distill.pretrained",
+    ("run", "idc"): "bilp.distill.step.pretrained",
 }

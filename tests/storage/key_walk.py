@@ -19,15 +19,14 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin
 import pytest
 from pydantic import BaseModel, ValidationError
 
-from bilp import storage
+from bilp.artifacts.artifact import Artefact
+from bilp.artifacts.facts import DatasetFacts
 from bilp.config import PipelineConfig
+from bilp.config.base import Frozen
 from bilp.data.store import Dataset, Split
-from bilp.facts import DatasetFacts
-from bilp.fields import Frozen
-from bilp.manifest import Artefact
-from bilp.stores import local
+from bilp.storage import local, objects
 
-PACKAGE = Path(storage.__file__).parent
+PACKAGE = Path(objects.__file__).parent
 # These read settings and facts to make keys and manifests of them, and to check them.
 RECORDING = {str(PACKAGE / name) for name in ("fields.py", "manifest.py", "facts/__init__.py", "facts/data.py")}
 

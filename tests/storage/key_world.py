@@ -13,6 +13,7 @@ import pyarrow.parquet as pq
 import torch
 from PIL import Image
 
+from bilp.artifacts.manifest_file import MANIFEST
 from bilp.config import (
     DistillConfig,
     EvaluateConfig,
@@ -25,13 +26,12 @@ from bilp.config import (
     TeacherConfig,
     TrajectoryConfig,
 )
+from bilp.config.decode import DecodeConfig, IdcConfig, PretrainedConfig
 from bilp.data import ingest, open_dataset, read_source
-from bilp.decode_config import DecodeConfig, IdcConfig, PretrainedConfig
 from bilp.distill import distill_round, finish_run, reselect_round, start_run
 from bilp.evaluate import evaluate_baseline, evaluate_synthetic
-from bilp.experts.stage import collect_experts, train_expert
-from bilp.manifest_file import MANIFEST
-from bilp.pruning.stage import prune
+from bilp.experts.train_experts import collect_experts, train_expert
+from bilp.pruning.prune import prune
 from bilp.scoring.summary import summarise
 from bilp.scoring.trial import score_trial
 

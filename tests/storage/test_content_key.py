@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from bilp.artifacts.artifact import content_key, plain
 from bilp.config import DistillConfig, NetworkConfig
 from bilp.errors import ConfigError
-from bilp.manifest import content_key, plain
 
 LEAVES = st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(max_size=8)
 VALUES = st.recursive(LEAVES, lambda below: st.lists(below, max_size=4) | st.dictionaries(st.text(max_size=5), below, max_size=5))

@@ -11,9 +11,8 @@ from types import SimpleNamespace
 
 import pytest
 
-from bilp import copies, storage
 from bilp.errors import DamagedArtefact, StorageError, StorageRefused
-from bilp.stores import local
+from bilp.storage import copies, local, objects
 
 DATA = b"pixels" * 100
 DIGEST = hashlib.sha256(DATA).hexdigest()
@@ -94,7 +93,7 @@ def test_a_changed_object_has_a_copy_of_its_own(source: Path) -> None:
 
 def test_a_file_that_was_changed_after_it_was_compared_is_compared_again(source: Path) -> None:
     """With its size and its modification time kept."""
-    for ask in (lambda: copied(source), lambda: storage.localise(str(source), DIGEST)):
+    for ask in (lambda: copied(source), lambda: objects.localise(str(source), DIGEST)):
         file = ask()
         facts = file.stat()
         file.write_bytes(b"P" + DATA[1:])

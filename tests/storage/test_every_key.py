@@ -219,12 +219,12 @@ def test_the_table_of_keys_says_what_the_walk_found(world: World) -> None:
 
 def test_the_walk_notices_a_setting_that_is_left_out(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     """As if somebody had added a setting to scoring and forgotten it in its key."""
-    from bilp.scoring import record
+    from bilp.scoring import trial_record
 
-    told = record.training_settings
-    forgetful = {name: value for name, value in vars(record).items() if name == "training_settings"}
+    told = trial_record.training_settings
+    forgetful = {name: value for name, value in vars(trial_record).items() if name == "training_settings"}
     assert forgetful == {"training_settings": told}
-    monkeypatch.setattr(record, "training_settings", lambda config: {k: v for k, v in told(config).items() if k != "momentum"})
+    monkeypatch.setattr(trial_record, "training_settings", lambda config: {k: v for k, v in told(config).items() if k != "momentum"})
     (stage,) = [stage for stage in STAGES if stage.title == "scoring trial"]
     with pytest.raises(AssertionError, match=r"trajectory: config\.momentum is not in the key"):
         test_every_setting_asks_for_another_key_or_is_listed_with_a_reason(stage, world)

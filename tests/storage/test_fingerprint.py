@@ -11,7 +11,7 @@ from PIL import Image
 
 from bilp.config import IngestConfig
 from bilp.data import Dataset, ingest, open_dataset
-from bilp.storage import storage_root
+from bilp.storage.objects import storage_root
 
 SIDE = 4
 Changes = Callable[[Path], object]

@@ -4,8 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from bilp import layout, storage
+from bilp.artifacts import layout
 from bilp.errors import StorageError
+from bilp.storage import objects
 
 KEY = "0123456789abcdef"
 PLACES = (
@@ -33,7 +34,7 @@ ROOTS = ("/data/runs", "/", "s3://bucket", "s3://bucket/datasets", "file:///data
 
 @pytest.mark.parametrize("root", ROOTS)
 def test_the_root_of_every_place_is_found(root: str) -> None:
-    assert {layout.root_of(storage.join(root, place)) for place in PLACES} in ({root}, {root.rstrip("/")}, {root or "/"})
+    assert {layout.root_of(objects.join(root, place)) for place in PLACES} in ({root}, {root.rstrip("/")}, {root or "/"})
 
 
 @pytest.mark.parametrize("uri", ["/data/store", f"/data/{KEY}", "s3://bucket/list.json", f"/data/selections/{KEY}/selection.parquet", ""])
@@ -44,13 +45,13 @@ def test_what_is_no_place_of_the_layout_has_no_root(uri: str) -> None:
 @pytest.mark.parametrize("root", ROOTS)
 def test_a_place_is_the_same_wherever_the_storage_is(root: str) -> None:
     for place in PLACES:
-        assert layout.relative(storage.join(root, place), root) == place
-        assert layout.resolve(place, root) == storage.join(root, place)
+        assert layout.relative(objects.join(root, place), root) == place
+        assert layout.resolve(place, root) == objects.join(root, place)
 
 
 def test_a_data_set_called_like_a_folder_of_the_layout_is_told_apart_by_what_lies_there(tmp_path: Path) -> None:
-    uri = storage.join(str(tmp_path), "datasets", "runs", KEY)
-    storage.write(storage.join(uri, "file"), b"")
+    uri = objects.join(str(tmp_path), "datasets", "runs", KEY)
+    objects.write(objects.join(uri, "file"), b"")
     place = layout.relative(uri, str(tmp_path))
     assert layout.resolve(place, str(tmp_path)) == uri
     assert layout.root_of(f"/data/datasets/runs/{KEY}") == "/data/datasets", "a root may be called datasets"
@@ -73,8 +74,8 @@ def test_spellings_of_one_root_are_one(tmp_path: Path, monkeypatch: pytest.Monke
 def test_an_absolute_place_is_looked_for_below_the_root_first(tmp_path: Path, old: str) -> None:
     root, place = str(tmp_path), f"selections/{KEY}"
     assert layout.resolve(f"{old}/{place}", root) == f"{old}/{place}"
-    storage.write(storage.join(root, place, "file"), b"")
-    assert layout.resolve(f"{old}/{place}", root) == storage.join(root, place)
+    objects.write(objects.join(root, place, "file"), b"")
+    assert layout.resolve(f"{old}/{place}", root) == objects.join(root, place)
 
 
 @pytest.mark.parametrize("stored", ["", "..", f"../store/selections/../{KEY}"])

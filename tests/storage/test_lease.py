@@ -14,10 +14,12 @@ from types import SimpleNamespace
 
 import pytest
 
-from bilp import lease, manifest, notices, publication, storage
+from bilp import notices
+from bilp.artifacts import artifact, lease, publication
+from bilp.artifacts.manifest_file import MANIFEST
 from bilp.errors import LeaseLost
-from bilp.manifest_file import MANIFEST
-from bilp.storage import children, join
+from bilp.storage import objects
+from bilp.storage.objects import children, join
 
 LONG = 3600.0
 TERM = 60.0
@@ -65,10 +67,10 @@ def write_claim(uri: str, number: int | str, mark: str = "json", **fields: objec
     """A claim, or what marks it, whose fields are as somebody else wrote them."""
     name = f"{number:06d}" if isinstance(number, int) else number
     claim = {"owner": "flow-run:another", "attempt": 1, "expires_at": 0.0, "token": "t"} | fields
-    storage.write(join(uri, f"{name}.{mark}"), json.dumps(claim).encode())
+    objects.write(join(uri, f"{name}.{mark}"), json.dumps(claim).encode())
 
 
-def publish(uri: str, content: bytes = b"same bytes") -> manifest.Artefact:
+def publish(uri: str, content: bytes = b"same bytes") -> artifact.Artefact:
     return publication.publish(uri, "thing", "key", {"file.bin": content}, config={}, parents={})
 
 
@@ -123,7 +125,7 @@ def test_time_in_which_nobody_looked_is_not_silence(root: str) -> None:
 
 def test_an_answer_that_takes_long_is_no_silence_either(root: str, monkeypatch: pytest.MonkeyPatch) -> None:
     held = lease.take(join(root, "l"), "a", TERM, nobody)
-    watcher, names = Watcher(join(root, "l")), storage.children
+    watcher, names = Watcher(join(root, "l")), objects.children
     assert held is not None
     assert watcher.take() is None
 
@@ -132,7 +134,7 @@ def test_an_answer_that_takes_long_is_no_silence_either(root: str, monkeypatch: 
             watcher.now += seconds
             return names(uri)
 
-        monkeypatch.setattr(storage, "children", answer)
+        monkeypatch.setattr(objects, "children", answer)
 
     late(85.0)
     assert watcher.take() is None
@@ -205,8 +207,8 @@ def test_what_is_no_claim_is_passed_over_and_said_once(tmp_path: Path, said: lis
     ]
     write_claim(uri, 3)
     for name in names:
-        storage.write(join(uri, name), b"x")
-    storage.write(join(uri, "000003.released"), b"")
+        objects.write(join(uri, name), b"x")
+    objects.write(join(uri, "000003.released"), b"")
     taken = lease.take(uri, "a", TERM, nobody)
     assert taken is not None
     assert taken.claim.attempt == 4
@@ -220,7 +222,7 @@ def test_what_is_no_claim_is_passed_over_and_said_once(tmp_path: Path, said: lis
 )
 def test_a_claim_of_nobody_is_watched_like_any_other(tmp_path: Path, said: list[str], content: bytes) -> None:
     uri = str(tmp_path / "l")
-    storage.write(join(uri, "000001.json"), content)
+    objects.write(join(uri, "000001.json"), content)
     watcher = Watcher(uri)
     assert watcher.waits(200.0) == 90.0
     assert watcher.watch.holder == lease.Holder(1, "")
@@ -234,7 +236,7 @@ def test_versions_that_compare_clocks_understand_what_is_written(tmp_path: Path)
     assert held is not None
     held.renew()
     for name in ("000001.json", "000001.renewed"):
-        content = json.loads(storage.read(join(uri, name)))
+        content = json.loads(objects.read(join(uri, name)))
         assert content.keys() == {"owner", "attempt", "expires_at", "token"}
         assert now + TERM <= content["expires_at"] < now + TERM + 60
 
@@ -242,8 +244,8 @@ def test_versions_that_compare_clocks_understand_what_is_written(tmp_path: Path)
 def test_many_stale_claims_cost_no_more_requests_than_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[str] = []
     for name in ("children", "read", "write", "create", "exists"):
-        real = getattr(storage, name)
-        monkeypatch.setattr(storage, name, lambda *given, name=name, real=real, **more: (asked.append(name), real(*given, **more))[1])
+        real = getattr(objects, name)
+        monkeypatch.setattr(objects, name, lambda *given, name=name, real=real, **more: (asked.append(name), real(*given, **more))[1])
 
     def requests(work: Callable[[], object]) -> list[str]:
         asked.clear()
@@ -311,7 +313,7 @@ def test_a_publisher_that_comes_too_late_changes_nothing(content: bytes, root: s
 
     monkeypatch.setattr(lease, "check", frozen)
     late = publish(uri, content)
-    assert late == manifest.find(uri, "thing", "key")
+    assert late == artifact.find(uri, "thing", "key")
     assert late.read("file.bin") == b"same bytes"
     assert children(uri) == [MANIFEST, "file.bin"]
 

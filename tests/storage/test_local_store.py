@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from bilp import storage, verification
 from bilp.errors import DamagedArtefact, StorageError, StorageRefused
+from bilp.storage import objects, verification
 
 RACE = """
 import sys
@@ -42,14 +42,14 @@ def test_left_over_temporary_files_are_neither_listed_nor_in_the_way(tmp_path: P
     left_over = [tmp_path / f".a.{os.getpid()}.{number}.tmp" for number in range(10_000) if number % 2]
     for path in left_over[:200]:
         path.write_bytes(b"half")
-    storage.write(str(tmp_path / "a"), b"whole")
-    assert storage.children(str(tmp_path)) == ["a"]
-    assert storage.read(str(tmp_path / "a")) == b"whole"
+    objects.write(str(tmp_path / "a"), b"whole")
+    assert objects.children(str(tmp_path)) == ["a"]
+    assert objects.read(str(tmp_path / "a")) == b"whole"
 
 
 def test_hidden_files_of_others_are_listed(tmp_path: Path) -> None:
     (tmp_path / ".note.tmp").write_bytes(b"x")
-    assert storage.children(str(tmp_path)) == [".note.tmp"]
+    assert objects.children(str(tmp_path)) == [".note.tmp"]
 
 
 @pytest.mark.parametrize("code", [errno.EPERM, errno.EOPNOTSUPP])
@@ -59,9 +59,9 @@ def test_create_without_hard_links(code: int, tmp_path: Path, monkeypatch: pytes
 
     monkeypatch.setattr(os, "link", refuse)
     uri = str(tmp_path / "marker")
-    assert storage.create(uri, b"first")
-    assert not storage.create(uri, b"second")
-    assert storage.read(uri) == b"first"
+    assert objects.create(uri, b"first")
+    assert not objects.create(uri, b"second")
+    assert objects.read(uri) == b"first"
     assert [path.name for path in tmp_path.iterdir()] == ["marker"]
 
 
@@ -69,14 +69,14 @@ def test_an_uploaded_file_is_kept_itself_where_the_file_system_allows_it(tmp_pat
     source, target = tmp_path / "source", tmp_path / "store" / "folder" / "large"
     for content in (b"first", b"second"):
         source.write_bytes(content)
-        storage.upload(source, str(target))
+        objects.upload(source, str(target))
         assert target.samefile(source)
         source.unlink()
         assert target.read_bytes() == content
     assert [path.name for path in target.parent.iterdir()] == ["large"]
     target.rename(source)
-    storage.upload(source, str(target))
-    storage.upload(source, str(target))  # to rename a file to another name of itself does nothing
+    objects.upload(source, str(target))
+    objects.upload(source, str(target))  # to rename a file to another name of itself does nothing
     assert [path.name for path in target.parent.iterdir()] == ["large"]
 
 
@@ -88,7 +88,7 @@ def test_an_uploaded_file_is_copied_where_links_do_not_lead(code: int, tmp_path:
     monkeypatch.setattr(os, "link", refuse)
     source, target = tmp_path / "source", tmp_path / "store" / "large"
     source.write_bytes(b"0123456789" * 300_000)
-    storage.upload(source, str(target))
+    objects.upload(source, str(target))
     assert target.read_bytes() == source.read_bytes()
     assert not target.samefile(source)
     assert [path.name for path in target.parent.iterdir()] == ["large"]
@@ -103,9 +103,9 @@ def test_files_of_a_shared_folder_belong_to_its_group(tmp_path: Path) -> None:
     team.mkdir()
     os.chown(team, -1, others[0])
     team.chmod(0o2770)
-    storage.upload(source, str(team / "runs" / "uploaded"))
-    assert storage.create_from(source, str(team / "runs" / "created"))
-    storage.write(str(team / "runs" / "written"), b"")
+    objects.upload(source, str(team / "runs" / "uploaded"))
+    assert objects.create_from(source, str(team / "runs" / "created"))
+    objects.write(str(team / "runs" / "written"), b"")
     assert {file.stat().st_gid for file in team.rglob("*")} == {others[0]}
     assert (team / "runs" / "uploaded").read_bytes() == (team / "runs" / "created").read_bytes() == b"made elsewhere"
 
@@ -122,8 +122,8 @@ def test_files_of_a_shared_folder_get_its_access_list(tmp_path: Path) -> None:
         os.setxattr(team, "system.posix_acl_default", listed)
     except OSError:
         pytest.skip("this file system keeps no access lists")
-    storage.upload(source, str(team / "uploaded"))
-    assert storage.create_from(source, str(team / "created"))
+    objects.upload(source, str(team / "uploaded"))
+    assert objects.create_from(source, str(team / "created"))
     assert all("system.posix_acl_access" in os.listxattr(team / name) for name in ("uploaded", "created"))
 
 
@@ -139,11 +139,11 @@ def test_a_file_is_created_from_another_only_once(code: int | None, tmp_path: Pa
 
     monkeypatch.setattr(os, "link", refuse)
     source.write_bytes(b"0123456789" * 300_000)
-    assert storage.create_from(source, str(target))
+    assert objects.create_from(source, str(target))
     assert target.samefile(source) == (code is None)
     source.rename(tmp_path / "first")
     source.write_bytes(b"other")
-    assert not storage.create_from(source, str(target))
+    assert not objects.create_from(source, str(target))
     assert target.read_bytes() == b"0123456789" * 300_000
     assert [path.name for path in target.parent.iterdir()] == ["large"]
 
@@ -152,19 +152,19 @@ def test_a_full_disk_leaves_the_old_content_and_no_rest(
     tmp_path: Path, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     uri, folder = str(tmp_path / "a"), tmp_path_factory.mktemp("source")
-    storage.write(uri, b"old")
+    objects.write(uri, b"old")
 
     def full(descriptor: int) -> None:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     monkeypatch.setattr(os, "fsync", full)
-    for attempt in (storage.write, storage.create):
+    for attempt in (objects.write, objects.create):
         with pytest.raises(StorageError, match=r"No space left .* free some space"):
             attempt(uri, b"new")
     (folder / "new").write_bytes(b"new")
     with pytest.raises(StorageError, match=r"No space left .* free some space"):
-        storage.upload(folder / "new", uri)
-    assert storage.read(uri) == b"old"
+        objects.upload(folder / "new", uri)
+    assert objects.read(uri) == b"old"
     assert [path.name for path in tmp_path.iterdir()] == ["a"]
 
 
@@ -172,8 +172,8 @@ def test_a_full_disk_leaves_the_old_content_and_no_rest(
 def test_a_root_that_is_a_file_is_refused_for_good(tmp_path: Path, root: str) -> None:
     (tmp_path / "file").write_bytes(b"")
     with pytest.raises(StorageRefused, match=r"cannot be written to .*a file lies where a folder is needed.*BILP_STORAGE"):
-        storage.check_storage(str(tmp_path / root))
-    for attempt in (storage.write, storage.create):
+        objects.check_storage(str(tmp_path / root))
+    for attempt in (objects.write, objects.create):
         with pytest.raises(StorageRefused, match="a file lies where a folder is needed"):
             attempt(str(tmp_path / root / "result"), b"new")
 
@@ -183,7 +183,7 @@ def test_a_root_without_write_permission_is_refused(tmp_path: Path) -> None:
     tmp_path.chmod(0o500)
     try:
         with pytest.raises(StorageError, match="give this user read and write permission"):
-            storage.check_storage(str(tmp_path / "store"))
+            objects.check_storage(str(tmp_path / "store"))
     finally:
         tmp_path.chmod(0o700)
 
@@ -191,24 +191,24 @@ def test_a_root_without_write_permission_is_refused(tmp_path: Path) -> None:
 def test_localise_gives_the_file_itself_and_notices_later_damage(tmp_path: Path) -> None:
     path, checksum = tmp_path / "shard", hashlib.sha256(b"good").hexdigest()
     path.write_bytes(b"good")
-    assert storage.localise(str(path), checksum) == path
+    assert objects.localise(str(path), checksum) == path
     path.write_bytes(b"evil")
     os.utime(path, ns=(0, 0))
     with pytest.raises(DamagedArtefact):
-        storage.localise(str(path), checksum)
+        objects.localise(str(path), checksum)
 
 
 def test_localise_verifies_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path, checksum = tmp_path / "shard", hashlib.sha256(b"good").hexdigest()
     path.write_bytes(b"good")
-    storage.localise(str(path), checksum)
+    objects.localise(str(path), checksum)
     monkeypatch.setattr(verification, "file_digest", lambda file: pytest.fail("hashed a second time"))
-    assert storage.localise(str(path), checksum) == path
+    assert objects.localise(str(path), checksum) == path
 
 
 def test_deleting_a_link_keeps_what_it_points_to(tmp_path: Path) -> None:
-    storage.write(str(tmp_path / "kept/file"), b"x")
+    objects.write(str(tmp_path / "kept/file"), b"x")
     (tmp_path / "link").symlink_to(tmp_path / "kept")
-    storage.delete(str(tmp_path / "link"))
-    assert storage.children(str(tmp_path)) == ["kept"]
-    assert storage.read(str(tmp_path / "kept/file")) == b"x"
+    objects.delete(str(tmp_path / "link"))
+    assert objects.children(str(tmp_path)) == ["kept"]
+    assert objects.read(str(tmp_path / "kept/file")) == b"x"

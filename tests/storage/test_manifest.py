@@ -12,13 +12,14 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from bilp import provenance, storage, tables
+from bilp.artifacts import provenance, tables
+from bilp.artifacts.artifact import Artefact, find, open_artefact
+from bilp.artifacts.manifest_file import MANIFEST, FileEntry
+from bilp.artifacts.publication import publish
 from bilp.config import PruneConfig
 from bilp.errors import ConfigError, DamagedArtefact, IncompatibleArtefact, MissingArtefact, StorageError
-from bilp.manifest import Artefact, find, open_artefact
-from bilp.manifest_file import MANIFEST, FileEntry
-from bilp.publication import publish
-from bilp.verification import digest
+from bilp.storage import objects
+from bilp.storage.verification import digest
 
 FILES: dict[str, bytes | Path] = {"a.bin": b"alpha", "deep/b.bin": b"beta" * 1000, "empty": b""}
 FACTS = {"classes": ("cat", "dog"), "shape": (3, 8, 8), "mean": [0.5, 0.25, 0.125], "ipc": 10}
@@ -37,7 +38,7 @@ def parquet(origin: dict[str, Any] | None = None) -> tuple[pa.Table, bytes]:
 
 def test_what_is_published_is_found_opened_and_read(root: str, tmp_path: Path) -> None:
     (tmp_path / "large").write_bytes(b"gamma" * 10_000)
-    uri = storage.join(root, "selections/k1")
+    uri = objects.join(root, "selections/k1")
     published = publish_one(uri, {**FILES, "large": tmp_path / "large"})
     for artefact in (published, find(uri, "thing"), find(uri, "thing", "k1"), open_artefact(uri, "thing")):
         assert artefact == published
@@ -54,7 +55,7 @@ def test_what_is_published_is_found_opened_and_read(root: str, tmp_path: Path) -
 
 def test_a_manifest_is_json_that_says_everything(root: str) -> None:
     publish_one(root)
-    stored = json.loads(storage.read(storage.join(root, MANIFEST)))
+    stored = json.loads(objects.read(objects.join(root, MANIFEST)))
     assert set(stored) == {"kind", "key", "created_at", "parents", "config", "facts", "files", "provenance"}
     assert stored["files"]["a.bin"] == {"sha256": digest(b"alpha"), "size": 5}
     assert {"bilp", "torch", "numpy", "pyarrow", "python", "commit", "platform"} == set(stored["provenance"])
@@ -62,13 +63,13 @@ def test_a_manifest_is_json_that_says_everything(root: str) -> None:
 
 
 def test_files_without_a_manifest_are_nothing_and_are_gone_afterwards(root: str) -> None:
-    storage.write(storage.join(root, "a.bin"), b"half")
+    objects.write(objects.join(root, "a.bin"), b"half")
     assert find(root, "thing") is None
     with pytest.raises(MissingArtefact, match=r"no complete thing at .*: run the stage that makes it"):
         open_artefact(root, "thing")
     artefact = publish_one(root)
     assert artefact.read("a.bin") == artefact.local("a.bin").read_bytes() == b"alpha"
-    assert storage.children(root) == ["_manifest.json", f"a.{digest(b'alpha')[:8]}.bin", "deep", "empty"]
+    assert objects.children(root) == ["_manifest.json", f"a.{digest(b'alpha')[:8]}.bin", "deep", "empty"]
 
 
 def test_publishing_again_returns_the_first_and_writes_nothing(root: str) -> None:
@@ -103,7 +104,7 @@ def test_find_names_an_artefact_that_should_not_be_there(root: str, kind: str, k
 @pytest.mark.parametrize("content", [b"", b'{"kind": "thi', b"[]", b'{"kind": "thing"}', b"\xff\xfe"])
 def test_a_manifest_that_cannot_be_read_is_damage(root: str, content: bytes) -> None:
     publish_one(root)
-    storage.write(storage.join(root, MANIFEST), content)
+    objects.write(objects.join(root, MANIFEST), content)
     attempts: list[Callable[[], object]] = [
         lambda: find(root, "thing"),
         lambda: open_artefact(root, "thing"),
@@ -117,18 +118,18 @@ def test_a_manifest_that_cannot_be_read_is_damage(root: str, content: bytes) -> 
 @pytest.mark.parametrize("damage", [b"alphb", b"alph", b"alpha "])
 def test_damaged_files_are_named_with_both_checksums_and_never_used(root: str, damage: bytes) -> None:
     artefact = publish_one(root)
-    storage.write(storage.join(root, "a.bin"), damage)
+    objects.write(objects.join(root, "a.bin"), damage)
     for attempt in (artefact.read, artefact.local):
         with pytest.raises(DamagedArtefact) as caught:
             attempt("a.bin")
-        for part in (storage.join(root, "a.bin"), digest(b"alpha"), digest(damage)):
+        for part in (objects.join(root, "a.bin"), digest(b"alpha"), digest(damage)):
             assert part in str(caught.value)
     assert artefact.read("empty") == b""
 
 
 def test_a_file_that_vanished_is_damage(root: str) -> None:
     artefact = publish_one(root)
-    storage.delete(storage.join(root, "a.bin"))
+    objects.delete(objects.join(root, "a.bin"))
     for attempt in (artefact.read, artefact.local):
         with pytest.raises(DamagedArtefact, match=rf"a\.bin is damaged: expected sha256 {digest(b'alpha')}, found no file"):
             attempt("a.bin")
@@ -170,14 +171,14 @@ def test_facts_that_json_cannot_hold_are_refused_before_anything_is_written(tmp_
     uri = str(tmp_path / "a")
     with pytest.raises(ConfigError, match=r"facts\.(mean|labels|when)"):
         publish_one(uri, **facts)
-    assert not storage.exists(uri)
+    assert not objects.exists(uri)
 
 
 @pytest.mark.parametrize("name", [MANIFEST, "../outside", "/absolute"])
 def test_impossible_file_names_are_refused_before_anything_is_written(tmp_path: Path, name: str) -> None:
     with pytest.raises(StorageError):
         publish_one(str(tmp_path / "a"), {"a.bin": b"x", name: b"x"})
-    assert not storage.exists(str(tmp_path / "a"))
+    assert not objects.exists(str(tmp_path / "a"))
 
 
 def test_a_table_is_read_with_its_schema(root: str) -> None:

@@ -9,11 +9,11 @@ from pathlib import Path
 
 import pytest
 
-from bilp import storage
-from bilp.manifest import find
-from bilp.publication import publish
+from bilp.artifacts.artifact import find
+from bilp.artifacts.publication import publish
+from bilp.storage import objects
 
-# `os` of the standard library is what both pathlib and bilp.stores.local reach the file system through.
+# `os` of the standard library is what both pathlib and bilp.storage.local reach the file system through.
 PUBLISHER = """
 import os, signal, sys
 from bilp import storage
@@ -61,13 +61,13 @@ def test_a_killed_publisher_leaves_no_artefact_and_the_next_one_succeeds(where: 
     uri = str(tmp_path / "store" / "k1")
     assert run_publisher(uri, where) == -signal.SIGKILL
     assert find(uri, "thing") is None
-    assert storage.children(uri) == left
-    assert all(storage.read(storage.join(uri, name)) == {"a": b"alpha", "b": b"beta" * 100_000}[name] for name in left)
+    assert objects.children(uri) == left
+    assert all(objects.read(objects.join(uri, name)) == {"a": b"alpha", "b": b"beta" * 100_000}[name] for name in left)
 
     artefact = publish(uri, "thing", "k1", {"a": b"alpha", "b": b"beta" * 100_000}, config={}, parents={})
     assert artefact.read("b") == b"beta" * 100_000
     assert find(uri, "thing", "k1") == artefact
-    assert storage.children(uri) == ["_manifest.json", "a", "b"]
+    assert objects.children(uri) == ["_manifest.json", "a", "b"]
 
 
 def test_the_publisher_of_these_tests_succeeds_if_nobody_kills_it(tmp_path: Path) -> None:
@@ -80,5 +80,5 @@ def test_the_publisher_of_these_tests_succeeds_if_nobody_kills_it(tmp_path: Path
 def test_a_killed_publisher_leaves_no_artefact_on_s3(where: str, left: list[str], s3_root: str) -> None:
     assert run_publisher(s3_root, where) == -signal.SIGKILL
     assert find(s3_root, "thing") is None
-    assert storage.children(s3_root) == left
+    assert objects.children(s3_root) == left
     assert publish(s3_root, "thing", "k1", {"a": b"new"}, config={}, parents={}).read("a") == b"new"

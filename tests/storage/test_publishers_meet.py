@@ -13,13 +13,12 @@ from pathlib import Path
 import pytest
 from interleavings import Actor, gate, store_of, walk
 
-from bilp import storage
+from bilp.artifacts.artifact import Artefact, find
+from bilp.artifacts.manifest_file import MANIFEST
+from bilp.artifacts.publication import publish, replace
 from bilp.errors import StorageError
-from bilp.manifest import Artefact, find
-from bilp.manifest_file import MANIFEST
-from bilp.publication import publish, replace
-from bilp.stores import local
-from bilp.verification import digest
+from bilp.storage import local, objects
+from bilp.storage.verification import digest
 
 Files = Mapping[str, bytes | Path]
 ONE, OTHER, THIRD = {"a.bin": b"alpha"}, {"a.bin": b"ALPHA, longer"}, {"a.bin": b"alphb"}
@@ -41,7 +40,7 @@ class Meeting:
         self.uri = ""
 
     def begin(self) -> list[Callable[[], Artefact]]:
-        self.uri = storage.join(self._root, f"{next(self._numbers):05d}")
+        self.uri = objects.join(self._root, f"{next(self._numbers):05d}")
         return [self._publisher(number) for number in range(len(self._contents))]
 
     def _publisher(self, number: int) -> Callable[[], Artefact]:
@@ -61,7 +60,7 @@ class Meeting:
         assert {name: artefact.local(name).read_bytes() for name in artefact.manifest.files} == self._contents[winner]
         named = {artefact.place(name).rpartition("/")[2] for name in artefact.manifest.files} | {MANIFEST}
         left = {path.rpartition("/")[2] for actor in actors if actor.killed for path in actor.wrote}
-        there = set(storage.children(self.uri))
+        there = set(objects.children(self.uri))
         assert named <= there
         assert there - named <= left, "only who was killed leaves something"
         return winner
@@ -125,25 +124,25 @@ def test_publishers_of_more_than_one_conditional_write_takes(
     if content == "file":
         meeting.given = [{"a.bin": tmp_path / "large"}, other]
     assert {meeting.check(actors) for actors in walk(meeting.begin, orders=1)} == {0, 1}
-    assert [bool(re.fullmatch(r"a\.[0-9a-f]{64}\.bin", name)) for name in storage.children(meeting.uri)] == [False, True]
+    assert [bool(re.fullmatch(r"a\.[0-9a-f]{64}\.bin", name)) for name in objects.children(meeting.uri)] == [False, True]
 
 
 @pytest.mark.parametrize("lost", [1, 2, 3])
 def test_a_lost_answer_costs_nothing(lost: int, root: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """The storage has done it, the client asks again and hears that something lies there."""
-    create, calls = storage.create, itertools.count(1)
-    monkeypatch.setattr(storage, "create", lambda uri, data: create(uri, data) and next(calls) != lost)
+    create, calls = objects.create, itertools.count(1)
+    monkeypatch.setattr(objects, "create", lambda uri, data: create(uri, data) and next(calls) != lost)
     artefact = publish(root, "thing", "key", {"a.bin": b"alpha", "b.bin": b"beta"}, config={}, parents={})
     assert artefact == find(root, "thing", "key")
-    assert storage.children(root) == [MANIFEST, "a.bin", "b.bin"]
+    assert objects.children(root) == [MANIFEST, "a.bin", "b.bin"]
 
 
 def test_what_a_killed_publisher_left_is_taken_or_removed(root: str) -> None:
     for name, left in {"a.bin": b"alpha", "b.bin": b"half", f"b.{digest(b'beta')[:8]}.bin": b"even that is taken"}.items():
-        storage.write(storage.join(root, name), left)
+        objects.write(objects.join(root, name), left)
     artefact = publish(root, "thing", "key", {"a.bin": b"alpha", "b.bin": b"beta"}, config={}, parents={})
     assert {name: artefact.read(name) for name in artefact.manifest.files} == {"a.bin": b"alpha", "b.bin": b"beta"}
-    assert storage.children(root) == [MANIFEST, "a.bin", f"b.{digest(b'beta')}.bin"]
+    assert objects.children(root) == [MANIFEST, "a.bin", f"b.{digest(b'beta')}.bin"]
 
 
 def test_a_folder_in_the_place_of_a_file_is_left_alone(tmp_path: Path) -> None:
@@ -158,8 +157,8 @@ def test_who_may_not_delete_publishes_nevertheless(root: str, monkeypatch: pytes
     def refused(uri: str) -> None:
         raise StorageError(f"cannot delete {uri}")
 
-    storage.write(storage.join(root, "a.bin"), b"half")
-    monkeypatch.setattr(storage, "delete", refused)
+    objects.write(objects.join(root, "a.bin"), b"half")
+    monkeypatch.setattr(objects, "delete", refused)
     assert publish(root, "thing", "key", ONE, config={}, parents={}).read("a.bin") == b"alpha"
 
 
@@ -184,5 +183,5 @@ def test_an_artefact_is_replaced_by_several_at_once(tmp_path: Path, monkeypatch:
         assert artefact in [actor.result for actor in actors[:2]]
         assert artefact is not None
         contents.add(artefact.read("a.bin"))
-        assert storage.read(storage.join(places[-1], "a.bin")) == b"former", "who reads the former goes on"
+        assert objects.read(objects.join(places[-1], "a.bin")) == b"former", "who reads the former goes on"
     assert contents == {b"alpha", b"ALPHA, longer"}

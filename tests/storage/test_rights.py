@@ -9,8 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from bilp import storage, unexpected
-from bilp.scratch import scratch_folder
+from bilp.storage import objects
+from bilp.storage.scratch import scratch_folder
+from bilp.text import unexpected
 
 
 @pytest.fixture(params=[0o022, 0o002, 0o077, 0o000], ids=oct)
@@ -42,9 +43,9 @@ def test_results_follow_the_umask_and_are_never_wider_on_their_way(
         monkeypatch.setattr(os, "link", refuse)
     with scratch_folder("some-") as folder:
         (folder / "built").write_bytes(b"x")
-        storage.upload(folder / "built", str(store / "deep" / "uploaded"))
-    storage.write(str(store / "deep" / "written"), b"x")
-    storage.create(str(store / "deep" / "created"), b"x")
+        objects.upload(folder / "built", str(store / "deep" / "uploaded"))
+    objects.write(str(store / "deep" / "written"), b"x")
+    objects.create(str(store / "deep" / "created"), b"x")
     found = [path for path in store.rglob("*") if path.is_file()]
     assert len(found) == 3
     assert seen | {mode(path) for path in found} == {0o666 & ~umask}

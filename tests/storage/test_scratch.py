@@ -14,7 +14,7 @@ from PIL import Image
 from bilp.config import IngestConfig
 from bilp.data import ingest
 from bilp.errors import StorageError
-from bilp.scratch import scratch_folder
+from bilp.storage.scratch import scratch_folder
 
 
 @contextmanager

@@ -10,12 +10,12 @@ from urllib.parse import quote, unquote
 import pytest
 from pydantic import ValidationError
 
-from bilp import storage
 from bilp.config import IngestConfig, PipelineConfig, PruneConfig
 from bilp.errors import ImpossibleUri
 from bilp.exchange.options import ImportOptions
-from bilp.redaction import redacted
-from bilp.uris import refuse_secrets
+from bilp.storage import objects
+from bilp.storage.uris import refuse_secrets
+from bilp.text.redaction import redacted
 
 SIGNED = "https://bucket.s3.amazonaws.com/data/train.parquet?"
 SECRET = [
@@ -73,8 +73,8 @@ def tells_nothing(text: str) -> bool:
 def test_secret_addresses_are_refused_without_repeating_them(address: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("BILP_STORAGE", address)
     refusals: list[Callable[[], object]] = [
-        lambda: storage.as_uri(address),
-        storage.storage_root,
+        lambda: objects.as_uri(address),
+        objects.storage_root,
         lambda: IngestConfig(source="folder", uri=address),
         lambda: IngestConfig(source="digits", uri=address),
         lambda: PipelineConfig(dataset="folder", ingest={"uri": address, "resolution": -1}),
@@ -84,7 +84,7 @@ def test_secret_addresses_are_refused_without_repeating_them(address: str, monke
     if "://" in address:
         refusals.append(lambda: PipelineConfig(ipc=-1, recipe="no-such-recipe", ingest={"uri": address}))
     if not address.startswith("s3:///"):
-        refusals.append(lambda: storage.as_uri(Path(address)))
+        refusals.append(lambda: objects.as_uri(Path(address)))
     for refuse in refusals:
         with pytest.raises(ImpossibleUri) as caught:
             refuse()
@@ -94,17 +94,17 @@ def test_secret_addresses_are_refused_without_repeating_them(address: str, monke
 
 @pytest.mark.parametrize("address", [address for address in SECRET if "://" in address and not set("?#") & set(unquote(address))])
 def test_whatever_reaches_the_storage_is_not_repeated_either(address: str) -> None:
-    for ask in (storage.read, storage.children, storage.check_storage, storage.localise, lambda uri: storage.join(uri, "..")):
+    for ask in (objects.read, objects.children, objects.check_storage, objects.localise, lambda uri: objects.join(uri, "..")):
         try:
             ask(address)
-        except storage.StorageError as error:
+        except objects.StorageError as error:
             assert tells_nothing(str(error))
 
 
 @pytest.mark.parametrize("address", PLAIN)
 def test_others_are_left_alone(address: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    assert storage.as_uri(address)
+    assert objects.as_uri(address)
     assert IngestConfig(source="folder", uri=address).uri == address
     assert redacted(f"cannot read {address}: nothing lies there", {}) == f"cannot read {address}: nothing lies there"
 

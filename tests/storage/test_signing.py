@@ -13,15 +13,15 @@ from typing import Any
 
 import pytest
 
-from bilp import storage
+from bilp.artifacts.artifact import Artefact, find, is_whole, manifest_kind, open_artefact, there_already
+from bilp.artifacts.manifest_file import MANIFEST
+from bilp.artifacts.publication import publish
+from bilp.artifacts.signing import KEY, KEY_FILE, check, keys, sealed
 from bilp.distill.run import RECORD
 from bilp.errors import ConfigError, DamagedArtefact, MissingArtefact, UntrustedArtefact
-from bilp.evaluate.parts import Parts, Training
-from bilp.manifest import Artefact, find, is_whole, manifest_kind, open_artefact, there_already
-from bilp.manifest_file import MANIFEST
-from bilp.publication import publish
-from bilp.sign_storage import sign_all
-from bilp.signing import KEY, KEY_FILE, check, keys, sealed
+from bilp.evaluate.training_cache import Parts, Training
+from bilp.maintenance.sign_storage import sign_all
+from bilp.storage import objects
 
 FIRST, SECOND = "0f" * 32, base64.b64encode(bytes(range(40))).decode()
 RUN = "0123456789abcdef"
@@ -34,12 +34,12 @@ def made(uri: str, loss: float = 0.5, key: str = "k1") -> Artefact:
 
 
 def document(uri: str) -> Document:
-    content: Document = json.loads(storage.read(storage.join(uri, MANIFEST)))
+    content: Document = json.loads(objects.read(objects.join(uri, MANIFEST)))
     return content
 
 
 def put(uri: str, content: Document | bytes) -> None:
-    storage.write(storage.join(uri, MANIFEST), content if isinstance(content, bytes) else json.dumps(content).encode())
+    objects.write(objects.join(uri, MANIFEST), content if isinstance(content, bytes) else json.dumps(content).encode())
 
 
 def with_two_losses(content: Document, first: float, second: float) -> bytes:
@@ -82,14 +82,14 @@ def signed(root: str, monkeypatch: pytest.MonkeyPatch) -> str:
     """A storage with two artefacts of one kind and key at two places, made with a key that this process has."""
     monkeypatch.setenv(KEY, FIRST)
     for place in (PLACE, OTHER):
-        made(storage.join(root, place))
+        made(objects.join(root, place))
     return root
 
 
 @pytest.mark.parametrize("forgery", FORGERIES)
 def test_a_manifest_that_was_changed_without_the_key_is_refused_in_one_line(signed: str, forgery: str) -> None:
-    uri = storage.join(signed, PLACE)
-    put(uri, FORGERIES[forgery](document(uri), document(storage.join(signed, OTHER))))
+    uri = objects.join(signed, PLACE)
+    put(uri, FORGERIES[forgery](document(uri), document(objects.join(signed, OTHER))))
     for reader in READERS.values():
         with pytest.raises(DamagedArtefact if forgery in WRONG_IN_THEMSELVES else UntrustedArtefact) as refused:
             reader(uri)
@@ -103,23 +103,23 @@ def test_a_manifest_that_was_changed_without_the_key_is_refused_in_one_line(sign
 
 
 def test_what_a_process_without_the_key_or_with_another_one_publishes_is_refused(root: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    uri = storage.join(root, PLACE)
+    uri = objects.join(root, PLACE)
     for theirs, problem in (("", "carries no signature"), (SECOND, "a signature of another key")):
         monkeypatch.setenv(KEY, theirs)
         made(uri)
         monkeypatch.setenv(KEY, FIRST)
         with pytest.raises(UntrustedArtefact, match=problem):
             made(uri)
-        storage.delete(uri)
+        objects.delete(uri)
 
 
 def test_what_is_signed_is_found_by_everybody_and_says_the_same(signed: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    ours = storage.join(signed, PLACE)
+    ours = objects.join(signed, PLACE)
     assert find(ours, "example", "k1") is not None
     monkeypatch.delenv(KEY)
     theirs = made(str(tmp_path / PLACE))
     assert open_artefact(ours, "example").read("a.bin") == b"alpha", "whoever has no key reads it as it is"
-    plain = storage.read(storage.join(theirs.uri, MANIFEST))
+    plain = objects.read(objects.join(theirs.uri, MANIFEST))
     assert plain == json.dumps(json.loads(plain), sort_keys=True, indent=1).encode(), "nothing changes without a key"
     assert "signature" not in document(theirs.uri)
     volatile = ("signature", "created_at")
@@ -131,17 +131,17 @@ def test_what_is_signed_is_found_by_everybody_and_says_the_same(signed: str, tmp
 def test_a_storage_that_was_moved_is_signed_still(signed: str, tmp_path: Path) -> None:
     moved = str(tmp_path / "elsewhere" / "store")
     for name in (MANIFEST, "a.bin"):
-        storage.write(storage.join(moved, PLACE, name), storage.read(storage.join(signed, PLACE, name)))
-    assert open_artefact(storage.join(moved, PLACE), "example").read("a.bin") == b"alpha"
+        objects.write(objects.join(moved, PLACE, name), objects.read(objects.join(signed, PLACE, name)))
+    assert open_artefact(objects.join(moved, PLACE), "example").read("a.bin") == b"alpha"
 
 
 def test_what_lies_in_no_place_of_the_layout_is_signed_for_where_it_lies(root: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(KEY, FIRST)
-    made(storage.join(root, "here"))
-    put(storage.join(root, "there"), document(storage.join(root, "here")))
-    assert find(storage.join(root, "here"), "example") is not None
+    made(objects.join(root, "here"))
+    put(objects.join(root, "there"), document(objects.join(root, "here")))
+    assert find(objects.join(root, "here"), "example") is not None
     with pytest.raises(UntrustedArtefact, match="moved"):
-        find(storage.join(root, "there"), "example")
+        find(objects.join(root, "there"), "example")
 
 
 def test_a_limit_an_older_manifest_of_the_same_place_can_be_put_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -150,7 +150,7 @@ def test_a_limit_an_older_manifest_of_the_same_place_can_be_put_back(tmp_path: P
     uri = str(tmp_path / PLACE)
     made(uri, loss=0.5)
     old = document(uri)
-    storage.delete(uri)
+    objects.delete(uri)
     made(uri, loss=0.25)
     put(uri, old)
     assert open_artefact(uri, "example").fact("loss") == 0.5
@@ -169,7 +169,7 @@ def test_the_first_key_signs_and_all_of_them_verify(tmp_path: Path, monkeypatch:
     with pytest.raises(UntrustedArtefact):
         find(old, "example")
     monkeypatch.setenv(KEY, f"{SECOND},{FIRST}")
-    assert sign_all(tmp_path) == [storage.join(old, MANIFEST)], "what the first key signed stays as it is"
+    assert sign_all(tmp_path) == [objects.join(old, MANIFEST)], "what the first key signed stays as it is"
     monkeypatch.setenv(KEY, SECOND)
     assert find(old, "example") is not None
 
@@ -230,19 +230,19 @@ def test_finished_trainings_are_signed_for_their_place(root: str, monkeypatch: p
     parts[0].keep(network, [bad])
     parts[1].keep(network, [good])
     assert parts[0].find(network, [0]) == [bad]
-    folder = storage.join(parts[0].folder, *storage.children(parts[0].folder))
-    other = storage.join(parts[1].folder, *storage.children(parts[1].folder))
-    storage.write(storage.join(folder, "0000.json"), storage.read(storage.join(other, "0000.json")))
+    folder = objects.join(parts[0].folder, *objects.children(parts[0].folder))
+    other = objects.join(parts[1].folder, *objects.children(parts[1].folder))
+    objects.write(objects.join(folder, "0000.json"), objects.read(objects.join(other, "0000.json")))
     with pytest.raises(UntrustedArtefact, match="moved"):
         parts[0].find(network, [0])
-    storage.delete(folder)
+    objects.delete(folder)
     assert parts[0].find(network, [0]) is None
     monkeypatch.delenv(KEY)
     parts[0].keep(network, [good])
     monkeypatch.setenv(KEY, FIRST)
     with pytest.raises(UntrustedArtefact, match="no signature"):
         parts[0].find(network, [0])
-    assert sign_all(root) == [storage.join(folder, "0000.json")]
+    assert sign_all(root) == [objects.join(folder, "0000.json")]
     assert parts[0].find(network, [0]) == [good]
 
 
@@ -255,11 +255,11 @@ def test_signing_what_is_there_needs_a_key_something_to_sign_and_whole_documents
     with pytest.raises(MissingArtefact, match="nothing to sign"):
         sign_all(tmp_path / "nowhere")
     for name, content in ((MANIFEST, b"{}"), (MANIFEST, b"\xff"), (MANIFEST, with_two_losses(document(uri), 1, 2)), (RECORD, b"[]")):
-        damaged = storage.join(str(tmp_path), "runs", "f" * 16, name)
-        storage.write(damaged, content)
+        damaged = objects.join(str(tmp_path), "runs", "f" * 16, name)
+        objects.write(damaged, content)
         with pytest.raises(DamagedArtefact, match="was not signed"):
             sign_all(tmp_path)
-        storage.delete(damaged)
+        objects.delete(damaged)
     sign_all(tmp_path)
     assert open_artefact(uri, "example").read("a.bin") == b"alpha"
 

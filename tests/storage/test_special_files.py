@@ -9,14 +9,15 @@ from pathlib import Path
 
 import pytest
 
-from bilp import lease, storage
+from bilp.artifacts import lease
+from bilp.artifacts.artifact import find, is_whole, open_artefact
+from bilp.artifacts.manifest_file import MANIFEST
+from bilp.artifacts.publication import publish
 from bilp.config import NetworkConfig
 from bilp.distill.run import RECORD, open_run
 from bilp.errors import DamagedArtefact, ImpossibleUri, StorageError, StorageRefused
-from bilp.evaluate.parts import Parts, Training
-from bilp.manifest import find, is_whole, open_artefact
-from bilp.manifest_file import MANIFEST
-from bilp.publication import publish
+from bilp.evaluate.training_cache import Parts, Training
+from bilp.storage import objects
 
 KEY = "0123456789abcdef"
 
@@ -50,19 +51,19 @@ def test_special_files_are_refused_at_once(tmp_path: Path, place: Place, told: s
     uri = str(tmp_path / "special")
     place(Path(uri))
     asks: list[Callable[[], object]] = [
-        lambda: storage.read(uri),
-        lambda: storage.size(uri),
-        lambda: storage.localise(uri),
-        lambda: storage.localise(uri, "0" * 64),
-        lambda: storage.read_checked(uri, "0" * 64),
+        lambda: objects.read(uri),
+        lambda: objects.size(uri),
+        lambda: objects.localise(uri),
+        lambda: objects.localise(uri, "0" * 64),
+        lambda: objects.read_checked(uri, "0" * 64),
     ]
     for ask in asks:
         with pytest.raises(ImpossibleUri, match=rf"special {told}.*: remove it"):
             ask()
-    assert storage.sizes(str(tmp_path), ["special"]) == {}
-    assert not storage.create(uri, b"x")
-    storage.delete(uri)
-    assert not storage.exists(uri)
+    assert objects.sizes(str(tmp_path), ["special"]) == {}
+    assert not objects.create(uri, b"x")
+    objects.delete(uri)
+    assert not objects.exists(uri)
 
 
 @pytest.mark.parametrize("name", [MANIFEST, "data"])
@@ -105,14 +106,14 @@ def test_of_a_file_with_too_many_bytes_nothing_is_read(tmp_path: Path) -> None:
     asks: list[tuple[Path, Callable[[Path], object]]] = [
         (tmp_path / "selections" / KEY / MANIFEST, lambda path: find(str(path.parent), "selection", KEY)),
         (tmp_path / "runs" / KEY / RECORD, lambda path: open_run(str(path.parent))),
-        (tmp_path / "file", lambda path: storage.read(str(path), most=3)),
+        (tmp_path / "file", lambda path: objects.read(str(path), most=3)),
     ]
     for path, ask in asks:
         uri = claiming_much(path)
         with pytest.raises(DamagedArtefact, match=f"{uri} has 1,099,511,627,776 bytes, at most [0-9,]+ are read: "):
             ask(path)
     (tmp_path / "file").write_bytes(b"abc")
-    assert storage.read(str(tmp_path / "file"), most=3) == b"abc"
+    assert objects.read(str(tmp_path / "file"), most=3) == b"abc"
     parts, training = Parts.of(str(tmp_path), "x", {}, {}), Training(network="x", seed=0, accuracy=0.5, best_accuracy=0.5, train_images=1)
     parts.keep(NetworkConfig(), [training])
     (kept,) = Path(parts.folder).rglob("*.json")

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bilp import tables
+from bilp.artifacts import tables
 from bilp.errors import DamagedArtefact, IncompatibleArtefact
 
 SCHEMAS = {name: getattr(tables, name) for name in ("TRAJECTORY", "SUMMARY", "SELECTION", "ITE", "LOSSES", "EVALUATION")}

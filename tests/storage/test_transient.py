@@ -17,7 +17,7 @@ from botocore.parsers import ResponseParserError
 from fixtures_s3 import S3Server
 from s3fs.errors import translate_boto_error
 
-from bilp import notices, storage, transient
+from bilp import notices
 from bilp.errors import (
     MissingArtefact,
     StorageError,
@@ -25,8 +25,9 @@ from bilp.errors import (
     StorageRefused,
     StorageUnreachable,
 )
-from bilp.stores import PATIENCE, local, s3, s3_errors
-from deployments.relay import Relay
+from bilp.storage import local, objects, s3, s3_errors, transient
+from bilp.storage.backend import PATIENCE
+from drill.relay import Relay
 
 
 class Clock:
@@ -179,7 +180,7 @@ def store(clock: Clock, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Stor
     (tmp_path / "bucket").mkdir()
     (tmp_path / "bucket" / "file").write_bytes(b"content")
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(storage, "_s3", lambda uri: transient.patient(store))  # type: ignore[arg-type]
+    monkeypatch.setattr(objects, "_s3", lambda uri: transient.patient(store))  # type: ignore[arg-type]
     return store
 
 
@@ -193,7 +194,7 @@ def test_an_outage_of_half_a_minute_costs_little_more_than_that(store: Store, cl
             yield BUSY
 
     store.errors = failing()
-    assert storage.read(FILE) == b"content"
+    assert objects.read(FILE) == b"content"
     assert 1030.0 <= clock.now < 1030.0 + transient.LONGEST_PAUSE
     assert store.asked == len(clock.slept) + 1 < 15
     first, last = said
@@ -203,37 +204,37 @@ def test_an_outage_of_half_a_minute_costs_little_more_than_that(store: Store, cl
 
 def test_a_hiccup_is_not_worth_a_line(store: Store, clock: Clock, said: list[str]) -> None:
     store.errors = iter([BUSY] * 3)
-    assert storage.read(FILE) == b"content"
+    assert objects.read(FILE) == b"content"
     assert (clock.slept, said) == ([0.2, 0.4, 0.8], [])
 
 
 def test_an_outage_that_lasts_ends_all_waiting_together(store: Store, clock: Clock, said: list[str]) -> None:
     store.errors = iter([BUSY] * 1000)
     with pytest.raises(StorageUnreachable, match=r"^cannot read s3://bucket/file: .*reason"):
-        storage.read(FILE)
+        objects.read(FILE)
     assert clock.now == 1000.0 + PATIENCE
     asked = store.asked
     with pytest.raises(StorageUnreachable):
-        storage.read(FILE)
+        objects.read(FILE)
     assert (clock.now, store.asked) == (1000.0 + PATIENCE, asked + 1), "nobody waits for the same outage twice"
     assert len(said) == 1
     clock.now += transient.FORGOTTEN + 1
     store.errors = iter([BUSY] * 5)
-    assert storage.read(FILE) == b"content", "later it is another outage"
+    assert objects.read(FILE) == b"content", "later it is another outage"
 
 
 def test_a_store_that_says_nothing_is_not_listened_to_for_ever(store: Store, clock: Clock) -> None:
     store.seconds = 60.0
     store.errors = iter([TRANSIENT["no answer in time"]] * 1000)
     with pytest.raises(StorageUnreachable):
-        storage.read(FILE)
+        objects.read(FILE)
     assert clock.now <= 1000.0 + 121.0
 
 
 def test_an_hour_of_copying_that_is_cut_off_is_begun_again(store: Store, clock: Clock) -> None:
     store.seconds = 3600.0
     store.errors = iter([TRANSIENT["answer cut off"]])
-    assert storage.read(FILE) == b"content"
+    assert objects.read(FILE) == b"content"
 
 
 def test_one_request_in_a_storm_that_lets_others_through_has_an_end(store: Store, clock: Clock) -> None:
@@ -244,20 +245,20 @@ def test_one_request_in_a_storm_that_lets_others_through_has_an_end(store: Store
 
     store.errors = failing()
     with pytest.raises(StorageUnreachable):
-        storage.read(FILE)
+        objects.read(FILE)
     assert clock.now == 1000.0 + PATIENCE
 
 
 def test_an_unknown_name_is_given_up_soon_unless_it_was_known_before(store: Store, clock: Clock) -> None:
     store.errors = iter([unresolved(socket.EAI_NONAME)] * 1000)
     with pytest.raises(StorageUnreachable):
-        storage.read(FILE)
+        objects.read(FILE)
     assert clock.now == 1000.0 + s3_errors.UNRESOLVED
     store.errors = iter(())
-    storage.read(FILE)
+    objects.read(FILE)
     store.errors = iter([unresolved(socket.EAI_NONAME)] * 1000)
     with pytest.raises(StorageUnreachable):
-        storage.read(FILE)
+        objects.read(FILE)
     assert clock.now == 1000.0 + s3_errors.UNRESOLVED + PATIENCE
 
 
@@ -265,14 +266,14 @@ def test_an_unknown_name_is_given_up_soon_unless_it_was_known_before(store: Stor
 def test_what_is_not_transient_is_asked_once(store: Store, clock: Clock, name: str) -> None:
     store.errors = iter([(MISCONFIGURED | NEITHER)[name]])
     with pytest.raises(StorageMisconfigured if name in MISCONFIGURED else StorageError):
-        storage.read(FILE)
+        objects.read(FILE)
     assert (store.asked, clock.slept) == (1, [])
 
 
 def test_nothing_is_an_answer(store: Store, clock: Clock, said: list[str]) -> None:
     store.errors = iter([*[BUSY] * 8, answered("NoSuchKey", 404)])
     with pytest.raises(MissingArtefact):
-        storage.read(FILE)
+        objects.read(FILE)
     assert said[-1] == f"the storage answers again after {clock.now - 1000.0:.0f} s"
 
 
@@ -282,7 +283,7 @@ def test_threads_wait_side_by_side_and_are_told_once(store: Store, clock: Clock,
 
     def ask() -> None:
         try:
-            storage.read(FILE)
+            objects.read(FILE)
         except StorageUnreachable as error:
             failures.append(error)
 
@@ -308,7 +309,7 @@ def test_whoever_stops_the_work_stops_the_waiting(store: Store, clock: Clock) ->
     transient.outage.before_pause = stop
     store.errors = iter([BUSY] * 1000)
     with pytest.raises(Stopped):
-        storage.read(FILE)
+        objects.read(FILE)
     assert clock.now < 1020.0
 
 
@@ -326,26 +327,26 @@ def relay(s3_environment: S3Server, clock: Clock, monkeypatch: pytest.MonkeyPatc
 
 
 OPERATIONS: dict[str, Callable[[str], object]] = {
-    "check": storage.check_storage,
-    "exists": lambda root: storage.exists(storage.join(root, "there")),
-    "read": lambda root: storage.read(storage.join(root, "there")),
-    "size": lambda root: storage.size(storage.join(root, "there")),
-    "sizes": lambda root: storage.sizes(root, ["there"]),
-    "children": lambda root: storage.children(root),
-    "write": lambda root: storage.write(storage.join(root, "new"), b"new"),
-    "create": lambda root: storage.create(storage.join(root, "new"), b"new"),
-    "delete": lambda root: storage.delete(storage.join(root, "there")),
-    "localise": lambda root: storage.localise(storage.join(root, "there")).read_bytes(),
+    "check": objects.check_storage,
+    "exists": lambda root: objects.exists(objects.join(root, "there")),
+    "read": lambda root: objects.read(objects.join(root, "there")),
+    "size": lambda root: objects.size(objects.join(root, "there")),
+    "sizes": lambda root: objects.sizes(root, ["there"]),
+    "children": lambda root: objects.children(root),
+    "write": lambda root: objects.write(objects.join(root, "new"), b"new"),
+    "create": lambda root: objects.create(objects.join(root, "new"), b"new"),
+    "delete": lambda root: objects.delete(objects.join(root, "there")),
+    "localise": lambda root: objects.localise(objects.join(root, "there")).read_bytes(),
 }
 
 
 @pytest.mark.s3
 @pytest.mark.parametrize("name", OPERATIONS)
 def test_every_operation_outlasts_refused_requests(s3_root: str, relay: Relay, clock: Clock, name: str) -> None:
-    storage.write(storage.join(s3_root, "there"), b"content")
+    objects.write(objects.join(s3_root, "there"), b"content")
     calm = OPERATIONS[name](f"{s3_root}")
-    storage.delete(storage.join(s3_root, "new"))
-    storage.write(storage.join(s3_root, "there"), b"content")
+    objects.delete(objects.join(s3_root, "new"))
+    objects.write(objects.join(s3_root, "there"), b"content")
     with relay.refusing(12):
         assert OPERATIONS[name](s3_root) == calm
     assert relay.refused == 12
@@ -355,7 +356,7 @@ def test_every_operation_outlasts_refused_requests(s3_root: str, relay: Relay, c
 @pytest.mark.s3
 def test_a_store_that_refuses_everything_ends_in_words(s3_root: str, relay: Relay, clock: Clock) -> None:
     with relay.refusing(), pytest.raises(StorageUnreachable, match=f"cannot look for {s3_root}/a: .*Service Unavailable"):
-        storage.exists(storage.join(s3_root, "a"))
+        objects.exists(objects.join(s3_root, "a"))
     assert clock.now == 1000.0 + PATIENCE
 
 
@@ -363,7 +364,7 @@ def test_a_store_that_refuses_everything_ends_in_words(s3_root: str, relay: Rela
 def test_a_wrong_secret_is_no_outage(s3_root: str, relay: Relay, clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "wrong")
     with pytest.raises(StorageMisconfigured, match="SignatureDoesNotMatch"):
-        storage.read(storage.join(s3_root, "a"))
+        objects.read(objects.join(s3_root, "a"))
     with pytest.raises(StorageRefused, match="SignatureDoesNotMatch"):
-        storage.write(storage.join(s3_root, "a"), b"")
+        objects.write(objects.join(s3_root, "a"), b"")
     assert clock.slept == []

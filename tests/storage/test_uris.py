@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bilp import storage
 from bilp.errors import ImpossibleUri
+from bilp.storage import objects
 
 NAMES = st.text(st.characters(whitelist_categories=("Ll", "Nd"), whitelist_characters="=-_ "), min_size=1, max_size=12)
 
@@ -18,22 +18,22 @@ NAMES = st.text(st.characters(whitelist_categories=("Ll", "Nd"), whitelist_chara
 @settings(deadline=None, max_examples=30)
 @given(parts=st.lists(NAMES, min_size=1, max_size=4))
 def test_join_appends_names(base: str, parts: list[str]) -> None:
-    joined = storage.join(base, *parts)
-    assert joined == storage.join(f"{base}/", "/".join(parts))
+    joined = objects.join(base, *parts)
+    assert joined == objects.join(f"{base}/", "/".join(parts))
     assert joined == base + "/" + "/".join(parts)
 
 
 @pytest.mark.parametrize("part", ["", ".", "..", "a//b", "/a", "a/", "a/../b"])
 def test_join_refuses_parts_that_lead_elsewhere(part: str) -> None:
     with pytest.raises(ImpossibleUri, match="is not a name below"):
-        storage.join("s3://bucket/prefix", part)
+        objects.join("s3://bucket/prefix", part)
 
 
 def test_the_same_place_by_path_and_by_file_uri(tmp_path: Path) -> None:
     folder = tmp_path / "with space"
-    storage.write(storage.join(str(folder), "a"), b"x")
-    assert storage.read(storage.join(folder.as_uri(), "a")) == b"x"
-    assert storage.read(f"file://localhost{folder.as_uri()[len('file://') :]}/a") == b"x"
+    objects.write(objects.join(str(folder), "a"), b"x")
+    assert objects.read(objects.join(folder.as_uri(), "a")) == b"x"
+    assert objects.read(f"file://localhost{folder.as_uri()[len('file://') :]}/a") == b"x"
 
 
 @pytest.mark.parametrize(
@@ -51,7 +51,7 @@ def test_the_same_place_by_path_and_by_file_uri(tmp_path: Path) -> None:
     ],
 )
 def test_uris_that_lead_nowhere_are_named(uri: str, reason: str) -> None:
-    for attempt in (storage.read, storage.children, storage.check_storage):
+    for attempt in (objects.read, objects.children, objects.check_storage):
         with pytest.raises(ImpossibleUri, match=reason):
             attempt(uri)
 
@@ -75,13 +75,13 @@ def test_storage_root_comes_from_the_environment(
         monkeypatch.delenv("BILP_STORAGE", raising=False)
     else:
         monkeypatch.setenv("BILP_STORAGE", setting)
-    assert storage.storage_root() == expected.format(here=tmp_path)
+    assert objects.storage_root() == expected.format(here=tmp_path)
 
 
 def test_the_home_folder_is_expanded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.setenv("BILP_STORAGE", "~/store")
-    assert storage.storage_root() == str(tmp_path / "store")
+    assert objects.storage_root() == str(tmp_path / "store")
 
 
 def test_local_use_does_not_load_the_s3_client(tmp_path: Path) -> None:
@@ -108,13 +108,13 @@ print(sorted(name for name in ("s3fs", "fsspec", "botocore", "torch") if name in
         ("file:///data/store/", "/data/store"),
     ],
 )
-def test_a_place_is_written_in_one_way(given: storage.Uri, uri: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_place_is_written_in_one_way(given: objects.Uri, uri: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    assert storage.as_uri(given) == uri.format(here=tmp_path)
-    assert storage.as_uri(storage.as_uri(given)) == storage.as_uri(given)
+    assert objects.as_uri(given) == uri.format(here=tmp_path)
+    assert objects.as_uri(objects.as_uri(given)) == objects.as_uri(given)
 
 
 @pytest.mark.parametrize("given", ["", 3, None, b"/data"])
 def test_what_names_no_place_is_refused(given: object) -> None:
     with pytest.raises(ImpossibleUri, match="give a path or s3://bucket/prefix"):
-        storage.as_uri(given)  # type: ignore[arg-type]
+        objects.as_uri(given)  # type: ignore[arg-type]

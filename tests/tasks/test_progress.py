@@ -10,12 +10,12 @@ import pytest
 from prefect.client.orchestration import get_client
 from rich.console import Console
 
-from flows.local_flow import flow
-from tasks import progress as progresses
+from flows.local.flow import flow
+from tasks import progress_bars as progresses
 from tasks import terminal
 from tasks.pace import pause
-from tasks.progress import progress, seconds_left, watched
-from tasks.stage import stage
+from tasks.progress_bars import progress, seconds_left, watched
+from tasks.task import stage
 
 
 def display(monkeypatch: pytest.MonkeyPatch, is_terminal: bool) -> io.StringIO:

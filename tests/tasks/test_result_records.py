@@ -16,9 +16,9 @@ from prefect import task
 from prefect.cache_policies import INPUTS
 from prefect.settings import PREFECT_LOCAL_STORAGE_PATH, PREFECT_RESULTS_PERSIST_BY_DEFAULT, temporary_settings
 
-from flows import local_server
-from flows.local_flow import flow
-from tasks.stage import stage
+from flows.local import server
+from flows.local.flow import flow
+from tasks.task import stage
 
 # A pickle that empties a file (os.truncate) and then stands for the string "tampered".
 PICKLE = b"cos\ntruncate\n(V%s\nI0\ntR0Vtampered\n."
@@ -36,7 +36,7 @@ def tamper(record: Path, victim: Path) -> None:
 def results(tmp_path: Path) -> Iterator[Path]:
     """The place that Prefect is told to keep the results of all flows and tasks in, as somebody's environment may tell it."""
     folder = tmp_path / "results"
-    with local_server.reachable(), temporary_settings({PREFECT_LOCAL_STORAGE_PATH: folder, PREFECT_RESULTS_PERSIST_BY_DEFAULT: True}):
+    with server.reachable(), temporary_settings({PREFECT_LOCAL_STORAGE_PATH: folder, PREFECT_RESULTS_PERSIST_BY_DEFAULT: True}):
         yield folder
 
 

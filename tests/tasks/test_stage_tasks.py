@@ -11,6 +11,7 @@ from prefect.client.orchestration import get_client
 from prefect.client.schemas.objects import State
 from prefect.flow_engine import run_flow
 
+from bilp.artifacts.publication import publish
 from bilp.errors import (
     BilpError,
     ConfigError,
@@ -26,13 +27,12 @@ from bilp.errors import (
     StorageRefused,
     StorageUnreachable,
 )
-from bilp.publication import publish
-from bilp.storage import delete, join
-from flows import local_server
-from flows.local_flow import flow
-from tasks import stage as stages
+from bilp.storage.objects import delete, join
+from flows.local import server
+from flows.local.flow import flow
+from tasks import task as stages
 from tasks.outcome import published_since
-from tasks.stage import Stage, stage
+from tasks.task import Stage, stage
 
 
 @pytest.fixture(autouse=True)
@@ -168,7 +168,7 @@ def test_a_run_that_a_worker_starts_fails_with_a_message_of_one_line() -> None:
     def fails() -> str:
         return failing([RuntimeError("first line\nsecond line")], [])()
 
-    with local_server.reachable(), get_client(sync_client=True) as client:
+    with server.reachable(), get_client(sync_client=True) as client:
         deployment = client.create_deployment(client.create_flow(fails), "here")
         deployed = run_flow(fails, flow_run=client.create_flow_run_from_deployment(deployment), return_type="state")
         assert isinstance(deployed, State)

@@ -9,10 +9,10 @@ from collections.abc import Iterator
 import pytest
 from prefect.task_runners import ThreadPoolTaskRunner
 
-from flows.local_flow import flow
-from tasks.progress import progress
-from tasks.stage import stage
+from flows.local.flow import flow
+from tasks.progress_bars import progress
 from tasks.stopping import stoppable
+from tasks.task import stage
 
 
 @pytest.fixture

@@ -7,7 +7,7 @@ from bilp.data.names import class_name
 from bilp.data.sources.folder.classes import Classes, classes_in, same_classes, settle
 from bilp.data.sources.folder.tree import Tree, place
 from bilp.errors import DataError
-from bilp.escaping import shown
+from bilp.text.escaping import shown
 
 HELD_OUT = "held_out"  # the value of ingest.test that makes a test split out of the training images
 Candidates = list[list[str]]

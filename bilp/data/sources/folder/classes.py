@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from bilp import storage
 from bilp.data.contents import check_class_names, check_same_classes, counted, quoted
 from bilp.data.names import class_name, matched
 from bilp.data.sources.folder.containers import says_no_class
 from bilp.data.sources.folder.tree import Tree, below, place, places
 from bilp.data.split_names import by_role, named
 from bilp.errors import DataError
-from bilp.escaping import shown
+from bilp.storage import objects
+from bilp.text.escaping import shown
 
 Classes = dict[str, list[str]]
 """Names of classes in order, and the directories of each."""
@@ -89,7 +89,7 @@ def same_classes(tree: Tree, train: Classes, test: Classes) -> Classes:
 
 def _checked(tree: Tree, root: str) -> list[str]:
     """Names of the class directories in `root`."""
-    where = storage.join(tree.where, shown(root)) if root else tree.where
+    where = objects.join(tree.where, shown(root)) if root else tree.where
     names = tree.folders(root)
     if not names:
         loose = len(tree.listing.files_below(root))

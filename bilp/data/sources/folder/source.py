@@ -23,7 +23,6 @@ from functools import cached_property, partial
 
 import numpy as np
 
-from bilp import storage
 from bilp.data.contents import Contents, Group, Labels, SplitName, cut, dataset_name
 from bilp.data.listing import Entry, Listing, list_files, plain
 from bilp.data.names import class_name
@@ -31,7 +30,8 @@ from bilp.data.opening import DecodeError
 from bilp.data.sources.folder.classes import Classes
 from bilp.data.sources.folder.splits import find_splits
 from bilp.data.sources.folder.tree import Tree
-from bilp.escaping import shown
+from bilp.storage import objects
+from bilp.text.escaping import shown
 
 
 class ImageFolder:
@@ -83,4 +83,4 @@ def _read(uri: str, entry: Entry) -> bytes:
     """The bytes of a file; raises DecodeError if the listing has shown that there are none, and whatever storage raises."""
     if entry.problem:
         raise DecodeError(entry.problem)
-    return storage.read(storage.join(uri, entry.path), expected=True)
+    return objects.read(objects.join(uri, entry.path), expected=True)

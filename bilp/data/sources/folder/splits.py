@@ -15,7 +15,7 @@ from bilp.data.sources.folder.classes import Classes, classes_in, pass_over_file
 from bilp.data.sources.folder.tree import Tree, below, place, places
 from bilp.data.split_names import TEST_ROLES, Role, by_role, named
 from bilp.errors import DataError
-from bilp.escaping import shown
+from bilp.text.escaping import shown
 
 Found = tuple[Classes, Classes | None]
 

@@ -12,7 +12,7 @@ from bilp.data.droppings import may_be_image
 from bilp.data.listing import Listing
 from bilp.data.names import class_name
 from bilp.errors import DataError
-from bilp.escaping import shown
+from bilp.text.escaping import shown
 
 MOST = 10  # names in a message
 

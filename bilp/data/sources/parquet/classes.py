@@ -13,7 +13,7 @@ from bilp.data.names import class_name, matched
 from bilp.data.sources.parquet.labels import NUMBERS, TEXT, LabelColumn
 from bilp.data.sources.parquet.patterns import listed
 from bilp.errors import DataError
-from bilp.escaping import shown
+from bilp.text.escaping import shown
 
 Columns = Mapping[SplitName, Sequence[LabelColumn]]
 

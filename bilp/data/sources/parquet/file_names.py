@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from bilp.data.listing import Entry
 from bilp.data.split_names import Named, named
-from bilp.escaping import shown
+from bilp.text.escaping import shown
 
 _SUFFIX = re.compile(r"(?:\.(?:snappy|gz|gzip|zst|zstd|lz4|br|brotli))?\.(?:parquet|parq|pq)", re.IGNORECASE)
 _OF = re.compile(r"(?P<stem>.*?)[-_. ]*(?P<number>\d+)[-_. ]?of[-_. ]?(?P<total>\d+)(?P<tag>\D.*)?", re.IGNORECASE | re.DOTALL)

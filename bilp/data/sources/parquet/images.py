@@ -14,7 +14,7 @@ from bilp.data.opening import DecodeError
 from bilp.data.sources.parquet.columns import is_text
 from bilp.data.sources.parquet.tables import Table
 from bilp.errors import DataError
-from bilp.escaping import shown
+from bilp.text.escaping import shown
 
 ROWS_OF_PATHS = 4096
 """Rows that are looked at together for whether there is an image in one."""

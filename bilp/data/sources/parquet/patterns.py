@@ -8,7 +8,7 @@ from fnmatch import fnmatchcase
 from itertools import product
 
 from bilp.data.sources.parquet.file_names import Part
-from bilp.escaping import shown
+from bilp.text.escaping import shown
 
 MOST = 10  # of a list of names that a message shows
 

@@ -9,7 +9,7 @@ from itertools import islice
 from bilp.data.contents import counted
 from bilp.data.sources.parquet.file_names import Part
 from bilp.errors import DataError
-from bilp.escaping import shown
+from bilp.text.escaping import shown
 
 MOST = 5  # of a list of files or numbers that an error shows
 

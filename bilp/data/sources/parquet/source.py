@@ -9,7 +9,6 @@ from functools import cached_property, partial
 
 import numpy as np
 
-from bilp import storage
 from bilp.config import IngestConfig
 from bilp.data.contents import Contents, Group, SplitName, dataset_name
 from bilp.data.listing import IRREGULAR, list_files, plain
@@ -22,7 +21,8 @@ from bilp.data.sources.parquet.labels import LabelColumn, read_labels, same_labe
 from bilp.data.sources.parquet.patterns import listed
 from bilp.data.sources.parquet.tables import Table, open_table
 from bilp.errors import DataError
-from bilp.escaping import shown
+from bilp.storage import objects
+from bilp.text.escaping import shown
 
 
 class HuggingFaceParquet:
@@ -89,7 +89,7 @@ class HuggingFaceParquet:
         for part in sorted(files.parts, key=lambda part: part.path):
             if part.entry.problem == IRREGULAR:
                 raise DataError(f"{self._where}: {shown(part.path)} is {IRREGULAR}: remove it, or put a Parquet file in its place")
-            table = open_table(part.path, storage.join(self.uri, part.path))
+            table = open_table(part.path, objects.join(self.uri, part.path))
             name, told = label_column(table, self._config.label_column, partial(same_labels, table))
             column = read_labels(table, name)
             notes += [*told, *column.notes]

@@ -1,0 +1,61 @@
+"""Facts: what a manifest states about the artefact of each kind, as models that every artefact is checked by when it is opened."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from bilp.artifacts.facts.base import Facts as Facts
+from bilp.artifacts.facts.data import DatasetFacts as DatasetFacts
+from bilp.artifacts.facts.data import DuplicatesFacts as DuplicatesFacts
+from bilp.artifacts.facts.data import SourceFacts as SourceFacts
+from bilp.artifacts.facts.data import WhiteningFacts as WhiteningFacts
+from bilp.artifacts.facts.distillation import BufferFacts as BufferFacts
+from bilp.artifacts.facts.distillation import ExpertFacts as ExpertFacts
+from bilp.artifacts.facts.distillation import PretrainedFacts as PretrainedFacts
+from bilp.artifacts.facts.distillation import ReselectFacts as ReselectFacts
+from bilp.artifacts.facts.distillation import RoundFacts as RoundFacts
+from bilp.artifacts.facts.distillation import SyntheticFacts as SyntheticFacts
+from bilp.artifacts.facts.evaluation import EvaluationFacts as EvaluationFacts
+from bilp.artifacts.facts.evaluation import NoFacts as NoFacts
+from bilp.artifacts.facts.evaluation import ReproductionFacts as ReproductionFacts
+from bilp.artifacts.facts.evaluation import TeacherFacts as TeacherFacts
+from bilp.artifacts.facts.scores import SelectionFacts as SelectionFacts
+from bilp.artifacts.facts.scores import SummaryFacts as SummaryFacts
+from bilp.artifacts.facts.scores import TrialFacts as TrialFacts
+
+FACTS: Mapping[str, type[Facts]] = {
+    "dataset": DatasetFacts,
+    "source": SourceFacts,
+    "score_trial": TrialFacts,
+    "score_summary": SummaryFacts,
+    "selection": SelectionFacts,
+    "expert": ExpertFacts,
+    "expert_buffer": BufferFacts,
+    "pretrained_network": PretrainedFacts,
+    "reselect": ReselectFacts,
+    "round": RoundFacts,
+    "synthetic": SyntheticFacts,
+    "teacher": TeacherFacts,
+    "evaluation": EvaluationFacts,
+    "robustness": NoFacts,
+    "report": NoFacts,
+    "reproduction": ReproductionFacts,
+}
+"""The model of every kind that the stages publish."""
+
+
+def facts_of(kind: str, key: str, stated: Mapping[str, Any]) -> Facts | None:
+    """What an artefact of a kind states, checked; None for a kind that no stage here publishes.
+
+    Raises ValueError (pydantic's ValidationError) if a fact is missing, unknown or impossible, or not the artefact's `key` where
+    it has to be.
+    """
+    model = FACTS.get(kind)
+    if model is None:
+        return None
+    facts = model.model_validate_json(json.dumps(dict(stated)), strict=True)
+    if model.keyed is not None and getattr(facts, model.keyed) != key:
+        raise ValueError(f"{model.keyed} {getattr(facts, model.keyed)} is not the artefact's key {key}")
+    return facts

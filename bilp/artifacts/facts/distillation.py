@@ -1,0 +1,126 @@
+"""Facts of experts, networks trained beforehand, rounds and synthetic sets."""
+
+from __future__ import annotations
+
+from typing import Literal, Self
+
+from pydantic import JsonValue, model_validator
+
+from bilp.artifacts.facts.base import (
+    ClassNames,
+    Counts,
+    Deviations,
+    Facts,
+    Floats,
+    Key,
+    Means,
+    Name,
+    Number,
+    Ordinal,
+    Positive,
+    Shape,
+    Share,
+    require_length,
+)
+from bilp.artifacts.facts.data import WhiteningFacts
+
+
+class ExpertFacts(Facts):
+    """One expert."""
+
+    dataset: Key
+    selection: Key | None
+    expert: Number
+    samples: Ordinal
+    losses: Floats
+    """Mean training loss of each epoch."""
+
+
+class BufferFacts(Facts):
+    """The experts of one training set-up."""
+
+    dataset: Key
+    selection: Key | None
+    training: Key
+    network: dict[str, JsonValue]
+    count: Ordinal
+    epochs: Ordinal
+    samples: Ordinal
+    parameters: tuple[tuple[Name, tuple[Ordinal, ...]], ...]
+    """Name and shape of every parameter, in the network's order."""
+
+
+class PretrainedFacts(Facts):
+    """A network that is trained beforehand; `correct` is the share of images of each epoch that it classified correctly."""
+
+    dataset: Key
+    selection: Key | None
+    number: Number
+    samples: Ordinal
+    correct: tuple[Share, ...]
+
+
+class ReselectFacts(Facts):
+    """What adaptive pruning decided at the start of a round."""
+
+    round: Ordinal
+    iteration: Number
+    dropped_share: Share
+    dropped_share_so_far: Share
+    score: Literal["ite", "feature_distance", "loss", "random"] = "ite"
+    quantile_classes: Counts = ()
+
+
+class RoundFacts(Facts):
+    """A round of a run, or of one of its shards; the last three are those of adaptive pruning."""
+
+    round: Ordinal
+    first_iteration: Number
+    iteration: Number
+    """Iterations that are done."""
+    loss: float
+    decided_per_class: Counts | None = None
+    dropped_per_class: Counts | None = None
+    quantile_classes: Counts | None = None
+
+    @model_validator(mode="after")
+    def _agree(self) -> Self:
+        if self.iteration < self.first_iteration:
+            raise ValueError(f"iteration {self.iteration} lies before first_iteration {self.first_iteration}")
+        decided, dropped = self.decided_per_class, self.dropped_per_class
+        if len({fact is None for fact in (decided, dropped, self.quantile_classes)}) > 1:
+            raise ValueError("decided_per_class, dropped_per_class and quantile_classes come together")
+        if decided is not None and dropped is not None:
+            require_length(len(decided), "classes", dropped_per_class=dropped)
+            if any(part > whole for part, whole in zip(dropped, decided, strict=True)):
+                raise ValueError("more samples of a class are dropped than were decided on")
+        return self
+
+
+class SyntheticFacts(Facts):
+    """A synthetic set; see `bilp.distill.finish.finish_run`."""
+
+    dataset: Key
+    class_names: ClassNames
+    shape: Shape
+    mean: Means
+    std: Deviations
+    ipc: Ordinal
+    method: Name
+    decode: dict[str, JsonValue] | None = None
+    """See `bilp.images.decode_stored.decoded`, which says what to do about one that this version does not know."""
+    iterations: Number | None = None
+    learning_rate: Positive | None = None
+    whitening: WhiteningFacts | None = None
+    source: Name | None = None
+    """Name of the file that the set was imported from."""
+
+    @model_validator(mode="after")
+    def _agree(self) -> Self:
+        require_length(self.shape[0], "channels", mean=self.mean, std=self.std)
+        return self
+
+    @property
+    def images(self) -> tuple[int, ...]:
+        """Shape `[classes * ipc, C, H, W]` of the stored images."""
+        return (len(self.class_names) * self.ipc, *self.shape)

@@ -1,0 +1,73 @@
+"""Facts of scores and selections."""
+
+from __future__ import annotations
+
+from typing import Literal, Self
+
+from pydantic import model_validator
+
+from bilp.artifacts.facts.base import ClassNames, Counts, Facts, Floats, Key, Number, Ordinal, Share, require_equal, require_length
+from bilp.config.criteria import Criterion, Measure
+
+
+class TrialFacts(Facts):
+    """One trial of a scoring; the last three are those of trajectories alone."""
+
+    dataset: Key
+    trial: Number
+    measure: Measure = "trajectory"
+    samples: Number
+    epochs: Ordinal | None = None
+    final_loss: float | None = None
+    final_accuracy: Share | None = None
+
+    @model_validator(mode="after")
+    def _agree(self) -> Self:
+        if (self.epochs is not None) != (self.measure == "trajectory"):
+            raise ValueError("epochs belong to trajectories, and to nothing else")
+        return self
+
+
+class SummaryFacts(Facts):
+    """The trials of a scoring, joined; `criteria` are those that a selection can be made by."""
+
+    dataset: Key
+    samples: Ordinal
+    trials: Ordinal
+    measure: Measure = "trajectory"
+    criteria: tuple[Criterion | Literal["accuracy"], ...]
+
+
+class SelectionFacts(Facts):
+    """A static selection; lists are in the order of class_names."""
+
+    dataset: Key
+    class_names: ClassNames
+    criterion: Criterion
+    drop: Literal["high", "low"]
+    keep: Share
+    band: tuple[float, float] | None = None
+    per_class: bool
+    floor_per_class: Number = 0
+    total: Ordinal
+    kept: Ordinal
+    total_per_class: Counts
+    kept_per_class: Counts
+    lowest_kept_per_class: Floats
+    highest_kept_per_class: Floats
+
+    @model_validator(mode="after")
+    def _agree(self) -> Self:
+        require_length(
+            len(self.class_names),
+            "classes",
+            total_per_class=self.total_per_class,
+            kept_per_class=self.kept_per_class,
+            lowest_kept_per_class=self.lowest_kept_per_class,
+            highest_kept_per_class=self.highest_kept_per_class,
+        )
+        require_equal("total and the sum of total_per_class", self.total, sum(self.total_per_class))
+        require_equal("kept and the sum of kept_per_class", self.kept, sum(self.kept_per_class))
+        if any(kept > total for kept, total in zip(self.kept_per_class, self.total_per_class, strict=True)):
+            raise ValueError("more of a class is kept than there is")
+        return self

@@ -1,0 +1,48 @@
+"""Every setting of every stage, as frozen pydantic models; what others need of them is imported from here."""
+
+from bilp.config.base import AugmentFamily, Frozen, MethodName, Protocol, Source
+from bilp.config.criteria import Criterion
+from bilp.config.decode import DecodeConfig, DreamConfig, IdcConfig, IdmConfig
+from bilp.config.distill import DECODING_METHODS, KERNEL_METHODS, TRAJECTORY_METHODS, DistillConfig
+from bilp.config.evaluate import Baseline, EvaluateConfig, TeacherConfig
+from bilp.config.ingest import IngestConfig, Normalization
+from bilp.config.methods.trajectory import AlignmentConfig, ExpertsConfig, TrajectoryConfig
+from bilp.config.network import NetworkConfig, NetworkName
+from bilp.config.pipeline import Arm, PipelineConfig, ReportConfig, settings
+from bilp.config.prune import PruneConfig, ScoreConfig
+from bilp.config.reselect import ReselectConfig, ScoreName
+
+__all__ = [
+    "DECODING_METHODS",
+    "KERNEL_METHODS",
+    "TRAJECTORY_METHODS",
+    "AlignmentConfig",
+    "Arm",
+    "AugmentFamily",
+    "Baseline",
+    "Criterion",
+    "DecodeConfig",
+    "DistillConfig",
+    "DreamConfig",
+    "EvaluateConfig",
+    "ExpertsConfig",
+    "Frozen",
+    "IdcConfig",
+    "IdmConfig",
+    "IngestConfig",
+    "MethodName",
+    "NetworkConfig",
+    "NetworkName",
+    "Normalization",
+    "PipelineConfig",
+    "Protocol",
+    "PruneConfig",
+    "ReportConfig",
+    "ReselectConfig",
+    "ScoreConfig",
+    "ScoreName",
+    "Source",
+    "TeacherConfig",
+    "TrajectoryConfig",
+    "settings",
+]

@@ -1,0 +1,114 @@
+"""What the configuration models are made of: their base class and the ranges of their values."""
+
+from __future__ import annotations
+
+import os
+from typing import Annotated, Any, ClassVar, Literal, get_origin
+
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, GetJsonSchemaHandler, WithJsonSchema, model_validator
+from pydantic.json_schema import JsonSchemaValue
+from pydantic_core import CoreSchema
+
+from bilp.storage.uris import NO_SECRET, refuse_secret
+
+Source = Literal["digits", "mnist", "fashion_mnist", "svhn", "cifar10", "cifar100", "folder", "parquet"]
+MethodName = Literal["dm", "dc", "dsa", "idc", "dream", "idm", "mtt", "tesla", "cafe"]
+Protocol = Literal["dc", "idc", "soft"]
+GpuArithmetic = Literal["float32", "tf32", "tf32_channels_last"]
+ImageOperation = Literal["crop", "scale", "rotate", "noise"]
+AugmentFamily = Literal["color", "crop", "cutout", "flip", "scale", "rotate"]
+
+MOST_BITS = 63
+
+
+def countable(number: int) -> int:
+    """The number. Raises ValueError for one that takes more bits than counters and seeds have; Python alone knows no limit."""
+    if number.bit_length() > MOST_BITS:
+        raise ValueError(f"a whole number of {number.bit_length()} bits: give one of at most {MOST_BITS}")
+    return number
+
+
+Location = Annotated[
+    str,
+    BeforeValidator(lambda value: os.fsdecode(value) if isinstance(value, os.PathLike) else value),
+    AfterValidator(refuse_secret),
+    WithJsonSchema({"type": "string", "pattern": NO_SECRET}),
+]
+Fraction = Annotated[float, Field(ge=0.0, le=1.0)]
+Positive = Annotated[int, Field(ge=1), AfterValidator(countable)]
+Count = Annotated[int, Field(ge=0), AfterValidator(countable)]
+Several = Annotated[int, Field(ge=2), AfterValidator(countable)]
+Seed = Annotated[int, AfterValidator(countable)]
+Rate = Annotated[float, Field(gt=0.0)]
+Kept = Annotated[float, Field(gt=0.0, le=1.0)]
+Dropped = Annotated[float, Field(ge=0.0, lt=1.0)]
+# A class may be called 0, and a column 1: numbers are names there.
+Text = Annotated[str, Field(coerce_numbers_to_str=True)]
+# On the command line and in recipes none means nothing; where "none" is a choice, nothing means that one.
+NoneIsAChoice = BeforeValidator(lambda value: "none" if value is None else value)
+
+# Fields of every stage that trains something: rules fill them from the dials of the same names.
+SHARED = frozenset({"gpu", "seed"})
+
+# What a form offers for a setting that is true or false: empty, too, so that it can be left to a recipe.
+SWITCH: list[dict[str, Any]] = [
+    {"type": "string", "enum": ["yes", "no"], "title": "Yes or no"},
+    {"type": "boolean", "title": "True or false"},
+]
+
+
+# Defaults that can be told in a few words.
+Told = str | int | float | tuple[str | int | float, ...]
+
+
+class Frozen(BaseModel):
+    """Base of every model: immutable, and an unknown key is an error."""
+
+    later: ClassVar[frozenset[str]] = frozenset()
+    """Fields that came when results existed already: at their defaults they are part of no content key, so that these stay valid."""
+
+    by_rule: ClassVar[frozenset[str]] = frozenset()
+    """Fields whose default gives way to rules in a pipeline (`bilp.config.defaults`): nobody is told a default that may not be used."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, use_attribute_docstrings=True)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _nothing_is_an_empty_list(cls, given: Any) -> Any:
+        """`none`, which arrives as null (on a command line, of lists: as a list of it), empties a list, and is null elsewhere."""
+        if not isinstance(given, dict):
+            return given
+        empty = [name for name, value in given.items() if name in cls.model_fields and (value is None or value == [None])]
+        return given | {name: () if get_origin(cls.model_fields[name].annotation) is tuple else None for name in empty}
+
+    @classmethod
+    def __get_pydantic_json_schema__(cls, core_schema: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
+        """A schema for forms. Defaults are told but not set: a form hands them all in, and nothing would be left to derive."""
+        schema = handler(core_schema)
+        for name, value in handler.resolve_ref_schema(schema)["properties"].items():
+            default = value.pop("default", None)
+            if value.get("type") == "boolean":
+                del value["type"]
+                value["anyOf"] = list(SWITCH)
+            if isinstance(default, str | int | float) and name not in cls.by_rule:
+                value["description"] += f" Default: {told(default)}."
+        return schema
+
+
+def told(default: Told) -> str:
+    """A default as forms and `--help` write it."""
+    if isinstance(default, tuple):
+        return ",".join(map(str, default)) or "none"
+    return ("yes" if default else "no") if isinstance(default, bool) else str(default)
+
+
+def unused(model: BaseModel) -> dict[str, Any]:
+    """The later fields, of a model and of those in it, that are at their defaults: nested, as `model_dump` takes them to exclude."""
+    found: dict[str, Any] = {}
+    for name, field in type(model).model_fields.items():
+        value = getattr(model, name)
+        if isinstance(model, Frozen) and name in model.later and value == field.default:
+            found[name] = True
+        elif isinstance(value, BaseModel) and (inner := unused(value)):
+            found[name] = inner
+    return found

@@ -1,0 +1,142 @@
+"""The command line of every program, built from `PipelineConfig`: `--dataset cifar10 --distill.iterations 200 --explain`.
+
+Only what was typed reaches the configuration, so that everything else is still derived from it.
+"""
+
+from __future__ import annotations
+
+import re
+import sys
+from argparse import ArgumentParser, RawDescriptionHelpFormatter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, NoReturn
+
+from pydantic import ValidationError
+from pydantic_settings import BaseSettings, CliSettingsSource, SettingsError
+
+from bilp.config.base import told
+from bilp.config.defaults import NETWORK_PATHS
+from bilp.config.explain import explain, problems, similar, told_defaults
+from bilp.config.pipeline import PipelineConfig
+from bilp.ending import MISUSED, fail
+from bilp.errors import MOST, BilpError, ImpossibleUri
+from bilp.storage.uris import refuse_secrets
+from bilp.text.escaping import shortened, shown
+
+NOTE = """Whatever is not given is derived from the dials (the options without a dot) or the recipe: see --explain.
+Lists: --arms unpruned,bilp   Nothing: --reselect.candidates_per_class none
+Networks: --evaluate.networks convnet,mlp   or as JSON: '["convnet", {"name": "mlp"}]'"""
+
+
+NETWORK_OPTIONS = tuple(f"--{path}" for path in NETWORK_PATHS)
+
+
+@dataclass(frozen=True)
+class Command:
+    """What was typed: the nested values, and whether they are only to be explained."""
+
+    given: dict[str, Any]
+    explain: bool
+
+
+class _Settings(PipelineConfig, BaseSettings):  # type: ignore[misc]
+    """The same fields, in the form that pydantic-settings reads a command line into."""
+
+
+class _Parser(ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        """One clear line instead of the usage of a hundred settings."""
+        unknown = re.search(r"unrecognized arguments: --([\w.-]+)", message)
+        meant = similar(unknown[1]) if unknown else None
+        hint = f"did you mean --{meant}?" if meant else "--help lists every setting"
+        self.exit(2, f"{self.prog}: error: {shortened(shown(f'{message}; {hint}'), MOST)}\n")
+
+
+def parse(arguments: Sequence[str], program: str, description: str) -> Command:
+    """The values on a command line, not validated yet; `--help` and unknown options end the program."""
+    refuse_secrets_typed(arguments, program)
+    parser = _Parser(
+        prog=program,
+        usage="%(prog)s [--SETTING VALUE ...] [--explain]",
+        description=f"{description}\n\n{NOTE}",
+        formatter_class=lambda prog: RawDescriptionHelpFormatter(prog, max_help_position=44, width=140),
+        allow_abbrev=False,
+    )
+    parser.add_argument("--explain", action="store_true", help="print every value and where it came from, and do nothing else")
+    source = CliSettingsSource[Any](
+        _Settings,
+        cli_hide_none_type=True,
+        cli_avoid_json=True,
+        cli_use_class_docs_for_groups=True,
+        cli_parse_none_str="none",
+        root_parser=parser,
+        add_argument_method=_add_argument,
+    )
+    namespace = parser.parse_args(_networks_by_name([_underscored(argument) for argument in arguments]))
+    only_explain = namespace.explain
+    del namespace.explain
+    try:
+        return Command(source(parsed_args=namespace)(), only_explain)
+    except SettingsError as error:
+        parser.error(f"{error.__cause__ or error}: give a group of settings as JSON, or its settings one by one")
+
+
+def configure(arguments: Sequence[str], program: str, description: str) -> PipelineConfig:
+    """The configuration that a command line means. Ends the program after `--explain` (0) and on wrong values (2)."""
+    command = parse(arguments, program, description)
+    try:
+        config = PipelineConfig.model_validate(command.given)
+        if command.explain:
+            rows = [(row.path, shown(row.text), shown(row.origin)) for row in explain(command.given)]
+            path_width, text_width = (max(len(row[part]) for row in rows) for part in (0, 1))
+            lines = [f"{path:{path_width}}  {text:{min(text_width, 60)}}  {origin}" for path, text, origin in rows]
+            sys.stdout.write("\n".join(lines) + "\n")
+            sys.exit(0)
+    except ValidationError as error:
+        fail(program, problems(error, command.given), MISUSED)
+    except BilpError as error:
+        fail(program, [str(error)], MISUSED)
+    return config
+
+
+def refuse_secrets_typed(arguments: Sequence[str], program: str) -> None:
+    """End the program if an address that was typed holds a login or a signature: before anything repeats or keeps it."""
+    option = "an argument"
+    for argument in arguments:
+        name = re.match(r"--[\w.-]+", argument)
+        option = name[0] if name else option
+        try:
+            refuse_secrets(argument.partition("=")[2] if name else argument, option)
+        except ImpossibleUri as error:
+            fail(program, [str(error)], MISUSED)
+
+
+def _underscored(argument: str) -> str:
+    """`--distill.batch-real=7` means `--distill.batch_real=7`."""
+    if not argument.startswith("--"):
+        return argument
+    name, equals, value = argument[2:].partition("=")
+    return f"--{name.replace('-', '_')}{equals}{value}"
+
+
+def _networks_by_name(arguments: Sequence[str]) -> list[str]:
+    """`--score.network mlp` means `--score.network.name mlp`; a whole network is given as JSON."""
+    found = list(arguments)
+    for place, argument in enumerate(found):
+        option, equals, value = argument.partition("=")
+        follows = value if equals else next(iter(found[place + 1 :]), "{")
+        if option in NETWORK_OPTIONS and not follows.lstrip().startswith(("{", "-")):
+            found[place] = f"{option}.name{equals}{value}"
+    return found
+
+
+def _add_argument(parser: Any, *names: str, **options: Any) -> Any:
+    """`add_argument`, with readable lists, and with the default of a setting only where no rule may decide its value."""
+    if options.get("help"):
+        meaning = re.sub(r" ?\(default( factory)?: .*\)$", "", str(options["help"]), flags=re.DOTALL)
+        default = told_defaults().get(names[-1].lstrip("-"))
+        options["help"] = meaning if default is None else f"{meaning} (default: {told(default)})"
+    if options.get("metavar"):
+        options["metavar"] = re.sub(r"^tuple\[(.*?)(,\.\.\.)?\]$", r"\1,...", str(options["metavar"]))
+    return ArgumentParser.add_argument(parser, *names, **options)

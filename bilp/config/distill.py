@@ -1,0 +1,119 @@
+"""Settings of distillation: the method, its schedule and its network."""
+
+from __future__ import annotations
+
+from typing import Any, Literal, Self
+
+from pydantic import model_validator
+
+from bilp.config.base import SHARED, AugmentFamily, Count, Fraction, Frozen, GpuArithmetic, MethodName, Positive, Rate, Seed, Several
+from bilp.config.decode import DecodeConfig, DreamConfig, IdcConfig, IdmConfig
+from bilp.config.defaults import method_values
+from bilp.config.dials import Dials, read
+from bilp.config.methods.trajectory import AlignmentConfig, TrajectoryConfig
+from bilp.config.nested import as_plain
+from bilp.config.network import NetworkConfig
+from bilp.config.standalone import refuse_what_is_left_out
+
+# Real samples reach these methods only through the trajectories of experts, so none has a causal effect of its own.
+TRAJECTORY_METHODS: tuple[MethodName, ...] = ("mtt", "tesla")
+# A stored image of these methods may stand for several.
+DECODING_METHODS: tuple[MethodName, ...] = ("idc", "dream", "idm")
+# These match gradients of kernels under networks that meet real images alone; no image of theirs depends on another class's.
+KERNEL_METHODS: tuple[MethodName, ...] = ("idc", "dream")
+
+
+class DistillConfig(Frozen):
+    """Distillation: a method is what is compared plus what trains the network."""
+
+    by_rule = SHARED | {
+        *("method", "ipc", "iterations", "rounds", "init", "augment", "batch_real", "learning_rate", "outer_loops", "inner_epochs"),
+        "batch_train",
+    }
+
+    method: MethodName = "dm"
+    """Matching of distributions (dm, idm), gradients (dc, dsa; idc, dream), trajectories (mtt, tesla) or features (cafe)."""
+    ipc: Positive = 1
+    """Synthetic images per class."""
+    iterations: Positive = 1000
+    """Iterations; each draws a new random network."""
+    rounds: Positive = 10
+    """The iterations are cut into rounds; each starts with a reselection and ends with a checkpoint."""
+    shards: Positive = 1
+    """Parts into which the classes are divided, each a unit for any worker; for dm, idc, dream, and dc or dsa with one outer loop."""
+    init: Literal["real", "noise", "kmeans"] = "real"
+    """Synthetic images start as real samples, as Gaussian noise, or as the real samples nearest to the centres of clusters."""
+    augment: tuple[AugmentFamily, ...] = ("color", "crop", "cutout", "flip", "scale", "rotate")
+    """Families of differentiable siamese augmentation; empty switches it off."""
+    batch_real: Several = 256
+    """Real samples per class and iteration."""
+    learning_rate: Rate = 1.0
+    """Step size of SGD on the synthetic images."""
+    momentum: Fraction = 0.5
+    """Momentum of SGD on the synthetic images."""
+    outer_loops: Positive = 1
+    """Gradient matching: image steps per network (IDC and DREAM call them inner)."""
+    inner_epochs: Count = 1
+    """Gradient matching: epochs on the synthetic set between two image steps."""
+    network_learning_rate: Rate = 0.01
+    """Step size of the network's training."""
+    batch_train: Positive = 256
+    """Mini-batch of the network's training: dc and dsa on the synthetic set, idc, dream and idm on real images."""
+    network: NetworkConfig = NetworkConfig()
+    """Network whose features, gradients or trajectories are matched."""
+    decode: DecodeConfig = DecodeConfig()
+    """How a stored image becomes those that are trained on; idc, dream and idm alone."""
+    idc: IdcConfig = IdcConfig()
+    """Settings of idc and dream alone."""
+    dream: DreamConfig = DreamConfig()
+    """Settings of dream alone."""
+    idm: IdmConfig = IdmConfig()
+    """Settings of idm alone."""
+    trajectory: TrajectoryConfig = TrajectoryConfig()
+    """Settings of mtt and tesla alone."""
+    alignment: AlignmentConfig = AlignmentConfig()
+    """Settings of cafe alone."""
+    gpu: GpuArithmetic = "float32"
+    """Arithmetic on a GPU: float32, products in TensorFloat-32 (tf32), or these with channels last in memory. Causal effects
+    are measured in float32 whatever it says."""
+    seed: Seed = 0
+    """Seed of networks, batches, augmentation and initial images."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _method_decides(cls, given: Any) -> Any:
+        plain = as_plain(given) if isinstance(given, dict) else {}
+        dials = read(Dials, {**plain, "distill": plain})
+        if any(name in plain and name not in dials.model_fields_set for name in ("method", "ipc")):
+            return given  # what is wrong with these is said by name, and nobody knows what they would decide
+        rules = method_values(dials)["distill"]
+        source = f"bilp.settings(dataset=..., method={dials.method!r}, ipc={dials.ipc}).distill"
+        refuse_what_is_left_out(cls, given, rules, f"method {dials.method} at ipc {dials.ipc}", source)
+        return given
+
+    @model_validator(mode="after")
+    def _rounds_fit(self) -> Self:
+        if self.rounds > self.iterations:
+            raise ValueError(f"rounds = {self.rounds} exceeds iterations = {self.iterations}: lower rounds")
+        if self.method == "dc" and self.augment:
+            raise ValueError("method dc matches without augmentation: use method dsa, or set augment to an empty list")
+        if self.shards > 1 and not self.classes_apart:
+            looped = f" with outer_loops = {self.outer_loops}" if self.method in ("dc", "dsa") else ""
+            raise ValueError(
+                f"shards = {self.shards} divides classes that meet in method {self.method}{looped}: set shards to 1, "
+                "or use dm, idc or dream, or dc or dsa with outer_loops = 1"
+            )
+        if self.idc.pretrained.networks > 0 and self.method not in KERNEL_METHODS:
+            raise ValueError(
+                f"method {self.method} starts from no pretrained networks: set idc.pretrained.networks to 0, or use idc or dream"
+            )
+        if self.decode.factor > 1 and self.method not in DECODING_METHODS:
+            raise ValueError(
+                f"method {self.method} trains on the stored images themselves: set decode.factor to 1, or use idc, dream or idm"
+            )
+        return self
+
+    @property
+    def classes_apart(self) -> bool:
+        """Whether what becomes of a class's images depends on no other class's: no network is trained on the synthetic set."""
+        return self.method in ("dm", *KERNEL_METHODS) or (self.method in ("dc", "dsa") and self.outer_loops == 1)

@@ -1,0 +1,153 @@
+"""Settings of evaluation: which networks are trained on a set, how, and what they are compared with."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, ClassVar, Literal, get_args
+
+from pydantic import Field, GetJsonSchemaHandler, model_validator
+from pydantic.json_schema import JsonSchemaValue
+from pydantic_core import CoreSchema
+
+from bilp.config.base import (
+    SHARED,
+    AugmentFamily,
+    Fraction,
+    Frozen,
+    GpuArithmetic,
+    ImageOperation,
+    NoneIsAChoice,
+    Positive,
+    Protocol,
+    Rate,
+    Seed,
+    Several,
+)
+from bilp.config.network import NetworkConfig, NetworkName, Networks
+from bilp.config.pools import Pool, pool_networks
+from bilp.config.protocols import protocol_rules
+from bilp.config.standalone import refuse_what_is_left_out
+
+Baseline = Literal["full", "random", "herding", "k_center"]
+
+
+def _pooled(known: dict[str, Any]) -> tuple[NetworkConfig, ...]:
+    pool = known.get("pool")
+    return networks_of(pool, NetworkConfig()) if pool else (NetworkConfig(),)
+
+
+def networks_of(pool: str, own: NetworkConfig) -> tuple[NetworkConfig, ...]:
+    """The networks of a cross-architecture pool; `own` is the one that distilled."""
+    return tuple(NetworkConfig.model_validate(settings) for settings in pool_networks(pool, own.model_dump()))
+
+
+class TeacherConfig(Frozen):
+    """A network trained on all real data: it gives soft labels, and the features by which herding and k-center choose."""
+
+    by_rule: ClassVar[frozenset[str]] = frozenset({"gpu"})
+
+    network: NetworkConfig = NetworkConfig()
+    """Its architecture."""
+    epochs: Positive = 20
+    """Passes over the real training set."""
+    batch_size: Positive = 256
+    """Mini-batch."""
+    learning_rate: Rate = 0.01
+    """Step size of SGD; a tenth of it in the second half."""
+    momentum: Fraction = 0.9
+    """Momentum of SGD."""
+    weight_decay: Annotated[float, Field(ge=0.0)] = 5e-4
+    """Weight decay of SGD."""
+    augment: tuple[AugmentFamily, ...] = ()
+    """Augmentation while it is trained; empty is none."""
+    gpu: GpuArithmetic = "float32"
+    """Arithmetic on a GPU: float32, products in TensorFloat-32 (tf32), or these with channels last in memory."""
+
+
+class EvaluateConfig(Frozen):
+    """Evaluation: fresh networks are trained on a set and tested on the real test split."""
+
+    later: ClassVar[frozenset[str]] = frozenset({"batch_norm_augment_each", "batch_norm_epochs", "augment_after"})
+    by_rule: ClassVar[frozenset[str]] = SHARED | {
+        *("protocol", "networks", "epochs", "full_epochs", "batch_size", "optimiser", "learning_rate", "weight_decay", "decay"),
+        *("decay_factor", "augment_each", "batch_norm_augment_each", "augment_always", "augment", "augment_after", "cutmix", "labels"),
+    }
+
+    protocol: Protocol = "dc"
+    """Published protocol that the settings below are taken from where they are not given: DC's, IDC's, or soft labels."""
+    pool: Pool | None = None
+    """Pool of a cross-architecture protocol, which sets networks: S, SS, M, B, W, D, A, P or N (see bilp/config/pools.py)."""
+    networks: Networks = Field(default_factory=_pooled)
+    """Architectures to train."""
+    seeds: Several = 5
+    """Trainings per architecture and set; the 95 % interval is over them."""
+    epochs: Positive = 300
+    """Passes over the synthetic set (decay half makes one more, as its papers do)."""
+    full_epochs: Positive = 30
+    """Passes over the real training set, for the baseline full."""
+    batch_size: Positive = 256
+    """Mini-batch."""
+    optimiser: Literal["sgd", "adamw"] = "sgd"
+    """What moves the network's parameters; momentum is SGD's."""
+    learning_rate: Rate = 0.01
+    """Step size at the beginning."""
+    learned_rate: bool = True
+    """Train on a synthetic set with the step size that was learned with it (mtt, tesla) instead of learning_rate."""
+    momentum: Fraction = 0.9
+    """Momentum of SGD."""
+    weight_decay: Annotated[float, Field(ge=0.0)] = 5e-4
+    """Weight decay."""
+    decay: Annotated[Literal["half", "steps", "cosine", "none"], NoneIsAChoice] = "half"
+    """The step size falls once in the middle, where momentum starts anew; at each milestone; along a cosine to zero; never."""
+    milestones: tuple[Fraction, ...] = (2 / 3, 5 / 6)
+    """Decay steps: parts of the epochs after which the step size is multiplied by decay_factor."""
+    decay_factor: Rate = 0.1
+    """Factor of the step size, for decay half and steps."""
+    augment_each: tuple[ImageOperation, ...] = ()
+    """Augmentation before the others: each image gets one of these operations of DC's own program, which needs it for MNIST."""
+    batch_norm_augment_each: tuple[ImageOperation, ...] = ()
+    """What augment_each is for the ConvNet with batch norm and ReLU, if given; DC's own program treats it differently."""
+    batch_norm_epochs: Positive | None = None
+    """What epochs is for that network, if given; not on all real data, which has full_epochs for everyone."""
+    augment_always: tuple[AugmentFamily, ...] = ()
+    """Augmentation of every mini-batch, in this order and before augment, fresh parameters per image."""
+    augment: tuple[AugmentFamily, ...] = ()
+    """Augmentation: one of these families per mini-batch, fresh parameters per image; empty is none."""
+    augment_after: tuple[AugmentFamily, ...] = ()
+    """Augmentation of every mini-batch, in this order and after augment, fresh parameters per image."""
+    cutmix: Fraction = 0.0
+    """Share of the mini-batches in which a box of each image, and its part of the label, comes from another image."""
+    labels: Literal["hard", "soft"] = "hard"
+    """The set's own labels, or those that the teacher gives to the augmented images."""
+    temperature: Rate = 20.0
+    """Soft labels: what the logits of teacher and student are divided by."""
+    teacher: TeacherConfig = TeacherConfig()
+    """Network that gives soft labels, and features to herding and k-center."""
+    baselines: tuple[Baseline, ...] = ("full", "random")
+    """Comparisons: all real data; as many real images as synthetic ones, at random (anew per seed), by herding or by k-center."""
+    robustness: bool = False
+    """Evaluate each set also with hard labels, with and without augmentation, for the scores of DD-Ranking (LRS and ARS)."""
+    networks_at_once: Positive | None = None
+    """Networks of one architecture that are trained in one computation; empty takes what is faster on the device."""
+    gpu: GpuArithmetic = "float32"
+    """Arithmetic on a GPU: float32, products in TensorFloat-32 (tf32), or these with channels last in memory."""
+    seed: Seed = 0
+    """Seed of networks, order and subsets."""
+
+    @classmethod
+    def __get_pydantic_json_schema__(cls, core_schema: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
+        """As for every model, and a network of the list may be its name."""
+        schema = super().__get_pydantic_json_schema__(core_schema, handler)
+        networks = handler.resolve_ref_schema(schema)["properties"]["networks"]
+        by_name = {"type": "string", "enum": list(get_args(NetworkName)), "title": "By name"}
+        networks["items"] = {"anyOf": [networks["items"], by_name]}
+        return schema
+
+    @model_validator(mode="before")
+    @classmethod
+    def _protocol_decides(cls, given: Any) -> Any:
+        protocol = given.get("protocol") if isinstance(given, dict) else None
+        if isinstance(protocol, str) and protocol in get_args(Protocol):
+            rules = protocol_rules(protocol, "folder", 1).get("evaluate", {})
+            source = f"bilp.settings(dataset=..., evaluate={{'protocol': {protocol!r}}}).evaluate"
+            refuse_what_is_left_out(cls, given, rules, f"protocol {protocol}", source)
+        return given

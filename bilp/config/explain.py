@@ -1,0 +1,136 @@
+"""Where each setting came from, and what is wrong with those that were refused, in one line each."""
+
+from __future__ import annotations
+
+import difflib
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from functools import cache
+from typing import Any, get_args
+
+from pydantic import BaseModel, ValidationError
+
+from bilp.config.base import Frozen, Told
+from bilp.config.defaults import DIAL_PATHS, GIVEN, complete
+from bilp.config.nested import inline, leaves
+from bilp.config.pipeline import PipelineConfig
+from bilp.errors import ConfigError
+
+DEFAULT = "default"
+MOST_PROBLEMS = 20  # lines about wrong values; who has more has the wrong file
+MOST_SHOWN = 200  # characters of a wrong value
+
+
+@dataclass(frozen=True)
+class Setting:
+    """One leaf of the configuration: its dotted path, its value and the layer that decided it."""
+
+    path: str
+    value: Any
+    origin: str
+
+    @property
+    def text(self) -> str:
+        """The value as it may be written on the command line or in a recipe."""
+        return self.value if isinstance(self.value, str) else json.dumps(self.value)
+
+
+def explain(given: Mapping[str, Any]) -> list[Setting]:
+    """Every value of the pipeline that `given` leads to, in the order of the models.
+
+    The origin is "given", "recipe NAME", the dial or rule that implied the value, or "default".
+    Raises what `PipelineConfig(**given)` raises.
+    """
+    config = PipelineConfig.model_validate(given)
+    origins = config.origins or {}
+    return [Setting(path, value, _origin(path, origins)) for path, value in leaves(config.model_dump(mode="json"))]
+
+
+def problems(error: ValidationError, given: Mapping[str, Any]) -> list[str]:
+    """One line per wrong value: path, what was given, what is wrong with it and, if another layer chose it, which one.
+
+    A wrong dial is named once, not again at every value that was derived from it. Beyond MOST_PROBLEMS they are counted.
+    """
+    try:
+        origins = complete(given).origins
+    except ConfigError:  # the recipe itself is what is wrong; the error says so
+        origins = {}
+    # A default that follows from another value is not known while that one is wrong; that is no mistake of its own.
+    found = [item for item in error.errors(include_url=False) if item["type"] != "default_factory_not_called"]
+    more, found = len(found) - MOST_PROBLEMS, found[:MOST_PROBLEMS]
+    paths = {_path(item["loc"]) for item in found}
+    lines = []
+    for item in found:
+        path = _path(item["loc"])
+        origin = _origin(path, origins)
+        if any(origin == f"dial {dial}" and dial in paths for dial in DIAL_PATHS):
+            continue
+        if not any(path != other and other.startswith(f"{path}.") for other in paths):
+            lines.append(_line(item, path, origin))
+    return [*lines, f"and {more} more settings are wrong: correct these first"] if more > 0 else lines
+
+
+def _line(item: Mapping[str, Any], path: str, origin: str) -> str:
+    if item["type"] == "extra_forbidden":
+        meant = similar(path)
+        if meant == path:  # one key with dots in it, which only a command line takes apart
+            return f"{path}: write settings of a stage below its name, {inline(path, item['input'])}"
+        return f"{path}: no such setting; " + (f"did you mean {meant}?" if meant else "--explain lists them all")
+    message = str(item["msg"]).removeprefix("Value error, ")
+    if item["type"] == "value_error":  # written by the models: names its values itself
+        return f"{path}: {message}" if path else message
+    source = "" if origin in (GIVEN, DEFAULT) else f" (from {origin})"
+    return f"{path} = {_shortened(item['input'])}{source}: {message[0].lower()}{message[1:]}"
+
+
+def _shortened(value: Any) -> str:
+    """A value as JSON, its beginning if it is long; one that JSON cannot hold by its type alone."""
+    try:
+        text = json.dumps(value, default=str)
+    except (TypeError, ValueError, RecursionError):  # keys of other kinds, a number of too many digits, a list that holds itself
+        return f"a {type(value).__name__}"
+    return text if len(text) <= MOST_SHOWN else f"{text[:MOST_SHOWN]}..."
+
+
+def similar(path: str) -> str | None:
+    """The setting whose path looks most like this one (positions in lists do not count), or None."""
+    wanted = ".".join(part for part in path.split(".") if not part.isdigit())
+    close = difflib.get_close_matches(wanted, _paths(PipelineConfig), n=1, cutoff=0.7)
+    return close[0] if close else None
+
+
+def _paths(model: type[BaseModel], prefix: str = "") -> list[str]:
+    """Dotted paths of every field of a model and of the models in it, list items included."""
+    paths = []
+    for name, field in model.model_fields.items():
+        paths.append(f"{prefix}{name}")
+        for kind in (field.annotation, *get_args(field.annotation)):
+            if isinstance(kind, type) and issubclass(kind, BaseModel):
+                paths += _paths(kind, f"{prefix}{name}.")
+    return paths
+
+
+@cache
+def told_defaults() -> dict[str, Told]:
+    """Defaults that no rule changes, by dotted path: what forms and `--help` may tell."""
+    return dict(_told(PipelineConfig, ""))
+
+
+def _told(model: type[BaseModel], prefix: str) -> Iterator[tuple[str, Told]]:
+    for name, field in model.model_fields.items():
+        if isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel):
+            yield from _told(field.annotation, f"{prefix}{name}.")
+        elif issubclass(model, Frozen) and name not in model.by_rule and isinstance(field.default, str | int | float | tuple):
+            yield f"{prefix}{name}", field.default
+
+
+def _path(location: tuple[int | str, ...]) -> str:
+    return ".".join(str(part) for part in location)
+
+
+def _origin(path: str, origins: Mapping[str, str]) -> str:
+    """The origin of the path or of the list it lies in."""
+    while path not in origins and "." in path:
+        path = path.rpartition(".")[0]
+    return origins.get(path, DEFAULT)

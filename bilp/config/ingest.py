@@ -1,0 +1,80 @@
+"""Settings of ingestion: where the real images come from and how they become one store."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal, Self, get_args
+
+from pydantic import Field, model_validator
+
+from bilp.config.base import Frozen, Location, NoneIsAChoice, Positive, Rate, Source, Text
+
+Normalization = Literal["auto", "measured", "mnist", "fashion_mnist", "svhn", "cifar10", "cifar100", "imagenet"]
+
+# Settings that only some sources read, with these sources; others would pass them over in silence.
+_READ_BY: dict[str, tuple[Source, ...]] = {
+    **dict.fromkeys(("train", "test", "classes"), ("folder", "parquet")),
+    **dict.fromkeys(("config", "image_column", "label_column"), ("parquet",)),
+}
+
+
+class IngestConfig(Frozen):
+    """Where the real images come from and how they become one canonical uint8 store."""
+
+    later = frozenset(
+        ("train", "test", "image_column", "label_column", "config", "classes", "duplicates", "bits", "max_pixels", "normalization")
+    )
+
+    by_rule = frozenset({"source", "whitening"})
+
+    source: Source = "digits"
+    """Name of a built-in data set, or the kind of your own: an image folder or Parquet in the Hugging Face layout."""
+    uri: Location | None = None
+    """Where a folder or Parquet source lies (a path or s3://...)."""
+    train: Text | None = None
+    """Folder or file pattern below uri that holds the training images, where their names do not tell."""
+    test: Text | None = None
+    """Likewise for the test images; held_out makes a test split out of the training images, whatever else there is."""
+    config: Text | None = None
+    """Configuration (folder) of a Parquet source that holds several."""
+    image_column: Text | None = None
+    """Column of the images in a Parquet source, where several could be meant or its name is unusual."""
+    label_column: Text | None = None
+    """Column of the labels in a Parquet source, where several could be meant or its name is unusual."""
+    classes: tuple[Text, ...] = ()
+    """Classes that are taken, in this order; empty takes all that are found, sorted."""
+    resolution: Positive | None = None
+    """Side in pixels that images are resized to (shorter side, then centre crop); empty keeps the source's own size."""
+    colour: Literal["auto", "grey", "rgb"] = "auto"
+    """Stored colour; auto keeps grey only if every image is grey."""
+    on_corrupt: Literal["refuse", "skip"] = "refuse"
+    """What to do when files cannot be decoded: refuse with the full list, or skip them and keep the list as a ledger."""
+    duplicates: Literal["keep", "drop"] = "keep"
+    """Images with equal pixels: keep them; or drop repeats in a class, pictures in several classes, training images found in test."""
+    bits: Annotated[int, Field(ge=9, le=16)] | None = None
+    """Depth of 16-bit grey images: 12 for data of 0..4095 in 16-bit files; empty reads them as 0..65535."""
+    max_pixels: Positive | None = None
+    """Largest width x height of an image that is decoded; empty takes what decodes within 640 MiB, at most 178,956,970."""
+    test_fraction: Annotated[float, Field(gt=0.0, lt=1.0)] = 0.2
+    """Share of each class held out for testing when the source has no test split of its own."""
+    split_seed: int = 0
+    """Seed of that split."""
+    normalization: Normalization = "auto"
+    """Mean and standard deviation of the channels: auto takes the published ones of a known data set and measures others;
+    measured always measures; a name takes the published ones of that data set."""
+    whitening: Annotated[Literal["none", "zca"], NoneIsAChoice] = "none"
+    """What becomes of pixels in [0, 1]: they are normalised, or whitened by ZCA of the training images (some cells of mtt, tesla)."""
+    whitening_epsilon: Rate = 0.1
+    """What is added to the eigenvalues of their covariance before its root is taken."""
+
+    @model_validator(mode="after")
+    def _uri_fits_source(self) -> Self:
+        needs = self.source in ("folder", "parquet")
+        if needs and not self.uri:
+            raise ValueError(f"source {self.source!r} needs uri: give the path or s3:// URI of the data")
+        if self.uri and not needs:
+            raise ValueError(f"source {self.source!r} brings its own data: remove uri, or set source to folder or parquet")
+        unread = [name for name, sources in _READ_BY.items() if getattr(self, name) and self.source not in sources]
+        if unread:
+            readers = " or ".join(source for source in get_args(Source) if all(source in _READ_BY[name] for name in unread))
+            raise ValueError(f"source {self.source!r} does not read {', '.join(unread)}: remove that, or set source to {readers}")
+        return self

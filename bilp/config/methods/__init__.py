@@ -1,0 +1,1 @@
+"""What each distillation method is: its settings, its published values, its facts."""

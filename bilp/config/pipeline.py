@@ -1,0 +1,182 @@
+"""Every setting of every stage, as frozen pydantic models.
+
+The same models are the Python API, the command line, the recipe files and the form in the Prefect UI. A stage
+function of bilp takes only its own model, every value of which is concrete. `PipelineConfig` joins them: a user sets
+a few dials (`dataset`, `method`, `ipc`, `keep`, `beta`, `seed`) and may set any other value; the rest is derived in
+`bilp.config.defaults`, which can also say where each value came from.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import cache
+from operator import attrgetter
+from typing import Annotated, Any, Literal, Self, get_args
+
+from pydantic import Field, GetJsonSchemaHandler, ModelWrapValidatorHandler, PrivateAttr, model_validator
+from pydantic.json_schema import JsonSchemaValue
+from pydantic_core import CoreSchema
+
+from bilp.config.base import Dropped, Frozen, GpuArithmetic, Kept, MethodName, Positive, Seed, Source
+from bilp.config.criteria import measure_of
+from bilp.config.defaults import DIAL_PATHS, KnownOrigins, complete
+from bilp.config.dials import RecipeDataset
+from bilp.config.distill import DECODING_METHODS, TRAJECTORY_METHODS, DistillConfig
+from bilp.config.evaluate import EvaluateConfig, networks_of
+from bilp.config.ingest import IngestConfig
+from bilp.config.methods.trajectory import ExpertsConfig
+from bilp.config.prune import PruneConfig, ScoreConfig
+from bilp.config.recipes import load_recipe, recipe_names
+from bilp.config.reselect import ReselectConfig
+from bilp.storage.uris import refuse_secrets
+
+Arm = Literal["unpruned", "static", "adaptive", "bilp"]
+
+
+class ReportConfig(Frozen):
+    """The page."""
+
+    samples_per_class: Positive = 8
+    """Kept and dropped samples shown per class."""
+    max_classes: Positive = 10
+    """Classes shown in pictures; tables hold all of them."""
+
+
+class PipelineConfig(Frozen):
+    """The whole pipeline. Set the dials; whatever else is not set is derived from them."""
+
+    later = frozenset({"recipe_dataset"})
+    by_rule = frozenset({"keep", "beta"})
+
+    dataset: Source = "digits"
+    """Real data set."""
+    method: MethodName = "dm"
+    """Distillation method."""
+    ipc: Positive = 1
+    """Synthetic images per class."""
+    keep: Kept = 0.5
+    """Share of each class that static pruning keeps (1 - alpha)."""
+    beta: Dropped = 0.1
+    """Share of candidates that adaptive pruning drops."""
+    seed: Seed = 0
+    """Seed of everything."""
+    gpu: GpuArithmetic = "float32"
+    """Arithmetic on a GPU: float32, products in TensorFloat-32 (tf32), or these with channels last in memory. A CPU computes
+    in float32 anyway."""
+    experiments: Positive = 1
+    """Independently seeded distillations per arm."""
+    arms: Annotated[tuple[Arm, ...], Field(min_length=1)] = ("unpruned", "bilp")
+    """Which prunings are compared: none, static alone, adaptive alone, both (bilp)."""
+    recipe: str | None = None
+    """Recipe to start from: a name in recipes/ or the path of a YAML file."""
+    recipe_dataset: RecipeDataset = "same"
+    """Data set that a recipe for one of the built-in ones may meet: the same, or any, with settings that were made for another."""
+    ingest: IngestConfig = IngestConfig()
+    """Settings of ingestion."""
+    score: ScoreConfig = ScoreConfig()
+    """Settings of static scoring."""
+    prune: PruneConfig = PruneConfig()
+    """Settings of static pruning."""
+    experts: ExpertsConfig = ExpertsConfig()
+    """Settings of the experts, which only mtt and tesla need."""
+    reselect: ReselectConfig = ReselectConfig()
+    """Settings of adaptive pruning."""
+    distill: DistillConfig = Field(default_factory=lambda: PipelineConfig().distill)  # always handed in by _fill_in
+    """Settings of distillation."""
+    evaluate: EvaluateConfig = EvaluateConfig()
+    """Settings of evaluation."""
+    report: ReportConfig = ReportConfig()
+    """Settings of the page."""
+    _known: KnownOrigins = PrivateAttr(default_factory=KnownOrigins)
+
+    @classmethod
+    def __get_pydantic_json_schema__(cls, core_schema: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
+        """As for every model, and the recipes that come with the program are a choice."""
+        schema = super().__get_pydantic_json_schema__(core_schema, handler)
+        recipe = handler.resolve_ref_schema(schema)["properties"]["recipe"]
+        told = "Recipe to start from. What it says goes before the defaults told here, and what is set here goes before the recipe."
+        recipe |= {"type": "string", "enum": list(_usable_recipes()), "description": told}
+        del recipe["anyOf"]
+        return schema
+
+    @model_validator(mode="wrap")
+    @classmethod
+    def _fill_in(cls, given: Any, validated: ModelWrapValidatorHandler[Self]) -> Self:
+        if not isinstance(given, dict):
+            return validated(given)
+        refuse_secrets(given)  # here already, because what pydantic says of any wrong value repeats what stands beside it
+        completion = complete(given)
+        refuse_secrets(completion.values)
+        config = validated(completion.values)
+        config._known = KnownOrigins(completion.origins)
+        return config
+
+    @model_validator(mode="after")
+    def _dials_agree(self) -> Self:
+        for dial, (path, *others) in DIAL_PATHS.items():
+            value, derived = getattr(self, dial), attrgetter(path)(self)
+            if not others and value != derived:  # those of several stages may differ among them
+                raise ValueError(f"{dial} = {value!r} contradicts {path} = {derived!r}: set only {dial}")
+        pool = self.evaluate.pool
+        if pool is not None and self.evaluate.networks != networks_of(pool, self.distill.network):
+            raise ValueError(f"evaluate.pool = {pool!r} contradicts evaluate.networks: set only one of them")
+        needed = measure_of(self.prune.criterion)
+        if needed is not None and self.score.measure != needed:
+            wrong = f"prune.criterion {self.prune.criterion} contradicts score.measure = {self.score.measure!r}"
+            raise ValueError(f"{wrong}: set only prune.criterion")
+        if self.prune.criterion == "grand" and self.score.gradient_norm == "off":
+            raise ValueError("prune.criterion grand contradicts score.gradient_norm = 'off': set it to last_layer or all")
+        for name, compared in (("arms", self.arms), ("evaluate.baselines", self.evaluate.baselines)):
+            if len(set(compared)) != len(compared):  # its trainings would count twice
+                raise ValueError(f"{name} {list(compared)} names one twice: name each once")
+        return self
+
+    @model_validator(mode="after")
+    def _method_can(self) -> Self:
+        if self.ingest.whitening != "none" and self.method in DECODING_METHODS:
+            raise ValueError(
+                f"method {self.method} decodes images and steps them as pixels, which whitened ones are not: set ingest.whitening to none"
+            )
+        if self.method not in TRAJECTORY_METHODS:
+            return self
+        if "adaptive" in self.arms:
+            raise ValueError(
+                f"arm adaptive does not apply to method {self.method}, which meets real samples only through its experts: "
+                "use arm static (bilp prunes statically alone here)"
+            )
+        needed = self.distill.trajectory.needed_epochs
+        if needed > self.experts.epochs:
+            raise ValueError(
+                f"distill.trajectory needs experts of {needed} epochs (max_start + expert_epochs), but experts.epochs = "
+                f"{self.experts.epochs}: train them longer or lower max_start"
+            )
+        return self
+
+    @property
+    def origins(self) -> Mapping[str, str] | None:
+        """Where each value came from, by path ("given", a rule, a recipe; no entry is the default); None if that is not known."""
+        return self._known.by_path
+
+    def model_copy(self, *, update: Mapping[str, Any] | None = None, deep: bool = False) -> Self:
+        """As of every model; nobody knows where the values of a changed copy came from."""
+        copy = super().model_copy(update=update, deep=deep)
+        if update:
+            copy._known = KnownOrigins()
+        return copy
+
+
+def settings(**given: Any) -> PipelineConfig:
+    """The whole configuration that some dials and settings lead to: `settings(dataset="cifar10", method="mtt").distill`.
+
+    Stages are mappings: `settings(dataset="digits", score={"trials": 3}).score`.
+    Raises pydantic's ValidationError, as PipelineConfig does, and ImpossibleUri for an address that holds a login or a signature.
+    """
+    return PipelineConfig.model_validate(given)
+
+
+@cache
+def _usable_recipes() -> tuple[str, ...]:
+    """The recipes whose method and dataset exist here; published cells of others wait for theirs."""
+    stated = ((name, load_recipe(name)) for name in recipe_names())
+    known = ((name, values.get("method", "dm"), values.get("dataset", "digits")) for name, values in stated)
+    return tuple(name for name, method, dataset in known if method in get_args(MethodName) and dataset in get_args(Source))

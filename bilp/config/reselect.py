@@ -1,0 +1,54 @@
+"""Settings of the adaptive level: what real samples are ranked by while distilling, and what follows from it."""
+
+from __future__ import annotations
+
+from typing import ClassVar, Literal, Self
+
+from pydantic import model_validator
+
+from bilp.config.base import Count, Dropped, Fraction, Frozen, Positive, Several
+
+ScoreName = Literal["ite", "feature_distance", "loss", "random"]
+
+
+class ReselectConfig(Frozen):
+    """Adaptive pruning: samples are reselected by their causal effect (ITE) while distilling."""
+
+    by_rule: ClassVar[frozenset[str]] = frozenset({"beta", "candidates_per_class"})
+
+    beta: Dropped = 0.1
+    """Share of the candidates dropped at each reselection, both tails together; 0 switches reselection off."""
+    low_share: Fraction = 0.5
+    """Part of beta taken from the smallest effects; the rest is taken from the largest."""
+    score: ScoreName = "ite"
+    """What samples are ranked by: the causal effect (ite), or a cheap substitute to compare it with at the same beta:
+    distance from the class's mean embedding, cross-entropy under the same network, or chance."""
+    mode: Literal["refill", "shrink"] = "refill"
+    """What a decision does to batches: refill draws full ones from the candidates that remain; shrink draws as if nothing
+    were decided and takes dropped samples out, which saves their time. With an interval, shrink uses what is kept of the
+    measured batch until the next decision."""
+    interval: Count = 0
+    """Iterations for which a decision taken inside a round stands; 0 decides at the boundaries of rounds only."""
+    candidates_per_class: Several | None = None
+    """Samples per class whose effect is measured at the boundary of a round, in turns; empty measures all of them."""
+    networks: Positive = 1
+    """Networks, drawn from the method's own distribution, over which a boundary effect is averaged."""
+    threshold: Literal["normal", "quantile"] = "normal"
+    """Thresholds from running mean and variance of the log effect (the paper's), or the empirical quantile."""
+    momentum: Fraction = 0.9
+    """Momentum of the running statistics."""
+    minimum_per_class: Positive = 2
+    """Candidates that always remain in a class."""
+    estimator: Literal["auto", "oracle", "cotangent", "taylor", "sketch"] = "auto"
+    """Exact (cotangent), first order (taylor), estimated (sketch), by definition (oracle); auto: cotangent or, where it pays, sketch."""
+    directions: Positive = 96
+    """Estimator sketch: directions, shared by a class's synthetic images (at least 3 each), along which effects are measured."""
+    precision: Literal["float32", "bfloat16"] = "float32"
+    """Numbers in which real samples pass the network while they are measured. bfloat16 is meant for GPUs; a batch whose
+    order it would change is measured in float32 all the same. The synthetic images are always moved in float32."""
+
+    @model_validator(mode="after")
+    def _definition_is_exact(self) -> Self:
+        if self.estimator == "oracle" and self.precision != "float32":
+            raise ValueError("estimator oracle is the definition, in float32: set precision to float32, or use another estimator")
+        return self

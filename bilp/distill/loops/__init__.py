@@ -1,0 +1,1 @@
+"""The loops of the distillation methods, one module per kind of iteration."""

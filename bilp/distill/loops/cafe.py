@@ -1,0 +1,209 @@
+"""The loop of CAFE (Wang et al. 2022, algorithm 1): a network is trained on the synthetic images while that tells something new.
+
+For every iteration a new random network. Each image step is one of SGD on the alignment of all classes and the
+discrimination of real samples. Then the network's accuracy on real training samples is measured: once it no longer
+varies the iteration ends, otherwise the network is trained until its accuracy varies.
+
+CAFE's program adds a tenth of the last measurement to every accuracy, which it carries over (distill.py:304), so that its spread
+is a tenth larger and `settled` is met a little later; here each is measured anew, as the paper says. It cannot run MNIST.
+"""
+
+from __future__ import annotations
+
+import statistics
+from collections import deque
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+
+from bilp.distill.step.divergence import Guard
+from bilp.distill.step.iteration_record import Record
+from bilp.distill.step.real import PASS_IMAGES, Batch, decided_targets, deciding_step, draw_batches
+from bilp.distill.step.schedule import train_network
+from bilp.distill.step.setting import Setting
+from bilp.distill.step.state import DistillState
+from bilp.images import augment
+from bilp.matching import Vectors
+from bilp.matching.alignment import AlignmentMatching, discrimination
+from bilp.progress import Progress, silent
+from bilp.pruning.adaptive import AdaptivePruner
+from bilp.seeds import generator
+
+DECAY = 0.5
+"""Factor of the images' step size at each of `decay_at`."""
+
+
+@dataclass(frozen=True)
+class _Step:
+    losses: list[float]
+    real_used: int
+    withheld: float
+
+
+@dataclass(frozen=True)
+class _RealSide:
+    """What the real batches say: mean maps of every class, discrimination losses and their gradient by the centres."""
+
+    means: list[Vectors]
+    discrimination: Tensor
+    """Sum over each class's samples, `[classes]`."""
+    by_centres: Tensor
+    """Of all samples together, `[classes, F]`."""
+
+
+def distill(
+    setting: Setting,
+    state: DistillState,
+    stop: int,
+    pruner: AdaptivePruner | None,
+    guard: Guard,
+    progress: Progress = silent,
+) -> list[Record]:
+    """See Advance. An iteration's loss is the mean over its image steps and over classes of alignment plus discrimination.
+
+    The cross-entropy of the real images under the network's own classifier, which the paper adds, has no gradient by the
+    synthetic images and is left out. Raises Diverged.
+    """
+    config = setting.config
+    leaf = state.images.detach().requires_grad_()
+    optimiser = torch.optim.SGD([leaf], lr=config.learning_rate, momentum=config.momentum)
+    optimiser.state[leaf]["momentum_buffer"] = state.momentum
+    first, records = state.iteration, []
+    for iteration in range(first, stop):
+        optimiser.param_groups[0]["lr"] = learning_rate(setting, iteration)
+        steps = list(_image_steps(setting, leaf, state.labels, optimiser, pruner, guard, iteration))
+        by_class = [statistics.fmean(values) for values in zip(*(step.losses for step in steps), strict=True)]
+        loss = statistics.fmean(by_class)
+        guard.check_loss(iteration, loss, by_class)
+        used = sum(step.real_used for step in steps)
+        records.append(Record(iteration, loss, used, statistics.fmean(step.withheld for step in steps)))
+        state.iteration = iteration + 1
+        progress(state.iteration - first, stop - first, f"loss {loss:.4g}, {len(steps)} steps")
+    state.images = leaf.detach()
+    return records
+
+
+def learning_rate(setting: Setting, iteration: int) -> float:
+    """Step size of the images, halved once for every share of the iterations that is over."""
+    config = setting.config
+    over = sum(iteration >= share * config.iterations for share in config.alignment.decay_at)
+    return config.learning_rate * DECAY**over
+
+
+def _image_steps(
+    setting: Setting,
+    leaf: Tensor,
+    labels: Tensor,
+    optimiser: torch.optim.SGD,
+    pruner: AdaptivePruner | None,
+    guard: Guard,
+    iteration: int,
+) -> Iterator[_Step]:
+    """The image steps of one network; at least `watched` of them, if `most_steps` allows."""
+    settings = setting.config.alignment
+    setting.draw_network("network", iteration)
+    deciding = deciding_step(setting, iteration) if pruner is not None else None
+    recent: deque[float] = deque(maxlen=settings.watched)
+    for step in range(settings.most_steps):
+        setting.freeze_statistics(iteration, step)
+        if pruner is not None and step == deciding:
+            batches = [target.batch for target in decided_targets(setting, leaf, pruner, guard, iteration, step)]
+        else:
+            batches = draw_batches(setting, pruner, iteration, step)
+        yield _image_step(setting, leaf, labels, optimiser, guard, iteration, batches)
+        recent.append(accuracy(setting, iteration, step))
+        if spread(recent) < settings.settled:
+            return
+        if step + 1 < settings.most_steps:
+            _train_until_moved(setting, leaf, labels, iteration, step)
+
+
+def spread(recent: deque[float]) -> float:
+    """Largest minus smallest of the accuracies looked back on; nan while there are too few of them."""
+    return max(recent) - min(recent) if len(recent) == recent.maxlen else float("nan")
+
+
+def _train_until_moved(setting: Setting, images: Tensor, labels: Tensor, iteration: int, step: int) -> None:
+    """Epochs on the synthetic set until the accuracy varied enough, `most_epochs` of them at most."""
+    settings, one_epoch = setting.config.alignment, replace(setting.schedule, inner_epochs=1)
+    recent: deque[float] = deque(maxlen=settings.watched)
+    for epoch in range(settings.most_epochs):
+        train_network(setting.network, images, labels, one_epoch, setting.config.seed, iteration, step, epoch)
+        recent.append(accuracy(setting, iteration, step, epoch))
+        if spread(recent) > settings.moved:
+            return
+
+
+@torch.no_grad()
+def accuracy(setting: Setting, *path: int) -> float:
+    """Share of `measured_per_class` real training samples of every class, drawn anew, that the network classifies correctly."""
+    setting.network.eval()
+    pool, count = setting.pool, setting.config.alignment.measured_per_class
+    ids = torch.cat([pool.draw(c, count, generator(setting.config.seed, "measure", *path, c)) for c in range(pool.classes)])
+    right = 0
+    for part in ids.split(PASS_IMAGES):
+        guesses = setting.network(pool.images(part, setting.device)).argmax(dim=1)
+        right += int((guesses.cpu() == pool.dataset.train.labels[part]).sum())
+    setting.network.train()
+    return right / len(ids)
+
+
+def _image_step(
+    setting: Setting,
+    leaf: Tensor,
+    labels: Tensor,
+    optimiser: torch.optim.SGD,
+    guard: Guard,
+    iteration: int,
+    batches: list[Batch],
+) -> _Step:
+    """One SGD step on the gradient summed over classes, each of which is differentiated on its own."""
+    gradient, losses = image_gradient(setting, leaf.detach(), labels, batches)
+    leaf.grad = gradient
+    optimiser.step()
+    values = guard.check_step(iteration, losses, gradient, leaf)
+    return _Step(values, sum(len(batch.ids) for batch in batches), statistics.fmean(batch.withheld for batch in batches))
+
+
+def image_gradient(setting: Setting, images: Tensor, labels: Tensor, batches: list[Batch]) -> tuple[Tensor, Tensor]:
+    """Gradient by the synthetic images `[M, C, H, W]` of the sum over classes of their losses, and these, `[classes]`.
+
+    The discrimination couples the classes, but only through the synthetic centres: with its gradient by those known, the
+    classes are differentiated one after the other, so memory holds one class's graph and the mean maps of all.
+    """
+    matching, weight = _matching(setting), setting.config.alignment.discrimination
+    real = _real_side(setting, images, labels, batches)
+    gradient, losses = torch.zeros_like(images), []
+    for batch, mean, told in zip(batches, real.means, real.discrimination, strict=True):
+        rows = setting.rows(batch.class_index)
+        points = images[rows].detach().requires_grad_()
+        psi = matching.synthetic(setting.network, augment.apply(points, batch.params), labels[rows])
+        aligned = matching.distance(mean, psi)
+        (gradient[rows],) = torch.autograd.grad(aligned + weight * (real.by_centres[batch.class_index] * psi[-1]).sum(), points)
+        losses.append(aligned.detach() + weight * told)
+    return gradient, torch.stack(losses)
+
+
+def _real_side(setting: Setting, images: Tensor, labels: Tensor, batches: list[Batch]) -> _RealSide:
+    matching, network = _matching(setting), setting.network
+    with torch.no_grad():
+        rows = [setting.rows(batch.class_index) for batch in batches]
+        shown = [augment.apply(images[part], batch.params) for part, batch in zip(rows, batches, strict=True)]
+        centres = torch.stack([network.embed(part).mean(dim=0) for part in shown])
+    means, losses, by_centres = [], [], torch.zeros_like(centres)
+    for batch in batches:
+        real = augment.apply(setting.pool.images(batch.ids, setting.device), batch.params)
+        real_labels = setting.class_labels(batch.class_index, len(real))
+        mean, embeddings = matching.mean_and_embeddings(network, real, real_labels)
+        loss, by_centre = discrimination(embeddings, real_labels, centres)
+        means.append(mean)
+        losses.append(loss)
+        by_centres += by_centre
+    return _RealSide(means, torch.stack(losses), by_centres)
+
+
+def _matching(setting: Setting) -> AlignmentMatching:
+    assert isinstance(setting.matching, AlignmentMatching)
+    return setting.matching

@@ -1,0 +1,147 @@
+"""The loop of IDC (Kim et al. 2022, algorithm 1) and of DREAM (Liu et al. 2023), which differ in their real batches.
+
+For every iteration a new random network; for every image step one step per class towards the gradient of the kernels,
+then one training pass of the network over real images. Images are kept within the range of pixels between iterations.
+
+For ImageNet-100 the reference program trains ten networks beforehand (pretrain.py) and lets every iteration start from one
+of them, drawn uniformly, under a new optimiser (condense_mp.py, `pretrain_sample`); so does `idc.pretrained` here. The
+program also divides the classes among processes there (`nclass_sub`), which here is `shards`: the networks of all parts are
+trained on all classes, each part steps its own images. Its parts draw networks of their own; here they draw the same ones.
+
+The reference programs hold pixels in [0, 1] and normalise them on their way into the network. Here the images are
+normalised all along, like those of every other method: with x = (p - mean) / std, a step lr on the gradient by p is a
+step lr / std^2 on that by x, and decoding commutes with the change of units.
+
+What remains different on purpose: real batches of a class are drawn each on its own, and the order of the real images begins
+anew with every network (in the program both go on through a shuffled class or set, data.py ClassMemDataLoader), so that an
+iteration depends on the seed and its number alone and a run can go on from any of them; initial images are random ones of a
+class, not its first. DREAM clusters normalised images and takes each representative from its own cluster, unless
+`dream.clustered` and `dream.nearest` say otherwise, as in the recipes of its published cells.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from bilp.distill.loops.class_steps import Pass, class_steps, shared_leaf, summed_up
+from bilp.distill.step.divergence import Guard
+from bilp.distill.step.iteration_record import Record
+from bilp.distill.step.real import Target, decided_targets, deciding_step, draw_batches, targets
+from bilp.distill.step.real_training import RealTraining, sgd, without_cutout
+from bilp.distill.step.representatives import Representatives
+from bilp.distill.step.setting import Setting
+from bilp.distill.step.state import DistillState
+from bilp.progress import Progress, silent
+from bilp.pruning.adaptive import AdaptivePruner
+from bilp.seeds import generator
+
+
+@dataclass(frozen=True)
+class _Range:
+    """The pixels' range [0, 1] in normalised units, each `[1, C, 1, 1]`."""
+
+    low: Tensor
+    high: Tensor
+    scale: Tensor
+    """1 / std^2."""
+
+    @classmethod
+    def of(cls, setting: Setting) -> _Range:
+        dataset = setting.pool.dataset
+        mean, std = (torch.tensor(values, device=setting.device).reshape(1, -1, 1, 1) for values in (dataset.mean, dataset.std))
+        return cls(-mean / std, (1.0 - mean) / std, std**-2)
+
+    def clamp_(self, images: Tensor) -> None:
+        images.copy_(images.clamp(self.low, self.high))
+
+
+def distill(
+    setting: Setting,
+    state: DistillState,
+    stop: int,
+    pruner: AdaptivePruner | None,
+    guard: Guard,
+    progress: Progress = silent,
+) -> list[Record]:
+    """Advance `state` in place from `state.iteration` to `stop`, and `pruner` with it (see bilp.distill.loops.registry.Advance).
+
+    Progress counts image steps. Between iterations every pixel lies in [0, 1] (normalised). Raises Diverged.
+    """
+    pixels = _Range.of(setting)
+    pixels.clamp_(state.images)
+    leaf = shared_leaf(setting, state, pixels.scale)
+    first, records = state.iteration, []
+    steps = setting.schedule.outer_loops
+    for iteration in range(first, stop):
+        chooser = Representatives(setting) if setting.config.method == "dream" else None
+        deciding = deciding_step(setting, iteration) if pruner is not None else None
+        training = _Training(setting, "network", iteration)
+        passes: list[Pass] = []
+        for step in range(steps):
+            if step > 0:
+                training.one_pass()
+            setting.freeze_statistics(iteration, step)
+            if pruner is not None and step == deciding:
+                found: Iterable[Target] = decided_targets(setting, leaf.images, pruner, guard, iteration, step, by_class=True)
+            else:
+                found = _targets(setting, chooser, pruner, iteration, step)
+            passes.append(class_steps(setting, leaf, found, guard, (iteration, step)))
+            progress((iteration - first) * steps + step + 1, (stop - first) * steps, f"loss {sum(passes[-1].losses) / leaf.classes:.4g}")
+        pixels.clamp_(leaf.images)
+        records.append(summed_up(iteration, passes, guard))
+        state.iteration = iteration + 1
+    return records
+
+
+def draw_trained_network(setting: Setting, state: DistillState, round_number: int, which: int) -> None:
+    """A network as the image steps of IDC and DREAM meet them, for a reselection: random or pretrained, then trained on real
+    images for as many passes as a uniformly drawn step of an iteration has behind it."""
+    training = _Training(setting, "reselect_network", round_number, which)
+    stream = generator(setting.config.seed, "reselect_steps", round_number, which)
+    for _ in range(int(torch.randint(setting.schedule.outer_loops, (1,), generator=stream))):
+        training.one_pass()
+    setting.freeze_statistics("reselect", round_number, which)
+
+
+def _targets(
+    setting: Setting, chooser: Representatives | None, pruner: AdaptivePruner | None, iteration: int, step: int
+) -> Iterable[Target]:
+    """IDC: random batches. DREAM: the representatives of the clusters, chosen anew every few steps."""
+    if chooser is None:
+        return targets(setting, draw_batches(setting, pruner, iteration, step))
+    if step % setting.config.dream.interval == 0 or chooser.empty:
+        chooser.choose(pruner, iteration, step)
+    return targets(setting, chooser.batches(pruner, iteration, step))
+
+
+class _Training:
+    """The network of one iteration, random or pretrained, and its training on real images."""
+
+    def __init__(self, setting: Setting, *path: str | int) -> None:
+        """Draws the network from the stream called `path` and trains it for the early epochs. Momentum begins at zero."""
+        config = setting.config
+        self._setting, self._path, self._passes = setting, path, itertools.count()
+        if setting.pretrained is None:
+            setting.draw_network(*path)
+        else:
+            setting.draw_pretrained(setting.pretrained, *path)
+        self._optimiser = sgd(setting.network, config.network_learning_rate, config.idc.network_momentum, config.idc.network_weight_decay)
+        families = without_cutout(config.augment, config.idc.cutmix)
+        self._real = RealTraining(setting.pool, config.batch_train, families, config.idc.cutmix, config.seed, setting.device)
+        self._waiting = self._real.endless(*path)
+        for _ in range(config.idc.early_epochs):
+            self._pass(None)
+
+    def one_pass(self) -> None:
+        """Over `train_samples` real images, up to the end of a mini-batch; passes go on through the epochs of the real images."""
+        if self._setting.config.idc.train_samples:
+            self._pass(self._setting.config.idc.train_samples)
+
+    def _pass(self, most: int | None) -> None:
+        place = (*self._path, next(self._passes))
+        self._real.run(self._setting.network, self._optimiser, self._real.one_pass(self._waiting, most), *place)

@@ -1,0 +1,68 @@
+"""The synthetic images before the first iteration."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from bilp.config import DistillConfig, MethodName
+from bilp.data.pool import RealPool
+from bilp.distill.step.representatives import cluster_members
+from bilp.distill.step.state import DistillState
+from bilp.images.multiformation import Shrinking, mosaic
+from bilp.nets import build, initialise
+from bilp.seeds import generator
+
+SHRINKING: dict[MethodName, Shrinking] = {"idm": "bilinear"}
+"""How real samples become parts of a stored image where it is not the nearest pixel (IDC's program): IDM's takes the mean of
+2 x 2 pixels, by bilinear interpolation (IDM_cifar10.py:142)."""
+
+
+def initial_state(config: DistillConfig, pool: RealPool, classes: range | None = None) -> DistillState:
+    """Real samples of each class (of `classes` alone, if given), drawn at random or nearest to the centres of clusters
+    (kmeans), or standard Gaussian noise in normalised space; class c draws from its own stream.
+
+    Where a stored image is decoded into factor^2 parts, as many real samples are shrunk into one (see `SHRINKING`). Raises ConfigError if
+    real images are asked for and a class has fewer than `ipc` * factor^2 candidates.
+    """
+    classes = range(pool.classes) if classes is None else classes
+    labels = torch.tensor(classes).repeat_interleave(config.ipc)
+    if config.init == "noise":
+        return DistillState.start(_noise(config, pool, classes), labels)
+    require_initial(config, pool)
+    drawn = _random(config, pool, classes) if config.init == "real" else _central(config, pool, classes)
+    return DistillState.start(mosaic(pool.images(torch.cat(drawn)), config.decode.factor, SHRINKING.get(config.method, "nearest")), labels)
+
+
+def require_initial(config: DistillConfig, pool: RealPool) -> None:
+    """Raise ConfigError if a class has too few samples to start from."""
+    if config.init != "noise":
+        factor = config.decode.factor
+        parts = "" if factor == 1 else f" and {factor}x{factor} parts"
+        pool.require(_wanted(config), f"init {config.init} with ipc = {config.ipc}{parts}")
+
+
+def _wanted(config: DistillConfig) -> int:
+    return config.ipc * config.decode.factor**2
+
+
+def _random(config: DistillConfig, pool: RealPool, classes: range) -> list[Tensor]:
+    return [pool.draw(c, _wanted(config), generator(config.seed, "initial", c)) for c in classes]
+
+
+def _central(config: DistillConfig, pool: RealPool, classes: range) -> list[Tensor]:
+    """The members nearest to the centres of clusters of a random network's features, and random ones for clusters without any."""
+    network = build(config.network, pool.dataset.shape, pool.classes).eval()
+    initialise(network, generator(config.seed, "initial_network"))
+    result = []
+    for c, random in zip(classes, _random(config, pool, classes), strict=True):
+        stream = generator(config.seed, "initial_clusters", c)
+        central = cluster_members(network, pool, pool.by_class[c], len(random), stream, config.dream)
+        others = random[~torch.isin(random, central)]
+        result.append(torch.cat([central, others])[: len(random)])
+    return result
+
+
+def _noise(config: DistillConfig, pool: RealPool, classes: range) -> Tensor:
+    shape = (config.ipc, *pool.dataset.shape)
+    return torch.cat([torch.randn(shape, generator=generator(config.seed, "initial", c)) for c in classes])

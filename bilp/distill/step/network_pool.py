@@ -1,0 +1,127 @@
+"""IDM's pool of networks, which outlives iterations and is therefore part of the state (Zhao et al. 2023, section 3.3).
+
+In `state.method`: `networks` `[n, P]` float32, one row of P values per network, the oldest first; `momenta` `[n, Q]`, the
+momentum of its SGD, Q parameters; `right` and `seen` int64 `[n]`, images classified correctly and met in its training (since
+the last multiple of `accuracy_window` iterations, if that is given); `born`, how many networks there ever were. That is up to
+8 P bytes per network in every checkpoint: 2.6 MB for the ConvNet of CIFAR-10, so 256 MB for a full pool of 100.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import torch
+from torch import Tensor
+
+from bilp.artifacts.tensors import Form, require_tensors
+from bilp.config import DistillConfig
+from bilp.distill.step.real_training import sgd
+from bilp.errors import DamagedArtefact
+from bilp.nets import Network, initialise
+from bilp.seeds import generator
+
+
+class NetworkPool:
+    """The pool in `tensors`, which it changes; `network` is the one module that its rows are loaded into."""
+
+    def __init__(self, config: DistillConfig, network: Network, tensors: dict[str, Tensor]) -> None:
+        """An empty `tensors` is filled with the networks of the beginning."""
+        self._config, self._network, self._tensors = config, network, tensors
+        self._device = next(network.parameters()).device
+        if not tensors:
+            values = sum(tensor.numel() for tensor in _values(network))
+            tensors["networks"] = torch.empty(0, values, device=self._device)
+            parameters = sum(tensor.numel() for tensor in network.parameters())
+            tensors["momenta"] = torch.empty(0, parameters, device=self._device)
+            tensors["right"] = torch.empty(0, dtype=torch.int64, device=self._device)
+            tensors["seen"] = torch.empty(0, dtype=torch.int64, device=self._device)
+            tensors["born"] = torch.zeros((), dtype=torch.int64, device=self._device)
+            for _ in range(config.idm.networks):
+                self._add()
+
+    def __len__(self) -> int:
+        return len(self._tensors["networks"])
+
+    def renew(self, iteration: int) -> None:
+        """Every `new_every` iterations, from 0 on, a fresh network enters; beyond `most_networks` the oldest leaves. Every
+        `accuracy_window` iterations all accuracies start anew, as IDM's program does at its evaluations (IDM_cifar10.py:228)."""
+        settings = self._config.idm
+        if iteration > 0 and settings.accuracy_window and iteration % settings.accuracy_window == 0:
+            for name in ("right", "seen"):
+                self._tensors[name] = torch.zeros_like(self._tensors[name])
+        if iteration % settings.new_every == 0:
+            self._add()
+
+    def load(self, which: int) -> None:
+        """Row `which` becomes the network."""
+        values = _values(self._network)
+        with torch.no_grad():
+            for tensor, part in zip(values, _parts(self._tensors["networks"][which], values), strict=True):
+                tensor.copy_(part)
+
+    def optimizer(self, which: int) -> torch.optim.SGD:
+        """The optimizer of network `which`, which `load` has made the network, with the momentum that it had when it was stored."""
+        config = self._config
+        result = sgd(self._network, config.network_learning_rate, config.idm.network_momentum, config.idm.network_weight_decay)
+        if config.idm.network_momentum:
+            parameters = list(self._network.parameters())
+            for parameter, part in zip(parameters, _parts(self._tensors["momenta"][which], parameters), strict=True):
+                # Zeros of a network that never was trained act as no momentum does.
+                result.state[parameter]["momentum_buffer"] = torch.empty_like(parameter).copy_(part)
+        return result
+
+    def store(self, which: int, optimizer: torch.optim.SGD, right: int, seen: int) -> None:
+        """The network, trained by `optimizer` on `seen` more images of which it classified `right` correctly, becomes row `which`."""
+        self._tensors["networks"][which] = _flat(_values(self._network))
+        if self._config.idm.network_momentum:
+            buffers = [optimizer.state[parameter]["momentum_buffer"] for parameter in self._network.parameters()]
+            self._tensors["momenta"][which] = _flat(buffers)
+        self._tensors["right"][which] += right
+        self._tensors["seen"][which] += seen
+
+    def accuracy(self, which: int) -> float:
+        """Share of images that a network classified correctly in its training so far (see `renew`), in percent; 0 if it had none."""
+        seen = int(self._tensors["seen"][which])
+        return 100.0 * int(self._tensors["right"][which]) / seen if seen else 0.0
+
+    def _add(self) -> None:
+        tensors, keep = self._tensors, -self._config.idm.most_networks
+        initialise(self._network, generator(self._config.seed, "pool_network", int(tensors["born"])))
+        tensors["networks"] = torch.cat([tensors["networks"], _flat(_values(self._network)).unsqueeze(0)])[keep:]
+        for name in ("momenta", "right", "seen"):
+            tensors[name] = torch.cat([tensors[name], tensors[name].new_zeros(1, *tensors[name].shape[1:])])[keep:]
+        tensors["born"] = tensors["born"] + 1
+
+
+def require_pool(tensors: Mapping[str, Tensor], config: DistillConfig, network: Network, where: str) -> None:
+    """Raise DamagedArtefact, naming `where`, unless `tensors` are a pool of networks like `network`."""
+    count = len(tensors["right"]) if "right" in tensors and tensors["right"].ndim else 0
+    values, parameters = (sum(tensor.numel() for tensor in part) for part in (_values(network), network.parameters()))
+    forms: dict[str, Form] = {
+        "networks": (torch.float32, (count, values)),
+        "momenta": (torch.float32, (count, parameters)),
+        "right": (torch.int64, (count,)),
+        "seen": (torch.int64, (count,)),
+        "born": (torch.int64, ()),
+    }
+    require_tensors(tensors, forms, where)
+    right, seen, born = tensors["right"], tensors["seen"], int(tensors["born"])
+    if not (0 < count <= config.idm.most_networks and count <= born and bool(((right >= 0) & (right <= seen)).all())):
+        raise DamagedArtefact(
+            f"{where} holds a pool of {count} networks of {born} (at most {config.idm.most_networks}), or counts of images that "
+            "cannot be: run the round again"
+        )
+
+
+def _values(network: Network) -> list[Tensor]:
+    """Parameters and the running statistics of batch norm."""
+    return [*network.parameters(), *(buffer for buffer in network.buffers() if buffer.is_floating_point())]
+
+
+def _flat(values: Sequence[Tensor]) -> Tensor:
+    return torch.cat([tensor.detach().flatten() for tensor in values])
+
+
+def _parts(row: Tensor, like: Sequence[Tensor]) -> list[Tensor]:
+    """The values of a row in the shapes of `like`."""
+    return [part.view(tensor.shape) for part, tensor in zip(row.split([tensor.numel() for tensor in like]), like, strict=True)]

@@ -1,0 +1,148 @@
+"""The real side of one image step: which samples each class contributes, and the mean of their vectors."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from bilp.data.pool import packs
+from bilp.distill.step.divergence import SCORE_WORDS, Guard
+from bilp.distill.step.sample_scores import RealBatch, Scored, score_batches
+from bilp.distill.step.setting import Setting
+from bilp.images import augment
+from bilp.images.augment import AugParams
+from bilp.matching import Vectors
+from bilp.pruning.adaptive import AdaptivePruner
+from bilp.seeds import generator
+
+# Images of one forward pass that several classes share. More does not make a CPU faster and costs memory.
+PASS_IMAGES = 512
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Real samples of one class for one image step."""
+
+    class_index: int
+    ids: Tensor
+    """sample_ids `[n]`."""
+    params: AugParams | None
+    """Siamese augmentation, for these and for the synthetic images of the class."""
+    withheld: float
+    """Share of the samples in question that adaptive pruning kept away."""
+
+
+@dataclass(frozen=True)
+class Target:
+    """What the synthetic images of a class are matched to."""
+
+    batch: Batch
+    mean: Vectors
+    """Mean vector of the batch, detached."""
+
+
+def draw_batches(setting: Setting, pruner: AdaptivePruner | None, iteration: int, outer: int) -> list[Batch]:
+    """One batch per class, without the samples that a standing decision keeps away.
+
+    Mode refill draws from the candidates that remain. Mode shrink draws as if nothing were decided and takes the
+    decided ones out, so that the batch gets smaller and the step cheaper; with an interval, the batch that was measured
+    at the interval's beginning is the batch of all its steps. Never fewer than the pruner's floor.
+    """
+    shrink = pruner is not None and setting.reselect.mode == "shrink"
+    drawn_at = _drawn_at(setting, iteration, outer) if shrink else (iteration, outer)
+    batches = []
+    for c in setting.classes:
+        stream = generator(setting.config.seed, "real", *drawn_at, c)
+        if pruner is None or shrink:
+            offered = setting.pool.draw(c, setting.config.batch_real, stream)
+            drawn = remaining = offered if pruner is None else pruner.candidates(offered, iteration)
+        else:
+            offered = setting.pool.by_class[c]
+            remaining = pruner.candidates(offered, iteration)
+            drawn = setting.pool.draw(c, setting.config.batch_real, stream, among=remaining)
+        params = setting.draw_augmentation("augment", iteration, outer, c)
+        batches.append(Batch(c, drawn, params, 1.0 - len(remaining) / len(offered)))
+    return batches
+
+
+def deciding_step(setting: Setting, iteration: int) -> int | None:
+    """The outer loop of this iteration that reselects, or None.
+
+    Every `interval`-th iteration has one, drawn uniformly, so that the networks behind the decisions are trained as
+    far as those of the matching are.
+    """
+    interval = setting.reselect.interval
+    if setting.reselect.beta == 0.0 or interval == 0 or iteration % interval:
+        return None
+    stream = generator(setting.config.seed, "reselect_outer", iteration)
+    return int(torch.randint(setting.schedule.outer_loops, (1,), generator=stream))
+
+
+def _drawn_at(setting: Setting, iteration: int, outer: int) -> tuple[int, int]:
+    """Iteration and outer loop whose stream draws the batches of mode shrink: those of the interval's decision."""
+    begin = iteration - iteration % setting.reselect.interval if setting.reselect.interval else iteration
+    decided = deciding_step(setting, begin)
+    return (iteration, outer) if decided is None else (begin, decided)
+
+
+def targets(setting: Setting, batches: Sequence[Batch]) -> Iterator[Target]:
+    """The mean vector of every batch; classes share forward passes where features are compared."""
+    if setting.schedule.features:
+        yield from (Target(batch, mean) for batch, mean in zip(batches, shared_means(setting, batches, PASS_IMAGES), strict=True))
+        return
+    for batch in batches:  # one at a time: a mean gradient is as large as the network
+        yield Target(batch, _mean(setting, batch, augment.apply(setting.pool.images(batch.ids, setting.device), batch.params)))
+
+
+def decided_targets(
+    setting: Setting, synthetic: Tensor, pruner: AdaptivePruner, guard: Guard, iteration: int, outer: int, *, by_class: bool = False
+) -> Iterator[Target]:
+    """Targets of a step that reselects: batches of the whole pool, measured against `synthetic`, matched on what is kept.
+
+    With `by_class` each class is measured when its turn comes, on the images as they are then; otherwise classes may be
+    measured together. Decisions stand until `iteration + interval`.
+    """
+    full = draw_batches(setting, None, iteration, outer)
+    word = SCORE_WORDS[setting.reselect.score]
+    real = (
+        RealBatch(
+            batch.class_index, augment.apply(setting.pool.images(batch.ids, setting.device), batch.params), batch.params, (iteration, outer)
+        )
+        for batch in full
+    )
+    found: Iterator[Scored]
+    if by_class:
+        found = (scored for batch in real for scored in score_batches(setting, synthetic, [batch]))
+    else:
+        found = score_batches(setting, synthetic, real)
+    for batch, scored in zip(full, found, strict=True):
+        guard.check_effects(iteration, batch.class_index, scored.values, word)
+        kept = pruner.decide(batch.ids, scored.values, batch.class_index, iteration + setting.reselect.interval)
+        share = 1.0 - int(kept.sum()) / len(kept)
+        chosen = Batch(batch.class_index, batch.ids[kept], batch.params, share)
+        yield Target(chosen, scored.mean_of(kept.to(setting.device)))
+
+
+def shared_means(setting: Setting, batches: Sequence[Batch], limit: int) -> list[Vectors]:
+    """Mean feature vectors of all batches, from forward passes of at most `limit` images that classes share."""
+    sums: list[list[Tensor]] = [[] for _ in batches]
+    for pack in packs([len(batch.ids) for batch in batches], limit):
+        ids = torch.cat([batches[which].ids[start:stop] for which, start, stop in pack])
+        sizes = [stop - start for _, start, stop in pack]
+        raw = setting.pool.images(ids, setting.device).split(sizes)
+        images = torch.cat([augment.apply(part, batches[which].params) for part, (which, _, _) in zip(raw, pack, strict=True)])
+        labels = torch.cat(
+            [setting.class_labels(batches[which].class_index, size) for size, (which, _, _) in zip(sizes, pack, strict=True)]
+        )
+        blocks = [block.split(sizes) for block in setting.matching.real(setting.network, images, labels)]
+        for place, (which, _, _) in enumerate(pack):
+            parts = [block[place].sum(dim=0) for block in blocks]
+            sums[which] = parts if not sums[which] else [old + new for old, new in zip(sums[which], parts, strict=True)]
+    return [tuple(part / len(batch.ids) for part in parts) for batch, parts in zip(batches, sums, strict=True)]
+
+
+def _mean(setting: Setting, batch: Batch, images: Tensor) -> Vectors:
+    return setting.matching.real_mean(setting.network, images, setting.class_labels(batch.class_index, len(images)))

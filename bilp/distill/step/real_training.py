@@ -1,0 +1,89 @@
+"""Training of the matched network on real images, as IDC, DREAM and IDM do between image steps."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.nn.modules.batchnorm import _BatchNorm
+
+from bilp.data.pool import RealPool
+from bilp.images import augment
+from bilp.images.cutmix import draw_mix, mix_images, mixed_loss
+from bilp.nets import Network
+from bilp.seeds import generator
+
+
+@dataclass(frozen=True)
+class RealTraining:
+    """How a network is trained on the samples of `pool`."""
+
+    pool: RealPool
+    batch: int
+    augment: tuple[str, ...]
+    """Families of `augment.draw_combined`, fresh parameters per image."""
+    cutmix: float
+    """Share of mini-batches that are mixed."""
+    seed: int
+    device: torch.device
+
+    def run(self, network: Network, optimiser: torch.optim.SGD, batches: Iterator[Tensor], *path: str | int) -> tuple[int, int]:
+        """One step on every mini-batch of sample_ids; images right and images seen. Chance comes from the stream under `path`."""
+        network.train()
+        stream = generator(self.seed, "real_augment", *path)
+        side = (self.pool.dataset.shape[1], self.pool.dataset.shape[2])
+        alone_spoils = any(isinstance(module, _BatchNorm) for module in network.modules())
+        right, seen = torch.zeros((), dtype=torch.int64, device=self.device), 0
+        for ids in batches:
+            if alone_spoils and len(ids) == 1:
+                continue  # batch norm has no statistics of a single sample
+            images = augment.apply(self.pool.images(ids, self.device), augment.draw_combined(self.augment, side, stream, len(ids)))
+            labels, mix = self.pool.dataset.train.labels[ids].to(self.device), draw_mix(self.cutmix, side, len(ids), stream)
+            logits = network(mix_images(images, mix))
+            optimiser.zero_grad(set_to_none=True)
+            mixed_loss(logits, labels, mix).backward()
+            optimiser.step()
+            right += (logits.detach().argmax(dim=1) == labels).sum()
+            seen += len(ids)
+        optimiser.zero_grad(set_to_none=True)
+        return int(right), seen
+
+    def epoch(self, *path: str | int) -> Iterator[Tensor]:
+        """Mini-batches of sample_ids of one pass over the pool in random order."""
+        return iter(self._order("real_order", *path).split(self.batch))
+
+    def endless(self, *path: str | int) -> Iterator[Tensor]:
+        """Mini-batches without end: the pool is gone through again and again, each time in another order."""
+        for turn in itertools.count():
+            yield from self.epoch(*path, turn)
+
+    def steps(self, count: int, *path: str | int) -> Iterator[Tensor]:
+        """Exactly `count` mini-batches of those."""
+        return itertools.islice(self.endless(*path), count)
+
+    def one_pass(self, waiting: Iterator[Tensor], most: int | None) -> Iterator[Tensor]:
+        """The next mini-batches of `waiting` (see `endless`): whole ones until `most` samples are seen, or those of an epoch, which
+        is never exceeded. So IDC's program does (train.py:251): 2000 samples in mini-batches of 64 are 32 of these, 2048."""
+        seen = 0
+        for ids in itertools.islice(waiting, -(-len(self.pool) // self.batch)):
+            yield ids
+            seen += len(ids)
+            if most is not None and seen >= most:
+                return
+
+    def _order(self, *path: str | int) -> Tensor:
+        ids = torch.cat(self.pool.by_class)
+        return ids[torch.randperm(len(ids), generator=generator(self.seed, *path))]
+
+
+def sgd(network: Network, learning_rate: float, momentum: float, weight_decay: float) -> torch.optim.SGD:
+    """A fresh optimiser of all parameters."""
+    return torch.optim.SGD(network.parameters(), lr=learning_rate, momentum=momentum, weight_decay=weight_decay, fused=True)
+
+
+def without_cutout(families: Sequence[str], share: float) -> tuple[str, ...]:
+    """The families of training under CutMix, which takes the place of cutout."""
+    return tuple(name for name in families if name != "cutout" or share == 0.0)

@@ -1,0 +1,135 @@
+"""What adaptive pruning ranks real samples by: the causal effect, or a cheap substitute to compare it with.
+
+Every score is a length or a loss, so it is finite and not negative, and goes through the same pruner.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from functools import partial
+from itertools import groupby, tee
+from operator import attrgetter
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from bilp.causal import ClassBatch, measure_classes
+from bilp.data.pool import even_chunks
+from bilp.distill.step.setting import Setting
+from bilp.images import augment
+from bilp.images.augment import AugParams
+from bilp.matching import Vectors
+from bilp.matching.per_sample import micro_batches
+from bilp.nets.arithmetic import arithmetic
+from bilp.seeds import generator
+
+
+@dataclass(frozen=True)
+class Scored:
+    """Scores of one class's batch, and the mean vector of any part of it."""
+
+    class_index: int
+    values: Tensor
+    """float32 `[n]` on the CPU."""
+    mean_of: Callable[[Tensor], Vectors]
+    """Mean vector of the samples where a bool `[n]` is true; only as long as the network stays as it is."""
+
+
+@dataclass(frozen=True)
+class RealBatch:
+    """Real samples of one class, and what was drawn for them."""
+
+    class_index: int
+    images: Tensor
+    """Already augmented `[n, C, H, W]`."""
+    params: AugParams | None
+    """Their augmentation, for the synthetic images of the class."""
+    path: tuple[str | int, ...]
+    """Names of the streams of what is still drawn."""
+
+
+def score_batches(setting: Setting, synthetic: Tensor, batches: Iterable[RealBatch]) -> Iterator[Scored]:
+    """Scores of real samples against all synthetic images `synthetic`, in order; classes are measured together where that pays.
+
+    The causal effect is that on the stored images, through those decoded from them; it has formed every sample's vector
+    and takes the mean from them. A batch is asked for when its group is measured; `synthetic` and the network must stay as
+    they are meanwhile. Raises ConfigError for the effect of a single sample.
+    """
+    if setting.reselect.score != "ite":
+        yield from (_substitute(setting, batch) for batch in batches)
+        return
+    batches, named = tee(batches)
+    found = measure_classes(
+        setting.matching,
+        setting.network,
+        (_class_batch(setting, synthetic, batch) for batch in batches),
+        setting.reselect.estimator,
+        directions=setting.reselect.directions,
+        seed=setting.config.seed,
+        precision=setting.reselect.precision,
+    )
+    for batch in named:
+        with arithmetic("float32", setting.device):  # effects are differences that rounding would drown
+            measured = next(found)
+        yield Scored(batch.class_index, measured.norms.cpu(), measured.mean_of)
+
+
+def score_pools(
+    setting: Setting, synthetic: Tensor, pools: Iterable[tuple[int, Tensor, AugParams | None]], *path: str | int
+) -> Iterator[Tensor]:
+    """Scores of the sample_ids `[n]` of every class, float32 `[n]` on the CPU, in chunks about the size of a batch.
+
+    `pools` holds class, sample_ids and augmentation. `path` and a chunk's number name the streams of what is drawn.
+    """
+    chunks = (
+        RealBatch(class_index, augment.apply(setting.pool.images(part, setting.device), params), params, (*path, place))
+        for class_index, ids, params in pools
+        for place, part in enumerate(even_chunks(ids, setting.config.batch_real))
+    )
+    if setting.reselect.score == "ite":
+        measured = score_batches(setting, synthetic, chunks)
+        for _, of_class in groupby(measured, key=attrgetter("class_index")):
+            yield torch.cat([scored.values for scored in of_class])
+    else:  # some substitutes compare a sample with all others of its class
+        for _, batches in groupby(chunks, key=attrgetter("class_index")):
+            yield _finish(setting, torch.cat([_raw(setting, batch) for batch in batches]))
+
+
+def _class_batch(setting: Setting, synthetic: Tensor, batch: RealBatch) -> ClassBatch:
+    own = synthetic[setting.rows(batch.class_index)].detach()
+    decoded = setting.choose_decoded("decoded", *batch.path, batch.class_index)
+    entering = setting.config.decode.count(len(own)) if decoded is None else len(decoded)
+    return ClassBatch(
+        (batch.images, setting.class_labels(batch.class_index, len(batch.images))),
+        (own, setting.class_labels(batch.class_index, entering)),
+        partial(setting.entering, params=batch.params, chosen=decoded),
+    )
+
+
+def _substitute(setting: Setting, batch: RealBatch) -> Scored:
+    def mean_of(kept: Tensor) -> Vectors:
+        chosen = batch.images[kept.to(batch.images.device)]
+        return setting.matching.real_mean(setting.network, chosen, setting.class_labels(batch.class_index, len(chosen)))
+
+    return Scored(batch.class_index, _finish(setting, _raw(setting, batch)), mean_of)
+
+
+@torch.no_grad()
+def _raw(setting: Setting, batch: RealBatch) -> Tensor:
+    """What a substitute needs of each image: its loss `[n]`, its embedding `[n, F]`, or a number drawn from its stream `[n]`."""
+    images = batch.images
+    if setting.reselect.score == "random":
+        return torch.rand(len(images), generator=generator(setting.config.seed, "reselect_random", *batch.path, batch.class_index))
+    if setting.reselect.score == "feature_distance":
+        return torch.cat([setting.network.embed(images[rows]) for rows in micro_batches(images)])
+    logits = torch.cat([setting.network(images[rows]) for rows in micro_batches(images)])
+    return functional.cross_entropy(logits, setting.class_labels(batch.class_index, len(images)), reduction="none")
+
+
+def _finish(setting: Setting, raw: Tensor) -> Tensor:
+    """Scores from what `_raw` returned for all samples of a class that are measured together."""
+    if setting.reselect.score == "feature_distance":
+        raw = torch.linalg.vector_norm(raw - raw.mean(dim=0), dim=1)
+    return raw.float().cpu()

@@ -1,0 +1,135 @@
+"""What stays fixed while a run distills: configuration, real samples, the reused network and its matching."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from bilp.config import KERNEL_METHODS, DistillConfig, ReselectConfig
+from bilp.data.pool import RealPool
+from bilp.distill.step.pretrained import PretrainedNetworks
+from bilp.distill.step.schedule import Schedule, schedule_for, train_network
+from bilp.errors import ConfigError
+from bilp.experts.buffer import ExpertBuffer
+from bilp.images import augment
+from bilp.images.augment import AugParams
+from bilp.images.multiformation import decode_class, grey
+from bilp.matching import Matching, matching_for
+from bilp.nets import Network, build, initialise
+from bilp.nets.arithmetic import place
+from bilp.seeds import generator
+
+# DC estimates the statistics of batch norm from this many real images per class before it freezes them; the whole
+# batch is bounded, so that a thousand classes still fit into memory.
+STATISTICS_PER_CLASS = 16
+STATISTICS_IMAGES = 2048
+
+
+@dataclass(frozen=True)
+class Setting:
+    """The parts of a distillation. `network` is one module that is initialised anew for every iteration."""
+
+    config: DistillConfig
+    reselect: ReselectConfig
+    pool: RealPool
+    network: Network
+    matching: Matching
+    schedule: Schedule
+    device: torch.device
+    classes: range
+    """The classes whose images are distilled: all of them, or those of a shard."""
+    experts: ExpertBuffer | None = None
+    """Trainings on the real samples, for methods that imitate them."""
+    pretrained: PretrainedNetworks | None = None
+    """Networks trained on the real samples, with which iterations go on instead of new random ones."""
+
+    @classmethod
+    def assemble(
+        cls,
+        config: DistillConfig,
+        reselect: ReselectConfig,
+        pool: RealPool,
+        device: torch.device | str,
+        experts: ExpertBuffer | None = None,
+        classes: range | None = None,
+        pretrained: PretrainedNetworks | None = None,
+    ) -> Setting:
+        """Build the network on `device` and choose the matching and schedule of `config.method`.
+
+        Without `classes` all of them are distilled. Networks have an output for every class in any case. Raises ConfigError
+        if `config` asks for pretrained networks and `pretrained` is None.
+        """
+        if config.idc.pretrained.networks > 0 and pretrained is None:
+            raise ConfigError(f"idc.pretrained.networks = {config.idc.pretrained.networks}: train them first (pretrain_network)")
+        schedule = schedule_for(config)
+        network = build(config.network, pool.dataset.shape, pool.classes)
+        if experts is not None:
+            experts.require_network(network)
+        place(network, config.gpu, device)
+        network.requires_grad_(not schedule.features)
+        matching = matching_for(config.method, config.alignment, config.idc.metric)
+        classes = range(pool.classes) if classes is None else classes
+        return cls(config, reselect, pool, network, matching, schedule, torch.device(device), classes, experts, pretrained)
+
+    @property
+    def side(self) -> tuple[int, int]:
+        """Height and width of the images."""
+        return self.pool.dataset.shape[1], self.pool.dataset.shape[2]
+
+    def rows(self, class_index: int) -> slice:
+        """The rows of a class in the tensor of synthetic images."""
+        place = class_index - self.classes.start
+        return slice(place * self.config.ipc, (place + 1) * self.config.ipc)
+
+    def row_numbers(self, class_index: int) -> Tensor:
+        """The same rows as numbers, int64 `[ipc]`, on the run's device."""
+        rows = self.rows(class_index)
+        return torch.arange(rows.start, rows.stop, device=self.device)
+
+    def draw_network(self, *path: str | int) -> None:
+        """Initialise the network from the stream called `path`."""
+        self.network.train()
+        initialise(self.network, generator(self.config.seed, *path))
+
+    def draw_pretrained(self, pretrained: PretrainedNetworks, *path: str | int) -> None:
+        """The network becomes a copy of one of `pretrained`, drawn uniformly from the stream called `path`."""
+        self.network.train()
+        which = int(torch.randint(len(pretrained), (1,), generator=generator(self.config.seed, "pretrained_choice", *path)))
+        pretrained.load(which, self.network)
+
+    def train_network(self, images: Tensor, labels: Tensor, *path: str | int) -> None:
+        """One stretch of training on the synthetic set, `inner_epochs` long, from the streams under `path`."""
+        train_network(self.network, images, labels, self.schedule, self.config.seed, *path)
+
+    def freeze_statistics(self, *path: str | int) -> None:
+        """Fix the statistics of batch norm on real images, so that samples are independent; nothing without batch norm."""
+        if not any(isinstance(part, torch.nn.modules.batchnorm._BatchNorm) for part in self.network.modules()):
+            return
+        count = max(1, min(STATISTICS_PER_CLASS, STATISTICS_IMAGES // self.pool.classes))
+        streams = [generator(self.config.seed, "statistics", *path, c) for c in range(self.pool.classes)]
+        ids = torch.cat([self.pool.draw(c, count, stream) for c, stream in enumerate(streams)])
+        self.matching.freeze_statistics(self.network, self.pool.images(ids, self.device))
+
+    def draw_augmentation(self, *path: str | int) -> AugParams | None:
+        """Siamese augmentation from the stream called `path`, the same for every image: one family, or combined as in IDC."""
+        draw = augment.draw_combined if self.config.method in KERNEL_METHODS else augment.draw
+        return draw(self.config.augment, self.side, generator(self.config.seed, *path))
+
+    def choose_decoded(self, *path: str | int) -> Tensor | None:
+        """Which decoded images of a class one step of IDC or DREAM uses, from the stream called `path`; None for all of them."""
+        decoded, most = self.config.decode.count(self.config.ipc), self.config.decode.bound
+        if self.config.method not in KERNEL_METHODS or decoded <= most:
+            return None
+        return torch.randperm(decoded, generator=generator(self.config.seed, *path))[:most].to(self.device)
+
+    def entering(self, images: Tensor, params: AugParams | None, chosen: Tensor | None = None) -> Tensor:
+        """Stored images of a class `[ipc, C, H, W]` as they enter the network: decoded, the `chosen` ones, augmented."""
+        dataset = self.pool.dataset
+        decoded = decode_class(images, self.config.decode, grey(dataset.mean, dataset.std))
+        return augment.apply(decoded if chosen is None else decoded[chosen], params)
+
+    def class_labels(self, class_index: int, count: int) -> Tensor:
+        """`count` times the label of a class, int64 `[count]`, on the run's device."""
+        return torch.full((count,), class_index, dtype=torch.int64, device=self.device)

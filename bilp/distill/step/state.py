@@ -1,0 +1,105 @@
+"""What a distillation has become so far, and its one file."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor
+
+from bilp.artifacts.tensors import Form, decode_tensors, encode_tensors, require_tensors
+
+PRUNER, METHOD = "pruner.", "method."
+
+
+@dataclass
+class DistillState:
+    """State after `iteration` iterations; with the run's configuration it determines everything that follows.
+
+    Random streams are named by seed and iteration (bilp.seeds), so no generator state is part of it.
+    """
+
+    images: Tensor
+    """Stored images `[classes * ipc, C, H, W]`, float32, normalised; class c owns rows c*ipc to (c+1)*ipc.
+
+    Those of IDC and DREAM lie within the range of pixels, others anywhere. Never decoded."""
+    labels: Tensor
+    """Their classes `[classes * ipc]`, int64."""
+    momentum: Tensor
+    """Momentum buffer of SGD on the images, same shape; zeros before the first step (then SGD behaves as with none)."""
+    iteration: int = 0
+    """Iterations done; also the index of the next one."""
+    reference_loss: float = math.nan
+    """Median loss of the run's first round, the yardstick of divergence; nan until that round is done."""
+    pruner: dict[str, Tensor] = field(default_factory=dict)
+    """State of the adaptive pruner; empty without one."""
+    method: dict[str, Tensor] = field(default_factory=dict)
+    """What the method's loop carries from one iteration to the next; most carry nothing."""
+
+    @classmethod
+    def start(cls, images: Tensor, labels: Tensor) -> DistillState:
+        """The state before the first iteration."""
+        return cls(images=images, labels=labels, momentum=torch.zeros_like(images))
+
+    def to(self, device: torch.device | str) -> DistillState:
+        """A copy whose images, labels and momentum lie on `device`; the pruner works on the CPU."""
+        return DistillState(
+            images=self.images.detach().to(device, copy=True),
+            labels=self.labels.to(device, copy=True),
+            momentum=self.momentum.detach().to(device, copy=True),
+            iteration=self.iteration,
+            reference_loss=self.reference_loss,
+            pruner=dict(self.pruner),
+            method={name: value.to(device, copy=True) for name, value in self.method.items()},
+        )
+
+
+def encode_state(state: DistillState) -> bytes:
+    """The state as safetensors: `images`, `labels`, `momentum`, `iteration`, `reference_loss`, `pruner.*` and `method.*`."""
+    tensors = {
+        "images": state.images,
+        "labels": state.labels,
+        "momentum": state.momentum,
+        "iteration": torch.tensor(state.iteration, dtype=torch.int64),
+        "reference_loss": torch.tensor(state.reference_loss, dtype=torch.float64),
+    }
+    tensors.update({PRUNER + name: value for name, value in state.pruner.items()})
+    tensors.update({METHOD + name: value for name, value in state.method.items()})
+    return encode_tensors(tensors)
+
+
+def decode_state(data: bytes, where: str) -> DistillState:
+    """Read `encode_state`'s bytes; `where` names the file in errors.
+
+    Raises DamagedArtefact if tensors are missing, unknown, of the wrong types or shapes, or not finite. Whether it is the state
+    of a certain round tells `bilp.distill.checkpoint`.
+    """
+    tensors = decode_tensors(data, where)
+    known = {name: value for name, value in tensors.items() if not name.startswith((PRUNER, METHOD))}
+    images = tuple(known["images"].shape) if "images" in known else ()
+    require_tensors(known, {**_forms(images), "reference_loss": (torch.float64, ())}, where, finite=False)
+    for name in ("images", "momentum"):
+        require_tensors({name: known[name]}, {name: (torch.float32, images)}, where)
+    return DistillState(
+        images=known["images"],
+        labels=known["labels"],
+        momentum=known["momentum"],
+        iteration=int(known["iteration"]),
+        reference_loss=float(known["reference_loss"]),
+        pruner=_named(tensors, PRUNER),
+        method=_named(tensors, METHOD),
+    )
+
+
+def _forms(images: tuple[int, ...]) -> dict[str, Form]:
+    return {
+        "images": (torch.float32, images),
+        "labels": (torch.int64, images[:1]),
+        "momentum": (torch.float32, images),
+        "iteration": (torch.int64, ()),
+    }
+
+
+def _named(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
+    return {name.removeprefix(prefix): value for name, value in tensors.items() if name.startswith(prefix)}

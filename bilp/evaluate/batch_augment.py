@@ -1,0 +1,81 @@
+"""What happens to a mini-batch before a network sees it: augmentation and cutmix, drawn from streams of their own.
+
+Draws depend on the streams alone, so a network meets the same treatment whether it is trained alone or with others.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Self
+
+import torch
+from torch import Tensor
+
+from bilp.evaluate.training_schedule import Schedule
+from bilp.images import augment
+from bilp.images.augment import AugParams, Side
+from bilp.images.cutmix import Mix, draw_mix, mix_images
+from bilp.images.dc_augment import Operations, draw_operations, operate
+from bilp.seeds import generator
+
+STREAMS = ("order", "augment", "cutmix", "dropout")
+"""Names of a training's streams, in the order of the fields of `Streams`."""
+
+
+@dataclass(frozen=True)
+class Streams:
+    """Random streams of one training: order of the samples, augmentation, cutmix, dropout."""
+
+    order: torch.Generator
+    augment: torch.Generator
+    cutmix: torch.Generator
+    dropout: torch.Generator
+
+    @classmethod
+    def of(cls, seed: int, name: str, number: int) -> Self:
+        """Those of training `number` of the network called `name`, whatever it is trained on."""
+        return cls(*(generator(seed, "evaluate", what, name, number) for what in STREAMS))
+
+
+@dataclass(frozen=True)
+class Treatment:
+    """An operation of each image's own or none, families in the order in which they are applied, then cutmix or none."""
+
+    families: tuple[AugParams, ...]
+    mix: Mix | None
+    each: Operations | None = None
+
+
+def draw(schedule: Schedule, side: Side, count: int, streams: Streams) -> Treatment:
+    """The treatment of a mini-batch of `count` images of `side` = (height, width)."""
+    each = draw_operations(schedule.augment_each, count, streams.augment)
+    drawn = [augment.draw([family], side, streams.augment, count) for family in schedule.augment_always]
+    drawn.append(augment.draw(schedule.augment, side, streams.augment, count))
+    drawn += [augment.draw([family], side, streams.augment, count) for family in schedule.augment_after]
+    families = tuple(params for params in drawn if params is not None)
+    return Treatment(families, draw_mix(schedule.cutmix, side, count, streams.cutmix), each)
+
+
+def treat(images: Tensor, treatment: Treatment) -> Tensor:
+    """The treated mini-batch, `[B, C, H, W]` to the same shape."""
+    images = operate(images, treatment.each)
+    for params in treatment.families:
+        images = augment.apply(images, params)
+    return mix_images(images, treatment.mix)
+
+
+def treat_each(images: Tensor, treatments: Sequence[Treatment]) -> Tensor:
+    """`treat` for K mini-batches `[K, B, C, H, W]` at once: those that drew the same family share one computation."""
+    batches = [operate(batch, treatment.each) for batch, treatment in zip(images.unbind(), treatments, strict=True)]
+    for step in range(max(len(treatment.families) for treatment in treatments)):
+        by_family: dict[str, list[int]] = {}
+        for k, treatment in enumerate(treatments):
+            by_family.setdefault(treatment.families[step].family, []).append(k)
+        for family, members in by_family.items():
+            drawn = [treatments[k].families[step].values for k in members]
+            joined = AugParams(family, {name: torch.cat([values[name] for values in drawn]) for name in drawn[0]})
+            treated = augment.apply(torch.cat([batches[k] for k in members]), joined)
+            for k, batch in zip(members, treated.split(images.shape[1]), strict=True):
+                batches[k] = batch
+    return torch.stack([mix_images(batch, treatment.mix) for batch, treatment in zip(batches, treatments, strict=True)])

@@ -1,0 +1,238 @@
+"""Published cells: what a paper reports for a method, a dataset and a number of images, and how far from it a run of ours lies."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Annotated, Any, get_args
+
+import pyarrow as pa
+from pydantic import Field, ValidationError
+
+from bilp.artifacts.artifact import content_key, open_artefact
+from bilp.artifacts.publication import publish
+from bilp.artifacts.tables import REPRODUCTION, encode
+from bilp.config import Arm, Frozen, PipelineConfig, Source
+from bilp.config.base import Positive
+from bilp.config.nested import leaves, merge
+from bilp.config.recipes import load_recipe, read_recipe
+from bilp.errors import ConfigError, DamagedArtefact
+from bilp.evaluate.metrics import Difference, Measurement, interval, measurements, paired_difference
+from bilp.storage import strict_json
+from bilp.storage.objects import join
+from bilp.storage.verification import again
+
+VERSION = 2
+KIND = "reproduction"
+TABLE = "reproduction.parquet"
+SUMMARY = "reproduction.json"
+
+Percent = Annotated[float, Field(ge=0.0, le=100.0)]
+
+# A paper's numbers do not depend on these settings of ours.
+NOT_PROTOCOL = {
+    "recipe",
+    "recipe_dataset",
+    "arms",
+    "experiments",
+    "seed",
+    "distill.rounds",
+    "evaluate.baselines",
+    "evaluate.full_epochs",
+    "ingest.uri",
+}
+
+
+class Published(Frozen):
+    """What a recipe states under `published`."""
+
+    value: Percent
+    """Test accuracy in per cent."""
+    spread: Percent | None = None
+    """The published standard deviation, in points."""
+    source: str
+    """Where the value was read."""
+    arm: Arm = "unpruned"
+    """The arm that it belongs to."""
+    unpruned: Percent | None = None
+    """The value that the same table gives to the run without pruning."""
+
+
+class _Gain(Frozen):
+    points: float
+    half_width95: float | None
+    n: Positive
+
+
+class _Summary(Frozen):
+    """Content of SUMMARY; `results` are the rows of the table once more."""
+
+    recipe: str
+    published: Published
+    results: tuple[dict[str, Any], ...]
+    gains: dict[str, _Gain]
+    deviations: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """One arm on one network beside what was published for it; per cent and points, `difference` is ours minus theirs."""
+
+    arm: str
+    network: str
+    accuracy: float
+    half_width95: float
+    n: int
+    published: float
+    spread: float
+    difference: float
+
+    @property
+    def sentence(self) -> str:
+        """The row in words."""
+        ours = f"{self.accuracy:.2f}" + (f" +- {self.half_width95:.2f}" if math.isfinite(self.half_width95) else "")
+        text = f"{self.arm} on {self.network}: {ours} % (n = {self.n})"
+        if math.isnan(self.published):
+            return text
+        theirs = f"{self.published:g}" + ("" if math.isnan(self.spread) else f" +- {self.spread:g}")
+        sure = math.isfinite(self.half_width95)
+        inside = "within our interval" if sure and abs(self.difference) <= self.half_width95 else "outside our interval"
+        return f"{text}, published {theirs} %: {self.difference:+.2f} points, {inside if sure else 'no interval from one value'}"
+
+
+def load_published(recipe: str) -> Published:
+    """What a recipe states as published. Raises ConfigError if it states nothing, or nonsense."""
+    stated = read_recipe(recipe).get("published")
+    if stated is None:
+        raise ConfigError(f"recipe {recipe!r} states no published value: use one of recipes/published, or add published to it")
+    try:
+        return Published.model_validate(stated)
+    except ValidationError as error:
+        problem = error.errors(include_url=False)[0]
+        raise ConfigError(f"recipe {recipe!r}: published.{'.'.join(map(str, problem['loc']))}: {problem['msg']}") from error
+
+
+def scaled(recipe: str, scale: float, changes: dict[str, Any]) -> PipelineConfig:
+    """The recipe's configuration with `scale` (0 to 1] of its iterations and evaluation seeds, and `changes` on top.
+
+    Two seeds remain at least. An unpruned and a fully pruned arm take part besides the paper's, so that what pruning does
+    is measured on the way; baselines do not. Raises ConfigError for another scale.
+    """
+    if not 0.0 < scale <= 1.0:
+        raise ConfigError(f"scale = {scale:g} is no part of the paper's work: use a number above 0 and up to 1")
+    paper = PipelineConfig.model_validate({"recipe": recipe, **_dials(changes)})
+    arms = [arm for arm in get_args(Arm) if arm in (*paper.arms, "unpruned", "bilp")]
+    given: dict[str, Any] = {"recipe": recipe, "arms": arms, "evaluate": {"baselines": []}}
+    if scale < 1.0:
+        given["distill"] = {"iterations": max(1, round(scale * paper.distill.iterations))}
+        given["evaluate"]["seeds"] = max(2, round(scale * paper.evaluate.seeds))
+    return PipelineConfig.model_validate(merge(given, changes))
+
+
+def deviations(recipe: str, config: PipelineConfig, device: str) -> list[str]:
+    """Every setting of `config` that is not the recipe's own, and the device where it is not the papers' GPU: one line each."""
+    stated = _as_stated(recipe, config)
+    paper = dict(leaves(stated.model_dump(mode="json")))
+    ours = dict(leaves(config.model_dump(mode="json")))
+    changed = [path for path in {**paper, **ours} if path not in NOT_PROTOCOL and paper.get(path) != ours.get(path)]
+    lines = [f"{path}: {_text(paper.get(path))} in the recipe, {_text(ours.get(path))} here" for path in changed]
+    if config.experiments != stated.experiments:
+        lines.append(f"experiments: {stated.experiments} in the recipe, {config.experiments} here")
+    return lines if device.startswith("cuda") else [*lines, f"device: {device}; the papers used GPUs, whose rounding differs"]
+
+
+def _as_stated(recipe: str, config: PipelineConfig) -> PipelineConfig:
+    """The recipe alone, on the data of `config` where its own have no name here, so that only a folder or the like can hold them."""
+    if load_recipe(recipe).get("dataset", "digits") in get_args(Source):
+        return PipelineConfig(recipe=recipe)
+    return PipelineConfig.model_validate({"recipe": recipe, "dataset": config.dataset, "ingest": {"uri": config.ingest.uri}})
+
+
+def compare(published: Published, evaluation_uris: Sequence[str]) -> list[Comparison]:
+    """One row per distilled arm and network; only the paper's arm, and the unpruned one if it is stated, have a published value."""
+    rows = [row for row in measurements(evaluation_uris) if row.arm not in ("full", "random", "herding", "k_center")]
+    found = []
+    for arm, network in dict.fromkeys((row.arm, row.network) for row in rows):
+        chosen = [row for row in rows if (row.arm, row.network) == (arm, network)]
+        ours = _accuracy(chosen)
+        theirs = published.value if arm == published.arm else published.unpruned if arm == "unpruned" else None
+        value = math.nan if theirs is None else theirs
+        spread = published.spread if arm == published.arm and published.spread is not None else math.nan
+        mean, half = 100 * ours.mean, 100 * ours.half_width95
+        found.append(Comparison(arm, network, mean, half, ours.n, value, spread, mean - value))
+    return found
+
+
+def gains(evaluation_uris: Sequence[str], arms: Iterable[str]) -> dict[str, Difference]:
+    """Paired difference (fraction) of each pruned arm to the unpruned one, on the first network."""
+    rows = measurements(evaluation_uris)
+    first = rows[0].network
+    by_arm = {arm: [row for row in rows if (row.arm, row.network) == (arm, first)] for arm in arms}
+    if "unpruned" not in by_arm:
+        return {}
+    return {arm: paired_difference(own, by_arm["unpruned"]) for arm, own in by_arm.items() if arm != "unpruned"}
+
+
+def publish_reproduction(recipe: str, config: PipelineConfig, evaluation_uris: Sequence[str], device: str, root: str) -> str:
+    """Publish the distance to the published value, what pruning gained, and every deviation; the artefact's URI."""
+    published = load_published(recipe)
+    keys = [open_artefact(uri, "evaluation").identity for uri in evaluation_uris]
+    lines = deviations(recipe, config, device)
+    key = content_key(KIND, VERSION, recipe=recipe, published=published, evaluations=keys, config=config, deviations=lines)
+    rows = compare(published, evaluation_uris)
+    content = {
+        "recipe": recipe,
+        "published": published.model_dump(mode="json"),
+        "results": [_plain(row) for row in rows],
+        "gains": {
+            arm: {"points": 100 * gain.mean, "half_width95": _finite(100 * gain.half_width95), "n": gain.n}
+            for arm, gain in gains(evaluation_uris, config.arms).items()
+        },
+        "deviations": lines,
+    }
+    table = pa.table({name: [getattr(row, name) for row in rows] for name in Comparison.__dataclass_fields__})
+    files = {
+        SUMMARY: json.dumps(content, indent=1, allow_nan=False).encode(),
+        TABLE: encode(table, REPRODUCTION, {"stage": KIND, "key": key}),
+    }
+    parents = {f"evaluation {number}": uri for number, uri in enumerate(evaluation_uris)}
+    return publish(join(root, "reproductions", key), KIND, key, files, config=config, parents=parents, facts={"recipe": recipe}).uri
+
+
+def load_reproduction(uri: str) -> tuple[list[Comparison], dict[str, Any]]:
+    """Rows and summary of a published reproduction. Raises MissingArtefact or DamagedArtefact."""
+    artefact = open_artefact(uri, KIND)
+    try:
+        content = strict_json.read(artefact.read(SUMMARY), _Summary).model_dump(mode="json")
+    except ValueError as error:
+        raise DamagedArtefact(f"{artefact.place(SUMMARY)} cannot be read ({error}): {again(artefact.uri)}") from error
+    return [Comparison(**row) for row in artefact.table(TABLE, REPRODUCTION).to_pylist()], content
+
+
+def _accuracy(rows: Sequence[Measurement]) -> Difference:
+    """Mean accuracy and its interval: over the experiments' means if there are several, else over the trainings on one set."""
+    by_experiment: dict[int, list[float]] = {}
+    for row in rows:
+        by_experiment.setdefault(row.experiment, []).append(row.accuracy)
+    groups = list(by_experiment.values())
+    values = [sum(group) / len(group) for group in groups] if len(groups) > 1 else groups[0]
+    return Difference(*interval(values), len(values))
+
+
+def _dials(changes: dict[str, Any]) -> dict[str, Any]:
+    """The changes that decide which rules apply."""
+    return {name: value for name, value in changes.items() if name in ("dataset", "method", "ipc", "ingest", "recipe_dataset")}
+
+
+def _text(value: Any) -> str:
+    return value if isinstance(value, str) else json.dumps(value)
+
+
+def _plain(row: Comparison) -> dict[str, Any]:
+    return {name: _finite(getattr(row, name)) for name in Comparison.__dataclass_fields__}
+
+
+def _finite(value: Any) -> Any:
+    return None if isinstance(value, float) and not math.isfinite(value) else value

@@ -1,0 +1,127 @@
+"""The artefact of an evaluation: one table, one row per training."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import pyarrow as pa
+
+from bilp.artifacts.artifact import Artefact, content_key, there_already
+from bilp.artifacts.facts import EvaluationFacts
+from bilp.artifacts.publication import publish
+from bilp.artifacts.tables import EVALUATION, encode
+from bilp.config import EvaluateConfig, NetworkConfig
+from bilp.config.base import unused
+from bilp.errors import DamagedArtefact
+from bilp.evaluate import teacher, training_cache
+from bilp.evaluate.own import own_settings
+from bilp.evaluate.training_cache import Parts, Training
+from bilp.nets import label
+from bilp.storage.objects import join
+from bilp.storage.verification import again
+
+VERSION = 1
+"""Of the table; that of the trainings it holds is added in its key, so that raising either asks for a new one."""
+KIND = "evaluation"
+FILE = "evaluation.parquet"
+
+# Which baselines there are and how long others train decides no training's outcome, and how many networks one computation
+# holds decides no more than rounding, so it counts where it is given; the name of a protocol stands for the settings that are
+# recorded anyway, the teacher counts where it has a say, and what is said about one network where this network is among them.
+LEFT_OUT = {
+    "protocol",
+    "pool",
+    "learned_rate",
+    "epochs",
+    "full_epochs",
+    "baselines",
+    "robustness",
+    "networks_at_once",
+    "temperature",
+    "teacher",
+    "batch_norm_augment_each",
+    "batch_norm_epochs",
+}
+# What one training does not depend on.
+MANY = ("networks", "seeds", "networks_at_once")
+
+
+class Publication:
+    """Where the evaluation of one set lies and what it holds, known before the work."""
+
+    def __init__(
+        self, root: str, config: EvaluateConfig, epochs: int, arm: str, experiment: int, dataset: str, subject: Mapping[str, Any]
+    ) -> None:
+        """`dataset` is a fingerprint; `subject` identifies what is trained on."""
+        self.arm, self.experiment, self.epochs, self.dataset = arm, experiment, epochs, dataset
+        self.config = config.model_copy(update={"epochs": epochs})
+        self.settings = _settings(self.config)
+        special = {label(network): changed for network in config.networks if (changed := self._changed(network))}
+        if special:
+            self.settings |= {"by_network": special}
+        self._root, self._subject = root, dict(subject)
+        self.subject = {"arm": arm, "experiment": experiment, **subject}
+        version = VERSION + training_cache.VERSION + sum(network.revision for network in config.networks)
+        self.key = content_key("evaluate", version, dataset=dataset, subject=self.subject, protocol=self.settings)
+        self.uri = join(root, "evaluations", self.key)
+
+    def parts_of(self, network: NetworkConfig) -> Parts:
+        """Where the trainings of a network lie: those of an evaluation of this network alone with the same settings."""
+        one = {name: value for name, value in _settings(own_settings(self.config, network)).items() if name not in MANY}
+        return Parts.of(self._root, self.dataset, self._subject, one)
+
+    def exists(self) -> bool:
+        """It was computed before. Raises as `there_already`."""
+        return there_already(self.uri, KIND, self.key) is not None
+
+    def publish(self, trainings: Sequence[Training], parents: Mapping[str, str], device: str) -> str:
+        """Write the table of trainings that were computed on a device; returns its URI."""
+        origin = {"stage": KIND, "key": self.key, "dataset": self.dataset, **self.subject}
+        epochs = {label(network): own_settings(self.config, network).epochs for network in self.config.networks}
+        table = pa.table(
+            {
+                "arm": [self.arm] * len(trainings),
+                "experiment": [self.experiment] * len(trainings),
+                "network": [training.network for training in trainings],
+                "seed": [training.seed for training in trainings],
+                "accuracy": [training.accuracy for training in trainings],
+                "best_accuracy": [training.best_accuracy for training in trainings],
+                "train_images": [training.train_images for training in trainings],
+                "epochs": [epochs[training.network] for training in trainings],
+            }
+        )
+        facts = {"dataset": self.dataset, **self.subject, "networks": list(dict.fromkeys(training.network for training in trainings))}
+        files = {FILE: encode(table, EVALUATION, origin)}
+        return publish(self.uri, KIND, self.key, files, config=self.settings, parents=parents, facts=facts, device=device).uri
+
+    def _changed(self, network: NetworkConfig) -> dict[str, Any]:
+        """The settings that differ for a network."""
+        own = _settings(own_settings(self.config, network))
+        return {name: value for name, value in own.items() if value != self.settings[name]}
+
+
+def evaluation_rows(evaluation: Artefact) -> list[dict[str, Any]]:
+    """The rows of an evaluation's table, see `bilp.artifacts.tables.EVALUATION`.
+
+    Raises DamagedArtefact if one is of another arm, experiment or network than the manifest states.
+    """
+    facts = evaluation.stated(EvaluationFacts)
+    rows: list[dict[str, Any]] = evaluation.table(FILE, EVALUATION).to_pylist()
+    for row in rows:
+        if (row["arm"], row["experiment"]) != (facts.arm, facts.experiment) or row["network"] not in facts.networks:
+            told = ascii({name: row[name] for name in ("arm", "experiment", "network")})
+            raise DamagedArtefact(f"{evaluation.place(FILE)} holds a row of {told[:200]}, which it does not state: {again(evaluation.uri)}")
+    return rows
+
+
+def _settings(config: EvaluateConfig) -> dict[str, Any]:
+    """What of the settings decides how networks are trained."""
+    settings = {**config.model_dump(mode="json", exclude=unused(config) | dict.fromkeys(LEFT_OUT, True)), "epochs": config.epochs}
+    if config.labels == "soft":
+        revised = {"revision": config.teacher.network.revision} if config.teacher.network.revision else {}
+        told = {"temperature": config.temperature, "teacher": {**config.teacher.model_dump(mode="json"), **revised}}
+        settings |= told if teacher.VERSION == 1 else {**told, "teacher_version": teacher.VERSION}  # the first was not recorded
+    if config.networks_at_once is not None:
+        settings |= {"networks_at_once": config.networks_at_once}
+    return settings

@@ -1,0 +1,145 @@
+"""Train several networks of one architecture in one computation: their parameters are stacked, `torch.func.vmap` runs them.
+
+Every network meets the initial parameters, mini-batches and treatments that it meets in `bilp.evaluate.training.train`,
+which is the reference: the results differ by rounding only.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+import torch
+from torch import Tensor, nn
+from torch.func import functional_call, vmap
+
+from bilp.config import NetworkConfig
+from bilp.data import Dataset
+from bilp.errors import Diverged
+from bilp.evaluate.batch_augment import Streams, draw, treat_each
+from bilp.evaluate.training import TEST_BATCH, ImageSet, batch_loss, trains_alone
+from bilp.evaluate.training_schedule import Schedule
+from bilp.nets import Network, build, initialise
+
+Stacked = dict[str, Tensor]
+
+# On a CPU the gain is fewer calls of small operations, and it is lost as soon as the operations themselves are the work:
+# above so many values in the largest map of a network's mini-batch (benchmarks/records.md).
+CPU_VALUES = 2**18
+# On a GPU small sets leave most of the device idle; a training on more images than these fills it alone.
+GPU_IMAGES = 4096
+# What the networks of one computation may hold at once, in bytes.
+BUDGET = {"cpu": 2**30, "cuda": 8 * 2**30}
+# Parameters, gradients, momentum (two buffers for AdamW) and the parameters' share of temporary copies.
+COPIES_OF_PARAMETERS = 5
+# A map is kept for the backward pass, and its gradient is as large.
+COPIES_OF_MAPS = 2
+
+
+def networks_at_once(asked: int | None, config: NetworkConfig, dataset: Dataset, images: int, schedule: Schedule, device: str) -> int:
+    """How many networks to train in one computation; `asked` is the setting, None decides by device, work and memory
+    for sets of `images` images.
+
+    1 for networks with batch norm, whose running statistics belong to one network, or dropout, whose chance does. The
+    result depends on nothing that changes between two runs of the same configuration on the same kind of device.
+    """
+    kind = torch.device(device).type
+    batch = min(schedule.batch_size, images)
+    maps, largest, parameters, alone = _sizes(config, dataset.shape, dataset.classes)
+    if alone:
+        return 1
+    if asked is not None:
+        return asked
+    worth_it = largest * batch <= CPU_VALUES if kind == "cpu" else images <= GPU_IMAGES
+    bytes_each = 4 * (COPIES_OF_PARAMETERS * parameters + COPIES_OF_MAPS * maps * batch)
+    return max(1, BUDGET.get(kind, BUDGET["cpu"]) // bytes_each) if worth_it else 1
+
+
+def _sizes(config: NetworkConfig, shape: tuple[int, int, int], classes: int) -> tuple[int, int, int, bool]:
+    """Values of all maps and of the largest one for an image, parameters, and whether it trains alone; nothing is computed."""
+    network = build(config, shape, classes)
+    alone = trains_alone(network)
+    parameters = sum(parameter.numel() for parameter in network.parameters())
+    counted: list[int] = []
+    for module in network.modules():
+        if not list(module.children()):
+            module.register_forward_hook(lambda _module, _inputs, output: counted.append(output.numel()))
+    network.to("meta").eval()(torch.empty(1, *shape, device="meta"))
+    return sum(counted), max(counted), parameters, alone
+
+
+def fresh_stack(network: Network, generators: Sequence[torch.Generator]) -> Stacked:
+    """Initial parameters of one network per generator, each `[K, ...]`; `network` is overwritten with the last of them."""
+    drawn: list[Stacked] = []
+    for stream in generators:
+        initialise(network, stream)
+        drawn.append({name: parameter.detach().clone() for name, parameter in network.named_parameters()})
+    return {name: torch.stack([each[name] for each in drawn]).requires_grad_() for name in drawn[0]}
+
+
+def train_together(
+    network: Network,
+    stacked: Stacked,
+    sets: Sequence[ImageSet],
+    schedule: Schedule,
+    streams: Sequence[Streams],
+    teacher: nn.Module | None = None,
+) -> Iterator[int]:
+    """`train` for K networks at once: parameters `stacked` in place, network k on `sets[k]` with `streams[k]`.
+
+    The sets are equally large (or the same). Raises ValueError if they are not, or if the network has batch norm or dropout.
+    """
+    if len({len(each) for each in sets}) != 1 or trains_alone(network):
+        raise ValueError("networks are trained together on sets of one size, without batch norm or dropout: train them one by one")
+    network.train()
+    optimiser = None
+    for epoch in range(schedule.passes):
+        optimiser = schedule.optimiser_for(epoch, stacked.values(), optimiser)
+        orders = torch.stack([torch.randperm(len(sets[0]), generator=each.order) for each in streams])
+        for batches in orders.split(schedule.batch_size, dim=1):
+            treatments = [draw(schedule, sets[0].side, batches.shape[1], each) for each in streams]
+            images, labels = _gather(sets, batches)
+            images = treat_each(images, treatments)
+            logits = _forward(network, stacked, images, shared=False)
+            loss = batch_loss(logits, labels, [each.mix for each in treatments], images.flatten(0, 1), teacher, schedule)
+            optimiser.zero_grad(set_to_none=True)
+            loss.sum().backward()
+            optimiser.step()
+        yield epoch
+
+
+def accuracies(network: Network, stacked: Stacked, data: ImageSet) -> list[float]:
+    """Share of `data` that each of the K networks classifies correctly. Raises Diverged naming the first whose logits are not finite."""
+    network.eval()
+    networks = len(next(iter(stacked.values())))
+    correct = torch.zeros(networks, dtype=torch.int64, device=data.labels.device)
+    finite = torch.ones(networks, dtype=torch.bool, device=data.labels.device)
+    with torch.no_grad():
+        for batch in torch.arange(len(data)).split(max(1, TEST_BATCH // networks)):
+            logits = _forward(network, stacked, data.images(batch), shared=True)
+            correct += (logits.argmax(2) == data.labels[batch.to(data.labels.device)]).sum(1)
+            finite &= logits.isfinite().flatten(1).all(1)
+    if not finite.all():
+        raise Diverged(f"the outputs of network {int((~finite).nonzero()[0])} of those trained at once are not finite")
+    return [hits / len(data) for hits in correct.tolist()]
+
+
+def _gather(sets: Sequence[ImageSet], batches: Tensor) -> tuple[Tensor, Tensor]:
+    """Images `[K, B, C, H, W]` and labels `[K, B]` at indices `[K, B]`."""
+    first = sets[0]
+    if all(each is first for each in sets):
+        images = first.images(batches.flatten())
+        return images.view(*batches.shape, *images.shape[1:]), first.labels[batches.to(first.labels.device)]
+    pairs = list(zip(sets, batches, strict=True))
+    labels = [data.labels[batch.to(data.labels.device)] for data, batch in pairs]
+    return torch.stack([data.images(batch) for data, batch in pairs]), torch.stack(labels)
+
+
+def _forward(network: Network, stacked: Stacked, images: Tensor, shared: bool) -> Tensor:
+    """Logits `[K, B, classes]` of images `[K, B, C, H, W]`, or `[B, C, H, W]` if they are the same for all."""
+
+    def one(parameters: Stacked, inputs: Tensor) -> Tensor:
+        logits: Tensor = functional_call(network, parameters, (inputs,))
+        return logits
+
+    logits: Tensor = vmap(one, in_dims=(0, None if shared else 0))(stacked, images)
+    return logits

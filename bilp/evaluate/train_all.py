@@ -1,0 +1,180 @@
+"""Every network and seed of an evaluation, on one set or on one set per seed, with streams that all arms share."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import Self
+
+import torch
+from torch import nn
+
+from bilp.config import EvaluateConfig, NetworkConfig
+from bilp.data import Dataset
+from bilp.errors import ConfigError, Diverged
+from bilp.evaluate.batch_augment import Streams
+from bilp.evaluate.own import own_settings
+from bilp.evaluate.stacked_training import accuracies, fresh_stack, networks_at_once, train_together
+from bilp.evaluate.training import ImageSet, accuracy, train
+from bilp.evaluate.training_cache import Parts, Training
+from bilp.evaluate.training_schedule import Schedule
+from bilp.nets import Network, build, initialise, label
+from bilp.nets.arithmetic import arithmetic, place
+from bilp.progress import Progress, silent
+from bilp.seeds import generator
+
+MOST_LOOKS = 10
+# A training step costs about as much as three forward passes over its images.
+FORWARD_PASSES_PER_STEP = 3
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How the trainings of one evaluation go; `who` names them in messages, `parts` keeps what is done, by network, if given."""
+
+    config: EvaluateConfig
+    epochs: int
+    who: str
+    device: str = "cpu"
+    progress: Progress = silent
+    parts: Callable[[NetworkConfig], Parts] | None = None
+    teacher: nn.Module | None = None
+
+    @property
+    def schedule(self) -> Schedule:
+        """The settings with this plan's number of epochs."""
+        return Schedule.of_config(self.config, self.epochs)
+
+    def of(self, network: NetworkConfig) -> Self:
+        """The plan as it holds for one network."""
+        own = own_settings(self.config.model_copy(update={"epochs": self.epochs}), network)
+        return replace(self, config=own, epochs=own.epochs)
+
+
+def check_networks(config: EvaluateConfig, shape: tuple[int, int, int], classes: int) -> dict[str, NetworkConfig]:
+    """The networks by label; raises ConfigError, before any training, if one cannot be built or is listed twice."""
+    networks: dict[str, NetworkConfig] = {}
+    for network in config.networks:
+        if label(network) in networks:
+            raise ConfigError(f"evaluate.networks lists {label(network)!r} twice: name each network once")
+        build(network, shape, classes)
+        networks[label(network)] = network
+    return networks
+
+
+def train_all(plan: Plan, dataset: Dataset, set_for: Callable[[int], ImageSet]) -> list[Training]:
+    """Train every network with every seed on `set_for(seed)` and test it on the real test split.
+
+    Initial parameters, order and treatment depend on (config.seed, network, seed) only, never on the set: the same
+    (network, seed) meets the same chance in every arm, which makes the arms comparable in pairs.
+    Raises ConfigError as `check_networks`, and Diverged naming who if a training leaves the finite numbers.
+    """
+    config = plan.config
+    networks = check_networks(config, dataset.shape, dataset.classes)
+    test = ImageSet.of_split(dataset.test, dataset.shape, plan.device)
+    plans = [(network, plan.of(network)) for network in networks.values()]
+    done, total = 0, config.seeds * sum(own.schedule.passes for _, own in plans)
+    trainings: list[Training] = []
+    for network, own in plans:
+        together = networks_at_once(config.networks_at_once, network, dataset, len(set_for(0)), own.schedule, plan.device)
+        for first in range(0, config.seeds, together):
+            seeds = range(first, min(first + together, config.seeds))
+
+            def report(epoch: int, done: int = done, count: int = len(seeds), note: str = _note(plan, network, seeds)) -> None:
+                plan.progress(done + count * (epoch + 1), total, note)
+
+            trainings += _trained(own, network, seeds, dataset, set_for, test, report)
+            done += own.schedule.passes * len(seeds)
+    return trainings
+
+
+def look_epochs(passes: int, train_images: int, test_images: int) -> tuple[int, ...]:
+    """Epochs after which the test accuracy is measured: evenly spread, the last included, at most 10.
+
+    There are as many as cost no more than the training itself, so that small sets are not dominated by testing.
+    """
+    affordable = FORWARD_PASSES_PER_STEP * passes * train_images // test_images
+    looks = min(MOST_LOOKS, max(1, affordable), passes)
+    return tuple(passes * look // looks - 1 for look in range(1, looks + 1))
+
+
+def _note(plan: Plan, network: NetworkConfig, seeds: range) -> str:
+    return f"{plan.who}: {label(network)}, {_numbers(seeds)}"
+
+
+def _numbers(seeds: range) -> str:
+    return f"seed {seeds[0]}" if len(seeds) == 1 else f"seeds {seeds[0]} to {seeds[-1]}"
+
+
+def _trained(
+    plan: Plan,
+    network: NetworkConfig,
+    seeds: range,
+    dataset: Dataset,
+    set_for: Callable[[int], ImageSet],
+    test: ImageSet,
+    report: Callable[[int], None],
+) -> list[Training]:
+    """The trainings with `seeds`, in one computation; those that were kept are read."""
+    parts = None if plan.parts is None else plan.parts(network)
+    if parts is not None and (kept := parts.find(network, seeds)) is not None:
+        return kept
+    sets = [set_for(seed) for seed in seeds]
+    streams = [Streams.of(plan.config.seed, label(network), seed) for seed in seeds]
+    fresh = [generator(plan.config.seed, "evaluate", "network", label(network), seed) for seed in seeds]
+    module = build(network, dataset.shape, dataset.classes)
+    place(module, plan.config.gpu, plan.device)
+    try:
+        with arithmetic(plan.config.gpu, plan.device):
+            measured = (_alone if len(seeds) == 1 else _together)(plan, module, fresh, sets, streams, test, report)
+    except Diverged as error:
+        who = f"{plan.who} with {label(network)}, {_numbers(seeds)}"
+        raise Diverged(f"evaluation of {who}: {error}; lower evaluate.learning_rate") from None
+    trainings = [
+        Training(network=label(network), seed=seed, accuracy=looks[-1], best_accuracy=max(looks), train_images=len(data))
+        for seed, data, looks in zip(seeds, sets, measured, strict=True)
+    ]
+    if parts is not None:
+        parts.keep(network, trainings)
+    return trainings
+
+
+def _alone(
+    plan: Plan,
+    module: Network,
+    fresh: Sequence[torch.Generator],
+    sets: Sequence[ImageSet],
+    streams: Sequence[Streams],
+    test: ImageSet,
+    report: Callable[[int], None],
+) -> list[list[float]]:
+    """Test accuracies at the looks of the one training, in a list of its own."""
+    initialise(module, fresh[0])
+    looks = look_epochs(plan.schedule.passes, len(sets[0]), len(test))
+    measured: list[float] = []
+    for epoch in train(module, sets[0], plan.schedule, streams[0], plan.teacher):
+        if epoch in looks:
+            measured.append(accuracy(module, test))
+        report(epoch)
+    return [measured]
+
+
+def _together(
+    plan: Plan,
+    module: Network,
+    fresh: Sequence[torch.Generator],
+    sets: Sequence[ImageSet],
+    streams: Sequence[Streams],
+    test: ImageSet,
+    report: Callable[[int], None],
+) -> list[list[float]]:
+    """Test accuracies at the looks of each training, all in one computation."""
+    stacked = fresh_stack(module, fresh)
+    looks = look_epochs(plan.schedule.passes, len(sets[0]), len(test))
+    measured: list[list[float]] = [[] for _ in fresh]
+    for epoch in train_together(module, stacked, sets, plan.schedule, streams, plan.teacher):
+        if epoch in looks:
+            for values, value in zip(measured, accuracies(module, stacked, test), strict=True):
+                values.append(value)
+        report(epoch)
+    return measured

@@ -1,0 +1,105 @@
+"""How a network is trained: optimiser, course of the step size, augmentation, labels."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Self
+
+import torch
+from torch import Tensor
+
+from bilp.config import EvaluateConfig, TeacherConfig
+from bilp.config.base import ImageOperation
+
+# A product such as 2/3 * 1000 may end just below a whole number.
+ROUNDING = 1e-9
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """Training in shuffled mini-batches. Fields as in `EvaluateConfig`; `temperature` is None for hard labels."""
+
+    epochs: int
+    batch_size: int
+    learning_rate: float
+    momentum: float
+    weight_decay: float
+    augment: tuple[str, ...] = ()
+    augment_always: tuple[str, ...] = ()
+    cutmix: float = 0.0
+    optimiser: str = "sgd"
+    decay: str = "half"
+    milestones: tuple[float, ...] = ()
+    decay_factor: float = 0.1
+    temperature: float | None = None
+    augment_each: tuple[ImageOperation, ...] = ()
+    augment_after: tuple[str, ...] = ()
+
+    @classmethod
+    def of_config(cls, config: EvaluateConfig, epochs: int) -> Self:
+        """The settings of `config`, for `epochs` epochs."""
+        return cls(
+            epochs=epochs,
+            batch_size=config.batch_size,
+            learning_rate=config.learning_rate,
+            momentum=config.momentum,
+            weight_decay=config.weight_decay,
+            augment=tuple(config.augment),
+            augment_always=tuple(config.augment_always),
+            cutmix=config.cutmix,
+            augment_each=tuple(config.augment_each),
+            augment_after=tuple(config.augment_after),
+            optimiser=config.optimiser,
+            decay=config.decay,
+            milestones=tuple(config.milestones),
+            decay_factor=config.decay_factor,
+            temperature=config.temperature if config.labels == "soft" else None,
+        )
+
+    @classmethod
+    def of_teacher(cls, config: TeacherConfig) -> Self:
+        """The course of the DC family on real data."""
+        rates = (config.learning_rate, config.momentum, config.weight_decay)
+        return cls(config.epochs, config.batch_size, *rates, augment=tuple(config.augment))
+
+    @property
+    def passes(self) -> int:
+        """Passes over the set. The DC family counts epochs from 0 to `epochs`, both included; the others make `epochs`."""
+        return self.epochs + 1 if self.decay == "half" else self.epochs
+
+    def rate(self, epoch: int) -> float:
+        """Step size during an epoch (0, 1, ...)."""
+        if self.decay == "half":
+            return self.learning_rate * (self.decay_factor if epoch > self._middle else 1.0)
+        if self.decay == "steps":
+            passed = sum(epoch >= math.floor(part * self.epochs + ROUNDING) for part in self.milestones)
+            return self.learning_rate * self.decay_factor**passed
+        if self.decay == "cosine":
+            return self.learning_rate * 0.5 * (1.0 + math.cos(math.pi * epoch / self.epochs))
+        return self.learning_rate
+
+    def restarts(self, epoch: int) -> bool:
+        """Whether a new optimiser, without momentum, takes over before an epoch."""
+        return epoch == 0 or (self.decay == "half" and epoch == self._middle + 1)
+
+    def new_optimiser(self, parameters: Iterable[Tensor], epoch: int) -> torch.optim.Optimizer:
+        """The optimiser that takes over before an epoch."""
+        rate = self.rate(epoch)
+        if self.optimiser == "adamw":
+            return torch.optim.AdamW(parameters, lr=rate, weight_decay=self.weight_decay, fused=True)
+        return torch.optim.SGD(parameters, lr=rate, momentum=self.momentum, weight_decay=self.weight_decay, fused=True)
+
+    def optimiser_for(self, epoch: int, parameters: Iterable[Tensor], present: torch.optim.Optimizer | None) -> torch.optim.Optimizer:
+        """The optimiser of an epoch: `present` with the epoch's step size, or a new one where the schedule starts anew."""
+        if present is None or self.restarts(epoch):
+            return self.new_optimiser(parameters, epoch)
+        for group in present.param_groups:
+            group["lr"] = self.rate(epoch)
+        return present
+
+    @property
+    def _middle(self) -> int:
+        """The last epoch with the full step size, of decay half."""
+        return self.epochs // 2 + 1

@@ -1,0 +1,123 @@
+"""Synthetic sets as the reference projects publish them: pickled tensors, read without running what is pickled.
+
+The only place of this project that reads pickle. What a file declares is checked first (`bilp.exchange.saved_tensors`); then
+`torch.load(weights_only=True)` rebuilds tensors and plain containers and refuses everything else. The numbers that some projects
+save beside their images as numpy scalars become placeholders. A tensor may claim any shape over a few bytes, so shapes are
+compared with what the file holds before anything is computed with them.
+"""
+
+from __future__ import annotations
+
+import io
+import warnings
+from dataclasses import dataclass
+from math import isfinite
+from typing import Any, Literal
+
+import torch
+from torch import Tensor
+
+from bilp.errors import BilpError, DataError
+from bilp.exchange.saved_tensors import NUMPY_NAMES, check_saved, unreadable
+from bilp.storage import objects
+
+Layout = Literal["dc", "mtt", "idc"]
+
+MOST_BYTES = 2**33
+"""The largest file that is read: fifty images of 64 x 64 for each class of ImageNet take a third."""
+MOST_VALUE = 1000.0
+"""Pixels are about -3 to 3 when normalised; learned ones leave this range, but do not reach this."""
+FLOATS = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
+INTEGERS = (torch.uint8, torch.int8, torch.int16, torch.int32, torch.int64)
+
+
+class Placeholder:
+    """Stands where a file has a number that nobody here needs."""
+
+    def __init__(self, *ignored: object) -> None:
+        pass
+
+    def __setstate__(self, ignored: object) -> None:
+        """Nothing is restored."""
+
+
+@dataclass(frozen=True)
+class PublishedSet:
+    """Images `[n, C, H, W]` (float32, as they were saved) and labels `[n]` (int64) of one published set."""
+
+    images: Tensor
+    labels: Tensor
+    layout: Layout
+
+
+def read_published(file: str, labels: str | None = None, experiment: int = 0) -> PublishedSet:
+    """Read a set by the form of its content: DC, DSA and DM (res_*.pt), MTT (images_*.pt with labels_*.pt), IDC (data.pt).
+
+    `labels` is MTT's second file; without it, the file whose name has labels for images. `experiment` chooses one of the
+    several sets in a file of DC. Paths or URIs. Raises MissingArtefact if a file is not there, and DataError if it holds
+    anything but such a set.
+    """
+    content = _load(file)
+    if isinstance(content, dict) and isinstance(content.get("data"), list):
+        sets = content["data"]
+        if not 0 <= experiment < len(sets):
+            raise DataError(f"{file} holds {len(sets)} experiments: there is no number {experiment} (they count from 0)")
+        return _checked(sets[experiment], "dc", file)
+    if isinstance(content, Tensor):
+        beside = labels or _labels_beside(file)
+        return _checked((content, _load(beside)), "mtt", f"{file} with {beside}")
+    if isinstance(content, (list, tuple)):
+        return _checked(content, "idc", file)
+    raise DataError(
+        f"{file} holds a {type(content).__name__}: expected a dictionary with data (DC, DSA, DM), a tensor of images (MTT) or a pair of "
+        "images and labels (IDC)"
+    )
+
+
+def _load(file: str) -> Any:
+    size = objects.size(file)
+    if size > MOST_BYTES:
+        raise DataError(f"{file} has {size:,} bytes: a published set has at most {MOST_BYTES:,}")
+    try:
+        data = objects.read(file)
+        check_saved(data, file)
+        with torch.serialization.safe_globals([(Placeholder, name) for name in NUMPY_NAMES]), warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # damage makes up protocols, and TorchScript is refused below
+            return torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
+    except BilpError:
+        raise
+    except Exception as error:  # damaged bytes raise whatever they run into: IndexError, struct.error, AssertionError, ...
+        reason = next(iter(str(error).splitlines()), "") or type(error).__name__
+        raise unreadable(file, reason) from error
+
+
+def _labels_beside(file: str) -> str:
+    folder, slash, name = file.rpartition("/")
+    if "images" not in name:
+        raise DataError(f"{file} holds images without labels: name the file of the labels")
+    return f"{folder}{slash}{name.replace('images', 'labels')}"
+
+
+def _checked(pair: Any, layout: Layout, where: str) -> PublishedSet:
+    """The pair as float32 images and int64 labels, if that is what it is."""
+    if not (isinstance(pair, (list, tuple)) and len(pair) == 2 and all(isinstance(part, Tensor) for part in pair)):
+        raise DataError(f"{where} does not hold one tensor of images and one of labels")
+    images, labels = (part.detach() for part in pair)
+    if not all(part.layout == torch.strided and part.device.type == "cpu" and not part.is_quantized for part in (images, labels)):
+        raise DataError(f"{where} holds tensors that are sparse, quantised or empty shells: ask who saved it for plain ones")
+    if images.ndim != 4 or labels.ndim != 1 or len(images) != len(labels) or not images.numel():
+        raise DataError(f"{where} holds images {list(images.shape)} and labels {list(labels.shape)}: expected [n, C, H, W] and [n]")
+    if images.dtype not in FLOATS or labels.dtype not in INTEGERS:
+        raise DataError(f"{where} holds images {images.dtype} and labels {labels.dtype}: expected floats and integers")
+    for name, part in (("images", images), ("labels", labels)):
+        held = part.untyped_storage().nbytes()
+        if part.numel() * part.element_size() > held:
+            raise DataError(f"{where} holds {held:,} bytes for {name} {list(part.shape)}, which are more: fetch it again")
+    images = images.float().contiguous()
+    low, high = (float(value) for value in images.aminmax())
+    if not (isfinite(low) and isfinite(high)):
+        raise DataError(f"{where} holds pixels that are not finite: its distillation has diverged")
+    largest = max(-low, high)
+    if largest > MOST_VALUE:
+        raise DataError(f"{where} holds pixels up to {largest:.3g}, at most {MOST_VALUE:g} are taken: its distillation has diverged")
+    return PublishedSet(images, labels.long().contiguous(), layout)

@@ -1,0 +1,80 @@
+"""One expert: a plain training on real samples, with a look at the parameters after every epoch."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+
+import torch
+from torch import Tensor
+from torch.nn.functional import cross_entropy
+
+from bilp.config import ExpertsConfig, NetworkConfig
+from bilp.data import Dataset
+from bilp.errors import Diverged
+from bilp.images import augment
+from bilp.nets import Network, build, initialise
+from bilp.nets.arithmetic import place
+from bilp.progress import Progress, silent
+from bilp.scoring.short_training import training_batches
+from bilp.seeds import generator
+
+
+def train_epochs(
+    dataset: Dataset,
+    ids: Tensor,
+    config: ExpertsConfig,
+    network: NetworkConfig,
+    expert: int,
+    device: str = "cpu",
+    progress: Progress = silent,
+) -> Iterator[tuple[Network, float]]:
+    """Yield the network before the first epoch and after every one, each with the epoch's mean loss (nan before any).
+
+    The training of Cazenavette et al. 2022 (MTT, section 3.1): SGD on the real samples `ids` `[n]` of the train split
+    under siamese augmentation, one family per mini-batch, fresh parameters per image. Initial weights, order and
+    augmentation are streams of (seed, expert). The network yielded is one module; copy what is to stay. Progress counts
+    batches. Raises Diverged at the first epoch whose loss is not finite.
+    """
+    module = build(network, dataset.shape, dataset.classes)
+    initialise(module, generator(config.seed, "expert", expert, "network"))
+    place(module, config.gpu, device)
+    optimiser = torch.optim.SGD(module.parameters(), lr=config.learning_rate, momentum=config.momentum, weight_decay=config.weight_decay)
+    yield module, math.nan
+    batches_done, total = 0, config.epochs * math.ceil(len(ids) / config.batch_size)
+    for epoch in range(config.epochs):
+        module.train()
+        order = ids[torch.randperm(len(ids), generator=generator(config.seed, "expert", expert, "order", epoch))]
+        stream = generator(config.seed, "expert", expert, "augment", epoch)
+        summed = torch.zeros((), device=device)
+        batches = training_batches(order, config.batch_size)
+        for batch in batches:
+            summed += _step(module, optimiser, dataset, batch, config, stream, device)
+            batches_done += 1
+            progress(batches_done, total, f"expert {expert} epoch {epoch + 1}/{config.epochs}")
+        loss = float(summed) / sum(len(batch) for batch in batches)
+        if not math.isfinite(loss):
+            raise Diverged(
+                f"expert {expert} diverged in epoch {epoch + 1} (loss {loss}) with learning_rate {config.learning_rate:g}: "
+                f"lower experts.learning_rate, for example to {config.learning_rate / 10:g}"
+            )
+        yield module, loss
+
+
+def _step(
+    module: Network,
+    optimiser: torch.optim.Optimizer,
+    dataset: Dataset,
+    batch: Tensor,
+    config: ExpertsConfig,
+    stream: torch.Generator,
+    device: str,
+) -> Tensor:
+    """One step on samples `[n]`; the sum of their losses, detached."""
+    params = augment.draw(config.augment, (dataset.shape[1], dataset.shape[2]), stream, count=len(batch))
+    logits = module(augment.apply(dataset.train.batch(batch, device), params))
+    loss = cross_entropy(logits, dataset.train.labels[batch].to(device))
+    optimiser.zero_grad(set_to_none=True)
+    loss.backward()
+    optimiser.step()
+    return loss.detach() * len(batch)

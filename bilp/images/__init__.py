@@ -1,0 +1,1 @@
+"""What is done to batches of images before a network sees them: augmentation, mixing, decoding."""

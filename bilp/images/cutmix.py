@@ -1,0 +1,62 @@
+"""CutMix: a box of every image is replaced by that of another one, and the labels are shared out by area (Yun et al. 2019)."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from bilp.images.augment import Side
+
+
+@dataclass(frozen=True)
+class Mix:
+    """Inside `box` (top, bottom, left, right) image i shows its `partner[i]`, int64 `[B]`.
+
+    `share` is the part of an image, and of its label, that stays its own.
+    """
+
+    partner: Tensor
+    box: tuple[int, int, int, int]
+    share: float
+
+
+def draw_mix(probability: float, side: Side, count: int, stream: torch.Generator) -> Mix | None:
+    """Box and partners for a mini-batch of `count` images of `side` = (height, width), or None for one that is not mixed.
+
+    The share of the box is uniform on [0, 1) before it is cut off at the border.
+    """
+    if probability == 0.0 or float(torch.rand((), generator=stream)) >= probability:
+        return None
+    kept, down, right = torch.rand(3, generator=stream).tolist()
+    partner = torch.randperm(count, generator=stream)
+    height, width = side
+    edges = []
+    for length, place in ((height, down), (width, right)):
+        reach = int(length * math.sqrt(1.0 - kept)) // 2
+        centre = int(place * length)
+        edges += [max(0, centre - reach), min(length, centre + reach)]
+    top, bottom, left, right_edge = edges
+    area = (bottom - top) * (right_edge - left)
+    return Mix(partner, (top, bottom, left, right_edge), 1.0 - area / (height * width))
+
+
+def mix_images(images: Tensor, mix: Mix | None) -> Tensor:
+    """The mixed mini-batch, `[B, C, H, W]` to the same shape; `images` itself for None."""
+    if mix is None:
+        return images
+    top, bottom, left, right = mix.box
+    result = images.clone()
+    result[:, :, top:bottom, left:right] = images[mix.partner.to(images.device), :, top:bottom, left:right]
+    return result
+
+
+def mixed_loss(logits: Tensor, labels: Tensor, mix: Mix | None) -> Tensor:
+    """Mean cross-entropy of logits `[B, classes]`, where the partner's label counts for what its box covers (equation 2)."""
+    own = functional.cross_entropy(logits, labels)
+    if mix is None:
+        return own
+    return mix.share * own + (1.0 - mix.share) * functional.cross_entropy(logits, labels[mix.partner.to(labels.device)])

@@ -1,0 +1,105 @@
+"""The augmentation of DC's own program for evaluation on MNIST: every image gets one operation, with parameters of its own.
+
+Source: the program of Zhao et al. 2021 (DC), which differs from the differentiable families of `bilp.images.augment`: crops are
+filled with the mean colour, sizes change by nearest pixels, angles are whole and up to 45 degrees.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from scipy import ndimage
+from torch import Tensor
+from torch.nn import functional
+
+from bilp.config.base import ImageOperation
+from bilp.images.augment import Side
+
+PADDING = 4
+SCALES = (0.8, 1.2)
+ANGLES = (-45, 44)
+"""Both included."""
+NOISE = 0.001
+
+
+@dataclass(frozen=True)
+class Operations:
+    """What happens to each of B images."""
+
+    names: tuple[ImageOperation, ...]
+    numbers: Tensor
+    """Uniform on [0, 1), float32 `[B, 2]`: what an operation needs of chance."""
+    seeds: tuple[int, ...]
+    """Of the noise."""
+
+
+def draw_operations(families: Sequence[ImageOperation], count: int, stream: torch.Generator) -> Operations | None:
+    """One of `families` for each of `count` images, uniformly; None if there are none, which draws nothing."""
+    if not families:
+        return None
+    chosen = torch.randint(len(families), (count,), generator=stream).tolist()
+    numbers = torch.rand(count, 2, generator=stream)
+    seeds = torch.randint(2**31, (count,), generator=stream).tolist()
+    return Operations(tuple(families[place] for place in chosen), numbers, tuple(seeds))
+
+
+def operate(images: Tensor, operations: Operations | None) -> Tensor:
+    """The treated images, `[B, C, H, W]` to the same shape; `images` itself for None. Computed on the CPU."""
+    if operations is None:
+        return images
+    held = images.detach().cpu()
+    colour = held.mean(dim=(0, 2, 3))  # of the mini-batch, one value per channel
+    treated = []
+    for image, name, (first, second), seed in zip(held, operations.names, operations.numbers.tolist(), operations.seeds, strict=True):
+        if name == "crop":
+            treated.append(_crop(image, colour, first, second))
+        elif name == "scale":
+            treated.append(_scale(image, first, second))
+        elif name == "rotate":
+            treated.append(_rotate(image, float(colour.mean()), first))
+        else:
+            noise = torch.randn(image.shape, generator=torch.Generator().manual_seed(seed), dtype=image.dtype)
+            treated.append(image + NOISE * noise)
+    return torch.stack(treated).to(images)
+
+
+def _crop(image: Tensor, colour: Tensor, first: float, second: float) -> Tensor:
+    """A window of the image in a frame of mean colour, at one of 8 x 8 places."""
+    channels, height, width = image.shape
+    framed = colour.view(-1, 1, 1).expand(channels, height + 2 * PADDING, width + 2 * PADDING).clone()
+    framed[:, PADDING : PADDING + height, PADDING : PADDING + width] = image
+    top, left = int(first * 2 * PADDING), int(second * 2 * PADDING)
+    return framed[:, top : top + height, left : left + width]
+
+
+def _scale(image: Tensor, first: float, second: float) -> Tensor:
+    """The image with another height and width, in the middle of zeros, or cut to its old size."""
+    low, high = SCALES
+    side = (image.shape[1], image.shape[2])
+    size = [max(1, int((low + (high - low) * part) * length)) for part, length in zip((first, second), side, strict=True)]
+    resized = functional.interpolate(image.unsqueeze(0), size, mode="nearest").squeeze(0)
+    longest = max(*size, *side)
+    framed = image.new_zeros(len(image), longest, longest)
+    top, left = ((longest - length) // 2 for length in size)
+    framed[:, top : top + size[0], left : left + size[1]] = resized
+    return _middle(framed, side)
+
+
+def _rotate(image: Tensor, border: float, first: float) -> Tensor:
+    """The image turned by a whole number of degrees (cubic splines), cut to its old size."""
+    low, high = ANGLES
+    angle = low + math.floor(first * (high - low + 1))
+    side = (image.shape[1], image.shape[2])
+    turned = ndimage.rotate(image.numpy(), angle, axes=(-2, -1), cval=border)
+    if turned.shape[1] < side[0] or turned.shape[2] < side[1]:  # a long image that is turned gets shorter
+        turned = ndimage.rotate(image.numpy(), angle, axes=(-2, -1), cval=border, reshape=False)
+    return _middle(torch.from_numpy(np.ascontiguousarray(turned)), side)
+
+
+def _middle(image: Tensor, side: Side) -> Tensor:
+    top, left = ((length - wanted) // 2 for length, wanted in zip(image.shape[1:], side, strict=True))
+    return image[:, top : top + side[0], left : left + side[1]]

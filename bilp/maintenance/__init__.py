@@ -1,0 +1,1 @@
+"""Work on a storage as a whole."""

@@ -1,0 +1,56 @@
+"""Whether a pipeline fits its images: asked before anything is trained or scored."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from bilp.config import PipelineConfig, PruneConfig
+from bilp.config.arms import needs_selection, planned_runs
+
+if TYPE_CHECKING:
+    from bilp.data import Dataset
+    from bilp.data.pool import RealPool
+
+
+def check_fit(config: PipelineConfig, dataset_uri: str) -> None:
+    """Raise ConfigError if the samples of an ingested data set do not fit the networks, or are too few for a distillation.
+
+    How many samples of a class static pruning leaves is known beforehand if it ranks within classes; otherwise only the
+    whole data set is looked at.
+    """
+    from bilp.data import open_dataset
+    from bilp.evaluate.train_all import check_networks
+    from bilp.nets import build
+
+    dataset = open_dataset(dataset_uri)
+    build(config.distill.network, dataset.shape, dataset.classes)
+    if needs_selection(config):
+        build(config.score.network, dataset.shape, dataset.classes)
+    check_networks(config.evaluate, dataset.shape, dataset.classes)
+    _check_samples(config, dataset)
+
+
+def _check_samples(config: PipelineConfig, dataset: Dataset) -> None:
+    from bilp.data.pool import RealPool
+    from bilp.distill.run import check_pool
+
+    pools: dict[bool, RealPool] = {}
+    for run in planned_runs(config):
+        if run.static not in pools:
+            pools[run.static] = _pruned(dataset, config.prune) if run.static else RealPool(dataset)
+        check_pool(pools[run.static], run.distill, run.reselect)
+
+
+def _pruned(dataset: Dataset, config: PruneConfig) -> RealPool:
+    """As many samples of every class as static pruning leaves; which ones does not matter here."""
+    import numpy as np
+    import torch
+
+    from bilp.data.pool import RealPool
+    from bilp.pruning.prune import cut_by
+
+    if not config.per_class:
+        return RealPool(dataset)
+    labels = dataset.train.labels.numpy()
+    cut = cut_by(config, np.arange(len(labels), dtype=np.float64), labels, dataset.class_names)
+    return RealPool(dataset, torch.from_numpy(np.flatnonzero(cut.kept)))

@@ -1,0 +1,168 @@
+"""Stage prune: a score for every sample becomes a published selection."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from bilp.artifacts.artifact import Artefact, content_key, open_artefact, there_already
+from bilp.artifacts.facts import SelectionFacts
+from bilp.artifacts.publication import publish
+from bilp.artifacts.tables import SELECTION, encode
+from bilp.config import PruneConfig
+from bilp.config.given import model_of
+from bilp.data import Dataset, open_dataset
+from bilp.errors import ConfigError, DamagedArtefact
+from bilp.pruning.static import Cut, Floats, Integers, random_scores, select
+from bilp.scoring.score_list import LARGEST as LARGEST_LIST
+from bilp.scoring.score_list import parse_score_list
+from bilp.scoring.summary import criterion_scores, open_summary
+from bilp.storage.objects import Uri, as_uri, join, optional_uri, read
+from bilp.storage.verification import again, digest
+
+VERSION = 2
+KIND = "selection"
+FILE = "selection.parquet"
+
+
+def prune(dataset_uri: Uri, scores_uri: Uri | None, config: PruneConfig | Mapping[str, Any], root: Uri) -> str:
+    """Cut the train split by the criterion of `config` and return the selection's URI.
+
+    scores_uri is a summary of `bilp.scoring`; criteria random and external do not read it. The table holds every
+    sample (score, rank in its class, kept or not), the facts the counts and thresholds of every class.
+
+    Raises ConfigError if there is nothing to rank by or too little of a class would stay, DataError for a score list
+    that does not fit, IncompatibleArtefact for scores of another data set.
+    """
+    dataset_uri = as_uri(dataset_uri)
+    scores_uri = optional_uri(scores_uri)
+    config = model_of(PruneConfig, config)
+    root = as_uri(root)
+    dataset = open_dataset(dataset_uri)
+    ranking = _ranking(dataset, scores_uri, config)
+    rule = config.model_dump(mode="json", exclude={"seed", "score_list"})  # both are in the identity where they matter
+    key = content_key("prune", VERSION, dataset=dataset.fingerprint, scores=ranking.identity, rule=rule)
+    uri = join(root, "selections", key)
+    if there_already(uri, KIND, key, shown=True) is not None:
+        return uri
+    labels = dataset.train.labels.numpy()
+    scores = ranking.scores(labels)
+    cut = cut_by(config, scores, labels, dataset.class_names)
+    settings = config.model_dump(mode="json")
+    origin = {"stage": KIND, "key": key, "dataset": dataset.fingerprint}
+    publish(
+        uri,
+        KIND,
+        key,
+        {FILE: encode(selection_table(labels, scores, cut), SELECTION, origin)},
+        config=settings,
+        parents={"dataset": dataset_uri, **ranking.parents},
+        facts=_facts(dataset, config, cut),
+    )
+    return uri
+
+
+def cut_by(config: PruneConfig, scores: Floats, labels: Integers, classes: Sequence[str]) -> Cut:
+    """`select` by the rule of `config`, for scores and labels `[N]`."""
+    return select(
+        scores,
+        labels,
+        classes,
+        keep=config.keep,
+        drop=config.drop,
+        band=config.band,
+        minimum_per_class=config.minimum_per_class,
+        floor_per_class=None if config.per_class else config.floor_per_class,
+    )
+
+
+def load_selection(uri: Uri) -> Tensor:
+    """The kept sample_ids of a selection, int64 and ascending. Raises MissingArtefact if there is none at the URI."""
+    return kept_samples(open_artefact(as_uri(uri), KIND))
+
+
+def kept_samples(selection: Artefact, labels: Tensor | None = None) -> Tensor:
+    """The kept sample_ids of a selection, int64 and ascending; with `labels` [N] of the train split that it must be one of.
+
+    Raises DamagedArtefact if its table is not what its manifest counts, or has other labels.
+    """
+    table = selection_rows(selection)
+    if labels is not None and not torch.equal(torch.from_numpy(table["label"].to_numpy().astype(np.int64)), labels):
+        raise DamagedArtefact(f"{selection.place(FILE)} has other labels than the data set that it was made for: {again(selection.uri)}")
+    kept = table["sample_id"].to_numpy()[table["kept"].to_numpy()]
+    return torch.from_numpy(kept.astype(np.int64))
+
+
+def selection_rows(selection: Artefact) -> pa.Table:
+    """The table of a selection, see `bilp.artifacts.tables.SELECTION`. Raises DamagedArtefact if it is not what the manifest counts."""
+    facts = selection.stated(SelectionFacts)
+    table = selection.table(FILE, SELECTION, rows=facts.total, below={"label": len(facts.class_names)})
+    labels, kept = table["label"].to_numpy(), table["kept"].to_numpy()
+    counts = [np.bincount(part, minlength=len(facts.class_names)).tolist() for part in (labels, labels[kept])]
+    if counts != [list(facts.total_per_class), list(facts.kept_per_class)]:
+        raise DamagedArtefact(f"{selection.place(FILE)} keeps other numbers of each class than the manifest says: {again(selection.uri)}")
+    return table
+
+
+def selection_table(labels: NDArray[np.int64], scores: NDArray[np.float64], cut: Cut) -> pa.Table:
+    """One row per sample with its label, score [N], rank and fate."""
+    return pa.table(
+        {
+            "sample_id": np.arange(len(labels), dtype=np.int64),
+            "label": labels.astype(np.int32),
+            "score": scores,
+            "rank_in_class": cut.rank_in_class.astype(np.int32),
+            "kept": cut.kept,
+        },
+        schema=SELECTION,
+    )
+
+
+@dataclass(frozen=True)
+class _Ranking:
+    """Scores that are read or drawn only if needed: `identity` says what they are, `scores` gives them for labels [N]."""
+
+    identity: str
+    scores: Callable[[NDArray[np.int64]], NDArray[np.float64]]
+    parents: dict[str, str] = field(default_factory=dict)
+
+
+def _ranking(dataset: Dataset, scores_uri: str | None, config: PruneConfig) -> _Ranking:
+    if config.criterion == "random":
+        return _Ranking(f"random {config.seed}", lambda labels: random_scores(labels, dataset.classes, config.seed))
+    if config.criterion == "external":
+        place = str(config.score_list)
+        data = read(place, most=LARGEST_LIST)
+        train, test = len(dataset.train), len(dataset.test)
+        return _Ranking(f"list {digest(data)}", lambda labels: parse_score_list(data, place, train, test), {"score_list": place})
+    if scores_uri is None:
+        raise ConfigError(f"criterion {config.criterion} needs scores: run score and summarise first and give the summary's URI")
+    summary = open_summary(scores_uri, dataset.fingerprint)
+    return _Ranking(
+        f"summary {summary.manifest.key}",
+        lambda labels: criterion_scores(summary, config.criterion),
+        {"scores": scores_uri},
+    )
+
+
+def _facts(dataset: Dataset, config: PruneConfig, cut: Cut) -> dict[str, Any]:
+    """What the manifest tells about a selection; lists are in the order of class_names."""
+    return {
+        "dataset": dataset.fingerprint,
+        "class_names": list(dataset.class_names),
+        **config.model_dump(mode="json", include={"criterion", "drop", "keep", "band", "per_class", "floor_per_class"}),
+        "total": len(cut.kept),
+        "kept": int(cut.kept.sum()),
+        "total_per_class": cut.total_per_class.tolist(),
+        "kept_per_class": cut.kept_per_class.tolist(),
+        # Scores that stay lie between these two, so the second is the threshold when high scores are dropped.
+        "lowest_kept_per_class": cut.lowest_kept.tolist(),
+        "highest_kept_per_class": cut.highest_kept.tolist(),
+    }

@@ -1,0 +1,56 @@
+"""Measure trajectory: one trial with a look at every sample, in index order, after every epoch."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+
+from bilp.config import ScoreConfig
+from bilp.data import Dataset
+from bilp.progress import Progress, silent
+from bilp.scoring.criteria import Trajectory
+from bilp.scoring.sample_stats import GradientNorm, look
+from bilp.scoring.short_training import CHECK_EVERY, batches, finite, train_epochs
+
+
+def train_trial(dataset: Dataset, config: ScoreConfig, trial: int, device: str = "cpu", progress: Progress = silent) -> Trajectory:
+    """Train one network on the train split and record all of its N samples after each epoch.
+
+    Gradient norms, if asked for, are recorded from epoch early_from to early_to and NaN elsewhere. Progress counts batches,
+    those of the recording passes included. Raises Diverged as soon as a loss is seen that is not finite.
+    """
+    samples = len(dataset.train)
+    everything = torch.arange(samples)
+    parts = batches(everything, config.batch_size)
+    labels = dataset.train.labels.to(device)
+    record = _empty(config, samples)
+    recorded = 0
+
+    def training(done: int, total: int, note: str = "") -> None:
+        progress(done + recorded, 2 * total, note)
+
+    total = 2 * len(parts) * config.epochs
+    for epoch, network in enumerate(train_epochs(dataset, everything, config, trial, device=device, progress=training)):
+        early = config.early_from <= epoch + 1 <= config.early_to
+        kind: GradientNorm = config.gradient_norm if early else "off"
+        for step, batch in enumerate(parts):
+            rows = slice(step * config.batch_size, step * config.batch_size + len(batch))
+            seen = look(network, dataset.train.batch(batch, device), labels[rows], kind)
+            for name, values in vars(seen).items():
+                if values is not None:
+                    getattr(record, name)[epoch, rows] = values.cpu().numpy()
+            if step % CHECK_EVERY == 0:
+                note = f"trial {trial} epoch {epoch + 1}/{config.epochs} recording"
+                progress(len(parts) * (epoch + 1) + recorded + step + 1, total, note)
+        recorded += len(parts)
+        finite(float(record.losses[epoch].sum(dtype=np.float64)), trial, epoch, config.learning_rate)
+    progress(total, total, f"trial {trial} accuracy {record.correct[-1].mean():.3f}")
+    return record
+
+
+def _empty(config: ScoreConfig, samples: int) -> Trajectory:
+    """Arrays to be filled in."""
+    shape = (config.epochs, samples)
+    losses, el2n, margins = (np.empty(shape, dtype=np.float32) for _ in range(3))
+    norms = None if config.gradient_norm == "off" else np.full(shape, np.nan, dtype=np.float32)
+    return Trajectory(losses, np.empty(shape, dtype=np.bool_), el2n, margins, norms)

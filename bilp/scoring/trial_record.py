@@ -1,0 +1,118 @@
+"""The record of a trial as a table, and where the artefacts of scoring lie."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from bilp.artifacts.artifact import Artefact, content_key
+from bilp.artifacts.facts import TrialFacts
+from bilp.artifacts.tables import MEASURED, TRAJECTORY
+from bilp.config import ScoreConfig
+from bilp.errors import DamagedArtefact
+from bilp.scoring.criteria import Trajectory
+from bilp.storage.objects import join
+
+VERSION = 2
+TRIAL = "score_trial"
+TRIAL_FILE = "losses.parquet"
+
+
+MEASURED_FILE = "scores.parquet"
+WINDOWS = ("init_epochs", "converge_epochs", "early_from", "early_to")
+
+
+def training_settings(config: ScoreConfig) -> dict[str, Any]:
+    """The settings that shape a trial: neither how many trials there are nor what is averaged later."""
+    unused = {"trials", *WINDOWS, "gradient_norm", "subset_share", "held_out"}
+    if config.measure == "trajectory":
+        unused -= {"gradient_norm"}
+        if config.gradient_norm != "off":  # norms are recorded inside of the window only
+            unused -= {"early_from", "early_to"}
+    if config.measure == "monte_carlo":
+        unused -= {"subset_share", "held_out"}
+    return config.model_dump(mode="json", exclude=unused)
+
+
+def training_key(fingerprint: str, config: ScoreConfig) -> str:
+    """Key of one training set-up, which more trials and other windows share."""
+    return content_key("score", VERSION + config.network.revision, dataset=fingerprint, config=training_settings(config))
+
+
+def score_uri(root: str, fingerprint: str, config: ScoreConfig) -> str:
+    """Folder of the trials and summaries of one training set-up."""
+    return join(root, "scores", fingerprint, training_key(fingerprint, config))
+
+
+def trial_uri(root: str, fingerprint: str, config: ScoreConfig, trial: int) -> str:
+    """Folder of one trial.
+
+    Not named trial=3 in Hive's manner: the files have a column `trial`, and Arrow refuses a folder of that name besides.
+    """
+    return join(score_uri(root, fingerprint, config), "trials", f"{trial:04d}")
+
+
+def trial_key(fingerprint: str, config: ScoreConfig, trial: int) -> str:
+    """Key of one trial's artefact."""
+    return content_key("score_trial", VERSION, training=training_key(fingerprint, config), trial=trial)
+
+
+def trajectory_table(labels: NDArray[np.int64], trial: int, trajectory: Trajectory) -> pa.Table:
+    """Long table of a trial, sorted by (epoch, sample_id); labels [N]."""
+    epochs, samples = trajectory.epochs, trajectory.samples
+    rows, norms = epochs * samples, trajectory.gradient_norms
+    return pa.table(
+        {
+            "sample_id": np.tile(np.arange(samples, dtype=np.int64), epochs),
+            "label": np.tile(labels.astype(np.int32), epochs),
+            "trial": np.full(rows, trial, dtype=np.int16),
+            "epoch": np.repeat(np.arange(epochs, dtype=np.int16), samples),
+            "loss": trajectory.losses.reshape(rows),
+            "correct": trajectory.correct.reshape(rows),
+            "el2n": trajectory.el2n.reshape(rows),
+            "margin": trajectory.margins.reshape(rows),
+            "gradient_norm": np.full(rows, np.nan, dtype=np.float32) if norms is None else norms.reshape(rows),
+        },
+        schema=TRAJECTORY,
+    )
+
+
+def read_trajectory(trial: Artefact, epochs: int, samples: int, gradients: bool = False) -> Trajectory:
+    """The record of a published trial, with gradient norms if there are any and they are asked for.
+
+    Only the columns needed are read. Raises DamagedArtefact unless every sample is there once in every epoch, in order.
+    """
+    facts = trial.stated(TrialFacts)
+    if (facts.epochs, facts.samples) != (epochs, samples):
+        raise DamagedArtefact(
+            f"{trial.uri} states {facts.epochs} epochs of {facts.samples} samples, not {epochs} of {samples}: "
+            "delete the trial and score it again"
+        )
+    columns = ["loss", "correct", "el2n", "margin", *(["gradient_norm"] if gradients else [])]
+    table = trial.table(TRIAL_FILE, TRAJECTORY, columns, epochs * samples, {"sample_id": samples, "epoch": epochs})
+    return Trajectory(*(table[name].to_numpy().reshape(epochs, samples) for name in columns))
+
+
+def read_measured(trial: Artefact, samples: int) -> pa.Table:
+    """Columns sample_id and score of a published trial that says something about some of so many samples.
+
+    Raises DamagedArtefact unless each is there once at most.
+    """
+    rows = trial.stated(TrialFacts).samples
+    return trial.table(MEASURED_FILE, MEASURED, ["sample_id", "score"], rows, {"sample_id": samples})
+
+
+def measured_table(labels: NDArray[np.int64], trial: int, indices: NDArray[np.int64], scores: NDArray[np.float64]) -> pa.Table:
+    """Table of a trial that says something about the samples at `indices` [n] (ascending) only; labels [N], scores [n]."""
+    return pa.table(
+        {
+            "sample_id": indices,
+            "label": labels[indices].astype(np.int32),
+            "trial": np.full(len(indices), trial, dtype=np.int16),
+            "score": scores.astype(np.float32),
+        },
+        schema=MEASURED,
+    )

@@ -1,0 +1,1 @@
+"""Text that people read: names and words from outside made fit for it, secrets left out of it."""

@@ -1,0 +1,1 @@
+"""Prefect servers: those that were configured, and those that start here."""

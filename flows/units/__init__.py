@@ -1,0 +1,1 @@
+"""Units of work that any worker can carry out."""

@@ -1,0 +1,129 @@
+"""What a task run shows in Prefect's UI: small tables, the synthetic images, a link to the page.
+
+The UI reads descriptions, cells of tables and link texts as Markdown, in which names of classes and files are only text.
+"""
+
+from __future__ import annotations
+
+import base64
+import functools
+import urllib.parse
+from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING, ParamSpec
+
+from prefect.artifacts import create_link_artifact, create_markdown_artifact, create_table_artifact
+from prefect.context import TaskRunContext
+from prefect.logging import get_logger
+
+from bilp.artifacts.artifact import open_artefact
+from bilp.text.escaping import markdown
+
+if TYPE_CHECKING:
+    from bilp.evaluate import Row
+
+P = ParamSpec("P")
+
+LARGEST_PICTURE = 200_000  # bytes of a data: URI that the UI still shows without delay
+
+
+def in_the_ui(show: Callable[P, object]) -> Callable[P, None]:
+    """Outside of a task run there is no UI to show things in, and a UI that is out of reach is no reason to fail."""
+
+    @functools.wraps(show)
+    def guarded(*args: P.args, **kwargs: P.kwargs) -> None:
+        if TaskRunContext.get() is None:
+            return
+        try:
+            show(*args, **kwargs)
+        except Exception as error:
+            get_logger("tasks").warning("nothing to see in the UI: %s", error)
+
+    return guarded
+
+
+@in_the_ui
+def show_source(record_uri: str) -> None:
+    """What there is to know of a source: choices, skipped files, duplicates."""
+    from bilp.data.source_record import open_record
+
+    record = open_record(record_uri)
+    lines = record.lines()
+    if lines:
+        head, foot = markdown(record.place), markdown(record_uri)
+        text = "\n".join(f"- {markdown(line)}" for line in lines)
+        create_markdown_artifact(f"### {head}\n\n{text}\n\n{foot}", key="source", description="Source of the real images")
+
+
+@in_the_ui
+def show_kept(selection_uri: str) -> None:
+    """How much of each class a selection keeps."""
+    facts = open_artefact(selection_uri, "selection").manifest.facts
+    end = "highest" if facts["drop"] == "high" else "lowest"
+    columns = (facts["class_names"], facts["total_per_class"], facts["kept_per_class"], facts[f"{end}_kept_per_class"])
+    rows = [
+        {"class": markdown(name), "samples": total, "kept": kept, f"{end} score kept": threshold}
+        for name, total, kept, threshold in zip(*columns, strict=True)
+    ]
+    create_table_artifact(rows, key="kept-per-class", description=markdown(f"Selection by {facts['criterion']}: {selection_uri}"))
+
+
+@in_the_ui
+def show_synthetic(synthetic_uri: str) -> None:
+    """What was distilled, with the picture if it is small."""
+    artefact = open_artefact(synthetic_uri, "synthetic")
+    facts = artefact.manifest.facts
+    lines = [
+        f"### {facts['ipc']} synthetic image{'' if facts['ipc'] == 1 else 's'} for each of {len(facts['class_names'])} classes",
+        markdown(f"Method {facts['method']}, one row per class: {', '.join(facts['class_names'][:20])}"),
+        markdown(synthetic_uri),
+    ]
+    picture = base64.b64encode(artefact.read("grid.png")).decode()
+    if len(picture) < LARGEST_PICTURE:
+        lines.insert(2, f"![synthetic images](data:image/png;base64,{picture})")
+    create_markdown_artifact("\n\n".join(lines), key="synthetic-set", description="Synthetic set")
+
+
+@in_the_ui
+def show_dropped(run_uri: str) -> None:
+    """Which share of the measured samples sat out each round of a run, because of their causal effect or what stands in for it."""
+    from bilp.distill.run import open_run, reselect_uri
+
+    run = open_run(run_uri)
+    if run.reselect.beta == 0:
+        return
+    rounds = range(1, run.distill.rounds + 1)
+    facts = [open_artefact(reselect_uri(run_uri, number), "reselect").manifest.facts for number in rounds]
+    rows = [
+        {
+            "round": fact["round"],
+            "before iteration": fact["iteration"] + 1,
+            "dropped (%)": round(100 * fact["dropped_share"], 1),
+            "over the run so far (%)": round(100 * fact["dropped_share_so_far"], 1),
+        }
+        for fact in facts
+    ]
+    told = markdown(f"Wanted: {100 * run.reselect.beta:g} % by {run.reselect.score}; {run_uri}")
+    create_table_artifact(rows, key="dropped-per-round", description=told)
+
+
+@in_the_ui
+def show_accuracy(rows: Iterable[Row]) -> None:
+    """The accuracy of every arm."""
+    table = [
+        {
+            "arm": markdown(row.arm),
+            "network": markdown(row.network),
+            "accuracy (%)": round(100 * row.mean, 2),
+            "95 % interval (±)": round(100 * row.half_width95, 2),
+            "n": row.n,
+        }
+        for row in rows
+    ]
+    create_table_artifact(table, key="accuracy", description="Accuracy on the real test split")
+
+
+@in_the_ui
+def show_link(report_uri: str) -> None:
+    """Where the page lies."""
+    link = urllib.parse.quote(report_uri if "://" in report_uri else f"file://{report_uri}", safe=":/", errors="surrogateescape")
+    create_link_artifact(link, link_text="report.html", key="report", description=markdown(report_uri))
