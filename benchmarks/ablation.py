@@ -21,7 +21,7 @@ from statistics import fmean
 import torch
 
 from bilp import distill, evaluate
-from bilp.artifacts.artifact import open_artefact
+from bilp.artifacts.artifact import open_artifact
 from bilp.config import EvaluateConfig, IngestConfig, PipelineConfig, ReselectConfig, ScoreName
 from bilp.data import ingest
 from bilp.pruning.prune import prune
@@ -90,7 +90,7 @@ def _config(arguments: argparse.Namespace) -> PipelineConfig:
 def _selection(config: PipelineConfig, dataset: str, root: str) -> str:
     for trial in range(config.score.trials):
         score_trial(dataset, config.score, trial, root)
-    return prune(dataset, summary.summarise(dataset, config.score, root), config.prune, root)
+    return prune(dataset, summary.summarize(dataset, config.score, root), config.prune, root)
 
 
 def _outcome(config: PipelineConfig, dataset: str, selection: str, arm: str, seed: int, root: str) -> Outcome:
@@ -137,7 +137,7 @@ def _print(config: PipelineConfig, dataset: str, selection: str, arguments: argp
 
 def _dropped(outcome: Outcome, rounds: int) -> float:
     """Share of the measured samples that the adaptive level dropped over the whole run."""
-    last = open_artefact(f"{outcome.run}/rounds/{rounds:04d}/reselect", "reselect")
+    last = open_artifact(f"{outcome.run}/rounds/{rounds:04d}/reselect", "reselect")
     return float(last.fact("dropped_share_so_far"))
 
 

@@ -14,16 +14,16 @@ from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
 
-from benchmarks.pairs import LIMIT, OPTIONS, Side, artefacts_in, checkouts, stored
+from benchmarks.pairs import LIMIT, OPTIONS, Side, artifacts_in, checkouts, stored
 from bilp.artifacts import layout
 
 
 def contents(root: str) -> dict[str, str]:
-    """Checksums of the files of all artefacts: kind of artefact, key or place, and name."""
+    """Checksums of the files of all artifacts: kind of artifact, key or place, and name."""
     found = {}
-    for artefact in artefacts_in(root, stored(root)):
-        for name, entry in artefact.manifest.files.items():
-            found[f"{artefact.manifest.kind}: {layout.relative(artefact.uri, root)}: {name}"] = entry.sha256
+    for artifact in artifacts_in(root, stored(root)):
+        for name, entry in artifact.manifest.files.items():
+            found[f"{artifact.manifest.kind}: {layout.relative(artifact.uri, root)}: {name}"] = entry.sha256
     return found
 
 

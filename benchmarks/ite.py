@@ -37,7 +37,7 @@ from bilp.data import ingest, open_dataset
 from bilp.matching import Matching, Vectors, matching_for
 from bilp.matching.per_sample import micro_batches, per_sample_by_vmap
 from bilp.matching.pullback import GenericPullback
-from bilp.nets import Network, build, initialise
+from bilp.nets import Network, build, initialize
 from bilp.seeds import generator
 from tasks.allocator import keep_freed_memory
 
@@ -189,7 +189,7 @@ def draw_problem(arguments: argparse.Namespace, device: torch.device) -> Problem
             raise SystemExit(f"class {arguments.label} has {len(ids)} images: lower --batch")
         shape, classes, images = dataset.shape, dataset.classes, dataset.train.batch(ids)
     network = build(NetworkConfig(width=arguments.width, depth=arguments.depth), shape, classes)
-    initialise(network, generator(0, "network"))
+    initialize(network, generator(0, "network"))
     real, synthetic = images.to(device).split([arguments.batch, arguments.synthetic])
     return Problem(network.to(device), real, synthetic, arguments.label)
 

@@ -20,7 +20,7 @@ from torch import Tensor
 from bilp.causal import ClassBatch, measure, measure_classes
 from bilp.config import NetworkConfig
 from bilp.matching import Matching, matching_for
-from bilp.nets import Network, build, initialise
+from bilp.nets import Network, build, initialize
 from bilp.seeds import generator
 from tasks.allocator import keep_freed_memory
 
@@ -83,7 +83,7 @@ def main() -> None:
         f"{os.cpu_count()} cores ({platform.machine()}), {device}, torch {torch.__version__}, least of {arguments.repeat}"
     )
     network = build(NetworkConfig(width=arguments.width), SHAPE, arguments.classes).to(device)
-    initialise(network, generator(0, "network"))
+    initialize(network, generator(0, "network"))
     for method in arguments.methods:
         network.requires_grad_(method != "dm")
         for samples in arguments.samples:

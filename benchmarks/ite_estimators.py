@@ -27,7 +27,7 @@ from bilp.causal import Estimator, Precision, measure
 from bilp.causal.precision import rank_correlation
 from bilp.config import MethodName, NetworkConfig
 from bilp.matching import Matching, matching_for
-from bilp.nets import Network, build, initialise
+from bilp.nets import Network, build, initialize
 from bilp.seeds import generator
 
 MEAN, STD = (0.4914, 0.4822, 0.4465), (0.2023, 0.1994, 0.2010)
@@ -42,7 +42,7 @@ class Pictures:
     labels: Tensor
 
     def batch(self, ids: Tensor) -> Tensor:
-        """Standardised images `[n, 3, H, W]`."""
+        """Standardized images `[n, 3, H, W]`."""
         arrays = [np.asarray(Image.open(io.BytesIO(self.encoded[i])).convert("RGB")) for i in ids.tolist()]
         mean, std = (torch.tensor(values).view(3, 1, 1) for values in (MEAN, STD))
         return (torch.from_numpy(np.stack(arrays)).permute(0, 3, 1, 2) / 255 - mean) / std
@@ -61,7 +61,7 @@ def read(folder: str) -> Pictures:
 def trained(pictures: Pictures, width: int, steps: int, device: torch.device) -> Network:
     """A ConvNet after some steps of SGD on real images."""
     network = build(NetworkConfig(width=width), (3, 32, 32), int(pictures.labels.max()) + 1)
-    initialise(network, generator(0, "network"))
+    initialize(network, generator(0, "network"))
     network.to(device)
     optimiser = torch.optim.SGD(network.parameters(), lr=0.05, momentum=0.9)
     for step in range(steps):

@@ -16,7 +16,7 @@ from bilp.evaluate.batch_augment import Streams
 from bilp.evaluate.stacked_training import fresh_stack, train_together
 from bilp.evaluate.training import ImageSet, train
 from bilp.evaluate.training_schedule import Schedule
-from bilp.nets import build, initialise
+from bilp.nets import build, initialize
 from bilp.seeds import generator
 from tasks.allocator import keep_freed_memory
 
@@ -44,7 +44,7 @@ def measured(width: int, shape: tuple[int, int, int], images: int, epochs: int) 
 
     def alone() -> None:
         for k in range(NETWORKS):
-            initialise(network, generator(0, k))
+            initialize(network, generator(0, k))
             list(train(network, data, schedule, Streams.of(0, "network", k)))
 
     def together() -> None:

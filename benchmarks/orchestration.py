@@ -50,13 +50,13 @@ def alone(config: PipelineConfig, root: str) -> None:
     from bilp.evaluate import evaluate_baseline, evaluate_synthetic
     from bilp.pruning.prune import prune
     from bilp.report import report
-    from bilp.scoring.summary import summarise
+    from bilp.scoring.summary import summarize
     from bilp.scoring.trial import score_trial
 
     dataset = data.ingest(config.ingest, root)
     for trial in range(config.score.trials):
         score_trial(dataset, config.score, trial, root)
-    scores = summarise(dataset, config.score, root)
+    scores = summarize(dataset, config.score, root)
     selection = prune(dataset, scores, config.prune, root)
     evaluations = [evaluate_baseline(dataset, baseline, config.ipc, config.evaluate, root) for baseline in config.evaluate.baselines]
     runs: dict[str, list[str]] = {}

@@ -5,7 +5,7 @@ empty storage, from two checkouts that differ by a commit, one with one thread a
 are given (other Pythons, other versions of PyTorch) in turns with each of them.
 
 After each pair a third run looks at what they left. A line per pair: exit statuses of the two and of the third, whether the third
-wrote anything, artefacts (and how many each side made), those with a file that is missing or not what the manifest says, files
+wrote anything, artifacts (and how many each side made), those with a file that is missing or not what the manifest says, files
 that no manifest names, files under another name than their own. Ends with status 1 unless all is as it should be. Folders are on
 $TMPDIR; S3 is the server of the tests.
 """
@@ -27,7 +27,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from bilp.artifacts.artifact import Artefact, find
+from bilp.artifacts.artifact import Artifact, find
 from bilp.artifacts.manifest_file import MANIFEST
 from bilp.config.nested import leaves
 from bilp.errors import BilpError
@@ -81,7 +81,7 @@ class Outcome:
     """Exit status of the third run."""
     wrote: bool
     """Whether the third run changed anything."""
-    artefacts: int
+    artifacts: int
     makers: tuple[int, ...]
     """How many of them each checkout made."""
     damaged: tuple[str, ...]
@@ -98,7 +98,7 @@ class Outcome:
         """The row of the table."""
         return (
             f"exit {self.exits[0]} {self.exits[1]}, later {self.later}, wrote {'something' if self.wrote else 'nothing'}, "
-            f"{self.artefacts} artefacts ({' + '.join(map(str, self.makers))}), {len(self.damaged)} damaged, "
+            f"{self.artifacts} artifacts ({' + '.join(map(str, self.makers))}), {len(self.damaged)} damaged, "
             f"{len(self.stray)} stray, {self.renamed} renamed, {self.seconds:.0f} s"
         )
 
@@ -110,20 +110,20 @@ def run_pair(sides: Sequence[Side], root: str, folder: Path) -> Outcome:
     first, second = (process.wait(LIMIT) for process in running)
     before = stored(root)
     later = sides[0].start(root, folder / "later").wait(LIMIT)
-    artefacts = artefacts_in(root, before)
-    commits = Counter(str(artefact.manifest.provenance["commit"]) for artefact in artefacts)
-    entries = [entry for artefact in artefacts for entry in artefact.manifest.files.values()]
-    named = {artefact.place(name) for artefact in artefacts for name in artefact.manifest.files}
-    homes = tuple(f"{artefact.uri}/" for artefact in artefacts)
+    artifacts = artifacts_in(root, before)
+    commits = Counter(str(artifact.manifest.provenance["commit"]) for artifact in artifacts)
+    entries = [entry for artifact in artifacts for entry in artifact.manifest.files.values()]
+    named = {artifact.place(name) for artifact in artifacts for name in artifact.manifest.files}
+    homes = tuple(f"{artifact.uri}/" for artifact in artifacts)
     below = {f"{root}/{name}" for name in before}
     stray = [uri for uri in sorted(below - named) if uri.startswith(homes) and not uri.endswith((MANIFEST, "run.json"))]
     return Outcome(
         exits=(first, second),
         later=later,
         wrote=stored(root) != before,
-        artefacts=len(artefacts),
+        artifacts=len(artifacts),
         makers=tuple(commits.values()),
-        damaged=tuple(filter(None, map(damage, artefacts))),
+        damaged=tuple(filter(None, map(damage, artifacts))),
         stray=tuple(stray),
         renamed=sum(getattr(entry, "stored", None) is not None for entry in entries),
         seconds=time.monotonic() - began,
@@ -135,25 +135,25 @@ def stored(root: str) -> dict[str, str]:
     return {name: digest(objects.read(f"{root}/{name}")) for name in _names(root)}
 
 
-def artefacts_in(root: str, names: Mapping[str, str]) -> list[Artefact]:
-    """The artefact of every manifest."""
+def artifacts_in(root: str, names: Mapping[str, str]) -> list[Artifact]:
+    """The artifact of every manifest."""
     found = []
     for name in sorted(names):
         if name.endswith(f"/{MANIFEST}"):
             uri = f"{root}/{name}".removesuffix(f"/{MANIFEST}")
             kind = json.loads(objects.read(f"{uri}/{MANIFEST}"))["kind"]
-            artefact = find(uri, kind)
-            assert artefact is not None
-            found.append(artefact)
+            artifact = find(uri, kind)
+            assert artifact is not None
+            found.append(artifact)
     return found
 
 
-def damage(artefact: Artefact) -> str | None:
-    """What is wrong with the files of an artefact, read from the storage itself."""
+def damage(artifact: Artifact) -> str | None:
+    """What is wrong with the files of an artifact, read from the storage itself."""
     try:
-        artefact.check_sizes()
-        for name in artefact.manifest.files:
-            artefact.read(name)
+        artifact.check_sizes()
+        for name in artifact.manifest.files:
+            artifact.read(name)
     except BilpError as error:
         return str(error)
     return None

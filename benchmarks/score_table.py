@@ -1,4 +1,4 @@
-"""Score tables of ImageNet's size: write one trial's record, read it, summarise it, prune by it.
+"""Score tables of ImageNet's size: write one trial's record, read it, summarize it, prune by it.
 
     python -m benchmarks.score_table                     # 1,281,167 samples, 1000 classes, one trial of one epoch
     python -m benchmarks.score_table --epochs 5 --repeat 5
@@ -23,7 +23,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from bilp.artifacts.artifact import open_artefact
+from bilp.artifacts.artifact import open_artifact
 from bilp.artifacts.publication import publish
 from bilp.artifacts.tables import SELECTION, SUMMARY, TRAJECTORY, encode
 from bilp.config import ScoreConfig
@@ -97,13 +97,13 @@ def one_pass(labels: NDArray[np.int64], trajectory: Trajectory, folder: Path, wa
         "write trial",
         lambda: put("trial", TRIAL, TRIAL_FILE, encode(trajectory_table(labels, 0, trajectory), TRAJECTORY, {})),
     )
-    record = watch.time("read trial", lambda: read_trajectory(open_artefact(uri, TRIAL), trajectory.epochs, len(labels)))
-    table = watch.time("summarise", lambda: summary_table(labels, [record], config))
+    record = watch.time("read trial", lambda: read_trajectory(open_artifact(uri, TRIAL), trajectory.epochs, len(labels)))
+    table = watch.time("summarize", lambda: summary_table(labels, [record], config))
     summary = watch.time("write summary", lambda: put("summary", "score_summary", "summary.parquet", encode(table, SUMMARY, {})))
     scores = watch.time(
         "read summary",
         lambda: (
-            open_artefact(summary, "score_summary")
+            open_artifact(summary, "score_summary")
             .table("summary.parquet", SUMMARY, ["loss_init"])["loss_init"]
             .to_numpy()
             .astype(np.float64)

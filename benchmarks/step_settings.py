@@ -14,7 +14,7 @@ from bilp.data import Dataset
 from bilp.data.pool import RealPool
 from bilp.distill.step.setting import Setting
 from bilp.experts.buffer import ExpertBuffer
-from bilp.nets import Network, build, initialise
+from bilp.nets import Network, build, initialize
 from bilp.seeds import generator
 
 MEAN, STD = (0.4914, 0.4822, 0.4465), (0.2023, 0.1994, 0.2010)
@@ -55,7 +55,7 @@ class Drifting:
 
     def parameters(self, expert: int, epoch: int, device: torch.device | str = "cpu") -> tuple[Tensor, ...]:
         """Parameters of an expert after an epoch."""
-        initialise(self._network, generator(0, "expert", expert))
+        initialize(self._network, generator(0, "expert", expert))
         values = [parameter.detach().cpu().clone() for parameter in self._network.parameters()]
         for step in range(epoch):
             stream = generator(0, "drift", expert, step)

@@ -25,7 +25,7 @@ class Loop(Protocol):
     """A distillation in progress."""
 
     images: Tensor
-    """Normalised, `[classes * ipc, C, H, W]`."""
+    """Normalized, `[classes * ipc, C, H, W]`."""
 
     def iteration(self, t: int) -> None:
         """Iteration number `t`, from 0."""
@@ -149,7 +149,7 @@ class AlignmentLoop(Parts):
         hooks = [module.register_forward_hook(lambda *call: seen.append(call[2])) for module in layers]
         settings = self.config.alignment
         weights = [settings.shallow_weight] * (len(layers) - 2) + [settings.deep_weight, 2 * settings.deep_weight]
-        total, centres, features, truth = torch.zeros((), device=leaf.device), [], [], []
+        total, centers, features, truth = torch.zeros((), device=leaf.device), [], [], []
         for c in range(self.setting.pool.classes):
             params = self.params(t, step, c)
             seen.clear()
@@ -159,12 +159,12 @@ class AlignmentLoop(Parts):
             real, synthetic = seen[: len(layers)], seen[len(layers) :]
             for weight, a, b in zip(weights, real, synthetic, strict=True):
                 total = total + weight * (a.mean(0) - b.mean(0)).square().sum()
-            centres.append(synthetic[-1].mean(0))
+            centers.append(synthetic[-1].mean(0))
             features.append(real[-1])
             truth.append(self.targets(c, len(real[-1])))
         for hook in hooks:
             hook.remove()
-        logits = torch.cat(features) @ torch.stack(centres).T
+        logits = torch.cat(features) @ torch.stack(centers).T
         return total + settings.discrimination * functional.cross_entropy(logits, torch.cat(truth), reduction="sum")
 
     @torch.no_grad()

@@ -1,6 +1,6 @@
 """IDC, DREAM and IDM as one would write them first: one step of an ordinary optimiser per class, on one tensor of all images.
 
-IDC and DREAM keep pixels in [0, 1] and normalise them on their way into the network, as their programs do.
+IDC and DREAM keep pixels in [0, 1] and normalize them on their way into the network, as their programs do.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from bilp.distill.step.state import DistillState
 from bilp.images import augment
 from bilp.images.augment import AugParams
 from bilp.images.cutmix import draw_mix, mix_images, mixed_loss
-from bilp.nets import Network, build, initialise
+from bilp.nets import Network, build, initialize
 from bilp.seeds import generator
 
 
@@ -54,7 +54,7 @@ class ClassLoop(Parts):
         self.optimiser.step()
 
     def done(self) -> None:
-        """The images, normalised."""
+        """The images, normalized."""
         leaf = self.leaf.detach()
         self.images = (leaf - self._mean) / self._std if self.as_pixels else leaf.clone()
 
@@ -147,7 +147,7 @@ class PoolLoop(ClassLoop):
 
     def _add(self) -> None:
         network = build(self.config.network, self.setting.pool.dataset.shape, self.setting.pool.classes)
-        initialise(network, generator(self.config.seed, "pool_network", self._born))
+        initialize(network, generator(self.config.seed, "pool_network", self._born))
         plain_layers(network)
         self._nets.append(copy.deepcopy(network).to(self.setting.device))
         rates = (self.config.network_learning_rate, self.config.idm.network_momentum)

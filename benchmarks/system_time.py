@@ -103,7 +103,7 @@ def by_functions(config: PipelineConfig, root: str, stage: Stage) -> None:
         from bilp.evaluate import evaluate_baseline, evaluate_synthetic
         from bilp.pruning.prune import prune
         from bilp.report import report
-        from bilp.scoring.summary import summarise
+        from bilp.scoring.summary import summarize
         from bilp.scoring.trial import score_trial
 
     with stage("ingest"):
@@ -111,7 +111,7 @@ def by_functions(config: PipelineConfig, root: str, stage: Stage) -> None:
     with stage("score"):
         for trial in range(config.score.trials):
             score_trial(dataset, config.score, trial, root)
-        scores = summarise(dataset, config.score, root)
+        scores = summarize(dataset, config.score, root)
     with stage("prune"):
         selection = prune(dataset, scores, config.prune, root)
     runs: dict[str, list[str]] = {}

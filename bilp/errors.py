@@ -41,24 +41,24 @@ class StorageUnreachable(StorageError):
     """Storage did not answer, or only that it cannot at present, for as long as `bilp.storage.transient` tries again."""
 
 
-class MissingArtefact(StorageError):
+class MissingArtifact(StorageError):
     """Nothing complete lies at the URI; it was never published or publishing was interrupted."""
 
 
-class DamagedArtefact(StorageError):
-    """An artefact's bytes differ from what its manifest promises."""
+class DamagedArtifact(StorageError):
+    """An artifact's bytes differ from what its manifest promises."""
 
 
-class UntrustedArtefact(DamagedArtefact):
-    """An artefact carries no signature of a key that this process knows, or was changed or moved after it was signed."""
+class UntrustedArtifact(DamagedArtifact):
+    """An artifact carries no signature of a key that this process knows, or was changed or moved after it was signed."""
 
 
-class IncompatibleArtefact(StorageError):
-    """An artefact is whole but is not what the caller expects (other classes, shape, normalisation, ...)."""
+class IncompatibleArtifact(StorageError):
+    """An artifact is whole but is not what the caller expects (other classes, shape, normalization, ...)."""
 
 
 class Diverged(BilpError):
-    """An optimisation left the finite numbers; the last good state was kept."""
+    """An optimization left the finite numbers; the last good state was kept."""
 
 
 class LeaseLost(BilpError):

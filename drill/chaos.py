@@ -1,7 +1,7 @@
 """python -m drill.chaos --faults 20 --seed 0
 
 A fault drill: small pipelines run as a service on this machine while a seeded choice of faults (`drill.faults`) hits them, one
-after the other; at the end every finished artefact is compared, byte for byte, with an undisturbed run's. Exit status 0 if all are
+after the other; at the end every finished artifact is compared, byte for byte, with an undisturbed run's. Exit status 0 if all are
 the same.
 
 With BILP_STORAGE=s3://... and AWS_ENDPOINT_URL the results lie there, reached through a relay that the drill also shuts for a while.
@@ -59,8 +59,8 @@ def hit(faults: Faults, parameters: dict[str, object], left: int) -> Counter[str
     return done
 
 
-def artefacts(root: str) -> dict[str, str]:
-    """Checksum of every file of every artefact below a root, but what tells times, places or attempts."""
+def artifacts(root: str) -> dict[str, str]:
+    """Checksum of every file of every artifact below a root, but what tells times, places or attempts."""
     found: dict[str, str] = {}
     for part in ("datasets", "scores", "selections", "runs", "evaluations"):
         _collect(join(root, part), part, found)
@@ -119,7 +119,7 @@ def compare(root: str, calm: str, configs: Sequence[dict[str, object]]) -> int:
 
     for config in configs:
         pipeline(PipelineConfig.model_validate(config), calm)
-    disturbed, undisturbed = artefacts(root), artefacts(calm)
+    disturbed, undisturbed = artifacts(root), artifacts(calm)
     different = sorted(name for name in disturbed.keys() | undisturbed.keys() if disturbed.get(name) != undisturbed.get(name))
     for name in different:
         _say(f"  differs: {name}: {disturbed.get(name)} instead of {undisturbed.get(name)}")

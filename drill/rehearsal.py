@@ -222,8 +222,8 @@ def kill(processes: list[int]) -> None:
             os.kill(pid, signal.SIGKILL)
 
 
-def finished_artefacts(root: str) -> dict[str, bytes]:
-    """Every file of every complete artefact below a local root but what tells the time; reports name their root and are left out."""
+def finished_artifacts(root: str) -> dict[str, bytes]:
+    """Every file of every complete artifact below a local root but what tells the time; reports name their root and are left out."""
     found = {}
     for manifest in Path(root).rglob("_manifest.json"):
         folder = manifest.parent

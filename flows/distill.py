@@ -41,7 +41,7 @@ def distill(
         selection_uri: Samples that take part; if empty, all.
         config: Method, images per class, iterations and rounds.
         reselect: Adaptive pruning; beta 0 switches it off.
-        root: Where artefacts lie; if empty, BILP_STORAGE of the process that runs this.
+        root: Where artifacts lie; if empty, BILP_STORAGE of the process that runs this.
         label: What people read.
         experts_uri: The buffer of experts, for mtt and tesla.
     """
@@ -96,7 +96,7 @@ def _networks(begun: Sequence[tuple[str, PlannedRun, str]], root: str) -> list[d
         if count and not went_through(run):
             for number in range(count):
                 call = dispatch.pretrain_network(run, number, root, label)
-                calls.setdefault(call.artefact, call)
+                calls.setdefault(call.artifact, call)
     return list(calls.values())
 
 

@@ -29,7 +29,7 @@ def evaluate(dataset_uri: str, runs: dict[str, list[str]], ipc: Positive, config
         runs: URIs of runs by arm: unpruned, static, adaptive, bilp.
         ipc: Images per class of the baselines that choose some.
         config: Networks, their training, seeds, baselines.
-        root: Where artefacts lie; if empty, BILP_STORAGE of the process that runs this.
+        root: Where artifacts lie; if empty, BILP_STORAGE of the process that runs this.
     """
     root = workplace(root)
     if needs_teacher(config) and not dispatch.here():

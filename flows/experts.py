@@ -40,7 +40,7 @@ def experts(
         selection_uri: Samples that the experts learn; if empty, all.
         config: How many experts, and how they are trained.
         network: What is trained.
-        root: Where artefacts lie; if empty, BILP_STORAGE of the process that runs this.
+        root: Where artifacts lie; if empty, BILP_STORAGE of the process that runs this.
         label: What people read.
     """
     root = workplace(root)

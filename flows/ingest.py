@@ -20,7 +20,7 @@ def ingest(config: IngestConfig, root: Root | None = None) -> str:
 
     Args:
         config: Where the real images come from.
-        root: Where artefacts lie; if empty, BILP_STORAGE of the process that runs this.
+        root: Where artifacts lie; if empty, BILP_STORAGE of the process that runs this.
     """
     return dataset_and_record(config, workplace(root))[0]
 

@@ -23,11 +23,11 @@ DIGITS = PipelineConfig()
 
 @flow(name="pipeline", flow_run_name="{config.dataset} {config.method} ipc {config.ipc}")
 def pipeline(config: PipelineConfig = DIGITS, root: Root | None = None) -> str:
-    """The URI of report.html. Artefacts lie below `root`, by default $BILP_STORAGE; what is there is not computed again.
+    """The URI of report.html. Artifacts lie below `root`, by default $BILP_STORAGE; what is there is not computed again.
 
     Args:
         config: What to do; set the dials, the rest is derived from them.
-        root: Where artefacts lie; if empty, BILP_STORAGE of the process that runs this.
+        root: Where artifacts lie; if empty, BILP_STORAGE of the process that runs this.
     """
     refuse_endless_restarts()
     root = workplace(root)

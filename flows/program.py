@@ -13,7 +13,7 @@ from pydantic import BaseModel, ValidationError
 from rich.table import Table
 
 from bilp import ending
-from bilp.artifacts.artifact import open_artefact
+from bilp.artifacts.artifact import open_artifact
 from bilp.config import PipelineConfig
 from bilp.config.command_line import configure, parse, refuse_secrets_typed
 from bilp.config.explain import problems
@@ -166,7 +166,7 @@ def show_accuracy(evaluation_uris: Sequence[str]) -> None:
 
 def show_report(report_uri: str) -> None:
     """Print the accuracies that a report shows, and where it lies."""
-    parents = open_artefact(report_uri.rpartition("/")[0], "report").parents
+    parents = open_artifact(report_uri.rpartition("/")[0], "report").parents
     try:
         show_accuracy([uri for role, uri in parents.items() if role.startswith("evaluation ")])
     finally:

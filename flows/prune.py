@@ -25,7 +25,7 @@ def prune(dataset_uri: str, scores_uri: str | None, config: PruneConfig, root: R
         dataset_uri: The dataset, as ingest published it.
         scores_uri: A summary of scores, for criteria that rank by them; random and external need none.
         config: Which samples of each class are kept.
-        root: Where artefacts lie; if empty, BILP_STORAGE of the process that runs this.
+        root: Where artifacts lie; if empty, BILP_STORAGE of the process that runs this.
     """
     return tasks.prune.prune(dataset_uri, scores_uri, config, workplace(root))
 

@@ -33,7 +33,7 @@ def report(
         selection_uri: The selection, if samples were pruned.
         runs: URIs of runs by arm: unpruned, static, adaptive, bilp.
         evaluation_uris: What the evaluations published.
-        root: Where artefacts lie; if empty, BILP_STORAGE of the process that runs this.
+        root: Where artifacts lie; if empty, BILP_STORAGE of the process that runs this.
         robustness_uri: The table of robustness scores, if there is one.
         record_uri: The record of the source, as ingest published it; without one the page does not tell where images come from.
     """

@@ -17,7 +17,7 @@ from flows.local.flow import flow
 from flows.units import dispatch
 from flows.workplace import Root, workplace
 from tasks.execution import Execution
-from tasks.score import score_trial, summarise
+from tasks.score import score_trial, summarize
 from tasks.stopping import stoppable
 
 
@@ -28,16 +28,16 @@ def score(dataset_uri: str, config: ScoreConfig, root: Root | None = None) -> st
     Args:
         dataset_uri: The dataset, as ingest published it.
         config: What is trained and recorded.
-        root: Where artefacts lie; if empty, BILP_STORAGE of the process that runs this.
+        root: Where artifacts lie; if empty, BILP_STORAGE of the process that runs this.
     """
     root = workplace(root)
     if not dispatch.here():
         calls = [dispatch.score_trial(dataset_uri, config, trial, root) for trial in range(config.trials)]
         dispatch.carry_out(f"score {config.trials} trials", calls)
-        return summarise(dataset_uri, config, root)
+        return summarize(dataset_uri, config, root)
     with stoppable():
         score_trial.map(unmapped(dataset_uri), unmapped(config), range(config.trials), unmapped(root)).result()
-    return summarise(dataset_uri, config, root)
+    return summarize(dataset_uri, config, root)
 
 
 if __name__ == "__main__":

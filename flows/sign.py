@@ -13,7 +13,7 @@ from flows import program
 def main() -> None:
     name, description = program.described(__doc__)
     parser = program.Parser(prog=name, description=description, allow_abbrev=False)
-    parser.add_argument("--storage", required=True, metavar="URI", help="storage root, or a run or an artefact in it")
+    parser.add_argument("--storage", required=True, metavar="URI", help="storage root, or a run or an artifact in it")
     typed = parser.typed()
 
     def work() -> list[str]:

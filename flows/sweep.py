@@ -24,7 +24,7 @@ def sweep(config: dict[str, Any] = DIGITS, vary: dict[str, list[Any]] = {}, root
     Args:
         config: What the pipelines have in common, such as {"dataset": "digits", "score": {"trials": 3}}.
         vary: Values by dotted name of the setting, such as {"keep": [0.3, 0.7], "distill.iterations": [500, 1000]}.
-        root: Where artefacts lie; if empty, BILP_STORAGE of the process that runs this.
+        root: Where artifacts lie; if empty, BILP_STORAGE of the process that runs this.
     """
     return [pipeline(combination, root) for combination in combinations(config, vary)]
 

@@ -1,4 +1,4 @@
-"""What every flow does first: settle where artefacts lie."""
+"""What every flow does first: settle where artifacts lie."""
 
 from __future__ import annotations
 

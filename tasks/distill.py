@@ -75,7 +75,7 @@ def went_through(run_uri: str) -> bool:
 
 
 def all_rounds(run_uri: str, shard: int | None = None) -> bool:
-    """Whether every round of a run, or of one of its shards, is there. Raises DamagedArtefact if one is not whole."""
+    """Whether every round of a run, or of one of its shards, is there. Raises DamagedArtifact if one is not whole."""
     from bilp.distill import rounds
 
     return rounds.went_through(run_uri, shard)

@@ -1,4 +1,4 @@
-"""Was the artefact that a stage returned made by this very run, or did it lie there complete?"""
+"""Was the artifact that a stage returned made by this very run, or did it lie there complete?"""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _met: dict[str, str] = {}
 
 
 def published_since(uri: str, began: datetime) -> bool:
-    """Whether the artefact at the URI, or the one that the file there belongs to, was published after `began`.
+    """Whether the artifact at the URI, or the one that the file there belongs to, was published after `began`.
 
     A run has a record instead of a manifest; it counts as there before as soon as work was done in it.
     """

@@ -1,6 +1,6 @@
 """A unit of work that a worker carries out: its run is submitted, watched, and submitted again if its process or machine died.
 
-The artefact is the truth: a unit is done when its artefact is published, whatever a run's state says. Runs of one unit have
+The artifact is the truth: a unit is done when its artifact is published, whatever a run's state says. Runs of one unit have
 idempotency keys `<unit>:<number>`, so that pipelines that want the same unit at the same time share one run, and a pipeline
 that was itself started again finds the run that it had submitted.
 """
@@ -60,8 +60,8 @@ class UnitFailed(BilpError):
 
 
 @stage("{label}")
-def run_on_worker(label: str, deployment: str, parameters: Mapping[str, Any], artefact: str, root: str, among: int = 1) -> str:
-    """Have `deployment` ("flow/name") run with these parameters until `artefact` is published; its URI.
+def run_on_worker(label: str, deployment: str, parameters: Mapping[str, Any], artifact: str, root: str, among: int = 1) -> str:
+    """Have `deployment` ("flow/name") run with these parameters until `artifact` is published; its URI.
 
     It is one of `among` units that are waited for at the same time; the server is asked the more seldom, the more these are.
     Raises UnitFailed if a run failed, was cancelled by somebody, or crashed more than CRASHES times.
@@ -70,23 +70,23 @@ def run_on_worker(label: str, deployment: str, parameters: Mapping[str, Any], ar
     unit = f"{deployment}:{content_key('unit', 1, deployment=deployment, parameters=dict(parameters))}"
     with get_client(sync_client=True) as client:
         for crashes in range(CRASHES + 1):
-            if is_published(artefact):
-                return artefact
+            if is_published(artifact):
+                return artifact
             run = _patiently(lambda: _run_of(client, unit, label, deployment, parameters, execution.queue))
             try:
-                run = _watch(client, run, label, Pulse(lease_uri(artefact, root), owner_of(run.id), execution.lease_seconds), among)
+                run = _watch(client, run, label, Pulse(lease_uri(artifact, root), owner_of(run.id), execution.lease_seconds), among)
             except BaseException:
                 _cancel(client, run.id)
                 raise
-            if is_published(artefact):
-                return artefact
+            if is_published(artifact):
+                return artifact
             _judge(client, run, label, crashes)
     raise AssertionError("unreachable")
 
 
-def is_published(artefact: str) -> bool:
-    """Whether a complete artefact lies there. Raises DamagedArtefact if a file of it is missing or of another size."""
-    return is_whole(artefact)
+def is_published(artifact: str) -> bool:
+    """Whether a complete artifact lies there. Raises DamagedArtifact if a file of it is missing or of another size."""
+    return is_whole(artifact)
 
 
 def _runs(client: SyncPrefectClient, unit: str) -> list[FlowRun]:
@@ -135,7 +135,7 @@ def _record_crash(client: SyncPrefectClient, run_id: UUID, silence: float) -> No
 
 
 class Pulse:
-    """Whether somebody works on an artefact, from the renewals of its lease and this process's own clock.
+    """Whether somebody works on an artifact, from the renewals of its lease and this process's own clock.
 
     The server's automation finds silent runs too, but only those whose heartbeats reached it: a run that died while the
     server was away would stay "Running" for ever.
@@ -175,9 +175,9 @@ def owner_of(run_id: UUID) -> str:
     return f"flow-run:{run_id}"
 
 
-def lease_uri(artefact: str, root: str) -> str:
-    """The lease of the work that publishes `artefact`."""
-    return join(root, "leases", artefact.removeprefix(root).strip("/"))
+def lease_uri(artifact: str, root: str) -> str:
+    """The lease of the work that publishes `artifact`."""
+    return join(root, "leases", artifact.removeprefix(root).strip("/"))
 
 
 def _judge(client: SyncPrefectClient, run: FlowRun, label: str, crashes: int) -> None:

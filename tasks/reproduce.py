@@ -11,7 +11,7 @@ from tasks.task import stage
 
 @stage("compare with {recipe}")
 def compare_with_published(recipe: str, config: PipelineConfig, evaluation_uris: Sequence[str], root: str) -> str:
-    """Publish the distance to a published value and every deviation from its protocol; the artefact's URI."""
+    """Publish the distance to a published value and every deviation from its protocol; the artifact's URI."""
     from bilp.evaluate import reproduction
 
     return reproduction.publish_reproduction(recipe, config, evaluation_uris, device(), root)

@@ -16,9 +16,9 @@ def score_trial(dataset_uri: str, config: ScoreConfig, trial: int, root: str) ->
     return run_trial(dataset_uri, config, trial, root, device(), progress())
 
 
-@stage("summarise {config.trials} trials")
-def summarise(dataset_uri: str, config: ScoreConfig, root: str) -> str:
+@stage("summarize {config.trials} trials")
+def summarize(dataset_uri: str, config: ScoreConfig, root: str) -> str:
     """One row of criteria per sample, from all trials; the summary's URI."""
-    from bilp.scoring.summary import summarise as join_trials
+    from bilp.scoring.summary import summarize as join_trials
 
     return join_trials(dataset_uri, config, root)

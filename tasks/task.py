@@ -1,6 +1,6 @@
 """What every task has in common: a name that says what runs, retries of what can pass, and "Cached" for what was there.
 
-Prefect's own result cache stays off. The artefacts of bilp are found by content key, their manifests and checksums are
+Prefect's own result cache stays off. The artifacts of bilp are found by content key, their manifests and checksums are
 verified, and nothing that is read can execute code; a persisted Prefect result record could.
 """
 
@@ -20,10 +20,10 @@ from prefect.states import Completed
 
 from bilp.errors import (
     BilpError,
-    DamagedArtefact,
+    DamagedArtifact,
     ImpossibleUri,
-    IncompatibleArtefact,
-    MissingArtefact,
+    IncompatibleArtifact,
+    MissingArtifact,
     StorageError,
     StorageMisconfigured,
     StorageRefused,
@@ -42,11 +42,11 @@ notice_lines.pass_on()  # whoever runs tasks wants to read what the work waits f
 RETRY_DELAYS = (1.0, 5.0, 20.0, 60.0)  # seconds, for a disk that is full, and for what nobody knows
 
 # Looking again does not repair these.
-LASTING = (MissingArtefact, DamagedArtefact, IncompatibleArtefact, ImpossibleUri, StorageRefused, StorageMisconfigured)
+LASTING = (MissingArtifact, DamagedArtifact, IncompatibleArtifact, ImpossibleUri, StorageRefused, StorageMisconfigured)
 
 
 class Stage(Task[P, str]):
-    """A task that returns a URI; its run ends in the state "Cached" if the artefact there was complete before."""
+    """A task that returns a URI; its run ends in the state "Cached" if the artifact there was complete before."""
 
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> str:  # type: ignore[override]
         # A function that names its final state makes Prefect hand that state out; flows want the URI.
@@ -55,7 +55,7 @@ class Stage(Task[P, str]):
 
 
 def stage(run_name: str) -> Callable[[Callable[P, str]], Stage[P]]:
-    """Make a task of a function that returns the URI of its artefact; `run_name` may name parameters in braces."""
+    """Make a task of a function that returns the URI of its artifact; `run_name` may name parameters in braces."""
 
     name = RunName(run_name)
 

@@ -15,7 +15,7 @@ from prefect.artifacts import create_link_artifact, create_markdown_artifact, cr
 from prefect.context import TaskRunContext
 from prefect.logging import get_logger
 
-from bilp.artifacts.artifact import open_artefact
+from bilp.artifacts.artifact import open_artifact
 from bilp.text.escaping import markdown
 
 if TYPE_CHECKING:
@@ -57,7 +57,7 @@ def show_source(record_uri: str) -> None:
 @in_the_ui
 def show_kept(selection_uri: str) -> None:
     """How much of each class a selection keeps."""
-    facts = open_artefact(selection_uri, "selection").manifest.facts
+    facts = open_artifact(selection_uri, "selection").manifest.facts
     end = "highest" if facts["drop"] == "high" else "lowest"
     columns = (facts["class_names"], facts["total_per_class"], facts["kept_per_class"], facts[f"{end}_kept_per_class"])
     rows = [
@@ -70,14 +70,14 @@ def show_kept(selection_uri: str) -> None:
 @in_the_ui
 def show_synthetic(synthetic_uri: str) -> None:
     """What was distilled, with the picture if it is small."""
-    artefact = open_artefact(synthetic_uri, "synthetic")
-    facts = artefact.manifest.facts
+    artifact = open_artifact(synthetic_uri, "synthetic")
+    facts = artifact.manifest.facts
     lines = [
         f"### {facts['ipc']} synthetic image{'' if facts['ipc'] == 1 else 's'} for each of {len(facts['class_names'])} classes",
         markdown(f"Method {facts['method']}, one row per class: {', '.join(facts['class_names'][:20])}"),
         markdown(synthetic_uri),
     ]
-    picture = base64.b64encode(artefact.read("grid.png")).decode()
+    picture = base64.b64encode(artifact.read("grid.png")).decode()
     if len(picture) < LARGEST_PICTURE:
         lines.insert(2, f"![synthetic images](data:image/png;base64,{picture})")
     create_markdown_artifact("\n\n".join(lines), key="synthetic-set", description="Synthetic set")
@@ -92,7 +92,7 @@ def show_dropped(run_uri: str) -> None:
     if run.reselect.beta == 0:
         return
     rounds = range(1, run.distill.rounds + 1)
-    facts = [open_artefact(reselect_uri(run_uri, number), "reselect").manifest.facts for number in rounds]
+    facts = [open_artifact(reselect_uri(run_uri, number), "reselect").manifest.facts for number in rounds]
     rows = [
         {
             "round": fact["round"],

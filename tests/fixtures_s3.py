@@ -28,7 +28,7 @@ class S3Server:
     endpoint: str
     access_key: str = "test:tester"
     secret: str = "test-secret"
-    bucket: str = "artefacts"
+    bucket: str = "artifacts"
     forgetful_bucket: str = "forgetful"
 
     def environment(self) -> dict[str, str]:

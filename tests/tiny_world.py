@@ -1,4 +1,4 @@
-"""A storage with an artefact of every kind, made in seconds by the stages themselves, and ways to damage one as somebody can who may
+"""A storage with an artifact of every kind, made in seconds by the stages themselves, and ways to damage one as somebody can who may
 write the storage: checksums and sizes are right afterwards.
 """
 
@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from bilp.artifacts.artifact import open_artefact
+from bilp.artifacts.artifact import open_artifact
 from bilp.artifacts.manifest_file import MANIFEST
 from bilp.config import (
     DistillConfig,
@@ -34,7 +34,7 @@ from bilp.evaluate.reproduction import publish_reproduction
 from bilp.experts.train_experts import collect_experts, train_expert
 from bilp.pruning.prune import prune
 from bilp.report import report
-from bilp.scoring.summary import summarise
+from bilp.scoring.summary import summarize
 from bilp.scoring.trial import score_trial
 from bilp.storage.verification import digest
 
@@ -57,8 +57,8 @@ class World:
     """Where everything lies."""
 
     root: str
-    artefacts: Mapping[str, str]
-    """URI of an artefact of every kind, and of second ones of some kinds, by a name that begins with the kind."""
+    artifacts: Mapping[str, str]
+    """URI of an artifact of every kind, and of second ones of some kinds, by a name that begins with the kind."""
     runs: Mapping[str, str]
     """URIs of runs by method."""
 
@@ -67,7 +67,7 @@ def make_world(root: str) -> World:
     """Everything below `root`."""
     record, dataset = read_source(IngestConfig(), root), ingest(IngestConfig(), root)
     trials = [score_trial(dataset, SCORE, number, root) for number in range(2)]
-    scores = summarise(dataset, SCORE, root)
+    scores = summarize(dataset, SCORE, root)
     selection, other = (prune(dataset, scores, PruneConfig(keep=keep), root) for keep in (0.5, 0.6))
     expert = train_expert(dataset, None, EXPERTS, NARROW, 0, root)
     buffer = collect_experts(dataset, None, EXPERTS, NARROW, root)
@@ -85,14 +85,14 @@ def make_world(root: str) -> World:
     page = report(PipelineConfig(), dataset, scores, selection, {"bilp": [runs["dm"]]}, [*baselines, evaluation], root, None, record)
     robust = robustness({variant: [*baselines, evaluation] for variant in VARIANTS}, root)
     recipe = "published/dc/mnist-ipc1"
-    artefacts = {
+    artifacts = {
         "dataset": dataset,
         "dataset whitened": ingest(IngestConfig(whitening="zca"), root),
         "source": record,
         "score_trial": trials[0],
         "score_trial measured": score_trial(dataset, MEASURE, 0, root),
         "score_summary": scores,
-        "score_summary measured": summarise(dataset, MEASURE, root),
+        "score_summary measured": summarize(dataset, MEASURE, root),
         "selection": selection,
         "selection other": other,
         "expert": expert,
@@ -112,7 +112,7 @@ def make_world(root: str) -> World:
         "report": page.rpartition("/")[0],
         "reproduction": publish_reproduction(recipe, PipelineConfig(recipe=recipe), [evaluation], "cpu", root),
     }
-    return World(root, artefacts, runs)
+    return World(root, artifacts, runs)
 
 
 def go_through(run: str, method: str) -> str:
@@ -152,7 +152,7 @@ def _state(path: Path) -> tuple[int, int]:
 
 
 def edit(uri: str, change: Callable[[dict[str, Any]], object], name: str = MANIFEST) -> None:
-    """Change the content of a JSON file of an artefact or a run, in place."""
+    """Change the content of a JSON file of an artifact or a run, in place."""
     path = Path(uri) / name
     content = json.loads(path.read_bytes())
     change(content)
@@ -169,12 +169,12 @@ def state(uri: str, **facts: Any) -> None:
 
 
 def put(uri: str, name: str, content: bytes) -> None:
-    """Replace a file of an artefact, with the checksum and size in its manifest."""
+    """Replace a file of an artifact, with the checksum and size in its manifest."""
     (Path(uri) / name).write_bytes(content)
     edit(uri, lambda manifest: manifest["files"].update({name: {"sha256": digest(content), "size": len(content)}}))
 
 
 def content_of(uri: str, name: str) -> bytes:
-    """A file of an artefact."""
+    """A file of an artifact."""
     kind = json.loads((Path(uri) / MANIFEST).read_bytes())["kind"]
-    return open_artefact(uri, kind).read(name)
+    return open_artifact(uri, kind).read(name)

@@ -1,7 +1,7 @@
-"""Artefacts: what travels with every result of a stage, and how it is found and read; `bilp.artifacts.publication` makes them.
+"""Artifacts: what travels with every result of a stage, and how it is found and read; `bilp.artifacts.publication` makes them.
 
-An artefact is a folder of files and a manifest that names each with its checksum. The manifest is written last and marks the
-artefact as complete: without it nothing is there, whatever files lie around.
+An artifact is a folder of files and a manifest that names each with its checksum. The manifest is written last and marks the
+artifact as complete: without it nothing is there, whatever files lie around.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from bilp.artifacts import layout, signing, tables
 from bilp.artifacts.facts import Facts
 from bilp.artifacts.manifest_file import MANIFEST, FileEntry, Manifest, checked_facts, read_manifest
 from bilp.config.base import unused
-from bilp.errors import ConfigError, DamagedArtefact, IncompatibleArtefact, MissingArtefact
+from bilp.errors import ConfigError, DamagedArtifact, IncompatibleArtifact, MissingArtifact
 from bilp.storage import objects, strict_json
 from bilp.storage.verification import again, damaged, digest
 
@@ -29,8 +29,8 @@ F = TypeVar("F", bound=Facts)
 
 
 @dataclass(frozen=True)
-class Artefact:
-    """A complete artefact: its manifest is there. Every way to its files verifies them."""
+class Artifact:
+    """A complete artifact: its manifest is there. Every way to its files verifies them."""
 
     uri: str
     manifest: Manifest
@@ -49,7 +49,7 @@ class Artefact:
         return dict(recorded) if root is None else {role: layout.resolve(place, root) for role, place in recorded.items()}
 
     def read(self, name: str) -> bytes:
-        """The content of a file. Raises DamagedArtefact, with both checksums, if it is not what was published."""
+        """The content of a file. Raises DamagedArtifact, with both checksums, if it is not what was published."""
         return objects.read_checked(self.place(name), self._entry(name).sha256, self.uri)
 
     def local(self, name: str) -> Path:
@@ -57,7 +57,7 @@ class Artefact:
         entry, uri = self._entry(name), self.place(name)
         try:
             return objects.localise(uri, entry.sha256, self.uri)
-        except MissingArtefact as error:
+        except MissingArtifact as error:
             raise self._gone(uri, entry) from error
 
     def place(self, name: str) -> str:
@@ -65,29 +65,29 @@ class Artefact:
         return objects.join(self.uri, self._entry(name).stored or name)
 
     def check_sizes(self) -> None:
-        """Raise DamagedArtefact if a file is missing or of another size than was published."""
+        """Raise DamagedArtifact if a file is missing or of another size than was published."""
         check_sizes(self.uri, [self])
 
     def check_content(self) -> None:
-        """Compare the checksum of every file with the manifest's, as `local` does; DamagedArtefact names the first that differs."""
+        """Compare the checksum of every file with the manifest's, as `local` does; DamagedArtifact names the first that differs."""
         for name in self.manifest.files:
             self.local(name)
 
     def fact(self, name: str) -> Any:
-        """A fact of the manifest; raises IncompatibleArtefact if it has none of that name."""
+        """A fact of the manifest; raises IncompatibleArtifact if it has none of that name."""
         if name not in self.manifest.facts:
             known = ", ".join(sorted(self.manifest.facts)) or "none"
-            raise IncompatibleArtefact(f"{self.uri} states no fact {name!r} (it states: {known}): {_REMEDY}")
+            raise IncompatibleArtifact(f"{self.uri} states no fact {name!r} (it states: {known}): {_REMEDY}")
         return self.manifest.facts[name]
 
     def stated(self, model: type[F]) -> F:
-        """All facts, as `model` has them. Raises IncompatibleArtefact for the model of another kind, and as `check`."""
+        """All facts, as `model` has them. Raises IncompatibleArtifact for the model of another kind, and as `check`."""
         if not isinstance(self._facts, model):
-            raise IncompatibleArtefact(f"{self.uri} is of kind {self.manifest.kind}, which has no {model.__name__}: {_REMEDY}")
+            raise IncompatibleArtifact(f"{self.uri} is of kind {self.manifest.kind}, which has no {model.__name__}: {_REMEDY}")
         return self._facts
 
-    def check(self) -> Artefact:
-        """The artefact itself. Raises DamagedArtefact if what it states cannot be so."""
+    def check(self) -> Artifact:
+        """The artifact itself. Raises DamagedArtifact if what it states cannot be so."""
         _ = self._facts
         return self
 
@@ -105,25 +105,25 @@ class Artefact:
     ) -> pa.Table:
         """A Parquet file as a table with the invariants of its schema; so many `rows`, and whole numbers `below` these, if they are given.
 
-        Raises IncompatibleArtefact with the difference if it has another schema, and DamagedArtefact if it is not what it should be.
+        Raises IncompatibleArtifact with the difference if it has another schema, and DamagedArtifact if it is not what it should be.
         """
         file = self.local(name)
         try:
             return tables.read(file, schema, columns, rows, below)
-        except (IncompatibleArtefact, DamagedArtefact) as error:
+        except (IncompatibleArtifact, DamagedArtifact) as error:
             raise type(error)(f"{self.place(name)}: {error}") from error
 
     def _entry(self, name: str) -> FileEntry:
         if name not in self.manifest.files:
             known = ", ".join(sorted(self.manifest.files)) or "none"
-            raise MissingArtefact(f"{self.uri} has no file {name!r}; it has: {known}")
+            raise MissingArtifact(f"{self.uri} has no file {name!r}; it has: {known}")
         return self.manifest.files[name]
 
-    def _gone(self, uri: str, entry: FileEntry) -> DamagedArtefact:
+    def _gone(self, uri: str, entry: FileEntry) -> DamagedArtifact:
         return damaged(uri, entry.sha256, "no file", self.uri)
 
 
-_REMEDY = "use an artefact made for this, or delete this one and compute it again"
+_REMEDY = "use an artifact made for this, or delete this one and compute it again"
 
 
 def content_key(stage: str, version: int, **parts: Any) -> str:
@@ -154,33 +154,33 @@ def plain(value: Any, path: str = "value") -> Any:
     raise ConfigError(f"{path} is {value!r} of type {type(value).__name__}: only text, finite numbers, lists and mappings can be recorded")
 
 
-def find(uri: str, kind: str, key: str | None = None) -> Artefact | None:
-    """The complete artefact at `uri`, or None if there is none (nothing at all, or files without a manifest).
+def find(uri: str, kind: str, key: str | None = None) -> Artifact | None:
+    """The complete artifact at `uri`, or None if there is none (nothing at all, or files without a manifest).
 
-    Raises DamagedArtefact if the manifest cannot be read, or belongs to another kind or key.
+    Raises DamagedArtifact if the manifest cannot be read, or belongs to another kind or key.
     """
     manifest = _manifest_at(uri)
     if manifest is None:
         return None
     for name, expected, found in (("kind", kind, manifest.kind), ("key", key, manifest.key)):
         if expected is not None and expected != found:
-            raise DamagedArtefact(f"{uri} holds an artefact of {name} {found!r}, expected {expected!r}: move or delete it")
-    return Artefact(uri, manifest).check()
+            raise DamagedArtifact(f"{uri} holds an artifact of {name} {found!r}, expected {expected!r}: move or delete it")
+    return Artifact(uri, manifest).check()
 
 
-def there_already(uri: str, kind: str, key: str, shown: bool = False) -> Artefact | None:
-    """The artefact that a stage need not compute again, or None: as `find`, and every file has the size that was published.
+def there_already(uri: str, kind: str, key: str, shown: bool = False) -> Artifact | None:
+    """The artifact that a stage need not compute again, or None: as `find`, and every file has the size that was published.
 
     With `shown`, checksums are compared too: for what people are shown without anything else that reads it. Whoever gets None
-    is about to compute, so the storage is asked first whether it takes results. Raises DamagedArtefact, naming what is wrong,
-    and StorageRefused if the artefact is not there and cannot be published.
+    is about to compute, so the storage is asked first whether it takes results. Raises DamagedArtifact, naming what is wrong,
+    and StorageRefused if the artifact is not there and cannot be published.
     """
-    artefact = find(uri, kind, key)
-    if artefact is not None:
-        artefact.check_sizes()
+    artifact = find(uri, kind, key)
+    if artifact is not None:
+        artifact.check_sizes()
         if shown:
-            artefact.check_content()
-        return artefact
+            artifact.check_content()
+        return artifact
     root = layout.root_of(uri)
     if root is not None:
         objects.require_usable(root, f"there is no {kind} at {uri} yet")
@@ -188,43 +188,43 @@ def there_already(uri: str, kind: str, key: str, shown: bool = False) -> Artefac
 
 
 def is_whole(uri: str) -> bool:
-    """Whether a complete artefact of any kind lies at `uri`. Raises DamagedArtefact if a file is missing or of another size."""
+    """Whether a complete artifact of any kind lies at `uri`. Raises DamagedArtifact if a file is missing or of another size."""
     manifest = _manifest_at(uri)
     if manifest is not None:
-        Artefact(uri, manifest).check_sizes()
+        Artifact(uri, manifest).check_sizes()
     return manifest is not None
 
 
-def check_sizes(below: str, artefacts: Sequence[Artefact]) -> None:
-    """Raise DamagedArtefact if a file of the artefacts, all of which lie at or below a URI, is missing or of another size.
+def check_sizes(below: str, artifacts: Sequence[Artifact]) -> None:
+    """Raise DamagedArtifact if a file of the artifacts, all of which lie at or below a URI, is missing or of another size.
 
     One look at the storage for all of them.
     """
     below = below.rstrip("/")
     expected = {
-        artefact.place(name).removeprefix(f"{below}/"): (artefact, entry)
-        for artefact in artefacts
-        for name, entry in artefact.manifest.files.items()
+        artifact.place(name).removeprefix(f"{below}/"): (artifact, entry)
+        for artifact in artifacts
+        for name, entry in artifact.manifest.files.items()
     }
     found = objects.sizes(below, expected)
     if any(found.get(name) != entry.size for name, (_, entry) in expected.items()) and objects.look_again(below):
         found = objects.sizes(below, expected)
-    for name, (artefact, entry) in expected.items():
+    for name, (artifact, entry) in expected.items():
         if found.get(name) != entry.size:
             problem = f"has {found[name]} bytes instead of {entry.size}" if name in found else "is missing"
-            raise DamagedArtefact(f"{objects.join(below, name)} {problem}: {again(artefact.uri)}")
+            raise DamagedArtifact(f"{objects.join(below, name)} {problem}: {again(artifact.uri)}")
 
 
-def open_artefact(uri: str, kind: str, expect: Mapping[str, Any] | None = None) -> Artefact:
-    """The complete artefact at `uri`, after comparing its facts with what the caller expects.
+def open_artifact(uri: str, kind: str, expect: Mapping[str, Any] | None = None) -> Artifact:
+    """The complete artifact at `uri`, after comparing its facts with what the caller expects.
 
-    Raises MissingArtefact if there is none, and IncompatibleArtefact with every difference and the remedy.
+    Raises MissingArtifact if there is none, and IncompatibleArtifact with every difference and the remedy.
     """
     manifest = _manifest_at(uri, expected=True)
     if manifest is None:
-        raise MissingArtefact(f"no complete {kind} at {uri}: run the stage that makes it, or correct the URI")
+        raise MissingArtifact(f"no complete {kind} at {uri}: run the stage that makes it, or correct the URI")
     if manifest.kind != kind:
-        raise IncompatibleArtefact(f"{uri} is of kind {manifest.kind}, and {kind} is needed here: give the URI of one")
+        raise IncompatibleArtifact(f"{uri} is of kind {manifest.kind}, and {kind} is needed here: give the URI of one")
     expected = {**plain(expect or {}, "expect"), "kind": kind}
     found = {**manifest.facts, "kind": manifest.kind}
     differences = [
@@ -233,18 +233,18 @@ def open_artefact(uri: str, kind: str, expect: Mapping[str, Any] | None = None) 
         if name not in found or _as_json(found[name]) != _as_json(value)
     ]
     if differences:
-        raise IncompatibleArtefact(f"{uri} is not what is expected here ({'; '.join(differences)}): {_REMEDY}")
-    return Artefact(uri, manifest).check()
+        raise IncompatibleArtifact(f"{uri} is not what is expected here ({'; '.join(differences)}): {_REMEDY}")
+    return Artifact(uri, manifest).check()
 
 
 def published_at(uri: str) -> str | None:
-    """When the complete artefact at `uri` was published (ISO 8601), or None if there is none. Raises DamagedArtefact as `manifest_kind`."""
+    """When the complete artifact at `uri` was published (ISO 8601), or None if there is none. Raises DamagedArtifact as `manifest_kind`."""
     manifest = _manifest_at(uri)
     return None if manifest is None else manifest.created_at
 
 
 def manifest_kind(uri: str) -> str | None:
-    """Kind of the complete artefact at `uri`, or None if there is none. Raises DamagedArtefact if its manifest cannot be read."""
+    """Kind of the complete artifact at `uri`, or None if there is none. Raises DamagedArtifact if its manifest cannot be read."""
     manifest = _manifest_at(uri)
     return None if manifest is None else manifest.kind
 
@@ -253,12 +253,12 @@ def _manifest_at(uri: str, expected: bool = False, last: bool = False) -> Manife
     signing.keys()  # whoever finds nothing here is about to compute: what is no key is refused before that
     try:
         data = objects.read(objects.join(uri, MANIFEST), expected, strict_json.LARGEST)
-    except MissingArtefact:
+    except MissingArtifact:
         return None
     try:
         manifest = read_manifest(data, uri)
         signing.check(data, uri, MANIFEST)
-    except DamagedArtefact:
+    except DamagedArtifact:
         if not last and objects.look_again(uri):
             return _manifest_at(uri, expected, last=True)
         raise

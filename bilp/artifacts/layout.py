@@ -16,7 +16,7 @@ _KEY, _NUMBER = "[0-9a-f]{16}", r"\d{4,}"
 _KEYED = "selections|runs|evaluations|teachers|robustness|reproductions|reports"
 _ROUND = f"/rounds/{_NUMBER}(/reselect)?"
 
-# The kinds of places that artefacts and runs have, relative to the root; the table in README.md tells what lies there.
+# The kinds of places that artifacts and runs have, relative to the root; the table in README.md tells what lies there.
 PLACES = (
     rf"datasets/(?!({_KEYED})/)[^/]+/{_KEY}",
     rf"datasets/[^/]+/({_KEY}/whitened|sources)/{_KEY}",
@@ -33,13 +33,13 @@ _PLACED = re.compile(rf"(?:(?P<root>.*?)/)??(?P<place>{'|'.join(PLACES)})")
 
 
 def root_of(uri: str) -> str | None:
-    """The storage root below which an artefact or a run lies, or None if it is in no place that the layout has."""
+    """The storage root below which an artifact or a run lies, or None if it is in no place that the layout has."""
     parts = _split(uri)
     return None if parts is None else parts[0]
 
 
 def place_of(uri: str) -> str:
-    """The place of an artefact or a run relative to its storage root, or the absolute URI of what is in no place that the layout has."""
+    """The place of an artifact or a run relative to its storage root, or the absolute URI of what is in no place that the layout has."""
     parts = _split(uri)
     return objects.as_uri(uri) if parts is None else parts[1]
 

@@ -1,4 +1,4 @@
-"""Who works on an artefact: leases in the object storage itself, made of create-only files.
+"""Who works on an artifact: leases in the object storage itself, made of create-only files.
 
 A lease is a folder. `000001.json` says that somebody claimed the work first, `000002.json` that it was given to somebody
 else afterwards, and so on; of several claimants of one number the storage lets exactly one win. Whoever finds a higher
@@ -28,7 +28,7 @@ from dataclasses import dataclass, field
 
 from bilp import notices
 from bilp.config.base import Frozen
-from bilp.errors import DamagedArtefact, LeaseLost, MissingArtefact, StorageError
+from bilp.errors import DamagedArtifact, LeaseLost, MissingArtifact, StorageError
 from bilp.storage import objects
 
 _CLAIM = re.compile(r"([0-9]{6,100})\.json")
@@ -240,7 +240,7 @@ def _content(uri: str) -> bytes:
     """What a file of a lease holds; nothing if it is not there any more, or so large that it is none."""
     try:
         return objects.read(uri, most=_LARGEST)
-    except (MissingArtefact, DamagedArtefact):
+    except (MissingArtifact, DamagedArtifact):
         return b""
 
 

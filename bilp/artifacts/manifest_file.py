@@ -10,7 +10,7 @@ from pydantic import AfterValidator, AwareDatetime, Field, TypeAdapter, Validati
 from bilp.artifacts import layout
 from bilp.artifacts.facts import Facts, facts_of
 from bilp.config.base import Frozen
-from bilp.errors import DamagedArtefact
+from bilp.errors import DamagedArtifact
 from bilp.storage import strict_json
 from bilp.storage.verification import again
 
@@ -34,7 +34,7 @@ def _moment(text: str) -> str:
 
 def _file_name(name: str) -> str:
     if len(name) > LONGEST_NAME or name == MANIFEST or not all(_NAME.fullmatch(part) for part in name.split("/")):
-        raise ValueError("a name below the artefact is expected, of letters, digits, '.', '_' and '-', with '/' between folders")
+        raise ValueError("a name below the artifact is expected, of letters, digits, '.', '_' and '-', with '/' between folders")
     return name
 
 
@@ -61,22 +61,22 @@ class FileEntry(Frozen):
 
 
 class Manifest(Frozen):
-    """What an artefact is, where it comes from and what its files must be."""
+    """What an artifact is, where it comes from and what its files must be."""
 
     kind: Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,63}$")]
     """Stage that made it, such as 'selection'."""
     key: Annotated[str, Field(pattern=r"^[A-Za-z0-9._-]{1,64}$")]
     """Content key of everything that determines it."""
     created_at: Annotated[str, AfterValidator(_moment)]
-    """When it was published (UTC, ISO 8601); the only place where a clock enters an artefact."""
+    """When it was published (UTC, ISO 8601); the only place where a clock enters an artifact."""
     parents: dict[str, Place]
     """Inputs: role, and place relative to the storage root, or absolute URI of what does not lie below it."""
     config: dict[str, Any]
     """Settings of the stage."""
     facts: dict[str, Any]
-    """What whoever opens it may rely on: class names and their order, shape, normalisation, counts."""
+    """What whoever opens it may rely on: class names and their order, shape, normalization, counts."""
     files: dict[FileName, FileEntry]
-    """Every file below the artefact's URI except the manifest."""
+    """Every file below the artifact's URI except the manifest."""
     provenance: dict[str, Any]
     """What made it: see `bilp.artifacts.provenance`."""
     signature: Annotated[str, Field(max_length=200)] | None = None
@@ -91,29 +91,29 @@ class Manifest(Frozen):
 
 
 def read_manifest(data: bytes, uri: str) -> Manifest:
-    """The manifest of the artefact at `uri`. Raises DamagedArtefact, with the reason and the remedy, if `data` is none."""
+    """The manifest of the artifact at `uri`. Raises DamagedArtifact, with the reason and the remedy, if `data` is none."""
     try:
         return strict_json.read(data, Manifest, strict=True)
     except ValueError as error:
-        raise DamagedArtefact(f"{uri}/{MANIFEST} cannot be read ({len(data)} bytes, {error}): {remedy(uri)}") from error
+        raise DamagedArtifact(f"{uri}/{MANIFEST} cannot be read ({len(data)} bytes, {error}): {remedy(uri)}") from error
 
 
 def checked_facts(manifest: Manifest, uri: str) -> Facts | None:
-    """The facts of the artefact at `uri`, of the model of its kind; None for a kind that no stage here publishes.
+    """The facts of the artifact at `uri`, of the model of its kind; None for a kind that no stage here publishes.
 
-    Raises DamagedArtefact if they cannot be those of its kind and key, or the artefact lies in the folder of another key.
+    Raises DamagedArtifact if they cannot be those of its kind and key, or the artifact lies in the folder of another key.
     """
     try:
         facts = facts_of(manifest.kind, manifest.key, manifest.facts)
     except ValueError as error:
         reason = strict_json.first_problem(error) if isinstance(error, ValidationError) else str(error)
-        raise DamagedArtefact(f"{uri}/{MANIFEST} states what no {manifest.kind} can be (facts: {reason}): {remedy(uri)}") from error
+        raise DamagedArtifact(f"{uri}/{MANIFEST} states what no {manifest.kind} can be (facts: {reason}): {remedy(uri)}") from error
     folder = uri.rpartition("/")[2]
     if _KEY.fullmatch(folder) and folder != manifest.key and layout.root_of(uri) is not None:
-        raise DamagedArtefact(f"{uri} holds the artefact of key {manifest.key}: move it to the folder of that name, or delete it")
+        raise DamagedArtifact(f"{uri} holds the artifact of key {manifest.key}: move it to the folder of that name, or delete it")
     return facts
 
 
 def remedy(uri: str) -> str:
-    """What to do about an artefact whose manifest this version does not understand."""
+    """What to do about an artifact whose manifest this version does not understand."""
     return f"{again(uri)}, or open it with the version of bilp that wrote it"

@@ -1,6 +1,6 @@
-"""What made an artefact: versions, the checkout's commit, and what of the machine rounding depends on.
+"""What made an artifact: versions, the checkout's commit, and what of the machine rounding depends on.
 
-It belongs into manifests, never into the files of an artefact: equal results are equal bytes whatever made them. What has to
+It belongs into manifests, never into the files of an artifact: equal results are equal bytes whatever made them. What has to
 be equal for that is in docs/equal-bytes.md.
 """
 

@@ -1,6 +1,6 @@
-"""How an artefact becomes visible: its files first, last the manifest, which names them; everything by create-only writes.
+"""How an artifact becomes visible: its files first, last the manifest, which names them; everything by create-only writes.
 
-Several processes may publish the same artefact at the same time, and what they computed may differ in its bytes: other
+Several processes may publish the same artifact at the same time, and what they computed may differ in its bytes: other
 versions of this program, of PyTorch or of Arrow, other devices or numbers of threads round and encode otherwise. Whatever
 their order and wherever any of them is killed, a manifest that is there names files that are there, with these bytes:
 
@@ -12,7 +12,7 @@ their order and wherever any of them is killed, a manifest that is there names f
 * So no name is ever given other bytes, and a publisher knows, before it creates its manifest, that every file that it is
   going to name is there: it has created it, or has read it and compared. A name that vanished in between counts as taken.
 * The manifest is created last, and of several exactly one comes first. It stays: nobody overwrites or removes it.
-* Who comes second takes the artefact of the first, after comparing what it did not write or compare itself.
+* Who comes second takes the artifact of the first, after comparing what it did not write or compare itself.
 * Once a manifest stands, a file that it does not name can never be named by another one: whoever has it in mind is going to
   come second. Therefore every publisher that is through, first or second, removes the files that it created or found on its
   way and that the manifest does not name. Before a manifest stands nothing is removed, also by one that fails: somebody may
@@ -21,7 +21,7 @@ their order and wherever any of them is killed, a manifest that is there names f
 A record that has become wrong can be replaced (`replace`): under names that nobody else has, with a manifest that takes the
 place of the former in one step, so that a manifest stands at any time and the above holds.
 
-All of this supposes that nobody deletes an artefact while it is being published.
+All of this supposes that nobody deletes an artifact while it is being published.
 """
 
 from __future__ import annotations
@@ -38,10 +38,10 @@ from typing import TYPE_CHECKING, Any
 from pydantic import BaseModel
 
 from bilp.artifacts import layout, lease, signing
-from bilp.artifacts.artifact import Artefact, find, plain, there_already
+from bilp.artifacts.artifact import Artifact, find, plain, there_already
 from bilp.artifacts.manifest_file import MANIFEST, FileEntry, Manifest
 from bilp.artifacts.provenance import provenance
-from bilp.errors import DamagedArtefact, MissingArtefact, StorageError, StorageRefused
+from bilp.errors import DamagedArtifact, MissingArtifact, StorageError, StorageRefused
 from bilp.storage import objects
 from bilp.storage.verification import again, digest, file_digest
 
@@ -65,14 +65,14 @@ def publish(
     parents: Mapping[str, str],
     facts: Mapping[str, Any] = {},
     device: torch.device | str | None = None,
-) -> Artefact:
-    """Make an artefact visible at `uri`: its files first, the manifest last.
+) -> Artifact:
+    """Make an artifact visible at `uri`: its files first, the manifest last.
 
-    If a complete artefact with this key lies there already, or another publisher completes it first, that one is
+    If a complete artifact with this key lies there already, or another publisher completes it first, that one is
     returned.
 
     Args:
-        uri: folder of the artefact.
+        uri: folder of the artifact.
         kind: stage that made it.
         key: content key of everything that determines it.
         files: contents by name; a name may lead into folders.
@@ -81,7 +81,7 @@ def publish(
         facts: what whoever opens it may rely on.
         device: where its tensors were computed, for its provenance; None if it holds none.
 
-    Raises DamagedArtefact if something else or a damaged artefact lies there, and LeaseLost if this process works under a
+    Raises DamagedArtifact if something else or a damaged artifact lies there, and LeaseLost if this process works under a
     lease (`bilp.artifacts.lease`) that was given to another.
     """
     there = there_already(uri, kind, key)
@@ -93,17 +93,17 @@ def publish(
     manifest = _with_places(manifest, {name: placing.put(name, files[name], entry) for name, entry in manifest.files.items()})
     lease.check()
     if objects.create(objects.join(uri, MANIFEST), _encode(manifest, uri)):
-        artefact = Artefact(uri, manifest)
+        artifact = Artifact(uri, manifest)
     else:
-        artefact = _published_by_another(uri, manifest)
-    placing.tidy(artefact.manifest)
-    return artefact
+        artifact = _published_by_another(uri, manifest)
+    placing.tidy(artifact.manifest)
+    return artifact
 
 
 def replace(
-    former: Artefact, files: Mapping[str, Content], *, config: Mapping[str, Any], parents: Mapping[str, str], facts: Mapping[str, Any]
-) -> Artefact:
-    """Put an artefact in the place of one with the same kind and key that has become wrong; what `publish` says otherwise.
+    former: Artifact, files: Mapping[str, Content], *, config: Mapping[str, Any], parents: Mapping[str, str], facts: Mapping[str, Any]
+) -> Artifact:
+    """Put an artifact in the place of one with the same kind and key that has become wrong; what `publish` says otherwise.
 
     Of several that replace the same one, the last stays. The files of the former stay too: somebody may be reading them.
     """
@@ -116,7 +116,7 @@ def replace(
     manifest = _with_places(manifest, places)
     lease.check()
     objects.write(objects.join(former.uri, MANIFEST), _encode(manifest, former.uri))
-    return Artefact(former.uri, manifest)
+    return Artifact(former.uri, manifest)
 
 
 @dataclass
@@ -128,7 +128,7 @@ class _Placing:
     """Names of the files that were created or found on the way."""
 
     def put(self, name: str, content: Content, entry: FileEntry) -> str:
-        """Make sure that a file lies in the artefact's folder; the name under which it does."""
+        """Make sure that a file lies in the artifact's folder; the name under which it does."""
         for place in _candidates(name, entry) if objects.can_create(self.uri, entry.size) else ():
             try:
                 created = _create(objects.join(self.uri, place), content)
@@ -157,7 +157,7 @@ class _Placing:
         """Whether a file of this very content lies under a name."""
         try:
             equal = objects.holds(objects.join(self.uri, place), entry.sha256, entry.size)
-        except MissingArtefact:  # somebody else who was through has removed it, or it is a folder
+        except MissingArtifact:  # somebody else who was through has removed it, or it is a folder
             return False
         self.met.add(place)
         return equal
@@ -236,11 +236,11 @@ def _encode(manifest: Manifest, uri: str) -> bytes:
     return signing.sealed(json.dumps(content, sort_keys=True, indent=1, allow_nan=False).encode(), uri, MANIFEST)
 
 
-def _published_by_another(uri: str, ours: Manifest) -> Artefact:
-    """The artefact whose manifest came first, compared with what it says; also our own, if the answer to our first attempt was lost."""
+def _published_by_another(uri: str, ours: Manifest) -> Artifact:
+    """The artifact whose manifest came first, compared with what it says; also our own, if the answer to our first attempt was lost."""
     first = find(uri, ours.kind, ours.key)
     if first is None:
-        raise MissingArtefact(f"{uri} was deleted while it was being published: publish it again")
+        raise MissingArtifact(f"{uri} was deleted while it was being published: publish it again")
     first.check_sizes()
     for name, entry in first.manifest.files.items():
         # Those that are ours as well lie where we wrote or compared them.
@@ -248,5 +248,5 @@ def _published_by_another(uri: str, ours: Manifest) -> Artefact:
         if ours.files.get(name) == entry or objects.holds(place, entry.sha256, entry.size):
             continue
         if not (objects.look_again(place) and objects.holds(place, entry.sha256, entry.size)):
-            raise DamagedArtefact(f"{place} is not what was published: {again(uri)}")
+            raise DamagedArtifact(f"{place} is not what was published: {again(uri)}")
     return first

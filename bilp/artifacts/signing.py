@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Any
 
 from bilp.artifacts import layout
-from bilp.errors import ConfigError, UntrustedArtefact
+from bilp.errors import ConfigError, UntrustedArtifact
 from bilp.storage import objects, strict_json
 from bilp.storage.verification import again
 
@@ -58,13 +58,13 @@ def sealed(data: bytes, folder: str, name: str) -> bytes:
 
 
 def check(data: bytes, folder: str, name: str) -> None:
-    """Raise UntrustedArtefact unless the JSON object `data`, read from the file `name` of `folder`, was signed for that place.
+    """Raise UntrustedArtifact unless the JSON object `data`, read from the file `name` of `folder`, was signed for that place.
 
     Without a key nothing is checked.
     """
     known = keys()
     if known and (problem := _problem(known, data, folder, name)):
-        raise UntrustedArtefact(
+        raise UntrustedArtifact(
             f"{objects.join(folder, name)} {problem}, and only what was signed with {KEY} is used here: {again(folder)}; "
             f"or, if you know who wrote it, sign it as it is: python -m flows.sign --storage {folder}"
         )

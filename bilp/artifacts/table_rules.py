@@ -10,7 +10,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from bilp.errors import DamagedArtefact
+from bilp.errors import DamagedArtifact
 
 LONGEST_TEXT = 2**16
 """Bytes of one value."""
@@ -49,11 +49,11 @@ class Rules:
 
 
 def check_rows(table: pa.Table, rules: Rules, below: Mapping[str, int]) -> None:
-    """Raise DamagedArtefact, naming column and row, unless the table keeps the rules and whole numbers are `below` these."""
+    """Raise DamagedArtifact, naming column and row, unless the table keeps the rules and whole numbers are `below` these."""
     for name in table.column_names:
         column = table[name]
         if column.null_count:
-            raise DamagedArtefact(f"column {name} holds {column.null_count} nulls: {_REMEDY}")
+            raise DamagedArtifact(f"column {name} holds {column.null_count} nulls: {_REMEDY}")
         if pa.types.is_floating(column.type):
             values = column.to_numpy()
             bad = np.isnan(values) if name not in rules.undefined else np.zeros(len(values), dtype=np.bool_)
@@ -86,7 +86,7 @@ def _check_order(table: pa.Table, rules: Rules) -> None:
     if rules.once and there >= set(rules.once):
         different = table.group_by(list(rules.once)).aggregate([]).num_rows
         if different < len(table):
-            raise DamagedArtefact(f"{len(table) - different} rows are there twice (equal in {', '.join(rules.once)}): {_REMEDY}")
+            raise DamagedArtifact(f"{len(table) - different} rows are there twice (equal in {', '.join(rules.once)}): {_REMEDY}")
 
 
 def _require(name: str, values: np.ndarray | pa.ChunkedArray, right: np.ndarray, what: str) -> None:
@@ -94,17 +94,17 @@ def _require(name: str, values: np.ndarray | pa.ChunkedArray, right: np.ndarray,
     if len(wrong):
         row = int(wrong[0])
         found = ascii(values[row].as_py() if isinstance(values, pa.ChunkedArray) else values[row].item())
-        raise DamagedArtefact(f"{name} of row {row:,} is {found:.60}, not {what} ({len(wrong):,} such rows): {_REMEDY}")
+        raise DamagedArtifact(f"{name} of row {row:,} is {found:.60}, not {what} ({len(wrong):,} such rows): {_REMEDY}")
 
 
 def texts(column: pa.ChunkedArray, name: str) -> pa.ChunkedArray:
-    """A column of texts that was read as numbers into a dictionary; DamagedArtefact if it would be larger than texts are."""
+    """A column of texts that was read as numbers into a dictionary; DamagedArtifact if it would be larger than texts are."""
     size = 0
     for chunk in column.chunks:
         lengths = pc.binary_length(chunk.dictionary).to_numpy(zero_copy_only=False)
         if len(lengths) and lengths.max() > LONGEST_TEXT:
-            raise DamagedArtefact(f"{name} holds a text of {int(lengths.max()):,} bytes, {LONGEST_TEXT:,} are the most: {_REMEDY}")
+            raise DamagedArtifact(f"{name} holds a text of {int(lengths.max()):,} bytes, {LONGEST_TEXT:,} are the most: {_REMEDY}")
         size += int(lengths[chunk.indices.drop_null().to_numpy(zero_copy_only=False)].sum()) if len(lengths) else 0
     if size > MOST_TEXT:
-        raise DamagedArtefact(f"{name} holds texts of {size:,} bytes in all, {MOST_TEXT:,} are the most: {_REMEDY}")
+        raise DamagedArtifact(f"{name} holds texts of {size:,} bytes in all, {MOST_TEXT:,} are the most: {_REMEDY}")
     return column.cast(pa.string())

@@ -13,7 +13,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from bilp.artifacts.table_rules import Rules, check_rows, texts
-from bilp.errors import DamagedArtefact, IncompatibleArtefact
+from bilp.errors import DamagedArtifact, IncompatibleArtifact
 from bilp.text.escaping import unwrapped
 
 TRAJECTORY = pa.schema(
@@ -203,21 +203,21 @@ def encode(table: pa.Table, schema: pa.Schema, origin: Mapping[str, Any]) -> byt
 
     The origin says what the table is, such as stage and key, and nothing of who computed it (that is in the manifest), so that
     equal results are equal bytes.
-    Values are cast if that loses nothing but floating-point precision. Raises IncompatibleArtefact if a column is
+    Values are cast if that loses nothing but floating-point precision. Raises IncompatibleArtifact if a column is
     missing, unknown, incomplete (holds nulls) or does not fit its type.
     """
     missing = [name for name in schema.names if name not in table.column_names]
     unknown = [name for name in table.column_names if name not in schema.names]
     repeated = len(set(table.column_names)) < len(table.column_names)
     if missing or unknown or repeated:
-        raise IncompatibleArtefact(f"the table has columns {table.column_names}, expected {schema.names}")
+        raise IncompatibleArtifact(f"the table has columns {table.column_names}, expected {schema.names}")
     incomplete = [name for name in schema.names if table[name].null_count]
     if incomplete:
-        raise IncompatibleArtefact(f"the table holds nulls in {incomplete}: every value must be known (use NaN for an undefined float)")
+        raise IncompatibleArtifact(f"the table holds nulls in {incomplete}: every value must be known (use NaN for an undefined float)")
     try:
         fitting = table.select(schema.names).cast(schema)
     except pa.ArrowException as error:
-        raise IncompatibleArtefact(f"the table does not fit its schema: {error}") from error
+        raise IncompatibleArtifact(f"the table does not fit its schema: {error}") from error
     note = json.dumps(dict(origin), sort_keys=True, allow_nan=False)
     sink = pa.BufferOutputStream()
     pq.write_table(
@@ -244,7 +244,7 @@ def read(
         rows: How many rows it has, where that is known; others are refused before anything of them is read.
         below: Whole numbers, by column, that its values stay below, such as the number of classes for labels.
 
-    Raises DamagedArtefact with column, row and value besides.
+    Raises DamagedArtifact with column, row and value besides.
     """
     rules = RULES.get(schema, Rules())
     wanted = schema.names if columns is None else list(columns)
@@ -258,17 +258,17 @@ def decode(
 ) -> pa.Table:
     """The table in `data`, or only some of its columns; a path is memory-mapped.
 
-    Raises IncompatibleArtefact with the difference if the file has another schema, and DamagedArtefact if it is no Parquet, has
+    Raises IncompatibleArtifact with the difference if the file has another schema, and DamagedArtifact if it is no Parquet, has
     not so many `rows`, or more than `most` or than a file of its size can have.
     """
     with _open(data) as file:
         differences = _differences(schema, file.schema_arrow)
         if differences:
-            raise IncompatibleArtefact(f"the table has another schema than expected ({'; '.join(differences)})")
+            raise IncompatibleArtifact(f"the table has another schema than expected ({'; '.join(differences)})")
         wanted = schema.names if columns is None else list(columns)
         unknown = [name for name in wanted if name not in schema.names]
         if unknown:
-            raise IncompatibleArtefact(f"no columns {unknown} in a table of {schema.names}")
+            raise IncompatibleArtifact(f"no columns {unknown} in a table of {schema.names}")
         size = len(data) if isinstance(data, bytes) else data.stat().st_size
         stated = _require_rows(file, rows, ROWS_AT_LEAST + ROWS_PER_BYTE * size if most is None else most)
         worded = [name for name in wanted if pa.types.is_string(schema.field(name).type)]
@@ -276,21 +276,21 @@ def decode(
             try:
                 table = source.read(columns=wanted)
             except (pa.ArrowException, OSError, MemoryError, ValueError) as error:
-                raise DamagedArtefact(f"the table cannot be decoded: {unwrapped(error)}; compute it again") from error
+                raise DamagedArtifact(f"the table cannot be decoded: {unwrapped(error)}; compute it again") from error
     if len(table) != stated:
-        raise DamagedArtefact(f"the table has {len(table):,} rows and states {stated:,}: compute it again")
+        raise DamagedArtifact(f"the table has {len(table):,} rows and states {stated:,}: compute it again")
     for name in worded:
         table = table.set_column(table.column_names.index(name), name, texts(table[name], name))
     return table.select(wanted).replace_schema_metadata(None)
 
 
 def _require_rows(file: pq.ParquetFile, rows: int | None, most: int) -> int:
-    """How many rows a file states; DamagedArtefact if these are not so many `rows`, or more than `most` where that is not known."""
+    """How many rows a file states; DamagedArtifact if these are not so many `rows`, or more than `most` where that is not known."""
     stated: int = file.metadata.num_rows
     if rows is not None and stated != rows:
-        raise DamagedArtefact(f"the table has {stated:,} rows instead of {rows:,}: compute it again")
+        raise DamagedArtifact(f"the table has {stated:,} rows instead of {rows:,}: compute it again")
     if rows is None and stated > most:
-        raise DamagedArtefact(f"the table states {stated:,} rows, {most:,} are the most here: compute it again")
+        raise DamagedArtifact(f"the table states {stated:,} rows, {most:,} are the most here: compute it again")
     return stated
 
 
@@ -309,7 +309,7 @@ def _open(data: bytes | Path, worded: Sequence[str] = ()) -> pq.ParquetFile:
         source = pa.BufferReader(data) if isinstance(data, bytes) else str(data)
         return pq.ParquetFile(source, memory_map=isinstance(data, Path), read_dictionary=list(worded))
     except (pa.ArrowException, OSError, MemoryError, ValueError) as error:
-        raise DamagedArtefact(f"this is not a Parquet file: {unwrapped(error)}; compute it again") from error
+        raise DamagedArtifact(f"this is not a Parquet file: {unwrapped(error)}; compute it again") from error
 
 
 def _differences(expected: pa.Schema, found: pa.Schema) -> list[str]:

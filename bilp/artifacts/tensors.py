@@ -9,7 +9,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load, save
 from torch import Tensor, nn
 
-from bilp.errors import DamagedArtefact
+from bilp.errors import DamagedArtifact
 
 Form = tuple[torch.dtype, Sequence[int]]
 """Type and shape of a tensor."""
@@ -22,15 +22,15 @@ def encode_tensors(tensors: Mapping[str, Tensor]) -> bytes:
 
 
 def decode_tensors(data: bytes, where: str) -> dict[str, Tensor]:
-    """Read safetensors; raises DamagedArtefact naming `where` if they are not, or are of types that torch does not have."""
+    """Read safetensors; raises DamagedArtifact naming `where` if they are not, or are of types that torch does not have."""
     try:
         return load(data)
     except (SafetensorError, KeyError, TypeError, ValueError, RuntimeError, AttributeError) as error:
-        raise DamagedArtefact(f"{where} is not a safetensors file ({error}): {_REMEDY}") from error
+        raise DamagedArtifact(f"{where} is not a safetensors file ({error}): {_REMEDY}") from error
 
 
 def require_tensors(tensors: Mapping[str, Tensor], forms: Mapping[str, Form], where: str, finite: bool = True) -> None:
-    """Raise DamagedArtefact, naming `where` and the first difference, unless `tensors` have these names, types and shapes.
+    """Raise DamagedArtifact, naming `where` and the first difference, unless `tensors` have these names, types and shapes.
 
     With `finite`, floats are numbers.
     """
@@ -38,18 +38,18 @@ def require_tensors(tensors: Mapping[str, Tensor], forms: Mapping[str, Form], wh
     if missing or unknown:
         differences = (("lacks", missing), ("must not hold", unknown))
         parts = [f"{word} the tensors {', '.join(names)[:200]}" for word, names in differences if names]
-        raise DamagedArtefact(f"{where} {' and '.join(parts)}: {_REMEDY}")
+        raise DamagedArtifact(f"{where} {' and '.join(parts)}: {_REMEDY}")
     for name, (kind, shape) in forms.items():
         value = tensors[name]
         if value.dtype != kind or tuple(value.shape) != tuple(shape):
             found = f"{_word(value.dtype)} {list(value.shape)}"
-            raise DamagedArtefact(f"{where} holds {name} as {found} instead of {_word(kind)} {list(shape)}: {_REMEDY}")
+            raise DamagedArtifact(f"{where} holds {name} as {found} instead of {_word(kind)} {list(shape)}: {_REMEDY}")
         if finite and value.is_floating_point() and not bool(value.isfinite().all()):
-            raise DamagedArtefact(f"{where} holds numbers in {name} that are not finite: {_REMEDY}")
+            raise DamagedArtifact(f"{where} holds numbers in {name} that are not finite: {_REMEDY}")
 
 
 def load_network(network: nn.Module, data: bytes, where: str) -> None:
-    """Parameters and statistics of a safetensors file become those of `network`, in place; DamagedArtefact if they are of another."""
+    """Parameters and statistics of a safetensors file become those of `network`, in place; DamagedArtifact if they are of another."""
     tensors = decode_tensors(data, where)
     require_tensors(tensors, {name: (own.dtype, own.shape) for name, own in network.state_dict().items()}, where)
     network.load_state_dict(tensors)

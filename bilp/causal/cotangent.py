@@ -57,10 +57,10 @@ def by_class(found: Sequence[Vectors], present: Sequence[int], classes: int) -> 
 
 def cotangent_differences(matching: Matching, mean: Vectors, phi: Vectors, psi: Vectors, count: int) -> Vectors:
     """q(mean) - q(mean - d_i) for the samples with vectors phi_i (leading axis), out of a batch of `count`."""
-    apart = tuple(block - centre for block, centre in zip(phi, mean, strict=True))
+    apart = tuple(block - center for block, center in zip(phi, mean, strict=True))
     differs = beyond_noise(apart, mean)
     # In place from here on: at hundreds of megabytes, every fresh tensor costs more than the arithmetic on it.
-    without = tuple(block.mul_(1.0 / (1 - count)).add_(centre) for block, centre in zip(apart, mean, strict=True))
+    without = tuple(block.mul_(1.0 / (1 - count)).add_(center) for block, center in zip(apart, mean, strict=True))
     rest = matching.cotangent(without, psi)
     whole = matching.cotangent(mean, psi)
     result = tuple(torch.sub(q, q_rest, out=q_rest) for q, q_rest in zip(whole, rest, strict=True))

@@ -32,7 +32,7 @@ logger = logging.getLogger(__name__)
 def in_bfloat16(compute: Compute) -> Compute:
     """The same vectors, float32 `[B, ...]` or `[...]`, by layers whose inputs, weights and gradients are rounded to bfloat16.
 
-    Sums inside a layer and normalisations keep float32 (torch.autocast).
+    Sums inside a layer and normalizations keep float32 (torch.autocast).
     """
 
     def computed(network: Network, images: Tensor, labels: Tensor) -> Vectors:

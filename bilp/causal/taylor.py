@@ -16,7 +16,7 @@ from bilp.matching.directional import directional
 
 def first_order_differences(matching: Matching, mean: Vectors, phi: Vectors, psi: Vectors, count: int) -> Vectors:
     """(dq/dmu) d_i for the samples with vectors phi_i (leading axis), out of a batch of `count`."""
-    apart = tuple(block - centre for block, centre in zip(phi, mean, strict=True))
+    apart = tuple(block - center for block, center in zip(phi, mean, strict=True))
     differs = beyond_noise(apart, mean)
     result = directional(matching, mean, psi, tuple(block.mul_(1.0 / (count - 1)) for block in apart))
     if not bool(differs.all()):

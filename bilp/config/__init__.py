@@ -5,7 +5,7 @@ from bilp.config.criteria import Criterion
 from bilp.config.decode import DecodeConfig, DreamConfig, IdcConfig, IdmConfig
 from bilp.config.distill import DECODING_METHODS, KERNEL_METHODS, TRAJECTORY_METHODS, DistillConfig
 from bilp.config.evaluate import Baseline, EvaluateConfig, TeacherConfig
-from bilp.config.ingest import IngestConfig, Normalization
+from bilp.config.ingest import IngestConfig, NormalizationName
 from bilp.config.methods.trajectory import AlignmentConfig, ExpertsConfig, TrajectoryConfig
 from bilp.config.network import NetworkConfig, NetworkName
 from bilp.config.pipeline import Arm, PipelineConfig, ReportConfig, settings
@@ -33,7 +33,7 @@ __all__ = [
     "MethodName",
     "NetworkConfig",
     "NetworkName",
-    "Normalization",
+    "NormalizationName",
     "PipelineConfig",
     "Protocol",
     "PruneConfig",

@@ -27,7 +27,7 @@ CRITERION_FACTS: dict[str, CriterionFacts] = {
     "loss_converge": CriterionFacts("high", "trajectory"),
     "el2n": CriterionFacts("high", "trajectory"),
     "forgetting": CriterionFacts("high", "trajectory"),
-    "aum": CriterionFacts("low", "trajectory"),  # a small margin is a hard or wrongly labelled sample
+    "aum": CriterionFacts("low", "trajectory"),  # a small margin is a hard or wrongly labeled sample
     "grand": CriterionFacts("high", "trajectory"),
     "herding": CriterionFacts("high", "herding"),  # the score is the place in the order of picking
     "k_center": CriterionFacts("high", "k_center"),

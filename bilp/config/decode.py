@@ -87,7 +87,7 @@ class IdcConfig(Frozen):
 
 
 class DreamConfig(Frozen):
-    """DREAM: the real batch of a class is the sample nearest to each centre of its clusters."""
+    """DREAM: the real batch of a class is the sample nearest to each center of its clusters."""
 
     later: ClassVar[frozenset[str]] = frozenset({"clustered", "nearest"})
 
@@ -100,7 +100,7 @@ class DreamConfig(Frozen):
     the latter by a slip, so that recipes of its published cells do too."""
     nearest: Literal["own", "all"] = "own"
     """What stands for a cluster: the nearest of its own samples, or of all samples of the class, as in DREAM's program, where a
-    neighbour's sample may stand for a cluster, and one sample for two."""
+    neighbor's sample may stand for a cluster, and one sample for two."""
 
 
 class IdmConfig(Frozen):

@@ -69,7 +69,7 @@ def dc_loops(ipc: int) -> tuple[int, int]:
 
 
 def _method_rules(dataset: str, method: str, ipc: int, factor: int, side: int) -> dict[str, Any]:
-    if method == "dm":  # DM, Zhao & Bilen 2023: real initialisation, siamese augmentation, long schedule
+    if method == "dm":  # DM, Zhao & Bilen 2023: real initialization, siamese augmentation, long schedule
         rate = 10.0 if ipc >= 100 else 1.0
         return {"distill": {"iterations": 20000, "learning_rate": rate, "init": "real"}}
     if method in ("dc", "dsa"):
@@ -166,7 +166,7 @@ def _dial_rules(dials: Dials, wrong: Mapping[str, Any]) -> Iterator[tuple[str, d
         yield f"dial {dial}", merge_all(*(nest(path, value) for path in paths))
     by_method = _method_rules(dataset, method, ipc, factor, side)
     smallest = smallest_class(merge_all(by_method, _dataset_rules(dataset, method, ipc)), ipc, factor)
-    yield "dial ipc (real initialisation needs as many samples)", {"prune": {"minimum_per_class": smallest}}
+    yield "dial ipc (real initialization needs as many samples)", {"prune": {"minimum_per_class": smallest}}
     yield f"method {method} at ipc {ipc}", by_method
     if method in TRAJECTORIES:
         yield f"method {method} on {dataset} at ipc {ipc}", trajectory_rules(dataset, method, ipc)

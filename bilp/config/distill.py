@@ -42,7 +42,7 @@ class DistillConfig(Frozen):
     shards: Positive = 1
     """Parts into which the classes are divided, each a unit for any worker; for dm, idc, dream, and dc or dsa with one outer loop."""
     init: Literal["real", "noise", "kmeans"] = "real"
-    """Synthetic images start as real samples, as Gaussian noise, or as the real samples nearest to the centres of clusters."""
+    """Synthetic images start as real samples, as Gaussian noise, or as the real samples nearest to the centers of clusters."""
     augment: tuple[AugmentFamily, ...] = ("color", "crop", "cutout", "flip", "scale", "rotate")
     """Families of differentiable siamese augmentation; empty switches it off."""
     batch_real: Several = 256

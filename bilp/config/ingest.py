@@ -8,7 +8,7 @@ from pydantic import Field, model_validator
 
 from bilp.config.base import Frozen, Location, NoneIsAChoice, Positive, Rate, Source, Text
 
-Normalization = Literal["auto", "measured", "mnist", "fashion_mnist", "svhn", "cifar10", "cifar100", "imagenet"]
+NormalizationName = Literal["auto", "measured", "mnist", "fashion_mnist", "svhn", "cifar10", "cifar100", "imagenet"]
 
 # Settings that only some sources read, with these sources; others would pass them over in silence.
 _READ_BY: dict[str, tuple[Source, ...]] = {
@@ -43,7 +43,7 @@ class IngestConfig(Frozen):
     classes: tuple[Text, ...] = ()
     """Classes that are taken, in this order; empty takes all that are found, sorted."""
     resolution: Positive | None = None
-    """Side in pixels that images are resized to (shorter side, then centre crop); empty keeps the source's own size."""
+    """Side in pixels that images are resized to (shorter side, then center crop); empty keeps the source's own size."""
     colour: Literal["auto", "grey", "rgb"] = "auto"
     """Stored colour; auto keeps grey only if every image is grey."""
     on_corrupt: Literal["refuse", "skip"] = "refuse"
@@ -58,11 +58,11 @@ class IngestConfig(Frozen):
     """Share of each class held out for testing when the source has no test split of its own."""
     split_seed: int = 0
     """Seed of that split."""
-    normalization: Normalization = "auto"
+    normalization: NormalizationName = "auto"
     """Mean and standard deviation of the channels: auto takes the published ones of a known data set and measures others;
     measured always measures; a name takes the published ones of that data set."""
     whitening: Annotated[Literal["none", "zca"], NoneIsAChoice] = "none"
-    """What becomes of pixels in [0, 1]: they are normalised, or whitened by ZCA of the training images (some cells of mtt, tesla)."""
+    """What becomes of pixels in [0, 1]: they are normalized, or whitened by ZCA of the training images (some cells of mtt, tesla)."""
     whitening_epsilon: Rate = 0.1
     """What is added to the eigenvalues of their covariance before its root is taken."""
 

@@ -54,10 +54,10 @@ class NetworkConfig(Frozen):
     depth: Annotated[int, Field(ge=1, le=8)] = 3
     """Number of ConvNet blocks; each halves the resolution unless pooling is none."""
     norm: Annotated[Literal["instance", "batch", "layer", "group", "none"], NoneIsAChoice] = Field(default_factory=_usual_norm)
-    """Normalisation; instance unless given, but batch for resnet10, densenet and convnet_frepo. Batch norm is frozen before
+    """Normalization; instance unless given, but batch for resnet10, densenet and convnet_frepo. Batch norm is frozen before
     matching."""
     activation: Literal["relu", "leaky_relu", "sigmoid", "swish"] = "relu"
-    """Activation after each normalisation."""
+    """Activation after each normalization."""
     pooling: Annotated[Literal["avg", "max", "none"], NoneIsAChoice] = "avg"
     """Pooling at the end of each ConvNet block."""
 

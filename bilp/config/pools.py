@@ -20,7 +20,7 @@ POOLS = ("S", "SS", "M", "B", *VARIED)
 
 
 def pool_networks(pool: str, own: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """Settings of the networks in a pool; `own` are those of the network that distils. Raises KeyError for an unknown pool.
+    """Settings of the networks in a pool; `own` are those of the network that distills. Raises KeyError for an unknown pool.
 
     S is the network itself without batch norm, SS the network as it is, M six architectures, B five with batch norm;
     W, D, A, P and N vary the width, depth, activation, pooling or norm of the ConvNet. ConvNets are shaped like the

@@ -94,7 +94,7 @@ def check(contents: Contents, where: str) -> None:
     """Raise DataError unless classes and labels make a data set: names, ranges, no empty class, same classes in both splits."""
     names = contents.class_names
     if not names:
-        raise DataError(f"{where}: no classes found: a data set needs labelled images of at least one class")
+        raise DataError(f"{where}: no classes found: a data set needs labeled images of at least one class")
     check_class_names(names, where)
     unfit = [name for name in names if not 0 < len(spelling(name)) <= LONGEST_NAME]
     if unfit:

@@ -13,8 +13,8 @@ In this order:
    `colour="grey"` turns colour into luma (ITU-R 601: 0.299 R + 0.587 G + 0.114 B); `colour="rgb"` replicates grey to
    three equal channels; `colour="auto"` keeps each picture as it is, and a set that mixes both is stored as RGB.
 6. Size: with a resolution, the shorter side is resized to it (bilinear with antialiasing, the longer side rounded to
-   the nearest pixel), then the centre square is cut out; without one the picture keeps its size. Of a picture so long that
-   most of it would be resized for nothing (see `resize_and_crop`), the centre square is cut out first.
+   the nearest pixel), then the center square is cut out; without one the picture keeps its size. Of a picture so long that
+   most of it would be resized for nothing (see `resize_and_crop`), the center square is cut out first.
 
 Rules 3 to 5 are applied to some rows after another, so that a large picture is never held more than twice.
 """
@@ -45,7 +45,7 @@ WHITE = (255, 255, 255, 255)
 STRIP_PIXELS = 2**20
 """Pixels that are converted at once."""
 RESIZED_PIXELS = 2**24
-"""A picture may have as many when it is resized before its centre is cut out, and twice as many as are cut out."""
+"""A picture may have as many when it is resized before its center is cut out, and twice as many as are cut out."""
 
 Rule = Callable[[Image.Image], Image.Image]
 """Turns some rows of a picture into mode L or RGB, each pixel by itself."""
@@ -126,23 +126,23 @@ def from_picture(image: Image.Image, conversion: Conversion, depth: Depth | None
         return _pixels(image, _rule(image, conversion, depth or Depth()))
     whole = image
     if _resized_size(image.size, side) is None:
-        whole = _centre(image, min(image.size))
+        whole = _center(image, min(image.size))
         whole.format = image.format
     return _pixels(resize_and_crop(_converted(whole, _rule(whole, conversion, depth or Depth())), side), _unchanged)
 
 
 def resize_and_crop(image: Image.Image, side: int) -> Image.Image:
-    """Shorter side resized to `side` (bilinear, antialiased), then the centre square of `side` x `side` pixels.
+    """Shorter side resized to `side` (bilinear, antialiased), then the center square of `side` x `side` pixels.
 
-    If the resized picture had more than RESIZED_PIXELS, and more than twice as many as are left, the centre square of the picture
+    If the resized picture had more than RESIZED_PIXELS, and more than twice as many as are left, the center square of the picture
     is cut out first and then resized.
     """
     size = _resized_size(image.size, side)
     if size is None:
-        image, size = _centre(image, min(image.size)), (side, side)
+        image, size = _center(image, min(image.size)), (side, side)
     if image.size != size:
         image = image.resize(size, Image.Resampling.BILINEAR)
-    return _centre(image, side)
+    return _center(image, side)
 
 
 def _resized_size(size: tuple[int, int], side: int) -> tuple[int, int] | None:
@@ -162,7 +162,7 @@ def working_bytes(size: tuple[int, int], conversion: Conversion) -> int:
     return 4 * width * ((size[1] if resized else min(size)) + height) + 7 * side * side
 
 
-def _centre(image: Image.Image, side: int) -> Image.Image:
+def _center(image: Image.Image, side: int) -> Image.Image:
     """The square of `side` x `side` pixels in the middle."""
     left, top = (image.width - side) // 2, (image.height - side) // 2
     return image.crop((left, top, left + side, top + side))

@@ -29,7 +29,7 @@ from bilp.data.decode import Conversion
 from bilp.data.duplicates import duplicates_facts
 from bilp.data.listing import plain as absolute
 from bilp.data.measure import fingerprint, value_counts
-from bilp.data.normalization import Normalisation, check_channels, chosen, identity
+from bilp.data.normalization import Normalization, check_channels, chosen, identity
 from bilp.data.shards import Stored
 from bilp.data.source_record import KIND as RECORD
 from bilp.data.source_record import SOURCES, open_record, publish_record, record_files, record_of, skipped_facts
@@ -70,7 +70,7 @@ def read_source(config: IngestConfig | Mapping[str, Any], root: Uri, progress: P
     """Bring a source into the store below `root`; the URI of the record of the source, which leads to the data set.
 
     If the same configuration has met the same source before, nothing is decoded. Raises DataError if the source is no
-    data set (the message names the files and the remedy), StorageError if `root` cannot be written, and DamagedArtefact if
+    data set (the message names the files and the remedy), StorageError if `root` cannot be written, and DamagedArtifact if
     the record or the store is there with files missing or of another size. Shards are built in a temporary directory
     ($TMPDIR), which needs room for the decoded pixels, twice if a test split is made or duplicates are dropped.
     """
@@ -113,9 +113,9 @@ def _is_known(home: str, uri: str, key: str) -> bool:
         return False
     mark = record_of(record).facts.fingerprint
     store = find(objects.join(home, mark), KIND, mark)
-    for artefact in (record, store):
-        if artefact is not None:
-            artefact.check_sizes()
+    for artifact in (record, store):
+        if artifact is not None:
+            artifact.check_sizes()
     return store is not None
 
 
@@ -167,7 +167,7 @@ def _publish_store(name: str, home: str, class_names: Sequence[str], made: Arran
     return mark
 
 
-def _facts(class_names: Sequence[str], stored: Mapping[SplitName, Stored], constants: Normalisation) -> dict[str, Any]:
+def _facts(class_names: Sequence[str], stored: Mapping[SplitName, Stored], constants: Normalization) -> dict[str, Any]:
     shape = stored["train"].shape
     return {
         "class_names": list(class_names),

@@ -1,6 +1,6 @@
-"""Normalisation constants: published ones of the known sets, chosen by the data set's name or by a setting, or measured on the train split.
+"""Normalization constants: published ones of the known sets, chosen by the data set's name or by a setting, or measured on the train split.
 
-x_normalised = (x / 255 - mean) / std, per channel, on uint8 pixels x.
+x_normalized = (x / 255 - mean) / std, per channel, on uint8 pixels x.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from bilp.config import Normalization
+from bilp.config import NormalizationName
 from bilp.data.contents import counted
 from bilp.errors import DataError
 
@@ -20,7 +20,7 @@ Shape = tuple[int, int, int]
 
 
 @dataclass(frozen=True)
-class Normalisation:
+class Normalization:
     """Mean and standard deviation of each channel, in units of the pixel range [0, 1]."""
 
     mean: tuple[float, ...]
@@ -37,13 +37,13 @@ class _Known:
 
 
 # The constants of the reference program of DC, DSA and DM (Zhao & Bilen), by the values of `ingest.normalization`.
-CONSTANTS: dict[str, Normalisation] = {
-    "mnist": Normalisation((0.1307,), (0.3081,)),
-    "fashion_mnist": Normalisation((0.2861,), (0.3530,)),
-    "svhn": Normalisation((0.4377, 0.4438, 0.4728), (0.1980, 0.2010, 0.1970)),
-    "cifar10": Normalisation((0.4914, 0.4822, 0.4465), (0.2023, 0.1994, 0.2010)),
-    "cifar100": Normalisation((0.5071, 0.4866, 0.4409), (0.2673, 0.2564, 0.2762)),
-    "imagenet": Normalisation((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)),
+CONSTANTS: dict[str, Normalization] = {
+    "mnist": Normalization((0.1307,), (0.3081,)),
+    "fashion_mnist": Normalization((0.2861,), (0.3530,)),
+    "svhn": Normalization((0.4377, 0.4438, 0.4728), (0.1980, 0.2010, 0.1970)),
+    "cifar10": Normalization((0.4914, 0.4822, 0.4465), (0.2023, 0.1994, 0.2010)),
+    "cifar100": Normalization((0.5071, 0.4866, 0.4409), (0.2673, 0.2564, 0.2762)),
+    "imagenet": Normalization((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)),
 }
 
 # By name without punctuation.
@@ -58,17 +58,17 @@ _KNOWN = {
 }
 
 
-def published(name: str, shape: Shape, classes: int) -> Normalisation | None:
+def published(name: str, shape: Shape, classes: int) -> Normalization | None:
     """The published constants of the set called `name`, or None.
 
     A copy of a known set in a folder or in Parquet has them too if it lies under that name, shape [C, H, W] and
-    number of classes agree; the same pictures under the same name are then normalised alike, wherever they came from.
+    number of classes agree; the same pictures under the same name are then normalized alike, wherever they came from.
     """
     known = _KNOWN.get(re.sub(r"[^a-z0-9]", "", name.lower()))
     return CONSTANTS[known.constants] if known and (known.shape, known.classes) == (shape, classes) else None
 
 
-def check_channels(normalization: Normalization, channels: int, where: str) -> None:
+def check_channels(normalization: NormalizationName, channels: int, where: str) -> None:
     """Raise DataError if `normalization` names constants of another number of channels than the images have."""
     constants = CONSTANTS.get(normalization)
     if constants is not None and len(constants.mean) != channels:
@@ -79,7 +79,7 @@ def check_channels(normalization: Normalization, channels: int, where: str) -> N
         )
 
 
-def chosen(normalization: Normalization, name: str, shape: Shape, classes: int, histogram: NDArray[np.int64]) -> Normalisation:
+def chosen(normalization: NormalizationName, name: str, shape: Shape, classes: int, histogram: NDArray[np.int64]) -> Normalization:
     """The constants that `ingest.normalization` asks for: a named set's, the measured ones, or (auto) the published ones of `name`.
 
     Args:
@@ -93,7 +93,7 @@ def chosen(normalization: Normalization, name: str, shape: Shape, classes: int, 
     return named or measured(histogram)
 
 
-def identity(constants: Normalisation, shape: Shape, classes: int, histogram: NDArray[np.int64]) -> dict[str, Any]:
+def identity(constants: Normalization, shape: Shape, classes: int, histogram: NDArray[np.int64]) -> dict[str, Any]:
     """What a fingerprint must say of `constants`, beside pixels and labels; empty where these alone determine them.
 
     Constants that were not measured are stated. Measured ones follow from the pixels, so data that has them keeps the
@@ -107,7 +107,7 @@ def identity(constants: Normalisation, shape: Shape, classes: int, histogram: ND
     return {"normalization": "measured"} if alike else {}
 
 
-def measured(histogram: NDArray[np.int64]) -> Normalisation:
+def measured(histogram: NDArray[np.int64]) -> Normalization:
     """Exact mean and standard deviation from the counts [C, 256] of each channel's pixel values.
 
     A constant channel gets the standard deviation 1: it stays constant instead of becoming infinite.
@@ -118,4 +118,4 @@ def measured(histogram: NDArray[np.int64]) -> Normalisation:
     variance = (histogram * (levels[None] - mean[:, None]) ** 2).sum(axis=1) / count
     std = np.sqrt(variance)
     std[(histogram > 0).sum(axis=1) == 1] = 1.0
-    return Normalisation(tuple(mean.tolist()), tuple(std.tolist()))
+    return Normalization(tuple(mean.tolist()), tuple(std.tolist()))

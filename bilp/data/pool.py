@@ -55,7 +55,7 @@ class RealPool:
         return ids[torch.randperm(len(ids), generator=stream)[:count]]
 
     def images(self, ids: Tensor, device: torch.device | str = "cpu") -> Tensor:
-        """Normalised float32 images `[n, C, H, W]` of these sample_ids, in their order."""
+        """Normalized float32 images `[n, C, H, W]` of these sample_ids, in their order."""
         return self.dataset.train.batch(ids, device=device)
 
 

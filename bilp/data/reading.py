@@ -6,7 +6,7 @@ import errno
 from collections.abc import Callable
 
 from bilp.data.opening import DecodeError
-from bilp.errors import MissingArtefact, StorageError
+from bilp.errors import MissingArtifact, StorageError
 
 # What the operating system answers about a file, whatever becomes of the others.
 _OF_THE_FILE = {
@@ -38,7 +38,7 @@ def read_picture(read: Callable[[], bytes]) -> bytes:
 
 def _reason(error: StorageError | OSError) -> str | None:
     """What is wrong with the file alone, or None if it need not be the file."""
-    if isinstance(error, MissingArtefact):
+    if isinstance(error, MissingArtifact):
         return "is missing: nothing lies there, or it is a link to nothing"
     found = error if isinstance(error, OSError) else error.__cause__
     # Only the operating system's own errors name a file; clients of object storage raise OSErrors without one.

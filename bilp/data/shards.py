@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from torch.utils.dlpack import from_dlpack
 
 from bilp.data.contents import Labels
-from bilp.errors import DamagedArtefact, IncompatibleArtefact
+from bilp.errors import DamagedArtifact, IncompatibleArtifact
 from bilp.text.escaping import unwrapped
 
 Pixels = NDArray[np.uint8]
@@ -49,8 +49,8 @@ def shard_name(split: str, number: int) -> str:
 def map_shard(path: Path, shape: Shape, rows: int | None = None) -> torch.Tensor:
     """The pixels of a shard as uint8 [n, C, H, W] over the memory map; read-only, never write into it.
 
-    `rows` is how many images it has, where that is known. Raises IncompatibleArtefact if the file holds something else, and
-    DamagedArtefact if it cannot be read or is not as large as what it holds.
+    `rows` is how many images it has, where that is known. Raises IncompatibleArtifact if the file holds something else, and
+    DamagedArtifact if it cannot be read or is not as large as what it holds.
     """
     size = int(np.prod(shape))
     expected = _schema(shape)
@@ -60,15 +60,15 @@ def map_shard(path: Path, shape: Shape, rows: int | None = None) -> torch.Tensor
         table = pa.ipc.open_file(pa.memory_map(str(path))).read_all()
         table.validate()
     except (pa.ArrowException, OSError, ValueError, MemoryError) as error:
-        raise DamagedArtefact(f"{path} is no shard of pixels ({unwrapped(error)}): {_REMEDY}") from error
+        raise DamagedArtifact(f"{path} is no shard of pixels ({unwrapped(error)}): {_REMEDY}") from error
     if not table.schema.equals(expected, check_metadata=True) or table.column("image").num_chunks != 1:
-        raise IncompatibleArtefact(f"{path}: expected one batch of {expected.field('image')}, found {unwrapped(table.schema)}: {_REMEDY}")
+        raise IncompatibleArtifact(f"{path}: expected one batch of {expected.field('image')}, found {unwrapped(table.schema)}: {_REMEDY}")
     images = table.column("image").chunk(0)
     values = images.flatten()
     if images.null_count or values.null_count or len(values) != len(images) * size:
-        raise DamagedArtefact(f"{path} holds images without pixels: {_REMEDY}")
+        raise DamagedArtifact(f"{path} holds images without pixels: {_REMEDY}")
     if rows is not None and len(images) != rows:
-        raise DamagedArtefact(f"{path} holds {len(images):,} images instead of {rows:,}: {_REMEDY}")
+        raise DamagedArtifact(f"{path} holds {len(images):,} images instead of {rows:,}: {_REMEDY}")
     return from_dlpack(values).view(len(images), *shape)
 
 

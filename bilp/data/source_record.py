@@ -22,14 +22,14 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 
 from bilp.artifacts import tables
-from bilp.artifacts.artifact import Artefact, find, open_artefact
+from bilp.artifacts.artifact import Artifact, find, open_artifact
 from bilp.artifacts.facts import DatasetFacts, SourceFacts
 from bilp.artifacts.publication import publish, replace
 from bilp.artifacts.table_rules import Rules
 from bilp.data.contents import SPLITS, SplitName, counted
 from bilp.data.duplicates import DUPLICATES, duplicates_table, told_duplicates
 from bilp.data.duplicates import FILE as DUPLICATES_FILE
-from bilp.errors import DamagedArtefact, IncompatibleArtefact
+from bilp.errors import DamagedArtifact, IncompatibleArtifact
 from bilp.storage import objects
 from bilp.storage.verification import again
 
@@ -54,19 +54,19 @@ def origins_name(split: SplitName) -> str:
 class SourceRecord:
     """An opened record."""
 
-    artefact: Artefact
+    artifact: Artifact
     images: Mapping[SplitName, int] | None = None
     """How many images each split of the data set has, where that is known."""
 
     @property
     def facts(self) -> SourceFacts:
         """What it states."""
-        return self.artefact.stated(SourceFacts)
+        return self.artifact.stated(SourceFacts)
 
     @property
     def dataset_uri(self) -> str:
         """The store of the pixels, wherever the storage lies by now."""
-        home = self.artefact.uri.rsplit("/", 2)[0]
+        home = self.artifact.uri.rsplit("/", 2)[0]
         return objects.join(home, self.facts.fingerprint)
 
     @property
@@ -76,7 +76,7 @@ class SourceRecord:
 
     def lines(self) -> list[str]:
         """What there is to know of this reading, in one line each: choices, skipped files, duplicates."""
-        return [*self.facts.notes, *_told_skipped(self), *told_duplicates(self.artefact.fact("duplicates"))]
+        return [*self.facts.notes, *_told_skipped(self), *told_duplicates(self.artifact.fact("duplicates"))]
 
     def origin(self, split: SplitName, sample_id: int) -> str:
         """Where an image of the data set came from, relative to the source."""
@@ -87,31 +87,31 @@ class SourceRecord:
         return [str(origin) for origin in self._origins[split].to_pylist()]
 
     def of(self, dataset: DatasetFacts) -> SourceRecord:
-        """The record as that of this data set. Raises IncompatibleArtefact if it leads to another one."""
+        """The record as that of this data set. Raises IncompatibleArtifact if it leads to another one."""
         found = self.facts.fingerprint
         if found != dataset.fingerprint:
-            raise IncompatibleArtefact(
-                f"{self.artefact.uri} is the record of data set {found}, not of {dataset.fingerprint}: ingest the source again"
+            raise IncompatibleArtifact(
+                f"{self.artifact.uri} is the record of data set {found}, not of {dataset.fingerprint}: ingest the source again"
             )
         return dataclasses.replace(self, images={"train": dataset.train_images, "test": dataset.test_images})
 
     @cached_property
     def _origins(self) -> dict[SplitName, pa.ChunkedArray]:
         rows = self.images or {}
-        return {split: self.artefact.table(origins_name(split), ORIGINS, rows=rows.get(split)).column("origin") for split in SPLITS}
+        return {split: self.artifact.table(origins_name(split), ORIGINS, rows=rows.get(split)).column("origin") for split in SPLITS}
 
 
 def open_record(uri: str) -> SourceRecord:
-    """The record at `uri`. Raises MissingArtefact, DamagedArtefact or IncompatibleArtefact."""
-    return record_of(open_artefact(uri, KIND))
+    """The record at `uri`. Raises MissingArtifact, DamagedArtifact or IncompatibleArtifact."""
+    return record_of(open_artifact(uri, KIND))
 
 
-def record_of(artefact: Artefact) -> SourceRecord:
-    """The record that an artefact is. Raises DamagedArtefact if what it states and what it was made of are two data sets."""
-    record, parent = SourceRecord(artefact), artefact.manifest.parents.get("dataset", "")
+def record_of(artifact: Artifact) -> SourceRecord:
+    """The record that an artifact is. Raises DamagedArtifact if what it states and what it was made of are two data sets."""
+    record, parent = SourceRecord(artifact), artifact.manifest.parents.get("dataset", "")
     if parent.rstrip("/").rsplit("/", 1)[-1] != record.facts.fingerprint:
-        raise DamagedArtefact(
-            f"{artefact.uri} states the data set {record.facts.fingerprint} and was made with {parent or 'none'}: {again(artefact.uri)}"
+        raise DamagedArtifact(
+            f"{artifact.uri} states the data set {record.facts.fingerprint} and was made with {parent or 'none'}: {again(artifact.uri)}"
         )
     return record
 
@@ -153,4 +153,4 @@ def _origins_table(origins: Sequence[str]) -> pa.Table:
 
 def _told_skipped(record: SourceRecord) -> list[str]:
     count = record.facts.skipped.train + record.facts.skipped.test
-    return [f"{counted(count, 'file')} skipped, listed with the reasons in {record.artefact.place(LEDGER)}"] if count else []
+    return [f"{counted(count, 'file')} skipped, listed with the reasons in {record.artifact.place(LEDGER)}"] if count else []

@@ -21,7 +21,7 @@ import pyarrow as pa
 import torch
 from torch import Tensor
 
-from bilp.artifacts.artifact import Artefact, open_artefact
+from bilp.artifacts.artifact import Artifact, open_artifact
 from bilp.artifacts.facts import DatasetFacts
 from bilp.artifacts.table_rules import Rules
 from bilp.artifacts.tables import declare
@@ -29,7 +29,7 @@ from bilp.data.contents import SplitName
 from bilp.data.shards import Shape, map_shard, shard_name
 from bilp.data.source_record import SourceRecord, open_record
 from bilp.data.whitening import Whitening, decode
-from bilp.errors import DamagedArtefact, IncompatibleArtefact, MissingArtefact
+from bilp.errors import DamagedArtifact, IncompatibleArtifact, MissingArtifact
 from bilp.storage.objects import Uri, as_uri
 
 KIND = "dataset"
@@ -58,27 +58,27 @@ class Split:
     Images stay on disk: a call copies only the rows it asks for out of the memory map.
     """
 
-    def __init__(self, artefact: Artefact, split: SplitName, mean: Values, std: Values, whitening: Fit | None = None) -> None:
-        """`artefact` holds the pixels; `mean` and `std` of each channel, and what `whitening` gives, are what `batch` applies to them.
+    def __init__(self, artifact: Artifact, split: SplitName, mean: Values, std: Values, whitening: Fit | None = None) -> None:
+        """`artifact` holds the pixels; `mean` and `std` of each channel, and what `whitening` gives, are what `batch` applies to them.
 
-        Raises DamagedArtefact if its labels are not those that the manifest counts.
+        Raises DamagedArtifact if its labels are not those that the manifest counts.
         """
-        facts = artefact.stated(DatasetFacts)
+        facts = artifact.stated(DatasetFacts)
         self._whitening = whitening
-        self._artefact = artefact
+        self._artifact = artifact
         self._split: SplitName = split
         self._shape = facts.shape
         self._classes = facts.classes
         self._rows: tuple[int, ...] = getattr(facts.shard_rows, split)
-        centre, scale = (np.asarray(values, dtype=np.float64) for values in (mean, std))
+        center, scale = (np.asarray(values, dtype=np.float64) for values in (mean, std))
         # (x / 255 - mean) / std as one multiplication and one addition
         self._scale = torch.from_numpy(1 / (255 * scale)).float().view(-1, 1, 1)
-        self._offset = torch.from_numpy(-centre / scale).float().view(-1, 1, 1)
-        labels = _index(artefact, split, ["label"]).column("label")
+        self._offset = torch.from_numpy(-center / scale).float().view(-1, 1, 1)
+        labels = _index(artifact, split, ["label"]).column("label")
         self.labels: Tensor = torch.from_numpy(labels.to_numpy().astype(np.int64))
         counts = tuple(torch.bincount(self.labels, minlength=self._classes).tolist())
         if counts != getattr(facts.images_per_class, split):
-            raise DamagedArtefact(f"{artefact.uri}: the labels of {split} are not those that the manifest counts: ingest it again")
+            raise DamagedArtifact(f"{artifact.uri}: the labels of {split} are not those that the manifest counts: ingest it again")
         self._lock = Lock()
         self._shards: list[Tensor] | None = None
         self._members: list[Tensor] | None = None
@@ -107,14 +107,14 @@ class Split:
         return gathered
 
     def batch(self, indices: Tensor | None = None, device: torch.device | str = "cpu") -> Tensor:
-        """The images at `indices`, normalised: float32 [n, C, H, W] = (x / 255 - mean) / std, on `device`; of a whitened data set
+        """The images at `indices`, normalized: float32 [n, C, H, W] = (x / 255 - mean) / std, on `device`; of a whitened data set
         (mean 0, std 1) whitened.
 
         Pixels travel to the device as uint8. Raises IndexError for an index outside the split.
         """
         pixels = self.images(indices).to(device)
-        normalised = pixels.float().mul_(self._scale.to(device)).add_(self._offset.to(device))
-        return normalised if self._whitening is None else self._whitening().apply(normalised)
+        normalized = pixels.float().mul_(self._scale.to(device)).add_(self._offset.to(device))
+        return normalized if self._whitening is None else self._whitening().apply(normalized)
 
     def by_class(self) -> list[Tensor]:
         """For each class the indices of its images, int64, ascending. Do not write into them: they are kept."""
@@ -126,7 +126,7 @@ class Split:
 
     def index(self) -> pa.Table:
         """Table INDEX of the split: sample_id, label, sha256."""
-        return _index(self._artefact, self._split, INDEX.names)
+        return _index(self._artifact, self._split, INDEX.names)
 
     def _mapped(self) -> list[Tensor]:
         """The shards, mapped and verified at first use."""
@@ -134,7 +134,7 @@ class Split:
             if self._shards is None:
                 names = [shard_name(self._split, number) for number in range(len(self._rows))]
                 places = zip(names, self._rows, strict=True)
-                shards = [map_shard(Path(self._artefact.local(name)), self._shape, rows) for name, rows in places]
+                shards = [map_shard(Path(self._artifact.local(name)), self._shape, rows) for name, rows in places]
                 self._shards = shards
             return self._shards
 
@@ -142,18 +142,18 @@ class Split:
 class Dataset:
     """A data set in the canonical store. sample_id is the position in the train split, the order of the source."""
 
-    def __init__(self, artefact: Artefact, pixels: Artefact, record: SourceRecord | None = None) -> None:
-        """Use `open_dataset`. `pixels` is `artefact` itself, or the data set that it is the whitened one of."""
-        facts = artefact.stated(DatasetFacts)
-        self._artefact = artefact
-        self.uri: str = artefact.uri
+    def __init__(self, artifact: Artifact, pixels: Artifact, record: SourceRecord | None = None) -> None:
+        """Use `open_dataset`. `pixels` is `artifact` itself, or the data set that it is the whitened one of."""
+        facts = artifact.stated(DatasetFacts)
+        self._artifact = artifact
+        self.uri: str = artifact.uri
         self.name: str = facts.name
         self.fingerprint: str = facts.fingerprint
         self.class_names: tuple[str, ...] = facts.class_names
         self.shape: Shape = facts.shape
         self.mean: tuple[float, ...] = facts.mean
         self.std: tuple[float, ...] = facts.std
-        self.whitening_facts: dict[str, Any] | None = artefact.manifest.facts.get("whitening")
+        self.whitening_facts: dict[str, Any] | None = artifact.manifest.facts.get("whitening")
         """What a whitening was fitted on and how, or None without one."""
         fitted = None if self.whitening_facts is None else self._fit
         self.train = Split(pixels, "train", self.mean, self.std, fitted)
@@ -167,9 +167,9 @@ class Dataset:
         return len(self.class_names)
 
     def origins(self, split: SplitName) -> list[str]:
-        """Where each image of a split came from, relative to the source. Raises MissingArtefact without the source's record."""
+        """Where each image of a split came from, relative to the source. Raises MissingArtifact without the source's record."""
         if self.record is None:
-            raise MissingArtefact(f"{self.uri} was opened without the record of its source: open it with open_recorded")
+            raise MissingArtifact(f"{self.uri} was opened without the record of its source: open it with open_recorded")
         return self.record.origins(split)
 
     @cached_property
@@ -177,7 +177,7 @@ class Dataset:
         """What is applied to images after mean and std, read and verified at first use; None for a data set that is not whitened."""
         if self.whitening_facts is None:
             return None
-        return decode(self._artefact.read(FIT), self._artefact.place(FIT), self.shape)
+        return decode(self._artifact.read(FIT), self._artifact.place(FIT), self.shape)
 
     def _fit(self) -> Whitening:
         fitted = self.whitening
@@ -189,19 +189,19 @@ def open_dataset(uri: Uri, record_uri: Uri | None = None) -> Dataset:
     """Open a data set that was ingested, with the record of the source that it was read from if origins are wanted.
 
     Cheap: verifies the manifest, the index tables and the sizes of the shards; their checksums are compared when their
-    images are first used. Raises MissingArtefact, DamagedArtefact, or IncompatibleArtefact, also for the record of another
+    images are first used. Raises MissingArtifact, DamagedArtifact, or IncompatibleArtifact, also for the record of another
     data set.
     """
     uri = as_uri(uri)
-    artefact = open_artefact(uri, KIND, expect={"layout": "CHW", "value_range": [0, 255]})
-    artefact.check_sizes()
-    facts = artefact.stated(DatasetFacts)
-    pixels = artefact
+    artifact = open_artifact(uri, KIND, expect={"layout": "CHW", "value_range": [0, 255]})
+    artifact.check_sizes()
+    facts = artifact.stated(DatasetFacts)
+    pixels = artifact
     if facts.whitening is not None:
-        pixels = open_artefact(uri.rstrip("/").rsplit("/", 2)[0], KIND, expect=_kept_by_whitening(facts))
+        pixels = open_artifact(uri.rstrip("/").rsplit("/", 2)[0], KIND, expect=_kept_by_whitening(facts))
         pixels.check_sizes()
     record = None if record_uri is None else open_record(as_uri(record_uri)).of(pixels.stated(DatasetFacts))
-    return Dataset(artefact, pixels, record)
+    return Dataset(artifact, pixels, record)
 
 
 def _kept_by_whitening(facts: DatasetFacts) -> dict[str, Any]:
@@ -216,13 +216,13 @@ def open_recorded(record_uri: Uri) -> Dataset:
     return open_dataset(open_record(as_uri(record_uri)).dataset_uri, record_uri)
 
 
-def _index(artefact: Artefact, split: SplitName, columns: Sequence[str]) -> pa.Table:
-    """Columns of INDEX; raises IncompatibleArtefact if the table has neither this nor the former schema."""
-    name, facts = index_name(split), artefact.stated(DatasetFacts)
+def _index(artifact: Artifact, split: SplitName, columns: Sequence[str]) -> pa.Table:
+    """Columns of INDEX; raises IncompatibleArtifact if the table has neither this nor the former schema."""
+    name, facts = index_name(split), artifact.stated(DatasetFacts)
     rows, below = sum(getattr(facts.images_per_class, split)), {"label": facts.classes}
     try:
-        return artefact.table(name, INDEX, columns, rows, below)
-    except IncompatibleArtefact:
-        with suppress(IncompatibleArtefact):
-            return artefact.table(name, _WITH_ORIGINS, columns, rows, below)
+        return artifact.table(name, INDEX, columns, rows, below)
+    except IncompatibleArtifact:
+        with suppress(IncompatibleArtifact):
+            return artifact.table(name, _WITH_ORIGINS, columns, rows, below)
         raise

@@ -1,10 +1,10 @@
-"""A data set seen through whitening: an artefact of its own that holds the fit, below the one that holds the pixels.
+"""A data set seen through whitening: an artifact of its own that holds the fit, below the one that holds the pixels.
 
 datasets/<name>/<fingerprint>/whitened/<key>/   the fit, and the facts of the data set under a fingerprint of its own
 
-Pixels in [0, 1] are whitened, not normalised ones: so the programs of MTT and TESLA do, for which epsilon 0.1 is meant. (The
-eigenvalues of normalised images are about 25 times as large, and many more directions would be made equally wide.) A whitened
-data set therefore has the mean 0 and the standard deviation 1, and everything that normalises or denormalises does nothing.
+Pixels in [0, 1] are whitened, not normalized ones: so the programs of MTT and TESLA do, for which epsilon 0.1 is meant. (The
+eigenvalues of normalized images are about 25 times as large, and many more directions would be made equally wide.) A whitened
+data set therefore has the mean 0 and the standard deviation 1, and everything that normalizes or denormalizes does nothing.
 
 Everything that is computed from a data set is kept under its fingerprint, so nothing of a whitened one meets anything of
 the plain one, and whoever opens it later, evaluation for instance, gets the same fit.
@@ -17,7 +17,7 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor
 
-from bilp.artifacts.artifact import content_key, open_artefact, there_already
+from bilp.artifacts.artifact import content_key, open_artifact, there_already
 from bilp.artifacts.publication import publish
 from bilp.data.store import FIT, KIND, WHITENED, open_dataset
 from bilp.data.whitening import MOST_VALUES, encode, fit
@@ -36,7 +36,7 @@ def whiten(dataset_uri: str, epsilon: float, progress: Progress = silent) -> str
     Nothing is fitted if it is there. The test split is transformed with the same fit. Raises DataError for images of more
     values than a covariance can be held of.
     """
-    plain = open_artefact(dataset_uri, KIND)
+    plain = open_artifact(dataset_uri, KIND)
     told = {"kind": "zca", "epsilon": epsilon, "of": plain.fact("fingerprint")}
     key = content_key("whiten", VERSION, **told)
     uri = objects.join(dataset_uri, WHITENED, key)

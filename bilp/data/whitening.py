@@ -23,38 +23,38 @@ MOST_VALUES = 12288
 
 @dataclass(frozen=True, eq=False)
 class Whitening:
-    """A fit: `centre` `[D]` and `matrix` `[D, D]`, float32; D = C * H * W. The matrix is symmetric."""
+    """A fit: `center` `[D]` and `matrix` `[D, D]`, float32; D = C * H * W. The matrix is symmetric."""
 
-    centre: Tensor
+    center: Tensor
     matrix: Tensor
     _on: dict[torch.device, tuple[Tensor, Tensor]] = field(default_factory=dict)
 
     def apply(self, images: Tensor) -> Tensor:
         """Whitened `[n, C, H, W]` of images such as it was fitted on, on their device; in float32 whatever other arithmetic there is."""
-        centre, matrix = self._at(images.device)
+        center, matrix = self._at(images.device)
         with arithmetic("float32", images.device):
-            return ((images.flatten(1) - centre) @ matrix).view_as(images)
+            return ((images.flatten(1) - center) @ matrix).view_as(images)
 
     def undo(self, images: Tensor) -> Tensor:
         """The images `[n, C, H, W]` that these are the whitened ones of: what a picture of them shows.
 
         Raises DataError if no images are, as the matrix has no inverse; that of a fit has one.
         """
-        centre, matrix = self._at(images.device)
+        center, matrix = self._at(images.device)
         try:
             flat: Tensor = torch.linalg.solve(matrix, images.flatten(1).T).T
         except RuntimeError as error:
             raise DataError(f"this whitening cannot be undone ({error}): delete it and run the stage again") from error
-        return (flat + centre).reshape(images.shape)
+        return (flat + center).reshape(images.shape)
 
     def tensors(self) -> dict[str, Tensor]:
-        """`centre` and `matrix` by name."""
-        return {"centre": self.centre, "matrix": self.matrix}
+        """`center` and `matrix` by name."""
+        return {"centre": self.center, "matrix": self.matrix}
 
     def _at(self, device: torch.device) -> tuple[Tensor, Tensor]:
         """The fit on a device, which keeps it."""
         if device not in self._on:
-            self._on[device] = (self.centre.to(device), self.matrix.to(device))
+            self._on[device] = (self.center.to(device), self.matrix.to(device))
         return self._on[device]
 
 
@@ -69,15 +69,15 @@ def fit(blocks: Iterable[Tensor], again: Iterable[Tensor], epsilon: float) -> Wh
         total = total + block.flatten(1).double().sum(dim=0)
     if count < 2:
         raise DataError(f"whitening needs two training images or more, not {count}: add some, or set ingest.whitening to none")
-    centre = total / count
-    covariance = torch.zeros(len(centre), len(centre), dtype=torch.float64)
+    center = total / count
+    covariance = torch.zeros(len(center), len(center), dtype=torch.float64)
     for block in again:
-        apart = block.flatten(1).double() - centre
+        apart = block.flatten(1).double() - center
         covariance.addmm_(apart.T, apart)
     values, vectors = torch.linalg.eigh(covariance / (count - 1))
     # Rounding may leave eigenvalues of constant pixels just below zero.
     matrix = (vectors * (values.clamp(min=0.0) + epsilon).rsqrt()) @ vectors.T
-    return Whitening(centre.float(), ((matrix + matrix.T) / 2).float())
+    return Whitening(center.float(), ((matrix + matrix.T) / 2).float())
 
 
 def encode(whitening: Whitening) -> bytes:
@@ -86,7 +86,7 @@ def encode(whitening: Whitening) -> bytes:
 
 
 def decode(data: bytes, where: str, shape: tuple[int, int, int]) -> Whitening:
-    """Read `encode`'s bytes of a fit for images of `shape` [C, H, W]; `where` names the file in errors. Raises DamagedArtefact."""
+    """Read `encode`'s bytes of a fit for images of `shape` [C, H, W]; `where` names the file in errors. Raises DamagedArtifact."""
     values = math.prod(shape)
     tensors = decode_tensors(data, where)
     require_tensors(tensors, {"centre": (torch.float32, (values,)), "matrix": (torch.float32, (values, values))}, where)

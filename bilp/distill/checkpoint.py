@@ -8,48 +8,48 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
-from bilp.artifacts.artifact import Artefact
+from bilp.artifacts.artifact import Artifact
 from bilp.artifacts.facts import RoundFacts
 from bilp.data.pool import RealPool
 from bilp.distill.loops.mtt import require_step_size
 from bilp.distill.part import Part
 from bilp.distill.step.network_pool import require_pool
 from bilp.distill.step.state import DistillState, decode_state
-from bilp.errors import DamagedArtefact
+from bilp.errors import DamagedArtifact
 from bilp.nets import build
 from bilp.storage.verification import again
 
 CHECKPOINT = "checkpoint.safetensors"
 
 
-def round_state(artefact: Artefact) -> DistillState:
-    """The state after a round. Raises DamagedArtefact if its file cannot be read, or is not of the iteration that the manifest states."""
-    facts, where = artefact.stated(RoundFacts), artefact.place(CHECKPOINT)
-    state = decode_state(artefact.read(CHECKPOINT), where)
+def round_state(artifact: Artifact) -> DistillState:
+    """The state after a round. Raises DamagedArtifact if its file cannot be read, or is not of the iteration that the manifest states."""
+    facts, where = artifact.stated(RoundFacts), artifact.place(CHECKPOINT)
+    state = decode_state(artifact.read(CHECKPOINT), where)
     if state.iteration != facts.iteration:
-        raise _damaged(artefact, f"is the state of iteration {state.iteration}, not {facts.iteration}")
+        raise _damaged(artifact, f"is the state of iteration {state.iteration}, not {facts.iteration}")
     if not math.isfinite(state.reference_loss):
-        raise _damaged(artefact, "holds no reference loss, by which a divergence is noticed")
+        raise _damaged(artifact, "holds no reference loss, by which a divergence is noticed")
     return state
 
 
-def state_of(artefact: Artefact, part: Part, pool: RealPool) -> DistillState:
+def state_of(artifact: Artifact, part: Part, pool: RealPool) -> DistillState:
     """As `round_state`, of a round of `part`.
 
-    Raises DamagedArtefact if the images are not those of its classes, or what the method or the pruner carries on is missing or
+    Raises DamagedArtifact if the images are not those of its classes, or what the method or the pruner carries on is missing or
     cannot be so.
     """
-    state, config, classes = round_state(artefact), part.run.distill, part.classes(pool.classes)
+    state, config, classes = round_state(artifact), part.run.distill, part.classes(pool.classes)
     labels = torch.arange(classes.start, classes.stop).repeat_interleave(config.ipc)
     expected = (len(labels), *pool.dataset.shape)
     if tuple(state.images.shape) != expected:
-        raise _damaged(artefact, f"holds images {list(state.images.shape)} instead of {list(expected)}")
+        raise _damaged(artifact, f"holds images {list(state.images.shape)} instead of {list(expected)}")
     if not torch.equal(state.labels, labels):
-        raise _damaged(artefact, f"does not hold {config.ipc} images of each of its classes in their order")
+        raise _damaged(artifact, f"does not hold {config.ipc} images of each of its classes in their order")
     if bool(state.pruner) != (part.run.reselect.beta > 0):
         found = "holds the state of a pruner, which the run does not have" if state.pruner else "holds no state of the pruner"
-        raise _damaged(artefact, found)
-    _require_method(state.method, part, pool, artefact.place(CHECKPOINT))
+        raise _damaged(artifact, found)
+    _require_method(state.method, part, pool, artifact.place(CHECKPOINT))
     return state
 
 
@@ -61,8 +61,8 @@ def _require_method(tensors: Mapping[str, Tensor], part: Part, pool: RealPool, w
         require_pool(tensors, config, build(config.network, pool.dataset.shape, pool.classes), where)
     elif tensors:
         held = ", ".join(tensors)[:200]
-        raise DamagedArtefact(f"{where} holds {held}, which method {config.method} does not carry on: run the round again")
+        raise DamagedArtifact(f"{where} holds {held}, which method {config.method} does not carry on: run the round again")
 
 
-def _damaged(artefact: Artefact, what: str) -> DamagedArtefact:
-    return DamagedArtefact(f"{artefact.place(CHECKPOINT)} {what}: {again(artefact.uri)}")
+def _damaged(artifact: Artifact, what: str) -> DamagedArtifact:
+    return DamagedArtifact(f"{artifact.place(CHECKPOINT)} {what}: {again(artifact.uri)}")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from bilp.artifacts.artifact import content_key, open_artefact, there_already
+from bilp.artifacts.artifact import content_key, open_artifact, there_already
 from bilp.artifacts.publication import publish
 from bilp.artifacts.tensors import encode_tensors
 from bilp.data.store import FIT
@@ -24,9 +24,9 @@ def finish_run(run_uri: Uri) -> str:
     """Publish the images after the last round as synthetic/ and return its URI.
 
     The manifest's facts tell what a user of the images must know: class_names (in order of their labels), shape, mean
-    and std of the normalisation, ipc, method, in decode how a stored image becomes those to train on
+    and std of the normalization, ipc, method, in decode how a stored image becomes those to train on
     (bilp.images.multiformation.decode_set), learning_rate if the method learned one, and whitening if the images are whitened, whose fit is
-    then a file of the artefact. Raises MissingArtefact if the last round is not there.
+    then a file of the artifact. Raises MissingArtifact if the last round is not there.
     """
     run_uri = as_uri(run_uri)
     run = open_run(run_uri)
@@ -60,8 +60,8 @@ def finish_run(run_uri: Uri) -> str:
 
 
 def load_synthetic(uri: Uri) -> tuple[Tensor, Tensor]:
-    """The stored images `[classes * ipc, C, H, W]` (float32, normalised) and labels `[classes * ipc]` (int64), verified.
+    """The stored images `[classes * ipc, C, H, W]` (float32, normalized) and labels `[classes * ipc]` (int64), verified.
 
-    Raises MissingArtefact and DamagedArtefact.
+    Raises MissingArtifact and DamagedArtifact.
     """
-    return read_set(open_artefact(as_uri(uri), SYNTHETIC))
+    return read_set(open_artifact(as_uri(uri), SYNTHETIC))

@@ -1,4 +1,4 @@
-"""Rounds of a divided run: what its shards published, joined into the artefacts that an undivided run has.
+"""Rounds of a divided run: what its shards published, joined into the artifacts that an undivided run has.
 
 Images, momentum and the pruner's memory belong to one class each, so they are laid side by side. What is told of all
 classes together is computed from the shards' own: losses and shares are means over classes, counts are sums.
@@ -39,7 +39,7 @@ def merge_round(run_uri: Uri, round: int) -> str:
     """Publish rounds/<round> of a divided run, and with beta > 0 its reselection, from those of its shards; returns its URI.
 
     Nothing is computed twice; a merge that was interrupted begins again with what it had not published. Raises
-    MissingArtefact if a shard, or the merge of round 1, has not come as far, and ConfigError for a run that is not divided
+    MissingArtifact if a shard, or the merge of round 1, has not come as far, and ConfigError for a run that is not divided
     or has no such round.
     """
     run_uri = as_uri(run_uri)
@@ -66,11 +66,11 @@ def _merge_reselection(whole: Part, parts: Sequence[Part], round: int, pool: Rea
 
 
 def _merge_state(whole: Part, parts: Sequence[Part], round: int, pool: RealPool) -> None:
-    artefacts = [open_round(part, round) for part in parts]
+    artifacts = [open_round(part, round) for part in parts]
     shares = [len(part.classes(pool.classes)) for part in parts]
-    losses = _joined_losses([round_losses(artefact) for artefact in artefacts], shares)
+    losses = _joined_losses([round_losses(artifact) for artifact in artifacts], shares)
     first = losses if round == 1 else round_losses(open_round(whole, 1))
-    states = [state_of(artefact, part, pool) for part, artefact in zip(parts, artefacts, strict=True)]
+    states = [state_of(artifact, part, pool) for part, artifact in zip(parts, artifacts, strict=True)]
     pruner = new_pruner(whole.run, pool) if whole.run.reselect.beta > 0 else None
     if pruner is not None:
         for part, state in zip(parts, states, strict=True):

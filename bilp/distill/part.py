@@ -1,4 +1,4 @@
-"""What one process distils of a run: all of its classes, or one shard of them with rounds of its own."""
+"""What one process distills of a run: all of its classes, or one shard of them with rounds of its own."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class Part:
         return self.run_uri if self.shard is None else shard_uri(self.run_uri, self.shard)
 
     def round_uri(self, round_number: int) -> str:
-        """Where the artefact of a round lies."""
+        """Where the artifact of a round lies."""
         return round_uri(self.uri, round_number)
 
     def reselect_uri(self, round_number: int) -> str:
@@ -56,7 +56,7 @@ def open_part(run_uri: str, shard: int | None) -> Part:
         raise ConfigError(f"{run_uri} is not divided into shards, so it has no shard {shard}: leave the shard out")
     if shards > 1 and (shard is None or not 0 <= shard < shards):
         raise ConfigError(
-            f"{run_uri} is divided into shards 0 to {shards - 1}, not {shard}: distil each of these, then join them with merge_round"
+            f"{run_uri} is divided into shards 0 to {shards - 1}, not {shard}: distill each of these, then join them with merge_round"
         )
     return Part(run_uri, run, shard)
 

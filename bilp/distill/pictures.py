@@ -21,9 +21,9 @@ VISIBLE = 32
 
 
 def grid_png(images: Tensor, ipc: int, mean: Sequence[float], std: Sequence[float], whitening: Whitening | None = None) -> bytes:
-    """PNG of images `[classes * ipc, C, H, W]` (normalised; C is 1 or 3): one row per class, one column per image.
+    """PNG of images `[classes * ipc, C, H, W]` (normalized; C is 1 or 3): one row per class, one column per image.
 
-    Whitening is undone, pixels are denormalised and clipped to [0, 1], for show only. At most 100 rows and 100 columns are shown. Equal
+    Whitening is undone, pixels are denormalized and clipped to [0, 1], for show only. At most 100 rows and 100 columns are shown. Equal
     images give equal bytes.
     """
     pixels = displayable(images, mean, std, whitening)
@@ -43,9 +43,9 @@ def grid_png(images: Tensor, ipc: int, mean: Sequence[float], std: Sequence[floa
 
 
 def displayable(images: Tensor, mean: Sequence[float], std: Sequence[float], whitening: Whitening | None = None) -> Tensor:
-    """uint8 images of normalised ones `[n, C, H, W]`: whitening undone, denormalised, clipped to [0, 1], rounded to 255 steps."""
+    """uint8 images of normalized ones `[n, C, H, W]`: whitening undone, denormalized, clipped to [0, 1], rounded to 255 steps."""
     images = images.detach().to("cpu", torch.float32)
     if whitening is not None:
         images = whitening.undo(images)
-    centre, scale = (torch.tensor(values, dtype=torch.float32).reshape(1, -1, 1, 1) for values in (mean, std))
-    return ((images * scale + centre).clamp(0.0, 1.0) * 255.0).round().to(torch.uint8)
+    center, scale = (torch.tensor(values, dtype=torch.float32).reshape(1, -1, 1, 1) for values in (mean, std))
+    return ((images * scale + center).clamp(0.0, 1.0) * 255.0).round().to(torch.uint8)

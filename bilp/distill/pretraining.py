@@ -13,7 +13,7 @@ from bilp.distill.run import lineage, open_pool, open_run, pretraining_of
 from bilp.distill.step.pretrained import FILE, KIND
 from bilp.distill.step.real_training import RealTraining, sgd
 from bilp.errors import ConfigError, Diverged
-from bilp.nets import build, initialise
+from bilp.nets import build, initialize
 from bilp.nets.arithmetic import arithmetic, place
 from bilp.progress import Progress, silent
 from bilp.seeds import generator
@@ -40,7 +40,7 @@ def pretrain_network(run_uri: Uri, number: int, device: torch.device | str = "cp
         return uri
     pool = open_pool(run_uri, run)
     network = build(config.network, pool.dataset.shape, pool.classes)
-    initialise(network, generator(config.seed, "pretrained", number))
+    initialize(network, generator(config.seed, "pretrained", number))
     place(network, config.gpu, device)
     optimiser = sgd(network, settings.learning_rate, config.idc.network_momentum, settings.weight_decay)
     real = RealTraining(pool, settings.batch_size, pretraining.families, config.idc.cutmix, config.seed, torch.device(device))

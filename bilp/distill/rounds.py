@@ -1,4 +1,4 @@
-"""Rounds of a run: reselect, distil, publish; each is a whole artefact or nothing, so a killed run goes on from the last."""
+"""Rounds of a run: reselect, distill, publish; each is a whole artifact or nothing, so a killed run goes on from the last."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any
 import pyarrow as pa
 import torch
 
-from bilp.artifacts.artifact import Artefact, check_sizes, find, there_already
+from bilp.artifacts.artifact import Artifact, check_sizes, find, there_already
 from bilp.artifacts.facts import ReselectFacts, RoundFacts
 from bilp.artifacts.publication import publish
 from bilp.artifacts.tables import ITE, LOSSES, encode
@@ -27,7 +27,7 @@ from bilp.distill.step.iteration_record import Record
 from bilp.distill.step.reselection import Measured, reselect
 from bilp.distill.step.setting import Setting
 from bilp.distill.step.state import DistillState, encode_state
-from bilp.errors import DamagedArtefact, MissingArtefact
+from bilp.errors import DamagedArtifact, MissingArtifact
 from bilp.nets.arithmetic import arithmetic
 from bilp.progress import Progress, silent
 from bilp.pruning.adaptive import AdaptivePruner
@@ -46,7 +46,7 @@ def reselect_round(
     """Measure causal effects on the state before `round` (from 1) and decide which samples sit it out.
 
     Publishes rounds/<round>/reselect and returns its URI; returns `run_uri` and publishes nothing with beta = 0. Of a run
-    that is divided, `shard` (from 0) names the part in question. Raises MissingArtefact if the round before, or a pretrained
+    that is divided, `shard` (from 0) names the part in question. Raises MissingArtifact if the round before, or a pretrained
     network, is not there, ConfigError for a round or shard that the run does not have.
     """
     run_uri = as_uri(run_uri)
@@ -77,8 +77,8 @@ def distill_round(
 ) -> str:
     """Run the iterations of `round` (from 1) and publish rounds/<round> with the state after it; returns its URI.
 
-    Continues from the round before; `shard` as for `reselect_round`. Raises MissingArtefact if that round, this one's
-    reselection where beta > 0, or a pretrained network is not there, DamagedArtefact if a checksum is wrong, ConfigError for
+    Continues from the round before; `shard` as for `reselect_round`. Raises MissingArtifact if that round, this one's
+    reselection where beta > 0, or a pretrained network is not there, DamagedArtifact if a checksum is wrong, ConfigError for
     a round or shard that the run does not have, and Diverged (then nothing of the round is published).
     """
     run_uri = as_uri(run_uri)
@@ -156,74 +156,74 @@ def publish_round(
     return _publish(part, ROUND, round, files, facts, state.images.device)
 
 
-def open_round(part: Part, round_number: int) -> Artefact:
-    """A complete round. Raises MissingArtefact, naming what to run, if it is not there."""
-    artefact = find(part.round_uri(round_number), ROUND, part.key(ROUND, round_number))
-    if artefact is None:
-        raise MissingArtefact(
+def open_round(part: Part, round_number: int) -> Artifact:
+    """A complete round. Raises MissingArtifact, naming what to run, if it is not there."""
+    artifact = find(part.round_uri(round_number), ROUND, part.key(ROUND, round_number))
+    if artifact is None:
+        raise MissingArtifact(
             f"round {round_number} of {part.uri} is not there (of {part.run.distill.rounds}): run {_makes_round(part)} for it first"
         )
-    return artefact
+    return artifact
 
 
-def open_reselection(part: Part, round_number: int) -> Artefact:
-    """A complete reselection. Raises MissingArtefact, naming what to run, if it is not there."""
+def open_reselection(part: Part, round_number: int) -> Artifact:
+    """A complete reselection. Raises MissingArtifact, naming what to run, if it is not there."""
     uri = part.reselect_uri(round_number)
-    artefact = find(uri, RESELECT, part.key(RESELECT, round_number))
-    if artefact is None:
+    artifact = find(uri, RESELECT, part.key(RESELECT, round_number))
+    if artifact is None:
         beta = part.run.reselect.beta
-        raise MissingArtefact(f"the reselection of round {round_number} is not at {uri}: run reselect_round for it first (beta = {beta:g})")
-    return artefact
+        raise MissingArtifact(f"the reselection of round {round_number} is not at {uri}: run reselect_round for it first (beta = {beta:g})")
+    return artifact
 
 
 def reselected(part: Part, round_number: int) -> dict[str, torch.Tensor]:
     """State of the pruner after this round's reselection."""
-    artefact = open_reselection(part, round_number)
-    return decode_tensors(artefact.read(PRUNER_STATE), artefact.place(PRUNER_STATE))
+    artifact = open_reselection(part, round_number)
+    return decode_tensors(artifact.read(PRUNER_STATE), artifact.place(PRUNER_STATE))
 
 
-def round_losses(artefact: Artefact) -> pa.Table:
-    """The losses of a round, see `bilp.artifacts.tables.LOSSES`. Raises DamagedArtefact unless each of its iterations is there."""
-    facts = artefact.stated(RoundFacts)
+def round_losses(artifact: Artifact) -> pa.Table:
+    """The losses of a round, see `bilp.artifacts.tables.LOSSES`. Raises DamagedArtifact unless each of its iterations is there."""
+    facts = artifact.stated(RoundFacts)
     first, stop = facts.first_iteration, facts.iteration
-    table = artefact.table(LOSS_TABLE, LOSSES, rows=stop - first, below={"iteration": stop})
+    table = artifact.table(LOSS_TABLE, LOSSES, rows=stop - first, below={"iteration": stop})
     if stop > first and table["iteration"][0].as_py() != first:  # ascending, so many, and below stop: all others follow
-        raise DamagedArtefact(f"{artefact.place(LOSS_TABLE)} does not begin with iteration {first}: {again(artefact.uri)}")
+        raise DamagedArtifact(f"{artifact.place(LOSS_TABLE)} does not begin with iteration {first}: {again(artifact.uri)}")
     return table
 
 
-def round_effects(artefact: Artefact, labels: torch.Tensor) -> pa.Table:
+def round_effects(artifact: Artifact, labels: torch.Tensor) -> pa.Table:
     """What a reselection measured, see `bilp.artifacts.tables.ITE`; `labels` [N] are those of the whole train split.
 
-    Raises DamagedArtefact for samples of other classes, another round or another number of dropped ones than the manifest states.
+    Raises DamagedArtifact for samples of other classes, another round or another number of dropped ones than the manifest states.
     """
-    facts = artefact.stated(ReselectFacts)
-    table = artefact.table(ITE_TABLE, ITE, below={"sample_id": len(labels)})
+    facts = artifact.stated(ReselectFacts)
+    table = artifact.table(ITE_TABLE, ITE, below={"sample_id": len(labels)})
     own = labels.numpy()[table["sample_id"].to_numpy()]
     dropped = int(table["dropped"].to_numpy().sum())
     share = 1.0 - (len(table) - dropped) / len(table) if len(table) else math.nan
     if (own != table["label"].to_numpy()).any() or (table["round"].to_numpy() != facts.round).any() or share != facts.dropped_share:
         what = "holds other samples, another round or another share of dropped ones than is stated"
-        raise DamagedArtefact(f"{artefact.place(ITE_TABLE)} {what}: {again(artefact.uri)}")
+        raise DamagedArtifact(f"{artifact.place(ITE_TABLE)} {what}: {again(artifact.uri)}")
     return table
 
 
 def went_through(run_uri: str, shard: int | None = None) -> bool:
     """Whether every round of a run, or of one of its shards, is there with its reselection if it has one.
 
-    Raises DamagedArtefact if a file of theirs is missing or of another size; one look at the storage for all of them.
+    Raises DamagedArtifact if a file of theirs is missing or of another size; one look at the storage for all of them.
     """
     part = Part(run_uri, open_run(run_uri), shard)
     kinds = (ROUND, RESELECT) if part.run.reselect.beta > 0 else (ROUND,)
-    artefacts = []
+    artifacts = []
     for number in range(part.run.distill.rounds, 0, -1):  # the last one first: it is the one that an unfinished run lacks
         for kind in kinds:
             place = part.round_uri(number) if kind == ROUND else part.reselect_uri(number)
-            artefact = find(place, kind, part.key(kind, number))
-            if artefact is None:
+            artifact = find(place, kind, part.key(kind, number))
+            if artifact is None:
                 return False
-            artefacts.append(artefact)
-    check_sizes(part.uri, artefacts)
+            artifacts.append(artifact)
+    check_sizes(part.uri, artifacts)
     return True
 
 

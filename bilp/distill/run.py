@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from bilp.artifacts import layout, signing
-from bilp.artifacts.artifact import content_key, open_artefact
+from bilp.artifacts.artifact import content_key, open_artifact
 from bilp.config import DECODING_METHODS, TRAJECTORY_METHODS, DistillConfig, Frozen, MethodName, ReselectConfig
 from bilp.config.given import model_of
 from bilp.data import Dataset, open_dataset
@@ -14,7 +14,7 @@ from bilp.data.pool import RealPool
 from bilp.distill.step import pretrained
 from bilp.distill.step.initial import require_initial
 from bilp.distill.step.pretrained import PretrainedNetworks, Pretraining
-from bilp.errors import ConfigError, DamagedArtefact, IncompatibleArtefact, MissingArtefact
+from bilp.errors import ConfigError, DamagedArtifact, IncompatibleArtifact, MissingArtifact
 from bilp.experts.buffer import ExpertBuffer
 from bilp.nets import build
 from bilp.pruning.prune import kept_samples
@@ -64,8 +64,8 @@ def start_run(
 
     Methods mtt and tesla imitate the experts of a buffer, which must have learned exactly the samples of this run.
     Raises ConfigError if a class has too few samples left for `distill` and `reselect`, the images do not fit the
-    network, there are more shards than classes or the method does not fit `reselect` or the experts, MissingArtefact and
-    IncompatibleArtefact if dataset, selection or experts are not there or do not belong together.
+    network, there are more shards than classes or the method does not fit `reselect` or the experts, MissingArtifact and
+    IncompatibleArtifact if dataset, selection or experts are not there or do not belong together.
     """
     dataset_uri = as_uri(dataset_uri)
     selection_uri = optional_uri(selection_uri)
@@ -77,7 +77,7 @@ def start_run(
     parents = {"dataset": dataset.fingerprint}
     pool = real_pool(dataset, selection_uri)
     if selection_uri is not None:
-        parents["selection"] = open_artefact(selection_uri, "selection").manifest.key
+        parents["selection"] = open_artifact(selection_uri, "selection").manifest.key
     reselect = reselect if reselect.beta > 0 else ReselectConfig(beta=0.0)
     check_pool(pool, distill, reselect)
     check_method(distill, reselect, experts_uri)
@@ -124,26 +124,26 @@ def run_key(parents: dict[str, str], distill: DistillConfig, reselect: ReselectC
 def open_run(run_uri: Uri, known: bool = True) -> Run:
     """Read and check a run's record, which must be there if the run is `known`.
 
-    Raises MissingArtefact, DamagedArtefact, or IncompatibleArtefact for another version.
+    Raises MissingArtifact, DamagedArtifact, or IncompatibleArtifact for another version.
     """
     run_uri = as_uri(run_uri)
     where = objects.join(run_uri, RECORD)
     try:
         data = objects.read(where, known, strict_json.LARGEST)
-    except MissingArtefact as error:
-        raise MissingArtefact(f"no run at {run_uri}: {RECORD} is not there; register it with start_run") from error
+    except MissingArtifact as error:
+        raise MissingArtifact(f"no run at {run_uri}: {RECORD} is not there; register it with start_run") from error
     try:
         run = strict_json.read(data, Run)
     except ValueError as error:
-        raise DamagedArtefact(
+        raise DamagedArtifact(
             f"{where} is not the record of a run ({error}): delete it and call start_run again, or use the version of bilp that wrote it"
         ) from error
     signing.check(data, run_uri, RECORD)
     if run.version != (version := version_of(run.distill)):
-        raise IncompatibleArtefact(f"{where} is of algorithm version {run.version}, this program has {version}: start a new run")
+        raise IncompatibleArtifact(f"{where} is of algorithm version {run.version}, this program has {version}: start a new run")
     found, expected = run_key(run.parents, run.distill, run.reselect), run.key
     if found != expected or run_uri.rstrip("/").rsplit("/", 1)[-1] != expected:
-        raise DamagedArtefact(
+        raise DamagedArtifact(
             f"{where} was changed: its content has key {found}, it was registered as {expected}; delete the run and start it again"
         )
     for role, place in (("dataset", run.dataset), ("selection", run.selection), ("experts", run.experts)):
@@ -152,12 +152,12 @@ def open_run(run_uri: Uri, known: bool = True) -> Run:
 
 
 def _require_place(where: str, role: str, place: str | None, key: str | None) -> None:
-    """Raise DamagedArtefact unless the place of an input is the folder of the key that the run's own key counts.
+    """Raise DamagedArtifact unless the place of an input is the folder of the key that the run's own key counts.
 
     Places are no part of the key, as a storage may be moved.
     """
     if (None if place is None else place.rstrip("/").rsplit("/", 1)[-1]) != key:
-        raise DamagedArtefact(
+        raise DamagedArtifact(
             f"{where} was changed: its {role} lies at {ascii(place)[:300]}, where {key or 'none'} is expected; "
             "delete the run and start it again"
         )
@@ -167,7 +167,7 @@ def _is_registered(run_uri: str) -> bool:
     """Whether a valid record of the run is there, which a storage that is read-only may hold."""
     try:
         open_run(run_uri, known=False)
-    except MissingArtefact:
+    except MissingArtifact:
         return False
     return True
 
@@ -178,12 +178,12 @@ def root_of(run_uri: str) -> str:
 
 
 def open_pool(run_uri: str, run: Run) -> RealPool:
-    """The real samples of a run. Raises IncompatibleArtefact if the dataset behind its URI is no longer the same."""
+    """The real samples of a run. Raises IncompatibleArtifact if the dataset behind its URI is no longer the same."""
     root = root_of(run_uri)
     dataset_uri = layout.resolve(run.dataset, root)
     dataset = open_dataset(dataset_uri)
     if dataset.fingerprint != run.parents["dataset"]:
-        raise IncompatibleArtefact(
+        raise IncompatibleArtifact(
             f"the dataset at {dataset_uri} has fingerprint {dataset.fingerprint}, but {run_uri} was started with {run.parents['dataset']}: "
             "restore the dataset or start a new run"
         )
@@ -191,12 +191,12 @@ def open_pool(run_uri: str, run: Run) -> RealPool:
 
 
 def open_experts(run_uri: str, run: Run) -> ExpertBuffer | None:
-    """The experts of a run, or None if its method has none. Raises IncompatibleArtefact if they are no longer the same."""
+    """The experts of a run, or None if its method has none. Raises IncompatibleArtifact if they are no longer the same."""
     if run.experts is None:
         return None
     experts = ExpertBuffer(layout.resolve(run.experts, root_of(run_uri)))
     if experts.key != run.parents["experts"]:
-        raise IncompatibleArtefact(
+        raise IncompatibleArtifact(
             f"the experts at {experts.uri} have key {experts.key}, but {run_uri} was started with {run.parents['experts']}: "
             "restore them or start a new run"
         )
@@ -207,13 +207,13 @@ def open_experts(run_uri: str, run: Run) -> ExpertBuffer | None:
 def real_pool(dataset: Dataset, selection_uri: str | None, key: str | None = None) -> RealPool:
     """The train split of `dataset`, or what a selection keeps.
 
-    Raises IncompatibleArtefact if that was made for another dataset, or is not the one with `key`, if that is given.
+    Raises IncompatibleArtifact if that was made for another dataset, or is not the one with `key`, if that is given.
     """
     if selection_uri is None:
         return RealPool(dataset)
-    selection = open_artefact(selection_uri, "selection", expect={"dataset": dataset.fingerprint})
+    selection = open_artifact(selection_uri, "selection", expect={"dataset": dataset.fingerprint})
     if key is not None and selection.manifest.key != key:
-        raise IncompatibleArtefact(
+        raise IncompatibleArtifact(
             f"the selection at {selection_uri} has key {selection.manifest.key}, but the run was started with {key}: "
             "restore the selection or start a new run"
         )
@@ -263,7 +263,7 @@ def bounds(config: DistillConfig, round_number: int) -> tuple[int, int]:
 
 
 def lineage(run_uri: str, run: Run) -> dict[str, str]:
-    """URIs that an artefact of the run comes from."""
+    """URIs that an artifact of the run comes from."""
     root = root_of(run_uri)
     parents = {"run": run_uri, "dataset": layout.resolve(run.dataset, root)}
     for role, uri in (("selection", run.selection), ("experts", run.experts)):
@@ -282,13 +282,13 @@ def pretraining_of(run_uri: str, run: Run) -> Pretraining:
 def open_pretrained(run_uri: str, run: Run) -> PretrainedNetworks | None:
     """The networks that a run's iterations start from, or None if each draws a new one.
 
-    Raises MissingArtefact, naming those that have not been trained.
+    Raises MissingArtifact, naming those that have not been trained.
     """
     return PretrainedNetworks(pretraining_of(run_uri, run)) if run.distill.idc.pretrained.networks > 0 else None
 
 
 def settings(run: Run) -> dict[str, Any]:
-    """The run's configuration as its artefacts' manifests hold it."""
+    """The run's configuration as its artifacts' manifests hold it."""
     return run.model_dump(mode="json", include={"distill", "reselect"})
 
 
@@ -298,7 +298,7 @@ def shard_uri(run_uri: str, shard: int) -> str:
 
 
 def round_uri(run_uri: str, round_number: int) -> str:
-    """Where the artefact of a round lies."""
+    """Where the artifact of a round lies."""
     return objects.join(run_uri, "rounds", f"{round_number:04d}")
 
 

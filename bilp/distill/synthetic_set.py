@@ -5,26 +5,26 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from bilp.artifacts.artifact import Artefact
+from bilp.artifacts.artifact import Artifact
 from bilp.artifacts.facts import SyntheticFacts
 from bilp.artifacts.tensors import decode_tensors, require_tensors
-from bilp.errors import DamagedArtefact
+from bilp.errors import DamagedArtifact
 from bilp.storage.verification import again
 
 SYNTHETIC = "synthetic"
 IMAGES = "synthetic.safetensors"
 
 
-def read_set(artefact: Artefact) -> tuple[Tensor, Tensor]:
-    """The stored images `[classes * ipc, C, H, W]` (float32, normalised, never decoded) and labels `[classes * ipc]` (int64) of a set.
+def read_set(artifact: Artifact) -> tuple[Tensor, Tensor]:
+    """The stored images `[classes * ipc, C, H, W]` (float32, normalized, never decoded) and labels `[classes * ipc]` (int64) of a set.
 
-    Raises DamagedArtefact unless they are what its facts state: ipc finite images of each class, in the order of the classes.
+    Raises DamagedArtifact unless they are what its facts state: ipc finite images of each class, in the order of the classes.
     """
-    facts, where = artefact.stated(SyntheticFacts), artefact.place(IMAGES)
-    tensors = decode_tensors(artefact.read(IMAGES), where)
+    facts, where = artifact.stated(SyntheticFacts), artifact.place(IMAGES)
+    tensors = decode_tensors(artifact.read(IMAGES), where)
     require_tensors(tensors, {"images": (torch.float32, facts.images), "labels": (torch.int64, facts.images[:1])}, where)
     if not torch.equal(tensors["labels"], torch.arange(len(facts.class_names)).repeat_interleave(facts.ipc)):
-        raise DamagedArtefact(
-            f"{where} does not hold {facts.ipc} images of each of {len(facts.class_names)} classes in their order: {again(artefact.uri)}"
+        raise DamagedArtifact(
+            f"{where} does not hold {facts.ipc} images of each of {len(facts.class_names)} classes in their order: {again(artifact.uri)}"
         )
     return tensors["images"], tensors["labels"]

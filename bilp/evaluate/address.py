@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from bilp.artifacts.artifact import Artefact
+from bilp.artifacts.artifact import Artifact
 from bilp.artifacts.facts import SyntheticFacts
 from bilp.config import Baseline, EvaluateConfig
 from bilp.data import Dataset
@@ -15,7 +15,7 @@ COVERING: tuple[Baseline, ...] = ("herding", "k_center")
 """Baselines that choose images by the teacher's features."""
 
 
-def of_synthetic(root: str, config: EvaluateConfig, arm: str, experiment: int, dataset: Dataset, synthetic: Artefact) -> Publication:
+def of_synthetic(root: str, config: EvaluateConfig, arm: str, experiment: int, dataset: Dataset, synthetic: Artifact) -> Publication:
     """The evaluation of a synthetic set; `config` says which step size is used (`with_learned_rate`)."""
     subject = {"synthetic": synthetic.manifest.key}
     return Publication(root, config, config.epochs, arm, experiment, dataset.fingerprint, subject)
@@ -34,7 +34,7 @@ def of_baseline(root: str, config: EvaluateConfig, baseline: Baseline, ipc: int,
     return Publication(root, config, epochs, baseline, 0, dataset.fingerprint, subject)
 
 
-def with_learned_rate(config: EvaluateConfig, synthetic: Artefact) -> EvaluateConfig:
+def with_learned_rate(config: EvaluateConfig, synthetic: Artifact) -> EvaluateConfig:
     """`config` with the step size that was learned with the synthetic images, if one was and `config` does not refuse it."""
     learned = synthetic.stated(SyntheticFacts).learning_rate
     return config.model_copy(update={"learning_rate": learned}) if config.learned_rate and learned is not None else config

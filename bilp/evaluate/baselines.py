@@ -50,7 +50,7 @@ def covering_subset(
     def herded(number: int) -> Tensor:
         return same
 
-    def centres(number: int) -> Tensor:
+    def centers(number: int) -> Tensor:
         chosen = []
         for label, indices in enumerate(members):
             first = int(torch.randint(len(indices), (1,), generator=generator(seed, "evaluate", "k_center", number, label)))
@@ -59,6 +59,6 @@ def covering_subset(
 
     members = dataset.train.by_class()
     if baseline == "k_center":
-        return cache(centres)
+        return cache(centers)
     same = torch.cat([indices[herding(features_of(label), ipc)] for label, indices in enumerate(members)])
     return herded

@@ -6,12 +6,12 @@ from collections.abc import Callable, Mapping
 from functools import cache, partial
 from typing import Any, get_args
 
-from bilp.artifacts.artifact import open_artefact
+from bilp.artifacts.artifact import open_artifact
 from bilp.config import Baseline, EvaluateConfig
 from bilp.config.given import model_of
 from bilp.data import Dataset, open_dataset
 from bilp.distill.synthetic_set import SYNTHETIC, read_set
-from bilp.errors import ConfigError, IncompatibleArtefact
+from bilp.errors import ConfigError, IncompatibleArtifact
 from bilp.evaluate import address
 from bilp.evaluate.baselines import check_subset, covering_subset, random_subset
 from bilp.evaluate.teacher import load_teacher, train_teacher
@@ -37,8 +37,8 @@ def evaluate_synthetic(
 
     The set is decoded first, as its manifest says. `arm` and `experiment` (0, 1, ...) say in the table whose set it is.
     Progress counts epochs over all trainings.
-    Raises IncompatibleArtefact if the set was made for other classes, another shape another normalisation or whitening,
-    DamagedArtefact if its tensors are not what they should be, ConfigError for networks that the images do not fit,
+    Raises IncompatibleArtifact if the set was made for other classes, another shape another normalization or whitening,
+    DamagedArtifact if its tensors are not what they should be, ConfigError for networks that the images do not fit,
     and Diverged for a training that leaves the finite numbers.
     """
     dataset_uri = as_uri(dataset_uri)
@@ -46,8 +46,8 @@ def evaluate_synthetic(
     config = model_of(EvaluateConfig, config)
     root = as_uri(root)
     dataset = open_dataset(dataset_uri)
-    if dataset.whitening_facts is None and "whitening" in open_artefact(synthetic_uri, SYNTHETIC).manifest.facts:
-        raise IncompatibleArtefact(f"{synthetic_uri} holds whitened images, {dataset_uri} does not: evaluate it on the whitened data set")
+    if dataset.whitening_facts is None and "whitening" in open_artifact(synthetic_uri, SYNTHETIC).manifest.facts:
+        raise IncompatibleArtifact(f"{synthetic_uri} holds whitened images, {dataset_uri} does not: evaluate it on the whitened data set")
     expected: dict[str, Any] = {
         "class_names": list(dataset.class_names),
         "shape": list(dataset.shape),
@@ -56,12 +56,12 @@ def evaluate_synthetic(
     }
     if dataset.whitening_facts is not None:
         expected["whitening"] = dataset.whitening_facts
-    artefact = open_artefact(synthetic_uri, SYNTHETIC, expect=expected)
-    config = address.with_learned_rate(config, artefact)
-    publication = address.of_synthetic(root, config, arm, experiment, dataset, artefact)
+    artifact = open_artifact(synthetic_uri, SYNTHETIC, expect=expected)
+    config = address.with_learned_rate(config, artifact)
+    publication = address.of_synthetic(root, config, arm, experiment, dataset, artifact)
     if publication.exists():
         return publication.uri
-    images, labels = decoded(*read_set(artefact), artefact.manifest.facts, synthetic_uri)
+    images, labels = decoded(*read_set(artifact), artifact.manifest.facts, synthetic_uri)
     data = ImageSet.of_tensors(images, labels, device)
     teacher = _teacher(dataset_uri, dataset, config, root, device) if config.labels == "soft" else None
     plan = Plan(config, config.epochs, f"{arm}, experiment {experiment}", device, progress, publication.parts_of, teacher)

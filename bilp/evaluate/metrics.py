@@ -9,7 +9,7 @@ from statistics import fmean, stdev
 
 from scipy.special import stdtr, stdtrit
 
-from bilp.artifacts.artifact import open_artefact
+from bilp.artifacts.artifact import open_artifact
 from bilp.errors import ConfigError
 from bilp.evaluate.results import KIND, evaluation_rows
 from bilp.storage.objects import Uri, as_uri
@@ -58,9 +58,9 @@ class PairedTest:
 
 
 def measurements(evaluation_uris: Sequence[Uri]) -> list[Measurement]:
-    """All trainings of the evaluations. Raises MissingArtefact or DamagedArtefact."""
+    """All trainings of the evaluations. Raises MissingArtifact or DamagedArtifact."""
     names = list(Measurement.__dataclass_fields__)
-    rows = [row for uri in evaluation_uris for row in evaluation_rows(open_artefact(as_uri(uri), KIND))]
+    rows = [row for uri in evaluation_uris for row in evaluation_rows(open_artifact(as_uri(uri), KIND))]
     return [Measurement(**{name: row[name] for name in names}) for row in rows]
 
 

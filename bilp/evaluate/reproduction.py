@@ -11,14 +11,14 @@ from typing import Annotated, Any, get_args
 import pyarrow as pa
 from pydantic import Field, ValidationError
 
-from bilp.artifacts.artifact import content_key, open_artefact
+from bilp.artifacts.artifact import content_key, open_artifact
 from bilp.artifacts.publication import publish
 from bilp.artifacts.tables import REPRODUCTION, encode
 from bilp.config import Arm, Frozen, PipelineConfig, Source
 from bilp.config.base import Positive
 from bilp.config.nested import leaves, merge
 from bilp.config.recipes import load_recipe, read_recipe
-from bilp.errors import ConfigError, DamagedArtefact
+from bilp.errors import ConfigError, DamagedArtifact
 from bilp.evaluate.metrics import Difference, Measurement, interval, measurements, paired_difference
 from bilp.storage import strict_json
 from bilp.storage.objects import join
@@ -176,9 +176,9 @@ def gains(evaluation_uris: Sequence[str], arms: Iterable[str]) -> dict[str, Diff
 
 
 def publish_reproduction(recipe: str, config: PipelineConfig, evaluation_uris: Sequence[str], device: str, root: str) -> str:
-    """Publish the distance to the published value, what pruning gained, and every deviation; the artefact's URI."""
+    """Publish the distance to the published value, what pruning gained, and every deviation; the artifact's URI."""
     published = load_published(recipe)
-    keys = [open_artefact(uri, "evaluation").identity for uri in evaluation_uris]
+    keys = [open_artifact(uri, "evaluation").identity for uri in evaluation_uris]
     lines = deviations(recipe, config, device)
     key = content_key(KIND, VERSION, recipe=recipe, published=published, evaluations=keys, config=config, deviations=lines)
     rows = compare(published, evaluation_uris)
@@ -202,13 +202,13 @@ def publish_reproduction(recipe: str, config: PipelineConfig, evaluation_uris: S
 
 
 def load_reproduction(uri: str) -> tuple[list[Comparison], dict[str, Any]]:
-    """Rows and summary of a published reproduction. Raises MissingArtefact or DamagedArtefact."""
-    artefact = open_artefact(uri, KIND)
+    """Rows and summary of a published reproduction. Raises MissingArtifact or DamagedArtifact."""
+    artifact = open_artifact(uri, KIND)
     try:
-        content = strict_json.read(artefact.read(SUMMARY), _Summary).model_dump(mode="json")
+        content = strict_json.read(artifact.read(SUMMARY), _Summary).model_dump(mode="json")
     except ValueError as error:
-        raise DamagedArtefact(f"{artefact.place(SUMMARY)} cannot be read ({error}): {again(artefact.uri)}") from error
-    return [Comparison(**row) for row in artefact.table(TABLE, REPRODUCTION).to_pylist()], content
+        raise DamagedArtifact(f"{artifact.place(SUMMARY)} cannot be read ({error}): {again(artifact.uri)}") from error
+    return [Comparison(**row) for row in artifact.table(TABLE, REPRODUCTION).to_pylist()], content
 
 
 def _accuracy(rows: Sequence[Measurement]) -> Difference:

@@ -1,4 +1,4 @@
-"""The artefact of an evaluation: one table, one row per training."""
+"""The artifact of an evaluation: one table, one row per training."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ from typing import Any
 
 import pyarrow as pa
 
-from bilp.artifacts.artifact import Artefact, content_key, there_already
+from bilp.artifacts.artifact import Artifact, content_key, there_already
 from bilp.artifacts.facts import EvaluationFacts
 from bilp.artifacts.publication import publish
 from bilp.artifacts.tables import EVALUATION, encode
 from bilp.config import EvaluateConfig, NetworkConfig
 from bilp.config.base import unused
-from bilp.errors import DamagedArtefact
+from bilp.errors import DamagedArtifact
 from bilp.evaluate import teacher, training_cache
 from bilp.evaluate.own import own_settings
 from bilp.evaluate.training_cache import Parts, Training
@@ -101,17 +101,17 @@ class Publication:
         return {name: value for name, value in own.items() if value != self.settings[name]}
 
 
-def evaluation_rows(evaluation: Artefact) -> list[dict[str, Any]]:
+def evaluation_rows(evaluation: Artifact) -> list[dict[str, Any]]:
     """The rows of an evaluation's table, see `bilp.artifacts.tables.EVALUATION`.
 
-    Raises DamagedArtefact if one is of another arm, experiment or network than the manifest states.
+    Raises DamagedArtifact if one is of another arm, experiment or network than the manifest states.
     """
     facts = evaluation.stated(EvaluationFacts)
     rows: list[dict[str, Any]] = evaluation.table(FILE, EVALUATION).to_pylist()
     for row in rows:
         if (row["arm"], row["experiment"]) != (facts.arm, facts.experiment) or row["network"] not in facts.networks:
             told = ascii({name: row[name] for name in ("arm", "experiment", "network")})
-            raise DamagedArtefact(f"{evaluation.place(FILE)} holds a row of {told[:200]}, which it does not state: {again(evaluation.uri)}")
+            raise DamagedArtifact(f"{evaluation.place(FILE)} holds a row of {told[:200]}, which it does not state: {again(evaluation.uri)}")
     return rows
 
 

@@ -13,7 +13,7 @@ from typing import Literal, get_args
 
 import pyarrow as pa
 
-from bilp.artifacts.artifact import content_key, open_artefact
+from bilp.artifacts.artifact import content_key, open_artifact
 from bilp.artifacts.publication import publish
 from bilp.artifacts.tables import ROBUSTNESS, encode
 from bilp.config import EvaluateConfig
@@ -93,7 +93,7 @@ def robustness(evaluations: Mapping[Variant, Sequence[Uri]], root: Uri) -> str:
     """Publish the scores of every distilled arm and network; the URI of the table.
 
     `evaluations` holds, by variant, the URIs of the evaluations of the arms and of the baselines random (every variant but
-    hard) and full (hard). Raises ConfigError naming what is missing, MissingArtefact or DamagedArtefact.
+    hard) and full (hard). Raises ConfigError naming what is missing, MissingArtifact or DamagedArtifact.
     """
     root = as_uri(root)
     given = {variant: [as_uri(uri) for uri in uris] for variant, uris in evaluations.items()}
@@ -102,7 +102,7 @@ def robustness(evaluations: Mapping[Variant, Sequence[Uri]], root: Uri) -> str:
     if missing:
         raise ConfigError(f"the scores need evaluations of {', '.join(missing)}: evaluate these variants too")
     keys = {
-        f"{variant} {number}": open_artefact(uri, "evaluation").identity
+        f"{variant} {number}": open_artifact(uri, "evaluation").identity
         for variant, uris in given.items()
         for number, uri in enumerate(uris)
     }
@@ -115,9 +115,9 @@ def robustness(evaluations: Mapping[Variant, Sequence[Uri]], root: Uri) -> str:
 
 
 def load_robustness(uri: Uri) -> list[Robustness]:
-    """The rows of a published table. Raises MissingArtefact or DamagedArtefact."""
+    """The rows of a published table. Raises MissingArtifact or DamagedArtifact."""
     uri = as_uri(uri)
-    return [Robustness(**row) for row in open_artefact(uri, KIND).table(FILE, ROBUSTNESS).to_pylist()]
+    return [Robustness(**row) for row in open_artifact(uri, KIND).table(FILE, ROBUSTNESS).to_pylist()]
 
 
 def _distilled(rows: Sequence[Measurement]) -> list[tuple[str, str]]:

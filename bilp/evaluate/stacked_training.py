@@ -18,7 +18,7 @@ from bilp.errors import Diverged
 from bilp.evaluate.batch_augment import Streams, draw, treat_each
 from bilp.evaluate.training import TEST_BATCH, ImageSet, batch_loss, trains_alone
 from bilp.evaluate.training_schedule import Schedule
-from bilp.nets import Network, build, initialise
+from bilp.nets import Network, build, initialize
 
 Stacked = dict[str, Tensor]
 
@@ -71,7 +71,7 @@ def fresh_stack(network: Network, generators: Sequence[torch.Generator]) -> Stac
     """Initial parameters of one network per generator, each `[K, ...]`; `network` is overwritten with the last of them."""
     drawn: list[Stacked] = []
     for stream in generators:
-        initialise(network, stream)
+        initialize(network, stream)
         drawn.append({name: parameter.detach().clone() for name, parameter in network.named_parameters()})
     return {name: torch.stack([each[name] for each in drawn]).requires_grad_() for name in drawn[0]}
 

@@ -1,4 +1,4 @@
-"""The teacher: one network trained on all real data, an artefact of its own that every evaluation of a dataset shares.
+"""The teacher: one network trained on all real data, an artifact of its own that every evaluation of a dataset shares.
 
 It gives soft labels (`evaluate.labels`), and the features by which herding and k-center choose real images.
 """
@@ -10,7 +10,7 @@ from typing import Any
 
 import torch
 
-from bilp.artifacts.artifact import content_key, open_artefact, there_already
+from bilp.artifacts.artifact import content_key, open_artifact, there_already
 from bilp.artifacts.publication import publish
 from bilp.artifacts.tensors import encode_tensors, load_network
 from bilp.config import TeacherConfig
@@ -20,7 +20,7 @@ from bilp.errors import Diverged
 from bilp.evaluate.batch_augment import STREAMS, Streams
 from bilp.evaluate.training import ImageSet, accuracy, train
 from bilp.evaluate.training_schedule import Schedule
-from bilp.nets import Network, build, initialise, label
+from bilp.nets import Network, build, initialize, label
 from bilp.nets.arithmetic import arithmetic, place
 from bilp.progress import Progress, silent
 from bilp.seeds import generator
@@ -55,7 +55,7 @@ def train_teacher(
         return uri
     network = build(config.network, dataset.shape, dataset.classes)
     place(network, config.gpu, device)
-    initialise(network, generator(seed, "teacher", "network"))
+    initialize(network, generator(seed, "teacher", "network"))
     schedule = Schedule.of_teacher(config)
     streams = Streams(*(generator(seed, "teacher", what) for what in STREAMS))
     data = ImageSet.of_split(dataset.train, dataset.shape, device)
@@ -79,10 +79,10 @@ def train_teacher(
 
 
 def load_teacher(uri: str, dataset: Dataset, config: TeacherConfig, device: str = "cpu") -> Network:
-    """The trained network in eval mode, its parameters fixed. Raises MissingArtefact, IncompatibleArtefact or DamagedArtefact."""
-    artefact = open_artefact(uri, KIND, expect={"dataset": dataset.fingerprint, "network": label(config.network)})
+    """The trained network in eval mode, its parameters fixed. Raises MissingArtifact, IncompatibleArtifact or DamagedArtifact."""
+    artifact = open_artifact(uri, KIND, expect={"dataset": dataset.fingerprint, "network": label(config.network)})
     network = build(config.network, dataset.shape, dataset.classes)
-    load_network(network, artefact.read(FILE), artefact.place(FILE))
+    load_network(network, artifact.read(FILE), artifact.place(FILE))
     return network.to(device).eval().requires_grad_(False)
 
 

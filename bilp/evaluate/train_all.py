@@ -18,7 +18,7 @@ from bilp.evaluate.stacked_training import accuracies, fresh_stack, networks_at_
 from bilp.evaluate.training import ImageSet, accuracy, train
 from bilp.evaluate.training_cache import Parts, Training
 from bilp.evaluate.training_schedule import Schedule
-from bilp.nets import Network, build, initialise, label
+from bilp.nets import Network, build, initialize, label
 from bilp.nets.arithmetic import arithmetic, place
 from bilp.progress import Progress, silent
 from bilp.seeds import generator
@@ -149,7 +149,7 @@ def _alone(
     report: Callable[[int], None],
 ) -> list[list[float]]:
     """Test accuracies at the looks of the one training, in a list of its own."""
-    initialise(module, fresh[0])
+    initialize(module, fresh[0])
     looks = look_epochs(plan.schedule.passes, len(sets[0]), len(test))
     measured: list[float] = []
     for epoch in train(module, sets[0], plan.schedule, streams[0], plan.teacher):

@@ -22,13 +22,13 @@ from bilp.images.cutmix import Mix
 from bilp.nets.dropout import dropping, has_dropout
 
 TEST_BATCH = 256
-# Splits up to this many bytes as float32 are normalised once and kept; larger ones are read batch by batch.
+# Splits up to this many bytes as float32 are normalized once and kept; larger ones are read batch by batch.
 KEPT_BYTES = 256 * 2**20
 
 
 @dataclass(frozen=True)
 class ImageSet:
-    """Labelled images: `images` gives the normalised `[n, C, H, W]` at indices `[n]`, `labels` is `[N]` on the device."""
+    """Labeled images: `images` gives the normalized `[n, C, H, W]` at indices `[n]`, `labels` is `[N]` on the device."""
 
     images: Callable[[Tensor], Tensor]
     labels: Tensor

@@ -12,7 +12,7 @@ from bilp.artifacts import signing
 from bilp.artifacts.artifact import content_key
 from bilp.config import Frozen, NetworkConfig
 from bilp.config.base import Fraction, Positive
-from bilp.errors import DamagedArtefact, MissingArtefact
+from bilp.errors import DamagedArtifact, MissingArtifact
 from bilp.storage import objects, strict_json
 
 VERSION = 1
@@ -56,13 +56,13 @@ class Parts:
     def find(self, network: NetworkConfig, seeds: Sequence[int]) -> list[Training] | None:
         """The trainings with these seeds, of one computation; None if they are not there or not whole.
 
-        Raises UntrustedArtefact if they are not signed although a key is set.
+        Raises UntrustedArtifact if they are not signed although a key is set.
         """
         folder, name = self._place(network, seeds)
         try:
             data = objects.read(objects.join(folder, name), most=strict_json.LARGEST)
             part = Part.model_validate_json(data)
-        except (MissingArtefact, DamagedArtefact, ValidationError):
+        except (MissingArtifact, DamagedArtifact, ValidationError):
             return None
         if part.digest != _digest(part.trainings) or [each.seed for each in part.trainings] != list(seeds):
             return None

@@ -31,9 +31,9 @@ SAFETENSORS = "synthetic.safetensors"
 def export_set(synthetic_uri: Uri, to: Format, out: Uri) -> list[str]:
     """Write the set at `synthetic_uri` (or of a run) below `out`, a path or s3://...; the URIs of the files written.
 
-    folder: train/<class>/<number>.png, whitening undone, denormalised, clipped to [0, 1] and rounded to 8 bits (what a picture can hold).
+    folder: train/<class>/<number>.png, whitening undone, denormalized, clipped to [0, 1] and rounded to 8 bits (what a picture can hold).
     parquet: the same pictures as rows of image (struct of bytes and path) and label, with the features' metadata of the
-    Hugging Face datasets library. safetensors: images and labels exactly as they are trained on, the whitening's centre and
+    Hugging Face datasets library. safetensors: images and labels exactly as they are trained on, the whitening's center and
     matrix if there is one, mean, std and class names in its metadata. Raises ConfigError for another format or class names
     that cannot be folders.
     """

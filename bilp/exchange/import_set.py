@@ -1,4 +1,4 @@
-"""From a published set to an artefact of our own, which evaluation, report and export take like any other."""
+"""From a published set to an artifact of our own, which evaluation, report and export take like any other."""
 
 from __future__ import annotations
 
@@ -28,13 +28,13 @@ from bilp.storage.verification import digest
 VERSION = 1
 
 CIFAR10 = CONSTANTS["cifar10"]
-"""MTT, TESLA, CAFE and IDC normalise CIFAR-100 with these too."""
+"""MTT, TESLA, CAFE and IDC normalize CIFAR-100 with these too."""
 
 
 def import_set(dataset_uri: Uri, options: ImportOptions | Mapping[str, Any], root: Uri) -> str:
     """Convert a published set (see `read_published`) for a dataset; the URI of the synthetic set below `root`.
 
-    Pixels auto takes unit (0 to 1) for IDC, and the dataset's own normalisation for the others; of a whitened dataset that is
+    Pixels auto takes unit (0 to 1) for IDC, and the dataset's own normalization for the others; of a whitened dataset that is
     its whitening, as MTT publishes them (fitted on pixels in [0, 1], like ours). Whether a file's images are whitened cannot be
     told from them. Raises what `read_published` raises, DataError if the images do not fit the dataset, and ConfigError for a
     set of DC or IDC and a whitened dataset.
@@ -47,7 +47,7 @@ def import_set(dataset_uri: Uri, options: ImportOptions | Mapping[str, Any], roo
     if dataset.whitening_facts is not None and found.layout != "mtt":
         raise ConfigError(f"{file} has the layout of {found.layout}, whose images are not whitened: set ingest.whitening to none")
     scale: Pixels = ("unit" if found.layout == "idc" else "dataset") if options.pixels == "auto" else options.pixels
-    images, ordered = _by_class(_normalised(found.images, scale, dataset), found.labels)
+    images, ordered = _by_class(_normalized(found.images, scale, dataset), found.labels)
     per_class = torch.bincount(ordered, minlength=dataset.classes)
     if int(per_class.min()) != int(per_class.max()):
         raise DataError(f"{file} has {int(per_class.min())} to {int(per_class.max())} images per class: a set has as many of each")
@@ -82,8 +82,8 @@ def _check(found: PublishedSet, dataset: Dataset, file: str) -> None:
         raise DataError(f"{file} has labels from {low} to {high}, {dataset.name} has {dataset.classes} classes: choose its own dataset")
 
 
-def _normalised(images: Tensor, scale: Pixels, dataset: Dataset) -> Tensor:
-    """The images normalised as the dataset is."""
+def _normalized(images: Tensor, scale: Pixels, dataset: Dataset) -> Tensor:
+    """The images normalized as the dataset is."""
     if scale == "dataset":
         return images
     if scale == "cifar10":
@@ -91,9 +91,9 @@ def _normalised(images: Tensor, scale: Pixels, dataset: Dataset) -> Tensor:
             raise ConfigError("the constants of CIFAR-10 are for colour images: choose pixels dataset or unit")
         mean, std = (torch.tensor(values).view(-1, 1, 1) for values in (CIFAR10.mean, CIFAR10.std))
         images = images * std + mean
-    centre, spread = (torch.tensor(values, dtype=torch.float32).view(-1, 1, 1) for values in (dataset.mean, dataset.std))
-    normalised = (images - centre) / spread
-    return normalised if dataset.whitening is None else dataset.whitening.apply(normalised)
+    center, spread = (torch.tensor(values, dtype=torch.float32).view(-1, 1, 1) for values in (dataset.mean, dataset.std))
+    normalized = (images - center) / spread
+    return normalized if dataset.whitening is None else dataset.whitening.apply(normalized)
 
 
 def _by_class(images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:

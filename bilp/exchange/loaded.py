@@ -7,21 +7,21 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from bilp.artifacts.artifact import find, manifest_kind, open_artefact
+from bilp.artifacts.artifact import find, manifest_kind, open_artifact
 from bilp.artifacts.facts import SyntheticFacts
 from bilp.data.store import FIT
 from bilp.data.whitening import Whitening, decode
 from bilp.distill.run import RECORD
 from bilp.distill.synthetic_set import SYNTHETIC, read_set
-from bilp.errors import IncompatibleArtefact, MissingArtefact
+from bilp.errors import IncompatibleArtifact, MissingArtifact
 from bilp.images.decode_stored import decoded
 from bilp.storage.objects import Uri, as_uri, exists, join
 
 
 class DistilledSet(torch.utils.data.Dataset[tuple[Tensor, Tensor]]):
-    """Labelled synthetic images; item k is (image `[C, H, W]`, label).
+    """Labeled synthetic images; item k is (image `[C, H, W]`, label).
 
-    `images` `[n, C, H, W]` are float32, normalised as x = (pixel - mean) / std with pixels in [0, 1], and unclamped; `labels`
+    `images` `[n, C, H, W]` are float32, normalized as x = (pixel - mean) / std with pixels in [0, 1], and unclamped; `labels`
     `[n]` are int64 positions in `class_names`. `facts` is everything that the manifest states, method and ipc included.
     If `whitening` is not None, they are whitened as well, and so must be what networks trained on them are tested with:
     `whitening.apply` on images with this mean and std (0 and 1, so that it takes pixels in [0, 1]).
@@ -45,16 +45,16 @@ class DistilledSet(torch.utils.data.Dataset[tuple[Tensor, Tensor]]):
 def load_distilled(uri: Uri) -> DistilledSet:
     """The synthetic set at `uri`, or that of the run at `uri` (paths or s3://...), verified and decoded if need be.
 
-    Raises MissingArtefact, DamagedArtefact, or IncompatibleArtefact for something else and for images that this version cannot
+    Raises MissingArtifact, DamagedArtifact, or IncompatibleArtifact for something else and for images that this version cannot
     decode.
     """
     uri = as_uri(uri)
     where = _where(uri)
-    artefact = open_artefact(where, SYNTHETIC)
-    facts = artefact.manifest.facts
-    images, labels = decoded(*read_set(artefact), facts, where)
-    shape = artefact.stated(SyntheticFacts).shape
-    whitening = decode(artefact.read(FIT), artefact.place(FIT), shape) if "whitening" in facts else None
+    artifact = open_artifact(where, SYNTHETIC)
+    facts = artifact.manifest.facts
+    images, labels = decoded(*read_set(artifact), facts, where)
+    shape = artifact.stated(SyntheticFacts).shape
+    whitening = decode(artifact.read(FIT), artifact.place(FIT), shape) if "whitening" in facts else None
     return DistilledSet(images, labels, dict(facts), whitening)
 
 
@@ -65,14 +65,14 @@ def _where(uri: str) -> str:
         return inside
     kind = manifest_kind(uri)
     if kind not in (None, SYNTHETIC):
-        raise IncompatibleArtefact(
+        raise IncompatibleArtifact(
             f"{uri} is of kind {kind}, not a synthetic set: give the run that distilled one (<root>/runs/<key>) or its folder {SYNTHETIC}; "
             "python -m flows.distill prints them"
         )
     if kind is None and exists(join(uri, RECORD)):
-        raise MissingArtefact(f"the run {uri} is not finished, so it has no synthetic set yet: start the same command again")
+        raise MissingArtifact(f"the run {uri} is not finished, so it has no synthetic set yet: start the same command again")
     if kind is None:
-        raise MissingArtefact(
+        raise MissingArtifact(
             f"no synthetic set at {uri}: give the run that distilled one (<root>/runs/<key>) or its folder {SYNTHETIC}, with the whole path"
         )
     return uri

@@ -19,7 +19,7 @@ class ImportOptions(Frozen):
     experiment: Count = 0
     """Which of the sets in a file of DC, DSA or DM, from 0."""
     pixels: Pixels = "auto"
-    """How the images are normalised: as the dataset is, with CIFAR-10's constants, not at all (unit); auto goes by the format."""
+    """How the images are normalized: as the dataset is, with CIFAR-10's constants, not at all (unit); auto goes by the format."""
     factor: Positive = 1
     """Stored images that stand for factor x factor ones each, as those of IDC do."""
     name: str = "imported"

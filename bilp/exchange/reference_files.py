@@ -1,6 +1,6 @@
 """Synthetic sets as the reference projects publish them: pickled tensors, read without running what is pickled.
 
-The only place of this project that reads pickle. What a file declares is checked first (`bilp.exchange.saved_tensors`); then
+The only place of this project that reads pickle. What a file declares is checked first (`bilp.storage.saved_tensors`); then
 `torch.load(weights_only=True)` rebuilds tensors and plain containers and refuses everything else. The numbers that some projects
 save beside their images as numpy scalars become placeholders. A tensor may claim any shape over a few bytes, so shapes are
 compared with what the file holds before anything is computed with them.
@@ -18,15 +18,15 @@ import torch
 from torch import Tensor
 
 from bilp.errors import BilpError, DataError
-from bilp.exchange.saved_tensors import NUMPY_NAMES, check_saved, unreadable
 from bilp.storage import objects
+from bilp.storage.saved_tensors import NUMPY_NAMES, check_saved, unreadable
 
 Layout = Literal["dc", "mtt", "idc"]
 
 MOST_BYTES = 2**33
 """The largest file that is read: fifty images of 64 x 64 for each class of ImageNet take a third."""
 MOST_VALUE = 1000.0
-"""Pixels are about -3 to 3 when normalised; learned ones leave this range, but do not reach this."""
+"""Pixels are about -3 to 3 when normalized; learned ones leave this range, but do not reach this."""
 FLOATS = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
 INTEGERS = (torch.uint8, torch.int8, torch.int16, torch.int32, torch.int64)
 
@@ -54,7 +54,7 @@ def read_published(file: str, labels: str | None = None, experiment: int = 0) ->
     """Read a set by the form of its content: DC, DSA and DM (res_*.pt), MTT (images_*.pt with labels_*.pt), IDC (data.pt).
 
     `labels` is MTT's second file; without it, the file whose name has labels for images. `experiment` chooses one of the
-    several sets in a file of DC. Paths or URIs. Raises MissingArtefact if a file is not there, and DataError if it holds
+    several sets in a file of DC. Paths or URIs. Raises MissingArtifact if a file is not there, and DataError if it holds
     anything but such a set.
     """
     content = _load(file)
@@ -104,7 +104,7 @@ def _checked(pair: Any, layout: Layout, where: str) -> PublishedSet:
         raise DataError(f"{where} does not hold one tensor of images and one of labels")
     images, labels = (part.detach() for part in pair)
     if not all(part.layout == torch.strided and part.device.type == "cpu" and not part.is_quantized for part in (images, labels)):
-        raise DataError(f"{where} holds tensors that are sparse, quantised or empty shells: ask who saved it for plain ones")
+        raise DataError(f"{where} holds tensors that are sparse, quantized or empty shells: ask who saved it for plain ones")
     if images.ndim != 4 or labels.ndim != 1 or len(images) != len(labels) or not images.numel():
         raise DataError(f"{where} holds images {list(images.shape)} and labels {list(labels.shape)}: expected [n, C, H, W] and [n]")
     if images.dtype not in FLOATS or labels.dtype not in INTEGERS:

@@ -13,7 +13,7 @@ from bilp.config import ExpertsConfig, NetworkConfig
 from bilp.data import Dataset
 from bilp.errors import Diverged
 from bilp.images import augment
-from bilp.nets import Network, build, initialise
+from bilp.nets import Network, build, initialize
 from bilp.nets.arithmetic import place
 from bilp.progress import Progress, silent
 from bilp.scoring.short_training import training_batches
@@ -37,7 +37,7 @@ def train_epochs(
     batches. Raises Diverged at the first epoch whose loss is not finite.
     """
     module = build(network, dataset.shape, dataset.classes)
-    initialise(module, generator(config.seed, "expert", expert, "network"))
+    initialize(module, generator(config.seed, "expert", expert, "network"))
     place(module, config.gpu, device)
     optimiser = torch.optim.SGD(module.parameters(), lr=config.learning_rate, momentum=config.momentum, weight_decay=config.weight_decay)
     yield module, math.nan

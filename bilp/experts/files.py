@@ -13,10 +13,10 @@ import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 
-from bilp.artifacts.artifact import Artefact, content_key
+from bilp.artifacts.artifact import Artifact, content_key
 from bilp.artifacts.tensors import require_tensors
 from bilp.config import ExpertsConfig, NetworkConfig
-from bilp.errors import DamagedArtefact, IncompatibleArtefact
+from bilp.errors import DamagedArtifact, IncompatibleArtifact
 from bilp.storage.objects import join
 
 VERSION = 1
@@ -49,7 +49,7 @@ def expert_uri(folder: str, expert: int) -> str:
 
 
 def expert_key(training: str, expert: int) -> str:
-    """Key of one expert's artefact."""
+    """Key of one expert's artifact."""
     return content_key(EXPERT, VERSION, training=training, expert=expert)
 
 
@@ -63,10 +63,10 @@ def parameter_shapes(network: nn.Module) -> list[tuple[str, list[int]]]:
     return [(name, list(parameter.shape)) for name, parameter in network.named_parameters()]
 
 
-def read_parameters(expert: Artefact, epoch: int, shapes: Sequence[tuple[str, list[int]]]) -> Parameters:
+def read_parameters(expert: Artifact, epoch: int, shapes: Sequence[tuple[str, list[int]]]) -> Parameters:
     """An expert's parameters after `epoch` epochs, from a memory map, verified.
 
-    Raises IncompatibleArtefact if they are not of `shapes`, and DamagedArtefact if the file cannot be read.
+    Raises IncompatibleArtifact if they are not of `shapes`, and DamagedArtifact if the file cannot be read.
     """
     name = epoch_file(epoch)
     try:
@@ -74,11 +74,11 @@ def read_parameters(expert: Artefact, epoch: int, shapes: Sequence[tuple[str, li
             held = set(file.keys())
             found = [(part, list(file.get_slice(part).get_shape())) for part, _ in shapes if part in held]
             if found != list(shapes) or len(held) != len(shapes):
-                raise IncompatibleArtefact(
+                raise IncompatibleArtifact(
                     f"{expert.place(name)} holds the parameters of another network: train experts with the network of the distillation"
                 )
             tensors = {part: file.get_tensor(part) for part, _ in shapes}
         require_tensors(tensors, {part: (torch.float32, shape) for part, shape in shapes}, expert.place(name))
         return tuple(tensors.values())
     except (SafetensorError, KeyError, TypeError, RuntimeError) as error:
-        raise DamagedArtefact(f"{expert.place(name)} is not a safetensors file ({error}): delete the expert and train it again") from error
+        raise DamagedArtifact(f"{expert.place(name)} is not a safetensors file ({error}): delete the expert and train it again") from error

@@ -1,4 +1,4 @@
-"""Stage experts: every expert is an artefact of its own; a buffer names those that belong together."""
+"""Stage experts: every expert is an artifact of its own; a buffer names those that belong together."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import pyarrow as pa
 import torch
 from torch import Tensor
 
-from bilp.artifacts.artifact import Artefact, content_key, find, open_artefact, there_already
+from bilp.artifacts.artifact import Artifact, content_key, find, open_artifact, there_already
 from bilp.artifacts.publication import publish
 from bilp.artifacts.tables import EXPERTS, encode
 from bilp.artifacts.tensors import encode_tensors
@@ -18,7 +18,7 @@ from bilp.config import ExpertsConfig, NetworkConfig
 from bilp.config.given import model_of
 from bilp.data import Dataset, open_dataset
 from bilp.distill.run import real_pool
-from bilp.errors import ConfigError, MissingArtefact
+from bilp.errors import ConfigError, MissingArtifact
 from bilp.experts.expert import train_epochs
 from bilp.experts.files import (
     BUFFER,
@@ -58,14 +58,14 @@ class Plan:
 
     @classmethod
     def of(cls, dataset_uri: str, selection_uri: str | None, config: ExpertsConfig, network: NetworkConfig, root: str) -> Plan:
-        """Open dataset and selection; IncompatibleArtefact if they do not belong together."""
+        """Open dataset and selection; IncompatibleArtifact if they do not belong together."""
         dataset = open_dataset(dataset_uri)
         pool = real_pool(dataset, selection_uri)
         pool.require(1, "an expert")
         parents = {"dataset": dataset_uri}
         selection = None
         if selection_uri is not None:
-            selection = open_artefact(selection_uri, "selection").manifest.key
+            selection = open_artifact(selection_uri, "selection").manifest.key
             parents["selection"] = selection_uri
         key = training_key(dataset.fingerprint, selection, config, network)
         return cls(dataset, selection, torch.cat(pool.by_class), parents, key, experts_uri(root, dataset.fingerprint, key))
@@ -83,7 +83,7 @@ def train_expert(
 ) -> str:
     """Train expert number `expert` (from 0) on what the selection keeps and return its URI; one that is there is not repeated.
 
-    Raises ConfigError for an expert beyond config.count, IncompatibleArtefact for a selection of another dataset, and
+    Raises ConfigError for an expert beyond config.count, IncompatibleArtifact for a selection of another dataset, and
     Diverged if the training leaves the finite numbers.
     """
     dataset_uri = as_uri(dataset_uri)
@@ -120,7 +120,7 @@ def collect_experts(
 
     Its facts are what a distillation relies on: dataset, selection (key, or null for all real samples), network, count,
     epochs, names and shapes of the parameters. Its table holds the loss of every expert and epoch. Raises
-    MissingArtefact naming the experts that have not been trained.
+    MissingArtifact naming the experts that have not been trained.
     """
     dataset_uri = as_uri(dataset_uri)
     selection_uri = optional_uri(selection_uri)
@@ -150,23 +150,23 @@ def collect_experts(
     return publish(uri, BUFFER, key, files, config=settings, parents=parents, facts=facts).uri
 
 
-def _experts(plan: Plan, count: int) -> list[Artefact]:
-    """The artefacts of all experts, or MissingArtefact."""
+def _experts(plan: Plan, count: int) -> list[Artifact]:
+    """The artifacts of all experts, or MissingArtifact."""
     found = [find(expert_uri(plan.folder, number), EXPERT, expert_key(plan.key, number)) for number in range(count)]
-    missing = [str(number) for number, artefact in enumerate(found) if artefact is None]
+    missing = [str(number) for number, artifact in enumerate(found) if artifact is None]
     if missing:
-        raise MissingArtefact(
+        raise MissingArtifact(
             f"experts {', '.join(missing)} of {count} have not been trained (expected below {plan.folder}): run train_expert for them first"
         )
-    return [artefact for artefact in found if artefact is not None]
+    return [artifact for artifact in found if artifact is not None]
 
 
-def _columns(experts: list[Artefact]) -> dict[str, list[float]]:
+def _columns(experts: list[Artifact]) -> dict[str, list[float]]:
     rows = list(_rows(experts))
     return {name: [row[place] for row in rows] for place, name in enumerate(EXPERTS.names)}
 
 
-def _rows(experts: list[Artefact]) -> Iterator[tuple[int, int, float]]:
+def _rows(experts: list[Artifact]) -> Iterator[tuple[int, int, float]]:
     for number, expert in enumerate(experts):
         for epoch, loss in enumerate(expert.fact("losses")):
             yield number, epoch, loss

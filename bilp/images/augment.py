@@ -138,7 +138,7 @@ def _draw_cutout(side: Side, generator: torch.Generator, count: int) -> Values:
 
 
 def _cutout(images: Tensor, values: Values) -> Tensor:
-    """A square of half the side is set to zero; centred near the border it shrinks, since it is clamped to the image."""
+    """A square of half the side is set to zero; centered near the border it shrinks, since it is clamped to the image."""
     inside = []
     for length, offset in zip(images.shape[-2:], (values["row"], values["column"]), strict=True):
         size = int(CUTOUT_SHARE * length + 0.5)
@@ -164,8 +164,8 @@ def _draw_scale(side: Side, generator: torch.Generator, count: int) -> Values:
 
 
 def _scale(images: Tensor, values: Values) -> Tensor:
-    """Stretch about the centre, independently per axis; values above 1 shrink the content."""
-    y, x = _centred(images)
+    """Stretch about the center, independently per axis; values above 1 shrink the content."""
+    y, x = _centered(images)
     vertical, horizontal = (values[name].to(images.dtype).view(-1, 1, 1) for name in ("vertical", "horizontal"))
     return _resample(images, y * vertical, x * horizontal)
 
@@ -175,15 +175,15 @@ def _draw_rotate(side: Side, generator: torch.Generator, count: int) -> Values:
 
 
 def _rotate(images: Tensor, values: Values) -> Tensor:
-    """Turn about the centre; a positive angle turns the content counter-clockwise."""
-    y, x = _centred(images)
+    """Turn about the center; a positive angle turns the content counter-clockwise."""
+    y, x = _centered(images)
     angle = (values["degrees"].to(images.dtype) * (math.pi / 180.0)).view(-1, 1, 1)
     cos, sin = angle.cos(), angle.sin()
     return _resample(images, y * cos + x * sin, x * cos - y * sin)
 
 
-def _centred(images: Tensor) -> tuple[Tensor, Tensor]:
-    """Pixel positions relative to the centre: rows `[H, 1]` and columns `[1, W]`."""
+def _centered(images: Tensor) -> tuple[Tensor, Tensor]:
+    """Pixel positions relative to the center: rows `[H, 1]` and columns `[1, W]`."""
     height, width = images.shape[-2:]
     rows = torch.arange(height, dtype=images.dtype, device=images.device) - (height - 1) / 2
     columns = torch.arange(width, dtype=images.dtype, device=images.device) - (width - 1) / 2
@@ -191,10 +191,10 @@ def _centred(images: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def _resample(images: Tensor, y: Tensor, x: Tensor) -> Tensor:
-    """Bilinear values at centred positions (y, x), each broadcastable to `[n, H, W]`; zero outside the image.
+    """Bilinear values at centered positions (y, x), each broadcastable to `[n, H, W]`; zero outside the image.
 
     `grid_sample` is several times faster, but its backward pass on a GPU sums in no fixed order and is refused under
-    `torch.use_deterministic_algorithms`; that of the four gathered neighbours is not.
+    `torch.use_deterministic_algorithms`; that of the four gathered neighbors is not.
     """
     return _resample_native(images, y, x) if images.device.type == "cpu" else _resample_gathered(images, y, x)
 

@@ -37,8 +37,8 @@ def draw_mix(probability: float, side: Side, count: int, stream: torch.Generator
     edges = []
     for length, place in ((height, down), (width, right)):
         reach = int(length * math.sqrt(1.0 - kept)) // 2
-        centre = int(place * length)
-        edges += [max(0, centre - reach), min(length, centre + reach)]
+        center = int(place * length)
+        edges += [max(0, center - reach), min(length, center + reach)]
     top, bottom, left, right_edge = edges
     area = (bottom - top) * (right_edge - left)
     return Mix(partner, (top, bottom, left, right_edge), 1.0 - area / (height * width))

@@ -4,7 +4,7 @@ A stored image is cut into factor x factor parts, and each part is enlarged to a
 images holds many coarser ones. With factor 2 and kind single this is the partition and expansion of IDM (Zhao et al. 2023).
 
 Enlarging is bilinear, written as two matrix products: unlike the library's function, its derivative is summed in a fixed
-order on every device. It commutes with the normalisation of the pixels, so images are decoded as they are, normalised.
+order on every device. It commutes with the normalization of the pixels, so images are decoded as they are, normalized.
 """
 
 from __future__ import annotations
@@ -25,8 +25,8 @@ GREY = 0.5
 
 
 def grey(mean: Sequence[float], std: Sequence[float]) -> Tensor:
-    """The filling, normalised: float32 `[C]`."""
-    return torch.tensor([(GREY - centre) / scale for centre, scale in zip(mean, std, strict=True)], dtype=torch.float32)
+    """The filling, normalized: float32 `[C]`."""
+    return torch.tensor([(GREY - center) / scale for center, scale in zip(mean, std, strict=True)], dtype=torch.float32)
 
 
 def decode_class(images: Tensor, config: DecodeConfig, filling: Tensor) -> Tensor:
@@ -110,7 +110,7 @@ def _fill_up(images: Tensor, side: tuple[int, int], filling: Tensor) -> Tensor:
 
 @cache
 def _enlargement(small: int, whole: int) -> Tensor:
-    """Matrix `[whole, small]` of linear interpolation between the centres of pixels; beyond the first and last it is constant."""
+    """Matrix `[whole, small]` of linear interpolation between the centers of pixels; beyond the first and last it is constant."""
     places = ((torch.arange(whole, dtype=torch.float64) + 0.5) * small / whole - 0.5).clamp(0.0, small - 1.0)
     distance = (places.unsqueeze(1) - torch.arange(small, dtype=torch.float64)).abs()
     return (1.0 - distance).clamp(min=0.0)

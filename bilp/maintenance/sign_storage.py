@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from bilp.artifacts import layout, signing
 from bilp.artifacts.manifest_file import MANIFEST, Manifest
 from bilp.distill.run import RECORD, Run
-from bilp.errors import DamagedArtefact, MissingArtefact
+from bilp.errors import DamagedArtifact, MissingArtifact
 from bilp.evaluate.training_cache import Part
 from bilp.storage import objects, strict_json
 from bilp.storage.objects import Uri, as_uri
@@ -20,13 +20,13 @@ def sign_all(uri: Uri) -> list[str]:
     """Sign, with the first key, every manifest, record of a run and finished training at or below `uri`; the URIs of what was signed now.
 
     Nothing is compared with anything: who calls this answers for what lies there. Files are compared with the checksums of a signed
-    manifest when they are used. Raises ConfigError without a key, MissingArtefact if there is nothing to sign, and DamagedArtefact for
+    manifest when they are used. Raises ConfigError without a key, MissingArtifact if there is nothing to sign, and DamagedArtifact for
     what should be such a document and is none; what was signed before that stays signed.
     """
     signing.keys_required()
     documents = list(_documents(as_uri(uri)))
     if not documents:
-        raise MissingArtefact(f"nothing to sign at {as_uri(uri)}: give a storage root, a run or an artefact")
+        raise MissingArtifact(f"nothing to sign at {as_uri(uri)}: give a storage root, a run or an artifact")
     signed = []
     for folder, name in documents:
         where = objects.join(folder, name)
@@ -49,9 +49,9 @@ def _documents(folder: str) -> Iterator[tuple[str, str]]:
 
 
 def _sealed(data: bytes, folder: str, name: str) -> bytes:
-    """A document with its signature. Raises DamagedArtefact if it is not what its name says."""
+    """A document with its signature. Raises DamagedArtifact if it is not what its name says."""
     try:
         _DOCUMENTS.get(name, Part).model_validate_json(data)
         return signing.sealed(data, folder, name)
     except ValueError as error:  # what models raise is one too
-        raise DamagedArtefact(f"{objects.join(folder, name)} cannot be read, and was not signed: {again(folder)}") from error
+        raise DamagedArtifact(f"{objects.join(folder, name)} cannot be read, and was not signed: {again(folder)}") from error

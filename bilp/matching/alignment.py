@@ -66,7 +66,7 @@ class AlignmentMatching:
         return tuple(total / len(images) for total in sums), torch.cat(embeddings)
 
     def synthetic(self, network: Network, images: Tensor, labels: Tensor) -> Vectors:
-        """Mean feature maps `[F_l]`, differentiable with respect to the images; the last one is the class's centre."""
+        """Mean feature maps `[F_l]`, differentiable with respect to the images; the last one is the class's center."""
         require_samples(images, labels)
         require_independent_samples(network)
         with torch.enable_grad():
@@ -102,12 +102,12 @@ def feature_maps(network: Network, images: Tensor) -> Vectors:
     return (*maps, last)
 
 
-def discrimination(embeddings: Tensor, labels: Tensor, centres: Tensor) -> tuple[Tensor, Tensor]:
-    """Cross-entropy of real features classified by synthetic centres, and its gradient by the centres.
+def discrimination(embeddings: Tensor, labels: Tensor, centers: Tensor) -> tuple[Tensor, Tensor]:
+    """Cross-entropy of real features classified by synthetic centers, and its gradient by the centers.
 
-    Features `[n, F]` get the logits `features @ centres.T` for centres `[classes, F]`. Returns the sum over samples
+    Features `[n, F]` get the logits `features @ centers.T` for centers `[classes, F]`. Returns the sum over samples
     (CAFE, discrimination loss) and its derivative `[classes, F]` in closed form, both detached.
     """
-    logits = embeddings @ centres.T
-    wrong = logits.softmax(dim=1) - functional.one_hot(labels, len(centres))
+    logits = embeddings @ centers.T
+    wrong = logits.softmax(dim=1) - functional.one_hot(labels, len(centers))
     return functional.cross_entropy(logits, labels, reduction="sum").detach(), (wrong.T @ embeddings).detach()

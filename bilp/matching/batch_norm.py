@@ -1,4 +1,4 @@
-"""Batch normalisation couples the samples of a batch; matching needs vectors that belong to one sample."""
+"""Batch normalization couples the samples of a batch; matching needs vectors that belong to one sample."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ def freeze_statistics(network: nn.Module, images: Tensor) -> None:
     exactly those of this pass, not a running mean with earlier ones, so they do not depend on what the module did before.
 
     The programs do otherwise, which matters for their tables of ConvNetBN alone: DC goes a tenth of the way from (0, 1) to the
-    statistics of the batch in every outer loop (main.py:163), an artefact of PyTorch's running mean, not of the paper; DM has
-    real and synthetic images normalised by the statistics of their own batch of all classes (main_DM.py:149), under which
+    statistics of the batch in every outer loop (main.py:163), an artifact of PyTorch's running mean, not of the paper; DM has
+    real and synthetic images normalized by the statistics of their own batch of all classes (main_DM.py:149), under which
     no sample has a vector of its own, and so no causal effect.
     """
     layers = [module for module in network.modules() if isinstance(module, _BatchNorm)]

@@ -21,7 +21,7 @@ from bilp.matching.convolution import ConvolutionLayer
 
 
 class Layer(Protocol):
-    """One matched module. The node is what its weights multiply: its input, or the normalised input of a layer norm.
+    """One matched module. The node is what its weights multiply: its input, or the normalized input of a layer norm.
 
     In `outer` and `outer_derivative` a sample may hold several rows, `[B, T, ...]`, whose gradients are summed.
     """

@@ -14,7 +14,7 @@ from torch.nn import functional
 
 from bilp.matching.frame_rule import FramesLayer
 from bilp.matching.layer_rules import Layer, layer_of
-from bilp.matching.second_order import normalise_groups
+from bilp.matching.second_order import normalize_groups
 from bilp.nets.clips import FrameMean
 
 
@@ -107,13 +107,13 @@ def _hooks(network: nn.Module, calls: list[Call], batch: int, twice: bool) -> It
 
         return hook
 
-    def normalise(module: nn.Module, given: tuple[Any, ...], output: Tensor) -> Tensor:
-        return normalise_groups(given[0], module) if given and isinstance(module, nn.GroupNorm) else output
+    def normalize(module: nn.Module, given: tuple[Any, ...], output: Tensor) -> Tensor:
+        return normalize_groups(given[0], module) if given and isinstance(module, nn.GroupNorm) else output
 
     layers = _layers(network)
     handles = [module.register_forward_hook(watch(layer)) for module, layer in layers]
     if twice:
-        handles += [module.register_forward_hook(normalise) for module in network.modules() if type(module) is nn.GroupNorm]
+        handles += [module.register_forward_hook(normalize) for module in network.modules() if type(module) is nn.GroupNorm]
     for module in network.modules():
         if type(module) is FrameMean:
             handles += [module.register_forward_pre_hook(enter), module.register_forward_hook(leave)]

@@ -32,7 +32,7 @@ def convolve(images: Tensor, layer: Convolution) -> Tensor:
     return result
 
 
-def normalise_groups(maps: Tensor, layer: nn.GroupNorm) -> Tensor:
+def normalize_groups(maps: Tensor, layer: nn.GroupNorm) -> Tensor:
     """`layer(maps)`, `[B, C, ...]` to the same shape."""
     weight = None if layer.weight is None else layer.weight.detach()
     bias = None if layer.bias is None else layer.bias.detach()
@@ -107,7 +107,7 @@ class _GroupNorm(Function):
 class _GroupNormGradient(Function):
     """P(w e) for the gradient e and the weight w, with P(h) = r (h - mean h - z mean(h z)) per group.
 
-    z = (x - m) r are the normalised maps, m and r mean and inverse deviation. P is symmetric in h, so the derivative
+    z = (x - m) r are the normalized maps, m and r mean and inverse deviation. P is symmetric in h, so the derivative
     with respect to e is w P(v) for a cotangent v. With n values per group, a = mean(v z), b = mean(h z) and
     c = mean(v h) - mean(v) mean(h), the derivative of <v, P(h)> with respect to x is
     -r^2 [ b (v - mean v) + a (h - mean h) + (c - 3 a b) z ].

@@ -9,7 +9,7 @@ from bilp.nets.network import Network
 def alexnet(norm: str, shape: tuple[int, int, int], classes: int) -> Network:
     """128 and 192 maps of 5x5, then 256, 192, 192 of 3x3; max pooling after the 1st, 2nd and 5th. Grey is padded by 4.
 
-    `norm` is "none" (the original) or a normalisation after each convolution ("batch": AlexNetBN).
+    `norm` is "none" (the original) or a normalization after each convolution ("batch": AlexNetBN).
     """
     layers = Layers(shape)
     layers.conv(128, 5, padding=4 if shape[0] == 1 else 2).norm(norm).activation().pool("max")

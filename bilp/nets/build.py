@@ -42,8 +42,8 @@ MOST_FRAMES_TRIED = 64
 def build(config: NetworkConfig, shape: Shape, classes: int) -> Network:
     """A network in train mode for images of shape `(C, H, W)` or videos of shape `(T, C, H, W)`, T frames each.
 
-    Its parameters are NaN until `initialise` draws them. Width, depth, activation and pooling shape the ConvNets only. The
-    global random state is not touched. Raises ConfigError if the architecture does not exist with this normalisation, if
+    Its parameters are NaN until `initialize` draws them. Width, depth, activation and pooling shape the ConvNets only. The
+    global random state is not touched. Raises ConfigError if the architecture does not exist with this normalization, if
     it takes videos and the shape is that of an image or the other way round, or if the samples are too small for it.
     """
     if config.norm not in NORMS[config.name]:
@@ -93,7 +93,7 @@ def _assemble(config: NetworkConfig, shape: Shape, classes: int) -> Network:
                 return mlp(shape, classes)
             case "lenet":
                 return lenet(shape, classes)
-            case "alexnet":  # the papers' AlexNet has no normalisation, so their default means none here
+            case "alexnet":  # the papers' AlexNet has no normalization, so their default means none here
                 return alexnet("batch" if config.norm == "batch" else "none", shape, classes)
             case "vgg11":
                 return vgg11(config.norm, shape, classes)

@@ -11,7 +11,7 @@ from bilp.nets.network import Network
 
 
 def convnet(config: NetworkConfig, shape: tuple[int, int, int], classes: int) -> Network:
-    """`depth` blocks of 3x3 convolution, normalisation, activation and pooling, then the classifier.
+    """`depth` blocks of 3x3 convolution, normalization, activation and pooling, then the classifier.
 
     The first convolution pads grey images by 3, so that 28x28 becomes 32x32 (and 8x8 becomes 12x12).
     """
@@ -27,8 +27,8 @@ def video_convnet_mean(config: NetworkConfig, shape: tuple[int, int, int, int], 
 def convnet_frepo(config: NetworkConfig, shape: tuple[int, int, int], classes: int) -> Network:
     """The ConvNet of FRePo (Zhou et al. 2022), whose maps double their channels: width, 2 width, 4 width, ...
 
-    Blocks of 3x3 convolution, activation and pooling; from the second on the normalisation comes before the convolution,
-    so that it normalises the pooled maps of the block before. Grey images are padded as in the ConvNet.
+    Blocks of 3x3 convolution, activation and pooling; from the second on the normalization comes before the convolution,
+    so that it normalizes the pooled maps of the block before. Grey images are padded as in the ConvNet.
     """
     layers = Layers(shape)
     for block in range(config.depth):

@@ -33,7 +33,7 @@ class WholeMean(nn.Module):
 
 
 def convnet3d(shape: tuple[int, int, int, int], classes: int, blocks: Sequence[tuple[int, int]] = BLOCKS) -> Network:
-    """Three blocks of 3x7x7 convolution (64, 128, 128 channels), ReLU and max pooling; mean; dropout; classifier. No normalisation.
+    """Three blocks of 3x7x7 convolution (64, 128, 128 channels), ReLU and max pooling; mean; dropout; classifier. No normalization.
 
     Convolutions have stride 2 in space and 1 in time and keep the number of frames; poolings are 1x2x2, 2x2x2 and 2x2x2.
     Eight frames of 64x64 end as maps of 2x1x1, whose mean is 128 features. It is the layout of the program of Wang et al.

@@ -19,11 +19,11 @@ Draw = Callable[[Tensor, torch.Generator], Tensor]
 
 
 @torch.no_grad()
-def initialise(network: nn.Module, generator: torch.Generator) -> None:
+def initialize(network: nn.Module, generator: torch.Generator) -> None:
     """Redraw every parameter in place, and reset batch norm's running statistics.
 
     Weights of convolutions and linear layers come from Kaiming's uniform distribution with a = sqrt(5), biases from
-    U(-1/sqrt(fan_in), 1/sqrt(fan_in)) (both have this bound); normalisations get scale 1 and bias 0. The numbers are
+    U(-1/sqrt(fan_in), 1/sqrt(fan_in)) (both have this bound); normalizations get scale 1 and bias 0. The numbers are
     drawn on the generator's device and then copied, so a network has the same parameters on any device if the
     generator lives on the CPU. They equal what the layers' constructors would have drawn from the same state.
     Where `network.initial_weights` is fan_out, weights of convolutions come from N(0, 2 / (k^2 out)) instead (He et al. 2015).
@@ -39,7 +39,7 @@ def initialise(network: nn.Module, generator: torch.Generator) -> None:
         elif isinstance(module, nn.GroupNorm | nn.LayerNorm | nn.BatchNorm2d):
             module.reset_parameters()  # constants; no random number is drawn
         elif next(module.parameters(recurse=False), None) is not None:
-            raise TypeError(f"cannot initialise {type(module).__name__}: add its default distribution to bilp.nets.initialization")
+            raise TypeError(f"cannot initialize {type(module).__name__}: add its default distribution to bilp.nets.initialization")
     if drawn:
         _fill(drawn, generator)
 

@@ -8,7 +8,7 @@ from torch import nn
 
 from bilp.errors import ConfigError
 from bilp.nets.network import Network
-from bilp.nets.norm_layers import normalisation
+from bilp.nets.norm_layers import normalization
 from bilp.nets.pooling import AveragePool
 
 
@@ -43,10 +43,10 @@ class Layers:
         return self
 
     def norm(self, kind: str) -> Self:
-        """Normalisation. Raises TooSmallError for instance norm of a single pixel, which would erase the input."""
+        """Normalization. Raises TooSmallError for instance norm of a single pixel, which would erase the input."""
         if kind == "instance" and self.height * self.width == 1:
             raise TooSmallError("instance norm of a map of 1x1 would erase it")
-        layer = normalisation(kind, self.channels, self.height, self.width)
+        layer = normalization(kind, self.channels, self.height, self.width)
         if layer is not None:
             self.modules.append(layer)
         return self

@@ -16,7 +16,7 @@ class Network(nn.Module):
     """
 
     initial_weights: Literal["uniform", "fan_out"] = "uniform"
-    """What `initialise` draws weights of convolutions from: PyTorch's default, or N(0, 2 / (k^2 out))."""
+    """What `initialize` draws weights of convolutions from: PyTorch's default, or N(0, 2 / (k^2 out))."""
 
     def __init__(self, body: nn.Module, features: int, classes: int, dropout: Dropout | None = None) -> None:
         """`dropout` acts on the features, between body and classifier."""

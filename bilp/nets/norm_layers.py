@@ -1,4 +1,4 @@
-"""The normalisations of the distillation papers (methods: none, batch, layer, instance, group)."""
+"""The normalizations of the distillation papers (methods: none, batch, layer, instance, group)."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from bilp.errors import ConfigError
 GROUPS = 4
 
 
-def normalisation(kind: str, channels: int, height: int, width: int) -> nn.Module | None:
-    """The layer that normalises maps `[B, channels, height, width]`; None for kind "none".
+def normalization(kind: str, channels: int, height: int, width: int) -> nn.Module | None:
+    """The layer that normalizes maps `[B, channels, height, width]`; None for kind "none".
 
     "instance" is a group norm with one group per channel: scale and bias are learned and there are no running
     statistics, so samples do not influence each other. "layer" learns a scale and a bias per value of the map,

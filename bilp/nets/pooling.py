@@ -34,7 +34,7 @@ class AveragePool(nn.AvgPool2d):
 
 @functools.cache
 def _weights(width: int, size: int, dtype: torch.dtype) -> Tensor:
-    """`[size * width, width // size]`: which of the values of `size` neighbouring rows enter which mean."""
+    """`[size * width, width // size]`: which of the values of `size` neighboring rows enter which mean."""
     with torch.inference_mode(False):
         column = torch.arange(width, device="cpu") // size
         row = (column.unsqueeze(1) == torch.arange(width // size, device="cpu")).to(dtype) / size**2

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from bilp.config import ReselectConfig
-from bilp.errors import ConfigError, Diverged, IncompatibleArtefact
+from bilp.errors import ConfigError, Diverged, IncompatibleArtifact
 
 # Largest difference between beta and the share of dropped samples of a class (one sample more if that is less).
 TOLERANCE = 0.02
@@ -64,7 +64,7 @@ class AdaptivePruner:
         """Keep mask bool `[n]` for `n` distinct samples of one class with effects `scores` `[n]`, on the CPU.
 
         Updates the class's running statistics first, then decides; an earlier decision on these samples is replaced.
-        At least `minimum_per_class` of the batch (and never fewer than 2) are kept, those closest to the centre.
+        At least `minimum_per_class` of the batch (and never fewer than 2) are kept, those closest to the center.
         A batch of equal effects is kept whole. A zero effect counts as the smallest of all. Raises Diverged for
         effects that are not finite, ConfigError for samples of another class or negative effects.
         """
@@ -116,7 +116,7 @@ class AdaptivePruner:
         """Everything that decisions depend on, as tensors; `load` restores it exactly. With `classes`, what is theirs alone.
 
         Per sample, in order of sample_id: last_score float32 (nan = never), visits int32, dropped_until int32. Per class: log_mean,
-        log_variance float64, initialised, by_quantile bool, decided, dropped int64; two values each: normal int64
+        log_variance float64, initialized, by_quantile bool, decided, dropped int64; two values each: normal int64
         (judged by the normal thresholds, dropped by them), remainder float64 (fractions of a sample: total, lower end).
         """
         return {name: value[self._part(name, classes)].clone() for name, value in self._state.items()}
@@ -124,7 +124,7 @@ class AdaptivePruner:
     def load(self, state: Mapping[str, Tensor], classes: range | None = None) -> None:
         """Restore what `state` returned for the same classes; others stay as they are, so that parts come together one by one.
 
-        Raises IncompatibleArtefact if it belongs to other data.
+        Raises IncompatibleArtifact if it belongs to other data.
         """
         problems = [f"{name} is missing" for name in sorted(set(self._state) - set(state))]
         problems += [f"{name} is unknown" for name in sorted(set(state) - set(self._state))]
@@ -135,7 +135,7 @@ class AdaptivePruner:
             elif not _possible(name, state):
                 problems.append(f"{name} holds values that no decision leaves")
         if problems:
-            raise IncompatibleArtefact(
+            raise IncompatibleArtifact(
                 f"this pruner state does not fit the data: {'; '.join(problems)}. Start a new run, or use the dataset of the old one"
             )
         for name, value in self._state.items():
@@ -239,7 +239,7 @@ class AdaptivePruner:
         return keep
 
     def _extremeness(self, ids: Tensor, c: int) -> Tensor:
-        """Distance of the last score from the class's centre; infinite for a score of zero."""
+        """Distance of the last score from the class's center; infinite for a score of zero."""
         return (self._state["last_score"][ids].double().log() - self._state["log_mean"][c]).abs()
 
 

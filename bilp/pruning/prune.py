@@ -12,14 +12,14 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from bilp.artifacts.artifact import Artefact, content_key, open_artefact, there_already
+from bilp.artifacts.artifact import Artifact, content_key, open_artifact, there_already
 from bilp.artifacts.facts import SelectionFacts
 from bilp.artifacts.publication import publish
 from bilp.artifacts.tables import SELECTION, encode
 from bilp.config import PruneConfig
 from bilp.config.given import model_of
 from bilp.data import Dataset, open_dataset
-from bilp.errors import ConfigError, DamagedArtefact
+from bilp.errors import ConfigError, DamagedArtifact
 from bilp.pruning.static import Cut, Floats, Integers, random_scores, select
 from bilp.scoring.score_list import LARGEST as LARGEST_LIST
 from bilp.scoring.score_list import parse_score_list
@@ -39,7 +39,7 @@ def prune(dataset_uri: Uri, scores_uri: Uri | None, config: PruneConfig | Mappin
     sample (score, rank in its class, kept or not), the facts the counts and thresholds of every class.
 
     Raises ConfigError if there is nothing to rank by or too little of a class would stay, DataError for a score list
-    that does not fit, IncompatibleArtefact for scores of another data set.
+    that does not fit, IncompatibleArtifact for scores of another data set.
     """
     dataset_uri = as_uri(dataset_uri)
     scores_uri = optional_uri(scores_uri)
@@ -84,30 +84,30 @@ def cut_by(config: PruneConfig, scores: Floats, labels: Integers, classes: Seque
 
 
 def load_selection(uri: Uri) -> Tensor:
-    """The kept sample_ids of a selection, int64 and ascending. Raises MissingArtefact if there is none at the URI."""
-    return kept_samples(open_artefact(as_uri(uri), KIND))
+    """The kept sample_ids of a selection, int64 and ascending. Raises MissingArtifact if there is none at the URI."""
+    return kept_samples(open_artifact(as_uri(uri), KIND))
 
 
-def kept_samples(selection: Artefact, labels: Tensor | None = None) -> Tensor:
+def kept_samples(selection: Artifact, labels: Tensor | None = None) -> Tensor:
     """The kept sample_ids of a selection, int64 and ascending; with `labels` [N] of the train split that it must be one of.
 
-    Raises DamagedArtefact if its table is not what its manifest counts, or has other labels.
+    Raises DamagedArtifact if its table is not what its manifest counts, or has other labels.
     """
     table = selection_rows(selection)
     if labels is not None and not torch.equal(torch.from_numpy(table["label"].to_numpy().astype(np.int64)), labels):
-        raise DamagedArtefact(f"{selection.place(FILE)} has other labels than the data set that it was made for: {again(selection.uri)}")
+        raise DamagedArtifact(f"{selection.place(FILE)} has other labels than the data set that it was made for: {again(selection.uri)}")
     kept = table["sample_id"].to_numpy()[table["kept"].to_numpy()]
     return torch.from_numpy(kept.astype(np.int64))
 
 
-def selection_rows(selection: Artefact) -> pa.Table:
-    """The table of a selection, see `bilp.artifacts.tables.SELECTION`. Raises DamagedArtefact if it is not what the manifest counts."""
+def selection_rows(selection: Artifact) -> pa.Table:
+    """The table of a selection, see `bilp.artifacts.tables.SELECTION`. Raises DamagedArtifact if it is not what the manifest counts."""
     facts = selection.stated(SelectionFacts)
     table = selection.table(FILE, SELECTION, rows=facts.total, below={"label": len(facts.class_names)})
     labels, kept = table["label"].to_numpy(), table["kept"].to_numpy()
     counts = [np.bincount(part, minlength=len(facts.class_names)).tolist() for part in (labels, labels[kept])]
     if counts != [list(facts.total_per_class), list(facts.kept_per_class)]:
-        raise DamagedArtefact(f"{selection.place(FILE)} keeps other numbers of each class than the manifest says: {again(selection.uri)}")
+        raise DamagedArtifact(f"{selection.place(FILE)} keeps other numbers of each class than the manifest says: {again(selection.uri)}")
     return table
 
 
@@ -143,7 +143,7 @@ def _ranking(dataset: Dataset, scores_uri: str | None, config: PruneConfig) -> _
         train, test = len(dataset.train), len(dataset.test)
         return _Ranking(f"list {digest(data)}", lambda labels: parse_score_list(data, place, train, test), {"score_list": place})
     if scores_uri is None:
-        raise ConfigError(f"criterion {config.criterion} needs scores: run score and summarise first and give the summary's URI")
+        raise ConfigError(f"criterion {config.criterion} needs scores: run score and summarize first and give the summary's URI")
     summary = open_summary(scores_uri, dataset.fingerprint)
     return _Ranking(
         f"summary {summary.manifest.key}",

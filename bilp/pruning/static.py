@@ -1,7 +1,7 @@
 """Static pruning: which samples of each class survive their score. Pure functions over arrays, no storage.
 
 BiLP, level 1 (Xu et al. 2024, "Distill gold from massive ores"): sort each class by score and drop the share
-alpha = 1 - keep at one end. Everything is vectorised over samples and classes, so ImageNet takes well under a second.
+alpha = 1 - keep at one end. Everything is vectorized over samples and classes, so ImageNet takes well under a second.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ def select(
 
     Of n samples ranked together (a class, or everything if floor_per_class is a number) round_half_up((1 - keep) * n) are
     dropped at the end named by `drop`; the product is exact, with keep read as its decimal text. A band keeps the
-    ranks between two such cuts instead, so that band (0, keep) is what keep with drop "high" keeps, and neighbouring
+    ranks between two such cuts instead, so that band (0, keep) is what keep with drop "high" keeps, and neighboring
     bands share out a class without gap or overlap. When everything is ranked together, the floor_per_class samples of
     each class that are ranked best stay in any case (all of a smaller class), and the others that stay are the best of
     the rest, so that their total is the same with and without a floor.

@@ -13,7 +13,7 @@ from markupsafe import Markup
 
 from bilp.evaluate import Difference
 from bilp.evaluate.robustness import Robustness
-from bilp.report.comparison import Training, against_arm, judgement, mean, network_title, of, percent, points
+from bilp.report.comparison import Training, against_arm, judgment, mean, network_title, of, percent, points
 from bilp.report.figures import Whisker, whiskers
 from bilp.report.wording import PRUNED_ARMS, ArmWords, arm_place, arm_words
 from bilp.text.escaping import latex, spreadsheet
@@ -32,7 +32,7 @@ class AccuracyRow:
     best: str
     difference: str
     pairs: int
-    judgement: str
+    judgment: str
 
 
 @dataclass(frozen=True)
@@ -133,7 +133,7 @@ def _row(rows: Sequence[Training], arm: str, network: str, adaptive: bool) -> Ac
         best=percent(mean(chosen, values=[row.best_accuracy for row in chosen])),
         difference=points(difference) if difference else "",
         pairs=difference.n if difference else 0,
-        judgement=judgement(difference) if difference else "",
+        judgment=judgment(difference) if difference else "",
     )
 
 

@@ -1,4 +1,4 @@
-"""Everything the page shows: the artefacts it rests on, and what is read from them."""
+"""Everything the page shows: the artifacts it rests on, and what is read from them."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import pandas as pd
 from torch import Tensor
 
 from bilp.artifacts import tables
-from bilp.artifacts.artifact import Artefact, find, manifest_kind, open_artefact
+from bilp.artifacts.artifact import Artifact, find, manifest_kind, open_artifact
 from bilp.artifacts.facts import BufferFacts, EvaluationFacts, PretrainedFacts, RoundFacts
 from bilp.data import Dataset, open_dataset
 from bilp.data.source_record import KIND as RECORD
@@ -43,11 +43,11 @@ SHOWN_ROUNDS = 8
 
 @dataclass(frozen=True)
 class Source:
-    """An artefact that the page rests on; `role` is unique, `stage` says to a reader what it is."""
+    """An artifact that the page rests on; `role` is unique, `stage` says to a reader what it is."""
 
     role: str
     stage: str
-    artefact: Artefact
+    artifact: Artifact
 
 
 @dataclass(frozen=True)
@@ -63,12 +63,12 @@ class RunSource:
 class Sources:
     """What `report` was given, opened but not read yet: enough to know whether the page exists already."""
 
-    artefacts: tuple[Source, ...]
+    artifacts: tuple[Source, ...]
     runs: tuple[RunSource, ...]
 
-    def one(self, role: str) -> Artefact | None:
-        """The artefact of a role, if there is one."""
-        return next((source.artefact for source in self.artefacts if source.role == role), None)
+    def one(self, role: str) -> Artifact | None:
+        """The artifact of a role, if there is one."""
+        return next((source.artifact for source in self.artifacts if source.role == role), None)
 
 
 @dataclass(frozen=True)
@@ -134,50 +134,50 @@ def open_sources(
     evaluation_uris: Sequence[str],
     record_uri: str | None = None,
 ) -> Sources:
-    """Open the manifests; raises MissingArtefact or DamagedArtefact naming the first that is not there.
+    """Open the manifests; raises MissingArtifact or DamagedArtifact naming the first that is not there.
 
     A table of robustness scores may stand among the evaluations.
 
     The order in which arms and evaluations are given makes no difference.
     """
-    artefacts = [Source("dataset", "Data set", open_artefact(dataset_uri, DATASET))]
+    artifacts = [Source("dataset", "Data set", open_artifact(dataset_uri, DATASET))]
     if record_uri is not None:
-        artefacts.append(Source("source", "Source of the data set", open_artefact(record_uri, RECORD)))
+        artifacts.append(Source("source", "Source of the data set", open_artifact(record_uri, RECORD)))
     if scores_uri is not None:
-        artefacts.append(Source("scores", "Scores", open_artefact(scores_uri, SUMMARY)))
+        artifacts.append(Source("scores", "Scores", open_artifact(scores_uri, SUMMARY)))
     if selection_uri is not None:
-        artefacts.append(Source("selection", "Static selection", open_artefact(selection_uri, SELECTION)))
+        artifacts.append(Source("selection", "Static selection", open_artifact(selection_uri, SELECTION)))
     found = [RunSource(arm, experiment, uri) for arm, uris in sorted(runs.items(), key=_place) for experiment, uri in enumerate(uris)]
     several = any(run.experiment > 0 for run in found)
-    artefacts += [*_expert_sources(found), *_pretrained_sources(found)]
+    artifacts += [*_expert_sources(found), *_pretrained_sources(found)]
     for run in found:
-        synthetic = open_artefact(objects.join(run.uri, SYNTHETIC), SYNTHETIC)
+        synthetic = open_artifact(objects.join(run.uri, SYNTHETIC), SYNTHETIC)
         stage = f"Synthetic set: {_who(run.arm, run.experiment, several)}"
-        artefacts.append(Source(f"synthetic {run.arm} {run.experiment}", stage, synthetic))
+        artifacts.append(Source(f"synthetic {run.arm} {run.experiment}", stage, synthetic))
     robust: list[str] = []
     evaluations: list[str] = []
     for uri in evaluation_uris:
         (robust if manifest_kind(uri) == ROBUSTNESS else evaluations).append(uri)
-    _add_evaluations(artefacts, [open_artefact(uri, EVALUATION) for uri in evaluations], several)
-    artefacts += [Source("robustness", "Robustness scores", open_artefact(uri, ROBUSTNESS)) for uri in robust]
-    return Sources(tuple(artefacts), tuple(found))
+    _add_evaluations(artifacts, [open_artifact(uri, EVALUATION) for uri in evaluations], several)
+    artifacts += [Source("robustness", "Robustness scores", open_artifact(uri, ROBUSTNESS)) for uri in robust]
+    return Sources(tuple(artifacts), tuple(found))
 
 
-def _add_evaluations(artefacts: list[Source], evaluations: list[Artefact], several: bool) -> None:
+def _add_evaluations(artifacts: list[Source], evaluations: list[Artifact], several: bool) -> None:
     told = [(evaluation.stated(EvaluationFacts), evaluation) for evaluation in evaluations]
     told.sort(key=lambda each: (arm_place(each[0].arm), each[0].experiment, each[1].manifest.key))
     for number, (facts, evaluation) in enumerate(told):
         who = _who(facts.arm, facts.experiment, several and facts.arm not in BASELINES)
-        artefacts.append(Source(f"evaluation {number}", f"Evaluation: {who}", evaluation))
+        artifacts.append(Source(f"evaluation {number}", f"Evaluation: {who}", evaluation))
 
 
 def _expert_sources(runs: Sequence[RunSource]) -> list[Source]:
     """The buffers of experts that the runs imitated, each once."""
-    synthetic = [open_artefact(objects.join(run.uri, SYNTHETIC), SYNTHETIC) for run in runs]
-    uris = dict.fromkeys(uri for artefact in synthetic if (uri := artefact.parents.get("experts")))
+    synthetic = [open_artifact(objects.join(run.uri, SYNTHETIC), SYNTHETIC) for run in runs]
+    uris = dict.fromkeys(uri for artifact in synthetic if (uri := artifact.parents.get("experts")))
     sources = []
     for number, uri in enumerate(uris):
-        buffer = open_artefact(uri, EXPERT_BUFFER)
+        buffer = open_artifact(uri, EXPERT_BUFFER)
         facts = buffer.stated(BufferFacts)
         learned = "all real images" if facts.selection is None else "the selection"
         sources.append(Source(f"experts {number}", f"{facts.count} experts of {learned}", buffer))
@@ -186,11 +186,11 @@ def _expert_sources(runs: Sequence[RunSource]) -> list[Source]:
 
 def _pretrained_sources(runs: Sequence[RunSource]) -> list[Source]:
     """The networks that iterations of the runs started from, each once."""
-    synthetic = [open_artefact(objects.join(run.uri, SYNTHETIC), SYNTHETIC) for run in runs]
-    parents = [item for artefact in synthetic for item in artefact.parents.items()]
+    synthetic = [open_artifact(objects.join(run.uri, SYNTHETIC), SYNTHETIC) for run in runs]
+    parents = [item for artifact in synthetic for item in artifact.parents.items()]
     sources = []
     for number, uri in enumerate(dict.fromkeys(uri for role, uri in parents if role.startswith("pretrained network"))):
-        network = open_artefact(uri, PRETRAINED)
+        network = open_artifact(uri, PRETRAINED)
         learned = "all real images" if network.stated(PretrainedFacts).selection is None else "the selection"
         sources.append(Source(f"pretrained network {number}", f"Network trained beforehand on {learned}", network))
     return sources
@@ -205,12 +205,12 @@ def _who(arm: str, experiment: int, several: bool) -> str:
 
 
 def collect(sources: Sources) -> Collected:
-    """Read what the page shows; raises DamagedArtefact for files that are not what was published."""
+    """Read what the page shows; raises DamagedArtifact for files that are not what was published."""
     record = sources.one("source")
-    dataset = open_dataset(sources.artefacts[0].artefact.uri, None if record is None else record.uri)
+    dataset = open_dataset(sources.artifacts[0].artifact.uri, None if record is None else record.uri)
     selection, robust = sources.one("selection"), sources.one("robustness")
-    evaluations = [source.artefact for source in sources.artefacts if source.role.startswith("evaluation ")]
-    rows = [row for artefact in evaluations for row in evaluation_rows(artefact)]
+    evaluations = [source.artifact for source in sources.artifacts if source.role.startswith("evaluation ")]
+    rows = [row for artifact in evaluations for row in evaluation_rows(artifact)]
     return Collected(
         sources=sources,
         dataset=dataset,
@@ -225,11 +225,11 @@ def _run(source: RunSource, dataset: Dataset) -> Run:
     """Rounds whose files were cleared away since the run was finished are passed over."""
     rounds = open_run(source.uri).distill.rounds
     done = {number: find(round_uri(source.uri, number), ROUND) for number in range(1, rounds + 1)}
-    there = {number: artefact for number, artefact in done.items() if artefact is not None}
-    losses = [round_losses(artefact).to_pandas() for artefact in there.values()]
+    there = {number: artifact for number, artifact in done.items() if artifact is not None}
+    losses = [round_losses(artifact).to_pandas() for artifact in there.values()]
     labels = dataset.train.labels
     reselected = {number: find(reselect_uri(source.uri, number), RESELECT) for number in there}
-    effects = [Effects(n, round_effects(artefact, labels).to_pandas()) for n, artefact in reselected.items() if artefact]
+    effects = [Effects(n, round_effects(artifact, labels).to_pandas()) for n, artifact in reselected.items() if artifact]
     return Run(
         arm=source.arm,
         experiment=source.experiment,
@@ -242,15 +242,15 @@ def _run(source: RunSource, dataset: Dataset) -> Run:
     )
 
 
-def _decisions(rounds: Mapping[int, Artefact]) -> Iterator[Decisions]:
-    for number, artefact in rounds.items():
-        facts = artefact.stated(RoundFacts)
+def _decisions(rounds: Mapping[int, Artifact]) -> Iterator[Decisions]:
+    for number, artifact in rounds.items():
+        facts = artifact.stated(RoundFacts)
         if facts.decided_per_class is not None:
             decided, dropped = (np.array(counts, dtype=np.int64) for counts in (facts.decided_per_class, facts.dropped_per_class))
             yield Decisions(number, decided, dropped, facts.quantile_classes or ())
 
 
-def _snapshots(source: RunSource, rounds: Sequence[Artefact], dataset: Dataset) -> list[Snapshot]:
+def _snapshots(source: RunSource, rounds: Sequence[Artifact], dataset: Dataset) -> list[Snapshot]:
     """The start, which is computed again, and the state after evenly spread rounds."""
     run = open_run(source.uri)
     whole, pool = Part(source.uri, run, None), open_pool(source.uri, run)

@@ -103,7 +103,7 @@ def clear(value: Difference) -> bool:
     return math.isfinite(value.half_width95) and abs(value.mean) > value.half_width95
 
 
-def judgement(value: Difference) -> str:
+def judgment(value: Difference) -> str:
     """What an interval of a difference allows to say."""
     if not math.isfinite(value.half_width95):
         return "too few trainings to tell"

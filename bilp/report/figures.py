@@ -80,7 +80,7 @@ def whiskers(groups: Sequence[tuple[str, Sequence[Whisker]]], label: str, alt: s
 
 
 def _whisker(row: Whisker, scale: Scale, y: float) -> Markup:
-    centre = scale(row.mean)
+    center = scale(row.mean)
     marks = Markup("")
     words = f"{row.label}: {100 * row.mean:.1f} %"
     if row.half_width is not None:
@@ -88,7 +88,7 @@ def _whisker(row: Whisker, scale: Scale, y: float) -> Markup:
         marks += line(low, y, high, y, f"whisker {row.css}")
         marks += line(low, y - 4, low, y + 4, f"whisker {row.css}") + line(high, y - 4, high, y + 4, f"whisker {row.css}")
         words += f" ± {100 * row.half_width:.1f}"
-    marks += dot(centre, y, 4.5, f"dot {row.css}")
+    marks += dot(center, y, 4.5, f"dot {row.css}")
     return text(scale.start - 10, y + 4, row.label, anchor="end") + hint(marks, words)
 
 

@@ -1,4 +1,4 @@
-"""Section: which artefacts the page rests on, and with which versions they were made."""
+"""Section: which artifacts the page rests on, and with which versions they were made."""
 
 from __future__ import annotations
 
@@ -6,18 +6,18 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from bilp.artifacts import layout
-from bilp.artifacts.artifact import Artefact
+from bilp.artifacts.artifact import Artifact
 from bilp.report.collect import Source
 from bilp.report.wording import data_size
 
 
 @dataclass(frozen=True)
 class LineageRow:
-    """One artefact."""
+    """One artifact."""
 
     stage: str
     place: str
-    """Relative to the storage root, as the page may be read elsewhere; absolute if the artefacts have no root in common."""
+    """Relative to the storage root, as the page may be read elsewhere; absolute if the artifacts have no root in common."""
     key: str
     created: str
     files: int
@@ -26,26 +26,26 @@ class LineageRow:
 
 
 def lineage(sources: Sequence[Source]) -> list[LineageRow]:
-    """Every artefact in the order of the pipeline."""
-    roots = {layout.root_of(source.artefact.uri) for source in sources}
+    """Every artifact in the order of the pipeline."""
+    roots = {layout.root_of(source.artifact.uri) for source in sources}
     root = roots.pop() if len(roots) == 1 else None
-    return [_row(source.stage, source.artefact, root) for source in sources]
+    return [_row(source.stage, source.artifact, root) for source in sources]
 
 
 def versions(sources: Sequence[Source]) -> list[tuple[str, str]]:
-    """What made the artefacts; where they differ all variants are listed."""
+    """What made the artifacts; where they differ all variants are listed."""
     found: dict[str, dict[str, None]] = {}
     for source in sources:
-        for name, value in source.artefact.manifest.provenance.items():
+        for name, value in source.artifact.manifest.provenance.items():
             if value is not None:
                 found.setdefault(name, {})[str(value)] = None
     return [(name, "; ".join(values)) for name, values in sorted(found.items())]
 
 
-def _row(stage: str, artefact: Artefact, root: str | None) -> LineageRow:
-    place = artefact.uri if root is None else layout.relative(artefact.uri, root)
-    files = sorted(artefact.manifest.files.items())
-    created = artefact.manifest.created_at[:19].replace("T", " ")
+def _row(stage: str, artifact: Artifact, root: str | None) -> LineageRow:
+    place = artifact.uri if root is None else layout.relative(artifact.uri, root)
+    files = sorted(artifact.manifest.files.items())
+    created = artifact.manifest.created_at[:19].replace("T", " ")
     size = data_size(sum(entry.size for _, entry in files))
     checksums = tuple((name, entry.sha256) for name, entry in files)
-    return LineageRow(stage, place, artefact.manifest.key, created, len(files), size, checksums)
+    return LineageRow(stage, place, artifact.manifest.key, created, len(files), size, checksums)

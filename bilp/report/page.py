@@ -53,7 +53,7 @@ def report(
     no selection, no measured effects, no evaluations. `origins` says where each setting came from, if not as the
     configuration knows it. `record_uri` is the record of the source that the images were read from; the page then tells where
     those that it shows come from, and is another for another record.
-    Raises MissingArtefact or DamagedArtefact if an artefact named here is not whole.
+    Raises MissingArtifact or DamagedArtifact if an artifact named here is not whole.
     """
     config = model_of(PipelineConfig, config)
     root = as_uri(root)
@@ -65,15 +65,15 @@ def report(
         [as_uri(uri) for uri in evaluation_uris],
         optional_uri(record_uri),
     )
-    shown = {source.role: source.artefact.identity for source in sources.artefacts}
+    shown = {source.role: source.artifact.identity for source in sources.artifacts}
     origins = origins_of(config) if origins is None else origins
-    called = sources.artefacts[0].artefact.fact("name")  # the same pixels may be known under several
+    called = sources.artifacts[0].artifact.fact("name")  # the same pixels may be known under several
     key = content_key(KIND, VERSION, name=called, parents=shown, config=config, origins=dict(origins))
     uri = join(root, "reports", key)
     published = there_already(uri, KIND, key, shown=True)
     if published is None:
         page = render(config, collect(sources), origins).encode()
-        parents = {source.role: source.artefact.uri for source in sources.artefacts}
+        parents = {source.role: source.artifact.uri for source in sources.artifacts}
         published = publish(uri, KIND, key, {FILE: page}, config=config, parents=parents)
     return published.place(FILE)
 
@@ -119,8 +119,8 @@ def content(config: PipelineConfig, collected: Collected, origins: Mapping[str, 
         "synthetic": synthetic(collected.runs, dataset, shown),
         "classes_note": _classes_note(len(shown), dataset.classes),
         "pixelated": max(dataset.shape[1:]) <= PIXELATED_SIDE,
-        "lineage": lineage(collected.sources.artefacts),
-        "versions": versions(collected.sources.artefacts),
+        "lineage": lineage(collected.sources.artifacts),
+        "versions": versions(collected.sources.artifacts),
         "settings": settings(config, origins),
         "command": rerun_command(config, origins),
     }

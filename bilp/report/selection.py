@@ -59,7 +59,7 @@ class Ranking:
     kept: np.ndarray
 
     def thresholds(self) -> list[float]:
-        """Scores halfway between neighbours of which one was kept and one dropped."""
+        """Scores halfway between neighbors of which one was kept and one dropped."""
         where = np.flatnonzero(self.kept[1:] != self.kept[:-1])
         return [float(self.score[k] + self.score[k + 1]) / 2 for k in where]
 

@@ -31,7 +31,7 @@ def source_facts(dataset: Dataset) -> SourceFacts | None:
 
 def test_words(dataset: Dataset) -> str:
     """What to say of the test images: that no set contains them, unless the source is known to have some of them among the others."""
-    facts = None if dataset.record is None else dataset.record.artefact.fact("duplicates")
+    facts = None if dataset.record is None else dataset.record.artifact.fact("duplicates")
     if facts is None or facts["dropped"] or not facts["test_images_in_train"]:
         return " that no set contains"
     return f", {facts['test_images_in_train']:,} of which have the pixels of a training image"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from bilp.report.comparison import Training, against_arm, against_baseline, clear, judgement, mean, network_name, of, percent, points
+from bilp.report.comparison import Training, against_arm, against_baseline, clear, judgment, mean, network_name, of, percent, points
 from bilp.report.wording import PRUNED_ARMS, arm_words, count, share
 
 
@@ -55,12 +55,12 @@ def verdict(rows: Sequence[Training], amounts: Amounts) -> str:
     random = of(rows, "random", network)
     if random:
         gap = against_baseline(rows, arm, "random", network)
-        told = f" ({judgement(gap)})" if gap and not (clear(gap) and gap.mean > 0) else ""
+        told = f" ({judgment(gap)})" if gap and not (clear(gap) and gap.mean > 0) else ""
         parts.append(f"a random subset of the same size reaches {percent(mean(random))}{told}")
     difference = against_arm(rows, arm, "unpruned", network) if arm != "unpruned" else None
     if difference:
         lead = pruned_words(arm, amounts)
-        parts.append(f"{lead}{arm_words(arm).title} is {points(difference)} against the unpruned run: {judgement(difference)}")
+        parts.append(f"{lead}{arm_words(arm).title} is {points(difference)} against the unpruned run: {judgment(difference)}")
     return "; ".join(parts) + "."
 
 

@@ -64,7 +64,7 @@ def k_center(features: Tensor, count: int | None = None, first: int = 0) -> Tens
 
 
 class _Products:
-    """Inner products between centred features `[n, F]`, one row at a time: looked up, or computed when asked for."""
+    """Inner products between centered features `[n, F]`, one row at a time: looked up, or computed when asked for."""
 
     def __init__(self, features: Tensor, rows: int) -> None:
         self._features = features - features.mean(dim=0, keepdim=True)

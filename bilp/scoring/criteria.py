@@ -71,7 +71,7 @@ def el2n(trajectory: Trajectory, config: ScoreConfig) -> Floats:
 
 
 def forgetting(trajectory: Trajectory, config: ScoreConfig) -> Floats:
-    """Number [N] of changes from correct to incorrect between neighbouring epochs (Toneva et al. 2019).
+    """Number [N] of changes from correct to incorrect between neighboring epochs (Toneva et al. 2019).
 
     A sample that was never classified correctly counts as forgotten as often as there are epochs, as in the authors'
     program: more often than any other can be. They look at each sample when it is trained on; we look at all of them

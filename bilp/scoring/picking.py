@@ -36,7 +36,7 @@ def pick_places(dataset: Dataset, config: ScoreConfig, trial: int, device: str =
         if config.measure == "herding":
             order = herding(features)
         else:
-            stream = generator(config.seed, "score", trial, "first centre", label)
+            stream = generator(config.seed, "score", trial, "first center", label)
             order = k_center(features, first=int(torch.randint(len(members), (), generator=stream)))
         places[members[order].numpy()] = np.arange(len(members))
     return places

@@ -40,7 +40,7 @@ def look(network: Network, images: Tensor, labels: Tensor, gradient_norm: Gradie
 
     The gradient of the last layer is (softmax - one-hot) times (features, 1), so its norm follows from the same pass.
     That of "all" costs a backward pass and takes every weight of two or more dimensions; biases and the scales of
-    normalisations take no part. Raises DataError for a network with a single class, of which nothing can be learned.
+    normalizations take no part. Raises DataError for a network with a single class, of which nothing can be learned.
     """
     features = network.embed(images)
     logits = network.classifier(features).float()

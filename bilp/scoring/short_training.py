@@ -12,7 +12,7 @@ from torch.nn.functional import cross_entropy
 from bilp.config import ScoreConfig
 from bilp.data import Dataset
 from bilp.errors import Diverged
-from bilp.nets import Network, build, initialise
+from bilp.nets import Network, build, initialize
 from bilp.nets.arithmetic import place
 from bilp.progress import Progress, silent
 from bilp.seeds import generator
@@ -33,12 +33,12 @@ def train_epochs(
     """Train a fresh network on the train samples at `indices` and hand it out, in eval mode, after each epoch.
 
     Initial weights and the order of each epoch are streams of (seed, `stage`, trial), so trials are independent of each
-    other. Batches are normalised as they are read; the split itself stays in its store. Progress counts training batches.
+    other. Batches are normalized as they are read; the split itself stays in its store. Progress counts training batches.
 
     Raises Diverged as soon as a loss is seen that is not finite.
     """
     network = build(config.network, dataset.shape, dataset.classes)
-    initialise(network, generator(config.seed, stage, trial, "network"))
+    initialize(network, generator(config.seed, stage, trial, "network"))
     place(network, config.gpu, device)
     optimiser = torch.optim.SGD(network.parameters(), lr=config.learning_rate, momentum=config.momentum, weight_decay=config.weight_decay)
     labels = dataset.train.labels.to(device)

@@ -1,4 +1,4 @@
-"""Measure monte_carlo: how well a class is recognised by networks that were trained on random subsets with a sample in it.
+"""Measure monte_carlo: how well a class is recognized by networks that were trained on random subsets with a sample in it.
 
 BiLP's preview code ships such scores, measured on the test split. Here the test split stays out of every choice: each
 subset is measured on samples of the train split that were held out from it.
@@ -57,7 +57,7 @@ def draw_subset(members: Sequence[Tensor], config: ScoreConfig, trial: int) -> S
 
 
 def class_accuracies(network: Network, dataset: Dataset, indices: Tensor, batch_size: int, device: str = "cpu") -> NDArray[np.float64]:
-    """Share [classes] of the train samples at `indices` that a network in eval mode recognises, class by class; NaN for none.
+    """Share [classes] of the train samples at `indices` that a network in eval mode recognizes, class by class; NaN for none.
 
     Raises Diverged for logits that are not finite.
     """

@@ -1,4 +1,4 @@
-"""Stage summarise: join the trials of a scoring into one row of criteria per sample."""
+"""Stage summarize: join the trials of a scoring into one row of criteria per sample."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from bilp.artifacts.artifact import Artefact, content_key, find, open_artefact, there_already
+from bilp.artifacts.artifact import Artifact, content_key, find, open_artifact, there_already
 from bilp.artifacts.facts import SummaryFacts
 from bilp.artifacts.publication import publish
 from bilp.artifacts.tables import MEASURED_SUMMARY, SUMMARY, encode
 from bilp.config import ScoreConfig
 from bilp.config.given import model_of
 from bilp.data import open_dataset
-from bilp.errors import ConfigError, MissingArtefact
+from bilp.errors import ConfigError, MissingArtifact
 from bilp.scoring.criteria import CRITERIA, Moments, Trajectory
 from bilp.scoring.trial_record import (
     MEASURED_FILE,
@@ -36,10 +36,10 @@ KIND = "score_summary"
 FILE = "summary.parquet"
 
 
-def summarise(dataset_uri: Uri, config: ScoreConfig | Mapping[str, Any], root: Uri) -> str:
+def summarize(dataset_uri: Uri, config: ScoreConfig | Mapping[str, Any], root: Uri) -> str:
     """Average each criterion over trials 0 .. config.trials - 1 of exactly this scoring and return the summary's URI.
 
-    One trial is in memory at a time. Raises MissingArtefact naming the trials that have not been run.
+    One trial is in memory at a time. Raises MissingArtifact naming the trials that have not been run.
     """
     dataset_uri, config, root = as_uri(dataset_uri), model_of(ScoreConfig, config), as_uri(root)
     dataset = open_dataset(dataset_uri)
@@ -80,14 +80,14 @@ def _facts(fingerprint: str, samples: int, config: ScoreConfig) -> dict[str, Any
     return {"dataset": fingerprint, "samples": samples, "trials": config.trials, "measure": config.measure, "criteria": found}
 
 
-def open_summary(uri: Uri, fingerprint: str | None = None) -> Artefact:
+def open_summary(uri: Uri, fingerprint: str | None = None) -> Artifact:
     """The summary at a URI, its table still unread.
 
-    Raises MissingArtefact if there is none, and IncompatibleArtefact if a fingerprint is given and the summary is of
+    Raises MissingArtifact if there is none, and IncompatibleArtifact if a fingerprint is given and the summary is of
     another data set.
     """
     uri = as_uri(uri)
-    return open_artefact(uri, KIND, {} if fingerprint is None else {"dataset": fingerprint})
+    return open_artifact(uri, KIND, {} if fingerprint is None else {"dataset": fingerprint})
 
 
 def load_summary(uri: Uri, fingerprint: str | None = None) -> pa.Table:
@@ -100,7 +100,7 @@ def load_summary(uri: Uri, fingerprint: str | None = None) -> pa.Table:
     return summary.table(FILE, SUMMARY, rows=summary.stated(SummaryFacts).samples)
 
 
-def criterion_scores(summary: Artefact, criterion: str) -> NDArray[np.float64]:
+def criterion_scores(summary: Artifact, criterion: str) -> NDArray[np.float64]:
     """Scores [N] of an opened summary by one of its criteria. Raises ConfigError, naming those it has, for another one."""
     facts = summary.stated(SummaryFacts)
     known = facts.criteria
@@ -148,14 +148,14 @@ def measured_summary(labels: NDArray[np.int64], trials: Iterable[pa.Table]) -> p
     return pa.table(columns, schema=MEASURED_SUMMARY)
 
 
-def _trials(root: str, fingerprint: str, config: ScoreConfig) -> list[Artefact]:
-    """The artefacts of all trials, or MissingArtefact."""
+def _trials(root: str, fingerprint: str, config: ScoreConfig) -> list[Artifact]:
+    """The artifacts of all trials, or MissingArtifact."""
     places = [trial_uri(root, fingerprint, config, number) for number in range(config.trials)]
     found = [find(uri, TRIAL, trial_key(fingerprint, config, number)) for number, uri in enumerate(places)]
-    missing = [number for number, artefact in enumerate(found) if artefact is None]
+    missing = [number for number, artifact in enumerate(found) if artifact is None]
     if missing:
-        raise MissingArtefact(
+        raise MissingArtifact(
             f"trials {', '.join(map(str, missing))} of {config.trials} have not been scored (expected at {places[missing[0]]}"
-            f"{' and so on' if len(missing) > 1 else ''}): run score_trial for them, then summarise again"
+            f"{' and so on' if len(missing) > 1 else ''}): run score_trial for them, then summarize again"
         )
-    return [artefact for artefact in found if artefact is not None]
+    return [artifact for artifact in found if artifact is not None]

@@ -1,4 +1,4 @@
-"""The record of a trial as a table, and where the artefacts of scoring lie."""
+"""The record of a trial as a table, and where the artifacts of scoring lie."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from bilp.artifacts.artifact import Artefact, content_key
+from bilp.artifacts.artifact import Artifact, content_key
 from bilp.artifacts.facts import TrialFacts
 from bilp.artifacts.tables import MEASURED, TRAJECTORY
 from bilp.config import ScoreConfig
-from bilp.errors import DamagedArtefact
+from bilp.errors import DamagedArtifact
 from bilp.scoring.criteria import Trajectory
 from bilp.storage.objects import join
 
@@ -56,7 +56,7 @@ def trial_uri(root: str, fingerprint: str, config: ScoreConfig, trial: int) -> s
 
 
 def trial_key(fingerprint: str, config: ScoreConfig, trial: int) -> str:
-    """Key of one trial's artefact."""
+    """Key of one trial's artifact."""
     return content_key("score_trial", VERSION, training=training_key(fingerprint, config), trial=trial)
 
 
@@ -80,14 +80,14 @@ def trajectory_table(labels: NDArray[np.int64], trial: int, trajectory: Trajecto
     )
 
 
-def read_trajectory(trial: Artefact, epochs: int, samples: int, gradients: bool = False) -> Trajectory:
+def read_trajectory(trial: Artifact, epochs: int, samples: int, gradients: bool = False) -> Trajectory:
     """The record of a published trial, with gradient norms if there are any and they are asked for.
 
-    Only the columns needed are read. Raises DamagedArtefact unless every sample is there once in every epoch, in order.
+    Only the columns needed are read. Raises DamagedArtifact unless every sample is there once in every epoch, in order.
     """
     facts = trial.stated(TrialFacts)
     if (facts.epochs, facts.samples) != (epochs, samples):
-        raise DamagedArtefact(
+        raise DamagedArtifact(
             f"{trial.uri} states {facts.epochs} epochs of {facts.samples} samples, not {epochs} of {samples}: "
             "delete the trial and score it again"
         )
@@ -96,10 +96,10 @@ def read_trajectory(trial: Artefact, epochs: int, samples: int, gradients: bool 
     return Trajectory(*(table[name].to_numpy().reshape(epochs, samples) for name in columns))
 
 
-def read_measured(trial: Artefact, samples: int) -> pa.Table:
+def read_measured(trial: Artifact, samples: int) -> pa.Table:
     """Columns sample_id and score of a published trial that says something about some of so many samples.
 
-    Raises DamagedArtefact unless each is there once at most.
+    Raises DamagedArtifact unless each is there once at most.
     """
     rows = trial.stated(TrialFacts).samples
     return trial.table(MEASURED_FILE, MEASURED, ["sample_id", "score"], rows, {"sample_id": samples})

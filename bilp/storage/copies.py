@@ -32,14 +32,14 @@ _OTHERS = stat.S_IRWXG | stat.S_IRWXO
 _REMEDY = "remove it, for it holds copies alone, or set BILP_CACHE to a folder of this user's own"
 
 
-def copy_of(store: Store, path: str, uri: str, sha256: str | None, artefact: str | None) -> Path:
+def copy_of(store: Store, path: str, uri: str, sha256: str | None, artifact: str | None) -> Path:
     """A local copy of the object at `path` with this checksum, or, without one, of its present version.
 
-    Raises DamagedArtefact if the object has another checksum, StorageRefused if the folder of copies cannot be trusted, StorageError
+    Raises DamagedArtifact if the object has another checksum, StorageRefused if the folder of copies cannot be trusted, StorageError
     if the local disk takes no copy, and whatever the store raises.
     """
     if sha256:
-        return _present(sha256) or _fetched(store, path, uri, sha256, artefact)
+        return _present(sha256) or _fetched(store, path, uri, sha256, artifact)
     version = store.version(path)
     name = hashlib.sha256(f"{uri}\n{version.stamp}-{version.size}".encode()).hexdigest()
     known = _recall(_folder(name) / f"{name}.digest")
@@ -61,7 +61,7 @@ def _present(sha256: str) -> Path | None:
     return copy if _is_own_file(copy) and compared(copy, sha256) == sha256 else None
 
 
-def _fetched(store: Store, path: str, uri: str, sha256: str, artefact: str | None) -> Path:
+def _fetched(store: Store, path: str, uri: str, sha256: str, artifact: str | None) -> Path:
     with _arriving(sha256, uri) as arriving:
         for at_once in (False, True):
             store.download(path, arriving, at_once=at_once)
@@ -69,7 +69,7 @@ def _fetched(store: Store, path: str, uri: str, sha256: str, artefact: str | Non
             if found == sha256:
                 return _keep(arriving, sha256)
             store.reconnect()
-        raise damaged(uri, sha256, found, artefact)
+        raise damaged(uri, sha256, found, artifact)
 
 
 def _keep(arriving: Path, sha256: str) -> Path:

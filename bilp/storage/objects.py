@@ -1,7 +1,7 @@
-"""Where artefacts lie: a local folder or S3, behind one set of functions over full URIs.
+"""Where artifacts lie: a local folder or S3, behind one set of functions over full URIs.
 
 A URI is a plain path, `file:///...` or `s3://bucket/prefix`. Everything a function here raises is a `StorageError`
-that names the URI and what to do; its subclass `MissingArtefact` says that nothing lies there.
+that names the URI and what to do; its subclass `MissingArtifact` says that nothing lies there.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TypeVar
 
-from bilp.errors import BilpError, DamagedArtefact, ImpossibleUri, MissingArtefact, StorageError, StorageRefused
+from bilp.errors import BilpError, DamagedArtifact, ImpossibleUri, MissingArtifact, StorageError, StorageRefused
 from bilp.storage import copies, local, transient
 from bilp.storage.backend import Oversized, Store, Version
 from bilp.storage.uris import Uri as Uri
@@ -34,7 +34,7 @@ _usable: set[str] = set()
 
 
 def storage_root() -> str:
-    """The root of all artefacts: $BILP_STORAGE, or the folder bilp-storage below the working directory."""
+    """The root of all artifacts: $BILP_STORAGE, or the folder bilp-storage below the working directory."""
     return as_uri(refuse_secret(os.environ.get("BILP_STORAGE") or "bilp-storage", "BILP_STORAGE"))
 
 
@@ -45,9 +45,9 @@ def exists(uri: str) -> bool:
 
 
 def read(uri: str, expected: bool = False, most: int | None = None) -> bytes:
-    """The whole content, never a mixture of two versions. Raises MissingArtefact if no file lies there.
+    """The whole content, never a mixture of two versions. Raises MissingArtifact if no file lies there.
 
-    Where one is `expected`, a storage that may have given a wrong answer is asked once more before that. Raises DamagedArtefact, and
+    Where one is `expected`, a storage that may have given a wrong answer is asked once more before that. Raises DamagedArtifact, and
     reads nothing, if the file has more than `most` bytes.
     """
 
@@ -56,23 +56,23 @@ def read(uri: str, expected: bool = False, most: int | None = None) -> bytes:
             try:
                 return store.read(path, most)
             except Oversized as error:
-                raise DamagedArtefact(
+                raise DamagedArtifact(
                     f"{uri} has {error.size:,} bytes, at most {most:,} are read: {again(uri.rpartition('/')[0])}"
                 ) from None
 
     return _twice(uri, ask) if expected else ask()
 
 
-def read_checked(uri: str, sha256: str, artefact: str | None = None) -> bytes:
-    """The whole content of a file with this checksum. Raises DamagedArtefact, also if no file lies there."""
+def read_checked(uri: str, sha256: str, artifact: str | None = None) -> bytes:
+    """The whole content of a file with this checksum. Raises DamagedArtifact, also if no file lies there."""
     try:
         data = read(uri, expected=True)
         if digest(data) != sha256 and look_again(uri):
             data = read(uri)
-    except MissingArtefact as error:
-        raise damaged(uri, sha256, "no file", artefact) from error
+    except MissingArtifact as error:
+        raise damaged(uri, sha256, "no file", artifact) from error
     if digest(data) != sha256:
-        raise damaged(uri, sha256, digest(data), artefact)
+        raise damaged(uri, sha256, digest(data), artifact)
     return data
 
 
@@ -86,7 +86,7 @@ def look_again(uri: str) -> bool:
 
 
 def size(uri: str) -> int:
-    """Bytes of the file. Raises MissingArtefact if none lies there."""
+    """Bytes of the file. Raises MissingArtifact if none lies there."""
 
     def ask() -> int:
         with _reaching("measure", uri, reading=True) as (store, path):
@@ -151,7 +151,7 @@ def can_create(uri: str, size: int) -> bool:
 
 
 def holds(uri: str, sha256: str, size: int) -> bool:
-    """Whether the file at the URI has this content now, read in whole unless its size tells. Raises MissingArtefact if none is there."""
+    """Whether the file at the URI has this content now, read in whole unless its size tells. Raises MissingArtifact if none is there."""
     with _reaching("read", uri, reading=True) as (store, path):
         return store.size(path) == size and store.digest(path) == sha256
 
@@ -168,22 +168,22 @@ def delete(uri: str) -> None:
         store.delete(path)
 
 
-def localise(uri: str, sha256: str | None = None, artefact: str | None = None) -> Path:
+def localise(uri: str, sha256: str | None = None, artifact: str | None = None) -> Path:
     """A local file with the content, for memory mapping: the file itself, or a copy in the cache ($BILP_CACHE).
 
     With `sha256` the content is verified once per process. Without it, the copy is of the object's present version.
-    `artefact` is the folder that an error says to delete.
-    Raises MissingArtefact if no file lies there and DamagedArtefact if the checksum differs.
+    `artifact` is the folder that an error says to delete.
+    Raises MissingArtifact if no file lies there and DamagedArtifact if the checksum differs.
     """
 
     def ask() -> Path:
         with _reaching("read", uri, reading=True) as (store, path):
             if store is not local:
-                return copies.copy_of(store, path, uri, sha256, artefact)
+                return copies.copy_of(store, path, uri, sha256, artifact)
             file = Path(path)
             store.size(path)  # a regular file is there
             if sha256:
-                verify(file, sha256, uri, artefact)
+                verify(file, sha256, uri, artifact)
             return file
 
     return _twice(uri, ask)
@@ -230,7 +230,7 @@ def _twice(uri: str, ask: Callable[[], T]) -> T:
     """What `ask` returns, which looks again once before it is believed that nothing lies there."""
     try:
         return ask()
-    except MissingArtefact:
+    except MissingArtifact:
         if not look_again(uri):
             raise
     return ask()
@@ -261,7 +261,7 @@ def _reaching(action: str, uri: str, reading: bool = False) -> Iterator[tuple[St
         raise
     except Exception as error:
         if reading and store.missing(error):
-            raise MissingArtefact(f"cannot {action} {uri}: nothing lies there") from error
+            raise MissingArtifact(f"cannot {action} {uri}: nothing lies there") from error
         kind = StorageRefused if action in _WRITING and store.refused(error) else transient.kind(store, error)
         # The client's words may hold the address of an endpoint or a proxy, with a login that a configuration file gave.
         raise kind(f"cannot {action} {uri}: {redacted(str(error), {})}; {store.remedy(error)}") from error

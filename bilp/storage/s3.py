@@ -219,9 +219,7 @@ def _asked(question: Callable[[Files], T]) -> T:
         return question(files())
     except Exception as error:
         absent = isinstance(error, FileNotFoundError) and response(error) is not None and _operation(error) == "HeadObject"
-        if (
-            absent or not _is_foreign(error) or patience(error)
-        ):  # what is busy is asked again by `bilp.storage.transient`, over this connection
+        if absent or not _is_foreign(error) or patience(error):  # what is busy is asked again by `bilp.storage.transient`
             raise
     reconnect()
     return question(files())

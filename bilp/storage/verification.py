@@ -11,7 +11,7 @@ from __future__ import annotations
 import hashlib
 from pathlib import Path
 
-from bilp.errors import DamagedArtefact
+from bilp.errors import DamagedArtifact
 
 # Path, sha256, device, inode, size, time of modification and of change.
 _State = tuple[str, str, int, int, int, int, int]
@@ -40,21 +40,21 @@ def compared(file: Path, sha256: str) -> str:
     return found
 
 
-def verify(file: Path, sha256: str, uri: str, artefact: str | None) -> None:
-    """Compare a file with its checksum, unless this process did before. Raises DamagedArtefact, of `uri`, if it differs."""
+def verify(file: Path, sha256: str, uri: str, artifact: str | None) -> None:
+    """Compare a file with its checksum, unless this process did before. Raises DamagedArtifact, of `uri`, if it differs."""
     found = compared(file, sha256)
     if found != sha256:
-        raise damaged(uri, sha256, found, artefact)
+        raise damaged(uri, sha256, found, artifact)
 
 
-def damaged(uri: str, expected: str, found: str, artefact: str | None = None) -> DamagedArtefact:
-    """The error for a file that differs from what was published in `artefact`, by default the folder that it lies in."""
-    return DamagedArtefact(f"{uri} is damaged: expected sha256 {expected}, found {found}; {again(artefact or uri.rpartition('/')[0])}")
+def damaged(uri: str, expected: str, found: str, artifact: str | None = None) -> DamagedArtifact:
+    """The error for a file that differs from what was published in `artifact`, by default the folder that it lies in."""
+    return DamagedArtifact(f"{uri} is damaged: expected sha256 {expected}, found {found}; {again(artifact or uri.rpartition('/')[0])}")
 
 
-def again(artefact: str) -> str:
-    """What to do about an artefact that is not what was published."""
-    return f"delete {artefact}, and the same command will compute it again"
+def again(artifact: str) -> str:
+    """What to do about an artifact that is not what was published."""
+    return f"delete {artifact}, and the same command will compute it again"
 
 
 def _state(file: Path, sha256: str) -> _State:

@@ -12,7 +12,7 @@ import re
 import unicodedata
 
 # Control characters, bytes that are no UTF-8, separators of lines and paragraphs, and what changes the order in which others are drawn
-# or is not drawn at all. Scripts and emoji need the two joiners, which change how their neighbours look and nothing else.
+# or is not drawn at all. Scripts and emoji need the two joiners, which change how their neighbors look and nothing else.
 ESCAPED = ("Cc", "Cs", "Zl", "Zp", "Cf")
 JOINERS = "\u200c\u200d"
 

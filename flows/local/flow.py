@@ -42,7 +42,7 @@ class LocalFlow(Flow[P, R]):
 
 
 def flow(**options: Any) -> Callable[[Callable[P, R]], LocalFlow[P, R]]:
-    """The decorator; options are those of `prefect.flow`. Results are not persisted: flows return URIs of artefacts."""
+    """The decorator; options are those of `prefect.flow`. Results are not persisted: flows return URIs of artifacts."""
     if "flow_run_name" in options:
         options["flow_run_name"] = RunName(options["flow_run_name"])
     return lambda function: LocalFlow(function, persist_result=False, **options)

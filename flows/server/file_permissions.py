@@ -1,6 +1,6 @@
 """Which permissions the files of a run get that a worker started.
 
-Server and workers keep what they write to their user. Artefacts are another matter, since a team may share the storage: a run writes
+Server and workers keep what they write to their user. Artifacts are another matter, since a team may share the storage: a run writes
 them with the umask that its worker was started with, or with the one that BILP_UMASK names.
 """
 
@@ -23,7 +23,7 @@ def keep_private(environment: MutableMapping[str, str]) -> None:
 
 
 def settle(environment: MutableMapping[str, str]) -> None:
-    """Give this process, which is a run, the umask that its artefacts are to have. Raises ConfigError if BILP_UMASK is none."""
+    """Give this process, which is a run, the umask that its artifacts are to have. Raises ConfigError if BILP_UMASK is none."""
     if NAME in environment:
         os.umask(_umask(environment))
 

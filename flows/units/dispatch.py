@@ -1,6 +1,6 @@
 """Where units of GPU work are carried out: in this process, on workers of the pool `gpu`, or on Ray (`tasks.execution`).
 
-The flows of the stages make a list of calls and have it carried out. Results are the same artefacts wherever that happens.
+The flows of the stages make a list of calls and have it carried out. Results are the same artifacts wherever that happens.
 """
 
 from __future__ import annotations
@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from bilp.artifacts.artifact import open_artefact
+from bilp.artifacts.artifact import open_artifact
 from bilp.config import Baseline, EvaluateConfig, ExpertsConfig, Frozen, NetworkConfig, ScoreConfig
 from bilp.storage.objects import join
 from flows.local.flow import flow
@@ -29,7 +29,7 @@ class Call(Frozen):
     """Name of the unit, of its flow in `flows.units.flows` and of its deployment."""
     arguments: dict[str, Any]
     """Arguments of that flow, as JSON would hold them."""
-    artefact: str
+    artifact: str
     """URI of what the unit publishes."""
     label: str
     """What people read."""
@@ -44,35 +44,35 @@ def score_trial(dataset_uri: str, config: ScoreConfig, trial: int, root: str) ->
     """One training trial."""
     arguments = {"dataset_uri": dataset_uri, "config": config.model_dump(mode="json"), "trial": trial, "root": root}
     return Call(
-        unit="score-trial", arguments=arguments, artefact=trial_address(dataset_uri, config, trial, root), label=f"score trial {trial}"
+        unit="score-trial", arguments=arguments, artifact=trial_address(dataset_uri, config, trial, root), label=f"score trial {trial}"
     )
 
 
 def pretrain_network(run_uri: str, number: int, root: str, label: str) -> Call:
     """One of the networks that the iterations of a registered run start from; `label` is the run's."""
     arguments = {"run_uri": run_uri, "number": number, "root": root, "label": label}
-    artefact = pretrained_address(run_uri, number)
-    return Call(unit="pretrain-network", arguments=arguments, artefact=artefact, label=f"pretrained network {number} of {label}")
+    artifact = pretrained_address(run_uri, number)
+    return Call(unit="pretrain-network", arguments=arguments, artifact=artifact, label=f"pretrained network {number} of {label}")
 
 
 def distill_run(run_uri: str, root: str, label: str) -> Call:
     """One registered run, all its rounds."""
     arguments = {"run_uri": run_uri, "root": root, "label": label}
-    return Call(unit="distill-run", arguments=arguments, artefact=join(run_uri, SYNTHETIC), label=f"distill {label}")
+    return Call(unit="distill-run", arguments=arguments, artifact=join(run_uri, SYNTHETIC), label=f"distill {label}")
 
 
 def distill_shard(run_uri: str, shard: int, shards: int, root: str, label: str) -> Call:
     """All rounds of one of the shards of a registered run; `label` is the run's."""
     label = shard_label(label, shard, shards)
     arguments = {"run_uri": run_uri, "shard": shard, "root": root, "label": label}
-    return Call(unit="distill-shard", arguments=arguments, artefact=shard_address(run_uri, shard), label=f"distill {label}")
+    return Call(unit="distill-shard", arguments=arguments, artifact=shard_address(run_uri, shard), label=f"distill {label}")
 
 
 def evaluate_baseline(dataset_uri: str, baseline: Baseline, ipc: int, config: EvaluateConfig, root: str) -> Call:
     """All networks and seeds on real images."""
     arguments = {"dataset_uri": dataset_uri, "baseline": baseline, "ipc": ipc, "config": config.model_dump(mode="json"), "root": root}
-    artefact = baseline_address(dataset_uri, baseline, ipc, config, root)
-    return Call(unit="evaluate-baseline", arguments=arguments, artefact=artefact, label=f"evaluate baseline {baseline}")
+    artifact = baseline_address(dataset_uri, baseline, ipc, config, root)
+    return Call(unit="evaluate-baseline", arguments=arguments, artifact=artifact, label=f"evaluate baseline {baseline}")
 
 
 def evaluate_synthetic(dataset_uri: str, synthetic_uri: str, arm: str, experiment: int, config: EvaluateConfig, root: str) -> Call:
@@ -85,14 +85,14 @@ def evaluate_synthetic(dataset_uri: str, synthetic_uri: str, arm: str, experimen
         "config": config.model_dump(mode="json"),
         "root": root,
     }
-    artefact = synthetic_address(dataset_uri, synthetic_uri, arm, experiment, config, root)
-    return Call(unit="evaluate-synthetic", arguments=arguments, artefact=artefact, label=f"evaluate {arm} {experiment}")
+    artifact = synthetic_address(dataset_uri, synthetic_uri, arm, experiment, config, root)
+    return Call(unit="evaluate-synthetic", arguments=arguments, artifact=artifact, label=f"evaluate {arm} {experiment}")
 
 
 def train_teacher(dataset_uri: str, config: EvaluateConfig, root: str) -> Call:
     """The network that gives soft labels and features."""
     arguments = {"dataset_uri": dataset_uri, "config": config.model_dump(mode="json"), "root": root}
-    return Call(unit="train-teacher", arguments=arguments, artefact=teacher_address(dataset_uri, config, root), label="train teacher")
+    return Call(unit="train-teacher", arguments=arguments, artifact=teacher_address(dataset_uri, config, root), label="train teacher")
 
 
 def train_expert(
@@ -108,8 +108,8 @@ def train_expert(
         "root": root,
         "label": label,
     }
-    artefact = expert_address(dataset_uri, selection_uri, config, network, expert, root)
-    return Call(unit="train-expert", arguments=arguments, artefact=artefact, label=f"expert {expert} of {label}")
+    artifact = expert_address(dataset_uri, selection_uri, config, network, expert, root)
+    return Call(unit="train-expert", arguments=arguments, artifact=artifact, label=f"expert {expert} of {label}")
 
 
 def trial_address(dataset_uri: str, config: ScoreConfig, trial: int, root: str) -> str:
@@ -145,7 +145,7 @@ def synthetic_address(dataset_uri: str, synthetic_uri: str, arm: str, experiment
     """Where the evaluation of a synthetic set is published."""
     from bilp.evaluate import address
 
-    synthetic = open_artefact(synthetic_uri, SYNTHETIC)
+    synthetic = open_artifact(synthetic_uri, SYNTHETIC)
     config = address.with_learned_rate(config, synthetic)
     return address.of_synthetic(root, config, arm, experiment, _dataset(dataset_uri), synthetic).uri
 
@@ -174,7 +174,7 @@ def _dataset(dataset_uri: str) -> Dataset:
 
 
 def carry_out(what: str, calls: Sequence[Call]) -> list[str]:
-    """The artefacts of all calls, in their order, once all are published; only for flows whose units run elsewhere."""
+    """The artifacts of all calls, in their order, once all are published; only for flows whose units run elsewhere."""
     if Execution().execution == "ray":
         from flows.units.ray import on_ray
 
@@ -185,12 +185,12 @@ def carry_out(what: str, calls: Sequence[Call]) -> list[str]:
 @flow(name="units", flow_run_name="{what}")
 def on_workers(what: str, calls: list[Call]) -> list[str]:
     """One task for each call; it waits for the worker's run."""
-    missing = [call for call in calls if not is_published(call.artefact)]
+    missing = [call for call in calls if not is_published(call.artifact)]
     with stoppable():
         futures = [
-            run_on_worker.submit(call.label, f"{call.unit}/gpu", call.arguments, call.artefact, call.arguments["root"], len(missing))
+            run_on_worker.submit(call.label, f"{call.unit}/gpu", call.arguments, call.artifact, call.arguments["root"], len(missing))
             for call in missing
         ]
         for future in futures:
             future.result()
-    return [call.artefact for call in calls]
+    return [call.artifact for call in calls]

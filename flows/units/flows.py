@@ -1,6 +1,6 @@
 """Units of GPU work: each a flow of its own that any worker of the pool `gpu` can run, stop and go on with.
 
-A unit is named by the artefact that it publishes. Published: nothing to do. Begun: it continues from what is there (the rounds of
+A unit is named by the artifact that it publishes. Published: nothing to do. Begun: it continues from what is there (the rounds of
 a distillation). While somebody else works on it (`bilp.artifacts.lease`), it waits; when that one's run has ended, it takes over.
 """
 
@@ -43,7 +43,7 @@ def score_trial(dataset_uri: str, config: ScoreConfig, trial: Count, root: Root 
         dataset_uri: The dataset, as ingest published it.
         config: What is trained and recorded.
         trial: Number of the trial, from 0; each has its own random stream.
-        root: Where artefacts lie; if empty, BILP_STORAGE of the process that runs this.
+        root: Where artifacts lie; if empty, BILP_STORAGE of the process that runs this.
     """
     return alone(
         root,
@@ -59,7 +59,7 @@ def pretrain_network(run_uri: str, number: Count, root: Root | None = None, labe
     Args:
         run_uri: A run that a pipeline registered.
         number: Number of the network, from 0; each has its own random streams.
-        root: Where artefacts lie; if empty, BILP_STORAGE of the process that runs this.
+        root: Where artifacts lie; if empty, BILP_STORAGE of the process that runs this.
         label: What people read.
     """
     return alone(
@@ -75,7 +75,7 @@ def distill_run(run_uri: str, root: Root | None = None, label: str = "run") -> s
 
     Args:
         run_uri: A run that a pipeline registered.
-        root: Where artefacts lie; if empty, BILP_STORAGE of the process that runs this.
+        root: Where artifacts lie; if empty, BILP_STORAGE of the process that runs this.
         label: What people read.
     """
 
@@ -95,7 +95,7 @@ def distill_shard(run_uri: str, shard: Count, root: Root | None = None, label: s
     Args:
         run_uri: A run that a pipeline registered.
         shard: Number of the shard, from 0.
-        root: Where artefacts lie; if empty, BILP_STORAGE of the process that runs this.
+        root: Where artifacts lie; if empty, BILP_STORAGE of the process that runs this.
         label: What people read.
     """
 
@@ -120,7 +120,7 @@ def evaluate_synthetic(
         arm: The arm of the comparison that it belongs to.
         experiment: Number of the distillation within the arm, from 0.
         config: Networks, their training, seeds.
-        root: Where artefacts lie; if empty, BILP_STORAGE of the process that runs this.
+        root: Where artifacts lie; if empty, BILP_STORAGE of the process that runs this.
     """
     return alone(
         root,
@@ -140,7 +140,7 @@ def evaluate_baseline(
         baseline: All images, or how they are chosen.
         ipc: Images per class of a choice.
         config: Networks, their training, seeds.
-        root: Where artefacts lie; if empty, BILP_STORAGE of the process that runs this.
+        root: Where artifacts lie; if empty, BILP_STORAGE of the process that runs this.
     """
     return alone(
         root,
@@ -156,7 +156,7 @@ def train_teacher(dataset_uri: str, config: EvaluateConfig, root: Root | None = 
     Args:
         dataset_uri: The dataset, as ingest published it.
         config: Its settings are those under teacher.
-        root: Where artefacts lie; if empty, BILP_STORAGE of the process that runs this.
+        root: Where artifacts lie; if empty, BILP_STORAGE of the process that runs this.
     """
     return alone(
         root,
@@ -183,7 +183,7 @@ def train_expert(
         config: How it is trained.
         network: What is trained.
         expert: Number of the expert, from 0; each has its own random streams.
-        root: Where artefacts lie; if empty, BILP_STORAGE of the process that runs this.
+        root: Where artifacts lie; if empty, BILP_STORAGE of the process that runs this.
         label: What people read.
     """
     return alone(
@@ -206,36 +206,36 @@ UNITS: dict[str, Callable[..., str | State[Any]]] = {
 
 
 def alone(root: Root | None, address: Callable[[str], str], work: Callable[[str], object]) -> str | State[Any]:
-    """Do the work under a lease unless its artefact is published; the artefact's URI.
+    """Do the work under a lease unless its artifact is published; the artifact's URI.
 
     Ends in a state of its own if the object storage is out of reach for longer than anybody waits: whoever submitted the run then
     tries again later. Raises LeaseLost if the work was given to another run meanwhile.
     """
     try:
         place = workplace(root)
-        artefact = address(place)
+        artifact = address(place)
         watch, told = lease.Watch(Execution().lease_seconds), lease.Holder(0, "")
-        while not is_published(artefact):
-            taken = lease.take(lease_uri(artefact, place), _owner(), Execution().lease_seconds, _ended, watch)
+        while not is_published(artifact):
+            taken = lease.take(lease_uri(artifact, place), _owner(), Execution().lease_seconds, _ended, watch)
             if taken is None:
                 if watch.holder not in (None, told):
                     told = watch.holder or told
-                    say(_waiting(artefact, told, watch.patience))
+                    say(_waiting(artifact, told, watch.patience))
                 time.sleep(WAIT_SECONDS)
                 continue
             with lease.holding(taken):
                 work(place)
-        return artefact
+        return artifact
     except StorageError as error:
         if isinstance(error, LASTING):
             raise
         return Failed(name=OUT_OF_REACH, message=str(error))
 
 
-def _waiting(artefact: str, holder: lease.Holder, patience: float) -> str:
+def _waiting(artifact: str, holder: lease.Holder, patience: float) -> str:
     """What is waited for, and for how long."""
     return (
-        f"{artefact} waits since {time.strftime('%H:%M:%S')}: {holder.owner or 'somebody unknown'} holds its lease "
+        f"{artifact} waits since {time.strftime('%H:%M:%S')}: {holder.owner or 'somebody unknown'} holds its lease "
         f"(attempt {holder.attempt}); taken over {patience:.0f} s after its last renewal at the latest"
     )
 

@@ -21,7 +21,7 @@ from tasks.run_name import RunName
 
 @task(task_run_name=RunName("{label}"), persist_result=False, cache_policy=NO_CACHE, retries=2)
 def unit_on_node(label: str, unit: str, arguments: dict[str, Any]) -> str:
-    """Carry the unit out on the node that Ray chose; the URI of its artefact."""
+    """Carry the unit out on the node that Ray chose; the URI of its artifact."""
     from flows.units.flows import UNITS
 
     return str(UNITS[unit](**arguments))

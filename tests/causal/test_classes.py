@@ -16,7 +16,7 @@ from bilp.errors import ConfigError
 from bilp.images import augment
 from bilp.matching import FeatureMatching, GradientMatching, KernelMatching, Matching, Vectors
 from bilp.matching.alignment import AlignmentMatching
-from bilp.nets import Network, build, initialise
+from bilp.nets import Network, build, initialize
 from bilp.seeds import generator
 
 SHAPE, CLASSES = (3, 16, 16), 6
@@ -50,7 +50,7 @@ BOTH = pytest.mark.parametrize("matching", [MATCHINGS["dm"], MATCHINGS["dc"]], i
 
 def network(config: NetworkConfig | None = None) -> Network:
     built = build(config or NetworkConfig(width=8), SHAPE, CLASSES)
-    initialise(built, generator(81, "network"))
+    initialize(built, generator(81, "network"))
     return built
 
 
@@ -139,7 +139,7 @@ class Smooth(nn.Module):
 @pytest.mark.parametrize("estimator", ["cotangent", "sketch"])
 def test_networks_without_rules(estimator: Estimator) -> None:
     net, matching, batches = Network(Smooth(), 4, CLASSES), MATCHINGS["dc"], class_batches()
-    initialise(net, generator(81, "smooth"))
+    initialize(net, generator(81, "smooth"))
     found = [measured.norms for measured in measure_classes(matching, net, batches, estimator, directions=8)]
     assert_all_close(found, alone(matching, net, batches, estimator, directions=8))
 
@@ -158,7 +158,7 @@ def test_mixed_images_are_moved_together_within_a_class() -> None:
 def test_few_features_use_the_whole_jacobian_of_every_class() -> None:
     """4 features, up to 9 samples."""
     net = build(NetworkConfig(width=4, depth=4), SHAPE, CLASSES)
-    initialise(net, generator(81, "few"))
+    initialize(net, generator(81, "few"))
     assert net.classifier.in_features == 4
     batches = class_batches((9, 5, 3), ipc=1)
     found = [measured.norms for measured in measure_classes(MATCHINGS["dm"], net, batches)]

@@ -26,7 +26,7 @@ from bilp.matching import FeatureMatching, GradientMatching, Matching, Vectors, 
 from bilp.matching.alignment import AlignmentMatching
 from bilp.matching.directional import directional, generic_directional
 from bilp.matching.kernels import KernelMatching
-from bilp.nets import Network, build, initialise
+from bilp.nets import Network, build, initialize
 from bilp.seeds import generator
 
 SHAPE, CLASSES, LABEL = (3, 16, 16), 5, 2
@@ -77,7 +77,7 @@ FAMILIES = {
 
 def network(config: NetworkConfig = FAMILIES["convnet"], dtype: torch.dtype = torch.float32) -> Network:
     built = build(config, SHAPE, CLASSES)
-    initialise(built, generator(71, "network"))
+    initialize(built, generator(71, "network"))
     return built.to(dtype)
 
 
@@ -133,7 +133,7 @@ def test_every_estimator_of_the_other_methods(name: str, family: str) -> None:
 @pytest.mark.parametrize("matching", [DM, DC, L1], ids=["dm", "dc", "l1"])
 def test_sketch_with_a_whole_basis_is_exact(matching: Matching) -> None:
     net = build(NetworkConfig(width=4, depth=1), (1, 4, 4), 3)
-    initialise(net, generator(72, "tiny"))
+    initialize(net, generator(72, "tiny"))
     stream = generator(72, "images")
     real, synthetic = torch.randn(9, 1, 4, 4, generator=stream), torch.randn(2, 1, 4, 4, generator=stream)
     targets = torch.ones(9, dtype=torch.int64), torch.ones(2, dtype=torch.int64)
@@ -201,7 +201,7 @@ def test_taylor_is_the_derivative_of_the_exact_form(matching: Matching) -> None:
     phi = matching.real(net, *real)
     mu = tuple(block.mean(dim=0) for block in phi)
     psi = matching.real_mean(net, *draw(2, "synthetic", dtype=torch.float64))
-    along = tuple(block - centre for block, centre in zip(phi, mu, strict=True))
+    along = tuple(block - center for block, center in zip(phi, mu, strict=True))
     found, generic = directional(matching, mu, psi, along), generic_directional(matching, mu, psi, along)
     step = 1e-5
     ahead, behind = (matching.cotangent(tuple(m + s * step * d for m, d in zip(mu, along, strict=True)), psi) for s in (1, -1))

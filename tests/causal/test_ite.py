@@ -18,7 +18,7 @@ from bilp.config import AugmentFamily, NetworkConfig
 from bilp.errors import ConfigError
 from bilp.images import augment
 from bilp.matching import FeatureMatching, GradientMatching, Matching
-from bilp.nets import Network, build, initialise
+from bilp.nets import Network, build, initialize
 from bilp.seeds import generator
 
 DM, DC = FeatureMatching(), GradientMatching("dc")
@@ -32,7 +32,7 @@ Augment = Callable[[Tensor], Tensor]
 def network(width: int = 16, name: str = "convnet", dtype: torch.dtype = torch.float32) -> Network:
     config = NetworkConfig(width=width) if name == "convnet" else NetworkConfig(name=name)
     built = build(config, SHAPE, CLASSES)
-    initialise(built, generator(51, name, width))
+    initialize(built, generator(51, name, width))
     return built.to(dtype)
 
 
@@ -114,16 +114,16 @@ class Residual(nn.Module):
 @BOTH
 def test_branches(matching: Matching) -> None:
     net = Network(Residual(), 6 * 8 * 8, CLASSES)
-    initialise(net, generator(52, "residual"))
+    initialize(net, generator(52, "residual"))
     real, synthetic = draw(4, "real"), draw(2, "synthetic")
     assert_close_each(all_effects(matching, net, real, synthetic), all_effects(matching, net, real, synthetic, "oracle"), 1e-3)
 
 
 @BOTH
 @pytest.mark.parametrize("norm", ["batch", "layer", "group", "none"])
-def test_other_normalisations(matching: Matching, norm: str) -> None:
+def test_other_normalizations(matching: Matching, norm: str) -> None:
     net = build(NetworkConfig(width=8, norm=norm, pooling="max", activation="leaky_relu"), SHAPE, CLASSES)
-    initialise(net, generator(52, norm))
+    initialize(net, generator(52, norm))
     matching.freeze_statistics(net, draw(16, "statistics"))
     real, synthetic = draw(5, "real"), draw(2, "synthetic")
     assert_close_each(all_effects(matching, net, real, synthetic), all_effects(matching, net, real, synthetic, "oracle"), 1e-3)
@@ -263,7 +263,7 @@ def test_one_sample_is_refused(matching: Matching) -> None:
 @BOTH
 def test_coupled_samples_are_refused(matching: Matching) -> None:
     net = build(NetworkConfig(width=8, norm="batch"), SHAPE, CLASSES)
-    initialise(net, generator(53, "batch"))
+    initialize(net, generator(53, "batch"))
     with pytest.raises(ConfigError, match="freeze_statistics"):
         ite(matching, net, draw(3, "real"), labels(3), draw(1, "s"), labels(1))
 
@@ -339,7 +339,7 @@ def test_chunks_are_whole_numbers_of_lanes_within_the_budget() -> None:
 @BOTH
 def test_whole_jacobian_equals_products_with_it(matching: Matching) -> None:
     net = build(NetworkConfig(width=2, depth=1, pooling="max"), (3, 4, 4), 2)
-    initialise(net, generator(55, "small"))
+    initialize(net, generator(55, "small"))
     points, targets = torch.randn(2, 3, 4, 4, generator=generator(55, "x")), torch.tensor([0, 1])
     psi = matching.real_mean(net, points, targets)
     pull = matching.pullback(net, points, targets, 5, 2**26)
@@ -350,7 +350,7 @@ def test_whole_jacobian_equals_products_with_it(matching: Matching) -> None:
 def test_many_samples_of_few_features_use_the_whole_jacobian() -> None:
     """16 features, 20 samples: both ways round agree with the definition."""
     net = build(NetworkConfig(width=4, depth=3), SHAPE, CLASSES)
-    initialise(net, generator(56, "few"))
+    initialize(net, generator(56, "few"))
     real, synthetic = draw(20, "real"), draw(1, "synthetic")
     assert net.classifier.in_features == 16
     oracle = all_effects(DM, net, real, synthetic, "oracle")
@@ -360,7 +360,7 @@ def test_many_samples_of_few_features_use_the_whole_jacobian() -> None:
 
 def test_meta_gradient_by_finite_differences() -> None:
     net = build(NetworkConfig(width=4, depth=2, activation="swish"), SHAPE, CLASSES)
-    initialise(net, generator(57, "smooth"))
+    initialize(net, generator(57, "smooth"))
     net.double()
     real, synthetic = draw(3, "real", dtype=torch.float64), draw(1, "synthetic", dtype=torch.float64)
     apply = siamese("scale")

@@ -10,7 +10,7 @@ from bilp.causal import Estimator, ite, measure
 from bilp.config import NetworkConfig
 from bilp.errors import ConfigError
 from bilp.matching import FeatureMatching, GradientMatching, Matching
-from bilp.nets import Network, build, initialise
+from bilp.nets import Network, build, initialize
 from bilp.seeds import generator
 
 SHAPE, CLASSES, LABEL, COUNT = (3, 16, 16), 5, 2, 41
@@ -19,7 +19,7 @@ BOTH = pytest.mark.parametrize("matching", [FeatureMatching(), GradientMatching(
 
 def network() -> Network:
     built = build(NetworkConfig(width=8), SHAPE, CLASSES)
-    initialise(built, generator(61, "network"))
+    initialize(built, generator(61, "network"))
     return built
 
 

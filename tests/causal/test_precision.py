@@ -11,7 +11,7 @@ from bilp.causal.precision import CHECKED, RANK_AGREEMENT, order_holds, rank_cor
 from bilp.config import NetworkConfig, ReselectConfig
 from bilp.errors import ConfigError
 from bilp.matching import Matching, matching_for
-from bilp.nets import Network, build, initialise
+from bilp.nets import Network, build, initialize
 from bilp.seeds import generator
 
 SHAPE, CLASSES, LABEL, COUNT = (3, 16, 16), 5, 2, 48
@@ -21,7 +21,7 @@ METHODS = pytest.mark.parametrize("matching", [matching_for(name) for name in ("
 @pytest.fixture(scope="module")
 def network() -> Network:
     built = build(NetworkConfig(width=8), SHAPE, CLASSES)
-    initialise(built, generator(91, "network"))
+    initialize(built, generator(91, "network"))
     return built
 
 

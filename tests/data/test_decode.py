@@ -144,7 +144,7 @@ def test_colour_choices() -> None:
 
 
 @pytest.mark.parametrize("size", [(40, 20), (20, 40), (41, 20), (20, 20), (10, 30), (301, 7)])
-def test_resize_brings_the_shorter_side_then_crops_the_centre(size: tuple[int, int]) -> None:
+def test_resize_brings_the_shorter_side_then_crops_the_center(size: tuple[int, int]) -> None:
     width, height = size
     pixels = random_pixels(height, width, 3)
     side, short = 10, min(size)

@@ -53,7 +53,7 @@ def test_duplicates_are_counted_told_and_listed(leaky: Path) -> None:
         "duplicates kept; ingest.duplicates drop would leave out 4 training images and 2 test images",
     ]
     assert dataset.record is not None
-    table = pq.read_table(f"{dataset.record.artefact.uri}/duplicates.parquet").to_pydict()
+    table = pq.read_table(f"{dataset.record.artifact.uri}/duplicates.parquet").to_pydict()
     assert list(zip(table["split"], table["class"], table["origin"], strict=True)) == [
         ("train", "cat", "train/cat/0.png"),
         ("train", "dog", "train/dog/9.png"),
@@ -86,7 +86,7 @@ def test_without_duplicates_nothing_is_said_and_drop_changes_nothing(write_folde
     root = write_folder(pets)
     kept, dropped = load(root), load(root, duplicates="drop")
     assert (kept.uri, lines(kept)) == (dropped.uri, lines(dropped)) == (kept.uri, [])
-    assert kept.record is not None and list(kept.record.artefact.manifest.files) == ["test.parquet", "train.parquet"]
+    assert kept.record is not None and list(kept.record.artifact.manifest.files) == ["test.parquet", "train.parquet"]
 
 
 def test_dropping_must_not_empty_a_class(write_folder: WriteFolder, pets: Any) -> None:

@@ -93,7 +93,7 @@ def test_files_that_cannot_be_read_are_listed_at_once_or_skipped_like_damaged_on
     assert reasons["b/pipe.png"] == "a device, pipe or socket, not a file"
     dataset = load(root, on_corrupt="skip")
     assert dataset.record is not None
-    ledger = json.loads(dataset.record.artefact.read("ledger.json"))
+    ledger = json.loads(dataset.record.artifact.read("ledger.json"))
     assert {entry["origin"]: entry["reason"] for entry in ledger} == reasons
     assert len(dataset.train) + len(dataset.test) == 8
 

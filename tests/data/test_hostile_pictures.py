@@ -58,7 +58,7 @@ def test_all_of_them_in_one_folder(pets: Any, write_folder: Any, tmp_path: Path)
     with pytest.raises(DataError, match=f"{len(REFUSED)} images cannot be decoded"):
         ingest(config, str(tmp_path / "store"))
     dataset = open_recorded(read_source(config.model_copy(update={"on_corrupt": "skip"}), str(tmp_path / "store")))
-    assert dataset.record is not None and dataset.record.artefact.fact("skipped") == {"train": len(REFUSED), "test": 0}
+    assert dataset.record is not None and dataset.record.artifact.fact("skipped") == {"train": len(REFUSED), "test": 0}
     root = write_folder(pets)
     for path in root.glob("train/cat/hostile*"):
         path.unlink()

@@ -14,12 +14,12 @@ import pytest
 import torch
 from sklearn.datasets import load_digits
 
-from bilp.artifacts.artifact import open_artefact
+from bilp.artifacts.artifact import open_artifact
 from bilp.config import IngestConfig
 from bilp.data import Split, convert, ingest, open_dataset, open_recorded, read_source, shards
 from bilp.data.contents import SPLITS
 from bilp.data.opening import FORMATS
-from bilp.errors import DamagedArtefact, DataError
+from bilp.errors import DamagedArtifact, DataError
 from bilp.progress import Progress
 from bilp.storage import objects
 
@@ -63,10 +63,10 @@ def test_digits_end_to_end(tmp_path: Path) -> None:
         assert int((dataset.test.labels == digit).sum()) == round(0.2 * count)
 
 
-def test_facts_and_normalisation(tmp_path: Path) -> None:
+def test_facts_and_normalization(tmp_path: Path) -> None:
     uri = ingest(IngestConfig(), str(tmp_path))
-    artefact, dataset = open_artefact(uri, "dataset"), open_dataset(uri)
-    facts = artefact.manifest.facts
+    artifact, dataset = open_artifact(uri, "dataset"), open_dataset(uri)
+    facts = artifact.manifest.facts
     assert uri == objects.join(str(tmp_path), "datasets", "digits", dataset.fingerprint)
     assert (facts["layout"], facts["value_range"], facts["colour"], facts["resolution"]) == ("CHW", [0, 255], "grey", [8, 8])
     assert (facts["train_images"], facts["test_images"], facts["classes"]) == (len(dataset.train), len(dataset.test), 10)
@@ -93,10 +93,10 @@ def test_bytes_do_not_depend_on_threads_and_the_fingerprint_not_on_shards(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, write_folder: WriteFolder, pets: Any, bounds: dict[str, int]
 ) -> None:
     root = write_folder(pets)
-    first = open_artefact(ingest(folder(root), str(tmp_path / "one")), "dataset")
+    first = open_artifact(ingest(folder(root), str(tmp_path / "one")), "dataset")
     for name, value in bounds.items():
         monkeypatch.setattr(convert if name == "THREADS" else shards, name, value)
-    second = open_artefact(ingest(folder(root), str(tmp_path / "two")), "dataset")
+    second = open_artifact(ingest(folder(root), str(tmp_path / "two")), "dataset")
     assert first.fact("fingerprint") == second.fact("fingerprint")
     if "SHARD_BYTES" in bounds:
         assert second.fact("shard_rows")["train"] == [2, 2, 2]
@@ -138,7 +138,7 @@ def test_a_deleted_store_is_made_again_and_a_damaged_one_is_named(tmp_path: Path
     assert ingest(folder(root), store) == uri
     os.truncate(Path(uri) / "train-00000.arrow", 100)
     for act in (lambda: ingest(folder(root), store), lambda: open_dataset(uri)):
-        with pytest.raises(DamagedArtefact, match=r"train-00000\.arrow has 100 bytes"):
+        with pytest.raises(DamagedArtifact, match=r"train-00000\.arrow has 100 bytes"):
             act()
 
 
@@ -150,7 +150,7 @@ def test_damage_of_the_same_size_is_found_before_images_are_used(tmp_path: Path,
     shard.write_bytes(data)
     dataset = open_dataset(uri)
     assert len(dataset.train.images()) == 6
-    with pytest.raises(DamagedArtefact, match=r"test-00000\.arrow"):
+    with pytest.raises(DamagedArtifact, match=r"test-00000\.arrow"):
         dataset.test.images()
 
 
@@ -205,9 +205,9 @@ def test_skipping_leaves_a_ledger_and_dense_ids(tmp_path: Path, write_folder: Wr
     root = write_folder({"train/cat/00.png": b"", "test/dog/zz.png": b"no picture"})
     dataset = open_recorded(read_source(folder(root, on_corrupt="skip"), str(tmp_path / "store")))
     assert dataset.record is not None
-    assert dataset.record.artefact.fact("skipped") == {"train": 1, "test": 1}
-    assert dataset.record.lines()[1:] == [f"2 files skipped, listed with the reasons in {dataset.record.artefact.uri}/ledger.json"]
-    assert json.loads(dataset.record.artefact.read("ledger.json")) == [
+    assert dataset.record.artifact.fact("skipped") == {"train": 1, "test": 1}
+    assert dataset.record.lines()[1:] == [f"2 files skipped, listed with the reasons in {dataset.record.artifact.uri}/ledger.json"]
+    assert json.loads(dataset.record.artifact.read("ledger.json")) == [
         {"split": "train", "origin": "train/cat/00.png", "reason": "empty file"},
         {"split": "test", "origin": "test/dog/zz.png", "reason": f"not an image in a known format ({', '.join(FORMATS)})"},
     ]

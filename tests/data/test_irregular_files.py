@@ -63,8 +63,8 @@ def test_among_pictures(make: Callable[[Path], None], pets: Any, write_folder: A
     with pytest.raises(DataError, match=r"train/cat/odd\.png: a device, pipe or socket, not a file"):
         ingest(config, str(tmp_path / "store"))
     dataset = open_recorded(read_source(config.model_copy(update={"on_corrupt": "skip"}), str(tmp_path / "store")))
-    assert dataset.record is not None and dataset.record.artefact.fact("skipped") == {"train": 1, "test": 0}
-    assert b"a device, pipe or socket" in dataset.record.artefact.read("ledger.json")
+    assert dataset.record is not None and dataset.record.artifact.fact("skipped") == {"train": 1, "test": 0}
+    assert b"a device, pipe or socket" in dataset.record.artifact.read("ledger.json")
 
 
 @pytest.mark.parametrize("make", KINDS)

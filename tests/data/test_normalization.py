@@ -10,13 +10,13 @@ from typing import Any, get_args
 import numpy as np
 import pytest
 
-from bilp.artifacts.artifact import open_artefact
+from bilp.artifacts.artifact import open_artifact
 from bilp.artifacts.tables import SUMMARY
-from bilp.config import IngestConfig, NetworkConfig, Normalization, ScoreConfig
+from bilp.config import IngestConfig, NetworkConfig, NormalizationName, ScoreConfig
 from bilp.data import ingest, open_dataset
 from bilp.data.normalization import CONSTANTS, chosen, identity, measured
 from bilp.errors import DataError
-from bilp.scoring.summary import FILE, summarise
+from bilp.scoring.summary import FILE, summarize
 from bilp.scoring.trial import score_trial
 
 WriteFolder = Callable[[Any], Path]
@@ -41,8 +41,8 @@ def birds(write_folder: WriteFolder, tmp_path: Path) -> Path:
 
 def losses(uri: str, root: str) -> tuple[str, np.ndarray]:
     score_trial(uri, CONFIG, 0, root)
-    summary = summarise(uri, CONFIG, root)
-    return summary, open_artefact(summary, "score_summary").table(FILE, SUMMARY)["loss_converge"].to_numpy()
+    summary = summarize(uri, CONFIG, root)
+    return summary, open_artifact(summary, "score_summary").table(FILE, SUMMARY)["loss_converge"].to_numpy()
 
 
 @pytest.mark.parametrize("first", ["birds", "cifar10"])
@@ -89,7 +89,7 @@ def test_constants_of_other_channels_are_refused_in_one_line(tmp_path: Path, bir
 
 
 def test_every_name_of_the_setting_has_constants() -> None:
-    assert {"auto", "measured", *CONSTANTS} == set(get_args(Normalization))
+    assert {"auto", "measured", *CONSTANTS} == set(get_args(NormalizationName))
 
 
 def test_measured_constants_leave_fingerprints_as_they_were(tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from bilp.artifacts.publication import publish
 from bilp.config import IngestConfig
 from bilp.data import Dataset, ingest, open_dataset, shards
-from bilp.errors import IncompatibleArtefact, MissingArtefact
+from bilp.errors import IncompatibleArtifact, MissingArtifact
 
 
 @pytest.fixture(scope="module")
@@ -78,9 +78,9 @@ def test_threads_share_a_split(many_shards: Dataset) -> None:
 
 
 def test_opening_nothing_or_something_else(tmp_path: Path) -> None:
-    with pytest.raises(MissingArtefact):
+    with pytest.raises(MissingArtifact):
         open_dataset(str(tmp_path / "nowhere"))
     other = str(tmp_path / "other")
     publish(other, "dataset", "0" * 16, {}, config={}, parents={}, facts={"layout": "HWC", "value_range": [0, 255]})
-    with pytest.raises(IncompatibleArtefact, match="CHW"):
+    with pytest.raises(IncompatibleArtifact, match="CHW"):
         open_dataset(other)

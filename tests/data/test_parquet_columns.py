@@ -55,7 +55,7 @@ def table(columns: Mapping[str, Any], **features: Any) -> pa.Table:
     return pa.table(dict(columns)).replace_schema_metadata(metadata(**features) if features else None)
 
 
-def labelled(labels: Sequence[Any] | pa.Array, kind: pa.DataType | None = None, **features: Any) -> pa.Table:
+def labeled(labels: Sequence[Any] | pa.Array, kind: pa.DataType | None = None, **features: Any) -> pa.Table:
     column = labels if isinstance(labels, pa.Array) else pa.array(labels, kind)
     return table({"image": images(len(column)), "label": column}, **features)
 
@@ -131,7 +131,7 @@ LABELS: dict[str, tuple[pa.Array, tuple[str, ...], list[str], list[str]]] = {
 @pytest.mark.parametrize("case", LABELS)
 def test_labels_of_any_type(tmp_path: Path, case: str) -> None:
     column, classes, names, told = LABELS[case]
-    found, splits, notes = read(put(tmp_path / "set", train=labelled(column)))
+    found, splits, notes = read(put(tmp_path / "set", train=labeled(column)))
     assert (found, splits) == (classes, {"train": named(names)})
     assert [part in note for part, note in zip(told, notes, strict=True)] == [True] * len(told), notes
 
@@ -295,7 +295,7 @@ def test_columns_that_are_refused(tmp_path: Path, case: str) -> None:
 def test_text_that_is_no_utf8_in_a_column_of_text(tmp_path: Path) -> None:
     wrong = pa.Array.from_buffers(pa.string(), 2, [None, pa.py_buffer(np.array([0, 1, 2], np.int32)), pa.py_buffer(b"\xe9a")])
     with pytest.raises(DataError, match="'label' are not all text in UTF-8"):
-        read(put(tmp_path / "set", train=labelled(wrong)))
+        read(put(tmp_path / "set", train=labeled(wrong)))
 
 
 def test_columns_twice_and_of_other_names(tmp_path: Path) -> None:
@@ -306,82 +306,82 @@ def test_columns_twice_and_of_other_names(tmp_path: Path) -> None:
         read(tmp_path / "double")
     other = table({"image": images(4), "category": FOUR})
     with pytest.raises(DataError, match=r"different names: category in test\.parquet and label in train\.parquet"):
-        read(put(tmp_path / "other", train=labelled(FOUR), test=other))
-    case = read(put(tmp_path / "case", train=labelled(FOUR), test=table({"Image": images(4), "LABEL": FOUR})))
+        read(put(tmp_path / "other", train=labeled(FOUR), test=other))
+    case = read(put(tmp_path / "case", train=labeled(FOUR), test=table({"Image": images(4), "LABEL": FOUR})))
     assert case[1]["train"] == case[1]["test"]
 
 
 # train; test; settings; classes; classes of the test images; parts of the notes
 CLASSES: dict[str, tuple[pa.Table, pa.Table, dict[str, Any], tuple[str, ...], list[str], list[str]]] = {
     "names of train": (
-        labelled([1, 0], label=CAT_DOG),
-        labelled([1, 0]),
+        labeled([1, 0], label=CAT_DOG),
+        labeled([1, 0]),
         {},
         ("cat", "dog"),
         ["dog", "cat"],
         ["train.parquet also hold for test"],
     ),
     "names of test": (
-        labelled([1, 0]),
-        labelled([1, 0], label=CAT_DOG),
+        labeled([1, 0]),
+        labeled([1, 0], label=CAT_DOG),
         {},
         ("cat", "dog"),
         ["dog", "cat"],
         ["test.parquet also hold for train"],
     ),
     "other order": (
-        labelled([1, 0], label=CAT_DOG),
-        labelled([1, 0], label=["dog", "cat"]),
+        labeled([1, 0], label=CAT_DOG),
+        labeled([1, 0], label=["dog", "cat"]),
         {},
         ("cat", "dog"),
         ["cat", "dog"],
         ["by name"],
     ),
-    "order of the metadata": (labelled([1, 0], label=["z", "a"]), labelled([1, 0], label=["z", "a"]), {}, ("z", "a"), ["a", "z"], []),
+    "order of the metadata": (labeled([1, 0], label=["z", "a"]), labeled([1, 0], label=["z", "a"]), {}, ("z", "a"), ["a", "z"], []),
     "a class that never occurs": (
-        labelled([2, 0], label=["cat", "never", "dog"]),
-        labelled([2, 0], label=["cat", "never", "dog"]),
+        labeled([2, 0], label=["cat", "never", "dog"]),
+        labeled([2, 0], label=["cat", "never", "dog"]),
         {},
         ("cat", "dog"),
         ["dog", "cat"],
         ["no image has 'never'"],
     ),
-    "other kinds of metadata": (labelled([1, 0], label="Value"), labelled([1, 0], image="Image"), {}, ("0", "1"), ["1", "0"], []),
-    "capital letters apart": (labelled(["Cat", "Dog"]), labelled(["cat", "dog"]), {}, ("Cat", "Dog"), ["Cat", "Dog"], ["'cat' as 'Cat'"]),
-    "Unicode forms apart": (labelled(["caf\u00e9", "a"]), labelled(["cafe\u0301", "a"]), {}, ("a", "caf\u00e9"), ["caf\u00e9", "a"], []),
+    "other kinds of metadata": (labeled([1, 0], label="Value"), labeled([1, 0], image="Image"), {}, ("0", "1"), ["1", "0"], []),
+    "capital letters apart": (labeled(["Cat", "Dog"]), labeled(["cat", "dog"]), {}, ("Cat", "Dog"), ["Cat", "Dog"], ["'cat' as 'Cat'"]),
+    "Unicode forms apart": (labeled(["caf\u00e9", "a"]), labeled(["cafe\u0301", "a"]), {}, ("a", "caf\u00e9"), ["caf\u00e9", "a"], []),
     "a subset in its order": (
-        labelled([0, 1, 2, 2], label=["a", "b", "c"]),
-        labelled([2, 1, 0], label=["a", "b", "c"]),
+        labeled([0, 1, 2, 2], label=["a", "b", "c"]),
+        labeled([2, 1, 0], label=["a", "b", "c"]),
         {"classes": ("c", "a")},
         ("c", "a"),
         ["c", "", "a"],
         ["ingest.classes leaves out 1 train images and 1 test images of 'b'"],
     ),
     "numbers as text in their order": (
-        labelled(["10", "9"]),
-        labelled(["9", "10"]),
+        labeled(["10", "9"]),
+        labeled(["9", "10"]),
         {"classes": ("9", "10")},
         ("9", "10"),
         ["9", "10"],
         [],
     ),
-    "a subset without the unlabelled": (
-        labelled([0, -1, None, 1]),
-        labelled([1, 0]),
+    "a subset without the unlabeled": (
+        labeled([0, -1, None, 1]),
+        labeled([1, 0]),
         {"classes": ("0", "1")},
         ("0", "1"),
         ["1", "0"],
         ["leaves out 2 train images without a label"],
     ),
-    "a subset beside the unlabelled": (
-        labelled([0, 2, None, 1]),
-        labelled([1, 0, 2, -1]),
+    "a subset beside the unlabeled": (
+        labeled([0, 2, None, 1]),
+        labeled([1, 0, 2, -1]),
         {"classes": ("0", "1")},
         ("0", "1"),
         ["1", "0"],
         ["leaves out 2 train images and 2 test images of '2' or without a label"],
     ),
-    "minus one as a class": (labelled([-1, 1]), labelled([1, -1]), {"classes": ("-1", "1")}, ("-1", "1"), ["1", "-1"], []),
+    "minus one as a class": (labeled([-1, 1]), labeled([1, -1]), {"classes": ("-1", "1")}, ("-1", "1"), ["1", "-1"], []),
 }
 
 
@@ -396,20 +396,20 @@ def test_classes(tmp_path: Path, case: str) -> None:
 
 
 REFUSED_CLASSES: dict[str, tuple[pa.Table, pa.Table, dict[str, Any], str]] = {
-    "other classes": (labelled([0, 1]), labelled([0, 2]), {}, r"only in train: '1'; only in test: '2'\): .*ingest\.classes .*held_out"),
-    "one class alone": (labelled([0, 1], label=CAT_DOG), labelled([0, 0], label=CAT_DOG), {}, r"only in train: 'dog'"),
-    "other kinds": (labelled([0, 1]), labelled(["0", "1"]), {}, r"different kinds: numbers in train\.parquet and text in test\.parquet"),
-    "outside of the names": (labelled([0, 2], label=CAT_DOG), labelled([0, 1]), {}, r"label 2 of row 1 is outside 0\.\.1 .*1 such rows"),
-    "equal names": (labelled([0, 1], label=["cat", "cat"]), labelled([0, 1]), {}, r"train\.parquet: duplicate class names"),
-    "unlabelled rows of the test": (labelled([0, 1]), labelled([0, -1]), {}, r"test\.parquet: label -1 of row 1"),
+    "other classes": (labeled([0, 1]), labeled([0, 2]), {}, r"only in train: '1'; only in test: '2'\): .*ingest\.classes .*held_out"),
+    "one class alone": (labeled([0, 1], label=CAT_DOG), labeled([0, 0], label=CAT_DOG), {}, r"only in train: 'dog'"),
+    "other kinds": (labeled([0, 1]), labeled(["0", "1"]), {}, r"different kinds: numbers in train\.parquet and text in test\.parquet"),
+    "outside of the names": (labeled([0, 2], label=CAT_DOG), labeled([0, 1]), {}, r"label 2 of row 1 is outside 0\.\.1 .*1 such rows"),
+    "equal names": (labeled([0, 1], label=["cat", "cat"]), labeled([0, 1]), {}, r"train\.parquet: duplicate class names"),
+    "unlabeled rows of the test": (labeled([0, 1]), labeled([0, -1]), {}, r"test\.parquet: label -1 of row 1"),
     "unknown class": (
-        labelled([0, 1], label=CAT_DOG),
-        labelled([0, 1]),
+        labeled([0, 1], label=CAT_DOG),
+        labeled([0, 1]),
         {"classes": ("cat", "cow")},
         r"names 'cow', .*train images; .*'cat', 'dog'",
     ),
-    "class of train alone": (labelled(["a", "b"]), labelled(["a", "c"]), {"classes": ("a", "b")}, r"names 'b', without any test images"),
-    "class twice": (labelled([0, 1]), labelled([0, 1]), {"classes": ("0", "0")}, r"ingest\.classes names 0 twice"),
+    "class of train alone": (labeled(["a", "b"]), labeled(["a", "c"]), {"classes": ("a", "b")}, r"names 'b', without any test images"),
+    "class twice": (labeled([0, 1]), labeled([0, 1]), {"classes": ("0", "0")}, r"ingest\.classes names 0 twice"),
 }
 
 
@@ -423,7 +423,7 @@ def test_classes_that_are_refused(tmp_path: Path, case: str) -> None:
 def test_a_subset_of_the_classes_is_stored_as_such(tmp_path: Path) -> None:
     """Through the whole stage: images of other classes leave no trace, and those that stay keep their own pixels and origins."""
     rows = [("c", "a", "b")[number % 3] for number in range(40)]
-    root = put(tmp_path / "set", train=labelled(rows), test=labelled(rows[:9]))
+    root = put(tmp_path / "set", train=labeled(rows), test=labeled(rows[:9]))
     config = IngestConfig(source="parquet", uri=str(root), classes=("c", "b"))
     dataset = open_recorded(read_source(config, str(tmp_path / "store")))
     kept = [number for number, name in enumerate(rows) if name != "a"]

@@ -21,7 +21,7 @@ Files = dict[SplitName, list[str]]
 
 @pytest.fixture
 def write(tmp_path: Path, write_parquet: Callable[..., None]) -> Write:
-    """Writes files of two rows each, labelled 0 and 1; after a path, ! says labels of -1, ? no label column, 0 no rows."""
+    """Writes files of two rows each, labeled 0 and 1; after a path, ! says labels of -1, ? no label column, 0 no rows."""
 
     def write(paths: Sequence[str]) -> Path:
         buffer = io.BytesIO()
@@ -162,7 +162,7 @@ CHOSEN: dict[str, tuple[list[str], dict[str, str], list[str], list[str] | None, 
         ["test-0.parquet"],
         [],
     ),
-    "unlabelled test beside a labelled validation": (
+    "unlabeled test beside a labeled validation": (
         ["train-0.parquet", "test-0.parquet!", "validation-0.parquet"],
         {},
         ["train-0.parquet"],
@@ -177,7 +177,7 @@ CHOSEN: dict[str, tuple[list[str], dict[str, str], list[str], list[str] | None, 
         ["passed over test.parquet: it has no label column", "dev.parquet: test images"],
     ),
     "empty test": (["train.parquet", "test.parquet0", "eval.parquet"], {}, ["train.parquet"], ["eval.parquet"], ["it holds no rows", ""]),
-    "unlabelled test, held out": (
+    "unlabeled test, held out": (
         ["train.parquet", "test.parquet!"],
         {"test": "held_out"},
         ["train.parquet"],
@@ -316,17 +316,17 @@ REFUSED: dict[str, tuple[list[str], dict[str, str], str]] = {
     ),
     "no word": (["cats.parquet", "dogs.parquet"], {}, r"no name speaks of a split: cats\.parquet, dogs\.parquet: set ingest\.train"),
     "contradiction": (["test/train-0.parquet"], {}, r"folder and file speak of different splits: test/train-0\.parquet"),
-    "unlabelled test": (
+    "unlabeled test": (
         ["train.parquet", "test.parquet!"],
         {},
         r"test images have no labels \(test\.parquet: .*all are -1.* ingest\.test to held_out",
     ),
-    "unlabelled tests": (
+    "unlabeled tests": (
         ["train.parquet", "test.parquet!", "val.parquet?"],
         {},
         r"test\.parquet: .*; val\.parquet: it has no label column",
     ),
-    "unlabelled test wanted": (
+    "unlabeled test wanted": (
         ["train.parquet", "test.parquet!"],
         {"test": "test*"},
         r"test\.parquet: its rows have no label .* set ingest\.test",

@@ -94,7 +94,7 @@ def test_a_program_among_the_pictures_of_a_folder(
     with pytest.raises(DataError, match=rf"train/cat/{name}: is PostScript, which is not read: convert it to PNG"):
         ingest(config, str(tmp_path / "store"))
     record = open_recorded(read_source(config.model_copy(update={"on_corrupt": "skip"}), str(tmp_path / "store"))).record
-    assert record is not None and record.artefact.fact("skipped") == {"train": 1, "test": 0}
+    assert record is not None and record.artifact.fact("skipped") == {"train": 1, "test": 0}
     assert not started()
 
 

@@ -16,7 +16,7 @@ from bilp.data.convert import Converter
 from bilp.data.decode import Conversion
 from bilp.data.opening import DecodeError
 from bilp.data.reading import read_picture
-from bilp.errors import DataError, MissingArtefact, StorageError
+from bilp.errors import DataError, MissingArtifact, StorageError
 from bilp.progress import silent
 from bilp.storage import objects
 
@@ -93,7 +93,7 @@ def test_what_may_befall_every_file_stops_the_stage(tmp_path: Path, cause: OSErr
 
 def test_a_missing_object_is_listed_whatever_the_storage() -> None:
     def missing() -> bytes:
-        raise MissingArtefact("cannot read s3://bucket/x: nothing lies there")
+        raise MissingArtifact("cannot read s3://bucket/x: nothing lies there")
 
     with pytest.raises(DecodeError, match="is missing"):
         read_picture(missing)

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from bilp.data.shards import HEADER_BYTES, ShardWriter, blocks, map_shard
-from bilp.errors import IncompatibleArtefact
+from bilp.errors import IncompatibleArtifact
 
 
 def images(count: int, channels: int = 3, seed: int = 0) -> np.ndarray:
@@ -90,5 +90,5 @@ def test_another_shape_is_refused(tmp_path: Path) -> None:
     writer = ShardWriter(tmp_path, "train")
     writer.append(images(3))
     (path,) = writer.close()
-    with pytest.raises(IncompatibleArtefact, match="ingest the data set again"):
+    with pytest.raises(IncompatibleArtifact, match="ingest the data set again"):
         map_shard(path, (3, 5, 4))

@@ -14,12 +14,12 @@ import pytest
 import torch
 
 from bilp.artifacts import tables
-from bilp.artifacts.artifact import open_artefact
+from bilp.artifacts.artifact import open_artifact
 from bilp.artifacts.publication import publish
 from bilp.config import IngestConfig
 from bilp.data import Dataset, ingest, open_dataset, open_recorded, read_source
 from bilp.data.source_record import open_record
-from bilp.errors import DamagedArtefact, DataError, IncompatibleArtefact, MissingArtefact
+from bilp.errors import DamagedArtifact, DataError, IncompatibleArtifact, MissingArtifact
 from bilp.storage import objects
 
 WriteFolder = Callable[[Any], Path]
@@ -56,7 +56,7 @@ def test_equal_content_of_two_sources_is_one_store_with_the_same_bytes(tmp_path:
         (other / name.replace("png", "bmp")).parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(root / name, other / name.replace("png", "bmp"))
     apart = [load(uri, tmp_path / f"store {number}") for number, uri in enumerate((root, other))]
-    first, second = (open_artefact(dataset.uri, "dataset").manifest for dataset in apart)
+    first, second = (open_artifact(dataset.uri, "dataset").manifest for dataset in apart)
     assert (first.files, first.facts, first.config, first.parents) == (second.files, second.facts, second.config, second.parents)
     assert "pets" not in str(first.files) and str(tmp_path) not in first.model_dump_json()
     together = [load(uri, tmp_path / "store") for uri in (root, other)]
@@ -68,10 +68,10 @@ def test_a_record_states_its_source_and_leads_to_its_data_set(tmp_path: Path, wr
     root, store = write_folder(pets), tmp_path / "store"
     uri = read_source(folder(root), str(store))
     record = open_record(uri)
-    facts = record.artefact.manifest.facts
+    facts = record.artifact.manifest.facts
     assert uri.startswith(f"{store}/datasets/pets/sources/")
-    assert record.dataset_uri == ingest(folder(root), str(store)) == record.artefact.parents["dataset"]
-    assert record.artefact.manifest.parents == {"dataset": f"datasets/pets/{facts['fingerprint']}"}
+    assert record.dataset_uri == ingest(folder(root), str(store)) == record.artifact.parents["dataset"]
+    assert record.artifact.manifest.parents == {"dataset": f"datasets/pets/{facts['fingerprint']}"}
     assert (facts["uri"], facts["source"], facts["skipped"]) == (str(root), "folder", {"train": 0, "test": 0})
     assert record.lines() == ["the classes of the training images are in train/; those of the test images are in test/"]
     moved = store.rename(tmp_path / "moved")
@@ -93,9 +93,9 @@ def test_a_data_set_has_no_origins_without_the_record_and_refuses_that_of_anothe
 ) -> None:
     store = str(tmp_path / "store")
     pets_uri = ingest(folder(write_folder(pets)), store)
-    with pytest.raises(MissingArtefact, match="open_recorded"):
+    with pytest.raises(MissingArtifact, match="open_recorded"):
         open_dataset(pets_uri).origins("train")
-    with pytest.raises(IncompatibleArtefact, match="is the record of data set .* ingest the source again"):
+    with pytest.raises(IncompatibleArtifact, match="is the record of data set .* ingest the source again"):
         open_dataset(pets_uri, read_source(IngestConfig(), store))
 
 
@@ -109,10 +109,10 @@ def test_a_damaged_record_is_named(tmp_path: Path, write_folder: WriteFolder, pe
     root, store = write_folder(pets), str(tmp_path / "store")
     uri = read_source(folder(root), store)
     os.truncate(Path(uri) / "train.parquet", 10)
-    with pytest.raises(DamagedArtefact, match=r"sources/\w+/train\.parquet has 10 bytes"):
+    with pytest.raises(DamagedArtifact, match=r"sources/\w+/train\.parquet has 10 bytes"):
         read_source(folder(root), store)
     (Path(uri) / "_manifest.json").write_bytes(b"{")
-    with pytest.raises(DamagedArtefact, match=r"_manifest\.json cannot be read"):
+    with pytest.raises(DamagedArtifact, match=r"_manifest\.json cannot be read"):
         read_source(folder(root), store)
 
 
@@ -122,7 +122,7 @@ def test_a_record_whose_data_set_is_gone_follows_the_source(tmp_path: Path, writ
     config = IngestConfig(source="digits")
     uri = read_source(config, str(store))
     manifest = Path(uri) / "_manifest.json"
-    stale = manifest.read_text().replace(open_record(uri).artefact.fact("fingerprint"), "0" * 16)
+    stale = manifest.read_text().replace(open_record(uri).artifact.fact("fingerprint"), "0" * 16)
     manifest.write_text(stale)
     dataset = open_recorded(read_source(config, str(store)))
     assert (len(dataset.train), dataset.fingerprint) == (1438, "143b89124b3a5fad")
@@ -134,7 +134,7 @@ def test_a_record_whose_data_set_is_gone_follows_the_source(tmp_path: Path, writ
 def as_published_before(store: Path, dataset: Dataset) -> None:
     """Turn a storage into what was written before sources had records: origins in the index, the ledger in the store, a pointer."""
     former = pa.schema([("sample_id", pa.int64()), ("label", pa.int32()), ("origin", pa.string()), ("sha256", pa.string())])
-    there = open_artefact(dataset.uri, "dataset")
+    there = open_artifact(dataset.uri, "dataset")
     files: dict[str, bytes] = {name: there.read(name) for name in there.manifest.files}
     for name in ("train", "test"):
         table = tables.decode(files[f"{name}.parquet"], pa.schema([f for f in former if f.name != "origin"]))
@@ -151,21 +151,21 @@ def test_a_storage_from_before_records_is_used_as_it_is_and_gets_them(tmp_path: 
     root, store = write_folder(pets), tmp_path / "store"
     before = load(root, store)
     as_published_before(store, before)
-    files = open_artefact(before.uri, "dataset").manifest.files
+    files = open_artifact(before.uri, "dataset").manifest.files
     assert open_dataset(before.uri).train.labels.tolist() == before.train.labels.tolist()
     after = load(root, store)
-    assert open_artefact(after.uri, "dataset").manifest.files == files, "nothing was written anew"
+    assert open_artifact(after.uri, "dataset").manifest.files == files, "nothing was written anew"
     assert after.train.index().column_names == ["sample_id", "label", "sha256"]
     assert after.origins("train")[0] == "train/cat/0.png"
 
 
 def test_an_index_of_neither_schema_is_refused(tmp_path: Path, write_folder: WriteFolder, pets: Any) -> None:
     dataset = load(write_folder(pets), tmp_path / "store")
-    there = open_artefact(dataset.uri, "dataset").manifest
+    there = open_artifact(dataset.uri, "dataset").manifest
     other = tables.encode(pa.table({"label": [1]}), pa.schema([("label", pa.int64())]), {})
     files = {name: (Path(dataset.uri) / name) for name in there.files} | {"train.parquet": other}
     publish(str(tmp_path / "odd"), "dataset", there.key, files, config={}, parents={}, facts=there.facts)
-    with pytest.raises(IncompatibleArtefact, match="sample_id: expected int64, found nothing"):
+    with pytest.raises(IncompatibleArtifact, match="sample_id: expected int64, found nothing"):
         open_dataset(str(tmp_path / "odd"))
 
 

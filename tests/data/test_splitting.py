@@ -1,4 +1,4 @@
-"""The stratified split, the checks of classes and labels, and the normalisation constants."""
+"""The stratified split, the checks of classes and labels, and the normalization constants."""
 
 from __future__ import annotations
 

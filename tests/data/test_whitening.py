@@ -1,4 +1,4 @@
-"""ZCA whitening against its definition in numpy, its artefact, and a distillation that goes through it from end to end."""
+"""ZCA whitening against its definition in numpy, its artifact, and a distillation that goes through it from end to end."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from PIL import Image
 
 import bilp
 from bilp import settings
-from bilp.artifacts.artifact import open_artefact
+from bilp.artifacts.artifact import open_artifact
 from bilp.config import DistillConfig, EvaluateConfig, ExpertsConfig, IngestConfig, NetworkConfig, PipelineConfig, ReselectConfig
 from bilp.data import Dataset, ingest, open_dataset, whitened
 from bilp.data.pool import RealPool
@@ -20,7 +20,7 @@ from bilp.data.whitening import Whitening, decode, encode, fit
 from bilp.distill import distill_round, finish_run, start_run
 from bilp.distill.pictures import displayable
 from bilp.distill.step.initial import initial_state
-from bilp.errors import ConfigError, DamagedArtefact, DataError, IncompatibleArtefact
+from bilp.errors import ConfigError, DamagedArtifact, DataError, IncompatibleArtifact
 from bilp.evaluate import evaluate_synthetic
 from bilp.exchange import ImportOptions, export_set, import_set
 from bilp.experts.train_experts import collect_experts, train_expert
@@ -51,17 +51,17 @@ def pixels(split: Split) -> torch.Tensor:
 
 def by_definition(flat: np.ndarray, epsilon: float) -> tuple[np.ndarray, np.ndarray]:
     """Mean and matrix for rows of flat images, one outer product after the other."""
-    centre = flat.mean(axis=0)
-    covariance = sum(np.outer(row - centre, row - centre) for row in flat) / (len(flat) - 1)
+    center = flat.mean(axis=0)
+    covariance = sum(np.outer(row - center, row - center) for row in flat) / (len(flat) - 1)
     values, vectors = np.linalg.eig(covariance)
-    return centre, np.real(vectors @ np.diag(1 / np.sqrt(values + epsilon)) @ np.linalg.inv(vectors))
+    return center, np.real(vectors @ np.diag(1 / np.sqrt(values + epsilon)) @ np.linalg.inv(vectors))
 
 
 def test_batches_equal_the_definition_in_numpy(plain: Dataset, white: Dataset) -> None:
     flat, test = (pixels(split).flatten(1).double().numpy() for split in (plain.train, plain.test))
-    centre, matrix = by_definition(flat, 0.1)
+    center, matrix = by_definition(flat, 0.1)
     for split, rows in ((white.train, flat), (white.test, test)):
-        wanted = torch.from_numpy((rows - centre) @ matrix).float()
+        wanted = torch.from_numpy((rows - center) @ matrix).float()
         torch.testing.assert_close(split.batch().flatten(1), wanted, rtol=1e-4, atol=1e-5)
         chosen = torch.tensor([5, 0, 5])
         torch.testing.assert_close(split.batch(chosen).flatten(1), wanted[chosen], rtol=1e-4, atol=1e-5)
@@ -94,7 +94,7 @@ def test_a_fit_does_not_depend_on_how_the_images_are_cut() -> None:
         fit(images[:1].split(1), images[:1].split(1), 0.1)
 
 
-def test_it_is_an_artefact_of_its_own_below_the_pixels(plain: Dataset, white: Dataset, root: str) -> None:
+def test_it_is_an_artifact_of_its_own_below_the_pixels(plain: Dataset, white: Dataset, root: str) -> None:
     assert white.uri.startswith(f"{plain.uri}/whitened/")
     assert white.fingerprint != plain.fingerprint == open_dataset(ingest(IngestConfig(), root)).fingerprint
     other = open_dataset(ingest(IngestConfig(whitening="zca", whitening_epsilon=0.2), root))
@@ -117,9 +117,9 @@ def test_a_damaged_fit_is_named(tmp_path: Path) -> None:
     data = bytearray(file.read_bytes())
     data[-1] ^= 1
     file.write_bytes(bytes(data))
-    with pytest.raises(DamagedArtefact, match=r"whitening\.safetensors"):
+    with pytest.raises(DamagedArtifact, match=r"whitening\.safetensors"):
         dataset.train.batch(torch.arange(2))
-    with pytest.raises(DamagedArtefact, match="here is not a safetensors file"):
+    with pytest.raises(DamagedArtifact, match="here is not a safetensors file"):
         decode(b"nothing", "here", (1, 8, 8))
 
 
@@ -127,7 +127,7 @@ def test_encoded_and_decoded_it_is_the_same() -> None:
     stream = torch.Generator().manual_seed(2)
     fitted = Whitening(torch.randn(4, generator=stream), torch.randn(4, 4, generator=stream))
     again = decode(encode(fitted), "here", (1, 2, 2))
-    assert torch.equal(again.centre, fitted.centre)
+    assert torch.equal(again.center, fitted.center)
     assert torch.equal(again.matrix, fitted.matrix)
 
 
@@ -150,7 +150,7 @@ def test_a_whitened_set_is_distilled_shown_and_evaluated_on_its_like(plain: Data
     values = {"method": "mtt", "iterations": 1, "rounds": 1, "network": NARROW, "learning_rate": 1e-9, "augment": ()}
     trajectory = {"step_rate": 1e-5, "steps": 2, "expert_epochs": 1, "max_start": 1}
     config = DistillConfig.model_validate({**values, "trajectory": trajectory})
-    with pytest.raises(IncompatibleArtefact, match="the experts at .* learned the dataset"):
+    with pytest.raises(IncompatibleArtifact, match="the experts at .* learned the dataset"):
         start_run(plain.uri, None, config, ReselectConfig(beta=0.0), root, buffer)
     run = start_run(white.uri, None, config, ReselectConfig(beta=0.0), root, buffer)
     distill_round(run, 1)
@@ -168,16 +168,16 @@ def test_a_whitened_set_is_distilled_shown_and_evaluated_on_its_like(plain: Data
 
     evaluation = EvaluateConfig(networks=(NARROW,), seeds=2, epochs=1)
     evaluate_synthetic(white.uri, uri, "unpruned", 0, evaluation, root)
-    with pytest.raises(IncompatibleArtefact, match="holds whitened images"):
+    with pytest.raises(IncompatibleArtifact, match="holds whitened images"):
         evaluate_synthetic(plain.uri, uri, "unpruned", 0, evaluation, root)
     unlike = finish_run(_plain_run(plain, root))
-    with pytest.raises(IncompatibleArtefact, match="whitening: expected"):
+    with pytest.raises(IncompatibleArtifact, match="whitening: expected"):
         evaluate_synthetic(white.uri, unlike, "unpruned", 0, evaluation, root)
     (file,) = export_set(uri, "safetensors", str(tmp_path / "exported"))
     tensors = bilp.artifacts.artifact.storage.read(file)
-    assert b"whitening.centre" in tensors[:4096]
+    assert b"whitening.center" in tensors[:4096]
     assert b"whitening.matrix" in tensors[:4096]
-    assert open_artefact(uri, "synthetic").read("whitening.safetensors") == encode(data.whitening)
+    assert open_artifact(uri, "synthetic").read("whitening.safetensors") == encode(data.whitening)
 
 
 def _plain_run(plain: Dataset, root: str) -> str:
@@ -206,9 +206,9 @@ def test_published_sets_of_mtt_are_taken_as_they_are(white: Dataset, root: str, 
 
 
 @pytest.mark.parametrize("channels", [1, 3])
-def test_whitening_does_not_depend_on_how_images_are_normalised(channels: int, tmp_path: Path) -> None:
+def test_whitening_does_not_depend_on_how_images_are_normalized(channels: int, tmp_path: Path) -> None:
     """The programs of MTT and TESLA fit ZCA on `ToTensor()` alone (mtt-distillation utils.py:58 and 147, tesla utils.py:29);
-    on normalised images another fit would come out, which is not the former one in other units."""
+    on normalized images another fit would come out, which is not the former one in other units."""
     rng = np.random.default_rng(3)
     for split, count in (("train", 12), ("test", 2)):
         for name in ("a", "b"):
@@ -221,9 +221,9 @@ def test_whitening_does_not_depend_on_how_images_are_normalised(channels: int, t
     source = IngestConfig(source="folder", uri=str(tmp_path / "source"))
     plain, white = (open_dataset(ingest(config, stored)) for config in (source, source.model_copy(update={"whitening": "zca"})))
     assert (white.mean, white.std) == ((0.0,) * channels, (1.0,) * channels)
-    assert max(plain.mean) > 0.2 and max(plain.std) < 0.5, "the plain one is normalised"
+    assert max(plain.mean) > 0.2 and max(plain.std) < 0.5, "the plain one is normalized"
     flat = pixels(plain.train).flatten(1).double().numpy()
-    centre, matrix = by_definition(flat, 0.1)
-    torch.testing.assert_close(white.train.batch().flatten(1), torch.from_numpy((flat - centre) @ matrix).float(), rtol=1e-4, atol=1e-5)
+    center, matrix = by_definition(flat, 0.1)
+    torch.testing.assert_close(white.train.batch().flatten(1), torch.from_numpy((flat - center) @ matrix).float(), rtol=1e-4, atol=1e-5)
     shown = displayable(white.test.batch(), white.mean, white.std, white.whitening)
     assert (shown.int() - plain.test.images().int()).abs().max() <= 1

@@ -1,4 +1,4 @@
-"""IDC, DREAM and IDM once more, in the most direct way: pixels in [0, 1] that are normalised on the fly (IDC, DREAM), the
+"""IDC, DREAM and IDM once more, in the most direct way: pixels in [0, 1] that are normalized on the fly (IDC, DREAM), the
 library's interpolation, one optimiser step per class on the whole tensor, whole batches, plain autograd. Slow.
 
 Shares with the program only the definition of the random streams, the augmentation, the networks and k-means.
@@ -18,12 +18,12 @@ from bilp.distill.step.kmeans import EQUAL, kmeans, nearest_members
 from bilp.images import augment
 from bilp.images.augment import AugParams
 from bilp.images.cutmix import draw_mix
-from bilp.nets import Network, build, initialise
+from bilp.nets import Network, build, initialize
 from bilp.seeds import generator
 
 
 class Slow:
-    """A run of `iterations` iterations from normalised `images`, those of `classes` or of all; afterwards `images` and `curve`
+    """A run of `iterations` iterations from normalized `images`, those of `classes` or of all; afterwards `images` and `curve`
     hold the outcome."""
 
     def __init__(self, config: DistillConfig, pool: RealPool, images: Tensor, classes: range | None = None) -> None:
@@ -39,7 +39,7 @@ class Slow:
 
     @property
     def images(self) -> Tensor:
-        """Normalised."""
+        """Normalized."""
         leaf = self.leaf.detach()
         return (leaf - self.mean) / self.std if self.as_pixels else leaf
 
@@ -54,7 +54,7 @@ class Slow:
 
     def fresh(self, *path: str | int) -> Network:
         network = build(self.config.network, self.pool.dataset.shape, self.pool.classes)
-        initialise(network, generator(self.config.seed, *path))
+        initialize(network, generator(self.config.seed, *path))
         return network
 
     def drawn(self, t: int, step: int, c: int) -> Tensor:
@@ -73,7 +73,7 @@ class Slow:
         height, width = own.shape[2:]
         for f in factors:
             h, w = -(-height // f), -(-width // f)
-            # Pixels are filled up with 0.5; of normalised images that would be 0.5 of their pixels too.
+            # Pixels are filled up with 0.5; of normalized images that would be 0.5 of their pixels too.
             filling = 0.5 if self.as_pixels else float((0.5 - self.mean).flatten()[0] / self.std.flatten()[0])
             wide = functional.pad(own, (0, f * w - width, 0, f * h - height), value=filling)
             crops = [wide[:, :, y * h : y * h + h, x * w : x * w + w] for y in range(f) for x in range(f)]
@@ -194,13 +194,13 @@ class Slow:
             images = self.pool.dataset.train.images(ids).float() / 255
         features = network.embed(images).detach()
         stream = generator(config.seed, "clusters", t, step, c)
-        centres, nearest = kmeans(features, config.batch_real, stream, config.dream.most_steps)
+        centers, nearest = kmeans(features, config.batch_real, stream, config.dream.most_steps)
         if config.dream.nearest == "all":
-            occupied = nearest.bincount(minlength=len(centres)) > 0
-            apart = torch.cdist(centres[occupied].double(), features.double()).square()
-            equal = apart <= apart.amin(1, keepdim=True) * (1 + EQUAL)  # a cluster of two has its centre between them
+            occupied = nearest.bincount(minlength=len(centers)) > 0
+            apart = torch.cdist(centers[occupied].double(), features.double()).square()
+            equal = apart <= apart.amin(1, keepdim=True) * (1 + EQUAL)  # a cluster of two has its center between them
             return ids[equal.int().argmax(1)]
-        return ids[nearest_members(features, centres, nearest)]
+        return ids[nearest_members(features, centers, nearest)]
 
     # --- IDM ---
 

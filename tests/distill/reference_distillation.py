@@ -12,7 +12,7 @@ from torch.nn import functional
 from bilp.config import DistillConfig
 from bilp.data.pool import RealPool
 from bilp.images import augment
-from bilp.nets import Network, build, initialise
+from bilp.nets import Network, build, initialize
 from bilp.seeds import generator
 
 
@@ -24,7 +24,7 @@ def distill_slowly(config: DistillConfig, pool: RealPool, images: Tensor, iterat
     curve = []
     for t in range(iterations):
         network = build(config.network, pool.dataset.shape, pool.classes)
-        initialise(network, generator(config.seed, "network", t))
+        initialize(network, generator(config.seed, "network", t))
         outer_loops = 1 if config.method == "dm" else config.outer_loops
         losses = []
         for outer in range(outer_loops):

@@ -13,7 +13,7 @@ import torch
 from tiny_distillation import NARROW, Store, assemble, assert_follows, guard_for, spelled_out
 from torch import Tensor, nn
 
-from bilp.artifacts.artifact import open_artefact
+from bilp.artifacts.artifact import open_artifact
 from bilp.artifacts.tables import ITE
 from bilp.config import AlignmentConfig, DistillConfig, PruneConfig, ReselectConfig
 from bilp.data.pool import RealPool
@@ -61,7 +61,7 @@ def papers_loss(setting: Setting, images: Tensor, labels: Tensor) -> Tensor:
     synthetics = [augment.apply(images[labels == c], batch.params) for c, batch in enumerate(batches)]
     seen: list[Tensor] = []
     hooks = [m.register_forward_hook(lambda *call: seen.append(call[2])) for m in net.modules() if isinstance(m, nn.ReLU | nn.Flatten)]
-    total, centres, features = torch.zeros((), dtype=images.dtype), [], []
+    total, centers, features = torch.zeros((), dtype=images.dtype), [], []
     for real, synthetic in zip(reals, synthetics, strict=True):
         seen.clear()
         net.embed(real)
@@ -70,10 +70,10 @@ def papers_loss(setting: Setting, images: Tensor, labels: Tensor) -> Tensor:
         for weight, a, b in zip((0.1, 0.1, 1.0, 2.0), ours, theirs, strict=True):  # f4 and f5 are the same numbers
             total = total + weight * (a.detach().mean(0) - b.mean(0)).pow(2).sum()
         features.append(ours[-1].detach())
-        centres.append(theirs[-1].mean(0))
+        centers.append(theirs[-1].mean(0))
     for hook in hooks:
         hook.remove()
-    logits = torch.cat(features) @ torch.stack(centres).T
+    logits = torch.cat(features) @ torch.stack(centers).T
     truth = torch.cat([torch.full((len(real),), c) for c, real in enumerate(reals)])
     return total - 0.01 * logits.log_softmax(1)[torch.arange(len(truth)), truth].sum()
 
@@ -190,7 +190,7 @@ def test_two_samples_per_class_and_adaptive_pruning(store: Store, tmp_path: Path
     images, labels = load_synthetic(finish_run(run))
     assert images.shape == (30, 1, 8, 8)
     assert labels.bincount().tolist() == [3] * 10
-    table = open_artefact(reselect_uri(run, 1), "reselect").table("ite.parquet", ITE)
+    table = open_artifact(reselect_uri(run, 1), "reselect").table("ite.parquet", ITE)
     assert len(table) == 20
     assert min(table["ite"].to_pylist()) > 0
 

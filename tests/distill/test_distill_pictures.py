@@ -39,7 +39,7 @@ def test_tiles_lie_in_rows_of_classes_and_columns_of_images(channels: int) -> No
     assert (np.repeat(np.repeat(small, 4, 0), 4, 1) == picture).all()
 
 
-def test_values_are_denormalised_and_clipped() -> None:
+def test_values_are_denormalized_and_clipped() -> None:
     images = torch.tensor([-100.0, -2.5, 0.0, 2.5, 100.0]).reshape(1, 1, 1, 5)
     assert displayable(images, (0.5,), (0.2,)).flatten().tolist() == [0, 0, 128, 255, 255]
 

@@ -21,7 +21,7 @@ from bilp.distill.step.sample_scores import RealBatch, score_batches
 from bilp.distill.step.setting import Setting
 from bilp.distill.step.state import DistillState, decode_state, encode_state
 from bilp.images import augment
-from bilp.nets import build, initialise
+from bilp.nets import build, initialize
 from bilp.pruning.adaptive import AdaptivePruner
 from bilp.seeds import generator
 
@@ -46,7 +46,7 @@ def test_effects_of_dm_are_those_of_leaving_each_sample_out_by_hand(few: Few) ->
         norms = []
         for k in range(2):
             network = build(config.network, pool.dataset.shape, pool.classes)
-            initialise(network, generator(7, "reselect_network", ROUND, k))
+            initialize(network, generator(7, "reselect_network", ROUND, k))
             params = augment.draw(config.augment, side, generator(7, "reselect_augment", ROUND, k, c))
             features = network.embed(augment.apply(pool.dataset.train.batch(ids), params)).detach()
 

@@ -1,4 +1,4 @@
-"""Runs as artefacts: what is published, what is refused, and that nothing is lost when a process dies."""
+"""Runs as artifacts: what is published, what is refused, and that nothing is lost when a process dies."""
 
 from __future__ import annotations
 
@@ -9,16 +9,16 @@ from pathlib import Path
 
 import pytest
 import torch
-from tiny_distillation import Store, distil_until_killed, small_config
+from tiny_distillation import Store, distill_until_killed, small_config
 
-from bilp.artifacts.artifact import open_artefact
+from bilp.artifacts.artifact import open_artifact
 from bilp.artifacts.tables import ITE, LOSSES
 from bilp.config import DistillConfig, IngestConfig, NetworkConfig, PruneConfig, ReselectConfig
 from bilp.data import ingest
 from bilp.distill import distill_round, finish_run, grid_png, load_synthetic, open_run, reselect_round, start_run
 from bilp.distill.run import bounds
 from bilp.distill.step.state import decode_state
-from bilp.errors import ConfigError, DamagedArtefact, Diverged, IncompatibleArtefact, MissingArtefact
+from bilp.errors import ConfigError, DamagedArtifact, Diverged, IncompatibleArtifact, MissingArtifact
 from bilp.pruning.prune import prune
 from bilp.storage import objects
 
@@ -34,7 +34,7 @@ def selection(store: Store) -> str:
 
 @pytest.fixture
 def begin(store: Store, selection: str, tmp_path: Path) -> Callable[..., str]:
-    """Starts a run in a root of its own, so that no test meets the artefacts of another."""
+    """Starts a run in a root of its own, so that no test meets the artifacts of another."""
 
     def start(config: DistillConfig, reselect: ReselectConfig = OFF) -> str:
         return start_run(store.uri, selection, config, reselect, str(tmp_path / "root"))
@@ -54,8 +54,8 @@ def test_a_run_publishes_rounds_and_a_set_that_stands_on_its_own(store: Store, b
     run_uri = begin(config, ON)
     synthetic_uri = _complete(run_uri)
 
-    first, last = (open_artefact(objects.join(run_uri, "rounds", name), "round") for name in ("0001", "0002"))
-    tables = [artefact.table("losses.parquet", LOSSES) for artefact in (first, last)]
+    first, last = (open_artifact(objects.join(run_uri, "rounds", name), "round") for name in ("0001", "0002"))
+    tables = [artifact.table("losses.parquet", LOSSES) for artifact in (first, last)]
     assert [table["iteration"].to_pylist() for table in tables] == [[0, 1, 2], [3, 4]]
     assert all(0.1 < share < 0.4 for table in tables for share in table["dropped_share"].to_pylist())
     state = decode_state(last.read("checkpoint.safetensors"), "here")
@@ -67,17 +67,17 @@ def test_a_run_publishes_rounds_and_a_set_that_stands_on_its_own(store: Store, b
     assert images.dtype == torch.float32
     assert torch.equal(images, state.images)
     assert labels.tolist() == [c for c in range(10) for _ in range(3)]
-    artefact = open_artefact(synthetic_uri, "synthetic", expect={"class_names": store.dataset.class_names, "shape": store.dataset.shape})
-    facts = artefact.manifest.facts
+    artifact = open_artifact(synthetic_uri, "synthetic", expect={"class_names": store.dataset.class_names, "shape": store.dataset.shape})
+    facts = artifact.manifest.facts
     assert (facts["ipc"], facts["method"], facts["iterations"], facts["dataset"]) == (3, "dm", 5, store.dataset.fingerprint)
     assert (tuple(facts["mean"]), tuple(facts["std"])) == (store.dataset.mean, store.dataset.std)
-    assert artefact.read("grid.png") == last.read("grid.png") == grid_png(images, 3, store.dataset.mean, store.dataset.std)
+    assert artifact.read("grid.png") == last.read("grid.png") == grid_png(images, 3, store.dataset.mean, store.dataset.std)
 
 
 def test_a_reselection_says_what_it_measured_and_what_it_dropped(store: Store, begin: Callable[..., str]) -> None:
     run_uri = begin(small_config("dm"), ReselectConfig(beta=0.25, networks=3, threshold="quantile"))
-    artefact = open_artefact(reselect_round(run_uri, 1), "reselect")
-    table = artefact.table("ite.parquet", ITE)
+    artifact = open_artifact(reselect_round(run_uri, 1), "reselect")
+    table = artifact.table("ite.parquet", ITE)
     ids = table["sample_id"].to_numpy()
     assert len(ids) == 143  # the whole selection
     assert (ids[1:] > ids[:-1]).all()
@@ -88,9 +88,9 @@ def test_a_reselection_says_what_it_measured_and_what_it_dropped(store: Store, b
     assert (table["ite_std"].to_numpy() > 0).all()
     dropped = table["dropped"].to_numpy()
     assert 0.1 < dropped.mean() < 0.4
-    assert artefact.fact("dropped_share") == pytest.approx(dropped.mean())
+    assert artifact.fact("dropped_share") == pytest.approx(dropped.mean())
     distill_round(run_uri, 1)
-    second = open_artefact(reselect_round(run_uri, 2), "reselect").table("ite.parquet", ITE)
+    second = open_artifact(reselect_round(run_uri, 2), "reselect").table("ite.parquet", ITE)
     assert set(second["round"].to_pylist()) == {2}
     assert max(second["visits"].to_pylist()) == 2
 
@@ -99,7 +99,7 @@ def test_a_reselection_says_what_it_measured_and_what_it_dropped(store: Store, b
 def test_gradient_matching_reselects_on_partly_trained_networks(begin: Callable[..., str], method: str) -> None:
     run_uri = begin(small_config(method, ipc=2, batch_real=8), ON)
     _complete(run_uri)
-    table = open_artefact(objects.join(run_uri, "rounds", "0002", "reselect"), "reselect").table("ite.parquet", ITE)
+    table = open_artifact(objects.join(run_uri, "rounds", "0002", "reselect"), "reselect").table("ite.parquet", ITE)
     assert (table["ite"].to_numpy() > 0).all()
     assert 0 < sum(table["dropped"].to_pylist()) < 60
 
@@ -186,14 +186,14 @@ def test_rounds_that_do_not_exist_are_refused(begin: Callable[..., str], number:
 
 def test_the_order_of_stages_is_enforced(begin: Callable[..., str]) -> None:
     run_uri = begin(small_config("dm"), ON)
-    with pytest.raises(MissingArtefact, match="reselection of round 1 .*reselect_round"):
+    with pytest.raises(MissingArtifact, match="reselection of round 1 .*reselect_round"):
         distill_round(run_uri, 1)
     for stage in (reselect_round, distill_round):
-        with pytest.raises(MissingArtefact, match="round 1 of .*distill_round"):
+        with pytest.raises(MissingArtifact, match="round 1 of .*distill_round"):
             stage(run_uri, 2)
-    with pytest.raises(MissingArtefact, match="round 2 of"):
+    with pytest.raises(MissingArtifact, match="round 2 of"):
         finish_run(run_uri)
-    with pytest.raises(MissingArtefact, match="start_run"):
+    with pytest.raises(MissingArtifact, match="start_run"):
         distill_round(run_uri + "x", 1)
 
 
@@ -203,7 +203,7 @@ def test_a_damaged_checkpoint_is_named_and_not_used(begin: Callable[..., str]) -
     data = bytearray(objects.read(place))
     data[-1] ^= 1
     objects.write(place, bytes(data))
-    with pytest.raises(DamagedArtefact, match="checkpoint.safetensors"):
+    with pytest.raises(DamagedArtifact, match="checkpoint.safetensors"):
         distill_round(run_uri, 2)
 
 
@@ -212,9 +212,9 @@ def test_a_changed_record_is_named(begin: Callable[..., str]) -> None:
     place = objects.join(run_uri, "_run.json")
     record = json.loads(objects.read(place))
     for change, error in (
-        ({"distill": {**record["distill"], "learning_rate": 9.0}}, DamagedArtefact),
-        ({"version": 0}, IncompatibleArtefact),
-        ({"key": 3}, DamagedArtefact),
+        ({"distill": {**record["distill"], "learning_rate": 9.0}}, DamagedArtifact),
+        ({"version": 0}, IncompatibleArtifact),
+        ({"key": 3}, DamagedArtifact),
     ):
         objects.write(place, json.dumps({**record, **change}).encode())
         with pytest.raises(error, match="_run.json"):
@@ -223,14 +223,14 @@ def test_a_changed_record_is_named(begin: Callable[..., str]) -> None:
 
 def test_another_data_set_behind_the_uri_is_refused(store: Store, selection: str, tmp_path: Path) -> None:
     other = ingest(IngestConfig(test_fraction=0.3), str(tmp_path))
-    with pytest.raises(IncompatibleArtefact, match="dataset"):
+    with pytest.raises(IncompatibleArtifact, match="dataset"):
         start_run(other, selection, small_config("dm"), OFF, str(tmp_path))
     run_uri = start_run(other, None, small_config("dm"), OFF, str(tmp_path))
     (tmp_path / "swap").mkdir()
     place = Path(other)
     place.rename(tmp_path / "swap" / "kept")
     place.symlink_to(store.uri)
-    with pytest.raises(DamagedArtefact, match="holds the artefact of key"):
+    with pytest.raises(DamagedArtifact, match="holds the artifact of key"):
         distill_round(run_uri, 1)
 
 
@@ -265,7 +265,7 @@ def test_a_killed_run_goes_on_in_another_process_to_the_bytes_of_an_undisturbed_
 ) -> None:
     config = small_config(method, ipc=2, iterations=8)
     disturbed, calm = (start_run(store.uri, selection, config, reselect, str(tmp_path / name)) for name in ("disturbed", "calm"))
-    distil_until_killed(disturbed, 2, 3)
+    distill_until_killed(disturbed, 2, 3)
     first, second = (objects.join(disturbed, "rounds", name) for name in ("0001", "0002"))
     marker = objects.read(objects.join(first, "_manifest.json"))
     assert not objects.exists(objects.join(second, "_manifest.json"))

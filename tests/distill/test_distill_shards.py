@@ -9,16 +9,16 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from tiny_distillation import Store, distil_until_killed, small_config
+from tiny_distillation import Store, distill_until_killed, small_config
 
-from bilp.artifacts.artifact import open_artefact
+from bilp.artifacts.artifact import open_artifact
 from bilp.artifacts.tables import ITE, LOSSES
 from bilp.config import DistillConfig, PruneConfig, ReselectConfig
 from bilp.distill import distill_round, finish_run, load_synthetic, merge_round, open_run, reselect_round, start_run
 from bilp.distill.checkpoint import round_state
 from bilp.distill.part import parts_of
 from bilp.distill.run import reselect_uri, round_uri, shard_uri
-from bilp.errors import ConfigError, Diverged, MissingArtefact
+from bilp.errors import ConfigError, Diverged, MissingArtifact
 from bilp.pruning.prune import prune
 from bilp.storage import objects
 
@@ -82,8 +82,8 @@ def test_divided_and_undivided_runs_agree(begin: Callable[..., str], changes: di
     _complete(divided, range(3))
 
     for number in range(1, open_run(whole).distill.rounds + 1):
-        one, other = (open_artefact(round_uri(run, number), "round") for run in (whole, divided))
-        losses, joined = (artefact.table("losses.parquet", LOSSES) for artefact in (one, other))
+        one, other = (open_artifact(round_uri(run, number), "round") for run in (whole, divided))
+        losses, joined = (artifact.table("losses.parquet", LOSSES) for artifact in (one, other))
         assert joined["iteration"] == losses["iteration"]
         assert joined["real_used"] == losses["real_used"]
         for name in ("loss", "dropped_share"):
@@ -112,8 +112,8 @@ def _assert_same_memory(found: dict[str, torch.Tensor], expected: dict[str, torc
 
 
 def _assert_same_reselection(found_uri: str, expected_uri: str) -> None:
-    one, other = (open_artefact(uri, "reselect") for uri in (expected_uri, found_uri))
-    table, joined = (artefact.table("ite.parquet", ITE) for artefact in (one, other))
+    one, other = (open_artifact(uri, "reselect") for uri in (expected_uri, found_uri))
+    table, joined = (artifact.table("ite.parquet", ITE) for artifact in (one, other))
     for name in ("sample_id", "label", "round", "visits", "dropped"):
         assert joined[name] == table[name], name
     for name in ("ite", "ite_std"):
@@ -130,12 +130,12 @@ def test_a_shard_holds_its_own_classes_only(store: Store, begin: Callable[..., s
         reselect_round(run_uri, 1, shard=part.shard)
         distill_round(run_uri, 1, shard=part.shard)
         classes = part.classes(10)
-        state = round_state(open_artefact(part.round_uri(1), "round"))
+        state = round_state(open_artifact(part.round_uri(1), "round"))
         assert state.labels.tolist() == [c for c in classes for _ in range(2)]
         assert len(state.images) == len(state.momentum) == 2 * len(classes)
         assert len(state.pruner["log_mean"]) == len(classes)
         assert len(state.pruner["visits"]) == sum(int((labels == c).sum()) for c in classes)
-        table = open_artefact(part.reselect_uri(1), "reselect").table("ite.parquet", ITE)
+        table = open_artifact(part.reselect_uri(1), "reselect").table("ite.parquet", ITE)
         assert set(table["label"].to_pylist()) == set(classes)
 
 
@@ -144,7 +144,7 @@ def test_killed_shards_and_merges_go_on_to_the_bytes_of_an_undisturbed_run(begin
     disturbed, calm = (begin(config, NORMAL, root) for root in ("disturbed", "calm"))
     _complete(calm, (0, 1))
     _go_through(disturbed, 1)
-    distil_until_killed(disturbed, 2, 3, 0)
+    distill_until_killed(disturbed, 2, 3, 0)
     second = round_uri(shard_uri(disturbed, 0), 2)
     assert objects.exists(objects.join(round_uri(shard_uri(disturbed, 0), 1), "_manifest.json"))
     assert not objects.exists(objects.join(second, "_manifest.json"))
@@ -172,18 +172,18 @@ def test_the_order_of_stages_is_enforced(begin: Callable[..., str]) -> None:
         for shard in (None, -1, 2):
             with pytest.raises(ConfigError, match=f"shards 0 to 1, not {shard}"):
                 stage(run_uri, 1, shard=shard)
-    with pytest.raises(MissingArtefact, match="shards/0000.*reselect_round"):
+    with pytest.raises(MissingArtifact, match="shards/0000.*reselect_round"):
         merge_round(run_uri, 1)
     reselect_round(run_uri, 1, shard=0)
-    with pytest.raises(MissingArtefact, match=r"round 1 of .*shards/0000 is not there .*distill_round"):
+    with pytest.raises(MissingArtifact, match=r"round 1 of .*shards/0000 is not there .*distill_round"):
         distill_round(run_uri, 2, shard=0)
     _go_through(run_uri, 0)
-    with pytest.raises(MissingArtefact, match="shards/0001"):
+    with pytest.raises(MissingArtifact, match="shards/0001"):
         merge_round(run_uri, 1)
     _go_through(run_uri, 1)
-    with pytest.raises(MissingArtefact, match="round 1 of .*merge_round"):
+    with pytest.raises(MissingArtifact, match="round 1 of .*merge_round"):
         merge_round(run_uri, 2)
-    with pytest.raises(MissingArtefact, match="round 2 of .*merge_round"):
+    with pytest.raises(MissingArtifact, match="round 2 of .*merge_round"):
         finish_run(run_uri)
     with pytest.raises(ConfigError, match="rounds 1 to 2"):
         merge_round(run_uri, 3)

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from bilp.distill.step.state import DistillState, decode_state, decode_tensors, encode_state, encode_tensors
-from bilp.errors import DamagedArtefact
+from bilp.errors import DamagedArtifact
 from bilp.seeds import generator
 
 
@@ -65,12 +65,12 @@ def test_a_copy_shares_no_memory() -> None:
 
 @pytest.mark.parametrize("damage", [lambda data: data[: len(data) // 2], lambda data: b"", lambda data: b"\xff" * 64])
 def test_a_file_that_is_no_safetensors_is_named(damage) -> None:  # type: ignore[no-untyped-def]
-    with pytest.raises(DamagedArtefact, match="run/checkpoint"):
+    with pytest.raises(DamagedArtifact, match="run/checkpoint"):
         decode_state(damage(encode_state(_state())), "run/checkpoint")
 
 
 def test_missing_tensors_are_listed() -> None:
     data = encode_tensors({"images": torch.zeros(1), "labels": torch.zeros(1)})
     assert decode_tensors(data, "x").keys() == {"images", "labels"}
-    with pytest.raises(DamagedArtefact, match="iteration, momentum, reference_loss"):
+    with pytest.raises(DamagedArtifact, match="iteration, momentum, reference_loss"):
         decode_state(data, "run/checkpoint")

@@ -12,7 +12,7 @@ from tiny_distillation import NARROW, Store, assert_follows, guard_for
 from tiny_experts import EXPERTS, experts, trajectory_config
 from torch import Tensor
 
-from bilp.artifacts.artifact import open_artefact
+from bilp.artifacts.artifact import open_artifact
 from bilp.config import DistillConfig, EvaluateConfig, PruneConfig, ReselectConfig
 from bilp.data.pool import RealPool
 from bilp.distill import distill_round, finish_run, load_synthetic, reselect_round, start_run
@@ -171,7 +171,7 @@ def test_two_samples_per_class_from_the_first_stage_to_the_last(store: Store, tm
     images, labels = load_synthetic(uri)
     assert images.shape == (20, 1, 8, 8)
     assert labels.bincount().tolist() == [2] * 10
-    assert open_artefact(uri, "synthetic").parents["experts"] == buffer
+    assert open_artifact(uri, "synthetic").parents["experts"] == buffer
 
 
 def test_the_learned_step_size_is_published_and_used(store: Store, selection: str, buffer: ExpertBuffer, tmp_path: Path) -> None:
@@ -180,16 +180,16 @@ def test_the_learned_step_size_is_published_and_used(store: Store, selection: st
     for number in (1, 2):
         distill_round(run, number)
     uri = finish_run(run)
-    learned = open_artefact(uri, "synthetic").fact("learning_rate")
-    held = open_artefact(round_uri(run, 2), "round")
+    learned = open_artifact(uri, "synthetic").fact("learning_rate")
+    held = open_artifact(round_uri(run, 2), "round")
     assert learned == float(round_state(held).method["step_size"])
     assert learned not in (0.1, 0.01)
     config = EvaluateConfig(networks=(NARROW,), seeds=2, epochs=2)
     own, fixed = (
         evaluate_synthetic(store.uri, uri, "static", 0, config.model_copy(update={"learned_rate": on}), root) for on in (True, False)
     )
-    assert open_artefact(own, "evaluation").manifest.config["learning_rate"] == learned
-    assert open_artefact(fixed, "evaluation").manifest.config["learning_rate"] == 0.01
+    assert open_artifact(own, "evaluation").manifest.config["learning_rate"] == learned
+    assert open_artifact(fixed, "evaluation").manifest.config["learning_rate"] == 0.01
     assert own != fixed
 
 

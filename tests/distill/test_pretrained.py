@@ -10,9 +10,9 @@ import pytest
 import safetensors.torch
 import torch
 from reference_classwise import Slow
-from tiny_distillation import Store, distil_until_killed, small_config, spelled_out
+from tiny_distillation import Store, distill_until_killed, small_config, spelled_out
 
-from bilp.artifacts.artifact import open_artefact
+from bilp.artifacts.artifact import open_artifact
 from bilp.artifacts.tables import ITE, LOSSES
 from bilp.config import DistillConfig, NetworkConfig, PruneConfig, ReselectConfig
 from bilp.distill import distill_round, finish_run, merge_round, open_run, pretrain_network, reselect_round, run, start_run
@@ -25,7 +25,7 @@ from bilp.distill.run import open_pool, open_pretrained, pretraining_of, round_u
 from bilp.distill.step.initial import initial_state
 from bilp.distill.step.pretrained import FILE, PretrainedNetworks
 from bilp.distill.step.setting import Setting
-from bilp.errors import ConfigError, DamagedArtefact, Diverged, MissingArtefact
+from bilp.errors import ConfigError, DamagedArtifact, Diverged, MissingArtifact
 from bilp.pruning.prune import load_selection, prune
 from bilp.storage import objects
 
@@ -83,7 +83,7 @@ def slow_run(run_uri: str, part: Part | None = None) -> Slow:
 
 
 def values_of(uri: str) -> dict[str, torch.Tensor]:
-    return safetensors.torch.load(open_artefact(uri, "pretrained_network").read(FILE))
+    return safetensors.torch.load(open_artifact(uri, "pretrained_network").read(FILE))
 
 
 @pytest.mark.parametrize("changes", [{}, {"seed": 3, "network": NetworkConfig(width=8, depth=2, norm="batch")}], ids=["instance", "batch"])
@@ -96,12 +96,12 @@ def test_a_network_is_the_plain_training_on_what_the_selection_keeps(selection: 
         assert found.keys() == expected.keys()
         for name, value in expected.items():
             torch.testing.assert_close(found[name], value, rtol=1e-3, atol=1e-4)
-        artefact = open_artefact(uri, "pretrained_network")
-        assert artefact.fact("samples") == len(load_selection(selection)) == 143
-        assert artefact.fact("selection") == open_artefact(selection, "selection").manifest.key
-        assert artefact.manifest.parents.keys() == {"dataset", "selection"}
-        assert len(artefact.fact("correct")) == 2
-        assert all(0.0 < share < 1.0 for share in artefact.fact("correct"))
+        artifact = open_artifact(uri, "pretrained_network")
+        assert artifact.fact("samples") == len(load_selection(selection)) == 143
+        assert artifact.fact("selection") == open_artifact(selection, "selection").manifest.key
+        assert artifact.manifest.parents.keys() == {"dataset", "selection"}
+        assert len(artifact.fact("correct")) == 2
+        assert all(0.0 < share < 1.0 for share in artifact.fact("correct"))
 
 
 @pytest.mark.parametrize(
@@ -178,7 +178,7 @@ def test_an_iteration_changes_no_stored_network_and_none_is_trained_again(begin:
     go_through(run_uri)
     assert {path: path.stat().st_mtime_ns for path in before} == before
     assert [pretrain_network(run_uri, number, progress=never) for number in range(3)] == uris
-    parents = open_artefact(round_uri(run_uri, 1), "round").parents
+    parents = open_artifact(round_uri(run_uri, 1), "round").parents
     assert [parents[f"pretrained network {number}"] for number in range(3)] == uris
 
 
@@ -215,9 +215,9 @@ def test_killed_in_a_training_or_a_round_it_goes_on_to_the_same_bytes(begin: Beg
     calm, disturbed = (begin(config, NORMAL, root) for root in ("calm", "disturbed"))
     for run_uri in (calm, disturbed):
         if run_uri == disturbed:
-            distil_until_killed(run_uri, -2, 7, 0)  # in the second epoch of the second network
+            distill_until_killed(run_uri, -2, 7, 0)  # in the second epoch of the second network
             assert untrained(run_uri) == [1, 2]
-            distil_until_killed(run_uri, 2, 3, 0)  # in the second iteration of the second round
+            distill_until_killed(run_uri, 2, 3, 0)  # in the second iteration of the second round
             assert untrained(run_uri) == []
         for number in untrained(run_uri):
             pretrain_network(run_uri, number)
@@ -245,7 +245,7 @@ def test_adaptive_pruning_measures_on_pretrained_networks(begin: Begin) -> None:
     assert all(torch.equal(found[name], value) for name, value in values_of(uri).items())
 
     without = begin(config_of(idc={**untouched, "pretrained": {}}), NORMAL)
-    measured = [open_artefact(reselect_round(each, 1), "reselect").table("ite.parquet", ITE) for each in (run_uri, without)]
+    measured = [open_artifact(reselect_round(each, 1), "reselect").table("ite.parquet", ITE) for each in (run_uri, without)]
     assert measured[0]["sample_id"] == measured[1]["sample_id"]
     assert measured[0]["ite"] != measured[1]["ite"]
     go_through(run_uri)
@@ -256,7 +256,7 @@ def test_two_samples_per_class_suffice(store: Store, begin: Begin) -> None:
     norm = NetworkConfig(width=8, depth=2, norm="batch")
     run_uri = begin(config_of(network=norm, init="noise", iterations=1, rounds=1), ReselectConfig(beta=0.5), chosen=few)
     for uri in pretrain(run_uri):
-        assert open_artefact(uri, "pretrained_network").fact("samples") == 20
+        assert open_artifact(uri, "pretrained_network").fact("samples") == 20
     go_through(run_uri)
 
 
@@ -269,18 +269,18 @@ def test_networks_that_are_not_there_or_not_whole_are_named(begin: Begin) -> Non
         pretrain_network(run_uri, 3)
     pretrain_network(run_uri, 1)
     for stage in (reselect_round, distill_round):
-        with pytest.raises(MissingArtefact, match=r"pretrained networks 0, 2 of 3 have not been trained .* run pretrain_network"):
+        with pytest.raises(MissingArtifact, match=r"pretrained networks 0, 2 of 3 have not been trained .* run pretrain_network"):
             stage(run_uri, 1)
     assert objects.children(run_uri) == ["_run.json"]
     uris = pretrain(run_uri)
     run = open_run(run_uri)
     pretrained = PretrainedNetworks(pretraining_of(run_uri, run))
     setting = Setting.assemble(run.distill, OFF, open_pool(run_uri, run), "cpu", pretrained=pretrained)
-    with pytest.raises(DamagedArtefact, match=rf"{uris[0]}/{FILE} (lacks|must not hold|holds) .* run the stage again"):
+    with pytest.raises(DamagedArtifact, match=rf"{uris[0]}/{FILE} (lacks|must not hold|holds) .* run the stage again"):
         pretrained.load(0, Setting.assemble(small_config("dm"), OFF, setting.pool, "cpu").network)
     file = Path(uris[2], FILE)
     file.write_bytes(file.read_bytes()[:-1] + b"\x01")
-    with pytest.raises(DamagedArtefact, match=FILE):
+    with pytest.raises(DamagedArtifact, match=FILE):
         pretrained.load(2, setting.network)
     with pytest.raises(ConfigError, match=r"idc.pretrained.networks = 3: train them first \(pretrain_network\)"):
         Setting.assemble(run.distill, OFF, setting.pool, "cpu")

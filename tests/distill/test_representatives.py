@@ -24,47 +24,47 @@ Few = Callable[[int], RealPool]
 
 def points(count: int, shift: float = 0.0) -> Tensor:
     stream = generator(61, count)
-    centres = 4.0 * torch.randn(5, 7, generator=stream)
-    return centres[torch.randint(5, (count,), generator=stream)] + torch.randn(count, 7, generator=stream) + shift
+    centers = 4.0 * torch.randn(5, 7, generator=stream)
+    return centers[torch.randint(5, (count,), generator=stream)] + torch.randn(count, 7, generator=stream) + shift
 
 
 @pytest.mark.parametrize("shift", [0.0, 100.0])
-def test_from_the_same_centres_the_library_finds_the_same_clusters(shift: float) -> None:
+def test_from_the_same_centers_the_library_finds_the_same_clusters(shift: float) -> None:
     data = points(80, shift)
     first = data[torch.randperm(80, generator=generator(62))[:9]]
-    centres, nearest = lloyd(data, first, 100)
+    centers, nearest = lloyd(data, first, 100)
     library = KMeans(9, init=first.numpy(), n_init=1, max_iter=100, tol=0.0).fit(data.numpy())
     # Clusters that lost their points are refilled, so that numbers may be exchanged; who is together with whom is not.
     theirs = torch.from_numpy(library.labels_)
     assert torch.equal(nearest[:, None] == nearest, theirs[:, None] == theirs)
-    assert float((data - centres[nearest]).square().sum()) == pytest.approx(library.inertia_, rel=1e-4)
+    assert float((data - centers[nearest]).square().sum()) == pytest.approx(library.inertia_, rel=1e-4)
 
 
 def test_squared_distances() -> None:
-    data, centres = points(20, 50.0), points(6, 50.0)
-    torch.testing.assert_close(distances(data, centres), torch.cdist(data, centres).square(), rtol=1e-3, atol=1e-2)
+    data, centers = points(20, 50.0), points(6, 50.0)
+    torch.testing.assert_close(distances(data, centers), torch.cdist(data, centers).square(), rtol=1e-3, atol=1e-2)
 
 
 def test_members_are_the_nearest_of_their_own_cluster() -> None:
     data = points(60)
-    centres, nearest = kmeans(data, 8, generator(63), 3)
-    found = nearest_members(data, centres, nearest)
+    centers, nearest = kmeans(data, 8, generator(63), 3)
+    found = nearest_members(data, centers, nearest)
     for cluster, member in zip(range(8), found.tolist(), strict=True):
         own = [i for i in range(60) if int(nearest[i]) == cluster]
-        apart = {i: float((data[i] - centres[cluster]).norm()) for i in own}
+        apart = {i: float((data[i] - centers[cluster]).norm()) for i in own}
         assert member == min(i for i in own if apart[i] <= min(apart.values()) * 1.0001)
 
 
-def test_among_all_points_a_neighbours_may_be_the_nearest_and_one_may_stand_for_two() -> None:
+def test_among_all_points_a_neighbors_may_be_the_nearest_and_one_may_stand_for_two() -> None:
     """DREAM's program (new_strategy.py:28) looks for the nearest sample of the class, whichever its cluster is."""
-    line, centres = torch.tensor([[0.0], [1.0], [4.0], [9.0]]), torch.tensor([[1.0], [1.5], [9.0]])
+    line, centers = torch.tensor([[0.0], [1.0], [4.0], [9.0]]), torch.tensor([[1.0], [1.5], [9.0]])
     belongs = torch.tensor([0, 0, 1, 2])
-    assert nearest_members(line, centres, belongs).tolist() == [1, 2, 3]
-    assert nearest_members(line, centres, belongs, "all").tolist() == [1, 1, 3]
+    assert nearest_members(line, centers, belongs).tolist() == [1, 2, 3]
+    assert nearest_members(line, centers, belongs, "all").tolist() == [1, 1, 3]
     data = points(200)
-    centres, belongs = kmeans(data, 40, generator(67), 3)
-    apart = torch.cdist(centres, data)
-    found = nearest_members(data, centres, belongs, "all")
+    centers, belongs = kmeans(data, 40, generator(67), 3)
+    apart = torch.cdist(centers, data)
+    found = nearest_members(data, centers, belongs, "all")
     assert torch.allclose(apart[torch.arange(40), found], apart.amin(dim=1), rtol=1e-3)
 
 
@@ -84,23 +84,23 @@ def test_pixels_are_clustered_on_demand(few: Few, monkeypatch: pytest.MonkeyPatc
 def test_of_a_pair_the_first_one_represents_whatever_the_rounding() -> None:
     for k in range(50):
         pair = torch.randn(2, 64, generator=generator(66, k))
-        centres, nearest = lloyd(pair, pair.mean(dim=0, keepdim=True), 3)
-        assert nearest_members(pair, centres, nearest).tolist() == [0]
+        centers, nearest = lloyd(pair, pair.mean(dim=0, keepdim=True), 3)
+        assert nearest_members(pair, centers, nearest).tolist() == [0]
 
 
 def test_equal_points_leave_clusters_empty_and_there_are_never_more_clusters_than_points() -> None:
     same = torch.ones(6, 3)
-    centres, nearest = kmeans(same, 4, generator(64), 5)
-    assert len(nearest_members(same, centres, nearest)) == 1
+    centers, nearest = kmeans(same, 4, generator(64), 5)
+    assert len(nearest_members(same, centers, nearest)) == 1
     assert len(kmeans(points(3), 8, generator(64), 5)[0]) == 3
 
 
 def test_one_step_at_most_when_asked_for_one() -> None:
     data = points(80)
     first = data[:9]
-    centres, _ = lloyd(data, first, 1)
+    centers, _ = lloyd(data, first, 1)
     own = distances(data, first).argmin(dim=1)
-    torch.testing.assert_close(centres, torch.stack([data[own == k].mean(dim=0) for k in range(9)]))
+    torch.testing.assert_close(centers, torch.stack([data[own == k].mean(dim=0) for k in range(9)]))
 
 
 def test_a_class_is_represented_by_different_members_of_its_own(few: Few, monkeypatch: pytest.MonkeyPatch) -> None:

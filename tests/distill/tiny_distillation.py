@@ -1,4 +1,4 @@
-"""Settings that distil a fraction of a second: narrow networks, few samples of scikit-learn's digits."""
+"""Settings that distill a fraction of a second: narrow networks, few samples of scikit-learn's digits."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from bilp.distill.step.iteration_record import Record
 from bilp.distill.step.setting import Setting
 
 NARROW = NetworkConfig(width=16)
-CHILD = Path(__file__).with_name("distil_until_killed.py")
+CHILD = Path(__file__).with_name("distill_until_killed.py")
 
 
 @dataclass(frozen=True)
@@ -76,7 +76,7 @@ def assert_follows(records: Sequence[Record], losses: Sequence[float]) -> None:
         assert record.loss == pytest.approx(loss, rel=1e-3 if iteration < 10 else 3e-2), f"iteration {iteration}"
 
 
-def distil_until_killed(run_uri: str, number: int, iteration: int, *shard: int) -> None:
+def distill_until_killed(run_uri: str, number: int, iteration: int, *shard: int) -> None:
     """Work on the run, or on a shard of it, in a process that dies by SIGKILL after this iteration of this round."""
     environment = {**os.environ, "OMP_NUM_THREADS": str(torch.get_num_threads())}
     command = [sys.executable, str(CHILD), run_uri, *map(str, (number, iteration, *shard))]

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from bilp.artifacts.artifact import content_key, open_artefact
+from bilp.artifacts.artifact import content_key, open_artifact
 from bilp.artifacts.tables import EVALUATION
 from bilp.config import EvaluateConfig, NetworkConfig, PipelineConfig
 from bilp.config.explain import explain
@@ -81,7 +81,7 @@ def test_own_settings_are_settled_once() -> None:
 
 
 def rows(uri: str) -> dict[tuple[str, int], dict[str, Any]]:
-    return {(row["network"], row["seed"]): row for row in open_artefact(uri, KIND).table(FILE, EVALUATION).to_pylist()}
+    return {(row["network"], row["seed"]): row for row in open_artifact(uri, KIND).table(FILE, EVALUATION).to_pylist()}
 
 
 def test_every_network_is_trained_as_if_it_were_alone(

@@ -13,7 +13,7 @@ from bilp.evaluate.batch_augment import Streams
 from bilp.evaluate.stacked_training import fresh_stack, train_together
 from bilp.evaluate.training import ImageSet, accuracy, train, trains_alone
 from bilp.evaluate.training_schedule import Schedule
-from bilp.nets import Network, initialise
+from bilp.nets import Network, initialize
 from bilp.nets.convnet3d import convnet3d
 from bilp.seeds import generator
 
@@ -23,7 +23,7 @@ SCHEDULE = Schedule(2, 4, 0.05, 0.9, 5e-3, decay="none")
 
 def fresh() -> Network:
     network = convnet3d(SHAPE, 3, ((2, 1), (3, 2), (8, 2)))
-    initialise(network, generator(0, "init"))
+    initialize(network, generator(0, "init"))
     return network.double()
 
 

@@ -64,8 +64,8 @@ def test_a_rotation_carries_a_spot_to_where_it_belongs(angle: int) -> None:
     turn = math.radians(angle)  # counter-clockwise as one looks at the picture, around its middle
     y, x = 8.0 - 14, 17.0 - 14
     wanted = (14 + y * math.cos(turn) - x * math.sin(turn), 14 + x * math.cos(turn) + y * math.sin(turn))
-    centre = tuple(float((weight * axis).sum() / weight.sum()) for axis in (row, column))
-    assert centre == pytest.approx(wanted, abs=0.6)
+    center = tuple(float((weight * axis).sum() / weight.sum()) for axis in (row, column))
+    assert center == pytest.approx(wanted, abs=0.6)
     if angle == 0:
         torch.testing.assert_close(found, (spot - spot.mean())[0, 0], rtol=1e-4, atol=1e-4)
 

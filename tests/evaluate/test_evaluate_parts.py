@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from bilp.artifacts.artifact import open_artefact
+from bilp.artifacts.artifact import open_artifact
 from bilp.artifacts.tables import EVALUATION
 from bilp.config import EvaluateConfig, NetworkConfig
 from bilp.evaluate import evaluate_baseline, evaluate_synthetic, train_all
@@ -61,7 +61,7 @@ def test_the_expensive_baseline_does_not_start_over(
     trained.clear()
     again = evaluate_baseline(digits_uri, "full", 1, config, root)
     assert trained == ([1] * 2 if at_once == 1 else [2])
-    assert open_artefact(again, KIND).read(FILE) == open_artefact(whole, KIND).read(FILE)
+    assert open_artifact(again, KIND).read(FILE) == open_artifact(whole, KIND).read(FILE)
 
 
 def test_more_seeds_add_to_what_is_there(
@@ -81,7 +81,7 @@ def test_a_part_that_is_not_whole_is_computed_again(
     config = small.model_copy(update={"networks": (NetworkConfig(name="mlp"),), "networks_at_once": 1})
     synthetic, root = publish_set("a"), str(tmp_path)
     uri = evaluate_synthetic(digits_uri, synthetic, "static", 0, config, root)
-    kept = open_artefact(uri, KIND).read(FILE)
+    kept = open_artifact(uri, KIND).read(FILE)
     parts = sorted(tmp_path.glob("trainings/**/*.json"))
     assert len(parts) == 2
     parts[0].write_text(parts[0].read_text(encoding="utf-8").replace('"accuracy": 0.', '"accuracy": 0.1', 1), encoding="utf-8")
@@ -91,7 +91,7 @@ def test_a_part_that_is_not_whole_is_computed_again(
     trained.clear()
     assert evaluate_synthetic(digits_uri, synthetic, "static", 0, config, root) == uri
     assert trained == [1, 1]
-    assert open_artefact(uri, KIND).read(FILE) == kept
+    assert open_artifact(uri, KIND).read(FILE) == kept
 
 
 def test_together_or_one_by_one_the_stage_says_the_same(
@@ -102,8 +102,8 @@ def test_together_or_one_by_one_the_stage_says_the_same(
     for at_once in (1, 3, 2):
         config = config.model_copy(update={"networks_at_once": at_once})
         uri = evaluate_synthetic(digits_uri, synthetic, "static", 0, config, str(tmp_path / str(at_once)))
-        found.append(open_artefact(uri, KIND).manifest.key)
-        rows = open_artefact(uri, KIND).table(FILE, EVALUATION).to_pylist()
+        found.append(open_artifact(uri, KIND).manifest.key)
+        rows = open_artifact(uri, KIND).table(FILE, EVALUATION).to_pylist()
         assert [row["seed"] for row in rows] == [0, 1, 2]
         found.append([row["accuracy"] for row in rows])
     assert trained == [1, 1, 1, 3, 2, 1]
@@ -116,6 +116,6 @@ def test_a_set_that_differs_between_seeds_is_trained_together(digits_uri: str, s
     config = small.model_copy(update={"seeds": 3, "networks_at_once": 3})
     together = evaluate_baseline(digits_uri, "random", 3, config, str(tmp_path / "together"))
     alone = evaluate_baseline(digits_uri, "random", 3, config.model_copy(update={"networks_at_once": 1}), str(tmp_path / "alone"))
-    left, right = (open_artefact(uri, KIND).table(FILE, EVALUATION).column("accuracy").to_pylist() for uri in (together, alone))
+    left, right = (open_artifact(uri, KIND).table(FILE, EVALUATION).column("accuracy").to_pylist() for uri in (together, alone))
     assert left == pytest.approx(right, abs=0.02)
     assert len(set(left)) > 1

@@ -17,7 +17,7 @@ from bilp.evaluate.objective import hard_loss, soft_loss
 from bilp.evaluate.training import ImageSet, train
 from bilp.evaluate.training_schedule import Schedule
 from bilp.images import augment
-from bilp.nets import Network, build, initialise
+from bilp.nets import Network, build, initialize
 from bilp.seeds import generator
 
 IDC = Schedule.of_config(PipelineConfig(dataset="cifar10", evaluate={"protocol": "idc"}).evaluate, 12)
@@ -25,7 +25,7 @@ IDC = Schedule.of_config(PipelineConfig(dataset="cifar10", evaluate={"protocol":
 
 def fresh() -> Network:
     network = build(NetworkConfig(width=8), (1, 8, 8), 10)
-    initialise(network, generator(0, "init"))
+    initialize(network, generator(0, "init"))
     return network
 
 

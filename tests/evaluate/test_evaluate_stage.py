@@ -10,11 +10,11 @@ import pyarrow as pa
 import pytest
 import torch
 
-from bilp.artifacts.artifact import open_artefact
+from bilp.artifacts.artifact import open_artifact
 from bilp.artifacts.tables import EVALUATION
 from bilp.config import EvaluateConfig, NetworkConfig
 from bilp.data import Dataset
-from bilp.errors import ConfigError, DamagedArtefact, Diverged, IncompatibleArtefact, MissingArtefact
+from bilp.errors import ConfigError, DamagedArtifact, Diverged, IncompatibleArtifact, MissingArtifact
 from bilp.evaluate import evaluate_baseline, evaluate_synthetic
 from bilp.evaluate.baselines import random_subset
 from bilp.evaluate.results import FILE, KIND
@@ -25,7 +25,7 @@ PublishSet = Callable[..., str]
 
 
 def table(uri: str) -> pa.Table:
-    return open_artefact(uri, KIND).table(FILE, EVALUATION)
+    return open_artifact(uri, KIND).table(FILE, EVALUATION)
 
 
 def test_a_synthetic_set_of_real_images_teaches(digits_uri: str, publish_set: PublishSet, small: EvaluateConfig, tmp_path: Path) -> None:
@@ -48,10 +48,10 @@ def test_a_synthetic_set_of_real_images_teaches(digits_uri: str, publish_set: Pu
         assert (row["arm"], row["experiment"], row["train_images"], row["epochs"]) == ("bilp", 3, 100, 20)
         assert 0.6 < row["accuracy"] <= row["best_accuracy"] <= 1.0
     assert steps == [(done, 84) for done in range(1, 85)]
-    artefact = open_artefact(uri, KIND)
-    assert uri == f"{tmp_path}/evaluations/{artefact.manifest.key}"
-    assert artefact.fact("arm") == "bilp"
-    assert artefact.parents["dataset"] == digits_uri
+    artifact = open_artifact(uri, KIND)
+    assert uri == f"{tmp_path}/evaluations/{artifact.manifest.key}"
+    assert artifact.fact("arm") == "bilp"
+    assert artifact.parents["dataset"] == digits_uri
 
 
 def test_the_same_evaluation_gives_the_same_bytes_and_is_not_repeated(
@@ -63,7 +63,7 @@ def test_the_same_evaluation_gives_the_same_bytes_and_is_not_repeated(
     roots = [str(tmp_path / name) for name in ("one", "two")]
     first, second = (evaluate_synthetic(digits_uri, synthetic, "static", 0, config, root) for root in roots)
     assert torch.equal(before, torch.random.get_rng_state())
-    assert open_artefact(first, KIND).read(FILE) == open_artefact(second, KIND).read(FILE)
+    assert open_artifact(first, KIND).read(FILE) == open_artifact(second, KIND).read(FILE)
 
     def never(done: int, total: int, note: str = "") -> None:
         raise AssertionError("trained again")
@@ -135,7 +135,7 @@ def test_a_baseline_larger_than_a_class_is_refused(digits_uri: str, small: Evalu
 def test_a_set_of_other_data_is_refused(
     digits_uri: str, publish_set: PublishSet, small: EvaluateConfig, tmp_path: Path, fact: str, value: object
 ) -> None:
-    with pytest.raises(IncompatibleArtefact, match=f"{fact}: expected .* found"):
+    with pytest.raises(IncompatibleArtifact, match=f"{fact}: expected .* found"):
         evaluate_synthetic(digits_uri, publish_set("a", **{fact: value}), "bilp", 0, small, str(tmp_path))
 
 
@@ -161,7 +161,7 @@ def test_a_set_with_wrong_tensors_is_refused(
     tensors: dict[str, torch.Tensor],
     message: str,
 ) -> None:
-    with pytest.raises(DamagedArtefact, match=message):
+    with pytest.raises(DamagedArtifact, match=message):
         evaluate_synthetic(digits_uri, publish_set("a", tensors=tensors), "bilp", 0, small, str(tmp_path))
 
 
@@ -171,7 +171,7 @@ def test_what_is_missing_or_impossible_is_refused_before_any_training(
     root = str(tmp_path)
     with pytest.raises(ConfigError, match="unknown baseline 'half': use full, random, herding or k_center"):
         evaluate_baseline(digits_uri, "half", 1, small, root)  # type: ignore[arg-type]
-    with pytest.raises(MissingArtefact, match="no complete synthetic"):
+    with pytest.raises(MissingArtifact, match="no complete synthetic"):
         evaluate_synthetic(digits_uri, f"{root}/nothing", "bilp", 0, small, root)
     twice = small.model_copy(update={"networks": (NetworkConfig(width=16), NetworkConfig(width=16))})
     with pytest.raises(ConfigError, match="'convnet width 16' twice"):
@@ -201,9 +201,9 @@ def test_the_table_tells_where_it_comes_from(
     digits_uri: str, digits: Dataset, publish_set: PublishSet, small: EvaluateConfig, tmp_path: Path
 ) -> None:
     uri = evaluate_synthetic(digits_uri, publish_set("a"), "bilp", 0, small.model_copy(update={"epochs": 1}), str(tmp_path))
-    metadata = open_artefact(uri, KIND).local(FILE).read_bytes()
+    metadata = open_artifact(uri, KIND).local(FILE).read_bytes()
     assert digits.fingerprint.encode() in metadata
-    config = open_artefact(uri, KIND).manifest.config
+    config = open_artifact(uri, KIND).manifest.config
     assert json.loads(json.dumps(config))["epochs"] == 1
 
 

@@ -1,4 +1,4 @@
-"""The teacher as an artefact, soft labels from it, and real images chosen in its features."""
+"""The teacher as an artifact, soft labels from it, and real images chosen in its features."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from pathlib import Path
 import pytest
 import torch
 
-from bilp.artifacts.artifact import open_artefact
+from bilp.artifacts.artifact import open_artifact
 from bilp.artifacts.tables import EVALUATION
 from bilp.config import EvaluateConfig, NetworkConfig, TeacherConfig
 from bilp.config.arms import needs_teacher
 from bilp.data import Dataset
-from bilp.errors import ConfigError, IncompatibleArtefact
+from bilp.errors import ConfigError, IncompatibleArtifact
 from bilp.evaluate import evaluate_baseline, evaluate_synthetic, train_teacher
 from bilp.evaluate.baselines import covering_subset
 from bilp.evaluate.results import FILE, KIND
@@ -31,17 +31,17 @@ def teacher_uri(digits_uri: str, tmp_path_factory: pytest.TempPathFactory) -> st
 
 
 def test_a_teacher_learns_is_found_again_and_has_the_same_bytes(digits_uri: str, digits: Dataset, teacher_uri: str, tmp_path: Path) -> None:
-    artefact = open_artefact(teacher_uri, TEACHER)
-    assert artefact.fact("accuracy") > 0.8
-    assert artefact.parents == {"dataset": digits_uri}
+    artifact = open_artifact(teacher_uri, TEACHER)
+    assert artifact.fact("accuracy") > 0.8
+    assert artifact.parents == {"dataset": digits_uri}
     other = train_teacher(digits_uri, TINY, 0, str(tmp_path))
-    assert open_artefact(other, TEACHER).read(TEACHER_FILE) == artefact.read(TEACHER_FILE)
+    assert open_artifact(other, TEACHER).read(TEACHER_FILE) == artifact.read(TEACHER_FILE)
     assert train_teacher(digits_uri, TINY, 0, str(tmp_path), progress=lambda *_: pytest.fail("trained again")) == other
     assert train_teacher(digits_uri, TINY.model_copy(update={"epochs": 1}), 0, str(tmp_path)) != other
     network = load_teacher(teacher_uri, digits, TINY)
     assert not network.training
     assert not any(parameter.requires_grad for parameter in network.parameters())
-    with pytest.raises(IncompatibleArtefact, match="network: expected"):
+    with pytest.raises(IncompatibleArtifact, match="network: expected"):
         load_teacher(teacher_uri, digits, TeacherConfig())
 
 
@@ -51,7 +51,7 @@ def test_soft_labels_teach_and_are_part_of_the_key(digits_uri: str, publish_set:
     soft = small.model_copy(update={**update, "decay": "cosine"})
     uris = [evaluate_synthetic(digits_uri, synthetic, "static", 0, soft, root)]
     assert len(list(tmp_path.glob("teachers/*"))) == 1
-    rows = open_artefact(uris[0], KIND).table(FILE, EVALUATION).to_pylist()
+    rows = open_artifact(uris[0], KIND).table(FILE, EVALUATION).to_pylist()
     assert all(row["accuracy"] > 0.5 for row in rows)
     quick = soft.model_copy(update={"epochs": 1})
     for changed in ({}, {"temperature": 5.0}, {"teacher": TINY.model_copy(update={"epochs": 1})}, {"labels": "hard"}):
@@ -80,13 +80,13 @@ def test_herding_and_k_center_by_their_definitions(digits: Dataset, teacher_uri:
     herded = covering_subset("herding", digits, 4, 0, teacher)
     assert herded(0)[12:16].tolist() == members[chosen].tolist()
     assert torch.equal(herded(0), herded(1))
-    centres = covering_subset("k_center", digits, 4, 0, teacher)
-    found = [members.tolist().index(sample) for sample in centres(0)[12:16].tolist()]
+    centers = covering_subset("k_center", digits, 4, 0, teacher)
+    found = [members.tolist().index(sample) for sample in centers(0)[12:16].tolist()]
     for k in range(1, 4):
         nearest = torch.cdist(vectors, vectors[found[:k]]).min(1).values
         assert nearest[found[k]] == pytest.approx(nearest.max().item(), rel=1e-6)
-    assert not torch.equal(centres(0), centres(1)), "each training starts elsewhere"
-    assert torch.equal(covering_subset("k_center", digits, 4, 0, teacher)(1), centres(1))
+    assert not torch.equal(centers(0), centers(1)), "each training starts elsewhere"
+    assert torch.equal(covering_subset("k_center", digits, 4, 0, teacher)(1), centers(1))
 
 
 @pytest.mark.parametrize("baseline", ["herding", "k_center"])
@@ -95,7 +95,7 @@ def test_covering_baselines_are_evaluated_like_the_random_one(
 ) -> None:
     config = small.model_copy(update={"teacher": TINY})
     uri = evaluate_baseline(digits_uri, baseline, 3, config, str(tmp_path))  # type: ignore[arg-type]
-    rows = open_artefact(uri, KIND).table(FILE, EVALUATION).to_pylist()
+    rows = open_artifact(uri, KIND).table(FILE, EVALUATION).to_pylist()
     assert all((row["arm"], row["train_images"], row["epochs"]) == (baseline, 30, 8) for row in rows)
     assert all(row["accuracy"] > 0.3 for row in rows)
     with pytest.raises(ConfigError, match=f"baseline {baseline} needs ipc = 140"):

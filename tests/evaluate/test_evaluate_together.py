@@ -12,7 +12,7 @@ from bilp.evaluate.batch_augment import Streams
 from bilp.evaluate.stacked_training import accuracies, fresh_stack, networks_at_once, train_together
 from bilp.evaluate.training import ImageSet, accuracy, train
 from bilp.evaluate.training_schedule import Schedule
-from bilp.nets import Network, build, initialise
+from bilp.nets import Network, build, initialize
 from bilp.seeds import generator
 
 NETWORKS = (NetworkConfig(width=8), NetworkConfig(name="mlp"), NetworkConfig(width=8, depth=2, norm="layer", pooling="max"))
@@ -36,7 +36,7 @@ def some(count: int, name: str = "data") -> ImageSet:
 
 def fresh(config: NetworkConfig, number: int) -> Network:
     network = build(config, (1, 8, 8), 10).double()
-    initialise(network, generator(7, number))
+    initialize(network, generator(7, number))
     return network
 
 

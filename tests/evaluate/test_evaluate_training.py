@@ -17,13 +17,13 @@ from bilp.evaluate.batch_augment import Streams
 from bilp.evaluate.training import ImageSet, accuracy, train
 from bilp.evaluate.training_schedule import Schedule
 from bilp.images import augment
-from bilp.nets import Network, build, initialise
+from bilp.nets import Network, build, initialize
 from bilp.seeds import generator
 
 
 def fresh(**settings: object) -> Network:
     network = build(NetworkConfig.model_validate({"width": 8, **settings}), (1, 8, 8), 10)
-    initialise(network, generator(0, "init"))
+    initialize(network, generator(0, "init"))
     return network
 
 

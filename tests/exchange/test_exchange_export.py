@@ -16,12 +16,12 @@ import torch
 from PIL import Image
 
 import bilp
-from bilp.artifacts.artifact import open_artefact
+from bilp.artifacts.artifact import open_artifact
 from bilp.artifacts.publication import publish
 from bilp.config import IngestConfig
 from bilp.data import Dataset, ingest, open_dataset
 from bilp.distill.pictures import displayable
-from bilp.errors import ConfigError, IncompatibleArtefact, MissingArtefact
+from bilp.errors import ConfigError, IncompatibleArtifact, MissingArtifact
 from bilp.exchange import export_set
 
 
@@ -41,7 +41,7 @@ def test_load_distilled_is_a_dataset_that_says_what_it_is(synthetic_uri: str, di
     batches = list(torch.utils.data.DataLoader(data, batch_size=16))
     assert torch.equal(torch.cat([labels for _, labels in batches]), data.labels)
     assert torch.equal(bilp.load_distilled(synthetic_uri.removesuffix("/synthetic")).images, data.images), "the URI of the run will do"
-    with pytest.raises(MissingArtefact, match="no synthetic set at"):
+    with pytest.raises(MissingArtifact, match="no synthetic set at"):
         bilp.load_distilled(f"{synthetic_uri}/nothing")
 
 
@@ -107,10 +107,10 @@ def test_safetensors_stand_alone_and_lose_nothing(synthetic_uri: str, tmp_path: 
 
 
 def changed(synthetic_uri: str, key: str = "b", **facts: object) -> str:
-    artefact = open_artefact(synthetic_uri, "synthetic")
-    files = {"synthetic.safetensors": artefact.read("synthetic.safetensors")}
+    artifact = open_artifact(synthetic_uri, "synthetic")
+    files = {"synthetic.safetensors": artifact.read("synthetic.safetensors")}
     uri = synthetic_uri.replace("/a/", f"/{key}/")
-    return publish(uri, "synthetic", key, files, config={}, parents={}, facts={**artefact.manifest.facts, **facts}).uri
+    return publish(uri, "synthetic", key, files, config={}, parents={}, facts={**artifact.manifest.facts, **facts}).uri
 
 
 def test_what_cannot_be_written_is_refused(synthetic_uri: str, tmp_path: Path) -> None:
@@ -127,5 +127,5 @@ def test_images_that_stand_for_several_are_not_taken_for_themselves(synthetic_ur
     quarters = bilp.load_distilled(changed(synthetic_uri, key="c", decode={"factor": 2, "kind": "single"}))
     assert len(quarters) == 120
     assert quarters.labels.tolist() == [c for c in range(10) for _ in range(12)]
-    with pytest.raises(IncompatibleArtefact, match="stand for several, which this version cannot decode"):
+    with pytest.raises(IncompatibleArtifact, match="stand for several, which this version cannot decode"):
         bilp.load_distilled(changed(synthetic_uri, key="d", decode={"factor": 2, "kind": "spiral"}))

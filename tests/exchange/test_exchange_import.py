@@ -12,11 +12,11 @@ import torch
 from torch import Tensor
 
 import bilp
-from bilp.artifacts.artifact import open_artefact
+from bilp.artifacts.artifact import open_artifact
 from bilp.artifacts.tables import EVALUATION
 from bilp.config import EvaluateConfig, NetworkConfig
 from bilp.data import Dataset
-from bilp.errors import ConfigError, DataError, MissingArtefact
+from bilp.errors import ConfigError, DataError, MissingArtifact
 from bilp.evaluate import evaluate_synthetic, measurements
 from bilp.exchange import ImportOptions
 from bilp.exchange import import_set as import_options
@@ -25,7 +25,7 @@ from bilp.exchange.reference_files import read_published
 
 @pytest.fixture
 def real(digits: Dataset) -> tuple[Tensor, Tensor]:
-    """Two images per class, normalised, in no particular order."""
+    """Two images per class, normalized, in no particular order."""
     chosen = torch.cat([indices[:2] for indices in digits.train.by_class()])[torch.arange(20) * 7 % 20]
     return digits.train.batch(chosen), digits.train.labels[chosen]
 
@@ -51,7 +51,7 @@ def test_a_file_of_dc_with_its_numpy_numbers(real: tuple[Tensor, Tensor], digits
         read_published(file, experiment=2)
     uri = import_set(file, digits_uri, str(tmp_path / "store"), name="dc")
     data_set = bilp.load_distilled(uri)
-    assert torch.equal(data_set.images, by_class(images, labels)), "already normalised as the dataset is"
+    assert torch.equal(data_set.images, by_class(images, labels)), "already normalized as the dataset is"
     assert data_set.labels.tolist() == [label for label in range(10) for _ in range(2)]
     assert (data_set.facts["method"], data_set.facts["ipc"], data_set.facts["source"]) == ("dc", 2, "res_DC_digits_ConvNet_2ipc.pt")
     assert import_set(file, digits_uri, str(tmp_path / "store"), name="dc") == uri
@@ -69,7 +69,7 @@ def test_an_imported_set_is_evaluated_like_any_other(real: tuple[Tensor, Tensor]
 def test_two_files_of_mtt(real: tuple[Tensor, Tensor], tmp_path: Path) -> None:
     images, labels = real
     torch.save(images.double(), tmp_path / "images_best.pt")
-    with pytest.raises(MissingArtefact, match=r"labels_best\.pt"):
+    with pytest.raises(MissingArtifact, match=r"labels_best\.pt"):
         read_published(str(tmp_path / "images_best.pt"))
     torch.save(labels.int(), tmp_path / "labels_best.pt")
     torch.save(labels.flip(0), tmp_path / "other.pt")
@@ -82,7 +82,7 @@ def test_two_files_of_mtt(real: tuple[Tensor, Tensor], tmp_path: Path) -> None:
         read_published(str(tmp_path / "pictures.pt"))
 
 
-def test_pixels_of_idc_are_normalised(real: tuple[Tensor, Tensor], digits: Dataset, digits_uri: str, tmp_path: Path) -> None:
+def test_pixels_of_idc_are_normalized(real: tuple[Tensor, Tensor], digits: Dataset, digits_uri: str, tmp_path: Path) -> None:
     images, labels = real
     mean, std = (torch.tensor(values).view(-1, 1, 1) for values in (digits.mean, digits.std))
     torch.save([images * std + mean, labels], tmp_path / "data.pt")
@@ -94,7 +94,7 @@ def test_pixels_of_idc_are_normalised(real: tuple[Tensor, Tensor], digits: Datas
         import_set(str(tmp_path / "data.pt"), digits_uri, str(tmp_path / "store"), pixels="cifar10")
     several = import_set(str(tmp_path / "data.pt"), digits_uri, str(tmp_path / "store"), factor=2)
     config = EvaluateConfig(networks=(NetworkConfig(width=8),), seeds=2, epochs=1)
-    evaluation = open_artefact(evaluate_synthetic(digits_uri, several, "imported", 0, config, str(tmp_path / "store")), "evaluation")
+    evaluation = open_artifact(evaluate_synthetic(digits_uri, several, "imported", 0, config, str(tmp_path / "store")), "evaluation")
     assert set(evaluation.table("evaluation.parquet", EVALUATION)["train_images"].to_pylist()) == {4 * len(images)}
 
 

@@ -1,4 +1,4 @@
-"""Experts: their training against a plain restatement, their artefacts, and who may imitate them."""
+"""Experts: their training against a plain restatement, their artifacts, and who may imitate them."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ import torch
 from tiny_training import NARROW, TINY, Store
 from torch.nn import functional
 
-from bilp.artifacts.artifact import open_artefact
+from bilp.artifacts.artifact import open_artifact
 from bilp.config import DistillConfig, ExpertsConfig, IngestConfig, NetworkConfig, PruneConfig, ReselectConfig, TrajectoryConfig
 from bilp.data import ingest
 from bilp.distill import start_run
-from bilp.errors import ConfigError, DamagedArtefact, Diverged, IncompatibleArtefact, MissingArtefact
+from bilp.errors import ConfigError, DamagedArtifact, Diverged, IncompatibleArtifact, MissingArtifact
 from bilp.experts.buffer import ExpertBuffer
 from bilp.experts.files import epoch_file
 from bilp.experts.train_experts import collect_experts, train_expert
 from bilp.images import augment
-from bilp.nets import build, initialise
+from bilp.nets import build, initialize
 from bilp.pruning.prune import load_selection, prune
 from bilp.seeds import generator
 from bilp.storage import objects
@@ -53,7 +53,7 @@ def test_an_expert_is_the_plain_training(store: Store, buffer: str) -> None:
     ids = torch.cat([ids[store.dataset.train.labels[ids] == c] for c in range(10)])
     images, labels = store.dataset.train.batch(ids), store.dataset.train.labels[ids]
     net = build(NARROW, store.dataset.shape, 10)
-    initialise(net, generator(0, "expert", 2, "network"))
+    initialize(net, generator(0, "expert", 2, "network"))
     weights = list(net.parameters())
     read = ExpertBuffer(buffer)
     losses = []
@@ -80,13 +80,13 @@ def test_an_expert_is_the_plain_training(store: Store, buffer: str) -> None:
 
 
 def test_a_buffer_says_what_its_experts_saw(store: Store, buffer: str) -> None:
-    artefact = open_artefact(buffer, "expert_buffer")
-    facts = artefact.manifest.facts
+    artifact = open_artifact(buffer, "expert_buffer")
+    facts = artifact.manifest.facts
     assert (facts["dataset"], facts["count"], facts["epochs"]) == (store.dataset.fingerprint, 3, 3)
-    assert facts["selection"] == open_artefact(store.selection, "selection").manifest.key
+    assert facts["selection"] == open_artifact(store.selection, "selection").manifest.key
     assert facts["samples"] == len(load_selection(store.selection))
     assert facts["network"] == NARROW.model_dump(mode="json")
-    expert = open_artefact(artefact.parents["expert 1"], "expert")
+    expert = open_artifact(artifact.parents["expert 1"], "expert")
     assert sorted(expert.manifest.files) == [epoch_file(epoch) for epoch in range(4)]
     assert len(expert.fact("losses")) == 3
     assert expert.parents == {"dataset": store.uri, "selection": store.selection}
@@ -94,7 +94,7 @@ def test_a_buffer_says_what_its_experts_saw(store: Store, buffer: str) -> None:
 
 def test_more_experts_share_those_that_are_there(store: Store, buffer: str) -> None:
     more = TINY.model_copy(update={"count": 4})
-    with pytest.raises(MissingArtefact, match="experts 3 of 4 have not been trained"):
+    with pytest.raises(MissingArtifact, match="experts 3 of 4 have not been trained"):
         collect_experts(store.uri, store.selection, more, NARROW, store.root)
 
     def never(done: int, total: int, note: str = "") -> None:
@@ -117,7 +117,7 @@ def test_killed_and_run_again_only_what_is_missing_is_trained_to_the_same_bytes(
     again = collect_experts(store.uri, store.selection, TINY, NARROW, root)
     for number in range(TINY.count):
         for epoch in range(TINY.epochs + 1):
-            one, other = (open_artefact(f"{uri.rsplit('/', 2)[0]}/trainings/{number:04d}", "expert") for uri in (buffer, again))
+            one, other = (open_artifact(f"{uri.rsplit('/', 2)[0]}/trainings/{number:04d}", "expert") for uri in (buffer, again))
             assert one.read(epoch_file(epoch)) == other.read(epoch_file(epoch))
 
 
@@ -132,10 +132,10 @@ def test_only_the_epochs_that_are_asked_for_are_read(store: Store, tmp_path: Pat
     for (name, _), found in zip(net.named_parameters(), read.parameters(0, 1), strict=True):
         assert torch.equal(held[name], found)
     for epoch in (2, 3):
-        with pytest.raises(DamagedArtefact, match=epoch_file(epoch)):
+        with pytest.raises(DamagedArtifact, match=epoch_file(epoch)):
             read.parameters(0, epoch)
     (expert / "_manifest.json").unlink()
-    with pytest.raises(MissingArtefact, match="expert 0 is no longer at"):
+    with pytest.raises(MissingArtifact, match="expert 0 is no longer at"):
         ExpertBuffer(uri).parameters(0, 1)
 
 
@@ -163,21 +163,21 @@ def test_a_run_names_its_experts(store: Store, buffer: str, tmp_path: Path) -> N
 
 
 def test_experts_of_other_samples_are_refused(store: Store, buffer: str, tmp_path: Path) -> None:
-    key = open_artefact(store.selection, "selection").manifest.key
-    with pytest.raises(IncompatibleArtefact, match=f"learned what selection {key} keeps, but the run distils all real samples: train"):
+    key = open_artifact(store.selection, "selection").manifest.key
+    with pytest.raises(IncompatibleArtifact, match=f"learned what selection {key} keeps, but the run distills all real samples: train"):
         start_run(store.uri, None, IMITATE, OFF, str(tmp_path), buffer)
     other = prune(store.uri, None, PruneConfig(criterion="random", keep=0.1, seed=1), store.root)
-    with pytest.raises(IncompatibleArtefact, match=f"selection {key} keeps, but the run distils what selection .* keeps"):
+    with pytest.raises(IncompatibleArtifact, match=f"selection {key} keeps, but the run distills what selection .* keeps"):
         start_run(store.uri, other, IMITATE, OFF, str(tmp_path), buffer)
     one = TINY.model_copy(update={"count": 1, "epochs": 1})
-    with pytest.raises(IncompatibleArtefact, match="learned all real samples, but the run distils what selection"):
+    with pytest.raises(IncompatibleArtifact, match="learned all real samples, but the run distills what selection"):
         start_run(store.uri, store.selection, IMITATE, OFF, str(tmp_path), make(store, str(tmp_path), one, selection=None))
     assert not objects.exists(str(tmp_path / "runs"))
 
 
 def test_other_networks_and_short_experts_are_refused(store: Store, buffer: str, tmp_path: Path) -> None:
     wide = IMITATE.model_copy(update={"network": NetworkConfig(width=16, depth=2)})
-    with pytest.raises(IncompatibleArtefact, match="train experts with the network of the run"):
+    with pytest.raises(IncompatibleArtifact, match="train experts with the network of the run"):
         start_run(store.uri, store.selection, wide, OFF, str(tmp_path), buffer)
     long = IMITATE.model_copy(update={"trajectory": TrajectoryConfig(steps=2, expert_epochs=2, max_start=2)})
     with pytest.raises(ConfigError, match=r"needs experts of 4 epochs .* have 3: train them longer or lower max_start"):
@@ -196,7 +196,7 @@ def test_a_method_and_its_experts_belong_together(store: Store, buffer: str, tmp
 def test_refusals_before_any_work(store: Store, tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"expert 3 does not exist: experts.count = 3"):
         train_expert(store.uri, None, TINY, NARROW, 3, str(tmp_path))
-    with pytest.raises(MissingArtefact, match="no complete expert_buffer"):
+    with pytest.raises(MissingArtifact, match="no complete expert_buffer"):
         ExpertBuffer(str(tmp_path / "nothing"))
 
 
@@ -212,7 +212,7 @@ def test_two_samples_per_class_and_a_batch_larger_than_all(store: Store, tmp_pat
     uri = make(store, str(tmp_path), TINY.model_copy(update={"batch_size": 256, "count": 1}), few)
     assert (
         ExpertBuffer(uri).require(
-            IMITATE, {"dataset": store.dataset.fingerprint, "selection": open_artefact(few, "selection").manifest.key}
+            IMITATE, {"dataset": store.dataset.fingerprint, "selection": open_artifact(few, "selection").manifest.key}
         )
         is None
     )

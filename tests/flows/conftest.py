@@ -31,11 +31,11 @@ def shared_run(tmp_path_factory: pytest.TempPathFactory, prefect_home: Path) -> 
 
 @pytest.fixture
 def finished(shared_run: Finished) -> Iterator[Finished]:
-    """To be read: whoever computes something else in it takes `copied`, for the next test may choose among the artefacts here."""
-    made = _artefacts(shared_run.root)
-    assert made, "the run left artefacts"
+    """To be read: whoever computes something else in it takes `copied`, for the next test may choose among the artifacts here."""
+    made = _artifacts(shared_run.root)
+    assert made, "the run left artifacts"
     yield shared_run
-    assert _artefacts(shared_run.root) == made, "this test changed which artefacts are in the run that all tests share"
+    assert _artifacts(shared_run.root) == made, "this test changed which artifacts are in the run that all tests share"
 
 
 @pytest.fixture
@@ -46,5 +46,5 @@ def copied(finished: Finished, tmp_path: Path) -> Finished:
     return replace(finished, root=root, report=finished.report.replace(finished.root, root))
 
 
-def _artefacts(root: str) -> set[str]:
+def _artifacts(root: str) -> set[str]:
     return {str(file.relative_to(root)) for file in Path(root).rglob(MANIFEST)}

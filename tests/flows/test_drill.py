@@ -11,24 +11,24 @@ from pathlib import Path
 import pytest
 from tiny_pipeline import Finished
 
-from drill.chaos import artefacts
+from drill.chaos import artifacts
 from drill.faults import Faults
 from drill.rehearsal import Service
 from drill.relay import Relay
 
 
 def test_the_comparison_sees_a_changed_byte_and_a_missing_file(finished: Finished, tmp_path: Path) -> None:
-    whole = artefacts(finished.root)
+    whole = artifacts(finished.root)
     assert {name.partition("/")[0] for name in whole} == {"datasets", "scores", "selections", "runs", "evaluations"}
     copy = tmp_path / "copy"
     shutil.copytree(finished.root, copy)
-    assert artefacts(str(copy)) == whole
+    assert artifacts(str(copy)) == whole
     changed, missing = sorted(name for name in whole if name.endswith(".parquet"))[:2]
     content = bytearray((copy / changed).read_bytes())
     content[len(content) // 2] ^= 1
     (copy / changed).write_bytes(content)
     (copy / missing).unlink()
-    disturbed = artefacts(str(copy))
+    disturbed = artifacts(str(copy))
     assert {name for name in whole if disturbed.get(name) != whole[name]} == {changed, missing}
 
 

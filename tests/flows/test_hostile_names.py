@@ -18,7 +18,7 @@ from prefect.client.schemas.filters import ArtifactFilter, ArtifactFilterKey
 from prefect.client.schemas.objects import Artifact
 from tiny_pipeline import TINY
 
-from bilp.artifacts.artifact import open_artefact
+from bilp.artifacts.artifact import open_artifact
 from bilp.config import PipelineConfig
 from bilp.data import open_dataset
 from bilp.evaluate import summary
@@ -86,7 +86,7 @@ def test_hostile_names_are_only_names(
     root = str(tmp_path / "store")
     report = pipeline(PipelineConfig.model_validate(TINY | settings), root)
 
-    parents = open_artefact(report.rpartition("/")[0], "report").parents
+    parents = open_artifact(report.rpartition("/")[0], "report").parents
     dataset = open_dataset(parents["dataset"])
     assert "<img src=x onerror=alert(1)>" in dataset.class_names
     lines = told.getvalue().splitlines()

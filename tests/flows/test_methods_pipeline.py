@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from tiny_pipeline import TINY, files, outcomes
 
-from bilp.artifacts.artifact import open_artefact
+from bilp.artifacts.artifact import open_artifact
 from bilp.config import PipelineConfig
 from bilp.errors import ConfigError
 from bilp.storage.objects import read
@@ -26,7 +26,7 @@ def tiny(method: str, **changes: Any) -> PipelineConfig:
     return PipelineConfig.model_validate({**TINY, **own, "method": method, "distill": distill, **changes})
 
 
-def test_trajectory_matching_trains_experts_on_what_each_arm_distils(tmp_path: Path) -> None:
+def test_trajectory_matching_trains_experts_on_what_each_arm_distills(tmp_path: Path) -> None:
     root, config = str(tmp_path / "store"), tiny("mtt")
     with outcomes() as first:
         uri = pipeline(config, root)
@@ -34,9 +34,9 @@ def test_trajectory_matching_trains_experts_on_what_each_arm_distils(tmp_path: P
     assert [label for label in first if label.startswith("expert")] == expected
     assert not [label for label in first if label.startswith("reselect")]
     assert set(first.values()) == {"done"}
-    shown = open_artefact(uri.rpartition("/")[0], "report").parents
-    buffers = [open_artefact(shown[f"experts {k}"], "expert_buffer") for k in range(2)]
-    selection = open_artefact(shown["selection"], "selection").manifest.key
+    shown = open_artifact(uri.rpartition("/")[0], "report").parents
+    buffers = [open_artifact(shown[f"experts {k}"], "expert_buffer") for k in range(2)]
+    selection = open_artifact(shown["selection"], "selection").manifest.key
     assert [buffer.fact("selection") for buffer in buffers] == [None, selection]
     page = read(uri).decode()
     assert "Adaptive pruning does not apply to method" in page
@@ -49,7 +49,7 @@ def test_trajectory_matching_trains_experts_on_what_each_arm_distils(tmp_path: P
     assert files(root) == before
 
 
-def test_constant_memory_distils_from_the_same_experts(tmp_path: Path) -> None:
+def test_constant_memory_distills_from_the_same_experts(tmp_path: Path) -> None:
     with outcomes() as ran:
         uri = pipeline(tiny("tesla", arms=["static"], prune={"criterion": "random"}), str(tmp_path / "store"))
     assert [label for label in ran if label.startswith("expert")] == ["expert 0 of the selection", "expert 1 of the selection"]

@@ -12,10 +12,10 @@ from moved_storage import copy, read_only
 from test_methods_pipeline import tiny
 from tiny_pipeline import TINY, Finished, files, outcomes, synthetic_sets
 
-from bilp.artifacts.artifact import open_artefact
+from bilp.artifacts.artifact import open_artifact
 from bilp.artifacts.manifest_file import MANIFEST
 from bilp.config import PipelineConfig
-from bilp.errors import DamagedArtefact, StorageRefused
+from bilp.errors import DamagedArtifact, StorageRefused
 from bilp.storage.objects import join, read
 from flows import program
 from flows.pipeline import pipeline
@@ -62,7 +62,7 @@ def test_a_page_shows_places_below_the_root_alone(finished: Finished) -> None:
 def test_parents_are_found_in_the_moved_storage(imitated: Finished, tmp_path: Path) -> None:
     shutil.copytree(imitated.root, tmp_path / "moved")
     (manifest,) = (tmp_path / "moved" / "runs").glob("*/synthetic/_manifest.json")
-    synthetic = open_artefact(str(manifest.parent), "synthetic")
+    synthetic = open_artifact(str(manifest.parent), "synthetic")
     assert set(synthetic.parents) == {"run", "dataset", "experts"}
     for uri in synthetic.parents.values():
         assert uri.startswith(str(tmp_path / "moved"))
@@ -146,7 +146,7 @@ def test_a_run_names_what_is_damaged_and_computes_it_again_once_it_is_deleted(fi
         told = {"gone": "is missing", "shorter": f"has {len(content) - 1} bytes instead of {len(content)}", "other": "is damaged"}[damage]
         deleted = file.parent
         with pytest.raises(
-            DamagedArtefact, match=rf"^{file} {told}.* delete {deleted}, and the same command will compute it again(\nwhile doing: .*)?$"
+            DamagedArtifact, match=rf"^{file} {told}.* delete {deleted}, and the same command will compute it again(\nwhile doing: .*)?$"
         ):
             pipeline(CONFIG, str(root))
     assert deleted is not None

@@ -12,13 +12,13 @@ import bilp
 from bilp.config import IngestConfig, PipelineConfig
 from bilp.data import ingest, open_dataset
 from bilp.distill import distill_round, finish_run, load_synthetic, open_run, reselect_round, start_run
-from bilp.errors import BilpError, ConfigError, IncompatibleArtefact, MissingArtefact, StorageError
+from bilp.errors import BilpError, ConfigError, IncompatibleArtifact, MissingArtifact, StorageError
 from bilp.evaluate import evaluate_baseline, evaluate_synthetic, summary
 from bilp.exchange import ImportOptions, export_set
 from bilp.experts.train_experts import train_expert
 from bilp.pruning.prune import load_selection, prune
 from bilp.report import report
-from bilp.scoring.summary import load_summary, summarise
+from bilp.scoring.summary import load_summary, summarize
 from bilp.scoring.trial import score_trial
 
 CONFIG = PipelineConfig.model_validate(TINY)
@@ -34,7 +34,7 @@ def test_every_stage_finds_its_results_by_paths_and_mappings(finished: Finished)
     dataset = Path(ingest({"source": "digits"}, root))
     assert open_dataset(dataset).classes == 10
     trials = [score_trial(dataset, given(CONFIG.score), trial, root) for trial in range(CONFIG.score.trials)]
-    scores = Path(summarise(dataset, given(CONFIG.score), root))
+    scores = Path(summarize(dataset, given(CONFIG.score), root))
     assert load_summary(scores).num_rows == len(open_dataset(dataset).train.labels)
     selection = Path(prune(dataset, scores, given(CONFIG.prune), root))
     assert len(load_selection(selection)) > 0
@@ -86,12 +86,12 @@ def test_settings_of_an_expert_are_mappings_too(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("kind", ["dataset", "evaluation", "selection", "summary"])
-def test_another_artefact_than_a_synthetic_set_is_named_and_nobody_is_told_to_delete_it(kind: str, finished: Finished) -> None:
+def test_another_artifact_than_a_synthetic_set_is_named_and_nobody_is_told_to_delete_it(kind: str, finished: Finished) -> None:
     root = Path(finished.root)
     places = {"dataset": "datasets/digits/*", "evaluation": "evaluations/*", "selection": "selections/*", "summary": "scores/*/*/summary/*"}
     uri = next(path for path in root.glob(places[kind]) if (path / "_manifest.json").is_file())
     for attempt in (lambda: bilp.load_distilled(uri), lambda: export_set(uri, "folder", root / "out")):
-        with pytest.raises(IncompatibleArtefact, match=r"is of kind .*, not a synthetic set: give the run that distilled one") as caught:
+        with pytest.raises(IncompatibleArtifact, match=r"is of kind .*, not a synthetic set: give the run that distilled one") as caught:
             attempt()
         assert "delete" not in str(caught.value)
 
@@ -99,7 +99,7 @@ def test_another_artefact_than_a_synthetic_set_is_named_and_nobody_is_told_to_de
 def test_a_run_that_is_not_finished_is_told_from_nothing(finished: Finished, tmp_path: Path) -> None:
     dataset = ingest({"source": "digits"}, tmp_path)
     run = start_run(dataset, None, CONFIG.distill, {"beta": 0.0}, tmp_path)
-    with pytest.raises(MissingArtefact, match="is not finished, so it has no synthetic set yet"):
+    with pytest.raises(MissingArtifact, match="is not finished, so it has no synthetic set yet"):
         bilp.load_distilled(run)
-    with pytest.raises(MissingArtefact, match=r"no synthetic set at .*runs/.key.* with the whole path"):
+    with pytest.raises(MissingArtifact, match=r"no synthetic set at .*runs/.key.* with the whole path"):
         bilp.load_distilled(tmp_path.name)

@@ -11,7 +11,7 @@ from prefect.client.orchestration import get_client
 from prefect.client.schemas.filters import ArtifactFilter, ArtifactFilterKey
 from tiny_pipeline import TINY, Finished, files, outcomes, synthetic_sets
 
-from bilp.artifacts.artifact import open_artefact
+from bilp.artifacts.artifact import open_artifact
 from bilp.config import PipelineConfig
 from bilp.config.nested import leaves
 from bilp.data import read_source
@@ -31,7 +31,7 @@ CONFIG = PipelineConfig.model_validate(TINY)
 
 
 def test_first_run_does_everything_once(finished: Finished) -> None:
-    expected = ["ingest digits", "score trial 0", "score trial 1", "summarise 2 trials", "prune by loss_init"]
+    expected = ["ingest digits", "score trial 0", "score trial 1", "summarize 2 trials", "prune by loss_init"]
     for arm in ("unpruned", "bilp"):
         expected.append(f"register {arm}")
         for number in range(1, 5):
@@ -43,10 +43,10 @@ def test_first_run_does_everything_once(finished: Finished) -> None:
     assert list(finished.outcomes) == expected
 
 
-def test_the_page_and_every_artefact_are_there(finished: Finished) -> None:
+def test_the_page_and_every_artifact_are_there(finished: Finished) -> None:
     uri = finished.report
     assert read(uri).startswith(b"<!DOCTYPE html>")
-    page = open_artefact(uri.rpartition("/")[0], "report")
+    page = open_artifact(uri.rpartition("/")[0], "report")
     places = {place.split("/")[0] for place in page.manifest.parents.values()}
     assert places == {"datasets", "scores", "selections", "runs", "evaluations"}
     rows = summary([parent for role, parent in page.parents.items() if role.startswith("evaluation ")])
@@ -95,7 +95,7 @@ def test_another_seed_shares_the_dataset_only(copied: Finished) -> None:
     assert {label for label, outcome in other.items() if outcome == "there already"} == {"ingest digits"}
 
 
-def test_a_lost_artefact_is_computed_again_and_nothing_else(copied: Finished) -> None:
+def test_a_lost_artifact_is_computed_again_and_nothing_else(copied: Finished) -> None:
     root, uri = copied.root, copied.report
     before = synthetic_sets(root)
     (run,) = [path for path in Path(root).glob("runs/*") if not list(path.glob("rounds/*/reselect"))][:1]
@@ -113,7 +113,7 @@ def test_nothing_is_scored_that_no_arm_needs(tmp_path: Path) -> None:
     root = str(tmp_path / "store")
     with outcomes() as ran:
         pipeline(PipelineConfig.model_validate(TINY | {"arms": ["unpruned"], "evaluate": {**TINY["evaluate"], "baselines": []}}), root)
-    assert not [label for label in ran if label.startswith(("score", "summarise", "prune", "reselect"))]
+    assert not [label for label in ran if label.startswith(("score", "summarize", "prune", "reselect"))]
     assert children(root) == ["datasets", "evaluations", "reports", "runs", "trainings"]
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from tiny_pipeline import NARROW, TINY, files, outcomes, synthetic_sets, units_backwards
 
-from bilp.artifacts.artifact import open_artefact
+from bilp.artifacts.artifact import open_artifact
 from bilp.config import PipelineConfig
 from bilp.storage.objects import read
 from flows.pipeline import pipeline
@@ -44,7 +44,7 @@ def test_arms_on_the_same_samples_share_networks_here_and_on_workers(tmp_path: P
     trained = [f"pretrained network {k} of static shard 1/2" for k in range(2)]
     assert networks(list(first)) == trained, "the other shard and the other arm on the selection go on with the same ones"
     assert len(list(Path(here).glob("pretrained/*/*/*/_manifest.json"))) == 2
-    parents = open_artefact(page.rpartition("/")[0], "report").parents
+    parents = open_artifact(page.rpartition("/")[0], "report").parents
     assert len([role for role in parents if role.startswith("pretrained network")]) == 2
     assert b"Network trained beforehand on the selection" in read(page)
 

@@ -13,7 +13,7 @@ from tiny_pipeline import TINY, Finished, options, outcomes, synthetic_sets
 
 from bilp.artifacts.signing import KEY
 from bilp.config import PipelineConfig
-from bilp.errors import UntrustedArtefact
+from bilp.errors import UntrustedArtifact
 from flows.pipeline import pipeline
 
 SECRET = "5e" * 32
@@ -68,7 +68,7 @@ def test_what_a_writer_without_the_key_put_there_ends_the_pipeline(
     forged = sorted(Path(root).glob(kind))[0]
     forged.write_bytes(json.dumps({name: value for name, value in content(forged).items() if name != "signature"}).encode())
     monkeypatch.setenv(KEY, SECRET)
-    with pytest.raises(UntrustedArtefact, match=str(forged)):
+    with pytest.raises(UntrustedArtifact, match=str(forged)):
         pipeline(CONFIG, root)
 
 

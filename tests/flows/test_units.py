@@ -37,7 +37,7 @@ def parquet(root: str | Path, pattern: str) -> dict[str, bytes]:
     return {str(path.relative_to(root)): path.read_bytes() for path in Path(root).glob(pattern)}
 
 
-def test_a_call_names_the_artefact_that_its_unit_publishes(finished: Finished, tmp_path: Path) -> None:
+def test_a_call_names_the_artifact_that_its_unit_publishes(finished: Finished, tmp_path: Path) -> None:
     """Each unit alone, from arguments as a deployment hands them over, leaves the bytes that the pipeline left."""
     root = str(tmp_path / "store")
     dataset = ingest(CONFIG.ingest, root)
@@ -51,18 +51,18 @@ def test_a_call_names_the_artefact_that_its_unit_publishes(finished: Finished, t
         dispatch.evaluate_baseline(dataset, "herding", CONFIG.ipc, TAUGHT, root),
         dispatch.train_expert(dataset, None, ExpertsConfig(count=1, epochs=1), NARROW, 0, root, "all samples"),
     ]
-    assert [flows.UNITS[call.unit](**call.arguments) for call in calls] == [call.artefact for call in calls]
+    assert [flows.UNITS[call.unit](**call.arguments) for call in calls] == [call.artifact for call in calls]
     divided = start_run(dataset, None, planned.distill.model_copy(update={"shards": 2}), planned.reselect, root)
     shard = dispatch.distill_shard(divided, 1, 2, root, "unpruned")
-    assert (shard.label, shard.artefact) == ("distill unpruned shard 2/2", f"{divided}/shards/0001/rounds/0004")
-    assert flows.UNITS[shard.unit](**shard.arguments) == shard.artefact
+    assert (shard.label, shard.artifact) == ("distill unpruned shard 2/2", f"{divided}/shards/0001/rounds/0004")
+    assert flows.UNITS[shard.unit](**shard.arguments) == shard.artifact
     beforehand = IdcConfig(pretrained=PretrainedConfig(networks=2, epochs=1))
     kernels = planned.distill.model_copy(update={"method": "idc", "idc": beforehand})
     network = dispatch.pretrain_network(start_run(dataset, None, kernels, planned.reselect, root), 1, root, "unpruned")
     assert network.label == "pretrained network 1 of unpruned"
-    assert flows.UNITS[network.unit](**network.arguments) == network.artefact
+    assert flows.UNITS[network.unit](**network.arguments) == network.artifact
     evaluation = dispatch.evaluate_synthetic(dataset, synthetic_uri(run), "unpruned", 0, CONFIG.evaluate, root)
-    assert flows.UNITS[evaluation.unit](**evaluation.arguments) == evaluation.artefact
+    assert flows.UNITS[evaluation.unit](**evaluation.arguments) == evaluation.artifact
     assert synthetic_sets(root).items() <= synthetic_sets(finished.root).items()
     for pattern in ("scores/*/*/trials/*/*.parquet", "evaluations/*/*.parquet"):
         both = parquet(root, pattern).keys() & parquet(finished.root, pattern).keys()
@@ -80,7 +80,7 @@ def test_a_call_names_the_artefact_that_its_unit_publishes(finished: Finished, t
 def test_a_unit_that_lost_its_lease_publishes_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     root = str(tmp_path / "store")
     call = dispatch.score_trial(ingest(CONFIG.ingest, root), CONFIG.score, 0, root)
-    where = remote.lease_uri(call.artefact, root)
+    where = remote.lease_uri(call.artifact, root)
     take = lease.take
 
     def and_give_away(*arguments: object) -> lease.Lease | None:
@@ -91,7 +91,7 @@ def test_a_unit_that_lost_its_lease_publishes_nothing(tmp_path: Path, monkeypatc
     monkeypatch.setattr(lease, "take", and_give_away)
     with pytest.raises(LeaseLost):
         flows.score_trial(**call.arguments)
-    assert not remote.is_published(call.artefact)
+    assert not remote.is_published(call.artifact)
     assert children(where) == ["000001.json", "000002.json"]
 
 
@@ -165,7 +165,7 @@ def test_a_unit_waits_for_a_living_holder_says_so_once_and_takes_over_from_a_sil
 ) -> None:
     root, clock = str(tmp_path / "store"), Clock()
     call = dispatch.score_trial(ingest(CONFIG.ingest, root), CONFIG.score, 0, root)
-    where, pauses = remote.lease_uri(call.artefact, root), list[float]()
+    where, pauses = remote.lease_uri(call.artifact, root), list[float]()
     held = lease.take(where, "flow-run:another", 60.0, lambda owner: False)
     assert held is not None
 
@@ -178,11 +178,11 @@ def test_a_unit_waits_for_a_living_holder_says_so_once_and_takes_over_from_a_sil
     monkeypatch.setattr(lease, "Watch", functools.partial(lease.Watch, clock=clock))
     monkeypatch.setattr(flows, "time", SimpleNamespace(sleep=sleep, strftime=time.strftime))
     with caplog.at_level("WARNING", "prefect.tasks"):
-        assert flows.score_trial(**call.arguments) == call.artefact
+        assert flows.score_trial(**call.arguments) == call.artifact
     assert len(pauses) == 15 + 9, "80 s after the last renewal, looking every ten"
     assert {name for name in children(where) if name.endswith(".json")} == {"000001.json", "000002.json"}
     (line,) = (record.getMessage() for record in caplog.records if "waits since" in record.getMessage())
-    assert line.startswith(f"{call.artefact} waits since ")
+    assert line.startswith(f"{call.artifact} waits since ")
     assert line.endswith("flow-run:another holds its lease (attempt 1); taken over 80 s after its last renewal at the latest")
 
 
@@ -234,7 +234,7 @@ def test_on_ray_the_same_pipeline_leaves_the_same_bytes(finished: Finished, tmp_
     monkeypatch.setenv("BILP_EXECUTION", "ray")
     monkeypatch.setenv("BILP_GPUS_PER_UNIT", "0")
     monkeypatch.setenv("RAY_USAGE_STATS_ENABLED", "0")
-    monkeypatch.setenv("PYTHONPATH", str(Path(dispatch.__file__).parent.parent))
+    monkeypatch.setenv("PYTHONPATH", str(Path(dispatch.__file__).parents[2]))
     root = str(tmp_path / "store")
     try:
         pipeline(CONFIG, root)

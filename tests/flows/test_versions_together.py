@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 from tiny_pipeline import TINY, Finished, files, outcomes
 
-from benchmarks.pairs import artefacts_in, damage, stored
+from benchmarks.pairs import artifacts_in, damage, stored
 from bilp.artifacts import provenance
-from bilp.artifacts.artifact import Artefact
+from bilp.artifacts.artifact import Artifact
 from bilp.artifacts.manifest_file import MANIFEST
 from bilp.config import PipelineConfig
 from flows.pipeline import pipeline
@@ -19,16 +19,16 @@ CONFIG = PipelineConfig.model_validate(TINY)
 ELSEWHERE = {"commit": "0" * 40, "python": "3.99.0", "torch": "9.9"}
 
 
-def artefacts(root: str) -> list[Artefact]:
-    return artefacts_in(root, stored(root))
+def artifacts(root: str) -> list[Artifact]:
+    return artifacts_in(root, stored(root))
 
 
 def checksums(root: str) -> dict[str, dict[str, str]]:
     """By place and name; less the page, which tells when what it shows was made."""
     return {
-        artefact.uri: {name: entry.sha256 for name, entry in artefact.manifest.files.items()}
-        for artefact in artefacts(root)
-        if artefact.manifest.kind != "report"
+        artifact.uri: {name: entry.sha256 for name, entry in artifact.manifest.files.items()}
+        for artifact in artifacts(root)
+        if artifact.manifest.kind != "report"
     }
 
 
@@ -39,21 +39,21 @@ def another_version(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_another_version_goes_on_where_every_publication_was_killed(copied: Finished, monkeypatch: pytest.MonkeyPatch) -> None:
     expected = checksums(copied.root)
-    for number, artefact in enumerate(artefacts(copied.root)):
-        Path(artefact.uri, MANIFEST).unlink()
-        for name in artefact.manifest.files if number % 2 else ():
-            Path(artefact.place(name)).write_bytes(b"of a version that computes something else")
+    for number, artifact in enumerate(artifacts(copied.root)):
+        Path(artifact.uri, MANIFEST).unlink()
+        for name in artifact.manifest.files if number % 2 else ():
+            Path(artifact.place(name)).write_bytes(b"of a version that computes something else")
     another_version(monkeypatch)
     report = pipeline(CONFIG, copied.root)
 
     assert Path(report).is_file()
     assert checksums(copied.root) == expected, "the results do not depend on who computes them"
-    found = artefacts(copied.root)
-    assert [damage(artefact) for artefact in found] == [None] * len(found)
-    assert all(ELSEWHERE.items() <= artefact.manifest.provenance.items() for artefact in found)
-    for artefact in found:
-        names = {Path(artefact.place(name)) for name in artefact.manifest.files} | {Path(artefact.uri, MANIFEST)}
-        assert {path for path in Path(artefact.uri).iterdir() if path.is_file()} - names <= {Path(artefact.uri, "run.json")}
+    found = artifacts(copied.root)
+    assert [damage(artifact) for artifact in found] == [None] * len(found)
+    assert all(ELSEWHERE.items() <= artifact.manifest.provenance.items() for artifact in found)
+    for artifact in found:
+        names = {Path(artifact.place(name)) for name in artifact.manifest.files} | {Path(artifact.uri, MANIFEST)}
+        assert {path for path in Path(artifact.uri).iterdir() if path.is_file()} - names <= {Path(artifact.uri, "run.json")}
     after = files(copied.root)
     with outcomes() as again:
         assert pipeline(CONFIG, copied.root) == report

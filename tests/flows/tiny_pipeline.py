@@ -66,7 +66,7 @@ def units_backwards(monkeypatch: pytest.MonkeyPatch) -> list[str]:
         for call in reversed(calls):
             carried.append(call.label)
             flows.UNITS[call.unit](**call.arguments)
-        return [call.artefact for call in calls]
+        return [call.artifact for call in calls]
 
     monkeypatch.setenv("BILP_EXECUTION", "workers")
     monkeypatch.setattr(dispatch, "carry_out", backwards)

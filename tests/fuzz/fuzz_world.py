@@ -37,7 +37,7 @@ from bilp.distill import distill_round, finish_run, reselect_round, start_run
 from bilp.evaluate import evaluate_baseline, evaluate_synthetic
 from bilp.experts.train_experts import collect_experts, train_expert
 from bilp.pruning.prune import prune
-from bilp.scoring.summary import summarise
+from bilp.scoring.summary import summarize
 from bilp.scoring.trial import score_trial
 
 CLASSES, TRAIN, TEST, SIDE = ("cat", "dog"), 6, 2, 8
@@ -108,7 +108,7 @@ def build(folder: Path) -> World:
     dataset = dataset_of(record, config_of(files))
     whitened = dataset_of(record, config_of(files).model_copy(update={"whitening": "zca"}))
     trial = score_trial(dataset, SCORE, 0, store)
-    scores = summarise(dataset, SCORE, store)
+    scores = summarize(dataset, SCORE, store)
     selection = prune(dataset, scores, PRUNE, store)
     run = start_run(dataset, selection, DISTILL, RESELECT, store)
     for number in (1, 2):

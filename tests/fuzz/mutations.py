@@ -148,31 +148,31 @@ def _near(value: Any, random: Random) -> Any:
     return random.choice([None, [value], sorted(value) if isinstance(value, dict) else 0])
 
 
-# --- artefacts ----------------------------------------------------------------------------------------------------------------------
+# --- artifacts ----------------------------------------------------------------------------------------------------------------------
 
 
-def stored_file(artefact: Path, name: str) -> Path:
-    """Where a file of an artefact lies: under its name, or whatever name the manifest's publisher gave it."""
-    entry = json.loads((artefact / MANIFEST).read_bytes())["files"][name]
-    candidates = [artefact / name, *sorted(path for path in artefact.iterdir() if path.is_file())]
+def stored_file(artifact: Path, name: str) -> Path:
+    """Where a file of an artifact lies: under its name, or whatever name the manifest's publisher gave it."""
+    entry = json.loads((artifact / MANIFEST).read_bytes())["files"][name]
+    candidates = [artifact / name, *sorted(path for path in artifact.iterdir() if path.is_file())]
     return next(path for path in candidates if path.is_file() and hashlib.sha256(path.read_bytes()).hexdigest() == entry["sha256"])
 
 
-def replace_file(artefact: Path, name: str, content: bytes, seal: bool = True) -> None:
-    """Another content for a file of an artefact; with `seal`, the manifest tells its size and checksum as if it had always been so."""
-    place = stored_file(artefact, name)
+def replace_file(artifact: Path, name: str, content: bytes, seal: bool = True) -> None:
+    """Another content for a file of an artifact; with `seal`, the manifest tells its size and checksum as if it had always been so."""
+    place = stored_file(artifact, name)
     place.unlink()
     place.write_bytes(content)
     if seal:
-        manifest = json.loads((artefact / MANIFEST).read_bytes())
+        manifest = json.loads((artifact / MANIFEST).read_bytes())
         manifest["files"][name] |= {"sha256": hashlib.sha256(content).hexdigest(), "size": len(content)}
-        (artefact / MANIFEST).unlink()  # it is a link to the world's
-        (artefact / MANIFEST).write_text(json.dumps(manifest))
+        (artifact / MANIFEST).unlink()  # it is a link to the world's
+        (artifact / MANIFEST).write_text(json.dumps(manifest))
 
 
-def changed_file(artefact: Path, name: str, change: Callable[[bytes, Random], bytes], random: Random) -> None:
-    """Change a file of an artefact and make its checksum right."""
-    replace_file(artefact, name, change(stored_file(artefact, name).read_bytes(), random))
+def changed_file(artifact: Path, name: str, change: Callable[[bytes, Random], bytes], random: Random) -> None:
+    """Change a file of an artifact and make its checksum right."""
+    replace_file(artifact, name, change(stored_file(artifact, name).read_bytes(), random))
 
 
 # --- tables -------------------------------------------------------------------------------------------------------------------------

@@ -1,4 +1,4 @@
-"""How each kind of artefact is used downstream, by the functions that users and stages call, and what a result of it must be like."""
+"""How each kind of artifact is used downstream, by the functions that users and stages call, and what a result of it must be like."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ import torch
 from fuzz_world import EVALUATE, MTT, OFF, PRUNE, SCORE, World, config_of, pipeline_config
 
 from bilp import load_distilled
-from bilp.artifacts.artifact import open_artefact
+from bilp.artifacts.artifact import open_artifact
 from bilp.data import open_dataset
 from bilp.data.source_record import open_record
 from bilp.data.store import open_recorded
@@ -26,7 +26,7 @@ from bilp.evaluate import evaluate_synthetic, measurements, summary
 from bilp.exchange import export_set
 from bilp.pruning.prune import load_selection, prune
 from bilp.report import report
-from bilp.scoring.summary import load_summary, summarise
+from bilp.scoring.summary import load_summary, summarize
 from bilp.storage import objects
 
 Result = dict[str, Any]
@@ -34,7 +34,7 @@ Result = dict[str, Any]
 
 @dataclass(frozen=True)
 class Kind:
-    """Artefacts of a kind: where one lies, what is done with it, and what is wrong with the result, if anything."""
+    """Artifacts of a kind: where one lies, what is done with it, and what is wrong with the result, if anything."""
 
     name: str
     places: Callable[[World], list[str]]
@@ -122,7 +122,7 @@ def sound_record(found: Result) -> str | None:
 
 def use_trial(world: World) -> Result:
     shutil.rmtree(Path(world.uri(world.scores)))
-    return {"table": load_summary(summarise(world.uri(world.dataset), SCORE, str(world.root))).to_pydict()}
+    return {"table": load_summary(summarize(world.uri(world.dataset), SCORE, str(world.root))).to_pydict()}
 
 
 def sound_summary(found: Result) -> str | None:
@@ -182,7 +182,7 @@ def after(uri: str, number: int) -> Result:
 
 
 def state(uri: str, number: int) -> Result:
-    place = open_artefact(f"{uri}/rounds/{number:04d}", "round")
+    place = open_artifact(f"{uri}/rounds/{number:04d}", "round")
     content = place.read("checkpoint.safetensors")
     tensors = safetensors.torch.load(content)
     return {

@@ -199,7 +199,7 @@ TENSORS: dict[tuple[str, str], tuple[Callable[[bytes], bytes], ...]] = {
     ),
     ("reselection", "pruner.safetensors"): (tensors(visits=torch.zeros(2)), without("decided"), lambda data: b"\xff" * 64),
     ("whitened dataset", "whitening.safetensors"): (
-        tensors(centre=torch.zeros(3)),
+        tensors(center=torch.zeros(3)),
         tensors(matrix=torch.full((192, 192), NAN)),
         without("matrix"),
     ),

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from prefect_database import another_home
 
-from drill.rehearsal import SMALL, Service, finished_artefacts
+from drill.rehearsal import SMALL, Service, finished_artifacts
 
 
 @pytest.fixture(autouse=True)
@@ -24,7 +24,7 @@ def undisturbed(tmp_path_factory: pytest.TempPathFactory, prefect_home: Path) ->
 
     root = str(tmp_path_factory.mktemp("undisturbed") / "store")
     pipeline(PipelineConfig.model_validate(SMALL), root)
-    return finished_artefacts(root)
+    return finished_artifacts(root)
 
 
 @pytest.fixture(scope="session")

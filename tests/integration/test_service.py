@@ -10,14 +10,14 @@ import pytest
 from prefect.client.schemas.actions import DeploymentScheduleCreate
 from prefect.client.schemas.schedules import IntervalSchedule
 
-from drill.rehearsal import SMALL, Service, finished_artefacts, kill, until
+from drill.rehearsal import SMALL, Service, finished_artifacts, kill, until
 from tasks.allocator import ENVIRONMENT
 
 pytestmark = [pytest.mark.service, pytest.mark.skipif(sys.platform != "linux", reason="looks into /proc")]
 
 
 def test_it_goes_on_whatever_dies(service: Service, undisturbed: dict[str, bytes], tmp_path: Path) -> None:
-    """A run is killed while it scores, a whole machine (worker and run) while it scores and another while it distils, and the server
+    """A run is killed while it scores, a whole machine (worker and run) while it scores and another while it distills, and the server
     before it has noticed the last."""
     root = str(tmp_path / "store")
     pipeline = service.submit("pipeline/digits", {"config": SMALL, "root": root})
@@ -39,7 +39,7 @@ def test_it_goes_on_whatever_dies(service: Service, undisturbed: dict[str, bytes
 
     ended = service.ended(pipeline)
     assert ended.state_name == "Completed", service.logs()
-    assert finished_artefacts(root) == undisturbed
+    assert finished_artifacts(root) == undisturbed
     for unit_that_died in ("score trial 0", "score trial 1", "distill bilp"):
         *before, last = [run.state_name for run in service.runs(unit_that_died)]
         assert (set(before), last) == ({"Crashed"}, "Completed")
@@ -55,14 +55,14 @@ def test_a_cancelled_run_stops_and_two_at_once_go_on(service: Service, undisturb
     for run in service.runs("distill")[-2:]:
         assert service.ended(run.id).state_name in ("Cancelled", "Completed")
         assert until(lambda run=run: not service.process_of(run.id))
-    rounds = finished_artefacts(root)
+    rounds = finished_artifacts(root)
     assert rounds.items() <= undisturbed.items()
     written = {path: path.stat().st_mtime_ns for path in Path(root).glob("runs/*/rounds/*/_manifest.json")}
     before = {run.id for run in service.runs()}
 
     pair = [service.submit("pipeline/digits", {"config": SMALL, "root": root}) for _ in range(2)]
     assert [service.ended(run).state_name for run in pair] == ["Completed", "Completed"], service.logs()
-    assert finished_artefacts(root) == undisturbed
+    assert finished_artifacts(root) == undisturbed
     assert {path: path.stat().st_mtime_ns for path in written} == written, "finished rounds were not computed again"
     units = [run for run in service.runs() if run.id not in before and run.deployment_id and run.id not in pair]
     assert sorted(run.name for run in units) == sorted({run.name for run in units}), "the two share the runs of units"

@@ -11,7 +11,7 @@ from bilp.causal import effects
 from bilp.config import AlignmentConfig, NetworkConfig
 from bilp.matching import matching_for
 from bilp.matching.alignment import AlignmentMatching, discrimination, feature_maps
-from bilp.nets import Network, build, initialise
+from bilp.nets import Network, build, initialize
 from bilp.seeds import generator
 
 SHAPE, CLASSES = (3, 16, 16), 4
@@ -21,7 +21,7 @@ CAFE = AlignmentMatching()
 def network(dtype: torch.dtype = torch.float32, **settings: object) -> Network:
     config = NetworkConfig.model_validate({"width": 8} | settings)
     built = build(config, SHAPE, CLASSES)
-    initialise(built, generator(71, config.name))
+    initialize(built, generator(71, config.name))
     return built.to(dtype)
 
 
@@ -117,12 +117,12 @@ def test_gradient_of_the_synthetic_images_by_finite_differences() -> None:
         assert float((gradient * step).sum()) == pytest.approx((ahead - behind) / 2, rel=1e-4)
 
 
-def test_discrimination_is_a_sum_over_real_samples_with_the_derivative_by_the_centres() -> None:
+def test_discrimination_is_a_sum_over_real_samples_with_the_derivative_by_the_centers() -> None:
     stream = generator(71, "discrimination")
-    real, centres = (torch.randn(n, 6, generator=stream, dtype=torch.float64) for n in (7, 3))
+    real, centers = (torch.randn(n, 6, generator=stream, dtype=torch.float64) for n in (7, 3))
     labels = torch.tensor([0, 1, 2, 2, 1, 0, 0])
-    leaf = centres.clone().requires_grad_()
+    leaf = centers.clone().requires_grad_()
     wanted = functional.cross_entropy(real @ leaf.T, labels, reduction="none").sum()
-    loss, by_centres = discrimination(real, labels, centres)
+    loss, by_centers = discrimination(real, labels, centers)
     torch.testing.assert_close(loss, wanted.detach())
-    torch.testing.assert_close(by_centres, torch.autograd.grad(wanted, leaf)[0])
+    torch.testing.assert_close(by_centers, torch.autograd.grad(wanted, leaf)[0])

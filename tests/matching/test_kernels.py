@@ -18,7 +18,7 @@ from bilp.images import augment
 from bilp.images.multiformation import decode_class
 from bilp.matching import KernelMatching, Vectors, matching_for
 from bilp.matching.kernels import absolute, absolute_cotangent
-from bilp.nets import Network, build, initialise
+from bilp.nets import Network, build, initialize
 from bilp.seeds import generator
 
 METRICS = pytest.mark.parametrize("metric", get_args(KernelMetric))
@@ -27,7 +27,7 @@ SHAPE, CLASSES, LABEL = (3, 8, 8), 4, 1
 
 def network(norm: str = "instance", activation: str = "relu", dtype: torch.dtype = torch.float64) -> Network:
     built = build(NetworkConfig.model_validate({"width": 8, "depth": 2, "norm": norm, "activation": activation}), SHAPE, CLASSES)
-    initialise(built, generator(71, norm))
+    initialize(built, generator(71, norm))
     return built.to(dtype)
 
 

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from bilp.config import NetworkConfig
 from bilp.errors import ConfigError
 from bilp.matching import FeatureMatching, GradientMatching, Matching, matching_for
-from bilp.nets import Network, build, initialise
+from bilp.nets import Network, build, initialize
 from bilp.seeds import generator
 
 Norm = Literal["instance", "batch", "layer", "group", "none"]
@@ -21,7 +21,7 @@ IDS = ["dm", "dc"]
 
 def network(norm: Norm = "instance", width: int = 8) -> Network:
     built = build(NetworkConfig(width=width, depth=2, norm=norm), (3, 8, 8), 4)
-    initialise(built, generator(31, norm))
+    initialize(built, generator(31, norm))
     return built
 
 
@@ -68,7 +68,7 @@ def test_gradient_blocks_leave_out_vectors() -> None:
 @pytest.mark.parametrize("matching", METHODS, ids=IDS)
 def test_gradient_of_the_synthetic_images_by_finite_differences(matching: Matching) -> None:
     built = build(NetworkConfig(width=4, depth=2, activation="swish"), (3, 8, 8), 4)
-    initialise(built, generator(32, "swish"))
+    initialize(built, generator(32, "swish"))
     net = built.double()
     images, labels = (draw(3)[0].double(), draw(3)[1])
     mean = matching.real_mean(net, *(part[:2] for part in (images, labels)))

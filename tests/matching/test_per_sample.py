@@ -15,7 +15,7 @@ from bilp.matching import GradientMatching
 from bilp.matching.convolution import ConvolutionLayer
 from bilp.matching.per_sample import announce_generic_path, per_sample_by_vmap, per_sample_gradients
 from bilp.matching.recording import NoRule, matched_parameters, record
-from bilp.nets import build, initialise
+from bilp.nets import build, initialize
 from bilp.seeds import generator
 
 SIDE, CLASSES = 8, 4
@@ -163,7 +163,7 @@ def test_zoo_is_fast_and_equals_vmap(name: str) -> None:
     config = NetworkConfig(name=name, width=8) if name == "convnet" else NetworkConfig(name=name)
     shape = (1, 8, 8) if name == "convnet" else (3, 16, 16)
     network = build(config, shape, 3)
-    initialise(network, generator(23, name))
+    initialize(network, generator(23, name))
     network.double()  # instance norm of 2x2 maps, in ResNet, multiplies rounding by thousands
     images = torch.randn(2, *shape, generator=generator(23, "images"), dtype=torch.float64)
     labels = torch.tensor([0, 2])

@@ -16,7 +16,7 @@ from bilp.matching import FeatureMatching, GradientMatching, KernelMatching, Mat
 from bilp.matching.alignment import AlignmentMatching
 from bilp.matching.batched_classes import synthetic_vectors
 from bilp.matching.pullback import GenericPullback, GradientPullback, lanes_for
-from bilp.nets import build, initialise
+from bilp.nets import build, initialize
 from bilp.seeds import generator
 
 BUDGET = 2**26
@@ -87,7 +87,7 @@ def test_classes_of_every_layer(make: Callable[[], nn.Module], classes: int, eac
 @pytest.mark.parametrize("matching", [FeatureMatching(), KernelMatching("idc", "mse"), AlignmentMatching()], ids=["dm", "idc", "cafe"])
 def test_classes_of_every_matching(matching: Matching) -> None:
     network = build(NetworkConfig(width=8, depth=2), (3, SIDE, SIDE), 4)
-    initialise(network, generator(46, "classes"))
+    initialize(network, generator(46, "classes"))
     assert_classes_are_apart(matching, network, *batch(4), 2)
 
 
@@ -95,7 +95,7 @@ def test_classes_of_every_matching(matching: Matching) -> None:
 @pytest.mark.parametrize(("count", "images"), [(1, 1), (19, 1), (7, 3), (3, 17)])
 def test_lanes_and_their_remainder(matching: Matching, count: int, images: int) -> None:
     network = build(NetworkConfig(width=8, depth=2), (3, SIDE, SIDE), 4)
-    initialise(network, generator(42, "lanes"))
+    initialize(network, generator(42, "lanes"))
     points, labels = batch(images)
     pull = matching.pullback(network, points, labels, count, BUDGET)
     assert 1 <= pull.lanes <= count
@@ -108,7 +108,7 @@ def test_lanes_and_their_remainder(matching: Matching, count: int, images: int) 
 def test_its_graph_is_freed_with_it(matching: Matching, count: int) -> None:
     """Reference counts alone must free it: a cycle through autograd's graph is invisible to Python's collector."""
     network = build(NetworkConfig(width=8, depth=2), (3, SIDE, SIDE), 4)
-    initialise(network, generator(44, "freed"))
+    initialize(network, generator(44, "freed"))
     images, labels = batch(2)
     entered: list[weakref.ref[Tensor]] = []
     handle = network.body.register_forward_pre_hook(lambda module, given: entered.append(weakref.ref(given[0])))
@@ -130,7 +130,7 @@ def test_lanes_follow_memory_and_balance_the_calls() -> None:
 
 def test_a_small_budget_changes_nothing_but_the_lanes() -> None:
     network = build(NetworkConfig(width=8, depth=2), (3, SIDE, SIDE), 4)
-    initialise(network, generator(43, "budget"))
+    initialize(network, generator(43, "budget"))
     images, labels = batch(1)
     matching = GradientMatching("dc")
     large, small = (matching.pullback(network, images, labels, 16, budget) for budget in (BUDGET, 1))

@@ -12,7 +12,7 @@ from torch import nn
 from bilp.config import NetworkConfig
 from bilp.matching import FeatureMatching, GradientMatching, Matching
 from bilp.matching.pushforward import generic_pushforward, gradient_pushforward, pushforward
-from bilp.nets import build, initialise
+from bilp.nets import build, initialize
 from bilp.seeds import generator
 
 BOTH = pytest.mark.parametrize("matching", [FeatureMatching(), GradientMatching("dc")], ids=["dm", "dc"])
@@ -50,14 +50,14 @@ def test_gradients_of_other_layers_take_the_generic_path(make: Callable[[], nn.M
 @pytest.mark.parametrize(("count", "images"), [(1, 1), (40, 1), (7, 5), (2, 35)])
 def test_more_directions_than_one_pass_holds(matching: Matching, count: int, images: int) -> None:
     network = build(NetworkConfig(width=8, depth=2), (3, SIDE, SIDE), 4)
-    initialise(network, generator(45, "passes"))
+    initialize(network, generator(45, "passes"))
     assert_equal_pushforwards(matching, network, count, images)
 
 
 @BOTH
 def test_it_is_the_transpose_of_the_pullback(matching: Matching) -> None:
     network = build(NetworkConfig(width=8, depth=2, activation="swish"), (3, SIDE, SIDE), 4)
-    initialise(network, generator(46, "transpose"))
+    initialize(network, generator(46, "transpose"))
     points, labels = batch(3)
     tangents = torch.randn(4, *points.shape, generator=generator(46, "tangents"))
     pull = matching.pullback(network, points, labels, 1, 2**26)

@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from bilp.matching.second_order import convolve, normalise_groups
+from bilp.matching.second_order import convolve, normalize_groups
 from bilp.seeds import generator
 
 CONVOLUTIONS = {
@@ -22,7 +22,7 @@ CONVOLUTIONS = {
 }
 
 
-def randomise(layer: nn.Module, stream: torch.Generator) -> nn.Module:
+def randomize(layer: nn.Module, stream: torch.Generator) -> nn.Module:
     for parameter in layer.parameters():
         parameter.data = torch.randn(parameter.shape, generator=stream, dtype=torch.float64)
     return layer
@@ -42,7 +42,7 @@ def derivatives(function: Callable[[Tensor], Tensor], images: Tensor, stream: to
 @pytest.mark.parametrize("geometry", CONVOLUTIONS.values(), ids=CONVOLUTIONS.keys())
 def test_convolution(geometry: dict[str, int]) -> None:
     stream = generator(3, "conv")
-    layer = randomise(nn.Conv2d(4, 6, **geometry), stream)
+    layer = randomize(nn.Conv2d(4, 6, **geometry), stream)
     images = torch.randn(3, 4, 7, 8, generator=stream, dtype=torch.float64)
     found = derivatives(lambda x: convolve(x, layer), images, generator(3, "cotangents"))
     wanted = derivatives(layer, images, generator(3, "cotangents"))
@@ -53,9 +53,9 @@ def test_convolution(geometry: dict[str, int]) -> None:
 @pytest.mark.parametrize(("groups", "affine"), [(6, True), (3, True), (1, True), (2, False)])
 def test_group_norm(groups: int, affine: bool) -> None:
     stream = generator(4, "norm", groups)
-    layer = randomise(nn.GroupNorm(groups, 6, affine=affine), stream)
+    layer = randomize(nn.GroupNorm(groups, 6, affine=affine), stream)
     maps = torch.randn(3, 6, 4, 5, generator=stream, dtype=torch.float64) * 2.0 + 1.5
-    found = derivatives(lambda x: normalise_groups(x, layer), maps, generator(4, "cotangents"))
+    found = derivatives(lambda x: normalize_groups(x, layer), maps, generator(4, "cotangents"))
     wanted = derivatives(layer, maps, generator(4, "cotangents"))
     for a, b in zip(found, wanted, strict=True):
         torch.testing.assert_close(a, b, rtol=1e-9, atol=1e-10)

@@ -10,7 +10,7 @@ from bilp.config import MethodName, NetworkConfig
 from bilp.errors import ConfigError
 from bilp.matching import matching_for
 from bilp.matching.batched_classes import class_by_class, distances_and_gradient
-from bilp.nets import build, initialise
+from bilp.nets import build, initialize
 from bilp.seeds import generator
 
 SHAPE = (3, 16, 16)
@@ -33,7 +33,7 @@ def test_all_at_once_equals_one_by_one(method: MethodName, network: NetworkConfi
     shape = (1, 28, 28) if network.name == "lenet" else SHAPE
     module = build(network, shape, 5)
     stream = generator(11, "together", method, network.name, network.norm, classes, ipc)
-    initialise(module, stream)
+    initialize(module, stream)
     matching = matching_for(method)
     images = torch.randn(classes * ipc, *shape, generator=stream)
     labels = torch.arange(classes).repeat_interleave(ipc)
@@ -50,7 +50,7 @@ def test_all_at_once_equals_one_by_one(method: MethodName, network: NetworkConfi
 
 def test_a_network_without_rules_goes_class_by_class() -> None:
     module = build(NetworkConfig(width=8), SHAPE, 3)
-    initialise(module, generator(12, "network"))
+    initialize(module, generator(12, "network"))
     first = module.body[0]
     assert isinstance(first, nn.Conv2d)
     first.padding_mode = "circular"
@@ -65,7 +65,7 @@ def test_a_network_without_rules_goes_class_by_class() -> None:
 @pytest.mark.parametrize("method", ["dm", "dc"])
 def test_batch_norm_that_mixes_samples_is_refused(method: MethodName) -> None:
     module = build(NetworkConfig(width=8, norm="batch"), SHAPE, 3)
-    initialise(module, generator(13, "network"))
+    initialize(module, generator(13, "network"))
     images, labels = torch.randn(2, *SHAPE), torch.tensor([0, 1])
     with pytest.raises(ConfigError, match="training mode"):
         distances_and_gradient(matching_for(method), module, images, labels, [(torch.zeros(1),)] * 2)

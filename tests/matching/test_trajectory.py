@@ -15,7 +15,7 @@ from bilp.errors import ConfigError
 from bilp.images import augment
 from bilp.matching import matching_for
 from bilp.matching.trajectory import TrainingStep, Trajectory, TrajectoryGradient, constant_memory_gradient, unrolled_gradient
-from bilp.nets import Network, build, initialise
+from bilp.nets import Network, build, initialize
 from bilp.seeds import generator
 
 SHAPE, CLASSES = (1, 6, 6), 3
@@ -27,7 +27,7 @@ BOTH = pytest.mark.parametrize("gradient", [unrolled_gradient, constant_memory_g
 def network(name: str = "mlp", dtype: torch.dtype = torch.float64) -> Network:
     config = NetworkConfig(name="mlp") if name == "mlp" else NetworkConfig(width=4, depth=1, activation="swish")
     built = build(config, SHAPE, CLASSES)
-    initialise(built, generator(61, name))
+    initialize(built, generator(61, name))
     return built.to(dtype)
 
 
@@ -156,7 +156,7 @@ def test_other_networks(gradient: Gradient, settings: dict[str, object]) -> None
     """Batch norm included: it works on mini-batches here as it did for the experts, and its running means play no part."""
     config = NetworkConfig.model_validate({"width": 4, "depth": 1} | settings)
     net = build(config, (1, 16, 16), CLASSES)
-    initialise(net, generator(61, config.name))
+    initialize(net, generator(61, config.name))
     stored = torch.randn(6, 1, 16, 16, generator=generator(61, "larger"))
     given = (trajectory(net), stored, torch.arange(CLASSES).repeat(2), torch.tensor(0.1), training(6, 3, 4))
     one, other = gradient(net, *given), gradient(net, *given)

@@ -19,7 +19,7 @@ from bilp.matching.per_sample import micro_batch_size, per_sample_by_vmap, per_s
 from bilp.matching.pullback import GenericPullback, GradientPullback
 from bilp.matching.pushforward import generic_pushforward, gradient_pushforward, pushforward
 from bilp.matching.recording import NoRule, matched_parameters, record
-from bilp.nets import Network, build, initialise
+from bilp.nets import Network, build, initialize
 from bilp.nets.clips import FrameMean
 from bilp.nets.convnet3d import convnet3d
 from bilp.seeds import generator
@@ -42,7 +42,7 @@ def network_of(name: str) -> tuple[Network, tuple[int, int, int, int]]:
     else:
         settings = FRAMES.get(name, FRAMES["instance"])
         network = build(NetworkConfig.model_validate({"name": "video_convnet_mean", **settings}), shape, CLASSES)
-    initialise(network, generator(71, name))
+    initialize(network, generator(71, name))
     return network.double(), shape
 
 

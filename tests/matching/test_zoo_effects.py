@@ -11,7 +11,7 @@ from bilp.causal import ite
 from bilp.config import NetworkConfig
 from bilp.matching import FeatureMatching, GradientMatching, Matching
 from bilp.matching.recording import record
-from bilp.nets import Network, build, initialise
+from bilp.nets import Network, build, initialize
 from bilp.nets.resnet import PLANS, resnet
 from bilp.seeds import generator
 
@@ -42,7 +42,7 @@ def network_of(name: str) -> tuple[Network, int]:
     else:
         side = SIDES.get(name, 8)
         network = build(NetworkConfig.model_validate(CONFIGS[name]), (3, side, side), CLASSES)
-    initialise(network, generator(61, name))
+    initialize(network, generator(61, name))
     return network.double(), side
 
 

@@ -11,7 +11,7 @@ from torch.nn import functional
 
 from bilp.config import NetworkConfig
 from bilp.errors import ConfigError
-from bilp.nets import Network, build, initialise, parameter_count
+from bilp.nets import Network, build, initialize, parameter_count
 from bilp.nets.clips import frames_of
 from bilp.nets.convnet3d import convnet3d
 from bilp.nets.dropout import Dropout, dropping, has_dropout
@@ -45,7 +45,7 @@ FITTING: list[tuple[dict[str, Any], tuple[int, int, int, int]]] = [
 
 def fresh(settings: dict[str, Any], shape: tuple[int, int, int, int], classes: int = 7) -> Network:
     network = build(NetworkConfig.model_validate(settings), shape, classes)
-    initialise(network, generator(1, "init"))
+    initialize(network, generator(1, "init"))
     return network
 
 
@@ -68,7 +68,7 @@ def test_the_mean_of_the_convnet_over_frames() -> None:
     settings = {"name": "video_convnet_mean", "width": 6, "depth": 2}
     network = fresh(settings, (3, 1, 8, 8))
     alone = build(NetworkConfig.model_validate({**settings, "name": "convnet"}), (1, 8, 8), 7)
-    initialise(alone, generator(1, "init"))
+    initialize(alone, generator(1, "init"))
     for ours, theirs in zip(network.parameters(), alone.parameters(), strict=True):
         assert torch.equal(ours, theirs)
     videos = torch.randn(5, 3, 1, 8, 8, generator=generator(2, "videos"))
@@ -79,7 +79,7 @@ def test_the_mean_of_the_convnet_over_frames() -> None:
 @pytest.mark.parametrize("shape", [(8, 3, 64, 64), (9, 2, 50, 66)])
 def test_convnet3d_computes_its_written_definition(shape: tuple[int, int, int, int]) -> None:
     network = convnet3d(shape, 7, ((4, 1), (6, 2), (5, 2)))
-    initialise(network, generator(3, "init"))
+    initialize(network, generator(3, "init"))
     network.double()
     videos = torch.randn(2, *shape, generator=generator(3, "videos"), dtype=torch.float64)
     parameters = iter([p.detach() for p in network.parameters()])

@@ -13,7 +13,7 @@ from torch.nn import functional
 
 from bilp.config import NetworkConfig
 from bilp.errors import ConfigError
-from bilp.nets import Network, build, initialise, label, parameter_count
+from bilp.nets import Network, build, initialize, label, parameter_count
 from bilp.nets.resnet import PLANS, Block, Plan, resnet
 from bilp.seeds import generator
 
@@ -119,7 +119,7 @@ FITTING = [
 @pytest.mark.parametrize(("settings", "shape"), FITTING)
 def test_logits_are_the_classifier_of_flat_features_at_any_size(settings: dict[str, object], shape: tuple[int, int, int]) -> None:
     network = build(NetworkConfig.model_validate(settings), shape, 7)
-    initialise(network, generator(1, "init"))
+    initialize(network, generator(1, "init"))
     images = torch.randn(3, *shape, generator=generator(1, "images"))
     network.eval()
     features = network.embed(images)
@@ -132,7 +132,7 @@ def test_logits_are_the_classifier_of_flat_features_at_any_size(settings: dict[s
 
 def test_convnet_computes_its_written_definition() -> None:
     network = build(NetworkConfig(width=6, depth=2), (1, 8, 8), 4)
-    initialise(network, generator(2, "init"))
+    initialize(network, generator(2, "init"))
     images = torch.randn(5, 1, 8, 8, generator=generator(2, "images"))
     parameters = [p.detach() for p in network.parameters()]
     maps = images
@@ -147,7 +147,7 @@ def test_convnet_computes_its_written_definition() -> None:
 
 def test_the_convnet_of_frepo_computes_its_written_definition() -> None:
     network = build(NetworkConfig(name="convnet_frepo", width=3), (1, 12, 12), 4)
-    initialise(network, generator(9, "init"))
+    initialize(network, generator(9, "init"))
     network.double()
     images = torch.randn(5, 1, 12, 12, generator=generator(9, "images"), dtype=torch.float64)
     parameters = iter([p.detach() for p in network.parameters()])
@@ -167,7 +167,7 @@ def test_the_convnet_of_frepo_computes_its_written_definition() -> None:
 
 def test_resnet_computes_its_written_definition() -> None:
     network = build(NetworkConfig(name="resnet18"), (3, 16, 16), 4)
-    initialise(network, generator(3, "init"))
+    initialize(network, generator(3, "init"))
     images = torch.randn(2, 3, 16, 16, generator=generator(3, "images"))
     parameters = iter([p.detach() for p in network.parameters()])
 
@@ -187,7 +187,7 @@ def test_resnet_computes_its_written_definition() -> None:
 def narrow(plan: Plan, norm: str, shape: tuple[int, int, int]) -> tuple[Network, Iterator[Tensor]]:
     """A narrow residual network in float64, and its parameters in their order."""
     network = resnet(replace(plan, widths=(4, 8, 12, 16)), norm, shape, 3)
-    initialise(network, generator(7, "narrow"))
+    initialize(network, generator(7, "narrow"))
     return network.double(), iter([p.detach() for p in network.double().parameters()])
 
 
@@ -241,7 +241,7 @@ def test_stem_of_imagenet_and_those_of_idc_by_size() -> None:
 
 def test_densenet_computes_its_written_definition() -> None:
     network = build(NetworkConfig(name="densenet", norm="instance"), (3, 32, 32), 4)
-    initialise(network, generator(8, "init"))
+    initialize(network, generator(8, "init"))
     network.double()
     images = torch.randn(2, 3, 32, 32, generator=generator(8, "images"), dtype=torch.float64)
     parameters = iter([p.detach() for p in network.parameters()])
@@ -267,7 +267,7 @@ def test_instance_norm_keeps_samples_apart_and_batch_norm_does_not() -> None:
     alone = {}
     for norm in ("instance", "batch"):
         network = build(NetworkConfig(width=8, norm=norm), (3, 16, 16), 5)
-        initialise(network, generator(4, "init"))
+        initialize(network, generator(4, "init"))
         alone[norm] = (network(images)[:2] - network(images[:2])).abs().max().item()
     assert alone["instance"] < 1e-5
     assert alone["batch"] > 1e-3
@@ -317,7 +317,7 @@ def test_labels_tell_networks_apart() -> None:
     assert label(NetworkConfig(name="convnet3d", width=64)) == "convnet3d"
 
 
-def test_build_leaves_the_global_random_state_alone_and_marks_missing_initialisation() -> None:
+def test_build_leaves_the_global_random_state_alone_and_marks_missing_initialization() -> None:
     before = torch.random.get_rng_state()
     network = build(NetworkConfig(norm="batch", width=8), (3, 32, 32), 10)
     assert torch.equal(before, torch.random.get_rng_state())

@@ -11,7 +11,7 @@ from safetensors.torch import load, save
 from torch import Tensor
 
 from bilp.config import ReselectConfig
-from bilp.errors import ConfigError, Diverged, IncompatibleArtefact
+from bilp.errors import ConfigError, Diverged, IncompatibleArtifact
 from bilp.pruning.adaptive import AdaptivePruner
 from bilp.seeds import generator
 
@@ -45,8 +45,8 @@ def test_normal_thresholds_are_those_of_the_log_scores() -> None:
     keep = p.decide(torch.arange(2000), scores, 0, 10)
     logs = scores.log()
     below, above = (torch.distributions.Normal(0.0, 1.0).icdf(torch.tensor(p)) for p in (0.1, 0.8))
-    centred = (logs - logs.mean()) / logs.std(correction=0)
-    assert torch.equal(keep, (centred >= below) & (centred <= above))
+    centered = (logs - logs.mean()) / logs.std(correction=0)
+    assert torch.equal(keep, (centered >= below) & (centered <= above))
     assert 0.28 < p.dropped_share() < 0.32
     assert p.quantile_classes.tolist() == []
 
@@ -139,7 +139,7 @@ def test_scale_of_the_scores_does_not_matter() -> None:
 
 @pytest.mark.parametrize("threshold", ["normal", "quantile"])
 @pytest.mark.parametrize(("minimum", "kept"), [(1, 2), (5, 5), (100, 20)])
-def test_a_batch_keeps_its_floor_closest_to_the_centre(threshold: str, minimum: int, kept: int) -> None:
+def test_a_batch_keeps_its_floor_closest_to_the_center(threshold: str, minimum: int, kept: int) -> None:
     scores = lognormal(20, "floor")
     p = pruner(20, beta=0.999, threshold=threshold, minimum_per_class=minimum)
     keep = p.decide(torch.arange(20), scores, 0, 10)
@@ -313,7 +313,7 @@ def test_the_memory_of_some_classes_is_theirs_alone_and_parts_come_together() ->
     for classes, state in parts.items():
         joined.load(state, classes)
     assert all(torch.equal(value.nan_to_num(-1.0), joined.state()[name].nan_to_num(-1.0)) for name, value in whole.state().items())
-    with pytest.raises(IncompatibleArtefact, match=r"visits: expected torch.int32 \[20\], found torch.int32 \[40\]"):
+    with pytest.raises(IncompatibleArtifact, match=r"visits: expected torch.int32 \[20\], found torch.int32 \[40\]"):
         joined.load(parts[range(2)], range(2, 3))
 
 
@@ -321,7 +321,7 @@ def test_foreign_state_is_refused_with_every_difference() -> None:
     p = pruner(20, classes=2)
     state = pruner(21, classes=2).state()
     state["extra"] = state.pop("remainder")
-    with pytest.raises(IncompatibleArtefact) as caught:
+    with pytest.raises(IncompatibleArtifact) as caught:
         p.load(state)
     for part in ("remainder is missing", "extra is unknown", "visits: expected torch.int32 [40], found torch.int32 [42]"):
         assert part in str(caught.value)

@@ -122,7 +122,7 @@ def test_ties_are_cut_by_index():
     assert np.flatnonzero(low.kept).tolist() == [4, 5]
 
 
-def test_neighbouring_bands_share_out_every_class():
+def test_neighboring_bands_share_out_every_class():
     rng = np.random.default_rng(0)
     labels = rng.integers(0, 7, 500)
     scores = rng.normal(size=500)

@@ -9,13 +9,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from bilp.artifacts.artifact import open_artefact
+from bilp.artifacts.artifact import open_artifact
 from bilp.artifacts.tables import SELECTION
 from bilp.config import IngestConfig, NetworkConfig, PruneConfig, ScoreConfig
 from bilp.data import Dataset, ingest, open_dataset
-from bilp.errors import ConfigError, DataError, IncompatibleArtefact, MissingArtefact
+from bilp.errors import ConfigError, DataError, IncompatibleArtifact, MissingArtifact
 from bilp.pruning.prune import FILE, KIND, cut_by, load_selection, prune
-from bilp.scoring.summary import load_summary, summarise
+from bilp.scoring.summary import load_summary, summarize
 from bilp.scoring.trial import score_trial
 
 SCORING = ScoreConfig(trials=1, epochs=2, init_epochs=2, network=NetworkConfig(width=8, depth=2), batch_size=128)
@@ -34,13 +34,13 @@ def digits(root: str) -> Dataset:
 @pytest.fixture(scope="module")
 def scores(digits: Dataset, root: str) -> str:
     score_trial(digits.uri, SCORING, 0, root)
-    return summarise(digits.uri, SCORING, root)
+    return summarize(digits.uri, SCORING, root)
 
 
 def test_keeps_the_low_losses_of_each_class(digits: Dataset, scores: str, root: str):
     uri = prune(digits.uri, scores, PruneConfig(keep=0.3), root)
     values = load_summary(scores)["loss_init"].to_numpy()
-    table = open_artefact(uri, KIND).table(FILE, SELECTION).to_pandas()
+    table = open_artifact(uri, KIND).table(FILE, SELECTION).to_pandas()
     assert table.sample_id.tolist() == list(range(len(digits.train)))
     assert table.label.tolist() == digits.train.labels.tolist()
     assert (table.score == values.astype(np.float64)).all()
@@ -55,8 +55,8 @@ def test_keeps_the_low_losses_of_each_class(digits: Dataset, scores: str, root: 
 
 def test_facts_tell_counts_and_thresholds(digits: Dataset, scores: str, root: str):
     uri = prune(digits.uri, scores, PruneConfig(criterion="loss_converge", drop="low", keep=0.25), root)
-    facts = open_artefact(uri, KIND).manifest.facts
-    table = open_artefact(uri, KIND).table(FILE, SELECTION).to_pandas()
+    facts = open_artifact(uri, KIND).manifest.facts
+    table = open_artifact(uri, KIND).table(FILE, SELECTION).to_pandas()
     kept = table[table.kept].groupby("label")
     assert (facts["criterion"], facts["drop"], facts["keep"], facts["per_class"]) == ("loss_converge", "low", 0.25, True)
     assert facts["class_names"] == list(digits.class_names) and facts["dataset"] == digits.fingerprint
@@ -88,7 +88,7 @@ def test_random_control_differs_by_seed_and_needs_no_scores(digits: Dataset, sco
     uris = [prune(digits.uri, None, PruneConfig(criterion="random", keep=0.1, seed=seed), root) for seed in (0, 1)]
     first, second = (set(load_selection(uri).tolist()) for uri in uris)
     assert first != second
-    sizes = [open_artefact(uri, KIND).fact("kept_per_class") for uri in uris]
+    sizes = [open_artifact(uri, KIND).fact("kept_per_class") for uri in uris]
     assert sizes[0] == sizes[1] and min(sizes[0]) >= 14
     assert prune(digits.uri, scores, PruneConfig(criterion="random", keep=0.1), root) == uris[0]
 
@@ -100,13 +100,13 @@ def test_external_list_ranks_and_its_content_is_the_identity(digits: Dataset, ro
     copy.write_text(place.read_text())
     config = PruneConfig(criterion="external", keep=0.5, score_list=str(place))
     uri = prune(digits.uri, None, config, root)
-    table = open_artefact(uri, KIND).table(FILE, SELECTION).to_pandas()
+    table = open_artifact(uri, KIND).table(FILE, SELECTION).to_pandas()
     assert table.score.tolist() == values.tolist()
     assert prune(digits.uri, None, config.model_copy(update={"score_list": f"file://{copy}"}), root) == uri
     place.write_text(json.dumps((-values).tolist()))
     mirrored = prune(digits.uri, None, config, root)
     assert mirrored != uri
-    odd = [label for label, total in enumerate(open_artefact(uri, KIND).fact("total_per_class")) if total % 2]
+    odd = [label for label, total in enumerate(open_artifact(uri, KIND).fact("total_per_class")) if total % 2]
     both = set(load_selection(uri).tolist()) & set(load_selection(mirrored).tolist())
     assert odd and both == set()  # halves from either end do not meet; odd classes drop the larger half
 
@@ -117,27 +117,27 @@ def test_external_list_of_another_length_is_refused(digits: Dataset, root: str, 
     config = PruneConfig(criterion="external", score_list=str(place))
     with pytest.raises(DataError, match=rf"has {len(digits.test)} scores, .* {len(digits.train)} samples: .*test split"):
         prune(digits.uri, None, config, root)
-    with pytest.raises(MissingArtefact, match=r"nowhere\.json"):
+    with pytest.raises(MissingArtifact, match=r"nowhere\.json"):
         prune(digits.uri, None, config.model_copy(update={"score_list": str(tmp_path / "nowhere.json")}), root)
 
 
 def test_refusals(digits: Dataset, scores: str, root: str, tmp_path: Path):
-    with pytest.raises(ConfigError, match="criterion loss_init needs scores: run score and summarise first"):
+    with pytest.raises(ConfigError, match="criterion loss_init needs scores: run score and summarize first"):
         prune(digits.uri, None, PruneConfig(), root)
     with pytest.raises(ConfigError, match=r"10 of 10 classes keep fewer .*smallest keep that would do is 0.0\d+"):
         prune(digits.uri, scores, PruneConfig(keep=0.001), root)
-    with pytest.raises(MissingArtefact):
+    with pytest.raises(MissingArtifact):
         prune(digits.uri, str(tmp_path / "nothing"), PruneConfig(), root)
-    with pytest.raises(MissingArtefact):
+    with pytest.raises(MissingArtifact):
         load_selection(scores + "-nothing")
-    with pytest.raises(IncompatibleArtefact):
+    with pytest.raises(IncompatibleArtifact):
         load_selection(scores)
 
 
 def test_scores_of_another_data_set_are_refused(digits: Dataset, scores: str, root: str):
     other = ingest(IngestConfig(split_seed=1), root)
     assert open_dataset(other).fingerprint != digits.fingerprint
-    with pytest.raises(IncompatibleArtefact, match="dataset"):
+    with pytest.raises(IncompatibleArtifact, match="dataset"):
         prune(other, scores, PruneConfig(), root)
 
 

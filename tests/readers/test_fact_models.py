@@ -1,4 +1,4 @@
-"""What artefacts of each kind may state; one damage a row."""
+"""What artifacts of each kind may state; one damage a row."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from tiny_world import World, edit, state
 
-from bilp.artifacts.artifact import find, open_artefact
+from bilp.artifacts.artifact import find, open_artifact
 from bilp.artifacts.facts import FACTS, DatasetFacts, SelectionFacts
 from bilp.artifacts.manifest_file import MANIFEST
 
@@ -30,7 +30,7 @@ ROWS: list[tuple[str, dict[str, Any], str]] = [
     ("dataset", {"mean": 0.5}, "mean: Input should be a valid (array|tuple)"),
     ("dataset", {"mean": [None]}, r"mean\.0: Input should be a valid number"),
     ("dataset", {"mean": [True]}, r"mean\.0: Input should be a valid number"),
-    ("dataset", {"fingerprint": "0" * 16}, "fingerprint 0{16} is not the artefact's key"),
+    ("dataset", {"fingerprint": "0" * 16}, "fingerprint 0{16} is not the artifact's key"),
     ("dataset", {"fingerprint": "../../x"}, "fingerprint: String should match"),
     ("dataset", {"classes": 9}, "classes and class_names differ in number: 9 and 10"),
     ("dataset", {"classes": "10"}, "classes: Input should be a valid integer"),
@@ -108,13 +108,13 @@ ROWS: list[tuple[str, dict[str, Any], str]] = [
 
 
 @pytest.mark.parametrize(("name", "facts", "pattern"), ROWS, ids=[f"{name} {list(facts)}"[:60] for name, facts, _ in ROWS])
-def test_a_fact_that_cannot_be_is_refused_by_everybody_who_opens_the_artefact(
+def test_a_fact_that_cannot_be_is_refused_by_everybody_who_opens_the_artifact(
     world: World, refused: Callable[..., str], name: str, facts: dict[str, Any], pattern: str
 ) -> None:
-    uri, kind = world.artefacts[name], name.split()[0]
-    open_artefact(uri, kind)
+    uri, kind = world.artifacts[name], name.split()[0]
+    open_artifact(uri, kind)
     state(uri, **facts)
-    for read in (lambda: open_artefact(uri, kind), lambda: find(uri, kind)):
+    for read in (lambda: open_artifact(uri, kind), lambda: find(uri, kind)):
         line = refused(read, f"states what no {kind} can be .*{pattern}")
         assert "compute it again, or open it with the version of bilp that wrote it" in line
 
@@ -124,19 +124,19 @@ def _set_mean(value: float, manifest: dict[str, Any]) -> None:
 
 
 def test_numbers_that_are_none_do_not_get_as_far_as_facts(world: World, refused: Callable[..., str]) -> None:
-    uri = world.artefacts["dataset"]
+    uri = world.artifacts["dataset"]
     for value in (math.nan, math.inf, -math.inf):
         edit(uri, partial(_set_mean, value))
-        refused(lambda: open_artefact(uri, "dataset"), "is no number")
+        refused(lambda: open_artifact(uri, "dataset"), "is no number")
 
 
-def test_every_kind_that_a_stage_publishes_has_a_model_and_an_artefact_here(world: World) -> None:
-    assert {name.split()[0] for name in world.artefacts} == FACTS.keys()
+def test_every_kind_that_a_stage_publishes_has_a_model_and_an_artifact_here(world: World) -> None:
+    assert {name.split()[0] for name in world.artifacts} == FACTS.keys()
     published = {json.loads(path.read_bytes())["kind"] for path in Path(world.root).rglob(MANIFEST)}
     assert published == FACTS.keys()
     for path in Path(world.root).rglob(MANIFEST):
         kind = json.loads(path.read_bytes())["kind"]
-        assert isinstance(open_artefact(str(path.parent), kind).stated(FACTS[kind]), FACTS[kind])
+        assert isinstance(open_artifact(str(path.parent), kind).stated(FACTS[kind]), FACTS[kind])
 
 
 def test_kinds_are_spelled_here_as_in_the_stages() -> None:
@@ -156,9 +156,9 @@ def test_kinds_are_spelled_here_as_in_the_stages() -> None:
 
 
 def test_facts_are_asked_for_by_the_model_of_their_kind(world: World, refused: Callable[..., str]) -> None:
-    artefact = open_artefact(world.artefacts["dataset"], "dataset")
-    assert artefact.stated(DatasetFacts).shape == (1, 8, 8)
-    refused(lambda: artefact.stated(SelectionFacts), "is of kind dataset, which has no SelectionFacts")
+    artifact = open_artifact(world.artifacts["dataset"], "dataset")
+    assert artifact.stated(DatasetFacts).shape == (1, 8, 8)
+    refused(lambda: artifact.stated(SelectionFacts), "is of kind dataset, which has no SelectionFacts")
 
 
 def test_what_earlier_versions_did_not_state_may_be_missing(world: World) -> None:
@@ -172,5 +172,5 @@ def test_what_earlier_versions_did_not_state_may_be_missing(world: World) -> Non
         "synthetic": {"decode": ...},
     }
     for name, facts in earlier.items():
-        state(world.artefacts[name], **facts)
-        assert open_artefact(world.artefacts[name], name).manifest.facts is not None
+        state(world.artifacts[name], **facts)
+        assert open_artifact(world.artifacts[name], name).manifest.facts is not None

@@ -1,4 +1,4 @@
-"""What a manifest may hold, whatever the kind of its artefact."""
+"""What a manifest may hold, whatever the kind of its artifact."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from tiny_world import World, edit
 
-from bilp.artifacts.artifact import find, is_whole, manifest_kind, open_artefact
+from bilp.artifacts.artifact import find, is_whole, manifest_kind, open_artifact
 from bilp.artifacts.manifest_file import MANIFEST
 from tasks.outcome import published_since
 
@@ -44,17 +44,17 @@ WRONG: dict[str, tuple[Change, str]] = {
     "config that is a list": (with_(config=[1]), "config: Input should be (an object|a valid dictionary)"),
     "a field of a later version": (with_(signed=True), "signed: this version knows nothing of that name"),
     "no files": (lambda manifest: manifest.pop("files"), "files: Field required"),
-    "a file above": (files("../x"), r"files\.\.\./x.*: a name below the artefact is expected"),
-    "a file with .. inside": (files("a/../../x"), "a name below the artefact is expected"),
-    "an absolute file": (files("/etc/passwd"), "a name below the artefact is expected"),
-    "a file with NUL": (files("a\0b"), "a name below the artefact is expected"),
-    "a file of 5000 letters": (files("a" * 5000), "a name below the artefact is expected"),
-    "a file with no name": (files(""), "a name below the artefact is expected"),
-    "a file with two slashes": (files("a//b"), "a name below the artefact is expected"),
-    "a file with .": (files("./a"), "a name below the artefact is expected"),
-    "a hidden file": (files(".hidden"), "a name below the artefact is expected"),
-    "a file with a backslash": (files("..\\x"), "a name below the artefact is expected"),
-    "the manifest itself": (files(MANIFEST), "a name below the artefact is expected"),
+    "a file above": (files("../x"), r"files\.\.\./x.*: a name below the artifact is expected"),
+    "a file with .. inside": (files("a/../../x"), "a name below the artifact is expected"),
+    "an absolute file": (files("/etc/passwd"), "a name below the artifact is expected"),
+    "a file with NUL": (files("a\0b"), "a name below the artifact is expected"),
+    "a file of 5000 letters": (files("a" * 5000), "a name below the artifact is expected"),
+    "a file with no name": (files(""), "a name below the artifact is expected"),
+    "a file with two slashes": (files("a//b"), "a name below the artifact is expected"),
+    "a file with .": (files("./a"), "a name below the artifact is expected"),
+    "a hidden file": (files(".hidden"), "a name below the artifact is expected"),
+    "a file with a backslash": (files("..\\x"), "a name below the artifact is expected"),
+    "the manifest itself": (files(MANIFEST), "a name below the artifact is expected"),
     "files that differ in capitals": (files("a.bin", "A.bin"), "differ in capital letters alone"),
     "a short digest": (files("a", sha256="0" * 63), "sha256: String should match"),
     "a digest in capitals": (files("a", sha256="A" * 64), "sha256: String should match"),
@@ -70,9 +70,9 @@ WRONG: dict[str, tuple[Change, str]] = {
 def test_a_manifest_with_one_wrong_field_is_refused_in_one_line(
     world: World, refused: Callable[..., str], change: Change, pattern: str
 ) -> None:
-    uri = world.artefacts[KIND]
+    uri = world.artifacts[KIND]
     edit(uri, change)
-    line = refused(lambda: open_artefact(uri, KIND), f"cannot be read .*{pattern}")
+    line = refused(lambda: open_artifact(uri, KIND), f"cannot be read .*{pattern}")
     assert f"delete {uri}" in line and "open it with the version of bilp that wrote it" in line
 
 
@@ -106,14 +106,14 @@ TEXTS: dict[str, tuple[Callable[[bytes], bytes], str]] = {
 def test_a_manifest_that_is_no_regular_json_is_refused_by_everybody_who_reads_it(
     world: World, refused: Callable[..., str], change: Callable[[bytes], bytes], pattern: str
 ) -> None:
-    uri = world.artefacts[KIND]
+    uri = world.artifacts[KIND]
     path = Path(uri) / MANIFEST
     before = path.read_bytes()
     path.write_bytes(change(before))
     assert path.read_bytes() != before
     began = datetime.now(UTC)
     for read in (
-        lambda: open_artefact(uri, KIND),
+        lambda: open_artifact(uri, KIND),
         lambda: find(uri, KIND),
         lambda: is_whole(uri),
         lambda: manifest_kind(uri),
@@ -123,21 +123,21 @@ def test_a_manifest_that_is_no_regular_json_is_refused_by_everybody_who_reads_it
 
 
 def test_what_manifests_are_written_as_is_read(world: World) -> None:
-    uri = world.artefacts[KIND]
+    uri = world.artifacts[KIND]
     path = Path(uri) / MANIFEST
     for created in ("2026-01-31T12:00:00+00:00", "2026-01-31T12:00:00.123456+05:30", "2026-01-31T12:00:00Z"):
         edit(uri, with_(created_at=created))
-        assert open_artefact(uri, KIND).manifest.created_at == created
+        assert open_artifact(uri, KIND).manifest.created_at == created
         assert not published_since(uri, datetime.now(UTC))
     content = json.loads(path.read_bytes())
     content["files"] |= {"deep/er/b.bin": {"sha256": SHA, "size": 0}}
     content["config"] |= {"umlaut": "\u00e4\U0001f600", "deep": [[[[1]]]], "large": 10**300, "nothing": None}
     for ascii_only in (True, False):
         path.write_text(json.dumps(content, ensure_ascii=ascii_only), encoding="utf-8")
-        assert open_artefact(uri, KIND).manifest.config["umlaut"] == "\u00e4\U0001f600"
+        assert open_artifact(uri, KIND).manifest.config["umlaut"] == "\u00e4\U0001f600"
 
 
-def test_an_artefact_in_the_folder_of_another_key_is_refused(world: World, refused: Callable[..., str]) -> None:
-    one, other = world.artefacts["selection"], world.artefacts["selection other"]
+def test_an_artifact_in_the_folder_of_another_key_is_refused(world: World, refused: Callable[..., str]) -> None:
+    one, other = world.artifacts["selection"], world.artifacts["selection other"]
     Path(one, MANIFEST).write_bytes(Path(other, MANIFEST).read_bytes())
-    refused(lambda: open_artefact(one, "selection"), f"holds the artefact of key {other.rpartition('/')[2]}: move it")
+    refused(lambda: open_artifact(one, "selection"), f"holds the artifact of key {other.rpartition('/')[2]}: move it")

@@ -75,14 +75,14 @@ SHARDS: dict[str, Callable[[bytes], bytes]] = {
 def test_a_shard_that_does_not_hold_the_pixels_that_are_stated_is_refused(
     world: World, refused: Callable[..., str], damage: Callable[[bytes], bytes]
 ) -> None:
-    uri = world.artefacts["dataset"]
+    uri = world.artifacts["dataset"]
     put(uri, FILE, damage(content_of(uri, FILE)))
     refused(lambda: open_dataset(uri).train.images(), "ingest the data set again")
 
 
 def test_every_byte_around_the_pixels_may_be_wrong(world: World, refused: Callable[..., str]) -> None:
     """Each is either refused in a line or changes nothing that is read but pixels."""
-    uri = world.artefacts["dataset"]
+    uri = world.artifacts["dataset"]
     before = content_of(uri, FILE)
     answered = 0
     for place in [*range(0, 700, 9), *range(len(before) - 700, len(before), 9)]:
@@ -98,7 +98,7 @@ def test_every_byte_around_the_pixels_may_be_wrong(world: World, refused: Callab
 
 
 def test_the_record_of_a_source_that_leads_to_another_data_set_is_refused(world: World, refused: Callable[..., str]) -> None:
-    record, other = world.artefacts["source"], ingest(IngestConfig(test_fraction=0.3), world.root)
+    record, other = world.artifacts["source"], ingest(IngestConfig(test_fraction=0.3), world.root)
     mark = other.rpartition("/")[2]
     config = IngestConfig()
     state(record, fingerprint=mark)
@@ -109,10 +109,10 @@ def test_the_record_of_a_source_that_leads_to_another_data_set_is_refused(world:
 
 
 def test_origins_of_another_number_of_images_are_refused(world: World, refused: Callable[..., str]) -> None:
-    record, other = world.artefacts["source"], read_source(IngestConfig(test_fraction=0.3), world.root)
+    record, other = world.artifacts["source"], read_source(IngestConfig(test_fraction=0.3), world.root)
     for name in ("train.parquet", "test.parquet"):
         put(record, name, content_of(other, name))
-    refused(lambda: open_dataset(world.artefacts["dataset"], record).origins("train"), "rows instead of 1,438")
+    refused(lambda: open_dataset(world.artifacts["dataset"], record).origins("train"), "rows instead of 1,438")
 
 
 def text(**values: Any) -> Callable[[bytes], bytes]:
@@ -170,10 +170,10 @@ def test_the_record_of_a_run_that_was_changed_is_refused(
 def test_a_selection_of_another_key_in_the_folder_of_the_run_is_not_used(world: World, refused: Callable[..., str]) -> None:
     """Outside of a storage no folder tells the key, so the manifest's is compared."""
     run, elsewhere = world.runs["dm"], Path(world.root).parent / "elsewhere"
-    key = world.artefacts["selection"].rpartition("/")[2]
+    key = world.artifacts["selection"].rpartition("/")[2]
     place = elsewhere / key
     shutil.rmtree(elsewhere, ignore_errors=True)
-    shutil.copytree(world.artefacts["selection other"], place)
+    shutil.copytree(world.artifacts["selection other"], place)
     edit(run, lambda record: record.update(selection=str(place)), RECORD)
     refused(lambda: open_pool(run, open_run(run)), f"but the run was started with {key}")
     assert (place / MANIFEST).exists()

@@ -13,7 +13,7 @@ import pytest
 from tiny_world import DISTILL, MEASURE, RESELECT, SCORE, World, content_of, put, state
 
 from bilp.artifacts import tables
-from bilp.artifacts.artifact import open_artefact
+from bilp.artifacts.artifact import open_artifact
 from bilp.data import open_dataset
 from bilp.data.ingest import INDEX
 from bilp.data.source_record import ORIGINS
@@ -21,7 +21,7 @@ from bilp.distill import start_run
 from bilp.distill.rounds import round_effects, round_losses
 from bilp.evaluate import load_robustness, summary
 from bilp.evaluate.reproduction import load_reproduction
-from bilp.scoring.summary import criterion_scores, load_summary, open_summary, summarise
+from bilp.scoring.summary import criterion_scores, load_summary, open_summary, summarize
 from bilp.storage import objects
 
 Edit = Callable[[pa.Table], pa.Table]
@@ -29,57 +29,57 @@ Read = Callable[[World], object]
 
 
 def again(config: Any) -> Read:
-    """Summarise trials once more, for summaries that are gone."""
+    """Summarize trials once more, for summaries that are gone."""
 
     def read(world: World) -> object:
         name = "score_summary" if config is SCORE else "score_summary measured"
-        objects.delete(world.artefacts[name])
-        return summarise(world.artefacts["dataset"], config, world.root)
+        objects.delete(world.artifacts[name])
+        return summarize(world.artifacts["dataset"], config, world.root)
 
     return read
 
 
 def labels(world: World) -> Any:
-    return open_dataset(world.artefacts["dataset"]).train.labels
+    return open_dataset(world.artifacts["dataset"]).train.labels
 
 
 READERS: Mapping[str, tuple[str, str, pa.Schema, Read]] = {
-    "index": ("dataset", "train.parquet", INDEX, lambda world: open_dataset(world.artefacts["dataset"]).train.index()),
+    "index": ("dataset", "train.parquet", INDEX, lambda world: open_dataset(world.artifacts["dataset"]).train.index()),
     "origins": (
         "source",
         "train.parquet",
         ORIGINS,
-        lambda world: open_dataset(world.artefacts["dataset"], world.artefacts["source"]).origins("train"),
+        lambda world: open_dataset(world.artifacts["dataset"], world.artifacts["source"]).origins("train"),
     ),
     "trial": ("score_trial", "losses.parquet", tables.TRAJECTORY, again(SCORE)),
     "measured": ("score_trial measured", "scores.parquet", tables.MEASURED, again(MEASURE)),
-    "summary": ("score_summary", "summary.parquet", tables.SUMMARY, lambda world: load_summary(world.artefacts["score_summary"])),
+    "summary": ("score_summary", "summary.parquet", tables.SUMMARY, lambda world: load_summary(world.artifacts["score_summary"])),
     "scores": (
         "score_summary measured",
         "scores.parquet",
         tables.MEASURED_SUMMARY,
-        lambda world: criterion_scores(open_summary(world.artefacts["score_summary measured"]), "herding"),
+        lambda world: criterion_scores(open_summary(world.artifacts["score_summary measured"]), "herding"),
     ),
     "selection": (
         "selection",
         "selection.parquet",
         tables.SELECTION,
-        lambda world: start_run(world.artefacts["dataset"], world.artefacts["selection"], DISTILL, RESELECT, world.root),
+        lambda world: start_run(world.artifacts["dataset"], world.artifacts["selection"], DISTILL, RESELECT, world.root),
     ),
     "effects": (
         "reselect",
         "ite.parquet",
         tables.ITE,
-        lambda world: round_effects(open_artefact(world.artefacts["reselect"], "reselect"), labels(world)),
+        lambda world: round_effects(open_artifact(world.artifacts["reselect"], "reselect"), labels(world)),
     ),
-    "losses": ("round", "losses.parquet", tables.LOSSES, lambda world: round_losses(open_artefact(world.artefacts["round"], "round"))),
-    "evaluation": ("evaluation", "evaluation.parquet", tables.EVALUATION, lambda world: summary([world.artefacts["evaluation"]])),
-    "robustness": ("robustness", "robustness.parquet", tables.ROBUSTNESS, lambda world: load_robustness(world.artefacts["robustness"])),
+    "losses": ("round", "losses.parquet", tables.LOSSES, lambda world: round_losses(open_artifact(world.artifacts["round"], "round"))),
+    "evaluation": ("evaluation", "evaluation.parquet", tables.EVALUATION, lambda world: summary([world.artifacts["evaluation"]])),
+    "robustness": ("robustness", "robustness.parquet", tables.ROBUSTNESS, lambda world: load_robustness(world.artifacts["robustness"])),
     "reproduction": (
         "reproduction",
         "reproduction.parquet",
         tables.REPRODUCTION,
-        lambda world: load_reproduction(world.artefacts["reproduction"]),
+        lambda world: load_reproduction(world.artifacts["reproduction"]),
     ),
 }
 
@@ -184,7 +184,7 @@ ROWS: list[tuple[str, Edit, str]] = [
 @pytest.mark.parametrize(("which", "change", "pattern"), ROWS, ids=[f"{which} {pattern[:40]}" for which, _, pattern in ROWS])
 def test_rows_that_cannot_be_are_refused(world: World, refused: Callable[..., str], which: str, change: Edit, pattern: str) -> None:
     name, file, schema, read = READERS[which]
-    uri = world.artefacts[name]
+    uri = world.artifacts[name]
     before = tables.decode(content_of(uri, file), schema)
     after = change(before)
     assert not after.equals(before)
@@ -214,7 +214,7 @@ def test_a_table_of_millions_of_equal_rows_is_refused_by_what_it_states(world: W
     with pq.ParquetWriter(sink, schema, compression="zstd") as writer:
         for _ in range(3):
             writer.write_table(group)
-    put(world.artefacts[name], file, sink.getvalue())
+    put(world.artifacts[name], file, sink.getvalue())
     refused(lambda: read(world), r"has 3,000,000 rows instead of|states 3,000,000 rows, [0-9,]+ are the most here")
 
 
@@ -229,7 +229,7 @@ def test_a_text_that_is_repeated_is_not_spelled_out(refused: Callable[..., str])
 
 def test_a_selection_of_another_data_set_with_as_many_samples_is_refused(world: World, refused: Callable[..., str]) -> None:
     """Labels of two samples of different classes are exchanged, and every count is as before."""
-    uri = world.artefacts["selection"]
+    uri = world.artifacts["selection"]
     table = tables.decode(content_of(uri, "selection.parquet"), tables.SELECTION)
     own, kept = table["label"].to_pylist(), table["kept"].to_pylist()
     other = next(row for row in range(len(own)) if own[row] != own[0] and kept[row] == kept[0])
@@ -238,5 +238,5 @@ def test_a_selection_of_another_data_set_with_as_many_samples_is_refused(world: 
 
 
 def test_a_trial_of_another_length_is_refused(world: World, refused: Callable[..., str]) -> None:
-    state(world.artefacts["score_trial"], epochs=1)
+    state(world.artifacts["score_trial"], epochs=1)
     refused(lambda: again(SCORE)(world), "states 1 epochs of 1438 samples, not 2 of 1438")

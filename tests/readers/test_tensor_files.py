@@ -28,7 +28,7 @@ IMAGES = "synthetic.safetensors"
 
 
 def change(world: World, name: str, file: str, edit: Edit) -> None:
-    uri = world.artefacts[name]
+    uri = world.artifacts[name]
     tensors = edit(safetensors.torch.load(content_of(uri, file)))
     put(uri, file, safetensors.torch.save({name: value.contiguous() for name, value in tensors.items()}))
 
@@ -80,12 +80,12 @@ SETS: dict[str, tuple[Edit, str]] = {
 
 
 def readers(world: World, tmp_path: Path) -> Mapping[str, Callable[[], object]]:
-    uri = world.artefacts["synthetic"]
+    uri = world.artifacts["synthetic"]
     return {
         "load_synthetic": lambda: load_synthetic(uri),
         "load_distilled": lambda: load_distilled(world.runs["dm"]),
         "export": lambda: export_set(uri, "folder", str(tmp_path / "out")),
-        "evaluate": lambda: evaluate_synthetic(world.artefacts["dataset"], uri, "bilp", 7, EVALUATE, str(tmp_path / "store")),
+        "evaluate": lambda: evaluate_synthetic(world.artifacts["dataset"], uri, "bilp", 7, EVALUATE, str(tmp_path / "store")),
     }
 
 
@@ -100,7 +100,7 @@ def test_a_synthetic_set_is_refused_alike_by_everybody_who_reads_it(
 
 
 def test_what_the_manifest_states_of_a_set_is_compared_with_it(world: World, refused: Callable[..., str], tmp_path: Path) -> None:
-    uri = world.artefacts["synthetic"]
+    uri = world.artifacts["synthetic"]
     for read in readers(world, tmp_path).values():
         assert read()
     for facts, pattern in (
@@ -212,13 +212,13 @@ NETWORKS: dict[str, Edit] = {
 @pytest.mark.parametrize("which", ["teacher", "pretrained_network", "expert"])
 @pytest.mark.parametrize("edit", NETWORKS.values(), ids=NETWORKS)
 def test_a_network_that_is_not_the_one_it_should_be_is_refused(world: World, refused: Callable[..., str], which: str, edit: Edit) -> None:
-    dataset = open_dataset(world.artefacts["dataset"])
+    dataset = open_dataset(world.artifacts["dataset"])
     run = open_run(world.runs["idc"])
     network = build(run.distill.network, dataset.shape, dataset.classes)
     file, read = {
-        "teacher": ("teacher.safetensors", lambda: load_teacher(world.artefacts["teacher"], dataset, EVALUATE.teacher)),
+        "teacher": ("teacher.safetensors", lambda: load_teacher(world.artifacts["teacher"], dataset, EVALUATE.teacher)),
         "pretrained_network": ("network.safetensors", lambda: _load(world, network)),
-        "expert": ("epoch-0001.safetensors", lambda: ExpertBuffer(world.artefacts["expert_buffer"]).parameters(0, 1)),
+        "expert": ("epoch-0001.safetensors", lambda: ExpertBuffer(world.artifacts["expert_buffer"]).parameters(0, 1)),
     }[which]
     read()
     change(world, which, file, edit)
@@ -232,16 +232,16 @@ def _load(world: World, network: torch.nn.Module) -> None:
 
 
 def test_experts_of_other_parameters_are_refused_before_any_step(world: World, refused: Callable[..., str]) -> None:
-    buffer = ExpertBuffer(world.artefacts["expert_buffer"])
+    buffer = ExpertBuffer(world.artifacts["expert_buffer"])
     shapes = [[name, shape] for name, shape in buffer._shapes]
-    state(world.artefacts["expert_buffer"], parameters=shapes[::-1])
+    state(world.artifacts["expert_buffer"], parameters=shapes[::-1])
     for path in (Path(world.runs["mtt"]) / "rounds/0002").glob("*.*"):
         path.unlink()
     refused(lambda: distill_round(world.runs["mtt"], 2), "have other parameters than the network of the run")
 
 
 def test_a_whitening_that_does_not_fit_the_images_is_refused(world: World, refused: Callable[..., str]) -> None:
-    uri = world.artefacts["dataset whitened"]
+    uri = world.artifacts["dataset whitened"]
     for edit, pattern in (
         (of("centre", lambda t: t[:-1]), r"centre as float32 \[63\]"),
         (of("matrix", Tensor.double), "matrix as float64"),
@@ -257,6 +257,6 @@ def test_a_whitening_that_does_not_fit_the_images_is_refused(world: World, refus
 
 @pytest.mark.parametrize("content", [b"", b"\x00" * 8, b"\xff" * 64, b"PAR1", b'\x08\x00\x00\x00\x00\x00\x00\x00{"a": 1}'])
 def test_a_file_that_holds_no_tensors_at_all(world: World, refused: Callable[..., str], content: bytes) -> None:
-    uri = world.artefacts["synthetic"]
+    uri = world.artifacts["synthetic"]
     put(uri, IMAGES, content)
     refused(lambda: load_distilled(uri), f"{IMAGES} is not a safetensors file")

@@ -13,7 +13,7 @@ from bilp.distill import distill_round, finish_run, reselect_round, start_run
 from bilp.evaluate import evaluate_baseline, evaluate_synthetic
 from bilp.pruning.prune import prune
 from bilp.report import report
-from bilp.scoring.summary import summarise
+from bilp.scoring.summary import summarize
 from bilp.scoring.trial import score_trial
 
 NETWORK = {"width": 8, "depth": 2}
@@ -63,7 +63,7 @@ def run_pipeline(config: PipelineConfig, root: str) -> Outcome:
     if needs_selection(config):
         for trial in range(config.score.trials):
             score_trial(dataset, config.score, trial, root)
-        scores = summarise(dataset, config.score, root)
+        scores = summarize(dataset, config.score, root)
         selection = prune(dataset, scores, config.prune, root)
     runs: dict[str, list[str]] = {}
     evaluations = [evaluate_baseline(dataset, name, config.ipc, config.evaluate, root) for name in config.evaluate.baselines]

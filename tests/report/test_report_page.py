@@ -20,11 +20,11 @@ from scipy import stats
 from small_pipeline import Outcome, run_pipeline, small_config
 
 from bilp.artifacts import layout, tables
-from bilp.artifacts.artifact import open_artefact
+from bilp.artifacts.artifact import open_artifact
 from bilp.artifacts.publication import publish
 from bilp.data import open_dataset
 from bilp.distill import load_synthetic
-from bilp.errors import MissingArtefact
+from bilp.errors import MissingArtifact
 from bilp.evaluate import evaluate_baseline, evaluate_synthetic, load_robustness, robustness, summary, variants
 from bilp.storage import objects
 
@@ -182,7 +182,7 @@ def test_effect_table_and_gallery_say_what_the_rounds_say(outcome: Outcome, page
         assert values[:3] == everyone[:3] and values[-3:] == everyone[-3:] and values[4] == pytest.approx(median(everyone), rel=0.1)
 
 
-def test_provenance_names_every_artefact_and_its_checksums(outcome: Outcome, page: Page) -> None:
+def test_provenance_names_every_artifact_and_its_checksums(outcome: Outcome, page: Page) -> None:
     shown = {objects.join(outcome.root, row[5]): row for row in page.table("Stage", "Created (UTC)")}
     sets = [objects.join(run, "synthetic") for runs in outcome.runs.values() for run in runs]
     kinds = {outcome.dataset: "dataset", outcome.record: "source", outcome.scores: "score_summary", outcome.selection: "selection"}
@@ -190,10 +190,10 @@ def test_provenance_names_every_artefact_and_its_checksums(outcome: Outcome, pag
     assert shown.keys() == kinds.keys()
     checksums = {row[2] for row in page.table("Stage", "File")}
     for uri, kind in kinds.items():
-        manifest = open_artefact(str(uri), kind).manifest
+        manifest = open_artifact(str(uri), kind).manifest
         assert shown[uri][4] == manifest.key and shown[uri][2] == str(len(manifest.files))
         assert {entry.sha256 for entry in manifest.files.values()} <= checksums
-    assert ["torch", open_artefact(outcome.dataset, "dataset").manifest.provenance["torch"]] in page.table("What", "Version")
+    assert ["torch", open_artifact(outcome.dataset, "dataset").manifest.provenance["torch"]] in page.table("What", "Version")
 
 
 def test_what_was_computed_again_with_other_digits_is_on_another_page(outcome: Outcome, tmp_path: Path) -> None:
@@ -201,14 +201,14 @@ def test_what_was_computed_again_with_other_digits_is_on_another_page(outcome: O
     root = tmp_path / "copy"
     shutil.copytree(outcome.root, root)
     before = outcome.page(root=str(root))
-    here = next(uri for uri in outcome.evaluations if "random" in open_artefact(uri, "evaluation").fact("arm"))
+    here = next(uri for uri in outcome.evaluations if "random" in open_artifact(uri, "evaluation").fact("arm"))
     again = root / layout.relative(here, outcome.root)
-    artefact = open_artefact(str(again), "evaluation")
-    table = artefact.table("evaluation.parquet", tables.EVALUATION)
+    artifact = open_artifact(str(again), "evaluation")
+    table = artifact.table("evaluation.parquet", tables.EVALUATION)
     shutil.rmtree(again)
     files = {"evaluation.parquet": tables.encode(table, tables.EVALUATION, {"computed": "elsewhere"})}
-    told = artefact.manifest
-    publish(str(again), told.kind, told.key, files, config=told.config, parents=artefact.parents, facts=told.facts)
+    told = artifact.manifest
+    publish(str(again), told.kind, told.key, files, config=told.config, parents=artifact.parents, facts=told.facts)
     evaluations = [str(again) if uri == here else uri for uri in outcome.evaluations]
     assert outcome.page(root=str(root), evaluations=evaluations).rpartition("/")[0] != before.rpartition("/")[0]
 
@@ -261,8 +261,8 @@ def test_rounds_that_were_cleared_away_are_passed_over(outcome: Outcome, tmp_pat
     assert {"after 6 iterations", "start"} <= {row[0] for row in page.table("Time")}
 
 
-def test_a_missing_artefact_is_named(outcome: Outcome) -> None:
-    with pytest.raises(MissingArtefact, match="runs/nowhere"):
+def test_a_missing_artifact_is_named(outcome: Outcome) -> None:
+    with pytest.raises(MissingArtifact, match="runs/nowhere"):
         outcome.page(runs={"bilp": [objects.join(outcome.root, "runs", "nowhere")]})
 
 

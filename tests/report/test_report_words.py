@@ -88,8 +88,8 @@ def test_thresholds_of_effects_are_those_that_decided() -> None:
     tables = []
     for label, size in enumerate((1e-6, 1.0, 50.0)):
         ite = size * np.exp(rng.normal(size=400))
-        centre = np.median(ite)
-        dropped = (ite < 0.3 * centre) | (ite > 4.0 * centre)
+        center = np.median(ite)
+        dropped = (ite < 0.3 * center) | (ite > 4.0 * center)
         tables.append(pd.DataFrame({"sample_id": np.arange(400), "label": label, "ite": ite, "dropped": dropped}))
     table = pd.concat(tables, ignore_index=True)
     low, high = thresholds(table)

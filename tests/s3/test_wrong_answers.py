@@ -14,10 +14,10 @@ import wrong_answers as wrong
 from fixtures_s3 import S3Server
 from wrong_answers import Change, Fault, Proxy
 
-from bilp.artifacts.artifact import check_sizes, find, is_whole, open_artefact
+from bilp.artifacts.artifact import check_sizes, find, is_whole, open_artifact
 from bilp.artifacts.manifest_file import MANIFEST
 from bilp.artifacts.publication import publish
-from bilp.errors import DamagedArtefact, MissingArtefact, StorageError
+from bilp.errors import DamagedArtifact, MissingArtifact, StorageError
 from bilp.storage import etags, objects, s3_client
 
 pytestmark = pytest.mark.s3
@@ -45,7 +45,7 @@ def between(running: Proxy, s3_environment: S3Server, monkeypatch: pytest.Monkey
 
 @pytest.fixture
 def uri(between: Proxy, s3_root: str) -> str:
-    """An artefact with a file `data`."""
+    """An artifact with a file `data`."""
     return publish(objects.join(s3_root, KEY), "thing", KEY, {"data": DATA, "deep/er": b"x"}, config={}, parents={}).uri
 
 
@@ -53,7 +53,7 @@ def data(uri: str) -> str:
     return objects.join(uri, "data")
 
 
-def artefact(uri: str) -> Any:
+def artifact(uri: str) -> Any:
     return find(uri, "thing", KEY)
 
 
@@ -62,11 +62,11 @@ Question = tuple[Callable[[str], object], tuple[str, ...], str, object]
 OBJECTS: dict[str, Question] = {
     "read": (lambda uri: objects.read(data(uri)), ("GET",), "/data", DATA),
     "read what must be there": (lambda uri: objects.read(data(uri), expected=True), ("GET",), "/data", DATA),
-    "file of an artefact": (lambda uri: artefact(uri).read("data"), ("GET",), "/data", DATA),
-    "copy of a file of an artefact": (lambda uri: artefact(uri).local("data").read_bytes(), ("GET",), "/data", DATA),
+    "file of an artifact": (lambda uri: artifact(uri).read("data"), ("GET",), "/data", DATA),
+    "copy of a file of an artifact": (lambda uri: artifact(uri).local("data").read_bytes(), ("GET",), "/data", DATA),
     "copy without a checksum": (lambda uri: objects.localise(data(uri)).read_bytes(), ("GET",), "/data", DATA),
-    "manifest": (lambda uri: artefact(uri).manifest.key, ("GET",), MANIFEST, KEY),
-    "manifest of what must be there": (lambda uri: open_artefact(uri, "thing").manifest.key, ("GET",), MANIFEST, KEY),
+    "manifest": (lambda uri: artifact(uri).manifest.key, ("GET",), MANIFEST, KEY),
+    "manifest of what must be there": (lambda uri: open_artifact(uri, "thing").manifest.key, ("GET",), MANIFEST, KEY),
 }
 FACTS: dict[str, Question] = {
     "size": (lambda uri: objects.size(data(uri)), ("HEAD",), "/data", len(DATA)),
@@ -75,7 +75,7 @@ FACTS: dict[str, Question] = {
 }
 LISTINGS: dict[str, Question] = {
     "sizes": (is_whole, ("GET",), "list-type", True),
-    "sizes of several": (lambda uri: check_sizes(uri, [artefact(uri)]), ("GET",), "list-type", None),
+    "sizes of several": (lambda uri: check_sizes(uri, [artifact(uri)]), ("GET",), "list-type", None),
     "children": (objects.children, ("GET",), "list-type", [MANIFEST, "data", "deep"]),
     "exists": (objects.exists, ("GET",), "list-type", True),
 }
@@ -103,27 +103,27 @@ def test_one_wrong_answer_is_asked_for_again(uri: str, between: Proxy, tmp_path:
 @pytest.mark.parametrize(
     ("change", "kind", "told"),
     [
-        (wrong.flipped, DamagedArtefact, "data is damaged"),
-        (wrong.halved, DamagedArtefact, "data is damaged"),
-        (wrong.disguised_page, DamagedArtefact, "data is damaged"),
-        (wrong.not_there, DamagedArtefact, "found no file"),
+        (wrong.flipped, DamagedArtifact, "data is damaged"),
+        (wrong.halved, DamagedArtifact, "data is damaged"),
+        (wrong.disguised_page, DamagedArtifact, "data is damaged"),
+        (wrong.not_there, DamagedArtifact, "found no file"),
         (wrong.login_page, StorageError, "is no S3 store .a proxy, or a network that wants a login"),
         (wrong.elsewhere, StorageError, "is no S3 store"),
         (wrong.part, StorageError, "is no S3 store"),
     ],
 )
 def test_what_comes_again_and_again_is_a_verdict(uri: str, between: Proxy, change: Change, kind: type[StorageError], told: str) -> None:
-    """And nobody is told to delete an artefact because of what is between here and the store."""
+    """And nobody is told to delete an artifact because of what is between here and the store."""
     with between.answering(Fault(("GET",), "/data", change, times=100)):
-        for ask in (lambda: artefact(uri).read("data"), lambda: artefact(uri).local("data")):
+        for ask in (lambda: artifact(uri).read("data"), lambda: artifact(uri).local("data")):
             with pytest.raises(StorageError, match=told) as caught:
                 ask()
             assert type(caught.value) is kind
-            assert ("delete" in str(caught.value)) == (kind is DamagedArtefact)
+            assert ("delete" in str(caught.value)) == (kind is DamagedArtifact)
     with between.answering(Fault(("GET",), MANIFEST, change, times=100)), pytest.raises(StorageError) as caught:
-        open_artefact(uri, "thing")
+        open_artifact(uri, "thing")
     assert ("delete" in str(caught.value)) == (change in (wrong.flipped, wrong.halved, wrong.disguised_page))
-    assert artefact(uri).read("data") == DATA
+    assert artifact(uri).read("data") == DATA
 
 
 def test_a_copy_without_a_checksum_is_never_what_came_wrongly(uri: str, between: Proxy, tmp_path: Path) -> None:
@@ -162,7 +162,7 @@ def test_what_a_proxy_makes_of_ranges_is_fetched_at_once(uri: str, between: Prox
     """Something between that hands out another part than was asked for."""
     monkeypatch.setattr(s3_client.Files, "default_block_size", 1 << 10)
     with between.answering(Fault(("GET",), "/data", lambda answer: wrong.flipped(answer) if answer.status == 206 else answer, times=100)):
-        assert artefact(uri).local("data").read_bytes() == DATA
+        assert artifact(uri).local("data").read_bytes() == DATA
         assert objects.localise(data(uri)).read_bytes() == DATA
 
 
@@ -173,7 +173,7 @@ def test_an_answer_to_a_write_that_is_not_the_stores_is_no_success(uri: str, bet
 
 
 def listing(*keys: str, more: str = "") -> Change:
-    """A listing with these keys below the artefact beside what is there."""
+    """A listing with these keys below the artifact beside what is there."""
 
     def change(answer: wrong.Answer) -> wrong.Answer:
         text = answer.body.decode()
@@ -289,7 +289,7 @@ def test_right_answers_cost_no_more_requests_than_they_must(uri: str, between: P
             question()
         return requests
 
-    whole = artefact(uri)
+    whole = artifact(uri)
     assert asked(lambda: objects.read(data(uri))) == ["GET"]
     assert asked(lambda: whole.read("data")) == ["GET"]
     assert asked(lambda: objects.localise(data(uri))) == ["HEAD", "GET"]
@@ -304,7 +304,7 @@ def test_right_answers_cost_no_more_requests_than_they_must(uri: str, between: P
     assert asked(lambda: objects.children(uri)) == ["GET"]
     assert asked(lambda: objects.create(objects.join(uri, "new"), b"x")) == ["PUT"]
     assert asked(lambda: objects.delete(objects.join(uri, "new"))) == ["GET", "HEAD", "POST", "HEAD", "GET"]
-    with pytest.raises(MissingArtefact):
+    with pytest.raises(MissingArtifact):
         objects.read(objects.join(uri, "absent"))
 
 

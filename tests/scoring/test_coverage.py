@@ -24,7 +24,7 @@ def plain_herding(features: np.ndarray, count: int) -> list[int]:
 
 
 def plain_k_center(features: np.ndarray, count: int, first: int) -> list[int]:
-    """The sample with the largest distance to its nearest centre."""
+    """The sample with the largest distance to its nearest center."""
     picked = [first]
     while len(picked) < count:
         rest = [i for i in range(len(features)) if i not in picked]

@@ -10,7 +10,7 @@ from torch.nn.functional import cross_entropy
 
 from bilp.config import NetworkConfig
 from bilp.errors import DataError
-from bilp.nets import Network, build, initialise
+from bilp.nets import Network, build, initialize
 from bilp.scoring import sample_stats as module
 from bilp.scoring.sample_stats import look
 from bilp.seeds import generator
@@ -25,7 +25,7 @@ KINDS = {
 
 def network_and_batch(config: NetworkConfig) -> tuple[Network, torch.Tensor, torch.Tensor]:
     network = build(config, SHAPE, CLASSES)
-    initialise(network, generator(31, "network"))
+    initialize(network, generator(31, "network"))
     images = torch.randn(9, *SHAPE, generator=generator(31, "images"))
     network(images)  # running statistics
     return network.eval(), images, torch.randint(CLASSES, (9,), generator=generator(31, "labels"))
@@ -75,6 +75,6 @@ def test_the_error_norm_of_a_sure_sample_does_not_drown_in_rounding() -> None:
 
 def test_a_single_class_is_refused() -> None:
     network = build(KINDS["mlp"], SHAPE, 1)
-    initialise(network, generator(31, "one"))
+    initialize(network, generator(31, "one"))
     with pytest.raises(DataError, match="only one: add another class"):
         look(network.eval(), torch.zeros(2, *SHAPE), torch.zeros(2, dtype=torch.int64))

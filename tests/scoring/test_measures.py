@@ -9,13 +9,13 @@ import pandas as pd
 import pytest
 import torch
 
-from bilp.artifacts.artifact import open_artefact
+from bilp.artifacts.artifact import open_artifact
 from bilp.artifacts.tables import MEASURED_SUMMARY
 from bilp.artifacts.tables import SELECTION as SELECTION_TABLE
 from bilp.config import IngestConfig, NetworkConfig, PruneConfig, ScoreConfig
 from bilp.data import Dataset, ingest, open_dataset
-from bilp.errors import ConfigError, DataError, Diverged, MissingArtefact
-from bilp.nets import build, initialise
+from bilp.errors import ConfigError, DataError, Diverged, MissingArtifact
+from bilp.nets import build, initialize
 from bilp.pruning.prune import FILE as SELECTION_FILE
 from bilp.pruning.prune import KIND as SELECTION
 from bilp.pruning.prune import prune
@@ -23,7 +23,7 @@ from bilp.scoring.coverage import herding
 from bilp.scoring.picking import embed_samples
 from bilp.scoring.short_training import train_epochs
 from bilp.scoring.subsets import class_accuracies, draw_subset
-from bilp.scoring.summary import summarise
+from bilp.scoring.summary import summarize
 from bilp.scoring.trial import score_trial
 from bilp.scoring.trial_record import MEASURED_FILE, training_key
 from bilp.seeds import generator
@@ -45,8 +45,8 @@ def digits(root: str) -> Dataset:
 def scored(digits: Dataset, config: ScoreConfig, root: str) -> tuple[str, pd.DataFrame]:
     for trial in range(config.trials):
         score_trial(digits.uri, config, trial, root)
-    uri = summarise(digits.uri, config, root)
-    return uri, open_artefact(uri, "score_summary").table(MEASURED_FILE, MEASURED_SUMMARY).to_pandas()
+    uri = summarize(digits.uri, config, root)
+    return uri, open_artifact(uri, "score_summary").table(MEASURED_FILE, MEASURED_SUMMARY).to_pandas()
 
 
 @pytest.fixture(scope="module")
@@ -63,7 +63,7 @@ def test_herding_scores_are_places_in_the_order_of_a_trained_network(digits: Dat
         assert table.score[order.numpy()].tolist() == list(range(len(members)))
     assert set(table.visits) == {1} and set(table.score_std) == {0.0}
     selection = prune(digits.uri, uri, PruneConfig(criterion="herding", keep=0.1), root)
-    kept = open_artefact(selection, SELECTION).table(SELECTION_FILE, SELECTION_TABLE).to_pandas().query("kept")
+    kept = open_artifact(selection, SELECTION).table(SELECTION_FILE, SELECTION_TABLE).to_pandas().query("kept")
     for _, rows in kept.groupby("label"):  # the first picks stay
         assert sorted(rows.score) == list(range(len(rows)))
 
@@ -130,7 +130,7 @@ def test_scores_are_mean_accuracies_of_the_class_over_subsets(digits: Dataset, r
 
 def test_accuracy_of_a_class_by_hand(digits: Dataset) -> None:
     network = build(NetworkConfig(name="mlp"), digits.shape, digits.classes)
-    initialise(network, generator(0, "mlp"))
+    initialize(network, generator(0, "mlp"))
     with torch.no_grad():
         network.classifier.weight.zero_()
         network.classifier.bias.copy_(torch.arange(10.0))  # always says 9
@@ -147,15 +147,15 @@ def test_low_accuracy_is_dropped_and_interrupted_subsets_go_on(
 ) -> None:
     uri, _ = subset_summary
     selection = prune(digits.uri, uri, PruneConfig(criterion="monte_carlo", keep=0.5), root)
-    rows = open_artefact(selection, SELECTION).table(SELECTION_FILE, SELECTION_TABLE).to_pandas()
+    rows = open_artifact(selection, SELECTION).table(SELECTION_FILE, SELECTION_TABLE).to_pandas()
     for _, group in rows.groupby("label"):
         assert group[group.kept].score.min() >= group[~group.kept].score.max()
     for trial in (0, 1, 3, 4, 5):
         score_trial(digits.uri, SUBSETS, trial, str(tmp_path))
-    with pytest.raises(MissingArtefact, match="trials 2 of 6 have not been scored"):
-        summarise(digits.uri, SUBSETS, str(tmp_path))
+    with pytest.raises(MissingArtifact, match="trials 2 of 6 have not been scored"):
+        summarize(digits.uri, SUBSETS, str(tmp_path))
     score_trial(digits.uri, SUBSETS, 2, str(tmp_path))
-    again = summarise(digits.uri, SUBSETS, str(tmp_path))
+    again = summarize(digits.uri, SUBSETS, str(tmp_path))
     assert (Path(again) / MEASURED_FILE).read_bytes() == (Path(uri) / MEASURED_FILE).read_bytes()
 
 
@@ -163,7 +163,7 @@ def test_scores_of_another_measure_are_refused(digits: Dataset, root: str, subse
     with pytest.raises(ConfigError, match=r"no scores for criterion aum, only for monte_carlo: score with --prune.criterion aum"):
         prune(digits.uri, subset_summary[0], PruneConfig(criterion="aum"), root)
     score_trial(digits.uri, SMALL, 0, root)
-    losses = summarise(digits.uri, SMALL, root)
+    losses = summarize(digits.uri, SMALL, root)
     with pytest.raises(ConfigError, match="no scores for criterion grand"):
         prune(digits.uri, losses, PruneConfig(criterion="grand"), root)
     for criterion in ("el2n", "forgetting", "aum"):

@@ -1,4 +1,4 @@
-"""The stages score and summarise on the embedded digits: order, determinism, reuse, refusals, and what scores mean."""
+"""The stages score and summarize on the embedded digits: order, determinism, reuse, refusals, and what scores mean."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ from PIL import Image
 from sklearn.datasets import load_digits
 from sklearn.metrics import roc_auc_score
 
-from bilp.artifacts.artifact import open_artefact
+from bilp.artifacts.artifact import open_artifact
 from bilp.artifacts.tables import SUMMARY, TRAJECTORY, stored_origin
 from bilp.config import IngestConfig, NetworkConfig, ScoreConfig
 from bilp.data import ingest, open_dataset
-from bilp.errors import ConfigError, Diverged, IncompatibleArtefact, MissingArtefact
-from bilp.nets import build, initialise
+from bilp.errors import ConfigError, Diverged, IncompatibleArtifact, MissingArtifact
+from bilp.nets import build, initialize
 from bilp.scoring.loss_curves import train_trial
 from bilp.scoring.short_training import training_batches
-from bilp.scoring.summary import load_summary, summarise
+from bilp.scoring.summary import load_summary, summarize
 from bilp.scoring.trial import score_trial
 from bilp.scoring.trial_record import TRIAL, TRIAL_FILE
 from bilp.seeds import generator
@@ -84,7 +84,7 @@ def sha(uri: str, name: str) -> str:
 def test_record_is_sorted_by_epoch_and_sample(digits: str, trials: list[str]):
     dataset = open_dataset(digits)
     samples = len(dataset.train)
-    table = open_artefact(trials[1], TRIAL).table(TRIAL_FILE, TRAJECTORY)
+    table = open_artifact(trials[1], TRIAL).table(TRIAL_FILE, TRAJECTORY)
     assert table.num_rows == samples * CONFIG.epochs
     assert table["sample_id"].to_pylist() == list(range(samples)) * CONFIG.epochs
     assert table["epoch"].to_pylist() == [epoch for epoch in range(CONFIG.epochs) for _ in range(samples)]
@@ -107,7 +107,7 @@ def test_losses_are_those_of_the_trained_network(digits: str, norm: str):
     record = train_trial(dataset, config, 1)
     images, labels = dataset.train.batch(None), dataset.train.labels
     network = build(config.network, dataset.shape, dataset.classes)
-    initialise(network, generator(config.seed, "score", 1, "network"))
+    initialize(network, generator(config.seed, "score", 1, "network"))
     velocity = [torch.zeros_like(p) for p in network.parameters()]
     for epoch in range(2):
         order = torch.randperm(len(labels), generator=generator(config.seed, "score", 1, "order", epoch))
@@ -135,7 +135,7 @@ def test_the_same_bytes_twice_and_other_bytes_for_other_seeds(digits: str, trial
 
 
 def test_summary_is_mean_and_spread_over_trials(digits: str, trials: list[str], root: str):
-    uri = summarise(digits, CONFIG, root)
+    uri = summarize(digits, CONFIG, root)
     table = load_summary(uri).to_pandas()
     frames = [pd.read_parquet(Path(trial) / TRIAL_FILE) for trial in trials]
     for name, epochs in (("loss_init", [0, 1]), ("loss_converge", [2])):
@@ -146,34 +146,34 @@ def test_summary_is_mean_and_spread_over_trials(digits: str, trials: list[str], 
     np.testing.assert_allclose(table.accuracy, accuracy, rtol=1e-6)
     assert table.sample_id.tolist() == list(range(len(table)))
     assert table.label.tolist() == open_dataset(digits).train.labels.tolist()
-    assert summarise(digits, CONFIG, root) == uri
+    assert summarize(digits, CONFIG, root) == uri
 
 
 def test_interrupted_scoring_goes_on_with_what_is_missing(digits: str, trials: list[str], tmp_path: Path):
     config = CONFIG.model_copy(update={"trials": 3})
     uris = [score_trial(digits, config, number, str(tmp_path)) for number in range(2)]
-    with pytest.raises(MissingArtefact, match=r"trials 2 of 3 have not been scored"):
-        summarise(digits, config, str(tmp_path))
+    with pytest.raises(MissingArtifact, match=r"trials 2 of 3 have not been scored"):
+        summarize(digits, config, str(tmp_path))
     first = stamp(Path(uris[0]) / TRIAL_FILE)
     (Path(uris[1]) / "_manifest.json").unlink()  # as if the process had died before the last file
-    with pytest.raises(MissingArtefact, match=r"trials 1, 2 of 3"):
-        summarise(digits, config, str(tmp_path))
+    with pytest.raises(MissingArtifact, match=r"trials 1, 2 of 3"):
+        summarize(digits, config, str(tmp_path))
     calls: list[str] = []
     for number in range(3):
         score_trial(digits, config, number, str(tmp_path), progress=lambda done, total, note="": calls.append(note))
     assert not any(note.startswith("trial 0") for note in calls)
     assert stamp(Path(uris[0]) / TRIAL_FILE) == first
     assert sha(uris[1], TRIAL_FILE) == sha(trials[1], TRIAL_FILE)
-    assert load_summary(summarise(digits, config, str(tmp_path))).num_rows == len(open_dataset(digits).train)
+    assert load_summary(summarize(digits, config, str(tmp_path))).num_rows == len(open_dataset(digits).train)
 
 
 def test_more_trials_and_other_windows_reuse_trials(digits: str, trials: list[str], root: str):
     before = [stamp(Path(trial) / TRIAL_FILE) for trial in trials]
-    two = summarise(digits, CONFIG, root)
+    two = summarize(digits, CONFIG, root)
     more = CONFIG.model_copy(update={"trials": 3})
     assert [score_trial(digits, more, number, root) for number in range(3)][:2] == trials
-    three = summarise(digits, more, root)
-    wide = summarise(digits, CONFIG.model_copy(update={"converge_epochs": 2}), root)
+    three = summarize(digits, more, root)
+    wide = summarize(digits, CONFIG.model_copy(update={"converge_epochs": 2}), root)
     assert len({two, three, wide}) == 3
     assert [stamp(Path(trial) / TRIAL_FILE) for trial in trials] == before
     tables = [load_summary(uri).to_pandas() for uri in (two, three, wide)]
@@ -183,8 +183,8 @@ def test_more_trials_and_other_windows_reuse_trials(digits: str, trials: list[st
 
 def test_other_trainings_lie_elsewhere(digits: str, trials: list[str], root: str):
     other = CONFIG.model_copy(update={"learning_rate": 0.02})
-    with pytest.raises(MissingArtefact, match=r"trials 0, 1 of 2"):
-        summarise(digits, other, root)
+    with pytest.raises(MissingArtifact, match=r"trials 0, 1 of 2"):
+        summarize(digits, other, root)
 
 
 def test_all_trials_are_one_table_for_any_parquet_reader(trials: list[str]):
@@ -194,7 +194,7 @@ def test_all_trials_are_one_table_for_any_parquet_reader(trials: list[str]):
 
 
 def test_one_trial_has_no_spread(digits: str, trials: list[str], root: str):
-    table = load_summary(summarise(digits, CONFIG.model_copy(update={"trials": 1}), root))
+    table = load_summary(summarize(digits, CONFIG.model_copy(update={"trials": 1}), root))
     assert set(table["loss_init_std"].to_pylist()) == {0.0}
     assert table.schema.names == SUMMARY.names
 
@@ -202,8 +202,8 @@ def test_one_trial_has_no_spread(digits: str, trials: list[str], root: str):
 def test_refusals(digits: str, root: str):
     with pytest.raises(ConfigError, match=r"trial 2 does not exist: score.trials = 2"):
         score_trial(digits, CONFIG, 2, root)
-    with pytest.raises(IncompatibleArtefact, match="dataset"):
-        load_summary(summarise(digits, CONFIG, root), "another fingerprint")
+    with pytest.raises(IncompatibleArtifact, match="dataset"):
+        load_summary(summarize(digits, CONFIG, root), "another fingerprint")
 
 
 def test_divergence_is_named_with_its_remedy(digits: str, tmp_path: Path):
@@ -226,7 +226,7 @@ def test_loss_finds_wrong_labels(tmp_path: Path):
     uri = ingest(IngestConfig(source="parquet", uri=source), str(tmp_path / "root"))
     config = ScoreConfig(trials=1, epochs=5, network=NetworkConfig(width=16), batch_size=64)
     score_trial(uri, config, 0, str(tmp_path / "root"))
-    table = load_summary(summarise(uri, config, str(tmp_path / "root")))
+    table = load_summary(summarize(uri, config, str(tmp_path / "root")))
     losses = table["loss_init"].to_numpy()
     assert wrong.sum() == 40
     assert losses[wrong].mean() > losses[~wrong].mean()
@@ -240,7 +240,7 @@ def test_two_images_per_class(tmp_path: Path):
     for network, batch in ((SMALL, 256), (NetworkConfig(name="resnet18", norm="batch"), 19), (SMALL, 1)):
         config = ScoreConfig(trials=1, epochs=1, init_epochs=1, network=network, batch_size=batch)
         score_trial(uri, config, 0, str(tmp_path / "root"))
-        assert load_summary(summarise(uri, config, str(tmp_path / "root"))).num_rows == 20
+        assert load_summary(summarize(uri, config, str(tmp_path / "root"))).num_rows == 20
 
 
 @pytest.mark.parametrize(
@@ -255,11 +255,11 @@ def test_no_batch_of_one_is_left_over(samples: int, size: int, expected: list[in
 
 def test_what_a_table_is_travels_in_the_file(digits: str, trials: list[str]):
     stored = stored_origin((Path(trials[0]) / TRIAL_FILE).read_bytes())
-    key = open_artefact(trials[0], TRIAL).manifest.key
+    key = open_artifact(trials[0], TRIAL).manifest.key
     assert stored == {"stage": TRIAL, "key": key, "dataset": open_dataset(digits).fingerprint, "trial": 0}
 
 
-def test_gradient_norms_are_recorded_in_the_window_only_and_summarised(digits: str, trials: list[str], tmp_path: Path):
+def test_gradient_norms_are_recorded_in_the_window_only_and_summarized(digits: str, trials: list[str], tmp_path: Path):
     root = str(tmp_path)
     tables = {}
     for kind in ("last_layer", "all"):
@@ -269,14 +269,14 @@ def test_gradient_norms_are_recorded_in_the_window_only_and_summarised(digits: s
         assert frame[frame.epoch == 0].gradient_norm.isna().all()
         inside = frame[frame.epoch > 0]
         assert (inside.gradient_norm > inside.el2n).all()  # the features of a sample are not all zero
-        tables[kind] = load_summary(summarise(digits, config, root)).to_pandas()
+        tables[kind] = load_summary(summarize(digits, config, root)).to_pandas()
         np.testing.assert_allclose(tables[kind].grand, inside.groupby("sample_id").gradient_norm.mean(), rtol=1e-5)
         np.testing.assert_allclose(tables[kind].el2n, inside.groupby("sample_id").el2n.mean(), rtol=1e-5)
         plain = pd.read_parquet(Path(trials[0]) / TRIAL_FILE)  # looking closer does not change the training
         assert (frame.loss == plain.loss).all() and (frame.margin == plain.margin).all()
     assert not np.allclose(tables["all"].grand, tables["last_layer"].grand)
     assert tables["all"].grand.corr(tables["last_layer"].grand, method="spearman") > 0.5
-    assert load_summary(summarise(digits, CONFIG, str(Path(trials[0]).parents[4]))).to_pandas().grand.isna().all()
+    assert load_summary(summarize(digits, CONFIG, str(Path(trials[0]).parents[4]))).to_pandas().grand.isna().all()
 
 
 def test_other_criteria_find_wrong_labels_too(tmp_path: Path):
@@ -284,6 +284,6 @@ def test_other_criteria_find_wrong_labels_too(tmp_path: Path):
     uri = ingest(IngestConfig(source="parquet", uri=source), str(tmp_path / "root"))
     config = ScoreConfig(trials=1, epochs=8, early_to=8, network=NetworkConfig(width=8), batch_size=32, gradient_norm="last_layer")
     score_trial(uri, config, 0, str(tmp_path / "root"))
-    table = load_summary(summarise(uri, config, str(tmp_path / "root"))).to_pandas()
+    table = load_summary(summarize(uri, config, str(tmp_path / "root"))).to_pandas()
     for criterion, sign in (("el2n", 1), ("grand", 1), ("aum", -1), ("forgetting", 1)):
         assert roc_auc_score(wrong, sign * table[criterion]) > 0.75, criterion

@@ -11,7 +11,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from bilp.errors import DamagedArtefact, StorageError, StorageRefused
+from bilp.errors import DamagedArtifact, StorageError, StorageRefused
 from bilp.storage import copies, local, objects
 
 DATA = b"pixels" * 100
@@ -100,14 +100,14 @@ def test_a_file_that_was_changed_after_it_was_compared_is_compared_again(source:
         os.utime(file, ns=(facts.st_atime_ns, facts.st_mtime_ns))
         assert (file.stat().st_size, file.stat().st_mtime_ns) == (facts.st_size, facts.st_mtime_ns)
         if file == source:
-            with pytest.raises(DamagedArtefact):
+            with pytest.raises(DamagedArtifact):
                 ask()
         else:
             assert ask().read_bytes() == DATA
 
 
 def test_content_of_another_checksum_is_refused_and_does_not_stay(source: Path, cache: Path) -> None:
-    with pytest.raises(DamagedArtefact, match=f"expected sha256 {'0' * 64}, found {DIGEST}"):
+    with pytest.raises(DamagedArtifact, match=f"expected sha256 {'0' * 64}, found {DIGEST}"):
         copied(source, "0" * 64)
     assert files(cache) == []
 

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from bilp.errors import DamagedArtefact, StorageError, StorageRefused
+from bilp.errors import DamagedArtifact, StorageError, StorageRefused
 from bilp.storage import objects, verification
 
 RACE = """
@@ -194,7 +194,7 @@ def test_localise_gives_the_file_itself_and_notices_later_damage(tmp_path: Path)
     assert objects.localise(str(path), checksum) == path
     path.write_bytes(b"evil")
     os.utime(path, ns=(0, 0))
-    with pytest.raises(DamagedArtefact):
+    with pytest.raises(DamagedArtifact):
         objects.localise(str(path), checksum)
 
 

@@ -10,12 +10,12 @@ from pathlib import Path
 import pytest
 
 from bilp.artifacts import lease
-from bilp.artifacts.artifact import find, is_whole, open_artefact
+from bilp.artifacts.artifact import find, is_whole, open_artifact
 from bilp.artifacts.manifest_file import MANIFEST
 from bilp.artifacts.publication import publish
 from bilp.config import NetworkConfig
 from bilp.distill.run import RECORD, open_run
-from bilp.errors import DamagedArtefact, ImpossibleUri, StorageError, StorageRefused
+from bilp.errors import DamagedArtifact, ImpossibleUri, StorageError, StorageRefused
 from bilp.evaluate.training_cache import Parts, Training
 from bilp.storage import objects
 
@@ -68,7 +68,7 @@ def test_special_files_are_refused_at_once(tmp_path: Path, place: Place, told: s
 
 @pytest.mark.parametrize("name", [MANIFEST, "data"])
 @pytest.mark.parametrize(("place", "told"), KINDS)
-def test_special_files_in_an_artefact_are_one_error(tmp_path: Path, name: str, place: Place, told: str) -> None:
+def test_special_files_in_an_artifact_are_one_error(tmp_path: Path, name: str, place: Place, told: str) -> None:
     uri = str(tmp_path / "store" / KEY)
 
     def published() -> object:
@@ -81,7 +81,7 @@ def test_special_files_in_an_artefact_are_one_error(tmp_path: Path, name: str, p
     for ask in (published, lambda: is_whole(uri)):
         with pytest.raises(StorageError, match=expected):
             ask()
-    for read in (lambda: open_artefact(uri, "thing").read("data"), lambda: open_artefact(uri, "thing").local("data")):
+    for read in (lambda: open_artifact(uri, "thing").read("data"), lambda: open_artifact(uri, "thing").local("data")):
         with pytest.raises(StorageError, match=told):
             read()
 
@@ -110,7 +110,7 @@ def test_of_a_file_with_too_many_bytes_nothing_is_read(tmp_path: Path) -> None:
     ]
     for path, ask in asks:
         uri = claiming_much(path)
-        with pytest.raises(DamagedArtefact, match=f"{uri} has 1,099,511,627,776 bytes, at most [0-9,]+ are read: "):
+        with pytest.raises(DamagedArtifact, match=f"{uri} has 1,099,511,627,776 bytes, at most [0-9,]+ are read: "):
             ask(path)
     (tmp_path / "file").write_bytes(b"abc")
     assert objects.read(str(tmp_path / "file"), most=3) == b"abc"

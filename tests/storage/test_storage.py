@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from bilp.errors import DamagedArtefact, MissingArtefact, StorageError
+from bilp.errors import DamagedArtifact, MissingArtifact, StorageError
 from bilp.storage import objects
 
 
@@ -72,7 +72,7 @@ def test_what_lies_there_is_compared(root: str) -> None:
     assert not objects.holds(uri, sha256, len(content) + 1)
     assert not objects.holds(uri, hashlib.sha256(b"other").hexdigest(), len(content))
     for nothing in (objects.join(root, "absent"), root):
-        with pytest.raises(MissingArtefact):
+        with pytest.raises(MissingArtifact):
             objects.holds(nothing, sha256, len(content))
 
 
@@ -159,7 +159,7 @@ def test_reading_what_is_not_there_says_so(root: str, name: str) -> None:
     objects.write(objects.join(root, "folder/file"), b"x")
     uri = objects.join(root, name)
     for attempt in (objects.read, objects.size, objects.localise):
-        with pytest.raises(MissingArtefact, match="nothing lies there") as caught:
+        with pytest.raises(MissingArtifact, match="nothing lies there") as caught:
             attempt(uri)
         assert uri in str(caught.value)
 
@@ -174,7 +174,7 @@ def test_localise_gives_a_file_with_the_content(root: str) -> None:
 def test_localise_refuses_content_with_another_checksum(root: str) -> None:
     uri, promised = objects.join(root, "shard"), hashlib.sha256(b"good").hexdigest()
     objects.write(uri, b"bad")
-    with pytest.raises(DamagedArtefact) as caught:
+    with pytest.raises(DamagedArtifact) as caught:
         objects.localise(uri, promised)
     for part in (uri, promised, hashlib.sha256(b"bad").hexdigest(), "compute it again"):
         assert part in str(caught.value)

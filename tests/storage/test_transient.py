@@ -19,7 +19,7 @@ from s3fs.errors import translate_boto_error
 
 from bilp import notices
 from bilp.errors import (
-    MissingArtefact,
+    MissingArtifact,
     StorageError,
     StorageMisconfigured,
     StorageRefused,
@@ -272,7 +272,7 @@ def test_what_is_not_transient_is_asked_once(store: Store, clock: Clock, name: s
 
 def test_nothing_is_an_answer(store: Store, clock: Clock, said: list[str]) -> None:
     store.errors = iter([*[BUSY] * 8, answered("NoSuchKey", 404)])
-    with pytest.raises(MissingArtefact):
+    with pytest.raises(MissingArtifact):
         objects.read(FILE)
     assert said[-1] == f"the storage answers again after {clock.now - 1000.0:.0f} s"
 

@@ -15,13 +15,13 @@ from bilp.artifacts.publication import publish
 from bilp.errors import (
     BilpError,
     ConfigError,
-    DamagedArtefact,
+    DamagedArtifact,
     DataError,
     Diverged,
     ImpossibleUri,
-    IncompatibleArtefact,
+    IncompatibleArtifact,
     LeaseLost,
-    MissingArtefact,
+    MissingArtifact,
     StorageError,
     StorageMisconfigured,
     StorageRefused,
@@ -79,7 +79,7 @@ def test_storage_that_stays_out_of_reach_fails_in_the_end() -> None:
     "kind",
     [
         *(ConfigError, DataError, Diverged, LeaseLost, ValueError, ZeroDivisionError),
-        *(MissingArtefact, DamagedArtefact, IncompatibleArtefact, ImpossibleUri, StorageRefused, StorageMisconfigured),
+        *(MissingArtifact, DamagedArtifact, IncompatibleArtifact, ImpossibleUri, StorageRefused, StorageMisconfigured),
         StorageUnreachable,
     ],
 )
@@ -104,10 +104,10 @@ def test_every_error_of_bilp_has_been_thought_of() -> None:
             "StorageMisconfigured",
             "StorageUnreachable",
             "ImpossibleUri",
-            "MissingArtefact",
-            "DamagedArtefact",
-            "UntrustedArtefact",
-            "IncompatibleArtefact",
+            "MissingArtifact",
+            "DamagedArtifact",
+            "UntrustedArtifact",
+            "IncompatibleArtifact",
             "Diverged",
             "LeaseLost",
         ),
@@ -159,7 +159,7 @@ def test_published_since(tmp_path: Path) -> None:
     assert published_since(join(root, "a"), now)
     assert not published_since(join(root, "a"), now), "this process has met it"
     assert not published_since(join(root, "b"), now + 5 * second), "it was there before"
-    assert published_since(join(root, "c", "page.html"), now - second), "a file stands for its artefact"
+    assert published_since(join(root, "c", "page.html"), now - second), "a file stands for its artifact"
     assert published_since(join(root, "nothing"), now), "without a manifest nothing was complete before"
 
 

@@ -1,4 +1,4 @@
-"""Facts: what a manifest states about the artefact of each kind, as models that every artefact is checked by when it is opened."""
+"""Facts: what a manifest states about the artifact of each kind, as models that every artifact is checked by when it is opened."""
 
 from __future__ import annotations
 
@@ -47,9 +47,9 @@ FACTS: Mapping[str, type[Facts]] = {
 
 
 def facts_of(kind: str, key: str, stated: Mapping[str, Any]) -> Facts | None:
-    """What an artefact of a kind states, checked; None for a kind that no stage here publishes.
+    """What an artifact of a kind states, checked; None for a kind that no stage here publishes.
 
-    Raises ValueError (pydantic's ValidationError) if a fact is missing, unknown or impossible, or not the artefact's `key` where
+    Raises ValueError (pydantic's ValidationError) if a fact is missing, unknown or impossible, or not the artifact's `key` where
     it has to be.
     """
     model = FACTS.get(kind)
@@ -57,5 +57,5 @@ def facts_of(kind: str, key: str, stated: Mapping[str, Any]) -> Facts | None:
         return None
     facts = model.model_validate_json(json.dumps(dict(stated)), strict=True)
     if model.keyed is not None and getattr(facts, model.keyed) != key:
-        raise ValueError(f"{model.keyed} {getattr(facts, model.keyed)} is not the artefact's key {key}")
+        raise ValueError(f"{model.keyed} {getattr(facts, model.keyed)} is not the artifact's key {key}")
     return facts

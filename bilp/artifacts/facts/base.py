@@ -31,7 +31,7 @@ class Facts(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
 
     keyed: ClassVar[str | None] = None
-    """Name of the fact that is the artefact's key once more."""
+    """Name of the fact that is the artifact's key once more."""
 
 
 def _different(names: tuple[str, ...]) -> tuple[str, ...]:

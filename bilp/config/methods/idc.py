@@ -110,6 +110,6 @@ def digits_rules(method: str, ipc: int) -> dict[str, Any]:
 
 
 def smallest_class(values: Mapping[str, Any], ipc: int, factor: int) -> int:
-    """Samples that a class needs for its real initialisation: under these rules, or with the `factor` that was given (else 0)."""
+    """Samples that a class needs for its real initialization: under these rules, or with the `factor` that was given (else 0)."""
     factor = factor or values.get("distill", {}).get("decode", {}).get("factor", 1)
     return int(max(ipc * factor**2, 2))

@@ -22,7 +22,7 @@ from bilp.data.contents import SPLITS, Contents, Group, Labels, SplitName
 from bilp.data.sources.idx_digests import PUBLISHED, digests
 from bilp.data.sources.torchvision_files import check_reachable, check_regular, damaged, required, unreachable, wrong
 from bilp.errors import DataError
-from bilp.exchange.saved_tensors import check_saved
+from bilp.storage.saved_tensors import check_saved
 
 GROUP = 256
 CONVERTED_BYTES = 2**26

@@ -90,7 +90,7 @@ def unreachable(name: str, root: Path, wanted: Sequence[Download], error: Except
         f"{name}: could not download from {' or '.join(hosts)}: {error}{misplaced}: "
         f"check the network (a proxy is taken from http_proxy and https_proxy), or put these files there by hand: {files}; "
         f"or ingest a Parquet copy in the Hugging Face layout: --dataset parquet --ingest.uri DIRECTORY, "
-        f"where a directory called {name} also gets the published normalisation"
+        f"where a directory called {name} also gets the published normalization"
     )
 
 

@@ -44,12 +44,12 @@ class _Step:
 
 @dataclass(frozen=True)
 class _RealSide:
-    """What the real batches say: mean maps of every class, discrimination losses and their gradient by the centres."""
+    """What the real batches say: mean maps of every class, discrimination losses and their gradient by the centers."""
 
     means: list[Vectors]
     discrimination: Tensor
     """Sum over each class's samples, `[classes]`."""
-    by_centres: Tensor
+    by_centers: Tensor
     """Of all samples together, `[classes, F]`."""
 
 
@@ -170,7 +170,7 @@ def _image_step(
 def image_gradient(setting: Setting, images: Tensor, labels: Tensor, batches: list[Batch]) -> tuple[Tensor, Tensor]:
     """Gradient by the synthetic images `[M, C, H, W]` of the sum over classes of their losses, and these, `[classes]`.
 
-    The discrimination couples the classes, but only through the synthetic centres: with its gradient by those known, the
+    The discrimination couples the classes, but only through the synthetic centers: with its gradient by those known, the
     classes are differentiated one after the other, so memory holds one class's graph and the mean maps of all.
     """
     matching, weight = _matching(setting), setting.config.alignment.discrimination
@@ -181,7 +181,7 @@ def image_gradient(setting: Setting, images: Tensor, labels: Tensor, batches: li
         points = images[rows].detach().requires_grad_()
         psi = matching.synthetic(setting.network, augment.apply(points, batch.params), labels[rows])
         aligned = matching.distance(mean, psi)
-        (gradient[rows],) = torch.autograd.grad(aligned + weight * (real.by_centres[batch.class_index] * psi[-1]).sum(), points)
+        (gradient[rows],) = torch.autograd.grad(aligned + weight * (real.by_centers[batch.class_index] * psi[-1]).sum(), points)
         losses.append(aligned.detach() + weight * told)
     return gradient, torch.stack(losses)
 
@@ -191,17 +191,17 @@ def _real_side(setting: Setting, images: Tensor, labels: Tensor, batches: list[B
     with torch.no_grad():
         rows = [setting.rows(batch.class_index) for batch in batches]
         shown = [augment.apply(images[part], batch.params) for part, batch in zip(rows, batches, strict=True)]
-        centres = torch.stack([network.embed(part).mean(dim=0) for part in shown])
-    means, losses, by_centres = [], [], torch.zeros_like(centres)
+        centers = torch.stack([network.embed(part).mean(dim=0) for part in shown])
+    means, losses, by_centers = [], [], torch.zeros_like(centers)
     for batch in batches:
         real = augment.apply(setting.pool.images(batch.ids, setting.device), batch.params)
         real_labels = setting.class_labels(batch.class_index, len(real))
         mean, embeddings = matching.mean_and_embeddings(network, real, real_labels)
-        loss, by_centre = discrimination(embeddings, real_labels, centres)
+        loss, by_center = discrimination(embeddings, real_labels, centers)
         means.append(mean)
         losses.append(loss)
-        by_centres += by_centre
-    return _RealSide(means, torch.stack(losses), by_centres)
+        by_centers += by_center
+    return _RealSide(means, torch.stack(losses), by_centers)
 
 
 def _matching(setting: Setting) -> AlignmentMatching:

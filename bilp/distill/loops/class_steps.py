@@ -40,7 +40,7 @@ class SharedLeaf:
     learning_rate: float
     momentum: float
     scale: Tensor | float = 1.0
-    """Factor on gradients: 1 / std^2 where images are stored normalised and stepped as pixels."""
+    """Factor on gradients: 1 / std^2 where images are stored normalized and stepped as pixels."""
 
     def rows(self, place: int) -> slice:
         """The rows of the class that is number `place` here."""

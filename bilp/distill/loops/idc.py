@@ -8,14 +8,14 @@ of them, drawn uniformly, under a new optimiser (condense_mp.py, `pretrain_sampl
 program also divides the classes among processes there (`nclass_sub`), which here is `shards`: the networks of all parts are
 trained on all classes, each part steps its own images. Its parts draw networks of their own; here they draw the same ones.
 
-The reference programs hold pixels in [0, 1] and normalise them on their way into the network. Here the images are
-normalised all along, like those of every other method: with x = (p - mean) / std, a step lr on the gradient by p is a
+The reference programs hold pixels in [0, 1] and normalize them on their way into the network. Here the images are
+normalized all along, like those of every other method: with x = (p - mean) / std, a step lr on the gradient by p is a
 step lr / std^2 on that by x, and decoding commutes with the change of units.
 
 What remains different on purpose: real batches of a class are drawn each on its own, and the order of the real images begins
 anew with every network (in the program both go on through a shuffled class or set, data.py ClassMemDataLoader), so that an
 iteration depends on the seed and its number alone and a run can go on from any of them; initial images are random ones of a
-class, not its first. DREAM clusters normalised images and takes each representative from its own cluster, unless
+class, not its first. DREAM clusters normalized images and takes each representative from its own cluster, unless
 `dream.clustered` and `dream.nearest` say otherwise, as in the recipes of its published cells.
 """
 
@@ -43,7 +43,7 @@ from bilp.seeds import generator
 
 @dataclass(frozen=True)
 class _Range:
-    """The pixels' range [0, 1] in normalised units, each `[1, C, 1, 1]`."""
+    """The pixels' range [0, 1] in normalized units, each `[1, C, 1, 1]`."""
 
     low: Tensor
     high: Tensor
@@ -70,7 +70,7 @@ def distill(
 ) -> list[Record]:
     """Advance `state` in place from `state.iteration` to `stop`, and `pruner` with it (see bilp.distill.loops.registry.Advance).
 
-    Progress counts image steps. Between iterations every pixel lies in [0, 1] (normalised). Raises Diverged.
+    Progress counts image steps. Between iterations every pixel lies in [0, 1] (normalized). Raises Diverged.
     """
     pixels = _Range.of(setting)
     pixels.clamp_(state.images)

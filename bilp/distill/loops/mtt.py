@@ -13,7 +13,7 @@ from bilp.distill.step.divergence import Guard
 from bilp.distill.step.iteration_record import Record
 from bilp.distill.step.setting import Setting
 from bilp.distill.step.state import DistillState
-from bilp.errors import ConfigError, DamagedArtefact, Diverged
+from bilp.errors import ConfigError, DamagedArtifact, Diverged
 from bilp.experts.buffer import ExpertBuffer
 from bilp.images import augment
 from bilp.matching.trajectory import TrainingStep, Trajectory, constant_memory_gradient, unrolled_gradient
@@ -70,11 +70,11 @@ def distill(
 
 
 def require_step_size(tensors: Mapping[str, Tensor], where: str) -> None:
-    """Raise DamagedArtefact, naming `where`, unless `state.method` is that of a run that imitates experts."""
+    """Raise DamagedArtifact, naming `where`, unless `state.method` is that of a run that imitates experts."""
     scalar: Form = (torch.float64, ())
     require_tensors(tensors, {STEP_SIZE: scalar, STEP_MOMENTUM: scalar}, where)
     if not float(tensors[STEP_SIZE]) > 0:
-        raise DamagedArtefact(f"{where} holds a step size of {float(tensors[STEP_SIZE]):g}, which none is: run the round again")
+        raise DamagedArtifact(f"{where} holds a step size of {float(tensors[STEP_SIZE]):g}, which none is: run the round again")
 
 
 def draw_trajectory(setting: Setting, experts: ExpertBuffer, iteration: int) -> Trajectory:

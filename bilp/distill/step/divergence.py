@@ -11,7 +11,7 @@ from torch import Tensor
 
 from bilp.errors import Diverged
 
-# Real images have a standard deviation of about one in normalised space.
+# Real images have a standard deviation of about one in normalized space.
 PIXEL_LIMIT = 1e3
 # A loss that stays this far above the run's own beginning, and grows, does not come back.
 LOSS_FACTOR = 1e3

@@ -10,7 +10,7 @@ from bilp.data.pool import RealPool
 from bilp.distill.step.representatives import cluster_members
 from bilp.distill.step.state import DistillState
 from bilp.images.multiformation import Shrinking, mosaic
-from bilp.nets import build, initialise
+from bilp.nets import build, initialize
 from bilp.seeds import generator
 
 SHRINKING: dict[MethodName, Shrinking] = {"idm": "bilinear"}
@@ -19,8 +19,8 @@ SHRINKING: dict[MethodName, Shrinking] = {"idm": "bilinear"}
 
 
 def initial_state(config: DistillConfig, pool: RealPool, classes: range | None = None) -> DistillState:
-    """Real samples of each class (of `classes` alone, if given), drawn at random or nearest to the centres of clusters
-    (kmeans), or standard Gaussian noise in normalised space; class c draws from its own stream.
+    """Real samples of each class (of `classes` alone, if given), drawn at random or nearest to the centers of clusters
+    (kmeans), or standard Gaussian noise in normalized space; class c draws from its own stream.
 
     Where a stored image is decoded into factor^2 parts, as many real samples are shrunk into one (see `SHRINKING`). Raises ConfigError if
     real images are asked for and a class has fewer than `ipc` * factor^2 candidates.
@@ -51,9 +51,9 @@ def _random(config: DistillConfig, pool: RealPool, classes: range) -> list[Tenso
 
 
 def _central(config: DistillConfig, pool: RealPool, classes: range) -> list[Tensor]:
-    """The members nearest to the centres of clusters of a random network's features, and random ones for clusters without any."""
+    """The members nearest to the centers of clusters of a random network's features, and random ones for clusters without any."""
     network = build(config.network, pool.dataset.shape, pool.classes).eval()
-    initialise(network, generator(config.seed, "initial_network"))
+    initialize(network, generator(config.seed, "initial_network"))
     result = []
     for c, random in zip(classes, _random(config, pool, classes), strict=True):
         stream = generator(config.seed, "initial_clusters", c)

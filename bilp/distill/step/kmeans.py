@@ -16,33 +16,33 @@ EQUAL = 1e-3
 
 
 def kmeans(points: Tensor, clusters: int, stream: torch.Generator, most_steps: int) -> tuple[Tensor, Tensor]:
-    """Centres `[K, F]` and the cluster of each point `[n]` for points `[n, F]`, with K = min(`clusters`, n).
+    """Centers `[K, F]` and the cluster of each point `[n]` for points `[n, F]`, with K = min(`clusters`, n).
 
-    The first centres are different points drawn at random. It ends when no point changes its cluster, or after
-    `most_steps` steps. A cluster that loses all of its points starts again at the point farthest from its centre.
+    The first centers are different points drawn at random. It ends when no point changes its cluster, or after
+    `most_steps` steps. A cluster that loses all of its points starts again at the point farthest from its center.
     """
     first = torch.randperm(len(points), generator=stream)[:clusters].to(points.device)
     return lloyd(points, points[first], most_steps)
 
 
-def lloyd(points: Tensor, centres: Tensor, most_steps: int) -> tuple[Tensor, Tensor]:
-    """The same from given `centres` `[K, F]`."""
-    apart, nearest = distances(points, centres).min(dim=1)
+def lloyd(points: Tensor, centers: Tensor, most_steps: int) -> tuple[Tensor, Tensor]:
+    """The same from given `centers` `[K, F]`."""
+    apart, nearest = distances(points, centers).min(dim=1)
     for _ in range(most_steps):
-        nearest = _without_empty(nearest, apart, len(centres))
-        member = torch.zeros(len(centres), len(points), dtype=points.dtype, device=points.device)
+        nearest = _without_empty(nearest, apart, len(centers))
+        member = torch.zeros(len(centers), len(points), dtype=points.dtype, device=points.device)
         member[nearest, torch.arange(len(points), device=points.device)] = 1.0
         sizes = member.sum(dim=1, keepdim=True)
-        centres = torch.where(sizes > 0, member @ points / sizes.clamp(min=1.0), centres)
+        centers = torch.where(sizes > 0, member @ points / sizes.clamp(min=1.0), centers)
         before = nearest
-        apart, nearest = distances(points, centres).min(dim=1)
+        apart, nearest = distances(points, centers).min(dim=1)
         if torch.equal(before, nearest):
             break
-    return centres, nearest
+    return centers, nearest
 
 
 def _without_empty(nearest: Tensor, apart: Tensor, clusters: int) -> Tensor:
-    """Clusters `[n]`, where those without a point get the points that are farthest from their centres, as in scikit-learn."""
+    """Clusters `[n]`, where those without a point get the points that are farthest from their centers, as in scikit-learn."""
     empty = (torch.bincount(nearest, minlength=clusters) == 0).nonzero().flatten()
     if len(empty) == 0:
         return nearest
@@ -52,15 +52,15 @@ def _without_empty(nearest: Tensor, apart: Tensor, clusters: int) -> Tensor:
     return nearest
 
 
-def nearest_members(points: Tensor, centres: Tensor, nearest: Tensor, among: Literal["own", "all"] = "own") -> Tensor:
-    """For every cluster that has points the one nearest to its centre: positions, int64 `[<= K]`, in the clusters' order.
+def nearest_members(points: Tensor, centers: Tensor, nearest: Tensor, among: Literal["own", "all"] = "own") -> Tensor:
+    """For every cluster that has points the one nearest to its center: positions, int64 `[<= K]`, in the clusters' order.
 
-    Of points that are equally near the first one counts, such as the two of a cluster of two, whose centre lies between. Among
-    all points a neighbour's may be the nearest, and one may stand for several clusters.
+    Of points that are equally near the first one counts, such as the two of a cluster of two, whose center lies between. Among
+    all points a neighbor's may be the nearest, and one may stand for several clusters.
     """
-    own = nearest.unsqueeze(0) == torch.arange(len(centres), device=points.device).unsqueeze(1)
+    own = nearest.unsqueeze(0) == torch.arange(len(centers), device=points.device).unsqueeze(1)
     allowed = own if among == "own" else torch.ones_like(own)
-    apart = distances(points, centres).T.masked_fill(~allowed, torch.inf)
+    apart = distances(points, centers).T.masked_fill(~allowed, torch.inf)
     closest = apart.amin(dim=1, keepdim=True)
     equal = allowed & (apart <= closest + EQUAL * closest.abs())
     places = torch.arange(len(points), device=points.device)
@@ -68,8 +68,8 @@ def nearest_members(points: Tensor, centres: Tensor, nearest: Tensor, among: Lit
     return first[own.any(dim=1)]
 
 
-def distances(points: Tensor, centres: Tensor) -> Tensor:
+def distances(points: Tensor, centers: Tensor) -> Tensor:
     """Squared distances `[n, K]`, up to rounding of the largest of them."""
     shift = points.mean(dim=0)  # the formula cancels less around the origin
-    points, centres = points - shift, centres - shift
-    return points.square().sum(dim=1, keepdim=True) - 2.0 * points @ centres.T + centres.square().sum(dim=1)
+    points, centers = points - shift, centers - shift
+    return points.square().sum(dim=1, keepdim=True) - 2.0 * points @ centers.T + centers.square().sum(dim=1)

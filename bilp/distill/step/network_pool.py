@@ -16,8 +16,8 @@ from torch import Tensor
 from bilp.artifacts.tensors import Form, require_tensors
 from bilp.config import DistillConfig
 from bilp.distill.step.real_training import sgd
-from bilp.errors import DamagedArtefact
-from bilp.nets import Network, initialise
+from bilp.errors import DamagedArtifact
+from bilp.nets import Network, initialize
 from bilp.seeds import generator
 
 
@@ -86,7 +86,7 @@ class NetworkPool:
 
     def _add(self) -> None:
         tensors, keep = self._tensors, -self._config.idm.most_networks
-        initialise(self._network, generator(self._config.seed, "pool_network", int(tensors["born"])))
+        initialize(self._network, generator(self._config.seed, "pool_network", int(tensors["born"])))
         tensors["networks"] = torch.cat([tensors["networks"], _flat(_values(self._network)).unsqueeze(0)])[keep:]
         for name in ("momenta", "right", "seen"):
             tensors[name] = torch.cat([tensors[name], tensors[name].new_zeros(1, *tensors[name].shape[1:])])[keep:]
@@ -94,7 +94,7 @@ class NetworkPool:
 
 
 def require_pool(tensors: Mapping[str, Tensor], config: DistillConfig, network: Network, where: str) -> None:
-    """Raise DamagedArtefact, naming `where`, unless `tensors` are a pool of networks like `network`."""
+    """Raise DamagedArtifact, naming `where`, unless `tensors` are a pool of networks like `network`."""
     count = len(tensors["right"]) if "right" in tensors and tensors["right"].ndim else 0
     values, parameters = (sum(tensor.numel() for tensor in part) for part in (_values(network), network.parameters()))
     forms: dict[str, Form] = {
@@ -107,7 +107,7 @@ def require_pool(tensors: Mapping[str, Tensor], config: DistillConfig, network: 
     require_tensors(tensors, forms, where)
     right, seen, born = tensors["right"], tensors["seen"], int(tensors["born"])
     if not (0 < count <= config.idm.most_networks and count <= born and bool(((right >= 0) & (right <= seen)).all())):
-        raise DamagedArtefact(
+        raise DamagedArtifact(
             f"{where} holds a pool of {count} networks of {born} (at most {config.idm.most_networks}), or counts of images that "
             "cannot be: run the round again"
         )

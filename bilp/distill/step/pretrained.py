@@ -1,6 +1,6 @@
 """Networks that are trained on real images beforehand: what identifies them, where they lie, how iterations read them.
 
-Each is an artefact of its own, found by everything that its training depends on. Runs on the same samples share them: the
+Each is an artifact of its own, found by everything that its training depends on. Runs on the same samples share them: the
 arms of a comparison with the same static selection, and the shards of a run.
 """
 
@@ -9,11 +9,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from bilp.artifacts.artifact import Artefact, content_key, find, there_already
+from bilp.artifacts.artifact import Artifact, content_key, find, there_already
 from bilp.artifacts.tensors import load_network
 from bilp.config import DistillConfig
 from bilp.distill.step.real_training import without_cutout
-from bilp.errors import MissingArtefact
+from bilp.errors import MissingArtifact
 from bilp.nets import Network
 from bilp.storage.objects import join
 
@@ -69,11 +69,11 @@ class Pretraining:
         return join(self.folder, f"{number:04d}")
 
     def key(self, number: int) -> str:
-        """Key of that network's artefact."""
+        """Key of that network's artifact."""
         return content_key(KIND, VERSION, training=self.training, number=number)
 
-    def find(self, number: int) -> Artefact | None:
-        """That network's artefact, or None if it has not been trained."""
+    def find(self, number: int) -> Artifact | None:
+        """That network's artifact, or None if it has not been trained."""
         return find(self.uri(number), KIND, self.key(number))
 
     def there_already(self, number: int) -> bool:
@@ -85,24 +85,24 @@ class PretrainedNetworks:
     """The networks of a set-up, of which one at a time is read, verified, when an iteration asks for it."""
 
     def __init__(self, pretraining: Pretraining) -> None:
-        """Raises MissingArtefact, naming the networks that have not been trained."""
+        """Raises MissingArtifact, naming the networks that have not been trained."""
         count = pretraining.distill.idc.pretrained.networks
         found = [pretraining.find(number) for number in range(count)]
-        missing = [str(number) for number, artefact in enumerate(found) if artefact is None]
+        missing = [str(number) for number, artifact in enumerate(found) if artifact is None]
         if missing:
-            raise MissingArtefact(
+            raise MissingArtifact(
                 f"pretrained networks {', '.join(missing)} of {count} have not been trained (expected below {pretraining.folder}): "
                 "run pretrain_network for them first"
             )
-        self._artefacts = [artefact for artefact in found if artefact is not None]
+        self._artifacts = [artifact for artifact in found if artifact is not None]
 
     def __len__(self) -> int:
-        return len(self._artefacts)
+        return len(self._artifacts)
 
     def load(self, number: int, network: Network) -> None:
         """Parameters and statistics of network `number` become those of `network`, in place.
 
-        Raises DamagedArtefact, also if they are of another architecture.
+        Raises DamagedArtifact, also if they are of another architecture.
         """
-        artefact = self._artefacts[number]
-        load_network(network, artefact.read(FILE), artefact.place(FILE))
+        artifact = self._artifacts[number]
+        load_network(network, artifact.read(FILE), artifact.place(FILE))

@@ -1,7 +1,7 @@
-"""DREAM's real batches: of every class the sample nearest to the centre of each of its clusters (Liu et al. 2023, section 4).
+"""DREAM's real batches: of every class the sample nearest to the center of each of its clusters (Liu et al. 2023, section 4).
 
-DREAM's program hands pixels in [0, 1] to a network that it trains on normalised images (condense.py:627), and takes for each
-centre the nearest sample of the whole class (new_strategy.py:28); recipes of its published cells do, by `dream.clustered` and
+DREAM's program hands pixels in [0, 1] to a network that it trains on normalized images (condense.py:627), and takes for each
+center the nearest sample of the whole class (new_strategy.py:28); recipes of its published cells do, by `dream.clustered` and
 `dream.nearest`. Its k-means takes 100 steps at most, which changes nothing beyond `dream.most_steps`.
 """
 
@@ -61,7 +61,7 @@ class Representatives:
 
 @torch.no_grad()
 def cluster_members(network: Network, pool: RealPool, ids: Tensor, clusters: int, stream: torch.Generator, dream: DreamConfig) -> Tensor:
-    """sample_ids of the samples nearest to the centres of the clusters of `ids` `[n]` in feature space; all if there are no more.
+    """sample_ids of the samples nearest to the centers of the clusters of `ids` `[n]` in feature space; all if there are no more.
 
     Images are not augmented. There are repeats if `dream.nearest` is all.
     """
@@ -75,5 +75,5 @@ def cluster_members(network: Network, pool: RealPool, ids: Tensor, clusters: int
         mean, std = (torch.tensor(values, device=device).reshape(1, -1, 1, 1) for values in (pool.dataset.mean, pool.dataset.std))
         images = images * std + mean
     features = torch.cat([network.embed(images[rows]) for rows in micro_batches(images)])
-    centres, nearest = kmeans(features, clusters, stream, dream.most_steps)
-    return ids[nearest_members(features, centres, nearest, dream.nearest).cpu()]
+    centers, nearest = kmeans(features, clusters, stream, dream.most_steps)
+    return ids[nearest_members(features, centers, nearest, dream.nearest).cpu()]

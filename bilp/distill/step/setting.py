@@ -17,7 +17,7 @@ from bilp.images import augment
 from bilp.images.augment import AugParams
 from bilp.images.multiformation import decode_class, grey
 from bilp.matching import Matching, matching_for
-from bilp.nets import Network, build, initialise
+from bilp.nets import Network, build, initialize
 from bilp.nets.arithmetic import place
 from bilp.seeds import generator
 
@@ -29,7 +29,7 @@ STATISTICS_IMAGES = 2048
 
 @dataclass(frozen=True)
 class Setting:
-    """The parts of a distillation. `network` is one module that is initialised anew for every iteration."""
+    """The parts of a distillation. `network` is one module that is initialized anew for every iteration."""
 
     config: DistillConfig
     reselect: ReselectConfig
@@ -89,9 +89,9 @@ class Setting:
         return torch.arange(rows.start, rows.stop, device=self.device)
 
     def draw_network(self, *path: str | int) -> None:
-        """Initialise the network from the stream called `path`."""
+        """Initialize the network from the stream called `path`."""
         self.network.train()
-        initialise(self.network, generator(self.config.seed, *path))
+        initialize(self.network, generator(self.config.seed, *path))
 
     def draw_pretrained(self, pretrained: PretrainedNetworks, *path: str | int) -> None:
         """The network becomes a copy of one of `pretrained`, drawn uniformly from the stream called `path`."""

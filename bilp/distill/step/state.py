@@ -21,7 +21,7 @@ class DistillState:
     """
 
     images: Tensor
-    """Stored images `[classes * ipc, C, H, W]`, float32, normalised; class c owns rows c*ipc to (c+1)*ipc.
+    """Stored images `[classes * ipc, C, H, W]`, float32, normalized; class c owns rows c*ipc to (c+1)*ipc.
 
     Those of IDC and DREAM lie within the range of pixels, others anywhere. Never decoded."""
     labels: Tensor
@@ -72,7 +72,7 @@ def encode_state(state: DistillState) -> bytes:
 def decode_state(data: bytes, where: str) -> DistillState:
     """Read `encode_state`'s bytes; `where` names the file in errors.
 
-    Raises DamagedArtefact if tensors are missing, unknown, of the wrong types or shapes, or not finite. Whether it is the state
+    Raises DamagedArtifact if tensors are missing, unknown, of the wrong types or shapes, or not finite. Whether it is the state
     of a certain round tells `bilp.distill.checkpoint`.
     """
     tensors = decode_tensors(data, where)

@@ -15,40 +15,40 @@ Candidates = list[list[str]]
 
 
 def best_test(tree: Tree, train: Classes, candidates: Candidates, test: str | None) -> Classes | None:
-    """The best labelled candidate; None if there is none at all, or a test split is to be held out."""
+    """The best labeled candidate; None if there is none at all, or a test split is to be held out."""
     if test == HELD_OUT:
         if candidates:
             tree.note(f"passed over {', '.join(place(path) for group in candidates for path in group)}: ingest.test is {HELD_OUT}")
         return None
-    unlabelled: dict[str, str] = {}
+    unlabeled: dict[str, str] = {}
     for position, group in enumerate(candidates):
-        labelled = []
+        labeled = []
         for path in group:
-            problem = _unlabelled(tree, path, train)
+            problem = _unlabeled(tree, path, train)
             if problem:
-                unlabelled[path] = problem
+                unlabeled[path] = problem
             else:
-                labelled.append(path)
-        if len(labelled) > 1:
-            found = ", ".join(place(path) for path in labelled)
+                labeled.append(path)
+        if len(labeled) > 1:
+            found = ", ".join(place(path) for path in labeled)
             raise DataError(f"{tree.where}: {found} could each hold the test images: set ingest.test to one of them")
-        if labelled:
-            for path, problem in unlabelled.items():
+        if labeled:
+            for path, problem in unlabeled.items():
                 tree.note(f"passed over {place(path)}: {problem}")
             if rest := [place(path) for later in candidates[position + 1 :] for path in later]:
-                tree.note(f"passed over {', '.join(rest)}: the test images are taken from {place(labelled[0])}")
-            return same_classes(tree, train, classes_in(tree, [settle(tree, labelled[0])]))
-    if unlabelled:
-        found = "; ".join(f"{place(path)}: {problem}" for path, problem in unlabelled.items())
+                tree.note(f"passed over {', '.join(rest)}: the test images are taken from {place(labeled[0])}")
+            return same_classes(tree, train, classes_in(tree, [settle(tree, labeled[0])]))
+    if unlabeled:
+        found = "; ".join(f"{place(path)}: {problem}" for path, problem in unlabeled.items())
         raise DataError(
             f"{tree.where}: the test images have no labels ({found}): set ingest.test to {HELD_OUT} to make a test split out of the "
-            "training images, or to the directory of labelled ones"
+            "training images, or to the directory of labeled ones"
         )
     return None
 
 
-def _unlabelled(tree: Tree, path: str, train: Classes) -> str:
-    """Why the directory holds no labelled images, or ''."""
+def _unlabeled(tree: Tree, path: str, train: Classes) -> str:
+    """Why the directory holds no labeled images, or ''."""
     names = tree.folders(settle(tree, path))
     if not names:
         count = len(tree.listing.files_below(path))

@@ -1,6 +1,6 @@
 """Which directories of an image folder hold the training images and which the test images.
 
-By rule: a directory named as training images (see `bilp.data.split_names`), with the best labelled one of test,
+By rule: a directory named as training images (see `bilp.data.split_names`), with the best labeled one of test,
 evaluation and validation images beside it; one directory around everything is looked into. Without names of splits the
 directories are the classes. What could be read in two ways is refused with the setting that decides.
 """
@@ -121,7 +121,7 @@ def _class_level(tree: Tree, root: str, test: str | None, bare: bool) -> tuple[C
             raise DataError(
                 f"{tree.where}: {place(path)} holds {holds} and lies beside {places(root, [one for one in names if one != name])}: is it a "
                 f"split or a class? Set ingest.train and ingest.test to the directories of the splits (ingest.test to {HELD_OUT} if there "
-                "are no labelled test images), or ingest.classes"
+                "are no labeled test images), or ingest.classes"
             )
         elif said.alone and not tree.classes:
             tree.note(f"{place(path)} is taken as a class: it holds images and lies beside other classes")

@@ -27,7 +27,7 @@ class Classes:
     notes: tuple[str, ...]
 
 
-def is_unlabelled(columns: Sequence[LabelColumn]) -> bool:
+def is_unlabeled(columns: Sequence[LabelColumn]) -> bool:
     """Whether no row of these files has a label: all are null, empty or negative."""
     return all(_is_mark(value) for column in columns for value in column.values)
 
@@ -55,15 +55,15 @@ def classes_of(columns: Columns, wanted: Sequence[str], where: str) -> Classes:
         names = tuple(class_name(name) for name in wanted)
         _check_wanted(names, found, where)
     else:
-        _check_labelled(columns)
+        _check_labeled(columns)
         names = _ordered(by_split["train"], found["train"], texts)
         if "test" in found:
             _check_same(found["train"], found["test"], where)
         notes += _never(stated, set().union(*found.values()))
         notes += _numeric_texts(everything, names)
     rows = {split: [_classes_of_rows(column, texts.get(id(column), []), names) for column in part] for split, part in columns.items()}
-    unlabelled = bool(marks - set(names)) or any(column.rows_of(-1) for part in columns.values() for column in part)
-    notes += _left_out(rows, set().union(*found.values()) - set(names) - marks, unlabelled) if wanted else []
+    unlabeled = bool(marks - set(names)) or any(column.rows_of(-1) for part in columns.values() for column in part)
+    notes += _left_out(rows, set().union(*found.values()) - set(names) - marks, unlabeled) if wanted else []
     return Classes(names, rows, tuple(dict.fromkeys(notes)))
 
 
@@ -129,7 +129,7 @@ def _texts(column: LabelColumn, stated: tuple[str, ...] | None) -> list[str]:
     return [str(value) if value < 0 else names[value] for value in column.values]
 
 
-def _check_labelled(columns: Columns) -> None:
+def _check_labeled(columns: Columns) -> None:
     """Every row must have a label."""
     remedy = "give them labels, remove them, or set ingest.classes to the classes to take"
     for found in columns.values():
@@ -200,12 +200,12 @@ def _classes_of_rows(column: LabelColumn, texts: Sequence[str], names: Sequence[
     return places[column.codes]
 
 
-def _left_out(rows: Mapping[SplitName, Sequence[Labels]], others: set[str], unlabelled: bool) -> list[str]:
+def _left_out(rows: Mapping[SplitName, Sequence[Labels]], others: set[str], unlabeled: bool) -> list[str]:
     """A note about the rows that `ingest.classes` leaves out: those of `others`, and those without a label if there are any."""
     counts = {split: sum(int(np.count_nonzero(labels < 0)) for labels in part) for split, part in rows.items()}
     told = " and ".join(f"{count} {split} images" for split, count in counts.items() if count)
     classes = [f"of {_quoted(sorted(others))}"] if others else []
-    return [f"ingest.classes leaves out {told} {' or '.join([*classes, *(['without a label'] if unlabelled else [])])}"] if told else []
+    return [f"ingest.classes leaves out {told} {' or '.join([*classes, *(['without a label'] if unlabeled else [])])}"] if told else []
 
 
 def _quoted(names: Sequence[str]) -> str:

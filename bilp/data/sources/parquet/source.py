@@ -13,7 +13,7 @@ from bilp.config import IngestConfig
 from bilp.data.contents import Contents, Group, SplitName, dataset_name
 from bilp.data.listing import IRREGULAR, list_files, plain
 from bilp.data.sources.parquet.choice import HELD_OUT, Asked, Choice, Files, choose
-from bilp.data.sources.parquet.classes import classes_of, is_unlabelled
+from bilp.data.sources.parquet.classes import classes_of, is_unlabeled
 from bilp.data.sources.parquet.columns import image_column, label_column, no_label_column
 from bilp.data.sources.parquet.file_names import is_parquet, parse
 from bilp.data.sources.parquet.images import check_embedded, image_groups
@@ -52,8 +52,8 @@ class HuggingFaceParquet:
         notes = list(self._choice.notes)
         notes += self._choice.train.checked(self._where)
         columns: dict[SplitName, list[LabelColumn]] = {"train": self._labels(self._choice.train, notes)}
-        if is_unlabelled(columns["train"]):
-            self._refuse_unlabelled(self._choice.train, columns["train"])
+        if is_unlabeled(columns["train"]):
+            self._refuse_unlabeled(self._choice.train, columns["train"])
         test = self._test(notes)
         if test is not None:
             columns["test"] = test
@@ -99,13 +99,13 @@ class HuggingFaceParquet:
         return columns
 
     def _test(self, notes: list[str]) -> list[LabelColumn] | None:
-        """The labels of the first test images that have any; None without test images. Raises DataError if all are unlabelled."""
-        unlabelled: list[str] = []
+        """The labels of the first test images that have any; None without test images. Raises DataError if all are unlabeled."""
+        unlabeled: list[str] = []
         for place, files in enumerate(self._choice.tests):
             told = files.checked(self._where)
             columns = self._labels(files, told)
-            if not is_unlabelled(columns):
-                notes += [f"passed over {lacking}" for lacking in unlabelled]
+            if not is_unlabeled(columns):
+                notes += [f"passed over {lacking}" for lacking in unlabeled]
                 rest = [other.shown() for other in self._choice.tests[place + 1 :]]
                 notes += told
                 if rest:
@@ -114,16 +114,16 @@ class HuggingFaceParquet:
                     notes.append(f"{files.shown()}: test images")
                 return columns
             if files.given:
-                self._refuse_unlabelled(files, columns)
-            unlabelled.append(f"{files.shown()}: {_what_lacks(columns)}")
-        if unlabelled:
+                self._refuse_unlabeled(files, columns)
+            unlabeled.append(f"{files.shown()}: {_what_lacks(columns)}")
+        if unlabeled:
             raise DataError(
-                f"{self._where}: the test images have no labels ({'; '.join(unlabelled)}): set ingest.test to {HELD_OUT} to make a test "
-                "split out of the training images, or to the files of labelled ones"
+                f"{self._where}: the test images have no labels ({'; '.join(unlabeled)}): set ingest.test to {HELD_OUT} to make a test "
+                "split out of the training images, or to the files of labeled ones"
             )
         return None
 
-    def _refuse_unlabelled(self, files: Files, columns: list[LabelColumn]) -> None:
+    def _refuse_unlabeled(self, files: Files, columns: list[LabelColumn]) -> None:
         if not any(column.table.rows for column in columns):
             kind = "training" if files is self._choice.train else "test"
             raise DataError(

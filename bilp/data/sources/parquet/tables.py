@@ -64,7 +64,7 @@ class Table:
 
 
 def open_table(name: str, uri: str) -> Table:
-    """Read the footer of a Parquet file. Raises DataError if it is none, and MissingArtefact if nothing lies there.
+    """Read the footer of a Parquet file. Raises DataError if it is none, and MissingArtifact if nothing lies there.
 
     Nothing is asked of the footer about single columns: where it is damaged, the library ends the process.
     """

@@ -1,4 +1,4 @@
-"""A publisher that is killed leaves nothing that looks like an artefact, wherever it was."""
+"""A publisher that is killed leaves nothing that looks like an artifact, wherever it was."""
 
 from __future__ import annotations
 
@@ -57,16 +57,16 @@ def run_publisher(uri: str, where: str) -> int:
         ("before the manifest gets its name", ["a", "b"]),
     ],
 )
-def test_a_killed_publisher_leaves_no_artefact_and_the_next_one_succeeds(where: str, left: list[str], tmp_path: Path) -> None:
+def test_a_killed_publisher_leaves_no_artifact_and_the_next_one_succeeds(where: str, left: list[str], tmp_path: Path) -> None:
     uri = str(tmp_path / "store" / "k1")
     assert run_publisher(uri, where) == -signal.SIGKILL
     assert find(uri, "thing") is None
     assert objects.children(uri) == left
     assert all(objects.read(objects.join(uri, name)) == {"a": b"alpha", "b": b"beta" * 100_000}[name] for name in left)
 
-    artefact = publish(uri, "thing", "k1", {"a": b"alpha", "b": b"beta" * 100_000}, config={}, parents={})
-    assert artefact.read("b") == b"beta" * 100_000
-    assert find(uri, "thing", "k1") == artefact
+    artifact = publish(uri, "thing", "k1", {"a": b"alpha", "b": b"beta" * 100_000}, config={}, parents={})
+    assert artifact.read("b") == b"beta" * 100_000
+    assert find(uri, "thing", "k1") == artifact
     assert objects.children(uri) == ["_manifest.json", "a", "b"]
 
 
@@ -77,7 +77,7 @@ def test_the_publisher_of_these_tests_succeeds_if_nobody_kills_it(tmp_path: Path
 
 @pytest.mark.s3
 @pytest.mark.parametrize(("where", "left"), [("between two files", ["a"]), ("before the manifest", ["a", "b"])])
-def test_a_killed_publisher_leaves_no_artefact_on_s3(where: str, left: list[str], s3_root: str) -> None:
+def test_a_killed_publisher_leaves_no_artifact_on_s3(where: str, left: list[str], s3_root: str) -> None:
     assert run_publisher(s3_root, where) == -signal.SIGKILL
     assert find(s3_root, "thing") is None
     assert objects.children(s3_root) == left

@@ -1,4 +1,4 @@
-"""Publishers of one artefact at the same time, in every order of their operations, with equal bytes and others, and killed anywhere."""
+"""Publishers of one artifact at the same time, in every order of their operations, with equal bytes and others, and killed anywhere."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from interleavings import Actor, gate, store_of, walk
 
-from bilp.artifacts.artifact import Artefact, find
+from bilp.artifacts.artifact import Artifact, find
 from bilp.artifacts.manifest_file import MANIFEST
 from bilp.artifacts.publication import publish, replace
 from bilp.errors import StorageError
@@ -32,33 +32,33 @@ CASES: dict[str, list[Files]] = {
 
 
 class Meeting:
-    """Publishers of the same artefact, each time in a new place below `root`."""
+    """Publishers of the same artifact, each time in a new place below `root`."""
 
     def __init__(self, root: str, contents: list[Files]) -> None:
         self._root, self._contents, self._numbers = root, contents, itertools.count()
         self.given = contents
         self.uri = ""
 
-    def begin(self) -> list[Callable[[], Artefact]]:
+    def begin(self) -> list[Callable[[], Artifact]]:
         self.uri = objects.join(self._root, f"{next(self._numbers):05d}")
         return [self._publisher(number) for number in range(len(self._contents))]
 
-    def _publisher(self, number: int) -> Callable[[], Artefact]:
+    def _publisher(self, number: int) -> Callable[[], Artifact]:
         uri, files = self.uri, self.given[number]
         return lambda: publish(uri, "thing", "key", files, config={}, parents={}, facts={"publisher": number})
 
     def check(self, actors: list[Actor]) -> int:
         """The end is as it must be; the number of the publisher that came first."""
-        artefact = find(self.uri, "thing", "key")
+        artifact = find(self.uri, "thing", "key")
         alive = [actor for actor in actors if not actor.killed]
         assert [actor.error for actor in alive] == [None] * len(alive)
-        assert artefact is not None
-        assert all(actor.result == artefact for actor in alive), "all have the one that is there"
-        artefact.check_sizes()
-        winner: int = artefact.fact("publisher")
-        assert {name: artefact.read(name) for name in artefact.manifest.files} == self._contents[winner]
-        assert {name: artefact.local(name).read_bytes() for name in artefact.manifest.files} == self._contents[winner]
-        named = {artefact.place(name).rpartition("/")[2] for name in artefact.manifest.files} | {MANIFEST}
+        assert artifact is not None
+        assert all(actor.result == artifact for actor in alive), "all have the one that is there"
+        artifact.check_sizes()
+        winner: int = artifact.fact("publisher")
+        assert {name: artifact.read(name) for name in artifact.manifest.files} == self._contents[winner]
+        assert {name: artifact.local(name).read_bytes() for name in artifact.manifest.files} == self._contents[winner]
+        named = {artifact.place(name).rpartition("/")[2] for name in artifact.manifest.files} | {MANIFEST}
         left = {path.rpartition("/")[2] for actor in actors if actor.killed for path in actor.wrote}
         there = set(objects.children(self.uri))
         assert named <= there
@@ -132,24 +132,24 @@ def test_a_lost_answer_costs_nothing(lost: int, root: str, monkeypatch: pytest.M
     """The storage has done it, the client asks again and hears that something lies there."""
     create, calls = objects.create, itertools.count(1)
     monkeypatch.setattr(objects, "create", lambda uri, data: create(uri, data) and next(calls) != lost)
-    artefact = publish(root, "thing", "key", {"a.bin": b"alpha", "b.bin": b"beta"}, config={}, parents={})
-    assert artefact == find(root, "thing", "key")
+    artifact = publish(root, "thing", "key", {"a.bin": b"alpha", "b.bin": b"beta"}, config={}, parents={})
+    assert artifact == find(root, "thing", "key")
     assert objects.children(root) == [MANIFEST, "a.bin", "b.bin"]
 
 
 def test_what_a_killed_publisher_left_is_taken_or_removed(root: str) -> None:
     for name, left in {"a.bin": b"alpha", "b.bin": b"half", f"b.{digest(b'beta')[:8]}.bin": b"even that is taken"}.items():
         objects.write(objects.join(root, name), left)
-    artefact = publish(root, "thing", "key", {"a.bin": b"alpha", "b.bin": b"beta"}, config={}, parents={})
-    assert {name: artefact.read(name) for name in artefact.manifest.files} == {"a.bin": b"alpha", "b.bin": b"beta"}
+    artifact = publish(root, "thing", "key", {"a.bin": b"alpha", "b.bin": b"beta"}, config={}, parents={})
+    assert {name: artifact.read(name) for name in artifact.manifest.files} == {"a.bin": b"alpha", "b.bin": b"beta"}
     assert objects.children(root) == [MANIFEST, "a.bin", f"b.{digest(b'beta')}.bin"]
 
 
 def test_a_folder_in_the_place_of_a_file_is_left_alone(tmp_path: Path) -> None:
     (tmp_path / "a.bin").mkdir()
     (tmp_path / "a.bin" / "inside").write_bytes(b"of somebody else")
-    artefact = publish(str(tmp_path), "thing", "key", ONE, config={}, parents={})
-    assert artefact.read("a.bin") == b"alpha"
+    artifact = publish(str(tmp_path), "thing", "key", ONE, config={}, parents={})
+    assert artifact.read("a.bin") == b"alpha"
     assert (tmp_path / "a.bin" / "inside").read_bytes() == b"of somebody else"
 
 
@@ -162,12 +162,12 @@ def test_who_may_not_delete_publishes_nevertheless(root: str, monkeypatch: pytes
     assert publish(root, "thing", "key", ONE, config={}, parents={}).read("a.bin") == b"alpha"
 
 
-def test_an_artefact_is_replaced_by_several_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_artifact_is_replaced_by_several_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Two replace what has become wrong, while a third publishes what was right once more."""
     gate(monkeypatch, local, str(tmp_path))
     numbers, places = itertools.count(), list[str]()
 
-    def begin() -> list[Callable[[], Artefact]]:
+    def begin() -> list[Callable[[], Artifact]]:
         marks = itertools.count()
         monkeypatch.setattr(uuid, "uuid4", lambda: uuid.UUID(int=next(marks) << 100))  # the same in every run
         uri = str(tmp_path / f"{next(numbers):05d}")
@@ -179,9 +179,9 @@ def test_an_artefact_is_replaced_by_several_at_once(tmp_path: Path, monkeypatch:
     contents = set()
     for actors in walk(begin, orders=1):
         assert [actor.error for actor in actors] == [None] * 3
-        artefact = find(places[-1], "thing", "key")
-        assert artefact in [actor.result for actor in actors[:2]]
-        assert artefact is not None
-        contents.add(artefact.read("a.bin"))
+        artifact = find(places[-1], "thing", "key")
+        assert artifact in [actor.result for actor in actors[:2]]
+        assert artifact is not None
+        contents.add(artifact.read("a.bin"))
         assert objects.read(objects.join(places[-1], "a.bin")) == b"former", "who reads the former goes on"
     assert contents == {b"alpha", b"ALPHA, longer"}

@@ -1,4 +1,4 @@
-"""Every stage as a pipeline calls it, where it looks for its artefact, and whose versions are in its key."""
+"""Every stage as a pipeline calls it, where it looks for its artifact, and whose versions are in its key."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ from bilp.exchange.import_set import import_set
 from bilp.experts.train_experts import collect_experts, train_expert
 from bilp.pruning.prune import prune
 from bilp.report import report
-from bilp.scoring.summary import summarise
+from bilp.scoring.summary import summarize
 from bilp.scoring.trial import score_trial
 
 KEY = "[0-9a-f]{16}"
@@ -125,7 +125,7 @@ STAGES = (
     Stage("scoring trial", ("score", "score_trial"), "scores/FINGERPRINT/KEY/trials/NUMBER", rf"scores/.*/trials/\d+{FILE}",
           _trial, scoring, ("bilp.scoring.trial_record",)),
     Stage("summary of scores", ("summarise",), "scores/FINGERPRINT/KEY/summary/KEY", rf"scores/.*/summary/{KEY}{FILE}",
-          _call(summarise, "dataset", "config"), summaries, ("bilp.scoring.trial_record",)),
+          _call(summarize, "dataset", "config"), summaries, ("bilp.scoring.trial_record",)),
     Stage("selection", ("prune",), "selections/KEY", rf"selections/{KEY}{FILE}",
           _call(prune, "dataset", "scores", "settings"), prunings, ("bilp.pruning.prune",)),
     Stage("expert", ("experts", "expert"), "experts/FINGERPRINT/KEY/trainings/NUMBER", rf"experts/.*/trainings/\d+{FILE}",

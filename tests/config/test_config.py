@@ -356,7 +356,7 @@ def test_origins_of_every_rule() -> None:
         "prune.keep": ({"keep": 0.3}, "dial keep"),
         "reselect.beta": ({"beta": 0.2}, "dial beta"),
         "score.seed": ({"seed": 4}, "dial seed"),
-        "prune.minimum_per_class": ({"ipc": 3}, "dial ipc (real initialisation needs as many samples)"),
+        "prune.minimum_per_class": ({"ipc": 3}, "dial ipc (real initialization needs as many samples)"),
         "distill.iterations": ({"dataset": "cifar10"}, "method dm at ipc 1"),
         "evaluate.epochs": ({"dataset": "cifar10"}, "method dm"),
         "distill.batch_real": ({}, "dataset digits"),

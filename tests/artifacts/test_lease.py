@@ -1,4 +1,4 @@
-"""Leases: one holder at a time, takeovers, and what a holder that was given up for dead can still do to the artefact."""
+"""Leases: one holder at a time, takeovers, and what a holder that was given up for dead can still do to the artifact."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ def write_claim(uri: str, number: int | str, mark: str = "json", **fields: objec
     objects.write(join(uri, f"{name}.{mark}"), json.dumps(claim).encode())
 
 
-def publish(uri: str, content: bytes = b"same bytes") -> artifact.Artefact:
+def publish(uri: str, content: bytes = b"same bytes") -> artifact.Artifact:
     return publication.publish(uri, "thing", "key", {"file.bin": content}, config={}, parents={})
 
 

@@ -73,12 +73,12 @@ def test_parts_equal_the_interpolation_of_the_library(side: int, factor: int) ->
 
 
 @pytest.mark.parametrize("factor", [2, 3])
-def test_decoding_commutes_with_the_normalisation(factor: int) -> None:
-    """Normalised images may be decoded as they are: the same as decoding pixels with the filling 0.5, then normalising."""
+def test_decoding_commutes_with_the_normalization(factor: int) -> None:
+    """Normalized images may be decoded as they are: the same as decoding pixels with the filling 0.5, then normalizing."""
     pixels = torch.rand(2, 3, 8, 8, generator=generator(82), dtype=torch.float64)
-    centre, scale = (torch.tensor(values, dtype=torch.float64).view(1, 3, 1, 1) for values in (MEAN, STD))
-    first = (enlarge_parts(pixels, factor, torch.full((3,), 0.5)) - centre) / scale
-    torch.testing.assert_close(enlarge_parts((pixels - centre) / scale, factor, grey(MEAN, STD)), first, rtol=1e-5, atol=1e-5)
+    center, scale = (torch.tensor(values, dtype=torch.float64).view(1, 3, 1, 1) for values in (MEAN, STD))
+    first = (enlarge_parts(pixels, factor, torch.full((3,), 0.5)) - center) / scale
+    torch.testing.assert_close(enlarge_parts((pixels - center) / scale, factor, grey(MEAN, STD)), first, rtol=1e-5, atol=1e-5)
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""Artefacts, changed by somebody who can write the storage, checksums included: an error in one line, or a result that is one."""
+"""Artifacts, changed by somebody who can write the storage, checksums included: an error in one line, or a result that is one."""
 
 from __future__ import annotations
 
@@ -133,7 +133,7 @@ CHANGES = {
 
 @pytest.mark.parametrize("change", CHANGES)
 @pytest.mark.parametrize("kind", KINDS, ids=lambda kind: str(kind.name))
-def test_changed_artefacts(kind: Kind, change: str, bench: Callable[[Kind], Bench], conclude: Conclude) -> None:
+def test_changed_artifacts(kind: Kind, change: str, bench: Callable[[Kind], Bench], conclude: Conclude) -> None:
     how, cases = CHANGES[change]
     conclude(run_cases(f"{kind.name}: {change}", cases, bench(kind).case(how)))
 

@@ -32,7 +32,7 @@ from bilp.distill import distill_round, finish_run, reselect_round, start_run
 from bilp.evaluate import evaluate_baseline, evaluate_synthetic
 from bilp.experts.train_experts import collect_experts, train_expert
 from bilp.pruning.prune import prune
-from bilp.scoring.summary import summarise
+from bilp.scoring.summary import summarize
 from bilp.scoring.trial import score_trial
 
 NARROW = NetworkConfig(width=4, depth=2)
@@ -80,7 +80,7 @@ def make_world(root: str, folder: Path) -> World:
     for seed in (0, 1):
         for trial in range(2):
             score_trial(dataset, SCORE.model_copy(update={"seed": seed}), trial, root)
-    scores, other_scores = (summarise(dataset, SCORE.model_copy(update={"seed": seed}), root) for seed in (0, 1))
+    scores, other_scores = (summarize(dataset, SCORE.model_copy(update={"seed": seed}), root) for seed in (0, 1))
     selections = [prune(dataset, scores, PruneConfig(keep=keep), root) for keep in (0.5, 0.6)]
     buffers = []
     for seed in (0, 1):
@@ -125,7 +125,7 @@ def go_through(run: str, rounds: int) -> str:
 
 
 def with_another_fingerprint(dataset: str) -> str:
-    """The same artefact as that of a data set which differs in something that is part of the fingerprint."""
+    """The same artifact as that of a data set which differs in something that is part of the fingerprint."""
     place = Path(dataset)
     copy = place.with_name(place.name[::-1])
     shutil.copytree(place, copy)

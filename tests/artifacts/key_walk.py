@@ -1,4 +1,4 @@
-"""How every value that a stage reads is changed, and how it is seen under which key the stage then looks for its artefact.
+"""How every value that a stage reads is changed, and how it is seen under which key the stage then looks for its artifact.
 
 Nothing here knows what a key is made of: a stage is called as a pipeline calls it, and the place in storage that it looks at
 says which key it asks for.
@@ -19,7 +19,7 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin
 import pytest
 from pydantic import BaseModel, ValidationError
 
-from bilp.artifacts.artifact import Artefact
+from bilp.artifacts.artifact import Artifact
 from bilp.artifacts.facts import DatasetFacts
 from bilp.config import PipelineConfig
 from bilp.config.base import Frozen
@@ -35,7 +35,7 @@ _UNKNOWN = object()
 
 
 class Asked(BaseException):
-    """A stage looked for its artefact; it goes no further."""
+    """A stage looked for its artifact; it goes no further."""
 
     def __init__(self, place: str) -> None:
         super().__init__(place)
@@ -172,14 +172,14 @@ def reading() -> Iterator[set[tuple[str, str]]]:
     def public(name: str) -> bool:
         return not name.startswith("_")
 
-    def fact(self: Artefact, name: str, ask: Callable[[Artefact, str], Any] = Artefact.fact) -> Any:
+    def fact(self: Artifact, name: str, ask: Callable[[Artifact, str], Any] = Artifact.fact) -> Any:
         seen.add((self.manifest.kind, name))
         return ask(self, name)
 
     with pytest.MonkeyPatch.context() as patch:
         for kind in (Frozen, Dataset, Split, DatasetFacts):
             patch.setattr(kind, "__getattribute__", spied(kind, public), raising=False)
-        patch.setattr(Artefact, "fact", fact)
+        patch.setattr(Artifact, "fact", fact)
         yield seen
 
 

@@ -1,4 +1,4 @@
-"""python tests/storage/key_table.py: write docs/keys.md anew, from what the stages are called with and what the walk leaves out."""
+"""python tests/artifacts/key_table.py: write docs/keys.md anew, from what the stages are called with and what the walk leaves out."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from key_world import World, make_world
 
 DOCUMENT = Path(__file__).resolve().parents[2] / "docs" / "keys.md"
 
-HEAD = """# What the key of each artefact covers
+HEAD = """# What the key of each artifact covers
 
 A key is a digest of everything that a stage computes from: its settings, its inputs by their own keys (the data set by its
-fingerprint), and the version of its code. So two runs that want the same artefact compute it once, and a change of anything that
+fingerprint), and the version of its code. So two runs that want the same artifact compute it once, and a change of anything that
 matters asks for another one. `tests/storage/test_every_key.py` changes every setting, input and version in turn, watches what each
-stage reads while it computes, and writes this table (`python tests/storage/key_table.py`).
+stage reads while it computes, and writes this table (`python tests/artifacts/key_table.py`).
 
 No key holds a place: storage may be renamed, copied or mounted elsewhere. Keys of pages, of scores of robustness and of reproductions
 also hold the checksums of what they show. The number of threads (`OMP_NUM_THREADS`) is in no key, and neither are these:
@@ -27,7 +27,7 @@ also hold the checksums of what they show. The number of threads (`OMP_NUM_THREA
 ROUNDING = "changes no more than rounding; results are equal bytes on the same kind of device with the same number of threads"
 ENVIRONMENT = {
     "BILP_DEVICE": ROUNDING,
-    "BILP_STORAGE": "where artefacts lie",
+    "BILP_STORAGE": "where artifacts lie",
     "BILP_CACHE": "where copies of them lie, which are compared with their checksums",
     "BILP_DOWNLOADS": "where downloaded sources lie, whose pixels count",
     "BILP_EXECUTION": "where units run",

@@ -13,11 +13,11 @@ import pyarrow as pa
 import pytest
 
 from bilp.artifacts import provenance, tables
-from bilp.artifacts.artifact import Artefact, find, open_artefact
+from bilp.artifacts.artifact import Artifact, find, open_artifact
 from bilp.artifacts.manifest_file import MANIFEST, FileEntry
 from bilp.artifacts.publication import publish
 from bilp.config import PruneConfig
-from bilp.errors import ConfigError, DamagedArtefact, IncompatibleArtefact, MissingArtefact, StorageError
+from bilp.errors import ConfigError, DamagedArtifact, IncompatibleArtifact, MissingArtifact, StorageError
 from bilp.storage import objects
 from bilp.storage.verification import digest
 
@@ -25,7 +25,7 @@ FILES: dict[str, bytes | Path] = {"a.bin": b"alpha", "deep/b.bin": b"beta" * 100
 FACTS = {"classes": ("cat", "dog"), "shape": (3, 8, 8), "mean": [0.5, 0.25, 0.125], "ipc": 10}
 
 
-def publish_one(uri: str, files: dict[str, bytes | Path] = FILES, key: str = "k1", **facts: Any) -> Artefact:
+def publish_one(uri: str, files: dict[str, bytes | Path] = FILES, key: str = "k1", **facts: Any) -> Artifact:
     return publish(uri, "thing", key, files, config=PruneConfig(), parents={"dataset": "s3://b/d"}, facts={**FACTS, **facts})
 
 
@@ -40,13 +40,13 @@ def test_what_is_published_is_found_opened_and_read(root: str, tmp_path: Path) -
     (tmp_path / "large").write_bytes(b"gamma" * 10_000)
     uri = objects.join(root, "selections/k1")
     published = publish_one(uri, {**FILES, "large": tmp_path / "large"})
-    for artefact in (published, find(uri, "thing"), find(uri, "thing", "k1"), open_artefact(uri, "thing")):
-        assert artefact == published
-        assert artefact.read("a.bin") == b"alpha"
-        assert artefact.read("empty") == b""
-        assert artefact.local("deep/b.bin").read_bytes() == b"beta" * 1000
-        assert artefact.read("large") == artefact.local("large").read_bytes() == b"gamma" * 10_000
-        assert artefact.fact("classes") == ["cat", "dog"]
+    for artifact in (published, find(uri, "thing"), find(uri, "thing", "k1"), open_artifact(uri, "thing")):
+        assert artifact == published
+        assert artifact.read("a.bin") == b"alpha"
+        assert artifact.read("empty") == b""
+        assert artifact.local("deep/b.bin").read_bytes() == b"beta" * 1000
+        assert artifact.read("large") == artifact.local("large").read_bytes() == b"gamma" * 10_000
+        assert artifact.fact("classes") == ["cat", "dog"]
     assert published.manifest.files["large"] == FileEntry(sha256=digest(b"gamma" * 10_000), size=50_000)
     assert published.manifest.config == PruneConfig().model_dump(mode="json")
     assert published.manifest.parents == {"dataset": "s3://b/d"}
@@ -65,10 +65,10 @@ def test_a_manifest_is_json_that_says_everything(root: str) -> None:
 def test_files_without_a_manifest_are_nothing_and_are_gone_afterwards(root: str) -> None:
     objects.write(objects.join(root, "a.bin"), b"half")
     assert find(root, "thing") is None
-    with pytest.raises(MissingArtefact, match=r"no complete thing at .*: run the stage that makes it"):
-        open_artefact(root, "thing")
-    artefact = publish_one(root)
-    assert artefact.read("a.bin") == artefact.local("a.bin").read_bytes() == b"alpha"
+    with pytest.raises(MissingArtifact, match=r"no complete thing at .*: run the stage that makes it"):
+        open_artifact(root, "thing")
+    artifact = publish_one(root)
+    assert artifact.read("a.bin") == artifact.local("a.bin").read_bytes() == b"alpha"
     assert objects.children(root) == ["_manifest.json", f"a.{digest(b'alpha')[:8]}.bin", "deep", "empty"]
 
 
@@ -79,24 +79,24 @@ def test_publishing_again_returns_the_first_and_writes_nothing(root: str) -> Non
     assert again.read("a.bin") == b"alpha"
 
 
-def test_one_of_several_publishers_wins_and_all_get_its_artefact(root: str) -> None:
+def test_one_of_several_publishers_wins_and_all_get_its_artifact(root: str) -> None:
     publishers, start = 6, threading.Barrier(6)
 
-    def attempt(writer: int) -> Artefact:
+    def attempt(writer: int) -> Artifact:
         start.wait()
         return publish_one(root, writer=writer)
 
     with ThreadPoolExecutor(publishers) as pool:
-        artefacts = list(pool.map(attempt, range(publishers)))
-    assert all(artefact == artefacts[0] for artefact in artefacts)
-    assert find(root, "thing") == artefacts[0]
-    assert artefacts[0].read("deep/b.bin") == FILES["deep/b.bin"]
+        artifacts = list(pool.map(attempt, range(publishers)))
+    assert all(artifact == artifacts[0] for artifact in artifacts)
+    assert find(root, "thing") == artifacts[0]
+    assert artifacts[0].read("deep/b.bin") == FILES["deep/b.bin"]
 
 
 @pytest.mark.parametrize(("kind", "key", "reason"), [("score", None, "kind 'thing'"), ("thing", "k2", "key 'k1', expected 'k2'")])
-def test_find_names_an_artefact_that_should_not_be_there(root: str, kind: str, key: str | None, reason: str) -> None:
+def test_find_names_an_artifact_that_should_not_be_there(root: str, kind: str, key: str | None, reason: str) -> None:
     publish_one(root)
-    with pytest.raises(DamagedArtefact, match=reason) as caught:
+    with pytest.raises(DamagedArtifact, match=reason) as caught:
         find(root, kind, key)
     assert root in str(caught.value)
 
@@ -107,49 +107,49 @@ def test_a_manifest_that_cannot_be_read_is_damage(root: str, content: bytes) -> 
     objects.write(objects.join(root, MANIFEST), content)
     attempts: list[Callable[[], object]] = [
         lambda: find(root, "thing"),
-        lambda: open_artefact(root, "thing"),
+        lambda: open_artifact(root, "thing"),
         lambda: publish_one(root),
     ]
     for attempt in attempts:
-        with pytest.raises(DamagedArtefact, match=r"_manifest.json cannot be read .*compute it again"):
+        with pytest.raises(DamagedArtifact, match=r"_manifest.json cannot be read .*compute it again"):
             attempt()
 
 
 @pytest.mark.parametrize("damage", [b"alphb", b"alph", b"alpha "])
 def test_damaged_files_are_named_with_both_checksums_and_never_used(root: str, damage: bytes) -> None:
-    artefact = publish_one(root)
+    artifact = publish_one(root)
     objects.write(objects.join(root, "a.bin"), damage)
-    for attempt in (artefact.read, artefact.local):
-        with pytest.raises(DamagedArtefact) as caught:
+    for attempt in (artifact.read, artifact.local):
+        with pytest.raises(DamagedArtifact) as caught:
             attempt("a.bin")
         for part in (objects.join(root, "a.bin"), digest(b"alpha"), digest(damage)):
             assert part in str(caught.value)
-    assert artefact.read("empty") == b""
+    assert artifact.read("empty") == b""
 
 
 def test_a_file_that_vanished_is_damage(root: str) -> None:
-    artefact = publish_one(root)
+    artifact = publish_one(root)
     objects.delete(objects.join(root, "a.bin"))
-    for attempt in (artefact.read, artefact.local):
-        with pytest.raises(DamagedArtefact, match=rf"a\.bin is damaged: expected sha256 {digest(b'alpha')}, found no file"):
+    for attempt in (artifact.read, artifact.local):
+        with pytest.raises(DamagedArtifact, match=rf"a\.bin is damaged: expected sha256 {digest(b'alpha')}, found no file"):
             attempt("a.bin")
 
 
 def test_an_unknown_file_or_fact_is_answered_with_what_there_is(tmp_path: Path) -> None:
-    artefact = publish_one(str(tmp_path / "a"))
-    for attempt in (artefact.read, artefact.local):
-        with pytest.raises(MissingArtefact, match=r"no file 'c.bin'; it has: a.bin, deep/b.bin, empty"):
+    artifact = publish_one(str(tmp_path / "a"))
+    for attempt in (artifact.read, artifact.local):
+        with pytest.raises(MissingArtifact, match=r"no file 'c.bin'; it has: a.bin, deep/b.bin, empty"):
             attempt("c.bin")
-    with pytest.raises(IncompatibleArtefact, match=r"no fact 'std' \(it states: classes, ipc, mean, shape\)"):
-        artefact.fact("std")
+    with pytest.raises(IncompatibleArtifact, match=r"no fact 'std' \(it states: classes, ipc, mean, shape\)"):
+        artifact.fact("std")
 
 
-def test_open_artefact_compares_every_expected_fact(root: str) -> None:
+def test_open_artifact_compares_every_expected_fact(root: str) -> None:
     publish_one(root)
-    opened = open_artefact(root, "thing", {"shape": (3, 8, 8), "classes": ["cat", "dog"], "mean": (0.5, 0.25, 0.125)})
+    opened = open_artifact(root, "thing", {"shape": (3, 8, 8), "classes": ["cat", "dog"], "mean": (0.5, 0.25, 0.125)})
     assert opened.fact("ipc") == 10
-    with pytest.raises(IncompatibleArtefact) as caught:
-        open_artefact(root, "thing", {"shape": (1, 8, 8), "classes": ["dog", "cat"], "ipc": 10, "std": [1.0]})
+    with pytest.raises(IncompatibleArtifact) as caught:
+        open_artifact(root, "thing", {"shape": (1, 8, 8), "classes": ["dog", "cat"], "ipc": 10, "std": [1.0]})
     message = str(caught.value)
     assert root in message
     assert "shape: expected [1,8,8], found [3,8,8]" in message
@@ -159,11 +159,11 @@ def test_open_artefact_compares_every_expected_fact(root: str) -> None:
     assert "delete this one and compute it again" in message
 
 
-def test_open_artefact_refuses_another_kind(tmp_path: Path) -> None:
+def test_open_artifact_refuses_another_kind(tmp_path: Path) -> None:
     uri = str(tmp_path / "a")
     publish_one(uri)
-    with pytest.raises(IncompatibleArtefact, match="is of kind thing, and score is needed here"):
-        open_artefact(uri, "score")
+    with pytest.raises(IncompatibleArtifact, match="is of kind thing, and score is needed here"):
+        open_artifact(uri, "score")
 
 
 @pytest.mark.parametrize("facts", [{"mean": float("nan")}, {"labels": np.arange(3)}, {"when": datetime(2020, 1, 1, tzinfo=UTC)}])
@@ -183,11 +183,11 @@ def test_impossible_file_names_are_refused_before_anything_is_written(tmp_path: 
 
 def test_a_table_is_read_with_its_schema(root: str) -> None:
     table, data = parquet({"seed": 3})
-    artefact = publish_one(root, {"losses.parquet": data})
-    assert artefact.table("losses.parquet", tables.LOSSES).equals(table)
-    assert artefact.table("losses.parquet", tables.LOSSES, ["loss"]).column_names == ["loss"]
-    with pytest.raises(IncompatibleArtefact, match=r"losses\.parquet: .*another schema"):
-        artefact.table("losses.parquet", tables.ITE)
+    artifact = publish_one(root, {"losses.parquet": data})
+    assert artifact.table("losses.parquet", tables.LOSSES).equals(table)
+    assert artifact.table("losses.parquet", tables.LOSSES, ["loss"]).column_names == ["loss"]
+    with pytest.raises(IncompatibleArtifact, match=r"losses\.parquet: .*another schema"):
+        artifact.table("losses.parquet", tables.ITE)
 
 
 def test_parquet_readers_pass_over_the_manifest(tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bilp.artifacts import tables
-from bilp.errors import DamagedArtefact, IncompatibleArtefact
+from bilp.errors import DamagedArtifact, IncompatibleArtifact
 
 SCHEMAS = {name: getattr(tables, name) for name in ("TRAJECTORY", "SUMMARY", "SELECTION", "ITE", "LOSSES", "EVALUATION")}
 
@@ -131,7 +131,7 @@ def test_a_file_of_other_software_has_no_origin(tmp_path: Path) -> None:
 def test_another_schema_is_refused_with_every_difference(tmp_path: Path) -> None:
     table = trajectory(3).drop_columns(["correct"]).append_column("extra", pa.array([1.0] * 3))
     pq.write_table(table, tmp_path / "a.parquet")
-    with pytest.raises(IncompatibleArtefact) as caught:
+    with pytest.raises(IncompatibleArtifact) as caught:
         tables.decode(tmp_path / "a.parquet", tables.TRAJECTORY)
     for difference in (
         "correct: expected bool, found nothing",
@@ -145,12 +145,12 @@ def test_another_schema_is_refused_with_every_difference(tmp_path: Path) -> None
 
 def test_another_order_of_columns_is_refused(tmp_path: Path) -> None:
     pq.write_table(trajectory(3).cast(tables.TRAJECTORY).select(tables.TRAJECTORY.names[::-1]), tmp_path / "a.parquet")
-    with pytest.raises(IncompatibleArtefact, match="order: expected"):
+    with pytest.raises(IncompatibleArtifact, match="order: expected"):
         tables.decode(tmp_path / "a.parquet", tables.TRAJECTORY)
 
 
 def test_an_unknown_column_is_refused() -> None:
-    with pytest.raises(IncompatibleArtefact, match=r"no columns \['weight'\]"):
+    with pytest.raises(IncompatibleArtifact, match=r"no columns \['weight'\]"):
         tables.decode(tables.encode(trajectory(3), tables.TRAJECTORY, {}), tables.TRAJECTORY, ["loss", "weight"])
 
 
@@ -167,14 +167,14 @@ def test_an_unknown_column_is_refused() -> None:
 def test_values_that_do_not_fit_are_refused(column: str, values: list[Any], reason: str) -> None:
     table = trajectory(3)
     unfit = table.set_column(table.column_names.index(column), column, pa.array(values))
-    with pytest.raises(IncompatibleArtefact, match=reason):
+    with pytest.raises(IncompatibleArtifact, match=reason):
         tables.encode(unfit, tables.TRAJECTORY, {})
 
 
 def test_missing_and_unknown_columns_are_refused() -> None:
     table = trajectory(3)
     for unfit in (table.drop_columns(["loss"]), table.append_column("more", table["loss"]), table.append_column("loss", table["loss"])):
-        with pytest.raises(IncompatibleArtefact, match="the table has columns"):
+        with pytest.raises(IncompatibleArtifact, match="the table has columns"):
             tables.encode(unfit, tables.TRAJECTORY, {})
 
 
@@ -183,5 +183,5 @@ def test_what_is_no_parquet_is_damage(tmp_path: Path) -> None:
     for data in (b"", b"PAR1", b"not a table at all", whole[:-100], whole[100:]):
         (tmp_path / "a.parquet").write_bytes(data)
         for source in (data, tmp_path / "a.parquet"):
-            with pytest.raises(DamagedArtefact, match="compute it again"):
+            with pytest.raises(DamagedArtifact, match="compute it again"):
                 tables.decode(source, tables.TRAJECTORY)

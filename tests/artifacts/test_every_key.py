@@ -77,7 +77,7 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> World:
 
 
 def place_of(stage: Stage, case: Case, root: str, settings: Any = None, **inputs: Any) -> str:
-    """Where the stage looks for its artefact, or that it refuses these values, which is no hit either."""
+    """Where the stage looks for its artifact, or that it refuses these values, which is no hit either."""
     try:
         return asked(root, stage.pattern, lambda: stage.call(root, settings or case.settings, {**case.inputs, **inputs}))
     except BilpError:
@@ -214,7 +214,7 @@ def test_every_variable_of_the_environment_is_listed_with_the_reason_why_it_is_i
 
 
 def test_the_table_of_keys_says_what_the_walk_found(world: World) -> None:
-    assert DOCUMENT.read_text(encoding="utf-8") == document(world), "write it anew: python tests/storage/key_table.py"
+    assert DOCUMENT.read_text(encoding="utf-8") == document(world), "write it anew: python tests/artifacts/key_table.py"
 
 
 def test_the_walk_notices_a_setting_that_is_left_out(world: World, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,6 +1,6 @@
-"""Distils in a process of its own and kills that process in the middle of a round, or of the training of a pretrained network.
+"""Distills in a process of its own and kills that process in the middle of a round, or of the training of a pretrained network.
 
-python distil_until_killed.py RUN_URI KILL_IN_ROUND KILL_AFTER_STEPS [SHARD]
+python distill_until_killed.py RUN_URI KILL_IN_ROUND KILL_AFTER_STEPS [SHARD]
 
 Pretrained networks are trained first. Round -k is network number k (from 1) of those; round steps are what its progress counts.
 """

@@ -1,4 +1,4 @@
-"""Initialisation: PyTorch's distributions, from the given generator and from nothing else."""
+"""Initialization: PyTorch's distributions, from the given generator and from nothing else."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from bilp.distill.run import run_key
 from bilp.distill.step.pretrained import Pretraining
 from bilp.evaluate.results import Publication
 from bilp.experts.files import training_key as expert_training
-from bilp.nets import build, initialise
+from bilp.nets import build, initialize
 from bilp.nets.build import VIDEO
 from bilp.scoring.trial_record import training_key as scored
 from bilp.seeds import generator
@@ -37,7 +37,7 @@ CONFIGS = [
 def test_equals_what_the_constructors_of_torch_draw(config: NetworkConfig) -> None:
     network = build(config, (4, 3, 43, 43) if config.name in VIDEO else (3, 32, 32), 10)
     reference = copy.deepcopy(network)
-    initialise(network, torch.Generator().manual_seed(11))
+    initialize(network, torch.Generator().manual_seed(11))
     with torch.random.fork_rng():
         torch.manual_seed(11)
         for module in reference.modules():
@@ -49,7 +49,7 @@ def test_equals_what_the_constructors_of_torch_draw(config: NetworkConfig) -> No
 
 def test_bounds_and_moments() -> None:
     network = build(NetworkConfig(), (3, 32, 32), 10)
-    initialise(network, generator(5, "init"))
+    initialize(network, generator(5, "init"))
     for module in network.modules():
         if isinstance(module, nn.Conv2d):
             bound = 1 / math.sqrt(module.in_channels * 9)
@@ -63,7 +63,7 @@ def test_bounds_and_moments() -> None:
 def test_the_networks_of_idc_start_as_in_its_program(name: str) -> None:
     """Convolutions from N(0, 2 / (k^2 out)), its models/resnet.py:189 and resnet_ap.py:220; the classifier as PyTorch does."""
     network = build(NetworkConfig(name=name), (3, 96, 96), 10)
-    initialise(network, generator(7, name))
+    initialize(network, generator(7, name))
     spreads = []
     for module in network.modules():
         if isinstance(module, nn.Conv2d):
@@ -74,7 +74,7 @@ def test_the_networks_of_idc_start_as_in_its_program(name: str) -> None:
     bound = 1 / math.sqrt(network.classifier.in_features)
     assert 0.9 * bound < network.classifier.weight.abs().max() <= bound
     again = build(NetworkConfig(name=name), (3, 96, 96), 10)
-    initialise(again, generator(7, name))
+    initialize(again, generator(7, name))
     assert all(torch.equal(a, b) for a, b in zip(network.parameters(), again.parameters(), strict=True))
 
 
@@ -108,9 +108,9 @@ def test_a_network_whose_results_changed_has_a_revision_in_every_key() -> None:
 def test_same_stream_same_network_and_the_global_state_is_untouched() -> None:
     first, second, other = (build(NetworkConfig(width=8), (1, 8, 8), 10) for _ in range(3))
     before = torch.random.get_rng_state()
-    initialise(first, generator(6, "init"))
-    initialise(second, generator(6, "init"))
-    initialise(other, generator(6, "init", 1))
+    initialize(first, generator(6, "init"))
+    initialize(second, generator(6, "init"))
+    initialize(other, generator(6, "init", 1))
     assert torch.equal(before, torch.random.get_rng_state())
     pairs = list(zip(first.parameters(), second.parameters(), other.parameters(), strict=True))
     assert all(torch.equal(a, b) for a, b, _ in pairs)
@@ -121,10 +121,10 @@ def test_a_used_network_becomes_a_fresh_one_in_place() -> None:
     network = build(NetworkConfig(width=8, norm="batch"), (1, 8, 8), 10)
     fresh = build(NetworkConfig(width=8, norm="batch"), (1, 8, 8), 10)
     storage = [parameter.data_ptr() for parameter in network.parameters()]
-    initialise(network, generator(7, "a"))
+    initialize(network, generator(7, "a"))
     network(torch.randn(6, 1, 8, 8, generator=generator(7, "x")))  # moves the running statistics
-    initialise(network, generator(7, "b"))
-    initialise(fresh, generator(7, "b"))
+    initialize(network, generator(7, "b"))
+    initialize(fresh, generator(7, "b"))
     assert [parameter.data_ptr() for parameter in network.parameters()] == storage
     for name, value in network.state_dict().items():
         assert torch.equal(value, fresh.state_dict()[name]), name
@@ -133,8 +133,8 @@ def test_a_used_network_becomes_a_fresh_one_in_place() -> None:
 def test_parameters_of_other_types_take_the_same_numbers() -> None:
     single = build(NetworkConfig(width=8), (1, 8, 8), 10)
     double = build(NetworkConfig(width=8), (1, 8, 8), 10).double()
-    initialise(single, generator(8, "init"))
-    initialise(double, generator(8, "init"))
+    initialize(single, generator(8, "init"))
+    initialize(double, generator(8, "init"))
     for a, b in zip(single.parameters(), double.parameters(), strict=True):
         assert torch.equal(a.double(), b)
 
@@ -143,12 +143,12 @@ def test_parameters_of_other_types_take_the_same_numbers() -> None:
 def test_parameters_on_a_gpu_take_the_numbers_of_the_cpu() -> None:
     here = build(NetworkConfig(width=8), (1, 8, 8), 10)
     there = build(NetworkConfig(width=8), (1, 8, 8), 10).cuda()
-    initialise(here, generator(9, "init"))
-    initialise(there, generator(9, "init"))
+    initialize(here, generator(9, "init"))
+    initialize(there, generator(9, "init"))
     for a, b in zip(here.parameters(), there.parameters(), strict=True):
         assert torch.equal(a, b.cpu())
 
 
 def test_an_unknown_layer_is_refused() -> None:
     with pytest.raises(TypeError, match="PReLU"):
-        initialise(nn.Sequential(nn.Linear(2, 2), nn.PReLU()), generator(0))
+        initialize(nn.Sequential(nn.Linear(2, 2), nn.PReLU()), generator(0))

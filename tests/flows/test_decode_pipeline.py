@@ -12,13 +12,13 @@ from typing import Any
 import pytest
 import torch
 
-from bilp.artifacts.artifact import open_artefact
+from bilp.artifacts.artifact import open_artifact
 from bilp.artifacts.tables import EVALUATION, LOSSES
 from bilp.config import PipelineConfig
 from bilp.config.arms import planned_runs
 from bilp.data import ingest, open_dataset
 from bilp.distill import distill_round, finish_run, load_synthetic, reselect_round, start_run
-from bilp.errors import IncompatibleArtefact
+from bilp.errors import IncompatibleArtifact
 from bilp.evaluate import evaluate_synthetic
 from bilp.exchange import load_distilled
 from bilp.images.decode_stored import decoded
@@ -28,7 +28,7 @@ from bilp.report import report
 from bilp.storage import objects
 
 REPOSITORY = Path(__file__).resolve().parents[2]
-CHILD = REPOSITORY / "tests" / "distill" / "distil_until_killed.py"
+CHILD = REPOSITORY / "tests" / "distill" / "distill_until_killed.py"
 NETWORK = {"width": 8, "depth": 2}
 
 
@@ -62,19 +62,19 @@ def test_every_arm_runs_from_ingestion_to_the_page(method: str, tmp_path: Path) 
         run = start_run(dataset_uri, selection if plan.static else None, plan.distill, plan.reselect, root)
         for number in (1, 2):
             reselect_round(run, number)
-            table = open_artefact(distill_round(run, number), "round").table("losses.parquet", LOSSES)
+            table = open_artifact(distill_round(run, number), "round").table("losses.parquet", LOSSES)
             assert (table["dropped_share"].to_numpy() > 0).all() == (plan.arm != "unpruned")
         synthetic = finish_run(run)
         images, labels = load_synthetic(synthetic)
         assert images.shape == (10, *dataset.shape)
-        facts = open_artefact(synthetic, "synthetic").manifest.facts
+        facts = open_artifact(synthetic, "synthetic").manifest.facts
         assert facts["decode"] == {"factor": 2, "kind": "multi", "bound": 128}
         trained_on = load_distilled(synthetic)
         wanted, repeated = decode_set(images, labels, plan.distill.decode, grey(dataset.mean, dataset.std))
         assert torch.equal(trained_on.images, wanted)
         assert trained_on.labels.tolist() == repeated.tolist() == [c for c in range(10) for _ in range(5)]
         evaluations.append(evaluate_synthetic(dataset_uri, synthetic, plan.arm, 0, config.evaluate, root))
-        table = open_artefact(evaluations[-1], "evaluation").table("evaluation.parquet", EVALUATION)
+        table = open_artifact(evaluations[-1], "evaluation").table("evaluation.parquet", EVALUATION)
         assert table["train_images"].to_pylist() == [50, 50]
         runs[plan.arm] = [run]
         seen.add(images.numpy().tobytes())
@@ -91,7 +91,7 @@ def test_a_manifest_that_says_nothing_means_images_as_they_are_and_nonsense_is_n
     assert decoded(images, labels, facts | {"decode": {"factor": 1, "kind": "single"}}, "here")[0] is images
     assert len(decoded(images, labels, facts | {"decode": {"factor": 3, "kind": "single"}}, "here")[0]) == 18
     for nonsense in ({"factor": 0}, {"factor": 2, "kind": "spiral"}, {"codec": 1}):
-        with pytest.raises(IncompatibleArtefact, match="here holds images that stand for several, which this version cannot decode"):
+        with pytest.raises(IncompatibleArtifact, match="here holds images that stand for several, which this version cannot decode"):
             decoded(images, labels, facts | {"decode": nonsense}, "here")
 
 

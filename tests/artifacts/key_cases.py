@@ -1,4 +1,4 @@
-"""Ways to call the stages that score, prune and distil, and what of their settings is not in their keys, with the reason."""
+"""Ways to call the stages that score, prune and distill, and what of their settings is not in their keys, with the reason."""
 
 from __future__ import annotations
 

@@ -13,7 +13,7 @@ from tasks.allocator import ENVIRONMENT, keep_freed_memory
 
 pytestmark = pytest.mark.skipif(not keep_freed_memory(), reason="the C library is not glibc")
 
-REPOSITORY = Path(__file__).resolve().parent.parent
+REPOSITORY = Path(__file__).resolve().parents[2]
 
 # More threads than arenas after which their limit is computed, as Prefect has them before it imports a flow.
 THREADS = """

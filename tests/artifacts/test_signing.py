@@ -13,12 +13,12 @@ from typing import Any
 
 import pytest
 
-from bilp.artifacts.artifact import Artefact, find, is_whole, manifest_kind, open_artefact, there_already
+from bilp.artifacts.artifact import Artifact, find, is_whole, manifest_kind, open_artifact, there_already
 from bilp.artifacts.manifest_file import MANIFEST
 from bilp.artifacts.publication import publish
 from bilp.artifacts.signing import KEY, KEY_FILE, check, keys, sealed
 from bilp.distill.run import RECORD
-from bilp.errors import ConfigError, DamagedArtefact, MissingArtefact, UntrustedArtefact
+from bilp.errors import ConfigError, DamagedArtifact, MissingArtifact, UntrustedArtifact
 from bilp.evaluate.training_cache import Parts, Training
 from bilp.maintenance.sign_storage import sign_all
 from bilp.storage import objects
@@ -29,7 +29,7 @@ PLACE, OTHER = f"runs/{RUN}/rounds/0001", f"runs/{RUN}/rounds/0002"
 Document = dict[str, Any]
 
 
-def made(uri: str, loss: float = 0.5, key: str = "k1") -> Artefact:
+def made(uri: str, loss: float = 0.5, key: str = "k1") -> Artifact:
     return publish(uri, "example", key, {"a.bin": b"alpha"}, config={}, parents={}, facts={"loss": loss})
 
 
@@ -70,7 +70,7 @@ WRONG_IN_THEMSELVES = {name for name in FORGERIES if "twice" in name or "no numb
 READERS: dict[str, Callable[[str], object]] = {
     "find": lambda uri: find(uri, "example"),
     "there already": lambda uri: there_already(uri, "example", "k1"),
-    "open": lambda uri: open_artefact(uri, "example"),
+    "open": lambda uri: open_artifact(uri, "example"),
     "is whole": is_whole,
     "kind": manifest_kind,
     "publish": made,
@@ -79,7 +79,7 @@ READERS: dict[str, Callable[[str], object]] = {
 
 @pytest.fixture
 def signed(root: str, monkeypatch: pytest.MonkeyPatch) -> str:
-    """A storage with two artefacts of one kind and key at two places, made with a key that this process has."""
+    """A storage with two artifacts of one kind and key at two places, made with a key that this process has."""
     monkeypatch.setenv(KEY, FIRST)
     for place in (PLACE, OTHER):
         made(objects.join(root, place))
@@ -91,14 +91,14 @@ def test_a_manifest_that_was_changed_without_the_key_is_refused_in_one_line(sign
     uri = objects.join(signed, PLACE)
     put(uri, FORGERIES[forgery](document(uri), document(objects.join(signed, OTHER))))
     for reader in READERS.values():
-        with pytest.raises(DamagedArtefact if forgery in WRONG_IN_THEMSELVES else UntrustedArtefact) as refused:
+        with pytest.raises(DamagedArtifact if forgery in WRONG_IN_THEMSELVES else UntrustedArtifact) as refused:
             reader(uri)
         told = str(refused.value)
         assert "\n" not in told
         assert uri in told
         assert "delete" in told
         assert FIRST not in told
-        if isinstance(refused.value, UntrustedArtefact):
+        if isinstance(refused.value, UntrustedArtifact):
             assert "flows.sign --storage" in told
 
 
@@ -108,7 +108,7 @@ def test_what_a_process_without_the_key_or_with_another_one_publishes_is_refused
         monkeypatch.setenv(KEY, theirs)
         made(uri)
         monkeypatch.setenv(KEY, FIRST)
-        with pytest.raises(UntrustedArtefact, match=problem):
+        with pytest.raises(UntrustedArtifact, match=problem):
             made(uri)
         objects.delete(uri)
 
@@ -118,7 +118,7 @@ def test_what_is_signed_is_found_by_everybody_and_says_the_same(signed: str, tmp
     assert find(ours, "example", "k1") is not None
     monkeypatch.delenv(KEY)
     theirs = made(str(tmp_path / PLACE))
-    assert open_artefact(ours, "example").read("a.bin") == b"alpha", "whoever has no key reads it as it is"
+    assert open_artifact(ours, "example").read("a.bin") == b"alpha", "whoever has no key reads it as it is"
     plain = objects.read(objects.join(theirs.uri, MANIFEST))
     assert plain == json.dumps(json.loads(plain), sort_keys=True, indent=1).encode(), "nothing changes without a key"
     assert "signature" not in document(theirs.uri)
@@ -132,7 +132,7 @@ def test_a_storage_that_was_moved_is_signed_still(signed: str, tmp_path: Path) -
     moved = str(tmp_path / "elsewhere" / "store")
     for name in (MANIFEST, "a.bin"):
         objects.write(objects.join(moved, PLACE, name), objects.read(objects.join(signed, PLACE, name)))
-    assert open_artefact(objects.join(moved, PLACE), "example").read("a.bin") == b"alpha"
+    assert open_artifact(objects.join(moved, PLACE), "example").read("a.bin") == b"alpha"
 
 
 def test_what_lies_in_no_place_of_the_layout_is_signed_for_where_it_lies(root: str, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -140,7 +140,7 @@ def test_what_lies_in_no_place_of_the_layout_is_signed_for_where_it_lies(root: s
     made(objects.join(root, "here"))
     put(objects.join(root, "there"), document(objects.join(root, "here")))
     assert find(objects.join(root, "here"), "example") is not None
-    with pytest.raises(UntrustedArtefact, match="moved"):
+    with pytest.raises(UntrustedArtifact, match="moved"):
         find(objects.join(root, "there"), "example")
 
 
@@ -153,7 +153,7 @@ def test_a_limit_an_older_manifest_of_the_same_place_can_be_put_back(tmp_path: P
     objects.delete(uri)
     made(uri, loss=0.25)
     put(uri, old)
-    assert open_artefact(uri, "example").fact("loss") == 0.5
+    assert open_artifact(uri, "example").fact("loss") == 0.5
 
 
 def test_the_first_key_signs_and_all_of_them_verify(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -166,7 +166,7 @@ def test_the_first_key_signs_and_all_of_them_verify(tmp_path: Path, monkeypatch:
     assert find(new, "example") is not None
     monkeypatch.setenv(KEY, SECOND)
     assert find(new, "example") is not None
-    with pytest.raises(UntrustedArtefact):
+    with pytest.raises(UntrustedArtifact):
         find(old, "example")
     monkeypatch.setenv(KEY, f"{SECOND},{FIRST}")
     assert sign_all(tmp_path) == [objects.join(old, MANIFEST)], "what the first key signed stays as it is"
@@ -233,14 +233,14 @@ def test_finished_trainings_are_signed_for_their_place(root: str, monkeypatch: p
     folder = objects.join(parts[0].folder, *objects.children(parts[0].folder))
     other = objects.join(parts[1].folder, *objects.children(parts[1].folder))
     objects.write(objects.join(folder, "0000.json"), objects.read(objects.join(other, "0000.json")))
-    with pytest.raises(UntrustedArtefact, match="moved"):
+    with pytest.raises(UntrustedArtifact, match="moved"):
         parts[0].find(network, [0])
     objects.delete(folder)
     assert parts[0].find(network, [0]) is None
     monkeypatch.delenv(KEY)
     parts[0].keep(network, [good])
     monkeypatch.setenv(KEY, FIRST)
-    with pytest.raises(UntrustedArtefact, match="no signature"):
+    with pytest.raises(UntrustedArtifact, match="no signature"):
         parts[0].find(network, [0])
     assert sign_all(root) == [objects.join(folder, "0000.json")]
     assert parts[0].find(network, [0]) == [good]
@@ -252,16 +252,16 @@ def test_signing_what_is_there_needs_a_key_something_to_sign_and_whole_documents
     with pytest.raises(ConfigError, match="openssl rand"):
         sign_all(tmp_path)
     monkeypatch.setenv(KEY, FIRST)
-    with pytest.raises(MissingArtefact, match="nothing to sign"):
+    with pytest.raises(MissingArtifact, match="nothing to sign"):
         sign_all(tmp_path / "nowhere")
     for name, content in ((MANIFEST, b"{}"), (MANIFEST, b"\xff"), (MANIFEST, with_two_losses(document(uri), 1, 2)), (RECORD, b"[]")):
         damaged = objects.join(str(tmp_path), "runs", "f" * 16, name)
         objects.write(damaged, content)
-        with pytest.raises(DamagedArtefact, match="was not signed"):
+        with pytest.raises(DamagedArtifact, match="was not signed"):
             sign_all(tmp_path)
         objects.delete(damaged)
     sign_all(tmp_path)
-    assert open_artefact(uri, "example").read("a.bin") == b"alpha"
+    assert open_artifact(uri, "example").read("a.bin") == b"alpha"
 
 
 WORKER = """
@@ -281,7 +281,7 @@ def test_two_processes_with_the_key_share_a_result_and_one_without_cannot_join(t
     assert [process.communicate() for process in (*together, alone)] == [("k1\n", "")] * 3
     monkeypatch.setenv(KEY, FIRST)
     assert find(str(tmp_path / PLACE), "example", "k1") is not None
-    with pytest.raises(UntrustedArtefact, match="carries no signature"):
+    with pytest.raises(UntrustedArtifact, match="carries no signature"):
         find(str(tmp_path / OTHER), "example", "k1")
 
 
@@ -289,5 +289,5 @@ def test_a_document_is_signed_for_its_name_as_well(monkeypatch: pytest.MonkeyPat
     monkeypatch.setenv(KEY, FIRST)
     data = sealed(b'{"seed": 0}', PLACE, "0000.json")
     check(data, PLACE, "0000.json")
-    with pytest.raises(UntrustedArtefact, match="moved"):
+    with pytest.raises(UntrustedArtifact, match="moved"):
         check(data, PLACE, "0001.json")

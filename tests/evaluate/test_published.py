@@ -14,7 +14,7 @@ import pytest
 import yaml
 from scipy import stats
 
-from bilp.artifacts.artifact import open_artefact
+from bilp.artifacts.artifact import open_artifact
 from bilp.artifacts.publication import publish
 from bilp.artifacts.tables import EVALUATION, encode
 from bilp.config import MethodName, PipelineConfig, Source
@@ -224,8 +224,8 @@ def evaluation(folder: Path, arm: str, experiment: int, values: list[float]) -> 
 def evaluations(tmp_path: Path) -> list[str]:
     random = np.random.default_rng(3)
     return [
-        evaluation(tmp_path, arm, experiment, (centre + 0.02 * random.standard_normal(4)).tolist())
-        for arm, centre in (("random", 0.2), ("unpruned", 0.54), ("bilp", 0.62))
+        evaluation(tmp_path, arm, experiment, (center + 0.02 * random.standard_normal(4)).tolist())
+        for arm, center in (("random", 0.2), ("unpruned", 0.54), ("bilp", 0.62))
         for experiment in range(1 if arm == "random" else 3)
     ]
 
@@ -233,7 +233,7 @@ def evaluations(tmp_path: Path) -> list[str]:
 def test_the_distance_has_the_interval_of_the_experiments_means(recipe: str, evaluations: list[str]) -> None:
     rows = compare(load_published(recipe), evaluations)
     assert [(row.arm, row.n, row.published) for row in rows] == [("unpruned", 3, 55.0), ("bilp", 3, 60.0)]
-    means = [np.mean(open_artefact(uri, KIND).table(FILE, EVALUATION).column("accuracy").to_numpy()) for uri in evaluations[4:]]
+    means = [np.mean(open_artifact(uri, KIND).table(FILE, EVALUATION).column("accuracy").to_numpy()) for uri in evaluations[4:]]
     low, high = stats.t.interval(0.95, 2, loc=np.mean(means), scale=stats.sem(means))
     bilp = rows[1]
     assert (bilp.accuracy - bilp.half_width95, bilp.accuracy + bilp.half_width95) == pytest.approx((100 * low, 100 * high), rel=1e-5)
@@ -247,19 +247,19 @@ def test_the_distance_has_the_interval_of_the_experiments_means(recipe: str, eva
     assert gain.keys() == {"bilp"}
 
 
-def test_the_comparison_is_an_artefact_that_says_everything(recipe: str, evaluations: list[str], tmp_path: Path) -> None:
+def test_the_comparison_is_an_artifact_that_says_everything(recipe: str, evaluations: list[str], tmp_path: Path) -> None:
     config = scaled(recipe, 0.1, {})
     uri = publish_reproduction(recipe, config, evaluations, "cpu", str(tmp_path))
     assert publish_reproduction(recipe, config, evaluations, "cpu", str(tmp_path)) == uri
     assert publish_reproduction(recipe, config, evaluations, "cuda", str(tmp_path)) != uri
     rows, content = load_reproduction(uri)
     assert [row.sentence for row in rows] == [row.sentence for row in compare(load_published(recipe), evaluations)]
-    assert content == json.loads(open_artefact(uri, "reproduction").read(SUMMARY))
+    assert content == json.loads(open_artifact(uri, "reproduction").read(SUMMARY))
     assert content["published"]["value"] == 60.0
     assert content["results"][0]["spread"] is None
     assert content["gains"]["bilp"]["n"] == 3
     assert content["deviations"] == deviations(recipe, config, "cpu")
-    assert len(open_artefact(uri, "reproduction").manifest.parents) == len(evaluations)
+    assert len(open_artifact(uri, "reproduction").manifest.parents) == len(evaluations)
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ import pytest
 from bilp.artifacts import artifact
 from bilp.artifacts.artifact import check_sizes, find, is_whole, there_already
 from bilp.artifacts.publication import publish
-from bilp.errors import DamagedArtefact, StorageError, StorageRefused
+from bilp.errors import DamagedArtifact, StorageError, StorageRefused
 from bilp.storage import objects
 
 KEY = "0123456789abcdef"
@@ -42,15 +42,15 @@ def test_a_file_that_is_missing_or_of_another_size_is_named(root: str, damage: b
     objects.delete(file)
     if damage is not None:
         objects.write(file, damage)
-    artefact = find(uri, "thing")
-    assert artefact is not None
+    artifact = find(uri, "thing")
+    assert artifact is not None
     for attempt in (
         lambda: there_already(uri, "thing", KEY),
         lambda: is_whole(uri),
-        lambda: check_sizes(root, [artefact]),
+        lambda: check_sizes(root, [artifact]),
         lambda: publish_one(root),
     ):
-        with pytest.raises(DamagedArtefact, match=rf"{file} {told}.*: delete {uri}, and the same command will compute it again"):
+        with pytest.raises(DamagedArtifact, match=rf"{file} {told}.*: delete {uri}, and the same command will compute it again"):
             attempt()
     objects.delete(uri)
     assert there_already(publish_one(root), "thing", KEY)
@@ -60,15 +60,15 @@ def test_the_content_of_what_is_shown_is_compared_too(root: str) -> None:
     uri = publish_one(root)
     objects.write(objects.join(uri, "a.bin"), b"alphb")
     assert there_already(uri, "thing", KEY)
-    with pytest.raises(DamagedArtefact, match=rf"a\.bin is damaged: .* delete {uri}, and"):
+    with pytest.raises(DamagedArtifact, match=rf"a\.bin is damaged: .* delete {uri}, and"):
         there_already(uri, "thing", KEY, shown=True)
 
 
 def test_parents_are_stored_relative_to_the_root(root: str) -> None:
-    artefact = find(publish_one(root), "thing")
-    assert artefact is not None
-    assert artefact.manifest.parents == {"dataset": f"datasets/digits/{KEY}", "list": "/lists/scores.json"}
-    assert artefact.parents == {"dataset": objects.join(root, "datasets", "digits", KEY), "list": "/lists/scores.json"}
+    artifact = find(publish_one(root), "thing")
+    assert artifact is not None
+    assert artifact.manifest.parents == {"dataset": f"datasets/digits/{KEY}", "list": "/lists/scores.json"}
+    assert artifact.parents == {"dataset": objects.join(root, "datasets", "digits", KEY), "list": "/lists/scores.json"}
 
 
 def test_storage_is_asked_once_whether_it_takes_results_and_only_for_what_is_lacking(root: str, monkeypatch: pytest.MonkeyPatch) -> None:
