@@ -327,7 +327,7 @@ def test_without_a_lease_publishing_asks_nothing(root: str) -> None:
 
 def test_of_processes_that_claim_at_once_one_wins(tmp_path: Path) -> None:
     program = (
-        "import sys; from bilp import lease\n"
+        "import sys; from bilp.artifacts import lease\n"
         "sys.stdin.read()\n"
         "print(lease.take(sys.argv[1], sys.argv[2], 3600.0, lambda owner: False) is not None)"
     )

@@ -16,8 +16,8 @@ from bilp.storage import objects
 # `os` of the standard library is what both pathlib and bilp.storage.local reach the file system through.
 PUBLISHER = """
 import os, signal, sys
-from bilp import storage
-from bilp.publication import publish
+from bilp.storage import objects as storage
+from bilp.artifacts.publication import publish
 
 uri, where = sys.argv[1:]
 die = lambda *ignored, **also: os.kill(os.getpid(), signal.SIGKILL)

@@ -266,7 +266,7 @@ def test_signing_what_is_there_needs_a_key_something_to_sign_and_whole_documents
 
 WORKER = """
 import sys
-from bilp.publication import publish
+from bilp.artifacts.publication import publish
 print(publish(sys.argv[1], "example", "k1", {"a.bin": b"alpha"}, config={}, parents={}, facts={"loss": 0.5}).manifest.key)
 """
 

@@ -686,7 +686,7 @@ def test_a_form_hands_in_only_what_was_filled_in() -> None:
 
 def test_the_list_of_recipes_is_read_once(monkeypatch: pytest.MonkeyPatch) -> None:
     first = PipelineConfig.model_json_schema()
-    monkeypatch.setattr("bilp.config.load_recipe", lambda name: pytest.fail(f"{name} is read again"))
+    monkeypatch.setattr("bilp.config.pipeline.load_recipe", lambda name: pytest.fail(f"{name} is read again"))
     assert PipelineConfig.model_json_schema() == first
 
 

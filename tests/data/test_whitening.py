@@ -9,7 +9,6 @@ import pytest
 import torch
 from PIL import Image
 
-import bilp
 from bilp import settings
 from bilp.artifacts.artifact import open_artifact
 from bilp.config import DistillConfig, EvaluateConfig, ExpertsConfig, IngestConfig, NetworkConfig, PipelineConfig, ReselectConfig
@@ -24,6 +23,7 @@ from bilp.errors import ConfigError, DamagedArtifact, DataError, IncompatibleArt
 from bilp.evaluate import evaluate_synthetic
 from bilp.exchange import ImportOptions, export_set, import_set
 from bilp.experts.train_experts import collect_experts, train_expert
+from bilp.storage import objects
 
 ZCA = IngestConfig(whitening="zca")
 NARROW = NetworkConfig(width=8)
@@ -174,7 +174,7 @@ def test_a_whitened_set_is_distilled_shown_and_evaluated_on_its_like(plain: Data
     with pytest.raises(IncompatibleArtifact, match="whitening: expected"):
         evaluate_synthetic(white.uri, unlike, "unpruned", 0, evaluation, root)
     (file,) = export_set(uri, "safetensors", str(tmp_path / "exported"))
-    tensors = bilp.artifacts.artifact.storage.read(file)
+    tensors = objects.read(file)
     assert b"whitening.center" in tensors[:4096]
     assert b"whitening.matrix" in tensors[:4096]
     assert open_artifact(uri, "synthetic").read("whitening.safetensors") == encode(data.whitening)

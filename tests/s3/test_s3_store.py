@@ -232,7 +232,7 @@ def test_what_another_client_does_is_seen_at_once(s3_root: str, s3_environment: 
 
 OTHER_PROCESSES = """
 import os, sys
-from bilp import storage, transient
+from bilp.storage import objects as storage, transient
 
 root = sys.argv[1]
 storage.write(storage.join(root, "before"), b"parent")

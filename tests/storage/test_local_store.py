@@ -17,7 +17,7 @@ from bilp.storage import objects, verification
 
 RACE = """
 import sys
-from bilp import storage
+from bilp.storage import objects as storage
 root, mine = sys.argv[1], sys.argv[2].encode()
 sys.stdin.readline()
 print(*[name for name in map(str, range(200)) if storage.create(storage.join(root, name), mine)])

@@ -87,7 +87,7 @@ def test_the_home_folder_is_expanded(tmp_path: Path, monkeypatch: pytest.MonkeyP
 def test_local_use_does_not_load_the_s3_client(tmp_path: Path) -> None:
     program = f"""
 import sys
-from bilp import storage
+from bilp.storage import objects as storage
 storage.write({str(tmp_path / "a")!r}, b"x")
 storage.check_storage({str(tmp_path)!r})
 print(sorted(name for name in ("s3fs", "fsspec", "botocore", "torch") if name in sys.modules))

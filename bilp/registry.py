@@ -1,0 +1,164 @@
+"""Registries: whatever varies is one entry that knows everything about it, found by its name.
+
+A registry has the entries of this package and those that installed packages offer under its group of entry points:
+
+    [project.entry-points."bilp.methods"]
+    toy = "bilp_toy.method:TOY"
+
+A name of a package's entry is known without importing the package; the entry is loaded when it is asked for. What such an
+entry computes is told apart by the package's name and version (`plugin`), which belong to the key of every result.
+"""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from functools import cache, cached_property
+from importlib.metadata import EntryPoint, entry_points
+from typing import Any, Generic, Protocol, TypeVar
+
+from pydantic import GetCoreSchemaHandler, GetJsonSchemaHandler
+from pydantic.json_schema import JsonSchemaValue
+from pydantic_core import CoreSchema, PydanticCustomError, core_schema
+
+from bilp.errors import ConfigError
+
+
+class Named(Protocol):
+    """What every entry has: the name that it is found by."""
+
+    @property
+    def name(self) -> str: ...
+
+
+E = TypeVar("E", bound=Named)
+
+
+@dataclass(frozen=True)
+class Plugin:
+    """The installed package that offers an entry."""
+
+    distribution: str
+    version: str
+
+
+class Registry(Mapping[str, E], Generic[E]):
+    """Entries by name, this package's first, in the order in which people read them.
+
+    `what` is the word for one entry in messages ("method"), `group` the group of entry points under which other packages
+    offer theirs (None if nobody else can), `kind` the class of every entry.
+    """
+
+    def __init__(self, what: str, kind: type[E], own: Iterable[E], group: str | None = None) -> None:
+        self.what = what
+        self.group = group
+        self._kind = kind
+        self._own: dict[str, E] = {}
+        for entry in own:
+            if entry.name in self._own:
+                raise ValueError(f"two entries of {what} are called {entry.name!r}")
+            self._own[entry.name] = entry
+
+    def __getitem__(self, name: str) -> E:
+        """The entry. Raises KeyError if there is none, ConfigError if the package that offers it cannot be used."""
+        return self._own[name] if name in self._own else self._load(name)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter((*self._own, *self._offered))
+
+    def __len__(self) -> int:
+        return len(self._own) + len(self._offered)
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._own or name in self._offered
+
+    def known(self, name: str) -> E:
+        """The entry. Raises ConfigError, which names the entries that there are, for a name that no entry has."""
+        if name not in self:
+            raise ConfigError(f"{self.what} {name!r} is unknown: {self.choices()}; if a package offers it, install that package")
+        return self[name]
+
+    def choices(self) -> str:
+        """What can be chosen, in words."""
+        return f"use one of {', '.join(self)}"
+
+    def plugin(self, name: str) -> Plugin | None:
+        """The package that offers an entry; None for an entry of this package, and for a name that no entry has."""
+        found = self._offered.get(name)
+        if found is None or found.dist is None:
+            return None
+        return Plugin(found.dist.name, found.dist.version)
+
+    @cached_property
+    def _offered(self) -> dict[str, EntryPoint]:
+        """Entry points of other packages by name. Raises ConfigError if a name is taken."""
+        offered: dict[str, EntryPoint] = {}
+        for point in _entry_points(self.group) if self.group else ():
+            other = offered.get(point.name)
+            if point.name in self._own or (other is not None and _distribution(other) != _distribution(point)):
+                taken = "bilp itself" if other is None else f"package {_distribution(other)}"
+                raise ConfigError(
+                    f"package {_distribution(point)} offers a {self.what} called {point.name!r}, and so does {taken}: uninstall one of them"
+                )
+            offered[point.name] = point
+        return offered
+
+    def _load(self, name: str) -> E:
+        point = self._offered[name]
+        where = f"the {self.what} {name!r} of package {_distribution(point)} ({point.value})"
+        try:
+            entry = point.load()
+        except Exception as error:  # whatever a foreign module raises while it is imported
+            raise ConfigError(f"{where} cannot be loaded ({type(error).__name__}: {error}): update or uninstall the package") from error
+        if not isinstance(entry, self._kind):
+            raise ConfigError(f"{where} is a {type(entry).__name__}, not a {self._kind.__name__}: update or uninstall the package")
+        if entry.name != name:
+            raise ConfigError(f"{where} calls itself {entry.name!r}: update or uninstall the package")
+        return entry
+
+
+class EntryName:
+    """Annotation of a setting that holds the name of an entry: `Annotated[str, EntryName("bilp.config.methods:METHODS")]`.
+
+    The registry is found when a value is checked or a schema is made, so that entries may use the settings' own types.
+    """
+
+    def __init__(self, registry: str) -> None:
+        self._path = registry
+
+    @property
+    def registry(self) -> Registry[Any]:
+        """The registry itself."""
+        found: Registry[Any] = resolve(self._path)
+        return found
+
+    def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+        return core_schema.no_info_after_validator_function(self._check, core_schema.str_schema(strict=True))
+
+    def __get_pydantic_json_schema__(self, schema: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
+        return {"type": "string", "enum": list(self.registry)}
+
+    def _check(self, name: str) -> str:
+        if name not in self.registry:
+            *rest, last = (repr(choice) for choice in self.registry)
+            expected = f"{', '.join(rest)} or {last}" if rest else last
+            # Literal's own type and words, so that every list of choices is refused alike.
+            raise PydanticCustomError("literal_error", "Input should be {expected}", {"expected": expected})
+        return name
+
+
+def resolve(path: str) -> Any:
+    """What lies at `package.module:name`, imported when it is needed: entries are read by settings, what they name may need torch."""
+    module, _, name = path.partition(":")
+    return getattr(importlib.import_module(module), name)
+
+
+def _distribution(point: EntryPoint) -> str:
+    return point.dist.name if point.dist is not None else "unknown"
+
+
+@cache
+def _entry_points(group: str) -> tuple[EntryPoint, ...]:
+    """Those of every installed package, by name; looked for once per process."""
+    return tuple(sorted(entry_points(group=group), key=lambda point: point.name))
