@@ -32,8 +32,6 @@ PACKAGE = Path(bilp.__file__).parent
 RECORDING = {
     str(PACKAGE / name) for name in ("config/base.py", "artifacts/artifact.py", "artifacts/facts/__init__.py", "artifacts/facts/data.py")
 }
-    str(PACKAGE / name) for name in ("config/base.py", "artifacts/artifact.py", "artifacts/facts/__init__.py", "artifacts/facts/data.py")
-}
 
 
 _UNKNOWN = object()

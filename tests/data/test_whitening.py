@@ -9,6 +9,7 @@ import pytest
 import torch
 from PIL import Image
 
+import bilp
 from bilp import settings
 from bilp.artifacts.artifact import open_artifact
 from bilp.config import DistillConfig, EvaluateConfig, ExpertsConfig, IngestConfig, NetworkConfig, PipelineConfig, ReselectConfig
