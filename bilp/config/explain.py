@@ -16,6 +16,7 @@ from bilp.config.defaults import DIAL_PATHS, GIVEN, complete
 from bilp.config.nested import inline, leaves
 from bilp.config.pipeline import PipelineConfig
 from bilp.errors import ConfigError
+from bilp.registry import AS_TYPED
 
 DEFAULT = "default"
 MOST_PROBLEMS = 20  # lines about wrong values; who has more has the wrong file
@@ -44,7 +45,7 @@ def explain(given: Mapping[str, Any]) -> list[Setting]:
     """
     config = PipelineConfig.model_validate(given)
     origins = config.origins or {}
-    return [Setting(path, value, _origin(path, origins)) for path, value in leaves(config.model_dump(mode="json"))]
+    return [Setting(path, value, _origin(path, origins)) for path, value in leaves(config.model_dump(mode="json", context=AS_TYPED))]
 
 
 def problems(error: ValidationError, given: Mapping[str, Any]) -> list[str]:

@@ -14,7 +14,7 @@ from bilp.data.pool import RealPool
 from bilp.distill.step import pretrained
 from bilp.distill.step.initial import require_initial
 from bilp.distill.step.pretrained import PretrainedNetworks, Pretraining
-from bilp.errors import ConfigError, DamagedArtifact, IncompatibleArtifact, MissingArtifact
+from bilp.errors import ConfigError, DamagedArtifact, IncompatibleArtifact, MissingArtifact, PluginMissing
 from bilp.experts.buffer import ExpertBuffer
 from bilp.nets import build
 from bilp.pruning.prune import kept_samples
@@ -124,7 +124,7 @@ def run_key(parents: dict[str, str], distill: DistillConfig, reselect: ReselectC
 def open_run(run_uri: Uri, known: bool = True) -> Run:
     """Read and check a run's record, which must be there if the run is `known`.
 
-    Raises MissingArtifact, DamagedArtifact, or IncompatibleArtifact for another version.
+    Raises MissingArtifact, DamagedArtifact, IncompatibleArtifact for another version, or PluginMissing if another package is needed.
     """
     run_uri = as_uri(run_uri)
     where = objects.join(run_uri, RECORD)
@@ -134,6 +134,8 @@ def open_run(run_uri: Uri, known: bool = True) -> Run:
         raise MissingArtifact(f"no run at {run_uri}: {RECORD} is not there; register it with start_run") from error
     try:
         run = strict_json.read(data, Run)
+    except PluginMissing as error:
+        raise PluginMissing(f"{where}: {error}") from error
     except ValueError as error:
         raise DamagedArtifact(
             f"{where} is not the record of a run ({error}): delete it and call start_run again, or use the version of bilp that wrote it"

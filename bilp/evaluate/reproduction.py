@@ -20,6 +20,7 @@ from bilp.config.nested import leaves, merge
 from bilp.config.recipes import load_recipe, read_recipe
 from bilp.errors import ConfigError, DamagedArtifact
 from bilp.evaluate.metrics import Difference, Measurement, interval, measurements, paired_difference
+from bilp.registry import AS_TYPED
 from bilp.storage import strict_json
 from bilp.storage.objects import join
 from bilp.storage.verification import again
@@ -134,8 +135,8 @@ def scaled(recipe: str, scale: float, changes: dict[str, Any]) -> PipelineConfig
 def deviations(recipe: str, config: PipelineConfig, device: str) -> list[str]:
     """Every setting of `config` that is not the recipe's own, and the device where it is not the papers' GPU: one line each."""
     stated = _as_stated(recipe, config)
-    paper = dict(leaves(stated.model_dump(mode="json")))
-    ours = dict(leaves(config.model_dump(mode="json")))
+    paper = dict(leaves(stated.model_dump(mode="json", context=AS_TYPED)))
+    ours = dict(leaves(config.model_dump(mode="json", context=AS_TYPED)))
     changed = [path for path in {**paper, **ours} if path not in NOT_PROTOCOL and paper.get(path) != ours.get(path)]
     lines = [f"{path}: {_text(paper.get(path))} in the recipe, {_text(ours.get(path))} here" for path in changed]
     if config.experiments != stated.experiments:

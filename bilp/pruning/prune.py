@@ -21,6 +21,7 @@ from bilp.config.given import model_of
 from bilp.data import Dataset, open_dataset
 from bilp.errors import ConfigError, DamagedArtifact
 from bilp.pruning.static import Cut, Floats, Integers, random_scores, select
+from bilp.registry import AS_TYPED
 from bilp.scoring.score_list import LARGEST as LARGEST_LIST
 from bilp.scoring.score_list import parse_score_list
 from bilp.scoring.summary import criterion_scores, open_summary
@@ -157,7 +158,7 @@ def _facts(dataset: Dataset, config: PruneConfig, cut: Cut) -> dict[str, Any]:
     return {
         "dataset": dataset.fingerprint,
         "class_names": list(dataset.class_names),
-        **config.model_dump(mode="json", include={"criterion", "drop", "keep", "band", "per_class", "floor_per_class"}),
+        **config.model_dump(mode="json", context=AS_TYPED, include={"criterion", "drop", "keep", "band", "per_class", "floor_per_class"}),
         "total": len(cut.kept),
         "kept": int(cut.kept.sum()),
         "total_per_class": cut.total_per_class.tolist(),

@@ -25,6 +25,7 @@ from bilp.artifacts.facts import DatasetFacts
 from bilp.config import PipelineConfig
 from bilp.config.base import Frozen
 from bilp.data.store import Dataset, Split
+from bilp.registry import EntryName, Plugin, Registry
 from bilp.storage import local
 
 PACKAGE = Path(bilp.__file__).parent
@@ -184,6 +185,29 @@ def reading() -> Iterator[set[tuple[str, str]]]:
             patch.setattr(kind, "__getattribute__", spied(kind, public), raising=False)
         patch.setattr(Artifact, "fact", fact)
         yield seen
+
+
+def registries(model: BaseModel, field: str) -> Iterator[Registry[Any]]:
+    """The registries that a setting's values are names in, if packages may add to them."""
+    found = type(model).model_fields[field]
+    for part in (*found.metadata, *_metadata(found.annotation)):
+        if isinstance(part, EntryName) and part.registry.group is not None:
+            yield part.registry
+
+
+def _metadata(annotation: Any) -> Iterator[Any]:
+    """Everything that a type is annotated with, at any depth."""
+    yield from getattr(annotation, "__metadata__", ())
+    for part in get_args(annotation):
+        yield from _metadata(part)
+
+
+@contextmanager
+def of_a_package(registry: Registry[Any], name: str, version: str) -> Iterator[None]:
+    """As if an installed package offered the entry."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(registry, "plugin", lambda asked: Plugin("package", version) if asked == name else None)
+        yield
 
 
 def versions() -> dict[str, list[str]]:
