@@ -134,13 +134,13 @@ class EntryName:
         return found
 
     def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
-        return core_schema.no_info_after_validator_function(self._check, core_schema.str_schema(strict=True))
+        return core_schema.no_info_before_validator_function(self._check, core_schema.str_schema(strict=True))
 
     def __get_pydantic_json_schema__(self, schema: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
         return {"type": "string", "enum": list(self.registry)}
 
-    def _check(self, name: str) -> str:
-        if name not in self.registry:
+    def _check(self, name: Any) -> str:
+        if not isinstance(name, str) or name not in self.registry:
             *rest, last = (repr(choice) for choice in self.registry)
             expected = f"{', '.join(rest)} or {last}" if rest else last
             # Literal's own type and words, so that every list of choices is refused alike.
