@@ -191,30 +191,26 @@ class EntryName:
         return found
 
     def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
-        name = core_schema.no_info_after_validator_function(self._check, core_schema.str_schema(strict=True))
         written = core_schema.plain_serializer_function_ser_schema(self._written, info_arg=True, when_used="json")
-        return core_schema.no_info_before_validator_function(self._read, name, serialization=written)
+        return core_schema.no_info_before_validator_function(self._read, core_schema.str_schema(strict=True), serialization=written)
 
     def __get_pydantic_json_schema__(self, schema: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
         return {"type": "string", "enum": list(self.registry)}
 
-    def _read(self, given: Any) -> Any:
-        recorded = Recorded.of(given)
-        if recorded is None:
-            return given
-        self.registry.require(recorded)
-        return recorded.name
-
     def _written(self, name: str, info: SerializationInfo) -> str | dict[str, str]:
         return name if info.context == AS_TYPED else self.registry.recorded(name)
 
-    def _check(self, name: str) -> str:
-        if name not in self.registry:
+    def _read(self, given: Any) -> str:
+        recorded = Recorded.of(given)
+        if recorded is not None:
+            self.registry.require(recorded)
+            return recorded.name
+        if not isinstance(given, str) or given not in self.registry:
             *rest, last = (repr(choice) for choice in self.registry)
             expected = f"{', '.join(rest)} or {last}" if rest else last
             # Literal's own type and words, so that every list of choices is refused alike.
             raise PydanticCustomError("literal_error", "Input should be {expected}", {"expected": expected})
-        return name
+        return given
 
 
 def resolve(path: str) -> Any:

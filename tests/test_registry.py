@@ -200,5 +200,5 @@ def test_what_was_written_with_one_version_is_not_continued_with_another(offered
         Meal.model_validate({"salad": {"fruit": RECORDED}})
     Meal.model_validate({"salad": {"fruit": {**RECORDED, "version": "1.6"}}})
     for wrong in ({**RECORDED, "more": "1"}, {**RECORDED, "version": 1.6}, {"name": "pear"}):
-        with pytest.raises(ValidationError, match="valid string"):
+        with pytest.raises(ValidationError, match="Input should be"):
             Meal.model_validate({"salad": {"fruit": wrong}})

@@ -1,21 +1,25 @@
 """Every setting of every stage, as frozen pydantic models; what others need of them is imported from here."""
 
-from bilp.config.base import AugmentFamily, Frozen, MethodName, Protocol, Source
+from bilp.config.base import AugmentFamily, Frozen, MethodName, ProtocolName, Source
 from bilp.config.criteria import Criterion
-from bilp.config.decode import DecodeConfig, DreamConfig, IdcConfig, IdmConfig
-from bilp.config.distill import DECODING_METHODS, KERNEL_METHODS, TRAJECTORY_METHODS, DistillConfig
+from bilp.config.decode import DecodeConfig
+from bilp.config.distill import DistillConfig
 from bilp.config.evaluate import Baseline, EvaluateConfig, TeacherConfig
 from bilp.config.ingest import IngestConfig, NormalizationName
-from bilp.config.methods.trajectory import AlignmentConfig, ExpertsConfig, TrajectoryConfig
+from bilp.config.methods import METHODS
+from bilp.config.methods.cafe import AlignmentConfig
+from bilp.config.methods.idc import DreamConfig, IdcConfig
+from bilp.config.methods.idm import IdmConfig
+from bilp.config.methods.trajectory import ExpertsConfig, TrajectoryConfig
 from bilp.config.network import NetworkConfig, NetworkName
 from bilp.config.pipeline import Arm, PipelineConfig, ReportConfig, settings
+from bilp.config.protocols import PROTOCOLS
 from bilp.config.prune import PruneConfig, ScoreConfig
 from bilp.config.reselect import ReselectConfig, ScoreName
 
 __all__ = [
-    "DECODING_METHODS",
-    "KERNEL_METHODS",
-    "TRAJECTORY_METHODS",
+    "METHODS",
+    "PROTOCOLS",
     "AlignmentConfig",
     "Arm",
     "AugmentFamily",
@@ -35,7 +39,7 @@ __all__ = [
     "NetworkName",
     "NormalizationName",
     "PipelineConfig",
-    "Protocol",
+    "ProtocolName",
     "PruneConfig",
     "ReportConfig",
     "ReselectConfig",

@@ -17,7 +17,7 @@ from pydantic_settings import BaseSettings, CliSettingsSource, SettingsError
 
 from bilp.config.base import told
 from bilp.config.defaults import NETWORK_PATHS
-from bilp.config.explain import explain, problems, similar, told_defaults
+from bilp.config.explain import choices, explain, problems, similar, told_defaults
 from bilp.config.pipeline import PipelineConfig
 from bilp.ending import MISUSED, fail
 from bilp.errors import MOST, BilpError, ImpossibleUri
@@ -133,10 +133,12 @@ def _networks_by_name(arguments: Sequence[str]) -> list[str]:
 
 def _add_argument(parser: Any, *names: str, **options: Any) -> Any:
     """`add_argument`, with readable lists, and with the default of a setting only where no rule may decide its value."""
+    setting = names[-1].lstrip("-")
     if options.get("help"):
         meaning = re.sub(r" ?\(default( factory)?: .*\)$", "", str(options["help"]), flags=re.DOTALL)
-        default = told_defaults().get(names[-1].lstrip("-"))
+        default = told_defaults().get(setting)
         options["help"] = meaning if default is None else f"{meaning} (default: {told(default)})"
     if options.get("metavar"):
-        options["metavar"] = re.sub(r"^tuple\[(.*?)(,\.\.\.)?\]$", r"\1,...", str(options["metavar"]))
+        readable = re.sub(r"^tuple\[(.*?)(,\.\.\.)?\]$", r"\1,...", str(options["metavar"]))
+        options["metavar"] = re.sub(r"\bstr\b", lambda word: choices().get(setting, word[0]), readable)
     return ArgumentParser.add_argument(parser, *names, **options)

@@ -7,10 +7,12 @@ from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import AliasPath, BaseModel, ConfigDict, Field, ValidationError
 
-from bilp.config.base import Dropped, Fraction, GpuArithmetic, Kept, MethodName, Positive, Protocol, Seed, Several, Source
+from bilp.config.base import Dropped, Fraction, GpuArithmetic, Kept, MethodName, Positive, ProtocolName, Seed, Several, Source
 from bilp.config.criteria import Criterion
+from bilp.config.methods import DEFAULT_METHOD
 from bilp.config.network import NetworkConfig, Networks
 from bilp.config.pools import Pool
+from bilp.config.protocols import DEFAULT_PROTOCOL
 
 M = TypeVar("M", bound=BaseModel)
 
@@ -28,14 +30,14 @@ class Dials(BaseModel):
     model_config = ConfigDict(frozen=True, allow_inf_nan=False)
 
     dataset: Source = "digits"
-    method: MethodName = "dm"
+    method: MethodName = DEFAULT_METHOD
     ipc: Positive = 1
     keep: Kept = 0.5
     beta: Dropped = 0.1
     seed: Seed = 0
     gpu: GpuArithmetic = "float32"
     recipe_dataset: RecipeDataset = "same"
-    protocol: Protocol | None = _at("evaluate.protocol")
+    protocol: ProtocolName | None = _at("evaluate.protocol")
     factor: Annotated[int, Field(ge=1, le=8)] | None = _at("distill.decode.factor")
     side: Positive | None = _at("ingest.resolution")
     criterion: Criterion | None = _at("prune.criterion")
@@ -50,8 +52,8 @@ class Settled(BaseModel):
     model_config = ConfigDict(frozen=True, allow_inf_nan=False)
 
     source: Source = _at("ingest.source", "digits")
-    method: MethodName = _at("distill.method", "dm")
-    protocol: Protocol = _at("evaluate.protocol", "dc")
+    method: MethodName = _at("distill.method", DEFAULT_METHOD)
+    protocol: ProtocolName = _at("evaluate.protocol", DEFAULT_PROTOCOL)
     iterations: Positive | None = _at("distill.iterations")
     rounds: Positive = _at("distill.rounds", 10)
     outer_loops: Positive = _at("distill.outer_loops", 1)

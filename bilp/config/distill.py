@@ -7,20 +7,17 @@ from typing import Any, Literal, Self
 from pydantic import model_validator
 
 from bilp.config.base import SHARED, AugmentFamily, Count, Fraction, Frozen, GpuArithmetic, MethodName, Positive, Rate, Seed, Several
-from bilp.config.decode import DecodeConfig, DreamConfig, IdcConfig, IdmConfig
+from bilp.config.decode import DecodeConfig
 from bilp.config.defaults import method_values
 from bilp.config.dials import Dials, read
-from bilp.config.methods.trajectory import AlignmentConfig, TrajectoryConfig
+from bilp.config.methods import DEFAULT_METHOD, METHODS, divisible, either, names_of
+from bilp.config.methods.cafe import AlignmentConfig
+from bilp.config.methods.idc import DreamConfig, IdcConfig
+from bilp.config.methods.idm import IdmConfig
+from bilp.config.methods.trajectory import TrajectoryConfig
 from bilp.config.nested import as_plain
 from bilp.config.network import NetworkConfig
 from bilp.config.standalone import refuse_what_is_left_out
-
-# Real samples reach these methods only through the trajectories of experts, so none has a causal effect of its own.
-TRAJECTORY_METHODS: tuple[MethodName, ...] = ("mtt", "tesla")
-# A stored image of these methods may stand for several.
-DECODING_METHODS: tuple[MethodName, ...] = ("idc", "dream", "idm")
-# These match gradients of kernels under networks that meet real images alone; no image of theirs depends on another class's.
-KERNEL_METHODS: tuple[MethodName, ...] = ("idc", "dream")
 
 
 class DistillConfig(Frozen):
@@ -31,7 +28,7 @@ class DistillConfig(Frozen):
         "batch_train",
     }
 
-    method: MethodName = "dm"
+    method: MethodName = DEFAULT_METHOD
     """Matching of distributions (dm, idm), gradients (dc, dsa; idc, dream), trajectories (mtt, tesla) or features (cafe)."""
     ipc: Positive = 1
     """Synthetic images per class."""
@@ -95,25 +92,19 @@ class DistillConfig(Frozen):
     def _rounds_fit(self) -> Self:
         if self.rounds > self.iterations:
             raise ValueError(f"rounds = {self.rounds} exceeds iterations = {self.iterations}: lower rounds")
-        if self.method == "dc" and self.augment:
-            raise ValueError("method dc matches without augmentation: use method dsa, or set augment to an empty list")
-        if self.shards > 1 and not self.classes_apart:
-            looped = f" with outer_loops = {self.outer_loops}" if self.method in ("dc", "dsa") else ""
+        method = METHODS[self.method]
+        if method.augmentation == "none" and self.augment:
+            other = f"use method {method.augmented_as}, or " if method.augmented_as else ""
+            raise ValueError(f"method {self.method} matches without augmentation: {other}set augment to an empty list")
+        if self.shards > 1 and not method.independent(self):
+            looped = "".join(f" with {name} = {getattr(self, name)}" for name in method.independent_with or ())
             raise ValueError(
-                f"shards = {self.shards} divides classes that meet in method {self.method}{looped}: set shards to 1, "
-                "or use dm, idc or dream, or dc or dsa with outer_loops = 1"
+                f"shards = {self.shards} divides classes that meet in method {self.method}{looped}: set shards to 1, or use {divisible()}"
             )
-        if self.idc.pretrained.networks > 0 and self.method not in KERNEL_METHODS:
-            raise ValueError(
-                f"method {self.method} starts from no pretrained networks: set idc.pretrained.networks to 0, or use idc or dream"
-            )
-        if self.decode.factor > 1 and self.method not in DECODING_METHODS:
-            raise ValueError(
-                f"method {self.method} trains on the stored images themselves: set decode.factor to 1, or use idc, dream or idm"
-            )
+        if self.idc.pretrained.networks > 0 and not method.pretrained:
+            others = either(names_of(lambda other: other.pretrained))
+            raise ValueError(f"method {self.method} starts from no pretrained networks: set idc.pretrained.networks to 0, or use {others}")
+        if self.decode.factor > 1 and not method.decodes:
+            others = either(names_of(lambda other: other.decodes))
+            raise ValueError(f"method {self.method} trains on the stored images themselves: set decode.factor to 1, or use {others}")
         return self
-
-    @property
-    def classes_apart(self) -> bool:
-        """Whether what becomes of a class's images depends on no other class's: no network is trained on the synthetic set."""
-        return self.method in ("dm", *KERNEL_METHODS) or (self.method in ("dc", "dsa") and self.outer_loops == 1)

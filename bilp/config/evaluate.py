@@ -17,14 +17,14 @@ from bilp.config.base import (
     ImageOperation,
     NoneIsAChoice,
     Positive,
-    Protocol,
+    ProtocolName,
     Rate,
     Seed,
     Several,
 )
 from bilp.config.network import NetworkConfig, NetworkName, Networks
 from bilp.config.pools import Pool, pool_networks
-from bilp.config.protocols import protocol_rules
+from bilp.config.protocols import DEFAULT_PROTOCOL, PROTOCOLS
 from bilp.config.standalone import refuse_what_is_left_out
 
 Baseline = Literal["full", "random", "herding", "k_center"]
@@ -72,7 +72,7 @@ class EvaluateConfig(Frozen):
         *("decay_factor", "augment_each", "batch_norm_augment_each", "augment_always", "augment", "augment_after", "cutmix", "labels"),
     }
 
-    protocol: Protocol = "dc"
+    protocol: ProtocolName = DEFAULT_PROTOCOL
     """Published protocol that the settings below are taken from where they are not given: DC's, IDC's, or soft labels."""
     pool: Pool | None = None
     """Pool of a cross-architecture protocol, which sets networks: S, SS, M, B, W, D, A, P or N (see bilp/config/pools.py)."""
@@ -146,8 +146,8 @@ class EvaluateConfig(Frozen):
     @classmethod
     def _protocol_decides(cls, given: Any) -> Any:
         protocol = given.get("protocol") if isinstance(given, dict) else None
-        if isinstance(protocol, str) and protocol in get_args(Protocol):
-            rules = protocol_rules(protocol, "folder", 1).get("evaluate", {})
+        if isinstance(protocol, str) and protocol in PROTOCOLS:
+            rules = PROTOCOLS[protocol].values("folder", 1).get("evaluate", {})
             source = f"bilp.settings(dataset=..., evaluate={{'protocol': {protocol!r}}}).evaluate"
             refuse_what_is_left_out(cls, given, rules, f"protocol {protocol}", source)
         return given

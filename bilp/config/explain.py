@@ -16,7 +16,7 @@ from bilp.config.defaults import DIAL_PATHS, GIVEN, complete
 from bilp.config.nested import inline, leaves
 from bilp.config.pipeline import PipelineConfig
 from bilp.errors import ConfigError
-from bilp.registry import AS_TYPED
+from bilp.registry import AS_TYPED, EntryName
 
 DEFAULT = "default"
 MOST_PROBLEMS = 20  # lines about wrong values; who has more has the wrong file
@@ -124,6 +124,28 @@ def _told(model: type[BaseModel], prefix: str) -> Iterator[tuple[str, Told]]:
             yield from _told(field.annotation, f"{prefix}{name}.")
         elif issubclass(model, Frozen) and name not in model.by_rule and isinstance(field.default, str | int | float | tuple):
             yield f"{prefix}{name}", field.default
+
+
+@cache
+def choices() -> dict[str, str]:
+    """The settings that hold the name of a registry's entry, by dotted path, with the names as `--help` writes choices."""
+    return dict(_choices(PipelineConfig, ""))
+
+
+def _choices(model: type[BaseModel], prefix: str) -> Iterator[tuple[str, str]]:
+    for name, field in model.model_fields.items():
+        for kind in (*field.metadata, *_parts(field.annotation)):
+            if isinstance(kind, EntryName):
+                yield f"{prefix}{name}", f"{{{','.join(kind.registry)}}}"
+        if isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel):
+            yield from _choices(field.annotation, f"{prefix}{name}.")
+
+
+def _parts(annotation: Any) -> Iterator[Any]:
+    """A type, those that it is made of, and what they are annotated with."""
+    yield annotation
+    for part in get_args(annotation):
+        yield from _parts(part)
 
 
 def _path(location: tuple[int | str, ...]) -> str:

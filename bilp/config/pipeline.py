@@ -21,9 +21,10 @@ from bilp.config.base import Dropped, Frozen, GpuArithmetic, Kept, MethodName, P
 from bilp.config.criteria import measure_of
 from bilp.config.defaults import DIAL_PATHS, KnownOrigins, complete
 from bilp.config.dials import RecipeDataset
-from bilp.config.distill import DECODING_METHODS, TRAJECTORY_METHODS, DistillConfig
+from bilp.config.distill import DistillConfig
 from bilp.config.evaluate import EvaluateConfig, networks_of
 from bilp.config.ingest import IngestConfig
+from bilp.config.methods import DEFAULT_METHOD, METHODS
 from bilp.config.methods.trajectory import ExpertsConfig
 from bilp.config.prune import PruneConfig, ScoreConfig
 from bilp.config.recipes import load_recipe, recipe_names
@@ -50,7 +51,7 @@ class PipelineConfig(Frozen):
 
     dataset: Source = "digits"
     """Real data set."""
-    method: MethodName = "dm"
+    method: MethodName = DEFAULT_METHOD
     """Distillation method."""
     ipc: Positive = 1
     """Synthetic images per class."""
@@ -133,23 +134,17 @@ class PipelineConfig(Frozen):
 
     @model_validator(mode="after")
     def _method_can(self) -> Self:
-        if self.ingest.whitening != "none" and self.method in DECODING_METHODS:
+        method = METHODS[self.method]
+        if self.ingest.whitening != "none" and method.decodes:
             raise ValueError(
                 f"method {self.method} decodes images and steps them as pixels, which whitened ones are not: set ingest.whitening to none"
             )
-        if self.method not in TRAJECTORY_METHODS:
-            return self
-        if "adaptive" in self.arms:
+        if "adaptive" in self.arms and not method.adaptive:
             raise ValueError(
-                f"arm adaptive does not apply to method {self.method}, which meets real samples only through its experts: "
+                f"arm adaptive does not apply to method {self.method}, which {method.no_effect}: "
                 "use arm static (bilp prunes statically alone here)"
             )
-        needed = self.distill.trajectory.needed_epochs
-        if needed > self.experts.epochs:
-            raise ValueError(
-                f"distill.trajectory needs experts of {needed} epochs (max_start + expert_epochs), but experts.epochs = "
-                f"{self.experts.epochs}: train them longer or lower max_start"
-            )
+        method.check(self)
         return self
 
     @property
@@ -178,5 +173,5 @@ def settings(**given: Any) -> PipelineConfig:
 def _usable_recipes() -> tuple[str, ...]:
     """The recipes whose method and dataset exist here; published cells of others wait for theirs."""
     stated = ((name, load_recipe(name)) for name in recipe_names())
-    known = ((name, values.get("method", "dm"), values.get("dataset", "digits")) for name, values in stated)
-    return tuple(name for name, method, dataset in known if method in get_args(MethodName) and dataset in get_args(Source))
+    known = ((name, values.get("method", DEFAULT_METHOD), values.get("dataset", "digits")) for name, values in stated)
+    return tuple(name for name, method, dataset in known if method in METHODS and dataset in get_args(Source))

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from bilp.config.decode import KernelMetric
+from bilp.config.methods.idc import KernelMetric
 from bilp.errors import ConfigError
 from bilp.matching import distance
 from bilp.matching.base import Pullback, Vectors, require_samples

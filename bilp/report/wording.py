@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from bilp.config import Criterion, MethodName, PruneConfig, ScoreConfig
+from bilp.config import Criterion, PruneConfig, ScoreConfig
 
 
 @dataclass(frozen=True)
@@ -29,18 +29,6 @@ ARMS = {
 ARM_ORDER = tuple(ARMS)
 BASELINES = ("full", "random", "herding", "k_center")
 PRUNED_ARMS = ("bilp", "adaptive", "static")
-
-METHODS: dict[MethodName, str] = {
-    "dm": "distribution matching (DM)",
-    "dc": "gradient matching (DC)",
-    "dsa": "gradient matching with augmentation (DSA)",
-    "idc": "efficient parameterisation (IDC)",
-    "dream": "representative matching (DREAM)",
-    "idm": "improved distribution matching (IDM)",
-    "mtt": "trajectory matching (MTT)",
-    "tesla": "trajectory matching in constant memory (TESLA)",
-    "cafe": "feature alignment (CAFE)",
-}
 
 DATASETS = {
     "digits": "Digits",

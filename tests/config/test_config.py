@@ -15,14 +15,13 @@ from pydantic import BaseModel, ValidationError
 import bilp
 from bilp.artifacts.artifact import plain
 from bilp.config import (
-    TRAJECTORY_METHODS,
+    METHODS,
     AugmentFamily,
     Criterion,
     DistillConfig,
     EvaluateConfig,
     ExpertsConfig,
     IngestConfig,
-    MethodName,
     NetworkConfig,
     PipelineConfig,
     PruneConfig,
@@ -30,15 +29,15 @@ from bilp.config import (
     ScoreConfig,
     Source,
     TrajectoryConfig,
-    defaults,
     recipes,
 )
 from bilp.config.arms import adaptive_note, needs_experts, needs_scores, needs_selection, planned_runs
 from bilp.config.command_line import configure, parse
 from bilp.config.criteria import CRITERION_FACTS
-from bilp.config.decode import IdcConfig, PretrainedConfig
-from bilp.config.defaults import LIMITED, complete, dc_loops
+from bilp.config.defaults import LIMITED, complete
 from bilp.config.explain import DEFAULT, GIVEN, explain, problems
+from bilp.config.methods.dc import DC_LOOPS, dc_loops
+from bilp.config.methods.idc import IdcConfig, PretrainedConfig
 from bilp.config.nested import leaves
 
 STAGES: dict[str, type[BaseModel]] = {
@@ -228,7 +227,7 @@ def test_every_setting_has_a_description() -> None:
         {},
         optional={
             "dataset": st.sampled_from([name for name in get_args(Source) if name not in ("folder", "parquet")]),
-            "method": st.sampled_from(get_args(MethodName)),
+            "method": st.sampled_from(list(METHODS)),
             "ipc": st.integers(1, 200),
             "keep": st.floats(0.01, 1.0),
             "beta": st.floats(0.0, 0.99),
@@ -287,7 +286,7 @@ def test_a_distillation_of_its_own_takes_no_default_that_its_method_overrules(va
     )
 
 
-@pytest.mark.parametrize("method", get_args(MethodName))
+@pytest.mark.parametrize("method", list(METHODS))
 def test_what_settings_gives_is_what_the_pipeline_takes_and_stands_alone(method: str) -> None:
     config = bilp.settings(dataset="cifar10", method=method, ipc=10)
     assert config == PipelineConfig.model_validate({"dataset": "cifar10", "method": method, "ipc": 10})
@@ -377,7 +376,7 @@ def test_published_hyper_parameters(dataset: str, method: str) -> None:
     assert ("flip" in config.distill.augment) == (mirrored and method not in ("dc", "cafe"))
     assert (config.distill.augment == ()) == (method in ("dc", "cafe"))
     assert config.distill.init == ("noise" if method in ("dc", "cafe") else "real")
-    if method not in TRAJECTORY_METHODS:
+    if not METHODS[method].needs_experts:
         assert config.distill.learning_rate == (1.0 if method == "dm" else 0.1)
     if dataset != "digits":
         assert config.distill.iterations == {"dm": 20000, "mtt": 5000, "tesla": 10000, "cafe": 2000}.get(method, 1000)
@@ -390,7 +389,7 @@ def test_large_ipc_of_dm_takes_the_larger_step() -> None:
 
 
 def test_loops_of_gradient_matching() -> None:
-    assert {ipc: dc_loops(ipc) for ipc in (1, 10, 20, 30, 40, 50)} == defaults.DC_LOOPS
+    assert {ipc: dc_loops(ipc) for ipc in (1, 10, 20, 30, 40, 50)} == DC_LOOPS
     assert dc_loops(2) == (2, 50)
     assert dc_loops(35) == (35, 18)  # halfway between 20 and 15, rounded to even
     assert dc_loops(200) == (200, 10)

@@ -11,7 +11,7 @@ from typing import Any, get_args
 import pytest
 from pydantic import BaseModel
 
-from bilp.config import Criterion, MethodName, PipelineConfig, Source
+from bilp.config import METHODS, Criterion, PipelineConfig, Source
 from bilp.config.base import Frozen, told
 from bilp.config.explain import told_defaults
 from bilp.config.nested import leaves, merge
@@ -41,7 +41,7 @@ ONCE: list[dict[str, Any]] = [
 def configurations() -> list[tuple[set[str], dict[str, Any]]]:
     """The paths given, and every value that follows, for each combination."""
     found = []
-    for dataset, method in itertools.product(get_args(Source), get_args(MethodName)):
+    for dataset, method in itertools.product(get_args(Source), list(METHODS)):
         base: dict[str, Any] = {"dataset": dataset, "method": method}
         if dataset in ("folder", "parquet"):
             base["ingest"] = {"uri": "x"}

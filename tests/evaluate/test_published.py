@@ -17,7 +17,7 @@ from scipy import stats
 from bilp.artifacts.artifact import open_artifact
 from bilp.artifacts.publication import publish
 from bilp.artifacts.tables import EVALUATION, encode
-from bilp.config import MethodName, PipelineConfig, Source
+from bilp.config import METHODS, PipelineConfig, Source
 from bilp.config.explain import explain
 from bilp.config.nested import leaves
 from bilp.config.recipes import RECIPES, load_recipe, read_recipe, recipe_names
@@ -85,7 +85,7 @@ def test_the_tables_are_complete() -> None:
 def test_cells_of_methods_that_exist_are_in_force(folder: str) -> None:
     known = [name for name in cells(folder) if load_recipe(name)["dataset"] in get_args(Source)]
     method = load_recipe(cells(folder)[0])["method"]
-    if method not in get_args(MethodName):
+    if method not in list(METHODS):
         pytest.skip(f"method {method} does not exist yet")
     for name in known:
         config = PipelineConfig(recipe=name)

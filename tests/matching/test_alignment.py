@@ -100,7 +100,7 @@ def test_cotangent_is_the_derivative_of_the_distance() -> None:
 
 
 def test_weights_come_from_the_configuration() -> None:
-    weighed = matching_for("cafe", AlignmentConfig(shallow_weight=0.0, deep_weight=3.0))
+    weighed = matching_for("cafe", alignment=AlignmentConfig(shallow_weight=0.0, deep_weight=3.0))
     assert isinstance(weighed, AlignmentMatching)
     assert weighed.weights(4) == [0.0, 0.0, 3.0, 6.0]
     assert weighed.weights(1) == [6.0]

@@ -12,7 +12,8 @@ from torch import Tensor, nn
 from bilp.causal import Estimator, effects
 from bilp.causal.cotangent import cotangent_differences
 from bilp.config import NetworkConfig
-from bilp.config.decode import DecodeConfig, KernelMetric
+from bilp.config.decode import DecodeConfig
+from bilp.config.methods.idc import IdcConfig, KernelMetric
 from bilp.errors import ConfigError
 from bilp.images import augment
 from bilp.images.multiformation import decode_class
@@ -66,7 +67,7 @@ def test_the_cotangent_equals_autograd_with_and_without_a_leading_axis(metric: K
 @pytest.mark.parametrize("norm", ["instance", "layer"])
 def test_only_kernels_take_part(metric: KernelMetric, norm: str) -> None:
     net, (images, labels) = network(norm), draw(5, "real")
-    matching = matching_for("idc", metric)
+    matching = matching_for("idc", idc=IdcConfig(metric=metric))
     kernels = [module.weight for module in net.modules() if isinstance(module, nn.Conv2d)]
     mean = matching.real_mean(net, images, labels)
     wanted = torch.autograd.grad(nn.functional.cross_entropy(net(images), labels), kernels)
