@@ -30,6 +30,14 @@ class Cell:
     """Whether the data set has few and small images, which short schedules teach."""
 
 
+PLUGIN = "plugin"
+"""The field of `distill` where a method that another package offers has its settings."""
+
+
+class PluginConfig(Frozen):
+    """Settings of a method that another package offers, which derives its own from these; other methods have none."""
+
+
 Rule = Callable[[Cell], dict[str, Any]]
 """Nested values of the pipeline that follow from a cell."""
 
@@ -62,7 +70,7 @@ class Method:
     """Where the paper was published, and its number on arXiv."""
 
     settings: Mapping[str, type[Frozen]] = field(default_factory=dict)
-    """Its own settings: model by field of `distill`. A method of another package has one model, at `plugin`."""
+    """Its own settings: model by field of `distill`. A method of another package has one, a PluginConfig at `plugin`."""
     values: Rule = nothing
     """Published values."""
     values_for: str = "at ipc {ipc}"
@@ -118,6 +126,12 @@ class Method:
     """What checks the tensors that the method carries from round to round (see `bilp.distill.checkpoint.Carried`); empty if none."""
     parts: Mapping[str, str] = field(default_factory=dict)
     """Interchangeable parts of a loop that several methods share, by the loop's own names for them."""
+
+    def __post_init__(self) -> None:
+        """Raises TypeError for settings that could not be checked."""
+        own = self.settings.get(PLUGIN, PluginConfig)
+        if not issubclass(own, PluginConfig):
+            raise TypeError(f"settings {own.__name__} of method {self.name} do not derive from PluginConfig")
 
     @property
     def adaptive(self) -> bool:
