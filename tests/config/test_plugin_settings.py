@@ -107,9 +107,10 @@ def test_each_is_an_option_of_the_command_line(capsys: pytest.CaptureFixture[str
 
 
 def test_a_form_offers_them_without_their_defaults() -> None:
-    field = PipelineConfig.model_json_schema()["$defs"]["DistillConfig"]["properties"]["plugin"]
-    none, toy = field["anyOf"]
-    assert none["properties"] == {}
+    models = PipelineConfig.model_json_schema()["$defs"]
+    none, toy = models["DistillConfig"]["properties"]["plugin"]["anyOf"]
+    assert none == {"$ref": "#/$defs/PluginConfig"}
+    assert models["PluginConfig"]["properties"] == {}
     assert set(toy["properties"]) == {"power", "rates", "inner"}
     assert toy["properties"]["power"] == {"description": "Exponent.", "exclusiveMinimum": 0.0, "title": "Power", "type": "number"}
 

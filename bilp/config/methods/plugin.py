@@ -27,9 +27,9 @@ class _ByMethod:
 
     def __get_pydantic_json_schema__(self, schema: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
         """A choice between the settings of the methods that are installed; an empty group if there are none."""
-        models = (PluginConfig, *plugin_models())
-        forms = [model.__get_pydantic_json_schema__(model.__pydantic_core_schema__, handler) for model in models]
-        return {"anyOf": forms} if len(forms) > 1 else forms[0]
+        none = handler(schema)
+        forms = [model.__get_pydantic_json_schema__(model.__pydantic_core_schema__, handler) for model in plugin_models()]
+        return {"anyOf": [none, *forms]} if forms else none
 
 
 PluginSettings = Annotated[SerializeAsAny[PluginConfig], _ByMethod()]
