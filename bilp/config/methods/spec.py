@@ -7,13 +7,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 from bilp.config.base import Frozen
 from bilp.config.protocols import ALL_FAMILIES, DEFAULT_PROTOCOL
-
-if TYPE_CHECKING:
-    from bilp.config.pipeline import PipelineConfig
 
 
 @dataclass(frozen=True)
@@ -52,8 +49,8 @@ def augmented_evaluation(cell: Cell) -> dict[str, Any]:
     return {"evaluate": {"epochs": 1000, "augment": ALL_FAMILIES}}
 
 
-def accept(config: PipelineConfig) -> None:
-    """Nothing to say against a configuration."""
+def any_experts(distill: Any, epochs: int, found: str) -> None:
+    """Experts may be as short as they are."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,8 +74,6 @@ class Method:
     """What these depend on, for those who ask where a value came from."""
     small: Rule = nothing
     """What replaces them on few and small images."""
-    check: Callable[[PipelineConfig], None] = accept
-    """Raises ValueError for a whole configuration that the method cannot carry out."""
 
     evaluation: Rule = augmented_evaluation
     """How its sets are evaluated, under any protocol that does not say otherwise."""
@@ -93,6 +88,8 @@ class Method:
     """Why no real sample has a causal effect of its own, as what the method does; empty where adaptive pruning applies."""
     needs_experts: bool = False
     """Whether it imitates experts, which are trained first."""
+    check_experts: Callable[[Any, int, str], None] = any_experts
+    """Raises ValueError if experts of so many epochs, which the text tells, are too short for these settings of distillation."""
     decodes: bool = False
     """Whether a stored image may stand for several, and is stepped as pixels."""
     shrinking: Literal["nearest", "bilinear"] = "nearest"
