@@ -14,6 +14,8 @@ from bilp.config.methods import DEFAULT_METHOD, METHODS, divisible, either, name
 from bilp.config.methods.cafe import AlignmentConfig
 from bilp.config.methods.idc import DreamConfig, IdcConfig
 from bilp.config.methods.idm import IdmConfig
+from bilp.config.methods.plugin import PluginSettings
+from bilp.config.methods.spec import PLUGIN, PluginConfig
 from bilp.config.methods.trajectory import TrajectoryConfig
 from bilp.config.nested import as_plain
 from bilp.config.network import NetworkConfig
@@ -23,6 +25,7 @@ from bilp.config.standalone import refuse_what_is_left_out
 class DistillConfig(Frozen):
     """Distillation: a method is what is compared plus what trains the network."""
 
+    later = frozenset({PLUGIN})
     by_rule = SHARED | {
         *("method", "ipc", "iterations", "rounds", "init", "augment", "batch_real", "learning_rate", "outer_loops", "inner_epochs"),
         "batch_train",
@@ -70,6 +73,8 @@ class DistillConfig(Frozen):
     """Settings of mtt and tesla alone."""
     alignment: AlignmentConfig = AlignmentConfig()
     """Settings of cafe alone."""
+    plugin: PluginSettings = PluginConfig()
+    """Settings of a method that another package offers; no other method has any."""
     gpu: GpuArithmetic = "float32"
     """Arithmetic on a GPU: float32, products in TensorFloat-32 (tf32), or these with channels last in memory. Causal effects
     are measured in float32 whatever it says."""

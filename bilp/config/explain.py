@@ -13,6 +13,8 @@ from pydantic import BaseModel, ValidationError
 
 from bilp.config.base import Frozen, Told
 from bilp.config.defaults import DIAL_PATHS, GIVEN, complete
+from bilp.config.methods.plugin import plugin_models
+from bilp.config.methods.spec import PLUGIN
 from bilp.config.nested import inline, leaves
 from bilp.config.pipeline import PipelineConfig
 from bilp.errors import ConfigError
@@ -97,7 +99,8 @@ def _shortened(value: Any) -> str:
 def similar(path: str) -> str | None:
     """The setting whose path looks most like this one (positions in lists do not count), or None."""
     wanted = ".".join(part for part in path.split(".") if not part.isdigit())
-    close = difflib.get_close_matches(wanted, _paths(PipelineConfig), n=1, cutoff=0.7)
+    known = [*_paths(PipelineConfig), *(path for model in plugin_models() for path in _paths(model, f"distill.{PLUGIN}."))]
+    close = difflib.get_close_matches(wanted, known, n=1, cutoff=0.7)
     return close[0] if close else None
 
 

@@ -144,7 +144,8 @@ class PipelineConfig(Frozen):
                 f"arm adaptive does not apply to method {self.method}, which {method.no_effect}: "
                 "use arm static (bilp prunes statically alone here)"
             )
-        method.check(self)
+        if method.needs_experts:
+            method.check_experts(self.distill, self.experts.epochs, f"experts.epochs = {self.experts.epochs}")
         return self
 
     @property

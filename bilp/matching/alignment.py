@@ -28,7 +28,7 @@ class AlignmentMatching:
     ConvNet of three blocks these are f1, f2, f3 and f4 = f5 of the paper; a residual block counts as one layer.
     """
 
-    name = "cafe"
+    name = "alignment"
 
     def __init__(self, config: AlignmentConfig = PAPERS_ALIGNMENT) -> None:
         """`config` holds the weights of the layers; the paper's by default."""

@@ -17,7 +17,7 @@ from bilp.nets import Network
 class FeatureMatching:
     """phi = features before the classifier, one block `[F]`; D = squared Euclidean distance of the means."""
 
-    name = "dm"
+    name = "features"
 
     @torch.no_grad()
     def real(self, network: Network, images: Tensor, labels: Tensor) -> Vectors:

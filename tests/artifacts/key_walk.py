@@ -115,16 +115,16 @@ def _with(model: BaseModel, name: str, value: Any, validated: bool) -> BaseModel
 
 
 def _other_values(field: Any, value: Any) -> Iterator[Any]:
-    for kind in _kinds(Annotated[field.annotation, *field.metadata, None]):
+    for kind in _kinds(Annotated[(field.annotation, *field.metadata)] if field.metadata else field.annotation):
         yield from _of_kind(kind, value)
 
 
 def _kinds(annotation: Any) -> Iterator[Any]:
-    """The alternatives of a type, without constraints; of the name of an entry, what says of which registry."""
-    if names := [part for part in getattr(annotation, "__metadata__", ()) if isinstance(part, EntryName)]:
-        yield from names
-    elif get_origin(annotation) is Annotated:
-        yield from _kinds(get_args(annotation)[0])
+    """The alternatives of a type, without constraints."""
+    if get_origin(annotation) is Annotated:
+        kind, *marks = get_args(annotation)
+        entries = [mark.registry for mark in marks if isinstance(mark, EntryName)]
+        yield from [Literal[tuple(registry)] for registry in entries] or _kinds(kind)
     elif get_origin(annotation) in (Union, types.UnionType):
         for part in get_args(annotation):
             yield from _kinds(part)
@@ -137,8 +137,8 @@ def _of_kind(kind: Any, value: Any) -> Iterator[Any]:
     number = value if isinstance(value, int | float) and not isinstance(value, bool) else 0
     if kind is type(None):
         yield None
-    elif isinstance(kind, EntryName) or get_origin(kind) is Literal:
-        known = list(kind.registry if isinstance(kind, EntryName) else get_args(kind))
+    elif get_origin(kind) is Literal:
+        known = list(get_args(kind))
         after = known.index(value) + 1 if value in known else 0
         yield from known[after:] + known[:after]
     elif kind is bool:

@@ -21,7 +21,7 @@ DEFAULT_METHOD = dm.DM.name
 
 def names_of(applies: Callable[[Method], bool]) -> list[str]:
     """The methods that something applies to."""
-    return [method.name for method in _usable() if applies(method)]
+    return [method.name for method in usable() if applies(method)]
 
 
 def either(names: Iterable[str]) -> str:
@@ -33,14 +33,14 @@ def either(names: Iterable[str]) -> str:
 def divisible() -> str:
     """The methods whose classes can be divided among machines, and the settings with which they can, in words."""
     by_settings: dict[str, list[str]] = {}
-    for method in _usable():
+    for method in usable():
         if method.independent_with is not None:
             needed = " and ".join(f"{name} = {value}" for name, value in method.independent_with.items())
             by_settings.setdefault(needed, []).append(method.name)
     return ", or ".join(f"{either(names)} with {needed}" if needed else either(names) for needed, names in by_settings.items())
 
 
-def _usable() -> Iterator[Method]:
+def usable() -> Iterator[Method]:
     """Every method but those whose package cannot be used, which is told whoever chooses one of them."""
     for name in METHODS:
         try:

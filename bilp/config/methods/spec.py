@@ -7,13 +7,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 from bilp.config.base import Frozen
 from bilp.config.protocols import ALL_FAMILIES, DEFAULT_PROTOCOL
-
-if TYPE_CHECKING:
-    from bilp.config.pipeline import PipelineConfig
 
 
 @dataclass(frozen=True)
@@ -30,6 +27,14 @@ class Cell:
     """Whether the data set has few and small images, which short schedules teach."""
 
 
+PLUGIN = "plugin"
+"""The field of `distill` where a method that another package offers has its settings."""
+
+
+class PluginConfig(Frozen):
+    """Settings of a method that another package offers, which derives its own from these; other methods have none."""
+
+
 Rule = Callable[[Cell], dict[str, Any]]
 """Nested values of the pipeline that follow from a cell."""
 
@@ -44,8 +49,8 @@ def augmented_evaluation(cell: Cell) -> dict[str, Any]:
     return {"evaluate": {"epochs": 1000, "augment": ALL_FAMILIES}}
 
 
-def accept(config: PipelineConfig) -> None:
-    """Nothing to say against a configuration."""
+def any_experts(distill: Any, epochs: int, found: str) -> None:
+    """Experts may be as short as they are."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,15 +67,13 @@ class Method:
     """Where the paper was published, and its number on arXiv."""
 
     settings: Mapping[str, type[Frozen]] = field(default_factory=dict)
-    """Its own settings: model by field of `distill`. A method of another package has one model, at `plugin`."""
+    """Its own settings: model by field of `distill`. A method of another package has one, a PluginConfig at `plugin`."""
     values: Rule = nothing
     """Published values."""
     values_for: str = "at ipc {ipc}"
     """What these depend on, for those who ask where a value came from."""
     small: Rule = nothing
     """What replaces them on few and small images."""
-    check: Callable[[PipelineConfig], None] = accept
-    """Raises ValueError for a whole configuration that the method cannot carry out."""
 
     evaluation: Rule = augmented_evaluation
     """How its sets are evaluated, under any protocol that does not say otherwise."""
@@ -85,6 +88,8 @@ class Method:
     """Why no real sample has a causal effect of its own, as what the method does; empty where adaptive pruning applies."""
     needs_experts: bool = False
     """Whether it imitates experts, which are trained first."""
+    check_experts: Callable[[Any, int, str], None] = any_experts
+    """Raises ValueError if experts of so many epochs, which the text tells, are too short for these settings of distillation."""
     decodes: bool = False
     """Whether a stored image may stand for several, and is stepped as pixels."""
     shrinking: Literal["nearest", "bilinear"] = "nearest"
@@ -118,6 +123,12 @@ class Method:
     """What checks the tensors that the method carries from round to round (see `bilp.distill.checkpoint.Carried`); empty if none."""
     parts: Mapping[str, str] = field(default_factory=dict)
     """Interchangeable parts of a loop that several methods share, by the loop's own names for them."""
+
+    def __post_init__(self) -> None:
+        """Raises TypeError for settings that could not be checked."""
+        own = self.settings.get(PLUGIN, PluginConfig)
+        if not issubclass(own, PluginConfig):
+            raise TypeError(f"settings {own.__name__} of method {self.name} do not derive from PluginConfig")
 
     @property
     def adaptive(self) -> bool:

@@ -4,15 +4,12 @@ from __future__ import annotations
 
 from dataclasses import replace
 from functools import partial
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar, NamedTuple
+from typing import Annotated, Any, ClassVar, NamedTuple
 
 from pydantic import Field
 
 from bilp.config.base import SHARED, AugmentFamily, Count, Fraction, Frozen, GpuArithmetic, Positive, Rate, Seed
 from bilp.config.methods.spec import Cell, Method
-
-if TYPE_CHECKING:
-    from bilp.config.pipeline import PipelineConfig
 
 
 class ExpertsConfig(Frozen):
@@ -126,12 +123,12 @@ def _values(cell: Cell, table: Table, iterations: int) -> dict[str, Any]:
     return rules
 
 
-def _check(config: PipelineConfig) -> None:
-    needed = config.distill.trajectory.needed_epochs
-    if needed > config.experts.epochs:
+def _check_experts(distill: Any, epochs: int, found: str) -> None:
+    needed = distill.trajectory.needed_epochs
+    if needed > epochs:
         raise ValueError(
-            f"distill.trajectory needs experts of {needed} epochs (max_start + expert_epochs), but experts.epochs = "
-            f"{config.experts.epochs}: train them longer or lower max_start"
+            f"distill.trajectory needs experts of {needed} epochs (max_start + expert_epochs), but {found}: "
+            "train them longer or lower max_start"
         )
 
 
@@ -143,9 +140,9 @@ MTT = Method(
     settings={"trajectory": TrajectoryConfig},
     values=partial(_values, table=MTT_ROWS, iterations=5000),
     values_for="on {dataset} at ipc {ipc}",
-    check=_check,
     no_effect="meets real samples only through its experts",
     needs_experts=True,
+    check_experts=_check_experts,
     matching="bilp.matching:trajectories",
     loop="bilp.distill.loops.mtt:distill",
     carried="bilp.distill.loops.mtt:require_step_size",
