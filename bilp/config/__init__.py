@@ -1,7 +1,7 @@
 """Every setting of every stage, as frozen pydantic models; what others need of them is imported from here."""
 
 from bilp.config.base import AugmentFamily, Frozen, MethodName, Protocol, Source
-from bilp.config.criteria import Criterion
+from bilp.config.criteria import CRITERIA, Criterion, CriterionName
 from bilp.config.decode import DecodeConfig, DreamConfig, IdcConfig, IdmConfig
 from bilp.config.distill import DECODING_METHODS, KERNEL_METHODS, TRAJECTORY_METHODS, DistillConfig
 from bilp.config.evaluate import Baseline, EvaluateConfig, TeacherConfig
@@ -9,10 +9,12 @@ from bilp.config.ingest import IngestConfig, NormalizationName
 from bilp.config.methods.trajectory import AlignmentConfig, ExpertsConfig, TrajectoryConfig
 from bilp.config.network import NetworkConfig, NetworkName
 from bilp.config.pipeline import Arm, PipelineConfig, ReportConfig, settings
-from bilp.config.prune import PruneConfig, ScoreConfig
+from bilp.config.prune import PruneConfig
 from bilp.config.reselect import ReselectConfig, ScoreName
+from bilp.config.score import ScoreConfig
 
 __all__ = [
+    "CRITERIA",
     "DECODING_METHODS",
     "KERNEL_METHODS",
     "TRAJECTORY_METHODS",
@@ -21,6 +23,7 @@ __all__ = [
     "AugmentFamily",
     "Baseline",
     "Criterion",
+    "CriterionName",
     "DecodeConfig",
     "DistillConfig",
     "DreamConfig",

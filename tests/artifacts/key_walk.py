@@ -25,6 +25,7 @@ from bilp.artifacts.facts import DatasetFacts
 from bilp.config import PipelineConfig
 from bilp.config.base import Frozen
 from bilp.data.store import Dataset, Split
+from bilp.registry import EntryName
 from bilp.storage import local
 
 PACKAGE = Path(bilp.__file__).parent
@@ -114,14 +115,16 @@ def _with(model: BaseModel, name: str, value: Any, validated: bool) -> BaseModel
 
 
 def _other_values(field: Any, value: Any) -> Iterator[Any]:
-    for kind in _kinds(field.annotation):
+    for kind in _kinds(Annotated[(field.annotation, *field.metadata)] if field.metadata else field.annotation):
         yield from _of_kind(kind, value)
 
 
 def _kinds(annotation: Any) -> Iterator[Any]:
     """The alternatives of a type, without constraints."""
     if get_origin(annotation) is Annotated:
-        yield from _kinds(get_args(annotation)[0])
+        kind, *marks = get_args(annotation)
+        entries = [mark.registry for mark in marks if isinstance(mark, EntryName)]
+        yield from [Literal[tuple(registry)] for registry in entries] or _kinds(kind)
     elif get_origin(annotation) in (Union, types.UnionType):
         for part in get_args(annotation):
             yield from _kinds(part)
