@@ -1,7 +1,7 @@
 """Every setting of every stage, as frozen pydantic models; what others need of them is imported from here."""
 
 from bilp.config.base import AugmentFamily, Frozen, MethodName, ProtocolName, Source
-from bilp.config.criteria import Criterion
+from bilp.config.criteria import CRITERIA, Criterion, CriterionName
 from bilp.config.decode import DecodeConfig
 from bilp.config.distill import DistillConfig
 from bilp.config.evaluate import Baseline, EvaluateConfig, TeacherConfig
@@ -14,10 +14,12 @@ from bilp.config.methods.trajectory import ExpertsConfig, TrajectoryConfig
 from bilp.config.network import NetworkConfig, NetworkName
 from bilp.config.pipeline import Arm, PipelineConfig, ReportConfig, settings
 from bilp.config.protocols import PROTOCOLS
-from bilp.config.prune import PruneConfig, ScoreConfig
+from bilp.config.prune import PruneConfig
 from bilp.config.reselect import ReselectConfig, ScoreName
+from bilp.config.score import ScoreConfig
 
 __all__ = [
+    "CRITERIA",
     "METHODS",
     "PROTOCOLS",
     "AlignmentConfig",
@@ -25,6 +27,7 @@ __all__ = [
     "AugmentFamily",
     "Baseline",
     "Criterion",
+    "CriterionName",
     "DecodeConfig",
     "DistillConfig",
     "DreamConfig",

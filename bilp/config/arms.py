@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from bilp.config.criteria import measure_of
+from bilp.config.criteria import CRITERIA
 from bilp.config.distill import DistillConfig
 from bilp.config.evaluate import EvaluateConfig
 from bilp.config.methods import METHODS
@@ -55,7 +55,7 @@ def needs_selection(config: PipelineConfig) -> bool:
 
 def needs_scores(prune: PruneConfig) -> bool:
     """Whether the criterion ranks samples by something that has to be measured first."""
-    return measure_of(prune.criterion) is not None
+    return CRITERIA[prune.criterion].measure is not None
 
 
 def needs_teacher(config: EvaluateConfig) -> bool:

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping, Set
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from bilp.config.criteria import Criterion, dropped_end, measure_of
+from bilp.config.criteria import CRITERIA
 from bilp.config.dials import Dials, Settled, read
 from bilp.config.methods import METHODS, Cell, Method
 from bilp.config.nested import as_plain, get, leaves, merge, merge_all, nest
@@ -44,34 +44,6 @@ class KnownOrigins:
     """Origins that travel with a configuration without being part of its value: configurations of equal values are equal."""
 
     by_path: Mapping[str, str] | None = field(default=None, compare=False)
-
-
-# Paul et al. 2021: the mean over ten networks at an early epoch, about 20.
-EARLY_EPOCH, EARLY_NETWORKS = 20, 10
-# Epochs of the papers: Toneva et al. 2019 count over a whole training; Pleiss et al. 2020 average up to the first decay
-# of the step size. Our other trained networks (evaluate.full_epochs) see 30.
-CRITERION_EPOCHS = {"forgetting": 200, "aum": 150, "herding": 30, "k_center": 30, "monte_carlo": 20}
-CRITERION_TRIALS = {"herding": 1, "k_center": 1, "monte_carlo": 100}  # one network gives one order of picking
-SHORT_EPOCHS = 20
-
-
-def criterion_rules(criterion: Criterion, dataset: str, epochs: int | None) -> dict[str, Any]:
-    """What a criterion needs recorded and for how long, and the end it drops; `epochs` is what was given for score.epochs."""
-    score: dict[str, Any] = {}
-    if criterion in ("el2n", "grand"):
-        early = min(EARLY_EPOCH, epochs or EARLY_EPOCH)
-        score = {"trials": EARLY_NETWORKS, "epochs": EARLY_EPOCH, "early_from": early, "early_to": early}
-    if criterion == "grand":
-        score["gradient_norm"] = "last_layer"
-    if criterion in CRITERION_EPOCHS:
-        longest = SHORT_EPOCHS if dataset == "digits" else CRITERION_EPOCHS[criterion]
-        score["epochs"] = min(CRITERION_EPOCHS[criterion], longest)
-    if criterion in CRITERION_TRIALS:
-        score["trials"] = CRITERION_TRIALS[criterion]
-    measure = measure_of(criterion)
-    if measure is not None:
-        score["measure"] = measure
-    return {"prune": {"drop": dropped_end(criterion)}, "score": score}
 
 
 def _is_small(dataset: str) -> bool:
@@ -155,7 +127,8 @@ def method_values(dials: Dials) -> dict[str, Any]:
 def _pruning_rules(dials: Dials) -> Iterator[tuple[str, dict[str, Any]]]:
     """What follows from settings of the static level that are not dials."""
     if dials.criterion is not None:
-        yield f"criterion {dials.criterion}", criterion_rules(dials.criterion, dials.dataset, dials.score_epochs)
+        short = dials.dataset == "digits"
+        yield f"criterion {dials.criterion}", CRITERIA[dials.criterion].rules(short, dials.score_epochs)
     if not dials.per_class and dials.band is None:
         yield "dial ipc (ranking of the whole set)", {"prune": {"floor_per_class": max(dials.ipc, 2)}}
 

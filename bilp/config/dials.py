@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal, TypeVar
 from pydantic import AliasPath, BaseModel, ConfigDict, Field, ValidationError
 
 from bilp.config.base import Dropped, Fraction, GpuArithmetic, Kept, MethodName, Positive, ProtocolName, Seed, Several, Source
-from bilp.config.criteria import Criterion
+from bilp.config.criteria import CriterionName
 from bilp.config.methods import DEFAULT_METHOD
 from bilp.config.network import NetworkConfig, Networks
 from bilp.config.pools import Pool
@@ -40,7 +40,7 @@ class Dials(BaseModel):
     protocol: ProtocolName | None = _at("evaluate.protocol")
     factor: Annotated[int, Field(ge=1, le=8)] | None = _at("distill.decode.factor")
     side: Positive | None = _at("ingest.resolution")
-    criterion: Criterion | None = _at("prune.criterion")
+    criterion: CriterionName | None = _at("prune.criterion")
     per_class: bool = _at("prune.per_class", True)
     band: tuple[Fraction, Fraction] | None = _at("prune.band")
     score_epochs: Positive | None = _at("score.epochs")

@@ -18,7 +18,7 @@ from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema
 
 from bilp.config.base import Dropped, Frozen, GpuArithmetic, Kept, MethodName, Positive, Seed, Source
-from bilp.config.criteria import measure_of
+from bilp.config.criteria import CRITERIA
 from bilp.config.defaults import DIAL_PATHS, KnownOrigins, complete
 from bilp.config.dials import RecipeDataset
 from bilp.config.distill import DistillConfig
@@ -26,9 +26,10 @@ from bilp.config.evaluate import EvaluateConfig, networks_of
 from bilp.config.ingest import IngestConfig
 from bilp.config.methods import DEFAULT_METHOD, METHODS
 from bilp.config.methods.trajectory import ExpertsConfig
-from bilp.config.prune import PruneConfig, ScoreConfig
+from bilp.config.prune import PruneConfig
 from bilp.config.recipes import load_recipe, recipe_names
 from bilp.config.reselect import ReselectConfig
+from bilp.config.score import ScoreConfig
 from bilp.storage.uris import refuse_secrets
 
 Arm = Literal["unpruned", "static", "adaptive", "bilp"]
@@ -121,12 +122,13 @@ class PipelineConfig(Frozen):
         pool = self.evaluate.pool
         if pool is not None and self.evaluate.networks != networks_of(pool, self.distill.network):
             raise ValueError(f"evaluate.pool = {pool!r} contradicts evaluate.networks: set only one of them")
-        needed = measure_of(self.prune.criterion)
+        needed, gradients = CRITERIA[self.prune.criterion].measure, CRITERIA[self.prune.criterion].gradients
         if needed is not None and self.score.measure != needed:
             wrong = f"prune.criterion {self.prune.criterion} contradicts score.measure = {self.score.measure!r}"
             raise ValueError(f"{wrong}: set only prune.criterion")
-        if self.prune.criterion == "grand" and self.score.gradient_norm == "off":
-            raise ValueError("prune.criterion grand contradicts score.gradient_norm = 'off': set it to last_layer or all")
+        if gradients and self.score.gradient_norm == "off":
+            wrong = f"prune.criterion {self.prune.criterion} contradicts score.gradient_norm = 'off'"
+            raise ValueError(f"{wrong}: set it to last_layer or all")
         for name, compared in (("arms", self.arms), ("evaluate.baselines", self.evaluate.baselines)):
             if len(set(compared)) != len(compared):  # its trainings would count twice
                 raise ValueError(f"{name} {list(compared)} names one twice: name each once")

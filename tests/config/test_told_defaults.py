@@ -11,7 +11,7 @@ from typing import Any, get_args
 import pytest
 from pydantic import BaseModel
 
-from bilp.config import METHODS, Criterion, PipelineConfig, Source
+from bilp.config import CRITERIA, METHODS, PipelineConfig, Source
 from bilp.config.base import Frozen, told
 from bilp.config.explain import told_defaults
 from bilp.config.nested import leaves, merge
@@ -31,7 +31,7 @@ CHOICES: list[dict[str, Any]] = [
     {"evaluate": {"networks": [{"norm": "batch"}]}},
 ]
 ONCE: list[dict[str, Any]] = [
-    *({"prune": {"criterion": name}} for name in get_args(Criterion) if name != "external"),
+    *({"prune": {"criterion": name}} for name in CRITERIA if name != "external"),
     {"prune": {"criterion": "external", "score_list": "list.json"}},
     *({"evaluate": {"pool": pool}} for pool in POOLS),
 ]
