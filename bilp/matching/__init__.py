@@ -5,9 +5,10 @@ from __future__ import annotations
 from bilp.config import TRAJECTORY_METHODS, AlignmentConfig, MethodName
 from bilp.config.decode import KernelMetric
 from bilp.matching.alignment import PAPERS_ALIGNMENT, AlignmentMatching
-from bilp.matching.base import Matching, Pullback, Vectors
+from bilp.matching.base import Matching
 from bilp.matching.features import FeatureMatching
 from bilp.matching.gradients import GradientMatching
+from bilp.matching.jacobian import Pullback, Vectors
 from bilp.matching.kernels import KernelMatching
 from bilp.matching.trajectory import TrajectoryMatching
 
