@@ -22,7 +22,7 @@ from statistics import median
 import torch
 
 from benchmarks.devices import CLOCKS, clock_on
-from bilp.causal.oracle import meta_gradient
+from bilp.causal.reference.oracle import meta_gradient
 from bilp.config import PipelineConfig
 from bilp.data import Dataset, open_dataset
 from bilp.data.pool import RealPool

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from bilp.config import METHODS, AlignmentConfig, Frozen, IdcConfig, MethodName
 from bilp.matching.alignment import AlignmentMatching
-from bilp.matching.base import Matching, Pullback, Vectors
+from bilp.matching.base import Matching
 from bilp.matching.features import FeatureMatching
 from bilp.matching.gradients import GradientMatching
+from bilp.matching.jacobian import Pullback, Vectors
 from bilp.matching.kernels import KernelMatching
 from bilp.matching.trajectory import TrajectoryMatching
 from bilp.registry import resolve

@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 import torch
 
-from bilp.causal import ite
+from bilp.causal import ClassBatch, EffectSettings, ite
 from bilp.config import NetworkConfig
 from bilp.matching import FeatureMatching, GradientMatching, Matching
 from bilp.matching.recording import record
@@ -55,6 +55,8 @@ def test_exact_effects_equal_leaving_samples_out(name: str, matching: Matching) 
     matching.freeze_statistics(network, images)
     record(network, images.clone().requires_grad_(), torch.ones(6, dtype=torch.int64), twice=False)  # raises NoRule on the slow path
     real, synthetic = (images[:4], labels), (images[4:], labels[:2])
-    fast = ite(matching, network, *real, *synthetic)
+    fast = ite(matching, network, ClassBatch(real, synthetic))
     assert fast.shape == (4,) and (fast > 0).all()
-    torch.testing.assert_close(fast, ite(matching, network, *real, *synthetic, "oracle"), rtol=1e-5, atol=1e-7 * float(fast.max()))
+    torch.testing.assert_close(
+        fast, ite(matching, network, ClassBatch(real, synthetic), EffectSettings("oracle")), rtol=1e-5, atol=1e-7 * float(fast.max())
+    )
