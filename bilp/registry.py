@@ -20,7 +20,7 @@ from typing import Any, Generic, Protocol, TypeVar
 
 from pydantic import GetCoreSchemaHandler, GetJsonSchemaHandler
 from pydantic.json_schema import JsonSchemaValue
-from pydantic_core import CoreSchema, PydanticCustomError, core_schema
+from pydantic_core import CoreSchema, PydanticKnownError, core_schema
 
 from bilp.errors import ConfigError
 
@@ -134,17 +134,17 @@ class EntryName:
         return found
 
     def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
-        return core_schema.no_info_after_validator_function(self._check, core_schema.str_schema(strict=True))
+        return core_schema.no_info_plain_validator_function(self._check)
 
     def __get_pydantic_json_schema__(self, schema: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
         return {"type": "string", "enum": list(self.registry)}
 
-    def _check(self, name: str) -> str:
-        if name not in self.registry:
+    def _check(self, name: Any) -> str:
+        if not isinstance(name, str) or name not in self.registry:
             *rest, last = (repr(choice) for choice in self.registry)
             expected = f"{', '.join(rest)} or {last}" if rest else last
-            # Literal's own type and words, so that every list of choices is refused alike.
-            raise PydanticCustomError("literal_error", "Input should be {expected}", {"expected": expected})
+            # Literal's own error, so that every list of choices is refused alike.
+            raise PydanticKnownError("literal_error", {"expected": expected})
         return name
 
 

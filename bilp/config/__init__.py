@@ -1,6 +1,6 @@
 """Every setting of every stage, as frozen pydantic models; what others need of them is imported from here."""
 
-from bilp.config.base import AugmentFamily, Frozen, MethodName, Protocol, Source
+from bilp.config.base import AugmentFamily, Frozen, MethodName, Protocol, SourceName
 from bilp.config.criteria import Criterion
 from bilp.config.decode import DecodeConfig, DreamConfig, IdcConfig, IdmConfig
 from bilp.config.distill import DECODING_METHODS, KERNEL_METHODS, TRAJECTORY_METHODS, DistillConfig
@@ -41,7 +41,7 @@ __all__ = [
     "ReselectConfig",
     "ScoreConfig",
     "ScoreName",
-    "Source",
+    "SourceName",
     "TeacherConfig",
     "TrajectoryConfig",
     "settings",

@@ -9,9 +9,10 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema
 
+from bilp.registry import EntryName
 from bilp.storage.uris import NO_SECRET, refuse_secret
 
-Source = Literal["digits", "mnist", "fashion_mnist", "svhn", "cifar10", "cifar100", "folder", "parquet"]
+SourceName = Annotated[str, EntryName("bilp.config.sources:SOURCES")]
 MethodName = Literal["dm", "dc", "dsa", "idc", "dream", "idm", "mtt", "tesla", "cafe"]
 Protocol = Literal["dc", "idc", "soft"]
 GpuArithmetic = Literal["float32", "tf32", "tf32_channels_last"]

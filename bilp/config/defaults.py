@@ -18,10 +18,9 @@ from bilp.config.nested import as_plain, get, leaves, merge, merge_all, nest
 from bilp.config.pools import pool_networks
 from bilp.config.protocols import ALL_FAMILIES, METHOD_PROTOCOL, convnet_bn_rules, evaluation_rules, protocol_rules
 from bilp.config.recipes import load_recipe
+from bilp.config.sources import SOURCES, UNKNOWN_DATA
 from bilp.errors import ConfigError
 
-# Digits change their meaning when mirrored, so flip is left out (Zhao & Bilen 2021, section 4).
-MIRROR_CHANGES_MEANING = ("digits", "mnist", "svhn")
 AUGMENTED = (("experts", "augment"), ("distill", "augment"), ("evaluate", "augment"), ("evaluate", "augment_always"))
 
 # Methods whose real samples act through experts; bilp.config checks what follows from that.
@@ -106,7 +105,7 @@ def criterion_rules(criterion: Criterion, dataset: str, epochs: int | None) -> d
     if criterion == "grand":
         score["gradient_norm"] = "last_layer"
     if criterion in CRITERION_EPOCHS:
-        longest = SHORT_EPOCHS if dataset == "digits" else CRITERION_EPOCHS[criterion]
+        longest = SHORT_EPOCHS if SOURCES[dataset].small else CRITERION_EPOCHS[criterion]
         score["epochs"] = min(CRITERION_EPOCHS[criterion], longest)
     if criterion in CRITERION_TRIALS:
         score["trials"] = CRITERION_TRIALS[criterion]
@@ -118,7 +117,7 @@ def criterion_rules(criterion: Criterion, dataset: str, epochs: int | None) -> d
 
 def _dataset_rules(dataset: str, method: str, ipc: int) -> dict[str, Any]:
     rules: dict[str, Any] = {}
-    if dataset == "digits":  # 1,438 images of 8x8: a narrow network and short schedules teach it
+    if SOURCES[dataset].small:  # such as 1,438 images of 8x8: a narrow network and short schedules teach them
         network = {"width": 64}
         distill: dict[str, Any] = {"network": network, "batch_real": 128, "iterations": 200 if method == "dm" else 100}
         if method in TRAJECTORIES or method == "cafe":
@@ -179,7 +178,7 @@ def _dial_rules(dials: Dials, wrong: Mapping[str, Any]) -> Iterator[tuple[str, d
     if METHOD_PROTOCOL.get(method) == protocol == "idc":
         yield f"method {method} on {dataset} at ipc {ipc}", idc_evaluation_rules(dataset, ipc, factor)
     yield f"dataset {dataset}", _dataset_rules(dataset, method, ipc)
-    if dataset in MIRROR_CHANGES_MEANING:
+    if SOURCES[dataset].mirroring_changes_meaning:
         alignment = alignment_rules(dataset) if method == "cafe" else {}
         rules = (
             alignment,
@@ -192,7 +191,7 @@ def _dial_rules(dials: Dials, wrong: Mapping[str, Any]) -> Iterator[tuple[str, d
 
 def method_values(dials: Dials) -> dict[str, Any]:
     """What a method implies for data that no rule knows by name."""
-    dataset, method, ipc = OWN_DATA[0], dials.method, dials.ipc
+    dataset, method, ipc = UNKNOWN_DATA, dials.method, dials.ipc
     rules = [_method_rules(dataset, method, ipc, dials.factor or 0, dials.side or 0)]
     if method in TRAJECTORIES:
         rules.append(trajectory_rules(dataset, method, ipc))
@@ -209,12 +208,8 @@ def _pruning_rules(dials: Dials) -> Iterator[tuple[str, dict[str, Any]]]:
         yield "dial ipc (ranking of the whole set)", {"prune": {"floor_per_class": max(dials.ipc, 2)}}
 
 
-# Few and similar images have less to spare; the paper finds little to prune in low-diversity data such as MNIST.
-DATASET_DIALS: dict[str, dict[str, Any]] = {"digits": {"keep": 0.8}}
 # Real samples act through experts alone, so there is no causal effect to reselect by.
 METHOD_DIALS: dict[str, dict[str, Any]] = {method: {"beta": 0.0} for method in TRAJECTORIES}
-# Data sets of the user's own, which may be copies of any other.
-OWN_DATA = ("folder", "parquet")
 # Where a network may be given by its name alone.
 NETWORK_PATHS = ("score.network", "distill.network", "evaluate.teacher.network")
 
@@ -232,7 +227,8 @@ def complete(given: Mapping[str, Any]) -> Completion:
     dials = read(Dials, said)
     _refuse_another_dataset(str(recipe_name), recipe, dials)
     wrong = {name: value for name, value in said.items() if name in DIAL_PATHS and name not in dials.model_fields_set}
-    dataset_dials, method_dials = DATASET_DIALS.get(dials.dataset, {}), METHOD_DIALS.get(dials.method, {})
+    keep, method_dials = SOURCES[dials.dataset].keep, METHOD_DIALS.get(dials.method, {})
+    dataset_dials = {} if keep is None else {"keep": keep}
     implied = {name: value for name, value in (dataset_dials | method_dials).items() if name not in dials.model_fields_set}
     rules = [
         (f"dataset {dials.dataset}", dataset_dials),
@@ -270,7 +266,8 @@ def _networks_by_name(values: Mapping[str, Any]) -> dict[str, Any]:
 def _refuse_another_dataset(name: str, recipe: Mapping[str, Any], dials: Dials) -> None:
     """Raise ConfigError if a recipe for one data set of a known name meets another one, unless somebody says so."""
     made_for = recipe.get("dataset", dials.dataset)
-    known = "dataset" in dials.model_fields_set and made_for not in OWN_DATA and dials.dataset not in OWN_DATA
+    any_data = any(isinstance(name, str) and name in SOURCES and SOURCES[name].any_data for name in (made_for, dials.dataset))
+    known = "dataset" in dials.model_fields_set and not any_data
     if known and made_for != dials.dataset and dials.recipe_dataset == "same":
         raise ConfigError(
             f"recipe {name} is made for {made_for}, not for {dials.dataset}: leave dataset to the recipe, "

@@ -7,10 +7,11 @@ from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import AliasPath, BaseModel, ConfigDict, Field, ValidationError
 
-from bilp.config.base import Dropped, Fraction, GpuArithmetic, Kept, MethodName, Positive, Protocol, Seed, Several, Source
+from bilp.config.base import Dropped, Fraction, GpuArithmetic, Kept, MethodName, Positive, Protocol, Seed, Several, SourceName
 from bilp.config.criteria import Criterion
 from bilp.config.network import NetworkConfig, Networks
 from bilp.config.pools import Pool
+from bilp.config.sources import DEFAULT_SOURCE
 
 M = TypeVar("M", bound=BaseModel)
 
@@ -27,7 +28,7 @@ class Dials(BaseModel):
 
     model_config = ConfigDict(frozen=True, allow_inf_nan=False)
 
-    dataset: Source = "digits"
+    dataset: SourceName = DEFAULT_SOURCE
     method: MethodName = "dm"
     ipc: Positive = 1
     keep: Kept = 0.5
@@ -49,7 +50,7 @@ class Settled(BaseModel):
 
     model_config = ConfigDict(frozen=True, allow_inf_nan=False)
 
-    source: Source = _at("ingest.source", "digits")
+    source: SourceName = _at("ingest.source", DEFAULT_SOURCE)
     method: MethodName = _at("distill.method", "dm")
     protocol: Protocol = _at("evaluate.protocol", "dc")
     iterations: Positive | None = _at("distill.iterations")

@@ -25,6 +25,7 @@ from bilp.config.base import (
 from bilp.config.network import NetworkConfig, NetworkName, Networks
 from bilp.config.pools import Pool, pool_networks
 from bilp.config.protocols import protocol_rules
+from bilp.config.sources import UNKNOWN_DATA
 from bilp.config.standalone import refuse_what_is_left_out
 
 Baseline = Literal["full", "random", "herding", "k_center"]
@@ -147,7 +148,7 @@ class EvaluateConfig(Frozen):
     def _protocol_decides(cls, given: Any) -> Any:
         protocol = given.get("protocol") if isinstance(given, dict) else None
         if isinstance(protocol, str) and protocol in get_args(Protocol):
-            rules = protocol_rules(protocol, "folder", 1).get("evaluate", {})
+            rules = protocol_rules(protocol, UNKNOWN_DATA, 1).get("evaluate", {})
             source = f"bilp.settings(dataset=..., evaluate={{'protocol': {protocol!r}}}).evaluate"
             refuse_what_is_left_out(cls, given, rules, f"protocol {protocol}", source)
         return given

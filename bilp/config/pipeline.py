@@ -17,7 +17,7 @@ from pydantic import Field, GetJsonSchemaHandler, ModelWrapValidatorHandler, Pri
 from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema
 
-from bilp.config.base import Dropped, Frozen, GpuArithmetic, Kept, MethodName, Positive, Seed, Source
+from bilp.config.base import Dropped, Frozen, GpuArithmetic, Kept, MethodName, Positive, Seed, SourceName
 from bilp.config.criteria import measure_of
 from bilp.config.defaults import DIAL_PATHS, KnownOrigins, complete
 from bilp.config.dials import RecipeDataset
@@ -28,6 +28,7 @@ from bilp.config.methods.trajectory import ExpertsConfig
 from bilp.config.prune import PruneConfig, ScoreConfig
 from bilp.config.recipes import load_recipe, recipe_names
 from bilp.config.reselect import ReselectConfig
+from bilp.config.sources import DEFAULT_SOURCE, SOURCES
 from bilp.storage.uris import refuse_secrets
 
 Arm = Literal["unpruned", "static", "adaptive", "bilp"]
@@ -48,7 +49,7 @@ class PipelineConfig(Frozen):
     later = frozenset({"recipe_dataset"})
     by_rule = frozenset({"keep", "beta"})
 
-    dataset: Source = "digits"
+    dataset: SourceName = DEFAULT_SOURCE
     """Real data set."""
     method: MethodName = "dm"
     """Distillation method."""
@@ -178,5 +179,5 @@ def settings(**given: Any) -> PipelineConfig:
 def _usable_recipes() -> tuple[str, ...]:
     """The recipes whose method and dataset exist here; published cells of others wait for theirs."""
     stated = ((name, load_recipe(name)) for name in recipe_names())
-    known = ((name, values.get("method", "dm"), values.get("dataset", "digits")) for name, values in stated)
-    return tuple(name for name, method, dataset in known if method in get_args(MethodName) and dataset in get_args(Source))
+    known = ((name, values.get("method", "dm"), values.get("dataset", DEFAULT_SOURCE)) for name, values in stated)
+    return tuple(name for name, method, dataset in known if method in get_args(MethodName) and dataset in SOURCES)

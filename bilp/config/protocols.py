@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping, Set
 from typing import Any
 
 from bilp.config.dials import Settled
+from bilp.config.sources import SOURCES
 
 # Methods whose papers are compared under another protocol than DC's.
 METHOD_PROTOCOL = {"idc": "idc", "dream": "idc"}
@@ -20,7 +21,7 @@ ALL_FAMILIES = ["color", "crop", "cutout", "flip", "scale", "rotate"]
 def evaluation_rules(dataset: str, method: str) -> dict[str, Any]:
     """Protocol of the DC family: 300 epochs without augmentation (CAFE: 600), 1000 with it, which DC has for MNIST (and CAFE's
     program too: its get_daparam and main are DC's)."""
-    if dataset == "mnist" and method in ("dc", "cafe"):
+    if SOURCES[dataset].dc_operations and method in ("dc", "cafe"):
         return {"evaluate": {"epochs": 1000, "augment": [], "augment_each": ["crop", "scale", "rotate"]}}
     if method in ("dc", "cafe"):
         return {"evaluate": {"epochs": 300 if method == "dc" else 600, "augment": []}}
@@ -45,7 +46,7 @@ def protocol_rules(protocol: str, dataset: str, ipc: int) -> dict[str, Any]:
         batch = 10 if ipc <= 1 else 50 if ipc <= 10 else 100
         changed = {
             "epochs": 300,
-            "batch_size": 2 * batch if dataset == "cifar100" else batch,
+            "batch_size": SOURCES[dataset].soft_batch * batch,
             "optimiser": "adamw",
             "learning_rate": 0.001,
             "weight_decay": 0.01,
@@ -73,7 +74,7 @@ def convnet_bn_rules(settled: Settled, own: Set[str]) -> Iterator[tuple[str, Any
     Not where somebody gave augment_each (`own` are the paths that somebody gave), nor on a data set whose images are smaller
     than the program knows; and the epochs follow where they are those of the program too.
     """
-    decided = (settled.source != "digits", settled.method == "dc", settled.protocol == "dc")
+    decided = (not SOURCES[settled.source].small, settled.method == "dc", settled.protocol == "dc")
     if not all(decided) or not any(is_convnet_bn(network.model_dump()) for network in settled.networks):
         return
     for name in ("augment_each", "epochs"):

@@ -14,10 +14,11 @@ from pydantic import Field, ValidationError
 from bilp.artifacts.artifact import content_key, open_artifact
 from bilp.artifacts.publication import publish
 from bilp.artifacts.tables import REPRODUCTION, encode
-from bilp.config import Arm, Frozen, PipelineConfig, Source
+from bilp.config import Arm, Frozen, PipelineConfig
 from bilp.config.base import Positive
 from bilp.config.nested import leaves, merge
 from bilp.config.recipes import load_recipe, read_recipe
+from bilp.config.sources import DEFAULT_SOURCE, SOURCES
 from bilp.errors import ConfigError, DamagedArtifact
 from bilp.evaluate.metrics import Difference, Measurement, interval, measurements, paired_difference
 from bilp.storage import strict_json
@@ -145,7 +146,7 @@ def deviations(recipe: str, config: PipelineConfig, device: str) -> list[str]:
 
 def _as_stated(recipe: str, config: PipelineConfig) -> PipelineConfig:
     """The recipe alone, on the data of `config` where its own have no name here, so that only a folder or the like can hold them."""
-    if load_recipe(recipe).get("dataset", "digits") in get_args(Source):
+    if load_recipe(recipe).get("dataset", DEFAULT_SOURCE) in SOURCES:
         return PipelineConfig(recipe=recipe)
     return PipelineConfig.model_validate({"recipe": recipe, "dataset": config.dataset, "ingest": {"uri": config.ingest.uri}})
 

@@ -12,8 +12,9 @@ from bilp.artifacts.artifact import content_key
 from bilp.artifacts.publication import publish
 from bilp.artifacts.tensors import encode_tensors
 from bilp.config.given import model_of
+from bilp.config.normalization import NORMALIZATIONS
+from bilp.config.sources import SOURCES
 from bilp.data import Dataset, open_dataset
-from bilp.data.normalization import CONSTANTS
 from bilp.data.store import FIT
 from bilp.data.whitening import encode
 from bilp.distill.pictures import grid_png
@@ -26,9 +27,6 @@ from bilp.storage.objects import Uri, as_uri, join
 from bilp.storage.verification import digest
 
 VERSION = 1
-
-CIFAR10 = CONSTANTS["cifar10"]
-"""MTT, TESLA, CAFE and IDC normalize CIFAR-100 with these too."""
 
 
 def import_set(dataset_uri: Uri, options: ImportOptions | Mapping[str, Any], root: Uri) -> str:
@@ -86,10 +84,12 @@ def _normalized(images: Tensor, scale: Pixels, dataset: Dataset) -> Tensor:
     """The images normalized as the dataset is."""
     if scale == "dataset":
         return images
-    if scale == "cifar10":
-        if images.shape[1] != 3:
-            raise ConfigError("the constants of CIFAR-10 are for colour images: choose pixels dataset or unit")
-        mean, std = (torch.tensor(values).view(-1, 1, 1) for values in (CIFAR10.mean, CIFAR10.std))
+    if scale in NORMALIZATIONS:
+        constants = NORMALIZATIONS[scale].constants
+        assert constants is not None, "a scale of a published set"
+        if images.shape[1] != len(constants.mean):
+            raise ConfigError(f"the constants of {SOURCES[scale].title} are for colour images: choose pixels dataset or unit")
+        mean, std = (torch.tensor(values).view(-1, 1, 1) for values in (constants.mean, constants.std))
         images = images * std + mean
     center, spread = (torch.tensor(values, dtype=torch.float32).view(-1, 1, 1) for values in (dataset.mean, dataset.std))
     normalized = (images - center) / spread

@@ -28,7 +28,6 @@ from bilp.config import (
     PruneConfig,
     ReselectConfig,
     ScoreConfig,
-    Source,
     TrajectoryConfig,
     defaults,
     recipes,
@@ -227,7 +226,7 @@ def test_every_setting_has_a_description() -> None:
     dials=st.fixed_dictionaries(
         {},
         optional={
-            "dataset": st.sampled_from([name for name in get_args(Source) if name not in ("folder", "parquet")]),
+            "dataset": st.sampled_from([name for name in SOURCES if name not in ("folder", "parquet")]),
             "method": st.sampled_from(get_args(MethodName)),
             "ipc": st.integers(1, 200),
             "keep": st.floats(0.01, 1.0),
@@ -369,7 +368,7 @@ def test_origins_of_every_rule() -> None:
     assert {path: origin(path, values) for path, (values, _) in cases.items()} == {path: expected for path, (_, expected) in cases.items()}
 
 
-@pytest.mark.parametrize("dataset", [name for name in get_args(Source) if name not in ("folder", "parquet")])
+@pytest.mark.parametrize("dataset", [name for name in SOURCES if name not in ("folder", "parquet")])
 @pytest.mark.parametrize("method", ["dm", "dc", "dsa"])
 def test_published_hyper_parameters(dataset: str, method: str) -> None:
     config = PipelineConfig(dataset=dataset, method=method)

@@ -11,11 +11,12 @@ from typing import Any, get_args
 import pytest
 from pydantic import BaseModel
 
-from bilp.config import Criterion, MethodName, PipelineConfig, Source
+from bilp.config import Criterion, MethodName, PipelineConfig
 from bilp.config.base import Frozen, told
 from bilp.config.explain import told_defaults
 from bilp.config.nested import leaves, merge
 from bilp.config.pools import POOLS
+from bilp.config.sources import SOURCES
 
 # What a user may decide; each is looked at with every data set and method.
 CHOICES: list[dict[str, Any]] = [
@@ -41,7 +42,7 @@ ONCE: list[dict[str, Any]] = [
 def configurations() -> list[tuple[set[str], dict[str, Any]]]:
     """The paths given, and every value that follows, for each combination."""
     found = []
-    for dataset, method in itertools.product(get_args(Source), get_args(MethodName)):
+    for dataset, method in itertools.product(SOURCES, get_args(MethodName)):
         base: dict[str, Any] = {"dataset": dataset, "method": method}
         if dataset in ("folder", "parquet"):
             base["ingest"] = {"uri": "x"}

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
+from bilp.config.sources import SOURCES
+
 
 class TrajectoryRow(NamedTuple):
     """One line of a published table."""
@@ -55,13 +57,13 @@ def trajectory_row(dataset: str, method: str, ipc: int) -> TrajectoryRow:
 def trajectory_rules(dataset: str, method: str, ipc: int) -> dict[str, Any]:
     """Nested values of mtt and tesla."""
     row = trajectory_row(dataset, method, ipc)
-    if dataset == "digits":  # experts with a larger step size learn these in a dozen epochs, where 0.01 would take fifty
+    if SOURCES[dataset].small:  # experts with a larger step size learn these in a dozen epochs, where 0.01 would take fifty
         row = TrajectoryRow(20, 2, 6, 10.0, 1e-4, 0.05, None if ipc <= 5 else 50)
     values = row._asdict()
     whitening = values.pop("whitening")
     distill = {"learning_rate": values.pop("learning_rate"), "iterations": ITERATIONS[method], "init": "real", "trajectory": values}
     rules: dict[str, Any] = {"distill": distill, "ingest": {"whitening": whitening}}
-    if dataset == "digits":
+    if SOURCES[dataset].small:
         distill["iterations"] = 100
         rules["experts"] = {"count": 4, "epochs": 12, "batch_size": 64, "learning_rate": 0.05}
     return rules
@@ -72,6 +74,6 @@ def alignment_rules(dataset: str) -> dict[str, Any]:
     distill: dict[str, Any] = {"iterations": 2000, "learning_rate": 0.1, "init": "noise", "augment": []}
     # A vector as large as all feature maps is pulled back for every sample, so samples take turns.
     rules: dict[str, Any] = {"distill": distill, "reselect": {"candidates_per_class": 256}}
-    if dataset == "digits":  # a hundredth of the budget
+    if SOURCES[dataset].small:  # a hundredth of the budget
         distill |= {"iterations": 20, "alignment": {"watched": 5, "most_steps": 10, "most_epochs": 10, "measured_per_class": 32}}
     return rules

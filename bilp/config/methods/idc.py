@@ -3,29 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, NamedTuple
+from typing import Any
 
+from bilp.config.sources import SOURCES, IdcFacts
 
-class IdcRow(NamedTuple):
-    """What IDC's program sets for a data set."""
-
-    metric: str
-    rate: float
-    """Step size on pixels at ipc 10 and side `base`; it grows with ipc and with the number of pixels."""
-    train_samples: int
-    side: int
-    base: int
-
-
-# IDC, Kim et al. 2022. FashionMNIST, of side 28, is scaled as if 32 were its own.
-IDC_SETTINGS = {
-    "mnist": IdcRow("l1", 1e-4, 500, 28, 28),
-    "fashion_mnist": IdcRow("l1", 1e-4, 500, 28, 32),
-    "svhn": IdcRow("mse", 5e-3, 500, 32, 32),
-    "cifar10": IdcRow("mse", 5e-3, 2000, 32, 32),
-    "cifar100": IdcRow("mse", 5e-3, 2000, 32, 32),
-}
-IDC_ELSEWHERE = IDC_SETTINGS["cifar10"]
+# Other data have what IDC's program sets for CIFAR-10 and its like.
+IDC_ELSEWHERE = IdcFacts("mse", 5e-3, 2000, 32, 32)
 IDC_FACTOR = 2
 
 # IDM, Zhao et al. 2023: weight of the classification term below ipc 10, from 10, from 50.
@@ -49,20 +32,19 @@ def idc_evaluation_rules(dataset: str, ipc: int, factor: int) -> dict[str, Any]:
     In one of these cases, SVHN at one whole image per class, cutout remains (reproduce.py:22, argument.py:450), elsewhere CutMix
     is in its place.
     """
-    factor = factor or IDC_FACTOR
-    if dataset == "svhn" and factor == ipc == 1:
+    factor, facts = factor or IDC_FACTOR, _facts(dataset)
+    if facts.cutout_of_one and factor == ipc == 1:
         return {"evaluate": {"cutmix": 0.0, "augment_after": ["cutout"]}}
-    return {"evaluate": {"cutmix": 0.0}} if _coarse_digits(dataset, factor) else {}
+    return {} if facts.mixes_parts or factor == 1 else {"evaluate": {"cutmix": 0.0}}
 
 
-def _coarse_digits(dataset: str, factor: int) -> bool:
-    """MNIST in parts is trained without CutMix and cutout, which would leave nothing of a digit."""
-    return dataset == "mnist" and factor > 1
+def _facts(dataset: str) -> IdcFacts:
+    return SOURCES[dataset].idc or IDC_ELSEWHERE
 
 
 def _idc_rules(dataset: str, method: str, ipc: int, factor: int, side: int) -> dict[str, Any]:
-    row = IDC_SETTINGS.get(dataset, IDC_ELSEWHERE)
-    mixed = not _coarse_digits(dataset, factor or IDC_FACTOR)
+    row = _facts(dataset)
+    mixed = row.mixes_parts or (factor or IDC_FACTOR) == 1
     distill = {
         "iterations": 2000,
         "outer_loops": 100,
