@@ -1,10 +1,12 @@
 """Every setting of every stage, as frozen pydantic models; what others need of them is imported from here."""
 
-from bilp.config.base import AugmentFamily, Frozen, MethodName, Protocol, SourceName
+from bilp.config.augmentations import AugmentFamily
+from bilp.config.base import Frozen, MethodName, Protocol, SourceName
+from bilp.config.baselines import BaselineName
 from bilp.config.criteria import Criterion
 from bilp.config.decode import DecodeConfig, DreamConfig, IdcConfig, IdmConfig
 from bilp.config.distill import DECODING_METHODS, KERNEL_METHODS, TRAJECTORY_METHODS, DistillConfig
-from bilp.config.evaluate import Baseline, EvaluateConfig, TeacherConfig
+from bilp.config.evaluate import EvaluateConfig, TeacherConfig
 from bilp.config.ingest import IngestConfig, NormalizationName
 from bilp.config.methods.trajectory import AlignmentConfig, ExpertsConfig, TrajectoryConfig
 from bilp.config.network import NetworkConfig, NetworkName
@@ -19,7 +21,7 @@ __all__ = [
     "AlignmentConfig",
     "Arm",
     "AugmentFamily",
-    "Baseline",
+    "BaselineName",
     "Criterion",
     "DecodeConfig",
     "DistillConfig",

@@ -16,8 +16,6 @@ SourceName = Annotated[str, EntryName("bilp.config.sources:SOURCES")]
 MethodName = Literal["dm", "dc", "dsa", "idc", "dream", "idm", "mtt", "tesla", "cafe"]
 Protocol = Literal["dc", "idc", "soft"]
 GpuArithmetic = Literal["float32", "tf32", "tf32_channels_last"]
-ImageOperation = Literal["crop", "scale", "rotate", "noise"]
-AugmentFamily = Literal["color", "crop", "cutout", "flip", "scale", "rotate"]
 
 MOST_BITS = 63
 

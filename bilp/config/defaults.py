@@ -10,13 +10,14 @@ from collections.abc import Iterator, Mapping, Set
 from dataclasses import dataclass, field
 from typing import Any
 
+from bilp.config.augmentations import ALL_FAMILIES, without_mirroring
 from bilp.config.criteria import Criterion, dropped_end, measure_of
 from bilp.config.dials import Dials, Settled, read
 from bilp.config.methods.cafe import alignment_rules, trajectory_rules
 from bilp.config.methods.idc import decoding_rules, digits_rules, idc_evaluation_rules, smallest_class
 from bilp.config.nested import as_plain, get, leaves, merge, merge_all, nest
-from bilp.config.pools import pool_networks
-from bilp.config.protocols import ALL_FAMILIES, METHOD_PROTOCOL, convnet_bn_rules, evaluation_rules, protocol_rules
+from bilp.config.network import POOLS
+from bilp.config.protocols import METHOD_PROTOCOL, convnet_bn_rules, evaluation_rules, protocol_rules
 from bilp.config.recipes import load_recipe
 from bilp.config.sources import SOURCES, UNKNOWN_DATA
 from bilp.errors import ConfigError
@@ -140,7 +141,7 @@ def _without_flip(values: dict[str, Any]) -> dict[str, Any]:
     for stage, name in AUGMENTED:
         families = values.get(stage, {}).get(name, [] if name == "augment_always" else ALL_FAMILIES)
         if families or name == "augment":
-            changed.setdefault(stage, {})[name] = [family for family in families if family != "flip"]
+            changed.setdefault(stage, {})[name] = without_mirroring(families)
     return changed
 
 
@@ -247,7 +248,7 @@ def _followed(completion: Completion, said: Mapping[str, Any]) -> Completion:
     own = {path for path, _ in leaves(said)}
     settled = read(Settled, completion.values)
     if settled.pool is not None and "evaluate.networks" not in own:
-        networks = pool_networks(settled.pool, settled.network.model_dump())
+        networks = POOLS[settled.pool].networks(settled.network.model_dump())
         completion = completion.under({"evaluate": {"networks": networks}}, f"evaluate.pool {settled.pool}")
         settled = read(Settled, completion.values)
     for path, value, origin in (*_affordable(settled, own), *convnet_bn_rules(settled, own)):

@@ -9,8 +9,7 @@ from pydantic import AliasPath, BaseModel, ConfigDict, Field, ValidationError
 
 from bilp.config.base import Dropped, Fraction, GpuArithmetic, Kept, MethodName, Positive, Protocol, Seed, Several, SourceName
 from bilp.config.criteria import Criterion
-from bilp.config.network import NetworkConfig, Networks
-from bilp.config.pools import Pool
+from bilp.config.network import NetworkConfig, Networks, PoolName
 from bilp.config.sources import DEFAULT_SOURCE
 
 M = TypeVar("M", bound=BaseModel)
@@ -60,7 +59,7 @@ class Settled(BaseModel):
     network: NetworkConfig = _at("distill.network", NetworkConfig())
     score_epochs: Positive | None = _at("score.epochs")
     candidates: Several | None = _at("reselect.candidates_per_class")
-    pool: Pool | None = _at("evaluate.pool")
+    pool: PoolName | None = _at("evaluate.pool")
     networks: Networks = _at("evaluate.networks", ())
 
 

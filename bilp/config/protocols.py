@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Set
 from typing import Any
 
+from bilp.config.augmentations import ALL_FAMILIES
 from bilp.config.dials import Settled
+from bilp.config.network import CONVNET
 from bilp.config.sources import SOURCES
 
 # Methods whose papers are compared under another protocol than DC's.
@@ -15,8 +17,6 @@ METHOD_PROTOCOL = {"idc": "idc", "dream": "idc"}
 # easier", and whatever it augments it trains for 1000 epochs.
 CONVNET_BN: dict[str, Any] = {"batch_norm_augment_each": ["crop", "noise"], "batch_norm_epochs": 1000}
 
-ALL_FAMILIES = ["color", "crop", "cutout", "flip", "scale", "rotate"]
-
 
 def evaluation_rules(dataset: str, method: str) -> dict[str, Any]:
     """Protocol of the DC family: 300 epochs without augmentation (CAFE: 600), 1000 with it, which DC has for MNIST (and CAFE's
@@ -25,7 +25,7 @@ def evaluation_rules(dataset: str, method: str) -> dict[str, Any]:
         return {"evaluate": {"epochs": 1000, "augment": [], "augment_each": ["crop", "scale", "rotate"]}}
     if method in ("dc", "cafe"):
         return {"evaluate": {"epochs": 300 if method == "dc" else 600, "augment": []}}
-    return {"evaluate": {"epochs": 1000, "augment": ALL_FAMILIES}}
+    return {"evaluate": {"epochs": 1000, "augment": list(ALL_FAMILIES)}}
 
 
 def protocol_rules(protocol: str, dataset: str, ipc: int) -> dict[str, Any]:
@@ -65,7 +65,7 @@ def protocol_rules(protocol: str, dataset: str, ipc: int) -> dict[str, Any]:
 
 def is_convnet_bn(network: Mapping[str, Any]) -> bool:
     """Whether settings of a network mean DC's ConvNetBN: its ConvNet with batch norm and ReLU, of any width and depth."""
-    return (network.get("name", "convnet"), network.get("norm"), network.get("activation", "relu")) == ("convnet", "batch", "relu")
+    return (network.get("name", CONVNET), network.get("norm"), network.get("activation", "relu")) == (CONVNET, "batch", "relu")
 
 
 def convnet_bn_rules(settled: Settled, own: Set[str]) -> Iterator[tuple[str, Any, str]]:

@@ -10,6 +10,7 @@ from bilp.config.base import SHARED, Count, Fraction, Frozen, GpuArithmetic, Kep
 from bilp.config.criteria import CRITERION_FACTS, Criterion, Measure, dropped_end
 from bilp.config.defaults import criterion_rules
 from bilp.config.network import NetworkConfig
+from bilp.config.sources import UNKNOWN_DATA
 
 
 def _trials(known: dict[str, Any]) -> int:
@@ -23,7 +24,7 @@ def _epochs(known: dict[str, Any]) -> int:
 def _by_measure(known: dict[str, Any], name: str) -> int:
     """What a pipeline takes for data that no rule knows by name; 5 for the measure of most criteria."""
     measure = known.get("measure")
-    rules = criterion_rules(measure, "folder", None)["score"] if measure in CRITERION_FACTS else {}
+    rules = criterion_rules(measure, UNKNOWN_DATA, None)["score"] if measure in CRITERION_FACTS else {}
     return int(rules.get(name, 5))
 
 

@@ -6,13 +6,11 @@ from typing import Any
 
 from bilp.artifacts.artifact import Artifact
 from bilp.artifacts.facts import SyntheticFacts
-from bilp.config import Baseline, EvaluateConfig
+from bilp.config import BaselineName, EvaluateConfig
+from bilp.config.baselines import BASELINES
 from bilp.data import Dataset
 from bilp.evaluate.results import Publication
 from bilp.evaluate.teacher import teacher_key
-
-COVERING: tuple[Baseline, ...] = ("herding", "k_center")
-"""Baselines that choose images by the teacher's features."""
 
 
 def of_synthetic(root: str, config: EvaluateConfig, arm: str, experiment: int, dataset: Dataset, synthetic: Artifact) -> Publication:
@@ -21,16 +19,17 @@ def of_synthetic(root: str, config: EvaluateConfig, arm: str, experiment: int, d
     return Publication(root, config, config.epochs, arm, experiment, dataset.fingerprint, subject)
 
 
-def of_baseline(root: str, config: EvaluateConfig, baseline: Baseline, ipc: int, dataset: Dataset) -> Publication:
+def of_baseline(root: str, config: EvaluateConfig, baseline: BaselineName, ipc: int, dataset: Dataset) -> Publication:
     """The evaluation of real images: all of them, whatever `ipc` is, or a choice of `ipc` per class."""
     subject: dict[str, Any] = {"real": baseline}
-    if baseline != "full":
+    entry = BASELINES[baseline]
+    if not entry.whole:
         subject |= {"ipc": ipc}
-    if baseline in COVERING:
+    if entry.covers:
         subject |= {"teacher": teacher_key(dataset, config.teacher, config.seed)}
-    if baseline == "full":
+    if entry.whole:
         config = config.model_copy(update={"batch_norm_epochs": None})
-    epochs = config.full_epochs if baseline == "full" else config.epochs
+    epochs = config.full_epochs if entry.whole else config.epochs
     return Publication(root, config, epochs, baseline, 0, dataset.fingerprint, subject)
 
 

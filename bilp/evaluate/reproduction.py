@@ -16,6 +16,7 @@ from bilp.artifacts.publication import publish
 from bilp.artifacts.tables import REPRODUCTION, encode
 from bilp.config import Arm, Frozen, PipelineConfig
 from bilp.config.base import Positive
+from bilp.config.baselines import BASELINES
 from bilp.config.nested import leaves, merge
 from bilp.config.recipes import load_recipe, read_recipe
 from bilp.config.sources import DEFAULT_SOURCE, SOURCES
@@ -153,7 +154,7 @@ def _as_stated(recipe: str, config: PipelineConfig) -> PipelineConfig:
 
 def compare(published: Published, evaluation_uris: Sequence[str]) -> list[Comparison]:
     """One row per distilled arm and network; only the paper's arm, and the unpruned one if it is stated, have a published value."""
-    rows = [row for row in measurements(evaluation_uris) if row.arm not in ("full", "random", "herding", "k_center")]
+    rows = [row for row in measurements(evaluation_uris) if row.arm not in BASELINES]
     found = []
     for arm, network in dict.fromkeys((row.arm, row.network) for row in rows):
         chosen = [row for row in rows if (row.arm, row.network) == (arm, network)]

@@ -17,6 +17,8 @@ from bilp.artifacts.artifact import content_key, open_artifact
 from bilp.artifacts.publication import publish
 from bilp.artifacts.tables import ROBUSTNESS, encode
 from bilp.config import EvaluateConfig
+from bilp.config.augmentations import ALL_FAMILIES, without_mirroring
+from bilp.config.baselines import ALL_REAL, BASELINES, RANDOM_REAL
 from bilp.errors import ConfigError
 from bilp.evaluate.metrics import Measurement, measurements
 from bilp.storage.objects import Uri, as_uri, join
@@ -57,7 +59,7 @@ def variants(config: EvaluateConfig) -> dict[Variant, EvaluateConfig]:
     hard = config.model_copy(update={"labels": "hard"})
     treated = any((config.augment, config.augment_always, config.augment_after, config.augment_each, config.cutmix))
     nothing = dict.fromkeys(("augment", "augment_always", "augment_after", "augment_each", "batch_norm_augment_each"), ())
-    families = {} if treated else {"augment": ("color", "crop", "cutout", "scale", "rotate")}
+    families = {} if treated else {"augment": tuple(without_mirroring(ALL_FAMILIES))}
     return {
         "given": config,
         "hard": hard,
@@ -122,7 +124,7 @@ def load_robustness(uri: Uri) -> list[Robustness]:
 
 def _distilled(rows: Sequence[Measurement]) -> list[tuple[str, str]]:
     """Arms that are no baselines, with their networks, in order of appearance."""
-    return list(dict.fromkeys((row.arm, row.network) for row in rows if row.arm not in ("full", "random", "herding", "k_center")))
+    return list(dict.fromkeys((row.arm, row.network) for row in rows if row.arm not in BASELINES))
 
 
 def _scores(rows: Mapping[Variant, Sequence[Measurement]], arm: str, network: str) -> Robustness:
@@ -133,14 +135,14 @@ def _scores(rows: Mapping[Variant, Sequence[Measurement]], arm: str, network: st
         return fmean(values)
 
     found = {
-        "real_hard": mean("hard", "full"),
+        "real_hard": mean("hard", ALL_REAL),
         "synthetic_hard": mean("hard", arm),
         "synthetic_given": mean("given", arm),
-        "random_given": mean("given", "random"),
+        "random_given": mean("given", RANDOM_REAL),
         "synthetic_augmented": mean("augmented", arm),
-        "random_augmented": mean("augmented", "random"),
+        "random_augmented": mean("augmented", RANDOM_REAL),
         "synthetic_plain": mean("plain", arm),
-        "random_plain": mean("plain", "random"),
+        "random_plain": mean("plain", RANDOM_REAL),
     }
     lrs = label_robust_score(*(found[name] for name in ("real_hard", "synthetic_hard", "synthetic_given", "random_given")))
     ars = augmentation_robust_score(

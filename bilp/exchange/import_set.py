@@ -42,15 +42,15 @@ def import_set(dataset_uri: Uri, options: ImportOptions | Mapping[str, Any], roo
     file = options.file
     found = read_published(file, options.labels, options.experiment)
     _check(found, dataset, file)
-    if dataset.whitening_facts is not None and found.layout != "mtt":
-        raise ConfigError(f"{file} has the layout of {found.layout}, whose images are not whitened: set ingest.whitening to none")
-    scale: Pixels = ("unit" if found.layout == "idc" else "dataset") if options.pixels == "auto" else options.pixels
+    if dataset.whitening_facts is not None and not found.layout.whitens:
+        raise ConfigError(f"{file} has the layout of {found.layout.name}, whose images are not whitened: set ingest.whitening to none")
+    scale: Pixels = found.layout.scale if options.pixels == "auto" else options.pixels
     images, ordered = _by_class(_normalized(found.images, scale, dataset), found.labels)
     per_class = torch.bincount(ordered, minlength=dataset.classes)
     if int(per_class.min()) != int(per_class.max()):
         raise DataError(f"{file} has {int(per_class.min())} to {int(per_class.max())} images per class: a set has as many of each")
     tensors = encode_tensors({"images": images, "labels": ordered})
-    settings = {"pixels": scale, "factor": options.factor, "layout": found.layout, "method": options.name}
+    settings = {"pixels": scale, "factor": options.factor, "layout": found.layout.name, "method": options.name}
     key = content_key("import", VERSION, dataset=dataset.fingerprint, content=digest(tensors), settings=settings)
     facts = {
         "dataset": dataset.fingerprint,

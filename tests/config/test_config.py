@@ -16,7 +16,6 @@ import bilp
 from bilp.artifacts.artifact import plain
 from bilp.config import (
     TRAJECTORY_METHODS,
-    AugmentFamily,
     Criterion,
     DistillConfig,
     EvaluateConfig,
@@ -33,12 +32,14 @@ from bilp.config import (
     recipes,
 )
 from bilp.config.arms import adaptive_note, needs_experts, needs_scores, needs_selection, planned_runs
+from bilp.config.augmentations import AUGMENTATIONS
 from bilp.config.command_line import configure, parse
 from bilp.config.criteria import CRITERION_FACTS
 from bilp.config.decode import IdcConfig, PretrainedConfig
 from bilp.config.defaults import LIMITED, complete, dc_loops
 from bilp.config.explain import DEFAULT, GIVEN, explain, problems
 from bilp.config.nested import leaves
+from bilp.config.sources import SOURCES
 
 STAGES: dict[str, type[BaseModel]] = {
     "ingest": IngestConfig,
@@ -402,7 +403,7 @@ def test_more_images_per_class_never_train_the_network_longer_between_steps(one:
 
 
 def test_augmentation_families_are_all_used_by_default() -> None:
-    assert set(PipelineConfig(dataset="cifar10").distill.augment) == set(get_args(AugmentFamily))
+    assert set(PipelineConfig(dataset="cifar10").distill.augment) == set(AUGMENTATIONS)
 
 
 # --- recipes ---------------------------------------------------------------------------------------------------------

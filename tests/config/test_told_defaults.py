@@ -15,7 +15,7 @@ from bilp.config import Criterion, MethodName, PipelineConfig
 from bilp.config.base import Frozen, told
 from bilp.config.explain import told_defaults
 from bilp.config.nested import leaves, merge
-from bilp.config.pools import POOLS
+from bilp.config.network import POOLS
 from bilp.config.sources import SOURCES
 
 # What a user may decide; each is looked at with every data set and method.
