@@ -53,7 +53,7 @@ def chosen(
 
 
 def identity(constants: Normalization, shape: Shape, classes: int, histogram: NDArray[np.int64]) -> dict[str, Any]:
-    """What a fingerprint must say of `constants`, beside pixels and labels; empty where these alone determine them.
+    """What a fingerprint must say of `constants`; empty where pixels (`histogram` [C, 256]) and labels alone determine them.
 
     Constants that were not measured are stated. Measured ones follow from the pixels, so data that has them keeps the
     fingerprint, and all keys made of it, that it had before constants counted; it only says that they were measured if it has

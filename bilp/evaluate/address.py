@@ -14,13 +14,30 @@ from bilp.evaluate.teacher import teacher_key
 
 
 def of_synthetic(root: str, config: EvaluateConfig, arm: str, experiment: int, dataset: Dataset, synthetic: Artifact) -> Publication:
-    """The evaluation of a synthetic set; `config` says which step size is used (`with_learned_rate`)."""
+    """The evaluation of a synthetic set.
+
+    Args:
+        root: Where results lie.
+        config: Settings; they say which step size is used (`with_learned_rate`).
+        arm: Whose set it is.
+        experiment: Which of its distillations, from 0.
+        dataset: Real images that it is tested on.
+        synthetic: The set.
+    """
     subject = {"synthetic": synthetic.manifest.key}
     return Publication(root, config, config.epochs, arm, experiment, dataset.fingerprint, subject)
 
 
 def of_baseline(root: str, config: EvaluateConfig, baseline: BaselineName, ipc: int, dataset: Dataset) -> Publication:
-    """The evaluation of real images: all of them, whatever `ipc` is, or a choice of `ipc` per class."""
+    """The evaluation of real images.
+
+    Args:
+        root: Where results lie.
+        config: Settings of the evaluation.
+        baseline: Which images, by name.
+        ipc: How many per class; a whole baseline has all of them, whatever this is.
+        dataset: The images.
+    """
     subject: dict[str, Any] = {"real": baseline}
     entry = BASELINES[baseline]
     if not entry.whole:

@@ -56,19 +56,19 @@ Chooser = Callable[[Choice], Callable[[int], Tensor]]
 
 
 def random_choice(of: Choice) -> Callable[[int], Tensor]:
-    """Another random subset for each training."""
+    """Another random subset `[classes * ipc]` for each training."""
     return partial(random_subset, of.dataset.train, of.ipc, of.seed)
 
 
 def herded_choice(of: Choice) -> Callable[[int], Tensor]:
-    """Herding (Welling 2009): one choice for all trainings, whose mean stays close to the class's."""
+    """Herding (Welling 2009): one choice `[classes * ipc]` for all trainings, whose mean stays close to the class's."""
     members = of.dataset.train.by_class()
     same = torch.cat([indices[herding(of.features(label), of.ipc)] for label, indices in enumerate(members)])
     return lambda number: same
 
 
 def centered_choice(of: Choice) -> Callable[[int], Tensor]:
-    """K-center (Sener & Savarese 2018), which starts, in each training and class, from another image drawn at random."""
+    """K-center (Sener & Savarese 2018), `[classes * ipc]`: it starts, in each training and class, from another image drawn at random."""
     members = of.dataset.train.by_class()
     features_of = cache(of.features)
 

@@ -37,11 +37,20 @@ def evaluate_synthetic(
 ) -> str:
     """Train every network with every seed on a synthetic set, test it on the real test split; the evaluation's URI.
 
-    The set is decoded first, as its manifest says. `arm` and `experiment` (0, 1, ...) say in the table whose set it is.
-    Progress counts epochs over all trainings.
+    The set is decoded first, as its manifest says.
     Raises IncompatibleArtifact if the set was made for other classes, another shape another normalization or whitening,
     DamagedArtifact if its tensors are not what they should be, ConfigError for networks that the images do not fit,
     and Diverged for a training that leaves the finite numbers.
+
+    Args:
+        dataset_uri: Real images; the test split is that of the accuracies.
+        synthetic_uri: The set.
+        arm: Whose set it is, as the table says.
+        experiment: Which of its distillations, from 0, as the table says.
+        config: Settings of the evaluation.
+        root: Where results lie.
+        device: Where networks are trained.
+        progress: Counts epochs over all trainings.
     """
     dataset_uri = as_uri(dataset_uri)
     synthetic_uri = as_uri(synthetic_uri)
@@ -84,6 +93,15 @@ def evaluate_baseline(
     A whole baseline is the train split for `config.full_epochs`, whatever `ipc` is. The others are `ipc` images per class for
     `config.epochs`, chosen at random anew for each seed, or so that they cover the class in the features of `config.teacher`
     (see `bilp.config.baselines`). Raises ConfigError if a class has fewer images, and as `evaluate_synthetic`.
+
+    Args:
+        dataset_uri: Real images.
+        baseline: Which of them, by name.
+        ipc: Images per class.
+        config: Settings of the evaluation, and of the teacher.
+        root: Where results lie.
+        device: Where networks are trained.
+        progress: Counts epochs over all trainings.
     """
     dataset_uri, config, root = as_uri(dataset_uri), model_of(EvaluateConfig, config), as_uri(root)
     if baseline not in BASELINES:

@@ -178,7 +178,15 @@ def gains(evaluation_uris: Sequence[str], arms: Iterable[str]) -> dict[str, Diff
 
 
 def publish_reproduction(recipe: str, config: PipelineConfig, evaluation_uris: Sequence[str], device: str, root: str) -> str:
-    """Publish the distance to the published value, what pruning gained, and every deviation; the artifact's URI."""
+    """Publish the distance to the published value, what pruning gained, and every deviation; the artifact's URI.
+
+    Args:
+        recipe: Name of the published cell.
+        config: What was run.
+        evaluation_uris: Its evaluations.
+        device: Where it was run.
+        root: Where results lie.
+    """
     published = load_published(recipe)
     keys = [open_artifact(uri, "evaluation").identity for uri in evaluation_uris]
     lines = deviations(recipe, config, device)

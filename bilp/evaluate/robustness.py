@@ -75,6 +75,13 @@ def label_robust_score(
 
     alpha = weight * IOR - (1 - weight) * HLR with IOR = synthetic - random under the method's own labels and HLR = real -
     synthetic under hard labels; LRS = (e^alpha - e^-1) / (e - e^-1). Raises ConfigError for accuracies that are no fractions.
+
+    Args:
+        real_hard: Accuracy of all real images with hard labels.
+        synthetic_hard: That of the set with hard labels.
+        synthetic_given: That of the set with the labels of its method.
+        random_given: That of random real images with labels of the same kind.
+        weight: Of the gain over random images, in [0, 1].
     """
     _check(real_hard, synthetic_hard, synthetic_given, random_given)
     return _scaled(weight * (synthetic_given - random_given) - (1.0 - weight) * (real_hard - synthetic_hard))
@@ -86,6 +93,13 @@ def augmentation_robust_score(
     """ARS in [0, 1]: the gain over random images with augmentation (weight) and without it (1 - weight), scaled as LRS.
 
     Raises ConfigError for accuracies that are no fractions.
+
+    Args:
+        synthetic_augmented: Accuracy of the set with augmentation.
+        random_augmented: That of random real images with it.
+        synthetic_plain: That of the set without augmentation.
+        random_plain: That of random real images without it.
+        weight: Of the gain with augmentation, in [0, 1].
     """
     _check(synthetic_augmented, random_augmented, synthetic_plain, random_plain)
     return _scaled(weight * (synthetic_augmented - random_augmented) + (1.0 - weight) * (synthetic_plain - random_plain))
