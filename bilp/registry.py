@@ -24,7 +24,7 @@ from typing import Any, Generic, Protocol, TypeVar
 
 from pydantic import GetCoreSchemaHandler, GetJsonSchemaHandler, SerializationInfo
 from pydantic.json_schema import JsonSchemaValue
-from pydantic_core import CoreSchema, PydanticCustomError, core_schema
+from pydantic_core import CoreSchema, PydanticKnownError, core_schema
 
 from bilp.errors import ConfigError, PluginMissing
 
@@ -208,8 +208,8 @@ class EntryName:
         if not isinstance(given, str) or given not in self.registry:
             *rest, last = (repr(choice) for choice in self.registry)
             expected = f"{', '.join(rest)} or {last}" if rest else last
-            # Literal's own type and words, so that every list of choices is refused alike.
-            raise PydanticCustomError("literal_error", "Input should be {expected}", {"expected": expected})
+            # Literal's own error, so that every list of choices is refused alike.
+            raise PydanticKnownError("literal_error", {"expected": expected})
         return given
 
 

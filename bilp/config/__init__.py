@@ -1,10 +1,12 @@
 """Every setting of every stage, as frozen pydantic models; what others need of them is imported from here."""
 
-from bilp.config.base import AugmentFamily, Frozen, MethodName, ProtocolName, Source
+from bilp.config.augmentations import AugmentFamily
+from bilp.config.base import Frozen, MethodName, ProtocolName, SourceName
+from bilp.config.baselines import BaselineName
 from bilp.config.criteria import CRITERIA, Criterion, CriterionName
 from bilp.config.decode import DecodeConfig
 from bilp.config.distill import DistillConfig
-from bilp.config.evaluate import Baseline, EvaluateConfig, TeacherConfig
+from bilp.config.evaluate import EvaluateConfig, TeacherConfig
 from bilp.config.ingest import IngestConfig, NormalizationName
 from bilp.config.methods import METHODS
 from bilp.config.methods.cafe import AlignmentConfig
@@ -25,7 +27,7 @@ __all__ = [
     "AlignmentConfig",
     "Arm",
     "AugmentFamily",
-    "Baseline",
+    "BaselineName",
     "Criterion",
     "CriterionName",
     "DecodeConfig",
@@ -48,7 +50,7 @@ __all__ = [
     "ReselectConfig",
     "ScoreConfig",
     "ScoreName",
-    "Source",
+    "SourceName",
     "TeacherConfig",
     "TrajectoryConfig",
     "settings",

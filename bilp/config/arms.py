@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from bilp.config.baselines import BASELINES
 from bilp.config.criteria import CRITERIA
 from bilp.config.distill import DistillConfig
 from bilp.config.evaluate import EvaluateConfig
@@ -60,7 +61,7 @@ def needs_scores(prune: PruneConfig) -> bool:
 
 def needs_teacher(config: EvaluateConfig) -> bool:
     """Whether any evaluation under these settings asks a network that was trained on all real data."""
-    return config.labels == "soft" or not {"herding", "k_center"}.isdisjoint(config.baselines)
+    return config.labels == "soft" or any(BASELINES[name].covers for name in config.baselines)
 
 
 def needs_experts(config: PipelineConfig) -> bool:

@@ -12,12 +12,10 @@ from pydantic_core import CoreSchema
 from bilp.registry import EntryName
 from bilp.storage.uris import NO_SECRET, refuse_secret
 
-Source = Literal["digits", "mnist", "fashion_mnist", "svhn", "cifar10", "cifar100", "folder", "parquet"]
+SourceName = Annotated[str, EntryName("bilp.config.sources:SOURCES")]
 MethodName = Annotated[str, EntryName("bilp.config.methods:METHODS")]
 ProtocolName = Annotated[str, EntryName("bilp.config.protocols:PROTOCOLS")]
 GpuArithmetic = Literal["float32", "tf32", "tf32_channels_last"]
-ImageOperation = Literal["crop", "scale", "rotate", "noise"]
-AugmentFamily = Literal["color", "crop", "cutout", "flip", "scale", "rotate"]
 
 MOST_BITS = 63
 

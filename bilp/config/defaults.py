@@ -10,17 +10,17 @@ from collections.abc import Iterator, Mapping, Set
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from bilp.config.augmentations import ALL_FAMILIES, without_mirroring
 from bilp.config.criteria import CRITERIA
 from bilp.config.dials import Dials, Settled, read
 from bilp.config.methods import METHODS, Cell, Method
 from bilp.config.nested import as_plain, get, leaves, merge, merge_all, nest
-from bilp.config.pools import pool_networks
-from bilp.config.protocols import ALL_FAMILIES, DEFAULT_PROTOCOL, PROTOCOLS, is_convnet_bn
+from bilp.config.network import POOLS
+from bilp.config.protocols import DEFAULT_PROTOCOL, PROTOCOLS, is_convnet_bn
 from bilp.config.recipes import load_recipe
+from bilp.config.sources import SOURCES, UNKNOWN_DATA
 from bilp.errors import ConfigError
 
-# Digits change their meaning when mirrored, so flip is left out (Zhao & Bilen 2021, section 4).
-MIRROR_CHANGES_MEANING = ("digits", "mnist", "svhn")
 AUGMENTED = (("experts", "augment"), ("distill", "augment"), ("evaluate", "augment"), ("evaluate", "augment_always"))
 
 
@@ -46,13 +46,8 @@ class KnownOrigins:
     by_path: Mapping[str, str] | None = field(default=None, compare=False)
 
 
-def _is_small(dataset: str) -> bool:
-    """Whether a data set is so small that short schedules teach it: the digits, 1,438 images of 8x8."""
-    return dataset == "digits"
-
-
 def _cell(dials: Dials) -> Cell:
-    return Cell(dials.dataset, dials.ipc, dials.factor or 0, dials.side or 0, _is_small(dials.dataset))
+    return Cell(dials.dataset, dials.ipc, dials.factor or 0, dials.side or 0, SOURCES[dials.dataset].small)
 
 
 def _dataset_rules(method: Method, cell: Cell) -> dict[str, Any]:
@@ -79,7 +74,7 @@ def _without_flip(values: dict[str, Any]) -> dict[str, Any]:
     for stage, name in AUGMENTED:
         families = values.get(stage, {}).get(name, [] if name == "augment_always" else ALL_FAMILIES)
         if families or name == "augment":
-            changed.setdefault(stage, {})[name] = [family for family in families if family != "flip"]
+            changed.setdefault(stage, {})[name] = without_mirroring(families)
     return changed
 
 
@@ -114,29 +109,25 @@ def _dial_rules(dials: Dials, wrong: Mapping[str, Any]) -> Iterator[tuple[str, d
     if protocol == method.protocol:
         yield f"method {name} on {dataset} at ipc {dials.ipc}", method.exceptions(cell)
     yield f"dataset {dataset}", by_dataset
-    if dataset in MIRROR_CHANGES_MEANING:
+    if SOURCES[dataset].mirroring_changes_meaning:
         unmirrored = _without_flip(merge_all(by_method, method.evaluation(cell), by_protocol, by_dataset))
         yield f"dataset {dataset} (mirroring changes the meaning)", unmirrored
 
 
 def method_values(dials: Dials) -> dict[str, Any]:
     """What a method implies for data that no rule knows by name."""
-    return METHODS[dials.method].values(replace(_cell(dials), dataset=OWN_DATA[0], small=False))
+    return METHODS[dials.method].values(replace(_cell(dials), dataset=UNKNOWN_DATA, small=False))
 
 
 def _pruning_rules(dials: Dials) -> Iterator[tuple[str, dict[str, Any]]]:
     """What follows from settings of the static level that are not dials."""
     if dials.criterion is not None:
-        short = dials.dataset == "digits"
-        yield f"criterion {dials.criterion}", CRITERIA[dials.criterion].rules(short, dials.score_epochs)
+        rules = CRITERIA[dials.criterion].rules(SOURCES[dials.dataset].small, dials.score_epochs)
+        yield f"criterion {dials.criterion}", rules
     if not dials.per_class and dials.band is None:
         yield "dial ipc (ranking of the whole set)", {"prune": {"floor_per_class": max(dials.ipc, 2)}}
 
 
-# Few and similar images have less to spare; the paper finds little to prune in low-diversity data such as MNIST.
-DATASET_DIALS: dict[str, dict[str, Any]] = {"digits": {"keep": 0.8}}
-# Data sets of the user's own, which may be copies of any other.
-OWN_DATA = ("folder", "parquet")
 # Where a network may be given by its name alone.
 NETWORK_PATHS = ("score.network", "distill.network", "evaluate.teacher.network")
 
@@ -154,7 +145,8 @@ def complete(given: Mapping[str, Any]) -> Completion:
     dials = read(Dials, said)
     _refuse_another_dataset(str(recipe_name), recipe, dials)
     wrong = {name: value for name, value in said.items() if name in DIAL_PATHS and name not in dials.model_fields_set}
-    dataset_dials = DATASET_DIALS.get(dials.dataset, {})
+    keep = SOURCES[dials.dataset].keep
+    dataset_dials = {} if keep is None else {"keep": keep}
     method_dials = {} if METHODS[dials.method].adaptive else {"beta": 0.0}
     implied = {name: value for name, value in (dataset_dials | method_dials).items() if name not in dials.model_fields_set}
     rules = [
@@ -174,7 +166,7 @@ def _followed(completion: Completion, said: Mapping[str, Any]) -> Completion:
     own = {path for path, _ in leaves(said)}
     settled = read(Settled, completion.values)
     if settled.pool is not None and "evaluate.networks" not in own:
-        networks = pool_networks(settled.pool, settled.network.model_dump())
+        networks = POOLS[settled.pool].networks(settled.network.model_dump())
         completion = completion.under({"evaluate": {"networks": networks}}, f"evaluate.pool {settled.pool}")
         settled = read(Settled, completion.values)
     for path, value, origin in (*_affordable(settled, own), *_convnet_bn(settled, own)):
@@ -193,7 +185,8 @@ def _networks_by_name(values: Mapping[str, Any]) -> dict[str, Any]:
 def _refuse_another_dataset(name: str, recipe: Mapping[str, Any], dials: Dials) -> None:
     """Raise ConfigError if a recipe for one data set of a known name meets another one, unless somebody says so."""
     made_for = recipe.get("dataset", dials.dataset)
-    known = "dataset" in dials.model_fields_set and made_for not in OWN_DATA and dials.dataset not in OWN_DATA
+    any_data = any(isinstance(name, str) and name in SOURCES and SOURCES[name].any_data for name in (made_for, dials.dataset))
+    known = "dataset" in dials.model_fields_set and not any_data
     if known and made_for != dials.dataset and dials.recipe_dataset == "same":
         raise ConfigError(
             f"recipe {name} is made for {made_for}, not for {dials.dataset}: leave dataset to the recipe, "
@@ -249,7 +242,7 @@ def _convnet_bn(settled: Settled, own: Set[str]) -> Iterator[tuple[str, Any, str
     than the program knows; and the epochs follow where they are those of the program too.
     """
     method = METHODS[settled.method]
-    if _is_small(settled.source) or settled.protocol != method.protocol:
+    if SOURCES[settled.source].small or settled.protocol != method.protocol:
         return
     if not any(is_convnet_bn(network.model_dump()) for network in settled.networks):
         return

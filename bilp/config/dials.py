@@ -7,12 +7,12 @@ from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import AliasPath, BaseModel, ConfigDict, Field, ValidationError
 
-from bilp.config.base import Dropped, Fraction, GpuArithmetic, Kept, MethodName, Positive, ProtocolName, Seed, Several, Source
+from bilp.config.base import Dropped, Fraction, GpuArithmetic, Kept, MethodName, Positive, ProtocolName, Seed, Several, SourceName
 from bilp.config.criteria import CriterionName
 from bilp.config.methods import DEFAULT_METHOD
-from bilp.config.network import NetworkConfig, Networks
-from bilp.config.pools import Pool
+from bilp.config.network import NetworkConfig, Networks, PoolName
 from bilp.config.protocols import DEFAULT_PROTOCOL
+from bilp.config.sources import DEFAULT_SOURCE
 
 M = TypeVar("M", bound=BaseModel)
 
@@ -29,7 +29,7 @@ class Dials(BaseModel):
 
     model_config = ConfigDict(frozen=True, allow_inf_nan=False)
 
-    dataset: Source = "digits"
+    dataset: SourceName = DEFAULT_SOURCE
     method: MethodName = DEFAULT_METHOD
     ipc: Positive = 1
     keep: Kept = 0.5
@@ -51,7 +51,7 @@ class Settled(BaseModel):
 
     model_config = ConfigDict(frozen=True, allow_inf_nan=False)
 
-    source: Source = _at("ingest.source", "digits")
+    source: SourceName = _at("ingest.source", DEFAULT_SOURCE)
     method: MethodName = _at("distill.method", DEFAULT_METHOD)
     protocol: ProtocolName = _at("evaluate.protocol", DEFAULT_PROTOCOL)
     iterations: Positive | None = _at("distill.iterations")
@@ -61,7 +61,7 @@ class Settled(BaseModel):
     network: NetworkConfig = _at("distill.network", NetworkConfig())
     score_epochs: Positive | None = _at("score.epochs")
     candidates: Several | None = _at("reselect.candidates_per_class")
-    pool: Pool | None = _at("evaluate.pool")
+    pool: PoolName | None = _at("evaluate.pool")
     networks: Networks = _at("evaluate.networks", ())
 
 

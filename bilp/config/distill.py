@@ -6,7 +6,8 @@ from typing import Any, Literal, Self
 
 from pydantic import model_validator
 
-from bilp.config.base import SHARED, AugmentFamily, Count, Fraction, Frozen, GpuArithmetic, MethodName, Positive, Rate, Seed, Several
+from bilp.config.augmentations import ALL_FAMILIES, AugmentFamily
+from bilp.config.base import SHARED, Count, Fraction, Frozen, GpuArithmetic, MethodName, Positive, Rate, Seed, Several
 from bilp.config.decode import DecodeConfig
 from bilp.config.defaults import method_values
 from bilp.config.dials import Dials, read
@@ -43,7 +44,7 @@ class DistillConfig(Frozen):
     """Parts into which the classes are divided, each a unit for any worker; for dm, idc, dream, and dc or dsa with one outer loop."""
     init: Literal["real", "noise", "kmeans"] = "real"
     """Synthetic images start as real samples, as Gaussian noise, or as the real samples nearest to the centers of clusters."""
-    augment: tuple[AugmentFamily, ...] = ("color", "crop", "cutout", "flip", "scale", "rotate")
+    augment: tuple[AugmentFamily, ...] = ALL_FAMILIES
     """Families of differentiable siamese augmentation; empty switches it off."""
     batch_real: Several = 256
     """Real samples per class and iteration."""

@@ -11,13 +11,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from functools import cache
 from operator import attrgetter
-from typing import Annotated, Any, Literal, Self, get_args
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, GetJsonSchemaHandler, ModelWrapValidatorHandler, PrivateAttr, model_validator
 from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema
 
-from bilp.config.base import Dropped, Frozen, GpuArithmetic, Kept, MethodName, Positive, Seed, Source
+from bilp.config.base import Dropped, Frozen, GpuArithmetic, Kept, MethodName, Positive, Seed, SourceName
 from bilp.config.criteria import CRITERIA
 from bilp.config.defaults import DIAL_PATHS, KnownOrigins, complete
 from bilp.config.dials import RecipeDataset
@@ -30,6 +30,7 @@ from bilp.config.prune import PruneConfig
 from bilp.config.recipes import load_recipe, recipe_names
 from bilp.config.reselect import ReselectConfig
 from bilp.config.score import ScoreConfig
+from bilp.config.sources import DEFAULT_SOURCE, SOURCES
 from bilp.storage.uris import refuse_secrets
 
 Arm = Literal["unpruned", "static", "adaptive", "bilp"]
@@ -50,7 +51,7 @@ class PipelineConfig(Frozen):
     later = frozenset({"recipe_dataset"})
     by_rule = frozenset({"keep", "beta"})
 
-    dataset: Source = "digits"
+    dataset: SourceName = DEFAULT_SOURCE
     """Real data set."""
     method: MethodName = DEFAULT_METHOD
     """Distillation method."""
@@ -176,5 +177,5 @@ def settings(**given: Any) -> PipelineConfig:
 def _usable_recipes() -> tuple[str, ...]:
     """The recipes whose method and dataset exist here; published cells of others wait for theirs."""
     stated = ((name, load_recipe(name)) for name in recipe_names())
-    known = ((name, values.get("method", DEFAULT_METHOD), values.get("dataset", "digits")) for name, values in stated)
-    return tuple(name for name, method, dataset in known if method in METHODS and dataset in get_args(Source))
+    known = ((name, values.get("method", DEFAULT_METHOD), values.get("dataset", DEFAULT_SOURCE)) for name, values in stated)
+    return tuple(name for name, method, dataset in known if method in METHODS and dataset in SOURCES)

@@ -6,9 +6,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from bilp.config.network import CONVNET
+from bilp.config.sources import SOURCES
 from bilp.registry import Registry
-
-ALL_FAMILIES = ["color", "crop", "cutout", "flip", "scale", "rotate"]
 
 
 @dataclass(frozen=True)
@@ -45,7 +45,7 @@ def _soft(dataset: str, ipc: int) -> dict[str, Any]:
     batch = 10 if ipc <= 1 else 50 if ipc <= 10 else 100
     changed: dict[str, Any] = {
         "epochs": 300,
-        "batch_size": 2 * batch if dataset == "cifar100" else batch,
+        "batch_size": SOURCES[dataset].soft_batch * batch,
         "optimiser": "adamw",
         "learning_rate": 0.001,
         "weight_decay": 0.01,
@@ -72,4 +72,4 @@ DEFAULT_PROTOCOL = DC.name
 
 def is_convnet_bn(network: Mapping[str, Any]) -> bool:
     """Whether settings of a network mean DC's ConvNetBN: its ConvNet with batch norm and ReLU, of any width and depth."""
-    return (network.get("name", "convnet"), network.get("norm"), network.get("activation", "relu")) == ("convnet", "batch", "relu")
+    return (network.get("name", CONVNET), network.get("norm"), network.get("activation", "relu")) == (CONVNET, "batch", "relu")

@@ -26,7 +26,7 @@ from bilp.report.settings import origins_of, rerun_command, settings
 from bilp.report.source import source_facts, test_words
 from bilp.report.synthetic import loss_chart, synthetic
 from bilp.report.verdict import Amounts, tiles, verdict
-from bilp.report.wording import DATASETS, arm_words, count, rule_meaning, score_meaning, share
+from bilp.report.wording import arm_words, count, dataset_title, rule_meaning, score_meaning, share
 from bilp.storage.objects import Uri, as_uri, join, optional_uri
 from bilp.text.escaping import shown as one_line
 
@@ -99,7 +99,7 @@ def content(config: PipelineConfig, collected: Collected, origins: Mapping[str, 
         adaptive_share=causal.dropped_share if causal else None,
     )
     return {
-        "title": f"{DATASETS.get(dataset.name, dataset.name)}, {METHODS[config.method].title}, {count(config.ipc, 'image')} per class",
+        "title": f"{dataset_title(dataset.name)}, {METHODS[config.method].title}, {count(config.ipc, 'image')} per class",
         "verdict": f"{verdict(rows, amounts)} {adaptive_note(config)}".strip(),
         "tiles": tiles(rows, amounts),
         "accuracy": accuracy(rows, adaptive=METHODS[config.method].adaptive),

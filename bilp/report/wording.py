@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from bilp.config import CRITERIA, PruneConfig, ScoreConfig
+from bilp.config.baselines import BASELINES
+from bilp.config.sources import SOURCES
 
 
 @dataclass(frozen=True)
@@ -17,27 +19,19 @@ class ArmWords:
 
 
 ARMS = {
-    "full": ArmWords("All real images", "trained on every real training image", "c-full"),
-    "random": ArmWords("Random real images", "trained on as many real images as there are synthetic ones, drawn at random", "c-random"),
-    "herding": ArmWords("Herded real images", "trained on as many real images, chosen so that their mean is the class's", "c-random"),
-    "k_center": ArmWords("K-center real images", "trained on as many real images, chosen so that all others are close to one", "c-random"),
+    **{entry.name: ArmWords(entry.title, entry.meaning, entry.css) for entry in BASELINES.values()},
     "unpruned": ArmWords("Unpruned", "distilled from all real training images", "c-unpruned"),
     "static": ArmWords("Static pruning", "distilled after dropping real images by their score", "c-static"),
     "adaptive": ArmWords("Adaptive pruning", "distilled while leaving out real images with an extreme causal effect", "c-adaptive"),
     "bilp": ArmWords("BiLP", "distilled with both prunings, by score and by causal effect", "c-bilp"),
 }
 ARM_ORDER = tuple(ARMS)
-BASELINES = ("full", "random", "herding", "k_center")
 PRUNED_ARMS = ("bilp", "adaptive", "static")
 
-DATASETS = {
-    "digits": "Digits",
-    "mnist": "MNIST",
-    "fashion_mnist": "Fashion-MNIST",
-    "svhn": "SVHN",
-    "cifar10": "CIFAR-10",
-    "cifar100": "CIFAR-100",
-}
+
+def dataset_title(name: str) -> str:
+    """What people call a data set of a known source, else its own name."""
+    return SOURCES[name].title if name in SOURCES and not SOURCES[name].any_data else name
 
 
 def arm_place(arm: str) -> int:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
 import pytest
 import yaml
@@ -17,7 +17,6 @@ from bilp.artifacts.artifact import plain
 from bilp.config import (
     CRITERIA,
     METHODS,
-    AugmentFamily,
     DistillConfig,
     EvaluateConfig,
     ExpertsConfig,
@@ -27,17 +26,18 @@ from bilp.config import (
     PruneConfig,
     ReselectConfig,
     ScoreConfig,
-    Source,
     TrajectoryConfig,
     recipes,
 )
 from bilp.config.arms import adaptive_note, needs_experts, needs_scores, needs_selection, planned_runs
+from bilp.config.augmentations import AUGMENTATIONS
 from bilp.config.command_line import configure, parse
 from bilp.config.defaults import LIMITED, complete
 from bilp.config.explain import DEFAULT, GIVEN, explain, problems
 from bilp.config.methods.dc import DC_LOOPS, dc_loops
 from bilp.config.methods.idc import IdcConfig, PretrainedConfig
 from bilp.config.nested import leaves
+from bilp.config.sources import SOURCES
 
 STAGES: dict[str, type[BaseModel]] = {
     "ingest": IngestConfig,
@@ -225,7 +225,7 @@ def test_every_setting_has_a_description() -> None:
     dials=st.fixed_dictionaries(
         {},
         optional={
-            "dataset": st.sampled_from([name for name in get_args(Source) if name not in ("folder", "parquet")]),
+            "dataset": st.sampled_from([name for name in SOURCES if name not in ("folder", "parquet")]),
             "method": st.sampled_from(list(METHODS)),
             "ipc": st.integers(1, 200),
             "keep": st.floats(0.01, 1.0),
@@ -367,7 +367,7 @@ def test_origins_of_every_rule() -> None:
     assert {path: origin(path, values) for path, (values, _) in cases.items()} == {path: expected for path, (_, expected) in cases.items()}
 
 
-@pytest.mark.parametrize("dataset", [name for name in get_args(Source) if name not in ("folder", "parquet")])
+@pytest.mark.parametrize("dataset", [name for name in SOURCES if name not in ("folder", "parquet")])
 @pytest.mark.parametrize("method", ["dm", "dc", "dsa"])
 def test_published_hyper_parameters(dataset: str, method: str) -> None:
     config = PipelineConfig(dataset=dataset, method=method)
@@ -401,7 +401,7 @@ def test_more_images_per_class_never_train_the_network_longer_between_steps(one:
 
 
 def test_augmentation_families_are_all_used_by_default() -> None:
-    assert set(PipelineConfig(dataset="cifar10").distill.augment) == set(get_args(AugmentFamily))
+    assert set(PipelineConfig(dataset="cifar10").distill.augment) == set(AUGMENTATIONS)
 
 
 # --- recipes ---------------------------------------------------------------------------------------------------------

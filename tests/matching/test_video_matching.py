@@ -39,7 +39,7 @@ def network_of(name: str) -> tuple[Network, tuple[int, int, int, int]]:
     """A network in float64, and the shape of its videos."""
     shape = {"convnet3d": (5, 2, 43, 44), "one_frame": (1, 3, 8, 8)}.get(name, (3, 3, 8, 8))
     if name == "convnet3d":
-        network = convnet3d(shape, CLASSES, ((3, 1), (4, 2), (5, 2)))
+        network = convnet3d(NetworkConfig(name="convnet3d"), shape, CLASSES, ((3, 1), (4, 2), (5, 2)))
     else:
         settings = FRAMES.get(name, FRAMES["instance"])
         network = build(NetworkConfig.model_validate({"name": "video_convnet_mean", **settings}), shape, CLASSES)

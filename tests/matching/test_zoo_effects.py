@@ -9,10 +9,12 @@ import torch
 
 from bilp.causal import ClassBatch, EffectSettings, ite
 from bilp.config import NetworkConfig
+from bilp.config.network import NETWORKS
 from bilp.matching import FeatureMatching, GradientMatching, Matching
 from bilp.matching.recording import record
 from bilp.nets import Network, build, initialize
-from bilp.nets.resnet import PLANS, resnet
+from bilp.nets.resnet import resnet
+from bilp.registry import resolve
 from bilp.seeds import generator
 
 CLASSES = 3
@@ -38,7 +40,7 @@ def network_of(name: str) -> tuple[Network, int]:
     """A network in float64, with frozen batch norm left to the caller, and the side of its images."""
     if name in NARROW:
         side = 40 if name == "resnet6_imagenet" else 16
-        network = resnet(replace(PLANS[name], widths=(4, 4, 8, 8)), "batch", (3, side, side), CLASSES)
+        network = resnet(replace(resolve(NETWORKS[name].builder), widths=(4, 4, 8, 8)), "batch", (3, side, side), CLASSES)
     else:
         side = SIDES.get(name, 8)
         network = build(NetworkConfig.model_validate(CONFIGS[name]), (3, side, side), CLASSES)

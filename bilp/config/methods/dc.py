@@ -6,6 +6,7 @@ from functools import partial
 from typing import Any
 
 from bilp.config.methods.spec import Cell, Method
+from bilp.config.sources import SOURCES
 
 # DC, outer and inner loops by ipc; the reference program refuses any other ipc.
 DC_LOOPS = {1: (1, 1), 10: (10, 50), 20: (20, 25), 30: (30, 20), 40: (40, 15), 50: (50, 10)}
@@ -32,7 +33,7 @@ def dc_loops(ipc: int) -> tuple[int, int]:
 
 def plain_evaluation(cell: Cell, epochs: int) -> dict[str, Any]:
     """Evaluation without augmentation, which DC's program has for MNIST alone, and then trains for 1000 epochs."""
-    if cell.dataset == "mnist":
+    if SOURCES[cell.dataset].dc_operations:
         return {"evaluate": {"epochs": 1000, "augment": [], "augment_each": ["crop", "scale", "rotate"]}}
     return {"evaluate": {"epochs": epochs, "augment": []}}
 

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from dataclasses import replace
 from functools import partial
-from typing import Annotated, Any, ClassVar, Literal, NamedTuple
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field
 
 from bilp.config.base import Count, Fraction, Frozen, Positive, Rate
 from bilp.config.methods.spec import Cell, Method
+from bilp.config.sources import SOURCES, IdcFacts
 
 KernelMetric = Literal["mse", "l1"]
 
@@ -68,37 +69,23 @@ class DreamConfig(Frozen):
     neighbor's sample may stand for a cluster, and one sample for two."""
 
 
-class IdcRow(NamedTuple):
-    """What IDC's program sets for a data set."""
-
-    metric: str
-    rate: float
-    """Step size on pixels at ipc 10 and side `base`; it grows with ipc and with the number of pixels."""
-    train_samples: int
-    side: int
-    base: int
-
-
-# IDC, Kim et al. 2022. FashionMNIST, of side 28, is scaled as if 32 were its own.
-IDC_SETTINGS = {
-    "mnist": IdcRow("l1", 1e-4, 500, 28, 28),
-    "fashion_mnist": IdcRow("l1", 1e-4, 500, 28, 32),
-    "svhn": IdcRow("mse", 5e-3, 500, 32, 32),
-    "cifar10": IdcRow("mse", 5e-3, 2000, 32, 32),
-    "cifar100": IdcRow("mse", 5e-3, 2000, 32, 32),
-}
-IDC_ELSEWHERE = IDC_SETTINGS["cifar10"]
+# Other data have what IDC's program sets for CIFAR-10 and its like.
+IDC_ELSEWHERE = IdcFacts("mse", 5e-3, 2000, 32, 32)
 IDC_FACTOR = 2
 
 
-def _coarse_digits(cell: Cell) -> bool:
-    """MNIST in parts is trained without CutMix and cutout, which would leave nothing of a digit."""
-    return cell.dataset == "mnist" and (cell.factor or IDC_FACTOR) > 1
+def _facts(cell: Cell) -> IdcFacts:
+    return SOURCES[cell.dataset].idc or IDC_ELSEWHERE
+
+
+def _coarse(cell: Cell) -> bool:
+    """Data of which parts are trained without CutMix and cutout, which would leave nothing of a stroke."""
+    return not _facts(cell).mixes_parts and (cell.factor or IDC_FACTOR) > 1
 
 
 def _values(cell: Cell, batch: int, init: str) -> dict[str, Any]:
-    row = IDC_SETTINGS.get(cell.dataset, IDC_ELSEWHERE)
-    mixed = not _coarse_digits(cell)
+    row = _facts(cell)
+    mixed = not _coarse(cell)
     distill = {
         "iterations": 2000,
         "outer_loops": 100,
@@ -132,9 +119,9 @@ def _exceptions(cell: Cell) -> dict[str, Any]:
     In one of these cases, SVHN at one whole image per class, cutout remains (reproduce.py:22, argument.py:450), elsewhere CutMix
     is in its place.
     """
-    if cell.dataset == "svhn" and (cell.factor or IDC_FACTOR) == cell.ipc == 1:
+    if _facts(cell).cutout_of_one and (cell.factor or IDC_FACTOR) == cell.ipc == 1:
         return {"evaluate": {"cutmix": 0.0, "augment_after": ["cutout"]}}
-    return {"evaluate": {"cutmix": 0.0}} if _coarse_digits(cell) else {}
+    return {"evaluate": {"cutmix": 0.0}} if _coarse(cell) else {}
 
 
 IDC = Method(

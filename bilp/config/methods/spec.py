@@ -9,8 +9,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from bilp.config.augmentations import ALL_FAMILIES
 from bilp.config.base import Frozen
-from bilp.config.protocols import ALL_FAMILIES, DEFAULT_PROTOCOL
+from bilp.config.protocols import DEFAULT_PROTOCOL
 
 
 @dataclass(frozen=True)
@@ -46,7 +47,7 @@ def nothing(cell: Cell) -> dict[str, Any]:
 
 def augmented_evaluation(cell: Cell) -> dict[str, Any]:
     """Evaluation of the DC family with augmentation: 1000 epochs."""
-    return {"evaluate": {"epochs": 1000, "augment": ALL_FAMILIES}}
+    return {"evaluate": {"epochs": 1000, "augment": list(ALL_FAMILIES)}}
 
 
 def any_experts(distill: Any, epochs: int, found: str) -> None:

@@ -8,7 +8,8 @@ from typing import Annotated, Any, ClassVar, NamedTuple
 
 from pydantic import Field
 
-from bilp.config.base import SHARED, AugmentFamily, Count, Fraction, Frozen, GpuArithmetic, Positive, Rate, Seed
+from bilp.config.augmentations import ALL_FAMILIES, AugmentFamily
+from bilp.config.base import SHARED, Count, Fraction, Frozen, GpuArithmetic, Positive, Rate, Seed
 from bilp.config.methods.spec import Cell, Method
 
 
@@ -29,7 +30,7 @@ class ExpertsConfig(Frozen):
     """Momentum of SGD."""
     weight_decay: Annotated[float, Field(ge=0.0)] = 0.0
     """Weight decay of SGD."""
-    augment: tuple[AugmentFamily, ...] = ("color", "crop", "cutout", "flip", "scale", "rotate")
+    augment: tuple[AugmentFamily, ...] = ALL_FAMILIES
     """Augmentation, fresh parameters per image; empty is none."""
     gpu: GpuArithmetic = "float32"
     """Arithmetic on a GPU: float32, products in TensorFloat-32 (tf32), or these with channels last in memory."""
