@@ -55,7 +55,8 @@ def _settings(arguments: Sequence[str]) -> type[BaseSettings]:
         return _Settings
     fields: dict[str, Any] = {name: (field.annotation, field) for model in models for name, field in model.model_fields.items()}
     plugin = create_model("_Plugin", __base__=PluginConfig, **fields)
-    distill = create_model("_Distill", __base__=DistillConfig, __doc__=DistillConfig.__doc__, **{PLUGIN: (plugin, PluginConfig())})
+    field: dict[str, Any] = {PLUGIN: (plugin, PluginConfig())}
+    distill = create_model("_Distill", __base__=DistillConfig, __doc__=DistillConfig.__doc__, **field)
     return create_model("_AllSettings", __base__=_Settings, distill=(distill, PipelineConfig.model_fields["distill"]))
 
 
