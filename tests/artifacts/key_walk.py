@@ -25,6 +25,7 @@ from bilp.artifacts.facts import DatasetFacts
 from bilp.config import PipelineConfig
 from bilp.config.base import Frozen
 from bilp.data.store import Dataset, Split
+from bilp.registry import EntryName
 from bilp.storage import local
 
 PACKAGE = Path(bilp.__file__).parent
@@ -114,14 +115,20 @@ def _with(model: BaseModel, name: str, value: Any, validated: bool) -> BaseModel
 
 
 def _other_values(field: Any, value: Any) -> Iterator[Any]:
+    names = next((list(mark.registry) for mark in field.metadata if isinstance(mark, EntryName)), None)
+    if names is not None:
+        after = names.index(value) + 1
+        yield from names[after:] + names[:after]
+        return
     for kind in _kinds(field.annotation):
         yield from _of_kind(kind, value)
 
 
 def _kinds(annotation: Any) -> Iterator[Any]:
-    """The alternatives of a type, without constraints."""
+    """The alternatives of a type, without constraints; names of entries are a Literal of them."""
     if get_origin(annotation) is Annotated:
-        yield from _kinds(get_args(annotation)[0])
+        names = next((tuple(mark.registry) for mark in get_args(annotation) if isinstance(mark, EntryName)), None)
+        yield from _kinds(get_args(annotation)[0] if names is None else Literal[names])
     elif get_origin(annotation) in (Union, types.UnionType):
         for part in get_args(annotation):
             yield from _kinds(part)
