@@ -45,6 +45,11 @@ class NetworkEntry:
     revision: int = 0
     """How often its results changed since there are stored ones."""
 
+    def __post_init__(self) -> None:
+        """Raises ValueError for an entry whose network could never be built as it is by default."""
+        if self.norm not in self.norms:
+            raise ValueError(f"network {self.name} has norm {self.norm} by default, which is not among its norms")
+
 
 CONVNET = "convnet"
 _RESNET = "bilp.nets.resnet"

@@ -83,6 +83,11 @@ class SourceEntry:
     """How many times the usual mini-batch of the protocol with soft labels is."""
     idc: IdcFacts | None = None
 
+    def __post_init__(self) -> None:
+        """Raises ValueError for an entry whose source could never be configured."""
+        if self.needs_uri and "uri" not in self.reads:
+            raise ValueError(f"source {self.name} needs uri, so that reads must name it")
+
 
 DEFAULT_SOURCE = "digits"
 UNKNOWN_DATA = "folder"

@@ -120,7 +120,7 @@ def _other_values(field: Any, value: Any) -> Iterator[Any]:
 
 
 def _kinds(annotation: Any) -> Iterator[Any]:
-    """The alternatives of a type, without constraints."""
+    """The alternatives of a type, without constraints; names of entries are a Literal of them."""
     if get_origin(annotation) is Annotated:
         kind, *marks = get_args(annotation)
         entries = [mark.registry for mark in marks if isinstance(mark, EntryName)]

@@ -15,9 +15,9 @@ from bilp.config import EvaluateConfig, IngestConfig, NetworkConfig, PipelineCon
 from bilp.config.augmentations import AUGMENTATIONS, OPERATIONS
 from bilp.config.baselines import BASELINES
 from bilp.config.exports import FORMATS
-from bilp.config.network import NETWORKS, POOLS, SHAPING
+from bilp.config.network import NETWORKS, POOLS, SHAPING, NetworkEntry
 from bilp.config.normalization import NORMALIZATIONS
-from bilp.config.sources import OWN, SOURCES
+from bilp.config.sources import OWN, SOURCES, SourceEntry
 from bilp.registry import Registry, resolve
 from bilp.report.comparison import network_title
 from bilp.report.wording import ARM_ORDER, arm_words, dataset_title
@@ -138,16 +138,19 @@ def test_some_test_names_every_entry(what: str) -> None:
 def test_sources_read_settings_that_there_are_and_need_what_they_read() -> None:
     for source in SOURCES.values():
         assert source.reads <= set(IngestConfig.model_fields)
-        assert "uri" in source.reads or not source.needs_uri
         given = {"uri": "/data"} if source.needs_uri else {}
         assert IngestConfig.model_validate({"source": source.name, **given}).source == source.name
+    with pytest.raises(ValueError, match="source toy needs uri, so that reads must name it"):
+        SourceEntry("toy", "Toy", "toy:Toy", needs_uri=True)
 
 
 def test_networks_are_shaped_by_settings_that_there_are() -> None:
     for network in NETWORKS.values():
         assert set(network.reads) <= set(SHAPING) <= set(NetworkConfig.model_fields)
-        assert NetworkConfig(name=network.name).norm == network.norm and network.norm in network.norms
+        assert NetworkConfig(name=network.name).norm == network.norm
         assert NetworkConfig(name=network.name).revision == network.revision
+    with pytest.raises(ValueError, match="network toy has norm batch by default, which is not among its norms"):
+        NetworkEntry("toy", "Toy", "toy:build", norms=("instance",), norm="batch")
 
 
 def test_choices_are_refused_and_offered_as_before() -> None:
