@@ -7,7 +7,6 @@ records of trials that are there, and its scores lie beside the summary of the o
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import asdict
 
 import numpy as np
 import pyarrow as pa
@@ -38,7 +37,7 @@ def summary_by(uri: Uri, criterion: str, dataset: Dataset, root: Uri) -> Artifac
     column, stated = CRITERIA[criterion].column, summary.stated(SummaryFacts)
     if column is None or criterion in (*SUMMARIZED, *stated.criteria):
         return summary
-    config = model_of(ScoreConfig, summary.manifest.config)
+    config = model_of(ScoreConfig, {name: value for name, value in summary.manifest.config.items() if name in ScoreConfig.model_fields})
     if config.measure != CRITERIA[criterion].measure or (column.gradients and config.gradient_norm == "off"):
         raise ConfigError(
             f"the trials of {summary.uri} do not record what criterion {criterion} needs: "
@@ -57,7 +56,7 @@ def summary_by(uri: Uri, criterion: str, dataset: Dataset, root: Uri) -> Artifac
         KIND,
         key,
         {MEASURED_FILE: encode(table, MEASURED_SUMMARY, {"stage": KIND, "key": key, "dataset": dataset.fingerprint})},
-        config=config,
+        config={**config.model_dump(mode="json"), "criterion": CRITERIA.recorded(criterion)},
         parents=summary.parents,
         facts=facts(dataset.fingerprint, len(labels), config, [criterion]),
     )
@@ -65,8 +64,8 @@ def summary_by(uri: Uri, criterion: str, dataset: Dataset, root: Uri) -> Artifac
 
 def added_key(fingerprint: str, config: ScoreConfig, criterion: str) -> str:
     """Key of the summary of one criterion: as of all, and the criterion with its version and the package that it comes from."""
-    column, plugin = CRITERIA[criterion].column, CRITERIA.plugin(criterion)
-    own = {"name": criterion, "version": column.version if column is not None else 0, "plugin": asdict(plugin) if plugin else None}
+    column = CRITERIA[criterion].column
+    own = {"name": CRITERIA.recorded(criterion), "version": column.version if column is not None else 0}
     return content_key("summarise", VERSION, **identity(fingerprint, config), criterion=own)
 
 

@@ -2,12 +2,24 @@
 
 from __future__ import annotations
 
-from typing import Literal, Self
+from typing import Self
 
 from pydantic import model_validator
 
-from bilp.artifacts.facts.base import ClassNames, Counts, Facts, Floats, Key, Number, Ordinal, Share, require_equal, require_length
-from bilp.config.criteria import CriterionName, End
+from bilp.artifacts.facts.base import (
+    ClassNames,
+    Counts,
+    EntryName,
+    Facts,
+    Floats,
+    Key,
+    Number,
+    Ordinal,
+    Share,
+    require_equal,
+    require_length,
+)
+from bilp.config.criteria import End
 from bilp.config.measures import MEASURES, MeasureName
 
 
@@ -36,7 +48,7 @@ class SummaryFacts(Facts):
     samples: Ordinal
     trials: Ordinal
     measure: MeasureName = "trajectory"
-    criteria: tuple[CriterionName | Literal["accuracy"], ...]
+    criteria: tuple[EntryName, ...]
 
 
 class SelectionFacts(Facts):
@@ -44,7 +56,7 @@ class SelectionFacts(Facts):
 
     dataset: Key
     class_names: ClassNames
-    criterion: CriterionName
+    criterion: EntryName
     drop: End
     keep: Share
     band: tuple[float, float] | None = None
