@@ -23,7 +23,7 @@ import torch
 
 from benchmarks.devices import CLOCKS, clock_on
 from bilp.allocator import keep_freed_memory
-from bilp.causal.oracle import meta_gradient
+from bilp.causal.reference.oracle import meta_gradient
 from bilp.config import PipelineConfig
 from bilp.data import Dataset, open_dataset
 from bilp.data.pool import RealPool

@@ -31,13 +31,13 @@ from torch.func import functional_call, vmap
 from benchmarks import adaptive, ite_estimators
 from benchmarks.devices import CLOCKS, Clock, clock_on, devices
 from bilp.allocator import keep_freed_memory
-from bilp.causal import ite
+from bilp.causal import ClassBatch, EffectSettings, ite
 from bilp.causal.cotangent import cotangent_differences
 from bilp.config import IngestConfig, MethodName, NetworkConfig, PipelineConfig
 from bilp.data import ingest, open_dataset
 from bilp.matching import Matching, Vectors, matching_for
+from bilp.matching.jacobian import GenericPullback
 from bilp.matching.per_sample import micro_batches, per_sample_by_vmap
-from bilp.matching.pullback import GenericPullback
 from bilp.nets import Network, build, initialize
 from bilp.seeds import generator
 
@@ -131,7 +131,8 @@ def generic_ite(method: str, matching: Matching, problem: Problem) -> Tensor:
 def fast_ite(matching: Matching, problem: Problem) -> Tensor:
     """Norms of the effects as distillation takes them."""
     real, synthetic = problem.real, problem.synthetic
-    return ite(matching, problem.network, real, problem.labels(real), synthetic, problem.labels(synthetic), byte_budget=BUDGET)
+    batch = ClassBatch((real, problem.labels(real)), (synthetic, problem.labels(synthetic)))
+    return ite(matching, problem.network, batch, EffectSettings(byte_budget=BUDGET))
 
 
 def ordinary_step(matching: Matching, problem: Problem) -> Tensor:

@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 
 from bilp.allocator import keep_freed_memory
-from bilp.causal import ClassBatch, measure, measure_classes
+from bilp.causal import ClassBatch, EffectSettings, measure, measure_classes
 from bilp.config import NetworkConfig
 from bilp.matching import Matching, matching_for
 from bilp.nets import Network, build, initialize
@@ -26,6 +26,7 @@ from bilp.seeds import generator
 
 SHAPE = (3, 32, 32)
 LARGEST_ERROR = 1e-3
+EXACT = EffectSettings("cotangent")
 
 
 def class_batches(classes: int, samples: int, synthetic: int, device: torch.device) -> list[ClassBatch]:
@@ -40,12 +41,12 @@ def class_batches(classes: int, samples: int, synthetic: int, device: torch.devi
 
 def one_by_one(matching: Matching, network: Network, batches: list[ClassBatch]) -> list[Tensor]:
     """Norms of every class."""
-    return [measure(matching, network, batch.real, batch.synthetic, "cotangent").norms.cpu() for batch in batches]
+    return [measure(matching, network, batch, EXACT).norms.cpu() for batch in batches]
 
 
 def together(matching: Matching, network: Network, batches: list[ClassBatch]) -> list[Tensor]:
     """The same."""
-    return [found.norms.cpu() for found in measure_classes(matching, network, batches, "cotangent")]
+    return [found.norms.cpu() for found in measure_classes(matching, network, batches, EXACT)]
 
 
 def compare(matching: Matching, network: Network, batches: list[ClassBatch], repeat: int) -> tuple[float, float]:

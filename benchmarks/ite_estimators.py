@@ -23,7 +23,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from benchmarks.devices import Clock, clock_on, devices
-from bilp.causal import Estimator, Precision, measure
+from bilp.causal import ClassBatch, EffectSettings, Estimator, Precision, measure
 from bilp.causal.precision import rank_correlation
 from bilp.config import MethodName, NetworkConfig
 from bilp.matching import Matching, matching_for
@@ -77,13 +77,14 @@ def compare(method: MethodName, network: Network, real: Tensor, synthetic: Tenso
     """Print time and rank agreement of every estimator on one class batch."""
     matching: Matching = matching_for(method)
     pairs = [(images, torch.full((len(images),), label, device=images.device)) for images in (real, synthetic)]
+    batch, few = ClassBatch(*pairs), ClassBatch((real[:2], pairs[0][1][:2]), pairs[1])
 
     def timed(estimator: Estimator, precision: Precision = "float32") -> tuple[Tensor, float]:
         start = clock()
-        norms = measure(matching, network, *pairs, estimator, precision=precision).norms
+        norms = measure(matching, network, batch, EffectSettings(estimator, precision=precision)).norms
         return norms.cpu(), clock() - start
 
-    measure(matching, network, (real[:2], pairs[0][1][:2]), pairs[1], "sketch")  # first use of forward mode
+    measure(matching, network, few, EffectSettings("sketch"))  # first use of forward mode
     exact, exact_seconds = timed("oracle" if truth else "cotangent")
     print(f"    {'oracle' if truth else 'exact':10s} {exact_seconds:9.3f} s")
     for estimator in ESTIMATORS:

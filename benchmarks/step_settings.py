@@ -9,7 +9,7 @@ from typing import Any, cast
 import torch
 from torch import Tensor, nn
 
-from bilp.config import TRAJECTORY_METHODS, DistillConfig, PipelineConfig, ReselectConfig
+from bilp.config import METHODS, DistillConfig, PipelineConfig, ReselectConfig
 from bilp.data import Dataset
 from bilp.data.pool import RealPool
 from bilp.distill.step.setting import Setting
@@ -86,7 +86,7 @@ def prepare(method: str, ipc: int, arguments: argparse.Namespace) -> Setting:
     per_class = max(arguments.per_class or config.batch_real, config.batch_real, ipc * config.decode.factor**2)
     data = cast(Dataset, Noise(arguments.classes, per_class, (3, arguments.side, arguments.side)))
     experts = None
-    if config.method in TRAJECTORY_METHODS:
+    if METHODS[config.method].needs_experts:
         experts = cast(ExpertBuffer, Drifting(build(config.network, data.shape, data.classes)))
     setting = Setting.assemble(config, ReselectConfig(beta=0.0), RealPool(data), arguments.device, experts)
     if arguments.channels_last:

@@ -17,6 +17,10 @@ class ConfigError(BilpError, ValueError):
     """A setting is unknown, impossible or contradicts another one."""
 
 
+class PluginMissing(BilpError):
+    """What another package computes is needed, and that package is not installed, or in another version."""
+
+
 class DataError(BilpError):
     """Source data cannot be turned into a dataset (corrupt files, labels out of range, empty classes)."""
 

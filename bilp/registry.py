@@ -5,24 +5,33 @@ A registry has the entries of this package and those that installed packages off
     [project.entry-points."bilp.methods"]
     toy = "bilp_toy.method:TOY"
 
-A name of a package's entry is known without importing the package; the entry is loaded when it is asked for. What such an
-entry computes is told apart by the package's name and version (`plugin`), which belong to the key of every result.
+A name of a package's entry is known without importing the package; the entry is loaded when it is asked for.
+
+What such an entry computes is another package's work. So settings that are written as JSON (into keys, manifests, records of
+runs and the arguments of units of work) hold its name with the package and its version, and whoever reads them with that
+package missing, or there in another version, is told so (`EntryName`). Names of bilp's own entries are written as they are.
 """
 
 from __future__ import annotations
 
 import importlib
+import re
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import cache, cached_property
 from importlib.metadata import EntryPoint, entry_points
 from typing import Any, Generic, Protocol, TypeVar
 
-from pydantic import GetCoreSchemaHandler, GetJsonSchemaHandler
+from pydantic import GetCoreSchemaHandler, GetJsonSchemaHandler, SerializationInfo
 from pydantic.json_schema import JsonSchemaValue
-from pydantic_core import CoreSchema, PydanticCustomError, core_schema
+from pydantic_core import CoreSchema, PydanticKnownError, core_schema
 
-from bilp.errors import ConfigError
+from bilp.errors import ConfigError, PluginMissing
+
+AS_TYPED = {"names": "as typed"}
+"""Context of `model_dump(mode="json", context=AS_TYPED)`: names of entries alone, as people type them."""
+
+_NAME = re.compile(r"[a-z][a-z0-9_]{0,63}")  # it is a value of options, and part of the names of folders
 
 
 class Named(Protocol):
@@ -41,6 +50,31 @@ class Plugin:
 
     distribution: str
     version: str
+
+
+@dataclass(frozen=True)
+class Recorded:
+    """The entry of another package as settings are written: its name, and what made results with it."""
+
+    name: str
+    package: str
+    version: str
+
+    @classmethod
+    def of(cls, value: Any) -> Recorded | None:
+        """A part of settings read back, if it is one."""
+        if not isinstance(value, Mapping) or value.keys() != cls.__dataclass_fields__.keys():
+            return None
+        return cls(**value) if all(isinstance(part, str) for part in value.values()) else None
+
+
+def plugins_in(value: Any) -> dict[str, str]:
+    """The packages, by name, with their versions, whose entries settings name that are written as JSON holds them."""
+    recorded = Recorded.of(value)
+    if recorded is not None:
+        return {recorded.package: recorded.version}
+    below = value.values() if isinstance(value, Mapping) else value if isinstance(value, list | tuple) else ()
+    return {package: version for item in below for package, version in plugins_in(item).items()}
 
 
 class Registry(Mapping[str, E], Generic[E]):
@@ -85,10 +119,26 @@ class Registry(Mapping[str, E], Generic[E]):
 
     def plugin(self, name: str) -> Plugin | None:
         """The package that offers an entry; None for an entry of this package, and for a name that no entry has."""
-        found = self._offered.get(name)
-        if found is None or found.dist is None:
-            return None
-        return Plugin(found.dist.name, found.dist.version)
+        found = None if name in self._own else self._offered.get(name)
+        return None if found is None else Plugin(_distribution(found), found.dist.version if found.dist is not None else "unknown")
+
+    def recorded(self, name: str) -> str | dict[str, str]:
+        """The name as settings are written: with package and version if another package offers it."""
+        plugin = self.plugin(name)
+        return name if plugin is None else asdict(Recorded(name, plugin.distribution, plugin.version))
+
+    def require(self, recorded: Recorded) -> None:
+        """Raise PluginMissing unless an entry is there of the package, and in the version, that it was recorded with."""
+        plugin = self.plugin(recorded.name)
+        if plugin == Plugin(recorded.package, recorded.version):
+            return
+        wanted = f"{self.what} {recorded.name!r} of package {recorded.package} {recorded.version}"
+        if plugin is None or plugin.distribution != recorded.package:
+            raise PluginMissing(f"{wanted} is not installed: install it (pip install {recorded.package}=={recorded.version})")
+        raise PluginMissing(
+            f"{wanted} is needed for what was begun with it, and {plugin.version} is installed: "
+            "install that version, or begin anew with this one"
+        )
 
     @cached_property
     def _offered(self) -> dict[str, EntryPoint]:
@@ -96,6 +146,11 @@ class Registry(Mapping[str, E], Generic[E]):
         offered: dict[str, EntryPoint] = {}
         for point in _entry_points(self.group) if self.group else ():
             other = offered.get(point.name)
+            if not _NAME.fullmatch(point.name):
+                raise ConfigError(
+                    f"package {_distribution(point)} offers a {self.what} called {point.name!r}: names are of a-z, 0-9 and _: "
+                    "update or uninstall the package"
+                )
             if point.name in self._own or (other is not None and _distribution(other) != _distribution(point)):
                 taken = "bilp itself" if other is None else f"package {_distribution(other)}"
                 raise ConfigError(
@@ -122,6 +177,8 @@ class EntryName:
     """Annotation of a setting that holds the name of an entry: `Annotated[str, EntryName("bilp.config.methods:METHODS")]`.
 
     The registry is found when a value is checked or a schema is made, so that entries may use the settings' own types.
+    As JSON, the name of another package's entry is `Recorded`, except in the context AS_TYPED. Reading that again raises
+    PluginMissing, which is no ValidationError, unless the same version of the package is installed.
     """
 
     def __init__(self, registry: str) -> None:
@@ -134,18 +191,26 @@ class EntryName:
         return found
 
     def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
-        return core_schema.no_info_after_validator_function(self._check, core_schema.str_schema(strict=True))
+        written = core_schema.plain_serializer_function_ser_schema(self._written, info_arg=True, when_used="json")
+        return core_schema.no_info_before_validator_function(self._read, core_schema.str_schema(strict=True), serialization=written)
 
     def __get_pydantic_json_schema__(self, schema: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
         return {"type": "string", "enum": list(self.registry)}
 
-    def _check(self, name: str) -> str:
-        if name not in self.registry:
+    def _written(self, name: str, info: SerializationInfo) -> str | dict[str, str]:
+        return name if info.context == AS_TYPED else self.registry.recorded(name)
+
+    def _read(self, given: Any) -> str:
+        recorded = Recorded.of(given)
+        if recorded is not None:
+            self.registry.require(recorded)
+            return recorded.name
+        if not isinstance(given, str) or given not in self.registry:
             *rest, last = (repr(choice) for choice in self.registry)
             expected = f"{', '.join(rest)} or {last}" if rest else last
-            # Literal's own type and words, so that every list of choices is refused alike.
-            raise PydanticCustomError("literal_error", "Input should be {expected}", {"expected": expected})
-        return name
+            # Literal's own error, so that every list of choices is refused alike.
+            raise PydanticKnownError("literal_error", {"expected": expected})
+        return given
 
 
 def resolve(path: str) -> Any:

@@ -7,9 +7,10 @@ distilled first.
 from __future__ import annotations
 
 import tasks.evaluate
-from bilp.config import Baseline, EvaluateConfig, PipelineConfig
+from bilp.config import EvaluateConfig, PipelineConfig
 from bilp.config.arms import needs_selection, needs_teacher
 from bilp.config.base import Positive
+from bilp.config.baselines import ALL_REAL, RANDOM_REAL
 from flows import program
 from flows.distill import distill_arms, synthetic_uri
 from flows.ingest import ingest
@@ -59,7 +60,7 @@ def robustness(dataset_uri: str, runs: dict[str, list[str]], ipc: int, config: E
 
     evaluations = {}
     for variant, changed in variants(config).items():
-        baselines: tuple[Baseline, ...] = ("full",) if variant == "hard" else ("random",)
+        baselines = (ALL_REAL,) if variant == "hard" else (RANDOM_REAL,)
         evaluations[str(variant)] = evaluate(dataset_uri, runs, ipc, changed.model_copy(update={"baselines": baselines}), root)
     return tasks.evaluate.robustness(evaluations, workplace(root))
 

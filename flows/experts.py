@@ -11,6 +11,7 @@ from prefect.task_runners import ThreadPoolTaskRunner
 
 from bilp.config import ExpertsConfig, NetworkConfig, PipelineConfig
 from bilp.config.arms import needs_experts, needs_selection, planned_runs
+from bilp.config.methods import names_of
 from bilp.errors import ConfigError
 from flows import program
 from flows.ingest import ingest
@@ -70,7 +71,8 @@ def experts_of_arms(config: PipelineConfig, dataset_uri: str, selection_uri: str
 
 def command(config: PipelineConfig) -> dict[bool, str]:
     if not needs_experts(config):
-        raise ConfigError(f"method {config.method} imitates no experts: use --method mtt or --method tesla")
+        others = " or ".join(f"--method {name}" for name in names_of(lambda method: method.needs_experts))
+        raise ConfigError(f"method {config.method} imitates no experts: use {others}")
     dataset = ingest(config.ingest)
     selection = score_and_prune(config, dataset)[1] if needs_selection(config) else None
     return experts_of_arms(config, dataset, selection)

@@ -5,16 +5,15 @@ Write a synthetic set for others to read: a folder of PNG files by class, Parque
 
 from __future__ import annotations
 
+from bilp.config.exports import FORMATS
 from flows import program
-
-FORMATS = ("folder", "parquet", "safetensors")
 
 
 def main() -> None:
     name, description = program.described(__doc__)
     parser = program.Parser(prog=name, description=description, allow_abbrev=False)
     parser.add_argument("--synthetic", required=True, metavar="URI", help="synthetic set, or the run that it lies in")
-    parser.add_argument("--to", required=True, choices=FORMATS, help="format")
+    parser.add_argument("--to", required=True, choices=tuple(FORMATS), help="format")
     parser.add_argument("--out", required=True, metavar="URI", help="folder or s3://... to write to")
     typed = parser.typed()
 

@@ -7,16 +7,17 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from bilp.config import PipelineConfig
+from bilp.config.sources import DEFAULT_SOURCE
 from bilp.errors import ConfigError
 from flows.local.flow import flow
 from flows.pipeline import pipeline
 from flows.workplace import Root
 
-DIGITS = {"dataset": "digits"}
+DEFAULT = {"dataset": DEFAULT_SOURCE}
 
 
 @flow(name="sweep", flow_run_name="sweep over {vary}")
-def sweep(config: dict[str, Any] = DIGITS, vary: dict[str, list[Any]] = {}, root: Root | None = None) -> list[str]:  # noqa: B006
+def sweep(config: dict[str, Any] = DEFAULT, vary: dict[str, list[Any]] = {}, root: Root | None = None) -> list[str]:  # noqa: B006
     """The URIs of the reports, one for each combination of the values in `vary` (dotted names of settings) over `config`.
 
     Pipelines run one after the other; each has its units side by side where workers carry them out.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from bilp.config import Baseline, EvaluateConfig
+from bilp.config import BaselineName, EvaluateConfig
 from tasks.execution import device
 from tasks.progress_bars import progress
 from tasks.task import stage
@@ -25,7 +25,7 @@ def evaluate_synthetic(dataset_uri: str, synthetic_uri: str, arm: str, experimen
 
 
 @stage("evaluate baseline {baseline}")
-def evaluate_baseline(dataset_uri: str, baseline: Baseline, ipc: int, config: EvaluateConfig, root: str) -> str:
+def evaluate_baseline(dataset_uri: str, baseline: BaselineName, ipc: int, config: EvaluateConfig, root: str) -> str:
     """Evaluate real data: all of them, or a choice of the synthetic set's size; the evaluation's URI."""
     from bilp import evaluate
 

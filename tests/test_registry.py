@@ -12,8 +12,11 @@ import pytest
 from pydantic import BaseModel, ValidationError
 
 from bilp import registry
-from bilp.errors import ConfigError
-from bilp.registry import EntryName, Plugin, Registry
+from bilp.artifacts.artifact import content_key
+from bilp.artifacts.publication import publish
+from bilp.config.nested import as_plain
+from bilp.errors import ConfigError, PluginMissing
+from bilp.registry import AS_TYPED, EntryName, Plugin, Registry, plugins_in
 
 Install = Callable[..., None]
 
@@ -37,10 +40,10 @@ def install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Install
     monkeypatch.syspath_prepend(str(tmp_path))
     written: list[str] = []
 
-    def put(distribution: str, points: str, **modules: str) -> None:
-        information = tmp_path / f"{distribution}-1.5.dist-info"
-        information.mkdir()
-        (information / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {distribution}\nVersion: 1.5\n", encoding="utf-8")
+    def put(distribution: str, points: str, version: str = "1.5", **modules: str) -> None:
+        information = tmp_path / f"{distribution}.dist-info"
+        information.mkdir(exist_ok=True)
+        (information / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {distribution}\nVersion: {version}\n", encoding="utf-8")
         (information / "entry_points.txt").write_text(f"[bilp_tests.fruits]\n{points}\n", encoding="utf-8")
         for name, source in modules.items():
             (tmp_path / f"{name}.py").write_text(source, encoding="utf-8")
@@ -93,6 +96,13 @@ def test_an_entry_that_cannot_be_used_is_said_in_one_line_and_hurts_no_other(poi
     assert "\n" not in str(caught.value)
 
 
+@pytest.mark.parametrize("name", ["Pear", "1pear", "sweet pear", "../pear", "p" * 65])
+def test_a_name_is_a_word_that_folders_and_options_can_hold(name: str, install: Install) -> None:
+    install("pears", f"{name} = pears_entry:PEAR")
+    with pytest.raises(ConfigError, match="package pears offers a fruit called .*: names are of a-z, 0-9 and _: update"):
+        list(fruits())
+
+
 def test_a_name_belongs_to_one_package(install: Install) -> None:
     install("apples", "apple = pears_entry:PEAR", pears_entry=PEAR)
     with pytest.raises(ConfigError, match="package apples offers a fruit called 'apple', and so does bilp itself: uninstall"):
@@ -109,3 +119,86 @@ def test_a_setting_holds_the_name_of_an_entry() -> None:
         Basket(fruit="fig")
     with pytest.raises(ValidationError):
         Basket.model_validate({"fruit": 3})
+
+
+OFFERED = Registry("fruit", Fruit, FRUITS.values(), group="bilp_tests.fruits")
+
+
+class Salad(BaseModel):
+    fruit: Annotated[str, EntryName("test_registry:OFFERED")] = "apple"
+    more: tuple[Annotated[str, EntryName("test_registry:OFFERED")], ...] = ()
+
+
+class Meal(BaseModel):
+    salad: Salad = Salad()
+
+
+RECORDED = {"name": "pear", "package": "pears", "version": "1.5"}
+
+
+@pytest.fixture
+def offered(install: Install) -> Iterator[Install]:
+    """Installs a package in the registry that the models above read."""
+
+    def put(*arguments: str, **modules: str) -> None:
+        install(*arguments, **modules)
+        vars(OFFERED).pop("_offered", None)
+
+    yield put
+    vars(OFFERED).pop("_offered", None)
+
+
+def test_names_of_our_own_are_written_as_they_are_and_those_of_a_package_with_its_version(offered: Install) -> None:
+    offered("pears", "pear = pears_entry:PEAR", pears_entry=PEAR)
+    assert Meal().model_dump(mode="json") == {"salad": {"fruit": "apple", "more": []}}
+    meal = Meal(salad=Salad(fruit="pear", more=("lemon", "pear")))
+    written = {"salad": {"fruit": RECORDED, "more": ["lemon", RECORDED]}}
+    assert meal.model_dump(mode="json") == written
+    assert Meal.model_validate(written) == Meal.model_validate_json(meal.model_dump_json()) == meal
+    named = {"salad": {"fruit": "pear", "more": ["lemon", "pear"]}}
+    assert meal.model_dump(mode="json", context=AS_TYPED) == named
+    assert plugins_in(written) == {"pears": "1.5"}
+    assert plugins_in(named) == {}
+    assert as_plain(written["salad"])["fruit"] == "pear"
+    assert "pears_entry" not in sys.modules
+
+
+def test_the_version_of_a_package_belongs_to_the_key_of_what_names_its_entry(offered: Install) -> None:
+    def keys() -> list[str]:
+        meals = [Meal(), *(Meal(salad=Salad(**given)) for given in ({"fruit": "pear"}, {"more": ("pear",)}) if "pear" in OFFERED)]
+        return [content_key("meal", 1, **parts) for meal in meals for parts in ({"meal": meal}, meal.model_dump(mode="json"))]
+
+    (alone, _) = before = keys()
+    offered("pears", "pear = pears_entry:PEAR", pears_entry=PEAR)
+    first = keys()
+    offered("pears", "pear = pears_entry:PEAR", "1.6", pears_entry=PEAR)
+    second = keys()
+    assert before == first[:2] == second[:2]
+    assert len({alone, *first, *second}) == len(first) + len(second) - 2
+
+
+def test_an_artifact_tells_the_package_that_had_a_part_in_it(offered: Install, tmp_path: Path) -> None:
+    offered("pears", "pear = pears_entry:PEAR", pears_entry=PEAR)
+    meal = Meal(salad=Salad(fruit="pear"))
+    published = publish(str(tmp_path / "store" / "meal"), "meal", "k1", {"a": b"a"}, config=meal, parents={})
+    assert published.manifest.provenance["pears"] == "1.5"
+    assert published.manifest.config["salad"]["fruit"] == RECORDED
+
+
+def test_what_was_written_with_a_package_is_refused_in_one_line_without_it(offered: Install) -> None:
+    written = {"salad": {"fruit": RECORDED}}
+    with pytest.raises(PluginMissing, match="^fruit 'pear' of package pears 1.5 is not installed: install it .pip install pears==1.5.$"):
+        Meal.model_validate(written)
+    offered("others", "pear = pears_entry:PEAR", pears_entry=PEAR)
+    with pytest.raises(PluginMissing, match="package pears 1.5 is not installed"):
+        Meal.model_validate(written)
+
+
+def test_what_was_written_with_one_version_is_not_continued_with_another(offered: Install) -> None:
+    offered("pears", "pear = pears_entry:PEAR", "1.6", pears_entry=PEAR)
+    with pytest.raises(PluginMissing, match="'pear' of package pears 1.5 is needed .*, and 1.6 is installed: install that version"):
+        Meal.model_validate({"salad": {"fruit": RECORDED}})
+    Meal.model_validate({"salad": {"fruit": {**RECORDED, "version": "1.6"}}})
+    for wrong in ({**RECORDED, "more": "1"}, {**RECORDED, "version": 1.6}, {"name": "pear"}):
+        with pytest.raises(ValidationError, match="Input should be"):
+            Meal.model_validate({"salad": {"fruit": wrong}})

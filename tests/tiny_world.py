@@ -25,7 +25,8 @@ from bilp.config import (
     TeacherConfig,
     TrajectoryConfig,
 )
-from bilp.config.decode import DecodeConfig, IdcConfig, PretrainedConfig
+from bilp.config.decode import DecodeConfig
+from bilp.config.methods.idc import IdcConfig, PretrainedConfig
 from bilp.data import ingest, read_source
 from bilp.distill import distill_round, finish_run, pretrain_network, reselect_round, start_run
 from bilp.distill.run import reselect_uri, round_uri

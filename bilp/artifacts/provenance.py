@@ -1,7 +1,7 @@
 """What made an artifact: versions, the checkout's commit, and what of the machine rounding depends on.
 
 It belongs into manifests, never into the files of an artifact: equal results are equal bytes whatever made them. What has to
-be equal for that is in docs/equal-bytes.md.
+be equal for that is in docs/equal-bytes.md. Versions of packages whose entries the settings name stand beside it.
 """
 
 from __future__ import annotations

@@ -42,6 +42,7 @@ from bilp.artifacts.artifact import Artifact, find, plain, there_already
 from bilp.artifacts.manifest_file import MANIFEST, FileEntry, Manifest
 from bilp.artifacts.provenance import provenance
 from bilp.errors import DamagedArtifact, MissingArtifact, StorageError, StorageRefused
+from bilp.registry import plugins_in
 from bilp.storage import objects
 from bilp.storage.verification import again, digest, file_digest
 
@@ -179,15 +180,16 @@ def _manifest(
         objects.join(uri, name)
     if MANIFEST in files:
         raise StorageError(f"{uri}: a file cannot be called {MANIFEST}")
+    settings = plain(config, "config")
     return Manifest(
         kind=kind,
         key=key,
         created_at=datetime.now(UTC).isoformat(timespec="seconds"),
         parents=dict(parents) if root is None else {role: layout.relative(parent, root) for role, parent in parents.items()},
-        config=plain(config, "config"),
+        config=settings,
         facts=plain(facts, "facts"),
         files={name: _entry_of(content) for name, content in files.items()},
-        provenance=provenance(device),
+        provenance={**plugins_in(settings), **provenance(device)},
     )
 
 

@@ -13,6 +13,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from bilp.artifacts.table_rules import Rules, check_rows, texts
+from bilp.config.criteria import SUMMARIZED
 from bilp.errors import DamagedArtifact, IncompatibleArtifact
 from bilp.text.escaping import unwrapped
 
@@ -35,22 +36,12 @@ SUMMARY = pa.schema(
     {
         "sample_id": pa.int64(),
         "label": pa.int32(),
-        "loss_init": pa.float32(),
-        "loss_init_std": pa.float32(),
-        "loss_converge": pa.float32(),
-        "loss_converge_std": pa.float32(),
-        "accuracy": pa.float32(),
-        "el2n": pa.float32(),
-        "el2n_std": pa.float32(),
-        "forgetting": pa.float32(),
-        "forgetting_std": pa.float32(),
-        "aum": pa.float32(),
-        "aum_std": pa.float32(),
-        "grand": pa.float32(),
-        "grand_std": pa.float32(),
+        **{name: pa.float32() for criterion, column in SUMMARIZED.items() for name in (criterion, f"{criterion}_std")[: 1 + column.spread]},
     }
 )
-"""Static scoring: mean and standard deviation of each criterion over the trials; grand is NaN unless it was recorded."""
+"""Static scoring: mean and standard deviation (loss_init, loss_init_std, ...) of each criterion in SUMMARIZED over the trials.
+
+Criteria of gradient norms are NaN unless these were recorded."""
 
 MEASURED = pa.schema({"sample_id": pa.int64(), "label": pa.int32(), "trial": pa.int16(), "score": pa.float32()})
 """Static scoring by other measures than trajectories: what one trial says about the samples that take part in it."""
@@ -138,6 +129,8 @@ REPRODUCTION = pa.schema(
 _COUNT, _LENGTH, _SHARE, _NUMBER = (0, 2**53), (0.0, math.inf), (0.0, 1.0), (0, 2**31)
 _SAMPLE = {"sample_id": _COUNT, "label": _NUMBER}
 
+_GRADIENTS = {name for name, column in SUMMARIZED.items() if column.gradients}
+
 RULES: dict[pa.Schema, Rules] = {
     TRAJECTORY: Rules(
         ranges={**_SAMPLE, "trial": _NUMBER, "epoch": _NUMBER, "loss": _LENGTH, "el2n": _LENGTH, "gradient_norm": _LENGTH},
@@ -146,8 +139,12 @@ RULES: dict[pa.Schema, Rules] = {
         always=("sample_id", "epoch"),
     ),
     SUMMARY: Rules(
-        ranges={**_SAMPLE, "accuracy": _SHARE, **{name: _LENGTH for name in SUMMARY.names[2:] if name not in ("accuracy", "aum")}},
-        undefined=frozenset({"grand", "grand_std"}),
+        ranges={
+            **_SAMPLE,
+            **{f"{name}_std": _LENGTH for name, column in SUMMARIZED.items() if column.spread},
+            **{name: (column.lowest, column.highest) for name, column in SUMMARIZED.items()},
+        },
+        undefined=frozenset(name for name in SUMMARY.names if name.removesuffix("_std") in _GRADIENTS),
         places="sample_id",
         always=("sample_id",),
     ),

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from bilp.causal.batch import ClassBatch
+from bilp.causal.effect_settings import EffectSettings, Estimator
 from bilp.causal.estimate import effects, ite, measure, measure_classes
-from bilp.causal.group import Estimator, Measured
+from bilp.causal.group import Measured
 from bilp.causal.precision import Precision
 
-__all__ = ["ClassBatch", "Estimator", "Measured", "Precision", "effects", "ite", "measure", "measure_classes"]
+__all__ = ["ClassBatch", "EffectSettings", "Estimator", "Measured", "Precision", "effects", "ite", "measure", "measure_classes"]

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from torch import Tensor
 
 from bilp.matching import Matching
-from bilp.matching.pullback import lane_images
+from bilp.matching.jacobian import lane_images
 from bilp.nets import Network
 from bilp.nets.clips import frames_of
 

@@ -25,7 +25,8 @@ from bilp.matching import Matching, Vectors
 NOISE = 256.0
 
 Differences = Callable[[Matching, Vectors, Vectors, Vectors, int], Vectors]
-"""Cotangents whose product with J^T are the effects, from the mean, the vectors of some samples, psi and the number of samples."""
+"""Cotangents whose product with J^T are the effects, from the mean, the differences phi_i - mu of some samples, which may be
+overwritten, psi and the number of samples."""
 
 
 def effects_by(differences: Differences, matching: Matching, vectors: Sequence[RealVectors], side: Synthetic) -> Iterator[Tensor]:
@@ -36,7 +37,7 @@ def effects_by(differences: Differences, matching: Matching, vectors: Sequence[R
     streams = [(part for phi in own.chunks() for part in parts(phi, side.pull.lanes)) for own in vectors]
     for some in zip_longest(*streams):
         found = [
-            differences(matching, own.mean, phi, side.psi_of(c), len(own))
+            differences_by(differences, matching, own.mean, phi, side.psi_of(c), len(own))
             for c, (own, phi) in enumerate(zip(vectors, some, strict=True))
             if phi is not None
         ]
@@ -57,17 +58,39 @@ def by_class(found: Sequence[Vectors], present: Sequence[int], classes: int) -> 
 
 def cotangent_differences(matching: Matching, mean: Vectors, phi: Vectors, psi: Vectors, count: int) -> Vectors:
     """q(mean) - q(mean - d_i) for the samples with vectors phi_i (leading axis), out of a batch of `count`."""
+    return differences_by(exact_differences, matching, mean, phi, psi, count)
+
+
+def differences_by(differences: Differences, matching: Matching, mean: Vectors, phi: Vectors, psi: Vectors, count: int) -> Vectors:
+    """`differences` of the samples with vectors phi_i, zero for a sample whose vector equals the mean.
+
+    Args:
+        differences: Cotangents whose product with J^T are the effects.
+        matching: Its cotangent is used.
+        mean: The mean vector of the batch, blocks `[...]`.
+        phi: Vectors of some samples, blocks `[k, ...]`.
+        psi: The synthetic vector, blocks `[...]`.
+        count: Samples B of the batch.
+
+    Returns:
+        Blocks `[k, ...]`.
+    """
     apart = tuple(block - center for block, center in zip(phi, mean, strict=True))
     differs = beyond_noise(apart, mean)
-    # In place from here on: at hundreds of megabytes, every fresh tensor costs more than the arithmetic on it.
-    without = tuple(block.mul_(1.0 / (1 - count)).add_(center) for block, center in zip(apart, mean, strict=True))
-    rest = matching.cotangent(without, psi)
-    whole = matching.cotangent(mean, psi)
-    result = tuple(torch.sub(q, q_rest, out=q_rest) for q, q_rest in zip(whole, rest, strict=True))
+    result = differences(matching, mean, apart, psi, count)
     if not bool(differs.all()):
         for block in result:
             block[~differs] = 0.0
     return result
+
+
+def exact_differences(matching: Matching, mean: Vectors, apart: Vectors, psi: Vectors, count: int) -> Vectors:
+    """q(mean) - q(mean - d_i) with d_i = `apart` / (count - 1). Overwrites `apart`."""
+    # In place from here on: at hundreds of megabytes, every fresh tensor costs more than the arithmetic on it.
+    without = tuple(block.mul_(1.0 / (1 - count)).add_(center) for block, center in zip(apart, mean, strict=True))
+    rest = matching.cotangent(without, psi)
+    whole = matching.cotangent(mean, psi)
+    return tuple(torch.sub(q, q_rest, out=q_rest) for q, q_rest in zip(whole, rest, strict=True))
 
 
 def beyond_noise(apart: Vectors, mean: Vectors) -> Tensor:

@@ -4,38 +4,26 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import Literal, get_args
+from typing import get_args
 
 import torch
 from torch import Tensor
 
 from bilp.causal.batch import ClassBatch
 from bilp.causal.choose import prefers_sketch
-from bilp.causal.cotangent import cotangent_differences, effects_by
-from bilp.causal.oracle import leave_one_out
+from bilp.causal.cotangent import effects_by, exact_differences
+from bilp.causal.effect_settings import EffectSettings
 from bilp.causal.precision import CHECKED, RANK_AGREEMENT, Precision, order_holds
+from bilp.causal.reference.oracle import leave_one_out
+from bilp.causal.reference.taylor import first_order_differences, require_curvature
 from bilp.causal.sketch import Sketch, promised, sketch
 from bilp.causal.synthetic_images import Synthetic
-from bilp.causal.taylor import first_order_differences, require_curvature
 from bilp.causal.vectors import RealVectors, vectors_of_classes
 from bilp.matching import Matching, Vectors
 from bilp.nets import Network
 
-Estimator = Literal["auto", "oracle", "cotangent", "taylor", "sketch"]
-DIRECTIONS = 96
 # What a sketch by twice the directions must promise to be tried. More leading ones make it a little better than that.
 PROMISE = RANK_AGREEMENT - 0.02
-
-
-@dataclass(frozen=True)
-class Settings:
-    """How effects are measured: the options of `measure` by the same names."""
-
-    estimator: Estimator
-    byte_budget: int
-    directions: int = DIRECTIONS
-    seed: int = 0
-    precision: Precision = "float32"
 
 
 @dataclass(frozen=True)
@@ -57,7 +45,7 @@ class Group:
     matching: Matching
     network: Network
     batches: Sequence[ClassBatch]
-    settings: Settings
+    settings: EffectSettings
 
     def measured(self) -> list[Measured]:
         """Norms and means of every batch."""
@@ -115,11 +103,11 @@ class Group:
         if not which:
             return []
         own = [vectors[c] for c in which]
-        return _norms(effects_by(cotangent_differences, self.matching, own, self._part(side, which)), own)
+        return _norms(effects_by(exact_differences, self.matching, own, self._part(side, which)), own)
 
     def _exactly(self, side: Synthetic) -> tuple[list[RealVectors], Iterator[Tensor]]:
         """The vectors of every class, and the effects."""
-        differences = cotangent_differences
+        differences = exact_differences
         if self.settings.estimator == "taylor":
             require_curvature(self.matching, side.psi_of(0))
             differences = first_order_differences
@@ -166,7 +154,7 @@ class Group:
             for batch, (one, other) in zip(self.batches, tried, strict=True)
         ]
 
-    def _by_parts(self, parts: Sequence[tuple[Sequence[int], Settings]]) -> list[Measured]:
+    def _by_parts(self, parts: Sequence[tuple[Sequence[int], EffectSettings]]) -> list[Measured]:
         """Each part of the classes, named by their places, by its own settings; in the order of the places."""
         found: dict[int, Measured] = {}
         for places, settings in parts:

@@ -10,8 +10,6 @@ from torch import Tensor
 
 from bilp.causal.batch import ClassBatch
 from bilp.matching import Matching, Pullback, Vectors
-from bilp.matching.batched_classes import synthetic_vectors
-from bilp.matching.pushforward import pushforward
 from bilp.nets import Network
 from bilp.seeds import generator
 
@@ -38,7 +36,7 @@ class Synthetic:
     @cached_property
     def psi(self) -> Vectors:
         """The synthetic vector of every class, blocks with a leading axis K, detached."""
-        return synthetic_vectors(self._matching, self._network, self._entering.detach(), self._labels, self.classes)
+        return self._matching.synthetic_by_class(self._network, self._entering.detach(), self._labels, self.classes)
 
     def psi_of(self, which: int) -> Vectors:
         """That of one class."""
@@ -64,7 +62,10 @@ class Synthetic:
         return DensePullback(pull, self.psi) if dense else pull
 
     def effects(self, cotangents: Vectors) -> Tensor:
-        """J^T of at most `pull.lanes` cotangents of every class (leading axes k, K), by the stored images: `[k, K, M, C, H, W]`."""
+        """J^T of at most `pull.lanes` cotangents of every class (leading axes k, K), with respect to the stored images.
+
+        `[k, K, M, C, H, W]`, detached.
+        """
         found = self.pull(cotangents)
         if self._entering is self.stored:
             return found
@@ -116,7 +117,7 @@ class Synthetic:
         """J r for directions `[k, K * M, C, H, W]` of the stored images: a vector per movable part, `[k, K * movable, ...]`."""
         tangents = directions if self._entering is self.stored else self._augmented(directions)
         # A pushforward takes the mean over all images that it gets, psi that over the images of a class.
-        found = pushforward(self._matching, self._network, self._entering.detach(), self._labels, tangents * self.classes)
+        found = self._matching.pushforward(self._network, self._entering.detach(), self._labels, tangents * self.classes)
         if self.owners is None:
             return tuple(block.unflatten(1, (self.classes, -1)).sum(dim=2) for block in found)
         if torch.equal(self.owners, torch.arange(len(self.stored))):
@@ -145,7 +146,6 @@ class DensePullback:
         self._rows = torch.cat([pull(_for_all(part, psi)) for part in units.split(pull.lanes)]).transpose(0, 1)
 
     def __call__(self, cotangents: Vectors) -> Tensor:
-        """See Pullback."""
         flat = torch.cat([block.flatten(2) for block in cotangents], dim=2)
         found = torch.bmm(flat.transpose(0, 1), self._rows.flatten(2)).transpose(0, 1)
         result: Tensor = found.unflatten(2, self._rows.shape[2:])

@@ -1,26 +1,35 @@
 """Every setting of every stage, as frozen pydantic models; what others need of them is imported from here."""
 
-from bilp.config.base import AugmentFamily, Frozen, MethodName, Protocol, Source
-from bilp.config.criteria import Criterion
-from bilp.config.decode import DecodeConfig, DreamConfig, IdcConfig, IdmConfig
-from bilp.config.distill import DECODING_METHODS, KERNEL_METHODS, TRAJECTORY_METHODS, DistillConfig
-from bilp.config.evaluate import Baseline, EvaluateConfig, TeacherConfig
+from bilp.config.augmentations import AugmentFamily
+from bilp.config.base import Frozen, MethodName, ProtocolName, SourceName
+from bilp.config.baselines import BaselineName
+from bilp.config.criteria import CRITERIA, Criterion, CriterionName
+from bilp.config.decode import DecodeConfig
+from bilp.config.distill import DistillConfig
+from bilp.config.evaluate import EvaluateConfig, TeacherConfig
 from bilp.config.ingest import IngestConfig, NormalizationName
-from bilp.config.methods.trajectory import AlignmentConfig, ExpertsConfig, TrajectoryConfig
+from bilp.config.methods import METHODS
+from bilp.config.methods.cafe import AlignmentConfig
+from bilp.config.methods.idc import DreamConfig, IdcConfig
+from bilp.config.methods.idm import IdmConfig
+from bilp.config.methods.trajectory import ExpertsConfig, TrajectoryConfig
 from bilp.config.network import NetworkConfig, NetworkName
 from bilp.config.pipeline import Arm, PipelineConfig, ReportConfig, settings
-from bilp.config.prune import PruneConfig, ScoreConfig
+from bilp.config.protocols import PROTOCOLS
+from bilp.config.prune import PruneConfig
 from bilp.config.reselect import ReselectConfig, ScoreName
+from bilp.config.score import ScoreConfig
 
 __all__ = [
-    "DECODING_METHODS",
-    "KERNEL_METHODS",
-    "TRAJECTORY_METHODS",
+    "CRITERIA",
+    "METHODS",
+    "PROTOCOLS",
     "AlignmentConfig",
     "Arm",
     "AugmentFamily",
-    "Baseline",
+    "BaselineName",
     "Criterion",
+    "CriterionName",
     "DecodeConfig",
     "DistillConfig",
     "DreamConfig",
@@ -35,13 +44,13 @@ __all__ = [
     "NetworkName",
     "NormalizationName",
     "PipelineConfig",
-    "Protocol",
+    "ProtocolName",
     "PruneConfig",
     "ReportConfig",
     "ReselectConfig",
     "ScoreConfig",
     "ScoreName",
-    "Source",
+    "SourceName",
     "TeacherConfig",
     "TrajectoryConfig",
     "settings",

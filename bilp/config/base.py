@@ -9,14 +9,13 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema
 
+from bilp.registry import EntryName
 from bilp.storage.uris import NO_SECRET, refuse_secret
 
-Source = Literal["digits", "mnist", "fashion_mnist", "svhn", "cifar10", "cifar100", "folder", "parquet"]
-MethodName = Literal["dm", "dc", "dsa", "idc", "dream", "idm", "mtt", "tesla", "cafe"]
-Protocol = Literal["dc", "idc", "soft"]
+SourceName = Annotated[str, EntryName("bilp.config.sources:SOURCES")]
+MethodName = Annotated[str, EntryName("bilp.config.methods:METHODS")]
+ProtocolName = Annotated[str, EntryName("bilp.config.protocols:PROTOCOLS")]
 GpuArithmetic = Literal["float32", "tf32", "tf32_channels_last"]
-ImageOperation = Literal["crop", "scale", "rotate", "noise"]
-AugmentFamily = Literal["color", "crop", "cutout", "flip", "scale", "rotate"]
 
 MOST_BITS = 63
 

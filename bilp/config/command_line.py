@@ -12,12 +12,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, NoReturn
 
-from pydantic import ValidationError
+from pydantic import ValidationError, create_model
 from pydantic_settings import BaseSettings, CliSettingsSource, SettingsError
 
 from bilp.config.base import told
 from bilp.config.defaults import NETWORK_PATHS
-from bilp.config.explain import explain, problems, similar, told_defaults
+from bilp.config.distill import DistillConfig
+from bilp.config.explain import choices, explain, problems, similar, told_defaults
+from bilp.config.methods.plugin import plugin_models
+from bilp.config.methods.spec import PLUGIN, PluginConfig
 from bilp.config.pipeline import PipelineConfig
 from bilp.ending import MISUSED, fail
 from bilp.errors import MOST, BilpError, ImpossibleUri
@@ -44,6 +47,19 @@ class _Settings(PipelineConfig, BaseSettings):  # type: ignore[misc]
     """The same fields, in the form that pydantic-settings reads a command line into."""
 
 
+def _settings(arguments: Sequence[str]) -> type[BaseSettings]:
+    """The settings that may be typed. Packages that offer methods are only loaded where their settings are asked for."""
+    option = f"--distill.{PLUGIN}"
+    models = plugin_models() if any(argument.startswith((option, "--help", "-h")) for argument in arguments) else []
+    if not models:
+        return _Settings
+    fields: dict[str, Any] = {name: (field.annotation, field) for model in models for name, field in model.model_fields.items()}
+    plugin = create_model("_Plugin", __base__=PluginConfig, **fields)
+    field: dict[str, Any] = {PLUGIN: (plugin, PluginConfig())}
+    distill = create_model("_Distill", __base__=DistillConfig, __doc__=DistillConfig.__doc__, **field)
+    return create_model("_AllSettings", __base__=_Settings, distill=(distill, PipelineConfig.model_fields["distill"]))
+
+
 class _Parser(ArgumentParser):
     def error(self, message: str) -> NoReturn:
         """One clear line instead of the usage of a hundred settings."""
@@ -64,8 +80,9 @@ def parse(arguments: Sequence[str], program: str, description: str) -> Command:
         allow_abbrev=False,
     )
     parser.add_argument("--explain", action="store_true", help="print every value and where it came from, and do nothing else")
+    typed = [_underscored(argument) for argument in arguments]
     source = CliSettingsSource[Any](
-        _Settings,
+        _settings(typed),
         cli_hide_none_type=True,
         cli_avoid_json=True,
         cli_use_class_docs_for_groups=True,
@@ -73,7 +90,7 @@ def parse(arguments: Sequence[str], program: str, description: str) -> Command:
         root_parser=parser,
         add_argument_method=_add_argument,
     )
-    namespace = parser.parse_args(_networks_by_name([_underscored(argument) for argument in arguments]))
+    namespace = parser.parse_args(_networks_by_name(typed))
     only_explain = namespace.explain
     del namespace.explain
     try:
@@ -133,10 +150,12 @@ def _networks_by_name(arguments: Sequence[str]) -> list[str]:
 
 def _add_argument(parser: Any, *names: str, **options: Any) -> Any:
     """`add_argument`, with readable lists, and with the default of a setting only where no rule may decide its value."""
+    setting = names[-1].lstrip("-")
     if options.get("help"):
         meaning = re.sub(r" ?\(default( factory)?: .*\)$", "", str(options["help"]), flags=re.DOTALL)
-        default = told_defaults().get(names[-1].lstrip("-"))
+        default = told_defaults().get(setting)
         options["help"] = meaning if default is None else f"{meaning} (default: {told(default)})"
     if options.get("metavar"):
-        options["metavar"] = re.sub(r"^tuple\[(.*?)(,\.\.\.)?\]$", r"\1,...", str(options["metavar"]))
+        readable = re.sub(r"^tuple\[(.*?)(,\.\.\.)?\]$", r"\1,...", str(options["metavar"]))
+        options["metavar"] = re.sub(r"\bstr\b", lambda word: choices().get(setting, word[0]), readable)
     return ArgumentParser.add_argument(parser, *names, **options)

@@ -1,49 +1,243 @@
-"""Facts about the criteria of static pruning that the settings, the stages and the page share."""
+"""Criteria of static pruning: one entry each, which knows everything that settings, stages and page ask about it.
+
+To add a criterion, write its function and its entry:
+
+    TOY = Criterion("toy", "toy score", "The score of an image is ...", drop="high", column=Column("bilp_toy.toy:toy"))
+
+The function takes one trial's record (`bilp.scoring.criteria.Trajectory`, arrays `[epochs, N]`) and the ScoreConfig, and returns
+the scores `[N]`. The entry goes into `CRITERIA`, or into the entry points `bilp.criteria` of another package. What was computed
+before stays valid: trials are shared by all criteria, and a criterion that is not in `SUMMARIZED` has a summary of its own.
+"""
 
 from __future__ import annotations
 
+import math
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal
+from string import Formatter
+from typing import Annotated, Any, Literal
 
-Criterion = Literal[
-    "loss_init", "loss_converge", "el2n", "forgetting", "aum", "grand", "herding", "k_center", "monte_carlo", "random", "external"
-]
-Measure = Literal["trajectory", "herding", "k_center", "monte_carlo"]
+from bilp.config.measures import MEASURES
+from bilp.registry import EntryName, Registry
+
+End = Literal["high", "low"]
+
+SHORT_EPOCHS = 20
+"""The most that a scoring trains for on data that short schedules teach."""
+
+PHRASES = ("trials", "subsets", "first", "last", "early", "epochs", "norm_of", "networks", "share")
+"""What the page fills into the `meaning` of a criterion, see `bilp.report.wording`."""
 
 
 @dataclass(frozen=True)
-class CriterionFacts:
-    """One criterion: the end of its ranking that is dropped by default, and what a scoring must measure for it, if anything."""
+class Column:
+    """What is summarized of the trials' records: the mean over trials of a function of one record, and its spread.
 
-    drop: Literal["high", "low"]
-    measure: Measure | None
+    `of_trial` names the function: (Trajectory, ScoreConfig) -> float64 `[N]`.
+    """
 
+    of_trial: str
+    spread: bool = True
+    """Whether the table of all columns has the standard deviation over trials, too, called NAME_std."""
+    lowest: float = 0.0
+    highest: float = math.inf
+    gradients: bool = False
+    """Whether it is computed from gradient norms, which are recorded only if they are asked for; NaN without them."""
+    version: int = 1
+    """Of the function: raised when it gives other values for the same record."""
+
+
+SUMMARIZED: Mapping[str, Column] = {
+    "loss_init": Column("bilp.scoring.criteria:loss_init"),
+    "loss_converge": Column("bilp.scoring.criteria:loss_converge"),
+    "accuracy": Column("bilp.scoring.criteria:accuracy", spread=False, highest=1.0),
+    "el2n": Column("bilp.scoring.criteria:el2n"),
+    "forgetting": Column("bilp.scoring.criteria:forgetting"),
+    "aum": Column("bilp.scoring.criteria:aum", lowest=-math.inf),
+    "grand": Column("bilp.scoring.criteria:grand", gradients=True),
+}
+"""The columns of a summary's table, in their order. Stored tables have these and no others: whatever is added stays out of here."""
+
+
+@dataclass(frozen=True)
+class Criterion:
+    """A score of samples by which static pruning ranks them.
+
+    Scores come from one of three places: a `column` computed from the records of trials (`measure` is then one that records
+    every epoch), the score that another measure gives by itself, which the criterion is called like, or, with measure None,
+    what `ranking` names: a function (dataset, PruneConfig) -> `bilp.pruning.rankings.Ranking` that needs no scoring.
+    """
+
+    name: str
+    title: str
+    """Short name of the score on the page."""
+    meaning: str
+    """One sentence for a reader who did not read the paper; may hold `{trials}` and the other PHRASES."""
+    drop: End = "high"
+    """The end of the ranking that is dropped unless told otherwise."""
+    paper: str = ""
+    """Where it was published."""
+    measure: str | None = "trajectory"
+    """Entry of MEASURES that has to be recorded; None if no scoring is needed."""
+    column: Column | None = None
+    ranking: str | None = None
+    from_list: bool = False
+    """Whether prune.score_list is read."""
+    trials: int | None = None
+    """Trials that the paper takes; None: as many as its measure."""
+    epochs: int | None = None
+    """Epochs that the paper records; None: as many as its measure."""
+    early: bool = False
+    """Whether only the last of these epochs counts, which comes early in the training that the paper is about."""
+
+    def __post_init__(self) -> None:
+        per_epoch = self.measure is not None and MEASURES[self.measure].per_epoch
+        if (self.column is not None) != per_epoch or (self.ranking is not None) != (self.measure is None):
+            raise ValueError(f"criterion {self.name}: give a column with a measure of every epoch, or a ranking with measure None")
+        if self.measure not in (None, self.name) and not per_epoch:
+            raise ValueError(f"criterion {self.name}: the scores of measure {self.measure} are those of the criterion of that name")
+        unknown = {name for _, name, _, _ in Formatter().parse(self.meaning) if name is not None} - set(PHRASES)
+        if unknown:
+            raise ValueError(f"criterion {self.name}: its meaning holds {sorted(unknown)}, the phrases are {', '.join(PHRASES)}")
+
+    @property
+    def gradients(self) -> bool:
+        """Whether it needs gradient norms to be recorded."""
+        return self.column is not None and self.column.gradients
+
+    def rules(self, short: bool, epochs: int | None) -> dict[str, Any]:
+        """What a pipeline sets for it: what is recorded and for how long, and the end that is dropped.
+
+        `short` says that short schedules teach the data; `epochs` is what was given for score.epochs.
+        """
+        score: dict[str, Any] = {}
+        if self.measure is not None:
+            measure = MEASURES[self.measure]
+            longest, trials = self.epochs or measure.epochs, self.trials or measure.trials
+            score = {"measure": self.measure} | ({"trials": trials} if trials else {})
+            if longest:
+                score["epochs"] = min(longest, SHORT_EPOCHS) if short else longest
+            if longest and self.early:
+                early = min(longest, epochs or longest)
+                score |= {"early_from": early, "early_to": early}
+            if self.gradients:
+                score["gradient_norm"] = "last_layer"
+        return {"prune": {"drop": self.drop}, "score": score}
+
+
+_LOSS = "The score of an image is its loss, that is how wrong a network is about it"
+_PLACE = "The score of an image is its place, from 0, in the order in which its class is picked so that"
 
 # BiLP drops what is hard to fit and what comes with low accuracy (its preview code: LossInit_large, LossConverge_large,
 # MonteCarlo_small), so every measure of difficulty drops its hard end here. The papers of EL2N, GraNd and forgetting
 # prune for training on what is left of many samples and drop the easy end: set `drop` to follow them.
-CRITERION_FACTS: dict[str, CriterionFacts] = {
-    "loss_init": CriterionFacts("high", "trajectory"),
-    "loss_converge": CriterionFacts("high", "trajectory"),
-    "el2n": CriterionFacts("high", "trajectory"),
-    "forgetting": CriterionFacts("high", "trajectory"),
-    "aum": CriterionFacts("low", "trajectory"),  # a small margin is a hard or wrongly labeled sample
-    "grand": CriterionFacts("high", "trajectory"),
-    "herding": CriterionFacts("high", "herding"),  # the score is the place in the order of picking
-    "k_center": CriterionFacts("high", "k_center"),
-    "monte_carlo": CriterionFacts("low", "monte_carlo"),
-    "random": CriterionFacts("high", None),
-    "external": CriterionFacts("high", None),
-}
+CRITERIA = Registry(
+    "criterion",
+    Criterion,
+    (
+        Criterion(
+            "loss_init",
+            "loss",
+            f"{_LOSS}, averaged over {{first}} of {{trials}}.",
+            paper="BiLP (Xu et al. 2024)",
+            column=SUMMARIZED["loss_init"],
+        ),
+        Criterion(
+            "loss_converge",
+            "loss",
+            f"{_LOSS}, averaged over {{last}} of {{trials}}.",
+            paper="BiLP (Xu et al. 2024)",
+            column=SUMMARIZED["loss_converge"],
+        ),
+        # Paul et al. 2021: the mean over ten networks at an early epoch, about 20.
+        Criterion(
+            "el2n",
+            "error norm",
+            "The score of an image is its error norm (EL2N), that is how far a network's probabilities are from its label, "
+            "averaged over {early} of {trials}.",
+            paper="Paul et al. 2021",
+            column=SUMMARIZED["el2n"],
+            trials=10,
+            epochs=20,
+            early=True,
+        ),
+        # Toneva et al. 2019 count over a whole training.
+        Criterion(
+            "forgetting",
+            "forgetting count",
+            "The score of an image is how often a network that knew its class forgot it again during training; an image whose class "
+            "was never known counts once per pass ({epochs}); averaged over {trials}.",
+            paper="Toneva et al. 2019",
+            column=SUMMARIZED["forgetting"],
+            epochs=200,
+        ),
+        # A small margin is a hard or wrongly labeled sample. Pleiss et al. 2020 average up to the first decay of the step size.
+        Criterion(
+            "aum",
+            "margin",
+            "The score of an image is its margin (AUM), that is how much a network prefers its class to the best other one, "
+            "averaged over all passes of {trials}; wrong labels have low ones.",
+            "low",
+            "Pleiss et al. 2020",
+            column=SUMMARIZED["aum"],
+            epochs=150,
+        ),
+        Criterion(
+            "grand",
+            "gradient norm",
+            "The score of an image is its gradient norm (GraNd), that is how much it alone would change {norm_of}, "
+            "averaged over {early} of {trials}.",
+            paper="Paul et al. 2021",
+            column=SUMMARIZED["grand"],
+            trials=10,
+            epochs=20,
+            early=True,
+        ),
+        Criterion(
+            "herding",
+            "place in herding",
+            f"{_PLACE} the mean of the features picked stays close to the mean of all{{networks}}.",
+            paper="Welling 2009",
+            measure="herding",
+        ),
+        Criterion(
+            "k_center",
+            "place in k-center",
+            f"{_PLACE} each pick is the one farthest from those before{{networks}}.",
+            paper="Sener & Savarese 2018",
+            measure="k_center",
+        ),
+        Criterion(
+            "monte_carlo",
+            "class accuracy",
+            "The score of an image is the accuracy of its class, on training images that were held out, of networks trained on random "
+            "{share} of the training images with it among them; {subsets} in all.",
+            "low",
+            "BiLP (Xu et al. 2024)",
+            measure="monte_carlo",
+        ),
+        Criterion(
+            "random",
+            "random number",
+            "The score of an image is a random number: a control that shows what pruning without knowledge does.",
+            measure=None,
+            ranking="bilp.pruning.rankings:random_ranking",
+        ),
+        Criterion(
+            "external",
+            "score",
+            "The scores were read from a list that was made elsewhere.",
+            measure=None,
+            ranking="bilp.pruning.rankings:external_ranking",
+            from_list=True,
+        ),
+    ),
+    group="bilp.criteria",
+)
+
+CriterionName = Annotated[str, EntryName("bilp.config.criteria:CRITERIA")]
 
 
-def dropped_end(criterion: str) -> Literal["high", "low"]:
+def dropped_end(criterion: str) -> End:
     """The end of a criterion's ranking that is dropped unless told otherwise; "high" for a criterion that does not exist."""
-    facts = CRITERION_FACTS.get(criterion)
-    return facts.drop if facts else "high"
-
-
-def measure_of(criterion: str) -> Measure | None:
-    """What a scoring must measure for a criterion; None if it needs no scoring (or does not exist)."""
-    facts = CRITERION_FACTS.get(criterion)
-    return facts.measure if facts else None
+    return CRITERIA[criterion].drop if criterion in CRITERIA else "high"

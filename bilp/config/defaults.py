@@ -7,28 +7,21 @@ Rules state facts of the field (published hyper-parameters, see the comments) as
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Set
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
-from bilp.config.criteria import Criterion, dropped_end, measure_of
+from bilp.config.augmentations import ALL_FAMILIES, without_mirroring
+from bilp.config.criteria import CRITERIA
 from bilp.config.dials import Dials, Settled, read
-from bilp.config.methods.cafe import alignment_rules, trajectory_rules
-from bilp.config.methods.idc import decoding_rules, digits_rules, idc_evaluation_rules, smallest_class
+from bilp.config.methods import METHODS, Cell, Method
 from bilp.config.nested import as_plain, get, leaves, merge, merge_all, nest
-from bilp.config.pools import pool_networks
-from bilp.config.protocols import ALL_FAMILIES, METHOD_PROTOCOL, convnet_bn_rules, evaluation_rules, protocol_rules
+from bilp.config.network import POOLS
+from bilp.config.protocols import DEFAULT_PROTOCOL, PROTOCOLS, is_convnet_bn
 from bilp.config.recipes import load_recipe
+from bilp.config.sources import SOURCES, UNKNOWN_DATA
 from bilp.errors import ConfigError
 
-# Digits change their meaning when mirrored, so flip is left out (Zhao & Bilen 2021, section 4).
-MIRROR_CHANGES_MEANING = ("digits", "mnist", "svhn")
 AUGMENTED = (("experts", "augment"), ("distill", "augment"), ("evaluate", "augment"), ("evaluate", "augment_always"))
-
-# Methods whose real samples act through experts; bilp.config checks what follows from that.
-TRAJECTORIES = ("mtt", "tesla")
-
-# DC, Zhao et al. 2021, outer and inner loops by ipc; the reference program refuses any other ipc.
-DC_LOOPS = {1: (1, 1), 10: (10, 50), 20: (20, 25), 30: (30, 20), 40: (40, 15), 50: (50, 10)}
 
 
 GIVEN = "given"
@@ -53,86 +46,26 @@ class KnownOrigins:
     by_path: Mapping[str, str] | None = field(default=None, compare=False)
 
 
-def dc_loops(ipc: int) -> tuple[int, int]:
-    """Outer loops and inner epochs of gradient matching for any ipc, linear between the published points."""
-    if ipc in DC_LOOPS:
-        return DC_LOOPS[ipc]
-    known = sorted(DC_LOOPS)
-    if ipc > known[-1]:
-        return ipc, DC_LOOPS[known[-1]][1]
-    low = max(k for k in known if k < ipc)
-    high = min(k for k in known if k > ipc)
-    if low == 1:  # between 1 and 10 the network must be trained at all, as it is from 10 on
-        return ipc, DC_LOOPS[high][1]
-    share = (ipc - low) / (high - low)
-    return ipc, round(DC_LOOPS[low][1] + share * (DC_LOOPS[high][1] - DC_LOOPS[low][1]))
+def _cell(dials: Dials) -> Cell:
+    return Cell(dials.dataset, dials.ipc, dials.factor or 0, dials.side or 0, SOURCES[dials.dataset].small)
 
 
-def _method_rules(dataset: str, method: str, ipc: int, factor: int, side: int) -> dict[str, Any]:
-    if method == "dm":  # DM, Zhao & Bilen 2023: real initialization, siamese augmentation, long schedule
-        rate = 10.0 if ipc >= 100 else 1.0
-        return {"distill": {"iterations": 20000, "learning_rate": rate, "init": "real"}}
-    if method in ("dc", "dsa"):
-        outer, inner = dc_loops(ipc)
-        distill: dict[str, Any] = {
-            "iterations": 1000,
-            "learning_rate": 0.1,
-            "outer_loops": outer,
-            "inner_epochs": inner,
-            "init": "noise" if method == "dc" else "real",
-        }
-        if method == "dc":
-            distill["augment"] = []
-        # A gradient per sample costs several times what its share of an ordinary step does, so samples take turns.
-        return {"distill": distill, "reselect": {"candidates_per_class": 256}}
-    return decoding_rules(dataset, method, ipc, factor, side)
+def _dataset_rules(method: Method, cell: Cell) -> dict[str, Any]:
+    if not cell.small:
+        return {}
+    network = {"width": 64}  # a narrow network is enough
+    common = {
+        "score": {"network": network, "batch_size": 64},
+        "distill": {"network": network, "batch_real": 128},
+        "evaluate": {"networks": [network], "seeds": 5, "epochs": 300, "full_epochs": 20, "teacher": {"network": network}},
+    }
+    return merge(common, method.small(cell))
 
 
-# Paul et al. 2021: the mean over ten networks at an early epoch, about 20.
-EARLY_EPOCH, EARLY_NETWORKS = 20, 10
-# Epochs of the papers: Toneva et al. 2019 count over a whole training; Pleiss et al. 2020 average up to the first decay
-# of the step size. Our other trained networks (evaluate.full_epochs) see 30.
-CRITERION_EPOCHS = {"forgetting": 200, "aum": 150, "herding": 30, "k_center": 30, "monte_carlo": 20}
-CRITERION_TRIALS = {"herding": 1, "k_center": 1, "monte_carlo": 100}  # one network gives one order of picking
-SHORT_EPOCHS = 20
-
-
-def criterion_rules(criterion: Criterion, dataset: str, epochs: int | None) -> dict[str, Any]:
-    """What a criterion needs recorded and for how long, and the end it drops; `epochs` is what was given for score.epochs."""
-    score: dict[str, Any] = {}
-    if criterion in ("el2n", "grand"):
-        early = min(EARLY_EPOCH, epochs or EARLY_EPOCH)
-        score = {"trials": EARLY_NETWORKS, "epochs": EARLY_EPOCH, "early_from": early, "early_to": early}
-    if criterion == "grand":
-        score["gradient_norm"] = "last_layer"
-    if criterion in CRITERION_EPOCHS:
-        longest = SHORT_EPOCHS if dataset == "digits" else CRITERION_EPOCHS[criterion]
-        score["epochs"] = min(CRITERION_EPOCHS[criterion], longest)
-    if criterion in CRITERION_TRIALS:
-        score["trials"] = CRITERION_TRIALS[criterion]
-    measure = measure_of(criterion)
-    if measure is not None:
-        score["measure"] = measure
-    return {"prune": {"drop": dropped_end(criterion)}, "score": score}
-
-
-def _dataset_rules(dataset: str, method: str, ipc: int) -> dict[str, Any]:
-    rules: dict[str, Any] = {}
-    if dataset == "digits":  # 1,438 images of 8x8: a narrow network and short schedules teach it
-        network = {"width": 64}
-        distill: dict[str, Any] = {"network": network, "batch_real": 128, "iterations": 200 if method == "dm" else 100}
-        if method in TRAJECTORIES or method == "cafe":
-            del distill["iterations"]
-        elif method in ("dc", "dsa"):
-            distill["inner_epochs"] = min(dc_loops(ipc)[1], 10)
-        elif method != "dm":
-            distill |= digits_rules(method, ipc)
-        rules = {
-            "score": {"network": network, "batch_size": 64},
-            "distill": distill,
-            "evaluate": {"networks": [network], "seeds": 5, "epochs": 300, "full_epochs": 20, "teacher": {"network": network}},
-        }
-    return rules
+def _smallest_class(values: Mapping[str, Any], cell: Cell) -> int:
+    """Samples that a class needs for its real initialization: with the factor that was given, or under these rules."""
+    factor = cell.factor or values.get("distill", {}).get("decode", {}).get("factor", 1)
+    return int(max(cell.ipc * factor**2, 2))
 
 
 def _without_flip(values: dict[str, Any]) -> dict[str, Any]:
@@ -141,7 +74,7 @@ def _without_flip(values: dict[str, Any]) -> dict[str, Any]:
     for stage, name in AUGMENTED:
         families = values.get(stage, {}).get(name, [] if name == "augment_always" else ALL_FAMILIES)
         if families or name == "augment":
-            changed.setdefault(stage, {})[name] = [family for family in families if family != "flip"]
+            changed.setdefault(stage, {})[name] = without_mirroring(families)
     return changed
 
 
@@ -159,62 +92,42 @@ DIAL_PATHS = {
 
 def _dial_rules(dials: Dials, wrong: Mapping[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
     """Every rule that follows from the dials; `wrong` are given dials of no valid value, which are handed on to be refused."""
-    dataset, method, ipc = dials.dataset, dials.method, dials.ipc
-    factor, side = dials.factor or 0, dials.side or 0
+    method, cell = METHODS[dials.method], _cell(dials)
+    name, dataset = method.name, dials.dataset
     for dial, paths in DIAL_PATHS.items():
         value = wrong.get(dial, getattr(dials, dial))
         yield f"dial {dial}", merge_all(*(nest(path, value) for path in paths))
-    by_method = _method_rules(dataset, method, ipc, factor, side)
-    smallest = smallest_class(merge_all(by_method, _dataset_rules(dataset, method, ipc)), ipc, factor)
+    by_method, by_dataset = method.values(cell), _dataset_rules(method, cell)
+    smallest = _smallest_class(merge(by_method, by_dataset), cell)
     yield "dial ipc (real initialization needs as many samples)", {"prune": {"minimum_per_class": smallest}}
-    yield f"method {method} at ipc {ipc}", by_method
-    if method in TRAJECTORIES:
-        yield f"method {method} on {dataset} at ipc {ipc}", trajectory_rules(dataset, method, ipc)
-    if method == "cafe":
-        yield f"method {method} on {dataset}", alignment_rules(dataset)
-    yield f"method {method}", evaluation_rules(dataset, method)
-    yield f"method {method}", {"evaluate": {"protocol": METHOD_PROTOCOL[method]}} if method in METHOD_PROTOCOL else {}
-    protocol = dials.protocol or METHOD_PROTOCOL.get(method, "dc")
-    yield f"protocol {protocol}", protocol_rules(protocol, dataset, ipc)
-    if METHOD_PROTOCOL.get(method) == protocol == "idc":
-        yield f"method {method} on {dataset} at ipc {ipc}", idc_evaluation_rules(dataset, ipc, factor)
-    yield f"dataset {dataset}", _dataset_rules(dataset, method, ipc)
-    if dataset in MIRROR_CHANGES_MEANING:
-        alignment = alignment_rules(dataset) if method == "cafe" else {}
-        rules = (
-            alignment,
-            evaluation_rules(dataset, method),
-            protocol_rules(protocol, dataset, ipc),
-            _dataset_rules(dataset, method, ipc),
-        )
-        yield f"dataset {dataset} (mirroring changes the meaning)", _without_flip(merge_all(by_method, *rules))
+    yield f"method {name} {method.values_for.format(dataset=dataset, ipc=dials.ipc)}", by_method
+    yield f"method {name}", method.evaluation(cell)
+    yield f"method {name}", {"evaluate": {"protocol": method.protocol}} if method.protocol != DEFAULT_PROTOCOL else {}
+    protocol = dials.protocol or method.protocol
+    by_protocol = PROTOCOLS.known(protocol).values(dataset, dials.ipc)
+    yield f"protocol {protocol}", by_protocol
+    if protocol == method.protocol:
+        yield f"method {name} on {dataset} at ipc {dials.ipc}", method.exceptions(cell)
+    yield f"dataset {dataset}", by_dataset
+    if SOURCES[dataset].mirroring_changes_meaning:
+        unmirrored = _without_flip(merge_all(by_method, method.evaluation(cell), by_protocol, by_dataset))
+        yield f"dataset {dataset} (mirroring changes the meaning)", unmirrored
 
 
 def method_values(dials: Dials) -> dict[str, Any]:
     """What a method implies for data that no rule knows by name."""
-    dataset, method, ipc = OWN_DATA[0], dials.method, dials.ipc
-    rules = [_method_rules(dataset, method, ipc, dials.factor or 0, dials.side or 0)]
-    if method in TRAJECTORIES:
-        rules.append(trajectory_rules(dataset, method, ipc))
-    if method == "cafe":
-        rules.append(alignment_rules(dataset))
-    return merge_all(*rules)
+    return METHODS[dials.method].values(replace(_cell(dials), dataset=UNKNOWN_DATA, small=False))
 
 
 def _pruning_rules(dials: Dials) -> Iterator[tuple[str, dict[str, Any]]]:
     """What follows from settings of the static level that are not dials."""
     if dials.criterion is not None:
-        yield f"criterion {dials.criterion}", criterion_rules(dials.criterion, dials.dataset, dials.score_epochs)
+        rules = CRITERIA[dials.criterion].rules(SOURCES[dials.dataset].small, dials.score_epochs)
+        yield f"criterion {dials.criterion}", rules
     if not dials.per_class and dials.band is None:
         yield "dial ipc (ranking of the whole set)", {"prune": {"floor_per_class": max(dials.ipc, 2)}}
 
 
-# Few and similar images have less to spare; the paper finds little to prune in low-diversity data such as MNIST.
-DATASET_DIALS: dict[str, dict[str, Any]] = {"digits": {"keep": 0.8}}
-# Real samples act through experts alone, so there is no causal effect to reselect by.
-METHOD_DIALS: dict[str, dict[str, Any]] = {method: {"beta": 0.0} for method in TRAJECTORIES}
-# Data sets of the user's own, which may be copies of any other.
-OWN_DATA = ("folder", "parquet")
 # Where a network may be given by its name alone.
 NETWORK_PATHS = ("score.network", "distill.network", "evaluate.teacher.network")
 
@@ -232,7 +145,9 @@ def complete(given: Mapping[str, Any]) -> Completion:
     dials = read(Dials, said)
     _refuse_another_dataset(str(recipe_name), recipe, dials)
     wrong = {name: value for name, value in said.items() if name in DIAL_PATHS and name not in dials.model_fields_set}
-    dataset_dials, method_dials = DATASET_DIALS.get(dials.dataset, {}), METHOD_DIALS.get(dials.method, {})
+    keep = SOURCES[dials.dataset].keep
+    dataset_dials = {} if keep is None else {"keep": keep}
+    method_dials = {} if METHODS[dials.method].adaptive else {"beta": 0.0}
     implied = {name: value for name, value in (dataset_dials | method_dials).items() if name not in dials.model_fields_set}
     rules = [
         (f"dataset {dials.dataset}", dataset_dials),
@@ -251,10 +166,10 @@ def _followed(completion: Completion, said: Mapping[str, Any]) -> Completion:
     own = {path for path, _ in leaves(said)}
     settled = read(Settled, completion.values)
     if settled.pool is not None and "evaluate.networks" not in own:
-        networks = pool_networks(settled.pool, settled.network.model_dump())
+        networks = POOLS[settled.pool].networks(settled.network.model_dump())
         completion = completion.under({"evaluate": {"networks": networks}}, f"evaluate.pool {settled.pool}")
         settled = read(Settled, completion.values)
-    for path, value, origin in (*_affordable(settled, own), *convnet_bn_rules(settled, own)):
+    for path, value, origin in (*_affordable(settled, own), *_convnet_bn(settled, own)):
         completion = completion.under(nest(path, value), origin)
     for path, value, limit in _within_limits(completion.values, settled):
         completion = completion.under(nest(path, value), f"{limit} (no more than these)")
@@ -270,7 +185,8 @@ def _networks_by_name(values: Mapping[str, Any]) -> dict[str, Any]:
 def _refuse_another_dataset(name: str, recipe: Mapping[str, Any], dials: Dials) -> None:
     """Raise ConfigError if a recipe for one data set of a known name meets another one, unless somebody says so."""
     made_for = recipe.get("dataset", dials.dataset)
-    known = "dataset" in dials.model_fields_set and made_for not in OWN_DATA and dials.dataset not in OWN_DATA
+    any_data = any(isinstance(name, str) and name in SOURCES and SOURCES[name].any_data for name in (made_for, dials.dataset))
+    known = "dataset" in dials.model_fields_set and not any_data
     if known and made_for != dials.dataset and dials.recipe_dataset == "same":
         raise ConfigError(
             f"recipe {name} is made for {made_for}, not for {dials.dataset}: leave dataset to the recipe, "
@@ -295,10 +211,8 @@ def _within_limits(values: Mapping[str, Any], settled: Settled) -> Iterator[tupl
             yield path, most, limit
 
 
-# Adaptive pruning may add this share to a run's time. Measuring a sample costs so many times what the sample costs in an
-# image step, by method (measured on a CPU, one image per class, rounded up).
+# Adaptive pruning may add this share to a run's time, where what measuring a sample costs is known.
 AFFORDABLE = 0.045
-MEASURING = {"dm": 3.2, "dc": 4.1, "dsa": 4.1}
 # Fewer say nothing about a class's distribution.
 FEWEST_CANDIDATES = 16
 # Where a method measures every candidate, a class is taken to have as many as those of CIFAR-10.
@@ -311,11 +225,28 @@ def _affordable(settled: Settled, own: Set[str]) -> Iterator[tuple[str, int, str
     Rounds times candidates times their cost is held at a share of image steps times batch; above that nothing changes.
     """
     path = "reselect.candidates_per_class"
-    method, iterations = settled.method, settled.iterations
-    if not own.isdisjoint((path, "reselect")) or method not in MEASURING or iterations is None:
+    method, iterations = METHODS[settled.method], settled.iterations
+    if not own.isdisjoint((path, "reselect")) or method.measuring_cost is None or iterations is None:
         return
-    steps = iterations * (1 if method == "dm" else settled.outer_loops)
-    cost = MEASURING[method] * min(settled.rounds, iterations)
+    steps = iterations * (1 if method.one_step else settled.outer_loops)
+    cost = method.measuring_cost * min(settled.rounds, iterations)
     most = max(FEWEST_CANDIDATES, round(AFFORDABLE * steps * settled.batch_real / cost))
     if most < (settled.candidates or SHORT_POOL):
         yield path, most, "distill.iterations (a short run measures fewer)"
+
+
+def _convnet_bn(settled: Settled, own: Set[str]) -> Iterator[tuple[str, Any, str]]:
+    """Path, value and origin of what a method's own program does with DC's ConvNetBN, if that is among the networks.
+
+    Not where somebody gave augment_each (`own` are the paths that somebody gave), nor on a data set whose images are smaller
+    than the program knows; and the epochs follow where they are those of the program too.
+    """
+    method = METHODS[settled.method]
+    if SOURCES[settled.source].small or settled.protocol != method.protocol:
+        return
+    if not any(is_convnet_bn(network.model_dump()) for network in settled.networks):
+        return
+    for name, value in method.convnet_bn.items():
+        path = f"evaluate.batch_norm_{name}"
+        if path not in own and f"evaluate.{name}" not in own:
+            yield path, value, f"method {method.name} (its ConvNet with batch norm)"

@@ -7,10 +7,12 @@ from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import AliasPath, BaseModel, ConfigDict, Field, ValidationError
 
-from bilp.config.base import Dropped, Fraction, GpuArithmetic, Kept, MethodName, Positive, Protocol, Seed, Several, Source
-from bilp.config.criteria import Criterion
-from bilp.config.network import NetworkConfig, Networks
-from bilp.config.pools import Pool
+from bilp.config.base import Dropped, Fraction, GpuArithmetic, Kept, MethodName, Positive, ProtocolName, Seed, Several, SourceName
+from bilp.config.criteria import CriterionName
+from bilp.config.methods import DEFAULT_METHOD
+from bilp.config.network import NetworkConfig, Networks, PoolName
+from bilp.config.protocols import DEFAULT_PROTOCOL
+from bilp.config.sources import DEFAULT_SOURCE
 
 M = TypeVar("M", bound=BaseModel)
 
@@ -27,18 +29,18 @@ class Dials(BaseModel):
 
     model_config = ConfigDict(frozen=True, allow_inf_nan=False)
 
-    dataset: Source = "digits"
-    method: MethodName = "dm"
+    dataset: SourceName = DEFAULT_SOURCE
+    method: MethodName = DEFAULT_METHOD
     ipc: Positive = 1
     keep: Kept = 0.5
     beta: Dropped = 0.1
     seed: Seed = 0
     gpu: GpuArithmetic = "float32"
     recipe_dataset: RecipeDataset = "same"
-    protocol: Protocol | None = _at("evaluate.protocol")
+    protocol: ProtocolName | None = _at("evaluate.protocol")
     factor: Annotated[int, Field(ge=1, le=8)] | None = _at("distill.decode.factor")
     side: Positive | None = _at("ingest.resolution")
-    criterion: Criterion | None = _at("prune.criterion")
+    criterion: CriterionName | None = _at("prune.criterion")
     per_class: bool = _at("prune.per_class", True)
     band: tuple[Fraction, Fraction] | None = _at("prune.band")
     score_epochs: Positive | None = _at("score.epochs")
@@ -49,9 +51,9 @@ class Settled(BaseModel):
 
     model_config = ConfigDict(frozen=True, allow_inf_nan=False)
 
-    source: Source = _at("ingest.source", "digits")
-    method: MethodName = _at("distill.method", "dm")
-    protocol: Protocol = _at("evaluate.protocol", "dc")
+    source: SourceName = _at("ingest.source", DEFAULT_SOURCE)
+    method: MethodName = _at("distill.method", DEFAULT_METHOD)
+    protocol: ProtocolName = _at("evaluate.protocol", DEFAULT_PROTOCOL)
     iterations: Positive | None = _at("distill.iterations")
     rounds: Positive = _at("distill.rounds", 10)
     outer_loops: Positive = _at("distill.outer_loops", 1)
@@ -59,7 +61,7 @@ class Settled(BaseModel):
     network: NetworkConfig = _at("distill.network", NetworkConfig())
     score_epochs: Positive | None = _at("score.epochs")
     candidates: Several | None = _at("reselect.candidates_per_class")
-    pool: Pool | None = _at("evaluate.pool")
+    pool: PoolName | None = _at("evaluate.pool")
     networks: Networks = _at("evaluate.networks", ())
 
 

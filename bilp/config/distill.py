@@ -4,34 +4,35 @@ from __future__ import annotations
 
 from typing import Any, Literal, Self
 
-from pydantic import model_validator
+from pydantic import Field, model_validator
 
-from bilp.config.base import SHARED, AugmentFamily, Count, Fraction, Frozen, GpuArithmetic, MethodName, Positive, Rate, Seed, Several
-from bilp.config.decode import DecodeConfig, DreamConfig, IdcConfig, IdmConfig
+from bilp.config.augmentations import ALL_FAMILIES, AugmentFamily
+from bilp.config.base import SHARED, Count, Fraction, Frozen, GpuArithmetic, MethodName, Positive, Rate, Seed, Several
+from bilp.config.decode import DecodeConfig
 from bilp.config.defaults import method_values
 from bilp.config.dials import Dials, read
-from bilp.config.methods.trajectory import AlignmentConfig, TrajectoryConfig
+from bilp.config.methods import DEFAULT_METHOD, METHODS, divisible, either, names_of
+from bilp.config.methods.cafe import AlignmentConfig
+from bilp.config.methods.idc import DreamConfig, IdcConfig
+from bilp.config.methods.idm import IdmConfig
+from bilp.config.methods.plugin import PluginSettings
+from bilp.config.methods.spec import PLUGIN, PluginConfig
+from bilp.config.methods.trajectory import TrajectoryConfig
 from bilp.config.nested import as_plain
 from bilp.config.network import NetworkConfig
 from bilp.config.standalone import refuse_what_is_left_out
-
-# Real samples reach these methods only through the trajectories of experts, so none has a causal effect of its own.
-TRAJECTORY_METHODS: tuple[MethodName, ...] = ("mtt", "tesla")
-# A stored image of these methods may stand for several.
-DECODING_METHODS: tuple[MethodName, ...] = ("idc", "dream", "idm")
-# These match gradients of kernels under networks that meet real images alone; no image of theirs depends on another class's.
-KERNEL_METHODS: tuple[MethodName, ...] = ("idc", "dream")
 
 
 class DistillConfig(Frozen):
     """Distillation: a method is what is compared plus what trains the network."""
 
+    later = frozenset({PLUGIN})
     by_rule = SHARED | {
         *("method", "ipc", "iterations", "rounds", "init", "augment", "batch_real", "learning_rate", "outer_loops", "inner_epochs"),
         "batch_train",
     }
 
-    method: MethodName = "dm"
+    method: MethodName = DEFAULT_METHOD
     """Matching of distributions (dm, idm), gradients (dc, dsa; idc, dream), trajectories (mtt, tesla) or features (cafe)."""
     ipc: Positive = 1
     """Synthetic images per class."""
@@ -43,7 +44,7 @@ class DistillConfig(Frozen):
     """Parts into which the classes are divided, each a unit for any worker; for dm, idc, dream, and dc or dsa with one outer loop."""
     init: Literal["real", "noise", "kmeans"] = "real"
     """Synthetic images start as real samples, as Gaussian noise, or as the real samples nearest to the centers of clusters."""
-    augment: tuple[AugmentFamily, ...] = ("color", "crop", "cutout", "flip", "scale", "rotate")
+    augment: tuple[AugmentFamily, ...] = ALL_FAMILIES
     """Families of differentiable siamese augmentation; empty switches it off."""
     batch_real: Several = 256
     """Real samples per class and iteration."""
@@ -73,6 +74,8 @@ class DistillConfig(Frozen):
     """Settings of mtt and tesla alone."""
     alignment: AlignmentConfig = AlignmentConfig()
     """Settings of cafe alone."""
+    plugin: PluginSettings = Field(default=PluginConfig(), validate_default=True)  # its defaults, in the model of the method
+    """Settings of a method that another package offers; no other method has any."""
     gpu: GpuArithmetic = "float32"
     """Arithmetic on a GPU: float32, products in TensorFloat-32 (tf32), or these with channels last in memory. Causal effects
     are measured in float32 whatever it says."""
@@ -95,25 +98,19 @@ class DistillConfig(Frozen):
     def _rounds_fit(self) -> Self:
         if self.rounds > self.iterations:
             raise ValueError(f"rounds = {self.rounds} exceeds iterations = {self.iterations}: lower rounds")
-        if self.method == "dc" and self.augment:
-            raise ValueError("method dc matches without augmentation: use method dsa, or set augment to an empty list")
-        if self.shards > 1 and not self.classes_apart:
-            looped = f" with outer_loops = {self.outer_loops}" if self.method in ("dc", "dsa") else ""
+        method = METHODS[self.method]
+        if method.augmentation == "none" and self.augment:
+            other = f"use method {method.augmented_as}, or " if method.augmented_as else ""
+            raise ValueError(f"method {self.method} matches without augmentation: {other}set augment to an empty list")
+        if self.shards > 1 and not method.independent(self):
+            looped = "".join(f" with {name} = {getattr(self, name)}" for name in method.independent_with or ())
             raise ValueError(
-                f"shards = {self.shards} divides classes that meet in method {self.method}{looped}: set shards to 1, "
-                "or use dm, idc or dream, or dc or dsa with outer_loops = 1"
+                f"shards = {self.shards} divides classes that meet in method {self.method}{looped}: set shards to 1, or use {divisible()}"
             )
-        if self.idc.pretrained.networks > 0 and self.method not in KERNEL_METHODS:
-            raise ValueError(
-                f"method {self.method} starts from no pretrained networks: set idc.pretrained.networks to 0, or use idc or dream"
-            )
-        if self.decode.factor > 1 and self.method not in DECODING_METHODS:
-            raise ValueError(
-                f"method {self.method} trains on the stored images themselves: set decode.factor to 1, or use idc, dream or idm"
-            )
+        if self.idc.pretrained.networks > 0 and not method.pretrained:
+            others = either(names_of(lambda other: other.pretrained))
+            raise ValueError(f"method {self.method} starts from no pretrained networks: set idc.pretrained.networks to 0, or use {others}")
+        if self.decode.factor > 1 and not method.decodes:
+            others = either(names_of(lambda other: other.decodes))
+            raise ValueError(f"method {self.method} trains on the stored images themselves: set decode.factor to 1, or use {others}")
         return self
-
-    @property
-    def classes_apart(self) -> bool:
-        """Whether what becomes of a class's images depends on no other class's: no network is trained on the synthetic set."""
-        return self.method in ("dm", *KERNEL_METHODS) or (self.method in ("dc", "dsa") and self.outer_loops == 1)

@@ -2,32 +2,30 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, ClassVar, Literal, get_args
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field, GetJsonSchemaHandler, model_validator
 from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema
 
+from bilp.config.augmentations import AugmentFamily, ImageOperation
 from bilp.config.base import (
     SHARED,
-    AugmentFamily,
     Fraction,
     Frozen,
     GpuArithmetic,
-    ImageOperation,
     NoneIsAChoice,
     Positive,
-    Protocol,
+    ProtocolName,
     Rate,
     Seed,
     Several,
 )
-from bilp.config.network import NetworkConfig, NetworkName, Networks
-from bilp.config.pools import Pool, pool_networks
-from bilp.config.protocols import protocol_rules
+from bilp.config.baselines import ALL_REAL, RANDOM_REAL, BaselineName
+from bilp.config.network import NETWORKS, POOLS, NetworkConfig, Networks, PoolName
+from bilp.config.protocols import DEFAULT_PROTOCOL, PROTOCOLS
+from bilp.config.sources import UNKNOWN_DATA
 from bilp.config.standalone import refuse_what_is_left_out
-
-Baseline = Literal["full", "random", "herding", "k_center"]
 
 
 def _pooled(known: dict[str, Any]) -> tuple[NetworkConfig, ...]:
@@ -37,7 +35,7 @@ def _pooled(known: dict[str, Any]) -> tuple[NetworkConfig, ...]:
 
 def networks_of(pool: str, own: NetworkConfig) -> tuple[NetworkConfig, ...]:
     """The networks of a cross-architecture pool; `own` is the one that distilled."""
-    return tuple(NetworkConfig.model_validate(settings) for settings in pool_networks(pool, own.model_dump()))
+    return tuple(NetworkConfig.model_validate(settings) for settings in POOLS[pool].networks(own.model_dump()))
 
 
 class TeacherConfig(Frozen):
@@ -72,10 +70,10 @@ class EvaluateConfig(Frozen):
         *("decay_factor", "augment_each", "batch_norm_augment_each", "augment_always", "augment", "augment_after", "cutmix", "labels"),
     }
 
-    protocol: Protocol = "dc"
+    protocol: ProtocolName = DEFAULT_PROTOCOL
     """Published protocol that the settings below are taken from where they are not given: DC's, IDC's, or soft labels."""
-    pool: Pool | None = None
-    """Pool of a cross-architecture protocol, which sets networks: S, SS, M, B, W, D, A, P or N (see bilp/config/pools.py)."""
+    pool: PoolName | None = None
+    """Pool of a cross-architecture protocol, which sets networks: S, SS, M, B, W, D, A, P or N (see bilp/config/network.py)."""
     networks: Networks = Field(default_factory=_pooled)
     """Architectures to train."""
     seeds: Several = 5
@@ -122,7 +120,7 @@ class EvaluateConfig(Frozen):
     """Soft labels: what the logits of teacher and student are divided by."""
     teacher: TeacherConfig = TeacherConfig()
     """Network that gives soft labels, and features to herding and k-center."""
-    baselines: tuple[Baseline, ...] = ("full", "random")
+    baselines: tuple[BaselineName, ...] = (ALL_REAL, RANDOM_REAL)
     """Comparisons: all real data; as many real images as synthetic ones, at random (anew per seed), by herding or by k-center."""
     robustness: bool = False
     """Evaluate each set also with hard labels, with and without augmentation, for the scores of DD-Ranking (LRS and ARS)."""
@@ -138,7 +136,7 @@ class EvaluateConfig(Frozen):
         """As for every model, and a network of the list may be its name."""
         schema = super().__get_pydantic_json_schema__(core_schema, handler)
         networks = handler.resolve_ref_schema(schema)["properties"]["networks"]
-        by_name = {"type": "string", "enum": list(get_args(NetworkName)), "title": "By name"}
+        by_name = {"type": "string", "enum": list(NETWORKS), "title": "By name"}
         networks["items"] = {"anyOf": [networks["items"], by_name]}
         return schema
 
@@ -146,8 +144,8 @@ class EvaluateConfig(Frozen):
     @classmethod
     def _protocol_decides(cls, given: Any) -> Any:
         protocol = given.get("protocol") if isinstance(given, dict) else None
-        if isinstance(protocol, str) and protocol in get_args(Protocol):
-            rules = protocol_rules(protocol, "folder", 1).get("evaluate", {})
+        if isinstance(protocol, str) and protocol in PROTOCOLS:
+            rules = PROTOCOLS[protocol].values(UNKNOWN_DATA, 1).get("evaluate", {})
             source = f"bilp.settings(dataset=..., evaluate={{'protocol': {protocol!r}}}).evaluate"
             refuse_what_is_left_out(cls, given, rules, f"protocol {protocol}", source)
         return given

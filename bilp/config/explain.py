@@ -13,9 +13,12 @@ from pydantic import BaseModel, ValidationError
 
 from bilp.config.base import Frozen, Told
 from bilp.config.defaults import DIAL_PATHS, GIVEN, complete
+from bilp.config.methods.plugin import plugin_models
+from bilp.config.methods.spec import PLUGIN
 from bilp.config.nested import inline, leaves
 from bilp.config.pipeline import PipelineConfig
 from bilp.errors import ConfigError
+from bilp.registry import AS_TYPED, EntryName
 
 DEFAULT = "default"
 MOST_PROBLEMS = 20  # lines about wrong values; who has more has the wrong file
@@ -44,7 +47,7 @@ def explain(given: Mapping[str, Any]) -> list[Setting]:
     """
     config = PipelineConfig.model_validate(given)
     origins = config.origins or {}
-    return [Setting(path, value, _origin(path, origins)) for path, value in leaves(config.model_dump(mode="json"))]
+    return [Setting(path, value, _origin(path, origins)) for path, value in leaves(config.model_dump(mode="json", context=AS_TYPED))]
 
 
 def problems(error: ValidationError, given: Mapping[str, Any]) -> list[str]:
@@ -96,7 +99,8 @@ def _shortened(value: Any) -> str:
 def similar(path: str) -> str | None:
     """The setting whose path looks most like this one (positions in lists do not count), or None."""
     wanted = ".".join(part for part in path.split(".") if not part.isdigit())
-    close = difflib.get_close_matches(wanted, _paths(PipelineConfig), n=1, cutoff=0.7)
+    known = [*_paths(PipelineConfig), *(path for model in plugin_models() for path in _paths(model, f"distill.{PLUGIN}."))]
+    close = difflib.get_close_matches(wanted, known, n=1, cutoff=0.7)
     return close[0] if close else None
 
 
@@ -123,6 +127,28 @@ def _told(model: type[BaseModel], prefix: str) -> Iterator[tuple[str, Told]]:
             yield from _told(field.annotation, f"{prefix}{name}.")
         elif issubclass(model, Frozen) and name not in model.by_rule and isinstance(field.default, str | int | float | tuple):
             yield f"{prefix}{name}", field.default
+
+
+@cache
+def choices() -> dict[str, str]:
+    """The settings that hold the name of a registry's entry, by dotted path, with the names as `--help` writes choices."""
+    return dict(_choices(PipelineConfig, ""))
+
+
+def _choices(model: type[BaseModel], prefix: str) -> Iterator[tuple[str, str]]:
+    for name, field in model.model_fields.items():
+        for kind in (*field.metadata, *_parts(field.annotation)):
+            if isinstance(kind, EntryName):
+                yield f"{prefix}{name}", f"{{{','.join(kind.registry)}}}"
+        if isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel):
+            yield from _choices(field.annotation, f"{prefix}{name}.")
+
+
+def _parts(annotation: Any) -> Iterator[Any]:
+    """A type, those that it is made of, and what they are annotated with."""
+    yield annotation
+    for part in get_args(annotation):
+        yield from _parts(part)
 
 
 def _path(location: tuple[int | str, ...]) -> str:

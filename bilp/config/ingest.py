@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal, Self, get_args
+from collections.abc import Sequence
+from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
-from bilp.config.base import Frozen, Location, NoneIsAChoice, Positive, Rate, Source, Text
+from bilp.config.base import Frozen, Location, NoneIsAChoice, Positive, Rate, SourceName, Text
+from bilp.config.sources import DEFAULT_SOURCE, OWN, SOURCES
+from bilp.registry import EntryName
 
-NormalizationName = Literal["auto", "measured", "mnist", "fashion_mnist", "svhn", "cifar10", "cifar100", "imagenet"]
+NormalizationName = Annotated[str, EntryName("bilp.config.normalization:NORMALIZATIONS")]
 
-# Settings that only some sources read, with these sources; others would pass them over in silence.
-_READ_BY: dict[str, tuple[Source, ...]] = {
-    **dict.fromkeys(("train", "test", "classes"), ("folder", "parquet")),
-    **dict.fromkeys(("config", "image_column", "label_column"), ("parquet",)),
-}
+# Settings that only some sources read; others would pass them over in silence.
+READ_BY_SOME = ("train", "test", "classes", "config", "image_column", "label_column")
 
 
 class IngestConfig(Frozen):
@@ -26,7 +26,7 @@ class IngestConfig(Frozen):
 
     by_rule = frozenset({"source", "whitening"})
 
-    source: Source = "digits"
+    source: SourceName = DEFAULT_SOURCE
     """Name of a built-in data set, or the kind of your own: an image folder or Parquet in the Hugging Face layout."""
     uri: Location | None = None
     """Where a folder or Parquet source lies (a path or s3://...)."""
@@ -68,13 +68,17 @@ class IngestConfig(Frozen):
 
     @model_validator(mode="after")
     def _uri_fits_source(self) -> Self:
-        needs = self.source in ("folder", "parquet")
-        if needs and not self.uri:
+        source = SOURCES[self.source]
+        if source.needs_uri and not self.uri:
             raise ValueError(f"source {self.source!r} needs uri: give the path or s3:// URI of the data")
-        if self.uri and not needs:
-            raise ValueError(f"source {self.source!r} brings its own data: remove uri, or set source to folder or parquet")
-        unread = [name for name, sources in _READ_BY.items() if getattr(self, name) and self.source not in sources]
+        if self.uri and "uri" not in source.reads:
+            raise ValueError(f"source {self.source!r} brings its own data: remove uri, or set source to {_readers(('uri',))}")
+        unread = [name for name in READ_BY_SOME if getattr(self, name) and name not in source.reads]
         if unread:
-            readers = " or ".join(source for source in get_args(Source) if all(source in _READ_BY[name] for name in unread))
-            raise ValueError(f"source {self.source!r} does not read {', '.join(unread)}: remove that, or set source to {readers}")
+            raise ValueError(f"source {self.source!r} does not read {', '.join(unread)}: remove that, or set source to {_readers(unread)}")
         return self
+
+
+def _readers(settings: Sequence[str]) -> str:
+    """This package's sources that read all of these settings, in words."""
+    return " or ".join(source.name for source in OWN if source.reads.issuperset(settings))

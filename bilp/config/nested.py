@@ -9,6 +9,7 @@ from typing import Any
 from pydantic import BaseModel
 
 from bilp.errors import ConfigError
+from bilp.registry import Recorded
 
 DEEPEST = 32
 """Levels of mappings within each other that are followed; settings need five."""
@@ -27,12 +28,16 @@ def leaves(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, A
 def as_plain(value: Any, path: str = "", depth: int = 0) -> Any:
     """Models become dictionaries of what was set on them, so that the rest can still be derived.
 
-    Raises ConfigError for mappings beyond DEEPEST levels, as one that holds itself is, and for a key that is no text.
+    A recorded entry of another package becomes its name. Raises ConfigError for mappings beyond DEEPEST levels, as one that
+    holds itself is, and for a key that is no text.
     """
     if depth > DEEPEST:
         raise ConfigError(f"{path.split('.', 1)[0]}: mappings lie in each other more than {DEEPEST} deep: settings need five levels")
     if isinstance(value, BaseModel):
         return as_plain(value.model_dump(exclude_unset=True), path, depth)
+    recorded = Recorded.of(value)
+    if recorded is not None:
+        return recorded.name
     if isinstance(value, Mapping):
         wrong = next((key for key in value if not isinstance(key, str)), None)
         if wrong is not None:

@@ -11,23 +11,26 @@ from __future__ import annotations
 from collections.abc import Mapping
 from functools import cache
 from operator import attrgetter
-from typing import Annotated, Any, Literal, Self, get_args
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, GetJsonSchemaHandler, ModelWrapValidatorHandler, PrivateAttr, model_validator
 from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema
 
-from bilp.config.base import Dropped, Frozen, GpuArithmetic, Kept, MethodName, Positive, Seed, Source
-from bilp.config.criteria import measure_of
+from bilp.config.base import Dropped, Frozen, GpuArithmetic, Kept, MethodName, Positive, Seed, SourceName
+from bilp.config.criteria import CRITERIA
 from bilp.config.defaults import DIAL_PATHS, KnownOrigins, complete
 from bilp.config.dials import RecipeDataset
-from bilp.config.distill import DECODING_METHODS, TRAJECTORY_METHODS, DistillConfig
+from bilp.config.distill import DistillConfig
 from bilp.config.evaluate import EvaluateConfig, networks_of
 from bilp.config.ingest import IngestConfig
+from bilp.config.methods import DEFAULT_METHOD, METHODS
 from bilp.config.methods.trajectory import ExpertsConfig
-from bilp.config.prune import PruneConfig, ScoreConfig
+from bilp.config.prune import PruneConfig
 from bilp.config.recipes import load_recipe, recipe_names
 from bilp.config.reselect import ReselectConfig
+from bilp.config.score import ScoreConfig
+from bilp.config.sources import DEFAULT_SOURCE, SOURCES
 from bilp.storage.uris import refuse_secrets
 
 Arm = Literal["unpruned", "static", "adaptive", "bilp"]
@@ -48,9 +51,9 @@ class PipelineConfig(Frozen):
     later = frozenset({"recipe_dataset"})
     by_rule = frozenset({"keep", "beta"})
 
-    dataset: Source = "digits"
+    dataset: SourceName = DEFAULT_SOURCE
     """Real data set."""
-    method: MethodName = "dm"
+    method: MethodName = DEFAULT_METHOD
     """Distillation method."""
     ipc: Positive = 1
     """Synthetic images per class."""
@@ -120,12 +123,13 @@ class PipelineConfig(Frozen):
         pool = self.evaluate.pool
         if pool is not None and self.evaluate.networks != networks_of(pool, self.distill.network):
             raise ValueError(f"evaluate.pool = {pool!r} contradicts evaluate.networks: set only one of them")
-        needed = measure_of(self.prune.criterion)
+        needed, gradients = CRITERIA[self.prune.criterion].measure, CRITERIA[self.prune.criterion].gradients
         if needed is not None and self.score.measure != needed:
             wrong = f"prune.criterion {self.prune.criterion} contradicts score.measure = {self.score.measure!r}"
             raise ValueError(f"{wrong}: set only prune.criterion")
-        if self.prune.criterion == "grand" and self.score.gradient_norm == "off":
-            raise ValueError("prune.criterion grand contradicts score.gradient_norm = 'off': set it to last_layer or all")
+        if gradients and self.score.gradient_norm == "off":
+            wrong = f"prune.criterion {self.prune.criterion} contradicts score.gradient_norm = 'off'"
+            raise ValueError(f"{wrong}: set it to last_layer or all")
         for name, compared in (("arms", self.arms), ("evaluate.baselines", self.evaluate.baselines)):
             if len(set(compared)) != len(compared):  # its trainings would count twice
                 raise ValueError(f"{name} {list(compared)} names one twice: name each once")
@@ -133,23 +137,18 @@ class PipelineConfig(Frozen):
 
     @model_validator(mode="after")
     def _method_can(self) -> Self:
-        if self.ingest.whitening != "none" and self.method in DECODING_METHODS:
+        method = METHODS[self.method]
+        if self.ingest.whitening != "none" and method.decodes:
             raise ValueError(
                 f"method {self.method} decodes images and steps them as pixels, which whitened ones are not: set ingest.whitening to none"
             )
-        if self.method not in TRAJECTORY_METHODS:
-            return self
-        if "adaptive" in self.arms:
+        if "adaptive" in self.arms and not method.adaptive:
             raise ValueError(
-                f"arm adaptive does not apply to method {self.method}, which meets real samples only through its experts: "
+                f"arm adaptive does not apply to method {self.method}, which {method.no_effect}: "
                 "use arm static (bilp prunes statically alone here)"
             )
-        needed = self.distill.trajectory.needed_epochs
-        if needed > self.experts.epochs:
-            raise ValueError(
-                f"distill.trajectory needs experts of {needed} epochs (max_start + expert_epochs), but experts.epochs = "
-                f"{self.experts.epochs}: train them longer or lower max_start"
-            )
+        if method.needs_experts:
+            method.check_experts(self.distill, self.experts.epochs, f"experts.epochs = {self.experts.epochs}")
         return self
 
     @property
@@ -178,5 +177,5 @@ def settings(**given: Any) -> PipelineConfig:
 def _usable_recipes() -> tuple[str, ...]:
     """The recipes whose method and dataset exist here; published cells of others wait for theirs."""
     stated = ((name, load_recipe(name)) for name in recipe_names())
-    known = ((name, values.get("method", "dm"), values.get("dataset", "digits")) for name, values in stated)
-    return tuple(name for name, method, dataset in known if method in get_args(MethodName) and dataset in get_args(Source))
+    known = ((name, values.get("method", DEFAULT_METHOD), values.get("dataset", DEFAULT_SOURCE)) for name, values in stated)
+    return tuple(name for name, method, dataset in known if method in METHODS and dataset in SOURCES)

@@ -36,8 +36,10 @@ def _is_given(values: Mapping[str, Any], path: str) -> bool:
 
 
 def _default(model: type[BaseModel], path: str) -> Any:
-    """The default of the field at a dotted path, or None if it has none."""
+    """The default of the field at a dotted path, or None if it has none, as settings that a method brings do not here."""
     name, _, rest = path.partition(".")
+    if name not in model.model_fields:
+        return None
     default = model.model_fields[name].default
     if rest:
         return _default(type(default), rest)

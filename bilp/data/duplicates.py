@@ -32,7 +32,7 @@ it is in the data set."""
 
 
 def numbered(digests: Iterable[str]) -> NDArray[np.int64]:
-    """The same number for equal digests, from 0 in the order in which they are first met."""
+    """A number for each of n digests, `[n]`: the same for equal ones, from 0 in the order in which they are first met."""
     numbers: dict[str, int] = {}
     return np.fromiter((numbers.setdefault(digest, len(numbers)) for digest in digests), dtype=np.int64)
 

@@ -22,6 +22,8 @@ from bilp.artifacts.artifact import content_key, find, plain
 from bilp.artifacts.publication import publish
 from bilp.config import IngestConfig
 from bilp.config.given import model_of
+from bilp.config.normalization import known_set
+from bilp.config.sources import Normalization
 from bilp.data.arrange import Arranged, arrange, check_kept
 from bilp.data.contents import SPLITS, Contents, Labels, SplitName, check
 from bilp.data.convert import Converter, refuse
@@ -29,7 +31,7 @@ from bilp.data.decode import Conversion
 from bilp.data.duplicates import duplicates_facts
 from bilp.data.listing import plain as absolute
 from bilp.data.measure import fingerprint, value_counts
-from bilp.data.normalization import Normalization, check_channels, chosen, identity
+from bilp.data.normalization import check_channels, chosen, identity
 from bilp.data.shards import Stored
 from bilp.data.source_record import KIND as RECORD
 from bilp.data.source_record import SOURCES, open_record, publish_record, record_files, record_of, skipped_facts
@@ -156,7 +158,7 @@ def _publish_store(name: str, home: str, class_names: Sequence[str], made: Arran
     """The data set, published; its fingerprint."""
     labels, shape = {split: side.labels for split, side in made.stored.items()}, made.stored["train"].shape
     histogram = value_counts(made.stored["train"].paths, shape)
-    constants = chosen(config.normalization, name, shape, len(class_names), histogram)
+    constants = chosen(config.normalization, known_set(name, config.source), shape, len(class_names), histogram)
     mark = fingerprint(class_names, shape, labels, made.digests, identity(constants, shape, len(class_names), histogram))
     files: dict[str, bytes | Path] = {path.name: path for side in made.stored.values() for path in side.paths}
     for split in SPLITS:

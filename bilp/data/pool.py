@@ -47,9 +47,9 @@ class RealPool:
             )
 
     def draw(self, class_index: int, count: int, stream: torch.Generator, among: Tensor | None = None) -> Tensor:
-        """`count` sample_ids of a class without replacement, in random order; all of them if there are fewer.
+        """`[count]` sample_ids of a class without replacement, in random order; all of them if there are fewer.
 
-        `among` replaces the class's own candidates (the adaptive pruner's remaining ones).
+        `among` [n] replaces the class's own candidates (the adaptive pruner's remaining ones).
         """
         ids = self.by_class[class_index] if among is None else among
         return ids[torch.randperm(len(ids), generator=stream)[:count]]
@@ -95,7 +95,7 @@ def packs(sizes: Sequence[int], limit: int) -> list[list[tuple[int, int, int]]]:
 
 
 def even_chunks(ids: Tensor, size: int) -> tuple[Tensor, ...]:
-    """Consecutive chunks of nearly equal length, about `size` each and never a single sample alone.
+    """Consecutive chunks of `ids` [n], of nearly equal length, about `size` each and never a single sample alone.
 
     The effect of leaving a sample out needs at least one other, and scales with 1 / (chunk - 1): equal chunks keep the
     scores of one class comparable.

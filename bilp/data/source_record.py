@@ -133,6 +133,13 @@ def publish_record(uri: str, key: str, files: Mapping[str, bytes], config: Mappi
 
     A record of the same key that leads elsewhere is replaced: that data set is gone, and the source has changed since without its
     signature telling.
+
+    Args:
+        uri: Where it will lie.
+        key: Of the settings and the source's signature.
+        files: Content by name.
+        config: The settings of the pixels.
+        facts: What its manifest says; the fingerprint is that of the data set.
     """
     there = find(uri, KIND, key)
     parents = {"dataset": objects.join(uri.rsplit("/", 2)[0], facts["fingerprint"])}

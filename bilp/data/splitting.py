@@ -80,14 +80,14 @@ class _Sides:
         self._equal = {int(pictures[part[0]]): part for part in parts}
 
     def hold_out(self, index: int, order: NDArray[np.int64]) -> None:
-        """Images of class `index` in this order, with their equals, until its share is reached."""
+        """Images of class `index` in this order [n], with their equals, until its share is reached."""
         for image in order.tolist():
             if self.held[index] >= self._shares[index]:
                 return
             self._take_if_below(image, self._shares)
 
     def hold_out_smallest(self, order: NDArray[np.int64]) -> bool:
-        """The smallest set of equal images that leaves one of each class, the first in this order; False if there is none."""
+        """The smallest set of equal images that leaves one of each class, the first in this order [n]; False if there is none."""
         most = [count - 1 for count in self._totals]
         return any(self._take_if_below(image, most) for image in sorted(order.tolist(), key=lambda image: len(self._same(image))))
 

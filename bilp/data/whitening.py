@@ -48,7 +48,7 @@ class Whitening:
         return (flat + center).reshape(images.shape)
 
     def tensors(self) -> dict[str, Tensor]:
-        """`center` and `matrix` by name."""
+        """Center `[D]` and matrix `[D, D]` by the names that files have for them."""
         return {"centre": self.center, "matrix": self.matrix}
 
     def _at(self, device: torch.device) -> tuple[Tensor, Tensor]:

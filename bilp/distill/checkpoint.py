@@ -3,23 +3,24 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import torch
 from torch import Tensor
 
 from bilp.artifacts.artifact import Artifact
 from bilp.artifacts.facts import RoundFacts
+from bilp.config import METHODS, DistillConfig
 from bilp.data.pool import RealPool
-from bilp.distill.loops.mtt import require_step_size
 from bilp.distill.part import Part
-from bilp.distill.step.network_pool import require_pool
 from bilp.distill.step.state import DistillState, decode_state
 from bilp.errors import DamagedArtifact
-from bilp.nets import build
+from bilp.registry import resolve
 from bilp.storage.verification import again
 
 CHECKPOINT = "checkpoint.safetensors"
+Carried = Callable[[Mapping[str, Tensor], DistillConfig, RealPool, str], None]
+"""Raises DamagedArtifact, naming the place `str`, unless the tensors are what a method carries from round to round."""
 
 
 def round_state(artifact: Artifact) -> DistillState:
@@ -55,10 +56,10 @@ def state_of(artifact: Artifact, part: Part, pool: RealPool) -> DistillState:
 
 def _require_method(tensors: Mapping[str, Tensor], part: Part, pool: RealPool, where: str) -> None:
     config = part.run.distill
-    if config.method in ("mtt", "tesla"):
-        require_step_size(tensors, where)
-    elif config.method == "idm":
-        require_pool(tensors, config, build(config.network, pool.dataset.shape, pool.classes), where)
+    carried = METHODS[config.method].carried
+    if carried:
+        check: Carried = resolve(carried)
+        check(tensors, config, pool, where)
     elif tensors:
         held = ", ".join(tensors)[:200]
         raise DamagedArtifact(f"{where} holds {held}, which method {config.method} does not carry on: run the round again")

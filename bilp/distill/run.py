@@ -7,14 +7,15 @@ from typing import Any
 
 from bilp.artifacts import layout, signing
 from bilp.artifacts.artifact import content_key, open_artifact
-from bilp.config import DECODING_METHODS, TRAJECTORY_METHODS, DistillConfig, Frozen, MethodName, ReselectConfig
+from bilp.config import METHODS, DistillConfig, Frozen, ReselectConfig
 from bilp.config.given import model_of
+from bilp.config.methods import either, names_of
 from bilp.data import Dataset, open_dataset
 from bilp.data.pool import RealPool
 from bilp.distill.step import pretrained
 from bilp.distill.step.initial import require_initial
 from bilp.distill.step.pretrained import PretrainedNetworks, Pretraining
-from bilp.errors import ConfigError, DamagedArtifact, IncompatibleArtifact, MissingArtifact
+from bilp.errors import ConfigError, DamagedArtifact, IncompatibleArtifact, MissingArtifact, PluginMissing
 from bilp.experts.buffer import ExpertBuffer
 from bilp.nets import build
 from bilp.pruning.prune import kept_samples
@@ -23,9 +24,6 @@ from bilp.storage.objects import Uri, as_uri, optional_uri
 
 VERSION = 1
 """Version of what all methods share; see `version_of`."""
-REVISIONS: dict[MethodName, int] = {"idc": 1, "dream": 1, "idm": 1}
-"""How often results of a method changed since there are stored ones. (Once: networks of idc and dream are trained on whole
-mini-batches that go on through the epochs, idm keeps the momentum of its networks; initial images.)"""
 RECORD = "_run.json"
 
 
@@ -62,7 +60,7 @@ def start_run(
 ) -> str:
     """Register a run below `root` and return its URI; the same run registered before is validated and returned.
 
-    Methods mtt and tesla imitate the experts of a buffer, which must have learned exactly the samples of this run.
+    Some methods imitate the experts of a buffer, which must have learned exactly the samples of this run.
     Raises ConfigError if a class has too few samples left for `distill` and `reselect`, the images do not fit the
     network, there are more shards than classes or the method does not fit `reselect` or the experts, MissingArtifact and
     IncompatibleArtifact if dataset, selection or experts are not there or do not belong together.
@@ -107,7 +105,7 @@ def start_run(
 
 def version_of(distill: DistillConfig) -> int:
     """Version of the algorithm; part of every key, so that changed mathematics never meets old results."""
-    return VERSION + REVISIONS.get(distill.method, 0) + distill.network.revision
+    return VERSION + METHODS[distill.method].revision + distill.network.revision
 
 
 def run_key(parents: dict[str, str], distill: DistillConfig, reselect: ReselectConfig) -> str:
@@ -124,7 +122,7 @@ def run_key(parents: dict[str, str], distill: DistillConfig, reselect: ReselectC
 def open_run(run_uri: Uri, known: bool = True) -> Run:
     """Read and check a run's record, which must be there if the run is `known`.
 
-    Raises MissingArtifact, DamagedArtifact, or IncompatibleArtifact for another version.
+    Raises MissingArtifact, DamagedArtifact, IncompatibleArtifact for another version, or PluginMissing if another package is needed.
     """
     run_uri = as_uri(run_uri)
     where = objects.join(run_uri, RECORD)
@@ -134,6 +132,8 @@ def open_run(run_uri: Uri, known: bool = True) -> Run:
         raise MissingArtifact(f"no run at {run_uri}: {RECORD} is not there; register it with start_run") from error
     try:
         run = strict_json.read(data, Run)
+    except PluginMissing as error:
+        raise PluginMissing(f"{where}: {error}") from error
     except ValueError as error:
         raise DamagedArtifact(
             f"{where} is not the record of a run ({error}): delete it and call start_run again, or use the version of bilp that wrote it"
@@ -223,7 +223,7 @@ def real_pool(dataset: Dataset, selection_uri: str | None, key: str | None = Non
 def check_pool(pool: RealPool, distill: DistillConfig, reselect: ReselectConfig) -> None:
     """Raise ConfigError if a class has too few samples for these settings, the images are not what the method steps, or there
     are more shards than classes."""
-    if pool.dataset.whitening_facts is not None and distill.method in DECODING_METHODS:
+    if pool.dataset.whitening_facts is not None and METHODS[distill.method].decodes:
         raise ConfigError(
             f"method {distill.method} steps images as pixels, which those of {pool.dataset.name} are not: use the data set not whitened"
         )
@@ -237,16 +237,16 @@ def check_pool(pool: RealPool, distill: DistillConfig, reselect: ReselectConfig)
 
 def check_method(distill: DistillConfig, reselect: ReselectConfig, experts_uri: str | None) -> None:
     """Raise ConfigError if a method that needs experts has none or shall prune adaptively, or another one has experts."""
-    if distill.method not in TRAJECTORY_METHODS:
-        if experts_uri is not None:
-            raise ConfigError(f"method {distill.method} imitates no experts: leave {experts_uri} out, or use method mtt or tesla")
-        return
-    if reselect.beta > 0:
+    method = METHODS[distill.method]
+    if not method.needs_experts and experts_uri is not None:
+        others = either(names_of(lambda other: other.needs_experts))
+        raise ConfigError(f"method {method.name} imitates no experts: leave {experts_uri} out, or use method {others}")
+    if not method.adaptive and reselect.beta > 0:
         raise ConfigError(
-            f"adaptive pruning (beta = {reselect.beta:g}) does not apply to method {distill.method}, which meets real samples only "
-            "through its experts: set beta = 0 and prune statically"
+            f"adaptive pruning (beta = {reselect.beta:g}) does not apply to method {method.name}, which {method.no_effect}: "
+            "set beta = 0 and prune statically"
         )
-    if experts_uri is None:
+    if method.needs_experts and experts_uri is None:
         raise ConfigError(f"method {distill.method} imitates experts: train them (train_expert, collect_experts) and name the buffer")
 
 

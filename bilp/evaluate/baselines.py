@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import cache
+from dataclasses import dataclass
+from functools import cache, partial
 
 import torch
 from torch import Tensor
 
-from bilp.config import Baseline
 from bilp.data import Dataset, Split
 from bilp.errors import ConfigError
 from bilp.evaluate.teacher import features
@@ -17,7 +17,7 @@ from bilp.scoring.coverage import herding, k_center
 from bilp.seeds import generator
 
 
-def check_subset(dataset: Dataset, ipc: int, baseline: str = "random") -> None:
+def check_subset(dataset: Dataset, ipc: int, baseline: str) -> None:
     """Raise ConfigError if a class has fewer than `ipc` training images."""
     if ipc < 1:
         raise ConfigError(f"baseline {baseline} needs at least one image per class, not ipc = {ipc}")
@@ -34,31 +34,50 @@ def random_subset(train: Split, ipc: int, seed: int, number: int) -> Tensor:
     return torch.cat([indices[torch.randperm(len(indices), generator=stream)[:ipc]] for indices in train.by_class()])
 
 
-def covering_subset(
-    baseline: Baseline, dataset: Dataset, ipc: int, seed: int, teacher: Network, device: str = "cpu"
-) -> Callable[[int], Tensor]:
-    """A function from the number of a training to its sample ids `[classes * ipc]`, in order of their class.
+@dataclass(frozen=True)
+class Choice:
+    """What images are chosen of, and by: `ipc` of each class; `teacher` gives features where they are asked for."""
 
-    Herding (Welling 2009) has one choice; k-center (Sener & Savarese 2018) starts, in each training and class, from
-    another image drawn at random. Features are the teacher's.
-    """
+    dataset: Dataset
+    ipc: int
+    seed: int
+    teacher: Network | None = None
+    device: str = "cpu"
+
+    def features(self, label: int) -> Tensor:
+        """The teacher's features `[n, F]` of a class's training images. Raises ConfigError without a teacher."""
+        if self.teacher is None:
+            raise ConfigError("a choice that covers a class needs a teacher, whose features it covers")
+        return features(self.teacher, self.dataset, self.dataset.train.by_class()[label], self.device)
+
+
+Chooser = Callable[[Choice], Callable[[int], Tensor]]
+"""From what is chosen of to a function from a training's number to its sample ids `[classes * ipc]`, in order of their class."""
+
+
+def random_choice(of: Choice) -> Callable[[int], Tensor]:
+    """Another random subset `[classes * ipc]` for each training."""
+    return partial(random_subset, of.dataset.train, of.ipc, of.seed)
+
+
+def herded_choice(of: Choice) -> Callable[[int], Tensor]:
+    """Herding (Welling 2009): one choice `[classes * ipc]` for all trainings, whose mean stays close to the class's."""
+    members = of.dataset.train.by_class()
+    same = torch.cat([indices[herding(of.features(label), of.ipc)] for label, indices in enumerate(members)])
+    return lambda number: same
+
+
+def centered_choice(of: Choice) -> Callable[[int], Tensor]:
+    """K-center (Sener & Savarese 2018), `[classes * ipc]`: it starts, in each training and class, from another image drawn at random."""
+    members = of.dataset.train.by_class()
+    features_of = cache(of.features)
 
     @cache
-    def features_of(label: int) -> Tensor:
-        return features(teacher, dataset, members[label], device)
-
-    def herded(number: int) -> Tensor:
-        return same
-
     def centers(number: int) -> Tensor:
         chosen = []
         for label, indices in enumerate(members):
-            first = int(torch.randint(len(indices), (1,), generator=generator(seed, "evaluate", "k_center", number, label)))
-            chosen.append(indices[k_center(features_of(label), ipc, first)])
+            first = int(torch.randint(len(indices), (1,), generator=generator(of.seed, "evaluate", "k_center", number, label)))
+            chosen.append(indices[k_center(features_of(label), of.ipc, first)])
         return torch.cat(chosen)
 
-    members = dataset.train.by_class()
-    if baseline == "k_center":
-        return cache(centers)
-    same = torch.cat([indices[herding(features_of(label), ipc)] for label, indices in enumerate(members)])
-    return herded
+    return centers

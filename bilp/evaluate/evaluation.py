@@ -4,22 +4,24 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from functools import cache, partial
-from typing import Any, get_args
+from typing import Any
 
 from bilp.artifacts.artifact import open_artifact
-from bilp.config import Baseline, EvaluateConfig
+from bilp.config import BaselineName, EvaluateConfig
+from bilp.config.baselines import BASELINES, BaselineEntry
 from bilp.config.given import model_of
 from bilp.data import Dataset, open_dataset
 from bilp.distill.synthetic_set import SYNTHETIC, read_set
 from bilp.errors import ConfigError, IncompatibleArtifact
 from bilp.evaluate import address
-from bilp.evaluate.baselines import check_subset, covering_subset, random_subset
+from bilp.evaluate.baselines import Choice, Chooser, check_subset
 from bilp.evaluate.teacher import load_teacher, train_teacher
 from bilp.evaluate.train_all import Plan, check_networks, train_all
 from bilp.evaluate.training import ImageSet
 from bilp.images.decode_stored import decoded
 from bilp.nets import Network
 from bilp.progress import Progress, silent
+from bilp.registry import resolve
 from bilp.storage.objects import Uri, as_uri
 
 
@@ -35,11 +37,20 @@ def evaluate_synthetic(
 ) -> str:
     """Train every network with every seed on a synthetic set, test it on the real test split; the evaluation's URI.
 
-    The set is decoded first, as its manifest says. `arm` and `experiment` (0, 1, ...) say in the table whose set it is.
-    Progress counts epochs over all trainings.
+    The set is decoded first, as its manifest says.
     Raises IncompatibleArtifact if the set was made for other classes, another shape another normalization or whitening,
     DamagedArtifact if its tensors are not what they should be, ConfigError for networks that the images do not fit,
     and Diverged for a training that leaves the finite numbers.
+
+    Args:
+        dataset_uri: Real images; the test split is that of the accuracies.
+        synthetic_uri: The set.
+        arm: Whose set it is, as the table says.
+        experiment: Which of its distillations, from 0, as the table says.
+        config: Settings of the evaluation.
+        root: Where results lie.
+        device: Where networks are trained.
+        progress: Counts epochs over all trainings.
     """
     dataset_uri = as_uri(dataset_uri)
     synthetic_uri = as_uri(synthetic_uri)
@@ -70,7 +81,7 @@ def evaluate_synthetic(
 
 def evaluate_baseline(
     dataset_uri: Uri,
-    baseline: Baseline,
+    baseline: BaselineName,
     ipc: int,
     config: EvaluateConfig | Mapping[str, Any],
     root: Uri,
@@ -79,43 +90,50 @@ def evaluate_baseline(
 ) -> str:
     """The same protocol on real images; the evaluation's URI. Arm is the baseline's name, experiment is 0.
 
-    "full" is the whole train split for `config.full_epochs`, whatever `ipc` is. The others are `ipc` images per class for
-    `config.epochs`: "random" another random subset for each seed, "herding" and "k_center" a choice that covers the class
-    in the features of `config.teacher`. Raises ConfigError if a class has fewer images, and as `evaluate_synthetic`.
+    A whole baseline is the train split for `config.full_epochs`, whatever `ipc` is. The others are `ipc` images per class for
+    `config.epochs`, chosen at random anew for each seed, or so that they cover the class in the features of `config.teacher`
+    (see `bilp.config.baselines`). Raises ConfigError if a class has fewer images, and as `evaluate_synthetic`.
+
+    Args:
+        dataset_uri: Real images.
+        baseline: Which of them, by name.
+        ipc: Images per class.
+        config: Settings of the evaluation, and of the teacher.
+        root: Where results lie.
+        device: Where networks are trained.
+        progress: Counts epochs over all trainings.
     """
     dataset_uri, config, root = as_uri(dataset_uri), model_of(EvaluateConfig, config), as_uri(root)
-    names = get_args(Baseline)
-    if baseline not in names:
-        raise ConfigError(f"unknown baseline {baseline!r}: use {', '.join(names[:-1])} or {names[-1]}")
+    if baseline not in BASELINES:
+        *names, last = BASELINES
+        raise ConfigError(f"unknown baseline {baseline!r}: use {', '.join(names)} or {last}")
+    entry = BASELINES[baseline]
     dataset = open_dataset(dataset_uri)
-    if baseline != "full":
+    if not entry.whole:
         check_subset(dataset, ipc, baseline)
-    covering = baseline in address.COVERING
     publication = address.of_baseline(root, config, baseline, ipc, dataset)
     if publication.exists():
         return publication.uri
     check_networks(config, dataset.shape, dataset.classes)
-    teacher = _teacher(dataset_uri, dataset, config, root, device) if covering or config.labels == "soft" else None
-    set_for = _real_set(baseline, dataset, ipc, config.seed, teacher, device)
+    teacher = _teacher(dataset_uri, dataset, config, root, device) if entry.covers or config.labels == "soft" else None
+    set_for = _real_set(entry, Choice(dataset, ipc, config.seed, teacher, device))
     labelling = teacher if config.labels == "soft" else None
     plan = Plan(publication.config, publication.epochs, baseline, device, progress, publication.parts_of, labelling)
     return publication.publish(train_all(plan, dataset, set_for), {"dataset": dataset_uri}, device)
 
 
-def _real_set(baseline: Baseline, dataset: Dataset, ipc: int, seed: int, teacher: Network | None, device: str) -> Callable[[int], ImageSet]:
+def _real_set(entry: BaselineEntry, of: Choice) -> Callable[[int], ImageSet]:
     """The images of a baseline for the training of a number."""
-
-    if baseline == "full":
-        everything = cache(partial(ImageSet.of_split, dataset.train, dataset.shape, device))
+    train = of.dataset.train
+    if entry.chooser is None:
+        everything = cache(partial(ImageSet.of_split, train, of.dataset.shape, of.device))
         return lambda number: everything()
-    if teacher is not None and baseline != "random":
-        choose = covering_subset(baseline, dataset, ipc, seed, teacher, device)
-    else:
-        choose = partial(random_subset, dataset.train, ipc, seed)
+    chooser: Chooser = resolve(entry.chooser)
+    choose = chooser(of)
 
     def subset(number: int) -> ImageSet:
         chosen = choose(number)
-        return ImageSet.of_tensors(dataset.train.batch(chosen, device), dataset.train.labels[chosen], device)
+        return ImageSet.of_tensors(train.batch(chosen, of.device), train.labels[chosen], of.device)
 
     return subset
 

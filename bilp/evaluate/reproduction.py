@@ -14,12 +14,15 @@ from pydantic import Field, ValidationError
 from bilp.artifacts.artifact import content_key, open_artifact
 from bilp.artifacts.publication import publish
 from bilp.artifacts.tables import REPRODUCTION, encode
-from bilp.config import Arm, Frozen, PipelineConfig, Source
+from bilp.config import Arm, Frozen, PipelineConfig
 from bilp.config.base import Positive
+from bilp.config.baselines import BASELINES
 from bilp.config.nested import leaves, merge
 from bilp.config.recipes import load_recipe, read_recipe
+from bilp.config.sources import DEFAULT_SOURCE, SOURCES
 from bilp.errors import ConfigError, DamagedArtifact
 from bilp.evaluate.metrics import Difference, Measurement, interval, measurements, paired_difference
+from bilp.registry import AS_TYPED
 from bilp.storage import strict_json
 from bilp.storage.objects import join
 from bilp.storage.verification import again
@@ -134,8 +137,8 @@ def scaled(recipe: str, scale: float, changes: dict[str, Any]) -> PipelineConfig
 def deviations(recipe: str, config: PipelineConfig, device: str) -> list[str]:
     """Every setting of `config` that is not the recipe's own, and the device where it is not the papers' GPU: one line each."""
     stated = _as_stated(recipe, config)
-    paper = dict(leaves(stated.model_dump(mode="json")))
-    ours = dict(leaves(config.model_dump(mode="json")))
+    paper = dict(leaves(stated.model_dump(mode="json", context=AS_TYPED)))
+    ours = dict(leaves(config.model_dump(mode="json", context=AS_TYPED)))
     changed = [path for path in {**paper, **ours} if path not in NOT_PROTOCOL and paper.get(path) != ours.get(path)]
     lines = [f"{path}: {_text(paper.get(path))} in the recipe, {_text(ours.get(path))} here" for path in changed]
     if config.experiments != stated.experiments:
@@ -145,14 +148,14 @@ def deviations(recipe: str, config: PipelineConfig, device: str) -> list[str]:
 
 def _as_stated(recipe: str, config: PipelineConfig) -> PipelineConfig:
     """The recipe alone, on the data of `config` where its own have no name here, so that only a folder or the like can hold them."""
-    if load_recipe(recipe).get("dataset", "digits") in get_args(Source):
+    if load_recipe(recipe).get("dataset", DEFAULT_SOURCE) in SOURCES:
         return PipelineConfig(recipe=recipe)
     return PipelineConfig.model_validate({"recipe": recipe, "dataset": config.dataset, "ingest": {"uri": config.ingest.uri}})
 
 
 def compare(published: Published, evaluation_uris: Sequence[str]) -> list[Comparison]:
     """One row per distilled arm and network; only the paper's arm, and the unpruned one if it is stated, have a published value."""
-    rows = [row for row in measurements(evaluation_uris) if row.arm not in ("full", "random", "herding", "k_center")]
+    rows = [row for row in measurements(evaluation_uris) if row.arm not in BASELINES]
     found = []
     for arm, network in dict.fromkeys((row.arm, row.network) for row in rows):
         chosen = [row for row in rows if (row.arm, row.network) == (arm, network)]
@@ -176,7 +179,15 @@ def gains(evaluation_uris: Sequence[str], arms: Iterable[str]) -> dict[str, Diff
 
 
 def publish_reproduction(recipe: str, config: PipelineConfig, evaluation_uris: Sequence[str], device: str, root: str) -> str:
-    """Publish the distance to the published value, what pruning gained, and every deviation; the artifact's URI."""
+    """Publish the distance to the published value, what pruning gained, and every deviation; the artifact's URI.
+
+    Args:
+        recipe: Name of the published cell.
+        config: What was run.
+        evaluation_uris: Its evaluations.
+        device: Where it was run.
+        root: Where results lie.
+    """
     published = load_published(recipe)
     keys = [open_artifact(uri, "evaluation").identity for uri in evaluation_uris]
     lines = deviations(recipe, config, device)

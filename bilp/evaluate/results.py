@@ -53,7 +53,17 @@ class Publication:
     def __init__(
         self, root: str, config: EvaluateConfig, epochs: int, arm: str, experiment: int, dataset: str, subject: Mapping[str, Any]
     ) -> None:
-        """`dataset` is a fingerprint; `subject` identifies what is trained on."""
+        """Nothing is read or written.
+
+        Args:
+            root: Where results lie.
+            config: Settings of the evaluation.
+            epochs: Passes over what is trained on, in place of the settings' own.
+            arm: What was evaluated, as the table says.
+            experiment: Which of its distillations, from 0.
+            dataset: Fingerprint of the real images.
+            subject: What identifies the images that are trained on.
+        """
         self.arm, self.experiment, self.epochs, self.dataset = arm, experiment, epochs, dataset
         self.config = config.model_copy(update={"epochs": epochs})
         self.settings = _settings(self.config)

@@ -17,6 +17,8 @@ from bilp.artifacts.artifact import content_key, open_artifact
 from bilp.artifacts.publication import publish
 from bilp.artifacts.tables import ROBUSTNESS, encode
 from bilp.config import EvaluateConfig
+from bilp.config.augmentations import ALL_FAMILIES, without_mirroring
+from bilp.config.baselines import ALL_REAL, BASELINES, RANDOM_REAL
 from bilp.errors import ConfigError
 from bilp.evaluate.metrics import Measurement, measurements
 from bilp.storage.objects import Uri, as_uri, join
@@ -57,7 +59,7 @@ def variants(config: EvaluateConfig) -> dict[Variant, EvaluateConfig]:
     hard = config.model_copy(update={"labels": "hard"})
     treated = any((config.augment, config.augment_always, config.augment_after, config.augment_each, config.cutmix))
     nothing = dict.fromkeys(("augment", "augment_always", "augment_after", "augment_each", "batch_norm_augment_each"), ())
-    families = {} if treated else {"augment": ("color", "crop", "cutout", "scale", "rotate")}
+    families = {} if treated else {"augment": tuple(without_mirroring(ALL_FAMILIES))}
     return {
         "given": config,
         "hard": hard,
@@ -73,6 +75,13 @@ def label_robust_score(
 
     alpha = weight * IOR - (1 - weight) * HLR with IOR = synthetic - random under the method's own labels and HLR = real -
     synthetic under hard labels; LRS = (e^alpha - e^-1) / (e - e^-1). Raises ConfigError for accuracies that are no fractions.
+
+    Args:
+        real_hard: Accuracy of all real images with hard labels.
+        synthetic_hard: That of the set with hard labels.
+        synthetic_given: That of the set with the labels of its method.
+        random_given: That of random real images with labels of the same kind.
+        weight: Of the gain over random images, in [0, 1].
     """
     _check(real_hard, synthetic_hard, synthetic_given, random_given)
     return _scaled(weight * (synthetic_given - random_given) - (1.0 - weight) * (real_hard - synthetic_hard))
@@ -84,6 +93,13 @@ def augmentation_robust_score(
     """ARS in [0, 1]: the gain over random images with augmentation (weight) and without it (1 - weight), scaled as LRS.
 
     Raises ConfigError for accuracies that are no fractions.
+
+    Args:
+        synthetic_augmented: Accuracy of the set with augmentation.
+        random_augmented: That of random real images with it.
+        synthetic_plain: That of the set without augmentation.
+        random_plain: That of random real images without it.
+        weight: Of the gain with augmentation, in [0, 1].
     """
     _check(synthetic_augmented, random_augmented, synthetic_plain, random_plain)
     return _scaled(weight * (synthetic_augmented - random_augmented) + (1.0 - weight) * (synthetic_plain - random_plain))
@@ -122,7 +138,7 @@ def load_robustness(uri: Uri) -> list[Robustness]:
 
 def _distilled(rows: Sequence[Measurement]) -> list[tuple[str, str]]:
     """Arms that are no baselines, with their networks, in order of appearance."""
-    return list(dict.fromkeys((row.arm, row.network) for row in rows if row.arm not in ("full", "random", "herding", "k_center")))
+    return list(dict.fromkeys((row.arm, row.network) for row in rows if row.arm not in BASELINES))
 
 
 def _scores(rows: Mapping[Variant, Sequence[Measurement]], arm: str, network: str) -> Robustness:
@@ -133,14 +149,14 @@ def _scores(rows: Mapping[Variant, Sequence[Measurement]], arm: str, network: st
         return fmean(values)
 
     found = {
-        "real_hard": mean("hard", "full"),
+        "real_hard": mean("hard", ALL_REAL),
         "synthetic_hard": mean("hard", arm),
         "synthetic_given": mean("given", arm),
-        "random_given": mean("given", "random"),
+        "random_given": mean("given", RANDOM_REAL),
         "synthetic_augmented": mean("augmented", arm),
-        "random_augmented": mean("augmented", "random"),
+        "random_augmented": mean("augmented", RANDOM_REAL),
         "synthetic_plain": mean("plain", arm),
-        "random_plain": mean("plain", "random"),
+        "random_plain": mean("plain", RANDOM_REAL),
     }
     lrs = label_robust_score(*(found[name] for name in ("real_hard", "synthetic_hard", "synthetic_given", "random_given")))
     ars = augmentation_robust_score(

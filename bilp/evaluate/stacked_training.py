@@ -36,11 +36,18 @@ COPIES_OF_MAPS = 2
 
 
 def networks_at_once(asked: int | None, config: NetworkConfig, dataset: Dataset, images: int, schedule: Schedule, device: str) -> int:
-    """How many networks to train in one computation; `asked` is the setting, None decides by device, work and memory
-    for sets of `images` images.
+    """How many networks to train in one computation.
 
-    1 for networks with batch norm, whose running statistics belong to one network, or dropout, whose chance does. The
+    1 for networks with batch norm, whose running statistics belong to one network, or dropout, which draws random numbers. The
     result depends on nothing that changes between two runs of the same configuration on the same kind of device.
+
+    Args:
+        asked: The setting; None decides by device, work and memory.
+        config: The network.
+        dataset: Whose images have the shape and the classes.
+        images: How many images each of the sets has.
+        schedule: Of their training.
+        device: Where they are trained.
     """
     kind = torch.device(device).type
     batch = min(schedule.batch_size, images)
@@ -86,7 +93,15 @@ def train_together(
 ) -> Iterator[int]:
     """`train` for K networks at once: parameters `stacked` in place, network k on `sets[k]` with `streams[k]`.
 
-    The sets are equally large (or the same). Raises ValueError if they are not, or if the network has batch norm or dropout.
+    Raises ValueError if the sets are not equally large, or if the network has batch norm or dropout.
+
+    Args:
+        network: Whose layers all K have.
+        stacked: Parameters by name, each `[K, ...]`.
+        sets: K sets, equally large (or the same).
+        schedule: Of all of them.
+        streams: K times the random streams of one training.
+        teacher: Gives the soft labels, in eval mode; not needed for hard ones.
     """
     if len({len(each) for each in sets}) != 1 or trains_alone(network):
         raise ValueError("networks are trained together on sets of one size, without batch norm or dropout: train them one by one")

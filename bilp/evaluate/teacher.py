@@ -47,6 +47,14 @@ def train_teacher(
     """Train the teacher, or find it; its URI. The manifest's facts tell its accuracy on the test split.
 
     Raises ConfigError for a network that the images do not fit, and Diverged if its training leaves the finite numbers.
+
+    Args:
+        dataset_uri: Real images, all of which it is trained on.
+        config: Its network and training.
+        seed: Of its parameters and of the order of the images.
+        root: Where results lie.
+        device: Where it is trained.
+        progress: Counts its epochs.
     """
     dataset_uri, config, root = as_uri(dataset_uri), model_of(TeacherConfig, config), as_uri(root)
     dataset = open_dataset(dataset_uri)
@@ -87,7 +95,15 @@ def load_teacher(uri: str, dataset: Dataset, config: TeacherConfig, device: str 
 
 
 def features(network: Network, dataset: Dataset, indices: torch.Tensor, device: str = "cpu", batch: int = 256) -> torch.Tensor:
-    """Features `[n, F]` of training images, from the layer before the classifier, on the CPU."""
+    """Features `[n, F]` of training images, from the layer before the classifier, on the CPU.
+
+    Args:
+        network: In eval mode.
+        dataset: Whose training images are meant.
+        indices: `[n]`, which of them.
+        device: Where the network is.
+        batch: Images per forward pass; the features do not depend on it.
+    """
     with torch.no_grad():
         parts = [network.embed(dataset.train.batch(part, device)).cpu() for part in indices.split(batch)]
     return torch.cat(parts)

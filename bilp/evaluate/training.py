@@ -21,6 +21,8 @@ from bilp.evaluate.training_schedule import Schedule
 from bilp.images.cutmix import Mix
 from bilp.nets.dropout import dropping, has_dropout
 
+# Images per forward pass of a test, as in the test loader of DC's program (get_dataset in its utils.py). In eval mode the accuracy does
+# not depend on it, the memory does.
 TEST_BATCH = 256
 # Splits up to this many bytes as float32 are normalized once and kept; larger ones are read batch by batch.
 KEPT_BYTES = 256 * 2**20
@@ -56,8 +58,14 @@ def train(network: nn.Module, data: ImageSet, schedule: Schedule, streams: Strea
     """Train `network` in place, yielding the number of each finished epoch: 0 to `schedule.passes` - 1.
 
     `streams.order` shuffles each epoch, the others decide augmentation and cutmix of each mini-batch and what dropout drops.
-    Soft labels are what `teacher`, in eval mode, says about the treated images. Batch norm is in train mode while training;
-    whoever tests between two epochs may change the mode.
+    Batch norm is in train mode while training; whoever tests between two epochs may change the mode.
+
+    Args:
+        network: Changed in place.
+        data: What it is trained on.
+        schedule: Passes, mini-batches, step sizes, augmentation and labels.
+        streams: Random numbers of this training.
+        teacher: Network in eval mode, whose logits of the augmented images are the soft labels; not needed for hard ones.
     """
     optimiser = None
     alone_spoils = has_batch_norm(network)
@@ -86,7 +94,18 @@ def batch_loss(
     teacher: nn.Module | None,
     schedule: Schedule,
 ) -> Tensor:
-    """Loss `[K]` of K mini-batches: logits `[K, B, classes]`, labels `[K, B]`, and their treated images `[K * B, C, H, W]`."""
+    """Loss `[K]` of K mini-batches.
+
+    Args:
+        logits: `[K, B, classes]`.
+        labels: `[K, B]`, the sets' own.
+        mixes: K times what CutMix did to the mini-batch, or None.
+        images: `[K * B, C, H, W]`, as the networks saw them; the teacher looks at them.
+        teacher: Gives the soft labels, in eval mode; None for hard ones.
+        schedule: Whose temperature, if there is one, asks for soft labels.
+
+    Raises ConfigError if soft labels are asked for and there is no teacher.
+    """
     if schedule.temperature is None:
         return hard_loss(logits, labels, mixes)
     if teacher is None:

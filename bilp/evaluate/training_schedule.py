@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from bilp.config import EvaluateConfig, TeacherConfig
-from bilp.config.base import ImageOperation
+from bilp.config.augmentations import ImageOperation
 
 # A product such as 2/3 * 1000 may end just below a whole number.
 ROUNDING = 1e-9

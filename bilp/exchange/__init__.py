@@ -1,6 +1,7 @@
 """Exchange of synthetic sets with the rest of the field: what reference projects publish comes in, common formats go out."""
 
-from bilp.exchange.export import FORMATS, export_set
+from bilp.config.exports import FORMATS
+from bilp.exchange.export import export_set
 from bilp.exchange.import_set import import_set
 from bilp.exchange.loaded import DistilledSet, load_distilled
 from bilp.exchange.options import ImportOptions

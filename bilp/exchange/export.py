@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 import json
 from collections.abc import Callable, Iterator
-from typing import Literal, get_args
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -13,22 +12,24 @@ import safetensors.torch
 from PIL import Image
 from torch import Tensor
 
+from bilp.config.exports import FORMATS
 from bilp.distill.pictures import displayable
 from bilp.errors import ConfigError
 from bilp.exchange.folder_names import check_folder_names
 from bilp.exchange.loaded import DistilledSet, load_distilled
+from bilp.registry import resolve
 from bilp.storage import objects
 from bilp.storage.objects import Uri, as_uri
 
-Format = Literal["folder", "parquet", "safetensors"]
-FORMATS: tuple[Format, ...] = get_args(Format)
+Writer = Callable[[DistilledSet], Iterator[tuple[str, bytes]]]
+"""From a set to the names of its files, relative to the place that they are written to, and their content."""
 
 # The names that loaders of the Hugging Face hub look for.
 PARQUET = "data/train-00000-of-00001.parquet"
 SAFETENSORS = "synthetic.safetensors"
 
 
-def export_set(synthetic_uri: Uri, to: Format, out: Uri) -> list[str]:
+def export_set(synthetic_uri: Uri, to: str, out: Uri) -> list[str]:
     """Write the set at `synthetic_uri` (or of a run) below `out`, a path or s3://...; the URIs of the files written.
 
     folder: train/<class>/<number>.png, whitening undone, denormalized, clipped to [0, 1] and rounded to 8 bits (what a picture can hold).
@@ -39,26 +40,25 @@ def export_set(synthetic_uri: Uri, to: Format, out: Uri) -> list[str]:
     """
     synthetic_uri, out = as_uri(synthetic_uri), as_uri(out)
     if to not in FORMATS:
-        raise ConfigError(f"unknown format {to!r}: use {', '.join(FORMATS[:-1])} or {FORMATS[-1]}")
-    writers: dict[Format, Callable[[DistilledSet], Iterator[tuple[str, bytes]]]] = {
-        "folder": _folder,
-        "parquet": _parquet,
-        "safetensors": _safetensors,
-    }
+        *names, last = FORMATS
+        raise ConfigError(f"unknown format {to!r}: use {', '.join(names)} or {last}")
+    writer: Writer = resolve(FORMATS[to].writer)
     written = []
-    for name, content in writers[to](load_distilled(synthetic_uri)):
+    for name, content in writer(load_distilled(synthetic_uri)):
         written.append(objects.join(out, name))
         objects.write(written[-1], content)
     return written
 
 
-def _folder(data: DistilledSet) -> Iterator[tuple[str, bytes]]:
+def folder_files(data: DistilledSet) -> Iterator[tuple[str, bytes]]:
+    """train/<class>/<number>.png of every image. Raises ConfigError for class names that cannot be folders."""
     check_folder_names(data.class_names)
     for path, png, _ in _pictures(data):
         yield f"train/{path}", png
 
 
-def _parquet(data: DistilledSet) -> Iterator[tuple[str, bytes]]:
+def parquet_files(data: DistilledSet) -> Iterator[tuple[str, bytes]]:
+    """One file of rows of image and label, as the hub of Hugging Face holds them."""
     rows = list(_pictures(data))
     images = pa.array([{"bytes": png, "path": path.replace("/", "-")} for path, png, _ in rows], IMAGE)
     table = pa.table({"image": images, "label": pa.array([label for _, _, label in rows], pa.int64())})
@@ -72,7 +72,8 @@ def _parquet(data: DistilledSet) -> Iterator[tuple[str, bytes]]:
 IMAGE = pa.struct([("bytes", pa.binary()), ("path", pa.string())])
 
 
-def _safetensors(data: DistilledSet) -> Iterator[tuple[str, bytes]]:
+def safetensors_files(data: DistilledSet) -> Iterator[tuple[str, bytes]]:
+    """One file of images `[n, C, H, W]` and labels `[n]`, and of the whitening if there is one."""
     told = {name: json.dumps(list(getattr(data, name)), ensure_ascii=False) for name in ("class_names", "mean", "std")}
     tensors = {"images": data.images.contiguous(), "labels": data.labels.contiguous()}
     if data.whitening is not None:

@@ -12,8 +12,9 @@ from bilp.artifacts.artifact import content_key
 from bilp.artifacts.publication import publish
 from bilp.artifacts.tensors import encode_tensors
 from bilp.config.given import model_of
+from bilp.config.normalization import NORMALIZATIONS
+from bilp.config.sources import SOURCES
 from bilp.data import Dataset, open_dataset
-from bilp.data.normalization import CONSTANTS
 from bilp.data.store import FIT
 from bilp.data.whitening import encode
 from bilp.distill.pictures import grid_png
@@ -26,9 +27,6 @@ from bilp.storage.objects import Uri, as_uri, join
 from bilp.storage.verification import digest
 
 VERSION = 1
-
-CIFAR10 = CONSTANTS["cifar10"]
-"""MTT, TESLA, CAFE and IDC normalize CIFAR-100 with these too."""
 
 
 def import_set(dataset_uri: Uri, options: ImportOptions | Mapping[str, Any], root: Uri) -> str:
@@ -44,15 +42,15 @@ def import_set(dataset_uri: Uri, options: ImportOptions | Mapping[str, Any], roo
     file = options.file
     found = read_published(file, options.labels, options.experiment)
     _check(found, dataset, file)
-    if dataset.whitening_facts is not None and found.layout != "mtt":
-        raise ConfigError(f"{file} has the layout of {found.layout}, whose images are not whitened: set ingest.whitening to none")
-    scale: Pixels = ("unit" if found.layout == "idc" else "dataset") if options.pixels == "auto" else options.pixels
+    if dataset.whitening_facts is not None and not found.layout.whitens:
+        raise ConfigError(f"{file} has the layout of {found.layout.name}, whose images are not whitened: set ingest.whitening to none")
+    scale: Pixels = found.layout.scale if options.pixels == "auto" else options.pixels
     images, ordered = _by_class(_normalized(found.images, scale, dataset), found.labels)
     per_class = torch.bincount(ordered, minlength=dataset.classes)
     if int(per_class.min()) != int(per_class.max()):
         raise DataError(f"{file} has {int(per_class.min())} to {int(per_class.max())} images per class: a set has as many of each")
     tensors = encode_tensors({"images": images, "labels": ordered})
-    settings = {"pixels": scale, "factor": options.factor, "layout": found.layout, "method": options.name}
+    settings = {"pixels": scale, "factor": options.factor, "layout": found.layout.name, "method": options.name}
     key = content_key("import", VERSION, dataset=dataset.fingerprint, content=digest(tensors), settings=settings)
     facts = {
         "dataset": dataset.fingerprint,
@@ -86,10 +84,12 @@ def _normalized(images: Tensor, scale: Pixels, dataset: Dataset) -> Tensor:
     """The images normalized as the dataset is."""
     if scale == "dataset":
         return images
-    if scale == "cifar10":
-        if images.shape[1] != 3:
-            raise ConfigError("the constants of CIFAR-10 are for colour images: choose pixels dataset or unit")
-        mean, std = (torch.tensor(values).view(-1, 1, 1) for values in (CIFAR10.mean, CIFAR10.std))
+    if scale in NORMALIZATIONS:
+        constants = NORMALIZATIONS[scale].constants
+        assert constants is not None, "a scale of a published set"
+        if images.shape[1] != len(constants.mean):
+            raise ConfigError(f"the constants of {SOURCES[scale].title} are for colour images: choose pixels dataset or unit")
+        mean, std = (torch.tensor(values).view(-1, 1, 1) for values in (constants.mean, constants.std))
         images = images * std + mean
     center, spread = (torch.tensor(values, dtype=torch.float32).view(-1, 1, 1) for values in (dataset.mean, dataset.std))
     normalized = (images - center) / spread

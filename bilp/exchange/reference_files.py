@@ -12,16 +12,34 @@ import io
 import warnings
 from dataclasses import dataclass
 from math import isfinite
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from bilp.errors import BilpError, DataError
+from bilp.exchange.options import Pixels
 from bilp.storage import objects
 from bilp.storage.saved_tensors import NUMPY_NAMES, check_saved, unreadable
 
-Layout = Literal["dc", "mtt", "idc"]
+
+@dataclass(frozen=True)
+class Layout:
+    """How the programs of one family save a set."""
+
+    name: str
+    scale: Pixels = "dataset"
+    """How its images are normalized."""
+    whitens: bool = False
+    """Whether they are those of a whitened data set, where one is given."""
+
+
+DC = Layout("dc")
+"""DC, DSA and DM: a dictionary with several sets."""
+MTT = Layout("mtt", whitens=True)
+"""MTT and those after it: a tensor of images, with one of labels in a file beside."""
+IDC = Layout("idc", scale="unit")
+"""IDC: a pair of images in [0, 1] and labels."""
 
 MOST_BYTES = 2**33
 """The largest file that is read: fifty images of 64 x 64 for each class of ImageNet take a third."""
@@ -62,12 +80,12 @@ def read_published(file: str, labels: str | None = None, experiment: int = 0) ->
         sets = content["data"]
         if not 0 <= experiment < len(sets):
             raise DataError(f"{file} holds {len(sets)} experiments: there is no number {experiment} (they count from 0)")
-        return _checked(sets[experiment], "dc", file)
+        return _checked(sets[experiment], DC, file)
     if isinstance(content, Tensor):
         beside = labels or _labels_beside(file)
-        return _checked((content, _load(beside)), "mtt", f"{file} with {beside}")
+        return _checked((content, _load(beside)), MTT, f"{file} with {beside}")
     if isinstance(content, (list, tuple)):
-        return _checked(content, "idc", file)
+        return _checked(content, IDC, file)
     raise DataError(
         f"{file} holds a {type(content).__name__}: expected a dictionary with data (DC, DSA, DM), a tensor of images (MTT) or a pair of "
         "images and labels (IDC)"

@@ -9,7 +9,7 @@ from torch import nn
 
 from bilp.artifacts.artifact import Artifact, find, open_artifact
 from bilp.artifacts.facts import BufferFacts
-from bilp.config import DistillConfig
+from bilp.config import METHODS, DistillConfig
 from bilp.errors import ConfigError, IncompatibleArtifact, MissingArtifact
 from bilp.experts.files import BUFFER, EXPERT, Parameters, expert_key, expert_uri, parameter_shapes, read_parameters
 
@@ -48,11 +48,10 @@ class ExpertBuffer:
                 f"the experts at {self.uri} are networks {self._facts.network}, but the run distills with "
                 f"{config.network.model_dump(mode='json')}: train experts with the network of the run"
             )
-        if self.epochs < config.trajectory.needed_epochs:
-            raise ConfigError(
-                f"distill.trajectory needs experts of {config.trajectory.needed_epochs} epochs (max_start + expert_epochs), but those at "
-                f"{self.uri} have {self.epochs}: train them longer or lower max_start"
-            )
+        try:
+            METHODS[config.method].check_experts(config, self.epochs, f"those at {self.uri} have {self.epochs}")
+        except ValueError as error:
+            raise ConfigError(str(error)) from None
 
     def require_network(self, network: nn.Module) -> None:
         """Raise IncompatibleArtifact unless the experts have the parameters of `network`, in their order."""

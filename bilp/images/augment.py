@@ -14,23 +14,41 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cache
 
 import torch
 from torch import Tensor
 
+from bilp.config.augmentations import AUGMENTATIONS
 from bilp.errors import ConfigError
 from bilp.images.resampling import sample_bilinearly
+from bilp.registry import resolve
 
 Side = tuple[int, int]
 Values = dict[str, Tensor]
 
+# Strengths of the paper's program, the same for every data set: class ParamDiffAug of Zhao & Bilen's utils.py (line 495), which
+# also has those of color (brightness 1, saturation 2, contrast 0.5) that `_draw_color` spells as ranges.
 CROP_SHARE = 0.125
 CUTOUT_SHARE = 0.5
 FLIP_PROBABILITY = 0.5
 LARGEST_SCALE = 1.2
 LARGEST_ANGLE = 15.0
-# Families that `draw_combined` never leaves to chance.
-ALWAYS = ("flip", "color", "cutout")
+
+
+@dataclass(frozen=True)
+class Family:
+    """How the parameters of `count` images of a side are drawn, and how they change images `[B, C, H, W]`."""
+
+    draw: Callable[[Side, torch.Generator, int], Values]
+    apply: Callable[[Tensor, Values], Tensor]
+
+
+@cache
+def family_of(name: str) -> Family:
+    """The family of a name in `bilp.config.augmentations`."""
+    family: Family = resolve(AUGMENTATIONS[name].family)
+    return family
 
 
 @dataclass(frozen=True, eq=False)
@@ -48,14 +66,14 @@ def draw(families: Sequence[str], side: Side, generator: torch.Generator, count:
 
     None if there are no families. Raises ConfigError for a family that does not exist.
     """
-    unknown = sorted(set(families) - set(FAMILIES))
+    unknown = sorted({name for name in families if name not in AUGMENTATIONS})
     if unknown:
-        raise ConfigError(f"unknown augmentation {', '.join(unknown)}: use {', '.join(FAMILIES)}")
+        raise ConfigError(f"unknown augmentation {', '.join(unknown)}: use {', '.join(AUGMENTATIONS)}")
     if not families:
         return None
     chosen = int(torch.randint(len(families), (1,), generator=generator, device=generator.device))
     family = families[chosen]
-    return AugParams(family, FAMILIES[family][0](side, generator, count))
+    return AugParams(family, family_of(family).draw(side, generator, count))
 
 
 def draw_combined(families: Sequence[str], side: Side, generator: torch.Generator, count: int = 1) -> AugParams | None:
@@ -63,9 +81,11 @@ def draw_combined(families: Sequence[str], side: Side, generator: torch.Generato
 
     They are applied in the order flip, color, the one drawn, cutout. Otherwise as `draw`.
     """
-    steps = [draw((name,), side, generator, count) for name in ("flip", "color") if name in families]
-    steps.append(draw([name for name in families if name not in ALWAYS], side, generator, count))
-    steps += [draw((name,), side, generator, count) for name in ("cutout",) if name in families]
+    places = {name: AUGMENTATIONS[name].combined if name in AUGMENTATIONS else None for name in families}
+    always = sorted((place, name) for name, place in places.items() if place is not None)
+    steps = [draw((name,), side, generator, count) for place, name in always if place < 0]
+    steps.append(draw([name for name in families if places[name] is None], side, generator, count))
+    steps += [draw((name,), side, generator, count) for place, name in always if place > 0]
     chain: AugParams | None = None
     for step in reversed([step for step in steps if step is not None]):
         chain = AugParams(step.family, step.values, chain)
@@ -82,7 +102,7 @@ def apply(images: Tensor, params: AugParams | None) -> Tensor:
             if value.shape[0] not in (1, images.shape[0]):
                 raise ValueError(f"{params.family} {name} was drawn for {value.shape[0]} images, not for 1 or {images.shape[0]}")
         values = {name: value.to(images.device) for name, value in params.values.items()}
-        images = FAMILIES[params.family][1](images, values)
+        images = family_of(params.family).apply(images, values)
         params = params.then
     return images
 
@@ -228,14 +248,9 @@ def _pick(images: Tensor, rows: Tensor, columns: Tensor) -> Tensor:
     return picked.view(images.shape).masked_fill(~valid.unsqueeze(1), 0.0)
 
 
-Draw = Callable[[Side, torch.Generator, int], Values]
-Apply = Callable[[Tensor, Values], Tensor]
-
-FAMILIES: dict[str, tuple[Draw, Apply]] = {
-    "color": (_draw_color, _color),
-    "crop": (_draw_crop, _crop),
-    "cutout": (_draw_cutout, _cutout),
-    "flip": (_draw_flip, _flip),
-    "scale": (_draw_scale, _scale),
-    "rotate": (_draw_rotate, _rotate),
-}
+COLOR = Family(_draw_color, _color)
+CROP = Family(_draw_crop, _crop)
+CUTOUT = Family(_draw_cutout, _cutout)
+FLIP = Family(_draw_flip, _flip)
+SCALE = Family(_draw_scale, _scale)
+ROTATE = Family(_draw_rotate, _rotate)

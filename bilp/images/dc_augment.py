@@ -7,7 +7,7 @@ filled with the mean colour, sizes change by nearest pixels, angles are whole an
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -16,8 +16,9 @@ from scipy import ndimage
 from torch import Tensor
 from torch.nn import functional
 
-from bilp.config.base import ImageOperation
+from bilp.config.augmentations import OPERATIONS, ImageOperation
 from bilp.images.augment import Side
+from bilp.registry import resolve
 
 PADDING = 4
 SCALES = (0.8, 1.2)
@@ -35,6 +36,19 @@ class Operations:
     """Uniform on [0, 1), float32 `[B, 2]`: what an operation needs of chance."""
     seeds: tuple[int, ...]
     """Of the noise."""
+
+
+@dataclass(frozen=True)
+class Chance:
+    """What one image's operation needs of chance: two numbers, uniform on [0, 1), and the seed of the noise."""
+
+    first: float
+    second: float
+    seed: int
+
+
+Operation = Callable[[Tensor, Tensor, Chance], Tensor]
+"""From an image `[C, H, W]`, the mean color `[C]` of its mini-batch and its chance to an image of the same shape."""
 
 
 def draw_operations(families: Sequence[ImageOperation], count: int, stream: torch.Generator) -> Operations | None:
@@ -55,32 +69,25 @@ def operate(images: Tensor, operations: Operations | None) -> Tensor:
     colour = held.mean(dim=(0, 2, 3))  # of the mini-batch, one value per channel
     treated = []
     for image, name, (first, second), seed in zip(held, operations.names, operations.numbers.tolist(), operations.seeds, strict=True):
-        if name == "crop":
-            treated.append(_crop(image, colour, first, second))
-        elif name == "scale":
-            treated.append(_scale(image, first, second))
-        elif name == "rotate":
-            treated.append(_rotate(image, float(colour.mean()), first))
-        else:
-            noise = torch.randn(image.shape, generator=torch.Generator().manual_seed(seed), dtype=image.dtype)
-            treated.append(image + NOISE * noise)
+        operation: Operation = resolve(OPERATIONS[name].operation)
+        treated.append(operation(image, colour, Chance(first, second, seed)))
     return torch.stack(treated).to(images)
 
 
-def _crop(image: Tensor, colour: Tensor, first: float, second: float) -> Tensor:
-    """A window of the image in a frame of mean colour, at one of 8 x 8 places."""
+def crop(image: Tensor, colour: Tensor, chance: Chance) -> Tensor:
+    """A window of the image `[C, H, W]` in a frame of mean colour, at one of 8 x 8 places."""
     channels, height, width = image.shape
     framed = colour.view(-1, 1, 1).expand(channels, height + 2 * PADDING, width + 2 * PADDING).clone()
     framed[:, PADDING : PADDING + height, PADDING : PADDING + width] = image
-    top, left = int(first * 2 * PADDING), int(second * 2 * PADDING)
+    top, left = int(chance.first * 2 * PADDING), int(chance.second * 2 * PADDING)
     return framed[:, top : top + height, left : left + width]
 
 
-def _scale(image: Tensor, first: float, second: float) -> Tensor:
-    """The image with another height and width, in the middle of zeros, or cut to its old size."""
+def scale(image: Tensor, colour: Tensor, chance: Chance) -> Tensor:
+    """The image `[C, H, W]` with another height and width, in the middle of zeros, or cut to its old size."""
     low, high = SCALES
     side = (image.shape[1], image.shape[2])
-    size = [max(1, int((low + (high - low) * part) * length)) for part, length in zip((first, second), side, strict=True)]
+    size = [max(1, int((low + (high - low) * part) * length)) for part, length in zip((chance.first, chance.second), side, strict=True)]
     resized = functional.interpolate(image.unsqueeze(0), size, mode="nearest").squeeze(0)
     longest = max(*size, *side)
     framed = image.new_zeros(len(image), longest, longest)
@@ -89,15 +96,22 @@ def _scale(image: Tensor, first: float, second: float) -> Tensor:
     return _middle(framed, side)
 
 
-def _rotate(image: Tensor, border: float, first: float) -> Tensor:
-    """The image turned by a whole number of degrees (cubic splines), cut to its old size."""
+def rotate(image: Tensor, colour: Tensor, chance: Chance) -> Tensor:
+    """The image `[C, H, W]` turned by a whole number of degrees (cubic splines), cut to its old size."""
+    border = float(colour.mean())
     low, high = ANGLES
-    angle = low + math.floor(first * (high - low + 1))
+    angle = low + math.floor(chance.first * (high - low + 1))
     side = (image.shape[1], image.shape[2])
     turned = ndimage.rotate(image.numpy(), angle, axes=(-2, -1), cval=border)
     if turned.shape[1] < side[0] or turned.shape[2] < side[1]:  # a long image that is turned gets shorter
         turned = ndimage.rotate(image.numpy(), angle, axes=(-2, -1), cval=border, reshape=False)
     return _middle(torch.from_numpy(np.ascontiguousarray(turned)), side)
+
+
+def add_noise(image: Tensor, colour: Tensor, chance: Chance) -> Tensor:
+    """The image `[C, H, W]` with normal noise of its own."""
+    noise = torch.randn(image.shape, generator=torch.Generator().manual_seed(chance.seed), dtype=image.dtype)
+    return image + NOISE * noise
 
 
 def _middle(image: Tensor, side: Side) -> Tensor:

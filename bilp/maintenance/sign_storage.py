@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import suppress
 
 from bilp.artifacts import layout, signing
 from bilp.artifacts.manifest_file import MANIFEST, Manifest
 from bilp.distill.run import RECORD, Run
-from bilp.errors import DamagedArtifact, MissingArtifact
+from bilp.errors import DamagedArtifact, MissingArtifact, PluginMissing
 from bilp.evaluate.training_cache import Part
 from bilp.storage import objects, strict_json
 from bilp.storage.objects import Uri, as_uri
@@ -51,7 +52,8 @@ def _documents(folder: str) -> Iterator[tuple[str, str]]:
 def _sealed(data: bytes, folder: str, name: str) -> bytes:
     """A document with its signature. Raises DamagedArtifact if it is not what its name says."""
     try:
-        _DOCUMENTS.get(name, Part).model_validate_json(data)
+        with suppress(PluginMissing):  # what another package had a part in is signed without that package
+            _DOCUMENTS.get(name, Part).model_validate_json(data)
         return signing.sealed(data, folder, name)
     except ValueError as error:  # what models raise is one too
         raise DamagedArtifact(f"{objects.join(folder, name)} cannot be read, and was not signed: {again(folder)}") from error

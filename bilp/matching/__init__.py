@@ -2,29 +2,54 @@
 
 from __future__ import annotations
 
-from bilp.config import TRAJECTORY_METHODS, AlignmentConfig, MethodName
-from bilp.config.decode import KernelMetric
-from bilp.matching.alignment import PAPERS_ALIGNMENT, AlignmentMatching
-from bilp.matching.base import Matching, Pullback, Vectors
+from bilp.config import METHODS, AlignmentConfig, Frozen, IdcConfig, MethodName
+from bilp.matching.alignment import AlignmentMatching
+from bilp.matching.base import Matching
 from bilp.matching.features import FeatureMatching
 from bilp.matching.gradients import GradientMatching
+from bilp.matching.jacobian import Pullback, Vectors
 from bilp.matching.kernels import KernelMatching
 from bilp.matching.trajectory import TrajectoryMatching
+from bilp.registry import resolve
 
 __all__ = ["FeatureMatching", "GradientMatching", "KernelMatching", "Matching", "Pullback", "Vectors", "matching_for"]
 
 
-def matching_for(method: MethodName, alignment: AlignmentConfig = PAPERS_ALIGNMENT, metric: KernelMetric = "mse") -> Matching:
-    """Features for dm and idm, the gradient by all weights for dc and dsa, that by the kernels for idc and dream.
+def matching_for(method: MethodName, **settings: Frozen) -> Matching:
+    """The matching that a method's entry names. Augmentation and decoding are applied to the images before.
 
-    `alignment` weighs the layers of cafe, `metric` is the distance of idc and dream; augmentation and decoding are applied
-    to the images before. Trajectory matching is not separable: what this returns for mtt and tesla refuses every question
-    about a real sample.
+    Args:
+        method: Its name.
+        settings: Its own settings by field of `distill`, such as `idc`; their defaults where they are left out.
+
+    Raises ConfigError for a name that no method has.
     """
-    if method == "cafe":
-        return AlignmentMatching(alignment)
-    if method in TRAJECTORY_METHODS:
-        return TrajectoryMatching(method)
-    if method in ("idc", "dream"):
-        return KernelMatching(method, metric)
-    return FeatureMatching() if method in ("dm", "idm") else GradientMatching(method)
+    entry = METHODS.known(method)
+    own = {field: settings.pop(field) if field in settings else model() for field, model in entry.settings.items()}
+    matching: Matching = resolve(entry.matching)(method, **own, **settings)
+    return matching
+
+
+def features(name: str, **settings: Frozen) -> Matching:
+    """Embeddings."""
+    return FeatureMatching()
+
+
+def gradients(name: str) -> Matching:
+    """The gradient with respect to all weights."""
+    return GradientMatching(name)
+
+
+def kernels(name: str, idc: IdcConfig, **settings: Frozen) -> Matching:
+    """The gradient with respect to the convolution kernels, in the metric of the settings."""
+    return KernelMatching(name, idc.metric)
+
+
+def trajectories(name: str, **settings: Frozen) -> Matching:
+    """Not separable: it refuses every question about a real sample."""
+    return TrajectoryMatching(name)
+
+
+def alignment(name: str, alignment: AlignmentConfig) -> Matching:
+    """Feature maps, each layer with the weight that the settings give it."""
+    return AlignmentMatching(alignment)

@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-from functools import partial
-
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
 from bilp.config import AlignmentConfig
-from bilp.matching.base import Pullback, Vectors, require_samples
-from bilp.matching.batch_norm import freeze_statistics, require_independent_samples
+from bilp.matching.features import ActivationMatching
+from bilp.matching.jacobian import Vectors
 from bilp.matching.per_sample import micro_batches
-from bilp.matching.pullback import generic_pullback
 from bilp.nets import Network
 
 ACTIVATIONS = (nn.ReLU, nn.LeakyReLU, nn.Sigmoid, nn.SiLU)
@@ -21,14 +18,14 @@ LAST_COUNTS = 2
 PAPERS_ALIGNMENT = AlignmentConfig()
 
 
-class AlignmentMatching:
+class AlignmentMatching(ActivationMatching):
     """phi = one block `[F_l]` per layer; D = sum over layers of weight x squared Euclidean distance of the means.
 
     Layers are the outputs of the body's activations, before pooling, and the features before the classifier. In the
     ConvNet of three blocks these are f1, f2, f3 and f4 = f5 of the paper; a residual block counts as one layer.
     """
 
-    name = "cafe"
+    name = "alignment"
 
     def __init__(self, config: AlignmentConfig = PAPERS_ALIGNMENT) -> None:
         """`config` holds the weights of the layers; the paper's by default."""
@@ -39,23 +36,16 @@ class AlignmentMatching:
         shallow, deep = self._config.shallow_weight, self._config.deep_weight
         return [shallow] * (layers - 2) + [deep] * min(layers - 1, 1) + [LAST_COUNTS * deep]
 
-    @torch.no_grad()
-    def real(self, network: Network, images: Tensor, labels: Tensor) -> Vectors:
-        """Feature maps `[B, F_l]`, detached. Raises ConfigError if batch norm would mix the samples."""
-        require_samples(images, labels)
-        require_independent_samples(network)
-        parts = [feature_maps(network, images[rows]) for rows in micro_batches(images)]
-        return tuple(torch.cat(blocks) for blocks in zip(*parts, strict=True))
+    def vector(self, network: Network, images: Tensor, labels: Tensor) -> Vectors:
+        return feature_maps(network, images)
 
     def real_mean(self, network: Network, images: Tensor, labels: Tensor) -> Vectors:
-        """Mean feature maps `[F_l]`, detached, in micro-batches of exact weight."""
         return self.mean_and_embeddings(network, images, labels)[0]
 
     @torch.no_grad()
     def mean_and_embeddings(self, network: Network, images: Tensor, labels: Tensor) -> tuple[Vectors, Tensor]:
         """`real_mean`, and the features before the classifier of every image, `[B, F]`, from the same pass; detached."""
-        require_samples(images, labels)
-        require_independent_samples(network)
+        self.check(network, images, labels)
         sums: list[Tensor] = []
         embeddings = []
         for rows in micro_batches(images):
@@ -65,31 +55,15 @@ class AlignmentMatching:
             sums = parts if not sums else [total.add_(part) for total, part in zip(sums, parts, strict=True)]
         return tuple(total / len(images) for total in sums), torch.cat(embeddings)
 
-    def synthetic(self, network: Network, images: Tensor, labels: Tensor) -> Vectors:
-        """Mean feature maps `[F_l]`, differentiable with respect to the images; the last one is the class's center."""
-        require_samples(images, labels)
-        require_independent_samples(network)
-        with torch.enable_grad():
-            return tuple(block.mean(dim=0) for block in feature_maps(network, images))
-
-    def pullback(self, network: Network, images: Tensor, labels: Tensor, count: int, byte_budget: int, classes: int = 1) -> Pullback:
-        """See Matching."""
-        require_samples(images, labels)
-        require_independent_samples(network)
-        return generic_pullback(partial(self.synthetic, network), images, labels, classes, count, byte_budget)
-
     def distance(self, mu: Vectors, psi: Vectors) -> Tensor:
-        """Weighted sum of squared Euclidean distances, a scalar."""
         terms = [w * (a - b).square().sum() for w, a, b in zip(self.weights(len(mu)), mu, psi, strict=True)]
         return torch.stack(terms).sum()
 
     def cotangent(self, mu: Vectors, psi: Vectors) -> Vectors:
-        """2 w_l (psi_l - mu_l), `[F_l]` or `[B, F_l]`."""
         return tuple(2.0 * w * (b - a) for w, a, b in zip(self.weights(len(mu)), mu, psi, strict=True))
 
-    def freeze_statistics(self, network: Network, images: Tensor) -> None:
-        """See Matching."""
-        freeze_statistics(network, images)
+    def directional(self, mu: Vectors, psi: Vectors, along: Vectors) -> Vectors:
+        return tuple(-2.0 * w * d for w, d in zip(self.weights(len(mu)), along, strict=True))
 
 
 def feature_maps(network: Network, images: Tensor) -> Vectors:
@@ -103,7 +77,7 @@ def feature_maps(network: Network, images: Tensor) -> Vectors:
 
 
 def discrimination(embeddings: Tensor, labels: Tensor, centers: Tensor) -> tuple[Tensor, Tensor]:
-    """Cross-entropy of real features classified by synthetic centers, and its gradient by the centers.
+    """Cross-entropy of real features classified by synthetic centers, and its gradient with respect to the centers.
 
     Features `[n, F]` get the logits `features @ centers.T` for centers `[classes, F]`. Returns the sum over samples
     (CAFE, discrimination loss) and its derivative `[classes, F]` in closed form, both detached.

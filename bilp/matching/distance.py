@@ -6,12 +6,27 @@ sample of a batch at once, while the synthetic side is differentiated only once.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import dataclass
+
 import torch
 from torch import Tensor
 
-from bilp.matching.base import Vectors
+from bilp.matching.jacobian import Vectors
 
 EPSILON = 1e-6
+
+
+@dataclass(frozen=True)
+class Distance:
+    """D with its derivatives in closed form; mu and psi are blocks of the same shapes."""
+
+    value: Callable[[Vectors, Vectors], Tensor]
+    """D(mu, psi), a scalar."""
+    cotangent: Callable[[Vectors, Vectors], Vectors]
+    """q(mu, psi) = dD/dpsi. A leading axis of mu gives one of the result."""
+    directional: Callable[[Vectors, Vectors, Vectors], Vectors]
+    """(dq/dmu) d from mu, psi and directions d with a leading axis, which the result has too."""
 
 
 def squared(mu: Vectors, psi: Vectors) -> Tensor:
@@ -22,6 +37,30 @@ def squared(mu: Vectors, psi: Vectors) -> Tensor:
 def squared_cotangent(mu: Vectors, psi: Vectors) -> Vectors:
     """dD/dpsi of `squared`: 2 (psi - mu). A leading axis of mu gives one of the result."""
     return tuple(2.0 * (b - a) for a, b in zip(mu, psi, strict=True))
+
+
+def squared_directional(mu: Vectors, psi: Vectors, along: Vectors) -> Vectors:
+    """Derivative of `squared_cotangent` when mu moves along directions: -2 times these, wherever mu is."""
+    return tuple(-2.0 * d for d in along)
+
+
+def absolute(mu: Vectors, psi: Vectors) -> Tensor:
+    """Sum over all values of |mu - psi| (Kim et al. 2022, appendix: the metric of MNIST, FashionMNIST and ImageNet)."""
+    return torch.stack([(a - b).abs().sum() for a, b in zip(mu, psi, strict=True)]).sum()
+
+
+def absolute_cotangent(mu: Vectors, psi: Vectors) -> Vectors:
+    """dD/dpsi of `absolute`: sign(psi - mu), 0 where they are equal. A leading axis of mu gives one of the result.
+
+    It is constant but for jumps, so a sample has an effect exactly through the values whose sign it decides; a first
+    order expansion in the sample would find none at all.
+    """
+    return tuple((b - a).sign_() for a, b in zip(mu, psi, strict=True))
+
+
+def absolute_directional(mu: Vectors, psi: Vectors, along: Vectors) -> Vectors:
+    """Derivative of `absolute_cotangent` when mu moves along directions: zero, but for the jumps."""
+    return tuple(torch.zeros_like(d) for d in along)
 
 
 def rowwise_cosine(mu: Vectors, psi: Vectors) -> Tensor:
@@ -41,11 +80,6 @@ def rowwise_cosine_cotangent(mu: Vectors, psi: Vectors) -> Vectors:
     return tuple(_block_cotangent(a, b) for a, b in zip(mu, psi, strict=True))
 
 
-def squared_directional(along: Vectors) -> Vectors:
-    """Derivative of `squared_cotangent` when mu moves along a direction: -2 times it, wherever mu is."""
-    return tuple(-2.0 * d for d in along)
-
-
 def rowwise_cosine_directional(mu: Vectors, psi: Vectors, along: Vectors) -> Vectors:
     """Derivative of `rowwise_cosine_cotangent` when mu moves along directions with leading axis k; the result has it too.
 
@@ -53,6 +87,11 @@ def rowwise_cosine_directional(mu: Vectors, psi: Vectors, along: Vectors) -> Vec
     + (<d, b> |a| + <a, b> t - 2 <a, b> |a| t |b| / n) b / (|b| n^2). At a row a = 0, which has no direction, t is 0.
     """
     return tuple(_block_directional(a, b, d) for a, b, d in zip(mu, psi, along, strict=True))
+
+
+SQUARED = Distance(squared, squared_cotangent, squared_directional)
+ABSOLUTE = Distance(absolute, absolute_cotangent, absolute_directional)
+ROWWISE_COSINE = Distance(rowwise_cosine, rowwise_cosine_cotangent, rowwise_cosine_directional)
 
 
 def _norm(rows: Tensor) -> Tensor:

@@ -2,69 +2,71 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor
 
-from bilp.matching import distance
-from bilp.matching.base import Pullback, Vectors, require_samples
-from bilp.matching.batch_norm import freeze_statistics, require_independent_samples
+from bilp.matching.base import Matching
+from bilp.matching.distance import SQUARED
+from bilp.matching.jacobian import Pullback, Vectors
 from bilp.matching.per_sample import micro_batches
 from bilp.matching.pullback import feature_pullback
 from bilp.matching.pushforward import feature_pushforward
 from bilp.nets import Network
 
 
-class FeatureMatching:
+class ActivationMatching(Matching):
+    """A matching whose `vector` are activations of the network: real vectors need no graph, and classes share a pass."""
+
+    def real(self, network: Network, images: Tensor, labels: Tensor) -> Vectors:
+        self.check(network, images, labels)
+        with torch.no_grad():
+            parts = [self.vector(network, images[rows], labels[rows]) for rows in micro_batches(images)]
+            return tuple(torch.cat(blocks) for blocks in zip(*parts, strict=True))
+
+    def synthetic_by_class(self, network: Network, images: Tensor, labels: Tensor, classes: int) -> Vectors:
+        if classes == 1:
+            return super().synthetic_by_class(network, images, labels, classes)
+        return tuple(block.unflatten(0, (classes, -1)).mean(dim=1) for block in self.real(network, images, labels))
+
+
+class FeatureMatching(ActivationMatching):
     """phi = features before the classifier, one block `[F]`; D = squared Euclidean distance of the means."""
 
-    name = "dm"
+    name = "features"
 
-    @torch.no_grad()
-    def real(self, network: Network, images: Tensor, labels: Tensor) -> Vectors:
-        """Embeddings `[B, F]`, detached. Raises ConfigError if batch norm would mix the samples."""
-        require_samples(images, labels)
-        require_independent_samples(network)
-        return (torch.cat([network.embed(images[rows]) for rows in micro_batches(images)]),)
+    def vector(self, network: Network, images: Tensor, labels: Tensor) -> Vectors:
+        return (network.embed(images),)
 
     @torch.no_grad()
     def real_mean(self, network: Network, images: Tensor, labels: Tensor) -> Vectors:
-        """Mean embedding `[F]`, detached, in micro-batches of exact weight."""
-        require_samples(images, labels)
-        require_independent_samples(network)
+        self.check(network, images, labels)
         sums = [network.embed(images[rows]).sum(dim=0) for rows in micro_batches(images)]
         return (torch.stack(sums).sum(dim=0) / len(images),)
 
-    def synthetic(self, network: Network, images: Tensor, labels: Tensor) -> Vectors:
-        """Mean embedding `[F]`, differentiable with respect to the images."""
-        require_samples(images, labels)
-        require_independent_samples(network)
+    def distances_and_gradient(self, network: Network, images: Tensor, labels: Tensor, means: Sequence[Vectors]) -> tuple[Tensor, Tensor]:
+        self.check(network, images, labels)
+        points = images.detach().requires_grad_()
         with torch.enable_grad():
-            return (network.embed(images).mean(dim=0),)
+            psi = network.embed(points).unflatten(0, (len(means), -1)).mean(dim=1)
+            distances = torch.stack([self.distance(mean, (own,)) for mean, own in zip(means, psi, strict=True)])
+        (gradient,) = torch.autograd.grad(distances.sum(), points, materialize_grads=True)
+        return distances.detach(), gradient
 
     def pullback(self, network: Network, images: Tensor, labels: Tensor, count: int, byte_budget: int, classes: int = 1) -> Pullback:
-        """See Matching."""
-        require_samples(images, labels)
-        require_independent_samples(network)
+        self.check(network, images, labels)
         return feature_pullback(network, images, classes, count, byte_budget)
 
     def pushforward(self, network: Network, images: Tensor, labels: Tensor, tangents: Tensor) -> Vectors:
-        """See bilp.matching.pushforward."""
-        require_samples(images, labels)
-        require_independent_samples(network)
+        self.check(network, images, labels)
         return feature_pushforward(network, images, tangents)
 
     def distance(self, mu: Vectors, psi: Vectors) -> Tensor:
-        """Squared Euclidean distance, a scalar."""
-        return distance.squared(mu, psi)
+        return SQUARED.value(mu, psi)
 
     def cotangent(self, mu: Vectors, psi: Vectors) -> Vectors:
-        """2 (psi - mu), `[F]` or `[B, F]`."""
-        return distance.squared_cotangent(mu, psi)
+        return SQUARED.cotangent(mu, psi)
 
     def directional(self, mu: Vectors, psi: Vectors, along: Vectors) -> Vectors:
-        """See bilp.matching.directional."""
-        return distance.squared_directional(along)
-
-    def freeze_statistics(self, network: Network, images: Tensor) -> None:
-        """See Matching."""
-        freeze_statistics(network, images)
+        return SQUARED.directional(mu, psi, along)

@@ -1,4 +1,4 @@
-"""Gradients of every sample's cross-entropy by the matched parameters: the hot path of gradient matching.
+"""Gradients of every sample's cross-entropy with respect to the matched parameters: the hot path of gradient matching.
 
 The fast path takes them from one ordinary forward and backward pass (see `layers`). `per_sample_by_vmap` computes the
 same with torch.func, for networks with layers that have no rule, and as the reference of the tests.
@@ -14,8 +14,8 @@ from torch import Tensor, nn
 from torch.func import functional_call, grad, vmap
 from torch.nn import functional
 
-from bilp.matching.base import Vectors
-from bilp.matching.recording import NoRule, matched_parameters, output_gradients, record
+from bilp.matching.jacobian import Vectors
+from bilp.matching.recording import NoRule, calls_of, matched_parameters, output_gradients, record
 from bilp.nets.clips import frames_of
 
 # Activations of so many images stay in a CPU's cache; a GPU wants large batches.
@@ -36,34 +36,36 @@ def micro_batches(images: Tensor) -> list[slice]:
     return [slice(start, min(start + size, len(images))) for start in range(0, len(images), size)]
 
 
-def per_sample_gradients(network: nn.Module, images: Tensor, labels: Tensor) -> Vectors:
-    """One block `[B, rows, columns]` per parameter with two or more dimensions, in the network's order; detached.
+def per_sample_gradients(network: nn.Module, images: Tensor, labels: Tensor, parameters: Sequence[nn.Parameter] | None = None) -> Vectors:
+    """One block `[B, rows, columns]` per parameter, of images `[B, C, H, W]` with labels `[B]`; detached.
 
-    Memory: the result and the activations of one micro-batch. Samples must not influence each other.
+    Without `parameters`, of all that have two or more dimensions, in the network's order. Memory: the result and the
+    activations of one micro-batch. Samples must not influence each other.
     """
+    parameters = matched_parameters(network) if parameters is None else parameters
     slices = micro_batches(images)
     if len(slices) == 1:
-        return _one_micro_batch(network, images, labels)
-    parameters = matched_parameters(network)
+        return _one_micro_batch(network, images, labels, parameters)
     blocks = tuple(parameter.new_empty(len(images), len(parameter), parameter[0].numel()) for parameter in parameters)
     for rows in slices:
-        for block, values in zip(blocks, _one_micro_batch(network, images[rows], labels[rows]), strict=True):
+        for block, values in zip(blocks, _one_micro_batch(network, images[rows], labels[rows], parameters), strict=True):
             block[rows] = values
     return blocks
 
 
-def _one_micro_batch(network: nn.Module, images: Tensor, labels: Tensor) -> Vectors:
+def _one_micro_batch(network: nn.Module, images: Tensor, labels: Tensor, parameters: Sequence[nn.Parameter]) -> Vectors:
     try:
-        return _by_rules(network, images, labels)
+        return _by_rules(network, images, labels, parameters)
     except NoRule as reason:
         announce_generic_path(str(reason))
-        return per_sample_by_vmap(network, images, labels)
+        return per_sample_by_vmap(network, images, labels, parameters)
 
 
-def per_sample_by_vmap(network: nn.Module, images: Tensor, labels: Tensor) -> Vectors:
+def per_sample_by_vmap(network: nn.Module, images: Tensor, labels: Tensor, parameters: Sequence[nn.Parameter] | None = None) -> Vectors:
     """The same for any network, many times slower."""
     values = {name: parameter.detach() for name, parameter in network.named_parameters()}
-    names = [name for name, parameter in network.named_parameters() if parameter.dim() >= 2]
+    chosen = {id(parameter) for parameter in (matched_parameters(network) if parameters is None else parameters)}
+    names = [name for name, parameter in network.named_parameters() if id(parameter) in chosen]
 
     def loss(matched: dict[str, Tensor], image: Tensor, label: Tensor) -> Tensor:
         logits = functional_call(network, {**values, **matched}, (image.unsqueeze(0),))
@@ -79,11 +81,10 @@ def announce_generic_path(reason: str) -> None:
     logger.warning("per-sample gradients take the slow generic path: %s", reason)
 
 
-def _by_rules(network: nn.Module, images: Tensor, labels: Tensor) -> Vectors:
+def _by_rules(network: nn.Module, images: Tensor, labels: Tensor, parameters: Sequence[nn.Parameter]) -> Vectors:
     loss, calls = record(network, images.detach().requires_grad_(), labels, twice=False)
-    parameters = matched_parameters(network)
     sums: dict[int, Tensor] = {}
-    for call, gradient in output_gradients(loss, calls, create_graph=False):
+    for call, gradient in calls_of(output_gradients(loss, calls, create_graph=False), parameters):
         # Under autocast a layer rounds its input after it was recorded.
         contributions = call.layer.outer(call.node.detach().to(gradient.dtype), gradient)
         for parameter, values in zip(call.layer.parameters, contributions, strict=True):
@@ -97,5 +98,5 @@ def _or_zeros(values: Tensor | None, parameter: nn.Parameter, batch: int) -> Ten
 
 
 def blocks_of(gradients: Sequence[Tensor]) -> Vectors:
-    """Gradients of matched parameters as blocks `[rows, columns]`."""
+    """Gradients, in their parameters' shapes, of matched parameters as blocks `[rows, columns]`."""
     return tuple(gradient.flatten(1) for gradient in gradients)

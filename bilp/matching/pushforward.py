@@ -10,56 +10,21 @@ from __future__ import annotations
 
 import functools
 import warnings
-from collections.abc import Callable
+from collections.abc import Sequence
 from contextlib import AbstractContextManager
 
 import torch
 from torch import Tensor, nn
 from torch.autograd import forward_ad
 
-from bilp.matching.base import Matching, Vectors
-from bilp.matching.batched import batched_gradients
+from bilp.matching.jacobian import Vectors, generic_pushforward
 from bilp.matching.per_sample import announce_generic_path, micro_batch_size
-from bilp.matching.recording import NoRule, matched_parameters, output_gradients, record
+from bilp.matching.recording import NoRule, calls_of, output_gradients, record
 from bilp.nets import Network
 
 
-def pushforward(matching: Matching, network: Network, images: Tensor, labels: Tensor, tangents: Tensor) -> Vectors:
-    """J_m r_m for directions `[k, M, C, H, W]` at `images` `[M, C, H, W]`: blocks with leading axes `[k, M]`, detached.
-
-    J_m is the derivative of the matching's `synthetic` with respect to image m. By the matching's own `pushforward`
-    (network, images, labels, tangents) if it has one, otherwise for any matching by differentiating twice.
-    """
-    own = getattr(matching, "pushforward", None)
-    if own is not None:
-        found: Vectors = own(network, images, labels, tangents)
-        return found
-    return generic_pushforward(lambda points: matching.synthetic(network, points, labels), images, tangents)
-
-
-def generic_pushforward(synthetic: Callable[[Tensor], Vectors], images: Tensor, tangents: Tensor) -> Vectors:
-    """The same for any function from images to vectors, also one that mixes images: slow, and the reference of the others.
-
-    The product with J^T is linear in its cotangent v, and J r is the derivative of <J^T v, r> by v.
-    """
-    points = images.detach().requires_grad_()
-    with torch.enable_grad():
-        psi = synthetic(points)
-        probes = [torch.zeros_like(block, requires_grad=True) for block in psi]
-        (pulled,) = torch.autograd.grad(psi, points, probes, create_graph=True, materialize_grads=True)
-    count, batch = tangents.shape[:2]
-    if not pulled.requires_grad:
-        return tuple(block.new_zeros(count, batch, *block.shape) for block in psi)
-    apart = torch.eye(batch, dtype=images.dtype, device=images.device).view(batch, batch, *[1] * (images.dim() - 1))
-    rows = []
-    for tangent in tangents:
-        directions = tangent * apart  # [M, M, C, H, W], row m moves image m alone
-        rows.append([block.detach() for block in batched_gradients([pulled], probes, [directions])])
-    return tuple(torch.stack(block) for block in zip(*rows, strict=True))
-
-
 def feature_pushforward(network: Network, images: Tensor, tangents: Tensor) -> Vectors:
-    """The pushforward of the mean embedding, one block `[k, M, F]`."""
+    """The pushforward of the mean embedding at `[M, C, H, W]` for directions `[k, M, C, H, W]`: one block `[k, M, F]`, detached."""
     count, batch = tangents.shape[:2]
     found = []
     try:
@@ -72,11 +37,24 @@ def feature_pushforward(network: Network, images: Tensor, tangents: Tensor) -> V
     return (torch.cat(found).view(count, batch, -1),)
 
 
-def gradient_pushforward(network: nn.Module, images: Tensor, labels: Tensor, tangents: Tensor) -> Vectors | None:
-    """The same for the gradient of the mean cross-entropy; None, with a notice in the log, for a network without rules."""
+def gradient_pushforward(
+    network: nn.Module, images: Tensor, labels: Tensor, parameters: Sequence[nn.Parameter], tangents: Tensor
+) -> Vectors | None:
+    """The same for the gradient of the mean cross-entropy; None, with a notice in the log, for a network without rules.
+
+    Args:
+        network: Its samples must not influence each other.
+        images: `[M, C, H, W]`.
+        labels: int64 `[M]`.
+        parameters: Those whose gradients are psi, one block each.
+        tangents: Directions `[k, M, C, H, W]`.
+
+    Returns:
+        Blocks `[k, M, rows, columns]`, detached.
+    """
     for create_graph in (False, True):  # some derivatives know forward mode only in the form that can be differentiated again
         try:
-            return _gradient_passes(network, images, labels, tangents, create_graph)
+            return _gradient_passes(network, images, labels, parameters, tangents, create_graph)
         except (NoRule, NotImplementedError) as error:
             reason = str(error)
             if isinstance(error, NoRule):
@@ -85,28 +63,32 @@ def gradient_pushforward(network: nn.Module, images: Tensor, labels: Tensor, tan
     return None
 
 
-def _gradient_passes(network: nn.Module, images: Tensor, labels: Tensor, tangents: Tensor, create_graph: bool) -> Vectors:
+def _gradient_passes(
+    network: nn.Module, images: Tensor, labels: Tensor, parameters: Sequence[nn.Parameter], tangents: Tensor, create_graph: bool
+) -> Vectors:
     count, batch = tangents.shape[:2]
     repeated = labels.repeat(count)
     found, done = [], 0
     for points, direction in _tiles(images, tangents):
-        found.append(_gradient_tangents(network, points, repeated[done : done + len(points)], direction, create_graph))
+        targets = repeated[done : done + len(points)]
+        found.append(_gradient_tangents(network, points, targets, parameters, direction, create_graph))
         done += len(points)
     return tuple(torch.cat(blocks).div_(batch).view(count, batch, *blocks[0].shape[1:]) for blocks in zip(*found, strict=True))
 
 
-def _gradient_tangents(network: nn.Module, images: Tensor, labels: Tensor, direction: Tensor, create_graph: bool) -> Vectors:
-    """d/dt of every image's own gradient at image + t * direction, blocks `[n, rows, columns]`."""
+def _gradient_tangents(
+    network: nn.Module, images: Tensor, labels: Tensor, parameters: Sequence[nn.Parameter], direction: Tensor, create_graph: bool
+) -> Vectors:
+    """d/dt of every image's own gradient at image + t * direction, blocks `[n, rows, columns]` for `[n, C, H, W]`."""
     sums: dict[int, Tensor] = {}
     with forward_mode():
         points = forward_ad.make_dual(images.requires_grad_(), direction)
         loss, calls = record(network, points, labels, twice=True)
-        for call, gradient in output_gradients(loss, calls, create_graph=create_graph):
+        for call, gradient in calls_of(output_gradients(loss, calls, create_graph=create_graph), parameters):
             values = call.layer.outer_derivative(*_both(call.node), *_both(gradient))
             for parameter, value in zip(call.layer.parameters, values, strict=True):
                 known = sums.get(id(parameter))
                 sums[id(parameter)] = value if known is None else known + value
-    parameters = matched_parameters(network)
     zeros = [parameter.new_zeros(1).expand(len(images), len(parameter), parameter[0].numel()) for parameter in parameters]
     return tuple(sums.get(id(parameter), zero) for parameter, zero in zip(parameters, zeros, strict=True))
 

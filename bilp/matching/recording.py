@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -13,6 +13,7 @@ from torch.autograd.graph import GradientEdge, get_gradient_edge
 from torch.nn import functional
 
 from bilp.matching.frame_rule import FramesLayer
+from bilp.matching.jacobian import Vectors
 from bilp.matching.layer_rules import Layer, layer_of
 from bilp.matching.second_order import normalize_groups
 from bilp.nets.clips import FrameMean
@@ -57,7 +58,7 @@ def record(network: nn.Module, images: Tensor, labels: Tensor, *, twice: bool) -
 
 
 def output_gradients(loss: Tensor, calls: Sequence[Call], *, create_graph: bool) -> list[tuple[Call, Tensor]]:
-    """Each call with the gradient of `loss` by its output; calls that the loss does not depend on are left out.
+    """Each call with the gradient of `loss` with respect to its output; calls that the loss does not depend on are left out.
 
     Raises NoRule if a layer's input was overwritten after it was used.
     """
@@ -65,6 +66,18 @@ def output_gradients(loss: Tensor, calls: Sequence[Call], *, create_graph: bool)
     if any(call.node._version != call.version for call in calls):
         raise NoRule("an input of a layer was overwritten in place after the layer had used it")
     return [(call, gradient) for call, gradient in zip(calls, gradients, strict=True) if gradient is not None]
+
+
+def calls_of(recorded: Sequence[tuple[Call, Tensor]], parameters: Sequence[nn.Parameter]) -> list[tuple[Call, Tensor]]:
+    """Those whose layer has at least one of `parameters`."""
+    chosen = {id(parameter) for parameter in parameters}
+    return [(call, gradient) for call, gradient in recorded if any(id(p) in chosen for p in call.layer.parameters)]
+
+
+def cotangents_of(call: Call, known: Mapping[int, Tensor]) -> Vectors:
+    """The cotangent `[k, K, rows, columns]` of each parameter of a call's layer, zero where `known`, by id, has none."""
+    k, classes = next(iter(known.values())).shape[:2]
+    return tuple(known[id(p)] if id(p) in known else p.new_zeros(k, classes, len(p), p[0].numel()) for p in call.layer.parameters)
 
 
 def _layers(network: nn.Module) -> list[tuple[nn.Module, Layer]]:

@@ -21,8 +21,8 @@ from torch.nn import functional
 from bilp.errors import ConfigError
 from bilp.images import augment
 from bilp.images.augment import AugParams
-from bilp.matching.base import Pullback, Vectors
-from bilp.matching.batch_norm import freeze_statistics
+from bilp.matching.base import Matching
+from bilp.matching.jacobian import Vectors
 from bilp.nets import Network
 
 
@@ -83,8 +83,8 @@ def unrolled_gradient(
             gradient = _loss_gradient(network, weights, batch, labels[step.rows], create_graph=True)
             weights = tuple(value - rate * g for value, g in zip(weights, gradient, strict=True))
         loss = squared_distance(weights, trajectory.target) / trajectory.length
-    by_images, by_rate = torch.autograd.grad(loss, [leaf, rate], materialize_grads=True)
-    return TrajectoryGradient(loss.detach(), by_images, by_rate)
+    image_gradient, rate_gradient = torch.autograd.grad(loss, [leaf, rate], materialize_grads=True)
+    return TrajectoryGradient(loss.detach(), image_gradient, rate_gradient)
 
 
 def constant_memory_gradient(
@@ -111,18 +111,18 @@ def constant_memory_gradient(
         total = tuple(old.add_(g) for old, g in zip(total, gradient, strict=True))
     apart = tuple(s - rate * g - t for s, g, t in zip(trajectory.start, total, trajectory.target, strict=True))
     v = tuple(-2.0 * rate * value / scale for value in apart)
-    by_images, weights = torch.zeros_like(images), trajectory.start
+    image_gradient, weights = torch.zeros_like(images), trajectory.start
     for step in steps:
         points = images.detach()[step.rows].requires_grad_()
         with torch.enable_grad():
             batch = augment.apply(points, step.params)
             gradient = _loss_gradient(network, _leaves(weights), batch, labels[step.rows], create_graph=True)
             product = torch.stack([(a * g).sum() for a, g in zip(v, gradient, strict=True)]).sum()
-        by_images[step.rows] += torch.autograd.grad(product, points)[0]
+        image_gradient[step.rows] += torch.autograd.grad(product, points)[0]
         weights = _descend(weights, rate, gradient)
     loss = torch.stack([value.square().sum() for value in apart]).sum() / scale
-    by_rate = -2.0 * torch.stack([(a * g).sum() for a, g in zip(apart, total, strict=True)]).sum() / scale
-    return TrajectoryGradient(loss, by_images, by_rate)
+    rate_gradient = -2.0 * torch.stack([(a * g).sum() for a, g in zip(apart, total, strict=True)]).sum() / scale
+    return TrajectoryGradient(loss, image_gradient, rate_gradient)
 
 
 def _leaves(weights: Vectors) -> Vectors:
@@ -134,47 +134,31 @@ def _descend(weights: Vectors, rate: Tensor, gradient: Vectors) -> Vectors:
 
 
 def _loss_gradient(network: Network, weights: Vectors, batch: Tensor, labels: Tensor, create_graph: bool) -> Vectors:
-    """Gradient of the mean cross-entropy by `weights`, which need gradients."""
+    """Gradient of the mean cross-entropy with respect to `weights`, which need gradients."""
     names = [name for name, _ in network.named_parameters()]
     with torch.enable_grad():
         loss = functional.cross_entropy(functional_call(network, dict(zip(names, weights, strict=True)), (batch,)), labels)
         return torch.autograd.grad(loss, weights, create_graph=create_graph, materialize_grads=True)
 
 
-class TrajectoryMatching:
+class TrajectoryMatching(Matching):
     """MTT and TESLA where a matching is asked for what only a mean of real samples can answer: all of it is refused."""
 
     def __init__(self, name: str) -> None:
         """`name` is mtt or tesla."""
         self.name = name
 
-    def real(self, network: Network, images: Tensor, labels: Tensor) -> Vectors:
+    def check(self, network: Network, images: Tensor, labels: Tensor) -> None:
         """Raises ConfigError."""
         raise self._refusal()
 
-    def real_mean(self, network: Network, images: Tensor, labels: Tensor) -> Vectors:
-        """Raises ConfigError."""
-        raise self._refusal()
-
-    def synthetic(self, network: Network, images: Tensor, labels: Tensor) -> Vectors:
-        """Raises ConfigError."""
-        raise self._refusal()
-
-    def pullback(self, network: Network, images: Tensor, labels: Tensor, count: int, byte_budget: int, classes: int = 1) -> Pullback:
+    def vector(self, network: Network, images: Tensor, labels: Tensor) -> Vectors:
         """Raises ConfigError."""
         raise self._refusal()
 
     def distance(self, mu: Vectors, psi: Vectors) -> Tensor:
         """Raises ConfigError."""
         raise self._refusal()
-
-    def cotangent(self, mu: Vectors, psi: Vectors) -> Vectors:
-        """Raises ConfigError."""
-        raise self._refusal()
-
-    def freeze_statistics(self, network: Network, images: Tensor) -> None:
-        """See Matching."""
-        freeze_statistics(network, images)
 
     def _refusal(self) -> ConfigError:
         return ConfigError(

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from bilp.config import NetworkConfig
 from bilp.nets.layers import Layers
 from bilp.nets.network import Network
 
 
-def alexnet(norm: str, shape: tuple[int, int, int], classes: int) -> Network:
+def alexnet(config: NetworkConfig, shape: tuple[int, int, int], classes: int) -> Network:
     """128 and 192 maps of 5x5, then 256, 192, 192 of 3x3; max pooling after the 1st, 2nd and 5th. Grey is padded by 4.
 
-    `norm` is "none" (the original) or a normalization after each convolution ("batch": AlexNetBN).
+    A batch norm follows each convolution if the settings ask for it (AlexNetBN). The papers' AlexNet has no normalization, so that
+    norm instance, their default, means none here.
     """
+    norm = config.norm if config.norm == "batch" else "none"
     layers = Layers(shape)
     layers.conv(128, 5, padding=4 if shape[0] == 1 else 2).norm(norm).activation().pool("max")
     layers.conv(192, 5, padding=2).norm(norm).activation().pool("max")

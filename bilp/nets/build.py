@@ -7,34 +7,16 @@ import math
 import torch
 
 from bilp.config import NetworkConfig
+from bilp.config.network import OWN
 from bilp.errors import ConfigError
-from bilp.nets.alexnet import alexnet
-from bilp.nets.convnet import convnet, convnet_frepo, video_convnet_mean
-from bilp.nets.convnet3d import convnet3d
-from bilp.nets.densenet import densenet
 from bilp.nets.layers import TooSmallError
-from bilp.nets.lenet import lenet
-from bilp.nets.mlp import mlp
 from bilp.nets.network import Network
-from bilp.nets.resnet import PLANS, resnet
-from bilp.nets.vgg import vgg11
+from bilp.registry import resolve
 
 ImageShape = tuple[int, int, int]
 VideoShape = tuple[int, int, int, int]
 Shape = ImageShape | VideoShape
 
-SHAPED = ("convnet", "convnet_frepo", "video_convnet_mean")
-SHAPING_FIELDS = ("width", "depth", "norm", "activation", "pooling")
-VIDEO = ("video_convnet_mean", "convnet3d")
-EVERY_NORM = ("instance", "batch", "layer", "group", "none")
-# Values of `norm` that exist; for networks without any, instance, the usual default, means "as in the papers".
-NORMS = {
-    **dict.fromkeys((*SHAPED, "vgg11", "densenet", *PLANS), EVERY_NORM),
-    "alexnet": ("instance", "batch", "none"),
-    "mlp": ("instance", "none"),
-    "lenet": ("instance", "none"),
-    "convnet3d": ("instance", "none"),
-}
 LARGEST_SIDE_TRIED = 512
 MOST_FRAMES_TRIED = 64
 
@@ -42,12 +24,13 @@ MOST_FRAMES_TRIED = 64
 def build(config: NetworkConfig, shape: Shape, classes: int) -> Network:
     """A network in train mode for images of shape `(C, H, W)` or videos of shape `(T, C, H, W)`, T frames each.
 
-    Its parameters are NaN until `initialize` draws them. Width, depth, activation and pooling shape the ConvNets only. The
-    global random state is not touched. Raises ConfigError if the architecture does not exist with this normalization, if
+    Its parameters are NaN until `initialize` draws them. Settings that it does not read do not shape
+    it. The global random state is not touched. Raises ConfigError if the architecture does not exist with this normalization, if
     it takes videos and the shape is that of an image or the other way round, or if the samples are too small for it.
     """
-    if config.norm not in NORMS[config.name]:
-        raise ConfigError(f"norm {config.norm!r} does not exist for {config.name}: use one of {', '.join(NORMS[config.name])}")
+    norms = config.entry.norms
+    if config.norm not in norms:
+        raise ConfigError(f"norm {config.norm!r} does not exist for {config.name}: use one of {', '.join(norms)}")
     if classes < 1 or min(shape) < 1:
         raise ConfigError(f"a network needs images and classes, not shape {shape} with {classes} classes")
     _check_kind(config, shape)
@@ -65,49 +48,32 @@ def build(config: NetworkConfig, shape: Shape, classes: int) -> Network:
 def label(config: NetworkConfig) -> str:
     """Short name of a network for tables: its architecture and what shapes it differently from the defaults."""
     default = NetworkConfig(name=config.name)
-    fields = SHAPING_FIELDS if config.name in SHAPED else ("norm",)
-    changed = [f"{field} {getattr(config, field)}" for field in fields if getattr(config, field) != getattr(default, field)]
+    changed = [f"{field} {getattr(config, field)}" for field in config.entry.reads if getattr(config, field) != getattr(default, field)]
     return " ".join([config.name, *changed])
 
 
 def _check_kind(config: NetworkConfig, shape: Shape) -> None:
     """Raise ConfigError for an image network and videos, or a network of videos and images."""
     size = "x".join(map(str, shape))
-    if config.name in VIDEO and len(shape) != 4:
+    if config.entry.video and len(shape) != 4:
         raise ConfigError(f"{config.name} takes videos (frames, channels, height, width), not images of {size}: choose an image network")
-    if config.name not in VIDEO and len(shape) != 3:
-        raise ConfigError(f"{config.name} takes images (channels, height, width), not videos of {size}: choose {' or '.join(VIDEO)}")
+    if not config.entry.video and len(shape) != 3:
+        others = " or ".join(entry.name for entry in OWN if entry.video)
+        raise ConfigError(f"{config.name} takes images (channels, height, width), not videos of {size}: choose {others}")
 
 
 def _assemble(config: NetworkConfig, shape: Shape, classes: int) -> Network:
     """The network without memory for its parameters."""
     with torch.device("meta"):
-        if len(shape) == 4:
-            return convnet3d(shape, classes) if config.name == "convnet3d" else video_convnet_mean(config, shape, classes)
-        match config.name:
-            case "convnet":
-                return convnet(config, shape, classes)
-            case "convnet_frepo":
-                return convnet_frepo(config, shape, classes)
-            case "mlp":
-                return mlp(shape, classes)
-            case "lenet":
-                return lenet(shape, classes)
-            case "alexnet":  # the papers' AlexNet has no normalization, so their default means none here
-                return alexnet("batch" if config.norm == "batch" else "none", shape, classes)
-            case "vgg11":
-                return vgg11(config.norm, shape, classes)
-            case "densenet":
-                return densenet(config.norm, shape, classes)
-            case name:
-                return resnet(PLANS[name], config.norm, shape, classes)
+        network: Network = resolve(config.entry.builder)(config, shape, classes)
+    return network
 
 
 def _explain(config: NetworkConfig, shape: Shape, reason: str) -> str:
     """What is wrong, and the smallest changes that help."""
     height, width = shape[-2:]
     remedies = []
-    if config.name in SHAPED:
+    if "depth" in config.entry.reads:
         depths = [depth for depth in range(1, config.depth) if _fits(config.model_copy(update={"depth": depth}), shape)]
         remedies += [f"set depth to {depths[-1]} or less"] if depths else []
     sides = range(min(height, width) + 1, LARGEST_SIDE_TRIED + 1)

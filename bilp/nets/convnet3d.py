@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from torch import Tensor, nn
 
+from bilp.config import NetworkConfig
 from bilp.nets.dropout import Dropout
 from bilp.nets.layers import TooSmallError
 from bilp.nets.network import Network
@@ -32,7 +33,7 @@ class WholeMean(nn.Module):
         return maps.mean(dim=(2, 3, 4))
 
 
-def convnet3d(shape: tuple[int, int, int, int], classes: int, blocks: Sequence[tuple[int, int]] = BLOCKS) -> Network:
+def convnet3d(config: NetworkConfig, shape: tuple[int, int, int, int], classes: int, blocks: Sequence[tuple[int, int]] = BLOCKS) -> Network:
     """Three blocks of 3x7x7 convolution (64, 128, 128 channels), ReLU and max pooling; mean; dropout; classifier. No normalization.
 
     Convolutions have stride 2 in space and 1 in time and keep the number of frames; poolings are 1x2x2, 2x2x2 and 2x2x2.

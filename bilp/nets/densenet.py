@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from bilp.config import NetworkConfig
 from bilp.nets.layers import Layers
 from bilp.nets.network import Network
 
@@ -25,7 +26,7 @@ class Concatenated(nn.Module):
         return torch.cat([self.main(maps), maps], dim=1)
 
 
-def densenet(norm: str, shape: tuple[int, int, int], classes: int) -> Network:
+def densenet(config: NetworkConfig, shape: tuple[int, int, int], classes: int) -> Network:
     """3x3 convolution to 24 maps, dense blocks of 6, 12, 24 and 16 layers with growth 12, transitions that halve maps and sides.
 
     Each layer: norm, ReLU, 1x1, norm, ReLU, 3x3; convolutions have no bias. At the end norm, ReLU, pooling of the whole map.
@@ -33,8 +34,8 @@ def densenet(norm: str, shape: tuple[int, int, int], classes: int) -> Network:
     layers = Layers(shape).conv(2 * GROWTH, 3, padding=1, bias=False)
     for number, count in enumerate(BLOCKS):
         for _ in range(count):
-            _add_layer(layers, norm)
-        layers.norm(norm).activation()
+            _add_layer(layers, config.norm)
+        layers.norm(config.norm).activation()
         if number < len(BLOCKS) - 1:
             layers.conv(layers.channels // 2, 1, padding=0, bias=False).pool("avg")
     return layers.block(nn.AdaptiveAvgPool2d(1), layers.channels, 1, 1).flatten().network(classes)

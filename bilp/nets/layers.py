@@ -34,7 +34,15 @@ class Layers:
         self.modules: list[nn.Module] = []
 
     def conv(self, channels: int, kernel: int, padding: int, stride: int = 1, bias: bool = True) -> Self:
-        """Convolution with a square kernel. Raises TooSmallError if the kernel does not fit the padded map."""
+        """Convolution with a square kernel. Raises TooSmallError if the kernel does not fit the padded map.
+
+        Args:
+            channels: Of the new map.
+            kernel: Side of the kernel.
+            padding: Zeros at each border.
+            stride: Step of the kernel.
+            bias: Whether each channel has one.
+        """
         height, width = ((side + 2 * padding - kernel) // stride + 1 for side in (self.height, self.width))
         if min(height, width) < 1:
             raise TooSmallError(f"a {kernel}x{kernel} convolution does not fit a map of {self.height}x{self.width}")

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from bilp.config import NetworkConfig
 from bilp.nets.layers import Layers
 from bilp.nets.network import Network
 
 
-def lenet(shape: tuple[int, int, int], classes: int) -> Network:
+def lenet(config: NetworkConfig, shape: tuple[int, int, int], classes: int) -> Network:
     """6 and 16 maps of 5x5 convolutions, then 120, 84 and the classifier. Grey images are padded by 2."""
     layers = Layers(shape)
     layers.conv(6, 5, padding=2 if shape[0] == 1 else 0).activation().pool("max")

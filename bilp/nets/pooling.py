@@ -24,7 +24,7 @@ class AveragePool(nn.AvgPool2d):
         self._size = size if size == stride else 0
 
     def forward(self, maps: Tensor) -> Tensor:
-        """The pooled maps."""
+        """`[..., H, W]` to `[..., H / size, W / size]`."""
         size, (height, width) = self._size, maps.shape[-2:]
         if size == 0 or maps.device.type != "cpu" or width > WIDEST or height % size or width % size:
             return super().forward(maps)

@@ -8,6 +8,7 @@ from typing import Literal
 from torch import Tensor, nn
 from torch.nn import functional
 
+from bilp.config import NetworkConfig
 from bilp.nets.layers import Layers
 from bilp.nets.network import Network
 
@@ -37,20 +38,22 @@ class Plan:
     final: Literal["4x4", "whole", "none"] = "4x4"
     weights: Literal["uniform", "fan_out"] = "uniform"
 
+    def __call__(self, config: NetworkConfig, shape: Shape, classes: int) -> Network:
+        """The residual network of this plan for images of `shape` = (C, H, W); of the settings only norm counts."""
+        return resnet(self, config.norm, shape, classes)
 
-PLANS = {
-    "resnet18": Plan((2, 2, 2, 2)),
-    "resnet34": Plan((3, 4, 6, 3)),
-    "resnet50": Plan((3, 4, 6, 3), bottleneck=True),
-    "resnet101": Plan((3, 4, 23, 3), bottleneck=True),
-    "resnet152": Plan((3, 8, 36, 3), bottleneck=True),
-    "resnet18_ap": Plan((2, 2, 2, 2), halving="average", final="none"),
-    "resnet18_imagenet": Plan((2, 2, 2, 2), stem="imagenet", final="whole"),
-    "resnet6_imagenet": Plan((1, 1, 1, 1), stem="imagenet", final="whole"),
-    # IDC's own two start from other weights than all the others (its models/resnet.py:189 and resnet_ap.py:220).
-    "resnet10": Plan((1, 1, 1, 1), widths=(32, 64, 128, 256), final="whole", weights="fan_out"),
-    "resnet10_ap": Plan((1, 1, 1, 1), stem="idc", halving="average", final="whole", weights="fan_out"),
-}
+
+RESNET18 = Plan((2, 2, 2, 2))
+RESNET34 = Plan((3, 4, 6, 3))
+RESNET50 = Plan((3, 4, 6, 3), bottleneck=True)
+RESNET101 = Plan((3, 4, 23, 3), bottleneck=True)
+RESNET152 = Plan((3, 8, 36, 3), bottleneck=True)
+RESNET18_AP = Plan((2, 2, 2, 2), halving="average", final="none")
+RESNET18_IMAGENET = Plan((2, 2, 2, 2), stem="imagenet", final="whole")
+RESNET6_IMAGENET = Plan((1, 1, 1, 1), stem="imagenet", final="whole")
+# IDC's own two start from other weights than all the others (its models/resnet.py:189 and resnet_ap.py:220).
+RESNET10 = Plan((1, 1, 1, 1), widths=(32, 64, 128, 256), final="whole", weights="fan_out")
+RESNET10_AP = Plan((1, 1, 1, 1), stem="idc", halving="average", final="whole", weights="fan_out")
 
 
 class Block(nn.Module):

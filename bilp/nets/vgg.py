@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
+from bilp.config import NetworkConfig
 from bilp.nets.layers import Layers
 from bilp.nets.network import Network
 
 STAGES = ((64,), (128,), (256, 256), (512, 512), (512, 512))
 
 
-def vgg11(norm: str, shape: tuple[int, int, int], classes: int) -> Network:
+def vgg11(config: NetworkConfig, shape: tuple[int, int, int], classes: int) -> Network:
     """Five stages of 3x3 convolution, normalization and ReLU, each ended by max pooling. Grey images are padded by 3."""
     layers = Layers(shape)
     padding = 3 if shape[0] == 1 else 1
     for stage in STAGES:
         for channels in stage:
-            layers.conv(channels, 3, padding).norm(norm).activation()
+            layers.conv(channels, 3, padding).norm(config.norm).activation()
             padding = 1
         layers.pool("max")
     return layers.flatten().network(classes)

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -19,13 +18,12 @@ from bilp.artifacts.tables import SELECTION, encode
 from bilp.config import PruneConfig
 from bilp.config.given import model_of
 from bilp.data import Dataset, open_dataset
-from bilp.errors import ConfigError, DamagedArtifact
-from bilp.pruning.static import Cut, Floats, Integers, random_scores, select
-from bilp.scoring.score_list import LARGEST as LARGEST_LIST
-from bilp.scoring.score_list import parse_score_list
-from bilp.scoring.summary import criterion_scores, open_summary
-from bilp.storage.objects import Uri, as_uri, join, optional_uri, read
-from bilp.storage.verification import again, digest
+from bilp.errors import DamagedArtifact
+from bilp.pruning.rankings import ranking_of
+from bilp.pruning.static import Cut, Floats, Integers, select
+from bilp.registry import AS_TYPED
+from bilp.storage.objects import Uri, as_uri, join, optional_uri
+from bilp.storage.verification import again
 
 VERSION = 2
 KIND = "selection"
@@ -35,7 +33,7 @@ FILE = "selection.parquet"
 def prune(dataset_uri: Uri, scores_uri: Uri | None, config: PruneConfig | Mapping[str, Any], root: Uri) -> str:
     """Cut the train split by the criterion of `config` and return the selection's URI.
 
-    scores_uri is a summary of `bilp.scoring`; criteria random and external do not read it. The table holds every
+    scores_uri is a summary of `bilp.scoring`; criteria that need no scoring do not read it. The table holds every
     sample (score, rank in its class, kept or not), the facts the counts and thresholds of every class.
 
     Raises ConfigError if there is nothing to rank by or too little of a class would stay, DataError for a score list
@@ -46,7 +44,7 @@ def prune(dataset_uri: Uri, scores_uri: Uri | None, config: PruneConfig | Mappin
     config = model_of(PruneConfig, config)
     root = as_uri(root)
     dataset = open_dataset(dataset_uri)
-    ranking = _ranking(dataset, scores_uri, config)
+    ranking = ranking_of(dataset, scores_uri, config, root)
     rule = config.model_dump(mode="json", exclude={"seed", "score_list"})  # both are in the identity where they matter
     key = content_key("prune", VERSION, dataset=dataset.fingerprint, scores=ranking.identity, rule=rule)
     uri = join(root, "selections", key)
@@ -125,39 +123,12 @@ def selection_table(labels: NDArray[np.int64], scores: NDArray[np.float64], cut:
     )
 
 
-@dataclass(frozen=True)
-class _Ranking:
-    """Scores that are read or drawn only if needed: `identity` says what they are, `scores` gives them for labels [N]."""
-
-    identity: str
-    scores: Callable[[NDArray[np.int64]], NDArray[np.float64]]
-    parents: dict[str, str] = field(default_factory=dict)
-
-
-def _ranking(dataset: Dataset, scores_uri: str | None, config: PruneConfig) -> _Ranking:
-    if config.criterion == "random":
-        return _Ranking(f"random {config.seed}", lambda labels: random_scores(labels, dataset.classes, config.seed))
-    if config.criterion == "external":
-        place = str(config.score_list)
-        data = read(place, most=LARGEST_LIST)
-        train, test = len(dataset.train), len(dataset.test)
-        return _Ranking(f"list {digest(data)}", lambda labels: parse_score_list(data, place, train, test), {"score_list": place})
-    if scores_uri is None:
-        raise ConfigError(f"criterion {config.criterion} needs scores: run score and summarize first and give the summary's URI")
-    summary = open_summary(scores_uri, dataset.fingerprint)
-    return _Ranking(
-        f"summary {summary.manifest.key}",
-        lambda labels: criterion_scores(summary, config.criterion),
-        {"scores": scores_uri},
-    )
-
-
 def _facts(dataset: Dataset, config: PruneConfig, cut: Cut) -> dict[str, Any]:
     """What the manifest tells about a selection; lists are in the order of class_names."""
     return {
         "dataset": dataset.fingerprint,
         "class_names": list(dataset.class_names),
-        **config.model_dump(mode="json", include={"criterion", "drop", "keep", "band", "per_class", "floor_per_class"}),
+        **config.model_dump(mode="json", context=AS_TYPED, include={"criterion", "drop", "keep", "band", "per_class", "floor_per_class"}),
         "total": len(cut.kept),
         "kept": int(cut.kept.sum()),
         "total_per_class": cut.total_per_class.tolist(),

@@ -12,6 +12,7 @@ from torch import Tensor
 from bilp.artifacts import tables
 from bilp.artifacts.artifact import Artifact, find, manifest_kind, open_artifact
 from bilp.artifacts.facts import BufferFacts, EvaluationFacts, PretrainedFacts, RoundFacts
+from bilp.config.baselines import BASELINES
 from bilp.data import Dataset, open_dataset
 from bilp.data.source_record import KIND as RECORD
 from bilp.data.store import KIND as DATASET
@@ -34,7 +35,7 @@ from bilp.pruning.prune import selection_rows
 from bilp.report.comparison import Training
 from bilp.report.decisions import Decisions
 from bilp.report.galleries import spread
-from bilp.report.wording import BASELINES, arm_place, arm_words
+from bilp.report.wording import arm_place, arm_words
 from bilp.scoring.summary import KIND as SUMMARY
 from bilp.storage import objects
 
@@ -42,7 +43,7 @@ SHOWN_ROUNDS = 8
 
 
 @dataclass(frozen=True)
-class Source:
+class ReportedArtifact:
     """An artifact that the page rests on; `role` is unique, `stage` says to a reader what it is."""
 
     role: str
@@ -63,7 +64,7 @@ class RunSource:
 class Sources:
     """What `report` was given, opened but not read yet: enough to know whether the page exists already."""
 
-    artifacts: tuple[Source, ...]
+    artifacts: tuple[ReportedArtifact, ...]
     runs: tuple[RunSource, ...]
 
     def one(self, role: str) -> Artifact | None:
@@ -140,38 +141,38 @@ def open_sources(
 
     The order in which arms and evaluations are given makes no difference.
     """
-    artifacts = [Source("dataset", "Data set", open_artifact(dataset_uri, DATASET))]
+    artifacts = [ReportedArtifact("dataset", "Data set", open_artifact(dataset_uri, DATASET))]
     if record_uri is not None:
-        artifacts.append(Source("source", "Source of the data set", open_artifact(record_uri, RECORD)))
+        artifacts.append(ReportedArtifact("source", "Source of the data set", open_artifact(record_uri, RECORD)))
     if scores_uri is not None:
-        artifacts.append(Source("scores", "Scores", open_artifact(scores_uri, SUMMARY)))
+        artifacts.append(ReportedArtifact("scores", "Scores", open_artifact(scores_uri, SUMMARY)))
     if selection_uri is not None:
-        artifacts.append(Source("selection", "Static selection", open_artifact(selection_uri, SELECTION)))
+        artifacts.append(ReportedArtifact("selection", "Static selection", open_artifact(selection_uri, SELECTION)))
     found = [RunSource(arm, experiment, uri) for arm, uris in sorted(runs.items(), key=_place) for experiment, uri in enumerate(uris)]
     several = any(run.experiment > 0 for run in found)
     artifacts += [*_expert_sources(found), *_pretrained_sources(found)]
     for run in found:
         synthetic = open_artifact(objects.join(run.uri, SYNTHETIC), SYNTHETIC)
         stage = f"Synthetic set: {_who(run.arm, run.experiment, several)}"
-        artifacts.append(Source(f"synthetic {run.arm} {run.experiment}", stage, synthetic))
+        artifacts.append(ReportedArtifact(f"synthetic {run.arm} {run.experiment}", stage, synthetic))
     robust: list[str] = []
     evaluations: list[str] = []
     for uri in evaluation_uris:
         (robust if manifest_kind(uri) == ROBUSTNESS else evaluations).append(uri)
     _add_evaluations(artifacts, [open_artifact(uri, EVALUATION) for uri in evaluations], several)
-    artifacts += [Source("robustness", "Robustness scores", open_artifact(uri, ROBUSTNESS)) for uri in robust]
+    artifacts += [ReportedArtifact("robustness", "Robustness scores", open_artifact(uri, ROBUSTNESS)) for uri in robust]
     return Sources(tuple(artifacts), tuple(found))
 
 
-def _add_evaluations(artifacts: list[Source], evaluations: list[Artifact], several: bool) -> None:
+def _add_evaluations(artifacts: list[ReportedArtifact], evaluations: list[Artifact], several: bool) -> None:
     told = [(evaluation.stated(EvaluationFacts), evaluation) for evaluation in evaluations]
     told.sort(key=lambda each: (arm_place(each[0].arm), each[0].experiment, each[1].manifest.key))
     for number, (facts, evaluation) in enumerate(told):
         who = _who(facts.arm, facts.experiment, several and facts.arm not in BASELINES)
-        artifacts.append(Source(f"evaluation {number}", f"Evaluation: {who}", evaluation))
+        artifacts.append(ReportedArtifact(f"evaluation {number}", f"Evaluation: {who}", evaluation))
 
 
-def _expert_sources(runs: Sequence[RunSource]) -> list[Source]:
+def _expert_sources(runs: Sequence[RunSource]) -> list[ReportedArtifact]:
     """The buffers of experts that the runs imitated, each once."""
     synthetic = [open_artifact(objects.join(run.uri, SYNTHETIC), SYNTHETIC) for run in runs]
     uris = dict.fromkeys(uri for artifact in synthetic if (uri := artifact.parents.get("experts")))
@@ -180,11 +181,11 @@ def _expert_sources(runs: Sequence[RunSource]) -> list[Source]:
         buffer = open_artifact(uri, EXPERT_BUFFER)
         facts = buffer.stated(BufferFacts)
         learned = "all real images" if facts.selection is None else "the selection"
-        sources.append(Source(f"experts {number}", f"{facts.count} experts of {learned}", buffer))
+        sources.append(ReportedArtifact(f"experts {number}", f"{facts.count} experts of {learned}", buffer))
     return sources
 
 
-def _pretrained_sources(runs: Sequence[RunSource]) -> list[Source]:
+def _pretrained_sources(runs: Sequence[RunSource]) -> list[ReportedArtifact]:
     """The networks that iterations of the runs started from, each once."""
     synthetic = [open_artifact(objects.join(run.uri, SYNTHETIC), SYNTHETIC) for run in runs]
     parents = [item for artifact in synthetic for item in artifact.parents.items()]
@@ -192,7 +193,7 @@ def _pretrained_sources(runs: Sequence[RunSource]) -> list[Source]:
     for number, uri in enumerate(dict.fromkeys(uri for role, uri in parents if role.startswith("pretrained network"))):
         network = open_artifact(uri, PRETRAINED)
         learned = "all real images" if network.stated(PretrainedFacts).selection is None else "the selection"
-        sources.append(Source(f"pretrained network {number}", f"Network trained beforehand on {learned}", network))
+        sources.append(ReportedArtifact(f"pretrained network {number}", f"Network trained beforehand on {learned}", network))
     return sources
 
 

@@ -7,30 +7,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from statistics import fmean
 
+from bilp.config.network import NETWORKS
 from bilp.errors import ConfigError
 from bilp.evaluate import Difference, Measurement, interval, paired_difference
-
-NETWORKS = {
-    "convnet": "ConvNet",
-    "mlp": "MLP",
-    "lenet": "LeNet",
-    "alexnet": "AlexNet",
-    "vgg11": "VGG-11",
-    "resnet18": "ResNet-18",
-    "resnet18_ap": "ResNet-18 AP",
-    "resnet34": "ResNet-34",
-    "resnet50": "ResNet-50",
-    "resnet101": "ResNet-101",
-    "resnet152": "ResNet-152",
-    "resnet18_imagenet": "ResNet-18 (ImageNet stem)",
-    "resnet6_imagenet": "ResNet-6 (ImageNet stem)",
-    "resnet10": "ResNet-10",
-    "resnet10_ap": "ResNetAP-10",
-    "densenet": "DenseNet",
-    "convnet_frepo": "ConvNet (FRePo)",
-    "video_convnet_mean": "VideoConvNetMean",
-    "convnet3d": "ConvNet3D",
-}
 
 
 @dataclass(frozen=True)
@@ -77,7 +56,7 @@ def network_title(network: str) -> str:
     """The name people use, and its settings in brackets: 'ConvNet (width 64, depth 2)' for 'convnet width 64 depth 2'."""
     name, *words = network.split(" ")
     settings = [" ".join(words[k : k + 2]) for k in range(0, len(words), 2)]
-    title = NETWORKS.get(name, name)
+    title = NETWORKS[name].title if name in NETWORKS else name
     return f"{title} ({', '.join(settings)})" if settings else title
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from bilp.artifacts import layout
 from bilp.artifacts.artifact import Artifact
-from bilp.report.collect import Source
+from bilp.report.collect import ReportedArtifact
 from bilp.report.wording import data_size
 
 
@@ -25,14 +25,14 @@ class LineageRow:
     checksums: tuple[tuple[str, str], ...]
 
 
-def lineage(sources: Sequence[Source]) -> list[LineageRow]:
+def lineage(sources: Sequence[ReportedArtifact]) -> list[LineageRow]:
     """Every artifact in the order of the pipeline."""
     roots = {layout.root_of(source.artifact.uri) for source in sources}
     root = roots.pop() if len(roots) == 1 else None
     return [_row(source.stage, source.artifact, root) for source in sources]
 
 
-def versions(sources: Sequence[Source]) -> list[tuple[str, str]]:
+def versions(sources: Sequence[ReportedArtifact]) -> list[tuple[str, str]]:
     """What made the artifacts; where they differ all variants are listed."""
     found: dict[str, dict[str, None]] = {}
     for source in sources:

@@ -12,8 +12,8 @@ from markupsafe import Markup
 
 from bilp.artifacts.artifact import content_key, there_already
 from bilp.artifacts.publication import publish
-from bilp.config import PipelineConfig
-from bilp.config.arms import adaptive_note, needs_experts
+from bilp.config import METHODS, PipelineConfig
+from bilp.config.arms import adaptive_note
 from bilp.config.given import model_of
 from bilp.evaluate import label_robust_score
 from bilp.report.accuracy import accuracy, robustness_rows
@@ -26,7 +26,7 @@ from bilp.report.settings import origins_of, rerun_command, settings
 from bilp.report.source import source_facts, test_words
 from bilp.report.synthetic import loss_chart, synthetic
 from bilp.report.verdict import Amounts, tiles, verdict
-from bilp.report.wording import DATASETS, METHODS, arm_words, count, rule_meaning, score_meaning, share
+from bilp.report.wording import arm_words, count, dataset_title, rule_meaning, score_meaning, share
 from bilp.storage.objects import Uri, as_uri, join, optional_uri
 from bilp.text.escaping import shown as one_line
 
@@ -99,10 +99,10 @@ def content(config: PipelineConfig, collected: Collected, origins: Mapping[str, 
         adaptive_share=causal.dropped_share if causal else None,
     )
     return {
-        "title": f"{DATASETS.get(dataset.name, dataset.name)}, {METHODS[config.method]}, {count(config.ipc, 'image')} per class",
+        "title": f"{dataset_title(dataset.name)}, {METHODS[config.method].title}, {count(config.ipc, 'image')} per class",
         "verdict": f"{verdict(rows, amounts)} {adaptive_note(config)}".strip(),
         "tiles": tiles(rows, amounts),
-        "accuracy": accuracy(rows, adaptive=not needs_experts(config)),
+        "accuracy": accuracy(rows, adaptive=METHODS[config.method].adaptive),
         "robustness": robustness_rows(collected.robustness),
         "neutral_score": f"{100 * label_robust_score(0.0, 0.0, 0.0, 0.0):.1f}",
         "test_images": len(dataset.test),

@@ -15,6 +15,7 @@ from bilp.config.base import unused
 from bilp.config.defaults import GIVEN, complete
 from bilp.config.nested import leaves, merge, merge_all, nest
 from bilp.errors import ConfigError
+from bilp.registry import AS_TYPED
 
 DIALS = ("recipe", "recipe_dataset", "dataset", "method", "ipc", "keep", "beta", "seed", "experiments", "arms")
 ALWAYS_SHOWN = ("dataset", "method", "ipc")
@@ -49,7 +50,7 @@ def settings(config: PipelineConfig, origins: Mapping[str, str]) -> dict[str, li
 
 def rerun_command(config: PipelineConfig, origins: Mapping[str, str] | None = None) -> str:
     """A command line whose configuration equals `config`, value by value: what was given, where `origins` tell it and that is shorter."""
-    whole = dict(leaves(config.model_dump(mode="json")))
+    whole = dict(leaves(config.model_dump(mode="json", context=AS_TYPED)))
     typed = {path: value for path, value in whole.items() if (origins or {}).get(path) == GIVEN}
     commands = [_command(dict(leaves(given_values(config))))]
     if origins is not None and _implied(merge_all(*(nest(*item) for item in typed.items()))) == whole:
@@ -67,7 +68,7 @@ def _command(values: Mapping[str, Any]) -> str:
 
 def given_values(config: PipelineConfig) -> dict[str, Any]:
     """The dials, and nested below them every other value that does not follow from the dials alone."""
-    whole = config.model_dump(mode="json")
+    whole = config.model_dump(mode="json", context=AS_TYPED)
     defaults = {name: field.default for name, field in PipelineConfig.model_fields.items()}
     given = {name: whole[name] for name in DIALS if name in ALWAYS_SHOWN or getattr(config, name) != defaults[name]}
     if config.ingest.uri:
@@ -84,7 +85,7 @@ def given_values(config: PipelineConfig) -> dict[str, Any]:
 def _implied(given: dict[str, Any]) -> dict[str, Any]:
     """Every leaf of the configuration that these values lead to; nothing if they are no valid one on their own."""
     try:
-        return dict(leaves(PipelineConfig.model_validate(given).model_dump(mode="json")))
+        return dict(leaves(PipelineConfig.model_validate(given).model_dump(mode="json", context=AS_TYPED)))
     except (ValidationError, ConfigError):  # then every value is said
         return {}
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from bilp.config.baselines import ALL_REAL, RANDOM_REAL
 from bilp.report.comparison import Training, against_arm, against_baseline, clear, judgment, mean, network_name, of, percent, points
 from bilp.report.wording import PRUNED_ARMS, arm_words, count, share
 
@@ -52,9 +53,9 @@ def verdict(rows: Sequence[Training], amounts: Amounts) -> str:
     network = next(row.network for row in rows if row.arm == arm)
     ours = percent(mean(of(rows, arm, network)))
     parts = [f"{count(amounts.synthetic, 'synthetic image')} trained {_a(network)} to {ours} accuracy"]
-    random = of(rows, "random", network)
+    random = of(rows, RANDOM_REAL, network)
     if random:
-        gap = against_baseline(rows, arm, "random", network)
+        gap = against_baseline(rows, arm, RANDOM_REAL, network)
         told = f" ({judgment(gap)})" if gap and not (clear(gap) and gap.mean > 0) else ""
         parts.append(f"a random subset of the same size reaches {percent(mean(random))}{told}")
     difference = against_arm(rows, arm, "unpruned", network) if arm != "unpruned" else None
@@ -72,7 +73,7 @@ def tiles(rows: Sequence[Training], amounts: Amounts) -> list[Tile]:
         return found
     network = next(row.network for row in rows if row.arm == arm)
     found.append(Tile(percent(mean(of(rows, arm, network))), f"accuracy of {_a(network)} trained on them ({arm_words(arm).title})"))
-    for baseline, label in (("random", "with as many random real images"), ("full", "with all real images")):
+    for baseline, label in ((RANDOM_REAL, "with as many random real images"), (ALL_REAL, "with all real images")):
         if trainings := of(rows, baseline, network):
             found.append(Tile(percent(mean(trainings)), label))
     return found

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from bilp.config import Criterion, MethodName, PruneConfig, ScoreConfig
+from bilp.config import CRITERIA, PruneConfig, ScoreConfig
+from bilp.config.baselines import BASELINES
+from bilp.config.sources import SOURCES
 
 
 @dataclass(frozen=True)
@@ -17,39 +19,19 @@ class ArmWords:
 
 
 ARMS = {
-    "full": ArmWords("All real images", "trained on every real training image", "c-full"),
-    "random": ArmWords("Random real images", "trained on as many real images as there are synthetic ones, drawn at random", "c-random"),
-    "herding": ArmWords("Herded real images", "trained on as many real images, chosen so that their mean is the class's", "c-random"),
-    "k_center": ArmWords("K-center real images", "trained on as many real images, chosen so that all others are close to one", "c-random"),
+    **{entry.name: ArmWords(entry.title, entry.meaning, entry.css) for entry in BASELINES.values()},
     "unpruned": ArmWords("Unpruned", "distilled from all real training images", "c-unpruned"),
     "static": ArmWords("Static pruning", "distilled after dropping real images by their score", "c-static"),
     "adaptive": ArmWords("Adaptive pruning", "distilled while leaving out real images with an extreme causal effect", "c-adaptive"),
     "bilp": ArmWords("BiLP", "distilled with both prunings, by score and by causal effect", "c-bilp"),
 }
 ARM_ORDER = tuple(ARMS)
-BASELINES = ("full", "random", "herding", "k_center")
 PRUNED_ARMS = ("bilp", "adaptive", "static")
 
-METHODS: dict[MethodName, str] = {
-    "dm": "distribution matching (DM)",
-    "dc": "gradient matching (DC)",
-    "dsa": "gradient matching with augmentation (DSA)",
-    "idc": "efficient parameterisation (IDC)",
-    "dream": "representative matching (DREAM)",
-    "idm": "improved distribution matching (IDM)",
-    "mtt": "trajectory matching (MTT)",
-    "tesla": "trajectory matching in constant memory (TESLA)",
-    "cafe": "feature alignment (CAFE)",
-}
 
-DATASETS = {
-    "digits": "Digits",
-    "mnist": "MNIST",
-    "fashion_mnist": "Fashion-MNIST",
-    "svhn": "SVHN",
-    "cifar10": "CIFAR-10",
-    "cifar100": "CIFAR-100",
-}
+def dataset_title(name: str) -> str:
+    """What people call a data set of a known source, else its own name."""
+    return SOURCES[name].title if name in SOURCES and not SOURCES[name].any_data else name
 
 
 def arm_place(arm: str) -> int:
@@ -87,51 +69,23 @@ def data_size(size: int) -> str:
 
 def score_meaning(prune: PruneConfig, score: ScoreConfig) -> tuple[str, str]:
     """The short name of a criterion's score and one sentence that says what it is."""
-    if prune.criterion == "random":
-        return "random number", "The score of an image is a random number: a control that shows what pruning without knowledge does."
-    if prune.criterion == "external":
-        return "score", "The scores were read from a list that was made elsewhere."
-    name, meaning = _meaning(prune.criterion, score)
-    return name, f"The score of an image is {meaning}."
+    criterion = CRITERIA[prune.criterion]
+    return criterion.title, criterion.meaning.format_map(phrases(score))
 
 
-def _meaning(criterion: Criterion, score: ScoreConfig) -> tuple[str, str]:
-    """Name and meaning of a criterion that was measured."""
-    trials = count(score.trials, "short training")
-    over_all = f"averaged over {trials}"
-    early = f"averaged over {_passes(score.early_from, score.early_to)} of {trials}"
-    parts = {"last_layer": "the last layer", "all": "all weights", "off": "the weights"}
-    loss = "its loss, that is how wrong a network is about it"
-    start, end = _passes(1, score.init_epochs), _last_passes(score.converge_epochs)
-    several = f", averaged over {score.trials} networks" if score.trials > 1 else ""
-    place = "its place, from 0, in the order in which its class is picked so that"
-    meanings = {
-        "loss_init": ("loss", f"{loss}, averaged over {start} of {trials}"),
-        "loss_converge": ("loss", f"{loss}, averaged over {end} of {trials}"),
-        "el2n": ("error norm", f"its error norm (EL2N), that is how far a network's probabilities are from its label, {early}"),
-        "forgetting": (
-            "forgetting count",
-            "how often a network that knew its class forgot it again during training; an image whose class was never known counts "
-            f"once per pass ({score.epochs}); {over_all}",
-        ),
-        "aum": (
-            "margin",
-            "its margin (AUM), that is how much a network prefers its class to the best other one, "
-            f"averaged over all passes of {trials}; wrong labels have low ones",
-        ),
-        "grand": (
-            "gradient norm",
-            f"its gradient norm (GraNd), that is how much it alone would change {parts[score.gradient_norm]}, {early}",
-        ),
-        "herding": ("place in herding", f"{place} the mean of the features picked stays close to the mean of all{several}"),
-        "k_center": ("place in k-center", f"{place} each pick is the one farthest from those before{several}"),
-        "monte_carlo": (
-            "class accuracy",
-            f"the accuracy of its class, on training images that were held out, of networks trained on random {share(score.subset_share)} "
-            f"of the training images with it among them; {count(score.trials, 'subset')} in all",
-        ),
+def phrases(score: ScoreConfig) -> dict[str, str]:
+    """What a criterion's meaning may speak of (`bilp.config.criteria.PHRASES`): how long a scoring records, and what."""
+    return {
+        "trials": count(score.trials, "short training"),
+        "subsets": count(score.trials, "subset"),
+        "first": _passes(1, score.init_epochs),
+        "last": _last_passes(score.converge_epochs),
+        "early": _passes(score.early_from, score.early_to),
+        "epochs": str(score.epochs),
+        "norm_of": {"last_layer": "the last layer", "all": "all weights", "off": "the weights"}[score.gradient_norm],
+        "networks": f", averaged over {score.trials} networks" if score.trials > 1 else "",
+        "share": share(score.subset_share),
     }
-    return meanings[criterion]
 
 
 def _passes(first: int, last: int) -> str:

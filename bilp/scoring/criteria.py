@@ -1,12 +1,11 @@
-"""Criteria: what a trial's record says about each sample, and how trials are joined.
+"""Functions of a trial's record that give a score for each sample, and how trials are joined.
 
-A criterion is a function of one trial's record; to add one, write the function, enter it in `CRITERIA` and give
-`bilp.artifacts.tables.SUMMARY` its column (and a second one ending in `_std` if the spread over trials is wanted).
+Which criterion each belongs to is said in `bilp.config.criteria`, which also tells how to add one.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -14,14 +13,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bilp.config import ScoreConfig
+from bilp.config.criteria import Column
 from bilp.errors import DataError
+from bilp.registry import resolve
 
 Floats = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
 class Trajectory:
-    """One trial's record: arrays [epochs, N], after each epoch, samples in index order; see `bilp.scoring.sample_stats.Look`.
+    """One trial's record: arrays [epochs, N], after each epoch, samples in index order; see `bilp.scoring.sample_stats.SampleStats`.
 
     losses, el2n, margins and gradient_norms are float32, correct is bool; gradient_norms is None if they were not asked
     for, and NaN in epochs outside of the early window.
@@ -74,8 +75,8 @@ def forgetting(trajectory: Trajectory, config: ScoreConfig) -> Floats:
     """Number [N] of changes from correct to incorrect between neighboring epochs (Toneva et al. 2019).
 
     A sample that was never classified correctly counts as forgotten as often as there are epochs, as in the authors'
-    program: more often than any other can be. They look at each sample when it is trained on; we look at all of them
-    after each epoch, under one network.
+    program: more often than any other can be. They evaluate each sample when it is trained on; we evaluate all
+    of them after each epoch, under one network.
     """
     correct = trajectory.correct
     events: Floats = np.zeros(trajectory.samples)
@@ -97,15 +98,17 @@ def grand(trajectory: Trajectory, config: ScoreConfig) -> Floats:
     return _mean(trajectory.gradient_norms[config.early_from - 1 : config.early_to])
 
 
-CRITERIA: Mapping[str, Callable[[Trajectory, ScoreConfig], Floats]] = {
-    "loss_init": loss_init,
-    "loss_converge": loss_converge,
-    "accuracy": accuracy,
-    "el2n": el2n,
-    "forgetting": forgetting,
-    "aum": aum,
-    "grand": grand,
-}
+def criterion_of(column: Column) -> Callable[[Trajectory, ScoreConfig], Floats]:
+    """The function `[N]` of one trial's record that a column names. Raises DataError, when it is called, for other than N numbers."""
+    function = resolve(column.of_trial)
+
+    def checked(trajectory: Trajectory, config: ScoreConfig) -> Floats:
+        values = np.asarray(function(trajectory, config), dtype=np.float64)
+        if values.shape != (trajectory.samples,):
+            raise DataError(f"{column.of_trial} must give one score for each of {trajectory.samples} samples, not {list(values.shape)}")
+        return values
+
+    return checked
 
 
 class Moments:

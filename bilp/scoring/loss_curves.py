@@ -1,4 +1,4 @@
-"""Measure trajectory: one trial with a look at every sample, in index order, after every epoch."""
+"""Measure trajectory: one trial that records the statistics of every sample, in index order, after every epoch."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from bilp.config import ScoreConfig
 from bilp.data import Dataset
 from bilp.progress import Progress, silent
 from bilp.scoring.criteria import Trajectory
-from bilp.scoring.sample_stats import GradientNorm, look
+from bilp.scoring.sample_stats import GradientNorm, evaluate_samples
 from bilp.scoring.short_training import CHECK_EVERY, batches, finite, train_epochs
 
 
@@ -35,7 +35,7 @@ def train_trial(dataset: Dataset, config: ScoreConfig, trial: int, device: str =
         kind: GradientNorm = config.gradient_norm if early else "off"
         for step, batch in enumerate(parts):
             rows = slice(step * config.batch_size, step * config.batch_size + len(batch))
-            seen = look(network, dataset.train.batch(batch, device), labels[rows], kind)
+            seen = evaluate_samples(network, dataset.train.batch(batch, device), labels[rows], kind)
             for name, values in vars(seen).items():
                 if values is not None:
                     getattr(record, name)[epoch, rows] = values.cpu().numpy()

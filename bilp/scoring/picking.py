@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -15,6 +17,9 @@ from bilp.scoring.coverage import herding, k_center
 from bilp.scoring.short_training import batches, train_epochs
 from bilp.seeds import generator
 
+Scores = tuple[NDArray[np.int64], NDArray[np.float64]]
+"""Ids of samples, ascending, and their scores."""
+
 
 @torch.no_grad()
 def embed_samples(network: Network, split: Split, indices: Tensor, batch_size: int, device: str = "cpu") -> Tensor:
@@ -22,21 +27,41 @@ def embed_samples(network: Network, split: Split, indices: Tensor, batch_size: i
     return torch.cat([network.embed(split.batch(batch, device)) for batch in batches(indices, batch_size)])
 
 
-def pick_places(dataset: Dataset, config: ScoreConfig, trial: int, device: str = "cpu", progress: Progress = silent) -> NDArray[np.int64]:
-    """Places [N], from 0 in each class, in the order of `config.measure` on features of a network trained as in trial `trial`.
+def herding_places(dataset: Dataset, config: ScoreConfig, trial: int, device: str = "cpu", progress: Progress = silent) -> Scores:
+    """Every sample id `[N]`, and its place `[N]` in the order in which herding picks its class; as `_places`."""
+    return _places(lambda features, label: herding(features), dataset, config, trial, device, progress)
 
-    k-center starts from a sample drawn by the trial's seed. Memory: the features of one class.
+
+def k_center_places(dataset: Dataset, config: ScoreConfig, trial: int, device: str = "cpu", progress: Progress = silent) -> Scores:
+    """As `herding_places` for k-center, which starts from a sample of each class drawn by the trial's seed."""
+
+    def order(features: Tensor, label: int) -> Tensor:
+        stream = generator(config.seed, "score", trial, "first center", label)
+        return k_center(features, first=int(torch.randint(len(features), (), generator=stream)))
+
+    return _places(order, dataset, config, trial, device, progress)
+
+
+def _places(
+    order: Callable[[Tensor, int], Tensor], dataset: Dataset, config: ScoreConfig, trial: int, device: str, progress: Progress
+) -> Scores:
+    """Ids and places `[N]`, from 0 in each class, on features of a network trained as in trial `trial`.
+
+    Memory: the features of one class.
+
+    Args:
+        order: the order `[n]` in which a class is picked, given the features `[n, F]` of its samples and its label.
+        dataset: whose train split, of N samples, is ranked.
+        config: how the network is trained.
+        trial: which network.
+        device: where it is trained.
+        progress: told the batches of its training.
     """
-    *_, network = train_epochs(dataset, torch.arange(len(dataset.train)), config, trial, device=device, progress=progress)
-    places = np.empty(len(dataset.train), dtype=np.int64)
+    count = len(dataset.train)
+    *_, network = train_epochs(dataset, torch.arange(count), config, trial, device=device, progress=progress)
+    places = np.empty(count, dtype=np.float64)
     for label, members in enumerate(dataset.train.by_class()):
-        if not len(members):
-            continue
-        features = embed_samples(network, dataset.train, members, config.batch_size, device)
-        if config.measure == "herding":
-            order = herding(features)
-        else:
-            stream = generator(config.seed, "score", trial, "first center", label)
-            order = k_center(features, first=int(torch.randint(len(members), (), generator=stream)))
-        places[members[order].numpy()] = np.arange(len(members))
-    return places
+        if len(members):
+            picked = order(embed_samples(network, dataset.train, members, config.batch_size, device), label)
+            places[members[picked].numpy()] = np.arange(len(members))
+    return np.arange(count), places

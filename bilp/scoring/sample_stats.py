@@ -1,4 +1,4 @@
-"""What a network makes of samples at one moment: everything that criteria are computed from, out of one forward pass."""
+"""Per-sample statistics of a network: everything that criteria are computed from, out of one forward pass."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ GRADIENT_BYTES = 256 * 2**20
 
 
 @dataclass(frozen=True)
-class Look:
-    """Values `[B]` of B samples under a network as it is.
+class SampleStats:
+    """Statistics `[B]` of B samples under a network as it is.
 
     losses: cross-entropy. correct: whether the label has the largest logit. el2n: ||softmax - one-hot||_2 (Paul et al.
     2021). margins: logit of the label minus the largest other one (Pleiss et al. 2020). gradient_norms: norm of the
@@ -35,8 +35,8 @@ class Look:
 
 
 @torch.no_grad()
-def look(network: Network, images: Tensor, labels: Tensor, gradient_norm: GradientNorm = "off") -> Look:
-    """Look at images `[B, C, H, W]` with a network in eval mode.
+def evaluate_samples(network: Network, images: Tensor, labels: Tensor, gradient_norm: GradientNorm = "off") -> SampleStats:
+    """Statistics of images `[B, C, H, W]` with labels `[B]` under a network in eval mode.
 
     The gradient of the last layer is (softmax - one-hot) times (features, 1), so its norm follows from the same pass.
     That of "all" costs a backward pass and takes every weight of two or more dimensions; biases and the scales of
@@ -56,11 +56,11 @@ def look(network: Network, images: Tensor, labels: Tensor, gradient_norm: Gradie
         norms = el2n * (features.float().square().sum(dim=1) + 1.0).sqrt()
     elif gradient_norm == "all":
         norms = weight_gradient_norms(network, images, labels)
-    return Look(cross_entropy(logits, labels, reduction="none"), logits.argmax(1) == labels, el2n, margins, norms)
+    return SampleStats(cross_entropy(logits, labels, reduction="none"), logits.argmax(1) == labels, el2n, margins, norms)
 
 
 def weight_gradient_norms(network: Network, images: Tensor, labels: Tensor) -> Tensor:
-    """Norms `[B]` of each sample's cross-entropy gradient by all weights of two or more dimensions."""
+    """Norms `[B]` of each sample's cross-entropy gradient with respect to all weights of two or more dimensions."""
     affordable = max(1, GRADIENT_BYTES // (4 * parameter_count(network)))
     size = min(micro_batch_size(images), affordable)
     parts = []

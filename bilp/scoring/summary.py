@@ -1,8 +1,8 @@
-"""Stage summarize: join the trials of a scoring into one row of criteria per sample."""
+"""Stage summarize: join the trials of a scoring into one row per sample."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -14,24 +14,17 @@ from bilp.artifacts.facts import SummaryFacts
 from bilp.artifacts.publication import publish
 from bilp.artifacts.tables import MEASURED_SUMMARY, SUMMARY, encode
 from bilp.config import ScoreConfig
+from bilp.config.criteria import CRITERIA, SUMMARIZED
 from bilp.config.given import model_of
+from bilp.config.measures import MEASURES
 from bilp.data import open_dataset
 from bilp.errors import ConfigError, MissingArtifact
-from bilp.scoring.criteria import CRITERIA, Moments, Trajectory
-from bilp.scoring.trial_record import (
-    MEASURED_FILE,
-    TRIAL,
-    VERSION,
-    WINDOWS,
-    read_measured,
-    read_trajectory,
-    score_uri,
-    training_key,
-    trial_key,
-    trial_uri,
-)
+from bilp.scoring.criteria import Moments, Trajectory, criterion_of
+from bilp.scoring.trial_record import MEASURED_FILE, TRIAL, read_measured, read_trajectory, score_uri, training_key, trial_key, trial_uri
 from bilp.storage.objects import Uri, as_uri, join
 
+VERSION = 2
+"""Of all summaries; a change of theirs repeats no training. A single criterion's function has a version in its entry."""
 KIND = "score_summary"
 FILE = "summary.parquet"
 
@@ -43,41 +36,47 @@ def summarize(dataset_uri: Uri, config: ScoreConfig | Mapping[str, Any], root: U
     """
     dataset_uri, config, root = as_uri(dataset_uri), model_of(ScoreConfig, config), as_uri(root)
     dataset = open_dataset(dataset_uri)
-    settings = config.model_dump(mode="json")
-    averaged = ("trials", *WINDOWS) if config.measure == "trajectory" else ("trials",)
-    training = training_key(dataset.fingerprint, config)
-    key = content_key("summarise", VERSION, training=training, **{name: settings[name] for name in averaged})
+    key = content_key("summarise", VERSION, **identity(dataset.fingerprint, config))
     uri = join(score_uri(root, dataset.fingerprint, config), "summary", key)
     if there_already(uri, KIND, key, shown=True) is not None:
         return uri
     trials = _trials(root, dataset.fingerprint, config)
     labels = dataset.train.labels.numpy()
-    if config.measure == "trajectory":
-        gradients = config.gradient_norm != "off"
-        records = (read_trajectory(trial, config.epochs, len(labels), gradients) for trial in trials)
-        name, schema, table = FILE, SUMMARY, summary_table(labels, records, config)
+    origin = {"stage": KIND, "key": key, "dataset": dataset.fingerprint}
+    if MEASURES[config.measure].per_epoch:
+        name, content = FILE, encode(summary_table(labels, records(trials, config, len(labels)), config), SUMMARY, origin)
+        criteria = [name for name in SUMMARIZED if name in CRITERIA]
+        criteria = [name for name in criteria if config.gradient_norm != "off" or not SUMMARIZED[name].gradients]
     else:
         measured = (read_measured(trial, len(labels)) for trial in trials)
-        name, schema, table = MEASURED_FILE, MEASURED_SUMMARY, measured_summary(labels, measured)
-    origin = {"stage": KIND, "key": key, "dataset": dataset.fingerprint}
+        name, content = MEASURED_FILE, encode(measured_summary(labels, measured), MEASURED_SUMMARY, origin)
+        criteria = [config.measure]
     publish(
         uri,
         KIND,
         key,
-        {name: encode(table, schema, origin)},
-        config=settings,
+        {name: content},
+        config=config,
         parents={"dataset": dataset_uri, **{f"trial {number}": trial.uri for number, trial in enumerate(trials)}},
-        facts=_facts(dataset.fingerprint, len(labels), config),
+        facts=facts(dataset.fingerprint, len(labels), config, criteria),
     )
     return uri
 
 
-def _facts(fingerprint: str, samples: int, config: ScoreConfig) -> dict[str, Any]:
+def identity(fingerprint: str, config: ScoreConfig) -> dict[str, Any]:
+    """What the keys of all summaries of a scoring hold: its training, and what is averaged."""
+    settings = config.model_dump(mode="json")
+    return {"training": training_key(fingerprint, config), **{name: settings[name] for name in MEASURES[config.measure].averaged}}
+
+
+def facts(fingerprint: str, samples: int, config: ScoreConfig, criteria: Sequence[str]) -> dict[str, Any]:
     """What the manifest tells: `criteria` are those that a selection can be made by."""
-    found: list[str] = [config.measure] if config.measure != "trajectory" else [name for name in CRITERIA if name != "accuracy"]
-    if config.gradient_norm == "off" and "grand" in found:
-        found.remove("grand")
-    return {"dataset": fingerprint, "samples": samples, "trials": config.trials, "measure": config.measure, "criteria": found}
+    return {"dataset": fingerprint, "samples": samples, "trials": config.trials, "measure": config.measure, "criteria": list(criteria)}
+
+
+def records(trials: Iterable[Artifact], config: ScoreConfig, samples: int) -> Iterator[Trajectory]:
+    """The records of published trials, one at a time."""
+    return (read_trajectory(trial, config.epochs, samples, config.gradient_norm != "off") for trial in trials)
 
 
 def open_summary(uri: Uri, fingerprint: str | None = None) -> Artifact:
@@ -101,35 +100,39 @@ def load_summary(uri: Uri, fingerprint: str | None = None) -> pa.Table:
 
 
 def criterion_scores(summary: Artifact, criterion: str) -> NDArray[np.float64]:
-    """Scores [N] of an opened summary by one of its criteria. Raises ConfigError, naming those it has, for another one."""
-    facts = summary.stated(SummaryFacts)
-    known = facts.criteria
-    if criterion not in known:
+    """Scores `[N]` of an opened summary by one of its criteria. Raises ConfigError, naming those it has, for another one."""
+    stated = summary.stated(SummaryFacts)
+    if criterion not in stated.criteria:
         raise ConfigError(
-            f"{summary.uri} has no scores for criterion {criterion}, only for {', '.join(known)}: "
+            f"{summary.uri} has no scores for criterion {criterion}, only for {', '.join(stated.criteria)}: "
             f"score with --prune.criterion {criterion}, which sets what has to be recorded"
         )
-    file, schema, column = (FILE, SUMMARY, criterion) if facts.measure == "trajectory" else (MEASURED_FILE, MEASURED_SUMMARY, "score")
-    scores: NDArray[np.float64] = summary.table(file, schema, [column], facts.samples)[column].to_numpy().astype(np.float64)
+    together = MEASURES[stated.measure].per_epoch and criterion in SUMMARIZED
+    file, schema, column = (FILE, SUMMARY, criterion) if together else (MEASURED_FILE, MEASURED_SUMMARY, "score")
+    scores: NDArray[np.float64] = summary.table(file, schema, [column], stated.samples)[column].to_numpy().astype(np.float64)
     return scores
 
 
 def summary_table(labels: NDArray[np.int64], trials: Iterable[Trajectory], config: ScoreConfig) -> pa.Table:
-    """Mean and standard deviation over trials of every criterion, for labels [N]; reads each trial once, in turn."""
-    moments = {name: Moments(len(labels)) for name in CRITERIA}
+    """Mean and standard deviation over trials of every criterion, for labels `[N]`; reads each trial once, in turn."""
+    functions = {name: criterion_of(column) for name, column in SUMMARIZED.items()}
+    moments = {name: Moments(len(labels)) for name in SUMMARIZED}
     for trajectory in trials:
-        for name, criterion in CRITERIA.items():
-            moments[name].add(criterion(trajectory, config))
+        for name, function in functions.items():
+            moments[name].add(function(trajectory, config))
     columns = {"sample_id": np.arange(len(labels), dtype=np.int64), "label": labels.astype(np.int32)}
     for name, moment in moments.items():
         columns[name] = moment.mean.astype(np.float32)
-        if f"{name}_std" in SUMMARY.names:
+        if SUMMARIZED[name].spread:
             columns[f"{name}_std"] = moment.std().astype(np.float32)
     return pa.table(columns, schema=SUMMARY)
 
 
 def measured_summary(labels: NDArray[np.int64], trials: Iterable[pa.Table]) -> pa.Table:
-    """Mean, standard deviation (n - 1; 0 for one visit) and visits per sample, for labels [N]; NaN without a visit."""
+    """Mean, standard deviation (n - 1; 0 for one visit) and visits per sample, for labels `[N]`; NaN without a visit.
+
+    `trials` have columns sample_id `[n]`, each once at most, and score `[n]`.
+    """
     visits = np.zeros(len(labels), dtype=np.int64)
     mean, squares = np.zeros(len(labels)), np.zeros(len(labels))
     for table in trials:  # Welford 1962, for the samples of the trial

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-import numpy as np
 import pyarrow as pa
 
 from bilp.artifacts.artifact import there_already
@@ -13,13 +12,12 @@ from bilp.artifacts.publication import publish
 from bilp.artifacts.tables import MEASURED, TRAJECTORY, encode
 from bilp.config import ScoreConfig
 from bilp.config.given import model_of
+from bilp.config.measures import MEASURES
 from bilp.data import Dataset, open_dataset
 from bilp.errors import ConfigError
 from bilp.nets.arithmetic import arithmetic
 from bilp.progress import Progress, silent
-from bilp.scoring.loss_curves import train_trial
-from bilp.scoring.picking import pick_places
-from bilp.scoring.subsets import subset_scores
+from bilp.registry import resolve
 from bilp.scoring.trial_record import (
     MEASURED_FILE,
     TRIAL,
@@ -38,6 +36,14 @@ def score_trial(
 ) -> str:
     """Run trial number `trial` (from 0) of `config` and return its URI; a trial that is there already is not repeated.
 
+    Args:
+        dataset_uri: the data set, as ingest published it.
+        config: what is trained and recorded.
+        trial: which of config.trials.
+        root: the storage's root.
+        device: where the network is trained.
+        progress: told the batches of the training.
+
     Raises ConfigError for a trial beyond config.trials and Diverged if the training leaves the finite numbers.
     """
     dataset_uri, config, root = as_uri(dataset_uri), model_of(ScoreConfig, config), as_uri(root)
@@ -52,7 +58,7 @@ def score_trial(
         table, facts = _measure(dataset, config, trial, device, progress)
     settings = training_settings(config)
     origin = {"stage": TRIAL, "key": key, "dataset": dataset.fingerprint, "trial": trial}
-    name, schema = (TRIAL_FILE, TRAJECTORY) if config.measure == "trajectory" else (MEASURED_FILE, MEASURED)
+    name, schema = (TRIAL_FILE, TRAJECTORY) if MEASURES[config.measure].per_epoch else (MEASURED_FILE, MEASURED)
     publish(
         uri,
         TRIAL,
@@ -69,17 +75,14 @@ def score_trial(
 def _measure(dataset: Dataset, config: ScoreConfig, trial: int, device: str, progress: Progress) -> tuple[pa.Table, dict[str, Any]]:
     """The trial's table, and what the manifest tells about it."""
     labels = dataset.train.labels.numpy()
-    if config.measure == "trajectory":
-        trajectory = train_trial(dataset, config, trial, device, progress)
-        facts = {
-            "samples": trajectory.samples,
-            "epochs": trajectory.epochs,
-            "final_loss": float(trajectory.losses[-1].mean()),
-            "final_accuracy": float(trajectory.correct[-1].mean()),
-        }
-        return trajectory_table(labels, trial, trajectory), facts
-    if config.measure == "monte_carlo":
-        indices, scores = subset_scores(dataset, config, trial, device, progress)
-    else:
-        indices, scores = np.arange(len(labels)), pick_places(dataset, config, trial, device, progress).astype(np.float64)
-    return measured_table(labels, trial, indices, scores), {"samples": len(indices)}
+    measure = MEASURES[config.measure]
+    record = resolve(measure.trial)(dataset, config, trial, device, progress)
+    if not measure.per_epoch:
+        return measured_table(labels, trial, *record), {"samples": len(record[0])}
+    facts = {
+        "samples": record.samples,
+        "epochs": record.epochs,
+        "final_loss": float(record.losses[-1].mean()),
+        "final_accuracy": float(record.correct[-1].mean()),
+    }
+    return trajectory_table(labels, trial, record), facts

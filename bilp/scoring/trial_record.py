@@ -12,28 +12,24 @@ from bilp.artifacts.artifact import Artifact, content_key
 from bilp.artifacts.facts import TrialFacts
 from bilp.artifacts.tables import MEASURED, TRAJECTORY
 from bilp.config import ScoreConfig
+from bilp.config.measures import MEASURES, WINDOWS
 from bilp.errors import DamagedArtifact
 from bilp.scoring.criteria import Trajectory
 from bilp.storage.objects import join
 
 VERSION = 2
+"""Of the trials; summaries have a version of their own (`bilp.scoring.summary`), so that a change of these repeats no training."""
 TRIAL = "score_trial"
 TRIAL_FILE = "losses.parquet"
-
-
 MEASURED_FILE = "scores.parquet"
-WINDOWS = ("init_epochs", "converge_epochs", "early_from", "early_to")
 
 
 def training_settings(config: ScoreConfig) -> dict[str, Any]:
     """The settings that shape a trial: neither how many trials there are nor what is averaged later."""
-    unused = {"trials", *WINDOWS, "gradient_norm", "subset_share", "held_out"}
-    if config.measure == "trajectory":
-        unused -= {"gradient_norm"}
-        if config.gradient_norm != "off":  # norms are recorded inside of the window only
-            unused -= {"early_from", "early_to"}
-    if config.measure == "monte_carlo":
-        unused -= {"subset_share", "held_out"}
+    measure = MEASURES[config.measure]
+    unused = {"trials", *WINDOWS}.union(*(other.settings for other in MEASURES.values())) - measure.settings
+    if measure.per_epoch and config.gradient_norm != "off":  # norms are recorded inside of the window only
+        unused -= {"early_from", "early_to"}
     return config.model_dump(mode="json", exclude=unused)
 
 

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from bilp.artifacts.artifact import open_artifact
-from bilp.config import Baseline, EvaluateConfig, ExpertsConfig, Frozen, NetworkConfig, ScoreConfig
+from bilp.config import BaselineName, EvaluateConfig, ExpertsConfig, Frozen, NetworkConfig, ScoreConfig
 from bilp.storage.objects import join
 from flows.local.flow import flow
 from flows.rounds import shard_label
@@ -68,7 +68,7 @@ def distill_shard(run_uri: str, shard: int, shards: int, root: str, label: str) 
     return Call(unit="distill-shard", arguments=arguments, artifact=shard_address(run_uri, shard), label=f"distill {label}")
 
 
-def evaluate_baseline(dataset_uri: str, baseline: Baseline, ipc: int, config: EvaluateConfig, root: str) -> Call:
+def evaluate_baseline(dataset_uri: str, baseline: BaselineName, ipc: int, config: EvaluateConfig, root: str) -> Call:
     """All networks and seeds on real images."""
     arguments = {"dataset_uri": dataset_uri, "baseline": baseline, "ipc": ipc, "config": config.model_dump(mode="json"), "root": root}
     artifact = baseline_address(dataset_uri, baseline, ipc, config, root)
@@ -134,7 +134,7 @@ def shard_address(run_uri: str, shard: int) -> str:
     return part.round_uri(part.run.distill.rounds)
 
 
-def baseline_address(dataset_uri: str, baseline: Baseline, ipc: int, config: EvaluateConfig, root: str) -> str:
+def baseline_address(dataset_uri: str, baseline: BaselineName, ipc: int, config: EvaluateConfig, root: str) -> str:
     """Where the evaluation of a baseline is published."""
     from bilp.evaluate import address
 

@@ -17,7 +17,7 @@ from prefect.context import FlowRunContext
 from prefect.states import Failed
 
 from bilp.artifacts import lease
-from bilp.config import Baseline, EvaluateConfig, ExpertsConfig, NetworkConfig, ScoreConfig
+from bilp.config import BaselineName, EvaluateConfig, ExpertsConfig, NetworkConfig, ScoreConfig
 from bilp.config.base import Count, Positive
 from bilp.errors import StorageError
 from bilp.storage.objects import join
@@ -131,7 +131,7 @@ def evaluate_synthetic(
 
 @flow(name="evaluate-baseline", flow_run_name="evaluate baseline {baseline}")
 def evaluate_baseline(
-    dataset_uri: str, baseline: Baseline, ipc: Positive, config: EvaluateConfig, root: Root | None = None
+    dataset_uri: str, baseline: BaselineName, ipc: Positive, config: EvaluateConfig, root: Root | None = None
 ) -> str | State[Any]:
     """The same on real images: all of them, or random subsets.
 

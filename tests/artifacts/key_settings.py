@@ -10,7 +10,7 @@ from key_world import NARROW, RECIPE, RESELECT, World
 from pydantic import BaseModel
 
 from bilp.config import (
-    Baseline,
+    BaselineName,
     DistillConfig,
     EvaluateConfig,
     ExpertsConfig,
@@ -77,7 +77,7 @@ class Set(Frozen):
 
 class Real(Frozen):
     config: EvaluateConfig
-    baseline: Baseline
+    baseline: BaselineName
     ipc: int = 2
 
 

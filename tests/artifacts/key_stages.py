@@ -125,7 +125,7 @@ STAGES = (
     Stage("scoring trial", ("score", "score_trial"), "scores/FINGERPRINT/KEY/trials/NUMBER", rf"scores/.*/trials/\d+{FILE}",
           _trial, scoring, ("bilp.scoring.trial_record",)),
     Stage("summary of scores", ("summarise",), "scores/FINGERPRINT/KEY/summary/KEY", rf"scores/.*/summary/{KEY}{FILE}",
-          _call(summarize, "dataset", "config"), summaries, ("bilp.scoring.trial_record",)),
+          _call(summarize, "dataset", "config"), summaries, ("bilp.scoring.trial_record", "bilp.scoring.summary")),
     Stage("selection", ("prune",), "selections/KEY", rf"selections/{KEY}{FILE}",
           _call(prune, "dataset", "scores", "settings"), prunings, ("bilp.pruning.prune",)),
     Stage("expert", ("experts", "expert"), "experts/FINGERPRINT/KEY/trainings/NUMBER", rf"experts/.*/trainings/\d+{FILE}",

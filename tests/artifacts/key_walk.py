@@ -25,6 +25,7 @@ from bilp.artifacts.facts import DatasetFacts
 from bilp.config import PipelineConfig
 from bilp.config.base import Frozen
 from bilp.data.store import Dataset, Split
+from bilp.registry import EntryName, Plugin, Registry
 from bilp.storage import local
 
 PACKAGE = Path(bilp.__file__).parent
@@ -114,14 +115,16 @@ def _with(model: BaseModel, name: str, value: Any, validated: bool) -> BaseModel
 
 
 def _other_values(field: Any, value: Any) -> Iterator[Any]:
-    for kind in _kinds(field.annotation):
+    for kind in _kinds(Annotated[(field.annotation, *field.metadata)] if field.metadata else field.annotation):
         yield from _of_kind(kind, value)
 
 
 def _kinds(annotation: Any) -> Iterator[Any]:
-    """The alternatives of a type, without constraints."""
+    """The alternatives of a type, without constraints; names of entries are a Literal of them."""
     if get_origin(annotation) is Annotated:
-        yield from _kinds(get_args(annotation)[0])
+        kind, *marks = get_args(annotation)
+        entries = [mark.registry for mark in marks if isinstance(mark, EntryName)]
+        yield from [Literal[tuple(registry)] for registry in entries] or _kinds(kind)
     elif get_origin(annotation) in (Union, types.UnionType):
         for part in get_args(annotation):
             yield from _kinds(part)
@@ -184,6 +187,29 @@ def reading() -> Iterator[set[tuple[str, str]]]:
             patch.setattr(kind, "__getattribute__", spied(kind, public), raising=False)
         patch.setattr(Artifact, "fact", fact)
         yield seen
+
+
+def registries(model: BaseModel, field: str) -> Iterator[Registry[Any]]:
+    """The registries that a setting's values are names in, if packages may add to them."""
+    found = type(model).model_fields[field]
+    for part in (*found.metadata, *_metadata(found.annotation)):
+        if isinstance(part, EntryName) and part.registry.group is not None:
+            yield part.registry
+
+
+def _metadata(annotation: Any) -> Iterator[Any]:
+    """Everything that a type is annotated with, at any depth."""
+    yield from getattr(annotation, "__metadata__", ())
+    for part in get_args(annotation):
+        yield from _metadata(part)
+
+
+@contextmanager
+def of_a_package(registry: Registry[Any], name: str, version: str) -> Iterator[None]:
+    """As if an installed package offered the entry."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(registry, "plugin", lambda asked: Plugin("package", version) if asked == name else None)
+        yield
 
 
 def versions() -> dict[str, list[str]]:

@@ -26,7 +26,8 @@ from bilp.config import (
     TeacherConfig,
     TrajectoryConfig,
 )
-from bilp.config.decode import DecodeConfig, IdcConfig, PretrainedConfig
+from bilp.config.decode import DecodeConfig
+from bilp.config.methods.idc import IdcConfig, PretrainedConfig
 from bilp.data import ingest, open_dataset, read_source
 from bilp.distill import distill_round, finish_run, reselect_round, start_run
 from bilp.evaluate import evaluate_baseline, evaluate_synthetic

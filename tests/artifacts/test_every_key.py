@@ -18,7 +18,7 @@ import pytest
 from key_settings import Case, Stage
 from key_stages import NO_STAGES, STAGES, UPSTREAM
 from key_table import DOCUMENT, ENVIRONMENT, document
-from key_walk import PACKAGE, Asked, asked, changed, raised, reading, values, versions
+from key_walk import PACKAGE, Asked, asked, changed, of_a_package, raised, reading, registries, values, versions
 from key_world import World, make_world
 
 from bilp.errors import BilpError
@@ -137,6 +137,19 @@ def test_the_version_of_its_code_and_of_code_that_its_inputs_are_made_by_asks_fo
 
 
 @STAGE
+def test_the_version_of_a_package_whose_entry_a_setting_names_asks_for_another_key(stage: Stage, world: World) -> None:
+    for name, case in stage.cases(world).items():
+        for path, model, field in values(case.settings):
+            for registry in registries(model, field) if reason(case, path) is None else ():
+                places = [place_of(stage, case, world.root)]
+                for entry in (getattr(model, field),) if isinstance(getattr(model, field), str) else getattr(model, field) or ():
+                    for version in ("1.0", "1.1"):
+                        with of_a_package(registry, entry, version):
+                            places.append(place_of(stage, case, world.root))
+                assert len(set(places)) == len(places), f"{name}: {path}"
+
+
+@STAGE
 def test_neither_the_storage_root_nor_the_name_of_the_data_set_is_in_a_key(stage: Stage, world: World, tmp_path: Path) -> None:
     for name, case in stage.cases(world).items():
         here, root = place_of(stage, case, world.root), str(tmp_path / name)
@@ -194,6 +207,18 @@ def named_keys() -> Iterator[str]:
                     yield str(found)
                 else:
                     yield f"{module}: {ast.unparse(first)}"
+
+
+def test_stages_are_walked_that_name_entries_of_every_kind_that_packages_can_offer(world: World) -> None:
+    found = {
+        registry.group
+        for stage in STAGES
+        for case in stage.cases(world).values()
+        for path, model, field in values(case.settings)
+        for registry in registries(model, field)
+        if reason(case, path) is None
+    }
+    assert found == {"bilp.methods", "bilp.criteria", "bilp.sources", "bilp.networks"}
 
 
 def test_every_key_that_is_made_anywhere_belongs_to_a_stage_here() -> None:

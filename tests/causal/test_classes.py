@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from functools import partial
+from typing import Any
 
 import pytest
 import torch
 from torch import Tensor, nn
 
-from bilp.causal import ClassBatch, Estimator, measure, measure_classes
+from bilp.causal import ClassBatch, EffectSettings, Estimator, measure, measure_classes
 from bilp.causal.batch import Needs, class_groups
 from bilp.config import NetworkConfig
 from bilp.errors import ConfigError
@@ -33,7 +34,7 @@ class OwnMatching(GradientMatching):
     def cotangent(self, mu: Vectors, psi: Vectors) -> Vectors:
         return tuple(2.0 * (b - a) for a, b in zip(mu, psi, strict=True))
 
-    directional = None
+    directional = Matching.directional
 
 
 MATCHINGS: dict[str, Matching] = {
@@ -69,8 +70,8 @@ def class_batches(counts: tuple[int, ...] = COUNTS, ipc: int = 2, family: str | 
     return found
 
 
-def alone(matching: Matching, net: Network, batches: list[ClassBatch], estimator: Estimator, **options: int) -> list[Tensor]:
-    return [measure(matching, net, b.real, b.synthetic, estimator, augment=b.augment, **options).norms for b in batches]
+def alone(matching: Matching, net: Network, batches: list[ClassBatch], estimator: Estimator, **options: Any) -> list[Tensor]:
+    return [measure(matching, net, b, EffectSettings(estimator, **options)).norms for b in batches]
 
 
 def assert_all_close(found: list[Tensor], wanted: list[Tensor], rtol: float = 1e-3) -> None:
@@ -92,9 +93,9 @@ def test_together_as_alone(matching: Matching, estimator: Estimator, family: str
     net, batches = network(), class_batches(family=family)
     if estimator == "taylor" and matching is MATCHINGS["idc_l1"]:
         with pytest.raises(ConfigError, match="taylor"):
-            list(measure_classes(matching, net, batches, estimator))
+            list(measure_classes(matching, net, batches, EffectSettings(estimator)))
         return
-    found = [measured.norms for measured in measure_classes(matching, net, batches, estimator, directions=16, seed=3)]
+    found = [measured.norms for measured in measure_classes(matching, net, batches, EffectSettings(estimator, directions=16, seed=3))]
     assert [len(norms) for norms in found] == list(COUNTS)
     assert_all_close(found, alone(matching, net, batches, estimator, directions=16, seed=3))
 
@@ -140,7 +141,7 @@ class Smooth(nn.Module):
 def test_networks_without_rules(estimator: Estimator) -> None:
     net, matching, batches = Network(Smooth(), 4, CLASSES), MATCHINGS["dc"], class_batches()
     initialize(net, generator(81, "smooth"))
-    found = [measured.norms for measured in measure_classes(matching, net, batches, estimator, directions=8)]
+    found = [measured.norms for measured in measure_classes(matching, net, batches, EffectSettings(estimator, directions=8))]
     assert_all_close(found, alone(matching, net, batches, estimator, directions=8))
 
 
@@ -151,7 +152,7 @@ def test_mixed_images_are_moved_together_within_a_class() -> None:
         return 0.5 * (images + images.roll(1, dims=0))
 
     batches = [ClassBatch(batch.real, batch.synthetic, mix) for batch in class_batches()]
-    found = [measured.norms for measured in measure_classes(matching, net, batches, "sketch", directions=12)]
+    found = [measured.norms for measured in measure_classes(matching, net, batches, EffectSettings("sketch", directions=12))]
     assert_all_close(found, alone(matching, net, batches, "sketch", directions=12))
 
 
@@ -173,7 +174,7 @@ def test_only_roughly_ordered_classes_are_measured_exactly(monkeypatch: pytest.M
     exact, rough = (alone(matching, net, batches, name, directions=16) for name in ("cotangent", "sketch"))
     promises = iter([0.0 if c in weak else 1.0 for c in range(3)])
     monkeypatch.setattr("bilp.causal.sketch.agreement", lambda estimates: next(promises))
-    found = [measured.norms for measured in measure_classes(matching, net, batches, "auto", directions=16)]
+    found = [measured.norms for measured in measure_classes(matching, net, batches, EffectSettings("auto", directions=16))]
     assert_all_close(found, [exact[c] if c in weak else rough[c] for c in range(3)])
 
 
@@ -181,13 +182,15 @@ def test_only_safe_classes_are_measured_in_bfloat16(monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr("bilp.causal.batch.TILES", 100)
     net, matching, batches = network(), MATCHINGS["dc"], class_batches((40, 20, 50), ipc=1)
     exact = alone(matching, net, batches, "cotangent")
-    short = [measured.norms for measured in measure_classes(matching, net, batches, "cotangent", precision="bfloat16")]
-    own = [measure(matching, net, b.real, b.synthetic, "cotangent", precision="bfloat16").norms for b in batches]
+    short = [measured.norms for measured in measure_classes(matching, net, batches, EffectSettings("cotangent", precision="bfloat16"))]
+    own = [
+        measure(matching, net, ClassBatch(b.real, b.synthetic), EffectSettings("cotangent", precision="bfloat16")).norms for b in batches
+    ]
     assert_all_close(short, own, 1e-2)
     assert_all_close(short[1:2], exact[1:2])  # too few to gain anything
     judged = iter([False, True])
     monkeypatch.setattr("bilp.causal.group.order_holds", lambda one, other: next(judged))
-    mended = [measured.norms for measured in measure_classes(matching, net, batches, "cotangent", precision="bfloat16")]
+    mended = [measured.norms for measured in measure_classes(matching, net, batches, EffectSettings("cotangent", precision="bfloat16"))]
     assert_all_close(mended[:2], exact[:2])
     assert not torch.allclose(mended[2], exact[2], rtol=1e-4)
 
@@ -198,7 +201,7 @@ def test_equal_samples_of_one_class_have_no_effect(matching: Matching) -> None:
     same = batches[2].real[0][:1].expand(7, *SHAPE).contiguous()
     batches[2] = ClassBatch((same, batches[2].real[1]), batches[2].synthetic)
     for estimator in ("cotangent", "sketch"):
-        found = [measured.norms for measured in measure_classes(matching, network(), batches, estimator, directions=16)]
+        found = [measured.norms for measured in measure_classes(matching, network(), batches, EffectSettings(estimator, directions=16))]
         assert torch.equal(found[2], torch.zeros(7))
         assert all(bool((norms > 0).all()) for norms in found[:2])
 

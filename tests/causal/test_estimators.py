@@ -10,21 +10,20 @@ import pytest
 import torch
 from torch import Tensor
 
-from bilp.causal import ClassBatch, Estimator, effects, ite, measure
+from bilp.causal import ClassBatch, EffectSettings, Estimator, effects, ite, measure
 from bilp.causal.choose import prefers_sketch
-from bilp.causal.cotangent import cotangent_differences
-from bilp.causal.group import DIRECTIONS
+from bilp.causal.cotangent import cotangent_differences, differences_by
+from bilp.causal.effect_settings import DIRECTIONS
 from bilp.causal.precision import RANK_AGREEMENT
+from bilp.causal.reference.taylor import first_order_differences
 from bilp.causal.sketch import Sketch, agreement, directions_per_image, promised, sketch
 from bilp.causal.synthetic_images import Synthetic
-from bilp.causal.taylor import first_order_differences
 from bilp.causal.vectors import RealVectors
 from bilp.config import NetworkConfig, ReselectConfig
 from bilp.errors import ConfigError
 from bilp.images import augment
 from bilp.matching import FeatureMatching, GradientMatching, Matching, Vectors, matching_for
 from bilp.matching.alignment import AlignmentMatching
-from bilp.matching.directional import directional, generic_directional
 from bilp.matching.kernels import KernelMatching
 from bilp.nets import Network, build, initialize
 from bilp.seeds import generator
@@ -36,8 +35,8 @@ DM, DC = FeatureMatching(), GradientMatching("dc")
 class AbsoluteMatching(GradientMatching):
     """Gradients under an l1 distance, with nothing but what every matching has."""
 
-    pushforward = None
-    directional = None
+    pushforward = Matching.pushforward
+    directional = Matching.directional
 
     def distance(self, mu: Vectors, psi: Vectors) -> Tensor:
         return torch.stack([(b - a).abs().sum() for a, b in zip(mu, psi, strict=True)]).sum()
@@ -49,8 +48,8 @@ class AbsoluteMatching(GradientMatching):
 class PlainMatching(GradientMatching):
     """The row-wise cosine with the generic parts."""
 
-    pushforward = None
-    directional = None
+    pushforward = Matching.pushforward
+    directional = Matching.directional
 
 
 class SquaredMatching(AbsoluteMatching):
@@ -93,12 +92,14 @@ def test_every_estimator_on_every_network(matching: Matching, family: str) -> No
     net = network(FAMILIES[family])
     real, synthetic = draw(8, "real", family), draw(1, "synthetic", family)
     matching.freeze_statistics(net, draw(8, "statistics")[0])
-    exact = ite(matching, net, *real, *synthetic, "oracle")
-    torch.testing.assert_close(ite(matching, net, *real, *synthetic, "cotangent"), exact, rtol=2e-3, atol=1e-5 * float(exact.max()))
-    found = ite(matching, net, *real, *synthetic, "sketch", directions=64)
+    exact = ite(matching, net, ClassBatch(real, synthetic), EffectSettings("oracle"))
+    torch.testing.assert_close(
+        ite(matching, net, ClassBatch(real, synthetic), EffectSettings("cotangent")), exact, rtol=2e-3, atol=1e-5 * float(exact.max())
+    )
+    found = ite(matching, net, ClassBatch(real, synthetic), EffectSettings("sketch", directions=64))
     assert float(((found - exact).abs() / exact).mean()) < 0.25
     if matching is not L1:
-        first = ite(matching, net, *real, *synthetic, "taylor")
+        first = ite(matching, net, ClassBatch(real, synthetic), EffectSettings("taylor"))
         tolerance = 0.5 if isinstance(matching, GradientMatching) and matching is not MSE else 2e-3
         torch.testing.assert_close(first, exact, rtol=tolerance, atol=1e-5 * float(exact.max()))
 
@@ -117,16 +118,16 @@ def test_every_estimator_of_the_other_methods(name: str, family: str) -> None:
     matching, net = LAYERWISE[name], network(FAMILIES[family])
     real, synthetic = draw(7, "real", name, family), draw(2, "synthetic", name, family)
     matching.freeze_statistics(net, draw(8, "statistics")[0])
-    exact = ite(matching, net, *real, *synthetic, "oracle")
+    exact = ite(matching, net, ClassBatch(real, synthetic), EffectSettings("oracle"))
     assert bool((exact > 0).all())
-    torch.testing.assert_close(ite(matching, net, *real, *synthetic), exact, rtol=2e-3, atol=1e-5 * float(exact.max()))
-    found = ite(matching, net, *real, *synthetic, "sketch", directions=64)
+    torch.testing.assert_close(ite(matching, net, ClassBatch(real, synthetic)), exact, rtol=2e-3, atol=1e-5 * float(exact.max()))
+    found = ite(matching, net, ClassBatch(real, synthetic), EffectSettings("sketch", directions=64))
     assert float(((found - exact).abs() / exact).mean()) < 0.25
     if name == "idc_l1":
         with pytest.raises(ConfigError, match="taylor"):
-            ite(matching, net, *real, *synthetic, "taylor")
+            ite(matching, net, ClassBatch(real, synthetic), EffectSettings("taylor"))
     else:  # squared distances are linear in the mean
-        first = ite(matching, net, *real, *synthetic, "taylor")
+        first = ite(matching, net, ClassBatch(real, synthetic), EffectSettings("taylor"))
         torch.testing.assert_close(first, exact, rtol=2e-3, atol=1e-5 * float(exact.max()))
 
 
@@ -137,22 +138,29 @@ def test_sketch_with_a_whole_basis_is_exact(matching: Matching) -> None:
     stream = generator(72, "images")
     real, synthetic = torch.randn(9, 1, 4, 4, generator=stream), torch.randn(2, 1, 4, 4, generator=stream)
     targets = torch.ones(9, dtype=torch.int64), torch.ones(2, dtype=torch.int64)
-    exact = ite(matching, net, real, targets[0], synthetic, targets[1], "oracle")
+    exact = ite(matching, net, ClassBatch((real, targets[0]), (synthetic, targets[1])), EffectSettings("oracle"))
     for byte_budget in (2**28, 1):
-        found = ite(matching, net, real, targets[0], synthetic, targets[1], "sketch", directions=32, byte_budget=byte_budget)
+        found = ite(
+            matching,
+            net,
+            ClassBatch((real, targets[0]), (synthetic, targets[1])),
+            EffectSettings("sketch", directions=32, byte_budget=byte_budget),
+        )
         torch.testing.assert_close(found, exact, rtol=2e-3, atol=1e-5 * float(exact.max()))
 
 
 @pytest.mark.parametrize("matching", [DM, DC], ids=["dm", "dc"])
 def test_sketch_is_unbiased_in_the_square(matching: Matching) -> None:
     net, real, synthetic = network(), draw(6, "real"), draw(3, "synthetic")
-    exact = ite(matching, net, *real, *synthetic, "oracle").square()
-    drawn = [ite(matching, net, *real, *synthetic, "sketch", directions=9, seed=seed).square() for seed in range(30)]
+    exact = ite(matching, net, ClassBatch(real, synthetic), EffectSettings("oracle")).square()
+    drawn = [
+        ite(matching, net, ClassBatch(real, synthetic), EffectSettings("sketch", directions=9, seed=seed)).square() for seed in range(30)
+    ]
     ratio = torch.stack(drawn).mean(dim=0) / exact
     assert float((ratio - 1.0).abs().max()) < 0.5
     assert float((ratio.mean() - 1.0).abs()) < 0.15
     assert not torch.equal(drawn[0], drawn[1])
-    assert torch.equal(drawn[0], ite(matching, net, *real, *synthetic, "sketch", directions=9, seed=0).square())
+    assert torch.equal(drawn[0], ite(matching, net, ClassBatch(real, synthetic), EffectSettings("sketch", directions=9, seed=0)).square())
 
 
 @pytest.mark.parametrize("family", ["color", "crop", "cutout", "flip", "scale", "rotate"])
@@ -189,8 +197,8 @@ def test_mixed_images_are_moved_together() -> None:
     def mix(images: Tensor) -> Tensor:
         return 0.5 * (images + images.roll(1, dims=0))
 
-    exact = ite(DC, net, *real, *synthetic, "oracle", augment=mix)
-    found = ite(DC, net, *real, *synthetic, "sketch", augment=mix, directions=256)
+    exact = ite(DC, net, ClassBatch(real, synthetic, mix), EffectSettings("oracle"))
+    found = ite(DC, net, ClassBatch(real, synthetic, mix), EffectSettings("sketch", directions=256))
     assert float(((found - exact).abs() / exact).mean()) < 0.2
 
 
@@ -202,7 +210,7 @@ def test_taylor_is_the_derivative_of_the_exact_form(matching: Matching) -> None:
     mu = tuple(block.mean(dim=0) for block in phi)
     psi = matching.real_mean(net, *draw(2, "synthetic", dtype=torch.float64))
     along = tuple(block - center for block, center in zip(phi, mu, strict=True))
-    found, generic = directional(matching, mu, psi, along), generic_directional(matching, mu, psi, along)
+    found, generic = matching.directional(mu, psi, along), Matching.directional(matching, mu, psi, along)
     step = 1e-5
     ahead, behind = (matching.cotangent(tuple(m + s * step * d for m, d in zip(mu, along, strict=True)), psi) for s in (1, -1))
     for a, g, up, down in zip(found, generic, ahead, behind, strict=True):
@@ -214,7 +222,7 @@ def test_taylor_is_the_derivative_of_the_exact_form(matching: Matching) -> None:
 @pytest.mark.parametrize("matching", [DM, MSE], ids=["dm", "mse"])
 def test_taylor_is_exact_for_squared_distances(matching: Matching) -> None:
     net, pairs = network(dtype=torch.float64), (draw(7, "real", dtype=torch.float64), draw(2, "s", dtype=torch.float64))
-    first, exact = (torch.cat(list(effects(matching, net, *pairs, name))) for name in ("taylor", "oracle"))
+    first, exact = (torch.cat(list(effects(matching, net, ClassBatch(*pairs), EffectSettings(name)))) for name in ("taylor", "oracle"))
     torch.testing.assert_close(first, exact, rtol=1e-6, atol=1e-9 * float(exact.abs().max()))
 
 
@@ -222,10 +230,10 @@ def test_taylor_of_l1_is_zero_and_refused() -> None:
     net, real, synthetic = network(), draw(7, "real"), draw(2, "synthetic")
     phi = L1.real(net, *real)
     mu, psi = L1.real_mean(net, *real), L1.real_mean(net, *synthetic)
-    assert all(not bool(block.any()) for block in first_order_differences(L1, mu, phi, psi, 7))
+    assert all(not bool(block.any()) for block in differences_by(first_order_differences, L1, mu, phi, psi, 7))
     assert any(bool(block.any()) for block in cotangent_differences(L1, mu, phi, psi, 7))
     with pytest.raises(ConfigError, match="linear in pieces"):
-        ite(L1, net, *real, *synthetic, "taylor")
+        ite(L1, net, ClassBatch(real, synthetic), EffectSettings("taylor"))
 
 
 @CURVED
@@ -233,32 +241,34 @@ def test_taylor_of_l1_is_zero_and_refused() -> None:
 def test_degenerate_batches_are_finite(matching: Matching, estimator: Estimator) -> None:
     net, (images, targets), synthetic = network(), draw(6, "real"), draw(2, "synthetic")
     same = images[:1].expand(6, *SHAPE).contiguous()
-    assert torch.equal(ite(matching, net, same, targets, *synthetic, estimator), torch.zeros(6))
-    assert ite(matching, net, images[:2], targets[:2], *synthetic, estimator).isfinite().all()
+    assert torch.equal(ite(matching, net, ClassBatch((same, targets), synthetic), EffectSettings(estimator)), torch.zeros(6))
+    assert ite(matching, net, ClassBatch((images[:2], targets[:2]), synthetic), EffectSettings(estimator)).isfinite().all()
     twice = torch.cat([images[:3], images[:3]])
-    norms = ite(matching, net, twice, targets, *synthetic, estimator, directions=16)
+    norms = ite(matching, net, ClassBatch((twice, targets), synthetic), EffectSettings(estimator, directions=16))
     assert norms.isfinite().all()
     torch.testing.assert_close(norms[:3], norms[3:], rtol=1e-2, atol=1e-4 * float(norms.max()))
 
 
 def test_effects_of_a_sketch_are_refused() -> None:
     with pytest.raises(ConfigError, match="norms, not the effects"):
-        effects(DC, network(), draw(3, "real"), draw(1, "s"), "sketch")
+        effects(DC, network(), ClassBatch(draw(3, "real"), draw(1, "s")), EffectSettings("sketch"))
 
 
 def test_auto_takes_the_sketch_where_it_pays_and_vouches_for_it(monkeypatch: pytest.MonkeyPatch) -> None:
     net, pairs = network(), (draw(40, "real"), draw(8, "synthetic"))
-    exact, estimated = (measure(DC, net, *pairs, name, directions=16).norms for name in ("cotangent", "sketch"))
+    exact, estimated = (measure(DC, net, ClassBatch(*pairs), EffectSettings(name, directions=16)).norms for name in ("cotangent", "sketch"))
     monkeypatch.setattr("bilp.causal.group.prefers_sketch", lambda *_: True)
     for bound, wanted in ((0.0, estimated), (1.1, exact)):
         monkeypatch.setattr("bilp.causal.group.RANK_AGREEMENT", bound)
-        torch.testing.assert_close(measure(DC, net, *pairs, "auto", directions=16).norms, wanted, rtol=1e-3, atol=0.0)
+        torch.testing.assert_close(
+            measure(DC, net, ClassBatch(*pairs), EffectSettings("auto", directions=16)).norms, wanted, rtol=1e-3, atol=0.0
+        )
 
 
 @pytest.mark.parametrize(("first", "tries"), [(0.95, [16, 32]), (0.8, [16]), (0.97, [16])])
 def test_auto_doubles_the_directions_only_if_that_promises_enough(monkeypatch: pytest.MonkeyPatch, first: float, tries: list[int]) -> None:
     net, pairs = network(), (draw(40, "real"), draw(8, "synthetic"))
-    exact, seen = measure(DC, net, *pairs, "cotangent").norms, []
+    exact, seen = measure(DC, net, ClassBatch(*pairs), EffectSettings("cotangent")).norms, []
 
     def counted(*given: object) -> list[Sketch]:
         seen.append(given[3])
@@ -266,7 +276,7 @@ def test_auto_doubles_the_directions_only_if_that_promises_enough(monkeypatch: p
 
     monkeypatch.setattr("bilp.causal.group.prefers_sketch", lambda *_: True)
     monkeypatch.setattr("bilp.causal.group.sketch", counted)
-    found = measure(DC, net, *pairs, "auto", directions=16).norms
+    found = measure(DC, net, ClassBatch(*pairs), EffectSettings("auto", directions=16)).norms
     assert seen == tries
     torch.testing.assert_close(found, torch.zeros(40) if first >= RANK_AGREEMENT else exact)
 

@@ -9,9 +9,9 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from bilp.causal import Estimator, effects, ite
+from bilp.causal import ClassBatch, EffectSettings, Estimator, effects, ite
 from bilp.causal.cotangent import cotangent_differences
-from bilp.causal.oracle import meta_gradient
+from bilp.causal.reference.oracle import meta_gradient
 from bilp.causal.synthetic_images import DensePullback
 from bilp.causal.vectors import chunk_size
 from bilp.config import AugmentFamily, NetworkConfig
@@ -58,7 +58,7 @@ def all_effects(
 ) -> Tensor:
     """`[B, M, C, H, W]`."""
     pairs = (real, labels(len(real))), (synthetic, labels(len(synthetic)))
-    return torch.cat(list(effects(matching, net, *pairs, estimator, augment=apply, byte_budget=byte_budget)))
+    return torch.cat(list(effects(matching, net, ClassBatch(*pairs, apply), EffectSettings(estimator, byte_budget=byte_budget))))
 
 
 def assert_close_each(found: Tensor, wanted: Tensor, rtol: float) -> None:
@@ -150,7 +150,7 @@ def test_norms_are_those_of_the_effects(matching: Matching) -> None:
     net, real, synthetic = network(8), draw(6, "real"), draw(2, "synthetic")
     wanted = all_effects(matching, net, real, synthetic).flatten(1).norm(dim=1)
     for estimator in ("auto", "cotangent", "oracle"):
-        norms = ite(matching, net, real, labels(6), synthetic, labels(2), estimator)
+        norms = ite(matching, net, ClassBatch((real, labels(6)), (synthetic, labels(2))), EffectSettings(estimator))
         assert norms.shape == (6,)
         assert norms.dtype == torch.float32
         assert not norms.requires_grad
@@ -253,11 +253,11 @@ def test_only_direction_of_the_mean_matters_for_the_cosine() -> None:
 def test_one_sample_is_refused(matching: Matching) -> None:
     for estimator in ("auto", "oracle"):
         with pytest.raises(ConfigError, match="at least 2 real samples"):
-            ite(matching, network(8), draw(1, "real"), labels(1), draw(1, "s"), labels(1), estimator)
+            ite(matching, network(8), ClassBatch((draw(1, "real"), labels(1)), (draw(1, "s"), labels(1))), EffectSettings(estimator))
     with pytest.raises(ConfigError, match="no synthetic image"):
-        ite(matching, network(8), draw(2, "real"), labels(2), draw(1, "s")[:0], labels(0))
+        ite(matching, network(8), ClassBatch((draw(2, "real"), labels(2)), (draw(1, "s")[:0], labels(0))))
     with pytest.raises(ConfigError, match="unknown estimator"):
-        ite(matching, network(8), draw(2, "real"), labels(2), draw(1, "s"), labels(1), "guess")
+        ite(matching, network(8), ClassBatch((draw(2, "real"), labels(2)), (draw(1, "s"), labels(1))), EffectSettings("guess"))
 
 
 @BOTH
@@ -265,14 +265,14 @@ def test_coupled_samples_are_refused(matching: Matching) -> None:
     net = build(NetworkConfig(width=8, norm="batch"), SHAPE, CLASSES)
     initialize(net, generator(53, "batch"))
     with pytest.raises(ConfigError, match="freeze_statistics"):
-        ite(matching, net, draw(3, "real"), labels(3), draw(1, "s"), labels(1))
+        ite(matching, net, ClassBatch((draw(3, "real"), labels(3)), (draw(1, "s"), labels(1))))
 
 
 @BOTH
 @pytest.mark.parametrize("count", [2, 3, 37, 64])
 def test_equal_samples_have_no_effect(matching: Matching, count: int) -> None:
     real = draw(1, "real").expand(count, *SHAPE).contiguous()
-    norms = ite(matching, network(16), real, labels(count), draw(2, "synthetic"), labels(2))
+    norms = ite(matching, network(16), ClassBatch((real, labels(count)), (draw(2, "synthetic"), labels(2))))
     assert torch.equal(norms, torch.zeros(count))
 
 
@@ -299,12 +299,14 @@ def test_zero_vectors_are_finite(matching: Matching, estimator: Estimator) -> No
     mixed = torch.cat([loud, -loud[:2]])
     assert all(float(block[3:].abs().max()) == 0.0 for block in matching.real(net, mixed, labels(5)))
     synthetic = draw(2, "synthetic").abs()
-    norms = ite(matching, net, mixed, labels(5), synthetic, labels(2), estimator)
+    norms = ite(matching, net, ClassBatch((mixed, labels(5)), (synthetic, labels(2))), EffectSettings(estimator))
     assert norms.isfinite().all()
     assert float(norms[:3].min()) > 0.0
-    silent = ite(matching, net, -loud, labels(3), synthetic, labels(2), estimator)  # a mean of exactly zero
+    silent = ite(matching, net, ClassBatch((-loud, labels(3)), (synthetic, labels(2))), EffectSettings(estimator))  # a mean of exactly zero
     assert torch.equal(silent, torch.zeros(3))
-    dead = ite(matching, net, mixed, labels(5), -synthetic, labels(2), estimator)  # synthetic images without a gradient
+    dead = ite(
+        matching, net, ClassBatch((mixed, labels(5)), (-synthetic, labels(2))), EffectSettings(estimator)
+    )  # synthetic images without a gradient
     assert torch.equal(dead, torch.zeros(5))
 
 

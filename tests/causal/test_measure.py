@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from bilp.causal import Estimator, ite, measure
+from bilp.causal import ClassBatch, EffectSettings, Estimator, ite, measure
 from bilp.config import NetworkConfig
 from bilp.errors import ConfigError
 from bilp.matching import FeatureMatching, GradientMatching, Matching
@@ -39,8 +39,8 @@ def passes(net: nn.Module) -> list[int]:
 @pytest.mark.parametrize("estimator", ["auto", "oracle"])
 def test_mean_of_the_kept_is_the_real_mean(matching: Matching, byte_budget: int, estimator: Estimator) -> None:
     net, real, synthetic = network(), draw(COUNT, "real"), draw(2, "synthetic")
-    found = measure(matching, net, real, synthetic, estimator, byte_budget=byte_budget)
-    torch.testing.assert_close(found.norms, ite(matching, net, *real, *synthetic, estimator), rtol=1e-4, atol=0.0)
+    found = measure(matching, net, ClassBatch(real, synthetic), EffectSettings(estimator, byte_budget=byte_budget))
+    torch.testing.assert_close(found.norms, ite(matching, net, ClassBatch(real, synthetic), EffectSettings(estimator)), rtol=1e-4, atol=0.0)
     everyone = torch.ones(COUNT, dtype=torch.bool)
     only_one = torch.arange(COUNT) == 33
     random = torch.rand(COUNT, generator=generator(61, "mask")) < 0.5
@@ -57,18 +57,18 @@ def test_no_second_pass_within_the_budget(matching: Matching) -> None:
     real, synthetic = draw(COUNT, "real"), draw(1, "synthetic")
     mask = torch.arange(COUNT) % 3 > 0
     for byte_budget, wanted in ((2**28, 0), (1, int(mask.sum()))):
-        found = measure(matching, net, real, synthetic, byte_budget=byte_budget)
+        found = measure(matching, net, ClassBatch(real, synthetic), EffectSettings(byte_budget=byte_budget))
         seen = passes(net)
         found.mean_of(mask)
         assert sum(seen) == wanted
     whole = passes(net)
-    measure(matching, net, real, synthetic)
+    measure(matching, net, ClassBatch(real, synthetic))
     assert sum(whole[-2:]) == COUNT  # every real sample once, after the synthetic ones
 
 
 @BOTH
 def test_masks_that_choose_nothing_are_refused(matching: Matching) -> None:
-    found = measure(matching, network(), draw(5, "real"), draw(1, "synthetic"))
+    found = measure(matching, network(), ClassBatch(draw(5, "real"), draw(1, "synthetic")))
     with pytest.raises(ConfigError, match="keep at least one"):
         found.mean_of(torch.zeros(5, dtype=torch.bool))
     with pytest.raises(ConfigError, match="a bool per sample"):

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from bilp.causal import ite, measure
+from bilp.causal import ClassBatch, EffectSettings, ite, measure
 from bilp.causal.precision import CHECKED, RANK_AGREEMENT, order_holds, rank_correlation
 from bilp.config import NetworkConfig, ReselectConfig
 from bilp.errors import ConfigError
@@ -35,8 +35,8 @@ def draw(count: int, *path: str, spread: float = 1.0) -> tuple[Tensor, Tensor]:
 @METHODS
 def test_same_order_by_other_numbers(matching: Matching, network: Network) -> None:
     real, synthetic = draw(COUNT, "real"), draw(2, "synthetic")
-    exact = ite(matching, network, *real, *synthetic)
-    short = ite(matching, network, *real, *synthetic, precision="bfloat16")
+    exact = ite(matching, network, ClassBatch(real, synthetic))
+    short = ite(matching, network, ClassBatch(real, synthetic), EffectSettings(precision="bfloat16"))
     assert short.dtype is torch.float32
     assert not torch.equal(short, exact)
     assert rank_correlation(short, exact) >= 0.95
@@ -46,22 +46,22 @@ def test_same_order_by_other_numbers(matching: Matching, network: Network) -> No
 @METHODS
 def test_where_the_order_would_change_it_is_float32(matching: Matching, network: Network) -> None:
     real, synthetic = draw(COUNT, "alike", spread=1e-4), draw(2, "synthetic")
-    exact = ite(matching, network, *real, *synthetic)
-    assert torch.equal(ite(matching, network, *real, *synthetic, precision="bfloat16"), exact)
+    exact = ite(matching, network, ClassBatch(real, synthetic))
+    assert torch.equal(ite(matching, network, ClassBatch(real, synthetic), EffectSettings(precision="bfloat16")), exact)
 
 
 @METHODS
 def test_few_samples_are_measured_in_float32(matching: Matching, network: Network) -> None:
     real, synthetic = draw(CHECKED, "real"), draw(1, "synthetic")
-    exact = ite(matching, network, *real, *synthetic)
-    assert torch.equal(ite(matching, network, *real, *synthetic, precision="bfloat16"), exact)
+    exact = ite(matching, network, ClassBatch(real, synthetic))
+    assert torch.equal(ite(matching, network, ClassBatch(real, synthetic), EffectSettings(precision="bfloat16")), exact)
 
 
 @METHODS
 @pytest.mark.parametrize("byte_budget", [1, 2**28])
 def test_images_are_moved_by_the_exact_mean(matching: Matching, network: Network, byte_budget: int) -> None:
     real, synthetic = draw(COUNT, "real"), draw(1, "synthetic")
-    found = measure(matching, network, real, synthetic, byte_budget=byte_budget, precision="bfloat16")
+    found = measure(matching, network, ClassBatch(real, synthetic), EffectSettings(byte_budget=byte_budget, precision="bfloat16"))
     for kept in (torch.arange(COUNT) % 3 > 0, torch.ones(COUNT, dtype=torch.bool)):
         wanted = matching.real_mean(network, real[0][kept], real[1][kept])
         assert all(torch.equal(a, b) for a, b in zip(found.mean_of(kept), wanted, strict=True))
@@ -71,15 +71,17 @@ def test_images_are_moved_by_the_exact_mean(matching: Matching, network: Network
 def test_equal_samples_have_no_effect(matching: Matching, network: Network) -> None:
     images, labels = draw(1, "one")
     real = images.expand(COUNT, -1, -1, -1), labels.expand(COUNT)
-    assert torch.equal(ite(matching, network, *real, *draw(1, "synthetic"), precision="bfloat16"), torch.zeros(COUNT))
+    assert torch.equal(
+        ite(matching, network, ClassBatch(real, draw(1, "synthetic")), EffectSettings(precision="bfloat16")), torch.zeros(COUNT)
+    )
 
 
 def test_sketch_and_taylor_take_part(network: Network) -> None:
     real, synthetic = draw(COUNT, "real"), draw(6, "synthetic")
     matching = matching_for("dc")
     for estimator in ("sketch", "taylor"):
-        exact = ite(matching, network, *real, *synthetic, estimator)
-        short = ite(matching, network, *real, *synthetic, estimator, precision="bfloat16")
+        exact = ite(matching, network, ClassBatch(real, synthetic), EffectSettings(estimator))
+        short = ite(matching, network, ClassBatch(real, synthetic), EffectSettings(estimator, precision="bfloat16"))
         assert not torch.equal(short, exact)
         assert rank_correlation(short, exact) >= 0.95
 
@@ -99,8 +101,8 @@ def test_order_is_judged_by_spearmans_coefficient(caplog: pytest.LogCaptureFixtu
 
 def test_the_definition_is_float32_alone(network: Network) -> None:
     with pytest.raises(ConfigError, match="oracle is the definition"):
-        ite(matching_for("dm"), network, *draw(4, "real"), *draw(1, "synthetic"), "oracle", precision="bfloat16")
+        ite(matching_for("dm"), network, ClassBatch(draw(4, "real"), draw(1, "synthetic")), EffectSettings("oracle", precision="bfloat16"))
     with pytest.raises(ConfigError, match="unknown precision"):
-        ite(matching_for("dm"), network, *draw(4, "real"), *draw(1, "synthetic"), precision="half")  # type: ignore[arg-type]
+        ite(matching_for("dm"), network, ClassBatch(draw(4, "real"), draw(1, "synthetic")), EffectSettings(precision="half"))  # type: ignore[arg-type]
     with pytest.raises(ValueError, match="oracle is the definition"):
         ReselectConfig(estimator="oracle", precision="bfloat16")

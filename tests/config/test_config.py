@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
 import pytest
 import yaml
@@ -15,31 +15,29 @@ from pydantic import BaseModel, ValidationError
 import bilp
 from bilp.artifacts.artifact import plain
 from bilp.config import (
-    TRAJECTORY_METHODS,
-    AugmentFamily,
-    Criterion,
+    CRITERIA,
+    METHODS,
     DistillConfig,
     EvaluateConfig,
     ExpertsConfig,
     IngestConfig,
-    MethodName,
     NetworkConfig,
     PipelineConfig,
     PruneConfig,
     ReselectConfig,
     ScoreConfig,
-    Source,
     TrajectoryConfig,
-    defaults,
     recipes,
 )
 from bilp.config.arms import adaptive_note, needs_experts, needs_scores, needs_selection, planned_runs
+from bilp.config.augmentations import AUGMENTATIONS
 from bilp.config.command_line import configure, parse
-from bilp.config.criteria import CRITERION_FACTS
-from bilp.config.decode import IdcConfig, PretrainedConfig
-from bilp.config.defaults import LIMITED, complete, dc_loops
+from bilp.config.defaults import LIMITED, complete
 from bilp.config.explain import DEFAULT, GIVEN, explain, problems
+from bilp.config.methods.dc import DC_LOOPS, dc_loops
+from bilp.config.methods.idc import IdcConfig, PretrainedConfig
 from bilp.config.nested import leaves
+from bilp.config.sources import SOURCES
 
 STAGES: dict[str, type[BaseModel]] = {
     "ingest": IngestConfig,
@@ -227,8 +225,8 @@ def test_every_setting_has_a_description() -> None:
     dials=st.fixed_dictionaries(
         {},
         optional={
-            "dataset": st.sampled_from([name for name in get_args(Source) if name not in ("folder", "parquet")]),
-            "method": st.sampled_from(get_args(MethodName)),
+            "dataset": st.sampled_from([name for name in SOURCES if name not in ("folder", "parquet")]),
+            "method": st.sampled_from(list(METHODS)),
             "ipc": st.integers(1, 200),
             "keep": st.floats(0.01, 1.0),
             "beta": st.floats(0.0, 0.99),
@@ -287,7 +285,7 @@ def test_a_distillation_of_its_own_takes_no_default_that_its_method_overrules(va
     )
 
 
-@pytest.mark.parametrize("method", get_args(MethodName))
+@pytest.mark.parametrize("method", list(METHODS))
 def test_what_settings_gives_is_what_the_pipeline_takes_and_stands_alone(method: str) -> None:
     config = bilp.settings(dataset="cifar10", method=method, ipc=10)
     assert config == PipelineConfig.model_validate({"dataset": "cifar10", "method": method, "ipc": 10})
@@ -369,7 +367,7 @@ def test_origins_of_every_rule() -> None:
     assert {path: origin(path, values) for path, (values, _) in cases.items()} == {path: expected for path, (_, expected) in cases.items()}
 
 
-@pytest.mark.parametrize("dataset", [name for name in get_args(Source) if name not in ("folder", "parquet")])
+@pytest.mark.parametrize("dataset", [name for name in SOURCES if name not in ("folder", "parquet")])
 @pytest.mark.parametrize("method", ["dm", "dc", "dsa"])
 def test_published_hyper_parameters(dataset: str, method: str) -> None:
     config = PipelineConfig(dataset=dataset, method=method)
@@ -377,7 +375,7 @@ def test_published_hyper_parameters(dataset: str, method: str) -> None:
     assert ("flip" in config.distill.augment) == (mirrored and method not in ("dc", "cafe"))
     assert (config.distill.augment == ()) == (method in ("dc", "cafe"))
     assert config.distill.init == ("noise" if method in ("dc", "cafe") else "real")
-    if method not in TRAJECTORY_METHODS:
+    if not METHODS[method].needs_experts:
         assert config.distill.learning_rate == (1.0 if method == "dm" else 0.1)
     if dataset != "digits":
         assert config.distill.iterations == {"dm": 20000, "mtt": 5000, "tesla": 10000, "cafe": 2000}.get(method, 1000)
@@ -390,7 +388,7 @@ def test_large_ipc_of_dm_takes_the_larger_step() -> None:
 
 
 def test_loops_of_gradient_matching() -> None:
-    assert {ipc: dc_loops(ipc) for ipc in (1, 10, 20, 30, 40, 50)} == defaults.DC_LOOPS
+    assert {ipc: dc_loops(ipc) for ipc in (1, 10, 20, 30, 40, 50)} == DC_LOOPS
     assert dc_loops(2) == (2, 50)
     assert dc_loops(35) == (35, 18)  # halfway between 20 and 15, rounded to even
     assert dc_loops(200) == (200, 10)
@@ -403,7 +401,7 @@ def test_more_images_per_class_never_train_the_network_longer_between_steps(one:
 
 
 def test_augmentation_families_are_all_used_by_default() -> None:
-    assert set(PipelineConfig(dataset="cifar10").distill.augment) == set(get_args(AugmentFamily))
+    assert set(PipelineConfig(dataset="cifar10").distill.augment) == set(AUGMENTATIONS)
 
 
 # --- recipes ---------------------------------------------------------------------------------------------------------
@@ -710,13 +708,13 @@ def test_short_runs_measure_fewer_samples_and_published_ones_as_many_as_ever() -
     assert candidates(dataset="cifar10", method="dm", distill={"iterations": 20, "rounds": 1}) == 72
 
 
-@pytest.mark.parametrize("criterion", get_args(Criterion))
+@pytest.mark.parametrize("criterion", CRITERIA)
 def test_a_criterion_brings_what_it_needs(criterion: str) -> None:
     values: dict[str, Any] = {"prune": {"criterion": criterion}}
     if criterion == "external":
         values["prune"]["score_list"] = "list.json"
     config = PipelineConfig.model_validate(values)
-    facts = CRITERION_FACTS[criterion]
+    facts = CRITERIA[criterion]
     assert config.prune.drop == facts.drop == PruneConfig.model_validate(values["prune"]).drop
     assert config.score.measure == (facts.measure or "trajectory")
     assert needs_scores(config.prune) == (facts.measure is not None)
@@ -728,10 +726,6 @@ def test_a_criterion_brings_what_it_needs(criterion: str) -> None:
     if criterion == "forgetting":  # Toneva et al. 2019 train for 200 epochs
         assert PipelineConfig.model_validate({**values, "dataset": "cifar10"}).score.epochs == 200
     assert (config.score.gradient_norm == "last_layer") == (criterion == "grand")
-
-
-def test_criteria_and_their_facts_have_the_same_names() -> None:
-    assert set(CRITERION_FACTS) == set(get_args(Criterion))
 
 
 def test_a_criterion_and_what_is_measured_cannot_differ() -> None:

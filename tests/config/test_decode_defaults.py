@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any, get_args
+from typing import Any
 
 import pytest
 
-from bilp.config import PipelineConfig, Source
+from bilp.config import PipelineConfig
+from bilp.config.sources import SOURCES
 
-PUBLIC = [name for name in get_args(Source) if name not in ("folder", "parquet", "digits")]
+PUBLIC = [name for name in SOURCES if name not in ("folder", "parquet", "digits")]
 
 
 def config_of(**dials: Any) -> PipelineConfig:

@@ -6,16 +6,17 @@ import itertools
 import re
 from collections.abc import Iterator
 from functools import cache
-from typing import Any, get_args
+from typing import Any
 
 import pytest
 from pydantic import BaseModel
 
-from bilp.config import Criterion, MethodName, PipelineConfig, Source
+from bilp.config import CRITERIA, METHODS, PipelineConfig
 from bilp.config.base import Frozen, told
 from bilp.config.explain import told_defaults
 from bilp.config.nested import leaves, merge
-from bilp.config.pools import POOLS
+from bilp.config.network import POOLS
+from bilp.config.sources import SOURCES
 
 # What a user may decide; each is looked at with every data set and method.
 CHOICES: list[dict[str, Any]] = [
@@ -31,7 +32,7 @@ CHOICES: list[dict[str, Any]] = [
     {"evaluate": {"networks": [{"norm": "batch"}]}},
 ]
 ONCE: list[dict[str, Any]] = [
-    *({"prune": {"criterion": name}} for name in get_args(Criterion) if name != "external"),
+    *({"prune": {"criterion": name}} for name in CRITERIA if name != "external"),
     {"prune": {"criterion": "external", "score_list": "list.json"}},
     *({"evaluate": {"pool": pool}} for pool in POOLS),
 ]
@@ -41,7 +42,7 @@ ONCE: list[dict[str, Any]] = [
 def configurations() -> list[tuple[set[str], dict[str, Any]]]:
     """The paths given, and every value that follows, for each combination."""
     found = []
-    for dataset, method in itertools.product(get_args(Source), get_args(MethodName)):
+    for dataset, method in itertools.product(SOURCES, METHODS):
         base: dict[str, Any] = {"dataset": dataset, "method": method}
         if dataset in ("folder", "parquet"):
             base["ingest"] = {"uri": "x"}

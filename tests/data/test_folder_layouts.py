@@ -48,7 +48,7 @@ def image(seed: int) -> bytes:
 
 
 def read(root: Path, **settings: Any) -> Contents:
-    return ImageFolder(str(root), **settings).read()
+    return ImageFolder(IngestConfig(source="folder", uri=str(root), **settings)).read()
 
 
 def origins(contents: Contents, split: Any) -> list[str]:

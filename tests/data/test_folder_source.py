@@ -109,7 +109,7 @@ def test_a_file_without_permission_is_skipped_like_a_damaged_one(write_folder: W
 
 def test_a_file_that_vanishes_while_it_is_read_is_listed(write_folder: WriteFolder, pets: Any) -> None:
     root = write_folder(pets)
-    source = ImageFolder(str(root))
+    source = ImageFolder(IngestConfig(source="folder", uri=str(root)))
     groups = list(source.read().groups("train"))
     (root / "train/cat/0.png").unlink()
     with pytest.raises(DecodeError, match="nothing lies there"):
@@ -120,8 +120,8 @@ def test_another_file_of_the_same_size_and_time_is_another_source(write_folder: 
     """What `cp -p`, `rsync -t` and unpacked archives leave: as a new file, and in place of the old bytes."""
     root = write_folder(pets)
     path = root / "train/cat/1.png"
-    signatures = [ImageFolder(str(root)).signature()]
-    assert ImageFolder(str(root)).signature() == signatures[0]
+    signatures = [ImageFolder(IngestConfig(source="folder", uri=str(root))).signature()]
+    assert ImageFolder(IngestConfig(source="folder", uri=str(root))).signature() == signatures[0]
     facts = path.stat()
     for renamed in (True, False):
         target = root.parent / "new.png" if renamed else path
@@ -129,15 +129,15 @@ def test_another_file_of_the_same_size_and_time_is_another_source(write_folder: 
         os.utime(target, ns=(facts.st_atime_ns, facts.st_mtime_ns))
         target.rename(path)
         assert (path.stat().st_size, path.stat().st_mtime_ns) == (facts.st_size, facts.st_mtime_ns)
-        signatures.append(ImageFolder(str(root)).signature())
+        signatures.append(ImageFolder(IngestConfig(source="folder", uri=str(root))).signature())
     assert len(set(signatures)) == 3
 
 
 def test_what_is_ignored_does_not_belong_to_the_source(write_folder: WriteFolder, pets: Any) -> None:
     root = write_folder(pets)
-    before = ImageFolder(str(root)).signature()
+    before = ImageFolder(IngestConfig(source="folder", uri=str(root))).signature()
     write_folder({"train/cat/Thumbs.db": b"x", "__MACOSX/train/cat/._0.png": b"x", "train/Icon\r": b"x", "train/cat/@eaDir/0.png": b"x"})
-    assert ImageFolder(str(root)).signature() == before
+    assert ImageFolder(IngestConfig(source="folder", uri=str(root))).signature() == before
 
 
 def test_touching_a_file_makes_it_be_read_again(write_folder: WriteFolder, pets: Any) -> None:

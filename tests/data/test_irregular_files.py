@@ -102,7 +102,7 @@ def test_among_the_files_of_torchvision(
     (tmp_path / file).parent.mkdir(parents=True, exist_ok=True)
     make(tmp_path / file)
     with pytest.raises(DataError, match=f"{Path(file).name} is a device, pipe or socket, not a file: remove it"):
-        TorchvisionSet(name).read()
+        TorchvisionSet(IngestConfig(source=name)).read()
 
 
 @pytest.mark.parametrize(
@@ -129,7 +129,7 @@ def test_what_an_old_torchvision_converted_may_claim_anything(
         else:
             torch.save(content, processed / file)
     with pytest.raises(DataError, match=message):
-        TorchvisionSet("mnist").read()
+        TorchvisionSet(IngestConfig(source="mnist")).read()
 
 
 def test_raw_files_with_lying_headers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -142,4 +142,4 @@ def test_raw_files_with_lying_headers(tmp_path: Path, monkeypatch: pytest.Monkey
             head = bytes((0, 0, 8, len(dimensions))) + np.array(dimensions, dtype=">i4").tobytes()
             (raw / f"{split}-{name}").write_bytes(head + bytes(100))
     with pytest.raises(DataError, match="damaged files in .*MNIST/raw.*Delete them"):
-        TorchvisionSet("mnist").read()
+        TorchvisionSet(IngestConfig(source="mnist")).read()

@@ -5,16 +5,18 @@ from __future__ import annotations
 import shutil
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
 import numpy as np
 import pytest
 
 from bilp.artifacts.artifact import open_artifact
 from bilp.artifacts.tables import SUMMARY
-from bilp.config import IngestConfig, NetworkConfig, NormalizationName, ScoreConfig
+from bilp.config import IngestConfig, NetworkConfig, ScoreConfig
+from bilp.config.normalization import NORMALIZATIONS, known_set
+from bilp.config.sources import Normalization
 from bilp.data import ingest, open_dataset
-from bilp.data.normalization import CONSTANTS, chosen, identity, measured
+from bilp.data.normalization import chosen, identity, measured
 from bilp.errors import DataError
 from bilp.scoring.summary import FILE, summarize
 from bilp.scoring.trial import score_trial
@@ -27,6 +29,12 @@ CONFIG = ScoreConfig(
 
 def folder(uri: Path, **settings: Any) -> IngestConfig:
     return IngestConfig(source="folder", uri=str(uri), **settings)
+
+
+def constants_of(name: str) -> Normalization:
+    constants = NORMALIZATIONS[name].constants
+    assert constants is not None
+    return constants
 
 
 @pytest.fixture
@@ -67,9 +75,9 @@ def test_a_setting_names_the_constants_whatever_the_name(tmp_path: Path, birds: 
         dataset = open_dataset(ingest(folder(uri, **settings), store))
         return dataset.mean, dataset.fingerprint
 
-    assert facts(birds, normalization="cifar10") == facts(copy) == (CONSTANTS["cifar10"].mean, facts(copy)[1])
+    assert facts(birds, normalization="cifar10") == facts(copy) == (constants_of("cifar10").mean, facts(copy)[1])
     assert facts(birds) == facts(birds, normalization="measured") == facts(copy, normalization="measured")
-    assert facts(birds)[0] not in {constants.mean for constants in CONSTANTS.values()}
+    assert facts(birds)[0] not in {entry.constants.mean for entry in NORMALIZATIONS.values() if entry.constants}
     prints = {facts(birds, normalization=name)[1] for name in ("auto", "cifar10", "cifar100", "svhn", "imagenet")}
     assert len(prints) == 5
 
@@ -88,10 +96,6 @@ def test_constants_of_other_channels_are_refused_in_one_line(tmp_path: Path, bir
     assert not (tmp_path / "store/datasets").exists()
 
 
-def test_every_name_of_the_setting_has_constants() -> None:
-    assert {"auto", "measured", *CONSTANTS} == set(get_args(NormalizationName))
-
-
 def test_measured_constants_leave_fingerprints_as_they_were(tmp_path: Path) -> None:
     """The digits' is the one of storages that were written before constants were part of it."""
     assert open_dataset(ingest(IngestConfig(), str(tmp_path))).fingerprint == "143b89124b3a5fad"
@@ -99,10 +103,11 @@ def test_measured_constants_leave_fingerprints_as_they_were(tmp_path: Path) -> N
 
 def test_what_a_fingerprint_says_of_constants() -> None:
     histogram = np.ones((3, 256), dtype=np.int64)
-    own, cifar = measured(histogram), CONSTANTS["cifar10"]
+    own, cifar = measured(histogram), constants_of("cifar10")
     assert identity(own, (3, 16, 16), 2, histogram) == {}
     assert identity(own, (3, 32, 32), 10, histogram) == {"normalization": "measured"}, "a set of that form may lie under a known name"
     assert identity(cifar, (3, 16, 16), 2, histogram) == {"mean": list(cifar.mean), "std": list(cifar.std)}
-    assert chosen("measured", "cifar10", (3, 32, 32), 10, histogram) == own
-    assert chosen("auto", "CIFAR-10", (3, 32, 32), 10, histogram) == chosen("cifar10", "birds", (3, 8, 8), 2, histogram) == cifar
-    assert chosen("auto", "cifar10", (3, 8, 8), 10, histogram) == own
+    assert chosen("measured", known_set("cifar10", "folder"), (3, 32, 32), 10, histogram) == own
+    assert chosen("auto", known_set("CIFAR-10", "folder"), (3, 32, 32), 10, histogram) == cifar
+    assert chosen("cifar10", known_set("birds", "folder"), (3, 8, 8), 2, histogram) == cifar
+    assert chosen("auto", known_set("cifar10", "folder"), (3, 8, 8), 10, histogram) == own

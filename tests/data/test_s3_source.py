@@ -51,7 +51,7 @@ def test_what_systems_leave_behind_is_ignored_in_s3_as_on_disk(s3_root: str, wri
     local = write_folder(wrapped)
     source = objects.join(s3_root, "pets")
     upload(local, source)
-    here, there = (ImageFolder(str(uri)).read() for uri in (local, source))
+    here, there = (ImageFolder(IngestConfig(source="folder", uri=str(uri))).read() for uri in (local, source))
     assert there.notes == here.notes
     assert any(
         "ignored 4 hidden or left-behind files and directories: *_$folder$ (1), @eaDir (1), Thumbs.db (1), __MACOSX (1)" in note
@@ -68,7 +68,7 @@ def test_a_key_with_an_empty_name_is_refused_by_name(s3_root: str) -> None:
     filesystem, path = url_to_fs(source, skip_instance_cache=True)
     filesystem.pipe_file(f"{path}/cat//2.png", b"x")
     with pytest.raises(DataError, match=r"the key '.*/pets/cat//2\.png' has an empty name between two slashes"):
-        ImageFolder(source).signature()
+        ImageFolder(IngestConfig(source="folder", uri=source)).signature()
 
 
 def test_a_changed_object_is_read_again_and_an_unchanged_one_is_not(s3_root: str, write_folder: Callable[[Any], Path], pets: Any) -> None:

@@ -7,8 +7,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from bilp.config.normalization import known_set
 from bilp.data.contents import GROUP_BYTES, GROUP_IMAGES, Contents, check, check_class_names, check_same_classes, cut, dataset_name
-from bilp.data.normalization import measured, published
+from bilp.data.normalization import measured
 from bilp.data.splitting import held_out
 from bilp.errors import DataError
 
@@ -111,13 +112,13 @@ def test_names_are_fit_for_directories(uri: str, name: str) -> None:
 
 
 def test_published_constants_need_name_shape_and_classes() -> None:
-    known = published("CIFAR-10", (3, 32, 32), 10)
-    assert known is not None
-    assert known.mean == (0.4914, 0.4822, 0.4465)
-    assert published("fashion_mnist", (1, 28, 28), 10) is not None
-    assert published("cifar10", (1, 32, 32), 10) is None
-    assert published("cifar10", (3, 32, 32), 5) is None
-    assert published("cats", (3, 32, 32), 10) is None
+    known = known_set("CIFAR-10", "folder")
+    assert known is not None and known == known_set("data", "cifar10")
+    constants = known.constants_of((3, 32, 32), 10)
+    assert constants is not None and constants.mean == (0.4914, 0.4822, 0.4465)
+    assert known.constants_of((1, 32, 32), 10) is None
+    assert known.constants_of((3, 32, 32), 5) is None
+    assert known_set("cats", "folder") is None
 
 
 def test_measured_constants_are_exact() -> None:

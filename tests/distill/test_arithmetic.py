@@ -10,12 +10,12 @@ import torch
 from tiny_distillation import Store, assemble, guard_for, small_config
 from tiny_experts import EXPERTS, experts, trajectory_config
 
-from bilp.config import DistillConfig, NetworkConfig, PipelineConfig, PruneConfig, ReselectConfig
+from bilp.config import METHODS, DistillConfig, NetworkConfig, PipelineConfig, PruneConfig, ReselectConfig
 from bilp.config.base import GpuArithmetic
 from bilp.config.explain import explain
 from bilp.data.pool import RealPool
 from bilp.distill import distill_round, finish_run, load_synthetic, open_run, start_run
-from bilp.distill.loops.registry import LOOPS, loop_for, networks_for
+from bilp.distill.loops.registry import loop_for, networks_for
 from bilp.distill.step.initial import initial_state
 from bilp.distill.step.reselection import reselect
 from bilp.distill.step.setting import Setting
@@ -91,7 +91,7 @@ def config_of(method: str) -> DistillConfig:
     return small_config(method, **changes)
 
 
-@pytest.mark.parametrize("method", list(LOOPS))
+@pytest.mark.parametrize("method", list(METHODS))
 def test_channels_last_is_a_matter_of_rounding_for_every_method(few: Few, store: Store, method: str) -> None:
     """What `place` does to a network on a GPU, done to one on the CPU: every operation on the way must take such maps."""
     config, pool, buffer = config_of(method), few(8), None

@@ -11,9 +11,9 @@ from tiny_distillation import Store, guard_for, small_config
 from tiny_experts import EXPERTS, experts, trajectory_config
 from torch import Tensor
 
-from bilp.config import DistillConfig, NetworkConfig, PruneConfig, ReselectConfig
+from bilp.config import METHODS, DistillConfig, NetworkConfig, PruneConfig, ReselectConfig
 from bilp.data.pool import RealPool
-from bilp.distill.loops.registry import LOOPS, loop_for
+from bilp.distill.loops.registry import loop_for
 from bilp.distill.step.setting import Setting
 from bilp.distill.step.state import DistillState
 from bilp.experts.buffer import ExpertBuffer
@@ -43,7 +43,7 @@ def config_of(method: str) -> DistillConfig:
     return small_config(method, **changes)
 
 
-@pytest.mark.parametrize("method", list(LOOPS))
+@pytest.mark.parametrize("method", list(METHODS))
 def test_the_gradient_of_an_iteration_is_the_slope_of_its_loss(few: Few, store: Store, method: str) -> None:
     config, pool, buffer = config_of(method), few(8), None
     if method in ("mtt", "tesla"):

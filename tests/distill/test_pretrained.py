@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ from tiny_distillation import Store, distill_until_killed, small_config, spelled
 
 from bilp.artifacts.artifact import open_artifact
 from bilp.artifacts.tables import ITE, LOSSES
-from bilp.config import DistillConfig, NetworkConfig, PruneConfig, ReselectConfig
+from bilp.config import METHODS, DistillConfig, NetworkConfig, PruneConfig, ReselectConfig
 from bilp.distill import distill_round, finish_run, merge_round, open_run, pretrain_network, reselect_round, run, start_run
 from bilp.distill.checkpoint import round_state
 from bilp.distill.loops.idc import draw_trained_network
@@ -305,7 +306,7 @@ def test_settings_that_came_later_are_in_no_key_where_they_are_not_used(method: 
         return run_key({"dataset": "d", "selection": "s"}, config, ReselectConfig())
 
     assert (key() == KEYS[method]) == (method == "dm")
-    monkeypatch.setattr(run, "REVISIONS", {})
+    monkeypatch.setitem(METHODS._own, method, replace(METHODS[method], revision=0))
     assert key() == KEYS[method]
 
 

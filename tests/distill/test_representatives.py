@@ -11,7 +11,7 @@ from tiny_distillation import assemble, small_config
 from torch import Tensor
 
 from bilp.config import NetworkConfig, ReselectConfig
-from bilp.config.decode import DreamConfig
+from bilp.config.methods.idc import DreamConfig
 from bilp.data.pool import RealPool
 from bilp.distill.step import representatives
 from bilp.distill.step.kmeans import distances, kmeans, lloyd, nearest_members

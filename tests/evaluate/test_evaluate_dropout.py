@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from bilp.config import NetworkConfig
 from bilp.evaluate.batch_augment import Streams
 from bilp.evaluate.stacked_training import fresh_stack, train_together
 from bilp.evaluate.training import ImageSet, accuracy, train, trains_alone
@@ -22,7 +23,7 @@ SCHEDULE = Schedule(2, 4, 0.05, 0.9, 5e-3, decay="none")
 
 
 def fresh() -> Network:
-    network = convnet3d(SHAPE, 3, ((2, 1), (3, 2), (8, 2)))
+    network = convnet3d(NetworkConfig(name="convnet3d"), SHAPE, 3, ((2, 1), (3, 2), (8, 2)))
     initialize(network, generator(0, "init"))
     return network.double()
 

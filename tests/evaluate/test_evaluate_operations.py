@@ -8,11 +8,11 @@ import pytest
 import torch
 from torch import Tensor
 
-from bilp.config.base import ImageOperation
+from bilp.config.augmentations import OPERATIONS, ImageOperation
 from bilp.images.dc_augment import Operations, draw_operations, operate
 from bilp.seeds import generator
 
-ALL: tuple[ImageOperation, ...] = ("crop", "scale", "rotate", "noise")
+ALL: tuple[ImageOperation, ...] = tuple(OPERATIONS)
 
 
 def some(count: int, *shape: int) -> Tensor:

@@ -15,7 +15,7 @@ from bilp.config.arms import needs_teacher
 from bilp.data import Dataset
 from bilp.errors import ConfigError, IncompatibleArtifact
 from bilp.evaluate import evaluate_baseline, evaluate_synthetic, train_teacher
-from bilp.evaluate.baselines import covering_subset
+from bilp.evaluate.baselines import Choice, centered_choice, herded_choice
 from bilp.evaluate.results import FILE, KIND
 from bilp.evaluate.teacher import FILE as TEACHER_FILE
 from bilp.evaluate.teacher import KIND as TEACHER
@@ -77,16 +77,16 @@ def test_herding_and_k_center_by_their_definitions(digits: Dataset, teacher_uri:
         total = vectors[chosen].sum(0) if chosen else torch.zeros_like(mean)
         distances = [(((k + 1) * mean - total - v).norm().item(), i) for i, v in enumerate(vectors) if i not in chosen]
         chosen.append(min(distances)[1])
-    herded = covering_subset("herding", digits, 4, 0, teacher)
+    herded = herded_choice(Choice(digits, 4, 0, teacher))
     assert herded(0)[12:16].tolist() == members[chosen].tolist()
     assert torch.equal(herded(0), herded(1))
-    centers = covering_subset("k_center", digits, 4, 0, teacher)
+    centers = centered_choice(Choice(digits, 4, 0, teacher))
     found = [members.tolist().index(sample) for sample in centers(0)[12:16].tolist()]
     for k in range(1, 4):
         nearest = torch.cdist(vectors, vectors[found[:k]]).min(1).values
         assert nearest[found[k]] == pytest.approx(nearest.max().item(), rel=1e-6)
     assert not torch.equal(centers(0), centers(1)), "each training starts elsewhere"
-    assert torch.equal(covering_subset("k_center", digits, 4, 0, teacher)(1), centers(1))
+    assert torch.equal(centered_choice(Choice(digits, 4, 0, teacher))(1), centers(1))
 
 
 @pytest.mark.parametrize("baseline", ["herding", "k_center"])

@@ -6,7 +6,7 @@ import json
 import math
 import re
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -17,10 +17,11 @@ from scipy import stats
 from bilp.artifacts.artifact import open_artifact
 from bilp.artifacts.publication import publish
 from bilp.artifacts.tables import EVALUATION, encode
-from bilp.config import MethodName, PipelineConfig, Source
+from bilp.config import METHODS, PipelineConfig
 from bilp.config.explain import explain
 from bilp.config.nested import leaves
 from bilp.config.recipes import RECIPES, load_recipe, read_recipe, recipe_names
+from bilp.config.sources import SOURCES
 from bilp.errors import ConfigError
 from bilp.evaluate.reproduction import (
     SUMMARY,
@@ -83,9 +84,9 @@ def test_the_tables_are_complete() -> None:
 
 @pytest.mark.parametrize("folder", FOLDERS)
 def test_cells_of_methods_that_exist_are_in_force(folder: str) -> None:
-    known = [name for name in cells(folder) if load_recipe(name)["dataset"] in get_args(Source)]
+    known = [name for name in cells(folder) if load_recipe(name)["dataset"] in SOURCES]
     method = load_recipe(cells(folder)[0])["method"]
-    if method not in get_args(MethodName):
+    if method not in list(METHODS):
         pytest.skip(f"method {method} does not exist yet")
     for name in known:
         config = PipelineConfig(recipe=name)
@@ -100,7 +101,7 @@ def test_cells_of_data_sets_that_are_not_built_in_hold_on_a_folder_of_ones_own()
     """Rules by the name of a data set cannot know these, so their recipes bring the settings of the papers themselves."""
     found = {}
     for name in CELLS:
-        if load_recipe(name)["dataset"] not in get_args(Source):
+        if load_recipe(name)["dataset"] not in SOURCES:
             found[name] = PipelineConfig.model_validate({"recipe": name, "dataset": "folder", "ingest": {"uri": "x"}})
 
     def row(name: str) -> tuple[Any, ...]:

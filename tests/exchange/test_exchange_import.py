@@ -44,7 +44,7 @@ def test_a_file_of_dc_with_its_numpy_numbers(real: tuple[Tensor, Tensor], digits
     data = [[images + k, labels] for k in range(2)]
     torch.save({"data": data, "accs_all_exps": {"ConvNet": [np.float64(0.5), np.float32(0.25), 0.1]}}, file)
     found = read_published(file, experiment=1)
-    assert found.layout == "dc"
+    assert found.layout.name == "dc"
     assert torch.equal(found.images, images + 1)
     assert torch.equal(found.labels, labels)
     with pytest.raises(DataError, match="holds 2 experiments: there is no number 2"):
@@ -74,7 +74,7 @@ def test_two_files_of_mtt(real: tuple[Tensor, Tensor], tmp_path: Path) -> None:
     torch.save(labels.int(), tmp_path / "labels_best.pt")
     torch.save(labels.flip(0), tmp_path / "other.pt")
     found = read_published(str(tmp_path / "images_best.pt"))
-    assert (found.layout, found.images.dtype, found.labels.dtype) == ("mtt", torch.float32, torch.int64)
+    assert (found.layout.name, found.images.dtype, found.labels.dtype) == ("mtt", torch.float32, torch.int64)
     assert torch.equal(found.labels, labels)
     assert torch.equal(read_published(str(tmp_path / "images_best.pt"), str(tmp_path / "other.pt")).labels, labels.flip(0))
     torch.save(images, tmp_path / "pictures.pt")

@@ -16,7 +16,7 @@ from bilp.artifacts import lease
 from bilp.artifacts.artifact import content_key
 from bilp.config import ExpertsConfig, NetworkConfig, PipelineConfig, TeacherConfig
 from bilp.config.arms import planned_runs
-from bilp.config.decode import IdcConfig, PretrainedConfig
+from bilp.config.methods.idc import IdcConfig, PretrainedConfig
 from bilp.distill import start_run
 from bilp.errors import BilpError, ConfigError, LeaseLost
 from bilp.storage.objects import children, join

@@ -10,12 +10,13 @@ import pytest
 import torch
 from torch import Tensor
 
+from bilp.config.augmentations import ALL_FAMILIES
 from bilp.errors import ConfigError
 from bilp.images import augment
-from bilp.images.augment import FAMILIES, AugParams, apply, draw
+from bilp.images.augment import AugParams, apply, draw
 from bilp.seeds import generator
 
-ALL = tuple(FAMILIES)
+ALL = ALL_FAMILIES
 SHAPES = [(1, 8, 8), (3, 32, 32), (3, 15, 15), (2, 9, 14)]
 
 

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from bilp.causal import effects
+from bilp.causal import ClassBatch, EffectSettings, effects
 from bilp.config import AlignmentConfig, NetworkConfig
 from bilp.matching import matching_for
 from bilp.matching.alignment import AlignmentMatching, discrimination, feature_maps
@@ -71,14 +71,16 @@ def test_every_network_has_layers_and_effects_equal_leaving_one_out(settings: di
     maps = feature_maps(net, real[0])
     assert len(maps) == layers == len(CAFE.weights(layers))
     assert torch.equal(maps[-1], net.embed(real[0]))
-    found, wanted = (torch.cat(list(effects(CAFE, net, real, synthetic, kind))) for kind in ("cotangent", "oracle"))
+    found, wanted = (
+        torch.cat(list(effects(CAFE, net, ClassBatch(real, synthetic), EffectSettings(kind)))) for kind in ("cotangent", "oracle")
+    )
     assert found.shape == (4, 2, *SHAPE)
     assert float(((found - wanted).flatten(1).norm(dim=1) / wanted.flatten(1).norm(dim=1)).max()) < 1e-3
 
 
 def test_effects_sum_to_zero() -> None:
     net = network(torch.float64)
-    found = torch.cat(list(effects(CAFE, net, draw(9, "real", torch.float64), draw(2, "synthetic", torch.float64))))
+    found = torch.cat(list(effects(CAFE, net, ClassBatch(draw(9, "real", torch.float64), draw(2, "synthetic", torch.float64)))))
     assert float(found.sum(0).norm()) < 1e-10 * float(found.flatten(1).norm(dim=1).sum())
 
 
@@ -100,7 +102,7 @@ def test_cotangent_is_the_derivative_of_the_distance() -> None:
 
 
 def test_weights_come_from_the_configuration() -> None:
-    weighed = matching_for("cafe", AlignmentConfig(shallow_weight=0.0, deep_weight=3.0))
+    weighed = matching_for("cafe", alignment=AlignmentConfig(shallow_weight=0.0, deep_weight=3.0))
     assert isinstance(weighed, AlignmentMatching)
     assert weighed.weights(4) == [0.0, 0.0, 3.0, 6.0]
     assert weighed.weights(1) == [6.0]

@@ -9,15 +9,16 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from bilp.causal import Estimator, effects
+from bilp.causal import ClassBatch, EffectSettings, Estimator, effects
 from bilp.causal.cotangent import cotangent_differences
 from bilp.config import NetworkConfig
-from bilp.config.decode import DecodeConfig, KernelMetric
+from bilp.config.decode import DecodeConfig
+from bilp.config.methods.idc import IdcConfig, KernelMetric
 from bilp.errors import ConfigError
 from bilp.images import augment
 from bilp.images.multiformation import decode_class
 from bilp.matching import KernelMatching, Vectors, matching_for
-from bilp.matching.kernels import absolute, absolute_cotangent
+from bilp.matching.distance import absolute, absolute_cotangent
 from bilp.nets import Network, build, initialize
 from bilp.seeds import generator
 
@@ -66,7 +67,7 @@ def test_the_cotangent_equals_autograd_with_and_without_a_leading_axis(metric: K
 @pytest.mark.parametrize("norm", ["instance", "layer"])
 def test_only_kernels_take_part(metric: KernelMetric, norm: str) -> None:
     net, (images, labels) = network(norm), draw(5, "real")
-    matching = matching_for("idc", metric)
+    matching = matching_for("idc", idc=IdcConfig(metric=metric))
     kernels = [module.weight for module in net.modules() if isinstance(module, nn.Conv2d)]
     mean = matching.real_mean(net, images, labels)
     wanted = torch.autograd.grad(nn.functional.cross_entropy(net(images), labels), kernels)
@@ -108,7 +109,7 @@ def test_effects_on_stored_images_are_those_of_leaving_samples_out(metric: Kerne
     decode = partial(decode_class, config=config, filling=torch.zeros(3))
 
     def found(estimator: Estimator) -> Tensor:
-        return torch.cat(list(effects(matching, net, draw(6, "real"), (stored, labels), estimator, augment=decode)))
+        return torch.cat(list(effects(matching, net, ClassBatch(draw(6, "real"), (stored, labels), decode), EffectSettings(estimator))))
 
     wanted = found("oracle")
     assert wanted.shape == (6, *stored.shape)
@@ -119,7 +120,7 @@ def test_effects_on_stored_images_are_those_of_leaving_samples_out(metric: Kerne
 
 def test_squared_effects_sum_to_zero() -> None:
     net, matching = network(), KernelMatching("idc", "mse")
-    found = torch.cat(list(effects(matching, net, draw(7, "real"), draw(2, "stored"))))
+    found = torch.cat(list(effects(matching, net, ClassBatch(draw(7, "real"), draw(2, "stored")))))
     assert float(found.sum(dim=0).norm()) < 1e-10 * float(found.flatten(1).norm(dim=1).sum())
 
 
@@ -147,7 +148,8 @@ def test_layers_without_a_rule_take_the_generic_path() -> None:
     net = Network(body, 4 * 64, CLASSES).double()
     matching = KernelMatching("idc", "mse")
     one, other = (
-        torch.cat(list(effects(matching, net, draw(4, "real"), draw(2, "stored"), estimator))) for estimator in ("cotangent", "oracle")
+        torch.cat(list(effects(matching, net, ClassBatch(draw(4, "real"), draw(2, "stored")), EffectSettings(estimator))))
+        for estimator in ("cotangent", "oracle")
     )
     torch.testing.assert_close(one, other)
 

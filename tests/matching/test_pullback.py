@@ -14,8 +14,8 @@ from torch import Tensor, nn
 from bilp.config import NetworkConfig
 from bilp.matching import FeatureMatching, GradientMatching, KernelMatching, Matching
 from bilp.matching.alignment import AlignmentMatching
-from bilp.matching.batched_classes import synthetic_vectors
-from bilp.matching.pullback import GenericPullback, GradientPullback, lanes_for
+from bilp.matching.jacobian import GenericPullback, lanes_for
+from bilp.matching.pullback import GradientPullback
 from bilp.nets import build, initialize
 from bilp.seeds import generator
 
@@ -64,7 +64,7 @@ def assert_classes_are_apart(matching: Matching, network: nn.Module, images: Ten
     """A cotangent of every class in one product, against products of each class alone; and psi likewise."""
     by_class = list(zip(images.chunk(classes), labels.chunk(classes), strict=True))
     psi = [matching.real_mean(network, *own) for own in by_class]
-    for block, *apart in zip(synthetic_vectors(matching, network, images, labels, classes), *psi, strict=True):
+    for block, *apart in zip(matching.synthetic_by_class(network, images, labels, classes), *psi, strict=True):
         torch.testing.assert_close(block, torch.stack(apart), rtol=1e-4, atol=1e-5 * float(block.abs().max()))
     pull = matching.pullback(network, images, labels, 3, BUDGET, classes)
     assert pull.lanes == 3

@@ -11,7 +11,9 @@ from torch import nn
 
 from bilp.config import NetworkConfig
 from bilp.matching import FeatureMatching, GradientMatching, Matching
-from bilp.matching.pushforward import generic_pushforward, gradient_pushforward, pushforward
+from bilp.matching.jacobian import generic_pushforward
+from bilp.matching.pushforward import gradient_pushforward
+from bilp.matching.recording import matched_parameters
 from bilp.nets import build, initialize
 from bilp.seeds import generator
 
@@ -21,7 +23,7 @@ BOTH = pytest.mark.parametrize("matching", [FeatureMatching(), GradientMatching(
 def assert_equal_pushforwards(matching: Matching, network: nn.Module, count: int, images: int) -> None:
     points, labels = batch(images)
     tangents = torch.randn(count, *points.shape, generator=generator(45, "tangents"))
-    found = pushforward(matching, network, points, labels, tangents)
+    found = matching.pushforward(network, points, labels, tangents)
     wanted = generic_pushforward(lambda x: matching.synthetic(network, x, labels), points, tangents)
     psi = matching.synthetic(network, points, labels)
     for a, b, block in zip(found, wanted, psi, strict=True):
@@ -34,7 +36,7 @@ def assert_equal_pushforwards(matching: Matching, network: nn.Module, count: int
 def test_gradients_of_every_layer(make: Callable[[], nn.Module]) -> None:
     network = make()
     points, labels = batch(2)
-    assert gradient_pushforward(network, points, labels, torch.ones(1, *points.shape)) is not None
+    assert gradient_pushforward(network, points, labels, matched_parameters(network), torch.ones(1, *points.shape)) is not None
     assert_equal_pushforwards(GradientMatching("dc"), network, 2, 3)
 
 
@@ -42,7 +44,7 @@ def test_gradients_of_every_layer(make: Callable[[], nn.Module]) -> None:
 def test_gradients_of_other_layers_take_the_generic_path(make: Callable[[], nn.Module]) -> None:
     network = make()
     points, labels = batch(2)
-    assert gradient_pushforward(network, points, labels, torch.ones(1, *points.shape)) is None
+    assert gradient_pushforward(network, points, labels, matched_parameters(network), torch.ones(1, *points.shape)) is None
     assert_equal_pushforwards(GradientMatching("dc"), network, 2, 2)
 
 
@@ -63,7 +65,7 @@ def test_it_is_the_transpose_of_the_pullback(matching: Matching) -> None:
     pull = matching.pullback(network, points, labels, 1, 2**26)
     cotangents = tuple(torch.randn(1, *block.shape, generator=generator(46, "c")) for block in matching.real_mean(network, points, labels))
     wanted = (pull(tuple(c[None] for c in cotangents))[:, 0] * tangents).flatten(2).sum(dim=2)
-    pushed = pushforward(matching, network, points, labels, tangents)
+    pushed = matching.pushforward(network, points, labels, tangents)
     found = torch.stack([(c * block).flatten(2).sum(dim=2) for c, block in zip(cotangents, pushed, strict=True)]).sum(dim=0)
     torch.testing.assert_close(found, wanted, rtol=1e-3, atol=1e-5 * float(wanted.abs().max()))
 
@@ -85,5 +87,5 @@ class Dead(nn.Module):
 @BOTH
 def test_nothing_moves_where_nothing_depends_on_the_images(matching: Matching) -> None:
     points, labels = batch(2)
-    for block in pushforward(matching, Dead(), points, labels, torch.ones(3, *points.shape)):
+    for block in matching.pushforward(Dead(), points, labels, torch.ones(3, *points.shape)):
         assert torch.equal(block, torch.zeros_like(block))

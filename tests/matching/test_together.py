@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import pytest
 import torch
 from torch import nn
 
 from bilp.config import MethodName, NetworkConfig
 from bilp.errors import ConfigError
-from bilp.matching import matching_for
-from bilp.matching.batched_classes import class_by_class, distances_and_gradient
+from bilp.matching import Matching, matching_for
 from bilp.nets import build, initialize
 from bilp.seeds import generator
 
@@ -39,7 +40,9 @@ def test_all_at_once_equals_one_by_one(method: MethodName, network: NetworkConfi
     labels = torch.arange(classes).repeat_interleave(ipc)
     real = torch.randn(6, *shape, generator=stream)
     means = [matching.real_mean(module, real, torch.full((6,), c)) for c in range(classes)]
-    found, wanted = (how(matching, module, images, labels, means) for how in (distances_and_gradient, class_by_class))
+    found, wanted = (
+        how(module, images, labels, means) for how in (matching.distances_and_gradient, partial(Matching.distances_and_gradient, matching))
+    )
     torch.testing.assert_close(found[0], wanted[0], rtol=1e-5, atol=1e-6)
     scale = float(wanted[1].norm())
     assert scale > 0
@@ -57,7 +60,9 @@ def test_a_network_without_rules_goes_class_by_class() -> None:
     matching = matching_for("dc")
     images, labels = torch.randn(4, *SHAPE, generator=generator(12, "images")), torch.tensor([0, 0, 1, 1])
     means = [matching.real_mean(module, images[2:], torch.full((2,), c)) for c in range(2)]
-    found, wanted = (how(matching, module, images, labels, means) for how in (distances_and_gradient, class_by_class))
+    found, wanted = (
+        how(module, images, labels, means) for how in (matching.distances_and_gradient, partial(Matching.distances_and_gradient, matching))
+    )
     assert torch.equal(found[0], wanted[0])
     assert torch.equal(found[1], wanted[1])
 
@@ -68,4 +73,4 @@ def test_batch_norm_that_mixes_samples_is_refused(method: MethodName) -> None:
     initialize(module, generator(13, "network"))
     images, labels = torch.randn(2, *SHAPE), torch.tensor([0, 1])
     with pytest.raises(ConfigError, match="training mode"):
-        distances_and_gradient(matching_for(method), module, images, labels, [(torch.zeros(1),)] * 2)
+        matching_for(method).distances_and_gradient(module, images, labels, [(torch.zeros(1),)] * 2)

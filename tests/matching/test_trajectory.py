@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from bilp.causal import ite
+from bilp.causal import ClassBatch, ite
 from bilp.config import NetworkConfig
 from bilp.errors import ConfigError
 from bilp.images import augment
@@ -182,4 +182,4 @@ def test_nothing_is_left_behind(gradient: Gradient) -> None:
 def test_there_is_no_causal_effect_of_a_sample(method: str) -> None:
     net, (stored, labels) = network("convnet"), images(2)
     with pytest.raises(ConfigError, match="only through its experts"):
-        ite(matching_for(method), net, stored[:2], labels[:2], stored[:1], labels[:1])  # type: ignore[arg-type]
+        ite(matching_for(method), net, ClassBatch((stored[:2], labels[:2]), (stored[:1], labels[:1])))  # type: ignore[arg-type]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import pytest
@@ -10,14 +11,14 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from bilp.causal import ite
+from bilp.causal import ClassBatch, EffectSettings, ite
 from bilp.config import MethodName, NetworkConfig
 from bilp.matching import FeatureMatching, GradientMatching, Matching, matching_for
-from bilp.matching.batched_classes import class_by_class, distances_and_gradient
 from bilp.matching.convolution import ConvolutionLayer
+from bilp.matching.jacobian import GenericPullback, generic_pushforward
 from bilp.matching.per_sample import micro_batch_size, per_sample_by_vmap, per_sample_gradients
-from bilp.matching.pullback import GenericPullback, GradientPullback
-from bilp.matching.pushforward import generic_pushforward, gradient_pushforward, pushforward
+from bilp.matching.pullback import GradientPullback
+from bilp.matching.pushforward import gradient_pushforward
 from bilp.matching.recording import NoRule, matched_parameters, record
 from bilp.nets import Network, build, initialize
 from bilp.nets.clips import FrameMean
@@ -38,7 +39,7 @@ def network_of(name: str) -> tuple[Network, tuple[int, int, int, int]]:
     """A network in float64, and the shape of its videos."""
     shape = {"convnet3d": (5, 2, 43, 44), "one_frame": (1, 3, 8, 8)}.get(name, (3, 3, 8, 8))
     if name == "convnet3d":
-        network = convnet3d(shape, CLASSES, ((3, 1), (4, 2), (5, 2)))
+        network = convnet3d(NetworkConfig(name="convnet3d"), shape, CLASSES, ((3, 1), (4, 2), (5, 2)))
     else:
         settings = FRAMES.get(name, FRAMES["instance"])
         network = build(NetworkConfig.model_validate({"name": "video_convnet_mean", **settings}), shape, CLASSES)
@@ -107,7 +108,7 @@ def test_products_with_the_jacobian_and_its_transpose(name: str, matching: Match
     pull = matching.pullback(network, videos, labels, 3, BUDGET)
     if matching.name == "dc":
         assert isinstance(pull, GradientPullback)
-        assert gradient_pushforward(network, videos, labels, torch.ones_like(videos)[None]) is not None
+        assert gradient_pushforward(network, videos, labels, matched_parameters(network), torch.ones_like(videos)[None]) is not None
     leaf = videos.clone().requires_grad_()
     psi = matching.synthetic(network, leaf, labels)
     stream = generator(73, "directions")
@@ -121,7 +122,7 @@ def test_products_with_the_jacobian_and_its_transpose(name: str, matching: Match
         alone = matching.pullback(network, videos[k : k + 1], labels[k : k + 1], 1, BUDGET)(first)
         torch.testing.assert_close(both[:, k], alone[:, 0], rtol=1e-7, atol=1e-10 * float(alone.abs().max()))
     tangents = torch.randn(2, *videos.shape, generator=stream, dtype=videos.dtype)
-    pushed = pushforward(matching, network, videos, labels, tangents)
+    pushed = matching.pushforward(network, videos, labels, tangents)
     slowly = generic_pushforward(lambda x: matching.synthetic(network, x, labels), videos, tangents)
     for a, b in zip(pushed, slowly, strict=True):
         torch.testing.assert_close(a, b, rtol=1e-7, atol=1e-10 * float(b.abs().max()) + 1e-14)
@@ -134,7 +135,8 @@ def test_several_classes_at_once_and_one_by_one(name: str, method: MethodName) -
     labels = torch.tensor([0, 0, 2, 2])
     matching = matching_for(method)
     means = [matching.real_mean(network, videos[4:], torch.full((2,), c)) for c in (0, 2)]
-    found, wanted = (how(matching, network, videos[:4], labels, means) for how in (distances_and_gradient, class_by_class))
+    both = (matching.distances_and_gradient, partial(Matching.distances_and_gradient, matching))
+    found, wanted = (how(network, videos[:4], labels, means) for how in both)
     torch.testing.assert_close(found[0], wanted[0], rtol=1e-9, atol=1e-12)
     assert float(wanted[1].norm()) > 0
     torch.testing.assert_close(found[1], wanted[1], rtol=1e-7, atol=1e-10 * float(wanted[1].abs().max()))
@@ -146,9 +148,11 @@ def test_exact_effects_equal_leaving_samples_out(name: str, matching: Matching) 
     network, videos, _ = prepared(name, 6)
     labels = torch.ones(4, dtype=torch.int64)
     real, synthetic = (videos[:4], labels), (videos[4:], labels[:2])
-    fast = ite(matching, network, *real, *synthetic)
+    fast = ite(matching, network, ClassBatch(real, synthetic))
     assert fast.shape == (4,) and (fast > 0).all()
-    torch.testing.assert_close(fast, ite(matching, network, *real, *synthetic, "oracle"), rtol=1e-5, atol=1e-7 * float(fast.max()))
+    torch.testing.assert_close(
+        fast, ite(matching, network, ClassBatch(real, synthetic), EffectSettings("oracle")), rtol=1e-5, atol=1e-7 * float(fast.max())
+    )
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -7,12 +7,14 @@ from dataclasses import replace
 import pytest
 import torch
 
-from bilp.causal import ite
+from bilp.causal import ClassBatch, EffectSettings, ite
 from bilp.config import NetworkConfig
+from bilp.config.network import NETWORKS
 from bilp.matching import FeatureMatching, GradientMatching, Matching
 from bilp.matching.recording import record
 from bilp.nets import Network, build, initialize
-from bilp.nets.resnet import PLANS, resnet
+from bilp.nets.resnet import resnet
+from bilp.registry import resolve
 from bilp.seeds import generator
 
 CLASSES = 3
@@ -38,7 +40,7 @@ def network_of(name: str) -> tuple[Network, int]:
     """A network in float64, with frozen batch norm left to the caller, and the side of its images."""
     if name in NARROW:
         side = 40 if name == "resnet6_imagenet" else 16
-        network = resnet(replace(PLANS[name], widths=(4, 4, 8, 8)), "batch", (3, side, side), CLASSES)
+        network = resnet(replace(resolve(NETWORKS[name].builder), widths=(4, 4, 8, 8)), "batch", (3, side, side), CLASSES)
     else:
         side = SIDES.get(name, 8)
         network = build(NetworkConfig.model_validate(CONFIGS[name]), (3, side, side), CLASSES)
@@ -55,6 +57,8 @@ def test_exact_effects_equal_leaving_samples_out(name: str, matching: Matching) 
     matching.freeze_statistics(network, images)
     record(network, images.clone().requires_grad_(), torch.ones(6, dtype=torch.int64), twice=False)  # raises NoRule on the slow path
     real, synthetic = (images[:4], labels), (images[4:], labels[:2])
-    fast = ite(matching, network, *real, *synthetic)
+    fast = ite(matching, network, ClassBatch(real, synthetic))
     assert fast.shape == (4,) and (fast > 0).all()
-    torch.testing.assert_close(fast, ite(matching, network, *real, *synthetic, "oracle"), rtol=1e-5, atol=1e-7 * float(fast.max()))
+    torch.testing.assert_close(
+        fast, ite(matching, network, ClassBatch(real, synthetic), EffectSettings("oracle")), rtol=1e-5, atol=1e-7 * float(fast.max())
+    )

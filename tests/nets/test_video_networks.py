@@ -78,7 +78,7 @@ def test_the_mean_of_the_convnet_over_frames() -> None:
 
 @pytest.mark.parametrize("shape", [(8, 3, 64, 64), (9, 2, 50, 66)])
 def test_convnet3d_computes_its_written_definition(shape: tuple[int, int, int, int]) -> None:
-    network = convnet3d(shape, 7, ((4, 1), (6, 2), (5, 2)))
+    network = convnet3d(NetworkConfig(name="convnet3d"), shape, 7, ((4, 1), (6, 2), (5, 2)))
     initialize(network, generator(3, "init"))
     network.double()
     videos = torch.randn(2, *shape, generator=generator(3, "videos"), dtype=torch.float64)

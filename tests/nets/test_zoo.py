@@ -14,7 +14,7 @@ from torch.nn import functional
 from bilp.config import NetworkConfig
 from bilp.errors import ConfigError
 from bilp.nets import Network, build, initialize, label, parameter_count
-from bilp.nets.resnet import PLANS, Block, Plan, resnet
+from bilp.nets.resnet import RESNET6_IMAGENET, RESNET10_AP, Block, Plan, resnet
 from bilp.seeds import generator
 
 RGB, GREY, TINY, HIGH, LARGE = (3, 32, 32), (1, 28, 28), (3, 64, 64), (3, 128, 128), (3, 224, 224)
@@ -228,9 +228,9 @@ def test_stem_of_imagenet_and_those_of_idc_by_size() -> None:
         kernel = next(module for module in network.modules() if isinstance(module, nn.Conv2d)).kernel_size
         return (*seen[0], kernel[0])
 
-    assert maps_after_stem(PLANS["resnet6_imagenet"], 224) == (56, 56, 7)
-    assert maps_after_stem(PLANS["resnet6_imagenet"], 65) == (17, 17, 7)
-    assert [maps_after_stem(PLANS["resnet10_ap"], side) for side in (64, 65, 128, 129, 224)] == [
+    assert maps_after_stem(RESNET6_IMAGENET, 224) == (56, 56, 7)
+    assert maps_after_stem(RESNET6_IMAGENET, 65) == (17, 17, 7)
+    assert [maps_after_stem(RESNET10_AP, side) for side in (64, 65, 128, 129, 224)] == [
         (64, 64, 3),
         (32, 32, 3),
         (64, 64, 3),

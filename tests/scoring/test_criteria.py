@@ -8,8 +8,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bilp.config import ScoreConfig
+from bilp.config.criteria import SUMMARIZED
 from bilp.errors import DataError
-from bilp.scoring.criteria import CRITERIA, Moments, Trajectory
+from bilp.scoring.criteria import Moments, Trajectory, criterion_of
+
+FUNCTIONS = {name: criterion_of(column) for name, column in SUMMARIZED.items()}
 
 
 def record_of(losses, correct, el2n=None, margins=None, gradient_norms=None):
@@ -27,7 +30,7 @@ def test_by_hand():
     norms = np.array([[np.nan, np.nan], [4.0, 2.0], [2.0, 8.0]], dtype=np.float32)
     config = ScoreConfig(epochs=3, init_epochs=2, converge_epochs=1, early_from=2, early_to=3)
     record = record_of(losses, correct, el2n, margins, norms)
-    values = {name: criterion(record, config).tolist() for name, criterion in CRITERIA.items()}
+    values = {name: criterion(record, config).tolist() for name, criterion in FUNCTIONS.items()}
     assert values["loss_init"] == [1.75, 0.75]
     assert values["loss_converge"] == [0.5, 3.0]
     assert values["accuracy"] == pytest.approx([1 / 3, 2 / 3], abs=1e-15)
@@ -35,7 +38,7 @@ def test_by_hand():
     assert values["forgetting"] == [0.0, 1.0]
     assert values["aum"] == [-1.0, -1.0]
     assert values["grand"] == [3.0, 5.0]
-    assert np.isnan(CRITERIA["grand"](record_of(losses, correct), config)).all()
+    assert np.isnan(FUNCTIONS["grand"](record_of(losses, correct), config)).all()
 
 
 @pytest.mark.parametrize(
@@ -45,7 +48,7 @@ def test_forgetting_counts_changes_from_correct_to_incorrect(course, events):
     """A sample that was never correct counts as forgotten once per epoch: more often than any that was learned."""
     correct = np.array([[letter == "1"] for letter in course])
     config = ScoreConfig(epochs=len(course), init_epochs=1)
-    assert CRITERIA["forgetting"](record_of(np.ones(correct.shape, dtype=np.float32), correct), config).tolist() == [events]
+    assert FUNCTIONS["forgetting"](record_of(np.ones(correct.shape, dtype=np.float32), correct), config).tolist() == [events]
 
 
 @settings(max_examples=50, deadline=None)
@@ -57,15 +60,15 @@ def test_windows_are_means_of_their_epochs(epochs, samples, seed, data):
     config = ScoreConfig(epochs=epochs, init_epochs=first, converge_epochs=last)
     for sample in range(samples):
         column = [float(value) for value in trajectory.losses[:, sample]]
-        assert CRITERIA["loss_init"](trajectory, config)[sample] == pytest.approx(sum(column[:first]) / first, rel=1e-14)
-        assert CRITERIA["loss_converge"](trajectory, config)[sample] == pytest.approx(sum(column[-last:]) / last, rel=1e-14)
-        assert CRITERIA["accuracy"](trajectory, config)[sample] == trajectory.correct[:, sample].sum() / epochs
+        assert FUNCTIONS["loss_init"](trajectory, config)[sample] == pytest.approx(sum(column[:first]) / first, rel=1e-14)
+        assert FUNCTIONS["loss_converge"](trajectory, config)[sample] == pytest.approx(sum(column[-last:]) / last, rel=1e-14)
+        assert FUNCTIONS["accuracy"](trajectory, config)[sample] == trajectory.correct[:, sample].sum() / epochs
 
 
 def test_float32_rows_are_summed_in_float64():
     losses = np.full((3000, 1), 0.1, dtype=np.float32)
     config = ScoreConfig(epochs=3000, init_epochs=3000)
-    value = CRITERIA["loss_init"](record_of(losses, losses > 0), config)[0]
+    value = FUNCTIONS["loss_init"](record_of(losses, losses > 0), config)[0]
     assert value == pytest.approx(float(np.float32(0.1)), rel=1e-13)
 
 

@@ -10,6 +10,8 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 Key = Annotated[str, Field(pattern=r"^[0-9a-f]{16}$")]
 """A content key or a fingerprint."""
 Name = Annotated[str, Field(max_length=4096)]
+EntryName = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,63}$")]
+"""Name of an entry of a registry; its package need not be installed where the artifact is read."""
 Number = Annotated[int, Field(ge=0, lt=2**53)]
 Ordinal = Annotated[int, Field(ge=1, lt=2**53)]
 Share = Annotated[float, Field(ge=0.0, le=1.0)]

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal, Self
+from typing import Annotated, Self
 
 from pydantic import Field, model_validator
 
 from bilp.artifacts.facts.base import ClassNames, Facts, Key, Name, Number, Ordinal, Shape, Share
+from bilp.config.baselines import BaselineName
 
 
 class TeacherFacts(Facts):
@@ -28,7 +29,7 @@ class EvaluationFacts(Facts):
     networks: Annotated[tuple[Name, ...], Field(min_length=1)]
     synthetic: Annotated[str, Field(max_length=64)] | None = None
     """Key of the set."""
-    real: Literal["full", "random", "herding", "k_center"] | None = None
+    real: BaselineName | None = None
     """Baseline."""
     ipc: Ordinal | None = None
     teacher: Key | None = None

@@ -2,12 +2,25 @@
 
 from __future__ import annotations
 
-from typing import Literal, Self
+from typing import Self
 
 from pydantic import model_validator
 
-from bilp.artifacts.facts.base import ClassNames, Counts, Facts, Floats, Key, Number, Ordinal, Share, require_equal, require_length
-from bilp.config.criteria import Criterion, Measure
+from bilp.artifacts.facts.base import (
+    ClassNames,
+    Counts,
+    EntryName,
+    Facts,
+    Floats,
+    Key,
+    Number,
+    Ordinal,
+    Share,
+    require_equal,
+    require_length,
+)
+from bilp.config.criteria import End
+from bilp.config.measures import MEASURES, MeasureName
 
 
 class TrialFacts(Facts):
@@ -15,7 +28,7 @@ class TrialFacts(Facts):
 
     dataset: Key
     trial: Number
-    measure: Measure = "trajectory"
+    measure: MeasureName = "trajectory"
     samples: Number
     epochs: Ordinal | None = None
     final_loss: float | None = None
@@ -23,7 +36,7 @@ class TrialFacts(Facts):
 
     @model_validator(mode="after")
     def _agree(self) -> Self:
-        if (self.epochs is not None) != (self.measure == "trajectory"):
+        if (self.epochs is not None) != MEASURES[self.measure].per_epoch:
             raise ValueError("epochs belong to trajectories, and to nothing else")
         return self
 
@@ -34,8 +47,8 @@ class SummaryFacts(Facts):
     dataset: Key
     samples: Ordinal
     trials: Ordinal
-    measure: Measure = "trajectory"
-    criteria: tuple[Criterion | Literal["accuracy"], ...]
+    measure: MeasureName = "trajectory"
+    criteria: tuple[EntryName, ...]
 
 
 class SelectionFacts(Facts):
@@ -43,8 +56,8 @@ class SelectionFacts(Facts):
 
     dataset: Key
     class_names: ClassNames
-    criterion: Criterion
-    drop: Literal["high", "low"]
+    criterion: EntryName
+    drop: End
     keep: Share
     band: tuple[float, float] | None = None
     per_class: bool

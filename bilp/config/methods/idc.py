@@ -1,75 +1,98 @@
-"""Published hyper-parameters of IDC, DREAM and IDM, for any ipc: rules of `bilp.config.defaults`."""
+"""IDC, efficient parameterization (Kim et al. 2022), and DREAM, its representative batches (Liu et al. 2023)."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any, NamedTuple
+from dataclasses import replace
+from functools import partial
+from typing import Annotated, Any, ClassVar, Literal
+
+from pydantic import Field
+
+from bilp.config.base import Count, Fraction, Frozen, Positive, Rate
+from bilp.config.methods.spec import Cell, Method
+from bilp.config.sources import SOURCES, IdcFacts
+
+KernelMetric = Literal["mse", "l1"]
 
 
-class IdcRow(NamedTuple):
-    """What IDC's program sets for a data set."""
+class PretrainedConfig(Frozen):
+    """IDC and DREAM: networks that are trained on real images once, before the first iteration, and that all iterations share."""
 
-    metric: str
-    rate: float
-    """Step size on pixels at ipc 10 and side `base`; it grows with ipc and with the number of pixels."""
-    train_samples: int
-    side: int
-    base: int
+    networks: Count = 0
+    """How many; every iteration starts from a copy of one, drawn at random. 0 gives each iteration a new random network."""
+    epochs: Positive = 5
+    """Epochs of their training on all real images that take part."""
+    learning_rate: Rate = 0.1
+    """Step size of its SGD, whose momentum is idc.network_momentum."""
+    weight_decay: Annotated[float, Field(ge=0.0)] = 1e-4
+    """Weight decay of its SGD."""
+    batch_size: Positive = 128
+    """Its mini-batch."""
 
 
-# IDC, Kim et al. 2022. FashionMNIST, of side 28, is scaled as if 32 were its own.
-IDC_SETTINGS = {
-    "mnist": IdcRow("l1", 1e-4, 500, 28, 28),
-    "fashion_mnist": IdcRow("l1", 1e-4, 500, 28, 32),
-    "svhn": IdcRow("mse", 5e-3, 500, 32, 32),
-    "cifar10": IdcRow("mse", 5e-3, 2000, 32, 32),
-    "cifar100": IdcRow("mse", 5e-3, 2000, 32, 32),
-}
-IDC_ELSEWHERE = IDC_SETTINGS["cifar10"]
+class IdcConfig(Frozen):
+    """IDC and DREAM: gradients of convolution kernels, with networks that are trained on real images between image steps."""
+
+    later: ClassVar[frozenset[str]] = frozenset({"pretrained"})
+    by_rule: ClassVar[frozenset[str]] = frozenset({"metric", "train_samples", "cutmix"})
+
+    metric: KernelMetric = "mse"
+    """Distance of two gradients: sum of squared differences, or of absolute ones."""
+    train_samples: Count = 2000
+    """Real images of the network's training pass after each image step; 0 never trains it."""
+    early_epochs: Count = 0
+    """Epochs on all real images before the first image step of a network."""
+    network_momentum: Fraction = 0.9
+    """Momentum of the network's SGD."""
+    network_weight_decay: Annotated[float, Field(ge=0.0)] = 5e-4
+    """Weight decay of the network's SGD."""
+    cutmix: Fraction = 0.5
+    """Share of the network's mini-batches that are mixed by cutting and pasting; cutout is left out of their augmentation then."""
+    pretrained: PretrainedConfig = PretrainedConfig()
+    """Networks that are trained beforehand and shared by all iterations."""
+
+
+class DreamConfig(Frozen):
+    """DREAM: the real batch of a class is the sample nearest to each center of its clusters."""
+
+    later: ClassVar[frozenset[str]] = frozenset({"clustered", "nearest"})
+
+    interval: Positive = 10
+    """Image steps for which the representatives of the clusters are used before the class is clustered anew."""
+    most_steps: Positive = 20
+    """Steps of k-means at most; it stops when no sample changes its cluster."""
+    clustered: Literal["normalized", "pixels"] = "normalized"
+    """Whose features are clustered: images as the network is trained on them, or their pixels in [0, 1]. DREAM's program took
+    the latter by a slip, so that recipes of its published cells do too."""
+    nearest: Literal["own", "all"] = "own"
+    """What stands for a cluster: the nearest of its own samples, or of all samples of the class, as in DREAM's program, where a
+    neighbor's sample may stand for a cluster, and one sample for two."""
+
+
+# Other data have what IDC's program sets for CIFAR-10 and its like.
+IDC_ELSEWHERE = IdcFacts("mse", 5e-3, 2000, 32, 32)
 IDC_FACTOR = 2
 
-# IDM, Zhao et al. 2023: weight of the classification term below ipc 10, from 10, from 50.
-IDM_CLASSIFICATION = {"cifar100": (0.5, 0.1, 0.1)}
-IDM_ELSEWHERE = (0.5, 0.5, 0.1)
+
+def _facts(cell: Cell) -> IdcFacts:
+    return SOURCES[cell.dataset].idc or IDC_ELSEWHERE
 
 
-def decoding_rules(dataset: str, method: str, ipc: int, factor: int = 0, side: int = 0) -> dict[str, Any]:
-    """Nested values that `method` implies; empty for the other methods.
-
-    `factor` and `side` are what was given for distill.decode.factor and ingest.resolution, 0 for nothing.
-    """
-    if method in ("idc", "dream"):
-        return _idc_rules(dataset, method, ipc, factor, side)
-    return _idm_rules(dataset, ipc) if method == "idm" else {}
+def _coarse(cell: Cell) -> bool:
+    """Data of which parts are trained without CutMix and cutout, which would leave nothing of a stroke."""
+    return not _facts(cell).mixes_parts and (cell.factor or IDC_FACTOR) > 1
 
 
-def idc_evaluation_rules(dataset: str, ipc: int, factor: int) -> dict[str, Any]:
-    """Where IDC's program leaves CutMix out of its own protocol; `factor` as for `decoding_rules`.
-
-    In one of these cases, SVHN at one whole image per class, cutout remains (reproduce.py:22, argument.py:450), elsewhere CutMix
-    is in its place.
-    """
-    factor = factor or IDC_FACTOR
-    if dataset == "svhn" and factor == ipc == 1:
-        return {"evaluate": {"cutmix": 0.0, "augment_after": ["cutout"]}}
-    return {"evaluate": {"cutmix": 0.0}} if _coarse_digits(dataset, factor) else {}
-
-
-def _coarse_digits(dataset: str, factor: int) -> bool:
-    """MNIST in parts is trained without CutMix and cutout, which would leave nothing of a digit."""
-    return dataset == "mnist" and factor > 1
-
-
-def _idc_rules(dataset: str, method: str, ipc: int, factor: int, side: int) -> dict[str, Any]:
-    row = IDC_SETTINGS.get(dataset, IDC_ELSEWHERE)
-    mixed = not _coarse_digits(dataset, factor or IDC_FACTOR)
+def _values(cell: Cell, batch: int, init: str) -> dict[str, Any]:
+    row = _facts(cell)
+    mixed = not _coarse(cell)
     distill = {
         "iterations": 2000,
         "outer_loops": 100,
-        "learning_rate": row.rate * ipc / 10 * ((side if side > 0 else row.side) / row.base) ** 2,
-        "batch_real": 64 if method == "idc" else 128,
-        "batch_train": 64 if method == "idc" else 128,  # that of the loader of real images (DREAM's condense.py:490)
-        "init": "real" if method == "idc" else "kmeans",
+        "learning_rate": row.rate * cell.ipc / 10 * ((cell.side if cell.side > 0 else row.side) / row.base) ** 2,
+        "batch_real": batch,
+        "batch_train": batch,
+        "init": init,
         "augment": ["color", "crop", "cutout"] if mixed else ["color", "crop"],
         "decode": {"factor": IDC_FACTOR},
         "idc": {"metric": row.metric, "train_samples": row.train_samples, "cutmix": 0.5 if mixed else 0.0},
@@ -77,39 +100,60 @@ def _idc_rules(dataset: str, method: str, ipc: int, factor: int, side: int) -> d
     return {"distill": distill, "reselect": {"candidates_per_class": 256}}
 
 
-def _idm_rules(dataset: str, ipc: int) -> dict[str, Any]:
-    weights = IDM_CLASSIFICATION.get(dataset, IDM_ELSEWHERE)
-    weight = weights[0] if ipc < 10 else weights[1] if ipc < 50 else weights[2]
+def _small(cell: Cell) -> dict[str, Any]:
+    """Images of 8x8 are too small to be cut into parts: short schedules, larger steps."""
     distill = {
-        "iterations": 20000,
-        "learning_rate": 0.2,
-        "batch_real": 5000 if ipc == 1 else 256,
-        "init": "real",
-        "decode": {"factor": 2},
-        "idm": {
-            "new_every": 5 if ipc == 1 else 30,
-            "train_steps": 50 if (dataset, ipc) == ("cifar100", 10) else 10,
-            "classification": weight,
-        },
-    }
-    return {"distill": distill}
-
-
-def digits_rules(method: str, ipc: int) -> dict[str, Any]:
-    """What these methods need on images of 8x8, which are too small to be cut into parts: short schedules, larger steps."""
-    if method == "idm":
-        return {"iterations": 100, "batch_real": 128, "batch_train": 64, "decode": {"factor": 1}}
-    return {
         "iterations": 12,
         "outer_loops": 10,
-        "learning_rate": 2e-2 * ipc / 10,
+        "learning_rate": 2e-2 * cell.ipc / 10,
         "batch_real": 64,
         "idc": {"train_samples": 256},
         "decode": {"factor": 1},
     }
+    return {"distill": distill}
 
 
-def smallest_class(values: Mapping[str, Any], ipc: int, factor: int) -> int:
-    """Samples that a class needs for its real initialization: under these rules, or with the `factor` that was given (else 0)."""
-    factor = factor or values.get("distill", {}).get("decode", {}).get("factor", 1)
-    return int(max(ipc * factor**2, 2))
+def _exceptions(cell: Cell) -> dict[str, Any]:
+    """Where IDC's program leaves CutMix out of its own protocol.
+
+    In one of these cases, SVHN at one whole image per class, cutout remains (reproduce.py:22, argument.py:450), elsewhere CutMix
+    is in its place.
+    """
+    if _facts(cell).cutout_of_one and (cell.factor or IDC_FACTOR) == cell.ipc == 1:
+        return {"evaluate": {"cutmix": 0.0, "augment_after": ["cutout"]}}
+    return {"evaluate": {"cutmix": 0.0}} if _coarse(cell) else {}
+
+
+IDC = Method(
+    name="idc",
+    title="efficient parameterisation (IDC)",
+    paper="Kim et al. 2022",
+    venue="ICML 2022, arXiv 2205.14959",
+    settings={"idc": IdcConfig},
+    values=partial(_values, batch=64, init="real"),
+    small=_small,
+    protocol="idc",
+    exceptions=_exceptions,
+    decodes=True,
+    bounds_decoded=True,
+    pretrained=True,
+    augmentation="combined",
+    independent_with={},
+    revision=1,  # networks are trained on whole mini-batches that go on through the epochs; initial images
+    matching="bilp.matching:kernels",
+    loop="bilp.distill.loops.idc:distill",
+    networks="bilp.distill.loops.idc:draw_trained_network",
+)
+
+DREAM = replace(
+    IDC,
+    name="dream",
+    title="representative matching (DREAM)",
+    paper="Liu et al. 2023",
+    venue="ICCV 2023, arXiv 2302.14416",
+    settings={"idc": IdcConfig, "dream": DreamConfig},
+    values=partial(_values, batch=128, init="kmeans"),  # the batch of the loader of real images (DREAM's condense.py:490)
+    parts={"representatives": "bilp.distill.step.representatives:Representatives"},
+)
+
+METHODS = (IDC, DREAM)

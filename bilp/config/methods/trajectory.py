@@ -1,12 +1,16 @@
-"""Settings that belong to single methods: the experts and trajectories of MTT and TESLA, the alignment of CAFE."""
+"""Trajectory matching: MTT (Cazenavette et al. 2022), and TESLA in constant memory (Cui et al. 2023)."""
 
 from __future__ import annotations
 
-from typing import Annotated, ClassVar
+from dataclasses import replace
+from functools import partial
+from typing import Annotated, Any, ClassVar, NamedTuple
 
 from pydantic import Field
 
-from bilp.config.base import SHARED, AugmentFamily, Count, Fraction, Frozen, GpuArithmetic, Positive, Rate, Seed, Several
+from bilp.config.augmentations import ALL_FAMILIES, AugmentFamily
+from bilp.config.base import SHARED, Count, Fraction, Frozen, GpuArithmetic, Positive, Rate, Seed
+from bilp.config.methods.spec import Cell, Method
 
 
 class ExpertsConfig(Frozen):
@@ -26,7 +30,7 @@ class ExpertsConfig(Frozen):
     """Momentum of SGD."""
     weight_decay: Annotated[float, Field(ge=0.0)] = 0.0
     """Weight decay of SGD."""
-    augment: tuple[AugmentFamily, ...] = ("color", "crop", "cutout", "flip", "scale", "rotate")
+    augment: tuple[AugmentFamily, ...] = ALL_FAMILIES
     """Augmentation, fresh parameters per image; empty is none."""
     gpu: GpuArithmetic = "float32"
     """Arithmetic on a GPU: float32, products in TensorFloat-32 (tf32), or these with channels last in memory."""
@@ -61,28 +65,99 @@ class TrajectoryConfig(Frozen):
         return self.max_start + self.expert_epochs
 
 
-class AlignmentConfig(Frozen):
-    """CAFE: means of feature maps are aligned layer by layer, and synthetic means must tell real samples apart."""
+class TrajectoryRow(NamedTuple):
+    """One line of a published table."""
 
-    by_rule: ClassVar[frozenset[str]] = frozenset({"watched", "measured_per_class", "most_steps", "most_epochs"})
+    steps: int
+    expert_epochs: int
+    max_start: int
+    """Last epoch that may be the start: one less than max_start_epoch of the programs, which draw below it
+    (np.random.randint(0, max_start_epoch): mtt-distillation distill.py:324, tesla distill.py:322)."""
+    learning_rate: float
+    step_rate: float
+    step_size: float
+    batch: int | None = None
+    whitening: str = "none"
 
-    shallow_weight: Annotated[float, Field(ge=0.0)] = 0.1
-    """Weight of every feature map but the last."""
-    deep_weight: Annotated[float, Field(ge=0.0)] = 1.0
-    """Weight of the last feature map, of its pooled form and of the flat features."""
-    discrimination: Annotated[float, Field(ge=0.0)] = 0.01
-    """Weight of the cross-entropy of real features classified by the synthetic means, summed over samples; 0 leaves it out."""
-    watched: Several = 10
-    """Accuracies looked back on by both of the rules that follow."""
-    settled: Annotated[float, Field(ge=0.0, le=1.0)] = 0.04
-    """A network is done with once its accuracy before the last image steps varied by less (lambda 1)."""
-    moved: Annotated[float, Field(ge=0.0, le=1.0)] = 0.03
-    """Its training between two image steps ends once its accuracy varied by more (lambda 2)."""
-    measured_per_class: Positive = 128
-    """Real training samples per class on which that accuracy is measured."""
-    most_steps: Positive = 100
-    """Image steps with one network at most."""
-    most_epochs: Positive = 100
-    """Epochs of training between two image steps at most."""
-    decay_at: tuple[Fraction, ...] = (0.6, 0.8, 0.9)
-    """Shares of the iterations after which the step size of the images is halved."""
+
+Table = dict[str, dict[int, TrajectoryRow]]
+
+# MTT, Cazenavette et al. 2022, as the programs of the field's benchmark (dc_benchmark) list its settings, by ipc.
+MTT_ROWS: Table = {
+    "cifar10": {
+        1: TrajectoryRow(50, 2, 1, 100.0, 1e-7, 0.01, whitening="zca"),
+        10: TrajectoryRow(30, 2, 19, 100.0, 1e-5, 0.001, whitening="zca"),
+        50: TrajectoryRow(30, 2, 39, 1000.0, 1e-5, 0.001),
+    },
+    "cifar100": {
+        1: TrajectoryRow(20, 3, 19, 1000.0, 1e-5, 0.01, whitening="zca"),
+        10: TrajectoryRow(20, 2, 19, 1000.0, 1e-5, 0.01),
+        50: TrajectoryRow(80, 2, 39, 1000.0, 1e-5, 0.01, 125, "zca"),
+    },
+}
+
+# TESLA, Cui et al. 2023, where it differs from MTT. Its program loses a factor 2 of the gradient, so what is an image rate
+# of 1000 there is 500 with the whole gradient.
+TESLA_ROWS: Table = {
+    "cifar10": {**MTT_ROWS["cifar10"], 1: TrajectoryRow(50, 2, 4, 500.0, 1e-7, 0.01)},
+    "cifar100": {**MTT_ROWS["cifar100"], 50: TrajectoryRow(80, 2, 39, 500.0, 1e-5, 0.01, 125, "zca")},
+}
+
+
+def _row(cell: Cell, table: Table) -> TrajectoryRow:
+    """The line of the largest published ipc that is not above the cell's; CIFAR-10's lines, less whitening, for a dataset without any."""
+    if cell.small:  # experts with a larger step size learn these in a dozen epochs, where 0.01 would take fifty
+        return TrajectoryRow(20, 2, 6, 10.0, 1e-4, 0.05, None if cell.ipc <= 5 else 50)
+    lines = table.get(cell.dataset, table["cifar10"])
+    row = lines[max(known for known in lines if known <= max(cell.ipc, 1))]
+    return row if cell.dataset in table else row._replace(whitening="none")
+
+
+def _values(cell: Cell, table: Table, iterations: int) -> dict[str, Any]:
+    values = _row(cell, table)._asdict()
+    whitening = values.pop("whitening")
+    distill = {"learning_rate": values.pop("learning_rate"), "iterations": iterations, "init": "real", "trajectory": values}
+    rules: dict[str, Any] = {"distill": distill, "ingest": {"whitening": whitening}}
+    if cell.small:
+        distill["iterations"] = 100
+        rules["experts"] = {"count": 4, "epochs": 12, "batch_size": 64, "learning_rate": 0.05}
+    return rules
+
+
+def _check_experts(distill: Any, epochs: int, found: str) -> None:
+    needed = distill.trajectory.needed_epochs
+    if needed > epochs:
+        raise ValueError(
+            f"distill.trajectory needs experts of {needed} epochs (max_start + expert_epochs), but {found}: "
+            "train them longer or lower max_start"
+        )
+
+
+MTT = Method(
+    name="mtt",
+    title="trajectory matching (MTT)",
+    paper="Cazenavette et al. 2022",
+    venue="CVPR 2022, arXiv 2203.11932",
+    settings={"trajectory": TrajectoryConfig},
+    values=partial(_values, table=MTT_ROWS, iterations=5000),
+    values_for="on {dataset} at ipc {ipc}",
+    no_effect="meets real samples only through its experts",
+    needs_experts=True,
+    check_experts=_check_experts,
+    matching="bilp.matching:trajectories",
+    loop="bilp.distill.loops.mtt:distill",
+    carried="bilp.distill.loops.mtt:require_step_size",
+    parts={"gradient": "bilp.matching.trajectory:unrolled_gradient"},
+)
+
+TESLA = replace(
+    MTT,
+    name="tesla",
+    title="trajectory matching in constant memory (TESLA)",
+    paper="Cui et al. 2023",
+    venue="ICML 2023, arXiv 2211.10586",
+    values=partial(_values, table=TESLA_ROWS, iterations=10000),
+    parts={"gradient": "bilp.matching.trajectory:constant_memory_gradient"},
+)
+
+METHODS = (MTT, TESLA)

@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from bilp.config import IngestConfig
 from bilp.data.contents import Contents, Group, Labels, SplitName
 
 GROUP = 256
@@ -19,7 +20,9 @@ GROUP = 256
 class Digits:
     """The digits, values 0..16 mapped to uint8 as round(value * 255 / 16)."""
 
-    name = "digits"
+    def __init__(self, config: IngestConfig) -> None:
+        """`config` names the digits; there is nothing to choose."""
+        self.name = config.source
 
     def signature(self) -> str:
         """Digest of the pixels and labels, so that it does not depend on scikit-learn's version."""

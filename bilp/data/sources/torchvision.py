@@ -18,6 +18,7 @@ import numpy as np
 from filelock import FileLock
 from numpy.typing import NDArray
 
+from bilp.config import IngestConfig
 from bilp.data.contents import SPLITS, Contents, Group, Labels, SplitName
 from bilp.data.sources.idx_digests import PUBLISHED, digests
 from bilp.data.sources.torchvision_files import check_reachable, check_regular, damaged, required, unreachable, wrong
@@ -34,9 +35,9 @@ TORCHVISION = {"mnist": "MNIST", "fashion_mnist": "FashionMNIST", "svhn": "SVHN"
 class TorchvisionSet:
     """One of the sets in TORCHVISION."""
 
-    def __init__(self, name: str) -> None:
-        """`name` as in TORCHVISION."""
-        self.name = name
+    def __init__(self, config: IngestConfig) -> None:
+        """The set that `config.source` names."""
+        self.name = config.source
 
     def signature(self) -> str:
         """The sets never change, torchvision's reading of them might: its version, and the checksums that are compared here."""
@@ -130,7 +131,7 @@ def _kind(name: str) -> Any:
 
 def _load(name: str, kind: Any, root: Path, split: SplitName) -> Any:
     """A torchvision data set object, downloaded if its files are not there."""
-    arguments: dict[str, Any] = {"split": split} if name == "svhn" else {"train": split == "train"}
+    arguments: dict[str, Any] = {"split": split} if hasattr(kind, "split_list") else {"train": split == "train"}
     wanted = required(kind, split)
     check_regular(kind, root, split)
     _check_converted(name, kind, root, split)

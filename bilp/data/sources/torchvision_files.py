@@ -83,7 +83,15 @@ def _probe(url: str) -> OSError | None:
 
 
 def unreachable(name: str, root: Path, wanted: Sequence[Download], error: Exception, misplaced: str) -> DataError:
-    """The error for files that could not be downloaded; `misplaced` are the words of `wrong`."""
+    """The error for files that could not be downloaded.
+
+    Args:
+        name: Of the data set.
+        root: Where downloads lie.
+        wanted: The files.
+        error: What happened.
+        misplaced: The words of `wrong`, for files that are there and are not the published ones.
+    """
     hosts = sorted({urlsplit(url).hostname or url for download in wanted for url in download.urls})
     files = ", ".join(f"{root / download.path} (MD5 {download.md5}) from {download.urls[0]}" for download in wanted)
     return DataError(

@@ -28,6 +28,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from bilp.config import METHODS
 from bilp.distill.loops.class_steps import Pass, class_steps, shared_leaf, summed_up
 from bilp.distill.step.divergence import Guard
 from bilp.distill.step.iteration_record import Record
@@ -38,6 +39,7 @@ from bilp.distill.step.setting import Setting
 from bilp.distill.step.state import DistillState
 from bilp.progress import Progress, silent
 from bilp.pruning.adaptive import AdaptivePruner
+from bilp.registry import resolve
 from bilp.seeds import generator
 
 
@@ -77,8 +79,10 @@ def distill(
     leaf = shared_leaf(setting, state, pixels.scale)
     first, records = state.iteration, []
     steps = setting.schedule.outer_loops
+    part = METHODS[setting.config.method].parts.get("representatives")
+    representatives: type[Representatives] | None = resolve(part) if part else None
     for iteration in range(first, stop):
-        chooser = Representatives(setting) if setting.config.method == "dream" else None
+        chooser = None if representatives is None else representatives(setting)
         deciding = deciding_step(setting, iteration) if pruner is not None else None
         training = _Training(setting, "network", iteration)
         passes: list[Pass] = []

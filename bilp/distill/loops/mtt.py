@@ -9,6 +9,8 @@ import torch
 from torch import Tensor
 
 from bilp.artifacts.tensors import Form, require_tensors
+from bilp.config import METHODS, DistillConfig
+from bilp.data.pool import RealPool
 from bilp.distill.step.divergence import Guard
 from bilp.distill.step.iteration_record import Record
 from bilp.distill.step.setting import Setting
@@ -16,9 +18,10 @@ from bilp.distill.step.state import DistillState
 from bilp.errors import ConfigError, DamagedArtifact, Diverged
 from bilp.experts.buffer import ExpertBuffer
 from bilp.images import augment
-from bilp.matching.trajectory import TrainingStep, Trajectory, constant_memory_gradient, unrolled_gradient
+from bilp.matching.trajectory import TrainingStep, Trajectory
 from bilp.progress import Progress, silent
 from bilp.pruning.adaptive import AdaptivePruner
+from bilp.registry import resolve
 from bilp.seeds import generator
 
 STEP_SIZE, STEP_MOMENTUM = "step_size", "step_momentum"
@@ -42,7 +45,7 @@ def distill(
             f"method {setting.config.method} imitates experts and has no adaptive pruning: start the run with experts and beta = 0"
         )
     config, settings = setting.config, setting.config.trajectory
-    find_gradient = constant_memory_gradient if config.method == "tesla" else unrolled_gradient
+    find_gradient = resolve(METHODS[config.method].parts["gradient"])
     leaf = state.images.detach().requires_grad_()
     optimiser = torch.optim.SGD([leaf], lr=config.learning_rate, momentum=config.momentum)
     optimiser.state[leaf]["momentum_buffer"] = state.momentum
@@ -69,7 +72,7 @@ def distill(
     return records
 
 
-def require_step_size(tensors: Mapping[str, Tensor], where: str) -> None:
+def require_step_size(tensors: Mapping[str, Tensor], config: DistillConfig, pool: RealPool, where: str) -> None:
     """Raise DamagedArtifact, naming `where`, unless `state.method` is that of a run that imitates experts."""
     scalar: Form = (torch.float64, ())
     require_tensors(tensors, {STEP_SIZE: scalar, STEP_MOMENTUM: scalar}, where)

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from typing import Protocol
 
-from bilp.config import MethodName
-from bilp.distill.loops import cafe, dm_dc, idc, idm, mtt
+from bilp.config import METHODS, MethodName
 from bilp.distill.step import reselection
 from bilp.distill.step.divergence import Guard
 from bilp.distill.step.iteration_record import Record
@@ -13,6 +12,7 @@ from bilp.distill.step.setting import Setting
 from bilp.distill.step.state import DistillState
 from bilp.progress import Progress
 from bilp.pruning.adaptive import AdaptivePruner
+from bilp.registry import resolve
 
 
 class Advance(Protocol):
@@ -28,30 +28,13 @@ class Advance(Protocol):
     ) -> list[Record]: ...
 
 
-LOOPS: dict[MethodName, Advance] = {
-    "dm": dm_dc.distill,
-    "dc": dm_dc.distill,
-    "dsa": dm_dc.distill,
-    "idc": idc.distill,
-    "dream": idc.distill,
-    "idm": idm.distill,
-    "mtt": mtt.distill,
-    "tesla": mtt.distill,
-    "cafe": cafe.distill,
-}
-# Where the networks of a reselection come from, if not from where DM, DC, DSA and CAFE take theirs.
-NETWORKS: dict[MethodName, reselection.Prepare] = {
-    "idc": idc.draw_trained_network,
-    "dream": idc.draw_trained_network,
-    "idm": idm.draw_trained_network,
-}
-
-
 def loop_for(method: MethodName) -> Advance:
-    """The loop of a method."""
-    return LOOPS[method]
+    """The loop of a method. Raises ConfigError for a name that no method has."""
+    loop: Advance = resolve(METHODS.known(method).loop)
+    return loop
 
 
 def networks_for(method: MethodName) -> reselection.Prepare:
     """What draws the networks on which a method's samples are reselected at the boundary of a round."""
-    return NETWORKS.get(method, reselection.draw_trained_network)
+    prepare: reselection.Prepare = resolve(METHODS.known(method).networks)
+    return prepare

@@ -5,24 +5,20 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from bilp.config import DistillConfig, MethodName
+from bilp.config import METHODS, DistillConfig
 from bilp.data.pool import RealPool
 from bilp.distill.step.representatives import cluster_members
 from bilp.distill.step.state import DistillState
-from bilp.images.multiformation import Shrinking, mosaic
+from bilp.images.multiformation import mosaic
 from bilp.nets import build, initialize
 from bilp.seeds import generator
-
-SHRINKING: dict[MethodName, Shrinking] = {"idm": "bilinear"}
-"""How real samples become parts of a stored image where it is not the nearest pixel (IDC's program): IDM's takes the mean of
-2 x 2 pixels, by bilinear interpolation (IDM_cifar10.py:142)."""
 
 
 def initial_state(config: DistillConfig, pool: RealPool, classes: range | None = None) -> DistillState:
     """Real samples of each class (of `classes` alone, if given), drawn at random or nearest to the centers of clusters
     (kmeans), or standard Gaussian noise in normalized space; class c draws from its own stream.
 
-    Where a stored image is decoded into factor^2 parts, as many real samples are shrunk into one (see `SHRINKING`). Raises ConfigError if
+    Where a stored image is decoded into factor^2 parts, as many real samples are shrunk into one. Raises ConfigError if
     real images are asked for and a class has fewer than `ipc` * factor^2 candidates.
     """
     classes = range(pool.classes) if classes is None else classes
@@ -31,7 +27,8 @@ def initial_state(config: DistillConfig, pool: RealPool, classes: range | None =
         return DistillState.start(_noise(config, pool, classes), labels)
     require_initial(config, pool)
     drawn = _random(config, pool, classes) if config.init == "real" else _central(config, pool, classes)
-    return DistillState.start(mosaic(pool.images(torch.cat(drawn)), config.decode.factor, SHRINKING.get(config.method, "nearest")), labels)
+    images = mosaic(pool.images(torch.cat(drawn)), config.decode.factor, METHODS[config.method].shrinking)
+    return DistillState.start(images, labels)
 
 
 def require_initial(config: DistillConfig, pool: RealPool) -> None:

@@ -15,9 +15,10 @@ from torch import Tensor
 
 from bilp.artifacts.tensors import Form, require_tensors
 from bilp.config import DistillConfig
+from bilp.data.pool import RealPool
 from bilp.distill.step.real_training import sgd
 from bilp.errors import DamagedArtifact
-from bilp.nets import Network, initialize
+from bilp.nets import Network, build, initialize
 from bilp.seeds import generator
 
 
@@ -93,8 +94,9 @@ class NetworkPool:
         tensors["born"] = tensors["born"] + 1
 
 
-def require_pool(tensors: Mapping[str, Tensor], config: DistillConfig, network: Network, where: str) -> None:
-    """Raise DamagedArtifact, naming `where`, unless `tensors` are a pool of networks like `network`."""
+def require_pool(tensors: Mapping[str, Tensor], config: DistillConfig, pool: RealPool, where: str) -> None:
+    """Raise DamagedArtifact, naming `where`, unless `tensors` are a pool of networks as the run has them."""
+    network = build(config.network, pool.dataset.shape, pool.classes)
     count = len(tensors["right"]) if "right" in tensors and tensors["right"].ndim else 0
     values, parameters = (sum(tensor.numel() for tensor in part) for part in (_values(network), network.parameters()))
     forms: dict[str, Form] = {

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 from torch.nn.modules.batchnorm import _BatchNorm
 
+from bilp.config.augmentations import AUGMENTATIONS
 from bilp.data.pool import RealPool
 from bilp.images import augment
 from bilp.images.cutmix import draw_mix, mix_images, mixed_loss
@@ -86,4 +87,4 @@ def sgd(network: Network, learning_rate: float, momentum: float, weight_decay: f
 
 def without_cutout(families: Sequence[str], share: float) -> tuple[str, ...]:
     """The families of training under CutMix, which takes the place of cutout."""
-    return tuple(name for name in families if name != "cutout" or share == 0.0)
+    return tuple(name for name in families if share == 0.0 or not AUGMENTATIONS[name].erases)

@@ -10,7 +10,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from bilp.config.decode import DreamConfig
+from bilp.config.methods.idc import DreamConfig
 from bilp.data.pool import RealPool
 from bilp.distill.step.kmeans import kmeans, nearest_members
 from bilp.distill.step.real import Batch

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from bilp.causal import ClassBatch, measure_classes
+from bilp.causal import ClassBatch, EffectSettings, measure_classes
 from bilp.data.pool import even_chunks
 from bilp.distill.step.setting import Setting
 from bilp.images import augment
@@ -65,10 +65,12 @@ def score_batches(setting: Setting, synthetic: Tensor, batches: Iterable[RealBat
         setting.matching,
         setting.network,
         (_class_batch(setting, synthetic, batch) for batch in batches),
-        setting.reselect.estimator,
-        directions=setting.reselect.directions,
-        seed=setting.config.seed,
-        precision=setting.reselect.precision,
+        EffectSettings(
+            setting.reselect.estimator,
+            directions=setting.reselect.directions,
+            seed=setting.config.seed,
+            precision=setting.reselect.precision,
+        ),
     )
     for batch in named:
         with arithmetic("float32", setting.device):  # effects are differences that rounding would drown

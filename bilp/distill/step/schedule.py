@@ -8,19 +8,17 @@ long as the network's accuracy asks for. The networks of IDC, DREAM and IDM are 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 from torch.nn import functional
 
-from bilp.config import AugmentFamily, DistillConfig
+from bilp.config import METHODS, AugmentFamily, DistillConfig
 from bilp.images import augment
 from bilp.nets import Network
+from bilp.registry import resolve
 from bilp.seeds import generator
-
-FEATURE_METHODS = ("dm", "idm")
-"""Methods that compare features and take one image step per iteration."""
 
 
 @dataclass(frozen=True)
@@ -42,24 +40,32 @@ class Schedule:
 
 
 def schedule_for(config: DistillConfig) -> Schedule:
-    """The schedule of a method; DM and IDM ignore the settings of the network's training, MTT and TESLA the whole schedule.
+    """The schedule that the method's entry names."""
+    schedule: Schedule = resolve(METHODS[config.method].schedule)(config)
+    return schedule
 
-    CAFE decides itself when to train (bilp.distill.loops.cafe). Its entries are the least that its rules can lead to; they
-    say how far the networks are trained on which a round's reselection is measured.
-    """
-    if config.method == "cafe":
-        least = config.alignment
-        steps, epochs = min(least.watched, least.most_steps), min(least.watched, least.most_epochs)
-        return Schedule(steps, epochs, config.network_learning_rate, config.batch_train, config.augment, features=False)
-    features = config.method in FEATURE_METHODS
-    return Schedule(
-        outer_loops=1 if features else config.outer_loops,
-        inner_epochs=0 if features else config.inner_epochs,
-        learning_rate=config.network_learning_rate,
-        batch=config.batch_train,
-        augment=config.augment if config.method == "dsa" else (),
-        features=features,
-    )
+
+def trained(config: DistillConfig) -> Schedule:
+    """Image steps between which the network is trained on the images as they are; MTT and TESLA, which do neither, ignore it."""
+    return Schedule(config.outer_loops, config.inner_epochs, config.network_learning_rate, config.batch_train, (), features=False)
+
+
+def trained_under_augmentation(config: DistillConfig) -> Schedule:
+    """The same, on images that are augmented."""
+    return replace(trained(config), augment=config.augment)
+
+
+def untrained(config: DistillConfig) -> Schedule:
+    """Features under a network that nothing trains between image steps, of which there is one per iteration."""
+    return replace(trained(config), outer_loops=1, inner_epochs=0, features=True)
+
+
+def at_least(config: DistillConfig) -> Schedule:
+    """CAFE decides itself when to train (bilp.distill.loops.cafe). These are the least that its rules can lead to; they say how
+    far the networks are trained on which a round's reselection is measured."""
+    least = config.alignment
+    steps, epochs = min(least.watched, least.most_steps), min(least.watched, least.most_epochs)
+    return replace(trained_under_augmentation(config), outer_loops=steps, inner_epochs=epochs)
 
 
 def train_network(network: Network, images: Tensor, labels: Tensor, schedule: Schedule, seed: int, *path: str | int) -> None:

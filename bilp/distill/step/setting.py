@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from bilp.config import KERNEL_METHODS, DistillConfig, ReselectConfig
+from bilp.config import METHODS, DistillConfig, ReselectConfig
 from bilp.data.pool import RealPool
 from bilp.distill.step.pretrained import PretrainedNetworks
 from bilp.distill.step.schedule import Schedule, schedule_for, train_network
@@ -69,7 +69,7 @@ class Setting:
             experts.require_network(network)
         place(network, config.gpu, device)
         network.requires_grad_(not schedule.features)
-        matching = matching_for(config.method, config.alignment, config.idc.metric)
+        matching = matching_for(config.method, **{field: getattr(config, field) for field in METHODS[config.method].settings})
         classes = range(pool.classes) if classes is None else classes
         return cls(config, reselect, pool, network, matching, schedule, torch.device(device), classes, experts, pretrained)
 
@@ -114,13 +114,13 @@ class Setting:
 
     def draw_augmentation(self, *path: str | int) -> AugParams | None:
         """Siamese augmentation from the stream called `path`, the same for every image: one family, or combined as in IDC."""
-        draw = augment.draw_combined if self.config.method in KERNEL_METHODS else augment.draw
+        draw = augment.draw_combined if METHODS[self.config.method].augmentation == "combined" else augment.draw
         return draw(self.config.augment, self.side, generator(self.config.seed, *path))
 
     def choose_decoded(self, *path: str | int) -> Tensor | None:
         """Which decoded images of a class one step of IDC or DREAM uses, from the stream called `path`; None for all of them."""
         decoded, most = self.config.decode.count(self.config.ipc), self.config.decode.bound
-        if self.config.method not in KERNEL_METHODS or decoded <= most:
+        if not METHODS[self.config.method].bounds_decoded or decoded <= most:
             return None
         return torch.randperm(decoded, generator=generator(self.config.seed, *path))[:most].to(self.device)
 

@@ -12,7 +12,6 @@ from bilp.distill.step.real import Target
 from bilp.distill.step.setting import Setting
 from bilp.images import augment
 from bilp.images.augment import AugParams
-from bilp.matching.batched_classes import distances_and_gradient
 
 # What one pass over the synthetic images may hold: activations and their derivatives, and the means they are matched to.
 PASS_BYTES = 512 * 2**20
@@ -44,7 +43,7 @@ def class_losses(setting: Setting, images: Tensor, labels: Tensor, targets: Sequ
     with torch.enable_grad():
         entering = augment_classes(stored, [target.batch.params for target in targets])
     means = [target.mean for target in targets]
-    losses, gradient = distances_and_gradient(setting.matching, setting.network, entering.detach(), labels, means)
+    losses, gradient = setting.matching.distances_and_gradient(setting.network, entering.detach(), labels, means)
     if entering is not stored:
         (gradient,) = torch.autograd.grad(entering, stored, gradient, materialize_grads=True)
     return losses, gradient

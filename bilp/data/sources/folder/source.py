@@ -23,6 +23,7 @@ from functools import cached_property, partial
 
 import numpy as np
 
+from bilp.config import IngestConfig
 from bilp.data.contents import Contents, Group, Labels, SplitName, cut, dataset_name
 from bilp.data.listing import Entry, Listing, list_files, plain
 from bilp.data.names import class_name
@@ -37,12 +38,13 @@ from bilp.text.escaping import shown
 class ImageFolder:
     """Pictures in one directory per class."""
 
-    def __init__(self, uri: str, train: str | None = None, test: str | None = None, classes: Sequence[str] = ()) -> None:
-        """`uri` is the root of the layout, a path or s3://...; the others are the settings of these names."""
-        self.uri = plain(uri)
+    def __init__(self, config: IngestConfig) -> None:
+        """`config.uri` is the root of the layout, a path or s3://...; train, test and classes are read as well."""
+        assert config.uri is not None
+        self.uri = plain(config.uri)
         self.name = dataset_name(self.uri, "folder")
-        self._train, self._test = train, test
-        self._classes = tuple(class_name(name) for name in classes)
+        self._train, self._test = config.train, config.test
+        self._classes = tuple(class_name(name) for name in config.classes)
 
     def signature(self) -> str:
         """Digest of the directories and of every file's path, size and stamp (see `bilp.data.listing`)."""

@@ -1,28 +1,20 @@
 """The causal effect to first order in what a sample adds to the mean, as the paper has it.
 
 ITE_i ~ J^T [ (dq/dmu) d_i ] with d_i = (phi_i - mu) / (B - 1): exact for squared distances, where q is linear in mu.
-It costs as much as the exact form (see `cotangent`), which is therefore the better choice; this one is for comparison.
+It costs as much as the exact form (`bilp.causal.cotangent`), which is therefore the better choice; this one is for comparison.
 """
 
 from __future__ import annotations
 
 import torch
 
-from bilp.causal.cotangent import beyond_noise
 from bilp.errors import ConfigError
 from bilp.matching import Matching, Vectors
-from bilp.matching.directional import directional
 
 
-def first_order_differences(matching: Matching, mean: Vectors, phi: Vectors, psi: Vectors, count: int) -> Vectors:
-    """(dq/dmu) d_i for the samples with vectors phi_i (leading axis), out of a batch of `count`."""
-    apart = tuple(block - center for block, center in zip(phi, mean, strict=True))
-    differs = beyond_noise(apart, mean)
-    result = directional(matching, mean, psi, tuple(block.mul_(1.0 / (count - 1)) for block in apart))
-    if not bool(differs.all()):
-        for block in result:
-            block[~differs] = 0.0
-    return result
+def first_order_differences(matching: Matching, mean: Vectors, apart: Vectors, psi: Vectors, count: int) -> Vectors:
+    """(dq/dmu) d_i with d_i = `apart` / (count - 1) for `apart` = phi_i - mean, blocks `[k, ...]`. Overwrites `apart`."""
+    return matching.directional(mean, psi, tuple(block.mul_(1.0 / (count - 1)) for block in apart))
 
 
 def require_curvature(matching: Matching, psi: Vectors) -> None:
@@ -31,9 +23,9 @@ def require_curvature(matching: Matching, psi: Vectors) -> None:
     Tried at twice psi and half of it, along a change of every value; psi is one vector, detached.
     """
     for factor in (2.0, 0.5):
-        changes = directional(matching, tuple(factor * block + 1.0 for block in psi), psi, tuple(torch.ones_like(b)[None] for b in psi))
+        changes = matching.directional(tuple(factor * block + 1.0 for block in psi), psi, tuple(torch.ones_like(b)[None] for b in psi))
         alternating = tuple(torch.arange(b.numel(), device=b.device).remainder(2).to(b).view_as(b)[None] for b in psi)
-        changes += directional(matching, tuple(factor * block + 1.0 for block in psi), psi, alternating)
+        changes += matching.directional(tuple(factor * block + 1.0 for block in psi), psi, alternating)
         if any(bool(change.any()) for change in changes):
             return
     raise ConfigError(

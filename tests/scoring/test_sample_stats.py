@@ -1,4 +1,4 @@
-"""What one look records, against definitions written out and against autograd."""
+"""What is recorded of a batch, against definitions written out and against autograd."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from bilp.config import NetworkConfig
 from bilp.errors import DataError
 from bilp.nets import Network, build, initialize
 from bilp.scoring import sample_stats as module
-from bilp.scoring.sample_stats import look
+from bilp.scoring.sample_stats import evaluate_samples
 from bilp.seeds import generator
 
 SHAPE, CLASSES = (1, 8, 8), 5
@@ -34,7 +34,7 @@ def network_and_batch(config: NetworkConfig) -> tuple[Network, torch.Tensor, tor
 @pytest.mark.parametrize("config", KINDS.values(), ids=KINDS.keys())
 def test_values_are_those_of_the_definitions(config: NetworkConfig) -> None:
     network, images, labels = network_and_batch(config)
-    seen = look(network, images, labels)
+    seen = evaluate_samples(network, images, labels)
     assert seen.gradient_norms is None
     for i in range(len(images)):
         logits = network(images[i : i + 1])[0].detach().double().tolist()
@@ -56,7 +56,7 @@ def test_gradient_norms_are_those_of_autograd(config: NetworkConfig, kind: modul
     last = list(network.classifier.parameters())  # weight and bias
     parameters = last if kind == "last_layer" else [p for p in network.parameters() if p.dim() >= 2]
     monkeypatch.setattr(module, "GRADIENT_BYTES", 4 * 4 * sum(p.numel() for p in network.parameters()))  # four samples at a time
-    norms = look(network, images, labels, kind).gradient_norms
+    norms = evaluate_samples(network, images, labels, kind).gradient_norms
     assert norms is not None and norms.shape == (9,) and not norms.requires_grad
     for i in range(len(images)):
         gradients = torch.autograd.grad(cross_entropy(network(images[i : i + 1]), labels[i : i + 1]), parameters)
@@ -68,7 +68,7 @@ def test_the_error_norm_of_a_sure_sample_does_not_drown_in_rounding() -> None:
     with torch.no_grad():
         network.classifier.weight.zero_()
         network.classifier.bias.copy_(torch.tensor([30.0, 0.0, 0.0, 0.0, 0.0]))
-    seen = look(network, images, torch.zeros_like(labels))
+    seen = evaluate_samples(network, images, torch.zeros_like(labels))
     missing = 4 * math.exp(-30) / (1 + 4 * math.exp(-30))
     assert float(seen.el2n[0]) == pytest.approx(math.sqrt(missing**2 + 4 * (missing / 4) ** 2), rel=1e-4)
 
@@ -77,4 +77,4 @@ def test_a_single_class_is_refused() -> None:
     network = build(KINDS["mlp"], SHAPE, 1)
     initialize(network, generator(31, "one"))
     with pytest.raises(DataError, match="only one: add another class"):
-        look(network.eval(), torch.zeros(2, *SHAPE), torch.zeros(2, dtype=torch.int64))
+        evaluate_samples(network.eval(), torch.zeros(2, *SHAPE), torch.zeros(2, dtype=torch.int64))

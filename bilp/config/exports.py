@@ -1,0 +1,27 @@
+"""The registry of formats that a synthetic set can be exported to."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from bilp.registry import Registry
+
+
+@dataclass(frozen=True)
+class ExportEntry:
+    """A format."""
+
+    name: str
+    writer: str
+    """"module:name" of a `bilp.exchange.export.Writer`."""
+
+
+FORMATS: Registry[ExportEntry] = Registry(
+    "format",
+    ExportEntry,
+    (
+        ExportEntry("folder", "bilp.exchange.export:folder_files"),
+        ExportEntry("parquet", "bilp.exchange.export:parquet_files"),
+        ExportEntry("safetensors", "bilp.exchange.export:safetensors_files"),
+    ),
+)

@@ -1,0 +1,142 @@
+"""What a distillation method is: one entry that answers every question that settings, stages and pages ask about it.
+
+Code that needs torch is named by "module:name" text and imported when a run needs it (`bilp.registry.resolve`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from bilp.config.augmentations import ALL_FAMILIES
+from bilp.config.base import Frozen
+from bilp.config.protocols import DEFAULT_PROTOCOL
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One cell of a table of results: what published values depend on."""
+
+    dataset: str
+    ipc: int
+    factor: int = 0
+    """What was given for distill.decode.factor, 0 for nothing."""
+    side: int = 0
+    """What was given for ingest.resolution, 0 for nothing."""
+    small: bool = False
+    """Whether the data set has few and small images, which short schedules teach."""
+
+
+PLUGIN = "plugin"
+"""The field of `distill` where a method that another package offers has its settings."""
+
+
+class PluginConfig(Frozen):
+    """Settings of a method that another package offers, which derives its own from these; other methods have none."""
+
+
+Rule = Callable[[Cell], dict[str, Any]]
+"""Nested values of the pipeline that follow from a cell."""
+
+
+def nothing(cell: Cell) -> dict[str, Any]:
+    """No values: those of the models stay."""
+    return {}
+
+
+def augmented_evaluation(cell: Cell) -> dict[str, Any]:
+    """Evaluation of the DC family with augmentation: 1000 epochs."""
+    return {"evaluate": {"epochs": 1000, "augment": list(ALL_FAMILIES)}}
+
+
+def any_experts(distill: Any, epochs: int, found: str) -> None:
+    """Experts may be as short as they are."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Method:
+    """One distillation method."""
+
+    name: str
+    """As `method` takes it."""
+    title: str
+    """For the page, with the name that the field uses."""
+    paper: str
+    """Authors and year."""
+    venue: str
+    """Where the paper was published, and its number on arXiv."""
+
+    settings: Mapping[str, type[Frozen]] = field(default_factory=dict)
+    """Its own settings: model by field of `distill`. A method of another package has one, a PluginConfig at `plugin`."""
+    values: Rule = nothing
+    """Published values."""
+    values_for: str = "at ipc {ipc}"
+    """What these depend on, for those who ask where a value came from."""
+    small: Rule = nothing
+    """What replaces them on few and small images."""
+
+    evaluation: Rule = augmented_evaluation
+    """How its sets are evaluated, under any protocol that does not say otherwise."""
+    protocol: str = DEFAULT_PROTOCOL
+    """The evaluation protocol under which its paper compares."""
+    exceptions: Rule = nothing
+    """Cells in which its program departs from that protocol."""
+    convnet_bn: Mapping[str, Any] = field(default_factory=dict)
+    """What its program does instead with the ConvNet with batch norm under that protocol: values by setting of evaluation."""
+
+    no_effect: str = ""
+    """Why no real sample has a causal effect of its own, as what the method does; empty where adaptive pruning applies."""
+    needs_experts: bool = False
+    """Whether it imitates experts, which are trained first."""
+    check_experts: Callable[[Any, int, str], None] = any_experts
+    """Raises ValueError if experts of so many epochs, which the text tells, are too short for these settings of distillation."""
+    decodes: bool = False
+    """Whether a stored image may stand for several, and is stepped as pixels."""
+    shrinking: Literal["nearest", "bilinear"] = "nearest"
+    """How real samples become parts of an initial image that stands for several."""
+    bounds_decoded: bool = False
+    """Whether an image step uses at most `decode.bound` decoded images of a class, a random choice."""
+    pretrained: bool = False
+    """Whether its iterations can be initialized from networks trained on real images beforehand (idc.pretrained)."""
+    augmentation: Literal["none", "one", "combined"] = "one"
+    """Siamese augmentation of an image step: none is allowed, one family is drawn, or all are combined."""
+    augmented_as: str = ""
+    """For a method without augmentation: the method that is the same with it, if there is one."""
+    independent_with: Mapping[str, Any] | None = None
+    """Settings of `distill` with which no class's images depend on another class's: empty for any, None for none at all."""
+    one_step: bool = False
+    """Whether an iteration is one image step whatever outer_loops says."""
+    measuring_cost: float | None = None
+    """What measuring a sample costs, as a multiple of its cost in an image step; None leaves the number of candidates as it is."""
+    revision: int = 0
+    """How often its stored results changed since there are any; part of their key."""
+
+    matching: str
+    """What it compares: a function of its name and, by field, its own settings (see `bilp.matching.matching_for`)."""
+    loop: str = "bilp.distill.loops.dm_dc:distill"
+    """What moves the synthetic images (see `bilp.distill.loops.registry.Advance`)."""
+    schedule: str = "bilp.distill.step.schedule:trained"
+    """What trains the network between image steps: a function from `distill` to a Schedule."""
+    networks: str = "bilp.distill.step.reselection:draw_trained_network"
+    """What draws the networks of a reselection (see `bilp.distill.step.reselection.Prepare`)."""
+    carried: str = ""
+    """What checks the tensors that the method carries from round to round (see `bilp.distill.checkpoint.Carried`); empty if none."""
+    parts: Mapping[str, str] = field(default_factory=dict)
+    """Interchangeable parts of a loop that several methods share, by the loop's own names for them."""
+
+    def __post_init__(self) -> None:
+        """Raises TypeError for settings that could not be checked."""
+        own = self.settings.get(PLUGIN, PluginConfig)
+        if not issubclass(own, PluginConfig):
+            raise TypeError(f"settings {own.__name__} of method {self.name} do not derive from PluginConfig")
+
+    @property
+    def adaptive(self) -> bool:
+        """Whether real samples have causal effects of their own, by which adaptive pruning chooses."""
+        return not self.no_effect
+
+    def independent(self, distill: Any) -> bool:
+        """Whether, under these settings of distillation, what becomes of a class's images depends on no other class's."""
+        needed = self.independent_with
+        return needed is not None and all(getattr(distill, name) == value for name, value in needed.items())

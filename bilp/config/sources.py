@@ -1,0 +1,154 @@
+"""The registry of data sources: what the settings, the rules and the page know of each, and what opens it.
+
+A further source is one entry here, or one of an installed package under the entry points `bilp.sources`, and one class that is
+made from an IngestConfig and has the three members of `bilp.data.contents.Source`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from bilp.registry import Registry
+
+
+@dataclass(frozen=True)
+class Normalization:
+    """Mean and standard deviation of each channel, in units of the pixel range [0, 1]."""
+
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+
+
+@dataclass(frozen=True)
+class KnownSet:
+    """A published data set, which its name, shape [C, H, W] and number of classes make known, and its published constants."""
+
+    shape: tuple[int, int, int]
+    classes: int
+    constants: Normalization
+
+    def constants_of(self, shape: tuple[int, int, int], classes: int) -> Normalization | None:
+        """The published constants if the data have the shape and the number of classes of this set, else None."""
+        return self.constants if (self.shape, self.classes) == (shape, classes) else None
+
+
+@dataclass(frozen=True)
+class IdcFacts:
+    """What the program of IDC (Kim et al. 2022) sets for a data set, and DREAM's after it."""
+
+    metric: Literal["mse", "l1"]
+    rate: float
+    """Step size on pixels at ipc 10 and side `base`; it grows with ipc and with the number of pixels."""
+    train_samples: int
+    side: int
+    base: int
+    mixes_parts: bool = True
+    """Whether CutMix and cutout are used on images made of parts; of a stroke they would leave nothing."""
+    cutout_of_one: bool = False
+    """Whether cutout is used in place of CutMix where a class is one whole image."""
+
+
+@dataclass(frozen=True)
+class SourceEntry:
+    """What is known of a data source before it is opened."""
+
+    name: str
+    title: str
+    """What the page calls its data; of data of the user's own, the kind of place that they lie in."""
+    opener: str
+    """"module:name" of what makes a `bilp.data.contents.Source` of an IngestConfig; imported when it is used."""
+    needs_uri: bool = False
+    """Whether ingest.uri must say where the data lie."""
+    reads: frozenset[str] = frozenset()
+    """Settings of ingestion that are refused unless a source reads them: of uri, train, test, classes, config, image_column and
+    label_column."""
+    any_data: bool = False
+    """Data of the user's own, which may be a copy of any set: rules know nothing of them, and a recipe for any set may meet them."""
+    known: KnownSet | None = None
+    mirroring_changes_meaning: bool = False
+    """Whether a mirrored image may be one of another class, so that flip is left out (Zhao & Bilen 2021, section 4)."""
+    small: bool = False
+    """Whether images are so few and small that a narrow network and short schedules teach them: every rule then shortens its own.
+
+    No paper has such numbers. Those of the rules are this project's, for the digits (1,438 training images of 8x8) on two cores. For
+    other small data they are a start: raise evaluate.full_epochs until the accuracy of baseline full does not grow any more, then
+    distill.iterations until the set does not get better, which `python -m flows.sweep` tries side by side.
+    """
+    keep: float | None = None
+    """Share of each class that static pruning keeps where the usual half is too little."""
+    dc_operations: bool = False
+    """Whether DC's program augments images of this set for evaluation even where it distills without augmentation (get_daparam)."""
+    soft_batch: int = 1
+    """How many times the usual mini-batch of the protocol with soft labels is."""
+    idc: IdcFacts | None = None
+
+    def __post_init__(self) -> None:
+        """Raises ValueError for an entry whose source could never be configured."""
+        if self.needs_uri and "uri" not in self.reads:
+            raise ValueError(f"source {self.name} needs uri, so that reads must name it")
+
+
+DEFAULT_SOURCE = "digits"
+UNKNOWN_DATA = "folder"
+"""A source of whose data no rule knows anything."""
+
+_TORCHVISION = "bilp.data.sources.torchvision:TorchvisionSet"
+_FILES = frozenset(("uri", "train", "test", "classes"))
+
+# Constants are those of the reference program of DC, DSA and DM (Zhao & Bilen).
+OWN = (
+    # scikit-learn's 1,797 images of 8x8. Few and similar images have less to spare than a half; the paper, too, finds little to
+    # prune in low-diversity data such as MNIST.
+    SourceEntry("digits", "Digits", "bilp.data.sources.digits:Digits", mirroring_changes_meaning=True, small=True, keep=0.8),
+    SourceEntry(
+        "mnist",
+        "MNIST",
+        _TORCHVISION,
+        known=KnownSet((1, 28, 28), 10, Normalization((0.1307,), (0.3081,))),
+        mirroring_changes_meaning=True,
+        dc_operations=True,
+        idc=IdcFacts("l1", 1e-4, 500, 28, 28, mixes_parts=False),
+    ),
+    SourceEntry(
+        "fashion_mnist",
+        "Fashion-MNIST",
+        _TORCHVISION,
+        known=KnownSet((1, 28, 28), 10, Normalization((0.2861,), (0.3530,))),
+        idc=IdcFacts("l1", 1e-4, 500, 28, 32),  # of side 28, but scaled as if 32 were its own
+    ),
+    SourceEntry(
+        "svhn",
+        "SVHN",
+        _TORCHVISION,
+        known=KnownSet((3, 32, 32), 10, Normalization((0.4377, 0.4438, 0.4728), (0.1980, 0.2010, 0.1970))),
+        mirroring_changes_meaning=True,
+        idc=IdcFacts("mse", 5e-3, 500, 32, 32, cutout_of_one=True),
+    ),
+    SourceEntry(
+        "cifar10",
+        "CIFAR-10",
+        _TORCHVISION,
+        known=KnownSet((3, 32, 32), 10, Normalization((0.4914, 0.4822, 0.4465), (0.2023, 0.1994, 0.2010))),
+        idc=IdcFacts("mse", 5e-3, 2000, 32, 32),
+    ),
+    SourceEntry(
+        "cifar100",
+        "CIFAR-100",
+        _TORCHVISION,
+        known=KnownSet((3, 32, 32), 100, Normalization((0.5071, 0.4866, 0.4409), (0.2673, 0.2564, 0.2762))),
+        soft_batch=2,
+        idc=IdcFacts("mse", 5e-3, 2000, 32, 32),
+    ),
+    SourceEntry("folder", "Image folder", "bilp.data.sources.folder.source:ImageFolder", needs_uri=True, reads=_FILES, any_data=True),
+    SourceEntry(
+        "parquet",
+        "Parquet files",
+        "bilp.data.sources.parquet:HuggingFaceParquet",
+        needs_uri=True,
+        reads=_FILES | {"config", "image_column", "label_column"},
+        any_data=True,
+    ),
+)
+
+SOURCES: Registry[SourceEntry] = Registry("source", SourceEntry, OWN, "bilp.sources")
