@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from bilp.causal.batch import ClassBatch
 from bilp.causal.estimate import effects, ite, measure, measure_classes
-from bilp.causal.group import Estimator, Measured
+from bilp.causal.group import Measured
 from bilp.causal.precision import Precision
+from bilp.config.estimators import EstimatorName as Estimator
 
 __all__ = ["ClassBatch", "Estimator", "Measured", "Precision", "effects", "ite", "measure", "measure_classes"]

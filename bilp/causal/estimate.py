@@ -8,8 +8,9 @@ from typing import get_args
 from torch import Tensor
 
 from bilp.causal.batch import Augment, ClassBatch, Pair, class_groups, unchanged
-from bilp.causal.group import DIRECTIONS, Estimator, Group, Measured, Settings
+from bilp.causal.group import DIRECTIONS, Group, Measured, Settings
 from bilp.causal.precision import Precision
+from bilp.config.estimators import ESTIMATORS, EstimatorName
 from bilp.errors import ConfigError
 from bilp.matching import Matching
 from bilp.nets import Network
@@ -22,7 +23,7 @@ def measure(
     network: Network,
     real: Pair,
     synthetic: Pair,
-    estimator: Estimator = "auto",
+    estimator: EstimatorName = "auto",
     *,
     augment: Augment = unchanged,
     byte_budget: int = BYTE_BUDGET,
@@ -44,7 +45,7 @@ def measure_classes(
     matching: Matching,
     network: Network,
     batches: Iterable[ClassBatch],
-    estimator: Estimator = "auto",
+    estimator: EstimatorName = "auto",
     *,
     byte_budget: int = BYTE_BUDGET,
     directions: int = DIRECTIONS,
@@ -69,7 +70,7 @@ def ite(
     real_labels: Tensor,
     synthetic: Tensor,
     synthetic_labels: Tensor,
-    estimator: Estimator = "auto",
+    estimator: EstimatorName = "auto",
     *,
     augment: Augment = unchanged,
     byte_budget: int = BYTE_BUDGET,
@@ -114,7 +115,7 @@ def effects(
     network: Network,
     real: Pair,
     synthetic: Pair,
-    estimator: Estimator = "auto",
+    estimator: EstimatorName = "auto",
     *,
     augment: Augment = unchanged,
     byte_budget: int = BYTE_BUDGET,
@@ -126,8 +127,8 @@ def effects(
     """
     settings = Settings(estimator, byte_budget)
     batch = _checked(ClassBatch(real, synthetic, augment), settings)
-    if estimator == "sketch":
-        raise ConfigError("estimator sketch gives norms, not the effects themselves: use cotangent")
+    if not ESTIMATORS[estimator].forms_effects:
+        raise ConfigError(f"estimator {estimator} gives norms, not the effects themselves: use cotangent")
     return (chunk.squeeze(1) for chunk in Group(matching, network, [batch], settings).effects())
 
 
@@ -142,10 +143,10 @@ def _checked(batch: ClassBatch, settings: Settings) -> ClassBatch:
         )
     if len(synthetic[0]) == 0:
         raise ConfigError("there is no synthetic image on which real samples could have an effect: set ipc to 1 or more")
-    if estimator not in get_args(Estimator):
-        raise ConfigError(f"unknown estimator {estimator!r}: use one of {', '.join(get_args(Estimator))}")
+    if estimator not in ESTIMATORS:
+        raise ConfigError(f"unknown estimator {estimator!r}: {ESTIMATORS.choices()}")
     if precision not in get_args(Precision):
         raise ConfigError(f"unknown precision {precision!r}: use one of {', '.join(get_args(Precision))}")
-    if estimator == "oracle" and precision != "float32":
-        raise ConfigError("estimator oracle is the definition that others are measured by, in float32: set precision to float32")
+    if ESTIMATORS[estimator].by_definition and precision != "float32":
+        raise ConfigError(f"estimator {estimator} is the definition that others are measured by, in float32: set precision to float32")
     return batch
