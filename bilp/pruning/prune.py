@@ -13,8 +13,9 @@ from torch import Tensor
 
 from bilp.artifacts.artifact import Artifact, content_key, open_artifact, there_already
 from bilp.artifacts.facts import SelectionFacts
+from bilp.artifacts.parquet import encode
 from bilp.artifacts.publication import publish
-from bilp.artifacts.tables import SELECTION, encode
+from bilp.artifacts.tables import SELECTION
 from bilp.config import PruneConfig
 from bilp.config.given import model_of
 from bilp.data import Dataset, open_dataset

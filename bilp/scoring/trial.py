@@ -8,8 +8,9 @@ from typing import Any
 import pyarrow as pa
 
 from bilp.artifacts.artifact import there_already
+from bilp.artifacts.parquet import encode
 from bilp.artifacts.publication import publish
-from bilp.artifacts.tables import MEASURED, TRAJECTORY, encode
+from bilp.artifacts.tables import MEASURED, TRAJECTORY
 from bilp.config import ScoreConfig
 from bilp.config.given import model_of
 from bilp.config.measures import MEASURES
