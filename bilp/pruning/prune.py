@@ -87,7 +87,7 @@ def load_selection(uri: Uri) -> Tensor:
 
 
 def kept_samples(selection: Artifact, labels: Tensor | None = None) -> Tensor:
-    """The kept sample_ids of a selection, int64 and ascending; with `labels` [N] of the train split that it must be one of.
+    """The kept sample_ids of a selection, int64 and ascending; with `labels` `[N]` of the train split that it must be one of.
 
     Raises DamagedArtifact if its table is not what its manifest counts, or has other labels.
     """
@@ -110,7 +110,7 @@ def selection_rows(selection: Artifact) -> pa.Table:
 
 
 def selection_table(labels: NDArray[np.int64], scores: NDArray[np.float64], cut: Cut) -> pa.Table:
-    """One row per sample with its label, score [N], rank and fate."""
+    """One row per sample with its label, score `[N]`, rank and fate."""
     return pa.table(
         {
             "sample_id": np.arange(len(labels), dtype=np.int64),

@@ -74,7 +74,7 @@ def score_trial(
 
 
 def _measure(dataset: Dataset, config: ScoreConfig, trial: int, device: str, progress: Progress) -> tuple[pa.Table, dict[str, Any]]:
-    """The trial's table, and what the manifest tells about it."""
+    """The trial's table, and what the manifest tells about it. Arguments as for `score_trial`."""
     labels = dataset.train.labels.numpy()
     measure = MEASURES[config.measure]
     record = resolve(measure.trial)(dataset, config, trial, device, progress)

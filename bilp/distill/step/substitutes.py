@@ -36,7 +36,8 @@ def _embedded(setting: Setting, images: Tensor, class_index: int, path: Path) ->
 
 
 def _distances(features: Tensor) -> Tensor:
-    return torch.linalg.vector_norm(features - features.mean(dim=0), dim=1)
+    found: Tensor = torch.linalg.vector_norm(features - features.mean(dim=0), dim=1)
+    return found
 
 
 def _losses(setting: Setting, images: Tensor, class_index: int, path: Path) -> Tensor:
