@@ -12,8 +12,9 @@ import torch
 
 from bilp.artifacts.artifact import Artifact, check_sizes, find, there_already
 from bilp.artifacts.facts import ReselectFacts, RoundFacts
+from bilp.artifacts.parquet import encode
 from bilp.artifacts.publication import publish
-from bilp.artifacts.tables import ITE, LOSSES, encode
+from bilp.artifacts.tables import ITE, LOSSES
 from bilp.artifacts.tensors import decode_tensors, encode_tensors
 from bilp.data.pool import RealPool
 from bilp.distill.checkpoint import CHECKPOINT, state_of

@@ -8,8 +8,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from bilp.config.reselect import RESELECT_SCORES
 from bilp.data.pool import packs
-from bilp.distill.step.divergence import SCORE_WORDS, Guard
+from bilp.distill.step.divergence import Guard
 from bilp.distill.step.sample_scores import RealBatch, Scored, score_batches
 from bilp.distill.step.setting import Setting
 from bilp.images import augment
@@ -106,7 +107,7 @@ def decided_targets(
     measured together. Decisions stand until `iteration + interval`.
     """
     full = draw_batches(setting, None, iteration, outer)
-    word = SCORE_WORDS[setting.reselect.score]
+    word = RESELECT_SCORES[setting.reselect.score].noun
     real = (
         RealBatch(
             batch.class_index, augment.apply(setting.pool.images(batch.ids, setting.device), batch.params), batch.params, (iteration, outer)

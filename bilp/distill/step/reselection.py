@@ -8,9 +8,10 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from bilp.config.reselect import RESELECT_SCORES
 from bilp.data.pool import even_chunks
 from bilp.distill.run import bounds
-from bilp.distill.step.divergence import SCORE_WORDS, Guard
+from bilp.distill.step.divergence import Guard
 from bilp.distill.step.sample_scores import score_pools
 from bilp.distill.step.setting import Setting
 from bilp.distill.step.state import DistillState
@@ -53,7 +54,7 @@ def reselect(
     prepare = prepare or draw_trained_network
     turns = {c: whose_turn(setting, round_number, c) for c in setting.classes}
     scores = {c: torch.empty(setting.reselect.networks, len(ids)) for c, (ids, _) in turns.items()}
-    word = SCORE_WORDS[setting.reselect.score]
+    word = RESELECT_SCORES[setting.reselect.score].noun
     total = setting.reselect.networks * len(turns)
     for k in range(setting.reselect.networks):
         prepare(setting, state, round_number, k)
