@@ -25,7 +25,7 @@ from bilp.distill.run import Run, bounds, lineage, open_experts, open_pool, open
 from bilp.distill.step.divergence import Guard
 from bilp.distill.step.initial import initial_state
 from bilp.distill.step.iteration_record import Record
-from bilp.distill.step.reselection import Measured, reselect
+from bilp.distill.step.reselection import Decision, reselect
 from bilp.distill.step.setting import Setting
 from bilp.distill.step.state import DistillState, encode_state
 from bilp.errors import DamagedArtifact, MissingArtifact
@@ -274,7 +274,7 @@ def _loss_table(records: list[Record]) -> pa.Table:
     return pa.table(columns, schema=LOSSES)
 
 
-def _ite_table(measured: list[Measured], round_number: int, pruner: AdaptivePruner) -> pa.Table:
+def _ite_table(measured: list[Decision], round_number: int, pruner: AdaptivePruner) -> pa.Table:
     """One row per measured sample, ascending by sample_id."""
     ids = torch.cat([part.ids for part in measured])
     labels = torch.cat([torch.full_like(part.ids, part.class_index) for part in measured])

@@ -24,8 +24,8 @@ Prepare = Callable[[Setting, DistillState, int, int], None]
 
 
 @dataclass(frozen=True)
-class Measured:
-    """Scores (causal effects, or what `reselect.score` puts in their place) of one class's samples and what was decided."""
+class Decision:
+    """What was decided about one class's samples, and by which scores: causal effects, or what `reselect.score` puts in their place."""
 
     class_index: int
     ids: Tensor
@@ -46,7 +46,7 @@ def reselect(
     guard: Guard,
     progress: Progress,
     prepare: Prepare | None = None,
-) -> list[Measured]:
+) -> list[Decision]:
     """Measure the samples of every class whose turn it is, and let `pruner` decide on them until it is their turn again.
 
     `prepare` gives each of the networks; without it they are those of DM, DC and DSA.
@@ -68,7 +68,7 @@ def reselect(
     for c, (ids, until) in turns.items():
         mean = scores[c].mean(dim=0)
         kept = pruner.decide(ids, mean, c, until)
-        result.append(Measured(c, ids, mean, scores[c].std(dim=0, correction=0), kept))
+        result.append(Decision(c, ids, mean, scores[c].std(dim=0, correction=0), kept))
     return result
 
 

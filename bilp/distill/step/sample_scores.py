@@ -17,9 +17,9 @@ from torch import Tensor
 from bilp.causal import ClassBatch, EffectSettings, measure_classes
 from bilp.config.reselect import RESELECT_SCORES
 from bilp.data.pool import even_chunks
+from bilp.distill.step.batch import Batch
 from bilp.distill.step.setting import Setting
 from bilp.distill.step.substitutes import Substitute
-from bilp.images import augment
 from bilp.images.augment import AugParams
 from bilp.matching import Vectors
 from bilp.nets.arithmetic import arithmetic
@@ -37,20 +37,7 @@ class Scored:
     """Mean vector of the samples where a bool `[n]` is true; only as long as the network stays as it is."""
 
 
-@dataclass(frozen=True)
-class RealBatch:
-    """Real samples of one class, and what was drawn for them."""
-
-    class_index: int
-    images: Tensor
-    """Already augmented `[n, C, H, W]`."""
-    params: AugParams | None
-    """Their augmentation, for the synthetic images of the class."""
-    path: tuple[str | int, ...]
-    """Names of the streams of what is still drawn."""
-
-
-def score_batches(setting: Setting, synthetic: Tensor, batches: Iterable[RealBatch]) -> Iterator[Scored]:
+def score_batches(setting: Setting, synthetic: Tensor, batches: Iterable[Batch]) -> Iterator[Scored]:
     """Scores of real samples against all synthetic images `synthetic`, in order; classes are measured together where that pays.
 
     The causal effect is that on the stored images, through those decoded from them; it has formed every sample's vector
@@ -87,7 +74,7 @@ def score_pools(
     `pools` holds class, sample_ids and augmentation. `path` and a chunk's number name the streams of what is drawn.
     """
     chunks = (
-        RealBatch(class_index, augment.apply(setting.pool.images(part, setting.device), params), params, (*path, place))
+        Batch(class_index, part, params, path=(*path, place))
         for class_index, ids, params in pools
         for place, part in enumerate(even_chunks(ids, setting.config.batch_real))
     )
@@ -98,32 +85,35 @@ def score_pools(
             yield torch.cat([scored.values for scored in of_class])
     else:  # some substitutes compare a sample with all others of its class
         for _, batches in groupby(chunks, key=attrgetter("class_index")):
-            yield substitute.score(torch.cat([_raw(setting, substitute, batch) for batch in batches])).float().cpu()
+            raw = torch.cat([_raw(setting, substitute, batch, batch.images(setting)) for batch in batches])
+            yield substitute.score(raw).float().cpu()
 
 
-def _class_batch(setting: Setting, synthetic: Tensor, batch: RealBatch) -> ClassBatch:
-    own = synthetic[setting.rows(batch.class_index)].detach()
+def _class_batch(setting: Setting, synthetic: Tensor, batch: Batch) -> ClassBatch:
+    images, own = batch.images(setting), synthetic[setting.rows(batch.class_index)].detach()
     decoded = setting.choose_decoded("decoded", *batch.path, batch.class_index)
     entering = setting.config.decode.count(len(own)) if decoded is None else len(decoded)
     return ClassBatch(
-        (batch.images, setting.class_labels(batch.class_index, len(batch.images))),
+        (images, setting.class_labels(batch.class_index, len(images))),
         (own, setting.class_labels(batch.class_index, entering)),
         partial(setting.entering, params=batch.params, chosen=decoded),
     )
 
 
-def _substituted(setting: Setting, substitute: Substitute, batch: RealBatch) -> Scored:
+def _substituted(setting: Setting, substitute: Substitute, batch: Batch) -> Scored:
+    images = batch.images(setting)
+
     def mean_of(kept: Tensor) -> Vectors:
-        chosen = batch.images[kept.to(batch.images.device)]
+        chosen = images[kept.to(images.device)]
         return setting.matching.real_mean(setting.network, chosen, setting.class_labels(batch.class_index, len(chosen)))
 
-    return Scored(batch.class_index, substitute.score(_raw(setting, substitute, batch)).float().cpu(), mean_of)
+    return Scored(batch.class_index, substitute.score(_raw(setting, substitute, batch, images)).float().cpu(), mean_of)
 
 
 @torch.no_grad()
-def _raw(setting: Setting, substitute: Substitute, batch: RealBatch) -> Tensor:
-    """What a substitute needs of each image: a number `[n]`, or a vector `[n, F]`."""
-    return substitute.raw(setting, batch.images, batch.class_index, batch.path)
+def _raw(setting: Setting, substitute: Substitute, batch: Batch, images: Tensor) -> Tensor:
+    """What a substitute needs of each of the batch's images `[n, C, H, W]`: a number `[n]`, or a vector `[n, F]`."""
+    return substitute.raw(setting, images, batch.class_index, batch.path)
 
 
 def _substitute(setting: Setting) -> Substitute | None:
