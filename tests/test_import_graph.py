@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import ast
 from collections import defaultdict
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 
 import pytest
-from import_graph import SOURCES, circles, graph, imports, module_of, rooms
+import yaml
+from import_graph import LAYERS, REPOSITORY, SOURCES, circles, graph, imports, module_of, rooms
 
 MOST_LOOSE = 8
 
@@ -70,6 +71,32 @@ def test_a_name_means_one_module() -> None:
 
 def test_the_folders_that_run_parallel_are_still_there() -> None:
     assert [folder for folder in PARALLEL if not any(path.startswith(folder) for path in SOURCES)] == []
+
+
+def hiding(folders: Collection[str], sources: Mapping[str, str]) -> list[str]:
+    """Modules in these folders named as a package that is imported somewhere."""
+    packages = {whole.partition(".")[0] for source in sources.values() for whole in imports(ast.parse(source))} | {*LAYERS}
+    return [path for path in sources if path.rpartition("/")[0] in folders and path.rpartition("/")[2].removesuffix(".py") in packages]
+
+
+@pytest.mark.xfail(strict=True, reason="flows/units/flows.py hides the package flows from workers")
+def test_what_a_worker_loads_as_a_script_hides_no_package() -> None:
+    """The folder of a script comes first where modules are looked for."""
+    deployments = yaml.safe_load((REPOSITORY / "deployments" / "prefect.yaml").read_text(encoding="utf-8"))["deployments"]
+    folders = {entry["entrypoint"].partition(":")[0].rpartition("/")[0] for entry in deployments}
+    assert folders >= {"flows", "flows/units"}
+    assert hiding(folders, SOURCES) == []
+
+
+def test_what_hides_a_package_is_noticed() -> None:
+    house = {
+        "flows/a.py": "import numpy.linalg",
+        "flows/x/flows.py": "",
+        "flows/x/numpy.py": "",
+        "flows/x/a.py": "",
+        "flows/y/flows.py": "",
+    }
+    assert hiding({"flows/x"}, house) == ["flows/x/flows.py", "flows/x/numpy.py"]
 
 
 HOUSE = {
