@@ -39,7 +39,10 @@ def test_no_module_imports_itself_by_way_of_others() -> None:
 
 
 def test_circles_through_imports_inside_of_functions_are_listed_with_a_reason() -> None:
-    assert circles(graph(SOURCES, late=True)) == sorted(map(list, LATE_CIRCLES))
+    inside = {
+        name: source for name, source in SOURCES.items() if name != "bilp/__init__.py"
+    }  # whose names are looked up when they are asked for
+    assert circles(graph(inside, late=True)) == sorted(map(list, LATE_CIRCLES))
 
 
 def test_no_room_imports_itself_by_way_of_others() -> None:
