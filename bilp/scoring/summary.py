@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 
 from bilp.artifacts.artifact import Artifact, content_key, find, open_artifact, there_already
 from bilp.artifacts.facts import SummaryFacts
-from bilp.artifacts.publication import publish
-from bilp.artifacts.tables import MEASURED_SUMMARY, SUMMARY, encode
+from bilp.artifacts.publication import TableFile, publish_table
+from bilp.artifacts.tables import MEASURED_SUMMARY, SUMMARY
 from bilp.config import ScoreConfig
 from bilp.config.given import model_of
 from bilp.data import open_dataset
@@ -59,17 +59,15 @@ def summarize(dataset_uri: Uri, config: ScoreConfig | Mapping[str, Any], root: U
     else:
         measured = (read_measured(trial, len(labels)) for trial in trials)
         name, schema, table = MEASURED_FILE, MEASURED_SUMMARY, measured_summary(labels, measured)
-    origin = {"stage": KIND, "key": key, "dataset": dataset.fingerprint}
-    publish(
+    return publish_table(
         uri,
         KIND,
         key,
-        {name: encode(table, schema, origin)},
+        TableFile(name, table, schema, {"dataset": dataset.fingerprint}),
         config=settings,
         parents={"dataset": dataset_uri, **{f"trial {number}": trial.uri for number, trial in enumerate(trials)}},
         facts=_facts(dataset.fingerprint, len(labels), config),
     )
-    return uri
 
 
 def _facts(fingerprint: str, samples: int, config: ScoreConfig) -> dict[str, Any]:

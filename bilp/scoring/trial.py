@@ -9,8 +9,8 @@ import numpy as np
 import pyarrow as pa
 
 from bilp.artifacts.artifact import there_already
-from bilp.artifacts.publication import publish
-from bilp.artifacts.tables import MEASURED, TRAJECTORY, encode
+from bilp.artifacts.publication import TableFile, publish_table
+from bilp.artifacts.tables import MEASURED, TRAJECTORY
 from bilp.config import ScoreConfig
 from bilp.config.given import model_of
 from bilp.data import Dataset, open_dataset
@@ -50,20 +50,18 @@ def score_trial(
         return uri
     with arithmetic(config.gpu, device):
         table, facts = _measure(dataset, config, trial, device, progress)
-    settings = training_settings(config)
-    origin = {"stage": TRIAL, "key": key, "dataset": dataset.fingerprint, "trial": trial}
     name, schema = (TRIAL_FILE, TRAJECTORY) if config.measure == "trajectory" else (MEASURED_FILE, MEASURED)
-    publish(
+    origin = {"dataset": dataset.fingerprint, "trial": trial}
+    return publish_table(
         uri,
         TRIAL,
         key,
-        {name: encode(table, schema, origin)},
-        config=settings,
+        TableFile(name, table, schema, origin),
+        config=training_settings(config),
         parents={"dataset": dataset_uri},
-        facts={"dataset": dataset.fingerprint, "trial": trial, "measure": config.measure, **facts},
+        facts={**origin, "measure": config.measure, **facts},
         device=device,
     )
-    return uri
 
 
 def _measure(dataset: Dataset, config: ScoreConfig, trial: int, device: str, progress: Progress) -> tuple[pa.Table, dict[str, Any]]:
