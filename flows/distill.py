@@ -13,7 +13,6 @@ from bilp.config.arms import PlannedRun, adaptive_note, needs_selection, planned
 from flows import program
 from flows.experts import experts_of_arms
 from flows.ingest import ingest
-from flows.local import server
 from flows.local.flow import flow
 from flows.prune import score_and_prune
 from flows.rounds import complete_run, shard_label
@@ -65,27 +64,36 @@ class _Registered:
         return self.planned.distill.shards
 
 
-@server.reachable()  # a command calls it outside of any flow, and tasks alone bring no server
 def distill_arms(config: PipelineConfig, dataset_uri: str, selection_uri: str | None, root: Root = None) -> dict[str, list[str]]:
     """The URIs of the runs of each arm, one for each experiment: all are registered, then carried out side by side."""
     note = adaptive_note(config)
     if note:
         terminal.say(f"          {note}")
     experts = experts_of_arms(config, dataset_uri, selection_uri, root)
-    root = workplace(root)
-    registered = []
-    for planned in planned_runs(config):
-        selection, label = selection_uri if planned.static else None, _label(planned, config)
-        uri = start_run(dataset_uri, selection, planned.distill, planned.reselect, root, label, experts.get(planned.static))
-        registered.append(_Registered(uri, planned, label))
+    plan, place = planned_runs(config), workplace(root)
+
+    @flow(name="distill-arms", flow_run_name="{what}")  # commands call this outside of any flow, and tasks need one
+    def arms(what: str) -> dict[str, list[str]]:
+        registered = []
+        for planned in plan:
+            selection, label = selection_uri if planned.static else None, _label(planned, config)
+            uri = start_run(dataset_uri, selection, planned.distill, planned.reselect, place, label, experts.get(planned.static))
+            registered.append(_Registered(uri, planned, label))
+        _carry_out(registered, place)
+        return {arm: [run.uri for run in registered if run.planned.arm == arm] for arm in config.arms}
+
+    return arms(f"distill {len(plan)} runs by {config.method}, ipc {config.ipc}")
+
+
+def _carry_out(registered: Sequence[_Registered], root: str) -> None:
+    """All registered runs side by side; those that are divided shard by shard, and merged here, which is reading and writing."""
     networks = _networks(registered, root)
     if networks:
         execute(f"pretrain {len(networks)} networks", networks)
     execute(f"distill {len(registered)} runs", [call for run in registered for call in _distillations(run, root)])
     for run in registered:
-        if run.shards > 1:  # to merge is to read and to write
+        if run.shards > 1:
             complete_run(run.uri, run.planned.distill, run.planned.reselect.beta > 0, run.label)
-    return {arm: [run.uri for run in registered if run.planned.arm == arm] for arm in config.arms}
 
 
 def _networks(registered: Sequence[_Registered], root: str) -> list[Call]:
