@@ -13,6 +13,7 @@ from pydantic import Field
 
 import tasks.exchange
 from bilp.artifacts.artifact import open_artifact
+from bilp.artifacts.run_layout import SYNTHETIC
 from bilp.config import PipelineConfig
 from bilp.exchange.options import ImportOptions
 from flows import program
@@ -40,7 +41,7 @@ def import_set(config: PipelineConfig, options: ImportOptions, root: Root | None
 def evaluate_imported(config: PipelineConfig, synthetic_uri: str, root: Root | None = None) -> list[str]:
     """The URIs of the evaluations of an imported set and of the baselines with as many images."""
     root = workplace(root)
-    dataset, facts = ingest(config.ingest, root), open_artifact(synthetic_uri, "synthetic").manifest.facts
+    dataset, facts = ingest(config.ingest, root), open_artifact(synthetic_uri, SYNTHETIC).manifest.facts
     baselines = [evaluate_baseline(dataset, baseline, facts["ipc"], config.evaluate, root) for baseline in config.evaluate.baselines]
     return [*baselines, evaluate_synthetic(dataset, synthetic_uri, facts["method"], 0, config.evaluate, root)]
 

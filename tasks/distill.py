@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 from bilp.artifacts.manifest_file import MANIFEST
+from bilp.artifacts.run_layout import SYNTHETIC as SYNTHETIC
 from bilp.config import DistillConfig, ReselectConfig
 from bilp.storage.objects import exists, join
 from tasks.execution import device
 from tasks.progress_bars import progress
 from tasks.task import stage
 from tasks.ui_artifacts import show_dropped, show_synthetic
-
-SYNTHETIC = "synthetic"
-"""Folder of a run in which its synthetic set lies."""
 
 
 @stage("register {label}")
@@ -76,9 +74,9 @@ def went_through(run_uri: str) -> bool:
 
 def all_rounds(run_uri: str, shard: int | None = None) -> bool:
     """Whether every round of a run, or of one of its shards, is there. Raises DamagedArtifact if one is not whole."""
-    from bilp.distill import rounds
+    from bilp.distill import round_files
 
-    return rounds.went_through(run_uri, shard)
+    return round_files.is_complete(run_uri, shard)
 
 
 @stage("finish {label}")

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from bilp.artifacts.artifact import Artifact
 from bilp.artifacts.facts import RoundFacts
+from bilp.artifacts.run_layout import CHECKPOINT
 from bilp.data.pool import RealPool
 from bilp.distill.loops.mtt import require_step_size
 from bilp.distill.part import Part
@@ -18,8 +19,6 @@ from bilp.distill.step.state import DistillState, decode_state
 from bilp.errors import DamagedArtifact
 from bilp.nets import build
 from bilp.storage.verification import again
-
-CHECKPOINT = "checkpoint.safetensors"
 
 
 def round_state(artifact: Artifact) -> DistillState:

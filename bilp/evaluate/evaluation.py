@@ -7,10 +7,11 @@ from functools import cache, partial
 from typing import Any, get_args
 
 from bilp.artifacts.artifact import open_artifact
+from bilp.artifacts.run_layout import SYNTHETIC
 from bilp.config import Baseline, EvaluateConfig
 from bilp.config.given import model_of
 from bilp.data import Dataset, open_dataset
-from bilp.distill.synthetic_set import SYNTHETIC, read_set
+from bilp.distill.synthetic_set import read_set
 from bilp.errors import ConfigError, IncompatibleArtifact
 from bilp.evaluate import address
 from bilp.evaluate.baselines import check_subset, covering_subset, random_subset

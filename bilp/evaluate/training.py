@@ -21,7 +21,7 @@ from bilp.evaluate.training_schedule import Schedule
 from bilp.images.cutmix import Mix
 from bilp.nets.dropout import dropping, has_dropout
 
-TEST_BATCH = 256
+TEST_BATCH = 256  # of a pass without gradients; networks are in evaluation mode, so predictions do not depend on it
 # Splits up to this many bytes as float32 are normalized once and kept; larger ones are read batch by batch.
 KEPT_BYTES = 256 * 2**20
 

@@ -121,17 +121,19 @@ def trial_address(dataset_uri: str, config: ScoreConfig, trial: int, root: str) 
 
 def pretrained_address(run_uri: str, number: int) -> str:
     """Where a pretrained network of a run is published."""
-    from bilp.distill.run import open_run, pretraining_of
+    from bilp.distill.inputs import pretraining_of
+    from bilp.distill.run import open_run
 
     return pretraining_of(run_uri, open_run(run_uri)).uri(number)
 
 
 def shard_address(run_uri: str, shard: int) -> str:
     """Where the last round of a shard is published."""
+    from bilp.artifacts.run_layout import ROUND
     from bilp.distill.part import open_part
 
     part = open_part(run_uri, shard)
-    return part.round_uri(part.run.distill.rounds)
+    return part.place(ROUND, part.run.distill.rounds)
 
 
 def baseline_address(dataset_uri: str, baseline: Baseline, ipc: int, config: EvaluateConfig, root: str) -> str:
