@@ -53,6 +53,9 @@ class Drifting:
     def __init__(self, network: Network) -> None:
         self._network = network
 
+    def require_network(self, network: Network) -> None:
+        """They have the architecture that they are made for."""
+
     def parameters(self, expert: int, epoch: int, device: torch.device | str = "cpu") -> tuple[Tensor, ...]:
         """Parameters of an expert after an epoch."""
         initialize(self._network, generator(0, "expert", expert))
