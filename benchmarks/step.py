@@ -5,7 +5,7 @@
     python -m benchmarks.step --methods idc --ipc 1 --set outer_loops=3 --set idc.train_samples=500   # shorter inner loops
     python -m benchmarks.step --device cuda --tf32 --channels-last
 
-The straightforward loops (`benchmarks.straightforward*`) are the formulas written down: whole batches in one forward (and
+The straightforward loops (`benchmarks.references`) are the formulas written down: whole batches in one forward (and
 backward) pass of plain torch.nn layers, autograd through the class's synthetic images. Both see the same networks, batches
 and augmentation, and must arrive at the same images. They run in turn in one process; medians are printed. "as installed" is
 the loop with the C library's own settings, the ratio beside it what a user gains in all; the other ratio grants the loop this
@@ -26,10 +26,8 @@ from typing import Any
 
 import torch
 
+from benchmarks.references import REFERENCES, Reference
 from benchmarks.step_settings import prepare
-from benchmarks.straightforward import AlignmentLoop, Loop, SummedLoop, plain_layers
-from benchmarks.straightforward_classwise import KernelLoop, PoolLoop
-from benchmarks.straightforward_trajectory import TrajectoryLoop
 from bilp.allocator import keep_freed_memory
 from bilp.distill.loops.registry import loop_for
 from bilp.distill.step.divergence import Guard
@@ -39,13 +37,6 @@ from bilp.distill.step.state import DistillState
 from bilp.progress import silent
 
 LARGEST_ERROR = 1e-3  # of the images' movement
-STRAIGHTFORWARD = {
-    **dict.fromkeys(("dm", "dc", "dsa"), SummedLoop),
-    **dict.fromkeys(("idc", "dream"), KernelLoop),
-    **dict.fromkeys(("mtt", "tesla"), TrajectoryLoop),
-    "idm": PoolLoop,
-    "cafe": AlignmentLoop,
-}
 
 
 class Ours:
@@ -56,7 +47,7 @@ class Ours:
         self.images = state.images
 
     def iteration(self, t: int) -> None:
-        """See Loop."""
+        """See Reference."""
         guard = Guard(self._setting.config.learning_rate, self._setting.pool.dataset.class_names, math.nan, "")
         loop_for(self._setting.config.method)(self._setting, self._state, t + 1, None, guard, silent)
         self.images = self._state.images
@@ -67,11 +58,9 @@ class Runner:
 
     def __init__(self, name: str, method: str, ipc: int, arguments: argparse.Namespace) -> None:
         setting = prepare(method, ipc, arguments)
-        if name == "straightforward":
-            plain_layers(setting.network)
         state = initial_state(setting.config, setting.pool).to(arguments.device)
         self.start = state.images.clone()
-        self.loop: Loop = (STRAIGHTFORWARD[method] if name == "straightforward" else Ours)(setting, state)
+        self.loop: Reference | Ours = (REFERENCES[method] if name == "straightforward" else Ours)(setting, state)
         self._done, self._device = 0, torch.device(arguments.device)
 
     def step(self) -> float:
@@ -156,7 +145,7 @@ def compare(method: str, ipc: int, before: float, arguments: argparse.Namespace)
 def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--methods", nargs="+", choices=tuple(STRAIGHTFORWARD), default=("dm", "dc"))
+    parser.add_argument("--methods", nargs="+", choices=tuple(REFERENCES), default=("dm", "dc"))
     parser.add_argument("--ipc", nargs="+", type=int, default=(1, 10), help="synthetic images per class")
     parser.add_argument("--width", type=int, default=128, help="channels of the ConvNet")
     parser.add_argument("--classes", type=int, default=10)

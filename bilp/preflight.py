@@ -32,7 +32,7 @@ def check_fit(config: PipelineConfig, dataset_uri: str) -> None:
 
 def _check_samples(config: PipelineConfig, dataset: Dataset) -> None:
     from bilp.data.pool import RealPool
-    from bilp.distill.run import check_pool
+    from bilp.distill.checks import check_pool
 
     pools: dict[bool, RealPool] = {}
     for run in planned_runs(config):

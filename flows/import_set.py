@@ -12,6 +12,7 @@ from typing import Any, Literal
 from pydantic import Field
 
 from bilp.artifacts.artifact import open_artifact
+from bilp.artifacts.run_layout import SYNTHETIC
 from bilp.config import PipelineConfig
 from bilp.exchange.options import ImportOptions
 from flows import program
@@ -42,7 +43,7 @@ def import_set(config: PipelineConfig, options: ImportOptions, root: Root = None
 def evaluate_imported(config: PipelineConfig, synthetic_uri: str, root: Root = None) -> list[str]:
     """The URIs of the evaluations of an imported set and of the baselines with as many images."""
     root = workplace(root)
-    dataset, facts = ingest(config.ingest, root), open_artifact(synthetic_uri, "synthetic").manifest.facts
+    dataset, facts = ingest(config.ingest, root), open_artifact(synthetic_uri, SYNTHETIC).manifest.facts
     shared: dict[str, Any] = {"root": root, "dataset_uri": dataset, "config": config.evaluate}
     calls = [evaluate_baseline.call(baseline=baseline, ipc=facts["ipc"], **shared) for baseline in config.evaluate.baselines]
     calls.append(evaluate_synthetic.call(synthetic_uri=synthetic_uri, arm=facts["method"], experiment=0, **shared))

@@ -5,14 +5,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from bilp.artifacts.artifact import open_artifact
+from bilp.artifacts.run_layout import ROUND, SYNTHETIC, synthetic_uri
 from bilp.config import BaselineName, EvaluateConfig, ExpertsConfig, NetworkConfig, ScoreConfig
-from bilp.storage.objects import join
 
 if TYPE_CHECKING:
     from bilp.data import Dataset
-
-SYNTHETIC = "synthetic"
-"""Folder of a run in which its synthetic set lies."""
 
 
 def trial(dataset_uri: str, config: ScoreConfig, trial: int, root: str) -> str:
@@ -32,14 +29,15 @@ def expert(dataset_uri: str, selection_uri: str | None, config: ExpertsConfig, n
 
 def pretrained(run_uri: str, number: int) -> str:
     """Of a network that a run trains beforehand."""
-    from bilp.distill.run import open_run, pretraining_of
+    from bilp.distill.inputs import pretraining_of
+    from bilp.distill.run import open_run
 
     return pretraining_of(run_uri, open_run(run_uri)).uri(number)
 
 
 def synthetic_set(run_uri: str) -> str:
     """Of the synthetic set of a run."""
-    return join(run_uri, SYNTHETIC)
+    return synthetic_uri(run_uri)
 
 
 def last_round(run_uri: str, shard: int) -> str:
@@ -47,7 +45,7 @@ def last_round(run_uri: str, shard: int) -> str:
     from bilp.distill.part import open_part
 
     part = open_part(run_uri, shard)
-    return part.round_uri(part.run.distill.rounds)
+    return part.place(ROUND, part.run.distill.rounds)
 
 
 def teacher(dataset_uri: str, config: EvaluateConfig, root: str) -> str:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from bilp.artifacts.manifest_file import MANIFEST
+from bilp.artifacts.run_layout import synthetic_uri
 from bilp.config import (
     BaselineName,
     DistillConfig,
@@ -25,7 +26,6 @@ from bilp.config.base import Count, Positive
 from bilp.exchange.options import ImportOptions
 from bilp.storage.objects import exists, join
 from tasks import terminal
-from tasks.addresses import SYNTHETIC
 from tasks.execution import device
 from tasks.parameters import DatasetUri, Label, RunUri
 from tasks.progress_bars import progress
@@ -186,14 +186,14 @@ def merge_round(run_uri: str, round_number: int, rounds: int, label: str = "run"
 
 def is_complete(run_uri: str) -> bool:
     """Whether every round of a run, and its synthetic set, are there already: then no round needs a task of its own."""
-    return exists(join(run_uri, SYNTHETIC, MANIFEST)) and has_all_rounds(run_uri)
+    return exists(join(synthetic_uri(run_uri), MANIFEST)) and has_all_rounds(run_uri)
 
 
 def has_all_rounds(run_uri: str, shard: int | None = None) -> bool:
     """Whether every round of a run, or of one of its shards, is there. Raises DamagedArtifact if one is not whole."""
-    from bilp.distill import rounds
+    from bilp.distill import round_files
 
-    return rounds.is_complete(run_uri, shard)
+    return round_files.is_complete(run_uri, shard)
 
 
 @stage("finish {label}")

@@ -16,6 +16,7 @@ from prefect.context import TaskRunContext
 from prefect.logging import get_logger
 
 from bilp.artifacts.artifact import open_artifact
+from bilp.artifacts.run_layout import GRID, RESELECT, SYNTHETIC, reselect_uri
 from bilp.text.escaping import markdown
 
 if TYPE_CHECKING:
@@ -70,14 +71,14 @@ def show_kept(selection_uri: str) -> None:
 @in_the_ui
 def show_synthetic(synthetic_uri: str) -> None:
     """What was distilled, with the picture if it is small."""
-    artifact = open_artifact(synthetic_uri, "synthetic")
+    artifact = open_artifact(synthetic_uri, SYNTHETIC)
     facts = artifact.manifest.facts
     lines = [
         f"### {facts['ipc']} synthetic image{'' if facts['ipc'] == 1 else 's'} for each of {len(facts['class_names'])} classes",
         markdown(f"Method {facts['method']}, one row per class: {', '.join(facts['class_names'][:20])}"),
         markdown(synthetic_uri),
     ]
-    picture = base64.b64encode(artifact.read("grid.png")).decode()
+    picture = base64.b64encode(artifact.read(GRID)).decode()
     if len(picture) < LARGEST_PICTURE:
         lines.insert(2, f"![synthetic images](data:image/png;base64,{picture})")
     create_markdown_artifact("\n\n".join(lines), key="synthetic-set", description="Synthetic set")
@@ -86,13 +87,13 @@ def show_synthetic(synthetic_uri: str) -> None:
 @in_the_ui
 def show_dropped(run_uri: str) -> None:
     """Which share of the measured samples sat out each round of a run, because of their causal effect or what stands in for it."""
-    from bilp.distill.run import open_run, reselect_uri
+    from bilp.distill.run import open_run
 
     run = open_run(run_uri)
     if run.reselect.beta == 0:
         return
     rounds = range(1, run.distill.rounds + 1)
-    facts = [open_artifact(reselect_uri(run_uri, number), "reselect").manifest.facts for number in rounds]
+    facts = [open_artifact(reselect_uri(run_uri, number), RESELECT).manifest.facts for number in rounds]
     rows = [
         {
             "round": fact["round"],

@@ -12,6 +12,7 @@ from typing import Any
 
 from bilp.artifacts.artifact import open_artifact
 from bilp.artifacts.manifest_file import MANIFEST
+from bilp.artifacts.run_layout import reselect_uri, round_uri
 from bilp.config import (
     DistillConfig,
     EvaluateConfig,
@@ -29,7 +30,6 @@ from bilp.config.decode import DecodeConfig
 from bilp.config.methods.idc import IdcConfig, PretrainedConfig
 from bilp.data import ingest, read_source
 from bilp.distill import distill_round, finish_run, pretrain_network, reselect_round, start_run
-from bilp.distill.run import reselect_uri, round_uri
 from bilp.evaluate import VARIANTS, evaluate_baseline, evaluate_synthetic, robustness, train_teacher
 from bilp.evaluate.reproduction import publish_reproduction
 from bilp.experts.train_experts import collect_experts, train_expert

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from benchmarks.gpu.device import Machine, deterministic, said, tf32
 from benchmarks.gpu.iterations import SHORT, beginning, config_for, images_of
-from benchmarks.straightforward import SummedLoop, plain_layers
+from benchmarks.references import REFERENCES
 from bilp.config import METHODS, DistillConfig
 
 EVERY = tuple(METHODS)
@@ -135,8 +135,7 @@ def last_of(images: Iterator[Tensor], number: int, machine: Machine) -> tuple[Te
 def first_thought(config: DistillConfig, device: torch.device) -> Callable[[], None]:
     """An iteration of the loop over classes, on PyTorch's own layers."""
     setting, state = beginning(config, device, ENOUGH)
-    plain_layers(setting.network)
-    loop, numbers = SummedLoop(setting, state), count()
+    loop, numbers = REFERENCES[config.method](setting, state), count()
     return lambda: loop.iteration(next(numbers))
 
 

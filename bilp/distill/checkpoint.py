@@ -10,6 +10,7 @@ from torch import Tensor
 
 from bilp.artifacts.artifact import Artifact
 from bilp.artifacts.facts import RoundFacts
+from bilp.artifacts.run_layout import CHECKPOINT
 from bilp.config import METHODS, DistillConfig
 from bilp.data.pool import RealPool
 from bilp.distill.part import Part
@@ -18,7 +19,6 @@ from bilp.errors import DamagedArtifact
 from bilp.registry import resolve
 from bilp.storage.verification import again
 
-CHECKPOINT = "checkpoint.safetensors"
 Carried = Callable[[Mapping[str, Tensor], DistillConfig, RealPool, str], None]
 """Raises DamagedArtifact, naming the place `str`, unless the tensors are what a method carries from round to round."""
 

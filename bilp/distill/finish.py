@@ -6,17 +6,18 @@ from torch import Tensor
 
 from bilp.artifacts.artifact import content_key, open_artifact, there_already
 from bilp.artifacts.publication import publish
+from bilp.artifacts.run_layout import GRID, IMAGES, SYNTHETIC, synthetic_uri
 from bilp.artifacts.tensors import encode_tensors
 from bilp.data.store import FIT
 from bilp.data.whitening import encode
 from bilp.distill.checkpoint import state_of
+from bilp.distill.inputs import lineage, open_pool
 from bilp.distill.loops.mtt import STEP_SIZE
 from bilp.distill.part import Part
 from bilp.distill.pictures import grid_png
-from bilp.distill.rounds import GRID, open_round
-from bilp.distill.run import VERSION, lineage, open_pool, open_run, settings
-from bilp.distill.synthetic_set import IMAGES, SYNTHETIC, read_set
-from bilp.storage import objects
+from bilp.distill.round_files import open_round
+from bilp.distill.run import VERSION, open_run, settings
+from bilp.distill.synthetic_set import read_set
 from bilp.storage.objects import Uri, as_uri
 
 
@@ -30,7 +31,7 @@ def finish_run(run_uri: Uri) -> str:
     """
     run_uri = as_uri(run_uri)
     run = open_run(run_uri)
-    uri, key = objects.join(run_uri, SYNTHETIC), content_key(SYNTHETIC, VERSION, run=run.key)
+    uri, key = synthetic_uri(run_uri), content_key(SYNTHETIC, VERSION, run=run.key)
     if there_already(uri, SYNTHETIC, key, shown=True) is not None:
         return uri
     whole, pool = Part(run_uri, run, None), open_pool(run_uri, run)

@@ -12,15 +12,13 @@ import numpy as np
 import pyarrow as pa
 import torch
 
-from bilp.artifacts.artifact import there_already
+from bilp.artifacts.run_layout import RESELECT, ROUND
 from bilp.artifacts.tables import LOSSES
 from bilp.data.pool import RealPool
 from bilp.distill.checkpoint import state_of
+from bilp.distill.inputs import open_pool
 from bilp.distill.part import Part, parts_of
-from bilp.distill.rounds import (
-    RESELECT,
-    ROUND,
-    new_pruner,
+from bilp.distill.round_files import (
     open_reselection,
     open_round,
     publish_reselection,
@@ -29,7 +27,9 @@ from bilp.distill.rounds import (
     round_effects,
     round_losses,
 )
-from bilp.distill.run import bounds, open_pool, open_run
+from bilp.distill.rounds import new_pruner
+from bilp.distill.run import open_run
+from bilp.distill.step.round_bounds import bounds
 from bilp.distill.step.state import DistillState
 from bilp.errors import ConfigError
 from bilp.storage.objects import Uri, as_uri
@@ -48,12 +48,11 @@ def merge_round(run_uri: Uri, round: int) -> str:
     if run.distill.shards == 1:
         raise ConfigError(f"{run_uri} is not divided into shards, so there is nothing to merge: run distill_round")
     whole, parts = Part(run_uri, run, None), parts_of(run_uri, run)
-    uri = whole.round_uri(round)
-    if run.reselect.beta > 0 and there_already(whole.reselect_uri(round), RESELECT, whole.key(RESELECT, round)) is None:
+    if run.reselect.beta > 0 and not whole.there_already(RESELECT, round):
         _merge_reselection(whole, parts, round, open_pool(run_uri, run))
-    if there_already(uri, ROUND, whole.key(ROUND, round)) is None:
+    if not whole.there_already(ROUND, round):
         _merge_state(whole, parts, round, open_pool(run_uri, run))
-    return uri
+    return whole.place(ROUND, round)
 
 
 def _merge_reselection(whole: Part, parts: Sequence[Part], round: int, pool: RealPool) -> None:

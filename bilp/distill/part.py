@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from bilp.artifacts.artifact import content_key
-from bilp.distill.run import VERSION, Run, open_run, reselect_uri, round_uri, shard_uri
+from bilp.artifacts.artifact import Artifact, content_key, find, there_already
+from bilp.artifacts.run_layout import ROUND, reselect_uri, round_uri, shard_uri
+from bilp.distill.run import VERSION, Run, open_run
 from bilp.errors import ConfigError
 
 
@@ -23,13 +24,17 @@ class Part:
         """Below which its rounds lie."""
         return self.run_uri if self.shard is None else shard_uri(self.run_uri, self.shard)
 
-    def round_uri(self, round_number: int) -> str:
-        """Where the artifact of a round lies."""
-        return round_uri(self.uri, round_number)
+    def place(self, kind: str, round_number: int) -> str:
+        """Where the round (kind ROUND), or its reselection (RESELECT), lies."""
+        return (round_uri if kind == ROUND else reselect_uri)(self.uri, round_number)
 
-    def reselect_uri(self, round_number: int) -> str:
-        """Where the reselection of a round lies."""
-        return reselect_uri(self.uri, round_number)
+    def find(self, kind: str, round_number: int) -> Artifact | None:
+        """The round, or its reselection, or None if it is not there."""
+        return find(self.place(kind, round_number), kind, self.key(kind, round_number))
+
+    def there_already(self, kind: str, round_number: int) -> bool:
+        """Whether it need not be made again. Raises as `bilp.artifacts.artifact.there_already`."""
+        return there_already(self.place(kind, round_number), kind, self.key(kind, round_number)) is not None
 
     def key(self, kind: str, round_number: int) -> str:
         """Content key of the round, or of its reselection."""

@@ -25,6 +25,13 @@ def grid_png(images: Tensor, ipc: int, mean: Sequence[float], std: Sequence[floa
 
     Whitening is undone, pixels are denormalized and clipped to [0, 1], for show only. At most 100 rows and 100 columns are shown. Equal
     images give equal bytes.
+
+    Args:
+        images: `[classes * ipc, C, H, W]`, class by class.
+        ipc: images per class.
+        mean: mean of the normalization, one value per channel.
+        std: its standard deviation likewise.
+        whitening: the whitening of the images, if they are whitened.
     """
     pixels = displayable(images, mean, std, whitening)
     shaped = pixels.reshape(-1, ipc, *pixels.shape[1:])[:SHOWN, :SHOWN]

@@ -9,7 +9,8 @@ from torch import Tensor
 
 from bilp.artifacts.publication import publish
 from bilp.artifacts.tensors import encode_tensors
-from bilp.distill.run import lineage, open_pool, open_run, pretraining_of
+from bilp.distill.inputs import lineage, open_pool, pretraining_of
+from bilp.distill.run import open_run
 from bilp.distill.step.pretrained import FILE, KIND
 from bilp.distill.step.real_training import RealTraining, sgd
 from bilp.errors import ConfigError, Diverged
@@ -42,7 +43,7 @@ def pretrain_network(run_uri: Uri, number: int, device: torch.device | str = "cp
     network = build(config.network, pool.dataset.shape, pool.classes)
     initialize(network, generator(config.seed, "pretrained", number))
     place(network, config.gpu, device)
-    optimiser = sgd(network, settings.learning_rate, config.idc.network_momentum, settings.weight_decay)
+    optimizer = sgd(network, settings.learning_rate, config.idc.network_momentum, settings.weight_decay)
     real = RealTraining(pool, settings.batch_size, pretraining.families, config.idc.cutmix, config.seed, torch.device(device))
     per_epoch = -(-len(pool) // settings.batch_size)
     right: list[float] = []
@@ -51,7 +52,7 @@ def pretrain_network(run_uri: Uri, number: int, device: torch.device | str = "cp
             streams = ("pretrained", number, epoch)
             note = f"pretrained network {number} epoch {epoch + 1}/{settings.epochs}"
             batches = _told(real.epoch(*streams), progress, epoch * per_epoch, settings.epochs * per_epoch, note)
-            correct, seen = real.run(network, optimiser, batches, *streams)
+            correct, seen = real.run(network, optimizer, batches, *streams)
             right.append(correct / max(seen, 1))
             if not all(bool(torch.isfinite(parameter).all()) for parameter in network.parameters()):
                 raise Diverged(
@@ -73,7 +74,15 @@ def untrained(run_uri: str) -> list[int]:
 
 
 def _told(batches: Iterator[Tensor], progress: Progress, done: int, total: int, note: str) -> Iterator[Tensor]:
-    """The same mini-batches; progress is told when the next one is asked for."""
+    """The same mini-batches; progress is told when the next one is asked for.
+
+    Args:
+        batches: mini-batches of one epoch.
+        progress: whom to tell.
+        done: mini-batches of the epochs before.
+        total: mini-batches of all epochs.
+        note: what is being trained.
+    """
     for place_in_epoch, ids in enumerate(batches, start=1):
         yield ids
         progress(done + place_in_epoch, total, note)

@@ -1,4 +1,4 @@
-"""A run: one dataset, one selection, one configuration. What identifies it and where its parts lie."""
+"""A run: one dataset, one selection, one configuration. What identifies it, its record, and how it is registered."""
 
 from __future__ import annotations
 
@@ -7,24 +7,21 @@ from typing import Any
 
 from bilp.artifacts import layout, signing
 from bilp.artifacts.artifact import content_key, open_artifact
+from bilp.artifacts.run_layout import RECORD
 from bilp.config import METHODS, DistillConfig, Frozen, ReselectConfig
 from bilp.config.given import model_of
-from bilp.config.methods import either, names_of
-from bilp.data import Dataset, open_dataset
-from bilp.data.pool import RealPool
+from bilp.data import open_dataset
+from bilp.distill.checks import check_method, check_pool
 from bilp.distill.step import pretrained
-from bilp.distill.step.initial import require_initial
-from bilp.distill.step.pretrained import PretrainedNetworks, Pretraining
-from bilp.errors import ConfigError, DamagedArtifact, IncompatibleArtifact, MissingArtifact, PluginMissing
+from bilp.errors import DamagedArtifact, IncompatibleArtifact, MissingArtifact, PluginMissing
 from bilp.experts.buffer import ExpertBuffer
 from bilp.nets import build
-from bilp.pruning.prune import kept_samples
+from bilp.pruning.selected import real_pool
 from bilp.storage import objects, strict_json
 from bilp.storage.objects import Uri, as_uri, optional_uri
 
 VERSION = 1
 """Version of what all methods share; see `version_of`."""
-RECORD = "_run.json"
 
 
 class Run(Frozen):
@@ -64,6 +61,14 @@ def start_run(
     Raises ConfigError if a class has too few samples left for `distill` and `reselect`, the images do not fit the
     network, there are more shards than classes or the method does not fit `reselect` or the experts, MissingArtifact and
     IncompatibleArtifact if dataset, selection or experts are not there or do not belong together.
+
+    Args:
+        dataset_uri: the ingested data set.
+        selection_uri: the static selection, or None for the whole train split.
+        distill: settings of the distillation.
+        reselect: settings of adaptive pruning, which beta = 0 switches off.
+        root: storage root.
+        experts_uri: the buffer of experts, or None for a method without.
     """
     dataset_uri = as_uri(dataset_uri)
     selection_uri = optional_uri(selection_uri)
@@ -172,136 +177,6 @@ def _is_registered(run_uri: str) -> bool:
     return True
 
 
-def root_of(run_uri: str) -> str:
-    """The storage root below which a run lies."""
-    return run_uri.rstrip("/").rsplit("/", 2)[0]
-
-
-def open_pool(run_uri: str, run: Run) -> RealPool:
-    """The real samples of a run. Raises IncompatibleArtifact if the dataset behind its URI is no longer the same."""
-    root = root_of(run_uri)
-    dataset_uri = layout.resolve(run.dataset, root)
-    dataset = open_dataset(dataset_uri)
-    if dataset.fingerprint != run.parents["dataset"]:
-        raise IncompatibleArtifact(
-            f"the dataset at {dataset_uri} has fingerprint {dataset.fingerprint}, but {run_uri} was started with {run.parents['dataset']}: "
-            "restore the dataset or start a new run"
-        )
-    return real_pool(dataset, None if run.selection is None else layout.resolve(run.selection, root), run.parents.get("selection"))
-
-
-def open_experts(run_uri: str, run: Run) -> ExpertBuffer | None:
-    """The experts of a run, or None if its method has none. Raises IncompatibleArtifact if they are no longer the same."""
-    if run.experts is None:
-        return None
-    experts = ExpertBuffer(layout.resolve(run.experts, root_of(run_uri)))
-    if experts.key != run.parents["experts"]:
-        raise IncompatibleArtifact(
-            f"the experts at {experts.uri} have key {experts.key}, but {run_uri} was started with {run.parents['experts']}: "
-            "restore them or start a new run"
-        )
-    experts.require(run.distill, run.parents)
-    return experts
-
-
-def real_pool(dataset: Dataset, selection_uri: str | None, key: str | None = None) -> RealPool:
-    """The train split of `dataset`, or what a selection keeps.
-
-    Raises IncompatibleArtifact if that was made for another dataset, or is not the one with `key`, if that is given.
-    """
-    if selection_uri is None:
-        return RealPool(dataset)
-    selection = open_artifact(selection_uri, "selection", expect={"dataset": dataset.fingerprint})
-    if key is not None and selection.manifest.key != key:
-        raise IncompatibleArtifact(
-            f"the selection at {selection_uri} has key {selection.manifest.key}, but the run was started with {key}: "
-            "restore the selection or start a new run"
-        )
-    return RealPool(dataset, kept_samples(selection, dataset.train.labels))
-
-
-def check_pool(pool: RealPool, distill: DistillConfig, reselect: ReselectConfig) -> None:
-    """Raise ConfigError if a class has too few samples for these settings, the images are not what the method steps, or there
-    are more shards than classes."""
-    if pool.dataset.whitening_facts is not None and METHODS[distill.method].decodes:
-        raise ConfigError(
-            f"method {distill.method} steps images as pixels, which those of {pool.dataset.name} are not: use the data set not whitened"
-        )
-    if distill.shards > pool.classes:
-        raise ConfigError(f"{distill.shards} shards cannot share {pool.classes} classes: set distill.shards to {pool.classes} or less")
-    pool.require(1, "distillation")
-    require_initial(distill, pool)
-    if reselect.beta > 0:
-        pool.require(2, f"adaptive pruning (beta = {reselect.beta:g})")
-
-
-def check_method(distill: DistillConfig, reselect: ReselectConfig, experts_uri: str | None) -> None:
-    """Raise ConfigError if a method that needs experts has none or shall prune adaptively, or another one has experts."""
-    method = METHODS[distill.method]
-    if not method.needs_experts and experts_uri is not None:
-        others = either(names_of(lambda other: other.needs_experts))
-        raise ConfigError(f"method {method.name} imitates no experts: leave {experts_uri} out, or use method {others}")
-    if not method.adaptive and reselect.beta > 0:
-        raise ConfigError(
-            f"adaptive pruning (beta = {reselect.beta:g}) does not apply to method {method.name}, which {method.no_effect}: "
-            "set beta = 0 and prune statically"
-        )
-    if method.needs_experts and experts_uri is None:
-        raise ConfigError(f"method {distill.method} imitates experts: train them (train_expert, collect_experts) and name the buffer")
-
-
-def bounds(config: DistillConfig, round_number: int) -> tuple[int, int]:
-    """First iteration of a round (1 to `config.rounds`) and the one after its last; earlier rounds take the remainder.
-
-    Raises ConfigError for any other round.
-    """
-    if not 1 <= round_number <= config.rounds:
-        raise ConfigError(f"round {round_number} does not exist: the run has rounds 1 to {config.rounds}")
-    share, rest = divmod(config.iterations, config.rounds)
-    start = (round_number - 1) * share + min(round_number - 1, rest)
-    return start, start + share + (1 if round_number <= rest else 0)
-
-
-def lineage(run_uri: str, run: Run) -> dict[str, str]:
-    """URIs that an artifact of the run comes from."""
-    root = root_of(run_uri)
-    parents = {"run": run_uri, "dataset": layout.resolve(run.dataset, root)}
-    for role, uri in (("selection", run.selection), ("experts", run.experts)):
-        if uri is not None:
-            parents[role] = layout.resolve(uri, root)
-    for number in range(run.distill.idc.pretrained.networks):
-        parents[f"pretrained network {number}"] = pretraining_of(run_uri, run).uri(number)
-    return parents
-
-
-def pretraining_of(run_uri: str, run: Run) -> Pretraining:
-    """The set-up of the networks that a run's iterations start from; runs on the same samples share them."""
-    return Pretraining(root_of(run_uri), run.parents["dataset"], run.parents.get("selection"), run.distill)
-
-
-def open_pretrained(run_uri: str, run: Run) -> PretrainedNetworks | None:
-    """The networks that a run's iterations start from, or None if each draws a new one.
-
-    Raises MissingArtifact, naming those that have not been trained.
-    """
-    return PretrainedNetworks(pretraining_of(run_uri, run)) if run.distill.idc.pretrained.networks > 0 else None
-
-
 def settings(run: Run) -> dict[str, Any]:
     """The run's configuration as its artifacts' manifests hold it."""
     return run.model_dump(mode="json", include={"distill", "reselect"})
-
-
-def shard_uri(run_uri: str, shard: int) -> str:
-    """Below which the rounds of a shard lie, as those of the run lie below the run."""
-    return objects.join(run_uri, "shards", f"{shard:04d}")
-
-
-def round_uri(run_uri: str, round_number: int) -> str:
-    """Where the artifact of a round lies."""
-    return objects.join(run_uri, "rounds", f"{round_number:04d}")
-
-
-def reselect_uri(run_uri: str, round_number: int) -> str:
-    """Where the reselection of a round lies."""
-    return objects.join(round_uri(run_uri, round_number), "reselect")

@@ -7,12 +7,10 @@ from torch import Tensor
 
 from bilp.artifacts.artifact import Artifact
 from bilp.artifacts.facts import SyntheticFacts
+from bilp.artifacts.run_layout import IMAGES
 from bilp.artifacts.tensors import decode_tensors, require_tensors
 from bilp.errors import DamagedArtifact
 from bilp.storage.verification import again
-
-SYNTHETIC = "synthetic"
-IMAGES = "synthetic.safetensors"
 
 
 def read_set(artifact: Artifact) -> tuple[Tensor, Tensor]:

@@ -7,11 +7,12 @@ from functools import cache, partial
 from typing import Any
 
 from bilp.artifacts.artifact import open_artifact
+from bilp.artifacts.run_layout import SYNTHETIC
 from bilp.config import BaselineName, EvaluateConfig
 from bilp.config.baselines import BASELINES, BaselineEntry
 from bilp.config.given import model_of
 from bilp.data import Dataset, open_dataset
-from bilp.distill.synthetic_set import SYNTHETIC, read_set
+from bilp.distill.synthetic_set import read_set
 from bilp.errors import ConfigError, IncompatibleArtifact
 from bilp.evaluate import address
 from bilp.evaluate.baselines import Choice, Chooser, check_subset

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from bilp.artifacts.artifact import content_key
 from bilp.artifacts.publication import publish
+from bilp.artifacts.run_layout import GRID, IMAGES, SYNTHETIC
 from bilp.artifacts.tensors import encode_tensors
 from bilp.config.given import model_of
 from bilp.config.normalization import NORMALIZATIONS
@@ -18,8 +19,6 @@ from bilp.data import Dataset, open_dataset
 from bilp.data.store import FIT
 from bilp.data.whitening import encode
 from bilp.distill.pictures import grid_png
-from bilp.distill.rounds import GRID
-from bilp.distill.synthetic_set import IMAGES, SYNTHETIC
 from bilp.errors import ConfigError, DataError
 from bilp.exchange.options import ImportOptions, Pixels
 from bilp.exchange.reference_files import PublishedSet, read_published

@@ -9,10 +9,10 @@ from torch import Tensor
 
 from bilp.artifacts.artifact import find, manifest_kind, open_artifact
 from bilp.artifacts.facts import SyntheticFacts
+from bilp.artifacts.run_layout import RECORD, SYNTHETIC, synthetic_uri
 from bilp.data.store import FIT
 from bilp.data.whitening import Whitening, decode
-from bilp.distill.run import RECORD
-from bilp.distill.synthetic_set import SYNTHETIC, read_set
+from bilp.distill.synthetic_set import read_set
 from bilp.errors import IncompatibleArtifact, MissingArtifact
 from bilp.images.decode_stored import decoded
 from bilp.storage.objects import Uri, as_uri, exists, join
@@ -60,7 +60,7 @@ def load_distilled(uri: Uri) -> DistilledSet:
 
 def _where(uri: str) -> str:
     """The synthetic set that a URI means: its own, or the one inside of a run."""
-    inside = join(uri, SYNTHETIC)
+    inside = synthetic_uri(uri)
     if find(inside, SYNTHETIC) is not None:
         return inside
     kind = manifest_kind(uri)

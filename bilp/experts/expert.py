@@ -35,11 +35,20 @@ def train_epochs(
     under siamese augmentation, one family per mini-batch, fresh parameters per image. Initial weights, order and
     augmentation are streams of (seed, expert). The network yielded is one module; copy what is to stay. Progress counts
     batches. Raises Diverged at the first epoch whose loss is not finite.
+
+    Args:
+        dataset: the real images.
+        ids: sample_ids `[n]` of the train split to learn.
+        config: how experts are trained.
+        network: their architecture.
+        expert: number of the expert, from 0.
+        device: where to train.
+        progress: told after every mini-batch.
     """
     module = build(network, dataset.shape, dataset.classes)
     initialize(module, generator(config.seed, "expert", expert, "network"))
     place(module, config.gpu, device)
-    optimiser = torch.optim.SGD(module.parameters(), lr=config.learning_rate, momentum=config.momentum, weight_decay=config.weight_decay)
+    optimizer = torch.optim.SGD(module.parameters(), lr=config.learning_rate, momentum=config.momentum, weight_decay=config.weight_decay)
     yield module, math.nan
     batches_done, total = 0, config.epochs * math.ceil(len(ids) / config.batch_size)
     for epoch in range(config.epochs):
@@ -49,7 +58,7 @@ def train_epochs(
         summed = torch.zeros((), device=device)
         batches = training_batches(order, config.batch_size)
         for batch in batches:
-            summed += _step(module, optimiser, dataset, batch, config, stream, device)
+            summed += _step(module, optimizer, dataset, batch, config, stream, device)
             batches_done += 1
             progress(batches_done, total, f"expert {expert} epoch {epoch + 1}/{config.epochs}")
         loss = float(summed) / sum(len(batch) for batch in batches)
@@ -63,18 +72,28 @@ def train_epochs(
 
 def _step(
     module: Network,
-    optimiser: torch.optim.Optimizer,
+    optimizer: torch.optim.Optimizer,
     dataset: Dataset,
     batch: Tensor,
     config: ExpertsConfig,
     stream: torch.Generator,
     device: str,
 ) -> Tensor:
-    """One step on samples `[n]`; the sum of their losses, detached."""
+    """One step of SGD on a mini-batch; the sum of its losses, a detached scalar.
+
+    Args:
+        module: what is trained.
+        optimizer: of its parameters.
+        dataset: the real images.
+        batch: sample_ids `[n]`.
+        config: families of augmentation.
+        stream: of the augmentation.
+        device: where to train.
+    """
     params = augment.draw(config.augment, (dataset.shape[1], dataset.shape[2]), stream, count=len(batch))
     logits = module(augment.apply(dataset.train.batch(batch, device), params))
     loss = cross_entropy(logits, dataset.train.labels[batch].to(device))
-    optimiser.zero_grad(set_to_none=True)
+    optimizer.zero_grad(set_to_none=True)
     loss.backward()
-    optimiser.step()
+    optimizer.step()
     return loss.detach() * len(batch)

@@ -17,7 +17,6 @@ from bilp.artifacts.tensors import encode_tensors
 from bilp.config import ExpertsConfig, NetworkConfig
 from bilp.config.given import model_of
 from bilp.data import Dataset, open_dataset
-from bilp.distill.run import real_pool
 from bilp.errors import ConfigError, MissingArtifact
 from bilp.experts.expert import train_epochs
 from bilp.experts.files import (
@@ -35,6 +34,7 @@ from bilp.experts.files import (
 from bilp.nets import build
 from bilp.nets.arithmetic import arithmetic
 from bilp.progress import Progress, silent
+from bilp.pruning.selected import real_pool
 from bilp.storage.objects import Uri, as_uri, join, optional_uri
 
 TABLE = "experts.parquet"
@@ -58,7 +58,15 @@ class Plan:
 
     @classmethod
     def of(cls, dataset_uri: str, selection_uri: str | None, config: ExpertsConfig, network: NetworkConfig, root: str) -> Plan:
-        """Open dataset and selection; IncompatibleArtifact if they do not belong together."""
+        """Open dataset and selection; IncompatibleArtifact if they do not belong together.
+
+        Args:
+            dataset_uri: the ingested data set.
+            selection_uri: the static selection, or None for the whole train split.
+            config: how experts are trained.
+            network: their architecture.
+            root: storage root.
+        """
         dataset = open_dataset(dataset_uri)
         pool = real_pool(dataset, selection_uri)
         pool.require(1, "an expert")
@@ -85,6 +93,16 @@ def train_expert(
 
     Raises ConfigError for an expert beyond config.count, IncompatibleArtifact for a selection of another dataset, and
     Diverged if the training leaves the finite numbers.
+
+    Args:
+        dataset_uri: the ingested data set.
+        selection_uri: the static selection, or None for the whole train split.
+        config: how experts are trained.
+        network: their architecture.
+        expert: number of the expert, from 0.
+        root: storage root.
+        device: where to train.
+        progress: told after every mini-batch.
     """
     dataset_uri = as_uri(dataset_uri)
     selection_uri = optional_uri(selection_uri)
@@ -121,6 +139,13 @@ def collect_experts(
     Its facts are what a distillation relies on: dataset, selection (key, or null for all real samples), network, count,
     epochs, names and shapes of the parameters. Its table holds the loss of every expert and epoch. Raises
     MissingArtifact naming the experts that have not been trained.
+
+    Args:
+        dataset_uri: the ingested data set.
+        selection_uri: the static selection, or None for the whole train split.
+        config: how experts are trained.
+        network: their architecture.
+        root: storage root.
     """
     dataset_uri = as_uri(dataset_uri)
     selection_uri = optional_uri(selection_uri)

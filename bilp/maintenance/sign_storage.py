@@ -7,7 +7,8 @@ from contextlib import suppress
 
 from bilp.artifacts import layout, signing
 from bilp.artifacts.manifest_file import MANIFEST, Manifest
-from bilp.distill.run import RECORD, Run
+from bilp.artifacts.run_layout import RECORD
+from bilp.distill.run import Run
 from bilp.errors import DamagedArtifact, MissingArtifact, PluginMissing
 from bilp.evaluate.training_cache import Part
 from bilp.storage import objects, strict_json

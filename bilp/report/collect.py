@@ -12,19 +12,19 @@ from torch import Tensor
 from bilp.artifacts import tables
 from bilp.artifacts.artifact import Artifact, find, manifest_kind, open_artifact
 from bilp.artifacts.facts import BufferFacts, EvaluationFacts, PretrainedFacts, RoundFacts
+from bilp.artifacts.run_layout import RESELECT, ROUND, SYNTHETIC, reselect_uri, round_uri, synthetic_uri
 from bilp.config.baselines import BASELINES
 from bilp.data import Dataset, open_dataset
 from bilp.data.source_record import KIND as RECORD
 from bilp.data.store import KIND as DATASET
 from bilp.distill import load_synthetic, open_run
 from bilp.distill.checkpoint import state_of
+from bilp.distill.inputs import open_pool
 from bilp.distill.part import Part
 from bilp.distill.pictures import displayable
-from bilp.distill.rounds import RESELECT, ROUND, round_effects, round_losses
-from bilp.distill.run import open_pool, reselect_uri, round_uri
+from bilp.distill.round_files import round_effects, round_losses
 from bilp.distill.step.initial import initial_state
 from bilp.distill.step.pretrained import KIND as PRETRAINED
-from bilp.distill.synthetic_set import SYNTHETIC
 from bilp.evaluate.results import KIND as EVALUATION
 from bilp.evaluate.results import evaluation_rows
 from bilp.evaluate.robustness import KIND as ROBUSTNESS
@@ -37,7 +37,6 @@ from bilp.report.decisions import Decisions
 from bilp.report.galleries import spread
 from bilp.report.wording import arm_place, arm_words
 from bilp.scoring.summary import KIND as SUMMARY
-from bilp.storage import objects
 
 SHOWN_ROUNDS = 8
 
@@ -152,7 +151,7 @@ def open_sources(
     several = any(run.experiment > 0 for run in found)
     artifacts += [*_expert_sources(found), *_pretrained_sources(found)]
     for run in found:
-        synthetic = open_artifact(objects.join(run.uri, SYNTHETIC), SYNTHETIC)
+        synthetic = open_artifact(synthetic_uri(run.uri), SYNTHETIC)
         stage = f"Synthetic set: {_who(run.arm, run.experiment, several)}"
         artifacts.append(ReportedArtifact(f"synthetic {run.arm} {run.experiment}", stage, synthetic))
     robust: list[str] = []
@@ -174,7 +173,7 @@ def _add_evaluations(artifacts: list[ReportedArtifact], evaluations: list[Artifa
 
 def _expert_sources(runs: Sequence[RunSource]) -> list[ReportedArtifact]:
     """The buffers of experts that the runs imitated, each once."""
-    synthetic = [open_artifact(objects.join(run.uri, SYNTHETIC), SYNTHETIC) for run in runs]
+    synthetic = [open_artifact(synthetic_uri(run.uri), SYNTHETIC) for run in runs]
     uris = dict.fromkeys(uri for artifact in synthetic if (uri := artifact.parents.get("experts")))
     sources = []
     for number, uri in enumerate(uris):
@@ -187,7 +186,7 @@ def _expert_sources(runs: Sequence[RunSource]) -> list[ReportedArtifact]:
 
 def _pretrained_sources(runs: Sequence[RunSource]) -> list[ReportedArtifact]:
     """The networks that iterations of the runs started from, each once."""
-    synthetic = [open_artifact(objects.join(run.uri, SYNTHETIC), SYNTHETIC) for run in runs]
+    synthetic = [open_artifact(synthetic_uri(run.uri), SYNTHETIC) for run in runs]
     parents = [item for artifact in synthetic for item in artifact.parents.items()]
     sources = []
     for number, uri in enumerate(dict.fromkeys(uri for role, uri in parents if role.startswith("pretrained network"))):
@@ -239,7 +238,7 @@ def _run(source: RunSource, dataset: Dataset) -> Run:
         decisions=tuple(_decisions(there)),
         score=open_run(source.uri).reselect.score,
         snapshots=tuple(_snapshots(source, list(there.values()), dataset)) if source.experiment == 0 else (),
-        final=_snapshot("final", *load_synthetic(objects.join(source.uri, SYNTHETIC)), dataset),
+        final=_snapshot("final", *load_synthetic(synthetic_uri(source.uri)), dataset),
     )
 
 

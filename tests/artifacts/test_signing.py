@@ -16,8 +16,8 @@ import pytest
 from bilp.artifacts.artifact import Artifact, find, is_whole, manifest_kind, open_artifact, there_already
 from bilp.artifacts.manifest_file import MANIFEST
 from bilp.artifacts.publication import publish
+from bilp.artifacts.run_layout import RECORD
 from bilp.artifacts.signing import KEY, KEY_FILE, check, keys, sealed
-from bilp.distill.run import RECORD
 from bilp.errors import ConfigError, DamagedArtifact, MissingArtifact, UntrustedArtifact
 from bilp.evaluate.training_cache import Parts, Training
 from bilp.maintenance.sign_storage import sign_all

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from benchmarks.step import STRAIGHTFORWARD
+from benchmarks.references import REFERENCES
 from bilp.config import METHODS, PROTOCOLS, DistillConfig, NetworkConfig, PipelineConfig
 from bilp.config.base import Frozen
 from bilp.config.decode import DecodeConfig
@@ -102,7 +102,7 @@ def test_readme_tests_and_benchmarks_know_every_method() -> None:
     (protocols,) = [line for line in readme.splitlines() if line.startswith("`--evaluate.protocol ")]
     assert re.findall(r"`(?:--evaluate.protocol )?(\w+)`", protocols) == list(PROTOCOLS)
     curves = {path.stem.removeprefix("expected_") for path in (REPOSITORY / "tests" / "distill").glob("expected_*.json")}
-    assert curves == set(METHODS) == set(STRAIGHTFORWARD)
+    assert curves == set(METHODS) == set(REFERENCES)
 
 
 def test_methods_whose_classes_can_be_divided_are_told_with_the_settings_they_need() -> None:

@@ -11,24 +11,24 @@ from typing import Any
 import pytest
 import torch
 from tiny_distillation import NARROW, Store, assemble, assert_follows, guard_for, spelled_out
+from tiny_reference import reference
 from torch import Tensor, nn
 
+from benchmarks.references.summed import AlignmentReference
 from bilp.artifacts.artifact import open_artifact
+from bilp.artifacts.run_layout import reselect_uri
 from bilp.artifacts.tables import ITE
 from bilp.config import AlignmentConfig, DistillConfig, PruneConfig, ReselectConfig
 from bilp.data.pool import RealPool
 from bilp.distill import distill_round, finish_run, load_synthetic, reselect_round, start_run
 from bilp.distill.loops import cafe as alignment
 from bilp.distill.loops.cafe import distill, image_gradient, learning_rate, spread
-from bilp.distill.run import reselect_uri
 from bilp.distill.step.initial import initial_state
 from bilp.distill.step.iteration_record import Record
 from bilp.distill.step.real import draw_batches
 from bilp.distill.step.schedule import Schedule
-from bilp.distill.step.setting import Setting
 from bilp.distill.step.state import DistillState, encode_state
 from bilp.errors import Diverged
-from bilp.images import augment
 from bilp.pruning.adaptive import AdaptivePruner
 from bilp.pruning.prune import prune
 
@@ -53,43 +53,33 @@ def _run(config: DistillConfig, pool: RealPool, iterations: int) -> tuple[Distil
     return state, distill(setting, state, iterations, None, guard_for(setting))
 
 
-def papers_loss(setting: Setting, images: Tensor, labels: Tensor) -> Tensor:
-    """The paper's objective of the first image step in one graph: all classes at once, f1 to f5, cross-entropy summed."""
-    batches = draw_batches(setting, None, 0, 0)
-    net = setting.network
-    reals = [augment.apply(setting.pool.images(batch.ids), batch.params) for batch in batches]
-    synthetics = [augment.apply(images[labels == c], batch.params) for c, batch in enumerate(batches)]
-    seen: list[Tensor] = []
-    hooks = [m.register_forward_hook(lambda *call: seen.append(call[2])) for m in net.modules() if isinstance(m, nn.ReLU | nn.Flatten)]
-    total, centers, features = torch.zeros((), dtype=images.dtype), [], []
-    for real, synthetic in zip(reals, synthetics, strict=True):
-        seen.clear()
-        net.embed(real)
-        net.embed(synthetic)
-        ours, theirs = seen[:4], seen[4:]
-        for weight, a, b in zip((0.1, 0.1, 1.0, 2.0), ours, theirs, strict=True):  # f4 and f5 are the same numbers
-            total = total + weight * (a.detach().mean(0) - b.mean(0)).pow(2).sum()
-        features.append(ours[-1].detach())
-        centers.append(theirs[-1].mean(0))
-    for hook in hooks:
-        hook.remove()
-    logits = torch.cat(features) @ torch.stack(centers).T
-    truth = torch.cat([torch.full((len(real),), c) for c, real in enumerate(reals)])
-    return total - 0.01 * logits.log_softmax(1)[torch.arange(len(truth)), truth].sum()
-
-
 @pytest.mark.parametrize(("ipc", "samples", "families"), [(1, 12, ()), (3, 9, ("color", "crop")), (2, 2, ())])
 def test_objective_and_gradient_equal_the_papers_formula(few: Few, ipc: int, samples: int, families: tuple[str, ...]) -> None:
-    config = cafe(ipc=ipc, augment=families)
-    setting = assemble(config, few(samples))
+    """That of the first image step, in one graph over all classes."""
+    config, pool = cafe(ipc=ipc, augment=families), few(samples)
+    setting, slow = assemble(config, pool), reference(config, pool)
+    assert isinstance(slow, AlignmentReference)
     setting.draw_network("network", 0)
-    state = initial_state(config, setting.pool)
+    slow.start("network", 0)
+    state = initial_state(config, pool)
     leaf = state.images.clone().requires_grad_()
-    wanted = papers_loss(setting, leaf, state.labels)
+    wanted = slow.loss(leaf, 0, 0)
     gradient, losses = image_gradient(setting, state.images, state.labels, draw_batches(setting, None, 0, 0))
     torch.testing.assert_close(losses.sum(), wanted.detach(), rtol=1e-5, atol=0.0)
     (right,) = torch.autograd.grad(wanted, leaf)
     assert (gradient - right).norm() < 1e-4 * right.norm()
+
+
+@pytest.mark.parametrize(("ipc", "families"), [(1, ()), (2, ("color", "crop"))])
+def test_loop_equals_the_slow_restatement(few: Few, ipc: int, families: tuple[str, ...]) -> None:
+    """The step size is halved before the last two iterations; a network is left early if its accuracy settles."""
+    settings = aligned(settled=0.05, decay_at=(0.5,))
+    config, pool = cafe(ipc=ipc, augment=families, learning_rate=0.02, alignment=settings), few(8)
+    slow = reference(config, pool)
+    before, curve = slow.images, slow.run(4)
+    state, records = _run(config, pool, 4)
+    assert [record.loss for record in records] == pytest.approx(curve, rel=2e-4)
+    assert (state.images - slow.images).norm() < 2e-3 * (slow.images - before).norm()
 
 
 def test_gradient_by_finite_differences(few: Few) -> None:

@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 import torch
-from reference_classwise import Slow
 from tiny_distillation import assemble, assert_follows, guard_for, small_config
+from tiny_reference import reference
 
 from bilp.config import DistillConfig, NetworkConfig, ReselectConfig
 from bilp.data.pool import RealPool
@@ -95,10 +95,10 @@ def test_loop_equals_the_slow_restatement(few: Few, method: str, samples: int, c
     config, pool = config_of(method, **changes), few(samples)
     state = initial_state(config, pool)
     before = state.images.clone()
-    slow = Slow(config, pool, before)
-    slow.run(3)
+    slow = reference(config, pool)
+    curve = slow.run(3)
     records = advance(config, pool, state, 3)
-    assert [record.loss for record in records] == pytest.approx(slow.curve, rel=1e-4)
+    assert [record.loss for record in records] == pytest.approx(curve, rel=1e-4)
     moved = (slow.images - before).norm()
     assert moved > 0
     assert (state.images - slow.images).norm() < (2e-2 if config.idc.metric == "l1" else 2e-3) * moved
@@ -110,10 +110,9 @@ def test_loop_equals_the_slow_restatement(few: Few, method: str, samples: int, c
 def test_the_first_loss_is_the_plain_objective_to_five_digits(few: Few, method: str) -> None:
     """On fixed images, before anything has moved that a rounding error could be amplified by."""
     config, pool = config_of(method, ipc=2, outer_loops=1, learning_rate=1e-30), few(9)
-    slow = Slow(config, pool, initial_state(config, pool).images)
-    slow.run(1)
+    curve = reference(config, pool).run(1)
     (record,) = advance(config, pool, initial_state(config, pool), 1)
-    assert record.loss == pytest.approx(slow.curve[0], rel=1e-5)
+    assert record.loss == pytest.approx(curve[0], rel=1e-5)
 
 
 @METHODS

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 import torch
-from reference_distillation import distill_slowly
 from tiny_distillation import assemble, assert_follows, guard_for, small_config
+from tiny_reference import reference
 from torch import Tensor
 
 from bilp.config import DistillConfig, NetworkConfig, ReselectConfig
@@ -55,11 +55,12 @@ def test_loop_equals_the_slow_restatement(few: Few, method: str, ipc: int, sampl
     pool = few(samples)
     before = initial_state(config, pool).images
     state, records = _run(config, pool, 3)
-    images, curve = distill_slowly(config, pool, before, 3)
+    slow = reference(config, pool)
+    curve = slow.run(3)
     torch.testing.assert_close(torch.tensor([record.loss for record in records]), torch.tensor(curve), rtol=2e-4, atol=1e-6)
-    moved = (images - before).norm()
+    moved = (slow.images - before).norm()
     assert moved > 0
-    assert (state.images - images).norm() < 2e-3 * moved
+    assert (state.images - slow.images).norm() < 2e-3 * moved
     assert [record.real_used for record in records] == [pool.classes * min(samples, batch) * (1 if method == "dm" else 2)] * 3
     assert all(record.dropped_share == 0.0 for record in records)
 
@@ -68,7 +69,7 @@ def test_loop_equals_the_slow_restatement(few: Few, method: str, ipc: int, sampl
 def test_the_first_loss_is_the_plain_objective_to_five_digits(few: Few, method: str) -> None:
     """On fixed images, before anything has moved that a rounding error could be amplified by."""
     config, pool = small_config(method, ipc=2, outer_loops=1), few(9)
-    _, curve = distill_slowly(config, pool, initial_state(config, pool).images, 1)
+    curve = reference(config, pool).run(1)
     _, (record,) = _run(config, pool, 1)
     assert record.loss == pytest.approx(curve[0], rel=1e-5)
 
@@ -103,9 +104,10 @@ def test_without_momentum_the_buffer_stays_zero_and_a_step_is_the_gradient_alone
     config, pool = small_config("dm", momentum=0.0), few(8)
     before = initial_state(config, pool).images
     state, _ = _run(config, pool, 2)
-    images, _ = distill_slowly(config, pool, before, 2)
+    slow = reference(config, pool)
+    slow.run(2)
     assert not state.momentum.any()
-    assert (state.images - images).norm() < 2e-3 * (images - before).norm()
+    assert (state.images - slow.images).norm() < 2e-3 * (slow.images - before).norm()
 
 
 @pytest.mark.parametrize("limit", [1, 5, 7, 64, 1000])

@@ -17,7 +17,7 @@ from bilp.artifacts.tables import ITE, LOSSES
 from bilp.config import DistillConfig, IngestConfig, NetworkConfig, PruneConfig, ReselectConfig
 from bilp.data import ingest
 from bilp.distill import distill_round, finish_run, grid_png, load_synthetic, open_run, reselect_round, start_run
-from bilp.distill.run import bounds
+from bilp.distill.step.round_bounds import bounds
 from bilp.distill.step.state import decode_state
 from bilp.errors import ConfigError, DamagedArtifact, Diverged, IncompatibleArtifact, MissingArtifact
 from bilp.pruning.prune import prune

@@ -13,12 +13,12 @@ import torch
 from tiny_distillation import Store, small_config
 
 from bilp.artifacts.artifact import open_artifact
+from bilp.artifacts.run_layout import reselect_uri, round_uri, shard_uri
 from bilp.artifacts.tables import ITE, LOSSES
 from bilp.config import DistillConfig, PruneConfig, ReselectConfig
 from bilp.distill import distill_round, finish_run, load_synthetic, merge_round, open_run, reselect_round, start_run
 from bilp.distill.checkpoint import round_state
 from bilp.distill.part import parts_of
-from bilp.distill.run import reselect_uri, round_uri, shard_uri
 from bilp.errors import ConfigError, Diverged, MissingArtifact
 from bilp.pruning.prune import prune
 from bilp.storage import objects
@@ -131,12 +131,12 @@ def test_a_shard_holds_its_own_classes_only(store: Store, begin: Callable[..., s
         reselect_round(run_uri, 1, shard=part.shard)
         distill_round(run_uri, 1, shard=part.shard)
         classes = part.classes(10)
-        state = round_state(open_artifact(part.round_uri(1), "round"))
+        state = round_state(open_artifact(part.place("round", 1), "round"))
         assert state.labels.tolist() == [c for c in classes for _ in range(2)]
         assert len(state.images) == len(state.momentum) == 2 * len(classes)
         assert len(state.pruner["log_mean"]) == len(classes)
         assert len(state.pruner["visits"]) == sum(int((labels == c).sum()) for c in classes)
-        table = open_artifact(part.reselect_uri(1), "reselect").table("ite.parquet", ITE)
+        table = open_artifact(part.place("reselect", 1), "reselect").table("ite.parquet", ITE)
         assert set(table["label"].to_pylist()) == set(classes)
 
 

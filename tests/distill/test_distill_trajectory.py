@@ -10,15 +10,16 @@ import pytest
 import torch
 from tiny_distillation import NARROW, Store, assert_follows, guard_for
 from tiny_experts import EXPERTS, experts, trajectory_config
-from torch import Tensor
+from tiny_reference import reference
 
+from benchmarks.references.trajectory import TrajectoryReference
 from bilp.artifacts.artifact import open_artifact
+from bilp.artifacts.run_layout import round_uri
 from bilp.config import DistillConfig, EvaluateConfig, PruneConfig, ReselectConfig
 from bilp.data.pool import RealPool
 from bilp.distill import distill_round, finish_run, load_synthetic, reselect_round, start_run
 from bilp.distill.checkpoint import round_state
 from bilp.distill.loops.mtt import distill, draw_steps, draw_trajectory
-from bilp.distill.run import round_uri
 from bilp.distill.step.initial import initial_state
 from bilp.distill.step.iteration_record import Record
 from bilp.distill.step.setting import Setting
@@ -26,8 +27,6 @@ from bilp.distill.step.state import DistillState, encode_state
 from bilp.errors import ConfigError, Diverged
 from bilp.evaluate import evaluate_synthetic
 from bilp.experts.buffer import ExpertBuffer
-from bilp.images import augment
-from bilp.matching.trajectory import TrainingStep, Trajectory
 from bilp.pruning.adaptive import AdaptivePruner
 from bilp.pruning.prune import prune
 
@@ -57,54 +56,20 @@ def _run(config: DistillConfig, pool: RealPool, buffer: ExpertBuffer, iterations
     return state, distill(setting, state, iterations, None, guard_for(setting))
 
 
-def slow_loss(piece: Trajectory, images: Tensor, labels: Tensor, beta: Tensor, steps: list[TrainingStep], cut: bool) -> Tensor:
-    """The objective on NARROW with every layer written out as a function of one flat vector of parameters."""
-    sizes = [value.shape for value in piece.start]
-    start, target = (torch.cat([value.flatten() for value in values]).double() for values in (piece.start, piece.target))
-    theta, summed = start.clone().requires_grad_(), torch.zeros_like(start)
-    for step in steps:
-        at = theta.detach().requires_grad_() if cut else theta
-        parts = iter(part.view(size) for part, size in zip(at.split([s.numel() for s in sizes]), sizes, strict=True))
-        x = _shown(images, step)
-        for padding in (3, 1, 1):
-            x = torch.nn.functional.conv2d(x, next(parts), next(parts), padding=padding)
-            x = (x - x.mean((2, 3), keepdim=True)) / (x.var((2, 3), keepdim=True, correction=0) + 1e-5).sqrt()
-            x = torch.nn.functional.avg_pool2d((x * next(parts)[:, None, None] + next(parts)[:, None, None]).relu(), 2)
-        logits = x.flatten(1) @ next(parts).T + next(parts)
-        loss = (logits.logsumexp(1) - logits[torch.arange(len(x)), labels[step.rows]]).mean()
-        (gradient,) = torch.autograd.grad(loss, at, create_graph=True)
-        summed, theta = summed + gradient, theta - beta * gradient
-    return (start - beta * summed - target).square().sum() / (start - target).square().sum()
-
-
-def _shown(images: Tensor, step: TrainingStep) -> Tensor:
-    return augment.apply(images[step.rows], step.params)
-
-
 @METHODS
 @pytest.mark.parametrize(("ipc", "batch"), [(1, None), (3, 8)])
 def test_loop_equals_the_slow_restatement(few: Few, buffer: ExpertBuffer, method: str, ipc: int, batch: int | None) -> None:
     config = trajectory_config(method, {"batch": batch}, ipc=ipc)
     pool = few(12)
-    setting = assemble(config, pool, buffer)
     state, records = _run(config, pool, buffer, 3)
-    before = initial_state(config, pool)
-    images, velocity = before.images.double(), torch.zeros_like(before.images, dtype=torch.float64)
-    beta, push = torch.tensor(0.1, dtype=torch.float64), torch.zeros((), dtype=torch.float64)
-    losses = []
-    for t in range(3):
-        leaf, rate = images.clone().requires_grad_(), beta.clone().requires_grad_()
-        steps = draw_steps(setting, len(images), t)
-        loss = slow_loss(draw_trajectory(setting, buffer, t), leaf, before.labels, rate, steps, method == "tesla")
-        by_images, by_rate = torch.autograd.grad(loss, [leaf, rate])
-        velocity, push = 0.5 * velocity + by_images, 0.5 * push + by_rate
-        images, beta = images - 10.0 * velocity, beta - 1e-3 * push
-        losses.append(loss.item())
-    assert [record.loss for record in records] == pytest.approx(losses, rel=1e-4)
-    assert (state.images - images).norm() < 2e-3 * (images - before.images).norm()
-    assert float(state.method["step_size"]) == pytest.approx(float(beta), rel=1e-5)
-    assert float(state.method["step_momentum"]) == pytest.approx(float(push), rel=1e-3)
-    assert beta != 0.1
+    slow = reference(config, pool, experts=buffer, dtype=torch.float64)
+    assert isinstance(slow, TrajectoryReference)
+    before, curve = slow.images, slow.run(3)
+    assert [record.loss for record in records] == pytest.approx(curve, rel=1e-4)
+    assert (state.images - slow.images).norm() < 2e-3 * (slow.images - before).norm()
+    assert float(state.method["step_size"]) == pytest.approx(float(slow.step_size), rel=1e-5)
+    assert float(state.method["step_momentum"]) == pytest.approx(float(slow.step_momentum), rel=1e-3)
+    assert slow.step_size != 0.1
     assert [(record.real_used, record.dropped_share) for record in records] == [(0, 0.0)] * 3
 
 

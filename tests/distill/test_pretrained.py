@@ -11,19 +11,22 @@ import killed
 import pytest
 import safetensors.torch
 import torch
-from reference_classwise import Slow
 from tiny_distillation import Store, small_config, spelled_out
+from tiny_reference import reference
 
+from benchmarks.references.classwise import KernelReference
 from bilp.artifacts.artifact import open_artifact
+from bilp.artifacts.run_layout import round_uri
 from bilp.artifacts.tables import ITE, LOSSES
 from bilp.config import METHODS, DistillConfig, NetworkConfig, PruneConfig, ReselectConfig
 from bilp.distill import distill_round, finish_run, merge_round, open_run, pretrain_network, reselect_round, run, start_run
 from bilp.distill.checkpoint import round_state
+from bilp.distill.inputs import open_pool, open_pretrained, pretraining_of
 from bilp.distill.loops.idc import draw_trained_network
 from bilp.distill.part import Part, open_part
 from bilp.distill.pretraining import untrained
-from bilp.distill.rounds import open_round
-from bilp.distill.run import open_pool, open_pretrained, pretraining_of, round_uri, run_key
+from bilp.distill.round_files import open_round
+from bilp.distill.run import run_key
 from bilp.distill.step.initial import initial_state
 from bilp.distill.step.pretrained import FILE, PretrainedNetworks
 from bilp.distill.step.setting import Setting
@@ -76,12 +79,14 @@ def never(done: int, total: int, note: str = "") -> None:
     raise AssertionError("trained again")
 
 
-def slow_run(run_uri: str, part: Part | None = None) -> Slow:
+def slow_run(run_uri: str, part: Part | None = None) -> KernelReference:
     """The restatement, at the beginning of a run or of one of its shards."""
     run = open_run(run_uri)
     pool = open_pool(run_uri, run)
     classes = range(pool.classes) if part is None else part.classes(pool.classes)
-    return Slow(run.distill, pool, initial_state(run.distill, pool, classes).images, classes)
+    slow = reference(run.distill, pool, classes)
+    assert isinstance(slow, KernelReference)
+    return slow
 
 
 def values_of(uri: str) -> dict[str, torch.Tensor]:
@@ -141,12 +146,12 @@ def test_a_shard_steps_its_own_classes_as_a_process_of_its_own_would(
     assert whole.labels.tolist() == [c for c in range(10) for _ in range(ipc)]
 
 
-def _assert_as_slow(part: Part, slow: Slow) -> None:
+def _assert_as_slow(part: Part, slow: KernelReference) -> None:
     before, config = slow.images.clone(), part.run.distill
-    slow.run(config.iterations)
+    curve = slow.run(config.iterations)
     rounds = [open_round(part, number) for number in range(1, config.rounds + 1)]
     losses = [loss for each in rounds for loss in each.table("losses.parquet", LOSSES)["loss"].to_pylist()]
-    assert losses == pytest.approx(slow.curve, rel=1e-3)
+    assert losses == pytest.approx(curve, rel=1e-3)
     moved = (slow.images - before).norm()
     assert moved > 0
     assert (round_state(rounds[-1]).images - slow.images).norm() < 5e-3 * moved

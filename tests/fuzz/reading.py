@@ -21,7 +21,7 @@ from bilp.data import open_dataset
 from bilp.data.source_record import open_record
 from bilp.data.store import open_recorded
 from bilp.distill import distill_round, finish_run, open_run, reselect_round, start_run
-from bilp.distill.run import lineage, open_pool
+from bilp.distill.inputs import lineage, open_pool
 from bilp.evaluate import evaluate_synthetic, measurements, summary
 from bilp.exchange import export_set
 from bilp.pruning.prune import load_selection, prune

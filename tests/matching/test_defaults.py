@@ -4,23 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from typing import get_args
 
 import pytest
 import torch
 from test_per_sample import FAST, GENERIC, SIDE, batch
 from torch import Tensor, nn
 
-from bilp.config import MethodName, NetworkConfig
+from bilp.config import METHODS, NetworkConfig
 from bilp.matching import KernelMatching, Matching, Vectors, matching_for
 from bilp.matching.trajectory import TrajectoryMatching
 from bilp.nets import Network, build, initialize
-from bilp.nets.resnet import PLANS, resnet
+from bilp.nets.resnet import RESNET10_AP, resnet
 from bilp.seeds import generator
 
 CLASSES = 4
 BUDGET = 2**26
-REGISTERED = {type(matching): matching for matching in map(matching_for, get_args(MethodName))}  # one of each class
+REGISTERED = {type(matching): matching for matching in map(matching_for, METHODS)}  # one of each class
 MATCHINGS = {
     matching.name: matching
     for matching in (*REGISTERED.values(), KernelMatching("idc_l1", "l1"))
@@ -42,7 +41,7 @@ SHAPES = {"video": (3, 3, SIDE, SIDE)} | dict.fromkeys(("lenet", "resnet", "dens
 
 def network_of(family: str, shape: tuple[int, ...]) -> Network:
     if family == "resnet":  # a narrow one
-        return resnet(replace(PLANS["resnet10_ap"], widths=(4, 4, 4, 8)), "batch", shape, CLASSES)  # type: ignore[arg-type]
+        return resnet(replace(RESNET10_AP, widths=(4, 4, 4, 8)), "batch", shape, CLASSES)  # type: ignore[arg-type]
     return build(CONFIGS[family], shape, CLASSES)  # type: ignore[arg-type]
 
 

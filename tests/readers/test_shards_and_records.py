@@ -15,12 +15,13 @@ import pytest
 from tiny_world import World, content_of, edit, put, state
 
 from bilp.artifacts.manifest_file import MANIFEST
+from bilp.artifacts.run_layout import RECORD
 from bilp.config import IngestConfig
 from bilp.data import ingest, open_dataset, read_source
 from bilp.data.ingest import dataset_of
 from bilp.data.shards import _schema
 from bilp.distill import distill_round, open_run
-from bilp.distill.run import RECORD, open_pool
+from bilp.distill.inputs import open_pool
 from bilp.errors import BilpError
 
 SHAPE, FILE, ROWS = (1, 8, 8), "train-00000.arrow", 1438

@@ -18,7 +18,7 @@ from bilp.data import open_dataset
 from bilp.data.ingest import INDEX
 from bilp.data.source_record import ORIGINS
 from bilp.distill import start_run
-from bilp.distill.rounds import round_effects, round_losses
+from bilp.distill.round_files import round_effects, round_losses
 from bilp.evaluate import load_robustness, summary
 from bilp.evaluate.reproduction import load_reproduction
 from bilp.scoring.summary import criterion_scores, load_summary, open_summary, summarize

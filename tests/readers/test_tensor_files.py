@@ -15,7 +15,7 @@ from torch import Tensor
 from bilp import load_distilled
 from bilp.data import open_dataset
 from bilp.distill import distill_round, load_synthetic, open_run
-from bilp.distill.run import open_pretrained
+from bilp.distill.inputs import open_pretrained
 from bilp.evaluate import evaluate_synthetic
 from bilp.evaluate.teacher import load_teacher
 from bilp.exchange import export_set

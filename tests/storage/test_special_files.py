@@ -13,8 +13,9 @@ from bilp.artifacts import lease
 from bilp.artifacts.artifact import find, is_whole, open_artifact
 from bilp.artifacts.manifest_file import MANIFEST
 from bilp.artifacts.publication import publish
+from bilp.artifacts.run_layout import RECORD
 from bilp.config import NetworkConfig
-from bilp.distill.run import RECORD, open_run
+from bilp.distill.run import open_run
 from bilp.errors import DamagedArtifact, ImpossibleUri, StorageError, StorageRefused
 from bilp.evaluate.training_cache import Parts, Training
 from bilp.storage import objects

@@ -128,7 +128,7 @@ def accuracy(setting: Setting, *path: int) -> float:
 
 
 def image_gradient(setting: Setting, images: Tensor, labels: Tensor, batches: list[Batch]) -> tuple[Tensor, Tensor]:
-    """Gradient with respect to the synthetic images `[M, C, H, W]` of the sum over classes of their losses, and these, `[classes]`.
+    """Gradient `[M, C, H, W]` of the sum over classes of their losses with respect to the synthetic images, and the losses `[classes]`.
 
     The discrimination couples the classes, but only through the synthetic centers: with its gradient with respect to those known, the
     classes are differentiated one after the other, so memory holds one class's graph and the mean maps of all.

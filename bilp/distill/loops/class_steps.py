@@ -21,7 +21,7 @@ from bilp.distill.loops.iterations import Iterations, Step
 from bilp.distill.step.batch import Target
 
 Term = Callable[[Tensor, Tensor], Tensor]
-"""What is added to the distance of a class: a scalar of the images that enter the network and of their labels."""
+"""What is added to the distance of a class: a scalar of the images `[n, C, H, W]` that enter the network and of their labels `[n]`."""
 
 
 @dataclass
@@ -86,7 +86,7 @@ class ClassIterations(Iterations):
             leaf.begin_turn(turn)
             target = next(targets)
             images = leaf.images[leaf.rows(turn)].detach().clone().requires_grad_()
-            entering = setting.entering(images, target.batch.params, setting.choose_decoded("decoded", number, step, c))
+            entering = setting.network_inputs(images, target.batch.params, setting.choose_decoded("decoded", number, step, c))
             labels = setting.class_labels(c, len(entering))
             loss = setting.matching.distance(target.mean, setting.matching.synthetic(setting.network, entering, labels))
             if term is not None:

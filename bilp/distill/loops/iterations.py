@@ -48,12 +48,7 @@ class Iterations(ABC):
     """Image steps of one iteration, if progress counts these instead of iterations."""
 
     def __init__(self, setting: Setting, state: DistillState, pruner: AdaptivePruner | None, guard: Guard) -> None:
-        """Args:
-        setting: what stays fixed.
-        state: the state to advance; its tensors lie on the setting's device.
-        pruner: what adaptive pruning decided so far, or None without it.
-        guard: what raises Diverged.
-        """
+        """Begin, or go on, where `state` stands; the arguments are those of `distill`."""
         self.setting, self.state, self.pruner, self.guard = setting, state, pruner, guard
         self.prepare()
 

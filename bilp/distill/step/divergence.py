@@ -28,9 +28,14 @@ class Guard:
     def __init__(
         self, learning_rate: float, class_names: Sequence[str], reference_loss: float, last_good: str, classes: range | None = None
     ) -> None:
-        """`reference_loss` is nan in the first round; `last_good` tells the reader where the last good state lies.
+        """The guard of one round.
 
-        `classes` are those that losses and images are of, in their order; without them all that have a name.
+        Args:
+            learning_rate: step size of the images, for messages.
+            class_names: names of all classes.
+            reference_loss: median loss of the run's first round; nan while that is not over.
+            last_good: a sentence that tells where the last good state lies.
+            classes: those that losses and images are of, in their order; without them all that have a name.
         """
         self._learning_rate = learning_rate
         self._class_names = class_names
@@ -62,6 +67,15 @@ class Guard:
         return float(value)
 
     def _check_images(self, iteration: int, steepest: float, gradient: Tensor, brightest: float, images: Tensor) -> None:
+        """Check the largest absolute values of the gradient and of the images, and name the class of one that is too large.
+
+        Args:
+            iteration: for messages.
+            steepest: largest absolute value of the gradient.
+            gradient: `[classes * ipc, C, H, W]`.
+            brightest: largest absolute value of the images.
+            images: `[classes * ipc, C, H, W]`.
+        """
         classes = len(self._classes)
         if not math.isfinite(steepest):
             self._stop(iteration, f"the gradient of class {self._name(self._classes[_first_bad(gradient, classes)])} is not finite")

@@ -31,25 +31,25 @@ class RealTraining:
     seed: int
     device: torch.device
 
-    def run(self, network: Network, optimiser: torch.optim.SGD, batches: Iterator[Tensor], *path: str | int) -> tuple[int, int]:
+    def run(self, network: Network, optimizer: torch.optim.SGD, batches: Iterator[Tensor], *path: str | int) -> tuple[int, int]:
         """One step on every mini-batch of sample_ids; images right and images seen. Chance comes from the stream under `path`."""
         network.train()
         stream = generator(self.seed, "real_augment", *path)
         side = (self.pool.dataset.shape[1], self.pool.dataset.shape[2])
-        alone_spoils = any(isinstance(module, _BatchNorm) for module in network.modules())
+        has_batch_norm = any(isinstance(module, _BatchNorm) for module in network.modules())
         right, seen = torch.zeros((), dtype=torch.int64, device=self.device), 0
         for ids in batches:
-            if alone_spoils and len(ids) == 1:
+            if has_batch_norm and len(ids) == 1:
                 continue  # batch norm has no statistics of a single sample
             images = augment.apply(self.pool.images(ids, self.device), augment.draw_combined(self.augment, side, stream, len(ids)))
             labels, mix = self.pool.dataset.train.labels[ids].to(self.device), draw_mix(self.cutmix, side, len(ids), stream)
             logits = network(mix_images(images, mix))
-            optimiser.zero_grad(set_to_none=True)
+            optimizer.zero_grad(set_to_none=True)
             mixed_loss(logits, labels, mix).backward()
-            optimiser.step()
+            optimizer.step()
             right += (logits.detach().argmax(dim=1) == labels).sum()
             seen += len(ids)
-        optimiser.zero_grad(set_to_none=True)
+        optimizer.zero_grad(set_to_none=True)
         return int(right), seen
 
     def epoch(self, *path: str | int) -> Iterator[Tensor]:
@@ -81,7 +81,7 @@ class RealTraining:
 
 
 def sgd(network: Network, learning_rate: float, momentum: float, weight_decay: float) -> torch.optim.SGD:
-    """A fresh optimiser of all parameters."""
+    """A fresh optimizer of all parameters."""
     return torch.optim.SGD(network.parameters(), lr=learning_rate, momentum=momentum, weight_decay=weight_decay, fused=True)
 
 

@@ -65,6 +65,14 @@ def cluster_members(network: Network, pool: RealPool, ids: Tensor, clusters: int
     """sample_ids of the samples nearest to the centers of the clusters of `ids` `[n]` in feature space; all if there are no more.
 
     Images are not augmented. There are repeats if `dream.nearest` is all.
+
+    Args:
+        network: its embeddings are the features.
+        pool: the real samples.
+        ids: sample_ids `[n]` of one class.
+        clusters: how many.
+        stream: of the first centers, and of the part of a class that is too large.
+        dream: what is clustered, and which sample stands for a cluster.
     """
     if len(ids) <= clusters:
         return ids

@@ -10,8 +10,8 @@ from torch import Tensor
 
 from bilp.config.reselect import RESELECT_SCORES
 from bilp.data.pool import even_chunks
-from bilp.distill.run import bounds
 from bilp.distill.step.divergence import Guard
+from bilp.distill.step.round_bounds import bounds
 from bilp.distill.step.sample_scores import score_pools
 from bilp.distill.step.setting import Setting
 from bilp.distill.step.state import DistillState
@@ -49,7 +49,16 @@ def reselect(
 ) -> list[Decision]:
     """Measure the samples of every class whose turn it is, and let `pruner` decide on them until it is their turn again.
 
-    `prepare` gives each of the networks; without it they are those of DM, DC and DSA.
+    Raises Diverged for a score that is not finite.
+
+    Args:
+        setting: what stays fixed.
+        state: the state before the round.
+        round_number: number of the round, from 1.
+        pruner: what decides, and remembers.
+        guard: what checks the scores.
+        progress: told after every class of every network.
+        prepare: gives each of the networks; without it they are those of DM, DC and DSA.
     """
     prepare = prepare or draw_trained_network
     turns = {c: whose_turn(setting, round_number, c) for c in setting.classes}

@@ -38,7 +38,7 @@ class Scored:
 
 
 def score_batches(setting: Setting, synthetic: Tensor, batches: Iterable[Batch]) -> Iterator[Scored]:
-    """Scores of real samples against all synthetic images `synthetic`, in order; classes are measured together where that pays.
+    """Scores of real samples against all synthetic images `[classes * ipc, C, H, W]`, in order; classes share passes where that pays.
 
     The causal effect is that on the stored images, through those decoded from them; it has formed every sample's vector
     and takes the mean from them. A batch is asked for when its group is measured; `synthetic` and the network must stay as
@@ -96,7 +96,7 @@ def _class_batch(setting: Setting, synthetic: Tensor, batch: Batch) -> ClassBatc
     return ClassBatch(
         (images, setting.class_labels(batch.class_index, len(images))),
         (own, setting.class_labels(batch.class_index, entering)),
-        partial(setting.entering, params=batch.params, chosen=decoded),
+        partial(setting.network_inputs, params=batch.params, chosen=decoded),
     )
 
 

@@ -69,9 +69,18 @@ def at_least(config: DistillConfig) -> Schedule:
 
 
 def train_network(network: Network, images: Tensor, labels: Tensor, schedule: Schedule, seed: int, *path: str | int) -> None:
-    """Train `network` in place for `inner_epochs` on the synthetic set `[M, C, H, W]`, drawing from streams under `path`."""
+    """Train `network` in place for `inner_epochs` on the synthetic set, by cross-entropy.
+
+    Args:
+        network: what is trained.
+        images: stored images `[M, C, H, W]`; they are not changed.
+        labels: their classes `[M]`.
+        schedule: how long, and with what step size, mini-batch and augmentation.
+        seed: of the run.
+        path: names of the streams of order and augmentation.
+    """
     network.train()
-    optimiser = torch.optim.SGD(network.parameters(), lr=schedule.learning_rate)
+    optimizer = torch.optim.SGD(network.parameters(), lr=schedule.learning_rate)
     order, parameters = generator(seed, "order", *path), generator(seed, "train_augment", *path)
     side = (images.shape[-2], images.shape[-1])
     images = images.detach()
@@ -79,7 +88,7 @@ def train_network(network: Network, images: Tensor, labels: Tensor, schedule: Sc
         for rows in torch.randperm(len(images), generator=order).to(images.device).split(schedule.batch):
             drawn = augment.draw(schedule.augment, side, parameters, count=len(rows))
             loss = functional.cross_entropy(network(augment.apply(images[rows], drawn)), labels[rows])
-            optimiser.zero_grad(set_to_none=True)
+            optimizer.zero_grad(set_to_none=True)
             loss.backward()
-            optimiser.step()
-    optimiser.zero_grad(set_to_none=True)
+            optimizer.step()
+    optimizer.zero_grad(set_to_none=True)

@@ -43,7 +43,7 @@ class Setting:
     experts: ExpertBuffer | None = None
     """Trainings on the real samples, for methods that imitate them."""
     pretrained: PretrainedNetworks | None = None
-    """Networks trained on the real samples, with which iterations go on instead of new random ones."""
+    """Networks trained on the real samples; iterations are initialized from copies of these instead of drawing new ones."""
 
     @classmethod
     def assemble(
@@ -58,8 +58,17 @@ class Setting:
     ) -> Setting:
         """Build the network on `device` and choose the matching and schedule of `config.method`.
 
-        Without `classes` all of them are distilled. Networks have an output for every class in any case. Raises ConfigError
-        if `config` asks for pretrained networks and `pretrained` is None.
+        Networks have an output for every class, whichever are distilled. Raises ConfigError if `config` asks for pretrained
+        networks and there are none.
+
+        Args:
+            config: settings of the distillation.
+            reselect: settings of adaptive pruning.
+            pool: the real samples.
+            device: where networks and images lie.
+            experts: trainings on the real samples, for methods that imitate them.
+            classes: those to distill; without them all.
+            pretrained: networks that iterations start from.
         """
         if config.idc.pretrained.networks > 0 and pretrained is None:
             raise ConfigError(f"idc.pretrained.networks = {config.idc.pretrained.networks}: train them first (pretrain_network)")
@@ -100,7 +109,7 @@ class Setting:
         pretrained.load(which, self.network)
 
     def train_network(self, images: Tensor, labels: Tensor, *path: str | int) -> None:
-        """One stretch of training on the synthetic set, `inner_epochs` long, from the streams under `path`."""
+        """`inner_epochs` of training on the synthetic set `[M, C, H, W]` with labels `[M]`, from the streams under `path`."""
         train_network(self.network, images, labels, self.schedule, self.config.seed, *path)
 
     def freeze_statistics(self, *path: str | int) -> None:
@@ -118,14 +127,14 @@ class Setting:
         return draw(self.config.augment, self.side, generator(self.config.seed, *path))
 
     def choose_decoded(self, *path: str | int) -> Tensor | None:
-        """Which decoded images of a class one step of IDC or DREAM uses, from the stream called `path`; None for all of them."""
+        """Numbers, int64 `[n]`, of the decoded images of a class that one image step uses, from the stream called `path`; None for all."""
         decoded, most = self.config.decode.count(self.config.ipc), self.config.decode.bound
         if not METHODS[self.config.method].bounds_decoded or decoded <= most:
             return None
         return torch.randperm(decoded, generator=generator(self.config.seed, *path))[:most].to(self.device)
 
-    def entering(self, images: Tensor, params: AugParams | None, chosen: Tensor | None = None) -> Tensor:
-        """Stored images of a class `[ipc, C, H, W]` as they enter the network: decoded, the `chosen` ones, augmented."""
+    def network_inputs(self, images: Tensor, params: AugParams | None, chosen: Tensor | None = None) -> Tensor:
+        """Stored images of a class `[ipc, C, H, W]` as they enter the network, `[n, C, H, W]`: decoded, the `chosen` ones, augmented."""
         dataset = self.pool.dataset
         decoded = decode_class(images, self.config.decode, grey(dataset.mean, dataset.std))
         return augment.apply(decoded if chosen is None else decoded[chosen], params)

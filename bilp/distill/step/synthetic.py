@@ -37,7 +37,7 @@ def grouped(targets: Iterable[Target], size: int) -> Iterator[list[Target]]:
 def class_losses(setting: Setting, images: Tensor, labels: Tensor, targets: Sequence[Target]) -> tuple[Tensor, Tensor]:
     """Loss of every class in `targets` `[K]`, and the gradient of their sum with respect to its images; detached.
 
-    `images` `[K * ipc, C, H, W]` are the stored synthetic images of these classes in their order.
+    `images` `[K * ipc, C, H, W]` are the stored synthetic images of these classes in their order, `labels` `[K * ipc]` theirs.
     """
     stored = images.detach().requires_grad_()
     with torch.enable_grad():

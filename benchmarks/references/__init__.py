@@ -1,0 +1,22 @@
+"""Every method once more, as one would write it first: a loop over the classes, whole batches, plain autograd, torch.nn's layers.
+
+The formulas and loops are those of the papers. What is not compared is shared with the program: the definition of the random
+streams, augmentation, the architecture of the networks, k-means. Tests compare results with these, benchmarks time them.
+Batch norm and adaptive pruning are left out.
+"""
+
+from __future__ import annotations
+
+from benchmarks.references.classwise import KernelReference, PoolReference
+from benchmarks.references.parts import Reference
+from benchmarks.references.summed import AlignmentReference, SummedReference
+from benchmarks.references.trajectory import TrajectoryReference
+
+REFERENCES: dict[str, type[Reference]] = {
+    **dict.fromkeys(("dm", "dc", "dsa"), SummedReference),
+    **dict.fromkeys(("idc", "dream"), KernelReference),
+    **dict.fromkeys(("mtt", "tesla"), TrajectoryReference),
+    "idm": PoolReference,
+    "cafe": AlignmentReference,
+}
+"""The reference of every method."""

@@ -1,0 +1,39 @@
+"""Whether settings, real samples and experts go together: asked before a run is registered, and before a pipeline begins."""
+
+from __future__ import annotations
+
+from bilp.config import METHODS, DistillConfig, ReselectConfig
+from bilp.config.methods import either, names_of
+from bilp.data.pool import RealPool
+from bilp.distill.step.initial import require_initial
+from bilp.errors import ConfigError
+
+
+def check_pool(pool: RealPool, distill: DistillConfig, reselect: ReselectConfig) -> None:
+    """Raise ConfigError if a class has too few samples for these settings, the images are not what the method steps, or there
+    are more shards than classes."""
+    if pool.dataset.whitening_facts is not None and METHODS[distill.method].decodes:
+        raise ConfigError(
+            f"method {distill.method} steps images as pixels, which those of {pool.dataset.name} are not: use the data set not whitened"
+        )
+    if distill.shards > pool.classes:
+        raise ConfigError(f"{distill.shards} shards cannot share {pool.classes} classes: set distill.shards to {pool.classes} or less")
+    pool.require(1, "distillation")
+    require_initial(distill, pool)
+    if reselect.beta > 0:
+        pool.require(2, f"adaptive pruning (beta = {reselect.beta:g})")
+
+
+def check_method(distill: DistillConfig, reselect: ReselectConfig, experts_uri: str | None) -> None:
+    """Raise ConfigError if a method that needs experts has none or shall prune adaptively, or another one has experts."""
+    method = METHODS[distill.method]
+    if not method.needs_experts and experts_uri is not None:
+        others = either(names_of(lambda other: other.needs_experts))
+        raise ConfigError(f"method {method.name} imitates no experts: leave {experts_uri} out, or use method {others}")
+    if not method.adaptive and reselect.beta > 0:
+        raise ConfigError(
+            f"adaptive pruning (beta = {reselect.beta:g}) does not apply to method {method.name}, which {method.no_effect}: "
+            "set beta = 0 and prune statically"
+        )
+    if method.needs_experts and experts_uri is None:
+        raise ConfigError(f"method {distill.method} imitates experts: train them (train_expert, collect_experts) and name the buffer")

@@ -1,0 +1,69 @@
+"""What a run is made from: its real samples, its experts, its pretrained networks, and the places of all of these."""
+
+from __future__ import annotations
+
+from bilp.artifacts import layout
+from bilp.data import open_dataset
+from bilp.data.pool import RealPool
+from bilp.distill.run import Run
+from bilp.distill.step.pretrained import PretrainedNetworks, Pretraining
+from bilp.errors import IncompatibleArtifact
+from bilp.experts.buffer import ExpertBuffer
+from bilp.pruning.selected import real_pool
+
+
+def open_pool(run_uri: str, run: Run) -> RealPool:
+    """The real samples of a run. Raises IncompatibleArtifact if the dataset behind its URI is no longer the same."""
+    root = root_of(run_uri)
+    dataset_uri = layout.resolve(run.dataset, root)
+    dataset = open_dataset(dataset_uri)
+    if dataset.fingerprint != run.parents["dataset"]:
+        raise IncompatibleArtifact(
+            f"the dataset at {dataset_uri} has fingerprint {dataset.fingerprint}, but {run_uri} was started with {run.parents['dataset']}: "
+            "restore the dataset or start a new run"
+        )
+    return real_pool(dataset, None if run.selection is None else layout.resolve(run.selection, root), run.parents.get("selection"))
+
+
+def open_experts(run_uri: str, run: Run) -> ExpertBuffer | None:
+    """The experts of a run, or None if its method has none. Raises IncompatibleArtifact if they are no longer the same."""
+    if run.experts is None:
+        return None
+    experts = ExpertBuffer(layout.resolve(run.experts, root_of(run_uri)))
+    if experts.key != run.parents["experts"]:
+        raise IncompatibleArtifact(
+            f"the experts at {experts.uri} have key {experts.key}, but {run_uri} was started with {run.parents['experts']}: "
+            "restore them or start a new run"
+        )
+    experts.require(run.distill, run.parents)
+    return experts
+
+
+def pretraining_of(run_uri: str, run: Run) -> Pretraining:
+    """The set-up of the networks that a run's iterations start from; runs on the same samples share them."""
+    return Pretraining(root_of(run_uri), run.parents["dataset"], run.parents.get("selection"), run.distill)
+
+
+def open_pretrained(run_uri: str, run: Run) -> PretrainedNetworks | None:
+    """The networks that a run's iterations start from, or None if each draws a new one.
+
+    Raises MissingArtifact, naming those that have not been trained.
+    """
+    return PretrainedNetworks(pretraining_of(run_uri, run)) if run.distill.idc.pretrained.networks > 0 else None
+
+
+def lineage(run_uri: str, run: Run) -> dict[str, str]:
+    """URIs that an artifact of the run comes from."""
+    root = root_of(run_uri)
+    parents = {"run": run_uri, "dataset": layout.resolve(run.dataset, root)}
+    for role, uri in (("selection", run.selection), ("experts", run.experts)):
+        if uri is not None:
+            parents[role] = layout.resolve(uri, root)
+    for number in range(run.distill.idc.pretrained.networks):
+        parents[f"pretrained network {number}"] = pretraining_of(run_uri, run).uri(number)
+    return parents
+
+
+def root_of(run_uri: str) -> str:
+    """The storage root below which a run lies."""
+    return run_uri.rstrip("/").rsplit("/", 2)[0]

@@ -1,0 +1,30 @@
+"""The slow restatements of `benchmarks.references`, at the beginning of a run."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import torch
+
+from benchmarks.references import REFERENCES, Reference
+from bilp.config import DistillConfig, ReselectConfig
+from bilp.data.pool import RealPool
+from bilp.distill.step.initial import initial_state
+from bilp.distill.step.setting import Setting
+from bilp.experts.buffer import ExpertBuffer
+
+
+def reference(
+    config: DistillConfig,
+    pool: RealPool,
+    classes: range | None = None,
+    experts: ExpertBuffer | None = None,
+    dtype: torch.dtype = torch.float32,
+) -> Reference:
+    """That of the method, on its own network. It trains pretrained networks itself, so none need exist."""
+    without = config.idc.pretrained.model_copy(update={"networks": 0})
+    bare = config.model_copy(update={"idc": config.idc.model_copy(update={"pretrained": without})})
+    setting = Setting.assemble(bare, ReselectConfig(beta=0.0), pool, "cpu", experts, classes)
+    state = initial_state(config, pool, classes)
+    state.images = state.images.to(dtype)
+    return REFERENCES[config.method](replace(setting, config=config), state)
