@@ -34,10 +34,23 @@ KILLER = REPOSITORY / "tests" / "flows" / "run_and_kill.py"
 PATIENCE = 300
 
 SETTINGS = {
-    **{"dataset": "toy_stripes", "method": "toy", "prune.criterion": "toy_spread", "keep": 0.5, "distill.plugin.spread": 0.25},
-    **{"distill.network": "toy_linear", "distill.iterations": 6, "distill.rounds": 3, "distill.batch_real": 16},
-    **{"score.trials": 2, "score.epochs": 3, "score.network.width": 8, "reselect.candidates_per_class": 12},
-    **{"evaluate.networks": "toy_linear", "evaluate.seeds": 2, "evaluate.epochs": 4, "evaluate.full_epochs": 1},
+    "dataset": "toy_stripes",
+    "method": "toy",
+    "prune.criterion": "toy_spread",
+    "keep": 0.5,
+    "distill.plugin.spread": 0.25,
+    "distill.network": "toy_linear",
+    "distill.iterations": 6,
+    "distill.rounds": 3,
+    "distill.batch_real": 16,
+    "score.trials": 2,
+    "score.epochs": 3,
+    "score.network.width": 8,
+    "reselect.candidates_per_class": 12,
+    "evaluate.networks": "toy_linear",
+    "evaluate.seeds": 2,
+    "evaluate.epochs": 4,
+    "evaluate.full_epochs": 1,
 }
 OPTIONS = [f"--{name}={value}" for name, value in SETTINGS.items()]
 OURS_ALONE = {"dataset", "score_trial"}
