@@ -21,13 +21,13 @@ from statistics import fmean
 import torch
 
 from bilp import distill, evaluate
+from bilp.allocator import keep_freed_memory
 from bilp.artifacts.artifact import open_artifact
 from bilp.config import EvaluateConfig, IngestConfig, PipelineConfig, ReselectConfig, ScoreName
 from bilp.data import ingest
 from bilp.pruning.prune import prune
 from bilp.scoring import summary
 from bilp.scoring.trial import score_trial
-from tasks.allocator import keep_freed_memory
 
 STATIC_ARMS = {"unpruned": False, "static": True}
 ADAPTIVE_ARMS: dict[str, tuple[bool, ScoreName]] = {

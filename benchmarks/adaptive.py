@@ -22,6 +22,7 @@ from statistics import median
 import torch
 
 from benchmarks.devices import CLOCKS, clock_on
+from bilp.allocator import keep_freed_memory
 from bilp.causal.reference.oracle import meta_gradient
 from bilp.config import PipelineConfig
 from bilp.data import Dataset, open_dataset
@@ -33,7 +34,6 @@ from bilp.distill.step.reselection import reselect
 from bilp.distill.step.setting import Setting
 from bilp.progress import silent
 from bilp.pruning.adaptive import AdaptivePruner
-from tasks.allocator import keep_freed_memory
 
 
 def main() -> None:

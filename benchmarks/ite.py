@@ -30,6 +30,7 @@ from torch.func import functional_call, vmap
 
 from benchmarks import adaptive, ite_estimators
 from benchmarks.devices import CLOCKS, Clock, clock_on, devices
+from bilp.allocator import keep_freed_memory
 from bilp.causal import ClassBatch, EffectSettings, ite
 from bilp.causal.cotangent import cotangent_differences
 from bilp.config import IngestConfig, MethodName, NetworkConfig, PipelineConfig
@@ -39,7 +40,6 @@ from bilp.matching.jacobian import GenericPullback
 from bilp.matching.per_sample import micro_batches, per_sample_by_vmap
 from bilp.nets import Network, build, initialize
 from bilp.seeds import generator
-from tasks.allocator import keep_freed_memory
 
 GENERIC_CHUNK = 32  # samples of one vmap: as fast as 16, 2.4 times as fast as all 256 at once
 GENERIC_LANES = 8  # cotangents of one batched differentiation: fastest of 4, 8, 16, 32 and 64

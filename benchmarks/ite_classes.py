@@ -17,12 +17,12 @@ import time
 import torch
 from torch import Tensor
 
+from bilp.allocator import keep_freed_memory
 from bilp.causal import ClassBatch, EffectSettings, measure, measure_classes
 from bilp.config import NetworkConfig
 from bilp.matching import Matching, matching_for
 from bilp.nets import Network, build, initialize
 from bilp.seeds import generator
-from tasks.allocator import keep_freed_memory
 
 SHAPE = (3, 32, 32)
 LARGEST_ERROR = 1e-3

@@ -11,6 +11,7 @@ from collections.abc import Callable
 
 import torch
 
+from bilp.allocator import keep_freed_memory
 from bilp.config import NetworkConfig
 from bilp.evaluate.batch_augment import Streams
 from bilp.evaluate.stacked_training import fresh_stack, train_together
@@ -18,7 +19,6 @@ from bilp.evaluate.training import ImageSet, train
 from bilp.evaluate.training_schedule import Schedule
 from bilp.nets import build, initialize
 from bilp.seeds import generator
-from tasks.allocator import keep_freed_memory
 
 NETWORKS = 5
 REPEATS = 3

@@ -24,8 +24,9 @@ import torch
 from numpy.typing import NDArray
 
 from bilp.artifacts.artifact import open_artifact
+from bilp.artifacts.parquet import encode
 from bilp.artifacts.publication import publish
-from bilp.artifacts.tables import SELECTION, SUMMARY, TRAJECTORY, encode
+from bilp.artifacts.tables import SELECTION, SUMMARY, TRAJECTORY
 from bilp.config import ScoreConfig
 from bilp.pruning.prune import selection_table
 from bilp.pruning.static import Cut, select

@@ -30,13 +30,13 @@ from benchmarks.step_settings import prepare
 from benchmarks.straightforward import AlignmentLoop, Loop, SummedLoop, plain_layers
 from benchmarks.straightforward_classwise import KernelLoop, PoolLoop
 from benchmarks.straightforward_trajectory import TrajectoryLoop
+from bilp.allocator import keep_freed_memory
 from bilp.distill.loops.registry import loop_for
 from bilp.distill.step.divergence import Guard
 from bilp.distill.step.initial import initial_state
 from bilp.distill.step.setting import Setting
 from bilp.distill.step.state import DistillState
 from bilp.progress import silent
-from tasks.allocator import keep_freed_memory
 
 LARGEST_ERROR = 1e-3  # of the images' movement
 STRAIGHTFORWARD = {

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Any, cast
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from bilp.config import METHODS, DistillConfig, PipelineConfig, ReselectConfig
 from bilp.data import Dataset
@@ -52,6 +52,10 @@ class Drifting:
 
     def __init__(self, network: Network) -> None:
         self._network = network
+
+    def require_network(self, network: nn.Module) -> None:
+        """They have the parameters of the network that they were made for."""
+        assert [p.shape for p in network.parameters()] == [p.shape for p in self._network.parameters()]
 
     def parameters(self, expert: int, epoch: int, device: torch.device | str = "cpu") -> tuple[Tensor, ...]:
         """Parameters of an expert after an epoch."""

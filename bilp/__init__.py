@@ -8,7 +8,10 @@ if TYPE_CHECKING:
     from bilp.config import settings
     from bilp.exchange.loaded import load_distilled
 
-__all__ = ["load_distilled", "settings"]
+__version__ = "0.2.0"
+"""The one place of the version: packaging reads it from here."""
+
+__all__ = ["__version__", "load_distilled", "settings"]
 
 
 def __getattr__(name: str) -> Any:

@@ -6,7 +6,7 @@ threads, and before torch.
 
 import os
 
-from tasks.allocator import keep_freed_memory
+from bilp.allocator import keep_freed_memory
 
 # Must be set before torch is imported. Threads that spin while they wait for each other make a small network up to
 # twenty times slower as soon as anything else runs on the machine; sleeping threads cost nothing measurable.

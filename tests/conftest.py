@@ -7,7 +7,7 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
-from tasks.allocator import keep_freed_memory
+from bilp.allocator import keep_freed_memory
 
 keep_freed_memory()  # before torch and Prefect are imported, as every program does
 

@@ -17,7 +17,7 @@ from typing import Any, TypeVar
 import pyarrow as pa
 from pydantic import BaseModel
 
-from bilp.artifacts import layout, signing, tables
+from bilp.artifacts import layout, parquet, signing
 from bilp.artifacts.facts import Facts
 from bilp.artifacts.manifest_file import MANIFEST, FileEntry, Manifest, checked_facts, read_manifest
 from bilp.config.base import unused
@@ -109,7 +109,7 @@ class Artifact:
         """
         file = self.local(name)
         try:
-            return tables.read(file, schema, columns, rows, below)
+            return parquet.read(file, schema, columns, rows, below)
         except (IncompatibleArtifact, DamagedArtifact) as error:
             raise type(error)(f"{self.place(name)}: {error}") from error
 

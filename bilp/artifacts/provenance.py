@@ -14,10 +14,12 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from bilp import __version__
+
 if TYPE_CHECKING:
     import torch
 
-_PACKAGES = ("bilp", "numpy", "pyarrow", "torch")
+_PACKAGES = ("numpy", "pyarrow", "torch")
 _CPUS = Path("/proc/cpuinfo")
 
 
@@ -33,6 +35,7 @@ def provenance(device: torch.device | str | None = None) -> dict[str, Any]:
 @cache
 def _software() -> dict[str, Any]:
     return {
+        "bilp": __version__,  # of this checkout, whatever was installed
         **{name: _version(name) for name in _PACKAGES},
         "python": platform.python_version(),
         "platform": f"{sys.platform}-{platform.machine()}",

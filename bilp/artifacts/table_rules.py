@@ -41,6 +41,9 @@ class Rules:
     """Rows that no table of this kind exceeds."""
     always: tuple[str, ...] = ()
     """Columns that are read for the checks whichever are asked for."""
+    added: Mapping[str, float | bool | str] = field(default_factory=dict)
+    """Columns that came when tables were stored already, the last of the schema, and the value that stands for one that an older
+    table lacks (NaN where it is not known). Every other column is required."""
 
     def most_rows(self, below: Mapping[str, int]) -> int | None:
         """Rows that a table cannot exceed whose whole numbers stay `below` these: those of a column that has each once."""

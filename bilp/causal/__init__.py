@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from bilp.causal.batch import ClassBatch
-from bilp.causal.effect_settings import EffectSettings, Estimator
+from bilp.causal.effect_settings import EffectSettings
 from bilp.causal.estimate import effects, ite, measure, measure_classes
 from bilp.causal.group import Measured
 from bilp.causal.precision import Precision
+from bilp.config.estimators import EstimatorName as Estimator
 
 __all__ = ["ClassBatch", "EffectSettings", "Estimator", "Measured", "Precision", "effects", "ite", "measure", "measure_classes"]

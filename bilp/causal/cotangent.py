@@ -1,11 +1,11 @@
 """The causal effect of every sample of a batch, exactly, without leaving samples out one by one.
 
-With q = dD/dpsi in closed form and J = dpsi/dS, the meta-gradient is J^T q(mu). Removing sample i turns the mean mu
-into mu - d_i with d_i = (phi_i - mu) / (B - 1), so
+The meta-gradient is J^T q(mu), with q in closed form. Removing sample i turns the mean mu into mu - d_i with
+d_i = (phi_i - mu) / (B - 1), so
 
     ITE_i = J^T [ q(mu) - q(mu - d_i) ]
 
-needs one vector-Jacobian product per sample, through the synthetic images only.
+needs one vector-Jacobian product per sample, through the synthetic images only. docs/notation.md names the symbols.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ def by_class(found: Sequence[Vectors], present: Sequence[int], classes: int) -> 
 
 
 def cotangent_differences(matching: Matching, mean: Vectors, phi: Vectors, psi: Vectors, count: int) -> Vectors:
-    """q(mean) - q(mean - d_i) for the samples with vectors phi_i (leading axis), out of a batch of `count`."""
+    """q(mean) - q(mean - d_i) for the samples with vectors phi_i, blocks `[k, ...]`; arguments as of `differences_by`."""
     return differences_by(exact_differences, matching, mean, phi, psi, count)
 
 
@@ -85,7 +85,7 @@ def differences_by(differences: Differences, matching: Matching, mean: Vectors, 
 
 
 def exact_differences(matching: Matching, mean: Vectors, apart: Vectors, psi: Vectors, count: int) -> Vectors:
-    """q(mean) - q(mean - d_i) with d_i = `apart` / (count - 1). Overwrites `apart`."""
+    """q(mean) - q(mean - d_i) with d_i = `apart` / (count - 1), blocks `[k, ...]`; see `Differences`. Overwrites `apart`."""
     # In place from here on: at hundreds of megabytes, every fresh tensor costs more than the arithmetic on it.
     without = tuple(block.mul_(1.0 / (1 - count)).add_(center) for block, center in zip(apart, mean, strict=True))
     rest = matching.cotangent(without, psi)

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
 
 from bilp.causal.precision import Precision
+from bilp.config.estimators import EstimatorName
 
-Estimator = Literal["auto", "oracle", "cotangent", "taylor", "sketch"]
 BYTE_BUDGET = 512 * 2**20
 DIRECTIONS = 96
 
@@ -16,7 +15,7 @@ DIRECTIONS = 96
 class EffectSettings:
     """Estimator, arithmetic and memory of a measurement."""
 
-    estimator: Estimator = "auto"
+    estimator: EstimatorName = "auto"
     """oracle leaves samples out one by one; cotangent is exact without doing so; taylor is its first order; sketch estimates
     the norms from random and leading directions.
 

@@ -8,9 +8,10 @@ from typing import get_args
 from torch import Tensor
 
 from bilp.causal.batch import ClassBatch, class_groups
-from bilp.causal.effect_settings import DEFAULTS, EffectSettings, Estimator
+from bilp.causal.effect_settings import DEFAULTS, EffectSettings
 from bilp.causal.group import Group, Measured
 from bilp.causal.precision import Precision
+from bilp.config.estimators import ESTIMATORS
 from bilp.errors import ConfigError
 from bilp.matching import Matching
 from bilp.nets import Network
@@ -54,8 +55,8 @@ def effects(matching: Matching, network: Network, batch: ClassBatch, settings: E
     As `ite`, but auto is always the exact form, and sketch, which knows norms only, raises ConfigError.
     """
     checked = _checked(batch, settings)
-    if settings.estimator == "sketch":
-        raise ConfigError("estimator sketch gives norms, not the effects themselves: use cotangent")
+    if not ESTIMATORS[settings.estimator].forms_effects:
+        raise ConfigError(f"estimator {settings.estimator} gives norms, not the effects themselves: use cotangent")
     return (chunk.squeeze(1) for chunk in Group(matching, network, [checked], settings).effects())
 
 
@@ -70,10 +71,10 @@ def _checked(batch: ClassBatch, settings: EffectSettings) -> ClassBatch:
         )
     if len(synthetic[0]) == 0:
         raise ConfigError("there is no synthetic image on which real samples could have an effect: set ipc to 1 or more")
-    if estimator not in get_args(Estimator):
-        raise ConfigError(f"unknown estimator {estimator!r}: use one of {', '.join(get_args(Estimator))}")
+    if estimator not in ESTIMATORS:
+        raise ConfigError(f"unknown estimator {estimator!r}: {ESTIMATORS.choices()}")
     if precision not in get_args(Precision):
         raise ConfigError(f"unknown precision {precision!r}: use one of {', '.join(get_args(Precision))}")
-    if estimator == "oracle" and precision != "float32":
-        raise ConfigError("estimator oracle is the definition that others are measured by, in float32: set precision to float32")
+    if ESTIMATORS[estimator].by_definition and precision != "float32":
+        raise ConfigError(f"estimator {estimator} is the definition that others are measured by, in float32: set precision to float32")
     return batch

@@ -19,6 +19,7 @@ from bilp.causal.reference.taylor import first_order_differences, require_curvat
 from bilp.causal.sketch import Sketch, promised, sketch
 from bilp.causal.synthetic_images import Synthetic
 from bilp.causal.vectors import RealVectors, vectors_of_classes
+from bilp.config.estimators import ESTIMATORS, EstimatorEntry
 from bilp.matching import Matching, Vectors
 from bilp.nets import Network
 
@@ -47,6 +48,10 @@ class Group:
     batches: Sequence[ClassBatch]
     settings: EffectSettings
 
+    @property
+    def _estimator(self) -> EstimatorEntry:
+        return ESTIMATORS[self.settings.estimator]
+
     def measured(self) -> list[Measured]:
         """Norms and means of every batch."""
         if self.settings.precision == "float32":
@@ -61,16 +66,16 @@ class Group:
 
     def effects(self) -> Iterator[Tensor]:
         """The effects by an estimator that forms them, chunks `[k, K, M, C, H, W]`."""
-        if self.settings.estimator == "oracle":
+        if self._estimator.by_definition:
             (batch,) = self.batches
             return (effect[None, None] for effect in self._left_out(batch))
         return self._exactly(self._side())[1]
 
     def _measured(self) -> list[Measured]:
-        if self.settings.estimator == "oracle":
+        if self._estimator.by_definition:
             return [self._by_definition(batch) for batch in self.batches]
         side = self._side()
-        if self.settings.estimator == "sketch" or (self.settings.estimator == "auto" and self._sketch_pays(side, self.settings.directions)):
+        if self._estimator.sketches and (not self._estimator.exact_where_better or self._sketch_pays(side, self.settings.directions)):
             return self._sketched(side)
         vectors, found = self._exactly(side)
         return _measured(_norms(found, vectors), vectors)
@@ -82,7 +87,7 @@ class Group:
         vectors = self._vectors(side)
         found = self._sketches(side, vectors, range(len(vectors)), settings.directions)
         norms = {c: estimate.norms for c, estimate in found.items()}
-        if settings.estimator == "auto":
+        if self._estimator.exact_where_better:
             if self._sketch_pays(side, 2 * settings.directions):
                 again = [c for c, estimate in found.items() if _rough(estimate) and promised(estimate.agreement, 2) >= PROMISE]
                 found |= self._sketches(side, vectors, again, 2 * settings.directions)
@@ -108,7 +113,7 @@ class Group:
     def _exactly(self, side: Synthetic) -> tuple[list[RealVectors], Iterator[Tensor]]:
         """The vectors of every class, and the effects."""
         differences = exact_differences
-        if self.settings.estimator == "taylor":
+        if self._estimator.first_order:
             require_curvature(self.matching, side.psi_of(0))
             differences = first_order_differences
         vectors = self._vectors(side, side.pull.lanes)

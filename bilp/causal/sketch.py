@@ -49,7 +49,16 @@ class Sketch:
 def sketch(
     matching: Matching, vectors: Sequence[RealVectors], side: Synthetic, directions: int, seed: int, byte_budget: int
 ) -> list[Sketch]:
-    """Norms of the effects of all samples of every class from about `directions` directions each, drawn from `seed`."""
+    """Norms of the effects of all samples of every class.
+
+    Args:
+        matching: Its cotangent is used.
+        vectors: Real vectors of each of the K classes.
+        side: The synthetic images of the same classes.
+        directions: Directions of each class, about, shared by its images.
+        seed: What they are drawn from.
+        byte_budget: Bounds the products of J with directions that are held at once; those of a single one may need more.
+    """
     images = side.movable
     size = side.stored.numel() // (side.classes * images)
     counts = [directions_per_image(directions, images, size, len(own)) for own in vectors]

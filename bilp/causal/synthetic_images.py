@@ -1,4 +1,4 @@
-"""The synthetic images of classes as the causal effect sees them: psi, and products with the transposed Jacobian J^T."""
+"""The synthetic images of classes as the causal effect sees them: psi, and products with J and J^T (docs/notation.md)."""
 
 from __future__ import annotations
 

@@ -27,10 +27,16 @@ class RealVectors:
         precision: Precision = "float32",
         held: Vectors | None = None,
     ) -> None:
-        """`real` is (images, labels); `affordable` vectors may be held. Chunks are whole multiples of `lanes` if possible.
+        """Pass the samples through the network, if not for their vectors then for their mean.
 
-        `precision` is that of the pass that effects come from. The mean of the kept moves images and is always float32.
-        `held` are the vectors of all samples if they have been computed.
+        Args:
+            matching: Its `real` and `real_mean` are used.
+            network: Must stay as it is while vectors are asked for.
+            real: Images `[B, C, H, W]` and labels `[B]`.
+            affordable: Vectors that may be held.
+            lanes: Chunks are whole multiples of it, if possible.
+            precision: Of the pass that effects come from. The mean of the kept moves images and is always float32.
+            held: The vectors of all samples, blocks `[B, ...]`, if they have been computed.
         """
         self._network, self._exact_mean = network, matching.real_mean
         self._brief = precision == "bfloat16"
@@ -101,7 +107,16 @@ def vectors_of_classes(
     lanes: int = 1,
     precision: Precision = "float32",
 ) -> list[RealVectors]:
-    """The vectors of the (images, labels) of each class; passes are shared, and all vectors held, if there are several."""
+    """The vectors of the real samples of each class; passes are shared, and all vectors held, if there are several.
+
+    Args:
+        matching: Its `real` and `real_mean` are used.
+        network: Must stay as it is while vectors are asked for.
+        pairs: Images `[B, C, H, W]` and labels `[B]` of each class.
+        affordable: Vectors that may be held, if there is one class.
+        lanes: Chunks are whole multiples of it, if possible.
+        precision: Of the pass that effects come from.
+    """
     if len(pairs) == 1:
         return [RealVectors(matching, network, pairs[0], affordable, lanes, precision)]
     real = in_bfloat16(matching.real) if precision == "bfloat16" else matching.real

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from bilp.artifacts import tables
+from bilp.artifacts import parquet
 from bilp.artifacts.artifact import content_key, find, plain
 from bilp.artifacts.publication import publish
 from bilp.config import IngestConfig
@@ -163,7 +163,7 @@ def _publish_store(name: str, home: str, class_names: Sequence[str], made: Arran
     files: dict[str, bytes | Path] = {path.name: path for side in made.stored.values() for path in side.paths}
     for split in SPLITS:
         # Nothing of the source and the configuration: others that lead to the same content must publish the same bytes.
-        files[index_name(split)] = tables.encode(_index(labels[split], made.digests[split]), INDEX, {"fingerprint": mark})
+        files[index_name(split)] = parquet.encode(_index(labels[split], made.digests[split]), INDEX, {"fingerprint": mark})
     facts = {"name": name, "fingerprint": mark, **_facts(class_names, made.stored, constants)}
     publish(objects.join(home, mark), KIND, mark, files, config={}, parents={}, facts=facts)
     return mark

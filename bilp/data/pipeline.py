@@ -14,6 +14,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from bilp.allocator import return_freed_memory
 from bilp.data.contents import Group
 from bilp.data.decode import Conversion, Depth, Pixels, decode, from_array, required_bytes, working_bytes
 from bilp.data.footprint import DECODING_BYTES
@@ -21,7 +22,6 @@ from bilp.data.opening import DecodeError, check_file
 from bilp.data.reading import read_picture
 from bilp.errors import DataError
 from bilp.text.escaping import shown
-from tasks.allocator import return_freed_memory
 
 READING_BYTES = 2**25
 """Encoded pictures that are read ahead together, unless a single group has more."""

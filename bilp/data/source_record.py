@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
-from bilp.artifacts import tables
+from bilp.artifacts import parquet, tables
 from bilp.artifacts.artifact import Artifact, find, open_artifact
 from bilp.artifacts.facts import DatasetFacts, SourceFacts
 from bilp.artifacts.publication import publish, replace
@@ -119,12 +119,12 @@ def record_of(artifact: Artifact) -> SourceRecord:
 def record_files(made: Arranged, skipped: Sequence[Skipped], class_names: Sequence[str]) -> dict[str, bytes]:
     """The files of a record, by name."""
     origin = {"stage": KIND}
-    files = {origins_name(split): tables.encode(_origins_table(side.origins), ORIGINS, origin) for split, side in made.stored.items()}
+    files = {origins_name(split): parquet.encode(_origins_table(side.origins), ORIGINS, origin) for split, side in made.stored.items()}
     if skipped:
         files[LEDGER] = json.dumps([asdict(entry) for entry in skipped], indent=1, ensure_ascii=False).encode()
     if made.duplicates.found:
         table = duplicates_table(made.duplicates, made.source, made.source_digests, class_names, made.dropped)
-        files[DUPLICATES_FILE] = tables.encode(table, DUPLICATES, origin)
+        files[DUPLICATES_FILE] = parquet.encode(table, DUPLICATES, origin)
     return files
 
 

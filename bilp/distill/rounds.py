@@ -12,8 +12,9 @@ import torch
 
 from bilp.artifacts.artifact import Artifact, check_sizes, find, there_already
 from bilp.artifacts.facts import ReselectFacts, RoundFacts
+from bilp.artifacts.parquet import encode
 from bilp.artifacts.publication import publish
-from bilp.artifacts.tables import ITE, LOSSES, encode
+from bilp.artifacts.tables import ITE, LOSSES
 from bilp.artifacts.tensors import decode_tensors, encode_tensors
 from bilp.data.pool import RealPool
 from bilp.distill.checkpoint import CHECKPOINT, state_of
@@ -24,7 +25,7 @@ from bilp.distill.run import Run, bounds, lineage, open_experts, open_pool, open
 from bilp.distill.step.divergence import Guard
 from bilp.distill.step.initial import initial_state
 from bilp.distill.step.iteration_record import Record
-from bilp.distill.step.reselection import Measured, reselect
+from bilp.distill.step.reselection import Decision, reselect
 from bilp.distill.step.setting import Setting
 from bilp.distill.step.state import DistillState, encode_state
 from bilp.errors import DamagedArtifact, MissingArtifact
@@ -273,7 +274,7 @@ def _loss_table(records: list[Record]) -> pa.Table:
     return pa.table(columns, schema=LOSSES)
 
 
-def _ite_table(measured: list[Measured], round_number: int, pruner: AdaptivePruner) -> pa.Table:
+def _ite_table(measured: list[Decision], round_number: int, pruner: AdaptivePruner) -> pa.Table:
     """One row per measured sample, ascending by sample_id."""
     ids = torch.cat([part.ids for part in measured])
     labels = torch.cat([torch.full_like(part.ids, part.class_index) for part in measured])

@@ -12,8 +12,9 @@ import pyarrow as pa
 from pydantic import Field, ValidationError
 
 from bilp.artifacts.artifact import content_key, open_artifact
+from bilp.artifacts.parquet import encode
 from bilp.artifacts.publication import publish
-from bilp.artifacts.tables import REPRODUCTION, encode
+from bilp.artifacts.tables import REPRODUCTION
 from bilp.config import Arm, Frozen, PipelineConfig
 from bilp.config.base import Positive
 from bilp.config.baselines import BASELINES

@@ -9,8 +9,9 @@ import pyarrow as pa
 
 from bilp.artifacts.artifact import Artifact, content_key, there_already
 from bilp.artifacts.facts import EvaluationFacts
+from bilp.artifacts.parquet import encode
 from bilp.artifacts.publication import publish
-from bilp.artifacts.tables import EVALUATION, encode
+from bilp.artifacts.tables import EVALUATION
 from bilp.config import EvaluateConfig, NetworkConfig
 from bilp.config.base import unused
 from bilp.errors import DamagedArtifact

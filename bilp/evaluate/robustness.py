@@ -14,8 +14,9 @@ from typing import Literal, get_args
 import pyarrow as pa
 
 from bilp.artifacts.artifact import content_key, open_artifact
+from bilp.artifacts.parquet import encode
 from bilp.artifacts.publication import publish
-from bilp.artifacts.tables import ROBUSTNESS, encode
+from bilp.artifacts.tables import ROBUSTNESS
 from bilp.config import EvaluateConfig
 from bilp.config.augmentations import ALL_FAMILIES, without_mirroring
 from bilp.config.baselines import ALL_REAL, BASELINES, RANDOM_REAL

@@ -11,8 +11,9 @@ import torch
 from torch import Tensor
 
 from bilp.artifacts.artifact import Artifact, content_key, find, open_artifact, there_already
+from bilp.artifacts.parquet import encode
 from bilp.artifacts.publication import publish
-from bilp.artifacts.tables import EXPERTS, encode
+from bilp.artifacts.tables import EXPERTS
 from bilp.artifacts.tensors import encode_tensors
 from bilp.config import ExpertsConfig, NetworkConfig
 from bilp.config.given import model_of

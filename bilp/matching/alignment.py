@@ -37,6 +37,7 @@ class AlignmentMatching(ActivationMatching):
         return [shallow] * (layers - 2) + [deep] * min(layers - 1, 1) + [LAST_COUNTS * deep]
 
     def vector(self, network: Network, images: Tensor, labels: Tensor) -> Vectors:
+        """Feature maps `[B, F_l]`; the last ones are the features, whose mean over synthetic images is the class's center."""
         return feature_maps(network, images)
 
     def real_mean(self, network: Network, images: Tensor, labels: Tensor) -> Vectors:

@@ -1,4 +1,4 @@
-"""How a convolution's kernel enters a gradient, in the plane and in space (see `layers`)."""
+"""How a convolution's kernel enters a gradient, in the plane and in space (see `layer_rules`)."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""Distances between a mean real vector mu and the synthetic vector psi, and their closed-form cotangents q = dD/dpsi.
+"""Distances between a mean real vector mu and the synthetic vector psi, and their derivatives in closed form.
 
 Closed forms matter: the causal effect of a sample is J^T [q(mu) - q(mu without the sample)], so q is needed for every
-sample of a batch at once, while the synthetic side is differentiated only once.
+sample of a batch at once, while the synthetic side is differentiated only once. docs/notation.md names the symbols.
 """
 
 from __future__ import annotations

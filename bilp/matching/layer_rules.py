@@ -5,7 +5,8 @@ pass of the batch already holds the gradients of all of its samples. The same tw
 a product with the transposed Jacobian: for phi = outer(u, e) and a cotangent c of phi,
 d<c, phi>/de = layer_c(u) and d<c, phi>/du = layer_c^T(e), where layer_c is the layer with c as its weights.
 
-Only parameters with at least two dimensions are matched; a block is `[rows, columns]` with rows = first dimension.
+Only parameters with at least two dimensions are matched; a block is `[rows, columns]` with rows = first dimension. See also
+docs/notation.md.
 """
 
 from __future__ import annotations
@@ -29,13 +30,13 @@ class Layer(Protocol):
     parameters: tuple[Tensor, ...]
 
     def node(self, given: Tensor) -> Tensor:
-        """The node for the input that the module was given, differentiable."""
+        """The node `[B, ...]` for the input `[B, ...]` that the module was given, differentiable."""
 
     def output(self, node: Tensor) -> Tensor:
-        """The module's output from its node, cheap to differentiate twice, parameters constant."""
+        """The module's output `[B, ...]` from its node, cheap to differentiate twice, parameters constant."""
 
     def outer(self, node: Tensor, gradient: Tensor) -> tuple[Tensor, ...]:
-        """Per-sample gradients `[B, rows, columns]` of each parameter."""
+        """Per-sample gradients `[B, rows, columns]` with respect to each parameter, from node and output gradient `[B, ...]`."""
 
     def summed(self, node: Tensor, gradient: Tensor, classes: int) -> tuple[Tensor, ...]:
         """The sum of `outer` over the samples of each class `[K, rows, columns]`, without holding a gradient per sample.
@@ -44,7 +45,7 @@ class Layer(Protocol):
         """
 
     def outer_derivative(self, node: Tensor, node_tangent: Tensor, gradient: Tensor, gradient_tangent: Tensor) -> tuple[Tensor, ...]:
-        """Derivative of `outer` when node and gradient move along their tangents."""
+        """Derivative of `outer` when node and gradient move along their tangents: `[B, rows, columns]` of each parameter."""
 
     def adjoint(self, node: Tensor, gradient: Tensor, cotangents: tuple[Tensor, ...]) -> tuple[Tensor, Tensor]:
         """Cotangents `[k, K, rows, columns]` of each parameter's `summed`, to those of `gradient` and of `node`.

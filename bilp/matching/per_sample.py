@@ -1,6 +1,6 @@
 """Gradients of every sample's cross-entropy with respect to the matched parameters: the hot path of gradient matching.
 
-The fast path takes them from one ordinary forward and backward pass (see `layers`). `per_sample_by_vmap` computes the
+The fast path takes them from one ordinary forward and backward pass (see `layer_rules`). `per_sample_by_vmap` computes the
 same with torch.func, for networks with layers that have no rule, and as the reference of the tests.
 """
 

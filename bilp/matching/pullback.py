@@ -1,8 +1,8 @@
 """Many products with the transposed Jacobian of psi(S), through the synthetic batch alone.
 
 The batch, of one class or of several, is tiled once per lane; every call then differentiates one ordinary graph, with
-another cotangent of every class in every lane. The cotangents of a gradient's psi do not even enter that graph: they act
-on the inputs and output gradients of the layers (see `layers`), and what reaches the graph are cotangents of those.
+another cotangent of every class in every lane (docs/notation.md). The cotangents of a gradient's psi do not even enter that graph: they act
+on the inputs and output gradients of the layers (see `layer_rules`), and what reaches the graph are cotangents of those.
 """
 
 from __future__ import annotations
@@ -76,7 +76,15 @@ class GradientPullback:
 
 
 def feature_pullback(network: Network, images: Tensor, classes: int, count: int, byte_budget: int) -> Pullback:
-    """The pullback of features with as many lanes as `count` cotangents and the memory allow."""
+    """The pullback of features with as many lanes as `count` cotangents and the memory allow.
+
+    Args:
+        network: Its samples must not influence each other.
+        images: `[K * M, C, H, W]`, class by class.
+        classes: K.
+        count: Cotangents of every class to prepare for.
+        byte_budget: Bytes that may be kept between calls; one cotangent of every class may need more.
+    """
     single = FeaturePullback(network, images, classes, 1)
     lanes = lanes_for(images, count, single.lane_bytes, byte_budget)
     return single if lanes == 1 else FeaturePullback(network, images, classes, lanes)

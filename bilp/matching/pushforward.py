@@ -2,8 +2,8 @@
 
 psi is a mean over images, so the product with a direction falls into one part per image, psi changing because this image
 does. A pushforward hands out these parts: [J_1 r_1, ..., J_M r_M] for a direction r = (r_1, ..., r_M), at the cost of
-their sum. As in `pullback`, the batch is tiled once per direction, and the derivative of a gradient is
-assembled from what reaches the inputs and output gradients of the layers (see `layers`).
+their sum (docs/notation.md). As in `pullback`, the batch is tiled once per direction, and the derivative of a gradient is
+assembled from what reaches the inputs and output gradients of the layers (see `layer_rules`).
 """
 
 from __future__ import annotations

@@ -73,7 +73,13 @@ def unrolled_gradient(
 ) -> TrajectoryGradient:
     """MTT: L is differentiated through all steps. Memory grows with their number.
 
-    `images` is S `[M, C, H, W]` with `labels` `[M]`; `step_size` is a scalar. The network lends its architecture only.
+    Args:
+        network: Lends its architecture only.
+        trajectory: theta_0 and theta*.
+        images: S `[M, C, H, W]`.
+        labels: int64 `[M]`.
+        step_size: Of the training on S, a scalar.
+        steps: The mini-batches of that training, in order.
     """
     leaf, rate = images.detach().requires_grad_(), step_size.detach().requires_grad_()
     weights = tuple(value.detach().requires_grad_() for value in trajectory.start)
@@ -90,7 +96,7 @@ def unrolled_gradient(
 def constant_memory_gradient(
     network: Network, trajectory: Trajectory, images: Tensor, labels: Tensor, step_size: Tensor, steps: Sequence[TrainingStep]
 ) -> TrajectoryGradient:
-    """TESLA: as `unrolled_gradient`, but a step's gradient g_i counts as a function of its own mini-batch alone.
+    """TESLA: as `unrolled_gradient`, with the same arguments, but a step's gradient g_i counts as a function of its own mini-batch alone.
 
     With beta the step size and G = sum_i g_i, theta_N = theta_0 - beta G, so dL/dg_i is the same vector for all steps,
 

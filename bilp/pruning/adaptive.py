@@ -51,7 +51,7 @@ class AdaptivePruner:
             "log_mean": torch.zeros(classes, dtype=torch.float64),
             "log_variance": torch.zeros(classes, dtype=torch.float64),
             "initialised": torch.zeros(classes, dtype=torch.bool),
-            "by_quantile": torch.full((classes,), _by_quantile(config)),
+            "by_quantile": torch.full((classes,), config.by_rank),
             "decided": torch.zeros(classes, dtype=torch.int64),
             "dropped": torch.zeros(classes, dtype=torch.int64),
             # Samples that the normal thresholds judged, and how many of them they would have dropped.
@@ -251,8 +251,3 @@ def _possible(name: str, state: Mapping[str, Tensor]) -> bool:
     if name == "dropped" and state.get("decided", value).shape == value.shape:
         return bool(((value >= 0) & (value <= state.get("decided", value))).all())
     return name == "log_mean" or not bool((value < 0).any())
-
-
-def _by_quantile(config: ReselectConfig) -> bool:
-    """Random numbers are uniform: a normal distribution of their logarithms would not even be tried."""
-    return config.threshold == "quantile" or config.score == "random"

@@ -13,8 +13,9 @@ from torch import Tensor
 
 from bilp.artifacts.artifact import Artifact, content_key, open_artifact, there_already
 from bilp.artifacts.facts import SelectionFacts
+from bilp.artifacts.parquet import encode
 from bilp.artifacts.publication import publish
-from bilp.artifacts.tables import SELECTION, encode
+from bilp.artifacts.tables import SELECTION
 from bilp.config import PruneConfig
 from bilp.config.given import model_of
 from bilp.data import Dataset, open_dataset
@@ -87,7 +88,7 @@ def load_selection(uri: Uri) -> Tensor:
 
 
 def kept_samples(selection: Artifact, labels: Tensor | None = None) -> Tensor:
-    """The kept sample_ids of a selection, int64 and ascending; with `labels` [N] of the train split that it must be one of.
+    """The kept sample_ids of a selection, int64 and ascending; with `labels` `[N]` of the train split that it must be one of.
 
     Raises DamagedArtifact if its table is not what its manifest counts, or has other labels.
     """
@@ -110,7 +111,7 @@ def selection_rows(selection: Artifact) -> pa.Table:
 
 
 def selection_table(labels: NDArray[np.int64], scores: NDArray[np.float64], cut: Cut) -> pa.Table:
-    """One row per sample with its label, score [N], rank and fate."""
+    """One row per sample with its label, score `[N]`, rank and fate."""
     return pa.table(
         {
             "sample_id": np.arange(len(labels), dtype=np.int64),

@@ -29,9 +29,9 @@ SHOWN_CLASSES = 10
 class Cut:
     """Outcome of `select`.
 
-    kept [N] tells which samples stay. rank_in_class [N] is the ascending position of a sample's score in its class,
-    from 0, equal scores in order of their index. total_per_class and kept_per_class [C] are counts. lowest_kept and
-    highest_kept [C] are the smallest and the largest score that stay in each class: its thresholds.
+    kept `[N]` tells which samples stay. rank_in_class `[N]` is the ascending position of a sample's score in its class,
+    from 0, equal scores in order of their index. total_per_class and kept_per_class `[C]` are counts. lowest_kept and
+    highest_kept `[C]` are the smallest and the largest score that stay in each class: its thresholds.
     """
 
     kept: Mask
@@ -53,14 +53,23 @@ def select(
     minimum_per_class: int = 1,
     floor_per_class: int | None = None,
 ) -> Cut:
-    """Cut the samples with scores [N] and labels [N]; classes are the names, whose positions are the labels.
+    """Cut ranked samples at one end, or to a band.
 
     Of n samples ranked together (a class, or everything if floor_per_class is a number) round_half_up((1 - keep) * n) are
     dropped at the end named by `drop`; the product is exact, with keep read as its decimal text. A band keeps the
     ranks between two such cuts instead, so that band (0, keep) is what keep with drop "high" keeps, and neighboring
-    bands share out a class without gap or overlap. When everything is ranked together, the floor_per_class samples of
-    each class that are ranked best stay in any case (all of a smaller class), and the others that stay are the best of
-    the rest, so that their total is the same with and without a floor.
+    bands share out a class without gap or overlap. The total that stays is the same with and without a floor.
+
+    Args:
+        scores: of the samples, float64 `[N]`.
+        labels: of the samples, int64 `[N]`.
+        classes: names, whose positions are the labels.
+        keep: share that stays.
+        drop: end of the ascending ranking that goes.
+        band: shares of the ranking between which samples stay, in place of keep and drop.
+        minimum_per_class: fewest samples of a class that may stay.
+        floor_per_class: None ranks each class by itself; a number ranks all together and keeps the so many best-ranked of each class
+            in any case (all of a smaller class), and the best of the rest.
 
     Raises DataError for scores that are not finite, labels out of range and classes without samples, and ConfigError
     if fewer than minimum_per_class samples of a class would stay, or more by floor_per_class than by keep.
@@ -70,8 +79,7 @@ def select(
     ascending = np.argsort(scores, kind="stable")
     narrow = labels.astype(np.int16 if len(classes) < 2**15 else np.int64)
     by_class = ascending[np.argsort(narrow[ascending], kind="stable")]
-    starts = np.cumsum(total) - total
-    position = np.arange(len(scores)) - np.repeat(starts, total)
+    position = np.arange(len(scores)) - np.repeat(np.cumsum(total) - total, total)
     rank_in_class = np.empty(len(scores), dtype=np.int64)
     rank_in_class[by_class] = position
 
@@ -93,8 +101,7 @@ def select(
         if band is None and (total >= minimum_per_class).all():
             needed = _smallest_keep(ascending, labels, total, minimum_per_class, drop, floor_per_class is None)
         raise ConfigError(_too_few(classes, total, kept_per_class, minimum_per_class, needed))
-    lowest, highest = _extremes(scores[by_class[kept[by_class]]], kept_per_class)
-    return Cut(kept, rank_in_class, total, kept_per_class, lowest, highest)
+    return Cut(kept, rank_in_class, total, kept_per_class, *_extremes(scores[by_class[kept[by_class]]], kept_per_class))
 
 
 def _extremes(values: Floats, counts: Integers) -> tuple[Floats, Floats]:
@@ -107,7 +114,7 @@ def _extremes(values: Floats, counts: Integers) -> tuple[Floats, Floats]:
 
 
 def random_scores(labels: Integers, classes: int, seed: int) -> Floats:
-    """Uniform numbers in [0, 1) for labels [N], one stream per class; a cut of them is a random subset, the control."""
+    """Uniform numbers in [0, 1) for labels `[N]`, one stream per class; a cut of them is a random subset, the control."""
     order = np.argsort(labels, kind="stable")
     counts = np.bincount(labels, minlength=classes)
     drawn = [torch.rand(int(n), dtype=torch.float64, generator=generator(seed, "prune", c)) for c, n in enumerate(counts)]
@@ -130,7 +137,7 @@ def decimal(value: float) -> Fraction:
 
 
 def _with_floor(ranking: Integers, reserved: Mask, quota: int, floor: int) -> Mask:
-    """The reserved samples and the best of the others, `quota` in all; `ranking` [N] starts with the best."""
+    """The reserved samples and the best of the others, `quota` in all; `ranking` `[N]` starts with the best."""
     left = quota - int(reserved.sum())
     if left < 0:
         raise ConfigError(
@@ -173,7 +180,16 @@ def _checked_counts(scores: Floats, labels: Integers, classes: Sequence[str]) ->
 
 
 def _smallest_keep(ascending: Integers, labels: Integers, total: Integers, minimum: int, drop: str, per_class: bool) -> str:
-    """The smallest keep, rounded up to three digits, with which every class keeps `minimum` samples."""
+    """The smallest keep, rounded up to three digits, with which every class keeps enough samples.
+
+    Args:
+        ascending: samples by score, int64 `[N]`.
+        labels: of the samples, int64 `[N]`.
+        total: samples of each class, int64 `[C]`.
+        minimum: samples that are enough.
+        drop: end of the ranking that goes.
+        per_class: whether each class is ranked by itself.
+    """
     needed, n = minimum, int(total.min())
     if not per_class:  # how far down the common ranking the last class finds its `minimum`-th sample
         ranking = ascending if drop == "high" else ascending[::-1]
@@ -188,6 +204,7 @@ def _smallest_keep(ascending: Integers, labels: Integers, total: Integers, minim
 
 
 def _too_few(classes: Sequence[str], total: Integers, kept: Integers, minimum: int, needed: str | None) -> str:
+    """The message for classes of `total` `[C]` samples that keep `kept` `[C]`, fewer than `minimum`; `needed` is the keep that would do."""
     short = np.flatnonzero(kept < minimum)
     listed = _listed([f"{classes[int(c)]} keeps {kept[c]} of {total[c]}" for c in short])
     small = np.flatnonzero(total < minimum)

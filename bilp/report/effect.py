@@ -11,6 +11,7 @@ import torch
 from markupsafe import Markup
 
 from bilp.config import ReselectConfig
+from bilp.config.reselect import RESELECT_SCORES, ReselectScore
 from bilp.data import Dataset
 from bilp.report.charts import figure, number
 from bilp.report.collect import SHOWN_ROUNDS, Effects, Run
@@ -18,7 +19,7 @@ from bilp.report.decisions import Decisions, aim_sentence, round_shares, spread_
 from bilp.report.figures import Curve, Part, bin_edges, curves, histogram, tallest_bar
 from bilp.report.galleries import Cell, GalleryRow, low_middle_high, picture, spread
 from bilp.report.source import origin_words
-from bilp.report.wording import RESELECT_SCORES, ScoreWords, arm_words, share
+from bilp.report.wording import arm_words, share
 
 BINS = 28
 
@@ -48,7 +49,7 @@ class Effect:
     gallery_round: int
     dropped_share: float
     aim: str
-    words: ScoreWords
+    words: ReselectScore
 
 
 def effect(runs: Sequence[Run], reselect: ReselectConfig, dataset: Dataset, shown: Sequence[int], samples: int) -> Effect | None:
@@ -62,7 +63,7 @@ def effect(runs: Sequence[Run], reselect: ReselectConfig, dataset: Dataset, show
     words = RESELECT_SCORES[run.score]
     decided = {decisions.round: decisions for decisions in run.decisions}
     last_decisions = [other.decisions[-1] for other in adaptive if other.decisions]
-    by_rank = reselect.threshold == "quantile" or run.score == "random"
+    by_rank = reselect.threshold == "quantile" or words.uniform
     return Effect(
         arm=arm_words(run.arm).title,
         histograms=_histograms([run.effects[k] for k in spread(np.arange(len(run.effects)), SHOWN_ROUNDS)], words.word),

@@ -107,35 +107,3 @@ def rule_meaning(prune: PruneConfig) -> str:
     end = "highest" if prune.drop == "high" else "lowest"
     floor = f", except that the {prune.floor_per_class} best-ranked of each class stay" if prune.floor_per_class else ""
     return f"{scope}, the {share(1 - prune.keep)} with the {end} scores are dropped{floor}."
-
-
-@dataclass(frozen=True)
-class ScoreWords:
-    """How the page speaks of what adaptive pruning ranks by."""
-
-    title: str
-    word: str
-    meaning: str
-
-
-RESELECT_SCORES = {
-    "ite": ScoreWords(
-        "Causal effect",
-        "effect",
-        "The causal effect of a real image is how much the next change of the synthetic images would differ if this one image were "
-        "missing. Images with almost no effect are redundant, images with an extreme one pull the synthetic images away from their class",
-    ),
-    "feature_distance": ScoreWords(
-        "Feature distance in place of the causal effect",
-        "distance",
-        "In this comparison images are ranked by how far a network's features of them lie from the mean of their class",
-    ),
-    "loss": ScoreWords(
-        "Loss in place of the causal effect",
-        "loss",
-        "In this comparison images are ranked by how wrong the network of the moment is about them",
-    ),
-    "random": ScoreWords(
-        "Chance in place of the causal effect", "random number", "In this comparison images are ranked by random numbers: the control"
-    ),
-}

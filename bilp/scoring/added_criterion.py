@@ -14,8 +14,9 @@ from numpy.typing import NDArray
 
 from bilp.artifacts.artifact import Artifact, content_key, open_artifact, there_already
 from bilp.artifacts.facts import SummaryFacts
+from bilp.artifacts.parquet import encode
 from bilp.artifacts.publication import publish
-from bilp.artifacts.tables import MEASURED_SUMMARY, encode
+from bilp.artifacts.tables import MEASURED_SUMMARY
 from bilp.config import ScoreConfig
 from bilp.config.criteria import CRITERIA, SUMMARIZED, Column
 from bilp.config.given import model_of

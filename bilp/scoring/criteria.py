@@ -22,7 +22,7 @@ Floats = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Trajectory:
-    """One trial's record: arrays [epochs, N], after each epoch, samples in index order; see `bilp.scoring.sample_stats.SampleStats`.
+    """One trial's record: arrays `[epochs, N]`, after each epoch, samples in index order; see `bilp.scoring.sample_stats.SampleStats`.
 
     losses, el2n, margins and gradient_norms are float32, correct is bool; gradient_norms is None if they were not asked
     for, and NaN in epochs outside of the early window.
@@ -52,27 +52,27 @@ class Trajectory:
 
 
 def loss_init(trajectory: Trajectory, config: ScoreConfig) -> Floats:
-    """Mean loss [N] after the first init_epochs epochs (LossInit of BiLP's preview code)."""
+    """Mean loss `[N]` after the first init_epochs epochs (LossInit of BiLP's preview code)."""
     return _mean(trajectory.losses[: config.init_epochs])
 
 
 def loss_converge(trajectory: Trajectory, config: ScoreConfig) -> Floats:
-    """Mean loss [N] after the last converge_epochs epochs (LossConverge of BiLP's preview code)."""
+    """Mean loss `[N]` after the last converge_epochs epochs (LossConverge of BiLP's preview code)."""
     return _mean(trajectory.losses[trajectory.epochs - config.converge_epochs :])
 
 
 def accuracy(trajectory: Trajectory, config: ScoreConfig) -> Floats:
-    """Share [N] of the epochs after which the sample was classified correctly."""
+    """Share `[N]` of the epochs after which the sample was classified correctly."""
     return _mean(trajectory.correct)
 
 
 def el2n(trajectory: Trajectory, config: ScoreConfig) -> Floats:
-    """Mean error norm ||softmax - one-hot||_2 [N] over the early window (Paul et al. 2021)."""
+    """Mean error norm ||softmax - one-hot||_2 `[N]` over the early window (Paul et al. 2021)."""
     return _mean(trajectory.el2n[config.early_from - 1 : config.early_to])
 
 
 def forgetting(trajectory: Trajectory, config: ScoreConfig) -> Floats:
-    """Number [N] of changes from correct to incorrect between neighboring epochs (Toneva et al. 2019).
+    """Number `[N]` of changes from correct to incorrect between neighboring epochs (Toneva et al. 2019).
 
     A sample that was never classified correctly counts as forgotten as often as there are epochs, as in the authors'
     program: more often than any other can be. They evaluate each sample when it is trained on; we evaluate all
@@ -87,12 +87,12 @@ def forgetting(trajectory: Trajectory, config: ScoreConfig) -> Floats:
 
 
 def aum(trajectory: Trajectory, config: ScoreConfig) -> Floats:
-    """Area under the margin [N]: logit of the label minus the largest other one, mean over all epochs (Pleiss et al. 2020)."""
+    """Area under the margin `[N]`: logit of the label minus the largest other one, mean over all epochs (Pleiss et al. 2020)."""
     return _mean(trajectory.margins)
 
 
 def grand(trajectory: Trajectory, config: ScoreConfig) -> Floats:
-    """Mean gradient norm [N] over the early window (Paul et al. 2021); NaN if it was not recorded."""
+    """Mean gradient norm `[N]` over the early window (Paul et al. 2021); NaN if it was not recorded."""
     if trajectory.gradient_norms is None:
         return np.full(trajectory.samples, np.nan)
     return _mean(trajectory.gradient_norms[config.early_from - 1 : config.early_to])
@@ -112,7 +112,7 @@ def criterion_of(column: Column) -> Callable[[Trajectory, ScoreConfig], Floats]:
 
 
 class Moments:
-    """Running mean and sample variance of vectors [N], one vector at a time, in float64 (Welford 1962)."""
+    """Running mean and sample variance of vectors `[N]`, one vector at a time, in float64 (Welford 1962)."""
 
     def __init__(self, samples: int) -> None:
         self.count = 0
@@ -120,7 +120,7 @@ class Moments:
         self._squares: Floats = np.zeros(samples)
 
     def add(self, values: Floats) -> None:
-        """Take in the values [N] of one more trial."""
+        """Take in the values `[N]` of one more trial."""
         self.count += 1
         before = values - self.mean
         self.mean += before / self.count

@@ -14,10 +14,18 @@ from bilp.scoring.short_training import CHECK_EVERY, batches, finite, train_epoc
 
 
 def train_trial(dataset: Dataset, config: ScoreConfig, trial: int, device: str = "cpu", progress: Progress = silent) -> Trajectory:
-    """Train one network on the train split and record all of its N samples after each epoch.
+    """Train one network on the train split and record all of its N samples after each epoch: arrays `[epochs, N]`.
 
-    Gradient norms, if asked for, are recorded from epoch early_from to early_to and NaN elsewhere. Progress counts batches,
-    those of the recording passes included. Raises Diverged as soon as a loss is seen that is not finite.
+    Gradient norms, if asked for, are recorded from epoch early_from to early_to and NaN elsewhere.
+
+    Args:
+        dataset: whose train split is learned and recorded.
+        config: how the network is trained, and what is recorded.
+        trial: names the streams of initial weights and order.
+        device: where the network is trained.
+        progress: told the batches, those of the recording passes included.
+
+    Raises Diverged as soon as a loss is seen that is not finite.
     """
     samples = len(dataset.train)
     everything = torch.arange(samples)

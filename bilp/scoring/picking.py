@@ -23,17 +23,41 @@ Scores = tuple[NDArray[np.int64], NDArray[np.float64]]
 
 @torch.no_grad()
 def embed_samples(network: Network, split: Split, indices: Tensor, batch_size: int, device: str = "cpu") -> Tensor:
-    """Features `[n, F]` on `device` of the samples at `indices` `[n]`, under a network in eval mode."""
+    """Features `[n, F]` of some samples.
+
+    Args:
+        network: in eval mode, on `device`.
+        split: where the samples are.
+        indices: their sample ids, int64 `[n]`.
+        batch_size: how many pass the network at once.
+        device: where the features lie.
+    """
     return torch.cat([network.embed(split.batch(batch, device)) for batch in batches(indices, batch_size)])
 
 
 def herding_places(dataset: Dataset, config: ScoreConfig, trial: int, device: str = "cpu", progress: Progress = silent) -> Scores:
-    """Every sample id `[N]`, and its place `[N]` in the order in which herding picks its class; as `_places`."""
+    """Every sample id `[N]`, and its place `[N]`, from 0, in the order in which herding picks its class.
+
+    Args:
+        dataset: whose train split, of N samples, is ranked.
+        config: how the network is trained that the features are of.
+        trial: names the streams of the training.
+        device: where the network is trained.
+        progress: told the batches of the training.
+    """
     return _places(lambda features, label: herding(features), dataset, config, trial, device, progress)
 
 
 def k_center_places(dataset: Dataset, config: ScoreConfig, trial: int, device: str = "cpu", progress: Progress = silent) -> Scores:
-    """As `herding_places` for k-center, which starts from a sample of each class drawn by the trial's seed."""
+    """Every sample id `[N]`, and its place `[N]`, from 0, in the order of k-center, from a sample of its class drawn by the trial's seed.
+
+    Args:
+        dataset: whose train split, of N samples, is ranked.
+        config: how the network is trained that the features are of.
+        trial: names the streams of the training and of the first samples.
+        device: where the network is trained.
+        progress: told the batches of the training.
+    """
 
     def order(features: Tensor, label: int) -> Tensor:
         stream = generator(config.seed, "score", trial, "first center", label)

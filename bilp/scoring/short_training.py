@@ -32,8 +32,16 @@ def train_epochs(
 ) -> Iterator[Network]:
     """Train a fresh network on the train samples at `indices` and hand it out, in eval mode, after each epoch.
 
-    Initial weights and the order of each epoch are streams of (seed, `stage`, trial), so trials are independent of each
-    other. Batches are normalized as they are read; the split itself stays in its store. Progress counts training batches.
+    Trials are independent of each other. Batches are normalized as they are read; the split itself stays in its store.
+
+    Args:
+        dataset: whose train split is learned.
+        indices: sample ids to train on, int64 `[n]`.
+        config: network and training.
+        trial: initial weights and the order of each epoch are streams of (seed, `stage`, trial).
+        stage: likewise.
+        device: where the network is trained.
+        progress: told the training batches.
 
     Raises Diverged as soon as a loss is seen that is not finite.
     """

@@ -28,7 +28,7 @@ from bilp.seeds import generator
 
 @dataclass(frozen=True)
 class Subset:
-    """Sample ids, ascending: those to train on, and those to measure on, which have no sample in common."""
+    """Sample ids, int64 `[n]` and `[m]`, ascending: those to train on, and those to measure on, which have no sample in common."""
 
     included: Tensor
     held_out: Tensor
@@ -57,7 +57,14 @@ def draw_subset(members: Sequence[Tensor], config: ScoreConfig, trial: int) -> S
 
 
 def class_accuracies(network: Network, dataset: Dataset, indices: Tensor, batch_size: int, device: str = "cpu") -> NDArray[np.float64]:
-    """Share [classes] of the train samples at `indices` that a network in eval mode recognizes, class by class; NaN for none.
+    """Share `[classes]` of some train samples that a network recognizes, class by class; NaN for none.
+
+    Args:
+        network: in eval mode, on `device`.
+        dataset: whose train split the samples are of.
+        indices: their sample ids, int64 `[n]`.
+        batch_size: how many pass the network at once.
+        device: where it computes.
 
     Raises Diverged for logits that are not finite.
     """
@@ -74,7 +81,14 @@ def class_accuracies(network: Network, dataset: Dataset, indices: Tensor, batch_
 def subset_scores(
     dataset: Dataset, config: ScoreConfig, trial: int, device: str = "cpu", progress: Progress = silent
 ) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
-    """Ids [n] of the samples in subset `trial`, ascending, and for each the held-out accuracy [n] of its class.
+    """Ids `[n]` of the samples in a random subset, ascending, and for each the held-out accuracy `[n]` of its class.
+
+    Args:
+        dataset: whose train split is divided.
+        config: sizes of the subsets, and how a network is trained on one.
+        trial: number of the subset.
+        device: where the network is trained.
+        progress: told the batches of the training.
 
     Raises Diverged if the training leaves the finite numbers.
     """

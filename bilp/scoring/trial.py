@@ -8,8 +8,9 @@ from typing import Any
 import pyarrow as pa
 
 from bilp.artifacts.artifact import there_already
+from bilp.artifacts.parquet import encode
 from bilp.artifacts.publication import publish
-from bilp.artifacts.tables import MEASURED, TRAJECTORY, encode
+from bilp.artifacts.tables import MEASURED, TRAJECTORY
 from bilp.config import ScoreConfig
 from bilp.config.given import model_of
 from bilp.config.measures import MEASURES
@@ -73,7 +74,7 @@ def score_trial(
 
 
 def _measure(dataset: Dataset, config: ScoreConfig, trial: int, device: str, progress: Progress) -> tuple[pa.Table, dict[str, Any]]:
-    """The trial's table, and what the manifest tells about it."""
+    """The trial's table, and what the manifest tells about it. Arguments as for `score_trial`."""
     labels = dataset.train.labels.numpy()
     measure = MEASURES[config.measure]
     record = resolve(measure.trial)(dataset, config, trial, device, progress)

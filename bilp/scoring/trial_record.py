@@ -57,7 +57,7 @@ def trial_key(fingerprint: str, config: ScoreConfig, trial: int) -> str:
 
 
 def trajectory_table(labels: NDArray[np.int64], trial: int, trajectory: Trajectory) -> pa.Table:
-    """Long table of a trial, sorted by (epoch, sample_id); labels [N]."""
+    """Long table of a trial, sorted by (epoch, sample_id); labels `[N]`."""
     epochs, samples = trajectory.epochs, trajectory.samples
     rows, norms = epochs * samples, trajectory.gradient_norms
     return pa.table(
@@ -102,7 +102,7 @@ def read_measured(trial: Artifact, samples: int) -> pa.Table:
 
 
 def measured_table(labels: NDArray[np.int64], trial: int, indices: NDArray[np.int64], scores: NDArray[np.float64]) -> pa.Table:
-    """Table of a trial that says something about the samples at `indices` [n] (ascending) only; labels [N], scores [n]."""
+    """Table of a trial that says something about the samples at `indices` `[n]` (ascending) only; labels `[N]`, scores `[n]`."""
     return pa.table(
         {
             "sample_id": indices,

@@ -11,10 +11,10 @@ from typing import Any
 from prefect import task
 from prefect.cache_policies import NO_CACHE
 
+from bilp.allocator import ENVIRONMENT
 from bilp.errors import BilpError
 from flows.local.flow import flow
 from flows.units.dispatch import Call
-from tasks.allocator import ENVIRONMENT
 from tasks.execution import Execution
 from tasks.run_name import RunName
 

@@ -86,7 +86,6 @@ def summaries(world: World) -> dict[str, Case]:
             Trial(config=herding),
             **data,
             left_out=WINDOWS | EARLY | NORMS | SUBSETS | alone,
-            read_anyway=frozenset({"config.gradient_norm"}),  # to say which criteria there are, none of which needs it here
         ),
     }
 

@@ -15,6 +15,7 @@ import pytest
 from bilp.artifacts import provenance, tables
 from bilp.artifacts.artifact import Artifact, find, open_artifact
 from bilp.artifacts.manifest_file import MANIFEST, FileEntry
+from bilp.artifacts.parquet import encode
 from bilp.artifacts.publication import publish
 from bilp.config import PruneConfig
 from bilp.errors import ConfigError, DamagedArtifact, IncompatibleArtifact, MissingArtifact, StorageError
@@ -33,7 +34,7 @@ def parquet(origin: dict[str, Any] | None = None) -> tuple[pa.Table, bytes]:
     table = pa.table(
         {"iteration": np.arange(3), "loss": np.ones(3), "real_used": np.arange(3), "dropped_share": np.zeros(3)}, schema=tables.LOSSES
     )
-    return table, tables.encode(table, tables.LOSSES, origin or {})
+    return table, encode(table, tables.LOSSES, origin or {})
 
 
 def test_what_is_published_is_found_opened_and_read(root: str, tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ import pyarrow as pa
 import pytest
 import torch
 
-from bilp.artifacts import tables
+from bilp.artifacts import parquet
 from bilp.artifacts.artifact import open_artifact
 from bilp.artifacts.publication import publish
 from bilp.config import IngestConfig
@@ -137,9 +137,9 @@ def as_published_before(store: Path, dataset: Dataset) -> None:
     there = open_artifact(dataset.uri, "dataset")
     files: dict[str, bytes] = {name: there.read(name) for name in there.manifest.files}
     for name in ("train", "test"):
-        table = tables.decode(files[f"{name}.parquet"], pa.schema([f for f in former if f.name != "origin"]))
+        table = parquet.decode(files[f"{name}.parquet"], pa.schema([f for f in former if f.name != "origin"]))
         old = table.append_column("origin", pa.array([f"old/{row}.png" for row in range(len(table))]))
-        files[f"{name}.parquet"] = tables.encode(old, former, {})
+        files[f"{name}.parquet"] = parquet.encode(old, former, {})
     facts = {**there.manifest.facts, "skipped": 0}
     objects.delete(dataset.uri)
     shutil.rmtree(store / "datasets" / dataset.name / "sources")
@@ -162,7 +162,7 @@ def test_a_storage_from_before_records_is_used_as_it_is_and_gets_them(tmp_path: 
 def test_an_index_of_neither_schema_is_refused(tmp_path: Path, write_folder: WriteFolder, pets: Any) -> None:
     dataset = load(write_folder(pets), tmp_path / "store")
     there = open_artifact(dataset.uri, "dataset").manifest
-    other = tables.encode(pa.table({"label": [1]}), pa.schema([("label", pa.int64())]), {})
+    other = parquet.encode(pa.table({"label": [1]}), pa.schema([("label", pa.int64())]), {})
     files = {name: (Path(dataset.uri) / name) for name in there.files} | {"train.parquet": other}
     publish(str(tmp_path / "odd"), "dataset", there.key, files, config={}, parents={}, facts=there.facts)
     with pytest.raises(IncompatibleArtifact, match="sample_id: expected int64, found nothing"):

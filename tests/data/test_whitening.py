@@ -176,7 +176,7 @@ def test_a_whitened_set_is_distilled_shown_and_evaluated_on_its_like(plain: Data
         evaluate_synthetic(white.uri, unlike, "unpruned", 0, evaluation, root)
     (file,) = export_set(uri, "safetensors", str(tmp_path / "exported"))
     tensors = objects.read(file)
-    assert b"whitening.center" in tensors[:4096]
+    assert b"whitening.centre" in tensors[:4096]
     assert b"whitening.matrix" in tensors[:4096]
     assert open_artifact(uri, "synthetic").read("whitening.safetensors") == encode(data.whitening)
 

@@ -13,11 +13,12 @@ from torch import Tensor
 from bilp.config import DistillConfig, NetworkConfig, ReselectConfig, ScoreName
 from bilp.data.pool import RealPool
 from bilp.distill.loops.dm_dc import distill
+from bilp.distill.step.batch import Batch
 from bilp.distill.step.initial import initial_state
 from bilp.distill.step.iteration_record import Record
 from bilp.distill.step.real import deciding_step, draw_batches
-from bilp.distill.step.reselection import Measured, draw_trained_network, reselect, whose_turn
-from bilp.distill.step.sample_scores import RealBatch, score_batches
+from bilp.distill.step.reselection import Decision, draw_trained_network, reselect, whose_turn
+from bilp.distill.step.sample_scores import score_batches
 from bilp.distill.step.setting import Setting
 from bilp.distill.step.state import DistillState, decode_state, encode_state
 from bilp.images import augment
@@ -29,7 +30,7 @@ Few = Callable[[int], RealPool]
 ROUND = 3
 
 
-def _measure(config: DistillConfig, settings: ReselectConfig, pool: RealPool) -> tuple[Setting, list[Measured], AdaptivePruner]:
+def _measure(config: DistillConfig, settings: ReselectConfig, pool: RealPool) -> tuple[Setting, list[Decision], AdaptivePruner]:
     setting = assemble(config, pool, settings)
     pruner = AdaptivePruner(pool.dataset.train.labels, pool.classes, settings)
     state = initial_state(config, pool)
@@ -243,7 +244,7 @@ def test_the_mean_of_what_is_kept_is_that_of_a_pass_of_its_own(few: Few, method:
     state = initial_state(setting.config, pool)
     setting.draw_network("network", 0)
     images = pool.images(pool.by_class[3])
-    (scored,) = score_batches(setting, state.images, [RealBatch(3, images, None, (0,))])
+    (scored,) = score_batches(setting, state.images, [Batch(3, pool.by_class[3], None, path=(0,))])
     kept = scored.values < scored.values.median()
     wanted = setting.matching.real_mean(setting.network, images[kept], setting.class_labels(3, int(kept.sum())))
     for own, other in zip(scored.mean_of(kept), wanted, strict=True):

@@ -11,8 +11,9 @@ import pyarrow as pa
 import pytest
 from scipy import stats
 
+from bilp.artifacts.parquet import encode
 from bilp.artifacts.publication import publish
-from bilp.artifacts.tables import EVALUATION, encode
+from bilp.artifacts.tables import EVALUATION
 from bilp.errors import ConfigError
 from bilp.evaluate import Measurement, Row, interval, measurements, paired_difference, summary
 from bilp.evaluate.results import FILE, KIND

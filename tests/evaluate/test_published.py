@@ -15,8 +15,9 @@ import yaml
 from scipy import stats
 
 from bilp.artifacts.artifact import open_artifact
+from bilp.artifacts.parquet import encode
 from bilp.artifacts.publication import publish
-from bilp.artifacts.tables import EVALUATION, encode
+from bilp.artifacts.tables import EVALUATION
 from bilp.config import METHODS, PipelineConfig
 from bilp.config.explain import explain
 from bilp.config.nested import leaves

@@ -20,11 +20,11 @@ from prefect.flows import load_flow_from_entrypoint
 from prefect.workers.base import BaseJobConfiguration, BaseVariables
 from tiny_pipeline import REPOSITORY
 
+from bilp.allocator import ENVIRONMENT
 from bilp.config import PipelineConfig
 from deployments import job_templates, register, worker
 from flows.units.dispatch import Call
 from flows.units.flows import UNITS
-from tasks.allocator import ENVIRONMENT
 
 FOLDER = REPOSITORY / "deployments"
 PREFECT = yaml.safe_load((FOLDER / "prefect.yaml").read_text(encoding="utf-8"))

@@ -10,8 +10,8 @@ import pytest
 from prefect.client.schemas.actions import DeploymentScheduleCreate
 from prefect.client.schemas.schedules import IntervalSchedule
 
+from bilp.allocator import ENVIRONMENT
 from drill.rehearsal import SMALL, Service, finished_artifacts, kill, until
-from tasks.allocator import ENVIRONMENT
 
 pytestmark = [pytest.mark.service, pytest.mark.skipif(sys.platform != "linux", reason="looks into /proc")]
 

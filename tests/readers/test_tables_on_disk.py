@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 import pytest
 from tiny_world import DISTILL, MEASURE, RESELECT, SCORE, World, content_of, put, state
 
-from bilp.artifacts import tables
+from bilp.artifacts import parquet, tables
 from bilp.artifacts.artifact import open_artifact
 from bilp.data import open_dataset
 from bilp.data.ingest import INDEX
@@ -185,7 +185,7 @@ ROWS: list[tuple[str, Edit, str]] = [
 def test_rows_that_cannot_be_are_refused(world: World, refused: Callable[..., str], which: str, change: Edit, pattern: str) -> None:
     name, file, schema, read = READERS[which]
     uri = world.artifacts[name]
-    before = tables.decode(content_of(uri, file), schema)
+    before = parquet.decode(content_of(uri, file), schema)
     after = change(before)
     assert not after.equals(before)
     put(uri, file, written(after))
@@ -224,13 +224,13 @@ def test_a_text_that_is_repeated_is_not_spelled_out(refused: Callable[..., str])
     column = pa.DictionaryArray.from_arrays(pa.array(np.zeros(60_000, np.int32)), pa.array(["x" * 60_000]))
     data = written(pa.table({"text": column}), store_schema=False)
     assert len(data) < 100_000
-    refused(lambda: tables.decode(data, schema), r"text holds texts of 3,600,000,000 bytes in all, 1,073,741,824 are the most")
+    refused(lambda: parquet.decode(data, schema), r"text holds texts of 3,600,000,000 bytes in all, 1,073,741,824 are the most")
 
 
 def test_a_selection_of_another_data_set_with_as_many_samples_is_refused(world: World, refused: Callable[..., str]) -> None:
     """Labels of two samples of different classes are exchanged, and every count is as before."""
     uri = world.artifacts["selection"]
-    table = tables.decode(content_of(uri, "selection.parquet"), tables.SELECTION)
+    table = parquet.decode(content_of(uri, "selection.parquet"), tables.SELECTION)
     own, kept = table["label"].to_pylist(), table["kept"].to_pylist()
     other = next(row for row in range(len(own)) if own[row] != own[0] and kept[row] == kept[0])
     put(uri, "selection.parquet", written(at("label", 0, own[other])(at("label", other, own[0])(table))))

@@ -5,9 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from bilp.config import ReselectConfig
 from bilp.report.decisions import Decisions, aim_sentence, round_shares, spread_so_far
-from bilp.report.wording import RESELECT_SCORES
 
 NAMES = ("ant", "bee", "cow")
 
@@ -36,8 +34,3 @@ def test_a_missed_aim_is_said_and_classes_that_fell_back_are_named() -> None:
     assert "bee, cow" in missed
     assert "throughout" in aim_sentence([_made(1, [10], [1])], 0.1, NAMES, True)
     assert aim_sentence([_made(1, [0], [0])], 0.1, NAMES, True) == ""
-
-
-def test_every_score_has_words() -> None:
-    options = ReselectConfig.model_json_schema()["properties"]["score"]["enum"]
-    assert set(RESELECT_SCORES) == set(options)

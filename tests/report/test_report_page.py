@@ -19,7 +19,7 @@ from PIL import Image
 from scipy import stats
 from small_pipeline import Outcome, run_pipeline, small_config
 
-from bilp.artifacts import layout, tables
+from bilp.artifacts import layout, parquet, tables
 from bilp.artifacts.artifact import open_artifact
 from bilp.artifacts.publication import publish
 from bilp.data import open_dataset
@@ -206,7 +206,7 @@ def test_what_was_computed_again_with_other_digits_is_on_another_page(outcome: O
     artifact = open_artifact(str(again), "evaluation")
     table = artifact.table("evaluation.parquet", tables.EVALUATION)
     shutil.rmtree(again)
-    files = {"evaluation.parquet": tables.encode(table, tables.EVALUATION, {"computed": "elsewhere"})}
+    files = {"evaluation.parquet": parquet.encode(table, tables.EVALUATION, {"computed": "elsewhere"})}
     told = artifact.manifest
     publish(str(again), told.kind, told.key, files, config=told.config, parents=artifact.parents, facts=told.facts)
     evaluations = [str(again) if uri == here else uri for uri in outcome.evaluations]

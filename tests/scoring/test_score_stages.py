@@ -17,7 +17,8 @@ from sklearn.datasets import load_digits
 from sklearn.metrics import roc_auc_score
 
 from bilp.artifacts.artifact import open_artifact
-from bilp.artifacts.tables import SUMMARY, TRAJECTORY, stored_origin
+from bilp.artifacts.parquet import stored_origin
+from bilp.artifacts.tables import SUMMARY, TRAJECTORY
 from bilp.config import IngestConfig, NetworkConfig, ScoreConfig
 from bilp.data import ingest, open_dataset
 from bilp.errors import ConfigError, Diverged, IncompatibleArtifact, MissingArtifact

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal, Self
+from typing import Self
 
 from pydantic import JsonValue, model_validator
 
@@ -23,6 +23,7 @@ from bilp.artifacts.facts.base import (
     require_length,
 )
 from bilp.artifacts.facts.data import WhiteningFacts
+from bilp.config.reselect import ScoreName
 
 
 class ExpertFacts(Facts):
@@ -67,7 +68,7 @@ class ReselectFacts(Facts):
     iteration: Number
     dropped_share: Share
     dropped_share_so_far: Share
-    score: Literal["ite", "feature_distance", "loss", "random"] = "ite"
+    score: ScoreName = "ite"
     quantile_classes: Counts = ()
 
 

@@ -20,8 +20,14 @@ def leave_one_out(
 ) -> Iterator[Tensor]:
     """ITE_i = G(mean of all) - G(mean without i), one `[M, C, H, W]` per real sample, in order.
 
-    `real` and `synthetic` are (images, labels). G is the gradient of the distance with respect to the synthetic images
-    before `augment`, by autograd; the mean without i is computed anew from the remaining samples.
+    The mean without i is computed anew from the remaining samples.
+
+    Args:
+        matching: Its `distance`, `synthetic` and `real_mean` are used.
+        network: Its samples must not influence each other.
+        real: Images `[B, C, H, W]` and labels `[B]`.
+        synthetic: Stored images `[M, C, H, W]`, and one label for each image that `augment` makes of them.
+        augment: From stored images to those that enter the network.
     """
     images, labels = real
     whole = meta_gradient(matching, network, matching.real_mean(network, images, labels), synthetic, augment)
@@ -39,7 +45,15 @@ def meta_gradient(
     synthetic: tuple[Tensor, Tensor],
     augment: Callable[[Tensor], Tensor],
 ) -> Tensor:
-    """Gradient of D(mean, psi(augment(S))) with respect to S, `[M, C, H, W]`, detached."""
+    """G: the gradient of D(mean, psi(augment(S))) with respect to S by autograd, `[M, C, H, W]`, detached.
+
+    Args:
+        matching: Its `distance` and `synthetic` are used.
+        network: Its samples must not influence each other.
+        mean: mu, blocks `[...]`.
+        synthetic: Stored images S `[M, C, H, W]`, and one label for each image that `augment` makes of them.
+        augment: From stored images to those that enter the network.
+    """
     images = synthetic[0].detach().requires_grad_()
     with torch.enable_grad():
         loss = matching.distance(mean, matching.synthetic(network, augment(images), synthetic[1]))

@@ -13,7 +13,15 @@ from bilp.matching import Matching, Vectors
 
 
 def first_order_differences(matching: Matching, mean: Vectors, apart: Vectors, psi: Vectors, count: int) -> Vectors:
-    """(dq/dmu) d_i with d_i = `apart` / (count - 1) for `apart` = phi_i - mean, blocks `[k, ...]`. Overwrites `apart`."""
+    """(dq/dmu) d_i with d_i = `apart` / (count - 1), blocks `[k, ...]`. Overwrites `apart`.
+
+    Args:
+        matching: Its `directional` is used.
+        mean: The mean vector of the batch, blocks `[...]`.
+        apart: phi_i - mean of some samples, blocks `[k, ...]`.
+        psi: The synthetic vector, blocks `[...]`.
+        count: Samples B of the batch.
+    """
     return matching.directional(mean, psi, tuple(block.mul_(1.0 / (count - 1)) for block in apart))
 
 

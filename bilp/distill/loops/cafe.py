@@ -12,23 +12,22 @@ from __future__ import annotations
 
 import statistics
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 
-from bilp.distill.step.divergence import Guard
+from bilp.distill.loops.iterations import Iterations, SharedStep, Step
+from bilp.distill.step.batch import Batch
 from bilp.distill.step.iteration_record import Record
-from bilp.distill.step.real import PASS_IMAGES, Batch, decided_targets, deciding_step, draw_batches
+from bilp.distill.step.real import PASS_IMAGES, draw_batches
 from bilp.distill.step.schedule import train_network
 from bilp.distill.step.setting import Setting
 from bilp.distill.step.state import DistillState
 from bilp.images import augment
 from bilp.matching import Vectors
 from bilp.matching.alignment import AlignmentMatching, discrimination
-from bilp.progress import Progress, silent
-from bilp.pruning.adaptive import AdaptivePruner
 from bilp.seeds import generator
 
 DECAY = 0.5
@@ -36,15 +35,8 @@ DECAY = 0.5
 
 
 @dataclass(frozen=True)
-class _Step:
-    losses: list[float]
-    real_used: int
-    withheld: float
-
-
-@dataclass(frozen=True)
 class _RealSide:
-    """What the real batches say: mean maps of every class, discrimination losses and their gradient by the centers."""
+    """What the real batches say: mean maps of every class, discrimination losses and their gradient with respect to the centers."""
 
     means: list[Vectors]
     discrimination: Tensor
@@ -53,36 +45,49 @@ class _RealSide:
     """Of all samples together, `[classes, F]`."""
 
 
-def distill(
-    setting: Setting,
-    state: DistillState,
-    stop: int,
-    pruner: AdaptivePruner | None,
-    guard: Guard,
-    progress: Progress = silent,
-) -> list[Record]:
-    """See Advance. An iteration's loss is the mean over its image steps and over classes of alignment plus discrimination.
+class CafeIterations(Iterations):
+    """Image steps on alignment and discrimination until the accuracy of the network settles.
 
-    The cross-entropy of the real images under the network's own classifier, which the paper adds, has no gradient by the
-    synthetic images and is left out. Raises Diverged.
+    An iteration's loss is the mean over its image steps and over classes of alignment plus discrimination. The cross-entropy of
+    the real images under the network's own classifier, which the paper adds, has no gradient with respect to the synthetic
+    images and is left out.
     """
-    config = setting.config
-    leaf = state.images.detach().requires_grad_()
-    optimiser = torch.optim.SGD([leaf], lr=config.learning_rate, momentum=config.momentum)
-    optimiser.state[leaf]["momentum_buffer"] = state.momentum
-    first, records = state.iteration, []
-    for iteration in range(first, stop):
-        optimiser.param_groups[0]["lr"] = learning_rate(setting, iteration)
-        steps = list(_image_steps(setting, leaf, state.labels, optimiser, pruner, guard, iteration))
-        by_class = [statistics.fmean(values) for values in zip(*(step.losses for step in steps), strict=True)]
-        loss = statistics.fmean(by_class)
-        guard.check_loss(iteration, loss, by_class)
-        used = sum(step.real_used for step in steps)
-        records.append(Record(iteration, loss, used, statistics.fmean(step.withheld for step in steps)))
-        state.iteration = iteration + 1
-        progress(state.iteration - first, stop - first, f"loss {loss:.4g}, {len(steps)} steps")
-    state.images = leaf.detach()
-    return records
+
+    def prepare(self) -> None:
+        """The optimizer of the images."""
+        self._shared = SharedStep(self.setting, self.state)
+
+    def iteration(self, number: int) -> Iterator[Step]:
+        """The image steps of one network; at least `watched` of them, if `most_steps` allows."""
+        setting, settings = self.setting, self.setting.config.alignment
+        setting.draw_network("network", number)
+        recent: deque[float] = deque(maxlen=settings.watched)
+        for step in range(settings.most_steps):
+            setting.freeze_statistics(number, step)
+            yield self._image_step(number, step)
+            recent.append(accuracy(setting, number, step))
+            if spread(recent) < settings.settled:
+                return
+            if step + 1 < settings.most_steps:
+                _train_until_moved(setting, self.state, number, step)
+
+    def note(self, record: Record, steps: Sequence[Step]) -> str:
+        """Iterations differ in length."""
+        return f"{super().note(record, steps)}, {len(steps)} steps"
+
+    def _image_step(self, number: int, step: int) -> Step:
+        """One SGD step on the gradient summed over classes, each of which is differentiated on its own."""
+        batches, images = self._batches(number, step), self.state.images
+        gradient, losses = image_gradient(self.setting, images, self.state.labels, batches)
+        self._shared.take(gradient, learning_rate(self.setting, number))
+        values = self.guard.check_step(number, losses, gradient, images)
+        return Step(values, sum(len(batch.ids) for batch in batches), statistics.fmean(batch.withheld for batch in batches))
+
+    def _batches(self, number: int, step: int) -> list[Batch]:
+        """One batch per class; its mean is not that of the matching alone, so it is computed later (`image_gradient`)."""
+        if self.reselects(number, step):
+            return [target.batch for target in self.targets(number, step)]
+        return draw_batches(self.setting, self.pruner, number, step)
 
 
 def learning_rate(setting: Setting, iteration: int) -> float:
@@ -92,45 +97,17 @@ def learning_rate(setting: Setting, iteration: int) -> float:
     return config.learning_rate * DECAY**over
 
 
-def _image_steps(
-    setting: Setting,
-    leaf: Tensor,
-    labels: Tensor,
-    optimiser: torch.optim.SGD,
-    pruner: AdaptivePruner | None,
-    guard: Guard,
-    iteration: int,
-) -> Iterator[_Step]:
-    """The image steps of one network; at least `watched` of them, if `most_steps` allows."""
-    settings = setting.config.alignment
-    setting.draw_network("network", iteration)
-    deciding = deciding_step(setting, iteration) if pruner is not None else None
-    recent: deque[float] = deque(maxlen=settings.watched)
-    for step in range(settings.most_steps):
-        setting.freeze_statistics(iteration, step)
-        if pruner is not None and step == deciding:
-            batches = [target.batch for target in decided_targets(setting, leaf, pruner, guard, iteration, step)]
-        else:
-            batches = draw_batches(setting, pruner, iteration, step)
-        yield _image_step(setting, leaf, labels, optimiser, guard, iteration, batches)
-        recent.append(accuracy(setting, iteration, step))
-        if spread(recent) < settings.settled:
-            return
-        if step + 1 < settings.most_steps:
-            _train_until_moved(setting, leaf, labels, iteration, step)
-
-
 def spread(recent: deque[float]) -> float:
     """Largest minus smallest of the accuracies looked back on; nan while there are too few of them."""
     return max(recent) - min(recent) if len(recent) == recent.maxlen else float("nan")
 
 
-def _train_until_moved(setting: Setting, images: Tensor, labels: Tensor, iteration: int, step: int) -> None:
+def _train_until_moved(setting: Setting, state: DistillState, iteration: int, step: int) -> None:
     """Epochs on the synthetic set until the accuracy varied enough, `most_epochs` of them at most."""
     settings, one_epoch = setting.config.alignment, replace(setting.schedule, inner_epochs=1)
     recent: deque[float] = deque(maxlen=settings.watched)
     for epoch in range(settings.most_epochs):
-        train_network(setting.network, images, labels, one_epoch, setting.config.seed, iteration, step, epoch)
+        train_network(setting.network, state.images, state.labels, one_epoch, setting.config.seed, iteration, step, epoch)
         recent.append(accuracy(setting, iteration, step, epoch))
         if spread(recent) > settings.moved:
             return
@@ -150,27 +127,10 @@ def accuracy(setting: Setting, *path: int) -> float:
     return right / len(ids)
 
 
-def _image_step(
-    setting: Setting,
-    leaf: Tensor,
-    labels: Tensor,
-    optimiser: torch.optim.SGD,
-    guard: Guard,
-    iteration: int,
-    batches: list[Batch],
-) -> _Step:
-    """One SGD step on the gradient summed over classes, each of which is differentiated on its own."""
-    gradient, losses = image_gradient(setting, leaf.detach(), labels, batches)
-    leaf.grad = gradient
-    optimiser.step()
-    values = guard.check_step(iteration, losses, gradient, leaf)
-    return _Step(values, sum(len(batch.ids) for batch in batches), statistics.fmean(batch.withheld for batch in batches))
-
-
 def image_gradient(setting: Setting, images: Tensor, labels: Tensor, batches: list[Batch]) -> tuple[Tensor, Tensor]:
-    """Gradient by the synthetic images `[M, C, H, W]` of the sum over classes of their losses, and these, `[classes]`.
+    """Gradient with respect to the synthetic images `[M, C, H, W]` of the sum over classes of their losses, and these, `[classes]`.
 
-    The discrimination couples the classes, but only through the synthetic centers: with its gradient by those known, the
+    The discrimination couples the classes, but only through the synthetic centers: with its gradient with respect to those known, the
     classes are differentiated one after the other, so memory holds one class's graph and the mean maps of all.
     """
     matching, weight = _matching(setting), setting.config.alignment.discrimination
@@ -194,7 +154,7 @@ def _real_side(setting: Setting, images: Tensor, labels: Tensor, batches: list[B
         centers = torch.stack([network.embed(part).mean(dim=0) for part in shown])
     means, losses, by_centers = [], [], torch.zeros_like(centers)
     for batch in batches:
-        real = augment.apply(setting.pool.images(batch.ids, setting.device), batch.params)
+        real = batch.images(setting)
         real_labels = setting.class_labels(batch.class_index, len(real))
         mean, embeddings = matching.mean_and_embeddings(network, real, real_labels)
         loss, by_center = discrimination(embeddings, real_labels, centers)
@@ -207,3 +167,6 @@ def _real_side(setting: Setting, images: Tensor, labels: Tensor, batches: list[B
 def _matching(setting: Setting) -> AlignmentMatching:
     assert isinstance(setting.matching, AlignmentMatching)
     return setting.matching
+
+
+distill = CafeIterations.distill

@@ -5,23 +5,20 @@ other classes have their turn: of C steps in a pass, one brings a gradient and C
 C - 1 steps have a closed form, so a pass costs as much as one step on the whole tensor.
 
 In a run that is divided, C counts the classes of one shard. So it is in IDC's program (condense_mp.py), which gives each
-part of the classes (nclass_sub of them, consecutive) a process with images and an optimiser of its own.
+part of the classes (nclass_sub of them, consecutive) a process with images and an optimizer of its own.
 """
 
 from __future__ import annotations
 
 import statistics
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
-from bilp.distill.step.divergence import Guard
-from bilp.distill.step.iteration_record import Record
-from bilp.distill.step.real import Target
-from bilp.distill.step.setting import Setting
-from bilp.distill.step.state import DistillState
+from bilp.distill.loops.iterations import Iterations, Step
+from bilp.distill.step.batch import Target
 
 Term = Callable[[Tensor, Tensor], Tensor]
 """What is added to the distance of a class: a scalar of the images that enter the network and of their labels."""
@@ -66,51 +63,38 @@ class SharedLeaf:
             self.velocity[rows] *= self.momentum**steps
 
 
-@dataclass(frozen=True)
-class Pass:
-    """One image step of every class."""
+class ClassIterations(Iterations):
+    """Iterations whose image steps go class by class."""
 
-    losses: list[float]
-    real_used: int
-    withheld: float
+    scale: Tensor | float = 1.0
+    """See `SharedLeaf`."""
 
+    def prepare(self) -> None:
+        """The images of the state themselves, under the run's step size and momentum."""
+        config, state = self.setting.config, self.state
+        self.leaf = SharedLeaf(state.images, state.momentum, len(self.setting.classes), config.learning_rate, config.momentum, self.scale)
 
-def class_steps(
-    setting: Setting, leaf: SharedLeaf, found: Iterable[Target], guard: Guard, place: tuple[int, int], term: Term | None = None
-) -> Pass:
-    """Step every class of `setting.classes` in turn towards its target, which is asked for when its turn comes.
+    def class_steps(self, number: int, step: int, found: Iterable[Target], term: Term | None = None) -> Step:
+        """Step every class of `setting.classes` in turn towards its target, which is asked for when its turn comes.
 
-    `place` is (iteration, step within it); `term` is added to every class's distance. Raises Diverged.
-    """
-    targets = iter(found)
-    gradient = torch.zeros_like(leaf.images)
-    losses, used, withheld = [], 0, []
-    for turn, c in enumerate(setting.classes):
-        leaf.begin_turn(turn)
-        target = next(targets)
-        images = leaf.images[leaf.rows(turn)].detach().clone().requires_grad_()
-        entering = setting.entering(images, target.batch.params, setting.choose_decoded("decoded", *place, c))
-        labels = setting.class_labels(c, len(entering))
-        loss = setting.matching.distance(target.mean, setting.matching.synthetic(setting.network, entering, labels))
-        if term is not None:
-            loss = loss + term(entering, labels)
-        (found_gradient,) = torch.autograd.grad(loss, images)
-        leaf.end_turn(turn, found_gradient)
-        gradient[leaf.rows(turn)] = found_gradient
-        losses.append(loss.detach())
-        used += len(target.batch.ids)
-        withheld.append(target.batch.withheld)
-    return Pass(guard.check_step(place[0], torch.stack(losses), gradient, leaf.images), used, statistics.fmean(withheld))
-
-
-def shared_leaf(setting: Setting, state: DistillState, scale: Tensor | float = 1.0) -> SharedLeaf:
-    """The images of `state` themselves, under the run's step size and momentum."""
-    return SharedLeaf(state.images, state.momentum, len(setting.classes), setting.config.learning_rate, setting.config.momentum, scale)
-
-
-def summed_up(iteration: int, passes: Sequence[Pass], guard: Guard) -> Record:
-    """The record of an iteration, checked. Raises Diverged."""
-    by_class = [statistics.fmean(values) for values in zip(*(step.losses for step in passes), strict=True)]
-    loss = statistics.fmean(by_class)
-    guard.check_loss(iteration, loss, by_class)
-    return Record(iteration, loss, sum(step.real_used for step in passes), statistics.fmean(step.withheld for step in passes))
+        `term` is added to every class's distance. Raises Diverged.
+        """
+        setting, leaf, targets = self.setting, self.leaf, iter(found)
+        gradient = torch.zeros_like(leaf.images)
+        losses, used, withheld = [], 0, []
+        for turn, c in enumerate(setting.classes):
+            leaf.begin_turn(turn)
+            target = next(targets)
+            images = leaf.images[leaf.rows(turn)].detach().clone().requires_grad_()
+            entering = setting.entering(images, target.batch.params, setting.choose_decoded("decoded", number, step, c))
+            labels = setting.class_labels(c, len(entering))
+            loss = setting.matching.distance(target.mean, setting.matching.synthetic(setting.network, entering, labels))
+            if term is not None:
+                loss = loss + term(entering, labels)
+            (of_class,) = torch.autograd.grad(loss, images)
+            leaf.end_turn(turn, of_class)
+            gradient[leaf.rows(turn)] = of_class
+            losses.append(loss.detach())
+            used += len(target.batch.ids)
+            withheld.append(target.batch.withheld)
+        return Step(self.guard.check_step(number, torch.stack(losses), gradient, leaf.images), used, statistics.fmean(withheld))

@@ -9,8 +9,8 @@ program also divides the classes among processes there (`nclass_sub`), which her
 trained on all classes, each part steps its own images. Its parts draw networks of their own; here they draw the same ones.
 
 The reference programs hold pixels in [0, 1] and normalize them on their way into the network. Here the images are
-normalized all along, like those of every other method: with x = (p - mean) / std, a step lr on the gradient by p is a
-step lr / std^2 on that by x, and decoding commutes with the change of units.
+normalized all along, like those of every other method: with x = (p - mean) / std, a step lr on the gradient with
+respect to p is a step lr / std^2 on that with respect to x, and decoding commutes with the change of units.
 
 What remains different on purpose: real batches of a class are drawn each on its own, and the order of the real images begins
 anew with every network (in the program both go on through a shuffled class or set, data.py ClassMemDataLoader), so that an
@@ -22,23 +22,20 @@ class, not its first. DREAM clusters normalized images and takes each representa
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterable
+from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 from torch import Tensor
 
 from bilp.config import METHODS
-from bilp.distill.loops.class_steps import Pass, class_steps, shared_leaf, summed_up
-from bilp.distill.step.divergence import Guard
-from bilp.distill.step.iteration_record import Record
-from bilp.distill.step.real import Target, decided_targets, deciding_step, draw_batches, targets
+from bilp.distill.loops.class_steps import ClassIterations
+from bilp.distill.loops.iterations import Step
 from bilp.distill.step.real_training import RealTraining, sgd, without_cutout
 from bilp.distill.step.representatives import Representatives
 from bilp.distill.step.setting import Setting
 from bilp.distill.step.state import DistillState
-from bilp.progress import Progress, silent
-from bilp.pruning.adaptive import AdaptivePruner
 from bilp.registry import resolve
 from bilp.seeds import generator
 
@@ -62,44 +59,33 @@ class _Range:
         images.copy_(images.clamp(self.low, self.high))
 
 
-def distill(
-    setting: Setting,
-    state: DistillState,
-    stop: int,
-    pruner: AdaptivePruner | None,
-    guard: Guard,
-    progress: Progress = silent,
-) -> list[Record]:
-    """Advance `state` in place from `state.iteration` to `stop`, and `pruner` with it (see bilp.distill.loops.registry.Advance).
+class KernelIterations(ClassIterations):
+    """Image steps class by class towards the gradients of the kernels; progress counts them.
 
-    Progress counts image steps. Between iterations every pixel lies in [0, 1] (normalized). Raises Diverged.
+    Between iterations every pixel lies in [0, 1] (normalized).
     """
-    pixels = _Range.of(setting)
-    pixels.clamp_(state.images)
-    leaf = shared_leaf(setting, state, pixels.scale)
-    first, records = state.iteration, []
-    steps = setting.schedule.outer_loops
-    part = METHODS[setting.config.method].parts.get("representatives")
-    representatives: type[Representatives] | None = resolve(part) if part else None
-    for iteration in range(first, stop):
+
+    def prepare(self) -> None:
+        """Pixels within their range."""
+        self._pixels = _Range.of(self.setting)
+        self._pixels.clamp_(self.state.images)
+        self.scale, self.progress_steps = self._pixels.scale, self.setting.schedule.outer_loops
+        super().prepare()
+
+    def iteration(self, number: int) -> Iterator[Step]:
+        """The image steps of one network."""
+        setting = self.setting
+        part = METHODS[setting.config.method].parts.get("representatives")
+        representatives: type[Representatives] | None = resolve(part) if part else None
         chooser = None if representatives is None else representatives(setting)
-        deciding = deciding_step(setting, iteration) if pruner is not None else None
-        training = _Training(setting, "network", iteration)
-        passes: list[Pass] = []
-        for step in range(steps):
+        training = _Training(setting, "network", number)
+        for step in range(setting.schedule.outer_loops):
             if step > 0:
                 training.one_pass()
-            setting.freeze_statistics(iteration, step)
-            if pruner is not None and step == deciding:
-                found: Iterable[Target] = decided_targets(setting, leaf.images, pruner, guard, iteration, step, by_class=True)
-            else:
-                found = _targets(setting, chooser, pruner, iteration, step)
-            passes.append(class_steps(setting, leaf, found, guard, (iteration, step)))
-            progress((iteration - first) * steps + step + 1, (stop - first) * steps, f"loss {sum(passes[-1].losses) / leaf.classes:.4g}")
-        pixels.clamp_(leaf.images)
-        records.append(summed_up(iteration, passes, guard))
-        state.iteration = iteration + 1
-    return records
+            setting.freeze_statistics(number, step)
+            drawn = None if chooser is None else partial(chooser.chosen, self.pruner, number, step)
+            yield self.class_steps(number, step, self.targets(number, step, by_class=True, drawn=drawn))
+        self._pixels.clamp_(self.leaf.images)
 
 
 def draw_trained_network(setting: Setting, state: DistillState, round_number: int, which: int) -> None:
@@ -110,17 +96,6 @@ def draw_trained_network(setting: Setting, state: DistillState, round_number: in
     for _ in range(int(torch.randint(setting.schedule.outer_loops, (1,), generator=stream))):
         training.one_pass()
     setting.freeze_statistics("reselect", round_number, which)
-
-
-def _targets(
-    setting: Setting, chooser: Representatives | None, pruner: AdaptivePruner | None, iteration: int, step: int
-) -> Iterable[Target]:
-    """IDC: random batches. DREAM: the representatives of the clusters, chosen anew every few steps."""
-    if chooser is None:
-        return targets(setting, draw_batches(setting, pruner, iteration, step))
-    if step % setting.config.dream.interval == 0 or chooser.empty:
-        chooser.choose(pruner, iteration, step)
-    return targets(setting, chooser.batches(pruner, iteration, step))
 
 
 class _Training:
@@ -134,7 +109,7 @@ class _Training:
             setting.draw_network(*path)
         else:
             setting.draw_pretrained(setting.pretrained, *path)
-        self._optimiser = sgd(setting.network, config.network_learning_rate, config.idc.network_momentum, config.idc.network_weight_decay)
+        self._optimizer = sgd(setting.network, config.network_learning_rate, config.idc.network_momentum, config.idc.network_weight_decay)
         families = without_cutout(config.augment, config.idc.cutmix)
         self._real = RealTraining(setting.pool, config.batch_train, families, config.idc.cutmix, config.seed, setting.device)
         self._waiting = self._real.endless(*path)
@@ -148,4 +123,7 @@ class _Training:
 
     def _pass(self, most: int | None) -> None:
         place = (*self._path, next(self._passes))
-        self._real.run(self._setting.network, self._optimiser, self._real.one_pass(self._waiting, most), *place)
+        self._real.run(self._setting.network, self._optimizer, self._real.one_pass(self._waiting, most), *place)
+
+
+distill = KernelIterations.distill

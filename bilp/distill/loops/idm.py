@@ -12,58 +12,41 @@ drawn through a shuffled class, which is the same for a single batch and keeps a
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterator
 
 import torch
 from torch import Tensor
 from torch.nn import functional
 
-from bilp.distill.loops.class_steps import class_steps, shared_leaf, summed_up
-from bilp.distill.step.divergence import Guard
-from bilp.distill.step.iteration_record import Record
+from bilp.distill.loops.class_steps import ClassIterations
+from bilp.distill.loops.iterations import Step
 from bilp.distill.step.network_pool import NetworkPool
-from bilp.distill.step.real import Target, decided_targets, deciding_step, draw_batches, targets
 from bilp.distill.step.real_training import RealTraining
 from bilp.distill.step.setting import Setting
 from bilp.distill.step.state import DistillState
-from bilp.progress import Progress, silent
-from bilp.pruning.adaptive import AdaptivePruner
 from bilp.seeds import generator
 
 
-def distill(
-    setting: Setting,
-    state: DistillState,
-    stop: int,
-    pruner: AdaptivePruner | None,
-    guard: Guard,
-    progress: Progress = silent,
-) -> list[Record]:
-    """Advance `state` in place from `state.iteration` to `stop`, and `pruner` with it (see bilp.distill.loops.registry.Advance).
+class PoolIterations(ClassIterations):
+    """One image step per class on a network of the pool, which lives in `state.method`, then training of some of its networks."""
 
-    The pool of networks lives in `state.method`. Raises Diverged.
-    """
-    pool = NetworkPool(setting.config, setting.network, state.method)
-    leaf = shared_leaf(setting, state)
-    first, records = state.iteration, []
-    for iteration in range(first, stop):
-        pool.renew(iteration)
-        which = _ready_network(setting, pool, "pool_choice", iteration)
-        if pruner is not None and deciding_step(setting, iteration) is not None:
-            found: Iterable[Target] = decided_targets(setting, leaf.images, pruner, guard, iteration, 0, by_class=True)
-        else:
-            found = targets(setting, draw_batches(setting, pruner, iteration, 0))
+    def prepare(self) -> None:
+        """The pool, with its first networks."""
+        super().prepare()
+        self._pool = NetworkPool(self.setting.config, self.setting.network, self.state.method)
+
+    def iteration(self, number: int) -> Iterator[Step]:
+        """The image step, then the training."""
+        setting, pool = self.setting, self._pool
+        pool.renew(number)
+        which = _ready_network(setting, pool, "pool_choice", number)
         weight = setting.config.idm.classification * pool.accuracy(which)
 
-        def classification(entering: Tensor, labels: Tensor, weight: float = weight) -> Tensor:
+        def classification(entering: Tensor, labels: Tensor) -> Tensor:
             return weight * functional.cross_entropy(setting.network(entering), labels)
 
-        step = class_steps(setting, leaf, found, guard, (iteration, 0), classification if weight > 0 else None)
-        records.append(summed_up(iteration, [step], guard))
-        _train(setting, pool, iteration)
-        state.iteration = iteration + 1
-        progress(state.iteration - first, stop - first, f"loss {records[-1].loss:.4g}")
-    return records
+        yield self.class_steps(number, 0, self.targets(number, 0, by_class=True), classification if weight > 0 else None)
+        _train(setting, pool, number)
 
 
 def draw_trained_network(setting: Setting, state: DistillState, round_number: int, which: int) -> None:
@@ -90,3 +73,6 @@ def _train(setting: Setting, pool: NetworkPool, iteration: int) -> None:
         pool.load(which)
         optimizer, place = pool.optimizer(which), ("pool", iteration, which)
         pool.store(which, optimizer, *real.run(setting.network, optimizer, real.steps(config.idm.train_steps, *place), *place))
+
+
+distill = PoolIterations.distill

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 
 import torch
 from torch import Tensor
@@ -11,16 +11,13 @@ from torch import Tensor
 from bilp.artifacts.tensors import Form, require_tensors
 from bilp.config import METHODS, DistillConfig
 from bilp.data.pool import RealPool
-from bilp.distill.step.divergence import Guard
+from bilp.distill.loops.iterations import Iterations, SharedStep, Step
 from bilp.distill.step.iteration_record import Record
 from bilp.distill.step.setting import Setting
-from bilp.distill.step.state import DistillState
 from bilp.errors import ConfigError, DamagedArtifact, Diverged
 from bilp.experts.buffer import ExpertBuffer
 from bilp.images import augment
 from bilp.matching.trajectory import TrainingStep, Trajectory
-from bilp.progress import Progress, silent
-from bilp.pruning.adaptive import AdaptivePruner
 from bilp.registry import resolve
 from bilp.seeds import generator
 
@@ -28,48 +25,40 @@ STEP_SIZE, STEP_MOMENTUM = "step_size", "step_momentum"
 """What a state carries for these methods: the learned step size and the momentum of its SGD, float64 scalars."""
 
 
-def distill(
-    setting: Setting,
-    state: DistillState,
-    stop: int,
-    pruner: AdaptivePruner | None,
-    guard: Guard,
-    progress: Progress = silent,
-) -> list[Record]:
-    """See Advance. Real samples act through `setting.experts` alone; they are read, and `pruner` must be None.
+class TrajectoryIterations(Iterations):
+    """Steps of the images and of the step size towards an expert; real samples act through `setting.experts` alone."""
 
-    Raises Diverged, and ConfigError without experts or with a pruner.
-    """
-    if setting.experts is None or pruner is not None:
-        raise ConfigError(
-            f"method {setting.config.method} imitates experts and has no adaptive pruning: start the run with experts and beta = 0"
-        )
-    config, settings = setting.config, setting.config.trajectory
-    find_gradient = resolve(METHODS[config.method].parts["gradient"])
-    leaf = state.images.detach().requires_grad_()
-    optimiser = torch.optim.SGD([leaf], lr=config.learning_rate, momentum=config.momentum)
-    optimiser.state[leaf]["momentum_buffer"] = state.momentum
-    step_size = state.method.get(STEP_SIZE, torch.tensor(settings.step_size, dtype=torch.float64, device=setting.device))
-    velocity = state.method.get(STEP_MOMENTUM, torch.zeros_like(step_size))
-    setting.network.train()
-    first, records = state.iteration, []
-    for iteration in range(first, stop):
-        trajectory = draw_trajectory(setting, setting.experts, iteration)
-        steps = draw_steps(setting, len(leaf), iteration)
-        found = find_gradient(setting.network, trajectory, leaf, state.labels, step_size.float(), steps)
-        leaf.grad = found.images
-        optimiser.step()
-        velocity = settings.step_momentum * velocity + found.step_size
+    def prepare(self) -> None:
+        """The optimizer of the images, and the step size of the beginning. Raises ConfigError without experts or with a pruner."""
+        setting, state = self.setting, self.state
+        if setting.experts is None or self.pruner is not None:
+            raise ConfigError(
+                f"method {setting.config.method} imitates experts and has no adaptive pruning: start the run with experts and beta = 0"
+            )
+        self._experts, self._shared = setting.experts, SharedStep(setting, state)
+        if not state.method:
+            step_size = torch.tensor(setting.config.trajectory.step_size, dtype=torch.float64, device=setting.device)
+            state.method = {STEP_SIZE: step_size, STEP_MOMENTUM: torch.zeros_like(step_size)}
+        setting.network.train()
+
+    def iteration(self, number: int) -> Iterator[Step]:
+        """One comparison with an expert; its one step is of the images and of the step size."""
+        setting, state, settings = self.setting, self.state, self.setting.config.trajectory
+        find_gradient = resolve(METHODS[setting.config.method].parts["gradient"])
+        step_size = state.method[STEP_SIZE]
+        trajectory = draw_trajectory(setting, self._experts, number)
+        steps = draw_steps(setting, len(state.images), number)
+        found = find_gradient(setting.network, trajectory, state.images, state.labels, step_size.float(), steps)
+        self._shared.take(found.images)
+        velocity = settings.step_momentum * state.method[STEP_MOMENTUM] + found.step_size
         step_size = step_size - settings.step_rate * velocity
-        loss = guard.check_joint_step(iteration, found.loss, found.images, leaf)
-        guard.check_loss(iteration, loss, [])
-        _check_step_size(iteration, float(step_size), settings.step_rate)
-        records.append(Record(iteration, loss, 0, 0.0))
-        state.iteration = iteration + 1
-        progress(state.iteration - first, stop - first, f"loss {loss:.4g}, step size {float(step_size):.3g}")
-    state.images = leaf.detach()
-    state.method = {STEP_SIZE: step_size, STEP_MOMENTUM: velocity}
-    return records
+        state.method = {STEP_SIZE: step_size, STEP_MOMENTUM: velocity}
+        yield Step([self.guard.check_joint_step(number, found.loss, found.images, state.images)], 0, 0.0, shared=True)
+        _check_step_size(number, float(step_size), settings.step_rate)
+
+    def note(self, record: Record, steps: Sequence[Step]) -> str:
+        """The learned step size tells whether the experts can be followed."""
+        return f"{super().note(record, steps)}, step size {float(self.state.method[STEP_SIZE]):.3g}"
 
 
 def require_step_size(tensors: Mapping[str, Tensor], config: DistillConfig, pool: RealPool, where: str) -> None:
@@ -111,3 +100,6 @@ def _check_step_size(iteration: int, step_size: float, step_rate: float) -> None
             f"distillation diverged at iteration {iteration}: the learned step size became {step_size:.3g}; "
             f"lower distill.trajectory.step_rate, for example to {step_rate / 10:g}"
         )
+
+
+distill = TrajectoryIterations.distill

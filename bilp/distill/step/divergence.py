@@ -20,10 +20,6 @@ RISING = 5
 SMALLEST_REFERENCE = 1e-6
 
 
-# What a score is called in a sentence.
-SCORE_WORDS = {"ite": "causal effect", "feature_distance": "feature distance", "loss": "loss", "random": "random number"}
-
-
 class Guard:
     """Rules, each of which raises Diverged: a loss, gradient or effect that is not finite; a pixel beyond 1000 standard
     deviations; the last five losses all above 1000 times the median loss of the run's first round, the newest highest.
@@ -84,7 +80,7 @@ class Guard:
                 what += f"; the worst class is {self._name(self._classes[worst])}"
             self._stop(iteration, what)
 
-    def check_effects(self, iteration: int, class_index: int, scores: Tensor, word: str = SCORE_WORDS["ite"]) -> None:
+    def check_effects(self, iteration: int, class_index: int, scores: Tensor, word: str = "causal effect") -> None:
         """Check the causal effects `[n]` of a class, or the scores in their place, called `word`."""
         bad = int((~torch.isfinite(scores)).sum())
         if bad:

@@ -3,45 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import replace
 
 import torch
 from torch import Tensor
 
+from bilp.config.reselect import RESELECT_SCORES
 from bilp.data.pool import packs
-from bilp.distill.step.divergence import SCORE_WORDS, Guard
-from bilp.distill.step.sample_scores import RealBatch, Scored, score_batches
+from bilp.distill.step.batch import Batch, Target
+from bilp.distill.step.divergence import Guard
+from bilp.distill.step.sample_scores import Scored, score_batches
 from bilp.distill.step.setting import Setting
 from bilp.images import augment
-from bilp.images.augment import AugParams
 from bilp.matching import Vectors
 from bilp.pruning.adaptive import AdaptivePruner
 from bilp.seeds import generator
 
 # Images of one forward pass that several classes share. More does not make a CPU faster and costs memory.
 PASS_IMAGES = 512
-
-
-@dataclass(frozen=True)
-class Batch:
-    """Real samples of one class for one image step."""
-
-    class_index: int
-    ids: Tensor
-    """sample_ids `[n]`."""
-    params: AugParams | None
-    """Siamese augmentation, for these and for the synthetic images of the class."""
-    withheld: float
-    """Share of the samples in question that adaptive pruning kept away."""
-
-
-@dataclass(frozen=True)
-class Target:
-    """What the synthetic images of a class are matched to."""
-
-    batch: Batch
-    mean: Vectors
-    """Mean vector of the batch, detached."""
 
 
 def draw_batches(setting: Setting, pruner: AdaptivePruner | None, iteration: int, outer: int) -> list[Batch]:
@@ -64,7 +43,7 @@ def draw_batches(setting: Setting, pruner: AdaptivePruner | None, iteration: int
             remaining = pruner.candidates(offered, iteration)
             drawn = setting.pool.draw(c, setting.config.batch_real, stream, among=remaining)
         params = setting.draw_augmentation("augment", iteration, outer, c)
-        batches.append(Batch(c, drawn, params, 1.0 - len(remaining) / len(offered)))
+        batches.append(Batch(c, drawn, params, 1.0 - len(remaining) / len(offered), (iteration, outer)))
     return batches
 
 
@@ -94,40 +73,43 @@ def targets(setting: Setting, batches: Sequence[Batch]) -> Iterator[Target]:
         yield from (Target(batch, mean) for batch, mean in zip(batches, shared_means(setting, batches, PASS_IMAGES), strict=True))
         return
     for batch in batches:  # one at a time: a mean gradient is as large as the network
-        yield Target(batch, _mean(setting, batch, augment.apply(setting.pool.images(batch.ids, setting.device), batch.params)))
+        images = batch.images(setting)
+        yield Target(batch, setting.matching.real_mean(setting.network, images, setting.class_labels(batch.class_index, len(images))))
 
 
 def decided_targets(
-    setting: Setting, synthetic: Tensor, pruner: AdaptivePruner, guard: Guard, iteration: int, outer: int, *, by_class: bool = False
+    setting: Setting, synthetic: Tensor, pruner: AdaptivePruner, guard: Guard, place: tuple[int, int], *, by_class: bool = False
 ) -> Iterator[Target]:
     """Targets of a step that reselects: batches of the whole pool, measured against `synthetic`, matched on what is kept.
 
-    With `by_class` each class is measured when its turn comes, on the images as they are then; otherwise classes may be
-    measured together. Decisions stand until `iteration + interval`.
+    Decisions stand until an interval after the step's iteration. Raises Diverged.
+
+    Args:
+        setting: what stays fixed.
+        synthetic: all synthetic images `[classes * ipc, C, H, W]`.
+        pruner: what decides.
+        guard: what checks the scores.
+        place: iteration, and image step within it.
+        by_class: whether each class is measured when its turn comes, on the images as they are then; otherwise classes may be
+            measured together.
     """
-    full = draw_batches(setting, None, iteration, outer)
-    word = SCORE_WORDS[setting.reselect.score]
-    real = (
-        RealBatch(
-            batch.class_index, augment.apply(setting.pool.images(batch.ids, setting.device), batch.params), batch.params, (iteration, outer)
-        )
-        for batch in full
-    )
+    iteration, interval = place[0], setting.reselect.interval
+    full = draw_batches(setting, None, *place)
+    word = RESELECT_SCORES[setting.reselect.score].noun
     found: Iterator[Scored]
     if by_class:
-        found = (scored for batch in real for scored in score_batches(setting, synthetic, [batch]))
+        found = (scored for batch in full for scored in score_batches(setting, synthetic, [batch]))
     else:
-        found = score_batches(setting, synthetic, real)
+        found = score_batches(setting, synthetic, full)
     for batch, scored in zip(full, found, strict=True):
         guard.check_effects(iteration, batch.class_index, scored.values, word)
-        kept = pruner.decide(batch.ids, scored.values, batch.class_index, iteration + setting.reselect.interval)
+        kept = pruner.decide(batch.ids, scored.values, batch.class_index, iteration + interval)
         share = 1.0 - int(kept.sum()) / len(kept)
-        chosen = Batch(batch.class_index, batch.ids[kept], batch.params, share)
-        yield Target(chosen, scored.mean_of(kept.to(setting.device)))
+        yield Target(replace(batch, ids=batch.ids[kept], withheld=share), scored.mean_of(kept.to(setting.device)))
 
 
 def shared_means(setting: Setting, batches: Sequence[Batch], limit: int) -> list[Vectors]:
-    """Mean feature vectors of all batches, from forward passes of at most `limit` images that classes share."""
+    """Mean feature vectors of all batches, from forward passes of at most `limit` images that classes share; blocks `[F]`."""
     sums: list[list[Tensor]] = [[] for _ in batches]
     for pack in packs([len(batch.ids) for batch in batches], limit):
         ids = torch.cat([batches[which].ids[start:stop] for which, start, stop in pack])
@@ -142,7 +124,3 @@ def shared_means(setting: Setting, batches: Sequence[Batch], limit: int) -> list
             parts = [block[place].sum(dim=0) for block in blocks]
             sums[which] = parts if not sums[which] else [old + new for old, new in zip(sums[which], parts, strict=True)]
     return [tuple(part / len(batch.ids) for part in parts) for batch, parts in zip(batches, sums, strict=True)]
-
-
-def _mean(setting: Setting, batch: Batch, images: Tensor) -> Vectors:
-    return setting.matching.real_mean(setting.network, images, setting.class_labels(batch.class_index, len(images)))

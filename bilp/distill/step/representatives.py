@@ -12,8 +12,8 @@ from torch import Tensor
 
 from bilp.config.methods.idc import DreamConfig
 from bilp.data.pool import RealPool
+from bilp.distill.step.batch import Batch
 from bilp.distill.step.kmeans import kmeans, nearest_members
-from bilp.distill.step.real import Batch
 from bilp.distill.step.setting import Setting
 from bilp.matching.per_sample import micro_batches
 from bilp.nets import Network
@@ -32,10 +32,11 @@ class Representatives:
         self._chosen: list[Tensor] = []
         self._withheld: list[float] = []
 
-    @property
-    def empty(self) -> bool:
-        """Nothing was chosen yet."""
-        return not self._chosen
+    def chosen(self, pruner: AdaptivePruner | None, iteration: int, step: int) -> list[Batch]:
+        """The batches of an image step; samples are chosen anew every `dream.interval` steps, and if none were chosen yet."""
+        if step % self._setting.config.dream.interval == 0 or not self._chosen:
+            self.choose(pruner, iteration, step)
+        return self.batches(pruner, iteration, step)
 
     def choose(self, pruner: AdaptivePruner | None, iteration: int, step: int) -> None:
         """Cluster what adaptive pruning leaves of each class by the features of the current network, batch_real clusters each."""
@@ -55,7 +56,7 @@ class Representatives:
         result = []
         for c, ids, withheld in zip(self._setting.classes, self._chosen, self._withheld, strict=True):
             left = ids if pruner is None else pruner.candidates(ids, iteration)
-            result.append(Batch(c, left, self._setting.draw_augmentation("augment", iteration, step, c), withheld))
+            result.append(Batch(c, left, self._setting.draw_augmentation("augment", iteration, step, c), withheld, (iteration, step)))
         return result
 
 

@@ -8,9 +8,10 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from bilp.config.reselect import RESELECT_SCORES
 from bilp.data.pool import even_chunks
 from bilp.distill.run import bounds
-from bilp.distill.step.divergence import SCORE_WORDS, Guard
+from bilp.distill.step.divergence import Guard
 from bilp.distill.step.sample_scores import score_pools
 from bilp.distill.step.setting import Setting
 from bilp.distill.step.state import DistillState
@@ -23,8 +24,8 @@ Prepare = Callable[[Setting, DistillState, int, int], None]
 
 
 @dataclass(frozen=True)
-class Measured:
-    """Scores (causal effects, or what `reselect.score` puts in their place) of one class's samples and what was decided."""
+class Decision:
+    """What was decided about one class's samples, and by which scores: causal effects, or what `reselect.score` puts in their place."""
 
     class_index: int
     ids: Tensor
@@ -45,7 +46,7 @@ def reselect(
     guard: Guard,
     progress: Progress,
     prepare: Prepare | None = None,
-) -> list[Measured]:
+) -> list[Decision]:
     """Measure the samples of every class whose turn it is, and let `pruner` decide on them until it is their turn again.
 
     `prepare` gives each of the networks; without it they are those of DM, DC and DSA.
@@ -53,7 +54,7 @@ def reselect(
     prepare = prepare or draw_trained_network
     turns = {c: whose_turn(setting, round_number, c) for c in setting.classes}
     scores = {c: torch.empty(setting.reselect.networks, len(ids)) for c, (ids, _) in turns.items()}
-    word = SCORE_WORDS[setting.reselect.score]
+    word = RESELECT_SCORES[setting.reselect.score].noun
     total = setting.reselect.networks * len(turns)
     for k in range(setting.reselect.networks):
         prepare(setting, state, round_number, k)
@@ -67,7 +68,7 @@ def reselect(
     for c, (ids, until) in turns.items():
         mean = scores[c].mean(dim=0)
         kept = pruner.decide(ids, mean, c, until)
-        result.append(Measured(c, ids, mean, scores[c].std(dim=0, correction=0), kept))
+        result.append(Decision(c, ids, mean, scores[c].std(dim=0, correction=0), kept))
     return result
 
 

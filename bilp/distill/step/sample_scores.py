@@ -13,17 +13,17 @@ from operator import attrgetter
 
 import torch
 from torch import Tensor
-from torch.nn import functional
 
 from bilp.causal import ClassBatch, EffectSettings, measure_classes
+from bilp.config.reselect import RESELECT_SCORES
 from bilp.data.pool import even_chunks
+from bilp.distill.step.batch import Batch
 from bilp.distill.step.setting import Setting
-from bilp.images import augment
+from bilp.distill.step.substitutes import Substitute
 from bilp.images.augment import AugParams
 from bilp.matching import Vectors
-from bilp.matching.per_sample import micro_batches
 from bilp.nets.arithmetic import arithmetic
-from bilp.seeds import generator
+from bilp.registry import resolve
 
 
 @dataclass(frozen=True)
@@ -37,28 +37,16 @@ class Scored:
     """Mean vector of the samples where a bool `[n]` is true; only as long as the network stays as it is."""
 
 
-@dataclass(frozen=True)
-class RealBatch:
-    """Real samples of one class, and what was drawn for them."""
-
-    class_index: int
-    images: Tensor
-    """Already augmented `[n, C, H, W]`."""
-    params: AugParams | None
-    """Their augmentation, for the synthetic images of the class."""
-    path: tuple[str | int, ...]
-    """Names of the streams of what is still drawn."""
-
-
-def score_batches(setting: Setting, synthetic: Tensor, batches: Iterable[RealBatch]) -> Iterator[Scored]:
+def score_batches(setting: Setting, synthetic: Tensor, batches: Iterable[Batch]) -> Iterator[Scored]:
     """Scores of real samples against all synthetic images `synthetic`, in order; classes are measured together where that pays.
 
     The causal effect is that on the stored images, through those decoded from them; it has formed every sample's vector
     and takes the mean from them. A batch is asked for when its group is measured; `synthetic` and the network must stay as
     they are meanwhile. Raises ConfigError for the effect of a single sample.
     """
-    if setting.reselect.score != "ite":
-        yield from (_substitute(setting, batch) for batch in batches)
+    substitute = _substitute(setting)
+    if substitute is not None:
+        yield from (_substituted(setting, substitute, batch) for batch in batches)
         return
     batches, named = tee(batches)
     found = measure_classes(
@@ -86,52 +74,50 @@ def score_pools(
     `pools` holds class, sample_ids and augmentation. `path` and a chunk's number name the streams of what is drawn.
     """
     chunks = (
-        RealBatch(class_index, augment.apply(setting.pool.images(part, setting.device), params), params, (*path, place))
+        Batch(class_index, part, params, path=(*path, place))
         for class_index, ids, params in pools
         for place, part in enumerate(even_chunks(ids, setting.config.batch_real))
     )
-    if setting.reselect.score == "ite":
+    substitute = _substitute(setting)
+    if substitute is None:
         measured = score_batches(setting, synthetic, chunks)
         for _, of_class in groupby(measured, key=attrgetter("class_index")):
             yield torch.cat([scored.values for scored in of_class])
     else:  # some substitutes compare a sample with all others of its class
         for _, batches in groupby(chunks, key=attrgetter("class_index")):
-            yield _finish(setting, torch.cat([_raw(setting, batch) for batch in batches]))
+            raw = torch.cat([_raw(setting, substitute, batch, batch.images(setting)) for batch in batches])
+            yield substitute.score(raw).float().cpu()
 
 
-def _class_batch(setting: Setting, synthetic: Tensor, batch: RealBatch) -> ClassBatch:
-    own = synthetic[setting.rows(batch.class_index)].detach()
+def _class_batch(setting: Setting, synthetic: Tensor, batch: Batch) -> ClassBatch:
+    images, own = batch.images(setting), synthetic[setting.rows(batch.class_index)].detach()
     decoded = setting.choose_decoded("decoded", *batch.path, batch.class_index)
     entering = setting.config.decode.count(len(own)) if decoded is None else len(decoded)
     return ClassBatch(
-        (batch.images, setting.class_labels(batch.class_index, len(batch.images))),
+        (images, setting.class_labels(batch.class_index, len(images))),
         (own, setting.class_labels(batch.class_index, entering)),
         partial(setting.entering, params=batch.params, chosen=decoded),
     )
 
 
-def _substitute(setting: Setting, batch: RealBatch) -> Scored:
+def _substituted(setting: Setting, substitute: Substitute, batch: Batch) -> Scored:
+    images = batch.images(setting)
+
     def mean_of(kept: Tensor) -> Vectors:
-        chosen = batch.images[kept.to(batch.images.device)]
+        chosen = images[kept.to(images.device)]
         return setting.matching.real_mean(setting.network, chosen, setting.class_labels(batch.class_index, len(chosen)))
 
-    return Scored(batch.class_index, _finish(setting, _raw(setting, batch)), mean_of)
+    return Scored(batch.class_index, substitute.score(_raw(setting, substitute, batch, images)).float().cpu(), mean_of)
 
 
 @torch.no_grad()
-def _raw(setting: Setting, batch: RealBatch) -> Tensor:
-    """What a substitute needs of each image: its loss `[n]`, its embedding `[n, F]`, or a number drawn from its stream `[n]`."""
-    images = batch.images
-    if setting.reselect.score == "random":
-        return torch.rand(len(images), generator=generator(setting.config.seed, "reselect_random", *batch.path, batch.class_index))
-    if setting.reselect.score == "feature_distance":
-        return torch.cat([setting.network.embed(images[rows]) for rows in micro_batches(images)])
-    logits = torch.cat([setting.network(images[rows]) for rows in micro_batches(images)])
-    return functional.cross_entropy(logits, setting.class_labels(batch.class_index, len(images)), reduction="none")
+def _raw(setting: Setting, substitute: Substitute, batch: Batch, images: Tensor) -> Tensor:
+    """What a substitute needs of each of the batch's images `[n, C, H, W]`: a number `[n]`, or a vector `[n, F]`."""
+    return substitute.raw(setting, images, batch.class_index, batch.path)
 
 
-def _finish(setting: Setting, raw: Tensor) -> Tensor:
-    """Scores from what `_raw` returned for all samples of a class that are measured together."""
-    if setting.reselect.score == "feature_distance":
-        raw = torch.linalg.vector_norm(raw - raw.mean(dim=0), dim=1)
-    return raw.float().cpu()
+def _substitute(setting: Setting) -> Substitute | None:
+    """What is measured in place of the causal effect, if anything."""
+    path = RESELECT_SCORES[setting.reselect.score].substitute
+    found: Substitute | None = resolve(path) if path is not None else None
+    return found

@@ -8,7 +8,7 @@ from itertools import islice
 import torch
 from torch import Tensor
 
-from bilp.distill.step.real import Target
+from bilp.distill.step.batch import Target
 from bilp.distill.step.setting import Setting
 from bilp.images import augment
 from bilp.images.augment import AugParams
@@ -35,7 +35,7 @@ def grouped(targets: Iterable[Target], size: int) -> Iterator[list[Target]]:
 
 
 def class_losses(setting: Setting, images: Tensor, labels: Tensor, targets: Sequence[Target]) -> tuple[Tensor, Tensor]:
-    """Loss of every class in `targets` `[K]`, and the gradient of their sum by its images; detached.
+    """Loss of every class in `targets` `[K]`, and the gradient of their sum with respect to its images; detached.
 
     `images` `[K * ipc, C, H, W]` are the stored synthetic images of these classes in their order.
     """

@@ -9,11 +9,11 @@ from pathlib import Path
 
 import pytest
 
-from tasks.allocator import ENVIRONMENT, keep_freed_memory
+from bilp.allocator import ENVIRONMENT, keep_freed_memory
 
 pytestmark = pytest.mark.skipif(not keep_freed_memory(), reason="the C library is not glibc")
 
-REPOSITORY = Path(__file__).resolve().parents[2]
+REPOSITORY = Path(__file__).resolve().parent.parent
 
 # More threads than arenas after which their limit is computed, as Prefect has them before it imports a flow.
 THREADS = """

@@ -1,0 +1,89 @@
+"""Run the parts one after the other and keep what they found."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+import time
+import traceback
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # before torch is imported: what deterministic algorithms of cuBLAS need
+
+from benchmarks.gpu.device import Machine
+from benchmarks.gpu.effects import effects
+from benchmarks.gpu.environment import environment
+from benchmarks.gpu.evaluation import evaluation
+from benchmarks.gpu.forward import forward
+from benchmarks.gpu.graph import graph
+from benchmarks.gpu.methods import agree, kernels, same_bytes, steps
+from benchmarks.gpu.suite import suite
+
+Part = Callable[[Machine], dict[str, Any]]
+PARTS: dict[str, Part] = {
+    "environment": environment,
+    "agree": agree,
+    "same_bytes": same_bytes,
+    "steps": steps,
+    "kernels": kernels,
+    "graph": graph,
+    "forward": forward,
+    "evaluation": evaluation,
+    "effects": effects,
+    "suite": suite,
+}
+TOTAL = 460.0
+"""Seconds of all parts together; no part begins in the last LEFT of them."""
+LEFT = 15.0
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """The exit status: 1 if a part failed."""
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks.gpu", description=(sys.modules["benchmarks.gpu"].__doc__ or "").partition("\n\n")[2]
+    )
+    parser.add_argument("--out", type=Path, default=Path("gpu-results"), help="folder of gpu.json (default: gpu-results)")
+    parser.add_argument("--parts", default=",".join(PARTS), help="names with commas between them (default: all)")
+    parser.add_argument("--rehearse", action="store_true", help="on the CPU, with tiny sizes")
+    given = parser.parse_args(arguments)
+    names = given.parts.split(",")
+    if unknown := [name for name in names if name not in PARTS]:
+        parser.error(f"unknown parts {', '.join(unknown)}: use {', '.join(PARTS)}")
+    return run(names, Machine(rehearsal=given.rehearse), given.out)
+
+
+def run(names: list[str], machine: Machine, out: Path) -> int:
+    """Parts in the order given; whatever one of them raises is kept beside the figures of the others."""
+    began, found = time.perf_counter(), dict[str, Any]()
+    out.mkdir(parents=True, exist_ok=True)
+    failed = False
+    for name in names:
+        start = time.perf_counter()
+        if start - began > TOTAL - LEFT:
+            print(f"## {name}: no time left", flush=True)
+            failed = True
+            continue
+        print(f"## {name} at {start - began:.0f} s", flush=True)
+        try:
+            found[name] = PARTS[name](machine)
+        except Exception as error:  # a part must not cost the others their minutes
+            failed = True
+            found[name] = {"error": traceback.format_exc()[-3000:]}
+            print(f"FAILED {type(error).__name__}: {str(error)[:300]}", flush=True)
+        found[f"{name} seconds"] = time.perf_counter() - start
+        (out / "gpu.json").write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
+    print(f"## done in {time.perf_counter() - began:.0f} s", flush=True)
+    return int(failed or any(bad(part) for part in found.values()))
+
+
+def bad(found: Any) -> bool:
+    """Whether a row of a part says that its method could not be run."""
+    return isinstance(found, dict) and (("error" in found and isinstance(found["error"], str)) or any(bad(row) for row in found.values()))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,32 @@
+"""The causal effects of the real samples of a class: the exact form, and what `auto` chooses."""
+
+from __future__ import annotations
+
+from typing import Any, cast
+
+import torch
+
+from benchmarks.gpu.device import Machine, said
+from benchmarks.gpu.forward import network
+from benchmarks.gpu.iterations import SHAPE
+from bilp.causal.estimate import measure
+from bilp.matching import matching_for
+
+
+def effects(machine: Machine) -> dict[str, Any]:
+    """Milliseconds per class of 256 samples."""
+    rows, number, device = {}, machine.pick(8, 256), machine.device
+    real = torch.randn(number, *SHAPE, device=device), torch.zeros(number, dtype=torch.int64, device=device)
+    for method in ("dc", "dm"):
+        matching = matching_for(cast(Any, method))
+        net = network(machine).requires_grad_(method == "dc")
+        for ipc in (1, 10):
+            synthetic = torch.randn(ipc, *SHAPE, device=device), torch.zeros(ipc, dtype=torch.int64, device=device)
+            row = {
+                estimator: machine.milliseconds(
+                    lambda s=synthetic, e=estimator, m=matching, n=net: measure(m, n, real, s, cast(Any, e)).norms.cpu(), 3, 1
+                )
+                for estimator in ("cotangent", "auto")
+            }
+            rows[f"{method} ipc {ipc}"] = said(f"{method} ipc {ipc}", row)
+    return rows

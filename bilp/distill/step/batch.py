@@ -1,0 +1,40 @@
+"""Real samples of one class in one image step, and what the synthetic images of the class are matched to."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from torch import Tensor
+
+from bilp.distill.step.setting import Setting
+from bilp.images import augment
+from bilp.images.augment import AugParams
+from bilp.matching import Vectors
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Real samples of one class, and what was drawn for them."""
+
+    class_index: int
+    ids: Tensor
+    """sample_ids, int64 `[n]`."""
+    params: AugParams | None
+    """Siamese augmentation, for these and for the synthetic images of the class."""
+    withheld: float = 0.0
+    """Share of the samples in question that adaptive pruning kept away."""
+    path: tuple[str | int, ...] = ()
+    """Names of the streams of what is still drawn for them."""
+
+    def images(self, setting: Setting) -> Tensor:
+        """The samples as they enter the network: normalized and augmented, float32 `[n, C, H, W]` on the run's device."""
+        return augment.apply(setting.pool.images(self.ids, setting.device), self.params)
+
+
+@dataclass(frozen=True)
+class Target:
+    """What the synthetic images of a class are matched to."""
+
+    batch: Batch
+    mean: Vectors
+    """Mean vector of the batch, detached: blocks of the matching's shapes without the dimension of samples."""

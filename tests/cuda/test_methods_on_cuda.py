@@ -1,0 +1,45 @@
+"""An iteration of every method on the pretended device: the images of the CPU, on one device throughout, within its budget."""
+
+from __future__ import annotations
+
+from typing import get_args
+
+import pytest
+import torch
+from pretend_cuda import pretend_cuda
+
+from benchmarks.gpu.iterations import SHORT, advance, beginning, config_for
+from bilp.config import MethodName
+
+# Per iteration at ipc 1, width 8, 8 real images a class: operations that launch a kernel, and waits of the host. Budgets only ever
+# fall: what costs more was made slower on every GPU.
+BUDGETS = {
+    "dm": (1010, 1),
+    "dc": (1720, 1),
+    "dsa": (2520, 1),
+    "idc": (11200, 4),
+    "dream": (11700, 84),
+    "idm": (2040, 7),
+    "mtt": (2310, 3),
+    "tesla": (2600, 3),
+    "cafe": (2800, 10),
+}
+
+
+@pytest.mark.parametrize("method", get_args(MethodName))
+def test_an_iteration_agrees_with_the_cpu_within_its_budget(method: str) -> None:
+    config = config_for(method, 1, 8, 8, SHORT.get(method))
+    setting, at_home = beginning(config, torch.device("cpu"))
+    start = at_home.images.clone()
+    advance(setting, at_home)
+    with pretend_cuda() as counts:
+        setting, away = beginning(config, torch.device("cuda"))
+        counts.clear()
+        advance(setting, away)
+        launches, waits = counts.launches, sum(counts.waits.values())
+        images = away.images.detach().cpu()
+    moved = (at_home.images.detach() - start).norm()
+    assert float(moved) > 0
+    assert float((images - at_home.images.detach()).norm() / moved) < 1e-4
+    most_launches, most_waits = BUDGETS[method]
+    assert (launches <= most_launches, waits <= most_waits) == (True, True), (launches, waits)
