@@ -22,11 +22,13 @@ from prefect_database import another_home
 
 from bilp.artifacts.artifact import find, open_artifact
 from bilp.artifacts.manifest_file import MANIFEST
+from bilp.artifacts.signing import KEY
 from bilp.config import CRITERIA, METHODS, PipelineConfig
 from bilp.config.explain import problems
 from bilp.distill import load_synthetic, open_run
 from bilp.errors import PluginMissing
 from bilp.exchange import export_set
+from bilp.maintenance.sign_storage import sign_all
 from bilp.registry import plugins_in
 
 REPOSITORY = toy_package.REPOSITORY
@@ -188,8 +190,8 @@ def test_another_version_computes_anew_what_the_package_had_a_part_in_and_nothin
     assert all(manifest["provenance"]["bilp-toy"] == "1.6" for manifest in new)
 
 
-def test_without_the_package_its_results_are_listed_read_and_exported(
-    machine: Machine, done: tuple[dict[str, str], dict[str, Any]], tmp_path: Path
+def test_without_the_package_its_results_are_listed_read_exported_and_signed(
+    machine: Machine, done: tuple[dict[str, str], dict[str, Any]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     _, manifests = done
     for uri, manifest in manifests.items():
@@ -200,6 +202,11 @@ def test_without_the_package_its_results_are_listed_read_and_exported(
     assert open_artifact(synthetic, "synthetic").fact("method") == "toy"
     assert load_synthetic(synthetic)[0].shape == (2, 1, 8, 8)
     assert export_set(synthetic, "parquet", str(tmp_path / "exported"))
+    copy = tmp_path / "store"
+    shutil.copytree(machine.root, copy)
+    monkeypatch.setenv(KEY, "ab" * 32)
+    assert len(sign_all(str(copy))) >= len(manifests) + len(list(copy.glob("runs/*/_run.json")))
+    assert open_artifact(synthetic.replace(str(machine.root), str(copy)), "synthetic").fact("method") == "toy"
 
 
 def test_without_the_package_what_needs_it_is_refused_in_one_line(
