@@ -1,13 +1,17 @@
 # make run     the whole pipeline on handwritten digits, in an environment of its own (ARGS="--method dc" changes it)
 # make server  a Prefect server on 127.0.0.1:4200 with every deployment; state in .bilp/service
 # make worker  this machine's workers (ARGS="gpu" only those for GPU work), for that server or $PREFECT_API_URL
-# make test    the whole test suite
+# make test    the first tier of the tests: units, and a quick pipeline (docs/tests.md; ARGS are options of pytest)
+# make test-rest  the second tier: what starts services or takes long
+# make test-all   both
 # make lint    ruff, mypy, and whether the oldest PyTorch that pyproject.toml allows is one that was tested
 # make constraints  the versions and checksums that the container image installs, anew (ARGS are options of uv pip compile)
 # make clean   remove the environments and caches; results in bilp-storage stay
 
 PYTHON ?= python3
 ARGS ?=
+# Processes of the tests: one more than there are cores, as some wait for servers and programs.
+PROCESSES ?= $(shell cores=$$(getconf _NPROCESSORS_ONLN 2>/dev/null || echo 1); echo $$((cores < 8 ? cores + 1 : 8)))
 SWIFT := swift==2.38.3
 UV := uv==0.13.9
 
@@ -22,7 +26,7 @@ run: export DO_NOT_TRACK ?= 1
 run: export PYTHONUNBUFFERED = 1
 
 .DEFAULT_GOAL := run
-.PHONY: run server worker test lint format constraints clean
+.PHONY: run server worker test test-rest test-all lint format constraints clean
 
 run: .venv/.installed
 	$(BIN)/python -m flows.pipeline --dataset digits $(ARGS)
@@ -33,8 +37,18 @@ server: .venv/.installed
 worker: .venv/.installed
 	$(BIN)/python -m deployments.worker $(ARGS)
 
+FIRST_TIER := "not service and not slow"
+SECOND_TIER := "service or slow"
+PYTEST = $(BIN)/python -m pytest --numprocesses $(PROCESSES) --dist loadfile --no-loadscope-reorder
+
 test: .venv/.installed-dev .venv-s3/.installed
-	$(BIN)/python -m pytest --numprocesses 3 --dist loadfile --no-loadscope-reorder $(ARGS)
+	$(PYTEST) -m $(FIRST_TIER) $(ARGS)
+
+test-rest: .venv/.installed-dev .venv-s3/.installed
+	$(PYTEST) -m $(SECOND_TIER) $(ARGS)
+
+test-all: .venv/.installed-dev .venv-s3/.installed
+	$(PYTEST) $(ARGS)
 
 lint: .venv/.installed-dev
 	$(BIN)/ruff check .

@@ -33,9 +33,10 @@ os.environ |= {"PREFECT_CLIENT_MAX_RETRIES": "8", "PREFECT_API_REQUEST_TIMEOUT":
 import flows  # noqa: F401  # settles how threads wait, before torch is imported anywhere
 from benchmarks.watched_server import CountingRelay, cpu_seconds, rows, start_worker
 from drill.rehearsal import Service
+from tasks.execution import Execution
 from tasks.pace import LONGEST, pause
 from tasks.progress_bars import ARTIFACT_INTERVAL
-from tasks.remote import POLL_SECONDS, POLLS_PER_SECOND
+from tasks.remote import POLLS_PER_SECOND
 
 AT_ONCE = 6  # runs at a time in this process
 CALLS = 300  # of each kind whose cost is measured alone
@@ -161,7 +162,7 @@ def extrapolated(costs: Mapping[str, float], per_unit: float, requests: float, m
     """Requests per second and share of a core of the server while GPUS workers are busy with WAVES * GPUS units of these minutes."""
     submitted_ago, runs_for = minutes * 60 * WAVES / 2, minutes * 60 / 2  # on average, as seen at any moment
     rates = {
-        "look": WAVES * GPUS / 2 / min(max(pause(submitted_ago, POLL_SECONDS), WAVES * GPUS / POLLS_PER_SECOND), LONGEST),
+        "look": WAVES * GPUS / 2 / min(max(pause(submitted_ago, Execution().poll_seconds), WAVES * GPUS / POLLS_PER_SECOND), LONGEST),
         "progress": GPUS / pause(runs_for, ARTIFACT_INTERVAL),
         "beat": GPUS / BEAT_SECONDS,
         "work": GPUS / query,

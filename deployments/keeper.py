@@ -35,7 +35,7 @@ from tasks.remote import was_interrupted
 
 FLOWS = ("pipeline", "sweep")
 """Flows that nobody waits for; units are submitted again by their pipelines."""
-LOOK_SECONDS = 10.0
+LOOK_SECONDS = float(os.environ.get("BILP_LOOK_SECONDS", "10"))
 PAGE = 200  # runs in one answer, the most that Prefect gives
 MEMORY = timedelta(days=1)
 CANCEL_PATIENCE = timedelta(seconds=90)

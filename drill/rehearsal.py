@@ -24,7 +24,7 @@ from deployments.state_folder import REPOSITORY
 from flows.server import login
 
 PATIENCE = 600.0  # seconds; a busy machine is no failure
-LOOK_SECONDS = 1.0  # between two questions whether a run has ended: who watches should not be what slows it down
+LOOK_SECONDS = 0.5  # between two questions whether a run has ended: who watches should not be what slows it down
 
 T = TypeVar("T")
 
@@ -59,7 +59,11 @@ class Service:
             "BILP_CACHE": str(folder / "cache"),
             "BILP_GPUS": "0,1",  # two workers of pool gpu; there need be no such GPUs to compute on the CPU
             "BILP_DEVICE": "cpu",
-            "BILP_LEASE_SECONDS": "15",
+            # What dies is noticed sooner than elsewhere; the lease is long enough for a process that waits its turn on a busy machine.
+            "BILP_LEASE_SECONDS": "8",
+            "BILP_POLL_SECONDS": "0.5",
+            "BILP_LOOK_SECONDS": "2",
+            "PREFECT_WORKER_QUERY_SECONDS": "1",
             "BILP_START_SECONDS": "120",
             "OMP_NUM_THREADS": "1",
             **settings,

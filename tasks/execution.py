@@ -12,7 +12,8 @@ from bilp.errors import ConfigError
 
 
 class Execution(BaseSettings):
-    """Read from the environment: BILP_EXECUTION, BILP_QUEUE, BILP_LEASE_SECONDS, BILP_DEVICE, BILP_WORKERS, BILP_GPUS_PER_UNIT.
+    """Read from the environment: BILP_EXECUTION, BILP_QUEUE, BILP_LEASE_SECONDS, BILP_POLL_SECONDS, BILP_DEVICE, BILP_WORKERS,
+    BILP_GPUS_PER_UNIT.
 
     Raises ConfigError with the name of every variable whose value is impossible.
     """
@@ -25,6 +26,8 @@ class Execution(BaseSettings):
     """Queue of the pool that units wait in; interactive ones overtake scheduled ones."""
     lease_seconds: float = Field(default=60.0, gt=0.0)
     """A unit whose process did not renew its lease for four thirds of that is given to another run; the same on every machine."""
+    poll_seconds: float = Field(default=2.0, gt=0.0)
+    """Between two looks at a unit that another process carries out, while it is young; the looks become rarer as it grows older."""
     gpus_per_unit: float = Field(default=1.0, ge=0.0)
     """On Ray: GPUs that a unit reserves; 0 on a cluster without any."""
     device: str = "auto"

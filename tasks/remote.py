@@ -42,7 +42,6 @@ _SERVER_AWAY = re.compile(r"exception: (Connect|Read|Write|Pool|Network|RemotePr
 # A process that was given up comes back and stops itself: its run, recorded as crashed before, then ends as failed.
 _GIVEN_TO_ANOTHER = f"exception: {LeaseLost.__name__}: "
 
-POLL_SECONDS = 2.0  # at the beginning of a unit; later more seldom (`tasks.pace`)
 POLLS_PER_SECOND = 10.0  # of all units that are waited for at the same time, as far as their leases allow
 CRASHES = 5  # attempts after the first
 SERVER_PATIENCE = 600.0  # seconds that the Prefect server may be away
@@ -115,7 +114,7 @@ def _run_of(client: SyncPrefectClient, unit: str, label: str, deployment: str, p
 
 def _watch(client: SyncPrefectClient, run: FlowRun, label: str, alive: Pulse, among: int) -> FlowRun:
     """The run as it ended, or as crashed if its process is silent."""
-    shortest = min(max(POLL_SECONDS, among / POLLS_PER_SECOND), LONGEST)
+    shortest = min(max(Execution().poll_seconds, among / POLLS_PER_SECOND), LONGEST)
     began, told, run_id = time.monotonic(), False, run.id
     get_logger("tasks").info("%s is run %s (%s)", label, run.name, run_id)
     while run.state is None or not run.state.is_final():
@@ -241,4 +240,4 @@ def _patiently(ask: Callable[[], T]) -> T:
                 raise UnitFailed(
                     f"the Prefect server cannot be asked: {error}; start it (make server) or correct PREFECT_API_URL"
                 ) from error
-            time.sleep(POLL_SECONDS)
+            time.sleep(Execution().poll_seconds)

@@ -20,16 +20,12 @@ os.environ.update({"PREFECT_HOME": _home.name, "PREFECT_SERVER_ANALYTICS_ENABLED
 
 import pytest  # noqa: E402
 from hypothesis import settings  # noqa: E402
+from made_once import made_once  # noqa: E402
 
-pytest_plugins = ["fixtures_s3"]
+pytest_plugins = ["fixtures_s3", "tiers"]
 
 settings.register_profile("reproducible", derandomize=True, deadline=None, database=None)
 settings.load_profile("reproducible")
-
-
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """What waits longest for servers begins first, so that the other processes' tests fill the time."""
-    items.sort(key=lambda item: item.get_closest_marker("service") is None)
 
 
 @pytest.fixture(autouse=True)
@@ -44,9 +40,11 @@ def template(tmp_path_factory: pytest.TempPathFactory, pytestconfig: pytest.Conf
     """A Prefect home with a migrated, empty database, to make others of (`prefect_database.another_home`)."""
     import prefect_database
 
-    home = tmp_path_factory.mktemp("template")
-    prefect_database.provide(home, pytestconfig.cache.mkdir("prefect"))
-    return home
+    def migrated(home: Path) -> Path:
+        prefect_database.provide(home, pytestconfig.cache.mkdir("prefect"))
+        return home
+
+    return made_once(tmp_path_factory, "prefect-template", Path, migrated)
 
 
 @pytest.fixture(scope="session")

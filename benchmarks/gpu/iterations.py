@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from benchmarks.step_settings import Drifting, Noise
-from bilp.config import TRAJECTORY_METHODS, DistillConfig, PipelineConfig, ReselectConfig
+from bilp.config import METHODS, DistillConfig, PipelineConfig, ReselectConfig
 from bilp.data import Dataset
 from bilp.data.pool import RealPool
 from bilp.distill.loops.registry import loop_for
@@ -50,7 +50,7 @@ def beginning(config: DistillConfig, device: torch.device, per_class: int | None
     least = max(config.batch_real, config.ipc * config.decode.factor**2, 64)
     pool = RealPool(cast(Dataset, Noise(CLASSES, per_class or least, SHAPE)))
     experts = None
-    if config.method in TRAJECTORY_METHODS:
+    if METHODS[config.method].needs_experts:
         experts = cast(ExpertBuffer, Drifting(build(config.network, SHAPE, CLASSES)))
     setting = Setting.assemble(config, ReselectConfig(beta=0.0), pool, device, experts)
     return setting, initial_state(config, pool).to(device)

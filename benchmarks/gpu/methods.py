@@ -6,7 +6,7 @@ import time
 import warnings
 from collections.abc import Callable, Iterator
 from itertools import count
-from typing import Any, get_args
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -14,9 +14,9 @@ from torch import Tensor
 from benchmarks.gpu.device import Machine, deterministic, said, tf32
 from benchmarks.gpu.iterations import SHORT, beginning, config_for, images_of
 from benchmarks.straightforward import SummedLoop, plain_layers
-from bilp.config import DistillConfig, MethodName
+from bilp.config import METHODS, DistillConfig
 
-METHODS: tuple[str, ...] = get_args(MethodName)
+EVERY = tuple(METHODS)
 REPEATED = ("dm", "dc", "dsa", "idc", "mtt")
 """One method of each kind of loop, for what is asked of all kinds."""
 # Method, images per class, changed settings: what papers report most, and the inner loop of gradient matching.
@@ -47,7 +47,7 @@ def agree(machine: Machine) -> dict[str, Any]:
             found = next(away)
         return {"differs": float((found.cpu() - expected).norm() / (expected - start).norm()), "waits": len(told)}
 
-    return every(METHODS, one)
+    return every(EVERY, one)
 
 
 def same_bytes(machine: Machine) -> dict[str, Any]:

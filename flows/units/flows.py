@@ -32,8 +32,6 @@ from tasks.notice_lines import say
 from tasks.remote import OUT_OF_REACH, is_published, lease_uri, owner_of
 from tasks.task import LASTING
 
-WAIT_SECONDS = 2.0
-
 
 @flow(name="score-trial", flow_run_name="score trial {trial}")
 def score_trial(dataset_uri: str, config: ScoreConfig, trial: Count, root: Root | None = None) -> str | State[Any]:
@@ -221,7 +219,7 @@ def alone(root: Root | None, address: Callable[[str], str], work: Callable[[str]
                 if watch.holder not in (None, told):
                     told = watch.holder or told
                     say(_waiting(artifact, told, watch.patience))
-                time.sleep(WAIT_SECONDS)
+                time.sleep(Execution().poll_seconds)
                 continue
             with lease.holding(taken):
                 work(place)

@@ -13,6 +13,7 @@ import sys
 import types
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
@@ -212,6 +213,7 @@ def of_a_package(registry: Registry[Any], name: str, version: str) -> Iterator[N
         yield
 
 
+@cache
 def versions() -> dict[str, list[str]]:
     """Every module that has a VERSION of its own, and the modules that took it from there under that name."""
     owners: dict[str, list[str]] = {}

@@ -25,6 +25,12 @@ from bilp.errors import BilpError
 from tasks.execution import Execution
 
 STAGE = pytest.mark.parametrize("stage", STAGES, ids=lambda stage: stage.title.replace(" ", "-"))
+WHOLE = ("page", "reproduction")  # stages of all settings of a pipeline, of which each asks once; that takes a while
+SETTINGS = pytest.mark.parametrize(
+    "stage",
+    [pytest.param(stage, marks=pytest.mark.slow) if stage.title in WHOLE else stage for stage in STAGES],
+    ids=lambda stage: stage.title.replace(" ", "-"),
+)
 REFUSED = "refused"
 
 # What stages read of a data set, and what makes sure that it is in the fingerprint, hence in every key (`test_fingerprint`).
@@ -89,7 +95,7 @@ def reason(case: Case, path: str) -> str | None:
     return next((pattern for pattern in case.left_out if fnmatch(path, pattern)), None)
 
 
-@STAGE
+@SETTINGS
 def test_every_setting_asks_for_another_key_or_is_listed_with_a_reason(stage: Stage, world: World) -> None:
     wrong, walked, known = [], set(), set()
     for name, case in stage.cases(world).items():

@@ -7,9 +7,10 @@ from collections.abc import Callable
 from itertools import pairwise
 from pathlib import Path
 
+import killed
 import pytest
 import torch
-from tiny_distillation import Store, distill_until_killed, small_config
+from tiny_distillation import Store, small_config
 
 from bilp.artifacts.artifact import open_artifact
 from bilp.artifacts.tables import ITE, LOSSES
@@ -259,13 +260,13 @@ def test_divergence_in_a_later_round_points_at_the_checkpoint_before_it(begin: C
     assert objects.children(objects.join(run_uri, "rounds")) == [f"{number:04d}" for number in range(1, len(done) + 1)]
 
 
-@pytest.mark.parametrize(("method", "reselect"), [("dm", ON), ("dc", OFF)])
+@pytest.mark.parametrize(("method", "reselect"), [("dm", ON), pytest.param("dc", OFF, marks=pytest.mark.slow)])
 def test_a_killed_run_goes_on_in_another_process_to_the_bytes_of_an_undisturbed_one(
     store: Store, selection: str, tmp_path: Path, method: str, reselect: ReselectConfig
 ) -> None:
     config = small_config(method, ipc=2, iterations=8)
     disturbed, calm = (start_run(store.uri, selection, config, reselect, str(tmp_path / name)) for name in ("disturbed", "calm"))
-    distill_until_killed(disturbed, 2, 3)
+    killed.until_killed(killed.distill, disturbed, 2, 3)
     first, second = (objects.join(disturbed, "rounds", name) for name in ("0001", "0002"))
     marker = objects.read(objects.join(first, "_manifest.json"))
     assert not objects.exists(objects.join(second, "_manifest.json"))

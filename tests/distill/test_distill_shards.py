@@ -6,10 +6,11 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+import killed
 import numpy as np
 import pytest
 import torch
-from tiny_distillation import Store, distill_until_killed, small_config
+from tiny_distillation import Store, small_config
 
 from bilp.artifacts.artifact import open_artifact
 from bilp.artifacts.tables import ITE, LOSSES
@@ -69,7 +70,7 @@ def _complete(run_uri: str, order: Sequence[int]) -> str:
         ({"method": "dsa", "outer_loops": 1}, NORMAL),
         ({"method": "dc", "outer_loops": 1, "ipc": 2}, SHRINK),
         ({"method": "idc", **KERNELS}, NORMAL),
-        ({"method": "dream", **KERNELS, "ipc": 3, "batch_real": 4}, SHRINK),
+        pytest.param({"method": "dream", **KERNELS, "ipc": 3, "batch_real": 4}, SHRINK, marks=pytest.mark.slow),
     ],
     ids=lambda value: value["method"] if isinstance(value, dict) else "",
 )
@@ -139,12 +140,13 @@ def test_a_shard_holds_its_own_classes_only(store: Store, begin: Callable[..., s
         assert set(table["label"].to_pylist()) == set(classes)
 
 
+@pytest.mark.slow
 def test_killed_shards_and_merges_go_on_to_the_bytes_of_an_undisturbed_run(begin: Callable[..., str]) -> None:
     config = small_config("dm", ipc=2, iterations=8, shards=2)
     disturbed, calm = (begin(config, NORMAL, root) for root in ("disturbed", "calm"))
     _complete(calm, (0, 1))
     _go_through(disturbed, 1)
-    distill_until_killed(disturbed, 2, 3, 0)
+    killed.until_killed(killed.distill, disturbed, 2, 3, 0)
     second = round_uri(shard_uri(disturbed, 0), 2)
     assert objects.exists(objects.join(round_uri(shard_uri(disturbed, 0), 1), "_manifest.json"))
     assert not objects.exists(objects.join(second, "_manifest.json"))

@@ -7,11 +7,12 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import killed
 import pytest
 import safetensors.torch
 import torch
 from reference_classwise import Slow
-from tiny_distillation import Store, distill_until_killed, small_config, spelled_out
+from tiny_distillation import Store, small_config, spelled_out
 
 from bilp.artifacts.artifact import open_artifact
 from bilp.artifacts.tables import ITE, LOSSES
@@ -211,14 +212,15 @@ def test_runs_on_the_same_samples_share_their_networks(store: Store, begin: Begi
     assert len({first.folder, *(folder(run_uri) for run_uri in others)}) == 1 + len(others)
 
 
+@pytest.mark.slow
 def test_killed_in_a_training_or_a_round_it_goes_on_to_the_same_bytes(begin: Begin) -> None:
     config = config_of(shards=2)
     calm, disturbed = (begin(config, NORMAL, root) for root in ("calm", "disturbed"))
     for run_uri in (calm, disturbed):
         if run_uri == disturbed:
-            distill_until_killed(run_uri, -2, 7, 0)  # in the second epoch of the second network
+            killed.until_killed(killed.distill, run_uri, -2, 7, 0)  # in the second epoch of the second network
             assert untrained(run_uri) == [1, 2]
-            distill_until_killed(run_uri, 2, 3, 0)  # in the second iteration of the second round
+            killed.until_killed(killed.distill, run_uri, 2, 3, 0)  # in the second iteration of the second round
             assert untrained(run_uri) == []
         for number in untrained(run_uri):
             pretrain_network(run_uri, number)

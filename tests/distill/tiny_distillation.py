@@ -2,17 +2,11 @@
 
 from __future__ import annotations
 
-import os
-import signal
-import subprocess
-import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import pytest
-import torch
 from pydantic import BaseModel
 
 from bilp.config import DistillConfig, NetworkConfig, ReselectConfig
@@ -24,7 +18,6 @@ from bilp.distill.step.iteration_record import Record
 from bilp.distill.step.setting import Setting
 
 NARROW = NetworkConfig(width=16)
-CHILD = Path(__file__).with_name("distill_until_killed.py")
 
 
 @dataclass(frozen=True)
@@ -74,11 +67,3 @@ def assert_follows(records: Sequence[Record], losses: Sequence[float]) -> None:
     assert len(records) == len(losses)
     for iteration, (record, loss) in enumerate(zip(records, losses, strict=True)):
         assert record.loss == pytest.approx(loss, rel=1e-3 if iteration < 10 else 3e-2), f"iteration {iteration}"
-
-
-def distill_until_killed(run_uri: str, number: int, iteration: int, *shard: int) -> None:
-    """Work on the run, or on a shard of it, in a process that dies by SIGKILL after this iteration of this round."""
-    environment = {**os.environ, "OMP_NUM_THREADS": str(torch.get_num_threads())}
-    command = [sys.executable, str(CHILD), run_uri, *map(str, (number, iteration, *shard))]
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
-    assert done.returncode == -signal.SIGKILL, done.stderr

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import os
-import signal
-import subprocess
-import sys
 from pathlib import Path
 
+import killed
 import pandas as pd
 import pytest
 import safetensors.torch
@@ -29,7 +26,6 @@ from bilp.pruning.prune import load_selection, prune
 from bilp.seeds import generator
 from bilp.storage import objects
 
-CHILD = Path(__file__).with_name("train_until_killed.py")
 OFF = ReselectConfig(beta=0.0)
 SHORT = TrajectoryConfig(steps=2, expert_epochs=1, max_start=2, step_rate=1e-5)
 IMITATE = DistillConfig(method="mtt", network=NARROW, iterations=2, rounds=1, learning_rate=1.0, trajectory=SHORT)
@@ -107,9 +103,7 @@ def test_more_experts_share_those_that_are_there(store: Store, buffer: str) -> N
 
 def test_killed_and_run_again_only_what_is_missing_is_trained_to_the_same_bytes(store: Store, buffer: str, tmp_path: Path) -> None:
     root = str(tmp_path / "root")
-    arguments = [store.uri, store.selection, TINY.model_dump_json(), NARROW.model_dump_json(), root, "1", "7"]
-    done = subprocess.run([sys.executable, str(CHILD), *arguments], env=os.environ | {"PYTHONPATH": str(Path.cwd())}, check=False)
-    assert done.returncode == -signal.SIGKILL
+    killed.until_killed(killed.train, store.uri, store.selection, TINY, NARROW, root, 1, 7)
     seen: set[int] = set()
     for number in range(TINY.count):
         train_expert(store.uri, store.selection, TINY, NARROW, number, root, progress=lambda d, t, n="", k=number: seen.add(k))

@@ -8,6 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from made_once import made_once
 from tiny_pipeline import TINY, Finished, outcomes
 
 from bilp.artifacts.manifest_file import MANIFEST
@@ -23,10 +24,13 @@ def _prefect(prefect_home: Path) -> None:
 def shared_run(tmp_path_factory: pytest.TempPathFactory, prefect_home: Path) -> Finished:
     from flows.pipeline import pipeline
 
-    root = str(tmp_path_factory.mktemp("pipeline") / "store")
-    with outcomes() as first:
-        report = pipeline(PipelineConfig.model_validate(TINY), root)
-    return Finished(root, report, first)
+    def run(folder: Path) -> Finished:
+        root = str(folder / "store")
+        with outcomes() as first:
+            report = pipeline(PipelineConfig.model_validate(TINY), root)
+        return Finished(root, report, first)
+
+    return made_once(tmp_path_factory, "shared-run", Finished, run)
 
 
 @pytest.fixture

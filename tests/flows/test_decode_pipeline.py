@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import os
-import signal
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
+import killed
 import pytest
 import torch
 
@@ -27,8 +24,6 @@ from bilp.pruning.prune import prune
 from bilp.report import report
 from bilp.storage import objects
 
-REPOSITORY = Path(__file__).resolve().parents[2]
-CHILD = REPOSITORY / "tests" / "distill" / "distill_until_killed.py"
 NETWORK = {"width": 8, "depth": 2}
 
 
@@ -95,6 +90,7 @@ def test_a_manifest_that_says_nothing_means_images_as_they_are_and_nonsense_is_n
             decoded(images, labels, facts | {"decode": nonsense}, "here")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("method", ["dream", "idm"])
 def test_a_killed_run_goes_on_in_another_process_to_the_bytes_of_an_undisturbed_one(method: str, tmp_path: Path) -> None:
     config = config_of(method, iterations=6)
@@ -104,10 +100,7 @@ def test_a_killed_run_goes_on_in_another_process_to_the_bytes_of_an_undisturbed_
         root = str(tmp_path / name)
         uris.append(start_run(ingest(config.ingest, root), None, plan.distill, plan.reselect, root))
     disturbed, calm = uris
-    environment = {**os.environ, "OMP_NUM_THREADS": str(torch.get_num_threads()), "PYTHONPATH": str(REPOSITORY)}
-    command = [sys.executable, str(CHILD), disturbed, "2", "2"]
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
-    assert done.returncode == -signal.SIGKILL, done.stderr
+    killed.until_killed(killed.distill, disturbed, 2, 2)
     assert not objects.exists(objects.join(disturbed, "rounds", "0002", "_manifest.json"))
     for run in (disturbed, calm):
         for number in (1, 2):

@@ -9,6 +9,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
 from prefect_database import another_home
 from tiny_pipeline import REPOSITORY
 
@@ -30,6 +31,7 @@ def repository(folder: Path) -> Path:
     return folder
 
 
+@pytest.mark.slow
 def test_a_worker_clones_what_it_runs(template: Path, tmp_path: Path) -> None:
     environment = os.environ | {"PREFECT_HOME": str(another_home(template, tmp_path / "home"))}
     environment |= {"BILP_STORAGE": str(tmp_path / "store"), "PREFECT_CLI_PROMPT": "false"}

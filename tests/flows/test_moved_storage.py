@@ -81,6 +81,7 @@ def test_manifests_that_name_absolute_places_are_understood(finished: Finished, 
     answers(CONFIG, moved, finished)
 
 
+@pytest.mark.slow
 @pytest.mark.s3
 def test_copied_to_s3_and_back_it_answers(finished: Finished, s3_root: str, tmp_path: Path) -> None:
     copy(finished.root, s3_root)

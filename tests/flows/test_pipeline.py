@@ -176,6 +176,7 @@ def test_what_the_samples_do_not_suffice_for_is_refused_before_anything_is_score
     assert list(ran) == ["ingest digits"]
 
 
+@pytest.mark.slow
 @pytest.mark.s3
 def test_on_s3_the_same_run_gives_the_same_images(finished: Finished, s3_root: str) -> None:
     root, first = finished.root, finished.outcomes

@@ -36,6 +36,7 @@ def ends(pid: int) -> bool:
 on_linux = pytest.mark.skipif(sys.platform != "linux", reason="looks into /proc")
 
 
+@pytest.mark.slow
 @on_linux
 def test_killed_in_the_middle_and_started_again_it_ends_with_the_same_bytes(
     finished: Finished, template: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch

@@ -105,6 +105,7 @@ def test_keepers_look_at_every_page_of_runs(client: SyncPrefectClient, monkeypat
     assert {client.read_flow_run(run).state_name for run in runs} == {"AwaitingRetry"}
 
 
+@pytest.mark.slow
 def test_the_automation_ships_with_the_deployments_and_records_silence(client: SyncPrefectClient) -> None:
     """A run that a worker should carry out and that nobody hears of has crashed; one from a command line need not be heard of."""
     shipped = automations.zombies()

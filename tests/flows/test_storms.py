@@ -54,6 +54,7 @@ def refused(monkeypatch: pytest.MonkeyPatch) -> Counter[tuple[str, str]]:
     return counts
 
 
+@pytest.mark.slow
 def test_every_request_of_a_run_may_be_refused(finished: Finished, s3_root: str, refused: Counter[tuple[str, str]]) -> None:
     config = PipelineConfig.model_validate(TINY)
     for part in set(objects.children(finished.root)) - set(MADE):

@@ -9,13 +9,14 @@ from pathlib import Path
 import pytest
 from fuzz_world import World, build
 from judging import FAULT, OTHER, REFUSED, SAME, Conclude, Tally
+from made_once import made_once
 
 ROOM = 6 << 30  # bytes of address space beyond what the process has: a case that asks for more gets a MemoryError
 
 
 @pytest.fixture(scope="session")
 def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
-    made = build(tmp_path_factory.mktemp("fuzz"))
+    made = made_once(tmp_path_factory, "fuzz-world", World, build)
     content = made.content()
     yield made
     assert made.content() == content, "a case wrote into the world that all are copies of"

@@ -131,6 +131,7 @@ CHANGES = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("change", CHANGES)
 @pytest.mark.parametrize("kind", KINDS, ids=lambda kind: str(kind.name))
 def test_changed_artifacts(kind: Kind, change: str, bench: Callable[[Kind], Bench], conclude: Conclude) -> None:

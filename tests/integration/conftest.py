@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from made_once import made_once
 from prefect_database import another_home
 
 from drill.rehearsal import SMALL, Service, finished_artifacts
@@ -22,9 +23,11 @@ def undisturbed(tmp_path_factory: pytest.TempPathFactory, prefect_home: Path) ->
     from bilp.config import PipelineConfig
     from flows.pipeline import pipeline
 
-    root = str(tmp_path_factory.mktemp("undisturbed") / "store")
-    pipeline(PipelineConfig.model_validate(SMALL), root)
-    return finished_artifacts(root)
+    def run(folder: Path) -> Path:
+        pipeline(PipelineConfig.model_validate(SMALL), str(folder))
+        return folder
+
+    return finished_artifacts(str(made_once(tmp_path_factory, "undisturbed", Path, run)))
 
 
 @pytest.fixture(scope="session")

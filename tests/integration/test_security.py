@@ -7,13 +7,13 @@ import importlib
 import json
 import os
 import re
-import stat
 import subprocess
 import sys
 from pathlib import Path
 
 import httpx
 import pytest
+from import_graph import SOURCES, module_of
 from prefect import Flow, Task
 from prefect.server.api.server import create_api_app
 from prefect_database import another_home
@@ -141,39 +141,6 @@ def test_a_run_behind_a_password_on_s3_tells_no_secret(s3_root: str, tmp_path: P
         assert [str(path) for path, content in texts.items() if needle.encode() in content] == []
 
 
-def modes(folder: Path) -> set[tuple[bool, int]]:
-    """Whether a folder, and permissions, of everything below and of the folder itself."""
-    found = [path.stat(follow_symlinks=False).st_mode for path in (folder, *folder.rglob("*"))]
-    return {(stat.S_ISDIR(mode), stat.S_IMODE(mode)) for mode in found}
-
-
-def test_a_service_writes_for_its_user_alone_and_its_runs_as_their_worker_was_told(service: Service, tmp_path: Path) -> None:
-    umask = os.umask(0o022)
-    os.umask(umask)
-    store = tmp_path / "store"
-    run = service.submit("ingest/ingest", {"config": {"source": "digits"}, "root": str(store)})
-    assert service.ended(run).state_name == "Completed", service.logs()
-    assert modes(Path(service.environment["PREFECT_HOME"])) <= {(True, 0o700), (False, 0o600)}
-    assert modes(store) == {(True, 0o777 & ~umask), (False, 0o666 & ~umask)}
-
-
-def test_a_command_on_this_machine_finds_the_login_in_the_folder_of_the_server(service: Service, tmp_path: Path) -> None:
-    """And one that knows another folder is told what to do; nobody sends the login to another address."""
-    command = [sys.executable, "-m", "flows.ingest", "--dataset", "digits"]
-    kept = {name: value for name, value in os.environ.items() if not name.startswith("PREFECT_API_AUTH")}
-    kept |= {"PREFECT_API_URL": service.environment["PREFECT_API_URL"], "BILP_STORAGE": str(tmp_path / "store")}
-    known = kept | {"PREFECT_HOME": service.environment["PREFECT_HOME"]}
-    before = len(service.runs())
-    done = subprocess.run(command, cwd=REPOSITORY, env=known, capture_output=True, text=True, check=False, timeout=120)
-    assert done.returncode == 0, done.stderr
-    assert len(service.runs()) == before + 1
-    unknown = kept | {"PREFECT_HOME": str(tmp_path / "elsewhere")}
-    refused = subprocess.run(command, cwd=REPOSITORY, env=unknown, capture_output=True, text=True, check=False, timeout=120)
-    assert refused.returncode == 1
-    (line,) = refused.stderr.splitlines()
-    assert "does not let this client in: set PREFECT_API_AUTH_STRING" in line and "the file login in its folder" in line
-
-
 def everything_below(uri: str) -> list[str]:
     names = children(uri)
     return [below for name in names for below in everything_below(join(uri, name))] or [uri]
@@ -181,8 +148,7 @@ def everything_below(uri: str) -> list[str]:
 
 def test_nothing_that_prefect_could_unpickle_lies_in_the_storage() -> None:
     """Every flow and task keeps its results out of Prefect's result storage, where a record names its own serializer."""
-    names = [f"{room}.{path.stem}" for room in ("flows", "tasks") for path in (REPOSITORY / room).glob("*.py") if path.stem != "__init__"]
-    modules = [importlib.import_module(name) for name in names]
+    modules = [importlib.import_module(module_of(name)) for name in SOURCES if name.startswith(("flows/", "tasks/"))]
     made = {id(value): value for module in modules for value in vars(module).values() if isinstance(value, Flow | Task)}
     assert len(made) > 20
     assert [value.name for value in made.values() if value.persist_result is not False] == []

@@ -1,7 +1,10 @@
-"""The flows as a service: schedules, workers that die, cancellation, two pipelines at once, a server with a password."""
+"""The flows as a service: cancellation, two pipelines at once, schedules, whose files are whose, and how a command finds its login."""
 
 from __future__ import annotations
 
+import os
+import stat
+import subprocess
 import sys
 from datetime import timedelta
 from pathlib import Path
@@ -10,40 +13,10 @@ import pytest
 from prefect.client.schemas.actions import DeploymentScheduleCreate
 from prefect.client.schemas.schedules import IntervalSchedule
 
-from bilp.allocator import ENVIRONMENT
-from drill.rehearsal import SMALL, Service, finished_artifacts, kill, until
+from deployments.state_folder import REPOSITORY
+from drill.rehearsal import SMALL, Service, finished_artifacts, until
 
 pytestmark = [pytest.mark.service, pytest.mark.skipif(sys.platform != "linux", reason="looks into /proc")]
-
-
-def test_it_goes_on_whatever_dies(service: Service, undisturbed: dict[str, bytes], tmp_path: Path) -> None:
-    """A run is killed while it scores, a whole machine (worker and run) while it scores and another while it distills, and the server
-    before it has noticed the last."""
-    root = str(tmp_path / "store")
-    pipeline = service.submit("pipeline/digits", {"config": SMALL, "root": root})
-    first = service.process_of(service.running("score trial 0").id)
-    assert first, "the run ended before it could be killed"
-    assert set(first) <= set(service.processes(**ENVIRONMENT)), "freed memory is settled when a run's process starts"
-    kill(first)
-    second = service.process_of(service.running("score trial 1").id)
-    assert second, "the run ended before it could be killed"
-    kill([*service.workers_of(second), *second])
-
-    unit = service.running("distill bilp")
-    until(lambda: list(Path(root).glob("runs/*/rounds/*/reselect/_manifest.json")))
-    machine = service.process_of(unit.id)
-    assert machine, "the run ended before it could be killed"
-    kill([*service.workers_of(machine), *machine])
-    service.kill_server()
-    service.start_server()
-
-    ended = service.ended(pipeline)
-    assert ended.state_name == "Completed", service.logs()
-    assert finished_artifacts(root) == undisturbed
-    for unit_that_died in ("score trial 0", "score trial 1", "distill bilp"):
-        *before, last = [run.state_name for run in service.runs(unit_that_died)]
-        assert (set(before), last) == ({"Crashed"}, "Completed")
-    assert (Path(root) / "leases").is_dir()
 
 
 def test_a_cancelled_run_stops_and_two_at_once_go_on(service: Service, undisturbed: dict[str, bytes], tmp_path: Path) -> None:
@@ -89,3 +62,36 @@ def test_a_schedule_fires(service: Service, tmp_path: Path) -> None:
     finally:
         with service.client() as client:
             client.delete_deployment_schedule(deployment.id, schedule.id)
+
+
+def modes(folder: Path) -> set[tuple[bool, int]]:
+    """Whether a folder, and permissions, of everything below and of the folder itself."""
+    found = [path.stat(follow_symlinks=False).st_mode for path in (folder, *folder.rglob("*"))]
+    return {(stat.S_ISDIR(mode), stat.S_IMODE(mode)) for mode in found}
+
+
+def test_a_service_writes_for_its_user_alone_and_its_runs_as_their_worker_was_told(service: Service, tmp_path: Path) -> None:
+    umask = os.umask(0o022)
+    os.umask(umask)
+    store = tmp_path / "store"
+    run = service.submit("ingest/ingest", {"config": {"source": "digits"}, "root": str(store)})
+    assert service.ended(run).state_name == "Completed", service.logs()
+    assert modes(Path(service.environment["PREFECT_HOME"])) <= {(True, 0o700), (False, 0o600)}
+    assert modes(store) == {(True, 0o777 & ~umask), (False, 0o666 & ~umask)}
+
+
+def test_a_command_on_this_machine_finds_the_login_in_the_folder_of_the_server(service: Service, tmp_path: Path) -> None:
+    """And one that knows another folder is told what to do; nobody sends the login to another address."""
+    command = [sys.executable, "-m", "flows.ingest", "--dataset", "digits"]
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("PREFECT_API_AUTH")}
+    kept |= {"PREFECT_API_URL": service.environment["PREFECT_API_URL"], "BILP_STORAGE": str(tmp_path / "store")}
+    known = kept | {"PREFECT_HOME": service.environment["PREFECT_HOME"]}
+    before = len(service.runs())
+    done = subprocess.run(command, cwd=REPOSITORY, env=known, capture_output=True, text=True, check=False, timeout=120)
+    assert done.returncode == 0, done.stderr
+    assert len(service.runs()) == before + 1
+    unknown = kept | {"PREFECT_HOME": str(tmp_path / "elsewhere")}
+    refused = subprocess.run(command, cwd=REPOSITORY, env=unknown, capture_output=True, text=True, check=False, timeout=120)
+    assert refused.returncode == 1
+    (line,) = refused.stderr.splitlines()
+    assert "does not let this client in: set PREFECT_API_AUTH_STRING" in line and "the file login in its folder" in line

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 
 import pytest
+from made_once import made_once
 from tiny_world import Snapshot, World, make_world
 
 from bilp.errors import BilpError
@@ -14,7 +15,7 @@ Refused = Callable[[Callable[[], object], str], str]
 
 @pytest.fixture(scope="session")
 def _made(tmp_path_factory: pytest.TempPathFactory) -> tuple[World, Snapshot]:
-    world = make_world(str(tmp_path_factory.mktemp("tiny-world")))
+    world = made_once(tmp_path_factory, "tiny-world", World, lambda folder: make_world(str(folder)))
     return world, Snapshot(world.root)
 
 

@@ -92,6 +92,7 @@ ONCE = [
 ]
 
 
+@pytest.mark.slow
 def test_one_wrong_answer_is_asked_for_again(uri: str, between: Proxy, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for number, (name, (ask, methods, where, right), change) in enumerate(ONCE):
         monkeypatch.setenv("BILP_CACHE", str(tmp_path / f"cache {number}"))

@@ -1,0 +1,27 @@
+"""The tiers of the tests: what is marked `service` or `slow` is the second, everything else the first; docs/tests.md tells more."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+SERVICES = "integration"
+"""The folder whose tests share servers and workers, and are all marked so."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """What waits longest for servers begins first, so that the other processes' tests fill the time.
+
+    Raises UsageError if a file of tests/integration, or a test that uses its service, is in the first tier.
+    """
+    wrong = sorted({item.path for item in items if _needs_service(item) and item.get_closest_marker("service") is None})
+    if wrong:
+        raise pytest.UsageError(
+            f"{', '.join(map(str, wrong))}: mark these tests with pytest.mark.service, for they start a server and workers"
+        )
+    items.sort(key=lambda item: (item.get_closest_marker("service") is None, item.get_closest_marker("slow") is None))
+
+
+def _needs_service(item: pytest.Item) -> bool:
+    return SERVICES in Path(item.path).parts or "service" in getattr(item, "fixturenames", ())
