@@ -34,7 +34,7 @@ import flows  # noqa: F401  # settles how threads wait, before torch is imported
 from benchmarks.watched_server import CountingRelay, cpu_seconds, rows, start_worker
 from drill.rehearsal import Service
 from tasks.execution import Execution
-from tasks.pace import LONGEST, pause
+from tasks.polling import LONGEST, interval
 from tasks.progress_bars import ARTIFACT_INTERVAL
 from tasks.remote import POLLS_PER_SECOND
 
@@ -162,8 +162,8 @@ def extrapolated(costs: Mapping[str, float], per_unit: float, requests: float, m
     """Requests per second and share of a core of the server while GPUS workers are busy with WAVES * GPUS units of these minutes."""
     submitted_ago, runs_for = minutes * 60 * WAVES / 2, minutes * 60 / 2  # on average, as seen at any moment
     rates = {
-        "look": WAVES * GPUS / 2 / min(max(pause(submitted_ago, Execution().poll_seconds), WAVES * GPUS / POLLS_PER_SECOND), LONGEST),
-        "progress": GPUS / pause(runs_for, ARTIFACT_INTERVAL),
+        "look": WAVES * GPUS / 2 / min(max(interval(submitted_ago, Execution().poll_seconds), WAVES * GPUS / POLLS_PER_SECOND), LONGEST),
+        "progress": GPUS / interval(runs_for, ARTIFACT_INTERVAL),
         "beat": GPUS / BEAT_SECONDS,
         "work": GPUS / query,
         "pulse": GPUS / BEAT_SECONDS,
@@ -207,14 +207,14 @@ def measure(service: Service, folder: Path, arguments: argparse.Namespace) -> No
     from bilp.config import PipelineConfig, ScoreConfig
     from flows.ingest import ingest
     from flows.pipeline import pipeline
-    from flows.units import dispatch
+    from flows.units.table import score_trial
 
     refresh_global_settings_context()
     make_images(folder / "images", arguments.classes)
     config = PipelineConfig.model_validate(configuration(folder / "images", arguments.trials, arguments.shards))
     dataset = ingest(config.ingest, service.storage)
     alone = ScoreConfig(trials=1, epochs=1, init_epochs=1, network=config.score.network, seed=7)
-    real = of_one_real_unit(service, relay, dispatch.score_trial(dataset, alone, 0, service.storage).arguments)
+    real = of_one_real_unit(service, relay, score_trial.call(service.storage, dataset_uri=dataset, config=alone, trial=0).parameters)
 
     start_worker(AT_ONCE)
     before, requests, began, clock = rows(database), relay.requests.copy(), cpu_seconds(pid), time.monotonic()

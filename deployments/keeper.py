@@ -1,7 +1,10 @@
 """Looks after the runs of one server: what died is recorded, and pipelines that were interrupted are started again.
 
-The server's automations react to events, and an event is lost when the server dies before the reaction. This looks at states
-instead, so that it does not matter when it looks. It lives as long as the server that started it.
+This alone records that a run sends no heartbeat any more; earlier versions also registered an automation for that. Automations react to
+events, and an event is lost when the server dies before the reaction: what died while the server was away stayed "Running" for ever.
+This looks at states, so that it does not matter when it looks, and it has to look at them anyway: for runs that were claimed and never
+started, for cancellations that nobody was left to carry out, and for interrupted pipelines. It lives as long as the server that started
+it (`deployments.server`).
 """
 
 from __future__ import annotations
@@ -30,33 +33,34 @@ from bilp.errors import StorageError, StorageUnreachable
 from bilp.text.escaping import shown
 from bilp.text.unexpected import one_line
 from deployments import register
-from deployments.automations import SILENCE
 from tasks.remote import was_interrupted
 
 FLOWS = ("pipeline", "sweep")
 """Flows that nobody waits for; units are submitted again by their pipelines."""
 LOOK_SECONDS = float(os.environ.get("BILP_LOOK_SECONDS", "10"))
+SILENCE = timedelta(seconds=90)
+"""Three heartbeats (PREFECT_FLOWS_HEARTBEAT_FREQUENCY=30 in prefect.yaml)."""
 PAGE = 200  # runs in one answer, the most that Prefect gives
 MEMORY = timedelta(days=1)
-CANCEL_PATIENCE = timedelta(seconds=90)
-START_PATIENCE = timedelta(seconds=float(os.environ.get("BILP_START_SECONDS", "900")))
+CANCEL_TIMEOUT = timedelta(seconds=90)
+START_TIMEOUT = timedelta(seconds=float(os.environ.get("BILP_START_SECONDS", "900")))
 """A claimed run may wait for its image and a free machine that long."""
 OUT_OF_REACH = (StorageError, StorageUnreachable)
 STORAGE_STARTS = 6  # starts of a pipeline that found the storage out of reach; somebody must see a wrong address in the end
 STORAGE_PAUSE = timedelta(seconds=30)
 
 
-def look_after(client: SyncPrefectClient, listening_since: datetime, claimed_patience: timedelta = START_PATIENCE) -> None:
+def look_after(client: SyncPrefectClient, listening_since: datetime, claim_timeout: timedelta = START_TIMEOUT) -> None:
     """One look at all runs; `listening_since` tells from when on heartbeats could arrive."""
     now = datetime.now(UTC)
     for run in _runs(client, StateType.RUNNING):
         if now - listening_since > SILENCE and _age(run, now) > SILENCE and not _heard_of(client, run, now - SILENCE):
             _record(client, run, Crashed(message=f"no heartbeat for {SILENCE.seconds} s"))
     for run in _runs(client, StateType.PENDING):
-        if _age(run, now) > claimed_patience:
+        if _age(run, now) > claim_timeout:
             _record(client, run, Crashed(message="its worker claimed it and never started it"))
     for run in _runs(client, StateType.CANCELLING):
-        if _age(run, now) > CANCEL_PATIENCE:
+        if _age(run, now) > CANCEL_TIMEOUT:
             _record(client, run, Cancelled(message="no worker was left to stop it"))
     for run in _runs(client, StateType.CRASHED, StateType.FAILED, flows=FLOWS, ended_after=now - MEMORY):
         if not run.parent_task_run_id:

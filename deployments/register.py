@@ -1,6 +1,6 @@
 """python -m deployments.register
 
-Bring the server at PREFECT_API_URL up to date: work pools with their queues, every deployment of prefect.yaml, automations.
+Bring the server at PREFECT_API_URL up to date: work pools with their queues, every deployment of prefect.yaml.
 Calling it again changes nothing. BILP_POOL_TYPE=kubernetes makes the pools Kubernetes ones with the job templates of
 deployments/kubernetes and the image BILP_IMAGE. With BILP_REPOSITORY, workers clone that git repository (BILP_BRANCH) for each run;
 git signs in there with what the workers' machines know.
@@ -25,7 +25,7 @@ from prefect.settings import get_current_settings
 from bilp import ending
 from bilp.errors import BilpError, ConfigError
 from bilp.text.redaction import redacted
-from deployments import automations, job_templates, repository
+from deployments import job_templates, repository
 from deployments.state_folder import REPOSITORY, settle
 from flows.server import configured, login
 
@@ -37,6 +37,7 @@ POOLS = {
 }
 QUEUES = ("interactive", "scheduled", "default")
 """In the order of their priority."""
+RETIRED_AUTOMATION = "bilp: no heartbeat means crashed"
 
 
 def pools(client: SyncPrefectClient, kind: str) -> None:
@@ -84,14 +85,10 @@ def deployments(source: str, branch: str | None) -> None:
         raise BilpError(redacted(f"prefect deploy ended with status {done.returncode}: {said[-1]}", os.environ))
 
 
-def automate(client: SyncPrefectClient) -> None:
-    """Create or update the automations."""
-    for automation in (automations.zombies(),):
-        there = client.read_automations_by_name(automation.name)
-        if there:
-            client.update_automation(there[0].id, automation)
-        else:
-            client.create_automation(automation)
+def retire(client: SyncPrefectClient) -> None:
+    """Delete the automations that earlier versions registered (`deployments.keeper` tells why)."""
+    for automation in client.read_automations_by_name(RETIRED_AUTOMATION):
+        client.delete_automation(automation.id)
 
 
 def main() -> None:
@@ -106,8 +103,8 @@ def main() -> None:
     with get_client(sync_client=True) as client:
         pools(client, os.environ.get("BILP_POOL_TYPE", "process"))
         deployments(source, os.environ.get("BILP_BRANCH"))
-        automate(client)
-    sys.stdout.write("work pools, deployments and automations are up to date\n")
+        retire(client)
+    sys.stdout.write("work pools and deployments are up to date\n")
     sys.stdout.flush()
 
 

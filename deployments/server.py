@@ -1,11 +1,11 @@
 """python -m deployments.server
 
-A Prefect server on this machine: API, UI, scheduler and automations, with everything it keeps in one folder ($PREFECT_HOME).
+A Prefect server on this machine: API, UI and scheduler, with everything it keeps in one folder ($PREFECT_HOME).
 It listens on 127.0.0.1:4200 unless PREFECT_SERVER_API_HOST and PREFECT_SERVER_API_PORT say otherwise. There it makes a login at its
 first start and keeps it in that folder; PREFECT_SERVER_API_AUTH_STRING (user:password) sets another one, and any other address insists
 on that. It answers to its own names (BILP_ALLOWED_HOSTS adds some) and to no page of another origin. On PostgreSQL with
 PREFECT_SERVER_DATABASE_CONNECTION_URL.
-Once it answers, work pools, queues, deployments and automations are brought up to date (`deployments.register`), and pipelines whose
+Once it answers, work pools, queues and deployments are brought up to date (`deployments.register`), and pipelines whose
 process died are started again (`deployments.keeper`).
 """
 

@@ -6,30 +6,34 @@ Distill a synthetic set for every arm of the comparison; selections that its arm
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 from bilp.config import DistillConfig, PipelineConfig, ReselectConfig
 from bilp.config.arms import PlannedRun, adaptive_note, needs_selection, planned_runs
-from bilp.storage.objects import join
 from flows import program
 from flows.experts import experts_of_arms
 from flows.ingest import ingest
 from flows.local.flow import flow
 from flows.prune import score_and_prune
-from flows.rounds import go_through
-from flows.units import dispatch
-from flows.workplace import Root, workplace
+from flows.rounds import complete_run, shard_label
+from flows.units.execute import execute
+from flows.units.table import distill_run, distill_shard, pretrain_network
+from flows.units.unit import Call
+from flows.workplace import workplace
 from tasks import terminal
-from tasks.distill import SYNTHETIC, start_run, went_through
+from tasks.addresses import synthetic_set
+from tasks.parameters import DatasetUri, Label, Root
+from tasks.stages import is_complete, start_run
 
 
 @flow(name="distill", flow_run_name="distill {label} by {config.method}, ipc {config.ipc}")
 def distill(
-    dataset_uri: str,
+    dataset_uri: DatasetUri,
     selection_uri: str | None,
     config: DistillConfig,
     reselect: ReselectConfig,
-    root: Root | None = None,
-    label: str = "run",
+    root: Root = None,
+    label: Label = "run",
     experts_uri: str | None = None,
 ) -> str:
     """The URI of the run, in which the synthetic set lies. Without a selection, all real samples take part.
@@ -37,72 +41,81 @@ def distill(
     Methods mtt and tesla need the buffer of experts that learned the same samples.
 
     Args:
-        dataset_uri: The dataset, as ingest published it.
         selection_uri: Samples that take part; if empty, all.
         config: Method, images per class, iterations and rounds.
         reselect: Adaptive pruning; beta 0 switches it off.
-        root: Where artifacts lie; if empty, BILP_STORAGE of the process that runs this.
-        label: What people read.
         experts_uri: The buffer of experts, for mtt and tesla.
     """
     run = start_run(dataset_uri, selection_uri, config, reselect, workplace(root), label, experts_uri)
-    go_through(run, config, reselect.beta > 0, label)
+    complete_run(run, config, reselect.beta > 0, label)
     return run
 
 
-def distill_arms(config: PipelineConfig, dataset_uri: str, selection_uri: str | None, root: Root | None = None) -> dict[str, list[str]]:
-    """The URIs of the runs of each arm, one for each experiment."""
-    runs: dict[str, list[str]] = {arm: [] for arm in config.arms}
+@dataclass(frozen=True)
+class _Registered:
+    """A run of the plan that is registered."""
+
+    uri: str
+    planned: PlannedRun
+    label: str
+
+    @property
+    def shards(self) -> int:
+        return self.planned.distill.shards
+
+
+def distill_arms(config: PipelineConfig, dataset_uri: str, selection_uri: str | None, root: Root = None) -> dict[str, list[str]]:
+    """The URIs of the runs of each arm, one for each experiment: all are registered, then carried out side by side."""
     note = adaptive_note(config)
     if note:
         terminal.say(f"          {note}")
     experts = experts_of_arms(config, dataset_uri, selection_uri, root)
-    begin = distill if dispatch.here() else start_run  # elsewhere, all runs are registered and then carried out side by side
-    root = workplace(root)
-    begun = []
-    for planned in planned_runs(config):
-        selection, label = selection_uri if planned.static else None, _label(planned, config)
-        run = begin(dataset_uri, selection, planned.distill, planned.reselect, root, label, experts.get(planned.static))
-        begun.append((run, planned, label))
-        runs[planned.arm].append(run)
-    if not dispatch.here():
-        _carry_out(begun, root)
-    return runs
+    plan, place = planned_runs(config), workplace(root)
+
+    @flow(name="distill-arms", flow_run_name="{what}")  # commands call this outside of any flow, and tasks need one
+    def arms(what: str) -> dict[str, list[str]]:
+        registered = []
+        for planned in plan:
+            selection, label = selection_uri if planned.static else None, _label(planned, config)
+            uri = start_run(dataset_uri, selection, planned.distill, planned.reselect, place, label, experts.get(planned.static))
+            registered.append(_Registered(uri, planned, label))
+        _carry_out(registered, place)
+        return {arm: [run.uri for run in registered if run.planned.arm == arm] for arm in config.arms}
+
+    return arms(f"distill {len(plan)} runs by {config.method}, ipc {config.ipc}")
 
 
-def _carry_out(begun: Sequence[tuple[str, PlannedRun, str]], root: str) -> None:
+def _carry_out(registered: Sequence[_Registered], root: str) -> None:
     """All registered runs side by side; those that are divided shard by shard, and merged here, which is reading and writing."""
-    networks = _networks(begun, root)
+    networks = _networks(registered, root)
     if networks:
-        dispatch.carry_out(f"pretrain {len(networks)} networks", networks)
-    calls = []
-    for run, planned, label in begun:
-        shards = planned.distill.shards
-        if shards == 1:
-            calls.append(dispatch.distill_run(run, root, label))
-        elif not went_through(run):
-            calls += [dispatch.distill_shard(run, shard, shards, root, label) for shard in range(shards)]
-    dispatch.carry_out(f"distill {len(begun)} runs", calls)
-    for run, planned, label in begun:
-        if planned.distill.shards > 1:
-            go_through(run, planned.distill, planned.reselect.beta > 0, label)
+        execute(f"pretrain {len(networks)} networks", networks)
+    execute(f"distill {len(registered)} runs", [call for run in registered for call in _distillations(run, root)])
+    for run in registered:
+        if run.shards > 1:
+            complete_run(run.uri, run.planned.distill, run.planned.reselect.beta > 0, run.label)
 
 
-def _networks(begun: Sequence[tuple[str, PlannedRun, str]], root: str) -> list[dispatch.Call]:
-    """The pretrained networks of all runs that are not through; those that runs share once."""
-    calls: dict[str, dispatch.Call] = {}
-    for run, planned, label in begun:
-        count = planned.distill.idc.pretrained.networks
-        if count and not went_through(run):
+def _networks(registered: Sequence[_Registered], root: str) -> list[Call]:
+    """The pretrained networks of all runs that are not complete; those that runs share once."""
+    calls: dict[str, Call] = {}
+    for run in registered:
+        count = run.planned.distill.idc.pretrained.networks
+        if count and not is_complete(run.uri):
             for number in range(count):
-                call = dispatch.pretrain_network(run, number, root, label)
+                call = pretrain_network.call(root, run_uri=run.uri, number=number, label=run.label)
                 calls.setdefault(call.artifact, call)
     return list(calls.values())
 
 
-def synthetic_uri(run_uri: str) -> str:
-    """Where the synthetic set of a run lies."""
-    return join(run_uri, SYNTHETIC)
+def _distillations(run: _Registered, root: str) -> list[Call]:
+    """The run, or its shards if it is divided into some and not complete."""
+    if run.shards == 1:
+        return [distill_run.call(root, run_uri=run.uri, label=run.label)]
+    if is_complete(run.uri):
+        return []
+    labels = [shard_label(run.label, shard, run.shards) for shard in range(run.shards)]
+    return [distill_shard.call(root, run_uri=run.uri, shard=shard, label=label) for shard, label in enumerate(labels)]
 
 
 def _label(planned: PlannedRun, config: PipelineConfig) -> str:
@@ -118,7 +131,7 @@ def command(config: PipelineConfig) -> dict[str, list[str]]:
 def show(runs: dict[str, list[str]]) -> None:
     for arm, experiments in runs.items():
         for run in experiments:
-            program.show_uri(f"synthetic set, {arm}", synthetic_uri(run))
+            program.show_uri(f"synthetic set, {arm}", synthetic_set(run))
 
 
 if __name__ == "__main__":

@@ -6,7 +6,6 @@ of the comparison need them.
 
 from __future__ import annotations
 
-from prefect import unmapped
 from prefect.task_runners import ThreadPoolTaskRunner
 
 from bilp.config import ExpertsConfig, NetworkConfig, PipelineConfig
@@ -17,11 +16,12 @@ from flows import program
 from flows.ingest import ingest
 from flows.local.flow import flow
 from flows.prune import score_and_prune
-from flows.units import dispatch
-from flows.workplace import Root, workplace
+from flows.units.execute import execute
+from flows.units.table import train_expert
+from flows.workplace import workplace
 from tasks.execution import Execution
-from tasks.experts import collect_experts, train_expert
-from tasks.stopping import stoppable
+from tasks.parameters import DatasetUri, Label, Root
+from tasks.stages import collect_experts
 
 ALL, SELECTED = "all samples", "the selection"
 
@@ -32,33 +32,27 @@ ALL, SELECTED = "all samples", "the selection"
     task_runner=ThreadPoolTaskRunner(max_workers=Execution().workers),
 )
 def experts(
-    dataset_uri: str, selection_uri: str | None, config: ExpertsConfig, network: NetworkConfig, root: Root | None = None, label: str = ALL
+    dataset_uri: DatasetUri,
+    selection_uri: str | None,
+    config: ExpertsConfig,
+    network: NetworkConfig,
+    root: Root = None,
+    label: Label = ALL,
 ) -> str:
     """The URI of the buffer of experts. Without a selection they learn all real samples.
 
     Args:
-        dataset_uri: The dataset, as ingest published it.
         selection_uri: Samples that the experts learn; if empty, all.
         config: How many experts, and how they are trained.
         network: What is trained.
-        root: Where artifacts lie; if empty, BILP_STORAGE of the process that runs this.
-        label: What people read.
     """
     root = workplace(root)
-    if not dispatch.here():
-        numbers = range(config.count)
-        calls = [dispatch.train_expert(dataset_uri, selection_uri, config, network, number, root, label) for number in numbers]
-        dispatch.carry_out(f"train {config.count} experts", calls)
-        return collect_experts(dataset_uri, selection_uri, config, network, root, label)
-    fixed = (unmapped(config), unmapped(network))
-    with stoppable():
-        train_expert.map(
-            unmapped(dataset_uri), unmapped(selection_uri), *fixed, range(config.count), unmapped(root), unmapped(label)
-        ).result()
+    shared = {"dataset_uri": dataset_uri, "selection_uri": selection_uri, "config": config, "network": network, "label": label}
+    execute(f"train {config.count} experts", [train_expert.call(root, expert=number, **shared) for number in range(config.count)])
     return collect_experts(dataset_uri, selection_uri, config, network, root, label)
 
 
-def experts_of_arms(config: PipelineConfig, dataset_uri: str, selection_uri: str | None, root: Root | None = None) -> dict[bool, str]:
+def experts_of_arms(config: PipelineConfig, dataset_uri: str, selection_uri: str | None, root: Root = None) -> dict[bool, str]:
     """The buffers that the arms need: of the selection under True, of all real samples under False. Empty for a method without."""
     if not needs_experts(config):
         return {}

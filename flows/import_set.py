@@ -7,19 +7,21 @@ Convert a set that a reference project published (.pt of DC, DSA, DM, MTT or IDC
 from __future__ import annotations
 
 import sys
-from typing import Literal
+from typing import Any, Literal
 
 from pydantic import Field
 
-import tasks.exchange
 from bilp.artifacts.artifact import open_artifact
 from bilp.config import PipelineConfig
 from bilp.exchange.options import ImportOptions
 from flows import program
 from flows.ingest import ingest
 from flows.local.flow import flow
-from flows.workplace import Root, workplace
-from tasks.evaluate import evaluate_baseline, evaluate_synthetic
+from flows.units.execute import execute
+from flows.units.table import evaluate_baseline, evaluate_synthetic
+from flows.workplace import workplace
+from tasks import stages
+from tasks.parameters import Root
 
 
 class Options(ImportOptions):
@@ -30,19 +32,21 @@ class Options(ImportOptions):
 
 
 @flow(name="import", flow_run_name="import {options.file}")
-def import_set(config: PipelineConfig, options: ImportOptions, root: Root | None = None) -> str:
+def import_set(config: PipelineConfig, options: ImportOptions, root: Root = None) -> str:
     """The URI of the synthetic set."""
     root = workplace(root)
-    return tasks.exchange.import_set(ingest(config.ingest, root), options, root)
+    return stages.import_set(ingest(config.ingest, root), options, root)
 
 
 @flow(name="import and evaluate", flow_run_name="evaluate {synthetic_uri}")
-def evaluate_imported(config: PipelineConfig, synthetic_uri: str, root: Root | None = None) -> list[str]:
+def evaluate_imported(config: PipelineConfig, synthetic_uri: str, root: Root = None) -> list[str]:
     """The URIs of the evaluations of an imported set and of the baselines with as many images."""
     root = workplace(root)
     dataset, facts = ingest(config.ingest, root), open_artifact(synthetic_uri, "synthetic").manifest.facts
-    baselines = [evaluate_baseline(dataset, baseline, facts["ipc"], config.evaluate, root) for baseline in config.evaluate.baselines]
-    return [*baselines, evaluate_synthetic(dataset, synthetic_uri, facts["method"], 0, config.evaluate, root)]
+    shared: dict[str, Any] = {"root": root, "dataset_uri": dataset, "config": config.evaluate}
+    calls = [evaluate_baseline.call(baseline=baseline, ipc=facts["ipc"], **shared) for baseline in config.evaluate.baselines]
+    calls.append(evaluate_synthetic.call(synthetic_uri=synthetic_uri, arm=facts["method"], experiment=0, **shared))
+    return execute(f"evaluate {len(calls)} sets", calls)
 
 
 def main() -> None:

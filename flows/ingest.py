@@ -7,28 +7,28 @@ from __future__ import annotations
 
 from functools import partial
 
-import tasks.ingest
 from bilp.config import IngestConfig
 from flows import program
 from flows.local.flow import flow
-from flows.workplace import Root, workplace
+from flows.workplace import workplace
+from tasks import stages
+from tasks.parameters import Root
 
 
 @flow(name="ingest", flow_run_name="ingest {config.source}")
-def ingest(config: IngestConfig, root: Root | None = None) -> str:
+def ingest(config: IngestConfig, root: Root = None) -> str:
     """The URI of the dataset.
 
     Args:
         config: Where the real images come from.
-        root: Where artifacts lie; if empty, BILP_STORAGE of the process that runs this.
     """
     return dataset_and_record(config, workplace(root))[0]
 
 
 def dataset_and_record(config: IngestConfig, root: str) -> tuple[str, str]:
     """The URIs of the dataset and of the record of its source, for a flow that shows where images come from."""
-    record = tasks.ingest.read_source(config, root)
-    return tasks.ingest.dataset_of(config, record), record
+    record = stages.read_source(config, root)
+    return stages.dataset_of(config, record), record
 
 
 if __name__ == "__main__":

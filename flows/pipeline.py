@@ -16,18 +16,18 @@ from flows.local.flow import flow
 from flows.prune import score_and_prune
 from flows.report import report
 from flows.restarts import refuse_endless_restarts
-from flows.workplace import Root, workplace
+from flows.workplace import workplace
+from tasks.parameters import Root
 
 DIGITS = PipelineConfig()
 
 
 @flow(name="pipeline", flow_run_name="{config.dataset} {config.method} ipc {config.ipc}")
-def pipeline(config: PipelineConfig = DIGITS, root: Root | None = None) -> str:
+def pipeline(config: PipelineConfig = DIGITS, root: Root = None) -> str:
     """The URI of report.html. Artifacts lie below `root`, by default $BILP_STORAGE; what is there is not computed again.
 
     Args:
         config: What to do; set the dials, the rest is derived from them.
-        root: Where artifacts lie; if empty, BILP_STORAGE of the process that runs this.
     """
     refuse_endless_restarts()
     root = workplace(root)

@@ -7,30 +7,29 @@ from __future__ import annotations
 
 from functools import partial
 
-import tasks.prune
 from bilp.config import PipelineConfig, PruneConfig
 from bilp.config.arms import needs_scores
 from flows import program
 from flows.ingest import ingest
 from flows.local.flow import flow
 from flows.score import score
-from flows.workplace import Root, workplace
+from flows.workplace import workplace
+from tasks import stages
+from tasks.parameters import DatasetUri, Root
 
 
 @flow(name="prune", flow_run_name="prune by {config.criterion}, keep {config.keep:g}")
-def prune(dataset_uri: str, scores_uri: str | None, config: PruneConfig, root: Root | None = None) -> str:
+def prune(dataset_uri: DatasetUri, scores_uri: str | None, config: PruneConfig, root: Root = None) -> str:
     """The URI of the selection; `scores_uri` is a summary of scores, for criteria that rank by them.
 
     Args:
-        dataset_uri: The dataset, as ingest published it.
         scores_uri: A summary of scores, for criteria that rank by them; random and external need none.
         config: Which samples of each class are kept.
-        root: Where artifacts lie; if empty, BILP_STORAGE of the process that runs this.
     """
-    return tasks.prune.prune(dataset_uri, scores_uri, config, workplace(root))
+    return stages.prune(dataset_uri, scores_uri, config, workplace(root))
 
 
-def score_and_prune(config: PipelineConfig, dataset_uri: str, root: Root | None = None) -> tuple[str | None, str]:
+def score_and_prune(config: PipelineConfig, dataset_uri: str, root: Root = None) -> tuple[str | None, str]:
     """The URIs of the scores, if the criterion needs them, and of the selection."""
     scores = score(dataset_uri, config.score, root) if needs_scores(config.prune) else None
     return scores, prune(dataset_uri, scores, config.prune, root)

@@ -20,8 +20,9 @@ from flows.evaluate import evaluate
 from flows.ingest import ingest
 from flows.local.flow import flow
 from flows.prune import score_and_prune
-from flows.workplace import Root, workplace
-from tasks.reproduce import compare_with_published
+from flows.workplace import workplace
+from tasks.parameters import Root
+from tasks.stages import compare_with_published
 
 
 class Options(Frozen):
@@ -32,7 +33,7 @@ class Options(Frozen):
 
 
 @flow(name="reproduce", flow_run_name="reproduce {recipe}")
-def reproduce(recipe: str, config: PipelineConfig, root: Root | None = None) -> str:
+def reproduce(recipe: str, config: PipelineConfig, root: Root = None) -> str:
     """The URI of the comparison of a run of `config` with what the recipe states as published."""
     root = workplace(root)
     dataset = ingest(config.ingest, root)

@@ -7,36 +7,30 @@ from __future__ import annotations
 
 from functools import partial
 
-from prefect import unmapped
 from prefect.task_runners import ThreadPoolTaskRunner
 
 from bilp.config import ScoreConfig
 from flows import program
 from flows.ingest import ingest
 from flows.local.flow import flow
-from flows.units import dispatch
-from flows.workplace import Root, workplace
+from flows.units.execute import execute
+from flows.units.table import score_trial
+from flows.workplace import workplace
 from tasks.execution import Execution
-from tasks.score import score_trial, summarize
-from tasks.stopping import stoppable
+from tasks.parameters import DatasetUri, Root
+from tasks.stages import summarize
 
 
 @flow(name="score", flow_run_name="score in {config.trials} trials", task_runner=ThreadPoolTaskRunner(max_workers=Execution().workers))
-def score(dataset_uri: str, config: ScoreConfig, root: Root | None = None) -> str:
+def score(dataset_uri: DatasetUri, config: ScoreConfig, root: Root = None) -> str:
     """The URI of the summary of all trials.
 
     Args:
-        dataset_uri: The dataset, as ingest published it.
         config: What is trained and recorded.
-        root: Where artifacts lie; if empty, BILP_STORAGE of the process that runs this.
     """
     root = workplace(root)
-    if not dispatch.here():
-        calls = [dispatch.score_trial(dataset_uri, config, trial, root) for trial in range(config.trials)]
-        dispatch.carry_out(f"score {config.trials} trials", calls)
-        return summarize(dataset_uri, config, root)
-    with stoppable():
-        score_trial.map(unmapped(dataset_uri), unmapped(config), range(config.trials), unmapped(root)).result()
+    calls = [score_trial.call(root, dataset_uri=dataset_uri, config=config, trial=trial) for trial in range(config.trials)]
+    execute(f"score {config.trials} trials", calls)
     return summarize(dataset_uri, config, root)
 
 

@@ -11,13 +11,13 @@ from bilp.config.sources import DEFAULT_SOURCE
 from bilp.errors import ConfigError
 from flows.local.flow import flow
 from flows.pipeline import pipeline
-from flows.workplace import Root
+from tasks.parameters import Root
 
 DEFAULT = {"dataset": DEFAULT_SOURCE}
 
 
 @flow(name="sweep", flow_run_name="sweep over {vary}")
-def sweep(config: dict[str, Any] = DEFAULT, vary: dict[str, list[Any]] = {}, root: Root | None = None) -> list[str]:  # noqa: B006
+def sweep(config: dict[str, Any] = DEFAULT, vary: dict[str, list[Any]] = {}, root: Root = None) -> list[str]:  # noqa: B006
     """The URIs of the reports, one for each combination of the values in `vary` (dotted names of settings) over `config`.
 
     Pipelines run one after the other; each has its units side by side where workers carry them out.
@@ -25,7 +25,6 @@ def sweep(config: dict[str, Any] = DEFAULT, vary: dict[str, list[Any]] = {}, roo
     Args:
         config: What the pipelines have in common, such as {"dataset": "digits", "score": {"trials": 3}}.
         vary: Values by dotted name of the setting, such as {"keep": [0.3, 0.7], "distill.iterations": [500, 1000]}.
-        root: Where artifacts lie; if empty, BILP_STORAGE of the process that runs this.
     """
     return [pipeline(combination, root) for combination in combinations(config, vary)]
 

@@ -2,21 +2,9 @@
 
 from __future__ import annotations
 
-import os
 from functools import cache
-from typing import Annotated
-
-from pydantic import BeforeValidator, WithJsonSchema
 
 from bilp.storage.objects import Uri, as_uri, check_storage, exists, storage_root
-from bilp.storage.uris import NO_SECRET
-
-Root = Annotated[
-    Uri,
-    BeforeValidator(lambda value: as_uri(value) if isinstance(value, os.PathLike) else value),
-    WithJsonSchema({"type": "string", "pattern": NO_SECRET}),
-]
-"""A storage root as a parameter of a flow; a form shows a text."""
 
 
 def workplace(root: Uri | None) -> str:

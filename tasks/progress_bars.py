@@ -15,7 +15,7 @@ from prefect.logging import get_logger
 from bilp.artifacts import lease
 from bilp.text.escaping import markdown
 from tasks import terminal
-from tasks.pace import pause
+from tasks.polling import interval
 from tasks.stopping import stop_if_asked
 
 ARTIFACT_INTERVAL = 2.0  # seconds between two updates in the UI, each of which costs a request; more for what takes long
@@ -37,7 +37,7 @@ class Watch:
         now = time.monotonic()
         self.first = self.first or (now, done)
         # A stage that ends within the first interval has nothing to show.
-        due = self.sent + pause(self.sent - self.line.began, ARTIFACT_INTERVAL)
+        due = self.sent + interval(self.sent - self.line.began, ARTIFACT_INTERVAL)
         if TaskRunContext.get() is not None and now >= due:
             left = seconds_left(now - self.first[0], done - self.first[1], total - done)
             self._send(100.0 * done / max(total, 1), note if left is None else f"{note} (about {left:.0f} s left)".lstrip())

@@ -27,7 +27,7 @@ from bilp.errors import BilpError, LeaseLost, StorageError
 from bilp.storage.objects import join
 from tasks import terminal
 from tasks.execution import Execution
-from tasks.pace import LONGEST, pause
+from tasks.polling import LONGEST, interval
 from tasks.stopping import stop_if_asked
 from tasks.task import stage
 
@@ -44,7 +44,7 @@ _GIVEN_TO_ANOTHER = f"exception: {LeaseLost.__name__}: "
 
 POLLS_PER_SECOND = 10.0  # of all units that are waited for at the same time, as far as their leases allow
 CRASHES = 5  # attempts after the first
-SERVER_PATIENCE = 600.0  # seconds that the Prefect server may be away
+SERVER_TIMEOUT = 600.0  # seconds that the Prefect server may be away
 START_SECONDS = 180.0
 LATE = 60.0  # seconds after which somebody who looks is told that a unit still waits for a worker
 MOST_RUNS = 200  # runs of one unit that are looked for
@@ -71,9 +71,9 @@ def run_on_worker(label: str, deployment: str, parameters: Mapping[str, Any], ar
         for crashes in range(CRASHES + 1):
             if is_published(artifact):
                 return artifact
-            run = _patiently(lambda: _run_of(client, unit, label, deployment, parameters, execution.queue))
+            run = _answer_of(lambda: _run_of(client, unit, label, deployment, parameters, execution.queue))
             try:
-                run = _watch(client, run, label, Pulse(lease_uri(artifact, root), owner_of(run.id), execution.lease_seconds), among)
+                run = _watch(client, run, label, LivenessProbe(lease_uri(artifact, root), owner_of(run.id), execution.lease_seconds), among)
             except BaseException:
                 _cancel(client, run.id)
                 raise
@@ -112,16 +112,16 @@ def _run_of(client: SyncPrefectClient, unit: str, label: str, deployment: str, p
     return submitted
 
 
-def _watch(client: SyncPrefectClient, run: FlowRun, label: str, alive: Pulse, among: int) -> FlowRun:
+def _watch(client: SyncPrefectClient, run: FlowRun, label: str, probe: LivenessProbe, among: int) -> FlowRun:
     """The run as it ended, or as crashed if its process is silent."""
     shortest = min(max(Execution().poll_seconds, among / POLLS_PER_SECOND), LONGEST)
     began, told, run_id = time.monotonic(), False, run.id
     get_logger("tasks").info("%s is run %s (%s)", label, run.name, run_id)
     while run.state is None or not run.state.is_final():
-        _wait(pause(time.monotonic() - began, shortest))
-        run = _patiently(lambda: client.read_flow_run(run_id))
-        if not alive(run.state is not None and run.state.is_running()):
-            _patiently(lambda: _record_crash(client, run_id, alive.patience))
+        _wait(interval(time.monotonic() - began, shortest))
+        run = _answer_of(lambda: client.read_flow_run(run_id))
+        if not probe(run.state is not None and run.state.is_running()):
+            _answer_of(lambda: _record_crash(client, run_id, probe.timeout))
         if not told and run.start_time is None and time.monotonic() - began > LATE:
             told = True
             terminal.say(f"          {label} waits for a worker; `prefect work-pool ls` and `make worker` help if none comes")
@@ -133,28 +133,28 @@ def _record_crash(client: SyncPrefectClient, run_id: UUID, silence: float) -> No
     client.set_flow_run_state(run_id, crashed, force=True)
 
 
-class Pulse:
+class LivenessProbe:
     """Whether somebody works on an artifact, from the renewals of its lease and this process's own clock.
 
-    The server's automation finds silent runs too, but only those whose heartbeats reached it: a run that died while the
-    server was away would stay "Running" for ever.
+    The server's keeper (`deployments.keeper`) finds silent runs too, of pipelines as well, but by heartbeats, which reach it only
+    while the server is there; a lease is renewed in the object storage.
     """
 
     def __init__(self, lease_uri: str, owner: str, seconds: float, clock: Callable[[], float] = time.monotonic) -> None:
         self.uri, self.owner = lease_uri, owner
         self.watch = lease.Watch(seconds, clock)
-        self.patience = self.watch.patience
+        self.timeout = self.watch.timeout
         self.running = self.begun = False
         self.looked = 0.0
 
     def __call__(self, running: bool) -> bool:
         """False once a running process was silent for too long; cheap enough for every poll."""
         asked = self.watch.clock()
-        if running and self.running and asked - self.looked < self.patience / 6:
+        if running and self.running and asked - self.looked < self.timeout / 6:
             return True
         self.looked = asked
         try:
-            seen = lease.pulse(self.uri)
+            seen = lease.last_sign(self.uri)
         except StorageError:
             self.watch.forget()  # out of reach, for the run as well
             return True
@@ -166,7 +166,7 @@ class Pulse:
         silence = self.watch.silence(seen, asked)
         # Before its first claim a process has to start and to import torch.
         begun = self.begun or self.owner.encode() in seen
-        return silence < (self.patience if begun else max(self.patience, START_SECONDS))
+        return silence < (self.timeout if begun else max(self.timeout, START_SECONDS))
 
 
 def owner_of(run_id: UUID) -> str:
@@ -184,8 +184,8 @@ def _judge(client: SyncPrefectClient, run: FlowRun, label: str, crashes: int) ->
     state = run.state
     assert state is not None
     why = f"{label}, run {run.name} ({run.id}), ended as {state.name}: {state.message or 'no message'}"
-    passing = was_interrupted(state) or state.is_completed() or _stopped_by_another(client, run, state)
-    if not passing:
+    transient = was_interrupted(state) or state.is_completed() or _stopped_by_another(client, run, state)
+    if not transient:
         raise UnitFailed(f"{why}; correct the cause and start the same pipeline again, what is finished stays")
     if crashes == CRASHES:
         raise UnitFailed(f"{why}, after {crashes} attempts that crashed likewise; look at the worker's log, then start the pipeline again")
@@ -227,9 +227,9 @@ def _cancel(client: SyncPrefectClient, run_id: UUID) -> None:
         get_logger("tasks").warning("run %s goes on, it could not be cancelled: %s", run_id, error)
 
 
-def _patiently(ask: Callable[[], T]) -> T:
+def _answer_of(ask: Callable[[], T]) -> T:
     """The answer of a Prefect server that may be restarting."""
-    end = time.monotonic() + SERVER_PATIENCE
+    end = time.monotonic() + SERVER_TIMEOUT
     while True:
         stop_if_asked()
         try:

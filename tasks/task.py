@@ -1,4 +1,4 @@
-"""What every task has in common: a name that says what runs, retries of what can pass, and "Cached" for what was there.
+"""What every task has in common: a name that says what runs, retries of transient errors, and "Cached" for what was there.
 
 Prefect's own result cache stays off. The artifacts of bilp are found by content key, their manifests and checksums are
 verified, and nothing that is read can execute code; a persisted Prefect result record could.
@@ -41,8 +41,8 @@ notice_lines.pass_on()  # whoever runs tasks wants to read what the work waits f
 
 RETRY_DELAYS = (1.0, 5.0, 20.0, 60.0)  # seconds, for a disk that is full, and for what nobody knows
 
-# Looking again does not repair these.
-LASTING = (MissingArtifact, DamagedArtifact, IncompatibleArtifact, ImpossibleUri, StorageRefused, StorageMisconfigured)
+# Trying again does not repair these.
+PERMANENT = (MissingArtifact, DamagedArtifact, IncompatibleArtifact, ImpossibleUri, StorageRefused, StorageMisconfigured)
 
 
 class Stage(Task[P, str]):
@@ -66,7 +66,7 @@ def stage(run_name: str) -> Callable[[Callable[P, str]], Stage[P]]:
             task_run_name=name,
             retries=len(RETRY_DELAYS),
             retry_delay_seconds=list(RETRY_DELAYS),
-            retry_condition_fn=can_pass,
+            retry_condition_fn=is_transient,
             persist_result=False,
             cache_policy=NO_CACHE,
         )
@@ -74,13 +74,13 @@ def stage(run_name: str) -> Callable[[Callable[P, str]], Stage[P]]:
     return decorate
 
 
-def can_pass(task: Task[..., Any], run: TaskRun, state: State[Any]) -> bool:
-    """Whether a failure may be gone at the next attempt: nothing that is wrong for good, nothing that `bilp.storage.transient` gave up."""
+def is_transient(task: Task[..., Any], run: TaskRun, state: State[Any]) -> bool:
+    """Whether a failure may be gone at the next attempt: no permanent error, and nothing that `bilp.storage.transient` gave up."""
     error = state.result(raise_on_failure=False)
-    passing = isinstance(error, (StorageError, ConnectionError, TimeoutError)) and not isinstance(error, (*LASTING, StorageUnreachable))
-    if passing and run.run_count <= len(RETRY_DELAYS):
+    transient = isinstance(error, (StorageError, ConnectionError, TimeoutError)) and not isinstance(error, (*PERMANENT, StorageUnreachable))
+    if transient and run.run_count <= len(RETRY_DELAYS):
         terminal.say(f"{run.name}: {error}; trying again in {RETRY_DELAYS[run.run_count - 1]:.0f} s")
-    return passing
+    return transient
 
 
 class Unexpected(BilpError):

@@ -36,7 +36,7 @@ _MARK = re.compile(r"[0-9]{6,100}\.(?:released|renewed)")
 _LONGEST_OWNER = 200
 _LARGEST = 1 << 16  # bytes of a claim or a renewal
 _RENEWALS_PER_TERM = 3
-LONGEST_FAREWELL = 5.0  # seconds; a renewal that waits for the storage does no harm if it comes after the release
+JOIN_TIMEOUT = 5.0  # seconds; a renewal that waits for the storage does no harm if it comes after the release
 TERMS_OF_SILENCE = 4 / 3
 """Terms without a renewal after which a claim has ended: one renewal may be late."""
 
@@ -111,7 +111,7 @@ class Watch:
     """
 
     def __init__(self, seconds: float, clock: Callable[[], float] = time.monotonic) -> None:
-        self.patience = seconds * TERMS_OF_SILENCE
+        self.timeout = seconds * TERMS_OF_SILENCE
         self.clock = clock
         self.holder: Holder | None = None
         self.sign: bytes | None = None
@@ -120,7 +120,7 @@ class Watch:
     def silence(self, sign: bytes, asked: float) -> float:
         """Seconds for which `sign`, whatever changes with every claim and renewal, has been the same; it was asked for at `asked`."""
         now = self.clock()
-        if sign != self.sign or now - self.looked > self.patience / 2:
+        if sign != self.sign or now - self.looked > self.timeout / 2:
             self.sign, self.since = sign, now
         self.looked = now
         return asked - self.since
@@ -167,7 +167,7 @@ def holding(lease: Lease) -> Iterator[None]:
     finally:
         _held.reset(token)
         stop.set()
-        heart.join(LONGEST_FAREWELL)
+        heart.join(JOIN_TIMEOUT)
         if not lease.lost.is_set():
             with suppress(StorageError):  # what was done is done; without the release the lease ends by its silence
                 lease.release()
@@ -193,7 +193,7 @@ def holder(uri: str) -> Holder | None:
     return Holder(newest, _owner_of(uri, newest, _content(_claim_uri(uri, newest)))) if newest else None
 
 
-def pulse(uri: str) -> bytes:
+def last_sign(uri: str) -> bytes:
     """Something that changes with every claim and renewal: an observer needs no clock but its own to see that nobody works."""
     names = objects.children(uri)
     newest = _newest(uri, names)
@@ -220,7 +220,7 @@ def _silent(uri: str, holder: Holder, claim: bytes, names: Collection[str], aske
     watch.holder = holder
     mark = f"{holder.attempt:06d}.renewed"
     renewal = _content(objects.join(uri, mark)) if mark in names else b""
-    return watch.silence(b"\n".join([str(holder.attempt).encode(), claim, renewal]), asked) > watch.patience
+    return watch.silence(b"\n".join([str(holder.attempt).encode(), claim, renewal]), asked) > watch.timeout
 
 
 def _newest(uri: str, names: Iterable[str]) -> int:

@@ -35,11 +35,13 @@ from datetime import UTC, datetime
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 
+import pyarrow as pa
 from pydantic import BaseModel
 
 from bilp.artifacts import layout, lease, signing
 from bilp.artifacts.artifact import Artifact, find, plain, there_already
 from bilp.artifacts.manifest_file import MANIFEST, FileEntry, Manifest
+from bilp.artifacts.parquet import encode
 from bilp.artifacts.provenance import provenance
 from bilp.errors import DamagedArtifact, MissingArtifact, StorageError, StorageRefused
 from bilp.registry import plugins_in
@@ -99,6 +101,46 @@ def publish(
         artifact = _published_by_another(uri, manifest)
     placing.tidy(artifact.manifest)
     return artifact
+
+
+@dataclass(frozen=True)
+class TableFile:
+    """A table as a Parquet file of an artifact (`bilp.artifacts.parquet.encode`)."""
+
+    name: str
+    table: pa.Table
+    schema: pa.Schema
+    origin: Mapping[str, Any] = field(default_factory=dict)
+    """What the file itself says of where it comes from, besides the kind and the key of the artifact."""
+
+
+def publish_table(
+    uri: str,
+    kind: str,
+    key: str,
+    file: TableFile,
+    *,
+    config: Mapping[str, Any] | BaseModel,
+    parents: Mapping[str, str],
+    facts: Mapping[str, Any] = {},
+    device: torch.device | str | None = None,
+    others: Mapping[str, Content] = {},
+) -> str:
+    """`publish` an artifact whose content is a table; its URI.
+
+    Args:
+        uri: folder of the artifact.
+        kind: stage that made it.
+        key: content key of everything that determines it.
+        file: the table.
+        config: settings of the stage.
+        parents: URIs of its inputs by role.
+        facts: what whoever opens it may rely on.
+        device: where its numbers were computed, for its provenance.
+        others: contents of further files by name.
+    """
+    content = encode(file.table, file.schema, {"stage": kind, "key": key, **file.origin})
+    return publish(uri, kind, key, {file.name: content, **others}, config=config, parents=parents, facts=facts, device=device).uri
 
 
 def replace(

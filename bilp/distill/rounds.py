@@ -209,7 +209,7 @@ def round_effects(artifact: Artifact, labels: torch.Tensor) -> pa.Table:
     return table
 
 
-def went_through(run_uri: str, shard: int | None = None) -> bool:
+def is_complete(run_uri: str, shard: int | None = None) -> bool:
     """Whether every round of a run, or of one of its shards, is there with its reselection if it has one.
 
     Raises DamagedArtifact if a file of theirs is missing or of another size; one look at the storage for all of them.

@@ -12,8 +12,7 @@ import pyarrow as pa
 from pydantic import Field, ValidationError
 
 from bilp.artifacts.artifact import content_key, open_artifact
-from bilp.artifacts.parquet import encode
-from bilp.artifacts.publication import publish
+from bilp.artifacts.publication import TableFile, publish_table
 from bilp.artifacts.tables import REPRODUCTION
 from bilp.config import Arm, Frozen, PipelineConfig
 from bilp.config.base import Positive
@@ -205,12 +204,16 @@ def publish_reproduction(recipe: str, config: PipelineConfig, evaluation_uris: S
         "deviations": lines,
     }
     table = pa.table({name: [getattr(row, name) for row in rows] for name in Comparison.__dataclass_fields__})
-    files = {
-        SUMMARY: json.dumps(content, indent=1, allow_nan=False).encode(),
-        TABLE: encode(table, REPRODUCTION, {"stage": KIND, "key": key}),
-    }
-    parents = {f"evaluation {number}": uri for number, uri in enumerate(evaluation_uris)}
-    return publish(join(root, "reproductions", key), KIND, key, files, config=config, parents=parents, facts={"recipe": recipe}).uri
+    return publish_table(
+        join(root, "reproductions", key),
+        KIND,
+        key,
+        TableFile(TABLE, table, REPRODUCTION),
+        config=config,
+        parents={f"evaluation {number}": uri for number, uri in enumerate(evaluation_uris)},
+        facts={"recipe": recipe},
+        others={SUMMARY: json.dumps(content, indent=1, allow_nan=False).encode()},
+    )
 
 
 def load_reproduction(uri: str) -> tuple[list[Comparison], dict[str, Any]]:

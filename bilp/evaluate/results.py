@@ -9,8 +9,7 @@ import pyarrow as pa
 
 from bilp.artifacts.artifact import Artifact, content_key, there_already
 from bilp.artifacts.facts import EvaluationFacts
-from bilp.artifacts.parquet import encode
-from bilp.artifacts.publication import publish
+from bilp.artifacts.publication import TableFile, publish_table
 from bilp.artifacts.tables import EVALUATION
 from bilp.config import EvaluateConfig, NetworkConfig
 from bilp.config.base import unused
@@ -88,7 +87,6 @@ class Publication:
 
     def publish(self, trainings: Sequence[Training], parents: Mapping[str, str], device: str) -> str:
         """Write the table of trainings that were computed on a device; returns its URI."""
-        origin = {"stage": KIND, "key": self.key, "dataset": self.dataset, **self.subject}
         epochs = {label(network): own_settings(self.config, network).epochs for network in self.config.networks}
         table = pa.table(
             {
@@ -102,9 +100,10 @@ class Publication:
                 "epochs": [epochs[training.network] for training in trainings],
             }
         )
-        facts = {"dataset": self.dataset, **self.subject, "networks": list(dict.fromkeys(training.network for training in trainings))}
-        files = {FILE: encode(table, EVALUATION, origin)}
-        return publish(self.uri, KIND, self.key, files, config=self.settings, parents=parents, facts=facts, device=device).uri
+        origin = {"dataset": self.dataset, **self.subject}
+        facts = {**origin, "networks": list(dict.fromkeys(training.network for training in trainings))}
+        file = TableFile(FILE, table, EVALUATION, origin)
+        return publish_table(self.uri, KIND, self.key, file, config=self.settings, parents=parents, facts=facts, device=device)
 
     def _changed(self, network: NetworkConfig) -> dict[str, Any]:
         """The settings that differ for a network."""

@@ -14,8 +14,7 @@ from typing import Literal, get_args
 import pyarrow as pa
 
 from bilp.artifacts.artifact import content_key, open_artifact
-from bilp.artifacts.parquet import encode
-from bilp.artifacts.publication import publish
+from bilp.artifacts.publication import TableFile, publish_table
 from bilp.artifacts.tables import ROBUSTNESS
 from bilp.config import EvaluateConfig
 from bilp.config.augmentations import ALL_FAMILIES, without_mirroring
@@ -127,8 +126,8 @@ def robustness(evaluations: Mapping[Variant, Sequence[Uri]], root: Uri) -> str:
     scores = [_scores(rows, arm, network) for arm, network in _distilled(rows["given"])]
     columns = {name: [getattr(score, name) for score in scores] for name in Robustness.__dataclass_fields__}
     parents = {f"{variant} {number}": uri for variant, uris in given.items() for number, uri in enumerate(uris)}
-    files = {FILE: encode(pa.table(columns), ROBUSTNESS, {"stage": KIND, "key": key})}
-    return publish(join(root, "robustness", key), KIND, key, files, config={"weight": WEIGHT}, parents=parents).uri
+    file = TableFile(FILE, pa.table(columns), ROBUSTNESS)
+    return publish_table(join(root, "robustness", key), KIND, key, file, config={"weight": WEIGHT}, parents=parents)
 
 
 def load_robustness(uri: Uri) -> list[Robustness]:

@@ -11,8 +11,7 @@ import torch
 from torch import Tensor
 
 from bilp.artifacts.artifact import Artifact, content_key, find, open_artifact, there_already
-from bilp.artifacts.parquet import encode
-from bilp.artifacts.publication import publish
+from bilp.artifacts.publication import TableFile, publish, publish_table
 from bilp.artifacts.tables import EXPERTS
 from bilp.artifacts.tensors import encode_tensors
 from bilp.config import ExpertsConfig, NetworkConfig
@@ -144,11 +143,11 @@ def collect_experts(
         "samples": len(plan.ids),
         "parameters": parameter_shapes(build(network, plan.dataset.shape, plan.dataset.classes)),
     }
-    origin = {"stage": BUFFER, "key": key, "dataset": plan.dataset.fingerprint, "selection": plan.selection}
-    files = {TABLE: encode(pa.table(_columns(experts), schema=EXPERTS), EXPERTS, origin)}
+    origin = {"dataset": plan.dataset.fingerprint, "selection": plan.selection}
+    file = TableFile(TABLE, pa.table(_columns(experts), schema=EXPERTS), EXPERTS, origin)
     parents = {**plan.parents, **{f"expert {number}": expert.uri for number, expert in enumerate(experts)}}
     settings = {**training_settings(config, network), "count": config.count}
-    return publish(uri, BUFFER, key, files, config=settings, parents=parents, facts=facts).uri
+    return publish_table(uri, BUFFER, key, file, config=settings, parents=parents, facts=facts)
 
 
 def _experts(plan: Plan, count: int) -> list[Artifact]:

@@ -13,8 +13,7 @@ from torch import Tensor
 
 from bilp.artifacts.artifact import Artifact, content_key, open_artifact, there_already
 from bilp.artifacts.facts import SelectionFacts
-from bilp.artifacts.parquet import encode
-from bilp.artifacts.publication import publish
+from bilp.artifacts.publication import TableFile, publish_table
 from bilp.artifacts.tables import SELECTION
 from bilp.config import PruneConfig
 from bilp.config.given import model_of
@@ -54,18 +53,15 @@ def prune(dataset_uri: Uri, scores_uri: Uri | None, config: PruneConfig | Mappin
     labels = dataset.train.labels.numpy()
     scores = ranking.scores(labels)
     cut = cut_by(config, scores, labels, dataset.class_names)
-    settings = config.model_dump(mode="json")
-    origin = {"stage": KIND, "key": key, "dataset": dataset.fingerprint}
-    publish(
+    return publish_table(
         uri,
         KIND,
         key,
-        {FILE: encode(selection_table(labels, scores, cut), SELECTION, origin)},
-        config=settings,
+        TableFile(FILE, selection_table(labels, scores, cut), SELECTION, {"dataset": dataset.fingerprint}),
+        config=config.model_dump(mode="json"),
         parents={"dataset": dataset_uri, **ranking.parents},
         facts=_facts(dataset, config, cut),
     )
-    return uri
 
 
 def cut_by(config: PruneConfig, scores: Floats, labels: Integers, classes: Sequence[str]) -> Cut:

@@ -11,8 +11,7 @@ from numpy.typing import NDArray
 
 from bilp.artifacts.artifact import Artifact, content_key, find, open_artifact, there_already
 from bilp.artifacts.facts import SummaryFacts
-from bilp.artifacts.parquet import encode
-from bilp.artifacts.publication import publish
+from bilp.artifacts.publication import TableFile, publish_table
 from bilp.artifacts.tables import MEASURED_SUMMARY, SUMMARY
 from bilp.config import ScoreConfig
 from bilp.config.criteria import CRITERIA, SUMMARIZED
@@ -43,25 +42,23 @@ def summarize(dataset_uri: Uri, config: ScoreConfig | Mapping[str, Any], root: U
         return uri
     trials = _trials(root, dataset.fingerprint, config)
     labels = dataset.train.labels.numpy()
-    origin = {"stage": KIND, "key": key, "dataset": dataset.fingerprint}
     if MEASURES[config.measure].per_epoch:
-        name, content = FILE, encode(summary_table(labels, records(trials, config, len(labels)), config), SUMMARY, origin)
+        name, schema, table = FILE, SUMMARY, summary_table(labels, records(trials, config, len(labels)), config)
         criteria = [name for name in SUMMARIZED if name in CRITERIA]
         criteria = [name for name in criteria if config.gradient_norm != "off" or not SUMMARIZED[name].gradients]
     else:
         measured = (read_measured(trial, len(labels)) for trial in trials)
-        name, content = MEASURED_FILE, encode(measured_summary(labels, measured), MEASURED_SUMMARY, origin)
+        name, schema, table = MEASURED_FILE, MEASURED_SUMMARY, measured_summary(labels, measured)
         criteria = [config.measure]
-    publish(
+    return publish_table(
         uri,
         KIND,
         key,
-        {name: content},
+        TableFile(name, table, schema, {"dataset": dataset.fingerprint}),
         config=config,
         parents={"dataset": dataset_uri, **{f"trial {number}": trial.uri for number, trial in enumerate(trials)}},
         facts=facts(dataset.fingerprint, len(labels), config, criteria),
     )
-    return uri
 
 
 def identity(fingerprint: str, config: ScoreConfig) -> dict[str, Any]:

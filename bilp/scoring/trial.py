@@ -8,8 +8,7 @@ from typing import Any
 import pyarrow as pa
 
 from bilp.artifacts.artifact import there_already
-from bilp.artifacts.parquet import encode
-from bilp.artifacts.publication import publish
+from bilp.artifacts.publication import TableFile, publish_table
 from bilp.artifacts.tables import MEASURED, TRAJECTORY
 from bilp.config import ScoreConfig
 from bilp.config.given import model_of
@@ -57,20 +56,18 @@ def score_trial(
         return uri
     with arithmetic(config.gpu, device):
         table, facts = _measure(dataset, config, trial, device, progress)
-    settings = training_settings(config)
-    origin = {"stage": TRIAL, "key": key, "dataset": dataset.fingerprint, "trial": trial}
     name, schema = (TRIAL_FILE, TRAJECTORY) if MEASURES[config.measure].per_epoch else (MEASURED_FILE, MEASURED)
-    publish(
+    origin = {"dataset": dataset.fingerprint, "trial": trial}
+    return publish_table(
         uri,
         TRIAL,
         key,
-        {name: encode(table, schema, origin)},
-        config=settings,
+        TableFile(name, table, schema, origin),
+        config=training_settings(config),
         parents={"dataset": dataset_uri},
-        facts={"dataset": dataset.fingerprint, "trial": trial, "measure": config.measure, **facts},
+        facts={**origin, "measure": config.measure, **facts},
         device=device,
     )
-    return uri
 
 
 def _measure(dataset: Dataset, config: ScoreConfig, trial: int, device: str, progress: Progress) -> tuple[pa.Table, dict[str, Any]]:

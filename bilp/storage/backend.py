@@ -28,7 +28,7 @@ def bounded(size: int, most: int | None) -> None:
         raise Oversized(size)
 
 
-PATIENCE = 90.0  # seconds that a service may be away: it takes up to a minute to come back
+RETRY_SECONDS = 90.0  # seconds that a service may be away: it takes up to a minute to come back
 
 
 class Store(Protocol):
@@ -94,7 +94,7 @@ class Store(Protocol):
     def refused(self, error: Exception) -> bool:
         """Whether an error of writing says that this user may not write there: another attempt meets it again."""
 
-    def patience(self, error: Exception) -> float:
+    def retry_seconds(self, error: Exception) -> float:
         """Seconds for which another attempt at what failed so makes sense; 0.0 if it would fail again, or nobody knows."""
 
     def misconfigured(self, error: Exception) -> bool:

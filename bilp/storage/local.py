@@ -156,7 +156,7 @@ def refused(error: Exception) -> bool:
     return isinstance(error, OSError) and error.errno in (*_READ_ONLY, *_IN_THE_WAY)
 
 
-def patience(error: Exception) -> float:
+def retry_seconds(error: Exception) -> float:
     return 0.0  # a disk that is full or fails may take hours; the stages try again a few times
 
 

@@ -24,7 +24,7 @@ from bilp.storage.s3_client import Files, NotS3, endpoint, files
 from bilp.storage.s3_client import reconnect as reconnect
 from bilp.storage.s3_errors import error_code, response
 from bilp.storage.s3_errors import misconfigured as misconfigured
-from bilp.storage.s3_errors import patience as patience
+from bilp.storage.s3_errors import retry_seconds as retry_seconds
 
 T = TypeVar("T")
 
@@ -219,7 +219,7 @@ def _asked(question: Callable[[Files], T]) -> T:
         return question(files())
     except Exception as error:
         absent = isinstance(error, FileNotFoundError) and response(error) is not None and _operation(error) == "HeadObject"
-        if absent or not _is_foreign(error) or patience(error):  # what is busy is asked again by `bilp.storage.transient`
+        if absent or not _is_foreign(error) or retry_seconds(error):  # what is busy is asked again by `bilp.storage.transient`
             raise
     reconnect()
     return question(files())

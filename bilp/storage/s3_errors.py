@@ -2,11 +2,11 @@
 
 | what happened | tried again for | why |
 |---|---|---|
-| 500, 502, 503, 504, 429, 408, SlowDown, InternalError, throttling | `PATIENCE` | the service restarts, or asks for fewer requests |
-| connection refused or reset, no answer in time, body or answer cut off | `PATIENCE` | the network or the service is away |
-| a name cannot be resolved at present (EAI_AGAIN) | `PATIENCE` | so the resolver itself says |
-| a name is unknown | `UNRESOLVED`; `PATIENCE` once the store has answered | mostly a typing error, unless it was right before |
-| a body that the store received damaged (BadDigest, IncompleteBody) | `PATIENCE` | it was damaged on the way |
+| 500, 502, 503, 504, 429, 408, SlowDown, InternalError, throttling | `RETRY_SECONDS` | the service restarts, or asks for fewer requests |
+| connection refused or reset, no answer in time, body or answer cut off | `RETRY_SECONDS` | the network or the service is away |
+| a name cannot be resolved at present (EAI_AGAIN) | `RETRY_SECONDS` | so the resolver itself says |
+| a name is unknown | `UNRESOLVED`; `RETRY_SECONDS` once the store has answered | mostly a typing error, unless it was right before |
+| a body that the store received damaged (BadDigest, IncompleteBody) | `RETRY_SECONDS` | it was damaged on the way |
 | wrong keys, no rights, no bucket, a wrong region or clock, any other 4xx | never | the next answer is the same |
 | no credentials, an endpoint that is no URL, a certificate that does not verify | never | no request would leave this machine |
 | no room (507, a quota) | by the stages alone, as a full local disk | somebody may free some |
@@ -26,7 +26,7 @@ import aiohttp
 from botocore import exceptions as boto
 from botocore.parsers import ResponseParserError
 
-from bilp.storage.backend import PATIENCE
+from bilp.storage.backend import RETRY_SECONDS
 
 UNRESOLVED = 20.0  # seconds; for a name that does not exist
 ATTEMPTS, CONNECT_SECONDS, READ_SECONDS = 2, 10, 30
@@ -60,25 +60,25 @@ def client_settings() -> dict[str, Any]:
     return {"connect_timeout": CONNECT_SECONDS, "read_timeout": READ_SECONDS, "retries": retries}
 
 
-def patience(error: Exception) -> float:
+def retry_seconds(error: Exception) -> float:
     """Seconds for which asking again after this error makes sense; 0.0 if the answer would be the same, or nobody knows."""
     answer = response(error)
     if answer is not None:
-        return PATIENCE if _is_transient(answer) else 0.0
+        return RETRY_SECONDS if _is_transient(answer) else 0.0
     if _is_wrong(error):
         return 0.0
     numbers = {cause.errno for cause in _causes(error) if isinstance(cause, socket.gaierror)}
     if numbers & _UNKNOWN_NAME:
         return UNRESOLVED
     transient = isinstance(error, _TRANSIENT) or (isinstance(error, OSError) and error.errno in _NETWORK)
-    return PATIENCE if transient else 0.0
+    return RETRY_SECONDS if transient else 0.0
 
 
 def misconfigured(error: Exception) -> bool:
     """Whether the error comes from credentials, rights or the address, so that no attempt will ever succeed."""
     answer = response(error)
     if answer is None:
-        return patience(error) == 0.0 and (_is_wrong(error) or isinstance(error, (boto.BotoCoreError, PermissionError)))
+        return retry_seconds(error) == 0.0 and (_is_wrong(error) or isinstance(error, (boto.BotoCoreError, PermissionError)))
     status, code = _status(answer), _code(answer)
     full = status == _FULL or code in _FULL_CODES
     refused = (300 <= status < 500 and status not in _ABOUT_THE_OBJECT) or status in _NEVER or code == "NoSuchBucket"

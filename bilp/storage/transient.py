@@ -4,7 +4,7 @@ This is the only place that does so for storage in a network, at any moment of a
 leases. What passes here as an error need not be tried again by whoever called, except where nobody knows whether it would help.
 
 An outage is one for the whole process: its threads wait side by side and not one after the other, and what asks again after all
-patience was lost is answered at once. It ends with the first request that is answered, whatever the answer.
+retries ran out is answered at once. It ends with the first request that is answered, whatever the answer.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from typing import Any, TypeVar, cast
 
 from bilp import notices
 from bilp.errors import StorageError, StorageMisconfigured, StorageUnreachable
-from bilp.storage.backend import PATIENCE, Store
+from bilp.storage.backend import RETRY_SECONDS, Store
 from bilp.text.unexpected import one_line
 
 T = TypeVar("T")
@@ -85,7 +85,7 @@ def kind(store: Store, error: Exception) -> type[StorageError]:
     """The class that an error of a store belongs to, once nothing is tried again."""
     if store.misconfigured(error):
         return StorageMisconfigured
-    return StorageUnreachable if store.patience(error) else StorageError
+    return StorageUnreachable if store.retry_seconds(error) else StorageError
 
 
 REQUESTS = (
@@ -128,22 +128,22 @@ def asked(store: Store, request: Callable[[], T]) -> T:
         else:
             outage.over()
             return answer
-        patience = store.patience(failure)
-        if not patience:
+        limit = store.retry_seconds(failure)
+        if not limit:
             if store.missing(failure):
                 outage.over()  # that is an answer
             raise failure
         if outage.answered:
-            patience = max(patience, PATIENCE)
+            limit = max(limit, RETRY_SECONDS)
         # In a storm that lets other threads through now and then, this request alone counts.
         now = outage.clock()
         first = min(first, now - min(now - began, LONGEST_SILENCE))
         lasted = max(outage.lasts(began), now - first)
-        if lasted >= patience:
+        if lasted >= limit:
             raise failure
         if lasted >= UNSAID:
             reason = f"{one_line(failure)}; {store.remedy(failure)}"
-            outage.announce(f"the storage is away or busy, asking again for up to {patience:.0f} s: {reason}")
+            outage.announce(f"the storage is away or busy, asking again for up to {limit:.0f} s: {reason}")
         outage.before_pause()
-        outage.sleep(min(pause, patience - lasted))
+        outage.sleep(min(pause, limit - lasted))
         pause = min(2 * pause, LONGEST_PAUSE)

@@ -29,7 +29,7 @@ from tasks import terminal
 
 # Ours is a server for one process without a network: no usage statistics, nothing to say but its failure to start.
 QUIET = {"PREFECT_SERVER_ANALYTICS_ENABLED": "false", "DO_NOT_TRACK": "1", "PREFECT_LOGGING_SERVER_LEVEL": "CRITICAL"}
-PATIENCE = 5.0  # seconds that it may take to stop
+STOP_SECONDS = 5.0  # seconds that it may take to stop
 FAILED = "failed: "
 
 __all__ = ["Server", "one_at_a_time", "reachable", "serve", "start", "unhurried_database"]
@@ -122,7 +122,7 @@ class Server:
     def stop(self) -> None:
         """Close the pipe and wait until the server is gone."""
         with contextlib.suppress(subprocess.TimeoutExpired):
-            self.process.communicate(timeout=PATIENCE)
+            self.process.communicate(timeout=STOP_SECONDS)
         self.process.kill()
         self.process.wait()
 
@@ -187,9 +187,9 @@ def unhurried_database() -> contextlib.AbstractContextManager[object]:
 
 def _stop_with_owner() -> None:
     sys.stdin.read()
-    patience = threading.Timer(PATIENCE, os._exit, [0])
-    patience.daemon = True
-    patience.start()
+    timer = threading.Timer(STOP_SECONDS, os._exit, [0])
+    timer.daemon = True
+    timer.start()
     os.kill(os.getpid(), signal.SIGTERM)
 
 

@@ -23,7 +23,7 @@ from bilp.storage.objects import children, join
 
 LONG = 3600.0
 TERM = 60.0
-PATIENCE = TERM * lease.TERMS_OF_SILENCE
+TIMEOUT = TERM * lease.TERMS_OF_SILENCE
 REPOSITORY = Path(__file__).resolve().parent.parent.parent
 
 
@@ -107,7 +107,7 @@ def test_whoever_renews_keeps_it_for_as_long_as_it_takes(root: str) -> None:
     assert held is not None
     for _ in range(10):
         assert watcher.take(20.0) is None
-        assert watcher.take(PATIENCE / 2) is None
+        assert watcher.take(TIMEOUT / 2) is None
         held.renew()
     assert watcher.watch.holder == lease.Holder(1, "a")
     assert watcher.take() is None
@@ -119,7 +119,7 @@ def test_time_in_which_nobody_looked_is_not_silence(root: str) -> None:
     held = lease.take(join(root, "l"), "a", TERM, nobody)
     watcher = Watcher(join(root, "l"))
     assert held is not None
-    assert [watcher.take(seconds) for seconds in (0.0, 1000.0, 1000.0, PATIENCE / 2, PATIENCE / 2)] == [None] * 5
+    assert [watcher.take(seconds) for seconds in (0.0, 1000.0, 1000.0, TIMEOUT / 2, TIMEOUT / 2)] == [None] * 5
     assert watcher.take(1.0) is not None
 
 
@@ -139,8 +139,8 @@ def test_an_answer_that_takes_long_is_no_silence_either(root: str, monkeypatch: 
     late(85.0)
     assert watcher.take() is None
     late(0.0)
-    assert [watcher.take(seconds) for seconds in (PATIENCE / 2, PATIENCE / 2 - 1.0)] == [None] * 2, "from the answer on"
-    late(PATIENCE / 4)
+    assert [watcher.take(seconds) for seconds in (TIMEOUT / 2, TIMEOUT / 2 - 1.0)] == [None] * 2, "from the answer on"
+    late(TIMEOUT / 4)
     assert watcher.take() is None, "it shows how things were when it was asked for, at best"
     late(0.0)
     assert watcher.take(1.0) is not None
@@ -154,9 +154,9 @@ def test_what_a_claim_says_of_its_end_counts_for_nothing(tmp_path: Path, mark: s
     write_claim(uri, 1, mark, expires_at=expires_at)
     watcher = Watcher(uri)
     assert watcher.take() is None, "it may be alive"
-    assert watcher.take(PATIENCE / 2) is None
+    assert watcher.take(TIMEOUT / 2) is None
     write_claim(uri, 1, "renewed", expires_at=expires_at, token="another")
-    assert watcher.take(PATIENCE / 2) is None, "it is alive"
+    assert watcher.take(TIMEOUT / 2) is None, "it is alive"
     assert watcher.take() is None
     assert watcher.waits(200.0) == 90.0
 
@@ -212,7 +212,7 @@ def test_what_is_no_claim_is_passed_over_and_said_once(tmp_path: Path, said: lis
     taken = lease.take(uri, "a", TERM, nobody)
     assert taken is not None
     assert taken.claim.attempt == 4
-    assert lease.pulse(uri)
+    assert lease.last_sign(uri)
     assert sorted(said) == sorted(f"{join(uri, name)} is no claim of a lease: passed over" for name in names)
 
 
@@ -259,7 +259,7 @@ def test_many_stale_claims_cost_no_more_requests_than_one(tmp_path: Path, monkey
             (tmp_path / str(count) / f"{number:06d}.json").write_text('{"owner": "a"}')
         watcher = Watcher(uri)
         assert requests(watcher.take) == ["children", "read"]
-        assert requests(lambda uri=uri: lease.pulse(uri)) == ["children", "read"]
+        assert requests(lambda uri=uri: lease.last_sign(uri)) == ["children", "read"]
         assert requests(lambda uri=uri: lease.take(uri, "b", TERM, everybody)) == ["children", "read", "create"]
         write_claim(uri, count + 1, "renewed")
         assert requests(watcher.take) == ["children", "read", "read"]

@@ -23,8 +23,7 @@ from tiny_pipeline import REPOSITORY
 from bilp.allocator import ENVIRONMENT
 from bilp.config import PipelineConfig
 from deployments import job_templates, register, worker
-from flows.units.dispatch import Call
-from flows.units.flows import UNITS
+from flows.units.table import UNITS
 
 FOLDER = REPOSITORY / "deployments"
 PREFECT = yaml.safe_load((FOLDER / "prefect.yaml").read_text(encoding="utf-8"))
@@ -111,7 +110,6 @@ def test_what_trains_networks_is_routed_to_gpus_and_nothing_else() -> None:
     for item in PREFECT["deployments"]:
         execution = item["work_pool"]["job_variables"]["env"]["BILP_EXECUTION"]
         assert execution == ("local" if item["work_pool"]["name"] == "gpu" else "workers")
-    assert "unit" in Call.model_fields
 
 
 def test_a_machine_has_one_worker_for_each_gpu() -> None:

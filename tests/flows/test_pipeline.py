@@ -19,21 +19,22 @@ from bilp.distill import load_synthetic
 from bilp.errors import ConfigError, StorageError
 from bilp.evaluate import summary
 from bilp.storage.objects import children, exists, join, read
-from flows.distill import distill_arms, synthetic_uri
+from flows.distill import distill_arms
 from flows.evaluate import evaluate
 from flows.ingest import ingest
 from flows.pipeline import pipeline
 from flows.prune import prune, score_and_prune
 from flows.report import report
 from flows.score import score
+from tasks.addresses import synthetic_set
 
 CONFIG = PipelineConfig.model_validate(TINY)
 
 
 def test_first_run_does_everything_once(finished: Finished) -> None:
     expected = ["ingest digits", "score trial 0", "score trial 1", "summarize 2 trials", "prune by loss_init"]
+    expected += ["register unpruned", "register bilp"]
     for arm in ("unpruned", "bilp"):
-        expected.append(f"register {arm}")
         for number in range(1, 5):
             expected += [f"reselect {arm} round {number}/4"] if arm == "bilp" else []
             expected.append(f"distill {arm} round {number}/4")
@@ -83,7 +84,7 @@ def test_each_stage_alone_gives_what_the_pipeline_gave(finished: Finished) -> No
         evaluations = evaluate(dataset, runs, CONFIG.ipc, CONFIG.evaluate, root)
         assert report(CONFIG, dataset, scores, selection, runs, evaluations, root, record_uri=record) == uri
     assert alone == finished.again
-    images, labels = load_synthetic(synthetic_uri(runs["bilp"][0]))
+    images, labels = load_synthetic(synthetic_set(runs["bilp"][0]))
     assert images.shape == (10, 1, 8, 8)
     assert labels.tolist() == list(range(10))
 

@@ -41,8 +41,8 @@ def test_arms_on_the_same_samples_share_networks_here_and_on_workers(tmp_path: P
     here, elsewhere = str(tmp_path / "here"), str(tmp_path / "elsewhere")
     with outcomes() as first:
         page = pipeline(CONFIG, here)
-    trained = [f"pretrained network {k} of static shard 1/2" for k in range(2)]
-    assert networks(list(first)) == trained, "the other shard and the other arm on the selection go on with the same ones"
+    trained = [f"pretrained network {k} of static" for k in range(2)]
+    assert networks(list(first)) == trained, "both shards and the other arm on the selection are initialized from the same ones"
     assert len(list(Path(here).glob("pretrained/*/*/*/_manifest.json"))) == 2
     parents = open_artifact(page.rpartition("/")[0], "report").parents
     assert len([role for role in parents if role.startswith("pretrained network")]) == 2

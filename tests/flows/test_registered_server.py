@@ -1,5 +1,5 @@
-"""A server on which everything is registered: what it refuses, and what its automation and its keeper make of runs whose process
-nobody heard of again; states are set as they are found after a crash.
+"""A server on which everything is registered: what it refuses, and and what its keeper makes of runs whose process nobody heard
+of again; states are set as they are found after a crash.
 """
 
 from __future__ import annotations
@@ -17,13 +17,14 @@ import httpx
 import pytest
 from prefect import Flow
 from prefect.client.orchestration import SyncPrefectClient
-from prefect.client.schemas.objects import State
+from prefect.client.schemas.objects import State, StateType
+from prefect.events.actions import ChangeFlowRunState
+from prefect.events.schemas.automations import AutomationCore, EventTrigger, Posture
 from prefect.states import Cancelling, Completed, Crashed, Failed, Pending, Running
 from prefect_database import another_home
 from tiny_pipeline import REPOSITORY
 
-from deployments import automations, keeper, register
-from drill.rehearsal import until
+from deployments import keeper, register
 from flows.local import server as local_server
 
 PARAMETERS = {"distill-run/gpu": {"run_uri": "somewhere"}}
@@ -60,7 +61,7 @@ def state_after(client: SyncPrefectClient, state: State[None], deployment: str =
 @pytest.fixture
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     """As if all that is found were old."""
-    for name in ("CANCEL_PATIENCE", "SILENCE"):
+    for name in ("CANCEL_TIMEOUT", "SILENCE"):
         monkeypatch.setattr(keeper, name, timedelta(0))
 
 
@@ -91,7 +92,7 @@ def test_what_was_claimed_and_never_started_is_a_crash(client: SyncPrefectClient
     found = client.read_deployment_by_name("distill-run/gpu")
     run = client.create_flow_run_from_deployment(found.id, parameters=PARAMETERS["distill-run/gpu"]).id
     client.set_flow_run_state(run, Pending(), force=True)
-    keeper.look_after(client, LONG_AGO, claimed_patience=timedelta(0))
+    keeper.look_after(client, LONG_AGO, claim_timeout=timedelta(0))
     assert client.read_flow_run(run).state_name == "Crashed"
 
 
@@ -105,28 +106,27 @@ def test_keepers_look_at_every_page_of_runs(client: SyncPrefectClient, monkeypat
     assert {client.read_flow_run(run).state_name for run in runs} == {"AwaitingRetry"}
 
 
-@pytest.mark.slow
-def test_the_automation_ships_with_the_deployments_and_records_silence(client: SyncPrefectClient) -> None:
-    """A run that a worker should carry out and that nobody hears of has crashed; one from a command line need not be heard of."""
-    shipped = automations.zombies()
-    (registered,) = client.read_automations_by_name(shipped.name)
-    assert registered.enabled
-    assert (registered.trigger.within, registered.actions) == (shipped.trigger.within, shipped.actions)
-    impatient = automations.zombies(timedelta(seconds=10))  # the shortest that Prefect allows
-    client.update_automation(registered.id, impatient)
-    try:
-        unheard = client.create_flow_run(Flow(lambda: None, name="by-hand"), state=Pending()).id
-        client.set_flow_run_state(unheard, Running(), force=True)
-        found = client.read_deployment_by_name("pipeline/digits")
-        silent = client.create_flow_run_from_deployment(found.id).id
-        for state in (Pending(), Running()):
-            client.set_flow_run_state(silent, state)
-        until(lambda: client.read_flow_run(silent).state_name == "Crashed")
-        ended = client.read_flow_run(silent).state
-        assert ended is not None and ended.message == "no heartbeat for 10 s"
-        assert client.read_flow_run(unheard).state_name == "Running"
-    finally:
-        client.update_automation(registered.id, shipped)
+def test_only_runs_that_workers_start_have_to_be_heard_of(client: SyncPrefectClient, impatient: None) -> None:
+    by_hand = client.create_flow_run(Flow(lambda: None, name="by-hand"), state=Pending()).id
+    client.set_flow_run_state(by_hand, Running(), force=True)
+    keeper.look_after(client, LONG_AGO)
+    assert client.read_flow_run(by_hand).state_name == "Running"
+
+
+def test_registering_deletes_the_automation_of_earlier_versions_alone(client: SyncPrefectClient) -> None:
+    earlier, foreign = (
+        AutomationCore(
+            name=name,
+            trigger=EventTrigger(expect={"prefect.flow-run.*"}, posture=Posture.Proactive, threshold=1, within=timedelta(seconds=90)),
+            actions=[ChangeFlowRunState(state=StateType.CRASHED)],
+        )
+        for name in (register.RETIRED_AUTOMATION, "somebody's own")
+    )
+    for automation in (earlier, foreign):
+        client.create_automation(automation)
+    for _ in range(2):
+        register.retire(client)
+        assert [len(client.read_automations_by_name(automation.name)) for automation in (earlier, foreign)] == [0, 1]
 
 
 @pytest.mark.parametrize(

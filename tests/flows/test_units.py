@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import json
 import sys
 import time
 from pathlib import Path
@@ -20,12 +21,14 @@ from bilp.config.methods.idc import IdcConfig, PretrainedConfig
 from bilp.distill import start_run
 from bilp.errors import BilpError, ConfigError, LeaseLost
 from bilp.storage.objects import children, join
-from flows.distill import synthetic_uri
 from flows.ingest import ingest
 from flows.restarts import MOST_STARTS, refuse_endless_restarts
 from flows.sweep import combinations
-from flows.units import dispatch, flows
+from flows.units import table, under_lease
+from flows.units.execute import execute
+from flows.units.unit import Call
 from tasks import remote
+from tasks.addresses import synthetic_set
 from tasks.execution import Execution
 
 CONFIG = PipelineConfig.model_validate(TINY)
@@ -37,32 +40,41 @@ def parquet(root: str | Path, pattern: str) -> dict[str, bytes]:
     return {str(path.relative_to(root)): path.read_bytes() for path in Path(root).glob(pattern)}
 
 
+def carried_out(call: Call) -> str:
+    """What the unit returns for arguments as they reach a worker."""
+    return str(table.UNITS[call.unit.name](**json.loads(json.dumps(call.parameters))))
+
+
 def test_a_call_names_the_artifact_that_its_unit_publishes(finished: Finished, tmp_path: Path) -> None:
     """Each unit alone, from arguments as a deployment hands them over, leaves the bytes that the pipeline left."""
     root = str(tmp_path / "store")
     dataset = ingest(CONFIG.ingest, root)
     planned = planned_runs(CONFIG)[0]
     run = start_run(dataset, None, planned.distill, planned.reselect, root)
+    on = {"root": root, "dataset_uri": dataset}
+    experts = {"selection_uri": None, "config": ExpertsConfig(count=1, epochs=1), "network": NARROW, "label": "all samples"}
     calls = [
-        dispatch.score_trial(dataset, CONFIG.score, 1, root),
-        dispatch.distill_run(run, root, "unpruned"),
-        dispatch.evaluate_baseline(dataset, "random", CONFIG.ipc, CONFIG.evaluate, root),
-        dispatch.train_teacher(dataset, TAUGHT, root),
-        dispatch.evaluate_baseline(dataset, "herding", CONFIG.ipc, TAUGHT, root),
-        dispatch.train_expert(dataset, None, ExpertsConfig(count=1, epochs=1), NARROW, 0, root, "all samples"),
+        table.score_trial.call(**on, config=CONFIG.score, trial=1),
+        table.distill_run.call(root, run_uri=run, label="unpruned"),
+        table.evaluate_baseline.call(**on, baseline="random", ipc=CONFIG.ipc, config=CONFIG.evaluate),
+        table.train_teacher.call(**on, config=TAUGHT),
+        table.evaluate_baseline.call(**on, baseline="herding", ipc=CONFIG.ipc, config=TAUGHT),
+        table.train_expert.call(**on, **experts, expert=0),
     ]
-    assert [flows.UNITS[call.unit](**call.arguments) for call in calls] == [call.artifact for call in calls]
+    assert [carried_out(call) for call in calls] == [call.artifact for call in calls]
     divided = start_run(dataset, None, planned.distill.model_copy(update={"shards": 2}), planned.reselect, root)
-    shard = dispatch.distill_shard(divided, 1, 2, root, "unpruned")
+    shard = table.distill_shard.call(root, run_uri=divided, shard=1, label="unpruned shard 2/2")
     assert (shard.label, shard.artifact) == ("distill unpruned shard 2/2", f"{divided}/shards/0001/rounds/0004")
-    assert flows.UNITS[shard.unit](**shard.arguments) == shard.artifact
+    assert carried_out(shard) == shard.artifact
     beforehand = IdcConfig(pretrained=PretrainedConfig(networks=2, epochs=1))
     kernels = planned.distill.model_copy(update={"method": "idc", "idc": beforehand})
-    network = dispatch.pretrain_network(start_run(dataset, None, kernels, planned.reselect, root), 1, root, "unpruned")
+    beginning = start_run(dataset, None, kernels, planned.reselect, root)
+    network = table.pretrain_network.call(root, run_uri=beginning, number=1, label="unpruned")
     assert network.label == "pretrained network 1 of unpruned"
-    assert flows.UNITS[network.unit](**network.arguments) == network.artifact
-    evaluation = dispatch.evaluate_synthetic(dataset, synthetic_uri(run), "unpruned", 0, CONFIG.evaluate, root)
-    assert flows.UNITS[evaluation.unit](**evaluation.arguments) == evaluation.artifact
+    assert carried_out(network) == network.artifact
+    evaluation = table.evaluate_synthetic.call(**on, synthetic_uri=synthetic_set(run), arm="unpruned", experiment=0, config=CONFIG.evaluate)
+    assert carried_out(evaluation) == evaluation.artifact
+    assert {call.unit for call in [*calls, shard, network, evaluation]} == set(table.UNITS.values())
     assert synthetic_sets(root).items() <= synthetic_sets(finished.root).items()
     for pattern in ("scores/*/*/trials/*/*.parquet", "evaluations/*/*.parquet"):
         both = parquet(root, pattern).keys() & parquet(finished.root, pattern).keys()
@@ -72,14 +84,14 @@ def test_a_call_names_the_artifact_that_its_unit_publishes(finished: Finished, t
     before = files(root)
     with outcomes() as again:
         for call in [*calls, shard, network, evaluation]:
-            flows.UNITS[call.unit](**call.arguments)
+            carried_out(call)
     assert again == {}, "what is published needs no lease and no task"
     assert files(root) == before
 
 
 def test_a_unit_that_lost_its_lease_publishes_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     root = str(tmp_path / "store")
-    call = dispatch.score_trial(ingest(CONFIG.ingest, root), CONFIG.score, 0, root)
+    call = table.score_trial.call(root, dataset_uri=ingest(CONFIG.ingest, root), config=CONFIG.score, trial=0)
     where = remote.lease_uri(call.artifact, root)
     take = lease.take
 
@@ -90,14 +102,14 @@ def test_a_unit_that_lost_its_lease_publishes_nothing(tmp_path: Path, monkeypatc
 
     monkeypatch.setattr(lease, "take", and_give_away)
     with pytest.raises(LeaseLost):
-        flows.score_trial(**call.arguments)
+        carried_out(call)
     assert not remote.is_published(call.artifact)
     assert children(where) == ["000001.json", "000002.json"]
 
 
 def test_storage_that_stays_away_ends_in_a_state_of_its_own(tmp_path: Path) -> None:
     too_long = str(tmp_path / ("x" * 300))  # an error that says nothing about what lies there
-    state = flows.score_trial("nowhere", CONFIG.score, 0, too_long, return_state=True)  # type: ignore[call-overload]
+    state = table.score_trial("nowhere", CONFIG.score, 0, too_long, return_state=True)  # type: ignore[call-overload]
     assert state.name == remote.OUT_OF_REACH
     assert state.is_failed()
 
@@ -107,7 +119,6 @@ def test_where_units_run_is_part_of_no_key(monkeypatch: pytest.MonkeyPatch) -> N
     before = content_key("any", 1, config=CONFIG)
     monkeypatch.setenv("BILP_EXECUTION", "workers")
     assert Execution().execution == "workers"
-    assert not dispatch.here()
     assert content_key("any", 1, config=PipelineConfig.model_validate(TINY)) == before
     assert not {"execution", "queue"} & set(PipelineConfig.model_fields)
 
@@ -127,9 +138,9 @@ class Clock:
 
 def test_an_observer_sees_by_its_own_clock_that_nobody_works(tmp_path: Path) -> None:
     where, clock = join(str(tmp_path), "leases", "unit"), Clock()
-    alive = remote.Pulse(where, "flow-run:b", 30.0, clock)
+    alive = remote.LivenessProbe(where, "flow-run:b", 30.0, clock)
 
-    def later(seconds: float, running: bool = True, alive: remote.Pulse = alive) -> bool:
+    def later(seconds: float, running: bool = True, alive: remote.LivenessProbe = alive) -> bool:
         """Whether it is taken to be alive that much later, if it is looked at every five seconds."""
         for _ in range(int(seconds / 5)):
             clock.now += 5
@@ -154,7 +165,7 @@ def test_an_observer_sees_by_its_own_clock_that_nobody_works(tmp_path: Path) -> 
     assert later(0.0), "while nobody looked, it may have lived"
     assert not later(200.0)
 
-    its_own = remote.Pulse(where, "flow-run:a", 30.0, clock)
+    its_own = remote.LivenessProbe(where, "flow-run:a", 30.0, clock)
     assert later(0.0, alive=its_own)
     assert later(30.0, alive=its_own)
     assert not later(20.0, alive=its_own), "it claimed before anybody looked, so that it was not starting any more"
@@ -164,7 +175,7 @@ def test_a_unit_waits_for_a_living_holder_says_so_once_and_takes_over_from_a_sil
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     root, clock = str(tmp_path / "store"), Clock()
-    call = dispatch.score_trial(ingest(CONFIG.ingest, root), CONFIG.score, 0, root)
+    call = table.score_trial.call(root, dataset_uri=ingest(CONFIG.ingest, root), config=CONFIG.score, trial=0)
     where, pauses = remote.lease_uri(call.artifact, root), list[float]()
     held = lease.take(where, "flow-run:another", 60.0, lambda owner: False)
     assert held is not None
@@ -176,9 +187,9 @@ def test_a_unit_waits_for_a_living_holder_says_so_once_and_takes_over_from_a_sil
             held.renew()
 
     monkeypatch.setattr(lease, "Watch", functools.partial(lease.Watch, clock=clock))
-    monkeypatch.setattr(flows, "time", SimpleNamespace(sleep=sleep, strftime=time.strftime))
+    monkeypatch.setattr(under_lease, "time", SimpleNamespace(sleep=sleep, strftime=time.strftime))
     with caplog.at_level("WARNING", "prefect.tasks"):
-        assert flows.score_trial(**call.arguments) == call.artifact
+        assert carried_out(call) == call.artifact
     assert len(pauses) == 15 + 9, "80 s after the last renewal, looking every ten"
     assert {name for name in children(where) if name.endswith(".json")} == {"000001.json", "000002.json"}
     (line,) = (record.getMessage() for record in caplog.records if "waits since" in record.getMessage())
@@ -234,7 +245,7 @@ def test_on_ray_the_same_pipeline_leaves_the_same_bytes(finished: Finished, tmp_
     monkeypatch.setenv("BILP_EXECUTION", "ray")
     monkeypatch.setenv("BILP_GPUS_PER_UNIT", "0")
     monkeypatch.setenv("RAY_USAGE_STATS_ENABLED", "0")
-    monkeypatch.setenv("PYTHONPATH", str(Path(dispatch.__file__).parents[2]))
+    monkeypatch.setenv("PYTHONPATH", str(Path(table.__file__).parents[2]))
     root = str(tmp_path / "store")
     try:
         pipeline(CONFIG, root)
@@ -249,4 +260,4 @@ def test_without_ray_the_message_says_what_to_install(monkeypatch: pytest.Monkey
     monkeypatch.setitem(sys.modules, "prefect_ray", None)
     monkeypatch.setenv("BILP_EXECUTION", "ray")
     with pytest.raises(BilpError, match=r"pip install 'bilp\[ray\]'"):
-        dispatch.carry_out("nothing", [])
+        execute("nothing", [])

@@ -14,7 +14,9 @@ import pytest
 from rich.console import Console
 
 from bilp.config.nested import leaves
-from flows.units import dispatch, flows
+from flows.units import execute
+from flows.units.table import UNITS
+from flows.units.unit import Call
 from tasks import terminal
 
 REPOSITORY = Path(__file__).resolve().parent.parent.parent
@@ -62,14 +64,14 @@ def units_backwards(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """From now on what goes to workers is carried out here, each batch in reverse order; the labels, as they are carried out."""
     carried: list[str] = []
 
-    def backwards(what: str, calls: Sequence[dispatch.Call]) -> list[str]:
+    def backwards(what: str, calls: Sequence[Call]) -> list[str]:
         for call in reversed(calls):
             carried.append(call.label)
-            flows.UNITS[call.unit](**call.arguments)
+            UNITS[call.unit.name](**call.parameters)
         return [call.artifact for call in calls]
 
     monkeypatch.setenv("BILP_EXECUTION", "workers")
-    monkeypatch.setattr(dispatch, "carry_out", backwards)
+    monkeypatch.setitem(execute.EXECUTORS, "workers", backwards)
     return carried
 
 

@@ -43,9 +43,9 @@ def changed(folder: Path, random: Random) -> str:
 
 def sound(found: Any) -> str | None:
     """Who asks has it at once or after a silence, under a number above all others."""
-    at_once, taken, holder, pulse, numbers = found
-    if not isinstance(pulse, bytes):
-        return "no pulse"
+    at_once, taken, holder, sign, numbers = found
+    if not isinstance(sign, bytes):
+        return "no sign"
     if not isinstance(taken, Lease) or taken.claim.owner != "somebody else":
         return "nobody may take it, although its holder was silent"
     if at_once is not None and at_once is not taken:
@@ -68,7 +68,7 @@ def test_leases(tmp_path: Path, conclude: Conclude) -> None:
             taken.check()
             taken.renew()
             taken.release()
-        return at_once, taken, lease.holder(str(place)), lease.pulse(str(place)), numbers
+        return at_once, taken, lease.holder(str(place)), lease.last_sign(str(place)), numbers
 
     def case(random: Random, tally: Tally) -> None:
         shutil.rmtree(place, ignore_errors=True)

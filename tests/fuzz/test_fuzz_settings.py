@@ -145,7 +145,7 @@ def test_parameters_of_deployments(conclude: Conclude) -> None:
     """As a server hands them in: Prefect refuses what does not fit, in a line that a table of runs has room for."""
     from flows.evaluate import evaluate
     from flows.pipeline import pipeline
-    from flows.units.flows import score_trial
+    from flows.units.table import score_trial
 
     config = yaml.safe_load(RECIPE)
     flows = {

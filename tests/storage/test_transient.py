@@ -26,7 +26,7 @@ from bilp.errors import (
     StorageUnreachable,
 )
 from bilp.storage import local, objects, s3, s3_errors, transient
-from bilp.storage.backend import PATIENCE
+from bilp.storage.backend import RETRY_SECONDS
 from drill.relay import Relay
 
 
@@ -137,19 +137,19 @@ NEITHER = {
 
 @pytest.mark.parametrize("name", TRANSIENT)
 def test_transient_errors_are_tried_again(name: str) -> None:
-    assert s3_errors.patience(TRANSIENT[name]) == PATIENCE
+    assert s3_errors.retry_seconds(TRANSIENT[name]) == RETRY_SECONDS
     assert not s3_errors.misconfigured(TRANSIENT[name])
 
 
 @pytest.mark.parametrize("name", [*MISCONFIGURED, *NEITHER])
 def test_other_errors_are_not(name: str) -> None:
     error = (MISCONFIGURED | NEITHER)[name]
-    assert s3_errors.patience(error) == 0.0
+    assert s3_errors.retry_seconds(error) == 0.0
     assert transient.kind(s3, error) is (StorageMisconfigured if name in MISCONFIGURED else StorageError)  # type: ignore[arg-type]
 
 
 def test_a_local_disk_is_asked_once() -> None:
-    assert not any(local.patience(OSError(number, "")) for number in range(1, 132))
+    assert not any(local.retry_seconds(OSError(number, "")) for number in range(1, 132))
     assert local.misconfigured(PermissionError(13, "Permission denied"))
     assert not local.misconfigured(OSError(28, "No space left on device"))
 
@@ -212,11 +212,11 @@ def test_an_outage_that_lasts_ends_all_waiting_together(store: Store, clock: Clo
     store.errors = iter([BUSY] * 1000)
     with pytest.raises(StorageUnreachable, match=r"^cannot read s3://bucket/file: .*reason"):
         objects.read(FILE)
-    assert clock.now == 1000.0 + PATIENCE
+    assert clock.now == 1000.0 + RETRY_SECONDS
     asked = store.asked
     with pytest.raises(StorageUnreachable):
         objects.read(FILE)
-    assert (clock.now, store.asked) == (1000.0 + PATIENCE, asked + 1), "nobody waits for the same outage twice"
+    assert (clock.now, store.asked) == (1000.0 + RETRY_SECONDS, asked + 1), "nobody waits for the same outage twice"
     assert len(said) == 1
     clock.now += transient.FORGOTTEN + 1
     store.errors = iter([BUSY] * 5)
@@ -246,7 +246,7 @@ def test_one_request_in_a_storm_that_lets_others_through_has_an_end(store: Store
     store.errors = failing()
     with pytest.raises(StorageUnreachable):
         objects.read(FILE)
-    assert clock.now == 1000.0 + PATIENCE
+    assert clock.now == 1000.0 + RETRY_SECONDS
 
 
 def test_an_unknown_name_is_given_up_soon_unless_it_was_known_before(store: Store, clock: Clock) -> None:
@@ -259,7 +259,7 @@ def test_an_unknown_name_is_given_up_soon_unless_it_was_known_before(store: Stor
     store.errors = iter([unresolved(socket.EAI_NONAME)] * 1000)
     with pytest.raises(StorageUnreachable):
         objects.read(FILE)
-    assert clock.now == 1000.0 + s3_errors.UNRESOLVED + PATIENCE
+    assert clock.now == 1000.0 + s3_errors.UNRESOLVED + RETRY_SECONDS
 
 
 @pytest.mark.parametrize("name", [*MISCONFIGURED, *NEITHER])
@@ -294,7 +294,7 @@ def test_threads_wait_side_by_side_and_are_told_once(store: Store, clock: Clock,
         thread.join()
     assert len(failures) == 4
     assert len(said) == 1
-    assert clock.now < 1000.0 + 2 * PATIENCE
+    assert clock.now < 1000.0 + 2 * RETRY_SECONDS
     assert len(threading_errors) == 4000
 
 
@@ -357,7 +357,7 @@ def test_every_operation_outlasts_refused_requests(s3_root: str, relay: Relay, c
 def test_a_store_that_refuses_everything_ends_in_words(s3_root: str, relay: Relay, clock: Clock) -> None:
     with relay.refusing(), pytest.raises(StorageUnreachable, match=f"cannot look for {s3_root}/a: .*Service Unavailable"):
         objects.exists(objects.join(s3_root, "a"))
-    assert clock.now == 1000.0 + PATIENCE
+    assert clock.now == 1000.0 + RETRY_SECONDS
 
 
 @pytest.mark.s3

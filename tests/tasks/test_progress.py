@@ -13,7 +13,7 @@ from rich.console import Console
 from flows.local.flow import flow
 from tasks import progress_bars as progresses
 from tasks import terminal
-from tasks.pace import pause
+from tasks.polling import interval
 from tasks.progress_bars import progress, seconds_left, watched
 from tasks.task import stage
 
@@ -131,5 +131,5 @@ def test_the_ui_is_not_bothered_by_short_work(monkeypatch: pytest.MonkeyPatch) -
 
 
 def test_the_longer_it_takes_the_more_seldom_anybody_asks() -> None:
-    assert [pause(elapsed, 2.0) for elapsed in (0.0, 99.0, 600.0, 1e6)] == [2.0, 2.0, 12.0, 20.0]
-    assert pause(1e6, 60.0) == 60.0
+    assert [interval(elapsed, 2.0) for elapsed in (0.0, 99.0, 600.0, 1e6)] == [2.0, 2.0, 12.0, 20.0]
+    assert interval(1e6, 60.0) == 60.0

@@ -62,7 +62,7 @@ def in_a_flow(work: Callable[[], str]) -> str:
 
 
 @pytest.mark.parametrize("error", [StorageError("out of reach"), ConnectionResetError(), TimeoutError()])
-def test_what_can_pass_is_tried_again(error: Exception) -> None:
+def test_transient_errors_are_tried_again(error: Exception) -> None:
     attempts: list[int] = []
     assert in_a_flow(failing([error, error], attempts)) == "somewhere/else"
     assert len(attempts) == 3

@@ -1,0 +1,79 @@
+"""Where the units of work (`flows.units.table`) publish: the URI of each one's artifact, from its arguments, before it has run."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from bilp.artifacts.artifact import open_artifact
+from bilp.config import BaselineName, EvaluateConfig, ExpertsConfig, NetworkConfig, ScoreConfig
+from bilp.storage.objects import join
+
+if TYPE_CHECKING:
+    from bilp.data import Dataset
+
+SYNTHETIC = "synthetic"
+"""Folder of a run in which its synthetic set lies."""
+
+
+def trial(dataset_uri: str, config: ScoreConfig, trial: int, root: str) -> str:
+    """Of a training trial."""
+    from bilp.scoring.trial_record import trial_uri
+
+    return trial_uri(root, _dataset(dataset_uri).fingerprint, config, trial)
+
+
+def expert(dataset_uri: str, selection_uri: str | None, config: ExpertsConfig, network: NetworkConfig, expert: int, root: str) -> str:
+    """Of an expert trajectory."""
+    from bilp.experts.files import expert_uri
+    from bilp.experts.train_experts import Plan
+
+    return expert_uri(Plan.of(dataset_uri, selection_uri, config, network, root).folder, expert)
+
+
+def pretrained(run_uri: str, number: int) -> str:
+    """Of a network that a run trains beforehand."""
+    from bilp.distill.run import open_run, pretraining_of
+
+    return pretraining_of(run_uri, open_run(run_uri)).uri(number)
+
+
+def synthetic_set(run_uri: str) -> str:
+    """Of the synthetic set of a run."""
+    return join(run_uri, SYNTHETIC)
+
+
+def last_round(run_uri: str, shard: int) -> str:
+    """Of the last round of a shard."""
+    from bilp.distill.part import open_part
+
+    part = open_part(run_uri, shard)
+    return part.round_uri(part.run.distill.rounds)
+
+
+def teacher(dataset_uri: str, config: EvaluateConfig, root: str) -> str:
+    """Of the network that gives soft labels and features."""
+    from bilp.evaluate.teacher import teacher_uri
+
+    return teacher_uri(root, _dataset(dataset_uri), config.teacher, config.seed)
+
+
+def evaluated_baseline(dataset_uri: str, baseline: BaselineName, ipc: int, config: EvaluateConfig, root: str) -> str:
+    """Of the evaluation of a baseline."""
+    from bilp.evaluate import address
+
+    return address.of_baseline(root, config, baseline, ipc, _dataset(dataset_uri)).uri
+
+
+def evaluated_set(dataset_uri: str, synthetic_uri: str, arm: str, experiment: int, config: EvaluateConfig, root: str) -> str:
+    """Of the evaluation of a synthetic set."""
+    from bilp.evaluate import address
+
+    synthetic = open_artifact(synthetic_uri, SYNTHETIC)
+    config = address.with_learned_rate(config, synthetic)
+    return address.of_synthetic(root, config, arm, experiment, _dataset(dataset_uri), synthetic).uri
+
+
+def _dataset(dataset_uri: str) -> Dataset:
+    from bilp.data import open_dataset
+
+    return open_dataset(dataset_uri)

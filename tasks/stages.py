@@ -1,0 +1,297 @@
+"""The tasks, in the order of the pipeline; each calls one function of bilp and returns the URI of what that published.
+
+Those that any worker can carry out are rows of `flows.units.table`, and what is written here about their parameters is what
+Prefect's form shows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from bilp.artifacts.manifest_file import MANIFEST
+from bilp.config import (
+    BaselineName,
+    DistillConfig,
+    EvaluateConfig,
+    ExpertsConfig,
+    IngestConfig,
+    NetworkConfig,
+    PipelineConfig,
+    PruneConfig,
+    ReselectConfig,
+    ScoreConfig,
+)
+from bilp.config.base import Count, Positive
+from bilp.exchange.options import ImportOptions
+from bilp.storage.objects import exists, join
+from tasks import terminal
+from tasks.addresses import SYNTHETIC
+from tasks.execution import device
+from tasks.parameters import DatasetUri, Label, RunUri
+from tasks.progress_bars import progress
+from tasks.task import stage
+from tasks.ui_artifacts import show_accuracy, show_dropped, show_kept, show_link, show_source, show_synthetic
+
+
+@stage("ingest {config.source}")
+def read_source(config: IngestConfig, root: str) -> str:
+    """Turn a source into a dataset; the URI of the record of the source. What there is to know of it is said each time."""
+    from bilp.data.ingest import read_source
+    from bilp.data.source_record import open_record
+
+    uri = read_source(config, root, progress())
+    for line in open_record(uri).lines():
+        terminal.say(f"          {line}")
+    show_source(uri)
+    return uri
+
+
+@stage("whiten {config.source}")
+def whiten(config: IngestConfig, record_uri: str) -> str:
+    """Fit the whitening of the dataset that a record leads to; the URI of the whitened one."""
+    from bilp.data.ingest import dataset_of
+
+    return dataset_of(record_uri, config, progress())
+
+
+def dataset_of(config: IngestConfig, record_uri: str) -> str:
+    """The URI of the dataset that a record leads to, whitened by a task of its own if the configuration says so."""
+    from bilp.data.source_record import open_record
+
+    return whiten(config, record_uri) if config.whitening != "none" else open_record(record_uri).dataset_uri
+
+
+@stage("score trial {trial}")
+def score_trial(dataset_uri: DatasetUri, config: ScoreConfig, trial: Count, root: str) -> str:
+    """One training trial that records every sample's loss.
+
+    Args:
+        config: What is trained and recorded.
+        trial: Number of the trial, from 0; each has its own random stream.
+    """
+    from bilp.scoring.trial import score_trial
+
+    return score_trial(dataset_uri, config, trial, root, device(), progress())
+
+
+@stage("summarize {config.trials} trials")
+def summarize(dataset_uri: str, config: ScoreConfig, root: str) -> str:
+    """One row of criteria per sample, from all trials; the summary's URI."""
+    from bilp.scoring.summary import summarize
+
+    return summarize(dataset_uri, config, root)
+
+
+@stage("prune by {config.criterion}")
+def prune(dataset_uri: str, scores_uri: str | None, config: PruneConfig, root: str) -> str:
+    """Decide which samples of each class stay; the selection's URI."""
+    from bilp.pruning.prune import prune
+
+    uri = prune(dataset_uri, scores_uri, config, root)
+    show_kept(uri)
+    return uri
+
+
+@stage("expert {expert} of {label}")
+def train_expert(
+    dataset_uri: DatasetUri,
+    selection_uri: str | None,
+    config: ExpertsConfig,
+    network: NetworkConfig,
+    expert: Count,
+    root: str,
+    label: Label = "all samples",
+) -> str:
+    """One expert trajectory, for methods that imitate training.
+
+    Args:
+        selection_uri: Samples that it learns; if empty, all.
+        config: How it is trained.
+        network: What is trained.
+        expert: Number of the expert, from 0; each has its own random streams.
+    """
+    from bilp.experts.train_experts import train_expert
+
+    return train_expert(dataset_uri, selection_uri, config, network, expert, root, device(), progress())
+
+
+@stage("collect {config.count} experts of {label}")
+def collect_experts(
+    dataset_uri: str, selection_uri: str | None, config: ExpertsConfig, network: NetworkConfig, root: str, label: str
+) -> str:
+    """Name the experts that belong together; the buffer's URI."""
+    from bilp.experts.train_experts import collect_experts
+
+    return collect_experts(dataset_uri, selection_uri, config, network, root)
+
+
+@stage("register {label}")
+def start_run(
+    dataset_uri: str,
+    selection_uri: str | None,
+    config: DistillConfig,
+    reselect: ReselectConfig,
+    root: str,
+    label: str = "run",
+    experts_uri: str | None = None,
+) -> str:
+    """Register a run, or find the one that is registered; its URI."""
+    from bilp.distill import start_run
+
+    return start_run(dataset_uri, selection_uri, config, reselect, root, experts_uri)
+
+
+@stage("pretrained network {number} of {label}")
+def pretrain_network(run_uri: RunUri, number: Count, label: Label = "run") -> str:
+    """One of the networks that a distillation by idc or dream trains beforehand.
+
+    Args:
+        number: Number of the network, from 0; each has its own random streams.
+    """
+    from bilp.distill import pretrain_network
+
+    return pretrain_network(run_uri, number, device(), progress())
+
+
+def untrained(run_uri: str) -> list[int]:
+    """Numbers of the pretrained networks that a run still lacks."""
+    from bilp.distill import pretraining
+
+    return pretraining.untrained(run_uri)
+
+
+@stage("reselect {label} round {round_number}/{rounds}")
+def reselect_round(run_uri: str, round_number: int, rounds: int, label: str = "run", shard: int | None = None) -> str:
+    """Measure causal effects and decide which samples sit this round out; the URI of what was measured."""
+    from bilp.distill import reselect_round
+
+    return reselect_round(run_uri, round_number, device(), progress(), shard)
+
+
+@stage("distill {label} round {round_number}/{rounds}")
+def distill_round(run_uri: str, round_number: int, rounds: int, label: str = "run", shard: int | None = None) -> str:
+    """Advance the synthetic images by one round; the URI of its checkpoint."""
+    from bilp.distill import distill_round
+
+    return distill_round(run_uri, round_number, device(), progress(), shard)
+
+
+@stage("merge {label} round {round_number}/{rounds}")
+def merge_round(run_uri: str, round_number: int, rounds: int, label: str = "run") -> str:
+    """Join what the shards of a run published in a round; the URI of the whole round."""
+    from bilp.distill import merge_round
+
+    return merge_round(run_uri, round_number)
+
+
+def is_complete(run_uri: str) -> bool:
+    """Whether every round of a run, and its synthetic set, are there already: then no round needs a task of its own."""
+    return exists(join(run_uri, SYNTHETIC, MANIFEST)) and has_all_rounds(run_uri)
+
+
+def has_all_rounds(run_uri: str, shard: int | None = None) -> bool:
+    """Whether every round of a run, or of one of its shards, is there. Raises DamagedArtifact if one is not whole."""
+    from bilp.distill import rounds
+
+    return rounds.is_complete(run_uri, shard)
+
+
+@stage("finish {label}")
+def finish_run(run_uri: str, label: str = "run") -> str:
+    """Publish the synthetic set of a run that went through all its rounds; its URI."""
+    from bilp.distill import finish_run
+
+    uri = finish_run(run_uri)
+    show_synthetic(uri)
+    show_dropped(run_uri)
+    return uri
+
+
+@stage("train teacher")
+def train_teacher(dataset_uri: DatasetUri, config: EvaluateConfig, root: str) -> str:
+    """The network that gives soft labels, and features by which real images are chosen.
+
+    Args:
+        config: Its settings are those under teacher.
+    """
+    from bilp.evaluate import train_teacher
+
+    return train_teacher(dataset_uri, config.teacher, config.seed, root, device(), progress())
+
+
+@stage("evaluate {arm} {experiment}")
+def evaluate_synthetic(dataset_uri: DatasetUri, synthetic_uri: str, arm: str, experiment: Count, config: EvaluateConfig, root: str) -> str:
+    """A pool of networks trained on a synthetic set and tested on real images.
+
+    Args:
+        synthetic_uri: The synthetic set of a run.
+        arm: The arm of the comparison that it belongs to.
+        experiment: Number of the distillation within the arm, from 0.
+        config: Networks, their training, seeds.
+    """
+    from bilp.evaluate import evaluate_synthetic
+
+    return evaluate_synthetic(dataset_uri, synthetic_uri, arm, experiment, config, root, device(), progress())
+
+
+@stage("evaluate baseline {baseline}")
+def evaluate_baseline(dataset_uri: DatasetUri, baseline: BaselineName, ipc: Positive, config: EvaluateConfig, root: str) -> str:
+    """The same on real images: all of them, or random subsets.
+
+    Args:
+        baseline: All images, or how they are chosen.
+        ipc: Images per class of a choice.
+        config: Networks, their training, seeds.
+    """
+    from bilp.evaluate import evaluate_baseline
+
+    return evaluate_baseline(dataset_uri, baseline, ipc, config, root, device(), progress())
+
+
+@stage("robustness scores")
+def robustness(evaluation_uris: dict[str, list[str]], root: str) -> str:
+    """The scores of DD-Ranking from evaluations by variant; the table's URI."""
+    from bilp.evaluate import VARIANTS, robustness
+
+    return robustness({variant: evaluation_uris[variant] for variant in VARIANTS}, root)
+
+
+@stage("report")
+def report(
+    config: PipelineConfig,
+    dataset_uri: str,
+    scores_uri: str | None,
+    selection_uri: str | None,
+    runs: Mapping[str, Sequence[str]],
+    evaluation_uris: Sequence[str],
+    root: str,
+    robustness_uri: str | None = None,
+    record_uri: str | None = None,
+) -> str:
+    """Write the page; the URI of report.html. `runs` holds run URIs by arm, `record_uri` leads to the record of the source."""
+    from bilp.evaluate import summary
+    from bilp.report import report
+
+    shown = [*evaluation_uris, *([robustness_uri] if robustness_uri else [])]
+    uri = report(config, dataset_uri, scores_uri, selection_uri, runs, shown, root, record_uri=record_uri)
+    show_accuracy(summary(evaluation_uris))
+    show_link(uri)
+    return uri
+
+
+@stage("compare with {recipe}")
+def compare_with_published(recipe: str, config: PipelineConfig, evaluation_uris: Sequence[str], root: str) -> str:
+    """Publish the distance to a published value and every deviation from its protocol; the artifact's URI."""
+    from bilp.evaluate import reproduction
+
+    return reproduction.publish_reproduction(recipe, config, evaluation_uris, device(), root)
+
+
+@stage("import {options.file}")
+def import_set(dataset_uri: str, options: ImportOptions, root: str) -> str:
+    """Convert a published set for a dataset; the URI of the synthetic set."""
+    from bilp.exchange import import_set
+
+    uri = import_set(dataset_uri, options, root)
+    show_synthetic(uri)
+    return uri
