@@ -16,11 +16,12 @@ HEAD = """# What the key of each artifact covers
 
 A key is a digest of everything that a stage computes from: its settings, its inputs by their own keys (the data set by its
 fingerprint), and the version of its code. So two runs that want the same artifact compute it once, and a change of anything that
-matters asks for another one. `tests/storage/test_every_key.py` changes every setting, input and version in turn, watches what each
+matters asks for another one. `tests/artifacts/test_every_key.py` changes every setting, input and version in turn, watches what each
 stage reads while it computes, and writes this table (`python tests/artifacts/key_table.py`).
 
 No key holds a place: storage may be renamed, copied or mounted elsewhere. Keys of pages, of scores of robustness and of reproductions
-also hold the checksums of what they show. The number of threads (`OMP_NUM_THREADS`) is in no key, and neither are these:
+also hold the checksums of what they show. The name of an entry that another package offers stands in a key with that package and its
+version ([plugins.md](plugins.md)). The number of threads (`OMP_NUM_THREADS`) is in no key, and neither are these:
 
 """
 

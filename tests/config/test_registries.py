@@ -62,8 +62,6 @@ NAMED: dict[str, tuple[tuple[str, ...], dict[str, str]]] = {
         ),
         {
             "bilp/evaluate/baselines.py": "the name of a random stream",
-            "bilp/report/wording.py": "criteria and scores of the same names",
-            "bilp/report/effect.py": "a score of the same name",
         },
     ),
     "augmentations": (("bilp/images", "bilp/evaluate", "bilp/distill/step/real_training.py"), {}),
