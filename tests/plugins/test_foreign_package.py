@@ -229,34 +229,47 @@ def test_without_the_package_what_needs_it_is_refused_in_one_line(
     assert machine.manifests().keys() >= manifests.keys()
 
 
+@pytest.fixture(scope="module")
+def submitted(machine: Machine, done: tuple[dict[str, str], dict[str, Any]]) -> dict[str, Any]:
+    """Arguments of a unit as a pipeline of a process with the package submits them to a worker."""
+    program = """
+import json, sys
+from bilp.config import EvaluateConfig
+from flows.units.table import evaluate_baseline
+config = EvaluateConfig(networks=("toy_linear",), seeds=2)
+call = evaluate_baseline.call(sys.argv[2], dataset_uri=sys.argv[1], baseline="random", ipc=1, config=config)
+print(json.dumps(call.parameters))
+"""
+    dataset = next(uri for uri, manifest in done[1].items() if manifest["kind"] == "dataset")
+    asked = machine.run("1.5", "-c", program, dataset, str(machine.root))
+    assert asked.returncode == 0, asked.stderr
+    arguments: dict[str, Any] = json.loads(asked.stdout)
+    return arguments
+
+
 @pytest.mark.parametrize(
     ("version", "said"), [(None, "is not installed: install it"), ("1.6", "and 1.6 is installed: install that version")]
 )
 def test_a_worker_that_lacks_the_package_or_has_another_version_refuses_a_unit_in_one_line(
-    version: str | None, said: str, machine: Machine, done: tuple[dict[str, str], dict[str, Any]], tmp_path: Path
+    version: str | None, said: str, machine: Machine, submitted: dict[str, Any], done: tuple[dict[str, str], dict[str, Any]], tmp_path: Path
 ) -> None:
-    """Arguments as a pipeline with the package submits them, one of them a run of which nothing is done yet."""
+    """One unit is told the settings, the other a run of which nothing is done yet."""
     _, manifests = done
-    dataset = next(uri for uri, manifest in manifests.items() if manifest["kind"] == "dataset")
     finished = next(Path(uri).parent for uri, manifest in manifests.items() if manifest["kind"] == "synthetic")
     begun = tmp_path / "store" / finished.relative_to(machine.root)
     begun.mkdir(parents=True)
     shutil.copy(finished / "_run.json", begun)
     program = """
 import json, sys
-from flows.units.flows import distill_run, evaluate_baseline
-dataset, run = sys.argv[1:3]
-network = {"name": {"name": "toy_linear", "package": "bilp-toy", "version": "1.5"}}
-for unit, arguments in (
-    (evaluate_baseline, {"dataset_uri": dataset, "baseline": "random", "ipc": 1, "config": {"networks": [network], "seeds": 2}}),
-    (distill_run, {"run_uri": run, "root": run.rpartition("/runs/")[0]}),
-):
+from flows.units.table import distill_run, evaluate_baseline
+run, root = sys.argv[2:]
+for unit, arguments in ((evaluate_baseline, json.loads(sys.argv[1])), (distill_run, {"run_uri": run, "root": root})):
     try:
         unit(**arguments)
     except Exception as error:
         print(json.dumps([type(error).__name__, str(error)]))
 """
-    asked = machine.run(version, "-c", program, dataset, str(begun))
+    asked = machine.run(version, "-c", program, json.dumps(submitted), str(begun), str(tmp_path / "store"))
     assert asked.returncode == 0, asked.stderr
     told = [json.loads(line) for line in asked.stdout.splitlines() if line.startswith("[")]
     assert [name for name, _ in told] == ["PluginMissing", "PluginMissing"]
