@@ -16,9 +16,7 @@ MOST_LOOSE = 8
 LATE_CIRCLES: dict[tuple[str, ...], str] = {
     ("flows.pipeline", "flows.report"): "the command of the page is the command of the pipeline",
 }
-CIRCLES_OF_ROOMS: dict[tuple[str, ...], str] = {
-    ("bilp.distill", "bilp.experts"): "mtt and cafe read experts, which train on the pool that a run distills",
-}
+CIRCLES_OF_ROOMS: dict[tuple[str, ...], str] = {}
 
 # Folders in which modules are named as those elsewhere that they belong to; within each side a name is used once.
 PARALLEL = {
@@ -28,6 +26,7 @@ PARALLEL = {
     "bilp/data/sources/parquet/": "likewise",
 }
 TWICE = {
+    "batch": "the real samples of a class in an image step, and those that an effect is measured on",
     "registry": "the one class of registries, and the registry of loops",
     "synthetic": "the synthetic images of a step, and the section of the page that shows them",
 }

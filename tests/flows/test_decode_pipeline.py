@@ -24,6 +24,8 @@ from bilp.pruning.prune import prune
 from bilp.report import report
 from bilp.storage import objects
 
+pytestmark = pytest.mark.slow
+
 NETWORK = {"width": 8, "depth": 2}
 
 

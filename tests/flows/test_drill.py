@@ -16,6 +16,8 @@ from drill.faults import Faults
 from drill.rehearsal import Service
 from drill.relay import Relay
 
+pytestmark = pytest.mark.slow
+
 
 def test_the_comparison_sees_a_changed_byte_and_a_missing_file(finished: Finished, tmp_path: Path) -> None:
     whole = artifacts(finished.root)

@@ -22,6 +22,8 @@ from flows import beginning, program
 from flows.ingest import ingest
 from tasks import output, terminal
 
+pytestmark = pytest.mark.slow
+
 PATIENCE = 120
 
 

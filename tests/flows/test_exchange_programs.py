@@ -17,6 +17,8 @@ from bilp.exchange import load_distilled
 from bilp.storage.objects import children
 from flows.pipeline import pipeline
 
+pytestmark = pytest.mark.slow
+
 
 def typed(module: str, arguments: list[str], root: str, monkeypatch: pytest.MonkeyPatch) -> int | str | None:
     """Run a module as `python -m` does, in this process; its exit status."""

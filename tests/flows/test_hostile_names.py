@@ -28,6 +28,8 @@ from flows import program
 from flows.pipeline import pipeline
 from tasks import terminal
 
+pytestmark = pytest.mark.slow
+
 NAMES = [
     b"\x1b[31mred\x1b[0m",
     b"![x](http:evil.example)",

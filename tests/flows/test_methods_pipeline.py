@@ -15,6 +15,8 @@ from bilp.storage.objects import read
 from flows.experts import command
 from flows.pipeline import pipeline
 
+pytestmark = pytest.mark.slow
+
 TRAJECTORY = {"steps": 2, "expert_epochs": 1, "max_start": 1}
 EXPERTS = {"count": 2, "epochs": 2, "batch_size": 128}
 ALIGNMENT = {"watched": 2, "most_steps": 2, "most_epochs": 2, "measured_per_class": 4}

@@ -20,6 +20,8 @@ from bilp.storage.objects import join, read
 from flows import program
 from flows.pipeline import pipeline
 
+pytestmark = pytest.mark.slow
+
 CONFIG = PipelineConfig.model_validate(TINY)
 
 

@@ -31,6 +31,8 @@ from flows.local import server as local_server
 from flows.server import configured, loopback, starting
 from flows.server import home as prefect_home
 
+pytestmark = pytest.mark.slow
+
 PROXIED = {"http_proxy": "http://127.0.0.1:9", "HTTPS_PROXY": "http://127.0.0.1:9", "ALL_PROXY": "socks5://127.0.0.1:9"}
 
 

@@ -13,6 +13,8 @@ from bilp.config import PipelineConfig
 from bilp.storage.objects import read
 from flows.pipeline import pipeline
 
+pytestmark = pytest.mark.slow
+
 CONFIG = PipelineConfig.model_validate(
     {
         **TINY,

@@ -23,6 +23,8 @@ from flows.ingest import ingest
 from flows.local import server
 from flows.pipeline import pipeline
 
+pytestmark = pytest.mark.slow
+
 KEY, WORD = "AKIAHIDDENKEY", "hidden/word+of-s3"
 LOGIN = f"s3://{KEY}:{WORD}@bucket/prefix"
 SIGNED = f"https://bucket.s3.amazonaws.com/a.parquet?X-Amz-Credential={KEY}&X-Amz-Signature=hidden-word"

@@ -27,6 +27,8 @@ from tiny_pipeline import REPOSITORY
 from deployments import keeper, register
 from flows.local import server as local_server
 
+pytestmark = pytest.mark.slow
+
 PARAMETERS = {"distill-run/gpu": {"run_uri": "somewhere"}}
 LONG_AGO = datetime.now(UTC) - timedelta(hours=1)
 

@@ -14,6 +14,8 @@ from bilp.errors import ConfigError
 from deployments.sign_in import MINUTES, SignIn
 from flows.server import request_checks
 
+pytestmark = pytest.mark.slow
+
 PREFECT = PlainTextResponse("let in")
 
 

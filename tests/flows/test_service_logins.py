@@ -18,6 +18,8 @@ from flows.server import file_permissions, starting
 from flows.server import home as prefect_home
 from flows.server import login as server_login
 
+pytestmark = pytest.mark.slow
+
 
 def test_a_login_is_made_once_and_kept_for_its_owner(tmp_path: Path) -> None:
     login = server_login.provide(tmp_path)

@@ -11,6 +11,8 @@ from bilp.config import PipelineConfig
 from bilp.storage.objects import read
 from flows.pipeline import pipeline
 
+pytestmark = pytest.mark.slow
+
 DIVIDED = PipelineConfig.model_validate(TINY | {"arms": ["bilp"], "distill": {**TINY["distill"], "rounds": 2, "shards": 2}})
 
 

@@ -16,6 +16,8 @@ from bilp.config import PipelineConfig
 from bilp.errors import UntrustedArtifact
 from flows.pipeline import pipeline
 
+pytestmark = pytest.mark.slow
+
 SECRET = "5e" * 32
 CONFIG = PipelineConfig.model_validate(TINY | {"arms": ["bilp"], "evaluate": TINY["evaluate"] | {"baselines": []}})
 SIGNED = ("_manifest.json", "_run.json", "trainings/*/*/*.json")

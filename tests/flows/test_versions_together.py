@@ -15,6 +15,8 @@ from bilp.artifacts.manifest_file import MANIFEST
 from bilp.config import PipelineConfig
 from flows.pipeline import pipeline
 
+pytestmark = pytest.mark.slow
+
 CONFIG = PipelineConfig.model_validate(TINY)
 ELSEWHERE = {"commit": "0" * 40, "python": "3.99.0", "torch": "9.9"}
 

@@ -110,6 +110,7 @@ def test_every_error_of_bilp_has_been_thought_of() -> None:
             "IncompatibleArtifact",
             "Diverged",
             "LeaseLost",
+            "PluginMissing",
         ),
     }
 
