@@ -19,7 +19,7 @@ from bilp.seeds import generator
 
 CLASSES = 4
 BUDGET = 2**26
-REGISTERED = {type(matching): matching for matching in map(matching_for, reversed(METHODS))}  # the first of each class
+REGISTERED = {type(matching): matching for matching in map(matching_for, reversed(list(METHODS)))}  # the first of each class
 MATCHINGS = {
     matching.name: matching
     for matching in (*REGISTERED.values(), KernelMatching("idc_l1", "l1"))
