@@ -14,7 +14,7 @@ from pydantic import Field
 from bilp.artifacts.artifact import open_artifact
 from bilp.artifacts.run_layout import SYNTHETIC
 from bilp.config import PipelineConfig
-from bilp.exchange.options import ImportOptions
+from bilp.config.import_options import ImportOptions
 from flows import program
 from flows.ingest import ingest
 from flows.local.flow import flow

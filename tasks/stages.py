@@ -23,7 +23,7 @@ from bilp.config import (
     ScoreConfig,
 )
 from bilp.config.base import Count, Positive
-from bilp.exchange.options import ImportOptions
+from bilp.config.import_options import ImportOptions
 from bilp.storage.objects import exists, join
 from tasks import terminal
 from tasks.execution import device

@@ -174,3 +174,10 @@ def test_bilp_works_without_prefect() -> None:
     program = "import importlib, sys; sys.modules['prefect'] = None; [importlib.import_module(name) for name in sys.argv[1:]]"
     done = subprocess.run([sys.executable, "-c", program, *names], cwd=REPOSITORY, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
+
+
+def test_a_flow_is_imported_without_torch() -> None:
+    """Torch takes longer to import than everything else; whoever asks for help or finds everything there already need not wait for it."""
+    program = "import sys; sys.modules['torch'] = None; import flows.pipeline, tasks.stages, bilp.config.command_line"
+    done = subprocess.run([sys.executable, "-c", program], cwd=REPOSITORY, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr

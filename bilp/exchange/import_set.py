@@ -13,6 +13,7 @@ from bilp.artifacts.publication import publish
 from bilp.artifacts.run_layout import GRID, IMAGES, SYNTHETIC
 from bilp.artifacts.tensors import encode_tensors
 from bilp.config.given import model_of
+from bilp.config.import_options import ImportOptions, Pixels
 from bilp.config.normalization import NORMALIZATIONS
 from bilp.config.sources import SOURCES
 from bilp.data import Dataset, open_dataset
@@ -20,7 +21,6 @@ from bilp.data.store import FIT
 from bilp.data.whitening import encode
 from bilp.distill.pictures import grid_png
 from bilp.errors import ConfigError, DataError
-from bilp.exchange.options import ImportOptions, Pixels
 from bilp.exchange.reference_files import PublishedSet, read_published
 from bilp.storage.objects import Uri, as_uri, join
 from bilp.storage.verification import digest

@@ -17,8 +17,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from bilp.config.import_options import Pixels
 from bilp.errors import BilpError, DataError
-from bilp.exchange.options import Pixels
 from bilp.storage import objects
 from bilp.storage.saved_tensors import NUMPY_NAMES, check_saved, unreadable
 

@@ -19,7 +19,7 @@ from bilp.config import (
     IngestConfig,
     PipelineConfig,
 )
-from bilp.exchange.options import ImportOptions
+from bilp.config.import_options import ImportOptions
 
 TOLD = "stands for settings that are recorded themselves"
 OTHERS = "decides what else is evaluated, not how"

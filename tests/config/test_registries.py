@@ -46,7 +46,7 @@ NAMED: dict[str, tuple[tuple[str, ...], dict[str, str]]] = {
             "bilp/config/methods": "values that papers of methods publish for a data set, keyed by its name",
             "bilp/config/exports.py": "folder and parquet are formats, too",
             "bilp/data/sources": "what opens them",
-            "bilp/exchange/options.py": "the constants by which reference programs normalize other data sets as well",
+            "bilp/config/import_options.py": "the constants by which reference programs normalize other data sets as well",
         },
     ),
     "networks": (EVERYWHERE, {"bilp/config/network.py": "the registry, and the pools made of its entries"}),

@@ -11,8 +11,8 @@ import pytest
 from pydantic import ValidationError
 
 from bilp.config import IngestConfig, PipelineConfig, PruneConfig
+from bilp.config.import_options import ImportOptions
 from bilp.errors import ImpossibleUri
-from bilp.exchange.options import ImportOptions
 from bilp.storage import objects
 from bilp.storage.uris import refuse_secrets
 from bilp.text.redaction import redacted
