@@ -9,7 +9,7 @@ import torch
 from benchmarks.gpu.device import Machine, said
 from benchmarks.gpu.forward import network
 from benchmarks.gpu.iterations import SHAPE
-from bilp.causal.estimate import measure
+from bilp.causal import ClassBatch, EffectSettings, measure
 from bilp.matching import matching_for
 
 
@@ -24,7 +24,9 @@ def effects(machine: Machine) -> dict[str, Any]:
             synthetic = torch.randn(ipc, *SHAPE, device=device), torch.zeros(ipc, dtype=torch.int64, device=device)
             row = {
                 estimator: machine.milliseconds(
-                    lambda s=synthetic, e=estimator, m=matching, n=net: measure(m, n, real, s, cast(Any, e)).norms.cpu(), 3, 1
+                    lambda b=ClassBatch(real, synthetic), e=EffectSettings(estimator), m=matching, n=net: measure(m, n, b, e).norms.cpu(),
+                    3,
+                    1,
                 )
                 for estimator in ("cotangent", "auto")
             }
