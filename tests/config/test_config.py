@@ -34,6 +34,7 @@ from bilp.config.augmentations import AUGMENTATIONS
 from bilp.config.command_line import configure, parse
 from bilp.config.defaults import LIMITED, complete
 from bilp.config.explain import DEFAULT, GIVEN, explain, problems
+from bilp.config.methods import divisible, either
 from bilp.config.methods.dc import DC_LOOPS, dc_loops
 from bilp.config.methods.idc import IdcConfig, PretrainedConfig
 from bilp.config.nested import leaves
@@ -87,7 +88,7 @@ def test_unknown_key_inside_a_list_of_networks() -> None:
         ({"keep": 1.5}, "keep = 1.5: input should be less than or equal to 1"),
         ({"beta": 1}, "beta = 1: input should be less than 1"),
         ({"beta": float("nan")}, "beta = NaN: input should be a finite number"),
-        ({"method": "dx"}, "method = \"dx\": input should be 'dm', 'dc', 'dsa', 'idc', 'dream', 'idm', 'mtt', 'tesla' or 'cafe'"),
+        ({"method": "dx"}, f'method = "dx": input should be {either(map(repr, METHODS))}'),
         (
             {"method": "mtt", "arms": ["adaptive"]},
             "arm adaptive does not apply to method mtt, which meets real samples only through its experts: "
@@ -138,13 +139,11 @@ def test_unknown_key_inside_a_list_of_networks() -> None:
         ({"distill": {"iterations": 3, "rounds": 4}}, "distill: rounds = 4 exceeds iterations = 3: lower rounds"),
         (
             {"method": "dc", "ipc": 10, "distill": {"shards": 2}},
-            "distill: shards = 2 divides classes that meet in method dc with outer_loops = 10: set shards to 1, "
-            "or use dm, idc or dream, or dc or dsa with outer_loops = 1",
+            f"distill: shards = 2 divides classes that meet in method dc with outer_loops = 10: set shards to 1, or use {divisible()}",
         ),
         (
             {"method": "idm", "distill": {"shards": 2}},
-            "distill: shards = 2 divides classes that meet in method idm: set shards to 1, "
-            "or use dm, idc or dream, or dc or dsa with outer_loops = 1",
+            f"distill: shards = 2 divides classes that meet in method idm: set shards to 1, or use {divisible()}",
         ),
         (
             {"method": "dc", "distill": {"augment": ["crop"]}},
@@ -225,7 +224,7 @@ def test_every_setting_has_a_description() -> None:
     dials=st.fixed_dictionaries(
         {},
         optional={
-            "dataset": st.sampled_from([name for name in SOURCES if name not in ("folder", "parquet")]),
+            "dataset": st.sampled_from([name for name, source in SOURCES.items() if not source.needs_uri]),
             "method": st.sampled_from(list(METHODS)),
             "ipc": st.integers(1, 200),
             "keep": st.floats(0.01, 1.0),
@@ -367,7 +366,7 @@ def test_origins_of_every_rule() -> None:
     assert {path: origin(path, values) for path, (values, _) in cases.items()} == {path: expected for path, (_, expected) in cases.items()}
 
 
-@pytest.mark.parametrize("dataset", [name for name in SOURCES if name not in ("folder", "parquet")])
+@pytest.mark.parametrize("dataset", ["digits", *(name for name, source in SOURCES.items() if source.known)])
 @pytest.mark.parametrize("method", ["dm", "dc", "dsa"])
 def test_published_hyper_parameters(dataset: str, method: str) -> None:
     config = PipelineConfig(dataset=dataset, method=method)
@@ -555,7 +554,7 @@ def test_networks_are_typed_by_name_by_settings_or_both() -> None:
         (["--zzzzzzzz", "3"], "unrecognized arguments: --zzzzzzzz 3; --help lists every setting"),
         (["--ipc"], "argument --ipc: expected one argument; --help lists every setting"),
         (["--ipc", "x"], 'ipc = "x": input should be a valid integer, unable to parse string as an integer'),
-        (["--method", "dx"], "method = \"dx\": input should be 'dm', 'dc', 'dsa', 'idc', 'dream', 'idm', 'mtt', 'tesla' or 'cafe'"),
+        (["--method", "dx"], f'method = "dx": input should be {either(map(repr, METHODS))}'),
         (["--recipe", "nowhere.yaml"], "recipe 'nowhere.yaml': no file nowhere.yaml"),
         (["--score", "x"], "Expecting value: line 1 column 1 (char 0): give a group of settings as JSON, or its settings one by one"),
         (["--arms", "none"], "arms = []: tuple should have at least 1 item after validation, not 0"),
@@ -592,7 +591,7 @@ def test_help_names_every_setting_and_its_choices(capsys: pytest.CaptureFixture[
     text = capsys.readouterr().out
     assert ended.value.code == 0
     assert not [path for path, _ in leaves(PipelineConfig().model_dump()) if f"--{path}" not in text]
-    assert "--method {dm,dc,dsa,idc,dream,idm,mtt,tesla,cafe}" in text
+    assert f"--method {{{','.join(METHODS)}}}" in text
     assert "Synthetic images per class. (default: 1)" in text
     assert "(default: 1000)" not in text  # distill.iterations depends on the dials
     assert "Momentum of SGD on the synthetic images. (default: 0.5)" in text

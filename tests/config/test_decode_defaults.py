@@ -9,7 +9,7 @@ import pytest
 from bilp.config import PipelineConfig
 from bilp.config.sources import SOURCES
 
-PUBLIC = [name for name in SOURCES if name not in ("folder", "parquet", "digits")]
+PUBLIC = [name for name, source in SOURCES.items() if source.known and source.idc]
 
 
 def config_of(**dials: Any) -> PipelineConfig:

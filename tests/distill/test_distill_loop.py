@@ -12,7 +12,7 @@ from tiny_distillation import assemble, assert_follows, guard_for, small_config
 from tiny_reference import reference
 from torch import Tensor
 
-from bilp.config import DistillConfig, NetworkConfig, ReselectConfig
+from bilp.config import METHODS, DistillConfig, NetworkConfig, ReselectConfig
 from bilp.data.pool import RealPool
 from bilp.distill.loops.dm_dc import distill
 from bilp.distill.step.initial import initial_state
@@ -61,7 +61,7 @@ def test_loop_equals_the_slow_restatement(few: Few, method: str, ipc: int, sampl
     moved = (slow.images - before).norm()
     assert moved > 0
     assert (state.images - slow.images).norm() < 2e-3 * moved
-    assert [record.real_used for record in records] == [pool.classes * min(samples, batch) * (1 if method == "dm" else 2)] * 3
+    assert [record.real_used for record in records] == [pool.classes * min(samples, batch) * (1 if METHODS[method].one_step else 2)] * 3
     assert all(record.dropped_share == 0.0 for record in records)
 
 
