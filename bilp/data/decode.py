@@ -10,8 +10,8 @@ In this order:
 4. Transparency (alpha channel, transparent palette entry or transparent colour) is composited on white.
 5. Colour: palette, CMYK, YCbCr, LAB and HSV become RGB; embedded colour profiles are not applied. A picture is grey
    if its file is (modes 1, L, LA, 16-bit grey), whatever its pixels are: a palette is colour.
-   `colour="grey"` turns colour into luma (ITU-R 601: 0.299 R + 0.587 G + 0.114 B); `colour="rgb"` replicates grey to
-   three equal channels; `colour="auto"` keeps each picture as it is, and a set that mixes both is stored as RGB.
+   `color="gray"` turns colour into luma (ITU-R 601: 0.299 R + 0.587 G + 0.114 B); `color="rgb"` replicates grey to
+   three equal channels; `color="auto"` keeps each picture as it is, and a set that mixes both is stored as RGB.
 6. Size: with a resolution, the shorter side is resized to it (bilinear with antialiasing, the longer side rounded to
    the nearest pixel), then the center square is cut out; without one the picture keeps its size. Of a picture so long that
    most of it would be resized for nothing (see `resize_and_crop`), the center square is cut out first.
@@ -34,7 +34,7 @@ from PIL import Image, ImageOps
 from bilp.data.footprint import footprint
 from bilp.data.opening import DecodeError, header, opened
 
-Colour = Literal["auto", "grey", "rgb"]
+Color = Literal["auto", "gray", "rgb"]
 Pixels = NDArray[np.uint8]
 
 SIXTEEN_BIT = ("I;16", "I;16L", "I;16B", "I;16N")
@@ -60,7 +60,7 @@ class Conversion:
     """What every picture of a set is turned into, and what is taken: colour, side in pixels (None keeps the size), the bits that
     values of 16-bit grey have (None is 16) and the largest number of pixels (None is the image library's limit)."""
 
-    colour: Colour = "auto"
+    color: Color = "auto"
     resolution: int | None = None
     bits: int | None = None
     max_pixels: int | None = None
@@ -212,11 +212,11 @@ def _unchanged(image: Image.Image) -> Image.Image:
 
 def _rule(image: Image.Image, conversion: Conversion, depth: Depth) -> Rule:
     """How this picture becomes one of mode L or RGB; raises DecodeError for a mode without a stated conversion."""
-    mode, colour = image.mode, conversion.colour
-    wanted = {"auto": "L" if mode in GREY else "RGB", "grey": "L", "rgb": "RGB"}[colour]
+    mode, color = image.mode, conversion.color
+    wanted = {"auto": "L" if mode in GREY else "RGB", "gray": "L", "rgb": "RGB"}[color]
     if mode in SIXTEEN_BIT or (mode == "I" and image.format in SIXTEEN_BIT_FORMATS):
         to_eight = _from_sixteen_bit(image, conversion.bits or 16, depth)
-        return to_eight if colour != "rgb" else lambda strip: to_eight(strip).convert("RGB")
+        return to_eight if color != "rgb" else lambda strip: to_eight(strip).convert("RGB")
     if mode not in GREY and mode not in COLOURED:
         raise DecodeError(f"mode {mode} (32-bit or unknown) has no agreed range: convert it to 8 or 16 bits")
     if mode == wanted and not image.has_transparency_data:

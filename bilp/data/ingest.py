@@ -88,8 +88,8 @@ def read_source(config: IngestConfig | Mapping[str, Any], root: Uri, progress: P
         return uri
     objects.check_storage(root)
     where = f"{config.source} {config.uri}" if config.uri else config.source
-    if config.colour != "auto":  # else only the pictures tell
-        check_channels(config.normalization, 1 if config.colour == "grey" else 3, where)
+    if config.color != "auto":  # else only the pictures tell
+        check_channels(config.normalization, 1 if config.color == "gray" else 3, where)
     contents = source.read()
     check(contents, where)
     with scratch_folder("bilp-ingest-") as folder:
@@ -128,7 +128,7 @@ def _convert(contents: Contents, config: IngestConfig, folder: Path, where: str,
         check_divisible(contents.labels["train"], names, where)  # for its error, before long work
     for name in ("decoded", "arranged"):
         (folder / name).mkdir()
-    converter = Converter(folder / "decoded", Conversion(config.colour, config.resolution, config.bits, config.max_pixels))
+    converter = Converter(folder / "decoded", Conversion(config.color, config.resolution, config.bits, config.max_pixels))
     source = converter.run(contents, progress)
     if config.on_corrupt == "refuse":
         refuse(converter.skipped, where)

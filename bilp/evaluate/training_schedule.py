@@ -51,7 +51,7 @@ class Schedule:
             cutmix=config.cutmix,
             augment_each=tuple(config.augment_each),
             augment_after=tuple(config.augment_after),
-            optimiser=config.optimiser,
+            optimiser=config.optimizer,
             decay=config.decay,
             milestones=tuple(config.milestones),
             decay_factor=config.decay_factor,

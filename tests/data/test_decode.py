@@ -17,8 +17,8 @@ from bilp.data.decode import Conversion, Depth, OutOfRange, decode, from_array
 from bilp.data.opening import DecodeError
 
 AUTO = Conversion()
-GREY = Conversion(colour="grey")
-RGB = Conversion(colour="rgb")
+GREY = Conversion(color="gray")
+RGB = Conversion(color="rgb")
 
 
 def encoded(image: Image.Image, form: str = "PNG", **options: Any) -> bytes:
@@ -173,7 +173,7 @@ def test_pictures_of_the_right_size_are_only_cropped() -> None:
     st.integers(1, 9),
     st.integers(1, 9),
     st.booleans(),
-    st.sampled_from(["auto", "grey", "rgb"]),
+    st.sampled_from(["auto", "gray", "rgb"]),
     st.sampled_from([None, 1, 4, 8]),
     st.integers(0, 99),
 )

@@ -182,5 +182,5 @@ def test_presets_fill_only_what_is_not_given_and_say_so() -> None:
     for other in ({"method": "dm"}, {"method": "dc", "dataset": "svhn"}, {"method": "dc", "evaluate": {"protocol": "idc"}}):
         assert PipelineConfig.model_validate({"dataset": "mnist", **other}).evaluate.augment_each == ()
     soft = PipelineConfig(dataset="cifar100", ipc=10, evaluate={"protocol": "soft"}).evaluate
-    assert (soft.optimiser, soft.decay, soft.labels, soft.batch_size, soft.weight_decay) == ("adamw", "cosine", "soft", 100, 0.01)
+    assert (soft.optimizer, soft.decay, soft.labels, soft.batch_size, soft.weight_decay) == ("adamw", "cosine", "soft", 100, 0.01)
     assert PipelineConfig(dataset="cifar10", method="dm").evaluate.protocol == "dc"

@@ -104,7 +104,7 @@ def another_picture(files: Path, random: Random) -> dict[str, Any]:
         file.write_bytes(b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 8 8\nshowpage\n")
     if random.random() < 0.5:
         file.rename(file.with_name(random.choice(["x.eps", "x.svg", "x", "x.PNG", "\x1b[31m.png", "\u202egnp.jpg"])))
-    return {"on_corrupt": random.choice(["skip", "refuse"]), "colour": random.choice(["auto", "grey", "rgb"])}
+    return {"on_corrupt": random.choice(["skip", "refuse"]), "color": random.choice(["auto", "gray", "rgb"])}
 
 
 NAMES = [
@@ -256,7 +256,7 @@ def imported(world: World) -> Use:
 
 def grey(world: World, folder: Path) -> World:
     """The same world with a grey data set, which the published sets are made for."""
-    record = read_source({"source": "folder", "uri": str(world.files / "pictures"), "colour": "grey"}, str(folder / "grey"))
+    record = read_source({"source": "folder", "uri": str(world.files / "pictures"), "color": "gray"}, str(folder / "grey"))
     place = Path(dataset_of(record, {"source": "folder", "uri": str(world.files / "pictures")}))
     return World(place.parent, world.files, place.name, "", "", "", "", "", "", "", "", ())
 
