@@ -56,7 +56,7 @@ class Artifact:
         """A local file that may be memory-mapped; verified once per process, from S3 through the cache."""
         entry, uri = self._entry(name), self.place(name)
         try:
-            return objects.localise(uri, entry.sha256, self.uri)
+            return objects.localize(uri, entry.sha256, self.uri)
         except MissingArtifact as error:
             raise self._gone(uri, entry) from error
 

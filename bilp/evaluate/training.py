@@ -67,11 +67,11 @@ def train(network: nn.Module, data: ImageSet, schedule: Schedule, streams: Strea
         streams: Random numbers of this training.
         teacher: Network in eval mode, whose logits of the augmented images are the soft labels; not needed for hard ones.
     """
-    optimiser = None
+    optimizer = None
     alone_spoils = has_batch_norm(network)
     for epoch in range(schedule.passes):
         network.train()
-        optimiser = schedule.optimiser_for(epoch, network.parameters(), optimiser)
+        optimizer = schedule.optimizer_for(epoch, network.parameters(), optimizer)
         for batch in torch.randperm(len(data), generator=streams.order).split(schedule.batch_size):
             if alone_spoils and len(batch) == 1 < len(data):
                 continue  # batch norm has no statistics of one left-over sample
@@ -80,9 +80,9 @@ def train(network: nn.Module, data: ImageSet, schedule: Schedule, streams: Strea
             with dropping(network, streams.dropout):
                 logits = network(images)[None]
             loss = batch_loss(logits, data.labels[batch.to(data.labels.device)][None], [treatment.mix], images, teacher, schedule)
-            optimiser.zero_grad(set_to_none=True)
+            optimizer.zero_grad(set_to_none=True)
             loss.sum().backward()
-            optimiser.step()
+            optimizer.step()
         yield epoch
 
 

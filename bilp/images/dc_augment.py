@@ -1,7 +1,7 @@
 """The augmentation of DC's own program for evaluation on MNIST: every image gets one operation, with parameters of its own.
 
 Source: the program of Zhao et al. 2021 (DC), which differs from the differentiable families of `bilp.images.augment`: crops are
-filled with the mean colour, sizes change by nearest pixels, angles are whole and up to 45 degrees.
+filled with the mean color, sizes change by nearest pixels, angles are whole and up to 45 degrees.
 """
 
 from __future__ import annotations
@@ -66,24 +66,24 @@ def operate(images: Tensor, operations: Operations | None) -> Tensor:
     if operations is None:
         return images
     held = images.detach().cpu()
-    colour = held.mean(dim=(0, 2, 3))  # of the mini-batch, one value per channel
+    color = held.mean(dim=(0, 2, 3))  # of the mini-batch, one value per channel
     treated = []
     for image, name, (first, second), seed in zip(held, operations.names, operations.numbers.tolist(), operations.seeds, strict=True):
         operation: Operation = resolve(OPERATIONS[name].operation)
-        treated.append(operation(image, colour, Chance(first, second, seed)))
+        treated.append(operation(image, color, Chance(first, second, seed)))
     return torch.stack(treated).to(images)
 
 
-def crop(image: Tensor, colour: Tensor, chance: Chance) -> Tensor:
-    """A window of the image `[C, H, W]` in a frame of mean colour, at one of 8 x 8 places."""
+def crop(image: Tensor, color: Tensor, chance: Chance) -> Tensor:
+    """A window of the image `[C, H, W]` in a frame of mean color, at one of 8 x 8 places."""
     channels, height, width = image.shape
-    framed = colour.view(-1, 1, 1).expand(channels, height + 2 * PADDING, width + 2 * PADDING).clone()
+    framed = color.view(-1, 1, 1).expand(channels, height + 2 * PADDING, width + 2 * PADDING).clone()
     framed[:, PADDING : PADDING + height, PADDING : PADDING + width] = image
     top, left = int(chance.first * 2 * PADDING), int(chance.second * 2 * PADDING)
     return framed[:, top : top + height, left : left + width]
 
 
-def scale(image: Tensor, colour: Tensor, chance: Chance) -> Tensor:
+def scale(image: Tensor, color: Tensor, chance: Chance) -> Tensor:
     """The image `[C, H, W]` with another height and width, in the middle of zeros, or cut to its old size."""
     low, high = SCALES
     side = (image.shape[1], image.shape[2])
@@ -96,9 +96,9 @@ def scale(image: Tensor, colour: Tensor, chance: Chance) -> Tensor:
     return _middle(framed, side)
 
 
-def rotate(image: Tensor, colour: Tensor, chance: Chance) -> Tensor:
+def rotate(image: Tensor, color: Tensor, chance: Chance) -> Tensor:
     """The image `[C, H, W]` turned by a whole number of degrees (cubic splines), cut to its old size."""
-    border = float(colour.mean())
+    border = float(color.mean())
     low, high = ANGLES
     angle = low + math.floor(chance.first * (high - low + 1))
     side = (image.shape[1], image.shape[2])
@@ -108,7 +108,7 @@ def rotate(image: Tensor, colour: Tensor, chance: Chance) -> Tensor:
     return _middle(torch.from_numpy(np.ascontiguousarray(turned)), side)
 
 
-def add_noise(image: Tensor, colour: Tensor, chance: Chance) -> Tensor:
+def add_noise(image: Tensor, color: Tensor, chance: Chance) -> Tensor:
     """The image `[C, H, W]` with normal noise of its own."""
     noise = torch.randn(image.shape, generator=torch.Generator().manual_seed(chance.seed), dtype=image.dtype)
     return image + NOISE * noise

@@ -75,7 +75,7 @@ def test_what_stages_compute_from_counts(tmp_path: Path, changes: Changes) -> No
     assert dataset_of(tmp_path / "one", nothing).fingerprint != dataset_of(tmp_path / "other", changes).fingerprint
 
 
-def test_shape_colours_and_whitening_count(tmp_path: Path) -> None:
+def test_shape_colors_and_whitening_count(tmp_path: Path) -> None:
     sets: list[dict[str, Any]] = [{}, {"resolution": 2}, {"color": "rgb"}, {"whitening": "zca"}]
     sets.append({"whitening": "zca", "whitening_epsilon": 0.5})
     assert len({dataset_of(tmp_path / str(k), nothing, **settings).fingerprint for k, settings in enumerate(sets)}) == len(sets)

@@ -135,12 +135,12 @@ def test_trained_network(matching: Matching) -> None:
     net = network(8, dtype=torch.float64)
     data = torch.cat([draw(20, "train", c, dtype=torch.float64) for c in range(CLASSES)])
     targets = torch.arange(CLASSES).repeat_interleave(20)
-    optimiser = torch.optim.SGD(net.parameters(), lr=0.1)
+    optimizer = torch.optim.SGD(net.parameters(), lr=0.1)
     for _ in range(25):
-        optimiser.zero_grad()
+        optimizer.zero_grad()
         nn.functional.cross_entropy(net(data), targets).backward()
-        optimiser.step()
-    optimiser.zero_grad()
+        optimizer.step()
+    optimizer.zero_grad()
     real, synthetic = data[targets == LABEL][:8], draw(1, "synthetic", dtype=torch.float64)
     assert_close_each(all_effects(matching, net, real, synthetic), all_effects(matching, net, real, synthetic, "oracle"), 1e-5)
 

@@ -24,7 +24,7 @@ def done(images: Tensor, name: ImageOperation, first: float, second: float = 0.0
     return operate(images, Operations((name,) * len(images), torch.tensor([[first, second]]).repeat(len(images), 1), (seed,) * len(images)))
 
 
-def test_a_crop_is_a_window_of_the_image_in_a_frame_of_its_batchs_mean_colour() -> None:
+def test_a_crop_is_a_window_of_the_image_in_a_frame_of_its_batchs_mean_color() -> None:
     images = some(3, 2, 6, 7)
     frame = images.mean((0, 2, 3))
     for top in range(8):
