@@ -17,7 +17,13 @@ from bilp.storage.uris import NO_SECRET, refuse_secret
 SourceName = Annotated[str, EntryName("bilp.config.sources:SOURCES")]
 MethodName = Annotated[str, EntryName("bilp.config.methods:METHODS")]
 ProtocolName = Annotated[str, EntryName("bilp.config.protocols:PROTOCOLS")]
-GpuArithmetic = Literal["float32", "tf32", "tf32_channels_last"]
+GpuArithmetic = Annotated[
+    Literal["float32", "tf32", "tf32_channels_last"],
+    Field(
+        description="Arithmetic on a GPU: float32, products in TensorFloat-32 (tf32), or these with channels last in memory. "
+        "A CPU computes in float32 whatever it says, and causal effects are measured in float32 everywhere."
+    ),
+]
 
 MOST_BITS = 63
 
@@ -66,7 +72,7 @@ class Frozen(BaseModel):
     """Base of every model: immutable, and an unknown key is an error."""
 
     later: ClassVar[frozenset[str]] = frozenset()
-    """Fields that came when results existed already: at their defaults they are part of no content key, so that these stay valid."""
+    """Fields that were added later: at their defaults they are part of no content key, so that results from before stay valid."""
 
     by_rule: ClassVar[frozenset[str]] = frozenset()
     """Fields whose default gives way to rules in a pipeline (`bilp.config.defaults`): nobody is told a default that may not be used."""

@@ -60,7 +60,6 @@ class TeacherConfig(Frozen):
     augment: tuple[AugmentFamily, ...] = ()
     """Augmentation while it is trained; empty is none."""
     gpu: GpuArithmetic = "float32"
-    """Arithmetic on a GPU: float32, products in TensorFloat-32 (tf32), or these with channels last in memory."""
 
 
 class EvaluateConfig(Frozen):
@@ -130,7 +129,6 @@ class EvaluateConfig(Frozen):
     networks_at_once: Positive | None = None
     """Networks of one architecture that are trained in one computation; empty takes what is faster on the device."""
     gpu: GpuArithmetic = "float32"
-    """Arithmetic on a GPU: float32, products in TensorFloat-32 (tf32), or these with channels last in memory."""
     seed: Seed = 0
     """Seed of networks, order and subsets."""
 

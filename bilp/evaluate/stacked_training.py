@@ -15,7 +15,7 @@ from torch.func import functional_call, vmap
 from bilp.config import NetworkConfig
 from bilp.data import Dataset
 from bilp.errors import Diverged
-from bilp.evaluate.batch_augment import Streams, draw, treat_each
+from bilp.evaluate.batch_augment import Streams, augment_each_batch, draw
 from bilp.evaluate.training import TEST_BATCH, ImageSet, batch_loss, trains_alone
 from bilp.evaluate.training_schedule import Schedule
 from bilp.nets import Network, build, initialize
@@ -113,7 +113,7 @@ def train_together(
         for batches in orders.split(schedule.batch_size, dim=1):
             treatments = [draw(schedule, sets[0].side, batches.shape[1], each) for each in streams]
             images, labels = _gather(sets, batches)
-            images = treat_each(images, treatments)
+            images = augment_each_batch(images, treatments)
             logits = _forward(network, stacked, images, shared=False)
             loss = batch_loss(logits, labels, [each.mix for each in treatments], images.flatten(0, 1), teacher, schedule)
             optimizer.zero_grad(set_to_none=True)

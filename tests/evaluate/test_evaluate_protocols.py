@@ -12,7 +12,7 @@ from torch.nn import functional
 from bilp.config import EvaluateConfig, NetworkConfig, PipelineConfig
 from bilp.config.explain import explain
 from bilp.errors import ConfigError
-from bilp.evaluate.batch_augment import Streams, Treatment, draw, treat
+from bilp.evaluate.batch_augment import Streams, Treatment, augment_batch, draw
 from bilp.evaluate.objective import hard_loss, soft_loss
 from bilp.evaluate.training import ImageSet, train
 from bilp.evaluate.training_schedule import Schedule
@@ -76,7 +76,7 @@ def test_cutmix_pastes_a_box_of_the_partner_and_shares_the_label_by_area() -> No
             for y in range(top, bottom):
                 for x in range(left, right):
                     expected[i, 0, y, x] = images[j, 0, y, x]
-        mixed = treat(images, Treatment((), mix))
+        mixed = augment_batch(images, Treatment((), mix))
         assert torch.equal(mixed, expected)
         assert mix.share == pytest.approx(1 - (bottom - top) * (right - left) / 64)
         assert sorted(mix.partner.tolist()) == list(range(9))
@@ -112,8 +112,8 @@ def test_families_after_the_drawn_one_always_apply() -> None:
     assert {second for _, second, _ in drawn} == {"crop", "rotate"}
     alone = Schedule.of_config(EvaluateConfig(augment_after=("cutout",)), 1)
     images = torch.ones(4, 1, 8, 8)
-    treated = treat(images, draw(alone, (8, 8), 4, Streams.of(0, "net", 0)))
-    assert 0 < int((treated == 0).sum()) < treated.numel()
+    augmented = augment_batch(images, draw(alone, (8, 8), 4, Streams.of(0, "net", 0)))
+    assert 0 < int((augmented == 0).sum()) < augmented.numel()
 
 
 def test_soft_loss_is_the_divergence_from_the_teacher() -> None:
