@@ -55,8 +55,8 @@ def recorded(model: BaseModel, written: Mapping[str, Any]) -> dict[str, Any]:
     former = formerly(type(model))
     result = {}
     for name, value in written.items():
-        inner = getattr(model, name, None)
-        if isinstance(inner, BaseModel) and isinstance(value, Mapping):
+        inner = getattr(model, name, None) if isinstance(value, Mapping) else None
+        if isinstance(inner, BaseModel):
             result[name] = recorded(inner, value)
         elif name in former:
             result[former[name].name] = former[name].values.get(value, value)
