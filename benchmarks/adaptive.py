@@ -69,7 +69,7 @@ def report(
     for reading, seconds in _naive(setting, dataset, clock).items():
         naive = seconds * len(dataset.train)
         print(
-            f"  naive, {reading:<22}{naive:10.3g} s an iteration; ours, amortised, {ours:.3g} s: {naive / ours:,.0f} times less", flush=True
+            f"  naive, {reading:<22}{naive:10.3g} s an iteration; ours, amortized, {ours:.3g} s: {naive / ours:,.0f} times less", flush=True
         )
 
 

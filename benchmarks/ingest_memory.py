@@ -49,7 +49,7 @@ print(f"{peak() - base:8.0f} MiB above {base:.0f}  {time.perf_counter() - start:
 
 
 def encoded(mode: str, size: tuple[int, int], form: str, **options: object) -> bytes:
-    """A picture of one colour."""
+    """A picture of one color."""
     stream = io.BytesIO()
     Image.new(mode, size, 0).save(stream, form, **options)
     return stream.getvalue()
@@ -70,8 +70,8 @@ def turned() -> bytes:
 
 # Name -> resolution ("none" keeps the size), how many pictures of each class and split, the picture.
 CASES: dict[str, tuple[str, int, Callable[[], bytes]]] = {
-    "grey-13000-to-8": ("8", 8, lambda: encoded("L", (13000, 13000), "PNG", compress_level=1)),
-    "grey-13000": ("none", 1, lambda: encoded("L", (13000, 13000), "PNG", compress_level=1)),
+    "gray-13000-to-8": ("8", 8, lambda: encoded("L", (13000, 13000), "PNG", compress_level=1)),
+    "gray-13000": ("none", 1, lambda: encoded("L", (13000, 13000), "PNG", compress_level=1)),
     "png-rgb-limit": ("none", 2, lambda: encoded("RGB", (9120, 9120), "PNG", compress_level=1)),
     "png-rgba-limit": ("none", 2, lambda: encoded("RGBA", (9120, 9120), "PNG", compress_level=1)),
     "png-rgba-limit-to-64": ("64", 4, lambda: encoded("RGBA", (9120, 9120), "PNG", compress_level=1)),

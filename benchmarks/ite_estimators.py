@@ -63,13 +63,13 @@ def trained(pictures: Pictures, width: int, steps: int, device: torch.device) ->
     network = build(NetworkConfig(width=width), (3, 32, 32), int(pictures.labels.max()) + 1)
     initialize(network, generator(0, "network"))
     network.to(device)
-    optimiser = torch.optim.SGD(network.parameters(), lr=0.05, momentum=0.9)
+    optimizer = torch.optim.SGD(network.parameters(), lr=0.05, momentum=0.9)
     for step in range(steps):
         ids = torch.randint(len(pictures.labels), (64,), generator=generator(0, "train", step))
-        optimiser.zero_grad()
+        optimizer.zero_grad()
         functional.cross_entropy(network(pictures.batch(ids).to(device)), pictures.labels[ids].to(device)).backward()
-        optimiser.step()
-    optimiser.zero_grad()
+        optimizer.step()
+    optimizer.zero_grad()
     return network
 
 

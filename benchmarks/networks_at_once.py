@@ -67,7 +67,7 @@ def main() -> None:
     print("| network | images | values in the largest map | one by one, s | at once, s | ratio |\n|---|---|---|---|---|---|")
     for width, shape, images, epochs in CASES:
         alone, together = measured(width, shape, images, epochs)
-        side = shape[1] + (4 if shape[0] == 1 else 0)  # grey images are padded by 3 instead of 1
+        side = shape[1] + (4 if shape[0] == 1 else 0)  # gray images are padded by 3 instead of 1
         size = "x".join(map(str, shape))
         cells = (f"ConvNet w{width}, {size}", images, f"{width * images * side**2:,}", f"{alone:.3f}", f"{together:.3f}")
         print(f"| {' | '.join(map(str, cells))} | {alone / together:.2f} |")

@@ -1,4 +1,4 @@
-"""Whether a pipeline fits its images: asked before anything is trained or scored."""
+"""Preflight checks of a pipeline against its images, before anything is trained or scored."""
 
 from __future__ import annotations
 

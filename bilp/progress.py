@@ -6,7 +6,7 @@ from typing import Protocol
 
 
 class Progress(Protocol):
-    """Called often and cheaply by loops; the receiver decides what to show and how seldom."""
+    """Called often and cheaply by loops; the receiver decides what to show and how often."""
 
     def __call__(self, done: int, total: int, note: str = "") -> None:
         """`done` of `total` units are finished; `note` is one short line such as 'loss 0.812'."""

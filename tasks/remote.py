@@ -62,7 +62,7 @@ class UnitFailed(BilpError):
 def run_on_worker(label: str, deployment: str, parameters: Mapping[str, Any], artifact: str, root: str, among: int = 1) -> str:
     """Have `deployment` ("flow/name") run with these parameters until `artifact` is published; its URI.
 
-    It is one of `among` units that are waited for at the same time; the server is asked the more seldom, the more these are.
+    It is one of `among` units that are waited for at the same time; the more these are, the longer is the polling interval.
     Raises UnitFailed if a run failed, was cancelled by somebody, or crashed more than CRASHES times.
     """
     execution = Execution()

@@ -20,7 +20,7 @@ from pydantic import BaseModel
 from bilp.artifacts import layout, parquet, signing
 from bilp.artifacts.facts import Facts
 from bilp.artifacts.manifest_file import MANIFEST, FileEntry, Manifest, checked_facts, read_manifest
-from bilp.config.base import unused
+from bilp.config.base import as_recorded
 from bilp.errors import ConfigError, DamagedArtifact, IncompatibleArtifact, MissingArtifact
 from bilp.storage import objects, strict_json
 from bilp.storage.verification import again, damaged, digest
@@ -56,7 +56,7 @@ class Artifact:
         """A local file that may be memory-mapped; verified once per process, from S3 through the cache."""
         entry, uri = self._entry(name), self.place(name)
         try:
-            return objects.localise(uri, entry.sha256, self.uri)
+            return objects.localize(uri, entry.sha256, self.uri)
         except MissingArtifact as error:
             raise self._gone(uri, entry) from error
 
@@ -139,10 +139,10 @@ def content_key(stage: str, version: int, **parts: Any) -> str:
 def plain(value: Any, path: str = "value") -> Any:
     """`value` as JSON would give it back: models and mappings become dictionaries, tuples become lists.
 
-    Models leave out what is `later` and unused.
+    Models leave out what is `later` and unused, and what was renamed has its former name (`Frozen.formerly`).
     """
     if isinstance(value, BaseModel):
-        return plain(value.model_dump(mode="json", exclude=unused(value)), path)
+        return plain(as_recorded(value), path)
     if isinstance(value, Mapping):
         if not all(type(key) is str for key in value):
             raise ConfigError(f"{path} has keys that are not text: {[key for key in value if type(key) is not str]}")

@@ -3,19 +3,27 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from typing import Annotated, Any, ClassVar, Literal, get_origin
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, GetJsonSchemaHandler, WithJsonSchema, model_validator
 from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema
 
+from bilp.config.former import Former, recorded, renamed
 from bilp.registry import EntryName
 from bilp.storage.uris import NO_SECRET, refuse_secret
 
 SourceName = Annotated[str, EntryName("bilp.config.sources:SOURCES")]
 MethodName = Annotated[str, EntryName("bilp.config.methods:METHODS")]
 ProtocolName = Annotated[str, EntryName("bilp.config.protocols:PROTOCOLS")]
-GpuArithmetic = Literal["float32", "tf32", "tf32_channels_last"]
+GpuArithmetic = Annotated[
+    Literal["float32", "tf32", "tf32_channels_last"],
+    Field(
+        description="Arithmetic on a GPU: float32, products in TensorFloat-32 (tf32), or these with channels last in memory. "
+        "A CPU computes in float32 whatever it says, and causal effects are measured in float32 everywhere."
+    ),
+]
 
 MOST_BITS = 63
 
@@ -64,19 +72,24 @@ class Frozen(BaseModel):
     """Base of every model: immutable, and an unknown key is an error."""
 
     later: ClassVar[frozenset[str]] = frozenset()
-    """Fields that came when results existed already: at their defaults they are part of no content key, so that these stay valid."""
+    """Fields that were added later: at their defaults they are part of no content key, so that results from before stay valid."""
 
     by_rule: ClassVar[frozenset[str]] = frozenset()
     """Fields whose default gives way to rules in a pipeline (`bilp.config.defaults`): nobody is told a default that may not be used."""
+
+    formerly: ClassVar[Mapping[str, Former]] = {}
+    """Fields that had another name, or other values, by their name: people may still write these, and results go on recording them."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, use_attribute_docstrings=True)
 
     @model_validator(mode="before")
     @classmethod
-    def _nothing_is_an_empty_list(cls, given: Any) -> Any:
-        """`none`, which arrives as null (on a command line, of lists: as a list of it), empties a list, and is null elsewhere."""
+    def _as_fields(cls, given: Any) -> Any:
+        """Former names are today's; `none`, which arrives as null (on a command line, of lists: as a list of it), empties a list,
+        and is null elsewhere."""
         if not isinstance(given, dict):
             return given
+        given = renamed(cls, given)
         empty = [name for name, value in given.items() if name in cls.model_fields and (value is None or value == [None])]
         return given | {name: () if get_origin(cls.model_fields[name].annotation) is tuple else None for name in empty}
 
@@ -84,6 +97,9 @@ class Frozen(BaseModel):
     def __get_pydantic_json_schema__(cls, core_schema: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
         """A schema for forms. Defaults are told but not set: a form hands them all in, and nothing would be left to derive."""
         schema = handler(core_schema)
+        if cls.formerly:  # parameters of deployments that exist already hold them; no form shows a pattern
+            former_names: JsonSchemaValue = {f"^{former.name}$": {} for former in cls.formerly.values()}
+            handler.resolve_ref_schema(schema)["patternProperties"] = former_names
         for name, value in handler.resolve_ref_schema(schema)["properties"].items():
             default = value.pop("default", None)
             if value.get("type") == "boolean":
@@ -111,3 +127,9 @@ def unused(model: BaseModel) -> dict[str, Any]:
         elif isinstance(value, BaseModel) and (inner := unused(value)):
             found[name] = inner
     return found
+
+
+def as_recorded(model: BaseModel, leave_out: Mapping[str, Any] = {}) -> dict[str, Any]:
+    """A model as keys and stored files hold it: JSON of its fields but for unused later ones and those to `leave_out`, under the
+    names that they always had there."""
+    return recorded(model, model.model_dump(mode="json", exclude={**unused(model), **leave_out}))

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 import sys
-from argparse import ArgumentParser, RawDescriptionHelpFormatter
+from argparse import SUPPRESS, ArgumentParser, RawDescriptionHelpFormatter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, NoReturn
@@ -19,8 +19,10 @@ from bilp.config.base import told
 from bilp.config.defaults import NETWORK_PATHS
 from bilp.config.distill import DistillConfig
 from bilp.config.explain import choices, explain, problems, similar, told_defaults
+from bilp.config.former import former_paths
 from bilp.config.methods.plugin import plugin_models
 from bilp.config.methods.spec import PLUGIN, PluginConfig
+from bilp.config.nested import merge, merge_all, nest
 from bilp.config.pipeline import PipelineConfig
 from bilp.ending import MISUSED, fail
 from bilp.errors import MOST, BilpError, ImpossibleUri
@@ -80,6 +82,8 @@ def parse(arguments: Sequence[str], program: str, description: str) -> Command:
         allow_abbrev=False,
     )
     parser.add_argument("--explain", action="store_true", help="print every value and where it came from, and do nothing else")
+    for path in former_paths(PipelineConfig):  # read, but not told of
+        parser.add_argument(f"--{path}", dest=path, help=SUPPRESS, default=SUPPRESS)
     typed = [_underscored(argument) for argument in arguments]
     source = CliSettingsSource[Any](
         _settings(typed),
@@ -91,10 +95,10 @@ def parse(arguments: Sequence[str], program: str, description: str) -> Command:
         add_argument_method=_add_argument,
     )
     namespace = parser.parse_args(_networks_by_name(typed))
-    only_explain = namespace.explain
-    del namespace.explain
+    only_explain = vars(namespace).pop("explain")
+    former = merge_all(*(nest(path, vars(namespace).pop(path)) for path in former_paths(PipelineConfig) if path in namespace))
     try:
-        return Command(source(parsed_args=namespace)(), only_explain)
+        return Command(merge(source(parsed_args=namespace)(), former), only_explain)
     except SettingsError as error:
         parser.error(f"{error.__cause__ or error}: give a group of settings as JSON, or its settings one by one")
 

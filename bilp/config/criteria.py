@@ -23,7 +23,8 @@ from bilp.registry import EntryName, Registry
 End = Literal["high", "low"]
 
 SHORT_EPOCHS = 20
-"""The most that a scoring trains for on data that short schedules teach."""
+"""The most that a scoring trains for on data that short schedules teach: a choice of this project for the digits, of which no
+measurement is recorded (see `bilp.config.sources.SourceEntry.small`)."""
 
 PHRASES = ("trials", "subsets", "first", "last", "early", "epochs", "norm_of", "networks", "share")
 """What the page fills into the `meaning` of a criterion, see `bilp.report.wording`."""

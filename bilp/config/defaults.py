@@ -13,6 +13,7 @@ from typing import Any
 from bilp.config.augmentations import ALL_FAMILIES, without_mirroring
 from bilp.config.criteria import CRITERIA
 from bilp.config.dials import Dials, Settled, read
+from bilp.config.former import renamed
 from bilp.config.methods import METHODS, Cell, Method
 from bilp.config.nested import as_plain, get, leaves, merge, merge_all, nest
 from bilp.config.network import POOLS
@@ -20,6 +21,7 @@ from bilp.config.protocols import DEFAULT_PROTOCOL, PROTOCOLS, is_convnet_bn
 from bilp.config.recipes import load_recipe
 from bilp.config.sources import SOURCES, UNKNOWN_DATA
 from bilp.errors import ConfigError
+from bilp.registry import resolve
 
 AUGMENTED = (("experts", "augment"), ("distill", "augment"), ("evaluate", "augment"), ("evaluate", "augment_always"))
 
@@ -138,9 +140,9 @@ def complete(given: Mapping[str, Any]) -> Completion:
     Wrong values are passed through untouched, so that validation names them with their path; rules take them as not given.
     Raises ConfigError if the recipe cannot be read, or is made for another data set than the one given.
     """
-    user = _networks_by_name(as_plain(given))
+    user = _networks_by_name(_renamed(as_plain(given)))
     recipe_name = user.get("recipe")
-    recipe = _networks_by_name(load_recipe(recipe_name)) if isinstance(recipe_name, str) and recipe_name else {}
+    recipe = _networks_by_name(_renamed(load_recipe(recipe_name))) if isinstance(recipe_name, str) and recipe_name else {}
     said = merge_all(recipe, user)
     dials = read(Dials, said)
     _refuse_another_dataset(str(recipe_name), recipe, dials)
@@ -174,6 +176,11 @@ def _followed(completion: Completion, said: Mapping[str, Any]) -> Completion:
     for path, value, limit in _within_limits(completion.values, settled):
         completion = completion.under(nest(path, value), f"{limit} (no more than these)")
     return completion
+
+
+def _renamed(values: Mapping[str, Any]) -> dict[str, Any]:
+    """The values under today's names, before a layer that has these is laid over one that has former ones."""
+    return renamed(resolve("bilp.config.pipeline:PipelineConfig"), values)
 
 
 def _networks_by_name(values: Mapping[str, Any]) -> dict[str, Any]:

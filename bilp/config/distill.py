@@ -77,8 +77,6 @@ class DistillConfig(Frozen):
     plugin: PluginSettings = Field(default=PluginConfig(), validate_default=True)  # its defaults, in the model of the method
     """Settings of a method that another package offers; no other method has any."""
     gpu: GpuArithmetic = "float32"
-    """Arithmetic on a GPU: float32, products in TensorFloat-32 (tf32), or these with channels last in memory. Causal effects
-    are measured in float32 whatever it says."""
     seed: Seed = 0
     """Seed of networks, batches, augmentation and initial images."""
 

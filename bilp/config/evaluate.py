@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field, GetJsonSchemaHandler, model_validator
@@ -22,6 +23,7 @@ from bilp.config.base import (
     Several,
 )
 from bilp.config.baselines import ALL_REAL, RANDOM_REAL, BaselineName
+from bilp.config.former import Former
 from bilp.config.network import NETWORKS, POOLS, NetworkConfig, Networks, PoolName
 from bilp.config.protocols import DEFAULT_PROTOCOL, PROTOCOLS
 from bilp.config.sources import UNKNOWN_DATA
@@ -58,15 +60,15 @@ class TeacherConfig(Frozen):
     augment: tuple[AugmentFamily, ...] = ()
     """Augmentation while it is trained; empty is none."""
     gpu: GpuArithmetic = "float32"
-    """Arithmetic on a GPU: float32, products in TensorFloat-32 (tf32), or these with channels last in memory."""
 
 
 class EvaluateConfig(Frozen):
     """Evaluation: fresh networks are trained on a set and tested on the real test split."""
 
     later: ClassVar[frozenset[str]] = frozenset({"batch_norm_augment_each", "batch_norm_epochs", "augment_after"})
+    formerly: ClassVar[Mapping[str, Former]] = {"optimizer": Former("optimiser")}
     by_rule: ClassVar[frozenset[str]] = SHARED | {
-        *("protocol", "networks", "epochs", "full_epochs", "batch_size", "optimiser", "learning_rate", "weight_decay", "decay"),
+        *("protocol", "networks", "epochs", "full_epochs", "batch_size", "optimizer", "learning_rate", "weight_decay", "decay"),
         *("decay_factor", "augment_each", "batch_norm_augment_each", "augment_always", "augment", "augment_after", "cutmix", "labels"),
     }
 
@@ -84,7 +86,7 @@ class EvaluateConfig(Frozen):
     """Passes over the real training set, for the baseline full."""
     batch_size: Positive = 256
     """Mini-batch."""
-    optimiser: Literal["sgd", "adamw"] = "sgd"
+    optimizer: Literal["sgd", "adamw"] = "sgd"
     """What moves the network's parameters; momentum is SGD's."""
     learning_rate: Rate = 0.01
     """Step size at the beginning."""
@@ -127,7 +129,6 @@ class EvaluateConfig(Frozen):
     networks_at_once: Positive | None = None
     """Networks of one architecture that are trained in one computation; empty takes what is faster on the device."""
     gpu: GpuArithmetic = "float32"
-    """Arithmetic on a GPU: float32, products in TensorFloat-32 (tf32), or these with channels last in memory."""
     seed: Seed = 0
     """Seed of networks, order and subsets."""
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Annotated, Literal, Self
+from collections.abc import Mapping, Sequence
+from typing import Annotated, ClassVar, Literal, Self
 
 from pydantic import Field, model_validator
 
 from bilp.config.base import Frozen, Location, NoneIsAChoice, Positive, Rate, SourceName, Text
+from bilp.config.former import Former
 from bilp.config.sources import DEFAULT_SOURCE, OWN, SOURCES
 from bilp.registry import EntryName
 
@@ -25,6 +26,7 @@ class IngestConfig(Frozen):
     )
 
     by_rule = frozenset({"source", "whitening"})
+    formerly: ClassVar[Mapping[str, Former]] = {"color": Former("colour", {"gray": "grey"})}
 
     source: SourceName = DEFAULT_SOURCE
     """Name of a built-in data set, or the kind of your own: an image folder or Parquet in the Hugging Face layout."""
@@ -44,14 +46,14 @@ class IngestConfig(Frozen):
     """Classes that are taken, in this order; empty takes all that are found, sorted."""
     resolution: Positive | None = None
     """Side in pixels that images are resized to (shorter side, then center crop); empty keeps the source's own size."""
-    colour: Literal["auto", "grey", "rgb"] = "auto"
-    """Stored colour; auto keeps grey only if every image is grey."""
+    color: Literal["auto", "gray", "rgb"] = "auto"
+    """Stored color; auto keeps gray only if every image is gray."""
     on_corrupt: Literal["refuse", "skip"] = "refuse"
     """What to do when files cannot be decoded: refuse with the full list, or skip them and keep the list as a ledger."""
     duplicates: Literal["keep", "drop"] = "keep"
     """Images with equal pixels: keep them; or drop repeats in a class, pictures in several classes, training images found in test."""
     bits: Annotated[int, Field(ge=9, le=16)] | None = None
-    """Depth of 16-bit grey images: 12 for data of 0..4095 in 16-bit files; empty reads them as 0..65535."""
+    """Depth of 16-bit gray images: 12 for data of 0..4095 in 16-bit files; empty reads them as 0..65535."""
     max_pixels: Positive | None = None
     """Largest width x height of an image that is decoded; empty takes what decodes within 640 MiB, at most 178,956,970."""
     test_fraction: Annotated[float, Field(gt=0.0, lt=1.0)] = 0.2

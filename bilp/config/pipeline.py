@@ -64,8 +64,6 @@ class PipelineConfig(Frozen):
     seed: Seed = 0
     """Seed of everything."""
     gpu: GpuArithmetic = "float32"
-    """Arithmetic on a GPU: float32, products in TensorFloat-32 (tf32), or these with channels last in memory. A CPU computes
-    in float32 anyway."""
     experiments: Positive = 1
     """Independently seeded distillations per arm."""
     arms: Annotated[tuple[Arm, ...], Field(min_length=1)] = ("unpruned", "bilp")

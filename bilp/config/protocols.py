@@ -46,7 +46,7 @@ def _soft(dataset: str, ipc: int) -> dict[str, Any]:
     changed: dict[str, Any] = {
         "epochs": 300,
         "batch_size": SOURCES[dataset].soft_batch * batch,
-        "optimiser": "adamw",
+        "optimizer": "adamw",
         "learning_rate": 0.001,
         "weight_decay": 0.01,
         "decay": "cosine",

@@ -70,7 +70,6 @@ class ScoreConfig(Frozen):
     weight_decay: Annotated[float, Field(ge=0.0)] = 5e-4
     """Weight decay of SGD."""
     gpu: GpuArithmetic = "float32"
-    """Arithmetic on a GPU: float32, products in TensorFloat-32 (tf32), or these with channels last in memory."""
     seed: Seed = 0
     """Seed of the trials (trial k uses its own stream)."""
 

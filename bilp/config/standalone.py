@@ -7,6 +7,7 @@ from typing import Any
 
 from pydantic import BaseModel
 
+from bilp.config.former import renamed
 from bilp.config.nested import as_plain, leaves
 
 
@@ -22,7 +23,7 @@ def refuse_what_is_left_out(model: type[BaseModel], given: Any, rules: Mapping[s
     """
     if not isinstance(given, Mapping):
         return
-    there = as_plain(given)
+    there = renamed(model, as_plain(given))
     missing = [path for path, value in leaves(rules) if not _is_given(there, path) and _default(model, path) != _plain(value)]
     if missing:
         raise ValueError(f"{decided_by} decides {', '.join(missing)}: give each, or take all of them from {source}")

@@ -29,7 +29,7 @@ Labels = NDArray[np.int64]
 class Group:
     """Consecutive pictures of one split, few enough to be decoded at once.
 
-    `images` is either uint8 pixels, [n, H, W] grey or [n, H, W, 3] RGB, or one function per picture that returns its
+    `images` is either uint8 pixels, [n, H, W] gray or [n, H, W, 3] RGB, or one function per picture that returns its
     encoded bytes. `origins` says where each picture comes from, relative to its source. `sizes` are the encoded bytes of each, as
     far as they are known before anything is read; empty if they are not.
     """

@@ -40,7 +40,7 @@ class _Side:
 
 
 class Converter:
-    """Writes the splits of a source, and keeps shape and colour the same in all pictures of both."""
+    """Writes the splits of a source, and keeps shape and color the same in all pictures of both."""
 
     def __init__(self, folder: Path, conversion: Conversion) -> None:
         """Shards go to `folder`."""
@@ -84,7 +84,7 @@ class Converter:
             self._check_size(pixels, origin)
             side.labels.append(label)
             side.origins.append(origin)
-            self._unite_colour(len(pixels), side)
+            self._unite_color(len(pixels), side)
             side.writer.append(np.broadcast_to(pixels, (self._channels, *pixels.shape[1:]))[None])
 
     def _check_size(self, pixels: Pixels, origin: str) -> None:
@@ -98,8 +98,8 @@ class Converter:
                 "set ingest.resolution to the side in pixels that all are brought to"
             )
 
-    def _unite_colour(self, channels: int, current: _Side) -> None:
-        """A set is grey only as long as every picture is; the first colour picture turns what is stored into RGB."""
+    def _unite_color(self, channels: int, current: _Side) -> None:
+        """A set is gray only as long as every picture is; the first color picture turns what is stored into RGB."""
         if self._channels == 1 and channels == 3:
             for side in self._sides.values():
                 side.writer.widen()

@@ -4,14 +4,14 @@ In this order:
 
 1. Animated pictures: the first frame.
 2. EXIF orientation is applied, so that arrays show what a viewer shows.
-3. Depth: 16-bit grey becomes 8-bit as round(value / 257), so that 0 -> 0 and 65535 -> 255; with stated `bits`, as
-   round(value / (2^bits - 1) * 255), and larger values are refused. 1-bit becomes 0 / 255. 16-bit colour keeps the high
+3. Depth: 16-bit gray becomes 8-bit as round(value / 257), so that 0 -> 0 and 65535 -> 255; with stated `bits`, as
+   round(value / (2^bits - 1) * 255), and larger values are refused. 1-bit becomes 0 / 255. 16-bit color keeps the high
    byte of each channel (Pillow's reading). 32-bit integer and floating-point pictures have no agreed range and are refused.
-4. Transparency (alpha channel, transparent palette entry or transparent colour) is composited on white.
-5. Colour: palette, CMYK, YCbCr, LAB and HSV become RGB; embedded colour profiles are not applied. A picture is grey
-   if its file is (modes 1, L, LA, 16-bit grey), whatever its pixels are: a palette is colour.
-   `colour="grey"` turns colour into luma (ITU-R 601: 0.299 R + 0.587 G + 0.114 B); `colour="rgb"` replicates grey to
-   three equal channels; `colour="auto"` keeps each picture as it is, and a set that mixes both is stored as RGB.
+4. Transparency (alpha channel, transparent palette entry or transparent color) is composited on white.
+5. Color: palette, CMYK, YCbCr, LAB and HSV become RGB; embedded color profiles are not applied. A picture is gray
+   if its file is (modes 1, L, LA, 16-bit gray), whatever its pixels are: a palette is color.
+   `color="gray"` turns color into luma (ITU-R 601: 0.299 R + 0.587 G + 0.114 B); `color="rgb"` replicates gray to
+   three equal channels; `color="auto"` keeps each picture as it is, and a set that mixes both is stored as RGB.
 6. Size: with a resolution, the shorter side is resized to it (bilinear with antialiasing, the longer side rounded to
    the nearest pixel), then the center square is cut out; without one the picture keeps its size. Of a picture so long that
    most of it would be resized for nothing (see `resize_and_crop`), the center square is cut out first.
@@ -34,13 +34,13 @@ from PIL import Image, ImageOps
 from bilp.data.footprint import footprint
 from bilp.data.opening import DecodeError, header, opened
 
-Colour = Literal["auto", "grey", "rgb"]
+Color = Literal["auto", "gray", "rgb"]
 Pixels = NDArray[np.uint8]
 
 SIXTEEN_BIT = ("I;16", "I;16L", "I;16B", "I;16N")
-SIXTEEN_BIT_FORMATS = ("PNG", "PPM")  # whose mode "I" is 16-bit grey scaled to 0..65535
-GREY = ("1", "L", "LA", "La")
-COLOURED = ("P", "PA", "RGB", "RGBA", "RGBa", "RGBX", "CMYK", "YCbCr", "LAB", "HSV")
+SIXTEEN_BIT_FORMATS = ("PNG", "PPM")  # whose mode "I" is 16-bit gray scaled to 0..65535
+GRAY = ("1", "L", "LA", "La")
+COLORED = ("P", "PA", "RGB", "RGBA", "RGBa", "RGBX", "CMYK", "YCbCr", "LAB", "HSV")
 WHITE = (255, 255, 255, 255)
 STRIP_PIXELS = 2**20
 """Pixels that are converted at once."""
@@ -57,17 +57,17 @@ class OutOfRange(DecodeError):
 
 @dataclass(frozen=True)
 class Conversion:
-    """What every picture of a set is turned into, and what is taken: colour, side in pixels (None keeps the size), the bits that
-    values of 16-bit grey have (None is 16) and the largest number of pixels (None is the image library's limit)."""
+    """What every picture of a set is turned into, and what is taken: color, side in pixels (None keeps the size), the bits that
+    values of 16-bit gray have (None is 16) and the largest number of pixels (None is the image library's limit)."""
 
-    colour: Colour = "auto"
+    color: Color = "auto"
     resolution: int | None = None
     bits: int | None = None
     max_pixels: int | None = None
 
 
 class Depth:
-    """The largest value of all 16-bit grey pictures that were decoded; None before the first. Several threads may report to it."""
+    """The largest value of all 16-bit gray pictures that were decoded; None before the first. Several threads may report to it."""
 
     def __init__(self) -> None:
         self.largest: int | None = None
@@ -111,7 +111,7 @@ def _told(data: bytes) -> Iterator[None]:
 
 
 def from_array(pixels: Pixels, conversion: Conversion) -> Pixels:
-    """Decoded pixels [H, W] (grey) or [H, W, 3] (RGB) as uint8 [C, H, W]: colour and size rules only."""
+    """Decoded pixels [H, W] (gray) or [H, W, 3] (RGB) as uint8 [C, H, W]: color and size rules only."""
     return from_picture(Image.fromarray(pixels), conversion)
 
 
@@ -212,12 +212,12 @@ def _unchanged(image: Image.Image) -> Image.Image:
 
 def _rule(image: Image.Image, conversion: Conversion, depth: Depth) -> Rule:
     """How this picture becomes one of mode L or RGB; raises DecodeError for a mode without a stated conversion."""
-    mode, colour = image.mode, conversion.colour
-    wanted = {"auto": "L" if mode in GREY else "RGB", "grey": "L", "rgb": "RGB"}[colour]
+    mode, color = image.mode, conversion.color
+    wanted = {"auto": "L" if mode in GRAY else "RGB", "gray": "L", "rgb": "RGB"}[color]
     if mode in SIXTEEN_BIT or (mode == "I" and image.format in SIXTEEN_BIT_FORMATS):
         to_eight = _from_sixteen_bit(image, conversion.bits or 16, depth)
-        return to_eight if colour != "rgb" else lambda strip: to_eight(strip).convert("RGB")
-    if mode not in GREY and mode not in COLOURED:
+        return to_eight if color != "rgb" else lambda strip: to_eight(strip).convert("RGB")
+    if mode not in GRAY and mode not in COLORED:
         raise DecodeError(f"mode {mode} (32-bit or unknown) has no agreed range: convert it to 8 or 16 bits")
     if mode == wanted and not image.has_transparency_data:
         return _unchanged
@@ -225,12 +225,12 @@ def _rule(image: Image.Image, conversion: Conversion, depth: Depth) -> Rule:
 
 
 def _eight_bit(image: Image.Image) -> Image.Image:
-    """The picture in mode L or RGB: transparency and colour model."""
+    """The picture in mode L or RGB: transparency and color model."""
     mode = image.mode
     if image.has_transparency_data:
         opaque = image.convert("RGBA")
         image = Image.alpha_composite(Image.new("RGBA", opaque.size, WHITE), opaque).convert("RGB")
-    return image.convert("L" if mode in GREY else "RGB")
+    return image.convert("L" if mode in GRAY else "RGB")
 
 
 def _from_sixteen_bit(image: Image.Image, bits: int, depth: Depth) -> Rule:

@@ -1,7 +1,7 @@
 """Images with equal pixels: how many there are, within a class, in several classes and in both splits, and which of them to drop.
 
 What counts is what is stored: two files are equal if they have the same pixels after conversion to the data set's size and
-colour. `ingest.duplicates drop` leaves, in this order of reasons,
+color. `ingest.duplicates drop` leaves, in this order of reasons,
 
 1. nothing of a picture that is found in several classes, in whichever splits: no label of it can be told to be right;
 2. no training image whose pixels are also in the test split that the source brings;

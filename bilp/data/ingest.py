@@ -88,8 +88,8 @@ def read_source(config: IngestConfig | Mapping[str, Any], root: Uri, progress: P
         return uri
     objects.check_storage(root)
     where = f"{config.source} {config.uri}" if config.uri else config.source
-    if config.colour != "auto":  # else only the pictures tell
-        check_channels(config.normalization, 1 if config.colour == "grey" else 3, where)
+    if config.color != "auto":  # else only the pictures tell
+        check_channels(config.normalization, 1 if config.color == "gray" else 3, where)
     contents = source.read()
     check(contents, where)
     with scratch_folder("bilp-ingest-") as folder:
@@ -128,7 +128,7 @@ def _convert(contents: Contents, config: IngestConfig, folder: Path, where: str,
         check_divisible(contents.labels["train"], names, where)  # for its error, before long work
     for name in ("decoded", "arranged"):
         (folder / name).mkdir()
-    converter = Converter(folder / "decoded", Conversion(config.colour, config.resolution, config.bits, config.max_pixels))
+    converter = Converter(folder / "decoded", Conversion(config.color, config.resolution, config.bits, config.max_pixels))
     source = converter.run(contents, progress)
     if config.on_corrupt == "refuse":
         refuse(converter.skipped, where)
@@ -143,14 +143,14 @@ def _convert(contents: Contents, config: IngestConfig, folder: Path, where: str,
 
 
 def _depth_notes(largest: int | None, bits: int | None) -> list[str]:
-    """What the largest value of all 16-bit grey pictures says about `ingest.bits`; `largest` is None if there are none."""
+    """What the largest value of all 16-bit gray pictures says about `ingest.bits`; `largest` is None if there are none."""
     if bits is not None:
-        return [] if largest is not None else [f"ingest.bits {bits} changes nothing: no image is 16-bit grey"]
+        return [] if largest is not None else [f"ingest.bits {bits} changes nothing: no image is 16-bit gray"]
     needed = 16 if not largest else largest.bit_length()
     if needed == 16:
         return []
     remedy = f"set ingest.bits to {needed}" if needed > 8 else "store the images with 8 bits"
-    held = f"16-bit grey images hold values up to {largest} only ({needed} bit{'' if needed == 1 else 's'})"
+    held = f"16-bit gray images hold values up to {largest} only ({needed} bit{'' if needed == 1 else 's'})"
     return [f"{held} and are dark when read as 0..65535: {remedy} to use their range"]
 
 

@@ -26,7 +26,7 @@ def check_channels(normalization: NormalizationName, channels: int, where: str) 
         stated = len(constants.mean)
         raise DataError(
             f"{where}: ingest.normalization {normalization} states {counted(stated, 'channel')}, the images have "
-            f"{channels}: set ingest.normalization to measured, or ingest.colour to {'rgb' if stated == 3 else 'grey'}"
+            f"{channels}: set ingest.normalization to measured, or ingest.color to {'rgb' if stated == 3 else 'gray'}"
         )
 
 

@@ -142,7 +142,7 @@ def _decode_one(origin: str, item: _Admissible | DecodeError, conversion: Conver
 
 
 def _from_pixels(pixels: Pixels, conversion: Conversion) -> Pixels:
-    grey = pixels.ndim == 2
-    if conversion.resolution is None and conversion.colour in ("auto", "grey" if grey else "rgb"):
-        return pixels[None] if grey else pixels.transpose(2, 0, 1)
+    gray = pixels.ndim == 2
+    if conversion.resolution is None and conversion.color in ("auto", "gray" if gray else "rgb"):
+        return pixels[None] if gray else pixels.transpose(2, 0, 1)
     return from_array(np.ascontiguousarray(pixels), conversion)

@@ -128,13 +128,13 @@ class ShardWriter:
 
     def widen(self) -> None:
         """Turn everything appended so far from one channel into three equal ones."""
-        grey_paths, grey_shape = self.close(), self._shape
-        if grey_shape is None:
+        gray_paths, gray_shape = self.close(), self._shape
+        if gray_shape is None:
             return
-        parked = [path.rename(path.with_suffix(".grey")) for path in grey_paths]
+        parked = [path.rename(path.with_suffix(".gray")) for path in gray_paths]
         self._paths, self._rows, self._shape = [], [], None
         for path in parked:
-            for block in blocks(map_shard(path, grey_shape)):
+            for block in blocks(map_shard(path, gray_shape)):
                 self.append(np.broadcast_to(block, (len(block), 3, *block.shape[2:])))
             path.unlink()
 

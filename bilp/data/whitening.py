@@ -19,6 +19,8 @@ from bilp.nets.arithmetic import arithmetic
 
 # 3 x 64 x 64: covariance, eigenvectors and workspace of more values would take several times 1.2 GB each.
 MOST_VALUES = 12288
+# How files name the tensor `center`: those that exist stay readable.
+CENTER = "centre"
 
 
 @dataclass(frozen=True, eq=False)
@@ -49,7 +51,7 @@ class Whitening:
 
     def tensors(self) -> dict[str, Tensor]:
         """Center `[D]` and matrix `[D, D]` by the names that files have for them."""
-        return {"centre": self.center, "matrix": self.matrix}
+        return {CENTER: self.center, "matrix": self.matrix}
 
     def _at(self, device: torch.device) -> tuple[Tensor, Tensor]:
         """The fit on a device, which keeps it."""
@@ -89,5 +91,5 @@ def decode(data: bytes, where: str, shape: tuple[int, int, int]) -> Whitening:
     """Read `encode`'s bytes of a fit for images of `shape` [C, H, W]; `where` names the file in errors. Raises DamagedArtifact."""
     values = math.prod(shape)
     tensors = decode_tensors(data, where)
-    require_tensors(tensors, {"centre": (torch.float32, (values,)), "matrix": (torch.float32, (values, values))}, where)
-    return Whitening(tensors["centre"], tensors["matrix"])
+    require_tensors(tensors, {CENTER: (torch.float32, (values,)), "matrix": (torch.float32, (values, values))}, where)
+    return Whitening(tensors[CENTER], tensors["matrix"])

@@ -57,16 +57,16 @@ def draw(schedule: Schedule, side: Side, count: int, streams: Streams) -> Treatm
     return Treatment(families, draw_mix(schedule.cutmix, side, count, streams.cutmix), each)
 
 
-def treat(images: Tensor, treatment: Treatment) -> Tensor:
-    """The treated mini-batch, `[B, C, H, W]` to the same shape."""
+def augment_batch(images: Tensor, treatment: Treatment) -> Tensor:
+    """The augmented mini-batch, `[B, C, H, W]` to the same shape."""
     images = operate(images, treatment.each)
     for params in treatment.families:
         images = augment.apply(images, params)
     return mix_images(images, treatment.mix)
 
 
-def treat_each(images: Tensor, treatments: Sequence[Treatment]) -> Tensor:
-    """`treat` for K mini-batches `[K, B, C, H, W]` at once: those that drew the same family share one computation."""
+def augment_each_batch(images: Tensor, treatments: Sequence[Treatment]) -> Tensor:
+    """`augment_batch` for K mini-batches `[K, B, C, H, W]` at once: those that drew the same family share one computation."""
     batches = [operate(batch, treatment.each) for batch, treatment in zip(images.unbind(), treatments, strict=True)]
     for step in range(max(len(treatment.families) for treatment in treatments)):
         by_family: dict[str, list[int]] = {}
@@ -75,7 +75,7 @@ def treat_each(images: Tensor, treatments: Sequence[Treatment]) -> Tensor:
         for family, members in by_family.items():
             drawn = [treatments[k].families[step].values for k in members]
             joined = AugParams(family, {name: torch.cat([values[name] for values in drawn]) for name in drawn[0]})
-            treated = augment.apply(torch.cat([batches[k] for k in members]), joined)
-            for k, batch in zip(members, treated.split(images.shape[1]), strict=True):
+            augmented = augment.apply(torch.cat([batches[k] for k in members]), joined)
+            for k, batch in zip(members, augmented.split(images.shape[1]), strict=True):
                 batches[k] = batch
     return torch.stack([mix_images(batch, treatment.mix) for batch, treatment in zip(batches, treatments, strict=True)])

@@ -1,4 +1,4 @@
-"""What a network is trained to do on a treated mini-batch: name the class, or agree with a teacher."""
+"""What a network is trained to do on an augmented mini-batch: name the class, or agree with a teacher."""
 
 from __future__ import annotations
 

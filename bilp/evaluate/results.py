@@ -12,7 +12,7 @@ from bilp.artifacts.facts import EvaluationFacts
 from bilp.artifacts.publication import TableFile, publish_table
 from bilp.artifacts.tables import EVALUATION
 from bilp.config import EvaluateConfig, NetworkConfig
-from bilp.config.base import unused
+from bilp.config.base import as_recorded
 from bilp.errors import DamagedArtifact
 from bilp.evaluate import teacher, training_cache
 from bilp.evaluate.own import own_settings
@@ -127,7 +127,7 @@ def evaluation_rows(evaluation: Artifact) -> list[dict[str, Any]]:
 
 def _settings(config: EvaluateConfig) -> dict[str, Any]:
     """What of the settings decides how networks are trained."""
-    settings = {**config.model_dump(mode="json", exclude=unused(config) | dict.fromkeys(LEFT_OUT, True)), "epochs": config.epochs}
+    settings = {**as_recorded(config, dict.fromkeys(LEFT_OUT, True)), "epochs": config.epochs}
     if config.labels == "soft":
         revised = {"revision": config.teacher.network.revision} if config.teacher.network.revision else {}
         told = {"temperature": config.temperature, "teacher": {**config.teacher.model_dump(mode="json"), **revised}}

@@ -57,9 +57,9 @@ def variants(config: EvaluateConfig) -> dict[Variant, EvaluateConfig]:
     a ConvNet with batch norm has its batch_norm_augment_each before them.
     """
     hard = config.model_copy(update={"labels": "hard"})
-    treated = any((config.augment, config.augment_always, config.augment_after, config.augment_each, config.cutmix))
+    augmented = any((config.augment, config.augment_always, config.augment_after, config.augment_each, config.cutmix))
     nothing = dict.fromkeys(("augment", "augment_always", "augment_after", "augment_each", "batch_norm_augment_each"), ())
-    families = {} if treated else {"augment": tuple(without_mirroring(ALL_FAMILIES))}
+    families = {} if augmented else {"augment": tuple(without_mirroring(ALL_FAMILIES))}
     return {
         "given": config,
         "hard": hard,

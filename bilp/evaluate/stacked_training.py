@@ -15,7 +15,7 @@ from torch.func import functional_call, vmap
 from bilp.config import NetworkConfig
 from bilp.data import Dataset
 from bilp.errors import Diverged
-from bilp.evaluate.batch_augment import Streams, draw, treat_each
+from bilp.evaluate.batch_augment import Streams, augment_each_batch, draw
 from bilp.evaluate.training import TEST_BATCH, ImageSet, batch_loss, trains_alone
 from bilp.evaluate.training_schedule import Schedule
 from bilp.nets import Network, build, initialize
@@ -106,19 +106,19 @@ def train_together(
     if len({len(each) for each in sets}) != 1 or trains_alone(network):
         raise ValueError("networks are trained together on sets of one size, without batch norm or dropout: train them one by one")
     network.train()
-    optimiser = None
+    optimizer = None
     for epoch in range(schedule.passes):
-        optimiser = schedule.optimiser_for(epoch, stacked.values(), optimiser)
+        optimizer = schedule.optimizer_for(epoch, stacked.values(), optimizer)
         orders = torch.stack([torch.randperm(len(sets[0]), generator=each.order) for each in streams])
         for batches in orders.split(schedule.batch_size, dim=1):
             treatments = [draw(schedule, sets[0].side, batches.shape[1], each) for each in streams]
             images, labels = _gather(sets, batches)
-            images = treat_each(images, treatments)
+            images = augment_each_batch(images, treatments)
             logits = _forward(network, stacked, images, shared=False)
             loss = batch_loss(logits, labels, [each.mix for each in treatments], images.flatten(0, 1), teacher, schedule)
-            optimiser.zero_grad(set_to_none=True)
+            optimizer.zero_grad(set_to_none=True)
             loss.sum().backward()
-            optimiser.step()
+            optimizer.step()
         yield epoch
 
 

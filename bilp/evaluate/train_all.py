@@ -65,8 +65,8 @@ def check_networks(config: EvaluateConfig, shape: tuple[int, int, int], classes:
 def train_all(plan: Plan, dataset: Dataset, set_for: Callable[[int], ImageSet]) -> list[Training]:
     """Train every network with every seed on `set_for(seed)` and test it on the real test split.
 
-    Initial parameters, order and treatment depend on (config.seed, network, seed) only, never on the set: the same
-    (network, seed) meets the same chance in every arm, which makes the arms comparable in pairs.
+    Initial parameters, order and augmentation depend on (config.seed, network, seed) only, never on the set: the same
+    (network, seed) draws common random numbers in every arm, which makes the arms comparable in pairs.
     Raises ConfigError as `check_networks`, and Diverged naming who if a training leaves the finite numbers.
     """
     config = plan.config

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from bilp.data import Split
 from bilp.errors import ConfigError, Diverged
-from bilp.evaluate.batch_augment import Streams, draw, treat
+from bilp.evaluate.batch_augment import Streams, augment_batch, draw
 from bilp.evaluate.objective import hard_loss, soft_loss
 from bilp.evaluate.training_schedule import Schedule
 from bilp.images.cutmix import Mix
@@ -67,22 +67,22 @@ def train(network: nn.Module, data: ImageSet, schedule: Schedule, streams: Strea
         streams: Random numbers of this training.
         teacher: Network in eval mode, whose logits of the augmented images are the soft labels; not needed for hard ones.
     """
-    optimiser = None
-    alone_spoils = has_batch_norm(network)
+    optimizer = None
+    batch_norm = has_batch_norm(network)
     for epoch in range(schedule.passes):
         network.train()
-        optimiser = schedule.optimiser_for(epoch, network.parameters(), optimiser)
+        optimizer = schedule.optimizer_for(epoch, network.parameters(), optimizer)
         for batch in torch.randperm(len(data), generator=streams.order).split(schedule.batch_size):
-            if alone_spoils and len(batch) == 1 < len(data):
+            if batch_norm and len(batch) == 1 < len(data):
                 continue  # batch norm has no statistics of one left-over sample
             treatment = draw(schedule, data.side, len(batch), streams)
-            images = treat(data.images(batch), treatment)
+            images = augment_batch(data.images(batch), treatment)
             with dropping(network, streams.dropout):
                 logits = network(images)[None]
             loss = batch_loss(logits, data.labels[batch.to(data.labels.device)][None], [treatment.mix], images, teacher, schedule)
-            optimiser.zero_grad(set_to_none=True)
+            optimizer.zero_grad(set_to_none=True)
             loss.sum().backward()
-            optimiser.step()
+            optimizer.step()
         yield epoch
 
 
@@ -111,8 +111,8 @@ def batch_loss(
     if teacher is None:
         raise ConfigError("soft labels need a teacher: train one, or set evaluate.labels to hard")
     with torch.no_grad():
-        said = teacher(images).view(logits.shape)
-    return soft_loss(logits, said, schedule.temperature)
+        teacher_logits = teacher(images).view(logits.shape)
+    return soft_loss(logits, teacher_logits, schedule.temperature)
 
 
 def has_batch_norm(network: nn.Module) -> bool:

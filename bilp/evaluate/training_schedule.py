@@ -1,4 +1,4 @@
-"""How a network is trained: optimiser, course of the step size, augmentation, labels."""
+"""How a network is trained: optimizer, course of the step size, augmentation, labels."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class Schedule:
     augment: tuple[str, ...] = ()
     augment_always: tuple[str, ...] = ()
     cutmix: float = 0.0
-    optimiser: str = "sgd"
+    optimizer: str = "sgd"
     decay: str = "half"
     milestones: tuple[float, ...] = ()
     decay_factor: float = 0.1
@@ -51,7 +51,7 @@ class Schedule:
             cutmix=config.cutmix,
             augment_each=tuple(config.augment_each),
             augment_after=tuple(config.augment_after),
-            optimiser=config.optimiser,
+            optimizer=config.optimizer,
             decay=config.decay,
             milestones=tuple(config.milestones),
             decay_factor=config.decay_factor,
@@ -81,20 +81,20 @@ class Schedule:
         return self.learning_rate
 
     def restarts(self, epoch: int) -> bool:
-        """Whether a new optimiser, without momentum, takes over before an epoch."""
+        """Whether a new optimizer, without momentum, takes over before an epoch."""
         return epoch == 0 or (self.decay == "half" and epoch == self._middle + 1)
 
-    def new_optimiser(self, parameters: Iterable[Tensor], epoch: int) -> torch.optim.Optimizer:
-        """The optimiser that takes over before an epoch."""
+    def new_optimizer(self, parameters: Iterable[Tensor], epoch: int) -> torch.optim.Optimizer:
+        """The optimizer that takes over before an epoch."""
         rate = self.rate(epoch)
-        if self.optimiser == "adamw":
+        if self.optimizer == "adamw":
             return torch.optim.AdamW(parameters, lr=rate, weight_decay=self.weight_decay, fused=True)
         return torch.optim.SGD(parameters, lr=rate, momentum=self.momentum, weight_decay=self.weight_decay, fused=True)
 
-    def optimiser_for(self, epoch: int, parameters: Iterable[Tensor], present: torch.optim.Optimizer | None) -> torch.optim.Optimizer:
-        """The optimiser of an epoch: `present` with the epoch's step size, or a new one where the schedule starts anew."""
+    def optimizer_for(self, epoch: int, parameters: Iterable[Tensor], present: torch.optim.Optimizer | None) -> torch.optim.Optimizer:
+        """The optimizer of an epoch: `present` with the epoch's step size, or a new one where the schedule starts anew."""
         if present is None or self.restarts(epoch):
-            return self.new_optimiser(parameters, epoch)
+            return self.new_optimizer(parameters, epoch)
         for group in present.param_groups:
             group["lr"] = self.rate(epoch)
         return present

@@ -87,7 +87,7 @@ def _normalized(images: Tensor, scale: Pixels, dataset: Dataset) -> Tensor:
         constants = NORMALIZATIONS[scale].constants
         assert constants is not None, "a scale of a published set"
         if images.shape[1] != len(constants.mean):
-            raise ConfigError(f"the constants of {SOURCES[scale].title} are for colour images: choose pixels dataset or unit")
+            raise ConfigError(f"the constants of {SOURCES[scale].title} are for color images: choose pixels dataset or unit")
         mean, std = (torch.tensor(values).view(-1, 1, 1) for values in (constants.mean, constants.std))
         images = images * std + mean
     center, spread = (torch.tensor(values, dtype=torch.float32).view(-1, 1, 1) for values in (dataset.mean, dataset.std))

@@ -132,8 +132,8 @@ def _draw_color(side: Side, generator: torch.Generator, count: int) -> Values:
 def _color(images: Tensor, values: Values) -> Tensor:
     """Brightness is added; saturation scales around the mean of the channels, contrast around that of the image."""
     images = images + _per_image(values["brightness"], images)
-    grey = images.mean(1, keepdim=True)
-    images = (images - grey) * _per_image(values["saturation"], images) + grey
+    gray = images.mean(1, keepdim=True)
+    images = (images - gray) * _per_image(values["saturation"], images) + gray
     mean = images.mean((1, 2, 3), keepdim=True)
     return (images - mean) * _per_image(values["contrast"], images) + mean
 

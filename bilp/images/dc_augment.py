@@ -1,7 +1,7 @@
 """The augmentation of DC's own program for evaluation on MNIST: every image gets one operation, with parameters of its own.
 
 Source: the program of Zhao et al. 2021 (DC), which differs from the differentiable families of `bilp.images.augment`: crops are
-filled with the mean colour, sizes change by nearest pixels, angles are whole and up to 45 degrees.
+filled with the mean color, sizes change by nearest pixels, angles are whole and up to 45 degrees.
 """
 
 from __future__ import annotations
@@ -33,22 +33,22 @@ class Operations:
 
     names: tuple[ImageOperation, ...]
     numbers: Tensor
-    """Uniform on [0, 1), float32 `[B, 2]`: what an operation needs of chance."""
+    """Uniform on [0, 1), float32 `[B, 2]`: the random numbers of the operations."""
     seeds: tuple[int, ...]
     """Of the noise."""
 
 
 @dataclass(frozen=True)
-class Chance:
-    """What one image's operation needs of chance: two numbers, uniform on [0, 1), and the seed of the noise."""
+class Draws:
+    """The random numbers of one image's operation: two, uniform on [0, 1), and the seed of the noise."""
 
     first: float
     second: float
     seed: int
 
 
-Operation = Callable[[Tensor, Tensor, Chance], Tensor]
-"""From an image `[C, H, W]`, the mean color `[C]` of its mini-batch and its chance to an image of the same shape."""
+Operation = Callable[[Tensor, Tensor, Draws], Tensor]
+"""From an image `[C, H, W]`, the mean color `[C]` of its mini-batch and its random numbers to an image of the same shape."""
 
 
 def draw_operations(families: Sequence[ImageOperation], count: int, stream: torch.Generator) -> Operations | None:
@@ -62,32 +62,32 @@ def draw_operations(families: Sequence[ImageOperation], count: int, stream: torc
 
 
 def operate(images: Tensor, operations: Operations | None) -> Tensor:
-    """The treated images, `[B, C, H, W]` to the same shape; `images` itself for None. Computed on the CPU."""
+    """The augmented images, `[B, C, H, W]` to the same shape; `images` itself for None. Computed on the CPU."""
     if operations is None:
         return images
     held = images.detach().cpu()
-    colour = held.mean(dim=(0, 2, 3))  # of the mini-batch, one value per channel
-    treated = []
+    color = held.mean(dim=(0, 2, 3))  # of the mini-batch, one value per channel
+    augmented = []
     for image, name, (first, second), seed in zip(held, operations.names, operations.numbers.tolist(), operations.seeds, strict=True):
         operation: Operation = resolve(OPERATIONS[name].operation)
-        treated.append(operation(image, colour, Chance(first, second, seed)))
-    return torch.stack(treated).to(images)
+        augmented.append(operation(image, color, Draws(first, second, seed)))
+    return torch.stack(augmented).to(images)
 
 
-def crop(image: Tensor, colour: Tensor, chance: Chance) -> Tensor:
-    """A window of the image `[C, H, W]` in a frame of mean colour, at one of 8 x 8 places."""
+def crop(image: Tensor, color: Tensor, draws: Draws) -> Tensor:
+    """A window of the image `[C, H, W]` in a frame of mean color, at one of 8 x 8 places."""
     channels, height, width = image.shape
-    framed = colour.view(-1, 1, 1).expand(channels, height + 2 * PADDING, width + 2 * PADDING).clone()
+    framed = color.view(-1, 1, 1).expand(channels, height + 2 * PADDING, width + 2 * PADDING).clone()
     framed[:, PADDING : PADDING + height, PADDING : PADDING + width] = image
-    top, left = int(chance.first * 2 * PADDING), int(chance.second * 2 * PADDING)
+    top, left = int(draws.first * 2 * PADDING), int(draws.second * 2 * PADDING)
     return framed[:, top : top + height, left : left + width]
 
 
-def scale(image: Tensor, colour: Tensor, chance: Chance) -> Tensor:
+def scale(image: Tensor, color: Tensor, draws: Draws) -> Tensor:
     """The image `[C, H, W]` with another height and width, in the middle of zeros, or cut to its old size."""
     low, high = SCALES
     side = (image.shape[1], image.shape[2])
-    size = [max(1, int((low + (high - low) * part) * length)) for part, length in zip((chance.first, chance.second), side, strict=True)]
+    size = [max(1, int((low + (high - low) * part) * length)) for part, length in zip((draws.first, draws.second), side, strict=True)]
     resized = functional.interpolate(image.unsqueeze(0), size, mode="nearest").squeeze(0)
     longest = max(*size, *side)
     framed = image.new_zeros(len(image), longest, longest)
@@ -96,11 +96,11 @@ def scale(image: Tensor, colour: Tensor, chance: Chance) -> Tensor:
     return _middle(framed, side)
 
 
-def rotate(image: Tensor, colour: Tensor, chance: Chance) -> Tensor:
+def rotate(image: Tensor, color: Tensor, draws: Draws) -> Tensor:
     """The image `[C, H, W]` turned by a whole number of degrees (cubic splines), cut to its old size."""
-    border = float(colour.mean())
+    border = float(color.mean())
     low, high = ANGLES
-    angle = low + math.floor(chance.first * (high - low + 1))
+    angle = low + math.floor(draws.first * (high - low + 1))
     side = (image.shape[1], image.shape[2])
     turned = ndimage.rotate(image.numpy(), angle, axes=(-2, -1), cval=border)
     if turned.shape[1] < side[0] or turned.shape[2] < side[1]:  # a long image that is turned gets shorter
@@ -108,9 +108,9 @@ def rotate(image: Tensor, colour: Tensor, chance: Chance) -> Tensor:
     return _middle(torch.from_numpy(np.ascontiguousarray(turned)), side)
 
 
-def add_noise(image: Tensor, colour: Tensor, chance: Chance) -> Tensor:
+def add_noise(image: Tensor, color: Tensor, draws: Draws) -> Tensor:
     """The image `[C, H, W]` with normal noise of its own."""
-    noise = torch.randn(image.shape, generator=torch.Generator().manual_seed(chance.seed), dtype=image.dtype)
+    noise = torch.randn(image.shape, generator=torch.Generator().manual_seed(draws.seed), dtype=image.dtype)
     return image + NOISE * noise
 
 

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from bilp.config.decode import DecodeConfig
 from bilp.errors import IncompatibleArtifact
-from bilp.images.multiformation import decode_set, grey
+from bilp.images.multiformation import decode_set, gray
 
 
 def decoded(images: Tensor, labels: Tensor, facts: Mapping[str, Any], where: str) -> tuple[Tensor, Tensor]:
@@ -28,4 +28,4 @@ def decoded(images: Tensor, labels: Tensor, facts: Mapping[str, Any], where: str
         raise IncompatibleArtifact(
             f"{where} holds images that stand for several, which this version cannot decode ({what}): use the version that made it"
         ) from error
-    return decode_set(images, labels, config, grey(facts["mean"], facts["std"]))
+    return decode_set(images, labels, config, gray(facts["mean"], facts["std"]))

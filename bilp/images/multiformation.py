@@ -20,19 +20,19 @@ from torch.nn import functional
 from bilp.config.decode import DecodeConfig
 
 Shrinking = Literal["nearest", "bilinear"]
-GREY = 0.5
+GRAY = 0.5
 """Pixel in [0, 1] that fills up a side which is no multiple of the factor, on the right and at the bottom."""
 
 
-def grey(mean: Sequence[float], std: Sequence[float]) -> Tensor:
+def gray(mean: Sequence[float], std: Sequence[float]) -> Tensor:
     """The filling, normalized: float32 `[C]`."""
-    return torch.tensor([(GREY - center) / scale for center, scale in zip(mean, std, strict=True)], dtype=torch.float32)
+    return torch.tensor([(GRAY - center) / scale for center, scale in zip(mean, std, strict=True)], dtype=torch.float32)
 
 
 def decode_class(images: Tensor, config: DecodeConfig, filling: Tensor) -> Tensor:
     """The images of one class `[M, C, H, W]` to the decoded ones `[config.count(M), C, H, W]`, differentiable.
 
-    `filling` `[C]` is what `grey` gives. Factor 1 of kind single returns `images` itself.
+    `filling` `[C]` is what `gray` gives. Factor 1 of kind single returns `images` itself.
     """
     if config.kind == "single":
         return enlarge_parts(images, config.factor, filling)

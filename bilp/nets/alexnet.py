@@ -8,7 +8,7 @@ from bilp.nets.network import Network
 
 
 def alexnet(config: NetworkConfig, shape: tuple[int, int, int], classes: int) -> Network:
-    """128 and 192 maps of 5x5, then 256, 192, 192 of 3x3; max pooling after the 1st, 2nd and 5th. Grey is padded by 4.
+    """128 and 192 maps of 5x5, then 256, 192, 192 of 3x3; max pooling after the 1st, 2nd and 5th. Gray is padded by 4.
 
     A batch norm follows each convolution if the settings ask for it (AlexNetBN). The papers' AlexNet has no normalization, so that
     norm instance, their default, means none here.

@@ -13,7 +13,7 @@ from bilp.nets.network import Network
 def convnet(config: NetworkConfig, shape: tuple[int, int, int], classes: int) -> Network:
     """`depth` blocks of 3x3 convolution, normalization, activation and pooling, then the classifier.
 
-    The first convolution pads grey images by 3, so that 28x28 becomes 32x32 (and 8x8 becomes 12x12).
+    The first convolution pads gray images by 3, so that 28x28 becomes 32x32 (and 8x8 becomes 12x12).
     """
     return _blocks(config, shape).network(classes)
 
@@ -28,7 +28,7 @@ def convnet_frepo(config: NetworkConfig, shape: tuple[int, int, int], classes: i
     """The ConvNet of FRePo (Zhou et al. 2022), whose maps double their channels: width, 2 width, 4 width, ...
 
     Blocks of 3x3 convolution, activation and pooling; from the second on the normalization comes before the convolution,
-    so that it normalizes the pooled maps of the block before. Grey images are padded as in the ConvNet.
+    so that it normalizes the pooled maps of the block before. Gray images are padded as in the ConvNet.
     """
     layers = Layers(shape)
     for block in range(config.depth):

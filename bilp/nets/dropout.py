@@ -2,7 +2,7 @@
 
 PyTorch's own draws from the global random state. Here a network that nobody hands a stream is a function of its input
 alone, in train mode too: scores, matching and causal effects compare gradients of one network on several batches, which
-chance in between would spoil. Only the trainings of an evaluation hand one out (`bilp.evaluate.training`).
+random numbers in between would spoil. Only the trainings of an evaluation hand one out (`bilp.evaluate.training`).
 """
 
 from __future__ import annotations
@@ -45,5 +45,5 @@ def dropping(network: nn.Module, stream: torch.Generator) -> Iterator[None]:
 
 
 def has_dropout(network: nn.Module) -> bool:
-    """Whether training a network takes chance of its own."""
+    """Whether training a network draws random numbers."""
     return any(isinstance(module, Dropout) for module in network.modules())

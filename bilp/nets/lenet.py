@@ -8,7 +8,7 @@ from bilp.nets.network import Network
 
 
 def lenet(config: NetworkConfig, shape: tuple[int, int, int], classes: int) -> Network:
-    """6 and 16 maps of 5x5 convolutions, then 120, 84 and the classifier. Grey images are padded by 2."""
+    """6 and 16 maps of 5x5 convolutions, then 120, 84 and the classifier. Gray images are padded by 2."""
     layers = Layers(shape)
     layers.conv(6, 5, padding=2 if shape[0] == 1 else 0).activation().pool("max")
     layers.conv(16, 5, padding=0).activation().pool("max")

@@ -10,7 +10,7 @@ STAGES = ((64,), (128,), (256, 256), (512, 512), (512, 512))
 
 
 def vgg11(config: NetworkConfig, shape: tuple[int, int, int], classes: int) -> Network:
-    """Five stages of 3x3 convolution, normalization and ReLU, each ended by max pooling. Grey images are padded by 3."""
+    """Five stages of 3x3 convolution, normalization and ReLU, each ended by max pooling. Gray images are padded by 3."""
     layers = Layers(shape)
     padding = 3 if shape[0] == 1 else 1
     for stage in STAGES:

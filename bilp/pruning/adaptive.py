@@ -50,6 +50,7 @@ class AdaptivePruner:
             "dropped_until": torch.zeros(count, dtype=torch.int32),
             "log_mean": torch.zeros(classes, dtype=torch.float64),
             "log_variance": torch.zeros(classes, dtype=torch.float64),
+            # As states that exist spell it.
             "initialised": torch.zeros(classes, dtype=torch.bool),
             "by_quantile": torch.full((classes,), config.by_rank),
             "decided": torch.zeros(classes, dtype=torch.int64),

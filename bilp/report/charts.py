@@ -1,7 +1,7 @@
 """Small vector charts as inline SVG: scales, ticks, frames, marks.
 
 Written out here rather than drawn by a plotting library because the page needs charts that follow its light and dark
-colours (every mark has a CSS class), keep their text readable on a phone (many small charts that wrap), explain a
+colors (every mark has a CSS class), keep their text readable on a phone (many small charts that wrap), explain a
 mark when it is pointed at, and are the same bytes for the same numbers.
 """
 

@@ -41,7 +41,7 @@ class Whisker:
 
 @dataclass(frozen=True)
 class Part:
-    """One layer of a stacked histogram: its name, the values that fall into it and its colour class."""
+    """One layer of a stacked histogram: its name, the values that fall into it and its color class."""
 
     name: str
     values: np.ndarray
@@ -139,7 +139,7 @@ def histogram(
 
 
 def _histogram_head(title: str, parts: Sequence[Part], left: float, right: float) -> Markup:
-    """The title, shortened to the room there is, and how many values each part holds, in its colour."""
+    """The title, shortened to the room there is, and how many values each part holds, in its color."""
     numbers = Markup("")
     for part in reversed(parts):
         shown = f"{part.values.size:,}"

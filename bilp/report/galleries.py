@@ -17,7 +17,7 @@ ABREAST = 8
 
 @dataclass(frozen=True)
 class Picture:
-    """One image of the page: its data URI, what it shows in words, its size in pixels and a colour class for its frame."""
+    """One image of the page: its data URI, what it shows in words, its size in pixels and a color class for its frame."""
 
     uri: str
     alt: str

@@ -23,9 +23,9 @@ def source_facts(dataset: Dataset) -> SourceFacts | None:
     if dataset.record is None:
         return None
     height, width = dataset.shape[1:]
-    colour = "grey" if dataset.shape[0] == 1 else "colour"
+    color = "gray" if dataset.shape[0] == 1 else "color"
     images = f"{count(len(dataset.train), 'training image')} and {count(len(dataset.test), 'test image')}"
-    stored = f"{images} of {dataset.classes} classes, {width} x {height} pixels, {colour}"
+    stored = f"{images} of {dataset.classes} classes, {width} x {height} pixels, {color}"
     return SourceFacts(dataset.record.place, stored, dataset.record.lines())
 
 

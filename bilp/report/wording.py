@@ -11,7 +11,7 @@ from bilp.config.sources import SOURCES
 
 @dataclass(frozen=True)
 class ArmWords:
-    """An arm's name, what its networks learned from, and its colour class."""
+    """An arm's name, what its networks learned from, and its color class."""
 
     title: str
     meaning: str

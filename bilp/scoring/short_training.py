@@ -48,7 +48,7 @@ def train_epochs(
     network = build(config.network, dataset.shape, dataset.classes)
     initialize(network, generator(config.seed, stage, trial, "network"))
     place(network, config.gpu, device)
-    optimiser = torch.optim.SGD(network.parameters(), lr=config.learning_rate, momentum=config.momentum, weight_decay=config.weight_decay)
+    optimizer = torch.optim.SGD(network.parameters(), lr=config.learning_rate, momentum=config.momentum, weight_decay=config.weight_decay)
     labels = dataset.train.labels.to(device)
     steps = math.ceil(len(indices) / config.batch_size)
     total = steps * config.epochs
@@ -56,10 +56,10 @@ def train_epochs(
         order = indices[torch.randperm(len(indices), generator=generator(config.seed, stage, trial, "order", epoch))]
         network.train()
         for step, batch in enumerate(training_batches(order, config.batch_size)):
-            optimiser.zero_grad(set_to_none=True)
+            optimizer.zero_grad(set_to_none=True)
             loss = cross_entropy(network(dataset.train.batch(batch, device)), labels[batch.to(device)])
             loss.backward()
-            optimiser.step()
+            optimizer.step()
             if step % CHECK_EVERY == 0:
                 value = finite(float(loss.detach()), trial, epoch, config.learning_rate)
                 progress(steps * epoch + step + 1, total, f"trial {trial} epoch {epoch + 1}/{config.epochs} loss {value:.3f}")

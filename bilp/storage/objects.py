@@ -168,7 +168,7 @@ def delete(uri: str) -> None:
         store.delete(path)
 
 
-def localise(uri: str, sha256: str | None = None, artifact: str | None = None) -> Path:
+def localize(uri: str, sha256: str | None = None, artifact: str | None = None) -> Path:
     """A local file with the content, for memory mapping: the file itself, or a copy in the cache ($BILP_CACHE).
 
     With `sha256` the content is verified once per process. Without it, the copy is of the object's present version.

@@ -32,7 +32,8 @@ from bilp.storage import local
 PACKAGE = Path(bilp.__file__).parent
 # These read settings and facts to make keys and manifests of them, and to check them.
 RECORDING = {
-    str(PACKAGE / name) for name in ("config/base.py", "artifacts/artifact.py", "artifacts/facts/__init__.py", "artifacts/facts/data.py")
+    str(PACKAGE / name)
+    for name in ("config/base.py", "config/former.py", "artifacts/artifact.py", "artifacts/facts/__init__.py", "artifacts/facts/data.py")
 }
 
 

@@ -75,8 +75,8 @@ def test_what_stages_compute_from_counts(tmp_path: Path, changes: Changes) -> No
     assert dataset_of(tmp_path / "one", nothing).fingerprint != dataset_of(tmp_path / "other", changes).fingerprint
 
 
-def test_shape_colours_and_whitening_count(tmp_path: Path) -> None:
-    sets: list[dict[str, Any]] = [{}, {"resolution": 2}, {"colour": "rgb"}, {"whitening": "zca"}]
+def test_shape_colors_and_whitening_count(tmp_path: Path) -> None:
+    sets: list[dict[str, Any]] = [{}, {"resolution": 2}, {"color": "rgb"}, {"whitening": "zca"}]
     sets.append({"whitening": "zca", "whitening_epsilon": 0.5})
     assert len({dataset_of(tmp_path / str(k), nothing, **settings).fingerprint for k, settings in enumerate(sets)}) == len(sets)
 
@@ -94,7 +94,7 @@ def test_how_pictures_are_kept_does_not_count(tmp_path: Path, changes: Changes) 
 
 
 def test_settings_that_lead_to_the_same_pixels_do_not_count(tmp_path: Path) -> None:
-    same: list[dict[str, Any]] = [{}, {"on_corrupt": "skip"}, {"colour": "grey"}, {"resolution": SIDE}, {"split_seed": 1}]
+    same: list[dict[str, Any]] = [{}, {"on_corrupt": "skip"}, {"color": "gray"}, {"resolution": SIDE}, {"split_seed": 1}]
     assert len({dataset_of(tmp_path / str(k), nothing, **settings).fingerprint for k, settings in enumerate(same)}) == 1
 
 

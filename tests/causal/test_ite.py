@@ -135,12 +135,12 @@ def test_trained_network(matching: Matching) -> None:
     net = network(8, dtype=torch.float64)
     data = torch.cat([draw(20, "train", c, dtype=torch.float64) for c in range(CLASSES)])
     targets = torch.arange(CLASSES).repeat_interleave(20)
-    optimiser = torch.optim.SGD(net.parameters(), lr=0.1)
+    optimizer = torch.optim.SGD(net.parameters(), lr=0.1)
     for _ in range(25):
-        optimiser.zero_grad()
+        optimizer.zero_grad()
         nn.functional.cross_entropy(net(data), targets).backward()
-        optimiser.step()
-    optimiser.zero_grad()
+        optimizer.step()
+    optimizer.zero_grad()
     real, synthetic = data[targets == LABEL][:8], draw(1, "synthetic", dtype=torch.float64)
     assert_close_each(all_effects(matching, net, real, synthetic), all_effects(matching, net, real, synthetic, "oracle"), 1e-5)
 
@@ -220,7 +220,7 @@ def test_order_of_the_samples_does_not_matter(matching: Matching) -> None:
 
 
 def test_only_direction_of_the_mean_matters_for_the_cosine() -> None:
-    """The linearised effect of phi_i - mu equals that of phi_i (Euler); not so for a squared distance."""
+    """The linearized effect of phi_i - mu equals that of phi_i (Euler); not so for a squared distance."""
     net = network(8, dtype=torch.float64)
     real, synthetic = draw(6, "real", dtype=torch.float64), draw(2, "synthetic", dtype=torch.float64)
     for matching, same in ((DC, True), (DM, False)):
@@ -230,7 +230,7 @@ def test_only_direction_of_the_mean_matters_for_the_cosine() -> None:
         psi = matching.synthetic(net, points, labels(2))
         fixed = tuple(block.detach() for block in psi)
 
-        def linearised(
+        def linearized(
             direction: tuple[Tensor, ...], matching: Matching = matching, mu: tuple[Tensor, ...] = mu, fixed: tuple[Tensor, ...] = fixed
         ) -> tuple[Tensor, ...]:
             step = 1e-4
@@ -241,7 +241,7 @@ def test_only_direction_of_the_mean_matters_for_the_cosine() -> None:
 
         sample = tuple(block[0] for block in phi)
         apart = tuple(block - m for block, m in zip(sample, mu, strict=True))
-        first, second = (torch.autograd.grad(psi, points, linearised(d), retain_graph=True)[0] for d in (sample, apart))
+        first, second = (torch.autograd.grad(psi, points, linearized(d), retain_graph=True)[0] for d in (sample, apart))
         difference = float((first - second).norm() / first.norm())
         assert (difference < 1e-3) if same else (difference > 0.1), (matching.name, difference)
 

@@ -313,7 +313,7 @@ def test_stages_alone_take_what_their_own_choice_implies_or_refuse_it() -> None:
         whole = bilp.settings(dataset="cifar10", prune={"criterion": measure}).score
         alone = ScoreConfig(measure=measure, early_from=whole.early_from, early_to=whole.early_to)
         assert (alone.trials, alone.epochs) == (whole.trials, whole.epochs)
-    with pytest.raises(ValidationError, match=r"protocol soft decides batch_size, optimiser, .* take all of them from bilp.settings"):
+    with pytest.raises(ValidationError, match=r"protocol soft decides batch_size, optimizer, .* take all of them from bilp.settings"):
         EvaluateConfig(protocol="soft", seeds=3)
     assert EvaluateConfig(protocol="dc") == EvaluateConfig()
 

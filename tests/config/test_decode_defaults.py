@@ -20,10 +20,10 @@ def config_of(**dials: Any) -> PipelineConfig:
 @pytest.mark.parametrize("method", ["idc", "dream"])
 def test_idc_and_dream(dataset: str, method: str) -> None:
     config = config_of(dataset=dataset, method=method, ipc=10)
-    distill, grey = config.distill, dataset in ("mnist", "fashion_mnist")
+    distill, gray = config.distill, dataset in ("mnist", "fashion_mnist")
     assert (distill.iterations, distill.outer_loops, distill.decode.factor) == (2000, 100, 2)
     assert (distill.batch_real, distill.batch_train, distill.init) == ((64, 64, "real") if method == "idc" else (128, 128, "kmeans"))
-    assert distill.idc.metric == ("l1" if grey else "mse")
+    assert distill.idc.metric == ("l1" if gray else "mse")
     assert distill.idc.train_samples == (2000 if "cifar" in dataset else 500)
     assert distill.augment == (("color", "crop") if dataset == "mnist" else ("color", "crop", "cutout"))
     assert distill.idc.cutmix == (0.0 if dataset == "mnist" else 0.5)

@@ -150,7 +150,7 @@ def test_rounds_that_imitate_experts(method: str, dataset: str, on_both: Callabl
         {},
         {"networks_at_once": 1, "cutmix": 0.5},
         {"labels": "soft", "teacher": {"epochs": 1, "network": NARROW}},
-        {"optimiser": "adamw", "networks": [{**NARROW, "norm": "batch"}]},
+        {"optimizer": "adamw", "networks": [{**NARROW, "norm": "batch"}]},
         {"augment_each": ("crop", "scale", "rotate", "noise"), "gpu": "tf32_channels_last"},
     ],
     ids=str,

@@ -22,14 +22,14 @@ def chunk(kind: bytes, body: bytes) -> bytes:
     return len(body).to_bytes(4, "big") + kind + body + zlib.crc32(kind + body).to_bytes(4, "big")
 
 
-def png(width: int, height: int, colour: int = 0, depth: int = 8, before: bytes = b"", pixels: bytes | None = None) -> bytes:
-    head = struct.pack(">IIBBBBB", width, height, depth, colour, 0, 0, 0)
+def png(width: int, height: int, color: int = 0, depth: int = 8, before: bytes = b"", pixels: bytes | None = None) -> bytes:
+    head = struct.pack(">IIBBBBB", width, height, depth, color, 0, 0, 0)
     body = zlib.compress(b"\0" * 64 if pixels is None else pixels)
     return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", head) + before + chunk(b"IDAT", body) + chunk(b"IEND", b"")
 
 
 def tiff(tags: dict[int, tuple[int, int]], data: bytes = b"") -> bytes:
-    """A grey TIFF of 16 x 16 with its tags (value, type) replaced by others."""
+    """A gray TIFF of 16 x 16 with its tags (value, type) replaced by others."""
     found = {
         256: (16, 3),
         257: (16, 3),
@@ -117,7 +117,7 @@ REFUSED: dict[str, tuple[bytes, str]] = {
         b"BM" + struct.pack("<IIIIiiHHIIiiII", 54, 0, 54, 40, -5, 5, 1, 24, 0, 0, 0, 0, 0, 0),
         f"{DAMAGED}|{UNKNOWN}|holds no|{TOO_LARGE}|elongated",
     ),
-    "BMP with a palette of 2^31 colours": (
+    "BMP with a palette of 2^31 colors": (
         b"BM" + struct.pack("<IIIIiiHHIIiiII", 54, 0, 54, 40, 8, 8, 1, 8, 0, 0, 0, 0, 2**31 - 1, 0),
         f"{DAMAGED}|{UNKNOWN}",
     ),

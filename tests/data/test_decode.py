@@ -17,8 +17,8 @@ from bilp.data.decode import Conversion, Depth, OutOfRange, decode, from_array
 from bilp.data.opening import DecodeError
 
 AUTO = Conversion()
-GREY = Conversion(colour="grey")
-RGB = Conversion(colour="rgb")
+GRAY = Conversion(color="gray")
+RGB = Conversion(color="rgb")
 
 
 def encoded(image: Image.Image, form: str = "PNG", **options: Any) -> bytes:
@@ -31,10 +31,10 @@ def random_pixels(*shape: int, seed: int = 0) -> np.ndarray:
     return np.random.default_rng(seed).integers(0, 256, shape, dtype=np.uint8)
 
 
-def test_plain_grey_and_colour_keep_every_pixel() -> None:
-    grey, colour = random_pixels(5, 7), random_pixels(5, 7, 3)
-    assert np.array_equal(decode(encoded(Image.fromarray(grey)), AUTO), grey[None])
-    assert np.array_equal(decode(encoded(Image.fromarray(colour)), AUTO), colour.transpose(2, 0, 1))
+def test_plain_gray_and_color_keep_every_pixel() -> None:
+    gray, color = random_pixels(5, 7), random_pixels(5, 7, 3)
+    assert np.array_equal(decode(encoded(Image.fromarray(gray)), AUTO), gray[None])
+    assert np.array_equal(decode(encoded(Image.fromarray(color)), AUTO), color.transpose(2, 0, 1))
 
 
 @pytest.mark.parametrize(
@@ -49,7 +49,7 @@ def test_exif_orientation_is_applied(orientation: int, turned: Any) -> None:
 
 
 @pytest.mark.parametrize("form", ["PNG", "TIFF", "PPM"])
-def test_sixteen_bit_grey_is_divided_by_257_and_rounded(form: str) -> None:
+def test_sixteen_bit_gray_is_divided_by_257_and_rounded(form: str) -> None:
     values = np.array([[0, 128, 129, 257], [385, 386, 65534, 65535]], dtype=np.uint16)
     expected = np.floor(values / 257 + 0.5).astype(np.uint8)
     assert expected.tolist() == [[0, 0, 1, 1], [1, 2, 255, 255]]
@@ -81,7 +81,7 @@ def test_the_largest_value_of_all_sixteen_bit_pictures_is_known() -> None:
     assert depth.largest == 4095, "a transparent value is none of the picture's"
 
 
-def test_sixteen_bit_grey_with_a_transparent_value() -> None:
+def test_sixteen_bit_gray_with_a_transparent_value() -> None:
     values = np.array([[0, 5000, 65535]], dtype=np.uint16)
     assert decode(encoded(Image.fromarray(values), transparency=5000), AUTO).tolist() == [[[0, 255, 255]]]
 
@@ -98,18 +98,18 @@ def test_alpha_is_composited_on_white(alpha: int, expected: list[int]) -> None:
     assert decode(data, AUTO).reshape(3).tolist() == expected
 
 
-def test_grey_with_alpha_stays_grey() -> None:
+def test_gray_with_alpha_stays_gray() -> None:
     image = Image.fromarray(np.array([[[10, 255], [10, 0]]], dtype=np.uint8), mode=None)
     assert image.mode == "LA"
     assert decode(encoded(image), AUTO).tolist() == [[[10, 255]]]
 
 
-def test_grey_with_a_transparent_value_stays_grey() -> None:
+def test_gray_with_a_transparent_value_stays_gray() -> None:
     image = Image.fromarray(np.array([[10, 20]], dtype=np.uint8))
     assert decode(encoded(image, transparency=20), AUTO).tolist() == [[[10, 255]]]
 
 
-def test_palette_becomes_rgb_even_if_its_colours_are_grey() -> None:
+def test_palette_becomes_rgb_even_if_its_colors_are_gray() -> None:
     image = Image.new("P", (2, 1))
     image.putpalette([9, 9, 9, 200, 0, 0])
     image.putdata([0, 1])
@@ -128,19 +128,19 @@ def test_cmyk_becomes_rgb() -> None:
 
 @pytest.mark.parametrize("form", ["GIF", "PNG", "TIFF", "WEBP"])
 def test_animations_give_their_first_frame(form: str) -> None:
-    frames = [Image.new("RGB", (6, 6), colour) for colour in ((255, 0, 0), (0, 255, 0))]
+    frames = [Image.new("RGB", (6, 6), color) for color in ((255, 0, 0), (0, 255, 0))]
     data = encoded(frames[0], form, save_all=True, append_images=frames[1:], **({"lossless": True} if form == "WEBP" else {}))
     assert getattr(Image.open(io.BytesIO(data)), "n_frames", 1) == 2
     assert decode(data, AUTO)[:, 3, 3].tolist() == [255, 0, 0]
 
 
-def test_colour_choices() -> None:
-    colour = random_pixels(3, 4, 3)
-    grey = random_pixels(3, 4)
-    luma = np.rint(colour @ np.array([0.299, 0.587, 0.114]))
-    assert np.abs(decode(encoded(Image.fromarray(colour)), GREY)[0] - luma).max() <= 1
-    assert np.array_equal(decode(encoded(Image.fromarray(grey)), RGB), np.stack([grey] * 3))
-    assert np.array_equal(decode(encoded(Image.fromarray(grey)), GREY), grey[None])
+def test_color_choices() -> None:
+    color = random_pixels(3, 4, 3)
+    gray = random_pixels(3, 4)
+    luma = np.rint(color @ np.array([0.299, 0.587, 0.114]))
+    assert np.abs(decode(encoded(Image.fromarray(color)), GRAY)[0] - luma).max() <= 1
+    assert np.array_equal(decode(encoded(Image.fromarray(gray)), RGB), np.stack([gray] * 3))
+    assert np.array_equal(decode(encoded(Image.fromarray(gray)), GRAY), gray[None])
 
 
 @pytest.mark.parametrize("size", [(40, 20), (20, 40), (41, 20), (20, 20), (10, 30), (301, 7)])
@@ -157,7 +157,7 @@ def test_resize_brings_the_shorter_side_then_crops_the_center(size: tuple[int, i
 
 
 def test_resize_antialiases() -> None:
-    """A checkerboard shrunk eight times is an even grey; sampling without a filter would leave black or white."""
+    """A checkerboard shrunk eight times is an even gray; sampling without a filter would leave black or white."""
     board = (np.indices((64, 64)).sum(0) % 2 * 255).astype(np.uint8)
     small = decode(encoded(Image.fromarray(board)), Conversion(resolution=8))
     assert np.abs(small.astype(int) - 127.5).max() < 8
@@ -173,13 +173,13 @@ def test_pictures_of_the_right_size_are_only_cropped() -> None:
     st.integers(1, 9),
     st.integers(1, 9),
     st.booleans(),
-    st.sampled_from(["auto", "grey", "rgb"]),
+    st.sampled_from(["auto", "gray", "rgb"]),
     st.sampled_from([None, 1, 4, 8]),
     st.integers(0, 99),
 )
-def test_arrays_and_lossless_files_agree(height: int, width: int, coloured: bool, colour: Any, resolution: int | None, seed: int) -> None:
-    pixels = random_pixels(height, width, *((3,) if coloured else ()), seed=seed)
-    rules = Conversion(colour, resolution)
+def test_arrays_and_lossless_files_agree(height: int, width: int, colored: bool, color: Any, resolution: int | None, seed: int) -> None:
+    pixels = random_pixels(height, width, *((3,) if colored else ()), seed=seed)
+    rules = Conversion(color, resolution)
     assert np.array_equal(from_array(pixels, rules), decode(encoded(Image.fromarray(pixels)), rules))
 
 

@@ -27,7 +27,7 @@ pytestmark = pytest.mark.filterwarnings("ignore::UserWarning")  # of Pillow, abo
 @pytest.mark.parametrize("name", REFUSED)
 def test_a_reason_for_each(name: str) -> None:
     data, reason = REFUSED[name]
-    for conversion in (Conversion(), Conversion(resolution=8), Conversion(colour="grey")):
+    for conversion in (Conversion(), Conversion(resolution=8), Conversion(color="gray")):
         with pytest.raises(DecodeError, match=reason) as caught:
             decode(data, conversion)
         assert "0x" not in str(caught.value)
@@ -96,12 +96,12 @@ def test_rows_that_are_converted_apart_give_the_same_pixels(mode: str, monkeypat
     draw = np.random.default_rng(3)
     picture = Image.fromarray(draw.integers(0, 65536, (23, 17), dtype=np.uint16))
     if mode != "I;16":
-        colours = Image.fromarray(draw.integers(0, 256, (23, 17, 4), dtype=np.uint8))
-        picture = colours if mode == "RGBA" else colours.convert("RGB").convert(mode)
+        colors = Image.fromarray(draw.integers(0, 256, (23, 17, 4), dtype=np.uint8))
+        picture = colors if mode == "RGBA" else colors.convert("RGB").convert(mode)
     stream = io.BytesIO()
     options = {"transparency": 3} if mode in ("L", "P", "I;16") else {}
     picture.save(stream, "TIFF" if mode in ("CMYK", "LAB") else "PNG", **options)
-    rules = [Conversion(colour, side) for colour in ("auto", "grey", "rgb") for side in (None, 8, 40)]
+    rules = [Conversion(color, side) for color in ("auto", "gray", "rgb") for side in (None, 8, 40)]
     whole = [decode(stream.getvalue(), rule) for rule in rules]
     monkeypatch.setattr(decoding, "STRIP_PIXELS", 50)
     for rule, expected in zip(rules, whole, strict=True):

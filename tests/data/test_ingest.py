@@ -1,4 +1,4 @@
-"""The stage from end to end: content, facts, caching, determinism, colour, corrupt files."""
+"""The stage from end to end: content, facts, caching, determinism, color, corrupt files."""
 
 from __future__ import annotations
 
@@ -154,21 +154,21 @@ def test_damage_of_the_same_size_is_found_before_images_are_used(tmp_path: Path,
         dataset.test.images()
 
 
-@pytest.mark.parametrize("colour", ["auto", "grey", "rgb"])
-def test_colour_of_grey_and_mixed_sets(tmp_path: Path, write_folder: WriteFolder, pixels: Any, colour: Any) -> None:
-    grey = {f"train/{kind}/{i}.png": pixels(4, 4, seed=i) for kind in ("a", "b") for i in range(3)} | {
+@pytest.mark.parametrize("color", ["auto", "gray", "rgb"])
+def test_color_of_gray_and_mixed_sets(tmp_path: Path, write_folder: WriteFolder, pixels: Any, color: Any) -> None:
+    gray = {f"train/{kind}/{i}.png": pixels(4, 4, seed=i) for kind in ("a", "b") for i in range(3)} | {
         f"test/{kind}/0.png": pixels(4, 4, seed=9) for kind in ("a", "b")
     }
     store = str(tmp_path / "store")
-    dataset = open_dataset(ingest(folder(write_folder(grey), colour=colour), store))
-    assert dataset.shape[0] == (3 if colour == "rgb" else 1)
-    assert torch.equal(dataset.train.images()[1, -1], torch.from_numpy(grey["train/a/1.png"]))
-    # the very last picture is the only one in colour: what was stored before must be widened
+    dataset = open_dataset(ingest(folder(write_folder(gray), color=color), store))
+    assert dataset.shape[0] == (3 if color == "rgb" else 1)
+    assert torch.equal(dataset.train.images()[1, -1], torch.from_numpy(gray["train/a/1.png"]))
+    # the very last picture is the only one in color: what was stored before must be widened
     last = pixels(4, 4, 3, seed=5)
-    mixed = open_dataset(ingest(folder(write_folder({"test/b/0.png": last}), colour=colour), store))
-    assert mixed.shape[0] == (1 if colour == "grey" else 3)
-    assert torch.equal(mixed.train.images()[4], torch.from_numpy(grey["train/b/1.png"]).expand(mixed.shape))
-    if colour != "grey":
+    mixed = open_dataset(ingest(folder(write_folder({"test/b/0.png": last}), color=color), store))
+    assert mixed.shape[0] == (1 if color == "gray" else 3)
+    assert torch.equal(mixed.train.images()[4], torch.from_numpy(gray["train/b/1.png"]).expand(mixed.shape))
+    if color != "gray":
         assert torch.equal(mixed.test.images()[1], torch.from_numpy(last).permute(2, 0, 1))
 
 

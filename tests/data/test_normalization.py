@@ -85,8 +85,8 @@ def test_a_setting_names_the_constants_whatever_the_name(tmp_path: Path, birds: 
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"normalization": "mnist"}, "ingest.normalization mnist states 1 channel, the images have 3: .* ingest.colour to grey"),
-        ({"normalization": "cifar100", "colour": "grey"}, "ingest.normalization cifar100 states 3 channels, the images have 1: .* to rgb"),
+        ({"normalization": "mnist"}, "ingest.normalization mnist states 1 channel, the images have 3: .* ingest.color to gray"),
+        ({"normalization": "cifar100", "color": "gray"}, "ingest.normalization cifar100 states 3 channels, the images have 1: .* to rgb"),
     ],
 )
 def test_constants_of_other_channels_are_refused_in_one_line(tmp_path: Path, birds: Path, settings: Any, message: str) -> None:

@@ -1,4 +1,4 @@
-"""Shards: bounded files, zero-copy maps, widening from grey to RGB."""
+"""Shards: bounded files, zero-copy maps, widening from gray to RGB."""
 
 from __future__ import annotations
 
@@ -49,13 +49,13 @@ def test_bytes_do_not_depend_on_the_steps(tmp_path: Path) -> None:
 
 
 def test_widening_replicates_everything_written_before(tmp_path: Path) -> None:
-    grey, colour = images(17, 1), images(9, 3, seed=1)
+    gray, color = images(17, 1), images(9, 3, seed=1)
     writer = ShardWriter(tmp_path, "train", HEADER_BYTES + 20 * 6)
-    writer.append(grey)
+    writer.append(gray)
     writer.widen()
-    writer.append(colour)
+    writer.append(color)
     paths = writer.close()
-    assert np.array_equal(read(paths, 3), np.concatenate([np.repeat(grey, 3, axis=1), colour]))
+    assert np.array_equal(read(paths, 3), np.concatenate([np.repeat(gray, 3, axis=1), color]))
     assert sorted(tmp_path.iterdir()) == paths
     assert writer.rows == (2,) * 13
 

@@ -170,17 +170,17 @@ def test_an_index_of_neither_schema_is_refused(tmp_path: Path, write_folder: Wri
 
 
 def test_what_was_noticed_is_kept_and_told_at_every_reading(tmp_path: Path, write_folder: WriteFolder) -> None:
-    grey = np.random.default_rng(0).integers(0, 4000, (8, 4, 4), dtype=np.uint16)
-    root = write_folder({f"{kind}/{i}.png": grey[4 * k + i] for k, kind in enumerate("ab") for i in range(4)})
+    gray = np.random.default_rng(0).integers(0, 4000, (8, 4, 4), dtype=np.uint16)
+    root = write_folder({f"{kind}/{i}.png": gray[4 * k + i] for k, kind in enumerate("ab") for i in range(4)})
     first = read_source(folder(root), str(tmp_path / "store"))
     assert read_source(folder(root), str(tmp_path / "store")) == first
     _, line = open_record(first).lines()
-    assert line.startswith(f"16-bit grey images hold values up to {grey.max()} only (12 bits)")
+    assert line.startswith(f"16-bit gray images hold values up to {gray.max()} only (12 bits)")
     assert "set ingest.bits to 12" in line
 
 
 def test_images_that_only_look_equal_because_they_are_dark_are_refused_with_the_reason(tmp_path: Path, write_folder: WriteFolder) -> None:
     masks = np.random.default_rng(0).integers(0, 2, (8, 4, 4), dtype=np.uint16)  # 0 and 1 of 65535 are both black
     root = write_folder({f"{kind}/{i}.png": masks[4 * k + i] for k, kind in enumerate("ab") for i in range(4)})
-    with pytest.raises(DataError, match=r"too few different images.*; 16-bit grey images hold values up to 1 only \(1 bit\) and are dark"):
+    with pytest.raises(DataError, match=r"too few different images.*; 16-bit gray images hold values up to 1 only \(1 bit\) and are dark"):
         read_source(folder(root), str(tmp_path / "store"))

@@ -53,10 +53,10 @@ def advance(
 
 
 @pytest.mark.parametrize("momentum", [0.0, 0.5, 1.0])
-def test_a_shared_leaf_moves_as_one_optimiser_over_all_classes_would(momentum: float) -> None:
+def test_a_shared_leaf_moves_as_one_optimizer_over_all_classes_would(momentum: float) -> None:
     images = torch.randn(6, 1, 2, 2, generator=generator(0, "leaf"), dtype=torch.float64)
     plain = images.clone().requires_grad_()
-    optimiser = torch.optim.SGD([plain], lr=0.3, momentum=momentum)
+    optimizer = torch.optim.SGD([plain], lr=0.3, momentum=momentum)
     leaf = SharedLeaf(images, torch.zeros_like(images), 3, 0.3, momentum, scale=2.0)
     for turn in range(4):
         for c in range(3):
@@ -65,11 +65,11 @@ def test_a_shared_leaf_moves_as_one_optimiser_over_all_classes_would(momentum: f
             gradient = torch.randn(2, 1, 2, 2, generator=generator(0, turn, c), dtype=torch.float64)
             plain.grad = torch.zeros_like(plain)
             plain.grad[leaf.rows(c)] = 2.0 * gradient
-            optimiser.step()
+            optimizer.step()
             leaf.end_turn(c, gradient)
     torch.testing.assert_close(leaf.images, plain.detach())
     if momentum:
-        torch.testing.assert_close(leaf.velocity, optimiser.state[plain]["momentum_buffer"])
+        torch.testing.assert_close(leaf.velocity, optimizer.state[plain]["momentum_buffer"])
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""Networks trained beforehand, and runs that go on with them: against plain restatements, shared, killed, of what samples."""
+"""Networks trained beforehand, and runs that start from copies of them: against plain restatements, shared, killed, of what samples."""
 
 from __future__ import annotations
 

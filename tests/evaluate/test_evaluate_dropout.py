@@ -50,15 +50,15 @@ def trained(dropout: int) -> Network:
 def test_a_training_with_dropout_written_down() -> None:
     (videos, labels), theirs = some(), fresh()
     order, chance = generator(1, "order"), generator(2, "dropout")
-    optimiser = torch.optim.SGD(theirs.parameters(), lr=0.05, momentum=0.9, weight_decay=5e-3)
+    optimizer = torch.optim.SGD(theirs.parameters(), lr=0.05, momentum=0.9, weight_decay=5e-3)
     for _ in range(2):
         for rows in torch.randperm(7, generator=order).split(4):
             features = theirs.body(videos[rows])
             mask = torch.rand(features.shape, generator=chance) >= 0.5
             loss = functional.cross_entropy(theirs.classifier(2.0 * mask * features), labels[rows])
-            optimiser.zero_grad()
+            optimizer.zero_grad()
             loss.backward()
-            optimiser.step()
+            optimizer.step()
     ours = trained(2)
     for name, value in ours.state_dict().items():
         torch.testing.assert_close(value, theirs.state_dict()[name], rtol=1e-9, atol=1e-12, msg=name)

@@ -24,7 +24,7 @@ def done(images: Tensor, name: ImageOperation, first: float, second: float = 0.0
     return operate(images, Operations((name,) * len(images), torch.tensor([[first, second]]).repeat(len(images), 1), (seed,) * len(images)))
 
 
-def test_a_crop_is_a_window_of_the_image_in_a_frame_of_its_batchs_mean_colour() -> None:
+def test_a_crop_is_a_window_of_the_image_in_a_frame_of_its_batchs_mean_color() -> None:
     images = some(3, 2, 6, 7)
     frame = images.mean((0, 2, 3))
     for top in range(8):
@@ -85,11 +85,11 @@ def test_every_image_has_an_operation_of_its_own() -> None:
     assert min(counts) > 70
     assert len(set(drawn.seeds)) > 390
     images = some(400, 1, 8, 8)
-    treated = operate(images, drawn)
-    assert (treated.shape, treated.dtype) == (images.shape, images.dtype)
-    assert (treated - images).flatten(1).norm(dim=1).count_nonzero() > 380
+    augmented = operate(images, drawn)
+    assert (augmented.shape, augmented.dtype) == (images.shape, images.dtype)
+    assert (augmented - images).flatten(1).norm(dim=1).count_nonzero() > 380
     again = draw_operations(ALL, 400, generator(1))
-    assert torch.equal(operate(images, again), treated)
+    assert torch.equal(operate(images, again), augmented)
     state = generator(1).get_state()
     stream = generator(1)
     assert draw_operations((), 5, stream) is None

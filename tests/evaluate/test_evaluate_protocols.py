@@ -12,7 +12,7 @@ from torch.nn import functional
 from bilp.config import EvaluateConfig, NetworkConfig, PipelineConfig
 from bilp.config.explain import explain
 from bilp.errors import ConfigError
-from bilp.evaluate.batch_augment import Streams, Treatment, draw, treat
+from bilp.evaluate.batch_augment import Streams, Treatment, augment_batch, draw
 from bilp.evaluate.objective import hard_loss, soft_loss
 from bilp.evaluate.training import ImageSet, train
 from bilp.evaluate.training_schedule import Schedule
@@ -37,22 +37,22 @@ def some(count: int) -> tuple[Tensor, Tensor]:
 @pytest.mark.parametrize("epochs", [1000, 6, 7])
 def test_step_sizes_of_idc_fall_by_a_fifth_at_two_thirds_and_five_sixths(epochs: int) -> None:
     schedule = Schedule(epochs, 64, 0.01, 0.9, 5e-4, decay="steps", milestones=(2 / 3, 5 / 6), decay_factor=0.2)
-    optimiser = torch.optim.SGD([torch.zeros(1, requires_grad=True)], lr=0.01)
-    reference = torch.optim.lr_scheduler.MultiStepLR(optimiser, [2 * epochs // 3, 5 * epochs // 6], gamma=0.2)
+    optimizer = torch.optim.SGD([torch.zeros(1, requires_grad=True)], lr=0.01)
+    reference = torch.optim.lr_scheduler.MultiStepLR(optimizer, [2 * epochs // 3, 5 * epochs // 6], gamma=0.2)
     assert schedule.passes == epochs
     for epoch in range(epochs):
         assert schedule.rate(epoch) == pytest.approx(reference.get_last_lr()[0]), epoch
-        optimiser.step()
+        optimizer.step()
         reference.step()
 
 
 def test_step_sizes_of_a_cosine_and_of_none() -> None:
-    optimiser = torch.optim.SGD([torch.zeros(1, requires_grad=True)], lr=0.5)
-    reference = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, 20)
+    optimizer = torch.optim.SGD([torch.zeros(1, requires_grad=True)], lr=0.5)
+    reference = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, 20)
     schedule = Schedule(20, 64, 0.5, 0.0, 0.0, decay="cosine")
     for epoch in range(schedule.passes):
         assert schedule.rate(epoch) == pytest.approx(reference.get_last_lr()[0], rel=1e-6)
-        optimiser.step()
+        optimizer.step()
         reference.step()
     assert {Schedule(9, 64, 0.5, 0.0, 0.0, decay="none").rate(epoch) for epoch in range(9)} == {0.5}
 
@@ -76,7 +76,7 @@ def test_cutmix_pastes_a_box_of_the_partner_and_shares_the_label_by_area() -> No
             for y in range(top, bottom):
                 for x in range(left, right):
                     expected[i, 0, y, x] = images[j, 0, y, x]
-        mixed = treat(images, Treatment((), mix))
+        mixed = augment_batch(images, Treatment((), mix))
         assert torch.equal(mixed, expected)
         assert mix.share == pytest.approx(1 - (bottom - top) * (right - left) / 64)
         assert sorted(mix.partner.tolist()) == list(range(9))
@@ -112,8 +112,8 @@ def test_families_after_the_drawn_one_always_apply() -> None:
     assert {second for _, second, _ in drawn} == {"crop", "rotate"}
     alone = Schedule.of_config(EvaluateConfig(augment_after=("cutout",)), 1)
     images = torch.ones(4, 1, 8, 8)
-    treated = treat(images, draw(alone, (8, 8), 4, Streams.of(0, "net", 0)))
-    assert 0 < int((treated == 0).sum()) < treated.numel()
+    augmented = augment_batch(images, draw(alone, (8, 8), 4, Streams.of(0, "net", 0)))
+    assert 0 < int((augmented == 0).sum()) < augmented.numel()
 
 
 def test_soft_loss_is_the_divergence_from_the_teacher() -> None:
@@ -137,10 +137,10 @@ def test_a_whole_training_under_idc_written_without_the_schedule() -> None:
     )
     list(train(ours, ImageSet.of_tensors(images, labels), schedule, Streams.of(1, "net", 0)))
     streams = Streams.of(1, "net", 0)
-    optimiser = torch.optim.SGD(theirs.parameters(), lr=0.05, momentum=0.9, weight_decay=5e-3)
+    optimizer = torch.optim.SGD(theirs.parameters(), lr=0.05, momentum=0.9, weight_decay=5e-3)
     for epoch in range(12):
         if epoch in (8, 10):
-            optimiser.param_groups[0]["lr"] *= 0.2
+            optimizer.param_groups[0]["lr"] *= 0.2
         for rows in torch.randperm(23, generator=streams.order).split(8):
             treatment = draw(schedule, (8, 8), len(rows), streams)
             inputs = images[rows]
@@ -155,9 +155,9 @@ def test_a_whole_training_under_idc_written_without_the_schedule() -> None:
                 part = mask.float().mean()
                 targets = (1 - part) * targets + part * targets[treatment.mix.partner]
             loss = functional.cross_entropy(theirs(inputs), targets)
-            optimiser.zero_grad()
+            optimizer.zero_grad()
             loss.backward()
-            optimiser.step()
+            optimizer.step()
     for name, value in ours.state_dict().items():
         torch.testing.assert_close(value, theirs.state_dict()[name], rtol=1e-3, atol=1e-5, msg=name)
 
@@ -182,5 +182,5 @@ def test_presets_fill_only_what_is_not_given_and_say_so() -> None:
     for other in ({"method": "dm"}, {"method": "dc", "dataset": "svhn"}, {"method": "dc", "evaluate": {"protocol": "idc"}}):
         assert PipelineConfig.model_validate({"dataset": "mnist", **other}).evaluate.augment_each == ()
     soft = PipelineConfig(dataset="cifar100", ipc=10, evaluate={"protocol": "soft"}).evaluate
-    assert (soft.optimiser, soft.decay, soft.labels, soft.batch_size, soft.weight_decay) == ("adamw", "cosine", "soft", 100, 0.01)
+    assert (soft.optimizer, soft.decay, soft.labels, soft.batch_size, soft.weight_decay) == ("adamw", "cosine", "soft", 100, 0.01)
     assert PipelineConfig(dataset="cifar10", method="dm").evaluate.protocol == "dc"

@@ -1,4 +1,4 @@
-"""The stage: what is published, that arms meet the same chance, caching, determinism and refusals."""
+"""The stage: what is published, that arms draw common random numbers, caching, determinism and refusals."""
 
 from __future__ import annotations
 

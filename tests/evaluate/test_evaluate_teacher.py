@@ -47,7 +47,7 @@ def test_a_teacher_learns_is_found_again_and_has_the_same_bytes(digits_uri: str,
 
 def test_soft_labels_teach_and_are_part_of_the_key(digits_uri: str, publish_set: PublishSet, small: EvaluateConfig, tmp_path: Path) -> None:
     synthetic, root = publish_set("a", 5), str(tmp_path)
-    update = {"labels": "soft", "temperature": 4.0, "teacher": TINY, "epochs": 60, "optimiser": "adamw", "learning_rate": 0.01}
+    update = {"labels": "soft", "temperature": 4.0, "teacher": TINY, "epochs": 60, "optimizer": "adamw", "learning_rate": 0.01}
     soft = small.model_copy(update={**update, "decay": "cosine"})
     uris = [evaluate_synthetic(digits_uri, synthetic, "static", 0, soft, root)]
     assert len(list(tmp_path.glob("teachers/*"))) == 1

@@ -23,7 +23,7 @@ SCHEDULES = {
     ),
     "dc on mnist": Schedule(3, 8, 0.05, 0.9, 5e-3, augment_each=("crop", "scale", "rotate", "noise")),
     "idc on svhn": Schedule(3, 8, 0.05, 0.9, 5e-3, ("crop", "scale"), ("color",), augment_after=("cutout",)),
-    "soft": Schedule(3, 8, 1e-3, 0.0, 0.01, ("crop",), cutmix=1.0, optimiser="adamw", decay="cosine", temperature=4.0),
+    "soft": Schedule(3, 8, 1e-3, 0.0, 0.01, ("crop",), cutmix=1.0, optimizer="adamw", decay="cosine", temperature=4.0),
 }
 SEEDS = 3
 

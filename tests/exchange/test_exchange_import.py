@@ -90,7 +90,7 @@ def test_pixels_of_idc_are_normalized(real: tuple[Tensor, Tensor], digits: Datas
     torch.testing.assert_close(found.images, by_class(images, labels), rtol=1e-5, atol=1e-5)
     raw = bilp.load_distilled(import_set(str(tmp_path / "data.pt"), digits_uri, str(tmp_path / "store"), pixels="dataset"))
     torch.testing.assert_close(raw.images, by_class(images * std + mean, labels))
-    with pytest.raises(ConfigError, match="colour"):
+    with pytest.raises(ConfigError, match="color"):
         import_set(str(tmp_path / "data.pt"), digits_uri, str(tmp_path / "store"), pixels="cifar10")
     several = import_set(str(tmp_path / "data.pt"), digits_uri, str(tmp_path / "store"), factor=2)
     config = EvaluateConfig(networks=(NetworkConfig(width=8),), seeds=2, epochs=1)

@@ -19,7 +19,7 @@ from bilp.errors import IncompatibleArtifact
 from bilp.evaluate import evaluate_synthetic
 from bilp.exchange import load_distilled
 from bilp.images.decode_stored import decoded
-from bilp.images.multiformation import decode_set, grey
+from bilp.images.multiformation import decode_set, gray
 from bilp.pruning.prune import prune
 from bilp.report import report
 from bilp.storage import objects
@@ -67,7 +67,7 @@ def test_every_arm_runs_from_ingestion_to_the_page(method: str, tmp_path: Path) 
         facts = open_artifact(synthetic, "synthetic").manifest.facts
         assert facts["decode"] == {"factor": 2, "kind": "multi", "bound": 128}
         trained_on = load_distilled(synthetic)
-        wanted, repeated = decode_set(images, labels, plan.distill.decode, grey(dataset.mean, dataset.std))
+        wanted, repeated = decode_set(images, labels, plan.distill.decode, gray(dataset.mean, dataset.std))
         assert torch.equal(trained_on.images, wanted)
         assert trained_on.labels.tolist() == repeated.tolist() == [c for c in range(10) for _ in range(5)]
         evaluations.append(evaluate_synthetic(dataset_uri, synthetic, plan.arm, 0, config.evaluate, root))

@@ -72,6 +72,14 @@ def test_what_is_filled_in_is_accepted_and_counts_as_given(config: dict[str, Any
     }
 
 
+def test_parameters_of_a_deployment_from_before_settings_were_renamed_are_still_accepted() -> None:
+    config = {"ingest": {"colour": "grey"}, "evaluate": {"optimiser": "adamw"}}
+    assert refused(config) == []
+    assert received(config) == PipelineConfig.model_validate({"ingest": {"color": "gray"}, "evaluate": {"optimizer": "adamw"}})
+    assert not [path for path in inputs() if path.endswith(("colour", "optimiser"))], "an input of a former name"
+    assert refused({"ingest": {"colours": "grey"}}) and refused({"distill": {"optimiser": "adamw"}})
+
+
 @pytest.mark.parametrize("config", [{"prune": {"per_class": "perhaps"}}, {"evaluate": {"networks": ["mlpp"]}}, {"ipc": 0}])
 def test_what_is_filled_in_wrong_is_refused_before_a_run_is_made(config: dict[str, Any]) -> None:
     assert refused(config)

@@ -38,7 +38,7 @@ def test_notes_skipped_files_and_duplicates_are_told_each_time(photos: Path, tmp
     assert told[0][:-1] == told[1][:-1]
     assert [line.split(" hold ")[0].split(" listed")[0] for line in told[0][:-1]] == [
         "the classes of the training images are in the top directory; a test split is held out of them",
-        "16-bit grey images",
+        "16-bit gray images",
         "1 file skipped,",
         "1 picture with more than one label (2 images), such as a/0.png and b/9.png",
         "duplicates kept, equal ones on one side of the split; ingest.duplicates drop would leave out 2 images",

@@ -20,7 +20,7 @@ from judging import FAULT, Tally, judge
 from mutations import MANIFEST, replace_file, stored_file
 from PIL import Image
 from reading import KINDS, RUN, Kind
-from test_fuzz_sources import cases_of, grey, imported, ingested, rewritten
+from test_fuzz_sources import cases_of, gray, imported, ingested, rewritten
 
 from bilp.errors import BilpError
 
@@ -287,7 +287,7 @@ SETS: list[Any] = [
 
 @pytest.mark.parametrize("number", range(len(SETS)))
 def test_published_sets(number: int, world: World, tmp_path: Path, tmp_path_factory: pytest.TempPathFactory) -> None:
-    grey_world = grey(world, tmp_path_factory.mktemp("grey"))
+    gray_world = gray(world, tmp_path_factory.mktemp("gray"))
     torch.save(SETS[number], tmp_path / "set.pt")
     with pytest.raises(BilpError):
-        imported(grey_world)(tmp_path, str(tmp_path / "store"), {"file": "set.pt"})
+        imported(gray_world)(tmp_path, str(tmp_path / "store"), {"file": "set.pt"})

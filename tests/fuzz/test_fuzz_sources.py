@@ -104,7 +104,7 @@ def another_picture(files: Path, random: Random) -> dict[str, Any]:
         file.write_bytes(b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 8 8\nshowpage\n")
     if random.random() < 0.5:
         file.rename(file.with_name(random.choice(["x.eps", "x.svg", "x", "x.PNG", "\x1b[31m.png", "\u202egnp.jpg"])))
-    return {"on_corrupt": random.choice(["skip", "refuse"]), "colour": random.choice(["auto", "grey", "rgb"])}
+    return {"on_corrupt": random.choice(["skip", "refuse"]), "color": random.choice(["auto", "gray", "rgb"])}
 
 
 NAMES = [
@@ -254,18 +254,18 @@ def imported(world: World) -> Use:
     return use
 
 
-def grey(world: World, folder: Path) -> World:
-    """The same world with a grey data set, which the published sets are made for."""
-    record = read_source({"source": "folder", "uri": str(world.files / "pictures"), "colour": "grey"}, str(folder / "grey"))
+def gray(world: World, folder: Path) -> World:
+    """The same world with a gray data set, which the published sets are made for."""
+    record = read_source({"source": "folder", "uri": str(world.files / "pictures"), "color": "gray"}, str(folder / "gray"))
     place = Path(dataset_of(record, {"source": "folder", "uri": str(world.files / "pictures")}))
     return World(place.parent, world.files, place.name, "", "", "", "", "", "", "", "", ())
 
 
 @pytest.mark.parametrize("change", [a_damaged_set, another_set], ids=["bytes", "content"])
 def test_published_sets(change: Change, world: World, tmp_path: Path, tmp_path_factory: pytest.TempPathFactory, conclude: Conclude) -> None:
-    grey_world = grey(world, tmp_path_factory.mktemp("grey"))
+    gray_world = gray(world, tmp_path_factory.mktemp("gray"))
     kind = ".pt: bytes" if change is a_damaged_set else ".pt: content"
-    conclude(run_cases(kind, 60, cases_of(grey_world, tmp_path, change, imported(grey_world), sound_synthetic)))
+    conclude(run_cases(kind, 60, cases_of(gray_world, tmp_path, change, imported(gray_world), sound_synthetic)))
 
 
 # --- score lists --------------------------------------------------------------------------------------------------------------------

@@ -48,8 +48,8 @@ def reference(image: Tensor, family: str, value: dict[str, float]) -> Tensor:
     middle_y, middle_x = (height - 1) / 2, (width - 1) / 2
     if family == "color":
         image = image + value["brightness"]
-        grey = sum(image) / len(image)
-        image = (image - grey) * value["saturation"] + grey
+        gray = sum(image) / len(image)
+        image = (image - gray) * value["saturation"] + gray
         return (image - image.mean()) * value["contrast"] + image.mean()
     if family == "crop":
         down, right = int(value["down"]), int(value["right"])

@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from bilp.config.decode import DecodeConfig
-from bilp.images.multiformation import decode_class, decode_set, enlarge_parts, grey, mosaic
+from bilp.images.multiformation import decode_class, decode_set, enlarge_parts, gray, mosaic
 from bilp.seeds import generator
 
 MEAN, STD = (0.5, 0.25, 0.4), (0.2, 0.3, 0.1)
@@ -56,14 +56,14 @@ def by_pixels(image: Tensor, factor: int, filling: Tensor) -> list[Tensor]:
 
 @pytest.mark.parametrize(("height", "width", "factor"), [(8, 8, 2), (7, 7, 2), (8, 5, 3), (4, 6, 4), (3, 3, 3), (2, 2, 3)])
 def test_parts_equal_one_loop_per_pixel(height: int, width: int, factor: int) -> None:
-    images, filling = draw(2, height, width), grey(MEAN, STD)
+    images, filling = draw(2, height, width), gray(MEAN, STD)
     wanted = torch.stack([part for image in images for part in by_pixels(image, factor, filling)])
     torch.testing.assert_close(enlarge_parts(images, factor, filling), wanted, rtol=1e-5, atol=1e-5)
 
 
 @pytest.mark.parametrize(("side", "factor"), [(32, 2), (32, 3), (28, 3)])
 def test_parts_equal_the_interpolation_of_the_library(side: int, factor: int) -> None:
-    images, filling = draw(2, side, side), grey(MEAN, STD)
+    images, filling = draw(2, side, side), gray(MEAN, STD)
     short = -(-side // factor) * factor - side
     wide = torch.stack([functional.pad(images[:, c], (0, short, 0, short), value=float(filling[c])) for c in range(3)], dim=1)
     part = wide.shape[2] // factor
@@ -78,7 +78,7 @@ def test_decoding_commutes_with_the_normalization(factor: int) -> None:
     pixels = torch.rand(2, 3, 8, 8, generator=generator(82), dtype=torch.float64)
     center, scale = (torch.tensor(values, dtype=torch.float64).view(1, 3, 1, 1) for values in (MEAN, STD))
     first = (enlarge_parts(pixels, factor, torch.full((3,), 0.5)) - center) / scale
-    torch.testing.assert_close(enlarge_parts((pixels - center) / scale, factor, grey(MEAN, STD)), first, rtol=1e-5, atol=1e-5)
+    torch.testing.assert_close(enlarge_parts((pixels - center) / scale, factor, gray(MEAN, STD)), first, rtol=1e-5, atol=1e-5)
 
 
 @pytest.mark.parametrize(
@@ -86,12 +86,12 @@ def test_decoding_commutes_with_the_normalization(factor: int) -> None:
 )
 def test_derivatives_of_both_orders(config: DecodeConfig) -> None:
     images = draw(3, 5, 5, torch.float64).requires_grad_()
-    assert torch.autograd.gradcheck(lambda x: decode_class(x, config, grey(MEAN, STD)).square(), images)
-    assert torch.autograd.gradgradcheck(lambda x: decode_class(x, config, grey(MEAN, STD)).square().sum(), images)
+    assert torch.autograd.gradcheck(lambda x: decode_class(x, config, gray(MEAN, STD)).square(), images)
+    assert torch.autograd.gradgradcheck(lambda x: decode_class(x, config, gray(MEAN, STD)).square().sum(), images)
 
 
 def test_kinds() -> None:
-    images, filling = draw(3, 8, 8), grey(MEAN, STD)
+    images, filling = draw(3, 8, 8), gray(MEAN, STD)
     assert decode_class(images, DecodeConfig(), filling) is images
     quarters, ninths = enlarge_parts(images, 2, filling), enlarge_parts(images, 3, filling)
     assert torch.equal(decode_class(images, DecodeConfig(factor=3), filling), ninths)
@@ -136,11 +136,11 @@ def test_the_bound_as_the_program_of_idc_shares_it_out(factor: int, stored: int,
 @pytest.mark.parametrize("ipc", [1, 3, 40])
 def test_counts_are_those_of_the_decoded_images(kind: str, ipc: int) -> None:
     config = DecodeConfig.model_validate({"factor": 2, "kind": kind})
-    assert len(decode_class(draw(ipc, 4, 4), config, grey(MEAN, STD))) == config.count(ipc)
+    assert len(decode_class(draw(ipc, 4, 4), config, gray(MEAN, STD))) == config.count(ipc)
 
 
 def test_labels_are_repeated_class_by_class() -> None:
-    config, filling = DecodeConfig(factor=2, kind="multi"), grey(MEAN, STD)
+    config, filling = DecodeConfig(factor=2, kind="multi"), gray(MEAN, STD)
     images, labels = draw(5, 4, 4), torch.tensor([7, 2, 7, 2, 2])
     decoded, repeated = decode_set(images, labels, config, filling)
     assert repeated.tolist() == [2] * 15 + [7] * 10

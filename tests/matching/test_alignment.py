@@ -125,6 +125,6 @@ def test_discrimination_is_a_sum_over_real_samples_with_the_derivative_by_the_ce
     labels = torch.tensor([0, 1, 2, 2, 1, 0, 0])
     leaf = centers.clone().requires_grad_()
     wanted = functional.cross_entropy(real @ leaf.T, labels, reduction="none").sum()
-    loss, by_centers = discrimination(real, labels, centers)
+    loss, centers_grad = discrimination(real, labels, centers)
     torch.testing.assert_close(loss, wanted.detach())
-    torch.testing.assert_close(by_centers, torch.autograd.grad(wanted, leaf)[0])
+    torch.testing.assert_close(centers_grad, torch.autograd.grad(wanted, leaf)[0])

@@ -17,11 +17,11 @@ from bilp.nets import Network, build, initialize, label, parameter_count
 from bilp.nets.resnet import RESNET6_IMAGENET, RESNET10_AP, Block, Plan, resnet
 from bilp.seeds import generator
 
-RGB, GREY, TINY, HIGH, LARGE = (3, 32, 32), (1, 28, 28), (3, 64, 64), (3, 128, 128), (3, 224, 224)
+RGB, GRAY, TINY, HIGH, LARGE = (3, 32, 32), (1, 28, 28), (3, 64, 64), (3, 128, 128), (3, 224, 224)
 
 COUNTS = [
     ({}, RGB, 10, 320_010),
-    ({}, GREY, 10, 317_706),
+    ({}, GRAY, 10, 317_706),
     ({}, RGB, 100, 504_420),
     ({"depth": 1}, RGB, 10, 331_530),
     ({"depth": 2}, RGB, 10, 233_610),
@@ -40,9 +40,9 @@ COUNTS = [
     ({"depth": 4}, TINY, 1000, 2_496_360),
     ({"depth": 5}, HIGH, 10, 615_690),
     ({"name": "mlp"}, RGB, 10, 411_146),
-    ({"name": "mlp"}, GREY, 10, 118_282),
+    ({"name": "mlp"}, GRAY, 10, 118_282),
     ({"name": "lenet"}, RGB, 10, 62_006),
-    ({"name": "lenet"}, GREY, 10, 61_706),
+    ({"name": "lenet"}, GRAY, 10, 61_706),
     ({"name": "alexnet"}, RGB, 10, 1_872_202),
     ({"name": "alexnet"}, RGB, 100, 2_148_772),
     ({"name": "alexnet", "norm": "batch"}, RGB, 10, 1_874_122),
@@ -58,7 +58,7 @@ COUNTS = [
     ({"name": "vgg11", "norm": "batch"}, RGB, 10, 9_231_114),
     ({"name": "resnet18", "norm": "batch"}, RGB, 10, 11_173_962),
     ({"name": "resnet18_ap"}, RGB, 10, 11_250_762),
-    ({"name": "resnet18_ap"}, GREY, 10, 11_250_762 - 2 * 576 - 10 * 512 * 7),  # one channel, and 3x3 maps at the end
+    ({"name": "resnet18_ap"}, GRAY, 10, 11_250_762 - 2 * 576 - 10 * 512 * 7),  # one channel, and 3x3 maps at the end
     ({"name": "resnet34"}, RGB, 10, 21_282_122),
     ({"name": "resnet50"}, RGB, 10, 23_520_842),
     ({"name": "resnet101"}, RGB, 10, 42_512_970),
@@ -72,7 +72,7 @@ COUNTS = [
     ({"name": "densenet"}, RGB, 10, 1_000_618),
     # No count is published for FRePo's; these are sums over its definition, block by block.
     ({"name": "convnet_frepo"}, RGB, 10, 3_584 + (256 + 295_168) + (512 + 1_180_160) + 81_930),
-    ({"name": "convnet_frepo"}, GREY, 10, 1_280 + (256 + 295_168) + (512 + 1_180_160) + 81_930),
+    ({"name": "convnet_frepo"}, GRAY, 10, 1_280 + (256 + 295_168) + (512 + 1_180_160) + 81_930),
     ({"name": "convnet_frepo", "norm": "none"}, RGB, 100, 3_584 + 295_168 + 1_180_160 + 819_300),
     ({"name": "convnet_frepo", "depth": 4}, TINY, 200, 3_584 + 295_424 + 1_180_672 + (1_024 + 4_719_616) + 3_277_000),
 ]

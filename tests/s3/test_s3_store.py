@@ -169,33 +169,33 @@ def test_a_large_file_is_uploaded_in_parts(s3_root: str, tmp_path: Path, monkeyp
     uri, checksum = objects.join(s3_root, "large"), file_digest(source)
     objects.upload(source, uri)
     assert objects.size(uri) == 12 << 20
-    assert objects.localise(uri, checksum).read_bytes() == source.read_bytes()
+    assert objects.localize(uri, checksum).read_bytes() == source.read_bytes()
 
 
 def test_the_cache_is_keyed_by_content(s3_root: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     data, checksum = b"shared content", hashlib.sha256(b"shared content").hexdigest()
     one, two = objects.join(s3_root, "one"), objects.join(s3_root, "two")
     objects.write(one, data)
-    copy = objects.localise(one, checksum)
+    copy = objects.localize(one, checksum)
     assert copy.is_relative_to(tmp_path / "cache")
     objects.delete(one)
-    assert objects.localise(one, checksum) == copy == objects.localise(two, checksum)
+    assert objects.localize(one, checksum) == copy == objects.localize(two, checksum)
     assert [path.name for path in (tmp_path / "cache").rglob("*") if path.is_file()] == [checksum]
 
 
 def test_a_damaged_copy_in_the_cache_is_fetched_again(s3_root: str) -> None:
     uri, checksum = objects.join(s3_root, "a"), hashlib.sha256(b"good").hexdigest()
     objects.write(uri, b"good")
-    copy = objects.localise(uri, checksum)
+    copy = objects.localize(uri, checksum)
     copy.write_bytes(b"evil!")
-    assert objects.localise(uri, checksum).read_bytes() == b"good"
+    assert objects.localize(uri, checksum).read_bytes() == b"good"
 
 
 def test_a_refused_download_leaves_nothing_in_the_cache(s3_root: str, tmp_path: Path) -> None:
     uri = objects.join(s3_root, "a")
     objects.write(uri, b"evil")
     with pytest.raises(StorageError, match="is damaged"):
-        objects.localise(uri, hashlib.sha256(b"good").hexdigest())
+        objects.localize(uri, hashlib.sha256(b"good").hexdigest())
     assert [path for path in (tmp_path / "cache").rglob("*") if path.is_file()] == []
 
 
@@ -204,7 +204,7 @@ def test_a_cache_that_cannot_be_written_is_named(s3_root: str, tmp_path: Path, m
     monkeypatch.setenv("BILP_CACHE", str(tmp_path / "file"))
     objects.write(objects.join(s3_root, "a"), b"x")
     with pytest.raises(StorageError, match=r"cannot use .*file.* for copies.*set BILP_CACHE"):
-        objects.localise(objects.join(s3_root, "a"))
+        objects.localize(objects.join(s3_root, "a"))
 
 
 def test_a_whole_bucket_is_never_deleted(s3_root: str, s3_environment: S3Server) -> None:

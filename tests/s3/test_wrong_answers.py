@@ -64,13 +64,13 @@ OBJECTS: dict[str, Question] = {
     "read what must be there": (lambda uri: objects.read(data(uri), expected=True), ("GET",), "/data", DATA),
     "file of an artifact": (lambda uri: artifact(uri).read("data"), ("GET",), "/data", DATA),
     "copy of a file of an artifact": (lambda uri: artifact(uri).local("data").read_bytes(), ("GET",), "/data", DATA),
-    "copy without a checksum": (lambda uri: objects.localise(data(uri)).read_bytes(), ("GET",), "/data", DATA),
+    "copy without a checksum": (lambda uri: objects.localize(data(uri)).read_bytes(), ("GET",), "/data", DATA),
     "manifest": (lambda uri: artifact(uri).manifest.key, ("GET",), MANIFEST, KEY),
     "manifest of what must be there": (lambda uri: open_artifact(uri, "thing").manifest.key, ("GET",), MANIFEST, KEY),
 }
 FACTS: dict[str, Question] = {
     "size": (lambda uri: objects.size(data(uri)), ("HEAD",), "/data", len(DATA)),
-    "copy without a checksum": (lambda uri: objects.localise(data(uri)).read_bytes(), ("HEAD",), "/data", DATA),
+    "copy without a checksum": (lambda uri: objects.localize(data(uri)).read_bytes(), ("HEAD",), "/data", DATA),
     "exists": (lambda uri: objects.exists(data(uri)), ("HEAD",), "/data", True),
 }
 LISTINGS: dict[str, Question] = {
@@ -129,9 +129,9 @@ def test_what_comes_again_and_again_is_a_verdict(uri: str, between: Proxy, chang
 
 def test_a_copy_without_a_checksum_is_never_what_came_wrongly(uri: str, between: Proxy, tmp_path: Path) -> None:
     with between.answering(Fault(("GET",), "/data", wrong.halved, times=100)), pytest.raises(StorageError, match="5120 bytes arrived of"):
-        objects.localise(data(uri))
+        objects.localize(data(uri))
     assert [path for path in (tmp_path / "cache").rglob("*") if path.is_file()] == [], "nothing stays"
-    assert objects.localise(data(uri)).read_bytes() == DATA
+    assert objects.localize(data(uri)).read_bytes() == DATA
 
 
 def test_where_etags_are_something_else_two_equal_answers_are_right(uri: str, between: Proxy) -> None:
@@ -141,7 +141,7 @@ def test_where_etags_are_something_else_two_equal_answers_are_right(uri: str, be
             assert objects.read(data(uri)) == DATA
         assert requests == ["GET", "GET"], "the first of a bucket is asked for twice"
         with between.counted() as requests:
-            assert objects.read(data(uri)) == objects.localise(data(uri)).read_bytes() == DATA
+            assert objects.read(data(uri)) == objects.localize(data(uri)).read_bytes() == DATA
         assert requests == ["GET", "HEAD", "GET"]
 
 
@@ -164,7 +164,7 @@ def test_what_a_proxy_makes_of_ranges_is_fetched_at_once(uri: str, between: Prox
     monkeypatch.setattr(s3_client.Files, "default_block_size", 1 << 10)
     with between.answering(Fault(("GET",), "/data", lambda answer: wrong.flipped(answer) if answer.status == 206 else answer, times=100)):
         assert artifact(uri).local("data").read_bytes() == DATA
-        assert objects.localise(data(uri)).read_bytes() == DATA
+        assert objects.localize(data(uri)).read_bytes() == DATA
 
 
 def test_an_answer_to_a_write_that_is_not_the_stores_is_no_success(uri: str, between: Proxy) -> None:
@@ -293,8 +293,8 @@ def test_right_answers_cost_no_more_requests_than_they_must(uri: str, between: P
     whole = artifact(uri)
     assert asked(lambda: objects.read(data(uri))) == ["GET"]
     assert asked(lambda: whole.read("data")) == ["GET"]
-    assert asked(lambda: objects.localise(data(uri))) == ["HEAD", "GET"]
-    assert asked(lambda: objects.localise(data(uri))) == ["HEAD"]
+    assert asked(lambda: objects.localize(data(uri))) == ["HEAD", "GET"]
+    assert asked(lambda: objects.localize(data(uri))) == ["HEAD"]
     assert asked(lambda: whole.local("data")) == [], "the same content is there already"
     assert asked(lambda: whole.local("deep/er")) == ["GET"]
     assert asked(lambda: find(uri, "thing")) == ["GET"]

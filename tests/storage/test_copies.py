@@ -93,7 +93,7 @@ def test_a_changed_object_has_a_copy_of_its_own(source: Path) -> None:
 
 def test_a_file_that_was_changed_after_it_was_compared_is_compared_again(source: Path) -> None:
     """With its size and its modification time kept."""
-    for ask in (lambda: copied(source), lambda: objects.localise(str(source), DIGEST)):
+    for ask in (lambda: copied(source), lambda: objects.localize(str(source), DIGEST)):
         file = ask()
         facts = file.stat()
         file.write_bytes(b"P" + DATA[1:])

@@ -191,19 +191,19 @@ def test_a_root_without_write_permission_is_refused(tmp_path: Path) -> None:
 def test_localise_gives_the_file_itself_and_notices_later_damage(tmp_path: Path) -> None:
     path, checksum = tmp_path / "shard", hashlib.sha256(b"good").hexdigest()
     path.write_bytes(b"good")
-    assert objects.localise(str(path), checksum) == path
+    assert objects.localize(str(path), checksum) == path
     path.write_bytes(b"evil")
     os.utime(path, ns=(0, 0))
     with pytest.raises(DamagedArtifact):
-        objects.localise(str(path), checksum)
+        objects.localize(str(path), checksum)
 
 
 def test_localise_verifies_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path, checksum = tmp_path / "shard", hashlib.sha256(b"good").hexdigest()
     path.write_bytes(b"good")
-    objects.localise(str(path), checksum)
+    objects.localize(str(path), checksum)
     monkeypatch.setattr(verification, "file_digest", lambda file: pytest.fail("hashed a second time"))
-    assert objects.localise(str(path), checksum) == path
+    assert objects.localize(str(path), checksum) == path
 
 
 def test_deleting_a_link_keeps_what_it_points_to(tmp_path: Path) -> None:

@@ -58,8 +58,8 @@ def test_what_has_nothing_to_do_with_temporary_files_stays_what_it_is(tmp_path: 
         raise PermissionError(13, "Permission denied", str(tmp_path / "source"))
 
 
-def test_where_widening_grey_images_finds_no_room(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What was written of the grey ones fits; the first colour image makes it three times as large."""
+def test_where_widening_gray_images_finds_no_room(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What was written of the gray ones fits; the first color image makes it three times as large."""
     (tmp_path / "temporary").mkdir()
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "temporary"))
     for label, mode in (("a", "L"), ("b", "RGB")):

@@ -94,7 +94,7 @@ def test_secret_addresses_are_refused_without_repeating_them(address: str, monke
 
 @pytest.mark.parametrize("address", [address for address in SECRET if "://" in address and not set("?#") & set(unquote(address))])
 def test_whatever_reaches_the_storage_is_not_repeated_either(address: str) -> None:
-    for ask in (objects.read, objects.children, objects.check_storage, objects.localise, lambda uri: objects.join(uri, "..")):
+    for ask in (objects.read, objects.children, objects.check_storage, objects.localize, lambda uri: objects.join(uri, "..")):
         try:
             ask(address)
         except objects.StorageError as error:

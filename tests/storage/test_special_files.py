@@ -54,8 +54,8 @@ def test_special_files_are_refused_at_once(tmp_path: Path, place: Place, told: s
     asks: list[Callable[[], object]] = [
         lambda: objects.read(uri),
         lambda: objects.size(uri),
-        lambda: objects.localise(uri),
-        lambda: objects.localise(uri, "0" * 64),
+        lambda: objects.localize(uri),
+        lambda: objects.localize(uri, "0" * 64),
         lambda: objects.read_checked(uri, "0" * 64),
     ]
     for ask in asks:

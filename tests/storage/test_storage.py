@@ -158,7 +158,7 @@ def test_delete_removes_all_below_and_nothing_beside(root: str) -> None:
 def test_reading_what_is_not_there_says_so(root: str, name: str) -> None:
     objects.write(objects.join(root, "folder/file"), b"x")
     uri = objects.join(root, name)
-    for attempt in (objects.read, objects.size, objects.localise):
+    for attempt in (objects.read, objects.size, objects.localize):
         with pytest.raises(MissingArtifact, match="nothing lies there") as caught:
             attempt(uri)
         assert uri in str(caught.value)
@@ -167,15 +167,15 @@ def test_reading_what_is_not_there_says_so(root: str, name: str) -> None:
 def test_localise_gives_a_file_with_the_content(root: str) -> None:
     uri, data = objects.join(root, "shard"), b"pixels" * 1000
     objects.write(uri, data)
-    assert objects.localise(uri).read_bytes() == data
-    assert objects.localise(uri, hashlib.sha256(data).hexdigest()).read_bytes() == data
+    assert objects.localize(uri).read_bytes() == data
+    assert objects.localize(uri, hashlib.sha256(data).hexdigest()).read_bytes() == data
 
 
 def test_localise_refuses_content_with_another_checksum(root: str) -> None:
     uri, promised = objects.join(root, "shard"), hashlib.sha256(b"good").hexdigest()
     objects.write(uri, b"bad")
     with pytest.raises(DamagedArtifact) as caught:
-        objects.localise(uri, promised)
+        objects.localize(uri, promised)
     for part in (uri, promised, hashlib.sha256(b"bad").hexdigest(), "compute it again"):
         assert part in str(caught.value)
 
@@ -184,7 +184,7 @@ def test_localise_without_a_checksum_follows_the_content(root: str) -> None:
     uri = objects.join(root, "list.json")
     for data in (b"[1, 2]", b"[3, 4]"):
         objects.write(uri, data)
-        assert objects.localise(uri).read_bytes() == data
+        assert objects.localize(uri).read_bytes() == data
 
 
 def test_a_usable_root_passes_the_check_and_stays_empty(root: str) -> None:

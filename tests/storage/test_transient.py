@@ -336,7 +336,7 @@ OPERATIONS: dict[str, Callable[[str], object]] = {
     "write": lambda root: objects.write(objects.join(root, "new"), b"new"),
     "create": lambda root: objects.create(objects.join(root, "new"), b"new"),
     "delete": lambda root: objects.delete(objects.join(root, "there")),
-    "localise": lambda root: objects.localise(objects.join(root, "there")).read_bytes(),
+    "localize": lambda root: objects.localize(objects.join(root, "there")).read_bytes(),
 }
 
 

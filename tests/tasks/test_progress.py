@@ -130,6 +130,6 @@ def test_the_ui_is_not_bothered_by_short_work(monkeypatch: pytest.MonkeyPatch) -
     assert artifacts_after(60.0, monkeypatch) == []
 
 
-def test_the_longer_it_takes_the_more_seldom_anybody_asks() -> None:
+def test_the_polling_interval_grows_with_the_time_that_it_took() -> None:
     assert [interval(elapsed, 2.0) for elapsed in (0.0, 99.0, 600.0, 1e6)] == [2.0, 2.0, 12.0, 20.0]
     assert interval(1e6, 60.0) == 60.0

@@ -59,6 +59,7 @@ class DatasetFacts(Facts):
     layout: Literal["CHW"]
     value_range: tuple[Literal[0], Literal[255]]
     colour: Literal["grey", "rgb"]
+    """Spelled as data sets have always stated it; the setting is `ingest.color`."""
     resolution: tuple[Ordinal, Ordinal]
     mean: Means
     std: Deviations

@@ -59,6 +59,7 @@ class DreamConfig(Frozen):
 
     interval: Positive = 10
     """Image steps for which the representatives of the clusters are used before the class is clustered anew."""
+    # DREAM's program allows 100 (fast_pytorch_kmeans); why 20 suffice here is not recorded.
     most_steps: Positive = 20
     """Steps of k-means at most; it stops when no sample changes its cluster."""
     clustered: Literal["normalized", "pixels"] = "normalized"
@@ -126,7 +127,7 @@ def _exceptions(cell: Cell) -> dict[str, Any]:
 
 IDC = Method(
     name="idc",
-    title="efficient parameterisation (IDC)",
+    title="efficient parameterization (IDC)",
     paper="Kim et al. 2022",
     venue="ICML 2022, arXiv 2205.14959",
     settings={"idc": IdcConfig},

@@ -43,6 +43,8 @@ class IdmConfig(Frozen):
         return self
 
 
+# IDM's program: the pool's settings above and 20000 iterations are the defaults of its IDM_cifar10.py (`trained` is fetch_net_num
+# there), the others those of its commands for CIFAR-10 and CIFAR-100 (command.txt). Other data get CIFAR-10's.
 # Weight of the classification term below ipc 10, from 10, from 50.
 IDM_CLASSIFICATION = {"cifar100": (0.5, 0.1, 0.1)}
 IDM_ELSEWHERE = (0.5, 0.5, 0.1)

@@ -33,7 +33,6 @@ class ExpertsConfig(Frozen):
     augment: tuple[AugmentFamily, ...] = ALL_FAMILIES
     """Augmentation, fresh parameters per image; empty is none."""
     gpu: GpuArithmetic = "float32"
-    """Arithmetic on a GPU: float32, products in TensorFloat-32 (tf32), or these with channels last in memory."""
     seed: Seed = 0
     """Seed of the experts (expert k uses its own streams)."""
 

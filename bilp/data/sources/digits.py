@@ -1,4 +1,4 @@
-"""scikit-learn's handwritten digits: 1,797 grey pictures of 8 x 8, shipped with the package, no test split."""
+"""scikit-learn's handwritten digits: 1,797 gray pictures of 8 x 8, shipped with the package, no test split."""
 
 from __future__ import annotations
 

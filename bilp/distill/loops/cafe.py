@@ -41,8 +41,8 @@ class _RealSide:
     means: list[Vectors]
     discrimination: Tensor
     """Sum over each class's samples, `[classes]`."""
-    by_centers: Tensor
-    """Of all samples together, `[classes, F]`."""
+    centers_grad: Tensor
+    """Gradient of that loss with respect to the centers, over all samples together, `[classes, F]`."""
 
 
 class CafeIterations(Iterations):
@@ -141,7 +141,7 @@ def image_gradient(setting: Setting, images: Tensor, labels: Tensor, batches: li
         points = images[rows].detach().requires_grad_()
         psi = matching.synthetic(setting.network, augment.apply(points, batch.params), labels[rows])
         aligned = matching.distance(mean, psi)
-        (gradient[rows],) = torch.autograd.grad(aligned + weight * (real.by_centers[batch.class_index] * psi[-1]).sum(), points)
+        (gradient[rows],) = torch.autograd.grad(aligned + weight * (real.centers_grad[batch.class_index] * psi[-1]).sum(), points)
         losses.append(aligned.detach() + weight * told)
     return gradient, torch.stack(losses)
 
@@ -152,16 +152,16 @@ def _real_side(setting: Setting, images: Tensor, labels: Tensor, batches: list[B
         rows = [setting.rows(batch.class_index) for batch in batches]
         shown = [augment.apply(images[part], batch.params) for part, batch in zip(rows, batches, strict=True)]
         centers = torch.stack([network.embed(part).mean(dim=0) for part in shown])
-    means, losses, by_centers = [], [], torch.zeros_like(centers)
+    means, losses, centers_grad = [], [], torch.zeros_like(centers)
     for batch in batches:
         real = batch.images(setting)
         real_labels = setting.class_labels(batch.class_index, len(real))
         mean, embeddings = matching.mean_and_embeddings(network, real, real_labels)
-        loss, by_center = discrimination(embeddings, real_labels, centers)
+        loss, center_grad = discrimination(embeddings, real_labels, centers)
         means.append(mean)
         losses.append(loss)
-        by_centers += by_center
-    return _RealSide(means, torch.stack(losses), by_centers)
+        centers_grad += center_grad
+    return _RealSide(means, torch.stack(losses), centers_grad)
 
 
 def _matching(setting: Setting) -> AlignmentMatching:

@@ -4,7 +4,7 @@ For every iteration a new random network; for every image step one step per clas
 then one training pass of the network over real images. Images are kept within the range of pixels between iterations.
 
 For ImageNet-100 the reference program trains ten networks beforehand (pretrain.py) and lets every iteration start from one
-of them, drawn uniformly, under a new optimiser (condense_mp.py, `pretrain_sample`); so does `idc.pretrained` here. The
+of them, drawn uniformly, under a new optimizer (condense_mp.py, `pretrain_sample`); so does `idc.pretrained` here. The
 program also divides the classes among processes there (`nclass_sub`), which here is `shards`: the networks of all parts are
 trained on all classes, each part steps its own images. Its parts draw networks of their own; here they draw the same ones.
 

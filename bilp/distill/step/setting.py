@@ -15,7 +15,7 @@ from bilp.errors import ConfigError
 from bilp.experts.buffer import ExpertBuffer
 from bilp.images import augment
 from bilp.images.augment import AugParams
-from bilp.images.multiformation import decode_class, grey
+from bilp.images.multiformation import decode_class, gray
 from bilp.matching import Matching, matching_for
 from bilp.nets import Network, build, initialize
 from bilp.nets.arithmetic import place
@@ -136,7 +136,7 @@ class Setting:
     def network_inputs(self, images: Tensor, params: AugParams | None, chosen: Tensor | None = None) -> Tensor:
         """Stored images of a class `[ipc, C, H, W]` as they enter the network, `[n, C, H, W]`: decoded, the `chosen` ones, augmented."""
         dataset = self.pool.dataset
-        decoded = decode_class(images, self.config.decode, grey(dataset.mean, dataset.std))
+        decoded = decode_class(images, self.config.decode, gray(dataset.mean, dataset.std))
         return augment.apply(decoded if chosen is None else decoded[chosen], params)
 
     def class_labels(self, class_index: int, count: int) -> Tensor:

@@ -73,7 +73,7 @@ def open_table(name: str, uri: str) -> Table:
         schema = file.schema_arrow
         [field.name for field in schema]  # for the error of names that are no text
         rows, inflated = file.metadata.num_rows, sum(file.metadata.row_group(group).total_byte_size for group in range(file.num_row_groups))
-        size = objects.localise(uri).stat().st_size
+        size = objects.localize(uri).stat().st_size
     if rows > size:
         raise DataError(f"{shown(uri)}: claims {rows:,} rows in a file of {size:,} bytes, which cannot hold as many images: fetch it again")
     if inflated > max(INFLATED_BYTES, MOST_INFLATION * size):
@@ -94,7 +94,7 @@ def reading(uri: str) -> Iterator[None]:
 
 
 def _opened(uri: str) -> pq.ParquetFile:
-    path = objects.localise(uri)
+    path = objects.localize(uri)
     try:
         str(path).encode()
     except UnicodeEncodeError:  # pyarrow takes no name that is no UTF-8
@@ -120,7 +120,7 @@ def _features(metadata: Mapping[bytes, bytes], uri: str) -> Mapping[str, Any]:
 
 
 def _damage(uri: str, error: Exception) -> str:
-    path = objects.localise(uri)
+    path = objects.localize(uri)
     try:
         size, first, last = _ends(path)
     except OSError:
