@@ -22,13 +22,9 @@ def effects(machine: Machine) -> dict[str, Any]:
         net = network(machine).requires_grad_(method == "dc")
         for ipc in (1, 10):
             synthetic = torch.randn(ipc, *SHAPE, device=device), torch.zeros(ipc, dtype=torch.int64, device=device)
-            row = {
-                estimator: machine.milliseconds(
-                    lambda b=ClassBatch(real, synthetic), e=EffectSettings(estimator), m=matching, n=net: measure(m, n, b, e).norms.cpu(),
-                    3,
-                    1,
-                )
-                for estimator in ("cotangent", "auto")
-            }
+            batch, row = ClassBatch(real, synthetic), {}
+            for estimator in ("cotangent", "auto"):
+                asked = matching, net, batch, EffectSettings(estimator)
+                row[estimator] = machine.milliseconds(lambda asked=asked: measure(*asked).norms.cpu(), 3, 1)
             rows[f"{method} ipc {ipc}"] = said(f"{method} ipc {ipc}", row)
     return rows
