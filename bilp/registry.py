@@ -19,7 +19,7 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from functools import cache, cached_property
-from importlib.metadata import EntryPoint, entry_points
+from importlib.metadata import EntryPoint, PackageNotFoundError, entry_points, version
 from typing import Any, Generic, Protocol, TypeVar
 
 from pydantic import GetCoreSchemaHandler, GetJsonSchemaHandler, SerializationInfo
@@ -66,6 +66,21 @@ class Recorded:
         if not isinstance(value, Mapping) or value.keys() != cls.__dataclass_fields__.keys():
             return None
         return cls(**value) if all(isinstance(part, str) for part in value.values()) else None
+
+    def require_package(self) -> None:
+        """Raise PluginMissing unless the package is installed in this version: for whoever does not know whose entry it is."""
+        try:
+            installed = version(self.package)
+        except (PackageNotFoundError, ValueError):  # ValueError: what is no name of a package
+            raise PluginMissing(
+                f"{self.name!r} of package {self.package} {self.version} is not installed: "
+                f"install it (pip install {self.package}=={self.version})"
+            ) from None
+        if installed != self.version:
+            raise PluginMissing(
+                f"{self.name!r} of package {self.package} {self.version} is asked for, and {installed} is installed: "
+                "install that version, or give the name alone"
+            )
 
 
 def plugins_in(value: Any) -> dict[str, str]:

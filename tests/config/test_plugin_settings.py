@@ -15,6 +15,7 @@ from bilp.artifacts.artifact import plain
 from bilp.config import METHODS, DistillConfig, PipelineConfig
 from bilp.config.command_line import configure, parse
 from bilp.config.explain import explain, problems
+from bilp.errors import PluginMissing
 
 MODULE = '''
 from bilp.config.base import Frozen, Positive, Rate
@@ -119,3 +120,17 @@ def test_they_are_part_of_a_key_where_there_are_any() -> None:
     assert "plugin" not in plain(PipelineConfig(method="dm").distill)
     given = PipelineConfig.model_validate({"method": "toy", "distill": {"plugin": {"power": 4}}}).distill
     assert plain(given)["plugin"] == {"power": 4.0, "rates": [0.5], "inner": {"depth": 3}}
+
+
+@pytest.mark.parametrize(
+    ("package", "said"),
+    [
+        ("bilp-nowhere", r"'grand' of package bilp-nowhere 1.5 is not installed: install it \(pip install bilp-nowhere==1.5\)"),
+        ("torch", "'grand' of package torch 1.5 is asked for, and .* is installed: install that version, or give the name alone"),
+    ],
+)
+def test_a_pipeline_asks_for_the_package_that_its_settings_were_recorded_with(package: str, said: str) -> None:
+    recorded = {"name": "grand", "package": package, "version": "1.5"}
+    for values in ({"prune": {"criterion": recorded}}, {"method": {**recorded, "name": "dm"}}):
+        with pytest.raises(PluginMissing, match=said if "prune" in values else said.replace("grand", "dm")):
+            PipelineConfig.model_validate(values)
