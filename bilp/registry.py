@@ -83,13 +83,20 @@ class Recorded:
             )
 
 
-def plugins_in(value: Any) -> dict[str, str]:
-    """The packages, by name, with their versions, whose entries settings name that are written as JSON holds them."""
+def recorded_in(value: Any) -> Iterator[Recorded]:
+    """The entries of other packages that settings name which are written as JSON holds them."""
     recorded = Recorded.of(value)
     if recorded is not None:
-        return {recorded.package: recorded.version}
-    below = value.values() if isinstance(value, Mapping) else value if isinstance(value, list | tuple) else ()
-    return {package: version for item in below for package, version in plugins_in(item).items()}
+        yield recorded
+    else:
+        below = value.values() if isinstance(value, Mapping) else value if isinstance(value, list | tuple) else ()
+        for item in below:
+            yield from recorded_in(item)
+
+
+def plugins_in(value: Any) -> dict[str, str]:
+    """Their packages by name, with the versions."""
+    return {recorded.package: recorded.version for recorded in recorded_in(value)}
 
 
 class Registry(Mapping[str, E], Generic[E]):

@@ -8,6 +8,8 @@ import pytest
 
 SERVICES = "integration"
 """The folder whose tests share servers and workers, and are all marked so."""
+SLOW = ("fuzz", "s3")
+"""Folders that are of the second tier as a whole: thousands of changed inputs, an object storage server."""
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -20,6 +22,9 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         raise pytest.UsageError(
             f"{', '.join(map(str, wrong))}: mark these tests with pytest.mark.service, for they start a server and workers"
         )
+    for item in items:
+        if not set(SLOW).isdisjoint(Path(item.path).parts):
+            item.add_marker(pytest.mark.slow)
     items.sort(key=lambda item: (item.get_closest_marker("service") is None, item.get_closest_marker("slow") is None))
 
 

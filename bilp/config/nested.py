@@ -28,8 +28,7 @@ def leaves(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, A
 def as_plain(value: Any, path: str = "", depth: int = 0) -> Any:
     """Models become dictionaries of what was set on them, so that the rest can still be derived.
 
-    A recorded entry of another package becomes its name. Raises PluginMissing if that package is not there in its version,
-    ConfigError for mappings beyond DEEPEST levels, as one that
+    A recorded entry of another package becomes its name. Raises ConfigError for mappings beyond DEEPEST levels, as one that
     holds itself is, and for a key that is no text.
     """
     if depth > DEEPEST:
@@ -38,7 +37,6 @@ def as_plain(value: Any, path: str = "", depth: int = 0) -> Any:
         return as_plain(value.model_dump(exclude_unset=True), path, depth)
     recorded = Recorded.of(value)
     if recorded is not None:
-        recorded.require_package()
         return recorded.name
     if isinstance(value, Mapping):
         wrong = next((key for key in value if not isinstance(key, str)), None)

@@ -31,6 +31,7 @@ from bilp.config.recipes import load_recipe, recipe_names
 from bilp.config.reselect import ReselectConfig
 from bilp.config.score import ScoreConfig
 from bilp.config.sources import DEFAULT_SOURCE, SOURCES
+from bilp.registry import recorded_in
 from bilp.storage.uris import refuse_secrets
 
 Arm = Literal["unpruned", "static", "adaptive", "bilp"]
@@ -106,7 +107,9 @@ class PipelineConfig(Frozen):
         if not isinstance(given, dict):
             return validated(given)
         refuse_secrets(given)  # here already, because what pydantic says of any wrong value repeats what stands beside it
-        completion = complete(given)
+        completion = complete(given)  # which refuses mappings without an end
+        for recorded in recorded_in(given):
+            recorded.require_package()
         refuse_secrets(completion.values)
         config = validated(completion.values)
         config._known = KnownOrigins(completion.origins)

@@ -20,6 +20,8 @@ from bilp.errors import StorageError
 from bilp.storage import local, objects
 from bilp.storage.verification import digest
 
+pytestmark = pytest.mark.slow
+
 Files = Mapping[str, bytes | Path]
 ONE, OTHER, THIRD = {"a.bin": b"alpha"}, {"a.bin": b"ALPHA, longer"}, {"a.bin": b"alphb"}
 CASES: dict[str, list[Files]] = {

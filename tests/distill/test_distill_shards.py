@@ -23,6 +23,8 @@ from bilp.errors import ConfigError, Diverged, MissingArtifact
 from bilp.pruning.prune import prune
 from bilp.storage import objects
 
+pytestmark = pytest.mark.slow
+
 OFF = ReselectConfig(beta=0.0)
 NORMAL = ReselectConfig(beta=0.25, candidates_per_class=12, interval=2)
 SHRINK = ReselectConfig(beta=0.25, candidates_per_class=8, networks=2, mode="shrink", threshold="quantile")

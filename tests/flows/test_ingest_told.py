@@ -14,6 +14,8 @@ from bilp.config import IngestConfig
 from flows.ingest import ingest
 from tasks import terminal
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def photos(tmp_path: Path) -> Path:

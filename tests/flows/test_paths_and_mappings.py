@@ -21,6 +21,8 @@ from bilp.report import report
 from bilp.scoring.summary import load_summary, summarize
 from bilp.scoring.trial import score_trial
 
+pytestmark = pytest.mark.slow
+
 CONFIG = PipelineConfig.model_validate(TINY)
 
 

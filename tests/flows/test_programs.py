@@ -17,6 +17,8 @@ from tiny_pipeline import REPOSITORY, TINY, Finished, ended, options, synthetic_
 from bilp.errors import BilpError
 from flows.local import server as local_server
 
+pytestmark = pytest.mark.slow
+
 PATIENCE = 120
 KILLER = Path(__file__).with_name("run_and_kill.py")
 

@@ -31,6 +31,8 @@ from tasks import remote
 from tasks.addresses import synthetic_set
 from tasks.execution import Execution
 
+pytestmark = pytest.mark.slow
+
 CONFIG = PipelineConfig.model_validate(TINY)
 NARROW = NetworkConfig(width=8)
 TAUGHT = CONFIG.evaluate.model_copy(update={"teacher": TeacherConfig(network=NARROW, epochs=1)})
