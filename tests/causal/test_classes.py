@@ -20,6 +20,8 @@ from bilp.matching.alignment import AlignmentMatching
 from bilp.nets import Network, build, initialize
 from bilp.seeds import generator
 
+pytestmark = pytest.mark.slow
+
 SHAPE, CLASSES = (3, 16, 16), 6
 COUNTS = (5, 2, 7)
 BUDGET = 2**28

@@ -28,6 +28,8 @@ from bilp.matching.kernels import KernelMatching
 from bilp.nets import Network, build, initialize
 from bilp.seeds import generator
 
+pytestmark = pytest.mark.slow
+
 SHAPE, CLASSES, LABEL = (3, 16, 16), 5, 2
 DM, DC = FeatureMatching(), GradientMatching("dc")
 

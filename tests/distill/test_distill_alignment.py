@@ -32,6 +32,8 @@ from bilp.errors import Diverged
 from bilp.pruning.adaptive import AdaptivePruner
 from bilp.pruning.prune import prune
 
+pytestmark = pytest.mark.slow
+
 Few = Callable[[int], RealPool]
 HERE = Path(__file__).parent
 SHORT = AlignmentConfig(watched=2, most_steps=3, most_epochs=3, measured_per_class=4)

@@ -27,6 +27,8 @@ from bilp.progress import silent
 from bilp.pruning.adaptive import AdaptivePruner
 from bilp.seeds import generator
 
+pytestmark = pytest.mark.slow
+
 Few = Callable[[int], RealPool]
 HERE = Path(__file__).parent
 METHODS = pytest.mark.parametrize("method", ["idc", "dream", "idm"])

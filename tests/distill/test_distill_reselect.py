@@ -26,6 +26,8 @@ from bilp.nets import build, initialize
 from bilp.pruning.adaptive import AdaptivePruner
 from bilp.seeds import generator
 
+pytestmark = pytest.mark.slow
+
 Few = Callable[[int], RealPool]
 ROUND = 3
 

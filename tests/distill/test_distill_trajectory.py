@@ -30,6 +30,8 @@ from bilp.experts.buffer import ExpertBuffer
 from bilp.pruning.adaptive import AdaptivePruner
 from bilp.pruning.prune import prune
 
+pytestmark = pytest.mark.slow
+
 Few = Callable[[int], RealPool]
 HERE = Path(__file__).parent
 OFF = ReselectConfig(beta=0.0)

@@ -15,6 +15,8 @@ from bilp.evaluate.training_schedule import Schedule
 from bilp.nets import Network, build, initialize
 from bilp.seeds import generator
 
+pytestmark = pytest.mark.slow
+
 NETWORKS = (NetworkConfig(width=8), NetworkConfig(name="mlp"), NetworkConfig(width=8, depth=2, norm="layer", pooling="max"))
 SCHEDULES = {
     "dc": Schedule(3, 8, 0.05, 0.9, 5e-3, augment=("color", "crop", "cutout", "scale")),

@@ -16,6 +16,8 @@ from bilp.errors import ConfigError
 from deployments import job_templates, register
 from flows.local.server import reachable
 
+pytestmark = pytest.mark.slow
+
 IMAGE = "registry.example.org/team/bilp@sha256:" + "0" * 64
 CHOSEN = {"name", "env", "labels", "cpu", "memory", "disk", "gpus", "shared_memory", "finished_job_ttl", "stream_output"}
 CHOSEN |= {"job_watch_timeout_seconds", "pod_watch_timeout_seconds"}

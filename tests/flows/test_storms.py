@@ -22,7 +22,7 @@ from flows.pipeline import pipeline
 REFUSALS = 3
 MADE = ("datasets", "evaluations", "reports")  # what the run under test has to make; the rest it reads
 
-pytestmark = pytest.mark.s3
+pytestmark = [pytest.mark.slow, pytest.mark.s3]
 
 
 def busy() -> Exception:

@@ -14,6 +14,8 @@ from bilp.matching import Matching, matching_for
 from bilp.nets import build, initialize
 from bilp.seeds import generator
 
+pytestmark = pytest.mark.slow
+
 SHAPE = (3, 16, 16)
 
 

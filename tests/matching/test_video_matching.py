@@ -25,6 +25,8 @@ from bilp.nets.clips import FrameMean
 from bilp.nets.convnet3d import convnet3d
 from bilp.seeds import generator
 
+pytestmark = pytest.mark.slow
+
 CLASSES, BUDGET = 3, 2**26
 FRAMES: dict[str, dict[str, Any]] = {
     "instance": {"width": 6, "depth": 2},

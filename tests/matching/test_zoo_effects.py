@@ -17,6 +17,8 @@ from bilp.nets.resnet import resnet
 from bilp.registry import resolve
 from bilp.seeds import generator
 
+pytestmark = pytest.mark.slow
+
 CLASSES = 3
 CONFIGS: dict[str, dict[str, object]] = {
     "convnet_batch": {"width": 8, "depth": 2, "norm": "batch"},
