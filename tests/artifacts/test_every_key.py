@@ -95,6 +95,7 @@ def reason(case: Case, path: str) -> str | None:
     return next((pattern for pattern in case.left_out if fnmatch(path, pattern)), None)
 
 
+@pytest.mark.slow
 @SETTINGS
 def test_every_setting_asks_for_another_key_or_is_listed_with_a_reason(stage: Stage, world: World) -> None:
     wrong, walked, known = [], set(), set()

@@ -192,6 +192,7 @@ def test_a_name_leads_to_the_recipes_of_the_program_alone(name: str) -> None:
         load_recipe(name)
 
 
+@pytest.mark.slow
 def test_a_run_that_a_server_started_takes_no_path(recipe: Path) -> None:
     """Whoever may start runs would learn from the error what a file of the worker's machine holds."""
     write(recipe, "secret: 1\n")
@@ -224,6 +225,7 @@ def test_settings_that_lie_in_each_other_without_end_are_refused() -> None:
     assert refusal({"evaluate": {1: 2}}) == "evaluate: 1 is the name of no setting: names are text"
 
 
+@pytest.mark.slow
 def test_of_many_wrong_settings_the_first_are_told(recipe: Path) -> None:
     given = write(recipe, "".join(f"k{n}: {n}\n" for n in range(50_000)))
     with pytest.raises(ValidationError) as caught:

@@ -17,6 +17,8 @@ from bilp.data import ingest, open_recorded, read_source
 from bilp.data.sources.torchvision import TorchvisionSet
 from bilp.errors import DataError
 
+pytestmark = pytest.mark.slow
+
 
 def link_to_zero(path: Path) -> None:
     path.symlink_to("/dev/zero")

@@ -45,6 +45,7 @@ def test_load_distilled_is_a_dataset_that_says_what_it_is(synthetic_uri: str, di
         bilp.load_distilled(f"{synthetic_uri}/nothing")
 
 
+@pytest.mark.slow
 def test_importing_bilp_is_cheap_and_it_has_nothing_else() -> None:
     cheap = "assert not {'torch', 'pydantic'} & set(sys.modules)"
     program = f"import sys, bilp; {cheap}; bilp.load_distilled; assert 'torch' in sys.modules"

@@ -73,6 +73,7 @@ def test_second_run_computes_and_writes_nothing(finished: Finished) -> None:
     assert files(root) == before
 
 
+@pytest.mark.slow
 def test_each_stage_alone_gives_what_the_pipeline_gave(finished: Finished) -> None:
     root, uri = finished.root, finished.report
     with outcomes() as alone:
@@ -89,6 +90,7 @@ def test_each_stage_alone_gives_what_the_pipeline_gave(finished: Finished) -> No
     assert labels.tolist() == list(range(10))
 
 
+@pytest.mark.slow
 def test_another_seed_shares_the_dataset_only(copied: Finished) -> None:
     root, uri = copied.root, copied.report
     with outcomes() as other:
@@ -96,6 +98,7 @@ def test_another_seed_shares_the_dataset_only(copied: Finished) -> None:
     assert {label for label, outcome in other.items() if outcome == "there already"} == {"ingest digits"}
 
 
+@pytest.mark.slow
 def test_a_lost_artifact_is_computed_again_and_nothing_else(copied: Finished) -> None:
     root, uri = copied.root, copied.report
     before = synthetic_sets(root)

@@ -29,6 +29,8 @@ from bilp.storage import local, objects, s3, s3_errors, transient
 from bilp.storage.backend import RETRY_SECONDS
 from drill.relay import Relay
 
+pytestmark = pytest.mark.slow
+
 
 class Clock:
     """A clock that moves while somebody sleeps, and by what a request takes."""
