@@ -1,4 +1,4 @@
-"""Secrets in texts: how an address that holds a login or a signature is recognized, and how it is left out of what people read.
+"""Secrets in texts: how an address that holds a login or a signature is recognized, and how it is removed from displayed text.
 
 Only the standard library is needed here, because error files are written while everything else is still being imported.
 """
