@@ -102,6 +102,7 @@ def test_the_traceback_goes_to_the_first_folder_that_takes_it(tmp_path: Path, mo
 
 def test_secrets_of_the_environment_are_left_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    monkeypatch.chdir(tmp_path)  # a checkout that was used has a folder for such files
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "wJalrXUtnFEMI")
     monkeypatch.setenv("PREFECT_API_AUTH_STRING", "somebody:hunter2")
     error = ValueError("signed with wJalrXUtnFEMI, said hunter2 to https://name:pass@host/api")
