@@ -39,7 +39,8 @@ worker: .venv/.installed
 
 FIRST_TIER := "not service and not slow"
 SECOND_TIER := "service or slow"
-PYTEST = $(BIN)/python -m pytest --numprocesses $(PROCESSES) --dist loadfile --no-loadscope-reorder
+# Without bytecode, every process of the tests, and every program that they start, would compile everything anew.
+PYTEST = PYTHONDONTWRITEBYTECODE= $(BIN)/python -m pytest --numprocesses $(PROCESSES) --dist loadfile --no-loadscope-reorder
 
 test: .venv/.installed-dev .venv-s3/.installed
 	$(PYTEST) -m $(FIRST_TIER) $(ARGS)

@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 import pytest
+import tiers
 
 TESTS = Path(__file__).parent
 MAKEFILE = (TESTS.parent / "Makefile").read_text(encoding="utf-8")
@@ -37,10 +38,19 @@ def collected(folder: Path, *options: str) -> tuple[int, list[str], str]:
 def test_the_two_runs_of_the_makefile_are_all_tests_without_one_twice(tmp_path: Path) -> None:
     (tmp_path / "test_it.py").write_text(FILE)
     first, rest = (re.search(rf'^{name} := "(.*)"$', MAKEFILE, re.MULTILINE) for name in ("FIRST_TIER", "SECOND_TIER"))
-    assert first is not None and rest is not None
+    assert first is not None and rest is not None and first[1] == tiers.FIRST_TIER
     assert collected(tmp_path, "-m", first[1])[1] == ["test_first"]
     assert collected(tmp_path, "-m", rest[1])[1] == ["test_both", "test_service", "test_slow"]
     assert collected(tmp_path)[1] == ["test_both", "test_service", "test_slow", "test_first"]
+
+
+def test_the_first_tier_does_not_import_folders_of_the_second(tmp_path: Path) -> None:
+    for folder in (tiers.SERVICES, *tiers.SLOW):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / f"test_{folder}.py").write_text(f"raise ImportError('{folder} is imported')")
+    (tmp_path / "test_it.py").write_text(FILE)
+    assert collected(tmp_path, "-m", tiers.FIRST_TIER)[:2] == (0, ["test_first"])
+    assert collected(tmp_path)[0] == 2
 
 
 @pytest.mark.parametrize(

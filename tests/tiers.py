@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -10,6 +12,22 @@ SERVICES = "integration"
 """The folder whose tests share servers and workers, and are all marked so."""
 SLOW = ("fuzz", "s3")
 """Folders that are of the second tier as a whole: thousands of changed inputs, an object storage server."""
+
+
+FIRST_TIER = "not service and not slow"
+"""The mark expression of `make test`."""
+
+
+def first_tier(values: Iterable[str], *quick: str) -> list[Any]:
+    """Parameters of a test of which the first tier takes only `quick`, and the second the others."""
+    rest = [value for value in values if value not in quick]
+    return [*quick, *(pytest.param(value, marks=pytest.mark.slow) for value in rest)]
+
+
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """The first tier does not import what lies in folders of the second: each process of a session would."""
+    second = collection_path.is_dir() and collection_path.name in (SERVICES, *SLOW)
+    return True if second and config.option.markexpr == FIRST_TIER else None
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

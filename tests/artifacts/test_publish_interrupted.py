@@ -76,6 +76,7 @@ def test_the_publisher_of_these_tests_succeeds_if_nobody_kills_it(tmp_path: Path
 
 
 @pytest.mark.s3
+@pytest.mark.slow
 @pytest.mark.parametrize(("where", "left"), [("between two files", ["a"]), ("before the manifest", ["a", "b"])])
 def test_a_killed_publisher_leaves_no_artifact_on_s3(where: str, left: list[str], s3_root: str) -> None:
     assert run_publisher(s3_root, where) == -signal.SIGKILL

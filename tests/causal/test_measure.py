@@ -35,7 +35,7 @@ def passes(net: nn.Module) -> list[int]:
 
 
 @BOTH
-@pytest.mark.parametrize("byte_budget", [1, 100_000, 2**28])
+@pytest.mark.parametrize("byte_budget", [1, pytest.param(100_000, marks=pytest.mark.slow), 2**28])
 @pytest.mark.parametrize("estimator", ["auto", "oracle"])
 def test_mean_of_the_kept_is_the_real_mean(matching: Matching, byte_budget: int, estimator: Estimator) -> None:
     net, real, synthetic = network(), draw(COUNT, "real"), draw(2, "synthetic")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 from pretend_cuda import pretend_cuda
+from tiers import first_tier
 
 from benchmarks.gpu.iterations import SHORT, advance, beginning, config_for
 from bilp.config import METHODS
@@ -24,7 +25,7 @@ BUDGETS = {
 }
 
 
-@pytest.mark.parametrize("method", list(METHODS))
+@pytest.mark.parametrize("method", first_tier(METHODS, "dm", "dc", "dsa", "mtt", "idm"))
 def test_an_iteration_agrees_with_the_cpu_within_its_budget(method: str) -> None:
     config = config_for(method, 1, 8, 8, SHORT.get(method))
     setting, at_home = beginning(config, torch.device("cpu"))

@@ -5,6 +5,8 @@ from __future__ import annotations
 import io
 import json
 import struct
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -60,7 +62,7 @@ def repeated(rows: int) -> bytes:
 WHOLE = written(table())
 FOOTER = struct.unpack("<I", WHOLE[-8:-4])[0]
 
-REFUSED: dict[str, tuple[pa.Table | bytes, str]] = {
+REFUSED: dict[str, tuple[pa.Table | bytes | Callable[[], bytes], str]] = {
     "metadata nested 20,000 deep": (table(metadata="[" * 20_000 + "]" * 20_000), "nested too deep"),
     "features nested 20,000 deep": (table(metadata='{"info":{"features":' + '{"a":' * 20_000 + "1" + "}" * 20_002), "nested too deep"),
     "labels beyond the names": (table(pa.array([0, 5] * 6), metadata=named("a", "b")), r"label 5 of row 1 is outside 0..1"),
@@ -90,9 +92,9 @@ REFUSED: dict[str, tuple[pa.Table | bytes, str]] = {
     "an image twice": (pa.table([COLUMN, COLUMN, LABELS], names=["image", "image", "label"]), "more than once"),
     "no columns": (pa.table({}), "no training images"),
     "no rows": (table().slice(0, 0), "holds no rows"),
-    "3 million rows in a few kB": (repeated(3_000_000), r"claims 3,000,000 rows in a file of [\d,]+ bytes"),
+    "3 million rows in a few kB": (partial(repeated, 3_000_000), r"claims 3,000,000 rows in a file of [\d,]+ bytes"),
     "300 MB in a few kB": (
-        written(table(pa.array([0, 1]), pa.array([bytes(15 * 10**7)] * 2)), compression="zstd", use_dictionary=False),
+        lambda: written(table(pa.array([0, 1]), pa.array([bytes(15 * 10**7)] * 2)), compression="zstd", use_dictionary=False),
         r"claims 300,[\d,]+ bytes in a file of [\d,]+",
     ),
     "nothing": (b"", "is empty"),
@@ -116,9 +118,10 @@ TAKEN: dict[str, tuple[pa.Table, tuple[str, ...]]] = {
 }
 
 
-def source(content: pa.Table | bytes, folder: Path) -> IngestConfig:
+def source(content: pa.Table | bytes | Callable[[], bytes], folder: Path) -> IngestConfig:
     folder.mkdir(parents=True)
-    (folder / "train-0.parquet").write_bytes(content if isinstance(content, bytes) else written(content))
+    data = content() if callable(content) else content
+    (folder / "train-0.parquet").write_bytes(data if isinstance(data, bytes) else written(data))
     return IngestConfig(source="parquet", uri=str(folder))
 
 

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 import torch
+from tiers import first_tier
 from tiny_distillation import Store, assemble, guard_for, small_config
 from tiny_experts import EXPERTS, experts, trajectory_config
 
@@ -91,7 +92,7 @@ def config_of(method: str) -> DistillConfig:
     return small_config(method, **changes)
 
 
-@pytest.mark.parametrize("method", list(METHODS))
+@pytest.mark.parametrize("method", first_tier(METHODS, "dm", "dc"))
 def test_channels_last_is_a_matter_of_rounding_for_every_method(few: Few, store: Store, method: str) -> None:
     """What `place` does to a network on a GPU, done to one on the CPU: every operation on the way must take such maps."""
     config, pool, buffer = config_of(method), few(8), None

@@ -115,8 +115,8 @@ def test_a_network_is_the_plain_training_on_what_the_selection_keeps(selection: 
     ("method", "changes"),
     [
         ("idc", {"ipc": 1}),
-        ("idc", {"ipc": 3, "idc": {**IDC, "early_epochs": 1}, "seed": 1}),
-        ("dream", {"ipc": 1, "outer_loops": 3, "seed": 2}),
+        pytest.param("idc", {"ipc": 3, "idc": {**IDC, "early_epochs": 1}, "seed": 1}, marks=pytest.mark.slow),
+        pytest.param("dream", {"ipc": 1, "outer_loops": 3, "seed": 2}, marks=pytest.mark.slow),
     ],
 )
 def test_iterations_go_on_with_a_pretrained_network(begin: Begin, method: str, changes: dict[str, Any]) -> None:
@@ -125,6 +125,7 @@ def test_iterations_go_on_with_a_pretrained_network(begin: Begin, method: str, c
     _assert_as_slow(go_through(run_uri), slow_run(run_uri))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("method", "ipc", "pretrained"), [("idc", 1, PRETRAINED), ("idc", 3, {}), ("dream", 1, PRETRAINED)])
 def test_a_shard_steps_its_own_classes_as_a_process_of_its_own_would(
     begin: Begin, method: str, ipc: int, pretrained: dict[str, Any]
@@ -241,6 +242,7 @@ def test_killed_in_a_training_or_a_round_it_goes_on_to_the_same_bytes(begin: Beg
         assert (Path(calm).parents[1] / name).read_bytes() == (Path(disturbed).parents[1] / name).read_bytes(), name
 
 
+@pytest.mark.slow
 def test_adaptive_pruning_measures_on_pretrained_networks(begin: Begin) -> None:
     untouched = {**IDC, "train_samples": 0, "pretrained": {**PRETRAINED, "networks": 1}}
     run_uri = begin(config_of(idc=untouched), NORMAL)

@@ -113,6 +113,7 @@ def test_a_lost_artifact_is_computed_again_and_nothing_else(copied: Finished) ->
     assert synthetic_sets(root) == before
 
 
+@pytest.mark.slow
 def test_nothing_is_scored_that_no_arm_needs(tmp_path: Path) -> None:
     root = str(tmp_path / "store")
     with outcomes() as ran:

@@ -76,6 +76,7 @@ def test_a_call_is_known_before_it_is_carried_out(tmp_path: Any) -> None:
             ONE.call(root, **wrong)
 
 
+@pytest.mark.slow
 def test_in_this_process_units_run_at_once_or_side_by_side_and_need_no_lease(tmp_path: Any) -> None:
     root = str(tmp_path)
     run = join(root, "run")

@@ -82,7 +82,12 @@ def test_decoding_commutes_with_the_normalization(factor: int) -> None:
 
 
 @pytest.mark.parametrize(
-    "config", [DecodeConfig(factor=2), DecodeConfig(factor=3, kind="multi"), DecodeConfig(factor=2, kind="bound", bound=9)]
+    "config",
+    [
+        DecodeConfig(factor=2),
+        pytest.param(DecodeConfig(factor=3, kind="multi"), marks=pytest.mark.slow),
+        DecodeConfig(factor=2, kind="bound", bound=9),
+    ],
 )
 def test_derivatives_of_both_orders(config: DecodeConfig) -> None:
     images = draw(3, 5, 5, torch.float64).requires_grad_()

@@ -103,7 +103,7 @@ def test_lanes_and_their_remainder(matching: Matching, count: int, images: int) 
 
 
 @pytest.mark.parametrize("matching", [FeatureMatching(), GradientMatching("dc")], ids=["dm", "dc"])
-@pytest.mark.parametrize("count", [1, 6])
+@pytest.mark.parametrize("count", [1, pytest.param(6, marks=pytest.mark.slow)])
 @pytest.mark.usefixtures("no_collector")
 def test_its_graph_is_freed_with_it(matching: Matching, count: int) -> None:
     """Reference counts alone must free it: a cycle through autograd's graph is invisible to Python's collector."""

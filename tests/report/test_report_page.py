@@ -266,6 +266,7 @@ def test_a_missing_artifact_is_named(outcome: Outcome) -> None:
         outcome.page(runs={"bilp": [objects.join(outcome.root, "runs", "nowhere")]})
 
 
+@pytest.mark.slow
 def test_many_classes_with_names_of_all_kinds_and_large_color_images(tmp_path: Path) -> None:
     names = [f"<b>{c}</b> & \"co\" '{{{{ 7 }}}}'" for c in range(12)]
     rng = np.random.default_rng(0)

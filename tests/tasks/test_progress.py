@@ -101,6 +101,7 @@ def artifacts_after(interval: float, monkeypatch: pytest.MonkeyPatch) -> list[tu
     return [(artifact["data"], artifact["description"]) for artifact in found]
 
 
+@pytest.mark.slow
 def test_the_ui_shows_the_progress_of_long_work(monkeypatch: pytest.MonkeyPatch) -> None:
     assert artifacts_after(0.0, monkeypatch) == [(100.0, "long work: done")]
 
