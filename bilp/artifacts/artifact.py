@@ -103,7 +103,14 @@ class Artifact:
         rows: int | None = None,
         below: Mapping[str, int] = {},
     ) -> pa.Table:
-        """A Parquet file as a table with the invariants of its schema; so many `rows`, and whole numbers `below` these, if they are given.
+        """A Parquet file as a table with the invariants of its schema.
+
+        Args:
+            name: Of the file.
+            schema: What the table must have; `bilp.artifacts.tables` holds those of all artifacts.
+            columns: Those to read; all, if None.
+            rows: How many there must be.
+            below: Exclusive upper bounds of columns of whole numbers, by name.
 
         Raises IncompatibleArtifact with the difference if it has another schema, and DamagedArtifact if it is not what it should be.
         """

@@ -149,6 +149,13 @@ def replace(
     """Put an artifact in the place of one with the same kind and key that has become wrong; what `publish` says otherwise.
 
     Of several that replace the same one, the last stays. The files of the former stay too: somebody may be reading them.
+
+    Args:
+        former: What is replaced.
+        files: Contents by name.
+        config: The settings that the new one was made with.
+        parents: URIs of its inputs by role.
+        facts: What its kind promises about it.
     """
     manifest = _manifest(former.uri, former.manifest.kind, former.manifest.key, files, config, parents, facts, None)
     own = uuid.uuid4().hex  # an identifier, not a random draw

@@ -14,7 +14,12 @@ WORTH = 3.0
 def prefers_sketch(samples: int, images: int, size: int, values: int, directions: int) -> bool:
     """Whether the sketch is clearly cheaper than the exact form.
 
-    `samples` real ones are measured on `images` synthetic ones of `size` values each; a vector has `values` values.
+    Args:
+        samples: Real samples that are measured.
+        images: Synthetic images of the class.
+        size: Values of one image.
+        values: Values of a vector of the matching.
+        directions: Of the sketch, all images together.
     """
     exact = min(samples, values) * images
     leading, rest = directions_per_image(directions, images, size, samples)
