@@ -17,15 +17,19 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+
+import yaml
 
 from bilp import ending
 from bilp.errors import ConfigError
 from deployments.state_folder import DEFAULT, REPOSITORY, settle
+from deployments.warm.protocol import ADDRESS, PASSED_ON
 from flows.server import file_permissions, login
 
 PROGRAM = "python -m deployments.worker"
@@ -33,6 +37,7 @@ POOLS = ("cpu", "gpu")
 RESTART_SECONDS = 5.0
 STOP_SECONDS = 45.0
 QUERY_SECONDS = "2"  # between two looks for work; the default of 10 is what a GPU would idle between two units
+FILE = REPOSITORY / "deployments" / "prefect.yaml"
 LOCAL_API = "http://127.0.0.1:4200/api"
 
 
@@ -48,8 +53,26 @@ class Worker:
     def start(self) -> subprocess.Popen[bytes]:
         arguments = ["worker", "start", "--pool", self.pool, "--type", _type(), "--name", self.name, "--limit", str(self.limit)]
         environment = _signed_in(os.environ) | dict(self.environment)
+        program = "deployments.warm.worker" if _type() == "process" else "prefect"
         # In a session of its own it hears of an interrupt from the keyboard once, from this program: Prefect answers two with a traceback.
-        return subprocess.Popen([sys.executable, "-m", "prefect", *arguments], env=environment, start_new_session=True)
+        return subprocess.Popen([sys.executable, "-P", "-m", program, *arguments], env=environment, start_new_session=True)
+
+
+@dataclass(frozen=True)
+class WarmServer:
+    """The process that forks the runs of a worker (`deployments.warm`)."""
+
+    pool: str
+    name: str
+    environment: Mapping[str, str]
+
+    def start(self) -> subprocess.Popen[bytes]:
+        address = self.environment[ADDRESS]
+        serve = f"from deployments.warm.server import serve; serve({address!r}, {self.pool!r})"
+        # Its standard input ends with this program.
+        return subprocess.Popen(
+            [sys.executable, "-P", "-c", serve], env=os.environ | dict(self.environment), stdin=subprocess.PIPE, start_new_session=True
+        )
 
 
 def _signed_in(environment: Mapping[str, str]) -> dict[str, str]:
@@ -75,6 +98,26 @@ def plan(pools: Sequence[str], gpus: Sequence[str], host: str, cpu_limit: int) -
     return workers
 
 
+def with_warm_servers(workers: Sequence[Worker], folder: str) -> list[Worker | WarmServer]:
+    """Each worker, and before it the server that forks its runs at a socket in `folder`."""
+    both: list[Worker | WarmServer] = []
+    for number, worker in enumerate(workers):
+        environment = {**worker.environment, ADDRESS: str(Path(folder) / str(number))}
+        both += [WarmServer(worker.pool, f"forks for {worker.name}", environment), replace(worker, environment=environment)]
+    return both
+
+
+def forks(environment: Mapping[str, str]) -> bool:
+    """Whether runs are forked: on Linux, in processes of this machine, unless BILP_WARM=false."""
+    return sys.platform == "linux" and _type() == "process" and environment.get("BILP_WARM", "true").lower() not in ("false", "0", "no")
+
+
+def job_environment() -> dict[str, str]:
+    """Variables that deployments/prefect.yaml gives to every run and that libraries read while they are imported."""
+    given = yaml.safe_load(FILE.read_text(encoding="utf-8"))["definitions"]["cpu"]["job_variables"]["env"]
+    return {name: value for name, value in given.items() if not name.startswith(PASSED_ON)}
+
+
 def cpu_limit(environment: Mapping[str, str]) -> int:
     """Runs at a time in the pool `cpu`, 8 unless BILP_CPU_LIMIT says otherwise. Raises ConfigError."""
     given = environment.get("BILP_CPU_LIMIT", "8")
@@ -95,7 +138,7 @@ def visible_gpus() -> list[str]:
     return listed.stdout.split()
 
 
-def keep_running(workers: Sequence[Worker], stop: threading.Event) -> None:
+def keep_running(workers: Sequence[Worker | WarmServer], stop: threading.Event) -> None:
     """Start all, start again what ends, until `stop`; then end them and wait for them."""
     running: list[subprocess.Popen[bytes]] = []
     ended: dict[str, float] = {}
@@ -143,8 +186,10 @@ def main(arguments: Sequence[str]) -> None:
     hung_up = [] if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN else [signal.SIGHUP]  # a closed terminal, unless under nohup
     for number in (signal.SIGINT, signal.SIGTERM, *hung_up):
         signal.signal(number, lambda *_: stop.set())
+    os.environ.update(job_environment())
     workers = plan(arguments or POOLS, visible_gpus(), socket.gethostname(), cpu_limit(os.environ))
-    keep_running(workers, stop)
+    with tempfile.TemporaryDirectory(prefix="bilp-") as folder:
+        keep_running(with_warm_servers(workers, folder) if forks(os.environ) else workers, stop)
 
 
 if __name__ == "__main__":
