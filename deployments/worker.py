@@ -6,7 +6,9 @@ Ctrl-C, SIGTERM or the end of the terminal stops them all, and what they ran con
 a server on this machine is found in that server's folder; for any other, set PREFECT_API_AUTH_STRING.
 
 BILP_GPUS (such as 0,2) chooses the GPUs, BILP_CPU_LIMIT the runs at a time in `cpu` (they mostly wait for units), BILP_UMASK the
-permissions of what runs write (those of this command otherwise).
+permissions of what runs write (those of this command otherwise). On Linux, a process beside each worker has imported PyTorch, Prefect
+and the flows, and forks the processes of runs (`deployments.warm`): they begin in milliseconds, for some 0.7 GB per worker;
+BILP_WARM=false starts an interpreter for each run instead.
 """
 
 from __future__ import annotations
