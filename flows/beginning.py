@@ -12,7 +12,6 @@ from itertools import pairwise
 TYPE_CHECKING = False  # typing's own constant would take importing typing
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from types import TracebackType
 
 PACKAGES = ("flows.", "deployments.")
 """Where programs lie."""
@@ -23,16 +22,11 @@ def settle() -> None:
     program = program_of(sys.orig_argv)
     if program is None or sys.argv[0] != "-m":  # what `python -m` puts there while it looks for the module
         return
+    begin(program)
 
-    def hook(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
-        if not isinstance(error, (Exception, KeyboardInterrupt)):
-            sys.__excepthook__(kind, error, trace)
-            return
-        from bilp import ending
 
-        ending.end(program, error, "while it was starting")
-
-    sys.excepthook = hook
+def begin(program: str) -> None:
+    """Settle the output and the end of this process, which is `program`."""
     import logging
     import warnings
 
