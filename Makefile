@@ -64,7 +64,7 @@ CONSTRAINTS := deployments/constraints.txt
 
 constraints: .venv-uv/.installed
 	@{ echo "# What deployments/Containerfile installs, on Linux on x86-64 with Python 3.12; written by \`make constraints\`."; \
-	.venv-uv/bin/uv pip compile pyproject.toml --extra kubernetes --upgrade --generate-hashes --only-binary :all: --no-header \
+	.venv-uv/bin/uv pip compile pyproject.toml --extra kubernetes --extra all --upgrade --generate-hashes --only-binary :all: --no-header \
 	--no-annotate --no-emit-index-url --python-version 3.12 --python-platform x86_64-manylinux_2_28 --quiet $(ARGS); } > $(CONSTRAINTS).new
 	@mv $(CONSTRAINTS).new $(CONSTRAINTS)
 
@@ -79,7 +79,7 @@ clean:
 
 .venv/.installed: pyproject.toml | .venv/bin/python
 	@echo "Installing the packages (PyTorch is large; minutes the first time)"
-	@$(PIP) install --editable .
+	@$(PIP) install --editable '.[all]'
 	@touch $@
 
 .venv/.installed-dev: pyproject.toml | .venv/bin/python
