@@ -80,7 +80,10 @@ def with_options(
 
     def asked(arguments: Sequence[str]) -> dict[str, Any]:
         with output.readers_may_go():
-            return parse(arguments, name, f"{description}\n\nOptions of its own:\n{told}").given
+            command = parse(arguments, name, f"{description}\n\nOptions of its own:\n{told}")
+            if command.explain:
+                configure(arguments, name, description)
+            return command.given
 
     if {"-h", "--help"} & set(rest):  # whatever else is missing or wrong
         asked(["--help"])

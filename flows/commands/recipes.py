@@ -17,7 +17,7 @@ from bilp.config.sources import SOURCES
 from bilp.errors import ConfigError
 from flows import program
 
-COMMAND = "# python -m "
+COMMAND = "# bilp "
 """How the first line of a recipe begins: the program that runs it."""
 
 

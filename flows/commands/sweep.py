@@ -14,7 +14,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from bilp.config.command_line import parse
+from bilp.config.command_line import configure, parse
 from bilp.config.explain import problems
 from bilp.config.nested import leaves, merge, nest
 from bilp.config.pipeline import PipelineConfig
@@ -58,7 +58,10 @@ def planned(arguments: Sequence[str], name: str, description: str) -> Plan:
     typed, rest = _split(arguments)
     try:
         with output.readers_may_go():
-            given = parse(rest, name, description).given
+            command = parse(rest, name, description)
+            if command.explain:  # what the pipelines have in common
+                configure(rest, name, description)
+        given = command.given
         if not typed:
             raise ConfigError(f"nothing is varied: say what, as in {OPTION} keep=0.5,0.8")
         vary: dict[str, list[Any]] = {}

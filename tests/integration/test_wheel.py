@@ -2,21 +2,16 @@
 
 from __future__ import annotations
 
-import os
-import shutil
 import signal
 import subprocess
-import sys
-import venv
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from installed import PACKAGES, install, plain, site_packages
 from prefect_database import another_home
 
-REPOSITORY = Path(__file__).resolve().parents[2]
-PACKAGES = ("bilp", "tasks", "flows", "recipes", "deployments")
 PATIENCE = 240
 THEIRS = (*PACKAGES[1:], "secrets", "numbers", "sched")
 """Modules that somebody may have in the folder: names of our packages, and of Python's."""
@@ -31,23 +26,7 @@ pytestmark = pytest.mark.service
 
 @pytest.fixture(scope="module")
 def environment(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A virtual environment with the wheel in it; other packages are those of this one, but nothing of this checkout."""
-    folder = tmp_path_factory.mktemp("installed")
-    sources, wheels = folder / "sources", folder / "wheels"
-    for name in PACKAGES:
-        shutil.copytree(REPOSITORY / name, sources / name, ignore=shutil.ignore_patterns("__pycache__"))
-    for name in ("pyproject.toml", "README.md", "LICENSE"):
-        shutil.copy(REPOSITORY / name, sources)
-    pip = [sys.executable, "-m", "pip", "--quiet", "--disable-pip-version-check"]
-    subprocess.run([*pip, "wheel", "--no-deps", "--no-build-isolation", "--no-index", "-w", wheels, sources], check=True)
-    venv.create(folder / "venv", with_pip=False)
-    python = folder / "venv" / "bin" / "python"
-    (wheel,) = wheels.glob("*.whl")
-    subprocess.run([*pip, "--python", python, "install", "--no-deps", "--no-index", wheel], check=True)
-    packages = site_packages(folder / "venv")
-    others = [path for path in sys.path if path.endswith("site-packages")]
-    (packages / "others.pth").write_text("\n".join(others), encoding="utf-8")
-    return folder / "venv"
+    return install(tmp_path_factory.mktemp("installed"))
 
 
 @pytest.fixture
@@ -58,18 +37,6 @@ def somebodys(tmp_path: Path) -> Path:
     for name in THEIRS:
         (folder / f"{name}.py").write_text(f"raise SystemExit('{name}.py of the working directory was imported')\n", encoding="utf-8")
     return folder
-
-
-def site_packages(environment: Path) -> Path:
-    """Where the environment's own packages lie."""
-    (found,) = environment.glob("lib/python3*/site-packages")
-    return found
-
-
-def plain(**variables: str) -> dict[str, str]:
-    """Variables of a shell in which nothing of ours is set."""
-    kept = ("PATH", "HOME", "LANG", "TMPDIR", "OMP_NUM_THREADS")
-    return {name: os.environ[name] for name in kept if name in os.environ} | variables
 
 
 def left_in(environment: Path) -> set[str]:
