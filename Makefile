@@ -1,4 +1,4 @@
-# make install the environment .venv with the program bilp in it, and everything that it may need (some 6.4 GB)
+# make install the environment .venv with the program bilp in it, and everything that it may need (some 6.6 GB)
 # make run     the whole pipeline on handwritten digits, installed first if need be (ARGS="--method dc" changes it)
 # make server  a Prefect server on 127.0.0.1:4200 with every deployment; state in .bilp/service
 # make worker  this machine's workers (ARGS="gpu" only those for GPU work), for that server or $PREFECT_API_URL
@@ -95,12 +95,12 @@ clean-service:
 	@$(PYTHON) -m venv .venv
 
 .venv/.installed: pyproject.toml | .venv/bin/python
-	@echo "Installing the packages: some 6.4 GB with PyTorch, minutes the first time"
+	@echo "Installing the packages: some 6.6 GB with PyTorch, minutes the first time"
 	@$(PIP) install --editable '.[all]'
 	@touch $@
 
 .venv/.installed-dev: pyproject.toml | .venv/bin/python
-	@echo "Installing the packages and the tools of developers: some 6.5 GB with PyTorch, minutes the first time"
+	@echo "Installing the packages and the tools of developers: some 6.9 GB with PyTorch, minutes the first time"
 	@$(PIP) install --editable '.[dev]'
 	@touch .venv/.installed $@
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import importlib
 from collections.abc import Callable, Sequence
 
+import prefect  # noqa: F401  # where it is missing, that is told before a program of the service begins
+
 from bilp import ending
 from flows import program
 

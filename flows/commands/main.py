@@ -11,7 +11,7 @@ from bilp import ending
 from bilp.registry import resolve
 from flows import beginning
 from flows.commands.requirements import missing_package
-from flows.commands.table import COMMANDS, GROUPS, Command
+from flows.commands.table import COMMANDS, GROUPS
 from tasks import output
 
 WIDTH = 12
@@ -32,18 +32,13 @@ def main(program: str, arguments: Sequence[str]) -> None:
     if name not in COMMANDS:
         ending.fail(program, [_unknown(program, name)], ending.MISUSED)
     ending.typed_as(f"{program} {name}")
-    _load(COMMANDS[name])(rest)
-
-
-def _load(command: Command):  # type: ignore[no-untyped-def]
-    """The function of a command."""
     try:
-        return resolve(command.main)
-    except ModuleNotFoundError as error:
+        resolve(COMMANDS[name].main)(rest)
+    except ModuleNotFoundError as error:  # while the command is imported: what goes wrong in its work is told by itself
         advice = missing_package(error)
         if advice is None:
             raise
-        ending.fail(command.name, [advice], ending.FAILED)
+        ending.fail(program, [advice], ending.FAILED)
 
 
 def overview(program: str) -> str:

@@ -40,17 +40,13 @@ class Plan:
 def main(arguments: Sequence[str]) -> None:
     name, description = program.described(__doc__)
     plan = planned(arguments, name, f"{description}\n\n{TOLD}")
-
-    def work() -> list[str]:
-        from flows.sweep import sweep  # which imports Prefect
-
-        return sweep(plan.given, plan.vary)
+    from flows.sweep import sweep  # which imports Prefect
 
     def show(reports: list[str]) -> None:
         for values, report in zip(combinations(plan.vary), reports, strict=True):
             program.show_uri(", ".join(f"{path} {value}" for path, value in values.items()), report)
 
-    program.guarded(name, work, show)
+    program.guarded(name, lambda: sweep(plan.given, plan.vary), show)
 
 
 def planned(arguments: Sequence[str], name: str, description: str) -> Plan:
