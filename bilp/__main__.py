@@ -29,9 +29,9 @@ def main() -> None:
     from bilp import ending
 
     program = "python -m bilp" if sys.argv[0] == __file__ else "bilp"
-    ending.typed_as(program)
-    ending.begin(program)
     arguments = sys.argv[1:]
+    ending.typed_as(program)
+    ending.begin(" ".join([program, *(word for word in arguments[:1] if word.isalpha())]))
     if arguments in (["--version"], ["-V"]):
         sys.stdout.write(f"bilp {__version__}\n")
         return

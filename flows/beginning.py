@@ -26,14 +26,20 @@ def settle() -> None:
 
 
 def begin(program: str) -> None:
-    """Settle the output and the end of this process, which is `program`."""
+    """Settle the end of this process, which is `program`, and its output."""
+    from bilp import ending
+
+    ending.begin(program)
+    settle_output()
+
+
+def settle_output() -> None:
+    """Settle what this process writes."""
     import logging
     import warnings
 
-    from bilp import ending
     from tasks import output
 
-    ending.begin(program)
     output.settle()
     logging.raiseExceptions = False  # a log that cannot be sent is nothing that a terminal has to show
     # Said in our own words where it matters (`flows.local.server`).

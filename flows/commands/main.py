@@ -23,7 +23,7 @@ def main(program: str, arguments: Sequence[str]) -> None:
 
     Ends the process where there is no such command (2) or a package of it is not installed (1).
     """
-    beginning.begin(program)
+    beginning.settle_output()
     if not arguments or arguments[0] in ("-h", "--help", "help"):
         with output.readers_may_go():
             sys.stdout.write(overview(program))

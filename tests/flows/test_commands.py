@@ -24,7 +24,7 @@ def unnamed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(ending, "_typed", "")
     monkeypatch.setattr(ending, "_beginning", "")
     monkeypatch.setattr(sys, "excepthook", sys.excepthook)
-    monkeypatch.setattr(main.beginning, "begin", lambda program: None)
+    monkeypatch.setattr(main.beginning, "settle_output", lambda: None)
 
 
 def refused(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int | str | None, str]:
