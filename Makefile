@@ -1,4 +1,5 @@
-# make run     the whole pipeline on handwritten digits, in an environment of its own (ARGS="--method dc" changes it)
+# make install the environment .venv with the program bilp in it, and everything that it may need (some 6.6 GB)
+# make run     the whole pipeline on handwritten digits, installed first if need be (ARGS="--method dc" changes it)
 # make server  a Prefect server on 127.0.0.1:4200 with every deployment; state in .bilp/service
 # make worker  this machine's workers (ARGS="gpu" only those for GPU work), for that server or $PREFECT_API_URL
 # make test    the first tier of the tests: units, and a quick pipeline (docs/tests.md; ARGS are options of pytest)
@@ -6,7 +7,8 @@
 # make test-all   both
 # make lint    ruff, mypy, and whether the oldest PyTorch that pyproject.toml allows is one that was tested
 # make constraints  the versions and checksums that the container image installs, anew (ARGS are options of uv pip compile)
-# make clean   remove the environments and caches; results in bilp-storage stay
+# make clean   remove the environments and caches; results in bilp-storage and the service's state in .bilp stay
+# make clean-service  remove .bilp: the runs, logs and login that a server here keeps; it asks first
 
 PYTHON ?= python3
 ARGS ?=
@@ -25,17 +27,28 @@ run: export PREFECT_CLI_PROMPT ?= false
 run: export DO_NOT_TRACK ?= 1
 run: export PYTHONUNBUFFERED = 1
 
-.DEFAULT_GOAL := run
-.PHONY: run server worker test test-rest test-all lint format constraints clean
+.DEFAULT_GOAL := help
+.PHONY: help install run server worker test test-rest test-all lint format constraints clean clean-service
+
+help:
+	@sed -n 's/^# \(make \)/\1/p' $(firstword $(MAKEFILE_LIST))
+
+install: .venv/.installed
+	@echo "Go on with: source .venv/bin/activate, then bilp --help"
 
 run: .venv/.installed
-	$(BIN)/python -m flows.pipeline --dataset digits $(ARGS)
+	$(BIN)/bilp run --dataset digits $(ARGS)
+	@echo
+	@echo "Open that page in a browser. Then, in this shell:"
+	@echo "  source .venv/bin/activate"
+	@echo "  bilp run --dataset folder --ingest.uri photos/    # your own: photos/train/<class>/*.jpg, photos/test/<class>/*.jpg"
+	@echo "  bilp --help                                       # everything else"
 
 server: .venv/.installed
-	$(BIN)/python -m deployments.server
+	$(BIN)/bilp server
 
 worker: .venv/.installed
-	$(BIN)/python -m deployments.worker $(ARGS)
+	$(BIN)/bilp worker $(ARGS)
 
 FIRST_TIER := "not service and not slow"
 SECOND_TIER := "service or slow"
@@ -65,13 +78,17 @@ CONSTRAINTS := deployments/constraints.txt
 
 constraints: .venv-uv/.installed
 	@{ echo "# What deployments/Containerfile installs, on Linux on x86-64 with Python 3.12; written by \`make constraints\`."; \
-	.venv-uv/bin/uv pip compile pyproject.toml --extra kubernetes --upgrade --generate-hashes --only-binary :all: --no-header \
+	.venv-uv/bin/uv pip compile pyproject.toml --extra kubernetes --extra all --upgrade --generate-hashes --only-binary :all: --no-header \
 	--no-annotate --no-emit-index-url --python-version 3.12 --python-platform x86_64-manylinux_2_28 --quiet $(ARGS); } > $(CONSTRAINTS).new
 	@mv $(CONSTRAINTS).new $(CONSTRAINTS)
 
 clean:
-	rm -rf .venv .venv-oldest .venv-s3 .venv-uv .bilp build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf .venv .venv-oldest .venv-s3 .venv-uv build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
 	find bilp tasks flows recipes tests benchmarks deployments drill -name __pycache__ -type d -exec rm -rf {} +
+
+clean-service:
+	@printf "Remove .bilp, with the runs, logs and login that a server here keeps? Results stay. [y/N] "; \
+	read answer; case "$$answer" in y|Y) rm -rf .bilp;; *) echo "kept";; esac
 
 .venv/bin/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Python 3.11 or newer is needed: make PYTHON=python3.12"; exit 1; }
@@ -79,12 +96,12 @@ clean:
 	@$(PYTHON) -m venv .venv
 
 .venv/.installed: pyproject.toml | .venv/bin/python
-	@echo "Installing the packages (PyTorch is large; minutes the first time)"
-	@$(PIP) install --editable .
+	@echo "Installing the packages: some 6.6 GB with PyTorch, minutes the first time"
+	@$(PIP) install --editable '.[all]'
 	@touch $@
 
 .venv/.installed-dev: pyproject.toml | .venv/bin/python
-	@echo "Installing the packages and the tools of developers (PyTorch is large; minutes the first time)"
+	@echo "Installing the packages and the tools of developers: some 6.9 GB with PyTorch, minutes the first time"
 	@$(PIP) install --editable '.[dev]'
 	@touch .venv/.installed $@
 

@@ -10,6 +10,7 @@ import signal
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
+from types import TracebackType
 from typing import NoReturn
 
 from bilp.errors import MOST, BilpError
@@ -20,12 +21,24 @@ FAILED, MISUSED, INTERRUPTED = 1, 2, 130
 CONTINUES = "interrupted; the same command continues where it stopped"
 
 _beginning = ""  # the program, while its modules are imported
+_typed = ""  # what the user typed to start the program, where one name stands for several programs
+
+
+def typed_as(program: str) -> None:
+    """From now on this process speaks of itself as the user called it: "bilp run", whatever the module calls itself."""
+    global _typed, _beginning
+    _typed = _beginning = program
+
+
+def named(program: str) -> str:
+    """What the user typed to start this process, or else `program`."""
+    return _typed or program
 
 
 def fail(program: str, lines: Sequence[str], status: int) -> NoReturn:
     """End the program with this status and one line per problem, whatever the problems quote."""
     with suppress(OSError):  # nobody reads, or the disk of the log is full; the status still tells
-        sys.stderr.write("".join(f"{program}: error: {shortened(shown(line), MOST)}\n" for line in lines))
+        sys.stderr.write("".join(f"{named(program)}: error: {shortened(shown(line), MOST)}\n" for line in lines))
         sys.stderr.flush()
     sys.exit(status)
 
@@ -45,12 +58,20 @@ def one_line(program: str, doing: str) -> Iterator[None]:
 
 
 def begin(program: str) -> None:
-    """Have an interrupt end the program at once, until `one_line` is entered.
+    """Have an interrupt end the program at once, until `one_line` is entered, and an exception by one line.
 
-    It comes while modules are imported then, and those that are not written in Python do strange things with an exception.
+    An interrupt comes while modules are imported then, and those that are not written in Python do strange things with an exception.
     """
     global _beginning
     _beginning = program
+
+    def hook(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+        if not isinstance(error, (Exception, KeyboardInterrupt)):
+            sys.__excepthook__(kind, error, trace)
+            return
+        end(program, error, "while it was starting")
+
+    sys.excepthook = hook
     if signal.getsignal(signal.SIGINT) is signal.default_int_handler:  # not where a shell has it ignored
         signal.signal(signal.SIGINT, _leave)
 

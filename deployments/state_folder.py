@@ -6,9 +6,9 @@ from collections.abc import MutableMapping
 from pathlib import Path
 
 from bilp.errors import BilpError, StorageError
-from flows.server import home, loopback
+from flows.server import home, installation, loopback
 
-REPOSITORY = Path(__file__).resolve().parent.parent
+REPOSITORY = installation.CODE
 DEFAULT = home.SERVICE
 
 # Nothing asks, reports usage, or needs a network.
@@ -20,8 +20,9 @@ def settle(environment: MutableMapping[str, str]) -> Path:
 
     Raises StorageError if the folder cannot be made or is not this user's alone.
     """
-    for name, value in {**QUIET, "PREFECT_HOME": str(DEFAULT), "BILP_HOME": str(REPOSITORY)}.items():
+    for name, value in {**QUIET, "PREFECT_HOME": str(DEFAULT)}.items():
         environment.setdefault(name, value)
+    installation.settle(environment)
     folder = Path(environment["PREFECT_HOME"]).expanduser()
     try:
         home.check(folder)

@@ -32,7 +32,7 @@ from bilp import ending
 from bilp.errors import ConfigError
 from deployments.state_folder import DEFAULT, REPOSITORY, settle
 from deployments.warm.protocol import ADDRESS, PASSED_ON
-from flows.server import file_permissions, login
+from flows.server import file_permissions, installation, login
 
 PROGRAM = "python -m deployments.worker"
 POOLS = ("cpu", "gpu")
@@ -182,8 +182,8 @@ def main(arguments: Sequence[str]) -> None:
     os.environ.setdefault("PREFECT_API_URL", LOCAL_API)
     login.check_address(os.environ["PREFECT_API_URL"])
     os.environ.setdefault("PREFECT_WORKER_QUERY_SECONDS", QUERY_SECONDS)
-    # Runs see this checkout first, also where another one is installed.
-    os.environ["PYTHONPATH"] = os.pathsep.join([str(REPOSITORY), *filter(None, [os.environ.get("PYTHONPATH")])])
+    if installation.IS_CHECKOUT:  # which runs see first, also where another one is installed
+        os.environ["PYTHONPATH"] = os.pathsep.join([str(REPOSITORY), *filter(None, [os.environ.get("PYTHONPATH")])])
     stop = threading.Event()
     hung_up = [] if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN else [signal.SIGHUP]  # a closed terminal, unless under nohup
     for number in (signal.SIGINT, signal.SIGTERM, *hung_up):

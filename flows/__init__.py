@@ -15,8 +15,13 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 # Must be settled before there are threads. A run that a worker starts has it from its environment (deployments/prefect.yaml).
 keep_freed_memory()
 
+# Prefect asks for no leave to report usage.
+os.environ.setdefault("DO_NOT_TRACK", "1")
+os.environ.setdefault("PREFECT_SERVER_ANALYTICS_ENABLED", "false")
+
 from flows import beginning  # noqa: E402
-from flows.server import file_permissions  # noqa: E402
+from flows.server import file_permissions, installation  # noqa: E402
 
 beginning.settle()
 file_permissions.settle(os.environ)
+installation.enter(os.environ)

@@ -12,7 +12,6 @@ from itertools import pairwise
 TYPE_CHECKING = False  # typing's own constant would take importing typing
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from types import TracebackType
 
 PACKAGES = ("flows.", "deployments.")
 """Where programs lie."""
@@ -23,23 +22,24 @@ def settle() -> None:
     program = program_of(sys.orig_argv)
     if program is None or sys.argv[0] != "-m":  # what `python -m` puts there while it looks for the module
         return
+    begin(program)
 
-    def hook(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
-        if not isinstance(error, (Exception, KeyboardInterrupt)):
-            sys.__excepthook__(kind, error, trace)
-            return
-        from bilp import ending
 
-        ending.end(program, error, "while it was starting")
+def begin(program: str) -> None:
+    """Settle the end of this process, which is `program`, and its output."""
+    from bilp import ending
 
-    sys.excepthook = hook
+    ending.begin(program)
+    settle_output()
+
+
+def settle_output() -> None:
+    """Settle what this process writes."""
     import logging
     import warnings
 
-    from bilp import ending
     from tasks import output
 
-    ending.begin(program)
     output.settle()
     logging.raiseExceptions = False  # a log that cannot be sent is nothing that a terminal has to show
     # Said in our own words where it matters (`flows.local.server`).

@@ -5,6 +5,7 @@ Distill a synthetic set for every arm of the comparison; selections that its arm
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -134,5 +135,9 @@ def show(runs: dict[str, list[str]]) -> None:
             program.show_uri(f"synthetic set, {arm}", synthetic_set(run))
 
 
+def main(arguments: Sequence[str]) -> None:
+    program.run(__doc__, arguments, command, show)
+
+
 if __name__ == "__main__":
-    program.run(__doc__, command, show)
+    main(sys.argv[1:])

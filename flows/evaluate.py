@@ -6,6 +6,8 @@ distilled first.
 
 from __future__ import annotations
 
+import sys
+from collections.abc import Sequence
 from typing import Any
 
 from bilp.config import EvaluateConfig, PipelineConfig
@@ -65,5 +67,9 @@ def command(config: PipelineConfig) -> list[str]:
     return evaluate(dataset, runs, config.ipc, config.evaluate)
 
 
+def main(arguments: Sequence[str]) -> None:
+    program.run(__doc__, arguments, command, program.show_accuracy)
+
+
 if __name__ == "__main__":
-    program.run(__doc__, command, program.show_accuracy)
+    main(sys.argv[1:])

@@ -6,6 +6,9 @@ of the comparison need them.
 
 from __future__ import annotations
 
+import sys
+from collections.abc import Sequence
+
 from prefect.task_runners import ThreadPoolTaskRunner
 
 from bilp.config import ExpertsConfig, NetworkConfig, PipelineConfig
@@ -77,5 +80,9 @@ def show(buffers: dict[bool, str]) -> None:
         program.show_uri(f"experts of {SELECTED if static else ALL}", uri)
 
 
+def main(arguments: Sequence[str]) -> None:
+    program.run(__doc__, arguments, command, show)
+
+
 if __name__ == "__main__":
-    program.run(__doc__, command, show)
+    main(sys.argv[1:])

@@ -7,6 +7,7 @@ Convert a set that a reference project published (.pt of DC, DSA, DM, MTT or IDC
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 from typing import Any, Literal
 
 from pydantic import Field
@@ -50,9 +51,9 @@ def evaluate_imported(config: PipelineConfig, synthetic_uri: str, root: Root = N
     return execute(f"evaluate {len(calls)} sets", calls)
 
 
-def main() -> None:
+def main(arguments: Sequence[str]) -> None:
     name, description = program.described(__doc__)
-    options, config = program.with_options(Options, sys.argv[1:], name, description)
+    options, config = program.with_options(Options, arguments, name, description)
 
     def work() -> tuple[str, list[str]]:
         imported = ImportOptions.model_validate(options.model_dump(exclude={"evaluated"}))
@@ -69,4 +70,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    main(sys.argv[1:])

@@ -5,6 +5,8 @@ Turn a source of real images into one canonical dataset.
 
 from __future__ import annotations
 
+import sys
+from collections.abc import Sequence
 from functools import partial
 
 from bilp.config import IngestConfig
@@ -31,5 +33,9 @@ def dataset_and_record(config: IngestConfig, root: str) -> tuple[str, str]:
     return stages.dataset_of(config, record), record
 
 
+def main(arguments: Sequence[str]) -> None:
+    program.run(__doc__, arguments, lambda config: ingest(config.ingest), partial(program.show_uri, "dataset"))
+
+
 if __name__ == "__main__":
-    program.run(__doc__, lambda config: ingest(config.ingest), partial(program.show_uri, "dataset"))
+    main(sys.argv[1:])

@@ -5,6 +5,9 @@ The whole pipeline: ingest real images, score and prune them, distill every arm,
 
 from __future__ import annotations
 
+import sys
+from collections.abc import Sequence
+
 from bilp.config import PipelineConfig
 from bilp.config.arms import needs_selection
 from bilp.preflight import check_fit
@@ -40,5 +43,9 @@ def pipeline(config: PipelineConfig = DIGITS, root: Root = None) -> str:
     return report(config, dataset, scores, selection, runs, evaluations, root, scored, record)
 
 
+def main(arguments: Sequence[str]) -> None:
+    program.run(__doc__, arguments, pipeline, program.show_report)
+
+
 if __name__ == "__main__":
-    program.run(__doc__, pipeline, program.show_report)
+    main(sys.argv[1:])

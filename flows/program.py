@@ -1,8 +1,9 @@
-"""What the commands `python -m flows.*` share: arguments in, progress and results out, one clear line for what went wrong."""
+"""What the commands `bilp ...` share: arguments in, progress and results out, one clear line for what went wrong."""
 
 from __future__ import annotations
 
 import logging
+import re
 import sys
 from argparse import ArgumentParser, Namespace
 from collections.abc import Callable, Iterator, Sequence
@@ -22,11 +23,14 @@ from bilp.text.escaping import place, shown
 from tasks import output, terminal
 from tasks.terminal import Screen, print_line
 
+NAME = re.compile(r"(python -m|bilp) \S+")
+"""How the first line of a program's documentation begins."""
+
 T = TypeVar("T")
 M = TypeVar("M", bound=BaseModel)
 
 
-def run(documentation: str | None, work: Callable[[PipelineConfig], T], show: Callable[[T], None]) -> None:
+def run(documentation: str | None, arguments: Sequence[str], work: Callable[[PipelineConfig], T], show: Callable[[T], None]) -> None:
     """Be the program that `documentation` describes (its first line is the command): do the work and show its result.
 
     Exit status: 0 done, 1 failed, 2 wrong settings, 130 interrupted.
@@ -34,14 +38,16 @@ def run(documentation: str | None, work: Callable[[PipelineConfig], T], show: Ca
     output.settle()
     name, description = described(documentation)
     with output.readers_may_go():
-        config = configure(sys.argv[1:], name, description)
+        config = configure(arguments, name, description)
     guarded(name, lambda: work(config), show)
 
 
 def described(documentation: str | None) -> tuple[str, str]:
-    """Name and description of the program whose module is documented so."""
+    """Name and description of the program whose module is documented so, both with the name that the user typed."""
     example, _, description = (documentation or "").partition("\n\n")
-    return example.partition(" --")[0], f"{description}\nExample: {example}"
+    own = NAME.match(example)
+    name = ending.named(own[0] if own else "")
+    return name, f"{description}\nExample: {name}{example[own.end() :] if own else example}"
 
 
 class Parser(ArgumentParser):
@@ -50,10 +56,10 @@ class Parser(ArgumentParser):
     def error(self, message: str) -> NoReturn:
         refuse(self.prog, f"{message}; --help lists the options")
 
-    def typed(self) -> Namespace:
-        """What the command line holds."""
-        refuse_secrets_typed(sys.argv[1:], self.prog)
-        return self.parse_args(sys.argv[1:])
+    def typed(self, arguments: Sequence[str]) -> Namespace:
+        """What a command line holds."""
+        refuse_secrets_typed(arguments, self.prog)
+        return self.parse_args(arguments)
 
 
 def with_options(
@@ -74,7 +80,10 @@ def with_options(
 
     def asked(arguments: Sequence[str]) -> dict[str, Any]:
         with output.readers_may_go():
-            return parse(arguments, name, f"{description}\n\nOptions of its own:\n{told}").given
+            command = parse(arguments, name, f"{description}\n\nOptions of its own:\n{told}")
+            if command.explain:
+                configure(arguments, name, description)
+            return command.given
 
     if {"-h", "--help"} & set(rest):  # whatever else is missing or wrong
         asked(["--help"])

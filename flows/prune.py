@@ -5,6 +5,8 @@ Cut each class of the real samples by score; samples that have no score yet are 
 
 from __future__ import annotations
 
+import sys
+from collections.abc import Sequence
 from functools import partial
 
 from bilp.config import PipelineConfig, PruneConfig
@@ -35,5 +37,12 @@ def score_and_prune(config: PipelineConfig, dataset_uri: str, root: Root = None)
     return scores, prune(dataset_uri, scores, config.prune, root)
 
 
+def main(arguments: Sequence[str]) -> None:
+    def work(config: PipelineConfig) -> str:
+        return score_and_prune(config, ingest(config.ingest))[1]
+
+    program.run(__doc__, arguments, work, partial(program.show_uri, "selection"))
+
+
 if __name__ == "__main__":
-    program.run(__doc__, lambda config: score_and_prune(config, ingest(config.ingest))[1], partial(program.show_uri, "selection"))
+    main(sys.argv[1:])

@@ -5,6 +5,9 @@ Write the page of a pipeline run; what it shows is computed first where it is no
 
 from __future__ import annotations
 
+import sys
+from collections.abc import Sequence
+
 from bilp.config import PipelineConfig
 from flows import program
 from flows.local.flow import flow
@@ -41,11 +44,11 @@ def report(
     )
 
 
-def main() -> None:
+def main(arguments: Sequence[str]) -> None:
     from flows.pipeline import pipeline  # of which this stage is the last
 
-    program.run(__doc__, pipeline, program.show_report)
+    program.run(__doc__, arguments, pipeline, program.show_report)
 
 
 if __name__ == "__main__":
-    main()
+    main(sys.argv[1:])

@@ -57,7 +57,6 @@ def lines(uri: str) -> list[str]:
 
 def main(arguments: Sequence[str]) -> None:
     name, description = program.described(__doc__)
-    name = "python -m flows.reproduce"
     refuse_secrets_typed(arguments, name)
     if not arguments or (arguments[0].startswith("-") and not {"-h", "--help"} & set(arguments)):
         program.refuse(name, "name a recipe first, such as published/dc/cifar10-ipc1; --help tells more")

@@ -5,6 +5,8 @@ Score every real sample by short, independently seeded trainings: by its loss, o
 
 from __future__ import annotations
 
+import sys
+from collections.abc import Sequence
 from functools import partial
 
 from prefect.task_runners import ThreadPoolTaskRunner
@@ -34,5 +36,9 @@ def score(dataset_uri: DatasetUri, config: ScoreConfig, root: Root = None) -> st
     return summarize(dataset_uri, config, root)
 
 
+def main(arguments: Sequence[str]) -> None:
+    program.run(__doc__, arguments, lambda config: score(ingest(config.ingest), config.score), partial(program.show_uri, "scores"))
+
+
 if __name__ == "__main__":
-    program.run(__doc__, lambda config: score(ingest(config.ingest), config.score), partial(program.show_uri, "scores"))
+    main(sys.argv[1:])

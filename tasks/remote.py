@@ -238,6 +238,6 @@ def _answer_of(ask: Callable[[], T]) -> T:
             refused = isinstance(error, httpx.HTTPStatusError) and error.response.status_code < 500
             if refused or time.monotonic() > end:
                 raise UnitFailed(
-                    f"the Prefect server cannot be asked: {error}; start it (make server) or correct PREFECT_API_URL"
+                    f"the Prefect server cannot be asked: {error}; start it (bilp server) or correct PREFECT_API_URL"
                 ) from error
             time.sleep(Execution().poll_seconds)

@@ -27,7 +27,10 @@ def pins() -> dict[str, Version]:
 
 def asked_for() -> list[Requirement]:
     project = PROJECT["project"]
-    listed = [*project["dependencies"], *project["optional-dependencies"]["kubernetes"], *PROJECT["build-system"]["requires"]]
+    extras = project["optional-dependencies"]
+    brought = Requirement(*extras["all"]).extras
+    listed = [*project["dependencies"], *PROJECT["build-system"]["requires"]]
+    listed += [text for extra in ("kubernetes", *sorted(brought)) for text in extras[extra]]
     return [Requirement(text) for text in listed]
 
 

@@ -66,7 +66,7 @@ def check(data: bytes, folder: str, name: str) -> None:
     if known and (problem := _problem(known, data, folder, name)):
         raise UntrustedArtifact(
             f"{objects.join(folder, name)} {problem}, and only what was signed with {KEY} is used here: {again(folder)}; "
-            f"or, if you know who wrote it, sign it as it is: python -m flows.sign --storage {folder}"
+            f"or, if you know who wrote it, sign it as it is: bilp sign --storage {folder}"
         )
 
 

@@ -73,7 +73,7 @@ class SourceEntry:
 
     No paper has such numbers. Those of the rules are this project's, for the digits (1,438 training images of 8x8) on two cores. For
     other small data they are a start: raise evaluate.full_epochs until the accuracy of baseline full does not grow any more, then
-    distill.iterations until the set does not get better, which `python -m flows.sweep` tries side by side.
+    distill.iterations until the set does not get better, which `bilp sweep` tries side by side.
     """
     keep: float | None = None
     """Share of each class that static pruning keeps where the usual half is too little."""

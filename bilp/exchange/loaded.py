@@ -67,7 +67,7 @@ def _where(uri: str) -> str:
     if kind not in (None, SYNTHETIC):
         raise IncompatibleArtifact(
             f"{uri} is of kind {kind}, not a synthetic set: give the run that distilled one (<root>/runs/<key>) or its folder {SYNTHETIC}; "
-            "python -m flows.distill prints them"
+            "bilp distill prints them"
         )
     if kind is None and exists(join(uri, RECORD)):
         raise MissingArtifact(f"the run {uri} is not finished, so it has no synthetic set yet: start the same command again")

@@ -247,7 +247,7 @@ def _s3(uri: str) -> Store:
     try:
         module: Store = importlib.import_module("bilp.storage.s3")
     except ImportError as error:
-        raise ImpossibleUri(f"{uri} needs the S3 client: install s3fs ({error})") from error
+        raise ImpossibleUri(f"{uri} needs the S3 client: python -m pip install s3fs, the extra [s3] ({error})") from error
     return transient.patient(module)
 
 

@@ -43,7 +43,7 @@ def check(url: str) -> None:
         raise BilpError(f"{place} {_refusal(error.response.status_code)}; {_remedy()}") from error
     except (httpx.TransportError, RuntimeError) as error:
         raise BilpError(
-            f"{place} does not answer ({one_line(error.__cause__ or error)}): start it (make server), or {_remedy()}"
+            f"{place} does not answer ({one_line(error.__cause__ or error)}): start it (bilp server), or {_remedy()}"
         ) from error
     except ValueError as error:  # what answers speaks no JSON
         raise BilpError(f"{place} is no Prefect API: its address ends with /api, as in http://127.0.0.1:4200/api; {_remedy()}") from error
@@ -59,7 +59,7 @@ def check_private_allowed(settings: Settings) -> None:
     ephemeral = settings.server.ephemeral
     if "enabled" in ephemeral.model_fields_set and not ephemeral.enabled:
         raise BilpError(
-            f"no Prefect server is configured, and {EPHEMERAL}=false forbids to start a private one: set {NAME} to a server (make server), "
+            f"no Prefect server is configured, and {EPHEMERAL}=false forbids to start a private one: set {NAME} to a server (bilp server), "
             f"or unset {EPHEMERAL}, or {PROFILE}"
         )
 

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from bilp.errors import BilpError
+from flows.server import installation
 
 LOCK = "local-server.lock"
 DATABASE = "prefect.db"
@@ -16,8 +17,8 @@ OURS = {LOCK, "login", "address", "memo_store.toml", "profiles.toml", "logging.y
 OURS |= {"storage", "dlq", "concurrency_leases", ".sdk_telemetry"}
 """What Prefect and we keep in a home beside the database."""
 REMEDY = "set PREFECT_HOME to a folder where this user may write"
-SERVICE = Path(__file__).resolve().parents[2] / ".bilp" / "service"
-"""The home of this checkout's service (`deployments`), unless PREFECT_HOME names another."""
+SERVICE = installation.folder() / ".bilp" / "service"
+"""The home of the service (`deployments`) of this checkout, or of this folder, unless PREFECT_HOME names another."""
 OTHERS = 0o077
 """The permissions of everybody but the owner: parameters, logs and logins are nobody else's business."""
 

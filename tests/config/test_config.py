@@ -409,7 +409,7 @@ def test_augmentation_families_are_all_used_by_default() -> None:
 @pytest.mark.parametrize("recipe", sorted(recipes.RECIPES.glob("*.yaml")), ids=lambda path: path.stem)
 def test_every_recipe_is_valid_is_in_force_and_says_its_source(recipe: Path) -> None:
     header = [line for line in recipe.read_text(encoding="utf-8").splitlines() if line.startswith("#")]
-    assert f"python -m flows.pipeline --recipe {recipe.stem}" in header[0]
+    assert f"bilp run --recipe {recipe.stem}" in header[0]
     assert any("Source" in line for line in header)
     config = PipelineConfig(recipe=recipe.stem)
     values = yaml.safe_load(recipe.read_text(encoding="utf-8"))

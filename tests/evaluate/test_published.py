@@ -50,7 +50,7 @@ def test_every_cell_says_what_was_published_and_where() -> None:
         text = (RECIPES / f"{name}.yaml").read_text(encoding="utf-8")
         values, published = yaml.safe_load(text), load_published(name)
         _, folder, cell = name.split("/")
-        assert text.startswith(f"# python -m flows.reproduce {name}\n")
+        assert text.startswith(f"# bilp reproduce {name}\n")
         assert f"# Source: {published.source}." in text, name
         assert f": {published.value:g}" in text.splitlines()[1] or f": {published.value}" in text.splitlines()[1], name
         assert cell == f"{values['dataset'].replace('_', '-')}-ipc{values['ipc']}"

@@ -51,6 +51,7 @@ def told(process: subprocess.Popen[str]) -> tuple[int, list[str]]:
         (["python", "-m", "pytest", "-m", "flows.ingest"], None),
         (["python", "script.py", "-m", "flows.ingest"], None),
         (["python", "-c", "import flows"], None),
+        (["python", "-m", "bilp", "run"], None),  # which settles its end itself
         (["python"], None),
     ],
 )
@@ -58,15 +59,16 @@ def test_programs_of_ours_are_told_from_processes_that_import_flows(command: lis
     assert beginning.program_of(command) == name
 
 
-def test_an_interrupt_while_modules_are_imported_is_one_line() -> None:
-    process = started("flows.pipeline", "--dataset", "digits")
+@pytest.mark.parametrize("program", ["flows.pipeline", "bilp run"])
+def test_an_interrupt_while_modules_are_imported_is_one_line(program: str) -> None:
+    process = started(*program.split(), "--dataset", "digits")
     maps = Path(f"/proc/{process.pid}/maps")
     if not maps.exists():
         pytest.skip("looks into /proc")
     while process.poll() is None and "pydantic_core" not in maps.read_text():  # something heavy is under way
         pass
     process.send_signal(signal.SIGINT)
-    assert told(process) == (130, ["python -m flows.pipeline: error: interrupted; the same command continues where it stopped"])
+    assert told(process) == (130, [f"python -m {program}: error: interrupted; the same command continues where it stopped"])
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGHUP], ids=["Ctrl-C", "closed terminal"])

@@ -67,7 +67,7 @@ def unused_port() -> int:
 @pytest.mark.parametrize(
     ("url", "reason"),
     [
-        ("http://127.0.0.1:{unused}/api", "does not answer .*: start it .make server.*PREFECT_API_URL"),
+        ("http://127.0.0.1:{unused}/api", "does not answer .*: start it .bilp server.*PREFECT_API_URL"),
         ("127.0.0.1:4200/api", "begins with neither http"),
         ("{web}/api", "is no Prefect API: its address ends with /api"),
         ("{web}/locked", "set PREFECT_API_AUTH_STRING to what PREFECT_SERVER_API_AUTH_STRING is there"),

@@ -81,7 +81,7 @@ def test_what_lay_there_before_the_key_is_used_once_its_owner_signs_it(
     assert in_this_process("flows.pipeline", options(TINY), copied.root, monkeypatch) == 1
     told = capsys.readouterr().err.splitlines()[-1]
     assert "carries no signature" in told
-    assert "python -m flows.sign --storage" in told
+    assert "bilp sign --storage" in told
     assert in_this_process("flows.sign", ["--storage", copied.root], copied.root, monkeypatch) == 0
     lines = capsys.readouterr().out.splitlines()
     assert sorted(lines[:-1]) == [str(path) for path in documents(copied.root)]

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from bilp.config import IngestConfig
 from bilp.data.contents import Contents, Group, Labels, SplitName
+from bilp.errors import ConfigError
 
 GROUP = 256
 
@@ -36,7 +37,10 @@ class Digits:
     @cached_property
     def _arrays(self) -> tuple[NDArray[np.uint8], Labels]:
         package = find_spec("sklearn")  # its file is read without importing it: that alone takes longer than all the rest
-        assert package is not None and package.origin is not None, "scikit-learn is one of our requirements"
+        if package is None or package.origin is None:
+            raise ConfigError(
+                "data set digits lies in the package scikit-learn, which is not installed: python -m pip install 'scikit-learn>=1.6'"
+            )
         table = np.loadtxt(Path(package.origin).with_name("datasets") / "data" / "digits.csv.gz", delimiter=",", dtype=np.int64)
         pixels = np.rint(table[:, :-1].reshape(-1, 8, 8) * 255 / 16).astype(np.uint8)
         return pixels, table[:, -1]
