@@ -31,7 +31,7 @@ def model_of(kind: type[M], given: M | Mapping[str, Any]) -> M:
 def checked(
     given: Mapping[str, Any], make: Callable[[Mapping[str, Any]], PipelineConfig] = PipelineConfig.model_validate
 ) -> PipelineConfig:
-    """The configuration that `make` makes of what was given. Raises ConfigError with everything that is wrong, as a command line says it."""
+    """The configuration that `make` makes of what was given. Raises ConfigError with everything that is wrong, as a line."""
     try:
         return make(given)
     except ValidationError as error:

@@ -6,6 +6,7 @@ import itertools
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from functools import cache
+from operator import attrgetter
 from typing import Any
 
 from bilp.config.base import told
@@ -51,7 +52,7 @@ def _case(dataset: str, method: str, ipc: int) -> Case:
 
 
 def if_empty(path: str, among: Iterable[Case]) -> str:
-    """"If empty: 0.5; 0.8 for digits." Nothing where no value is known, or nothing is what it is.
+    """What is told, such as "If empty: 0.5; 0.8 for digits."; nothing where no value is known, or nothing is what it is.
 
     Values that depend on several dials are told for the first case alone, as what they are: derived.
     """
@@ -61,7 +62,7 @@ def if_empty(path: str, among: Iterable[Case]) -> str:
     if not known or all(case.values[path] is None for case in known):
         return ""
     for dial, words in (("dataset", "for {}"), ("method", "with {}")):
-        told_by_dial = _by_dial(path, known, lambda case, dial=dial: getattr(case, dial), words)
+        told_by_dial = _by_dial(path, known, attrgetter(dial), words)
         if told_by_dial:
             return f"{EMPTY}: {told_by_dial}."
     first = known[0]
@@ -91,5 +92,3 @@ def _text(value: Any) -> str:
 def _part(value: Any) -> str:
     """A part of a list; of a network, its name."""
     return str(value.get("name", "") if isinstance(value, Mapping) else value)
-
-

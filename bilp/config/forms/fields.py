@@ -9,6 +9,7 @@ from pydantic import BaseModel, GetJsonSchemaHandler
 from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema
 
+from bilp.config.decode import DecodeConfig
 from bilp.config.distill import DistillConfig
 from bilp.config.evaluate import EvaluateConfig
 from bilp.config.forms.schema import Schema, folded, group_of
@@ -28,9 +29,11 @@ OPENED = "set by hand"
 def method_groups(method: Method) -> dict[str, type[BaseModel]]:
     """The models that hold settings of this method and of no other kind, by their dotted paths."""
     own: dict[str, type[BaseModel]] = {f"distill.{name}": model for name, model in method.settings.items()}
-    decode = {"distill.decode": DistillConfig.model_fields["decode"].annotation} if method.decodes else {}
-    experts = {"experts": ExpertsConfig} if method.needs_experts else {}
-    return own | decode | experts  # type: ignore[return-value]
+    if method.decodes:
+        own["distill.decode"] = DecodeConfig
+    if method.needs_experts:
+        own["experts"] = ExpertsConfig
+    return own
 
 
 class Group:

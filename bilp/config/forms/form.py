@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
+from functools import partial
 from typing import Any, ClassVar
 
 from pydantic import GetJsonSchemaHandler, model_serializer
@@ -81,9 +82,9 @@ class Form(Frozen):
         if name == "method":
             for kind in field["anyOf"]:
                 _describe_method(kind, cls.datasets)
-            _tell(field, "method", cases(cls.datasets))
+            _tell(cases(cls.datasets), "method", field)
         else:
-            each_setting(field, cls.paths.get(name, name), lambda path, setting: _tell(setting, path, cases(cls.datasets)))
+            each_setting(field, cls.paths.get(name, name), partial(_tell, cases(cls.datasets)))
             _title_groups(field)
 
 
@@ -96,11 +97,11 @@ def _describe_method(kind: Schema, datasets: tuple[str, ...]) -> None:
         group.setdefault("title", in_words(name))
         among = cases(datasets, tuple(kind["properties"]["name"]["enum"]))
         path = name if name == "experts" else f"distill.{name}"
-        each_setting(group, path, lambda path, setting, among=among: _tell(setting, path, among))
+        each_setting(group, path, partial(_tell, among))
         _title_groups(group)
 
 
-def _tell(setting: Schema, path: str, among: Iterable[Case]) -> None:
+def _tell(among: Iterable[Case], path: str, setting: Schema) -> None:
     """Title and description of one setting; what is empty unless it is set has no value to tell."""
     name = path.rpartition(".")[2]
     if setting.get("title", "").lower() == name.replace("_", " "):  # what pydantic made of the name
@@ -117,4 +118,3 @@ def _title_groups(schema: Schema) -> None:
             if below.get("title", "Config").endswith("Config"):
                 below["title"] = in_words(name)
             _title_groups(below)
-

@@ -50,7 +50,8 @@ def opened(schema: Schema) -> Schema:
     kinds = [kind for kind in schema.get("anyOf", []) if kind != {"type": "null"}]
     if len(kinds) != 1:
         return schema
-    return kinds[0] | {name: value for name, value in schema.items() if name != "anyOf"}
+    only: Schema = kinds[0]
+    return only | {name: value for name, value in schema.items() if name != "anyOf"}
 
 
 def each_setting(schema: Schema, path: str, tell: Callable[[str, Schema], None]) -> None:

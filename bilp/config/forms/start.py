@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Annotated, Any, ClassVar
 
 from pydantic import Field
@@ -43,7 +44,7 @@ class Further(Frozen):
 class StageForm(Form):
     """What every form asks after its own questions: what is compared, and every stage, folded."""
 
-    paths = {"further": ""}
+    paths: ClassVar[Mapping[str, str]] = {"further": ""}
 
     arms: tuple[Arm, ...] | None = Field(None, title="What to compare (arms)")
     """Prunings that are compared: none (unpruned), by score (static), by causal effect (adaptive), both (bilp)."""
@@ -68,7 +69,7 @@ class StageForm(Form):
 class DialForm(StageForm):
     """The dials of one pipeline."""
 
-    first = ("method", "ipc", "keep", "beta", "arms")
+    first: ClassVar[tuple[str, ...]] = ("method", "ipc", "keep", "beta", "arms")
 
     method: MethodChoice = Field(None, title="Method")
     """How synthetic images are learned. The chosen method shows settings that it alone has."""
@@ -86,7 +87,7 @@ RECIPE = "Recipe to start from. What it says goes before what is told for empty 
 class DigitsForm(DialForm):
     """A pipeline on scikit-learn's digits."""
 
-    fixed = {"dataset": DEFAULT_SOURCE}
+    fixed: ClassVar[Mapping[str, Any]] = {"dataset": DEFAULT_SOURCE}
     datasets = (DEFAULT_SOURCE,)
 
 
@@ -105,8 +106,8 @@ class OwnImagesForm(DialForm):
     """A pipeline on images of your own."""
 
     datasets = OWN_DATA[:1]
-    fixed = {"dataset": OWN_DATA[0]}
-    paths: ClassVar = {**DialForm.paths, "uri": "ingest.uri", "resolution": "ingest.resolution"}
+    fixed: ClassVar[Mapping[str, Any]] = {"dataset": OWN_DATA[0]}
+    paths: ClassVar[Mapping[str, str]] = {**DialForm.paths, "uri": "ingest.uri", "resolution": "ingest.resolution"}
     first = ("uri", "resolution", "dataset", *DialForm.first)
 
     uri: Location = Field(title="Where your images lie")
