@@ -67,7 +67,7 @@ def test_a_form_asks_little_in_words_and_in_order(name: str) -> None:
     assert sorted(field["position"] for field in fields.values()) == list(range(len(fields)))
     for field in fields.values():
         assert field["title"][0].isupper() and "_" not in field["title"]
-        assert field["description"]
+        assert field["description"] and "<" not in field["description"], "descriptions are Markdown, which takes <this> for a tag"
     for key in ("score", "prune", "reselect", "distill", "evaluate", "report"):
         closed, opened = fields[key]["anyOf"]
         assert closed == {"type": "null", "title": "derived from the dials"}, "nothing is shown of a stage before somebody asks"

@@ -111,7 +111,7 @@ class OwnImagesForm(DialForm):
     first = ("uri", "resolution", "dataset", *DialForm.first)
 
     uri: Location = Field(title="Where your images lie")
-    """Folder, as a worker sees it, or s3://bucket/folder: <folder>/train/<class>/*.jpg, with test/ beside train/ if there is one."""
+    """Folder as workers see it, or s3://bucket/folder, that holds `train/CLASS/*.jpg`, and `test` beside `train` if there is one."""
     resolution: Positive | None = Field(None, title="Side in pixels (resolution)")
     """Size that images are brought to: 32 is quick. If empty: their own, which must be the same for all."""
     dataset: Annotated[SourceName | None, OneOf(lambda: OWN_DATA)] = Field(None, title="Kind")
