@@ -67,9 +67,12 @@ class Page:
             time.sleep(LOOK_SECONDS)
 
     def fill(self, label: str, text: str) -> None:
-        """Click on the input below a label and type."""
-        self._click(f"({FIELD})({json.dumps(label)}, 'input, textarea')")
+        """Type into the input below a label."""
+        field = f"({FIELD})({json.dumps(label)}, 'input, textarea')"
+        self.wait_for(field)
+        self.evaluate(f"{field}.focus()")
         self.ask("Input.insertText", text=text)
+        self.wait_for(f"{field}.value == {json.dumps(text)}")
 
     def choose(self, text: str) -> None:
         """Click on the button or tab of this text."""
@@ -80,13 +83,9 @@ class Page:
         self._click(f"[...({FIELD})({json.dumps(label)}, '.p-button-group').querySelectorAll('button')][1]")
 
     def _click(self, element: str) -> None:
-        """Press and release the mouse on an element that an expression finds."""
-        script = f"""(() => {{ const found = {element}; if (!found) return null; found.scrollIntoView({{block: 'center'}});
-            const box = found.getBoundingClientRect(); return [box.x + box.width / 2, box.y + box.height / 2]; }})()"""
-        place = self.evaluate(script)
-        assert place, f"{element}: nowhere in\n{self.evaluate('document.body.innerText')}"
-        for kind in ("mousePressed", "mouseReleased"):
-            self.ask("Input.dispatchMouseEvent", type=kind, x=place[0], y=place[1], button="left", clickCount=1)
+        """Click on an element that an expression finds, wherever the page is moving it to."""
+        self.wait_for(element)
+        self.evaluate(f"{element}.click()")
 
     def picture(self) -> bytes:
         """The page as PNG."""

@@ -44,7 +44,8 @@ def test_a_run_is_started_from_the_form(service: Service, page: Page, tmp_path: 
     told = page.evaluate("document.body.innerText")
     assert "If empty: 0.8 for digits." in told and "Batch real" not in told, "stages are folded"
 
-    page.choose("DM")  # the method, and below it what it alone has
+    page.choose("DM")
+    page.wait_for("document.body.innerText.includes('distribution matching (DM): Zhao')")
     page.fill("Images per class (ipc)", "2")
     page.unfold("Evaluation (evaluate)")
     page.wait_for("document.body.innerText.includes('Full epochs')")
