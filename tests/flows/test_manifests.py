@@ -45,11 +45,18 @@ def test_a_deployment_names_what_there_is(deployment: dict[str, Any]) -> None:
     assert deployment["work_pool"]["work_queue_name"] in register.QUEUES
     assert set(deployment["work_pool"]["job_variables"]) == {"stream_output", "env"}
     found = load_flow_from_entrypoint(str(REPOSITORY / deployment["entrypoint"]))
-    found.validate_parameters(required(found.parameters.required) | deployment.get("parameters", {}))
+    found.validate_parameters(required(found.parameters.required) | asked(found) | deployment.get("parameters", {}))
     for schedule in deployment.get("schedules", []):
         assert schedule["active"] is False, "a schedule waits until somebody switches it on"
         CronSchedule(cron=schedule["cron"], timezone=schedule["timezone"])
         found.validate_parameters(schedule["parameters"])
+
+
+def asked(found: Any) -> dict[str, Any]:
+    """A value for each field that a form of `start/*` cannot do without."""
+    fields = {"uri": "images", "recipe": "published/dc/cifar10-ipc1"}
+    names = [name for form in found.parameters.definitions.values() if form["title"].endswith("Form") for name in form.get("required", [])]
+    return {"config": {name: fields[name] for name in names}} if names else {}
 
 
 def required(names: list[str]) -> dict[str, Any]:
