@@ -35,7 +35,7 @@ from bilp.text.unexpected import one_line
 from deployments import register
 from tasks.remote import was_interrupted
 
-FLOWS = ("pipeline", "sweep")
+FLOWS = ("start", "pipeline", "sweep")
 """Flows that nobody waits for; units are submitted again by their pipelines."""
 LOOK_SECONDS = float(os.environ.get("BILP_LOOK_SECONDS", "10"))
 SILENCE = timedelta(seconds=90)

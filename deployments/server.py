@@ -30,6 +30,9 @@ from flows.server.loopback import is_loopback
 AUTHENTICATION = "PREFECT_SERVER_API_AUTH_STRING"
 NO_AUTHENTICATION = ending.MISUSED
 PROGRAM = "python -m deployments.server"
+LATE = "PREFECT_SERVER_SERVICES_LATE_RUNS_AFTER_SECONDS"
+LATE_SECONDS = "3600"
+"""Units wait in a queue for a free GPU, which is no fault: Prefect would call them late, in orange, after 15 seconds."""
 SHORTEST = 15
 """Letters of a password that other machines can try. Nothing slows them down, and NIST SP 800-63B asks this of a password that nothing
 else comes with."""
@@ -146,6 +149,7 @@ def _register(url: str, login: str) -> subprocess.Popen[bytes] | None:
 def main() -> None:
     os.umask(prefect_home.OTHERS)
     home = settle(os.environ)
+    os.environ.setdefault(LATE, LATE_SECONDS)
     os.environ.pop("PREFECT_API_URL", None)  # this is the server; it asks nobody
     from prefect.settings import PREFECT_SERVER_API_AUTH_STRING  # not only variables set it, and this comes after the home is settled
 

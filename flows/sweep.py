@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from bilp.config import PipelineConfig
+from bilp.config.given import checked
 from bilp.config.sources import DEFAULT_SOURCE
 from bilp.errors import ConfigError
 from flows.local.flow import flow
@@ -30,13 +31,11 @@ def sweep(config: dict[str, Any] = DEFAULT, vary: dict[str, list[Any]] = {}, roo
 
 
 def combinations(config: Mapping[str, Any], vary: Mapping[str, Sequence[Any]]) -> list[PipelineConfig]:
-    """A configuration for every combination, all validated before the first one runs. Raises ConfigError for a name without values."""
+    """A configuration for every combination, all validated before the first one runs. Raises ConfigError for wrong ones."""
     empty = [name for name, values in vary.items() if not values]
     if empty:
         raise ConfigError(f"vary gives no values for {', '.join(empty)}: list at least one each")
-    return [
-        PipelineConfig.model_validate(_with(config, dict(zip(vary, values, strict=True)))) for values in itertools.product(*vary.values())
-    ]
+    return [checked(_with(config, dict(zip(vary, values, strict=True)))) for values in itertools.product(*vary.values())]
 
 
 def _with(config: Mapping[str, Any], values: Mapping[str, Any]) -> dict[str, Any]:

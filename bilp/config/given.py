@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
+from bilp.config.explain import problems
+from bilp.config.pipeline import PipelineConfig
 from bilp.errors import ConfigError
 
 M = TypeVar("M", bound=BaseModel)
@@ -24,3 +26,13 @@ def model_of(kind: type[M], given: M | Mapping[str, Any]) -> M:
         wrong = [(".".join(str(part) for part in item["loc"]), str(item["msg"])) for item in error.errors(include_url=False)]
         reasons = [f"{path}: {reason}" if path else reason for path, reason in wrong]
         raise ConfigError(f"{kind.__name__}: {'; '.join(reasons).replace('Value error, ', '')}") from error
+
+
+def checked(
+    given: Mapping[str, Any], make: Callable[[Mapping[str, Any]], PipelineConfig] = PipelineConfig.model_validate
+) -> PipelineConfig:
+    """The configuration that `make` makes of what was given. Raises ConfigError with everything that is wrong, as a line."""
+    try:
+        return make(given)
+    except ValidationError as error:
+        raise ConfigError("; ".join(problems(error, given))) from None

@@ -21,7 +21,6 @@ from prefect.workers.base import BaseJobConfiguration, BaseVariables
 from tiny_pipeline import REPOSITORY
 
 from bilp.allocator import ENVIRONMENT
-from bilp.config import PipelineConfig
 from deployments import job_templates, register, worker
 from flows.units.table import UNITS
 
@@ -31,7 +30,7 @@ COMPOSE = yaml.safe_load((FOLDER / "compose.yaml").read_text(encoding="utf-8"))
 IMAGE = {"BILP_IMAGE": "registry.example.org/bilp:1"}
 SECRET = re.compile(r"PASSWORD|SECRET|AUTH_STRING|ACCESS_KEY|SIGNING_KEY|CONNECTION_URL")
 
-DEPLOYMENT_KEYS = {"name", "entrypoint", "description", "parameters", "schedules", "concurrency_limit", "work_pool"}
+DEPLOYMENT_KEYS = {"name", "entrypoint", "tags", "description", "parameters", "schedules", "concurrency_limit", "work_pool"}
 SERVICE_KEYS = {
     *("image", "build", "restart", "command", "environment", "ports", "depends_on", "volumes", "healthcheck"),
     *("profiles", "deploy", "shm_size", "read_only", "cap_drop", "cap_add", "security_opt", "tmpfs", "networks", "user"),
@@ -46,11 +45,18 @@ def test_a_deployment_names_what_there_is(deployment: dict[str, Any]) -> None:
     assert deployment["work_pool"]["work_queue_name"] in register.QUEUES
     assert set(deployment["work_pool"]["job_variables"]) == {"stream_output", "env"}
     found = load_flow_from_entrypoint(str(REPOSITORY / deployment["entrypoint"]))
-    found.validate_parameters(required(found.parameters.required) | deployment.get("parameters", {}))
+    found.validate_parameters(required(found.parameters.required) | asked(found) | deployment.get("parameters", {}))
     for schedule in deployment.get("schedules", []):
         assert schedule["active"] is False, "a schedule waits until somebody switches it on"
         CronSchedule(cron=schedule["cron"], timezone=schedule["timezone"])
-        PipelineConfig.model_validate(schedule["parameters"]["config"])
+        found.validate_parameters(schedule["parameters"])
+
+
+def asked(found: Any) -> dict[str, Any]:
+    """A value for each field that a form of `start/*` cannot do without."""
+    fields = {"uri": "images", "recipe": "published/dc/cifar10-ipc1"}
+    names = [name for form in found.parameters.definitions.values() if form["title"].endswith("Form") for name in form.get("required", [])]
+    return {"config": {name: fields[name] for name in names}} if names else {}
 
 
 def required(names: list[str]) -> dict[str, Any]:

@@ -69,6 +69,7 @@ def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_interrupted_pipelines_start_again_and_others_do_not(client: SyncPrefectClient) -> None:
     assert state_after(client, Crashed()) == "AwaitingRetry"
+    assert state_after(client, Crashed(), "start/digits") == "AwaitingRetry"
     assert state_after(client, Failed(message="Flow run encountered an exception: ConnectError: refused")) == "AwaitingRetry"
     assert state_after(client, Failed(message="Flow run encountered an exception: StorageError: no answer")) == "AwaitingRetry"
     assert state_after(client, Failed(message="Flow run encountered an exception: StorageUnreachable: no answer")) == "AwaitingRetry"
@@ -140,6 +141,11 @@ def test_registering_deletes_the_automation_of_earlier_versions_alone(client: Sy
         ("pipeline/digits", {"config": {"icp": 1}}, "icp"),
         ("pipeline/digits", {"config": {"distill": {"rounds": "ten"}}}, "config.distill.rounds"),
         ("sweep/sweep", {"vary": {"keep": 0.5}}, "is not of type"),
+        ("start/digits", {"config": {"ipc": 0}}, "less than the minimum"),
+        ("start/digits", {"config": {"method": {"name": "dm", "idc": {}}}}, "config.method"),
+        ("start/my-images", {"config": {"resolution": 32}}, "'uri' is a required property"),
+        ("start/published-recipe", {"config": {"recipe": "digits"}}, "is not one of"),
+        ("start/sweep", {"config": {"keep": [0.5, 1.5]}}, "greater than the maximum"),
         ("score-trial/gpu", {"dataset_uri": "d", "config": {}, "trial": -1}, "less than the minimum"),
         ("score-trial/gpu", {"config": {}, "trial": 0}, "dataset_uri"),
     ],
@@ -163,7 +169,6 @@ def test_queues_are_served_in_the_order_of_their_priority(client: SyncPrefectCli
 def test_schedules_are_paused_and_do_not_pile_up(client: SyncPrefectClient) -> None:
     deployments = client.read_deployments()
     scheduled = [found for found in deployments if found.schedules]
-    assert [found.name for found in scheduled] == ["scheduled"]
+    assert sorted(found.name for found in scheduled) == ["my-images-on-a-schedule", "scheduled"]
     assert {schedule.active for found in scheduled for schedule in found.schedules} == {False}
-    assert scheduled[0].global_concurrency_limit is not None
-    assert scheduled[0].global_concurrency_limit.limit == 1
+    assert [found.global_concurrency_limit.limit for found in scheduled if found.global_concurrency_limit] == [1, 1]
