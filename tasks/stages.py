@@ -36,7 +36,7 @@ from tasks.ui_artifacts import show_accuracy, show_dropped, show_kept, show_link
 @stage("ingest {config.source}")
 def read_source(config: IngestConfig, root: str) -> str:
     """Turn a source into a dataset; the URI of the record of the source. What there is to know of it is said each time."""
-    from bilp.data.ingest import read_source
+    from bilp.data.ingestion import read_source
     from bilp.data.source_record import open_record
 
     uri = read_source(config, root, progress())
@@ -49,7 +49,7 @@ def read_source(config: IngestConfig, root: str) -> str:
 @stage("whiten {config.source}")
 def whiten(config: IngestConfig, record_uri: str) -> str:
     """Fit the whitening of the dataset that a record leads to; the URI of the whitened one."""
-    from bilp.data.ingest import dataset_of
+    from bilp.data.ingestion import dataset_of
 
     return dataset_of(record_uri, config, progress())
 
@@ -251,7 +251,7 @@ def evaluate_baseline(dataset_uri: DatasetUri, baseline: BaselineName, ipc: Posi
 @stage("robustness scores")
 def robustness(evaluation_uris: dict[str, list[str]], root: str) -> str:
     """The scores of DD-Ranking from evaluations by variant; the table's URI."""
-    from bilp.evaluate import VARIANTS, robustness
+    from bilp.evaluate.robustness import VARIANTS, robustness
 
     return robustness({variant: evaluation_uris[variant] for variant in VARIANTS}, root)
 

@@ -47,5 +47,34 @@ class ReproductionFacts(Facts):
     recipe: Name
 
 
+class StatedDifference(Facts):
+    """A mean difference of accuracies, and half the width of its 95 % interval, which a single value does not have."""
+
+    mean: Annotated[float, Field(ge=-1.0, le=1.0)]
+    half_width95: Annotated[float, Field(ge=0.0)] | None
+    n: Ordinal
+
+
+class StatedAccuracy(Facts):
+    """The accuracy of an arm on a network over n trainings, and its paired difference to the unpruned arm, if there is one."""
+
+    arm: Name
+    network: Name
+    mean: Share
+    half_width95: Annotated[float, Field(ge=0.0)] | None
+    n: Ordinal
+    difference: StatedDifference | None
+
+
+class ReportFacts(Facts):
+    """What a page says in numbers; pages that were published before these were stated have none."""
+
+    name: Name | None = None
+    """Of the data set."""
+    accuracies: tuple[StatedAccuracy, ...] | None = None
+    size: Number | None = None
+    """Bytes of the artifacts that the page rests on."""
+
+
 class NoFacts(Facts):
-    """Of what has none: pages and scores of robustness."""
+    """Of what has none: scores of robustness."""
