@@ -7,7 +7,9 @@ Prefect's form shows.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
 
+from bilp.artifacts.artifact import published_at
 from bilp.artifacts.manifest_file import MANIFEST
 from bilp.artifacts.run_layout import synthetic_uri
 from bilp.config import (
@@ -24,6 +26,7 @@ from bilp.config import (
 )
 from bilp.config.base import Count, Positive
 from bilp.config.import_options import ImportOptions
+from bilp.errors import BilpError
 from bilp.storage.objects import exists, join
 from tasks import terminal
 from tasks.execution import device
@@ -256,6 +259,16 @@ def robustness(evaluation_uris: dict[str, list[str]], root: str) -> str:
     return robustness({variant: evaluation_uris[variant] for variant in VARIANTS}, root)
 
 
+def refresh_index(root: str) -> None:
+    """Have the list of all reports show a new one, too; that it cannot be written is said, and fails nothing: the report is there."""
+    from bilp.results.index_page import publish_index
+
+    try:
+        publish_index(root)
+    except BilpError as error:
+        terminal.say(f"          the list of reports was not brought up to date: {error}")
+
+
 @stage("report")
 def report(
     config: PipelineConfig,
@@ -272,8 +285,12 @@ def report(
     from bilp.evaluate import summary
     from bilp.report import report
 
+    began = datetime.now(UTC)
     shown = [*evaluation_uris, *([robustness_uri] if robustness_uri else [])]
     uri = report(config, dataset_uri, scores_uri, selection_uri, runs, shown, root, record_uri=record_uri)
+    created = published_at(uri.rpartition("/")[0])
+    if created is not None and datetime.fromisoformat(created) >= began.replace(microsecond=0):
+        refresh_index(root)
     show_accuracy(summary(evaluation_uris))
     show_link(uri)
     return uri

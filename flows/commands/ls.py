@@ -64,7 +64,7 @@ def print_table(listed: Sequence[Result]) -> None:
         screen.width = UNLIMITED
     left_out = [name for name, least in WIDTHS.items() if screen.width < least]
     digits, first = cells.key_digits(listed), varying(listed)
-    table = Table(box=None, pad_edge=False)
+    table = Table(box=None, pad_edge=False, width=screen.width if screen.is_terminal else None)
     kept = [place for place, name in enumerate(COLUMNS) if name not in left_out]
     for name in (COLUMNS[place] for place in kept):
         ratio = 1 if name == DIFFERS and screen.is_terminal else None
