@@ -78,19 +78,25 @@ def report(
     published = there_already(uri, KIND, key, shown=True)
     if published is None:
         collected = collect(sources)
-        files = {FILE: render(config, collected, origins).encode(), outcome.FILE: _table(key, called, config, collected)}
+        differs = changed(plain(config))
+        files = {FILE: render(config, collected, origins).encode(), outcome.FILE: _table(key, called, config, differs, collected)}
         parents = {source.role: source.artifact.uri for source in sources.artifacts}
         sizes = (entry.size for source in sources.artifacts for entry in source.artifact.manifest.files.values())
-        facts = {"name": called, "accuracies": outcome.stated(outcome.arm_results(collected.trainings)), "size": sum(sizes)}
+        facts = {
+            "name": called,
+            "accuracies": outcome.stated(outcome.arm_results(collected.trainings)),
+            "size": sum(sizes),
+            "changed": differs,
+        }
         published = publish(uri, KIND, key, files, config=config, parents=parents, facts=facts)
     return published.place(FILE)
 
 
-def _table(key: str, name: str, config: PipelineConfig, collected: Collected) -> bytes:
+def _table(key: str, name: str, config: PipelineConfig, differs: Mapping[str, Any], collected: Collected) -> bytes:
     """The table of trainings that says what they belong to."""
     scores = collected.sources.one("scores")
     place = "" if scores is None else layout.place_of(scores.uri)
-    rows = outcome.table(key, name, config, changed(plain(config)), collected.trainings, place)
+    rows = outcome.table(key, name, config, differs, collected.trainings, place)
     return parquet.encode(rows, REPORTED, {"stage": KIND, "key": key})
 
 

@@ -34,6 +34,8 @@ class Result:
     """Settings as they are recorded: the pipeline's, or those of the stages of a distillation."""
     results: tuple[ArmResult, ...] = ()
     """What was evaluated."""
+    stated: Mapping[str, Any] | None = None
+    """The settings that are changed, where the report states them."""
     size: int | None = None
     """Bytes of the artifacts that the report rests on, its own included."""
     problem: str = ""
@@ -68,6 +70,8 @@ class Result:
     @cached_property
     def changed(self) -> dict[str, Any]:
         """Settings by dotted path that are not what data set, method and images per class imply; nothing for single distillations."""
+        if self.stated is not None:
+            return dict(self.stated)
         return changed(self.config) if self.kind == "report" else {}
 
     @property

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from typing import Any, TypeVar
 
 from bilp.artifacts import layout, signing
@@ -15,7 +16,7 @@ from bilp.artifacts.run_layout import RECORD, SYNTHETIC
 from bilp.errors import BilpError, DamagedArtifact, IncompatibleArtifact, MissingArtifact
 from bilp.evaluate.rows import evaluation_rows
 from bilp.report.comparison import Training
-from bilp.report.outcome import ArmResult, arm_results, of_facts
+from bilp.report.outcome import arm_results, of_facts
 from bilp.results.find import THREADS, Found, require_whole
 from bilp.results.places import KEY, RUN, WILD
 from bilp.results.result import FINISHED, Result
@@ -115,11 +116,11 @@ def _of_report(artifact: Artifact) -> Result:
     own = sum(entry.size for entry in manifest.files.values())
     result = Result(REPORT, manifest.key, artifact.uri, FINISHED, manifest.created_at, facts.name or "", manifest.config)
     if facts.accuracies is not None:
-        return _completed(result, of_facts(facts.accuracies), own + (facts.size or 0))
+        return replace(result, results=of_facts(facts.accuracies), size=own + (facts.size or 0), stated=facts.changed)
     parents = _opened(artifact.parents.items())  # of a page that was published before these were stated
     rows = [Training(**row) for parent in parents if parent.manifest.kind == "evaluation" for row in evaluation_rows(parent)]
     size = own + sum(entry.size for parent in parents for entry in parent.manifest.files.values())
-    return _completed(result, arm_results(rows), size)
+    return replace(result, results=arm_results(rows), size=size)
 
 
 def _opened(parents: Iterable[tuple[str, str]]) -> list[Artifact]:
@@ -135,11 +136,6 @@ def _opened(parents: Iterable[tuple[str, str]]) -> list[Artifact]:
         except MissingArtifact:
             continue
     return opened
-
-
-def _completed(result: Result, evaluated: tuple[ArmResult, ...], size: int) -> Result:
-    fields = {name: getattr(result, name) for name in ("kind", "key", "uri", "status", "created", "name", "config")}
-    return Result(**fields, results=evaluated, size=size)
 
 
 def _subject(result: Result, artifact: Artifact | None) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Self
 
-from pydantic import Field, model_validator
+from pydantic import Field, JsonValue, model_validator
 
 from bilp.artifacts.facts.base import ClassNames, Facts, Key, Name, Number, Ordinal, Shape, Share
 from bilp.config.baselines import BaselineName
@@ -72,6 +72,8 @@ class ReportFacts(Facts):
     name: Name | None = None
     """Of the data set."""
     accuracies: tuple[StatedAccuracy, ...] | None = None
+    changed: dict[str, JsonValue] | None = None
+    """Settings by dotted path that are not what data set, method and images per class imply (`bilp.config.changed`)."""
     size: Number | None = None
     """Bytes of the artifacts that the page rests on."""
 
