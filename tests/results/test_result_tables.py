@@ -29,7 +29,7 @@ def result(key: str, accuracy: float, **given: object) -> Result:
         ArmResult("unpruned", "convnet", Difference(0.5, math.inf, 1), None),
         ArmResult("bilp", "convnet", Difference(accuracy, 0.1, 3), Difference(accuracy - 0.5, 0.05, 3)),
     )
-    return Result("report", key, f"/a/reports/{key}", FINISHED, "2026-01-02T03:04:05+00:00", "digits", config, arms, 1234)
+    return Result("report", key, f"/a/reports/{key}", FINISHED, "2026-01-02T03:04:05+00:00", "digits", config, arms, size=1234)
 
 
 ONE, OTHER = result("ab" * 8, 0.75), result("ac" * 8, 0.25, keep=0.5, method="dc")
