@@ -13,8 +13,6 @@ from bilp.results.result import Result
 
 FEWEST_DIGITS = 8
 NOTHING = "–"
-IMPLIED = ""
-"""What is shown of a setting that is as data set and method imply."""
 
 
 def key_digits(results: Sequence[Result]) -> int:

@@ -20,17 +20,14 @@ from bilp.storage.objects import Uri, as_uri
 FILE = "index.html"
 ATTEMPTS = 5
 """How often the page is written again because reports were published meanwhile."""
-MOST_COLUMNS = 8
-"""Settings with a column of their own; of further ones the page does not tell."""
 
 
 @dataclass(frozen=True)
 class Group:
-    """The reports on one data set, the best first, and the settings that differ among them."""
+    """The reports on one data set, the best first."""
 
     title: str
     caption: str
-    varying: tuple[str, ...]
     rows: tuple[dict[str, Any], ...]
 
 
@@ -72,14 +69,11 @@ def varying(reports: Sequence[Result]) -> list[str]:
 
 def _group(name: str, reports: Sequence[Result]) -> Group:
     found = varying(reports)
-    columns = tuple(found[:MOST_COLUMNS])
     caption = "The best first: accuracy of the most pruned arm, mean with 95 % interval; difference paired, to the unpruned arm."
-    if len(found) > len(columns):
-        caption += f" {count(len(found) - len(columns), 'further setting')} differ; the reports tell all of them."
-    return Group(dataset_title(name), caption, columns, tuple(_row(result, columns) for result in reports))
+    return Group(dataset_title(name), caption, tuple(_row(result, found) for result in reports))
 
 
-def _row(result: Result, columns: Sequence[str]) -> dict[str, Any]:
+def _row(result: Result, found: Sequence[str]) -> dict[str, Any]:
     main = result.main
     difference = None if main is None else main.difference
     words = None if main is None else arm_words(main.arm)
@@ -88,7 +82,7 @@ def _row(result: Result, columns: Sequence[str]) -> dict[str, Any]:
         "key": result.key,
         "method": result.method,
         "ipc": result.ipc,
-        "settings": [cells.value(result.changed[path]) if path in result.changed else cells.IMPLIED for path in columns],
+        "settings": cells.differences({path: result.changed[path] for path in found if path in result.changed}),
         "accuracy": cells.accuracy(main),
         "arm": "" if words is None else words.title,
         "css": "" if words is None else words.css,

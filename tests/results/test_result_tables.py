@@ -90,7 +90,7 @@ def test_the_index_puts_the_best_first_and_shows_what_varies() -> None:
     assert index_page.varying([ONE, OTHER]) == ["keep"] and index_page.varying([OTHER, OTHER]) == []
     page = index_page.index_page([OTHER, ONE]).decode()
     assert page.index(f'href="{ONE.key}/report.html"') < page.index(f'href="{OTHER.key}/report.html"')
-    assert '<th scope="col">keep</th>' in page and index_page.index_page([]).decode().count("There is no report yet.") == 1
+    assert "<td>keep 0.5</td>" in page and index_page.index_page([]).decode().count("There is no report yet.") == 1
 
 
 def test_text_from_outside_is_escaped(capsys: pytest.CaptureFixture[str]) -> None:
