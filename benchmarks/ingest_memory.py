@@ -28,7 +28,7 @@ limit = int(float(sys.argv[4]) * 2**30)
 from bilp.config import IngestConfig
 from bilp.data import read_source
 from bilp.errors import BilpError
-import bilp.data.ingest, pyarrow.parquet, torch, PIL.Image
+import bilp.data.ingestion, pyarrow.parquet, torch, PIL.Image
 PIL.Image.init()
 if sys.argv[5] == "flows":
     import flows

@@ -7,11 +7,12 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from bilp.config import settings
     from bilp.exchange.loaded import load_distilled
+    from bilp.results.data_frame import runs
 
 __version__ = "0.2.0"
 """The one place of the version: packaging reads it from here."""
 
-__all__ = ["__version__", "load_distilled", "settings"]
+__all__ = ["__version__", "load_distilled", "runs", "settings"]
 
 
 def __getattr__(name: str) -> Any:
@@ -24,4 +25,8 @@ def __getattr__(name: str) -> Any:
         from bilp.config import settings
 
         return settings
+    if name == "runs":
+        from bilp.results.data_frame import runs
+
+        return runs
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

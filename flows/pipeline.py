@@ -5,13 +5,17 @@ The whole pipeline: ingest real images, score and prune them, distill every arm,
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Sequence
+if __name__ == "__main__":  # before Prefect is imported, which takes longer than finding that everything is there
+    import sys
+
+    from flows.commands import run
+
+    run.main(sys.argv[1:], __doc__)
+    sys.exit(0)
 
 from bilp.config import PipelineConfig
 from bilp.config.arms import needs_selection
 from bilp.preflight import check_fit
-from flows import program
 from flows.distill import distill_arms
 from flows.evaluate import evaluate, robustness
 from flows.ingest import dataset_and_record
@@ -41,11 +45,3 @@ def pipeline(config: PipelineConfig = DIGITS, root: Root = None) -> str:
     evaluations = evaluate(dataset, runs, config.ipc, config.evaluate, root)
     scored = robustness(dataset, runs, config.ipc, config.evaluate, root) if config.evaluate.robustness else None
     return report(config, dataset, scores, selection, runs, evaluations, root, scored, record)
-
-
-def main(arguments: Sequence[str]) -> None:
-    program.run(__doc__, arguments, pipeline, program.show_report)
-
-
-if __name__ == "__main__":
-    main(sys.argv[1:])

@@ -7,7 +7,9 @@ Prefect's form shows.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
 
+from bilp.artifacts.artifact import published_at
 from bilp.artifacts.manifest_file import MANIFEST
 from bilp.artifacts.run_layout import synthetic_uri
 from bilp.config import (
@@ -24,6 +26,7 @@ from bilp.config import (
 )
 from bilp.config.base import Count, Positive
 from bilp.config.import_options import ImportOptions
+from bilp.errors import BilpError
 from bilp.storage.objects import exists, join
 from tasks import terminal
 from tasks.execution import device
@@ -36,7 +39,7 @@ from tasks.ui_artifacts import show_accuracy, show_dropped, show_kept, show_link
 @stage("ingest {config.source}")
 def read_source(config: IngestConfig, root: str) -> str:
     """Turn a source into a dataset; the URI of the record of the source. What there is to know of it is said each time."""
-    from bilp.data.ingest import read_source
+    from bilp.data.ingestion import read_source
     from bilp.data.source_record import open_record
 
     uri = read_source(config, root, progress())
@@ -49,7 +52,7 @@ def read_source(config: IngestConfig, root: str) -> str:
 @stage("whiten {config.source}")
 def whiten(config: IngestConfig, record_uri: str) -> str:
     """Fit the whitening of the dataset that a record leads to; the URI of the whitened one."""
-    from bilp.data.ingest import dataset_of
+    from bilp.data.ingestion import dataset_of
 
     return dataset_of(record_uri, config, progress())
 
@@ -251,9 +254,19 @@ def evaluate_baseline(dataset_uri: DatasetUri, baseline: BaselineName, ipc: Posi
 @stage("robustness scores")
 def robustness(evaluation_uris: dict[str, list[str]], root: str) -> str:
     """The scores of DD-Ranking from evaluations by variant; the table's URI."""
-    from bilp.evaluate import VARIANTS, robustness
+    from bilp.evaluate.robustness import VARIANTS, robustness
 
     return robustness({variant: evaluation_uris[variant] for variant in VARIANTS}, root)
+
+
+def refresh_index(root: str) -> None:
+    """Have the list of all reports show a new one, too; that it cannot be written is said, and fails nothing: the report is there."""
+    from bilp.results.index_page import publish_index
+
+    try:
+        publish_index(root)
+    except BilpError as error:
+        terminal.say(f"          the list of reports was not brought up to date: {error}")
 
 
 @stage("report")
@@ -272,8 +285,12 @@ def report(
     from bilp.evaluate import summary
     from bilp.report import report
 
+    began = datetime.now(UTC)
     shown = [*evaluation_uris, *([robustness_uri] if robustness_uri else [])]
     uri = report(config, dataset_uri, scores_uri, selection_uri, runs, shown, root, record_uri=record_uri)
+    created = published_at(uri.rpartition("/")[0])
+    if created is not None and datetime.fromisoformat(created) >= began.replace(microsecond=0):
+        refresh_index(root)
     show_accuracy(summary(evaluation_uris))
     show_link(uri)
     return uri

@@ -30,8 +30,9 @@ from bilp.config.decode import DecodeConfig
 from bilp.config.methods.idc import IdcConfig, PretrainedConfig
 from bilp.data import ingest, read_source
 from bilp.distill import distill_round, finish_run, pretrain_network, reselect_round, start_run
-from bilp.evaluate import VARIANTS, evaluate_baseline, evaluate_synthetic, robustness, train_teacher
+from bilp.evaluate import VARIANTS, evaluate_baseline, evaluate_synthetic, train_teacher
 from bilp.evaluate.reproduction import publish_reproduction
+from bilp.evaluate.robustness import robustness
 from bilp.experts.train_experts import collect_experts, train_expert
 from bilp.pruning.prune import prune
 from bilp.report import report

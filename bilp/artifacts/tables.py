@@ -118,6 +118,27 @@ REPRODUCTION = pa.schema(
 )
 """Reproduction of a published cell: ours against the published value, all in per cent; NaN where nothing was published."""
 
+REPORTED = pa.schema(
+    {
+        "run": pa.string(),
+        "dataset": pa.string(),
+        "method": pa.string(),
+        "ipc": pa.int32(),
+        "keep": pa.float64(),
+        "beta": pa.float64(),
+        "run_seed": pa.int64(),
+        "recipe": pa.string(),
+        "changed": pa.string(),
+        **{field.name: field.type for field in EVALUATION},
+        "scores": pa.string(),
+    }
+)
+"""Report: the rows of its evaluations with what they belong to, so that the tables of all reports can be read as one.
+
+`run` is the key of the report, `run_seed` the seed of everything; `changed` holds, as JSON, the settings that are not what data set,
+method and images per class imply; `scores` is the place of the summary of scores relative to the storage root. Texts are empty where there
+is none."""
+
 _COUNT, _LENGTH, _SHARE, _NUMBER = (0, 2**53), (0.0, math.inf), (0.0, 1.0), (0, 2**31)
 _SAMPLE = {"sample_id": _COUNT, "label": _NUMBER}
 
@@ -155,6 +176,16 @@ RULES: dict[pa.Schema, Rules] = {
         ranges={
             **dict.fromkeys(("experiment", "seed", "epochs"), _NUMBER),
             **dict.fromkeys(("accuracy", "best_accuracy"), _SHARE),
+            "train_images": (1, 2**53),
+        },
+        once=("arm", "experiment", "network", "seed"),
+        most=100_000,
+    ),
+    REPORTED: Rules(
+        ranges={
+            **dict.fromkeys(("experiment", "seed", "epochs"), _NUMBER),
+            **dict.fromkeys(("accuracy", "best_accuracy", "keep", "beta"), _SHARE),
+            "ipc": (1, 2**31),
             "train_images": (1, 2**53),
         },
         once=("arm", "experiment", "network", "seed"),

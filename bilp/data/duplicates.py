@@ -12,14 +12,17 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
 from bilp.data.contents import SPLITS, SplitName, counted
-from bilp.data.shards import Stored
+
+if TYPE_CHECKING:
+    from bilp.data.shards import Stored
+
 
 Mask = NDArray[np.bool_]
 

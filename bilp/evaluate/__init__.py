@@ -1,6 +1,10 @@
 """Evaluation: fresh networks are trained on a set and tested on the real test split."""
 
-from bilp.evaluate.evaluation import evaluate_baseline, evaluate_synthetic
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
 from bilp.evaluate.metrics import (
     Difference,
     Measurement,
@@ -12,8 +16,11 @@ from bilp.evaluate.metrics import (
     paired_test,
     summary,
 )
-from bilp.evaluate.robustness import VARIANTS, augmentation_robust_score, label_robust_score, load_robustness, robustness, variants
-from bilp.evaluate.teacher import train_teacher
+
+if TYPE_CHECKING:
+    from bilp.evaluate.evaluation import evaluate_baseline, evaluate_synthetic
+    from bilp.evaluate.robustness import VARIANTS, augmentation_robust_score, label_robust_score, load_robustness, variants
+    from bilp.evaluate.teacher import train_teacher
 
 __all__ = [
     "VARIANTS",
@@ -30,8 +37,17 @@ __all__ = [
     "measurements",
     "paired_difference",
     "paired_test",
-    "robustness",
     "summary",
     "train_teacher",
     "variants",
 ]
+
+_TRAINING = {"evaluate_baseline": "evaluation", "evaluate_synthetic": "evaluation", "train_teacher": "teacher"}
+"""What trains networks, by the module that it is in."""
+
+
+def __getattr__(name: str) -> Any:
+    """What needs torch, imported when it is asked for: who only reads evaluations need not wait for it."""
+    if name not in __all__:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f"bilp.evaluate.{_TRAINING.get(name, 'robustness')}"), name)

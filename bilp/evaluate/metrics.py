@@ -7,11 +7,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import fmean, stdev
 
-from scipy.special import stdtr, stdtrit
-
 from bilp.artifacts.artifact import open_artifact
 from bilp.errors import ConfigError
-from bilp.evaluate.results import KIND, evaluation_rows
+from bilp.evaluate.rows import KIND, evaluation_rows
 from bilp.storage.objects import Uri, as_uri
 
 CONFIDENCE = 0.95
@@ -78,8 +76,7 @@ def interval(values: Sequence[float]) -> tuple[float, float]:
         raise ValueError("an interval needs at least one value")
     if len(values) == 1:
         return values[0], math.inf
-    quantile = float(stdtrit(len(values) - 1, (1 + CONFIDENCE) / 2))
-    return fmean(values), quantile * stdev(values) / math.sqrt(len(values))
+    return fmean(values), _quantile(len(values)) * stdev(values) / math.sqrt(len(values))
 
 
 def paired_difference(ours: Sequence[Measurement], theirs: Sequence[Measurement]) -> Difference:
@@ -110,11 +107,20 @@ def paired_test(ours: Sequence[Measurement], theirs: Sequence[Measurement]) -> P
     found = paired_difference(ours, theirs)
     if found.n == 1:
         return PairedTest(found, math.nan, 1.0)
-    error = found.half_width95 / float(stdtrit(found.n - 1, (1 + CONFIDENCE) / 2))
+    error = found.half_width95 / _quantile(found.n)
     if error == 0.0:
         return PairedTest(found, 0.0, 1.0) if found.mean == 0.0 else PairedTest(found, math.copysign(math.inf, found.mean), 0.0)
+    from scipy.special import stdtr
+
     t = found.mean / error
     return PairedTest(found, t, 2.0 * float(stdtr(found.n - 1, -abs(t))))
+
+
+def _quantile(n: int) -> float:
+    """Of Student's t, for the interval of the mean of n values."""
+    from scipy.special import stdtrit  # which takes longer to import than a listing of results may take
+
+    return float(stdtrit(n - 1, (1 + CONFIDENCE) / 2))
 
 
 def _by_training(rows: Sequence[Measurement]) -> dict[tuple[int, str, int], float]:

@@ -7,24 +7,22 @@ from typing import Any
 
 import pyarrow as pa
 
-from bilp.artifacts.artifact import Artifact, content_key, there_already
-from bilp.artifacts.facts import EvaluationFacts
+from bilp.artifacts.artifact import content_key, there_already
 from bilp.artifacts.publication import TableFile, publish_table
 from bilp.artifacts.tables import EVALUATION
 from bilp.config import EvaluateConfig, NetworkConfig
 from bilp.config.base import as_recorded
-from bilp.errors import DamagedArtifact
 from bilp.evaluate import teacher, training_cache
 from bilp.evaluate.own import own_settings
+from bilp.evaluate.rows import FILE as FILE
+from bilp.evaluate.rows import KIND as KIND
+from bilp.evaluate.rows import evaluation_rows as evaluation_rows
 from bilp.evaluate.training_cache import Parts, Training
 from bilp.nets import label
 from bilp.storage.objects import join
-from bilp.storage.verification import again
 
 VERSION = 1
 """Of the table; that of the trainings it holds is added in its key, so that raising either asks for a new one."""
-KIND = "evaluation"
-FILE = "evaluation.parquet"
 
 # Which baselines there are and how long others train decides no training's outcome, and how many networks one computation
 # holds decides no more than rounding, so it counts where it is given; the name of a protocol stands for the settings that are
@@ -109,20 +107,6 @@ class Publication:
         """The settings that differ for a network."""
         own = _settings(own_settings(self.config, network))
         return {name: value for name, value in own.items() if value != self.settings[name]}
-
-
-def evaluation_rows(evaluation: Artifact) -> list[dict[str, Any]]:
-    """The rows of an evaluation's table, see `bilp.artifacts.tables.EVALUATION`.
-
-    Raises DamagedArtifact if one is of another arm, experiment or network than the manifest states.
-    """
-    facts = evaluation.stated(EvaluationFacts)
-    rows: list[dict[str, Any]] = evaluation.table(FILE, EVALUATION).to_pylist()
-    for row in rows:
-        if (row["arm"], row["experiment"]) != (facts.arm, facts.experiment) or row["network"] not in facts.networks:
-            told = ascii({name: row[name] for name in ("arm", "experiment", "network")})
-            raise DamagedArtifact(f"{evaluation.place(FILE)} holds a row of {told[:200]}, which it does not state: {again(evaluation.uri)}")
-    return rows
 
 
 def _settings(config: EvaluateConfig) -> dict[str, Any]:

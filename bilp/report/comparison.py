@@ -9,7 +9,7 @@ from statistics import fmean
 
 from bilp.config.network import NETWORKS
 from bilp.errors import ConfigError
-from bilp.evaluate import Difference, Measurement, interval, paired_difference
+from bilp.evaluate.metrics import Difference, Measurement, interval, paired_difference
 
 
 @dataclass(frozen=True)

@@ -10,12 +10,16 @@ import numpy as np
 from jinja2 import Environment, PackageLoader, StrictUndefined, Template
 from markupsafe import Markup
 
-from bilp.artifacts.artifact import content_key, there_already
+from bilp.artifacts import layout, parquet
+from bilp.artifacts.artifact import content_key, plain, there_already
 from bilp.artifacts.publication import publish
+from bilp.artifacts.tables import REPORTED
 from bilp.config import METHODS, PipelineConfig
 from bilp.config.arms import adaptive_note
+from bilp.config.changed import changed
 from bilp.config.given import model_of
 from bilp.evaluate import label_robust_score
+from bilp.report import outcome
 from bilp.report.accuracy import accuracy, robustness_rows
 from bilp.report.collect import Collected, collect, open_sources
 from bilp.report.effect import effect
@@ -30,7 +34,8 @@ from bilp.report.wording import arm_words, count, dataset_title, rule_meaning, s
 from bilp.storage.objects import Uri, as_uri, join, optional_uri
 from bilp.text.escaping import shown as one_line
 
-VERSION = 2
+VERSION = 3
+"""Of the page, and of the table and the facts that go with it."""
 KIND = "report"
 FILE = "report.html"
 PIXELATED_SIDE = 40  # smaller images are enlarged by the page: pixel by pixel, not blurred
@@ -72,10 +77,27 @@ def report(
     uri = join(root, "reports", key)
     published = there_already(uri, KIND, key, shown=True)
     if published is None:
-        page = render(config, collect(sources), origins).encode()
+        collected = collect(sources)
+        differs = changed(plain(config))
+        files = {FILE: render(config, collected, origins).encode(), outcome.FILE: _table(key, called, config, differs, collected)}
         parents = {source.role: source.artifact.uri for source in sources.artifacts}
-        published = publish(uri, KIND, key, {FILE: page}, config=config, parents=parents)
+        sizes = (entry.size for source in sources.artifacts for entry in source.artifact.manifest.files.values())
+        facts = {
+            "name": called,
+            "accuracies": outcome.stated(outcome.arm_results(collected.trainings)),
+            "size": sum(sizes),
+            "changed": differs,
+        }
+        published = publish(uri, KIND, key, files, config=config, parents=parents, facts=facts)
     return published.place(FILE)
+
+
+def _table(key: str, name: str, config: PipelineConfig, differs: Mapping[str, Any], collected: Collected) -> bytes:
+    """The table of trainings that says what they belong to."""
+    scores = collected.sources.one("scores")
+    place = "" if scores is None else layout.place_of(scores.uri)
+    rows = outcome.table(key, name, config, differs, collected.trainings, place)
+    return parquet.encode(rows, REPORTED, {"stage": KIND, "key": key})
 
 
 def render(config: PipelineConfig, collected: Collected, origins: Mapping[str, str] | None = None) -> str:

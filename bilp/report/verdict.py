@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 from bilp.config.baselines import ALL_REAL, RANDOM_REAL
@@ -30,8 +30,12 @@ class Amounts:
 
 def main_arm(rows: Sequence[Training]) -> str | None:
     """The arm the page is about: the most pruned one that was evaluated."""
-    present = {row.arm for row in rows}
-    return next((arm for arm in (*PRUNED_ARMS, "unpruned") if arm in present), None)
+    return most_pruned({row.arm for row in rows})
+
+
+def most_pruned(arms: Collection[str]) -> str | None:
+    """The most pruned of these arms; None if they are baselines alone."""
+    return next((arm for arm in (*PRUNED_ARMS, "unpruned") if arm in arms), None)
 
 
 def pruned_words(arm: str, amounts: Amounts) -> str:

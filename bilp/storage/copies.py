@@ -55,6 +55,28 @@ def copy_of(store: Store, path: str, uri: str, sha256: str | None, artifact: str
     return copy
 
 
+def noted(name: str) -> bytes | None:
+    """What was noted under a name, which is a sha256 in hexadecimal digits; None if nothing was."""
+    file = _folder(name) / f"{name}.note"
+    return file.read_bytes() if _is_own_file(file) else None
+
+
+def note(name: str, content: bytes) -> None:
+    """Keep a few bytes that this user alone may write, for as long as copies are kept."""
+    with _arriving(f"{name}.note", "a note") as arriving:
+        arriving.write_bytes(content)
+        arriving.replace(_folder(name) / f"{name}.note")
+
+
+def named(copy: Path, suffix: str) -> Path:
+    """A copy's content beside it, under a name that ends so, for programs that go by that: a browser shows no page without `.html`."""
+    target = copy.with_name(f"{copy.name}{suffix}")
+    with _arriving(target.name, str(copy)) as arriving:
+        arriving.write_bytes(copy.read_bytes())
+        arriving.replace(target)
+    return target
+
+
 def _present(sha256: str) -> Path | None:
     """The copy with this checksum. One that differs was damaged on this disk, and not in the storage: it is as good as none."""
     copy = _folder(sha256) / sha256

@@ -10,13 +10,14 @@ import importlib
 import os
 import uuid
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TypeVar
 
 from bilp.errors import BilpError, DamagedArtifact, ImpossibleUri, MissingArtifact, StorageError, StorageRefused
 from bilp.storage import copies, local, transient
 from bilp.storage.backend import Oversized, Store, Version
+from bilp.storage.trace import followed
 from bilp.storage.uris import Uri as Uri
 from bilp.storage.uris import as_uri as as_uri
 from bilp.storage.uris import join as join
@@ -100,8 +101,11 @@ def sizes(uri: str, names: Iterable[str]) -> dict[str, int]:
 
     On S3 one listing of everything below the URI, so a request for a thousand files rather than one for each.
     """
-    with _reaching("measure", uri) as (store, path):
-        return store.sizes(path, names)
+    with _reaching("measure", uri) as (store, path), ExitStack() as stack:
+        asked = list(names)
+        for name in asked if store is local else ():
+            stack.enter_context(followed("measure", f"{path}/{name}"))
+        return store.sizes(path, asked)
 
 
 def objects(uri: str) -> dict[str, Version]:
@@ -256,7 +260,8 @@ def _reaching(action: str, uri: str, reading: bool = False) -> Iterator[tuple[St
     """Locate the URI, and put whatever the storage raises into words: file systems, botocore and aiohttp share no base class."""
     store, path = _locate(uri)
     try:
-        yield store, path
+        with followed(action, path if store is local else None):
+            yield store, path
     except BilpError:
         raise
     except Exception as error:

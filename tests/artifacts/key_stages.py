@@ -41,8 +41,9 @@ from bilp.artifacts.manifest_file import MANIFEST
 from bilp.data import ingest
 from bilp.data.whitened import whiten
 from bilp.distill import distill_round, finish_run, pretrain_network, reselect_round, start_run
-from bilp.evaluate import VARIANTS, evaluate_baseline, evaluate_synthetic, robustness, train_teacher
+from bilp.evaluate import VARIANTS, evaluate_baseline, evaluate_synthetic, train_teacher
 from bilp.evaluate.reproduction import publish_reproduction
+from bilp.evaluate.robustness import robustness
 from bilp.exchange.import_set import import_set
 from bilp.experts.train_experts import collect_experts, train_expert
 from bilp.pruning.prune import prune
@@ -119,7 +120,7 @@ def _call(function: Callable[..., object], *names: str) -> Call:
 FILE = f"/{MANIFEST}".replace(".", r"\.")
 STAGES = (
     Stage("source", ("ingest",), "datasets/NAME/sources/KEY", rf"datasets/.*/sources/{KEY}{FILE}",
-          lambda root, settings, inputs: ingest(settings, root), sources, ("bilp.data.ingest",)),
+          lambda root, settings, inputs: ingest(settings, root), sources, ("bilp.data.ingestion",)),
     Stage("whitened data set", ("whiten",), "datasets/NAME/FINGERPRINT/whitened/KEY", rf".*/whitened/{KEY}{FILE}",
           lambda root, settings, inputs: whiten(inputs["dataset"], settings.epsilon), fits, ("bilp.data.whitened",)),
     Stage("scoring trial", ("score", "score_trial"), "scores/FINGERPRINT/KEY/trials/NUMBER", rf"scores/.*/trials/\d+{FILE}",

@@ -23,9 +23,9 @@ from bilp.evaluate import (
     load_robustness,
     measurements,
     paired_test,
-    robustness,
     variants,
 )
+from bilp.evaluate.robustness import robustness
 
 PublishSet = Callable[..., str]
 fractions = st.floats(0.0, 1.0)

@@ -190,7 +190,7 @@ def test_what_nobody_expected_in_a_stage_names_the_stage(
     def fail(*_: object) -> None:
         raise RuntimeError("two\nlines")
 
-    monkeypatch.setattr(importlib.import_module("bilp.data.ingest"), "open_source", fail)
+    monkeypatch.setattr(importlib.import_module("bilp.data.ingestion"), "open_source", fail)
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "temporary"))
     (tmp_path / "temporary").mkdir()
     monkeypatch.chdir(tmp_path)

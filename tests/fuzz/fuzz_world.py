@@ -32,7 +32,7 @@ from bilp.config import (
     TrajectoryConfig,
 )
 from bilp.data import read_source
-from bilp.data.ingest import dataset_of
+from bilp.data.ingestion import dataset_of
 from bilp.distill import distill_round, finish_run, reselect_round, start_run
 from bilp.evaluate import evaluate_baseline, evaluate_synthetic
 from bilp.experts.train_experts import collect_experts, train_expert

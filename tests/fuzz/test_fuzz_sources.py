@@ -20,7 +20,7 @@ from PIL import Image
 from reading import Result, selected, sound_dataset, sound_selection, sound_synthetic, use_dataset, use_set
 
 from bilp.data import read_source
-from bilp.data.ingest import dataset_of
+from bilp.data.ingestion import dataset_of
 from bilp.exchange import import_set
 from bilp.pruning.prune import prune
 

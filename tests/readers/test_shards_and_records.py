@@ -18,7 +18,7 @@ from bilp.artifacts.manifest_file import MANIFEST
 from bilp.artifacts.run_layout import RECORD
 from bilp.config import IngestConfig
 from bilp.data import ingest, open_dataset, read_source
-from bilp.data.ingest import dataset_of
+from bilp.data.ingestion import dataset_of
 from bilp.data.shards import _schema
 from bilp.distill import distill_round, open_run
 from bilp.distill.inputs import open_pool

@@ -15,7 +15,7 @@ from tiny_world import DISTILL, MEASURE, RESELECT, SCORE, World, content_of, put
 from bilp.artifacts import parquet, tables
 from bilp.artifacts.artifact import open_artifact
 from bilp.data import open_dataset
-from bilp.data.ingest import INDEX
+from bilp.data.ingestion import INDEX
 from bilp.data.source_record import ORIGINS
 from bilp.distill import start_run
 from bilp.distill.round_files import round_effects, round_losses

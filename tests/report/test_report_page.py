@@ -25,7 +25,8 @@ from bilp.artifacts.publication import publish
 from bilp.data import open_dataset
 from bilp.distill import load_synthetic
 from bilp.errors import MissingArtifact
-from bilp.evaluate import evaluate_baseline, evaluate_synthetic, load_robustness, robustness, summary, variants
+from bilp.evaluate import evaluate_baseline, evaluate_synthetic, load_robustness, summary, variants
+from bilp.evaluate.robustness import robustness
 from bilp.storage import objects
 
 SECTIONS = ["accuracy", "source", "pruning", "effect", "synthetic", "provenance", "settings"]

@@ -19,7 +19,10 @@ from bilp.artifacts.facts.distillation import RoundFacts as RoundFacts
 from bilp.artifacts.facts.distillation import SyntheticFacts as SyntheticFacts
 from bilp.artifacts.facts.evaluation import EvaluationFacts as EvaluationFacts
 from bilp.artifacts.facts.evaluation import NoFacts as NoFacts
+from bilp.artifacts.facts.evaluation import ReportFacts as ReportFacts
 from bilp.artifacts.facts.evaluation import ReproductionFacts as ReproductionFacts
+from bilp.artifacts.facts.evaluation import StatedAccuracy as StatedAccuracy
+from bilp.artifacts.facts.evaluation import StatedDifference as StatedDifference
 from bilp.artifacts.facts.evaluation import TeacherFacts as TeacherFacts
 from bilp.artifacts.facts.scores import SelectionFacts as SelectionFacts
 from bilp.artifacts.facts.scores import SummaryFacts as SummaryFacts
@@ -40,7 +43,7 @@ FACTS: Mapping[str, type[Facts]] = {
     "teacher": TeacherFacts,
     "evaluation": EvaluationFacts,
     "robustness": NoFacts,
-    "report": NoFacts,
+    "report": ReportFacts,
     "reproduction": ReproductionFacts,
 }
 """The model of every kind that the stages publish."""

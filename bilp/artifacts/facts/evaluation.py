@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Self
 
-from pydantic import Field, model_validator
+from pydantic import Field, JsonValue, model_validator
 
 from bilp.artifacts.facts.base import ClassNames, Facts, Key, Name, Number, Ordinal, Shape, Share
 from bilp.config.baselines import BaselineName
@@ -47,5 +47,36 @@ class ReproductionFacts(Facts):
     recipe: Name
 
 
+class StatedDifference(Facts):
+    """A mean difference of accuracies, and half the width of its 95 % interval, which a single value does not have."""
+
+    mean: Annotated[float, Field(ge=-1.0, le=1.0)]
+    half_width95: Annotated[float, Field(ge=0.0)] | None
+    n: Ordinal
+
+
+class StatedAccuracy(Facts):
+    """The accuracy of an arm on a network over n trainings, and its paired difference to the unpruned arm, if there is one."""
+
+    arm: Name
+    network: Name
+    mean: Share
+    half_width95: Annotated[float, Field(ge=0.0)] | None
+    n: Ordinal
+    difference: StatedDifference | None
+
+
+class ReportFacts(Facts):
+    """What a page says in numbers; pages that were published before these were stated have none."""
+
+    name: Name | None = None
+    """Of the data set."""
+    accuracies: tuple[StatedAccuracy, ...] | None = None
+    changed: dict[str, JsonValue] | None = None
+    """Settings by dotted path that are not what data set, method and images per class imply (`bilp.config.changed`)."""
+    size: Number | None = None
+    """Bytes of the artifacts that the page rests on."""
+
+
 class NoFacts(Facts):
-    """Of what has none: pages and scores of robustness."""
+    """Of what has none: scores of robustness."""

@@ -8,7 +8,7 @@ from typing import Any
 from bilp.config import PipelineConfig
 from bilp.config.arms import needs_selection, planned_runs
 from bilp.data import read_source
-from bilp.data.ingest import dataset_of
+from bilp.data.ingestion import dataset_of
 from bilp.distill import distill_round, finish_run, reselect_round, start_run
 from bilp.evaluate import evaluate_baseline, evaluate_synthetic
 from bilp.pruning.prune import prune

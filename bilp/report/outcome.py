@@ -1,0 +1,106 @@
+"""What a page says in numbers, and the table that goes with it: for whoever lists, compares or queries many pages."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import pyarrow as pa
+
+from bilp.artifacts.facts import StatedAccuracy, StatedDifference
+from bilp.artifacts.tables import EVALUATION
+from bilp.config import PipelineConfig
+from bilp.evaluate.metrics import Difference
+from bilp.report.comparison import Training, against_arm, mean, of
+from bilp.report.verdict import most_pruned
+from bilp.report.wording import PRUNED_ARMS, arm_place
+
+FILE = "accuracy.parquet"
+
+
+@dataclass(frozen=True)
+class ArmResult:
+    """Accuracy of an arm on a network, and its paired difference to the unpruned arm, if there is one."""
+
+    arm: str
+    network: str
+    accuracy: Difference
+    difference: Difference | None
+
+
+def arm_results(rows: Sequence[Training]) -> tuple[ArmResult, ...]:
+    """One for each arm and network: arms from baselines to both prunings, networks in order of appearance."""
+    arms = sorted(dict.fromkeys(row.arm for row in rows), key=arm_place)
+    networks = dict.fromkeys(row.network for row in rows)
+    found = []
+    for arm in arms:
+        for network in networks:
+            if chosen := of(rows, arm, network):
+                difference = against_arm(rows, arm, "unpruned", network) if arm in PRUNED_ARMS else None
+                found.append(ArmResult(arm, network, mean(chosen), difference))
+    return tuple(found)
+
+
+def main_result(results: Sequence[ArmResult]) -> ArmResult | None:
+    """The result that a page is about: of the most pruned arm, on its first network."""
+    arm = most_pruned({result.arm for result in results})
+    return next((result for result in results if result.arm == arm), None)
+
+
+def stated(results: Sequence[ArmResult]) -> list[dict[str, Any]]:
+    """The results as facts of a page."""
+    return [
+        {
+            "arm": result.arm,
+            "network": result.network,
+            **_finite(result.accuracy),
+            "difference": None if result.difference is None else _finite(result.difference),
+        }
+        for result in results
+    ]
+
+
+def of_facts(facts: Sequence[StatedAccuracy]) -> tuple[ArmResult, ...]:
+    """The results that a page states."""
+    return tuple(
+        ArmResult(fact.arm, fact.network, _difference(fact), None if fact.difference is None else _difference(fact.difference))
+        for fact in facts
+    )
+
+
+def table(key: str, name: str, config: PipelineConfig, changed: Mapping[str, Any], rows: Sequence[Training], scores: str) -> pa.Table:
+    """The trainings with what they belong to, see `bilp.artifacts.tables.REPORTED`.
+
+    Args:
+        key: Of the page.
+        name: Of the data set.
+        config: What was done.
+        changed: The settings that are not what data set, method and images per class imply.
+        rows: The trainings.
+        scores: Place of the summary of scores; empty if there is none.
+    """
+    belonging = {
+        "run": key,
+        "dataset": name,
+        "method": config.method,
+        "ipc": config.ipc,
+        "keep": config.keep,
+        "beta": config.beta,
+        "run_seed": config.seed,
+        "recipe": config.recipe or "",
+        "changed": json.dumps(dict(changed), sort_keys=True, ensure_ascii=False),
+    }
+    columns: dict[str, Any] = {column: [value] * len(rows) for column, value in belonging.items()}
+    columns |= {column: [getattr(row, column) for row in rows] for column in EVALUATION.names}
+    return pa.table(columns | {"scores": [scores] * len(rows)})
+
+
+def _finite(value: Difference) -> dict[str, Any]:
+    return asdict(value) | {"half_width95": value.half_width95 if math.isfinite(value.half_width95) else None}
+
+
+def _difference(fact: StatedAccuracy | StatedDifference) -> Difference:
+    return Difference(fact.mean, math.inf if fact.half_width95 is None else fact.half_width95, fact.n)

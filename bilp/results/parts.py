@@ -1,0 +1,91 @@
+"""What something in a storage consists of and comes from, in lines: for a report, a run, or an artifact of any kind."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from bilp.artifacts.artifact import Artifact, open_artifact
+from bilp.report.comparison import judgment
+from bilp.report.wording import arm_words, data_size
+from bilp.results import cells
+from bilp.results.find import Found
+from bilp.results.places import RUN, TRAININGS
+from bilp.results.result import Result
+from bilp.results.stored import REPORT, result_at
+from bilp.storage import objects
+
+LONGEST = 300
+"""Characters of a fact or a setting that are shown."""
+
+
+def described(found: Found) -> dict[str, Any]:
+    """Everything that is known of it, as JSON holds it. Raises as `bilp.results.find.find`."""
+    told: dict[str, Any] = {"kind": found.kind, "key": found.key, "uri": found.uri}
+    if found.kind == TRAININGS:
+        sizes = objects.objects(found.uri)
+        return told | {"files": {name: version.size for name, version in sorted(sizes.items())}}
+    if found.kind in (REPORT, RUN):
+        result = result_at(found)
+        told |= cells.as_json(result) | {"config": dict(result.config)}
+    if found.kind == RUN:
+        return told
+    artifact = open_artifact(found.uri, found.kind)
+    return told | _of_artifact(artifact)
+
+
+def lines(found: Found) -> list[str]:
+    """The same for people, the weightiest first."""
+    told = described(found)
+    head = [f"{found.kind} {found.key}", f"  {found.uri}"]
+    if found.kind in (REPORT, RUN):
+        head += _of_result(result_at(found))
+    groups = {name: told[name] for name in ("facts", "parents", "files", "provenance") if told.get(name)}
+    if found.kind == REPORT:
+        groups.pop("facts", None)  # told above
+    elif "config" in told:
+        groups["settings"] = told["config"]
+    return head + [line for name, values in groups.items() for line in (f"{name}:", *_listed(values))]
+
+
+def _of_artifact(artifact: Artifact) -> dict[str, Any]:
+    manifest = artifact.manifest
+    return {
+        "created": manifest.created_at,
+        "size": sum(entry.size for entry in manifest.files.values()),
+        "facts": dict(manifest.facts),
+        "parents": dict(artifact.parents),
+        "files": {name: {"sha256": entry.sha256, "size": entry.size} for name, entry in manifest.files.items()},
+        "config": dict(manifest.config),
+        "provenance": dict(manifest.provenance),
+    }
+
+
+def _of_result(result: Result) -> list[str]:
+    told = [
+        ("what", cells.subject(result)),
+        ("status", result.status),
+        ("published", f"{cells.when(result)} UTC" if result.created else ""),
+    ]
+    told += [("differs in", cells.differences(result.changed)), ("size", cells.size(result) if result.size is not None else "")]
+    several = len(cells.networks([result])) > 1
+    for each in result.results:
+        words = f"{cells.accuracy(each)} (n {each.accuracy.n})"
+        if each.difference is not None:
+            words += f", {cells.difference(each)} to {arm_words('unpruned').title}: {judgment(each.difference)}"
+        told.append((cells.arm(each, several), words.replace("\u00a0", " ")))
+    width = max(len(name) for name, _ in told)
+    return [f"  {name:{width}}  {words}" for name, words in told if words]
+
+
+def _listed(values: Mapping[str, Any]) -> list[str]:
+    width = max(len(name) for name in values)
+    return [f"  {name:{width}}  {_short(value)}" for name, value in values.items()]
+
+
+def _short(value: Any) -> str:
+    if isinstance(value, Mapping) and value.keys() == {"sha256", "size"}:
+        return f"{data_size(value['size']):>8}  {value['sha256'][:16]}"
+    text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+    return text if len(text) <= LONGEST else f"{text[:LONGEST]}..."

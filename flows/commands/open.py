@@ -1,0 +1,48 @@
+"""bilp open 3f2a
+
+Open a report in the browser; one that lies on S3 is copied to the cache first. Where there is no browser, its path is printed.
+"""
+
+from __future__ import annotations
+
+import webbrowser
+from collections.abc import Sequence
+from pathlib import Path
+
+from bilp.artifacts.artifact import open_artifact
+from bilp.results.find import find
+from bilp.results.stored import REPORT
+from bilp.storage import copies
+from flows import program
+
+NAME = "bilp open"
+PAGE = "report.html"
+
+
+def main(arguments: Sequence[str]) -> None:
+    """Open what `arguments` name."""
+    parser = program.Parser(prog=NAME, description=program.described(__doc__)[1], allow_abbrev=False)
+    parser.add_argument("key", metavar="KEY", help="key of a report, the first digits of it, a path or a URI")
+    parser.add_argument("--storage", metavar="URI", help="storage root (default: $BILP_STORAGE, or bilp-storage)")
+    parser.add_argument("--path", action="store_true", help="print the path and open nothing")
+    typed = parser.typed(arguments)
+
+    def show(page: Path) -> None:
+        program.show_uri("report", str(page))
+        if not typed.path:
+            _open(page)
+
+    program.guarded(NAME, lambda: local_page(typed.key, typed.storage), show)
+
+
+def local_page(key: str, storage: str | None) -> Path:
+    """The report as a local file that a browser takes for a page. Raises as `find`, and DamagedArtifact for another content."""
+    page = open_artifact(find(key, storage, (REPORT,)).uri, REPORT).local(PAGE)
+    return page if page.suffix == ".html" else copies.named(page, ".html")
+
+
+def _open(page: Path) -> None:
+    try:
+        webbrowser.open(page.as_uri())
+    except webbrowser.Error:  # the path is printed
+        return

@@ -1,0 +1,62 @@
+"""bilp run --dataset digits --method dm --ipc 1
+
+The whole pipeline: ingest real images, score and prune them, distill every arm, evaluate, and write the page.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+
+from bilp.artifacts.artifact import open_artifact
+from bilp.config import PipelineConfig
+from bilp.config.command_line import configure
+from bilp.errors import BilpError
+from bilp.results import unchanged
+from bilp.results.unchanged import Finished
+from bilp.storage.objects import storage_root
+from flows import program
+from tasks import output, terminal
+from tasks.execution import Execution
+
+
+def main(arguments: Sequence[str], documentation: str | None = __doc__) -> None:
+    """Be the program that `documentation` describes."""
+    output.settle()
+    name, description = program.described(documentation)
+    with output.readers_may_go():
+        config = configure(arguments, name, description)
+    asked = question(config)
+    found = unchanged.finished(asked)
+    if found is not None:
+        program.guarded(name, lambda: told(found), program.show_report)
+        return
+    import flows.pipeline  # noqa: F401  # whose logging is settled before the terminal is ours
+
+    program.guarded(name, lambda: carried_out(config, asked), program.show_report)
+
+
+def question(config: PipelineConfig) -> unchanged.Question | None:
+    """What is asked of the storage; None where a run is looked for elsewhere, or is not carried out in this process."""
+    try:
+        here = Execution().execution == "local" and "PREFECT_API_URL" not in os.environ
+        return unchanged.question(config, storage_root(), os.environ) if here else None
+    except BilpError:  # which the pipeline says in its own words
+        return None
+
+
+def told(found: Finished) -> str:
+    """The report, after what is said of every pipeline."""
+    for line in (*found.lines, "nothing has changed since this was finished: everything is there already"):
+        terminal.say(f"          {line}")
+    return found.report
+
+
+def carried_out(config: PipelineConfig, asked: unchanged.Question | None) -> str:
+    """The report of the pipeline, which is carried out, and remembered if it can be."""
+    from flows.pipeline import pipeline
+
+    with unchanged.remembering(asked, config) as ended:
+        report = pipeline(config)
+        ended.append(Finished(report, tuple(unchanged.lines_of(open_artifact(report.rpartition("/")[0], "report").parents))))
+    return report
