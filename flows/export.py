@@ -5,17 +5,20 @@ Write a synthetic set for others to read: a folder of PNG files by class, Parque
 
 from __future__ import annotations
 
+import sys
+from collections.abc import Sequence
+
 from bilp.config.exports import FORMATS
 from flows import program
 
 
-def main() -> None:
+def main(arguments: Sequence[str]) -> None:
     name, description = program.described(__doc__)
     parser = program.Parser(prog=name, description=description, allow_abbrev=False)
     parser.add_argument("--synthetic", required=True, metavar="URI", help="synthetic set, or the run that it lies in")
     parser.add_argument("--to", required=True, choices=tuple(FORMATS), help="format")
     parser.add_argument("--out", required=True, metavar="URI", help="folder or s3://... to write to")
-    typed = parser.typed()
+    typed = parser.typed(arguments)
 
     def work() -> list[str]:
         from bilp.exchange import export_set
@@ -26,4 +29,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    main(sys.argv[1:])

@@ -50,10 +50,10 @@ class Parser(ArgumentParser):
     def error(self, message: str) -> NoReturn:
         refuse(self.prog, f"{message}; --help lists the options")
 
-    def typed(self) -> Namespace:
-        """What the command line holds."""
-        refuse_secrets_typed(sys.argv[1:], self.prog)
-        return self.parse_args(sys.argv[1:])
+    def typed(self, arguments: Sequence[str]) -> Namespace:
+        """What a command line holds."""
+        refuse_secrets_typed(arguments, self.prog)
+        return self.parse_args(arguments)
 
 
 def with_options(

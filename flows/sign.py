@@ -7,14 +7,17 @@ lies there; programs with the key use it from then on.
 
 from __future__ import annotations
 
+import sys
+from collections.abc import Sequence
+
 from flows import program
 
 
-def main() -> None:
+def main(arguments: Sequence[str]) -> None:
     name, description = program.described(__doc__)
     parser = program.Parser(prog=name, description=description, allow_abbrev=False)
     parser.add_argument("--storage", required=True, metavar="URI", help="storage root, or a run or an artifact in it")
-    typed = parser.typed()
+    typed = parser.typed(arguments)
 
     def work() -> list[str]:
         from bilp.maintenance.sign_storage import sign_all
@@ -28,4 +31,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    main(sys.argv[1:])

@@ -20,10 +20,10 @@ from itertools import groupby
 
 from bilp.artifacts.artifact import is_whole
 from bilp.errors import DamagedArtifact, MissingArtifact
-from bilp.maintenance.garbage import condemned
+from bilp.maintenance.garbage import Options, Plan, condemned, plan
 from bilp.maintenance.inventory import THREADS, Inventory, Item
 from bilp.maintenance.recognized import HALF, JOURNAL, LEASES
-from bilp.maintenance.references import References, closure
+from bilp.maintenance.references import References, closure, run_of
 from bilp.progress import Progress, silent
 from bilp.results.places import RUN, TRAININGS
 from bilp.storage import objects
@@ -46,6 +46,12 @@ class Removed:
     """What stays because somebody used it meanwhile, with what it needs."""
 
 
+def collect(found: Plan, options: Options, progress: Progress = silent) -> Removed:
+    """Remove what a plan said, as far as it still holds: the storage is listed once more, so what was made meanwhile counts."""
+    again = plan(found.inventory.root, options)
+    return remove(again.inventory, again.of, [item for item in again.removed if item.place in found.places], progress)
+
+
 def remove(inventory: Inventory, of: References, items: Sequence[Item], progress: Progress = silent) -> Removed:
     """Remove items of a storage.
 
@@ -60,17 +66,17 @@ def remove(inventory: Inventory, of: References, items: Sequence[Item], progress
         objects.delete(objects.join(inventory.root, JOURNAL))
         return done
     _note(inventory.root, items)
-    waiting = {item.place for item in items}
+    looked = 0
     with ThreadPoolExecutor(THREADS) as pool:
         for wave in _waves(items):
-            for item, gone in zip(wave, pool.map(lambda item: _remove(inventory, item, waiting, done.spared), wave), strict=True):
+            for item, gone in zip(wave, pool.map(lambda item: _remove(inventory, item, done.spared), wave), strict=True):
                 if gone:
                     done.places.append(item.place)
                     done.size += item.size
                 else:
                     done.spared |= closure(of, [item.place])
-                waiting.discard(item.place)
-                progress(len(items) - len(waiting), len(items), item.place)
+                looked += 1
+                progress(looked, len(items), item.place)
     objects.delete(objects.join(inventory.root, JOURNAL))
     return done
 
@@ -89,20 +95,22 @@ def _waves(items: Iterable[Item]) -> list[list[Item]]:
     return [list(wave) for _, wave in groupby(sorted(items, key=turn), key=turn)]
 
 
-def _remove(inventory: Inventory, item: Item, waiting: set[str], spared: set[str]) -> bool:
+def _remove(inventory: Inventory, item: Item, spared: set[str]) -> bool:
     """Remove one item; False if it has to stay."""
-    if item.place in spared or _is_used(inventory, item):
+    run = inventory.items.get(run_of(item.place) or "")
+    if item.place in spared or any(_is_used(inventory, each) for each in (item, run) if each is not None):
         return False
     folder = inventory.uri(item.place)
     if item.document is not None and item.whole:
         objects.delete(objects.join(folder, item.document))
-    if item.foreign or any(place.startswith(f"{item.place}/") for place in inventory.items if place in waiting | spared):
-        for name in sorted(item.files):
-            objects.delete(objects.join(folder, name))
-        objects.tidy(folder)
-    else:
+    there = set(objects.listing(folder))
+    if there <= item.files.keys():
         objects.delete(folder)
         objects.tidy(folder.rpartition("/")[0])
+    else:  # beside what belongs to something that stays, or to the user
+        for name in sorted(there & item.files.keys()):
+            objects.delete(objects.join(folder, name))
+        objects.tidy(folder)
     _take_back(item, folder)
     objects.delete(objects.join(inventory.root, f"{LEASES}{item.place}"))
     return True
@@ -110,11 +118,14 @@ def _remove(inventory: Inventory, item: Item, waiting: set[str], spared: set[str
 
 def _is_used(inventory: Inventory, item: Item) -> bool:
     """Whether anybody used, published or claimed an item since it was listed."""
-    if set(objects.children(objects.join(inventory.root, f"{LEASES}{item.place}"))) != set(inventory.leases.get(item.place, ())):
+    claims = {name for name in objects.children(objects.join(inventory.root, f"{LEASES}{item.place}")) if "." in name}
+    if claims != inventory.leases.get(item.place, {}).keys():
         return True
     folder = inventory.uri(item.place)
+    if item.kind == TRAININGS:
+        return objects.listing(folder) != item.files | item.foreign
     if item.document is None:
-        return objects.listing(folder) != item.files | item.foreign if item.kind == TRAININGS else False
+        return False
     try:
         at = objects.written_at(objects.join(folder, item.document))
     except MissingArtifact:

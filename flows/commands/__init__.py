@@ -1,0 +1,1 @@
+"""The commands of the program `bilp`: their table, and those that are no stage."""
