@@ -72,8 +72,7 @@ def verify(root: Uri, places: Collection[str] = (), progress: Progress = silent)
     items = [item for place, item in inventory.items.items() if place in wanted and item.kind != HALF]
     whole = [item for item in items if item.whole]
     problems = [_problem(inventory, of, item, what) for item, what in _told(inventory, whole)]
-    problems += [_problem(inventory, of, item, what) for item in items for what in _lacking(inventory, item)]
-    problems += [_problem(inventory, of, item, "is half written or half removed") for item in items if not item.whole and _needed(of, item)]
+    problems += [_problem(inventory, of, item, what) for item in whole for what in _lacking(inventory, item)]
     files = [(item, name) for item in whole for name in item.recorded("files") if not item.problem]
     size = 0
     for item, what in _compared(inventory, files, progress):
@@ -95,10 +94,6 @@ def verify(root: Uri, places: Collection[str] = (), progress: Progress = silent)
 
 def _within(inventory: Inventory, places: Collection[str]) -> list[str]:
     return [place for place in inventory.items if any(f"{place}/".startswith(f"{each}/") for each in places)]
-
-
-def _needed(of: References, item: Item) -> bool:
-    return any(item.place in needed for place, needed in of.items() if not place.startswith(f"{item.place}/"))
 
 
 def _told(inventory: Inventory, items: Sequence[Item]) -> Iterator[tuple[Item, str]]:
@@ -166,9 +161,14 @@ def _lacking(inventory: Inventory, item: Item) -> Iterator[str]:
         if item.kind == RUN
         else item.recorded("parents").items()
     )
-    for role, place in named:
-        if isinstance(place, str) and place and place_in(inventory, place) is None and not _elsewhere(place):
-            yield f"its {role} at {place} is missing"
+    for role, recorded in named:
+        if not isinstance(recorded, str) or not recorded:
+            continue
+        place = place_in(inventory, recorded)
+        if place is None and not _elsewhere(recorded):
+            yield f"its {role} at {recorded} is missing"
+        elif place is not None and not inventory.items[place].whole:
+            yield f"its {role} at {place} is half written or half removed"
 
 
 def _elsewhere(place: str) -> bool:
@@ -223,4 +223,6 @@ def _problem(inventory: Inventory, of: References, item: Item, what: str) -> Pro
     remedy = f"bilp rm {item.place} --force, then run the command that made it again"
     if "cannot read" in what:
         remedy = "use that version"
+    elif what.startswith("its "):
+        remedy = "run the command that made it again"
     return Problem(item.kind, item.place, what, remedy, tuple(used))

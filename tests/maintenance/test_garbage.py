@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from small_store import DATASET, FINGERPRINT, Store, key, make_store
+from small_store import DATASET, FINGERPRINT, Store, key
 
 from bilp.artifacts import lease, usage
 from bilp.artifacts.artifact import there_already
@@ -25,11 +25,6 @@ from bilp.results.find import locate
 from bilp.storage import objects
 
 NOW = Options(older_than=0.0)
-
-
-@pytest.fixture
-def store(root: str) -> Store:
-    return make_store(root)
 
 
 def collected(store: Store, options: Options = NOW) -> set[str]:
@@ -188,8 +183,8 @@ def test_who_may_not_write_can_still_read(store: Store, monkeypatch: pytest.Monk
     assert len(asked) == 1, "asked once per folder"
 
 
-def test_a_manifest_that_comes_back_while_its_files_go_is_taken_away(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    store = make_store(str(tmp_path / "store"))
+def test_a_manifest_that_comes_back_while_its_files_go_is_taken_away(local_store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    store = local_store
     objects.delete(store.uri(f"reports/{key('report second')}"))
     place = f"evaluations/{key('evaluation second')}"
     manifest = objects.read(store.uri(f"{place}/{MANIFEST}"))
