@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
@@ -89,3 +90,16 @@ def make_store(root: str) -> Store:
         evaluation = store.evaluation(name, f"{run}/synthetic")
         store.put(f"reports/{key(f'report {name}')}", "report", [DATASET, scores, selection, f"{run}/synthetic", full, evaluation])
     return store
+
+
+def put(contents: Mapping[str, bytes], root: str) -> None:
+    """Write files below a root, several at a time."""
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(lambda name: objects.write(objects.join(root, name), contents[name]), contents))
+
+
+def contents(root: str) -> dict[str, bytes]:
+    """Every file below a root."""
+    names = list(objects.listing(root))
+    with ThreadPoolExecutor(8) as pool:
+        return dict(zip(names, pool.map(lambda name: objects.read(objects.join(root, name)), names), strict=True))

@@ -6,7 +6,7 @@ import shutil
 from pathlib import Path
 
 import pytest
-from small_store import Store, make_store
+from small_store import Store, make_store, put
 
 from bilp.storage import objects
 
@@ -32,6 +32,5 @@ def store(request: pytest.FixtureRequest, _template: Path) -> Store:
         local: Store = request.getfixturevalue("local_store")
         return local
     root: str = request.getfixturevalue("s3_root")
-    for name in objects.listing(str(_template)):
-        objects.write(objects.join(root, name), (_template / name).read_bytes())
+    put({name: (_template / name).read_bytes() for name in objects.listing(str(_template))}, root)
     return Store(root)
