@@ -22,13 +22,13 @@ from bilp.maintenance.verify import verify
 from bilp.results.places import TRAININGS
 from bilp.storage import objects
 
-KILLS = 20
+KILLS, KILLS_ON_S3 = 20, 8
 pytestmark = pytest.mark.slow
 
 
-def kill_points(most: int) -> list[int]:
-    """Changes of the storage at which collections are killed."""
-    return sorted(np.random.Generator(np.random.PCG64(7)).choice(np.arange(1, most + 1), KILLS, replace=most < KILLS).tolist())
+def kill_points(kills: int, most: int) -> list[int]:
+    """Different changes of the storage, from 1 to `most`, at which collections are killed."""
+    return sorted(np.random.Generator(np.random.PCG64(7)).choice(np.arange(1, most + 1), kills, replace=False).tolist())
 
 
 def require_nothing_half(root: str, compare: bool = True) -> None:
@@ -63,7 +63,7 @@ def test_wherever_it_is_killed_nothing_reachable_is_lost(local_store: Store, tmp
     stays = {name: content for name, content in contents(local_store.root).items() if not name.startswith(doomed)}
     assert stays
     assert doomed
-    for change in kill_points(45):
+    for change in kill_points(KILLS, 45):
         root = str(tmp_path / f"killed {change}")
         shutil.copytree(local_store.root, root)
         assert collect_until_killed(root, change), f"it changes the storage less than {change} times"
@@ -80,7 +80,7 @@ def test_the_same_on_s3(local_store: Store, s3_root: str) -> None:
     everything = contents(local_store.root)
     doomed = tuple(f"{item.place}/" for item in plan(local_store.root, NOW).removed)
     stays = {name: content for name, content in everything.items() if not name.startswith(doomed)}
-    for change in kill_points(22):
+    for change in kill_points(KILLS_ON_S3, 26):
         root = f"{s3_root}/killed-{change}"
         put(everything, root)
         assert collect_until_killed(root, change), f"it changes the storage less than {change} times"
