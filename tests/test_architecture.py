@@ -16,6 +16,7 @@ from bilp.storage.backend import Store
 # Modules of bilp that may look at a clock, and why.
 CLOCKS: dict[str, str] = {
     "bilp/artifacts/lease.py": "expiry and silence of leases",
+    "bilp/artifacts/usage.py": "how long ago this process marked what it found",
     "bilp/artifacts/publication.py": "created_at of an artifact",
     "bilp/storage/s3.py": "waits between two attempts of a conditional write",
     "bilp/storage/transient.py": "how long a storage has been away",

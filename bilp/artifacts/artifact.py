@@ -17,7 +17,7 @@ from typing import Any, TypeVar
 import pyarrow as pa
 from pydantic import BaseModel
 
-from bilp.artifacts import layout, parquet, signing
+from bilp.artifacts import layout, parquet, signing, usage
 from bilp.artifacts.facts import Facts
 from bilp.artifacts.manifest_file import MANIFEST, FileEntry, Manifest, checked_facts, read_manifest
 from bilp.config.base import as_recorded
@@ -179,9 +179,11 @@ def there_already(uri: str, kind: str, key: str, shown: bool = False) -> Artifac
     """The artifact that a stage need not compute again, or None: as `find`, and every file has the size that was published.
 
     With `shown`, checksums are compared too: for what people are shown without anything else that reads it. Whoever gets None
-    is about to compute, so the storage is asked first whether it takes results. Raises DamagedArtifact, naming what is wrong,
-    and StorageRefused if the artifact is not there and cannot be published.
+    is about to compute, so the storage is asked first whether it takes results. Before the look, the artifact is marked as used
+    (`bilp.artifacts.usage`). Raises DamagedArtifact, naming what is wrong, and StorageRefused if the artifact is not there and
+    cannot be published.
     """
+    usage.note(objects.join(uri, MANIFEST))
     artifact = find(uri, kind, key)
     if artifact is not None:
         artifact.check_sizes()

@@ -17,8 +17,9 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from bilp.artifacts import parquet
+from bilp.artifacts import parquet, usage
 from bilp.artifacts.artifact import content_key, find, plain
+from bilp.artifacts.manifest_file import MANIFEST
 from bilp.artifacts.publication import publish
 from bilp.config import IngestConfig
 from bilp.config.given import model_of
@@ -110,6 +111,7 @@ def read_source(config: IngestConfig | Mapping[str, Any], root: Uri, progress: P
 
 def _is_known(home: str, uri: str, key: str) -> bool:
     """Whether the record and the store that it leads to are there, whole as far as sizes tell."""
+    usage.note(objects.join(uri, MANIFEST))
     record = find(uri, RECORD, key)
     if record is None:
         return False

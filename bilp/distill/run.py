@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from bilp.artifacts import layout, signing
+from bilp.artifacts import layout, signing, usage
 from bilp.artifacts.artifact import content_key, open_artifact
 from bilp.artifacts.run_layout import RECORD
 from bilp.config import METHODS, DistillConfig, Frozen, ReselectConfig
@@ -169,7 +169,8 @@ def _require_place(where: str, role: str, place: str | None, key: str | None) ->
 
 
 def _is_registered(run_uri: str) -> bool:
-    """Whether a valid record of the run is there, which a storage that is read-only may hold."""
+    """Whether a valid record of the run is there, which a storage that is read-only may hold; it is marked as used."""
+    usage.note(objects.join(run_uri, RECORD))
     try:
         open_run(run_uri, known=False)
     except MissingArtifact:

@@ -14,6 +14,13 @@ class Version(NamedTuple):
     size: int
 
 
+class Written(NamedTuple):
+    """A file as a listing tells of it: its bytes, and when it was written or touched last, in seconds by the storage's own clock."""
+
+    size: int
+    at: float
+
+
 class Oversized(Exception):
     """A file has more bytes than whoever reads it takes."""
 
@@ -49,6 +56,15 @@ class Store(Protocol):
     def objects(self, path: str) -> dict[str, Version]:
         """Every file below the path by its name, with slashes where it lies deeper; in S3 the rest of any key, however odd."""
 
+    def listing(self, path: str) -> dict[str, Written]:
+        """As `objects`, with the time of each file; hidden temporary files are among them."""
+
+    def written_at(self, path: str) -> float:
+        """When a file was written or touched last; FileNotFoundError if none lies at the path."""
+
+    def touch(self, path: str) -> None:
+        """Let a file count as written now, its content unchanged; FileNotFoundError if none lies at the path."""
+
     def exists(self, path: str) -> bool:
         """Whether a file, or anything below this path, is there."""
 
@@ -75,6 +91,9 @@ class Store(Protocol):
 
     def delete(self, path: str) -> None:
         """Remove a file or everything below the path; no error if nothing lies there."""
+
+    def tidy(self, path: str) -> None:
+        """Remove the folder, and those around it, as far as nothing lies in them; what has no folders does nothing."""
 
     def download(self, path: str, target: Path, expected: Version | None = None, at_once: bool = False) -> None:
         """Copy to a local file. Without an expected version, only a caller that knows the checksum may assume that it is of one.

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from bilp.errors import ImpossibleUri
-from bilp.storage.backend import Version, bounded
+from bilp.storage.backend import Version, Written, bounded
 from bilp.storage.verification import file_digest
 
 TEMPORARY = re.compile(r"\..+\.\d+\.\d+\.tmp")
@@ -68,6 +68,38 @@ def sizes(path: str, names: Iterable[str]) -> dict[str, int]:
 
 def objects(path: str) -> dict[str, Version]:
     return {file.relative_to(path).as_posix(): version(str(file)) for file in Path(path).rglob("*") if file.is_file()}
+
+
+def listing(path: str) -> dict[str, Written]:
+    """Folders are entered through links too, each once: somebody may keep a part of a storage on another disk."""
+    found: dict[str, Written] = {}
+    entered: set[tuple[int, int]] = set()
+    waiting = [(path, "")]
+    while waiting:
+        folder, below = waiting.pop()
+        with suppress(FileNotFoundError, NotADirectoryError):  # gone since it was seen
+            facts = Path(folder).stat()
+            if (facts.st_dev, facts.st_ino) in entered:
+                continue
+            entered.add((facts.st_dev, facts.st_ino))
+            with os.scandir(folder) as entries:
+                for entry in entries:
+                    if entry.is_dir():
+                        waiting.append((entry.path, f"{below}{entry.name}/"))
+                        continue
+                    with suppress(FileNotFoundError):
+                        if entry.is_file():
+                            facts = entry.stat()
+                            found[below + entry.name] = Written(facts.st_size, facts.st_mtime)
+    return found
+
+
+def written_at(path: str) -> float:
+    return _regular(path).st_mtime
+
+
+def touch(path: str) -> None:
+    os.utime(path)
 
 
 def exists(path: str) -> bool:
@@ -133,6 +165,11 @@ def delete(path: str) -> None:
     else:
         with suppress(FileNotFoundError, NotADirectoryError):
             target.unlink()
+
+
+def tidy(path: str) -> None:
+    with suppress(OSError):  # the first that holds something, or is not there, ends it
+        os.removedirs(path)
 
 
 def download(path: str, target: Path, expected: Version | None = None, at_once: bool = False) -> None:

@@ -16,7 +16,7 @@ from typing import TypeVar
 
 from bilp.errors import BilpError, DamagedArtifact, ImpossibleUri, MissingArtifact, StorageError, StorageRefused
 from bilp.storage import copies, local, transient
-from bilp.storage.backend import Oversized, Store, Version
+from bilp.storage.backend import Oversized, Store, Version, Written
 from bilp.storage.trace import followed
 from bilp.storage.uris import Uri as Uri
 from bilp.storage.uris import as_uri as as_uri
@@ -114,6 +114,28 @@ def objects(uri: str) -> dict[str, Version]:
         return store.objects(path)
 
 
+def listing(uri: str) -> dict[str, Written]:
+    """Every file below the URI by its name, its bytes, and when it was written or touched last; temporary files are among them."""
+    with _reaching("list", uri) as (store, path):
+        return store.listing(path)
+
+
+def written_at(uri: str) -> float:
+    """When a file was written or touched last, in seconds by the clock of the storage. Raises MissingArtifact if none lies there."""
+
+    def ask() -> float:
+        with _reaching("measure", uri, reading=True) as (store, path):
+            return store.written_at(path)
+
+    return _twice(uri, ask)
+
+
+def touch(uri: str) -> None:
+    """Let a file count as written now, its content unchanged: `written_at` tells. Raises MissingArtifact if none lies there."""
+    with _reaching("write", uri, reading=True) as (store, path):
+        store.touch(path)
+
+
 def write(uri: str, data: bytes) -> None:
     """Replace the content at once: readers see the old or the new whole content, also if this process is killed."""
     with _reaching("write", uri) as (store, path):
@@ -170,6 +192,12 @@ def delete(uri: str) -> None:
     """Remove a file or everything below the URI; no error if nothing lies there."""
     with _reaching("delete", uri) as (store, path):
         store.delete(path)
+
+
+def tidy(uri: str) -> None:
+    """Remove a folder in which nothing lies, and those around it likewise; on S3 there are none."""
+    with _reaching("delete", uri) as (store, path):
+        store.tidy(path)
 
 
 def localize(uri: str, sha256: str | None = None, artifact: str | None = None) -> Path:

@@ -19,7 +19,7 @@ from typing import Any, TypeVar
 from botocore import exceptions as boto
 
 from bilp.storage import etags
-from bilp.storage.backend import Version
+from bilp.storage.backend import Version, Written
 from bilp.storage.s3_client import Files, NotS3, endpoint, files
 from bilp.storage.s3_client import reconnect as reconnect
 from bilp.storage.s3_errors import error_code, response
@@ -60,6 +60,24 @@ def sizes(path: str, names: Iterable[str]) -> dict[str, int]:
 
 def objects(path: str) -> dict[str, Version]:
     return {name: found for name, found in _below(path).items() if name}
+
+
+def listing(path: str) -> dict[str, Written]:
+    return {name: Written(int(facts["size"]), facts["LastModified"].timestamp()) for name, facts in _facts_below(path).items() if name}
+
+
+def written_at(path: str) -> float:
+    facts = _asked(lambda client: client.info(path, refresh=True))
+    if facts["type"] != "file":
+        raise FileNotFoundError(path)
+    return float(facts["LastModified"].timestamp())
+
+
+def touch(path: str) -> None:
+    """A copy of the object onto itself, which moves none of its bytes to here."""
+    bucket, _, key = path.partition("/")
+    source = {"Bucket": bucket, "Key": key}
+    files().call_s3("copy_object", Bucket=bucket, Key=key, CopySource=source, MetadataDirective="REPLACE")
 
 
 def exists(path: str) -> bool:
@@ -165,6 +183,10 @@ def delete(path: str) -> None:
         raise PermissionError("objects are still there after deletion")
 
 
+def tidy(path: str) -> None:
+    """There are no folders."""
+
+
 def download(path: str, target: Path, expected: Version | None = None, at_once: bool = False) -> None:
     _fetch(path, target, at_once)
     if expected is None or _is_of(path, target, expected):
@@ -232,6 +254,12 @@ def _is_foreign(error: Exception) -> bool:
 
 def _below(path: str) -> dict[str, Version]:
     """Every object below the path, by the rest of its key; '' is the object at the path itself."""
+    found = _facts_below(path)
+    return {name: Version(str(facts.get("ETag") or facts.get("LastModified")), int(facts["size"])) for name, facts in found.items()}
+
+
+def _facts_below(path: str) -> dict[str, dict[str, Any]]:
+    """What a listing says of every object below the path, likewise."""
     try:
         found: dict[str, Any] = _asked(lambda client: client.find(path, detail=True))
     except FileNotFoundError as error:
@@ -242,7 +270,7 @@ def _below(path: str) -> dict[str, Version]:
     inside = {name.removeprefix(below): facts for name, facts in found.items() if name.startswith(below) and name != below}
     if path in found:
         inside[""] = found[path]
-    return {name: Version(str(facts.get("ETag") or facts.get("LastModified")), int(facts["size"])) for name, facts in inside.items()}
+    return inside
 
 
 def _fetch(path: str, target: Path, at_once: bool) -> None:

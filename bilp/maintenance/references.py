@@ -1,0 +1,156 @@
+"""Who refers to whom in a storage: what something was made from, and what belongs to it."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from bilp.artifacts.artifact import content_key
+from bilp.artifacts.run_layout import SYNTHETIC
+from bilp.errors import ConfigError
+from bilp.maintenance.inventory import Inventory, Item, place_in
+from bilp.results.places import RUN, TRAININGS
+
+References = Mapping[str, frozenset[str]]
+"""For each place those that it needs."""
+
+# As in `bilp.evaluate.results.MANY` and `training_cache.VERSION`, which need PyTorch; a test compares them.
+NO_PART_OF_A_TRAINING = ("networks", "seeds", "networks_at_once", "by_network")
+TRAININGS_VERSION = 1
+NO_SUBJECT = ("arm", "experiment", "dataset", "networks")
+
+
+def references(inventory: Inventory) -> References:
+    """What every item of a storage needs to be used and extended: its recorded parents, and what these rules add.
+
+    A run has its rounds and its synthetic set, and what lies in a run has the run. A data set has the records of its sources. An
+    evaluation has its teacher and its finished trainings. A run has networks trained beforehand on its samples, if it asks for any.
+    """
+    found: dict[str, set[str]] = {place: set() for place in inventory.items}
+    teachers = [item for item in inventory.items.values() if item.kind == "teacher"]
+    beforehand = [item for item in inventory.items.values() if item.kind == "pretrained_network"]
+    for place, item in inventory.items.items():
+        found[place] |= _recorded(inventory, item)
+        run = run_of(place)
+        if run is not None and run in found:
+            found[run].add(place)
+            found[place].add(run)
+        if item.kind == "source":
+            for dataset in _recorded(inventory, item):
+                found[dataset].add(place)
+        if item.kind == "evaluation":
+            found[place] |= {f"trainings/{key}" for key in training_keys(item)} & inventory.items.keys()
+            found[place] |= {teacher.place for teacher in teachers if _taught_by(item, teacher)}
+        if item.kind == RUN and _asks_for_networks(item):
+            samples = {place_in(inventory, item.content.get(role)) for role in ("dataset", "selection") if item.content}
+            found[place] |= {each.place for each in beforehand if _recorded(inventory, each) == samples - {None}}
+    return {place: frozenset(needed - {place}) for place, needed in found.items()}
+
+
+def run_of(place: str) -> str | None:
+    """The run that a place lies in or is; None if it is elsewhere."""
+    names = place.split("/")
+    return "/".join(names[:2]) if names[0] == "runs" and len(names) > 1 else None
+
+
+def closure(of: References, roots: Iterable[str]) -> set[str]:
+    """The roots and everything that they need, however far."""
+    found: set[str] = set()
+    waiting = [root for root in roots if root in of]
+    while waiting:
+        place = waiting.pop()
+        if place not in found:
+            found.add(place)
+            waiting += of[place]
+    return found
+
+
+def dependents(of: References) -> dict[str, set[str]]:
+    """For each place those that need it directly."""
+    found: dict[str, set[str]] = defaultdict(set)
+    for place, needed in of.items():
+        for each in needed:
+            found[each].add(place)
+    return found
+
+
+def depending_on(of: References, place: str) -> set[str]:
+    """What would lack something if `place` and what lies in it were gone: everything else that needs it, however far."""
+    own = {each for each in of if each == place or each.startswith(f"{place}/")}
+    by = dependents(of)
+    found: set[str] = set()
+    waiting = [each for inner in own for each in by[inner] - own]
+    while waiting:
+        each = waiting.pop()
+        if each not in found and each not in own:
+            found.add(each)
+            waiting += by[each]
+    return found
+
+
+def training_keys(evaluation: Item) -> set[str]:
+    """Keys of the folders that hold the trainings of an evaluation, as `bilp.evaluate.results.Publication.parts_of` makes them."""
+    settings, facts = dict(evaluation.recorded("config")), evaluation.recorded("facts")
+    own = settings.get("by_network") or {}
+    subject = {name: value for name, value in facts.items() if name not in NO_SUBJECT}
+    try:
+        return {
+            content_key(
+                "train",
+                TRAININGS_VERSION,
+                dataset=facts.get("dataset"),
+                subject=subject,
+                protocol=_of_one({**settings, **own.get(network, {})}),
+            )
+            for network in facts.get("networks", ())
+        }
+    except (ConfigError, TypeError, AttributeError):  # a manifest that somebody wrote by hand
+        return set()
+
+
+def _of_one(settings: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in settings.items() if name not in NO_PART_OF_A_TRAINING}
+
+
+def _recorded(inventory: Inventory, item: Item) -> set[str]:
+    """Places that the manifest or the record names."""
+    content = item.content or {}
+    named = [content.get(role) for role in ("dataset", "selection", "experts")] if item.kind == RUN else item.recorded("parents").values()
+    found = {place_in(inventory, each) for each in named}
+    return {place for place in found if place is not None}
+
+
+def _taught_by(evaluation: Item, teacher: Item) -> bool:
+    """Whether labels of an evaluation, or its choice of images, are a teacher's."""
+    facts, settings = evaluation.recorded("facts"), evaluation.recorded("config")
+    if facts.get("teacher") == teacher.place.rpartition("/")[2]:
+        return True
+    asked, made = settings.get("teacher"), teacher.recorded("config")
+    if not isinstance(asked, dict) or facts.get("dataset") != teacher.recorded("facts").get("dataset"):
+        return False
+    asked = {name: value for name, value in asked.items() if name != "revision"}
+    return asked == made.get("teacher") and settings.get("seed") == made.get("seed")
+
+
+def _asks_for_networks(run: Item) -> bool:
+    pretrained: Any = run.recorded("distill").get("idc")
+    pretrained = pretrained.get("pretrained") if isinstance(pretrained, dict) else None
+    return isinstance(pretrained, dict) and bool(pretrained.get("networks"))
+
+
+def is_finished(inventory: Inventory, run: Item) -> bool:
+    """Whether a run has its synthetic set."""
+    synthetic = inventory.items.get(f"{run.place}/{SYNTHETIC}")
+    return synthetic is not None and synthetic.whole
+
+
+def parts_of_nothing(inventory: Inventory, of: References) -> set[str]:
+    """Unfinished work: runs without a synthetic set, and trials, experts, networks and trainings that nothing was made from yet."""
+    by = dependents(of)
+    parts = ("score_trial", "expert", "pretrained_network", TRAININGS)
+    return {
+        place
+        for place, item in inventory.items.items()
+        if (item.kind == RUN and item.whole and not is_finished(inventory, item)) or (item.kind in parts and item.whole and not by[place])
+    }
