@@ -28,7 +28,7 @@ from bilp.errors import MissingArtifact
 from bilp.evaluate import evaluate_baseline, evaluate_synthetic, load_robustness, robustness, summary, variants
 from bilp.storage import objects
 
-SECTIONS = ["accuracy", "source", "pruning", "effect", "synthetic", "provenance", "settings"]
+SECTIONS = ["accuracy", "source", "pruning", "effect", "samples", "synthetic", "provenance", "settings", "citation"]
 
 
 @pytest.fixture(scope="module")
@@ -61,16 +61,21 @@ def test_sections_are_all_there_and_can_be_reached(page: Page) -> None:
 
 def test_nothing_is_loaded_from_anywhere(outcome: Outcome, page: Page) -> None:
     html = objects.read(outcome.page()).decode()
-    assert "http:" not in html and "https:" not in html and "//" not in page.styles
+    assert "http:" not in html and "//" not in page.styles
     assert not page.all("script") and "@import" not in page.styles and "url(" not in page.styles
-    loads = [attributes[name] for _, attributes in page.elements for name in ("src", "href", "srcset", "data") if name in attributes]
+    loads = [attributes[name] for _, attributes in page.elements for name in ("src", "srcset", "data") if name in attributes]
+    loads += [attributes["href"] for tag, attributes in page.elements if tag != "a" and "href" in attributes]
     assert len(loads) > 100
-    assert all(target.startswith(("data:", "#")) for target in loads)
+    assert all(target.startswith("data:") for target in loads)
+    ways = {link["href"].split(":")[0] for link in page.all("a") if not link["href"].startswith(("#", "../../"))}
+    assert ways == {"data", "https"}, "papers are linked to, and opened only by who clicks"
+    assert html.count("https:") == sum(link["href"].startswith("https://arxiv.org/abs/") for link in page.all("a")) == 2
 
 
 def test_every_picture_and_chart_has_words(page: Page) -> None:
     assert all(image["alt"] and image["title"] == image["alt"] for image in page.all("img"))
-    assert all(chart["role"] == "img" and len(chart["aria-label"]) > 20 for chart in page.all("svg"))
+    charts = [chart for chart in page.all("svg") if chart["viewbox"] != "0 0 28 10"]  # lines of legends, which are hidden
+    assert all(chart["role"] == "img" and len(chart["aria-label"]) > 20 for chart in charts)
     assert all(cell.get("scope") in ("col", "row") for cell in page.all("th"))
     assert all(len(row) == len(table[0]) for table in page.tables for row in table)
 
@@ -244,11 +249,11 @@ def test_origins_are_shown(outcome: Outcome) -> None:
 def test_only_what_was_done_is_shown(outcome: Outcome) -> None:
     runs = {"unpruned": outcome.runs["unpruned"]}
     page = read(outcome.page(scores=None, selection=None, runs=runs, evaluations=[]))
-    assert [attributes["id"] for attributes in page.all("section")] == ["source", "synthetic", "provenance", "settings"]
+    assert [attributes["id"] for attributes in page.all("section")] == ["source", "synthetic", "provenance", "settings", "citation"]
     assert "10 synthetic images were made; how well they teach has not been evaluated." in page.text
     assert any(chart["aria-label"].startswith("Matching loss") for chart in page.all("svg"))
     nothing = read(outcome.page(scores=None, selection=None, runs={}, evaluations=[]))
-    assert [attributes["id"] for attributes in nothing.all("section")] == ["source", "provenance", "settings"]
+    assert [attributes["id"] for attributes in nothing.all("section")] == ["source", "provenance", "settings", "citation"]
 
 
 def test_rounds_that_were_cleared_away_are_passed_over(outcome: Outcome, tmp_path: Path) -> None:
@@ -297,9 +302,11 @@ def test_many_classes_with_names_of_all_kinds_and_large_color_images(tmp_path: P
         "accuracy",
         "source",
         "pruning",
+        "samples",
         "synthetic",
         "provenance",
         "settings",
+        "citation",
     ]
     compared = page.table("Against the unpruned run")
     assert [(row[0], row[3]) for row in compared] == [("Static pruning", "2"), ("Static pruning", "2")]
