@@ -15,7 +15,7 @@ from bilp.evaluate.robustness import Robustness
 from bilp.report.comparison import Training, against_arm, judgment, mean, network_title, of, percent, points
 from bilp.report.downloads import as_data
 from bilp.report.figures import Whisker, whiskers
-from bilp.report.latex import accuracy_table
+from bilp.report.latex import Line, accuracy_table
 from bilp.report.wording import PRUNED_ARMS, ArmWords, arm_place, arm_words
 from bilp.text.escaping import spreadsheet
 
@@ -114,7 +114,7 @@ def accuracy(rows: Sequence[Training], adaptive: bool = True, what: str = "") ->
         chart=chart,
         caption=_caption(experiments),
         csv_uri=_csv(rows),
-        latex=accuracy_table(table, _latex_caption(what, [row for row in table if row.compared])),
+        latex=_latex(table, what),
         experiments=experiments,
         networks=tuple(network_title(network) for network in by_network),
         across=tuple(_across(rows, arm, list(by_network), adaptive) for arm in arms(rows)),
@@ -127,10 +127,14 @@ def _across(rows: Sequence[Training], arm: str, names: Sequence[str], adaptive: 
     return arm_words(arm, adaptive), tuple(cells)
 
 
-def _latex_caption(what: str, compared: Sequence[AccuracyRow]) -> str:
+def _latex(table: Sequence[AccuracyRow], what: str) -> str:
+    other = arm_words("unpruned").title
+    differences = [Line(row.words.title, row.network, row.compared, other) for row in table if row.compared is not None]
     lead = f"{what}: test" if what else "Test"
-    told = f"{lead} accuracy of networks trained on each set, mean and half width of its 95 % interval over n trainings."
-    return told + (" Below the rule, paired differences in percentage points over n pairs." if compared else "")
+    caption = f"{lead} accuracy of networks trained on each set, mean and half width of its 95 % interval over n trainings."
+    if differences:
+        caption += " Below the rule, paired differences in percentage points over n pairs."
+    return accuracy_table([Line(row.words.title, row.network, row.accuracy) for row in table], differences, caption)
 
 
 def _caption(experiments: int) -> str:

@@ -41,8 +41,8 @@ def papers(method: Method) -> list[Paper]:
 def bibtex(method: Method) -> str:
     """Both as BibTeX. The method's entry holds what its registry knows: without a title, its first line says which paper it is."""
     year, number = _YEAR.search(method.paper), _NUMBER.search(method.venue)
-    authors = _YEAR.sub("", method.paper).strip().replace(" et al.", ", and others").replace(" & ", ", ")
-    people = " and ".join(part.removeprefix("and ").strip() for part in authors.split(",") if part.strip())
+    authors = _YEAR.sub("", method.paper).replace(" et al.", ", others").replace("&", ",")
+    people = " and ".join(part.strip() for part in authors.split(",") if part.strip())
     fields = {
         "title": f"{{{latex(method.paper_title)}}}" if method.paper_title else "",
         "author": f"{{{latex(people)}}}",

@@ -65,7 +65,10 @@ def _curve(course: pd.DataFrame, column: str, arm: str) -> Curve | None:
 def _chart(series: Sequence[Curve], label: str, percent: bool) -> Markup:
     values = np.concatenate([curve.y for curve in series])
     log = not percent and bool((values > 0).all() and values.max() > LOG_RATIO * values.min())
-    shown = (lambda value: f"{100 * value:.1f} %") if percent else (lambda value: f"{value:.4g}")
-    ends = "; ".join(f"{curve.name} from {shown(curve.y[0])} to {shown(curve.y[-1])}" for curve in series)
+    ends = "; ".join(f"{curve.name} from {_shown(curve.y[0], percent)} to {_shown(curve.y[-1], percent)}" for curve in series)
     alt = f"{label.capitalize()} over the training: {ends}"
     return curves(series, "per cent of the training", label, alt, percent=percent, log=log)
+
+
+def _shown(value: float, percent: bool) -> str:
+    return f"{100 * value:.1f} %" if percent else f"{value:.4g}"

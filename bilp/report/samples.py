@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
 
 import pandas as pd
@@ -86,7 +86,7 @@ def joined(selection: pd.DataFrame | None, run: Run | None) -> pd.DataFrame:
     return static.merge(fates.drop(columns="label").reset_index(), on="sample_id", how="left").fillna({"out": 0, "of": 0})
 
 
-def _row(row: dict[str, object], dataset: Dataset) -> SampleRow:
+def _row(row: Mapping[Hashable, object], dataset: Dataset) -> SampleRow:
     sample, label = int(str(row["sample_id"])), int(str(row["label"]))
     kept, score, effect = bool(row["kept"]), float(str(row["score"])), float(str(row["effect"]))
     name = dataset.class_names[label]
