@@ -129,7 +129,8 @@ def _percent(value: float) -> str:
 
 
 def _points(value: float) -> str:
-    return "–" if np.isnan(value) else f"{100 * value:+.1f} points".replace("-", "−")
+    shown = f"{100 * value:+.1f}"
+    return "–" if np.isnan(value) else f"{'0.0' if shown[1:] == '0.0' else shown.replace('-', '−')} points"
 
 
 def _range(images: np.ndarray) -> str:
