@@ -18,6 +18,7 @@ from prefect.client.schemas.objects import State, TaskRun
 from prefect.context import FlowRunContext
 from prefect.states import Completed
 
+from bilp.artifacts.duration import timed
 from bilp.errors import (
     BilpError,
     DamagedArtifact,
@@ -111,7 +112,8 @@ def _reporting(function: Callable[P, str], run_name: str) -> Callable[P, Any]:
         label = run_name.format(**bound.arguments)
         with watched(label) as watch:
             try:
-                uri = function(*args, **kwargs)
+                with timed():
+                    uri = function(*args, **kwargs)
                 fresh = published_since(uri, began)
             except BaseException as error:
                 watch.line.end(f"stopped by {type(error).__name__}")

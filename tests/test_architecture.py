@@ -15,6 +15,7 @@ from bilp.storage.backend import Store
 
 # Modules of bilp that may look at a clock, and why.
 CLOCKS: dict[str, str] = {
+    "bilp/artifacts/duration.py": "seconds of the work, in the manifest",
     "bilp/artifacts/lease.py": "expiry and silence of leases",
     "bilp/artifacts/usage.py": "how long ago this process marked what it found",
     "bilp/artifacts/publication.py": "created_at of an artifact",

@@ -38,7 +38,7 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 from pydantic import BaseModel
 
-from bilp.artifacts import layout, lease, signing
+from bilp.artifacts import duration, layout, lease, signing
 from bilp.artifacts.artifact import Artifact, find, plain, there_already
 from bilp.artifacts.manifest_file import MANIFEST, FileEntry, Manifest
 from bilp.artifacts.parquet import encode
@@ -238,7 +238,7 @@ def _manifest(
         config=settings,
         facts=plain(facts, "facts"),
         files={name: _entry_of(content) for name, content in files.items()},
-        provenance={**plugins_in(settings), **provenance(device)},
+        provenance={**plugins_in(settings), **provenance(device), **duration.told()},
     )
 
 

@@ -81,6 +81,14 @@ EVALUATION = pa.schema(
 )
 """Evaluation: one row per trained network; accuracies are fractions."""
 
+CONFUSION = pa.schema({"network": pa.string(), "seed": pa.int32(), "label": pa.int32(), "predicted": pa.int32(), "images": pa.int64()})
+"""Evaluation: how many test images of a class a trained network takes for which; pairs that do not occur are left out."""
+
+COURSE = pa.schema({"network": pa.string(), "seed": pa.int32(), "epoch": pa.int32(), "loss": pa.float32(), "accuracy": pa.float32()})
+"""Evaluation: training loss and test accuracy after epochs, which count from 1; NaN where one of them was not recorded.
+
+The loss is the mean since the row before that has one."""
+
 ROBUSTNESS = pa.schema(
     {
         "arm": pa.string(),
@@ -190,6 +198,15 @@ RULES: dict[pa.Schema, Rules] = {
         },
         once=("arm", "experiment", "network", "seed"),
         most=100_000,
+    ),
+    CONFUSION: Rules(
+        ranges={"seed": _NUMBER, "label": _NUMBER, "predicted": _NUMBER, "images": (1, 2**53)},
+        once=("network", "seed", "label", "predicted"),
+    ),
+    COURSE: Rules(
+        ranges={"seed": _NUMBER, "epoch": (1, 2**31), "accuracy": _SHARE},
+        undefined=frozenset({"loss", "accuracy"}),
+        once=("network", "seed", "epoch"),
     ),
     ROBUSTNESS: Rules(ranges=dict.fromkeys(ROBUSTNESS.names[2:], _SHARE), once=("arm", "network"), most=100_000),
     REPRODUCTION: Rules(

@@ -13,6 +13,7 @@ from bilp.artifacts.tables import EVALUATION
 from bilp.config import EvaluateConfig, NetworkConfig
 from bilp.config.base import as_recorded
 from bilp.evaluate import teacher, training_cache
+from bilp.evaluate.course_files import course_files
 from bilp.evaluate.own import own_settings
 from bilp.evaluate.rows import FILE as FILE
 from bilp.evaluate.rows import KIND as KIND
@@ -101,7 +102,10 @@ class Publication:
         origin = {"dataset": self.dataset, **self.subject}
         facts = {**origin, "networks": list(dict.fromkeys(training.network for training in trainings))}
         file = TableFile(FILE, table, EVALUATION, origin)
-        return publish_table(self.uri, KIND, self.key, file, config=self.settings, parents=parents, facts=facts, device=device)
+        others = course_files(trainings, {"stage": KIND, "key": self.key, **origin})
+        return publish_table(
+            self.uri, KIND, self.key, file, config=self.settings, parents=parents, facts=facts, device=device, others=others
+        )
 
     def _changed(self, network: NetworkConfig) -> dict[str, Any]:
         """The settings that differ for a network."""

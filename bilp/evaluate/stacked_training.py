@@ -16,6 +16,7 @@ from bilp.config import NetworkConfig
 from bilp.data import Dataset
 from bilp.errors import Diverged
 from bilp.evaluate.batch_augment import Streams, augment_each_batch, draw
+from bilp.evaluate.course import Losses
 from bilp.evaluate.training import TEST_BATCH, ImageSet, batch_loss, trains_alone
 from bilp.evaluate.training_schedule import Schedule
 from bilp.nets import Network, build, initialize
@@ -90,6 +91,7 @@ def train_together(
     schedule: Schedule,
     streams: Sequence[Streams],
     teacher: nn.Module | None = None,
+    losses: Losses | None = None,
 ) -> Iterator[int]:
     """`train` for K networks at once: parameters `stacked` in place, network k on `sets[k]` with `streams[k]`.
 
@@ -102,6 +104,7 @@ def train_together(
         schedule: Of all of them.
         streams: K times the random streams of one training.
         teacher: Gives the soft labels, in eval mode; not needed for hard ones.
+        losses: Is told the losses of every mini-batch, if given.
     """
     if len({len(each) for each in sets}) != 1 or trains_alone(network):
         raise ValueError("networks are trained together on sets of one size, without batch norm or dropout: train them one by one")
@@ -119,23 +122,37 @@ def train_together(
             optimizer.zero_grad(set_to_none=True)
             loss.sum().backward()
             optimizer.step()
+            if losses is not None:
+                losses.add(loss, batches.shape[1])
+        if losses is not None:
+            losses.end()
         yield epoch
 
 
 def accuracies(network: Network, stacked: Stacked, data: ImageSet) -> list[float]:
     """Share of `data` that each of the K networks classifies correctly. Raises Diverged naming the first whose logits are not finite."""
+    return shares(predictions_of_all(network, stacked, data), data)
+
+
+def shares(predicted: Tensor, data: ImageSet) -> list[float]:
+    """Share of `data` that is right in each row of predictions `[K, N]`."""
+    return [hits / len(data) for hits in (predicted == data.labels).sum(1).tolist()]
+
+
+def predictions_of_all(network: Network, stacked: Stacked, data: ImageSet) -> Tensor:
+    """The class `[K, N]` that each of the K networks takes each image for. Raises Diverged naming the first whose logits are not finite."""
     network.eval()
     networks = len(next(iter(stacked.values())))
-    correct = torch.zeros(networks, dtype=torch.int64, device=data.labels.device)
+    found = []
     finite = torch.ones(networks, dtype=torch.bool, device=data.labels.device)
     with torch.no_grad():
         for batch in torch.arange(len(data)).split(max(1, TEST_BATCH // networks)):
             logits = _forward(network, stacked, data.images(batch), shared=True)
-            correct += (logits.argmax(2) == data.labels[batch.to(data.labels.device)]).sum(1)
+            found.append(logits.argmax(2))
             finite &= logits.isfinite().flatten(1).all(1)
     if not finite.all():
         raise Diverged(f"the outputs of network {int((~finite).nonzero()[0])} of those trained at once are not finite")
-    return [hits / len(data) for hits in correct.tolist()]
+    return torch.cat(found, dim=1)
 
 
 def _gather(sets: Sequence[ImageSet], batches: Tensor) -> tuple[Tensor, Tensor]:

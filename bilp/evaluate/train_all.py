@@ -7,15 +7,16 @@ from dataclasses import dataclass, replace
 from typing import Self
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from bilp.config import EvaluateConfig, NetworkConfig
 from bilp.data import Dataset
 from bilp.errors import ConfigError, Diverged
 from bilp.evaluate.batch_augment import Streams
+from bilp.evaluate.course import Course, Losses
 from bilp.evaluate.own import own_settings
-from bilp.evaluate.stacked_training import accuracies, fresh_stack, networks_at_once, train_together
-from bilp.evaluate.training import ImageSet, accuracy, train
+from bilp.evaluate.stacked_training import fresh_stack, networks_at_once, predictions_of_all, shares, train_together
+from bilp.evaluate.training import ImageSet, confusion, predictions, train
 from bilp.evaluate.training_cache import Parts, Training
 from bilp.evaluate.training_schedule import Schedule
 from bilp.nets import Network, build, initialize, label
@@ -126,17 +127,40 @@ def _trained(
     place(module, plan.config.gpu, plan.device)
     try:
         with arithmetic(plan.config.gpu, plan.device):
-            measured = (_alone if len(seeds) == 1 else _together)(plan, module, fresh, sets, streams, test, report)
+            seen = (_alone if len(seeds) == 1 else _together)(plan, module, fresh, sets, streams, test, report)
     except Diverged as error:
         who = f"{plan.who} with {label(network)}, {_numbers(seeds)}"
         raise Diverged(f"evaluation of {who}: {error}; lower evaluate.learning_rate") from None
     trainings = [
-        Training(network=label(network), seed=seed, accuracy=looks[-1], best_accuracy=max(looks), train_images=len(data))
-        for seed, data, looks in zip(seeds, sets, measured, strict=True)
+        Training(
+            network=label(network),
+            seed=seed,
+            accuracy=course.accuracies[-1],
+            best_accuracy=max(course.accuracies),
+            train_images=len(data),
+            course=course,
+        )
+        for seed, data, course in zip(seeds, sets, seen.courses(test, dataset.classes), strict=True)
     ]
     if parts is not None:
         parts.keep(network, trainings)
     return trainings
+
+
+@dataclass(frozen=True)
+class _Seen:
+    """What K trainings of one computation left: losses, epochs (from 0) of the tests, and the predictions `[K, N]` of each test."""
+
+    losses: Losses
+    looks: Sequence[int]
+    predicted: Sequence[Tensor]
+
+    def courses(self, test: ImageSet, classes: int) -> list[Course]:
+        """The course of each training."""
+        accuracies = [shares(each, test) for each in self.predicted]
+        counts = [confusion(test.labels, each, classes).cpu().numpy() for each in self.predicted[-1]]
+        curves = self.losses.curves()
+        return [Course.of(curves[k], self.looks, [values[k] for values in accuracies], count) for k, count in enumerate(counts)]
 
 
 def _alone(
@@ -147,16 +171,16 @@ def _alone(
     streams: Sequence[Streams],
     test: ImageSet,
     report: Callable[[int], None],
-) -> list[list[float]]:
-    """Test accuracies at the looks of the one training, in a list of its own."""
+) -> _Seen:
+    """One training, tested at its looks."""
     initialize(module, fresh[0])
-    looks = look_epochs(plan.schedule.passes, len(sets[0]), len(test))
-    measured: list[float] = []
-    for epoch in train(module, sets[0], plan.schedule, streams[0], plan.teacher):
+    looks, losses = look_epochs(plan.schedule.passes, len(sets[0]), len(test)), Losses()
+    predicted: list[Tensor] = []
+    for epoch in train(module, sets[0], plan.schedule, streams[0], plan.teacher, losses):
         if epoch in looks:
-            measured.append(accuracy(module, test))
+            predicted.append(predictions(module, test)[None])
         report(epoch)
-    return [measured]
+    return _Seen(losses, looks, predicted)
 
 
 def _together(
@@ -167,14 +191,13 @@ def _together(
     streams: Sequence[Streams],
     test: ImageSet,
     report: Callable[[int], None],
-) -> list[list[float]]:
-    """Test accuracies at the looks of each training, all in one computation."""
+) -> _Seen:
+    """Several trainings in one computation, tested at their looks."""
     stacked = fresh_stack(module, fresh)
-    looks = look_epochs(plan.schedule.passes, len(sets[0]), len(test))
-    measured: list[list[float]] = [[] for _ in fresh]
-    for epoch in train_together(module, stacked, sets, plan.schedule, streams, plan.teacher):
+    looks, losses = look_epochs(plan.schedule.passes, len(sets[0]), len(test)), Losses()
+    predicted: list[Tensor] = []
+    for epoch in train_together(module, stacked, sets, plan.schedule, streams, plan.teacher, losses):
         if epoch in looks:
-            for values, value in zip(measured, accuracies(module, stacked, test), strict=True):
-                values.append(value)
+            predicted.append(predictions_of_all(module, stacked, test))
         report(epoch)
-    return measured
+    return _Seen(losses, looks, predicted)

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from bilp.data import Split
 from bilp.errors import ConfigError, Diverged
 from bilp.evaluate.batch_augment import Streams, augment_batch, draw
+from bilp.evaluate.course import Losses
 from bilp.evaluate.objective import hard_loss, soft_loss
 from bilp.evaluate.training_schedule import Schedule
 from bilp.images.cutmix import Mix
@@ -54,7 +55,14 @@ class ImageSet:
         return len(self.labels)
 
 
-def train(network: nn.Module, data: ImageSet, schedule: Schedule, streams: Streams, teacher: nn.Module | None = None) -> Iterator[int]:
+def train(
+    network: nn.Module,
+    data: ImageSet,
+    schedule: Schedule,
+    streams: Streams,
+    teacher: nn.Module | None = None,
+    losses: Losses | None = None,
+) -> Iterator[int]:
     """Train `network` in place, yielding the number of each finished epoch: 0 to `schedule.passes` - 1.
 
     `streams.order` shuffles each epoch, the others decide augmentation and cutmix of each mini-batch and what dropout drops.
@@ -66,6 +74,7 @@ def train(network: nn.Module, data: ImageSet, schedule: Schedule, streams: Strea
         schedule: Passes, mini-batches, step sizes, augmentation and labels.
         streams: Random numbers of this training.
         teacher: Network in eval mode, whose logits of the augmented images are the soft labels; not needed for hard ones.
+        losses: Is told the loss of every mini-batch, if given.
     """
     optimizer = None
     batch_norm = has_batch_norm(network)
@@ -83,6 +92,10 @@ def train(network: nn.Module, data: ImageSet, schedule: Schedule, streams: Strea
             optimizer.zero_grad(set_to_none=True)
             loss.sum().backward()
             optimizer.step()
+            if losses is not None:
+                losses.add(loss, len(batch))
+        if losses is not None:
+            losses.end()
         yield epoch
 
 
@@ -127,14 +140,24 @@ def trains_alone(network: nn.Module) -> bool:
 
 def accuracy(network: nn.Module, data: ImageSet) -> float:
     """Share of `data` that the network, put into eval mode, classifies correctly. Raises Diverged for logits that are not finite."""
+    return int((predictions(network, data) == data.labels).sum()) / len(data)
+
+
+def predictions(network: nn.Module, data: ImageSet) -> Tensor:
+    """The class `[N]` that the network, put into eval mode, takes each image for. Raises Diverged for logits that are not finite."""
     network.eval()
-    correct = torch.zeros((), dtype=torch.int64, device=data.labels.device)
+    found = []
     finite = torch.ones((), dtype=torch.bool, device=data.labels.device)
     with torch.no_grad():
         for batch in torch.arange(len(data)).split(TEST_BATCH):
             logits = network(data.images(batch))
-            correct += (logits.argmax(1) == data.labels[batch.to(data.labels.device)]).sum()
+            found.append(logits.argmax(1))
             finite &= logits.isfinite().all()
     if not finite:
         raise Diverged("the network's outputs are not finite")
-    return int(correct) / len(data)
+    return torch.cat(found)
+
+
+def confusion(labels: Tensor, predicted: Tensor, classes: int) -> Tensor:
+    """Number of images `[classes, classes]` by label (rows) and prediction, of labels and predictions `[N]`."""
+    return torch.bincount(labels * classes + predicted, minlength=classes * classes).view(classes, classes)

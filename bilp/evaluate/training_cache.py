@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 from pydantic import ValidationError
 
@@ -13,6 +13,7 @@ from bilp.artifacts.artifact import content_key
 from bilp.config import Frozen, NetworkConfig
 from bilp.config.base import Fraction, Positive
 from bilp.errors import DamagedArtifact, MissingArtifact
+from bilp.evaluate.course import Course
 from bilp.storage import objects, strict_json
 
 VERSION = 1
@@ -20,6 +21,8 @@ VERSION = 1
 
 class Training(Frozen):
     """The outcome of one training; accuracies are shares of the real test split in [0, 1]."""
+
+    later: ClassVar[frozenset[str]] = frozenset({"course"})
 
     network: str
     """Label of the network."""
@@ -32,6 +35,8 @@ class Training(Frozen):
     hence optimistic. Recorded for comparison with those; it decides nothing."""
     train_images: Positive
     """Size of the set."""
+    course: Course | None = None
+    """How it went; None for trainings that were kept before that was recorded."""
 
 
 class Part(Frozen):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import csv
 import io
 import math
@@ -14,14 +13,16 @@ from markupsafe import Markup
 from bilp.evaluate import Difference
 from bilp.evaluate.robustness import Robustness
 from bilp.report.comparison import Training, against_arm, judgment, mean, network_title, of, percent, points
+from bilp.report.downloads import as_data
 from bilp.report.figures import Whisker, whiskers
+from bilp.report.latex import Line, accuracy_table
 from bilp.report.wording import PRUNED_ARMS, ArmWords, arm_place, arm_words
-from bilp.text.escaping import latex, spreadsheet
+from bilp.text.escaping import spreadsheet
 
 
 @dataclass(frozen=True)
 class AccuracyRow:
-    """One arm on one network; `difference` is its paired difference to the unpruned arm, `first` is true once per arm."""
+    """One arm on one network; `compared` is its paired difference to the unpruned arm, `first` is true once per arm."""
 
     words: ArmWords
     first: bool
@@ -30,6 +31,7 @@ class AccuracyRow:
     shown: str
     images: str
     best: str
+    compared: Difference | None
     difference: str
     pairs: int
     judgment: str
@@ -45,11 +47,14 @@ class Accuracy:
     csv_uri: str
     latex: str
     experiments: int
+    networks: tuple[str, ...]
+    across: tuple[tuple[ArmWords, tuple[str, ...]], ...]
+    """Each arm with its accuracy on each of the networks."""
 
     @property
     def compared(self) -> list[AccuracyRow]:
         """Rows that have a paired difference."""
-        return [row for row in self.rows if row.difference]
+        return [row for row in self.rows if row.compared is not None]
 
     @property
     def pairing(self) -> str:
@@ -87,10 +92,10 @@ def arms(rows: Sequence[Training]) -> list[str]:
     return sorted(dict.fromkeys(row.arm for row in rows), key=arm_place)
 
 
-def accuracy(rows: Sequence[Training], adaptive: bool = True) -> Accuracy | None:
+def accuracy(rows: Sequence[Training], adaptive: bool = True, what: str = "") -> Accuracy | None:
     """The table, its picture and its machine-readable copies; None if nothing was evaluated.
 
-    `adaptive` says whether the method has an adaptive level at all, for the words about arm bilp.
+    `adaptive` says whether the method has an adaptive level at all, for the words about arm bilp; `what` was evaluated, for captions.
     """
     if not rows:
         return None
@@ -104,7 +109,32 @@ def accuracy(rows: Sequence[Training], adaptive: bool = True) -> Accuracy | None
     words = "; ".join(f"{row.words.title} on {row.network} {row.shown}" for row in table)
     chart = whiskers(titled, "accuracy on real test images", f"Accuracy with 95 % intervals: {words}")
     experiments = len({row.experiment for row in rows})
-    return Accuracy(tuple(table), chart, _caption(experiments), _csv(rows), _latex(table), experiments)
+    return Accuracy(
+        rows=tuple(table),
+        chart=chart,
+        caption=_caption(experiments),
+        csv_uri=_csv(rows),
+        latex=_latex(table, what),
+        experiments=experiments,
+        networks=tuple(network_title(network) for network in by_network),
+        across=tuple(_across(rows, arm, list(by_network), adaptive) for arm in arms(rows)),
+    )
+
+
+def _across(rows: Sequence[Training], arm: str, names: Sequence[str], adaptive: bool) -> tuple[ArmWords, tuple[str, ...]]:
+    """An arm and its accuracy on each network; a dash where it was not evaluated on one."""
+    cells = (percent(mean(found)) if (found := of(rows, arm, network)) else "–" for network in names)
+    return arm_words(arm, adaptive), tuple(cells)
+
+
+def _latex(table: Sequence[AccuracyRow], what: str) -> str:
+    other = arm_words("unpruned").title
+    differences = [Line(row.words.title, row.network, row.compared, other) for row in table if row.compared is not None]
+    lead = f"{what}: test" if what else "Test"
+    caption = f"{lead} accuracy of networks trained on each set, mean and half width of its 95 % interval over n trainings."
+    if differences:
+        caption += " Below the rule, paired differences in percentage points over n pairs."
+    return accuracy_table([Line(row.words.title, row.network, row.accuracy) for row in table], differences, caption)
 
 
 def _caption(experiments: int) -> str:
@@ -131,6 +161,7 @@ def _row(rows: Sequence[Training], arm: str, network: str, adaptive: bool) -> Ac
         shown=percent(accuracy),
         images=", ".join(f"{size:,}" for size in sorted({row.train_images for row in chosen})),
         best=percent(mean(chosen, values=[row.best_accuracy for row in chosen])),
+        compared=difference,
         difference=points(difference) if difference else "",
         pairs=difference.n if difference else 0,
         judgment=judgment(difference) if difference else "",
@@ -149,13 +180,4 @@ def _csv(rows: Sequence[Training]) -> str:
     writer.writerow(names)
     cells = ([getattr(row, name) for name in names] for row in rows)
     writer.writerows([spreadsheet(cell) if isinstance(cell, str) else cell for cell in row] for row in cells)
-    return "data:text/csv;base64," + base64.b64encode(buffer.getvalue().encode()).decode("ascii")
-
-
-def _latex(table: Sequence[AccuracyRow]) -> str:
-    lines = [r"\begin{tabular}{llrr}", r"\hline", r"Set & Network & Accuracy (\%) & $n$ \\", r"\hline"]
-    for row in table:
-        half = row.accuracy.half_width95
-        spread = f" \\pm {100 * half:.1f}" if math.isfinite(half) else ""
-        lines.append(f"{latex(row.words.title)} & {latex(row.network)} & ${100 * row.accuracy.mean:.1f}{spread}$ & {row.accuracy.n} \\\\")
-    return "\n".join([*lines, r"\hline", r"\end{tabular}"])
+    return as_data(buffer.getvalue(), "text/csv")

@@ -141,7 +141,17 @@ def hint(content: Markup, words: str) -> Markup:
 def bottom_axis(
     scale: Scale, y: float, label: str, *, top: float | None = None, percent: bool = False, whole: bool = False, wanted: int = 5
 ) -> Markup:
-    """Ticks and label of a horizontal axis at height `y`; grid lines up to `top` when given; `whole` numbers only."""
+    """Ticks and label of a horizontal axis.
+
+    Args:
+        scale: Of the axis.
+        y: Its height.
+        label: Below it.
+        top: Where grid lines end, if there are any.
+        percent: Whether values are fractions that are shown in per cent.
+        whole: Whether only whole numbers are marked.
+        wanted: Number of marks, about.
+    """
     parts = [line(scale.start, y, scale.stop, y, "axis")]
     for value in scale.ticks(wanted):
         if whole and abs(value - round(value)) > 1e-9:
@@ -155,7 +165,16 @@ def bottom_axis(
 
 
 def left_axis(scale: Scale, x: float, right: float, label: str, *, percent: bool = False, wanted: int = 4) -> Markup:
-    """Ticks, grid lines to `right` and, above the axis, the label of a vertical axis at `x`."""
+    """Ticks, grid lines and, above it, the label of a vertical axis.
+
+    Args:
+        scale: Of the axis.
+        x: Where it stands.
+        right: Where grid lines end.
+        label: Above it.
+        percent: Whether values are fractions that are shown in per cent.
+        wanted: Number of marks, about.
+    """
     parts = []
     for value in scale.ticks(wanted):
         y = scale(value)

@@ -25,6 +25,7 @@ from bilp.distill.pictures import displayable
 from bilp.distill.round_files import round_effects, round_losses
 from bilp.distill.step.initial import initial_state
 from bilp.distill.step.pretrained import KIND as PRETRAINED
+from bilp.evaluate.course_files import confusion_rows, course_rows
 from bilp.evaluate.results import KIND as EVALUATION
 from bilp.evaluate.results import evaluation_rows
 from bilp.evaluate.robustness import KIND as ROBUSTNESS
@@ -112,13 +113,19 @@ class Run:
 
 @dataclass(frozen=True)
 class Collected:
-    """The page's material; `selection` holds rows of `tables.SELECTION`."""
+    """The page's material; `selection` holds rows of `tables.SELECTION`.
+
+    `confusion` and `course` hold rows of `tables.CONFUSION` and `tables.COURSE` with arm and experiment, of all evaluations that
+    recorded them.
+    """
 
     sources: Sources
     dataset: Dataset
     selection: pd.DataFrame | None
     runs: tuple[Run, ...]
     trainings: tuple[Training, ...]
+    confusion: pd.DataFrame
+    course: pd.DataFrame
     robustness: tuple[Robustness, ...] = ()
 
     def arms(self) -> list[str]:
@@ -136,9 +143,15 @@ def open_sources(
 ) -> Sources:
     """Open the manifests; raises MissingArtifact or DamagedArtifact naming the first that is not there.
 
-    A table of robustness scores may stand among the evaluations.
-
     The order in which arms and evaluations are given makes no difference.
+
+    Args:
+        dataset_uri: Real images.
+        scores_uri: Summary of scores, if there is one.
+        selection_uri: What static pruning kept, likewise.
+        runs: URIs of the runs of each arm, by experiment.
+        evaluation_uris: Evaluations of sets and baselines; a table of robustness scores may stand among them.
+        record_uri: Record of the source of the real images, if it is known.
     """
     artifacts = [ReportedArtifact("dataset", "Data set", open_artifact(dataset_uri, DATASET))]
     if record_uri is not None:
@@ -217,8 +230,18 @@ def collect(sources: Sources) -> Collected:
         selection=None if selection is None else selection_rows(selection).to_pandas(),
         runs=tuple(_run(run, dataset) for run in sources.runs),
         trainings=tuple(Training(**row) for row in rows),
+        confusion=_with_arms(evaluations, [confusion_rows(artifact, dataset.classes) for artifact in evaluations], tables.CONFUSION.names),
+        course=_with_arms(evaluations, [course_rows(artifact) for artifact in evaluations], tables.COURSE.names),
         robustness=() if robust is None else tuple(load_robustness(robust.uri)),
     )
+
+
+def _with_arms(evaluations: Sequence[Artifact], found: Sequence[pd.DataFrame | None], names: Sequence[str]) -> pd.DataFrame:
+    """What the evaluations recorded, one below the other, with the arm and the experiment of each."""
+    told = [(evaluation.stated(EvaluationFacts), rows) for evaluation, rows in zip(evaluations, found, strict=True) if rows is not None]
+    if not told:
+        return pd.DataFrame(columns=["arm", "experiment", *names])
+    return pd.concat([rows.assign(arm=facts.arm, experiment=facts.experiment) for facts, rows in told], ignore_index=True)
 
 
 def _run(source: RunSource, dataset: Dataset) -> Run:

@@ -11,6 +11,9 @@ from bilp.config.network import NETWORKS
 from bilp.errors import ConfigError
 from bilp.evaluate.metrics import Difference, Measurement, interval, paired_difference
 
+SMALLEST_SHOWN = 0.0005
+"""Half width, as a fraction, below which one decimal of a per cent shows nothing."""
+
 
 @dataclass(frozen=True)
 class Training(Measurement):
@@ -66,8 +69,10 @@ def network_name(network: str) -> str:
 
 
 def percent(value: Difference) -> str:
-    """'78.1 % ± 1.2', unbreakable."""
-    return f"{100 * value.mean:.1f}\u00a0%" + (f"\u00a0±\u00a0{100 * value.half_width95:.1f}" if math.isfinite(value.half_width95) else "")
+    """'78.1 % ± 1.2', unbreakable; an interval that would be rounded to nothing gets a second decimal: '0.10 % ± 0.02'."""
+    decimals = 2 if 0 < value.half_width95 < SMALLEST_SHOWN else 1
+    half = f"\u00a0±\u00a0{100 * value.half_width95:.{decimals}f}" if math.isfinite(value.half_width95) else ""
+    return f"{100 * value.mean:.{decimals}f}\u00a0%{half}"
 
 
 def points(value: Difference) -> str:

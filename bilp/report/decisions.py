@@ -61,6 +61,7 @@ def aim_sentence(last: Sequence[Decisions], beta: float, class_names: Sequence[s
     if always:
         return f"{told} Thresholds were empirical quantiles throughout."
     if not fallen:
-        return f"{told} The normal thresholds fitted every class."
+        return f"{told} Thresholds come from the mean and the variance of the log effects of a class, and fitted every class."
     names = ", ".join(class_names[c] for c in fallen[:10]) + (f" and {len(fallen) - 10} more" if len(fallen) > 10 else "")
-    return f"{told} In {count(len(fallen), 'class', 'classes')} they did not fit and empirical quantiles took over: {names}."
+    where = f"In {count(len(fallen), 'class', 'classes')} they did not fit, so that empirical quantiles took over: {names}."
+    return f"{told} Thresholds come from the mean and the variance of the log effects of a class. {where}"

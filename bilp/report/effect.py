@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pandas as pd
@@ -18,8 +18,8 @@ from bilp.report.collect import SHOWN_ROUNDS, Effects, Run
 from bilp.report.decisions import Decisions, aim_sentence, round_shares, spread_so_far
 from bilp.report.figures import Curve, Part, bin_edges, curves, histogram, tallest_bar
 from bilp.report.galleries import Cell, GalleryRow, low_middle_high, picture, spread
-from bilp.report.source import origin_words
-from bilp.report.wording import arm_words, share
+from bilp.report.source import origin, origin_words
+from bilp.report.wording import arm_words, of_class, share
 
 BINS = 28
 
@@ -160,6 +160,7 @@ def _cell(heading: str, rows: pd.DataFrame, dataset: Dataset, name: str, word: s
     pictures = []
     for image, sample_id, value, out in zip(images, ids, effects, dropped, strict=True):
         fate = "dropped" if out else "kept"
-        words = f"sample {sample_id}, class {name}, {word} {number(float(value))}, {fate}" + origin_words(dataset, sample_id)
-        pictures.append(picture(image, words, fate))
+        shown = number(float(value))
+        words = f"sample {sample_id}, {of_class(name)}, {word} {shown}, {fate}" + origin_words(dataset, sample_id)
+        pictures.append(replace(picture(image, words, fate), facts=(str(sample_id), shown, fate, origin(dataset, sample_id))))
     return Cell(heading, tuple(pictures), "" if pictures else "none measured")

@@ -27,6 +27,12 @@ from bilp.report.charts import (
 WIDE = 440.0
 SMALL = 190.0
 CURVE_POINTS = 240
+LETTER = 7.4
+"""Width of a letter of a label: enough for the wider fonts of print."""
+
+
+MARKS = {"c-kept": "■", "c-dropped": "□"}
+"""Layers that are told apart without colors: by full and by hollow bars, and these signs."""
 
 
 @dataclass(frozen=True)
@@ -63,7 +69,8 @@ def whiskers(groups: Sequence[tuple[str, Sequence[Whisker]]], label: str, alt: s
     """Fractions as dots with their intervals; `groups` are (heading, rows), the heading is left out when empty."""
     rows = [row for _, members in groups for row in members]
     reach = [row.mean + sign * (row.half_width or 0.0) for row in rows for sign in (-1, 1)]
-    left, right, step = 132.0, WIDE - 14, 26.0
+    left = 18 + LETTER * max((len(row.label) for row in rows), default=0)
+    right, step = WIDE - 14, 26.0
     scale = linear_scale([min(max(value, 0.0), 1.0) for value in reach], left, right)
     parts: list[Markup] = []
     y = 6.0
@@ -116,7 +123,17 @@ def histogram(
     log: bool = False,
     tallest: int | None = None,
 ) -> Markup:
-    """A small stacked histogram; dashed lines mark `thresholds`; `tallest` fixes the scale shared by several charts."""
+    """A small stacked histogram.
+
+    Args:
+        title: Of what, above it.
+        parts: Its layers, the lowest first.
+        edges: Of the bars, ascending.
+        label: Of the horizontal axis.
+        thresholds: Values that dashed lines mark.
+        log: Whether the horizontal axis is logarithmic.
+        tallest: Height of the scale that several charts share.
+    """
     counts = [np.histogram(np.clip(part.values, edges[0], edges[-1]), bins=edges)[0] for part in parts]
     top, base, left, right = 22.0, 104.0, 6.0, SMALL - 6
     across = Scale(float(edges[0]), float(edges[-1]), left, right, log=log)
@@ -142,7 +159,7 @@ def _histogram_head(title: str, parts: Sequence[Part], left: float, right: float
     """The title, shortened to the room there is, and how many values each part holds, in its color."""
     numbers = Markup("")
     for part in reversed(parts):
-        shown = f"{part.values.size:,}"
+        shown = f"{MARKS[part.css]} {part.values.size:,}" if part.css in MARKS else f"{part.values.size:,}"
         numbers += text(right, 13, shown, anchor="end", css=part.css)
         right -= 7.0 * len(shown) + 8
     room = int((right - left) / 7.4)
@@ -167,9 +184,17 @@ def curves(
     log: bool = False,
     whole: bool = False,
 ) -> Markup:
-    """Lines over a common horizontal axis; `target` is a dashed horizontal line.
+    """Lines over a common horizontal axis.
 
-    `whole` marks only whole numbers on the horizontal axis.
+    Args:
+        series: The lines.
+        across: Label of the horizontal axis.
+        up: Label of the vertical axis.
+        alt: What the chart shows, in words.
+        target: Height of a dashed horizontal line.
+        percent: Whether heights are fractions that are shown in per cent.
+        log: Whether the vertical axis is logarithmic.
+        whole: Whether only whole numbers are marked on the horizontal axis.
     """
     height, left, right, top, base = 220.0, 48.0, WIDE - 12, 24.0, 180.0
     thin = [thinned(curve) for curve in series]

@@ -17,13 +17,17 @@ ABREAST = 8
 
 @dataclass(frozen=True)
 class Picture:
-    """One image of the page: its data URI, what it shows in words, its size in pixels and a color class for its frame."""
+    """One image of the page: its data URI, what it shows in words, its size in pixels and a color class for its frame.
+
+    `facts` are what a table says of it: number, value, fate and file; none of an image that is no sample.
+    """
 
     uri: str
     alt: str
     width: int
     height: int
     css: str = ""
+    facts: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -14,23 +14,33 @@ from bilp.artifacts import layout, parquet
 from bilp.artifacts.artifact import content_key, plain, there_already
 from bilp.artifacts.publication import publish
 from bilp.artifacts.tables import REPORTED
-from bilp.config import METHODS, PipelineConfig
+from bilp.config import CRITERIA, METHODS, PipelineConfig
 from bilp.config.arms import adaptive_note
 from bilp.config.changed import changed
 from bilp.config.given import model_of
 from bilp.evaluate import label_robust_score
+from bilp.nets import label
 from bilp.report import outcome
 from bilp.report.accuracy import accuracy, robustness_rows
+from bilp.report.caution import cautions
+from bilp.report.citation import bibtex, papers
+from bilp.report.classes import classes
 from bilp.report.collect import Collected, collect, open_sources
+from bilp.report.comparison import network_title
 from bilp.report.effect import effect
+from bilp.report.figure_files import figure_files
 from bilp.report.galleries import spread
-from bilp.report.lineage import lineage, versions
+from bilp.report.heading import made
+from bilp.report.learning import learning
+from bilp.report.lineage import lineage, table_links, versions
+from bilp.report.samples import samples
 from bilp.report.selection import pruning
 from bilp.report.settings import origins_of, rerun_command, settings
 from bilp.report.source import source_facts, test_words
 from bilp.report.synthetic import loss_chart, synthetic
+from bilp.report.timing import stage_times
 from bilp.report.verdict import Amounts, tiles, verdict
-from bilp.report.wording import arm_words, count, dataset_title, rule_meaning, score_meaning, share
+from bilp.report.wording import arm_place, arm_words, count, dataset_title, rule_meaning, score_meaning, share
 from bilp.storage.objects import Uri, as_uri, join, optional_uri
 from bilp.text.escaping import shown as one_line
 
@@ -54,11 +64,20 @@ def report(
 ) -> str:
     """Write the page of a pipeline run and return the URI of its report.html.
 
-    `runs` holds, by arm, the run URIs of its experiments in order. What was not done is left out of the page:
-    no selection, no measured effects, no evaluations. `origins` says where each setting came from, if not as the
-    configuration knows it. `record_uri` is the record of the source that the images were read from; the page then tells where
-    those that it shows come from, and is another for another record.
+    What was not done is left out of the page: no selection, no measured effects, no evaluations.
     Raises MissingArtifact or DamagedArtifact if an artifact named here is not whole.
+
+    Args:
+        config: The configuration of the pipeline.
+        dataset_uri: Real images.
+        scores_uri: Summary of their scores.
+        selection_uri: What static pruning kept.
+        runs: By arm, the run URIs of its experiments in order.
+        evaluation_uris: Evaluations of sets and baselines, in any order, and scores of robustness.
+        root: Where the page goes.
+        origins: Where each setting came from, if not as the configuration knows it.
+        record_uri: The record of the source that the images were read from; the page then tells where those that it shows come
+            from, and is another for another record.
     """
     config = model_of(PipelineConfig, config)
     root = as_uri(root)
@@ -79,7 +98,7 @@ def report(
     if published is None:
         collected = collect(sources)
         differs = changed(plain(config))
-        files = {FILE: render(config, collected, origins).encode(), outcome.FILE: _table(key, called, config, differs, collected)}
+        files = {FILE: render(config, collected, origins, key).encode(), outcome.FILE: _table(key, called, config, differs, collected)}
         parents = {source.role: source.artifact.uri for source in sources.artifacts}
         sizes = (entry.size for source in sources.artifacts for entry in source.artifact.manifest.files.values())
         facts = {
@@ -100,13 +119,29 @@ def _table(key: str, name: str, config: PipelineConfig, differs: Mapping[str, An
     return parquet.encode(rows, REPORTED, {"stage": KIND, "key": key})
 
 
-def render(config: PipelineConfig, collected: Collected, origins: Mapping[str, str] | None = None) -> str:
-    """The page's HTML; equal inputs give equal text."""
-    return _template().render(**content(config, collected, origins_of(config) if origins is None else origins))
+def render(config: PipelineConfig, collected: Collected, origins: Mapping[str, str] | None = None, key: str = "") -> str:
+    """The page's HTML; equal inputs give equal text. `key` is that of the page, by which it can be found again."""
+    origins = origins_of(config) if origins is None else origins
+    shown = content(config, collected, origins)
+    return _template().render(**shown, **about(config, collected, key), figures=figure_files(shown))
+
+
+def about(config: PipelineConfig, collected: Collected, key: str) -> dict[str, Any]:
+    """What the page says of itself, of what it was made of, and of whom to cite."""
+    method, sources = METHODS[config.method], collected.sources
+    return {
+        "made": made(config, [source.artifact for source in sources.artifacts], key),
+        "tables": table_links(sources.artifacts),
+        "times": stage_times(sources.artifacts, sources.runs),
+        "papers": papers(method),
+        "bibtex": bibtex(method),
+        "score_paper": CRITERIA[config.prune.criterion].paper if sources.one("selection") else "",
+        "distill_network": network_title(label(config.distill.network)),
+    }
 
 
 def content(config: PipelineConfig, collected: Collected, origins: Mapping[str, str]) -> dict[str, Any]:
-    """Everything the template shows."""
+    """What the sections show."""
     dataset, rows, report_config = collected.dataset, collected.trainings, config.report
     shown = shown_classes(dataset.classes, report_config.max_classes)
     score_name, score_sentence = score_meaning(config.prune, config.score)
@@ -120,11 +155,18 @@ def content(config: PipelineConfig, collected: Collected, origins: Mapping[str, 
         static_share=static.dropped_share if static else None,
         adaptive_share=causal.dropped_share if causal else None,
     )
+    title = f"{dataset_title(dataset.name)}, {METHODS[config.method].title}, {count(config.ipc, 'image')} per class"
+    effect_word = causal.words.word if causal else ""
     return {
-        "title": f"{dataset_title(dataset.name)}, {METHODS[config.method].title}, {count(config.ipc, 'image')} per class",
+        "title": title,
         "verdict": f"{verdict(rows, amounts)} {adaptive_note(config)}".strip(),
         "tiles": tiles(rows, amounts),
-        "accuracy": accuracy(rows, adaptive=METHODS[config.method].adaptive),
+        "accuracy": accuracy(rows, adaptive=METHODS[config.method].adaptive, what=title),
+        "cautions": cautions(rows, dataset.classes),
+        "learning": learning(collected.course, rows),
+        "learned_arms": [arm_words(arm) for arm in sorted(set(collected.course["arm"]), key=arm_place)],
+        "classes": classes(collected.confusion, rows, dataset.class_names),
+        "samples": samples(collected.selection, collected.runs, dataset, score_name, effect_word),
         "robustness": robustness_rows(collected.robustness),
         "neutral_score": f"{100 * label_robust_score(0.0, 0.0, 0.0, 0.0):.1f}",
         "test_images": len(dataset.test),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pandas as pd
@@ -14,8 +14,8 @@ from bilp.data import Dataset
 from bilp.report.charts import figure, number
 from bilp.report.figures import Part, bin_edges, histogram, tallest_bar
 from bilp.report.galleries import Cell, GalleryRow, around_cuts, picture
-from bilp.report.source import origin_words
-from bilp.report.wording import share
+from bilp.report.source import origin, origin_words
+from bilp.report.wording import of_class, share
 
 BINS = 24
 
@@ -80,7 +80,7 @@ def pruning(selection: pd.DataFrame, dataset: Dataset, shown: Sequence[int], sam
     edges = bin_edges(np.concatenate([ranking.score for ranking in visible]), BINS, log=False)
     tallest = tallest_bar(parts, edges)
     histograms = [
-        histogram(f"class {ranking.name}", two, edges, score_name, thresholds=ranking.thresholds(), tallest=tallest)
+        histogram(of_class(ranking.name), two, edges, score_name, thresholds=ranking.thresholds(), tallest=tallest)
         for ranking, two in zip(visible, parts, strict=True)
     ]
     return Pruning(
@@ -130,8 +130,9 @@ def _cell(heading: str, ranks: np.ndarray, ranking: Ranking, dataset: Dataset, s
     images = dataset.train.images(torch.tensor(ids)).numpy()
     pictures = []
     for image, rank, sample_id in zip(images, ranks, ids, strict=True):
-        fate = "kept" if ranking.kept[rank] else "dropped"
-        words = f"sample {sample_id}, class {ranking.name}, {score_name} {number(float(ranking.score[rank]))}, {fate}"
+        fate, shown = "kept" if ranking.kept[rank] else "dropped", number(float(ranking.score[rank]))
+        words = f"sample {sample_id}, {of_class(ranking.name)}, {score_name} {shown}, {fate}"
         words += origin_words(dataset, sample_id)
-        pictures.append(picture(image, words, fate))
+        facts = (str(sample_id), shown, fate, origin(dataset, sample_id))
+        pictures.append(replace(picture(image, words, fate), facts=facts))
     return Cell(heading, tuple(pictures), "" if pictures else "none")

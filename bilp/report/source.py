@@ -39,4 +39,10 @@ def test_words(dataset: Dataset) -> str:
 
 def origin_words(dataset: Dataset, sample_id: int) -> str:
     """', from cat/0.png' for a training image whose source is known, else nothing."""
-    return "" if dataset.record is None else f", from {dataset.record.origin('train', int(sample_id))}"
+    found = origin(dataset, sample_id)
+    return f", from {found}" if found else ""
+
+
+def origin(dataset: Dataset, sample_id: int) -> str:
+    """'cat/0.png' for a training image whose source is known, else nothing."""
+    return "" if dataset.record is None else dataset.record.origin("train", int(sample_id))

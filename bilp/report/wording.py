@@ -46,6 +46,11 @@ def arm_words(arm: str, adaptive: bool = True) -> ArmWords:
     return ARMS.get(arm, ArmWords(arm, "", "c-other"))
 
 
+def of_class(name: str) -> str:
+    """'class cat'; a name that begins with the word needs it no second time: 'class_0007'."""
+    return name if name.lower().startswith("class") else f"class {name}"
+
+
 def count(number: int, one: str, many: str = "") -> str:
     """'1 image', '1,437 images'."""
     return f"{number:,} {one if number == 1 else many or one + 's'}"

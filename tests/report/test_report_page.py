@@ -29,7 +29,7 @@ from bilp.evaluate import evaluate_baseline, evaluate_synthetic, load_robustness
 from bilp.evaluate.robustness import robustness
 from bilp.storage import objects
 
-SECTIONS = ["accuracy", "source", "pruning", "effect", "synthetic", "provenance", "settings"]
+SECTIONS = ["accuracy", "source", "pruning", "effect", "samples", "synthetic", "provenance", "settings", "citation"]
 
 
 @pytest.fixture(scope="module")
@@ -62,16 +62,21 @@ def test_sections_are_all_there_and_can_be_reached(page: Page) -> None:
 
 def test_nothing_is_loaded_from_anywhere(outcome: Outcome, page: Page) -> None:
     html = objects.read(outcome.page()).decode()
-    assert "http:" not in html and "https:" not in html and "//" not in page.styles
+    assert "http:" not in html and "//" not in page.styles
     assert not page.all("script") and "@import" not in page.styles and "url(" not in page.styles
-    loads = [attributes[name] for _, attributes in page.elements for name in ("src", "href", "srcset", "data") if name in attributes]
+    loads = [attributes[name] for _, attributes in page.elements for name in ("src", "srcset", "data") if name in attributes]
+    loads += [attributes["href"] for tag, attributes in page.elements if tag != "a" and "href" in attributes]
     assert len(loads) > 100
-    assert all(target.startswith(("data:", "#")) for target in loads)
+    assert all(target.startswith("data:") for target in loads)
+    ways = {link["href"].split(":")[0] for link in page.all("a") if not link["href"].startswith(("#", "../../"))}
+    assert ways == {"data", "https"}, "papers are linked to, and opened only by who clicks"
+    assert html.count("https:") == sum(link["href"].startswith("https://arxiv.org/abs/") for link in page.all("a")) == 2
 
 
 def test_every_picture_and_chart_has_words(page: Page) -> None:
     assert all(image["alt"] and image["title"] == image["alt"] for image in page.all("img"))
-    assert all(chart["role"] == "img" and len(chart["aria-label"]) > 20 for chart in page.all("svg"))
+    charts = [chart for chart in page.all("svg") if chart["viewbox"] != "0 0 28 10"]  # lines of legends, which are hidden
+    assert all(chart["role"] == "img" and len(chart["aria-label"]) > 20 for chart in charts)
     assert all(cell.get("scope") in ("col", "row") for cell in page.all("th"))
     assert all(len(row) == len(table[0]) for table in page.tables for row in table)
 
@@ -214,6 +219,86 @@ def test_what_was_computed_again_with_other_digits_is_on_another_page(outcome: O
     assert outcome.page(root=str(root), evaluations=evaluations).rpartition("/")[0] != before.rpartition("/")[0]
 
 
+def test_each_class_is_counted_as_the_evaluations_counted_it(outcome: Outcome, page: Page) -> None:
+    titles = {"full": "All real images", "random": "Random real images", "unpruned": "Unpruned", "bilp": "BiLP"}
+    right: dict[str, dict[str, str]] = {}
+    for uri in outcome.evaluations:
+        arm = str(rows_of(uri, "evaluation.parquet")[0]["arm"])
+        for c in range(10):
+            mine = [row for row in rows_of(uri, "confusion.parquet") if row["label"] == c]
+            hits, total = (sum(int(str(row["images"])) for row in mine if every or row["predicted"] == c) for every in (False, True))
+            right.setdefault(str(c), {})[titles[arm]] = f"{100 * hits / total:.1f} %"
+    heads = list(titles.values())
+    shown = page.table("Class", *heads)
+    assert {row[0]: dict(zip(heads, row[1:5], strict=True)) for row in shown} == right
+    differences = [float(row[5].removesuffix(" points").replace("−", "-")) for row in shown]
+    assert differences == sorted(differences)
+    assert len(page.table("Images of", "taken for")) > 0
+
+
+def test_what_an_older_version_did_not_record_is_said(outcome: Outcome, tmp_path: Path) -> None:
+    root = tmp_path / "copy"
+    shutil.copytree(outcome.root, root)
+    evaluations = []
+    for uri in outcome.evaluations:
+        old = root / layout.relative(uri, outcome.root)
+        artifact = open_artifact(str(old), "evaluation")
+        content, told = artifact.read("evaluation.parquet"), artifact.manifest
+        shutil.rmtree(old)
+        files = {"evaluation.parquet": content}
+        publish(str(old), told.kind, told.key, files, config=told.config, parents=artifact.parents, facts=told.facts)
+        evaluations.append(str(old))
+    before = read(outcome.page(root=str(root), evaluations=evaluations))
+    assert before.text.count("recorded by the version that wrote these evaluations") == 2
+    assert [row[3] for row in before.table("Set", "Network", "Images")] == [
+        row[3] for row in read(outcome.page()).table("Set", "Network", "Images")
+    ]
+
+
+def test_links_lead_to_the_stored_files(outcome: Outcome, page: Page) -> None:
+    folder = Path(outcome.page()).parent
+    ways = {link["href"] for link in page.all("a") if link["href"].startswith("../../")}
+    assert len(ways) > 10 and all((folder / way).is_file() for way in ways)
+    evaluations = {str((folder / way).resolve()) for way in ways if way.endswith("evaluation.parquet")}
+    assert evaluations == {str(Path(uri, "evaluation.parquet").resolve()) for uri in outcome.evaluations}
+
+
+def test_samples_at_the_ends_are_those_of_the_tables(outcome: Outcome, page: Page) -> None:
+    assert outcome.selection
+    dataset = open_dataset(outcome.dataset, outcome.record)
+    scores = {row["sample_id"]: row for row in rows_of(outcome.selection, "selection.parquet")}
+    left_out: Counter[int] = Counter()
+    measured: Counter[int] = Counter()
+    for number in (1, 2, 3):
+        for row in rows_of(outcome.runs["bilp"][0], "rounds", f"{number:04d}", "reselect", "ite.parquet"):
+            left_out[int(str(row["sample_id"]))] += bool(row["dropped"])
+            measured[int(str(row["sample_id"]))] += 1
+    tables = [table[1:] for table in page.tables if table[0][:3] == ["Image", "Class", "Sample"]]
+    assert [len(table) for table in tables] == [10, 10]
+    effects = [[float(row[4].removesuffix(" ×")) for row in table] for table in tables]
+    assert effects[0] == sorted(effects[0], reverse=True) and effects[1] == sorted(effects[1]) and effects[0][-1] > effects[1][-1]
+    for _, name, number, loss, _, fate, file in (row for table in tables for row in table):
+        sample = int(number)
+        assert file == dataset.origins("train")[sample] and dataset.class_names[int(dataset.train.labels[sample])] == name
+        assert float(loss) == pytest.approx(float(str(scores[sample]["score"])), rel=6e-3)
+        words = f"left out by effect in {left_out[sample]} of {measured[sample]} round"
+        assert fate.startswith(words if left_out[sample] else "kept")
+
+
+def test_the_samples_shown_are_listed_with_their_files(outcome: Outcome, page: Page) -> None:
+    origins = open_dataset(outcome.dataset, outcome.record).origins("train")
+    tables = [table[1:] for table in page.tables if table[0][1] == "Where above"]
+    assert [len(table) for table in tables] == [10 * 3 * 3] * 2
+    assert all(row[5] == origins[int(row[2])] and row[4] in ("kept", "dropped") for table in tables for row in table)
+
+
+def test_the_heading_tells_when_and_which_run(outcome: Outcome, page: Page) -> None:
+    key = outcome.page().split("/")[-2]
+    (line,) = [line for line in page.text.split("\n") if f"run {key}" in line]
+    created = max(open_artifact(uri, "evaluation").manifest.created_at for uri in outcome.evaluations)
+    assert line.startswith(f"{created[:10]} {created[11:16]} UTC; ") and line.endswith("keep 0.7, beta 0.2")
+
+
 def test_same_inputs_give_the_same_bytes(outcome: Outcome) -> None:
     uri = outcome.page()
     before = objects.read(uri)
@@ -245,11 +330,11 @@ def test_origins_are_shown(outcome: Outcome) -> None:
 def test_only_what_was_done_is_shown(outcome: Outcome) -> None:
     runs = {"unpruned": outcome.runs["unpruned"]}
     page = read(outcome.page(scores=None, selection=None, runs=runs, evaluations=[]))
-    assert [attributes["id"] for attributes in page.all("section")] == ["source", "synthetic", "provenance", "settings"]
+    assert [attributes["id"] for attributes in page.all("section")] == ["source", "synthetic", "provenance", "settings", "citation"]
     assert "10 synthetic images were made; how well they teach has not been evaluated." in page.text
     assert any(chart["aria-label"].startswith("Matching loss") for chart in page.all("svg"))
     nothing = read(outcome.page(scores=None, selection=None, runs={}, evaluations=[]))
-    assert [attributes["id"] for attributes in nothing.all("section")] == ["source", "provenance", "settings"]
+    assert [attributes["id"] for attributes in nothing.all("section")] == ["source", "provenance", "settings", "citation"]
 
 
 def test_rounds_that_were_cleared_away_are_passed_over(outcome: Outcome, tmp_path: Path) -> None:
@@ -299,9 +384,11 @@ def test_many_classes_with_names_of_all_kinds_and_large_color_images(tmp_path: P
         "accuracy",
         "source",
         "pruning",
+        "samples",
         "synthetic",
         "provenance",
         "settings",
+        "citation",
     ]
     compared = page.table("Against the unpruned run")
     assert [(row[0], row[3]) for row in compared] == [("Static pruning", "2"), ("Static pruning", "2")]

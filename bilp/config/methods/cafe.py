@@ -54,6 +54,7 @@ CAFE = Method(
     title="feature alignment (CAFE)",
     paper="Wang et al. 2022",
     venue="CVPR 2022, arXiv 2203.01531",
+    paper_title="CAFE: Learning to Condense Dataset by Aligning Features",
     settings={"alignment": AlignmentConfig},
     values=_values,
     values_for="on {dataset}",

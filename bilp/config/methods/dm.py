@@ -17,6 +17,7 @@ DM = Method(
     title="distribution matching (DM)",
     paper="Zhao & Bilen 2023",
     venue="WACV 2023, arXiv 2110.04181",
+    paper_title="Dataset Condensation with Distribution Matching",
     values=_values,
     small=lambda cell: {"distill": {"iterations": 200}},
     independent_with={},

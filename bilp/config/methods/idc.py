@@ -130,6 +130,7 @@ IDC = Method(
     title="efficient parameterization (IDC)",
     paper="Kim et al. 2022",
     venue="ICML 2022, arXiv 2205.14959",
+    paper_title="Dataset Condensation via Efficient Synthetic-Data Parameterization",
     settings={"idc": IdcConfig},
     values=partial(_values, batch=64, init="real"),
     small=_small,
@@ -152,6 +153,7 @@ DREAM = replace(
     title="representative matching (DREAM)",
     paper="Liu et al. 2023",
     venue="ICCV 2023, arXiv 2302.14416",
+    paper_title="DREAM: Efficient Dataset Distillation by Representative Matching",
     settings={"idc": IdcConfig, "dream": DreamConfig},
     values=partial(_values, batch=128, init="kmeans"),  # the batch of the loader of real images (DREAM's condense.py:490)
     parts={"representatives": "bilp.distill.step.representatives:Representatives"},

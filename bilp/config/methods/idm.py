@@ -79,6 +79,7 @@ IDM = Method(
     title="improved distribution matching (IDM)",
     paper="Zhao et al. 2023",
     venue="CVPR 2023, arXiv 2307.09742",
+    paper_title="Improved Distribution Matching for Dataset Condensation",
     settings={"idm": IdmConfig},
     values=_values,
     small=_small,

@@ -66,6 +66,8 @@ class Method:
     """Authors and year."""
     venue: str
     """Where the paper was published, and its number on arXiv."""
+    paper_title: str = ""
+    """The title of the paper."""
 
     settings: Mapping[str, type[Frozen]] = field(default_factory=dict)
     """Its own settings: model by field of `distill`. A method of another package has one, a PluginConfig at `plugin`."""

@@ -137,6 +137,7 @@ MTT = Method(
     title="trajectory matching (MTT)",
     paper="Cazenavette et al. 2022",
     venue="CVPR 2022, arXiv 2203.11932",
+    paper_title="Dataset Distillation by Matching Training Trajectories",
     settings={"trajectory": TrajectoryConfig},
     values=partial(_values, table=MTT_ROWS, iterations=5000),
     values_for="on {dataset} at ipc {ipc}",
@@ -155,6 +156,7 @@ TESLA = replace(
     title="trajectory matching in constant memory (TESLA)",
     paper="Cui et al. 2023",
     venue="ICML 2023, arXiv 2211.10586",
+    paper_title="Scaling Up Dataset Distillation to ImageNet-1K with Constant Memory",
     values=partial(_values, table=TESLA_ROWS, iterations=10000),
     parts={"gradient": "bilp.matching.trajectory:constant_memory_gradient"},
 )

@@ -1,0 +1,23 @@
+"""The line below the title: when, which run, with which dials."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from bilp.artifacts.artifact import Artifact
+from bilp.config import PipelineConfig
+from bilp.report.settings import DIALS, shown
+
+TOLD_ALREADY = ("dataset", "method", "ipc")
+
+
+def made(config: PipelineConfig, artifacts: Sequence[Artifact], key: str) -> str:
+    """'28 November 2026, 04:12 UTC; run 3f2a91c0d4e5b6a7; keep 0.7, beta 0.2': the time is that of the last result.
+
+    Dials at their defaults are left out, as are those that the title tells. A page without a key names no run.
+    """
+    fields = type(config).model_fields
+    changed = [name for name in DIALS if name not in TOLD_ALREADY and getattr(config, name) != fields[name].default]
+    dials = ", ".join(f"{name} {shown(getattr(config, name))}" for name in changed)
+    last = max(artifact.manifest.created_at for artifact in artifacts)
+    return "; ".join(part for part in (f"{last[:10]} {last[11:16]} UTC", f"run {key}" if key else "", dials) if part)

@@ -1,0 +1,63 @@
+"""Part of the provenance: how long each stage worked, as far as its manifests tell."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from bilp.artifacts.artifact import Artifact, find
+from bilp.artifacts.duration import SECONDS
+from bilp.artifacts.run_layout import RESELECT, ROUND, reselect_uri, round_uri
+from bilp.distill import open_run
+from bilp.report.collect import ReportedArtifact, RunSource
+from bilp.report.wording import count
+from bilp.scoring.trial_record import TRIAL
+
+
+@dataclass(frozen=True)
+class StageTime:
+    """The work of one stage; `lacking` says of how many of its parts the time is not known."""
+
+    stage: str
+    time: str
+    parts: str
+    lacking: str
+
+
+def stage_times(sources: Sequence[ReportedArtifact], runs: Sequence[RunSource]) -> list[StageTime]:
+    """In the order of the pipeline; empty where no time is known at all."""
+    of_run = {f"synthetic {run.arm} {run.experiment}": run for run in runs}
+    rows = []
+    for source in sources:
+        parts = [source.artifact, *_inner(source, of_run.get(source.role))]
+        known = [float(seconds) for part in parts if (seconds := part.manifest.provenance.get(SECONDS)) is not None]
+        lacking = len(parts) - len(known)
+        shown = duration(sum(known)) if known else "not recorded"
+        rows.append(StageTime(source.stage, shown, count(len(parts), "artifact"), f"{lacking} not recorded" if known and lacking else ""))
+    return rows if any(row.time != "not recorded" for row in rows) else []
+
+
+def _inner(source: ReportedArtifact, run: RunSource | None) -> Iterator[Artifact]:
+    """The artifacts that a stage made on the way to its result: trials of scores, rounds of a distillation."""
+    if source.role == "scores":
+        for uri in dict.fromkeys(source.artifact.parents.values()):
+            trial = _if_trial(uri)
+            if trial is not None:
+                yield trial
+    if run is not None:
+        for number in range(1, open_run(run.uri).distill.rounds + 1):
+            for artifact in (find(reselect_uri(run.uri, number), RESELECT), find(round_uri(run.uri, number), ROUND)):
+                if artifact is not None:
+                    yield artifact
+
+
+def _if_trial(uri: str) -> Artifact | None:
+    return find(uri, TRIAL) if "/trials/" in uri else None
+
+
+def duration(seconds: float) -> str:
+    """'0.4 s', '3 min 20 s', '2 h 5 min'."""
+    if seconds < 60:
+        return f"{seconds:.1f} s" if seconds < 10 else f"{seconds:.0f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    return f"{minutes} min {rest} s" if minutes < 60 else f"{minutes // 60} h {minutes % 60} min"
