@@ -1,0 +1,1 @@
+"""Results: what a storage holds, read without PyTorch."""
