@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from bilp.api import composition
 from bilp.api.distilled import DistilledSet, Made, arm_of, as_set
 from bilp.api.evaluated import Evaluation, Report
-from bilp.api.ingested import Dataset, as_data
+from bilp.api.ingested import Dataset, as_data, read
 from bilp.api.keywords import configured, for_images, merged
 from bilp.api.pruned import Scores, Selection, as_scores, as_selection
 from bilp.api.watching import watched
@@ -18,7 +18,6 @@ from bilp.api.workspace import place_at, storage
 from bilp.config.arms import needs_scores, planned_runs
 from bilp.config.nested import merge
 from bilp.config.sources import OWN, SOURCES, UNKNOWN_DATA
-from bilp.data.ingest import dataset_of, read_source
 from bilp.data.sources.arrays import Arrays, hold
 from bilp.data.sources.given_arrays import Layout, arrays_of, items_of
 from bilp.errors import ConfigError
@@ -81,8 +80,7 @@ def ingest(
     config = configured(given).ingest
     place = storage(root)
     with watched() as watch:
-        record = read_source(config, place, watch.step("ingesting"))
-        uri = dataset_of(record, config, watch.step("whitening"))
+        record, uri = read(config, place, watch)
     return Dataset(uri, record, config, given, held)
 
 

@@ -10,8 +10,8 @@ from torch import Tensor
 from bilp.api import showing
 from bilp.api.ingested import Dataset, as_data
 from bilp.api.keywords import Given
+from bilp.api.placed import Result, located
 from bilp.api.pruned import Selection, as_selection
-from bilp.api.result import Result, located
 from bilp.artifacts import layout
 from bilp.artifacts.artifact import open_artifact
 from bilp.artifacts.run_layout import GRID, RECORD, SYNTHETIC

@@ -12,8 +12,8 @@ from bilp.api import showing
 from bilp.api.distilled import DistilledSet
 from bilp.api.ingested import Dataset
 from bilp.api.keywords import Given
+from bilp.api.placed import Result
 from bilp.api.pruned import Scores, Selection
-from bilp.api.result import Result
 from bilp.artifacts import layout
 from bilp.artifacts.artifact import open_artifact
 from bilp.evaluate import Row, summary

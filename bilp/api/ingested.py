@@ -8,15 +8,17 @@ from typing import TYPE_CHECKING, Any
 
 from bilp.api import showing
 from bilp.api.keywords import Given, pinned, stored
-from bilp.api.result import Result, located
+from bilp.api.placed import Result, located
+from bilp.api.watching import Watch
 from bilp.artifacts.artifact import manifest_kind
 from bilp.config import IngestConfig
 from bilp.config.sources import UNKNOWN_DATA
-from bilp.data import open_dataset
+from bilp.data import open_dataset, read_source
 from bilp.data import store as dataset_store
 from bilp.data.contents import SPLITS, SplitName
 from bilp.data.source_record import KIND as RECORD
 from bilp.data.source_record import SOURCES, SourceRecord, open_record
+from bilp.data.whitened import whiten
 from bilp.errors import IncompatibleArtifact
 from bilp.storage import objects
 from bilp.storage.objects import Uri
@@ -136,6 +138,15 @@ def as_data(given: Dataset | Uri, root: Uri | None = None) -> Dataset:
     mark = opened.fingerprint if whitened is None else str(whitened["of"])
     record = max(_records(opened.uri, mark), key=lambda found: found.artifact.manifest.created_at, default=None)
     return Dataset(uri, None if record is None else record.artifact.uri, _read_by(record, whitened))
+
+
+def read(config: IngestConfig, root: str, watch: Watch) -> tuple[str, str]:
+    """The URIs of the record of a source and of the data set, whitened if the configuration says so."""
+    record = read_source(config, root, watch.step("ingesting"))
+    uri = open_record(record).dataset_uri
+    if config.whitening != "none":
+        uri = whiten(uri, config.whitening_epsilon, watch.step("whitening"))
+    return record, uri
 
 
 def _records(uri: str, fingerprint: str) -> Iterator[SourceRecord]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import Mapping
 from typing import Any, TypeVar
 
@@ -9,7 +10,7 @@ from pydantic import BaseModel, ValidationError
 
 from bilp.config import DistillConfig, EvaluateConfig, IngestConfig, PipelineConfig, PruneConfig, ReportConfig, ScoreConfig
 from bilp.config.explain import problems
-from bilp.config.former import renamed
+from bilp.config.former import formerly, renamed
 from bilp.config.nested import as_plain, merge
 from bilp.errors import ConfigError
 
@@ -29,8 +30,17 @@ Given = Mapping[str, Any]
 
 
 def merged(given: Given, stage: str, changes: Mapping[str, Any]) -> dict[str, Any]:
-    """`given`, and over it the keywords of a call of `stage`: dials and groups by their names, and settings of the stage by theirs."""
-    own = STAGES[stage].model_fields
+    """`given`, and over it the keywords of a call of `stage`: dials and groups by their names, and settings of the stage by theirs.
+
+    Raises ConfigError for a name that neither has, with the one that may be meant.
+    """
+    own = {*STAGES[stage].model_fields, *(former.name for former in formerly(STAGES[stage]).values())}
+    known = own | set(PipelineConfig.model_fields)
+    for name in changes:
+        if name not in known:
+            near = difflib.get_close_matches(name, known, n=1)
+            hint = f"did you mean {near[0]}?" if near else f"it knows {', '.join(sorted(own))}, and what bilp.settings takes"
+            raise ConfigError(f"{stage} knows no setting {name!r}: {hint}")
     added: dict[str, Any] = {}
     for name, value in as_plain(dict(changes)).items():
         alone = name in own and name not in PipelineConfig.model_fields

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from bilp.api import showing
 from bilp.api.ingested import Dataset, as_data
 from bilp.api.keywords import Given, for_images, stored
-from bilp.api.result import Result, located
+from bilp.api.placed import Result, located
 from bilp.artifacts.artifact import Artifact, open_artifact
 from bilp.artifacts.facts import SelectionFacts, SummaryFacts
 from bilp.artifacts.tables import MEASURED_SUMMARY, SUMMARY

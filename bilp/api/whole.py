@@ -8,7 +8,7 @@ from typing import Any
 from bilp.api import composition
 from bilp.api.distilled import Made, load_distilled
 from bilp.api.evaluated import Evaluation, Report
-from bilp.api.ingested import Dataset, as_data
+from bilp.api.ingested import Dataset, as_data, read
 from bilp.api.keywords import Given, configured, for_images
 from bilp.api.pruned import Scores, Selection
 from bilp.api.watching import watched
@@ -16,7 +16,6 @@ from bilp.api.workspace import Place, place_at, storage
 from bilp.config import PipelineConfig
 from bilp.config.arms import LEVELS, needs_scores, needs_selection, planned_runs
 from bilp.config.nested import as_plain, merge
-from bilp.data.ingest import dataset_of, read_source
 from bilp.errors import ConfigError
 from bilp.evaluate import summary
 from bilp.preflight import check_fit
@@ -64,8 +63,7 @@ def run(
 
 def _ingested(config: PipelineConfig, given: Given, root: str) -> Dataset:
     with watched() as watch:
-        record = read_source(config.ingest, root, watch.step("ingesting"))
-        uri = dataset_of(record, config.ingest, watch.step("whitening"))
+        record, uri = read(config.ingest, root, watch)
     return Dataset(uri, record, config.ingest, given)
 
 
