@@ -117,7 +117,7 @@ class Report(Result):
     def _repr_html_(self) -> str:
         shown_once = {one.made.arm: one for one in reversed(self.sets)}
         return "".join(
-            [self.evaluation._repr_html_(), *(one._repr_html_() for one in reversed(shown_once.values())), showing.paragraph(self.uri)]
+            [self.evaluation._repr_html_(), *(one._repr_html_() for one in reversed(shown_once.values())), showing.paragraph(f"page: {self.place}")]
         )
 
 
