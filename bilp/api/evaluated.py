@@ -116,9 +116,8 @@ class Report(Result):
 
     def _repr_html_(self) -> str:
         shown_once = {one.made.arm: one for one in reversed(self.sets)}
-        return "".join(
-            [self.evaluation._repr_html_(), *(one._repr_html_() for one in reversed(shown_once.values())), showing.paragraph(f"page: {self.place}")]
-        )
+        sets = [one._repr_html_() for one in reversed(shown_once.values())]
+        return "".join([self.evaluation._repr_html_(), *sets, showing.paragraph(f"page: {self.place}")])
 
 
 def _accuracy(row: Row) -> str:
