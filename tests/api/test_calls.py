@@ -11,11 +11,14 @@ from typing import Any
 import pytest
 
 import bilp
+from bilp.api import composition
+from bilp.distill import distill_round
 from bilp.errors import BilpError
 
 NARROW = {"width": 4, "depth": 1}
 SCORE: dict[str, Any] = {"trials": 1, "epochs": 1, "init_epochs": 1, "network": NARROW}
 DISTILL: dict[str, Any] = {"method": "dm", "ipc": 1, "iterations": 2, "rounds": 2, "batch_real": 16, "network": NARROW}
+DISTILL_ALONE = {name: value for name, value in DISTILL.items() if name not in ("method", "ipc")}
 RESELECT = {"candidates_per_class": 12}
 EVALUATE: dict[str, Any] = {"seeds": 2, "epochs": 1, "networks": [NARROW], "baselines": ["random"]}
 
@@ -100,6 +103,28 @@ def test_results_are_found_by_path_uri_place_and_key(report: bilp.Report, tmp_pa
     kept = Path(report.selection.uri)
     assert bilp.distill(report.data.path, selection=kept, beta=0.1, reselect=RESELECT, **DISTILL).uri == made.uri
     assert stored(report) == before
+
+
+def test_an_interrupted_distillation_goes_on_after_its_last_round(report: bilp.Report, monkeypatch: pytest.MonkeyPatch) -> None:
+    computed: list[int] = []
+
+    def interrupted(uri: str, number: int, *rest: Any) -> str:
+        computed.append(number)
+        if len(computed) == 2:
+            raise KeyboardInterrupt
+        return distill_round(uri, number, *rest)
+
+    monkeypatch.setattr(composition, "distill_round", interrupted)
+    before = set(stored(report))
+    with pytest.raises(KeyboardInterrupt):
+        bilp.distill(report.data, experiment=1, **DISTILL)
+    first = {path: when for path, when in stored(report).items() if path not in before}
+    assert computed == [1, 2] and first
+    again = bilp.distill(report.data, experiment=1, **DISTILL)
+    assert {path: when for path, when in stored(report).items() if path in first} == first
+    assert again.made.arm == "unpruned" and again.uri not in {made.uri for made in report.sets}
+    monkeypatch.undo()
+    assert bilp.distill(report.data, seed=1, distill={**DISTILL_ALONE, "seed": 1}, method="dm", ipc=1).uri == again.uri
 
 
 @pytest.mark.parametrize(
