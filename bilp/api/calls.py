@@ -12,7 +12,7 @@ from bilp.api.distilled import DistilledSet, Made, arm_of, as_set
 from bilp.api.evaluated import Evaluation, Report
 from bilp.api.ingested import Dataset, as_data, read
 from bilp.api.keywords import configured, for_images, merged
-from bilp.api.pruned import Scores, Selection, as_scores, as_selection
+from bilp.api.pruned import Scores, Selection, as_selection, scored_or_data
 from bilp.api.watching import watched
 from bilp.api.workspace import place_at, storage
 from bilp.config.arms import needs_scores, planned_runs
@@ -108,8 +108,9 @@ def prune(scores: Scores | Dataset | Uri, *, root: Uri | None = None, **settings
         root: The storage that a key is looked for in, by default BILP_STORAGE.
         settings: Dials (keep, seed, ...) and settings of pruning, such as criterion="random".
     """
-    made = None if isinstance(scores, Dataset) else as_scores(scores, root)
-    data = scores if isinstance(scores, Dataset) else made.data if made is not None else as_data(scores, root)
+    if not isinstance(scores, Dataset | Scores):
+        scores = scored_or_data(scores, root)
+    made, data = (None, scores) if isinstance(scores, Dataset) else (scores, scores.data)
     given = merged(data.given if made is None else made.given, "prune", settings)
     config = for_images(given, data.config).prune
     if made is None and needs_scores(config):

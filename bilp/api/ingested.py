@@ -12,6 +12,7 @@ from bilp.api.placed import Result, located
 from bilp.api.watching import Watch
 from bilp.artifacts.artifact import manifest_kind
 from bilp.config import IngestConfig
+from bilp.config.sources import SOURCES as SOURCE_ENTRIES
 from bilp.config.sources import UNKNOWN_DATA
 from bilp.data import open_dataset, read_source
 from bilp.data import store as dataset_store
@@ -19,7 +20,7 @@ from bilp.data.contents import SPLITS, SplitName
 from bilp.data.source_record import KIND as RECORD
 from bilp.data.source_record import SOURCES, SourceRecord, open_record
 from bilp.data.whitened import whiten
-from bilp.errors import IncompatibleArtifact
+from bilp.errors import ConfigError, IncompatibleArtifact
 from bilp.storage import objects
 from bilp.storage.objects import Uri
 
@@ -126,6 +127,8 @@ def as_data(given: Dataset | Uri, root: Uri | None = None) -> Dataset:
     """The data set itself, or the one that lies at a path, a URI or a key, or that a record of a source leads to."""
     if isinstance(given, Dataset):
         return given
+    if isinstance(given, str) and given in SOURCE_ENTRIES.choosable():
+        raise ConfigError(f"{given!r} is the name of a source, and a data set is needed here: give bilp.ingest({given!r})")
     uri = located(given, root, (dataset_store.KIND, RECORD))
     kind = manifest_kind(uri)
     if kind == RECORD:

@@ -13,12 +13,13 @@ from bilp.api import showing
 from bilp.api.ingested import Dataset, as_data
 from bilp.api.keywords import Given, for_images, stored
 from bilp.api.placed import Result, located
-from bilp.artifacts.artifact import Artifact, open_artifact
+from bilp.artifacts.artifact import Artifact, manifest_kind, open_artifact
 from bilp.artifacts.facts import SelectionFacts, SummaryFacts
 from bilp.artifacts.tables import MEASURED_SUMMARY, SUMMARY
 from bilp.config import PruneConfig, ScoreConfig
 from bilp.config.measures import MEASURES
 from bilp.config.nested import merge
+from bilp.data import store as dataset_store
 from bilp.pruning import prune as pruning
 from bilp.scoring import summary as summaries
 from bilp.scoring.trial_record import MEASURED_FILE
@@ -148,6 +149,12 @@ def as_scores(given: Scores | Uri, root: Uri | None = None) -> Scores:
     summary = summaries.open_summary(located(given, root, (summaries.KIND,)))
     data = as_data(summary.parents["dataset"])
     return Scores(summary.uri, data, merge(data.given, {"score": stored(ScoreConfig, summary.manifest.config).model_dump()}))
+
+
+def scored_or_data(given: Uri, root: Uri | None = None) -> Scores | Dataset:
+    """The scores, or the data set, that lies at a path, a URI or a key."""
+    uri = located(given, root, (summaries.KIND, dataset_store.KIND))
+    return as_data(uri) if manifest_kind(uri) == dataset_store.KIND else as_scores(uri)
 
 
 def as_selection(given: Selection | Uri, root: Uri | None = None) -> Selection:
