@@ -54,7 +54,7 @@ def located(given: Uri, root: Uri | None, kinds: tuple[str, ...]) -> str:
     if not isinstance(given, str | os.PathLike):
         raise ConfigError(f"a value of type {type(given).__name__} is none of {', '.join(kinds)}: give a result, a path, a URI or a key")
     uri = as_uri(given)
-    if isinstance(given, os.PathLike) or "://" in given or objects.exists(uri):
+    if isinstance(given, os.PathLike) or "://" in given or given.startswith("/") or objects.exists(uri):
         return uri
     return find(given, root, kinds).uri
 
