@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import importlib
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from functools import cache, cached_property
 from importlib.metadata import EntryPoint, PackageNotFoundError, entry_points, version
@@ -103,12 +103,16 @@ class Registry(Mapping[str, E], Generic[E]):
     """Entries by name, this package's first, in the order in which people read them.
 
     `what` is the word for one entry in messages ("method"), `group` the group of entry points under which other packages
-    offer theirs (None if nobody else can), `kind` the class of every entry.
+    offer theirs (None if nobody else can), `kind` the class of every entry. Own entries that are `hidden` are found by their name, and
+    offered to nobody: neither by forms nor by messages.
     """
 
-    def __init__(self, what: str, kind: type[E], own: Iterable[E], group: str | None = None) -> None:
+    def __init__(
+        self, what: str, kind: type[E], own: Iterable[E], group: str | None = None, hidden: Callable[[E], bool] = lambda entry: False
+    ) -> None:
         self.what = what
         self.group = group
+        self._hidden = hidden
         self._kind = kind
         self._own: dict[str, E] = {}
         for entry in own:
@@ -137,7 +141,11 @@ class Registry(Mapping[str, E], Generic[E]):
 
     def choices(self) -> str:
         """What can be chosen, in words."""
-        return f"use one of {', '.join(self)}"
+        return f"use one of {', '.join(self.choosable())}"
+
+    def choosable(self) -> list[str]:
+        """The names that forms and messages offer."""
+        return [name for name in self if name not in self._own or not self._hidden(self._own[name])]
 
     def plugin(self, name: str) -> Plugin | None:
         """The package that offers an entry; None for an entry of this package, and for a name that no entry has."""
@@ -217,7 +225,7 @@ class EntryName:
         return core_schema.no_info_before_validator_function(self._read, core_schema.str_schema(strict=True), serialization=written)
 
     def __get_pydantic_json_schema__(self, schema: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
-        return {"type": "string", "enum": list(self.registry)}
+        return {"type": "string", "enum": self.registry.choosable()}
 
     def _written(self, name: str, info: SerializationInfo) -> str | dict[str, str]:
         return name if info.context == AS_TYPED else self.registry.recorded(name)
@@ -228,7 +236,7 @@ class EntryName:
             self.registry.require(recorded)
             return recorded.name
         if not isinstance(given, str) or given not in self.registry:
-            *rest, last = (repr(choice) for choice in self.registry)
+            *rest, last = (repr(choice) for choice in self.registry.choosable())
             expected = f"{', '.join(rest)} or {last}" if rest else last
             # Literal's own error, so that every list of choices is refused alike.
             raise PydanticKnownError("literal_error", {"expected": expected})

@@ -46,16 +46,6 @@ class Execution(BaseSettings):
 @cache
 def device() -> str:
     """The device that tasks compute on. Raises ConfigError if BILP_DEVICE names one that cannot be computed on here."""
-    import torch
+    from bilp.nets.device import usable  # which imports torch
 
-    chosen = Execution().device
-    if chosen == "auto":
-        return "cuda" if torch.cuda.is_available() else "cpu"
-    try:
-        torch.zeros(1, device=chosen).item()
-    except (RuntimeError, AssertionError) as error:  # the latter from a PyTorch that was built without CUDA
-        why = str(error).partition("\n")[0].partition(". ")[0]
-        raise ConfigError(
-            f"BILP_DEVICE={chosen} cannot be used here ({why}): set it to auto, cpu, or cuda:N of a GPU of this machine"
-        ) from None
-    return chosen
+    return usable(Execution().device, "BILP_DEVICE")

@@ -25,10 +25,11 @@ class Former:
     """Former value of each renamed one."""
 
 
-def renamed(model: type[BaseModel], given: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+def renamed(model: type[BaseModel], given: Mapping[str, Any], prefix: str = "", stored: bool = False) -> dict[str, Any]:
     """What was given for a model, under today's names and with today's values, in the models inside of it too.
 
-    Each former spelling is one notice. Raises ConfigError where a setting is given under both names.
+    Each former spelling is one notice, unless it was `stored`, where it stays. Raises ConfigError where a setting is given under
+    both names.
     """
     result = dict(given)
     for name, former in formerly(model).items():
@@ -41,12 +42,12 @@ def renamed(model: type[BaseModel], given: Mapping[str, Any], prefix: str = "") 
         if isinstance(value, str) and value in today:
             result[name] = today[value]
             before, place = f"{before if former.name in given else place} {value}", f"{place} {today[value]}"
-        if former.name in given or result.get(name) != value:
+        if not stored and (former.name in given or result.get(name) != value):
             notices.say_once(f"{before} is written {place} now; the old spelling is accepted until version {UNTIL}")
     for name, inner in models(model):
         below = result.get(name)
         if isinstance(below, Mapping):
-            result[name] = renamed(inner, below, f"{prefix}{name}.")
+            result[name] = renamed(inner, below, f"{prefix}{name}.", stored)
     return result
 
 

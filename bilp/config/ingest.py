@@ -71,6 +71,9 @@ class IngestConfig(Frozen):
     @model_validator(mode="after")
     def _uri_fits_source(self) -> Self:
         source = SOURCES[self.source]
+        if source.from_python and not self.uri:
+            others = _readers(("uri",))
+            raise ValueError(f"source {self.source!r} is of Python alone: call {source.from_python} there, or set source to {others}")
         if source.needs_uri and not self.uri:
             raise ValueError(f"source {self.source!r} needs uri: give the path or s3:// URI of the data")
         if self.uri and "uri" not in source.reads:
@@ -83,4 +86,4 @@ class IngestConfig(Frozen):
 
 def _readers(settings: Sequence[str]) -> str:
     """This package's sources that read all of these settings, in words."""
-    return " or ".join(source.name for source in OWN if source.reads.issuperset(settings))
+    return " or ".join(source.name for source in OWN if source.reads.issuperset(settings) and not source.from_python)

@@ -63,6 +63,10 @@ class SourceEntry:
     reads: frozenset[str] = frozenset()
     """Settings of ingestion that are refused unless a source reads them: of uri, train, test, classes, config, image_column and
     label_column."""
+    suffix: str = ""
+    """How the names of its files end, where that alone tells them from images."""
+    from_python: str = ""
+    """The call that hands its data over, where no command can and no form offers it."""
     any_data: bool = False
     """Data of the user's own, which may be a copy of any set: rules know nothing of them, and a recipe for any set may meet them."""
     known: KnownSet | None = None
@@ -147,8 +151,18 @@ OWN = (
         "bilp.data.sources.parquet:HuggingFaceParquet",
         needs_uri=True,
         reads=_FILES | {"config", "image_column", "label_column"},
+        suffix=".parquet",
+        any_data=True,
+    ),
+    SourceEntry(
+        "arrays",
+        "Arrays",
+        "bilp.data.sources.arrays:HeldArrays",
+        needs_uri=True,
+        reads=frozenset(("uri",)),
+        from_python="bilp.ingest(images=..., labels=...)",
         any_data=True,
     ),
 )
 
-SOURCES: Registry[SourceEntry] = Registry("source", SourceEntry, OWN, "bilp.sources")
+SOURCES: Registry[SourceEntry] = Registry("source", SourceEntry, OWN, "bilp.sources", hidden=lambda source: bool(source.from_python))

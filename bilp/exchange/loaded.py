@@ -49,7 +49,7 @@ def load_distilled(uri: Uri) -> DistilledSet:
     decode.
     """
     uri = as_uri(uri)
-    where = _where(uri)
+    where = set_of(uri)
     artifact = open_artifact(where, SYNTHETIC)
     facts = artifact.manifest.facts
     images, labels = decoded(*read_set(artifact), facts, where)
@@ -58,7 +58,7 @@ def load_distilled(uri: Uri) -> DistilledSet:
     return DistilledSet(images, labels, dict(facts), whitening)
 
 
-def _where(uri: str) -> str:
+def set_of(uri: str) -> str:
     """The synthetic set that a URI means: its own, or the one inside of a run."""
     inside = synthetic_uri(uri)
     if find(inside, SYNTHETIC) is not None:

@@ -14,6 +14,7 @@ from bilp.errors import MOST
 from bilp.storage.uris import refuse_secrets
 from bilp.text.escaping import shortened, shown
 from flows.local import server
+from tasks import in_notebook
 from tasks.run_name import RunName
 
 if os.environ.get("PREFECT__FLOW_RUN_ID"):  # a worker started this process for a run, whose parameters came through the server
@@ -28,7 +29,7 @@ class LocalFlow(Flow[P, R]):
 
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:  # type: ignore[override]
         refuse_secrets([*args, kwargs])  # before Prefect keeps them with the run
-        with server.reachable():
+        with server.reachable(), in_notebook.quiet():
             return super().__call__(*args, **kwargs)
 
     def validate_parameters(self, parameters: dict[str, Any]) -> dict[str, Any]:

@@ -153,7 +153,7 @@ def test_networks_are_shaped_by_settings_that_there_are() -> None:
 
 def test_choices_are_refused_and_offered_as_before() -> None:
     properties = PipelineConfig.model_json_schema()["$defs"]
-    assert properties["IngestConfig"]["properties"]["source"]["enum"] == list(SOURCES)
+    assert properties["IngestConfig"]["properties"]["source"]["enum"] == [name for name in SOURCES if not SOURCES[name].from_python]
     assert properties["NetworkConfig"]["properties"]["name"]["enum"] == list(NETWORKS)
     assert properties["EvaluateConfig"]["properties"]["baselines"]["items"]["enum"] == list(BASELINES)
     with pytest.raises(ValueError, match="Input should be 'full', 'random', 'herding' or 'k_center'"):

@@ -44,7 +44,7 @@ def configurations() -> list[tuple[set[str], dict[str, Any]]]:
     found = []
     for dataset, method in itertools.product(SOURCES, METHODS):
         base: dict[str, Any] = {"dataset": dataset, "method": method}
-        if dataset in ("folder", "parquet"):
+        if SOURCES[dataset].needs_uri:
             base["ingest"] = {"uri": "x"}
         for choice in CHOICES + (ONCE if (dataset, method) in (("digits", "dm"), ("cifar10", "dc")) else []):
             given = merge(base, choice)

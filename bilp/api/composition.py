@@ -1,0 +1,96 @@
+"""The units of work of each stage, one after the other in this process: what the flows of the pipeline hand to Prefect.
+
+`bilp.config.arms` says for both which units there are; tests/api compares what both publish.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from bilp.api.workspace import Place
+from bilp.artifacts.run_layout import synthetic_uri
+from bilp.config import EvaluateConfig, PipelineConfig, ScoreConfig
+from bilp.config.arms import PlannedRun, needs_experts, needs_teacher
+from bilp.config.baselines import ALL_REAL, RANDOM_REAL
+from bilp.distill import distill_round, finish_run, merge_round, pretrain_network, reselect_round, round_files, start_run
+from bilp.distill.pretraining import untrained
+from bilp.evaluate import VARIANTS, evaluate_baseline, evaluate_synthetic, robustness, train_teacher, variants
+from bilp.experts.train_experts import collect_experts, train_expert
+from bilp.scoring.summary import summarize
+from bilp.scoring.trial import score_trial
+
+Runs = Mapping[str, Sequence[str]]
+"""URIs of runs by arm, one for each experiment."""
+
+
+def scored(dataset_uri: str, config: ScoreConfig, at: Place) -> str:
+    """Every trial, and their summary, whose URI is returned."""
+    for trial in range(config.trials):
+        progress = at.watch.step(f"scoring, trial {trial + 1} of {config.trials}")
+        score_trial(dataset_uri, config, trial, at.root, at.device, progress)
+    return summarize(dataset_uri, config, at.root)
+
+
+def distilled(run: PlannedRun, config: PipelineConfig, dataset_uri: str, selection_uri: str | None, at: Place) -> str:
+    """Everything that a run of the plan lacks; its URI. `selection_uri` counts for arms that prune statically."""
+    selection = selection_uri if run.static else None
+    experts = _experts(config, dataset_uri, selection, at) if needs_experts(config) else None
+    uri = start_run(dataset_uri, selection, run.distill, run.reselect, at.root, experts)
+    shards = [None] if run.distill.shards == 1 else list(range(run.distill.shards))
+    if not round_files.is_complete(uri, None):
+        for number in untrained(uri) if run.distill.idc.pretrained.networks else ():
+            progress = at.watch.step(f"pretraining, network {number + 1} of {run.distill.idc.pretrained.networks}")
+            pretrain_network(uri, number, at.device, progress)
+        for shard in shards:
+            _rounds(uri, run, shard, at)
+        if shards != [None]:
+            for number in range(1, run.distill.rounds + 1):
+                merge_round(uri, number)
+    finish_run(uri)
+    return uri
+
+
+def _rounds(uri: str, run: PlannedRun, shard: int | None, at: Place) -> None:
+    part = "" if shard is None else f", shard {shard + 1} of {run.distill.shards}"
+    for number in range(1, run.distill.rounds + 1):
+        progress = at.watch.step(f"distilling {run.arm}{part}, round {number} of {run.distill.rounds}")
+        if run.reselect.beta > 0:
+            reselect_round(uri, number, at.device, progress, shard)
+        distill_round(uri, number, at.device, progress, shard)
+
+
+def _experts(config: PipelineConfig, dataset_uri: str, selection_uri: str | None, at: Place) -> str:
+    network = config.distill.network
+    for number in range(config.experts.count):
+        progress = at.watch.step(f"training experts, {number + 1} of {config.experts.count}")
+        train_expert(dataset_uri, selection_uri, config.experts, network, number, at.root, at.device, progress)
+    return collect_experts(dataset_uri, selection_uri, config.experts, network, at.root)
+
+
+def evaluated(dataset_uri: str, runs: Runs, ipc: int, config: EvaluateConfig, at: Place) -> list[str]:
+    """URIs of the evaluations: of the baselines, then of the set of each run."""
+    sets = [(synthetic_uri(run), arm, number) for arm, of_arm in runs.items() for number, run in enumerate(of_arm)]
+    return sets_evaluated(dataset_uri, sets, ipc, config, at)
+
+
+def sets_evaluated(dataset_uri: str, sets: Sequence[tuple[str, str, int]], ipc: int, config: EvaluateConfig, at: Place) -> list[str]:
+    """The same of sets, each with its arm and its number within it."""
+    if needs_teacher(config):
+        train_teacher(dataset_uri, config.teacher, config.seed, at.root, at.device, at.watch.step("training the teacher"))
+    found = []
+    for baseline in config.baselines:
+        progress = at.watch.step(f"evaluating {baseline}")
+        found.append(evaluate_baseline(dataset_uri, baseline, ipc, config, at.root, at.device, progress))
+    for uri, arm, number in sets:
+        progress = at.watch.step(f"evaluating {arm}")
+        found.append(evaluate_synthetic(dataset_uri, uri, arm, number, config, at.root, at.device, progress))
+    return found
+
+
+def scores_of_robustness(dataset_uri: str, runs: Runs, ipc: int, config: EvaluateConfig, at: Place) -> str:
+    """The URI of the table of DD-Ranking's scores."""
+    found = {}
+    for variant, changed in variants(config).items():
+        baselines = (ALL_REAL,) if variant == "hard" else (RANDOM_REAL,)
+        found[variant] = evaluated(dataset_uri, runs, ipc, changed.model_copy(update={"baselines": baselines}), at)
+    return robustness({variant: found[variant] for variant in VARIANTS}, at.root)

@@ -1,0 +1,75 @@
+"""Settings as keywords: dials, groups of settings, and the settings of the stage that is called."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Mapping
+from typing import Any, TypeVar
+
+from pydantic import BaseModel, ValidationError
+
+from bilp.config import DistillConfig, EvaluateConfig, IngestConfig, PipelineConfig, PruneConfig, ReportConfig, ScoreConfig
+from bilp.config.explain import problems
+from bilp.config.former import formerly, renamed
+from bilp.config.nested import as_plain, merge
+from bilp.errors import ConfigError
+
+M = TypeVar("M", bound=BaseModel)
+
+STAGES: dict[str, type[BaseModel]] = {
+    "ingest": IngestConfig,
+    "score": ScoreConfig,
+    "prune": PruneConfig,
+    "distill": DistillConfig,
+    "evaluate": EvaluateConfig,
+    "report": ReportConfig,
+}
+
+Given = Mapping[str, Any]
+"""What was given up to here, nested as `bilp.settings` takes it; the rest is derived."""
+
+
+def merged(given: Given, stage: str, changes: Mapping[str, Any]) -> dict[str, Any]:
+    """`given`, and over it the keywords of a call of `stage`: dials and groups by their names, and settings of the stage by theirs.
+
+    Raises ConfigError for a name that neither has, with the one that may be meant.
+    """
+    own = {*STAGES[stage].model_fields, *(former.name for former in formerly(STAGES[stage]).values())}
+    known = own | set(PipelineConfig.model_fields)
+    for name in changes:
+        if name not in known:
+            near = difflib.get_close_matches(name, known, n=1)
+            hint = f"did you mean {near[0]}?" if near else f"it knows {', '.join(sorted(own))}, and what bilp.settings takes"
+            raise ConfigError(f"{stage} knows no setting {name!r}: {hint}")
+    added: dict[str, Any] = {}
+    for name, value in as_plain(dict(changes)).items():
+        alone = name in own and name not in PipelineConfig.model_fields
+        added = merge(added, {stage: {name: value}} if alone else {name: value})
+    return merge(given, added)
+
+
+def stored(model: type[M], written: Mapping[str, Any], **more: Any) -> M:
+    """The settings that a manifest holds, with `more` of them."""
+    return model.model_validate({**renamed(model, written, stored=True), **more})
+
+
+def for_images(given: Given, ingested: IngestConfig) -> PipelineConfig:
+    """The whole configuration for images that are there: nothing that was given later changes how they were ingested.
+
+    Raises ConfigError as `configured`.
+    """
+    config = configured(given)
+    return config if config.ingest == ingested else configured(merge(given, pinned(ingested)))
+
+
+def pinned(ingested: IngestConfig) -> dict[str, Any]:
+    """Settings of ingestion as if each had been given."""
+    return {"dataset": ingested.source, "ingest": ingested.model_dump()}
+
+
+def configured(given: Given) -> PipelineConfig:
+    """The whole configuration. Raises ConfigError, in one line, for wrong settings."""
+    try:
+        return PipelineConfig.model_validate(dict(given))
+    except ValidationError as error:
+        raise ConfigError("; ".join(line.replace("--", "") for line in problems(error, given))) from error

@@ -1,0 +1,36 @@
+"""Where a call works: its storage, its device, and who watches."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+from bilp.api.watching import Watch, watched
+from bilp.nets.device import AUTO, usable
+from bilp.storage.objects import Uri, as_uri, check_storage, exists, storage_root
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where results lie, what computes them, and who watches."""
+
+    root: str
+    device: str
+    watch: Watch
+
+
+@contextmanager
+def place_at(root: str, device: str | None) -> Iterator[Place]:
+    """The place of a call. Raises ConfigError for a device that cannot be computed on; None is that of BILP_DEVICE."""
+    with watched() as watch:
+        yield Place(root, usable(device or os.environ.get("BILP_DEVICE") or AUTO), watch)
+
+
+def storage(root: Uri | None) -> str:
+    """The root that is given, or BILP_STORAGE. Raises StorageError if nothing lies there and nothing can be published."""
+    place = storage_root() if root is None else as_uri(root)
+    if not exists(place):
+        check_storage(place)
+    return place
