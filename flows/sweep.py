@@ -50,7 +50,8 @@ def sweep(config: dict[str, Any] = DEFAULT, vary: dict[str, list[Any]] = {}, roo
     names = [sweep_table.named(values) or "as given" for values, _ in chosen]
     tag = f"sweep:{str(display().run.id)[-8:]}"
     results: list[sweep_table.Outcome] = []
-    with shown(names, sweep_table.plan(config, names), [tag], inner=[tag]) as mine:
+    common = set.intersection(*(set(run_texts.tags(combination)) for _, combination in chosen))
+    with shown(names, sweep_table.plan(config, names), [tag, *common], inner=[tag]) as mine:
         for (values, combination), name in zip(chosen, names, strict=True):
             run_progress.stage()
             results.append(_one(sweep_table.Outcome(values), combination, place, name))

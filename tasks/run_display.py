@@ -6,11 +6,10 @@ they started.
 
 from __future__ import annotations
 
-import json
 import threading
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
-from typing import Any, ParamSpec
+from typing import ParamSpec
 from uuid import UUID
 
 from prefect.client.orchestration import get_client
@@ -37,10 +36,6 @@ class Display:
     def markdown(self, key: str, text: str, description: str) -> None:
         """Show Markdown."""
         self._put("markdown", key, text, description)
-
-    def table(self, key: str, rows: Sequence[Mapping[str, Any]], description: str) -> None:
-        """Show a table; its cells are Markdown."""
-        self._put("table", key, json.dumps(list(rows)), description)
 
     def progress(self, percent: float, description: str) -> None:
         """Show how far the run is."""

@@ -87,10 +87,10 @@ def result(told: Headline, report_uri: str, link: str | None) -> str:
     parts = [f"## {markdown(told.title)}", markdown(told.sentence)]
     if told.rows:
         parts.append(accuracy_table(told.rows))
+    parts.append(f"**[Open the report]({link})**" if link else f"The report: {markdown(report_uri)}")
     if told.pictured:
         arm = markdown(told.main or "the set")
         parts += [f"Synthetic images, one row per class ({arm}):", f"![synthetic images]({picture(told.pictured)})"]
-    parts.append(f"**[Open the report]({link})**" if link else f"The report: {markdown(report_uri)}")
     return "\n\n".join([*parts, "### How to go on", "\n".join(_ways_on(told, report_uri))])
 
 
