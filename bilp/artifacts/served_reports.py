@@ -24,7 +24,14 @@ KIND, FILE = "report", "report.html"
 KEY = re.compile(r"[0-9a-f]{16}")
 INDEX = "reports/index.html"
 PAGE = "text/html; charset=utf-8"
-TYPES = {".parquet": "application/vnd.apache.parquet", ".csv": "text/csv; charset=utf-8", ".png": "image/png"}
+BYTES = "application/octet-stream"
+TYPES = {
+    ".parquet": "application/vnd.apache.parquet",
+    ".csv": "text/csv; charset=utf-8",
+    ".png": "image/png",
+    ".safetensors": BYTES,
+    ".arrow": BYTES,
+}
 """Content types of the files that a page may link to; none of them is a document that a browser would run."""
 MOST = 256 << 20
 """Bytes of the largest file that is shown; a server holds it in memory."""

@@ -46,7 +46,12 @@ def root(tmp_path: Path) -> str:
 def fill(root: str) -> None:
     for key, html in ((KEY, HTML), (OTHER, b"<!DOCTYPE html>other")):
         publish(join(root, "reports", key), "report", key, {"report.html": html, "extra.csv": b"x"}, config={}, parents={})
-    files = {"rows.parquet": b"PAR1", "unlinked.parquet": b"PAR1", "notes.html": b"<script>", "linked.parquet": b"PAR1 too"}
+    files: dict[str, bytes] = {
+        "rows.parquet": b"PAR1",
+        "unlinked.parquet": b"PAR1",
+        "notes.html": b"<script>",
+        "linked.parquet": b"PAR1 too",
+    }
     publish(join(root, TABLE), "rows", KEY, files, config={}, parents={})
     publish(join(root, "reports", PLAIN), "rows", PLAIN, {"report.html": b"of another kind"}, config={}, parents={})
 
@@ -240,6 +245,18 @@ def test_a_browser_trades_the_login_of_the_ui_for_a_cookie(root: str) -> None:
     assert asked(server(root, now), PAGE, headers=sent)[0].status_code == 401, "the cookie of a server that has ended"
     now[0] += 3600 * HOURS + 1
     assert asked(app, PAGE, headers=sent)[0].status_code == 401, "it has expired"
+
+
+@pytest.mark.slow
+@pytest.mark.s3
+def test_a_bucket_serves_the_same(s3_root: str) -> None:
+    fill(s3_root)
+    app = server(s3_root)
+    page_, rows, nothing, index = asked(app, PAGE, ROWS, f"/reports/{'0' * 16}/", "/reports/")
+    assert (page_.content, rows.content) == (HTML, b"PAR1")
+    assert (nothing.status_code, index.status_code) == (404, 404)
+    answers = {path: as_it_stands(app, path) for path in HOSTILE}
+    assert {path: answer for path, answer in answers.items() if answer[0] != 404} == {}
 
 
 def test_everything_else_is_prefects(root: str) -> None:
