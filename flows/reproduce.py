@@ -25,7 +25,7 @@ from flows.started_run import show_text, shown
 from flows.workplace import workplace
 from tasks import run_lines, run_progress, run_texts
 from tasks.parameters import Root
-from tasks.run_display import tell
+from tasks.run_display import log, tell
 from tasks.run_name import unless_given
 from tasks.stages import compare_with_published
 
@@ -43,7 +43,7 @@ def reproduce(recipe: str, config: PipelineConfig, root: Root = None) -> str:
     root, stages = workplace(root), [*run_texts.stages(config), "compare with what is published"]
     with shown(stages, run_texts.plan(config, stages), [*run_texts.tags(config), f"recipe:{recipe}"]) as mine:
         compared = _through_all_stages(recipe, config, root)
-        show_text(mine, lambda: "\n".join(f"- {markdown(line)}" for line in lines(compared)), "What came out")
+        show_text(mine, lambda: _told(compared), "What came out")
     return compared
 
 
@@ -63,6 +63,14 @@ def _through_all_stages(recipe: str, config: PipelineConfig, root: str) -> str:
     tell(run_lines.tell_accuracies, evaluations)
     run_progress.stage()
     return compare_with_published(recipe, config, evaluations, root)
+
+
+def _told(uri: str) -> str:
+    """What was found, in the log and as Markdown."""
+    found = lines(uri)
+    for line in found:
+        log(line)
+    return "\n".join(f"- {markdown(line)}" for line in found)
 
 
 def lines(uri: str) -> list[str]:

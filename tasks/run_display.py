@@ -19,6 +19,8 @@ from prefect.client.schemas.objects import FlowRun
 from prefect.context import FlowRunContext
 from prefect.logging import get_logger, get_run_logger
 
+from bilp.text.escaping import shown
+
 P = ParamSpec("P")
 
 PLAN, PROGRESS, RESULT = "plan", "progress", "result"
@@ -83,7 +85,7 @@ def display() -> Display:
 def log(line: str) -> None:
     """One line in the log of the run that says it; a terminal shows its own lines and not these."""
     if FlowRunContext.get() is not None:
-        get_run_logger().info("%s", line)
+        get_run_logger().info("%s", shown(line))
 
 
 def tell(line: Callable[P, object], *args: P.args, **kwargs: P.kwargs) -> None:
