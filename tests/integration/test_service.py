@@ -28,8 +28,9 @@ def shows_its_result(service: Service, pipeline: UUID) -> None:
     """One artifact of each kind, also of a run that was continued; the report that it links to is what is stored, for who is signed in."""
     with service.client() as client:
         mine = ArtifactFilter(flow_run_id=ArtifactFilterFlowRunId(any_=[pipeline]))
-        shown = {str(artifact.key): artifact for artifact in client.read_artifacts(artifact_filter=mine)}
-        assert len(client.read_artifacts(artifact_filter=mine)) == 3 and set(shown) == {"plan", "progress", "result"}
+        own = [artifact for artifact in client.read_artifacts(artifact_filter=mine) if artifact.task_run_id is None]
+    shown = {str(artifact.key): artifact for artifact in own}
+    assert sorted(str(artifact.key) for artifact in own) == ["plan", "progress", "result"]
     assert shown["progress"].data == 100.0
     (page,) = Path(service.storage).glob("reports/*/report.html")
     text = str(shown["result"].data)
@@ -49,7 +50,7 @@ def tells_what_it_did(service: Service, pipeline: UUID) -> None:
     with service.client() as client:
         logs = client.read_logs(LogFilter(flow_run_id=LogFilterFlowRunId(any_=[pipeline])), limit=200)
     text = "\n".join(log.message for log in logs)
-    for line in ("kept 1,151 of 1,438 (keep 0.8, loss_init)", "distilled bilp in 6 rounds: loss ", "BiLP: ", "report: "):
+    for line in ("kept 1,151 of 1,438 (keep 0.8, loss_init)", "distilled bilp in ", "BiLP: ", "report: "):
         assert line in text, text
 
 
