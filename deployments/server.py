@@ -3,8 +3,8 @@
 A Prefect server on this machine: API, UI and scheduler, with everything it keeps in one folder ($PREFECT_HOME).
 It listens on 127.0.0.1:4200 unless PREFECT_SERVER_API_HOST and PREFECT_SERVER_API_PORT say otherwise. There it makes a login at its
 first start and keeps it in that folder; PREFECT_SERVER_API_AUTH_STRING (user:password) sets another one, and any other address insists
-on that. It answers to its own names (BILP_ALLOWED_HOSTS adds some) and to no page of another origin. On PostgreSQL with
-PREFECT_SERVER_DATABASE_CONNECTION_URL.
+on that. It answers to its own names (BILP_ALLOWED_HOSTS adds some) and to no page of another origin. Reports of $BILP_STORAGE are at
+/reports/<key>/. On PostgreSQL with PREFECT_SERVER_DATABASE_CONNECTION_URL.
 Once it answers, work pools, queues and deployments are brought up to date (`deployments.register`), and pipelines whose
 process died are started again (`deployments.keeper`).
 """
@@ -20,7 +20,9 @@ from pathlib import Path
 
 from bilp import ending
 from bilp.errors import ConfigError
+from bilp.storage.objects import storage_root
 from deployments import repository
+from deployments.reports import Reports
 from deployments.sign_in import MINUTES, SignIn
 from deployments.state_folder import settle
 from flows.server import home as prefect_home
@@ -77,6 +79,7 @@ def serve(host: str, port: int, home: Path) -> None:
     from flows.local.server import unhurried_database
     from flows.server import request_checks, starting
 
+    root = storage_root()  # as workers of this machine have it: reports are read from there
     registration = []  # holds the pipe that ends the keeper with this process
     with starting.listening(host, port) as listener:
         own = _address(host, listener.getsockname()[1])
@@ -85,7 +88,7 @@ def serve(host: str, port: int, home: Path) -> None:
         os.environ[AUTHENTICATION] = login
         refresh_global_settings_context()
         with unhurried_database():
-            sign_in = SignIn(create_app(final=True), login)
+            sign_in = SignIn(Reports(create_app(final=True), login, root), login)
             origins = os.environ[request_checks.ORIGINS].split(",")
             checks = request_checks.RequestChecks(sign_in, request_checks.hosts(host, os.environ), origins, login)
 

@@ -11,13 +11,14 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, TypeVar
 from uuid import UUID
 
 from prefect.client.orchestration import SyncPrefectClient
 from prefect.client.schemas.objects import FlowRun
-from prefect.states import Cancelling, Scheduled
+from prefect.states import AwaitingRetry, Cancelling, Scheduled
 
 from bilp.errors import BilpError
 from deployments.state_folder import REPOSITORY
@@ -143,11 +144,16 @@ class Service:
             self._client = client.__enter__()
         yield self._client
 
-    def submit(self, deployment: str, parameters: Mapping[str, Any]) -> UUID:
+    def submit(self, deployment: str, parameters: Mapping[str, Any], name: str | None = None) -> UUID:
         """A run by the API, as the UI's form makes one."""
         with self.client() as client:
             found = client.read_deployment_by_name(deployment)
-            return client.create_flow_run_from_deployment(found.id, parameters=dict(parameters), state=Scheduled()).id
+            return client.create_flow_run_from_deployment(found.id, parameters=dict(parameters), state=Scheduled(), name=name).id
+
+    def go_on(self, run: UUID) -> None:
+        """As the UI's button Retry does."""
+        with self.client() as client:
+            client.set_flow_run_state(run, AwaitingRetry(scheduled_time=datetime.now(UTC)), force=True)
 
     def cancel(self, run: UUID) -> None:
         """As the UI's button does."""

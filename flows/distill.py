@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from bilp.config import DistillConfig, PipelineConfig, ReselectConfig
-from bilp.config.arms import PlannedRun, adaptive_note, needs_selection, planned_runs
+from bilp.config.arms import PlannedRun, adaptive_note, needs_experts, needs_selection, planned_runs
 from flows import program
 from flows.experts import experts_of_arms
 from flows.ingest import ingest
@@ -21,7 +21,7 @@ from flows.units.execute import execute
 from flows.units.table import distill_run, distill_shard, pretrain_network
 from flows.units.unit import Call
 from flows.workplace import workplace
-from tasks import terminal
+from tasks import run_progress, terminal
 from tasks.addresses import synthetic_set
 from tasks.parameters import DatasetUri, Label, Root
 from tasks.stages import is_complete, start_run
@@ -70,7 +70,10 @@ def distill_arms(config: PipelineConfig, dataset_uri: str, selection_uri: str | 
     note = adaptive_note(config)
     if note:
         terminal.say(f"          {note}")
+    if needs_experts(config):
+        run_progress.stage()
     experts = experts_of_arms(config, dataset_uri, selection_uri, root)
+    run_progress.stage()
     plan, place = planned_runs(config), workplace(root)
 
     @flow(name="distill-arms", flow_run_name="{what}")  # commands call this outside of any flow, and tasks need one

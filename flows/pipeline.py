@@ -23,13 +23,17 @@ from flows.local.flow import flow
 from flows.prune import score_and_prune
 from flows.report import report
 from flows.restarts import refuse_endless_restarts
+from flows.started_run import show_result, shown, stages_of
 from flows.workplace import workplace
+from tasks import run_lines, run_progress, run_texts
 from tasks.parameters import Root
+from tasks.run_display import tell
+from tasks.run_name import unless_given
 
 DIGITS = PipelineConfig()
 
 
-@flow(name="pipeline", flow_run_name="{config.dataset} {config.method} ipc {config.ipc}")
+@flow(name="pipeline", flow_run_name=unless_given(lambda config, root: run_texts.run_name(config)))
 def pipeline(config: PipelineConfig = DIGITS, root: Root = None) -> str:
     """The URI of report.html. Artifacts lie below `root`, by default $BILP_STORAGE; what is there is not computed again.
 
@@ -37,11 +41,32 @@ def pipeline(config: PipelineConfig = DIGITS, root: Root = None) -> str:
         config: What to do; set the dials, the rest is derived from them.
     """
     refuse_endless_restarts()
-    root = workplace(root)
+    root, stages = workplace(root), stages_of(config)
+    with shown(stages, run_texts.plan(config, stages), run_texts.tags(config)) as mine:
+        page = _through_all_stages(config, root)
+        show_result(mine, page, config)
+    return page
+
+
+def _through_all_stages(config: PipelineConfig, root: str) -> str:
+    """The stages in the order of `stages_of`, each with a line about its result in the log."""
+    run_progress.stage()
     dataset, record = dataset_and_record(config.ingest, root)
+    tell(run_lines.tell_dataset, dataset)
     check_fit(config, dataset)
-    scores, selection = score_and_prune(config, dataset, root) if needs_selection(config) else (None, None)
+    scores = selection = None
+    if needs_selection(config):
+        run_progress.stage()
+        scores, selection = score_and_prune(config, dataset, root)
+        tell(run_lines.tell_selection, selection)
     runs = distill_arms(config, dataset, selection, root)
+    tell(run_lines.tell_runs, runs)
+    run_progress.stage()
     evaluations = evaluate(dataset, runs, config.ipc, config.evaluate, root)
-    scored = robustness(dataset, runs, config.ipc, config.evaluate, root) if config.evaluate.robustness else None
+    tell(run_lines.tell_accuracies, evaluations)
+    scored = None
+    if config.evaluate.robustness:
+        run_progress.stage()
+        scored = robustness(dataset, runs, config.ipc, config.evaluate, root)
+    run_progress.stage()
     return report(config, dataset, scores, selection, runs, evaluations, root, scored, record)

@@ -14,14 +14,19 @@ from pydantic import Field
 from bilp.config import Frozen, PipelineConfig
 from bilp.config.arms import needs_selection
 from bilp.config.command_line import refuse_secrets_typed
+from bilp.text.escaping import markdown
 from flows import program
 from flows.distill import distill_arms
 from flows.evaluate import evaluate
 from flows.ingest import ingest
 from flows.local.flow import flow
 from flows.prune import score_and_prune
+from flows.started_run import show_text, shown
 from flows.workplace import workplace
+from tasks import run_lines, run_progress, run_texts
 from tasks.parameters import Root
+from tasks.run_display import log, tell
+from tasks.run_name import unless_given
 from tasks.stages import compare_with_published
 
 
@@ -32,14 +37,40 @@ class Options(Frozen):
     """Part of the paper's iterations and evaluation seeds."""
 
 
-@flow(name="reproduce", flow_run_name="reproduce {recipe}")
+@flow(name="reproduce", flow_run_name=unless_given(lambda recipe, config, root: f"reproduce {recipe}"))
 def reproduce(recipe: str, config: PipelineConfig, root: Root = None) -> str:
     """The URI of the comparison of a run of `config` with what the recipe states as published."""
-    root = workplace(root)
-    dataset = ingest(config.ingest, root)
-    selection = score_and_prune(config, dataset, root)[1] if needs_selection(config) else None
+    root, stages = workplace(root), [*run_texts.stages(config), "compare with what is published"]
+    with shown(stages, run_texts.plan(config, stages), [*run_texts.tags(config), f"recipe:{recipe}"]) as mine:
+        compared = _through_all_stages(recipe, config, root)
+        show_text(mine, lambda: _told(compared), "What came out")
+    return compared
+
+
+def _through_all_stages(recipe: str, config: PipelineConfig, root: str) -> str:
+    """Each with a line about its result in the log; robustness scores are no part of it."""
+    run_progress.stage()
+    dataset, selection = ingest(config.ingest, root), None
+    tell(run_lines.tell_dataset, dataset)
+    if needs_selection(config):
+        run_progress.stage()
+        selection = score_and_prune(config, dataset, root)[1]
+        tell(run_lines.tell_selection, selection)
     runs = distill_arms(config, dataset, selection, root)
-    return compare_with_published(recipe, config, evaluate(dataset, runs, config.ipc, config.evaluate, root), root)
+    tell(run_lines.tell_runs, runs)
+    run_progress.stage()
+    evaluations = evaluate(dataset, runs, config.ipc, config.evaluate, root)
+    tell(run_lines.tell_accuracies, evaluations)
+    run_progress.stage()
+    return compare_with_published(recipe, config, evaluations, root)
+
+
+def _told(uri: str) -> str:
+    """What was found, in the log and as Markdown."""
+    found = lines(uri)
+    for line in found:
+        log(line)
+    return "\n".join(f"- {markdown(line)}" for line in found)
 
 
 def lines(uri: str) -> list[str]:

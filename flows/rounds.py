@@ -5,7 +5,7 @@ from __future__ import annotations
 from bilp.config import DistillConfig
 from bilp.config.base import Count
 from flows.local.flow import flow
-from tasks import addresses
+from tasks import addresses, run_progress
 from tasks.parameters import Label, RunUri
 from tasks.stages import (
     distill_round,
@@ -77,6 +77,7 @@ def _pretrain(run_uri: str, config: DistillConfig, label: str) -> None:
 
 def _rounds(run_uri: str, rounds: int, adaptive: bool, label: str, shard: int | None = None) -> None:
     for number in range(1, rounds + 1):
+        run_progress.begin_part(number - 1, rounds)
         if adaptive:
             reselect_round(run_uri, number, rounds, label, shard)
         distill_round(run_uri, number, rounds, label, shard)

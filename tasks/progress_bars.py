@@ -14,7 +14,7 @@ from prefect.logging import get_logger
 
 from bilp.artifacts import lease
 from bilp.text.escaping import markdown
-from tasks import in_notebook, terminal
+from tasks import in_notebook, run_progress, terminal
 from tasks.polling import interval
 from tasks.stopping import stop_if_asked
 
@@ -35,6 +35,7 @@ class Watch:
         lease.stop_if_lost()
         self.line.advance(done, total, note)
         in_notebook.tell(self.line.label, done, total)
+        run_progress.step(done / max(total, 1))
         now = time.monotonic()
         self.first = self.first or (now, done)
         # A stage that ends within the first interval has nothing to show.

@@ -32,6 +32,8 @@ from tasks import terminal
 from tasks.execution import device
 from tasks.parameters import DatasetUri, Label, RunUri
 from tasks.progress_bars import progress
+from tasks.run_display import tell
+from tasks.run_lines import tell_round
 from tasks.task import stage
 from tasks.ui_artifacts import show_accuracy, show_dropped, show_kept, show_link, show_source, show_synthetic
 
@@ -176,7 +178,9 @@ def distill_round(run_uri: str, round_number: int, rounds: int, label: str = "ru
     """Advance the synthetic images by one round; the URI of its checkpoint."""
     from bilp.distill import distill_round
 
-    return distill_round(run_uri, round_number, device(), progress(), shard)
+    uri = distill_round(run_uri, round_number, device(), progress(), shard)
+    tell(tell_round, uri, round_number, rounds)
+    return uri
 
 
 @stage("merge {label} round {round_number}/{rounds}")

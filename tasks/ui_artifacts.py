@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import base64
 import functools
-import urllib.parse
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, ParamSpec
 
@@ -18,6 +17,7 @@ from prefect.logging import get_logger
 from bilp.artifacts.artifact import open_artifact
 from bilp.artifacts.run_layout import GRID, RESELECT, SYNTHETIC, reselect_uri
 from bilp.text.escaping import markdown
+from tasks.report_links import link_to
 
 if TYPE_CHECKING:
     from bilp.evaluate import Row
@@ -125,6 +125,7 @@ def show_accuracy(rows: Iterable[Row]) -> None:
 
 @in_the_ui
 def show_link(report_uri: str) -> None:
-    """Where the page lies."""
-    link = urllib.parse.quote(report_uri if "://" in report_uri else f"file://{report_uri}", safe=":/", errors="surrogateescape")
-    create_link_artifact(link, link_text="report.html", key="report", description=markdown(report_uri))
+    """A link to the page, if this server shows it: a browser follows none from there to a file or a bucket."""
+    link = link_to(report_uri)
+    if link:
+        create_link_artifact(link, link_text="report.html", key="report", description=markdown(report_uri))

@@ -7,6 +7,8 @@ from collections.abc import Callable
 from typing import Any, ParamSpec, TypeVar
 
 from prefect import Flow
+from prefect.client.schemas.objects import RunType
+from prefect.context import FlowRunContext
 from prefect.exceptions import ParameterTypeError
 
 from bilp.config import recipes
@@ -30,7 +32,9 @@ class LocalFlow(Flow[P, R]):
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:  # type: ignore[override]
         refuse_secrets([*args, kwargs])  # before Prefect keeps them with the run
         with server.reachable(), in_notebook.quiet():
-            return super().__call__(*args, **kwargs)
+            result = super().__call__(*args, **kwargs)
+        _link_as_tasks()
+        return result
 
     def validate_parameters(self, parameters: dict[str, Any]) -> dict[str, Any]:
         """As Prefect's, with every wrong value in one line."""
@@ -42,8 +46,22 @@ class LocalFlow(Flow[P, R]):
             raise ParameterTypeError(shortened(shown(" ".join([head, "; ".join(wrong)]).strip()), MOST)) from None
 
 
+def _link_as_tasks() -> None:
+    """Have what inner flows returned count as results of tasks with those flow runs' identifiers, where it is given to others.
+
+    Prefect records where parameters came from. Its UI draws an arrow for each, whatever kind of run it came from, and lists no task runs
+    at all if one of them names a flow run.
+    """
+    context = FlowRunContext.get()
+    results = context.run_results if context is not None else {}
+    for part, (state, kind, reference) in list(results.items()):
+        if kind == RunType.FLOW_RUN:
+            details = state.state_details.model_copy(update={"task_run_id": state.state_details.flow_run_id})
+            results[part] = (state.model_copy(update={"state_details": details}), RunType.TASK_RUN, reference)
+
+
 def flow(**options: Any) -> Callable[[Callable[P, R]], LocalFlow[P, R]]:
     """The decorator; options are those of `prefect.flow`. Results are not persisted: flows return URIs of artifacts."""
-    if "flow_run_name" in options:
+    if isinstance(options.get("flow_run_name"), str):
         options["flow_run_name"] = RunName(options["flow_run_name"])
     return lambda function: LocalFlow(function, persist_result=False, **options)

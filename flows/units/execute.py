@@ -6,17 +6,19 @@ The flows of the stages make a list of calls and have it executed. Results are t
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 from prefect.futures import PrefectFuture
 
 from flows.local.flow import flow
 from flows.units import ray
 from flows.units.unit import Call
+from tasks import run_progress
 from tasks.execution import Execution
 from tasks.remote import is_published, run_on_worker
 from tasks.stopping import stoppable
 
+T = TypeVar("T")
 Submit = Callable[[Call, int], PrefectFuture[str]]
 """Has a call carried out elsewhere, as one of so many."""
 
@@ -28,9 +30,17 @@ def execute(what: str, calls: Sequence[Call]) -> list[str]:
 
 def in_this_process(what: str, calls: Sequence[Call]) -> list[str]:
     """Tasks of the running flow."""
+    run_progress.units(len(calls))
     with stoppable():
-        begun = [call.begin() for call in calls]
-        return [each if isinstance(each, str) else each.result() for each in begun]
+        begun = [_counted(call.begin()) for call in calls]
+        return [each if isinstance(each, str) else str(_counted(each.result())) for each in begun]
+
+
+def _counted(done: T) -> T:
+    """What a call that was begun gave; it counts as done unless it is still under way."""
+    if isinstance(done, str):
+        run_progress.unit_done()
+    return done
 
 
 def on_workers(what: str, calls: Sequence[Call]) -> list[str]:
@@ -57,9 +67,11 @@ def _elsewhere(what: str, calls: Sequence[Call], submit: Submit, **options: Any)
     @flow(name="units", flow_run_name="{what}", **options)
     def units(what: str) -> list[str]:
         missing = [call for call in calls if not is_published(call.artifact)]
+        run_progress.units(len(missing))
         with stoppable():
             for future in [submit(call, len(missing)) for call in missing]:
                 future.result()
+                run_progress.unit_done()
         return [call.artifact for call in calls]
 
     return units(what)

@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 import torch
+from prefect.client.orchestration import get_client
+from prefect.client.schemas.filters import ArtifactFilter, ArtifactFilterFlowRunId
 from tiny_pipeline import TINY, Finished, ended, options, outcomes
 
 from bilp.config import PipelineConfig
@@ -92,6 +94,12 @@ def test_a_published_cell_is_reproduced_at_a_part_of_its_size(
     assert "published 50 %" in lines[2]
     assert "deviation: distill.iterations: 16 in the recipe, 8 here" in lines
     assert lines[-1].startswith(f"reproduction: {copied.root}/reproductions/")
+    with get_client(sync_client=True) as client:
+        run = max(client.read_flow_runs(limit=200), key=lambda run: (run.name == f"reproduce {cell}", str(run.created)))
+        shown = client.read_artifacts(artifact_filter=ArtifactFilter(flow_run_id=ArtifactFilterFlowRunId(any_=[run.id])))
+    assert {"dataset:digits", "method:dm", "ipc:1", f"recipe:{cell}"} == set(run.tags)
+    assert sorted(str(artifact.key) for artifact in shown) == ["plan", "progress", "result"]
+    assert any("published 50 %" in str(artifact.data) for artifact in shown)
 
 
 def test_a_pipeline_with_a_teacher_chosen_images_and_robustness_scores(copied: Finished) -> None:

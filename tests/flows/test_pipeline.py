@@ -132,11 +132,41 @@ def test_random_pruning_needs_no_scores(copied: Finished) -> None:
     assert set(ran) == {"ingest digits", "prune by random"}
 
 
-def test_the_ui_shows_accuracy_pictures_and_the_page(finished: Finished) -> None:
-    keys = ["accuracy", "dropped-per-round", "kept-per-class", "report", "synthetic-set"]
+def test_the_run_that_was_started_shows_a_plan_its_progress_and_its_result(finished: Finished) -> None:
+    with get_client(sync_client=True) as client:
+        keys = ArtifactFilterKey(any_=["plan", "progress", "result"])
+        found = client.read_artifacts(artifact_filter=ArtifactFilter(key=keys))
+        results = [artifact for artifact in found if artifact.key == "result" and finished.report in str(artifact.data).replace("\\", "")]
+        result = min(results, key=lambda artifact: str(artifact.created))  # a run of another test found everything there
+        own = {artifact.key: artifact for artifact in found if artifact.flow_run_id == result.flow_run_id}
+        assert result.flow_run_id is not None and len(own) == 3
+        run = client.read_flow_run(result.flow_run_id)
+    rows = summary([uri for role, uri in _parents(finished).items() if role.startswith("evaluation ")])
+    text = str(result.data)
+    assert text.count("| ConvNet") == 0 and all(f"{100 * row.mean:.1f}\u00a0% ±\u00a0".replace(" ±", "\u00a0±") in text for row in rows)
+    assert "(data:image/png;base64," in text and len(text) < 200_000
+    assert "](file:" not in text and "](/reports" not in text, "a private server shows no reports"
+    assert "| score\\.trials | 2 | given |" in str(own["plan"].data).replace("score.trials", "score\\.trials")
+    assert (own["progress"].data, own["progress"].description) == (100.0, "all 5 stages are done")
+    assert run.name.startswith("digits dm ipc 1 score.trials=2")
+    assert set(run.tags) == {"dataset:digits", "method:dm", "ipc:1"}
+    assert run.parent_task_run_id is None
+
+
+def test_inputs_of_tasks_are_of_the_kinds_that_the_ui_can_list(finished: Finished) -> None:
+    with get_client(sync_client=True) as client:
+        inputs = [given for task in client.read_task_runs() for names in task.task_inputs.values() for given in names]
+    assert inputs and {given.input_type for given in inputs} == {"task_run"}
+
+
+def _parents(finished: Finished) -> dict[str, str]:
+    return open_artifact(finished.report.rpartition("/")[0], "report").parents
+
+
+def test_the_ui_shows_accuracy_and_pictures_of_each_stage(finished: Finished) -> None:
+    keys = ["accuracy", "dropped-per-round", "kept-per-class", "synthetic-set"]
     with get_client(sync_client=True) as client:
         found = client.read_artifacts(artifact_filter=ArtifactFilter(key=ArtifactFilterKey(any_=keys)))
-    assert f"[report.html](file://{finished.report})" in [artifact.data for artifact in found]
     by_key = {key: [artifact for artifact in found if artifact.key == key] for key in keys}  # of every run in this process
     shown = {key: [str(artifact.data) for artifact in artifacts] for key, artifacts in by_key.items()}
     assert any("bilp" in text for text in shown["accuracy"])

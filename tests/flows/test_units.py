@@ -19,11 +19,10 @@ from bilp.config import ExpertsConfig, NetworkConfig, PipelineConfig, TeacherCon
 from bilp.config.arms import planned_runs
 from bilp.config.methods.idc import IdcConfig, PretrainedConfig
 from bilp.distill import start_run
-from bilp.errors import BilpError, ConfigError, LeaseLost
+from bilp.errors import BilpError, LeaseLost
 from bilp.storage.objects import children, join
 from flows.ingest import ingest
 from flows.restarts import MOST_STARTS, refuse_endless_restarts
-from flows.sweep import combinations
 from flows.units import table, under_lease
 from flows.units.execute import execute
 from flows.units.unit import Call
@@ -223,18 +222,6 @@ def test_restarts_have_an_end(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("flows.restarts.FlowRunContext.get", lambda: Context())
     with pytest.raises(BilpError, match="was started 21 times"):
         refuse_endless_restarts()
-
-
-def test_a_sweep_goes_through_every_combination() -> None:
-    found = combinations({"dataset": "digits", "score": {"epochs": 7}}, {"keep": [0.3, 0.7], "score.trials": [2, 3]})
-    assert [(config.keep, config.score.trials, config.score.epochs) for config in found] == [
-        (0.3, 2, 7),
-        (0.3, 3, 7),
-        (0.7, 2, 7),
-        (0.7, 3, 7),
-    ]
-    with pytest.raises(ConfigError, match="no values for keep"):
-        combinations({}, {"keep": []})
 
 
 def test_on_ray_the_same_pipeline_leaves_the_same_bytes(finished: Finished, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -3,25 +3,60 @@
 from __future__ import annotations
 
 import os
+import re
 import stat
 import subprocess
 import sys
 from datetime import timedelta
 from pathlib import Path
+from uuid import UUID
 
+import httpx
 import pytest
 from prefect.client.schemas.actions import DeploymentScheduleCreate
+from prefect.client.schemas.filters import ArtifactFilter, ArtifactFilterFlowRunId, LogFilter, LogFilterFlowRunId
 from prefect.client.schemas.schedules import IntervalSchedule
 
+from bilp.report.headline import headline
 from deployments.state_folder import REPOSITORY
 from drill.rehearsal import SMALL, Service, finished_artifacts, until
 
 pytestmark = [pytest.mark.service, pytest.mark.skipif(sys.platform != "linux", reason="looks into /proc")]
 
 
-def test_a_cancelled_run_stops_and_two_at_once_go_on(service: Service, undisturbed: dict[str, bytes], tmp_path: Path) -> None:
-    root = str(tmp_path / "store")
-    pipeline = service.submit("pipeline/digits", {"config": SMALL, "root": root})
+def shows_its_result(service: Service, pipeline: UUID) -> None:
+    """One artifact of each kind, also of a run that was continued; the report that it links to is what is stored, for who is signed in."""
+    with service.client() as client:
+        mine = ArtifactFilter(flow_run_id=ArtifactFilterFlowRunId(any_=[pipeline]))
+        own = [artifact for artifact in client.read_artifacts(artifact_filter=mine) if artifact.task_run_id is None]
+    shown = {str(artifact.key): artifact for artifact in own}
+    assert sorted(str(artifact.key) for artifact in own) == ["plan", "progress", "result"]
+    assert shown["progress"].data == 100.0
+    (page,) = Path(service.storage).glob("reports/*/report.html")
+    text = str(shown["result"].data)
+    for row in headline(str(page)).rows:
+        assert f"| {row.words.title} |" in text and row.shown in text
+    link = re.findall(r"\]\((/reports/[0-9a-f]{16}/)\)", text)
+    assert link == [f"/reports/{page.parent.name}/"]
+    server = service.environment["PREFECT_API_URL"].removesuffix("/api")
+    user, _, password = service.environment["PREFECT_API_AUTH_STRING"].partition(":")
+    assert httpx.get(f"{server}{link[0]}", timeout=60).status_code == 401
+    opened = httpx.get(f"{server}{link[0]}", auth=(user, password), follow_redirects=True, timeout=60)
+    assert (opened.status_code, opened.content) == (200, page.read_bytes())
+
+
+def tells_what_it_did(service: Service, pipeline: UUID) -> None:
+    """A line for each stage in the log of the run."""
+    with service.client() as client:
+        logs = client.read_logs(LogFilter(flow_run_id=LogFilterFlowRunId(any_=[pipeline])), limit=200)
+    text = "\n".join(log.message for log in logs)
+    for line in ("kept 1,151 of 1,438 (keep 0.8, loss_init)", "distilled bilp in ", "BiLP: ", "report: "):
+        assert line in text, text
+
+
+def test_a_cancelled_run_stops_and_goes_on_beside_another(service: Service, undisturbed: dict[str, bytes]) -> None:
+    root = service.storage  # of which the server shows reports, and which no other test uses
+    pipeline = service.submit("pipeline/digits", {"config": SMALL}, name="my-first-run")
     until(lambda: list(Path(root).glob("runs/*/rounds/0002/_manifest.json")), service.logs)
     service.cancel(pipeline)
     assert service.ended(pipeline).state_name == "Cancelled"
@@ -33,7 +68,8 @@ def test_a_cancelled_run_stops_and_two_at_once_go_on(service: Service, undisturb
     written = {path: path.stat().st_mtime_ns for path in Path(root).glob("runs/*/rounds/*/_manifest.json")}
     before = {run.id for run in service.runs()}
 
-    pair = [service.submit("pipeline/digits", {"config": SMALL, "root": root}) for _ in range(2)]
+    service.go_on(pipeline)
+    pair = [pipeline, service.submit("pipeline/digits", {"config": SMALL})]
     assert [service.ended(run).state_name for run in pair] == ["Completed", "Completed"], service.logs()
     assert finished_artifacts(root) == undisturbed
     assert {path: path.stat().st_mtime_ns for path in written} == written, "finished rounds were not computed again"
@@ -41,6 +77,9 @@ def test_a_cancelled_run_stops_and_two_at_once_go_on(service: Service, undisturb
     assert sorted(run.name for run in units) == sorted({run.name for run in units}), "the two share the runs of units"
     assert {run.work_pool_name for run in units} == {"gpu"}
     assert {service.run(run).work_pool_name for run in pair} == {"cpu"}
+    assert service.run(pipeline).name == "my-first-run" and service.run(pair[1]).name.startswith("digits dm ipc 1 score.trials=2")
+    shows_its_result(service, pipeline)
+    tells_what_it_did(service, pipeline)
     claims = list((Path(root) / "leases").rglob("*.json"))
     assert {path.name for path in claims if "runs" not in path.parts} == {"000001.json"}
     assert len({path.parent for path in claims}) == 7, "2 trials, 2 runs, 3 evaluations"

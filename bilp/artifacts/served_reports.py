@@ -1,0 +1,143 @@
+"""What a server may show of a storage: report pages, the index of them, and files of published artifacts to which a page links."""
+
+from __future__ import annotations
+
+import posixpath
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import lru_cache
+from html.parser import HTMLParser
+from pathlib import Path
+from urllib.parse import unquote, urlsplit
+
+from bilp.artifacts.artifact import Artifact, find, manifest_kind
+from bilp.artifacts.layout import PLACES
+from bilp.artifacts.manifest_file import MANIFEST
+from bilp.errors import MissingArtifact
+from bilp.storage.objects import exists, join, read, size
+from bilp.storage.uris import parse
+from bilp.storage.verification import digest
+
+KIND, FILE = "report", "report.html"
+"""As `bilp.report.page` publishes it, which imports torch."""
+KEY = re.compile(r"[0-9a-f]{16}")
+INDEX = "reports/index.html"
+PAGE = "text/html; charset=utf-8"
+BYTES = "application/octet-stream"
+TYPES = {
+    ".parquet": "application/vnd.apache.parquet",
+    ".csv": "text/csv; charset=utf-8",
+    ".png": "image/png",
+    ".safetensors": BYTES,
+    ".arrow": BYTES,
+}
+"""Content types of the files that a page may link to; none of them is a document that a browser would run."""
+MOST = 256 << 20
+"""Bytes of the largest file that is shown; a server holds it in memory."""
+_PLACE = re.compile("|".join(PLACES))
+
+
+@dataclass(frozen=True)
+class Shown:
+    """A file that may be shown, and where it lies."""
+
+    name: str
+    type: str
+    sha256: str
+    artifact: Artifact | None
+    content: bytes = b""
+    """Where no artifact holds it."""
+
+    def read(self) -> bytes:
+        """Its content. Raises DamagedArtifact if that is not what was published."""
+        return self.content if self.artifact is None else self.artifact.read(self.name)
+
+
+def page_of(root: str, key: str) -> Shown | None:
+    """The page of a report, None if there is none with this key. Raises BilpError if the storage cannot be asked."""
+    report = _report(root, key)
+    return None if report is None else _file(report, FILE, PAGE, root)
+
+
+def index_of(root: str) -> Shown | None:
+    """The index of all reports, None if there is none."""
+    uri = join(root, INDEX)
+    try:
+        if not _lies_below(uri, root) or size(uri) > MOST:
+            return None
+        content = read(uri)
+    except MissingArtifact:
+        return None
+    return Shown(INDEX, PAGE, digest(content), None, content)
+
+
+def linked(root: str, key: str, place: str) -> Shown | None:
+    """The file at `place` below the root if the page with this key links to it, else None."""
+    folder, _, name = place.rpartition("/")
+    kind = TYPES.get(posixpath.splitext(name)[1])
+    page = page_of(root, key)
+    if kind is None or page is None or not _PLACE.fullmatch(folder) or place not in _links(root, key, page.sha256):
+        return None
+    uri = join(root, folder)
+    found = manifest_kind(uri) if exists(join(uri, MANIFEST)) else None
+    artifact = None if found is None else find(uri, found)
+    if artifact is None:
+        return None
+    named = next((own for own in artifact.manifest.files if name in (own, artifact.manifest.files[own].stored)), None)
+    return None if named is None else _file(artifact, named, kind, root)
+
+
+def places(page: str, folder: str) -> Iterator[str]:
+    """Places below the storage root to which a page in `folder` links."""
+    links = _Links()
+    links.feed(page)
+    for link in links.found:
+        try:
+            parts = urlsplit(link)
+        except ValueError:
+            continue
+        place = posixpath.normpath(f"{folder}/{unquote(parts.path)}")
+        if not (parts.scheme or parts.netloc or parts.path.startswith("/") or place.startswith("..") or "\\" in place or "\0" in place):
+            yield place
+
+
+@lru_cache(maxsize=64)
+def _links(root: str, key: str, sha256: str) -> frozenset[str]:
+    """What the page with this checksum links to."""
+    page = page_of(root, key)
+    if page is None or page.sha256 != sha256:
+        return frozenset()
+    return frozenset(places(page.read().decode("utf-8", "replace"), f"reports/{key}"))
+
+
+def _report(root: str, key: str) -> Artifact | None:
+    uri = join(root, "reports", key)
+    if not KEY.fullmatch(key) or not _lies_below(uri, root) or not exists(join(uri, MANIFEST)):
+        return None
+    return find(uri, KIND)
+
+
+def _file(artifact: Artifact, name: str, kind: str, root: str) -> Shown | None:
+    entry = artifact.manifest.files.get(name)
+    if entry is None or entry.size > MOST or not _lies_below(artifact.place(name), root):
+        return None
+    return Shown(name, kind, entry.sha256, artifact)
+
+
+def _lies_below(uri: str, root: str) -> bool:
+    """Whether the file lies in the storage once links of a file system are followed; a bucket has none."""
+    (scheme, path), (_, top) = parse(uri), parse(root)
+    return scheme != "file" or Path(path).resolve().is_relative_to(Path(top).resolve())
+
+
+class _Links(HTMLParser):
+    """Collects what the links of a page lead to."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.found: list[str] = []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        if tag == "a":
+            self.found += [value for name, value in attrs if name == "href" and value]
