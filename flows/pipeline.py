@@ -13,10 +13,12 @@ from flows.distill import distill_arms
 from flows.evaluate import evaluate, robustness
 from flows.ingest import dataset_and_record
 from flows.local.flow import flow
+from flows.planned import planned_steps
 from flows.prune import score_and_prune
 from flows.report import report
 from flows.restarts import refuse_endless_restarts
 from flows.workplace import workplace
+from tasks import terminal
 from tasks.parameters import Root
 
 DIGITS = PipelineConfig()
@@ -30,6 +32,7 @@ def pipeline(config: PipelineConfig = DIGITS, root: Root = None) -> str:
         config: What to do; set the dials, the rest is derived from them.
     """
     refuse_endless_restarts()
+    terminal.expect(planned_steps(config))
     root = workplace(root)
     dataset, record = dataset_and_record(config.ingest, root)
     check_fit(config, dataset)
