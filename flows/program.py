@@ -16,6 +16,7 @@ from bilp.artifacts.artifact import open_artifact
 from bilp.config import PipelineConfig
 from bilp.config.command_line import configure, parse, refuse_secrets_typed
 from bilp.config.explain import problems
+from bilp.config.help_text import topic_of
 from bilp.errors import BilpError
 from bilp.text.escaping import place
 from flows import accuracy_table
@@ -76,8 +77,9 @@ def with_options(
         with output.readers_may_go():
             return parse(arguments, name, f"{description}\n\nOptions of its own:\n{told}").given
 
-    if {"-h", "--help"} & set(rest):  # whatever else is missing or wrong
-        asked(["--help"])
+    topic = topic_of(rest)
+    if topic is not None:  # whatever else is missing or wrong
+        asked(["--help", *([topic] if topic else [])])
     try:
         options = model.model_validate(typed)
     except ValidationError as error:

@@ -45,7 +45,7 @@ def test_notes_skipped_files_and_duplicates_are_told_each_time(photos: Path, tmp
         "1 picture with more than one label (2 images), such as a/0.png and b/9.png",
         "duplicates kept, equal ones on one side of the split; ingest.duplicates drop would leave out 2 images",
     ]
-    images = "8 training and 2 test images of 2 classes"
+    images = "9 training and 2 test images of 2 classes"
     ended = [line.split(" s  ")[1] for line in (told[0][-1], told[1][-1])]
     assert ended == [f"ingest folder: {images}", f"ingest folder: {images}, there already"]
     assert dataset.startswith(f"{store}/datasets/photos/")
