@@ -22,6 +22,8 @@ CONTINUES = "interrupted; the same command continues where it stopped"
 
 _beginning = ""  # the program, while its modules are imported
 _typed = ""  # what the user typed to start the program, where one name stands for several programs
+_places: list[str] = []
+MOST_PLACES = 3
 
 
 def typed_as(program: str) -> None:
@@ -82,10 +84,21 @@ def _leave(*_: object) -> None:
     os._exit(INTERRUPTED)
 
 
+def continues_at(places: Sequence[str]) -> None:
+    """Where work that an interrupt ends now will go on, such as "distill bilp after round 6 of 10", for the line that says so."""
+    _places[:] = places
+
+
+def _continues() -> str:
+    """What an interrupt is told; where it is known, with what of the work is there and will not be done again."""
+    more = f", and {len(_places) - MOST_PLACES} more" if len(_places) > MOST_PLACES else ""
+    return f"{CONTINUES}: {'; '.join(_places[:MOST_PLACES])}{more}" if _places else CONTINUES
+
+
 def end(program: str, error: BaseException, doing: str) -> NoReturn:
     """End the program because of `error`."""
     if was_interrupted(error):
-        fail(program, [CONTINUES], INTERRUPTED)
+        fail(program, [_continues()], INTERRUPTED)
     if isinstance(error, BilpError):
         fail(program, [str(error)], FAILED)
     fail(program, [unexpected.told(error, doing)], FAILED)

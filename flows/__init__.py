@@ -12,6 +12,9 @@ from bilp.allocator import keep_freed_memory
 # twenty times slower as soon as anything else runs on the machine; sleeping threads cost nothing measurable.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
+# Prefect's client tells its makers of its use, and says so on the first terminal that it meets: both only if somebody asks for it.
+os.environ.setdefault("DO_NOT_TRACK", "1")
+
 # Must be settled before there are threads. A run that a worker starts has it from its environment (deployments/prefect.yaml).
 keep_freed_memory()
 

@@ -15,6 +15,7 @@ from flows import program
 from flows.experts import experts_of_arms
 from flows.ingest import ingest
 from flows.local.flow import flow
+from flows.planned import planned_steps
 from flows.prune import score_and_prune
 from flows.rounds import complete_run, shard_label
 from flows.units.execute import execute
@@ -127,6 +128,7 @@ def _label(planned: PlannedRun, config: PipelineConfig) -> str:
 
 
 def command(config: PipelineConfig) -> dict[str, list[str]]:
+    terminal.expect(planned_steps(config, "distill"))
     dataset = ingest(config.ingest)
     selection = score_and_prune(config, dataset)[1] if needs_selection(config) else None
     return distill_arms(config, dataset, selection)

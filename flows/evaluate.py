@@ -18,11 +18,12 @@ from flows import program
 from flows.distill import distill_arms
 from flows.ingest import ingest
 from flows.local.flow import flow
+from flows.planned import planned_steps
 from flows.prune import score_and_prune
 from flows.units.execute import execute
 from flows.units.table import evaluate_baseline, evaluate_synthetic, train_teacher
 from flows.workplace import workplace
-from tasks import stages
+from tasks import stages, terminal
 from tasks.addresses import synthetic_set
 from tasks.parameters import DatasetUri, Root, RunsByArm
 
@@ -61,6 +62,7 @@ def robustness(dataset_uri: DatasetUri, runs: RunsByArm, ipc: int, config: Evalu
 
 
 def command(config: PipelineConfig) -> list[str]:
+    terminal.expect(planned_steps(config, "evaluate"))
     dataset = ingest(config.ingest)
     selection = score_and_prune(config, dataset)[1] if needs_selection(config) else None
     runs = distill_arms(config, dataset, selection)

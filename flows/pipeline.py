@@ -20,12 +20,13 @@ from flows.distill import distill_arms
 from flows.evaluate import evaluate, robustness
 from flows.ingest import dataset_and_record
 from flows.local.flow import flow
+from flows.planned import planned_steps
 from flows.prune import score_and_prune
 from flows.report import report
 from flows.restarts import refuse_endless_restarts
 from flows.started_run import show_result, shown, stages_of
 from flows.workplace import workplace
-from tasks import run_lines, run_progress, run_texts
+from tasks import run_lines, run_progress, run_texts, terminal
 from tasks.parameters import Root
 from tasks.run_display import tell
 from tasks.run_name import unless_given
@@ -41,6 +42,7 @@ def pipeline(config: PipelineConfig = DIGITS, root: Root = None) -> str:
         config: What to do; set the dials, the rest is derived from them.
     """
     refuse_endless_restarts()
+    terminal.expect(planned_steps(config))
     root, stages = workplace(root), stages_of(config)
     with shown(stages, run_texts.plan(config, stages), run_texts.tags(config)) as mine:
         page = _through_all_stages(config, root)

@@ -11,15 +11,16 @@ from contextlib import contextmanager
 from typing import Any, NoReturn, TypeVar
 
 from pydantic import BaseModel, ValidationError
-from rich.table import Table
 
 from bilp import ending
 from bilp.artifacts.artifact import open_artifact
 from bilp.config import PipelineConfig
 from bilp.config.command_line import configure, parse, refuse_secrets_typed
 from bilp.config.explain import problems
+from bilp.config.help_text import topic_of
 from bilp.errors import BilpError
-from bilp.text.escaping import place, shown
+from bilp.text.escaping import place
+from flows import accuracy_table
 from tasks import output, terminal
 from tasks.terminal import Screen, print_line
 
@@ -85,8 +86,9 @@ def with_options(
                 configure(arguments, name, description)
             return command.given
 
-    if {"-h", "--help"} & set(rest):  # whatever else is missing or wrong
-        asked(["--help"])
+    topic = topic_of(rest)
+    if topic is not None:  # whatever else is missing or wrong
+        asked(["--help", *([topic] if topic else [])])
     try:
         options = model.model_validate(typed)
     except ValidationError as error:
@@ -154,30 +156,26 @@ def show_text(lines: Sequence[str]) -> None:
 
 
 def show_accuracy(evaluation_uris: Sequence[str]) -> None:
-    """Print a short table of accuracies."""
-    from bilp.evaluate import summary
+    """Print a table of accuracies, as the page has it."""
+    from bilp.evaluate.results import evaluation_rows
+    from bilp.report.accuracy import accuracy
+    from bilp.report.comparison import Training
 
-    rows = summary(evaluation_uris)
-    several = len({row.network for row in rows}) > 1
-    table = Table(
-        "trained on",
-        *(["network"] if several else []),
-        "accuracy, %",
-        output.as_printed("± (95 %)"),
-        "n",
-        title="Accuracy on real test images",
-    )
-    for row in rows:
-        cells = [row.arm, *([row.network] if several else []), f"{100 * row.mean:.2f}", f"{100 * row.half_width95:.2f}", str(row.n)]
-        table.add_row(*map(shown, cells))
-    Screen().print(table)
+    rows = [Training(**row) for uri in evaluation_uris for row in evaluation_rows(open_artifact(uri, "evaluation"))]
+    found = accuracy(rows)
+    if found is not None:
+        accuracy_table.show(found.rows)
 
 
 def show_report(report_uri: str) -> None:
-    """Print the accuracies that a report shows, and where it lies."""
-    parents = open_artifact(report_uri.rpartition("/")[0], "report").parents
+    """Print what a report says at its top, the accuracies that it shows, and in the last line where it lies."""
+    from bilp.report.headline import headline
+
     try:
-        show_accuracy([uri for role, uri in parents.items() if role.startswith("evaluation ")])
+        found = headline(report_uri)
+        accuracy_table.show(found.rows)
+        repeated = len({role for role in open_artifact(report_uri.rpartition("/")[0], "report").parents if role.startswith("run bilp")}) > 1
+        accuracy_table.print_sentence(found.sentence, repeated=repeated)
     finally:
         show_uri("report", report_uri)
 

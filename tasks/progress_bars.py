@@ -1,4 +1,4 @@
-"""Progress of the running task: a bar in the terminal and a progress artifact in Prefect's UI."""
+"""Progress of the running task: a line in the terminal and a progress artifact in Prefect's UI."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from bilp.artifacts import lease
 from bilp.text.escaping import markdown
 from tasks import in_notebook, run_progress, terminal
 from tasks.polling import interval
+from tasks.steps import Step
 from tasks.stopping import stop_if_asked
 
 ARTIFACT_INTERVAL = 2.0  # seconds between two updates in the UI, each of which costs a request; more for what takes long
@@ -70,9 +71,9 @@ _current: ContextVar[Watch] = ContextVar("current")
 
 
 @contextmanager
-def watched(label: str) -> Iterator[Watch]:
-    """The block's progress goes under this label."""
-    watch = Watch(terminal.line(label))
+def watched(label: str, step: Step | None = None) -> Iterator[Watch]:
+    """The block's progress goes under this label; `step` says what it is a part of."""
+    watch = Watch(terminal.line(label, step))
     token = _current.set(watch)
     try:
         yield watch

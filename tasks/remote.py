@@ -25,7 +25,7 @@ from bilp.artifacts import lease
 from bilp.artifacts.artifact import content_key, is_whole
 from bilp.errors import BilpError, LeaseLost, StorageError
 from bilp.storage.objects import join
-from tasks import terminal
+from tasks import steps, terminal
 from tasks.execution import Execution
 from tasks.polling import LONGEST, interval
 from tasks.stopping import stop_if_asked
@@ -58,7 +58,7 @@ class UnitFailed(BilpError):
     """A run of a unit failed for a reason that another attempt would meet again."""
 
 
-@stage("{label}")
+@stage("{label}", steps.elsewhere)
 def run_on_worker(label: str, deployment: str, parameters: Mapping[str, Any], artifact: str, root: str, among: int = 1) -> str:
     """Have `deployment` ("flow/name") run with these parameters until `artifact` is published; its URI.
 

@@ -28,7 +28,7 @@ from bilp.config.base import Count, Positive
 from bilp.config.import_options import ImportOptions
 from bilp.errors import BilpError
 from bilp.storage.objects import exists, join
-from tasks import terminal
+from tasks import result_words, steps, terminal
 from tasks.execution import device
 from tasks.parameters import DatasetUri, Label, RunUri
 from tasks.progress_bars import progress
@@ -38,7 +38,7 @@ from tasks.task import stage
 from tasks.ui_artifacts import show_accuracy, show_dropped, show_kept, show_link, show_source, show_synthetic
 
 
-@stage("ingest {config.source}")
+@stage("ingest {config.source}", steps.whole("ingest", "ingest {config.source}"), result_words.images)
 def read_source(config: IngestConfig, root: str) -> str:
     """Turn a source into a dataset; the URI of the record of the source. What there is to know of it is said each time."""
     from bilp.data.ingestion import read_source
@@ -51,7 +51,7 @@ def read_source(config: IngestConfig, root: str) -> str:
     return uri
 
 
-@stage("whiten {config.source}")
+@stage("whiten {config.source}", steps.whole("ingest", "whiten {config.source}"))
 def whiten(config: IngestConfig, record_uri: str) -> str:
     """Fit the whitening of the dataset that a record leads to; the URI of the whitened one."""
     from bilp.data.ingestion import dataset_of
@@ -66,7 +66,7 @@ def dataset_of(config: IngestConfig, record_uri: str) -> str:
     return whiten(config, record_uri) if config.whitening != "none" else open_record(record_uri).dataset_uri
 
 
-@stage("score trial {trial}")
+@stage("score trial {trial}", steps.one_of("score", "score", "trial", "trial", lambda given: given["config"].trials))
 def score_trial(dataset_uri: DatasetUri, config: ScoreConfig, trial: Count, root: str) -> str:
     """One training trial that records every sample's loss.
 
@@ -79,7 +79,7 @@ def score_trial(dataset_uri: DatasetUri, config: ScoreConfig, trial: Count, root
     return score_trial(dataset_uri, config, trial, root, device(), progress())
 
 
-@stage("summarize {config.trials} trials")
+@stage("summarize {config.trials} trials", steps.beside("score", "score", "summarizing", closes=True))
 def summarize(dataset_uri: str, config: ScoreConfig, root: str) -> str:
     """One row of criteria per sample, from all trials; the summary's URI."""
     from bilp.scoring.summary import summarize
@@ -87,7 +87,7 @@ def summarize(dataset_uri: str, config: ScoreConfig, root: str) -> str:
     return summarize(dataset_uri, config, root)
 
 
-@stage("prune by {config.criterion}")
+@stage("prune by {config.criterion}", steps.whole("prune", "prune"), result_words.kept)
 def prune(dataset_uri: str, scores_uri: str | None, config: PruneConfig, root: str) -> str:
     """Decide which samples of each class stay; the selection's URI."""
     from bilp.pruning.prune import prune
@@ -97,7 +97,7 @@ def prune(dataset_uri: str, scores_uri: str | None, config: PruneConfig, root: s
     return uri
 
 
-@stage("expert {expert} of {label}")
+@stage("expert {expert} of {label}", steps.one_of("experts", "experts of {label}", "expert", "expert", lambda given: given["config"].count))
 def train_expert(
     dataset_uri: DatasetUri,
     selection_uri: str | None,
@@ -120,7 +120,7 @@ def train_expert(
     return train_expert(dataset_uri, selection_uri, config, network, expert, root, device(), progress())
 
 
-@stage("collect {config.count} experts of {label}")
+@stage("collect {config.count} experts of {label}", steps.beside("experts", "experts of {label}", "collecting", closes=True))
 def collect_experts(
     dataset_uri: str, selection_uri: str | None, config: ExpertsConfig, network: NetworkConfig, root: str, label: str
 ) -> str:
@@ -130,7 +130,7 @@ def collect_experts(
     return collect_experts(dataset_uri, selection_uri, config, network, root)
 
 
-@stage("register {label}")
+@stage("register {label}", steps.whole("distill", "register {label}", quiet=True))
 def start_run(
     dataset_uri: str,
     selection_uri: str | None,
@@ -146,7 +146,7 @@ def start_run(
     return start_run(dataset_uri, selection_uri, config, reselect, root, experts_uri)
 
 
-@stage("pretrained network {number} of {label}")
+@stage("pretrained network {number} of {label}", steps.beside("distill", "distill {label}", "pretraining"))
 def pretrain_network(run_uri: RunUri, number: Count, label: Label = "run") -> str:
     """One of the networks that a distillation by idc or dream trains beforehand.
 
@@ -165,7 +165,7 @@ def untrained(run_uri: str) -> list[int]:
     return pretraining.untrained(run_uri)
 
 
-@stage("reselect {label} round {round_number}/{rounds}")
+@stage("reselect {label} round {round_number}/{rounds}", steps.beside("distill", "distill {label}", "measuring effects"))
 def reselect_round(run_uri: str, round_number: int, rounds: int, label: str = "run", shard: int | None = None) -> str:
     """Measure causal effects and decide which samples sit this round out; the URI of what was measured."""
     from bilp.distill import reselect_round
@@ -173,7 +173,7 @@ def reselect_round(run_uri: str, round_number: int, rounds: int, label: str = "r
     return reselect_round(run_uri, round_number, device(), progress(), shard)
 
 
-@stage("distill {label} round {round_number}/{rounds}")
+@stage("distill {label} round {round_number}/{rounds}", steps.distill_round)
 def distill_round(run_uri: str, round_number: int, rounds: int, label: str = "run", shard: int | None = None) -> str:
     """Advance the synthetic images by one round; the URI of its checkpoint."""
     from bilp.distill import distill_round
@@ -183,7 +183,7 @@ def distill_round(run_uri: str, round_number: int, rounds: int, label: str = "ru
     return uri
 
 
-@stage("merge {label} round {round_number}/{rounds}")
+@stage("merge {label} round {round_number}/{rounds}", steps.beside("distill", "distill {label}", "merging shards"))
 def merge_round(run_uri: str, round_number: int, rounds: int, label: str = "run") -> str:
     """Join what the shards of a run published in a round; the URI of the whole round."""
     from bilp.distill import merge_round
@@ -203,7 +203,7 @@ def has_all_rounds(run_uri: str, shard: int | None = None) -> bool:
     return round_files.is_complete(run_uri, shard)
 
 
-@stage("finish {label}")
+@stage("finish {label}", steps.beside("distill", "distill {label}", "finishing", closes=True))
 def finish_run(run_uri: str, label: str = "run") -> str:
     """Publish the synthetic set of a run that went through all its rounds; its URI."""
     from bilp.distill import finish_run
@@ -214,7 +214,7 @@ def finish_run(run_uri: str, label: str = "run") -> str:
     return uri
 
 
-@stage("train teacher")
+@stage("train teacher", steps.whole("evaluate", "train teacher"))
 def train_teacher(dataset_uri: DatasetUri, config: EvaluateConfig, root: str) -> str:
     """The network that gives soft labels, and features by which real images are chosen.
 
@@ -226,7 +226,7 @@ def train_teacher(dataset_uri: DatasetUri, config: EvaluateConfig, root: str) ->
     return train_teacher(dataset_uri, config.teacher, config.seed, root, device(), progress())
 
 
-@stage("evaluate {arm} {experiment}")
+@stage("evaluate {arm} {experiment}", steps.evaluated_set, result_words.accuracy)
 def evaluate_synthetic(dataset_uri: DatasetUri, synthetic_uri: str, arm: str, experiment: Count, config: EvaluateConfig, root: str) -> str:
     """A pool of networks trained on a synthetic set and tested on real images.
 
@@ -241,7 +241,7 @@ def evaluate_synthetic(dataset_uri: DatasetUri, synthetic_uri: str, arm: str, ex
     return evaluate_synthetic(dataset_uri, synthetic_uri, arm, experiment, config, root, device(), progress())
 
 
-@stage("evaluate baseline {baseline}")
+@stage("evaluate baseline {baseline}", steps.evaluated_baseline, result_words.accuracy)
 def evaluate_baseline(dataset_uri: DatasetUri, baseline: BaselineName, ipc: Positive, config: EvaluateConfig, root: str) -> str:
     """The same on real images: all of them, or random subsets.
 
@@ -255,7 +255,7 @@ def evaluate_baseline(dataset_uri: DatasetUri, baseline: BaselineName, ipc: Posi
     return evaluate_baseline(dataset_uri, baseline, ipc, config, root, device(), progress())
 
 
-@stage("robustness scores")
+@stage("robustness scores", steps.whole("evaluate", "robustness scores"))
 def robustness(evaluation_uris: dict[str, list[str]], root: str) -> str:
     """The scores of DD-Ranking from evaluations by variant; the table's URI."""
     from bilp.evaluate.robustness import VARIANTS, robustness
@@ -273,7 +273,7 @@ def refresh_index(root: str) -> None:
         terminal.say(f"          the list of reports was not brought up to date: {error}")
 
 
-@stage("report")
+@stage("report", steps.whole("report", "report"))
 def report(
     config: PipelineConfig,
     dataset_uri: str,

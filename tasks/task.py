@@ -34,7 +34,9 @@ from bilp.text.unexpected import one_line, while_doing
 from tasks import notice_lines, terminal
 from tasks.outcome import published_since
 from tasks.progress_bars import watched
+from tasks.result_words import ResultOf, in_words
 from tasks.run_name import RunName
+from tasks.steps import StepOf
 
 P = ParamSpec("P")
 
@@ -55,14 +57,20 @@ class Stage(Task[P, str]):
         return cast(str, result.result() if isinstance(result, State) and not kwargs.get("return_state") else result)
 
 
-def stage(run_name: str) -> Callable[[Callable[P, str]], Stage[P]]:
-    """Make a task of a function that returns the URI of its artifact; `run_name` may name parameters in braces."""
+def stage(run_name: str, step: StepOf | None = None, result: ResultOf | None = None) -> Callable[[Callable[P, str]], Stage[P]]:
+    """Make a task of a function that returns the URI of its artifact.
+
+    Args:
+        run_name: Its name in tables and logs; may name parameters in braces.
+        step: What it is a part of, for the terminal; by default of nothing.
+        result: A few words on what lies at the URI, for the terminal.
+    """
 
     name = RunName(run_name)
 
     def decorate(function: Callable[P, str]) -> Stage[P]:
         return Stage(
-            _reporting(function, name),
+            _reporting(function, name, step, result),
             name=function.__name__,
             task_run_name=name,
             retries=len(RETRY_DELAYS),
@@ -100,7 +108,7 @@ def _for_a_table(error: BaseException) -> BaseException:
     return Unexpected(one_line(error))
 
 
-def _reporting(function: Callable[P, str], run_name: str) -> Callable[P, Any]:
+def _reporting(function: Callable[P, str], run_name: str, step: StepOf | None, result: ResultOf | None) -> Callable[P, Any]:
     """The function with a line in the terminal at its end, and with the state that its outcome deserves."""
     signature = inspect.signature(function)
 
@@ -110,20 +118,20 @@ def _reporting(function: Callable[P, str], run_name: str) -> Callable[P, Any]:
         bound = signature.bind(*args, **kwargs)
         bound.apply_defaults()
         label = run_name.format(**bound.arguments)
-        with watched(label) as watch:
+        with watched(label, step(bound.arguments) if step else None) as watch:
             try:
                 with timed():
                     uri = function(*args, **kwargs)
                 fresh = published_since(uri, began)
             except BaseException as error:
-                watch.line.end(f"stopped by {type(error).__name__}")
+                watch.line.stop(error)
                 while_doing(error, label)
                 told = _for_a_table(error)
                 if told is error:
                     raise
                 raise told from error
             watch.finish()
-            watch.line.end("done" if fresh else "there already")
+            watch.line.end(terminal.DONE if fresh else terminal.THERE, in_words(uri, result))
         return uri if fresh else Completed(name="Cached", message=f"complete at {uri}", data=uri)
 
     return run

@@ -5,9 +5,10 @@ Only what was typed reaches the configuration, so that everything else is still 
 
 from __future__ import annotations
 
+import itertools
 import re
 import sys
-from argparse import SUPPRESS, ArgumentParser, RawDescriptionHelpFormatter
+from argparse import SUPPRESS, ArgumentParser
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, NoReturn
@@ -15,10 +16,11 @@ from typing import Any, NoReturn
 from pydantic import ValidationError, create_model
 from pydantic_settings import BaseSettings, CliSettingsSource, SettingsError
 
+from bilp.config import help_text
 from bilp.config.base import told
 from bilp.config.defaults import NETWORK_PATHS
 from bilp.config.distill import DistillConfig
-from bilp.config.explain import choices, explain, problems, similar, told_defaults
+from bilp.config.explain import EXPLAINED, choices, problems, similar, told_defaults
 from bilp.config.former import former_paths
 from bilp.config.methods.plugin import plugin_models
 from bilp.config.methods.spec import PLUGIN, PluginConfig
@@ -28,21 +30,26 @@ from bilp.ending import MISUSED, fail
 from bilp.errors import MOST, BilpError, ImpossibleUri
 from bilp.storage.uris import refuse_secrets
 from bilp.text.escaping import shortened, shown
+from bilp.text.suggestion import suggestion
 
 NOTE = """Whatever is not given is derived from the dials (the options without a dot) or the recipe: see --explain.
 Lists: --arms unpruned,bilp   Nothing: --reselect.candidates_per_class none
 Networks: --evaluate.networks convnet,mlp   or as JSON: '["convnet", {"name": "mlp"}]'"""
 
 
+HELP = "show the dials; followed by all, or by a stage as in --help distill, show its settings"
+EXPLAIN = "print every value, or those that were given or differ from defaults, and where they came from; do nothing else"
+MOST_ORIGIN, LEAST_TEXT = 30, 12  # cells of a column of --explain
+
 NETWORK_OPTIONS = tuple(f"--{path}" for path in NETWORK_PATHS)
 
 
 @dataclass(frozen=True)
 class Command:
-    """What was typed: the nested values, and whether they are only to be explained."""
+    """What was typed: the nested values, and which of them are only to be explained, a key of EXPLAINED."""
 
     given: dict[str, Any]
-    explain: bool
+    explain: str | None
 
 
 class _Settings(PipelineConfig, BaseSettings):  # type: ignore[misc]
@@ -63,11 +70,33 @@ def _settings(arguments: Sequence[str]) -> type[BaseSettings]:
 
 
 class _Parser(ArgumentParser):
+    typed: Sequence[str] = ()
+    """The command line."""
+
     def error(self, message: str) -> NoReturn:
         """One clear line instead of the usage of a hundred settings."""
         unknown = re.search(r"unrecognized arguments: --([\w.-]+)", message)
+        loose = re.search(r"unrecognized arguments: (?!-)(\S+)", message)
         meant = similar(unknown[1]) if unknown else None
-        hint = f"did you mean --{meant}?" if meant else "--help lists every setting"
+        hint = f"did you mean --{meant}?" if meant else "--help all lists every setting"
+        if loose and (joined := self._joined(loose[1])):
+            hint = f"separate the values of a list by commas: {joined}"
+        self._end(message, hint)
+
+    def _joined(self, word: str) -> str:
+        """The option with a list that a word follows with a space in between, as it should be typed; empty if it follows none."""
+        place = next((place for place, argument in enumerate(self.typed) if argument == word), 0)
+        first = next((at for at in range(place, -1, -1) if self.typed[at].startswith("--")), None)
+        if first is None:
+            return ""
+        option, _, value = self.typed[first].partition("=")
+        action = self._option_string_actions.get(_underscored(option))
+        if action is None or not str(action.metavar).endswith(",..."):
+            return ""
+        values = [part for part in (value, *itertools.takewhile(lambda argument: argument[:1] != "-", self.typed[first + 1 :])) if part]
+        return f"{option} {','.join(part.strip(',') for part in values)}"
+
+    def _end(self, message: str, hint: str) -> NoReturn:
         self.exit(2, f"{self.prog}: error: {shortened(shown(f'{message}; {hint}'), MOST)}\n")
 
 
@@ -76,12 +105,15 @@ def parse(arguments: Sequence[str], program: str, description: str) -> Command:
     refuse_secrets_typed(arguments, program)
     parser = _Parser(
         prog=program,
-        usage="%(prog)s [--SETTING VALUE ...] [--explain]",
+        usage="%(prog)s [--SETTING VALUE ...]",
         description=f"{description}\n\n{NOTE}",
-        formatter_class=lambda prog: RawDescriptionHelpFormatter(prog, max_help_position=44, width=140),
+        formatter_class=help_text.Formatter,
         allow_abbrev=False,
+        add_help=False,
     )
-    parser.add_argument("--explain", action="store_true", help="print every value and where it came from, and do nothing else")
+    parser.typed = list(arguments)
+    parser.add_argument(*help_text.HELP, action="help", help=HELP)
+    parser.add_argument("--explain", nargs="?", const="all", metavar="changed", help=EXPLAIN)
     for path in former_paths(PipelineConfig):  # read, but not told of
         parser.add_argument(f"--{path}", dest=path, help=SUPPRESS, default=SUPPRESS)
     typed = [_underscored(argument) for argument in arguments]
@@ -94,8 +126,13 @@ def parse(arguments: Sequence[str], program: str, description: str) -> Command:
         root_parser=parser,
         add_argument_method=_add_argument,
     )
+    topic = help_text.topic_of(arguments)
+    if topic is not None:
+        _help(parser, topic)
     namespace = parser.parse_args(_networks_by_name(typed))
     only_explain = vars(namespace).pop("explain")
+    if only_explain not in (None, *EXPLAINED):
+        parser.exit(MISUSED, f"{program}: error: {_unknown(str(only_explain))}\n")
     former = merge_all(*(nest(path, vars(namespace).pop(path)) for path in former_paths(PipelineConfig) if path in namespace))
     try:
         return Command(merge(source(parsed_args=namespace)(), former), only_explain)
@@ -109,16 +146,37 @@ def configure(arguments: Sequence[str], program: str, description: str) -> Pipel
     try:
         config = PipelineConfig.model_validate(command.given)
         if command.explain:
-            rows = [(row.path, shown(row.text), shown(row.origin)) for row in explain(command.given)]
-            path_width, text_width = (max(len(row[part]) for row in rows) for part in (0, 1))
-            lines = [f"{path:{path_width}}  {text:{min(text_width, 60)}}  {origin}" for path, text, origin in rows]
-            sys.stdout.write("\n".join(lines) + "\n")
+            sys.stdout.write(_explanation(command))
             sys.exit(0)
     except ValidationError as error:
         fail(program, problems(error, command.given), MISUSED)
     except BilpError as error:
         fail(program, [str(error)], MISUSED)
     return config
+
+
+def _explanation(command: Command) -> str:
+    """A line for each value, in columns as wide as the terminal allows; no value is cut."""
+    rows = [(row.path, shown(row.text), shown(row.origin)) for row in EXPLAINED[command.explain or "all"](command.given)]
+    if not rows:
+        return "every value is the default\n"
+    path_width, text_width, origin_width = (max(len(row[part]) for row in rows) for part in (0, 1, 2))
+    room = max(help_text.width() - path_width - min(origin_width, MOST_ORIGIN) - 4, LEAST_TEXT)
+    return "".join(f"{path:{path_width}}  {text:{min(text_width, room)}}  {origin}\n" for path, text, origin in rows)
+
+
+def _help(parser: _Parser, topic: str) -> NoReturn:
+    """Print the help on a topic and end the program."""
+    try:
+        help_text.print_help(parser, topic)
+    except BilpError as error:
+        parser.exit(MISUSED, f"{parser.prog}: error: {shortened(shown(str(error)), MOST)}\n")
+    sys.exit(0)
+
+
+def _unknown(word: str) -> str:
+    told = "changed for what was given or differs from defaults, nothing for every value"
+    return f"--explain {shortened(shown(word), MOST)}: no such word{suggestion(word, EXPLAINED)}; give {told}"
 
 
 def refuse_secrets_typed(arguments: Sequence[str], program: str) -> None:

@@ -27,6 +27,8 @@ AUGMENTED = (("experts", "augment"), ("distill", "augment"), ("evaluate", "augme
 
 
 GIVEN = "given"
+RECIPE = "recipe "
+"""How the origin of what a recipe says begins."""
 
 
 @dataclass(frozen=True)
@@ -92,13 +94,12 @@ DIAL_PATHS = {
 }
 
 
-def _dial_rules(dials: Dials, wrong: Mapping[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Every rule that follows from the dials; `wrong` are given dials of no valid value, which are handed on to be refused."""
+def _dial_rules(dials: Dials) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Every rule that follows from the dials; one that was given no valid value is at its default, and refused by its own name."""
     method, cell = METHODS[dials.method], _cell(dials)
     name, dataset = method.name, dials.dataset
     for dial, paths in DIAL_PATHS.items():
-        value = wrong.get(dial, getattr(dials, dial))
-        yield f"dial {dial}", merge_all(*(nest(path, value) for path in paths))
+        yield f"dial {dial}", merge_all(*(nest(path, getattr(dials, dial)) for path in paths))
     by_method, by_dataset = method.values(cell), _dataset_rules(method, cell)
     smallest = _smallest_class(merge(by_method, by_dataset), cell)
     yield "dial ipc (real initialization needs as many samples)", {"prune": {"minimum_per_class": smallest}}
@@ -146,7 +147,6 @@ def complete(given: Mapping[str, Any]) -> Completion:
     said = merge_all(recipe, user)
     dials = read(Dials, said)
     _refuse_another_dataset(str(recipe_name), recipe, dials)
-    wrong = {name: value for name, value in said.items() if name in DIAL_PATHS and name not in dials.model_fields_set}
     keep = SOURCES[dials.dataset].keep
     dataset_dials = {} if keep is None else {"keep": keep}
     method_dials = {} if METHODS[dials.method].adaptive else {"beta": 0.0}
@@ -154,11 +154,11 @@ def complete(given: Mapping[str, Any]) -> Completion:
     rules = [
         (f"dataset {dials.dataset}", dataset_dials),
         (f"method {dials.method} (no adaptive level)", method_dials),
-        *_dial_rules(dials.model_copy(update=implied), wrong),
+        *_dial_rules(dials.model_copy(update=implied)),
         *_pruning_rules(dials),
     ]
     completion = Completion({}, {})
-    for origin, layer in [*rules, (f"recipe {recipe_name}", recipe), (GIVEN, user)]:
+    for origin, layer in [*rules, (f"{RECIPE}{recipe_name}", recipe), (GIVEN, user)]:
         completion = completion.under(layer, origin)
     return _followed(completion, said)
 

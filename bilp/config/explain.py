@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import json
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache
@@ -12,16 +13,21 @@ from typing import Any, get_args
 from pydantic import BaseModel, ValidationError
 
 from bilp.config.base import Frozen, Told
-from bilp.config.defaults import DIAL_PATHS, GIVEN, complete
+from bilp.config.defaults import DIAL_PATHS, GIVEN, RECIPE, complete
 from bilp.config.methods.plugin import plugin_models
 from bilp.config.methods.spec import PLUGIN
 from bilp.config.nested import inline, leaves
 from bilp.config.pipeline import PipelineConfig
+from bilp.config.standalone import default_of
 from bilp.errors import ConfigError
 from bilp.registry import AS_TYPED, EntryName
+from bilp.text.suggestion import suggestion
 
 DEFAULT = "default"
 MOST_PROBLEMS = 20  # lines about wrong values; who has more has the wrong file
+NAMED = ("literal_error", "enum")
+"""Types of errors about a value that is none of those which the message quotes."""
+_QUOTED = re.compile(r"'([^']*)'")
 MOST_SHOWN = 200  # characters of a wrong value
 
 
@@ -48,6 +54,20 @@ def explain(given: Mapping[str, Any]) -> list[Setting]:
     config = PipelineConfig.model_validate(given)
     origins = config.origins or {}
     return [Setting(path, value, _origin(path, origins)) for path, value in leaves(config.model_dump(mode="json", context=AS_TYPED))]
+
+
+def changed(given: Mapping[str, Any]) -> list[Setting]:
+    """What `explain` says of values that were given, by the user or the recipe, and of others that differ from the models' defaults."""
+    kept = []
+    for setting in explain(given):
+        stated = setting.origin == GIVEN or setting.origin.startswith(RECIPE)
+        if stated or (setting.origin != DEFAULT and setting.value != default_of(PipelineConfig, setting.path)):
+            kept.append(setting)
+    return kept
+
+
+EXPLAINED = {"all": explain, "changed": changed}
+"""By the word after --explain."""
 
 
 def problems(error: ValidationError, given: Mapping[str, Any]) -> list[str]:
@@ -84,7 +104,8 @@ def _line(item: Mapping[str, Any], path: str, origin: str) -> str:
     if item["type"] == "value_error":  # written by the models: names its values itself
         return f"{path}: {message}" if path else message
     source = "" if origin in (GIVEN, DEFAULT) else f" (from {origin})"
-    return f"{path} = {_shortened(item['input'])}{source}: {message[0].lower()}{message[1:]}"
+    meant = suggestion(item["input"], _QUOTED.findall(message)) if item["type"] in NAMED else ""
+    return f"{path} = {_shortened(item['input'])}{source}: {message[0].lower()}{message[1:]}{meant}"
 
 
 def _shortened(value: Any) -> str:

@@ -24,7 +24,7 @@ def refuse_what_is_left_out(model: type[BaseModel], given: Any, rules: Mapping[s
     if not isinstance(given, Mapping):
         return
     there = renamed(model, as_plain(given))
-    missing = [path for path, value in leaves(rules) if not _is_given(there, path) and _default(model, path) != _plain(value)]
+    missing = [path for path, value in leaves(rules) if not _is_given(there, path) and default_of(model, path) != _plain(value)]
     if missing:
         raise ValueError(f"{decided_by} decides {', '.join(missing)}: give each, or take all of them from {source}")
 
@@ -36,15 +36,16 @@ def _is_given(values: Mapping[str, Any], path: str) -> bool:
     return name in values and (not rest or not isinstance(below, Mapping) or _is_given(below, rest))
 
 
-def _default(model: type[BaseModel], path: str) -> Any:
+def default_of(model: type[BaseModel], path: str) -> Any:
     """The default of the field at a dotted path, or None if it has none, as settings that a method brings do not here."""
     name, _, rest = path.partition(".")
     if name not in model.model_fields:
         return None
-    default = model.model_fields[name].default
+    field = model.model_fields[name]
     if rest:
-        return _default(type(default), rest)
-    return _plain(default)
+        inner = field.annotation
+        return default_of(inner, rest) if isinstance(inner, type) and issubclass(inner, BaseModel) else None
+    return _plain(field.default)
 
 
 def _plain(value: Any) -> Any:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from bilp import notices
 from bilp.artifacts.artifact import Artifact, find, open_artifact
 from bilp.artifacts.facts import ReselectFacts, RoundFacts, SelectionFacts
 from bilp.artifacts.run_layout import RESELECT, ROUND, SYNTHETIC, reselect_uri, round_uri
@@ -44,7 +45,9 @@ def headline(report_uri: Uri, config: PipelineConfig | None = None) -> Headline:
     Raises MissingArtifact or DamagedArtifact.
     """
     report = open_artifact(as_uri(report_uri).removesuffix(f"/{FILE}"), KIND)
-    config = config or PipelineConfig.model_validate(report.manifest.config)
+    if config is None:
+        with notices.reading_what_is_stored():
+            config = PipelineConfig.model_validate(report.manifest.config)
     parents, sets = report.parents, _synthetic_sets(report.parents)
     dataset = open_dataset(parents["dataset"], parents.get("source"))  # the same pixels may be known under several names
     rows = [Training(**row) for uri in _evaluations(parents) for row in evaluation_rows(open_artifact(uri, EVALUATION))]

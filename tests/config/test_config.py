@@ -551,8 +551,8 @@ def test_networks_are_typed_by_name_by_settings_or_both() -> None:
     ("arguments", "message"),
     [
         (["--distill.iteration", "3"], "unrecognized arguments: --distill.iteration 3; did you mean --distill.iterations?"),
-        (["--zzzzzzzz", "3"], "unrecognized arguments: --zzzzzzzz 3; --help lists every setting"),
-        (["--ipc"], "argument --ipc: expected one argument; --help lists every setting"),
+        (["--zzzzzzzz", "3"], "unrecognized arguments: --zzzzzzzz 3; --help all lists every setting"),
+        (["--ipc"], "argument --ipc: expected one argument; --help all lists every setting"),
         (["--ipc", "x"], 'ipc = "x": input should be a valid integer, unable to parse string as an integer'),
         (["--method", "dx"], f'method = "dx": input should be {either(map(repr, METHODS))}'),
         (["--recipe", "nowhere.yaml"], "recipe 'nowhere.yaml': no file nowhere.yaml"),
@@ -587,7 +587,7 @@ def test_explain_prints_every_leaf_with_its_origin_and_ends(capsys: pytest.Captu
 
 def test_help_names_every_setting_and_its_choices(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as ended:
-        parse(["--help"], "program", "What it does.")
+        parse(["--help", "all"], "program", "What it does.")
     text = capsys.readouterr().out
     assert ended.value.code == 0
     assert not [path for path, _ in leaves(PipelineConfig().model_dump()) if f"--{path}" not in text]

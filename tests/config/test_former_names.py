@@ -98,7 +98,7 @@ def test_settings_are_explained_under_todays_names(noticed: list[str], capsys: p
 
 def test_no_help_tells_of_former_names(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
-        configure(["--help"], "program", "")
+        configure(["--help", "all"], "program", "")
     told = capsys.readouterr().out
     assert "--ingest.color" in told
     assert not any(path in told for path in former_paths(PipelineConfig))

@@ -11,7 +11,7 @@ import pytest
 import torch
 from prefect.client.orchestration import get_client
 from prefect.client.schemas.filters import ArtifactFilter, ArtifactFilterFlowRunId
-from tiny_pipeline import TINY, Finished, ended, options, outcomes
+from tiny_pipeline import TINY, Finished, endings, options, outcomes
 
 from bilp.config import PipelineConfig
 from bilp.data import open_dataset
@@ -43,12 +43,13 @@ def test_a_published_set_comes_in_and_is_tested(
     file = tmp_path / "res_DC_digits.pt"
     torch.save({"data": [[dataset.train.batch(chosen), dataset.train.labels[chosen]]]}, file)
     arguments = [*options(TINY), "--file", str(file), "--name=dc-by-others", "--evaluated", "yes"]
-    assert typed("flows.import_set", arguments, copied.root, monkeypatch) == 0
+    with endings() as outcome:
+        assert typed("flows.import_set", arguments, copied.root, monkeypatch) == 0
     captured = capsys.readouterr()
     uri = captured.out.splitlines()[0].removeprefix("synthetic set: ")
     assert len(load_distilled(uri)) == 10
-    assert [line.split()[1] for line in captured.out.splitlines() if line.startswith("│")] == ["full", "random", "dc-by-others"]
-    outcome = ended(captured.err)
+    cells = [[cell.strip() for cell in line.split("│")[1:-1]] for line in captured.out.splitlines() if line.startswith("│")]
+    assert [row[:2] for row in cells] == [["All real images", "1,438"], ["Random real images", "10"], ["dc-by-others", "10"]]
     assert outcome[f"import {file}"] == outcome["evaluate dc-by-others 0"] == "done"
     assert outcome["ingest digits"] == outcome["evaluate baseline full"] == "there already"
 
@@ -83,9 +84,9 @@ def test_a_published_cell_is_reproduced_at_a_part_of_its_size(
     published = {"published": {"value": 50.0, "source": "a table", "arm": "bilp", "unpruned": 40.0}}
     longer = {"distill": {**TINY["distill"], "iterations": 16}, "evaluate": {**TINY["evaluate"], "seeds": 4}}
     cell.write_text(json.dumps({**published, **TINY, **longer}), encoding="utf-8")
-    assert typed("flows.reproduce", [str(cell), "--scale", "0.5"], copied.root, monkeypatch) == 0
+    with endings() as done:
+        assert typed("flows.reproduce", [str(cell), "--scale", "0.5"], copied.root, monkeypatch) == 0
     captured = capsys.readouterr()
-    done = ended(captured.err)
     assert done.pop(f"compare with {cell}") == "done"
     assert set(done.values()) == {"there already"}, "half of twice the work is the work of the pipeline"
     lines = captured.out.splitlines()

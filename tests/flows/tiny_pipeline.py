@@ -52,12 +52,25 @@ def options(values: dict[str, Any]) -> list[str]:
 
 @contextmanager
 def outcomes() -> Iterator[dict[str, str]]:
-    """What the terminal says about each stage that ends inside the block: label and outcome."""
-    text, found = io.StringIO(), dict[str, str]()
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(terminal, "_display", terminal.Display(Console(file=text)))
+    """What the terminal is told of each task that ends inside the block: label and outcome."""
+    with pytest.MonkeyPatch.context() as patch, endings() as found:
+        patch.setattr(terminal, "_display", terminal.Display(Console(file=io.StringIO())))
         yield found
-    found.update(ended(text.getvalue()))
+
+
+@contextmanager
+def endings() -> Iterator[dict[str, str]]:
+    """The same, where a program opens the display itself."""
+    found: dict[str, str] = {}
+    end = terminal.Line.end
+
+    def recorded(line: terminal.Line, outcome: str, result: str = "") -> None:
+        found[line.label] = outcome
+        end(line, outcome, result)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(terminal.Line, "end", recorded)
+        yield found
 
 
 def units_backwards(monkeypatch: pytest.MonkeyPatch) -> list[str]:
@@ -73,12 +86,6 @@ def units_backwards(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     monkeypatch.setenv("BILP_EXECUTION", "workers")
     monkeypatch.setitem(execute.EXECUTORS, "workers", backwards)
     return carried
-
-
-def ended(text: str) -> dict[str, str]:
-    """Label and outcome of every stage that ended according to the lines of a terminal."""
-    lines = [line.split(" s  ", 1)[1].rpartition(": ") for line in text.splitlines() if " s  " in line]
-    return {label: outcome for label, _, outcome in lines if outcome in ("done", "there already")}
 
 
 def files(root: str) -> dict[str, tuple[int, bytes]]:

@@ -33,6 +33,7 @@ from bilp.registry import plugins_in
 
 REPOSITORY = toy_package.REPOSITORY
 KILLER = REPOSITORY / "tests" / "flows" / "run_and_kill.py"
+TELLER = REPOSITORY / "tests" / "flows" / "run_and_tell.py"
 PATIENCE = 300
 
 SETTINGS = {
@@ -77,11 +78,12 @@ class Machine:
         )
 
     def outcomes(self, version: str) -> dict[str, str]:
-        """The pipeline; what it said at the end of each stage."""
-        done = self.run(version, "-m", "flows.pipeline", *OPTIONS)
+        """The pipeline; how each of its tasks ended."""
+        file = self.root.with_name("outcomes.json")
+        done = self.run(version, str(TELLER), "flows.pipeline", str(file), *OPTIONS)
         assert done.returncode == 0, done.stderr
-        lines = [line.split(" s  ", 1)[1].rpartition(": ") for line in done.stderr.splitlines() if " s  " in line]
-        return {label: outcome for label, _, outcome in lines}
+        found: dict[str, str] = json.loads(file.read_bytes())
+        return found
 
     def manifests(self) -> dict[str, dict[str, Any]]:
         """Every manifest by the URI of its artifact."""

@@ -1,0 +1,74 @@
+"""The table of accuracies at the end of a command, in the words and with the statistics of the page."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from rich.table import Table
+from rich.text import Text
+
+from bilp.text.escaping import shown
+from tasks import output
+from tasks.terminal import Screen, print_line
+
+if TYPE_CHECKING:
+    from bilp.report.accuracy import AccuracyRow
+
+WIDEST = 10_000  # cells of a table that is only measured
+TITLE = "Accuracy on real test images, with 95 % intervals"
+NEXT = "next: --experiments 3 tells whether a difference holds for other distillations, too; --help lists what else can be set"
+
+
+def show(rows: Sequence[AccuracyRow]) -> None:
+    """Print a row for each arm and network; on a narrow terminal without lines around them, and one network after the other."""
+    screen = Screen()
+    whole = _table(rows, framed=True)
+    if _fits(whole, screen):
+        screen.print(whole)
+        return
+    for network in dict.fromkeys(row.network for row in rows):
+        screen.print(_table([row for row in rows if row.network == network], framed=False))
+
+
+def _fits(table: Table, screen: Screen) -> bool:
+    return screen.measure(table, options=screen.options.update(max_width=WIDEST)).maximum <= screen.width
+
+
+def _table(rows: Sequence[AccuracyRow], *, framed: bool) -> Table:
+    several = len({row.network for row in rows}) > 1
+    compared = any(row.difference for row in rows)
+    table = Table(title=TITLE if framed else f"{rows[0].network}: {TITLE[0].lower()}{TITLE[1:]}", title_justify="left")
+    if not framed:
+        table.box, table.pad_edge, table.padding = None, False, (0, 2, 0, 0)
+    table.add_column("trained on")
+    if several:
+        table.add_column("network")
+    for heading in ("images", "accuracy", "n"):
+        table.add_column(heading, justify="right", no_wrap=True)
+    if compared:
+        table.add_column("to unpruned", justify="right", no_wrap=True)
+    for row in rows:
+        cells = [row.words.title, *([row.network] if several else []), row.images, row.shown, str(row.accuracy.n)]
+        cells += [row.difference.removesuffix(" points")] if compared else []
+        table.add_row(*map(_cell, cells))
+    return table
+
+
+def _cell(text: str) -> str:
+    return output.as_printed(shown(text.replace("\u00a0", " ")))
+
+
+def print_sentence(sentence: str, *, repeated: bool = True) -> None:
+    """Print what the numbers say; for somebody at a terminal broken at words, and with what may be done next.
+
+    `repeated` says whether there are several distillations of each arm already.
+    """
+    screen, text = Screen(), _cell(sentence)
+    if not sys.stdout.isatty():
+        print_line(screen, text)
+        return
+    screen.print(Text(text))
+    if not repeated:
+        screen.print(Text(NEXT, style="dim"))

@@ -1,0 +1,45 @@
+"""The steps that a command consists of, as far as its configuration tells before anything is done."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from bilp.config import PipelineConfig
+from bilp.config.arms import needs_experts, needs_scores, needs_selection, needs_teacher, planned_runs
+from tasks.estimate import Planned
+from tasks.steps import STAGES, evaluation_kind
+
+
+def planned_steps(config: PipelineConfig, last: str = STAGES[-1]) -> list[Planned]:
+    """Every step up to the stage `last`; what differs in time is of different kinds, as in `tasks.steps`."""
+    most = STAGES.index(last)
+    return [step for step in _steps(config, last) if STAGES.index(step.stage) <= most]
+
+
+def _steps(config: PipelineConfig, last: str) -> Iterator[Planned]:
+    runs = planned_runs(config)
+    yield Planned("ingest", "")
+    if needs_selection(config) or last in ("score", "prune"):
+        if needs_scores(config.prune) or last == "score":
+            yield Planned("score", "trial", config.score.trials)
+        yield Planned("prune", "")
+    if needs_experts(config):
+        yield Planned("experts", "expert", config.experts.count * len({run.static for run in runs}))
+    shards = config.distill.shards
+    yield Planned("distill", "round", sum(run.distill.rounds * shards for run in runs))
+    measuring = sum(run.distill.rounds * shards for run in runs if run.reselect.beta > 0)
+    if measuring:
+        yield Planned("distill", "measuring effects", measuring)
+    yield from _evaluations(config, len(runs))
+    yield Planned("report", "")
+
+
+def _evaluations(config: PipelineConfig, runs: int) -> Iterator[Planned]:
+    """How many robustness scores add is not known before; until they are made, more than what is known remains."""
+    if needs_teacher(config.evaluate):
+        yield Planned("evaluate", "train teacher")
+    for baseline in config.evaluate.baselines:
+        yield Planned("evaluate", evaluation_kind(baseline))
+    yield Planned("evaluate", "evaluation", runs)
+    if config.evaluate.robustness:
+        yield Planned("evaluate", "robustness scores")
