@@ -59,12 +59,18 @@ def find(typed: Uri, root: Uri | None = None, kinds: Collection[str] | None = No
         root: storage root, by default BILP_STORAGE. A URI that leads into another storage is followed there.
         kinds: the kinds that are meant, by default all of them.
     """
+    found = locate(typed, root, kinds)
+    require_whole(found)
+    return found
+
+
+def locate(typed: Uri, root: Uri | None = None, kinds: Collection[str] | None = None) -> Found:
+    """As `find`, also of what is only half there, damaged or of a newer version: to remove it, for instance."""
     root = objects.storage_root() if root is None else as_uri(root)
     text = str(typed).strip()
     found = _at_place(text, root) if "/" in text else _of_key(text, root, kinds)
     if kinds is not None and found.kind not in kinds:
         raise ConfigError(f"{typed} is of kind {found.kind}, and one of {', '.join(sorted(kinds))} is needed here")
-    require_whole(found)
     return found
 
 
