@@ -14,7 +14,8 @@ from bilp.config.arms import PlannedRun, needs_experts, needs_teacher
 from bilp.config.baselines import ALL_REAL, RANDOM_REAL
 from bilp.distill import distill_round, finish_run, merge_round, pretrain_network, reselect_round, round_files, start_run
 from bilp.distill.pretraining import untrained
-from bilp.evaluate import VARIANTS, evaluate_baseline, evaluate_synthetic, robustness, train_teacher, variants
+from bilp.evaluate import evaluate_baseline, evaluate_synthetic, train_teacher, variants
+from bilp.evaluate.robustness import VARIANTS, robustness
 from bilp.experts.train_experts import collect_experts, train_expert
 from bilp.scoring.summary import summarize
 from bilp.scoring.trial import score_trial
