@@ -10,6 +10,7 @@ import numpy as np
 from bilp import notices
 from bilp.artifacts.artifact import Artifact, find, open_artifact
 from bilp.artifacts.facts import ReselectFacts, RoundFacts, SelectionFacts
+from bilp.artifacts.report_places import FILE, KIND
 from bilp.artifacts.run_layout import RESELECT, ROUND, SYNTHETIC, reselect_uri, round_uri
 from bilp.config import METHODS, PipelineConfig
 from bilp.config.arms import adaptive_note
@@ -21,7 +22,6 @@ from bilp.pruning.prune import KIND as SELECTION
 from bilp.report.accuracy import AccuracyRow, accuracy
 from bilp.report.comparison import Training
 from bilp.report.decisions import Decisions, round_shares
-from bilp.report.page import FILE, KIND
 from bilp.report.verdict import Amounts, main_arm, verdict
 from bilp.report.wording import arm_place, arm_words, count, dataset_title
 from bilp.storage.objects import Uri, as_uri

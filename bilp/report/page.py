@@ -13,6 +13,7 @@ from markupsafe import Markup
 from bilp.artifacts import layout, parquet
 from bilp.artifacts.artifact import content_key, plain, there_already
 from bilp.artifacts.publication import publish
+from bilp.artifacts.report_places import FILE, KIND, REPORTS
 from bilp.artifacts.tables import REPORTED
 from bilp.config import CRITERIA, METHODS, PipelineConfig
 from bilp.config.arms import adaptive_note
@@ -46,8 +47,6 @@ from bilp.text.escaping import shown as one_line
 
 VERSION = 3
 """Of the page, and of the table and the facts that go with it."""
-KIND = "report"
-FILE = "report.html"
 PIXELATED_SIDE = 40  # smaller images are enlarged by the page: pixel by pixel, not blurred
 
 
@@ -93,7 +92,7 @@ def report(
     origins = origins_of(config) if origins is None else origins
     called = sources.artifacts[0].artifact.fact("name")  # the same pixels may be known under several
     key = content_key(KIND, VERSION, name=called, parents=shown, config=config, origins=dict(origins))
-    uri = join(root, "reports", key)
+    uri = join(root, REPORTS, key)
     published = there_already(uri, KIND, key, shown=True)
     if published is None:
         collected = collect(sources)

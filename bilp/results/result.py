@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
+from bilp.artifacts.report_places import FILE, KIND
 from bilp.config.changed import changed
 from bilp.report.outcome import ArmResult, main_result
 from bilp.storage import objects
@@ -49,7 +50,7 @@ class Result:
     @property
     def report(self) -> str | None:
         """URI of the page."""
-        return objects.join(self.uri, "report.html") if self.kind == "report" and self.status == FINISHED else None
+        return objects.join(self.uri, FILE) if self.kind == KIND and self.status == FINISHED else None
 
     @property
     def dataset(self) -> str:
@@ -72,7 +73,7 @@ class Result:
         """Settings by dotted path that are not what data set, method and images per class imply; nothing for single distillations."""
         if self.stated is not None:
             return dict(self.stated)
-        return changed(self.config) if self.kind == "report" else {}
+        return changed(self.config) if self.kind == KIND else {}
 
     @property
     def main(self) -> ArmResult | None:

@@ -14,10 +14,15 @@ from test_result_tables import result
 
 from bilp.artifacts import parquet
 from bilp.artifacts.publication import publish
+from bilp.artifacts.report_places import COMPARISON, FILE
+from bilp.artifacts.served_reports import places
 from bilp.artifacts.tables import REPORTED
 from bilp.evaluate.metrics import Difference
+from bilp.maintenance.inventory import take_inventory
 from bilp.report.outcome import ArmResult, stated
+from bilp.results.side_by_side import compare_reports, written_about
 from bilp.results.stored import results
+from bilp.storage import objects
 from flows.commands import compare, ls, show
 from flows.commands import open as open_command
 
@@ -67,6 +72,19 @@ def test_reports_are_compared_on_a_page(storage: str, tmp_path: Path, capsys: py
     out = capsys.readouterr().out
     assert "prune.keep" in out and "50.0 %" in out and out.endswith(f"page: {tmp_path}/page.html\n")
     assert "Settings that differ" in (tmp_path / "page.html").read_text(encoding="utf-8")
+
+
+def test_a_comparison_lies_beside_its_reports_and_leads_to_them(storage: str, capsys: pytest.CaptureFixture[str]) -> None:
+    compare.main(["ab", "ac"])
+    page = capsys.readouterr().out.splitlines()[-1].removeprefix("page: ")
+    place = page.removeprefix(f"{storage}/")
+    assert COMPARISON.fullmatch(place)
+    linked = set(places(objects.read(page).decode(), place.rpartition("/")[0]))
+    assert linked == {f"reports/{key * 8}/{FILE}" for key in ("ab", "ac")}
+    uris = [f"{storage}/reports/{key * 8}/{FILE}" for key in ("ab", "ac")]
+    assert written_about(uris) == compare_reports([*uris, uris[0]]) == page
+    assert compare_reports(uris[:1]) is written_about(uris[::-1]) is None
+    assert len(results(storage)) == 2 and not take_inventory(storage).foreign
 
 
 def test_a_report_is_opened_as_a_local_page(storage: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
