@@ -19,6 +19,6 @@ def test_everything_that_tells_the_version_tells_the_same() -> None:
     assert "version" not in project["project"]
     assert project["tool"]["setuptools"]["dynamic"]["version"] == {"attr": "bilp.__version__"}
     assert yaml.safe_load((REPOSITORY / "CITATION.cff").read_text(encoding="utf-8"))["version"] == bilp.__version__
-    (latest, *_) = re.findall(r"^## (\S+)", (REPOSITORY / "CHANGELOG.md").read_text(encoding="utf-8"), re.MULTILINE)
+    (latest, *_) = re.findall(r"^## (\d\S*)", (REPOSITORY / "CHANGELOG.md").read_text(encoding="utf-8"), re.MULTILINE)
     assert latest == bilp.__version__
     assert provenance()["bilp"] == bilp.__version__

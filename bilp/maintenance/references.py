@@ -134,9 +134,8 @@ def _taught_by(evaluation: Item, teacher: Item) -> bool:
 
 
 def _asks_for_networks(run: Item) -> bool:
-    pretrained: Any = run.recorded("distill").get("idc")
-    pretrained = pretrained.get("pretrained") if isinstance(pretrained, dict) else None
-    return isinstance(pretrained, dict) and bool(pretrained.get("networks"))
+    groups = [group.get("pretrained") for group in run.recorded("distill").values() if isinstance(group, dict)]
+    return any(isinstance(pretrained, dict) and pretrained.get("networks") for pretrained in groups)
 
 
 def is_finished(inventory: Inventory, run: Item) -> bool:

@@ -14,7 +14,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
-FOLDER, ABSENT, OTHER = "folder", "absent", "other"
+FOLDER, ABSENT, OTHER = "directory", "absent", "other"
 _WRITING = frozenset(("write", "create"))
 _UNFOLLOWED = frozenset(("list",))
 

@@ -46,7 +46,7 @@ COMMANDS = Registry(
         Command("ingest", "stages", "flows.ingest", "turn a source of real images into one canonical dataset"),
         Command("score", "stages", "flows.score", "score every real sample by short trainings"),
         Command("prune", "stages", "flows.prune", "cut each class of the real samples by score"),
-        Command("experts", "stages", "flows.experts", "train the experts that mtt and tesla imitate"),
+        Command("experts", "stages", "flows.experts", "train the experts that trajectory matching imitates"),
         Command("distill", "stages", "flows.distill", "distill a synthetic set for every arm of the comparison"),
         Command("evaluate", "stages", "flows.evaluate", "train networks on the synthetic sets and test them on real images"),
         Command("report", "stages", "flows.report", "write the page"),

@@ -12,6 +12,8 @@ import pytest
 
 import bilp
 from bilp.api import composition
+from bilp.artifacts.manifest_file import MANIFEST
+from bilp.artifacts.run_layout import RECORD
 from bilp.distill import distill_round
 from bilp.errors import BilpError
 
@@ -33,9 +35,11 @@ def report(tmp_path_factory: pytest.TempPathFactory) -> bilp.Report:
     return bilp.report(bilp.evaluate(result, **EVALUATE))
 
 
-def stored(report: bilp.Report) -> dict[str, int]:
-    root = Path(report.data.root)
-    return {str(path): path.stat().st_mtime_ns for path in root.rglob("*") if path.is_file()}
+def stored(report: bilp.Report) -> dict[str, bytes | int]:
+    """What every file holds whose time is that of its last use, and when every other one was written."""
+    paths = [path for path in Path(report.data.root).rglob("*") if path.is_file()]
+    used = (MANIFEST, RECORD)
+    return {str(path): path.read_bytes() if path.name in used else path.stat().st_mtime_ns for path in paths}
 
 
 def test_results_say_what_they_are_in_a_line(report: bilp.Report) -> None:

@@ -9,6 +9,7 @@ import pytest
 
 import bilp
 from bilp.artifacts.manifest_file import MANIFEST
+from bilp.artifacts.run_layout import RECORD
 from bilp.config import PipelineConfig
 
 pytestmark = pytest.mark.slow
@@ -46,9 +47,10 @@ def _prefect(prefect_home: Path) -> None:
     pass
 
 
-def files(root: Path) -> dict[str, int]:
-    """When each file below a folder was last changed."""
-    return {str(path.relative_to(root)): path.stat().st_mtime_ns for path in root.rglob("*") if path.is_file()}
+def files(root: Path) -> dict[str, bytes | int]:
+    """What every file below a folder holds whose time is that of its last use, and when every other one was written."""
+    paths, used = [path for path in root.rglob("*") if path.is_file()], (MANIFEST, RECORD)
+    return {str(path.relative_to(root)): path.read_bytes() if path.name in used else path.stat().st_mtime_ns for path in paths}
 
 
 @pytest.mark.parametrize("what", VARIANTS)

@@ -91,10 +91,10 @@ def test_a_flow_in_a_notebook_is_quiet(monkeypatch: pytest.MonkeyPatch, caplog: 
     monkeypatch.setattr(notebook.Status, "show", lambda self, *args: told.append(args))
     monkeypatch.setattr(notebook, "here", lambda: True)
     with in_notebook.quiet(), in_notebook.quiet():
-        logging.getLogger("prefect.flow_runs").error("Finished in state Failed")
+        logging.getLogger("prefect.flow_runs").error("Finished in state Failed", extra={"send_to_api": False})
         logging.getLogger("other").error("heard")
         in_notebook.tell("distill", 1, 4)
     in_notebook.tell("distill", 2, 4)
-    logging.getLogger("prefect.flow_runs").error("heard as well")
+    logging.getLogger("prefect.flow_runs").error("heard as well", extra={"send_to_api": False})
     assert told == [("distill", 0.25)]
     assert [record.message for record in caplog.records] == ["heard", "heard as well"]

@@ -99,7 +99,7 @@ def test_a_manifest_that_was_changed_without_the_key_is_refused_in_one_line(sign
         assert "delete" in told
         assert FIRST not in told
         if isinstance(refused.value, UntrustedArtifact):
-            assert "flows.sign --storage" in told
+            assert "bilp sign --storage" in told
 
 
 def test_what_a_process_without_the_key_or_with_another_one_publishes_is_refused(root: str, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -99,7 +99,7 @@ def test_each_is_an_option_of_the_command_line(capsys: pytest.CaptureFixture[str
     typed = ["--method", "toy", "--distill.plugin.power", "5", "--distill.plugin.rates", "1,2", "--distill.plugin.inner.depth=7"]
     assert configure(typed, "program", "").distill.plugin.model_dump() == {"power": 5.0, "rates": (1.0, 2.0), "inner": {"depth": 7}}
     for arguments, said in (
-        (["--help", "distill"], "--distill.plugin.power float "),
+        (["--help", "distill"], "--distill.plugin.power float"),
         (["--distill.plugin.powr", "1"], "mean --distill.plugin.power"),
     ):
         with pytest.raises(SystemExit):

@@ -87,12 +87,14 @@ def begin(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[
         assert forking.server.wait(60) in (0, -signal.SIGKILL)
 
 
-def is_there(process: int) -> bool:
-    """Whether a process is there that has not ended."""
-    try:
-        return Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
-    except FileNotFoundError:
-        return False
+def wait_for_end(process: int) -> None:
+    """Of a process that was killed: its files are closed a moment before it counts as ended."""
+    while True:
+        try:
+            if Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[0] in "ZX":
+                return
+        except (FileNotFoundError, ProcessLookupError):
+            return
 
 
 def test_streams_folder_and_variables_are_those_of_the_run(begin: Callable[..., Forking]) -> None:
@@ -134,7 +136,7 @@ def test_a_run_that_is_killed_takes_its_process_along(begin: Callable[..., Forki
     program.kill()
     program.wait()
     assert program.stdout.read() == "", "nobody holds the other end any more"
-    assert not is_there(process)
+    wait_for_end(process)
     assert forking.said("print(1)") == ("1", 0), "the server goes on"
 
 
@@ -146,7 +148,7 @@ def test_a_server_that_is_killed_takes_its_processes_along(begin: Callable[..., 
     forking.server.kill()
     assert program.wait(60) == run.LOST
     assert program.stdout.read() == ""
-    assert not is_there(process)
+    wait_for_end(process)
     assert forking.said("print(1)") == ("cold", 0)
 
 

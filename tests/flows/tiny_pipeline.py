@@ -13,6 +13,8 @@ from typing import Any
 import pytest
 from rich.console import Console
 
+from bilp.artifacts.manifest_file import MANIFEST
+from bilp.artifacts.run_layout import RECORD
 from bilp.config.nested import leaves
 from flows.units import execute
 from flows.units.table import UNITS
@@ -89,9 +91,13 @@ def units_backwards(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
 
 def files(root: str) -> dict[str, tuple[int, bytes]]:
-    """Modification time and content of every file below a local root, by its path."""
+    """When every file below a local root was written, and its content, by its path.
+
+    The time of a manifest and of a run's record is that of its last use.
+    """
     paths = [path for path in sorted(Path(root).rglob("*")) if path.is_file()]
-    return {str(path.relative_to(root)): (path.stat().st_mtime_ns, path.read_bytes()) for path in paths}
+    written = {path: 0 if path.name in (MANIFEST, RECORD) else path.stat().st_mtime_ns for path in paths}
+    return {str(path.relative_to(root)): (written[path], path.read_bytes()) for path in paths}
 
 
 def synthetic_sets(root: str | Path) -> dict[str, bytes]:

@@ -7,6 +7,7 @@ import re
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 from small_store import Store, key
 
@@ -14,6 +15,7 @@ from bilp.artifacts import signing
 from bilp.artifacts.manifest_file import MANIFEST
 from bilp.artifacts.run_layout import RECORD
 from bilp.config import NetworkConfig
+from bilp.evaluate.course import Course
 from bilp.evaluate.training_cache import Parts, Training
 from bilp.maintenance import verify as module
 from bilp.maintenance.verify import Verdict, verify
@@ -121,5 +123,8 @@ def test_signatures_are_checked_where_a_key_is_set(local_store: Store, monkeypat
 
 def test_trainings_as_evaluations_keep_them_are_whole(tmp_path: Path) -> None:
     parts = Parts.of(str(tmp_path), "f" * 16, {"real": "full"}, {"epochs": 1})
-    parts.keep(NetworkConfig(), [Training(network="convnet", seed=0, accuracy=0.25, best_accuracy=0.5, train_images=3)])
+    training = Training(network="convnet", seed=0, accuracy=0.25, best_accuracy=0.5, train_images=3)
+    course = Course.of(np.array([2.0, 1.0]), [1], [0.25], np.array([[3, 0], [1, 0]]))
+    parts.keep(NetworkConfig(), [training])
+    parts.keep(NetworkConfig(width=64), [training.model_copy(update={"course": course})])
     assert not verify(tmp_path).problems

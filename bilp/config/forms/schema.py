@@ -8,9 +8,11 @@ from typing import Any
 
 from pydantic import BaseModel, GetJsonSchemaHandler
 
+from bilp.config.methods import METHODS
+
 Schema = dict[str, Any]
 
-ABBREVIATIONS = {"ipc": "IPC", "uri": "URI", "gpu": "GPU", "idc": "IDC", "idm": "IDM", "dream": "DREAM", "ema": "EMA"}
+ABBREVIATIONS = {word: word.upper() for word in ("ipc", "uri", "gpu", "ema", *METHODS)}
 
 
 def in_words(name: str) -> str:
