@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 from bilp.config import PipelineConfig
 from bilp.config.nested import leaves
-from bilp.text.escaping import markdown, shortened, shown
+from bilp.text.escaping import markdown, shortened
+from tasks.columns import aligned
 from tasks.report_links import link_to, link_to_comparison
 
 if TYPE_CHECKING:
@@ -71,9 +72,7 @@ def as_text(outcomes: Sequence[Outcome]) -> list[str]:
     """The table in lines of text, its columns aligned."""
     table = [(*outcomes[0].values, "arm", "accuracy", "against unpruned")] if outcomes else []
     table += [cells for outcome in outcomes for cells in outcome.cells()]
-    rows = [[shown(cell).replace("\u00a0", " ") for cell in cells] for cells in table]
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    return ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
+    return aligned([[cell.replace("\u00a0", " ") for cell in cells] for cells in table])
 
 
 def plan(config: Mapping[str, Any], names: Sequence[str]) -> str:

@@ -21,7 +21,7 @@ from bilp.config.changed import changed
 from bilp.config.given import model_of
 from bilp.evaluate import label_robust_score
 from bilp.nets import label
-from bilp.report import outcome
+from bilp.report import outcome, reported
 from bilp.report.accuracy import accuracy, robustness_rows
 from bilp.report.caution import cautions
 from bilp.report.citation import bibtex, papers
@@ -97,7 +97,7 @@ def report(
     if published is None:
         collected = collect(sources)
         differs = changed(plain(config))
-        files = {FILE: render(config, collected, origins, key).encode(), outcome.FILE: _table(key, called, config, differs, collected)}
+        files = {FILE: render(config, collected, origins, key).encode(), reported.FILE: _table(key, called, config, differs, collected)}
         parents = {source.role: source.artifact.uri for source in sources.artifacts}
         sizes = (entry.size for source in sources.artifacts for entry in source.artifact.manifest.files.values())
         facts = {
@@ -114,7 +114,7 @@ def _table(key: str, name: str, config: PipelineConfig, differs: Mapping[str, An
     """The table of trainings that says what they belong to."""
     scores = collected.sources.one("scores")
     place = "" if scores is None else layout.place_of(scores.uri)
-    rows = outcome.table(key, name, config, differs, collected.trainings, place)
+    rows = reported.table(key, name, config, differs, collected.trainings, place)
     return parquet.encode(rows, REPORTED, {"stage": KIND, "key": key})
 
 

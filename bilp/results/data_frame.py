@@ -6,7 +6,6 @@ import math
 from typing import TYPE_CHECKING, Any
 
 from bilp.artifacts.report_places import KIND
-from bilp.config.changed import leaves_of
 from bilp.results import cells
 from bilp.results.result import Result
 from bilp.results.stored import results
@@ -60,7 +59,7 @@ def _row(result: Result, several: bool) -> dict[str, Any]:
                 half = number.half_width95 if math.isfinite(number.half_width95) else math.nan
                 measured |= {f"{name} {what}": number.mean, f"{name} {what} ±": half}
     told = {name: getattr(result, name) for name in COLUMNS}
-    settings = dict(leaves_of(result.config)) if result.kind == KIND else {}
+    settings = result.settings if result.kind == KIND else {}
     return told | {"created": result.created or None, "changed": result.changed, "settings": settings, "measured": measured}
 
 

@@ -124,3 +124,6 @@ def test_commands_about_results_need_neither_torch_nor_prefect() -> None:
     program += "; ".join(f"import flows.commands.{name}" for name in LIGHT)
     done = subprocess.run([sys.executable, "-c", program], cwd=REPOSITORY, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
+    program = "import sys; sys.modules['pyarrow'] = None; import flows.commands.ls"  # which reads manifests alone
+    done = subprocess.run([sys.executable, "-c", program], cwd=REPOSITORY, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
