@@ -31,11 +31,12 @@ class SweepFailed(BilpError):
     """Some of the combinations failed; the message names each with its reason."""
 
 
-def _name(config: Mapping[str, Any], vary: Mapping[str, Sequence[Any]], root: Root) -> str:
+def run_name(config: Mapping[str, Any], vary: Mapping[str, Sequence[Any]], root: Root = None) -> str:
+    """'sweep digits over keep = 0.3, 0.5'."""
     return f"sweep {config.get('dataset', DEFAULT_SOURCE)} over {', '.join(sweep_table.listed(name, vary[name]) for name in vary)}"
 
 
-@flow(name="sweep", flow_run_name=unless_given(_name))
+@flow(name="sweep", flow_run_name=unless_given(run_name))
 def sweep(config: dict[str, Any] = DEFAULT, vary: dict[str, list[Any]] = {}, root: Root = None) -> list[str]:  # noqa: B006
     """The URIs of the reports, one for each combination of the values in `vary` (dotted names of settings) over `config`.
 

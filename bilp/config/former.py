@@ -88,7 +88,7 @@ def today(model: type[BaseModel], stored: Mapping[str, Any]) -> dict[str, Any]:
 @cache
 def _today(model: type[BaseModel], prefix: str = "") -> Mapping[str, tuple[str, Mapping[str, str]]]:
     """Of every former path today's, and today's value of each former one."""
-    found = {
+    found: dict[str, tuple[str, Mapping[str, str]]] = {
         f"{prefix}{former.name}": (f"{prefix}{name}", {old: new for new, old in former.values.items()})
         for name, former in formerly(model).items()
     }
