@@ -44,7 +44,7 @@ def main(arguments: Sequence[str]) -> None:
         print_comparison(done[0])
         program.show_uri("page", done[1])
 
-    program.guarded(NAME, work, show)
+    program.looked_up(NAME, work, show)
 
 
 def print_comparison(compared: Sequence[Result]) -> None:

@@ -37,7 +37,7 @@ def main(arguments: Sequence[str]) -> None:
     parser.add_argument("--page", action="store_true", help="write reports/index.html instead, which lists and compares in a browser")
     typed = parser.typed(arguments)
     if typed.page:
-        program.guarded(NAME, lambda: publish_index(typed.storage or storage_root()), lambda uri: program.show_uri("page", uri))
+        program.looked_up(NAME, lambda: publish_index(typed.storage or storage_root()), lambda uri: program.show_uri("page", uri))
         return
 
     def show(listed: list[Result]) -> None:
@@ -46,7 +46,7 @@ def main(arguments: Sequence[str]) -> None:
         else:
             print_table(listed)
 
-    program.guarded(NAME, lambda: chosen(results(typed.storage), typed.dataset, typed.method, typed.sort), show)
+    program.looked_up(NAME, lambda: chosen(results(typed.storage), typed.dataset, typed.method, typed.sort), show)
 
 
 def print_table(listed: Sequence[Result]) -> None:

@@ -31,7 +31,7 @@ def main(arguments: Sequence[str]) -> None:
         if not typed.path:
             _open(page)
 
-    program.guarded(NAME, lambda: local_page(typed.key, typed.storage), show)
+    program.looked_up(NAME, lambda: local_page(typed.key, typed.storage), show)
 
 
 def local_page(key: str, storage: str | None) -> Path:
