@@ -14,6 +14,8 @@ SLOW = ("fuzz", "s3")
 """Folders that are of the second tier as a whole: thousands of changed inputs, an object storage server."""
 
 
+FIRST_ON_S3 = "storage"
+"""The folder whose tests on S3 are of the first tier: the operations themselves. What others do with them there is of the second."""
 FIRST_TIER = "not service and not slow"
 """The mark expression of `make test`."""
 
@@ -41,7 +43,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             f"{', '.join(map(str, wrong))}: mark these tests with pytest.mark.service, for they start a server and workers"
         )
     for item in items:
-        if not set(SLOW).isdisjoint(Path(item.path).parts):
+        folders = set(Path(item.path).parts)
+        if not folders.isdisjoint(SLOW) or (item.get_closest_marker("s3") and FIRST_ON_S3 not in folders):
             item.add_marker(pytest.mark.slow)
     items.sort(key=lambda item: (item.get_closest_marker("service") is None, item.get_closest_marker("slow") is None))
 
