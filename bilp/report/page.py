@@ -16,7 +16,6 @@ from bilp.artifacts.publication import publish
 from bilp.artifacts.report_places import FILE, KIND, REPORTS
 from bilp.artifacts.tables import REPORTED
 from bilp.config import CRITERIA, METHODS, PipelineConfig
-from bilp.config.arms import adaptive_note
 from bilp.config.changed import changed
 from bilp.config.given import model_of
 from bilp.evaluate import label_robust_score
@@ -31,7 +30,7 @@ from bilp.report.comparison import network_title
 from bilp.report.effect import effect
 from bilp.report.figure_files import figure_files
 from bilp.report.galleries import spread
-from bilp.report.heading import made
+from bilp.report.heading import made, sentence, title
 from bilp.report.learning import learning
 from bilp.report.lineage import lineage, table_links, versions
 from bilp.report.samples import samples
@@ -40,8 +39,8 @@ from bilp.report.settings import origins_of, rerun_command, settings
 from bilp.report.source import source_facts, test_words
 from bilp.report.synthetic import loss_chart, synthetic
 from bilp.report.timing import stage_times
-from bilp.report.verdict import Amounts, tiles, verdict
-from bilp.report.wording import arm_place, arm_words, count, dataset_title, rule_meaning, score_meaning, share
+from bilp.report.verdict import Amounts, tiles
+from bilp.report.wording import arm_place, arm_words, rule_meaning, score_meaning, share
 from bilp.storage.objects import Uri, as_uri, join, optional_uri
 from bilp.text.escaping import shown as one_line
 
@@ -154,13 +153,13 @@ def content(config: PipelineConfig, collected: Collected, origins: Mapping[str, 
         static_share=static.dropped_share if static else None,
         adaptive_share=causal.dropped_share if causal else None,
     )
-    title = f"{dataset_title(dataset.name)}, {METHODS[config.method].title}, {count(config.ipc, 'image')} per class"
+    titled = title(dataset.name, config)
     effect_word = causal.words.word if causal else ""
     return {
-        "title": title,
-        "verdict": f"{verdict(rows, amounts)} {adaptive_note(config)}".strip(),
+        "title": titled,
+        "verdict": sentence(rows, amounts, config),
         "tiles": tiles(rows, amounts),
-        "accuracy": accuracy(rows, adaptive=METHODS[config.method].adaptive, what=title),
+        "accuracy": accuracy(rows, adaptive=METHODS[config.method].adaptive, what=titled),
         "cautions": cautions(rows, dataset.classes),
         "learning": learning(collected.course, rows),
         "learned_arms": [arm_words(arm) for arm in sorted(set(collected.course["arm"]), key=arm_place)],
