@@ -102,7 +102,7 @@ def result(told: Headline, report_uri: str, link: str | None) -> str:
 
 def _ways_on(told: Headline, report_uri: str) -> Iterator[str]:
     if told.pictured:
-        yield f"- The images as files: `python -m flows.export --to folder --out exported --synthetic` {markdown(told.pictured)}"
+        yield f"- The images as files: `bilp export --to folder --out exported --synthetic` {markdown(told.pictured)}"
     yield "- Start another run with one value changed: what both share is not computed again."
     yield "- Cancelled or failed: Retry goes on from the last finished round."
     yield f"- The page is one file that opens offline and can be sent to others: {markdown(report_uri)}"

@@ -13,8 +13,6 @@ JOURNAL = "_removing.json"
 """What is being removed from a storage, directly below its root (`bilp.maintenance.removal`)."""
 LEASES = "leases/"
 """Below which it is said who works on what."""
-INDEX = "reports/index.html"
-"""The list of all pages."""
 
 HALF = "temporary"
 """Kind of what is being written or removed, or was when a process was killed."""
