@@ -118,6 +118,36 @@ def test_files_that_are_none_of_ours_stay_and_are_named(store: Store) -> None:
     assert objects.read(store.uri("data/x.csv")) == b"mine"
 
 
+def test_links_to_what_lies_in_the_storage_hide_nothing(local_store: Store) -> None:
+    before = set(objects.listing(local_store.root))
+    disk = Path(local_store.root).with_name("disk")
+    (Path(local_store.root) / "reports").rename(disk)
+    (Path(local_store.root) / "reports").symlink_to(disk)
+    for report in disk.iterdir():
+        for name in ("a-latest", "latest", "z-latest"):
+            (Path(local_store.root) / f"{name}-{report.name}").symlink_to(report)
+    (Path(local_store.root) / "around").symlink_to(local_store.root)
+    assert collected(local_store) == set()
+    assert before <= set(objects.listing(local_store.root))
+    assert not any(name.startswith("around/") for name in objects.listing(local_store.root))
+
+
+def test_a_second_name_of_what_is_needed_is_not_removed(local_store: Store) -> None:
+    datasets = Path(local_store.root) / "datasets"
+    (name,) = {path.name for path in datasets.iterdir()}
+    (datasets / "mine").symlink_to(name)
+    assert collected(local_store) == set()
+    assert list((datasets / name).rglob("*.arrow")) or list((datasets / name).rglob(MANIFEST))
+
+
+def test_half_written_files_of_others_stay(store: Store) -> None:
+    objects.write(store.uri(".notes.1.2.tmp"), b"mine")
+    objects.write(store.uri("work/.draft.1.2.tmp/chapter"), b"mine")
+    objects.write(store.uri(".probe-0123.7.0.tmp"), b"ours")
+    assert collected(store) == {".probe-0123.7.0.tmp"}
+    assert objects.read(store.uri("work/.draft.1.2.tmp/chapter")) == b"mine"
+
+
 def test_halves_go(store: Store) -> None:
     objects.write(store.uri(f"evaluations/{key('half')}/evaluation.parquet"), b"half")
     objects.write(store.uri(f"selections/.{key('removed')}.12.3.tmp/selection.parquet"), b"half")
