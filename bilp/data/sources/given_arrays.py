@@ -56,9 +56,9 @@ def arrays_of(
 def items_of(data: Any, class_names: Sequence[str] | None = None, test: Any = None) -> Arrays:
     """The items of a `torch.utils.data.Dataset` of (image, label), as the arrays of a source.
 
-    An image is a PIL image, which becomes what its file would (see `bilp.data.decode`), an array uint8 `[H, W]` or `[H, W, C]`, or a tensor `[H, W]` or `[C, H, W]`, uint8 or float in [0, 1]
-    as ToTensor makes it. Transforms must not be random, or each reading is another data set. Raises DataError, with the number of
-    the item, for anything else and for sizes that differ.
+    An image is a PIL image, which becomes what its file would (`bilp.data.decode`), an array uint8 `[H, W]` or `[H, W, C]`, or a tensor
+    `[H, W]` or `[C, H, W]`, uint8 or float in [0, 1] as ToTensor makes it. Transforms must not be random, or each reading is another
+    data set. Raises DataError, with the number of the item, for anything else and for sizes that differ.
 
     Args:
         data: the training split.
