@@ -74,8 +74,8 @@ def warm(address: str) -> int | None:
     finally:
         for number, handler in former.items():
             signal.signal(number, handler)
-        for number in () if begun else waiting:
-            os.kill(os.getpid(), number)
+        for came in () if begun else waiting:
+            os.kill(os.getpid(), came)
 
 
 if __name__ == "__main__":
