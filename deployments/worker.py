@@ -38,6 +38,8 @@ PROGRAM = "python -m deployments.worker"
 POOLS = ("cpu", "gpu")
 RESTART_SECONDS = 5.0
 STOP_SECONDS = 45.0
+LONGEST_FOLDER = 70
+"""Bytes of a path, so that those of sockets below it have fewer than the 104 that every system takes."""
 QUERY_SECONDS = "2"  # between two looks for work; the default of 10 is what a GPU would idle between two units
 FILE = REPOSITORY / "deployments" / "prefect.yaml"
 LOCAL_API = "http://127.0.0.1:4200/api"
@@ -105,6 +107,12 @@ def with_warm_server(workers: Sequence[Worker], folder: str) -> list[Worker | Wa
 def forks(environment: Mapping[str, str]) -> bool:
     """Whether runs are forked: on Linux, in processes of this machine, unless BILP_WARM=false."""
     return sys.platform == "linux" and _type() == "process" and environment.get("BILP_WARM", "true").lower() not in ("false", "0", "no")
+
+
+def folder_of_sockets() -> str:
+    """Where a folder with sockets can be made: for temporary files, unless that has a longer path than the system takes for a socket."""
+    usual = tempfile.gettempdir()
+    return usual if len(os.fsencode(usual)) <= LONGEST_FOLDER else "/tmp"  # in which it gets a name that nobody knows
 
 
 def job_environment() -> dict[str, str]:
@@ -183,7 +191,7 @@ def main(arguments: Sequence[str]) -> None:
         signal.signal(number, lambda *_: stop.set())
     os.environ.update(job_environment())
     workers = plan(arguments or POOLS, visible_gpus(), socket.gethostname(), cpu_limit(os.environ))
-    with tempfile.TemporaryDirectory(prefix="bilp-") as folder:
+    with tempfile.TemporaryDirectory(prefix="bilp-", dir=folder_of_sockets()) as folder:
         keep_running(with_warm_server(workers, folder) if forks(os.environ) else workers, stop)
 
 

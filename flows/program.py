@@ -153,7 +153,9 @@ def _print(name: str, show: Callable[[], None], result: object) -> None:
         output.discard(sys.stdout)
     except OSError as error:
         output.discard(sys.stdout)
-        ending.fail(name, [f"all is done, but the result cannot be printed ({error}): {result}"], ending.FAILED)
+        uris = [result] if isinstance(result, str) else result if isinstance(result, list) else []
+        told = f": {', '.join(uris)}" if uris and all(isinstance(uri, str) for uri in uris) else ""  # what was looked up is no line
+        ending.fail(name, [f"all is done, but the result cannot be printed ({error}){told}"], ending.FAILED)
 
 
 def show_uri(what: str, uri: str) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 import httpx
 
 from bilp.config import PipelineConfig
-from bilp.config.given import checked
+from bilp.config.given import checked, require_few
 from bilp.config.sources import DEFAULT_SOURCE
 from bilp.errors import BilpError, ConfigError, StorageError
 from bilp.text.unexpected import one_line
@@ -97,10 +97,11 @@ def side_by_side(reports: Sequence[str]) -> str | None:
 
 
 def choices(vary: Mapping[str, Sequence[Any]]) -> list[dict[str, Any]]:
-    """A value of each setting, for every combination. Raises ConfigError for a name without values."""
+    """A value of each setting, for every combination. Raises ConfigError for a name without values, and for too many of them."""
     empty = [name for name, values in vary.items() if not values]
     if empty:
         raise ConfigError(f"vary gives no values for {', '.join(empty)}: list at least one each")
+    require_few(vary)
     return [dict(zip(vary, values, strict=True)) for values in itertools.product(*vary.values())]
 
 

@@ -21,8 +21,9 @@ from prefect.deployments import run_deployment
 from prefect.logging import get_logger
 from prefect.states import Cancelling, Crashed
 
-from bilp.artifacts import lease
+from bilp.artifacts import lease, usage
 from bilp.artifacts.artifact import content_key, is_whole
+from bilp.artifacts.manifest_file import MANIFEST
 from bilp.errors import BilpError, LeaseLost, StorageError
 from bilp.storage.objects import join
 from tasks import steps, terminal
@@ -85,6 +86,7 @@ def run_on_worker(label: str, deployment: str, parameters: Mapping[str, Any], ar
 
 def is_published(artifact: str) -> bool:
     """Whether a complete artifact lies there. Raises DamagedArtifact if a file of it is missing or of another size."""
+    usage.note(join(artifact, MANIFEST))
     return is_whole(artifact)
 
 
@@ -119,6 +121,7 @@ def _watch(client: SyncPrefectClient, run: FlowRun, label: str, probe: LivenessP
     get_logger("tasks").info("%s is run %s (%s)", label, run.name, run_id)
     while run.state is None or not run.state.is_final():
         _wait(interval(time.monotonic() - began, shortest))
+        usage.renew()
         run = _answer_of(lambda: client.read_flow_run(run_id))
         if not probe(run.state is not None and run.state.is_running()):
             _answer_of(lambda: _record_crash(client, run_id, probe.timeout))

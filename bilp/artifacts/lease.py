@@ -27,6 +27,7 @@ from contextvars import ContextVar
 from dataclasses import dataclass, field
 
 from bilp import notices
+from bilp.artifacts import usage
 from bilp.config.base import Frozen
 from bilp.errors import DamagedArtifact, LeaseLost, MissingArtifact, StorageError
 from bilp.storage import objects
@@ -207,6 +208,7 @@ def _keep(lease: Lease, stop: threading.Event) -> None:
     while not stop.wait(lease.seconds / _RENEWALS_PER_TERM):
         try:
             lease.renew()
+            usage.renew()
         except StorageError:
             continue  # nobody else can take it over either while the storage is out of reach
         except LeaseLost:

@@ -38,7 +38,7 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 from pydantic import BaseModel
 
-from bilp.artifacts import duration, layout, lease, signing
+from bilp.artifacts import duration, layout, lease, signing, usage
 from bilp.artifacts.artifact import Artifact, find, plain, there_already
 from bilp.artifacts.manifest_file import MANIFEST, FileEntry, Manifest
 from bilp.artifacts.parquet import encode
@@ -100,6 +100,7 @@ def publish(
     else:
         artifact = _published_by_another(uri, manifest)
     placing.tidy(artifact.manifest)
+    usage.made(objects.join(uri, MANIFEST))
     return artifact
 
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import math
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
@@ -12,6 +13,9 @@ from bilp.config.pipeline import PipelineConfig
 from bilp.errors import ConfigError
 
 M = TypeVar("M", bound=BaseModel)
+
+MOST_COMBINATIONS = 10_000
+"""Pipelines of a sweep, whose settings are all checked before the first one runs."""
 
 
 def model_of(kind: type[M], given: M | Mapping[str, Any]) -> M:
@@ -36,3 +40,12 @@ def checked(
         return make(given)
     except ValidationError as error:
         raise ConfigError("; ".join(problems(error, given))) from None
+
+
+def require_few(vary: Mapping[str, Sequence[Any]]) -> None:
+    """Raise ConfigError if the values of these settings have more than MOST_COMBINATIONS combinations."""
+    count = math.prod(len(values) for values in vary.values())
+    if count > MOST_COMBINATIONS:
+        raise ConfigError(
+            f"{', '.join(vary)} have {count:,} combinations, and a sweep has at most {MOST_COMBINATIONS:,}: give fewer values at once"
+        )

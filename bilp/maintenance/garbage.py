@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 from bilp.artifacts.run_layout import SYNTHETIC
 from bilp.errors import DamagedArtifact, StorageRefused
-from bilp.maintenance.inventory import Inventory, Item, take_inventory
+from bilp.maintenance.inventory import Inventory, Item, same_folders, take_inventory
 from bilp.maintenance.recognized import JOURNAL
 from bilp.maintenance.references import References, closure, parts_of_nothing, references
 from bilp.storage import objects, strict_json
@@ -73,6 +73,7 @@ def plan(root: str, options: Options, dry: bool = False) -> Plan:
     reached = closure(of, roots)
     unfinished, lately = closure(of, begun) - reached, closure(of, recent) - reached
     kept = reached | unfinished | lately
+    kept |= same_folders(inventory, items.keys() - kept, kept)
     removed = tuple(item for place, item in items.items() if place not in kept)
     return Plan(inventory, of, removed, frozenset(reached), frozenset(unfinished), frozenset(lately))
 

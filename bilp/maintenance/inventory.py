@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -17,6 +18,7 @@ from bilp.results.places import RUN, TRAININGS, enclosing
 from bilp.storage import objects, strict_json
 from bilp.storage.backend import Written
 from bilp.storage.objects import Uri, as_uri
+from bilp.storage.uris import parse
 
 THREADS = 16
 """Requests at the same time: on S3 each waits for its answer."""
@@ -125,6 +127,14 @@ def place_in(inventory: Inventory, recorded: object) -> str | None:
     except StorageError:
         return None
     return place if place in inventory.items else None
+
+
+def same_folders(inventory: Inventory, places: Iterable[str], others: Iterable[str]) -> set[str]:
+    """Those of the `places` that are the folder of another one as well, by a link of the file system; a bucket has none."""
+    if parse(inventory.root)[0] != "file":
+        return set()
+    folders = {os.path.realpath(inventory.uri(other)) for other in others}
+    return {place for place in places if os.path.realpath(inventory.uri(place)) in folders}
 
 
 def _sort_in(found: Inventory, path: str, written: Written) -> None:

@@ -6,7 +6,7 @@ import re
 
 from bilp.artifacts.manifest_file import MANIFEST
 from bilp.artifacts.run_layout import RECORD
-from bilp.results.places import TRAININGS
+from bilp.results.places import PLACES, TRAININGS
 from bilp.storage.local import TEMPORARY
 
 JOURNAL = "_removing.json"
@@ -26,6 +26,9 @@ _PUBLISHED = re.compile(
     rf"({_TABLES}){_MARK}\.parquet|{_SPLIT}-\d{{5,}}{_MARK}\.arrow|({_TENSORS}){_MARK}\.safetensors"
     rf"|(ledger|reproduction){_MARK}\.json|report{_MARK}\.html|grid{_MARK}\.png"
 )
+_FOLDERS = {place.parts[0] for place in PLACES} | {LEASES.rstrip("/")}
+_AT_THE_TOP = re.compile(rf"\.{{1,2}}(probe-|clock-|{re.escape(JOURNAL)}\.).+\.tmp")
+"""What is written directly below the root, and the names of which begin as in `bilp.storage.objects.check_storage` and `garbage.clock`."""
 _TRAINING = re.compile(r"[a-z0-9_]+-[0-9a-f]{16}/\d{4,}(-\d{4,})?\.json")
 
 
@@ -39,5 +42,7 @@ def is_ours(kind: str, name: str) -> bool:
 def temporary(path: str) -> str | None:
     """The temporary file or folder that a path is or lies in: what a process that was killed left behind, or another one is filling."""
     names = path.split("/")
+    if names[0] not in _FOLDERS and not _AT_THE_TOP.fullmatch(path):
+        return None  # in a folder that is none of ours
     last = next((index for index, name in enumerate(names) if TEMPORARY.fullmatch(name)), None)
     return None if last is None else "/".join(names[: last + 1])

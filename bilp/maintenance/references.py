@@ -145,11 +145,19 @@ def is_finished(inventory: Inventory, run: Item) -> bool:
 
 
 def parts_of_nothing(inventory: Inventory, of: References) -> set[str]:
-    """Unfinished work: runs without a synthetic set, and trials, experts, networks and trainings that nothing was made from yet."""
+    """Unfinished work: runs without a synthetic set or whose set nothing was made from yet, and such trials, experts, networks, trainings.
+
+    A pipeline distills one arm after another, for days where iterations are many, before it evaluates the first.
+    """
     by = dependents(of)
     parts = ("score_trial", "expert", "pretrained_network", TRAININGS)
     return {
         place
         for place, item in inventory.items.items()
-        if (item.kind == RUN and item.whole and not is_finished(inventory, item)) or (item.kind in parts and item.whole and not by[place])
+        if (item.kind == RUN and item.whole and not _is_used(inventory, item, by)) or (item.kind in parts and item.whole and not by[place])
     }
+
+
+def _is_used(inventory: Inventory, run: Item, by: Mapping[str, set[str]]) -> bool:
+    """Whether a run is finished, and something beside it was made from its synthetic set."""
+    return is_finished(inventory, run) and any(run_of(each) != run.place for each in by[f"{run.place}/{SYNTHETIC}"])

@@ -72,8 +72,9 @@ def verify(root: Uri, places: Collection[str] = (), progress: Progress = silent)
     items = [item for place, item in inventory.items.items() if place in wanted and item.kind != HALF]
     whole = [item for item in items if item.whole]
     problems = [_problem(inventory, of, item, what) for item, what in _told(inventory, whole)]
+    unreadable = {problem.place for problem in problems}  # what a manifest says that is wrong itself is no checksum
     problems += [_problem(inventory, of, item, what) for item in whole for what in _lacking(inventory, item)]
-    files = [(item, name) for item in whole for name in item.recorded("files") if not item.problem]
+    files = [(item, name) for item in whole for name in item.recorded("files") if item.place not in unreadable]
     size = 0
     for item, what in _compared(inventory, files, progress):
         if isinstance(what, int):
@@ -130,7 +131,7 @@ def _wrong_document(folder: str, name: str, check: Callable[[bytes, str], None])
             inner, _, last_name = name.rpartition("/")
             signing.check(data, objects.join(folder, inner) if inner else folder, last_name)
             return []
-        except (BilpError, ValueError, TypeError, LookupError) as error:
+        except (BilpError, ValueError, TypeError, LookupError, AttributeError) as error:
             if last or not objects.look_again(where):
                 newer = newer_version(data)
                 return [f"{name}: written by bilp {newer}, which this version cannot read" if newer else f"{name}: {error}"]
@@ -205,9 +206,9 @@ def _weight(item: Item, name: str) -> int:
 
 def _compare(inventory: Inventory, item: Item, name: str) -> str | int:
     stored, sha256, size = _entry(item, name)
-    where = objects.join(inventory.uri(item.place), stored)
     listed = item.files.get(stored)
     try:
+        where = objects.join(inventory.uri(item.place), stored)
         if listed is not None and listed.size != size and not objects.look_again(where):
             return f"{stored} has {listed.size:,} bytes instead of {size:,}"
         if objects.holds(where, sha256, size) or (objects.look_again(where) and objects.holds(where, sha256, size)):

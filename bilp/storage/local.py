@@ -13,6 +13,7 @@ import re
 import shutil
 import stat
 import sys
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -71,27 +72,45 @@ def objects(path: str) -> dict[str, Version]:
 
 
 def listing(path: str) -> dict[str, Written]:
-    """Folders are entered through links too, each once: somebody may keep a part of a storage on another disk."""
+    """Folders are entered through links too: somebody may keep a part of a storage on another disk.
+
+    What lies in a folder is found at its own path, whatever links lead there besides. A link to a folder that it lies in ends there.
+    """
     found: dict[str, Written] = {}
-    entered: set[tuple[int, int]] = set()
-    waiting = [(path, "")]
+    links: list[_Folder] = []
+    _walk((path, "", frozenset()), found, links)
+    for link in links:
+        _walk(link, found, None)
+    return found
+
+
+_Folder = tuple[str, str, frozenset[tuple[int, int]]]
+"""Path, prefix of names, and the folders around it, by device and inode."""
+
+
+def _walk(start: _Folder, found: dict[str, Written], links: list[_Folder] | None) -> None:
+    """Find every file below a folder. Links to folders are put into `links`, or else entered last, and each folder is entered once."""
+    entered = set(start[2])
+    waiting = deque([start])
     while waiting:
-        folder, below = waiting.pop()
+        folder, below, around = waiting.pop()
         with suppress(FileNotFoundError, NotADirectoryError):  # gone since it was seen
             facts = Path(folder).stat()
-            if (facts.st_dev, facts.st_ino) in entered:
+            own = (facts.st_dev, facts.st_ino)
+            if own in entered:
                 continue
-            entered.add((facts.st_dev, facts.st_ino))
+            entered.add(own)
             with os.scandir(folder) as entries:
                 for entry in entries:
                     if entry.is_dir():
-                        waiting.append((entry.path, f"{below}{entry.name}/"))
+                        inner = (entry.path, f"{below}{entry.name}/", around | {own})
+                        later = waiting.appendleft if links is None else links.append
+                        (later if entry.is_symlink() else waiting.append)(inner)
                         continue
                     with suppress(FileNotFoundError):
                         if entry.is_file():
                             facts = entry.stat()
                             found[below + entry.name] = Written(facts.st_size, facts.st_mtime)
-    return found
 
 
 def written_at(path: str) -> float:

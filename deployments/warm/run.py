@@ -36,9 +36,12 @@ def main(cold: Sequence[str] = ENGINE) -> None:
 
 
 def warm(address: str) -> int | None:
-    """The exit status of a process that the server at `address` forked (-n: ended by signal n); None if it forks none."""
+    """The exit status of a process that the server at `address` forked (-n: ended by signal n); None if it forks none.
+
+    Signals that came before it was known that there is none are for this process.
+    """
     waiting: list[int] = []
-    process = 0
+    process, begun = 0, False
 
     def pass_on(number: int, _: FrameType | None) -> None:
         if process:
@@ -59,9 +62,9 @@ def warm(address: str) -> int | None:
                 return None
             if not answer.isdigit():
                 return None
-            process = int(answer)
-            for number in waiting:
-                pass_on(number, None)
+            process, begun = int(answer), True
+            while waiting:
+                pass_on(waiting.pop(0), None)
             try:
                 ended = answers.readline().strip()
             except OSError:
@@ -71,6 +74,8 @@ def warm(address: str) -> int | None:
     finally:
         for number, handler in former.items():
             signal.signal(number, handler)
+        for came in () if begun else waiting:
+            os.kill(os.getpid(), came)
 
 
 if __name__ == "__main__":

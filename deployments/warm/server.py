@@ -94,8 +94,8 @@ class Server:
         if _stamps() != self.stamps:
             self._close()
         process = os.getpid()
-        if self.open and protocol.fits(self.began, request.environment):
-            forked = os.fork()
+        forked = self._fork() if self.open and protocol.fits(self.began, request.environment) else None
+        if forked is not None:
             if forked == 0:
                 _end_with(process)
                 connection.close()
@@ -110,6 +110,13 @@ class Server:
         for stream in request.streams:
             os.close(stream)
         return None
+
+    def _fork(self) -> int | None:
+        """As os.fork; None where there is no room for another process, which is no reason to end those that there are."""
+        try:
+            return os.fork()
+        except OSError:
+            return None
 
     def _close(self) -> None:
         """Take no more requests."""

@@ -11,7 +11,7 @@ def agreed(name: str, question: str, yes: bool) -> bool:
     """Whether the user wants what is asked: `yes` was typed before, or is now. Without a terminal the program ends with status 2."""
     if yes:
         return True
-    if not sys.stdin.isatty():
+    if sys.stdin is None or not sys.stdin.isatty():
         program.refuse(name, "nobody can be asked here whether to remove this: give --yes, or --dry-run to see what would be removed")
     sys.stderr.write(f"{question} [y/N] ")
     sys.stderr.flush()

@@ -34,7 +34,9 @@ def main(arguments: Sequence[str]) -> None:
     parser.add_argument("--dry-run", action="store_true", help="list what would be removed, and remove nothing")
     parser.add_argument("--keep", nargs="+", default=[], metavar="KEY", help="keep these as well, with all that they were made from")
     parser.add_argument("--older-than", default="1d", metavar="AGE", help="keep what was written or used since: 12h, 1d, 2w (default: 1d)")
-    parser.add_argument("--unfinished", action="store_true", help="remove unfinished runs and trainings as well")
+    parser.add_argument(
+        "--unfinished", action="store_true", help="remove unfinished runs and trainings as well, and runs that nobody evaluated"
+    )
     parser.add_argument("--yes", action="store_true", help="remove without asking")
     typed = parser.typed(arguments)
     root = as_uri(typed.storage) if typed.storage else storage_root()

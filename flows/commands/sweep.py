@@ -16,6 +16,7 @@ from pydantic import ValidationError
 
 from bilp.config.command_line import configure, parse
 from bilp.config.explain import problems
+from bilp.config.given import require_few
 from bilp.config.nested import leaves, merge, nest
 from bilp.config.pipeline import PipelineConfig
 from bilp.errors import BilpError, ConfigError
@@ -70,6 +71,7 @@ def planned(arguments: Sequence[str], name: str, description: str) -> Plan:
             if path in vary:
                 raise ConfigError(f"{OPTION} {path} is there twice: give all its values at once")
             vary[path] = [_as_typed(path, value, name) for value in values]
+        require_few(vary)
     except BilpError as error:
         program.refuse(name, str(error))
     for chosen in combinations(vary):

@@ -15,6 +15,7 @@ import bilp
 from bilp.config import IngestConfig, PipelineConfig
 from bilp.config.command_line import parse
 from bilp.data import read_source
+from bilp.data.sources.given_arrays import items_of
 from bilp.errors import BilpError, ConfigError, DataError
 
 COLORS = (np.arange(24 * 4 * 5 * 3) * 7 % 251).astype(np.uint8).reshape(24, 4, 5, 3)
@@ -153,3 +154,38 @@ def test_whoever_has_the_address_finds_what_was_ingested(tmp_path: Path) -> None
     config, record = data.config, data.record_uri
     del data
     assert read_source(config, tmp_path) == record
+
+
+def test_pictures_become_what_their_files_would() -> None:
+    ramp = (np.arange(20).reshape(4, 5) * 3000).astype(np.uint16)
+    clear = Image.fromarray(np.dstack([COLORS[0], np.zeros((4, 5), np.uint8)]), "RGBA")
+
+    def first(picture: Image.Image) -> Any:
+        return items_of([(picture, 0), (picture, 1)]).sides["train"].images[0]
+
+    assert (first(Image.fromarray(ramp)) == np.rint(ramp / 257)).all()
+    assert (first(clear) == 255).all()
+    assert (first(Image.fromarray(GRAY[0] > 100)) == 255 * (GRAY[0] > 100)).all()
+    for mode in ("I", "F"):
+        with pytest.raises(DataError, match="train item 0: mode . .*has no agreed range"):
+            first(Image.new(mode, (5, 4)))
+
+
+def test_names_of_classes_may_be_objects_as_pandas_keeps_them(tmp_path: Path) -> None:
+    names = np.array(["ant", "bee", "cat"])[LABELS]
+    plain = bilp.ingest(images=GRAY, labels=names, root=tmp_path)
+    assert keys(bilp.ingest(images=GRAY, labels=names.astype(object), root=tmp_path)) == keys(plain)
+
+
+def test_what_is_no_array_is_one_line(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="train images cannot be read as an array .*BFloat16"):
+        bilp.ingest(images=torch.zeros(24, 4, 5, dtype=torch.bfloat16), labels=LABELS, root=tmp_path)
+
+
+def test_arrays_that_were_written_to_are_not_taken_for_what_they_were(tmp_path: Path) -> None:
+    images = GRAY.copy()
+    data = bilp.ingest(images=images, labels=LABELS, root=tmp_path / "one")
+    images[0, 0, 0] ^= 1
+    with pytest.raises(DataError, match="something was written to the arrays since they were given"):
+        read_source(data.config, str(tmp_path / "other"))
+    assert keys(bilp.ingest(images=GRAY, labels=LABELS, root=tmp_path / "one")) == keys(data)

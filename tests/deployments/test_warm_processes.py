@@ -7,12 +7,14 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
 
+from deployments import worker
 from deployments.warm import protocol, run
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="runs are forked on Linux alone")
@@ -194,3 +196,34 @@ def test_what_is_no_request_ends_nothing(begin: Callable[..., Forking]) -> None:
             connection.sendall(nonsense)
     assert forking.said("print(1)") == ("1", 0)
     assert Path(forking.address).stat().st_mode & 0o077 == 0
+
+
+def test_a_signal_that_comes_while_nobody_has_answered_is_for_the_run_itself(begin: Callable[..., Forking], tmp_path: Path) -> None:
+    forking = begin()
+    with socket.socket(socket.AF_UNIX) as silent:
+        silent.bind(str(tmp_path / "silent"))
+        silent.listen()
+        program = forking.run("print(1)", **{protocol.ADDRESS: str(tmp_path / "silent")})
+        connection, _ = silent.accept()
+        request = protocol.receive(connection)
+        program.terminate()
+        connection.close()
+        for stream in request.streams:
+            os.close(stream)
+        assert program.wait(60) == -signal.SIGTERM
+
+
+def test_a_server_that_cannot_fork_goes_on(begin: Callable[..., Forking], monkeypatch: pytest.MonkeyPatch) -> None:
+    fails = "import os\nreal = os.fork\ndef fork():\n    os.fork = real\n    raise BlockingIOError\nos.fork = fork\n"
+    monkeypatch.setattr(sys.modules[__name__], "SERVER", f"{fails}{SERVER}")
+    forking = begin()
+    assert forking.said("print(1)") == ("cold", 0)
+    assert forking.said("print(1)") == ("1", 0)
+
+
+def test_sockets_lie_where_their_path_is_short_enough(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path / ("x" * 100)))
+    with tempfile.TemporaryDirectory(prefix="bilp-", dir=worker.folder_of_sockets()) as folder, socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(f"{folder}/100.new")
+    monkeypatch.setattr("tempfile.tempdir", "/var/tmp")
+    assert worker.folder_of_sockets() == "/var/tmp"

@@ -206,6 +206,10 @@ def test_a_sweep_holds_every_combination_of_what_was_typed() -> None:
     [
         ([], "nothing is varied: say what, as in --vary keep=0.5,0.8"),
         (["--vary", "kepp=0.5"], "unrecognized arguments: --kepp=0.5; did you mean --keep?"),
+        (
+            [f"--vary=seed={','.join(map(str, range(200)))}", f"--vary=distill.seed={','.join(map(str, range(100)))}"],
+            "seed, distill.seed have 20,000 combinations, and a sweep has at most 10,000: give fewer values at once",
+        ),
         (["--vary", "keep"], "--vary 'keep' gives no values: write a setting and its values, as in --vary keep=0.5,0.8"),
         (["--vary", "keep=0.5,7"], "keep = 7: input should be less than or equal to 1"),
         (["--vary", "keep=[0.5"], "--vary keep: what begins with [ is a list in JSON, and this is none"),

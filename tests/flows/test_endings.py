@@ -142,6 +142,11 @@ def test_results_that_nobody_reads_and_results_that_cannot_be_written(
     assert end.value.code == 1
     assert "all is done, but the result cannot be printed" in (said := capsys.readouterr().err)
     assert said.endswith(": s3://bucket/page\n")
+    with monkeypatch.context() as patch, pytest.raises(SystemExit), Path("/dev/full").open("w", encoding="utf-8") as full:
+        patch.setattr(sys, "stdout", full)
+        program.guarded("program", lambda: {"what was": "looked up"}, lambda found: print(found))
+    assert "looked up" not in (said := capsys.readouterr().err)
+    assert said.count("\n") == 1
 
 
 def test_work_goes_on_when_nobody_reads_its_progress(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -44,6 +44,18 @@ def test_gc_tells_removes_and_tells_again(small: Store, capsys: pytest.CaptureFi
     assert not objects.exists(small.uri(f"runs/{key('second')}"))
 
 
+def test_nobody_is_asked_where_there_is_no_standard_input(
+    small: Store, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "stdin", None)  # as after `<&-`
+    before = small.places()
+    with pytest.raises(SystemExit) as ended:
+        rm.main([PAGE, "--force"])
+    assert ended.value.code == 2
+    assert "nobody can be asked here" in capsys.readouterr().err
+    assert small.places() == before
+
+
 @pytest.mark.parametrize(
     ("typed", "status", "line"),
     [

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -70,6 +71,16 @@ def test_unfinished_work_stays_unless_it_is_asked_for(store: Store) -> None:
     assert collected(store, Options(0.0, unfinished=True)) >= {run, f"{run}/rounds/0001", trial, trainings}
 
 
+def test_a_finished_run_stays_while_nothing_was_made_from_it(store: Store) -> None:
+    """The first arm of a pipeline that distills the second one, for longer than what was used counts as used of late."""
+    run = store.run("arm", f"selections/{key('selection first')}")
+    before = store.places()
+    assert collected(store) == set()
+    assert store.places() == before
+    store.evaluation("arm", f"{run}/synthetic")
+    assert {run, f"{run}/synthetic"} <= collected(store), "no page was made of its evaluation"
+
+
 def test_keep_names_further_roots(store: Store) -> None:
     objects.delete(store.uri(f"reports/{key('report second')}"))
     found = plan(store.root, Options(0.0, keep=(f"runs/{key('second')}",)))
@@ -102,8 +113,29 @@ def test_what_somebody_holds_a_lease_of_stays_whatever_the_age(store: Store) -> 
     with pytest.raises(ConfigError, match=f"somebody works on {run}/synthetic: stop that run first"):
         discard([locate(run, store.root)], force=True)
     held.release()
-    assert run in collected(store)
+    assert run in collected(store, Options(0.0, unfinished=True))
     assert not objects.exists(store.uri(f"leases/{run}/synthetic"))
+
+
+def test_what_a_process_found_or_made_stays_while_it_works(local_store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Days after it was evaluated, while another arm still is, and before there is a page."""
+    monkeypatch.setattr(usage, "_noted", {})
+    run = local_store.run("arm", f"selections/{key('selection first')}")
+    evaluation = local_store.evaluation("arm", f"{run}/synthetic")  # made here, so that it is known to be needed
+    before = local_store.places()
+    for file in Path(local_store.root).rglob("*"):
+        os.utime(file, (0, 0))
+    assert local_store.uri(f"{evaluation}/{MANIFEST}") in usage._noted
+    for document in usage._noted:
+        usage._noted[document] -= usage.KEPT_UP + 1
+    held = lease.take(local_store.uri("leases/evaluations/other"), "somebody", 0.03, lambda owner: False)
+    assert held is not None
+    with lease.holding(held):
+        while not objects.written_at(local_store.uri(f"{evaluation}/{MANIFEST}")):
+            pass
+    assert run in plan(local_store.root, Options()).recent
+    collected(local_store, Options())
+    assert local_store.places() == before
 
 
 def test_files_that_are_none_of_ours_stay_and_are_named(store: Store) -> None:
@@ -116,6 +148,36 @@ def test_files_that_are_none_of_ours_stay_and_are_named(store: Store) -> None:
     collect(found, NOW)
     assert set(objects.listing(store.uri(f"runs/{key('second')}"))) == {"synthetic/notes.txt"}
     assert objects.read(store.uri("data/x.csv")) == b"mine"
+
+
+def test_links_to_what_lies_in_the_storage_hide_nothing(local_store: Store) -> None:
+    before = set(objects.listing(local_store.root))
+    disk = Path(local_store.root).with_name("disk")
+    (Path(local_store.root) / "reports").rename(disk)
+    (Path(local_store.root) / "reports").symlink_to(disk)
+    for report in disk.iterdir():
+        for name in ("a-latest", "latest", "z-latest"):
+            (Path(local_store.root) / f"{name}-{report.name}").symlink_to(report)
+    (Path(local_store.root) / "around").symlink_to(local_store.root)
+    assert collected(local_store) == set()
+    assert before <= set(objects.listing(local_store.root))
+    assert not any(name.startswith("around/") for name in objects.listing(local_store.root))
+
+
+def test_a_second_name_of_what_is_needed_is_not_removed(local_store: Store) -> None:
+    datasets = Path(local_store.root) / "datasets"
+    (name,) = {path.name for path in datasets.iterdir()}
+    (datasets / "mine").symlink_to(name)
+    assert collected(local_store) == set()
+    assert list((datasets / name).rglob("*.arrow")) or list((datasets / name).rglob(MANIFEST))
+
+
+def test_half_written_files_of_others_stay(store: Store) -> None:
+    objects.write(store.uri(".notes.1.2.tmp"), b"mine")
+    objects.write(store.uri("work/.draft.1.2.tmp/chapter"), b"mine")
+    objects.write(store.uri(".probe-0123.7.0.tmp"), b"ours")
+    assert collected(store) == {".probe-0123.7.0.tmp"}
+    assert objects.read(store.uri("work/.draft.1.2.tmp/chapter")) == b"mine"
 
 
 def test_halves_go(store: Store) -> None:

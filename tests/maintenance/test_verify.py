@@ -74,6 +74,25 @@ def test_damage_is_named_with_what_depends_on_it(local_store: Store, name: str, 
     assert problems[0].remedy.startswith(f"bilp rm {problems[0].place} --force, ")
 
 
+@pytest.mark.parametrize(
+    ("name", "changed"),
+    [
+        (f"{RUN}/{RECORD}", {"parents": [1]}),
+        (f"{EVALUATION}/{MANIFEST}", {"files": {"losses.parquet": 1}}),
+        (f"{EVALUATION}/{MANIFEST}", {"files": {"losses.parquet": {"sha256": "0" * 64, "size": "many"}}}),
+        (f"{EVALUATION}/{MANIFEST}", {"files": {"../../victim": {"sha256": "0" * 64, "size": 1}}}),
+        (f"{EVALUATION}/{MANIFEST}", {"files": {"x": {"sha256": "0" * 64, "size": 1, "stored": "../../victim"}}}),
+    ],
+)
+def test_a_document_that_makes_no_sense_is_one_problem_among_others(local_store: Store, name: str, changed: dict[str, object]) -> None:
+    document = Path(local_store.root) / name
+    document.write_text(json.dumps(json.loads(document.read_bytes()) | changed))
+    (Path(local_store.root) / PAGE / "report.html").unlink()
+    told = found(verify(local_store.root))
+    assert set(told) == {name.rpartition("/")[0], PAGE}
+    assert "report.html is missing" in told[PAGE]
+
+
 def test_trainings_that_were_changed_are_found(store: Store) -> None:
     name = next(name for name in objects.listing(store.root) if name.startswith("trainings/"))
     objects.write(store.uri(name), objects.read(store.uri(name)).replace(b"0.5", b"0.9"))

@@ -45,7 +45,11 @@ class Arrays:
 
     @cached_property
     def uri(self) -> str:
-        """The address that stands for the content."""
+        """The address that stands for the content, as it was when it was asked for first."""
+        return self.address()
+
+    def address(self) -> str:
+        """The address that stands for the content as it is now: these are the caller's arrays, who may write to them."""
         content = hashlib.sha256(json.dumps(self.class_names).encode())
         for split, side in self.sides.items():
             content.update(json.dumps([split, side.images.shape]).encode())
@@ -76,11 +80,13 @@ class HeldArrays:
         return self._uri.removeprefix(SCHEME)
 
     def read(self) -> Contents:
-        """The arrays. Raises DataError if this process does not hold them."""
+        """The arrays. Raises DataError if this process does not hold them, or something was written to them since they were given."""
         arrays = _held.get(self._uri)
         if arrays is None:
             call = SOURCES[self.name].from_python
             raise DataError(f"this process does not hold the arrays {self._uri}: call {call} with them, from Python alone")
+        if arrays.address() != self._uri:
+            raise DataError("something was written to the arrays since they were given: give them again, or a copy")
         sides = arrays.sides
 
         def groups(split: SplitName) -> Iterator[Group]:

@@ -11,6 +11,8 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from bilp.data.contents import SPLITS, Labels
+from bilp.data.decode import Conversion, from_picture
+from bilp.data.opening import DecodeError
 from bilp.data.sources.arrays import Arrays, Side
 from bilp.errors import DataError
 
@@ -54,9 +56,9 @@ def arrays_of(
 def items_of(data: Any, class_names: Sequence[str] | None = None, test: Any = None) -> Arrays:
     """The items of a `torch.utils.data.Dataset` of (image, label), as the arrays of a source.
 
-    An image is a PIL image, an array uint8 `[H, W]` or `[H, W, C]`, or a tensor `[H, W]` or `[C, H, W]`, uint8 or float in [0, 1]
-    as ToTensor makes it. Transforms must not be random, or each reading is another data set. Raises DataError, with the number of
-    the item, for anything else and for sizes that differ.
+    An image is a PIL image, which becomes what its file would (`bilp.data.decode`), an array uint8 `[H, W]` or `[H, W, C]`, or a tensor
+    `[H, W]` or `[C, H, W]`, uint8 or float in [0, 1] as ToTensor makes it. Transforms must not be random, or each reading is another
+    data set. Raises DataError, with the number of the item, for anything else and for sizes that differ.
 
     Args:
         data: the training split.
@@ -124,10 +126,12 @@ def _described(array: NDArray[Any]) -> str:
 
 
 def _array(given: Any, what: str) -> NDArray[Any]:
-    if isinstance(given, torch.Tensor):
-        return np.asarray(given.detach().cpu().numpy())
     try:
-        return np.asarray(given)
+        array = np.asarray(given.detach().cpu().numpy() if isinstance(given, torch.Tensor) else given)
+        is_text = array.dtype.kind in "OT" and array.size > 0 and all(isinstance(value, str) for value in array.ravel())
+        return array.astype(np.str_) if is_text else array  # pandas keeps texts as objects
+    except (TypeError, NotImplementedError) as error:  # bfloat16, sparse tensors, tensors without data
+        raise DataError(f"{what} cannot be read as an array ({error}): give a plain array or a dense tensor") from error
     except ValueError as error:  # rows of different lengths
         raise DataError(f"{what} are no array: rows differ in length") from error
 
@@ -187,7 +191,11 @@ def _items(data: Any, split: str) -> tuple[NDArray[np.uint8], list[Any]]:
 def _image(given: Any, where: str) -> NDArray[np.uint8]:
     """One image [H, W] or [H, W, 3]."""
     if isinstance(given, Image.Image):
-        return np.asarray(given if given.mode in ("L", "RGB") else given.convert("RGB"))
+        try:
+            decoded = from_picture(given.copy(), Conversion())
+        except DecodeError as error:
+            raise DataError(f"{where}: {error}") from error
+        return decoded[0] if len(decoded) == 1 else decoded.transpose(1, 2, 0)
     if isinstance(given, torch.Tensor):
         array = given.detach().cpu().numpy()
         array = array.transpose(1, 2, 0) if array.ndim == 3 else array
