@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from rich.table import Table
 from rich.text import Text
 
+from bilp.artifacts.artifact import open_artifact
 from bilp.text.escaping import shown
 from tasks import output
 from tasks.terminal import Screen, print_line
@@ -16,12 +18,48 @@ from tasks.terminal import Screen, print_line
 if TYPE_CHECKING:
     from bilp.report.accuracy import AccuracyRow
 
+
+@dataclass(frozen=True)
+class Row:
+    """One arm on one network, as it is printed."""
+
+    title: str
+    network: str
+    images: str
+    accuracy: str
+    n: int
+    difference: str
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What is printed of a report."""
+
+    rows: tuple[Row, ...]
+    sentence: str
+    repeated: bool
+    """Whether there are several distillations of each arm already."""
+
+
+def outcome(report_uri: str) -> Outcome:
+    """What a report says at its top. Raises MissingArtifact or DamagedArtifact."""
+    from bilp.report.headline import headline
+
+    found, parents = headline(report_uri), open_artifact(report_uri.rpartition("/")[0], "report").parents
+    return Outcome(rows_of(found.rows), found.sentence, len([role for role in parents if role.startswith("run bilp")]) > 1)
+
+
+def rows_of(rows: Sequence[AccuracyRow]) -> tuple[Row, ...]:
+    """What is printed of rows of the page."""
+    return tuple(Row(row.words.title, row.network, row.images, row.shown, row.accuracy.n, row.difference) for row in rows)
+
+
 WIDEST = 10_000  # cells of a table that is only measured
 TITLE = "Accuracy on real test images, with 95 % intervals"
 NEXT = "next: --experiments 3 tells whether a difference holds for other distillations, too; --help lists what else can be set"
 
 
-def show(rows: Sequence[AccuracyRow]) -> None:
+def show(rows: Sequence[Row]) -> None:
     """Print a row for each arm and network; on a narrow terminal without lines around them, and one network after the other."""
     screen = Screen()
     whole = _table(rows, framed=True)
@@ -36,7 +74,7 @@ def _fits(table: Table, screen: Screen) -> bool:
     return screen.measure(table, options=screen.options.update(max_width=WIDEST)).maximum <= screen.width
 
 
-def _table(rows: Sequence[AccuracyRow], *, framed: bool) -> Table:
+def _table(rows: Sequence[Row], *, framed: bool) -> Table:
     several = len({row.network for row in rows}) > 1
     compared = any(row.difference for row in rows)
     table = Table(title=TITLE if framed else f"{rows[0].network}: {TITLE[0].lower()}{TITLE[1:]}", title_justify="left")
@@ -50,7 +88,7 @@ def _table(rows: Sequence[AccuracyRow], *, framed: bool) -> Table:
     if compared:
         table.add_column("to unpruned", justify="right", no_wrap=True)
     for row in rows:
-        cells = [row.words.title, *([row.network] if several else []), row.images, row.shown, str(row.accuracy.n)]
+        cells = [row.title, *([row.network] if several else []), row.images, row.accuracy, str(row.n)]
         cells += [row.difference.removesuffix(" points")] if compared else []
         table.add_row(*map(_cell, cells))
     return table

@@ -178,18 +178,15 @@ def show_accuracy(evaluation_uris: Sequence[str]) -> None:
     rows = [Training(**row) for uri in evaluation_uris for row in evaluation_rows(open_artifact(uri, "evaluation"))]
     found = accuracy(rows)
     if found is not None:
-        accuracy_table.show(found.rows)
+        accuracy_table.show(accuracy_table.rows_of(found.rows))
 
 
-def show_report(report_uri: str) -> None:
-    """Print what a report says at its top, the accuracies that it shows, and in the last line where it lies."""
-    from bilp.report.headline import headline
-
+def show_report(report_uri: str, known: accuracy_table.Outcome | None = None) -> None:
+    """Print what a report says at its top, unless it is known, the accuracies that it shows, and in the last line where it lies."""
     try:
-        found = headline(report_uri)
+        found = accuracy_table.outcome(report_uri) if known is None else known
         accuracy_table.show(found.rows)
-        repeated = len({role for role in open_artifact(report_uri.rpartition("/")[0], "report").parents if role.startswith("run bilp")}) > 1
-        accuracy_table.print_sentence(found.sentence, repeated=repeated)
+        accuracy_table.print_sentence(found.sentence, repeated=found.repeated)
     finally:
         show_uri("report", report_uri)
 

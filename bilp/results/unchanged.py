@@ -40,7 +40,7 @@ from bilp.storage.strict_json import parse
 from bilp.storage.trace import Trace, state, tracing
 from bilp.storage.verification import digest
 
-FORMAT = 1
+FORMAT = 2
 MOST_FILES = 50_000
 """Paths that are remembered of one pipeline."""
 
@@ -58,6 +58,8 @@ class Finished:
 
     report: str
     lines: tuple[str, ...]
+    outcome: Mapping[str, Any]
+    """What is printed of it, as JSON would hold it: to read that from its tables takes longer than everything else."""
 
 
 @dataclass(frozen=True)
@@ -107,10 +109,11 @@ def finished(asked: Question | None) -> Finished | None:
             return None
         known = parse(content)
         lines, report, files = tuple(known["lines"]), objects.join(asked.root, known["report"]), known["files"]
+        outcome = dict(known["outcome"])
         same = all(state(path) == found for path, found in files.items())
     except (BilpError, OSError, ValueError, LookupError, TypeError, AttributeError):
         return None
-    return Finished(report, lines) if same else None
+    return Finished(report, lines, outcome) if same else None
 
 
 @contextmanager
@@ -135,7 +138,7 @@ def _remember(asked: Question, trace: Trace, end: Finished) -> None:
     files = trace.settled()
     if files is None or len(files) > MOST_FILES or not any(path.startswith(f"{asked.root}/") for path in files):
         return
-    known = {"report": relative(end.report, asked.root), "lines": list(end.lines), "files": dict(files)}
+    known = {"report": relative(end.report, asked.root), "lines": list(end.lines), "outcome": dict(end.outcome), "files": dict(files)}
     copies.note(asked.name, json.dumps(known, sort_keys=True).encode())
 
 

@@ -5,8 +5,13 @@ The whole pipeline: ingest real images, score and prune them, distill every arm,
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import asdict
+
+from pydantic import TypeAdapter
 
 from bilp.artifacts.artifact import open_artifact
 from bilp.config import PipelineConfig
@@ -15,7 +20,8 @@ from bilp.errors import BilpError
 from bilp.results import unchanged
 from bilp.results.unchanged import Finished
 from bilp.storage.objects import storage_root
-from flows import program
+from flows import accuracy_table, program
+from flows.accuracy_table import Outcome
 from tasks import output, terminal
 from tasks.execution import Execution
 
@@ -27,13 +33,22 @@ def main(arguments: Sequence[str], documentation: str | None = __doc__) -> None:
     with output.readers_may_go():
         config = configure(arguments, name, description)
     asked = question(config)
-    found = unchanged.finished(asked)
+    found, known = known_end(asked)
     if found is not None:
-        program.guarded(name, lambda: told(found), program.show_report)
+        program.guarded(name, lambda: told(found), lambda report: program.show_report(report, known))
         return
     import flows.pipeline  # noqa: F401  # whose logging is settled before the terminal is ours
 
     program.guarded(name, lambda: carried_out(config, asked), program.show_report)
+
+
+def known_end(asked: unchanged.Question | None) -> tuple[Finished | None, Outcome | None]:
+    """The report that there is already, with what is printed of it; None if there is none, or the note about it is none of ours."""
+    found = unchanged.finished(asked)
+    try:
+        return found, None if found is None else TypeAdapter(Outcome).validate_json(json.dumps(found.outcome))
+    except ValueError:
+        return None, None
 
 
 def question(config: PipelineConfig) -> unchanged.Question | None:
@@ -58,5 +73,7 @@ def carried_out(config: PipelineConfig, asked: unchanged.Question | None) -> str
 
     with unchanged.remembering(asked, config) as ended:
         report = pipeline(config)
-        ended.append(Finished(report, tuple(unchanged.lines_of(open_artifact(report.rpartition("/")[0], "report").parents))))
+        with suppress(BilpError):  # showing the result says it
+            lines = unchanged.lines_of(open_artifact(report.rpartition("/")[0], "report").parents)
+            ended.append(Finished(report, tuple(lines), asdict(accuracy_table.outcome(report))))
     return report

@@ -34,7 +34,7 @@ def printed(rows: list[Training], width: int, monkeypatch: pytest.MonkeyPatch, e
         patch.setattr(sys, "stdout", stream)
         patch.setenv("COLUMNS", str(width))
         output.settle()
-        accuracy_table.show(found.rows)
+        accuracy_table.show(accuracy_table.rows_of(found.rows))
         accuracy_table.print_sentence("BiLP is −0.2\u00a0±\u00a00.9 points against the unpruned run.")
         stream.flush()
     binary = stream.buffer

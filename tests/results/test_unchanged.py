@@ -23,6 +23,8 @@ pytestmark = pytest.mark.slow
 
 SIDE, PER_CLASS = 8, 12
 
+TOLD = {"rows": [], "sentence": "as the page says", "repeated": False}
+
 
 @dataclass
 class Case:
@@ -66,7 +68,7 @@ class Case:
         """Carry the pipeline out, and remember it; the report."""
         with unchanged.remembering(self.asked(), self.config) as ended:
             report = run_pipeline(self.config, self.root).page()
-            ended.append(Finished(report, ("a line",)))
+            ended.append(Finished(report, ("a line",), TOLD))
         return report
 
     def files(self) -> dict[str, tuple[int, int]]:
@@ -194,21 +196,21 @@ def test_what_changes_while_a_pipeline_runs_is_not_remembered(case: Case) -> Non
     with unchanged.remembering(case.asked(), case.config) as ended:
         report = run_pipeline(case.config, case.root).page()
         flip(case.one("evaluations/*/evaluation.parquet"))
-        ended.append(Finished(report, ()))
+        ended.append(Finished(report, (), TOLD))
     assert case.fast() is None
 
 
 def test_a_pipeline_that_fails_is_not_remembered(case: Case) -> None:
     case.given.update(keep=0.6)
     with pytest.raises(KeyError), unchanged.remembering(case.asked(), case.config) as ended:
-        ended.append(Finished(run_pipeline(case.config, case.root).page(), ()))
+        ended.append(Finished(run_pipeline(case.config, case.root).page(), (), TOLD))
         raise KeyError
     assert case.fast() is None
 
 
 def test_a_cache_that_somebody_else_could_write_is_not_believed(case: Case) -> None:
     cache = Path(os.environ["BILP_CACHE"])
-    assert case.fast() == Finished(case.slow()[0], ("a line",))
+    assert case.fast() == Finished(case.slow()[0], ("a line",), TOLD)
     cache.chmod(0o777)
     assert case.fast() is None
     cache.chmod(0o700)
