@@ -6,8 +6,8 @@ Ctrl-C, SIGTERM or the end of the terminal stops them all, and what they ran con
 a server on this machine is found in that server's folder; for any other, set PREFECT_API_AUTH_STRING.
 
 BILP_GPUS (such as 0,2) chooses the GPUs, BILP_CPU_LIMIT the runs at a time in `cpu` (they mostly wait for units), BILP_UMASK the
-permissions of what runs write (those of this command otherwise). On Linux, a process beside each worker has imported PyTorch, Prefect
-and the flows, and forks the processes of runs (`deployments.warm`): they begin in milliseconds, for some 0.7 GB per worker;
+permissions of what runs write (those of this command otherwise). On Linux, a process beside the workers has imported PyTorch, Prefect
+and the flows, and forks the processes of runs (`deployments.warm`): they begin in milliseconds, for some 0.7 GB of memory;
 BILP_WARM=false starts an interpreter for each run instead.
 """
 
@@ -64,19 +64,15 @@ class Worker:
 
 @dataclass(frozen=True)
 class WarmServer:
-    """The process that forks the runs of a worker (`deployments.warm`)."""
+    """The process that forks the runs of all workers (`deployments.warm`)."""
 
-    pool: str
-    name: str
-    environment: Mapping[str, str]
+    address: str
+    name: str = "of forked runs"
 
     def start(self) -> subprocess.Popen[bytes]:
-        address = self.environment[ADDRESS]
-        serve = f"from deployments.warm.server import serve; serve({address!r}, {self.pool!r})"
+        serve = f"from deployments.warm.server import serve; serve({self.address!r})"
         # Its standard input ends with this program.
-        return subprocess.Popen(
-            [sys.executable, "-P", "-c", serve], env=os.environ | dict(self.environment), stdin=subprocess.PIPE, start_new_session=True
-        )
+        return subprocess.Popen([sys.executable, "-P", "-c", serve], stdin=subprocess.PIPE, start_new_session=True)
 
 
 def _signed_in(environment: Mapping[str, str]) -> dict[str, str]:
@@ -102,13 +98,10 @@ def plan(pools: Sequence[str], gpus: Sequence[str], host: str, cpu_limit: int) -
     return workers
 
 
-def with_warm_servers(workers: Sequence[Worker], folder: str) -> list[Worker | WarmServer]:
-    """Each worker, and before it the server that forks its runs at a socket in `folder`."""
-    both: list[Worker | WarmServer] = []
-    for number, worker in enumerate(workers):
-        environment = {**worker.environment, ADDRESS: str(Path(folder) / str(number))}
-        both += [WarmServer(worker.pool, f"forks for {worker.name}", environment), replace(worker, environment=environment)]
-    return both
+def with_warm_server(workers: Sequence[Worker], folder: str) -> list[Worker | WarmServer]:
+    """The workers, and before them the server that forks their runs at a socket in `folder`."""
+    address = str(Path(folder) / "warm")
+    return [WarmServer(address), *(replace(worker, environment={**worker.environment, ADDRESS: address}) for worker in workers)]
 
 
 def forks(environment: Mapping[str, str]) -> bool:
@@ -199,7 +192,7 @@ def main(arguments: Sequence[str]) -> None:
     os.environ.update(job_environment())
     workers = plan(arguments or POOLS, visible_gpus(), socket.gethostname(), cpu_limit(os.environ))
     with tempfile.TemporaryDirectory(prefix="bilp-", dir=folder_of_sockets()) as folder:
-        keep_running(with_warm_servers(workers, folder) if forks(os.environ) else workers, stop)
+        keep_running(with_warm_server(workers, folder) if forks(os.environ) else workers, stop)
 
 
 if __name__ == "__main__":

@@ -25,16 +25,13 @@ PROJECT = str(Path(__file__).resolve().parents[2])
 PR_SET_PDEATHSIG = 1
 REQUEST_SECONDS = 10.0
 """For a request that has begun to arrive whole."""
-ENGINE = ("prefect.main", "prefect.flow_engine", "prefect.task_engine", "prefect.runner", "prefect.deployments.steps.core")
-IMPORTED = {
-    "cpu": (*ENGINE, "flows.pipeline", "flows.sweep", "flows.reproduce"),
-    "gpu": (
-        *ENGINE,
-        *("flows.units.table", "bilp.scoring.trial", "bilp.distill", "bilp.evaluate", "bilp.experts.train_experts", "bilp.nets.convnet"),
-        *("torch._dynamo", "pandas", "pyarrow.parquet", "scipy.stats"),  # torch's optimizers import the first, which takes seconds
-    ),
-}
-"""By pool, what its runs import anyway."""
+IMPORTED = (
+    *("prefect.main", "prefect.flow_engine", "prefect.task_engine", "prefect.runner", "prefect.deployments.steps.core"),
+    *("flows.pipeline", "flows.sweep", "flows.reproduce", "flows.start", "flows.units.table"),
+    *("bilp.scoring.trial", "bilp.distill", "bilp.evaluate", "bilp.experts.train_experts", "bilp.nets.convnet"),
+    *("torch._dynamo", "pandas", "pyarrow.parquet", "scipy.stats"),  # torch's optimizers import the first, which takes seconds
+)
+"""What runs import anyway."""
 
 
 class Server:
@@ -159,9 +156,9 @@ class Server:
         signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
-def serve(address: str, pool: str) -> None:
-    """Fork processes for the runs of a pool; each is Prefect's engine."""
-    fork_for(address, IMPORTED[pool], _engine)
+def serve(address: str) -> None:
+    """Fork processes for runs; each is Prefect's engine."""
+    fork_for(address, IMPORTED, _engine)
 
 
 def fork_for(address: str, modules: Iterable[str], work: Callable[[], object]) -> None:
