@@ -27,7 +27,7 @@ from bilp.artifacts.manifest_file import MANIFEST
 from bilp.artifacts.publication import publish
 from bilp.artifacts.tables import REPORTED
 from bilp.config.changed import changed
-from bilp.report.outcome import FILE
+from bilp.report.reported import FILE
 from bilp.results.stored import report_keys
 from bilp.storage import objects
 

@@ -104,7 +104,7 @@ def main() -> None:
         pools(client, os.environ.get("BILP_POOL_TYPE", "process"))
         deployments(source, os.environ.get("BILP_BRANCH"))
         retire(client)
-    sys.stdout.write("work pools and deployments are up to date\n")
+    sys.stdout.write("work pools and deployments are up to date; go on with: bilp worker\n")
     sys.stdout.flush()
 
 

@@ -1,4 +1,5 @@
-"""The reports of a storage, to be read in a browser behind the server's login: `/reports/<key>/`, and `/reports/` where there is an index.
+"""The reports of a storage, to be read in a browser behind the server's login: `/reports/<key>/`, `/reports/` where there is an index, and
+`/reports/comparisons/<key>.html` where several are put side by side.
 
 A page is served below `/reports/<key>/storage/`, as if nothing else lay in that storage: its relative links lead to the files that it
 names and to nothing beside them (`bilp.artifacts.served_reports`). Nothing can be written, and folders are not listed.
@@ -33,6 +34,7 @@ SECURE = {"X-Content-Type-Options": "nosniff", "Referrer-Policy": "no-referrer",
 PAGE_POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'; font-src data:; base-uri 'none'; form-action 'none'"
 """A page is one file without scripts; what somebody who can write to the storage might put there may not run in the UI's origin."""
 
+_COMPARISON = re.compile(r"/comparisons/[0-9a-f]{16}\.html")
 _KEYED = re.compile(r"/([0-9a-f]{16})(?:/(?P<place>.*))?")
 
 _SCRIPT = """
@@ -86,28 +88,32 @@ class Reports:
 
     def _found(self, request: Request, path: str) -> Response:
         """What lies at the path, which is decoded already; the library is imported here, because a server starts without it."""
+        from bilp.artifacts import report_places as places
         from bilp.artifacts import served_reports as served
 
         if path in ("/", "/index.html"):
-            return _file(request, served.index_of(self.root))
+            return _file(request, served.derived_page(self.root, places.INDEX))
+        if _COMPARISON.fullmatch(path):
+            return _file(request, served.derived_page(self.root, f"{places.REPORTS}{path}"))
         match = _KEYED.fullmatch(path)
         if match is None:
             return _said(404, "Not Found")
         key, place = match[1], match["place"]
-        if place in (None, "", served.FILE):
+        if place in (None, "", places.FILE):
             known = served.page_of(self.root, key) is not None
             return RedirectResponse(_address(key), 307, SECURE) if known else _said(404, "Not Found")
         return self._below(request, key, place.removeprefix("storage/") if place.startswith("storage/") else "")
 
     def _below(self, request: Request, key: str, place: str) -> Response:
         """What a page sees below the root of its storage: itself, the index, another page's address, and what it links to."""
+        from bilp.artifacts import report_places as places
         from bilp.artifacts import served_reports as served
 
-        if place == f"reports/{key}/{served.FILE}":
+        if place == f"reports/{key}/{places.FILE}":
             return _file(request, served.page_of(self.root, key))
-        if place == served.INDEX:
+        if place == places.INDEX:
             return RedirectResponse(f"{PATH}/", 307, SECURE)
-        other = re.fullmatch(rf"reports/([0-9a-f]{{16}})/{re.escape(served.FILE)}", place)
+        other = re.fullmatch(rf"reports/([0-9a-f]{{16}})/{re.escape(places.FILE)}", place)
         if other:
             return RedirectResponse(f"{PATH}/{other[1]}/", 307, SECURE)
         return _file(request, served.linked(self.root, key, place))

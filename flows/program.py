@@ -18,7 +18,7 @@ from bilp.config import PipelineConfig
 from bilp.config.command_line import configure, parse, refuse_secrets_typed
 from bilp.config.explain import problems
 from bilp.config.help_text import topic_of
-from bilp.errors import BilpError
+from bilp.errors import BilpError, ConfigError, MissingArtifact
 from bilp.text.escaping import place
 from flows import accuracy_table
 from tasks import output, terminal
@@ -130,6 +130,18 @@ def guarded(name: str, work: Callable[[], T], show: Callable[[T], None]) -> None
         with _terminal_to_ourselves(), terminal.display():
             result = work()
         _print(name, lambda: show(result), result)
+
+
+def looked_up(name: str, work: Callable[[], T], show: Callable[[T], None]) -> None:
+    """As `guarded`, for programs that look for what was typed: that no such thing is there is a wrong input, as a wrong option is."""
+
+    def looking() -> T:
+        try:
+            return work()
+        except (ConfigError, MissingArtifact) as error:
+            refuse(name, str(error))
+
+    guarded(name, looking, show)
 
 
 def _print(name: str, show: Callable[[], None], result: object) -> None:

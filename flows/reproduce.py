@@ -37,7 +37,12 @@ class Options(Frozen):
     """Part of the paper's iterations and evaluation seeds."""
 
 
-@flow(name="reproduce", flow_run_name=unless_given(lambda recipe, config, root: f"reproduce {recipe}"))
+def run_name(recipe: str, config: PipelineConfig | None = None, root: Root = None) -> str:
+    """'reproduce published/dc/cifar10-ipc1'."""
+    return f"reproduce {recipe}"
+
+
+@flow(name="reproduce", flow_run_name=unless_given(run_name))
 def reproduce(recipe: str, config: PipelineConfig, root: Root = None) -> str:
     """The URI of the comparison of a run of `config` with what the recipe states as published."""
     root, stages = workplace(root), [*run_texts.stages(config), "compare with what is published"]

@@ -8,17 +8,36 @@ from __future__ import annotations
 
 from bilp.config.forms import DataSetForm, DigitsForm, OwnImagesForm, PublishedForm, SweepForm
 from bilp.config.given import checked
+from bilp.errors import BilpError
+from flows import reproduce as reproduction
+from flows import sweep as sweeping
 from flows.local.flow import flow
 from flows.pipeline import pipeline
-from flows.reproduce import reproduce
-from flows.sweep import sweep
+from tasks import run_texts
+from tasks.run_name import unless_given
 
 NAME = "start"
-RUN_NAME = "{config.label}"
+
 UNTOUCHED_DIGITS, UNTOUCHED_DATA_SET, UNTOUCHED_SWEEP = DigitsForm(), DataSetForm(), SweepForm()
 
 
-@flow(name=NAME, flow_run_name=RUN_NAME)
+def _pipeline_name(config: DigitsForm | DataSetForm | OwnImagesForm) -> str:
+    """As that of a pipeline; settings that are none are refused by the run itself, in words."""
+    try:
+        return run_texts.run_name(config.config())
+    except BilpError:
+        return NAME
+
+
+def _published_name(config: PublishedForm) -> str:
+    return f"{reproduction.run_name(config.recipe)}{f' x {config.scale:g}' if config.scale else ''}"
+
+
+def _sweep_name(config: SweepForm) -> str:
+    return sweeping.run_name(config.given(), config.lists())
+
+
+@flow(name=NAME, flow_run_name=unless_given(_pipeline_name))
 def digits(config: DigitsForm = UNTOUCHED_DIGITS) -> str:
     """The URI of report.html of a pipeline on scikit-learn's digits.
 
@@ -28,7 +47,7 @@ def digits(config: DigitsForm = UNTOUCHED_DIGITS) -> str:
     return pipeline.fn(config.config(), None)
 
 
-@flow(name=NAME, flow_run_name=RUN_NAME)
+@flow(name=NAME, flow_run_name=unless_given(_pipeline_name))
 def data_set(config: DataSetForm = UNTOUCHED_DATA_SET) -> str:
     """The URI of report.html of a pipeline on a built-in data set.
 
@@ -38,7 +57,7 @@ def data_set(config: DataSetForm = UNTOUCHED_DATA_SET) -> str:
     return pipeline.fn(config.config(), None)
 
 
-@flow(name=NAME, flow_run_name=RUN_NAME)
+@flow(name=NAME, flow_run_name=unless_given(_pipeline_name))
 def my_images(config: OwnImagesForm) -> str:
     """The URI of report.html of a pipeline on images of one's own.
 
@@ -48,7 +67,7 @@ def my_images(config: OwnImagesForm) -> str:
     return pipeline.fn(config.config(), None)
 
 
-@flow(name=NAME, flow_run_name=RUN_NAME)
+@flow(name=NAME, flow_run_name=unless_given(_published_name))
 def published_recipe(config: PublishedForm) -> str:
     """The URI of the comparison with what a paper states for a recipe.
 
@@ -59,14 +78,14 @@ def published_recipe(config: PublishedForm) -> str:
 
     load_published(config.recipe)
     scale = config.scale or 1.0
-    return reproduce.fn(config.recipe, checked(config.given(), lambda given: scaled(config.recipe, scale, dict(given))), None)
+    return reproduction.reproduce.fn(config.recipe, checked(config.given(), lambda given: scaled(config.recipe, scale, dict(given))), None)
 
 
-@flow(name=NAME, flow_run_name=RUN_NAME)
+@flow(name=NAME, flow_run_name=unless_given(_sweep_name))
 def sweep_values(config: SweepForm = UNTOUCHED_SWEEP) -> list[str]:
     """The URIs of the reports, one for each combination of the values.
 
     Args:
         config: Whatever stays empty is derived.
     """
-    return sweep.fn(config.given(), config.lists(), None)
+    return sweeping.sweep.fn(config.given(), config.lists(), None)

@@ -23,6 +23,7 @@ from tasks.run_display import display, log
 from tasks.run_name import unless_given
 from tasks.task import PERMANENT
 
+TABLE = "Accuracy by what was varied"
 DEFAULT = {"dataset": DEFAULT_SOURCE}
 
 
@@ -30,16 +31,17 @@ class SweepFailed(BilpError):
     """Some of the combinations failed; the message names each with its reason."""
 
 
-def _name(config: Mapping[str, Any], vary: Mapping[str, Sequence[Any]], root: Root) -> str:
+def run_name(config: Mapping[str, Any], vary: Mapping[str, Sequence[Any]], root: Root = None) -> str:
+    """'sweep digits over keep = 0.3, 0.5'."""
     return f"sweep {config.get('dataset', DEFAULT_SOURCE)} over {', '.join(sweep_table.listed(name, vary[name]) for name in vary)}"
 
 
-@flow(name="sweep", flow_run_name=unless_given(_name))
+@flow(name="sweep", flow_run_name=unless_given(run_name))
 def sweep(config: dict[str, Any] = DEFAULT, vary: dict[str, list[Any]] = {}, root: Root = None) -> list[str]:  # noqa: B006
     """The URIs of the reports, one for each combination of the values in `vary` (dotted names of settings) over `config`.
 
     Pipelines run one after the other; each has its units side by side where workers carry them out. One that fails leaves the others
-    alone; SweepFailed is raised at the end. The run ends with a table of all of them.
+    alone; SweepFailed is raised at the end. The run ends with a table of all of them, and a page that compares their reports.
 
     Args:
         config: What the pipelines have in common, such as {"dataset": "digits", "score": {"trials": 3}}.
@@ -54,10 +56,15 @@ def sweep(config: dict[str, Any] = DEFAULT, vary: dict[str, list[Any]] = {}, roo
         for (values, combination), name in zip(chosen, names, strict=True):
             run_progress.stage()
             results.append(_one(sweep_table.Outcome(values), combination, place, name))
-            show_text(mine, lambda: sweep_table.as_markdown(results, len(chosen)), "Accuracy by what was varied")
+            show_text(mine, lambda: sweep_table.as_markdown(results, len(chosen)), TABLE)
+        compared = side_by_side([result.report for result in results if result.report])
+        if compared:
+            show_text(mine, lambda: sweep_table.as_markdown(results, len(chosen), compared), TABLE)
     for line in sweep_table.as_text(results):
         log(line)
         terminal.say(line)
+    if compared:
+        log(f"side by side: {compared}")
     failed = [f"{name}: {result.failure}" for result, name in zip(results, names, strict=True) if result.failure]
     if failed:
         raise SweepFailed(f"{len(failed)} of {len(results)} combinations failed ({'; '.join(failed)}); the results of the others are kept")
@@ -76,6 +83,17 @@ def _one(outcome: sweep_table.Outcome, config: PipelineConfig, root: str, name: 
             raise
         log(f"{name} failed: {one_line(error)}")
         return outcome.failed(one_line(error))
+
+
+def side_by_side(reports: Sequence[str]) -> str | None:
+    """Write the page that compares the reports; its URI. That it cannot be written is said, and fails nothing: the reports are there."""
+    from bilp.results.side_by_side import compare_reports
+
+    try:
+        return compare_reports(reports)
+    except BilpError as error:
+        log(f"the reports were not put on one page: {error}")
+        return None
 
 
 def choices(vary: Mapping[str, Sequence[Any]]) -> list[dict[str, Any]]:

@@ -15,7 +15,9 @@ from prefect.logging import get_logger
 from bilp.artifacts import lease
 from bilp.text.escaping import markdown
 from tasks import in_notebook, run_progress, terminal
+from tasks.estimate import Left
 from tasks.polling import interval
+from tasks.status_lines import remaining
 from tasks.steps import Step
 from tasks.stopping import stop_if_asked
 
@@ -43,7 +45,7 @@ class Watch:
         due = self.sent + interval(self.sent - self.line.began, ARTIFACT_INTERVAL)
         if TaskRunContext.get() is not None and now >= due:
             left = seconds_left(now - self.first[0], done - self.first[1], total - done)
-            self._send(100.0 * done / max(total, 1), note if left is None else f"{note} (about {left:.0f} s left)".lstrip())
+            self._send(100.0 * done / max(total, 1), note if left is None else f"{note} ({remaining(Left(left, whole=True))})".lstrip())
             self.sent = time.monotonic()
 
     def finish(self) -> None:

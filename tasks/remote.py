@@ -127,7 +127,7 @@ def _watch(client: SyncPrefectClient, run: FlowRun, label: str, probe: LivenessP
             _answer_of(lambda: _record_crash(client, run_id, probe.timeout))
         if not told and run.start_time is None and time.monotonic() - began > LATE:
             told = True
-            terminal.say(f"          {label} waits for a worker; `prefect work-pool ls` and `make worker` help if none comes")
+            terminal.say(f"          {label} waits for a worker; `bilp worker` starts one here, `prefect work-pool ls` lists the pools")
     return run
 
 

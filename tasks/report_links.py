@@ -2,29 +2,43 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import httpx
 from prefect.settings import get_current_settings
 
 from bilp.artifacts.artifact import open_artifact
-from bilp.artifacts.served_reports import FILE, KIND
+from bilp.artifacts.report_places import FILE, KIND, REPORTS, comparison
+from bilp.storage import objects
+from bilp.storage.verification import digest
 
 SECONDS = 10.0  # for an answer
 
 
 def link_to(report_uri: str) -> str | None:
     """The path of a report on the server, which shows it; None for any other server, and where it does not see this report."""
+    folder = report_uri.removesuffix(f"/{FILE}")
+    path = f"/{REPORTS}/{folder.rpartition('/')[2]}/"
+    return path if _shows(path, lambda: open_artifact(folder, KIND).manifest.files[FILE].sha256) else None
+
+
+def link_to_comparison(uri: str) -> str | None:
+    """The path of a comparison on the server, as `link_to` tells that of a report."""
+    path = f"/{comparison(uri.rpartition('/')[2].removesuffix('.html'))}"
+    return path if _shows(path, lambda: digest(objects.read(uri))) else None
+
+
+def _shows(path: str, sha256: Callable[[], str]) -> bool:
+    """Whether the server shows a page of that checksum there."""
     settings = get_current_settings()
     api, login = settings.api.url, settings.api.auth_string
     if not api or not api.endswith("/api"):
-        return None
-    folder = report_uri.removesuffix(f"/{FILE}")
-    key = folder.rpartition("/")[2]
-    expected = open_artifact(folder, KIND).manifest.files[FILE].sha256
+        return False
+    expected = sha256()
     user, _, password = (login.get_secret_value() if login else "").partition(":")
     try:
-        address = f"{api.removesuffix('/api')}/reports/{key}/"
-        answer = httpx.head(address, auth=(user, password), follow_redirects=True, timeout=SECONDS)
+        answer = httpx.head(f"{api.removesuffix('/api')}{path}", auth=(user, password), follow_redirects=True, timeout=SECONDS)
     except httpx.HTTPError:
-        return None
+        return False
     # Prefect's own server answers every address with its UI, and another storage may have a report of the same key.
-    return f"/reports/{key}/" if answer.status_code == 200 and answer.headers.get("etag") == f'"{expected}"' else None
+    return answer.status_code == 200 and answer.headers.get("etag") == f'"{expected}"'

@@ -1,13 +1,19 @@
-"""What a task made, in a few words for the line that it leaves on a terminal."""
+"""What a stage made, in a few words: for the line that it leaves on a terminal, and for that in the log of a run."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 from prefect.logging import get_logger
 
 from bilp.artifacts.artifact import open_artifact
+from bilp.artifacts.facts import DatasetFacts, RoundFacts, SelectionFacts
+from bilp.artifacts.run_layout import ROUND
 from tasks import terminal
+
+if TYPE_CHECKING:
+    from bilp.evaluate import Row
 
 ResultOf = Callable[[str], str]
 """Words on what lies at a URI."""
@@ -25,24 +31,46 @@ def in_words(uri: str, result: ResultOf | None) -> str:
 
 
 def images(record_uri: str) -> str:
-    """How many images a record's data set has: '1,438 training and 359 test images of 10 classes'."""
+    """What a record's data set has: `dataset` of it."""
     from bilp.data.source_record import open_record
 
-    facts = open_artifact(open_record(record_uri).dataset_uri, "dataset").manifest.facts
-    return f"{facts['train_images']:,} training and {facts['test_images']:,} test images of {len(facts['class_names']):,} classes"
+    return dataset(open_record(record_uri).dataset_uri)
+
+
+def dataset(dataset_uri: str) -> str:
+    """How many images of which shape: '1,438 training and 359 test images of 10 classes, 1 x 8 x 8'."""
+    facts = open_artifact(dataset_uri, "dataset").stated(DatasetFacts)
+    shape = " x ".join(map(str, facts.shape))
+    return f"{facts.train_images:,} training and {facts.test_images:,} test images of {len(facts.class_names):,} classes, {shape}"
 
 
 def kept(selection_uri: str) -> str:
-    """How much a selection keeps: 'kept 1,151 of 1,438'."""
-    facts = open_artifact(selection_uri, "selection").manifest.facts
-    return f"kept {sum(facts['kept_per_class']):,} of {sum(facts['total_per_class']):,}"
+    """How much a selection keeps, and by what: 'kept 1,151 of 1,438 (keep 0.8, vog)'."""
+    facts = open_artifact(selection_uri, "selection").stated(SelectionFacts)
+    return f"kept {facts.kept:,} of {facts.total:,} (keep {facts.keep:g}, {facts.criterion})"
 
 
 def accuracy(evaluation_uri: str) -> str:
     """What an evaluation measured: '90.4 % ± 1.8', for several networks one after the other."""
-    from bilp.evaluate import Difference, summary
-    from bilp.report.comparison import network_name, percent
+    from bilp.evaluate import summary
+    from bilp.report.comparison import network_name
 
     rows = summary([evaluation_uri])
-    told = [percent(Difference(row.mean, row.half_width95, row.n)).replace("\u00a0", " ") for row in rows]
-    return ", ".join(f"{text} ({network_name(row.network)})" if len(rows) > 1 else text for text, row in zip(told, rows, strict=True))
+    return ", ".join(f"{mean(row)} ({network_name(row.network)})" if len(rows) > 1 else mean(row) for row in rows)
+
+
+def mean(row: Row) -> str:
+    """'90.4 % ± 1.8'."""
+    from bilp.evaluate.metrics import Difference
+    from bilp.report.comparison import percent
+
+    return percent(Difference(row.mean, row.half_width95, row.n)).replace("\u00a0", " ")
+
+
+def at_round(round_artifact: str) -> str:
+    """The loss at the end of a round, and what was left out so far: 'loss 0.41, dropped 9.8 %'."""
+    facts = open_artifact(round_artifact, ROUND).stated(RoundFacts)
+    told = f"loss {facts.loss:.4g}"
+    if facts.decided_per_class is None or facts.dropped_per_class is None or not sum(facts.decided_per_class):
+        return told
+    return f"{told}, dropped {100 * sum(facts.dropped_per_class) / sum(facts.decided_per_class):.1f} %"

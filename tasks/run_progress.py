@@ -11,7 +11,9 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
+from tasks.estimate import Left
 from tasks.polling import interval
+from tasks.status_lines import remaining
 
 SHORTEST = 5.0  # seconds between two messages to the server, each of which costs a request; more in what takes long
 
@@ -75,16 +77,16 @@ class RunProgress:
         name = self.stages[min(max(self.number, 0), len(self.stages) - 1)]
         text = f"stage {min(self.number + 1, len(self.stages))} of {len(self.stages)}, {name}: {100 * self.of_stage:.0f} %"
         left = self._left()
-        return text if left is None else f"{text}, about {duration(left)} left of this stage"
+        return text if left is None else f"{text}, {remaining(left)} of this stage"
 
     def finish(self, words: str) -> None:
         """All is done."""
         self.tell(100.0, words)
 
-    def _left(self) -> float | None:
-        """Seconds that the rest of the stage takes at the pace so far; None before there was any."""
+    def _left(self) -> Left | None:
+        """The time that the rest of the stage takes at the pace so far; None before there was any."""
         elapsed, share = self.clock() - self.stage_began, self.of_stage
-        return elapsed / share * (1 - share) if share > 0 and elapsed > 0 else None
+        return Left(elapsed / share * (1 - share), whole=True) if share > 0 and elapsed > 0 else None
 
     def _say(self) -> None:
         now = self.clock()
@@ -145,11 +147,3 @@ def begin_part(number: int, parts: int) -> None:
     """A part of the present unit begins, such as a round."""
     if _current is not None:
         _current.begin_part(number, parts)
-
-
-def duration(seconds: float) -> str:
-    """'40 s', '12 min', '2 h 5 min'."""
-    if seconds < 90:
-        return f"{seconds:.0f} s"
-    minutes = round(seconds / 60)
-    return f"{minutes} min" if minutes < 90 else f"{minutes // 60} h {minutes % 60} min"

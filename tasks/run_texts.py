@@ -32,12 +32,18 @@ MOST_ROWS = 80  # settings in a table
 
 def run_name(config: PipelineConfig) -> str:
     """'digits dm ipc 1 keep=0.5': the first dials, and what was given beside them and differs from what follows from these."""
-    usual = PipelineConfig.model_validate({name: value for name in NAMED if (value := getattr(config, name)) is not None})
-    plain = _values(usual)
+    plain = _values(_usual(config)) | {"ingest.uri": None}
     other = [f"{path}={_value(value)}" for path, value in _given(config) if path not in NAMED and value != plain.get(path)]
     more = [f"and {len(other) - MOST_NAMED} more"] if len(other) > MOST_NAMED else []
     recipe = [config.recipe] if config.recipe else []
     return " ".join([config.dataset, config.method, f"ipc {config.ipc}", *recipe, *other[:MOST_NAMED], *more])
+
+
+def _usual(config: PipelineConfig) -> PipelineConfig:
+    """What follows from the dials in a name alone, on the images that this configuration reads: some sources need to know their place."""
+    named = {name: value for name in (*NAMED, "recipe_dataset") if (value := getattr(config, name)) is not None}
+    place = {"uri": config.ingest.uri} if config.ingest.uri else {}
+    return PipelineConfig.model_validate({**named, "ingest": place})
 
 
 def varied_name(config: PipelineConfig, varied: Mapping[str, Any]) -> str:
@@ -96,7 +102,7 @@ def result(told: Headline, report_uri: str, link: str | None) -> str:
 
 def _ways_on(told: Headline, report_uri: str) -> Iterator[str]:
     if told.pictured:
-        yield f"- The images as files: `python -m flows.export --to folder --out exported --synthetic` {markdown(told.pictured)}"
+        yield f"- The images as files: `bilp export --to folder --out exported --synthetic` {markdown(told.pictured)}"
     yield "- Start another run with one value changed: what both share is not computed again."
     yield "- Cancelled or failed: Retry goes on from the last finished round."
     yield f"- The page is one file that opens offline and can be sent to others: {markdown(report_uri)}"

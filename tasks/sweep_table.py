@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 from bilp.config import PipelineConfig
 from bilp.config.nested import leaves
-from bilp.text.escaping import markdown, shortened, shown
-from tasks.report_links import link_to
+from bilp.text.escaping import markdown, shortened
+from tasks.columns import aligned
+from tasks.report_links import link_to, link_to_comparison
 
 if TYPE_CHECKING:
     from bilp.report.accuracy import AccuracyRow
@@ -49,8 +50,8 @@ class Outcome:
             yield *values, network, row.shown, f"{row.difference}: {row.judgment}" if row.difference else ""
 
 
-def as_markdown(outcomes: Sequence[Outcome], planned: int) -> str:
-    """The table, with a link to each report that this server shows."""
+def as_markdown(outcomes: Sequence[Outcome], planned: int, compared: str | None = None) -> str:
+    """The table, with a link to each report that this server shows, and to the page `compared` that puts them side by side."""
     heads = [*map(markdown, outcomes[0].values), "arm", "accuracy (95 %)", "against unpruned", "report"]
     lines = [heads, ["---"] * len(heads)]
     for outcome in outcomes:
@@ -58,16 +59,20 @@ def as_markdown(outcomes: Sequence[Outcome], planned: int) -> str:
         report = f"[open]({link})" if link else markdown(outcome.report)
         lines += [[*map(markdown, cells), report] for cells in outcome.cells()]
     done = "" if len(outcomes) == planned else f"\n\n{len(outcomes)} of {planned} combinations are done."
-    return "\n".join(f"| {' | '.join(cells)} |" for cells in lines) + done
+    table = "\n".join(f"| {' | '.join(cells)} |" for cells in lines)
+    return table + done + (f"\n\n{_side_by_side(compared)}" if compared else "")
+
+
+def _side_by_side(uri: str) -> str:
+    link = link_to_comparison(uri)
+    return f"**[All reports side by side]({link})**" if link else f"All reports side by side: {markdown(uri)}"
 
 
 def as_text(outcomes: Sequence[Outcome]) -> list[str]:
     """The table in lines of text, its columns aligned."""
     table = [(*outcomes[0].values, "arm", "accuracy", "against unpruned")] if outcomes else []
     table += [cells for outcome in outcomes for cells in outcome.cells()]
-    rows = [[shown(cell).replace("\u00a0", " ") for cell in cells] for cells in table]
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    return ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
+    return aligned([[cell.replace("\u00a0", " ") for cell in cells] for cells in table])
 
 
 def plan(config: Mapping[str, Any], names: Sequence[str]) -> str:

@@ -22,6 +22,7 @@ FILE = re.compile(rf"(?<![\w./-])(?:{FOLDERS})/(?:[\w-]+/)*[\w-]+(?:\.\w+)*")
 TEST_FILE = re.compile(r"(?<![\w./-])(?:\w+/)?test_\w+(?:\.py)?")
 PROGRAM = re.compile(rf"python -m ((?:{PACKAGES})(?:\.\w+)+)")
 LINK = re.compile(r"\]\((?!https?:|#)([^)#\s]+)[^)]*\)")
+ANCHOR = re.compile(r"\]\((?!https?:)([^)#\s]*)#([^)\s]+)\)")
 ENTRY_POINTS = re.compile(r"bilp\.(?:methods|criteria|sources|networks)(?![\w.:])")
 """Groups of entry points, which look like modules."""
 
@@ -80,6 +81,33 @@ def _is_test(name: str) -> bool:
 @pytest.mark.parametrize("document", DOCUMENTS, ids=[str(path.relative_to(REPOSITORY)) for path in DOCUMENTS])
 def test_what_a_document_names_is_there(document: Path) -> None:
     assert list(missing(document.read_text(encoding="utf-8"), document)) == []
+
+
+def anchors(text: str) -> set[str]:
+    """What a link may name in a page: its headings as GitHub spells them, and the ids in it."""
+    headings = re.findall(r"^#+ (.*)$", text, re.MULTILINE)
+    return {
+        *(re.sub(r"[^\w -]", "", heading.lower()).strip().replace(" ", "-") for heading in headings),
+        *re.findall(r'id="([^"]+)"', text),
+    }
+
+
+def not_linked(text: str, place: Path) -> Iterator[str]:
+    """Parts of pages that a document at `place` links and that are not there."""
+    for page, anchor in ANCHOR.findall(text):
+        target = place.parent / page if page else place
+        if anchor not in anchors(target.read_text(encoding="utf-8")):
+            yield f"{page}#{anchor}"
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=[str(path.relative_to(REPOSITORY)) for path in DOCUMENTS])
+def test_parts_of_pages_that_a_document_links_are_there(document: Path) -> None:
+    assert list(not_linked(document.read_text(encoding="utf-8"), document)) == []
+
+
+def test_parts_of_pages_that_are_not_there_are_found() -> None:
+    text = "[a](docs/glossary.md#ite), [b](docs/glossary.md#nothing), [c](#two-commands), [d](https://example.org#x)"
+    assert list(not_linked(text, REPOSITORY / "README.md")) == ["docs/glossary.md#nothing"]
 
 
 @pytest.mark.parametrize(

@@ -12,18 +12,20 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
-import pyarrow as pa
 from pydantic import BaseModel
 
-from bilp.artifacts import layout, parquet, signing, usage
+from bilp.artifacts import layout, signing, usage
 from bilp.artifacts.facts import Facts
 from bilp.artifacts.manifest_file import MANIFEST, FileEntry, Manifest, checked_facts, read_manifest
 from bilp.config.base import as_recorded
 from bilp.errors import ConfigError, DamagedArtifact, IncompatibleArtifact, MissingArtifact
 from bilp.storage import objects, strict_json
 from bilp.storage.verification import again, damaged, digest
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 F = TypeVar("F", bound=Facts)
 
@@ -114,6 +116,8 @@ class Artifact:
 
         Raises IncompatibleArtifact with the difference if it has another schema, and DamagedArtifact if it is not what it should be.
         """
+        from bilp.artifacts import parquet  # whoever lists what there is reads manifests alone, and starts without pyarrow
+
         file = self.local(name)
         try:
             return parquet.read(file, schema, columns, rows, below)

@@ -16,7 +16,7 @@ _KEY, _NUMBER = "[0-9a-f]{16}", r"\d{4,}"
 _KEYED = "selections|runs|evaluations|teachers|robustness|reproductions|reports"
 _ROUND = f"/rounds/{_NUMBER}(/reselect)?"
 
-# The kinds of places that artifacts and runs have, relative to the root; the table in README.md tells what lies there.
+# The kinds of places that artifacts and runs have, relative to the root; docs/results.md tells what lies there.
 PLACES = (
     rf"datasets/(?!({_KEYED})/)[^/]+/{_KEY}",
     rf"datasets/[^/]+/({_KEY}/whitened|sources)/{_KEY}",

@@ -1,4 +1,4 @@
-"""What a server may show of a storage: report pages, the index of them, and files of published artifacts to which a page links."""
+"""What a server may show of a storage: report pages, pages about several of them, and published files to which a page links."""
 
 from __future__ import annotations
 
@@ -14,15 +14,13 @@ from urllib.parse import unquote, urlsplit
 from bilp.artifacts.artifact import Artifact, find, manifest_kind
 from bilp.artifacts.layout import PLACES
 from bilp.artifacts.manifest_file import MANIFEST
+from bilp.artifacts.report_places import COMPARISON, FILE, INDEX, KIND, REPORTS
 from bilp.errors import MissingArtifact
 from bilp.storage.objects import exists, join, read, size
 from bilp.storage.uris import parse
 from bilp.storage.verification import digest
 
-KIND, FILE = "report", "report.html"
-"""As `bilp.report.page` publishes it, which imports torch."""
 KEY = re.compile(r"[0-9a-f]{16}")
-INDEX = "reports/index.html"
 PAGE = "text/html; charset=utf-8"
 BYTES = "application/octet-stream"
 TYPES = {
@@ -60,16 +58,18 @@ def page_of(root: str, key: str) -> Shown | None:
     return None if report is None else _file(report, FILE, PAGE, root)
 
 
-def index_of(root: str) -> Shown | None:
-    """The index of all reports, None if there is none."""
-    uri = join(root, INDEX)
+def derived_page(root: str, place: str) -> Shown | None:
+    """The index of all reports or a comparison of some, None if `place` is that of neither or nothing lies there."""
+    if place != INDEX and not COMPARISON.fullmatch(place):
+        return None
+    uri = join(root, place)
     try:
         if not _lies_below(uri, root) or size(uri) > MOST:
             return None
         content = read(uri)
     except MissingArtifact:
         return None
-    return Shown(INDEX, PAGE, digest(content), None, content)
+    return Shown(place, PAGE, digest(content), None, content)
 
 
 def linked(root: str, key: str, place: str) -> Shown | None:
@@ -112,7 +112,7 @@ def _links(root: str, key: str, sha256: str) -> frozenset[str]:
 
 
 def _report(root: str, key: str) -> Artifact | None:
-    uri = join(root, "reports", key)
+    uri = join(root, REPORTS, key)
     if not KEY.fullmatch(key) or not _lies_below(uri, root) or not exists(join(uri, MANIFEST)):
         return None
     return find(uri, KIND)

@@ -73,6 +73,30 @@ def former_paths(model: type[BaseModel], prefix: str = "") -> Iterator[str]:
         yield from former_paths(inner, f"{prefix}{name}.")
 
 
+def today(model: type[BaseModel], stored: Mapping[str, Any]) -> dict[str, Any]:
+    """Settings by dotted path, as stored files have them, under the names and with the values that they have now."""
+    former = _today(model)
+    if former.keys().isdisjoint(stored):
+        return dict(stored)
+    found = {}
+    for path, value in stored.items():
+        name, values = former.get(path, (path, {}))
+        found[name] = values.get(value, value) if isinstance(value, str) else value
+    return found
+
+
+@cache
+def _today(model: type[BaseModel], prefix: str = "") -> Mapping[str, tuple[str, Mapping[str, str]]]:
+    """Of every former path today's, and today's value of each former one."""
+    found: dict[str, tuple[str, Mapping[str, str]]] = {
+        f"{prefix}{former.name}": (f"{prefix}{name}", {old: new for new, old in former.values.items()})
+        for name, former in formerly(model).items()
+    }
+    for name, inner in models(model):
+        found |= _today(inner, f"{prefix}{name}.")
+    return found
+
+
 def formerly(model: type[BaseModel]) -> Mapping[str, Former]:
     """The renamed settings of a model by today's name."""
     found: Mapping[str, Former] = getattr(model, "formerly", {})

@@ -1,4 +1,4 @@
-"""The table of an evaluation as it is read, which takes no torch."""
+"""The table of an evaluation as it is read, which takes no torch, and pyarrow only then."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ from typing import Any
 
 from bilp.artifacts.artifact import Artifact
 from bilp.artifacts.facts import EvaluationFacts
-from bilp.artifacts.tables import EVALUATION
 from bilp.errors import DamagedArtifact
 from bilp.storage.verification import again
 
@@ -19,6 +18,8 @@ def evaluation_rows(evaluation: Artifact) -> list[dict[str, Any]]:
 
     Raises DamagedArtifact if one is of another arm, experiment or network than the manifest states.
     """
+    from bilp.artifacts.tables import EVALUATION
+
     facts = evaluation.stated(EvaluationFacts)
     rows: list[dict[str, Any]] = evaluation.table(FILE, EVALUATION).to_pylist()
     for row in rows:

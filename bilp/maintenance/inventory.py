@@ -10,9 +10,10 @@ from typing import Any
 
 from bilp.artifacts import layout
 from bilp.artifacts.manifest_file import MANIFEST
+from bilp.artifacts.report_places import is_derived
 from bilp.artifacts.run_layout import RECORD
 from bilp.errors import MissingArtifact, StorageError
-from bilp.maintenance.recognized import HALF, INDEX, JOURNAL, LEASES, is_ours, temporary
+from bilp.maintenance.recognized import HALF, JOURNAL, LEASES, is_ours, temporary
 from bilp.results.places import RUN, TRAININGS, enclosing
 from bilp.storage import objects, strict_json
 from bilp.storage.backend import Written
@@ -148,7 +149,7 @@ def _sort_in(found: Inventory, path: str, written: Written) -> None:
         return
     inside = enclosing(path.rpartition("/")[0])
     if inside is None:
-        if path not in (JOURNAL, INDEX):
+        if path != JOURNAL and not is_derived(path):
             found.foreign[path] = written
         return
     kind, place = inside[0].kind, inside[1]

@@ -1,12 +1,16 @@
-"""The line below the title: when, which run, with which dials."""
+"""The top of the page: its title, what came out in a sentence, and when, which run, with which dials."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
 from bilp.artifacts.artifact import Artifact
-from bilp.config import PipelineConfig
+from bilp.config import METHODS, PipelineConfig
+from bilp.config.arms import adaptive_note
+from bilp.report.comparison import Training
 from bilp.report.settings import DIALS, shown
+from bilp.report.verdict import Amounts, verdict
+from bilp.report.wording import count, dataset_title
 
 TOLD_ALREADY = ("dataset", "method", "ipc")
 
@@ -21,3 +25,13 @@ def made(config: PipelineConfig, artifacts: Sequence[Artifact], key: str) -> str
     dials = ", ".join(f"{name} {shown(getattr(config, name))}" for name in changed)
     last = max(artifact.manifest.created_at for artifact in artifacts)
     return "; ".join(part for part in (f"{last[:10]} {last[11:16]} UTC", f"run {key}" if key else "", dials) if part)
+
+
+def title(name: str, config: PipelineConfig) -> str:
+    """'Handwritten digits, DM, 1 image per class'; `name` is that of the data set."""
+    return f"{dataset_title(name)}, {METHODS[config.method].title}, {count(config.ipc, 'image')} per class"
+
+
+def sentence(rows: Sequence[Training], amounts: Amounts, config: PipelineConfig) -> str:
+    """What came out, and whether adaptive pruning could have a part in it."""
+    return f"{verdict(rows, amounts)} {adaptive_note(config)}".strip()

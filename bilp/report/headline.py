@@ -10,9 +10,9 @@ import numpy as np
 from bilp import notices
 from bilp.artifacts.artifact import Artifact, find, open_artifact
 from bilp.artifacts.facts import ReselectFacts, RoundFacts, SelectionFacts
+from bilp.artifacts.report_places import FILE, KIND
 from bilp.artifacts.run_layout import RESELECT, ROUND, SYNTHETIC, reselect_uri, round_uri
 from bilp.config import METHODS, PipelineConfig
-from bilp.config.arms import adaptive_note
 from bilp.data import open_dataset
 from bilp.distill import open_run
 from bilp.evaluate.results import KIND as EVALUATION
@@ -21,9 +21,9 @@ from bilp.pruning.prune import KIND as SELECTION
 from bilp.report.accuracy import AccuracyRow, accuracy
 from bilp.report.comparison import Training
 from bilp.report.decisions import Decisions, round_shares
-from bilp.report.page import FILE, KIND
-from bilp.report.verdict import Amounts, main_arm, verdict
-from bilp.report.wording import arm_place, arm_words, count, dataset_title
+from bilp.report.heading import sentence, title
+from bilp.report.verdict import Amounts, main_arm
+from bilp.report.wording import arm_place, arm_words
 from bilp.storage.objects import Uri, as_uri
 
 
@@ -56,8 +56,8 @@ def headline(report_uri: Uri, config: PipelineConfig | None = None) -> Headline:
     shown = tuple(table.rows) if table else ()
     pictured = next((uri for (of, _), uri in sets.items() if of == arm), next(iter(sets.values()), None))
     return Headline(
-        title=f"{dataset_title(dataset.name)}, {METHODS[config.method].title}, {count(config.ipc, 'image')} per class",
-        sentence=f"{verdict(rows, amounts)} {adaptive_note(config)}".strip(),
+        title=title(dataset.name, config),
+        sentence=sentence(rows, amounts, config),
         rows=shown,
         main=None if arm is None else arm_words(arm).title,
         pictured=pictured,

@@ -1,24 +1,17 @@
-"""What a page says in numbers, and the table that goes with it: for whoever lists, compares or queries many pages."""
+"""What a page says in numbers, for whoever lists or compares many pages."""
 
 from __future__ import annotations
 
-import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-import pyarrow as pa
-
 from bilp.artifacts.facts import StatedAccuracy, StatedDifference
-from bilp.artifacts.tables import EVALUATION
-from bilp.config import PipelineConfig
 from bilp.evaluate.metrics import Difference
 from bilp.report.comparison import Training, against_arm, mean, of
 from bilp.report.verdict import most_pruned
 from bilp.report.wording import PRUNED_ARMS, arm_place
-
-FILE = "accuracy.parquet"
 
 
 @dataclass(frozen=True)
@@ -69,33 +62,6 @@ def of_facts(facts: Sequence[StatedAccuracy]) -> tuple[ArmResult, ...]:
         ArmResult(fact.arm, fact.network, _difference(fact), None if fact.difference is None else _difference(fact.difference))
         for fact in facts
     )
-
-
-def table(key: str, name: str, config: PipelineConfig, changed: Mapping[str, Any], rows: Sequence[Training], scores: str) -> pa.Table:
-    """The trainings with what they belong to, see `bilp.artifacts.tables.REPORTED`.
-
-    Args:
-        key: Of the page.
-        name: Of the data set.
-        config: What was done.
-        changed: The settings that are not what data set, method and images per class imply.
-        rows: The trainings.
-        scores: Place of the summary of scores; empty if there is none.
-    """
-    belonging = {
-        "run": key,
-        "dataset": name,
-        "method": config.method,
-        "ipc": config.ipc,
-        "keep": config.keep,
-        "beta": config.beta,
-        "run_seed": config.seed,
-        "recipe": config.recipe or "",
-        "changed": json.dumps(dict(changed), sort_keys=True, ensure_ascii=False),
-    }
-    columns: dict[str, Any] = {column: [value] * len(rows) for column, value in belonging.items()}
-    columns |= {column: [getattr(row, column) for row in rows] for column in EVALUATION.names}
-    return pa.table(columns | {"scores": [scores] * len(rows)})
 
 
 def _finite(value: Difference) -> dict[str, Any]:

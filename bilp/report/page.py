@@ -13,14 +13,14 @@ from markupsafe import Markup
 from bilp.artifacts import layout, parquet
 from bilp.artifacts.artifact import content_key, plain, there_already
 from bilp.artifacts.publication import publish
+from bilp.artifacts.report_places import FILE, KIND, REPORTS
 from bilp.artifacts.tables import REPORTED
 from bilp.config import CRITERIA, METHODS, PipelineConfig
-from bilp.config.arms import adaptive_note
 from bilp.config.changed import changed
 from bilp.config.given import model_of
 from bilp.evaluate import label_robust_score
 from bilp.nets import label
-from bilp.report import outcome
+from bilp.report import outcome, reported
 from bilp.report.accuracy import accuracy, robustness_rows
 from bilp.report.caution import cautions
 from bilp.report.citation import bibtex, papers
@@ -30,7 +30,7 @@ from bilp.report.comparison import network_title
 from bilp.report.effect import effect
 from bilp.report.figure_files import figure_files
 from bilp.report.galleries import spread
-from bilp.report.heading import made
+from bilp.report.heading import made, sentence, title
 from bilp.report.learning import learning
 from bilp.report.lineage import lineage, table_links, versions
 from bilp.report.samples import samples
@@ -39,15 +39,13 @@ from bilp.report.settings import origins_of, rerun_command, settings
 from bilp.report.source import source_facts, test_words
 from bilp.report.synthetic import loss_chart, synthetic
 from bilp.report.timing import stage_times
-from bilp.report.verdict import Amounts, tiles, verdict
-from bilp.report.wording import arm_place, arm_words, count, dataset_title, rule_meaning, score_meaning, share
+from bilp.report.verdict import Amounts, tiles
+from bilp.report.wording import arm_place, arm_words, rule_meaning, score_meaning, share
 from bilp.storage.objects import Uri, as_uri, join, optional_uri
 from bilp.text.escaping import shown as one_line
 
 VERSION = 3
 """Of the page, and of the table and the facts that go with it."""
-KIND = "report"
-FILE = "report.html"
 PIXELATED_SIDE = 40  # smaller images are enlarged by the page: pixel by pixel, not blurred
 
 
@@ -93,12 +91,12 @@ def report(
     origins = origins_of(config) if origins is None else origins
     called = sources.artifacts[0].artifact.fact("name")  # the same pixels may be known under several
     key = content_key(KIND, VERSION, name=called, parents=shown, config=config, origins=dict(origins))
-    uri = join(root, "reports", key)
+    uri = join(root, REPORTS, key)
     published = there_already(uri, KIND, key, shown=True)
     if published is None:
         collected = collect(sources)
         differs = changed(plain(config))
-        files = {FILE: render(config, collected, origins, key).encode(), outcome.FILE: _table(key, called, config, differs, collected)}
+        files = {FILE: render(config, collected, origins, key).encode(), reported.FILE: _table(key, called, config, differs, collected)}
         parents = {source.role: source.artifact.uri for source in sources.artifacts}
         sizes = (entry.size for source in sources.artifacts for entry in source.artifact.manifest.files.values())
         facts = {
@@ -115,7 +113,7 @@ def _table(key: str, name: str, config: PipelineConfig, differs: Mapping[str, An
     """The table of trainings that says what they belong to."""
     scores = collected.sources.one("scores")
     place = "" if scores is None else layout.place_of(scores.uri)
-    rows = outcome.table(key, name, config, differs, collected.trainings, place)
+    rows = reported.table(key, name, config, differs, collected.trainings, place)
     return parquet.encode(rows, REPORTED, {"stage": KIND, "key": key})
 
 
@@ -155,13 +153,13 @@ def content(config: PipelineConfig, collected: Collected, origins: Mapping[str, 
         static_share=static.dropped_share if static else None,
         adaptive_share=causal.dropped_share if causal else None,
     )
-    title = f"{dataset_title(dataset.name)}, {METHODS[config.method].title}, {count(config.ipc, 'image')} per class"
+    titled = title(dataset.name, config)
     effect_word = causal.words.word if causal else ""
     return {
-        "title": title,
-        "verdict": f"{verdict(rows, amounts)} {adaptive_note(config)}".strip(),
+        "title": titled,
+        "verdict": sentence(rows, amounts, config),
         "tiles": tiles(rows, amounts),
-        "accuracy": accuracy(rows, adaptive=METHODS[config.method].adaptive, what=title),
+        "accuracy": accuracy(rows, adaptive=METHODS[config.method].adaptive, what=titled),
         "cautions": cautions(rows, dataset.classes),
         "learning": learning(collected.course, rows),
         "learned_arms": [arm_words(arm) for arm in sorted(set(collected.course["arm"]), key=arm_place)],

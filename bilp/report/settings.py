@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shlex
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -14,13 +15,15 @@ from bilp.config import PipelineConfig
 from bilp.config.base import unused
 from bilp.config.defaults import GIVEN, complete
 from bilp.config.nested import leaves, merge, merge_all, nest
+from bilp.config.network import NetworkConfig
 from bilp.errors import ConfigError
 from bilp.registry import AS_TYPED
 
 DIALS = ("recipe", "recipe_dataset", "dataset", "method", "ipc", "keep", "beta", "seed", "experiments", "arms")
 ALWAYS_SHOWN = ("dataset", "method", "ipc")
-MODULE = "flows.pipeline"
+PROGRAM = ("bilp", "run")
 DEFAULT = "default"
+_WORD = re.compile("[a-z][a-z0-9_]*")
 NOTHING = "none"  # how the command line is told that a value is not set
 
 
@@ -53,17 +56,48 @@ def rerun_command(config: PipelineConfig, origins: Mapping[str, str] | None = No
     whole = dict(leaves(config.model_dump(mode="json", context=AS_TYPED)))
     typed = {path: value for path, value in whole.items() if (origins or {}).get(path) == GIVEN}
     commands = [_command(dict(leaves(given_values(config))))]
-    if origins is not None and _implied(merge_all(*(nest(*item) for item in typed.items()))) == whole:
+    if origins is not None and _implied(_nested(typed)) == whole:
         commands.insert(0, _command(typed))
     return min(commands, key=len)
 
 
 def _command(values: Mapping[str, Any]) -> str:
-    words = ["python", "-m", MODULE]
+    words = list(PROGRAM)
+    brief = {path: _brief(value) for path, value in values.items()}
+    if brief != values and _implied(_nested(brief)) == _implied(_nested(values)):
+        values = brief
     for path, value in values.items():
-        typed = NOTHING if value is None else value if isinstance(value, str) else json.dumps(value)
+        typed = _typed(value)
         words.append(f"--{path}={shlex.quote(typed)}" if typed.startswith("-") else f"--{path} {shlex.quote(typed)}")
     return " ".join(words)
+
+
+def _brief(value: Any) -> Any:
+    """A list of networks with the name of each, and what is set on it besides."""
+    if not (isinstance(value, list) and value and all(isinstance(item, Mapping) and "name" in item for item in value)):
+        return value
+    found: list[Any] = []
+    for item in value:
+        try:
+            usual = NetworkConfig(name=item["name"]).model_dump(mode="json", context=AS_TYPED)
+        except (ValidationError, ConfigError):  # a list of something else
+            return value
+        set_on_it = {name: setting for name, setting in item.items() if usual.get(name, NOTHING) != setting}
+        found.append({"name": item["name"], **set_on_it} if set_on_it else item["name"])
+    return found
+
+
+def _typed(value: Any) -> str:
+    """A value as it is typed."""
+    if value is None:
+        return NOTHING
+    if isinstance(value, list) and value and all(isinstance(item, str) and _WORD.fullmatch(item) for item in value):
+        return ",".join(value)
+    return value if isinstance(value, str) else json.dumps(value)
+
+
+def _nested(values: Mapping[str, Any]) -> dict[str, Any]:
+    return merge_all(*(nest(*item) for item in values.items()))
 
 
 def given_values(config: PipelineConfig) -> dict[str, Any]:

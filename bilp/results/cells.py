@@ -39,6 +39,8 @@ def differences(settings: Mapping[str, Any]) -> str:
 
 def value(setting: Any) -> str:
     """A setting's value as it may be typed, networks by their names and what is unusual about them."""
+    if type(setting) in (int, float):  # as most are: JSON says the same of finite ones, and takes longer
+        return repr(setting)
     if isinstance(setting, Mapping):
         name = setting.get("name")
         return name if isinstance(name, str) else json.dumps(setting, ensure_ascii=False)

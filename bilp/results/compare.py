@@ -7,7 +7,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from bilp.config.changed import leaves_of
 from bilp.errors import ConfigError
 from bilp.report.comparison import judgment
 from bilp.report.figures import Whisker, whiskers
@@ -41,7 +40,7 @@ class AccuracyRow:
 
 def differing_settings(results: Sequence[Result]) -> list[SettingRow]:
     """The settings that are not equal in all, what somebody changed before what follows from it. Values as they may be typed."""
-    told = [dict(leaves_of(result.config)) for result in results]
+    told = [result.settings for result in results]
     paths = [path for settings in told for path in settings]
     differing = dict.fromkeys(path for path in paths if len({cells.value(settings.get(path, ABSENT)) for settings in told}) > 1)
     first = {path: place for place, path in enumerate(_changed_first(results))}

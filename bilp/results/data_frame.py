@@ -5,10 +5,10 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Any
 
-from bilp.config.changed import leaves_of
+from bilp.artifacts.report_places import KIND
 from bilp.results import cells
 from bilp.results.result import Result
-from bilp.results.stored import REPORT, results
+from bilp.results.stored import results
 from bilp.storage.objects import Uri
 
 if TYPE_CHECKING:
@@ -59,7 +59,7 @@ def _row(result: Result, several: bool) -> dict[str, Any]:
                 half = number.half_width95 if math.isfinite(number.half_width95) else math.nan
                 measured |= {f"{name} {what}": number.mean, f"{name} {what} ±": half}
     told = {name: getattr(result, name) for name in COLUMNS}
-    settings = dict(leaves_of(result.config)) if result.kind == REPORT else {}
+    settings = result.settings if result.kind == KIND else {}
     return told | {"created": result.created or None, "changed": result.changed, "settings": settings, "measured": measured}
 
 

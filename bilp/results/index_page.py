@@ -7,17 +7,17 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from bilp.artifacts.report_places import FILE, INDEX
 from bilp.report.comparison import judgment
 from bilp.report.wording import arm_words, count, dataset_title
 from bilp.results import cells
 from bilp.results.choosing import chosen
 from bilp.results.pages import render
 from bilp.results.result import FINISHED, Result
-from bilp.results.stored import REPORTS, report_keys, results
+from bilp.results.stored import report_keys, results
 from bilp.storage import objects
 from bilp.storage.objects import Uri, as_uri
 
-FILE = "index.html"
 ATTEMPTS = 5
 """How often the page is written again because reports were published meanwhile."""
 
@@ -38,7 +38,7 @@ def publish_index(root: Uri | None = None) -> str:
     once more: so none is missing in the end.
     """
     root = objects.storage_root() if root is None else as_uri(root)
-    uri = objects.join(root, REPORTS, FILE)
+    uri = objects.join(root, INDEX)
     for _ in range(ATTEMPTS):
         listed = report_keys(root)
         objects.write(uri, index_page([result for result in results(root) if result.status == FINISHED]))
@@ -78,7 +78,7 @@ def _row(result: Result, found: Sequence[str]) -> dict[str, Any]:
     difference = None if main is None else main.difference
     words = None if main is None else arm_words(main.arm)
     return {
-        "link": f"{result.key}/report.html",
+        "link": f"{result.key}/{FILE}",
         "key": result.key,
         "method": result.method,
         "ipc": result.ipc,

@@ -7,13 +7,14 @@ from collections.abc import Mapping
 from typing import Any
 
 from bilp.artifacts.artifact import Artifact, open_artifact
+from bilp.artifacts.report_places import KIND
 from bilp.report.comparison import judgment
 from bilp.report.wording import arm_words, data_size
 from bilp.results import cells
 from bilp.results.find import Found
 from bilp.results.places import RUN, TRAININGS
 from bilp.results.result import Result
-from bilp.results.stored import REPORT, result_at
+from bilp.results.stored import result_at
 from bilp.storage import objects
 
 LONGEST = 300
@@ -26,7 +27,7 @@ def described(found: Found) -> dict[str, Any]:
     if found.kind == TRAININGS:
         sizes = objects.objects(found.uri)
         return told | {"files": {name: version.size for name, version in sorted(sizes.items())}}
-    if found.kind in (REPORT, RUN):
+    if found.kind in (KIND, RUN):
         result = result_at(found)
         told |= cells.as_json(result) | {"config": dict(result.config)}
     if found.kind == RUN:
@@ -39,10 +40,10 @@ def lines(found: Found) -> list[str]:
     """The same for people, the weightiest first."""
     told = described(found)
     head = [f"{found.kind} {found.key}", f"  {found.uri}"]
-    if found.kind in (REPORT, RUN):
+    if found.kind in (KIND, RUN):
         head += _of_result(result_at(found))
     groups = {name: told[name] for name in ("facts", "parents", "files", "provenance") if told.get(name)}
-    if found.kind == REPORT:
+    if found.kind == KIND:
         groups.pop("facts", None)  # told above
     elif "config" in told:
         groups["settings"] = told["config"]

@@ -7,7 +7,10 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
-from bilp.config.changed import changed
+from bilp.artifacts.report_places import FILE, KIND
+from bilp.config.changed import changed, leaves_of
+from bilp.config.former import today
+from bilp.config.pipeline import PipelineConfig
 from bilp.report.outcome import ArmResult, main_result
 from bilp.storage import objects
 
@@ -49,7 +52,7 @@ class Result:
     @property
     def report(self) -> str | None:
         """URI of the page."""
-        return objects.join(self.uri, "report.html") if self.kind == "report" and self.status == FINISHED else None
+        return objects.join(self.uri, FILE) if self.kind == KIND and self.status == FINISHED else None
 
     @property
     def dataset(self) -> str:
@@ -71,8 +74,13 @@ class Result:
     def changed(self) -> dict[str, Any]:
         """Settings by dotted path that are not what data set, method and images per class imply; nothing for single distillations."""
         if self.stated is not None:
-            return dict(self.stated)
-        return changed(self.config) if self.kind == "report" else {}
+            return today(PipelineConfig, self.stated)
+        return today(PipelineConfig, changed(self.config)) if self.kind == KIND else {}
+
+    @cached_property
+    def settings(self) -> dict[str, Any]:
+        """Every setting by dotted path, under its present name."""
+        return today(PipelineConfig, dict(leaves_of(self.config)))
 
     @property
     def main(self) -> ArmResult | None:

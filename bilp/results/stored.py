@@ -12,6 +12,7 @@ from bilp.artifacts import layout, signing
 from bilp.artifacts.artifact import Artifact, find, open_artifact
 from bilp.artifacts.facts import ReportFacts
 from bilp.artifacts.manifest_file import MANIFEST
+from bilp.artifacts.report_places import KIND, REPORTS
 from bilp.artifacts.run_layout import RECORD, SYNTHETIC
 from bilp.errors import BilpError, DamagedArtifact, IncompatibleArtifact, MissingArtifact
 from bilp.evaluate.rows import evaluation_rows
@@ -23,8 +24,7 @@ from bilp.results.result import FINISHED, Result
 from bilp.storage import objects, strict_json
 from bilp.storage.objects import Uri, as_uri
 
-REPORTS, RUNS = "reports", "runs"
-REPORT = "report"
+RUNS = "runs"
 
 T = TypeVar("T")
 U = TypeVar("U")
@@ -56,8 +56,8 @@ def results(root: Uri | None = None) -> list[Result]:
 
 def result_at(found: Found) -> Result:
     """The result of a report or a run that was found. Raises what `bilp.results.find.find` raises for what is not whole."""
-    if found.kind == REPORT:
-        artifact = find(found.uri, REPORT, found.key)
+    if found.kind == KIND:
+        artifact = find(found.uri, KIND, found.key)
         if artifact is None:
             raise MissingArtifact(f"no complete report at {found.uri}: bilp ls lists what there is")
         return _of_report(artifact)
@@ -83,13 +83,13 @@ def _each(read: Callable[[T], U], of: Sequence[T], root: str) -> list[U]:
 
 def _report(uri: str, key: str) -> tuple[Result, Artifact | None]:
     try:
-        artifact = find(uri, REPORT, key)
+        artifact = find(uri, KIND, key)
         if artifact is not None:
             return _of_report(artifact), artifact
-        require_whole(Found(REPORT, key, f"{REPORTS}/{key}", uri.rsplit("/", 2)[0]))
+        require_whole(Found(KIND, key, f"{REPORTS}/{key}", uri.rsplit("/", 2)[0]))
     except BilpError as error:
-        return _broken(REPORT, uri, key, error), None
-    return Result(REPORT, key, uri, "being written"), None  # published since
+        return _broken(KIND, uri, key, error), None
+    return Result(KIND, key, uri, "being written"), None  # published since
 
 
 def _run(uri: str, key: str) -> Result:
@@ -114,7 +114,7 @@ def _broken(kind: str, uri: str, key: str, error: BilpError) -> Result:
 def _of_report(artifact: Artifact) -> Result:
     manifest, facts = artifact.manifest, artifact.stated(ReportFacts)
     own = sum(entry.size for entry in manifest.files.values())
-    result = Result(REPORT, manifest.key, artifact.uri, FINISHED, manifest.created_at, facts.name or "", manifest.config)
+    result = Result(KIND, manifest.key, artifact.uri, FINISHED, manifest.created_at, facts.name or "", manifest.config)
     if facts.accuracies is not None:
         return replace(result, results=of_facts(facts.accuracies), size=own + (facts.size or 0), stated=facts.changed)
     parents = _opened(artifact.parents.items())  # of a page that was published before these were stated

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from collections.abc import Iterator
 from typing import Any, NoReturn, TypeVar
 
 from pydantic import BaseModel, ValidationError
+
+_SURROGATE = re.compile("[\ud800-\udfff]")
 
 M = TypeVar("M", bound=BaseModel)
 
@@ -32,12 +35,11 @@ def parse(data: bytes, largest: int = LARGEST) -> Any:
         raise ValueError(f"byte {error.start} is no UTF-8") from error
     except RecursionError as error:
         raise ValueError(_too_deep()) from error
-    escaped = "\\u" in text
-    for depth, inner in _all(value):
-        if depth > DEEPEST:
-            raise ValueError(_too_deep())
-        if escaped and isinstance(inner, str) and any("\ud800" <= character <= "\udfff" for character in inner):
-            raise ValueError("it holds half a surrogate pair, which is no text")
+    # What has no more brackets than that cannot be so deep: most need not be walked through.
+    if text.count("[") + text.count("{") > DEEPEST and any(depth > DEEPEST for depth, _ in _all(value)):
+        raise ValueError(_too_deep())
+    if "\\u" in text and any(isinstance(inner, str) and _SURROGATE.search(inner) for _, inner in _all(value)):
+        raise ValueError("it holds half a surrogate pair, which is no text")
     return value
 
 

@@ -5,19 +5,18 @@ Put reports side by side: the settings that differ and the accuracies, on the te
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
-from pathlib import Path
 
 from rich.table import Table
 
+from bilp.artifacts.report_places import KIND
 from bilp.report.outcome import ArmResult
 from bilp.results import cells
-from bilp.results.compare import accuracies, comparison_page, differing_settings, require_several
+from bilp.results.compare import accuracies, differing_settings, require_several
 from bilp.results.find import find
 from bilp.results.result import Result
-from bilp.results.stored import REPORT, result_at
-from bilp.storage import objects
+from bilp.results.side_by_side import publish_comparison
+from bilp.results.stored import result_at
 from bilp.text.escaping import shown
 from flows import program
 from tasks import output
@@ -31,22 +30,21 @@ def main(arguments: Sequence[str]) -> None:
     parser = program.Parser(prog=NAME, description=program.described(__doc__)[1], allow_abbrev=False)
     parser.add_argument("keys", nargs="+", metavar="KEY", help="keys of reports, the first digits of them, paths or URIs")
     parser.add_argument("--storage", metavar="URI", help="storage root (default: $BILP_STORAGE, or bilp-storage)")
-    parser.add_argument("--out", metavar="URI", help="where the page is written (default: compare-KEY-KEY.html in the working directory)")
+    parser.add_argument(
+        "--out", metavar="URI", help="where the page is written (default: beside the reports, or here for several storages)"
+    )
     typed = parser.typed(arguments)
 
     def work() -> tuple[list[Result], str]:
-        compared = [result_at(find(key, typed.storage, (REPORT,))) for key in typed.keys]
+        compared = [result_at(find(key, typed.storage, (KIND,))) for key in typed.keys]
         require_several(compared)
-        digits = cells.key_digits(compared)
-        out = objects.as_uri(typed.out or f"compare-{'-'.join(result.key[:digits] for result in compared)}.html")
-        objects.write(out, comparison_page(compared, _links(compared, out)))
-        return compared, out
+        return compared, publish_comparison(compared, typed.out)
 
     def show(done: tuple[list[Result], str]) -> None:
         print_comparison(done[0])
         program.show_uri("page", done[1])
 
-    program.guarded(NAME, work, show)
+    program.looked_up(NAME, work, show)
 
 
 def print_comparison(compared: Sequence[Result]) -> None:
@@ -66,11 +64,3 @@ def print_comparison(compared: Sequence[Result]) -> None:
 def _cell(result: ArmResult | None) -> str:
     difference = "" if result is None or result.difference is None else f" ({cells.difference(result)})"
     return f"{cells.accuracy(result)}{difference}".replace("\u00a0", " ")
-
-
-def _links(compared: Sequence[Result], out: str) -> dict[str, str]:
-    """How the page leads to reports, by their URI: relative where both are files, nowhere where it could not."""
-    if "://" in out:
-        return {}
-    folder = Path(out).parent
-    return {result.uri: os.path.relpath(result.report, folder) for result in compared if result.report and "://" not in result.report}

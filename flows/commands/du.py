@@ -28,7 +28,7 @@ def main(arguments: Sequence[str]) -> None:
     parser = program.Parser(prog=NAME, description=program.described(__doc__)[1], allow_abbrev=False)
     parser.add_argument("--storage", metavar="URI", help="storage root (default: $BILP_STORAGE, or bilp-storage)")
     typed = parser.typed(arguments)
-    program.guarded(NAME, lambda: sizes(typed.storage or storage_root()), show)
+    program.looked_up(NAME, lambda: sizes(typed.storage or storage_root()), show)
 
 
 def show(found: Sizes) -> None:

@@ -31,7 +31,7 @@ def main(arguments: Sequence[str]) -> None:
 
         return export_tables(typed.key, typed.out, typed.storage)
 
-    program.guarded(NAME, work, program.show_text)
+    program.looked_up(NAME, work, program.show_text)
 
 
 if __name__ == "__main__":

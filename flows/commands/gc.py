@@ -56,11 +56,11 @@ def main(arguments: Sequence[str]) -> None:
         line = terminal.line("gc")
         return collect(*known[0], lambda done, total, note="": line.advance(done, total, note))
 
-    program.guarded(NAME, look, lambda found: program.show_text(told(found, typed.dry_run)))
+    program.looked_up(NAME, look, lambda found: program.show_text(told(found, typed.dry_run)))
     found = known[0][0]
     if found.removed and not typed.dry_run:
         if agreed(NAME, f"Remove {len(found.removed)} things, {size(found.size)}?", typed.yes):
-            program.guarded(NAME, remove, lambda done: program.show_text(done_lines(done)))
+            program.looked_up(NAME, remove, lambda done: program.show_text(done_lines(done)))
         else:
             program.show_text(["nothing was removed"])
 

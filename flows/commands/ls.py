@@ -8,8 +8,6 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 
-from rich.table import Table
-
 from bilp.results import cells
 from bilp.results.choosing import ORDERS, chosen
 from bilp.results.index_page import publish_index, varying
@@ -17,14 +15,11 @@ from bilp.results.result import FINISHED, Result
 from bilp.results.stored import results
 from bilp.storage.objects import storage_root
 from bilp.text import escaping
-from bilp.text.escaping import shown
 from flows import program
-from tasks import output
+from tasks.columns import aligned
 from tasks.terminal import Screen, print_line
 
 NAME = "bilp ls"
-UNLIMITED = 100_000
-"""Columns of what is no terminal: a file, or a program that reads it line by line."""
 DIFFERS = "differs in"
 COLUMNS = ("key", "when (UTC)", "run", DIFFERS, "accuracy", "to unpruned", "size")
 WIDTHS = {"size": 120, "when (UTC)": 100, "to unpruned": 76}
@@ -42,7 +37,7 @@ def main(arguments: Sequence[str]) -> None:
     parser.add_argument("--page", action="store_true", help="write reports/index.html instead, which lists and compares in a browser")
     typed = parser.typed(arguments)
     if typed.page:
-        program.guarded(NAME, lambda: publish_index(typed.storage or storage_root()), lambda uri: program.show_uri("page", uri))
+        program.looked_up(NAME, lambda: publish_index(typed.storage or storage_root()), lambda uri: program.show_uri("page", uri))
         return
 
     def show(listed: list[Result]) -> None:
@@ -51,7 +46,7 @@ def main(arguments: Sequence[str]) -> None:
         else:
             print_table(listed)
 
-    program.guarded(NAME, lambda: chosen(results(typed.storage), typed.dataset, typed.method, typed.sort), show)
+    program.looked_up(NAME, lambda: chosen(results(typed.storage), typed.dataset, typed.method, typed.sort), show)
 
 
 def print_table(listed: Sequence[Result]) -> None:
@@ -60,19 +55,13 @@ def print_table(listed: Sequence[Result]) -> None:
     if not listed:
         print_line(screen, "nothing to list: there is no such result")
         return
-    if not screen.is_terminal:
-        screen.width = UNLIMITED
-    left_out = [name for name, least in WIDTHS.items() if screen.width < least]
+    width = screen.width if screen.is_terminal else None  # a file, or a program that reads line by line
+    kept = [place for place, name in enumerate(COLUMNS) if width is None or width >= WIDTHS.get(name, 0)]
     digits, first = cells.key_digits(listed), varying(listed)
-    table = Table(box=None, pad_edge=False, width=screen.width if screen.is_terminal else None)
-    kept = [place for place, name in enumerate(COLUMNS) if name not in left_out]
-    for name in (COLUMNS[place] for place in kept):
-        ratio = 1 if name == DIFFERS and screen.is_terminal else None
-        table.add_column(name, no_wrap=True, overflow="ellipsis", ratio=ratio, justify="right" if name == "size" else "left")
-    for result in listed:
-        row = _row(result, digits, first)
-        table.add_row(*(output.as_printed(shown(row[place])) for place in kept))
-    screen.print(table)
+    rows = [COLUMNS, *(_row(result, digits, first) for result in listed)]
+    names = [COLUMNS[place] for place in kept]
+    table = [[row[place] for place in kept] for row in rows]
+    print_line(screen, "\n".join(aligned(table, [names.index(name) for name in names if name == "size"], width, names.index(DIFFERS))))
     for result in listed:
         if result.problem:
             print_line(screen, f"{result.key[:digits]}: {escaping.place(result.problem)}")

@@ -10,13 +10,12 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from bilp.artifacts.artifact import open_artifact
+from bilp.artifacts.report_places import FILE, KIND
 from bilp.results.find import find
-from bilp.results.stored import REPORT
 from bilp.storage import copies
 from flows import program
 
 NAME = "bilp open"
-PAGE = "report.html"
 
 
 def main(arguments: Sequence[str]) -> None:
@@ -32,12 +31,12 @@ def main(arguments: Sequence[str]) -> None:
         if not typed.path:
             _open(page)
 
-    program.guarded(NAME, lambda: local_page(typed.key, typed.storage), show)
+    program.looked_up(NAME, lambda: local_page(typed.key, typed.storage), show)
 
 
 def local_page(key: str, storage: str | None) -> Path:
     """The report as a local file that a browser takes for a page. Raises as `find`, and DamagedArtifact for another content."""
-    page = open_artifact(find(key, storage, (REPORT,)).uri, REPORT).local(PAGE)
+    page = open_artifact(find(key, storage, (KIND,)).uri, KIND).local(FILE)
     return page if page.suffix == ".html" else copies.named(page, ".html")
 
 

@@ -42,10 +42,10 @@ def main(arguments: Sequence[str]) -> None:
     def take_away() -> Removed:
         return remove(known[0].inventory, known[0].of, known[0].items)
 
-    program.guarded(NAME, look, lambda found: program.show_text(told(found)))
+    program.looked_up(NAME, look, lambda found: program.show_text(told(found)))
     if not typed.dry_run:
         if agreed(NAME, f"Remove {len(known[0].items)} things?", typed.yes):
-            program.guarded(NAME, take_away, lambda done: program.show_text(done_lines(done)))
+            program.looked_up(NAME, take_away, lambda done: program.show_text(done_lines(done)))
         else:
             program.show_text(["nothing was removed"])
 

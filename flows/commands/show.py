@@ -24,8 +24,8 @@ def main(arguments: Sequence[str]) -> None:
     parser.add_argument("--json", action="store_true", help="everything about it, as JSON")
     typed = parser.typed(arguments)
     if typed.json:
-        program.guarded(
+        program.looked_up(
             NAME, lambda: described(find(typed.key, typed.storage)), lambda told: print_line(Screen(), json.dumps(told, indent=1))
         )
     else:
-        program.guarded(NAME, lambda: lines(find(typed.key, typed.storage)), program.show_text)
+        program.looked_up(NAME, lambda: lines(find(typed.key, typed.storage)), program.show_text)

@@ -20,6 +20,7 @@ from bilp.config.given import require_few
 from bilp.config.nested import leaves, merge, nest
 from bilp.config.pipeline import PipelineConfig
 from bilp.errors import BilpError, ConfigError
+from bilp.results.side_by_side import written_about
 from flows import program
 from tasks import output
 
@@ -46,6 +47,9 @@ def main(arguments: Sequence[str]) -> None:
     def show(reports: list[str]) -> None:
         for values, report in zip(combinations(plan.vary), reports, strict=True):
             program.show_uri(", ".join(f"{path} {value}" for path, value in values.items()), report)
+        compared = written_about(reports)
+        if compared:
+            program.show_uri("side by side", compared)
 
     program.guarded(name, lambda: sweep(plan.given, plan.vary), show)
 

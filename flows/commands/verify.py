@@ -42,7 +42,7 @@ def main(arguments: Sequence[str]) -> None:
         found.append(verdict)
         return verdict
 
-    program.guarded(NAME, work, lambda verdict: program.show_text(list(lines(verdict))))
+    program.looked_up(NAME, work, lambda verdict: program.show_text(list(lines(verdict))))
     if found and found[0].problems:
         sys.exit(ending.FAILED)
 

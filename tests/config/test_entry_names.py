@@ -98,11 +98,11 @@ def test_an_entry_of_a_criterion_is_complete(name: str) -> None:
     assert title and sentence.endswith(".") and "{" not in sentence
     for path in (criterion.ranking, criterion.column.of_trial if criterion.column else None):
         assert path is None or callable(resolve(path))
-    readme = (REPOSITORY / "README.md").read_text(encoding="utf-8")
+    page = (REPOSITORY / "docs" / "methods.md").read_text(encoding="utf-8")
     rows = [
-        line for line in readme.splitlines() if line.startswith("|") and f"`{name}`" in line and line.rstrip("| ").endswith(criterion.drop)
+        line for line in page.splitlines() if line.startswith("|") and f"`{name}`" in line and line.rstrip("| ").endswith(criterion.drop)
     ]
-    assert len(rows) == 1, "the table of criteria in README.md has a row for it"
+    assert len(rows) == 1, "the table of criteria in docs/methods.md has a row for it"
     assert criterion.paper in rows[0] or criterion.paper.split(" (")[0] in rows[0] or name in ("herding", "k_center")
 
 

@@ -1,4 +1,4 @@
-"""Methods and protocols: whatever is said of them elsewhere, in code, tests and README, covers the registries, and no name is tested."""
+"""Methods and protocols: whatever is said of them elsewhere, in code, tests and documents, covers the registries, and no name is tested."""
 
 from __future__ import annotations
 
@@ -91,15 +91,15 @@ def _is_model(kind: Any) -> bool:
     return isinstance(kind, type) and issubclass(kind, Frozen)
 
 
-def test_readme_tests_and_benchmarks_know_every_method() -> None:
-    readme = (REPOSITORY / "README.md").read_text(encoding="utf-8")
-    table = readme.partition("| method | what is compared | pruning |")[2].partition("\n\n")[0]
+def test_documents_tests_and_benchmarks_know_every_method() -> None:
+    methods, evaluation = ((REPOSITORY / "docs" / name).read_text(encoding="utf-8") for name in ("methods.md", "evaluation.md"))
+    table = methods.partition("| method | what is compared | pruning |")[2].partition("\n\n")[0]
     rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in table.strip().splitlines()[1:]]
     levels = {name: row[2] for row in rows for name in re.findall(r"`(\w+)`", row[0])}
     assert {name: level.startswith("both levels") for name, level in levels.items()} == {m.name: m.adaptive for m in METHODS.values()}
-    (dial,) = [line for line in readme.splitlines() if line.startswith("| `method` |")]
+    (dial,) = [line for line in methods.splitlines() if line.startswith("| `method` |")]
     assert re.findall(r"`(\w+)`", dial) == ["method", *METHODS]
-    (protocols,) = [line for line in readme.splitlines() if line.startswith("`--evaluate.protocol ")]
+    (protocols,) = [line for line in evaluation.splitlines() if line.startswith("`--evaluate.protocol ")]
     assert re.findall(r"`(?:--evaluate.protocol )?(\w+)`", protocols) == list(PROTOCOLS)
     curves = {path.stem.removeprefix("expected_") for path in (REPOSITORY / "tests" / "distill").glob("expected_*.json")}
     assert curves == set(METHODS) == set(REFERENCES)

@@ -45,7 +45,7 @@ def test_notes_skipped_files_and_duplicates_are_told_each_time(photos: Path, tmp
         "1 picture with more than one label (2 images), such as a/0.png and b/9.png",
         "duplicates kept, equal ones on one side of the split; ingest.duplicates drop would leave out 2 images",
     ]
-    images = "9 training and 2 test images of 2 classes"
+    images = "9 training and 2 test images of 2 classes, 1 x 8 x 8"
     ended = [line.split(" s  ")[1] for line in (told[0][-1], told[1][-1])]
     assert ended == [f"ingest folder: {images}", f"ingest folder: {images}, there already"]
     assert dataset.startswith(f"{store}/datasets/photos/")
@@ -57,6 +57,6 @@ def test_whitening_is_a_task_of_its_own(photos: Path, tmp_path: Path, monkeypatc
     config = IngestConfig(source="folder", uri=str(photos), on_corrupt="skip", bits=12, whitening="zca")
     dataset = ingest(config, str(tmp_path / "store"))
     ended = [line.split(" s  ")[1] for line in text.getvalue().splitlines() if " s  " in line]
-    assert ended == ["ingest folder: 9 training and 2 test images of 2 classes", "whiten folder: done"]
+    assert ended == ["ingest folder: 9 training and 2 test images of 2 classes, 1 x 8 x 8", "whiten folder: done"]
     assert "16-bit" not in text.getvalue(), "the bits are stated"
     assert "/whitened/" in dataset

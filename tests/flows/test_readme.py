@@ -1,4 +1,4 @@
-"""Every line of the README that somebody types works as it is printed, in the order of the page, in a folder of their own.
+"""Every line that README and the documents for users have typed works as it is printed, in the order of the page, in a folder of its own.
 
 The program is that of the wheel, found by the PATH that the page tells of. What is not carried out as printed:
 
@@ -6,7 +6,7 @@ The program is that of the wheel, found by the PATH that the page tells of. What
 * `bilp server` and `bilp worker` are asked for their help (`integration/test_wheel.py` starts them);
 * where images would be downloaded or come from S3, commands explain their settings instead, and of Python the imports are carried out;
 * pipelines on local images are made short by further options, so that a page takes minutes;
-* KEY stands for a key of what was made before.
+* KEY and OTHER stand for keys of what was made before.
 """
 
 from __future__ import annotations
@@ -30,6 +30,11 @@ from bilp.config.recipes import read_recipe
 from flows.commands.table import COMMANDS
 
 README = list(blocks((REPOSITORY / "README.md").read_text(encoding="utf-8")))
+PAGES = (
+    "README",
+    *(f"docs/{name}" for name in ("installation", "own-images", "methods", "evaluation", "results", "python", "exchange", "faq")),
+)
+BLOCKS = [(page, block) for page in PAGES for block in blocks((REPOSITORY / f"{page}.md").read_text(encoding="utf-8"))]
 LOCAL = ("digits", "folder", "parquet")
 """Sources that need no network."""
 SERVICE = ("server", "worker", "register")
@@ -103,9 +108,9 @@ class Reader:
     def with_keys(self, line: str) -> str:
         """The line with keys of what was made here."""
         for folder in ("runs/", "reports/", ""):
-            made = sorted((self.folder / "bilp-storage" / (folder or "reports")).glob("*"))
-            if made and f"{folder}KEY" in line:
-                line = line.replace(f"{folder}KEY", f"{folder}{made[0].name}")
+            made = sorted(path.name for path in (self.folder / "bilp-storage" / (folder or "reports")).glob("*/"))
+            for word, key in zip((f"{folder}KEY", f"{folder}OTHER"), made, strict=False):
+                line = line.replace(word, f"{folder}{key}")
         return line
 
     def run(self, *command: str) -> str:
@@ -126,7 +131,7 @@ def is_far(words: list[str]) -> bool:
 
 @pytest.fixture(scope="module")
 def reader(tmp_path_factory: pytest.TempPathFactory, template: Path) -> Reader:
-    """With a folder of photos, and a run that was made before."""
+    """With a folder of photos, and two runs that were made before."""
     folder = tmp_path_factory.mktemp("reader")
     generator = np.random.default_rng(0)
     for split, count in {"train": 24, "test": 8}.items():
@@ -138,25 +143,26 @@ def reader(tmp_path_factory: pytest.TempPathFactory, template: Path) -> Reader:
                 Image.fromarray(pixels).save(place / f"{number}.jpg")
     made = Reader(folder, install(tmp_path_factory.mktemp("installed")), another_home(template, folder / "home"))
     made.make(["run"])
+    made.bilp(["run", "--dataset", "folder", "--ingest.uri", "photos/"])
     return made
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("block", [block for block in README if typed(block)], ids=lambda block: f"line {block.line}")
-def test_commands_of_the_readme_work_as_they_are_printed(block: Block, reader: Reader) -> None:
+@pytest.mark.parametrize("block", [pytest.param(block, id=f"{page} {block.line}") for page, block in BLOCKS if typed(block)])
+def test_commands_of_the_pages_work_as_they_are_printed(block: Block, reader: Reader) -> None:
     for line in typed(block):
         reader.carry_out(line)
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("block", [block for block in README if block.language in PYTHON], ids=lambda block: f"line {block.line}")
-def test_python_of_the_readme_works_as_it_is_printed(block: Block, reader: Reader) -> None:
+@pytest.mark.parametrize("block", [pytest.param(block, id=f"{page} {block.line}") for page, block in BLOCKS if block.language in PYTHON])
+def test_python_of_the_pages_works_as_it_is_printed(block: Block, reader: Reader) -> None:
     reader.python(block.text)
 
 
-def test_blocks_of_the_readme_say_what_they_hold() -> None:
-    assert {block.language for block in README} <= {*SHELL, *PYTHON, *OTHERS}
-    assert [line for block in README for line in unmarked(block)] == []
+def test_blocks_of_the_pages_say_what_they_hold() -> None:
+    assert {block.language for _, block in BLOCKS} <= {*SHELL, *PYTHON, *OTHERS}
+    assert [line for _, block in BLOCKS for line in unmarked(block)] == []
 
 
 def test_the_readme_says_how_a_shell_finds_the_program_before_it_is_typed() -> None:
@@ -166,8 +172,8 @@ def test_the_readme_says_how_a_shell_finds_the_program_before_it_is_typed() -> N
     assert not any(word.startswith(("bilp[", "bilp=")) for line in lines for word in line.split()), "no index has this project"
 
 
-def test_every_command_of_the_readme_is_there() -> None:
-    lines = [line.split() for block in README for line in typed(block)]
+def test_every_command_of_the_pages_is_there() -> None:
+    lines = [line.split() for _, block in BLOCKS for line in typed(block)]
     names = {words[1] for words in lines if words[0] == "bilp"}
     assert names - {"--help", "--version"} <= set(COMMANDS)
 

@@ -12,9 +12,7 @@ import httpx
 import pytest
 from starlette.responses import PlainTextResponse
 
-from bilp.artifacts import served_reports
 from bilp.artifacts.publication import publish
-from bilp.report import page
 from bilp.storage.objects import join
 from bilp.storage.verification import digest
 from deployments.reports import HOURS, Reports
@@ -88,10 +86,6 @@ def as_it_stands(app: Any, path: str) -> tuple[int, bytes]:
     return sent[0]["status"], b"".join(message.get("body", b"") for message in sent)
 
 
-def test_the_names_are_those_of_the_page() -> None:
-    assert (served_reports.KIND, served_reports.FILE) == (page.KIND, page.FILE)
-
-
 def test_a_page_is_found_by_its_key_byte_for_byte(root: str) -> None:
     for moved in asked(server(root), f"/reports/{KEY}", f"/reports/{KEY}/", f"/reports/{KEY}/report.html"):
         assert (moved.status_code, moved.headers["location"]) == (307, PAGE)
@@ -132,6 +126,33 @@ def test_links_of_a_page_lead_to_files_the_index_and_other_pages(root: str) -> N
     Path(root, "reports", "index.html").write_bytes(b"<!DOCTYPE html>all")
     for answer in asked(app, "/reports/", "/reports/index.html"):
         assert (answer.status_code, answer.content) == (200, b"<!DOCTYPE html>all")
+
+
+def test_a_comparison_is_shown_and_leads_to_its_reports(root: str, tmp_path: Path) -> None:
+    app, place = server(root), f"comparisons/{KEY}.html"
+    assert [answer.status_code for answer in asked(app, f"/reports/{place}")] == [404], "there is none yet"
+    file = Path(root, "reports", place)
+    file.parent.mkdir()
+    file.write_bytes(b"<!DOCTYPE html>both")
+    answer, linked = asked(app, f"/reports/{place}", f"/reports/comparisons/../{OTHER}/report.html")
+    assert (answer.status_code, answer.content) == (200, b"<!DOCTYPE html>both")
+    assert answer.headers["content-security-policy"].startswith("default-src 'none'")
+    assert linked.headers["location"] == f"/reports/{OTHER}/storage/reports/{OTHER}/report.html"
+    assert [answer.status_code for answer in asked(app, f"/reports/{place}", headers={})] == [401]
+    (file.parent / "notes.html").write_bytes(b"<script>")
+    (file.parent / f"{OTHER}.html").symlink_to(tmp_path / "outside.csv")
+    (file.parent / f"{PLAIN}.csv").write_bytes(b"x")
+    for name in (
+        "notes.html",
+        f"{OTHER}.html",
+        f"{PLAIN}.csv",
+        "",
+        f"../{KEY}.html",
+        f"{KEY}.html/",
+        f"{KEY.upper()}.html",
+        f"{KEY}.html%00",
+    ):
+        assert as_it_stands(app, f"/reports/comparisons/{name}")[0] == 404, name
 
 
 HOSTILE = [

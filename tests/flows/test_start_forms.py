@@ -6,9 +6,12 @@ import copy
 import re
 from collections.abc import Iterator
 from typing import Any
+from uuid import uuid4
 
 import pytest
 import yaml
+from prefect.client.schemas.objects import FlowRun
+from prefect.context import FlowRunContext
 from prefect.utilities.callables import parameter_schema
 from prefect.utilities.schema_tools.validation import validate
 
@@ -24,6 +27,7 @@ from bilp.errors import ConfigError
 from deployments.register import FILE
 from flows import start
 from flows.sweep import combinations
+from tasks import run_texts
 
 Schema = dict[str, Any]
 FLOWS = {flow.fn.__name__: flow for flow in (start.digits, start.data_set, start.my_images, start.published_recipe, start.sweep_values)}
@@ -202,6 +206,22 @@ def test_what_does_not_fit_together_is_one_line(kind: type[Any], typed: dict[str
     assert line in str(refused.value) and "\n" not in str(refused.value)
 
 
+def name_of(flow: Any, form: Any, drawn: str = "lush-lynx") -> str:
+    """What a run of the form is called whose name was typed, or else drawn by Prefect's server."""
+    with FlowRunContext.model_construct(flow_run=FlowRun(flow_id=uuid4(), name=drawn), parameters={"config": form}):
+        return str(flow.flow_run_name())
+
+
+def test_a_run_has_the_name_of_its_pipeline_unless_somebody_typed_one() -> None:
+    typed = DigitsForm.model_validate({"ipc": 2, "keep": 0.5})
+    assert name_of(start.digits, typed) == run_texts.run_name(typed.config()) == "digits dm ipc 2 keep=0.5"
+    assert name_of(start.digits, typed, "for the paper") == "for the paper"
+    wrong = DigitsForm.model_validate({"distill": {"iterations": 2, "rounds": 3}})
+    with pytest.raises(ConfigError):
+        wrong.config()
+    assert name_of(start.digits, wrong) == "start", "the run itself says what is wrong"
+
+
 def test_a_sweep_has_lists_of_their_types_and_says_what_a_wrong_name_could_mean() -> None:
     typed = SweepForm.model_validate({"keep": [0.3, 0.5], "ipc": [1, 2], "vary": {"distill.iterations": [5]}, "method": {"name": "dc"}})
     configs = combinations(typed.given(), typed.lists())
@@ -211,7 +231,7 @@ def test_a_sweep_has_lists_of_their_types_and_says_what_a_wrong_name_could_mean(
         (0.5, 1, 5, "dc"),
         (0.5, 2, 5, "dc"),
     ]
-    assert typed.label == "dc over keep 0.3/0.5, ipc 1/2, distill.iterations 5"
+    assert name_of(start.sweep_values, typed) == "sweep digits over keep = 0.3, 0.5, ipc = 1, 2, distill.iterations = 5"
     with pytest.raises(ConfigError, match=r"^kepp: no such setting; did you mean keep\?$"):
         combinations({}, {"kepp": [0.5]})
 
@@ -220,14 +240,14 @@ def test_a_published_recipe_is_scaled_as_the_command_does() -> None:
     assert "published/dc/cifar10-ipc1" in form("published_recipe")["recipe"]["enum"]
     typed = PublishedForm.model_validate({"recipe": "published/dc/cifar10-ipc1", "scale": 0.1, "experiments": 2, "distill": None})
     assert typed.given() == {"experiments": 2}
-    assert typed.label == "published/dc/cifar10-ipc1 x 0.1"
+    assert name_of(start.published_recipe, typed) == "reproduce published/dc/cifar10-ipc1 x 0.1"
 
 
 def test_what_a_server_keeps_of_a_form_is_what_was_filled_in() -> None:
     form = DigitsForm.model_validate({"ipc": 2, "method": {"name": "dc"}})
     assert form.model_dump(mode="json") == {"ipc": 2, "method": {"name": "dc"}}
     assert DigitsForm().model_dump(mode="json") == {}
-    assert form.label == "digits dc ipc 2"
+    assert name_of(start.digits, form) == "digits dc ipc 2"
 
 
 def test_people_see_what_to_start_and_units_are_marked_as_inner_parts() -> None:

@@ -64,13 +64,13 @@ def test_nobody_is_asked_where_there_is_no_standard_input(
             2,
             "--older-than: 'soon' is no age: give a number with s, m, h, d or w, such as 12h or 1d",
         ),
-        (["--keep", "zz"], 1, "is no key: give 2 to 16 of its hexadecimal digits"),
+        (["--keep", "zz"], 2, "is no key: give 2 to 16 of its hexadecimal digits"),
         (
             ["--older-than", "0"],
             2,
             "nobody can be asked here whether to remove this: give --yes, or --dry-run",
         ),
-        (["--storage", "nowhere"], 1, "there is no storage at"),
+        (["--storage", "nowhere"], 2, "there is no storage at"),
         (["--sooner"], 2, "unrecognized arguments: --sooner; --help lists the options"),
     ],
 )
@@ -103,7 +103,7 @@ def test_rm_asks_at_a_terminal(small: Store, capsys: pytest.CaptureFixture[str],
     assert not objects.exists(small.uri(PAGE))
     with pytest.raises(SystemExit) as ended:
         rm.main([f"runs/{key('first')}", "--yes"])
-    assert ended.value.code == 1
+    assert ended.value.code == 2
     assert f"is needed by reports/{key('report first')}, " in capsys.readouterr().err
 
 

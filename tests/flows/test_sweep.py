@@ -11,6 +11,7 @@ from prefect.client.schemas.objects import Artifact, FlowRun
 from tiny_pipeline import TINY, Finished
 
 from bilp.errors import ConfigError
+from bilp.text.escaping import markdown
 from flows.sweep import SweepFailed, combinations, sweep
 from tasks import sweep_table
 from tasks.sweep_table import Outcome
@@ -90,4 +91,7 @@ def test_a_combination_that_fails_leaves_the_others_their_results(copied: Finish
     table = str(shown["result"].data)
     rows = [line for line in table.splitlines() if line.startswith("| 0.")]
     assert [("failed: Diverged" in row, "BiLP |" in row) for row in rows] == [(True, False), (False, True)] * 2
+    (page,) = Path(copied.root, "reports", "comparisons").iterdir()
+    assert markdown(str(page)) in table.rpartition("All reports side by side: ")[2]
+    assert page.read_text(encoding="utf-8").count('<a href="../') == 2
     assert shown["progress"].description == "all 4 stages are done"

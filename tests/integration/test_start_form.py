@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 from devtools import Page, opened
-from prefect.client.schemas.filters import DeploymentFilter, DeploymentFilterId
+from prefect.client.schemas.filters import ArtifactFilter, ArtifactFilterFlowRunId, DeploymentFilter, DeploymentFilterId
 from prefect.client.schemas.objects import FlowRun
 
 from drill.rehearsal import Service
@@ -82,11 +82,23 @@ def without_nothing(value: Any) -> Any:
 
 
 def looks_like_a_result(service: Service, page: Page, run: FlowRun) -> None:
-    """What a person sees of the run that ended. Its artifacts and the link to its page are to be asserted here."""
+    """What a person sees of the run that ended: its name, its artifacts, and the page to which the result leads."""
     page.open(f"http://127.0.0.1:{service.port}/runs/flow-run/{run.id}")
     page.wait_for("document.body.innerText.includes('Completed')")
     assert "digits dm ipc 2" in page.evaluate("document.body.innerText")
-    assert list(Path(service.storage).glob("reports/*/report.html"))
+    with service.client() as client:
+        mine = ArtifactFilter(flow_run_id=ArtifactFilterFlowRunId(any_=[run.id]))
+        found = client.read_artifacts(artifact_filter=mine)
+    artifacts = {artifact.key: artifact for artifact in found if artifact.key}  # what a flow returned is one, too, without a key
+    assert artifacts.keys() == {"plan", "progress", "result"} and artifacts["progress"].data == 100.0
+    (report,) = Path(service.storage).glob("reports/*/report.html")
+    link = f"/reports/{report.parent.name}/"
+    assert f"**[Open the report]({link})**" in str(artifacts["result"].data)
+    page.open(f"http://127.0.0.1:{service.port}/artifacts/artifact/{artifacts['result'].id}")
+    page.wait_for("document.body.innerText.includes('Open the report')")
+    page.open(f"http://127.0.0.1:{service.port}{link}")
+    page.wait_for("document.querySelector('.verdict') !== null")
+    assert "Digits" in page.evaluate("document.querySelector('h1').innerText")
 
 
 def test_a_wrong_value_is_refused_at_its_field(service: Service, page: Page) -> None:

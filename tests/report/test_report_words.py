@@ -122,8 +122,8 @@ def test_the_command_repeats_the_configuration(given: dict[str, Any]) -> None:
     config = PipelineConfig.model_validate(given)
     for origins in (None, config.origins, PipelineConfig.model_validate(config.model_dump()).origins):
         words = shlex.split(rerun_command(config, origins))
-        assert words[:3] == ["python", "-m", "flows.pipeline"]
-        assert PipelineConfig.model_validate(parse(words[3:], "pipeline", "").given) == config
+        assert words[:2] == ["bilp", "run"]
+        assert PipelineConfig.model_validate(parse(words[2:], "pipeline", "").given) == config
 
 
 def test_given_is_what_somebody_gave() -> None:
@@ -133,9 +133,13 @@ def test_given_is_what_somebody_gave() -> None:
     assert given(PipelineConfig(dataset="digits")) == {"dataset"}
     assert given(PipelineConfig.model_validate({"ipc": 1, "prune": {"per_class": "yes"}})) == {"ipc", "prune.per_class"}
     assert given(PipelineConfig(reselect=ReselectConfig(low_share=0.5))) == {"reselect.low_share"}
-    assert rerun_command(*known(PipelineConfig(dataset="digits"))) == "python -m flows.pipeline --dataset digits"
+    assert rerun_command(*known(PipelineConfig(dataset="digits"))) == "bilp run --dataset digits"
     short = PipelineConfig.model_validate({"method": "dc", "distill": {"iterations": 20}})
-    assert rerun_command(*known(short)) == "python -m flows.pipeline --method dc --distill.iterations 20"
+    assert rerun_command(*known(short)) == "bilp run --method dc --distill.iterations 20"
+    networks = PipelineConfig.model_validate({"arms": ["unpruned"], "evaluate": {"networks": ["convnet", "mlp"]}})
+    assert rerun_command(*known(networks)) == "bilp run --arms unpruned --evaluate.networks convnet,mlp"
+    shaped = PipelineConfig.model_validate({"evaluate": {"networks": ["mlp", {"name": "convnet", "width": 8}]}})
+    assert rerun_command(*known(shaped)) == """bilp run --evaluate.networks '["mlp", {"name": "convnet", "width": 8}]'"""
 
 
 def known(config: PipelineConfig) -> tuple[PipelineConfig, Mapping[str, str]]:

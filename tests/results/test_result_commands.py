@@ -14,10 +14,15 @@ from test_result_tables import result
 
 from bilp.artifacts import parquet
 from bilp.artifacts.publication import publish
+from bilp.artifacts.report_places import COMPARISON, FILE
+from bilp.artifacts.served_reports import places
 from bilp.artifacts.tables import REPORTED
 from bilp.evaluate.metrics import Difference
+from bilp.maintenance.inventory import take_inventory
 from bilp.report.outcome import ArmResult, stated
+from bilp.results.side_by_side import compare_reports, written_about
 from bilp.results.stored import results
+from bilp.storage import objects
 from flows.commands import compare, ls, show
 from flows.commands import open as open_command
 
@@ -69,6 +74,19 @@ def test_reports_are_compared_on_a_page(storage: str, tmp_path: Path, capsys: py
     assert "Settings that differ" in (tmp_path / "page.html").read_text(encoding="utf-8")
 
 
+def test_a_comparison_lies_beside_its_reports_and_leads_to_them(storage: str, capsys: pytest.CaptureFixture[str]) -> None:
+    compare.main(["ab", "ac"])
+    page = capsys.readouterr().out.splitlines()[-1].removeprefix("page: ")
+    place = page.removeprefix(f"{storage}/")
+    assert COMPARISON.fullmatch(place)
+    linked = set(places(objects.read(page).decode(), place.rpartition("/")[0]))
+    assert linked == {f"reports/{key * 8}/{FILE}" for key in ("ab", "ac")}
+    uris = [f"{storage}/reports/{key * 8}/{FILE}" for key in ("ab", "ac")]
+    assert written_about(uris) == compare_reports([*uris, uris[0]]) == page
+    assert compare_reports(uris[:1]) is written_about(uris[::-1]) is None
+    assert len(results(storage)) == 2 and not take_inventory(storage).foreign
+
+
 def test_a_report_is_opened_as_a_local_page(storage: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     opened: list[str] = []
     monkeypatch.setattr("webbrowser.open", lambda uri: opened.append(uri))
@@ -104,5 +122,8 @@ def test_what_cannot_be_is_one_line(
 def test_commands_about_results_need_neither_torch_nor_prefect() -> None:
     program = "import sys; sys.modules['torch'] = sys.modules['prefect'] = None; "
     program += "; ".join(f"import flows.commands.{name}" for name in LIGHT)
+    done = subprocess.run([sys.executable, "-c", program], cwd=REPOSITORY, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    program = "import sys; sys.modules['pyarrow'] = None; import flows.commands.ls"  # which reads manifests alone
     done = subprocess.run([sys.executable, "-c", program], cwd=REPOSITORY, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr

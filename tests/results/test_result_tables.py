@@ -86,6 +86,18 @@ def test_two_results_are_compared() -> None:
         compare.require_several([ONE, ONE])
 
 
+def test_settings_have_their_present_names() -> None:
+    before = result("ae" * 8, 0.5, evaluate={"optimiser": "adamw"}, ingest={"colour": "grey"})
+    assert {"evaluate.optimizer": "adamw", "ingest.color": "gray"}.items() <= before.settings.items()
+    assert not any("colour" in path or "optimiser" in path for each in (before.settings, before.changed) for path in each)
+    stated = Result(
+        **{name: getattr(before, name) for name in Result.__dataclass_fields__} | {"stated": {"ingest.colour": "grey", "keep": 0.5}}
+    )
+    assert stated.changed == {"ingest.color": "gray", "keep": 0.5}
+    rows = {row.path: row.values for row in compare.differing_settings([ONE, before])}
+    assert rows["evaluate.optimizer"] == ("sgd", "adamw") and "ingest.colour" not in rows
+
+
 def test_the_index_puts_the_best_first_and_shows_what_varies() -> None:
     assert index_page.varying([ONE, OTHER]) == ["keep"] and index_page.varying([OTHER, OTHER]) == []
     page = index_page.index_page([OTHER, ONE]).decode()

@@ -16,6 +16,7 @@ from small_pipeline import NETWORK, run_pipeline, small_config
 import bilp
 from bilp.artifacts.artifact import open_artifact
 from bilp.artifacts.manifest_file import MANIFEST
+from bilp.artifacts.report_places import KIND
 from bilp.artifacts.run_layout import RECORD
 from bilp.artifacts.tables import REPORTED
 from bilp.config.changed import changed, leaves_of
@@ -26,7 +27,7 @@ from bilp.results.choosing import ORDERS, chosen
 from bilp.results.find import find
 from bilp.results.index_page import publish_index
 from bilp.results.result import FINISHED, Result
-from bilp.results.stored import REPORT, result_at, results
+from bilp.results.stored import result_at, results
 
 TINY = {
     "score": {"trials": 1, "epochs": 1, "init_epochs": 1, "network": NETWORK},
@@ -64,7 +65,7 @@ def listed(made: Path) -> Iterator[list[Result]]:
 
 
 def reports(found: list[Result]) -> list[Result]:
-    return [result for result in found if result.kind == REPORT]
+    return [result for result in found if result.kind == KIND]
 
 
 def test_reports_and_what_no_report_shows_are_listed(listed: list[Result]) -> None:
@@ -75,7 +76,7 @@ def test_reports_and_what_no_report_shows_are_listed(listed: list[Result]) -> No
 
 def test_accuracies_are_those_of_the_evaluations(listed: list[Result]) -> None:
     for result in reports(listed):
-        parents = open_artifact(result.uri, REPORT).parents
+        parents = open_artifact(result.uri, KIND).parents
         rows = summary([uri for role, uri in parents.items() if role.startswith("evaluation ")])
         told = {(each.arm, each.network): (each.accuracy.mean, each.accuracy.half_width95, each.accuracy.n) for each in result.results}
         assert told == {(row.arm, row.network): (row.mean, row.half_width95, row.n) for row in rows}

@@ -65,6 +65,8 @@ def test_a_name_that_a_run_was_made_with_stays() -> None:
         ({"seed": 3, "distill": {"iterations": 8}}, "digits dm ipc 1 seed=3 distill.iterations=8"),
         ({"evaluate": {"networks": ["mlp", "convnet"]}}, "digits dm ipc 1 evaluate.networks=mlp,convnet"),
         ({"recipe": "cifar10-dc-ipc1", "keep": 0.7}, "cifar10 dc ipc 1 cifar10-dc-ipc1 keep=0.7"),
+        ({"dataset": "folder", "ingest": {"uri": "photos"}, "keep": 0.4}, "folder dm ipc 1 keep=0.4 ingest.uri=photos"),
+        ({"dataset": "digits", "recipe": "cifar10-dc-ipc1", "recipe_dataset": "any"}, "digits dc ipc 1 cifar10-dc-ipc1"),
     ],
 )
 def test_a_pipeline_is_named_by_what_differs(given: dict[str, object], name: str) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from tasks import run_progress
-from tasks.run_progress import SHORTEST, RunProgress, duration, following
+from tasks.run_progress import SHORTEST, RunProgress, following
 
 
 class Clock:
@@ -84,7 +84,3 @@ def test_a_failed_run_says_where_it_ended() -> None:
         raise ValueError("x")
     assert told[-1] == "ended in stage 2 of 2, b: 0 %"
     run_progress.step(1.0)  # nobody is followed any more
-
-
-def test_durations_in_words() -> None:
-    assert [duration(seconds) for seconds in (0.4, 89, 95, 3600, 7500)] == ["0 s", "89 s", "2 min", "60 min", "2 h 5 min"]

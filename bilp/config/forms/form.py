@@ -58,13 +58,6 @@ class Form(Frozen):
         """The configuration of a pipeline. Raises ConfigError for settings that are wrong or do not fit together."""
         return checked(self.given())
 
-    @property
-    def label(self) -> str:
-        """The name of a run, for as long as nothing is known but what was filled in."""
-        given = self.given()
-        dials = (given.get("recipe"), given.get("dataset"), given.get("method"), f"ipc {given['ipc']}" if "ipc" in given else None)
-        return " ".join(str(dial) for dial in dials if dial) or type(self).__name__
-
     @classmethod
     def __get_pydantic_json_schema__(cls, core_schema: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
         """As for every model; with titles in words, fields in their order, and what is true if a field stays empty."""

@@ -134,11 +134,6 @@ class PublishedForm(StageForm):
     experiments: Positive | None = Field(None, title="Repetitions (experiments)")
     """Independently seeded distillations per arm. If empty: as many as the recipe says."""
 
-    @property
-    def label(self) -> str:
-        """The recipe, which alone says what is done."""
-        return f"{self.recipe} x {self.scale:g}" if self.scale else self.recipe
-
 
 class SweepForm(StageForm):
     """Pipelines for every combination of a few values."""
@@ -166,9 +161,3 @@ class SweepForm(StageForm):
         """The values to combine, by the dotted name of their setting."""
         typed = {name: list(getattr(self, name)) for name in ("keep", "beta", "ipc", "seed") if getattr(self, name)}
         return typed | (self.vary or {})
-
-    @property
-    def label(self) -> str:
-        """What is varied, with its values."""
-        values = ", ".join(f"{name} {'/'.join(map(str, values))}" for name, values in self.lists().items())
-        return f"{super().label} over {values}"
