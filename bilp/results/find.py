@@ -16,11 +16,14 @@ from bilp.results.places import KEY, KEYED, RUN, TRAININGS, WILD, Place, enclosi
 from bilp.storage import objects, strict_json
 from bilp.storage.objects import Uri, as_uri
 from bilp.storage.verification import again
+from bilp.text.escaping import shortened
 
 SHORTEST = 2
 """Digits of a key that must be typed."""
 LISTED = 12
 """Candidates that an error lists."""
+LONGEST = 80
+"""Characters of what was typed that an error repeats."""
 THREADS = 8
 """Listings that are asked for at the same time: on S3 each waits for an answer."""
 
@@ -147,7 +150,8 @@ def _of_key(text: str, root: str, kinds: Collection[str] | None) -> Found:
     prefix = text.lower()
     if not _PREFIX.fullmatch(prefix):
         raise ConfigError(
-            f"{text!r} is no key: give {SHORTEST} to 16 of its hexadecimal digits, or a path such as reports/KEY; bilp ls lists the keys"
+            f"{shortened(text, LONGEST)!r} is no key: give {SHORTEST} to 16 of its hexadecimal digits, or a path such as reports/KEY; "
+            "bilp ls lists the keys"
         )
     found = candidates(prefix, root, kinds)
     if not found:

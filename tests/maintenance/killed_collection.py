@@ -20,16 +20,16 @@ CHANGES = ("os.remove", "os.rename", "os.rmdir")
 _server = multiprocessing.get_context("forkserver")
 
 
-def collect_until_killed(root: str, change: int) -> bool:
+def collect_until_killed(root: str, change: int, options: Options = NOW) -> bool:
     """Collect in a process of its own that kills itself at a change, from 1; whether it came so far."""
-    process = _server.Process(target=_collect, args=(dict(os.environ), root, change))
+    process = _server.Process(target=_collect, args=(dict(os.environ), root, change, options))
     process.start()
     process.join()
     assert process.exitcode in (0, -signal.SIGKILL)
     return process.exitcode != 0
 
 
-def _collect(environment: Mapping[str, str], root: str, change: int) -> None:
+def _collect(environment: Mapping[str, str], root: str, change: int, options: Options) -> None:
     os.environ.clear()  # that of the server, which began in another test
     os.environ.update(environment)
     count = itertools.count(1)
@@ -42,7 +42,7 @@ def _collect(environment: Mapping[str, str], root: str, change: int) -> None:
         objects.delete, objects.write = _told(objects.delete, changed), _told(objects.write, changed)  # type: ignore[assignment]
     else:
         sys.addaudithook(lambda event, _: changed() if event in CHANGES else None)
-    collect(plan(root, NOW), NOW)
+    collect(plan(root, options), options)
 
 
 def _told(function: Callable[..., None], changed: Callable[[], None]) -> Callable[..., None]:

@@ -13,7 +13,7 @@ from small_store import Store, contents, key, put
 from tiny_world import make_world
 
 from bilp.artifacts.artifact import is_whole
-from bilp.maintenance.garbage import plan
+from bilp.maintenance.garbage import Options, plan
 from bilp.maintenance.inventory import named_files, take_inventory
 from bilp.maintenance.recognized import HALF, is_ours
 from bilp.maintenance.references import references, training_keys
@@ -97,12 +97,13 @@ def test_stages_reuse_everything_that_is_reachable_afterwards(tmp_path: Path) ->
     world = make_world(root)
     os.environ.setdefault("BILP_CACHE", str(tmp_path / "cache"))
     require_all_recognized(root)
-    found = plan(root, NOW)
+    every = Options(older_than=0.0, unfinished=True)  # also runs that nobody evaluated
+    found = plan(root, every)
     assert {item.kind for item in found.removed} >= {"selection", "synthetic", "round", "run"}
     for change in (3, 17, 40):
-        assert collect_until_killed(root, change)
+        assert collect_until_killed(root, change, every)
         require_nothing_half(root)
-    collect(plan(root, NOW), NOW)
+    collect(plan(root, every), every)
     left = contents(root)
     assert {name.rpartition("/")[0] for name in left} >= {place for place in found.reached if not place.startswith("trainings/")}
     assert is_whole(world.artifacts["report"])
