@@ -162,6 +162,7 @@ STAGES = (
 
 # Made by the same function, but no key of anything that is stored.
 NO_STAGES = {
+    "comparison": "names the page that puts these reports side by side, which is written anew each time",
     "trainings": "checksum of the trainings kept in one file",
     "unit": "names a unit of work to the Prefect server, within one storage: its arguments are URIs",
 }
