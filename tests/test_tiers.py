@@ -44,6 +44,7 @@ def test_the_two_runs_of_the_makefile_are_all_tests_without_one_twice(tmp_path: 
     assert collected(tmp_path)[1] == ["test_both", "test_service", "test_slow", "test_first"]
 
 
+@pytest.mark.slow
 def test_the_first_tier_does_not_import_folders_of_the_second(tmp_path: Path) -> None:
     for folder in (tiers.SERVICES, *tiers.SLOW):
         (tmp_path / folder).mkdir()
@@ -53,6 +54,7 @@ def test_the_first_tier_does_not_import_folders_of_the_second(tmp_path: Path) ->
     assert collected(tmp_path)[0] == 2
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("place", "source"),
     [

@@ -70,8 +70,9 @@ def planned(arguments: Sequence[str], name: str, description: str) -> Plan:
             path, values = _values(each)
             if path in vary:
                 raise ConfigError(f"{OPTION} {path} is there twice: give all its values at once")
-            vary[path] = [_as_typed(path, value, name) for value in values]
-        require_few(vary)
+            vary[path] = values
+        require_few(vary)  # before each is looked at
+        vary = {path: [_as_typed(path, value, name) for value in values] for path, values in vary.items()}
     except BilpError as error:
         program.refuse(name, str(error))
     for chosen in combinations(vary):

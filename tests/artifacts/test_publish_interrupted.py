@@ -52,8 +52,8 @@ def run_publisher(uri: str, where: str) -> int:
         ("before the first file", []),
         ("between two files", ["a"]),
         ("inside a file", ["a"]),
-        ("before a file gets its name", ["a"]),
-        ("before the manifest", ["a", "b"]),
+        pytest.param("before a file gets its name", ["a"], marks=pytest.mark.slow),
+        pytest.param("before the manifest", ["a", "b"], marks=pytest.mark.slow),
         ("before the manifest gets its name", ["a", "b"]),
     ],
 )

@@ -106,6 +106,8 @@ REFUSED: dict[str, tuple[pa.Table | bytes | Callable[[], bytes], str]] = {
     "a web page": (b"<html></html>", "is a web page"),
 }
 
+HEAVY = ("300 MB in a few kB",)
+
 TAKEN: dict[str, tuple[pa.Table, tuple[str, ...]]] = {
     "names with NUL and other control characters": (table(metadata=named("a\0b", "\x1b[31mred\n")), ("a\\x00b", "\\x1b[31mred\\n")),
     "names that are no text": (table(metadata=named("\ud800", "b")), ("\\ud800", "b")),
@@ -125,7 +127,7 @@ def source(content: pa.Table | bytes | Callable[[], bytes], folder: Path) -> Ing
     return IngestConfig(source="parquet", uri=str(folder))
 
 
-@pytest.mark.parametrize("name", REFUSED)
+@pytest.mark.parametrize("name", [pytest.param(name, marks=pytest.mark.slow) if name in HEAVY else name for name in REFUSED])
 def test_one_clear_error(name: str, tmp_path: Path) -> None:
     content, message = REFUSED[name]
     with pytest.raises(DataError, match=message) as caught:

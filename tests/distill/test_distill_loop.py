@@ -45,9 +45,9 @@ def _run(config: DistillConfig, pool: RealPool, iterations: int) -> tuple[Distil
         ("dm", 1, 2, 256, 2),
         ("dc", 1, 6, 4, 3),
         ("dc", 3, 2, 256, 4),
-        ("dsa", 1, 6, 4, 5),
+        pytest.param("dsa", 1, 6, 4, 5, marks=pytest.mark.slow),
         ("dsa", 3, 8, 6, 5),
-        ("dsa", 2, 2, 256, 6),
+        pytest.param("dsa", 2, 2, 256, 6, marks=pytest.mark.slow),
     ],
 )
 def test_loop_equals_the_slow_restatement(few: Few, method: str, ipc: int, samples: int, batch: int, seed: int) -> None:

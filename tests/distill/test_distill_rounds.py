@@ -96,7 +96,7 @@ def test_a_reselection_says_what_it_measured_and_what_it_dropped(store: Store, b
     assert max(second["visits"].to_pylist()) == 2
 
 
-@pytest.mark.parametrize("method", ["dc", "dsa"])
+@pytest.mark.parametrize("method", ["dc", pytest.param("dsa", marks=pytest.mark.slow)])
 def test_gradient_matching_reselects_on_partly_trained_networks(begin: Callable[..., str], method: str) -> None:
     run_uri = begin(small_config(method, ipc=2, batch_real=8), ON)
     _complete(run_uri)

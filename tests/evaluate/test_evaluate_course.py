@@ -27,7 +27,7 @@ PublishSet = Callable[..., str]
 MLP = (NetworkConfig(name="mlp"),)
 
 
-@pytest.mark.parametrize("at_once", [1, 2])
+@pytest.mark.parametrize("at_once", [pytest.param(1, marks=pytest.mark.slow), 2])
 def test_confusion_and_curves_agree_with_the_accuracies(
     digits_uri: str, publish_set: PublishSet, small: EvaluateConfig, tmp_path: Path, at_once: int
 ) -> None:

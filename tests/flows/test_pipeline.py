@@ -197,9 +197,9 @@ def test_a_network_that_cannot_take_the_images_is_refused_before_anything_is_tra
     [
         ({"distill": TINY["distill"] | {"shards": 11}, "method": "dm"}, "11 shards cannot share 10 classes"),
         ({"ipc": 60, "keep": 0.3}, "minimum_per_class = 60 .* the smallest keep that would do is 0.429"),
-        ({"keep": 0.005}, "minimum_per_class = 2"),
+        pytest.param({"keep": 0.005}, "minimum_per_class = 2", marks=pytest.mark.slow),
         ({"ipc": 150, "arms": ["unpruned"]}, "needs 150 real samples"),
-        ({"ipc": 150, "prune": {"per_class": False}}, "needs 150 real samples"),
+        pytest.param({"ipc": 150, "prune": {"per_class": False}}, "needs 150 real samples", marks=pytest.mark.slow),
     ],
 )
 def test_what_the_samples_do_not_suffice_for_is_refused_before_anything_is_scored(

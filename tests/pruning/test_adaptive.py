@@ -215,8 +215,8 @@ def test_bookkeeping_per_sample() -> None:
 # How well it keeps to beta.
 
 
-@pytest.mark.parametrize("beta", [0.05, 0.1, 0.3])
-@pytest.mark.parametrize("low_share", [0.0, 0.5, 0.8])
+@pytest.mark.parametrize("beta", [pytest.param(0.05, marks=pytest.mark.slow), 0.1, 0.3])
+@pytest.mark.parametrize("low_share", [0.0, 0.5, pytest.param(0.8, marks=pytest.mark.slow)])
 @pytest.mark.parametrize("law", [lognormal, gamma, exponential_tail])
 def test_dropped_share_tracks_beta_while_the_scale_drifts(beta: float, low_share: float, law: Callable[..., Tensor]) -> None:
     """Ten classes of different scale; over 30 decisions the scale falls to a hundredth, with jumps between networks."""

@@ -44,6 +44,7 @@ def test_a_run_is_named_by_its_parameters_on_one_line() -> None:
     assert len(named("x" * 1000)) <= LONGEST
 
 
+@pytest.mark.slow
 def test_a_name_that_a_run_was_made_with_stays() -> None:
     from prefect.flow_engine import run_flow_sync
 
