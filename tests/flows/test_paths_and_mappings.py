@@ -103,5 +103,5 @@ def test_a_run_that_is_not_finished_is_told_from_nothing(finished: Finished, tmp
     run = start_run(dataset, None, CONFIG.distill, {"beta": 0.0}, tmp_path)
     with pytest.raises(MissingArtifact, match="is not finished, so it has no synthetic set yet"):
         bilp.load_distilled(run)
-    with pytest.raises(MissingArtifact, match=r"no synthetic set at .*runs/.key.* with the whole path"):
+    with pytest.raises(ConfigError, match=r"is no key: .* or a path such as"):
         bilp.load_distilled(tmp_path.name)
