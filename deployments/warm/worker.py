@@ -5,8 +5,10 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
 import runpy
+import signal
 import sys
 import warnings
 from collections.abc import Sequence
@@ -19,6 +21,7 @@ from prefect.workers.process import ProcessJobConfiguration, ProcessWorker
 from deployments.state_folder import REPOSITORY
 from deployments.warm.protocol import ADDRESS
 
+PR_SET_PDEATHSIG = 1
 HERE = "prefect.deployments.steps.set_working_directory"
 
 
@@ -40,8 +43,15 @@ def runs_here(steps: Sequence[dict[str, Any]] | None) -> bool:
     return bool(folders) and all(folder and Path(folder).resolve() == REPOSITORY for folder in folders)
 
 
+def end_with_parent() -> None:
+    """Stop when the program that keeps workers running was killed: its successor would start a second worker for the same GPU."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None, use_errno=True).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
+
+
 def main() -> None:
     """Be Prefect's command line, with that worker in the place of the process worker if there is a server that forks."""
+    end_with_parent()
     if os.environ.get(ADDRESS):
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", message="Type 'WarmWorker' at .* matches existing registered type")

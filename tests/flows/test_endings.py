@@ -81,7 +81,7 @@ def test_what_a_terminal_sends_reaches_workers_once(number: signal.Signals, tmp_
         pytest.skip("looks into /proc")
     worker = 0
     while process.poll() is None and not worker:
-        begun = [child for child in listed.read_text().split() if b"\0prefect\0" in Path(f"/proc/{child}/cmdline").read_bytes()]
+        begun = [child for child in listed.read_text().split() if b"\0worker\0start\0" in Path(f"/proc/{child}/cmdline").read_bytes()]
         worker = int(begun[0]) if begun else 0
     assert os.getsid(worker) == worker, "it is out of the terminal's reach"
     process.send_signal(number)
