@@ -25,6 +25,7 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import yaml
 
@@ -33,10 +34,12 @@ from bilp.errors import ConfigError
 from deployments.state_folder import DEFAULT, REPOSITORY, settle
 from deployments.warm.protocol import ADDRESS, PASSED_ON
 from flows.server import file_permissions, installation, login
+from flows.server.loopback import is_loopback
 
 PROGRAM = "python -m deployments.worker"
 POOLS = ("cpu", "gpu")
 RESTART_SECONDS = 5.0
+LOGIN_SECONDS = 30.0  # a server on a busy machine takes 15 to begin
 STOP_SECONDS = 45.0
 LONGEST_FOLDER = 70
 """Bytes of a path, so that those of sockets below it have fewer than the 104 that every system takes."""
@@ -77,9 +80,27 @@ class WarmServer:
 
 def _signed_in(environment: Mapping[str, str]) -> dict[str, str]:
     """The environment with the login of a server on this machine, which may have begun after this program."""
-    homes = (Path(environment["PREFECT_HOME"]), DEFAULT)
-    found = None if environment.get(login.CLIENT) else login.find(environment["PREFECT_API_URL"], homes)
+    found = _login(environment)
     return dict(environment) | ({login.CLIENT: found} if found else {})
+
+
+def _login(environment: Mapping[str, str]) -> str | None:
+    """The login of a server on this machine, unless one is given."""
+    homes = (Path(environment["PREFECT_HOME"]), DEFAULT)
+    return None if environment.get(login.CLIENT) else login.find(environment["PREFECT_API_URL"], homes)
+
+
+def await_login(environment: Mapping[str, str], stop: threading.Event, seconds: float = LOGIN_SECONDS) -> None:
+    """Give a server on this machine that is being started the time to say its login; Prefect's worker ends in a traceback without it."""
+    address = environment["PREFECT_API_URL"]
+    if environment.get(login.CLIENT) or not is_loopback(urlsplit(address).hostname or ""):
+        return
+    end, told = time.monotonic() + seconds, False
+    while _login(environment) is None and time.monotonic() < end and not stop.wait(0.5):
+        if not told and time.monotonic() > end - seconds + 1.5:
+            told = True
+            with contextlib.suppress(OSError):
+                sys.stderr.write(f"waiting for the server at {address}\n")
 
 
 def _type() -> str:
@@ -190,6 +211,7 @@ def main(arguments: Sequence[str]) -> None:
     for number in (signal.SIGINT, signal.SIGTERM, *hung_up):
         signal.signal(number, lambda *_: stop.set())
     os.environ.update(job_environment())
+    await_login(os.environ, stop)
     workers = plan(arguments or POOLS, visible_gpus(), socket.gethostname(), cpu_limit(os.environ))
     with tempfile.TemporaryDirectory(prefix="bilp-", dir=folder_of_sockets()) as folder:
         keep_running(with_warm_server(workers, folder) if forks(os.environ) else workers, stop)

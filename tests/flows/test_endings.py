@@ -74,7 +74,8 @@ def test_an_interrupt_while_modules_are_imported_is_one_line(program: str) -> No
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGHUP], ids=["Ctrl-C", "closed terminal"])
 def test_what_a_terminal_sends_reaches_workers_once(number: signal.Signals, tmp_path: Path) -> None:
     """Prefect's worker answers a second interrupt with a traceback."""
-    server = {"PREFECT_HOME": str(tmp_path / "home"), "PREFECT_API_URL": "http://127.0.0.1:9/api", "BILP_GPUS": ""}
+    login = {"PREFECT_API_AUTH_STRING": "user:password"}
+    server = {"PREFECT_HOME": str(tmp_path / "home"), "PREFECT_API_URL": "http://127.0.0.1:9/api", "BILP_GPUS": "", **login}
     process = started("deployments.worker", "cpu", environment=server, stdin=subprocess.DEVNULL)
     listed = Path(f"/proc/{process.pid}/task/{process.pid}/children")
     if not listed.exists():

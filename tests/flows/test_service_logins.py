@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import pytest
@@ -12,7 +14,7 @@ from tiny_pipeline import REPOSITORY
 
 from bilp.errors import BilpError, ConfigError, StorageError
 from bilp.text.redaction import redacted
-from deployments import repository
+from deployments import repository, worker
 from deployments.state_folder import settle
 from flows.server import file_permissions, starting
 from flows.server import home as prefect_home
@@ -203,3 +205,18 @@ def test_nobody_else_can_be_the_owner_of_a_home(tmp_path: Path) -> None:
         assert prefect_home.is_open_to_others(tmp_path)
         with pytest.raises(StorageError, match="belongs to this user"):
             settle({"PREFECT_HOME": str(tmp_path)})
+
+
+def test_a_worker_waits_for_the_login_of_a_server_that_is_being_started(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    environment = {"PREFECT_API_URL": "http://127.0.0.1:9/api", "PREFECT_HOME": str(tmp_path)}
+    looks = iter([None, None, None, None, "user:password"])
+    monkeypatch.setattr(worker, "_login", lambda environment: next(looks))
+    monkeypatch.setattr(worker.time, "monotonic", itertools.count().__next__)
+    stop = threading.Event()
+    monkeypatch.setattr(stop, "wait", lambda seconds: False)
+    worker.await_login(environment, stop)
+    assert list(looks) == [] and capsys.readouterr().err == "waiting for the server at http://127.0.0.1:9/api\n"
+    worker.await_login(environment | {"PREFECT_API_URL": "http://10.0.0.1/api"}, stop)
+    worker.await_login(environment | {server_login.CLIENT: "user:password"}, stop)
