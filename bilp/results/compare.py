@@ -39,12 +39,12 @@ class AccuracyRow:
 
 
 def differing_settings(results: Sequence[Result]) -> list[SettingRow]:
-    """The settings that are not equal in all, what somebody changed before what follows from it. Values as they may be typed."""
+    """The settings that are not equal in all: dials, then what somebody changed, then what follows. Values as they may be typed."""
     told = [result.settings for result in results]
     paths = [path for settings in told for path in settings]
     differing = dict.fromkeys(path for path in paths if len({cells.value(settings.get(path, ABSENT)) for settings in told}) > 1)
     first = {path: place for place, path in enumerate(_changed_first(results))}
-    ordered = sorted(differing, key=lambda path: (first.get(path, len(first)), "." in path))
+    ordered = sorted(differing, key=lambda path: ("." in path, first.get(path, len(first))))
     return [SettingRow(path, tuple(cells.value(settings.get(path, ABSENT)) for settings in told)) for path in ordered]
 
 
