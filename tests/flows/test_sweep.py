@@ -8,6 +8,7 @@ import pytest
 from prefect.client.orchestration import get_client
 from prefect.client.schemas.filters import ArtifactFilter, ArtifactFilterKey
 from prefect.client.schemas.objects import Artifact, FlowRun
+from prefect.client.schemas.sorting import FlowRunSort
 from tiny_pipeline import TINY, Finished
 
 from bilp.errors import ConfigError
@@ -63,7 +64,7 @@ def test_the_table_escapes_and_tells_what_failed() -> None:
 def of_last_sweep() -> tuple[FlowRun, list[FlowRun], dict[str, Artifact]]:
     """The run, its pipelines in the order of their start, and its artifacts."""
     with get_client(sync_client=True) as client:
-        runs = client.read_flow_runs(limit=200)
+        runs = client.read_flow_runs(limit=200, sort=FlowRunSort.START_TIME_DESC)
         mine = max((run for run in runs if run.name.startswith("sweep ")), key=lambda run: str(run.created))
         inner = [run for run in runs if run.id != mine.id and f"sweep:{str(mine.id)[-8:]}" in run.tags]
         keys = ArtifactFilterKey(any_=["plan", "progress", "result"])

@@ -203,7 +203,9 @@ def test_what_is_used_after_the_plan_stays_with_all_that_it_needs(store: Store, 
     }
     found = plan(store.root, NOW)
     usage._noted.clear()
-    usage.note(store.uri(f"{places[used]}/{'_run.json' if used == 'run' else MANIFEST}"))
+    document = store.uri(f"{places[used]}/{'_run.json' if used == 'run' else MANIFEST}")
+    wait_for_the_clock(store, objects.written_at(document))
+    usage.note(document)
     done = remove(found.inventory, found.of, found.removed)
     needed = closure(found.of, [places[used]])
     assert needed & store.places() == needed - {place for place in needed if place.startswith("trainings/")}
