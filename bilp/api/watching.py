@@ -29,6 +29,8 @@ class _Notebook:
         self.status = notebook.Status()
 
     def step(self, label: str) -> Progress:
+        """The progress of a step, shown below the cell."""
+
         def progress(done: int, total: int, note: str = "") -> None:
             self.status.show(label, done / max(total, 1))
 
@@ -46,6 +48,7 @@ class _Terminal:
         self.bars = Bars(*columns, console=Console(stderr=True), transient=True)
 
     def step(self, label: str) -> Progress:
+        """The progress of a step, as a bar in the place of the one before."""
         for task in self.bars.task_ids:
             self.bars.remove_task(task)
         task = self.bars.add_task(shown(label), total=None)
@@ -61,7 +64,7 @@ _current: Watch | None = None
 
 @contextmanager
 def watched() -> Iterator[Watch]:
-    """Who watches in the block; a call that another one makes goes on with the same bar."""
+    """Who watches in the block; a nested call shares the same progress bar."""
     global _current
     if _current is not None:
         yield _current

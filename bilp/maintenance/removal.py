@@ -7,7 +7,7 @@
   files afterwards, is told that they are gone, and computes them again when the same command is repeated.
 * A publisher that came upon the files of a thing whose manifest was just taken away may name some that are removed now. So whoever
   removed them looks once more, and takes away a manifest that names what is not there.
-* What is going to be removed is written down before, so that the next removal goes on with it.
+* What is going to be removed is written down before, so that the next removal can resume it.
 """
 
 from __future__ import annotations
