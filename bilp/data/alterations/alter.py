@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from bilp.config import IngestConfig
 from bilp.config.label_noise import NOISES
 from bilp.data.alterations.added_copies import originals_of, with_copies
-from bilp.data.alterations.corrections_file import ACTIONS, DROP, KEEP, RELABEL, Correctable, Correction, read_corrections
+from bilp.data.alterations.corrections_file import ACTIONS, DROP, KEEP, RELABEL, Correctable, Correction, decided_rows, read_corrections
 from bilp.data.alterations.long_tail import long_tail
 from bilp.data.alterations.noise_kinds import Labeled
 from bilp.data.arrange import Arranged, check_kept
@@ -56,6 +56,18 @@ class _Train:
     digests: Sequence[str]
     true_label: Labels
     copy_of: Integers
+
+
+def check_asked(labels: Labels, class_names: Sequence[str], config: IngestConfig, where: str) -> None:
+    """Raise DataError, before anything is decoded, for what `alter` would refuse of labels `[N]` of the source's train split.
+
+    Whether corrections fit the images is not known yet, but whether their file is a table of corrections.
+    """
+    if config.label_noise.kind is not None:
+        given = Labeled(labels, class_names, np.arange(len(labels)), len(labels), where)
+        resolve(NOISES[config.label_noise.kind].apply)(given, config.label_noise)
+    if config.corrections is not None:
+        decided_rows(config.corrections)
 
 
 def alter(made: Arranged, total: int, class_names: Sequence[str], config: IngestConfig, folder: Path, where: str) -> Altered:

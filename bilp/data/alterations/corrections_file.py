@@ -53,7 +53,7 @@ def read_corrections(file: str, split: Correctable) -> list[Correction]:
     Raises DataError, naming the line, for a file that is no such table, for an image that is not in the train split or has other
     pixels or another label, and for rows that contradict each other.
     """
-    rows = [(line, row) for line, row in _rows(file) if _action(row, f"{file}: line {line}")]
+    rows = decided_rows(file)
     finder = _Finder(split, [row for _, row in rows])
     by_name = {spelled: number for number, name in enumerate(split.class_names) for spelled in (spreadsheet(name), name)}
     found: dict[int, tuple[int, Correction]] = {}
@@ -65,6 +65,11 @@ def read_corrections(file: str, split: Correctable) -> list[Correction]:
             raise DataError(f"{where} decides otherwise than line {found[sample][0]} about the same image: keep one of them")
         found.setdefault(sample, (line, correction))
     return [correction for _, correction in found.values()]
+
+
+def decided_rows(file: str) -> list[tuple[int, Mapping[str, str]]]:
+    """The rows that have an action, with the numbers of their lines. Raises DataError for a file that is no such table."""
+    return [(line, row) for line, row in _rows(file) if _action(row, f"{file}: line {line}")]
 
 
 def _decision(correction: Correction) -> tuple[str, int]:
