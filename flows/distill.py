@@ -49,7 +49,7 @@ def distill(
         experts_uri: The buffer of experts, for mtt and tesla.
     """
     run = start_run(dataset_uri, selection_uri, config, reselect, workplace(root), label, experts_uri)
-    complete_run(run, config, reselect.beta > 0, label)
+    complete_run(run, config, reselect.active, label)
     return run
 
 
@@ -98,7 +98,7 @@ def _carry_out(registered: Sequence[_Registered], root: str) -> None:
     execute(f"distill {len(registered)} runs", [call for run in registered for call in _distillations(run, root)])
     for run in registered:
         if run.shards > 1:
-            complete_run(run.uri, run.planned.distill, run.planned.reselect.beta > 0, run.label)
+            complete_run(run.uri, run.planned.distill, run.planned.reselect.active, run.label)
 
 
 def _networks(registered: Sequence[_Registered], root: str) -> list[Call]:

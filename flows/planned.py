@@ -27,7 +27,7 @@ def _steps(config: PipelineConfig, last: str) -> Iterator[Planned]:
         yield Planned("experts", "expert", config.experts.count * len({run.static for run in runs}))
     shards = config.distill.shards
     yield Planned("distill", "round", sum(run.distill.rounds * shards for run in runs))
-    measuring = sum(run.distill.rounds * shards for run in runs if run.reselect.beta > 0)
+    measuring = sum(run.distill.rounds * shards for run in runs if run.reselect.active)
     if measuring:
         yield Planned("distill", "measuring effects", measuring)
     yield from _evaluations(config, len(runs))

@@ -55,7 +55,7 @@ def _rounds(uri: str, run: PlannedRun, shard: int | None, at: Place) -> None:
     part = "" if shard is None else f", shard {shard + 1} of {run.distill.shards}"
     for number in range(1, run.distill.rounds + 1):
         progress = at.watch.step(f"distilling {run.arm}{part}, round {number} of {run.distill.rounds}")
-        if run.reselect.beta > 0:
+        if run.reselect.active:
             reselect_round(uri, number, at.device, progress, shard)
         distill_round(uri, number, at.device, progress, shard)
 

@@ -111,7 +111,7 @@ def open_reselection(part: Part, round_number: int) -> Artifact:
     artifact = part.find(RESELECT, round_number)
     if artifact is None:
         uri, beta = part.place(RESELECT, round_number), part.run.reselect.beta
-        raise MissingArtifact(f"the reselection of round {round_number} is not at {uri}: run reselect_round for it first (beta = {beta:g})")
+        raise MissingArtifact(f"the reselection of round {round_number} is not at {uri}: run reselect_round for it first (beta = {beta})")
     return artifact
 
 
@@ -153,7 +153,7 @@ def is_complete(run_uri: str, shard: int | None = None) -> bool:
     Raises DamagedArtifact if a file of theirs is missing or of another size; one look at the storage for all of them.
     """
     part = Part(run_uri, open_run(run_uri), shard)
-    kinds = (ROUND, RESELECT) if part.run.reselect.beta > 0 else (ROUND,)
+    kinds = (ROUND, RESELECT) if part.run.reselect.active else (ROUND,)
     artifacts = []
     for number in range(part.run.distill.rounds, 0, -1):  # the last one first: it is the one that an unfinished run lacks
         for kind in kinds:

@@ -175,7 +175,7 @@ class AdaptivePruner:
         keep = torch.ones(len(logs), dtype=torch.bool)
         # Two infinities (zero effects) have no difference; they are equal all the same.
         equal = bool(logs.min() == logs.max()) or float(logs.max() - logs.min()) <= EQUAL
-        if self._config.beta == 0.0 or equal or not bool(self._state["initialised"][c]):
+        if not self._config.active or equal or not bool(self._state["initialised"][c]):
             return keep
         if not bool(self._state["by_quantile"][c]):
             keep = self._within_normal(logs, c)
@@ -185,8 +185,8 @@ class AdaptivePruner:
         return self._within_ranks(logs, c)
 
     def _shares(self) -> tuple[float, float]:
-        low = self._config.beta * self._config.low_share
-        return low, self._config.beta - low
+        low = self._config.shares[0] * self._config.low_part
+        return low, self._config.shares[0] - low
 
     def _floor(self, count: int) -> int:
         return min(count, max(SMALLEST_BATCH, self._config.minimum_per_class))
@@ -213,7 +213,7 @@ class AdaptivePruner:
         judged = self._state["normal"][c]
         judged += torch.tensor([len(keep), int((~keep).sum())])
         count, dropped = judged.tolist()
-        beta = self._config.beta
+        beta, _ = self._config.shares
         allowed = TOLERANCE * count + CHANCE * math.sqrt(beta * (1.0 - beta) * count)
         self._state["by_quantile"][c] = abs(dropped - beta * count) > allowed
 
@@ -221,15 +221,15 @@ class AdaptivePruner:
         """Whether the normal thresholds are given up, or this decision would take the class's share too far from beta."""
         decided = int(self._state["decided"][c]) + len(keep)
         dropped = int(self._state["dropped"][c]) + int((~keep).sum())
-        return bool(self._state["by_quantile"][c]) or abs(dropped - self._config.beta * decided) > max(TOLERANCE * decided, 1.0)
+        return bool(self._state["by_quantile"][c]) or abs(dropped - self._config.shares[0] * decided) > max(TOLERANCE * decided, 1.0)
 
     def _within_ranks(self, logs: Tensor, c: int) -> Tensor:
         """Exact counts by rank, equal effects in their order; fractions of a sample are carried to the next decision."""
-        remainder = self._state["remainder"][c]
-        wanted = self._config.beta * len(logs) + float(remainder[0])
+        remainder, low_part = self._state["remainder"][c], self._config.low_part
+        wanted = self._config.shares[0] * len(logs) + float(remainder[0])
         most = len(logs) - self._floor(len(logs))
         dropped = min(max(math.floor(wanted + 0.5), 0), most)
-        wanted_low = self._config.low_share * dropped + float(remainder[1])
+        wanted_low = low_part * dropped + float(remainder[1])
         low = min(max(math.floor(wanted_low + 0.5), 0), dropped)
         # A floor that binds is no debt to be paid by later batches.
         remainder[0] = max(-0.5, min(wanted - dropped, 0.5))

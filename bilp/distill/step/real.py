@@ -54,7 +54,7 @@ def deciding_step(setting: Setting, iteration: int) -> int | None:
     far as those of the matching are.
     """
     interval = setting.reselect.interval
-    if setting.reselect.beta == 0.0 or interval == 0 or iteration % interval:
+    if not setting.reselect.active or interval == 0 or iteration % interval:
         return None
     stream = generator(setting.config.seed, "reselect_outer", iteration)
     return int(torch.randint(setting.schedule.outer_loops, (1,), generator=stream))
