@@ -7,9 +7,9 @@ from typing import Annotated, ClassVar, Literal, Self
 
 from pydantic import model_validator
 
-from bilp.config.base import Count, Dropped, Fraction, Frozen, Positive, Rate, Several
+from bilp.config.base import Count, Fraction, Frozen, Positive, Rate, Several
 from bilp.config.estimators import ESTIMATORS, EstimatorName
-from bilp.config.words import WORDS, OrWord, Word
+from bilp.config.words import AUTO, SEARCH, NumberOrWord, Word
 from bilp.errors import ConfigError
 from bilp.registry import EntryName, Registry
 
@@ -110,8 +110,8 @@ RESELECT_MODES = Registry(
 )
 
 ModeName = Annotated[str, EntryName("bilp.config.reselect:RESELECT_MODES")]
-DroppedOrWord = Annotated[float | Word, OrWord(Dropped)]
-FractionOrWord = Annotated[float | Word, OrWord(Fraction)]
+DroppedOrWord = Annotated[float | Word, NumberOrWord(ge=0.0, lt=1.0)]
+FractionOrWord = Annotated[float | Word, NumberOrWord(ge=0.0, le=1.0)]
 
 
 class ReselectConfig(Frozen):
@@ -171,7 +171,7 @@ class ReselectConfig(Frozen):
     @property
     def words(self) -> tuple[str, ...]:
         """The settings that are words so far, whose numbers have to be found."""
-        return tuple(name for name in ("beta", "low_share") if getattr(self, name) in WORDS)
+        return tuple(name for name in ("beta", "low_share") if getattr(self, name) in (AUTO, SEARCH))
 
     def require_numbers(self) -> None:
         """Raise ConfigError for words whose numbers have not been found."""

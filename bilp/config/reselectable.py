@@ -16,7 +16,5 @@ def misfit(name: str, reselect: ReselectConfig) -> str:
         return f"reselect.mode {mode.name}: method {name} gives every real sample the same weight: use another mode, or method {others}"
     if score.signed and not method.signed:
         others = either(names_of(lambda other: other.signed))
-        return (
-            f"reselect.score {score.name}: method {name} has no signed effects: use another score, or method {others}"
-        )
+        return f"reselect.score {score.name}: method {name} has no signed effects: use another score, or method {others}"
     return ""
