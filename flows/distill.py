@@ -13,6 +13,7 @@ from bilp.config import DistillConfig, PipelineConfig, ReselectConfig
 from bilp.config.arms import PlannedRun, adaptive_note, needs_experts, needs_selection, planned_runs
 from flows import program
 from flows.experts import experts_of_arms
+from flows.found_reselect import with_found_reselect
 from flows.ingest import ingest
 from flows.local.flow import flow
 from flows.planned import planned_steps
@@ -130,8 +131,8 @@ def _label(planned: PlannedRun, config: PipelineConfig) -> str:
 def command(config: PipelineConfig) -> dict[str, list[str]]:
     terminal.expect(planned_steps(config, "distill"))
     dataset = ingest(config.ingest)
-    selection = score_and_prune(config, dataset)[1] if needs_selection(config) else None
-    return distill_arms(config, dataset, selection)
+    scores, selection = score_and_prune(config, dataset) if needs_selection(config) else (None, None)
+    return distill_arms(with_found_reselect(config, dataset, scores), dataset, selection)
 
 
 def show(runs: dict[str, list[str]]) -> None:

@@ -23,6 +23,8 @@ def _steps(config: PipelineConfig, last: str) -> Iterator[Planned]:
         if needs_scores(config.prune) or last == "score":
             yield Planned("score", "trial", config.score.trials)
         yield Planned("prune", "")
+    if config.reselect.asks_auto and not (needs_selection(config) and needs_scores(config.prune)) and last not in ("score", "prune"):
+        yield Planned("score", "trial", config.score.trials)
     if needs_experts(config):
         yield Planned("experts", "expert", config.experts.count * len({run.static for run in runs}))
     shards = config.distill.shards

@@ -167,6 +167,19 @@ class PipelineConfig(Frozen):
             copy._known = KnownOrigins()
         return copy
 
+    def with_found(self, values: Mapping[str, Any], origin: str) -> Self:
+        """These settings with numbers in the place of words, by dotted path, which came from `origin`; dials follow."""
+        dials = {paths[0]: dial for dial, paths in DIAL_PATHS.items()}
+        changed = {**values} | {dials[path]: value for path, value in values.items() if path in dials}
+        update: dict[str, Any] = {path: value for path, value in changed.items() if "." not in path}
+        for path, value in changed.items():
+            stage, _, name = path.partition(".")
+            if name:
+                update[stage] = update.get(stage, getattr(self, stage)).model_copy(update={name: value})
+        copy = self.model_copy(update=update)
+        copy._known = KnownOrigins({**(self.origins or {}), **dict.fromkeys(changed, origin)})
+        return copy
+
 
 def settings(**given: Any) -> PipelineConfig:
     """The whole configuration that some dials and settings lead to: `settings(dataset="cifar10", method="mtt").distill`.

@@ -173,6 +173,11 @@ class ReselectConfig(Frozen):
         """The settings that are words so far, whose numbers have to be found."""
         return tuple(name for name in ("beta", "low_share") if getattr(self, name) in (AUTO, SEARCH))
 
+    @property
+    def asks_auto(self) -> bool:
+        """Whether a number is to be found from the static scores."""
+        return AUTO in (self.beta, self.low_share)
+
     def require_numbers(self) -> None:
         """Raise ConfigError for words whose numbers have not been found."""
         _ = self.shares
