@@ -13,6 +13,7 @@ from bilp.config import DistillConfig, PipelineConfig, ReselectConfig
 from bilp.config.arms import PlannedRun, adaptive_note, needs_experts, needs_selection, planned_runs
 from flows import program
 from flows.experts import experts_of_arms
+from flows.found_reselect import with_found_reselect
 from flows.ingest import ingest
 from flows.local.flow import flow
 from flows.planned import planned_steps
@@ -49,7 +50,7 @@ def distill(
         experts_uri: The buffer of experts, for mtt and tesla.
     """
     run = start_run(dataset_uri, selection_uri, config, reselect, workplace(root), label, experts_uri)
-    complete_run(run, config, reselect.beta > 0, label)
+    complete_run(run, config, reselect.active, label)
     return run
 
 
@@ -98,7 +99,7 @@ def _carry_out(registered: Sequence[_Registered], root: str) -> None:
     execute(f"distill {len(registered)} runs", [call for run in registered for call in _distillations(run, root)])
     for run in registered:
         if run.shards > 1:
-            complete_run(run.uri, run.planned.distill, run.planned.reselect.beta > 0, run.label)
+            complete_run(run.uri, run.planned.distill, run.planned.reselect.active, run.label)
 
 
 def _networks(registered: Sequence[_Registered], root: str) -> list[Call]:
@@ -130,8 +131,8 @@ def _label(planned: PlannedRun, config: PipelineConfig) -> str:
 def command(config: PipelineConfig) -> dict[str, list[str]]:
     terminal.expect(planned_steps(config, "distill"))
     dataset = ingest(config.ingest)
-    selection = score_and_prune(config, dataset)[1] if needs_selection(config) else None
-    return distill_arms(config, dataset, selection)
+    scores, selection = score_and_prune(config, dataset) if needs_selection(config) else (None, None)
+    return distill_arms(with_found_reselect(config, dataset, scores), dataset, selection)
 
 
 def show(runs: dict[str, list[str]]) -> None:

@@ -18,6 +18,7 @@ from bilp.config.arms import needs_selection
 from bilp.preflight import check_fit
 from flows.distill import distill_arms
 from flows.evaluate import evaluate, robustness
+from flows.found_reselect import with_found_reselect
 from flows.ingest import dataset_and_record
 from flows.local.flow import flow
 from flows.planned import planned_steps
@@ -61,6 +62,7 @@ def _through_all_stages(config: PipelineConfig, root: str) -> str:
         run_progress.stage()
         scores, selection = score_and_prune(config, dataset, root)
         tell(run_lines.tell_selection, selection)
+    config = with_found_reselect(config, dataset, scores, root)
     runs = distill_arms(config, dataset, selection, root)
     tell(run_lines.tell_runs, runs)
     run_progress.stage()

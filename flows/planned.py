@@ -23,11 +23,13 @@ def _steps(config: PipelineConfig, last: str) -> Iterator[Planned]:
         if needs_scores(config.prune) or last == "score":
             yield Planned("score", "trial", config.score.trials)
         yield Planned("prune", "")
+    if config.reselect.asks_auto and not (needs_selection(config) and needs_scores(config.prune)) and last not in ("score", "prune"):
+        yield Planned("score", "trial", config.score.trials)
     if needs_experts(config):
         yield Planned("experts", "expert", config.experts.count * len({run.static for run in runs}))
     shards = config.distill.shards
     yield Planned("distill", "round", sum(run.distill.rounds * shards for run in runs))
-    measuring = sum(run.distill.rounds * shards for run in runs if run.reselect.beta > 0)
+    measuring = sum(run.distill.rounds * shards for run in runs if run.reselect.active)
     if measuring:
         yield Planned("distill", "measuring effects", measuring)
     yield from _evaluations(config, len(runs))

@@ -25,7 +25,7 @@ def distill_run(run_uri: RunUri, label: Label = "run") -> str:
     from bilp.distill import open_run
 
     run = open_run(run_uri)
-    return complete_run(run_uri, run.distill, run.reselect.beta > 0, label)
+    return complete_run(run_uri, run.distill, run.reselect.active, label)
 
 
 @flow(name="distill-shard", flow_run_name="distill {label}")
@@ -38,7 +38,7 @@ def distill_shard(run_uri: RunUri, shard: Count, label: Label = "shard") -> str:
     from bilp.distill import open_run
 
     run = open_run(run_uri)
-    complete_shard(run_uri, shard, run.distill, run.reselect.beta > 0, label)
+    complete_shard(run_uri, shard, run.distill, run.reselect.active, label)
     return addresses.last_round(run_uri, shard)
 
 

@@ -90,7 +90,7 @@ def show_dropped(run_uri: str) -> None:
     from bilp.distill.run import open_run
 
     run = open_run(run_uri)
-    if run.reselect.beta == 0:
+    if not run.reselect.active:
         return
     rounds = range(1, run.distill.rounds + 1)
     facts = [open_artifact(reselect_uri(run_uri, number), RESELECT).manifest.facts for number in rounds]
@@ -103,7 +103,7 @@ def show_dropped(run_uri: str) -> None:
         }
         for fact in facts
     ]
-    told = markdown(f"Wanted: {100 * run.reselect.beta:g} % by {run.reselect.score}; {run_uri}")
+    told = markdown(f"Wanted: {100 * run.reselect.shares[0]:g} % by {run.reselect.score}; {run_uri}")
     create_table_artifact(rows, key="dropped-per-round", description=told)
 
 

@@ -152,7 +152,8 @@ def distill(
     arm = arm_of(kept is not None, adaptive)
     config = for_images({**given, "arms": (arm,), "experiments": experiment + 1}, data.config)
     with place_at(data.root, device) as place:
-        selected = None if kept is None else kept.uri
+        selected, scores = (None, None) if kept is None else (kept.uri, kept.scores)
+        config = composition.with_found_reselect(config, data.uri, None if scores is None else scores.uri, place)
         uri = composition.distilled(planned_runs(config)[experiment], config, data.uri, selected, place)
     return as_set(uri).made_of(Made(data, kept, arm, given))
 

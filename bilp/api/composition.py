@@ -17,6 +17,7 @@ from bilp.distill.pretraining import untrained
 from bilp.evaluate import evaluate_baseline, evaluate_synthetic, train_teacher, variants
 from bilp.evaluate.robustness import VARIANTS, robustness
 from bilp.experts.train_experts import collect_experts, train_expert
+from bilp.pruning.auto_reselect import found_reselect
 from bilp.scoring.summary import summarize
 from bilp.scoring.trial import score_trial
 
@@ -30,6 +31,14 @@ def scored(dataset_uri: str, config: ScoreConfig, at: Place) -> str:
         progress = at.watch.step(f"scoring, trial {trial + 1} of {config.trials}")
         score_trial(dataset_uri, config, trial, at.root, at.device, progress)
     return summarize(dataset_uri, config, at.root)
+
+
+def with_found_reselect(config: PipelineConfig, dataset_uri: str, scores_uri: str | None, at: Place) -> PipelineConfig:
+    """The configuration with numbers where adaptive pruning says auto; real images are scored if there is no summary of scores."""
+    if not config.reselect.asks_auto:
+        return config
+    found = found_reselect(scores_uri or scored(dataset_uri, config.score, at), config.reselect)
+    return config.with_found(found.values, found.why)
 
 
 def distilled(run: PlannedRun, config: PipelineConfig, dataset_uri: str, selection_uri: str | None, at: Place) -> str:
@@ -55,7 +64,7 @@ def _rounds(uri: str, run: PlannedRun, shard: int | None, at: Place) -> None:
     part = "" if shard is None else f", shard {shard + 1} of {run.distill.shards}"
     for number in range(1, run.distill.rounds + 1):
         progress = at.watch.step(f"distilling {run.arm}{part}, round {number} of {run.distill.rounds}")
-        if run.reselect.beta > 0:
+        if run.reselect.active:
             reselect_round(uri, number, at.device, progress, shard)
         distill_round(uri, number, at.device, progress, shard)
 

@@ -96,7 +96,7 @@ def _made(run_uri: str) -> Made:
     data = as_data(layout.resolve(run.dataset, root))
     selection = None if run.selection is None else as_selection(layout.resolve(run.selection, root))
     given: dict[str, Any] = {"method": run.distill.method, "ipc": run.distill.ipc, "distill": run.distill.model_dump()}
-    adaptive = run.reselect.beta > 0
+    adaptive = run.reselect.active
     if adaptive:
         given |= {"beta": run.reselect.beta, "reselect": run.reselect.model_dump()}
     return Made(

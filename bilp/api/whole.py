@@ -70,6 +70,7 @@ def _ingested(config: PipelineConfig, given: Given, root: str) -> Dataset:
 def _reported(config: PipelineConfig, data: Dataset, given: Given, at: Place) -> Report:
     selection = _selected(config, data, given, at) if needs_selection(config) else None
     scores = None if selection is None else selection.scores
+    config = composition.with_found_reselect(config, data.uri, None if scores is None else scores.uri, at)
     runs: dict[str, list[str]] = {arm: [] for arm in config.arms}
     for planned in planned_runs(config):
         runs[planned.arm].append(composition.distilled(planned, config, data.uri, None if selection is None else selection.uri, at))

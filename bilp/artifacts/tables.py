@@ -177,7 +177,10 @@ RULES: dict[pa.Schema, Rules] = {
         always=("sample_id",),
     ),
     SELECTION: Rules(ranges={**_SAMPLE, "rank_in_class": _NUMBER}, places="sample_id", always=("sample_id",)),
-    ITE: Rules(ranges={**_SAMPLE, "round": (1, 2**31), "ite": _LENGTH, "ite_std": _LENGTH, "visits": _NUMBER}, ascending=("sample_id",)),
+    ITE: Rules(
+        ranges={**_SAMPLE, "round": (1, 2**31), "ite": (-math.inf, math.inf), "ite_std": _LENGTH, "visits": _NUMBER},
+        ascending=("sample_id",),
+    ),
     LOSSES: Rules(ranges={"iteration": _NUMBER, "real_used": _NUMBER, "dropped_share": _SHARE}, ascending=("iteration",)),
     EXPERTS: Rules(ranges={"expert": _NUMBER, "epoch": _NUMBER}, ascending=("expert", "epoch")),
     EVALUATION: Rules(

@@ -7,6 +7,19 @@ from bilp.causal.effect_settings import EffectSettings
 from bilp.causal.estimate import effects, ite, measure, measure_classes
 from bilp.causal.group import Measured
 from bilp.causal.precision import Precision
+from bilp.causal.signed import Signed, signed_effects
 from bilp.config.estimators import EstimatorName as Estimator
 
-__all__ = ["ClassBatch", "EffectSettings", "Estimator", "Measured", "Precision", "effects", "ite", "measure", "measure_classes"]
+__all__ = [
+    "ClassBatch",
+    "EffectSettings",
+    "Estimator",
+    "Measured",
+    "Precision",
+    "Signed",
+    "effects",
+    "ite",
+    "measure",
+    "measure_classes",
+    "signed_effects",
+]

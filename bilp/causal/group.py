@@ -37,6 +37,8 @@ class Measured:
     """Mean vector of the samples where a bool `[B]` is true: the matching's `real_mean` of them, up to rounding.
 
     No second pass through the network if the vectors of the batch fit the byte budget."""
+    weighted_mean: Callable[[Tensor], Vectors]
+    """The same with a weight for every sample, float `[B]`, instead of a choice."""
 
 
 @dataclass(frozen=True)
@@ -127,7 +129,7 @@ class Group:
     def _by_definition(self, batch: ClassBatch) -> Measured:
         norms = torch.stack([torch.linalg.vector_norm(effect) for effect in self._left_out(batch)])
         nothing_held = RealVectors(self.matching, self.network, batch.real, affordable=0)
-        return Measured(norms.float(), nothing_held.mean_of)
+        return Measured(norms.float(), nothing_held.mean_of, nothing_held.weighted_mean)
 
     def _left_out(self, batch: ClassBatch) -> Iterator[Tensor]:
         return leave_one_out(self.matching, self.network, batch.real, batch.synthetic, batch.augment)
@@ -180,4 +182,4 @@ def _norms(found: Iterable[Tensor], vectors: Sequence[RealVectors]) -> list[Tens
 
 
 def _measured(norms: Sequence[Tensor], vectors: Sequence[RealVectors]) -> list[Measured]:
-    return [Measured(found.float(), own.mean_of) for found, own in zip(norms, vectors, strict=True)]
+    return [Measured(found.float(), own.mean_of, own.weighted_mean) for found, own in zip(norms, vectors, strict=True)]

@@ -10,6 +10,7 @@ from torch import Tensor
 from bilp.causal.precision import Precision, in_bfloat16
 from bilp.errors import ConfigError
 from bilp.matching import Matching, Vectors
+from bilp.matching.base import shares_of
 from bilp.matching.per_sample import micro_batch_size
 from bilp.nets import Network
 
@@ -38,7 +39,7 @@ class RealVectors:
             precision: Of the pass that effects come from. The mean of the kept moves images and is always float32.
             held: The vectors of all samples, blocks `[B, ...]`, if they have been computed.
         """
-        self._network, self._exact_mean = network, matching.real_mean
+        self._network, self._exact_mean, self._exact_weighted = network, matching.real_mean, matching.weighted_mean
         self._brief = precision == "bfloat16"
         self._real = in_bfloat16(matching.real) if self._brief else matching.real
         self._images, self._labels = real
@@ -84,6 +85,15 @@ class RealVectors:
         if self._held is None or self._brief:
             return self._exact_mean(self._network, self._images[kept], self._labels[kept])
         return self._weighted(kept.to(self.mean[0].dtype) / count)
+
+    def weighted_mean(self, weights: Tensor) -> Vectors:
+        """sum_i w_i phi_i / sum_i w_i with weights `[B]`, as the matching's weighted_mean up to rounding; equal ones give the mean."""
+        shares = shares_of(weights, len(self))
+        if shares is None:
+            return self.mean_of(torch.ones(len(self), dtype=torch.bool))
+        if self._held is None or self._brief:
+            return self._exact_weighted(self._network, self._images, self._labels, weights.to(self._images.device))
+        return self._weighted(shares.to(self.mean[0]))
 
     def _computed(self) -> Iterator[Vectors]:
         pairs = zip(self._images.split(self._size), self._labels.split(self._size), strict=True)

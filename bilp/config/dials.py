@@ -7,11 +7,12 @@ from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import AliasPath, BaseModel, ConfigDict, Field, ValidationError
 
-from bilp.config.base import Dropped, Fraction, GpuArithmetic, Kept, MethodName, Positive, ProtocolName, Seed, Several, SourceName
+from bilp.config.base import Fraction, GpuArithmetic, Kept, MethodName, Positive, ProtocolName, Seed, Several, SourceName
 from bilp.config.criteria import CriterionName
 from bilp.config.methods import DEFAULT_METHOD
 from bilp.config.network import NetworkConfig, Networks, PoolName
 from bilp.config.protocols import DEFAULT_PROTOCOL
+from bilp.config.reselect import DroppedOrWord
 from bilp.config.sources import DEFAULT_SOURCE
 
 M = TypeVar("M", bound=BaseModel)
@@ -33,7 +34,7 @@ class Dials(BaseModel):
     method: MethodName = DEFAULT_METHOD
     ipc: Positive = 1
     keep: Kept = 0.5
-    beta: Dropped = 0.1
+    beta: DroppedOrWord = 0.1
     seed: Seed = 0
     gpu: GpuArithmetic = "float32"
     recipe_dataset: RecipeDataset = "same"

@@ -17,7 +17,7 @@ from pydantic import Field, GetJsonSchemaHandler, ModelWrapValidatorHandler, Pri
 from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema
 
-from bilp.config.base import Dropped, Frozen, GpuArithmetic, Kept, MethodName, Positive, Seed, SourceName
+from bilp.config.base import Frozen, GpuArithmetic, Kept, MethodName, Positive, Seed, SourceName
 from bilp.config.criteria import CRITERIA
 from bilp.config.defaults import DIAL_PATHS, KnownOrigins, complete
 from bilp.config.dials import RecipeDataset
@@ -28,7 +28,8 @@ from bilp.config.methods import DEFAULT_METHOD, METHODS
 from bilp.config.methods.trajectory import ExpertsConfig
 from bilp.config.prune import PruneConfig
 from bilp.config.recipes import load_recipe, recipe_names
-from bilp.config.reselect import ReselectConfig
+from bilp.config.reselect import DroppedOrWord, ReselectConfig
+from bilp.config.reselectable import misfit
 from bilp.config.score import ScoreConfig
 from bilp.config.sources import DEFAULT_SOURCE, SOURCES
 from bilp.registry import recorded_in
@@ -60,8 +61,8 @@ class PipelineConfig(Frozen):
     """Synthetic images per class."""
     keep: Kept = 0.5
     """Share of each class that static pruning keeps (1 - alpha)."""
-    beta: Dropped = 0.1
-    """Share of candidates that adaptive pruning drops."""
+    beta: DroppedOrWord = 0.1
+    """Share of candidates that adaptive pruning drops; auto or search: found."""
     seed: Seed = 0
     """Seed of everything."""
     gpu: GpuArithmetic = "float32"
@@ -148,6 +149,8 @@ class PipelineConfig(Frozen):
                 f"arm adaptive does not apply to method {self.method}, which {method.no_effect}: "
                 "use arm static (bilp prunes statically alone here)"
             )
+        if told := misfit(self.method, self.reselect):
+            raise ValueError(told)
         if method.needs_experts:
             method.check_experts(self.distill, self.experts.epochs, f"experts.epochs = {self.experts.epochs}")
         return self
@@ -162,6 +165,19 @@ class PipelineConfig(Frozen):
         copy = super().model_copy(update=update, deep=deep)
         if update:
             copy._known = KnownOrigins()
+        return copy
+
+    def with_found(self, values: Mapping[str, Any], origin: str) -> Self:
+        """These settings with numbers in the place of words, by dotted path, which came from `origin`; dials follow."""
+        dials = {paths[0]: dial for dial, paths in DIAL_PATHS.items()}
+        changed = {**values} | {dials[path]: value for path, value in values.items() if path in dials}
+        update: dict[str, Any] = {path: value for path, value in changed.items() if "." not in path}
+        for path, value in changed.items():
+            stage, _, name = path.partition(".")
+            if name:
+                update[stage] = update.get(stage, getattr(self, stage)).model_copy(update={name: value})
+        copy = self.model_copy(update=update)
+        copy._known = KnownOrigins({**(self.origins or {}), **dict.fromkeys(changed, origin)})
         return copy
 
 

@@ -7,8 +7,10 @@ from typing import Annotated, ClassVar, Literal, Self
 
 from pydantic import model_validator
 
-from bilp.config.base import Count, Dropped, Fraction, Frozen, Positive, Several
+from bilp.config.base import Count, Fraction, Frozen, Positive, Rate, Several
 from bilp.config.estimators import ESTIMATORS, EstimatorName
+from bilp.config.words import AUTO, SEARCH, NumberOrWord, Word
+from bilp.errors import ConfigError
 from bilp.registry import EntryName, Registry
 
 
@@ -29,6 +31,14 @@ class ReselectScore:
     """Names the `bilp.distill.step.substitutes.Substitute` that is measured; None for the causal effect itself."""
     uniform: bool = False
     """Whether its values are uniform, so that a normal distribution of their logarithms would not even be tried."""
+    signed: bool = False
+    """Whether its values have a sign, and the lowest are those of harmful samples: values are compared as they are, not by their
+    logarithms, and only the low end is ever dropped."""
+
+    @property
+    def by_rank(self) -> bool:
+        """Whether normal thresholds are not even tried."""
+        return self.uniform or self.signed
 
 
 RESELECT_SCORES = Registry(
@@ -69,28 +79,63 @@ RESELECT_SCORES = Registry(
             "bilp.distill.step.substitutes:RANDOM",
             uniform=True,
         ),
+        ReselectScore(
+            "signed",
+            "signed effect",
+            "Signed causal effect (experimental)",
+            "signed effect",
+            "The signed effect of a real image is how the loss of a network that is trained on the synthetic images, on real images that "
+            "were held out, would change if this one image were missing in the next step; where it is negative, the image does harm",
+            signed=True,
+        ),
     ),
 )
 
 ScoreName = Annotated[str, EntryName("bilp.config.reselect:RESELECT_SCORES")]
 
 
+@dataclass(frozen=True)
+class ReselectMode:
+    """What a decision does to the batches of real samples."""
+
+    name: str
+    weighs: bool = False
+    """Whether every sample stays and has a weight, instead of some being dropped."""
+    shrinks: bool = False
+    """Whether batches are drawn as if nothing were decided, and dropped samples are taken out."""
+
+
+RESELECT_MODES = Registry(
+    "mode of reselection", ReselectMode, (ReselectMode("refill"), ReselectMode("shrink", shrinks=True), ReselectMode("weight", weighs=True))
+)
+
+ModeName = Annotated[str, EntryName("bilp.config.reselect:RESELECT_MODES")]
+DroppedOrWord = Annotated[float | Word, NumberOrWord(ge=0.0, lt=1.0)]
+FractionOrWord = Annotated[float | Word, NumberOrWord(ge=0.0, le=1.0)]
+
+
 class ReselectConfig(Frozen):
     """Adaptive pruning: samples are reselected by their causal effect (ITE) while distilling."""
 
     by_rule: ClassVar[frozenset[str]] = frozenset({"beta", "candidates_per_class"})
+    later: ClassVar[frozenset[str]] = frozenset({"temperature", "held_out_steps"})
 
-    beta: Dropped = 0.1
-    """Share of the candidates dropped at each reselection, both tails together; 0 switches reselection off."""
-    low_share: Fraction = 0.5
-    """Part of beta taken from the smallest effects; the rest is taken from the largest."""
+    beta: DroppedOrWord = 0.1
+    """Share of the candidates dropped at each reselection, both tails together; 0 switches reselection off. auto: found from the
+    static scores; search: tried out on training images that are held out."""
+    low_share: FractionOrWord = 0.5
+    """Part of beta taken from the smallest effects; the rest is taken from the largest. auto and search as for beta."""
     score: ScoreName = "ite"
     """What samples are ranked by: the causal effect (ite), or a cheap substitute to compare it with at the same beta:
-    distance from the class's mean embedding, cross-entropy under the same network, or chance."""
-    mode: Literal["refill", "shrink"] = "refill"
+    distance from the class's mean embedding, cross-entropy under the same network, or chance. signed is experimental: the
+    change of a held-out loss, of which the harmful end alone is dropped."""
+    mode: ModeName = "refill"
     """What a decision does to batches: refill draws full ones from the candidates that remain; shrink draws as if nothing
     were decided and takes dropped samples out, which saves their time. With an interval, shrink uses what is kept of the
-    measured batch until the next decision."""
+    measured batch until the next decision. weight drops nothing: extreme samples count less in the mean."""
+    temperature: Rate | None = None
+    """Mode weight: a sample whose score lies z standard deviations off counts exp(-z / temperature). Empty: what makes the
+    effective number of samples that of dropping beta. Off at the high end alone with low_share 0, at both with 0.5."""
     interval: Count = 0
     """Iterations for which a decision taken inside a round stands; 0 decides at the boundaries of rounds only."""
     candidates_per_class: Several | None = None
@@ -107,6 +152,8 @@ class ReselectConfig(Frozen):
     """Exact (cotangent), first order (taylor), estimated (sketch), by definition (oracle); auto: cotangent or, where it pays, sketch."""
     directions: Positive = 96
     """Estimator sketch: directions, shared by a class's synthetic images (at least 3 each), along which effects are measured."""
+    held_out_steps: Positive = 10
+    """Score signed: steps of a network on the synthetic images before its loss on held-out real images is taken."""
     precision: Literal["float32", "bfloat16"] = "float32"
     """Numbers in which real samples pass the network while they are measured. bfloat16 is meant for GPUs; a batch whose
     order it would change is measured in float32 all the same. The synthetic images are always moved in float32."""
@@ -114,7 +161,39 @@ class ReselectConfig(Frozen):
     @property
     def by_rank(self) -> bool:
         """Whether no class tries normal thresholds: each is cut at its own empirical quantiles throughout."""
-        return self.threshold == "quantile" or RESELECT_SCORES[self.score].uniform
+        return self.threshold == "quantile" or RESELECT_SCORES[self.score].by_rank
+
+    @property
+    def active(self) -> bool:
+        """Whether samples are reselected at all."""
+        return self.beta != 0.0
+
+    @property
+    def words(self) -> tuple[str, ...]:
+        """The settings that are words so far, whose numbers have to be found."""
+        return tuple(name for name in ("beta", "low_share") if getattr(self, name) in (AUTO, SEARCH))
+
+    @property
+    def asks_auto(self) -> bool:
+        """Whether a number is to be found from the static scores."""
+        return AUTO in (self.beta, self.low_share)
+
+    def require_numbers(self) -> None:
+        """Raise ConfigError for words whose numbers have not been found."""
+        _ = self.shares
+
+    @property
+    def shares(self) -> tuple[float, float]:
+        """beta and low_share. Raises ConfigError for words, which a pipeline turns into numbers."""
+        if isinstance(self.beta, str) or isinstance(self.low_share, str):
+            told = " and ".join(f"reselect.{name} = {getattr(self, name)}" for name in self.words)
+            raise ConfigError(f"{told}: a pipeline (bilp run, bilp.run) finds the numbers; give numbers here")
+        return self.beta, self.low_share
+
+    @property
+    def low_part(self) -> float:
+        """Part of what is dropped that is taken from the low end. Raises ConfigError as `shares`."""
+        return 1.0 if RESELECT_SCORES[self.score].signed else self.shares[1]
 
     @model_validator(mode="after")
     def _definition_is_exact(self) -> Self:

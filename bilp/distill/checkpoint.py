@@ -47,7 +47,7 @@ def state_of(artifact: Artifact, part: Part, pool: RealPool) -> DistillState:
         raise _damaged(artifact, f"holds images {list(state.images.shape)} instead of {list(expected)}")
     if not torch.equal(state.labels, labels):
         raise _damaged(artifact, f"does not hold {config.ipc} images of each of its classes in their order")
-    if bool(state.pruner) != (part.run.reselect.beta > 0):
+    if bool(state.pruner) != (part.run.reselect.active):
         found = "holds the state of a pruner, which the run does not have" if state.pruner else "holds no state of the pruner"
         raise _damaged(artifact, found)
     _require_method(state.method, part, pool, artifact.place(CHECKPOINT))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from bilp.config import METHODS, DistillConfig, ReselectConfig
 from bilp.config.methods import either, names_of
+from bilp.config.reselectable import misfit
 from bilp.data.pool import RealPool
 from bilp.distill.step.initial import require_initial
 from bilp.errors import ConfigError
@@ -20,8 +21,8 @@ def check_pool(pool: RealPool, distill: DistillConfig, reselect: ReselectConfig)
         raise ConfigError(f"{distill.shards} shards cannot share {pool.classes} classes: set distill.shards to {pool.classes} or less")
     pool.require(1, "distillation")
     require_initial(distill, pool)
-    if reselect.beta > 0:
-        pool.require(2, f"adaptive pruning (beta = {reselect.beta:g})")
+    if reselect.active:
+        pool.require(2, f"adaptive pruning (beta = {reselect.beta})")
 
 
 def check_method(distill: DistillConfig, reselect: ReselectConfig, experts_uri: str | None) -> None:
@@ -30,10 +31,12 @@ def check_method(distill: DistillConfig, reselect: ReselectConfig, experts_uri: 
     if not method.needs_experts and experts_uri is not None:
         others = either(names_of(lambda other: other.needs_experts))
         raise ConfigError(f"method {method.name} imitates no experts: leave {experts_uri} out, or use method {others}")
-    if not method.adaptive and reselect.beta > 0:
+    if not method.adaptive and reselect.active:
         raise ConfigError(
-            f"adaptive pruning (beta = {reselect.beta:g}) does not apply to method {method.name}, which {method.no_effect}: "
+            f"adaptive pruning (beta = {reselect.beta}) does not apply to method {method.name}, which {method.no_effect}: "
             "set beta = 0 and prune statically"
         )
+    if told := misfit(distill.method, reselect):
+        raise ConfigError(told)
     if method.needs_experts and experts_uri is None:
         raise ConfigError(f"method {distill.method} imitates experts: train them (train_expert, collect_experts) and name the buffer")

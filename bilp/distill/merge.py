@@ -48,7 +48,7 @@ def merge_round(run_uri: Uri, round: int) -> str:
     if run.distill.shards == 1:
         raise ConfigError(f"{run_uri} is not divided into shards, so there is nothing to merge: run distill_round")
     whole, parts = Part(run_uri, run, None), parts_of(run_uri, run)
-    if run.reselect.beta > 0 and not whole.there_already(RESELECT, round):
+    if run.reselect.active and not whole.there_already(RESELECT, round):
         _merge_reselection(whole, parts, round, open_pool(run_uri, run))
     if not whole.there_already(ROUND, round):
         _merge_state(whole, parts, round, open_pool(run_uri, run))
@@ -70,7 +70,7 @@ def _merge_state(whole: Part, parts: Sequence[Part], round: int, pool: RealPool)
     losses = _joined_losses([round_losses(artifact) for artifact in artifacts], shares)
     first = losses if round == 1 else round_losses(open_round(whole, 1))
     states = [state_of(artifact, part, pool) for part, artifact in zip(parts, artifacts, strict=True)]
-    pruner = new_pruner(whole.run, pool) if whole.run.reselect.beta > 0 else None
+    pruner = new_pruner(whole.run, pool) if whole.run.reselect.active else None
     if pruner is not None:
         for part, state in zip(parts, states, strict=True):
             pruner.load(state.pruner, part.classes(pool.classes))

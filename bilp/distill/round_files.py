@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import statistics
 from collections.abc import Mapping
 from typing import Any
 
@@ -16,6 +17,7 @@ from bilp.artifacts.publication import publish
 from bilp.artifacts.run_layout import CHECKPOINT, GRID, ITE_TABLE, LOSS_TABLE, PRUNER_STATE, RESELECT, ROUND
 from bilp.artifacts.tables import ITE, LOSSES
 from bilp.artifacts.tensors import decode_tensors, encode_tensors
+from bilp.config.reselect import RESELECT_SCORES
 from bilp.data.pool import RealPool
 from bilp.distill.inputs import lineage
 from bilp.distill.part import Part
@@ -25,6 +27,7 @@ from bilp.distill.step.round_bounds import bounds
 from bilp.distill.step.state import DistillState, encode_state
 from bilp.errors import DamagedArtifact, MissingArtifact
 from bilp.pruning.adaptive import AdaptivePruner
+from bilp.pruning.weights import effective_share
 from bilp.storage.verification import again
 
 
@@ -48,7 +51,7 @@ def publish_reselection(
         iteration: the iteration before which was decided.
         device: where the effects were computed, if they were computed here.
     """
-    dropped = int(table["dropped"].to_numpy().sum())
+    dropped, weights = int(table["dropped"].to_numpy().sum()), pruner.weights(torch.from_numpy(table["sample_id"].to_numpy().copy()))
     files = {
         ITE_TABLE: encode(table, ITE, {**_origin(part, RESELECT, round), "score": part.run.reselect.score}),
         PRUNER_STATE: encode_tensors(pruner.state(classes)),
@@ -61,6 +64,9 @@ def publish_reselection(
         "score": part.run.reselect.score,
         "quantile_classes": _quantile_classes(pruner, classes),
     }
+    if weights is not None:
+        labels = torch.from_numpy(table["label"].to_numpy().copy())
+        facts["effective_share"] = statistics.fmean(effective_share(weights[labels == c]) for c in labels.unique().tolist())
     return _publish(part, RESELECT, round, files, facts, device)
 
 
@@ -111,7 +117,7 @@ def open_reselection(part: Part, round_number: int) -> Artifact:
     artifact = part.find(RESELECT, round_number)
     if artifact is None:
         uri, beta = part.place(RESELECT, round_number), part.run.reselect.beta
-        raise MissingArtifact(f"the reselection of round {round_number} is not at {uri}: run reselect_round for it first (beta = {beta:g})")
+        raise MissingArtifact(f"the reselection of round {round_number} is not at {uri}: run reselect_round for it first (beta = {beta})")
     return artifact
 
 
@@ -141,6 +147,8 @@ def round_effects(artifact: Artifact, labels: torch.Tensor) -> pa.Table:
     own = labels.numpy()[table["sample_id"].to_numpy()]
     dropped = int(table["dropped"].to_numpy().sum())
     share = 1.0 - (len(table) - dropped) / len(table) if len(table) else math.nan
+    if not RESELECT_SCORES[facts.score].signed and (table["ite"].to_numpy() < 0).any():
+        raise DamagedArtifact(f"{artifact.place(ITE_TABLE)} holds negative scores by {facts.score}: {again(artifact.uri)}")
     if (own != table["label"].to_numpy()).any() or (table["round"].to_numpy() != facts.round).any() or share != facts.dropped_share:
         what = "holds other samples, another round or another share of dropped ones than is stated"
         raise DamagedArtifact(f"{artifact.place(ITE_TABLE)} {what}: {again(artifact.uri)}")
@@ -153,7 +161,7 @@ def is_complete(run_uri: str, shard: int | None = None) -> bool:
     Raises DamagedArtifact if a file of theirs is missing or of another size; one look at the storage for all of them.
     """
     part = Part(run_uri, open_run(run_uri), shard)
-    kinds = (ROUND, RESELECT) if part.run.reselect.beta > 0 else (ROUND,)
+    kinds = (ROUND, RESELECT) if part.run.reselect.active else (ROUND,)
     artifacts = []
     for number in range(part.run.distill.rounds, 0, -1):  # the last one first: it is the one that an unfinished run lacks
         for kind in kinds:

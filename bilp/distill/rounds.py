@@ -50,7 +50,7 @@ def reselect_round(
     part = open_part(run_uri, shard)
     run = part.run
     bounds(run.distill, round)
-    if run.reselect.beta == 0:
+    if not run.reselect.active:
         return run_uri
     if part.there_already(RESELECT, round):
         return part.place(RESELECT, round)
@@ -95,7 +95,7 @@ def distill_round(
     experts, pretrained = open_experts(run_uri, run), open_pretrained(run_uri, run)
     setting = Setting.assemble(run.distill, run.reselect, pool, device, experts, part.classes(pool.classes), pretrained)
     pruner = None
-    if run.reselect.beta > 0:
+    if run.reselect.active:
         pruner = new_pruner(run, pool)
         pruner.load(reselected(part, round), setting.classes)
     state = before.to(device)

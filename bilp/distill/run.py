@@ -81,7 +81,8 @@ def start_run(
     pool = real_pool(dataset, selection_uri)
     if selection_uri is not None:
         parents["selection"] = open_artifact(selection_uri, "selection").manifest.key
-    reselect = reselect if reselect.beta > 0 else ReselectConfig(beta=0.0)
+    reselect = reselect if reselect.active else ReselectConfig(beta=0.0)
+    reselect.require_numbers()
     check_pool(pool, distill, reselect)
     check_method(distill, reselect, experts_uri)
     if experts_uri is not None:
@@ -115,7 +116,7 @@ def version_of(distill: DistillConfig) -> int:
 
 def run_key(parents: dict[str, str], distill: DistillConfig, reselect: ReselectConfig) -> str:
     """Content key of a run; equal for equal parents, settings and version. Without adaptive pruning its settings do not count."""
-    adaptive = reselect if reselect.beta > 0 else None
+    adaptive = reselect if reselect.active else None
     inputs: dict[str, Any] = {"dataset": parents.get("dataset"), "selection": parents.get("selection")}
     if "experts" in parents:
         inputs["experts"] = parents["experts"]

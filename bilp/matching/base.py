@@ -73,6 +73,21 @@ class Matching(ABC):
             sums = parts if not sums else [total.add_(part) for total, part in zip(sums, parts, strict=True)]
         return tuple(total / len(images) for total in sums)
 
+    def weighted_mean(self, network: Network, images: Tensor, labels: Tensor, weights: Tensor) -> Vectors:
+        """sum_i w_i phi_i / sum_i w_i over the batch with weights `[B]`, not negative; detached, without leading axis.
+
+        Equal weights give `real_mean` itself. Raises ConfigError as `check` does, and for weights that have no sum.
+        """
+        shares = shares_of(weights, len(images))
+        if shares is None:
+            return self.real_mean(network, images, labels)
+        shares = shares.to(images)
+        sums: list[Tensor] = []
+        for rows in micro_batches(images):
+            parts = [torch.tensordot(shares[rows], block, dims=1) for block in self.real(network, images[rows], labels[rows])]
+            sums = parts if not sums else [total.add_(part) for total, part in zip(sums, parts, strict=True)]
+        return tuple(sums)
+
     def synthetic(self, network: Network, images: Tensor, labels: Tensor) -> Vectors:
         """psi(S) of the images S `[M, C, H, W]` of a class, without leading axis, differentiable with respect to `images`.
 
@@ -174,6 +189,15 @@ def require_samples(images: Tensor, labels: Tensor) -> None:
         raise ConfigError("there is no image to match: draw at least one sample of the class")
     if labels.shape != images.shape[:1]:
         raise ConfigError(f"{len(images)} images need as many labels, not labels of shape {tuple(labels.shape)}")
+
+
+def shares_of(weights: Tensor, count: int) -> Tensor | None:
+    """Weights `[count]` by their sum, float64; None if all are equal, so that nothing is weighed. Raises ConfigError for others."""
+    if weights.shape != (count,) or not bool((weights >= 0).all()) or not bool(weights.sum() > 0) or not bool(weights.isfinite().all()):
+        raise ConfigError(f"{count} images need as many weights that are not negative, some of them above 0")
+    if bool((weights == weights[0]).all()):
+        return None
+    return weights.double() / weights.double().sum()
 
 
 def _leaves(vectors: Vectors) -> Vectors:

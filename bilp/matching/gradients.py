@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from bilp.errors import ConfigError
-from bilp.matching.base import Matching
+from bilp.matching.base import Matching, shares_of
 from bilp.matching.batched_classes import gradients_by_class, pulled_distances
 from bilp.matching.distance import ROWWISE_COSINE, Distance
 from bilp.matching.jacobian import Pullback, Vectors
@@ -60,12 +60,23 @@ class GradientMatching(Matching):
         return per_sample_gradients(network, images, labels, self.parameters(network))
 
     def real_mean(self, network: Network, images: Tensor, labels: Tensor) -> Vectors:
+        return self._mean(network, images, labels, None)
+
+    def weighted_mean(self, network: Network, images: Tensor, labels: Tensor, weights: Tensor) -> Vectors:
+        """The gradient of the weighted sum of the losses: no sample's gradient is formed."""
+        return self._mean(network, images, labels, shares_of(weights, len(images)))
+
+    def _mean(self, network: Network, images: Tensor, labels: Tensor, shares: Tensor | None) -> Vectors:
         self.check(network, images, labels)
         parameters = self.parameters(network)
         sums: list[Tensor] = []
         for rows in micro_batches(images):
             with torch.enable_grad():
-                loss = functional.cross_entropy(network(images[rows].detach()), labels[rows], reduction="sum") / len(images)
+                logits = network(images[rows].detach())
+                if shares is None:
+                    loss = functional.cross_entropy(logits, labels[rows], reduction="sum") / len(images)
+                else:
+                    loss = (functional.cross_entropy(logits, labels[rows], reduction="none") * shares[rows].to(logits)).sum()
             found = torch.autograd.grad(loss, parameters, materialize_grads=True)
             sums = list(found) if not sums else [total.add_(part) for total, part in zip(sums, found, strict=True)]
         return blocks_of(sums)

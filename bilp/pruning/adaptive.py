@@ -16,7 +16,9 @@ import torch
 from torch import Tensor
 
 from bilp.config import ReselectConfig
+from bilp.config.reselect import RESELECT_MODES, RESELECT_SCORES
 from bilp.errors import ConfigError, Diverged, IncompatibleArtifact
+from bilp.pruning.weights import penalties, soft_weights, temperature_for
 
 # Largest difference between beta and the share of dropped samples of a class (one sample more if that is less).
 TOLERANCE = 0.02
@@ -27,7 +29,7 @@ SMALLEST_BATCH = 2
 # Log effects that are closer than this differ by rounding, not by merit.
 EQUAL = 1e-5
 # Tensors of the state that hold a value for each sample; the others hold values for each class.
-PER_SAMPLE = ("last_score", "visits", "dropped_until")
+PER_SAMPLE = ("last_score", "visits", "dropped_until", "weight")
 
 
 class AdaptivePruner:
@@ -43,6 +45,7 @@ class AdaptivePruner:
             raise ConfigError(f"labels must lie in 0..{classes - 1} for {classes} classes, found {int(labels.min())}..{int(labels.max())}")
         self._labels = labels.cpu()
         self._config = config
+        self._signed = RESELECT_SCORES[config.score].signed
         count = len(labels)
         self._state = {
             "last_score": torch.full((count,), math.nan, dtype=torch.float32),
@@ -60,6 +63,8 @@ class AdaptivePruner:
             # What rounding to whole samples left over, in total and at the lower end.
             "remainder": torch.zeros(classes, 2, dtype=torch.float64),
         }
+        if RESELECT_MODES[config.mode].weighs:
+            self._state["weight"] = torch.ones(count, dtype=torch.float32)
 
     def decide(self, sample_ids: Tensor, scores: Tensor, class_index: int, until: int) -> Tensor:
         """Keep mask bool `[n]` for `n` distinct samples of one class with effects `scores` `[n]`, on the CPU.
@@ -67,16 +72,21 @@ class AdaptivePruner:
         Updates the class's running statistics first, then decides; an earlier decision on these samples is replaced.
         At least `minimum_per_class` of the batch (and never fewer than 2) are kept, those closest to the center.
         A batch of equal effects is kept whole. A zero effect counts as the smallest of all. Raises Diverged for
-        effects that are not finite, ConfigError for samples of another class or negative effects.
+        effects that are not finite, ConfigError for samples of another class or negative effects. A score that has a sign is
+        compared as it is, and its low end alone is dropped. In mode weight all are kept, and `weights` tells what they count.
         """
         ids, values = sample_ids.cpu(), scores.detach().cpu().double()
         self._check(ids, values, class_index)
         if len(ids) == 0:
             return torch.ones(0, dtype=torch.bool)
-        logs = values.log()
-        self._update(logs[values > 0], class_index)
-        keep = self._keep(logs, class_index)
+        logs = values if self._signed else values.log()
+        self._update(logs if self._signed else logs[values > 0], class_index)
         state = self._state
+        if "weight" in state:
+            keep = torch.ones(len(ids), dtype=torch.bool)
+            state["weight"][ids] = self._weigh(logs, class_index).float()
+        else:
+            keep = self._keep(logs, class_index)
         state["decided"][class_index] += len(ids)
         state["dropped"][class_index] += int((~keep).sum())
         state["last_score"][ids] = values.float()
@@ -102,6 +112,10 @@ class AdaptivePruner:
                 order = torch.argsort(self._extremeness(ids[waiting], c), stable=True)
                 free[waiting[order[:missing]]] = True
         return indices[free.to(indices.device)]
+
+    def weights(self, sample_ids: Tensor) -> Tensor | None:
+        """How much these samples count by their last decision, float32 `[n]` on the CPU, 1 before the first; None unless mode is weight."""
+        return self._state["weight"][sample_ids.cpu()] if "weight" in self._state else None
 
     def dropped_share(self) -> float:
         """Share of dropped samples among all decisions so far; 0 before the first."""
@@ -133,7 +147,7 @@ class AdaptivePruner:
             own, given = self._state[name][self._part(name, classes)], state[name]
             if own.shape != given.shape or own.dtype != given.dtype:
                 problems.append(f"{name}: expected {own.dtype} {list(own.shape)}, found {given.dtype} {list(given.shape)}")
-            elif not _possible(name, state):
+            elif not (self._signed and name == "last_score") and not _possible(name, state):
                 problems.append(f"{name} holds values that no decision leaves")
         if problems:
             raise IncompatibleArtifact(
@@ -158,7 +172,7 @@ class AdaptivePruner:
             raise ConfigError(f"sample {int(foreign[0])} is not of class {class_index} but {int(self._labels[foreign[0]])}")
         if not bool(values.isfinite().all()):
             raise Diverged(f"{int((~values.isfinite()).sum())} of {len(values)} causal effects of class {class_index} are not finite")
-        if bool((values < 0).any()):
+        if not self._signed and bool((values < 0).any()):
             raise ConfigError("a causal effect is a length and cannot be negative: pass the norms that bilp.causal.ite returns")
 
     def _update(self, logs: Tensor, c: int) -> None:
@@ -174,8 +188,8 @@ class AdaptivePruner:
     def _keep(self, logs: Tensor, c: int) -> Tensor:
         keep = torch.ones(len(logs), dtype=torch.bool)
         # Two infinities (zero effects) have no difference; they are equal all the same.
-        equal = bool(logs.min() == logs.max()) or float(logs.max() - logs.min()) <= EQUAL
-        if self._config.beta == 0.0 or equal or not bool(self._state["initialised"][c]):
+        equal = bool(logs.min() == logs.max()) or (not self._signed and float(logs.max() - logs.min()) <= EQUAL)
+        if not self._config.active or equal or not bool(self._state["initialised"][c]):
             return keep
         if not bool(self._state["by_quantile"][c]):
             keep = self._within_normal(logs, c)
@@ -185,8 +199,19 @@ class AdaptivePruner:
         return self._within_ranks(logs, c)
 
     def _shares(self) -> tuple[float, float]:
-        low = self._config.beta * self._config.low_share
-        return low, self._config.beta - low
+        low = self._config.shares[0] * self._config.low_part
+        return low, self._config.shares[0] - low
+
+    def _weigh(self, logs: Tensor, c: int) -> Tensor:
+        """Soft weights `[n]` of mean 1; all 1 where the scores are equal."""
+        deviation = self._state["log_variance"][c].sqrt()
+        equal = bool(logs.min() == logs.max()) or (not self._signed and float(logs.max() - logs.min()) <= EQUAL)
+        if equal or not bool(self._state["initialised"][c]) or not float(deviation) > 0.0:
+            return torch.ones(len(logs), dtype=torch.float64)
+        beta, _ = self._config.shares
+        penalty = penalties((logs - self._state["log_mean"][c]) / deviation, self._config.low_part)
+        temperature = self._config.temperature
+        return soft_weights(penalty, temperature_for(penalty, 1.0 - beta) if temperature is None else temperature)
 
     def _floor(self, count: int) -> int:
         return min(count, max(SMALLEST_BATCH, self._config.minimum_per_class))
@@ -213,7 +238,7 @@ class AdaptivePruner:
         judged = self._state["normal"][c]
         judged += torch.tensor([len(keep), int((~keep).sum())])
         count, dropped = judged.tolist()
-        beta = self._config.beta
+        beta, _ = self._config.shares
         allowed = TOLERANCE * count + CHANCE * math.sqrt(beta * (1.0 - beta) * count)
         self._state["by_quantile"][c] = abs(dropped - beta * count) > allowed
 
@@ -221,15 +246,15 @@ class AdaptivePruner:
         """Whether the normal thresholds are given up, or this decision would take the class's share too far from beta."""
         decided = int(self._state["decided"][c]) + len(keep)
         dropped = int(self._state["dropped"][c]) + int((~keep).sum())
-        return bool(self._state["by_quantile"][c]) or abs(dropped - self._config.beta * decided) > max(TOLERANCE * decided, 1.0)
+        return bool(self._state["by_quantile"][c]) or abs(dropped - self._config.shares[0] * decided) > max(TOLERANCE * decided, 1.0)
 
     def _within_ranks(self, logs: Tensor, c: int) -> Tensor:
         """Exact counts by rank, equal effects in their order; fractions of a sample are carried to the next decision."""
-        remainder = self._state["remainder"][c]
-        wanted = self._config.beta * len(logs) + float(remainder[0])
+        remainder, low_part = self._state["remainder"][c], self._config.low_part
+        wanted = self._config.shares[0] * len(logs) + float(remainder[0])
         most = len(logs) - self._floor(len(logs))
         dropped = min(max(math.floor(wanted + 0.5), 0), most)
-        wanted_low = self._config.low_share * dropped + float(remainder[1])
+        wanted_low = low_part * dropped + float(remainder[1])
         low = min(max(math.floor(wanted_low + 0.5), 0), dropped)
         # A floor that binds is no debt to be paid by later batches.
         remainder[0] = max(-0.5, min(wanted - dropped, 0.5))
@@ -240,7 +265,9 @@ class AdaptivePruner:
         return keep
 
     def _extremeness(self, ids: Tensor, c: int) -> Tensor:
-        """Distance of the last score from the class's center; infinite for a score of zero."""
+        """Distance of the last score from the class's center; infinite for a score of zero. Of a score with a sign: how low it is."""
+        if self._signed:
+            return -self._state["last_score"][ids].double()
         return (self._state["last_score"][ids].double().log() - self._state["log_mean"][c]).abs()
 
 

@@ -14,6 +14,7 @@ from bilp.artifacts.artifact import Artifact, find, manifest_kind, open_artifact
 from bilp.artifacts.facts import BufferFacts, EvaluationFacts, PretrainedFacts, RoundFacts
 from bilp.artifacts.run_layout import RESELECT, ROUND, SYNTHETIC, reselect_uri, round_uri, synthetic_uri
 from bilp.config.baselines import BASELINES
+from bilp.config.reselect import ReselectConfig
 from bilp.data import Dataset, open_dataset
 from bilp.data.source_record import KIND as RECORD
 from bilp.data.store import KIND as DATASET
@@ -106,7 +107,7 @@ class Run:
     losses: pd.DataFrame
     effects: tuple[Effects, ...]
     decisions: tuple[Decisions, ...]
-    score: str
+    reselect: ReselectConfig
     snapshots: tuple[Snapshot, ...]
     final: Snapshot
 
@@ -259,7 +260,7 @@ def _run(source: RunSource, dataset: Dataset) -> Run:
         losses=pd.concat(losses, ignore_index=True) if losses else tables.LOSSES.empty_table().to_pandas(),
         effects=tuple(effects),
         decisions=tuple(_decisions(there)),
-        score=open_run(source.uri).reselect.score,
+        reselect=open_run(source.uri).reselect,
         snapshots=tuple(_snapshots(source, list(there.values()), dataset)) if source.experiment == 0 else (),
         final=_snapshot("final", *load_synthetic(synthetic_uri(source.uri)), dataset),
     )

@@ -10,7 +10,6 @@ import pandas as pd
 import torch
 from markupsafe import Markup
 
-from bilp.config import ReselectConfig
 from bilp.config.reselect import RESELECT_SCORES, ReselectScore
 from bilp.data import Dataset
 from bilp.report.charts import figure, number
@@ -50,9 +49,11 @@ class Effect:
     dropped_share: float
     aim: str
     words: ReselectScore
+    beta: str
+    """Share that was to be left out."""
 
 
-def effect(runs: Sequence[Run], reselect: ReselectConfig, dataset: Dataset, shown: Sequence[int], samples: int) -> Effect | None:
+def effect(runs: Sequence[Run], dataset: Dataset, shown: Sequence[int], samples: int) -> Effect | None:
     """None if no run measured effects."""
     adaptive = [run for run in runs if run.effects]
     if not adaptive:
@@ -60,20 +61,21 @@ def effect(runs: Sequence[Run], reselect: ReselectConfig, dataset: Dataset, show
     run = next((run for run in adaptive if run.arm == "bilp"), adaptive[0])
     last = run.effects[-1]
     mine = [other for other in adaptive if other.arm == run.arm]
-    words = RESELECT_SCORES[run.score]
+    reselect = run.reselect
+    words, (beta, _) = RESELECT_SCORES[reselect.score], reselect.shares
     decided = {decisions.round: decisions for decisions in run.decisions}
     last_decisions = [other.decisions[-1] for other in adaptive if other.decisions]
-    by_rank = reselect.threshold == "quantile" or words.uniform
     return Effect(
         arm=arm_words(run.arm).title,
         histograms=_histograms([run.effects[k] for k in spread(np.arange(len(run.effects)), SHOWN_ROUNDS)], words.word),
-        share_chart=_share_chart(adaptive, reselect.beta),
+        share_chart=_share_chart(adaptive, beta),
         rows=tuple(_row(effects, decided.get(effects.round)) for effects in run.effects),
         gallery=tuple(_gallery_row(last, dataset, c, samples, words.word) for c in shown),
         gallery_round=last.round,
         dropped_share=float(np.mean([value for other in mine for value in _shares(other).values()])),
-        aim=aim_sentence(last_decisions, reselect.beta, dataset.class_names, by_rank) if last_decisions else "",
+        aim=aim_sentence(last_decisions, beta, dataset.class_names, reselect.by_rank) if last_decisions else "",
         words=words,
+        beta=share(beta),
     )
 
 

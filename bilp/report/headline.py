@@ -104,7 +104,7 @@ def _adaptive_share(sets: Mapping[tuple[str, int], str]) -> float | None:
 def _round_shares(run_uri: str) -> dict[int, float]:
     """By round; empty if the run measured nothing, or is gone."""
     reselect = open_run(run_uri).reselect
-    if reselect.beta == 0:
+    if not reselect.active:
         return {}
     shares, decisions = {}, []
     for number in range(1, open_run(run_uri).distill.rounds + 1):

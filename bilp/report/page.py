@@ -40,7 +40,7 @@ from bilp.report.source import source_facts, test_words
 from bilp.report.synthetic import loss_chart, synthetic
 from bilp.report.timing import stage_times
 from bilp.report.verdict import Amounts, tiles
-from bilp.report.wording import arm_place, arm_words, rule_meaning, score_meaning, share
+from bilp.report.wording import arm_place, arm_words, rule_meaning, score_meaning
 from bilp.storage.objects import Uri, as_uri, join, optional_uri
 from bilp.text.escaping import shown as one_line
 
@@ -146,7 +146,7 @@ def content(config: PipelineConfig, collected: Collected, origins: Mapping[str, 
     static = None
     if collected.selection is not None:
         static = pruning(collected.selection, dataset, shown, report_config.samples_per_class, score_name)
-    causal = effect(collected.runs, config.reselect, dataset, shown, report_config.samples_per_class)
+    causal = effect(collected.runs, dataset, shown, report_config.samples_per_class)
     amounts = Amounts(
         synthetic=config.ipc * dataset.classes,
         real=len(dataset.train),
@@ -175,7 +175,7 @@ def content(config: PipelineConfig, collected: Collected, origins: Mapping[str, 
         "score_sentence": score_sentence,
         "rule_sentence": rule_meaning(config.prune),
         "effect": causal,
-        "beta": share(config.reselect.beta),
+        "beta": causal.beta if causal else "",
         "drawn_arms": [arm_words(arm) for arm in collected.arms()],
         "loss_chart": loss_chart(collected.runs),
         "synthetic": synthetic(collected.runs, dataset, shown),

@@ -52,6 +52,18 @@ def test_mean_of_the_kept_is_the_real_mean(matching: Matching, byte_budget: int,
 
 
 @BOTH
+@pytest.mark.parametrize("byte_budget", [1, 2**28])
+def test_a_weighted_mean_is_that_of_a_pass_of_its_own(matching: Matching, byte_budget: int) -> None:
+    net, real, synthetic = network(), draw(COUNT, "real"), draw(2, "synthetic")
+    found = measure(matching, net, ClassBatch(real, synthetic), EffectSettings(byte_budget=byte_budget))
+    weights = torch.rand(COUNT, generator=generator(61, "weights"))
+    for a, b in zip(found.weighted_mean(weights), matching.weighted_mean(net, *real, weights), strict=True):
+        torch.testing.assert_close(a, b, rtol=1e-4, atol=1e-5 * float(b.abs().max()))
+    equal, mean = found.weighted_mean(torch.ones(COUNT)), found.mean_of(torch.ones(COUNT, dtype=torch.bool))
+    assert all(torch.equal(a, b) for a, b in zip(equal, mean, strict=True))
+
+
+@BOTH
 def test_no_second_pass_within_the_budget(matching: Matching) -> None:
     net = network()
     real, synthetic = draw(COUNT, "real"), draw(1, "synthetic")

@@ -131,10 +131,11 @@ def test_an_entry_of_a_measure_is_complete(name: str) -> None:
 @pytest.mark.parametrize("name", RESELECT_SCORES)
 def test_an_entry_of_a_score_is_complete(name: str) -> None:
     score = RESELECT_SCORES[name]
-    assert all(getattr(score, field.name) for field in fields(score) if field.name not in ("substitute", "uniform"))
+    assert all(getattr(score, field.name) for field in fields(score) if field.name not in ("substitute", "uniform", "signed"))
     assert score.substitute is None or isinstance(resolve(score.substitute), Substitute)
-    assert [other.name for other in RESELECT_SCORES.values() if other.substitute == score.substitute] == [name]
-    assert ReselectConfig(score=name).by_rank == score.uniform
+    others = [other.name for other in RESELECT_SCORES.values() if (other.substitute, other.signed) == (score.substitute, score.signed)]
+    assert others == [name]
+    assert ReselectConfig(score=name).by_rank == (score.uniform or score.signed)
 
 
 @pytest.mark.parametrize(

@@ -8,6 +8,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from bilp.config import METHODS as ENTRIES
 from bilp.config import NetworkConfig
 from bilp.errors import ConfigError
 from bilp.matching import FeatureMatching, GradientMatching, Matching, matching_for
@@ -46,6 +47,34 @@ def test_real_mean_is_the_mean_of_real(matching: Matching, count: int) -> None:
     for mean, each in zip(matching.real_mean(net, images, labels), matching.real(net, images, labels), strict=True):
         assert not mean.requires_grad
         torch.testing.assert_close(mean, each.mean(dim=0), rtol=1e-4, atol=1e-6)
+
+
+WEIGHING = [
+    matching_for(name, **{field: model() for field, model in ENTRIES[name].settings.items()}) for name in ENTRIES if ENTRIES[name].weighs
+]
+
+
+@pytest.mark.parametrize("matching", WEIGHING, ids=lambda matching: matching.name)
+@pytest.mark.parametrize("count", [5, 71])
+def test_a_weighted_mean_is_the_weighted_sum_of_real(matching: Matching, count: int) -> None:
+    images, labels = draw(count)
+    net, weights = network(), torch.rand(count, generator=generator(31, "weights"))
+    slow = [
+        sum(w * row for w, row in zip(weights.tolist(), each, strict=True)) / float(weights.sum())
+        for each in matching.real(net, images, labels)
+    ]
+    for mean, wanted in zip(matching.weighted_mean(net, images, labels, weights), slow, strict=True):
+        assert not mean.requires_grad
+        torch.testing.assert_close(mean, wanted, rtol=1e-4, atol=1e-6)
+    equal = matching.weighted_mean(net, images, labels, torch.full((count,), 0.3))
+    assert all(torch.equal(a, b) for a, b in zip(equal, matching.real_mean(net, images, labels), strict=True))
+
+
+@pytest.mark.parametrize("weights", [[1.0, -1.0, 1.0], [0.0] * 3, [1.0] * 4, [1.0, float("inf"), 1.0]])
+def test_weights_that_have_no_sum_are_refused(weights: list[float]) -> None:
+    for matching in METHODS:
+        with pytest.raises(ConfigError, match="as many weights"):
+            matching.weighted_mean(network(), *draw(3), torch.tensor(weights))
 
 
 @pytest.mark.parametrize("matching", METHODS, ids=IDS)

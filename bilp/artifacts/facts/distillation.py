@@ -70,6 +70,8 @@ class ReselectFacts(Facts):
     dropped_share_so_far: Share
     score: ScoreName = "ite"
     quantile_classes: Counts = ()
+    effective_share: Share | None = None
+    """Mode weight: effective size of the weighted samples, as a share of them, mean over classes."""
 
 
 class RoundFacts(Facts):

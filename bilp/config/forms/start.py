@@ -24,6 +24,7 @@ from bilp.config.forms.fields import (
 from bilp.config.forms.form import Form
 from bilp.config.ingest import IngestConfig
 from bilp.config.pipeline import Arm
+from bilp.config.reselect import DroppedOrWord
 from bilp.config.sources import DEFAULT_SOURCE
 
 
@@ -77,7 +78,7 @@ class DialForm(StageForm):
     """Synthetic images per class."""
     keep: Kept | None = Field(None, title="Keep this share (static pruning)")
     """Share of each class that static pruning keeps."""
-    beta: Dropped | None = Field(None, title="Drop this share (adaptive pruning, beta)")
+    beta: DroppedOrWord | None = Field(None, title="Drop this share (adaptive pruning, beta)")
     """Share of candidates that adaptive pruning leaves out by their causal effect."""
 
 

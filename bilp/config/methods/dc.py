@@ -62,6 +62,8 @@ DC = Method(
     augmentation="none",
     augmented_as="dsa",
     independent_with={"outer_loops": 1},
+    weighs=True,
+    signed=True,
     measuring_cost=4.1,
     matching="bilp.matching:gradients",
 )
@@ -75,6 +77,8 @@ DSA = Method(
     values=partial(_values, init="real"),
     small=_small,
     independent_with={"outer_loops": 1},
+    weighs=True,
+    signed=True,
     measuring_cost=4.1,
     matching="bilp.matching:gradients",
     schedule="bilp.distill.step.schedule:trained_under_augmentation",

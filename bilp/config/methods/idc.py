@@ -141,6 +141,7 @@ IDC = Method(
     pretrained=True,
     augmentation="combined",
     independent_with={},
+    weighs=True,
     revision=1,  # networks are trained on whole mini-batches that go on through the epochs; initial images
     matching="bilp.matching:kernels",
     loop="bilp.distill.loops.idc:distill",
@@ -156,6 +157,7 @@ DREAM = replace(
     paper_title="DREAM: Efficient Dataset Distillation by Representative Matching",
     settings={"idc": IdcConfig, "dream": DreamConfig},
     values=partial(_values, batch=128, init="kmeans"),  # the batch of the loader of real images (DREAM's condense.py:490)
+    weighs=False,  # its samples stand for their clusters
     parts={"representatives": "bilp.distill.step.representatives:Representatives"},
 )
 

@@ -86,6 +86,7 @@ IDM = Method(
     decodes=True,
     shrinking="bilinear",  # the mean of 2 x 2 pixels (IDM_cifar10.py:142)
     one_step=True,
+    weighs=True,
     revision=1,  # the networks of the pool keep their momentum; initial images
     matching="bilp.matching:features",
     loop="bilp.distill.loops.idm:distill",

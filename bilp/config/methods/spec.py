@@ -109,6 +109,10 @@ class Method:
     """Settings of `distill` with which no class's images depend on another class's: empty for any, None for none at all."""
     one_step: bool = False
     """Whether an iteration is one image step whatever outer_loops says."""
+    weighs: bool = False
+    """Whether real samples may count more or less in the mean that the synthetic images are matched to (reselect.mode weight)."""
+    signed: bool = False
+    """Whether effects have a sign (reselect.score signed): an image step sees images as they are stored, of all classes at once."""
     measuring_cost: float | None = None
     """What measuring a sample costs, as a multiple of its cost in an image step; None leaves the number of candidates as it is."""
     revision: int = 0

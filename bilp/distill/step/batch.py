@@ -26,6 +26,9 @@ class Batch:
     path: tuple[str | int, ...] = ()
     """Names of the streams of what is still drawn for them."""
 
+    weights: Tensor | None = None
+    """How much each counts in the mean, float `[n]`, relative to one another; None: all the same."""
+
     def images(self, setting: Setting) -> Tensor:
         """The samples as they enter the network: normalized and augmented, float32 `[n, C, H, W]` on the run's device."""
         return augment.apply(setting.pool.images(self.ids, setting.device), self.params)

@@ -8,7 +8,7 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from bilp.config.reselect import RESELECT_SCORES
+from bilp.config.reselect import RESELECT_MODES, RESELECT_SCORES
 from bilp.data.pool import packs
 from bilp.distill.step.batch import Batch, Target
 from bilp.distill.step.divergence import Guard
@@ -16,6 +16,7 @@ from bilp.distill.step.sample_scores import Scored, score_batches
 from bilp.distill.step.setting import Setting
 from bilp.images import augment
 from bilp.matching import Vectors
+from bilp.matching.base import shares_of
 from bilp.pruning.adaptive import AdaptivePruner
 from bilp.seeds import generator
 
@@ -28,9 +29,10 @@ def draw_batches(setting: Setting, pruner: AdaptivePruner | None, iteration: int
 
     Mode refill draws from the candidates that remain. Mode shrink draws as if nothing were decided and takes the
     decided ones out, so that the batch gets smaller and the step cheaper; with an interval, the batch that was measured
-    at the interval's beginning is the batch of all its steps. Never fewer than the pruner's floor.
+    at the interval's beginning is the batch of all its steps. Never fewer than the pruner's floor. Mode weight draws from all
+    candidates, each with its weight.
     """
-    shrink = pruner is not None and setting.reselect.mode == "shrink"
+    shrink = pruner is not None and RESELECT_MODES[setting.reselect.mode].shrinks
     drawn_at = _drawn_at(setting, iteration, outer) if shrink else (iteration, outer)
     batches = []
     for c in setting.classes:
@@ -43,7 +45,8 @@ def draw_batches(setting: Setting, pruner: AdaptivePruner | None, iteration: int
             remaining = pruner.candidates(offered, iteration)
             drawn = setting.pool.draw(c, setting.config.batch_real, stream, among=remaining)
         params = setting.draw_augmentation("augment", iteration, outer, c)
-        batches.append(Batch(c, drawn, params, 1.0 - len(remaining) / len(offered), (iteration, outer)))
+        weights = None if pruner is None else pruner.weights(drawn)
+        batches.append(Batch(c, drawn, params, 1.0 - len(remaining) / len(offered), (iteration, outer), weights))
     return batches
 
 
@@ -54,7 +57,7 @@ def deciding_step(setting: Setting, iteration: int) -> int | None:
     far as those of the matching are.
     """
     interval = setting.reselect.interval
-    if setting.reselect.beta == 0.0 or interval == 0 or iteration % interval:
+    if not setting.reselect.active or interval == 0 or iteration % interval:
         return None
     stream = generator(setting.config.seed, "reselect_outer", iteration)
     return int(torch.randint(setting.schedule.outer_loops, (1,), generator=stream))
@@ -74,7 +77,11 @@ def targets(setting: Setting, batches: Sequence[Batch]) -> Iterator[Target]:
         return
     for batch in batches:  # one at a time: a mean gradient is as large as the network
         images = batch.images(setting)
-        yield Target(batch, setting.matching.real_mean(setting.network, images, setting.class_labels(batch.class_index, len(images))))
+        labels = setting.class_labels(batch.class_index, len(images))
+        if batch.weights is None:
+            yield Target(batch, setting.matching.real_mean(setting.network, images, labels))
+        else:
+            yield Target(batch, setting.matching.weighted_mean(setting.network, images, labels, batch.weights.to(setting.device)))
 
 
 def decided_targets(
@@ -104,12 +111,20 @@ def decided_targets(
     for batch, scored in zip(full, found, strict=True):
         guard.check_effects(iteration, batch.class_index, scored.values, word)
         kept = pruner.decide(batch.ids, scored.values, batch.class_index, iteration + interval)
+        weights = pruner.weights(batch.ids)
+        if weights is not None:
+            yield Target(replace(batch, weights=weights), scored.weighted_mean(weights.to(setting.device)))
+            continue
         share = 1.0 - int(kept.sum()) / len(kept)
         yield Target(replace(batch, ids=batch.ids[kept], withheld=share), scored.mean_of(kept.to(setting.device)))
 
 
 def shared_means(setting: Setting, batches: Sequence[Batch], limit: int) -> list[Vectors]:
-    """Mean feature vectors of all batches, from forward passes of at most `limit` images that classes share; blocks `[F]`."""
+    """Mean feature vectors of all batches, from forward passes of at most `limit` images that classes share; blocks `[F]`.
+
+    Of a batch with weights, the weighted mean; equal weights change nothing.
+    """
+    shares = [None if batch.weights is None else shares_of(batch.weights, len(batch.ids)) for batch in batches]
     sums: list[list[Tensor]] = [[] for _ in batches]
     for pack in packs([len(batch.ids) for batch in batches], limit):
         ids = torch.cat([batches[which].ids[start:stop] for which, start, stop in pack])
@@ -121,6 +136,14 @@ def shared_means(setting: Setting, batches: Sequence[Batch], limit: int) -> list
         )
         blocks = [block.split(sizes) for block in setting.matching.real(setting.network, images, labels)]
         for place, (which, _, _) in enumerate(pack):
-            parts = [block[place].sum(dim=0) for block in blocks]
+            _, start, stop = pack[place]
+            own = shares[which]
+            parts = [
+                block[place].sum(dim=0) if own is None else torch.tensordot(own[start:stop].to(block[place]), block[place], dims=1)
+                for block in blocks
+            ]
             sums[which] = parts if not sums[which] else [old + new for old, new in zip(sums[which], parts, strict=True)]
-    return [tuple(part / len(batch.ids) for part in parts) for batch, parts in zip(batches, sums, strict=True)]
+    return [
+        tuple(part / len(batch.ids) if own is None else part for part in parts)
+        for batch, own, parts in zip(batches, shares, sums, strict=True)
+    ]

@@ -1,6 +1,6 @@
 """What adaptive pruning ranks real samples by: the causal effect, or a cheap substitute to compare it with.
 
-Every score is a length or a loss, so it is finite and not negative, and goes through the same pruner.
+Every score but the signed effect is a length or a loss, so not negative; all go through the same pruner.
 """
 
 from __future__ import annotations
@@ -14,10 +14,11 @@ from operator import attrgetter
 import torch
 from torch import Tensor
 
-from bilp.causal import ClassBatch, EffectSettings, measure_classes
+from bilp.causal import ClassBatch, EffectSettings, measure_classes, signed_effects
 from bilp.config.reselect import RESELECT_SCORES
 from bilp.data.pool import even_chunks
 from bilp.distill.step.batch import Batch
+from bilp.distill.step.held_out import halves, held_out_directions
 from bilp.distill.step.setting import Setting
 from bilp.distill.step.substitutes import Substitute
 from bilp.images.augment import AugParams
@@ -35,6 +36,8 @@ class Scored:
     """float32 `[n]` on the CPU."""
     mean_of: Callable[[Tensor], Vectors]
     """Mean vector of the samples where a bool `[n]` is true; only as long as the network stays as it is."""
+    weighted_mean: Callable[[Tensor], Vectors]
+    """The same with a weight for every sample, float `[n]`."""
 
 
 def score_batches(setting: Setting, synthetic: Tensor, batches: Iterable[Batch]) -> Iterator[Scored]:
@@ -44,6 +47,9 @@ def score_batches(setting: Setting, synthetic: Tensor, batches: Iterable[Batch])
     and takes the mean from them. A batch is asked for when its group is measured; `synthetic` and the network must stay as
     they are meanwhile. Raises ConfigError for the effect of a single sample.
     """
+    if RESELECT_SCORES[setting.reselect.score].signed:
+        yield from _signed(setting, synthetic, batches)
+        return
     substitute = _substitute(setting)
     if substitute is not None:
         yield from (_substituted(setting, substitute, batch) for batch in batches)
@@ -63,7 +69,7 @@ def score_batches(setting: Setting, synthetic: Tensor, batches: Iterable[Batch])
     for batch in named:
         with arithmetic("float32", setting.device):  # effects are differences that rounding would drown
             measured = next(found)
-        yield Scored(batch.class_index, measured.norms.cpu(), measured.mean_of)
+        yield Scored(batch.class_index, measured.norms.cpu(), measured.mean_of, measured.weighted_mean)
 
 
 def score_pools(
@@ -100,14 +106,42 @@ def _class_batch(setting: Setting, synthetic: Tensor, batch: Batch) -> ClassBatc
     )
 
 
+def _signed(setting: Setting, synthetic: Tensor, batches: Iterable[Batch]) -> Iterator[Scored]:
+    """Signed effects along the directions that held-out samples ask for; all batches share them, drawn by the path of the first."""
+    half_of, directions = halves(setting), None
+    for batch in batches:
+        if directions is None:
+            directions = held_out_directions(setting, synthetic, half_of, *batch.path)
+        with arithmetic("float32", setting.device):
+            found = signed_effects(
+                setting.matching,
+                setting.network,
+                _class_batch(setting, synthetic, batch),
+                directions[:, setting.rows(batch.class_index)],
+                EffectSettings(seed=setting.config.seed),
+            )
+        own = half_of[batch.ids].unsqueeze(0)
+        yield Scored(batch.class_index, found.along.cpu().gather(0, own).squeeze(0), found.mean_of, found.weighted_mean)
+
+
 def _substituted(setting: Setting, substitute: Substitute, batch: Batch) -> Scored:
     images = batch.images(setting)
+
+    return means_of(setting, batch, images, substitute.score(_raw(setting, substitute, batch, images)).float().cpu())
+
+
+def means_of(setting: Setting, batch: Batch, images: Tensor, values: Tensor) -> Scored:
+    """Scores of a batch whose means take passes of their own over its images `[n, C, H, W]`."""
 
     def mean_of(kept: Tensor) -> Vectors:
         chosen = images[kept.to(images.device)]
         return setting.matching.real_mean(setting.network, chosen, setting.class_labels(batch.class_index, len(chosen)))
 
-    return Scored(batch.class_index, substitute.score(_raw(setting, substitute, batch, images)).float().cpu(), mean_of)
+    def weighted_mean(weights: Tensor) -> Vectors:
+        labels = setting.class_labels(batch.class_index, len(images))
+        return setting.matching.weighted_mean(setting.network, images, labels, weights.to(images.device))
+
+    return Scored(batch.class_index, values, mean_of, weighted_mean)
 
 
 @torch.no_grad()
