@@ -41,6 +41,17 @@ class TrialFacts(Facts):
         return self
 
 
+class PredictionsFacts(Facts):
+    """What the network of a trial predicts; `equals_trial` says whether its training gave the trial that lies beside it to the byte."""
+
+    dataset: Key
+    trial: Number
+    samples: Ordinal
+    epochs: Ordinal
+    kept_classes: Ordinal
+    equals_trial: bool
+
+
 class SummaryFacts(Facts):
     """The trials of a scoring, joined; `criteria` are those that a selection can be made by."""
 
