@@ -25,7 +25,8 @@ def references(inventory: Inventory) -> References:
     """What every item of a storage needs to be used and extended: its recorded parents, and what these rules add.
 
     A run has its rounds and its synthetic set, and what lies in a run has the run. A trial has its predictions. A data set has the
-    records of its sources. An evaluation has its teacher and its finished trainings. A run has networks trained beforehand on its samples, if it asks for any.
+    records of its sources. An evaluation has its teacher and its finished trainings. A run has networks trained beforehand on its
+    samples, if it asks for any.
     """
     found: dict[str, set[str]] = {place: set() for place in inventory.items}
     teachers = [item for item in inventory.items.values() if item.kind == "teacher"]

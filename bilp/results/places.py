@@ -55,6 +55,7 @@ PLACES = (
     Place("dataset", "datasets/NAME/KEY"),
     Place("dataset", "datasets/NAME/KEY/whitened/KEY"),
     Place("source", "datasets/NAME/sources/KEY"),
+    Place("truth", "datasets/NAME/truth/KEY"),
     Place("score_trial", "scores/KEY/KEY/trials/NUMBER"),
     Place("predictions", "scores/KEY/KEY/predictions/NUMBER"),
     Place("score_summary", "scores/KEY/KEY/summary/KEY"),
