@@ -1,85 +1,92 @@
-"""Label scores: how good the label of a sample looks, from 0 (bad) to 1, as users of cleanlab know them. One entry each."""
+"""The functions of the label scores (`bilp.config.suspects.LABEL_SCORES`), each `[N]` and low where a label looks wrong."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Annotated
+from typing import cast
 
 import numpy as np
 
-from bilp.registry import EntryName, Registry
+from bilp.config.suspects import LABEL_SCORES
+from bilp.registry import resolve
 from bilp.suspects.confident import Floats
 from bilp.suspects.evidence import Evidence
 
 
-@dataclass(frozen=True)
-class LabelScore:
-    """A score of labels."""
-
-    name: str
-    title: str
-    """What it is called on a page."""
-    order: Callable[[Evidence], Floats]
-    """What samples are ranked by `[N]`, low = bad, with all the digits there are."""
-    score: Callable[[Evidence], Floats]
-    """The same order in 0..1 `[N]`; where it saturates, equal values may hide differences of `order`."""
+def label_score(name: str, evidence: Evidence) -> Floats:
+    """A label score `[N]` in 0..1."""
+    return np.clip(_function(LABEL_SCORES[name].score)(evidence), 0.0, 1.0)
 
 
-def _margin(evidence: Evidence) -> Floats:
+def order(name: str, evidence: Evidence) -> Floats:
+    """What a label score ranks by `[N]`."""
+    return _function(LABEL_SCORES[name].order)(evidence)
+
+
+def _function(name: str) -> Callable[[Evidence], Floats]:
+    return cast(Callable[[Evidence], Floats], resolve(name))
+
+
+def aum(evidence: Evidence) -> Floats:
+    """Area under the margin (Pleiss et al. 2020), mean over the trials."""
+    return evidence.statistics["aum"]
+
+
+def logistic_aum(evidence: Evidence) -> Floats:
+    """1 / (1 + exp(-aum)): the softmax of the label among itself and one rival whose logit is lower by the margin."""
+    return np.exp(-np.logaddexp(0.0, -aum(evidence)))
+
+
+def self_confidence(evidence: Evidence) -> Floats:
+    """p_y of the mean softmax p."""
+    return evidence.own
+
+
+def margin(evidence: Evidence) -> Floats:
+    """p_y - max_{k != y} p_k."""
     return evidence.own - evidence.other
 
 
-def _logistic(values: Floats) -> Floats:
-    return np.exp(-np.logaddexp(0.0, -values))
+def normalized_margin(evidence: Evidence) -> Floats:
+    """(p_y - max_{k != y} p_k + 1) / 2."""
+    return (margin(evidence) + 1) / 2
 
 
-LABEL_SCORES = Registry(
-    "label score",
-    LabelScore,
-    (
-        # The share of the label among the two classes that a mean margin of logits compares: below 0.5 another class wins.
-        LabelScore(
-            "aum",
-            "area under the margin",
-            lambda evidence: evidence.statistics["aum"],
-            lambda evidence: _logistic(evidence.statistics["aum"]),
-        ),
-        LabelScore("self_confidence", "self-confidence", lambda evidence: evidence.own, lambda evidence: evidence.own),
-        LabelScore("normalized_margin", "normalized margin", _margin, lambda evidence: (_margin(evidence) + 1) / 2),
-        # exp of a mean loss is the geometric mean of the label's probability.
-        LabelScore(
-            "loss_init",
-            "early loss",
-            lambda evidence: -evidence.statistics["loss_init"],
-            lambda evidence: np.exp(-evidence.statistics["loss_init"]),
-        ),
-        LabelScore(
-            "loss_converge",
-            "late loss",
-            lambda evidence: -evidence.statistics["loss_converge"],
-            lambda evidence: np.exp(-evidence.statistics["loss_converge"]),
-        ),
-        LabelScore(
-            "el2n",
-            "EL2N",
-            lambda evidence: -evidence.statistics["el2n"],
-            lambda evidence: 1 - evidence.statistics["el2n"] / np.sqrt(2.0),
-        ),
-        LabelScore(
-            "forgetting",
-            "forgetting",
-            lambda evidence: -evidence.statistics["forgetting"],
-            lambda evidence: 1 - evidence.statistics["forgetting"] / evidence.epochs,
-        ),
-    ),
-)
-"""By name; the first is the default."""
-
-DEFAULT_SCORE = next(iter(LABEL_SCORES))
-LabelScoreName = Annotated[str, EntryName("bilp.suspects.label_scores:LABEL_SCORES")]
+def early_loss(evidence: Evidence) -> Floats:
+    """Minus loss_init."""
+    return -evidence.statistics["loss_init"]
 
 
-def label_score(name: str, evidence: Evidence) -> Floats:
-    """Scores in 0..1 `[N]`, low = bad."""
-    return np.clip(LABEL_SCORES[name].score(evidence), 0.0, 1.0)
+def early_likelihood(evidence: Evidence) -> Floats:
+    """exp(-loss_init), a geometric mean of p_y."""
+    return np.exp(early_loss(evidence))
+
+
+def late_loss(evidence: Evidence) -> Floats:
+    """Minus loss_converge."""
+    return -evidence.statistics["loss_converge"]
+
+
+def late_likelihood(evidence: Evidence) -> Floats:
+    """exp(-loss_converge)."""
+    return np.exp(late_loss(evidence))
+
+
+def error_norm(evidence: Evidence) -> Floats:
+    """Minus EL2N."""
+    return -evidence.statistics["el2n"]
+
+
+def small_error(evidence: Evidence) -> Floats:
+    """1 - EL2N / sqrt(2), which is the norm of a certain error."""
+    return 1 + error_norm(evidence) / np.sqrt(2.0)
+
+
+def forgotten(evidence: Evidence) -> Floats:
+    """Minus the number of forgetting events; a sample that was never learned counts one for every epoch."""
+    return -evidence.statistics["forgetting"]
+
+
+def remembered(evidence: Evidence) -> Floats:
+    """1 - forgetting events / epochs."""
+    return 1 + forgotten(evidence) / evidence.epochs
