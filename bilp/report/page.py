@@ -37,6 +37,7 @@ from bilp.report.samples import samples
 from bilp.report.selection import pruning
 from bilp.report.settings import origins_of, rerun_command, settings
 from bilp.report.source import source_facts, test_words
+from bilp.report.suspects import suspects
 from bilp.report.synthetic import loss_chart, synthetic
 from bilp.report.timing import stage_times
 from bilp.report.verdict import Amounts, tiles
@@ -59,6 +60,7 @@ def report(
     root: Uri,
     origins: Mapping[str, str] | None = None,
     record_uri: Uri | None = None,
+    suspects_uri: Uri | None = None,
 ) -> str:
     """Write the page of a pipeline run and return the URI of its report.html.
 
@@ -76,6 +78,7 @@ def report(
         origins: Where each setting came from, if not as the configuration knows it.
         record_uri: The record of the source that the images were read from; the page then tells where those that it shows come
             from, and is another for another record.
+        suspects_uri: The list of suspicious labels.
     """
     config = model_of(PipelineConfig, config)
     root = as_uri(root)
@@ -86,6 +89,7 @@ def report(
         {arm: [as_uri(uri) for uri in uris] for arm, uris in runs.items()},
         [as_uri(uri) for uri in evaluation_uris],
         optional_uri(record_uri),
+        optional_uri(suspects_uri),
     )
     shown = {source.role: source.artifact.identity for source in sources.artifacts}
     origins = origins_of(config) if origins is None else origins
@@ -164,6 +168,7 @@ def content(config: PipelineConfig, collected: Collected, origins: Mapping[str, 
         "learning": learning(collected.course, rows),
         "learned_arms": [arm_words(arm) for arm in sorted(set(collected.course["arm"]), key=arm_place)],
         "classes": classes(collected.confusion, rows, dataset.class_names),
+        "suspects": suspects(collected.sources.one("suspects"), dataset),
         "samples": samples(collected.selection, collected.runs, dataset, score_name, effect_word),
         "robustness": robustness_rows(collected.robustness),
         "neutral_score": f"{100 * label_robust_score(0.0, 0.0, 0.0, 0.0):.1f}",

@@ -56,9 +56,7 @@ class PredictionRecord:
         self._labels = labels.cpu().numpy()
         sums = (len(labels), classes)
         self._sums: NDArray[np.float32] = (
-            np.zeros(sums, dtype=np.float32)
-            if folder is None
-            else np.memmap(folder / "softmax", dtype=np.float32, mode="w+", shape=sums)
+            np.zeros(sums, dtype=np.float32) if folder is None else np.memmap(folder / "softmax", dtype=np.float32, mode="w+", shape=sums)
         )
 
     def add(self, epoch: int, rows: slice, logits: Tensor) -> None:

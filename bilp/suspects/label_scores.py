@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import cast
 
@@ -34,7 +35,8 @@ def aum(evidence: Evidence) -> Floats:
 
 def logistic_aum(evidence: Evidence) -> Floats:
     """1 / (1 + exp(-aum)): the softmax of the label among itself and one rival whose logit is lower by the margin."""
-    return np.exp(-np.logaddexp(0.0, -aum(evidence)))
+    likelihood: Floats = np.exp(-np.logaddexp(0.0, -aum(evidence)))
+    return likelihood
 
 
 def self_confidence(evidence: Evidence) -> Floats:
@@ -59,7 +61,8 @@ def early_loss(evidence: Evidence) -> Floats:
 
 def early_likelihood(evidence: Evidence) -> Floats:
     """exp(-loss_init), a geometric mean of p_y."""
-    return np.exp(early_loss(evidence))
+    likelihood: Floats = np.exp(early_loss(evidence))
+    return likelihood
 
 
 def late_loss(evidence: Evidence) -> Floats:
@@ -69,7 +72,8 @@ def late_loss(evidence: Evidence) -> Floats:
 
 def late_likelihood(evidence: Evidence) -> Floats:
     """exp(-loss_converge)."""
-    return np.exp(late_loss(evidence))
+    likelihood: Floats = np.exp(late_loss(evidence))
+    return likelihood
 
 
 def error_norm(evidence: Evidence) -> Floats:
@@ -79,7 +83,7 @@ def error_norm(evidence: Evidence) -> Floats:
 
 def small_error(evidence: Evidence) -> Floats:
     """1 - EL2N / sqrt(2), which is the norm of a certain error."""
-    return 1 + error_norm(evidence) / np.sqrt(2.0)
+    return 1 + error_norm(evidence) / math.sqrt(2.0)
 
 
 def forgotten(evidence: Evidence) -> Floats:

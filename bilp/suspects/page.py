@@ -57,9 +57,9 @@ def _curve(losses: np.ndarray, top: float) -> Markup:
     heights = HIGH - 3 - (HIGH - 6) * np.append(losses, losses[-1])[: len(across)] / max(top, 1e-9)
     points = " ".join(f"{x:.1f},{y:.1f}" for x, y in zip(across, heights, strict=True))
     told = f"loss {losses[0]:.2f} after the first epoch, {losses[-1]:.2f} after the last of {len(losses)}"
-    return Markup(
-        '<svg viewBox="0 0 {} {}" width="{}" height="{}" role="img"><title>{}</title><polyline points="{}"/></svg>'
-    ).format(WIDE, HIGH, WIDE, HIGH, told, points)
+    return Markup('<svg viewBox="0 0 {} {}" width="{}" height="{}" role="img"><title>{}</title><polyline points="{}"/></svg>').format(
+        WIDE, HIGH, WIDE, HIGH, told, points
+    )
 
 
 def _as_text(value: object) -> object:

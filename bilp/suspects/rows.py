@@ -11,8 +11,7 @@ from bilp.data import Dataset
 from bilp.suspects.confident import Floats
 from bilp.suspects.evidence import Evidence
 from bilp.suspects.fates import Fates
-from bilp.suspects.label_scores import self_confidence
-from bilp.suspects.label_scores import normalized_margin
+from bilp.suspects.label_scores import normalized_margin, self_confidence
 from bilp.suspects.near_duplicates import Neighbors, duplicate_sets
 from bilp.suspects.table import SUSPECTS
 

@@ -144,9 +144,7 @@ class _Inputs:
     run_uri: str | None
 
     @classmethod
-    def opened(
-        cls, dataset_uri: Uri, scores_uri: Uri, record_uri: Uri | None, selection_uri: Uri | None, run_uri: Uri | None
-    ) -> _Inputs:
+    def opened(cls, dataset_uri: Uri, scores_uri: Uri, record_uri: Uri | None, selection_uri: Uri | None, run_uri: Uri | None) -> _Inputs:
         """Raises as `find_suspects`."""
         record, chosen = optional_uri(record_uri), optional_uri(selection_uri)
         dataset = open_dataset(as_uri(dataset_uri), record)
