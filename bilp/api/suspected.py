@@ -15,6 +15,7 @@ from bilp.artifacts.facts import SuspectsFacts
 from bilp.config.given import model_of
 from bilp.config.suspects import SuspectsConfig
 from bilp.storage.objects import Uri
+from bilp.suspects.fitting import fitted
 from bilp.suspects.handing_out import HandedOut, hand_out
 from bilp.suspects.stage import FILE, KIND, find_suspects
 from bilp.suspects.table import SUSPECTS
@@ -99,6 +100,7 @@ def suspects(
     ranking = model_of(SuspectsConfig, {name: value for name, value in (("by", by), ("worst", worst)) if value is not None})
     config = for_images(merged(data.given, "score", settings), data.config)
     with place_at(data.root, device) as place:
-        scores = composition.scored_with_predictions(data.uri, config.score, place)
+        score = fitted(config.score, config.origins, len(data.opened.train))
+        scores = composition.scored_with_predictions(data.uri, score, place)
         progress = place.watch.step("comparing images")
         return Suspects(find_suspects(data.uri, scores, ranking, data.root, data.record_uri, progress=progress), data)

@@ -8,12 +8,11 @@ from typing import Any
 
 import pyarrow as pa
 
+from bilp.data.alterations.corrections_file import COLUMNS
 from bilp.text.escaping import spreadsheet
 
 BLOCK = 2**14
 """Rows that are turned into text at a time."""
-COLUMNS = ("split", "path", "index", "sha256", "given_label", "action", "new_label", "note")
-"""Of corrections.csv; action is keep, drop or relabel, and empty while nobody has decided."""
 SPLIT = "train"
 
 
@@ -27,14 +26,15 @@ def write_list(file: Path, ranked: pa.Table) -> None:
 
 
 def write_corrections(file: Path, ranked: pa.Table, most: int) -> None:
-    """A template with the first `most` rows that nobody has reviewed; what networks say of each is its note."""
+    """A template (`bilp.data.alterations.corrections_file`) with the first `most` rows that nobody has reviewed: what networks say of each
+    is its note, and no action is decided. A row has an index only where its image has no path."""
     with file.open("w", encoding="utf-8", newline="") as target:
         writer = csv.writer(target, lineterminator="\n")
         writer.writerow(COLUMNS)
         for row in ranked.slice(0, most).to_pylist():
             if not row["reviewed"]:
                 note = f"networks say {row['predicted_label']}, label score {row['label_score']:.3f}"
-                names = (row["path"], row["sample_id"], row["sha256"], row["given_label"])
+                names = (row["path"], "" if row["path"] else row["sample_id"], row["sha256"], row["given_label"])
                 writer.writerow([_cell(value) for value in (SPLIT, *names, "", "", note)])
 
 

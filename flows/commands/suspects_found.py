@@ -5,9 +5,10 @@ from __future__ import annotations
 from rich.table import Table
 
 from bilp.artifacts.artifact import open_artifact
-from bilp.artifacts.facts import SuspectsFacts
+from bilp.artifacts.facts import DatasetFacts, SuspectsFacts
 from bilp.config import PipelineConfig
 from bilp.config.suspects import LABEL_SCORES, SuspectsConfig
+from bilp.suspects.fitting import fitted
 from bilp.suspects.handing_out import HandedOut, hand_out
 from bilp.suspects.stage import FILE, KIND
 from bilp.suspects.table import SUSPECTS
@@ -21,6 +22,7 @@ from tasks.estimate import Planned
 from tasks.terminal import Screen, print_line
 
 SHOWN = 10
+DATASET = "dataset"
 LONGEST = 60
 """Letters of a file or a class."""
 
@@ -31,7 +33,8 @@ def looked_for(config: PipelineConfig, ranking: SuspectsConfig) -> str:
     root = workplace(None)
     terminal.expect([Planned("ingest", ""), Planned("score", "trial", config.score.trials), Planned("suspects", "")])
     dataset, record = dataset_and_record(config.ingest, root)
-    return suspects(dataset, config.score, ranking, root, record)
+    score = fitted(config.score, config.origins, open_artifact(dataset, DATASET).stated(DatasetFacts).train_images)
+    return suspects(dataset, score, ranking, root, record)
 
 
 def found(config: PipelineConfig, ranking: SuspectsConfig, to: str) -> tuple[str, HandedOut]:
