@@ -60,7 +60,8 @@ class Suspects(Result):
 
     def __repr__(self) -> str:
         facts = self._facts
-        return f"about {facts.estimated_errors:,} of {facts.samples:,} labels are wrong, by {facts.trials} trials, from {self.place}"
+        trials = f"{facts.trials} trial{'' if facts.trials == 1 else 's'}"
+        return f"about {facts.estimated_errors:,} of {facts.samples:,} labels are wrong, by {trials}, from {self.place}"
 
     def _repr_html_(self) -> str:
         worst = self.table[~self.table["reviewed"]].head(EXAMPLES)
