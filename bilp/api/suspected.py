@@ -18,7 +18,7 @@ from bilp.storage.objects import Uri
 from bilp.suspects.fitting import fitted
 from bilp.suspects.handing_out import HandedOut, hand_out
 from bilp.suspects.stage import FILE, KIND, find_suspects
-from bilp.suspects.table import SUSPECTS
+from bilp.suspects.suspects_table import SUSPECTS
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -25,7 +25,7 @@ from bilp.report.accuracy import accuracy, robustness_rows
 from bilp.report.caution import cautions
 from bilp.report.citation import bibtex, papers
 from bilp.report.classes import classes
-from bilp.report.collect import Collected, collect, open_sources
+from bilp.report.collect import Collected, Sources, collect, open_sources
 from bilp.report.comparison import network_title
 from bilp.report.effect import effect
 from bilp.report.figure_files import figure_files
@@ -98,19 +98,21 @@ def report(
     uri = join(root, REPORTS, key)
     published = there_already(uri, KIND, key, shown=True)
     if published is None:
-        collected = collect(sources)
-        differs = changed(plain(config))
-        files = {FILE: render(config, collected, origins, key).encode(), reported.FILE: _table(key, called, config, differs, collected)}
+        files, facts = _content(config, sources, origins, key)
         parents = {source.role: source.artifact.uri for source in sources.artifacts}
-        sizes = (entry.size for source in sources.artifacts for entry in source.artifact.manifest.files.values())
-        facts = {
-            "name": called,
-            "accuracies": outcome.stated(outcome.arm_results(collected.trainings)),
-            "size": sum(sizes),
-            "changed": differs,
-        }
         published = publish(uri, KIND, key, files, config=config, parents=parents, facts=facts)
     return published.place(FILE)
+
+
+def _content(
+    config: PipelineConfig, sources: Sources, origins: Mapping[str, str], key: str
+) -> tuple[Mapping[str, bytes], Mapping[str, Any]]:
+    """The files, and what the manifest states."""
+    collected, called, differs = collect(sources), sources.artifacts[0].artifact.fact("name"), changed(plain(config))
+    files = {FILE: render(config, collected, origins, key).encode(), reported.FILE: _table(key, called, config, differs, collected)}
+    sizes = (entry.size for source in sources.artifacts for entry in source.artifact.manifest.files.values())
+    accuracies = outcome.stated(outcome.arm_results(collected.trainings))
+    return files, {"name": called, "accuracies": accuracies, "size": sum(sizes), "changed": differs}
 
 
 def _table(key: str, name: str, config: PipelineConfig, differs: Mapping[str, Any], collected: Collected) -> bytes:

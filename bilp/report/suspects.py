@@ -16,7 +16,7 @@ from bilp.report.galleries import Picture, picture
 from bilp.report.samples import fate
 from bilp.report.wording import count, of_class, share
 from bilp.suspects.stage import FILE
-from bilp.suspects.table import SUSPECTS
+from bilp.suspects.suspects_table import SUSPECTS
 
 SHOWN = 24
 

@@ -22,10 +22,9 @@ from bilp.artifacts.table_rules import Rules
 from bilp.artifacts.tables import declare
 from bilp.config import ScoreConfig
 from bilp.scoring.prediction_record import Predictions
-from bilp.scoring.trial_record import score_uri, training_key
+from bilp.scoring.trial_record import VERSION, score_uri, training_key
 from bilp.storage.objects import join
 
-VERSION = 1
 KIND = "predictions"
 EPOCHS, TOP, LABEL = "epochs.parquet", "probabilities.parquet", "own.parquet"
 
@@ -67,7 +66,7 @@ def beside(trial_uri: str) -> str:
 
 
 def predictions_key(fingerprint: str, config: ScoreConfig, trial: int) -> str:
-    """Key of one trial's predictions."""
+    """Key of one trial's predictions, of the version that the trial is of: a place beside it has no room for another."""
     return content_key(KIND, VERSION, training=training_key(fingerprint, config), trial=trial)
 
 

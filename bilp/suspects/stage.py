@@ -41,11 +41,11 @@ from bilp.suspects.evidence import Evidence, gather, read_softmax
 from bilp.suspects.fates import fates
 from bilp.suspects.label_scores import label_score, order
 from bilp.suspects.near_duplicates import nearest_neighbors, reduced
-from bilp.suspects.page import page
 from bilp.suspects.quality import quality
 from bilp.suspects.reviewed import reviewed_samples
-from bilp.suspects.rows import Known, Ranking, rows_of
-from bilp.suspects.table import SUSPECTS
+from bilp.suspects.suspect_rows import Known, Ranking, rows_of
+from bilp.suspects.suspects_page import page
+from bilp.suspects.suspects_table import SUSPECTS
 from bilp.suspects.worst import worst_of
 from bilp.truth.table import open_truth
 

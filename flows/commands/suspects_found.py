@@ -11,7 +11,7 @@ from bilp.config.suspects import LABEL_SCORES, SuspectsConfig
 from bilp.suspects.fitting import fitted
 from bilp.suspects.handing_out import HandedOut, hand_out
 from bilp.suspects.stage import FILE, KIND
-from bilp.suspects.table import SUSPECTS
+from bilp.suspects.suspects_table import SUSPECTS
 from bilp.text.escaping import place, shortened, shown
 from flows.ingest import dataset_and_record
 from flows.local.flow import flow

@@ -16,7 +16,7 @@ from bilp.config.suspects import LABEL_SCORES
 from bilp.suspects.contact_sheet import SIDE, _class, _drawable, _fitting, contact_sheet
 from bilp.suspects.csv_files import write_corrections, write_list
 from bilp.suspects.fitting import fitted
-from bilp.suspects.page import page
+from bilp.suspects.suspects_page import page
 from bilp.suspects.worst import Suspect
 
 NAMES = ["<script>alert(1)</script>", "=HYPERLINK(1)", "\u732b", "a\nb\u202e", "x" * 300]

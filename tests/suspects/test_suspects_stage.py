@@ -19,9 +19,9 @@ from bilp.data.alterations.corrections_file import COLUMNS
 from bilp.errors import ConfigError, MissingArtifact
 from bilp.scoring.predictions import beside
 from bilp.suspects.handing_out import hand_out
-from bilp.suspects.rows import Ranking, rank_in_class
 from bilp.suspects.stage import CORRECTIONS, FILE, KIND, LIST, PAGE, SHEET, find_suspects, has_predictions
-from bilp.suspects.table import SUSPECTS
+from bilp.suspects.suspect_rows import Ranking, rank_in_class
+from bilp.suspects.suspects_table import SUSPECTS
 
 SCORE = {"trials": 1, "epochs": 4, "init_epochs": 2, "network": {"width": 8, "depth": 1}, "batch_size": 32, "learning_rate": 0.05}
 
@@ -121,7 +121,7 @@ def test_sheet_and_page_show_the_worst(found: bilp.Suspects) -> None:
 def test_notebooks_show_pictures(found: bilp.Suspects) -> None:
     assert repr(found).startswith(f"about {found.estimated_errors} of 1,438 labels are wrong, by 1 trial, from suspects/")
     assert found._repr_html_().count("<img") == 24
-    assert list(found.quality["score"])[0] == "aum"
+    assert found.quality["score"].iloc[0] == "aum"
 
 
 def test_files_are_handed_out_and_corrections_are_left_alone(found: bilp.Suspects, tmp_path: Path) -> None:

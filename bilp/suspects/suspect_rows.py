@@ -13,7 +13,7 @@ from bilp.suspects.evidence import Evidence
 from bilp.suspects.fates import Fates
 from bilp.suspects.label_scores import normalized_margin, self_confidence
 from bilp.suspects.near_duplicates import Neighbors, duplicate_sets
-from bilp.suspects.table import SUSPECTS
+from bilp.suspects.suspects_table import SUSPECTS
 
 
 @dataclass(frozen=True)
