@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from bilp.api.evaluated import Evaluation, Report
     from bilp.api.ingested import Dataset
     from bilp.api.pruned import Scores, Selection
+    from bilp.api.suspected import Suspects, suspects
     from bilp.api.whole import run
     from bilp.config import settings
     from bilp.results.data_frame import runs
@@ -22,6 +23,7 @@ __version__ = "0.2.0"
 _OFFERED = {
     **dict.fromkeys(("ingest", "score", "prune", "distill", "evaluate", "report"), "bilp.api.calls"),
     "run": "bilp.api.whole",
+    **dict.fromkeys(("Suspects", "suspects"), "bilp.api.suspected"),
     "settings": "bilp.config",
     "Dataset": "bilp.api.ingested",
     **dict.fromkeys(("Scores", "Selection"), "bilp.api.pruned"),
@@ -38,6 +40,7 @@ __all__ = [
     "Report",
     "Scores",
     "Selection",
+    "Suspects",
     "__version__",
     "distill",
     "evaluate",
@@ -49,10 +52,11 @@ __all__ = [
     "runs",
     "score",
     "settings",
+    "suspects",
 ]
 
 
-_STAGES = ("distill", "evaluate", "report")
+_STAGES = ("distill", "evaluate", "report", "suspects")
 """Stages that are called like the packages which carry them out: both are at the same name, as a package that can be called."""
 
 

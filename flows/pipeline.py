@@ -26,6 +26,7 @@ from flows.prune import score_and_prune
 from flows.report import report
 from flows.restarts import refuse_endless_restarts
 from flows.started_run import show_result, shown, stages_of
+from flows.suspects import suspects_of_run
 from flows.workplace import workplace
 from tasks import run_lines, run_progress, run_texts, terminal
 from tasks.parameters import Root
@@ -73,4 +74,5 @@ def _through_all_stages(config: PipelineConfig, root: str) -> str:
         run_progress.stage()
         scored = robustness(dataset, runs, config.ipc, config.evaluate, root)
     run_progress.stage()
-    return report(config, dataset, scores, selection, runs, evaluations, root, scored, record)
+    suspicious = suspects_of_run(dataset, record, scores, selection, runs, root)
+    return report(config, dataset, scores, selection, runs, evaluations, root, scored, record, suspicious)

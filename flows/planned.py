@@ -33,6 +33,8 @@ def _steps(config: PipelineConfig, last: str) -> Iterator[Planned]:
     if measuring:
         yield Planned("distill", "measuring effects", measuring)
     yield from _evaluations(config, len(runs))
+    if needs_selection(config) and needs_scores(config.prune):
+        yield Planned("suspects", "")
     yield Planned("report", "")
 
 

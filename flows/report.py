@@ -27,6 +27,7 @@ def report(
     root: Root = None,
     robustness_uri: str | None = None,
     record_uri: str | None = None,
+    suspects_uri: str | None = None,
 ) -> str:
     """The URI of report.html; `runs` holds run URIs by arm.
 
@@ -37,11 +38,11 @@ def report(
         evaluation_uris: What the evaluations published.
         robustness_uri: The table of robustness scores, if there is one.
         record_uri: The record of the source, as ingest published it; without one the page does not tell where images come from.
+        suspects_uri: The list of suspicious labels, if there is one.
     """
     place = workplace(root)
-    return stages.report(
-        config, dataset_uri, scores_uri, selection_uri, runs, evaluation_uris, place, robustness_uri=robustness_uri, record_uri=record_uri
-    )
+    more = {"robustness_uri": robustness_uri, "record_uri": record_uri, "suspects_uri": suspects_uri}
+    return stages.report(config, dataset_uri, scores_uri, selection_uri, runs, evaluation_uris, place, **more)
 
 
 def main(arguments: Sequence[str]) -> None:

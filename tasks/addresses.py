@@ -19,6 +19,13 @@ def trial(dataset_uri: str, config: ScoreConfig, trial: int, root: str) -> str:
     return trial_uri(root, _dataset(dataset_uri).fingerprint, config, trial)
 
 
+def predictions(dataset_uri: str, config: ScoreConfig, trial: int, root: str) -> str:
+    """Of what the network of a training trial predicts."""
+    from bilp.scoring.predictions import predictions_uri
+
+    return predictions_uri(root, _dataset(dataset_uri).fingerprint, config, trial)
+
+
 def expert(dataset_uri: str, selection_uri: str | None, config: ExpertsConfig, network: NetworkConfig, expert: int, root: str) -> str:
     """Of an expert trajectory."""
     from bilp.experts.files import expert_uri

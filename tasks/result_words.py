@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from prefect.logging import get_logger
 
 from bilp.artifacts.artifact import open_artifact
-from bilp.artifacts.facts import DatasetFacts, RoundFacts, SelectionFacts
+from bilp.artifacts.facts import DatasetFacts, RoundFacts, SelectionFacts, SuspectsFacts
 from bilp.artifacts.run_layout import ROUND
 from tasks import terminal
 
@@ -48,6 +48,12 @@ def kept(selection_uri: str) -> str:
     """How much a selection keeps, and by what: 'kept 1,151 of 1,438 (keep 0.8, vog)'."""
     facts = open_artifact(selection_uri, "selection").stated(SelectionFacts)
     return f"kept {facts.kept:,} of {facts.total:,} (keep {facts.keep:g}, {facts.criterion})"
+
+
+def suspects(suspects_uri: str) -> str:
+    """How many labels are probably wrong: 'about 223 of 1,438 labels are wrong'."""
+    facts = open_artifact(suspects_uri, "suspects").stated(SuspectsFacts)
+    return f"about {facts.estimated_errors:,} of {facts.samples:,} labels are wrong"
 
 
 def accuracy(evaluation_uri: str) -> str:

@@ -26,6 +26,7 @@ from bilp.config import (
 )
 from bilp.config.base import Count, Positive
 from bilp.config.import_options import ImportOptions
+from bilp.config.suspects import SuspectsConfig
 from bilp.errors import BilpError
 from bilp.storage.objects import exists, join
 from tasks import result_words, steps, terminal
@@ -79,12 +80,58 @@ def score_trial(dataset_uri: DatasetUri, config: ScoreConfig, trial: Count, root
     return score_trial(dataset_uri, config, trial, root, device(), progress())
 
 
+@stage(
+    "record predictions of trial {trial}",
+    steps.one_of("score", "score", "trial", "trial", lambda given: given["config"].trials),
+)
+def record_predictions(dataset_uri: DatasetUri, config: ScoreConfig, trial: Count, root: str) -> str:
+    """What the network of a training trial predicts for every sample; a trial that was scored without it is trained once more.
+
+    Args:
+        config: What is trained and recorded.
+        trial: Number of the trial, from 0.
+    """
+    from bilp.scoring.trial import record_predictions
+
+    return record_predictions(dataset_uri, config, trial, root, device(), progress())
+
+
 @stage("summarize {config.trials} trials", steps.beside("score", "score", "summarizing", closes=True))
 def summarize(dataset_uri: str, config: ScoreConfig, root: str) -> str:
     """One row of criteria per sample, from all trials; the summary's URI."""
     from bilp.scoring.summary import summarize
 
     return summarize(dataset_uri, config, root)
+
+
+@stage("find suspects", steps.whole("suspects", "find suspects"), result_words.suspects)
+def find_suspects(
+    dataset_uri: str,
+    scores_uri: str,
+    config: SuspectsConfig,
+    root: str,
+    record_uri: str | None = None,
+    selection_uri: str | None = None,
+    run_uri: str | None = None,
+) -> str:
+    """Rank the training images by how wrong their labels look; the list's URI."""
+    from bilp.suspects.stage import find_suspects
+
+    return find_suspects(dataset_uri, scores_uri, config, root, record_uri, selection_uri, run_uri, progress())
+
+
+def has_predictions(scores_uri: str) -> bool:
+    """Whether suspects can be found by the trials of a summary of scores without training anything again."""
+    from bilp.suspects.stage import has_predictions
+
+    return has_predictions(scores_uri)
+
+
+def adaptive_run(runs: Mapping[str, Sequence[str]]) -> str | None:
+    """The run whose effects are shown of samples; None if none measured any."""
+    from bilp.suspects.fates import adaptive_run
+
+    return adaptive_run(runs)
 
 
 @stage("prune by {config.criterion}", steps.whole("prune", "prune"), result_words.kept)
@@ -284,6 +331,7 @@ def report(
     root: str,
     robustness_uri: str | None = None,
     record_uri: str | None = None,
+    suspects_uri: str | None = None,
 ) -> str:
     """Write the page; the URI of report.html. `runs` holds run URIs by arm, `record_uri` leads to the record of the source."""
     from bilp.evaluate import summary
@@ -291,7 +339,7 @@ def report(
 
     began = datetime.now(UTC)
     shown = [*evaluation_uris, *([robustness_uri] if robustness_uri else [])]
-    uri = report(config, dataset_uri, scores_uri, selection_uri, runs, shown, root, record_uri=record_uri)
+    uri = report(config, dataset_uri, scores_uri, selection_uri, runs, shown, root, record_uri=record_uri, suspects_uri=suspects_uri)
     created = published_at(uri.rpartition("/")[0])
     if created is not None and datetime.fromisoformat(created) >= began.replace(microsecond=0):
         refresh_index(root)

@@ -8,7 +8,7 @@ from typing import Any
 
 from bilp.config.baselines import BASELINES
 
-STAGES = ("ingest", "score", "prune", "experts", "distill", "evaluate", "report")
+STAGES = ("ingest", "score", "prune", "experts", "distill", "evaluate", "suspects", "report")
 """Stages in their order; a pipeline goes through those that it needs."""
 
 
@@ -88,6 +88,7 @@ def elsewhere(given: Mapping[str, Any]) -> Step:
 
 UNIT_STAGES = {
     "score-trial": "score",
+    "record-predictions": "score",
     "train-expert": "experts",
     "pretrain-network": "distill",
     "distill-run": "distill",

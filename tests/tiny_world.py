@@ -39,9 +39,11 @@ from bilp.evaluate.robustness import robustness
 from bilp.experts.train_experts import collect_experts, train_expert
 from bilp.pruning.prune import prune
 from bilp.report import report
+from bilp.scoring.predictions import beside
 from bilp.scoring.summary import summarize
 from bilp.scoring.trial import score_trial
 from bilp.storage.verification import digest
+from bilp.suspects.stage import find_suspects
 
 NARROW = NetworkConfig(width=2, depth=1)
 SCORE = ScoreConfig(trials=2, epochs=2, init_epochs=1, network=NARROW)
@@ -99,6 +101,8 @@ def make_world(root: str) -> World:
         "truth": truth,
         "score_trial": trials[0],
         "score_trial measured": score_trial(dataset, MEASURE, 0, root),
+        "predictions": beside(trials[0]),
+        "suspects": find_suspects(dataset, scores, {}, root, record, selection, runs["dm"]),
         "score_summary": scores,
         "score_summary measured": summarize(dataset, MEASURE, root),
         "selection": selection,

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bilp.api import composition
@@ -12,19 +11,20 @@ from bilp.api.distilled import DistilledSet, Made, arm_of, as_set
 from bilp.api.evaluated import Evaluation, Report
 from bilp.api.ingested import Dataset, as_data, read
 from bilp.api.keywords import configured, for_images, merged
+from bilp.api.naming import named_source
 from bilp.api.pruned import Scores, Selection, as_selection, scored_or_data
 from bilp.api.watching import watched
 from bilp.api.workspace import place_at, storage
 from bilp.config.arms import needs_scores, planned_runs
 from bilp.config.nested import merge
-from bilp.config.sources import OWN, SOURCES, UNKNOWN_DATA
+from bilp.config.sources import OWN
 from bilp.data.sources.arrays import Arrays, hold
 from bilp.data.sources.given_arrays import Layout, arrays_of, items_of
 from bilp.errors import ConfigError
 from bilp.evaluate import summary
 from bilp.pruning.prune import prune as select
 from bilp.report import report as write_page
-from bilp.storage.objects import Uri, as_uri, exists
+from bilp.storage.objects import Uri
 
 if TYPE_CHECKING:
     import torch
@@ -75,7 +75,7 @@ def ingest(
         held = items_of(source, class_names, test)
     elif class_names is not None or test is not None or layout is not None:
         raise ConfigError("class_names, test and layout belong to arrays and torch data sets: use classes=... for files")
-    given = {"dataset": HELD, "ingest": {"uri": hold(held)}} if held is not None else _source(os.fsdecode(source), settings)  # type: ignore[arg-type]
+    given = {"dataset": HELD, "ingest": {"uri": hold(held)}} if held is not None else named_source(os.fsdecode(source), settings)  # type: ignore[arg-type]
     given = merged(given, "ingest", settings)
     config = configured(given).ingest
     place = storage(root)
@@ -217,24 +217,9 @@ def report(evaluation: Evaluation, **changes: Any) -> Report:
         config = for_images({**given, **wanted}, evaluation.data.config)
     data, scores = evaluation.data, None if selection is None else selection.scores
     chosen, scored = (None if found is None else found.uri for found in (selection, scores))
-    uri = write_page(config, data.uri, scored, chosen, runs, evaluation.uris, data.root, record_uri=data.record_uri)
-    return Report(uri, evaluation, scores, selection)
-
-
-def _source(text: str, settings: dict[str, Any]) -> dict[str, Any]:
-    """What a name or a path says about ingestion."""
-    named = text in SOURCES.choosable()
-    if named and not (SOURCES[text].needs_uri and not settings.get("uri")):
-        return {"dataset": text}
-    if "://" not in text and not exists(as_uri(text)):
-        raise ConfigError(f"{text!r} is no data set ({', '.join(SOURCES.choosable())}), and no file or folder lies there: correct it")
-    kind = settings.pop("source", None) or next((entry.name for entry in OWN if entry.suffix and _holds(text, entry.suffix)), UNKNOWN_DATA)
-    return {"dataset": kind, "ingest": {"uri": text}}
-
-
-def _holds(text: str, suffix: str) -> bool:
-    """Whether a path is such a file, or a folder with some in it or one level below."""
-    folder = Path(text).expanduser()
-    return text.endswith(suffix) or (
-        "://" not in text and folder.is_dir() and any((*folder.glob(f"*{suffix}"), *folder.glob(f"*/*{suffix}")))
+    with place_at(data.root, None) as place:
+        suspicious = composition.suspects_of_run(data.uri, data.record_uri, scored, chosen, runs, place)
+    uri = write_page(
+        config, data.uri, scored, chosen, runs, evaluation.uris, data.root, record_uri=data.record_uri, suspects_uri=suspicious
     )
+    return Report(uri, evaluation, scores, selection)

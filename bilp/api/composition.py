@@ -12,6 +12,7 @@ from bilp.artifacts.run_layout import synthetic_uri
 from bilp.config import EvaluateConfig, PipelineConfig, ScoreConfig
 from bilp.config.arms import PlannedRun, needs_experts, needs_teacher
 from bilp.config.baselines import ALL_REAL, RANDOM_REAL
+from bilp.config.suspects import SuspectsConfig
 from bilp.distill import distill_round, finish_run, merge_round, pretrain_network, reselect_round, round_files, start_run
 from bilp.distill.pretraining import untrained
 from bilp.evaluate import evaluate_baseline, evaluate_synthetic, train_teacher, variants
@@ -19,7 +20,9 @@ from bilp.evaluate.robustness import VARIANTS, robustness
 from bilp.experts.train_experts import collect_experts, train_expert
 from bilp.pruning.auto_reselect import found_reselect
 from bilp.scoring.summary import summarize
-from bilp.scoring.trial import score_trial
+from bilp.scoring.trial import record_predictions, score_trial
+from bilp.suspects.fates import adaptive_run
+from bilp.suspects.stage import find_suspects, has_predictions
 
 Runs = Mapping[str, Sequence[str]]
 """URIs of runs by arm, one for each experiment."""
@@ -39,6 +42,25 @@ def with_found_reselect(config: PipelineConfig, dataset_uri: str, scores_uri: st
         return config
     found = found_reselect(scores_uri or scored(dataset_uri, config.score, at), config.reselect)
     return config.with_found(found.values, found.why)
+
+
+def scored_with_predictions(dataset_uri: str, config: ScoreConfig, at: Place) -> str:
+    """As `scored`; a trial that was scored before predictions were recorded is trained once more."""
+    for trial in range(config.trials):
+        progress = at.watch.step(f"scoring, trial {trial + 1} of {config.trials}")
+        record_predictions(dataset_uri, config, trial, at.root, at.device, progress)
+    return summarize(dataset_uri, config, at.root)
+
+
+def suspects_of_run(
+    dataset_uri: str, record_uri: str | None, scores_uri: str | None, selection_uri: str | None, runs: Runs, at: Place
+) -> str | None:
+    """The list of suspects that a page shows; None where the trials recorded no predictions."""
+    if scores_uri is None or not has_predictions(scores_uri):
+        return None
+    progress = at.watch.step("finding suspects")
+    run = adaptive_run(runs)
+    return find_suspects(dataset_uri, scores_uri, SuspectsConfig(), at.root, record_uri, selection_uri, run, progress)
 
 
 def distilled(run: PlannedRun, config: PipelineConfig, dataset_uri: str, selection_uri: str | None, at: Place) -> str:

@@ -79,7 +79,8 @@ def _reported(config: PipelineConfig, data: Dataset, given: Given, at: Place) ->
     if config.evaluate.robustness:
         shown.append(composition.scores_of_robustness(data.uri, runs, config.ipc, config.evaluate, at))
     chosen, scored = (None if found is None else found.uri for found in (selection, scores))
-    page = report(config, data.uri, scored, chosen, runs, shown, data.root, record_uri=data.record_uri)
+    suspicious = composition.suspects_of_run(data.uri, data.record_uri, scored, chosen, runs, at)
+    page = report(config, data.uri, scored, chosen, runs, shown, data.root, record_uri=data.record_uri, suspects_uri=suspicious)
     sets = [
         load_distilled(one).made_of(Made(data, selection if LEVELS[arm][0] else None, arm, given))
         for arm, of_arm in zip(config.arms, runs.values(), strict=True)

@@ -13,14 +13,14 @@ from bilp.storage import objects
 _KEY, _NUMBER = "[0-9a-f]{16}", r"\d{4,}"
 # Folders of what is named by a key alone. A root may be called datasets; a data set called like one of these is told apart by
 # what lies there (`resolve`).
-_KEYED = "selections|runs|evaluations|teachers|robustness|reproductions|reports"
+_KEYED = "selections|runs|evaluations|teachers|robustness|reproductions|suspects|reports"
 _ROUND = f"/rounds/{_NUMBER}(/reselect)?"
 
 # The kinds of places that artifacts and runs have, relative to the root; docs/results.md tells what lies there.
 PLACES = (
     rf"datasets/(?!({_KEYED})/)[^/]+/{_KEY}",
     rf"datasets/[^/]+/({_KEY}/whitened|sources|truth)/{_KEY}",
-    rf"scores/{_KEY}/{_KEY}/(trials/{_NUMBER}|summary/{_KEY})",
+    rf"scores/{_KEY}/{_KEY}/((trials|predictions)/{_NUMBER}|summary/{_KEY})",
     rf"experts/{_KEY}/{_KEY}/(trainings/{_NUMBER}|buffers/{_KEY})",
     rf"pretrained/{_KEY}/{_KEY}/{_NUMBER}",
     rf"runs/{_KEY}(/synthetic|/shards/{_NUMBER}|(/shards/{_NUMBER})?{_ROUND})",

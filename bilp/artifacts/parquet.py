@@ -31,14 +31,14 @@ def encode(table: pa.Table, schema: pa.Schema, origin: Mapping[str, Any]) -> byt
     The origin says what the table is, such as stage and key, and nothing of who computed it (that is in the manifest), so that
     equal results are equal bytes.
     Values are cast if that loses nothing but floating-point precision. Raises IncompatibleArtifact if a column is
-    missing, unknown, incomplete (holds nulls) or does not fit its type.
+    missing, unknown, incomplete (holds nulls where its rules allow none) or does not fit its type.
     """
     missing = [name for name in schema.names if name not in table.column_names]
     unknown = [name for name in table.column_names if name not in schema.names]
     repeated = len(set(table.column_names)) < len(table.column_names)
     if missing or unknown or repeated:
         raise IncompatibleArtifact(f"the table has columns {table.column_names}, expected {schema.names}")
-    incomplete = [name for name in schema.names if table[name].null_count]
+    incomplete = [name for name in schema.names if table[name].null_count and name not in RULES.get(schema, Rules()).nullable]
     if incomplete:
         raise IncompatibleArtifact(f"the table holds nulls in {incomplete}: every value must be known (use NaN for an undefined float)")
     try:

@@ -29,6 +29,8 @@ class Rules:
     """Columns of floats that may be NaN; no other may, and none is infinite unless its range says so."""
     infinite: frozenset[str] = frozenset()
     """Columns of floats that may be infinite."""
+    nullable: frozenset[str] = frozenset()
+    """Columns that may hold nulls, for what is not known; no other may."""
     places: str | None = None
     """Column that counts the rows from 0."""
     ascending: tuple[str, ...] = ()
@@ -55,6 +57,8 @@ def check_rows(table: pa.Table, rules: Rules, below: Mapping[str, int]) -> None:
     """Raise DamagedArtifact, naming column and row, unless the table keeps the rules and whole numbers are `below` these."""
     for name in table.column_names:
         column = table[name]
+        if name in rules.nullable:
+            column = column.drop_null()
         if column.null_count:
             raise DamagedArtifact(f"column {name} holds {column.null_count} nulls: {_REMEDY}")
         if pa.types.is_floating(column.type):

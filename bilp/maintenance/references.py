@@ -24,8 +24,9 @@ NO_SUBJECT = ("arm", "experiment", "dataset", "networks")
 def references(inventory: Inventory) -> References:
     """What every item of a storage needs to be used and extended: its recorded parents, and what these rules add.
 
-    A run has its rounds and its synthetic set, and what lies in a run has the run. A data set has the records of its sources. An
-    evaluation has its teacher and its finished trainings. A run has networks trained beforehand on its samples, if it asks for any.
+    A run has its rounds and its synthetic set, and what lies in a run has the run. A trial has its predictions. A data set has the
+    records of its sources. An evaluation has its teacher and its finished trainings. A run has networks trained beforehand on its
+    samples, if it asks for any.
     """
     found: dict[str, set[str]] = {place: set() for place in inventory.items}
     teachers = [item for item in inventory.items.values() if item.kind == "teacher"]
@@ -39,6 +40,8 @@ def references(inventory: Inventory) -> References:
         if item.kind == "source":
             for dataset in _recorded(inventory, item):
                 found[dataset].add(place)
+        if item.kind == "score_trial":  # they came out of one training
+            found[place] |= {place.replace("/trials/", "/predictions/")} & inventory.items.keys()
         if item.kind == "evaluation":
             found[place] |= {f"trainings/{key}" for key in training_keys(item)} & inventory.items.keys()
             found[place] |= {teacher.place for teacher in teachers if _taught_by(item, teacher)}
@@ -150,7 +153,7 @@ def parts_of_nothing(inventory: Inventory, of: References) -> set[str]:
     A pipeline distills one arm after another, for days where iterations are many, before it evaluates the first.
     """
     by = dependents(of)
-    parts = ("score_trial", "expert", "pretrained_network", TRAININGS)
+    parts = ("score_trial", "predictions", "expert", "pretrained_network", TRAININGS)
     return {
         place
         for place, item in inventory.items.items()

@@ -39,6 +39,7 @@ from bilp.report.decisions import Decisions
 from bilp.report.galleries import spread
 from bilp.report.wording import arm_place, arm_words
 from bilp.scoring.summary import KIND as SUMMARY
+from bilp.suspects.stage import KIND as SUSPECTS
 
 SHOWN_ROUNDS = 8
 
@@ -141,6 +142,7 @@ def open_sources(
     runs: Mapping[str, Sequence[str]],
     evaluation_uris: Sequence[str],
     record_uri: str | None = None,
+    suspects_uri: str | None = None,
 ) -> Sources:
     """Open the manifests; raises MissingArtifact or DamagedArtifact naming the first that is not there.
 
@@ -153,6 +155,7 @@ def open_sources(
         runs: URIs of the runs of each arm, by experiment.
         evaluation_uris: Evaluations of sets and baselines; a table of robustness scores may stand among them.
         record_uri: Record of the source of the real images, if it is known.
+        suspects_uri: The list of suspicious labels, if there is one.
     """
     artifacts = [ReportedArtifact("dataset", "Data set", open_artifact(dataset_uri, DATASET))]
     if record_uri is not None:
@@ -161,6 +164,8 @@ def open_sources(
         artifacts.append(ReportedArtifact("scores", "Scores", open_artifact(scores_uri, SUMMARY)))
     if selection_uri is not None:
         artifacts.append(ReportedArtifact("selection", "Static selection", open_artifact(selection_uri, SELECTION)))
+    if suspects_uri is not None:
+        artifacts.append(ReportedArtifact("suspects", "Suspicious labels", open_artifact(suspects_uri, SUSPECTS)))
     found = [RunSource(arm, experiment, uri) for arm, uris in sorted(runs.items(), key=_place) for experiment, uri in enumerate(uris)]
     several = any(run.experiment > 0 for run in found)
     artifacts += [*_expert_sources(found), *_pretrained_sources(found)]

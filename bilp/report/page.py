@@ -25,7 +25,7 @@ from bilp.report.accuracy import accuracy, robustness_rows
 from bilp.report.caution import cautions
 from bilp.report.citation import bibtex, papers
 from bilp.report.classes import classes
-from bilp.report.collect import Collected, collect, open_sources
+from bilp.report.collect import Collected, Sources, collect, open_sources
 from bilp.report.comparison import network_title
 from bilp.report.effect import effect
 from bilp.report.figure_files import figure_files
@@ -37,6 +37,7 @@ from bilp.report.samples import samples
 from bilp.report.selection import pruning
 from bilp.report.settings import origins_of, rerun_command, settings
 from bilp.report.source import source_facts, test_words
+from bilp.report.suspects import suspects
 from bilp.report.synthetic import loss_chart, synthetic
 from bilp.report.timing import stage_times
 from bilp.report.verdict import Amounts, tiles
@@ -59,6 +60,7 @@ def report(
     root: Uri,
     origins: Mapping[str, str] | None = None,
     record_uri: Uri | None = None,
+    suspects_uri: Uri | None = None,
 ) -> str:
     """Write the page of a pipeline run and return the URI of its report.html.
 
@@ -76,6 +78,7 @@ def report(
         origins: Where each setting came from, if not as the configuration knows it.
         record_uri: The record of the source that the images were read from; the page then tells where those that it shows come
             from, and is another for another record.
+        suspects_uri: The list of suspicious labels.
     """
     config = model_of(PipelineConfig, config)
     root = as_uri(root)
@@ -86,6 +89,7 @@ def report(
         {arm: [as_uri(uri) for uri in uris] for arm, uris in runs.items()},
         [as_uri(uri) for uri in evaluation_uris],
         optional_uri(record_uri),
+        optional_uri(suspects_uri),
     )
     shown = {source.role: source.artifact.identity for source in sources.artifacts}
     origins = origins_of(config) if origins is None else origins
@@ -94,19 +98,21 @@ def report(
     uri = join(root, REPORTS, key)
     published = there_already(uri, KIND, key, shown=True)
     if published is None:
-        collected = collect(sources)
-        differs = changed(plain(config))
-        files = {FILE: render(config, collected, origins, key).encode(), reported.FILE: _table(key, called, config, differs, collected)}
+        files, facts = _content(config, sources, origins, key)
         parents = {source.role: source.artifact.uri for source in sources.artifacts}
-        sizes = (entry.size for source in sources.artifacts for entry in source.artifact.manifest.files.values())
-        facts = {
-            "name": called,
-            "accuracies": outcome.stated(outcome.arm_results(collected.trainings)),
-            "size": sum(sizes),
-            "changed": differs,
-        }
         published = publish(uri, KIND, key, files, config=config, parents=parents, facts=facts)
     return published.place(FILE)
+
+
+def _content(
+    config: PipelineConfig, sources: Sources, origins: Mapping[str, str], key: str
+) -> tuple[Mapping[str, bytes], Mapping[str, Any]]:
+    """The files, and what the manifest states."""
+    collected, called, differs = collect(sources), sources.artifacts[0].artifact.fact("name"), changed(plain(config))
+    files = {FILE: render(config, collected, origins, key).encode(), reported.FILE: _table(key, called, config, differs, collected)}
+    sizes = (entry.size for source in sources.artifacts for entry in source.artifact.manifest.files.values())
+    accuracies = outcome.stated(outcome.arm_results(collected.trainings))
+    return files, {"name": called, "accuracies": accuracies, "size": sum(sizes), "changed": differs}
 
 
 def _table(key: str, name: str, config: PipelineConfig, differs: Mapping[str, Any], collected: Collected) -> bytes:
@@ -164,6 +170,7 @@ def content(config: PipelineConfig, collected: Collected, origins: Mapping[str, 
         "learning": learning(collected.course, rows),
         "learned_arms": [arm_words(arm) for arm in sorted(set(collected.course["arm"]), key=arm_place)],
         "classes": classes(collected.confusion, rows, dataset.class_names),
+        "suspects": suspects(collected.sources.one("suspects"), dataset),
         "samples": samples(collected.selection, collected.runs, dataset, score_name, effect_word),
         "robustness": robustness_rows(collected.robustness),
         "neutral_score": f"{100 * label_robust_score(0.0, 0.0, 0.0, 0.0):.1f}",

@@ -16,6 +16,7 @@ from bilp.config import ScoreConfig
 from bilp.config.criteria import Column
 from bilp.errors import DataError
 from bilp.registry import resolve
+from bilp.scoring.prediction_record import Predictions
 
 Floats = NDArray[np.float64]
 
@@ -33,9 +34,11 @@ class Trajectory:
     el2n: NDArray[np.float32]
     margins: NDArray[np.float32]
     gradient_norms: NDArray[np.float32] | None = None
+    predictions: Predictions | None = None
+    """What else was recorded by the training that made this; no criterion reads it, and no trial stores it."""
 
     def __post_init__(self) -> None:
-        shapes = {name: values.shape for name, values in vars(self).items() if values is not None}
+        shapes = {name: values.shape for name, values in vars(self).items() if isinstance(values, np.ndarray)}
         if self.losses.ndim != 2 or len(set(shapes.values())) > 1:
             listed = ", ".join(f"{name} {shape}" for name, shape in shapes.items())
             raise DataError(f"a trial's record must have one shape (epochs, samples) throughout, not {listed}")

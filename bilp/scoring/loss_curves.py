@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import torch
 
@@ -9,12 +11,13 @@ from bilp.config import ScoreConfig
 from bilp.data import Dataset
 from bilp.progress import Progress, silent
 from bilp.scoring.criteria import Trajectory
-from bilp.scoring.sample_stats import GradientNorm, evaluate_samples
+from bilp.scoring.prediction_record import prediction_record
+from bilp.scoring.sample_stats import GradientNorm, SampleStats, evaluate_samples
 from bilp.scoring.short_training import CHECK_EVERY, batches, finite, train_epochs
 
 
 def train_trial(dataset: Dataset, config: ScoreConfig, trial: int, device: str = "cpu", progress: Progress = silent) -> Trajectory:
-    """Train one network on the train split and record all of its N samples after each epoch: arrays `[epochs, N]`.
+    """Train one network on the train split and record all of its N samples after each epoch: arrays `[epochs, N]`, and predictions.
 
     Gradient norms, if asked for, are recorded from epoch early_from to early_to and NaN elsewhere.
 
@@ -38,22 +41,31 @@ def train_trial(dataset: Dataset, config: ScoreConfig, trial: int, device: str =
         progress(done + recorded, 2 * total, note)
 
     total = 2 * len(parts) * config.epochs
-    for epoch, network in enumerate(train_epochs(dataset, everything, config, trial, device=device, progress=training)):
-        early = config.early_from <= epoch + 1 <= config.early_to
-        kind: GradientNorm = config.gradient_norm if early else "off"
-        for step, batch in enumerate(parts):
-            rows = slice(step * config.batch_size, step * config.batch_size + len(batch))
-            seen = evaluate_samples(network, dataset.train.batch(batch, device), labels[rows], kind)
-            for name, values in vars(seen).items():
-                if values is not None:
-                    getattr(record, name)[epoch, rows] = values.cpu().numpy()
-            if step % CHECK_EVERY == 0:
-                note = f"trial {trial} epoch {epoch + 1}/{config.epochs} recording"
-                progress(len(parts) * (epoch + 1) + recorded + step + 1, total, note)
-        recorded += len(parts)
-        finite(float(record.losses[epoch].sum(dtype=np.float64)), trial, epoch, config.learning_rate)
+    with prediction_record(config.epochs, dataset.train.labels, dataset.classes) as predictions:
+        for epoch, network in enumerate(train_epochs(dataset, everything, config, trial, device=device, progress=training)):
+            early = config.early_from <= epoch + 1 <= config.early_to
+            kind: GradientNorm = config.gradient_norm if early else "off"
+            for step, batch in enumerate(parts):
+                rows = slice(step * config.batch_size, step * config.batch_size + len(batch))
+                seen = evaluate_samples(network, dataset.train.batch(batch, device), labels[rows], kind)
+                _take_in(record, epoch, rows, seen)
+                predictions.add(epoch, rows, seen.logits)
+                if step % CHECK_EVERY == 0:
+                    note = f"trial {trial} epoch {epoch + 1}/{config.epochs} recording"
+                    progress(len(parts) * (epoch + 1) + recorded + step + 1, total, note)
+            recorded += len(parts)
+            finite(float(record.losses[epoch].sum(dtype=np.float64)), trial, epoch, config.learning_rate)
+        record = replace(record, predictions=predictions.finish())
     progress(total, total, f"trial {trial} accuracy {record.correct[-1].mean():.3f}")
     return record
+
+
+def _take_in(record: Trajectory, epoch: int, rows: slice, seen: SampleStats) -> None:
+    """Put the statistics of a batch into their rows."""
+    for name, values in vars(record).items():
+        found = getattr(seen, name, None)
+        if values is not None and found is not None:
+            values[epoch, rows] = found.cpu().numpy()
 
 
 def _empty(config: ScoreConfig, samples: int) -> Trajectory:

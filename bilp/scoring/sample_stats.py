@@ -24,7 +24,7 @@ class SampleStats:
 
     losses: cross-entropy. correct: whether the label has the largest logit. el2n: ||softmax - one-hot||_2 (Paul et al.
     2021). margins: logit of the label minus the largest other one (Pleiss et al. 2020). gradient_norms: norm of the
-    sample's loss gradient (GraNd, Paul et al. 2021), if it was asked for.
+    sample's loss gradient (GraNd, Paul et al. 2021), if it was asked for. logits `[B, C]`: what all of these are computed from.
     """
 
     losses: Tensor
@@ -32,6 +32,7 @@ class SampleStats:
     el2n: Tensor
     margins: Tensor
     gradient_norms: Tensor | None
+    logits: Tensor
 
 
 @torch.no_grad()
@@ -56,7 +57,7 @@ def evaluate_samples(network: Network, images: Tensor, labels: Tensor, gradient_
         norms = el2n * (features.float().square().sum(dim=1) + 1.0).sqrt()
     elif gradient_norm == "all":
         norms = weight_gradient_norms(network, images, labels)
-    return SampleStats(cross_entropy(logits, labels, reduction="none"), logits.argmax(1) == labels, el2n, margins, norms)
+    return SampleStats(cross_entropy(logits, labels, reduction="none"), logits.argmax(1) == labels, el2n, margins, norms, logits)
 
 
 def weight_gradient_norms(network: Network, images: Tensor, labels: Tensor) -> Tensor:

@@ -1,14 +1,16 @@
-"""Stage score: one trial, published as a Parquet table of what it says about the samples."""
+"""Stage score: one trial, published as a Parquet table of what it says about the samples, and what its network predicts for them."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import pyarrow as pa
 
 from bilp.artifacts.artifact import there_already
-from bilp.artifacts.publication import TableFile, publish_table
+from bilp.artifacts.parquet import encode
+from bilp.artifacts.publication import TableFile, publish, publish_table
 from bilp.artifacts.tables import MEASURED, TRAJECTORY
 from bilp.config import ScoreConfig
 from bilp.config.given import model_of
@@ -18,6 +20,9 @@ from bilp.errors import ConfigError
 from bilp.nets.arithmetic import arithmetic
 from bilp.progress import Progress, silent
 from bilp.registry import resolve
+from bilp.scoring.prediction_record import Predictions
+from bilp.scoring.predictions import KIND as PREDICTIONS
+from bilp.scoring.predictions import prediction_files, predictions_key, predictions_uri
 from bilp.scoring.trial_record import (
     MEASURED_FILE,
     TRIAL,
@@ -29,12 +34,15 @@ from bilp.scoring.trial_record import (
     trial_uri,
 )
 from bilp.storage.objects import Uri, as_uri
+from bilp.storage.verification import digest
 
 
 def score_trial(
     dataset_uri: Uri, config: ScoreConfig | Mapping[str, Any], trial: int, root: Uri, device: str = "cpu", progress: Progress = silent
 ) -> str:
     """Run trial number `trial` (from 0) of `config` and return its URI; a trial that is there already is not repeated.
+
+    What its network predicts is published before it (`bilp.scoring.predictions`), if the measure records every epoch.
 
     Args:
         dataset_uri: the data set, as ingest published it.
@@ -46,41 +54,134 @@ def score_trial(
 
     Raises ConfigError for a trial beyond config.trials and Diverged if the training leaves the finite numbers.
     """
-    dataset_uri, config, root = as_uri(dataset_uri), model_of(ScoreConfig, config), as_uri(root)
-    if not 0 <= trial < config.trials:
-        raise ConfigError(f"trial {trial} does not exist: score.trials = {config.trials}, counted from 0")
-    dataset = open_dataset(dataset_uri)
-    uri = trial_uri(root, dataset.fingerprint, config, trial)
-    key = trial_key(dataset.fingerprint, config, trial)
-    if there_already(uri, TRIAL, key) is not None:
-        return uri
-    with arithmetic(config.gpu, device):
-        table, facts = _measure(dataset, config, trial, device, progress)
-    name, schema = (TRIAL_FILE, TRAJECTORY) if MEASURES[config.measure].per_epoch else (MEASURED_FILE, MEASURED)
-    origin = {"dataset": dataset.fingerprint, "trial": trial}
+    wanted = _Wanted.of(dataset_uri, config, trial, root)
+    if there_already(wanted.trial_uri, TRIAL, wanted.trial_key) is not None:
+        return wanted.trial_uri
+    made = _measured(wanted, device, progress)
+    if made.predictions is not None:
+        _publish_predictions(wanted, made.predictions, True, device)
+    return _publish_trial(wanted, made, device)
+
+
+def record_predictions(
+    dataset_uri: Uri, config: ScoreConfig | Mapping[str, Any], trial: int, root: Uri, device: str = "cpu", progress: Progress = silent
+) -> str:
+    """The URI of what the network of a trial predicts for every sample; where only the trial is there, its training is repeated.
+
+    Whether the repeated trial has the same bytes as the one that is there (other versions and devices round otherwise) is stated in the
+    fact `equals_trial`. Arguments as for `score_trial`. Raises ConfigError for a measure that records no epochs, and as `score_trial`.
+    """
+    wanted = _Wanted.of(dataset_uri, config, trial, root)
+    if not MEASURES[wanted.config.measure].per_epoch:
+        raise ConfigError(f"trials of measure {wanted.config.measure} predict nothing: use a measure that records every epoch")
+    if there_already(wanted.predictions_uri, PREDICTIONS, wanted.predictions_key) is not None:
+        return wanted.predictions_uri
+    there = there_already(wanted.trial_uri, TRIAL, wanted.trial_key)
+    made = _measured(wanted, device, progress)
+    assert made.predictions is not None
+    content = encode(made.table, made.schema, {"stage": TRIAL, "key": wanted.trial_key, **wanted.origin})
+    equal = there is None or there.manifest.files[made.name].sha256 == digest(content)
+    uri = _publish_predictions(wanted, made.predictions, equal, device)
+    if there is None:
+        _publish_trial(wanted, made, device)
+    return uri
+
+
+@dataclass(frozen=True)
+class _Wanted:
+    """One trial of a scoring."""
+
+    dataset_uri: str
+    dataset: Dataset
+    config: ScoreConfig
+    trial: int
+    root: str
+
+    @classmethod
+    def of(cls, dataset_uri: Uri, config: ScoreConfig | Mapping[str, Any], trial: int, root: Uri) -> _Wanted:
+        """Raises ConfigError for a trial beyond config.trials."""
+        config = model_of(ScoreConfig, config)
+        if not 0 <= trial < config.trials:
+            raise ConfigError(f"trial {trial} does not exist: score.trials = {config.trials}, counted from 0")
+        return cls(as_uri(dataset_uri), open_dataset(as_uri(dataset_uri)), config, trial, as_uri(root))
+
+    @property
+    def origin(self) -> dict[str, Any]:
+        """What tables say of where they come from."""
+        return {"dataset": self.dataset.fingerprint, "trial": self.trial}
+
+    @property
+    def trial_uri(self) -> str:
+        """Where the trial lies."""
+        return trial_uri(self.root, self.dataset.fingerprint, self.config, self.trial)
+
+    @property
+    def trial_key(self) -> str:
+        """The trial's key."""
+        return trial_key(self.dataset.fingerprint, self.config, self.trial)
+
+    @property
+    def predictions_uri(self) -> str:
+        """Where its predictions lie."""
+        return predictions_uri(self.root, self.dataset.fingerprint, self.config, self.trial)
+
+    @property
+    def predictions_key(self) -> str:
+        """Their key."""
+        return predictions_key(self.dataset.fingerprint, self.config, self.trial)
+
+
+@dataclass(frozen=True)
+class _Made:
+    """What a training gave: the trial's table, what the manifest tells about it, and the predictions if the measure has any."""
+
+    name: str
+    table: pa.Table
+    schema: pa.Schema
+    facts: Mapping[str, Any]
+    predictions: Predictions | None = None
+
+
+def _publish_trial(wanted: _Wanted, made: _Made, device: str) -> str:
     return publish_table(
-        uri,
+        wanted.trial_uri,
         TRIAL,
-        key,
-        TableFile(name, table, schema, origin),
-        config=training_settings(config),
-        parents={"dataset": dataset_uri},
-        facts={**origin, "measure": config.measure, **facts},
+        wanted.trial_key,
+        TableFile(made.name, made.table, made.schema, wanted.origin),
+        config=training_settings(wanted.config),
+        parents={"dataset": wanted.dataset_uri},
+        facts={**wanted.origin, "measure": wanted.config.measure, **made.facts},
         device=device,
     )
 
 
-def _measure(dataset: Dataset, config: ScoreConfig, trial: int, device: str, progress: Progress) -> tuple[pa.Table, dict[str, Any]]:
-    """The trial's table, and what the manifest tells about it. Arguments as for `score_trial`."""
-    labels = dataset.train.labels.numpy()
+def _publish_predictions(wanted: _Wanted, predictions: Predictions, equals_trial: bool, device: str) -> str:
+    epochs, samples = predictions.predicted.shape
+    kept = predictions.classes.shape[1]
+    return publish(
+        wanted.predictions_uri,
+        PREDICTIONS,
+        wanted.predictions_key,
+        prediction_files(predictions, {"key": wanted.predictions_key, **wanted.origin}),
+        config=training_settings(wanted.config),
+        parents={"dataset": wanted.dataset_uri},
+        facts={**wanted.origin, "samples": samples, "epochs": epochs, "kept_classes": kept, "equals_trial": equals_trial},
+        device=device,
+    ).uri
+
+
+def _measured(wanted: _Wanted, device: str, progress: Progress) -> _Made:
+    """The training of a trial."""
+    config, trial, labels = wanted.config, wanted.trial, wanted.dataset.train.labels.numpy()
     measure = MEASURES[config.measure]
-    record = resolve(measure.trial)(dataset, config, trial, device, progress)
+    with arithmetic(config.gpu, device):
+        record = resolve(measure.trial)(wanted.dataset, config, trial, device, progress)
     if not measure.per_epoch:
-        return measured_table(labels, trial, *record), {"samples": len(record[0])}
+        return _Made(MEASURED_FILE, measured_table(labels, trial, *record), MEASURED, {"samples": len(record[0])})
     facts = {
         "samples": record.samples,
         "epochs": record.epochs,
         "final_loss": float(record.losses[-1].mean()),
         "final_accuracy": float(record.correct[-1].mean()),
     }
-    return trajectory_table(labels, trial, record), facts
+    return _Made(TRIAL_FILE, trajectory_table(labels, trial, record), TRAJECTORY, facts, record.predictions)

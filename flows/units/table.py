@@ -10,6 +10,7 @@ from flows.units.unit import Unit
 from tasks import addresses, stages
 
 score_trial = Unit(stages.score_trial, addresses.trial, side_by_side=True)
+record_predictions = Unit(stages.record_predictions, addresses.predictions, side_by_side=True)
 train_expert = Unit(stages.train_expert, addresses.expert, side_by_side=True)
 pretrain_network = Unit(stages.pretrain_network, addresses.pretrained)
 distill_run = Unit(rounds.distill_run, addresses.synthetic_set)
@@ -21,7 +22,7 @@ evaluate_synthetic = Unit(stages.evaluate_synthetic, addresses.evaluated_set)
 UNITS = {
     unit.name: unit
     for unit in (
-        *(score_trial, train_expert, pretrain_network, distill_run, distill_shard),
+        *(score_trial, record_predictions, train_expert, pretrain_network, distill_run, distill_shard),
         *(train_teacher, evaluate_baseline, evaluate_synthetic),
     )
 }

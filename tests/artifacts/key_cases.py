@@ -24,6 +24,7 @@ from bilp.config import (
     PruneConfig,
     ReselectConfig,
 )
+from bilp.config.suspects import SuspectsConfig
 from bilp.distill import distill_round, reselect_round, start_run
 from bilp.experts.train_experts import train_expert
 from bilp.scoring.trial import score_trial
@@ -70,6 +71,24 @@ def scoring(world: World) -> dict[str, Case]:
             read_anyway=read,
         ),
     }
+
+
+def predicting(world: World) -> dict[str, Case]:
+    """Trials of the measures that record every epoch."""
+    cases = scoring(world)
+    return {name: cases[name] for name in ("trajectory", "gradient norms")}
+
+
+def suspecting(world: World) -> dict[str, Case]:
+    inputs = {
+        "dataset": world.dataset,
+        "scores": world.scores,
+        "record": world.record,
+        "selection": world.selection,
+        "run": world.run,
+    }
+    others = {"scores": world.other_scores, "record": None, "selection": world.other_selection, "run": None}
+    return {"all there is": Case(SuspectsConfig(), inputs, others)}
 
 
 def summaries(world: World) -> dict[str, Case]:

@@ -9,6 +9,7 @@ from key_cases import (
     buffers,
     learners,
     networks,
+    predicting,
     prunings,
     registered,
     reselections,
@@ -18,6 +19,7 @@ from key_cases import (
     sets,
     shards,
     summaries,
+    suspecting,
     teachers,
 )
 from key_evaluations import baselines, evaluations, fits, imports, pages, reproductions, scores_of_robustness, sources, trainings, truths
@@ -38,6 +40,7 @@ from key_settings import (
 )
 
 from bilp.artifacts.manifest_file import MANIFEST
+from bilp.config.suspects import SuspectsConfig
 from bilp.data import ingest
 from bilp.data.source_record import open_record
 from bilp.data.whitened import whiten
@@ -50,7 +53,8 @@ from bilp.experts.train_experts import collect_experts, train_expert
 from bilp.pruning.prune import prune
 from bilp.report import report
 from bilp.scoring.summary import summarize
-from bilp.scoring.trial import score_trial
+from bilp.scoring.trial import record_predictions, score_trial
+from bilp.suspects.stage import find_suspects
 from bilp.truth.oracle import oracle_selection
 
 KEY = "[0-9a-f]{16}"
@@ -62,6 +66,15 @@ def _trial(root: str, settings: Trial, inputs: Mapping[str, Any]) -> str:
 
 def _oracle(root: str, settings: Nothing, inputs: Mapping[str, Any]) -> str:
     return oracle_selection(open_record(inputs["record"]).dataset_uri, inputs["record"], root)
+
+
+def _predictions(root: str, settings: Trial, inputs: Mapping[str, Any]) -> str:
+    return record_predictions(inputs["dataset"], settings.config, settings.trial, root)
+
+
+def _suspects(root: str, settings: SuspectsConfig, inputs: Mapping[str, Any]) -> str:
+    places = (inputs["record"], inputs["selection"], inputs["run"])
+    return find_suspects(inputs["dataset"], inputs["scores"], settings, root, *places)
 
 
 def _expert(root: str, settings: Expert, inputs: Mapping[str, Any]) -> str:
@@ -131,6 +144,8 @@ STAGES = (
           lambda root, settings, inputs: whiten(inputs["dataset"], settings.epsilon), fits, ("bilp.data.whitened",)),
     Stage("scoring trial", ("score", "score_trial"), "scores/FINGERPRINT/KEY/trials/NUMBER", rf"scores/.*/trials/\d+{FILE}",
           _trial, scoring, ("bilp.scoring.trial_record",)),
+    Stage("predictions of a trial", ("score", "predictions"), "scores/FINGERPRINT/KEY/predictions/NUMBER",
+          rf"scores/.*/predictions/\d+{FILE}", _predictions, predicting, ("bilp.scoring.trial_record",)),
     Stage("summary of scores", ("summarise",), "scores/FINGERPRINT/KEY/summary/KEY", rf"scores/.*/summary/{KEY}{FILE}",
           _call(summarize, "dataset", "config"), summaries, ("bilp.scoring.trial_record", "bilp.scoring.summary")),
     Stage("selection", ("prune",), "selections/KEY", rf"selections/{KEY}{FILE}",
@@ -161,6 +176,8 @@ STAGES = (
           _set, trainings, ("bilp.evaluate.training_cache",)),
     Stage("scores of robustness", ("robustness",), "robustness/KEY", rf"robustness/{KEY}{FILE}",
           _robustness, scores_of_robustness, ("bilp.evaluate.robustness",)),
+    Stage("list of suspects", ("suspects",), "suspects/KEY", rf"suspects/{KEY}{FILE}",
+          _suspects, suspecting, ("bilp.suspects.stage",)),
     Stage("page", ("report",), "reports/KEY", rf"reports/{KEY}{FILE}", _page, pages, ("bilp.report.page",)),
     Stage("reproduction", ("reproduction",), "reproductions/KEY", rf"reproductions/{KEY}{FILE}",
           _cell, reproductions, ("bilp.evaluate.reproduction",)),

@@ -25,8 +25,11 @@ from bilp.artifacts.facts.evaluation import ReproductionFacts as ReproductionFac
 from bilp.artifacts.facts.evaluation import StatedAccuracy as StatedAccuracy
 from bilp.artifacts.facts.evaluation import StatedDifference as StatedDifference
 from bilp.artifacts.facts.evaluation import TeacherFacts as TeacherFacts
+from bilp.artifacts.facts.scores import PredictionsFacts as PredictionsFacts
+from bilp.artifacts.facts.scores import ScoreQuality as ScoreQuality
 from bilp.artifacts.facts.scores import SelectionFacts as SelectionFacts
 from bilp.artifacts.facts.scores import SummaryFacts as SummaryFacts
+from bilp.artifacts.facts.scores import SuspectsFacts as SuspectsFacts
 from bilp.artifacts.facts.scores import TrialFacts as TrialFacts
 
 FACTS: Mapping[str, type[Facts]] = {
@@ -34,8 +37,10 @@ FACTS: Mapping[str, type[Facts]] = {
     "source": SourceFacts,
     "truth": TruthFacts,
     "score_trial": TrialFacts,
+    "predictions": PredictionsFacts,
     "score_summary": SummaryFacts,
     "selection": SelectionFacts,
+    "suspects": SuspectsFacts,
     "expert": ExpertFacts,
     "expert_buffer": BufferFacts,
     "pretrained_network": PretrainedFacts,

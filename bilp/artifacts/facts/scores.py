@@ -41,6 +41,17 @@ class TrialFacts(Facts):
         return self
 
 
+class PredictionsFacts(Facts):
+    """What the network of a trial predicts; `equals_trial` says whether its training gave the trial that lies beside it to the byte."""
+
+    dataset: Key
+    trial: Number
+    samples: Ordinal
+    epochs: Ordinal
+    kept_classes: Ordinal
+    equals_trial: bool
+
+
 class SummaryFacts(Facts):
     """The trials of a scoring, joined; `criteria` are those that a selection can be made by."""
 
@@ -84,3 +95,33 @@ class SelectionFacts(Facts):
         if any(kept > total for kept, total in zip(self.kept_per_class, self.total_per_class, strict=True)):
             raise ValueError("more of a class is kept than there is")
         return self
+
+
+class ScoreQuality(Facts):
+    """How well a score finds the labels that are known to be wrong; a higher rank is more suspicious."""
+
+    score: EntryName
+    auroc: Share
+    auprc: Share
+    precision_at_errors: Share
+    samples: Ordinal
+    """Those that have the score."""
+
+
+class SuspectsFacts(Facts):
+    """A list of suspects. `errors` counts the labels that are known to be wrong, and `quality` says how well scores find them; both
+    are empty where nobody knows the truth."""
+
+    dataset: Key
+    class_names: ClassNames
+    samples: Ordinal
+    trials: Ordinal
+    epochs: Ordinal
+    by: EntryName
+    estimated_errors: Number
+    near_duplicates: Number
+    reviewed: Number
+    repeated_otherwise: Counts
+    """Numbers of the trials whose predictions came from another training than the one that was scored."""
+    errors: Number | None = None
+    quality: tuple[ScoreQuality, ...] = ()

@@ -1,0 +1,45 @@
+"""Flow suspects: training images whose label is probably wrong, found by the networks of short trainings; nothing is distilled."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from bilp.config import ScoreConfig
+from bilp.config.suspects import SuspectsConfig
+from flows.local.flow import flow
+from flows.units.execute import execute
+from flows.units.table import record_predictions
+from flows.workplace import workplace
+from tasks import stages
+from tasks.parameters import DatasetUri, Root
+
+
+@flow(name="suspects", flow_run_name="suspects in {config.trials} trials")
+def suspects(
+    dataset_uri: DatasetUri, config: ScoreConfig, ranking: SuspectsConfig | None = None, root: Root = None, record_uri: str | None = None
+) -> str:
+    """The URI of the list of suspects.
+
+    Args:
+        config: What is trained and recorded.
+        ranking: What the list is ranked by, and how long it is.
+        record_uri: The record of the source, as ingest published it; without one nobody knows where images come from.
+    """
+    root = workplace(root)
+    calls = [record_predictions.call(root, dataset_uri=dataset_uri, config=config, trial=trial) for trial in range(config.trials)]
+    execute(f"score {config.trials} trials", calls)
+    scores = stages.summarize(dataset_uri, config, root)
+    return stages.find_suspects(dataset_uri, scores, ranking or SuspectsConfig(), root, record_uri)
+
+
+def suspects_of_run(
+    dataset_uri: str, record_uri: str, scores_uri: str | None, selection_uri: str | None, runs: Mapping[str, Sequence[str]], root: str
+) -> str | None:
+    """The list of suspects that a pipeline shows, with what each level made of them; None where its trials recorded no predictions.
+
+    Those are trials that were scored before predictions were recorded: a pipeline repeats nothing, and `bilp suspects` does.
+    """
+    if scores_uri is None or not stages.has_predictions(scores_uri):
+        return None
+    run = stages.adaptive_run(runs)
+    return stages.find_suspects(dataset_uri, scores_uri, SuspectsConfig(), root, record_uri, selection_uri, run)
