@@ -10,13 +10,14 @@ from dataclasses import dataclass, fields
 
 from markupsafe import Markup
 
+from bilp.config.arm_entries import UNPRUNED
 from bilp.evaluate import Difference
 from bilp.evaluate.robustness import Robustness
 from bilp.report.comparison import Training, against_arm, judgment, mean, network_title, of, percent, points
 from bilp.report.downloads import as_data
 from bilp.report.figures import Whisker, whiskers
 from bilp.report.latex import Line, accuracy_table
-from bilp.report.wording import PRUNED_ARMS, ArmWords, arm_place, arm_words
+from bilp.report.wording import ArmWords, arm_place, arm_words, is_compared
 from bilp.text.escaping import spreadsheet
 
 
@@ -128,7 +129,7 @@ def _across(rows: Sequence[Training], arm: str, names: Sequence[str], adaptive: 
 
 
 def _latex(table: Sequence[AccuracyRow], what: str) -> str:
-    other = arm_words("unpruned").title
+    other = arm_words(UNPRUNED).title
     differences = [Line(row.words.title, row.network, row.compared, other) for row in table if row.compared is not None]
     lead = f"{what}: test" if what else "Test"
     caption = f"{lead} accuracy of networks trained on each set, mean and half width of its 95 % interval over n trainings."
@@ -152,7 +153,7 @@ def _caption(experiments: int) -> str:
 def _row(rows: Sequence[Training], arm: str, network: str, adaptive: bool) -> AccuracyRow:
     chosen = of(rows, arm, network)
     accuracy = mean(chosen)
-    difference = against_arm(rows, arm, "unpruned", network) if arm in PRUNED_ARMS else None
+    difference = against_arm(rows, arm, UNPRUNED, network) if is_compared(arm) else None
     return AccuracyRow(
         words=arm_words(arm, adaptive),
         first=network == next(row.network for row in rows if row.arm == arm),

@@ -14,7 +14,7 @@ from bilp.config import ReselectConfig
 from bilp.config.reselect import RESELECT_SCORES, ReselectScore
 from bilp.data import Dataset
 from bilp.report.charts import figure, number
-from bilp.report.collect import SHOWN_ROUNDS, Effects, Run
+from bilp.report.collect import SHOWN_ROUNDS, Effects, Run, of_leading_arm
 from bilp.report.decisions import Decisions, aim_sentence, round_shares, spread_so_far
 from bilp.report.figures import Curve, Part, bin_edges, curves, histogram, tallest_bar
 from bilp.report.galleries import Cell, GalleryRow, low_middle_high, picture, spread
@@ -57,7 +57,7 @@ def effect(runs: Sequence[Run], reselect: ReselectConfig, dataset: Dataset, show
     adaptive = [run for run in runs if run.effects]
     if not adaptive:
         return None
-    run = next((run for run in adaptive if run.arm == "bilp"), adaptive[0])
+    run = of_leading_arm(adaptive)
     last = run.effects[-1]
     mine = [other for other in adaptive if other.arm == run.arm]
     words = RESELECT_SCORES[run.score]

@@ -8,10 +8,10 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from bilp.artifacts.facts import StatedAccuracy, StatedDifference
+from bilp.config.arm_entries import UNPRUNED, leading
 from bilp.evaluate.metrics import Difference
 from bilp.report.comparison import Training, against_arm, mean, of
-from bilp.report.verdict import most_pruned
-from bilp.report.wording import PRUNED_ARMS, arm_place
+from bilp.report.wording import arm_place, is_compared
 
 
 @dataclass(frozen=True)
@@ -32,14 +32,14 @@ def arm_results(rows: Sequence[Training]) -> tuple[ArmResult, ...]:
     for arm in arms:
         for network in networks:
             if chosen := of(rows, arm, network):
-                difference = against_arm(rows, arm, "unpruned", network) if arm in PRUNED_ARMS else None
+                difference = against_arm(rows, arm, UNPRUNED, network) if is_compared(arm) else None
                 found.append(ArmResult(arm, network, mean(chosen), difference))
     return tuple(found)
 
 
 def main_result(results: Sequence[ArmResult]) -> ArmResult | None:
     """The result that a page is about: of the most pruned arm, on its first network."""
-    arm = most_pruned({result.arm for result in results})
+    arm = leading({result.arm for result in results})
     return next((result for result in results if result.arm == arm), None)
 
 

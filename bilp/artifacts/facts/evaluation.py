@@ -33,6 +33,8 @@ class EvaluationFacts(Facts):
     """Baseline."""
     ipc: Ordinal | None = None
     teacher: Key | None = None
+    selection: Key | None = None
+    """What real images were taken from, of baselines of selected ones."""
 
     @model_validator(mode="after")
     def _agree(self) -> Self:
