@@ -28,6 +28,8 @@ PARALLEL = {
     "bilp/data/sources/parquet/": "likewise",
 }
 TWICE = {
+    "metrics": "accuracies and their intervals, and how well a score tells wrong labels",
+    "oracle": "the effect by its definition, and the selection by true labels",
     "batch": "the real samples of a class in an image step, and those that an effect is measured on",
     "registry": "the one class of registries, and the registry of loops",
     "synthetic": "the synthetic images of a step, and the section of the page that shows them",

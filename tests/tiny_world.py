@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from bilp.artifacts.artifact import open_artifact
 from bilp.artifacts.manifest_file import MANIFEST
 from bilp.artifacts.run_layout import reselect_uri, round_uri
@@ -28,7 +30,8 @@ from bilp.config import (
 )
 from bilp.config.decode import DecodeConfig
 from bilp.config.methods.idc import IdcConfig, PretrainedConfig
-from bilp.data import ingest, read_source
+from bilp.data import ingest, open_dataset, read_source
+from bilp.data.truth_file import KnownTruth, publish_truth
 from bilp.distill import distill_round, finish_run, pretrain_network, reselect_round, start_run
 from bilp.evaluate import VARIANTS, evaluate_baseline, evaluate_synthetic, train_teacher
 from bilp.evaluate.reproduction import publish_reproduction
@@ -68,6 +71,8 @@ class World:
 def make_world(root: str) -> World:
     """Everything below `root`."""
     record, dataset = read_source(IngestConfig(), root), ingest(IngestConfig(), root)
+    labels = open_dataset(dataset).train.labels.numpy()
+    truth = publish_truth(record, dataset.rpartition("/")[2], KnownTruth(labels, labels, np.full(len(labels), -1)), {})
     trials = [score_trial(dataset, SCORE, number, root) for number in range(2)]
     scores = summarize(dataset, SCORE, root)
     selection, other = (prune(dataset, scores, PruneConfig(keep=keep), root) for keep in (0.5, 0.6))
@@ -91,6 +96,7 @@ def make_world(root: str) -> World:
         "dataset": dataset,
         "dataset whitened": ingest(IngestConfig(whitening="zca"), root),
         "source": record,
+        "truth": truth,
         "score_trial": trials[0],
         "score_trial measured": score_trial(dataset, MEASURE, 0, root),
         "score_summary": scores,

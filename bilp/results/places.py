@@ -54,6 +54,7 @@ PLACES = (
     Place("dataset", "datasets/NAME/KEY"),
     Place("dataset", "datasets/NAME/KEY/whitened/KEY"),
     Place("source", "datasets/NAME/sources/KEY"),
+    Place("truth", "datasets/NAME/truth/KEY"),
     Place("score_trial", "scores/KEY/KEY/trials/NUMBER"),
     Place("score_summary", "scores/KEY/KEY/summary/KEY"),
     Place("expert", "experts/KEY/KEY/trainings/NUMBER"),

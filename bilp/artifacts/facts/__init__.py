@@ -10,6 +10,7 @@ from bilp.artifacts.facts.base import Facts as Facts
 from bilp.artifacts.facts.data import DatasetFacts as DatasetFacts
 from bilp.artifacts.facts.data import DuplicatesFacts as DuplicatesFacts
 from bilp.artifacts.facts.data import SourceFacts as SourceFacts
+from bilp.artifacts.facts.data import TruthFacts as TruthFacts
 from bilp.artifacts.facts.data import WhiteningFacts as WhiteningFacts
 from bilp.artifacts.facts.distillation import BufferFacts as BufferFacts
 from bilp.artifacts.facts.distillation import ExpertFacts as ExpertFacts
@@ -31,6 +32,7 @@ from bilp.artifacts.facts.scores import TrialFacts as TrialFacts
 FACTS: Mapping[str, type[Facts]] = {
     "dataset": DatasetFacts,
     "source": SourceFacts,
+    "truth": TruthFacts,
     "score_trial": TrialFacts,
     "score_summary": SummaryFacts,
     "selection": SelectionFacts,

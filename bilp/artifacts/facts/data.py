@@ -119,3 +119,21 @@ class SourceFacts(Facts):
     notes: tuple[str, ...]
     skipped: PerSplit
     duplicates: DuplicatesFacts
+
+
+class TruthFacts(Facts):
+    """See `bilp.data.truth_file`."""
+
+    dataset: Key
+    samples: Ordinal
+    """Of the train split."""
+    wrong: Number
+    """How many of their labels are not the true ones."""
+    copies: Number
+    """How many are copies of others."""
+
+    @model_validator(mode="after")
+    def _agree(self) -> Self:
+        if max(self.wrong, self.copies) > self.samples:
+            raise ValueError("more samples are wrong, or copies, than there are")
+        return self
