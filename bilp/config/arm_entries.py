@@ -47,6 +47,13 @@ SAMPLES: Registry[SamplesEntry] = Registry(
             after_static=True,
             redrawn=True,
         ),
+        SamplesEntry(
+            "rightly_labeled",
+            "rightly labeled samples",
+            "left out for a wrong label",
+            chooser="bilp.truth.arm_samples:rightly_labeled",
+            check="bilp.truth.arm_samples:check_truth",
+        ),
     ),
 )
 
@@ -121,6 +128,14 @@ ARMS: Registry[ArmEntry] = Registry(
             "c-random-pruning",
             2,
             samples="as_many_random",
+        ),
+        ArmEntry(
+            "oracle",
+            "Oracle",
+            "distilled from the real images whose label is right, which only somebody who knows the truth can tell",
+            "c-oracle",
+            1,
+            samples="rightly_labeled",
         ),
         ArmEntry(DIRECT, _DIRECT.title, _DIRECT.meaning, _DIRECT.css, 0, samples="scored", distills=False),
     ),

@@ -67,7 +67,7 @@ class PipelineConfig(Frozen):
     experiments: Positive = 1
     """Independently seeded distillations per arm."""
     arms: Annotated[tuple[Arm, ...], Field(min_length=1)] = (UNPRUNED, "bilp")
-    """What is compared: no pruning, static alone, adaptive alone, both (bilp), as many samples at random, no distillation (direct)."""
+    """What is compared: no pruning, static alone, adaptive alone, both (bilp), random samples, true labels, no distillation."""
     recipe: str | None = None
     """Recipe to start from: a name in recipes/ or the path of a YAML file."""
     recipe_dataset: RecipeDataset = "same"

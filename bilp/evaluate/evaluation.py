@@ -111,7 +111,7 @@ def evaluate_baseline(
     """
     dataset_uri, config, root = as_uri(dataset_uri), model_of(EvaluateConfig, config), as_uri(root)
     if baseline not in BASELINES:
-        *names, last = BASELINES
+        *names, last = BASELINES.choosable()
         raise ConfigError(f"unknown baseline {baseline!r}: use {', '.join(names)} or {last}")
     entry = BASELINES[baseline]
     dataset = open_dataset(dataset_uri)

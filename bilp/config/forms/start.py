@@ -48,7 +48,7 @@ class StageForm(Form):
 
     arms: tuple[Arm, ...] | None = Field(None, title="What to compare (arms)")
     """What is compared: no pruning (unpruned), by score (static), by causal effect (adaptive), both (bilp), as many samples at random
-    (random_pruning), or real samples without distillation (direct)."""
+    (random_pruning), rightly labeled ones where the truth is known (oracle), the selected ones without distillation (direct)."""
     further: Annotated[dict[str, Any] | None, Group(Further)] = Field(None, title="Seed, repetitions, arithmetic")
     """Dials that are seldom set."""
     ingest: IngestGroup = Field(None, title="Real images (ingest)")
