@@ -109,14 +109,14 @@ def _ways_on(told: Headline, report_uri: str) -> Iterator[str]:
 
 
 def accuracy_table(rows: Sequence[AccuracyRow]) -> str:
-    """As on the page: what was trained on, its images, the accuracy with its interval, and the difference to the unpruned arm."""
+    """As on the page: what was trained on, its images, the accuracy, the difference to the unpruned arm and that to random images."""
     several = len({row.network for row in rows}) > 1
-    heads = ["trained on", *(["network"] if several else []), "images", "accuracy (95 %)", "against unpruned"]
-    lines = [heads, ["---", *(["---"] if several else []), "--:", "--:", "---"]]
+    heads = ["trained on", *(["network"] if several else []), "images", "accuracy (95 %)", "against unpruned", "over random"]
+    lines = [heads, ["---", *(["---"] if several else []), "--:", "--:", "---", "--:"]]
     for row in rows:
         difference = f"{row.difference}: {row.judgment}" if row.difference else ""
         network = [row.network] if several else []
-        lines.append([markdown(cell) for cell in (row.words.title, *network, row.images, row.shown, difference)])
+        lines.append([markdown(cell) for cell in (row.words.title, *network, row.images, row.shown, difference, row.gained)])
     return "\n".join(f"| {' | '.join(cells)} |" for cells in lines)
 
 

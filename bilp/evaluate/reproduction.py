@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Annotated, Any
 
 import pyarrow as pa
@@ -22,7 +22,7 @@ from bilp.config.nested import leaves, merge
 from bilp.config.recipes import load_recipe, read_recipe
 from bilp.config.sources import DEFAULT_SOURCE, SOURCES
 from bilp.errors import ConfigError, DamagedArtifact
-from bilp.evaluate.metrics import Difference, Measurement, interval, measurements, paired_difference
+from bilp.evaluate.metrics import Difference, Measurement, mean_accuracy, measurements, paired_difference
 from bilp.registry import AS_TYPED
 from bilp.storage import strict_json
 from bilp.storage.objects import join
@@ -228,13 +228,9 @@ def load_reproduction(uri: str) -> tuple[list[Comparison], dict[str, Any]]:
 
 
 def _accuracy(rows: Sequence[Measurement]) -> Difference:
-    """Mean accuracy and its interval: over the experiments' means if there are several, else over the trainings on one set."""
-    by_experiment: dict[int, list[float]] = {}
-    for row in rows:
-        by_experiment.setdefault(row.experiment, []).append(row.accuracy)
-    groups = list(by_experiment.values())
-    values = [sum(group) / len(group) for group in groups] if len(groups) > 1 else groups[0]
-    return Difference(*interval(values), len(values))
+    """Mean accuracy and its interval; n counts the experiments if there are several, else the trainings on one set."""
+    experiments, found = len({row.experiment for row in rows}), mean_accuracy(rows)
+    return replace(found, n=experiments) if experiments > 1 else found
 
 
 def _dials(changes: dict[str, Any]) -> dict[str, Any]:

@@ -76,6 +76,8 @@ def _of_result(result: Result) -> list[str]:
         words = f"{cells.accuracy(each)} (n {each.accuracy.n})"
         if each.difference is not None:
             words += f", {cells.difference(each)} to {arm_words(UNPRUNED).title}: {judgment(each.difference)}"
+        if each.gain is not None:
+            words += f", {cells.gain(each)} over random"
         told.append((cells.arm(each, several), words.replace("\u00a0", " ")))
     width = max(len(name) for name, _ in told)
     return [f"  {name:{width}}  {words}" for name, words in told if words]

@@ -66,6 +66,8 @@ class StatedAccuracy(Facts):
     half_width95: Annotated[float, Field(ge=0.0)] | None
     n: Ordinal
     difference: StatedDifference | None
+    gain: StatedDifference | None = None
+    """Over as many random real images, paired by seed; of pages that were published before it was stated, nobody knows."""
 
 
 class ReportFacts(Facts):
