@@ -5,7 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from bilp.config import PipelineConfig, PruneConfig
+from bilp.config.arm_entries import ARMS
 from bilp.config.arms import needs_selection, planned_runs
+from bilp.registry import resolve
 
 if TYPE_CHECKING:
     from bilp.data import Dataset
@@ -30,15 +32,24 @@ def check_fit(config: PipelineConfig, dataset_uri: str) -> None:
     _check_samples(config, dataset)
 
 
+def check_choices(config: PipelineConfig, record_uri: str | None) -> None:
+    """Raise ConfigError if the samples of an arm cannot be chosen from the images whose source has this record."""
+    for arm in config.arms:
+        check = ARMS[arm].choice.check
+        if check is not None:
+            resolve(check)(record_uri)
+
+
 def _check_samples(config: PipelineConfig, dataset: Dataset) -> None:
     from bilp.data.pool import RealPool
     from bilp.distill.checks import check_pool
 
     pools: dict[bool, RealPool] = {}
     for run in planned_runs(config):
-        if run.static not in pools:
-            pools[run.static] = _pruned(dataset, config.prune) if run.static else RealPool(dataset)
-        check_pool(pools[run.static], run.distill, run.reselect)
+        pruned = run.chosen.entry.after_static  # as many as the static selection, which ones does not matter
+        if pruned not in pools:
+            pools[pruned] = _pruned(dataset, config.prune) if pruned else RealPool(dataset)
+        check_pool(pools[pruned], run.distill, run.reselect)
 
 
 def _pruned(dataset: Dataset, config: PruneConfig) -> RealPool:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from rich.table import Table
@@ -29,6 +29,7 @@ class Row:
     accuracy: str
     n: int
     difference: str
+    gained: str = ""
 
 
 @dataclass(frozen=True)
@@ -51,7 +52,7 @@ def outcome(report_uri: str) -> Outcome:
 
 def rows_of(rows: Sequence[AccuracyRow]) -> tuple[Row, ...]:
     """What is printed of rows of the page."""
-    return tuple(Row(row.words.title, row.network, row.images, row.shown, row.accuracy.n, row.difference) for row in rows)
+    return tuple(Row(row.words.title, row.network, row.images, row.shown, row.accuracy.n, row.difference, row.gained) for row in rows)
 
 
 WIDEST = 10_000  # cells of a table that is only measured
@@ -60,14 +61,20 @@ NEXT = "next: --experiments 3 tells whether a difference holds for other distill
 
 
 def show(rows: Sequence[Row]) -> None:
-    """Print a row for each arm and network; on a narrow terminal without lines around them, and one network after the other."""
+    """Print a row for each arm and network; on a narrow terminal without lines around them, and one network after the other.
+
+    On a terminal that is narrower still the gains over random images are left to the page.
+    """
     screen = Screen()
     whole = _table(rows, framed=True)
     if _fits(whole, screen):
         screen.print(whole)
         return
-    for network in dict.fromkeys(row.network for row in rows):
-        screen.print(_table([row for row in rows if row.network == network], framed=False))
+    groups = [[row for row in rows if row.network == network] for network in dict.fromkeys(row.network for row in rows)]
+    if not all(_fits(_table(group, framed=False), screen) for group in groups):
+        groups = [[replace(row, gained="") for row in group] for group in groups]
+    for group in groups:
+        screen.print(_table(group, framed=False))
 
 
 def _fits(table: Table, screen: Screen) -> bool:
@@ -76,7 +83,7 @@ def _fits(table: Table, screen: Screen) -> bool:
 
 def _table(rows: Sequence[Row], *, framed: bool) -> Table:
     several = len({row.network for row in rows}) > 1
-    compared = any(row.difference for row in rows)
+    compared, gained = any(row.difference for row in rows), any(row.gained for row in rows)
     table = Table(title=TITLE if framed else f"{rows[0].network}: {TITLE[0].lower()}{TITLE[1:]}", title_justify="left")
     if not framed:
         table.box, table.pad_edge, table.padding = None, False, (0, 2, 0, 0)
@@ -87,9 +94,12 @@ def _table(rows: Sequence[Row], *, framed: bool) -> Table:
         table.add_column(heading, justify="right", no_wrap=True)
     if compared:
         table.add_column("to unpruned", justify="right", no_wrap=True)
+    if gained:
+        table.add_column("over random", justify="right", no_wrap=True)
     for row in rows:
         cells = [row.title, *([row.network] if several else []), row.images, row.accuracy, str(row.n)]
         cells += [row.difference.removesuffix(" points")] if compared else []
+        cells += [row.gained.removesuffix(" points")] if gained else []
         table.add_row(*map(_cell, cells))
     return table
 

@@ -10,15 +10,17 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from bilp.config import DistillConfig, PipelineConfig, ReselectConfig
-from bilp.config.arms import PlannedRun, adaptive_note, needs_experts, needs_selection, planned_runs
+from bilp.config.arms import PlannedRun, adaptive_note, distilled_arms, needs_experts, needs_selection, planned_runs
+from bilp.preflight import check_choices
 from flows import program
 from flows.experts import experts_of_arms
 from flows.found_reselect import with_found_reselect
-from flows.ingest import ingest
+from flows.ingest import dataset_and_record
 from flows.local.flow import flow
 from flows.planned import planned_steps
 from flows.prune import score_and_prune
 from flows.rounds import complete_run, shard_label
+from flows.selections import selections_of_arms
 from flows.units.execute import execute
 from flows.units.table import distill_run, distill_shard, pretrain_network
 from flows.units.unit import Call
@@ -67,26 +69,38 @@ class _Registered:
         return self.planned.distill.shards
 
 
-def distill_arms(config: PipelineConfig, dataset_uri: str, selection_uri: str | None, root: Root = None) -> dict[str, list[str]]:
-    """The URIs of the runs of each arm, one for each experiment: all are registered, then carried out side by side."""
+def distill_arms(
+    config: PipelineConfig, dataset_uri: str, selection_uri: str | None, root: Root = None, record_uri: str | None = None
+) -> dict[str, list[str]]:
+    """The URIs of the runs of each arm that distills, one for each experiment: all are registered, then carried out side by side.
+
+    Args:
+        config: What is compared.
+        dataset_uri: The real images.
+        selection_uri: What static pruning keeps, if an arm needs it.
+        root: Where results lie.
+        record_uri: The record of their source, which an arm may need to choose samples by.
+    """
+    place = workplace(root)
+    selections = selections_of_arms(config, dataset_uri, selection_uri, record_uri, place)
     note = adaptive_note(config)
     if note:
         terminal.say(f"          {note}")
     if needs_experts(config):
         run_progress.stage()
-    experts = experts_of_arms(config, dataset_uri, selection_uri, root)
+    experts = experts_of_arms(config, dataset_uri, selections, root)
     run_progress.stage()
-    plan, place = planned_runs(config), workplace(root)
+    plan = planned_runs(config)
 
     @flow(name="distill-arms", flow_run_name="{what}")  # commands call this outside of any flow, and tasks need one
     def arms(what: str) -> dict[str, list[str]]:
         registered = []
         for planned in plan:
-            selection, label = selection_uri if planned.static else None, _label(planned, config)
-            uri = start_run(dataset_uri, selection, planned.distill, planned.reselect, place, label, experts.get(planned.static))
+            selection, label = selections[planned.chosen], _label(planned, config)
+            uri = start_run(dataset_uri, selection, planned.distill, planned.reselect, place, label, experts.get(planned.chosen))
             registered.append(_Registered(uri, planned, label))
         _carry_out(registered, place)
-        return {arm: [run.uri for run in registered if run.planned.arm == arm] for arm in config.arms}
+        return {arm: [run.uri for run in registered if run.planned.arm == arm] for arm in distilled_arms(config)}
 
     return arms(f"distill {len(plan)} runs by {config.method}, ipc {config.ipc}")
 
@@ -130,9 +144,10 @@ def _label(planned: PlannedRun, config: PipelineConfig) -> str:
 
 def command(config: PipelineConfig) -> dict[str, list[str]]:
     terminal.expect(planned_steps(config, "distill"))
-    dataset = ingest(config.ingest)
+    dataset, record = dataset_and_record(config.ingest, workplace(None))
+    check_choices(config, record)
     scores, selection = score_and_prune(config, dataset) if needs_selection(config) else (None, None)
-    return distill_arms(with_found_reselect(config, dataset, scores), dataset, selection)
+    return distill_arms(with_found_reselect(config, dataset, scores), dataset, selection, record_uri=record)
 
 
 def show(runs: dict[str, list[str]]) -> None:

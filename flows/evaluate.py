@@ -11,12 +11,13 @@ from collections.abc import Sequence
 from typing import Any
 
 from bilp.config import EvaluateConfig, PipelineConfig
-from bilp.config.arms import needs_selection, needs_teacher
+from bilp.config.arms import evaluation_of, needs_selection, needs_teacher
 from bilp.config.base import Positive
-from bilp.config.baselines import ALL_REAL, RANDOM_REAL
+from bilp.config.baselines import ALL_REAL, BASELINES, RANDOM_REAL
+from bilp.preflight import check_choices
 from flows import program
 from flows.distill import distill_arms
-from flows.ingest import ingest
+from flows.ingest import dataset_and_record
 from flows.local.flow import flow
 from flows.planned import planned_steps
 from flows.prune import score_and_prune
@@ -29,18 +30,27 @@ from tasks.parameters import DatasetUri, Root, RunsByArm
 
 
 @flow(name="evaluate", flow_run_name="evaluate with {config.seeds} seeds")
-def evaluate(dataset_uri: DatasetUri, runs: RunsByArm, ipc: Positive, config: EvaluateConfig, root: Root = None) -> list[str]:
+def evaluate(
+    dataset_uri: DatasetUri,
+    runs: RunsByArm,
+    ipc: Positive,
+    config: EvaluateConfig,
+    root: Root = None,
+    selection_uri: str | None = None,
+) -> list[str]:
     """The URIs of the evaluations: baselines (the random one with `ipc` images per class), then the runs of each arm.
 
     Args:
         ipc: Images per class of the baselines that choose some.
         config: Networks, their training, seeds, baselines.
+        selection_uri: What static pruning keeps, for baselines that take images from it.
     """
     root = workplace(root)
     shared: dict[str, Any] = {"root": root, "dataset_uri": dataset_uri, "config": config}
     if needs_teacher(config):
         execute("train teacher", [train_teacher.call(**shared)])
-    calls = [evaluate_baseline.call(baseline=baseline, ipc=ipc, **shared) for baseline in config.baselines]
+    kept = {baseline: selection_uri if BASELINES[baseline].selected else None for baseline in config.baselines}
+    calls = [evaluate_baseline.call(baseline=baseline, ipc=ipc, selection_uri=uri, **shared) for baseline, uri in kept.items()]
     calls += [
         evaluate_synthetic.call(synthetic_uri=synthetic_set(run), arm=arm, experiment=experiment, **shared)
         for arm, experiments in runs.items()
@@ -63,10 +73,11 @@ def robustness(dataset_uri: DatasetUri, runs: RunsByArm, ipc: int, config: Evalu
 
 def command(config: PipelineConfig) -> list[str]:
     terminal.expect(planned_steps(config, "evaluate"))
-    dataset = ingest(config.ingest)
+    dataset, record = dataset_and_record(config.ingest, workplace(None))
+    check_choices(config, record)
     selection = score_and_prune(config, dataset)[1] if needs_selection(config) else None
-    runs = distill_arms(config, dataset, selection)
-    return evaluate(dataset, runs, config.ipc, config.evaluate)
+    runs = distill_arms(config, dataset, selection, record_uri=record)
+    return evaluate(dataset, runs, config.ipc, evaluation_of(config), selection_uri=selection)
 
 
 def main(arguments: Sequence[str]) -> None:

@@ -7,18 +7,21 @@ of the comparison need them.
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from prefect.task_runners import ThreadPoolTaskRunner
 
 from bilp.config import ExpertsConfig, NetworkConfig, PipelineConfig
-from bilp.config.arms import needs_experts, needs_selection, planned_runs
+from bilp.config.arm_entries import ALL_SAMPLES, SAMPLES
+from bilp.config.arms import Chosen, needs_experts, needs_selection
 from bilp.config.methods import names_of
 from bilp.errors import ConfigError
+from bilp.preflight import check_choices
 from flows import program
-from flows.ingest import ingest
+from flows.ingest import dataset_and_record
 from flows.local.flow import flow
 from flows.prune import score_and_prune
+from flows.selections import selections_of_arms
 from flows.units.execute import execute
 from flows.units.table import train_expert
 from flows.workplace import workplace
@@ -26,7 +29,7 @@ from tasks.execution import Execution
 from tasks.parameters import DatasetUri, Label, Root
 from tasks.stages import collect_experts
 
-ALL, SELECTED = "all samples", "the selection"
+ALL = SAMPLES[ALL_SAMPLES].title
 
 
 @flow(
@@ -55,29 +58,32 @@ def experts(
     return collect_experts(dataset_uri, selection_uri, config, network, root, label)
 
 
-def experts_of_arms(config: PipelineConfig, dataset_uri: str, selection_uri: str | None, root: Root = None) -> dict[bool, str]:
-    """The buffers that the arms need: of the selection under True, of all real samples under False. Empty for a method without."""
+def experts_of_arms(
+    config: PipelineConfig, dataset_uri: str, selections: Mapping[Chosen, str | None], root: Root = None
+) -> dict[Chosen, str]:
+    """The buffers that the arms need, of each choice of samples, whose selections are given. Empty for a method without."""
     if not needs_experts(config):
         return {}
     network = config.distill.network
     return {
-        static: experts(dataset_uri, selection_uri if static else None, config.experts, network, root, SELECTED if static else ALL)
-        for static in dict.fromkeys(planned.static for planned in planned_runs(config))
+        chosen: experts(dataset_uri, selection_uri, config.experts, network, root, chosen.label)
+        for chosen, selection_uri in selections.items()
     }
 
 
-def command(config: PipelineConfig) -> dict[bool, str]:
+def command(config: PipelineConfig) -> dict[Chosen, str]:
     if not needs_experts(config):
         others = " or ".join(f"--method {name}" for name in names_of(lambda method: method.needs_experts))
         raise ConfigError(f"method {config.method} imitates no experts: use {others}")
-    dataset = ingest(config.ingest)
+    dataset, record = dataset_and_record(config.ingest, workplace(None))
+    check_choices(config, record)
     selection = score_and_prune(config, dataset)[1] if needs_selection(config) else None
-    return experts_of_arms(config, dataset, selection)
+    return experts_of_arms(config, dataset, selections_of_arms(config, dataset, selection, record, workplace(None)))
 
 
-def show(buffers: dict[bool, str]) -> None:
-    for static, uri in buffers.items():
-        program.show_uri(f"experts of {SELECTED if static else ALL}", uri)
+def show(buffers: dict[Chosen, str]) -> None:
+    for chosen, uri in buffers.items():
+        program.show_uri(f"experts of {chosen.label}", uri)
 
 
 def main(arguments: Sequence[str]) -> None:

@@ -14,8 +14,8 @@ if __name__ == "__main__":  # before Prefect is imported, which takes longer tha
     sys.exit(0)
 
 from bilp.config import PipelineConfig
-from bilp.config.arms import needs_selection
-from bilp.preflight import check_fit
+from bilp.config.arms import evaluation_of, needs_selection
+from bilp.preflight import check_choices, check_fit
 from flows.distill import distill_arms
 from flows.evaluate import evaluate, robustness
 from flows.found_reselect import with_found_reselect
@@ -58,16 +58,17 @@ def _through_all_stages(config: PipelineConfig, root: str) -> str:
     dataset, record = dataset_and_record(config.ingest, root)
     tell(run_lines.tell_dataset, dataset)
     check_fit(config, dataset)
+    check_choices(config, record)
     scores = selection = None
     if needs_selection(config):
         run_progress.stage()
         scores, selection = score_and_prune(config, dataset, root)
         tell(run_lines.tell_selection, selection)
     config = with_found_reselect(config, dataset, scores, root)
-    runs = distill_arms(config, dataset, selection, root)
+    runs = distill_arms(config, dataset, selection, root, record)
     tell(run_lines.tell_runs, runs)
     run_progress.stage()
-    evaluations = evaluate(dataset, runs, config.ipc, config.evaluate, root)
+    evaluations = evaluate(dataset, runs, config.ipc, evaluation_of(config), root, selection)
     tell(run_lines.tell_accuracies, evaluations)
     scored = None
     if config.evaluate.robustness:

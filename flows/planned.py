@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from bilp.config import PipelineConfig
-from bilp.config.arms import needs_experts, needs_scores, needs_selection, needs_teacher, planned_runs
+from bilp.config.arms import evaluation_of, needs_experts, needs_scores, needs_selection, needs_teacher, planned_runs
 from tasks.estimate import Planned
 from tasks.steps import STAGES, evaluation_kind
 
@@ -26,7 +26,7 @@ def _steps(config: PipelineConfig, last: str) -> Iterator[Planned]:
     if config.reselect.asks_auto and not (needs_selection(config) and needs_scores(config.prune)) and last not in ("score", "prune"):
         yield Planned("score", "trial", config.score.trials)
     if needs_experts(config):
-        yield Planned("experts", "expert", config.experts.count * len({run.static for run in runs}))
+        yield Planned("experts", "expert", config.experts.count * len({run.chosen for run in runs}))
     shards = config.distill.shards
     yield Planned("distill", "round", sum(run.distill.rounds * shards for run in runs))
     measuring = sum(run.distill.rounds * shards for run in runs if run.reselect.active)
@@ -42,7 +42,7 @@ def _evaluations(config: PipelineConfig, runs: int) -> Iterator[Planned]:
     """How many robustness scores add is not known before; until they are made, more than what is known remains."""
     if needs_teacher(config.evaluate):
         yield Planned("evaluate", "train teacher")
-    for baseline in config.evaluate.baselines:
+    for baseline in evaluation_of(config).baselines:
         yield Planned("evaluate", evaluation_kind(baseline))
     yield Planned("evaluate", "evaluation", runs)
     if config.evaluate.robustness:

@@ -12,13 +12,14 @@ from collections.abc import Sequence
 from pydantic import Field
 
 from bilp.config import Frozen, PipelineConfig
-from bilp.config.arms import needs_selection
+from bilp.config.arms import evaluation_of, needs_selection
 from bilp.config.command_line import refuse_secrets_typed
+from bilp.preflight import check_choices
 from bilp.text.escaping import markdown
 from flows import program
 from flows.distill import distill_arms
 from flows.evaluate import evaluate
-from flows.ingest import ingest
+from flows.ingest import dataset_and_record
 from flows.local.flow import flow
 from flows.prune import score_and_prune
 from flows.started_run import show_text, shown
@@ -55,16 +56,17 @@ def reproduce(recipe: str, config: PipelineConfig, root: Root = None) -> str:
 def _through_all_stages(recipe: str, config: PipelineConfig, root: str) -> str:
     """Each with a line about its result in the log; robustness scores are no part of it."""
     run_progress.stage()
-    dataset, selection = ingest(config.ingest, root), None
+    (dataset, record), selection = dataset_and_record(config.ingest, root), None
     tell(run_lines.tell_dataset, dataset)
+    check_choices(config, record)
     if needs_selection(config):
         run_progress.stage()
         selection = score_and_prune(config, dataset, root)[1]
         tell(run_lines.tell_selection, selection)
-    runs = distill_arms(config, dataset, selection, root)
+    runs = distill_arms(config, dataset, selection, root, record)
     tell(run_lines.tell_runs, runs)
     run_progress.stage()
-    evaluations = evaluate(dataset, runs, config.ipc, config.evaluate, root)
+    evaluations = evaluate(dataset, runs, config.ipc, evaluation_of(config), root, selection)
     tell(run_lines.tell_accuracies, evaluations)
     run_progress.stage()
     return compare_with_published(recipe, config, evaluations, root)

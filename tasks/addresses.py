@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from bilp.artifacts.artifact import open_artifact
 from bilp.artifacts.run_layout import ROUND, SYNTHETIC, synthetic_uri
 from bilp.config import BaselineName, EvaluateConfig, ExpertsConfig, NetworkConfig, ScoreConfig
+from bilp.config.baselines import BASELINES
 
 if TYPE_CHECKING:
     from bilp.data import Dataset
@@ -62,11 +63,14 @@ def teacher(dataset_uri: str, config: EvaluateConfig, root: str) -> str:
     return teacher_uri(root, _dataset(dataset_uri), config.teacher, config.seed)
 
 
-def evaluated_baseline(dataset_uri: str, baseline: BaselineName, ipc: int, config: EvaluateConfig, root: str) -> str:
+def evaluated_baseline(
+    dataset_uri: str, baseline: BaselineName, ipc: int, config: EvaluateConfig, root: str, selection_uri: str | None = None
+) -> str:
     """Of the evaluation of a baseline."""
     from bilp.evaluate import address
 
-    return address.of_baseline(root, config, baseline, ipc, _dataset(dataset_uri)).uri
+    dataset = _dataset(dataset_uri)
+    return address.of_baseline(root, config, baseline, ipc, dataset, address.selection_of(BASELINES[baseline], selection_uri, dataset)).uri
 
 
 def evaluated_set(dataset_uri: str, synthetic_uri: str, arm: str, experiment: int, config: EvaluateConfig, root: str) -> str:

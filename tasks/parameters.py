@@ -38,5 +38,5 @@ _Place = Annotated[
 Root = Annotated[_Place | None, Described("Where artifacts lie; if empty, BILP_STORAGE of the process that runs this.")]
 DatasetUri = Annotated[str, Described("The dataset, as ingest published it.")]
 RunUri = Annotated[str, Described("A run that a pipeline registered.")]
-RunsByArm = Annotated[dict[str, list[str]], Described("URIs of runs by arm: unpruned, static, adaptive, bilp.")]
+RunsByArm = Annotated[dict[str, list[str]], Described("URIs of runs by arm.")]
 Label = Annotated[str, Described("The display name.")]

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from bilp.artifacts.artifact import open_artifact
 from bilp.artifacts.run_layout import GRID, SYNTHETIC
 from bilp.config import PipelineConfig
-from bilp.config.arms import needs_experts, needs_scores, needs_selection, needs_teacher, planned_runs
+from bilp.config.arms import distilled_arms, evaluation_of, needs_experts, needs_scores, needs_selection, needs_teacher, planned_runs
 from bilp.config.defaults import GIVEN
 from bilp.config.explain import DEFAULT, Setting
 from bilp.config.nested import leaves
@@ -65,8 +65,8 @@ def stages(config: PipelineConfig) -> list[str]:
         found.append(f"{scored}keep {100 * config.prune.keep:g} % by {config.prune.criterion}")
     found += [f"train {config.experts.count} experts for each set of samples"] if needs_experts(config) else []
     runs, teacher = planned_runs(config), "train a teacher, " if needs_teacher(config.evaluate) else ""
-    found.append(f"distill {len(runs)} sets in {config.distill.rounds} rounds each ({', '.join(config.arms)})")
-    sets = len(runs) + len(config.evaluate.baselines)
+    found.append(f"distill {len(runs)} sets in {config.distill.rounds} rounds each ({', '.join(distilled_arms(config))})")
+    sets = len(runs) + len(evaluation_of(config).baselines)
     found.append(f"{teacher}train {config.evaluate.seeds * len(config.evaluate.networks)} networks on each of {sets} sets and test them")
     return found
 
@@ -109,14 +109,14 @@ def _ways_on(told: Headline, report_uri: str) -> Iterator[str]:
 
 
 def accuracy_table(rows: Sequence[AccuracyRow]) -> str:
-    """As on the page: what was trained on, its images, the accuracy with its interval, and the difference to the unpruned arm."""
+    """As on the page: what was trained on, its images, the accuracy, the difference to the unpruned arm and that to random images."""
     several = len({row.network for row in rows}) > 1
-    heads = ["trained on", *(["network"] if several else []), "images", "accuracy (95 %)", "against unpruned"]
-    lines = [heads, ["---", *(["---"] if several else []), "--:", "--:", "---"]]
+    heads = ["trained on", *(["network"] if several else []), "images", "accuracy (95 %)", "against unpruned", "over random"]
+    lines = [heads, ["---", *(["---"] if several else []), "--:", "--:", "---", "--:"]]
     for row in rows:
         difference = f"{row.difference}: {row.judgment}" if row.difference else ""
         network = [row.network] if several else []
-        lines.append([markdown(cell) for cell in (row.words.title, *network, row.images, row.shown, difference)])
+        lines.append([markdown(cell) for cell in (row.words.title, *network, row.images, row.shown, difference, row.gained)])
     return "\n".join(f"| {' | '.join(cells)} |" for cells in lines)
 
 

@@ -144,6 +144,28 @@ def prune(dataset_uri: str, scores_uri: str | None, config: PruneConfig, root: s
     return uri
 
 
+@stage("choose {label}", steps.beside("prune", "prune", "choosing"), result_words.kept)
+def choose_samples(
+    samples: str, label: str, dataset_uri: str, record_uri: str | None, selection_uri: str | None, seed: int, root: str
+) -> str:
+    """The real samples of an arm that takes others than static pruning keeps; the selection's URI.
+
+    Args:
+        samples: Their name in `bilp.config.arm_entries.SAMPLES`.
+        label: What displays call them.
+        dataset_uri: The real images.
+        record_uri: The record of their source, where it is known.
+        selection_uri: What static pruning keeps.
+        seed: Of a random draw.
+        root: Where results lie.
+    """
+    from bilp.pruning.chosen import Available, choose
+
+    uri = choose(samples, Available(dataset_uri, record_uri, selection_uri, seed, root))
+    assert uri is not None, "all samples need no task"
+    return uri
+
+
 @stage("expert {expert} of {label}", steps.one_of("experts", "experts of {label}", "expert", "expert", lambda given: given["config"].count))
 def train_expert(
     dataset_uri: DatasetUri,
@@ -289,17 +311,25 @@ def evaluate_synthetic(dataset_uri: DatasetUri, synthetic_uri: str, arm: str, ex
 
 
 @stage("evaluate baseline {baseline}", steps.evaluated_baseline, result_words.accuracy)
-def evaluate_baseline(dataset_uri: DatasetUri, baseline: BaselineName, ipc: Positive, config: EvaluateConfig, root: str) -> str:
+def evaluate_baseline(
+    dataset_uri: DatasetUri,
+    baseline: BaselineName,
+    ipc: Positive,
+    config: EvaluateConfig,
+    root: str,
+    selection_uri: str | None = None,
+) -> str:
     """The same on real images: all of them, or random subsets.
 
     Args:
         baseline: All images, or how they are chosen.
         ipc: Images per class of a choice.
         config: Networks, their training, seeds.
+        selection_uri: What static pruning keeps, for baselines that take images from it.
     """
     from bilp.evaluate import evaluate_baseline
 
-    return evaluate_baseline(dataset_uri, baseline, ipc, config, root, device(), progress())
+    return evaluate_baseline(dataset_uri, baseline, ipc, config, root, device(), progress(), selection_uri)
 
 
 @stage("robustness scores", steps.whole("evaluate", "robustness scores"))

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from bilp.api import composition
-from bilp.api.distilled import DistilledSet, Made, arm_of, as_set
+from bilp.api.distilled import DistilledSet, Made, as_set
 from bilp.api.evaluated import Evaluation, Report
 from bilp.api.ingested import Dataset, as_data, read
 from bilp.api.keywords import configured, for_images, merged
@@ -15,7 +15,7 @@ from bilp.api.naming import named_source
 from bilp.api.pruned import Scores, Selection, as_selection, scored_or_data
 from bilp.api.watching import watched
 from bilp.api.workspace import place_at, storage
-from bilp.config.arms import needs_scores, planned_runs
+from bilp.config.arms import arm_of, needs_scores, planned_runs
 from bilp.config.nested import merge
 from bilp.config.sources import OWN
 from bilp.data.sources.arrays import Arrays, hold
@@ -188,9 +188,11 @@ def evaluate(
         given = merge(given, one.made.given)
     given = merged(given, "evaluate", settings)
     config = for_images(given, real.config)
+    selections = [one.made.selection for one in opened] if data is None else []
+    kept = next((found.uri for found in selections if found is not None), None)
     asked = [(one.uri, arm, arms[:number].count(arm)) for number, (one, arm) in enumerate(zip(opened, arms, strict=True))]
     with place_at(real.root, device) as place:
-        uris = composition.sets_evaluated(real.uri, asked, int(opened[0].facts["ipc"]), config.evaluate, place)
+        uris = composition.sets_evaluated(real.uri, asked, int(opened[0].facts["ipc"]), config.evaluate, place, kept)
     for one, uri in zip(opened, uris[len(config.evaluate.baselines) :], strict=True):
         one.accuracy = summary([uri])[0].mean
     return Evaluation(uris, opened, real, given)

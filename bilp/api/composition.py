@@ -11,7 +11,7 @@ from bilp.api.workspace import Place
 from bilp.artifacts.run_layout import synthetic_uri
 from bilp.config import EvaluateConfig, PipelineConfig, ScoreConfig
 from bilp.config.arms import PlannedRun, needs_experts, needs_teacher
-from bilp.config.baselines import ALL_REAL, RANDOM_REAL
+from bilp.config.baselines import ALL_REAL, BASELINES, RANDOM_REAL
 from bilp.config.suspects import SuspectsConfig
 from bilp.distill import distill_round, finish_run, merge_round, pretrain_network, reselect_round, round_files, start_run
 from bilp.distill.pretraining import untrained
@@ -19,6 +19,7 @@ from bilp.evaluate import evaluate_baseline, evaluate_synthetic, train_teacher, 
 from bilp.evaluate.robustness import VARIANTS, robustness
 from bilp.experts.train_experts import collect_experts, train_expert
 from bilp.pruning.auto_reselect import found_reselect
+from bilp.pruning.chosen import Available, choose
 from bilp.scoring.summary import summarize
 from bilp.scoring.trial import record_predictions, score_trial
 from bilp.suspects.fates import adaptive_run
@@ -63,11 +64,15 @@ def suspects_of_run(
     return find_suspects(dataset_uri, scores_uri, SuspectsConfig(), at.root, record_uri, selection_uri, run, progress)
 
 
+def chosen(run: PlannedRun, dataset_uri: str, record_uri: str | None, selection_uri: str | None, at: Place) -> str | None:
+    """The selection that a run takes its samples from, made if need be; None for all. `selection_uri` is what static pruning keeps."""
+    return choose(run.chosen.samples, Available(dataset_uri, record_uri, selection_uri, run.chosen.seed, at.root))
+
+
 def distilled(run: PlannedRun, config: PipelineConfig, dataset_uri: str, selection_uri: str | None, at: Place) -> str:
-    """Everything that a run of the plan lacks; its URI. `selection_uri` counts for arms that prune statically."""
-    selection = selection_uri if run.static else None
-    experts = _experts(config, dataset_uri, selection, at) if needs_experts(config) else None
-    uri = start_run(dataset_uri, selection, run.distill, run.reselect, at.root, experts)
+    """Everything that a run of the plan lacks; its URI. `selection_uri` holds the samples that take part, None is all of them."""
+    experts = _experts(config, dataset_uri, selection_uri, at) if needs_experts(config) else None
+    uri = start_run(dataset_uri, selection_uri, run.distill, run.reselect, at.root, experts)
     shards = [None] if run.distill.shards == 1 else list(range(run.distill.shards))
     if not round_files.is_complete(uri, None):
         for number in untrained(uri) if run.distill.idc.pretrained.networks else ():
@@ -99,20 +104,28 @@ def _experts(config: PipelineConfig, dataset_uri: str, selection_uri: str | None
     return collect_experts(dataset_uri, selection_uri, config.experts, network, at.root)
 
 
-def evaluated(dataset_uri: str, runs: Runs, ipc: int, config: EvaluateConfig, at: Place) -> list[str]:
-    """URIs of the evaluations: of the baselines, then of the set of each run."""
+def evaluated(dataset_uri: str, runs: Runs, ipc: int, config: EvaluateConfig, at: Place, selection_uri: str | None = None) -> list[str]:
+    """URIs of the evaluations: of the baselines, some of which take images from the selection, then of the set of each run."""
     sets = [(synthetic_uri(run), arm, number) for arm, of_arm in runs.items() for number, run in enumerate(of_arm)]
-    return sets_evaluated(dataset_uri, sets, ipc, config, at)
+    return sets_evaluated(dataset_uri, sets, ipc, config, at, selection_uri)
 
 
-def sets_evaluated(dataset_uri: str, sets: Sequence[tuple[str, str, int]], ipc: int, config: EvaluateConfig, at: Place) -> list[str]:
+def sets_evaluated(
+    dataset_uri: str,
+    sets: Sequence[tuple[str, str, int]],
+    ipc: int,
+    config: EvaluateConfig,
+    at: Place,
+    selection_uri: str | None = None,
+) -> list[str]:
     """The same of sets, each with its arm and its number within it."""
     if needs_teacher(config):
         train_teacher(dataset_uri, config.teacher, config.seed, at.root, at.device, at.watch.step("training the teacher"))
     found = []
     for baseline in config.baselines:
         progress = at.watch.step(f"evaluating {baseline}")
-        found.append(evaluate_baseline(dataset_uri, baseline, ipc, config, at.root, at.device, progress))
+        kept = selection_uri if BASELINES[baseline].selected else None
+        found.append(evaluate_baseline(dataset_uri, baseline, ipc, config, at.root, at.device, progress, kept))
     for uri, arm, number in sets:
         progress = at.watch.step(f"evaluating {arm}")
         found.append(evaluate_synthetic(dataset_uri, uri, arm, number, config, at.root, at.device, progress))

@@ -15,9 +15,9 @@ from bilp.api.pruned import Selection, as_selection
 from bilp.artifacts import layout
 from bilp.artifacts.artifact import open_artifact
 from bilp.artifacts.run_layout import GRID, RECORD, SYNTHETIC
-from bilp.config.arms import LEVELS
+from bilp.config import Arm
+from bilp.config.arms import arm_of
 from bilp.config.nested import merge
-from bilp.config.pipeline import Arm
 from bilp.data.whitening import Whitening
 from bilp.distill.run import open_run
 from bilp.errors import ConfigError
@@ -102,11 +102,6 @@ def _made(run_uri: str) -> Made:
     return Made(
         data, selection, arm_of(selection is not None, adaptive), merge(data.given if selection is None else selection.given, given)
     )
-
-
-def arm_of(static: bool, adaptive: bool) -> Arm:
-    """The arm that prunes so."""
-    return next(arm for arm, levels in LEVELS.items() if levels == (static, adaptive))
 
 
 def load_distilled(uri: Uri, root: Uri | None = None) -> DistilledSet:

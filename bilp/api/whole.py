@@ -14,11 +14,12 @@ from bilp.api.pruned import Scores, Selection
 from bilp.api.watching import watched
 from bilp.api.workspace import Place, place_at, storage
 from bilp.config import PipelineConfig
-from bilp.config.arms import LEVELS, needs_scores, needs_selection, planned_runs
+from bilp.config.arm_entries import ARMS
+from bilp.config.arms import distilled_arms, evaluation_of, needs_scores, needs_selection, planned_runs
 from bilp.config.nested import as_plain, merge
 from bilp.errors import ConfigError
 from bilp.evaluate import summary
-from bilp.preflight import check_fit
+from bilp.preflight import check_choices, check_fit
 from bilp.pruning.prune import prune
 from bilp.report import report
 from bilp.storage.objects import Uri
@@ -57,6 +58,7 @@ def run(
     if data is None:
         data = _ingested(config, base, storage(root))
     check_fit(config, data.uri)
+    check_choices(config, data.record_uri)
     with place_at(data.root, device) as place:
         return _reported(config, data, base, place)
 
@@ -71,10 +73,13 @@ def _reported(config: PipelineConfig, data: Dataset, given: Given, at: Place) ->
     selection = _selected(config, data, given, at) if needs_selection(config) else None
     scores = None if selection is None else selection.scores
     config = composition.with_found_reselect(config, data.uri, None if scores is None else scores.uri, at)
-    runs: dict[str, list[str]] = {arm: [] for arm in config.arms}
+    kept = None if selection is None else selection.uri
+    runs: dict[str, list[str]] = {arm: [] for arm in distilled_arms(config)}
     for planned in planned_runs(config):
-        runs[planned.arm].append(composition.distilled(planned, config, data.uri, None if selection is None else selection.uri, at))
-    uris = composition.evaluated(data.uri, runs, config.ipc, config.evaluate, at)
+        chosen = composition.chosen(planned, data.uri, data.record_uri, kept, at)
+        runs[planned.arm].append(composition.distilled(planned, config, data.uri, chosen, at))
+    evaluation = evaluation_of(config)
+    uris = composition.evaluated(data.uri, runs, config.ipc, evaluation, at, kept)
     shown = list(uris)
     if config.evaluate.robustness:
         shown.append(composition.scores_of_robustness(data.uri, runs, config.ipc, config.evaluate, at))
@@ -82,11 +87,11 @@ def _reported(config: PipelineConfig, data: Dataset, given: Given, at: Place) ->
     suspicious = composition.suspects_of_run(data.uri, data.record_uri, scored, chosen, runs, at)
     page = report(config, data.uri, scored, chosen, runs, shown, data.root, record_uri=data.record_uri, suspects_uri=suspicious)
     sets = [
-        load_distilled(one).made_of(Made(data, selection if LEVELS[arm][0] else None, arm, given))
-        for arm, of_arm in zip(config.arms, runs.values(), strict=True)
+        load_distilled(one).made_of(Made(data, selection if ARMS[arm].choice.static else None, arm, given))
+        for arm, of_arm in runs.items()
         for one in of_arm
     ]
-    for one, uri in zip(sets, uris[len(config.evaluate.baselines) :], strict=True):
+    for one, uri in zip(sets, uris[len(evaluation.baselines) :], strict=True):
         one.accuracy = summary([uri])[0].mean
     return Report(page, Evaluation(uris, sets, data, given), scores, selection)
 

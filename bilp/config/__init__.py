@@ -1,5 +1,6 @@
 """Every setting of every stage, as frozen pydantic models; what others need of them is imported from here."""
 
+from bilp.config.arm_entries import Arm
 from bilp.config.augmentations import AugmentFamily
 from bilp.config.base import Frozen, MethodName, ProtocolName, SourceName
 from bilp.config.baselines import BaselineName
@@ -14,7 +15,7 @@ from bilp.config.methods.idc import DreamConfig, IdcConfig
 from bilp.config.methods.idm import IdmConfig
 from bilp.config.methods.trajectory import ExpertsConfig, TrajectoryConfig
 from bilp.config.network import NetworkConfig, NetworkName
-from bilp.config.pipeline import Arm, PipelineConfig, ReportConfig, settings
+from bilp.config.pipeline import PipelineConfig, ReportConfig, settings
 from bilp.config.protocols import PROTOCOLS
 from bilp.config.prune import PruneConfig
 from bilp.config.reselect import ReselectConfig, ScoreName

@@ -4,22 +4,33 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from bilp.config.arm_entries import ARMS, SAMPLES, Arm, ArmEntry, SamplesEntry
 from bilp.config.baselines import BASELINES
 from bilp.config.criteria import CRITERIA
 from bilp.config.distill import DistillConfig
 from bilp.config.evaluate import EvaluateConfig
 from bilp.config.methods import METHODS
-from bilp.config.pipeline import Arm, PipelineConfig
+from bilp.config.pipeline import PipelineConfig
 from bilp.config.prune import PruneConfig
 from bilp.config.reselect import ReselectConfig
 
-# BiLP prunes on two levels; an arm switches each on or off: (static selection, adaptive reselection).
-LEVELS: dict[Arm, tuple[bool, bool]] = {
-    "unpruned": (False, False),
-    "static": (True, False),
-    "adaptive": (False, True),
-    "bilp": (True, True),
-}
+
+@dataclass(frozen=True)
+class Chosen:
+    """Real samples that take part in runs: their entry in SAMPLES, and the seed of their draw, if they are drawn."""
+
+    samples: str
+    seed: int = 0
+
+    @property
+    def entry(self) -> SamplesEntry:
+        """Of the samples."""
+        return SAMPLES[self.samples]
+
+    @property
+    def label(self) -> str:
+        """What displays call them."""
+        return self.entry.title + (f" (seed {self.seed})" if self.entry.redrawn else "")
 
 
 @dataclass(frozen=True)
@@ -28,30 +39,58 @@ class PlannedRun:
 
     arm: Arm
     experiment: int
-    static: bool
-    """Whether real samples come from the static selection only."""
+    chosen: Chosen
+    """The real samples that take part."""
     distill: DistillConfig
     reselect: ReselectConfig
 
+    @property
+    def static(self) -> bool:
+        """Whether real samples come from the static selection only."""
+        return self.chosen.entry.static
+
 
 def planned_runs(config: PipelineConfig) -> list[PlannedRun]:
-    """Every run of every arm. Experiment k of all arms has the seed distill.seed + k, so arms differ in pruning alone.
+    """Every run of every arm that distills. Experiment k of all arms has the seed distill.seed + k, so arms differ in pruning alone.
 
     Adaptive pruning does not apply to methods whose real samples have no effect of their own: their arm bilp is static pruning.
+    Samples that are drawn at random are drawn anew for each experiment, from prune.seed + k.
     """
     runs = []
-    for arm in config.arms:
-        static, adaptive = LEVELS[arm]
-        reselect = config.reselect if adaptive and METHODS[config.method].adaptive else config.reselect.model_copy(update={"beta": 0.0})
+    for arm in distilled_arms(config):
+        entry = ARMS[arm]
+        adaptive = entry.adaptive and METHODS[config.method].adaptive
+        reselect = config.reselect if adaptive else config.reselect.model_copy(update={"beta": 0.0})
         for experiment in range(config.experiments):
             distill = config.distill.model_copy(update={"seed": config.distill.seed + experiment})
-            runs.append(PlannedRun(arm, experiment, static, distill, reselect))
+            seed = config.prune.seed + experiment if entry.choice.redrawn else 0
+            runs.append(PlannedRun(arm, experiment, Chosen(entry.samples, seed), distill, reselect))
     return runs
 
 
+def distilled_arms(config: PipelineConfig) -> list[str]:
+    """The arms that have synthetic sets, in the order given."""
+    return [arm for arm in config.arms if ARMS[arm].distills]
+
+
+def evaluation_of(config: PipelineConfig) -> EvaluateConfig:
+    """The settings of the evaluation, in which the arms that distill nothing stand among the baselines: networks learn real images."""
+    undistilled = [arm for arm in config.arms if not ARMS[arm].distills and arm not in config.evaluate.baselines]
+    return config.evaluate.model_copy(update={"baselines": (*config.evaluate.baselines, *undistilled)})
+
+
+def arm_of(static: bool, adaptive: bool) -> Arm:
+    """The arm that prunes so."""
+
+    def prunes_so(entry: ArmEntry) -> bool:
+        return entry.distills and entry.choice.static == static and entry.choice.after_static == static and entry.adaptive == adaptive
+
+    return next(name for name, entry in ARMS.items() if prunes_so(entry))
+
+
 def needs_selection(config: PipelineConfig) -> bool:
-    """Whether any arm prunes statically."""
-    return any(LEVELS[arm][0] for arm in config.arms)
+    """Whether any arm or baseline needs the static selection."""
+    return any(ARMS[arm].choice.after_static for arm in config.arms) or any(BASELINES[name].selected for name in config.evaluate.baselines)
 
 
 def needs_scores(prune: PruneConfig) -> bool:
@@ -72,6 +111,7 @@ def needs_experts(config: PipelineConfig) -> bool:
 def adaptive_note(config: PipelineConfig) -> str:
     """A sentence for the reader if an arm's adaptive level does not apply to the method; else empty."""
     method = METHODS[config.method]
-    if method.adaptive or "bilp" not in config.arms:
+    reduced = next((arm for arm in config.arms if ARMS[arm].adaptive and ARMS[arm].otherwise is not None), None)
+    if method.adaptive or reduced is None:
         return ""
-    return f"Adaptive pruning does not apply to method {method.name}: it {method.no_effect}, so arm bilp prunes statically alone."
+    return f"Adaptive pruning does not apply to method {method.name}: it {method.no_effect}, so arm {reduced} prunes statically alone."

@@ -20,19 +20,26 @@ class BaselineEntry:
     css: str = "c-random"
     """Class of its color on the page."""
     chooser: str | None = None
-    """"module:name" of what chooses its images (see `bilp.evaluate.baselines.Chooser`); None for all real training images, whatever
+    """"module:name" of what chooses its images (see `bilp.evaluate.baselines.Chooser`); None for all that there are, whatever
     ipc is."""
     covers: bool = False
     """Whether images are chosen by the features of the teacher, which is trained for that."""
+    selected: bool = False
+    """Whether images are taken from what static pruning keeps, which is made first, and not from all real training images."""
+    hidden: bool = False
+    """Whether it is evaluated for the arm of the same name, and offered to nobody as a baseline."""
 
     @property
     def whole(self) -> bool:
-        """Whether it is all real training images, which have a number of epochs of their own."""
+        """Whether it is all images that there are, which have a number of epochs of their own."""
         return self.chooser is None
 
 
 ALL_REAL, RANDOM_REAL = "full", "random"
 """Those that the page's first sentence and the scores of DD-Ranking compare with."""
+
+DIRECT = "direct"
+"""The real images of the arm of the same name."""
 
 _AS_MANY = "trained on as many real images"
 
@@ -61,6 +68,23 @@ BASELINES: Registry[BaselineEntry] = Registry(
             chooser="bilp.evaluate.baselines:centered_choice",
             covers=True,
         ),
+        BaselineEntry(
+            "random_kept",
+            "Random kept images",
+            f"{_AS_MANY} as there are synthetic ones, drawn at random from those that static pruning keeps",
+            "c-random-kept",
+            chooser="bilp.evaluate.baselines:random_choice",
+            selected=True,
+        ),
+        BaselineEntry(
+            DIRECT,
+            "Selected real images",
+            "trained on every real image that static pruning keeps, in as many steps as on all of them: no distillation",
+            "c-direct",
+            selected=True,
+            hidden=True,
+        ),
     ),
+    hidden=lambda entry: entry.hidden,
 )
 BaselineName = Annotated[str, EntryName("bilp.config.baselines:BASELINES")]

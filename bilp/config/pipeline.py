@@ -11,12 +11,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from functools import cache
 from operator import attrgetter
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Self
 
 from pydantic import Field, GetJsonSchemaHandler, ModelWrapValidatorHandler, PrivateAttr, model_validator
 from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema
 
+from bilp.config.arm_entries import ARMS, UNPRUNED, Arm
 from bilp.config.base import Frozen, GpuArithmetic, Kept, MethodName, Positive, Seed, SourceName
 from bilp.config.criteria import CRITERIA
 from bilp.config.defaults import DIAL_PATHS, KnownOrigins, complete
@@ -34,8 +35,6 @@ from bilp.config.score import ScoreConfig
 from bilp.config.sources import DEFAULT_SOURCE, SOURCES
 from bilp.registry import recorded_in
 from bilp.storage.uris import refuse_secrets
-
-Arm = Literal["unpruned", "static", "adaptive", "bilp"]
 
 
 class ReportConfig(Frozen):
@@ -68,8 +67,8 @@ class PipelineConfig(Frozen):
     gpu: GpuArithmetic = "float32"
     experiments: Positive = 1
     """Independently seeded distillations per arm."""
-    arms: Annotated[tuple[Arm, ...], Field(min_length=1)] = ("unpruned", "bilp")
-    """Which prunings are compared: none, static alone, adaptive alone, both (bilp)."""
+    arms: Annotated[tuple[Arm, ...], Field(min_length=1)] = (UNPRUNED, "bilp")
+    """What is compared: no pruning, static alone, adaptive alone, both (bilp), random samples, true labels, no distillation."""
     recipe: str | None = None
     """Recipe to start from: a name in recipes/ or the path of a YAML file."""
     recipe_dataset: RecipeDataset = "same"
@@ -135,6 +134,8 @@ class PipelineConfig(Frozen):
         for name, compared in (("arms", self.arms), ("evaluate.baselines", self.evaluate.baselines)):
             if len(set(compared)) != len(compared):  # its trainings would count twice
                 raise ValueError(f"{name} {list(compared)} names one twice: name each once")
+        if not any(ARMS[arm].distills for arm in self.arms):
+            raise ValueError(f"arms {list(self.arms)} distill nothing: add one that does, such as {UNPRUNED}")
         return self
 
     @model_validator(mode="after")
@@ -144,9 +145,10 @@ class PipelineConfig(Frozen):
             raise ValueError(
                 f"method {self.method} decodes images and steps them as pixels, which whitened ones are not: set ingest.whitening to none"
             )
-        if "adaptive" in self.arms and not method.adaptive:
+        refused = next((arm for arm in self.arms if ARMS[arm].adaptive and ARMS[arm].otherwise is None), None)
+        if refused is not None and not method.adaptive:
             raise ValueError(
-                f"arm adaptive does not apply to method {self.method}, which {method.no_effect}: "
+                f"arm {refused} does not apply to method {self.method}, which {method.no_effect}: "
                 "use arm static (bilp prunes statically alone here)"
             )
         if told := misfit(self.method, self.reselect):

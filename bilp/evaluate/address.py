@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
-from bilp.artifacts.artifact import Artifact
-from bilp.artifacts.facts import SyntheticFacts
+from bilp.artifacts.artifact import Artifact, open_artifact
+from bilp.artifacts.facts import SelectionFacts, SyntheticFacts
 from bilp.config import BaselineName, EvaluateConfig
-from bilp.config.baselines import BASELINES
+from bilp.config.baselines import BASELINES, BaselineEntry
 from bilp.data import Dataset
+from bilp.errors import ConfigError
 from bilp.evaluate.results import Publication
 from bilp.evaluate.teacher import teacher_key
+from bilp.pruning.prune import KIND as SELECTION
 
 
 def of_synthetic(root: str, config: EvaluateConfig, arm: str, experiment: int, dataset: Dataset, synthetic: Artifact) -> Publication:
@@ -28,7 +31,21 @@ def of_synthetic(root: str, config: EvaluateConfig, arm: str, experiment: int, d
     return Publication(root, config, config.epochs, arm, experiment, dataset.fingerprint, subject)
 
 
-def of_baseline(root: str, config: EvaluateConfig, baseline: BaselineName, ipc: int, dataset: Dataset) -> Publication:
+def selection_of(entry: BaselineEntry, selection_uri: str | None, dataset: Dataset) -> Artifact | None:
+    """The selection that a baseline takes its images from; None for one that takes them from all.
+
+    Raises ConfigError if there has to be one, and IncompatibleArtifact if it was made for another data set.
+    """
+    if not entry.selected:
+        return None
+    if selection_uri is None:
+        raise ConfigError(f"baseline {entry.name} takes images that static pruning keeps: give the URI of a selection")
+    return open_artifact(selection_uri, SELECTION, expect={"dataset": dataset.fingerprint})
+
+
+def of_baseline(
+    root: str, config: EvaluateConfig, baseline: BaselineName, ipc: int, dataset: Dataset, selection: Artifact | None = None
+) -> Publication:
     """The evaluation of real images.
 
     Args:
@@ -37,6 +54,7 @@ def of_baseline(root: str, config: EvaluateConfig, baseline: BaselineName, ipc: 
         baseline: Which images, by name.
         ipc: How many per class; a whole baseline has all of them, whatever this is.
         dataset: The images.
+        selection: What static pruning keeps of them, for a baseline that takes images from it (`selection_of`).
     """
     subject: dict[str, Any] = {"real": baseline}
     entry = BASELINES[baseline]
@@ -47,7 +65,17 @@ def of_baseline(root: str, config: EvaluateConfig, baseline: BaselineName, ipc: 
     if entry.whole:
         config = config.model_copy(update={"batch_norm_epochs": None})
     epochs = config.full_epochs if entry.whole else config.epochs
+    if selection is not None:
+        subject |= {"selection": selection.manifest.key}
+        if entry.whole:
+            epochs = epochs_of_as_many_steps(config, len(dataset.train), selection.stated(SelectionFacts).kept)
     return Publication(root, config, epochs, baseline, 0, dataset.fingerprint, subject)
+
+
+def epochs_of_as_many_steps(config: EvaluateConfig, all_images: int, images: int) -> int:
+    """Epochs on `images` that make as many steps as `full_epochs` on all images do, rounded; at least 1."""
+    per_epoch = [math.ceil(count / config.batch_size) for count in (all_images, images)]
+    return max(1, round(config.full_epochs * per_epoch[0] / per_epoch[1]))
 
 
 def with_learned_rate(config: EvaluateConfig, synthetic: Artifact) -> EvaluateConfig:

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import cache, partial
+from functools import cache, cached_property, partial
 
 import torch
 from torch import Tensor
 
-from bilp.data import Dataset, Split
+from bilp.data import Dataset
+from bilp.data.pool import RealPool
 from bilp.errors import ConfigError
 from bilp.evaluate.teacher import features
 from bilp.nets import Network
@@ -17,21 +18,10 @@ from bilp.scoring.coverage import herding, k_center
 from bilp.seeds import generator
 
 
-def check_subset(dataset: Dataset, ipc: int, baseline: str) -> None:
-    """Raise ConfigError if a class has fewer than `ipc` training images."""
-    if ipc < 1:
-        raise ConfigError(f"baseline {baseline} needs at least one image per class, not ipc = {ipc}")
-    short = {name: len(indices) for name, indices in zip(dataset.class_names, dataset.train.by_class(), strict=True) if len(indices) < ipc}
-    if short:
-        found = ", ".join(f"{name} has {count}" for name, count in short.items())
-        needed = f"baseline {baseline} needs ipc = {ipc} training images per class"
-        raise ConfigError(f"{needed}, but {found}: lower ipc or leave the baseline out")
-
-
-def random_subset(train: Split, ipc: int, seed: int, number: int) -> Tensor:
-    """Sample ids `[classes * ipc]` in order of their class, `ipc` drawn without replacement from each."""
+def random_subset(members: Sequence[Tensor], ipc: int, seed: int, number: int) -> Tensor:
+    """Sample ids `[classes * ipc]` in order of their class, `ipc` drawn without replacement from each class's `members`."""
     stream = generator(seed, "evaluate", "subset", number)
-    return torch.cat([indices[torch.randperm(len(indices), generator=stream)[:ipc]] for indices in train.by_class()])
+    return torch.cat([indices[torch.randperm(len(indices), generator=stream)[:ipc]] for indices in members])
 
 
 @dataclass(frozen=True)
@@ -43,12 +33,31 @@ class Choice:
     seed: int
     teacher: Network | None = None
     device: str = "cpu"
+    selected: Tensor | None = None
+    """The sample ids that may be chosen; None for all training images."""
+
+    @cached_property
+    def members(self) -> tuple[Tensor, ...]:
+        """By class, the sample ids that may be chosen, ascending."""
+        return RealPool(self.dataset, self.selected).by_class
 
     def features(self, label: int) -> Tensor:
-        """The teacher's features `[n, F]` of a class's training images. Raises ConfigError without a teacher."""
+        """The teacher's features `[n, F]` of the images of a class that may be chosen. Raises ConfigError without a teacher."""
         if self.teacher is None:
             raise ConfigError("a choice that covers a class needs a teacher, whose features it covers")
-        return features(self.teacher, self.dataset, self.dataset.train.by_class()[label], self.device)
+        return features(self.teacher, self.dataset, self.members[label], self.device)
+
+
+def check_subset(of: Choice, baseline: str) -> None:
+    """Raise ConfigError if a class has fewer images to choose from than are chosen."""
+    ipc, dataset = of.ipc, of.dataset
+    if ipc < 1:
+        raise ConfigError(f"baseline {baseline} needs at least one image per class, not ipc = {ipc}")
+    short = {name: len(indices) for name, indices in zip(dataset.class_names, of.members, strict=True) if len(indices) < ipc}
+    if short:
+        found = ", ".join(f"{name} has {count}" for name, count in short.items())
+        needed = f"baseline {baseline} needs ipc = {ipc} training images per class"
+        raise ConfigError(f"{needed}, but {found}: lower ipc or leave the baseline out")
 
 
 Chooser = Callable[[Choice], Callable[[int], Tensor]]
@@ -57,19 +66,19 @@ Chooser = Callable[[Choice], Callable[[int], Tensor]]
 
 def random_choice(of: Choice) -> Callable[[int], Tensor]:
     """Another random subset `[classes * ipc]` for each training."""
-    return partial(random_subset, of.dataset.train, of.ipc, of.seed)
+    return partial(random_subset, of.members, of.ipc, of.seed)
 
 
 def herded_choice(of: Choice) -> Callable[[int], Tensor]:
     """Herding (Welling 2009): one choice `[classes * ipc]` for all trainings, whose mean stays close to the class's."""
-    members = of.dataset.train.by_class()
+    members = of.members
     same = torch.cat([indices[herding(of.features(label), of.ipc)] for label, indices in enumerate(members)])
     return lambda number: same
 
 
 def centered_choice(of: Choice) -> Callable[[int], Tensor]:
     """K-center (Sener & Savarese 2018), `[classes * ipc]`: it starts, in each training and class, from another image drawn at random."""
-    members = of.dataset.train.by_class()
+    members = of.members
     features_of = cache(of.features)
 
     @cache

@@ -22,8 +22,9 @@ from bilp.evaluate.training import ImageSet
 from bilp.images.decode_stored import decoded
 from bilp.nets import Network
 from bilp.progress import Progress, silent
+from bilp.pruning.prune import kept_samples
 from bilp.registry import resolve
-from bilp.storage.objects import Uri, as_uri
+from bilp.storage.objects import Uri, as_uri, optional_uri
 
 
 def evaluate_synthetic(
@@ -88,12 +89,15 @@ def evaluate_baseline(
     root: Uri,
     device: str = "cpu",
     progress: Progress = silent,
+    selection_uri: Uri | None = None,
 ) -> str:
     """The same protocol on real images; the evaluation's URI. Arm is the baseline's name, experiment is 0.
 
-    A whole baseline is the train split for `config.full_epochs`, whatever `ipc` is. The others are `ipc` images per class for
+    A whole baseline is the train split for `config.full_epochs`, whatever `ipc` is, or what the selection keeps for as many steps.
+    The others are `ipc` images per class for
     `config.epochs`, chosen at random anew for each seed, or so that they cover the class in the features of `config.teacher`
-    (see `bilp.config.baselines`). Raises ConfigError if a class has fewer images, and as `evaluate_synthetic`.
+    (see `bilp.config.baselines`). Raises ConfigError if a class has fewer images or a selection is needed and not given, and as
+    `evaluate_synthetic`.
 
     Args:
         dataset_uri: Real images.
@@ -103,31 +107,35 @@ def evaluate_baseline(
         root: Where results lie.
         device: Where networks are trained.
         progress: Counts epochs over all trainings.
+        selection_uri: What static pruning keeps, for baselines that take images from it.
     """
     dataset_uri, config, root = as_uri(dataset_uri), model_of(EvaluateConfig, config), as_uri(root)
     if baseline not in BASELINES:
-        *names, last = BASELINES
+        *names, last = BASELINES.choosable()
         raise ConfigError(f"unknown baseline {baseline!r}: use {', '.join(names)} or {last}")
     entry = BASELINES[baseline]
     dataset = open_dataset(dataset_uri)
+    selection = address.selection_of(entry, optional_uri(selection_uri), dataset)
+    publication = address.of_baseline(root, config, baseline, ipc, dataset, selection)
+    selected = None if selection is None else kept_samples(selection, dataset.train.labels)
     if not entry.whole:
-        check_subset(dataset, ipc, baseline)
-    publication = address.of_baseline(root, config, baseline, ipc, dataset)
+        check_subset(Choice(dataset, ipc, config.seed, selected=selected), baseline)
     if publication.exists():
         return publication.uri
     check_networks(config, dataset.shape, dataset.classes)
     teacher = _teacher(dataset_uri, dataset, config, root, device) if entry.covers or config.labels == "soft" else None
-    set_for = _real_set(entry, Choice(dataset, ipc, config.seed, teacher, device))
+    set_for = _real_set(entry, Choice(dataset, ipc, config.seed, teacher, device, selected))
     labelling = teacher if config.labels == "soft" else None
     plan = Plan(publication.config, publication.epochs, baseline, device, progress, publication.parts_of, labelling)
-    return publication.publish(train_all(plan, dataset, set_for), {"dataset": dataset_uri}, device)
+    parents = {"dataset": dataset_uri, **({} if selection is None else {"selection": selection.uri})}
+    return publication.publish(train_all(plan, dataset, set_for), parents, device)
 
 
 def _real_set(entry: BaselineEntry, of: Choice) -> Callable[[int], ImageSet]:
     """The images of a baseline for the training of a number."""
     train = of.dataset.train
     if entry.chooser is None:
-        everything = cache(partial(ImageSet.of_split, train, of.dataset.shape, of.device))
+        everything = cache(partial(ImageSet.of_split, train, of.dataset.shape, of.device, of.selected))
         return lambda number: everything()
     chooser: Chooser = resolve(entry.chooser)
     choose = chooser(of)

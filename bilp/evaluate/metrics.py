@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
-from statistics import fmean, stdev
+from dataclasses import dataclass, replace
 
 from bilp.artifacts.artifact import open_artifact
 from bilp.errors import ConfigError
 from bilp.evaluate.rows import KIND, evaluation_rows
+from bilp.evaluate.uncertainty import Estimate, estimate, over
 from bilp.storage.objects import Uri, as_uri
-
-CONFIDENCE = 0.95
 
 
 @dataclass(frozen=True)
@@ -48,7 +46,7 @@ class Difference:
 
 @dataclass(frozen=True)
 class PairedTest:
-    """A paired difference, its t statistic with n - 1 degrees of freedom, and the probability of one at least as large by chance."""
+    """A paired difference, its t statistic, and the probability of one at least as large by chance."""
 
     difference: Difference
     t: float
@@ -63,40 +61,63 @@ def measurements(evaluation_uris: Sequence[Uri]) -> list[Measurement]:
 
 
 def summary(evaluation_uris: Sequence[Uri]) -> list[Row]:
-    """One row per arm and network, in order of appearance, over the trainings of all experiments and seeds."""
-    groups: dict[tuple[str, str], list[float]] = {}
+    """One row per arm and network, in order of appearance, over the trainings of all experiments and seeds (`mean_accuracy`)."""
+    groups: dict[tuple[str, str], list[Measurement]] = {}
     for measured in measurements(evaluation_uris):
-        groups.setdefault((measured.arm, measured.network), []).append(measured.accuracy)
-    return [Row(arm, network, *interval(values), len(values)) for (arm, network), values in groups.items()]
+        groups.setdefault((measured.arm, measured.network), []).append(measured)
+    means = [(arm, network, mean_accuracy(rows)) for (arm, network), rows in groups.items()]
+    return [Row(arm, network, mean.mean, mean.half_width95, mean.n) for arm, network, mean in means]
 
 
 def interval(values: Sequence[float]) -> tuple[float, float]:
-    """Mean and half width of its 95 % interval by Student's t; the half width of a single value is infinite."""
-    if not values:
-        raise ValueError("an interval needs at least one value")
-    if len(values) == 1:
-        return values[0], math.inf
-    return fmean(values), _quantile(len(values)) * stdev(values) / math.sqrt(len(values))
+    """Mean of independent values and half width of its 95 % interval by Student's t; the half width of a single value is infinite."""
+    found = over(list(values))
+    return found.mean, found.half_width95
+
+
+def mean_accuracy(rows: Sequence[Measurement]) -> Difference:
+    """The mean accuracy of an arm over n trainings, with an interval that covers distillations and trainings (`bilp.evaluate.uncertainty`).
+
+    With one distillation the interval covers trainings on its set alone.
+    """
+    found = estimate({(row.experiment, (row.network, row.seed)): row.accuracy for row in rows})
+    return Difference(found.mean, found.half_width95, len(rows))
 
 
 def paired_difference(ours: Sequence[Measurement], theirs: Sequence[Measurement]) -> Difference:
     """Accuracy of `ours` minus `theirs` over the trainings with the same (experiment, network, seed).
 
     These share their initial network and the order of batches, so chance that is common to both cancels. Trainings on
-    the same synthetic set are no independent evidence about how it was made: with several experiments the values are
-    the experiments' mean differences, with one they are the single pairs, and the interval speaks of that set only.
+    the same synthetic set are no independent evidence about how it was made: with several experiments n is their number and the interval
+    covers both levels (`bilp.evaluate.uncertainty`), with one n counts the single pairs and the interval speaks of that set only.
     Raises ConfigError if the two do not consist of the same trainings.
     """
+    found, n = _paired(ours, theirs)
+    return Difference(found.mean, found.half_width95, n)
+
+
+def gain_over(ours: Sequence[Measurement], control: Sequence[Measurement]) -> Difference:
+    """Accuracy of `ours` minus that of a `control` that has one experiment, over the trainings with the same (network, seed).
+
+    Each distillation is compared with the same control, whose luck with a seed is a part of what that seed adds to every difference.
+    n counts the seeds. Raises ConfigError as `paired_difference`.
+    """
+    experiments = dict.fromkeys(row.experiment for row in ours)
+    repeated = [replace(row, experiment=experiment) for experiment in experiments for row in control]
+    found, _ = _paired(ours, repeated)
+    return Difference(found.mean, found.half_width95, len(control))
+
+
+def _paired(ours: Sequence[Measurement], theirs: Sequence[Measurement]) -> tuple[Estimate, int]:
+    """The difference, and over how many values: experiments, or the pairs of a single one."""
     left, right = _by_training(ours), _by_training(theirs)
     if not left or left.keys() != right.keys():
         alone = sorted(left.keys() ^ right.keys())
         shown = ", ".join(f"experiment {e} {n} seed {s}" for e, n, s in alone[:3]) + (", ..." if len(alone) > 3 else "")
         raise ConfigError(f"cannot pair {len(left)} with {len(right)} trainings ({shown or 'there are none'}): evaluate both alike")
-    by_experiment: dict[int, list[float]] = {}
-    for training, value in left.items():
-        by_experiment.setdefault(training[0], []).append(value - right[training])
-    values = [fmean(pairs) for pairs in by_experiment.values()] if len(by_experiment) > 1 else next(iter(by_experiment.values()))
-    return Difference(*interval(values), len(values))
+    differences = {(e, (network, seed)): value - right[e, network, seed] for (e, network, seed), value in left.items()}
+    experiments = len({experiment for experiment, _ in differences})
+    return estimate(differences), experiments if experiments > 1 else len(differences)
 
 
 def paired_test(ours: Sequence[Measurement], theirs: Sequence[Measurement]) -> PairedTest:
@@ -104,23 +125,16 @@ def paired_test(ours: Sequence[Measurement], theirs: Sequence[Measurement]) -> P
 
     With a single value nothing can be tested: t is nan and p is 1. Equal values everywhere give t = 0, or an infinite one.
     """
-    found = paired_difference(ours, theirs)
-    if found.n == 1:
+    told, n = _paired(ours, theirs)
+    found = Difference(told.mean, told.half_width95, n)
+    if math.isinf(told.error):
         return PairedTest(found, math.nan, 1.0)
-    error = found.half_width95 / _quantile(found.n)
-    if error == 0.0:
-        return PairedTest(found, 0.0, 1.0) if found.mean == 0.0 else PairedTest(found, math.copysign(math.inf, found.mean), 0.0)
+    if told.error == 0.0:
+        return PairedTest(found, 0.0, 1.0) if told.mean == 0.0 else PairedTest(found, math.copysign(math.inf, told.mean), 0.0)
     from scipy.special import stdtr
 
-    t = found.mean / error
-    return PairedTest(found, t, 2.0 * float(stdtr(found.n - 1, -abs(t))))
-
-
-def _quantile(n: int) -> float:
-    """Of Student's t, for the interval of the mean of n values."""
-    from scipy.special import stdtrit  # which takes longer to import than a listing of results may take
-
-    return float(stdtrit(n - 1, (1 + CONFIDENCE) / 2))
+    t = told.mean / told.error
+    return PairedTest(found, t, 2.0 * float(stdtr(told.freedom, -abs(t))))
 
 
 def _by_training(rows: Sequence[Measurement]) -> dict[tuple[int, str, int], float]:

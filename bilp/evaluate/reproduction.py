@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
-from typing import Annotated, Any, get_args
+from dataclasses import dataclass, replace
+from typing import Annotated, Any
 
 import pyarrow as pa
 from pydantic import Field, ValidationError
@@ -15,13 +15,14 @@ from bilp.artifacts.artifact import content_key, open_artifact
 from bilp.artifacts.publication import TableFile, publish_table
 from bilp.artifacts.tables import REPRODUCTION
 from bilp.config import Arm, Frozen, PipelineConfig
+from bilp.config.arm_entries import ARMS, UNPRUNED
 from bilp.config.base import Positive
 from bilp.config.baselines import BASELINES
 from bilp.config.nested import leaves, merge
 from bilp.config.recipes import load_recipe, read_recipe
 from bilp.config.sources import DEFAULT_SOURCE, SOURCES
 from bilp.errors import ConfigError, DamagedArtifact
-from bilp.evaluate.metrics import Difference, Measurement, interval, measurements, paired_difference
+from bilp.evaluate.metrics import Difference, Measurement, mean_accuracy, measurements, paired_difference
 from bilp.registry import AS_TYPED
 from bilp.storage import strict_json
 from bilp.storage.objects import join
@@ -57,7 +58,7 @@ class Published(Frozen):
     """The published standard deviation, in points."""
     source: str
     """Where the value was read."""
-    arm: Arm = "unpruned"
+    arm: Arm = UNPRUNED
     """The arm that it belongs to."""
     unpruned: Percent | None = None
     """The value that the same table gives to the run without pruning."""
@@ -126,7 +127,7 @@ def scaled(recipe: str, scale: float, changes: dict[str, Any]) -> PipelineConfig
     if not 0.0 < scale <= 1.0:
         raise ConfigError(f"scale = {scale:g} is no part of the paper's work: use a number above 0 and up to 1")
     paper = PipelineConfig.model_validate({"recipe": recipe, **_dials(changes)})
-    arms = [arm for arm in get_args(Arm) if arm in (*paper.arms, "unpruned", "bilp")]
+    arms = [arm for arm in ARMS if arm in (*paper.arms, UNPRUNED, "bilp")]
     given: dict[str, Any] = {"recipe": recipe, "arms": arms, "evaluate": {"baselines": []}}
     if scale < 1.0:
         given["distill"] = {"iterations": max(1, round(scale * paper.distill.iterations))}
@@ -160,7 +161,7 @@ def compare(published: Published, evaluation_uris: Sequence[str]) -> list[Compar
     for arm, network in dict.fromkeys((row.arm, row.network) for row in rows):
         chosen = [row for row in rows if (row.arm, row.network) == (arm, network)]
         ours = _accuracy(chosen)
-        theirs = published.value if arm == published.arm else published.unpruned if arm == "unpruned" else None
+        theirs = published.value if arm == published.arm else published.unpruned if arm == UNPRUNED else None
         value = math.nan if theirs is None else theirs
         spread = published.spread if arm == published.arm and published.spread is not None else math.nan
         mean, half = 100 * ours.mean, 100 * ours.half_width95
@@ -173,9 +174,9 @@ def gains(evaluation_uris: Sequence[str], arms: Iterable[str]) -> dict[str, Diff
     rows = measurements(evaluation_uris)
     first = rows[0].network
     by_arm = {arm: [row for row in rows if (row.arm, row.network) == (arm, first)] for arm in arms}
-    if "unpruned" not in by_arm:
+    if UNPRUNED not in by_arm:
         return {}
-    return {arm: paired_difference(own, by_arm["unpruned"]) for arm, own in by_arm.items() if arm != "unpruned"}
+    return {arm: paired_difference(own, by_arm[UNPRUNED]) for arm, own in by_arm.items() if arm != UNPRUNED}
 
 
 def publish_reproduction(recipe: str, config: PipelineConfig, evaluation_uris: Sequence[str], device: str, root: str) -> str:
@@ -227,13 +228,9 @@ def load_reproduction(uri: str) -> tuple[list[Comparison], dict[str, Any]]:
 
 
 def _accuracy(rows: Sequence[Measurement]) -> Difference:
-    """Mean accuracy and its interval: over the experiments' means if there are several, else over the trainings on one set."""
-    by_experiment: dict[int, list[float]] = {}
-    for row in rows:
-        by_experiment.setdefault(row.experiment, []).append(row.accuracy)
-    groups = list(by_experiment.values())
-    values = [sum(group) / len(group) for group in groups] if len(groups) > 1 else groups[0]
-    return Difference(*interval(values), len(values))
+    """Mean accuracy and its interval; n counts the experiments if there are several, else the trainings on one set."""
+    experiments, found = len({row.experiment for row in rows}), mean_accuracy(rows)
+    return replace(found, n=experiments) if experiments > 1 else found
 
 
 def _dials(changes: dict[str, Any]) -> dict[str, Any]:

@@ -44,12 +44,13 @@ class ImageSet:
         return cls(lambda indices: held[indices.to(device)], labels.to(device), (images.shape[-2], images.shape[-1]))
 
     @classmethod
-    def of_split(cls, split: Split, shape: tuple[int, int, int], device: str = "cpu") -> Self:
-        """All images of a split, `shape` = (C, H, W)."""
+    def of_split(cls, split: Split, shape: tuple[int, int, int], device: str = "cpu", ids: Tensor | None = None) -> Self:
+        """All images of a split, or those at the sample ids `[N]`; `shape` = (C, H, W)."""
         channels, height, width = shape
-        if 4 * len(split) * channels * height * width <= KEPT_BYTES:
-            return cls.of_tensors(split.batch(None, device), split.labels, device)
-        return cls(lambda indices: split.batch(indices, device), split.labels.to(device), (height, width))
+        labels = split.labels if ids is None else split.labels[ids]
+        if 4 * len(labels) * channels * height * width <= KEPT_BYTES:
+            return cls.of_tensors(split.batch(ids, device), labels, device)
+        return cls(lambda indices: split.batch(indices if ids is None else ids[indices], device), labels.to(device), (height, width))
 
     def __len__(self) -> int:
         return len(self.labels)

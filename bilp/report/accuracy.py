@@ -10,19 +10,22 @@ from dataclasses import dataclass, fields
 
 from markupsafe import Markup
 
+from bilp.config.arm_entries import UNPRUNED
+from bilp.config.baselines import RANDOM_REAL
 from bilp.evaluate import Difference
 from bilp.evaluate.robustness import Robustness
-from bilp.report.comparison import Training, against_arm, judgment, mean, network_title, of, percent, points
+from bilp.report.comparison import Training, against_arm, judgment, mean, network_title, of, over_random, percent, points
 from bilp.report.downloads import as_data
 from bilp.report.figures import Whisker, whiskers
 from bilp.report.latex import Line, accuracy_table
-from bilp.report.wording import PRUNED_ARMS, ArmWords, arm_place, arm_words
+from bilp.report.wording import ArmWords, arm_place, arm_words, is_compared
 from bilp.text.escaping import spreadsheet
 
 
 @dataclass(frozen=True)
 class AccuracyRow:
-    """One arm on one network; `compared` is its paired difference to the unpruned arm, `first` is true once per arm."""
+    """One arm on one network; `compared` is its paired difference to the unpruned arm, `gain` that to random real images under the
+    same protocol, and `first` is true once per arm."""
 
     words: ArmWords
     first: bool
@@ -35,6 +38,8 @@ class AccuracyRow:
     difference: str
     pairs: int
     judgment: str
+    gain: Difference | None
+    gained: str
 
 
 @dataclass(frozen=True)
@@ -57,10 +62,16 @@ class Accuracy:
         return [row for row in self.rows if row.compared is not None]
 
     @property
+    def gains(self) -> list[AccuracyRow]:
+        """Rows that have a gain over random real images."""
+        return [row for row in self.rows if row.gain is not None]
+
+    @property
     def pairing(self) -> str:
         """What the differences are and when one is called clear."""
         unit = "pairs of distillations" if self.experiments > 1 else "pairs of trainings"
-        words = f"Difference of trainings that share everything but the set, over n {unit}. "
+        words = f"Difference of trainings that share everything but the set, over n {unit}"
+        words += ", with an interval that covers distillations and trainings. " if self.experiments > 1 else ". "
         words += "It is called clear only if its 95\u00a0% interval excludes zero"
         chance = len(self.compared) > 1
         return words + ("; by chance alone that happens to one comparison in twenty." if chance else ".")
@@ -114,7 +125,7 @@ def accuracy(rows: Sequence[Training], adaptive: bool = True, what: str = "") ->
         chart=chart,
         caption=_caption(experiments),
         csv_uri=_csv(rows),
-        latex=_latex(table, what),
+        latex=_latex(table, what, experiments),
         experiments=experiments,
         networks=tuple(network_title(network) for network in by_network),
         across=tuple(_across(rows, arm, list(by_network), adaptive) for arm in arms(rows)),
@@ -127,24 +138,31 @@ def _across(rows: Sequence[Training], arm: str, names: Sequence[str], adaptive: 
     return arm_words(arm, adaptive), tuple(cells)
 
 
-def _latex(table: Sequence[AccuracyRow], what: str) -> str:
-    other = arm_words("unpruned").title
+def _latex(table: Sequence[AccuracyRow], what: str, experiments: int) -> str:
+    other = arm_words(UNPRUNED).title
     differences = [Line(row.words.title, row.network, row.compared, other) for row in table if row.compared is not None]
+    random = arm_words(RANDOM_REAL).title
+    gains = [Line(row.words.title, row.network, row.gain, random) for row in table if row.gain is not None]
     lead = f"{what}: test" if what else "Test"
-    caption = f"{lead} accuracy of networks trained on each set, mean and half width of its 95 % interval over n trainings."
+    covers = "distillations and trainings" if experiments > 1 else "trainings on the set of one distillation"
+    caption = f"{lead} accuracy of networks trained on each set over n trainings, mean and half width of its 95 % interval, which covers "
+    caption += f"{covers}."
     if differences:
         caption += " Below the rule, paired differences in percentage points over n pairs."
-    return accuracy_table([Line(row.words.title, row.network, row.accuracy) for row in table], differences, caption)
+    if gains:
+        caption += " Last, the gain over as many random real images under the same protocol, over n seeds."
+    return accuracy_table([Line(row.words.title, row.network, row.accuracy) for row in table], [differences, gains], caption)
 
 
 def _caption(experiments: int) -> str:
     if experiments > 1:
         return (
-            f"The bars are 95 % intervals over all trainings, on the sets of {experiments} independent distillations. Trainings on one set "
-            "resemble each other, so whether two arms differ is better judged by the table of differences."
+            f"The bars are 95 % intervals that cover both how {experiments} independent distillations differ and how trainings on a set "
+            "do. "
+            "Whether two arms differ is better judged by the table of differences, in which what they share cancels."
         )
     return (
-        "The bars are 95 % intervals over repeated trainings. There is one distillation per arm: "
+        "The bars are 95 % intervals over repeated trainings alone. There is one distillation per arm: "
         "how much another one would differ is not in them (the setting experiments adds more)."
     )
 
@@ -152,7 +170,8 @@ def _caption(experiments: int) -> str:
 def _row(rows: Sequence[Training], arm: str, network: str, adaptive: bool) -> AccuracyRow:
     chosen = of(rows, arm, network)
     accuracy = mean(chosen)
-    difference = against_arm(rows, arm, "unpruned", network) if arm in PRUNED_ARMS else None
+    difference = against_arm(rows, arm, UNPRUNED, network) if is_compared(arm) else None
+    gain = over_random(rows, arm, network)
     return AccuracyRow(
         words=arm_words(arm, adaptive),
         first=network == next(row.network for row in rows if row.arm == arm),
@@ -165,6 +184,8 @@ def _row(rows: Sequence[Training], arm: str, network: str, adaptive: bool) -> Ac
         difference=points(difference) if difference else "",
         pairs=difference.n if difference else 0,
         judgment=judgment(difference) if difference else "",
+        gain=gain,
+        gained=points(gain) if gain else "",
     )
 
 
@@ -177,7 +198,9 @@ def _csv(rows: Sequence[Training]) -> str:
     buffer = io.StringIO()
     writer = csv.writer(buffer, lineterminator="\n")
     names = [field.name for field in fields(Training)]
-    writer.writerow(names)
-    cells = ([getattr(row, name) for name in names] for row in rows)
+    writer.writerow([*names, "over_random"])
+    random = {(row.network, row.seed): row.accuracy for row in rows if row.arm == RANDOM_REAL}
+    gains = [row.accuracy - random[row.network, row.seed] if (row.network, row.seed) in random else "" for row in rows]
+    cells = ([*(getattr(row, name) for name in names), gain] for row, gain in zip(rows, gains, strict=True))
     writer.writerows([spreadsheet(cell) if isinstance(cell, str) else cell for cell in row] for row in cells)
     return as_data(buffer.getvalue(), "text/csv")

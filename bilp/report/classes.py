@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 from markupsafe import Markup
 
+from bilp.config.arm_entries import UNPRUNED
 from bilp.config.baselines import RANDOM_REAL
 from bilp.report.comparison import Training, network_title
 from bilp.report.downloads import as_data
@@ -83,7 +84,7 @@ def classes(counts: pd.DataFrame, rows: Sequence[Training], names: Sequence[str]
         return None
     shares = {name: shares_of(counts) for name, counts in matrices.items()}
     right = {name: values.diagonal() for name, values in shares.items()}
-    other = next((name for name in ("unpruned", RANDOM_REAL) if name in right and name != arm), None)
+    other = next((name for name in (UNPRUNED, RANDOM_REAL) if name in right and name != arm), None)
     difference = right[arm] - right[other] if other is not None else right[arm]
     order = [int(c) for c in np.argsort(np.where(np.isnan(difference), np.inf, difference), kind="stable")]
     shown = order if len(order) <= MOST_ROWS else [*order[: MOST_ROWS // 2], *order[-MOST_ROWS // 2 :]]

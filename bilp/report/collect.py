@@ -13,6 +13,7 @@ from bilp.artifacts import tables
 from bilp.artifacts.artifact import Artifact, find, manifest_kind, open_artifact
 from bilp.artifacts.facts import BufferFacts, EvaluationFacts, PretrainedFacts, RoundFacts
 from bilp.artifacts.run_layout import RESELECT, ROUND, SYNTHETIC, reselect_uri, round_uri, synthetic_uri
+from bilp.config.arm_entries import leading
 from bilp.config.baselines import BASELINES
 from bilp.config.reselect import ReselectConfig
 from bilp.data import Dataset, open_dataset
@@ -133,6 +134,12 @@ class Collected:
     def arms(self) -> list[str]:
         """Distilled arms in the order given."""
         return list(dict.fromkeys(run.arm for run in self.runs))
+
+
+def of_leading_arm(runs: Sequence[Run]) -> Run:
+    """The first run of the arm that the page is about; of several at least."""
+    arm = leading(run.arm for run in runs)
+    return next((run for run in runs if run.arm == arm), runs[0])
 
 
 def open_sources(

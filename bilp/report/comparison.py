@@ -5,11 +5,11 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from statistics import fmean
 
+from bilp.config.baselines import RANDOM_REAL
 from bilp.config.network import NETWORKS
 from bilp.errors import ConfigError
-from bilp.evaluate.metrics import Difference, Measurement, interval, paired_difference
+from bilp.evaluate.metrics import Difference, Measurement, gain_over, mean_accuracy, paired_difference
 
 SMALLEST_SHOWN = 0.0005
 """Half width, as a fraction, below which one decimal of a per cent shows nothing."""
@@ -30,9 +30,9 @@ def of(rows: Sequence[Training], arm: str, network: str) -> list[Training]:
 
 
 def mean(rows: Sequence[Measurement], *, values: Sequence[float] | None = None) -> Difference:
-    """Mean accuracy, or mean of `values`, with its 95 % interval over all trainings."""
-    numbers = [row.accuracy for row in rows] if values is None else list(values)
-    return Difference(*interval(numbers), len(numbers))
+    """Mean accuracy, or mean of `values`, with its 95 % interval over distillations and trainings (`bilp.evaluate.uncertainty`)."""
+    numbered = rows if values is None else [replace(row, accuracy=value) for row, value in zip(rows, values, strict=True)]
+    return mean_accuracy(numbered)
 
 
 def against_arm(rows: Sequence[Training], arm: str, other: str, network: str) -> Difference | None:
@@ -44,15 +44,17 @@ def against_arm(rows: Sequence[Training], arm: str, other: str, network: str) ->
 
 
 def against_baseline(rows: Sequence[Training], arm: str, baseline: str, network: str) -> Difference | None:
-    """Difference to a baseline, paired by seed; an arm's experiments are averaged first, as a baseline has only one."""
-    ours: dict[int, list[Training]] = {}
-    for row in of(rows, arm, network):
-        ours.setdefault(row.seed, []).append(row)
-    averaged = [replace(group[0], experiment=0, accuracy=fmean(row.accuracy for row in group)) for group in ours.values()]
+    """Difference to a baseline, paired by seed; None if one was not evaluated or not in the same trainings."""
     try:
-        return paired_difference(averaged, of(rows, baseline, network))
+        return gain_over(of(rows, arm, network), of(rows, baseline, network))
     except ConfigError:
         return None
+
+
+def over_random(rows: Sequence[Training], arm: str, network: str) -> Difference | None:
+    """What an arm gains over as many random real images under the same protocol, paired by seed; None of these images themselves,
+    and if they were not evaluated in the same trainings."""
+    return None if arm == RANDOM_REAL else against_baseline(rows, arm, RANDOM_REAL, network)
 
 
 def network_title(network: str) -> str:

@@ -13,7 +13,7 @@ from markupsafe import Markup
 from bilp.config.reselect import RESELECT_SCORES, ReselectScore
 from bilp.data import Dataset
 from bilp.report.charts import figure, number
-from bilp.report.collect import SHOWN_ROUNDS, Effects, Run
+from bilp.report.collect import SHOWN_ROUNDS, Effects, Run, of_leading_arm
 from bilp.report.decisions import Decisions, aim_sentence, round_shares, spread_so_far
 from bilp.report.figures import Curve, Part, bin_edges, curves, histogram, tallest_bar
 from bilp.report.galleries import Cell, GalleryRow, low_middle_high, picture, spread
@@ -58,7 +58,7 @@ def effect(runs: Sequence[Run], dataset: Dataset, shown: Sequence[int], samples:
     adaptive = [run for run in runs if run.effects]
     if not adaptive:
         return None
-    run = next((run for run in adaptive if run.arm == "bilp"), adaptive[0])
+    run = of_leading_arm(adaptive)
     last = run.effects[-1]
     mine = [other for other in adaptive if other.arm == run.arm]
     reselect = run.reselect

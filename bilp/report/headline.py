@@ -13,6 +13,7 @@ from bilp.artifacts.facts import ReselectFacts, RoundFacts, SelectionFacts
 from bilp.artifacts.report_places import FILE, KIND
 from bilp.artifacts.run_layout import RESELECT, ROUND, SYNTHETIC, reselect_uri, round_uri
 from bilp.config import METHODS, PipelineConfig
+from bilp.config.arm_entries import leading
 from bilp.data import open_dataset
 from bilp.distill import open_run
 from bilp.evaluate.results import KIND as EVALUATION
@@ -97,7 +98,7 @@ def _adaptive_share(sets: Mapping[tuple[str, int], str]) -> float | None:
     for (arm, _), uri in sets.items():
         shares.setdefault(arm, []).extend(_round_shares(uri.removesuffix(f"/{SYNTHETIC}")).values())
     measured = {arm: values for arm, values in shares.items() if values}
-    values = measured.get("bilp") or next(iter(measured.values()), None)
+    values = measured.get(leading(measured) or next(iter(measured), ""))
     return float(np.mean(values)) if values else None
 
 

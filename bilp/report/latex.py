@@ -22,12 +22,12 @@ class Line:
     less: str = ""
 
 
-def accuracy_table(accuracies: Sequence[Line], differences: Sequence[Line], caption: str) -> str:
-    """Accuracies, and below a rule the paired differences, which the caption explains."""
+def accuracy_table(accuracies: Sequence[Line], differences: Sequence[Sequence[Line]], caption: str) -> str:
+    """Accuracies, and below a rule each the groups of paired differences, which the caption explains."""
     lines = [PACKAGE, r"\begin{table}", r"\centering", rf"\caption{{{latex(caption)}}}", r"\begin{tabular}{llrr}", r"\toprule"]
     lines += [r"Set & Network & Accuracy (\%) & $n$ \\", r"\midrule", *map(_written, accuracies)]
-    if differences:
-        lines += [r"\midrule", *map(_written, differences)]
+    for group in differences:
+        lines += [r"\midrule", *map(_written, group)] if group else []
     return "\n".join([*lines, r"\bottomrule", r"\end{tabular}", r"\end{table}"])
 
 

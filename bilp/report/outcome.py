@@ -8,10 +8,10 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from bilp.artifacts.facts import StatedAccuracy, StatedDifference
+from bilp.config.arm_entries import UNPRUNED, leading
 from bilp.evaluate.metrics import Difference
-from bilp.report.comparison import Training, against_arm, mean, of
-from bilp.report.verdict import most_pruned
-from bilp.report.wording import PRUNED_ARMS, arm_place
+from bilp.report.comparison import Training, against_arm, mean, of, over_random
+from bilp.report.wording import arm_place, is_compared
 
 
 @dataclass(frozen=True)
@@ -22,6 +22,8 @@ class ArmResult:
     network: str
     accuracy: Difference
     difference: Difference | None
+    gain: Difference | None = None
+    """Over as many random real images under the same protocol."""
 
 
 def arm_results(rows: Sequence[Training]) -> tuple[ArmResult, ...]:
@@ -32,14 +34,14 @@ def arm_results(rows: Sequence[Training]) -> tuple[ArmResult, ...]:
     for arm in arms:
         for network in networks:
             if chosen := of(rows, arm, network):
-                difference = against_arm(rows, arm, "unpruned", network) if arm in PRUNED_ARMS else None
-                found.append(ArmResult(arm, network, mean(chosen), difference))
+                difference = against_arm(rows, arm, UNPRUNED, network) if is_compared(arm) else None
+                found.append(ArmResult(arm, network, mean(chosen), difference, over_random(rows, arm, network)))
     return tuple(found)
 
 
 def main_result(results: Sequence[ArmResult]) -> ArmResult | None:
     """The result that a page is about: of the most pruned arm, on its first network."""
-    arm = most_pruned({result.arm for result in results})
+    arm = leading({result.arm for result in results})
     return next((result for result in results if result.arm == arm), None)
 
 
@@ -51,6 +53,7 @@ def stated(results: Sequence[ArmResult]) -> list[dict[str, Any]]:
             "network": result.network,
             **_finite(result.accuracy),
             "difference": None if result.difference is None else _finite(result.difference),
+            **({} if result.gain is None else {"gain": _finite(result.gain)}),
         }
         for result in results
     ]
@@ -59,7 +62,13 @@ def stated(results: Sequence[ArmResult]) -> list[dict[str, Any]]:
 def of_facts(facts: Sequence[StatedAccuracy]) -> tuple[ArmResult, ...]:
     """The results that a page states."""
     return tuple(
-        ArmResult(fact.arm, fact.network, _difference(fact), None if fact.difference is None else _difference(fact.difference))
+        ArmResult(
+            fact.arm,
+            fact.network,
+            _difference(fact),
+            None if fact.difference is None else _difference(fact.difference),
+            None if fact.gain is None else _difference(fact.gain),
+        )
         for fact in facts
     )
 

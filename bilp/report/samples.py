@@ -10,7 +10,7 @@ import torch
 
 from bilp.data import Dataset
 from bilp.report.charts import figure, number
-from bilp.report.collect import Run
+from bilp.report.collect import Run, of_leading_arm
 from bilp.report.effect import relative
 from bilp.report.galleries import Picture, picture
 from bilp.report.source import origin
@@ -54,7 +54,8 @@ def samples(selection: pd.DataFrame | None, runs: Sequence[Run], dataset: Datase
         score: What the score is called.
         effect: What the effect is called.
     """
-    run = next((run for run in runs if run.arm == "bilp" and run.effects), next((run for run in runs if run.effects), None))
+    with_effects = [run for run in runs if run.effects]
+    run = of_leading_arm(with_effects) if with_effects else None
     table = joined(selection, run)
     if table.empty:
         return None

@@ -11,7 +11,7 @@ import torch
 from markupsafe import Markup
 
 from bilp.data import Dataset
-from bilp.report.collect import Run, Snapshot
+from bilp.report.collect import Run, Snapshot, of_leading_arm
 from bilp.report.figures import Curve, curves
 from bilp.report.galleries import Cell, GalleryRow, picture, spread
 from bilp.report.source import origin_words
@@ -57,7 +57,7 @@ def synthetic(runs: Sequence[Run], dataset: Dataset, shown: Sequence[int]) -> Sy
     firsts = [run for run in runs if run.experiment == 0]
     if not firsts:
         return None
-    told = next((run for run in firsts if run.arm == "bilp"), firsts[-1])
+    told = of_leading_arm(firsts)
     per_class = max(int((run.final.labels == shown[0]).sum()) for run in firsts)
     return Synthetic(
         strip_arm=arm_words(told.arm).title,

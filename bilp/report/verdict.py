@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
+from bilp.config.arm_entries import ARMS, UNPRUNED, leading
 from bilp.config.baselines import ALL_REAL, RANDOM_REAL
 from bilp.report.comparison import Training, against_arm, against_baseline, clear, judgment, mean, network_name, of, percent, points
-from bilp.report.wording import PRUNED_ARMS, arm_words, count, share
+from bilp.report.wording import arm_words, count, share
 
 
 @dataclass(frozen=True)
@@ -30,20 +31,16 @@ class Amounts:
 
 def main_arm(rows: Sequence[Training]) -> str | None:
     """The arm the page is about: the most pruned one that was evaluated."""
-    return most_pruned({row.arm for row in rows})
-
-
-def most_pruned(arms: Collection[str]) -> str | None:
-    """The most pruned of these arms; None if they are baselines alone."""
-    return next((arm for arm in (*PRUNED_ARMS, "unpruned") if arm in arms), None)
+    return leading({row.arm for row in rows})
 
 
 def pruned_words(arm: str, amounts: Amounts) -> str:
     """'with 50 % of the data pruned and 9.6 % of the measured rest left out while distilling, '; empty if nothing was."""
     parts = []
-    if arm in ("static", "bilp") and amounts.static_share:
-        parts.append(f"{share(amounts.static_share)} of the data pruned")
-    if arm in ("adaptive", "bilp") and amounts.adaptive_share:
+    entry = ARMS[arm]
+    if entry.choice.after_static and amounts.static_share:
+        parts.append(f"{share(amounts.static_share)} of the data {entry.choice.left_out}")
+    if entry.adaptive and amounts.adaptive_share:
         rest = "the measured rest" if parts else "the measured images"
         parts.append(f"{share(amounts.adaptive_share)} of {rest} left out while distilling")
     return f"with {' and '.join(parts)}, " if parts else ""
@@ -62,7 +59,7 @@ def verdict(rows: Sequence[Training], amounts: Amounts) -> str:
         gap = against_baseline(rows, arm, RANDOM_REAL, network)
         told = f" ({judgment(gap)})" if gap and not (clear(gap) and gap.mean > 0) else ""
         parts.append(f"a random subset of the same size reaches {percent(mean(random))}{told}")
-    difference = against_arm(rows, arm, "unpruned", network) if arm != "unpruned" else None
+    difference = against_arm(rows, arm, UNPRUNED, network) if arm != UNPRUNED else None
     if difference:
         lead = pruned_words(arm, amounts)
         parts.append(f"{lead}{arm_words(arm).title} is {points(difference)} against the unpruned run: {judgment(difference)}")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from bilp.config import CRITERIA, PruneConfig, ScoreConfig
+from bilp.config import CRITERIA, PruneConfig, ScoreConfig, arm_entries
 from bilp.config.baselines import BASELINES
 from bilp.config.sources import SOURCES
 
@@ -20,13 +20,9 @@ class ArmWords:
 
 ARMS = {
     **{entry.name: ArmWords(entry.title, entry.meaning, entry.css) for entry in BASELINES.values()},
-    "unpruned": ArmWords("Unpruned", "distilled from all real training images", "c-unpruned"),
-    "static": ArmWords("Static pruning", "distilled after dropping real images by their score", "c-static"),
-    "adaptive": ArmWords("Adaptive pruning", "distilled while leaving out real images with an extreme causal effect", "c-adaptive"),
-    "bilp": ArmWords("BiLP", "distilled with both prunings, by score and by causal effect", "c-bilp"),
+    **{entry.name: ArmWords(entry.title, entry.meaning, entry.css) for entry in arm_entries.ARMS.values()},
 }
 ARM_ORDER = tuple(ARMS)
-PRUNED_ARMS = ("bilp", "adaptive", "static")
 
 
 def dataset_title(name: str) -> str:
@@ -39,10 +35,16 @@ def arm_place(arm: str) -> int:
     return ARM_ORDER.index(arm) if arm in ARM_ORDER else len(ARM_ORDER)
 
 
+def is_compared(arm: str) -> bool:
+    """Whether an arm is compared with the unpruned one in pairs of distillations."""
+    return arm in arm_entries.ARMS and arm_entries.ARMS[arm].compared
+
+
 def arm_words(arm: str, adaptive: bool = True) -> ArmWords:
-    """The words of an arm; an arm not known here keeps its name. Without an adaptive level, arm bilp means what static does."""
-    if arm == "bilp" and not adaptive:
-        return replace(ARMS[arm], meaning=ARMS["static"].meaning)
+    """The words of an arm; an arm not known here keeps its name. Without an adaptive level, an arm means what it then equals."""
+    otherwise = arm_entries.ARMS[arm].otherwise if arm in arm_entries.ARMS else None
+    if otherwise is not None and not adaptive:
+        return replace(ARMS[arm], meaning=ARMS[otherwise].meaning)
     return ARMS.get(arm, ArmWords(arm, "", "c-other"))
 
 

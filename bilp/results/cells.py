@@ -61,6 +61,11 @@ def difference(result: ArmResult | None) -> str:
     return NOTHING if result is None or result.difference is None else points(result.difference)
 
 
+def gain(result: ArmResult | None) -> str:
+    """'+19.3 ± 9.0 points', over random real images."""
+    return NOTHING if result is None or result.gain is None else points(result.gain)
+
+
 def size(result: Result) -> str:
     """'1.2 MB'."""
     return NOTHING if result.size is None else data_size(result.size)
@@ -98,6 +103,7 @@ def as_json(result: Result) -> dict[str, Any]:
                 "network": each.network,
                 **_numbers("accuracy", each),
                 **_numbers("difference", each),
+                **_numbers("gain", each),
             }
             for each in result.results
         ],

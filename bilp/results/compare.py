@@ -93,6 +93,7 @@ def _of(result: Result, arm: str, network: str) -> ArmResult | None:
 def _cell(result: ArmResult | None) -> dict[str, str]:
     difference = None if result is None else result.difference
     told = {"difference": cells.difference(result), "judgment": judgment(difference)} if difference else {"difference": "", "judgment": ""}
+    told["gain"] = "" if result is None or result.gain is None else f"{cells.gain(result)} over random"
     return {"accuracy": cells.accuracy(result) + (f" (n {result.accuracy.n})" if result else ""), **told}
 
 

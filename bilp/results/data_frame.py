@@ -22,8 +22,8 @@ def runs(root: Uri | None = None) -> pd.DataFrame:
     """One row for each report, the newest first, and for each distillation that no report shows; the index is the key.
 
     After COLUMNS there is one for each setting that somebody changed in any of them (`keep`, `evaluate.seeds`), with its value in every
-    report, and for each arm `accuracy ARM` with its 95 % interval `accuracy ARM ±`, and the
-    paired `difference ARM` to the unpruned arm with `difference ARM ±`, all as fractions. With several networks, ` on NETWORK` follows.
+    report, and for each arm `accuracy ARM` with its 95 % interval `accuracy ARM ±`, the paired `difference ARM` to the unpruned arm and
+    the `gain ARM` over random real images likewise, all as fractions. With several networks, ` on NETWORK` follows.
     Raises MissingArtifact if nothing lies at the root.
 
     Args:
@@ -54,7 +54,7 @@ def _row(result: Result, several: bool) -> dict[str, Any]:
     measured: dict[str, float] = {}
     for each in result.results:
         what = f"{each.arm} on {each.network}" if several else each.arm
-        for name, number in (("accuracy", each.accuracy), ("difference", each.difference)):
+        for name, number in (("accuracy", each.accuracy), ("difference", each.difference), ("gain", each.gain)):
             if number is not None:
                 half = number.half_width95 if math.isfinite(number.half_width95) else math.nan
                 measured |= {f"{name} {what}": number.mean, f"{name} {what} ±": half}

@@ -8,6 +8,7 @@ from typing import Any
 
 from bilp.artifacts.artifact import Artifact, open_artifact
 from bilp.artifacts.report_places import KIND
+from bilp.config.arm_entries import UNPRUNED
 from bilp.report.comparison import judgment
 from bilp.report.wording import arm_words, data_size
 from bilp.results import cells
@@ -74,7 +75,9 @@ def _of_result(result: Result) -> list[str]:
     for each in result.results:
         words = f"{cells.accuracy(each)} (n {each.accuracy.n})"
         if each.difference is not None:
-            words += f", {cells.difference(each)} to {arm_words('unpruned').title}: {judgment(each.difference)}"
+            words += f", {cells.difference(each)} to {arm_words(UNPRUNED).title}: {judgment(each.difference)}"
+        if each.gain is not None:
+            words += f", {cells.gain(each)} over random"
         told.append((cells.arm(each, several), words.replace("\u00a0", " ")))
     width = max(len(name) for name, _ in told)
     return [f"  {name:{width}}  {words}" for name, words in told if words]

@@ -24,6 +24,11 @@ SHORT: dict[str, Any] = {
 }
 VARIANTS: dict[str, dict[str, Any]] = {
     "adaptive pruning and two experiments": {"method": "dm", "experiments": 2, "arms": ["unpruned", "static", "adaptive", "bilp"]},
+    "further arms": {
+        "experiments": 2,
+        "arms": ["unpruned", "static", "random_pruning", "direct"],
+        "evaluate": {**SHORT["evaluate"], "baselines": ["random", "random_kept"]},
+    },
     "shards": {"method": "dm", "distill": {**SHORT["distill"], "shards": 2}},
     "experts": {
         "method": "mtt",

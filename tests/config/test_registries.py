@@ -156,8 +156,8 @@ def test_choices_are_refused_and_offered_as_before() -> None:
     properties = PipelineConfig.model_json_schema()["$defs"]
     assert properties["IngestConfig"]["properties"]["source"]["enum"] == [name for name in SOURCES if not SOURCES[name].from_python]
     assert properties["NetworkConfig"]["properties"]["name"]["enum"] == list(NETWORKS)
-    assert properties["EvaluateConfig"]["properties"]["baselines"]["items"]["enum"] == list(BASELINES)
-    with pytest.raises(ValueError, match="Input should be 'full', 'random', 'herding' or 'k_center'"):
+    assert properties["EvaluateConfig"]["properties"]["baselines"]["items"]["enum"] == BASELINES.choosable()
+    with pytest.raises(ValueError, match="Input should be 'full', 'random', 'herding', 'k_center' or 'random_kept'"):
         EvaluateConfig.model_validate({"baselines": ["other"]})
     with pytest.raises(ValueError, match="Input should be 'digits', 'mnist', .* 'folder' or 'parquet' .type=literal_error"):
         IngestConfig.model_validate({"source": 3})

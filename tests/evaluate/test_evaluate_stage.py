@@ -118,7 +118,7 @@ def test_the_random_baseline_draws_balanced_subsets_anew_for_each_seed(
     rows = table(evaluate_baseline(digits_uri, "random", 5, small, str(tmp_path))).to_pylist()
     assert all((row["arm"], row["train_images"], row["epochs"]) == ("random", 50, 8) for row in rows)
     assert all(row["accuracy"] > 0.3 for row in rows)
-    subsets = [random_subset(digits.train, 5, 0, seed) for seed in (0, 0, 1)]
+    subsets = [random_subset(digits.train.by_class(), 5, 0, seed) for seed in (0, 0, 1)]
     assert torch.equal(subsets[0], subsets[1])
     assert not torch.equal(subsets[0], subsets[2])
     for subset in subsets:
@@ -169,7 +169,7 @@ def test_what_is_missing_or_impossible_is_refused_before_any_training(
     digits_uri: str, publish_set: PublishSet, small: EvaluateConfig, tmp_path: Path
 ) -> None:
     root = str(tmp_path)
-    with pytest.raises(ConfigError, match="unknown baseline 'half': use full, random, herding or k_center"):
+    with pytest.raises(ConfigError, match="unknown baseline 'half': use full, random, herding, k_center or random_kept"):
         evaluate_baseline(digits_uri, "half", 1, small, root)  # type: ignore[arg-type]
     with pytest.raises(MissingArtifact, match="no complete synthetic"):
         evaluate_synthetic(digits_uri, f"{root}/nothing", "bilp", 0, small, root)

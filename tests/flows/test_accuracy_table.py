@@ -9,7 +9,7 @@ import pytest
 
 from bilp.evaluate import Difference
 from bilp.report.accuracy import accuracy
-from bilp.report.comparison import Training, against_arm, points
+from bilp.report.comparison import Training, against_arm, over_random, points
 from flows import accuracy_table
 from tasks import output
 
@@ -54,7 +54,10 @@ def test_the_table_says_what_the_page_says(monkeypatch: pytest.MonkeyPatch) -> N
         ["Unpruned", "10"],
         ["BiLP", "10"],
     ]
-    assert [row[-1] for row in cells] == ["", "", "", points(difference).replace("\u00a0", " ").removesuffix(" points")]
+    gain = over_random(rows, "bilp", "convnet")
+    assert isinstance(gain, Difference)
+    assert cells[1][-1] == "" and cells[3][-1] == points(gain).replace("\u00a0", " ").removesuffix(" points")
+    assert [row[-2] for row in cells] == ["", "", "", points(difference).replace("\u00a0", " ").removesuffix(" points")]
     assert all(" % ± " in row[2] and row[3] == "3" for row in cells)
     assert lines[-1] == "BiLP is −0.2 ± 0.9 points against the unpruned run.", "one line where nobody reads a terminal"
 

@@ -9,12 +9,12 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
-from scipy import stats
 
 from bilp.config import CRITERIA, PipelineConfig, PruneConfig, ReselectConfig, ScoreConfig
 from bilp.config.command_line import parse
 from bilp.config.defaults import complete
-from bilp.report.comparison import Training, against_arm, against_baseline, network_title
+from bilp.evaluate.uncertainty import estimate
+from bilp.report.comparison import Training, against_arm, against_baseline, network_title, over_random
 from bilp.report.effect import relative, thresholds
 from bilp.report.settings import origins_of, rerun_command, settings
 from bilp.report.verdict import Amounts, verdict
@@ -63,18 +63,20 @@ def test_several_experiments_count_as_often_as_there_were_distillations() -> Non
     rows = [row for e in range(3) for row in trainings("bilp", *ours[e], experiment=e) + trainings("unpruned", *theirs[e], experiment=e)]
     found = against_arm(rows, "bilp", "unpruned", "convnet width 64")
     assert found is not None and found.n == 3
-    reference = stats.ttest_rel(ours.mean(axis=1), theirs.mean(axis=1)).confidence_interval(0.95)
-    assert (found.mean - found.half_width95, found.mean + found.half_width95) == pytest.approx(reference)
+    reference = estimate({(e, ("convnet", s)): float(value) for (e, s), value in np.ndenumerate(ours - theirs)})
+    assert (found.mean, found.half_width95) == pytest.approx((reference.mean, reference.half_width95))
 
 
-def test_a_baseline_is_paired_by_seed_with_the_mean_over_experiments() -> None:
+def test_a_baseline_is_paired_by_seed_with_every_experiment() -> None:
     rng = np.random.default_rng()
     ours, baseline = rng.uniform(0.5, 0.6, (2, 5)), rng.uniform(0.3, 0.6, 5)
     rows = trainings("random", *baseline) + [row for e in range(2) for row in trainings("bilp", *ours[e], experiment=e)]
     found = against_baseline(rows, "bilp", "random", "convnet width 64")
     assert found is not None and found.n == 5
-    reference = stats.ttest_rel(ours.mean(axis=0), baseline).confidence_interval(0.95)
-    assert (found.mean - found.half_width95, found.mean + found.half_width95) == pytest.approx(reference)
+    reference = estimate({(e, ("convnet", s)): float(value) for (e, s), value in np.ndenumerate(ours - baseline)})
+    assert (found.mean, found.half_width95) == pytest.approx((reference.mean, reference.half_width95))
+    assert over_random(rows, "bilp", "convnet width 64") == found
+    assert over_random(rows, "random", "convnet width 64") is None is over_random(rows[5:], "bilp", "convnet width 64")
 
 
 def test_arms_that_were_not_evaluated_alike_are_not_compared() -> None:

@@ -33,6 +33,8 @@ class EvaluationFacts(Facts):
     """Baseline."""
     ipc: Ordinal | None = None
     teacher: Key | None = None
+    selection: Key | None = None
+    """What real images were taken from, of baselines of selected ones."""
 
     @model_validator(mode="after")
     def _agree(self) -> Self:
@@ -64,6 +66,8 @@ class StatedAccuracy(Facts):
     half_width95: Annotated[float, Field(ge=0.0)] | None
     n: Ordinal
     difference: StatedDifference | None
+    gain: StatedDifference | None = None
+    """Over as many random real images, paired by seed; of pages that were published before it was stated, nobody knows."""
 
 
 class ReportFacts(Facts):

@@ -7,6 +7,7 @@ from typing import Annotated, Any, ClassVar
 
 from pydantic import Field
 
+from bilp.config.arm_entries import Arm
 from bilp.config.base import Dropped, Frozen, GpuArithmetic, Kept, Location, Positive, Seed, SourceName
 from bilp.config.dials import RecipeDataset
 from bilp.config.forms.choices import OWN_DATA, OneOf, Recipe, built_in
@@ -23,7 +24,6 @@ from bilp.config.forms.fields import (
 )
 from bilp.config.forms.form import Form
 from bilp.config.ingest import IngestConfig
-from bilp.config.pipeline import Arm
 from bilp.config.reselect import DroppedOrWord
 from bilp.config.sources import DEFAULT_SOURCE
 
@@ -48,7 +48,8 @@ class StageForm(Form):
     paths: ClassVar[Mapping[str, str]] = {"further": ""}
 
     arms: tuple[Arm, ...] | None = Field(None, title="What to compare (arms)")
-    """Prunings that are compared: none (unpruned), by score (static), by causal effect (adaptive), both (bilp)."""
+    """What is compared: no pruning (unpruned), by score (static), by causal effect (adaptive), both (bilp), as many samples at random
+    (random_pruning), rightly labeled ones where the truth is known (oracle), the selected ones without distillation (direct)."""
     further: Annotated[dict[str, Any] | None, Group(Further)] = Field(None, title="Seed, repetitions, arithmetic")
     """Dials that are seldom set."""
     ingest: IngestGroup = Field(None, title="Real images (ingest)")

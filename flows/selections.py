@@ -1,0 +1,29 @@
+"""The selections that the arms of a comparison take their real samples from."""
+
+from __future__ import annotations
+
+from bilp.config import PipelineConfig
+from bilp.config.arms import Chosen, planned_runs
+from tasks.stages import choose_samples
+
+
+def selections_of_arms(
+    config: PipelineConfig, dataset_uri: str, selection_uri: str | None, record_uri: str | None, root: str
+) -> dict[Chosen, str | None]:
+    """The selection of each choice that a run needs; None where all real samples take part.
+
+    Args:
+        config: Whose arms it is about.
+        dataset_uri: The real images.
+        selection_uri: What static pruning keeps, if an arm needs it.
+        record_uri: The record of their source, where it is known.
+        root: Where results lie.
+    """
+    return {
+        chosen: selection_uri
+        if chosen.entry.static
+        else choose_samples(chosen.samples, chosen.label, dataset_uri, record_uri, selection_uri, chosen.seed, root)
+        if chosen.entry.chooser is not None
+        else None
+        for chosen in dict.fromkeys(run.chosen for run in planned_runs(config))
+    }
