@@ -21,6 +21,8 @@ from bilp.config.measures import MEASURES
 from bilp.registry import EntryName, Registry
 
 End = Literal["high", "low"]
+Dropping = Literal["high", "low", "both"]
+"""What a selection drops: an end of the ranking, or both."""
 
 SHORT_EPOCHS = 20
 """The most that a scoring trains for on data that short schedules teach: a choice of this project for the digits, of which no
@@ -90,6 +92,9 @@ class Criterion:
     """Epochs that the paper records; None: as many as its measure."""
     early: bool = False
     """Whether only the last of these epochs counts, which comes early in the training that the paper is about."""
+    normal: str | None = None
+    """"module:name" of the function of scores `[N]` after which they are roughly normal within well and within wrongly labeled samples,
+    for `keep: auto`; None if a mixture of two components says nothing about it."""
 
     def __post_init__(self) -> None:
         per_epoch = self.measure is not None and MEASURES[self.measure].per_epoch
@@ -142,6 +147,7 @@ CRITERIA = Registry(
             f"{_LOSS}, averaged over {{first}} of {{trials}}.",
             paper="BiLP (Xu et al. 2024)",
             column=SUMMARIZED["loss_init"],
+            normal="bilp.pruning.normal:logarithm",
         ),
         Criterion(
             "loss_converge",
@@ -149,6 +155,7 @@ CRITERIA = Registry(
             f"{_LOSS}, averaged over {{last}} of {{trials}}.",
             paper="BiLP (Xu et al. 2024)",
             column=SUMMARIZED["loss_converge"],
+            normal="bilp.pruning.normal:logarithm",
         ),
         # Paul et al. 2021: the mean over ten networks at an early epoch, about 20.
         Criterion(
@@ -182,6 +189,7 @@ CRITERIA = Registry(
             "Pleiss et al. 2020",
             column=SUMMARIZED["aum"],
             epochs=150,
+            normal="bilp.pruning.normal:itself",
         ),
         Criterion(
             "grand",

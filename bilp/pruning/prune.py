@@ -16,9 +16,11 @@ from bilp.artifacts.facts import SelectionFacts
 from bilp.artifacts.publication import TableFile, publish_table
 from bilp.artifacts.tables import SELECTION
 from bilp.config import PruneConfig
+from bilp.config.base import as_recorded
 from bilp.config.given import model_of
+from bilp.config.words import SEARCH
 from bilp.data import Dataset, open_dataset
-from bilp.errors import DamagedArtifact
+from bilp.errors import ConfigError, DamagedArtifact
 from bilp.pruning.rankings import ranking_of
 from bilp.pruning.static import Cut, Floats, Integers, select
 from bilp.registry import AS_TYPED
@@ -43,9 +45,11 @@ def prune(dataset_uri: Uri, scores_uri: Uri | None, config: PruneConfig | Mappin
     scores_uri = optional_uri(scores_uri)
     config = model_of(PruneConfig, config)
     root = as_uri(root)
+    if config.keep == SEARCH:
+        raise ConfigError("keep search stands for a number that is found before any stage runs: run a whole pipeline, or give a number")
     dataset = open_dataset(dataset_uri)
     ranking = ranking_of(dataset, scores_uri, config, root)
-    rule = config.model_dump(mode="json", exclude={"seed", "score_list"})  # both are in the identity where they matter
+    rule = as_recorded(config, {"seed": True, "score_list": True})  # both are in the identity where they matter
     key = content_key("prune", VERSION, dataset=dataset.fingerprint, scores=ranking.identity, rule=rule)
     uri = join(root, "selections", key)
     if there_already(uri, KIND, key, shown=True) is not None:
@@ -58,7 +62,7 @@ def prune(dataset_uri: Uri, scores_uri: Uri | None, config: PruneConfig | Mappin
         KIND,
         key,
         TableFile(FILE, selection_table(labels, scores, cut), SELECTION, {"dataset": dataset.fingerprint}),
-        config=config.model_dump(mode="json"),
+        config=config,
         parents={"dataset": dataset_uri, **ranking.parents},
         facts=_facts(dataset, config, cut),
     )

@@ -19,7 +19,7 @@ from bilp.artifacts.facts.base import (
     require_equal,
     require_length,
 )
-from bilp.config.criteria import End
+from bilp.config.criteria import Dropping
 from bilp.config.measures import MEASURES, MeasureName
 
 
@@ -57,7 +57,7 @@ class SelectionFacts(Facts):
     dataset: Key
     class_names: ClassNames
     criterion: EntryName
-    drop: End
+    drop: Dropping
     keep: Share
     band: tuple[float, float] | None = None
     per_class: bool
