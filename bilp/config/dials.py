@@ -8,10 +8,11 @@ from typing import Annotated, Any, Literal, TypeVar
 from pydantic import AliasPath, BaseModel, ConfigDict, Field, ValidationError
 
 from bilp.config.base import Dropped, Fraction, GpuArithmetic, MethodName, Positive, ProtocolName, Seed, Several, SourceName
-from bilp.config.criteria import CriterionName
+from bilp.config.criteria import CriterionName, Dropping
 from bilp.config.methods import DEFAULT_METHOD
 from bilp.config.network import NetworkConfig, Networks, PoolName
 from bilp.config.protocols import DEFAULT_PROTOCOL
+from bilp.config.rules import DEFAULT_RULE, RuleName
 from bilp.config.sources import DEFAULT_SOURCE
 from bilp.config.words import KeptShare
 
@@ -42,8 +43,10 @@ class Dials(BaseModel):
     factor: Annotated[int, Field(ge=1, le=8)] | None = _at("distill.decode.factor")
     side: Positive | None = _at("ingest.resolution")
     criterion: CriterionName | None = _at("prune.criterion")
+    rule: RuleName = _at("prune.rule", DEFAULT_RULE)
     per_class: bool = _at("prune.per_class", True)
     band: tuple[Fraction, Fraction] | None = _at("prune.band")
+    drop: Dropping | None = _at("prune.drop")
     score_epochs: Positive | None = _at("score.epochs")
 
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from fractions import Fraction as Fractional
 from typing import Any, ClassVar, Self
 
 from pydantic import Field, model_validator
 
 from bilp.config.base import Count, Dropped, Fraction, Frozen, Location, Positive, Seed
-from bilp.config.criteria import CRITERIA, CriterionName, Dropping, dropped_end
-from bilp.config.rules import RULES, RuleName
+from bilp.config.criteria import CRITERIA, DEFAULT_CRITERION, CriterionName, Dropping, dropped_end
+from bilp.config.rules import DEFAULT_RULE, RULES, RuleName
 from bilp.config.words import AUTO, KeptShare
 
 
@@ -19,12 +20,12 @@ def _dropped_end(known: dict[str, Any]) -> Dropping:
 class PruneConfig(Frozen):
     """Static pruning: which samples of each class survive their score."""
 
-    by_rule: ClassVar[frozenset[str]] = frozenset({"drop", "keep", "floor_per_class", "minimum_per_class", "seed"})
+    by_rule: ClassVar[frozenset[str]] = frozenset({"drop", "keep", "hardest", "floor_per_class", "minimum_per_class", "seed"})
     later: ClassVar[frozenset[str]] = frozenset({"rule", "low_share", "strata", "hardest"})
 
-    criterion: CriterionName = "loss_init"
+    criterion: CriterionName = DEFAULT_CRITERION
     """Score that ranks the samples; random is the control, external reads a published list."""
-    rule: RuleName = "tail"
+    rule: RuleName = DEFAULT_RULE
     """How the samples to keep follow from the scores: an end of the ranking dropped, strata of the score, the middle, or coverage."""
     drop: Dropping = Field(default_factory=_dropped_end)
     """Which end of the ranking is dropped, or both: high unless given, but low for aum, cad and monte_carlo."""
@@ -67,6 +68,8 @@ class PruneConfig(Frozen):
         for name in sorted({name for entry in RULES.values() for name in entry.reads} - rule.reads):
             if getattr(self, name) != type(self).model_fields[name].default:
                 raise ValueError(f"rule {self.rule} does not read {name}: remove it")
+        if not isinstance(self.keep, str) and Fractional(repr(self.keep)) + Fractional(repr(self.hardest)) > 1:
+            raise ValueError(f"keep = {self.keep:g} and hardest = {self.hardest:g} exceed 1 together: lower one of them")
         if self.drop == "both" and not rule.tails:
             raise ValueError(f"rule {self.rule} asks which end is the hard one, so drop is high or low: remove drop = 'both'")
         return self
@@ -76,8 +79,8 @@ class PruneConfig(Frozen):
         if self.keep != AUTO:
             return self
         criterion = CRITERIA[self.criterion]
-        if criterion.normal is None:
-            able = ", ".join(name for name, entry in CRITERIA.items() if entry.normal is not None)
+        if criterion.mixed is None:
+            able = ", ".join(name for name, entry in CRITERIA.items() if entry.mixed is not None)
             raise ValueError(f"keep auto fits a mixture to the scores, which criterion {self.criterion} does not allow: use one of {able}")
         if not RULES[self.rule].mixture:
             raise ValueError(f"keep auto says which samples stay, so it goes with no rule {self.rule}: give keep as a number")

@@ -7,7 +7,7 @@ it alone reads is a field of `PruneConfig`, listed in `later` there and in `read
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Annotated
+from typing import Annotated, Any
 
 from bilp.registry import EntryName, Registry
 
@@ -33,18 +33,27 @@ class SelectionRule:
     """Whether it can keep what a mixture takes for the low component: `keep: auto`."""
     features: bool = False
     """Whether it needs features of a trained network."""
+    hardest: tuple[tuple[float, float], ...] = ()
+    """Of the hardest samples, the share that its paper drops beforehand up to each share to keep: (most keep, hardest), ascending."""
     draws: bool = False
     """Whether it draws random numbers, so that the seed counts."""
     version: int = 1
     """Raised when it chooses other samples by the same scores and settings."""
 
+    def values(self, keep: float | str) -> dict[str, Any]:
+        """What its paper sets for a share to keep, as settings of pruning; nothing for a word."""
+        found = [] if isinstance(keep, str) else [hardest for most, hardest in self.hardest if keep <= most]
+        return {"prune": {"hardest": found[0]}} if found else {}
+
+
+DEFAULT_RULE = "tail"
 
 RULES = Registry(
     "rule of pruning",
     SelectionRule,
     (
         SelectionRule(
-            "tail",
+            DEFAULT_RULE,
             "one end dropped",
             "",
             "bilp.pruning.rules.tails:choose",
@@ -61,6 +70,7 @@ RULES = Registry(
             "bilp.pruning.rules.strata:choose",
             frozenset({"strata", "hardest", "per_class"}),
             "Zheng et al. 2023",
+            hardest=((0.1, 0.3), (0.2, 0.2)),
             draws=True,
         ),
         SelectionRule(
@@ -76,7 +86,7 @@ RULES = Registry(
             "{keep} are picked one by one, each so that what is picked covers the features of the class best, where the score says how "
             "much each image counts",
             "bilp.pruning.rules.facility_location:choose",
-            paper="Mirzasoleiman et al. 2013",
+            paper="R-CAD (arXiv 2604.18811)",
             features=True,
         ),
     ),
