@@ -17,8 +17,8 @@ if TYPE_CHECKING:
 def check_fit(config: PipelineConfig, dataset_uri: str) -> None:
     """Raise ConfigError if the samples of an ingested data set do not fit the networks, or are too few for a distillation.
 
-    How many samples of a class static pruning leaves is known beforehand if it ranks within classes; otherwise only the
-    whole data set is looked at.
+    How many samples of a class static pruning leaves is known beforehand if it ranks within classes and keep is a number; otherwise
+    only the whole data set is looked at.
     """
     from bilp.data import open_dataset
     from bilp.evaluate.train_all import check_networks
@@ -58,10 +58,12 @@ def _pruned(dataset: Dataset, config: PruneConfig) -> RealPool:
     import torch
 
     from bilp.data.pool import RealPool
-    from bilp.pruning.prune import cut_by
+    from bilp.pruning.static import select
 
-    if not config.per_class:
+    if not config.per_class or isinstance(config.keep, str):
         return RealPool(dataset)
     labels = dataset.train.labels.numpy()
-    cut = cut_by(config, np.arange(len(labels), dtype=np.float64), labels, dataset.class_names)
+    scores = np.arange(len(labels), dtype=np.float64)  # every rule keeps as many as a cut at one end
+    minimum = config.minimum_per_class
+    cut = select(scores, labels, dataset.class_names, keep=config.keep, drop=config.drop, band=config.band, minimum_per_class=minimum)
     return RealPool(dataset, torch.from_numpy(np.flatnonzero(cut.kept)))

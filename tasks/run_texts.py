@@ -14,6 +14,7 @@ from bilp.config.arms import distilled_arms, evaluation_of, needs_experts, needs
 from bilp.config.defaults import GIVEN
 from bilp.config.explain import DEFAULT, Setting
 from bilp.config.nested import leaves
+from bilp.config.words import told_share
 from bilp.registry import AS_TYPED
 from bilp.text.escaping import markdown, shortened
 
@@ -62,7 +63,7 @@ def stages(config: PipelineConfig) -> list[str]:
     found = [f"read {config.dataset}"]
     if needs_selection(config):
         scored = f"score in {config.score.trials} trials and " if needs_scores(config.prune) else ""
-        found.append(f"{scored}keep {100 * config.prune.keep:g} % by {config.prune.criterion}")
+        found.append(f"{scored}keep {told_share(config.prune.keep)} by {config.prune.criterion}")
     found += [f"train {config.experts.count} experts for each set of samples"] if needs_experts(config) else []
     runs, teacher = planned_runs(config), "train a teacher, " if needs_teacher(config.evaluate) else ""
     found.append(f"distill {len(runs)} sets in {config.distill.rounds} rounds each ({', '.join(distilled_arms(config))})")

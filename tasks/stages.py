@@ -139,7 +139,7 @@ def prune(dataset_uri: str, scores_uri: str | None, config: PruneConfig, root: s
     """Decide which samples of each class stay; the selection's URI."""
     from bilp.pruning.prune import prune
 
-    uri = prune(dataset_uri, scores_uri, config, root)
+    uri = prune(dataset_uri, scores_uri, config, root, device(), progress())
     show_kept(uri)
     return uri
 

@@ -47,7 +47,6 @@ Count = Annotated[int, Field(ge=0), AfterValidator(countable)]
 Several = Annotated[int, Field(ge=2), AfterValidator(countable)]
 Seed = Annotated[int, AfterValidator(countable)]
 Rate = Annotated[float, Field(gt=0.0)]
-Kept = Annotated[float, Field(gt=0.0, le=1.0)]
 Dropped = Annotated[float, Field(ge=0.0, lt=1.0)]
 # A class may be called 0, and a column 1: numbers are names there.
 Text = Annotated[str, Field(coerce_numbers_to_str=True)]

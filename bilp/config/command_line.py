@@ -219,5 +219,6 @@ def _add_argument(parser: Any, *names: str, **options: Any) -> Any:
         options["help"] = meaning if default is None else f"{meaning} (default: {told(default)})"
     if options.get("metavar"):
         readable = re.sub(r"^tuple\[(.*?)(,\.\.\.)?\]$", r"\1,...", str(options["metavar"]))
+        readable = re.sub(r"\{(\w+),\{([^{}]*)\}\}", r"{\1,\2}", readable)  # a number or one of a few words
         options["metavar"] = re.sub(r"\bstr\b", lambda word: choices().get(setting, word[0]), readable)
     return ArgumentParser.add_argument(parser, *names, **options)

@@ -21,6 +21,8 @@ from bilp.config.measures import MEASURES
 from bilp.registry import EntryName, Registry
 
 End = Literal["high", "low"]
+Dropping = Literal["high", "low", "both"]
+"""What a selection drops: an end of the ranking, or both."""
 
 SHORT_EPOCHS = 20
 """The most that a scoring trains for on data that short schedules teach: a choice of this project for the digits, of which no
@@ -61,6 +63,36 @@ SUMMARIZED: Mapping[str, Column] = {
 
 
 @dataclass(frozen=True)
+class Mixed:
+    """How scores show two populations, of well and of wrongly labeled samples (`bilp.pruning.auto`)."""
+
+    normal: str
+    """"module:name" of the increasing function of scores `[N]` after which they are roughly normal within each population."""
+    doubtful: float
+    """The score beyond which networks doubt the given label on average."""
+
+
+_LOSSES = Mixed("bilp.pruning.normal:logarithm", math.log(2.0))  # a label of one half of the probability
+_MARGINS = Mixed("bilp.pruning.normal:itself", 0.0)  # another class is as probable
+
+
+@dataclass(frozen=True)
+class Budget:
+    """Epochs of a scoring that sees as many images as a later training on the distilled set: of_set * ipc images of each class."""
+
+    of_set: int = 300
+    """Epochs of the training on the set."""
+    fewest: int = 6
+    """The shortest that was published (CIFAR-100, 10 images per class)."""
+    most: int = 60
+    """The longest likewise (100 images per class)."""
+
+    def epochs(self, ipc: int, per_class: int) -> int:
+        """For ipc synthetic and `per_class` real images of each class."""
+        return min(max(round(self.of_set * ipc / per_class), self.fewest), self.most)
+
+
+@dataclass(frozen=True)
 class Criterion:
     """A score of samples by which static pruning ranks them.
 
@@ -90,6 +122,13 @@ class Criterion:
     """Epochs that the paper records; None: as many as its measure."""
     early: bool = False
     """Whether only the last of these epochs counts, which comes early in the training that the paper is about."""
+    difficulty: bool = False
+    """Whether it says how hard a sample is, `drop` being the hard end: how many images per class are distilled then decides which end is
+    dropped (`bilp.config.direction`)."""
+    budget: Budget | None = None
+    """The rule for epochs, which needs to know how many real images a class has; `epochs` stand where that is not known."""
+    mixed: Mixed | None = None
+    """How `keep: auto` tells well from wrongly labeled samples by it; None if a mixture of two components says nothing about it."""
 
     def __post_init__(self) -> None:
         per_epoch = self.measure is not None and MEASURES[self.measure].per_epoch
@@ -106,15 +145,21 @@ class Criterion:
         """Whether it needs gradient norms to be recorded."""
         return self.column is not None and self.column.gradients
 
-    def rules(self, short: bool, epochs: int | None) -> dict[str, Any]:
+    def rules(self, short: bool, epochs: int | None, ipc: int = 1, per_class: int | None = None) -> dict[str, Any]:
         """What a pipeline sets for it: what is recorded and for how long, and the end that is dropped.
 
-        `short` says that short schedules teach the data; `epochs` is what was given for score.epochs.
+        Args:
+            short: whether short schedules teach the data.
+            epochs: what was given for score.epochs.
+            ipc: synthetic images of each class.
+            per_class: real images of each class; None if that is not known.
         """
         score: dict[str, Any] = {}
         if self.measure is not None:
             measure = MEASURES[self.measure]
             longest, trials = self.epochs or measure.epochs, self.trials or measure.trials
+            if self.budget is not None and per_class is not None:
+                longest = self.budget.epochs(ipc, per_class)
             score = {"measure": self.measure} | ({"trials": trials} if trials else {})
             if longest:
                 score["epochs"] = min(longest, SHORT_EPOCHS) if short else longest
@@ -142,6 +187,8 @@ CRITERIA = Registry(
             f"{_LOSS}, averaged over {{first}} of {{trials}}.",
             paper="BiLP (Xu et al. 2024)",
             column=SUMMARIZED["loss_init"],
+            difficulty=True,
+            mixed=_LOSSES,
         ),
         Criterion(
             "loss_converge",
@@ -149,6 +196,8 @@ CRITERIA = Registry(
             f"{_LOSS}, averaged over {{last}} of {{trials}}.",
             paper="BiLP (Xu et al. 2024)",
             column=SUMMARIZED["loss_converge"],
+            difficulty=True,
+            mixed=_LOSSES,
         ),
         # Paul et al. 2021: the mean over ten networks at an early epoch, about 20.
         Criterion(
@@ -158,6 +207,7 @@ CRITERIA = Registry(
             "averaged over {early} of {trials}.",
             paper="Paul et al. 2021",
             column=SUMMARIZED["el2n"],
+            difficulty=True,
             trials=10,
             epochs=20,
             early=True,
@@ -170,6 +220,7 @@ CRITERIA = Registry(
             "was never known counts once per pass ({epochs}); averaged over {trials}.",
             paper="Toneva et al. 2019",
             column=SUMMARIZED["forgetting"],
+            difficulty=True,
             epochs=200,
         ),
         # A small margin is a hard or wrongly labeled sample. Pleiss et al. 2020 average up to the first decay of the step size.
@@ -181,7 +232,9 @@ CRITERIA = Registry(
             "low",
             "Pleiss et al. 2020",
             column=SUMMARIZED["aum"],
+            difficulty=True,
             epochs=150,
+            mixed=_MARGINS,
         ),
         Criterion(
             "grand",
@@ -190,9 +243,24 @@ CRITERIA = Registry(
             "averaged over {early} of {trials}.",
             paper="Paul et al. 2021",
             column=SUMMARIZED["grand"],
+            difficulty=True,
             trials=10,
             epochs=20,
             early=True,
+        ),
+        # Images that are still being learned within the budget: easy ones at few images per class, hard ones at many. One network, trained
+        # for as long as the evaluation will train on the set: 300 epochs of ipc images of each class.
+        Criterion(
+            "cad",
+            "change of the error norm",
+            "The score of an image is how much its error norm (EL2N) still changes from pass to pass, as a standard deviation over "
+            "{epochs} passes of {trials}; images that are known at once or are never learned have low ones.",
+            "low",
+            "CAD-Prune (arXiv 2604.18811)",
+            column=Column("bilp.scoring.criteria:cad"),
+            trials=1,
+            epochs=30,
+            budget=Budget(),
         ),
         Criterion(
             "herding",
@@ -235,6 +303,8 @@ CRITERIA = Registry(
     ),
     group="bilp.criteria",
 )
+
+DEFAULT_CRITERION = "loss_init"
 
 CriterionName = Annotated[str, EntryName("bilp.config.criteria:CRITERIA")]
 

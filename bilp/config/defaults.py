@@ -11,15 +11,18 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from bilp.config.augmentations import ALL_FAMILIES, without_mirroring
-from bilp.config.criteria import CRITERIA
+from bilp.config.criteria import CRITERIA, DEFAULT_CRITERION
 from bilp.config.dials import Dials, Settled, read
+from bilp.config.direction import turned
 from bilp.config.former import renamed
 from bilp.config.methods import METHODS, Cell, Method
 from bilp.config.nested import as_plain, get, leaves, merge, merge_all, nest
 from bilp.config.network import POOLS
 from bilp.config.protocols import DEFAULT_PROTOCOL, PROTOCOLS, is_convnet_bn
 from bilp.config.recipes import load_recipe
+from bilp.config.rules import RULES
 from bilp.config.sources import SOURCES, UNKNOWN_DATA
+from bilp.config.words import AUTO
 from bilp.errors import ConfigError
 from bilp.registry import resolve
 
@@ -124,11 +127,32 @@ def method_values(dials: Dials) -> dict[str, Any]:
 
 def _pruning_rules(dials: Dials) -> Iterator[tuple[str, dict[str, Any]]]:
     """What follows from settings of the static level that are not dials."""
+    source = SOURCES[dials.dataset]
     if dials.criterion is not None:
-        rules = CRITERIA[dials.criterion].rules(SOURCES[dials.dataset].small, dials.score_epochs)
+        rules = CRITERIA[dials.criterion].rules(source.small, dials.score_epochs, dials.ipc, source.per_class)
         yield f"criterion {dials.criterion}", rules
-    if not dials.per_class and dials.band is None:
+    rule = RULES[dials.rule]
+    yield f"rule {rule.name} at keep {dials.keep}", rule.values(dials.keep)
+    found = _turned(dials)
+    if found is not None:
+        yield found[0], found[1]
+    both = "both" in (dials.drop, None if found is None else found[1]["prune"]["drop"])
+    if not dials.per_class and dials.band is None and not both and "floor_per_class" in rule.reads:
         yield "dial ipc (ranking of the whole set)", {"prune": {"floor_per_class": max(dials.ipc, 2)}}
+
+
+def _turned(dials: Dials) -> tuple[str, dict[str, Any], float | None] | None:
+    """What follows from the images per class for the end that is dropped, unless that, a band or the words auto and search were given."""
+    if dials.drop is not None or dials.band is not None or dials.keep == AUTO:
+        return None
+    criterion = CRITERIA[dials.criterion or DEFAULT_CRITERION]
+    return turned(criterion, dials.rule, dials.ipc, SOURCES[dials.dataset].per_class)
+
+
+def _turned_keep(dials: Dials) -> tuple[str, dict[str, Any]]:
+    """Origin and value of the dial keep that goes with the end that is dropped, if any does."""
+    found = _turned(dials)
+    return ("", {}) if found is None or found[2] is None else (found[0], {"keep": found[2]})
 
 
 # Where a network may be given by its name alone.
@@ -150,9 +174,11 @@ def complete(given: Mapping[str, Any]) -> Completion:
     keep = SOURCES[dials.dataset].keep
     dataset_dials = {} if keep is None else {"keep": keep}
     method_dials = {} if METHODS[dials.method].adaptive else {"beta": 0.0}
-    implied = {name: value for name, value in (dataset_dials | method_dials).items() if name not in dials.model_fields_set}
+    turned_by, turned_dials = _turned_keep(dials)
+    implied = {name: value for name, value in (dataset_dials | turned_dials | method_dials).items() if name not in dials.model_fields_set}
     rules = [
         (f"dataset {dials.dataset}", dataset_dials),
+        (turned_by, turned_dials),
         (f"method {dials.method} (no adaptive level)", method_dials),
         *_dial_rules(dials.model_copy(update=implied)),
         *_pruning_rules(dials),

@@ -7,13 +7,15 @@ from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import AliasPath, BaseModel, ConfigDict, Field, ValidationError
 
-from bilp.config.base import Fraction, GpuArithmetic, Kept, MethodName, Positive, ProtocolName, Seed, Several, SourceName
-from bilp.config.criteria import CriterionName
+from bilp.config.base import Fraction, GpuArithmetic, MethodName, Positive, ProtocolName, Seed, Several, SourceName
+from bilp.config.criteria import CriterionName, Dropping
 from bilp.config.methods import DEFAULT_METHOD
 from bilp.config.network import NetworkConfig, Networks, PoolName
 from bilp.config.protocols import DEFAULT_PROTOCOL
 from bilp.config.reselect import DroppedOrWord
+from bilp.config.rules import DEFAULT_RULE, RuleName
 from bilp.config.sources import DEFAULT_SOURCE
+from bilp.config.words import KeptShare
 
 M = TypeVar("M", bound=BaseModel)
 
@@ -33,7 +35,7 @@ class Dials(BaseModel):
     dataset: SourceName = DEFAULT_SOURCE
     method: MethodName = DEFAULT_METHOD
     ipc: Positive = 1
-    keep: Kept = 0.5
+    keep: KeptShare = 0.5
     beta: DroppedOrWord = 0.1
     seed: Seed = 0
     gpu: GpuArithmetic = "float32"
@@ -42,8 +44,10 @@ class Dials(BaseModel):
     factor: Annotated[int, Field(ge=1, le=8)] | None = _at("distill.decode.factor")
     side: Positive | None = _at("ingest.resolution")
     criterion: CriterionName | None = _at("prune.criterion")
+    rule: RuleName = _at("prune.rule", DEFAULT_RULE)
     per_class: bool = _at("prune.per_class", True)
     band: tuple[Fraction, Fraction] | None = _at("prune.band")
+    drop: Dropping | None = _at("prune.drop")
     score_epochs: Positive | None = _at("score.epochs")
 
 

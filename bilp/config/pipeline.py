@@ -18,7 +18,7 @@ from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema
 
 from bilp.config.arm_entries import ARMS, UNPRUNED, Arm
-from bilp.config.base import Frozen, GpuArithmetic, Kept, MethodName, Positive, Seed, SourceName
+from bilp.config.base import Frozen, GpuArithmetic, MethodName, Positive, Seed, SourceName
 from bilp.config.criteria import CRITERIA
 from bilp.config.defaults import DIAL_PATHS, KnownOrigins, complete
 from bilp.config.dials import RecipeDataset
@@ -33,6 +33,7 @@ from bilp.config.reselect import DroppedOrWord, ReselectConfig
 from bilp.config.reselectable import misfit
 from bilp.config.score import ScoreConfig
 from bilp.config.sources import DEFAULT_SOURCE, SOURCES
+from bilp.config.words import KeptShare
 from bilp.registry import recorded_in
 from bilp.storage.uris import refuse_secrets
 
@@ -58,8 +59,8 @@ class PipelineConfig(Frozen):
     """Distillation method."""
     ipc: Positive = 1
     """Synthetic images per class."""
-    keep: Kept = 0.5
-    """Share of each class that static pruning keeps (1 - alpha)."""
+    keep: KeptShare = 0.5
+    """Share of each class that static pruning keeps (1 - alpha). Or auto, from what the scores say, or search, by trying."""
     beta: DroppedOrWord = 0.1
     """Share of candidates that adaptive pruning drops; auto or search: found."""
     seed: Seed = 0

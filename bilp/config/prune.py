@@ -2,31 +2,43 @@
 
 from __future__ import annotations
 
+from fractions import Fraction as Fractional
 from typing import Any, ClassVar, Self
 
 from pydantic import Field, model_validator
 
-from bilp.config.base import Count, Fraction, Frozen, Kept, Location, Positive, Seed
-from bilp.config.criteria import CRITERIA, CriterionName, End, dropped_end
+from bilp.config.base import Count, Dropped, Fraction, Frozen, Location, Positive, Seed
+from bilp.config.criteria import CRITERIA, DEFAULT_CRITERION, CriterionName, Dropping, dropped_end
+from bilp.config.rules import DEFAULT_RULE, RULES, RuleName
+from bilp.config.words import AUTO, KeptShare
 
 
-def _dropped_end(known: dict[str, Any]) -> End:
+def _dropped_end(known: dict[str, Any]) -> Dropping:
     return dropped_end(str(known.get("criterion")))
 
 
 class PruneConfig(Frozen):
     """Static pruning: which samples of each class survive their score."""
 
-    by_rule: ClassVar[frozenset[str]] = frozenset({"drop", "keep", "floor_per_class", "minimum_per_class", "seed"})
+    by_rule: ClassVar[frozenset[str]] = frozenset({"drop", "keep", "hardest", "floor_per_class", "minimum_per_class", "seed"})
+    later: ClassVar[frozenset[str]] = frozenset({"rule", "low_share", "strata", "hardest"})
 
-    criterion: CriterionName = "loss_init"
+    criterion: CriterionName = DEFAULT_CRITERION
     """Score that ranks the samples; random is the control, external reads a published list."""
-    drop: End = Field(default_factory=_dropped_end)
-    """Which end of the ranking is dropped: high unless given, but low for aum and monte_carlo."""
-    keep: Kept = 0.5
-    """Share of each class that is kept (1 - alpha)."""
+    rule: RuleName = DEFAULT_RULE
+    """How the samples to keep follow from the scores: an end of the ranking dropped, strata of the score, the middle, or coverage."""
+    drop: Dropping = Field(default_factory=_dropped_end)
+    """Which end of the ranking is dropped, or both: high unless given, but low for aum, cad and monte_carlo."""
+    low_share: Fraction = 0.5
+    """Of what drop both drops, the share that is taken from the low end."""
+    keep: KeptShare = 0.5
+    """Share of each class that is kept (1 - alpha); auto keeps what a mixture of the scores takes for well labeled."""
     band: tuple[Fraction, Fraction] | None = None
     """Keep this percentile band of the ascending ranking instead, such as [0.1, 0.6]; overrides keep and drop."""
+    strata: Positive = 50
+    """strata: ranges of equal width that scores are divided into."""
+    hardest: Dropped = 0.0
+    """strata: share of the hardest samples that is dropped beforehand."""
     per_class: bool = True
     """Rank within each class; false ranks the whole set at once (can unbalance classes)."""
     floor_per_class: Count = 0
@@ -36,7 +48,7 @@ class PruneConfig(Frozen):
     score_list: Location | None = None
     """URI of a JSON list of numbers in data set order (the format of the paper's preview code), for criterion external."""
     seed: Seed = 0
-    """Seed of criterion random."""
+    """Seed of criterion random and of rules that draw."""
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
@@ -44,6 +56,34 @@ class PruneConfig(Frozen):
             raise ValueError("criterion external and score_list belong together: set both or neither")
         if self.band is not None and not self.band[0] < self.band[1]:
             raise ValueError(f"band {list(self.band)} is empty: the first value must be below the second")
-        if self.floor_per_class and (self.per_class or self.band is not None):
-            raise ValueError(f"floor_per_class = {self.floor_per_class} is for per_class = false without band: remove it")
+        if self.floor_per_class and (self.per_class or self.band is not None or self.drop == "both"):
+            raise ValueError(
+                f"floor_per_class = {self.floor_per_class} is for per_class = false without band, where one end is dropped: remove it"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _rule_can(self) -> Self:
+        rule = RULES[self.rule]
+        for name in sorted({name for entry in RULES.values() for name in entry.reads} - rule.reads):
+            if getattr(self, name) != type(self).model_fields[name].default:
+                raise ValueError(f"rule {self.rule} does not read {name}: remove it")
+        if not isinstance(self.keep, str) and Fractional(repr(self.keep)) + Fractional(repr(self.hardest)) > 1:
+            raise ValueError(f"keep = {self.keep:g} and hardest = {self.hardest:g} exceed 1 together: lower one of them")
+        if self.drop == "both" and not rule.tails:
+            raise ValueError(f"rule {self.rule} asks which end is the hard one, so drop is high or low: remove drop = 'both'")
+        return self
+
+    @model_validator(mode="after")
+    def _auto_can(self) -> Self:
+        if self.keep != AUTO:
+            return self
+        criterion = CRITERIA[self.criterion]
+        if criterion.mixed is None:
+            able = ", ".join(name for name, entry in CRITERIA.items() if entry.mixed is not None)
+            raise ValueError(f"keep auto fits a mixture to the scores, which criterion {self.criterion} does not allow: use one of {able}")
+        if not RULES[self.rule].mixture:
+            raise ValueError(f"keep auto says which samples stay, so it goes with no rule {self.rule}: give keep as a number")
+        if self.band is not None or self.drop != criterion.drop:
+            raise ValueError(f"keep auto drops the hard end alone, which is {criterion.drop} of {self.criterion}: remove band and drop")
         return self

@@ -79,6 +79,8 @@ class SourceEntry:
     other small data they are a start: raise evaluate.full_epochs until the accuracy of baseline full does not grow any more, then
     distill.iterations until the set does not get better, which `bilp sweep` tries side by side.
     """
+    per_class: int | None = None
+    """Training images of a class, on average."""
     keep: float | None = None
     """Share of each class that static pruning keeps where the usual half is too little."""
     dc_operations: bool = False
@@ -104,11 +106,12 @@ _FILES = frozenset(("uri", "train", "test", "classes"))
 OWN = (
     # scikit-learn's 1,797 images of 8x8. Few and similar images have less to spare than a half; the paper, too, finds little to
     # prune in low-diversity data such as MNIST.
-    SourceEntry("digits", "Digits", "bilp.data.sources.digits:Digits", mirroring_changes_meaning=True, small=True, keep=0.8),
+    SourceEntry("digits", "Digits", "bilp.data.sources.digits:Digits", mirroring_changes_meaning=True, small=True, per_class=143, keep=0.8),
     SourceEntry(
         "mnist",
         "MNIST",
         _TORCHVISION,
+        per_class=6000,
         known=KnownSet((1, 28, 28), 10, Normalization((0.1307,), (0.3081,))),
         mirroring_changes_meaning=True,
         dc_operations=True,
@@ -118,6 +121,7 @@ OWN = (
         "fashion_mnist",
         "Fashion-MNIST",
         _TORCHVISION,
+        per_class=6000,
         known=KnownSet((1, 28, 28), 10, Normalization((0.2861,), (0.3530,))),
         idc=IdcFacts("l1", 1e-4, 500, 28, 32),  # of side 28, but scaled as if 32 were its own
     ),
@@ -125,6 +129,7 @@ OWN = (
         "svhn",
         "SVHN",
         _TORCHVISION,
+        per_class=7325,
         known=KnownSet((3, 32, 32), 10, Normalization((0.4377, 0.4438, 0.4728), (0.1980, 0.2010, 0.1970))),
         mirroring_changes_meaning=True,
         idc=IdcFacts("mse", 5e-3, 500, 32, 32, cutout_of_one=True),
@@ -133,6 +138,7 @@ OWN = (
         "cifar10",
         "CIFAR-10",
         _TORCHVISION,
+        per_class=5000,
         known=KnownSet((3, 32, 32), 10, Normalization((0.4914, 0.4822, 0.4465), (0.2023, 0.1994, 0.2010))),
         idc=IdcFacts("mse", 5e-3, 2000, 32, 32),
     ),
@@ -140,6 +146,7 @@ OWN = (
         "cifar100",
         "CIFAR-100",
         _TORCHVISION,
+        per_class=500,
         known=KnownSet((3, 32, 32), 100, Normalization((0.5071, 0.4866, 0.4409), (0.2673, 0.2564, 0.2762))),
         soft_batch=2,
         idc=IdcFacts("mse", 5e-3, 2000, 32, 32),

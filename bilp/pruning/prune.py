@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -16,12 +16,19 @@ from bilp.artifacts.facts import SelectionFacts
 from bilp.artifacts.publication import TableFile, publish_table
 from bilp.artifacts.tables import SELECTION
 from bilp.config import PruneConfig
+from bilp.config.base import as_recorded, unused
 from bilp.config.given import model_of
+from bilp.config.rules import RULES
+from bilp.config.words import AUTO, SEARCH
 from bilp.data import Dataset, open_dataset
-from bilp.errors import DamagedArtifact
+from bilp.errors import ConfigError, DamagedArtifact
+from bilp.progress import Progress, silent
+from bilp.pruning import auto
+from bilp.pruning.choice import Choice, Chosen, Features, Found
+from bilp.pruning.features import features_of
 from bilp.pruning.rankings import ranking_of
-from bilp.pruning.static import Cut, Floats, Integers, select
-from bilp.registry import AS_TYPED
+from bilp.pruning.static import Cut, Floats, Integers, cut, ranked
+from bilp.registry import AS_TYPED, resolve
 from bilp.storage.objects import Uri, as_uri, join, optional_uri
 from bilp.storage.verification import again
 
@@ -30,11 +37,25 @@ KIND = "selection"
 FILE = "selection.parquet"
 
 
-def prune(dataset_uri: Uri, scores_uri: Uri | None, config: PruneConfig | Mapping[str, Any], root: Uri) -> str:
-    """Cut the train split by the criterion of `config` and return the selection's URI.
+def prune(
+    dataset_uri: Uri,
+    scores_uri: Uri | None,
+    config: PruneConfig | Mapping[str, Any],
+    root: Uri,
+    device: str = "cpu",
+    progress: Progress = silent,
+) -> str:
+    """Choose among the train split by the criterion and the rule of `config` and return the selection's URI.
 
-    scores_uri is a summary of `bilp.scoring`; criteria that need no scoring do not read it. The table holds every
-    sample (score, rank in its class, kept or not), the facts the counts and thresholds of every class.
+    The table holds every sample (score, rank in its class, kept or not), the facts the counts and thresholds of every class.
+
+    Args:
+        dataset_uri: the data set, as ingest published it.
+        scores_uri: a summary of `bilp.scoring`; criteria that need no scoring do not read it.
+        config: which samples stay.
+        root: the storage's root.
+        device: where a network is trained, for rules that need features.
+        progress: told the batches of that training.
 
     Raises ConfigError if there is nothing to rank by or too little of a class would stay, DataError for a score list
     that does not fit, IncompatibleArtifact for scores of another data set.
@@ -43,39 +64,68 @@ def prune(dataset_uri: Uri, scores_uri: Uri | None, config: PruneConfig | Mappin
     scores_uri = optional_uri(scores_uri)
     config = model_of(PruneConfig, config)
     root = as_uri(root)
+    if config.keep == SEARCH:
+        raise ConfigError("keep search stands for a number that is found before any stage runs: run a whole pipeline, or give a number")
     dataset = open_dataset(dataset_uri)
     ranking = ranking_of(dataset, scores_uri, config, root)
-    rule = config.model_dump(mode="json", exclude={"seed", "score_list"})  # both are in the identity where they matter
-    key = content_key("prune", VERSION, dataset=dataset.fingerprint, scores=ranking.identity, rule=rule)
+    key = content_key("prune", VERSION, dataset=dataset.fingerprint, scores=ranking.identity, rule=identity(config))
     uri = join(root, "selections", key)
     if there_already(uri, KIND, key, shown=True) is not None:
         return uri
     labels = dataset.train.labels.numpy()
     scores = ranking.scores(labels)
-    cut = cut_by(config, scores, labels, dataset.class_names)
+    features = None if ranking.scoring is None else features_of(dataset, ranking.scoring, device, progress)
+    cut, found = chosen_by(config, scores, labels, dataset.class_names, features)
     return publish_table(
         uri,
         KIND,
         key,
         TableFile(FILE, selection_table(labels, scores, cut), SELECTION, {"dataset": dataset.fingerprint}),
-        config=config.model_dump(mode="json"),
+        config=config,
         parents={"dataset": dataset_uri, **ranking.parents},
-        facts=_facts(dataset, config, cut),
+        facts=_facts(dataset, config, cut, found),
+        device=device if RULES[config.rule].features else None,
     )
+
+
+def identity(config: PruneConfig) -> dict[str, Any]:
+    """What the key holds of the settings: seed and list only where they matter beside the scores, and versions of what computes."""
+    rule = RULES[config.rule]
+    settings = as_recorded(config, {"score_list": True, **({} if rule.draws else {"seed": True})})
+    versions = {
+        name: version for name, version in (("rule_version", rule.version), ("auto_version", auto.VERSION)) if _counts(name, config)
+    }
+    return {**settings, **versions}
+
+
+def _counts(version: str, config: PruneConfig) -> bool:
+    """Selections were keyed before rules had versions: that of the first rule counts from its second on."""
+    return config.keep == AUTO if version == "auto_version" else "rule" not in unused(config) or RULES[config.rule].version > 1
 
 
 def cut_by(config: PruneConfig, scores: Floats, labels: Integers, classes: Sequence[str]) -> Cut:
-    """`select` by the rule of `config`, for scores and labels `[N]`."""
-    return select(
-        scores,
-        labels,
-        classes,
-        keep=config.keep,
-        drop=config.drop,
-        band=config.band,
-        minimum_per_class=config.minimum_per_class,
-        floor_per_class=None if config.per_class else config.floor_per_class,
-    )
+    """The outcome of a selection by the settings of `config`, which asks for no features, for scores and labels `[N]`."""
+    return chosen_by(config, scores, labels, classes)[0]
+
+
+def chosen_by(
+    config: PruneConfig, scores: Floats, labels: Integers, classes: Sequence[str], features: Features | None = None
+) -> tuple[Cut, Found | None]:
+    """The outcome of a selection, and what a mixture found if keep is auto.
+
+    Args:
+        config: which samples stay.
+        scores: of the samples, float64 `[N]`.
+        labels: of the samples, int64 `[N]`.
+        classes: names, whose positions are the labels.
+        features: of samples, for rules that ask for them.
+
+    Raises DataError for scores that are not finite, and ConfigError if too little of a class would stay.
+    """
+    samples = ranked(scores, labels, classes)
+    choose: Callable[[Choice], Chosen] = resolve(RULES[config.rule].chooser)
+    chosen = choose(Choice(samples, config, features))
+    return cut(samples, chosen.kept, config.minimum_per_class, chosen.remedy), chosen.found
 
 
 def load_selection(uri: Uri) -> Tensor:
@@ -120,12 +170,17 @@ def selection_table(labels: NDArray[np.int64], scores: NDArray[np.float64], cut:
     )
 
 
-def _facts(dataset: Dataset, config: PruneConfig, cut: Cut) -> dict[str, Any]:
+def _facts(dataset: Dataset, config: PruneConfig, cut: Cut, found: Found | None) -> dict[str, Any]:
     """What the manifest tells about a selection; lists are in the order of class_names."""
+    told = {"criterion", "drop", "keep", "band", "per_class", "floor_per_class"}
+    later = {name: getattr(config, name) for name in ("low_share", "strata", "hardest") if name not in unused(config)}
     return {
         "dataset": dataset.fingerprint,
         "class_names": list(dataset.class_names),
-        **config.model_dump(mode="json", context=AS_TYPED, include={"criterion", "drop", "keep", "band", "per_class", "floor_per_class"}),
+        **config.model_dump(mode="json", context=AS_TYPED, include=told),
+        **({} if "rule" in unused(config) else {"rule": config.rule}),
+        **later,
+        **({} if found is None else {"keep": int(cut.kept.sum()) / len(cut.kept), "mixture": _mixture(found)}),
         "total": len(cut.kept),
         "kept": int(cut.kept.sum()),
         "total_per_class": cut.total_per_class.tolist(),
@@ -134,3 +189,9 @@ def _facts(dataset: Dataset, config: PruneConfig, cut: Cut) -> dict[str, Any]:
         "lowest_kept_per_class": cut.lowest_kept.tolist(),
         "highest_kept_per_class": cut.highest_kept.tolist(),
     }
+
+
+def _mixture(found: Found) -> dict[str, Any]:
+    parts = {"weight": found.weights, "mean": found.means, "std": found.stds}
+    listed = {f"{end}_{name}": values[k].tolist() for name, values in parts.items() for k, end in enumerate(("low", "high"))}
+    return {"split": found.split, "separation": found.separation, **listed}

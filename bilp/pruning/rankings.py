@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from bilp.config import PruneConfig
+from bilp.config import PruneConfig, ScoreConfig
 from bilp.config.criteria import CRITERIA
 from bilp.data import Dataset
 from bilp.errors import ConfigError
@@ -17,7 +17,7 @@ from bilp.registry import resolve
 from bilp.scoring.added_criterion import summary_by
 from bilp.scoring.score_list import LARGEST as LARGEST_LIST
 from bilp.scoring.score_list import parse_score_list
-from bilp.scoring.summary import criterion_scores
+from bilp.scoring.summary import criterion_scores, scoring_of
 from bilp.storage.objects import read
 from bilp.storage.verification import digest
 
@@ -31,6 +31,8 @@ class Ranking:
     scores: Callable[[NDArray[np.int64]], NDArray[np.float64]]
     parents: dict[str, str] = field(default_factory=dict)
     """URIs of what the scores come from, by role."""
+    scoring: ScoreConfig | None = None
+    """The settings of the scoring that they come from, if there was one."""
 
 
 def ranking_of(dataset: Dataset, scores_uri: str | None, config: PruneConfig, root: str) -> Ranking:
@@ -50,6 +52,7 @@ def ranking_of(dataset: Dataset, scores_uri: str | None, config: PruneConfig, ro
         f"summary {summary.manifest.key}",
         lambda labels: criterion_scores(summary, config.criterion),
         {"scores": summary.uri},
+        scoring_of(summary),
     )
 
 

@@ -9,12 +9,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
-from typing import Literal
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from bilp.config.criteria import Dropping
 from bilp.errors import ConfigError, DataError
 from bilp.seeds import generator
 
@@ -23,6 +23,9 @@ Integers = NDArray[np.int64]
 Mask = NDArray[np.bool_]
 
 SHOWN_CLASSES = 10
+RAISE_KEEP = "raise keep, "
+LOW_SHARE = {"high": Fraction(0), "low": Fraction(1)}
+"""Of what is dropped, the share that the low end loses; with both ends it is a setting."""
 
 
 @dataclass(frozen=True)
@@ -42,37 +45,38 @@ class Cut:
     highest_kept: Floats
 
 
-def select(
-    scores: Floats,
-    labels: Integers,
-    classes: Sequence[str],
-    *,
-    keep: float,
-    drop: Literal["high", "low"] = "high",
-    band: tuple[float, float] | None = None,
-    minimum_per_class: int = 1,
-    floor_per_class: int | None = None,
-) -> Cut:
-    """Cut ranked samples at one end, or to a band.
+@dataclass(frozen=True)
+class Ranked:
+    """Samples by their scores.
 
-    Of n samples ranked together (a class, or everything if floor_per_class is a number) round_half_up((1 - keep) * n) are
-    dropped at the end named by `drop`; the product is exact, with keep read as its decimal text. A band keeps the
-    ranks between two such cuts instead, so that band (0, keep) is what keep with drop "high" keeps, and neighboring
-    bands share out a class without gap or overlap. The total that stays is the same with and without a floor.
+    ascending `[N]` are all samples by score, and by_class `[N]` those of each class one after the other, equal scores in order
+    of their index; position `[N]` is the rank in its class, from 0, of each of by_class. total `[C]` are counts.
+    """
 
-    Args:
-        scores: of the samples, float64 `[N]`.
-        labels: of the samples, int64 `[N]`.
-        classes: names, whose positions are the labels.
-        keep: share that stays.
-        drop: end of the ascending ranking that goes.
-        band: shares of the ranking between which samples stay, in place of keep and drop.
-        minimum_per_class: fewest samples of a class that may stay.
-        floor_per_class: None ranks each class by itself; a number ranks all together and keeps the so many best-ranked of each class
-            in any case (all of a smaller class), and the best of the rest.
+    scores: Floats
+    labels: Integers
+    classes: Sequence[str]
+    ascending: Integers
+    by_class: Integers
+    position: Integers
+    total: Integers
 
-    Raises DataError for scores that are not finite, labels out of range and classes without samples, and ConfigError
-    if fewer than minimum_per_class samples of a class would stay, or more by floor_per_class than by keep.
+    @property
+    def rank_in_class(self) -> Integers:
+        """Of each sample `[N]`."""
+        found = np.empty(len(self.scores), dtype=np.int64)
+        found[self.by_class] = self.position
+        return found
+
+    def together(self, per_class: bool) -> tuple[Integers, Integers]:
+        """The samples `[N]` by group, ascending within each, and the sizes `[G]` of the groups: the classes, or one group of all."""
+        return (self.by_class, self.total) if per_class else (self.ascending, np.array([len(self.scores)]))
+
+
+def ranked(scores: Floats, labels: Integers, classes: Sequence[str]) -> Ranked:
+    """Rank scores `[N]` of samples with labels `[N]`, which are positions in `classes`.
+
+    Raises DataError for scores that are not finite, labels out of range and classes without samples.
     """
     total = _checked_counts(scores, labels, classes)
     # Two stable sorts: ties keep the order of their index, and NumPy sorts small integers in linear time.
@@ -80,28 +84,103 @@ def select(
     narrow = labels.astype(np.int16 if len(classes) < 2**15 else np.int64)
     by_class = ascending[np.argsort(narrow[ascending], kind="stable")]
     position = np.arange(len(scores)) - np.repeat(np.cumsum(total) - total, total)
-    rank_in_class = np.empty(len(scores), dtype=np.int64)
-    rank_in_class[by_class] = position
+    return Ranked(scores, labels, classes, ascending, by_class, position, total)
 
-    kept = np.zeros(len(scores), dtype=np.bool_)
-    if floor_per_class is None:
-        first, last = _kept_ranks(total, keep, drop, band)
-        kept[by_class] = (position >= np.repeat(first, total)) & (position < np.repeat(last, total))
-    else:
-        first, last = _kept_ranks(np.array([len(scores)]), keep, drop, band)
-        if floor_per_class:
-            from_best = rank_in_class if drop == "high" else total[labels] - 1 - rank_in_class
-            best_first = ascending if drop == "high" else ascending[::-1]
-            kept = _with_floor(best_first, from_best < floor_per_class, int(last[0] - first[0]), floor_per_class)
-        else:
-            kept[ascending[int(first[0]) : int(last[0])]] = True
-    kept_per_class = np.bincount(labels[kept], minlength=len(classes))
+
+def cut(samples: Ranked, kept: Mask, minimum_per_class: int, remedy: str = RAISE_KEEP) -> Cut:
+    """The outcome of keeping some samples `[N]`; `remedy` says what to do where a class would keep too few.
+
+    Raises ConfigError if fewer than minimum_per_class samples of a class stay.
+    """
+    kept_per_class = np.bincount(samples.labels[kept], minlength=len(samples.classes))
     if (kept_per_class < minimum_per_class).any():
-        needed = None
-        if band is None and (total >= minimum_per_class).all():
-            needed = _smallest_keep(ascending, labels, total, minimum_per_class, drop, floor_per_class is None)
-        raise ConfigError(_too_few(classes, total, kept_per_class, minimum_per_class, needed))
-    return Cut(kept, rank_in_class, total, kept_per_class, *_extremes(scores[by_class[kept[by_class]]], kept_per_class))
+        raise ConfigError(_too_few(samples.classes, samples.total, kept_per_class, minimum_per_class, remedy))
+    values = samples.scores[samples.by_class[kept[samples.by_class]]]
+    return Cut(kept, samples.rank_in_class, samples.total, kept_per_class, *_extremes(values, kept_per_class))
+
+
+def kept_counts(keep: float, counts: Integers) -> Integers:
+    """How many of n samples stay, for each n of counts: n less round_half_up((1 - keep) n)."""
+    return np.asarray(counts - round_half_up(1 - decimal(keep), counts))
+
+
+@dataclass(frozen=True)
+class Tail:
+    """What a cut at the ends of a ranking drops.
+
+    keep is the share that stays, drop the end of the ascending ranking that goes. Of what both ends lose, low_share is low. A band are
+    shares of the ranking between which samples stay, in place of keep and drop. floor_per_class None ranks each class by itself;
+    a number ranks all together and keeps the so many best-ranked of each class in any case (all of a smaller class).
+    """
+
+    keep: float
+    drop: Dropping = "high"
+    low_share: float = 0.5
+    band: tuple[float, float] | None = None
+    floor_per_class: int | None = None
+
+
+def select(
+    scores: Floats,
+    labels: Integers,
+    classes: Sequence[str],
+    *,
+    keep: float,
+    drop: Dropping = "high",
+    low_share: float = 0.5,
+    band: tuple[float, float] | None = None,
+    minimum_per_class: int = 1,
+    floor_per_class: int | None = None,
+) -> Cut:
+    """Cut ranked samples at one end or at both, or to a band: `ranked`, `tail` and `cut` in one.
+
+    Args:
+        scores: of the samples, float64 `[N]`.
+        labels: of the samples, int64 `[N]`.
+        classes: names, whose positions are the labels.
+        keep: see `Tail`, like the next three.
+        drop: likewise.
+        low_share: likewise.
+        band: likewise.
+        minimum_per_class: fewest samples of a class that may stay.
+        floor_per_class: see `Tail`.
+
+    Raises what `ranked`, `tail` and `cut` do.
+    """
+    samples = ranked(scores, labels, classes)
+    ends = Tail(keep, drop, low_share, band, floor_per_class)
+    kept = tail(samples, ends)
+    return cut(samples, kept, minimum_per_class, remedy(samples, ends, kept, minimum_per_class))
+
+
+def tail(samples: Ranked, ends: Tail) -> Mask:
+    """Which samples `[N]` stay.
+
+    Of n samples ranked together (a class, or everything if floor_per_class is a number) round_half_up((1 - keep) * n) are
+    dropped; the product is exact, with keep read as its decimal text. Where both ends are dropped, round_half_up(low_share * dropped)
+    of these are low ones. A band keeps the ranks between two such cuts, so that band (0, keep) is what keep with drop "high" keeps, and
+    neighboring bands share out a class without gap or overlap. The total that stays is the same with and without a floor.
+
+    Raises ConfigError if more would stay by floor_per_class than by keep, and for a floor where both ends are dropped.
+    """
+    order, sizes = samples.together(ends.floor_per_class is None)
+    first, last = _kept_ranks(sizes, ends)
+    if ends.floor_per_class:
+        return _with_floor(samples, ends.drop, int(last[0] - first[0]), ends.floor_per_class)
+    place = np.arange(len(order)) - np.repeat(np.cumsum(sizes) - sizes, sizes)
+    kept = np.zeros(len(order), dtype=np.bool_)
+    kept[order] = (place >= np.repeat(first, sizes)) & (place < np.repeat(last, sizes))
+    return kept
+
+
+def remedy(samples: Ranked, ends: Tail, kept: Mask, minimum_per_class: int) -> str:
+    """What to do where a class keeps fewer than minimum_per_class: for one end the keep with which none would, if there is one."""
+    if ends.band is not None:
+        return "widen band, "
+    per_class = np.bincount(samples.labels[kept], minlength=len(samples.classes))
+    if ends.drop == "both" or (per_class >= minimum_per_class).all() or (samples.total < minimum_per_class).any():
+        return RAISE_KEEP
+    return f"the smallest keep that would do is {_smallest_keep(samples, minimum_per_class, ends)}; "
 
 
 def _extremes(values: Floats, counts: Integers) -> tuple[Floats, Floats]:
@@ -113,11 +192,11 @@ def _extremes(values: Floats, counts: Integers) -> tuple[Floats, Floats]:
     return lowest, highest
 
 
-def random_scores(labels: Integers, classes: int, seed: int) -> Floats:
+def random_scores(labels: Integers, classes: int, seed: int, stream: str = "prune") -> Floats:
     """Uniform numbers in [0, 1) for labels `[N]`, one stream per class; a cut of them is a random subset, the control."""
     order = np.argsort(labels, kind="stable")
     counts = np.bincount(labels, minlength=classes)
-    drawn = [torch.rand(int(n), dtype=torch.float64, generator=generator(seed, "prune", c)) for c, n in enumerate(counts)]
+    drawn = [torch.rand(int(n), dtype=torch.float64, generator=generator(seed, stream, c)) for c, n in enumerate(counts)]
     scores = np.empty(len(labels), dtype=np.float64)
     scores[order] = torch.cat(drawn).numpy() if drawn else 0.0
     return scores
@@ -136,25 +215,30 @@ def decimal(value: float) -> Fraction:
     return Fraction(repr(float(value)))
 
 
-def _with_floor(ranking: Integers, reserved: Mask, quota: int, floor: int) -> Mask:
-    """The reserved samples and the best of the others, `quota` in all; `ranking` `[N]` starts with the best."""
-    left = quota - int(reserved.sum())
+def _with_floor(samples: Ranked, drop: Dropping, quota: int, floor: int) -> Mask:
+    """The `floor` best-ranked samples of each class and the best of the others, `quota` in all."""
+    if drop == "both":
+        raise ConfigError(f"floor_per_class = {floor} keeps the best-ranked, which are not known where both ends are dropped: remove it")
+    from_best = samples.rank_in_class if drop == "high" else samples.total[samples.labels] - 1 - samples.rank_in_class
+    ranking = samples.ascending if drop == "high" else samples.ascending[::-1]
+    kept: Mask = from_best < floor
+    left = quota - int(kept.sum())
     if left < 0:
         raise ConfigError(
-            f"floor_per_class = {floor} keeps {reserved.sum()} samples, but keep leaves only {quota}: lower floor_per_class or raise keep"
+            f"floor_per_class = {floor} keeps {kept.sum()} samples, but keep leaves only {quota}: lower floor_per_class or raise keep"
         )
-    kept = reserved.copy()
-    kept[ranking[~reserved[ranking]][:left]] = True
+    kept[ranking[~kept[ranking]][:left]] = True
     return kept
 
 
-def _kept_ranks(n: Integers, keep: float, drop: str, band: tuple[float, float] | None) -> tuple[Integers, Integers]:
+def _kept_ranks(n: Integers, ends: Tail) -> tuple[Integers, Integers]:
     """First rank that stays and first that no longer does, for rankings of n samples."""
-    if band is not None:
-        return n - round_half_up(1 - decimal(band[0]), n), n - round_half_up(1 - decimal(band[1]), n)
-    dropped = round_half_up(1 - decimal(keep), n)
-    nothing = np.zeros_like(n)
-    return (nothing, n - dropped) if drop == "high" else (dropped, n)
+    if ends.band is not None:
+        below, above = (n - round_half_up(1 - decimal(end), n) for end in ends.band)
+        return below, above
+    dropped = round_half_up(1 - decimal(ends.keep), n)
+    low = round_half_up(LOW_SHARE[ends.drop] if ends.drop in LOW_SHARE else decimal(ends.low_share), dropped)
+    return low, n - (dropped - low)
 
 
 def _checked_counts(scores: Floats, labels: Integers, classes: Sequence[str]) -> Integers:
@@ -179,22 +263,13 @@ def _checked_counts(scores: Floats, labels: Integers, classes: Sequence[str]) ->
     return counts
 
 
-def _smallest_keep(ascending: Integers, labels: Integers, total: Integers, minimum: int, drop: str, per_class: bool) -> str:
-    """The smallest keep, rounded up to three digits, with which every class keeps enough samples.
-
-    Args:
-        ascending: samples by score, int64 `[N]`.
-        labels: of the samples, int64 `[N]`.
-        total: samples of each class, int64 `[C]`.
-        minimum: samples that are enough.
-        drop: end of the ranking that goes.
-        per_class: whether each class is ranked by itself.
-    """
-    needed, n = minimum, int(total.min())
-    if not per_class:  # how far down the common ranking the last class finds its `minimum`-th sample
-        ranking = ascending if drop == "high" else ascending[::-1]
-        order = np.argsort(labels[ranking], kind="stable")
-        needed, n = int(order[np.cumsum(total) - total + minimum - 1].max()) + 1, len(labels)
+def _smallest_keep(samples: Ranked, minimum: int, ends: Tail) -> str:
+    """The smallest keep, rounded up to three digits, with which every class keeps `minimum` samples at the same end."""
+    needed, n = minimum, int(samples.total.min())
+    if ends.floor_per_class is not None:  # how far down the common ranking the last class finds its `minimum`-th sample
+        ranking = samples.ascending if ends.drop == "high" else samples.ascending[::-1]
+        order = np.argsort(samples.labels[ranking], kind="stable")
+        needed, n = int(order[np.cumsum(samples.total) - samples.total + minimum - 1].max()) + 1, len(samples.labels)
     # n - round_half_up((1 - keep) n) >= needed  <=>  keep > (needed - 1/2) / n
     bound = Fraction(2 * needed - 1, 2 * n)
     digits = 3
@@ -203,18 +278,16 @@ def _smallest_keep(ascending: Integers, labels: Integers, total: Integers, minim
     return f"{float(Fraction(int(bound * 10**digits) + 1, 10**digits)):.{digits}f}"
 
 
-def _too_few(classes: Sequence[str], total: Integers, kept: Integers, minimum: int, needed: str | None) -> str:
-    """The message for classes of `total` `[C]` samples that keep `kept` `[C]`, fewer than `minimum`; `needed` is the keep that would do."""
+def _too_few(classes: Sequence[str], total: Integers, kept: Integers, minimum: int, remedy: str) -> str:
+    """The message for classes of `total` `[C]` samples that keep `kept` `[C]`, fewer than `minimum`; `remedy` says what would help."""
     short = np.flatnonzero(kept < minimum)
     listed = _listed([f"{classes[int(c)]} keeps {kept[c]} of {total[c]}" for c in short])
     small = np.flatnonzero(total < minimum)
     if len(small):
-        remedy = f"{len(small)} of them have fewer samples in all: lower minimum_per_class to {max(1, total.min())}, or add data"
-    elif needed is None:
-        remedy = "widen band, or lower minimum_per_class"
+        todo = f"{len(small)} of them have fewer samples in all: lower minimum_per_class to {max(1, total.min())}, or add data"
     else:
-        remedy = f"the smallest keep that would do is {needed}; or lower minimum_per_class"
-    return f"{len(short)} of {len(classes)} classes keep fewer than minimum_per_class = {minimum} samples ({listed}): {remedy}"
+        todo = f"{remedy}or lower minimum_per_class"
+    return f"{len(short)} of {len(classes)} classes keep fewer than minimum_per_class = {minimum} samples ({listed}): {todo}"
 
 
 def _listed(items: Sequence[str]) -> str:

@@ -19,11 +19,10 @@ from bilp.artifacts.publication import publish
 from bilp.artifacts.tables import MEASURED_SUMMARY
 from bilp.config import ScoreConfig
 from bilp.config.criteria import CRITERIA, SUMMARIZED, Column
-from bilp.config.given import model_of
 from bilp.data import Dataset
 from bilp.errors import ConfigError
 from bilp.scoring.criteria import Moments, Trajectory, criterion_of
-from bilp.scoring.summary import KIND, VERSION, facts, identity, open_summary, records
+from bilp.scoring.summary import KIND, VERSION, facts, identity, open_summary, records, scoring_of
 from bilp.scoring.trial_record import MEASURED_FILE, TRIAL, score_uri
 from bilp.storage.objects import Uri, as_uri, join
 
@@ -38,7 +37,7 @@ def summary_by(uri: Uri, criterion: str, dataset: Dataset, root: Uri) -> Artifac
     column, stated = CRITERIA[criterion].column, summary.stated(SummaryFacts)
     if column is None or criterion in (*SUMMARIZED, *stated.criteria):
         return summary
-    config = model_of(ScoreConfig, {name: value for name, value in summary.manifest.config.items() if name in ScoreConfig.model_fields})
+    config = scoring_of(summary)
     if config.measure != CRITERIA[criterion].measure or (column.gradients and config.gradient_norm == "off"):
         raise ConfigError(
             f"the trials of {summary.uri} do not record what criterion {criterion} needs: "

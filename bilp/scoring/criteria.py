@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from bilp.config import ScoreConfig
 from bilp.config.criteria import Column
-from bilp.errors import DataError
+from bilp.errors import ConfigError, DataError
 from bilp.registry import resolve
 from bilp.scoring.prediction_record import Predictions
 
@@ -99,6 +99,32 @@ def grand(trajectory: Trajectory, config: ScoreConfig) -> Floats:
     if trajectory.gradient_norms is None:
         return np.full(trajectory.samples, np.nan)
     return _mean(trajectory.gradient_norms[config.early_from - 1 : config.early_to])
+
+
+CAD_WINDOWS = 2
+"""W of CAD: windows that are averaged."""
+CAD_EPOCHS = 4
+"""The fewest epochs of a record that CAD is defined for: windows of two, in which a deviation can be taken."""
+
+
+def cad(trajectory: Trajectory, config: ScoreConfig) -> Floats:
+    """How much the error norm `[N]` still changes within the training (CAD-Prune, arXiv 2604.18811).
+
+    Of K epochs, windows of J = K - W start at epochs k = K - J - W .. K - J - 1, counted from 0, for W = CAD_WINDOWS: the score is the mean
+    over these windows of the standard deviation, with J - 1 in the denominator, of the EL2N score in S_k .. S_(k+J-1). As published,
+    the last epoch takes no part. Raises ConfigError for fewer than CAD_EPOCHS epochs.
+    """
+    epochs = trajectory.epochs
+    if epochs < CAD_EPOCHS:
+        raise ConfigError(f"criterion cad needs records of {CAD_EPOCHS} epochs or more, not {epochs}: raise score.epochs")
+    length = epochs - CAD_WINDOWS
+    total: Floats = np.zeros(trajectory.samples)
+    for first in range(CAD_WINDOWS):
+        window = Moments(trajectory.samples)
+        for row in trajectory.el2n[first : first + length]:
+            window.add(row.astype(np.float64))
+        total += window.std()
+    return total / CAD_WINDOWS
 
 
 def criterion_of(column: Column) -> Callable[[Trajectory, ScoreConfig], Floats]:

@@ -87,6 +87,11 @@ def open_summary(uri: Uri, fingerprint: str | None = None) -> Artifact:
     return open_artifact(uri, KIND, {} if fingerprint is None else {"dataset": fingerprint})
 
 
+def scoring_of(summary: Artifact) -> ScoreConfig:
+    """The settings of the scoring that a summary is of."""
+    return model_of(ScoreConfig, {name: value for name, value in summary.manifest.config.items() if name in ScoreConfig.model_fields})
+
+
 def load_summary(uri: Uri, fingerprint: str | None = None) -> pa.Table:
     """The table at a summary's URI: one row per sample of the train split, in its order, see `bilp.artifacts.tables.SUMMARY`.
 

@@ -120,6 +120,10 @@ def prunings(world: World) -> dict[str, Case]:
     return {
         "loss_init": Case(PruneConfig(), data, scores, left_out=ranked),
         "whole set": Case(PruneConfig(per_class=False, floor_per_class=3), data, scores, left_out=ranked),
+        "auto": Case(PruneConfig(keep="auto"), data, scores, left_out=ranked),
+        "both ends": Case(PruneConfig(drop="both"), data, scores, left_out=ranked),
+        "strata": Case(PruneConfig(rule="strata"), data, scores),
+        "facility location": Case(PruneConfig(rule="facility_location"), data, scores, left_out=ranked),
         "random": drawn,
         "external": Case(
             listed,

@@ -124,7 +124,8 @@ def test_an_unknown_word_after_explain_is_one_line(capsys: pytest.CaptureFixture
         (["stray"], "unrecognized arguments: stray; --help all lists every setting"),
         (["--dataset", "cifar"], "'folder' or 'parquet'; did you mean cifar10 or cifar100?"),
         (["--evaluate.networks", "convnet,mlpp"], "; did you mean mlp?"),
-        (["--prune.drop", "xxxx"], "'high' or 'low'\n"),
+        (["--prune.drop", "xxxx"], "'high', 'low' or 'both'\n"),
+        (["--keep", "aut"], "input should be a number, 'auto' or 'search'; did you mean auto?\n"),
         (["--gpu", "TF32"], "; did you mean tf32 or tf32_channels_last?"),
     ],
 )

@@ -16,6 +16,7 @@ from bilp.config.base import Frozen, told
 from bilp.config.explain import told_defaults
 from bilp.config.nested import leaves, merge
 from bilp.config.network import POOLS
+from bilp.config.rules import RULES
 from bilp.config.sources import SOURCES
 
 # What a user may decide; each is looked at with every data set and method.
@@ -35,6 +36,7 @@ ONCE: list[dict[str, Any]] = [
     *({"prune": {"criterion": name}} for name in CRITERIA if name != "external"),
     {"prune": {"criterion": "external", "score_list": "list.json"}},
     *({"evaluate": {"pool": pool}} for pool in POOLS),
+    *({"keep": 0.1, "prune": {"rule": name}} for name in RULES),
 ]
 
 

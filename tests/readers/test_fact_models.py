@@ -73,7 +73,7 @@ ROWS: list[tuple[str, dict[str, Any], str]] = [
     ("selection", {"kept_per_class": [1] * 9}, "kept_per_class has 9 values for 10 classes"),
     ("selection", {"total_per_class": [-1] * 10}, r"total_per_class\.0: Input should be greater"),
     ("selection", {"lowest_kept_per_class": [*TEN[:9], "low"]}, r"lowest_kept_per_class\.9: Input should be a valid number"),
-    ("selection", {"drop": "middle"}, "drop: Input should be 'high' or 'low'"),
+    ("selection", {"drop": "middle"}, "drop: Input should be 'high', 'low' or 'both'"),
     ("selection", {"keep": 2}, "keep: Input should be less"),
     ("expert", {"losses": 3}, "losses: Input should be a valid (array|tuple)"),
     ("expert", {"selection": 5}, "selection: Input should be a valid string"),

@@ -19,7 +19,7 @@ from bilp.artifacts.facts.base import (
     require_equal,
     require_length,
 )
-from bilp.config.criteria import End
+from bilp.config.criteria import Dropping
 from bilp.config.measures import MEASURES, MeasureName
 
 
@@ -62,14 +62,36 @@ class SummaryFacts(Facts):
     criteria: tuple[EntryName, ...]
 
 
+class MixtureFacts(Facts):
+    """What mixtures found for `keep: auto`, by class: parameters are those of scores after the criterion's normal form, hard ones high.
+
+    If there is no split, all was kept. `separation` is Ashman's D of the mixture of all samples.
+    """
+
+    split: bool
+    separation: float
+    low_weight: Floats
+    high_weight: Floats
+    low_mean: Floats
+    high_mean: Floats
+    low_std: Floats
+    high_std: Floats
+
+
 class SelectionFacts(Facts):
     """A static selection; lists are in the order of class_names."""
 
     dataset: Key
     class_names: ClassNames
     criterion: EntryName
-    drop: End
+    drop: Dropping
     keep: Share
+    """For keep auto the share that was found."""
+    rule: EntryName = "tail"
+    low_share: Share = 0.5
+    strata: Ordinal = 50
+    hardest: Share = 0.0
+    mixture: MixtureFacts | None = None
     band: tuple[float, float] | None = None
     per_class: bool
     floor_per_class: Number = 0
@@ -90,6 +112,8 @@ class SelectionFacts(Facts):
             lowest_kept_per_class=self.lowest_kept_per_class,
             highest_kept_per_class=self.highest_kept_per_class,
         )
+        if self.mixture is not None:
+            require_length(len(self.class_names), "classes", **{name: part for name, part in self.mixture if isinstance(part, tuple)})
         require_equal("total and the sum of total_per_class", self.total, sum(self.total_per_class))
         require_equal("kept and the sum of kept_per_class", self.kept, sum(self.kept_per_class))
         if any(kept > total for kept, total in zip(self.kept_per_class, self.total_per_class, strict=True)):

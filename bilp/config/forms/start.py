@@ -8,7 +8,7 @@ from typing import Annotated, Any, ClassVar
 from pydantic import Field
 
 from bilp.config.arm_entries import Arm
-from bilp.config.base import Dropped, Frozen, GpuArithmetic, Kept, Location, Positive, Seed, SourceName
+from bilp.config.base import Frozen, GpuArithmetic, Location, Positive, Seed, SourceName
 from bilp.config.dials import RecipeDataset
 from bilp.config.forms.choices import OWN_DATA, OneOf, Recipe, built_in
 from bilp.config.forms.fields import (
@@ -26,6 +26,7 @@ from bilp.config.forms.form import Form
 from bilp.config.ingest import IngestConfig
 from bilp.config.reselect import DroppedOrWord
 from bilp.config.sources import DEFAULT_SOURCE
+from bilp.config.words import KeptShare
 
 
 class Further(Frozen):
@@ -77,8 +78,8 @@ class DialForm(StageForm):
     """How synthetic images are learned. The chosen method shows settings that it alone has."""
     ipc: Positive | None = Field(None, title="Images per class (ipc)")
     """Synthetic images per class."""
-    keep: Kept | None = Field(None, title="Keep this share (static pruning)")
-    """Share of each class that static pruning keeps."""
+    keep: KeptShare | None = Field(None, title="Keep this share (static pruning)")
+    """Share of each class that static pruning keeps, or auto: found from the scores, or search: by trying."""
     beta: DroppedOrWord | None = Field(None, title="Drop this share (adaptive pruning, beta)")
     """Share of candidates that adaptive pruning leaves out by their causal effect."""
 
@@ -148,9 +149,9 @@ class SweepForm(StageForm):
     """Real images."""
     method: MethodChoice = Field(None, title="Method")
     """How synthetic images are learned."""
-    keep: tuple[Kept, ...] = Field((), title="Shares to keep (static pruning)")
+    keep: tuple[KeptShare, ...] = Field((), title="Shares to keep (static pruning)")
     """A pipeline for each, such as 0.3, 0.5, 0.7."""
-    beta: tuple[Dropped, ...] = Field((), title="Shares to drop (adaptive pruning, beta)")
+    beta: tuple[DroppedOrWord, ...] = Field((), title="Shares to drop (adaptive pruning, beta)")
     """A pipeline for each."""
     ipc: tuple[Positive, ...] = Field((), title="Images per class (ipc)")
     """A pipeline for each."""

@@ -1,0 +1,78 @@
+"""keep auto: what it keeps of clean and of noisy scores, by loss and by margin, in classes of all sizes."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from bilp.config import PruneConfig
+from bilp.pruning.choice import Choice, Found
+from bilp.pruning.rules.tails import choose
+from bilp.pruning.static import ranked
+
+
+def losses(share: float, sizes: list[int], seed: int = 0) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Losses whose logarithms are skewed as those of clean samples are, labels, and which samples are wrongly labeled."""
+    rng = np.random.default_rng(seed)
+    labels = np.repeat(np.arange(len(sizes)), sizes)
+    wrong = np.zeros(len(labels), dtype=bool)
+    for label, size in enumerate(sizes):
+        wrong[np.flatnonzero(labels == label)[: round(share * size)]] = True
+    clean = np.exp(-3 + rng.gamma(4.0, 0.35, len(labels)))
+    return np.where(wrong, np.exp(rng.normal(0.9, 0.2, len(labels))), clean), labels, wrong
+
+
+def found(scores: np.ndarray, labels: np.ndarray, **settings) -> tuple[np.ndarray, Found]:
+    names = [str(label) for label in range(labels.max() + 1)]
+    chosen = choose(Choice(ranked(scores, labels, names), PruneConfig(keep="auto", **settings)))
+    assert chosen.found is not None
+    return chosen.kept, chosen.found
+
+
+def test_clean_scores_are_all_kept_though_two_components_fit_them_better() -> None:
+    scores, labels, _ = losses(0.0, [150] * 10)
+    kept, mixture = found(scores, labels)
+    assert kept.all() and not mixture.split
+    assert abs(mixture.weights[0, 0] - 0.5) < 0.45  # the mixture alone would have cut
+
+
+@pytest.mark.parametrize("share", [0.1, 0.2, 0.4])
+@pytest.mark.parametrize("per_class", [True, False])
+def test_of_noisy_scores_about_the_well_labeled_share_is_kept(share: float, per_class: bool) -> None:
+    scores, labels, wrong = losses(share, [150] * 10)
+    kept, mixture = found(scores, labels, per_class=per_class)
+    assert mixture.split and abs(kept.mean() - (1 - share)) < 0.06 and (~wrong)[kept].mean() > 0.96
+    by_class = [kept[labels == label].mean() for label in range(10)]
+    assert min(by_class) > (1 - share) - 0.15
+
+
+def test_classes_that_differ_in_noise_differ_in_what_they_keep() -> None:
+    parts = [losses(share, [400], seed) for seed, share in enumerate((0.0, 0.5))]
+    scores = np.concatenate([part[0] for part in parts])
+    kept, _ = found(scores, np.repeat([0, 1], 400))
+    assert kept[:400].mean() > 0.9 and 0.4 < kept[400:].mean() < 0.6
+
+
+def test_tiny_classes_are_judged_by_the_mixture_of_all_and_keep_the_fewest_that_are_allowed() -> None:
+    scores, labels, _ = losses(0.4, [3, 300, 300])
+    scores[labels == 0] = 2.5  # all three are doubted
+    kept, _ = found(scores, labels, minimum_per_class=2)
+    assert kept[labels == 0].tolist() == [True, True, False]
+    scores[labels == 0] = 0.05
+    assert found(scores, labels)[0][labels == 0].all()
+
+
+def test_margins_are_judged_at_their_low_end() -> None:
+    rng = np.random.default_rng(0)
+    wrong = rng.random(1000) < 0.4
+    margins = np.where(wrong, rng.normal(-1.5, 0.4, 1000), rng.normal(2.0, 1.0, 1000))
+    kept, mixture = found(margins, np.arange(1000) % 5, criterion="aum")
+    assert mixture.split and abs(kept.mean() - (~wrong).mean()) < 0.03
+    assert margins[kept].min() > margins[~kept].max() - 1.0
+    certain, _ = found(margins + 5.0, np.arange(1000) % 5, criterion="aum")
+    assert certain.all()  # two populations, but networks doubt no label of either
+
+
+@pytest.mark.parametrize("scores", [np.full(40, 0.3), np.zeros(40)])
+def test_equal_losses_are_all_kept(scores: np.ndarray) -> None:
+    assert found(scores, np.arange(40) % 4)[0].all()
