@@ -215,7 +215,7 @@ def test_parquet_and_arrays_are_changed_as_well(
         **NOISE,
     )
     assert given.record_uri is not None
-    held = open_truth(given.record_uri)
+    held = given.truth
     assert held is not None and (held.errors, len(held)) == (int(0.3 * 32 + 0.5), 32)
     assert given.notes[0].startswith("31.2 % of the labels changed on purpose (10 of 32 training images")
 
