@@ -26,7 +26,7 @@ from bilp.config import IngestConfig
 from bilp.config.given import model_of
 from bilp.config.normalization import known_set
 from bilp.config.sources import Normalization
-from bilp.data.alterations.alter import alter
+from bilp.data.alterations.alter import alter, check_asked
 from bilp.data.alterations.corrections_file import LARGEST as LARGEST_CORRECTIONS
 from bilp.data.alterations.label_file import LARGEST as LARGEST_LABELS
 from bilp.data.arrange import Arranged, arrange, check_kept
@@ -98,6 +98,7 @@ def read_source(config: IngestConfig | Mapping[str, Any], root: Uri, progress: P
         check_channels(config.normalization, 1 if config.color == "gray" else 3, where)
     contents = source.read()
     check(contents, where)
+    check_asked(contents.labels["train"], contents.class_names, config, where)
     with scratch_folder("bilp-ingest-") as folder:
         converter, arranged = _convert(contents, config, folder, where, progress)
         altered = alter(arranged, len(contents.labels["train"]), contents.class_names, config, folder, where)

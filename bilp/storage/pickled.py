@@ -14,6 +14,9 @@ from typing import Any
 from bilp.errors import BilpError
 from bilp.storage.saved_tensors import check_saved, unreadable
 
+CAUSE = "WeightsUnpickler error:"
+"""What torch puts before the cause, after a paragraph of advice."""
+
 
 def load_pickled(data: bytes, file: str, stand_ins: Mapping[str, type]) -> Any:
     """What a file that `torch.save` wrote holds.
@@ -35,5 +38,11 @@ def load_pickled(data: bytes, file: str, stand_ins: Mapping[str, type]) -> Any:
     except BilpError:
         raise
     except Exception as error:  # damaged bytes raise whatever they run into: IndexError, struct.error, AssertionError, ...
-        reason = next(iter(str(error).splitlines()), "") or type(error).__name__
-        raise unreadable(file, reason) from error
+        raise unreadable(file, _reason(error)) from error
+
+
+def _reason(error: Exception) -> str:
+    """What is wrong, without the advice to load the file in the way that runs what it names."""
+    lines = str(error).splitlines()
+    found = next((line.partition(CAUSE)[2] for line in lines if CAUSE in line), next(iter(lines), ""))
+    return found.strip() or type(error).__name__

@@ -22,7 +22,7 @@ from key_cases import (
     suspecting,
     teachers,
 )
-from key_evaluations import baselines, evaluations, fits, imports, pages, reproductions, scores_of_robustness, sources, trainings
+from key_evaluations import baselines, evaluations, fits, imports, pages, reproductions, scores_of_robustness, sources, trainings, truths
 from key_settings import (
     Buffer,
     Call,
@@ -42,6 +42,7 @@ from key_settings import (
 from bilp.artifacts.manifest_file import MANIFEST
 from bilp.config.suspects import SuspectsConfig
 from bilp.data import ingest
+from bilp.data.source_record import open_record
 from bilp.data.whitened import whiten
 from bilp.distill import distill_round, finish_run, pretrain_network, reselect_round, start_run
 from bilp.evaluate import VARIANTS, evaluate_baseline, evaluate_synthetic, train_teacher
@@ -54,12 +55,17 @@ from bilp.report import report
 from bilp.scoring.summary import summarize
 from bilp.scoring.trial import record_predictions, score_trial
 from bilp.suspects.stage import find_suspects
+from bilp.truth.oracle import oracle_selection
 
 KEY = "[0-9a-f]{16}"
 
 
 def _trial(root: str, settings: Trial, inputs: Mapping[str, Any]) -> str:
     return score_trial(inputs["dataset"], settings.config, settings.trial, root)
+
+
+def _oracle(root: str, settings: Nothing, inputs: Mapping[str, Any]) -> str:
+    return oracle_selection(open_record(inputs["record"]).dataset_uri, inputs["record"], root)
 
 
 def _predictions(root: str, settings: Trial, inputs: Mapping[str, Any]) -> str:
@@ -144,6 +150,8 @@ STAGES = (
           _call(summarize, "dataset", "config"), summaries, ("bilp.scoring.trial_record", "bilp.scoring.summary")),
     Stage("selection", ("prune",), "selections/KEY", rf"selections/{KEY}{FILE}",
           _call(prune, "dataset", "scores", "settings"), prunings, ("bilp.pruning.prune",)),
+    Stage("selection by true labels", ("oracle",), "selections/KEY", rf"selections/{KEY}{FILE}",
+          _oracle, truths, ("bilp.truth.oracle",)),
     Stage("expert", ("experts", "expert"), "experts/FINGERPRINT/KEY/trainings/NUMBER", rf"experts/.*/trainings/\d+{FILE}",
           _expert, learners, ("bilp.experts.files",)),
     Stage("buffer of experts", ("expert_buffer",), "experts/FINGERPRINT/KEY/buffers/KEY", rf"experts/.*/buffers/{KEY}{FILE}",
