@@ -10,7 +10,7 @@ from flows.local.flow import flow
 from flows.units.execute import execute
 from flows.units.table import record_predictions
 from flows.workplace import workplace
-from tasks import stages
+from tasks import stages, terminal
 from tasks.parameters import DatasetUri, Root
 
 
@@ -39,7 +39,10 @@ def suspects_of_run(
 
     Those are trials that were scored before predictions were recorded: a pipeline repeats nothing, and `bilp suspects` does.
     """
-    if scores_uri is None or not stages.has_predictions(scores_uri):
+    if scores_uri is None:
+        return None
+    if not stages.has_predictions(scores_uri):
+        terminal.say("          the page lists no suspicious labels: these trials recorded no predictions; bilp suspects makes a list")
         return None
     run = stages.adaptive_run(runs)
     return stages.find_suspects(dataset_uri, scores_uri, SuspectsConfig(), root, record_uri, selection_uri, run)

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 
 from bilp.artifacts.artifact import Artifact
-from bilp.artifacts.facts import SuspectsFacts
+from bilp.artifacts.facts import ScoreQuality, SuspectsFacts
 from bilp.config.suspects import LABEL_SCORES, LabelScore
 from bilp.data import Dataset
 from bilp.report.galleries import Picture, picture
@@ -75,7 +75,7 @@ def suspects(artifact: Artifact | None, dataset: Dataset) -> Suspects | None:
         f"{count(facts.trials, 'training')} of {count(facts.epochs, 'epoch')}",
         duplicates,
         "" if facts.errors is None else f"{facts.errors:,}",
-        tuple(_quality(each.score, each.auroc, each.auprc, each.precision_at_errors) for each in facts.quality),
+        tuple(_quality(each, facts.samples) for each in facts.quality),
         dataset.record is not None,
     )
 
@@ -88,6 +88,8 @@ def _row(row: Mapping[str, Any], dataset: Dataset) -> SuspectRow:
     return SuspectRow(shown, str(row["rank"]), row["given_label"], row["predicted_label"], f"{row['label_score']:.3f}", words, file)
 
 
-def _quality(score: str, auroc: float, auprc: float, precision: float) -> QualityRow:
-    title = LABEL_SCORES[score].title if score in LABEL_SCORES else f"{score} on the synthetic images"
-    return QualityRow(title, *(f"{value:.3f}" for value in (auroc, auprc, precision)))
+def _quality(each: ScoreQuality, samples: int) -> QualityRow:
+    title = LABEL_SCORES[each.score].title if each.score in LABEL_SCORES else f"{each.score} on the synthetic images"
+    some = "" if each.samples == samples else f", of the {each.samples:,} images that have it"
+    values = (f"{value:.3f}" for value in (each.auroc, each.auprc, each.precision_at_errors))
+    return QualityRow(f"{title[0].upper()}{title[1:]}{some}", *values)

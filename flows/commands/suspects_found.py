@@ -76,10 +76,10 @@ def _lines(facts: SuspectsFacts, files: HandedOut, source: str | None) -> list[s
     lines += [f"page: {files.page}", f"contact sheet: {files.sheet}", f"table: {files.table}", f"corrections: {files.corrections}"]
     if files.kept:
         lines.append("corrections.csv was there already with other content and was left as it is")
-    images = "--dataset folder --ingest.uri FOLDER" if source is not None else "the same --dataset"
+    again = "bilp suspects" if source is None else f"bilp suspects {source}"
     lines.append(
-        f"next: write keep, drop or relabel into the column action of the corrections, then bilp run with {images} "
-        f"and --ingest.corrections {files.corrections}"
+        f"next: write keep, drop or relabel into the column action of the corrections; {again} and bilp run take them back with "
+        f"--ingest.corrections {files.corrections}"
     )
     return lines
 

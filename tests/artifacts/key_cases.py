@@ -87,7 +87,7 @@ def suspecting(world: World) -> dict[str, Case]:
         "selection": world.selection,
         "run": world.run,
     }
-    others = {"scores": world.other_scores, "record": None, "selection": world.other_selection, "run": None}
+    others = {"dataset": world.other_dataset, "scores": world.other_scores, "record": None, "selection": world.other_selection, "run": None}
     return {"all there is": Case(SuspectsConfig(), inputs, others)}
 
 

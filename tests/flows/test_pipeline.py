@@ -26,6 +26,7 @@ from flows.pipeline import pipeline
 from flows.prune import prune, score_and_prune
 from flows.report import report
 from flows.score import score
+from flows.suspects import suspects_of_run
 from tasks.addresses import synthetic_set
 
 CONFIG = PipelineConfig.model_validate(TINY)
@@ -39,7 +40,7 @@ def test_first_run_does_everything_once(finished: Finished) -> None:
             expected += [f"reselect {arm} round {number}/4"] if arm == "bilp" else []
             expected.append(f"distill {arm} round {number}/4")
         expected.append(f"finish {arm}")
-    expected += ["evaluate baseline full", "evaluate baseline random", "evaluate unpruned 0", "evaluate bilp 0", "report"]
+    expected += ["evaluate baseline full", "evaluate baseline random", "evaluate unpruned 0", "evaluate bilp 0", "find suspects", "report"]
     assert finished.outcomes == dict.fromkeys(expected, "done")
     assert list(finished.outcomes) == expected
 
@@ -49,7 +50,7 @@ def test_the_page_and_every_artifact_are_there(finished: Finished) -> None:
     assert read(uri).startswith(b"<!DOCTYPE html>")
     page = open_artifact(uri.rpartition("/")[0], "report")
     places = {place.split("/")[0] for place in page.manifest.parents.values()}
-    assert places == {"datasets", "scores", "selections", "runs", "evaluations"}
+    assert places == {"datasets", "scores", "selections", "runs", "evaluations", "suspects"}
     rows = summary([parent for role, parent in page.parents.items() if role.startswith("evaluation ")])
     assert {row.arm: row.n for row in rows} == {"full": 2, "random": 2, "unpruned": 2, "bilp": 2}
     assert all(0 <= row.mean <= 1 for row in rows)
@@ -83,7 +84,8 @@ def test_each_stage_alone_gives_what_the_pipeline_gave(finished: Finished) -> No
         assert score_and_prune(CONFIG, dataset, root) == (scores, selection)
         runs = distill_arms(CONFIG, dataset, selection, root)
         evaluations = evaluate(dataset, runs, CONFIG.ipc, CONFIG.evaluate, root)
-        assert report(CONFIG, dataset, scores, selection, runs, evaluations, root, record_uri=record) == uri
+        suspects = suspects_of_run(dataset, record, scores, selection, runs, root)
+        assert report(CONFIG, dataset, scores, selection, runs, evaluations, root, record_uri=record, suspects_uri=suspects) == uri
     assert alone == finished.again
     images, labels = load_synthetic(synthetic_set(runs["bilp"][0]))
     assert images.shape == (10, 1, 8, 8)

@@ -94,7 +94,8 @@ def alter(made: Arranged, total: int, class_names: Sequence[str], config: Ingest
         train = _with_copies(train, config, folder / "copies", notes)
     on_purpose, table = bool(notes), None
     if config.corrections is not None:
-        train, table = _corrected(train, class_names, config.corrections, folder / "corrected", notes)
+        aside = frozenset(made.stored["test"].origins) - {*train.stored.origins} if made.divided else frozenset()
+        train, table = _corrected(train, class_names, config.corrections, folder / "corrected", notes, aside)
     check_kept({"train": train.stored.labels}, class_names, f"{where}: what is changed leaves no", "change fewer labels, or drop less")
     changed = replace(made, stored={**made.stored, "train": train.stored}, digests={**made.digests, "train": train.digests})
     truth = KnownTruth(train.stored.labels, train.true_label, train.copy_of) if on_purpose else None
@@ -148,10 +149,12 @@ def _with_copies(train: _Train, config: IngestConfig, folder: Path, notes: list[
     return _Train(stored, digests, np.append(train.true_label, train.true_label[originals]), np.append(train.copy_of, originals))
 
 
-def _corrected(train: _Train, class_names: Sequence[str], file: str, folder: Path, notes: list[str]) -> tuple[_Train, pa.Table]:
+def _corrected(
+    train: _Train, class_names: Sequence[str], file: str, folder: Path, notes: list[str], held_out: frozenset[str]
+) -> tuple[_Train, pa.Table]:
     side = train.stored
     given = side.labels
-    split = Correctable(side.origins, side.places.tolist(), train.digests, given.tolist(), class_names)
+    split = Correctable(side.origins, side.places.tolist(), train.digests, given.tolist(), class_names, held_out)
     corrections = read_corrections(file, split)
     samples = np.array([correction.sample for correction in corrections], dtype=np.int64)
     labels, kept = given.copy(), np.ones(len(given), dtype=np.bool_)

@@ -45,15 +45,17 @@ class Correctable:
     digests: Sequence[str]
     labels: Sequence[int]
     class_names: Sequence[str]
+    held_out: frozenset[str] = frozenset()
+    """Origins of the images of the source's only split that are the test split here: rows about them change nothing."""
 
 
 def read_corrections(file: str, split: Correctable) -> list[Correction]:
-    """The decided rows of the file, in its order, each image once.
+    """The decided rows of the file, in its order, each image once; without those of images that are held out here for testing.
 
     Raises DataError, naming the line, for a file that is no such table, for an image that is not in the train split or has other
     pixels or another label, and for rows that contradict each other.
     """
-    rows = decided_rows(file)
+    rows = [(line, row) for line, row in decided_rows(file) if split.held_out.isdisjoint(_spellings(row["path"]))]
     finder = _Finder(split, [row for _, row in rows])
     by_name = {spelled: number for number, name in enumerate(split.class_names) for spelled in (spreadsheet(name), name)}
     found: dict[int, tuple[int, Correction]] = {}
