@@ -57,6 +57,7 @@ RULES: dict[str, dict[str, Any]] = {
     "weights by loss, upper tail": {**UPPER, "mode": "weight", "score": "loss"},
     "chance": {**UPPER, "score": "random"},
 }
+REFERENCES = ("no pruning", "norm, upper tail")
 SCORES: dict[str, dict[str, Any]] = {
     "norm": {},
     "loss": {"score": "loss"},
@@ -150,12 +151,13 @@ def ranks(arguments: argparse.Namespace) -> None:
 def accuracy(arguments: argparse.Namespace) -> None:
     """Print the table of accuracies, and of paired differences against no pruning and against the norm's upper tail."""
     print("| method | noise | rule | accuracy | against no pruning | against the norm's upper tail |")
+    chosen = {name: rule for name, rule in RULES.items() if name in (*REFERENCES, *arguments.rules)}
     for method in arguments.methods:
         config = configuration(method, arguments)
         for noise in arguments.noise:
             rows = {}
             began = time.process_time()
-            for name, rule in RULES.items():
+            for name, rule in chosen.items():
                 uris = []
                 for seed in range(arguments.seeds):
                     dataset, _ = noisy_digits(noise, arguments.root, seed)
@@ -166,7 +168,7 @@ def accuracy(arguments: argparse.Namespace) -> None:
                 means = [fmean(row.accuracy for row in measured if row.experiment == seed) for seed in range(arguments.seeds)]
                 mean, half = evaluate.interval(means)
                 told = [f"{100 * mean:.1f} ± {100 * half:.1f}"]
-                for other in ("no pruning", "norm, upper tail"):
+                for other in REFERENCES:
                     apart = evaluate.paired_difference(measured, rows[other])
                     told.append("" if name == other else f"{100 * apart.mean:+.1f} ± {100 * apart.half_width95:.1f}")
                 print(f"| {method} | {noise:.0%} | {name} | {' | '.join(told)} |", flush=True)
@@ -180,6 +182,7 @@ def main() -> None:
     parser.add_argument("--root", required=True, help="storage root of the results")
     parser.add_argument("--methods", nargs="+", default=["dm", "dc"])
     parser.add_argument("--noise", nargs="+", type=float, default=list(NOISE), help="shares of wrong labels")
+    parser.add_argument("--rules", nargs="+", default=list(RULES), help="those that are compared with the two references")
     parser.add_argument("--width", type=int, default=32)
     parser.add_argument("--iterations", type=int, default=100)
     parser.add_argument("--seeds", type=int, default=3, help="noisy data sets, each with a distillation of its own")

@@ -11,11 +11,11 @@ from torch import Tensor
 
 from bilp.artifacts import tables
 from bilp.artifacts.artifact import Artifact, find, manifest_kind, open_artifact
-from bilp.artifacts.facts import BufferFacts, EvaluationFacts, PretrainedFacts, RoundFacts
+from bilp.artifacts.facts import BufferFacts, EvaluationFacts, PretrainedFacts, ReselectFacts, RoundFacts
 from bilp.artifacts.run_layout import RESELECT, ROUND, SYNTHETIC, reselect_uri, round_uri, synthetic_uri
 from bilp.config.arm_entries import leading
 from bilp.config.baselines import BASELINES
-from bilp.config.reselect import ReselectConfig
+from bilp.config.reselect import RESELECT_SCORES, ReselectConfig
 from bilp.data import Dataset, open_dataset
 from bilp.data.source_record import KIND as RECORD
 from bilp.data.store import KIND as DATASET
@@ -41,6 +41,7 @@ from bilp.report.galleries import spread
 from bilp.report.wording import arm_place, arm_words
 from bilp.scoring.summary import KIND as SUMMARY
 from bilp.suspects.stage import KIND as SUSPECTS
+from bilp.truth.table import Truth, open_truth
 
 SHOWN_ROUNDS = 8
 
@@ -81,6 +82,8 @@ class Effects:
 
     round: int
     table: pd.DataFrame
+    effective_share: float | None = None
+    """Mode weight: effective size of the weighted samples, as a share of them."""
 
     @property
     def dropped_share(self) -> float:
@@ -113,6 +116,16 @@ class Run:
     snapshots: tuple[Snapshot, ...]
     final: Snapshot
 
+    @property
+    def signed(self) -> bool:
+        """Whether its effects have a sign."""
+        return RESELECT_SCORES[self.reselect.score].signed
+
+    @property
+    def word(self) -> str:
+        """What its effects are called."""
+        return RESELECT_SCORES[self.reselect.score].word
+
 
 @dataclass(frozen=True)
 class Collected:
@@ -130,6 +143,8 @@ class Collected:
     confusion: pd.DataFrame
     course: pd.DataFrame
     robustness: tuple[Robustness, ...] = ()
+    truth: Truth | None = None
+    """What is true of labels that were made wrong on purpose; None where nothing was, or nobody knows."""
 
     def arms(self) -> list[str]:
         """Distilled arms in the order given."""
@@ -246,6 +261,7 @@ def collect(sources: Sources) -> Collected:
         confusion=_with_arms(evaluations, [confusion_rows(artifact, dataset.classes) for artifact in evaluations], tables.CONFUSION.names),
         course=_with_arms(evaluations, [course_rows(artifact) for artifact in evaluations], tables.COURSE.names),
         robustness=() if robust is None else tuple(load_robustness(robust.uri)),
+        truth=None if record is None else open_truth(record.uri),
     )
 
 
@@ -265,7 +281,7 @@ def _run(source: RunSource, dataset: Dataset) -> Run:
     losses = [round_losses(artifact).to_pandas() for artifact in there.values()]
     labels = dataset.train.labels
     reselected = {number: find(reselect_uri(source.uri, number), RESELECT) for number in there}
-    effects = [Effects(n, round_effects(artifact, labels).to_pandas()) for n, artifact in reselected.items() if artifact]
+    effects = [_effects(n, artifact, labels) for n, artifact in reselected.items() if artifact]
     return Run(
         arm=source.arm,
         experiment=source.experiment,
@@ -276,6 +292,10 @@ def _run(source: RunSource, dataset: Dataset) -> Run:
         snapshots=tuple(_snapshots(source, list(there.values()), dataset)) if source.experiment == 0 else (),
         final=_snapshot("final", *load_synthetic(synthetic_uri(source.uri)), dataset),
     )
+
+
+def _effects(number: int, artifact: Artifact, labels: Tensor) -> Effects:
+    return Effects(number, round_effects(artifact, labels).to_pandas(), artifact.stated(ReselectFacts).effective_share)
 
 
 def _decisions(rounds: Mapping[int, Artifact]) -> Iterator[Decisions]:

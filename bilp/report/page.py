@@ -42,6 +42,7 @@ from bilp.report.synthetic import loss_chart, synthetic
 from bilp.report.timing import stage_times
 from bilp.report.verdict import Amounts, tiles
 from bilp.report.wording import arm_place, arm_words, rule_meaning, score_meaning
+from bilp.report.wrong_labels import wrong_labels
 from bilp.storage.objects import Uri, as_uri, join, optional_uri
 from bilp.text.escaping import shown as one_line
 
@@ -182,7 +183,7 @@ def content(config: PipelineConfig, collected: Collected, origins: Mapping[str, 
         "score_sentence": score_sentence,
         "rule_sentence": rule_meaning(config.prune),
         "effect": causal,
-        "beta": causal.beta if causal else "",
+        "found_labels": wrong_labels(collected.runs, collected.selection, collected.truth, config.prune.drop),
         "drawn_arms": [arm_words(arm) for arm in collected.arms()],
         "loss_chart": loss_chart(collected.runs),
         "synthetic": synthetic(collected.runs, dataset, shown),

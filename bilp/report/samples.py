@@ -60,11 +60,12 @@ def samples(selection: pd.DataFrame | None, runs: Sequence[Run], dataset: Datase
     if table.empty:
         return None
     measured = run is not None and bool(table["effect"].notna().any())
+    unit = "σ" if run is not None and run.signed else "×"
     by = "effect" if measured else "score"
     ranked = table.dropna(subset=by).sort_values([by, "sample_id"], kind="stable")
     some = min(SHOWN, len(ranked) // 2)
     ends = (ranked.iloc[::-1].iloc[:some], ranked.iloc[:some])
-    most, least = (tuple(_row(row, dataset) for row in rows.to_dict("records")) for rows in ends)
+    most, least = (tuple(_row(row, dataset, unit) for row in rows.to_dict("records")) for rows in ends)
     return Samples(effect if measured else score, most, least, selection is not None, measured, dataset.record is not None)
 
 
@@ -77,7 +78,7 @@ def joined(selection: pd.DataFrame | None, run: Run | None) -> pd.DataFrame:
     static = pd.DataFrame(columns=names) if selection is None else selection[names]
     if run is None:
         return static.assign(effect=float("nan"), out=0, of=0)
-    rounds = [effects.table.assign(effect=relative(effects.table)) for effects in run.effects]
+    rounds = [effects.table.assign(effect=relative(effects.table, run.signed)) for effects in run.effects]
     every = pd.concat(rounds, ignore_index=True)
     fates = every.groupby("sample_id").agg(
         label=("label", "last"), effect=("effect", "last"), out=("dropped", "sum"), of=("dropped", "size")
@@ -87,14 +88,14 @@ def joined(selection: pd.DataFrame | None, run: Run | None) -> pd.DataFrame:
     return static.merge(fates.drop(columns="label").reset_index(), on="sample_id", how="left").fillna({"out": 0, "of": 0})
 
 
-def _row(row: Mapping[Hashable, object], dataset: Dataset) -> SampleRow:
+def _row(row: Mapping[Hashable, object], dataset: Dataset, unit: str) -> SampleRow:
     sample, label = int(str(row["sample_id"])), int(str(row["label"]))
     kept, score, effect = bool(row["kept"]), float(str(row["score"])), float(str(row["effect"]))
     name = dataset.class_names[label]
     image = dataset.train.images(torch.tensor([sample])).numpy()[0]
     alt = f"sample {sample} of {of_class(name)}, as in this row"
     file = origin(dataset, sample)
-    shown = ("–" if score != score else figure(score), "–" if effect != effect else f"{number(effect)} ×")
+    shown = ("–" if score != score else figure(score), "–" if effect != effect else f"{number(effect)} {unit}")
     return SampleRow(
         picture(image, alt), str(sample), name, file, *shown, fate(kept, int(float(str(row["out"]))), int(float(str(row["of"]))))
     )

@@ -14,7 +14,7 @@ import pytest
 from bilp.artifacts import duration
 from bilp.artifacts.artifact import open_artifact
 from bilp.artifacts.publication import publish
-from bilp.config import METHODS
+from bilp.config import METHODS, ReselectConfig
 from bilp.evaluate import Difference
 from bilp.report.accuracy import accuracy
 from bilp.report.caution import cautions
@@ -94,7 +94,7 @@ def test_learning_curves_are_means_over_the_trainings() -> None:
 def run_of(*rounds: pd.DataFrame) -> Run:
     empty = Snapshot("final", np.zeros((0, 1, 1, 1)), np.zeros(0))
     effects = tuple(Effects(number + 1, table) for number, table in enumerate(rounds))
-    return Run("bilp", 0, pd.DataFrame(), effects, (), "ite", (), empty)
+    return Run("bilp", 0, pd.DataFrame(), effects, (), ReselectConfig(), (), empty)
 
 
 def test_scores_and_effects_of_a_sample_meet_in_one_row() -> None:
