@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from bilp.config import EvaluateConfig, NetworkConfig
+from bilp.config.protocols import DEFAULT_PROTOCOL, PROTOCOLS
 from bilp.data import Dataset
 from bilp.errors import ConfigError, Diverged
 from bilp.evaluate.batch_augment import Streams
@@ -19,6 +20,7 @@ from bilp.evaluate.stacked_training import fresh_stack, networks_at_once, predic
 from bilp.evaluate.training import ImageSet, confusion, predictions, train
 from bilp.evaluate.training_cache import Parts, Training
 from bilp.evaluate.training_schedule import Schedule
+from bilp.images.resampling import center_of_enlarged
 from bilp.nets import Network, build, initialize, label
 from bilp.nets.arithmetic import arithmetic, place
 from bilp.progress import Progress, silent
@@ -53,7 +55,14 @@ class Plan:
 
 
 def check_networks(config: EvaluateConfig, shape: tuple[int, int, int], classes: int) -> dict[str, NetworkConfig]:
-    """The networks by label; raises ConfigError, before any training, if one cannot be built or is listed twice."""
+    """The networks by label; raises ConfigError, before any training, if one cannot be built or is listed twice, and if the protocol is
+    one for larger images."""
+    least = PROTOCOLS[config.protocol].least_side
+    if min(shape[1:]) < least:
+        raise ConfigError(
+            f"protocol {config.protocol} is for images of {least} pixels and more, and these have {shape[1]} x {shape[2]}: "
+            f"use another evaluate.protocol, such as {DEFAULT_PROTOCOL}"
+        )
     networks: dict[str, NetworkConfig] = {}
     for network in config.networks:
         if label(network) in networks:
@@ -72,7 +81,7 @@ def train_all(plan: Plan, dataset: Dataset, set_for: Callable[[int], ImageSet]) 
     """
     config = plan.config
     networks = check_networks(config, dataset.shape, dataset.classes)
-    test = ImageSet.of_split(dataset.test, dataset.shape, plan.device)
+    test = tested(config, dataset, plan.device)
     plans = [(network, plan.of(network)) for network in networks.values()]
     done, total = 0, config.seeds * sum(own.schedule.passes for _, own in plans)
     trainings: list[Training] = []
@@ -87,6 +96,12 @@ def train_all(plan: Plan, dataset: Dataset, set_for: Callable[[int], ImageSet]) 
             trainings += _trained(own, network, seeds, dataset, set_for, test, report)
             done += own.schedule.passes * len(seeds)
     return trainings
+
+
+def tested(config: EvaluateConfig, dataset: Dataset, device: str) -> ImageSet:
+    """The test split as networks see it."""
+    test = ImageSet.of_split(dataset.test, dataset.shape, device)
+    return replace(test, images=lambda indices: center_of_enlarged(test.images(indices))) if config.test_enlarged else test
 
 
 def look_epochs(passes: int, train_images: int, test_images: int) -> tuple[int, ...]:

@@ -35,6 +35,7 @@ ONCE: list[dict[str, Any]] = [
     *({"prune": {"criterion": name}} for name in CRITERIA if name != "external"),
     {"prune": {"criterion": "external", "score_list": "list.json"}},
     *({"evaluate": {"pool": pool}} for pool in POOLS),
+    *({"evaluate": {"protocol": protocol}} for protocol in ("hl", "sl", "slkd", "rd3", "cda_hl", "cda_sl")),
 ]
 
 

@@ -46,9 +46,10 @@ def test_an_untouched_form_hands_in_nothing() -> None:
     assert not [path for path, value in inputs().items() if "default" in value or value.get("type") == "boolean"]
 
 
-def test_the_three_switches_are_choices_that_may_be_left_open() -> None:
+def test_switches_are_choices_that_may_be_left_open() -> None:
     switches = {path: value for path, value in inputs().items() if {"type": "boolean"}.items() <= value.get("anyOf", [{}])[-1].items()}
-    assert set(switches) == {"prune.per_class", "evaluate.learned_rate", "evaluate.robustness"}
+    of_evaluation = ("learned_rate", "robustness", "temperature_squared", "decay_vectors", "test_enlarged")
+    assert set(switches) == {"prune.per_class", *(f"evaluate.{name}" for name in of_evaluation)}
     for value in switches.values():
         assert value["anyOf"][0]["enum"] == ["yes", "no"], "the first kind is what an empty input shows"
 
