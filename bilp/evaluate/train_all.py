@@ -10,7 +10,6 @@ import torch
 from torch import Tensor, nn
 
 from bilp.config import EvaluateConfig, NetworkConfig
-from bilp.config.protocols import DEFAULT_PROTOCOL, PROTOCOLS
 from bilp.data import Dataset
 from bilp.errors import ConfigError, Diverged
 from bilp.evaluate.batch_augment import Streams
@@ -55,14 +54,7 @@ class Plan:
 
 
 def check_networks(config: EvaluateConfig, shape: tuple[int, int, int], classes: int) -> dict[str, NetworkConfig]:
-    """The networks by label; raises ConfigError, before any training, if one cannot be built or is listed twice, and if the protocol is
-    one for larger images."""
-    least = PROTOCOLS[config.protocol].least_side
-    if min(shape[1:]) < least:
-        raise ConfigError(
-            f"protocol {config.protocol} is for images of {least} pixels and more, and these have {shape[1]} x {shape[2]}: "
-            f"use another evaluate.protocol, such as {DEFAULT_PROTOCOL}"
-        )
+    """The networks by label; raises ConfigError, before any training, if one cannot be built or is listed twice."""
     networks: dict[str, NetworkConfig] = {}
     for network in config.networks:
         if label(network) in networks:

@@ -81,6 +81,10 @@ class Real(Frozen):
     ipc: int = 2
 
 
+class Draw(Frozen):
+    seed: int = 0
+
+
 class Nothing(Frozen):
     pass
 

@@ -4,7 +4,6 @@ images, crops of any size; and one whole training under each kind of labels."""
 from __future__ import annotations
 
 import math
-from pathlib import Path
 
 import pytest
 import torch
@@ -16,17 +15,16 @@ from torchvision.transforms import functional as vision
 from bilp.config import PROTOCOLS, EvaluateConfig, NetworkConfig, PipelineConfig
 from bilp.config.labels import LABELS
 from bilp.errors import ConfigError
-from bilp.evaluate import evaluate_baseline
 from bilp.evaluate.batch_augment import Streams, draw
 from bilp.evaluate.objective import hard_loss, soft_loss
 from bilp.evaluate.stacked_training import fresh_stack, train_together
-from bilp.evaluate.train_all import check_networks
 from bilp.evaluate.training import ImageSet, fixed_logits, train
 from bilp.evaluate.training_schedule import Schedule
 from bilp.images import augment
 from bilp.images.cutmix import Mix
 from bilp.images.resampling import center_of_enlarged
 from bilp.nets import Network, build, initialize
+from bilp.preflight import check_fit, check_protocol
 from bilp.seeds import generator
 
 EQUAL = ("hl", "sl", "slkd", "rd3", "cda_hl", "cda_sl")
@@ -253,13 +251,13 @@ def test_what_papers_state() -> None:
 
 
 @pytest.mark.parametrize("protocol", ["cda_hl", "cda_sl"])
-def test_protocols_for_large_images_are_refused_on_small_ones(protocol: str, digits_uri: str, tmp_path: Path) -> None:
-    config = PipelineConfig(dataset="cifar10", evaluate={"protocol": protocol, "networks": [SMALL.model_dump()]}).evaluate
+def test_protocols_for_large_images_are_refused_on_small_ones(protocol: str, digits_uri: str) -> None:
+    config = PipelineConfig(dataset="digits", evaluate={"protocol": protocol})
     with pytest.raises(ConfigError, match=rf"protocol {protocol} is for images of 128 pixels and more, and these have 8 x 8: use another"):
-        evaluate_baseline(digits_uri, "random", 1, config, str(tmp_path))
+        check_fit(config, digits_uri)
     with pytest.raises(ConfigError, match="32 x 32"):
-        check_networks(config, (3, 32, 32), 10)
-    assert check_networks(config, (3, 128, 128), 10)
+        check_protocol(config.evaluate, (3, 32, 32))
+    check_protocol(config.evaluate, (3, 128, 128))
 
 
 def test_labels_that_nobody_gives_are_refused() -> None:
