@@ -10,8 +10,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from bilp.artifacts.artifact import open_artifact
 from bilp.artifacts.manifest_file import MANIFEST
 from bilp.artifacts.run_layout import reselect_uri, round_uri
@@ -28,10 +26,12 @@ from bilp.config import (
     TeacherConfig,
     TrajectoryConfig,
 )
+from bilp.config.alterations import DuplicatesAddedConfig
 from bilp.config.decode import DecodeConfig
+from bilp.config.label_noise import LabelNoiseConfig
 from bilp.config.methods.idc import IdcConfig, PretrainedConfig
-from bilp.data import ingest, open_dataset, read_source
-from bilp.data.truth_file import KnownTruth, publish_truth
+from bilp.data import ingest, read_source
+from bilp.data.truth_file import truth_uri
 from bilp.distill import distill_round, finish_run, pretrain_network, reselect_round, start_run
 from bilp.evaluate import VARIANTS, evaluate_baseline, evaluate_synthetic, train_teacher
 from bilp.evaluate.reproduction import publish_reproduction
@@ -44,6 +44,7 @@ from bilp.scoring.trial import score_trial
 from bilp.storage.verification import digest
 
 NARROW = NetworkConfig(width=2, depth=1)
+NOISY = IngestConfig(label_noise=LabelNoiseConfig(kind="symmetric", share=0.2), duplicates_added=DuplicatesAddedConfig(share=0.01, times=1))
 SCORE = ScoreConfig(trials=2, epochs=2, init_epochs=1, network=NARROW)
 MEASURE = ScoreConfig(measure="herding", trials=1, epochs=1, init_epochs=1, early_to=1, network=NARROW)
 DISTILL = DistillConfig(iterations=4, rounds=2, batch_real=8, network=NARROW)
@@ -71,8 +72,7 @@ class World:
 def make_world(root: str) -> World:
     """Everything below `root`."""
     record, dataset = read_source(IngestConfig(), root), ingest(IngestConfig(), root)
-    labels = open_dataset(dataset).train.labels.numpy()
-    truth = publish_truth(record, dataset.rpartition("/")[2], KnownTruth(labels, labels, np.full(len(labels), -1)), {})
+    noisy = read_source(NOISY, root)
     trials = [score_trial(dataset, SCORE, number, root) for number in range(2)]
     scores = summarize(dataset, SCORE, root)
     selection, other = (prune(dataset, scores, PruneConfig(keep=keep), root) for keep in (0.5, 0.6))
@@ -96,7 +96,8 @@ def make_world(root: str) -> World:
         "dataset": dataset,
         "dataset whitened": ingest(IngestConfig(whitening="zca"), root),
         "source": record,
-        "truth": truth,
+        "source noisy": noisy,
+        "truth": truth_uri(noisy),
         "score_trial": trials[0],
         "score_trial measured": score_trial(dataset, MEASURE, 0, root),
         "score_summary": scores,

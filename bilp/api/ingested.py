@@ -23,6 +23,7 @@ from bilp.data.whitened import whiten
 from bilp.errors import ConfigError, IncompatibleArtifact
 from bilp.storage import objects
 from bilp.storage.objects import Uri
+from bilp.truth.table import Truth, open_truth
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -70,6 +71,11 @@ class Dataset(Result):
     def notes(self) -> list[str]:
         """What there is to know of its source: choices, skipped files, duplicates."""
         return [] if self.record_uri is None else open_record(self.record_uri).lines()
+
+    @cached_property
+    def truth(self) -> Truth | None:
+        """Which labels are wrong and which images are copies, where that was done on purpose: to judge results by, not to train with."""
+        return None if self.record_uri is None else open_truth(self.record_uri)
 
     def origins(self, split: SplitName = "train") -> list[str]:
         """Where each image came from, such as its file name; empty texts if nobody knows any more."""

@@ -62,7 +62,7 @@ class Schedule:
             decay_factor=config.decay_factor,
             temperature=config.temperature if config.taught else None,
             fixed_labels=LABELS[config.labels].fixed,
-            temperature_squared=config.temperature_squared,
+            temperature_squared=config.taught and config.temperature_squared,
             decay_smoothing=config.decay_smoothing,
             decay_vectors=config.decay_vectors,
         )

@@ -67,4 +67,6 @@ def open_truth(record_uri: Uri) -> Truth | None:
     wrong = table["wrong"].to_numpy()
     if not np.array_equal(wrong, label != true_label) or int(wrong.sum()) != facts.wrong:
         raise DamagedArtifact(f"{artifact.place(FILE)} calls other labels wrong than those that differ: {again(artifact.uri)}")
+    if int((copy_of != NO_COPY).sum()) != facts.copies:
+        raise DamagedArtifact(f"{artifact.place(FILE)} has other copies than the manifest counts: {again(artifact.uri)}")
     return Truth(artifact.uri, facts.dataset, label, true_label, wrong, copy_of)

@@ -83,6 +83,7 @@ class Real(Frozen):
 
 class Draw(Frozen):
     seed: int = 0
+    kept: tuple[int, ...] = (5,) * 10
 
 
 class Nothing(Frozen):

@@ -15,6 +15,7 @@ from bilp.config import EvaluateConfig, IngestConfig, NetworkConfig, PipelineCon
 from bilp.config.augmentations import AUGMENTATIONS, OPERATIONS
 from bilp.config.baselines import BASELINES
 from bilp.config.exports import FORMATS
+from bilp.config.label_noise import NOISES
 from bilp.config.network import NETWORKS, POOLS, SHAPING, NetworkEntry
 from bilp.config.normalization import NORMALIZATIONS
 from bilp.config.sources import OWN, SOURCES, SourceEntry
@@ -34,6 +35,7 @@ REGISTRIES: dict[str, Registry[Any]] = {
     "operations": OPERATIONS,
     "baselines": BASELINES,
     "formats": FORMATS,
+    "label noises": NOISES,
 }
 
 # Modules that may spell names of a registry beside the one that holds it (the first), and why; names that mean several things are

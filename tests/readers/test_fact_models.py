@@ -60,7 +60,7 @@ ROWS: list[tuple[str, dict[str, Any], str]] = [
     ("source", {"skipped": 3}, "skipped: Input should be an object"),
     ("source", {"duplicates": {}}, r"duplicates\.repeats: Field required"),
     ("truth", {"samples": 0}, "samples: Input should be greater"),
-    ("truth", {"wrong": 1439}, "more samples are wrong, or copies, than there are"),
+    ("truth", {"wrong": 1453}, "more samples are wrong, or copies, than there are"),
     ("truth", {"dataset": "x"}, "dataset: String should match"),
     ("score_trial", {"trial": 0.5}, "trial: Input should be a valid integer"),
     ("score_trial", {"epochs": ...}, "epochs belong to trajectories"),

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
 from tiny_world import DISTILL, MEASURE, RESELECT, SCORE, World, content_of, put, state
@@ -17,12 +18,14 @@ from bilp.artifacts.artifact import open_artifact
 from bilp.data import open_dataset
 from bilp.data.ingestion import INDEX
 from bilp.data.source_record import ORIGINS
+from bilp.data.truth_file import TRUTH
 from bilp.distill import start_run
 from bilp.distill.round_files import round_effects, round_losses
 from bilp.evaluate import load_robustness, summary
 from bilp.evaluate.reproduction import load_reproduction
 from bilp.scoring.summary import criterion_scores, load_summary, open_summary, summarize
 from bilp.storage import objects
+from bilp.truth.table import open_truth
 
 Edit = Callable[[pa.Table], pa.Table]
 Read = Callable[[World], object]
@@ -51,6 +54,7 @@ READERS: Mapping[str, tuple[str, str, pa.Schema, Read]] = {
         ORIGINS,
         lambda world: open_dataset(world.artifacts["dataset"], world.artifacts["source"]).origins("train"),
     ),
+    "truth": ("truth", "truth.parquet", TRUTH, lambda world: open_truth(world.artifacts["source noisy"])),
     "trial": ("score_trial", "losses.parquet", tables.TRAJECTORY, again(SCORE)),
     "measured": ("score_trial measured", "scores.parquet", tables.MEASURED, again(MEASURE)),
     "summary": ("score_summary", "summary.parquet", tables.SUMMARY, lambda world: load_summary(world.artifacts["score_summary"])),
@@ -114,6 +118,15 @@ def doubled(table: pa.Table) -> pa.Table:
 
 
 ROWS: list[tuple[str, Edit, str]] = [
+    ("truth", at("label", 0, -1), "label of row 0 is -1"),
+    ("truth", at("true_label", 0, None), "column true_label holds 1 nulls"),
+    ("truth", at("copy_of", 3, -2), "copy_of of row 3 is -2"),
+    ("truth", at("copy_of", 3, 1452), "copy_of of row 3 is 1452"),
+    ("truth", at("copy_of", 3, 7), "copies"),
+    ("truth", at("wrong", 0, None), "column wrong holds 1 nulls"),
+    ("truth", lambda table: table.set_column(3, "wrong", pc.invert(table["wrong"])), "calls other labels wrong than those that differ"),
+    ("truth", swapped, "sample_id of row 0 is 1"),
+    ("truth", shorter, "has 1,451 rows instead of 1,452"),
     ("index", at("label", 0, 10), "label of row 0 is 10, not from 0 to 9"),
     ("index", at("label", 5, -1), "label of row 5 is -1"),
     ("index", at("label", 0, 3), "the labels of train are not those that the manifest counts"),

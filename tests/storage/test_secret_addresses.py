@@ -12,6 +12,7 @@ from pydantic import ValidationError
 
 from bilp.config import IngestConfig, PipelineConfig, PruneConfig
 from bilp.config.import_options import ImportOptions
+from bilp.config.label_noise import LabelNoiseConfig
 from bilp.errors import ImpossibleUri
 from bilp.storage import objects
 from bilp.storage.uris import refuse_secrets
@@ -79,6 +80,8 @@ def test_secret_addresses_are_refused_without_repeating_them(address: str, monke
         lambda: IngestConfig(source="digits", uri=address),
         lambda: PipelineConfig(dataset="folder", ingest={"uri": address, "resolution": -1}),
         lambda: PruneConfig(score_list=address),
+        lambda: IngestConfig(corrections=address),
+        lambda: LabelNoiseConfig(kind="file", file=address),
         lambda: ImportOptions(file=address),
     ]
     if "://" in address:
