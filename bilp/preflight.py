@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from bilp.config import PipelineConfig, PruneConfig
+from bilp.config import EvaluateConfig, PipelineConfig, PruneConfig
 from bilp.config.arm_entries import ARMS
 from bilp.config.arms import needs_selection, planned_runs
+from bilp.config.protocols import DEFAULT_PROTOCOL, PROTOCOLS
+from bilp.errors import ConfigError
 from bilp.registry import resolve
 
 if TYPE_CHECKING:
@@ -28,8 +30,19 @@ def check_fit(config: PipelineConfig, dataset_uri: str) -> None:
     build(config.distill.network, dataset.shape, dataset.classes)
     if needs_selection(config):
         build(config.score.network, dataset.shape, dataset.classes)
+    check_protocol(config.evaluate, dataset.shape)
     check_networks(config.evaluate, dataset.shape, dataset.classes)
     _check_samples(config, dataset)
+
+
+def check_protocol(config: EvaluateConfig, shape: tuple[int, int, int]) -> None:
+    """Raise ConfigError if images of `shape` (C, H, W) are smaller than those that the protocol is made for."""
+    least = PROTOCOLS[config.protocol].least_side
+    if min(shape[1:]) < least:
+        raise ConfigError(
+            f"protocol {config.protocol} is for images of {least} pixels and more, and these have {shape[1]} x {shape[2]}: "
+            f"use another evaluate.protocol, such as {DEFAULT_PROTOCOL}"
+        )
 
 
 def check_choices(config: PipelineConfig, record_uri: str | None) -> None:

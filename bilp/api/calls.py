@@ -22,6 +22,7 @@ from bilp.data.sources.arrays import Arrays, hold
 from bilp.data.sources.given_arrays import Layout, arrays_of, items_of
 from bilp.errors import ConfigError
 from bilp.evaluate import summary
+from bilp.preflight import check_protocol
 from bilp.pruning.prune import prune as select
 from bilp.report import report as write_page
 from bilp.storage.objects import Uri
@@ -188,6 +189,7 @@ def evaluate(
         given = merge(given, one.made.given)
     given = merged(given, "evaluate", settings)
     config = for_images(given, real.config)
+    check_protocol(config.evaluate, real.opened.shape)
     selections = [one.made.selection for one in opened] if data is None else []
     kept = next((found.uri for found in selections if found is not None), None)
     asked = [(one.uri, arm, arms[:number].count(arm)) for number, (one, arm) in enumerate(zip(opened, arms, strict=True))]

@@ -31,7 +31,7 @@ class SamplesEntry:
     """Whether each distillation has a draw of its own, so that the interval of the arm covers the luck of one."""
 
 
-ALL_SAMPLES = "all"
+ALL_SAMPLES, AS_MANY_RANDOM = "all", "as_many_random"
 
 SAMPLES: Registry[SamplesEntry] = Registry(
     "choice of samples",
@@ -40,7 +40,7 @@ SAMPLES: Registry[SamplesEntry] = Registry(
         SamplesEntry(ALL_SAMPLES, "all samples"),
         SamplesEntry("scored", "the selection", "pruned", chooser="bilp.pruning.chosen:static_selection", after_static=True, static=True),
         SamplesEntry(
-            "as_many_random",
+            AS_MANY_RANDOM,
             "a random selection",
             "left out at random",
             chooser="bilp.pruning.chosen:random_selection",
@@ -127,7 +127,7 @@ ARMS: Registry[ArmEntry] = Registry(
             "distilled from random real images, as many of each class as static pruning keeps",
             "c-random-pruning",
             2,
-            samples="as_many_random",
+            samples=AS_MANY_RANDOM,
         ),
         ArmEntry(
             "oracle",

@@ -100,7 +100,7 @@ def needs_scores(prune: PruneConfig) -> bool:
 
 def needs_teacher(config: EvaluateConfig) -> bool:
     """Whether any evaluation under these settings asks a network that was trained on all real data."""
-    return config.labels == "soft" or any(BASELINES[name].covers for name in config.baselines)
+    return config.taught or any(BASELINES[name].covers for name in config.baselines)
 
 
 def needs_experts(config: PipelineConfig) -> bool:

@@ -19,6 +19,8 @@ class AugmentationEntry:
     """Whether it mirrors, which changes what images of some data sets mean."""
     erases: bool = False
     """Whether it erases a part of the image, so that CutMix takes its place."""
+    of_dsa: bool = True
+    """Whether it is one of the families of DSA, of which methods draw unless somebody says otherwise."""
     combined: int | None = None
     """Place in IDC's combination, where it always applies: negative before the one that is drawn, positive after it. None if it is
     among those that one is drawn of."""
@@ -34,9 +36,10 @@ AUGMENTATIONS: Registry[AugmentationEntry] = Registry(
         AugmentationEntry("flip", "bilp.images.augment:FLIP", mirrors=True, combined=-2),
         AugmentationEntry("scale", "bilp.images.augment:SCALE"),
         AugmentationEntry("rotate", "bilp.images.augment:ROTATE"),
+        AugmentationEntry("resized_crop", "bilp.images.augment:RESIZED_CROP", of_dsa=False),
     ),
 )
-ALL_FAMILIES = tuple(AUGMENTATIONS)
+ALL_FAMILIES = tuple(name for name, entry in AUGMENTATIONS.items() if entry.of_dsa)
 AugmentFamily = Annotated[str, EntryName("bilp.config.augmentations:AUGMENTATIONS")]
 
 

@@ -24,6 +24,7 @@ from bilp.config.base import (
 )
 from bilp.config.baselines import ALL_REAL, RANDOM_REAL, BaselineName
 from bilp.config.former import Former
+from bilp.config.labels import HARD, LABELS, LabelName
 from bilp.config.network import NETWORKS, POOLS, NetworkConfig, Networks, PoolName
 from bilp.config.protocols import DEFAULT_PROTOCOL, PROTOCOLS
 from bilp.config.sources import UNKNOWN_DATA
@@ -65,15 +66,21 @@ class TeacherConfig(Frozen):
 class EvaluateConfig(Frozen):
     """Evaluation: fresh networks are trained on a set and tested on the real test split."""
 
-    later: ClassVar[frozenset[str]] = frozenset({"batch_norm_augment_each", "batch_norm_epochs", "augment_after"})
+    later: ClassVar[frozenset[str]] = frozenset(
+        {
+            *("batch_norm_augment_each", "batch_norm_epochs", "augment_after"),
+            *("temperature_squared", "decay_smoothing", "decay_vectors", "test_enlarged"),
+        }
+    )
     formerly: ClassVar[Mapping[str, Former]] = {"optimizer": Former("optimiser")}
     by_rule: ClassVar[frozenset[str]] = SHARED | {
         *("protocol", "networks", "epochs", "full_epochs", "batch_size", "optimizer", "learning_rate", "weight_decay", "decay"),
         *("decay_factor", "augment_each", "batch_norm_augment_each", "augment_always", "augment", "augment_after", "cutmix", "labels"),
+        *("milestones", "decay_smoothing", "decay_vectors", "temperature_squared", "test_enlarged"),
     }
 
     protocol: ProtocolName = DEFAULT_PROTOCOL
-    """Published protocol that the settings below are taken from where they are not given: DC's, IDC's, or soft labels."""
+    """Published protocol that the settings below are taken from where they are not given (docs/evaluation.md)."""
     pool: PoolName | None = None
     """Pool of a cross-architecture protocol, which sets networks: S, SS, M, B, W, D, A, P or N (see bilp/config/network.py)."""
     networks: Networks = Field(default_factory=_pooled)
@@ -102,6 +109,10 @@ class EvaluateConfig(Frozen):
     """Decay steps: parts of the epochs after which the step size is multiplied by decay_factor."""
     decay_factor: Rate = 0.1
     """Factor of the step size, for decay half and steps."""
+    decay_smoothing: Rate = 1.0
+    """Decay cosine: its half wave is so many times as long as the training; with 2, the step size ends at half of what it began with."""
+    decay_vectors: bool = True
+    """Weight decay of biases and of the parameters of norm layers, too."""
     augment_each: tuple[ImageOperation, ...] = ()
     """Augmentation before the others: each image gets one of these operations of DC's own program, which needs it for MNIST."""
     batch_norm_augment_each: tuple[ImageOperation, ...] = ()
@@ -116,14 +127,18 @@ class EvaluateConfig(Frozen):
     """Augmentation of every mini-batch, in this order and after augment, fresh parameters per image."""
     cutmix: Fraction = 0.0
     """Share of the mini-batches in which a box of each image, and its part of the label, comes from another image."""
-    labels: Literal["hard", "soft"] = "hard"
-    """The set's own labels, or those that the teacher gives to the augmented images."""
+    labels: LabelName = HARD
+    """The set's own labels; those that the teacher gives to the augmented images (soft); or to the images as they are (fixed)."""
     temperature: Rate = 20.0
-    """Soft labels: what the logits of teacher and student are divided by."""
+    """Labels of a teacher: what the logits of teacher and student are divided by."""
+    temperature_squared: bool = False
+    """Labels of a teacher: multiply the divergence by the square of the temperature (Hinton et al. 2015)."""
     teacher: TeacherConfig = TeacherConfig()
     """Network that gives soft labels, and features to herding and k-center."""
     baselines: tuple[BaselineName, ...] = (ALL_REAL, RANDOM_REAL)
     """Comparisons: all real data; as many real images as synthetic ones, at random (anew per seed), by herding or by k-center."""
+    test_enlarged: bool = False
+    """Test on the center of enlarged images: sides of length // 7 * 8 (224 to 256), of which the former length is cut out."""
     robustness: bool = False
     """Evaluate each set also with hard labels, with and without augmentation, for the scores of DD-Ranking (LRS and ARS)."""
     networks_at_once: Positive | None = None
@@ -140,6 +155,11 @@ class EvaluateConfig(Frozen):
         by_name = {"type": "string", "enum": list(NETWORKS), "title": "By name"}
         networks["items"] = {"anyOf": [networks["items"], by_name]}
         return schema
+
+    @property
+    def taught(self) -> bool:
+        """Whether labels are what a teacher says."""
+        return LABELS[self.labels].taught
 
     @model_validator(mode="before")
     @classmethod

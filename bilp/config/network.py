@@ -51,7 +51,7 @@ class NetworkEntry:
             raise ValueError(f"network {self.name} has norm {self.norm} by default, which is not among its norms")
 
 
-CONVNET = "convnet"
+CONVNET, RESNET18, RESNET18_IMAGENET = "convnet", "resnet18", "resnet18_imagenet"
 _RESNET = "bilp.nets.resnet"
 _CONVNET = "bilp.nets.convnet"
 
@@ -61,13 +61,13 @@ OWN = (
     NetworkEntry("lenet", "LeNet", "bilp.nets.lenet:lenet", norms=NO_NORM),
     NetworkEntry("alexnet", "AlexNet", "bilp.nets.alexnet:alexnet", norms=("instance", "batch", "none")),
     NetworkEntry("vgg11", "VGG-11", "bilp.nets.vgg:vgg11"),
-    NetworkEntry("resnet18", "ResNet-18", f"{_RESNET}:RESNET18"),
+    NetworkEntry(RESNET18, "ResNet-18", f"{_RESNET}:RESNET18"),
     NetworkEntry("resnet18_ap", "ResNet-18 AP", f"{_RESNET}:RESNET18_AP"),
     NetworkEntry("resnet34", "ResNet-34", f"{_RESNET}:RESNET34"),
     NetworkEntry("resnet50", "ResNet-50", f"{_RESNET}:RESNET50"),
     NetworkEntry("resnet101", "ResNet-101", f"{_RESNET}:RESNET101"),
     NetworkEntry("resnet152", "ResNet-152", f"{_RESNET}:RESNET152"),
-    NetworkEntry("resnet18_imagenet", "ResNet-18 (ImageNet stem)", f"{_RESNET}:RESNET18_IMAGENET"),
+    NetworkEntry(RESNET18_IMAGENET, "ResNet-18 (ImageNet stem)", f"{_RESNET}:RESNET18_IMAGENET"),
     NetworkEntry("resnet6_imagenet", "ResNet-6 (ImageNet stem)", f"{_RESNET}:RESNET6_IMAGENET"),
     # Norm of IDC's paper, as that of DenseNet. Revised once: initial weights as in IDC's program.
     NetworkEntry("resnet10", "ResNet-10", f"{_RESNET}:RESNET10", norm="batch", revision=1),
@@ -92,7 +92,7 @@ class NetworkConfig(Frozen):
     These are convnet, convnet_frepo and video_convnet_mean. The last one and convnet3d take videos, the others images.
     """
 
-    by_rule: ClassVar[frozenset[str]] = frozenset({"width"})
+    by_rule: ClassVar[frozenset[str]] = frozenset({"name", "width"})
 
     name: NetworkName = CONVNET
     """Architecture."""

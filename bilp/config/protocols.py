@@ -6,7 +6,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from bilp.config.network import CONVNET
+from bilp.config.augmentations import ALL_FAMILIES
+from bilp.config.labels import HARD
+from bilp.config.network import CONVNET, RESNET18, RESNET18_IMAGENET
 from bilp.config.sources import SOURCES
 from bilp.registry import Registry
 
@@ -23,6 +25,10 @@ class EvaluationProtocol:
     """Who compares under it."""
     values: Callable[[str, int], dict[str, Any]]
     """Nested values for a data set and an ipc, where they differ from the models' defaults and the method's own."""
+    least_side: int = 1
+    """Pixels that images have at least: on smaller ones the protocol makes no sense, and is refused."""
+    departs: str = ""
+    """A sentence on where ours differs from the published one, for the page and the documentation; empty if nowhere."""
 
 
 def _idc(dataset: str, ipc: int) -> dict[str, Any]:
@@ -60,13 +66,126 @@ def _soft(dataset: str, ipc: int) -> dict[str, Any]:
     return {"evaluate": changed}
 
 
+_PLAIN: dict[str, Any] = {"augment_each": [], "augment_always": [], "augment": [], "augment_after": [], "cutmix": 0.0}
+_ADAMW: dict[str, Any] = {"optimizer": "adamw", "learning_rate": 0.001, "weight_decay": 0.01, "decay": "cosine"}
+_RESNET18: dict[str, Any] = {"name": RESNET18}
+_LARGE: dict[str, Any] = {"name": RESNET18_IMAGENET}
+
+
+def _hl(dataset: str, ipc: int) -> dict[str, Any]:
+    """A tenth of the step size from epoch 151 on."""
+    changed: dict[str, Any] = {
+        "epochs": 300,
+        "batch_size": 256,
+        "optimizer": "sgd",
+        "learning_rate": 0.01,
+        "weight_decay": 5e-4,
+        "decay": "steps",
+        "milestones": [151 / 300],
+        "decay_factor": 0.1,
+        **_PLAIN,
+        "augment": list(ALL_FAMILIES),
+        "labels": HARD,
+    }
+    return {"evaluate": changed}
+
+
+def _sl(dataset: str, ipc: int) -> dict[str, Any]:
+    changed: dict[str, Any] = {
+        "epochs": 300,
+        "batch_size": 256,
+        **_ADAMW,
+        **_PLAIN,
+        "augment": list(ALL_FAMILIES),
+        "labels": "fixed",
+        "temperature": 20.0,
+        "temperature_squared": True,
+    }
+    return {"evaluate": changed}
+
+
+def _slkd(dataset: str, ipc: int) -> dict[str, Any]:
+    """Soft labels of every augmented view, with the optimizer and the test of RDED's program."""
+    changed = {"decay_smoothing": 2.0, "decay_vectors": False, "test_enlarged": True}
+    return {"evaluate": _soft(dataset, ipc)["evaluate"] | changed}
+
+
+def _rd3(dataset: str, ipc: int) -> dict[str, Any]:
+    """Adam is AdamW without weight decay."""
+    changed: dict[str, Any] = {
+        "epochs": 400,
+        "batch_size": 50,
+        "decay_smoothing": 1.0,
+        "decay_vectors": True,
+        "weight_decay": 0.0,
+        "networks": [_RESNET18],
+        "teacher": {"network": _RESNET18},
+    }
+    return {"evaluate": _slkd(dataset, ipc)["evaluate"] | changed}
+
+
+def _cda_hl(dataset: str, ipc: int) -> dict[str, Any]:
+    changed: dict[str, Any] = {
+        "epochs": 300,
+        "batch_size": 128,
+        "networks": [_LARGE],
+        **_ADAMW,
+        "decay_vectors": False,
+        **_PLAIN,
+        "augment_always": ["resized_crop", "flip"],
+        "labels": HARD,
+        "test_enlarged": True,
+    }
+    return {"evaluate": changed}
+
+
+def _cda_sl(dataset: str, ipc: int) -> dict[str, Any]:
+    taught = {"cutmix": 1.0, "labels": "soft", "temperature": 20.0, "teacher": {"network": _LARGE}}
+    return {"evaluate": _cda_hl(dataset, ipc)["evaluate"] | taught}
+
+
 DC = EvaluationProtocol(
     "dc", "hard labels, plain or siamese augmentation", "Zhao et al. 2021 (DC) and most after it", lambda dataset, ipc: {}
 )
 IDC = EvaluationProtocol("idc", "hard labels, CutMix", "Kim et al. 2022 (IDC); DREAM and others after it", _idc)
 SOFT = EvaluationProtocol("soft", "soft labels of a teacher", "Yin et al. 2023 (SRe2L) and Sun et al. 2024 (RDED)", _soft)
 
-PROTOCOLS = Registry("evaluation protocol", EvaluationProtocol, (DC, IDC, SOFT))
+_OWN_TEACHER = "The teacher is trained here on all real images, as evaluate.teacher says, and is no published network."
+_NO_SHUFFLE = "Tiles of an image are not shuffled, and crops are the shifts and scalings of protocol soft."
+_LAST = "The accuracy after the last epoch counts, and not the best one on test images."
+
+EQUAL = (
+    EvaluationProtocol("hl", "hard labels, siamese augmentation", "arXiv 2604.18811 (CAD-Prune), 32 and 64 pixels", _hl),
+    EvaluationProtocol("sl", "one soft label per image", "arXiv 2604.18811 (CAD-Prune), 32 and 64 pixels", _sl, departs=_OWN_TEACHER),
+    EvaluationProtocol(
+        "slkd",
+        "soft labels of every augmented view, as RDED's program trains and tests",
+        "Sun et al. 2024 (RDED) and those that report distilled labels beside hard ones",
+        _slkd,
+        departs=f"{_OWN_TEACHER} {_NO_SHUFFLE}",
+    ),
+    EvaluationProtocol(
+        "rd3",
+        "soft labels of every augmented view, one training common to all methods",
+        "arXiv 2509.19743 (RD3)",
+        _rd3,
+        departs=f"{_OWN_TEACHER} {_NO_SHUFFLE}",
+    ),
+    EvaluationProtocol(
+        "cda_hl", "hard labels, crops as on ImageNet", "arXiv 2502.06434 (rethinking compression)", _cda_hl, least_side=128, departs=_LAST
+    ),
+    EvaluationProtocol(
+        "cda_sl",
+        "soft labels of every augmented view, crops and CutMix as on ImageNet",
+        "arXiv 2502.06434 (rethinking compression)",
+        _cda_sl,
+        least_side=128,
+        departs=f"{_OWN_TEACHER} {_LAST}",
+    ),
+)
+"""Protocols under which sets of different methods, and real subsets, are compared with each other."""
+
+PROTOCOLS = Registry("evaluation protocol", EvaluationProtocol, (DC, IDC, SOFT, *EQUAL))
 DEFAULT_PROTOCOL = DC.name
 
 

@@ -76,7 +76,7 @@ def evaluate_synthetic(
         return publication.uri
     images, labels = decoded(*read_set(artifact), artifact.manifest.facts, synthetic_uri)
     data = ImageSet.of_tensors(images, labels, device)
-    teacher = _teacher(dataset_uri, dataset, config, root, device) if config.labels == "soft" else None
+    teacher = _teacher(dataset_uri, dataset, config, root, device) if config.taught else None
     plan = Plan(config, config.epochs, f"{arm}, experiment {experiment}", device, progress, publication.parts_of, teacher)
     return publication.publish(train_all(plan, dataset, lambda _: data), {"dataset": dataset_uri, "synthetic": synthetic_uri}, device)
 
@@ -123,9 +123,9 @@ def evaluate_baseline(
     if publication.exists():
         return publication.uri
     check_networks(config, dataset.shape, dataset.classes)
-    teacher = _teacher(dataset_uri, dataset, config, root, device) if entry.covers or config.labels == "soft" else None
+    teacher = _teacher(dataset_uri, dataset, config, root, device) if entry.covers or config.taught else None
     set_for = _real_set(entry, Choice(dataset, ipc, config.seed, teacher, device, selected))
-    labelling = teacher if config.labels == "soft" else None
+    labelling = teacher if config.taught else None
     plan = Plan(publication.config, publication.epochs, baseline, device, progress, publication.parts_of, labelling)
     parents = {"dataset": dataset_uri, **({} if selection is None else {"selection": selection.uri})}
     return publication.publish(train_all(plan, dataset, set_for), parents, device)

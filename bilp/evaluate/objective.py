@@ -25,15 +25,26 @@ def hard_loss(logits: Tensor, labels: Tensor, mixes: Sequence[Mix | None]) -> Te
     return shares * own + (1.0 - shares) * _cross_entropy(logits, others)
 
 
-def soft_loss(logits: Tensor, teacher_logits: Tensor, temperature: float) -> Tensor:
+def soft_loss(
+    logits: Tensor, teacher_logits: Tensor, temperature: float, mixes: Sequence[Mix | None] = (), squared: bool = False
+) -> Tensor:
     """Kullback-Leibler divergence of the student from the teacher at a temperature, `[K, B, classes]` to `[K]`.
 
-    Mean over the mini-batch, without the factor temperature^2 of Hinton et al. 2015, as in SRe2L and RDED: under AdamW
-    the scale of a loss does not matter.
+    Mean over the mini-batch. Without the factor temperature^2 of Hinton et al. 2015, as in SRe2L and RDED (under AdamW the scale of a
+    loss matters little), or with it (`squared`), which keeps the size of the gradient whatever the temperature is. If the teacher has
+    seen the images before CutMix, `mixes` say what that did to each of K mini-batches: the partner's label counts for what its box covers.
     """
     target = (teacher_logits / temperature).softmax(-1)
+    if any(mixes):
+        target = torch.stack([_mixed(own, mix) for own, mix in zip(target, mixes, strict=True)])
     ours = (logits / temperature).log_softmax(-1)
-    return functional.kl_div(ours, target, reduction="none").sum(-1).mean(-1)
+    loss = functional.kl_div(ours, target, reduction="none").sum(-1).mean(-1)
+    return loss * temperature**2 if squared else loss
+
+
+def _mixed(target: Tensor, mix: Mix | None) -> Tensor:
+    """Labels `[B, classes]` of images after CutMix."""
+    return target if mix is None else mix.share * target + (1.0 - mix.share) * target[mix.partner.to(target.device)]
 
 
 def _cross_entropy(logits: Tensor, labels: Tensor) -> Tensor:

@@ -38,6 +38,7 @@ LEFT_OUT = {
     "robustness",
     "networks_at_once",
     "temperature",
+    "temperature_squared",
     "teacher",
     "batch_norm_augment_each",
     "batch_norm_epochs",
@@ -116,9 +117,10 @@ class Publication:
 def _settings(config: EvaluateConfig) -> dict[str, Any]:
     """What of the settings decides how networks are trained."""
     settings = {**as_recorded(config, dict.fromkeys(LEFT_OUT, True)), "epochs": config.epochs}
-    if config.labels == "soft":
+    if config.taught:
         revised = {"revision": config.teacher.network.revision} if config.teacher.network.revision else {}
-        told = {"temperature": config.temperature, "teacher": {**config.teacher.model_dump(mode="json"), **revised}}
+        squared = {"temperature_squared": True} if config.temperature_squared else {}
+        told = {"temperature": config.temperature, **squared, "teacher": {**config.teacher.model_dump(mode="json"), **revised}}
         settings |= told if teacher.VERSION == 1 else {**told, "teacher_version": teacher.VERSION}  # the first was not recorded
     if config.networks_at_once is not None:
         settings |= {"networks_at_once": config.networks_at_once}

@@ -19,6 +19,7 @@ from bilp.artifacts.tables import ROBUSTNESS
 from bilp.config import EvaluateConfig
 from bilp.config.augmentations import ALL_FAMILIES, without_mirroring
 from bilp.config.baselines import ALL_REAL, BASELINES, RANDOM_REAL
+from bilp.config.labels import HARD
 from bilp.errors import ConfigError
 from bilp.evaluate.metrics import Measurement, measurements
 from bilp.storage.objects import Uri, as_uri, join
@@ -56,7 +57,7 @@ def variants(config: EvaluateConfig) -> dict[Variant, EvaluateConfig]:
     Augmented means the configured augmentation, or all families (less flip, which may change the meaning) where there is none;
     a ConvNet with batch norm has its batch_norm_augment_each before them.
     """
-    hard = config.model_copy(update={"labels": "hard"})
+    hard = config.model_copy(update={"labels": HARD})
     augmented = any((config.augment, config.augment_always, config.augment_after, config.augment_each, config.cutmix))
     nothing = dict.fromkeys(("augment", "augment_always", "augment_after", "augment_each", "batch_norm_augment_each"), ())
     families = {} if augmented else {"augment": tuple(without_mirroring(ALL_FAMILIES))}

@@ -6,7 +6,7 @@ which is the reference: the results differ by rounding only.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -17,7 +17,7 @@ from bilp.data import Dataset
 from bilp.errors import Diverged
 from bilp.evaluate.batch_augment import Streams, augment_each_batch, draw
 from bilp.evaluate.course import Losses
-from bilp.evaluate.training import TEST_BATCH, ImageSet, batch_loss, trains_alone
+from bilp.evaluate.training import TEST_BATCH, ImageSet, batch_loss, fixed_logits, trains_alone
 from bilp.evaluate.training_schedule import Schedule
 from bilp.nets import Network, build, initialize
 
@@ -110,15 +110,18 @@ def train_together(
         raise ValueError("networks are trained together on sets of one size, without batch norm or dropout: train them one by one")
     network.train()
     optimizer = None
+    fixed = _fixed(sets, teacher) if schedule.fixed_labels else None
     for epoch in range(schedule.passes):
-        optimizer = schedule.optimizer_for(epoch, stacked.values(), optimizer)
+        optimizer = schedule.optimizer_for(epoch, stacked.values(), optimizer, stacked=True)
         orders = torch.stack([torch.randperm(len(sets[0]), generator=each.order) for each in streams])
         for batches in orders.split(schedule.batch_size, dim=1):
             treatments = [draw(schedule, sets[0].side, batches.shape[1], each) for each in streams]
             images, labels = _gather(sets, batches)
             images = augment_each_batch(images, treatments)
             logits = _forward(network, stacked, images, shared=False)
-            loss = batch_loss(logits, labels, [each.mix for each in treatments], images.flatten(0, 1), teacher, schedule)
+            mixes = [each.mix for each in treatments]
+            told = None if fixed is None else torch.stack([answers(batch) for answers, batch in zip(fixed, batches, strict=True)])
+            loss = batch_loss(logits, labels, mixes, images.flatten(0, 1), teacher, schedule, told)
             optimizer.zero_grad(set_to_none=True)
             loss.sum().backward()
             optimizer.step()
@@ -127,6 +130,12 @@ def train_together(
         if losses is not None:
             losses.end()
         yield epoch
+
+
+def _fixed(sets: Sequence[ImageSet], teacher: nn.Module | None) -> list[Callable[[Tensor], Tensor]]:
+    """`fixed_logits` of each set; those of a set that is the same for all are computed once."""
+    once = {id(each): fixed_logits(each, teacher) for each in sets}
+    return [once[id(each)] for each in sets]
 
 
 def accuracies(network: Network, stacked: Stacked, data: ImageSet) -> list[float]:

@@ -19,6 +19,7 @@ from bilp.evaluate.stacked_training import fresh_stack, networks_at_once, predic
 from bilp.evaluate.training import ImageSet, confusion, predictions, train
 from bilp.evaluate.training_cache import Parts, Training
 from bilp.evaluate.training_schedule import Schedule
+from bilp.images.resampling import center_of_enlarged
 from bilp.nets import Network, build, initialize, label
 from bilp.nets.arithmetic import arithmetic, place
 from bilp.progress import Progress, silent
@@ -72,7 +73,7 @@ def train_all(plan: Plan, dataset: Dataset, set_for: Callable[[int], ImageSet]) 
     """
     config = plan.config
     networks = check_networks(config, dataset.shape, dataset.classes)
-    test = ImageSet.of_split(dataset.test, dataset.shape, plan.device)
+    test = tested(config, dataset, plan.device)
     plans = [(network, plan.of(network)) for network in networks.values()]
     done, total = 0, config.seeds * sum(own.schedule.passes for _, own in plans)
     trainings: list[Training] = []
@@ -87,6 +88,12 @@ def train_all(plan: Plan, dataset: Dataset, set_for: Callable[[int], ImageSet]) 
             trainings += _trained(own, network, seeds, dataset, set_for, test, report)
             done += own.schedule.passes * len(seeds)
     return trainings
+
+
+def tested(config: EvaluateConfig, dataset: Dataset, device: str) -> ImageSet:
+    """The test split as networks see it."""
+    test = ImageSet.of_split(dataset.test, dataset.shape, device)
+    return replace(test, images=lambda indices: center_of_enlarged(test.images(indices))) if config.test_enlarged else test
 
 
 def look_epochs(passes: int, train_images: int, test_images: int) -> tuple[int, ...]:

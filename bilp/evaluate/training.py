@@ -74,11 +74,13 @@ def train(
         data: What it is trained on.
         schedule: Passes, mini-batches, step sizes, augmentation and labels.
         streams: Random numbers of this training.
-        teacher: Network in eval mode, whose logits of the augmented images are the soft labels; not needed for hard ones.
+        teacher: Network in eval mode, whose logits of the augmented images, or of the images as they are, are the soft labels; not
+            needed for hard ones.
         losses: Is told the loss of every mini-batch, if given.
     """
     optimizer = None
     batch_norm = has_batch_norm(network)
+    fixed = fixed_logits(data, teacher) if schedule.fixed_labels else None
     for epoch in range(schedule.passes):
         network.train()
         optimizer = schedule.optimizer_for(epoch, network.parameters(), optimizer)
@@ -89,7 +91,9 @@ def train(
             images = augment_batch(data.images(batch), treatment)
             with dropping(network, streams.dropout):
                 logits = network(images)[None]
-            loss = batch_loss(logits, data.labels[batch.to(data.labels.device)][None], [treatment.mix], images, teacher, schedule)
+            told = fixed(batch)[None] if fixed is not None else None
+            labels = data.labels[batch.to(data.labels.device)][None]
+            loss = batch_loss(logits, labels, [treatment.mix], images, teacher, schedule, told)
             optimizer.zero_grad(set_to_none=True)
             loss.sum().backward()
             optimizer.step()
@@ -107,6 +111,7 @@ def batch_loss(
     images: Tensor,
     teacher: nn.Module | None,
     schedule: Schedule,
+    fixed: Tensor | None = None,
 ) -> Tensor:
     """Loss `[K]` of K mini-batches.
 
@@ -117,16 +122,43 @@ def batch_loss(
         images: `[K * B, C, H, W]`, as the networks saw them; the teacher looks at them.
         teacher: Gives the soft labels, in eval mode; None for hard ones.
         schedule: Whose temperature, if there is one, asks for soft labels.
+        fixed: `[K, B, classes]`, what the teacher said of the images as they are, if labels are that.
 
     Raises ConfigError if soft labels are asked for and there is no teacher.
     """
     if schedule.temperature is None:
         return hard_loss(logits, labels, mixes)
+    if fixed is not None:
+        return soft_loss(logits, fixed, schedule.temperature, mixes, schedule.temperature_squared)
+    with torch.no_grad():
+        teacher_logits = _required(teacher)(images).view(logits.shape)
+    return soft_loss(logits, teacher_logits, schedule.temperature, squared=schedule.temperature_squared)
+
+
+def fixed_logits(data: ImageSet, teacher: nn.Module | None) -> Callable[[Tensor], Tensor]:
+    """From indices `[n]` to what the teacher, in eval mode, says of these images as they are: `[n, classes]`.
+
+    The teacher looks once at a set whose answers fit into memory, and at each mini-batch anew where they do not. Raises ConfigError
+    without a teacher.
+    """
+    network = _required(teacher)
+
+    def asked(indices: Tensor) -> Tensor:
+        with torch.no_grad():
+            logits: Tensor = network(data.images(indices))
+        return logits
+
+    first = asked(torch.arange(min(1, len(data))))
+    if 4 * len(data) * first.shape[-1] > KEPT_BYTES:
+        return asked
+    kept = torch.cat([asked(part) for part in torch.arange(len(data)).split(TEST_BATCH)])
+    return lambda indices: kept[indices.to(kept.device)]
+
+
+def _required(teacher: nn.Module | None) -> nn.Module:
     if teacher is None:
         raise ConfigError("soft labels need a teacher: train one, or set evaluate.labels to hard")
-    with torch.no_grad():
-        teacher_logits = teacher(images).view(logits.shape)
-    return soft_loss(logits, teacher_logits, schedule.temperature)
+    return teacher
 
 
 def has_batch_norm(network: nn.Module) -> bool:

@@ -5,13 +5,14 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Self
+from typing import Any, Self
 
 import torch
 from torch import Tensor
 
 from bilp.config import EvaluateConfig, TeacherConfig
 from bilp.config.augmentations import ImageOperation
+from bilp.config.labels import LABELS
 
 # A product such as 2/3 * 1000 may end just below a whole number.
 ROUNDING = 1e-9
@@ -36,6 +37,10 @@ class Schedule:
     temperature: float | None = None
     augment_each: tuple[ImageOperation, ...] = ()
     augment_after: tuple[str, ...] = ()
+    fixed_labels: bool = False
+    temperature_squared: bool = False
+    decay_smoothing: float = 1.0
+    decay_vectors: bool = True
 
     @classmethod
     def of_config(cls, config: EvaluateConfig, epochs: int) -> Self:
@@ -55,7 +60,11 @@ class Schedule:
             decay=config.decay,
             milestones=tuple(config.milestones),
             decay_factor=config.decay_factor,
-            temperature=config.temperature if config.labels == "soft" else None,
+            temperature=config.temperature if config.taught else None,
+            fixed_labels=LABELS[config.labels].fixed,
+            temperature_squared=config.taught and config.temperature_squared,
+            decay_smoothing=config.decay_smoothing,
+            decay_vectors=config.decay_vectors,
         )
 
     @classmethod
@@ -77,24 +86,34 @@ class Schedule:
             passed = sum(epoch >= math.floor(part * self.epochs + ROUNDING) for part in self.milestones)
             return self.learning_rate * self.decay_factor**passed
         if self.decay == "cosine":
-            return self.learning_rate * 0.5 * (1.0 + math.cos(math.pi * epoch / self.epochs))
+            return self.learning_rate * 0.5 * (1.0 + math.cos(math.pi * epoch / self.epochs / self.decay_smoothing))
         return self.learning_rate
 
     def restarts(self, epoch: int) -> bool:
         """Whether a new optimizer, without momentum, takes over before an epoch."""
         return epoch == 0 or (self.decay == "half" and epoch == self._middle + 1)
 
-    def new_optimizer(self, parameters: Iterable[Tensor], epoch: int) -> torch.optim.Optimizer:
-        """The optimizer that takes over before an epoch."""
-        rate = self.rate(epoch)
+    def new_optimizer(self, parameters: Iterable[Tensor], epoch: int, stacked: bool = False) -> torch.optim.Optimizer:
+        """The optimizer that takes over before an epoch; `stacked` parameters are those of several networks, `[K, ...]`."""
+        rate, groups = self.rate(epoch), self._groups(parameters, 2 if stacked else 1)
         if self.optimizer == "adamw":
-            return torch.optim.AdamW(parameters, lr=rate, weight_decay=self.weight_decay, fused=True)
-        return torch.optim.SGD(parameters, lr=rate, momentum=self.momentum, weight_decay=self.weight_decay, fused=True)
+            return torch.optim.AdamW(groups, lr=rate, weight_decay=self.weight_decay, fused=True)
+        return torch.optim.SGD(groups, lr=rate, momentum=self.momentum, weight_decay=self.weight_decay, fused=True)
 
-    def optimizer_for(self, epoch: int, parameters: Iterable[Tensor], present: torch.optim.Optimizer | None) -> torch.optim.Optimizer:
+    def _groups(self, parameters: Iterable[Tensor], vector: int) -> Any:
+        """The parameters as an optimizer takes them: those of `vector` dimensions without weight decay, if it spares these."""
+        if self.decay_vectors:
+            return parameters
+        everything = list(parameters)
+        decayed = [each for each in everything if each.ndim > vector]
+        return [{"params": decayed}, {"params": [each for each in everything if each.ndim <= vector], "weight_decay": 0.0}]
+
+    def optimizer_for(
+        self, epoch: int, parameters: Iterable[Tensor], present: torch.optim.Optimizer | None, stacked: bool = False
+    ) -> torch.optim.Optimizer:
         """The optimizer of an epoch: `present` with the epoch's step size, or a new one where the schedule starts anew."""
         if present is None or self.restarts(epoch):
-            return self.new_optimizer(parameters, epoch)
+            return self.new_optimizer(parameters, epoch, stacked)
         for group in present.param_groups:
             group["lr"] = self.rate(epoch)
         return present

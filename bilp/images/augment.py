@@ -34,6 +34,11 @@ CUTOUT_SHARE = 0.5
 FLIP_PROBABILITY = 0.5
 LARGEST_SCALE = 1.2
 LARGEST_ANGLE = 15.0
+# RandomResizedCrop of the ImageNet protocols (torchvision's defaults): share of the area, ratio of the sides, and how often a box is
+# drawn before the whole image is taken.
+CROPPED_AREA = (0.08, 1.0)
+CROPPED_RATIO = (3 / 4, 4 / 3)
+CROP_TRIES = 10
 
 
 @dataclass(frozen=True)
@@ -202,6 +207,36 @@ def _rotate(images: Tensor, values: Values) -> Tensor:
     return _resample(images, y * cos + x * sin, x * cos - y * sin)
 
 
+def _draw_resized_crop(side: Side, generator: torch.Generator, count: int) -> Values:
+    """Boxes in parts of the sides, the first of ten draws that fits into the image, or the whole image if none does.
+
+    Area and logarithm of the ratio are uniform, then the place is. Sides are not rounded to whole pixels, as torchvision rounds them.
+    """
+    height, width = side
+    area = _uniform(*CROPPED_AREA, generator, count * CROP_TRIES) * height * width
+    ratio = _uniform(math.log(CROPPED_RATIO[0]), math.log(CROPPED_RATIO[1]), generator, count * CROP_TRIES).exp()
+    tall, wide = ((area / ratio).sqrt() / height).view(count, -1), ((area * ratio).sqrt() / width).view(count, -1)
+    fits = (tall <= 1) & (wide <= 1)
+    first, any_fits = fits.int().argmax(1, keepdim=True), fits.any(1)
+    values = {}
+    for name, start, lengths in (("height", "top", tall), ("width", "left", wide)):
+        values[name] = torch.where(any_fits, lengths.gather(1, first).squeeze(1), 1.0)
+        values[start] = _uniform(0.0, 1.0, generator, count) * (1.0 - values[name])
+    return values
+
+
+def _resized_crop(images: Tensor, values: Values) -> Tensor:
+    """A part of the image, enlarged to its whole size; edge pixels go on beyond the border of the image by half a pixel."""
+    y, x = _centered(images)
+    positions = []
+    for centered, start, length in ((y, "top", "height"), (x, "left", "width")):
+        count = centered.numel()
+        part, first = (values[name].to(images.dtype).view(-1, 1, 1) for name in (length, start))
+        inside = (centered + count / 2) * part + first * count - 0.5
+        positions.append(inside.clamp(0, count - 1) - (count - 1) / 2)
+    return _resample(images, positions[0], positions[1])
+
+
 def _centered(images: Tensor) -> tuple[Tensor, Tensor]:
     """Pixel positions relative to the center: rows `[H, 1]` and columns `[1, W]`."""
     height, width = images.shape[-2:]
@@ -254,3 +289,4 @@ CUTOUT = Family(_draw_cutout, _cutout)
 FLIP = Family(_draw_flip, _flip)
 SCALE = Family(_draw_scale, _scale)
 ROTATE = Family(_draw_rotate, _rotate)
+RESIZED_CROP = Family(_draw_resized_crop, _resized_crop)

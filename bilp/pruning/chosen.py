@@ -12,7 +12,7 @@ from bilp.artifacts.artifact import content_key, open_artifact, there_already
 from bilp.artifacts.facts import SelectionFacts
 from bilp.artifacts.publication import TableFile, publish_table
 from bilp.artifacts.tables import SELECTION
-from bilp.config.arm_entries import SAMPLES
+from bilp.config.arm_entries import AS_MANY_RANDOM, SAMPLES
 from bilp.data import open_dataset
 from bilp.errors import ConfigError
 from bilp.pruning.prune import FILE, KIND, selection_table
@@ -62,20 +62,34 @@ def static_selection(of: Available) -> str:
 def random_selection(of: Available) -> str:
     """Random samples, as many of each class as the static selection keeps; the URI of a selection.
 
-    This is the control of static pruning: the same number of real images of each class, chosen without any score. The draw is that of
-    criterion random with the same seed, so that the two agree where that keeps as many.
+    This is the control of static pruning: the same number of real images of each class, chosen without any score.
     Raises IncompatibleArtifact for a static selection of another data set.
     """
-    dataset = open_dataset(of.dataset)
-    static = open_artifact(of.require_static(), KIND, expect={"dataset": dataset.fingerprint})
-    facts = static.stated(SelectionFacts)
-    key = content_key("random selection", VERSION, dataset=dataset.fingerprint, kept=list(facts.kept_per_class), seed=of.seed)
-    uri = join(of.root, "selections", key)
+    expected = {"dataset": open_dataset(of.dataset).fingerprint}
+    static = open_artifact(of.require_static(), KIND, expect=expected)
+    return random_samples(of.dataset, static.stated(SelectionFacts).kept_per_class, of.seed, of.root, static.uri)
+
+
+def random_samples(dataset_uri: str, kept: Sequence[int], seed: int, root: str, static_uri: str | None = None) -> str:
+    """`kept[c]` random samples of each class c; the URI of a selection.
+
+    The draw is that of criterion random with the same seed, so that the two agree where that keeps as many.
+
+    Args:
+        dataset_uri: The real images.
+        kept: Numbers of samples by class.
+        seed: Of the draw.
+        root: Where results lie.
+        static_uri: The selection that the numbers are of, which is named among what this one was made from.
+    """
+    dataset = open_dataset(dataset_uri)
+    key = content_key("random selection", VERSION, dataset=dataset.fingerprint, kept=list(kept), seed=seed)
+    uri = join(root, "selections", key)
     if there_already(uri, KIND, key, shown=True) is not None:
         return uri
     labels = dataset.train.labels.numpy()
-    scores = random_scores(labels, dataset.classes, of.seed)
-    cut = lowest(scores, labels, dataset.class_names, np.array(facts.kept_per_class, dtype=np.int64))
+    scores = random_scores(labels, dataset.classes, seed)
+    cut = lowest(scores, labels, dataset.class_names, np.array(kept, dtype=np.int64))
     stated: dict[str, Any] = {
         "dataset": dataset.fingerprint,
         "class_names": list(dataset.class_names),
@@ -93,8 +107,8 @@ def random_selection(of: Available) -> str:
         "highest_kept_per_class": cut.highest_kept.tolist(),
     }
     file = TableFile(FILE, selection_table(labels, scores, cut), SELECTION, {"dataset": dataset.fingerprint})
-    parents = {"dataset": of.dataset, "selection": static.uri}
-    config = {"samples": "as_many_random", "seed": of.seed, "kept_per_class": list(facts.kept_per_class)}
+    parents = {"dataset": dataset_uri, **({} if static_uri is None else {"selection": static_uri})}
+    config = {"samples": AS_MANY_RANDOM, "seed": seed, "kept_per_class": list(kept)}
     return publish_table(uri, KIND, key, file, config=config, parents=parents, facts=stated)
 
 

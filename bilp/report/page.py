@@ -15,7 +15,7 @@ from bilp.artifacts.artifact import content_key, plain, there_already
 from bilp.artifacts.publication import publish
 from bilp.artifacts.report_places import FILE, KIND, REPORTS
 from bilp.artifacts.tables import REPORTED
-from bilp.config import CRITERIA, METHODS, PipelineConfig
+from bilp.config import CRITERIA, METHODS, PROTOCOLS, PipelineConfig
 from bilp.config.changed import changed
 from bilp.config.given import model_of
 from bilp.evaluate import label_robust_score
@@ -141,6 +141,7 @@ def about(config: PipelineConfig, collected: Collected, key: str) -> dict[str, A
         "papers": papers(method),
         "bibtex": bibtex(method),
         "score_paper": CRITERIA[config.prune.criterion].paper if sources.one("selection") else "",
+        "protocol": PROTOCOLS[config.evaluate.protocol],
         "distill_network": network_title(label(config.distill.network)),
     }
 

@@ -7,6 +7,7 @@ from typing import Any
 from key_settings import (
     Case,
     Cell,
+    Draw,
     Nothing,
     Page,
     Real,
@@ -27,6 +28,7 @@ OTHERS = "decides what else is evaluated, not how"
 NOT_BATCH_NORM = "of the ConvNet with batch norm alone, which is none of the networks"
 EVERY = {"config.protocol": TOLD, "config.pool": TOLD, "config.baselines": OTHERS, "config.robustness": OTHERS}
 TAUGHT = {"config.temperature": "of soft labels alone", "config.teacher.*": "of soft labels, herding and k-center alone"}
+TAUGHT["config.temperature_squared"] = "of soft labels alone"
 RATE = {"config.learned_rate": "chooses the step size, which is recorded itself"}
 SYNTHETIC = EVERY | RATE | {"config.full_epochs": "of baseline full alone"}
 REAL = EVERY | RATE | {"config.full_epochs": "of baseline full alone"}
@@ -72,7 +74,24 @@ def baselines(world: World) -> dict[str, Case]:
         ),
         "random": Case(Real(config=EVALUATE, baseline="random"), **data, left_out=REAL | TAUGHT | OTHER_NORM),
         "herding": Case(Real(config=EVALUATE, baseline="herding"), **data, left_out=REAL | covering | OTHER_NORM),
+        "selected": Case(
+            Real(config=EVALUATE, baseline="random_kept"),
+            {"dataset": world.dataset, "selection": world.selection},
+            {"selection": world.other_selection, "dataset": world.other_dataset},
+            left_out=REAL | TAUGHT | OTHER_NORM,
+        ),
+        "direct": Case(
+            Real(config=EVALUATE, baseline="direct"),
+            {"dataset": world.dataset, "selection": world.selection},
+            {"selection": world.other_selection, "dataset": world.other_dataset},
+            left_out=full | TAUGHT | OTHER_NORM | whole,
+            read_anyway=frozenset({"config.epochs"}),
+        ),
     }
+
+
+def draws(world: World) -> dict[str, Case]:
+    return {"as many": Case(Draw(), {"dataset": world.dataset}, {"dataset": world.other_dataset})}
 
 
 def trainings(world: World) -> dict[str, Case]:

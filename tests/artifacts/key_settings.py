@@ -81,6 +81,11 @@ class Real(Frozen):
     ipc: int = 2
 
 
+class Draw(Frozen):
+    seed: int = 0
+    kept: tuple[int, ...] = (5,) * 10
+
+
 class Nothing(Frozen):
     pass
 

@@ -22,15 +22,29 @@ from key_cases import (
     suspecting,
     teachers,
 )
-from key_evaluations import baselines, evaluations, fits, imports, pages, reproductions, scores_of_robustness, sources, trainings, truths
+from key_evaluations import (
+    baselines,
+    draws,
+    evaluations,
+    fits,
+    imports,
+    pages,
+    reproductions,
+    scores_of_robustness,
+    sources,
+    trainings,
+    truths,
+)
 from key_settings import (
     Buffer,
     Call,
     Cell,
+    Draw,
     Expert,
     Network,
     Nothing,
     Page,
+    Real,
     Round,
     Run,
     Set,
@@ -50,6 +64,7 @@ from bilp.evaluate.reproduction import publish_reproduction
 from bilp.evaluate.robustness import robustness
 from bilp.exchange.import_set import import_set
 from bilp.experts.train_experts import collect_experts, train_expert
+from bilp.pruning.chosen import random_samples
 from bilp.pruning.prune import prune
 from bilp.report import report
 from bilp.scoring.summary import summarize
@@ -113,6 +128,15 @@ def _set(root: str, settings: Set, inputs: Mapping[str, Any]) -> str:
     return evaluate_synthetic(inputs["dataset"], inputs["synthetic"], settings.arm, settings.experiment, settings.config, root)
 
 
+def _real(root: str, settings: Real, inputs: Mapping[str, Any]) -> str:
+    where, selection = (inputs["dataset"], settings.baseline, settings.ipc, settings.config, root), inputs.get("selection")
+    return evaluate_baseline(*where, selection_uri=selection)
+
+
+def _draw(root: str, settings: Draw, inputs: Mapping[str, Any]) -> str:
+    return random_samples(inputs["dataset"], settings.kept, settings.seed, root)
+
+
 def _robustness(root: str, settings: Nothing, inputs: Mapping[str, Any]) -> str:
     return robustness(dict.fromkeys(VARIANTS, inputs["evaluations"]), root)
 
@@ -150,6 +174,7 @@ STAGES = (
           _call(summarize, "dataset", "config"), summaries, ("bilp.scoring.trial_record", "bilp.scoring.summary")),
     Stage("selection", ("prune",), "selections/KEY", rf"selections/{KEY}{FILE}",
           _call(prune, "dataset", "scores", "settings"), prunings, ("bilp.pruning.prune",)),
+    Stage("random selection", ("random selection",), "selections/KEY", rf"selections/{KEY}{FILE}", _draw, draws, ("bilp.pruning.chosen",)),
     Stage("selection by true labels", ("oracle",), "selections/KEY", rf"selections/{KEY}{FILE}",
           _oracle, truths, ("bilp.truth.oracle",)),
     Stage("expert", ("experts", "expert"), "experts/FINGERPRINT/KEY/trainings/NUMBER", rf"experts/.*/trainings/\d+{FILE}",
@@ -170,8 +195,7 @@ STAGES = (
     Stage("evaluation of a synthetic set", ("evaluate",), "evaluations/KEY", rf"evaluations/{KEY}{FILE}",
           _set, evaluations, ("bilp.evaluate.results", "bilp.evaluate.training_cache")),
     Stage("evaluation of real images", (), "evaluations/KEY", rf"evaluations/{KEY}{FILE}",
-          _call(evaluate_baseline, "dataset", "baseline", "ipc", "config"),
-          baselines, ("bilp.evaluate.results", "bilp.evaluate.training_cache")),
+          _real, baselines, ("bilp.evaluate.results", "bilp.evaluate.training_cache")),
     Stage("training of an evaluation", ("train", "network"), "trainings/KEY/NETWORK-KEY/NUMBER.json", r"trainings/.*\.json",
           _set, trainings, ("bilp.evaluate.training_cache",)),
     Stage("scores of robustness", ("robustness",), "robustness/KEY", rf"robustness/{KEY}{FILE}",

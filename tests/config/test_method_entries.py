@@ -100,6 +100,7 @@ def test_documents_tests_and_benchmarks_know_every_method() -> None:
     (dial,) = [line for line in methods.splitlines() if line.startswith("| `method` |")]
     assert re.findall(r"`(\w+)`", dial) == ["method", *METHODS]
     (protocols,) = [line for line in evaluation.splitlines() if line.startswith("`--evaluate.protocol ")]
+    assert all(entry.least_side == 1 or str(entry.least_side) in evaluation for entry in PROTOCOLS.values())
     assert re.findall(r"`(?:--evaluate.protocol )?(\w+)`", protocols) == list(PROTOCOLS)
     curves = {path.stem.removeprefix("expected_") for path in (REPOSITORY / "tests" / "distill").glob("expected_*.json")}
     assert curves == set(METHODS) == set(REFERENCES)

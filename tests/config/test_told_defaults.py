@@ -37,6 +37,7 @@ ONCE: list[dict[str, Any]] = [
     {"prune": {"criterion": "external", "score_list": "list.json"}},
     *({"evaluate": {"pool": pool}} for pool in POOLS),
     *({"keep": 0.1, "prune": {"rule": name}} for name in RULES),
+    *({"evaluate": {"protocol": protocol}} for protocol in ("hl", "sl", "slkd", "rd3", "cda_hl", "cda_sl")),
 ]
 
 

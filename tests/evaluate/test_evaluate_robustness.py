@@ -26,6 +26,7 @@ from bilp.evaluate import (
     variants,
 )
 from bilp.evaluate.robustness import robustness
+from bilp.evaluate.uncertainty import estimate
 
 PublishSet = Callable[..., str]
 fractions = st.floats(0.0, 1.0)
@@ -49,12 +50,21 @@ def test_paired_test_is_scipys(count: int) -> None:
     assert found.difference.n == count
 
 
-def test_paired_test_over_experiments_tests_their_means() -> None:
+def test_paired_test_over_experiments_counts_both_levels() -> None:
     random = np.random.default_rng(0)
     ours, theirs = random.uniform(0.4, 0.8, 12), random.uniform(0.4, 0.8, 12)
     found = paired_test(rows("bilp", ours.tolist(), 3), rows("unpruned", theirs.tolist(), 3))
-    expected = stats.ttest_1samp((ours - theirs).reshape(3, 4).mean(1), 0.0)
-    assert (found.t, found.p, found.difference.n) == pytest.approx((expected.statistic, expected.pvalue, 3))
+    expected = estimate({(k // 4, ("mlp", k % 4)): float(value) for k, value in enumerate(ours - theirs)})
+    t = expected.mean / expected.error
+    assert (found.t, found.p, found.difference.n) == pytest.approx((t, 2 * stats.t.sf(abs(t), expected.freedom), 3))
+    assert found.difference.half_width95 == pytest.approx(expected.half_width95)
+
+
+def test_paired_test_over_experiments_that_no_seed_tells_apart_tests_their_means() -> None:
+    means = np.repeat([0.1, 0.3, 0.2], 4)
+    found = paired_test(rows("bilp", (0.5 + means).tolist(), 3), rows("unpruned", [0.5] * 12, 3))
+    expected = stats.ttest_1samp([0.1, 0.3, 0.2], 0.0)
+    assert (found.t, found.p) == pytest.approx((expected.statistic, expected.pvalue))
 
 
 def test_paired_test_of_one_pair_and_of_equal_values() -> None:
