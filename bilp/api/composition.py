@@ -9,14 +9,17 @@ from collections.abc import Mapping, Sequence
 
 from bilp.api.workspace import Place
 from bilp.artifacts.run_layout import synthetic_uri
-from bilp.config import EvaluateConfig, PipelineConfig, ScoreConfig
+from bilp.config import EvaluateConfig, PipelineConfig, PruneConfig, ScoreConfig
 from bilp.config.arms import PlannedRun, needs_experts, needs_teacher
 from bilp.config.baselines import ALL_REAL, RANDOM_REAL
+from bilp.config.rules import RULES
 from bilp.distill import distill_round, finish_run, merge_round, pretrain_network, reselect_round, round_files, start_run
 from bilp.distill.pretraining import untrained
 from bilp.evaluate import evaluate_baseline, evaluate_synthetic, train_teacher, variants
 from bilp.evaluate.robustness import VARIANTS, robustness
 from bilp.experts.train_experts import collect_experts, train_expert
+from bilp.progress import silent
+from bilp.pruning.prune import prune
 from bilp.scoring.summary import summarize
 from bilp.scoring.trial import score_trial
 
@@ -30,6 +33,12 @@ def scored(dataset_uri: str, config: ScoreConfig, at: Place) -> str:
         progress = at.watch.step(f"scoring, trial {trial + 1} of {config.trials}")
         score_trial(dataset_uri, config, trial, at.root, at.device, progress)
     return summarize(dataset_uri, config, at.root)
+
+
+def pruned(dataset_uri: str, scores_uri: str | None, config: PruneConfig, at: Place) -> str:
+    """The selection's URI; only rules that need features train, and show that."""
+    progress = at.watch.step("pruning, training a network for features") if RULES[config.rule].features else silent
+    return prune(dataset_uri, scores_uri, config, at.root, at.device, progress)
 
 
 def distilled(run: PlannedRun, config: PipelineConfig, dataset_uri: str, selection_uri: str | None, at: Place) -> str:
