@@ -10,6 +10,7 @@ from prefect.logging import get_logger
 from bilp.artifacts.artifact import open_artifact
 from bilp.artifacts.facts import DatasetFacts, RoundFacts, SelectionFacts, SuspectsFacts
 from bilp.artifacts.run_layout import ROUND
+from bilp.config.rules import DEFAULT_RULE
 from tasks import terminal
 
 if TYPE_CHECKING:
@@ -47,7 +48,11 @@ def dataset(dataset_uri: str) -> str:
 def kept(selection_uri: str) -> str:
     """How much a selection keeps, and by what: 'kept 1,151 of 1,438 (keep 0.8, vog)'."""
     facts = open_artifact(selection_uri, "selection").stated(SelectionFacts)
-    return f"kept {facts.kept:,} of {facts.total:,} (keep {facts.keep:g}, {facts.criterion})"
+    how = [f"keep {facts.keep:g}", facts.criterion]
+    if facts.mixture is not None:
+        how[0] = f"keep auto found {100 * facts.keep:.0f} %" if facts.mixture.split else "keep auto found one population"
+    rule = "" if facts.rule == DEFAULT_RULE else f", rule {facts.rule}"
+    return f"kept {facts.kept:,} of {facts.total:,} ({', '.join(how)}{rule})"
 
 
 def suspects(suspects_uri: str) -> str:

@@ -23,7 +23,6 @@ from bilp.data.sources.given_arrays import Layout, arrays_of, items_of
 from bilp.errors import ConfigError
 from bilp.evaluate import summary
 from bilp.preflight import check_protocol
-from bilp.pruning.prune import prune as select
 from bilp.report import report as write_page
 from bilp.storage.objects import Uri
 
@@ -101,12 +100,13 @@ def score(data: Dataset | Uri, *, root: Uri | None = None, device: str | None = 
         return Scores(composition.scored(data.uri, config.score, place), data, given)
 
 
-def prune(scores: Scores | Dataset | Uri, *, root: Uri | None = None, **settings: Any) -> Selection:
-    """Which training images of each class are kept: `prune(scores, keep=0.8)`.
+def prune(scores: Scores | Dataset | Uri, *, root: Uri | None = None, device: str | None = None, **settings: Any) -> Selection:
+    """Which training images of each class are kept: `prune(scores, keep=0.8)`, or `keep="auto"`, or `rule="strata"`.
 
     Args:
         scores: What `score` returned, or the path, URI or key of a summary of scores; for criteria that need none, the data set.
         root: The storage that a key is looked for in, by default BILP_STORAGE.
+        device: cpu, cuda, ...; by default BILP_DEVICE, or a GPU if there is one; for rules that need features of a network.
         settings: Dials (keep, seed, ...) and settings of pruning, such as criterion="random".
     """
     if not isinstance(scores, Dataset | Scores):
@@ -116,7 +116,9 @@ def prune(scores: Scores | Dataset | Uri, *, root: Uri | None = None, **settings
     config = for_images(given, data.config).prune
     if made is None and needs_scores(config):
         raise ConfigError(f"criterion {config.criterion} ranks by scores: give what bilp.score returns, or criterion='random'")
-    uri = select(data.uri, made.uri if made is not None and needs_scores(config) else None, config, data.root)
+    scored = made.uri if made is not None and needs_scores(config) else None
+    with place_at(data.root, device) as place:
+        uri = composition.pruned(data.uri, scored, config, place)
     return Selection(uri, data, made, given)
 
 

@@ -9,17 +9,20 @@ from collections.abc import Mapping, Sequence
 
 from bilp.api.workspace import Place
 from bilp.artifacts.run_layout import synthetic_uri
-from bilp.config import EvaluateConfig, PipelineConfig, ScoreConfig
+from bilp.config import EvaluateConfig, PipelineConfig, PruneConfig, ScoreConfig
 from bilp.config.arms import PlannedRun, needs_experts, needs_teacher
 from bilp.config.baselines import ALL_REAL, BASELINES, RANDOM_REAL
+from bilp.config.rules import RULES
 from bilp.config.suspects import SuspectsConfig
 from bilp.distill import distill_round, finish_run, merge_round, pretrain_network, reselect_round, round_files, start_run
 from bilp.distill.pretraining import untrained
 from bilp.evaluate import evaluate_baseline, evaluate_synthetic, train_teacher, variants
 from bilp.evaluate.robustness import VARIANTS, robustness
 from bilp.experts.train_experts import collect_experts, train_expert
+from bilp.progress import silent
 from bilp.pruning.auto_reselect import found_reselect
 from bilp.pruning.chosen import Available, choose
+from bilp.pruning.prune import prune
 from bilp.scoring.summary import summarize
 from bilp.scoring.trial import record_predictions, score_trial
 from bilp.suspects.fates import adaptive_run
@@ -67,6 +70,12 @@ def suspects_of_run(
 def chosen(run: PlannedRun, dataset_uri: str, record_uri: str | None, selection_uri: str | None, at: Place) -> str | None:
     """The selection that a run takes its samples from, made if need be; None for all. `selection_uri` is what static pruning keeps."""
     return choose(run.chosen.samples, Available(dataset_uri, record_uri, selection_uri, run.chosen.seed, at.root))
+
+
+def pruned(dataset_uri: str, scores_uri: str | None, config: PruneConfig, at: Place) -> str:
+    """The selection's URI; only rules that need features train, and show that."""
+    progress = at.watch.step("pruning, training a network for features") if RULES[config.rule].features else silent
+    return prune(dataset_uri, scores_uri, config, at.root, at.device, progress)
 
 
 def distilled(run: PlannedRun, config: PipelineConfig, dataset_uri: str, selection_uri: str | None, at: Place) -> str:

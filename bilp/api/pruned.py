@@ -19,6 +19,7 @@ from bilp.artifacts.tables import MEASURED_SUMMARY, SUMMARY
 from bilp.config import PruneConfig, ScoreConfig
 from bilp.config.measures import MEASURES
 from bilp.config.nested import merge
+from bilp.config.rules import DEFAULT_RULE
 from bilp.data import store as dataset_store
 from bilp.pruning import prune as pruning
 from bilp.scoring import summary as summaries
@@ -107,7 +108,10 @@ class Selection(Result):
 
     def __repr__(self) -> str:
         facts = self._facts
-        return f"{facts.kept:,} of {facts.total:,} images kept ({facts.kept / facts.total:.0%}), by {facts.criterion}, from {self.place}"
+        rule = "" if facts.rule == DEFAULT_RULE else f", rule {facts.rule}"
+        return (
+            f"{facts.kept:,} of {facts.total:,} images kept ({facts.kept / facts.total:.0%}), by {facts.criterion}{rule}, from {self.place}"
+        )
 
     def _repr_html_(self) -> str:
         frame = self.to_pandas()

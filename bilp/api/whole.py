@@ -20,7 +20,6 @@ from bilp.config.nested import as_plain, merge
 from bilp.errors import ConfigError
 from bilp.evaluate import summary
 from bilp.preflight import check_choices, check_fit
-from bilp.pruning.prune import prune
 from bilp.report import report
 from bilp.storage.objects import Uri
 
@@ -100,4 +99,4 @@ def _selected(config: PipelineConfig, data: Dataset, given: Given, at: Place) ->
     scores = None
     if needs_scores(config.prune):
         scores = Scores(composition.scored(data.uri, config.score, at), data, given)
-    return Selection(prune(data.uri, None if scores is None else scores.uri, config.prune, at.root), data, scores, given)
+    return Selection(composition.pruned(data.uri, None if scores is None else scores.uri, config.prune, at), data, scores, given)

@@ -70,9 +70,11 @@ class Mixed:
     """"module:name" of the increasing function of scores `[N]` after which they are roughly normal within each population."""
     doubtful: float
     """The score beyond which networks doubt the given label on average."""
+    log: bool = False
+    """Whether an axis of the scores is to be logarithmic, so that both populations look normal."""
 
 
-_LOSSES = Mixed("bilp.pruning.normal:logarithm", math.log(2.0))  # a label of one half of the probability
+_LOSSES = Mixed("bilp.pruning.normal:logarithm", math.log(2.0), log=True)  # a label of one half of the probability
 _MARGINS = Mixed("bilp.pruning.normal:itself", 0.0)  # another class is as probable
 
 

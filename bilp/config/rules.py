@@ -27,6 +27,8 @@ class SelectionRule:
     """Settings of pruning that this rule reads beside criterion, drop and keep, and that are refused with rules that do not."""
     paper: str = ""
     """Where it was published."""
+    spread: bool = False
+    """Whether kept and dropped samples lie among each other in the ranking, so that there is no threshold."""
     tails: bool = False
     """Whether it cuts at ends of the ranking, so that the number of images per class decides which (`bilp.config.direction`)."""
     mixture: bool = False
@@ -71,6 +73,7 @@ RULES = Registry(
             frozenset({"strata", "hardest", "per_class"}),
             "Zheng et al. 2023",
             hardest=((0.1, 0.3), (0.2, 0.2)),
+            spread=True,
             draws=True,
         ),
         SelectionRule(
@@ -87,6 +90,7 @@ RULES = Registry(
             "much each image counts",
             "bilp.pruning.rules.facility_location:choose",
             paper="R-CAD (arXiv 2604.18811)",
+            spread=True,
             features=True,
         ),
     ),

@@ -83,7 +83,7 @@ def prune(
         TableFile(FILE, selection_table(labels, scores, cut), SELECTION, {"dataset": dataset.fingerprint}),
         config=config,
         parents={"dataset": dataset_uri, **ranking.parents},
-        facts=_facts(dataset, config, cut, found),
+        facts=selection_facts(dataset, config, cut, found),
         device=device if RULES[config.rule].features else None,
     )
 
@@ -170,7 +170,7 @@ def selection_table(labels: NDArray[np.int64], scores: NDArray[np.float64], cut:
     )
 
 
-def _facts(dataset: Dataset, config: PruneConfig, cut: Cut, found: Found | None) -> dict[str, Any]:
+def selection_facts(dataset: Dataset, config: PruneConfig, cut: Cut, found: Found | None) -> dict[str, Any]:
     """What the manifest tells about a selection; lists are in the order of class_names."""
     told = {"criterion", "drop", "keep", "band", "per_class", "floor_per_class"}
     later = {name: getattr(config, name) for name in ("low_share", "strata", "hardest") if name not in unused(config)}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 from markupsafe import Markup
@@ -122,6 +123,7 @@ def histogram(
     thresholds: Sequence[float] = (),
     log: bool = False,
     tallest: int | None = None,
+    lines: Sequence[tuple[str, np.ndarray]] = (),
 ) -> Markup:
     """A small stacked histogram.
 
@@ -133,11 +135,13 @@ def histogram(
         thresholds: Values that dashed lines mark.
         log: Whether the horizontal axis is logarithmic.
         tallest: Height of the scale that several charts share.
+        lines: Color classes, and heights over the middle of each bar, of lines in front of the bars.
     """
     counts = [np.histogram(np.clip(part.values, edges[0], edges[-1]), bins=edges)[0] for part in parts]
     top, base, left, right = 22.0, 104.0, 6.0, SMALL - 6
     across = Scale(float(edges[0]), float(edges[-1]), left, right, log=log)
-    up = Scale(0.0, float(max(tallest or 0, int(np.sum(counts, axis=0).max()), 1)), base, top)
+    highest = max((float(heights.max()) for _, heights in lines), default=0.0)
+    up = Scale(0.0, max(float(tallest or 0), float(np.sum(counts, axis=0).max()), highest, 1.0), base, top)
     marks: list[Markup] = []
     for k in range(len(edges) - 1):
         x, width = across(float(edges[k])), across(float(edges[k + 1])) - across(float(edges[k]))
@@ -150,6 +154,9 @@ def histogram(
         if words:
             marks.append(hint(bars, f"{label} {number(float(edges[k]))} to {number(float(edges[k + 1]))}: {', '.join(words)}"))
     marks += [line(across(value), top - 4, across(value), base, "threshold") for value in thresholds]
+    middles = [(across(float(left)) + across(float(right))) / 2 for left, right in pairwise(edges)]
+    for css, heights in lines:
+        marks.append(polyline([(x, up(float(y))) for x, y in zip(middles, heights, strict=True)], f"curve {css}"))
     totals = ", ".join(f"{part.values.size:,} {part.name}" for part in parts)
     alt = f"Histogram of {title}: {totals}"
     return svg(SMALL, 138, [_histogram_head(title, parts, left, right), *marks, bottom_axis(across, base, label, wanted=4)], alt)

@@ -95,6 +95,20 @@ def around_cuts(kept: np.ndarray, count: int) -> tuple[np.ndarray, np.ndarray, n
     return np.sort(surest[kept[surest]][:count]), np.sort(border), np.sort(surest[~kept[surest]][:count])
 
 
+def evenly(kept: np.ndarray, count: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Positions in a ranking to show for a selection without cuts: (kept, none, dropped), each from the lowest score to the highest.
+
+    `kept` [n] is ordered by score.
+    """
+
+    def some(places: np.ndarray) -> np.ndarray:
+        return (
+            places[np.unique(np.linspace(0, len(places) - 1, min(count, len(places))).round().astype(np.int64))] if len(places) else places
+        )
+
+    return some(np.flatnonzero(kept)), np.arange(0), some(np.flatnonzero(~kept))
+
+
 def low_middle_high(n: int, count: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Positions of the `count` first, middle and last of `n` ranked samples, without overlap."""
     each = min(count, n // 3)

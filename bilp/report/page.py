@@ -12,12 +12,14 @@ from markupsafe import Markup
 
 from bilp.artifacts import layout, parquet
 from bilp.artifacts.artifact import content_key, plain, there_already
+from bilp.artifacts.facts import SelectionFacts
 from bilp.artifacts.publication import publish
 from bilp.artifacts.report_places import FILE, KIND, REPORTS
 from bilp.artifacts.tables import REPORTED
 from bilp.config import CRITERIA, METHODS, PROTOCOLS, PipelineConfig
 from bilp.config.changed import changed
 from bilp.config.given import model_of
+from bilp.config.rules import DEFAULT_RULE, RULES
 from bilp.evaluate import label_robust_score
 from bilp.nets import label
 from bilp.report import outcome, reported
@@ -120,7 +122,8 @@ def _table(key: str, name: str, config: PipelineConfig, differs: Mapping[str, An
     """The table of trainings that says what they belong to."""
     scores = collected.sources.one("scores")
     place = "" if scores is None else layout.place_of(scores.uri)
-    rows = reported.table(key, name, config, differs, collected.trainings, place)
+    keep = config.keep if collected.selection is None or not isinstance(config.keep, str) else _selected(collected).keep
+    rows = reported.table(key, name, config, differs, collected.trainings, place, keep)
     return parquet.encode(rows, REPORTED, {"stage": KIND, "key": key})
 
 
@@ -142,8 +145,16 @@ def about(config: PipelineConfig, collected: Collected, key: str) -> dict[str, A
         "bibtex": bibtex(method),
         "score_paper": CRITERIA[config.prune.criterion].paper if sources.one("selection") else "",
         "protocol": PROTOCOLS[config.evaluate.protocol],
+        "selection_rule": RULES[config.prune.rule] if sources.one("selection") and config.prune.rule != DEFAULT_RULE else None,
         "distill_network": network_title(label(config.distill.network)),
     }
+
+
+def _selected(collected: Collected) -> SelectionFacts:
+    """What the selection that the page shows states."""
+    source = collected.sources.one("selection")
+    assert source is not None  # there is a table of it
+    return source.stated(SelectionFacts)
 
 
 def content(config: PipelineConfig, collected: Collected, origins: Mapping[str, str]) -> dict[str, Any]:
@@ -153,7 +164,7 @@ def content(config: PipelineConfig, collected: Collected, origins: Mapping[str, 
     score_name, score_sentence = score_meaning(config.prune, config.score)
     static = None
     if collected.selection is not None:
-        static = pruning(collected.selection, dataset, shown, report_config.samples_per_class, score_name)
+        static = pruning(collected.selection, _selected(collected), dataset, shown, report_config.samples_per_class, score_name)
     causal = effect(collected.runs, dataset, shown, report_config.samples_per_class)
     amounts = Amounts(
         synthetic=config.ipc * dataset.classes,

@@ -15,7 +15,15 @@ from bilp.report.comparison import Training
 FILE = "accuracy.parquet"
 
 
-def table(key: str, name: str, config: PipelineConfig, changed: Mapping[str, Any], rows: Sequence[Training], scores: str) -> pa.Table:
+def table(
+    key: str,
+    name: str,
+    config: PipelineConfig,
+    changed: Mapping[str, Any],
+    rows: Sequence[Training],
+    scores: str,
+    keep: float | str,
+) -> pa.Table:
     """The trainings with what they belong to, see `bilp.artifacts.tables.REPORTED`.
 
     Args:
@@ -25,13 +33,14 @@ def table(key: str, name: str, config: PipelineConfig, changed: Mapping[str, Any
         changed: The settings that are not what data set, method and images per class imply.
         rows: The trainings.
         scores: Place of the summary of scores; empty if there is none.
+        keep: Share that static pruning keeps; a word where nothing was pruned, which stands for all.
     """
     belonging = {
         "run": key,
         "dataset": name,
         "method": config.method,
         "ipc": config.ipc,
-        "keep": config.keep,
+        "keep": 1.0 if isinstance(keep, str) else keep,
         "beta": config.beta,
         "run_seed": config.seed,
         "recipe": config.recipe or "",

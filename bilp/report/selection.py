@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
@@ -10,10 +11,13 @@ import pandas as pd
 import torch
 from markupsafe import Markup
 
+from bilp.artifacts.facts import SelectionFacts
+from bilp.config.rules import RULES
 from bilp.data import Dataset
 from bilp.report.charts import figure, number
+from bilp.report.components import components, found_sentence
 from bilp.report.figures import Part, bin_edges, histogram, tallest_bar
-from bilp.report.galleries import Cell, GalleryRow, around_cuts, picture
+from bilp.report.galleries import Cell, GalleryRow, around_cuts, evenly, picture
 from bilp.report.source import origin, origin_words
 from bilp.report.wording import of_class, share
 
@@ -42,6 +46,12 @@ class Pruning:
     gallery: tuple[GalleryRow, ...]
     kept: int
     total: int
+    found: str = ""
+    """What keep auto found, in words."""
+    components: bool = False
+    """Whether the histograms have lines of two components."""
+    thresholds: bool = True
+    """Whether the rule cuts at thresholds."""
 
     @property
     def dropped_share(self) -> float:
@@ -57,38 +67,60 @@ class Ranking:
     sample_id: np.ndarray
     score: np.ndarray
     kept: np.ndarray
+    spread: bool = False
+    """Whether kept and dropped ones lie among each other, so that there are no thresholds."""
 
     def thresholds(self) -> list[float]:
         """Scores halfway between neighbors of which one was kept and one dropped."""
+        if self.spread:
+            return []
         where = np.flatnonzero(self.kept[1:] != self.kept[:-1])
         return [float(self.score[k] + self.score[k + 1]) / 2 for k in where]
 
 
-def rankings(selection: pd.DataFrame, class_names: Sequence[str]) -> list[Ranking]:
-    """Every class ranked as the selection ranked it."""
+def rankings(selection: pd.DataFrame, class_names: Sequence[str], spread: bool = False) -> list[Ranking]:
+    """Every class ranked as the selection ranked it; `spread` is a fact of its rule."""
     by_class = dict(iter(selection.sort_values("rank_in_class", kind="stable").groupby("label")))
     nothing = selection.iloc[:0]
     groups = [(name, by_class.get(label, nothing)) for label, name in enumerate(class_names)]
-    return [Ranking(name, *(rows[column].to_numpy() for column in ("sample_id", "score", "kept"))) for name, rows in groups]
+    columns = ("sample_id", "score", "kept")
+    return [Ranking(name, *(rows[column].to_numpy() for column in columns), spread=spread) for name, rows in groups]
 
 
-def pruning(selection: pd.DataFrame, dataset: Dataset, shown: Sequence[int], samples: int, score_name: str) -> Pruning:
-    """All classes in the table, the classes `shown` in pictures with `samples` images per column."""
-    ranked = rankings(selection, dataset.class_names)
+def pruning(
+    selection: pd.DataFrame, facts: SelectionFacts, dataset: Dataset, shown: Sequence[int], samples: int, score_name: str
+) -> Pruning:
+    """All classes in the table, the classes `shown` in pictures with `samples` images per column.
+
+    Args:
+        selection: its table.
+        facts: what it states.
+        dataset: that it was made for.
+        shown: classes that are pictured.
+        samples: images in a column.
+        score_name: what the score is called.
+    """
+    ranked = rankings(selection, dataset.class_names, facts.rule in RULES and RULES[facts.rule].spread)
     visible = [ranked[c] for c in shown]
     parts = [_parts(ranking) for ranking in visible]
-    edges = bin_edges(np.concatenate([ranking.score for ranking in visible]), BINS, log=False)
-    tallest = tallest_bar(parts, edges)
-    histograms = [
-        histogram(of_class(ranking.name), two, edges, score_name, thresholds=ranking.thresholds(), tallest=tallest)
-        for ranking, two in zip(visible, parts, strict=True)
-    ]
+    mixture = components(facts)
+    log = mixture is not None and mixture.mixed.log
+    edges = bin_edges(np.concatenate([ranking.score for ranking in visible]), BINS, log=log)
+    lines = [[] if mixture is None else mixture.expected(c, ranked[c].kept.size, edges) for c in shown]
+    tallest = max([tallest_bar(parts, edges), *(math.ceil(heights.max()) for each in lines for _, heights in each)])
+    charts = zip(visible, parts, lines, strict=True)
     return Pruning(
         rows=tuple(_row(ranking) for ranking in ranked),
-        histograms=tuple(histograms),
+        histograms=tuple(
+            histogram(of_class(ranking.name), two, edges, score_name, thresholds=ranking.thresholds(), log=log, tallest=tallest, lines=each)
+            for ranking, two, each in charts
+        ),
         gallery=tuple(_gallery_row(ranking, dataset, samples, score_name) for ranking in visible),
         kept=int(selection["kept"].sum()),
         total=len(selection),
+        found=found_sentence(facts),
+        components=mixture is not None,
+        thresholds=bool(ranked) and not ranked[0].spread,
     )
 
 
@@ -110,10 +142,14 @@ def _row(ranking: Ranking) -> PruningRow:
 
 
 def _gallery_row(ranking: Ranking, dataset: Dataset, samples: int, score_name: str) -> GalleryRow:
-    kept, border, dropped = around_cuts(ranking.kept, samples)
-    headings = (_heading("Kept", kept, ranking), "At the threshold", _heading("Dropped", dropped, ranking))
+    kept, border, dropped = (evenly if ranking.spread else around_cuts)(ranking.kept, samples)
+    if ranking.spread:
+        headings = ("Kept", "", "Dropped")
+    else:
+        headings = (_heading("Kept", kept, ranking), "At the threshold", _heading("Dropped", dropped, ranking))
     groups = zip(headings, (kept, border, dropped), strict=True)
-    return GalleryRow(ranking.name, tuple(_cell(heading, ranks, ranking, dataset, score_name) for heading, ranks in groups))
+    cells = (_cell(heading, ranks, ranking, dataset, score_name) for heading, ranks in groups if heading)
+    return GalleryRow(ranking.name, tuple(cells))
 
 
 def _heading(verb: str, ranks: np.ndarray, ranking: Ranking) -> str:

@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 
 from bilp.config import CRITERIA, PruneConfig, ScoreConfig, arm_entries
 from bilp.config.baselines import BASELINES
+from bilp.config.rules import RULES
 from bilp.config.sources import SOURCES
 
 
@@ -111,6 +112,18 @@ def rule_meaning(prune: PruneConfig) -> str:
     scope = "In each class" if prune.per_class else "Over all classes together"
     if prune.band is not None:
         return f"{scope}, the images ranked between {share(prune.band[0])} and {share(prune.band[1])} from the lowest score stay."
+    if isinstance(prune.keep, str):
+        return (
+            f"{scope}, those images stay whose score a mixture of two normal distributions ({prune.keep}) takes for that of a right label."
+        )
+    rule = RULES[prune.rule]
+    if rule.meaning:
+        said = {"keep": share(prune.keep), "hardest": share(prune.hardest), "strata": str(prune.strata)}
+        return f"{scope}, {rule.meaning.format_map(said)}."
+    if prune.drop == "both":
+        low = (1 - prune.keep) * prune.low_share
+        high = 1 - prune.keep - low
+        return f"{scope}, the {share(low)} with the lowest and the {share(high)} with the highest scores are dropped."
     end = "highest" if prune.drop == "high" else "lowest"
     floor = f", except that the {prune.floor_per_class} best-ranked of each class stay" if prune.floor_per_class else ""
     return f"{scope}, the {share(1 - prune.keep)} with the {end} scores are dropped{floor}."

@@ -127,7 +127,9 @@ OWN: dict[str, Any] = {"config.prune.score_list": "other.json", "config.ingest.u
 FOLDER = PipelineConfig.model_validate(
     {"dataset": "folder", "ingest": {"uri": "others"}, "arms": ["unpruned"], "prune": {"per_class": False}},
 )
-TABLES = PipelineConfig.model_validate({"dataset": "parquet", "ingest": {"uri": "others"}, "arms": ["unpruned"]})
+TABLES = PipelineConfig.model_validate(
+    {"dataset": "parquet", "ingest": {"uri": "others"}, "arms": ["unpruned"], "prune": {"rule": "strata"}},
+)
 
 
 def pages(world: World) -> dict[str, Case]:

@@ -18,6 +18,8 @@ from bilp.artifacts.facts import FACTS, DatasetFacts, SelectionFacts
 from bilp.artifacts.manifest_file import MANIFEST
 
 TEN = [1.0] * 10
+PARTS = ("low_weight", "high_weight", "low_mean", "high_mean", "low_std", "high_std")
+MIXTURE: dict[str, Any] = {"split": True, "separation": 3.0, **dict.fromkeys(PARTS, TEN)}
 ROWS: list[tuple[str, dict[str, Any], str]] = [
     ("dataset", {"std": [0.0]}, r"std\.0: Input should be greater than or equal to 0.000000001"),
     ("dataset", {"std": [-0.5]}, r"std\.0: Input should be greater than or equal to 0.000000001"),
@@ -75,6 +77,9 @@ ROWS: list[tuple[str, dict[str, Any], str]] = [
     ("selection", {"lowest_kept_per_class": [*TEN[:9], "low"]}, r"lowest_kept_per_class\.9: Input should be a valid number"),
     ("selection", {"drop": "middle"}, "drop: Input should be 'high', 'low' or 'both'"),
     ("selection", {"keep": 2}, "keep: Input should be less"),
+    ("selection", {"rule": "../x"}, "rule: String should match"),
+    ("selection", {"mixture": MIXTURE | {"high_std": [0.0] * 9}}, "high_std has 9 values for 10 classes"),
+    ("selection", {"mixture": MIXTURE | {"split": 1}}, r"mixture\.split: Input should be a valid boolean"),
     ("expert", {"losses": 3}, "losses: Input should be a valid (array|tuple)"),
     ("expert", {"selection": 5}, "selection: Input should be a valid string"),
     ("expert_buffer", {"count": 0}, "count: Input should be greater"),

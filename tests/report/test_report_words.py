@@ -13,6 +13,7 @@ import pytest
 from bilp.config import CRITERIA, PipelineConfig, PruneConfig, ReselectConfig, ScoreConfig
 from bilp.config.command_line import parse
 from bilp.config.defaults import complete
+from bilp.config.rules import RULES
 from bilp.evaluate.uncertainty import estimate
 from bilp.report.comparison import Training, against_arm, against_baseline, network_title, over_random
 from bilp.report.effect import relative, thresholds
@@ -168,6 +169,12 @@ def test_score_and_rule_are_explained() -> None:
     assert "the last pass of 1 short training." in score_meaning(PruneConfig(criterion="loss_converge"), ScoreConfig(trials=1))[1]
     assert score_meaning(PruneConfig(criterion="random"), ScoreConfig())[0] == "random number"
     assert rule_meaning(PruneConfig(keep=0.7)).replace("\xa0", " ") == "In each class, the 30 % with the highest scores are dropped."
+    both = rule_meaning(PruneConfig(keep=0.7, drop="both", low_share=0.2)).replace("\xa0", " ")
+    assert both == "In each class, the 6 % with the lowest and the 24 % with the highest scores are dropped."
+    assert "those images stay whose score a mixture of two normal distributions (auto)" in rule_meaning(PruneConfig(keep="auto"))
+    for rule in RULES:
+        said = rule_meaning(PruneConfig(rule=rule, keep=0.7)).replace("\xa0", " ")
+        assert said.startswith("In each class, ") and ("70 %" in said or "30 %" in said) and "{" not in said
     assert "between 10 % and 60 %" in rule_meaning(PruneConfig(band=(0.1, 0.6), per_class=False)).replace("\xa0", " ")
 
 

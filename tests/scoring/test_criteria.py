@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import statistics
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bilp.config import ScoreConfig
-from bilp.config.criteria import SUMMARIZED
-from bilp.errors import DataError
+from bilp.config.criteria import CRITERIA, SUMMARIZED
+from bilp.errors import ConfigError, DataError
 from bilp.scoring.criteria import Moments, Trajectory, criterion_of
 
 FUNCTIONS = {name: criterion_of(column) for name, column in SUMMARIZED.items()}
@@ -88,3 +90,18 @@ def test_moments_agree_with_numpy(trials, seed, offset):
 def test_refuses_records_of_another_shape():
     with pytest.raises(DataError, match=r"one shape .* not losses \(2, 3\), correct \(3, 2\)"):
         record_of(np.zeros((2, 3), dtype=np.float32), np.zeros((3, 2), dtype=np.bool_))
+
+
+def test_cad_is_the_mean_deviation_of_windows_of_the_error_norm():
+    el2n = np.random.default_rng(0).random((6, 7)).astype(np.float32)
+    found = criterion_of(CRITERIA["cad"].column)(
+        record_of(np.zeros((6, 7), np.float32), np.zeros((6, 7), bool), el2n), ScoreConfig(epochs=6)
+    )
+    windows = [[float(value) for value in el2n[k : k + 4, 0]] for k in (0, 1)]  # K = 6, W = 2, J = 4: published for 10 images per class
+    assert found[0] == pytest.approx(sum(statistics.stdev(window) for window in windows) / 2)
+    assert np.allclose(found, np.mean([el2n[k : k + 4].astype(float).std(axis=0, ddof=1) for k in (0, 1)], axis=0))
+    still = record_of(np.zeros((4, 2), np.float32), np.zeros((4, 2), bool), np.full((4, 2), 0.5, np.float32))
+    assert criterion_of(CRITERIA["cad"].column)(still, ScoreConfig(epochs=4, init_epochs=4)).tolist() == [0.0, 0.0]
+    short = record_of(np.zeros((3, 2), np.float32), np.zeros((3, 2), bool))
+    with pytest.raises(ConfigError, match="criterion cad needs records of 4 epochs or more, not 3: raise score.epochs"):
+        criterion_of(CRITERIA["cad"].column)(short, ScoreConfig(epochs=3, init_epochs=3))

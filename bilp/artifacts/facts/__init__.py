@@ -25,6 +25,7 @@ from bilp.artifacts.facts.evaluation import ReproductionFacts as ReproductionFac
 from bilp.artifacts.facts.evaluation import StatedAccuracy as StatedAccuracy
 from bilp.artifacts.facts.evaluation import StatedDifference as StatedDifference
 from bilp.artifacts.facts.evaluation import TeacherFacts as TeacherFacts
+from bilp.artifacts.facts.scores import MixtureFacts as MixtureFacts
 from bilp.artifacts.facts.scores import PredictionsFacts as PredictionsFacts
 from bilp.artifacts.facts.scores import ScoreQuality as ScoreQuality
 from bilp.artifacts.facts.scores import SelectionFacts as SelectionFacts
