@@ -18,7 +18,10 @@ HALF = "temporary"
 """Kind of what is being written or removed, or was when a process was killed."""
 
 _SPLIT = "(train|test)"
-_TABLES = f"{_SPLIT}|evaluation|accuracy|confusion|course|robustness|reproduction|selection|experts|duplicates|summary|losses|scores|ite"
+_TABLES = (
+    f"{_SPLIT}|evaluation|accuracy|confusion|course|robustness|reproduction|selection|experts|duplicates|summary|losses|scores|ite"
+    "|growth"
+)
 _TENSORS = r"teacher|network|synthetic|checkpoint|pruner|whitening|epoch-\d{4,}"
 _MARK = r"(\.[0-9a-f]{8,64})?"  # see `bilp.artifacts.publication`
 # Of interrupted publications nothing but the names tells whose they are.

@@ -55,6 +55,8 @@ PLACES = (
     Place("dataset", "datasets/NAME/KEY/whitened/KEY"),
     Place("source", "datasets/NAME/sources/KEY"),
     Place("score_trial", "scores/KEY/KEY/trials/NUMBER"),
+    Place("trial_networks", "scores/KEY/KEY/networks/NUMBER"),
+    Place("score_growth", "scores/KEY/KEY/growth"),
     Place("score_summary", "scores/KEY/KEY/summary/KEY"),
     Place("expert", "experts/KEY/KEY/trainings/NUMBER"),
     Place("expert_buffer", "experts/KEY/KEY/buffers/KEY"),

@@ -2,18 +2,28 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 import torch
 
 from bilp.config import ScoreConfig
 from bilp.data import Dataset
+from bilp.nets import Network
 from bilp.progress import Progress, silent
 from bilp.scoring.criteria import Trajectory
-from bilp.scoring.sample_stats import GradientNorm, evaluate_samples
+from bilp.scoring.sample_stats import GradientNorm, SampleStats, evaluate_samples
 from bilp.scoring.short_training import CHECK_EVERY, batches, finite, train_epochs
 
 
-def train_trial(dataset: Dataset, config: ScoreConfig, trial: int, device: str = "cpu", progress: Progress = silent) -> Trajectory:
+def train_trial(
+    dataset: Dataset,
+    config: ScoreConfig,
+    trial: int,
+    device: str = "cpu",
+    progress: Progress = silent,
+    after_epoch: Callable[[int, Network], None] | None = None,
+) -> Trajectory:
     """Train one network on the train split and record all of its N samples after each epoch: arrays `[epochs, N]`.
 
     Gradient norms, if asked for, are recorded from epoch early_from to early_to and NaN elsewhere.
@@ -24,6 +34,7 @@ def train_trial(dataset: Dataset, config: ScoreConfig, trial: int, device: str =
         trial: names the streams of initial weights and order.
         device: where the network is trained.
         progress: told the batches, those of the recording passes included.
+        after_epoch: is handed the number of each epoch, from 1, and the network as it is then.
 
     Raises Diverged as soon as a loss is seen that is not finite.
     """
@@ -31,7 +42,7 @@ def train_trial(dataset: Dataset, config: ScoreConfig, trial: int, device: str =
     everything = torch.arange(samples)
     parts = batches(everything, config.batch_size)
     labels = dataset.train.labels.to(device)
-    record = _empty(config, samples)
+    record = empty_record(config, samples)
     recorded = 0
 
     def training(done: int, total: int, note: str = "") -> None:
@@ -44,20 +55,27 @@ def train_trial(dataset: Dataset, config: ScoreConfig, trial: int, device: str =
         for step, batch in enumerate(parts):
             rows = slice(step * config.batch_size, step * config.batch_size + len(batch))
             seen = evaluate_samples(network, dataset.train.batch(batch, device), labels[rows], kind)
-            for name, values in vars(seen).items():
-                if values is not None:
-                    getattr(record, name)[epoch, rows] = values.cpu().numpy()
+            put(record, epoch, rows, seen)
             if step % CHECK_EVERY == 0:
                 note = f"trial {trial} epoch {epoch + 1}/{config.epochs} recording"
                 progress(len(parts) * (epoch + 1) + recorded + step + 1, total, note)
         recorded += len(parts)
+        if after_epoch is not None:
+            after_epoch(epoch + 1, network)
         finite(float(record.losses[epoch].sum(dtype=np.float64)), trial, epoch, config.learning_rate)
     progress(total, total, f"trial {trial} accuracy {record.correct[-1].mean():.3f}")
     return record
 
 
-def _empty(config: ScoreConfig, samples: int) -> Trajectory:
-    """Arrays to be filled in."""
+def put(record: Trajectory, epoch: int, rows: slice, seen: SampleStats) -> None:
+    """Write the statistics of some samples after an epoch, which counts from 0 here, into a record."""
+    for name, values in vars(seen).items():
+        if values is not None:
+            getattr(record, name)[epoch, rows] = values.cpu().numpy()
+
+
+def empty_record(config: ScoreConfig, samples: int) -> Trajectory:
+    """A record whose arrays are to be filled in."""
     shape = (config.epochs, samples)
     losses, el2n, margins = (np.empty(shape, dtype=np.float32) for _ in range(3))
     norms = None if config.gradient_norm == "off" else np.full(shape, np.nan, dtype=np.float32)

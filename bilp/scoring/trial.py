@@ -7,7 +7,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from bilp.artifacts.artifact import there_already
+from bilp.artifacts.artifact import open_artifact, there_already
 from bilp.artifacts.publication import TableFile, publish_table
 from bilp.artifacts.tables import MEASURED, TRAJECTORY
 from bilp.config import ScoreConfig
@@ -18,6 +18,7 @@ from bilp.errors import ConfigError
 from bilp.nets.arithmetic import arithmetic
 from bilp.progress import Progress, silent
 from bilp.registry import resolve
+from bilp.scoring.kept_networks import NetworkFiles, are_kept, network_files, publish_networks, require_same_record
 from bilp.scoring.trial_record import (
     MEASURED_FILE,
     TRIAL,
@@ -52,29 +53,47 @@ def score_trial(
     dataset = open_dataset(dataset_uri)
     uri = trial_uri(root, dataset.fingerprint, config, trial)
     key = trial_key(dataset.fingerprint, config, trial)
-    if there_already(uri, TRIAL, key) is not None:
+    there = there_already(uri, TRIAL, key)
+    if there is not None and are_kept(uri, dataset.fingerprint, config, trial):
         return uri
-    with arithmetic(config.gpu, device):
-        table, facts = _measure(dataset, config, trial, device, progress)
+    with network_files(config) as kept:
+        with arithmetic(config.gpu, device):
+            table, facts = _measure(dataset, config, trial, device, progress, kept)
+        if there is None:
+            _publish(uri, key, dataset, config, trial, table, facts, device)
+        else:
+            require_same_record(there, table)
+        if kept is not None:
+            publish_networks(open_artifact(uri, TRIAL), dataset.fingerprint, config, trial, kept, device)
+    return uri
+
+
+def _publish(
+    uri: str, key: str, dataset: Dataset, config: ScoreConfig, trial: int, table: pa.Table, facts: Mapping[str, Any], device: str
+) -> None:
+    """Publish a trial of `dataset` under `key` at `uri`; the other arguments are those of `score_trial` and what `_measure` gave."""
     name, schema = (TRIAL_FILE, TRAJECTORY) if MEASURES[config.measure].per_epoch else (MEASURED_FILE, MEASURED)
     origin = {"dataset": dataset.fingerprint, "trial": trial}
-    return publish_table(
+    publish_table(
         uri,
         TRIAL,
         key,
         TableFile(name, table, schema, origin),
         config=training_settings(config),
-        parents={"dataset": dataset_uri},
+        parents={"dataset": dataset.uri},
         facts={**origin, "measure": config.measure, **facts},
         device=device,
     )
 
 
-def _measure(dataset: Dataset, config: ScoreConfig, trial: int, device: str, progress: Progress) -> tuple[pa.Table, dict[str, Any]]:
-    """The trial's table, and what the manifest tells about it. Arguments as for `score_trial`."""
+def _measure(
+    dataset: Dataset, config: ScoreConfig, trial: int, device: str, progress: Progress, kept: NetworkFiles | None
+) -> tuple[pa.Table, dict[str, Any]]:
+    """The trial's table, and what the manifest tells about it; `kept` gets its networks. Other arguments as for `score_trial`."""
     labels = dataset.train.labels.numpy()
     measure = MEASURES[config.measure]
-    record = resolve(measure.trial)(dataset, config, trial, device, progress)
+    watching = {} if kept is None else {"after_epoch": kept}
+    record = resolve(measure.trial)(dataset, config, trial, device, progress, **watching)
     if not measure.per_epoch:
         return measured_table(labels, trial, *record), {"samples": len(record[0])}
     facts = {

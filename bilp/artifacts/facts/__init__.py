@@ -24,6 +24,9 @@ from bilp.artifacts.facts.evaluation import ReproductionFacts as ReproductionFac
 from bilp.artifacts.facts.evaluation import StatedAccuracy as StatedAccuracy
 from bilp.artifacts.facts.evaluation import StatedDifference as StatedDifference
 from bilp.artifacts.facts.evaluation import TeacherFacts as TeacherFacts
+from bilp.artifacts.facts.scores import ExtensionFacts as ExtensionFacts
+from bilp.artifacts.facts.scores import GrowthFacts as GrowthFacts
+from bilp.artifacts.facts.scores import NetworksFacts as NetworksFacts
 from bilp.artifacts.facts.scores import SelectionFacts as SelectionFacts
 from bilp.artifacts.facts.scores import SummaryFacts as SummaryFacts
 from bilp.artifacts.facts.scores import TrialFacts as TrialFacts
@@ -32,6 +35,8 @@ FACTS: Mapping[str, type[Facts]] = {
     "dataset": DatasetFacts,
     "source": SourceFacts,
     "score_trial": TrialFacts,
+    "trial_networks": NetworksFacts,
+    "score_growth": GrowthFacts,
     "score_summary": SummaryFacts,
     "selection": SelectionFacts,
     "expert": ExpertFacts,
