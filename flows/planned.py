@@ -21,7 +21,7 @@ def _steps(config: PipelineConfig, last: str) -> Iterator[Planned]:
     yield Planned("ingest", "")
     if needs_selection(config) or last in ("score", "prune"):
         if needs_scores(config.prune) or last == "score":
-            yield Planned("score", "trial", config.score.trials)
+            yield Planned("score", "trial", config.score.trials) if config.score.extend is None else Planned("score", "")
         yield Planned("prune", "")
     if needs_experts(config):
         yield Planned("experts", "expert", config.experts.count * len({run.static for run in runs}))

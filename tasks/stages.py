@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 
 from bilp.artifacts.artifact import published_at
+from bilp.artifacts.facts import GrowthFacts
 from bilp.artifacts.manifest_file import MANIFEST
 from bilp.artifacts.run_layout import synthetic_uri
 from bilp.config import (
@@ -85,6 +86,24 @@ def summarize(dataset_uri: str, config: ScoreConfig, root: str) -> str:
     from bilp.scoring.summary import summarize
 
     return summarize(dataset_uri, config, root)
+
+
+@stage("extend scores", steps.beside("score", "score", "scoring what is new"))
+def extend_scores(dataset_uri: str, config: ScoreConfig, root: str) -> str:
+    """Score what is new since the version that the configuration names, unless too much has changed; what was found."""
+    from bilp.scoring.extension import extend_scores
+
+    growth = extend_scores(dataset_uri, config, root, device(), progress())
+    for line in result_words.grown(growth.stated(GrowthFacts)):
+        terminal.say(f"          {line}")
+    return growth.uri
+
+
+def extended_summary(growth_uri: str, config: ScoreConfig) -> str | None:
+    """The URI of extended scores, or None if everything has to be scored again."""
+    from bilp.scoring.extension import extended_summary, open_growth
+
+    return extended_summary(open_growth(growth_uri), config)
 
 
 @stage("prune by {config.criterion}", steps.whole("prune", "prune"), result_words.kept)

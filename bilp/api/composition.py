@@ -17,6 +17,7 @@ from bilp.distill.pretraining import untrained
 from bilp.evaluate import evaluate_baseline, evaluate_synthetic, train_teacher, variants
 from bilp.evaluate.robustness import VARIANTS, robustness
 from bilp.experts.train_experts import collect_experts, train_expert
+from bilp.scoring.extension import extend_scores, extended_summary
 from bilp.scoring.summary import summarize
 from bilp.scoring.trial import score_trial
 
@@ -25,7 +26,12 @@ Runs = Mapping[str, Sequence[str]]
 
 
 def scored(dataset_uri: str, config: ScoreConfig, at: Place) -> str:
-    """Every trial, and their summary, whose URI is returned."""
+    """Every trial, and their summary, whose URI is returned; that of extended scores if the settings name some and they suffice."""
+    if config.extend is not None:
+        growth = extend_scores(dataset_uri, config, at.root, at.device, at.watch.step("scoring what is new"))
+        extended = extended_summary(growth, config)
+        if extended is not None:
+            return extended
     for trial in range(config.trials):
         progress = at.watch.step(f"scoring, trial {trial + 1} of {config.trials}")
         score_trial(dataset_uri, config, trial, at.root, at.device, progress)

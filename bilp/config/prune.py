@@ -17,6 +17,8 @@ def _dropped_end(known: dict[str, Any]) -> End:
 class PruneConfig(Frozen):
     """Static pruning: which samples of each class survive their score."""
 
+    later: ClassVar[frozenset[str]] = frozenset({"scores"})
+
     by_rule: ClassVar[frozenset[str]] = frozenset({"drop", "keep", "floor_per_class", "minimum_per_class", "seed"})
 
     criterion: CriterionName = "loss_init"
@@ -37,11 +39,15 @@ class PruneConfig(Frozen):
     """URI of a JSON list of numbers in data set order (the format of the paper's preview code), for criterion external."""
     seed: Seed = 0
     """Seed of criterion random."""
+    scores: Location | None = None
+    """URI of an atlas of scores, or of an entry of one, in place of a scoring of our own."""
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
         if CRITERIA[self.criterion].from_list != (self.score_list is not None):
             raise ValueError("criterion external and score_list belong together: set both or neither")
+        if self.scores is not None and CRITERIA[self.criterion].measure is None:
+            raise ValueError(f"criterion {self.criterion} ranks by no scores: leave out scores, or choose another criterion")
         if self.band is not None and not self.band[0] < self.band[1]:
             raise ValueError(f"band {list(self.band)} is empty: the first value must be below the second")
         if self.floor_per_class and (self.per_class or self.band is not None):

@@ -19,8 +19,7 @@ HALF = "temporary"
 
 _SPLIT = "(train|test)"
 _TABLES = (
-    f"{_SPLIT}|evaluation|accuracy|confusion|course|robustness|reproduction|selection|experts|duplicates|summary|losses|scores|ite"
-    "|growth"
+    f"{_SPLIT}|evaluation|accuracy|confusion|course|robustness|reproduction|selection|experts|duplicates|summary|losses|scores|ite|growth"
 )
 _TENSORS = r"teacher|network|synthetic|checkpoint|pruner|whitening|epoch-\d{4,}"
 _MARK = r"(\.[0-9a-f]{8,64})?"  # see `bilp.artifacts.publication`

@@ -45,7 +45,7 @@ def prune(dataset_uri: Uri, scores_uri: Uri | None, config: PruneConfig | Mappin
     root = as_uri(root)
     dataset = open_dataset(dataset_uri)
     ranking = ranking_of(dataset, scores_uri, config, root)
-    rule = config.model_dump(mode="json", exclude={"seed", "score_list"})  # both are in the identity where they matter
+    rule = config.model_dump(mode="json", exclude={"seed", "score_list", "scores"})  # all are in the identity where they matter
     key = content_key("prune", VERSION, dataset=dataset.fingerprint, scores=ranking.identity, rule=rule)
     uri = join(root, "selections", key)
     if there_already(uri, KIND, key, shown=True) is not None:
@@ -58,9 +58,9 @@ def prune(dataset_uri: Uri, scores_uri: Uri | None, config: PruneConfig | Mappin
         KIND,
         key,
         TableFile(FILE, selection_table(labels, scores, cut), SELECTION, {"dataset": dataset.fingerprint}),
-        config=config.model_dump(mode="json"),
+        config=config,
         parents={"dataset": dataset_uri, **ranking.parents},
-        facts=_facts(dataset, config, cut),
+        facts=_facts(dataset, config, cut) | ranking.told,
     )
 
 

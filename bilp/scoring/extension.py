@@ -31,7 +31,8 @@ from bilp.progress import Progress, silent
 from bilp.scoring import drift
 from bilp.scoring.extended_trial import Grown, extended_trial
 from bilp.scoring.kept_networks import open_networks
-from bilp.scoring.summary import FILE, KIND, identity, open_summary, records, summarized_criteria, summary_key, summary_table
+from bilp.scoring.summary import FILE, identity, open_summary, records, summarized_criteria, summary_key, summary_table
+from bilp.scoring.summary import KIND as SCORES
 from bilp.scoring.summary import VERSION as SUMMARY_VERSION
 from bilp.scoring.summary import facts as summary_facts
 from bilp.scoring.trial_record import TRIAL, as_scored, score_uri, scores_uri, training_settings
@@ -39,7 +40,8 @@ from bilp.scoring.versions import Growth, growth
 from bilp.storage.objects import Uri, as_uri, join
 
 VERSION = 1
-GROWTH, GROWTH_FILE = "score_growth", "growth.parquet"
+KIND = "score_growth"
+GROWTH_FILE = "growth.parquet"
 EVERYTHING = "all classes"
 
 GROWN = declare(
@@ -60,20 +62,6 @@ GROWN = declare(
     ),
 )
 """How each class grew, and how far scores of its new samples lie from those of the others; the last row is of all classes together."""
-
-
-@dataclass(frozen=True)
-class Extended:
-    """What came of an extension."""
-
-    growth: Artifact
-    summary_uri: str | None
-    """The summary of the scores, or None if everything has to be scored again."""
-
-    @property
-    def facts(self) -> GrowthFacts:
-        """What grew, and why scores could not be extended."""
-        return self.growth.stated(GrowthFacts)
 
 
 @dataclass(frozen=True)
@@ -135,8 +123,10 @@ class Plan:
 
 def extend_scores(
     dataset_uri: Uri, config: ScoreConfig | Mapping[str, Any], root: Uri, device: str = "cpu", progress: Progress = silent
-) -> Extended:
-    """Score what is new in a data set since the version that `config.extend` names, unless too much has changed.
+) -> Artifact:
+    """Score what is new in a data set since the version that `config.extend` names, unless too much has changed; what was found.
+
+    `extended_summary` tells where the scores lie.
 
     Args:
         dataset_uri: The later version, as ingest published it.
@@ -149,17 +139,32 @@ def extend_scores(
     """
     config, root = model_of(ScoreConfig, config), as_uri(root)
     plan = _plan(open_dataset(as_uri(dataset_uri)), config, root)
-    there = there_already(join(plan.folder, "growth"), GROWTH, plan.key, shown=True)
+    there = there_already(join(plan.folder, "growth"), KIND, plan.key, shown=True)
     if there is None:
         there = _judged(plan, device, progress)
-    if there.stated(GrowthFacts).reasons:
-        return Extended(there, None)
-    return Extended(there, _summarized(plan, device, progress))
+    if extended_summary(there, config) is not None:
+        _summarize(plan, device, progress)
+    return there
+
+
+def extended_summary(growth: Artifact, config: ScoreConfig) -> str | None:
+    """The URI of the summary of extended scores, or None if everything has to be scored again."""
+    facts = growth.stated(GrowthFacts)
+    return None if facts.reasons else join(training_folder(growth.uri), "summary", _summary_key(facts.dataset, config, facts.training))
+
+
+def _summary_key(fingerprint: str, config: ScoreConfig, training: str) -> str:
+    return content_key("summarise", SUMMARY_VERSION, **identity(fingerprint, config, training))
+
+
+def training_folder(growth_uri: str) -> str:
+    """Where the trials and summaries of the extended scoring lie."""
+    return growth_uri.rstrip("/").rsplit("/", 1)[0]
 
 
 def open_growth(uri: str) -> Artifact:
     """What was published about an extension. Raises MissingArtifact or DamagedArtifact."""
-    return open_artifact(uri, GROWTH)
+    return open_artifact(uri, KIND)
 
 
 def base_summary(config: ScoreConfig, root: str) -> Artifact:
@@ -168,18 +173,22 @@ def base_summary(config: ScoreConfig, root: str) -> Artifact:
     if manifest_kind(uri) == DATASET:
         fingerprint = open_dataset(uri).fingerprint
         place = join(score_uri(root, fingerprint, config), "summary", summary_key(fingerprint, config))
-        if find(place, KIND) is None:
+        if find(place, SCORES) is None:
             raise MissingArtifact(f"{uri} has not been scored by these settings: score it with --score.keep_networks, or name a summary")
         uri = place
     summary = open_summary(uri)
-    settings = {name: value for name, value in summary.manifest.config.items() if name in ScoreConfig.model_fields}
-    found, wanted = model_of(ScoreConfig, settings), as_scored(config)
+    found, wanted = settings_of(summary), as_scored(config)
     differing = [name for name in ScoreConfig.model_fields if getattr(found, name) != getattr(wanted, name)]
     shaping = {*training_settings(config), "trials"}
     if any(name in shaping for name in differing):
         listed = ", ".join(f"score.{name}" for name in differing if name in shaping)
         raise ConfigError(f"score.extend: {uri} was made with other settings ({listed}): give the same ones, or score anew")
     return summary
+
+
+def settings_of(summary: Artifact) -> ScoreConfig:
+    """How the trials of a summary were trained, and what of them it averages."""
+    return model_of(ScoreConfig, {name: value for name, value in summary.manifest.config.items() if name in ScoreConfig.model_fields})
 
 
 def _plan(dataset: Dataset, config: ScoreConfig, root: str) -> Plan:
@@ -208,7 +217,7 @@ def _judged(plan: Plan, device: str, progress: Progress) -> Artifact:
     file = TableFile(GROWTH_FILE, table.cast(GROWN), GROWN, {"dataset": plan.dataset.fingerprint})
     facts = {**plan.facts, "dataset": plan.dataset.fingerprint, "samples": len(plan.dataset.train), "reasons": reasons}
     uri = join(plan.folder, "growth")
-    publish_table(uri, GROWTH, plan.key, file, config=as_scored(plan.config), parents={"dataset": plan.dataset.uri}, facts=facts)
+    publish_table(uri, KIND, plan.key, file, config=settings_of(plan.base), parents={"dataset": plan.dataset.uri}, facts=facts)
     return open_growth(uri)
 
 
@@ -271,26 +280,26 @@ def _one_of(progress: Progress, number: int, count: int, done: int, total: int, 
 def _drift(plan: Plan, device: str, progress: Progress) -> drift.Drift:
     """Early losses of new samples against those of the samples that the networks learned."""
     labels = plan.dataset.train.labels.numpy()
-    trials = _trials(plan, device, progress)
-    losses = summary_table(labels, records(trials, plan.config, len(labels)), plan.config)["loss_init"].to_numpy().astype(np.float64)
+    trials, config = _trials(plan, device, progress), settings_of(plan.base)
+    losses = summary_table(labels, records(trials, config, len(labels)), config)["loss_init"].to_numpy().astype(np.float64)
     learned = growth(plan.learned, plan.dataset)
     old, new = learned.taken, plan.growth.added
     return drift.drift(losses[old], labels[old], losses[new], labels[new], plan.dataset.classes)
 
 
-def _summarized(plan: Plan, device: str, progress: Progress) -> str:
-    """The summary of the extended trials, published; its URI."""
+def _summarize(plan: Plan, device: str, progress: Progress) -> None:
+    """Publish the summary of the extended trials, unless it is there."""
     fingerprint, config = plan.dataset.fingerprint, plan.config
-    key = content_key("summarise", SUMMARY_VERSION, **identity(fingerprint, config, plan.key))
+    key = _summary_key(fingerprint, config, plan.key)
     uri = join(plan.folder, "summary", key)
-    if there_already(uri, KIND, key, shown=True) is not None:
-        return uri
+    if there_already(uri, SCORES, key, shown=True) is not None:
+        return
     trials = _trials(plan, device, progress)
     labels = plan.dataset.train.labels.numpy()
     table = summary_table(labels, records(trials, config, len(labels)), config)
-    return publish_table(
+    publish_table(
         uri,
-        KIND,
+        SCORES,
         key,
         TableFile(FILE, table, SUMMARY, {"dataset": fingerprint}),
         config=as_scored(config),

@@ -20,11 +20,10 @@ from bilp.artifacts.tensors import encode_tensors
 from bilp.config import ScoreConfig
 from bilp.errors import IncompatibleArtifact, MissingArtifact
 from bilp.nets import Network
-from bilp.scoring.trial_record import TRIAL_FILE, training_of, training_settings, trial_key
+from bilp.scoring.trial_record import TRIAL_FILE, VERSION, training_of, training_settings, trial_key
 from bilp.storage.objects import join
 from bilp.storage.scratch import scratch_folder
 
-VERSION = 1
 KIND = "trial_networks"
 
 

@@ -53,8 +53,9 @@ def score_trial(
     dataset = open_dataset(dataset_uri)
     uri = trial_uri(root, dataset.fingerprint, config, trial)
     key = trial_key(dataset.fingerprint, config, trial)
+    complete = are_kept(uri, dataset.fingerprint, config, trial)
     there = there_already(uri, TRIAL, key)
-    if there is not None and are_kept(uri, dataset.fingerprint, config, trial):
+    if there is not None and complete:
         return uri
     with network_files(config) as kept:
         with arithmetic(config.gpu, device):

@@ -60,6 +60,7 @@ COMMANDS = Registry(
         Command("rm", "results", "flows.commands.rm", "remove a run or a report"),
         Command("import", "sets", "flows.import_set", "convert a set that a reference project published"),
         Command("export", "sets", "flows.commands.export", "write a synthetic set as PNG files, Parquet or safetensors, or tables as CSV"),
+        Command("atlas", "sets", "flows.commands.atlas", "scores that are shared: publish, list, fetch, import and compare them"),
         Command("sign", "sets", "flows.sign", "sign what lies in a storage with your key"),
         Command("server", "service", "deployments.commands:server", "a Prefect server with every deployment, on this machine"),
         Command("worker", "service", "deployments.commands:worker", "this machine's workers: one per GPU, and one for everything else"),

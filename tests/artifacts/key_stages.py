@@ -7,6 +7,8 @@ from typing import Any, cast
 
 from key_cases import (
     buffers,
+    extensions,
+    keeping,
     learners,
     networks,
     prunings,
@@ -48,7 +50,8 @@ from bilp.exchange.import_set import import_set
 from bilp.experts.train_experts import collect_experts, train_expert
 from bilp.pruning.prune import prune
 from bilp.report import report
-from bilp.scoring.summary import summarize
+from bilp.scoring.extension import extend_scores, settings_of
+from bilp.scoring.summary import open_summary, summarize
 from bilp.scoring.trial import score_trial
 
 KEY = "[0-9a-f]{16}"
@@ -56,6 +59,11 @@ KEY = "[0-9a-f]{16}"
 
 def _trial(root: str, settings: Trial, inputs: Mapping[str, Any]) -> str:
     return score_trial(inputs["dataset"], settings.config, settings.trial, root)
+
+
+def _extension(root: str, settings: Nothing, inputs: Mapping[str, Any]) -> object:
+    config = settings_of(open_summary(inputs["onto"])).model_copy(update={"extend": inputs["onto"]})
+    return extend_scores(inputs["dataset"], config, root)
 
 
 def _expert(root: str, settings: Expert, inputs: Mapping[str, Any]) -> str:
@@ -125,6 +133,10 @@ STAGES = (
           lambda root, settings, inputs: whiten(inputs["dataset"], settings.epsilon), fits, ("bilp.data.whitened",)),
     Stage("scoring trial", ("score", "score_trial"), "scores/FINGERPRINT/KEY/trials/NUMBER", rf"scores/.*/trials/\d+{FILE}",
           _trial, scoring, ("bilp.scoring.trial_record",)),
+    Stage("kept networks", ("trial_networks",), "scores/FINGERPRINT/KEY/networks/NUMBER", rf"scores/.*/networks/\d+{FILE}",
+          _trial, keeping, ("bilp.scoring.trial_record",)),
+    Stage("extended scores", ("extend",), "scores/FINGERPRINT/KEY/growth", rf"scores/.*/growth{FILE}",
+          _extension, extensions, ("bilp.scoring.extension",)),
     Stage("summary of scores", ("summarise",), "scores/FINGERPRINT/KEY/summary/KEY", rf"scores/.*/summary/{KEY}{FILE}",
           _call(summarize, "dataset", "config"), summaries, ("bilp.scoring.trial_record", "bilp.scoring.summary")),
     Stage("selection", ("prune",), "selections/KEY", rf"selections/{KEY}{FILE}",

@@ -80,7 +80,7 @@ def make_world(root: str, folder: Path) -> World:
     dataset = ingest(IngestConfig(source="digits"), root)
     for seed in (0, 1):
         for trial in range(2):
-            score_trial(dataset, SCORE.model_copy(update={"seed": seed}), trial, root)
+            score_trial(dataset, SCORE.model_copy(update={"seed": seed, "keep_networks": True}), trial, root)
     scores, other_scores = (summarize(dataset, SCORE.model_copy(update={"seed": seed}), root) for seed in (0, 1))
     selections = [prune(dataset, scores, PruneConfig(keep=keep), root) for keep in (0.5, 0.6)]
     buffers = []

@@ -96,6 +96,15 @@ class SummaryFacts(Facts):
         return 1 if self.extended is None else self.extended.version
 
 
+class AtlasFacts(Facts):
+    """An entry of an atlas."""
+
+    entry: Annotated[str, Field(pattern="^[0-9a-f]{32}$")]
+    title: Name
+    table: Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
+    """sha256 of the table."""
+
+
 class SelectionFacts(Facts):
     """A static selection; lists are in the order of class_names."""
 
@@ -115,6 +124,8 @@ class SelectionFacts(Facts):
     highest_kept_per_class: Floats
     scores_version: Ordinal | None = None
     """Version of extended scores that it was made by (`ExtensionFacts`)."""
+    atlas: AtlasFacts | None = None
+    """Whose scores it was made by, if they are none of the storage."""
 
     @model_validator(mode="after")
     def _agree(self) -> Self:
