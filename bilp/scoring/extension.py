@@ -99,7 +99,7 @@ class Plan:
     @property
     def key(self) -> str:
         """Key that stands for the extended scoring."""
-        return content_key("extend", VERSION, dataset=self.dataset.fingerprint, onto=self.base.manifest.key)
+        return extension_key(self.dataset.fingerprint, self.base.manifest.key)
 
     @property
     def folder(self) -> str:
@@ -160,6 +160,16 @@ def _summary_key(fingerprint: str, config: ScoreConfig, training: str) -> str:
 def training_folder(growth_uri: str) -> str:
     """Where the trials and summaries of the extended scoring lie."""
     return growth_uri.rstrip("/").rsplit("/", 1)[0]
+
+
+def extension_key(fingerprint: str, onto: str) -> str:
+    """Key of the scores of a data set that extend those of the summary with key `onto`."""
+    return content_key("extend", VERSION, dataset=fingerprint, onto=onto)
+
+
+def growth_uri(fingerprint: str, onto: str, root: str) -> str:
+    """Where it is told what such an extension found."""
+    return join(scores_uri(root, fingerprint, extension_key(fingerprint, onto)), "growth")
 
 
 def open_growth(uri: str) -> Artifact:

@@ -50,6 +50,7 @@ COMMANDS = Registry(
         Command("distill", "stages", "flows.distill", "distill a synthetic set for every arm of the comparison"),
         Command("evaluate", "stages", "flows.evaluate", "train networks on the synthetic sets and test them on real images"),
         Command("report", "stages", "flows.report", "write the page"),
+        Command("nightly", "stages", "flows.nightly", "score and report what came in since a source was read last"),
         Command("ls", "results", "flows.commands.ls", "list the runs, with accuracies and what sets them apart"),
         Command("show", "results", "flows.commands.show", "what a key, a path or a URI names"),
         Command("compare", "results", "flows.commands.compare", "settings and accuracies of several runs side by side, and a page"),

@@ -49,19 +49,19 @@ NORMS = {"config.gradient_norm": "of measure trajectory alone"}
 
 def scoring(world: World) -> dict[str, Case]:
     data = {"inputs": {"dataset": world.dataset}, "others": {"dataset": world.other_dataset}}
-    read = frozenset({"config.trials", "config.keep_networks"})
+    read = frozenset({"config.trials"})
     return {
         "trajectory": Case(
             Trial(config=SCORE),
             **data,
             left_out=TRIALS | WINDOWS | EARLY | SUBSETS | GROWING,
-            read_anyway=read | {"config.early_from", "config.early_to"},
+            read_anyway=read | {"config.early_from", "config.early_to", "config.keep_networks"},
         ),
         "gradient norms": Case(
             Trial(config=SCORE.model_copy(update={"gradient_norm": "last_layer"})),
             **data,
             left_out=TRIALS | WINDOWS | SUBSETS | GROWING,
-            read_anyway=read,
+            read_anyway=read | {"config.keep_networks"},
         ),
         "herding": Case(
             Trial(config=SCORE.model_copy(update={"measure": "herding"})),
@@ -80,15 +80,15 @@ def scoring(world: World) -> dict[str, Case]:
 
 def keeping(world: World) -> dict[str, Case]:
     """Networks are kept of trajectories alone."""
-    settings = Trial(config=SCORE.model_copy(update={"keep_networks": True}))
-    left_out = TRIALS | WINDOWS | EARLY | SUBSETS | {"config.extend": GROWING["config.extend"]}
-    return {"trajectory": Case(settings, **_every(world), left_out=left_out, computed=False)}
+    left_out = TRIALS | WINDOWS | EARLY | SUBSETS | GROWING | {"config.keep_networks": "without it there are none"}
+    return {"trajectory": Case(Trial(config=SCORE), **_every(world), left_out=left_out, computed=False)}
 
 
 def extensions(world: World) -> dict[str, Case]:
     """What an extension takes from settings is in the key of the summary that it extends."""
-    inputs = {"dataset": world.other_dataset, "onto": world.scores}
-    return {"summary": Case(Nothing(), inputs, {"onto": world.other_scores}, computed=False)}
+    inputs = {"dataset": world.dataset, "onto": world.extendable[0]}
+    others = {"dataset": world.other_dataset, "onto": world.extendable[1]}
+    return {"summary": Case(Nothing(), inputs, others, computed=False)}
 
 
 def _every(world: World) -> dict[str, Any]:

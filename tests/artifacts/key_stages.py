@@ -61,6 +61,10 @@ def _trial(root: str, settings: Trial, inputs: Mapping[str, Any]) -> str:
     return score_trial(inputs["dataset"], settings.config, settings.trial, root)
 
 
+def _networks(root: str, settings: Trial, inputs: Mapping[str, Any]) -> str:
+    return score_trial(inputs["dataset"], settings.config.model_copy(update={"keep_networks": True}), settings.trial, root)
+
+
 def _extension(root: str, settings: Nothing, inputs: Mapping[str, Any]) -> object:
     config = settings_of(open_summary(inputs["onto"])).model_copy(update={"extend": inputs["onto"]})
     return extend_scores(inputs["dataset"], config, root)
@@ -134,7 +138,7 @@ STAGES = (
     Stage("scoring trial", ("score", "score_trial"), "scores/FINGERPRINT/KEY/trials/NUMBER", rf"scores/.*/trials/\d+{FILE}",
           _trial, scoring, ("bilp.scoring.trial_record",)),
     Stage("kept networks", ("trial_networks",), "scores/FINGERPRINT/KEY/networks/NUMBER", rf"scores/.*/networks/\d+{FILE}",
-          _trial, keeping, ("bilp.scoring.trial_record",)),
+          _networks, keeping, ("bilp.scoring.trial_record",)),
     Stage("extended scores", ("extend",), "scores/FINGERPRINT/KEY/growth", rf"scores/.*/growth{FILE}",
           _extension, extensions, ("bilp.scoring.extension",)),
     Stage("summary of scores", ("summarise",), "scores/FINGERPRINT/KEY/summary/KEY", rf"scores/.*/summary/{KEY}{FILE}",
@@ -174,6 +178,7 @@ STAGES = (
 
 # Made by the same function, but no key of anything that is stored.
 NO_STAGES = {
+    "arrivals": "names the page about what is new in a version, which may be written anew at any time",
     "comparison": "names the page that puts these reports side by side, which is written anew each time",
     "trainings": "checksum of the trainings kept in one file",
     "unit": "names a unit of work to the Prefect server, within one storage: its arguments are URIs",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import itertools
 import json
 import shutil
 from dataclasses import dataclass
@@ -74,14 +75,18 @@ class World:
     """What the source of the data set said of itself."""
     folder: Path
     """Files of the user's own."""
+    extendable: tuple[str, str]
+    """Two summaries of scores of the other data set."""
 
 
 def make_world(root: str, folder: Path) -> World:
     dataset = ingest(IngestConfig(source="digits"), root)
-    for seed in (0, 1):
+    other = with_another_fingerprint(dataset)
+    for seed, of in itertools.product((0, 1), (dataset, other)):
         for trial in range(2):
-            score_trial(dataset, SCORE.model_copy(update={"seed": seed, "keep_networks": True}), trial, root)
+            score_trial(of, SCORE.model_copy(update={"seed": seed, "keep_networks": of == other}), trial, root)
     scores, other_scores = (summarize(dataset, SCORE.model_copy(update={"seed": seed}), root) for seed in (0, 1))
+    extendable = [summarize(other, SCORE.model_copy(update={"seed": seed}), root) for seed in (0, 1)]
     selections = [prune(dataset, scores, PruneConfig(keep=keep), root) for keep in (0.5, 0.6)]
     buffers = []
     for seed in (0, 1):
@@ -105,7 +110,7 @@ def make_world(root: str, folder: Path) -> World:
     write_files(folder, len(open_dataset(dataset).train))
     places = (
         dataset,
-        with_another_fingerprint(dataset),
+        other,
         renamed(dataset),
         scores,
         other_scores,
@@ -115,7 +120,15 @@ def make_world(root: str, folder: Path) -> World:
         learned,
         runs[0],
     )
-    return World(root, *places, evaluations[0], evaluations[1], read_source(IngestConfig(source="digits"), root), folder)
+    return World(
+        root,
+        *places,
+        evaluations[0],
+        evaluations[1],
+        read_source(IngestConfig(source="digits"), root),
+        folder,
+        (extendable[0], extendable[1]),
+    )
 
 
 def go_through(run: str, rounds: int) -> str:
