@@ -115,6 +115,18 @@ def test_a_copy_is_the_same_entry(shared: Shared, tmp_path: Path):
         find_entry(shared.atlas, "zz")
 
 
+def test_an_atlas_lies_in_a_folder_or_a_bucket(shared: Shared, root: str, tmp_path: Path):
+    uri = publish_summary(shared.scores, root, license="MIT")
+    assert uri == publish_summary(shared.scores, root, license="MIT") == place_of(root, Path(shared.entry).name)
+    found, wrong = entries(root)
+    assert [opened.uri for opened in found] == [uri] and wrong == []
+    assert prune(shared.dataset, None, PruneConfig(scores=root), shared.root) == prune(
+        shared.dataset, None, PruneConfig(scores=shared.entry), shared.root
+    )
+    copied = fetch(found[0], str(tmp_path / "copy"))
+    assert (Path(copied) / TABLE).read_bytes() == (Path(shared.entry) / TABLE).read_bytes()
+
+
 @pytest.mark.parametrize("criterion", ["loss_init", "aum"])
 def test_selections_are_those_of_ones_own_scores(shared: Shared, criterion: str):
     own = prune(shared.dataset, shared.scores, PruneConfig(criterion=criterion), shared.root)
