@@ -21,7 +21,7 @@ def _steps(config: PipelineConfig, last: str) -> Iterator[Planned]:
     yield Planned("ingest", "")
     if needs_selection(config) or last in ("score", "prune"):
         if needs_scores(config.prune) or last == "score":
-            yield Planned("score", "trial", config.score.trials)
+            yield Planned("score", "trial", config.score.trials) if config.score.extend is None else Planned("score", "")
         yield Planned("prune", "")
     if config.reselect.asks_auto and not (needs_selection(config) and needs_scores(config.prune)) and last not in ("score", "prune"):
         yield Planned("score", "trial", config.score.trials)

@@ -20,17 +20,21 @@ from flows.units.table import score_trial
 from flows.workplace import workplace
 from tasks.execution import Execution
 from tasks.parameters import DatasetUri, Root
-from tasks.stages import summarize
+from tasks.stages import extend_scores, extended_summary, summarize
 
 
 @flow(name="score", flow_run_name="score in {config.trials} trials", task_runner=ThreadPoolTaskRunner(max_workers=Execution().workers))
 def score(dataset_uri: DatasetUri, config: ScoreConfig, root: Root = None) -> str:
-    """The URI of the summary of all trials.
+    """The URI of the summary of all trials, or of scores that were extended to what is new, if `config.extend` names such.
 
     Args:
         config: What is trained and recorded.
     """
     root = workplace(root)
+    if config.extend is not None:
+        extended = extended_summary(extend_scores(dataset_uri, config, root), config)
+        if extended is not None:
+            return extended
     calls = [score_trial.call(root, dataset_uri=dataset_uri, config=config, trial=trial) for trial in range(config.trials)]
     execute(f"score {config.trials} trials", calls)
     return summarize(dataset_uri, config, root)

@@ -14,10 +14,12 @@ if TYPE_CHECKING:
 
 
 def trial(dataset_uri: str, config: ScoreConfig, trial: int, root: str) -> str:
-    """Of a training trial."""
+    """Of a training trial; of its networks, which are published after it, if these are kept."""
+    from bilp.scoring.kept_networks import networks_uri
     from bilp.scoring.trial_record import trial_uri
 
-    return trial_uri(root, _dataset(dataset_uri).fingerprint, config, trial)
+    uri = trial_uri(root, _dataset(dataset_uri).fingerprint, config, trial)
+    return networks_uri(uri) if config.keep_networks else uri
 
 
 def predictions(dataset_uri: str, config: ScoreConfig, trial: int, root: str) -> str:

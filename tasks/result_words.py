@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from prefect.logging import get_logger
 
 from bilp.artifacts.artifact import open_artifact
-from bilp.artifacts.facts import DatasetFacts, RoundFacts, SelectionFacts, SuspectsFacts
+from bilp.artifacts.facts import DatasetFacts, GrowthFacts, RoundFacts, SelectionFacts, SuspectsFacts
 from bilp.artifacts.run_layout import ROUND
 from bilp.config.rules import DEFAULT_RULE
 from tasks import terminal
@@ -43,6 +43,12 @@ def dataset(dataset_uri: str) -> str:
     facts = open_artifact(dataset_uri, "dataset").stated(DatasetFacts)
     shape = " x ".join(map(str, facts.shape))
     return f"{facts.train_images:,} training and {facts.test_images:,} test images of {len(facts.class_names):,} classes, {shape}"
+
+
+def grown(facts: GrowthFacts) -> list[str]:
+    """What an extension of scores found, a line each: what came and went, and why everything has to be scored again, if it has."""
+    told = [f"version {facts.version}: {facts.added:,} new images, {facts.taken:,} scored before, {facts.removed:,} gone"]
+    return told + [f"everything is scored again: {reason}" for reason in facts.reasons]
 
 
 def kept(selection_uri: str) -> str:

@@ -62,7 +62,8 @@ def stages(config: PipelineConfig) -> list[str]:
     """The stages up to the evaluation in words, in their order."""
     found = [f"read {config.dataset}"]
     if needs_selection(config):
-        scored = f"score in {config.score.trials} trials and " if needs_scores(config.prune) else ""
+        trials = f"score in {config.score.trials} trials" if config.score.extend is None else "score what is new"
+        scored = f"{trials} and " if needs_scores(config.prune) else ""
         found.append(f"{scored}keep {told_share(config.prune.keep)} by {config.prune.criterion}")
     found += [f"train {config.experts.count} experts for each set of samples"] if needs_experts(config) else []
     runs, teacher = planned_runs(config), "train a teacher, " if needs_teacher(config.evaluate) else ""

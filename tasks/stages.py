@@ -8,8 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
+from typing import TYPE_CHECKING
 
 from bilp.artifacts.artifact import published_at
+from bilp.artifacts.facts import GrowthFacts
 from bilp.artifacts.manifest_file import MANIFEST
 from bilp.artifacts.run_layout import synthetic_uri
 from bilp.config import (
@@ -36,7 +38,10 @@ from tasks.progress_bars import progress
 from tasks.run_display import tell
 from tasks.run_lines import tell_round
 from tasks.task import stage
-from tasks.ui_artifacts import show_accuracy, show_dropped, show_kept, show_link, show_source, show_synthetic
+from tasks.ui_artifacts import show_accuracy, show_arrivals, show_dropped, show_kept, show_link, show_source, show_synthetic
+
+if TYPE_CHECKING:
+    from bilp.arrivals.known import Known
 
 
 @stage("ingest {config.source}", steps.whole("ingest", "ingest {config.source}"), result_words.images)
@@ -132,6 +137,43 @@ def adaptive_run(runs: Mapping[str, Sequence[str]]) -> str | None:
     from bilp.suspects.fates import adaptive_run
 
     return adaptive_run(runs)
+
+
+@stage("extend scores", steps.beside("score", "score", "scoring what is new"))
+def extend_scores(dataset_uri: str, config: ScoreConfig, root: str) -> str:
+    """Score what is new since the version that the configuration names, unless too much has changed; what was found."""
+    from bilp.scoring.extension import extend_scores
+
+    growth = extend_scores(dataset_uri, config, root, device(), progress())
+    for line in result_words.grown(growth.stated(GrowthFacts)):
+        terminal.say(f"          {line}")
+    return growth.uri
+
+
+def extended_summary(growth_uri: str, config: ScoreConfig) -> str | None:
+    """The URI of extended scores, or None if everything has to be scored again."""
+    from bilp.scoring.extension import extended_summary, open_growth
+
+    return extended_summary(open_growth(growth_uri), config)
+
+
+def known_versions(dataset_uri: str, record_uri: str, ingest: IngestConfig, config: ScoreConfig, root: str) -> Known:
+    """What the storage knows of a version of a source, and of the one before."""
+    from bilp.arrivals.known import known_versions
+
+    return known_versions(dataset_uri, record_uri, ingest, config, root)
+
+
+@stage("report what is new", steps.whole("report", "report what is new"))
+def report_arrivals(dataset_uri: str, record_uri: str, before_uri: str | None, summary_uri: str, root: str) -> str:
+    """Write the page about new images; its URI."""
+    from bilp.arrivals.page import report_arrivals
+
+    arrived = report_arrivals(dataset_uri, record_uri, before_uri, summary_uri, root, device(), progress())
+    for line in arrived.sentences:
+        terminal.say(f"          {line}")
+    show_arrivals(arrived)
+    return arrived.page
 
 
 @stage("prune by {config.criterion}", steps.whole("prune", "prune"), result_words.kept)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import base64
 import functools
+import itertools
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, ParamSpec
 
@@ -20,10 +21,12 @@ from bilp.text.escaping import markdown
 from tasks.report_links import link_to
 
 if TYPE_CHECKING:
+    from bilp.arrivals.page import Arrived
     from bilp.evaluate import Row
 
 P = ParamSpec("P")
 
+LISTED = 20  # rows of a table of images
 LARGEST_PICTURE = 200_000  # bytes of a data: URI that the UI still shows without delay
 
 
@@ -53,6 +56,24 @@ def show_source(record_uri: str) -> None:
         head, foot = markdown(record.place), markdown(record_uri)
         text = "\n".join(f"- {markdown(line)}" for line in lines)
         create_markdown_artifact(f"### {head}\n\n{text}\n\n{foot}", key="source", description="Source of the real images")
+
+
+@in_the_ui
+def show_arrivals(arrived: Arrived) -> None:
+    """What came in, how classes grew, and the new images that are most suspicious."""
+    found = arrived.found
+    lines = [
+        *(markdown(sentence) for sentence in arrived.sentences),
+        "",
+        "| class | before | new | taken for another |",
+        "|---|---|---|---|",
+    ]
+    lines += [f"| {markdown(each.name)} | {each.before:,} | {each.added:,} | {each.suspicious:,} |" for each in arrived.classes[:LISTED]]
+    lines += ["", "| image | given | networks say | loss |", "|---|---|---|---|"]
+    rows = zip(found.origin, found.given, found.predicted, found.loss, strict=True)
+    for origin, given, predicted, loss in itertools.islice(rows, LISTED):
+        lines.append(f"| {markdown(origin)} | {markdown(given)} | {markdown(predicted)} | {loss:.3f} |")
+    create_markdown_artifact("\n".join([*lines, "", markdown(arrived.page)]), key="arrivals", description="New images")
 
 
 @in_the_ui

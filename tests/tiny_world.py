@@ -39,6 +39,8 @@ from bilp.evaluate.robustness import robustness
 from bilp.experts.train_experts import collect_experts, train_expert
 from bilp.pruning.prune import prune
 from bilp.report import report
+from bilp.scoring.extension import extend_scores, extended_summary
+from bilp.scoring.kept_networks import networks_uri
 from bilp.scoring.predictions import beside
 from bilp.scoring.summary import summarize
 from bilp.scoring.trial import score_trial
@@ -48,6 +50,7 @@ from bilp.suspects.stage import find_suspects
 NARROW = NetworkConfig(width=2, depth=1)
 NOISY = IngestConfig(label_noise=LabelNoiseConfig(kind="symmetric", share=0.2), duplicates_added=DuplicatesAddedConfig(share=0.01, times=1))
 SCORE = ScoreConfig(trials=2, epochs=2, init_epochs=1, network=NARROW)
+KEEPING = SCORE.model_copy(update={"keep_networks": True})
 MEASURE = ScoreConfig(measure="herding", trials=1, epochs=1, init_epochs=1, early_to=1, network=NARROW)
 DISTILL = DistillConfig(iterations=4, rounds=2, batch_real=8, network=NARROW)
 RESELECT = ReselectConfig(candidates_per_class=6)
@@ -75,8 +78,9 @@ def make_world(root: str) -> World:
     """Everything below `root`."""
     record, dataset = read_source(IngestConfig(), root), ingest(IngestConfig(), root)
     noisy = read_source(NOISY, root)
-    trials = [score_trial(dataset, SCORE, number, root) for number in range(2)]
+    trials = [score_trial(dataset, KEEPING, number, root) for number in range(2)]
     scores = summarize(dataset, SCORE, root)
+    grown = extend_scores(ingest(IngestConfig(split_seed=1), root), KEEPING.model_copy(update={"extend": scores}), root)
     selection, other = (prune(dataset, scores, PruneConfig(keep=keep), root) for keep in (0.5, 0.6))
     expert = train_expert(dataset, None, EXPERTS, NARROW, 0, root)
     buffer = collect_experts(dataset, None, EXPERTS, NARROW, root)
@@ -101,6 +105,9 @@ def make_world(root: str) -> World:
         "source noisy": noisy,
         "truth": truth_uri(noisy),
         "score_trial": trials[0],
+        "trial_networks": networks_uri(trials[0]),
+        "score_growth": grown.uri,
+        "score_summary extended": str(extended_summary(grown, SCORE)),
         "score_trial measured": score_trial(dataset, MEASURE, 0, root),
         "predictions": beside(trials[0]),
         "suspects": find_suspects(dataset, scores, {}, root, record, selection, runs["dm"]),

@@ -23,6 +23,7 @@ from bilp.progress import silent
 from bilp.pruning.auto_reselect import found_reselect
 from bilp.pruning.chosen import Available, choose
 from bilp.pruning.prune import prune
+from bilp.scoring.extension import extend_scores, extended_summary
 from bilp.scoring.summary import summarize
 from bilp.scoring.trial import record_predictions, score_trial
 from bilp.suspects.fates import adaptive_run
@@ -33,7 +34,12 @@ Runs = Mapping[str, Sequence[str]]
 
 
 def scored(dataset_uri: str, config: ScoreConfig, at: Place) -> str:
-    """Every trial, and their summary, whose URI is returned."""
+    """Every trial, and their summary, whose URI is returned; that of extended scores if the settings name some and they suffice."""
+    if config.extend is not None:
+        growth = extend_scores(dataset_uri, config, at.root, at.device, at.watch.step("scoring what is new"))
+        extended = extended_summary(growth, config)
+        if extended is not None:
+            return extended
     for trial in range(config.trials):
         progress = at.watch.step(f"scoring, trial {trial + 1} of {config.trials}")
         score_trial(dataset_uri, config, trial, at.root, at.device, progress)

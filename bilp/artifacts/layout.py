@@ -20,7 +20,7 @@ _ROUND = f"/rounds/{_NUMBER}(/reselect)?"
 PLACES = (
     rf"datasets/(?!({_KEYED})/)[^/]+/{_KEY}",
     rf"datasets/[^/]+/({_KEY}/whitened|sources|truth)/{_KEY}",
-    rf"scores/{_KEY}/{_KEY}/((trials|predictions)/{_NUMBER}|summary/{_KEY})",
+    rf"scores/{_KEY}/{_KEY}/((trials|predictions|networks)/{_NUMBER}|summary/{_KEY}|growth)",
     rf"experts/{_KEY}/{_KEY}/(trainings/{_NUMBER}|buffers/{_KEY})",
     rf"pretrained/{_KEY}/{_KEY}/{_NUMBER}",
     rf"runs/{_KEY}(/synthetic|/shards/{_NUMBER}|(/shards/{_NUMBER})?{_ROUND})",

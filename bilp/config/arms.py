@@ -95,7 +95,7 @@ def needs_selection(config: PipelineConfig) -> bool:
 
 def needs_scores(prune: PruneConfig) -> bool:
     """Whether the criterion ranks samples by something that has to be measured first."""
-    return CRITERIA[prune.criterion].measure is not None
+    return CRITERIA[prune.criterion].measure is not None and prune.scores is None
 
 
 def needs_teacher(config: EvaluateConfig) -> bool:

@@ -21,7 +21,7 @@ class PruneConfig(Frozen):
     """Static pruning: which samples of each class survive their score."""
 
     by_rule: ClassVar[frozenset[str]] = frozenset({"drop", "keep", "hardest", "floor_per_class", "minimum_per_class", "seed"})
-    later: ClassVar[frozenset[str]] = frozenset({"rule", "low_share", "strata", "hardest"})
+    later: ClassVar[frozenset[str]] = frozenset({"rule", "low_share", "strata", "hardest", "scores"})
 
     criterion: CriterionName = DEFAULT_CRITERION
     """Score that ranks the samples; random is the control, external reads a published list."""
@@ -49,11 +49,15 @@ class PruneConfig(Frozen):
     """URI of a JSON list of numbers in data set order (the format of the paper's preview code), for criterion external."""
     seed: Seed = 0
     """Seed of criterion random and of rules that draw."""
+    scores: Location | None = None
+    """URI of an atlas of scores, or of an entry of one, in place of a scoring of our own."""
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
         if CRITERIA[self.criterion].from_list != (self.score_list is not None):
             raise ValueError("criterion external and score_list belong together: set both or neither")
+        if self.scores is not None and CRITERIA[self.criterion].measure is None:
+            raise ValueError(f"criterion {self.criterion} ranks by no scores: leave out scores, or choose another criterion")
         if self.band is not None and not self.band[0] < self.band[1]:
             raise ValueError(f"band {list(self.band)} is empty: the first value must be below the second")
         if self.floor_per_class and (self.per_class or self.band is not None or self.drop == "both"):

@@ -6,7 +6,7 @@ from typing import Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import Field, model_validator
 
-from bilp.config.base import SHARED, Fraction, Frozen, GpuArithmetic, Positive, Rate, Seed
+from bilp.config.base import SHARED, Fraction, Frozen, GpuArithmetic, Location, Positive, Rate, Seed
 from bilp.config.measures import MEASURES, MeasureName
 from bilp.config.network import NetworkConfig
 
@@ -27,6 +27,8 @@ def _early_end(known: dict[str, Any]) -> int:
 
 class ScoreConfig(Frozen):
     """Static scoring: short training trials that record what networks make of every sample."""
+
+    later: ClassVar[frozenset[str]] = frozenset({"keep_networks", "extend"})
 
     by_rule: ClassVar[frozenset[str]] = SHARED | {
         "measure",
@@ -72,6 +74,16 @@ class ScoreConfig(Frozen):
     gpu: GpuArithmetic = "float32"
     seed: Seed = 0
     """Seed of the trials (trial k uses its own stream)."""
+    keep_networks: bool = False
+    """Keep the network of every epoch of a trial, so that images which are added later can be scored without another training."""
+    extend: Location | None = None
+    """URI of a summary, or of a data set that was scored like this with keep_networks: only images that are new since then are scored."""
+
+    @model_validator(mode="after")
+    def _networks_can_be_kept(self) -> Self:
+        if (self.keep_networks or self.extend is not None) and not MEASURES[self.measure].per_epoch:
+            raise ValueError(f"keep_networks and extend are not for measure {self.measure}, which scores a set as a whole: leave them out")
+        return self
 
     @model_validator(mode="after")
     def _windows_fit(self) -> Self:

@@ -112,7 +112,11 @@ class Split:
 
         Pixels travel to the device as uint8. Raises IndexError for an index outside the split.
         """
-        pixels = self.images(indices).to(device)
+        return self.normalized(self.images(indices), device)
+
+    def normalized(self, images: Tensor, device: torch.device | str = "cpu") -> Tensor:
+        """Images uint8 [n, C, H, W], of whatever split or data set, as networks get those of this one (see `batch`)."""
+        pixels = images.to(device)
         normalized = pixels.float().mul_(self._scale.to(device)).add_(self._offset.to(device))
         return normalized if self._whitening is None else self._whitening().apply(normalized)
 

@@ -20,7 +20,7 @@ HALF = "temporary"
 _SPLIT = "(train|test)"
 _TABLES = (
     f"{_SPLIT}|evaluation|accuracy|confusion|course|robustness|reproduction|selection|experts|duplicates"
-    "|truth|corrections|summary|losses|scores|ite|epochs|probabilities|own|suspects"
+    "|truth|corrections|summary|losses|scores|ite|epochs|probabilities|own|suspects|growth"
 )
 _TENSORS = r"teacher|network|synthetic|checkpoint|pruner|whitening|epoch-\d{4,}"
 _MARK = r"(\.[0-9a-f]{8,64})?"  # see `bilp.artifacts.publication`

@@ -24,9 +24,9 @@ NO_SUBJECT = ("arm", "experiment", "dataset", "networks")
 def references(inventory: Inventory) -> References:
     """What every item of a storage needs to be used and extended: its recorded parents, and what these rules add.
 
-    A run has its rounds and its synthetic set, and what lies in a run has the run. A trial has its predictions. A data set has the
-    records of its sources. An evaluation has its teacher and its finished trainings. A run has networks trained beforehand on its
-    samples, if it asks for any.
+    A run has its rounds and its synthetic set, and what lies in a run has the run. A trial has its predictions, and the networks that
+    were kept of it. A data set has the records of its sources. An evaluation has its teacher and its finished trainings. A run has
+    networks trained beforehand on its samples, if it asks for any.
     """
     found: dict[str, set[str]] = {place: set() for place in inventory.items}
     teachers = [item for item in inventory.items.values() if item.kind == "teacher"]
@@ -42,6 +42,10 @@ def references(inventory: Inventory) -> References:
                 found[dataset].add(place)
         if item.kind == "score_trial":  # they came out of one training
             found[place] |= {place.replace("/trials/", "/predictions/")} & inventory.items.keys()
+        if item.kind == "trial_networks":
+            trial = place.replace("/networks/", "/trials/")
+            if trial in found:
+                found[trial].add(place)
         if item.kind == "evaluation":
             found[place] |= {f"trainings/{key}" for key in training_keys(item)} & inventory.items.keys()
             found[place] |= {teacher.place for teacher in teachers if _taught_by(item, teacher)}

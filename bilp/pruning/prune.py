@@ -83,15 +83,15 @@ def prune(
         TableFile(FILE, selection_table(labels, scores, cut), SELECTION, {"dataset": dataset.fingerprint}),
         config=config,
         parents={"dataset": dataset_uri, **ranking.parents},
-        facts=selection_facts(dataset, config, cut, found),
+        facts=selection_facts(dataset, config, cut, found) | ranking.told,
         device=device if RULES[config.rule].features else None,
     )
 
 
 def identity(config: PruneConfig) -> dict[str, Any]:
-    """What the key holds of the settings: seed and list only where they matter beside the scores, and versions of what computes."""
+    """What the key holds of the settings: neither places of scores, nor a seed that draws nothing, and versions of what computes."""
     rule = RULES[config.rule]
-    settings = as_recorded(config, {"score_list": True, **({} if rule.draws else {"seed": True})})
+    settings = as_recorded(config, {"score_list": True, "scores": True, **({} if rule.draws else {"seed": True})})
     versions = {
         name: version for name, version in (("rule_version", rule.version), ("auto_version", auto.VERSION)) if _counts(name, config)
     }

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from bilp.artifacts.facts import SummaryFacts
+from bilp.atlas.ranking import entry_scores, fitting_entry
 from bilp.config import PruneConfig, ScoreConfig
 from bilp.config.criteria import CRITERIA
 from bilp.data import Dataset
@@ -33,6 +36,8 @@ class Ranking:
     """URIs of what the scores come from, by role."""
     scoring: ScoreConfig | None = None
     """The settings of the scoring that they come from, if there was one."""
+    told: dict[str, Any] = field(default_factory=dict)
+    """What the manifest of a selection tells about them besides."""
 
 
 def ranking_of(dataset: Dataset, scores_uri: str | None, config: PruneConfig, root: str) -> Ranking:
@@ -45,20 +50,36 @@ def ranking_of(dataset: Dataset, scores_uri: str | None, config: PruneConfig, ro
     if criterion.ranking is not None:
         made: Ranking = resolve(criterion.ranking)(dataset, config)
         return made
+    if config.scores is not None:
+        return atlas_ranking(dataset, config.scores, config.criterion)
     if scores_uri is None:
         raise ConfigError(f"criterion {config.criterion} needs scores: run score and summarize first and give the summary's URI")
     summary = summary_by(scores_uri, config.criterion, dataset, root)
+    stated = summary.stated(SummaryFacts)
     return Ranking(
         f"summary {summary.manifest.key}",
         lambda labels: criterion_scores(summary, config.criterion),
         {"scores": summary.uri},
         scoring_of(summary),
+        {} if stated.extended is None else {"scores_version": stated.version},
     )
 
 
 def random_ranking(dataset: Dataset, config: PruneConfig) -> Ranking:
     """Random numbers, drawn from the seed: the control."""
     return Ranking(f"random {config.seed}", lambda labels: random_scores(labels, dataset.classes, config.seed))
+
+
+def atlas_ranking(dataset: Dataset, uri: str, criterion: str) -> Ranking:
+    """The scores of an entry of an atlas. Raises IncompatibleArtifact if none fits."""
+    opened = fitting_entry(uri, dataset, criterion)
+    entry = opened.entry
+    return Ranking(
+        f"atlas {entry.key} {entry.table.sha256}",
+        lambda labels: entry_scores(opened, criterion, labels),
+        {"atlas": opened.uri},
+        told={"atlas": {"entry": entry.key, "title": entry.title, "table": entry.table.sha256}},
+    )
 
 
 def external_ranking(dataset: Dataset, config: PruneConfig) -> Ranking:

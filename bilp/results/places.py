@@ -60,6 +60,8 @@ PLACES = (
     Place("truth", "datasets/NAME/truth/KEY", beside=True),
     Place("score_trial", "scores/KEY/KEY/trials/NUMBER"),
     Place("predictions", "scores/KEY/KEY/predictions/NUMBER"),
+    Place("trial_networks", "scores/KEY/KEY/networks/NUMBER"),
+    Place("score_growth", "scores/KEY/KEY/growth"),
     Place("score_summary", "scores/KEY/KEY/summary/KEY"),
     Place("expert", "experts/KEY/KEY/trainings/NUMBER"),
     Place("expert_buffer", "experts/KEY/KEY/buffers/KEY"),

@@ -23,7 +23,7 @@ from bilp.data import Dataset
 from bilp.errors import ConfigError
 from bilp.scoring.criteria import Moments, Trajectory, criterion_of
 from bilp.scoring.summary import KIND, VERSION, facts, identity, open_summary, records, scoring_of
-from bilp.scoring.trial_record import MEASURED_FILE, TRIAL, score_uri
+from bilp.scoring.trial_record import GROWING, MEASURED_FILE, TRIAL, scores_uri, training_key
 from bilp.storage.objects import Uri, as_uri, join
 
 
@@ -43,8 +43,10 @@ def summary_by(uri: Uri, criterion: str, dataset: Dataset, root: Uri) -> Artifac
             f"the trials of {summary.uri} do not record what criterion {criterion} needs: "
             f"score with --prune.criterion {criterion}, which sets what has to be recorded"
         )
-    key = added_key(dataset.fingerprint, config, criterion)
-    place = join(score_uri(as_uri(root), dataset.fingerprint, config), "summary", key)
+    extended = stated.extended
+    key = added_key(dataset.fingerprint, config, criterion, None if extended is None else extended.training)
+    training = training_key(dataset.fingerprint, config) if extended is None else extended.training
+    place = join(scores_uri(as_uri(root), dataset.fingerprint, training), "summary", key)
     there = there_already(place, KIND, key, shown=True)
     if there is not None:
         return there
@@ -56,17 +58,20 @@ def summary_by(uri: Uri, criterion: str, dataset: Dataset, root: Uri) -> Artifac
         KIND,
         key,
         {MEASURED_FILE: encode(table, MEASURED_SUMMARY, {"stage": KIND, "key": key, "dataset": dataset.fingerprint})},
-        config={**config.model_dump(mode="json"), "criterion": CRITERIA.recorded(criterion)},
+        config={**config.model_dump(mode="json", exclude=set(GROWING)), "criterion": CRITERIA.recorded(criterion)},
         parents=summary.parents,
-        facts=facts(dataset.fingerprint, len(labels), config, [criterion]),
+        facts={
+            **facts(dataset.fingerprint, len(labels), config, [criterion]),
+            **({} if extended is None else {"extended": extended.model_dump(mode="json")}),
+        },
     )
 
 
-def added_key(fingerprint: str, config: ScoreConfig, criterion: str) -> str:
+def added_key(fingerprint: str, config: ScoreConfig, criterion: str, training: str | None = None) -> str:
     """Key of the summary of one criterion: as of all, and the criterion with its version and the package that it comes from."""
     column = CRITERIA[criterion].column
     own = {"name": CRITERIA.recorded(criterion), "version": column.version if column is not None else 0}
-    return content_key("summarise", VERSION, **identity(fingerprint, config), criterion=own)
+    return content_key("summarise", VERSION, **identity(fingerprint, config, training), criterion=own)
 
 
 def criterion_table(labels: NDArray[np.int64], trials: Iterable[Trajectory], config: ScoreConfig, column: Column) -> pa.Table:

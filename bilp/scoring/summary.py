@@ -20,7 +20,17 @@ from bilp.config.measures import MEASURES
 from bilp.data import open_dataset
 from bilp.errors import ConfigError, MissingArtifact
 from bilp.scoring.criteria import Moments, Trajectory, criterion_of
-from bilp.scoring.trial_record import MEASURED_FILE, TRIAL, read_measured, read_trajectory, score_uri, training_key, trial_key, trial_uri
+from bilp.scoring.trial_record import (
+    MEASURED_FILE,
+    TRIAL,
+    as_scored,
+    read_measured,
+    read_trajectory,
+    score_uri,
+    training_key,
+    trial_key,
+    trial_uri,
+)
 from bilp.storage.objects import Uri, as_uri, join
 
 VERSION = 2
@@ -36,7 +46,7 @@ def summarize(dataset_uri: Uri, config: ScoreConfig | Mapping[str, Any], root: U
     """
     dataset_uri, config, root = as_uri(dataset_uri), model_of(ScoreConfig, config), as_uri(root)
     dataset = open_dataset(dataset_uri)
-    key = content_key("summarise", VERSION, **identity(dataset.fingerprint, config))
+    key = summary_key(dataset.fingerprint, config)
     uri = join(score_uri(root, dataset.fingerprint, config), "summary", key)
     if there_already(uri, KIND, key, shown=True) is not None:
         return uri
@@ -44,8 +54,7 @@ def summarize(dataset_uri: Uri, config: ScoreConfig | Mapping[str, Any], root: U
     labels = dataset.train.labels.numpy()
     if MEASURES[config.measure].per_epoch:
         name, schema, table = FILE, SUMMARY, summary_table(labels, records(trials, config, len(labels)), config)
-        criteria = [name for name in SUMMARIZED if name in CRITERIA]
-        criteria = [name for name in criteria if config.gradient_norm != "off" or not SUMMARIZED[name].gradients]
+        criteria = summarized_criteria(config)
     else:
         measured = (read_measured(trial, len(labels)) for trial in trials)
         name, schema, table = MEASURED_FILE, MEASURED_SUMMARY, measured_summary(labels, measured)
@@ -55,16 +64,31 @@ def summarize(dataset_uri: Uri, config: ScoreConfig | Mapping[str, Any], root: U
         KIND,
         key,
         TableFile(name, table, schema, {"dataset": dataset.fingerprint}),
-        config=config,
+        config=as_scored(config),
         parents={"dataset": dataset_uri, **{f"trial {number}": trial.uri for number, trial in enumerate(trials)}},
         facts=facts(dataset.fingerprint, len(labels), config, criteria),
     )
 
 
-def identity(fingerprint: str, config: ScoreConfig) -> dict[str, Any]:
-    """What the keys of all summaries of a scoring hold: its training, and what is averaged."""
+def summary_key(fingerprint: str, config: ScoreConfig) -> str:
+    """Key of the summary of a scoring."""
+    return content_key("summarise", VERSION, **identity(fingerprint, config))
+
+
+def summarized_criteria(config: ScoreConfig) -> list[str]:
+    """The criteria that trials recorded under these settings are summarized by."""
+    criteria = [name for name in SUMMARIZED if name in CRITERIA]
+    return [name for name in criteria if config.gradient_norm != "off" or not SUMMARIZED[name].gradients]
+
+
+def identity(fingerprint: str, config: ScoreConfig, training: str | None = None) -> dict[str, Any]:
+    """What the keys of all summaries of a scoring hold: its training (key of what a scoring was extended to, if it was), and what
+    is averaged."""
     settings = config.model_dump(mode="json")
-    return {"training": training_key(fingerprint, config), **{name: settings[name] for name in MEASURES[config.measure].averaged}}
+    return {
+        "training": training or training_key(fingerprint, config),
+        **{name: settings[name] for name in MEASURES[config.measure].averaged},
+    }
 
 
 def facts(fingerprint: str, samples: int, config: ScoreConfig, criteria: Sequence[str]) -> dict[str, Any]:

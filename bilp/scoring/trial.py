@@ -8,7 +8,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from bilp.artifacts.artifact import there_already
+from bilp.artifacts.artifact import open_artifact, there_already
 from bilp.artifacts.parquet import encode
 from bilp.artifacts.publication import TableFile, publish, publish_table
 from bilp.artifacts.tables import MEASURED, TRAJECTORY
@@ -20,6 +20,7 @@ from bilp.errors import ConfigError
 from bilp.nets.arithmetic import arithmetic
 from bilp.progress import Progress, silent
 from bilp.registry import resolve
+from bilp.scoring.kept_networks import NetworkFiles, are_kept, network_files, publish_networks, require_same_record
 from bilp.scoring.prediction_record import Predictions
 from bilp.scoring.predictions import KIND as PREDICTIONS
 from bilp.scoring.predictions import prediction_files, predictions_key, predictions_uri
@@ -42,7 +43,8 @@ def score_trial(
 ) -> str:
     """Run trial number `trial` (from 0) of `config` and return its URI; a trial that is there already is not repeated.
 
-    What its network predicts is published before it (`bilp.scoring.predictions`), if the measure records every epoch.
+    What its network predicts is published before it (`bilp.scoring.predictions`), if the measure records every epoch; its networks after
+    it, if they are to be kept (`bilp.scoring.kept_networks`). A trial whose networks are missing is repeated for them.
 
     Args:
         dataset_uri: the data set, as ingest published it.
@@ -55,12 +57,20 @@ def score_trial(
     Raises ConfigError for a trial beyond config.trials and Diverged if the training leaves the finite numbers.
     """
     wanted = _Wanted.of(dataset_uri, config, trial, root)
-    if there_already(wanted.trial_uri, TRIAL, wanted.trial_key) is not None:
+    there = there_already(wanted.trial_uri, TRIAL, wanted.trial_key)
+    if there is not None and are_kept(wanted.trial_uri, wanted.dataset.fingerprint, wanted.config, trial):
         return wanted.trial_uri
-    made = _measured(wanted, device, progress)
-    if made.predictions is not None:
-        _publish_predictions(wanted, made.predictions, True, device)
-    return _publish_trial(wanted, made, device)
+    with network_files(wanted.config) as kept:
+        made = _measured(wanted, device, progress, kept)
+        if there is not None:
+            require_same_record(there, made.table)
+        else:
+            if made.predictions is not None:
+                _publish_predictions(wanted, made.predictions, True, device)
+            _publish_trial(wanted, made, device)
+        if kept is not None:
+            publish_networks(open_artifact(wanted.trial_uri, TRIAL), wanted.dataset.fingerprint, wanted.config, trial, kept, device)
+    return wanted.trial_uri
 
 
 def record_predictions(
@@ -170,12 +180,13 @@ def _publish_predictions(wanted: _Wanted, predictions: Predictions, equals_trial
     ).uri
 
 
-def _measured(wanted: _Wanted, device: str, progress: Progress) -> _Made:
-    """The training of a trial."""
+def _measured(wanted: _Wanted, device: str, progress: Progress, kept: NetworkFiles | None = None) -> _Made:
+    """The training of a trial, whose networks `kept` is handed."""
     config, trial, labels = wanted.config, wanted.trial, wanted.dataset.train.labels.numpy()
     measure = MEASURES[config.measure]
+    watching = {} if kept is None else {"after_epoch": kept}
     with arithmetic(config.gpu, device):
-        record = resolve(measure.trial)(wanted.dataset, config, trial, device, progress)
+        record = resolve(measure.trial)(wanted.dataset, config, trial, device, progress, **watching)
     if not measure.per_epoch:
         return _Made(MEASURED_FILE, measured_table(labels, trial, *record), MEASURED, {"samples": len(record[0])})
     facts = {

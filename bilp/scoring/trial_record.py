@@ -22,15 +22,22 @@ VERSION = 2
 TRIAL = "score_trial"
 TRIAL_FILE = "losses.parquet"
 MEASURED_FILE = "scores.parquet"
+GROWING = frozenset({"keep_networks", "extend"})
+"""Settings that change nothing of what a trial records: what is kept beside it, and whether other images are scored with it."""
 
 
 def training_settings(config: ScoreConfig) -> dict[str, Any]:
     """The settings that shape a trial: neither how many trials there are nor what is averaged later."""
     measure = MEASURES[config.measure]
-    unused = {"trials", *WINDOWS}.union(*(other.settings for other in MEASURES.values())) - measure.settings
+    unused = {"trials", *GROWING, *WINDOWS}.union(*(other.settings for other in MEASURES.values())) - measure.settings
     if measure.per_epoch and config.gradient_norm != "off":  # norms are recorded inside of the window only
         unused -= {"early_from", "early_to"}
     return config.model_dump(mode="json", exclude=unused)
+
+
+def as_scored(config: ScoreConfig) -> ScoreConfig:
+    """The settings of a scoring without those of GROWING, as its artifacts record them."""
+    return config.model_copy(update={name: ScoreConfig.model_fields[name].default for name in GROWING})
 
 
 def training_key(fingerprint: str, config: ScoreConfig) -> str:
@@ -40,7 +47,17 @@ def training_key(fingerprint: str, config: ScoreConfig) -> str:
 
 def score_uri(root: str, fingerprint: str, config: ScoreConfig) -> str:
     """Folder of the trials and summaries of one training set-up."""
-    return join(root, "scores", fingerprint, training_key(fingerprint, config))
+    return scores_uri(root, fingerprint, training_key(fingerprint, config))
+
+
+def scores_uri(root: str, fingerprint: str, training: str) -> str:
+    """The same, for what has the key `training`: a training set-up, or what a scoring was extended to."""
+    return join(root, "scores", fingerprint, training)
+
+
+def training_of(uri: str) -> str:
+    """Folder of the trials and summaries that the trial or summary at a URI belongs to."""
+    return uri.rstrip("/").rsplit("/", 2)[0]
 
 
 def trial_uri(root: str, fingerprint: str, config: ScoreConfig, trial: int) -> str:

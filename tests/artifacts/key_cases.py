@@ -11,6 +11,7 @@ from key_settings import (
     Case,
     Expert,
     Network,
+    Nothing,
     Round,
     Run,
     Shard,
@@ -20,6 +21,7 @@ from key_settings import (
 from key_world import DISTILL, EVALUATE, EXPERTS, SCORE, SEVERAL, TRAJECTORY, World
 from pydantic import BaseModel
 
+from bilp.atlas.publishing import publish_summary
 from bilp.config import (
     PruneConfig,
     ReselectConfig,
@@ -38,6 +40,10 @@ EARLY = {
     "config.early_to": "as early_from",
 }
 TRIALS = {"config.trials": "how many trials there are changes none of them"}
+GROWING = {
+    "config.keep_networks": "what is kept beside a trial changes nothing of it",
+    "config.extend": "an extension of scores has a key of its own, which covers the summary that is extended",
+}
 SUBSETS = {"config.subset_share": "of measure monte_carlo alone", "config.held_out": "of measure monte_carlo alone"}
 NORMS = {"config.gradient_norm": "of measure trajectory alone"}
 
@@ -49,14 +55,14 @@ def scoring(world: World) -> dict[str, Case]:
         "trajectory": Case(
             Trial(config=SCORE),
             **data,
-            left_out=TRIALS | WINDOWS | EARLY | SUBSETS,
-            read_anyway=read | {"config.early_from", "config.early_to"},
+            left_out=TRIALS | WINDOWS | EARLY | SUBSETS | GROWING,
+            read_anyway=read | {"config.early_from", "config.early_to", "config.keep_networks"},
         ),
         "gradient norms": Case(
             Trial(config=SCORE.model_copy(update={"gradient_norm": "last_layer"})),
             **data,
-            left_out=TRIALS | WINDOWS | SUBSETS,
-            read_anyway=read,
+            left_out=TRIALS | WINDOWS | SUBSETS | GROWING,
+            read_anyway=read | {"config.keep_networks"},
         ),
         "herding": Case(
             Trial(config=SCORE.model_copy(update={"measure": "herding"})),
@@ -91,6 +97,23 @@ def suspecting(world: World) -> dict[str, Case]:
     return {"all there is": Case(SuspectsConfig(), inputs, others)}
 
 
+def keeping(world: World) -> dict[str, Case]:
+    """Networks are kept of trajectories alone."""
+    left_out = TRIALS | WINDOWS | EARLY | SUBSETS | GROWING | {"config.keep_networks": "without it there are none"}
+    return {"trajectory": Case(Trial(config=SCORE), **_every(world), left_out=left_out, computed=False)}
+
+
+def extensions(world: World) -> dict[str, Case]:
+    """What an extension takes from settings is in the key of the summary that it extends."""
+    inputs = {"dataset": world.dataset, "onto": world.extendable[0]}
+    others = {"dataset": world.other_dataset, "onto": world.extendable[1]}
+    return {"summary": Case(Nothing(), inputs, others, computed=False)}
+
+
+def _every(world: World) -> dict[str, Any]:
+    return {"inputs": {"dataset": world.dataset}, "others": {"dataset": world.other_dataset}}
+
+
 def summaries(world: World) -> dict[str, Case]:
     def trials(root: str, settings: Trial, inputs: Mapping[str, Any]) -> None:
         for number in range(settings.config.trials):
@@ -100,7 +123,7 @@ def summaries(world: World) -> dict[str, Case]:
     alone = {"trial": "a summary is of all trials"}
     herding = SCORE.model_copy(update={"measure": "herding"})
     return {
-        "trajectory": Case(Trial(config=SCORE), **data, left_out=SUBSETS | alone),
+        "trajectory": Case(Trial(config=SCORE), **data, left_out=SUBSETS | GROWING | alone),
         "herding": Case(
             Trial(config=herding),
             **data,
@@ -116,6 +139,10 @@ def prunings(world: World) -> dict[str, Case]:
     ranked = {"seed": "of criterion random alone"}
     drawn = Case(PruneConfig(criterion="random"), data, {"dataset": world.other_dataset}, {"scores": None})
     listed = PruneConfig(criterion="external", score_list=str(world.folder / "list.json"))
+    atlas = PruneConfig(scores=publish_summary(world.scores, world.folder / "atlas"))
+    another = publish_summary(world.other_scores, world.folder / "atlas")
+    taken = {"scores": "the checksum of the entry's table counts, not where it lies", **ranked}
+    elsewhere = publish_summary(world.scores, world.folder / "another")
     copied = {"score_list": "the list's content counts, not where it lies", **ranked}
     return {
         "loss_init": Case(PruneConfig(), data, scores, left_out=ranked),
@@ -134,6 +161,14 @@ def prunings(world: World) -> dict[str, Case]:
             read_anyway=frozenset({"score_list"}),
             given={"score_list": str(world.folder / "copy.json")},
         ),
+        "atlas": Case(
+            atlas,
+            {"dataset": world.dataset},
+            left_out=taken,
+            read_anyway=frozenset({"scores"}),
+            given={"scores": elsewhere},
+        ),
+        "another entry": Case(atlas, {"dataset": world.dataset}, left_out=ranked, given={"scores": another}),
         "another list": Case(listed, data, left_out=ranked, given={"score_list": str(world.folder / "other.json")}),
     }
 

@@ -7,6 +7,8 @@ from typing import Any, cast
 
 from key_cases import (
     buffers,
+    extensions,
+    keeping,
     learners,
     networks,
     predicting,
@@ -67,7 +69,8 @@ from bilp.experts.train_experts import collect_experts, train_expert
 from bilp.pruning.chosen import random_samples
 from bilp.pruning.prune import prune
 from bilp.report import report
-from bilp.scoring.summary import summarize
+from bilp.scoring.extension import extend_scores, settings_of
+from bilp.scoring.summary import open_summary, summarize
 from bilp.scoring.trial import record_predictions, score_trial
 from bilp.suspects.stage import find_suspects
 from bilp.truth.oracle import oracle_selection
@@ -90,6 +93,15 @@ def _predictions(root: str, settings: Trial, inputs: Mapping[str, Any]) -> str:
 def _suspects(root: str, settings: SuspectsConfig, inputs: Mapping[str, Any]) -> str:
     places = (inputs["record"], inputs["selection"], inputs["run"])
     return find_suspects(inputs["dataset"], inputs["scores"], settings, root, *places)
+
+
+def _networks(root: str, settings: Trial, inputs: Mapping[str, Any]) -> str:
+    return score_trial(inputs["dataset"], settings.config.model_copy(update={"keep_networks": True}), settings.trial, root)
+
+
+def _extension(root: str, settings: Nothing, inputs: Mapping[str, Any]) -> object:
+    config = settings_of(open_summary(inputs["onto"])).model_copy(update={"extend": inputs["onto"]})
+    return extend_scores(inputs["dataset"], config, root)
 
 
 def _expert(root: str, settings: Expert, inputs: Mapping[str, Any]) -> str:
@@ -170,6 +182,10 @@ STAGES = (
           _trial, scoring, ("bilp.scoring.trial_record",)),
     Stage("predictions of a trial", ("score", "predictions"), "scores/FINGERPRINT/KEY/predictions/NUMBER",
           rf"scores/.*/predictions/\d+{FILE}", _predictions, predicting, ("bilp.scoring.trial_record",)),
+    Stage("kept networks", ("trial_networks",), "scores/FINGERPRINT/KEY/networks/NUMBER", rf"scores/.*/networks/\d+{FILE}",
+          _networks, keeping, ("bilp.scoring.trial_record",)),
+    Stage("extended scores", ("extend",), "scores/FINGERPRINT/KEY/growth", rf"scores/.*/growth{FILE}",
+          _extension, extensions, ("bilp.scoring.extension",)),
     Stage("summary of scores", ("summarise",), "scores/FINGERPRINT/KEY/summary/KEY", rf"scores/.*/summary/{KEY}{FILE}",
           _call(summarize, "dataset", "config"), summaries, ("bilp.scoring.trial_record", "bilp.scoring.summary")),
     Stage("selection", ("prune",), "selections/KEY", rf"selections/{KEY}{FILE}",
@@ -211,6 +227,7 @@ STAGES = (
 
 # Made by the same function, but no key of anything that is stored.
 NO_STAGES = {
+    "arrivals": "names the page about what is new in a version, which may be written anew at any time",
     "comparison": "names the page that puts these reports side by side, which is written anew each time",
     "trainings": "checksum of the trainings kept in one file",
     "unit": "names a unit of work to the Prefect server, within one storage: its arguments are URIs",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import itertools
 import json
 import shutil
 from dataclasses import dataclass
@@ -79,14 +80,18 @@ class World:
     other_noisy: str
     folder: Path
     """Files of the user's own."""
+    extendable: tuple[str, str]
+    """Two summaries of scores of the other data set."""
 
 
 def make_world(root: str, folder: Path) -> World:
     dataset = ingest(IngestConfig(source="digits"), root)
-    for seed in (0, 1):
+    other = with_another_fingerprint(dataset)
+    for seed, of in itertools.product((0, 1), (dataset, other)):
         for trial in range(2):
-            score_trial(dataset, SCORE.model_copy(update={"seed": seed}), trial, root)
+            score_trial(of, SCORE.model_copy(update={"seed": seed, "keep_networks": of == other}), trial, root)
     scores, other_scores = (summarize(dataset, SCORE.model_copy(update={"seed": seed}), root) for seed in (0, 1))
+    extendable = [summarize(other, SCORE.model_copy(update={"seed": seed}), root) for seed in (0, 1)]
     selections = [prune(dataset, scores, PruneConfig(keep=keep), root) for keep in (0.5, 0.6)]
     buffers = []
     for seed in (0, 1):
@@ -110,7 +115,7 @@ def make_world(root: str, folder: Path) -> World:
     write_files(folder, len(open_dataset(dataset).train))
     places = (
         dataset,
-        with_another_fingerprint(dataset),
+        other,
         renamed(dataset),
         scores,
         other_scores,
@@ -122,7 +127,7 @@ def make_world(root: str, folder: Path) -> World:
     )
     settings: list[dict[str, Any]] = [{}, *({"label_noise": {"kind": "cyclic", "share": share}} for share in (0.2, 0.4))]
     records = [read_source(IngestConfig.model_validate(each), root) for each in settings]
-    return World(root, *places, evaluations[0], evaluations[1], *records, folder)
+    return World(root, *places, evaluations[0], evaluations[1], *records, folder, (extendable[0], extendable[1]))
 
 
 def go_through(run: str, rounds: int) -> str:

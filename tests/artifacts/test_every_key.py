@@ -54,6 +54,7 @@ FACTS = {
     "Split": {
         "images": PIXELS,
         "batch": f"{PIXELS}, {CONSTANTS}",
+        "normalized": CONSTANTS,
         "labels": LABELS,
         "by_class": LABELS,
         "index": "digests and labels of the samples; their origins belong to the source",

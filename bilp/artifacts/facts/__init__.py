@@ -25,7 +25,10 @@ from bilp.artifacts.facts.evaluation import ReproductionFacts as ReproductionFac
 from bilp.artifacts.facts.evaluation import StatedAccuracy as StatedAccuracy
 from bilp.artifacts.facts.evaluation import StatedDifference as StatedDifference
 from bilp.artifacts.facts.evaluation import TeacherFacts as TeacherFacts
+from bilp.artifacts.facts.scores import ExtensionFacts as ExtensionFacts
+from bilp.artifacts.facts.scores import GrowthFacts as GrowthFacts
 from bilp.artifacts.facts.scores import MixtureFacts as MixtureFacts
+from bilp.artifacts.facts.scores import NetworksFacts as NetworksFacts
 from bilp.artifacts.facts.scores import PredictionsFacts as PredictionsFacts
 from bilp.artifacts.facts.scores import ScoreQuality as ScoreQuality
 from bilp.artifacts.facts.scores import SelectionFacts as SelectionFacts
@@ -39,6 +42,8 @@ FACTS: Mapping[str, type[Facts]] = {
     "truth": TruthFacts,
     "score_trial": TrialFacts,
     "predictions": PredictionsFacts,
+    "trial_networks": NetworksFacts,
+    "score_growth": GrowthFacts,
     "score_summary": SummaryFacts,
     "selection": SelectionFacts,
     "suspects": SuspectsFacts,

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Self
+from typing import Annotated, Self
 
-from pydantic import model_validator
+from pydantic import Field, model_validator
 
 from bilp.artifacts.facts.base import (
     ClassNames,
@@ -13,6 +13,7 @@ from bilp.artifacts.facts.base import (
     Facts,
     Floats,
     Key,
+    Name,
     Number,
     Ordinal,
     Share,
@@ -21,6 +22,43 @@ from bilp.artifacts.facts.base import (
 )
 from bilp.config.criteria import Dropping
 from bilp.config.measures import MEASURES, MeasureName
+
+
+class ExtensionFacts(Facts):
+    """How the scores of a data set were extended to one that grew from it."""
+
+    version: Annotated[int, Field(ge=2, lt=2**53)]
+    """Which scoring of the growing data this is; 1 is the one that trained the networks."""
+    onto: Key
+    """Key of the summary that was extended."""
+    training: Key
+    """Key that stands for the extended scoring where otherwise that of a training stands."""
+    learned: Key
+    """Fingerprint of the data set that the networks learned."""
+    taken: Number
+    """Samples whose scores were taken over."""
+    added: Number
+    """Samples that were scored by the kept networks."""
+    removed: Number
+    """Samples that had scores before and are in the data set no longer."""
+    unseen: Number
+    """Samples that the networks did not learn."""
+
+
+class GrowthFacts(ExtensionFacts):
+    """Whether the scores of a data set could be extended to one that grew from it; `reasons` say why they could not."""
+
+    dataset: Key
+    samples: Ordinal
+    reasons: tuple[Name, ...]
+
+
+class NetworksFacts(Facts):
+    """The networks of a trial, one for each epoch."""
+
+    dataset: Key
+    trial: Number
+    epochs: Ordinal
 
 
 class TrialFacts(Facts):
@@ -33,6 +71,7 @@ class TrialFacts(Facts):
     epochs: Ordinal | None = None
     final_loss: float | None = None
     final_accuracy: Share | None = None
+    extended: ExtensionFacts | None = None
 
     @model_validator(mode="after")
     def _agree(self) -> Self:
@@ -60,6 +99,21 @@ class SummaryFacts(Facts):
     trials: Ordinal
     measure: MeasureName = "trajectory"
     criteria: tuple[EntryName, ...]
+    extended: ExtensionFacts | None = None
+
+    @property
+    def version(self) -> int:
+        """Which scoring of growing data this is, from 1."""
+        return 1 if self.extended is None else self.extended.version
+
+
+class AtlasFacts(Facts):
+    """An entry of an atlas."""
+
+    entry: Annotated[str, Field(pattern="^[0-9a-f]{32}$")]
+    title: Name
+    table: Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
+    """sha256 of the table."""
 
 
 class MixtureFacts(Facts):
@@ -101,6 +155,10 @@ class SelectionFacts(Facts):
     kept_per_class: Counts
     lowest_kept_per_class: Floats
     highest_kept_per_class: Floats
+    scores_version: Ordinal | None = None
+    """Version of extended scores that it was made by (`ExtensionFacts`)."""
+    atlas: AtlasFacts | None = None
+    """Whose scores it was made by, if they are none of the storage."""
 
     @model_validator(mode="after")
     def _agree(self) -> Self:

@@ -1,0 +1,143 @@
+"""The page and the CSV file about what came in, below the reports of a storage; both are made of stored results and may be made again."""
+
+from __future__ import annotations
+
+import csv
+import io
+from dataclasses import dataclass
+
+from bilp.arrivals.arrived import Arrivals, ClassCount, arrivals, class_counts
+from bilp.artifacts.artifact import Artifact, content_key, manifest_kind, open_artifact
+from bilp.artifacts.facts import GrowthFacts, SummaryFacts
+from bilp.artifacts.report_places import arrived
+from bilp.data import open_dataset
+from bilp.progress import Progress, silent
+from bilp.report.wording import share
+from bilp.results.pages import render
+from bilp.scoring.extension import KIND, growth_uri, open_growth
+from bilp.scoring.summary import KIND as SUMMARY
+from bilp.storage import objects
+from bilp.storage.objects import join
+from bilp.text.escaping import spreadsheet
+
+SHOWN = 50
+"""New images that the page lists; the CSV file has all."""
+MOST_CLASSES = 1000
+COLUMNS = ("sample_id", "path", "given_label", "predicted_label", "suspicious", "loss_converge", "aum", "known_as")
+
+
+@dataclass(frozen=True)
+class Arrived:
+    """What is told of one version: the page's place, and its content for whoever shows it elsewhere."""
+
+    page: str
+    sentences: tuple[str, ...]
+    classes: tuple[ClassCount, ...]
+    found: Arrivals
+
+
+def page_uri(summary_uri: str, root: str) -> str:
+    """Where the page about the version lies that a summary is of."""
+    summary = open_artifact(summary_uri, SUMMARY)
+    return join(root, arrived(content_key("arrivals", 1, dataset=summary.stated(SummaryFacts).dataset, scores=summary.manifest.key)))
+
+
+def report_arrivals(
+    dataset_uri: str,
+    record_uri: str,
+    before_uri: str | None,
+    summary_uri: str,
+    root: str,
+    device: str = "cpu",
+    progress: Progress = silent,
+) -> Arrived:
+    """Write page and CSV file about what is new in a data set.
+
+    Args:
+        dataset_uri: The later version.
+        record_uri: The record of its source.
+        before_uri: The summary of the version before; without one all is new.
+        summary_uri: Scores of the later version, whose networks were kept.
+        root: Storage root.
+        device: Where networks are evaluated.
+        progress: Told the batches.
+    """
+    dataset = open_dataset(dataset_uri, record_uri)
+    former = None if before_uri is None else open_artifact(before_uri, SUMMARY)
+    before = None if former is None else open_dataset(former.parents["dataset"])
+    found = arrivals(dataset, before, summary_uri, device, progress)
+    classes = class_counts(dataset, before, found)
+    told = _sentences(found, summary_uri, None if before is None else len(before.train), _reasons(dataset.fingerprint, former, root))
+    page = page_uri(summary_uri, root)
+    objects.write(page.removesuffix(".html") + ".csv", _csv(found))
+    content = render(
+        "arrivals.html.j2",
+        title=f"New images of {dataset.name}",
+        sentences=told,
+        classes=classes[:MOST_CLASSES],
+        left_out=max(len(classes) - MOST_CLASSES, 0),
+        rows=_rows(found, SHOWN),
+        number=len(found.given),
+        file=page.rpartition("/")[2].removesuffix(".html") + ".csv",
+    )
+    objects.write(page, content)
+    return Arrived(page, tuple(told), tuple(classes), found)
+
+
+def _reasons(fingerprint: str, former: Artifact | None, root: str) -> tuple[str, ...]:
+    """Why scores of the version before could not be extended, if that was tried."""
+    if former is None:
+        return ()
+    uri = growth_uri(fingerprint, former.manifest.key, root)
+    return open_growth(uri).stated(GrowthFacts).reasons if manifest_kind(uri) == KIND else ()
+
+
+def _sentences(found: Arrivals, summary_uri: str, before: int | None, reasons: tuple[str, ...]) -> list[str]:
+    """What there is to say, a sentence each; `before` is how many images the version before had."""
+    facts = open_artifact(summary_uri, SUMMARY).stated(SummaryFacts)
+    number, odd = len(found.given), int(found.suspicious.sum())
+    known = sum(1 for name in found.known_as if name)
+    told = (
+        [f"This is the first version that was scored: {number:,} images."]
+        if before is None
+        else [f"{number:,} images are new; there were {before:,}."]
+    )
+    if facts.extended is not None:
+        told.append(
+            f"Version {facts.version}: the new images were scored by networks that had not learned them; "
+            f"{facts.extended.taken:,} scores were taken over, and {facts.extended.removed:,} images have gone."
+        )
+    told += [f"Everything was scored again: {reason}." for reason in reasons]
+    if number:
+        told.append(f"The networks take {odd:,} of them ({share(odd / number)}) for another class than the one that was given.")
+    if known:
+        told.append(f"{known:,} of them have the pixels of an image that was there before, under another class.")
+    return told
+
+
+def _rows(found: Arrivals, most: int) -> list[tuple[str, str, str, str, str, str]]:
+    """Cells of the most suspicious images: path, given class, predicted class, loss, margin, class of the same pixels before."""
+    return [
+        (
+            found.origin[row],
+            found.given[row],
+            found.predicted[row],
+            f"{found.loss[row]:.3f}",
+            f"{found.margin[row]:.3f}",
+            found.known_as[row],
+        )
+        for row in range(min(most, len(found.given)))
+    ]
+
+
+def _csv(found: Arrivals) -> bytes:
+    """Every new image, the most suspicious first; text that a spreadsheet would calculate is quoted."""
+    text = io.StringIO(newline="")
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(COLUMNS)
+    suspicious = found.suspicious
+    for row in range(len(found.given)):
+        words = [spreadsheet(each[row]) for each in (found.origin, found.given, found.predicted)]
+        numbers = [str(bool(suspicious[row])).lower(), f"{found.loss[row]:.6g}", f"{found.margin[row]:.6g}"]
+        writer.writerow([int(found.sample_id[row]), *words, *numbers, spreadsheet(found.known_as[row])])
+    return text.getvalue().encode()

@@ -1,0 +1,123 @@
+"""One trial of a data set that grew: rows of samples that were there are taken over, the others are evaluated by the kept networks."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from typing import Any
+
+import numpy as np
+import torch
+
+from bilp.artifacts.artifact import Artifact, content_key, open_artifact, there_already
+from bilp.artifacts.facts import NetworksFacts, TrialFacts
+from bilp.artifacts.publication import TableFile, publish_table
+from bilp.artifacts.tables import TRAJECTORY
+from bilp.artifacts.tensors import load_network
+from bilp.config import ScoreConfig
+from bilp.data import Dataset
+from bilp.errors import IncompatibleArtifact
+from bilp.nets import build
+from bilp.nets.arithmetic import place
+from bilp.progress import Progress
+from bilp.scoring.criteria import Trajectory
+from bilp.scoring.kept_networks import epoch_file
+from bilp.scoring.loss_curves import empty_record, put
+from bilp.scoring.sample_stats import GradientNorm, evaluate_samples
+from bilp.scoring.short_training import batches
+from bilp.scoring.trial_record import TRIAL, TRIAL_FILE, VERSION, read_trajectory, training_settings, trajectory_table
+from bilp.scoring.versions import Growth
+from bilp.storage.objects import join
+
+
+@dataclass(frozen=True)
+class Grown:
+    """A later version of a data set that was scored, and with what it is scored."""
+
+    dataset: Dataset
+    learned: Dataset
+    """What the networks were trained on: its constants normalize, and its order of classes is that of their outputs."""
+    growth: Growth
+    """Which samples the version before had."""
+    config: ScoreConfig
+    """How trials were trained, and what they record."""
+    folder: str
+    """Where the trials of the later version lie."""
+    extension: Mapping[str, Any]
+    """What manifests tell of it (`ExtensionFacts`)."""
+
+
+def extended_trial(grown: Grown, trial: Artifact, networks: Artifact, device: str, progress: Progress) -> Artifact:
+    """The trial of the later version that follows from one of the version before and its networks; published unless it is there."""
+    number = trial.stated(TrialFacts).trial
+    uri = join(grown.folder, "trials", f"{number:04d}")
+    key = content_key("score_trial", VERSION, training=grown.extension["training"], trial=number)
+    there = there_already(uri, TRIAL, key)
+    if there is not None:
+        return there
+    config, dataset = grown.config, grown.dataset
+    old = read_trajectory(trial, config.epochs, grown.growth.before, config.gradient_norm != "off")
+    record = joined(old, evaluated(grown, networks, device, progress), grown.growth)
+    labels = dataset.train.labels.numpy()
+    origin = {"dataset": dataset.fingerprint, "trial": number}
+    publish_table(
+        uri,
+        TRIAL,
+        key,
+        TableFile(TRIAL_FILE, trajectory_table(labels, number, record), TRAJECTORY, origin),
+        config=training_settings(config),
+        parents={"dataset": dataset.uri, "networks": networks.uri},
+        facts={
+            **origin,
+            "measure": config.measure,
+            "samples": record.samples,
+            "epochs": record.epochs,
+            "final_loss": float(record.losses[-1].mean()),
+            "final_accuracy": float(record.correct[-1].mean()),
+            "extended": dict(grown.extension),
+        },
+        device=device,
+    )
+    return open_artifact(uri, TRIAL)
+
+
+def joined(old: Trajectory, new: Trajectory, growth: Growth) -> Trajectory:
+    """The record of the later version: columns of `old` where its samples were there before, those of `new` for those that were added."""
+
+    def of(name: str) -> Any:
+        before, after = getattr(old, name), getattr(new, name)
+        if before is None:
+            return None
+        values = np.empty((old.epochs, len(growth.earlier)), dtype=before.dtype)
+        values[:, growth.taken] = before[:, growth.earlier[growth.taken]]
+        values[:, growth.added] = after
+        return values
+
+    return Trajectory(*(of(field.name) for field in fields(Trajectory)))
+
+
+def evaluated(grown: Grown, networks: Artifact, device: str, progress: Progress) -> Trajectory:
+    """What the networks of a trial say of the samples that were added, as `train_trial` records it: arrays `[epochs, n]`.
+
+    Raises IncompatibleArtifact if there are other epochs than the settings say.
+    """
+    config, dataset, learned = grown.config, grown.dataset, grown.learned
+    facts = networks.stated(NetworksFacts)
+    if facts.epochs != config.epochs:
+        raise IncompatibleArtifact(f"{networks.uri} holds {facts.epochs} epochs, not {config.epochs}: keep the networks of this scoring")
+    ids = torch.from_numpy(grown.growth.added)
+    own = {name: label for label, name in enumerate(learned.class_names)}
+    labels = torch.tensor([own[name] for name in dataset.class_names])[dataset.train.labels[ids]].to(device)
+    network = build(config.network, learned.shape, learned.classes).eval()
+    place(network, config.gpu, device)
+    record = empty_record(config, len(ids))
+    parts = batches(ids, config.batch_size)
+    for epoch in range(config.epochs):
+        load_network(network, networks.read(epoch_file(epoch + 1)), networks.place(epoch_file(epoch + 1)))
+        kind: GradientNorm = config.gradient_norm if config.early_from <= epoch + 1 <= config.early_to else "off"
+        for step, batch in enumerate(parts):
+            rows = slice(step * config.batch_size, step * config.batch_size + len(batch))
+            images = learned.train.normalized(dataset.train.images(batch), device)
+            put(record, epoch, rows, evaluate_samples(network, images, labels[rows], kind))
+            progress(len(parts) * epoch + step + 1, len(parts) * config.epochs, f"epoch {epoch + 1}/{config.epochs} of the kept networks")
+    return record
