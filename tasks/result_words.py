@@ -56,7 +56,7 @@ def kept(selection_uri: str) -> str:
     facts = open_artifact(selection_uri, "selection").stated(SelectionFacts)
     how = [f"keep {facts.keep:g}", facts.criterion]
     if facts.mixture is not None:
-        how[0] = f"keep auto found {100 * facts.keep:.0f} %" if facts.mixture.split else "keep auto found one population"
+        how[0] = f"keep auto found {100 * facts.keep:.0f} %" if facts.kept < facts.total else "keep auto found nothing to drop"
     rule = "" if facts.rule == DEFAULT_RULE else f", rule {facts.rule}"
     return f"kept {facts.kept:,} of {facts.total:,} ({', '.join(how)}{rule})"
 

@@ -8,9 +8,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Annotated, Self
 
-from pydantic import model_validator
+from pydantic import Field, model_validator
 
-from bilp.config.base import Frozen, Kept, Location, Seed, Text
+from bilp.config.base import Frozen, Location, Seed, Text
 from bilp.registry import EntryName, Registry
 
 
@@ -54,7 +54,7 @@ class LabelNoiseConfig(Frozen):
     kind: NoiseName | None = None
     """How labels are made wrong: to any other class (symmetric), the next (cyclic) or the most similar one (semantic: CIFAR-10 and
     CIFAR-100), as a file says (file), as people have labeled CIFAR (cifar_n: its files). Empty changes none."""
-    share: Kept | None = None
+    share: Annotated[float, Field(gt=0.0, le=1.0)] | None = None
     """Share of the labels that become wrong, exactly; with semantic, of those classes that become others."""
     per_class: bool = False
     """Whether the share is that of each class, rather than of all together."""

@@ -6,7 +6,7 @@ losses, and distillation from noisy labels does the same).
 
 A mixture alone would cut clean data, too: scores of one population are skewed, and two normal distributions fit a skewed one better
 than one does. So whether there are two populations is asked of all samples together, where there are enough to tell. The low
-component alone is kept only if all of this holds, and everything is kept else:
+component alone is kept only if all of this holds:
 
 * the Bayesian information criterion prefers two components to one;
 * they are apart: Ashman's D, the distance of their means by their deviations, exceeds `APART`;
@@ -16,6 +16,11 @@ component alone is kept only if all of this holds, and everything is kept else:
 Where each class is then cut follows from its own mixture, which borrows from that of all samples (`mixture.adapted`): classes differ in
 how hard and how dirty they are, and small ones have too few samples for five parameters of their own. Samples whose label is not
 doubted stay in any case: with few wrong labels the components may share the skewed scores of clean samples between them.
+
+Where networks are weak, populations that exist are not apart: 40 % of wrong labels among 4,000 images of CIFAR-10 give a D of 1.4 after
+five epochs of a narrow network, and clean ones the same. So if there is no split, the networks are asked where they are sure, which
+they are of some samples even then (`bilp.scoring.agreement`): if fewer than `SURE` of these have the given label, that share of each
+class is kept, the easiest ones.
 """
 
 from __future__ import annotations
@@ -32,6 +37,10 @@ VERSION = 1
 """Of the rule: raised when it keeps other samples by the same scores."""
 APART = 2.0
 """Ashman's D beyond which two components count as two (Ashman et al. 1994)."""
+SURE = 0.9
+"""Networks that are sure agree with as many of the labels or more: fewer wrong ones are not told from hard samples."""
+LEAST = 0.01
+"""The smallest share that is kept."""
 
 
 def find(samples: Ranked, mixed: Mixed, sign: float, per_class: bool) -> tuple[Floats, Found]:

@@ -30,6 +30,8 @@ class Found:
     means: NDArray[np.float64]
     stds: NDArray[np.float64]
     thresholds: NDArray[np.float64]
+    agreement: float | None = None
+    """How often networks that are sure agree with the labels; None where it was not asked."""
 
 
 @dataclass(frozen=True)
@@ -39,6 +41,8 @@ class Choice:
     samples: Ranked
     config: PruneConfig
     features: Features | None = None
+    agreement: Callable[[], float | None] | None = None
+    """How often networks that are sure agree with the labels, if that was recorded."""
 
 
 @dataclass(frozen=True)

@@ -146,7 +146,7 @@ def _of_groups(values: Floats, starts: Integers, counts: Integers, groups: Integ
         return values
     sizes = counts[groups]
     offsets = np.arange(int(sizes.sum())) - np.repeat(np.cumsum(sizes) - sizes, sizes)
-    return values[np.repeat(starts[groups], sizes) + offsets]
+    return np.asarray(values[np.repeat(starts[groups], sizes) + offsets])
 
 
 def adapted(values: Floats, counts: Integers, common: Mixture, strength: float = BORROWED) -> Mixture:

@@ -75,7 +75,7 @@ def prune(
     labels = dataset.train.labels.numpy()
     scores = ranking.scores(labels)
     features = None if ranking.scoring is None else features_of(dataset, ranking.scoring, device, progress)
-    cut, found = chosen_by(config, scores, labels, dataset.class_names, features)
+    cut, found = chosen_by(config, scores, labels, dataset.class_names, features, ranking.agreement)
     return publish_table(
         uri,
         KIND,
@@ -109,7 +109,12 @@ def cut_by(config: PruneConfig, scores: Floats, labels: Integers, classes: Seque
 
 
 def chosen_by(
-    config: PruneConfig, scores: Floats, labels: Integers, classes: Sequence[str], features: Features | None = None
+    config: PruneConfig,
+    scores: Floats,
+    labels: Integers,
+    classes: Sequence[str],
+    features: Features | None = None,
+    agreement: Callable[[], float | None] | None = None,
 ) -> tuple[Cut, Found | None]:
     """The outcome of a selection, and what a mixture found if keep is auto.
 
@@ -119,12 +124,13 @@ def chosen_by(
         labels: of the samples, int64 `[N]`.
         classes: names, whose positions are the labels.
         features: of samples, for rules that ask for them.
+        agreement: how often networks that are sure agree with the labels, for keep auto.
 
     Raises DataError for scores that are not finite, and ConfigError if too little of a class would stay.
     """
     samples = ranked(scores, labels, classes)
     choose: Callable[[Choice], Chosen] = resolve(RULES[config.rule].chooser)
-    chosen = choose(Choice(samples, config, features))
+    chosen = choose(Choice(samples, config, features, agreement))
     return cut(samples, chosen.kept, config.minimum_per_class, chosen.remedy), chosen.found
 
 
@@ -194,4 +200,5 @@ def selection_facts(dataset: Dataset, config: PruneConfig, cut: Cut, found: Foun
 def _mixture(found: Found) -> dict[str, Any]:
     parts = {"weight": found.weights, "mean": found.means, "std": found.stds}
     listed = {f"{end}_{name}": values[k].tolist() for name, values in parts.items() for k, end in enumerate(("low", "high"))}
-    return {"split": found.split, "separation": found.separation, **listed}
+    agreed = {} if found.agreement is None else {"agreement": found.agreement}
+    return {"split": found.split, "separation": found.separation, **agreed, **listed}

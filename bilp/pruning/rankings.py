@@ -18,9 +18,10 @@ from bilp.errors import ConfigError
 from bilp.pruning.static import random_scores
 from bilp.registry import resolve
 from bilp.scoring.added_criterion import summary_by
+from bilp.scoring.agreement import agreement
 from bilp.scoring.score_list import LARGEST as LARGEST_LIST
 from bilp.scoring.score_list import parse_score_list
-from bilp.scoring.summary import criterion_scores, scoring_of
+from bilp.scoring.summary import criterion_scores, records, scoring_of, trials_of
 from bilp.storage.objects import read
 from bilp.storage.verification import digest
 
@@ -38,6 +39,8 @@ class Ranking:
     """The settings of the scoring that they come from, if there was one."""
     told: dict[str, Any] = field(default_factory=dict)
     """What the manifest of a selection tells about them besides."""
+    agreement: Callable[[], float | None] | None = None
+    """How often the scoring's networks, where they are sure, agree with the labels (`bilp.scoring.agreement`), if it recorded that."""
 
 
 def ranking_of(dataset: Dataset, scores_uri: str | None, config: PruneConfig, root: str) -> Ranking:
@@ -56,12 +59,14 @@ def ranking_of(dataset: Dataset, scores_uri: str | None, config: PruneConfig, ro
         raise ConfigError(f"criterion {config.criterion} needs scores: run score and summarize first and give the summary's URI")
     summary = summary_by(scores_uri, config.criterion, dataset, root)
     stated = summary.stated(SummaryFacts)
+    scoring = scoring_of(summary)
     return Ranking(
         f"summary {summary.manifest.key}",
         lambda labels: criterion_scores(summary, config.criterion),
         {"scores": summary.uri},
-        scoring_of(summary),
+        scoring,
         {} if stated.extended is None else {"scores_version": stated.version},
+        (lambda: agreement(records(trials_of(summary), scoring, len(dataset.train)))) if criterion.column is not None else None,
     )
 
 

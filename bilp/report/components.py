@@ -9,6 +9,7 @@ import numpy as np
 
 from bilp.artifacts.facts import MixtureFacts, SelectionFacts
 from bilp.config.criteria import CRITERIA, Mixed
+from bilp.pruning.auto import APART, SURE
 from bilp.registry import resolve
 from bilp.report.wording import share
 
@@ -46,10 +47,19 @@ def components(facts: SelectionFacts) -> Components | None:
 
 
 def found_sentence(facts: SelectionFacts) -> str:
-    """What keep auto found, in two sentences; empty for a share that was given."""
+    """What keep auto found, in sentences; empty for a share that was given."""
     if facts.mixture is None:
         return ""
-    apart = f"{facts.mixture.separation:.1f} deviations apart (Ashman’s D; two populations are told apart from 2 on)"
-    if not facts.mixture.split:
-        return f"It found no second population of images whose class the networks doubt: its components are {apart}. So every image stays."
-    return f"It found two populations, {apart}, and keeps {share(facts.keep)} of the images."
+    mixture = facts.mixture
+    apart = f"{mixture.separation:.1f} deviations apart (Ashman’s D; two populations are told apart from {APART:g} on)"
+    if mixture.split:
+        return f"It found two populations, {apart}, and keeps {share(facts.keep)} of the images."
+    sure = ""
+    if mixture.agreement is not None:
+        sure = f" Where networks are surest, they agree with {share(mixture.agreement)} of the given labels"
+        if mixture.agreement < SURE:
+            return f"Its two components are {apart}.{sure}, so the easiest {share(facts.keep)} stay."
+        sure += ", which leaves no wrong ones to tell from hard images."
+    return (
+        f"It found no second population of images whose class the networks doubt: its components are {apart}.{sure} So every image stays."
+    )

@@ -12,7 +12,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from bilp.artifacts.artifact import Artifact, content_key, open_artifact, there_already
+from bilp.artifacts.artifact import Artifact, content_key, there_already
 from bilp.artifacts.facts import SummaryFacts
 from bilp.artifacts.parquet import encode
 from bilp.artifacts.publication import publish
@@ -22,8 +22,8 @@ from bilp.config.criteria import CRITERIA, SUMMARIZED, Column
 from bilp.data import Dataset
 from bilp.errors import ConfigError
 from bilp.scoring.criteria import Moments, Trajectory, criterion_of
-from bilp.scoring.summary import KIND, VERSION, facts, identity, open_summary, records, scoring_of
-from bilp.scoring.trial_record import GROWING, MEASURED_FILE, TRIAL, scores_uri, training_key
+from bilp.scoring.summary import KIND, VERSION, facts, identity, open_summary, records, scoring_of, trials_of
+from bilp.scoring.trial_record import GROWING, MEASURED_FILE, scores_uri, training_key
 from bilp.storage.objects import Uri, as_uri, join
 
 
@@ -50,9 +50,8 @@ def summary_by(uri: Uri, criterion: str, dataset: Dataset, root: Uri) -> Artifac
     there = there_already(place, KIND, key, shown=True)
     if there is not None:
         return there
-    trials = [open_artifact(summary.parents[f"trial {number}"], TRIAL, {"trial": number}) for number in range(stated.trials)]
     labels = dataset.train.labels.numpy()
-    table = criterion_table(labels, records(trials, config, len(labels)), config, column)
+    table = criterion_table(labels, records(trials_of(summary), config, len(labels)), config, column)
     return publish(
         place,
         KIND,

@@ -116,6 +116,13 @@ def scoring_of(summary: Artifact) -> ScoreConfig:
     return model_of(ScoreConfig, {name: value for name, value in summary.manifest.config.items() if name in ScoreConfig.model_fields})
 
 
+def trials_of(summary: Artifact) -> list[Artifact]:
+    """The trials that a summary joins. Raises MissingArtifact if one is gone."""
+    return [
+        open_artifact(summary.parents[f"trial {number}"], TRIAL, {"trial": number}) for number in range(summary.stated(SummaryFacts).trials)
+    ]
+
+
 def load_summary(uri: Uri, fingerprint: str | None = None) -> pa.Table:
     """The table at a summary's URI: one row per sample of the train split, in its order, see `bilp.artifacts.tables.SUMMARY`.
 

@@ -32,7 +32,7 @@ class Fates:
 def adaptive_run(runs: Mapping[str, Sequence[str]]) -> str | None:
     """Of the first runs of all arms the one that both levels prune, or else one that the adaptive level does; None if none does."""
     first = [(uri, open_run(uri)) for uris in runs.values() for uri in uris[:1]]
-    adaptive = [(run.selection is None, place, uri) for place, (uri, run) in enumerate(first) if run.reselect.beta > 0]
+    adaptive = [(run.selection is None, place, uri) for place, (uri, run) in enumerate(first) if run.reselect.beta != 0]
     return min(adaptive, default=(True, 0, None))[2]
 
 

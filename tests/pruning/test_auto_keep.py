@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 
+import bilp
 from bilp.config import PruneConfig
 from bilp.pruning.choice import Choice, Found
 from bilp.pruning.rules.tails import choose
-from bilp.pruning.static import ranked
+from bilp.pruning.static import Tail, ranked, tail
 
 
 def losses(share: float, sizes: list[int], seed: int = 0) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -76,3 +79,43 @@ def test_margins_are_judged_at_their_low_end() -> None:
 @pytest.mark.parametrize("scores", [np.full(40, 0.3), np.zeros(40)])
 def test_equal_losses_are_all_kept(scores: np.ndarray) -> None:
     assert found(scores, np.arange(40) % 4)[0].all()
+
+
+@pytest.mark.parametrize("drop", ["high", "low"])
+def test_where_populations_are_not_apart_networks_that_are_sure_decide(drop: str) -> None:
+    scores = np.exp(np.random.default_rng(0).normal(size=400)) if drop == "high" else np.random.default_rng(0).normal(size=400)
+    config = PruneConfig(criterion="loss_init" if drop == "high" else "aum", keep="auto")
+    samples = ranked(scores, np.arange(400) % 4, list("abcd"))
+    chosen = choose(Choice(samples, config, agreement=lambda: 0.65))
+    assert chosen.found is not None and not chosen.found.split and chosen.found.agreement == 0.65
+    assert (chosen.kept == tail(samples, Tail(0.65, config.drop))).all()
+    for agreed in (0.9, 1.0, None):
+        assert choose(Choice(samples, config, agreement=lambda agreed=agreed: agreed)).kept.all()
+    assert choose(Choice(samples, config, agreement=lambda: 0.0)).kept.sum() == 8  # the fewest that a class may keep
+
+
+def test_populations_that_are_apart_ask_nobody_else() -> None:
+    scores, labels, _ = losses(0.4, [150] * 2)
+    asked: list[None] = []
+    choose(Choice(ranked(scores, labels, list("ab")), PruneConfig(keep="auto"), agreement=lambda: asked.append(None)))
+    assert asked == []
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("share", "least", "most"), [(0.0, 0.9, 1.0), (0.2, 0.75, 0.85), (0.4, 0.55, 0.7)])
+def test_of_digits_it_keeps_what_is_labeled_rightly(share: float, least: float, most: float, tmp_path: Path) -> None:
+    images, true = pytest.importorskip("sklearn.datasets").load_digits(return_X_y=True)
+    rng = np.random.default_rng(0)
+    labels, wrong = true.copy(), rng.permutation(len(true))[: round(share * len(true))]
+    labels[wrong] = (true[wrong] + rng.integers(1, 10, len(wrong))) % 10
+    pixels = (images.reshape(-1, 8, 8) * 15.9375).round().astype(np.uint8)
+    scores = bilp.score(
+        bilp.ingest(images=pixels, labels=labels, test=(pixels[:100], true[:100]), root=str(tmp_path)),
+        trials=2,
+        batch_size=64,
+        network={"width": 64},
+    )
+    for criterion in ("loss_init", "loss_converge", "aum"):
+        kept = bilp.prune(scores, keep="auto", criterion=criterion, score={"epochs": 5}).kept
+        assert least <= len(kept) / len(true) <= most, criterion
+        assert (labels[kept] == true[kept]).mean() > 0.93

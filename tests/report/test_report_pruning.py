@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import re
+from collections.abc import Callable
 
 import numpy as np
 import pytest
@@ -36,12 +37,13 @@ def scores(digits: Dataset, wrong_share: float) -> np.ndarray:
     return np.where(place < wrong_share, np.exp(rng.normal(1.0, 0.2, count)), np.exp(rng.normal(-2.0, 0.7, count)))
 
 
-def shown(digits: Dataset, values: np.ndarray, **settings: object) -> tuple[Pruning, SelectionFacts]:
+def shown(
+    digits: Dataset, values: np.ndarray, agreement: Callable[[], float] | None = None, **settings: object
+) -> tuple[Pruning, SelectionFacts]:
     config = PruneConfig.model_validate(settings)
     labels = digits.train.labels.numpy()
-    cut, found = chosen_by(
-        config, values, labels, digits.class_names, lambda members: digits.train.images(torch.from_numpy(members)).flatten(1).float()
-    )
+    images = digits.train.images().flatten(1).float()
+    cut, found = chosen_by(config, values, labels, digits.class_names, lambda members: images[torch.from_numpy(members)], agreement)
     facts = SelectionFacts.model_validate_json(json.dumps(selection_facts(digits, config, cut, found)))
     frame = selection_table(labels, values, cut).to_pandas()
     return pruning(frame, facts, digits, [0, 3], 4, "loss"), facts
@@ -63,6 +65,10 @@ def test_one_population_is_told_and_nothing_is_dropped(digits: Dataset) -> None:
     assert facts.keep == 1.0 and facts.mixture is not None and not facts.mixture.split
     assert "no second population" in section.found and section.found.endswith("So every image stays.")
     assert section.kept == section.total
+    weak, _ = shown(digits, scores(digits, 0.0), lambda: 0.6, keep="auto")
+    assert "they agree with 60\xa0% of the given labels, so the easiest 60\xa0% stay." in weak.found and weak.kept < 0.61 * weak.total
+    sure, _ = shown(digits, scores(digits, 0.0), lambda: 0.97, keep="auto")
+    assert "agree with 97\xa0% of the given labels, which leaves no wrong ones" in sure.found and sure.kept == sure.total
 
 
 @pytest.mark.parametrize(("criterion", "sign"), [("loss_init", 1.0), ("aum", -1.0)])

@@ -119,11 +119,13 @@ class AtlasFacts(Facts):
 class MixtureFacts(Facts):
     """What mixtures found for `keep: auto`, by class: parameters are those of scores after the criterion's normal form, hard ones high.
 
-    If there is no split, all was kept. `separation` is Ashman's D of the mixture of all samples.
+    `separation` is Ashman's D of the mixture of all samples. If there is no split, `agreement` is how often networks that are sure agree
+    with the labels, if that is known, and decides whether anything was dropped.
     """
 
     split: bool
     separation: float
+    agreement: Share | None = None
     low_weight: Floats
     high_weight: Floats
     low_mean: Floats

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from bilp.config.criteria import CRITERIA
 from bilp.config.words import AUTO
 from bilp.errors import ConfigError
@@ -21,14 +23,23 @@ def choose(choice: Choice) -> Chosen:
 
 
 def _found(choice: Choice) -> Chosen:
-    """What lies below the thresholds of the mixtures, and the easiest minimum_per_class and floor_per_class of each class in any case."""
+    """What lies below the thresholds of the mixtures, or the share that networks agree with if there are none.
+
+    The easiest minimum_per_class and floor_per_class of each class stay in any case.
+    """
     samples, config = choice.samples, choice.config
     mixed = CRITERIA[config.criterion].mixed
     if mixed is None:
         raise ConfigError(f"keep auto fits a mixture to the scores, which criterion {config.criterion} does not allow")
     high = config.drop == "high"
     values, found = auto.find(samples, mixed, 1.0 if high else -1.0, config.per_class)
+    well = values <= found.thresholds[samples.labels]
+    if not found.split and choice.agreement is not None:
+        found = replace(found, agreement=choice.agreement())
+        if found.agreement is not None and found.agreement < auto.SURE:
+            well = tail(
+                samples, Tail(round(max(found.agreement, auto.LEAST), 3), config.drop, floor_per_class=None if config.per_class else 0)
+            )
     rank = samples.rank_in_class
     from_easiest = rank if high else samples.total[samples.labels] - 1 - rank
-    kept = (values <= found.thresholds[samples.labels]) | (from_easiest < max(config.minimum_per_class, config.floor_per_class))
-    return Chosen(kept, found)
+    return Chosen(well | (from_easiest < max(config.minimum_per_class, config.floor_per_class)), found)
