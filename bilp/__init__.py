@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from bilp.api.calls import distill, evaluate, ingest, prune, report, score
+    from bilp.api.critical_share import CriticalShares, critical
     from bilp.api.distilled import DistilledSet, load_distilled
     from bilp.api.evaluated import Evaluation, Report
     from bilp.api.ingested import Dataset
@@ -21,6 +22,7 @@ __version__ = "0.2.0"
 
 _OFFERED = {
     **dict.fromkeys(("ingest", "score", "prune", "distill", "evaluate", "report"), "bilp.api.calls"),
+    **dict.fromkeys(("critical", "CriticalShares"), "bilp.api.critical_share"),
     "run": "bilp.api.whole",
     "settings": "bilp.config",
     "Dataset": "bilp.api.ingested",
@@ -32,6 +34,7 @@ _OFFERED = {
 """Names, and the modules that hold them."""
 
 __all__ = [
+    "CriticalShares",
     "Dataset",
     "DistilledSet",
     "Evaluation",
@@ -39,6 +42,7 @@ __all__ = [
     "Scores",
     "Selection",
     "__version__",
+    "critical",
     "distill",
     "evaluate",
     "ingest",
@@ -52,7 +56,7 @@ __all__ = [
 ]
 
 
-_STAGES = ("distill", "evaluate", "report")
+_STAGES = ("critical", "distill", "evaluate", "report")
 """Stages that are called like the packages which carry them out: both are at the same name, as a package that can be called."""
 
 

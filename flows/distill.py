@@ -17,6 +17,7 @@ from flows.ingest import ingest
 from flows.local.flow import flow
 from flows.planned import planned_steps
 from flows.prune import score_and_prune
+from flows.resolved import resolved
 from flows.rounds import complete_run, shard_label
 from flows.units.execute import execute
 from flows.units.table import distill_run, distill_shard, pretrain_network
@@ -130,6 +131,7 @@ def _label(planned: PlannedRun, config: PipelineConfig) -> str:
 def command(config: PipelineConfig) -> dict[str, list[str]]:
     terminal.expect(planned_steps(config, "distill"))
     dataset = ingest(config.ingest)
+    config, _ = resolved(config, dataset)
     selection = score_and_prune(config, dataset)[1] if needs_selection(config) else None
     return distill_arms(config, dataset, selection)
 

@@ -20,6 +20,7 @@ from flows.ingest import ingest
 from flows.local.flow import flow
 from flows.planned import planned_steps
 from flows.prune import score_and_prune
+from flows.resolved import resolved
 from flows.units.execute import execute
 from flows.units.table import evaluate_baseline, evaluate_synthetic, train_teacher
 from flows.workplace import workplace
@@ -64,6 +65,7 @@ def robustness(dataset_uri: DatasetUri, runs: RunsByArm, ipc: int, config: Evalu
 def command(config: PipelineConfig) -> list[str]:
     terminal.expect(planned_steps(config, "evaluate"))
     dataset = ingest(config.ingest)
+    config, _ = resolved(config, dataset)
     selection = score_and_prune(config, dataset)[1] if needs_selection(config) else None
     runs = distill_arms(config, dataset, selection)
     return evaluate(dataset, runs, config.ipc, config.evaluate)

@@ -19,6 +19,7 @@ from flows import program
 from flows.ingest import ingest
 from flows.local.flow import flow
 from flows.prune import score_and_prune
+from flows.resolved import resolved
 from flows.units.execute import execute
 from flows.units.table import train_expert
 from flows.workplace import workplace
@@ -71,6 +72,7 @@ def command(config: PipelineConfig) -> dict[bool, str]:
         others = " or ".join(f"--method {name}" for name in names_of(lambda method: method.needs_experts))
         raise ConfigError(f"method {config.method} imitates no experts: use {others}")
     dataset = ingest(config.ingest)
+    config, _ = resolved(config, dataset)
     selection = score_and_prune(config, dataset)[1] if needs_selection(config) else None
     return experts_of_arms(config, dataset, selection)
 

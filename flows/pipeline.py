@@ -23,6 +23,7 @@ from flows.local.flow import flow
 from flows.planned import planned_steps
 from flows.prune import score_and_prune
 from flows.report import report
+from flows.resolved import resolved
 from flows.restarts import refuse_endless_restarts
 from flows.started_run import show_result, shown, stages_of
 from flows.workplace import workplace
@@ -55,6 +56,7 @@ def _through_all_stages(config: PipelineConfig, root: str) -> str:
     run_progress.stage()
     dataset, record = dataset_and_record(config.ingest, root)
     tell(run_lines.tell_dataset, dataset)
+    config, search = resolved(config, dataset, root)
     check_fit(config, dataset)
     scores = selection = None
     if needs_selection(config):
@@ -71,4 +73,4 @@ def _through_all_stages(config: PipelineConfig, root: str) -> str:
         run_progress.stage()
         scored = robustness(dataset, runs, config.ipc, config.evaluate, root)
     run_progress.stage()
-    return report(config, dataset, scores, selection, runs, evaluations, root, scored, record)
+    return report(config, dataset, scores, selection, runs, evaluations, root, scored, record, search)

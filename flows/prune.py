@@ -20,7 +20,7 @@ from tasks import stages
 from tasks.parameters import DatasetUri, Root
 
 
-@flow(name="prune", flow_run_name="prune by {config.criterion}, keep {config.keep:g}")
+@flow(name="prune", flow_run_name="prune by {config.criterion}, keep {config.keep}")
 def prune(dataset_uri: DatasetUri, scores_uri: str | None, config: PruneConfig, root: Root = None) -> str:
     """The URI of the selection; `scores_uri` is a summary of scores, for criteria that rank by them.
 

@@ -27,6 +27,7 @@ def report(
     root: Root = None,
     robustness_uri: str | None = None,
     record_uri: str | None = None,
+    search_uri: str | None = None,
 ) -> str:
     """The URI of report.html; `runs` holds run URIs by arm.
 
@@ -37,11 +38,11 @@ def report(
         evaluation_uris: What the evaluations published.
         robustness_uri: The table of robustness scores, if there is one.
         record_uri: The record of the source, as ingest published it; without one the page does not tell where images come from.
+        search_uri: The search that found some of the settings, if there was one.
     """
     place = workplace(root)
-    return stages.report(
-        config, dataset_uri, scores_uri, selection_uri, runs, evaluation_uris, place, robustness_uri=robustness_uri, record_uri=record_uri
-    )
+    told = {"robustness_uri": robustness_uri, "record_uri": record_uri, "search_uri": search_uri}
+    return stages.report(config, dataset_uri, scores_uri, selection_uri, runs, evaluation_uris, place, **told)
 
 
 def main(arguments: Sequence[str]) -> None:

@@ -14,7 +14,10 @@ from bilp.config.arms import needs_experts, needs_scores, needs_selection, needs
 from bilp.config.defaults import GIVEN
 from bilp.config.explain import DEFAULT, Setting
 from bilp.config.nested import leaves
+from bilp.config.words import told_share
 from bilp.registry import AS_TYPED
+from bilp.search.candidates import asks
+from bilp.search.candidates import plan as plan_of_search
 from bilp.text.escaping import markdown, shortened
 
 if TYPE_CHECKING:
@@ -60,9 +63,11 @@ def tags(config: PipelineConfig) -> list[str]:
 def stages(config: PipelineConfig) -> list[str]:
     """The stages up to the evaluation in words, in their order."""
     found = [f"read {config.dataset}"]
+    if asks(config):
+        found.append(f"search among {len(plan_of_search(config).candidates)} candidates on training images that are held out")
     if needs_selection(config):
         scored = f"score in {config.score.trials} trials and " if needs_scores(config.prune) else ""
-        found.append(f"{scored}keep {100 * config.prune.keep:g} % by {config.prune.criterion}")
+        found.append(f"{scored}keep {told_share(config.prune.keep)} by {config.prune.criterion}")
     found += [f"train {config.experts.count} experts for each set of samples"] if needs_experts(config) else []
     runs, teacher = planned_runs(config), "train a teacher, " if needs_teacher(config.evaluate) else ""
     found.append(f"distill {len(runs)} sets in {config.distill.rounds} rounds each ({', '.join(config.arms)})")

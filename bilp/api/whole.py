@@ -8,6 +8,7 @@ from typing import Any
 from bilp.api import composition
 from bilp.api.distilled import Made, load_distilled
 from bilp.api.evaluated import Evaluation, Report
+from bilp.api.here import resolved
 from bilp.api.ingested import Dataset, as_data, read
 from bilp.api.keywords import Given, configured, for_images
 from bilp.api.pruned import Scores, Selection
@@ -56,9 +57,10 @@ def run(
     config = whole or (configured(base) if data is None else for_images(base, data.config))
     if data is None:
         data = _ingested(config, base, storage(root))
-    check_fit(config, data.uri)
     with place_at(data.root, device) as place:
-        return _reported(config, data, base, place)
+        config, search = resolved(config, data.uri, place)
+        check_fit(config, data.uri)
+        return _reported(config, data, base, place, search)
 
 
 def _ingested(config: PipelineConfig, given: Given, root: str) -> Dataset:
@@ -67,7 +69,7 @@ def _ingested(config: PipelineConfig, given: Given, root: str) -> Dataset:
     return Dataset(uri, record, config.ingest, given)
 
 
-def _reported(config: PipelineConfig, data: Dataset, given: Given, at: Place) -> Report:
+def _reported(config: PipelineConfig, data: Dataset, given: Given, at: Place, search: str | None) -> Report:
     selection = _selected(config, data, given, at) if needs_selection(config) else None
     scores = None if selection is None else selection.scores
     runs: dict[str, list[str]] = {arm: [] for arm in config.arms}
@@ -78,7 +80,7 @@ def _reported(config: PipelineConfig, data: Dataset, given: Given, at: Place) ->
     if config.evaluate.robustness:
         shown.append(composition.scores_of_robustness(data.uri, runs, config.ipc, config.evaluate, at))
     chosen, scored = (None if found is None else found.uri for found in (selection, scores))
-    page = report(config, data.uri, scored, chosen, runs, shown, data.root, record_uri=data.record_uri)
+    page = report(config, data.uri, scored, chosen, runs, shown, data.root, record_uri=data.record_uri, search_uri=search)
     sets = [
         load_distilled(one).made_of(Made(data, selection if LEVELS[arm][0] else None, arm, given))
         for arm, of_arm in zip(config.arms, runs.values(), strict=True)

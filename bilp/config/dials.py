@@ -7,12 +7,13 @@ from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import AliasPath, BaseModel, ConfigDict, Field, ValidationError
 
-from bilp.config.base import Dropped, Fraction, GpuArithmetic, Kept, MethodName, Positive, ProtocolName, Seed, Several, SourceName
+from bilp.config.base import Fraction, GpuArithmetic, MethodName, Positive, ProtocolName, Seed, Several, SourceName
 from bilp.config.criteria import CriterionName
 from bilp.config.methods import DEFAULT_METHOD
 from bilp.config.network import NetworkConfig, Networks, PoolName
 from bilp.config.protocols import DEFAULT_PROTOCOL
 from bilp.config.sources import DEFAULT_SOURCE
+from bilp.config.words import DroppedShare, KeptShare
 
 M = TypeVar("M", bound=BaseModel)
 
@@ -32,8 +33,8 @@ class Dials(BaseModel):
     dataset: SourceName = DEFAULT_SOURCE
     method: MethodName = DEFAULT_METHOD
     ipc: Positive = 1
-    keep: Kept = 0.5
-    beta: Dropped = 0.1
+    keep: KeptShare = 0.5
+    beta: DroppedShare = 0.1
     seed: Seed = 0
     gpu: GpuArithmetic = "float32"
     recipe_dataset: RecipeDataset = "same"

@@ -17,7 +17,7 @@ from pydantic import Field, GetJsonSchemaHandler, ModelWrapValidatorHandler, Pri
 from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema
 
-from bilp.config.base import Dropped, Frozen, GpuArithmetic, Kept, MethodName, Positive, Seed, SourceName
+from bilp.config.base import Frozen, GpuArithmetic, MethodName, Positive, Seed, SourceName
 from bilp.config.criteria import CRITERIA
 from bilp.config.defaults import DIAL_PATHS, KnownOrigins, complete
 from bilp.config.dials import RecipeDataset
@@ -30,7 +30,9 @@ from bilp.config.prune import PruneConfig
 from bilp.config.recipes import load_recipe, recipe_names
 from bilp.config.reselect import ReselectConfig
 from bilp.config.score import ScoreConfig
+from bilp.config.search import SearchConfig
 from bilp.config.sources import DEFAULT_SOURCE, SOURCES
+from bilp.config.words import DroppedShare, KeptShare
 from bilp.registry import recorded_in
 from bilp.storage.uris import refuse_secrets
 
@@ -49,7 +51,7 @@ class ReportConfig(Frozen):
 class PipelineConfig(Frozen):
     """The whole pipeline. Set the dials; whatever else is not set is derived from them."""
 
-    later = frozenset({"recipe_dataset"})
+    later = frozenset({"recipe_dataset", "search"})
     by_rule = frozenset({"keep", "beta"})
 
     dataset: SourceName = DEFAULT_SOURCE
@@ -58,10 +60,10 @@ class PipelineConfig(Frozen):
     """Distillation method."""
     ipc: Positive = 1
     """Synthetic images per class."""
-    keep: Kept = 0.5
-    """Share of each class that static pruning keeps (1 - alpha)."""
-    beta: Dropped = 0.1
-    """Share of candidates that adaptive pruning drops."""
+    keep: KeptShare = 0.5
+    """Share of each class that static pruning keeps (1 - alpha). auto and search find it."""
+    beta: DroppedShare = 0.1
+    """Share of candidates that adaptive pruning drops. auto and search find it."""
     seed: Seed = 0
     """Seed of everything."""
     gpu: GpuArithmetic = "float32"
@@ -79,6 +81,8 @@ class PipelineConfig(Frozen):
     """Settings of static scoring."""
     prune: PruneConfig = PruneConfig()
     """Settings of static pruning."""
+    search: SearchConfig = SearchConfig()
+    """Settings of the search for what says search."""
     experts: ExpertsConfig = ExpertsConfig()
     """Settings of the experts, which only mtt and tesla need."""
     reselect: ReselectConfig = ReselectConfig()
@@ -162,6 +166,19 @@ class PipelineConfig(Frozen):
         copy = super().model_copy(update=update, deep=deep)
         if update:
             copy._known = KnownOrigins()
+        return copy
+
+    def with_found(self, values: Mapping[str, Any], origin: str) -> Self:
+        """These settings with numbers in the place of words, by dotted path, which came from `origin`; dials follow."""
+        dials = {paths[0]: dial for dial, paths in DIAL_PATHS.items()}
+        changed = {**values} | {dials[path]: value for path, value in values.items() if path in dials}
+        update: dict[str, Any] = {path: value for path, value in changed.items() if "." not in path}
+        for path, value in changed.items():
+            stage, _, name = path.partition(".")
+            if name:
+                update[stage] = update.get(stage, getattr(self, stage)).model_copy(update={name: value})
+        copy = self.model_copy(update=update)
+        copy._known = KnownOrigins({**(self.origins or {}), **dict.fromkeys(changed, origin)})
         return copy
 
 

@@ -6,8 +6,9 @@ from typing import Any, ClassVar, Self
 
 from pydantic import Field, model_validator
 
-from bilp.config.base import Count, Fraction, Frozen, Kept, Location, Positive, Seed
+from bilp.config.base import Count, Fraction, Frozen, Location, Positive, Seed
 from bilp.config.criteria import CRITERIA, CriterionName, End, dropped_end
+from bilp.config.words import KeptShare
 
 
 def _dropped_end(known: dict[str, Any]) -> End:
@@ -23,8 +24,8 @@ class PruneConfig(Frozen):
     """Score that ranks the samples; random is the control, external reads a published list."""
     drop: End = Field(default_factory=_dropped_end)
     """Which end of the ranking is dropped: high unless given, but low for aum and monte_carlo."""
-    keep: Kept = 0.5
-    """Share of each class that is kept (1 - alpha)."""
+    keep: KeptShare = 0.5
+    """Share of each class that is kept (1 - alpha); search: found by trying."""
     band: tuple[Fraction, Fraction] | None = None
     """Keep this percentile band of the ascending ranking instead, such as [0.1, 0.6]; overrides keep and drop."""
     per_class: bool = True

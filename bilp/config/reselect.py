@@ -7,8 +7,9 @@ from typing import Annotated, ClassVar, Literal, Self
 
 from pydantic import model_validator
 
-from bilp.config.base import Count, Dropped, Fraction, Frozen, Positive, Several
+from bilp.config.base import Count, Fraction, Frozen, Positive, Several
 from bilp.config.estimators import ESTIMATORS, EstimatorName
+from bilp.config.words import DroppedShare, FractionOrWord
 from bilp.registry import EntryName, Registry
 
 
@@ -80,9 +81,9 @@ class ReselectConfig(Frozen):
 
     by_rule: ClassVar[frozenset[str]] = frozenset({"beta", "candidates_per_class"})
 
-    beta: Dropped = 0.1
+    beta: DroppedShare = 0.1
     """Share of the candidates dropped at each reselection, both tails together; 0 switches reselection off."""
-    low_share: Fraction = 0.5
+    low_share: FractionOrWord = 0.5
     """Part of beta taken from the smallest effects; the rest is taken from the largest."""
     score: ScoreName = "ite"
     """What samples are ranked by: the causal effect (ite), or a cheap substitute to compare it with at the same beta:

@@ -17,6 +17,7 @@ from bilp.artifacts.publication import TableFile, publish_table
 from bilp.artifacts.tables import SELECTION
 from bilp.config import PruneConfig
 from bilp.config.given import model_of
+from bilp.config.words import require_numbers
 from bilp.data import Dataset, open_dataset
 from bilp.errors import DamagedArtifact
 from bilp.pruning.rankings import ranking_of
@@ -43,6 +44,7 @@ def prune(dataset_uri: Uri, scores_uri: Uri | None, config: PruneConfig | Mappin
     scores_uri = optional_uri(scores_uri)
     config = model_of(PruneConfig, config)
     root = as_uri(root)
+    require_numbers(keep=config.keep)
     dataset = open_dataset(dataset_uri)
     ranking = ranking_of(dataset, scores_uri, config, root)
     rule = config.model_dump(mode="json", exclude={"seed", "score_list"})  # both are in the identity where they matter

@@ -25,7 +25,7 @@ from bilp.report.accuracy import accuracy, robustness_rows
 from bilp.report.caution import cautions
 from bilp.report.citation import bibtex, papers
 from bilp.report.classes import classes
-from bilp.report.collect import Collected, collect, open_sources
+from bilp.report.collect import Collected, Sources, collect, open_sources
 from bilp.report.comparison import network_title
 from bilp.report.effect import effect
 from bilp.report.figure_files import figure_files
@@ -34,6 +34,7 @@ from bilp.report.heading import made, sentence, title
 from bilp.report.learning import learning
 from bilp.report.lineage import lineage, table_links, versions
 from bilp.report.samples import samples
+from bilp.report.searching import searching
 from bilp.report.selection import pruning
 from bilp.report.settings import origins_of, rerun_command, settings
 from bilp.report.source import source_facts, test_words
@@ -59,6 +60,7 @@ def report(
     root: Uri,
     origins: Mapping[str, str] | None = None,
     record_uri: Uri | None = None,
+    search_uri: Uri | None = None,
 ) -> str:
     """Write the page of a pipeline run and return the URI of its report.html.
 
@@ -76,6 +78,7 @@ def report(
         origins: Where each setting came from, if not as the configuration knows it.
         record_uri: The record of the source that the images were read from; the page then tells where those that it shows come
             from, and is another for another record.
+        search_uri: The search that found some of the settings, which the page then shows.
     """
     config = model_of(PipelineConfig, config)
     root = as_uri(root)
@@ -86,6 +89,7 @@ def report(
         {arm: [as_uri(uri) for uri in uris] for arm, uris in runs.items()},
         [as_uri(uri) for uri in evaluation_uris],
         optional_uri(record_uri),
+        optional_uri(search_uri),
     )
     shown = {source.role: source.artifact.identity for source in sources.artifacts}
     origins = origins_of(config) if origins is None else origins
@@ -98,15 +102,15 @@ def report(
         differs = changed(plain(config))
         files = {FILE: render(config, collected, origins, key).encode(), reported.FILE: _table(key, called, config, differs, collected)}
         parents = {source.role: source.artifact.uri for source in sources.artifacts}
-        sizes = (entry.size for source in sources.artifacts for entry in source.artifact.manifest.files.values())
-        facts = {
-            "name": called,
-            "accuracies": outcome.stated(outcome.arm_results(collected.trainings)),
-            "size": sum(sizes),
-            "changed": differs,
-        }
+        facts = {"name": called, "changed": differs, **_facts(sources, collected)}
         published = publish(uri, KIND, key, files, config=config, parents=parents, facts=facts)
     return published.place(FILE)
+
+
+def _facts(sources: Sources, collected: Collected) -> dict[str, Any]:
+    """What the page says in numbers."""
+    sizes = (entry.size for source in sources.artifacts for entry in source.artifact.manifest.files.values())
+    return {"accuracies": outcome.stated(outcome.arm_results(collected.trainings)), "size": sum(sizes)}
 
 
 def _table(key: str, name: str, config: PipelineConfig, differs: Mapping[str, Any], collected: Collected) -> bytes:
@@ -171,6 +175,7 @@ def content(config: PipelineConfig, collected: Collected, origins: Mapping[str, 
         "test_words": test_words(dataset),
         "source": source_facts(dataset),
         "pruning": static,
+        "search": searching(collected.sources),
         "score_name": score_name,
         "score_sentence": score_sentence,
         "rule_sentence": rule_meaning(config.prune),

@@ -50,6 +50,8 @@ PLACES = (
     Place("teacher", "teachers/KEY"),
     Place("robustness", "robustness/KEY"),
     Place("reproduction", "reproductions/KEY"),
+    Place("search", "searches/KEY"),
+    Place("critical", "critical/KEY"),
     Place("synthetic", "imported/KEY/synthetic"),
     Place("dataset", "datasets/NAME/KEY"),
     Place("dataset", "datasets/NAME/KEY/whitened/KEY"),

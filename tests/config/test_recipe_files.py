@@ -160,7 +160,7 @@ def test_what_could_be_misread_is_refused_with_its_place(content: Written, messa
             f"seed: {'9' * 5000}\n",
             f'seed = "{"9" * 199}... (from recipe {{recipe}}): unable to parse input string as an integer, exceeded maximum size',
         ),
-        ("keep: .inf\n", 'keep = ".inf" (from recipe {recipe}): input should be a valid number, unable to parse string as a number'),
+        ("keep: .inf\n", "keep = \".inf\" (from recipe {recipe}): input should be a number, 'auto' or 'search'"),
         ("1: 2\n", "1: no such setting; --explain lists them all"),
         ("distill:\n", "distill = null (from recipe {recipe}): input should be a valid dictionary or instance of DistillConfig"),
     ],

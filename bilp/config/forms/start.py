@@ -7,7 +7,7 @@ from typing import Annotated, Any, ClassVar
 
 from pydantic import Field
 
-from bilp.config.base import Dropped, Frozen, GpuArithmetic, Kept, Location, Positive, Seed, SourceName
+from bilp.config.base import Frozen, GpuArithmetic, Location, Positive, Seed, SourceName
 from bilp.config.dials import RecipeDataset
 from bilp.config.forms.choices import OWN_DATA, OneOf, Recipe, built_in
 from bilp.config.forms.fields import (
@@ -25,6 +25,7 @@ from bilp.config.forms.form import Form
 from bilp.config.ingest import IngestConfig
 from bilp.config.pipeline import Arm
 from bilp.config.sources import DEFAULT_SOURCE
+from bilp.config.words import DroppedShare, KeptShare
 
 
 class Further(Frozen):
@@ -75,9 +76,9 @@ class DialForm(StageForm):
     """How synthetic images are learned. The chosen method shows settings that it alone has."""
     ipc: Positive | None = Field(None, title="Images per class (ipc)")
     """Synthetic images per class."""
-    keep: Kept | None = Field(None, title="Keep this share (static pruning)")
+    keep: KeptShare | None = Field(None, title="Keep this share (static pruning)")
     """Share of each class that static pruning keeps."""
-    beta: Dropped | None = Field(None, title="Drop this share (adaptive pruning, beta)")
+    beta: DroppedShare | None = Field(None, title="Drop this share (adaptive pruning, beta)")
     """Share of candidates that adaptive pruning leaves out by their causal effect."""
 
 
@@ -146,9 +147,9 @@ class SweepForm(StageForm):
     """Real images."""
     method: MethodChoice = Field(None, title="Method")
     """How synthetic images are learned."""
-    keep: tuple[Kept, ...] = Field((), title="Shares to keep (static pruning)")
+    keep: tuple[KeptShare, ...] = Field((), title="Shares to keep (static pruning)")
     """A pipeline for each, such as 0.3, 0.5, 0.7."""
-    beta: tuple[Dropped, ...] = Field((), title="Shares to drop (adaptive pruning, beta)")
+    beta: tuple[DroppedShare, ...] = Field((), title="Shares to drop (adaptive pruning, beta)")
     """A pipeline for each."""
     ipc: tuple[Positive, ...] = Field((), title="Images per class (ipc)")
     """A pipeline for each."""
