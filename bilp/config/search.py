@@ -27,6 +27,8 @@ class SearchConfig(Frozen):
     """Method of the proxies; empty is dm, the cheapest. The method of the run itself may be named, too."""
     iterations: Kept = 0.1
     """Part of distill.iterations that proxies of the last rung make; those of a rung before make half as many."""
+    least: Positive = 100
+    """Iterations of the last rung at least, or those of the run if it has fewer: what matters late is not seen in a handful of them."""
     distillations: Several = 3
     """Independently seeded distillations of every candidate; candidates have these seeds in common."""
     trainings: Several = 3

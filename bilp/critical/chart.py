@@ -12,6 +12,8 @@ from bilp.report.charts import Scale, bottom_axis, dot, hint, left_axis, line, l
 WIDTH, HEIGHT = 640.0, 300.0
 COLORS = ("c-bilp", "c-random", "c-adaptive", "c-static", "c-full", "c-other")
 """Of criteria, again from the first if there are more."""
+MARGIN = 1.12
+"""Room beside the outermost shares, as a factor."""
 STEP = 0.012
 """By how much of the axis points of different criteria stand beside each other."""
 
@@ -24,7 +26,7 @@ def color(number: int) -> str:
 def curve(rows: Sequence[Mapping[str, Any]], critical: Mapping[str, float], tolerance: float) -> Markup:
     """Every criterion as a line with intervals, its critical share marked, and the accuracy that is as good as the whole dashed."""
     left, right, top, base = 52.0, WIDTH - 16, 26.0, HEIGHT - 44
-    across = Scale(100 * min(row["share"] for row in rows), 100.0, left, right, log=True)
+    across = Scale(100 * min(row["share"] for row in rows) / MARGIN, 100.0 * MARGIN, left, right, log=True)
     half = {id(row): min(float(row["half_width95"]), 1.0) for row in rows}
     reach = [min(max(row["accuracy"] + sign * half[id(row)], 0.0), 1.0) for row in rows for sign in (-1, 1)]
     up = linear_scale(reach, base, top, wanted=5)
@@ -43,7 +45,7 @@ def curve(rows: Sequence[Mapping[str, Any]], critical: Mapping[str, float], tole
             told = f"{name}, {100 * row['share']:.3g} % ({row['samples']:,} samples): {100 * row['accuracy']:.1f} %"
             mark = line(x, low, x, high, f"whisker {color(k)}") + dot(x, y, 6.0 if marked else 3.5, f"dot {color(k)}")
             parts.append(hint(mark, told + (", the critical share" if marked else "")))
-            if marked:
-                parts.append(text(x, y - 10, f"{number(100 * row['share'])} %", anchor="end" if x > right - 60 else "middle", css=color(k)))
+            if marked and row["share"] < 1:
+                parts.append(text(x, top - 2 + 14 * k, f"{number(100 * row['share'])} %", anchor="middle", css=color(k)))
     told = "; ".join(f"{name}: critical share {100 * share:.3g} %" for name, share in critical.items())
     return svg(WIDTH, HEIGHT, parts, f"Accuracy by share of the samples. {told}")

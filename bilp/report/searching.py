@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -21,6 +21,14 @@ from bilp.search.found import Found, open_search, title
 
 COLORS = ("c-random", "c-unpruned", "c-static", "c-adaptive", "c-bilp", "c-full")
 """Of rungs, the last ones if there are more."""
+
+
+@dataclass(frozen=True)
+class Legend:
+    """A rung and its color class."""
+
+    title: str
+    css: str
 
 
 @dataclass(frozen=True)
@@ -46,6 +54,7 @@ class Searching:
     cost: str
     reference: str
     chart: Markup
+    legend: tuple[Legend, ...]
     rows: tuple[SearchRow, ...]
     told_apart: bool
     """Whether the reference was left for something better by more than its standard error."""
@@ -70,6 +79,7 @@ def searching(sources: Sources) -> Searching | None:
         cost=_cost(facts.seconds, whole),
         reference=names[facts.reference],
         chart=_chart(found, names),
+        legend=tuple(_legend(found)),
         rows=tuple(_row(row, facts.reference, facts.rungs) for row in rows),
         told_apart=facts.decision != facts.reference,
     )
@@ -79,6 +89,12 @@ def _cost(seconds: float, whole: float) -> str:
     if not seconds:
         return "a time that was not recorded"
     return f"{duration(seconds)} of work, {share(seconds / whole)} of the work that this page rests on"
+
+
+def _legend(found: Found) -> Iterator[Legend]:
+    lengths = {int(row["rung"]): f"{row['iterations']:,} iterations" for row in found.rows}
+    for rung, css in zip(sorted(lengths), COLORS[-found.facts.rungs :], strict=False):
+        yield Legend(f"rung {rung}, {lengths[rung]}", css)
 
 
 def _row(row: Mapping[str, Any], reference: int, rungs: int) -> SearchRow:

@@ -150,7 +150,7 @@ def plan(config: PipelineConfig) -> Plan:
     made = Plan(
         candidates=tuple(tried),
         reference=reference,
-        rungs=tuple(rungs(len(tried), max(1, round(grid.iterations * config.distill.iterations)))),
+        rungs=tuple(rungs(len(tried), _longest(config))),
         static=needs_selection(config),
         adaptive=beta or low_share,
         distill=distill,
@@ -158,6 +158,12 @@ def plan(config: PipelineConfig) -> Plan:
     )
     _check(made, config)
     return made
+
+
+def _longest(config: PipelineConfig) -> int:
+    """Iterations of a proxy of the last rung."""
+    grid, whole = config.search, config.distill.iterations
+    return max(1, round(grid.iterations * whole), min(grid.least, whole))
 
 
 def _check(made: Plan, config: PipelineConfig) -> None:

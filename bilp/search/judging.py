@@ -52,9 +52,9 @@ def _judgment(candidate: int, values: Accuracies, base: Accuracies) -> Judgment:
 
 
 def chosen(last: Sequence[Judgment], reference: int) -> int:
-    """The candidate that the last rung decides for: the best, unless it is not better than the reference by more than its standard error.
+    """The candidate that the last rung decides for: the best of those that are better than the reference by more than the standard error of
+    their difference, or else the reference.
 
-    The rule of one standard error (Breiman et al. 1984): of what cannot be told apart, that which prunes least is taken.
+    After the rule of one standard error (Breiman et al. 1984): of what cannot be told apart, that which prunes least is taken.
     """
-    best = last[0]
-    return best.candidate if best.difference > best.error else reference
+    return next((each.candidate for each in last if each.difference > each.error), reference)

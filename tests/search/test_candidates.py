@@ -56,8 +56,10 @@ def test_the_reference_goes_on_whatever_its_rank() -> None:
 
 
 def test_proxies_are_of_the_method_that_the_search_names_or_of_the_run_itself() -> None:
-    by_dm = plan(config(keep="search", method="dc", distill={"iterations": 400}))
+    by_dm = plan(config(keep="search", method="dc", distill={"iterations": 400}, search={"least": 1}))
     assert (by_dm.distill.method, by_dm.rungs[-1].iterations) == ("dm", 40)
+    for iterations, longest in ((30, 30), (400, 100), (5000, 500)):
+        assert plan(config(keep="search", distill={"iterations": iterations})).rungs[-1].iterations == longest
     assert plan(config(keep="search", method="dc", search={"method": "dc"})).distill.method == "dc"
     proxy = by_dm.proxy(by_dm.rungs[0], 2)
     assert (proxy.iterations, proxy.rounds, proxy.seed) == (10, 1, 2)
@@ -80,7 +82,7 @@ def test_whatever_decides_the_outcome_is_in_the_key() -> None:
         config(keep="search", search={"trainings": 4}),
         config(keep="search", search={"distillations": 4}),
         config(keep="search", search={"keep": [1.0, 0.5]}),
-        config(keep="search", search={"iterations": 0.2}),
+        config(keep="search", search={"iterations": 0.9}),
         config(keep="search", score={"trials": 4}),
         config(keep="search", prune={"criterion": "el2n"}),
         config(keep="search", ipc=2),

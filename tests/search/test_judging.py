@@ -43,6 +43,7 @@ def test_of_what_cannot_be_told_apart_the_one_that_prunes_least_is_chosen() -> N
     reference = Judgment(0, 0.5, 0.0, 0.0)
     assert chosen([Judgment(1, 0.53, 0.03, 0.02), reference], 0) == 1
     assert chosen([Judgment(1, 0.53, 0.03, 0.04), reference], 0) == 0
+    assert chosen([Judgment(1, 0.53, 0.03, 0.04), Judgment(2, 0.52, 0.02, 0.01), reference], 0) == 2
     assert chosen([reference, Judgment(1, 0.4, -0.1, 0.01)], 0) == 0
 
 
