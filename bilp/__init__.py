@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from bilp.api.calls import distill, evaluate, ingest, prune, report, score
+    from bilp.api.critical_share import CriticalShares, critical
     from bilp.api.distilled import DistilledSet, load_distilled
     from bilp.api.evaluated import Evaluation, Report
     from bilp.api.ingested import Dataset
@@ -22,6 +23,7 @@ __version__ = "0.2.0"
 
 _OFFERED = {
     **dict.fromkeys(("ingest", "score", "prune", "distill", "evaluate", "report"), "bilp.api.calls"),
+    **dict.fromkeys(("critical", "CriticalShares"), "bilp.api.critical_share"),
     "run": "bilp.api.whole",
     **dict.fromkeys(("Suspects", "suspects"), "bilp.api.suspected"),
     "settings": "bilp.config",
@@ -34,6 +36,7 @@ _OFFERED = {
 """Names, and the modules that hold them."""
 
 __all__ = [
+    "CriticalShares",
     "Dataset",
     "DistilledSet",
     "Evaluation",
@@ -42,6 +45,7 @@ __all__ = [
     "Selection",
     "Suspects",
     "__version__",
+    "critical",
     "distill",
     "evaluate",
     "ingest",
@@ -56,7 +60,7 @@ __all__ = [
 ]
 
 
-_STAGES = ("distill", "evaluate", "report", "suspects")
+_STAGES = ("critical", "distill", "evaluate", "report", "suspects")
 """Stages that are called like the packages which carry them out: both are at the same name, as a package that can be called."""
 
 

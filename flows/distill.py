@@ -19,6 +19,7 @@ from flows.ingest import dataset_and_record
 from flows.local.flow import flow
 from flows.planned import planned_steps
 from flows.prune import score_and_prune
+from flows.resolved import resolved
 from flows.rounds import complete_run, shard_label
 from flows.selections import selections_of_arms
 from flows.units.execute import execute
@@ -145,6 +146,7 @@ def _label(planned: PlannedRun, config: PipelineConfig) -> str:
 def command(config: PipelineConfig) -> dict[str, list[str]]:
     terminal.expect(planned_steps(config, "distill"))
     dataset, record = dataset_and_record(config.ingest, workplace(None))
+    config, _ = resolved(config, dataset)
     check_choices(config, record)
     scores, selection = score_and_prune(config, dataset) if needs_selection(config) else (None, None)
     return distill_arms(with_found_reselect(config, dataset, scores), dataset, selection, record_uri=record)

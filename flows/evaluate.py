@@ -17,10 +17,12 @@ from bilp.config.baselines import ALL_REAL, BASELINES, RANDOM_REAL
 from bilp.preflight import check_choices
 from flows import program
 from flows.distill import distill_arms
+from flows.found_reselect import with_found_reselect
 from flows.ingest import dataset_and_record
 from flows.local.flow import flow
 from flows.planned import planned_steps
 from flows.prune import score_and_prune
+from flows.resolved import resolved
 from flows.units.execute import execute
 from flows.units.table import evaluate_baseline, evaluate_synthetic, train_teacher
 from flows.workplace import workplace
@@ -74,8 +76,10 @@ def robustness(dataset_uri: DatasetUri, runs: RunsByArm, ipc: int, config: Evalu
 def command(config: PipelineConfig) -> list[str]:
     terminal.expect(planned_steps(config, "evaluate"))
     dataset, record = dataset_and_record(config.ingest, workplace(None))
+    config, _ = resolved(config, dataset)
     check_choices(config, record)
-    selection = score_and_prune(config, dataset)[1] if needs_selection(config) else None
+    scores, selection = score_and_prune(config, dataset) if needs_selection(config) else (None, None)
+    config = with_found_reselect(config, dataset, scores)
     runs = distill_arms(config, dataset, selection, record_uri=record)
     return evaluate(dataset, runs, config.ipc, evaluation_of(config), selection_uri=selection)
 

@@ -21,6 +21,7 @@ from flows import program
 from flows.ingest import dataset_and_record
 from flows.local.flow import flow
 from flows.prune import score_and_prune
+from flows.resolved import resolved
 from flows.selections import selections_of_arms
 from flows.units.execute import execute
 from flows.units.table import train_expert
@@ -76,6 +77,7 @@ def command(config: PipelineConfig) -> dict[Chosen, str]:
         others = " or ".join(f"--method {name}" for name in names_of(lambda method: method.needs_experts))
         raise ConfigError(f"method {config.method} imitates no experts: use {others}")
     dataset, record = dataset_and_record(config.ingest, workplace(None))
+    config, _ = resolved(config, dataset)
     check_choices(config, record)
     selection = score_and_prune(config, dataset)[1] if needs_selection(config) else None
     return experts_of_arms(config, dataset, selections_of_arms(config, dataset, selection, record, workplace(None)))

@@ -24,6 +24,7 @@ from flows.local.flow import flow
 from flows.planned import planned_steps
 from flows.prune import score_and_prune
 from flows.report import report
+from flows.resolved import resolved
 from flows.restarts import refuse_endless_restarts
 from flows.started_run import show_result, shown, stages_of
 from flows.suspects import suspects_of_run
@@ -57,6 +58,7 @@ def _through_all_stages(config: PipelineConfig, root: str) -> str:
     run_progress.stage()
     dataset, record = dataset_and_record(config.ingest, root)
     tell(run_lines.tell_dataset, dataset)
+    config, search = resolved(config, dataset, root)
     check_fit(config, dataset)
     check_choices(config, record)
     scores = selection = None
@@ -76,4 +78,4 @@ def _through_all_stages(config: PipelineConfig, root: str) -> str:
         scored = robustness(dataset, runs, config.ipc, config.evaluate, root)
     run_progress.stage()
     suspicious = suspects_of_run(dataset, record, scores, selection, runs, root)
-    return report(config, dataset, scores, selection, runs, evaluations, root, scored, record, suspicious)
+    return report(config, dataset, scores, selection, runs, evaluations, root, scored, record, suspicious, search)

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 from bilp.config import PipelineConfig
 from bilp.config.arms import evaluation_of, needs_experts, needs_scores, needs_selection, needs_teacher, planned_runs
+from bilp.search.candidates import asks, plan
 from tasks.estimate import Planned
 from tasks.steps import STAGES, evaluation_kind
 
@@ -19,6 +20,7 @@ def planned_steps(config: PipelineConfig, last: str = STAGES[-1]) -> list[Planne
 def _steps(config: PipelineConfig, last: str) -> Iterator[Planned]:
     runs = planned_runs(config)
     yield Planned("ingest", "")
+    yield from _search(config)
     if needs_selection(config) or last in ("score", "prune"):
         if needs_scores(config.prune) or last == "score":
             yield Planned("score", "trial", config.score.trials) if config.score.extend is None else Planned("score", "")
@@ -36,6 +38,20 @@ def _steps(config: PipelineConfig, last: str) -> Iterator[Planned]:
     if needs_selection(config) and needs_scores(config.prune):
         yield Planned("suspects", "")
     yield Planned("report", "")
+
+
+def _search(config: PipelineConfig) -> Iterator[Planned]:
+    """The proxies of a search, if it is asked for one; kinds are those of `tasks.steps.placed`."""
+    if not asks(config):
+        return
+    found = plan(config)
+    runs = found.most_runs(config.search.distillations)
+    if found.static and needs_scores(config.prune):
+        yield Planned("search", "search: trial", config.score.trials)
+    yield Planned("search", "search: round", runs)
+    if found.adaptive:
+        yield Planned("search", "search: measuring effects", runs)
+    yield Planned("search", "search: evaluation", runs)
 
 
 def _evaluations(config: PipelineConfig, runs: int) -> Iterator[Planned]:

@@ -28,6 +28,7 @@ def report(
     robustness_uri: str | None = None,
     record_uri: str | None = None,
     suspects_uri: str | None = None,
+    search_uri: str | None = None,
 ) -> str:
     """The URI of report.html; `runs` holds run URIs by arm.
 
@@ -39,9 +40,10 @@ def report(
         robustness_uri: The table of robustness scores, if there is one.
         record_uri: The record of the source, as ingest published it; without one the page does not tell where images come from.
         suspects_uri: The list of suspicious labels, if there is one.
+        search_uri: The search that found some of the settings, if there was one.
     """
     place = workplace(root)
-    more = {"robustness_uri": robustness_uri, "record_uri": record_uri, "suspects_uri": suspects_uri}
+    more = {"robustness_uri": robustness_uri, "record_uri": record_uri, "suspects_uri": suspects_uri, "search_uri": search_uri}
     return stages.report(config, dataset_uri, scores_uri, selection_uri, runs, evaluation_uris, place, **more)
 
 

@@ -22,6 +22,7 @@ from flows.evaluate import evaluate
 from flows.ingest import dataset_and_record
 from flows.local.flow import flow
 from flows.prune import score_and_prune
+from flows.resolved import resolved
 from flows.started_run import show_text, shown
 from flows.workplace import workplace
 from tasks import run_lines, run_progress, run_texts
@@ -58,6 +59,7 @@ def _through_all_stages(recipe: str, config: PipelineConfig, root: str) -> str:
     run_progress.stage()
     (dataset, record), selection = dataset_and_record(config.ingest, root), None
     tell(run_lines.tell_dataset, dataset)
+    config, _ = resolved(config, dataset, root)
     check_choices(config, record)
     if needs_selection(config):
         run_progress.stage()

@@ -67,6 +67,23 @@ def suspects(suspects_uri: str) -> str:
     return f"about {facts.estimated_errors:,} of {facts.samples:,} labels are wrong"
 
 
+def found(search_uri: str) -> str:
+    """What a search decided, and on what: 'keep 0.7, of 7 candidates in 3 rungs'."""
+    from bilp.search.candidates import Candidate
+    from bilp.search.found import open_search
+
+    facts = open_search(search_uri).facts
+    words = Candidate(**facts.found).words  # type: ignore[arg-type]
+    return f"{words}, of {facts.candidates} candidates in {facts.rungs} rungs"
+
+
+def critical(critical_uri: str) -> str:
+    """The critical share of each criterion: 'loss_init 25 %, random 50 %'."""
+    from bilp.critical.shares import open_critical
+
+    return ", ".join(f"{name} {100 * share:.3g} %" for name, share in open_critical(critical_uri).facts.critical.items())
+
+
 def accuracy(evaluation_uri: str) -> str:
     """What an evaluation measured: '90.4 % ± 1.8', for several networks one after the other."""
     from bilp.evaluate import summary

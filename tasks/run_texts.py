@@ -16,6 +16,8 @@ from bilp.config.explain import DEFAULT, Setting
 from bilp.config.nested import leaves
 from bilp.config.words import told_share
 from bilp.registry import AS_TYPED
+from bilp.search.candidates import asks
+from bilp.search.candidates import plan as plan_of_search
 from bilp.text.escaping import markdown, shortened
 
 if TYPE_CHECKING:
@@ -61,6 +63,8 @@ def tags(config: PipelineConfig) -> list[str]:
 def stages(config: PipelineConfig) -> list[str]:
     """The stages up to the evaluation in words, in their order."""
     found = [f"read {config.dataset}"]
+    if asks(config):
+        found.append(f"search among {len(plan_of_search(config).candidates)} candidates on training images that are held out")
     if needs_selection(config):
         trials = f"score in {config.score.trials} trials" if config.score.extend is None else "score what is new"
         scored = f"{trials} and " if needs_scores(config.prune) else ""

@@ -28,6 +28,7 @@ from bilp.config import (
 )
 from bilp.config.base import Count, Positive
 from bilp.config.import_options import ImportOptions
+from bilp.config.search import SearchConfig
 from bilp.config.suspects import SuspectsConfig
 from bilp.errors import BilpError
 from bilp.storage.objects import exists, join
@@ -70,6 +71,26 @@ def dataset_of(config: IngestConfig, record_uri: str) -> str:
     from bilp.data.source_record import open_record
 
     return whiten(config, record_uri) if config.whitening != "none" else open_record(record_uri).dataset_uri
+
+
+@stage("hold images out", steps.whole("search", "hold images out", quiet=True))
+def hold_out(dataset_uri: str, config: SearchConfig, root: str) -> str:
+    """Divide the training images for a search: the URI of the data set that it works on."""
+    from bilp.search.held_out import hold_out
+
+    return hold_out(dataset_uri, config.held_out, config.seed, root, progress())
+
+
+@stage("search", steps.whole("search", "search"), result_words.found)
+def finish_search(search_uri: str) -> str:
+    """Tell what a search found, whose URI this is."""
+    return search_uri
+
+
+@stage("critical shares", steps.whole("distill", "critical shares"), result_words.critical)
+def finish_critical(critical_uri: str) -> str:
+    """Tell which shares are critical; their URI is this."""
+    return critical_uri
 
 
 @stage("score trial {trial}", steps.one_of("score", "score", "trial", "trial", lambda given: given["config"].trials))
@@ -404,14 +425,17 @@ def report(
     robustness_uri: str | None = None,
     record_uri: str | None = None,
     suspects_uri: str | None = None,
+    search_uri: str | None = None,
 ) -> str:
-    """Write the page; the URI of report.html. `runs` holds run URIs by arm, `record_uri` leads to the record of the source."""
+    """Write the page; the URI of report.html. `runs` holds run URIs by arm, `record_uri` leads to the record of the source, and
+    `search_uri` to a search that found settings."""
     from bilp.evaluate import summary
     from bilp.report import report
 
     began = datetime.now(UTC)
     shown = [*evaluation_uris, *([robustness_uri] if robustness_uri else [])]
-    uri = report(config, dataset_uri, scores_uri, selection_uri, runs, shown, root, record_uri=record_uri, suspects_uri=suspects_uri)
+    besides = {"record_uri": record_uri, "suspects_uri": suspects_uri, "search_uri": search_uri}
+    uri = report(config, dataset_uri, scores_uri, selection_uri, runs, shown, root, **besides)
     created = published_at(uri.rpartition("/")[0])
     if created is not None and datetime.fromisoformat(created) >= began.replace(microsecond=0):
         refresh_index(root)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
 from bilp.config.baselines import BASELINES
 
-STAGES = ("ingest", "score", "prune", "experts", "distill", "evaluate", "suspects", "report")
+STAGES = ("ingest", "search", "score", "prune", "experts", "distill", "evaluate", "suspects", "report")
 """Stages in their order; a pipeline goes through those that it needs."""
 
 
@@ -35,6 +36,29 @@ class Step:
     """Whether nobody needs to know that it was done."""
     note_stays: bool = False
     """Whether the last note of its progress is a result."""
+
+
+_gathered: tuple[str, str] | None = None
+"""Stage and title of the line that all steps share at present."""
+
+
+@contextmanager
+def gathered(stage: str, title: str) -> Iterator[None]:
+    """In the block all tasks are parts of one stage, and share one line that says what is being done; a task that is whole closes it."""
+    global _gathered
+    before, _gathered = _gathered, (stage, title)
+    try:
+        yield
+    finally:
+        _gathered = before
+
+
+def placed(step: Step) -> Step:
+    """The step, as part of the line that all share at present if there is one."""
+    if _gathered is None or not step.stage:
+        return step
+    stage, title = _gathered
+    return Step(stage, title, f"{title}: {step.kind}", 0, 0, closes=False, doing=step.doing or step.title)
 
 
 StepOf = Callable[[Mapping[str, Any]], Step]

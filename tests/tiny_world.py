@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from bilp.artifacts.artifact import open_artifact
 from bilp.artifacts.manifest_file import MANIFEST
 from bilp.artifacts.run_layout import reselect_uri, round_uri
@@ -30,7 +32,11 @@ from bilp.config.alterations import DuplicatesAddedConfig
 from bilp.config.decode import DecodeConfig
 from bilp.config.label_noise import LabelNoiseConfig
 from bilp.config.methods.idc import IdcConfig, PretrainedConfig
-from bilp.data import ingest, read_source
+from bilp.critical.plan import CriticalOptions, planned
+from bilp.critical.share_tests import compared, critical
+from bilp.critical.shares import Measured, publish_critical
+from bilp.critical.shares import key_of as key_of_shares
+from bilp.data import ingest, open_dataset, read_source
 from bilp.data.truth_file import truth_uri
 from bilp.distill import distill_round, finish_run, pretrain_network, reselect_round, start_run
 from bilp.evaluate import VARIANTS, evaluate_baseline, evaluate_synthetic, train_teacher
@@ -44,6 +50,8 @@ from bilp.scoring.kept_networks import networks_uri
 from bilp.scoring.predictions import beside
 from bilp.scoring.summary import summarize
 from bilp.scoring.trial import score_trial
+from bilp.search.candidates import plan
+from bilp.search.found import Tried, key_of, publish_search
 from bilp.storage.verification import digest
 from bilp.suspects.stage import find_suspects
 
@@ -131,8 +139,29 @@ def make_world(root: str) -> World:
         "robustness": robust,
         "report": page.rpartition("/")[0],
         "reproduction": publish_reproduction(recipe, PipelineConfig(recipe=recipe), [evaluation], "cpu", root),
+        "search": searched(dataset, root),
+        "critical": critical_shares(dataset, evaluation, root),
     }
     return World(root, artifacts, runs)
+
+
+def searched(dataset_uri: str, root: str) -> str:
+    """A search as it is published, of two candidates in one rung."""
+    config = PipelineConfig.model_validate({"dataset": "digits", "keep": "search", "search": {"keep": [1.0, 0.5]}})
+    found, mark = plan(config), open_dataset(dataset_uri).fingerprint
+    tried = [Tried(1, 1, 20, 0.5, 0.125, 0.0625, False), Tried(1, 0, 20, 0.375, 0.0, 0.0, False)]
+    return publish_search(root, key_of(found, config, mark), found, config, tried, 1, dataset_uri, mark, 1.5)
+
+
+def critical_shares(dataset_uri: str, evaluation_uri: str, root: str) -> str:
+    """Critical shares as they are published, of one criterion and one share."""
+    dataset, options = open_dataset(dataset_uri), CriticalOptions(criteria=("random",), distillations=2, fewest=40)
+    measured = planned({"dataset": "digits"}, options, np.bincount(dataset.train.labels.numpy()))
+    tests = {share: compared(share, np.array([0.0, 0.25]), 0.005) for share in measured.shares}
+    outcome = critical(list(tests.values()), 0.005, options.level)
+    intervals, samples = dict.fromkeys((1.0, *measured.shares), (0.5, 0.125)), dict.fromkeys((1.0, *measured.shares), 700)
+    rows = [Measured("random", outcome, tests, intervals, samples)]
+    return publish_critical(root, key_of_shares(measured, dataset.fingerprint), measured, rows, dataset, [evaluation_uri])
 
 
 def go_through(run: str, method: str) -> str:

@@ -8,6 +8,7 @@ from typing import Any
 from bilp.api import composition
 from bilp.api.distilled import Made, load_distilled
 from bilp.api.evaluated import Evaluation, Report
+from bilp.api.here import resolved
 from bilp.api.ingested import Dataset, as_data, read
 from bilp.api.keywords import Given, configured, for_images
 from bilp.api.pruned import Scores, Selection
@@ -59,7 +60,9 @@ def run(
     check_fit(config, data.uri)
     check_choices(config, data.record_uri)
     with place_at(data.root, device) as place:
-        return _reported(config, data, base, place)
+        config, search = resolved(config, data.uri, place)
+        check_fit(config, data.uri)
+        return _reported(config, data, base, place, search)
 
 
 def _ingested(config: PipelineConfig, given: Given, root: str) -> Dataset:
@@ -68,7 +71,7 @@ def _ingested(config: PipelineConfig, given: Given, root: str) -> Dataset:
     return Dataset(uri, record, config.ingest, given)
 
 
-def _reported(config: PipelineConfig, data: Dataset, given: Given, at: Place) -> Report:
+def _reported(config: PipelineConfig, data: Dataset, given: Given, at: Place, search: str | None) -> Report:
     selection = _selected(config, data, given, at) if needs_selection(config) else None
     scores = None if selection is None else selection.scores
     config = composition.with_found_reselect(config, data.uri, None if scores is None else scores.uri, at)
@@ -84,7 +87,8 @@ def _reported(config: PipelineConfig, data: Dataset, given: Given, at: Place) ->
         shown.append(composition.scores_of_robustness(data.uri, runs, config.ipc, config.evaluate, at))
     chosen, scored = (None if found is None else found.uri for found in (selection, scores))
     suspicious = composition.suspects_of_run(data.uri, data.record_uri, scored, chosen, runs, at)
-    page = report(config, data.uri, scored, chosen, runs, shown, data.root, record_uri=data.record_uri, suspects_uri=suspicious)
+    besides = {"record_uri": data.record_uri, "suspects_uri": suspicious, "search_uri": search}
+    page = report(config, data.uri, scored, chosen, runs, shown, data.root, **besides)
     sets = [
         load_distilled(one).made_of(Made(data, selection if ARMS[arm].choice.static else None, arm, given))
         for arm, of_arm in runs.items()

@@ -42,6 +42,7 @@ Location = Annotated[
     WithJsonSchema({"type": "string", "pattern": NO_SECRET}),
 ]
 Fraction = Annotated[float, Field(ge=0.0, le=1.0)]
+Kept = Annotated[float, Field(gt=0.0, le=1.0)]
 Positive = Annotated[int, Field(ge=1), AfterValidator(countable)]
 Count = Annotated[int, Field(ge=0), AfterValidator(countable)]
 Several = Annotated[int, Field(ge=2), AfterValidator(countable)]

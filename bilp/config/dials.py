@@ -12,10 +12,9 @@ from bilp.config.criteria import CriterionName, Dropping
 from bilp.config.methods import DEFAULT_METHOD
 from bilp.config.network import NetworkConfig, Networks, PoolName
 from bilp.config.protocols import DEFAULT_PROTOCOL
-from bilp.config.reselect import DroppedOrWord
 from bilp.config.rules import DEFAULT_RULE, RuleName
 from bilp.config.sources import DEFAULT_SOURCE
-from bilp.config.words import KeptShare
+from bilp.config.words import DroppedShare, KeptShare
 
 M = TypeVar("M", bound=BaseModel)
 
@@ -36,7 +35,7 @@ class Dials(BaseModel):
     method: MethodName = DEFAULT_METHOD
     ipc: Positive = 1
     keep: KeptShare = 0.5
-    beta: DroppedOrWord = 0.1
+    beta: DroppedShare = 0.1
     seed: Seed = 0
     gpu: GpuArithmetic = "float32"
     recipe_dataset: RecipeDataset = "same"

@@ -19,6 +19,7 @@ from bilp.config.methods.spec import PLUGIN
 from bilp.config.nested import inline, leaves
 from bilp.config.pipeline import PipelineConfig
 from bilp.config.standalone import default_of
+from bilp.config.words import AUTO, SEARCH
 from bilp.errors import ConfigError
 from bilp.registry import AS_TYPED, EntryName
 from bilp.text.suggestion import suggestion
@@ -53,14 +54,24 @@ def explain(given: Mapping[str, Any]) -> list[Setting]:
     """
     config = PipelineConfig.model_validate(given)
     origins = config.origins or {}
-    return [Setting(path, value, _origin(path, origins)) for path, value in leaves(config.model_dump(mode="json", context=AS_TYPED))]
+    told = leaves(config.model_dump(mode="json", context=AS_TYPED))
+    return [Setting(path, value, _origin(path, origins) + (FOUND.get(value, "") if path in WORDY else "")) for path, value in told]
+
+
+FOUND = {
+    SEARCH: "; found by a search after the images are read, before anything is distilled",
+    AUTO: "; found from the scores",
+}
+"""What is said of a value that is a word, beside its origin."""
+WORDY = frozenset({"keep", "beta", "prune.keep", "reselect.beta", "reselect.low_share"})
+"""The settings that may hold one."""
 
 
 def changed(given: Mapping[str, Any]) -> list[Setting]:
     """What `explain` says of values that were given, by the user or the recipe, and of others that differ from the models' defaults."""
     kept = []
     for setting in explain(given):
-        stated = setting.origin == GIVEN or setting.origin.startswith(RECIPE)
+        stated = setting.origin.startswith(GIVEN) or setting.origin.startswith(RECIPE)
         if stated or (setting.origin != DEFAULT and setting.value != default_of(PipelineConfig, setting.path)):
             kept.append(setting)
     return kept

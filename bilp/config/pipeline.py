@@ -29,11 +29,12 @@ from bilp.config.methods import DEFAULT_METHOD, METHODS
 from bilp.config.methods.trajectory import ExpertsConfig
 from bilp.config.prune import PruneConfig
 from bilp.config.recipes import load_recipe, recipe_names
-from bilp.config.reselect import DroppedOrWord, ReselectConfig
+from bilp.config.reselect import ReselectConfig
 from bilp.config.reselectable import misfit
 from bilp.config.score import ScoreConfig
+from bilp.config.search import SearchConfig
 from bilp.config.sources import DEFAULT_SOURCE, SOURCES
-from bilp.config.words import KeptShare
+from bilp.config.words import DroppedShare, KeptShare
 from bilp.registry import recorded_in
 from bilp.storage.uris import refuse_secrets
 
@@ -50,7 +51,7 @@ class ReportConfig(Frozen):
 class PipelineConfig(Frozen):
     """The whole pipeline. Set the dials; whatever else is not set is derived from them."""
 
-    later = frozenset({"recipe_dataset"})
+    later = frozenset({"recipe_dataset", "search"})
     by_rule = frozenset({"keep", "beta"})
 
     dataset: SourceName = DEFAULT_SOURCE
@@ -61,7 +62,7 @@ class PipelineConfig(Frozen):
     """Synthetic images per class."""
     keep: KeptShare = 0.5
     """Share of each class that static pruning keeps (1 - alpha). Or auto, from what the scores say, or search, by trying."""
-    beta: DroppedOrWord = 0.1
+    beta: DroppedShare = 0.1
     """Share of candidates that adaptive pruning drops; auto or search: found."""
     seed: Seed = 0
     """Seed of everything."""
@@ -80,6 +81,8 @@ class PipelineConfig(Frozen):
     """Settings of static scoring."""
     prune: PruneConfig = PruneConfig()
     """Settings of static pruning."""
+    search: SearchConfig = SearchConfig()
+    """Settings of the search for what says search."""
     experts: ExpertsConfig = ExpertsConfig()
     """Settings of the experts, which only mtt and tesla need."""
     reselect: ReselectConfig = ReselectConfig()

@@ -9,7 +9,7 @@ from pydantic import model_validator
 
 from bilp.config.base import Count, Fraction, Frozen, Positive, Rate, Several
 from bilp.config.estimators import ESTIMATORS, EstimatorName
-from bilp.config.words import AUTO, SEARCH, NumberOrWord, Word
+from bilp.config.words import AUTO, SEARCH, DroppedShare, FractionOrWord
 from bilp.errors import ConfigError
 from bilp.registry import EntryName, Registry
 
@@ -110,8 +110,6 @@ RESELECT_MODES = Registry(
 )
 
 ModeName = Annotated[str, EntryName("bilp.config.reselect:RESELECT_MODES")]
-DroppedOrWord = Annotated[float | Word, NumberOrWord(ge=0.0, lt=1.0)]
-FractionOrWord = Annotated[float | Word, NumberOrWord(ge=0.0, le=1.0)]
 
 
 class ReselectConfig(Frozen):
@@ -120,7 +118,7 @@ class ReselectConfig(Frozen):
     by_rule: ClassVar[frozenset[str]] = frozenset({"beta", "candidates_per_class"})
     later: ClassVar[frozenset[str]] = frozenset({"temperature", "held_out_steps"})
 
-    beta: DroppedOrWord = 0.1
+    beta: DroppedShare = 0.1
     """Share of the candidates dropped at each reselection, both tails together; 0 switches reselection off. auto: found from the
     static scores; search: tried out on training images that are held out."""
     low_share: FractionOrWord = 0.5

@@ -9,6 +9,8 @@ from pydantic import GetCoreSchemaHandler, GetJsonSchemaHandler
 from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema, PydanticKnownError, core_schema
 
+from bilp.errors import ConfigError
+
 AUTO = "auto"
 """The stage itself computes the number from the scores that it reads."""
 SEARCH = "search"
@@ -46,6 +48,23 @@ class NumberOrWord:
         return number(given)
 
 
+def is_word(value: object) -> bool:
+    """Whether a setting holds a word."""
+    return isinstance(value, str)
+
+
+def is_search(value: object) -> bool:
+    """Whether a setting asks for a search."""
+    return value == SEARCH
+
+
+def require_numbers(**values: object) -> None:
+    """Raise ConfigError for the first of these settings, by name, that holds a word where a number is needed."""
+    for name, value in values.items():
+        if is_word(value):
+            raise ConfigError(f"{name} = {value}: a pipeline (bilp run) finds the number; give one here")
+
+
 def _is_number(text: str) -> bool:
     """Whether it is one, of which the number's own validation says whether it will do."""
     try:
@@ -62,3 +81,7 @@ def told_share(value: float | Word) -> str:
 
 KeptShare = Annotated[float | Word, NumberOrWord(gt=0.0, le=1.0)]
 """Share of samples that are kept, or how it is found."""
+DroppedShare = Annotated[float | Word, NumberOrWord(ge=0.0, lt=1.0)]
+"""Share of samples that are dropped, likewise."""
+FractionOrWord = Annotated[float | Word, NumberOrWord(ge=0.0, le=1.0)]
+"""A part of something, likewise."""

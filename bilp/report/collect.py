@@ -40,6 +40,7 @@ from bilp.report.decisions import Decisions
 from bilp.report.galleries import spread
 from bilp.report.wording import arm_place, arm_words
 from bilp.scoring.summary import KIND as SUMMARY
+from bilp.search.found import KIND as SEARCH
 from bilp.suspects.stage import KIND as SUSPECTS
 from bilp.truth.table import Truth, open_truth
 
@@ -165,6 +166,7 @@ def open_sources(
     evaluation_uris: Sequence[str],
     record_uri: str | None = None,
     suspects_uri: str | None = None,
+    search_uri: str | None = None,
 ) -> Sources:
     """Open the manifests; raises MissingArtifact or DamagedArtifact naming the first that is not there.
 
@@ -178,10 +180,13 @@ def open_sources(
         evaluation_uris: Evaluations of sets and baselines; a table of robustness scores may stand among them.
         record_uri: Record of the source of the real images, if it is known.
         suspects_uri: The list of suspicious labels, if there is one.
+        search_uri: The search that found some of the settings, if there was one.
     """
     artifacts = [ReportedArtifact("dataset", "Data set", open_artifact(dataset_uri, DATASET))]
     if record_uri is not None:
         artifacts.append(ReportedArtifact("source", "Source of the data set", open_artifact(record_uri, RECORD)))
+    if search_uri is not None:
+        artifacts.append(ReportedArtifact("search", "Search", open_artifact(search_uri, SEARCH)))
     if scores_uri is not None:
         artifacts.append(ReportedArtifact("scores", "Scores", open_artifact(scores_uri, SUMMARY)))
     if selection_uri is not None:

@@ -13,7 +13,7 @@ ABREAST = 5
 def figure_files(content: Mapping[str, Any]) -> dict[str, list[Download]]:
     """By section, from what the template is given: small charts of one kind share a sheet."""
     accuracy, static, effect, loss = (content[name] for name in ("accuracy", "pruning", "effect", "loss_chart"))
-    files: dict[str, list[Download]] = {name: [] for name in ("accuracy", "pruning", "effect", "synthetic")}
+    files: dict[str, list[Download]] = {name: [] for name in ("accuracy", "search", "pruning", "effect", "synthetic")}
     if accuracy:
         files["accuracy"].append(figure_file("accuracy", "Accuracy", [accuracy.chart]))
         charts = [chart for curves in content["learning"] for chart in curves.charts]
@@ -23,6 +23,8 @@ def figure_files(content: Mapping[str, Any]) -> dict[str, list[Download]]:
         files["accuracy"] += [
             figure_file(f"confusion-{k}", f"Confusion: {each.title}", [each.chart]) for k, each in enumerate(confusions[:1])
         ]
+    if content["search"]:
+        files["search"] = [figure_file("search", "Candidates of the search", [content["search"].chart])]
     if static:
         files["pruning"].append(figure_file("scores", "Scores by class", static.histograms, ABREAST))
     if effect:

@@ -190,6 +190,7 @@ def curves(
     percent: bool = False,
     log: bool = False,
     whole: bool = False,
+    zero: bool = True,
 ) -> Markup:
     """Lines over a common horizontal axis.
 
@@ -202,6 +203,7 @@ def curves(
         percent: Whether heights are fractions that are shown in per cent.
         log: Whether the vertical axis is logarithmic.
         whole: Whether only whole numbers are marked on the horizontal axis.
+        zero: Whether a linear vertical axis begins at zero.
     """
     height, left, right, top, base = 220.0, 48.0, WIDE - 12, 24.0, 180.0
     thin = [thinned(curve) for curve in series]
@@ -209,7 +211,7 @@ def curves(
     ys = np.concatenate([curve.y for curve in thin])
     wide = Scale(float(xs.min()), max(float(xs.max()), float(xs.min()) + 1), left, right)
     heights = [float(value) for value in ys] + ([] if target is None else [target])
-    high = log_scale(heights, base, top) if log else linear_scale(heights, base, top, wanted=4, zero=True)
+    high = log_scale(heights, base, top) if log else linear_scale(heights, base, top, wanted=4, zero=zero)
     parts = [left_axis(high, left, right, up, percent=percent), bottom_axis(wide, base, across, whole=whole)]
     if target is not None:
         parts.append(line(left, high(target), right, high(target), "threshold"))

@@ -37,6 +37,7 @@ from bilp.report.heading import made, sentence, title
 from bilp.report.learning import learning
 from bilp.report.lineage import lineage, table_links, versions
 from bilp.report.samples import samples
+from bilp.report.searching import searching
 from bilp.report.selection import pruning
 from bilp.report.settings import origins_of, rerun_command, settings
 from bilp.report.source import source_facts, test_words
@@ -65,6 +66,7 @@ def report(
     origins: Mapping[str, str] | None = None,
     record_uri: Uri | None = None,
     suspects_uri: Uri | None = None,
+    search_uri: Uri | None = None,
 ) -> str:
     """Write the page of a pipeline run and return the URI of its report.html.
 
@@ -83,6 +85,7 @@ def report(
         record_uri: The record of the source that the images were read from; the page then tells where those that it shows come
             from, and is another for another record.
         suspects_uri: The list of suspicious labels.
+        search_uri: The search that found some of the settings, which the page then shows.
     """
     config = model_of(PipelineConfig, config)
     root = as_uri(root)
@@ -94,6 +97,7 @@ def report(
         [as_uri(uri) for uri in evaluation_uris],
         optional_uri(record_uri),
         optional_uri(suspects_uri),
+        optional_uri(search_uri),
     )
     shown = {source.role: source.artifact.identity for source in sources.artifacts}
     origins = origins_of(config) if origins is None else origins
@@ -192,6 +196,7 @@ def content(config: PipelineConfig, collected: Collected, origins: Mapping[str, 
         "test_words": test_words(dataset),
         "source": source_facts(dataset),
         "pruning": static,
+        "search": searching(collected.sources),
         "score_name": score_name,
         "score_sentence": " ".join(filter(None, (score_sentence, extension_sentence(collected.sources.one("scores"))))),
         "rule_sentence": rule_meaning(config.prune),

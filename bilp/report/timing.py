@@ -37,6 +37,13 @@ def stage_times(sources: Sequence[ReportedArtifact], runs: Sequence[RunSource]) 
     return rows if any(row.time != "not recorded" for row in rows) else []
 
 
+def seconds_of(source: ReportedArtifact, runs: Sequence[RunSource]) -> float:
+    """Seconds of work on an artifact and on those that were made on the way to it, as far as they are known."""
+    of_run = {f"synthetic {run.arm} {run.experiment}": run for run in runs}
+    parts = [source.artifact, *_inner(source, of_run.get(source.role))]
+    return sum(float(seconds) for part in parts if (seconds := part.manifest.provenance.get(SECONDS)) is not None)
+
+
 def _inner(source: ReportedArtifact, run: RunSource | None) -> Iterator[Artifact]:
     """The artifacts that a stage made on the way to its result: trials of scores, rounds of a distillation."""
     if source.role == "scores":

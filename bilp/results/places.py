@@ -53,6 +53,8 @@ PLACES = (
     Place("robustness", "robustness/KEY"),
     Place("reproduction", "reproductions/KEY"),
     Place("suspects", "suspects/KEY"),
+    Place("search", "searches/KEY"),
+    Place("critical", "critical/KEY"),
     Place("synthetic", "imported/KEY/synthetic"),
     Place("dataset", "datasets/NAME/KEY"),
     Place("dataset", "datasets/NAME/KEY/whitened/KEY"),

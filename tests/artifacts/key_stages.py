@@ -233,6 +233,22 @@ NO_STAGES = {
     "unit": "names a unit of work to the Prefect server, within one storage: its arguments are URIs",
 }
 
+# Keys of plans, which are made of what other stages record of their settings: their own rooms test that whatever decides is in them.
+OF_PLANS = {
+    "search": (
+        "bilp.search.found",
+        "tests/search/test_candidates.py",
+        "searches/KEY",
+        "candidates, rungs, distillations and held-out images of SearchConfig; of the stages, what proxies read",
+    ),
+    "critical": (
+        "bilp.critical.shares",
+        "tests/critical/test_share_plan.py",
+        "critical/KEY",
+        "CriticalOptions and the shares that follow; of the stages, what its runs read",
+    ),
+}
+
 # Versions that must reach a stage's key although its own module is another one.
 UPSTREAM = {
     ("evaluation of a synthetic set", "soft labels"): "bilp.evaluate.teacher",

@@ -6,7 +6,7 @@ import tempfile
 from pathlib import Path
 
 from key_settings import Stage
-from key_stages import STAGES
+from key_stages import OF_PLANS, STAGES
 from key_walk import values
 from key_world import World, make_world
 
@@ -45,7 +45,23 @@ def document(world: World) -> str:
     """The text of docs/keys.md."""
     sections = [section(stage, world) for stage in STAGES]
     outside = "\n".join(f"* `{name}`: {why}" for name, why in ENVIRONMENT.items())
-    return f"{HEAD}{outside}\n\n" + "\n".join(sections)
+    return f"{HEAD}{outside}\n\n" + "\n".join([*sections, *map(of_plan, OF_PLANS)])
+
+
+def of_plan(name: str) -> str:
+    """What the key of a plan covers."""
+    owner, tests, place, covers = OF_PLANS[name]
+    lines = (
+        f"## {name}",
+        "",
+        f"`{place}`",
+        "",
+        f"* settings: {covers}",
+        "* inputs: dataset",
+        f"* code: `{owner}.VERSION`",
+        f"* tests: `{tests}`",
+    )
+    return "\n".join(lines) + "\n"
 
 
 def section(stage: Stage, world: World) -> str:

@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 from key_settings import Case, Stage
-from key_stages import NO_STAGES, STAGES, UPSTREAM
+from key_stages import NO_STAGES, OF_PLANS, STAGES, UPSTREAM
 from key_table import DOCUMENT, ENVIRONMENT, document
 from key_walk import PACKAGE, Asked, asked, changed, of_a_package, raised, reading, registries, values, versions
 from key_world import World, make_world
@@ -233,12 +233,12 @@ def test_stages_are_walked_that_name_entries_of_every_kind_that_packages_can_off
 def test_every_key_that_is_made_anywhere_belongs_to_a_stage_here() -> None:
     walked = {key for stage in STAGES for key in stage.keys}
     rounds = {"round", "reselect"}  # made by one function, which is told for which of them
-    assert {*named_keys()} - {"bilp.distill.part: kind"} == (walked - rounds) | NO_STAGES.keys()
+    assert {*named_keys()} - {"bilp.distill.part: kind"} == (walked - rounds) | NO_STAGES.keys() | OF_PLANS.keys()
     assert rounds <= walked
 
 
 def test_every_version_is_that_of_a_stage_here() -> None:
-    assert {*versions()} == {owner for stage in STAGES for owner in stage.versions}
+    assert {*versions()} == {owner for stage in STAGES for owner in stage.versions} | {owner for owner, *_ in OF_PLANS.values()}
 
 
 def test_every_variable_of_the_environment_is_listed_with_the_reason_why_it_is_in_no_key() -> None:

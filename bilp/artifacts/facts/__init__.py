@@ -35,6 +35,8 @@ from bilp.artifacts.facts.scores import SelectionFacts as SelectionFacts
 from bilp.artifacts.facts.scores import SummaryFacts as SummaryFacts
 from bilp.artifacts.facts.scores import SuspectsFacts as SuspectsFacts
 from bilp.artifacts.facts.scores import TrialFacts as TrialFacts
+from bilp.artifacts.facts.trying import CriticalFacts as CriticalFacts
+from bilp.artifacts.facts.trying import SearchFacts as SearchFacts
 
 FACTS: Mapping[str, type[Facts]] = {
     "dataset": DatasetFacts,
@@ -58,6 +60,8 @@ FACTS: Mapping[str, type[Facts]] = {
     "robustness": NoFacts,
     "report": ReportFacts,
     "reproduction": ReproductionFacts,
+    "search": SearchFacts,
+    "critical": CriticalFacts,
 }
 """The model of every kind that the stages publish."""
 

@@ -24,9 +24,8 @@ from bilp.config.forms.fields import (
 )
 from bilp.config.forms.form import Form
 from bilp.config.ingest import IngestConfig
-from bilp.config.reselect import DroppedOrWord
 from bilp.config.sources import DEFAULT_SOURCE
-from bilp.config.words import KeptShare
+from bilp.config.words import DroppedShare, KeptShare
 
 
 class Further(Frozen):
@@ -80,7 +79,7 @@ class DialForm(StageForm):
     """Synthetic images per class."""
     keep: KeptShare | None = Field(None, title="Keep this share (static pruning)")
     """Share of each class that static pruning keeps, or auto: found from the scores, or search: by trying."""
-    beta: DroppedOrWord | None = Field(None, title="Drop this share (adaptive pruning, beta)")
+    beta: DroppedShare | None = Field(None, title="Drop this share (adaptive pruning, beta)")
     """Share of candidates that adaptive pruning leaves out by their causal effect."""
 
 
@@ -151,7 +150,7 @@ class SweepForm(StageForm):
     """How synthetic images are learned."""
     keep: tuple[KeptShare, ...] = Field((), title="Shares to keep (static pruning)")
     """A pipeline for each, such as 0.3, 0.5, 0.7."""
-    beta: tuple[DroppedOrWord, ...] = Field((), title="Shares to drop (adaptive pruning, beta)")
+    beta: tuple[DroppedShare, ...] = Field((), title="Shares to drop (adaptive pruning, beta)")
     """A pipeline for each."""
     ipc: tuple[Positive, ...] = Field((), title="Images per class (ipc)")
     """A pipeline for each."""
