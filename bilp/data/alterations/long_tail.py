@@ -9,6 +9,7 @@ import torch
 from numpy.typing import NDArray
 
 from bilp.config.alterations import LongTailConfig
+from bilp.data.alterations.noise_kinds import members
 from bilp.data.contents import Labels
 from bilp.data.duplicates import Mask
 from bilp.seeds import generator
@@ -26,10 +27,9 @@ def kept_of_classes(images: Sequence[int], imbalance: float) -> NDArray[np.int64
 
 def long_tail(labels: Labels, classes: int, config: LongTailConfig) -> Mask:
     """Which of the images with these labels `[N]` stay, `[N]`; those of each class are drawn by lot."""
-    counts = np.bincount(labels, minlength=classes)
     kept = np.zeros(len(labels), dtype=np.bool_)
-    for number, most in enumerate(kept_of_classes(counts.tolist(), config.imbalance).tolist()):
-        members = np.flatnonzero(labels == number)
-        order = torch.randperm(len(members), generator=generator(config.seed, "ingest", "long_tail", number)).numpy()
-        kept[members[order[:most]]] = True
+    groups = members(labels, classes)
+    for number, most in enumerate(kept_of_classes([len(group) for group in groups], config.imbalance).tolist()):
+        order = torch.randperm(len(groups[number]), generator=generator(config.seed, "ingest", "long_tail", number)).numpy()
+        kept[groups[number][order[:most]]] = True
     return kept

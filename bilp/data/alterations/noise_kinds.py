@@ -62,6 +62,12 @@ def count_of(share: float, images: int) -> int:
     return int(Fraction(repr(share)) * images + Fraction(1, 2))
 
 
+def members(labels: Labels, classes: int) -> list[Integers]:
+    """Of each class the places of its labels in `labels` `[N]`, ascending."""
+    order = np.argsort(labels, kind="stable")
+    return np.split(order, np.cumsum(np.bincount(labels, minlength=classes))[:-1])
+
+
 def _several(given: Labeled) -> int:
     classes = len(given.class_names)
     if classes < 2:
@@ -73,7 +79,7 @@ def _changed(given: Labeled, config: LabelNoiseConfig, becomes: Labels) -> Label
     """The labels, of which the share of those that differ from what they would become does."""
     assert config.share is not None
     labels, able = given.labels, np.flatnonzero(becomes != given.labels)
-    groups = [able[labels[able] == label] for label in np.unique(labels[able])] if config.per_class else [able]
+    groups = [able[part] for part in members(labels[able], len(given.class_names)) if len(part)] if config.per_class else [able]
     changed = labels.copy()
     for group in groups:
         path = ("class", int(labels[group[0]])) if config.per_class else ("all",)
