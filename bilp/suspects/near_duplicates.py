@@ -43,7 +43,7 @@ def reduced(split: Split) -> Tensor:
     parts = []
     for rows in torch.arange(len(split)).split(4096):
         pixels = split.images(rows).float()
-        side = [min(SIDE, size) for size in pixels.shape[2:]]
+        side = (min(SIDE, pixels.shape[2]), min(SIDE, pixels.shape[3]))
         small = torch.nn.functional.adaptive_avg_pool2d(pixels, side).flatten(1)
         parts.append(torch.nn.functional.normalize(small - small.mean(dim=1, keepdim=True), eps=1e-3))
     return torch.cat(parts)

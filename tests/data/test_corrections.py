@@ -206,3 +206,18 @@ def test_names_that_begin_like_formulas_are_found_as_spreadsheets_have_them(tmp_
     file = written(tmp_path / "a.csv", cells, columns=("extra", *reversed(COLUMNS)))
     corrected = open_recorded(read_source({**base, "corrections": file}, store))
     assert corrected.train.labels[first] == clean.class_names.index("-dog")
+
+
+def test_rows_about_images_that_are_held_out_here_change_nothing(root: str, tmp_path: Path) -> None:
+    """A list of suspects may rank images that another division of the same source tests on."""
+    most, half = ({"source": "digits", "test_fraction": share} for share in (1e-6, 0.5))
+    listed, divided = (open_recorded(read_source(settings, root)) for settings in (most, half))
+    there = set(divided.origins("train"))
+    kept, out = (next(i for i, name in enumerate(listed.origins("train")) if (name in there) is inside) for inside in (True, False))
+    file = written(tmp_path / "a.csv", row(listed, kept, "drop"), row(listed, out, "drop"))
+    corrected = open_recorded(read_source({**half, "corrections": file}, root))
+    assert len(corrected.train) == len(divided.train) - 1 and len(corrected.test) == len(divided.test)
+    assert listed.origins("train")[kept] not in corrected.origins("train")
+    unknown = written(tmp_path / "b.csv", row(listed, out, "drop", path="digits/9999"))
+    with pytest.raises(DataError, match="no training image called 'digits/9999'"):
+        read_source({**half, "corrections": unknown}, root)

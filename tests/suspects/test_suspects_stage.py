@@ -15,9 +15,13 @@ from sklearn.metrics import roc_auc_score
 import bilp
 from bilp.artifacts.artifact import open_artifact
 from bilp.artifacts.facts import SuspectsFacts
+from bilp.artifacts.run_layout import ITE_TABLE, RESELECT, reselect_uri
+from bilp.artifacts.tables import ITE
 from bilp.data.alterations.corrections_file import COLUMNS
 from bilp.errors import ConfigError, MissingArtifact
+from bilp.report.suspects import suspects
 from bilp.scoring.predictions import beside
+from bilp.suspects.fates import adaptive_run
 from bilp.suspects.handing_out import hand_out
 from bilp.suspects.stage import CORRECTIONS, FILE, KIND, LIST, PAGE, SHEET, find_suspects, has_predictions
 from bilp.suspects.suspect_rows import Ranking, rank_in_class
@@ -166,3 +170,38 @@ def test_what_is_not_known_is_null(found: bilp.Suspects) -> None:
     assert isinstance(table, pa.Table)
     unknown = {"kept_by_score", "effect", "signed_effect", "rounds_dropped", "rounds_measured"}
     assert {name for name in table.column_names if table[name].null_count} == unknown
+
+
+def test_the_page_of_a_pipeline_shows_the_worst(found: bilp.Suspects, facts: SuspectsFacts, data: bilp.Dataset) -> None:
+    shown = suspects(open_artifact(found.uri, KIND), data.opened)
+    assert shown is not None and suspects(None, data.opened) is None
+    assert [row.file for row in shown.rows] == found.table["path"][:24].tolist()
+    assert (shown.estimated, shown.errors) == (f"{facts.estimated_errors:,} of 1,438", f"{facts.errors:,}")
+    assert shown.quality[0].title == "Area under the margin" and shown.quality[0].auroc == f"{facts.quality[0].auroc:.3f}"
+    assert {row.fate for row in shown.rows} == {"kept"}
+
+
+def test_levels_of_a_run_are_told(data: bilp.Dataset) -> None:
+    """Kept by score, effect of the last round, rounds: as the tables of the selection and of the reselections have them."""
+    scores = bilp.score(data, **SCORE)
+    kept = bilp.prune(scores, keep=0.95)
+    network = {"width": 4, "depth": 1}
+    settings = {"method": "dm", "ipc": 1, "iterations": 2, "rounds": 2, "batch_real": 16, "network": network}
+    plain, both = (
+        bilp.distill(data, selection=kept, beta=beta, reselect={"candidates_per_class": 20}, **settings).run_uri for beta in (0.0, 0.2)
+    )
+    assert adaptive_run({"static": [plain], "bilp": [both]}) == both and adaptive_run({"static": [plain]}) is None
+    uri = find_suspects(data.uri, scores.uri, {}, data.root, data.record_uri, kept.uri, both)
+    table = open_artifact(uri, KIND).table(FILE, SUSPECTS)
+    assert table["kept_by_score"].to_numpy().nonzero()[0].tolist() == kept.kept.tolist()
+    rounds = [open_artifact(reselect_uri(both, number), RESELECT).table(ITE_TABLE, ITE).to_pylist() for number in (1, 2)]
+    expected = {row["sample_id"]: [row["ite"], 0, 0] for rows in rounds for row in rows}
+    for row in (row for rows in rounds for row in rows):
+        expected[row["sample_id"]][1] += 1
+        expected[row["sample_id"]][2] += row["dropped"]
+    told = table.select(["sample_id", "effect", "rounds_measured", "rounds_dropped"]).to_pylist()
+    assert {
+        row["sample_id"]: [row["effect"], row["rounds_measured"], row["rounds_dropped"]] for row in told if row["effect"] is not None
+    } == {sample: [pytest.approx(values[0]), *values[1:]] for sample, values in expected.items()}
+    effect = next(each for each in open_artifact(uri, KIND).stated(SuspectsFacts).quality if each.score == "effect")
+    assert effect.samples == len(expected)
