@@ -52,7 +52,9 @@ RULES: dict[str, dict[str, Any]] = {
     "norm, both tails, beta 0.1": {},
     "norm, upper tail": UPPER,
     "loss, upper tail": {**UPPER, "score": "loss"},
-    "signed, most harmful": {**UPPER, "score": "signed"},
+    "feature distance, upper tail": {**UPPER, "score": "feature_distance"},
+    "signed, most harmful": {**UPPER, "score": "signed", "held_out_steps": 10},
+    "signed, after 1 step": {**UPPER, "score": "signed", "held_out_steps": 1},
     "weights by norm, upper tail": {**UPPER, "mode": "weight"},
     "weights by loss, upper tail": {**UPPER, "mode": "weight", "score": "loss"},
     "chance": {**UPPER, "score": "random"},
@@ -63,7 +65,7 @@ SCORES: dict[str, dict[str, Any]] = {
     "loss": {"score": "loss"},
     "feature distance": {"score": "feature_distance"},
     "signed, 1 step": {"score": "signed", "held_out_steps": 1},
-    "signed, 10 steps": {"score": "signed"},
+    "signed, 10 steps": {"score": "signed", "held_out_steps": 10},
     "signed, 40 steps": {"score": "signed", "held_out_steps": 40},
 }
 

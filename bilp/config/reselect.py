@@ -150,7 +150,7 @@ class ReselectConfig(Frozen):
     """Exact (cotangent), first order (taylor), estimated (sketch), by definition (oracle); auto: cotangent or, where it pays, sketch."""
     directions: Positive = 96
     """Estimator sketch: directions, shared by a class's synthetic images (at least 3 each), along which effects are measured."""
-    held_out_steps: Positive = 10
+    held_out_steps: Positive = 1
     """Score signed: steps of a network on the synthetic images before its loss on held-out real images is taken."""
     precision: Literal["float32", "bfloat16"] = "float32"
     """Numbers in which real samples pass the network while they are measured. bfloat16 is meant for GPUs; a batch whose

@@ -8,9 +8,10 @@ from bilp.config.reselect import RESELECT_MODES, RESELECT_SCORES, ReselectConfig
 
 def misfit(name: str, reselect: ReselectConfig) -> str:
     """What a method cannot do of these settings, in one line that says what to do; empty if it can, or prunes nothing adaptively."""
-    method, score, mode = METHODS[name], RESELECT_SCORES[reselect.score], RESELECT_MODES[reselect.mode]
+    method = METHODS[name]
     if not method.adaptive or not reselect.active:
         return ""
+    score, mode = RESELECT_SCORES[reselect.score], RESELECT_MODES[reselect.mode]
     if mode.weighs and not method.weighs:
         others = either(names_of(lambda other: other.weighs))
         return f"reselect.mode {mode.name}: method {name} gives every real sample the same weight: use another mode, or method {others}"

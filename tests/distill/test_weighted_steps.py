@@ -9,13 +9,16 @@ import torch
 from pydantic import ValidationError
 from tiny_distillation import assemble, guard_for, small_config
 
+from bilp.causal import ClassBatch, signed_effects
 from bilp.config import PipelineConfig, ReselectConfig
 from bilp.data.pool import RealPool
 from bilp.distill.loops.registry import loop_for, networks_for
+from bilp.distill.step.batch import Batch
 from bilp.distill.step.held_out import halves, held_out_directions
 from bilp.distill.step.initial import initial_state
 from bilp.distill.step.real import draw_batches, targets
 from bilp.distill.step.reselection import reselect
+from bilp.distill.step.sample_scores import score_batches
 from bilp.distill.step.state import DistillState
 from bilp.errors import ConfigError
 from bilp.progress import silent
@@ -82,6 +85,21 @@ def test_the_most_harmful_samples_are_dropped(few: Few, method: str) -> None:
         assert int((~part.kept).sum()) == 3
         assert float(part.mean[~part.kept].max()) < float(part.mean[part.kept].min())
     assert any(bool((part.mean < 0).any()) for part in found) and any(bool((part.mean > 0).any()) for part in found)
+
+
+def test_every_sample_is_judged_by_the_direction_of_its_half(few: Few) -> None:
+    pool = few(12)
+    setting = assemble(small_config("dm", ipc=2), pool, ReselectConfig(score="signed", held_out_steps=2))
+    images, half_of, ids = initial_state(setting.config, pool).images, halves(setting), pool.by_class[4]
+    setting.draw_network("network", 0)
+    (scored,) = score_batches(setting, images, [Batch(4, ids, None, path=(7,))])
+    directions = held_out_directions(setting, images, half_of, 7)
+    real = pool.images(ids)
+    batch = ClassBatch((real, setting.class_labels(4, len(ids))), (images[8:10], setting.class_labels(4, 2)))
+    each = [signed_effects(setting.matching, setting.network, batch, directions[k : k + 1, 8:10]).along[0] for k in (0, 1)]
+    wanted = torch.where(half_of[ids] == 0, each[0], each[1])
+    torch.testing.assert_close(scored.values, wanted, rtol=1e-4, atol=1e-7)
+    assert not torch.allclose(each[0], each[1])
 
 
 def test_no_direction_depends_on_the_half_that_it_judges(few: Few, monkeypatch: pytest.MonkeyPatch) -> None:
