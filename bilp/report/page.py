@@ -30,6 +30,7 @@ from bilp.report.classes import classes
 from bilp.report.collect import Collected, Sources, collect, open_sources
 from bilp.report.comparison import network_title
 from bilp.report.effect import effect
+from bilp.report.equal_time import measured, paces
 from bilp.report.figure_files import figure_files
 from bilp.report.galleries import spread
 from bilp.report.growing import extension_sentence
@@ -146,6 +147,7 @@ def about(config: PipelineConfig, collected: Collected, key: str) -> dict[str, A
         "made": made(config, [source.artifact for source in sources.artifacts], key),
         "tables": table_links(sources.artifacts),
         "times": stage_times(sources.artifacts, sources.runs),
+        "paces": paces(config, measured(sources.artifacts, sources.runs)),
         "papers": papers(method),
         "bibtex": bibtex(method),
         "score_paper": CRITERIA[config.prune.criterion].paper if sources.one("selection") else "",

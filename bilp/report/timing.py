@@ -47,19 +47,25 @@ def seconds_of(source: ReportedArtifact, runs: Sequence[RunSource]) -> float:
 def _inner(source: ReportedArtifact, run: RunSource | None) -> Iterator[Artifact]:
     """The artifacts that a stage made on the way to its result: trials of scores, rounds of a distillation."""
     if source.role == "scores":
-        for uri in dict.fromkeys(source.artifact.parents.values()):
-            trial = _if_trial(uri)
-            if trial is not None:
-                yield trial
+        yield from score_parts(source.artifact)
     if run is not None:
-        for number in range(1, open_run(run.uri).distill.rounds + 1):
-            for artifact in (find(reselect_uri(run.uri, number), RESELECT), find(round_uri(run.uri, number), ROUND)):
-                if artifact is not None:
-                    yield artifact
+        yield from run_parts(run.uri)
 
 
-def _if_trial(uri: str) -> Artifact | None:
-    return find(uri, TRIAL) if "/trials/" in uri else None
+def score_parts(scores: Artifact) -> Iterator[Artifact]:
+    """The trials that a summary of scores was made of."""
+    for uri in dict.fromkeys(scores.parents.values()):
+        trial = find(uri, TRIAL) if "/trials/" in uri else None
+        if trial is not None:
+            yield trial
+
+
+def run_parts(run_uri: str) -> Iterator[Artifact]:
+    """The rounds of a run that are there, and what was measured before each."""
+    for number in range(1, open_run(run_uri).distill.rounds + 1):
+        for artifact in (find(reselect_uri(run_uri, number), RESELECT), find(round_uri(run_uri, number), ROUND)):
+            if artifact is not None:
+                yield artifact
 
 
 def duration(seconds: float) -> str:
