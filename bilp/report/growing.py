@@ -1,17 +1,23 @@
-"""What the page says of scores that were extended to images that came later."""
+"""What the page says of scores that are not plainly those of the run's own trials: extended ones, and those of an atlas."""
 
 from __future__ import annotations
 
 from bilp.artifacts.artifact import Artifact
-from bilp.artifacts.facts import SummaryFacts
+from bilp.artifacts.facts import SelectionFacts, SummaryFacts
 
 
-def extension_sentence(scores: Artifact | None) -> str:
-    """A sentence on which version of growing data scores are of, and how many were taken over; empty if they were not extended."""
+def scores_sentence(own: str, scores: Artifact | None, selection: Artifact | None) -> str:
+    """What the scores mean: `own`, the sentence about scores of the run's settings, as far as they are such.
+
+    Extended scores say their version and how many were taken over; those of an atlas say which entry they are.
+    """
     extended = None if scores is None else scores.stated(SummaryFacts).extended
+    atlas = None if selection is None else selection.stated(SelectionFacts).atlas
+    if atlas is not None:
+        return f"The scores were not measured here: they are those of the entry “{atlas.title}” ({atlas.entry}) of an atlas."
     if extended is None:
-        return ""
+        return own
     return (
-        f"The scores are version {extended.version} of those of a growing data set: {extended.taken:,} were taken over, and "
+        f"{own} They are version {extended.version} of the scores of a growing data set: {extended.taken:,} were taken over, and "
         f"{extended.added:,} new images were scored by networks that had not learned them."
     )

@@ -33,7 +33,7 @@ from bilp.report.effect import effect
 from bilp.report.equal_time import measured, paces
 from bilp.report.figure_files import figure_files
 from bilp.report.galleries import spread
-from bilp.report.growing import extension_sentence
+from bilp.report.growing import scores_sentence
 from bilp.report.heading import made, sentence, title
 from bilp.report.learning import learning
 from bilp.report.lineage import lineage, table_links, versions
@@ -200,7 +200,7 @@ def content(config: PipelineConfig, collected: Collected, origins: Mapping[str, 
         "pruning": static,
         "search": searching(collected.sources),
         "score_name": score_name,
-        "score_sentence": " ".join(filter(None, (score_sentence, extension_sentence(collected.sources.one("scores"))))),
+        "score_sentence": scores_sentence(score_sentence, collected.sources.one("scores"), collected.sources.one("selection")),
         "rule_sentence": rule_meaning(config.prune),
         "effect": causal,
         "found_labels": wrong_labels(collected.runs, collected.selection, collected.truth, CRITERIA[config.prune.criterion].drop),

@@ -6,8 +6,11 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from bilp.artifacts.artifact import Artifact, open_artifact
+from bilp.artifacts import layout
+from bilp.artifacts.artifact import Artifact, manifest_kind, open_artifact
+from bilp.artifacts.facts import SelectionFacts
 from bilp.artifacts.report_places import KIND
+from bilp.artifacts.run_layout import RECORD
 from bilp.config.arm_entries import UNPRUNED
 from bilp.report.comparison import judgment
 from bilp.report.wording import arm_words, data_size
@@ -16,7 +19,7 @@ from bilp.results.find import Found
 from bilp.results.places import RUN, TRAININGS
 from bilp.results.result import Result
 from bilp.results.stored import result_at
-from bilp.storage import objects
+from bilp.storage import objects, strict_json
 
 LONGEST = 300
 """Characters of a fact or a setting that are shown."""
@@ -42,7 +45,7 @@ def lines(found: Found) -> list[str]:
     told = described(found)
     head = [f"{found.kind} {found.key}", f"  {found.uri}"]
     if found.kind in (KIND, RUN):
-        head += _of_result(result_at(found))
+        head += _of_result(result_at(found), _of_scores(found))
     groups = {name: told[name] for name in ("facts", "parents", "files", "provenance") if told.get(name)}
     if found.kind == KIND:
         groups.pop("facts", None)  # told above
@@ -64,13 +67,14 @@ def _of_artifact(artifact: Artifact) -> dict[str, Any]:
     }
 
 
-def _of_result(result: Result) -> list[str]:
+def _of_result(result: Result, scores: str) -> list[str]:
     told = [
         ("what", cells.subject(result)),
         ("status", result.status),
         ("published", f"{cells.when(result)} UTC" if result.created else ""),
     ]
     told += [("differs in", cells.differences(result.changed)), ("size", cells.size(result) if result.size is not None else "")]
+    told.append(("scores", scores))
     several = len(cells.networks([result])) > 1
     for each in result.results:
         words = f"{cells.accuracy(each)} (n {each.accuracy.n})"
@@ -81,6 +85,21 @@ def _of_result(result: Result) -> list[str]:
         told.append((cells.arm(each, several), words.replace("\u00a0", " ")))
     width = max(len(name) for name, _ in told)
     return [f"  {name:{width}}  {words}" for name, words in told if words]
+
+
+def _of_scores(found: Found) -> str:
+    """Which version of growing data, or which entry of an atlas, the selection of a report or a run was made by; empty for others."""
+    if found.kind == RUN:
+        place = strict_json.parse(objects.read(objects.join(found.uri, RECORD))).get("selection")
+        uri = layout.resolve(place, found.root) if place else None
+    else:
+        uri = open_artifact(found.uri, found.kind).parents.get("selection")
+    if uri is None or manifest_kind(uri) != "selection":
+        return ""
+    facts = open_artifact(uri, "selection").stated(SelectionFacts)
+    if facts.atlas is not None:
+        return f"of the entry {facts.atlas.entry} of an atlas: {facts.atlas.title}"
+    return "" if facts.scores_version is None else f"version {facts.scores_version} of those of a growing data set"
 
 
 def _listed(values: Mapping[str, Any]) -> list[str]:

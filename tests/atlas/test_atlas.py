@@ -12,6 +12,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from scipy.stats import spearmanr
+from tiny_world import DISTILL, RESELECT
 
 from bilp.artifacts.artifact import open_artifact
 from bilp.artifacts.facts import SelectionFacts
@@ -22,8 +23,11 @@ from bilp.atlas.store import entries, fetch, find_entry, open_entry
 from bilp.config import IngestConfig, NetworkConfig, PipelineConfig, PruneConfig, ScoreConfig
 from bilp.config.arms import needs_scores
 from bilp.data import ingest, open_dataset
+from bilp.distill import start_run
 from bilp.errors import BilpError, ConfigError, DamagedArtifact, DataError, IncompatibleArtifact, MissingArtifact
 from bilp.pruning.prune import load_selection, prune
+from bilp.results.find import find
+from bilp.results.parts import lines
 from bilp.results.scores_page import scores_page
 from bilp.scoring.summary import load_summary, summarize
 from bilp.scoring.trial import score_trial
@@ -138,6 +142,17 @@ def test_selections_are_those_of_ones_own_scores(shared: Shared, criterion: str)
     facts = open_artifact(uri, "selection").stated(SelectionFacts)
     opened = open_entry(shared.entry).entry
     assert facts.atlas is not None and (facts.atlas.entry, facts.atlas.table) == (opened.key, opened.table.sha256)
+
+
+def test_a_run_says_whose_scores_it_was_made_by(shared: Shared):
+    told = {}
+    for name, scores, config in (("own", shared.scores, PruneConfig()), ("atlas", None, PruneConfig(scores=shared.entry))):
+        selection = prune(shared.dataset, scores, config, shared.root)
+        run = start_run(shared.dataset, selection, DISTILL, RESELECT, shared.root)
+        told[name] = [line.split() for line in lines(find(run, shared.root))]
+    key = Path(shared.entry).name
+    assert [line[:6] for line in told["atlas"] if line[:1] == ["scores"]] == [["scores", "of", "the", "entry", key, "of"]]
+    assert [line for line in told["own"] if line[:1] == ["scores"]] == []
 
 
 def test_other_scores_ask_for_another_selection(shared: Shared, tmp_path: Path):
