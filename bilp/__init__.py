@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from bilp.api.evaluated import Evaluation, Report
     from bilp.api.ingested import Dataset
     from bilp.api.pruned import Scores, Selection
+    from bilp.api.studied import StudyResult, study
     from bilp.api.whole import run
     from bilp.config import settings
     from bilp.results.data_frame import runs
@@ -28,6 +29,7 @@ _OFFERED = {
     **dict.fromkeys(("DistilledSet", "load_distilled"), "bilp.api.distilled"),
     **dict.fromkeys(("Evaluation", "Report"), "bilp.api.evaluated"),
     "runs": "bilp.results.data_frame",
+    **dict.fromkeys(("study", "StudyResult"), "bilp.api.studied"),
 }
 """Names, and the modules that hold them."""
 
@@ -38,6 +40,7 @@ __all__ = [
     "Report",
     "Scores",
     "Selection",
+    "StudyResult",
     "__version__",
     "distill",
     "evaluate",
@@ -49,6 +52,7 @@ __all__ = [
     "runs",
     "score",
     "settings",
+    "study",
 ]
 
 

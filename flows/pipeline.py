@@ -16,6 +16,7 @@ if __name__ == "__main__":  # before Prefect is imported, which takes longer tha
 from bilp.config import PipelineConfig
 from bilp.config.arms import needs_selection
 from bilp.preflight import check_fit
+from bilp.studies.pipeline_outcome import Outcome
 from flows.distill import distill_arms
 from flows.evaluate import evaluate, robustness
 from flows.ingest import dataset_and_record
@@ -51,7 +52,12 @@ def pipeline(config: PipelineConfig = DIGITS, root: Root = None) -> str:
 
 
 def _through_all_stages(config: PipelineConfig, root: str) -> str:
-    """The stages in the order of `stages_of`, each with a line about its result in the log."""
+    """The stages in the order of `stages_of`; the URI of the page."""
+    return page_of(config, up_to_evaluation(config, root), root)
+
+
+def up_to_evaluation(config: PipelineConfig, root: str) -> Outcome:
+    """All stages but the last, each with a line about its result in the log."""
     run_progress.stage()
     dataset, record = dataset_and_record(config.ingest, root)
     tell(run_lines.tell_dataset, dataset)
@@ -66,9 +72,14 @@ def _through_all_stages(config: PipelineConfig, root: str) -> str:
     run_progress.stage()
     evaluations = evaluate(dataset, runs, config.ipc, config.evaluate, root)
     tell(run_lines.tell_accuracies, evaluations)
+    return Outcome(dataset, record, scores, selection, runs, evaluations)
+
+
+def page_of(config: PipelineConfig, done: Outcome, root: str) -> str:
+    """The URI of the page about what was computed."""
     scored = None
     if config.evaluate.robustness:
         run_progress.stage()
-        scored = robustness(dataset, runs, config.ipc, config.evaluate, root)
+        scored = robustness(done.dataset, dict(done.runs), config.ipc, config.evaluate, root)
     run_progress.stage()
-    return report(config, dataset, scores, selection, runs, evaluations, root, scored, record)
+    return report(config, done.dataset, done.scores, done.selection, dict(done.runs), list(done.evaluations), root, scored, done.record)

@@ -42,6 +42,11 @@ from bilp.report import report
 from bilp.scoring.summary import summarize
 from bilp.scoring.trial import score_trial
 from bilp.storage.verification import digest
+from bilp.studies.definition import study_of
+from bilp.studies.pipeline_outcome import Outcome
+from bilp.studies.study_artifact import publish_study
+from bilp.studies.study_plan import planned
+from bilp.studies.study_progress import Progress
 
 NARROW = NetworkConfig(width=2, depth=1)
 SCORE = ScoreConfig(trials=2, epochs=2, init_epochs=1, network=NARROW)
@@ -118,9 +123,20 @@ def make_world(root: str) -> World:
         "evaluation of real images": baselines[1],
         "robustness": robust,
         "report": page.rpartition("/")[0],
+        **study(root, record, dataset, scores, selection, runs["dm"], evaluation),
         "reproduction": publish_reproduction(recipe, PipelineConfig(recipe=recipe), [evaluation], "cpu", root),
     }
     return World(root, artifacts, runs)
+
+
+def study(root: str, *made: Any) -> dict[str, str]:
+    """A study of one block whose pipeline published what was made before, and its part."""
+    record, dataset, scores, selection, run, evaluation = made
+    outcome = Outcome(dataset, record, scores, selection, {"unpruned": [run]}, [evaluation])
+    plan = planned(study_of({"name": "tiny", "settings": {"dataset": "digits"}, "arms": {"unpruned": {}}, "seeds": 1}, "study"), "study")
+    progress = Progress(plan, root)
+    part = progress.compute(plan.blocks[0], lambda group: outcome)
+    return {"study": publish_study(progress).rpartition("/")[0], "study_part": part.uri}
 
 
 def go_through(run: str, method: str) -> str:

@@ -20,13 +20,14 @@ HALF = "temporary"
 _SPLIT = "(train|test)"
 _TABLES = (
     f"{_SPLIT}|evaluation|accuracy|confusion|course|robustness|reproduction|selection|experts|duplicates|truth|summary|losses|scores|ite"
+    "|rows|seconds|detection"
 )
 _TENSORS = r"teacher|network|synthetic|checkpoint|pruner|whitening|epoch-\d{4,}"
 _MARK = r"(\.[0-9a-f]{8,64})?"  # see `bilp.artifacts.publication`
 # Of interrupted publications nothing but the names tells whose they are.
 _PUBLISHED = re.compile(
     rf"({_TABLES}){_MARK}\.parquet|{_SPLIT}-\d{{5,}}{_MARK}\.arrow|({_TENSORS}){_MARK}\.safetensors"
-    rf"|(ledger|reproduction){_MARK}\.json|report{_MARK}\.html|grid{_MARK}\.png"
+    rf"|(ledger|reproduction){_MARK}\.json|(report|study){_MARK}\.html|study{_MARK}\.yaml|table{_MARK}\.(csv|tex)|grid{_MARK}\.png"
 )
 _FOLDERS = {place.parts[0] for place in PLACES} | {LEASES.rstrip("/")}
 _AT_THE_TOP = re.compile(rf"\.{{1,2}}(probe-|clock-|{re.escape(JOURNAL)}\.).+\.tmp")

@@ -28,6 +28,8 @@ from bilp.artifacts.facts.evaluation import TeacherFacts as TeacherFacts
 from bilp.artifacts.facts.scores import SelectionFacts as SelectionFacts
 from bilp.artifacts.facts.scores import SummaryFacts as SummaryFacts
 from bilp.artifacts.facts.scores import TrialFacts as TrialFacts
+from bilp.artifacts.facts.studies import StudyFacts as StudyFacts
+from bilp.artifacts.facts.studies import StudyPartFacts as StudyPartFacts
 
 FACTS: Mapping[str, type[Facts]] = {
     "dataset": DatasetFacts,
@@ -47,6 +49,8 @@ FACTS: Mapping[str, type[Facts]] = {
     "robustness": NoFacts,
     "report": ReportFacts,
     "reproduction": ReproductionFacts,
+    "study": StudyFacts,
+    "study_part": StudyPartFacts,
 }
 """The model of every kind that the stages publish."""
 
