@@ -23,8 +23,8 @@ CLOCKS: dict[str, str] = {
     "bilp/storage/transient.py": "how long a storage has been away",
 }
 
-# The one module that reads what reference projects pickled: it names the errors of pickle, and has torch rebuild tensors only.
-PICKLED = "bilp/exchange/reference_files.py"
+# The one module that reads what others pickled: it has torch rebuild tensors only.
+PICKLED = "bilp/storage/pickled.py"
 WEIGHTS_ONLY = "weights_only=True"
 
 FORBIDDEN_MODULES = {"pickle", "cloudpickle", "dill", "joblib", "marshal", "shelve", "random"}

@@ -9,8 +9,8 @@ from typing import Any
 
 from pydantic import AliasPath, ValidationError
 
-from bilp.config.base import as_recorded
 from bilp.config.dials import Dials
+from bilp.config.former import recorded
 from bilp.config.nested import merge, nest
 from bilp.config.pipeline import PipelineConfig
 from bilp.errors import BilpError
@@ -52,9 +52,11 @@ def _chosen(found: Mapping[str, Any], paths: tuple[str, ...]) -> dict[str, Any]:
 
 @lru_cache(maxsize=512)
 def _implied(given: str) -> Mapping[str, Any] | None:
-    """Every leaf of the configuration that these values, as JSON, lead to; None if they lead to none here."""
+    """Every leaf of the configuration that these values, as JSON, lead to, also those that records leave out at their defaults; None if
+    they lead to none here."""
     try:
-        return dict(leaves_of(as_recorded(PipelineConfig.model_validate(json.loads(given)))))
+        config = PipelineConfig.model_validate(json.loads(given))
+        return dict(leaves_of(recorded(config, config.model_dump(mode="json"))))
     except (ValidationError, BilpError):
         return None
 

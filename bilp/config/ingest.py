@@ -7,8 +7,10 @@ from typing import Annotated, ClassVar, Literal, Self
 
 from pydantic import Field, model_validator
 
+from bilp.config.alterations import DuplicatesAddedConfig, LongTailConfig
 from bilp.config.base import Frozen, Location, NoneIsAChoice, Positive, Rate, SourceName, Text
 from bilp.config.former import Former
+from bilp.config.label_noise import LabelNoiseConfig
 from bilp.config.sources import DEFAULT_SOURCE, OWN, SOURCES
 from bilp.registry import EntryName
 
@@ -22,7 +24,10 @@ class IngestConfig(Frozen):
     """Where the real images come from and how they become one canonical uint8 store."""
 
     later = frozenset(
-        ("train", "test", "image_column", "label_column", "config", "classes", "duplicates", "bits", "max_pixels", "normalization")
+        (
+            *("train", "test", "image_column", "label_column", "config", "classes", "duplicates", "bits", "max_pixels", "normalization"),
+            *("long_tail", "label_noise", "duplicates_added", "corrections"),
+        )
     )
 
     by_rule = frozenset({"source", "whitening"})
@@ -60,6 +65,14 @@ class IngestConfig(Frozen):
     """Share of each class held out for testing when the source has no test split of its own."""
     split_seed: int = 0
     """Seed of that split."""
+    long_tail: LongTailConfig = LongTailConfig()
+    """Training images that are left out on purpose, first of all changes."""
+    label_noise: LabelNoiseConfig = LabelNoiseConfig()
+    """Labels of training images that are made wrong on purpose."""
+    duplicates_added: DuplicatesAddedConfig = DuplicatesAddedConfig()
+    """Copies of training images, added on purpose."""
+    corrections: Location | None = None
+    """CSV file of corrections to the labels of training images, as suspects writes it; applied last."""
     normalization: NormalizationName = "auto"
     """Mean and standard deviation of the channels: auto takes the published ones of a known data set and measures others;
     measured always measures; a name takes the published ones of that data set."""

@@ -37,6 +37,7 @@ class _Side:
     writer: ShardWriter
     labels: list[int] = field(default_factory=list)
     origins: list[str] = field(default_factory=list)
+    places: list[int] = field(default_factory=list)
 
 
 class Converter:
@@ -65,16 +66,18 @@ class Converter:
             position = 0
             for origins, found in decoded(contents.groups(split), self._conversion, self.depth, THREADS):
                 end = position + len(found)
-                self._add(split, labels[position:end], origins, found)
+                self._add(split, range(position, end), labels[position:end], origins, found)
                 position, done = end, done + len(found)
                 del found  # or the next ones would be decoded beside them
                 progress(done, total, "decoding")
             side.writer.close()  # the next split's shard is not held beside the rest of this one's
         return {split: self._finish(side) for split, side in self._sides.items()}
 
-    def _add(self, split: SplitName, labels: Labels, origins: Sequence[str], decoded: Sequence[Pixels | DecodeError]) -> None:
+    def _add(
+        self, split: SplitName, places: Sequence[int], labels: Labels, origins: Sequence[str], decoded: Sequence[Pixels | DecodeError]
+    ) -> None:
         side = self._sides[split]
-        for label, name, pixels in zip(labels.tolist(), origins, decoded, strict=True):
+        for place, label, name, pixels in zip(places, labels.tolist(), origins, decoded, strict=True):
             origin = shown(name)  # names of files may hold bytes that are no text
             if isinstance(pixels, OutOfRange):  # a wrong setting, not a bad file: skipping would quietly take a part of the range
                 raise DataError(f"{origin} {pixels}")
@@ -84,6 +87,7 @@ class Converter:
             self._check_size(pixels, origin)
             side.labels.append(label)
             side.origins.append(origin)
+            side.places.append(place)
             self._unite_color(len(pixels), side)
             side.writer.append(np.broadcast_to(pixels, (self._channels, *pixels.shape[1:]))[None])
 
@@ -109,7 +113,8 @@ class Converter:
 
     def _finish(self, side: _Side) -> Stored:
         paths = side.writer.close()
-        return Stored(side.writer.shape or (0, 0, 0), paths, side.writer.rows, np.asarray(side.labels, dtype=np.int64), side.origins)
+        labels, places = (np.asarray(numbers, dtype=np.int64) for numbers in (side.labels, side.places))
+        return Stored(side.writer.shape or (0, 0, 0), paths, side.writer.rows, labels, side.origins, places)
 
 
 def refuse(skipped: Sequence[Skipped], where: str, most: int = 10) -> None:

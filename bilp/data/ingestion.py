@@ -2,6 +2,7 @@
 
 datasets/<name>/<fingerprint>/   the store; the fingerprint depends on its content and normalization only
 datasets/<name>/sources/<key>/   the record of the source: which store it led to, file names, skipped files, duplicates, notes
+datasets/<name>/truth/<key>/     true labels of a data set that was changed on purpose (see `bilp.data.truth_file`)
 A whitened data set lies below the store that holds its pixels (see `bilp.data.whitened`).
 
 Storages from before sources had records hold by-source/<key>.json in their place, which nothing reads any more: the source is
@@ -25,6 +26,9 @@ from bilp.config import IngestConfig
 from bilp.config.given import model_of
 from bilp.config.normalization import known_set
 from bilp.config.sources import Normalization
+from bilp.data.alterations.alter import alter, check_asked
+from bilp.data.alterations.corrections_file import LARGEST as LARGEST_CORRECTIONS
+from bilp.data.alterations.label_file import LARGEST as LARGEST_LABELS
 from bilp.data.arrange import Arranged, arrange, check_kept
 from bilp.data.contents import SPLITS, Contents, Labels, SplitName, check
 from bilp.data.convert import Converter, refuse
@@ -39,12 +43,15 @@ from bilp.data.source_record import SOURCES, open_record, publish_record, record
 from bilp.data.sources import open_source
 from bilp.data.splitting import check_divisible
 from bilp.data.store import INDEX, KIND, index_name
+from bilp.data.truth_file import KIND as TRUTH
+from bilp.data.truth_file import publish_truth, truth_uri
 from bilp.data.whitened import whiten
 from bilp.errors import DataError
 from bilp.progress import Progress, silent
 from bilp.storage import objects
 from bilp.storage.objects import Uri, as_uri
 from bilp.storage.scratch import scratch_folder
+from bilp.storage.verification import digest
 
 VERSION = 2
 
@@ -79,10 +86,8 @@ def read_source(config: IngestConfig | Mapping[str, Any], root: Uri, progress: P
     """
     config, root = model_of(IngestConfig, config), as_uri(root)
     source = open_source(config)
-    settings = {name: value for name, value in plain(config).items() if name not in PIXELS_ALONE}
-    if config.uri:
-        settings["uri"] = absolute(config.uri)  # a relative path means another source elsewhere
-    key = content_key("ingest", VERSION, config=settings, source=source.signature())
+    settings = {name: value for name, value in plain(_with_whole_paths(config)).items() if name not in PIXELS_ALONE}
+    key = _key(config, settings, source.signature())
     home = objects.join(root, "datasets", source.name)
     uri = objects.join(home, SOURCES, key)
     if _is_known(home, uri, key):
@@ -93,34 +98,61 @@ def read_source(config: IngestConfig | Mapping[str, Any], root: Uri, progress: P
         check_channels(config.normalization, 1 if config.color == "gray" else 3, where)
     contents = source.read()
     check(contents, where)
+    check_asked(contents.labels["train"], contents.class_names, config, where)
     with scratch_folder("bilp-ingest-") as folder:
         converter, arranged = _convert(contents, config, folder, where, progress)
-        mark = _publish_store(source.name, home, contents.class_names, arranged, config)
+        altered = alter(arranged, len(contents.labels["train"]), contents.class_names, config, folder, where)
+        mark = _publish_store(source.name, home, contents.class_names, altered.made, config)
+    truth = None if altered.truth is None else publish_truth(uri, mark, altered.truth, settings)
     facts = {
         "name": source.name,
         "fingerprint": mark,
         "source": config.source,
         "uri": settings["uri"],
-        "notes": [*contents.notes, *_depth_notes(converter.depth.largest, config.bits)],
+        "notes": [*altered.notes, *contents.notes, *_depth_notes(converter.depth.largest, config.bits)],
         "skipped": skipped_facts(converter.skipped),
         "duplicates": duplicates_facts(arranged.duplicates, arranged.divided, arranged.dropped),
     }
-    publish_record(uri, key, record_files(arranged, converter.skipped, contents.class_names), settings, facts)
+    files = record_files(altered.made, converter.skipped, contents.class_names, altered.corrections)
+    publish_record(uri, key, files, settings, facts, truth)  # the last: whoever finds it finds the others
     return uri
 
 
+def _with_whole_paths(config: IngestConfig) -> IngestConfig:
+    """The same with whole paths: a relative one means another source elsewhere."""
+    noise = config.label_noise
+    paths: dict[str, Any] = {name: absolute(place) for name in ("uri", "corrections") if (place := getattr(config, name))}
+    return config.model_copy(
+        update=paths | ({"label_noise": noise.model_copy(update={"file": absolute(noise.file)})} if noise.file else {})
+    )
+
+
+def _key(config: IngestConfig, settings: Mapping[str, Any], signature: str) -> str:
+    """The key of the record: of files that say something of labels the content counts, not where they lie."""
+    counting, files = dict(settings), {}
+    if config.label_noise.file is not None:
+        files["label_noise"] = digest(objects.read(config.label_noise.file, most=LARGEST_LABELS))
+        counting["label_noise"] = {**settings["label_noise"], "file": None}
+    if config.corrections is not None:
+        files["corrections"] = digest(objects.read(config.corrections, most=LARGEST_CORRECTIONS))
+        del counting["corrections"]
+    return content_key("ingest", VERSION, config=counting, source=signature, **({"files": files} if files else {}))
+
+
 def _is_known(home: str, uri: str, key: str) -> bool:
-    """Whether the record and the store that it leads to are there, whole as far as sizes tell."""
+    """Whether the record, the store that it leads to and the truth about it are there, whole as far as sizes tell."""
     usage.note(objects.join(uri, MANIFEST))
     record = find(uri, RECORD, key)
     if record is None:
         return False
     mark = record_of(record).facts.fingerprint
-    store = find(objects.join(home, mark), KIND, mark)
-    for artifact in (record, store):
+    needed = [find(objects.join(home, mark), KIND, mark)]
+    if TRUTH in record.manifest.parents:
+        needed.append(find(truth_uri(uri), TRUTH, key))
+    for artifact in (record, *needed):
         if artifact is not None:
             artifact.check_sizes()
-    return store is not None
+    return None not in needed
 
 
 def _convert(contents: Contents, config: IngestConfig, folder: Path, where: str, progress: Progress) -> tuple[Converter, Arranged]:

@@ -32,13 +32,15 @@ _REMEDY = "ingest the data set again"
 
 @dataclass(frozen=True)
 class Stored:
-    """One split as it was written: shape [C, H, W], shards in order, labels [N] and origins of its pictures."""
+    """One split as it was written: shape [C, H, W], shards in order, labels [N] and origins of its pictures, and their places [N]
+    among all of the source's split (-1 for those that are not in it)."""
 
     shape: Shape
     paths: list[Path]
     rows: tuple[int, ...]
     labels: Labels
     origins: list[str]
+    places: NDArray[np.int64]
 
 
 def shard_name(split: str, number: int) -> str:

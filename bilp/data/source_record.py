@@ -5,9 +5,10 @@ datasets/<name>/sources/<key>/        for each configuration and signature of a 
 File names, paths and skipped files are facts about a source. The same pictures under other names are the same data set, so
 the store of the pixels knows no names; the record of each reading does, and it is new whenever the source has changed.
 
-Files: train.parquet and test.parquet (ORIGINS), ledger.json with the skipped files if there are any, duplicates.parquet
-(see `bilp.data.duplicates`) if there are any. Facts: name, fingerprint (of the data set), source, uri, notes, skipped (by
-split of the source), duplicates. Config: all settings of ingest but the whitening's.
+Files: train.parquet and test.parquet (ORIGINS), ledger.json with the skipped files, duplicates.parquet (see
+`bilp.data.duplicates`) and corrections.parquet (see `bilp.data.corrections_table`) if there are any. Facts: name, fingerprint (of
+the data set), source, uri, notes, skipped (by split of the source), duplicates. Config: all settings of ingest but the whitening's.
+Parents: dataset, and truth if the data set was changed on purpose (see `bilp.data.truth_file`).
 """
 
 from __future__ import annotations
@@ -27,6 +28,8 @@ from bilp.artifacts.facts import DatasetFacts, SourceFacts
 from bilp.artifacts.publication import publish, replace
 from bilp.artifacts.table_rules import Rules
 from bilp.data.contents import SPLITS, SplitName, counted
+from bilp.data.corrections_table import CORRECTIONS
+from bilp.data.corrections_table import FILE as CORRECTIONS_FILE
 from bilp.data.duplicates import DUPLICATES, duplicates_table, told_duplicates
 from bilp.data.duplicates import FILE as DUPLICATES_FILE
 from bilp.errors import DamagedArtifact, IncompatibleArtifact
@@ -95,6 +98,10 @@ class SourceRecord:
             )
         return dataclasses.replace(self, images={"train": dataset.train_images, "test": dataset.test_images})
 
+    def corrections(self) -> pa.Table | None:
+        """Table CORRECTIONS of `bilp.data.corrections_table`: what a person has decided on images; None if nobody has."""
+        return self.artifact.table(CORRECTIONS_FILE, CORRECTIONS) if CORRECTIONS_FILE in self.artifact.manifest.files else None
+
     @cached_property
     def _origins(self) -> dict[SplitName, pa.ChunkedArray]:
         rows = self.images or {}
@@ -116,8 +123,10 @@ def record_of(artifact: Artifact) -> SourceRecord:
     return record
 
 
-def record_files(made: Arranged, skipped: Sequence[Skipped], class_names: Sequence[str]) -> dict[str, bytes]:
-    """The files of a record, by name."""
+def record_files(
+    made: Arranged, skipped: Sequence[Skipped], class_names: Sequence[str], corrections: pa.Table | None = None
+) -> dict[str, bytes]:
+    """The files of a record, by name; `corrections` are those that were applied."""
     origin = {"stage": KIND}
     files = {origins_name(split): parquet.encode(_origins_table(side.origins), ORIGINS, origin) for split, side in made.stored.items()}
     if skipped:
@@ -125,11 +134,15 @@ def record_files(made: Arranged, skipped: Sequence[Skipped], class_names: Sequen
     if made.duplicates.found:
         table = duplicates_table(made.duplicates, made.source, made.source_digests, class_names, made.dropped)
         files[DUPLICATES_FILE] = parquet.encode(table, DUPLICATES, origin)
+    if corrections is not None:
+        files[CORRECTIONS_FILE] = parquet.encode(corrections, CORRECTIONS, origin)
     return files
 
 
-def publish_record(uri: str, key: str, files: Mapping[str, bytes], config: Mapping[str, Any], facts: Mapping[str, Any]) -> None:
-    """Publish a record; its `facts` name the data set that it leads to, which is published already.
+def publish_record(
+    uri: str, key: str, files: Mapping[str, bytes], config: Mapping[str, Any], facts: Mapping[str, Any], truth: str | None = None
+) -> None:
+    """Publish a record; its `facts` name the data set that it leads to, which is published already, and so is the truth about it.
 
     A record of the same key that leads elsewhere is replaced: that data set is gone, and the source has changed since without its
     signature telling.
@@ -140,9 +153,10 @@ def publish_record(uri: str, key: str, files: Mapping[str, bytes], config: Mappi
         files: Content by name.
         config: The settings of the pixels.
         facts: What its manifest says; the fingerprint is that of the data set.
+        truth: Where the truth about it lies, if it was changed on purpose.
     """
     there = find(uri, KIND, key)
-    parents = {"dataset": objects.join(uri.rsplit("/", 2)[0], facts["fingerprint"])}
+    parents = {"dataset": objects.join(uri.rsplit("/", 2)[0], facts["fingerprint"]), **({"truth": truth} if truth else {})}
     if there is not None and there.fact("fingerprint") != facts["fingerprint"]:
         replace(there, files, config=config, parents=parents, facts=facts)
     else:

@@ -117,4 +117,5 @@ def select(whole: Stored, mask: Mask, split: SplitName, folder: Path) -> Stored:
             writer.append(block[mask[start : start + len(block)]])
             start += len(block)
     paths = writer.close()
-    return Stored(whole.shape, paths, writer.rows, whole.labels[mask], list(compress(whole.origins, mask.tolist())))
+    origins = list(compress(whole.origins, mask.tolist()))
+    return Stored(whole.shape, paths, writer.rows, whole.labels[mask], origins, whole.places[mask])

@@ -16,7 +16,9 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from bilp.artifacts.publication import TableFile, publish_table
+from bilp.artifacts import parquet
+from bilp.artifacts.artifact import find
+from bilp.artifacts.publication import TableFile, publish_table, replace
 from bilp.artifacts.table_rules import Rules
 from bilp.artifacts.tables import declare
 from bilp.storage import objects
@@ -60,6 +62,8 @@ def truth_uri(record_uri: str) -> str:
 def publish_truth(record_uri: str, fingerprint: str, known: KnownTruth, config: Mapping[str, Any]) -> str:
     """Publish the truth that belongs to a record, before that itself is published; its URI.
 
+    One about another data set is replaced: the source has changed since, as for the record.
+
     Args:
         record_uri: Where the record of the source will lie.
         fingerprint: Of the data set, which is published already.
@@ -79,17 +83,14 @@ def publish_truth(record_uri: str, fingerprint: str, known: KnownTruth, config: 
         },
         schema=TRUTH,
     )
-    return publish_table(
-        uri,
-        KIND,
-        key,
-        TableFile(FILE, table, TRUTH, {"dataset": fingerprint}),
-        config=config,
-        parents={"dataset": objects.join(uri.rsplit("/", 2)[0], fingerprint)},
-        facts={
-            "dataset": fingerprint,
-            "samples": len(wrong),
-            "wrong": int(wrong.sum()),
-            "copies": int((known.copy_of != NO_COPY).sum()),
-        },
-    )
+    copies = int((known.copy_of != NO_COPY).sum())
+    stated: dict[str, Any] = {
+        "config": config,
+        "parents": {"dataset": objects.join(uri.rsplit("/", 2)[0], fingerprint)},
+        "facts": {"dataset": fingerprint, "samples": len(wrong), "wrong": int(wrong.sum()), "copies": copies},
+    }
+    there = find(uri, KIND, key)
+    if there is not None and there.fact("dataset") != fingerprint:
+        content = parquet.encode(table, TRUTH, {"stage": KIND, "key": key, "dataset": fingerprint})
+        return replace(there, {FILE: content}, **stated).uri
+    return publish_table(uri, KIND, key, TableFile(FILE, table, TRUTH, {"dataset": fingerprint}), **stated)

@@ -1,15 +1,12 @@
 """Synthetic sets as the reference projects publish them: pickled tensors, read without running what is pickled.
 
-The only place of this project that reads pickle. What a file declares is checked first (`bilp.storage.saved_tensors`); then
-`torch.load(weights_only=True)` rebuilds tensors and plain containers and refuses everything else. The numbers that some projects
-save beside their images as numpy scalars become placeholders. A tensor may claim any shape over a few bytes, so shapes are
-compared with what the file holds before anything is computed with them.
+`bilp.storage.pickled` rebuilds tensors and plain containers and refuses everything else. The numbers that some projects save beside
+their images as numpy scalars become placeholders. A tensor may claim any shape over a few bytes, so shapes are compared with what
+the file holds before anything is computed with them.
 """
 
 from __future__ import annotations
 
-import io
-import warnings
 from dataclasses import dataclass
 from math import isfinite
 from typing import Any
@@ -18,9 +15,10 @@ import torch
 from torch import Tensor
 
 from bilp.config.import_options import Pixels
-from bilp.errors import BilpError, DataError
+from bilp.errors import DataError
 from bilp.storage import objects
-from bilp.storage.saved_tensors import NUMPY_NAMES, check_saved, unreadable
+from bilp.storage.pickled import load_pickled
+from bilp.storage.saved_tensors import NUMPY_NAMES
 
 
 @dataclass(frozen=True)
@@ -96,17 +94,7 @@ def _load(file: str) -> Any:
     size = objects.size(file)
     if size > MOST_BYTES:
         raise DataError(f"{file} has {size:,} bytes: a published set has at most {MOST_BYTES:,}")
-    try:
-        data = objects.read(file)
-        check_saved(data, file)
-        with torch.serialization.safe_globals([(Placeholder, name) for name in NUMPY_NAMES]), warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # damage makes up protocols, and TorchScript is refused below
-            return torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
-    except BilpError:
-        raise
-    except Exception as error:  # damaged bytes raise whatever they run into: IndexError, struct.error, AssertionError, ...
-        reason = next(iter(str(error).splitlines()), "") or type(error).__name__
-        raise unreadable(file, reason) from error
+    return load_pickled(objects.read(file), file, dict.fromkeys(NUMPY_NAMES, Placeholder))
 
 
 def _labels_beside(file: str) -> str:

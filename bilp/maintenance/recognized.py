@@ -19,8 +19,8 @@ HALF = "temporary"
 
 _SPLIT = "(train|test)"
 _TABLES = (
-    f"{_SPLIT}|evaluation|accuracy|confusion|course|robustness|reproduction|selection|experts|duplicates|truth|summary|losses|scores|ite"
-    "|rows|seconds|detection"
+    f"{_SPLIT}|evaluation|accuracy|confusion|course|robustness|reproduction|selection|experts|duplicates"
+    "|truth|corrections|summary|losses|scores|ite|rows|seconds|detection"
 )
 _TENSORS = r"teacher|network|synthetic|checkpoint|pruner|whitening|epoch-\d{4,}"
 _MARK = r"(\.[0-9a-f]{8,64})?"  # see `bilp.artifacts.publication`

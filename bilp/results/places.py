@@ -24,6 +24,8 @@ class Place:
 
     kind: str
     pattern: str
+    beside: bool = False
+    """Whether its key is that of something else, which it lies beside and belongs to."""
 
     @cached_property
     def parts(self) -> tuple[str, ...]:
@@ -32,8 +34,8 @@ class Place:
 
     @cached_property
     def keyed(self) -> bool:
-        """Whether a key alone tells which one it is, rather than a number beside it."""
-        return self.parts[-1] == KEY or self.parts[0] == "imported"
+        """Whether a key alone tells which one it is, rather than a number beside it or a kind."""
+        return (self.parts[-1] == KEY or self.parts[0] == "imported") and not self.beside
 
     def fits(self, place: str) -> bool:
         """Whether `place`, relative to the root, is of this pattern."""
@@ -54,7 +56,7 @@ PLACES = (
     Place("dataset", "datasets/NAME/KEY"),
     Place("dataset", "datasets/NAME/KEY/whitened/KEY"),
     Place("source", "datasets/NAME/sources/KEY"),
-    Place("truth", "datasets/NAME/truth/KEY"),
+    Place("truth", "datasets/NAME/truth/KEY", beside=True),
     Place("score_trial", "scores/KEY/KEY/trials/NUMBER"),
     Place("score_summary", "scores/KEY/KEY/summary/KEY"),
     Place("expert", "experts/KEY/KEY/trainings/NUMBER"),

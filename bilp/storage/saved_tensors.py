@@ -10,6 +10,7 @@ from __future__ import annotations
 import io
 import pickletools
 import zipfile
+from collections.abc import Collection
 from typing import BinaryIO
 
 from bilp.errors import DataError
@@ -39,10 +40,13 @@ NAMES = frozenset(
 )
 
 
-def check_saved(data: bytes, file: str) -> None:
-    """Raise DataError unless `data`, the content of `file`, is one of plain tensors as `torch.save` writes it."""
+def check_saved(data: bytes, file: str, more: Collection[str] = ()) -> None:
+    """Raise DataError unless `data`, the content of `file`, is one of plain tensors as `torch.save` writes it.
+
+    `more` are names that it may use besides, because something harmless is made in their place.
+    """
     try:
-        reason = _problem(data)
+        reason = _problem(data, NAMES.union(more))
     except Exception as error:  # damaged bytes raise whatever they run into
         reason = next(iter(str(error).splitlines()), "") or type(error).__name__
     if reason is not None:
@@ -54,13 +58,13 @@ def unreadable(file: str, reason: str) -> DataError:
     return DataError(f"{file} cannot be read as saved tensors ({reason}): fetch it again, or ask who saved it for plain tensors")
 
 
-def _problem(data: bytes) -> str | None:
+def _problem(data: bytes, allowed: Collection[str]) -> str | None:
     if not data:
         return "it is empty"
     if data.startswith(OLD):
         stream = io.BytesIO(data)
         names = [name for _ in range(OLD_PICKLES) for name in _names(stream)]
-        return _foreign(names)
+        return _foreign(names, allowed)
     if not data.startswith(ZIP):
         return "it begins as no file that torch.save writes"
     with zipfile.ZipFile(io.BytesIO(data)) as archive:
@@ -75,7 +79,7 @@ def _problem(data: bytes) -> str | None:
         pickled = [entry for entry in entries if entry.filename.endswith("/data.pkl")]
         if len(pickled) != 1:
             return "it holds no data.pkl, or several"
-        return _foreign(list(_names(io.BytesIO(archive.read(pickled[0])))))
+        return _foreign(list(_names(io.BytesIO(archive.read(pickled[0])))), allowed)
 
 
 def _names(stream: BinaryIO) -> list[str]:
@@ -91,6 +95,6 @@ def _names(stream: BinaryIO) -> list[str]:
     return names
 
 
-def _foreign(names: list[str]) -> str | None:
-    unknown = sorted(set(names) - NAMES)
+def _foreign(names: list[str], allowed: Collection[str]) -> str | None:
+    unknown = sorted(set(names).difference(allowed))
     return f"it names {unknown[0]!r}, which is no part of plain tensors" if unknown else None

@@ -20,6 +20,7 @@ from bilp.config import (
     PipelineConfig,
 )
 from bilp.config.import_options import ImportOptions
+from bilp.config.label_noise import LabelNoiseConfig
 
 TOLD = "stands for settings that are recorded themselves"
 OTHERS = "decides what else is evaluated, not how"
@@ -161,10 +162,35 @@ def sources(world: World) -> dict[str, Case]:
     }
     tables = IngestConfig(source="parquet", uri=str(world.folder / "tables"))
     read = frozenset({"whitening"})
+    content = "the file's content counts, not where it lies"
+    labels, labels_copy = (str(world.folder / f"labels {name}.json") for name in ("list", "copy"))
+    corrections, corrections_copy = (str(world.folder / f"corrections {name}.csv") for name in ("list", "copy"))
+    given = folder.model_copy(
+        update={
+            "label_noise": LabelNoiseConfig(kind="file", file=labels),
+            "corrections": corrections,
+        }
+    )
+    drawn = {"label_noise": {"kind": "symmetric", "share": 0.2}, "long_tail": {"imbalance": 2.0}, "duplicates_added": {"share": 0.25}}
     return {
+        "changed on purpose": Case(IngestConfig.model_validate(drawn), left_out=left, read_anyway=read),
+        "files of labels": Case(
+            given,
+            left_out=left | {"label_noise.file": content, "corrections": content},
+            read_anyway=read | {"label_noise.file", "corrections"},
+            given={
+                "label_noise.file": labels_copy,
+                "corrections": corrections_copy,
+                "uri": str(world.folder / "others"),
+            },
+        ),
         "folder": Case(folder, left_out=left, read_anyway=read, given={"uri": str(world.folder / "others"), "source": "parquet"}),
         "parquet": Case(tables, left_out=left, read_anyway=read, given={"uri": str(world.folder / "other tables"), "source": "folder"}),
     }
+
+
+def truths(world: World) -> dict[str, Case]:
+    return {"wrong labels": Case(Nothing(), {"record": world.noisy}, {"record": world.other_noisy})}
 
 
 def fits(world: World) -> dict[str, Case]:

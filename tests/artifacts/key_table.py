@@ -21,7 +21,8 @@ stage reads while it computes, and writes this table (`python tests/artifacts/ke
 
 No key holds a place: storage may be renamed, copied or mounted elsewhere. Keys of pages, of scores of robustness and of reproductions
 also hold the checksums of what they show. The name of an entry that another package offers stands in a key with that package and its
-version ([plugins.md](plugins.md)). The number of threads (`OMP_NUM_THREADS`) is in no key, and neither are these:
+version ([plugins.md](plugins.md)). What is true of a data set that was changed on purpose has the key of the record of its source. The
+number of threads (`OMP_NUM_THREADS`) is in no key, and neither are these:
 
 """
 
@@ -52,7 +53,7 @@ def section(stage: Stage, world: World) -> str:
     cases = stage.cases(world)
     models = {type(model).__name__: None for case in cases.values() for _, model, _ in values(case.settings) if model is not case.settings}
     own = [name for name, _, _ in values(next(iter(cases.values())).settings) if "." not in name]
-    settings = ", ".join([*models, *(own if models or len(own) < 4 else [type(next(iter(cases.values())).settings).__name__])])
+    settings = ", ".join([*models, *own] if len(own) < 4 else [type(next(iter(cases.values())).settings).__name__, *models])
     inputs = ", ".join(dict.fromkeys(name for case in cases.values() for name in case.inputs)) or "none"
     lines = [f"## {stage.title}", "", f"`{stage.place}`", "", f"* settings: {settings or 'none'}", f"* inputs: {inputs}"]
     lines += [f"* code: {', '.join(f'`{module}.VERSION`' for module in stage.versions)}"]

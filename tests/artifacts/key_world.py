@@ -7,6 +7,7 @@ import json
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -29,6 +30,7 @@ from bilp.config import (
 from bilp.config.decode import DecodeConfig
 from bilp.config.methods.idc import IdcConfig, PretrainedConfig
 from bilp.data import ingest, open_dataset, read_source
+from bilp.data.alterations.corrections_file import COLUMNS
 from bilp.distill import distill_round, finish_run, reselect_round, start_run
 from bilp.evaluate import evaluate_baseline, evaluate_synthetic
 from bilp.experts.train_experts import collect_experts, train_expert
@@ -72,6 +74,9 @@ class World:
     other_evaluations: tuple[str, ...]
     record: str
     """What the source of the data set said of itself."""
+    noisy: str
+    """The same of digits some of whose labels are wrong."""
+    other_noisy: str
     folder: Path
     """Files of the user's own."""
 
@@ -115,7 +120,9 @@ def make_world(root: str, folder: Path) -> World:
         learned,
         runs[0],
     )
-    return World(root, *places, evaluations[0], evaluations[1], read_source(IngestConfig(source="digits"), root), folder)
+    settings: list[dict[str, Any]] = [{}, *({"label_noise": {"kind": "cyclic", "share": share}} for share in (0.2, 0.4))]
+    records = [read_source(IngestConfig.model_validate(each), root) for each in settings]
+    return World(root, *places, evaluations[0], evaluations[1], *records, folder)
 
 
 def go_through(run: str, rounds: int) -> str:
@@ -152,6 +159,8 @@ def write_files(folder: Path, samples: int) -> None:
     folder.mkdir()
     for name, value in (("list", 0.0), ("copy", 0.0), ("other", 1.0)):
         (folder / f"{name}.json").write_text(json.dumps([value] + [float(k) for k in range(samples - 1)]))
+        (folder / f"labels {name}.json").write_text(json.dumps([int(value), 0, 1, 1]))
+        (folder / f"corrections {name}.csv").write_text(f"{','.join(COLUMNS)}{',note of them' if value else ''}\n")
         images = torch.full((20, 1, 8, 8), value)
         torch.save({"data": [[images, torch.arange(20) % 10], [images + 2, torch.arange(20) % 10]]}, folder / f"{name}.pt")
     for name in ("pictures", "others"):

@@ -13,6 +13,8 @@ PLACES = (
     f"datasets/my pictures/{KEY}",
     f"datasets/digits/{KEY}/whitened/{KEY}",
     f"datasets/runs/{KEY}/whitened/{KEY}",
+    f"datasets/digits/sources/{KEY}",
+    f"datasets/digits/truth/{KEY}",
     f"scores/{KEY}/{KEY}/trials/0003",
     f"scores/{KEY}/{KEY}/summary/{KEY}",
     f"selections/{KEY}",
