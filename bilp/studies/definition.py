@@ -57,7 +57,8 @@ class Study(Frozen):
     grid: dict[str, Any] = Field(default_factory=dict)
     """Axes: a setting with a list of values, or a name of its own whose values have names and settings. Cells are all combinations."""
     exclude: tuple[dict[str, Any], ...] = ()
-    """Cells that are left out: those that agree with all that one of these says, a value or a list of values by axis."""
+    """Cells that are left out: those that agree with all that one of these says, a value or a list of values by axis. With an entry
+    `arm`, that arm or list of arms is left out there."""
     arms: Annotated[dict[str, ArmEntry], Field(min_length=1)]
     """What is compared in every cell, by name."""
     seeds: Positive = 3

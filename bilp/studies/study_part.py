@@ -211,7 +211,8 @@ def _seconds(outcomes: Sequence[tuple[Group, Outcome]]) -> list[dict[str, Any]]:
 def _arm_of(group: Group, evaluation: Artifact) -> str:
     """What the study calls the arm or the baseline that was evaluated."""
     facts = evaluation.stated(EvaluationFacts)
-    return group.arms[facts.arm] if facts.real is None else group.baselines[facts.arm]
+    known = group.arms if facts.real is None or facts.arm not in group.baselines else group.baselines
+    return known[facts.arm]
 
 
 def _parents(outcomes: Sequence[tuple[Group, Outcome]]) -> dict[str, str]:

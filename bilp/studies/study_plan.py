@@ -35,6 +35,10 @@ SEEDED: Mapping[str, tuple[str, ...]] = {
 """Settings that a seed of the study sets, by what is drawn anew. Of the data only what a study switches on is drawn."""
 
 
+ARM = "arm"
+"""In a rule of what is left out: arms that are left out of the cells that it names."""
+
+
 @dataclass(frozen=True)
 class Point:
     """A value of an axis: what it is called, and its settings."""
@@ -141,7 +145,11 @@ def planned(study: Study, place: str, changes: Mapping[str, Any] = {}) -> Plan:
     seeds = range(study.first_seed, study.first_seed + study.seeds)
     made = itertools.product(seeds, cells)  # seeds outermost, see above
     blocks = [Block(number, cell, seed, _groups(study, cell, seed, place, changes)) for number, (seed, cell) in enumerate(made)]
-    first = {arm: _config(study, cells[0], arm, study.first_seed, place, changes)[1] for arm in study.arms}
+    where = {arm: [cell for cell in cells if arm in arms_in(study, cell)] for arm in study.arms}
+    nowhere = [arm for arm, found in where.items() if not found]
+    if nowhere:
+        raise ConfigError(f"{place}: exclude leaves no cell to arm {shown(nowhere[0])}: take the arm out, or some of exclude")
+    first = {arm: _config(study, found[0], arm, study.first_seed, place, changes)[1] for arm, found in where.items()}
     return Plan(study, tuple(cells), tuple(blocks), first)
 
 
@@ -172,7 +180,13 @@ def _point(where: str, title: str, settings: Any) -> Point:
 def _cells(study: Study, axes: Sequence[Axis], place: str) -> list[Cell]:
     names = [axis.name for axis in axes]
     for rule in study.exclude:
+        if ARM in rule:
+            unknown = [arm for arm in _listed(rule[ARM]) if arm not in study.arms]
+            if unknown:
+                raise ConfigError(f"{place}: exclude: no arm is called {shown(unknown[0])!r}; arms: {', '.join(map(shown, study.arms))}")
         for name, values in rule.items():
+            if name == ARM:
+                continue
             axis = next((axis for axis in axes if axis.name == name), None)
             if axis is None:
                 raise ConfigError(f"{place}: exclude: {shown(name)} is no axis of the grid; axes: {', '.join(map(shown, names)) or 'none'}")
@@ -181,13 +195,20 @@ def _cells(study: Study, axes: Sequence[Axis], place: str) -> list[Cell]:
                 raise ConfigError(f"{place}: exclude: {shown(name)} has no value {shown(unknown[0])}")
     require_few({axis.name: axis.points for axis in axes})
     combined = [tuple(zip(names, points, strict=True)) for points in itertools.product(*(axis.points for axis in axes))]
-    kept = [points for points in combined if not any(_agrees(points, rule) for rule in study.exclude)]
+    kept = [points for points in combined if not any(ARM not in rule and _agrees(points, rule) for rule in study.exclude)]
     if not kept:
         raise ConfigError(f"{place}: exclude leaves no cell: take some of it out")
     return [Cell(number, points) for number, points in enumerate(kept)]
 
 
+def arms_in(study: Study, cell: Cell) -> list[str]:
+    """The arms that are compared in a cell."""
+    out = {arm for rule in study.exclude if ARM in rule and _agrees(cell.points, rule) for arm in _listed(rule[ARM])}
+    return [arm for arm in study.arms if arm not in out]
+
+
 def _agrees(points: tuple[tuple[str, Point], ...], rule: Mapping[str, Any]) -> bool:
+    """Whether a cell is one that a rule names."""
     return bool(rule) and all(point.title in _listed(rule[name]) for name, point in points if name in rule)
 
 
@@ -198,7 +219,7 @@ def _listed(values: Any) -> list[str]:
 def _groups(study: Study, cell: Cell, seed: int, place: str, changes: Mapping[str, Any]) -> tuple[Group, ...]:
     """The arms of a block, those together whose settings differ in which arm alone."""
     found: dict[str, tuple[dict[str, Any], dict[str, str], dict[str, str]]] = {}
-    for arm in study.arms:
+    for arm in arms_in(study, cell):
         given, config = _config(study, cell, arm, seed, place, changes)
         baseline = study.arms[arm].baseline
         recorded = as_recorded(config)

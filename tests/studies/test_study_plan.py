@@ -57,6 +57,15 @@ def test_cells_are_all_combinations_but_those_that_are_excluded() -> None:
     ]
 
 
+def test_an_arm_may_be_left_out_of_some_cells() -> None:
+    plan = plan_of(exclude=[{"labels": "clean", "arm": ["bilp", "random"]}], seeds=1)
+    assert [[*group.arms.values(), *group.baselines.values()] for block in plan.blocks for group in block.groups] == [
+        ["unpruned", "static"],
+        ["unpruned", "static", "bilp", "random"],
+    ]
+    assert plan.first["bilp"].keep == 0.7, "of the first cell that has it"
+
+
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
@@ -78,6 +87,8 @@ def test_cells_are_all_combinations_but_those_that_are_excluded() -> None:
         ({"exclude": [{"ipc": 1}]}, "study: exclude: ipc is no axis of the grid; axes: labels"),
         ({"exclude": [{"labels": "dirty"}]}, "study: exclude: labels has no value dirty"),
         ({"exclude": [{"labels": ["clean", "20 % wrong"]}]}, "study: exclude leaves no cell"),
+        ({"exclude": [{"arm": "bilp"}]}, "study: exclude leaves no cell to arm bilp"),
+        ({"exclude": [{"arm": "best"}]}, "study: exclude: no arm is called 'best'"),
         ({"seeds": 5000}, "are more than 10,000 combinations"),
     ],
 )
