@@ -30,7 +30,7 @@ from bilp.storage import objects
 
 # What needs others stands before them; of a kind the deeper place is removed first.
 ORDER = (
-    *(HALF, "report", "reproduction", "robustness", "evaluation", TRAININGS, "synthetic", "reselect", "round", RUN),
+    *(HALF, "study", "study_part", "report", "reproduction", "robustness", "evaluation", TRAININGS, "synthetic", "reselect", "round", RUN),
     *(
         "pretrained_network",
         "expert_buffer",
