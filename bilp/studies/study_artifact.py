@@ -1,6 +1,7 @@
 """The artifact of a study: its file, all rows, tables for other programs and the page, made of the parts that are there.
 
-It is written anew when there are more of them (`bilp.artifacts.publication.replace`); parts themselves never change by that.
+It is made of the parts and can be made again at any time, so it is taken away and published anew, under the same names, when there are
+more of them or the program is another one. Parts never change by that.
 """
 
 from __future__ import annotations
@@ -11,13 +12,15 @@ from typing import Any
 
 import pyarrow as pa
 
-from bilp.artifacts.artifact import content_key, find
+from bilp.artifacts.artifact import Artifact, content_key, find
 from bilp.artifacts.facts import StudyFacts, StudyPartFacts
+from bilp.artifacts.manifest_file import MANIFEST
 from bilp.artifacts.parquet import encode
-from bilp.artifacts.publication import publish, replace
+from bilp.artifacts.publication import publish
 from bilp.artifacts.report_places import FILE as REPORT
 from bilp.config.base import as_recorded
 from bilp.errors import MissingArtifact
+from bilp.results.unchanged import program
 from bilp.storage import objects
 from bilp.studies.definition import Study
 from bilp.studies.study_exports import as_csv, as_latex
@@ -50,8 +53,8 @@ def publish_study(progress: Progress) -> str:
     if not parts:
         raise MissingArtifact(f"nothing of study {progress.plan.study.name} is there yet: run it without --page")
     uri, key, text = study_uri(progress.root, progress.key), progress.key, study_text(progress.plan.study)
-    state = content_key("study_state", VERSION, parts=[part.artifact.stated(StudyPartFacts).asked for part in parts], text=text)
-    page = objects.join(uri, PAGE)
+    asked = [part.artifact.stated(StudyPartFacts).asked for part in parts]
+    state = content_key("study_state", VERSION, parts=asked, text=text, program=dict(program()))
     there = find(uri, KIND, key)
     if there is not None and there.stated(StudyFacts).state == state:
         return there.place(PAGE)
@@ -68,8 +71,16 @@ def publish_study(progress: Progress) -> str:
         "parents": {f"part {block.number}": artifact.uri for block, artifact in progress.parts()},
         "facts": {"name": progress.plan.study.name, "done": len(parts), "planned": len(progress.plan.blocks), "state": state},
     }
-    done = replace(there, files, **told) if there is not None else publish(uri, KIND, key, files, **told)
-    return done.place(PAGE) if done.manifest.files[PAGE].stored else page
+    if there is not None:
+        _take_away(there)
+    return publish(uri, KIND, key, files, **told).place(PAGE)
+
+
+def _take_away(former: Artifact) -> None:
+    """Remove what was published before; the manifest first, so that nothing half is taken for whole."""
+    objects.delete(objects.join(former.uri, MANIFEST))
+    for name in former.manifest.files:
+        objects.delete(former.place(name))
 
 
 def table_in(progress: Progress) -> Table:

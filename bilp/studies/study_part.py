@@ -11,6 +11,7 @@ from typing import Any
 
 import pyarrow as pa
 
+from bilp.artifacts import duration
 from bilp.artifacts.artifact import Artifact, content_key, find, open_artifact
 from bilp.artifacts.duration import SECONDS
 from bilp.artifacts.facts import EvaluationFacts, StudyPartFacts
@@ -95,8 +96,8 @@ class Part:
 
     @property
     def worked(self) -> float:
-        """Seconds from the beginning of the block to its publication; 0 where that is not known."""
-        return float(self.artifact.manifest.provenance.get(SECONDS) or 0.0)
+        """Seconds that the block took when it was computed."""
+        return self.artifact.stated(StudyPartFacts).worked
 
     @property
     def reports(self) -> list[str]:
@@ -166,10 +167,12 @@ def publish_part(
     told: dict[str, Any] = {
         "config": {"groups": [_recorded(group) for group in block.groups]},
         "parents": _parents(outcomes),
-        "facts": {"study": key, "cell": block.cell.title, "seed": block.seed, "asked": question},
     }
     there = find_part(root, key, block)
-    if there is not None and there.stated(StudyPartFacts).asked != question:
+    former = None if there is None else there.stated(StudyPartFacts)
+    worked = max(duration.told().get(SECONDS, 0.0), 0.0 if former is None else former.worked)
+    told["facts"] = {"study": key, "cell": block.cell.title, "seed": block.seed, "asked": question, "worked": worked}
+    if there is not None and former is not None and former.asked != question:
         return replace(there, files, **told)
     return publish(part_uri(root, key, block), KIND, own, files, **told)
 

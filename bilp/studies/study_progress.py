@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from bilp.artifacts.artifact import Artifact
-from bilp.artifacts.duration import SECONDS, timed
+from bilp.artifacts.duration import timed
 from bilp.artifacts.facts import StudyPartFacts
 from bilp.config import IngestConfig
 from bilp.config.base import as_recorded
@@ -87,7 +87,7 @@ class Progress:
                 yield block, artifact
 
     def _note(self, block: Block, artifact: Artifact, current: bool) -> None:
-        self.worked[block.number] = float(artifact.manifest.provenance.get(SECONDS) or 0.0)
+        self.worked[block.number] = artifact.stated(StudyPartFacts).worked
         if current:
             self.current.add(block.number)
 

@@ -57,12 +57,11 @@ def _sentence(table: Table, cell: Cell) -> str:
     entry = table.of(cell, table.plan.main, table.networks[0]) if table.networks else None
     if entry is None:
         return ""
-    title = title_of(table.plan, entry.arm)
-    parts = [f"{title} {percent(entry.accuracy.value)}"]
+    parts = [f"{title_of(table.plan, entry.arm)} reaches {percent(entry.accuracy.value)}"]
     for reference, found in entry.against.items():
         other = table.of(cell, reference, entry.network)
-        theirs = f", {percent(other.accuracy.value)}" if other is not None else ""
-        parts.append(f"{points(found.value)} to {title_of(table.plan, reference)}{theirs}: {judged(found)}")
+        theirs = f" {percent(other.accuracy.value)}" if other is not None else ""
+        parts.append(f"{title_of(table.plan, reference)}{theirs}, a difference of {points(found.value)}: {judged(found)}")
     lead = best(table, cell)
     if lead is not None:
         parts.append(found_words(lead))

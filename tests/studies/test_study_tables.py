@@ -54,8 +54,10 @@ def test_every_arm_of_every_cell_is_compared_in_pairs() -> None:
 
 def test_sentences_say_what_was_found_and_gained() -> None:
     first, second = (line.replace("\u00a0", " ") for line in sentences(table(tolerance=1)))
-    assert first.startswith("Clean: BiLP 80.5 % ± 0.2; +0.0 ± 0.2 points to Unpruned, 80.5 % ± 0.0: equal within the tolerance")
-    assert "+10.0 ± 0.2 points to Unpruned, 80.5 % ± 0.0: a gain beyond chance (p" in second
+    assert first.startswith(
+        "Clean: BiLP reaches 80.5 % ± 0.2; Unpruned 80.5 % ± 0.0, a difference of +0.0 ± 0.2 points: equal within the tolerance"
+    )
+    assert "Unpruned 80.5 % ± 0.0, a difference of +10.0 ± 0.2 points: a gain beyond chance (p" in second
     assert "of the 20 most suspicious images by" in second and "95 % have a wrong label (AUROC 0.990)" in second
 
 
