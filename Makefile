@@ -1,5 +1,5 @@
 # make install the environment .venv with the program bilp in it, and everything that it may need (some 6.6 GB)
-# make run     the whole pipeline on handwritten digits, installed first if need be (ARGS="--method dc" changes it)
+# make run     digits with right and with wrong labels side by side, installed first if need be (ARGS="--method dc" changes it)
 # make server  a Prefect server on 127.0.0.1:4200 with every deployment; state in .bilp/service
 # make worker  this machine's workers (ARGS="gpu" only those for GPU work), for that server or $PREFECT_API_URL
 # make test    the first tier of the tests: units, and a quick pipeline (docs/tests.md; ARGS are options of pytest)
@@ -37,10 +37,11 @@ install: .venv/.installed
 	@echo "Go on with: source .venv/bin/activate, then bilp --help"
 
 run: .venv/.installed
-	$(BIN)/bilp run --dataset digits $(ARGS)
+	$(BIN)/bilp study wrong-labels $(ARGS)
 	@echo
 	@echo "Open that page in a browser. Then, in this shell:"
 	@echo "  source .venv/bin/activate"
+	@echo "  bilp run --dataset digits                         # one pipeline, with a report that shows every image and decision"
 	@echo "  bilp run --dataset folder --ingest.uri photos/    # your own: photos/train/<class>/*.jpg, photos/test/<class>/*.jpg"
 	@echo "  bilp --help                                       # everything else"
 

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from bilp.api.evaluated import Evaluation, Report
     from bilp.api.ingested import Dataset
     from bilp.api.pruned import Scores, Selection
+    from bilp.api.studied import StudyResult, study
     from bilp.api.suspected import Suspects, suspects
     from bilp.api.whole import run
     from bilp.config import settings
@@ -32,6 +33,7 @@ _OFFERED = {
     **dict.fromkeys(("DistilledSet", "load_distilled"), "bilp.api.distilled"),
     **dict.fromkeys(("Evaluation", "Report"), "bilp.api.evaluated"),
     "runs": "bilp.results.data_frame",
+    **dict.fromkeys(("study", "StudyResult"), "bilp.api.studied"),
 }
 """Names, and the modules that hold them."""
 
@@ -43,6 +45,7 @@ __all__ = [
     "Report",
     "Scores",
     "Selection",
+    "StudyResult",
     "Suspects",
     "__version__",
     "critical",
@@ -56,6 +59,7 @@ __all__ = [
     "runs",
     "score",
     "settings",
+    "study",
     "suspects",
 ]
 

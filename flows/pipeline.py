@@ -16,6 +16,7 @@ if __name__ == "__main__":  # before Prefect is imported, which takes longer tha
 from bilp.config import PipelineConfig
 from bilp.config.arms import evaluation_of, needs_selection
 from bilp.preflight import check_choices, check_fit
+from bilp.studies.pipeline_outcome import Outcome
 from flows.distill import distill_arms
 from flows.evaluate import evaluate, robustness
 from flows.found_reselect import with_found_reselect
@@ -54,7 +55,12 @@ def pipeline(config: PipelineConfig = DIGITS, root: Root = None) -> str:
 
 
 def _through_all_stages(config: PipelineConfig, root: str) -> str:
-    """The stages in the order of `stages_of`, each with a line about its result in the log."""
+    """The stages in the order of `stages_of`; the URI of the page."""
+    return page_of(config, up_to_evaluation(config, root), root)
+
+
+def up_to_evaluation(config: PipelineConfig, root: str) -> Outcome:
+    """All stages but the last, each with a line about its result in the log."""
     run_progress.stage()
     dataset, record = dataset_and_record(config.ingest, root)
     tell(run_lines.tell_dataset, dataset)
@@ -72,10 +78,16 @@ def _through_all_stages(config: PipelineConfig, root: str) -> str:
     run_progress.stage()
     evaluations = evaluate(dataset, runs, config.ipc, evaluation_of(config), root, selection)
     tell(run_lines.tell_accuracies, evaluations)
-    scored = None
+    return Outcome(dataset, record, scores, selection, runs, evaluations, search=search, config=config)
+
+
+def page_of(config: PipelineConfig, done: Outcome, root: str) -> str:
+    """The URI of the page about what was computed."""
+    config, scored = done.config or config, None
     if config.evaluate.robustness:
         run_progress.stage()
-        scored = robustness(dataset, runs, config.ipc, config.evaluate, root)
+        scored = robustness(done.dataset, dict(done.runs), config.ipc, config.evaluate, root)
     run_progress.stage()
-    suspicious = suspects_of_run(dataset, record, scores, selection, runs, root)
-    return report(config, dataset, scores, selection, runs, evaluations, root, scored, record, suspicious, search)
+    uris = (done.dataset, done.scores, done.selection, dict(done.runs), list(done.evaluations))
+    suspicious = suspects_of_run(done.dataset, done.record, done.scores, done.selection, dict(done.runs), root)
+    return report(config, *uris, root, scored, done.record, suspicious, done.search)

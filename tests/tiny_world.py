@@ -53,6 +53,11 @@ from bilp.scoring.trial import score_trial
 from bilp.search.candidates import plan
 from bilp.search.found import Tried, key_of, publish_search
 from bilp.storage.verification import digest
+from bilp.studies.definition import study_of
+from bilp.studies.pipeline_outcome import Outcome
+from bilp.studies.study_artifact import publish_study
+from bilp.studies.study_plan import planned
+from bilp.studies.study_progress import Progress
 from bilp.suspects.stage import find_suspects
 
 NARROW = NetworkConfig(width=2, depth=1)
@@ -138,6 +143,7 @@ def make_world(root: str) -> World:
         "evaluation of real images": baselines[1],
         "robustness": robust,
         "report": page.rpartition("/")[0],
+        **study(root, record, dataset, scores, selection, runs["dm"], evaluation),
         "reproduction": publish_reproduction(recipe, PipelineConfig(recipe=recipe), [evaluation], "cpu", root),
         "search": searched(dataset, root),
         "critical": critical_shares(dataset, evaluation, root),
@@ -162,6 +168,16 @@ def critical_shares(dataset_uri: str, evaluation_uri: str, root: str) -> str:
     intervals, samples = dict.fromkeys((1.0, *measured.shares), (0.5, 0.125)), dict.fromkeys((1.0, *measured.shares), 700)
     rows = [Measured("random", outcome, tests, intervals, samples)]
     return publish_critical(root, key_of_shares(measured, dataset.fingerprint), measured, rows, dataset, [evaluation_uri])
+
+
+def study(root: str, *made: Any) -> dict[str, str]:
+    """A study of one block whose pipeline published what was made before, and its part."""
+    record, dataset, scores, selection, run, evaluation = made
+    outcome = Outcome(dataset, record, scores, selection, {"unpruned": [run]}, [evaluation])
+    plan = planned(study_of({"name": "tiny", "settings": {"dataset": "digits"}, "arms": {"unpruned": {}}, "seeds": 1}, "study"), "study")
+    progress = Progress(plan, root)
+    part = progress.compute(plan.blocks[0], lambda group: outcome)
+    return {"study": publish_study(progress).rpartition("/")[0], "study_part": part.uri}
 
 
 def go_through(run: str, method: str) -> str:

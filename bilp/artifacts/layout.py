@@ -26,6 +26,7 @@ PLACES = (
     rf"runs/{_KEY}(/synthetic|/shards/{_NUMBER}|(/shards/{_NUMBER})?{_ROUND})",
     rf"imported/{_KEY}/synthetic",
     rf"trainings/{_KEY}/[^/]+",
+    rf"studies/{_KEY}(/parts/{_NUMBER})?",
     rf"({_KEYED})/{_KEY}",
 )
 # The root is as short as it can be: what is called like one of these inside of a place does not count.

@@ -18,7 +18,7 @@ DAY = 86400.0
 """Seconds for which everything stays that was written or used."""
 LEASE_SILENCE = 3600.0
 """Seconds after its last sign of life for which a lease that nobody released keeps what it stands for, however short the age asked for."""
-ROOTS = ("report", "reproduction", "critical")
+ROOTS = ("report", "reproduction", "critical", "study", "study_part")
 """Kinds that stay, with all that they are made from; imported sets do as well."""
 
 

@@ -21,13 +21,15 @@ _SPLIT = "(train|test)"
 _TABLES = (
     f"{_SPLIT}|evaluation|accuracy|confusion|course|robustness|reproduction|selection|experts|duplicates"
     "|truth|corrections|summary|losses|scores|ite|epochs|probabilities|own|suspects|growth|candidates|shares|runs"
+    "|rows|seconds|detection"
 )
 _TENSORS = r"teacher|network|synthetic|checkpoint|pruner|whitening|epoch-\d{4,}"
 _MARK = r"(\.[0-9a-f]{8,64})?"  # see `bilp.artifacts.publication`
 # Of interrupted publications nothing but the names tells whose they are.
 _PUBLISHED = re.compile(
     rf"({_TABLES}){_MARK}\.parquet|{_SPLIT}-\d{{5,}}{_MARK}\.arrow|({_TENSORS}){_MARK}\.safetensors"
-    rf"|(ledger|reproduction){_MARK}\.json|(report|suspects){_MARK}\.html|(grid|worst){_MARK}\.png|(suspects|corrections|shares){_MARK}\.csv"
+    rf"|(ledger|reproduction){_MARK}\.json|(report|suspects|study){_MARK}\.html|study{_MARK}\.yaml|table{_MARK}\.(csv|tex)"
+    rf"|(grid|worst){_MARK}\.png|(suspects|corrections|shares){_MARK}\.csv"
 )
 _FOLDERS = {place.parts[0] for place in PLACES} | {LEASES.rstrip("/")}
 _AT_THE_TOP = re.compile(rf"\.{{1,2}}(probe-|clock-|{re.escape(JOURNAL)}\.).+\.tmp")

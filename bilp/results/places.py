@@ -74,6 +74,8 @@ PLACES = (
     Place("reselect", "runs/KEY/rounds/NUMBER/reselect"),
     Place("reselect", "runs/KEY/shards/NUMBER/rounds/NUMBER/reselect"),
     Place(TRAININGS, "trainings/KEY"),
+    Place("study", "studies/KEY"),
+    Place("study_part", "studies/KEY/parts/NUMBER"),
 )
 KEYED = tuple(place for place in PLACES if place.keyed)
 

@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 
 from bilp.artifacts import layout, signing
 from bilp.artifacts.artifact import Artifact, find, open_artifact
-from bilp.artifacts.facts import ReportFacts
+from bilp.artifacts.facts import ReportFacts, StudyFacts
 from bilp.artifacts.manifest_file import MANIFEST
 from bilp.artifacts.report_places import KIND, REPORTS
 from bilp.artifacts.run_layout import RECORD, SYNTHETIC
@@ -25,13 +25,15 @@ from bilp.storage import objects, strict_json
 from bilp.storage.objects import Uri, as_uri
 
 RUNS = "runs"
+STUDIES, STUDY, STUDY_PART = "studies", "study", "study_part"
+"""Folder of studies, and kinds of what lies there (`bilp.studies`)."""
 
 T = TypeVar("T")
 U = TypeVar("U")
 
 
 def results(root: Uri | None = None) -> list[Result]:
-    """Reports, the newest first, then the distillations that none of them shows, in the order of their keys.
+    """Reports, the newest first, studies, then the distillations that none of them shows, in the order of their keys.
 
     Of several pages of the same settings and artifacts, the newest counts alone. What cannot be read is a row that says so. Raises
     MissingArtifact if nothing at all lies at the root.
@@ -50,8 +52,12 @@ def results(root: Uri | None = None) -> list[Result]:
     for result, artifact in sorted(read, key=lambda each: (each[0].created, each[0].key), reverse=True):
         newest.setdefault(_subject(result, artifact), result)
         shown |= _runs_of(artifact)
+    studies = _keys(root, STUDIES)
+    for artifact in _parts(root, studies):
+        shown |= _runs_of(artifact)
+    listed = [each for each in _each(lambda key: _study(objects.join(root, STUDIES, key), key), studies, root) if each is not None]
     unfinished = _each(lambda key: _run(objects.join(root, RUNS, key), key), [key for key in runs if key not in shown], root)
-    return [*newest.values(), *unfinished]
+    return [*newest.values(), *listed, *unfinished]
 
 
 def result_at(found: Found) -> Result:
@@ -90,6 +96,36 @@ def _report(uri: str, key: str) -> tuple[Result, Artifact | None]:
     except BilpError as error:
         return _broken(KIND, uri, key, error), None
     return Result(KIND, key, uri, "being written"), None  # published since
+
+
+def _study(uri: str, key: str) -> Result | None:
+    """A study that has a page; None for one that has none yet."""
+    try:
+        artifact = find(uri, STUDY, key)
+        if artifact is None:
+            return None
+        facts, size = artifact.stated(StudyFacts), sum(entry.size for entry in artifact.manifest.files.values())
+    except BilpError as error:
+        return _broken(STUDY, uri, key, error)
+    status = f"study {facts.name}, {facts.done} of {facts.planned} blocks"
+    return Result(STUDY, key, uri, status, artifact.manifest.created_at, size=size)
+
+
+def _parts(root: str, studies: Sequence[str]) -> list[Artifact]:
+    """What came of the blocks of all studies; what cannot be read is passed over: it shows no run."""
+    places = [
+        objects.join(root, STUDIES, key, "parts", number)
+        for key in studies
+        for number in objects.children(objects.join(root, STUDIES, key, "parts"))
+    ]
+
+    def read(uri: str) -> Artifact | None:
+        try:
+            return find(uri, STUDY_PART)
+        except BilpError:
+            return None
+
+    return [artifact for artifact in _each(read, places, root) if artifact is not None]
 
 
 def _run(uri: str, key: str) -> Result:

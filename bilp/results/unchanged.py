@@ -93,7 +93,7 @@ def question(config: PipelineConfig, root: str, variables: Mapping[str, str]) ->
         "root": root,
         "source": [source, signature],
         "keys": [key.hex() for key in keys],
-        "program": _program(),
+        "program": program(),
         "environment": dict(_environment(variables)),
     }
     return Question(digest(json.dumps(given, sort_keys=True).encode()), root, source, dict(variables))
@@ -159,7 +159,7 @@ def _environment(variables: Mapping[str, str]) -> Iterator[tuple[str, str]]:
 
 
 @cache
-def _program() -> Mapping[str, Any]:
+def program() -> Mapping[str, Any]:
     """The code that runs: a digest of this package's own, versions of what it computes with."""
     hashed = hashlib.sha256()
     for name, content in _code():

@@ -1,6 +1,7 @@
 """bilp open 3f2a
 
-Open a report in the browser; one that lies on S3 is copied to the cache first. Where there is no browser, its path is printed.
+Open a report, or the page of a study, in the browser; one that lies on S3 is copied to the cache first. Where there is no browser, its
+path is printed.
 """
 
 from __future__ import annotations
@@ -16,12 +17,14 @@ from bilp.storage import copies
 from flows import program
 
 NAME = "bilp open"
+PAGES = {KIND: FILE, "study": "study.html"}
+"""The page of each kind that has one."""
 
 
 def main(arguments: Sequence[str]) -> None:
     """Open what `arguments` name."""
     parser = program.Parser(prog=NAME, description=program.described(__doc__)[1], allow_abbrev=False)
-    parser.add_argument("key", metavar="KEY", help="key of a report, the first digits of it, a path or a URI")
+    parser.add_argument("key", metavar="KEY", help="key of a report or a study, the first digits of it, a path or a URI")
     parser.add_argument("--storage", metavar="URI", help="storage root (default: $BILP_STORAGE, or bilp-storage)")
     parser.add_argument("--path", action="store_true", help="print the path and open nothing")
     typed = parser.typed(arguments)
@@ -36,7 +39,8 @@ def main(arguments: Sequence[str]) -> None:
 
 def local_page(key: str, storage: str | None) -> Path:
     """The report as a local file that a browser takes for a page. Raises as `find`, and DamagedArtifact for another content."""
-    page = open_artifact(find(key, storage, (KIND,)).uri, KIND).local(FILE)
+    found = find(key, storage, tuple(PAGES))
+    page = open_artifact(found.uri, found.kind).local(PAGES[found.kind])
     return page if page.suffix == ".html" else copies.named(page, ".html")
 
 

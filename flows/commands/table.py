@@ -41,6 +41,7 @@ COMMANDS = Registry(
     (
         Command("run", "run", "flows.commands.run", "the whole pipeline: real images in, a page with accuracies and pictures out"),
         Command("sweep", "run", "flows.commands.sweep", "the pipeline for every combination of the values of some settings"),
+        Command("study", "run", "flows.commands.study", "named arms in a grid of settings with paired seeds, and a page with tests"),
         Command("reproduce", "run", "flows.reproduce", "a published cell, or a part of it, and the distance to the published value"),
         Command("critical", "run", "flows.critical", "how much of the data is enough: the smallest share that is as good as all of it"),
         Command("explain", "run", "flows.commands.explain", "every setting of a run and where its value came from; nothing is run"),

@@ -230,6 +230,10 @@ NO_STAGES = {
     "arrivals": "names the page about what is new in a version, which may be written anew at any time",
     "comparison": "names the page that puts these reports side by side, which is written anew each time",
     "trainings": "checksum of the trainings kept in one file",
+    "study": "names a study by the settings of its cells and arms; what it shows are results with keys of their own",
+    "study_part": "names a block of a study likewise: the settings of its pipelines, whose results have keys of their own",
+    "study_question": "digest of what a block was computed from, source and program included: whether it is asked for again",
+    "study_state": "digest of what the page of a study was made of, by which it is written anew",
     "unit": "names a unit of work to the Prefect server, within one storage: its arguments are URIs",
 }
 

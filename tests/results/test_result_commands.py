@@ -105,7 +105,7 @@ def test_a_report_is_opened_as_a_local_page(storage: str, monkeypatch: pytest.Mo
         (show, ["a?"], "is no key"),
         (compare, ["ab", "ab"], "two different reports"),
         (compare, ["ab"], "two different reports"),
-        (open_command, ["ff"], "no report in"),
+        (open_command, ["ff"], "no report or study in"),
         (ls, ["--storage", "/nowhere/at/all"], "nothing lies at /nowhere/at/all"),
         (ls, ["--sort", "color"], "invalid choice"),
     ],

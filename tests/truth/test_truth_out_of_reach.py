@@ -10,6 +10,7 @@ MAY_KNOW = (
     "bilp.suspects",
     "bilp.report",
     "bilp.results",
+    "bilp.studies",
     "bilp.api",
     "bilp.maintenance",
     "tasks",

@@ -35,6 +35,8 @@ from bilp.artifacts.facts.scores import SelectionFacts as SelectionFacts
 from bilp.artifacts.facts.scores import SummaryFacts as SummaryFacts
 from bilp.artifacts.facts.scores import SuspectsFacts as SuspectsFacts
 from bilp.artifacts.facts.scores import TrialFacts as TrialFacts
+from bilp.artifacts.facts.studies import StudyFacts as StudyFacts
+from bilp.artifacts.facts.studies import StudyPartFacts as StudyPartFacts
 from bilp.artifacts.facts.trying import CriticalFacts as CriticalFacts
 from bilp.artifacts.facts.trying import SearchFacts as SearchFacts
 
@@ -62,6 +64,8 @@ FACTS: Mapping[str, type[Facts]] = {
     "reproduction": ReproductionFacts,
     "search": SearchFacts,
     "critical": CriticalFacts,
+    "study": StudyFacts,
+    "study_part": StudyPartFacts,
 }
 """The model of every kind that the stages publish."""
 

@@ -1,0 +1,124 @@
+"""What a study says in words: cells of tables, marks, and the sentences at the top of its page."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+
+from bilp.config.criteria import CRITERIA
+from bilp.config.reselect import RESELECT_SCORES
+from bilp.report.comparison import percent, points
+from bilp.report.wording import ARMS, ArmWords, arm_words, count, share
+from bilp.studies.statistics import Comparison
+from bilp.studies.study_plan import Cell, Plan
+from bilp.studies.study_table import Detected, Entry, Table
+
+SIGNIFICANT, EQUAL = "*", "≈"
+"""Marks of a difference that remains beyond chance, and of one that is shown to lie within the tolerance."""
+NOTHING = "–"
+
+
+def words_of(plan: Plan, arm: str) -> ArmWords:
+    """Title, meaning and color class of an arm of a study: those of the pipeline's arm or baseline that it is."""
+    entry = plan.study.arms[arm]
+    own = arm_words(entry.baseline or plan.first[arm].arms[0])
+    return ArmWords(plan.title(arm) if entry.title else own.title if arm in ARMS else arm, own.meaning, own.css)
+
+
+def title_of(plan: Plan, arm: str) -> str:
+    """What tables call an arm."""
+    return words_of(plan, arm).title
+
+
+def marked(found: Comparison) -> str:
+    """'+2.1 ± 0.8 *'."""
+    mark = SIGNIFICANT if found.significant else EQUAL if found.equivalent else ""
+    return f"{points(found.value).removesuffix(' points')}{f' {mark}' if mark else ''}"
+
+
+def judged(found: Comparison) -> str:
+    """What a comparison allows to say, in words."""
+    if math.isnan(found.p):
+        return "one seed: not tested"
+    chance = f"p = {found.adjusted:.2g}" if found.adjusted >= 0.001 else "p < 0.001"
+    if found.significant:
+        return f"a {'gain' if found.value.mean > 0 else 'loss'} beyond chance ({chance})"
+    if found.equivalent:
+        return "equal within the tolerance"
+    return f"no difference beyond chance ({chance})"
+
+
+def sentences(table: Table) -> list[str]:
+    """What came out: a sentence for each cell, of the main arm on the first network."""
+    return [told for cell in table.plan.cells if (told := _sentence(table, cell))]
+
+
+def _sentence(table: Table, cell: Cell) -> str:
+    entry = table.of(cell, table.plan.main, table.networks[0]) if table.networks else None
+    if entry is None:
+        return ""
+    parts = [f"{title_of(table.plan, entry.arm)} reaches {percent(entry.accuracy.value)}"]
+    for reference, found in entry.against.items():
+        other = table.of(cell, reference, entry.network)
+        theirs = f" {percent(other.accuracy.value)}" if other is not None else ""
+        parts.append(f"{title_of(table.plan, reference)}{theirs}, a difference of {points(found.value)}: {judged(found)}")
+    lead = best(table, cell)
+    if lead is not None:
+        parts.append(found_words(lead))
+    return f"{cell.title[:1].upper()}{cell.title[1:]}: {'; '.join(parts)}."
+
+
+def best(table: Table, cell: Cell) -> Detected | None:
+    """What the selection of a cell was made by; without a selection the score with the largest AUROC."""
+    found = [each for each in table.detected if each.cell.number == cell.number and not each.arm]
+    selected = [each for each in found if not math.isnan(each.kept)]
+    return next(iter(selected), None) or max(found, key=lambda each: each.auroc[0], default=None)
+
+
+def found_words(found: Detected) -> str:
+    """'of the 288 images with the highest loss, 98 % have a wrong label (AUROC 0.998)'."""
+    what = score_title(found.score)
+    text = f"of the {found.wrong:,.0f} most suspicious images by {what}, {share(found.precision[0])} have a wrong label"
+    return f"{text} (AUROC {found.auroc[0]:.3f})"
+
+
+def score_title(score: str) -> str:
+    """A criterion of static pruning or a score of reselection, as the report calls it."""
+    if score in CRITERIA:
+        return CRITERIA[score].title
+    return RESELECT_SCORES[score].noun if score in RESELECT_SCORES else score
+
+
+def status(table: Table) -> str:
+    """'All 2 cells have 5 seeds.' or what is missing."""
+    study, done = table.plan.study, table.done
+    cells = count(len(table.plan.cells), "cell")
+    if table.complete:
+        return f"{cells}, {count(study.seeds, 'seed')} each: complete."
+    there, wanted = sum(done.values()), len(table.plan.blocks)
+    return f"Not complete: {there} of {count(wanted, 'block')} (a cell with a seed) are there; cells say how many seeds they have."
+
+
+def notes(table: Table) -> Iterator[str]:
+    """How to read the tables."""
+    study = table.plan.study
+    anew = ", ".join(study.new_per_seed) or "nothing"
+    yield (
+        f"Drawn anew with each seed: {anew}. All arms of a cell meet the same seeds. Intervals are 95 % by Student's t over the means of "
+        "the seeds, which covers distillations and trainings; where a cell has one seed, over its trainings."
+    )
+    if table.plan.references:
+        names = ", ".join(title_of(table.plan, reference) for reference in table.plan.references)
+        family = max((sum(reference in entry.against for entry in table.entries) for reference in table.plan.references), default=0)
+        yield (
+            f"Differences are in percentage points, paired by seed, to {names}. {SIGNIFICANT} marks p < 0.05 of the paired t test after "
+            f"Holm's correction for {count(family, 'comparison')}."
+        )
+    if study.tolerance is not None:
+        yield f"{EQUAL} marks what two one-sided tests at 5 % show to be equal within ± {study.tolerance:g} points."
+
+
+def shown_accuracy(entry: Entry, planned: int) -> str:
+    """'90.1 % ± 0.8', with the number of seeds where some are missing."""
+    missing = f" ({entry.accuracy.seeds} of {planned})" if entry.accuracy.seeds < planned else ""
+    return percent(entry.accuracy.value) + missing

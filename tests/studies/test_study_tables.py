@@ -1,0 +1,107 @@
+"""Tables of a study: what is computed of rows, how incomplete cells are marked, and that no name is taken for anything but text."""
+
+from __future__ import annotations
+
+import csv
+import io
+import math
+import re
+
+import pytest
+from study_parts import Told, plan_of, row
+
+from bilp.studies.study_exports import as_csv, as_latex, as_records
+from bilp.studies.study_page import study_page
+from bilp.studies.study_plan import Plan
+from bilp.studies.study_table import Table, table_of
+from bilp.studies.study_words import sentences
+
+ACCURACY = {"random": 0.6, "unpruned": 0.8, "static": 0.8, "bilp": 0.8}
+
+
+def parts(plan: Plan, blocks: int) -> list[Told]:
+    """Of the first blocks: bilp gains 10 points where labels are wrong, and nothing but a trifle elsewhere."""
+    found = []
+    for block in plan.blocks[:blocks]:
+        rows = []
+        for arm in plan.study.arms:
+            gain = 0.1 if (arm, block.cell.title) == ("bilp", "20 % wrong") else 0.0
+            trifle = 0.001 * (block.seed - 1) * (arm == "bilp")
+            rows += [row(block.cell.title, block.seed, arm, k, ACCURACY[arm] + gain + trifle + 0.01 * k) for k in (1, 0)]
+        score = {"score": "loss_init", "arm": "", "samples": 100, "wrong": 20, "auroc": 0.99, "auprc": 0.9, "precision": 0.95}
+        told = [{"cell": block.cell.title, "seed": block.seed, **score, "kept": 70, "wrong_kept": 1}] if block.cell.number else []
+        found.append(Told(rows, [{"cell": block.cell.title, "arm": "bilp", "stage": "distill", "seconds": 2.0}], told))
+    return found
+
+
+def table(blocks: int = 6, **changes: object) -> Table:
+    plan = plan_of(**changes)
+    return table_of(plan, parts(plan, blocks))  # type: ignore[arg-type]
+
+
+def test_every_arm_of_every_cell_is_compared_in_pairs() -> None:
+    found = table(tolerance=1)
+    clean, wrong = found.plan.cells
+    gain = found.of(wrong, "bilp", "convnet")
+    assert gain is not None and gain.against["unpruned"].value.mean == pytest.approx(0.1) and gain.against["unpruned"].significant
+    nothing = found.of(clean, "bilp", "convnet")
+    assert nothing is not None and not nothing.against["unpruned"].significant and nothing.against["unpruned"].equivalent
+    reference = found.of(clean, "unpruned", "convnet")
+    assert reference is not None and not reference.against and reference.accuracy.trainings == 6
+    assert gain.seconds == 2.0 and math.isnan(reference.seconds)
+    assert found.complete and len(found.entries) == 8
+
+
+def test_sentences_say_what_was_found_and_gained() -> None:
+    first, second = (line.replace("\u00a0", " ") for line in sentences(table(tolerance=1)))
+    assert first.startswith(
+        "Clean: BiLP reaches 80.5 % ± 0.2; Unpruned 80.5 % ± 0.0, a difference of +0.0 ± 0.2 points: equal within the tolerance"
+    )
+    assert "Unpruned 80.5 % ± 0.0, a difference of +10.0 ± 0.2 points: a gain beyond chance (p" in second
+    assert "of the 20 most suspicious images by" in second and "95 % have a wrong label (AUROC 0.990)" in second
+
+
+def test_cells_that_lack_seeds_say_so() -> None:
+    found = table(3)
+    assert not found.complete and dict(found.done) == {0: 2, 1: 1}
+    page = study_page(found, "0" * 16, "name: x\n", []).decode()
+    assert "Not complete: 3 of 6 blocks" in page and "clean (2 of 3 seeds)" in page and "20 % wrong (1 of 3 seeds)" in page
+    assert "one seed: not tested" in page
+    assert "not complete" in as_latex(found)
+
+
+def test_the_page_holds_tables_detection_files_and_the_study_and_equal_parts_give_equal_bytes() -> None:
+    page = study_page(table(), "0" * 16, "name: <b>\nseeds: 3\n", [("clean, seed 0", "../../reports/1/report.html")])
+    text = page.decode()
+    assert text.startswith("<!DOCTYPE html>") and "Random &lt;real&gt;" in text and "<real>" not in text.replace("&lt;real&gt;", "")
+    assert "name: &lt;b&gt;\nseeds: 3" in text and 'href="../../reports/1/report.html"' in text
+    assert re.search(r"0\.990 ± 0\.000", text) and "95\u00a0%" in text
+    assert "after Holm&#39;s correction for 6 comparisons" in text
+    assert study_page(table(), "0" * 16, "name: <b>\nseeds: 3\n", [("clean, seed 0", "../../reports/1/report.html")]) == page
+
+
+def test_csv_has_every_number_and_no_formula() -> None:
+    found = table(arms={"unpruned": {"title": "=1+1"}, "static": {}, "bilp": {}, "random": {"baseline": "random"}})
+    rows = list(csv.DictReader(io.StringIO(as_csv(found))))
+    assert len(rows) == 8 and rows[0]["title"].startswith("'=1+1")
+    gain = next(line for line in rows if (line["cell"], line["arm"]) == ("20 % wrong", "bilp"))
+    assert float(gain["difference_to_unpruned"]) == pytest.approx(10) and float(gain["p_holm_to_unpruned"]) < 0.05
+    assert rows[0]["difference_to_unpruned"] == "" and gain["equivalent_to_unpruned"] == ""
+    assert as_records(found)[0]["accuracy"] == pytest.approx(80.5)
+
+
+def test_latex_is_booktabs_with_escaped_names() -> None:
+    text = as_latex(table(title="50 % & more"))
+    assert r"\toprule" in text and r"50 \% \& more: test accuracy" in text and r"20 \% wrong" in text
+    assert r"BiLP & $80.5 \pm 0.2$ & $90.5 \pm 0.2$ \\" in text
+    assert r"\quad to Unpruned & $+0.0 \pm 0.2$ & $+10.0 \pm 0.2^*$ \\" in text
+    assert text.count("{") == text.count("}")
+
+
+def test_several_networks_have_a_table_each() -> None:
+    plan = plan_of(grid={}, seeds=2)
+    rows = [row("as given", seed, arm, 0, 0.5, network) for seed in (0, 1) for arm in plan.study.arms for network in ("convnet", "mlp")]
+    found = table_of(plan, [Told(rows)])  # type: ignore[list-item]
+    assert found.networks == ("convnet", "mlp")
+    page = study_page(found, "0" * 16, "", []).decode()
+    assert page.count("paired differences in points, on ") == 2 and r"\multicolumn{2}{l}{mlp}" in as_latex(found)
