@@ -434,8 +434,8 @@ def report(
 
     began = datetime.now(UTC)
     shown = [*evaluation_uris, *([robustness_uri] if robustness_uri else [])]
-    besides = {"record_uri": record_uri, "suspects_uri": suspects_uri, "search_uri": search_uri}
-    uri = report(config, dataset_uri, scores_uri, selection_uri, runs, shown, root, **besides)
+    uris = (dataset_uri, scores_uri, selection_uri, runs, shown, root)
+    uri = report(config, *uris, record_uri=record_uri, suspects_uri=suspects_uri, search_uri=search_uri)
     created = published_at(uri.rpartition("/")[0])
     if created is not None and datetime.fromisoformat(created) >= began.replace(microsecond=0):
         refresh_index(root)

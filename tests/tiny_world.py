@@ -56,7 +56,7 @@ from bilp.storage.verification import digest
 from bilp.studies.definition import study_of
 from bilp.studies.pipeline_outcome import Outcome
 from bilp.studies.study_artifact import publish_study
-from bilp.studies.study_plan import planned
+from bilp.studies.study_plan import planned as study_plan
 from bilp.studies.study_progress import Progress
 from bilp.suspects.stage import find_suspects
 
@@ -174,7 +174,7 @@ def study(root: str, *made: Any) -> dict[str, str]:
     """A study of one block whose pipeline published what was made before, and its part."""
     record, dataset, scores, selection, run, evaluation = made
     outcome = Outcome(dataset, record, scores, selection, {"unpruned": [run]}, [evaluation])
-    plan = planned(study_of({"name": "tiny", "settings": {"dataset": "digits"}, "arms": {"unpruned": {}}, "seeds": 1}, "study"), "study")
+    plan = study_plan(study_of({"name": "tiny", "settings": {"dataset": "digits"}, "arms": {"unpruned": {}}, "seeds": 1}, "study"), "study")
     progress = Progress(plan, root)
     part = progress.compute(plan.blocks[0], lambda group: outcome)
     return {"study": publish_study(progress).rpartition("/")[0], "study_part": part.uri}

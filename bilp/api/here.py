@@ -8,7 +8,8 @@ from bilp.api import composition
 from bilp.api.workspace import Place
 from bilp.artifacts.run_layout import synthetic_uri
 from bilp.config import EvaluateConfig, PipelineConfig, ScoreConfig
-from bilp.config.arms import PlannedRun
+from bilp.config.arm_entries import ALL_SAMPLES
+from bilp.config.arms import Chosen, PlannedRun
 from bilp.preflight import check_fit
 from bilp.search import halving
 from bilp.search.answer import answered, tentative
@@ -32,7 +33,7 @@ class Here:
         """One after the other."""
         runs = []
         for each in wanted:
-            planned = PlannedRun("static", each.number, each.selection is not None, each.distill, each.reselect)
+            planned = PlannedRun(each.arm, each.number, Chosen(ALL_SAMPLES), each.distill, each.reselect)
             runs.append(composition.distilled(planned, self.config, each.dataset, each.selection, self.at))
         return runs
 

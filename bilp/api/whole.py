@@ -87,8 +87,8 @@ def _reported(config: PipelineConfig, data: Dataset, given: Given, at: Place, se
         shown.append(composition.scores_of_robustness(data.uri, runs, config.ipc, config.evaluate, at))
     chosen, scored = (None if found is None else found.uri for found in (selection, scores))
     suspicious = composition.suspects_of_run(data.uri, data.record_uri, scored, chosen, runs, at)
-    besides = {"record_uri": data.record_uri, "suspects_uri": suspicious, "search_uri": search}
-    page = report(config, data.uri, scored, chosen, runs, shown, data.root, **besides)
+    sources = (data.uri, scored, chosen, runs, shown, data.root)
+    page = report(config, *sources, record_uri=data.record_uri, suspects_uri=suspicious, search_uri=search)
     sets = [
         load_distilled(one).made_of(Made(data, selection if ARMS[arm].choice.static else None, arm, given))
         for arm, of_arm in runs.items()
