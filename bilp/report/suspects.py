@@ -89,7 +89,7 @@ def _row(row: Mapping[str, Any], dataset: Dataset) -> SuspectRow:
 
 
 def _quality(each: ScoreQuality, samples: int) -> QualityRow:
-    title = LABEL_SCORES[each.score].title if each.score in LABEL_SCORES else f"{each.score} on the synthetic images"
+    title = LABEL_SCORES[each.score].title if each.score in LABEL_SCORES else f"{each.score.replace('_', ' ')} on the synthetic images"
     some = "" if each.samples == samples else f", of the {each.samples:,} images that have it"
     values = (f"{value:.3f}" for value in (each.auroc, each.auprc, each.precision_at_errors))
     return QualityRow(f"{title[0].upper()}{title[1:]}{some}", *values)

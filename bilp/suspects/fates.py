@@ -11,6 +11,7 @@ import torch
 
 from bilp.artifacts.artifact import Artifact, find
 from bilp.artifacts.run_layout import RESELECT, reselect_uri
+from bilp.config.reselect import RESELECT_SCORES
 from bilp.distill.round_files import round_effects
 from bilp.distill.run import open_run
 from bilp.pruning.prune import kept_samples
@@ -25,6 +26,7 @@ class Fates:
 
     kept_by_score: Column = None
     effect: Column = None
+    signed_effect: Column = None
     rounds_dropped: Column = None
     rounds_measured: Column = None
 
@@ -57,4 +59,8 @@ def fates(selection: Artifact | None, run_uri: str | None, labels: torch.Tensor)
     unknown = measured == 0
     if unknown.all():
         return Fates(kept)
-    return Fates(kept, *(np.ma.array(values, mask=unknown) for values in (effect, dropped, measured)))
+    effect, dropped, measured = (np.ma.array(values, mask=unknown) for values in (effect, dropped, measured))
+    score = RESELECT_SCORES[open_run(run_uri).reselect.score]
+    signed = getattr(score, "signed", False)
+    norm = score.substitute is None and not signed  # what stands in for the effect in a comparison is none
+    return Fates(kept, effect if norm else None, effect if signed else None, dropped, measured)

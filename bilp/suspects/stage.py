@@ -205,5 +205,5 @@ def _known(inputs: _Inputs, config: SuspectsConfig, progress: Progress) -> tuple
     }
     truth = None if inputs.record_uri is None else open_truth(inputs.record_uri)
     if truth is not None:
-        facts |= {"errors": truth.errors, "quality": quality(evidence, fate.effect, truth.wrong)}
+        facts |= {"errors": truth.errors, "quality": quality(evidence, fate, truth.wrong)}
     return Known(fate, neighbors, reviewed_samples(dataset), config.near), evidence, facts

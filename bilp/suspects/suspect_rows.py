@@ -65,7 +65,6 @@ def rows_of(dataset: Dataset, evidence: Evidence, ranking: Ranking, known: Known
         **evidence.statistics,
         "margin_rank_in_class": rank_in_class(evidence.statistics["aum"], evidence.labels),
         **vars(known.fates),
-        "signed_effect": None,
         **_duplicates(index["sha256"], known),
     }
     return pa.table({name: _array(columns[name], SUSPECTS.field(name).type, samples) for name in SUSPECTS.names}, schema=SUSPECTS)

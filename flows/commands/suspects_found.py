@@ -89,7 +89,7 @@ def _duplicates(facts: SuspectsFacts) -> str:
 
 
 def _title(score: str) -> str:
-    return LABEL_SCORES[score].title if score in LABEL_SCORES else score
+    return LABEL_SCORES[score].title if score in LABEL_SCORES else score.replace("_", " ")
 
 
 def _cell(text: str) -> str:
