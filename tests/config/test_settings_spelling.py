@@ -30,6 +30,8 @@ READ: list[tuple[str, Any, dict[str, Any]]] = [
     ("distill.decode.factor", 3, {"method": "dream", "dataset": "svhn", "ipc": 2}),
     ("ingest.resolution", 64, {"method": "idc", "dataset": "cifar10"}),
     ("prune.criterion", "grand", {}),
+    ("prune.rule", "strata", {"keep": 0.1}),
+    ("prune.drop", "both", {"ipc": 7, "prune": {"per_class": False}}),
     ("prune.per_class", False, {"ipc": 7}),
     ("prune.per_class", True, {"ipc": 7}),
     ("prune.band", [0.1, 0.6], {"prune": {"per_class": False}}),
