@@ -135,14 +135,21 @@ def _detected(cells: Mapping[str, Cell], parts: Sequence[Part]) -> Iterable[Dete
             len(rows),
             fmean(row["wrong"] for row in rows),
             fmean(row["samples"] for row in rows),
-            interval([row["auroc"] for row in rows]),
-            interval([row["precision"] for row in rows]),
-            fmean(row["auprc"] for row in rows),
+            _interval([row["auroc"] for row in rows]),
+            _interval([row["precision"] for row in rows]),
+            _mean([row["auprc"] for row in rows]),
             _mean([1 - row["wrong_kept"] / row["wrong"] for row in selected]),
             _mean([row["kept"] / row["samples"] for row in selected]),
             _mean([row["wrong_kept"] / row["kept"] for row in selected]),
         )
 
 
+def _interval(values: Sequence[float]) -> tuple[float, float]:
+    """Of those that are known: where no wrong label is among what was measured, nothing can be found."""
+    known = [value for value in values if not math.isnan(value)]
+    return interval(known) if known else (math.nan, math.inf)
+
+
 def _mean(values: Sequence[float]) -> float:
-    return fmean(values) if values else math.nan
+    known = [value for value in values if not math.isnan(value)]
+    return fmean(known) if known else math.nan

@@ -61,6 +61,17 @@ def test_sentences_say_what_was_found_and_gained() -> None:
     assert "of the 20 most suspicious images by" in second and "95 % have a wrong label (AUROC 0.990)" in second
 
 
+def test_where_no_wrong_label_was_among_what_was_measured_nothing_can_be_said() -> None:
+    plan = plan_of(grid={}, seeds=2)
+    score = {"cell": "as given", "arm": "bilp", "score": "ite", "samples": 70, "kept": -1, "wrong_kept": -1}
+    nothing = {"wrong": 0, "auroc": math.nan, "auprc": math.nan, "precision": math.nan}
+    for second, shown in ((nothing, "–"), ({"wrong": 1, "auroc": 0.5, "auprc": 0.1, "precision": 0.0}, "0.500")):
+        rows = [row("as given", seed, arm, 0, 0.5) for seed in (0, 1) for arm in plan.study.arms]
+        told = Told(rows, detection=[{**score, "seed": 0, **nothing}, {**score, "seed": 1, **second}])
+        page = study_page(table_of(plan, [told]), "0" * 16, "", []).decode()  # type: ignore[list-item]
+        assert f'<td class="n">{shown}</td>' in page.partition('id="wrong-labels"')[2]
+
+
 def test_cells_that_lack_seeds_say_so() -> None:
     found = table(3)
     assert not found.complete and dict(found.done) == {0: 2, 1: 1}

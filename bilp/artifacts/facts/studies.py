@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from typing import Annotated
+
+from pydantic import Field
+
 from bilp.artifacts.facts.base import Facts, Key, Name, Number, Ordinal
 
 
@@ -23,3 +27,5 @@ class StudyPartFacts(Facts):
     seed: int
     asked: Key
     """Of everything that decided what came of it (`bilp.studies.study_part.asked`)."""
+    worked: Annotated[float, Field(ge=0.0)] = 0.0
+    """Seconds that it took when it was computed, which going through its stages again does not shorten."""
