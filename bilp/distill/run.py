@@ -10,7 +10,6 @@ from bilp.artifacts.artifact import content_key, open_artifact
 from bilp.artifacts.run_layout import RECORD
 from bilp.config import METHODS, DistillConfig, Frozen, ReselectConfig
 from bilp.config.given import model_of
-from bilp.config.words import require_numbers
 from bilp.data import open_dataset
 from bilp.distill.checks import check_method, check_pool
 from bilp.distill.step import pretrained
@@ -77,7 +76,6 @@ def start_run(
     reselect = model_of(ReselectConfig, reselect)
     root = as_uri(root)
     experts_uri = optional_uri(experts_uri)
-    require_numbers(beta=reselect.beta, **({"low_share": reselect.low_share} if reselect.beta else {}))
     dataset = open_dataset(dataset_uri)
     parents = {"dataset": dataset.fingerprint}
     pool = real_pool(dataset, selection_uri)
