@@ -71,6 +71,8 @@ class Question:
     root: str
     source: str | None
     """Where its images lie, if that is a place."""
+    lists: tuple[str, ...]
+    """Files of labels and scores that settings name: the source's signature may not tell of them, wherever they lie."""
     variables: Mapping[str, str]
     """Of the environment, as they were at the beginning: Prefect is told of its private server by some."""
 
@@ -96,7 +98,9 @@ def question(config: PipelineConfig, root: str, variables: Mapping[str, str]) ->
         "program": program(),
         "environment": dict(_environment(variables)),
     }
-    return Question(digest(json.dumps(given, sort_keys=True).encode()), root, source, dict(variables))
+    named = (config.ingest.label_noise.file, config.ingest.corrections, config.prune.score_list)
+    lists = tuple(absolute(place) for place in named if place is not None)
+    return Question(digest(json.dumps(given, sort_keys=True).encode()), root, source, lists, dict(variables))
 
 
 def finished(asked: Question | None) -> Finished | None:
@@ -134,7 +138,7 @@ def remembering(asked: Question | None, config: PipelineConfig) -> Iterator[list
 
 
 def _remember(asked: Question, trace: Trace, end: Finished) -> None:
-    trace.seen = {path: found for path, found in trace.seen.items() if not _below(path, asked.source)}
+    trace.seen = {path: found for path, found in trace.seen.items() if path in asked.lists or not _below(path, asked.source)}
     files = trace.settled()
     if files is None or len(files) > MOST_FILES or not any(path.startswith(f"{asked.root}/") for path in files):
         return

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -11,10 +12,12 @@ import torch
 from fsspec.core import url_to_fs
 
 from bilp.config import IngestConfig
-from bilp.data import ingest, open_dataset
+from bilp.data import ingest, open_dataset, read_source
+from bilp.data.alterations.corrections_file import COLUMNS
 from bilp.data.sources.folder.source import ImageFolder
 from bilp.errors import DataError, StorageError
 from bilp.storage import objects
+from bilp.truth.table import open_truth, truth_uri
 
 pytestmark = pytest.mark.s3
 
@@ -104,3 +107,18 @@ def test_a_wrong_place_in_s3(s3_root: str, tmp_path: Path) -> None:
         ingest(IngestConfig(source="folder", uri=objects.join(s3_root, "nowhere")), str(tmp_path))
     with pytest.raises(StorageError, match="bucket does not exist"):
         ingest(IngestConfig(source="folder", uri="s3://no-such-bucket/pets"), str(tmp_path))
+
+
+@pytest.mark.slow
+def test_labels_and_corrections_are_read_from_a_bucket_and_the_truth_lies_there(s3_root: str) -> None:
+    labels, table = objects.join(s3_root, "labels.json"), objects.join(s3_root, "corrections.csv")
+    objects.write(labels, json.dumps([0] * 900 + [1] * 897).encode())
+    objects.write(table, f"{','.join(COLUMNS)}\n".encode())
+    noise = {"kind": "symmetric", "share": 0.2}
+    record = read_source({"label_noise": noise, "corrections": table}, objects.join(s3_root, "store"))
+    truth = open_truth(record)
+    assert truth is not None and truth.errors == 288
+    assert record.startswith("s3://") and truth.uri == truth_uri(record)
+    assert read_source({"label_noise": noise, "corrections": table}, objects.join(s3_root, "store")) == record
+    with pytest.raises(DataError, match="leaves no train image of class '2'"):
+        read_source({"label_noise": {"kind": "file", "file": labels}}, objects.join(s3_root, "store"))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import pytest
@@ -26,15 +27,22 @@ NOW = Options(older_than=0.0)
 PAGE = "0123456789abcdef"
 
 
-@pytest.fixture
-def noisy(tmp_path: Path) -> tuple[str, str]:
-    """A storage with a page about digits with wrong labels, and the record of these; beside it the clean digits, which nothing needs."""
-    root = str(tmp_path / "store")
+@pytest.fixture(scope="module")
+def _made(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, str]:
+    root = str(tmp_path_factory.mktemp("noisy") / "store")
     record, dataset = read_source(NOISE, root), ingest(NOISE, root)
     read_source({}, root)
     parents = {"dataset": dataset, "selection": oracle_selection(dataset, record, root)}
     publish(f"{root}/reports/{PAGE}", "selection", PAGE, {"report.html": b"page"}, config={}, parents=parents)
     return root, record
+
+
+@pytest.fixture
+def noisy(_made: tuple[str, str], tmp_path: Path) -> tuple[str, str]:
+    """A storage with a page about digits with wrong labels, and the record of these; beside it the clean digits, which nothing needs."""
+    root = str(tmp_path / "store")
+    shutil.copytree(_made[0], root)
+    return root, _made[1].replace(_made[0], root)
 
 
 def test_the_truth_of_a_kept_record_is_kept(noisy: tuple[str, str]) -> None:
