@@ -83,9 +83,7 @@ def rankings(selection: pd.DataFrame, class_names: Sequence[str], spread: bool =
     by_class = dict(iter(selection.sort_values("rank_in_class", kind="stable").groupby("label")))
     nothing = selection.iloc[:0]
     groups = [(name, by_class.get(label, nothing)) for label, name in enumerate(class_names)]
-    return [
-        Ranking(name, rows["sample_id"].to_numpy(), rows["score"].to_numpy(), rows["kept"].to_numpy(), spread) for name, rows in groups
-    ]
+    return [Ranking(name, rows["sample_id"].to_numpy(), rows["score"].to_numpy(), rows["kept"].to_numpy(), spread) for name, rows in groups]
 
 
 def pruning(

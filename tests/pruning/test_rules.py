@@ -89,7 +89,7 @@ def plain_shares(members: list[int], quota: int) -> list[int]:
     return given
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(st.lists(st.integers(0, 30), min_size=1, max_size=12), st.data())
 def test_shares_of_strata_sum_to_the_quota(members: list[int], data: st.DataObject) -> None:
     quota = data.draw(st.integers(0, sum(members)))
