@@ -16,7 +16,7 @@ from bilp.config.rules import RULES
 from bilp.errors import ConfigError, DataError
 from bilp.pruning.choice import Choice
 from bilp.pruning.prune import chosen_by, cut_by
-from bilp.pruning.rules.facility_location import weights
+from bilp.pruning.rules.covering import weights
 from bilp.pruning.rules.strata import shares, strata
 from bilp.pruning.static import ranked, select
 from bilp.registry import resolve
