@@ -88,7 +88,7 @@ RULES = Registry(
             "facility location",
             "{keep} are picked one by one, each so that what is picked covers the features of the class best, where the score says how "
             "much each image counts",
-            "bilp.pruning.rules.facility_location:choose",
+            "bilp.pruning.rules.covering:choose",
             paper="R-CAD (arXiv 2604.18811)",
             spread=True,
             features=True,

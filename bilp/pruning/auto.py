@@ -33,7 +33,7 @@ from bilp.pruning.choice import Found
 from bilp.pruning.static import Floats, Ranked
 from bilp.registry import resolve
 
-VERSION = 1
+AUTO_VERSION = 1
 """Of the rule: raised when it keeps other samples by the same scores."""
 APART = 2.0
 """Ashman's D beyond which two components count as two (Ashman et al. 1994)."""

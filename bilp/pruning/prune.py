@@ -25,7 +25,7 @@ from bilp.errors import ConfigError, DamagedArtifact
 from bilp.progress import Progress, silent
 from bilp.pruning import auto
 from bilp.pruning.choice import Choice, Chosen, Features, Found
-from bilp.pruning.features import features_of
+from bilp.pruning.embedding import features_of
 from bilp.pruning.rankings import ranking_of
 from bilp.pruning.static import Cut, Floats, Integers, cut, ranked
 from bilp.registry import AS_TYPED, resolve
@@ -93,7 +93,7 @@ def identity(config: PruneConfig) -> dict[str, Any]:
     rule = RULES[config.rule]
     settings = as_recorded(config, {"score_list": True, "scores": True, **({} if rule.draws else {"seed": True})})
     versions = {
-        name: version for name, version in (("rule_version", rule.version), ("auto_version", auto.VERSION)) if _counts(name, config)
+        name: version for name, version in (("rule_version", rule.version), ("auto_version", auto.AUTO_VERSION)) if _counts(name, config)
     }
     return {**settings, **versions}
 

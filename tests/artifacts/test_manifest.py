@@ -18,6 +18,7 @@ from bilp.artifacts.manifest_file import MANIFEST, FileEntry
 from bilp.artifacts.parquet import encode
 from bilp.artifacts.publication import publish
 from bilp.config import PruneConfig
+from bilp.config.base import as_recorded
 from bilp.errors import ConfigError, DamagedArtifact, IncompatibleArtifact, MissingArtifact, StorageError
 from bilp.storage import objects
 from bilp.storage.verification import digest
@@ -49,7 +50,7 @@ def test_what_is_published_is_found_opened_and_read(root: str, tmp_path: Path) -
         assert artifact.read("large") == artifact.local("large").read_bytes() == b"gamma" * 10_000
         assert artifact.fact("classes") == ["cat", "dog"]
     assert published.manifest.files["large"] == FileEntry(sha256=digest(b"gamma" * 10_000), size=50_000)
-    assert published.manifest.config == PruneConfig().model_dump(mode="json")
+    assert published.manifest.config == as_recorded(PruneConfig())
     assert published.manifest.parents == {"dataset": "s3://b/d"}
     assert abs((datetime.now(UTC) - datetime.fromisoformat(published.manifest.created_at)).total_seconds()) < 3600
 

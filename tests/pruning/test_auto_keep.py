@@ -9,6 +9,7 @@ import pytest
 
 import bilp
 from bilp.config import PruneConfig
+from bilp.pruning import mixture
 from bilp.pruning.choice import Choice, Found
 from bilp.pruning.rules.tails import choose
 from bilp.pruning.static import Tail, ranked, tail
@@ -34,17 +35,25 @@ def found(scores: np.ndarray, labels: np.ndarray, **settings) -> tuple[np.ndarra
 
 def test_clean_scores_are_all_kept_though_two_components_fit_them_better() -> None:
     scores, labels, _ = losses(0.0, [150] * 10)
-    kept, mixture = found(scores, labels)
-    assert kept.all() and not mixture.split
-    assert abs(mixture.weights[0, 0] - 0.5) < 0.45  # the mixture alone would have cut
+    kept, judged = found(scores, labels)
+    assert kept.all() and not judged.split
+    assert abs(judged.weights[0, 0] - 0.5) < 0.45  # the mixture alone would have cut
+
+
+def test_hard_clean_scores_are_one_population_though_networks_doubt_many() -> None:
+    scores = np.exp(np.random.default_rng(0).gamma(2.0, 0.7, 1500) - 1.0)
+    common = mixture.fit(np.log(scores), np.array([1500]))
+    assert common.evidence[0] > 0 and common.means[1, 0] > np.log(np.log(2.0))  # all but the distance speaks for two
+    kept, judged = found(scores, np.arange(1500) % 10)
+    assert kept.all() and not judged.split and 1.0 < judged.separation < 2.0
 
 
 @pytest.mark.parametrize("share", [0.1, 0.2, 0.4])
 @pytest.mark.parametrize("per_class", [True, False])
 def test_of_noisy_scores_about_the_well_labeled_share_is_kept(share: float, per_class: bool) -> None:
     scores, labels, wrong = losses(share, [150] * 10)
-    kept, mixture = found(scores, labels, per_class=per_class)
-    assert mixture.split and abs(kept.mean() - (1 - share)) < 0.06 and (~wrong)[kept].mean() > 0.96
+    kept, judged = found(scores, labels, per_class=per_class)
+    assert judged.split and abs(kept.mean() - (1 - share)) < 0.06 and (~wrong)[kept].mean() > 0.96
     by_class = [kept[labels == label].mean() for label in range(10)]
     assert min(by_class) > (1 - share) - 0.15
 
@@ -69,8 +78,8 @@ def test_margins_are_judged_at_their_low_end() -> None:
     rng = np.random.default_rng(0)
     wrong = rng.random(1000) < 0.4
     margins = np.where(wrong, rng.normal(-1.5, 0.4, 1000), rng.normal(2.0, 1.0, 1000))
-    kept, mixture = found(margins, np.arange(1000) % 5, criterion="aum")
-    assert mixture.split and abs(kept.mean() - (~wrong).mean()) < 0.03
+    kept, judged = found(margins, np.arange(1000) % 5, criterion="aum")
+    assert judged.split and abs(kept.mean() - (~wrong).mean()) < 0.03
     assert margins[kept].min() > margins[~kept].max() - 1.0
     certain, _ = found(margins + 5.0, np.arange(1000) % 5, criterion="aum")
     assert certain.all()  # two populations, but networks doubt no label of either

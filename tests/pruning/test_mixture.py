@@ -57,6 +57,7 @@ def test_groups_agree_with_a_plain_loop_over_their_numbers() -> None:
         assert found.evidence[g] == pytest.approx(2 * (len(part) * likelihood - one) - 3 * math.log(len(part)), abs=1e-3)
 
 
+@pytest.mark.slow
 def test_scikit_learn_finds_the_same_components() -> None:
     sklearn = pytest.importorskip("sklearn.mixture")
     values = drawn([(300, 200)])

@@ -16,7 +16,7 @@ from bilp.config.rules import RULES
 from bilp.errors import ConfigError, DataError
 from bilp.pruning.choice import Choice
 from bilp.pruning.prune import chosen_by, cut_by
-from bilp.pruning.rules.facility_location import weights
+from bilp.pruning.rules.covering import weights
 from bilp.pruning.rules.strata import shares, strata
 from bilp.pruning.static import ranked, select
 from bilp.registry import resolve
@@ -89,7 +89,7 @@ def plain_shares(members: list[int], quota: int) -> list[int]:
     return given
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(st.lists(st.integers(0, 30), min_size=1, max_size=12), st.data())
 def test_shares_of_strata_sum_to_the_quota(members: list[int], data: st.DataObject) -> None:
     quota = data.draw(st.integers(0, sum(members)))
