@@ -7,7 +7,7 @@ from typing import Annotated, Any, ClassVar
 
 from pydantic import Field
 
-from bilp.config.base import Frozen, GpuArithmetic, Location, Positive, Seed, SourceName
+from bilp.config.base import Dropped, Frozen, GpuArithmetic, Kept, Location, Positive, Seed, SourceName
 from bilp.config.dials import RecipeDataset
 from bilp.config.forms.choices import OWN_DATA, OneOf, Recipe, built_in
 from bilp.config.forms.fields import (
@@ -147,9 +147,9 @@ class SweepForm(StageForm):
     """Real images."""
     method: MethodChoice = Field(None, title="Method")
     """How synthetic images are learned."""
-    keep: tuple[KeptShare, ...] = Field((), title="Shares to keep (static pruning)")
+    keep: tuple[Kept, ...] = Field((), title="Shares to keep (static pruning)")
     """A pipeline for each, such as 0.3, 0.5, 0.7."""
-    beta: tuple[DroppedShare, ...] = Field((), title="Shares to drop (adaptive pruning, beta)")
+    beta: tuple[Dropped, ...] = Field((), title="Shares to drop (adaptive pruning, beta)")
     """A pipeline for each."""
     ipc: tuple[Positive, ...] = Field((), title="Images per class (ipc)")
     """A pipeline for each."""
