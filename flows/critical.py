@@ -11,9 +11,12 @@ from collections.abc import Sequence
 from typing import Any
 
 from bilp.config import PipelineConfig
-from bilp.critical.measuring import measure
-from bilp.critical.plan import CriticalOptions, configured
+from bilp.config.arms import needs_scores
+from bilp.critical.measuring import counts_of, measure
+from bilp.critical.plan import CriticalOptions, Plan, configured
+from bilp.critical.plan import planned as plan_of
 from bilp.critical.shares import open_critical
+from bilp.data import open_dataset
 from flows import program
 from flows.carrier import FlowCarrier
 from flows.ingest import dataset_and_record
@@ -43,12 +46,13 @@ def critical(config: dict[str, Any], options: CriticalOptions = CriticalOptions(
     """
     place, (whole, _) = workplace(root), configured(config, options)
     stages = [f"read {whole.dataset}", "score, distill and evaluate shares"]
-    terminal.expect(planned(whole, len(options.criteria), options.distillations))
     with shown(stages, run_texts.plan(whole, stages), run_texts.tags(whole)):
         run_progress.stage()
         dataset, _ = dataset_and_record(whole.ingest, place)
         run_progress.stage()
-        with steps.gathered("distill", "critical shares"):
+        counted = measured_steps(plan_of(config, options, counts_of(open_dataset(dataset))))
+        terminal.expect([Planned("ingest", ""), *(Planned("distill", f"critical shares: {kind}", n) for kind, n in counted.items())])
+        with steps.gathered("distill", "critical shares", sum(counted.values())):
             uri = measure(config, options, dataset, place, FlowCarrier(place))
         finish_critical(uri)
         for line in open_critical(uri).lines:
@@ -56,11 +60,11 @@ def critical(config: dict[str, Any], options: CriticalOptions = CriticalOptions(
     return uri
 
 
-def planned(config: PipelineConfig, criteria: int, distillations: int) -> list[Planned]:
-    """The steps, as far as they are known before the images are read: shares are taken for six."""
-    runs = distillations * (1 + 6 * criteria)
-    kinds = {"round": runs * config.distill.rounds, "evaluation": runs}
-    return [Planned("ingest", ""), *(Planned("distill", f"critical shares: {kind}", count) for kind, count in kinds.items())]
+def measured_steps(plan: Plan) -> dict[str, int]:
+    """Steps that are counted, at most, by kind."""
+    trials = {str(each.score): each.score.trials for each in plan.by_criterion.values() if needs_scores(each.prune)}
+    rounds = plan.distillations * plan.config.distill.rounds
+    return {"trial": sum(trials.values()), "round": rounds, "evaluation": plan.distillations}
 
 
 def show(uri: str) -> None:

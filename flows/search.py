@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from bilp.config import PipelineConfig
+from bilp.config.arms import needs_scores
+from bilp.search.candidates import plan
 from flows.carrier import FlowCarrier
 from flows.local.flow import flow
 from flows.workplace import workplace
@@ -22,7 +24,14 @@ def search(config: PipelineConfig, dataset_uri: DatasetUri, root: Root = None) -
     place = workplace(root)
     found = halving.known_search(config, dataset_uri, place)
     if found is None:
-        with steps.gathered("search", "search"):
+        with steps.gathered("search", "search", _steps(config)):
             held_out = stages.hold_out(dataset_uri, config.search, place)
             found = halving.search(config, dataset_uri, held_out, place, FlowCarrier(place))
     return stages.finish_search(found)
+
+
+def _steps(config: PipelineConfig) -> int:
+    """Tasks that are counted, at most: trials, proxies, evaluations."""
+    found = plan(config)
+    trials = config.score.trials if found.static and needs_scores(config.prune) else 0
+    return trials + 2 * found.most_runs(config.search.distillations)

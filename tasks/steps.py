@@ -38,15 +38,25 @@ class Step:
     """Whether the last note of its progress is a result."""
 
 
-_gathered: tuple[str, str] | None = None
-"""Stage and title of the line that all steps share at present."""
+@dataclass
+class _Line:
+    """The line that all steps share at present, and how many of its steps have begun."""
+
+    stage: str
+    title: str
+    total: int
+    begun: int = 0
+
+
+_gathered: _Line | None = None
 
 
 @contextmanager
-def gathered(stage: str, title: str) -> Iterator[None]:
-    """In the block all tasks are parts of one stage, and share one line that says what is being done; a task that is whole closes it."""
+def gathered(stage: str, title: str, total: int) -> Iterator[None]:
+    """In the block all tasks are parts of one stage, at most so many, and share one line that says what is being done; a task of this title
+    after the block closes it."""
     global _gathered
-    before, _gathered = _gathered, (stage, title)
+    before, _gathered = _gathered, _Line(stage, title, total)
     try:
         yield
     finally:
@@ -57,8 +67,11 @@ def placed(step: Step) -> Step:
     """The step, as part of the line that all share at present if there is one."""
     if _gathered is None or not step.stage:
         return step
-    stage, title = _gathered
-    return Step(stage, title, f"{title}: {step.kind}", 0, 0, closes=False, doing=step.doing or step.title)
+    line, counts = _gathered, step.total > 0 and not step.quiet
+    line.begun += counts
+    number, total = (min(line.begun, line.total), line.total) if counts else (0, 0)
+    noun, doing = ("step" if counts else ""), step.doing or step.title
+    return Step(line.stage, line.title, f"{line.title}: {step.kind}", number, total, noun, closes=False, doing=doing)
 
 
 StepOf = Callable[[Mapping[str, Any]], Step]

@@ -46,6 +46,6 @@ def curve(rows: Sequence[Mapping[str, Any]], critical: Mapping[str, float], tole
             mark = line(x, low, x, high, f"whisker {color(k)}") + dot(x, y, 6.0 if marked else 3.5, f"dot {color(k)}")
             parts.append(hint(mark, told + (", the critical share" if marked else "")))
             if marked and row["share"] < 1:
-                parts.append(text(x, top - 2 + 14 * k, f"{number(100 * row['share'])} %", anchor="middle", css=color(k)))
+                parts.append(text(x, high - 6, f"{number(100 * row['share'])} %", css=color(k)))
     told = "; ".join(f"{name}: critical share {100 * share:.3g} %" for name, share in critical.items())
     return svg(WIDTH, HEIGHT, parts, f"Accuracy by share of the samples. {told}")

@@ -73,7 +73,7 @@ class Plan:
     def stated(self) -> str:
         """The cost in a sentence, before anything is done."""
         trainings = self.distillations * self.config.evaluate.seeds * len(self.config.evaluate.networks)
-        kinds = f"{len(self.shares)} shares by {len(self.by_criterion)} criteria and all samples"
+        kinds = f"shares {', '.join(f'{100 * share:.3g} %' for share in self.shares)} by {words(self.options.criteria)}, and all samples"
         iterations = self.distillations * self.config.distill.iterations
         return f"{kinds}: at most {self.distillations} distillations ({iterations:,} iterations) and {trainings:,} trainings"
 

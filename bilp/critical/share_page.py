@@ -44,7 +44,7 @@ def _outcome(name: str, facts: CriticalFacts) -> dict[str, str]:
         "criterion": name,
         "critical": f"{100 * share:.3g} %" if share < 1 else "none below 100 %",
         "interval": f"above {100 * low:.3g} %, at most {100 * share:.3g} %" if low else f"at most {100 * share:.3g} %",
-        "crossing": f"{100 * facts.crossing[name]:.3g} %",
+        "crossing": f"{100 * facts.crossing[name]:.3g} %" if facts.crossing[name] else "nowhere",
     }
 
 

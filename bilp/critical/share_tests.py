@@ -53,7 +53,7 @@ class Critical:
     low: float
     """The largest share that was shown to be worse; 0 if none."""
     crossing: float
-    """Where the mean difference falls below the tolerance, between two shares by their logarithms: an estimate without a test."""
+    """Where the mean difference falls below the tolerance, between two shares by their logarithms: an estimate; 0 if nowhere."""
 
 
 def compared(share: float, differences: Differences, tolerance: float) -> Compared:
@@ -95,4 +95,4 @@ def _crossing(falling: Sequence[Compared], tolerance: float) -> float:
             part = (at_larger + tolerance) / (at_larger - each.difference)
             return float(larger * (each.share / larger) ** part)
         larger, at_larger = each.share, each.difference
-    return larger
+    return 0.0

@@ -119,7 +119,9 @@ def line(criterion: str, facts: CriticalFacts) -> str:
     tolerance = f"within {100 * facts.tolerance:g} points"
     best = f"{100 * share:.3g} % of the samples are as good as all of them" if share < 1 else "no smaller share was shown to be as good"
     worse = f"{100 * low:.3g} % are worse" if low else "none was shown to be worse"
-    return f"{criterion}: {best}, {tolerance}; {worse}; the mean difference passes the tolerance at {100 * facts.crossing[criterion]:.3g} %"
+    crossing = facts.crossing[criterion]
+    mean = f"the mean difference passes the tolerance at {100 * crossing:.3g} %" if crossing else "no mean difference passes the tolerance"
+    return f"{criterion}: {best}, {tolerance}; {worse}; {mean}"
 
 
 def key_of(plan: Plan, fingerprint: str) -> str:

@@ -49,7 +49,7 @@ class CriticalFacts(Facts):
     low: dict[EntryName, Share]
     """The largest share that was shown to be worse; 0 where none was."""
     crossing: dict[EntryName, Share]
-    """Where the mean difference falls below the tolerance."""
+    """Where the mean difference falls below the tolerance; 0 if nowhere."""
 
     @model_validator(mode="after")
     def _agree(self) -> Self:

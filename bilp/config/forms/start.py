@@ -148,9 +148,9 @@ class SweepForm(StageForm):
     """Real images."""
     method: MethodChoice = Field(None, title="Method")
     """How synthetic images are learned."""
-    keep: tuple[KeptShare, ...] = Field((), title="Shares to keep (static pruning)")
+    keep: tuple[Kept, ...] = Field((), title="Shares to keep (static pruning)")
     """A pipeline for each, such as 0.3, 0.5, 0.7."""
-    beta: tuple[DroppedShare, ...] = Field((), title="Shares to drop (adaptive pruning, beta)")
+    beta: tuple[Dropped, ...] = Field((), title="Shares to drop (adaptive pruning, beta)")
     """A pipeline for each."""
     ipc: tuple[Positive, ...] = Field((), title="Images per class (ipc)")
     """A pipeline for each."""
