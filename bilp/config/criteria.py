@@ -46,13 +46,15 @@ class Column:
     highest: float = math.inf
     gradients: bool = False
     """Whether it is computed from gradient norms, which are recorded only if they are asked for; NaN without them."""
+    loss: bool = False
+    """Whether it is a mean cross-entropy, so that log 2 is that of a label which networks give half of the probability."""
     version: int = 1
     """Of the function: raised when it gives other values for the same record."""
 
 
 SUMMARIZED: Mapping[str, Column] = {
-    "loss_init": Column("bilp.scoring.criteria:loss_init"),
-    "loss_converge": Column("bilp.scoring.criteria:loss_converge"),
+    "loss_init": Column("bilp.scoring.criteria:loss_init", loss=True),
+    "loss_converge": Column("bilp.scoring.criteria:loss_converge", loss=True),
     "accuracy": Column("bilp.scoring.criteria:accuracy", spread=False, highest=1.0),
     "el2n": Column("bilp.scoring.criteria:el2n"),
     "forgetting": Column("bilp.scoring.criteria:forgetting"),

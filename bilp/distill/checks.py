@@ -26,7 +26,8 @@ def check_pool(pool: RealPool, distill: DistillConfig, reselect: ReselectConfig)
 
 
 def check_method(distill: DistillConfig, reselect: ReselectConfig, experts_uri: str | None) -> None:
-    """Raise ConfigError if a method that needs experts has none or shall prune adaptively, or another one has experts."""
+    """Raise ConfigError if a method that needs experts has none or shall prune adaptively, or another one has experts, or
+    for settings of adaptive pruning that it cannot follow, and words in the place of their numbers."""
     method = METHODS[distill.method]
     if not method.needs_experts and experts_uri is not None:
         others = either(names_of(lambda other: other.needs_experts))
@@ -38,5 +39,7 @@ def check_method(distill: DistillConfig, reselect: ReselectConfig, experts_uri: 
         )
     if told := misfit(distill.method, reselect):
         raise ConfigError(told)
+    if reselect.active:
+        reselect.require_numbers()
     if method.needs_experts and experts_uri is None:
         raise ConfigError(f"method {distill.method} imitates experts: train them (train_expert, collect_experts) and name the buffer")

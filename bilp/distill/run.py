@@ -82,8 +82,6 @@ def start_run(
     if selection_uri is not None:
         parents["selection"] = open_artifact(selection_uri, "selection").manifest.key
     reselect = reselect if reselect.active else ReselectConfig(beta=0.0)
-    if reselect.active:
-        reselect.require_numbers()
     check_pool(pool, distill, reselect)
     check_method(distill, reselect, experts_uri)
     if experts_uri is not None:

@@ -23,8 +23,8 @@ from bilp.storage.objects import Uri
 
 VERSION = 1
 """Of the rule: raised when it finds other numbers."""
-LOSSES = ("loss_init", "loss_converge")
-"""Columns of a summary that are losses: early ones, and those after all epochs. The one that splits more sharply counts."""
+LOSSES = tuple(name for name, column in SUMMARIZED.items() if column.loss)
+"""Columns of a summary that are losses, early ones and those after all epochs. The one that splits more sharply counts."""
 MOST, AGAIN = 0.3, 1.5
 LEAST = 0.02
 """A smaller share of doubted labels is what clean data have, too."""
@@ -73,11 +73,11 @@ def found_reselect(summary_uri: Uri, config: ReselectConfig) -> FoundReselect:
 def _doubted_share(summary_uri: Uri) -> tuple[float, float]:
     """The share of doubted labels, and how far apart both parts of the losses lie, of the sharper of LOSSES."""
     summary = open_summary(summary_uri)
-    there = [name for name in LOSSES if name in SUMMARIZED and name in summary.stated(SummaryFacts).criteria]
+    there = [name for name in LOSSES if name in summary.stated(SummaryFacts).criteria]
     if not there:
         raise ConfigError(
             f"{summary.uri} recorded no losses, by which reselect.beta and reselect.low_share auto are found: "
-            "give numbers, or use a criterion of the losses (--prune.criterion loss_init)"
+            f"give numbers, or use a criterion of the losses (--prune.criterion {LOSSES[0]})"
         )
     scores = [criterion_scores(summary, name) for name in there]
     separation = [split(np.log(np.maximum(values, SMALLEST))).separation for values in scores]
