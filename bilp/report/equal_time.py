@@ -13,7 +13,7 @@ from statistics import fmean
 from bilp.artifacts.artifact import Artifact
 from bilp.artifacts.duration import SECONDS
 from bilp.config import PipelineConfig
-from bilp.config.arm_entries import ARMS, UNPRUNED
+from bilp.config.arm_entries import ARMS, UNPRUNED, leading
 from bilp.report.collect import ReportedArtifact, RunSource
 from bilp.report.settings import rerun_command
 from bilp.report.timing import duration, run_parts, score_parts
@@ -30,6 +30,8 @@ class Pace:
     ratio: float
     iterations: int
     command: str
+    leading: bool
+    """Whether the page is about this arm."""
 
 
 @dataclass(frozen=True)
@@ -66,12 +68,22 @@ def paces(config: PipelineConfig, seconds: Seconds | None) -> list[Pace]:
     for arm, own in seconds.arms.items():
         if arm not in ARMS or not ARMS[arm].compared:
             continue
-        scoring = seconds.scoring if ARMS[arm].choice.after_static and seconds.scoring is not None else 0.0
+        scoring = seconds.scoring if ARMS[arm].choice.static and seconds.scoring is not None else 0.0
         ratio = (own + scoring) / unpruned
         iterations = max(1, round(config.distill.iterations * ratio))
         changed = config.distill.model_copy(update={"iterations": iterations})
         command = rerun_command(config.model_copy(update={"arms": (UNPRUNED,), "distill": changed}))
-        found.append(Pace(arm_words(arm), duration(own), duration(scoring) if scoring else "", ratio, iterations, command))
+        found.append(
+            Pace(
+                arm_words(arm),
+                duration(own),
+                duration(scoring) if scoring else "",
+                ratio,
+                iterations,
+                command,
+                arm == leading(seconds.arms),
+            )
+        )
     return found
 
 

@@ -24,13 +24,16 @@ CONFIG = small_config(arms=["unpruned", "static", "adaptive", "bilp"], distill={
 
 
 def test_arms_that_choose_by_scores_pay_for_the_scoring() -> None:
-    found = paces(CONFIG, Seconds(30.0, {"unpruned": 100.0, "static": 90.0, "adaptive": 110.0, "bilp": 101.0, "other": 7.0}))
+    times = {"unpruned": 100.0, "static": 90.0, "adaptive": 110.0, "bilp": 101.0, "random_pruning": 90.0, "other": 7.0}
+    found = paces(CONFIG, Seconds(30.0, times))
     assert {pace.words.title: (pace.iterations, pytest.approx(pace.ratio)) for pace in found} == {
         "Static pruning": (240, 1.2),
         "Adaptive pruning": (220, 1.1),
         "BiLP": (262, 1.31),
+        "Random pruning": (180, 0.9),
     }
-    assert [pace.scoring for pace in found] == ["30 s", "", "30 s"]
+    assert [pace.scoring for pace in found] == ["30 s", "", "30 s", ""]
+    assert [pace.words.title for pace in found if pace.leading] == ["BiLP"]
 
 
 def test_the_command_has_the_number_as_a_setting_and_the_unpruned_arm_alone() -> None:
