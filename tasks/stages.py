@@ -188,7 +188,7 @@ def known_versions(dataset_uri: str, record_uri: str, ingest: IngestConfig, conf
 @stage("report what is new", steps.whole("report", "report what is new"))
 def report_arrivals(dataset_uri: str, record_uri: str, before_uri: str | None, summary_uri: str, root: str) -> str:
     """Write the page about new images; its URI."""
-    from bilp.arrivals.page import report_arrivals
+    from bilp.arrivals.arrivals_page import report_arrivals
 
     arrived = report_arrivals(dataset_uri, record_uri, before_uri, summary_uri, root, device(), progress())
     for line in arrived.sentences:

@@ -21,7 +21,7 @@ from bilp.text.escaping import markdown
 from tasks.report_links import link_to
 
 if TYPE_CHECKING:
-    from bilp.arrivals.page import Arrived
+    from bilp.arrivals.arrivals_page import Arrived
     from bilp.evaluate import Row
 
 P = ParamSpec("P")

@@ -13,6 +13,7 @@ import torch
 from bilp.artifacts.artifact import Artifact, open_artifact
 from bilp.artifacts.facts import NetworksFacts, SummaryFacts
 from bilp.artifacts.tensors import load_network
+from bilp.config.criteria import LATE_LOSS
 from bilp.data import Dataset, open_dataset
 from bilp.nets import build
 from bilp.nets.arithmetic import arithmetic, place
@@ -69,7 +70,7 @@ def arrivals(dataset: Dataset, before: Dataset | None, summary_uri: str, device:
     """
     ids = np.arange(len(dataset.train)) if before is None else growth(before, dataset).added
     scores = load_summary(summary_uri, dataset.fingerprint)
-    losses, margins = (scores[name].to_numpy()[ids] for name in ("loss_converge", "aum"))
+    losses, margins = (scores[name].to_numpy()[ids] for name in (LATE_LOSS, "aum"))
     order = np.argsort(-losses, kind="stable")
     ids, losses, margins = ids[order], losses[order], margins[order]
     names = dataset.class_names

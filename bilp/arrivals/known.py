@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from bilp.arrivals.page import page_uri
+from bilp.arrivals.arrivals_page import page_uri
 from bilp.artifacts.artifact import Artifact, find, manifest_kind, open_artifact
 from bilp.config import IngestConfig, ScoreConfig
 from bilp.data import open_dataset

@@ -14,9 +14,9 @@ from bilp.artifacts.artifact import Artifact
 from bilp.artifacts.facts import SummaryFacts
 from bilp.artifacts.parquet import encode
 from bilp.artifacts.tables import MEASURED_SUMMARY, SUMMARY
+from bilp.atlas.entries import put
 from bilp.atlas.entry import Entry, ScoreColumn, ScoredData, TableFile
-from bilp.atlas.store import put
-from bilp.config.criteria import CRITERIA, SUMMARIZED, dropped_end
+from bilp.config.criteria import CRITERIA, PUBLISHED, SUMMARIZED, dropped_end
 from bilp.config.measures import MEASURES
 from bilp.data import Dataset, open_dataset
 from bilp.errors import ConfigError
@@ -27,8 +27,6 @@ from bilp.scoring.trial_record import MEASURED_FILE
 from bilp.storage.objects import Uri, as_uri, read
 from bilp.storage.verification import digest
 
-PUBLISHED: Mapping[str, str] = {"LossConverge": "loss_converge", "LossInit": "loss_init", "MonteCarlo": "monte_carlo"}
-"""How BiLP's preview code names its lists, DATASET_NAME.json, and the criterion that each is."""
 _PUBLISHED = re.compile(rf"(?P<dataset>[A-Za-z0-9]+)_(?P<score>{'|'.join(PUBLISHED)})\.json")
 
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from bilp.atlas.entries import Opened, entries, open_entry
 from bilp.atlas.entry import Entry, split
-from bilp.atlas.store import Opened, entries, open_entry
 from bilp.data import Dataset
 from bilp.errors import IncompatibleArtifact
 from bilp.storage.objects import Uri, as_uri

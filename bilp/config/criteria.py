@@ -62,6 +62,10 @@ SUMMARIZED: Mapping[str, Column] = {
     "grand": Column("bilp.scoring.criteria:grand", gradients=True),
 }
 """The columns of a summary's table, in their order. Stored tables have these and no others: whatever is added stays out of here."""
+EARLY_LOSS, LATE_LOSS = "loss_init", "loss_converge"
+"""The columns that tell how images of a later version of the data compare: by drift, and the suspicious ones among them."""
+PUBLISHED: Mapping[str, str] = {"LossConverge": "loss_converge", "LossInit": "loss_init", "MonteCarlo": "monte_carlo"}
+"""How BiLP's preview code names its lists of scores, DATASET_NAME.json, and the criterion that each is."""
 
 
 @dataclass(frozen=True)

@@ -22,6 +22,7 @@ from bilp.artifacts.publication import TableFile, publish_table
 from bilp.artifacts.table_rules import Rules
 from bilp.artifacts.tables import SUMMARY, declare
 from bilp.config import ScoreConfig
+from bilp.config.criteria import EARLY_LOSS
 from bilp.config.given import model_of
 from bilp.data import Dataset, open_dataset
 from bilp.data.store import KIND as DATASET
@@ -291,7 +292,7 @@ def _drift(plan: Plan, device: str, progress: Progress) -> drift.Drift:
     """Early losses of new samples against those of the samples that the networks learned."""
     labels = plan.dataset.train.labels.numpy()
     trials, config = _trials(plan, device, progress), settings_of(plan.base)
-    losses = summary_table(labels, records(trials, config, len(labels)), config)["loss_init"].to_numpy().astype(np.float64)
+    losses = summary_table(labels, records(trials, config, len(labels)), config)[EARLY_LOSS].to_numpy().astype(np.float64)
     learned = growth(plan.learned, plan.dataset)
     old, new = learned.taken, plan.growth.added
     return drift.drift(losses[old], labels[old], losses[new], labels[new], plan.dataset.classes)

@@ -93,14 +93,14 @@ def _list(typed: Namespace) -> None:
         for wrong in found[1]:
             print_line(screen, place(f"not listed: {wrong.reason}"))
 
-    from bilp.atlas.store import Opened, Unreadable, entries
+    from bilp.atlas.entries import Opened, Unreadable, entries
 
     program.looked_up(NAME, lambda: entries(typed.atlas), show)
 
 
 def _fetch(typed: Namespace) -> None:
     def work() -> str:
-        from bilp.atlas.store import fetch, find_entry
+        from bilp.atlas.entries import fetch, find_entry
 
         return fetch(find_entry(typed.atlas, typed.key), typed.to or join(storage_root(), "atlas"))
 
@@ -108,8 +108,8 @@ def _fetch(typed: Namespace) -> None:
 
 
 def _compare(typed: Namespace) -> None:
-    from bilp.atlas.comparison import SHARES, Agreement, agreement, scored
-    from bilp.atlas.store import open_entry
+    from bilp.atlas.agreement import SHARES, Agreement, agreement, scored
+    from bilp.atlas.entries import open_entry
 
     def work() -> tuple[Agreement, str]:
         from bilp.results.scores_page import scores_page

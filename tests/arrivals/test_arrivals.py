@@ -11,9 +11,9 @@ import pytest
 from PIL import Image
 from sklearn.datasets import load_digits
 
+from bilp.arrivals.arrivals_page import COLUMNS, _csv, _rows, report_arrivals
 from bilp.arrivals.arrived import Arrivals
 from bilp.arrivals.known import known_versions
-from bilp.arrivals.page import COLUMNS, _csv, _rows, report_arrivals
 from bilp.artifacts.artifact import open_artifact
 from bilp.artifacts.report_places import is_derived
 from bilp.artifacts.tensors import decode_tensors

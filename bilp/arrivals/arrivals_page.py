@@ -10,6 +10,7 @@ from bilp.arrivals.arrived import Arrivals, ClassCount, arrivals, class_counts
 from bilp.artifacts.artifact import Artifact, content_key, manifest_kind, open_artifact
 from bilp.artifacts.facts import GrowthFacts, SummaryFacts
 from bilp.artifacts.report_places import arrived
+from bilp.config.criteria import LATE_LOSS
 from bilp.data import open_dataset
 from bilp.progress import Progress, silent
 from bilp.report.wording import share
@@ -23,7 +24,7 @@ from bilp.text.escaping import spreadsheet
 SHOWN = 50
 """New images that the page lists; the CSV file has all."""
 MOST_CLASSES = 1000
-COLUMNS = ("sample_id", "path", "given_label", "predicted_label", "suspicious", "loss_converge", "aum", "known_as")
+COLUMNS = ("sample_id", "path", "given_label", "predicted_label", "suspicious", LATE_LOSS, "aum", "known_as")
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from bilp.atlas.store import Opened
+from bilp.atlas.entries import Opened
 from bilp.config.criteria import End
 from bilp.errors import IncompatibleArtifact
 
