@@ -116,7 +116,7 @@ def _detected(table: Table, row: Detected) -> dict[str, str]:
     arm = f", {title_of(table.plan, row.arm)}" if row.arm else ""
     return {
         "score": score_title(row.score),
-        "cell": f"{row.cell.title}{arm}",
+        "cell": f"{row.score}, {row.cell.title}{arm}",
         "wrong": f"{row.wrong:,.0f} of {row.samples:,.0f}",
         "auroc": _spread(*row.auroc, 3),
         "precision": _spread(*row.precision, 2),
