@@ -8,7 +8,7 @@ from typing import Annotated, Any, ClassVar
 from pydantic import Field
 
 from bilp.config.arm_entries import Arm
-from bilp.config.base import Frozen, GpuArithmetic, Location, Positive, Seed, SourceName
+from bilp.config.base import Dropped, Frozen, GpuArithmetic, Kept, Location, Positive, Seed, SourceName
 from bilp.config.dials import RecipeDataset
 from bilp.config.forms.choices import OWN_DATA, OneOf, Recipe, built_in
 from bilp.config.forms.fields import (
