@@ -60,7 +60,7 @@ class CriticalShares(Result):
 def critical(
     data: Dataset | Uri | None = None,
     *,
-    criteria: Sequence[str] = ("loss_init", "random"),
+    criteria: Sequence[str] = CriticalOptions.model_fields["criteria"].default,
     tolerance: float = 0.5,
     level: float = 0.05,
     distillations: int = 5,

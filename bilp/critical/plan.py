@@ -12,7 +12,7 @@ from pydantic import BeforeValidator, Field
 
 from bilp.config import PipelineConfig
 from bilp.config.base import Frozen, Positive, Several, as_recorded
-from bilp.config.criteria import CriterionName
+from bilp.config.criteria import DEFAULT_CRITERION, CriterionName
 from bilp.config.given import checked
 from bilp.config.methods import METHODS
 from bilp.config.nested import as_plain, merge
@@ -29,7 +29,7 @@ def _listed(value: Any) -> Any:
 class CriticalOptions(Frozen):
     """What is asked about the smallest share that is as good as the whole."""
 
-    criteria: Annotated[tuple[CriterionName, ...], BeforeValidator(_listed), Field(min_length=1)] = ("loss_init", "random")
+    criteria: Annotated[tuple[CriterionName, ...], BeforeValidator(_listed), Field(min_length=1)] = (DEFAULT_CRITERION, "random")
     """Criteria of static pruning, separated by commas; random is the control."""
     tolerance: Annotated[float, Field(gt=0.0, lt=100.0)] = 0.5
     """Points of accuracy by which a share may be worse and still count as good."""

@@ -26,7 +26,7 @@ TOLD = """FILE.yaml is a study, or the name of one that comes with the program. 
   --page      make the page of what is there, and compute nothing
   --dry-run   say what would be computed and how long it takes, as far as that is known
   --example   print a study with every key explained, to begin with
-Settings that follow go before those of the study: bilp study wrong-labels --method dc"""
+Settings that follow go before those of the study: bilp study wrong-labels --ipc 10"""
 
 
 @dataclass(frozen=True)
