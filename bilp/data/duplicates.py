@@ -30,8 +30,8 @@ FILE = "duplicates.parquet"
 DUPLICATES = pa.schema(
     [("sha256", pa.string()), ("split", pa.string()), ("class", pa.string()), ("origin", pa.string()), ("kept", pa.bool_())]
 )
-"""Every image whose pixels are found more than once: their digest, its split and class in the source, where it came from, whether
-it is in the data set."""
+"""Every image whose pixels are found more than once in the source: their digest, its split and class there, where it came from, whether
+it is in the data set, unless a change on purpose or a correction has taken it out (`bilp.data.alterations`)."""
 
 
 def numbered(digests: Iterable[str]) -> NDArray[np.int64]:
