@@ -45,7 +45,7 @@ from bilp.suspects.quality import quality
 from bilp.suspects.reviewed import reviewed_samples
 from bilp.suspects.suspect_rows import Known, Ranking, rows_of
 from bilp.suspects.suspects_page import page
-from bilp.suspects.suspects_table import SUSPECTS
+from bilp.suspects.suspects_table import STATISTICS, SUSPECTS
 from bilp.suspects.worst import worst_of
 from bilp.truth.table import open_truth
 
@@ -191,8 +191,7 @@ def _known(inputs: _Inputs, config: SuspectsConfig, progress: Progress) -> tuple
     dataset = inputs.dataset
     labels = dataset.train.labels.numpy()
     columns = inputs.summary.table(SUMMARY_FILE, SUMMARY, rows=len(labels))
-    names = ("loss_init", "loss_converge", "aum", "el2n", "forgetting")
-    statistics = {name: columns[name].to_numpy().astype(np.float64) for name in names}
+    statistics = {name: columns[name].to_numpy().astype(np.float64) for name in STATISTICS}
     stated = [artifact.stated(PredictionsFacts) for artifact in inputs.predictions]
     epochs = stated[0].epochs
     evidence = gather(labels, dataset.classes, read_softmax(inputs.predictions, dataset.classes), statistics, epochs)

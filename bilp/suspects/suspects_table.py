@@ -6,9 +6,13 @@ import pyarrow as pa
 
 from bilp.artifacts.table_rules import Rules
 from bilp.artifacts.tables import declare
+from bilp.config.criteria import SUMMARIZED
 
 _COUNT, _NUMBER, _SHARE = (0, 2**53), (0, 2**31), (0.0, 1.0)
 _UNKNOWN = frozenset({"kept_by_score", "effect", "signed_effect", "rounds_dropped", "rounds_measured"})
+
+STATISTICS = tuple(name for name, column in SUMMARIZED.items() if not column.gradients)
+"""Columns of the summary of the trials that every scoring has."""
 
 SUSPECTS = declare(
     pa.schema(
@@ -26,11 +30,7 @@ SUSPECTS = declare(
             "reviewed": pa.bool_(),
             "self_confidence": pa.float32(),
             "normalized_margin": pa.float32(),
-            "loss_init": pa.float32(),
-            "loss_converge": pa.float32(),
-            "aum": pa.float32(),
-            "el2n": pa.float32(),
-            "forgetting": pa.float32(),
+            **{name: pa.float32() for name in STATISTICS},
             "margin_rank_in_class": pa.int32(),
             "kept_by_score": pa.bool_(),
             "effect": pa.float32(),
