@@ -24,11 +24,11 @@ from flows.local.flow import flow
 from flows.started_run import shown
 from flows.workplace import workplace
 from tasks import run_progress, run_texts, steps, terminal
+from tasks.analyses import finish_critical
 from tasks.estimate import Planned
 from tasks.parameters import Root
 from tasks.run_display import log
 from tasks.run_name import unless_given
-from tasks.stages import finish_critical
 
 
 def run_name(config: dict[str, Any], options: CriticalOptions = CriticalOptions(), root: Root = None) -> str:  # noqa: B008

@@ -15,7 +15,7 @@ from flows.ingest import dataset_and_record
 from flows.local.flow import flow
 from flows.score import score
 from flows.workplace import workplace
-from tasks import stages, terminal
+from tasks import analyses, terminal
 from tasks.parameters import Root
 from tasks.run_display import log
 
@@ -30,7 +30,7 @@ def nightly(config: PipelineConfig, root: Root = None) -> str:
     root = workplace(root)
     scoring = config.score.model_copy(update={"keep_networks": True})
     dataset, record = dataset_and_record(config.ingest, root)
-    known = stages.known_versions(dataset, record, config.ingest, scoring, root)
+    known = analyses.known_versions(dataset, record, config.ingest, scoring, root)
     if known.page is not None:
         for tell in (log, terminal.say):
             tell(f"nothing new: {dataset} was scored before")
@@ -38,7 +38,7 @@ def nightly(config: PipelineConfig, root: Root = None) -> str:
     scores = known.scores
     if scores is None:
         scores = score(dataset, scoring.model_copy(update={"extend": known.extendable}), root)
-    return stages.report_arrivals(dataset, record, known.before, scores, root)
+    return analyses.report_arrivals(dataset, record, known.before, scores, root)
 
 
 def main(arguments: Sequence[str]) -> None:

@@ -18,9 +18,10 @@ from flows.local.flow import flow
 from flows.units.execute import execute
 from flows.units.table import score_trial
 from flows.workplace import workplace
+from tasks.analyses import extend_scores, extended_summary
 from tasks.execution import Execution
 from tasks.parameters import DatasetUri, Root
-from tasks.stages import extend_scores, extended_summary, summarize
+from tasks.stages import summarize
 
 
 @flow(name="score", flow_run_name="score in {config.trials} trials", task_runner=ThreadPoolTaskRunner(max_workers=Execution().workers))

@@ -8,7 +8,7 @@ from bilp.search.candidates import plan
 from flows.carrier import FlowCarrier
 from flows.local.flow import flow
 from flows.workplace import workplace
-from tasks import stages, steps
+from tasks import analyses, steps
 from tasks.parameters import DatasetUri, Root
 
 
@@ -25,9 +25,9 @@ def search(config: PipelineConfig, dataset_uri: DatasetUri, root: Root = None) -
     found = halving.known_search(config, dataset_uri, place)
     if found is None:
         with steps.gathered("search", "search", _steps(config)):
-            held_out = stages.hold_out(dataset_uri, config.search, place)
+            held_out = analyses.hold_out(dataset_uri, config.search, place)
             found = halving.search(config, dataset_uri, held_out, place, FlowCarrier(place))
-    return stages.finish_search(found)
+    return analyses.finish_search(found)
 
 
 def _steps(config: PipelineConfig) -> int:

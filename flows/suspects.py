@@ -10,7 +10,7 @@ from flows.local.flow import flow
 from flows.units.execute import execute
 from flows.units.table import record_predictions
 from flows.workplace import workplace
-from tasks import stages, terminal
+from tasks import analyses, stages, terminal
 from tasks.parameters import DatasetUri, Root
 
 
@@ -29,7 +29,7 @@ def suspects(
     calls = [record_predictions.call(root, dataset_uri=dataset_uri, config=config, trial=trial) for trial in range(config.trials)]
     execute(f"score {config.trials} trials", calls)
     scores = stages.summarize(dataset_uri, config, root)
-    return stages.find_suspects(dataset_uri, scores, ranking or SuspectsConfig(), root, record_uri)
+    return analyses.find_suspects(dataset_uri, scores, ranking or SuspectsConfig(), root, record_uri)
 
 
 def suspects_of_run(
@@ -41,8 +41,8 @@ def suspects_of_run(
     """
     if scores_uri is None:
         return None
-    if not stages.has_predictions(scores_uri):
+    if not analyses.has_predictions(scores_uri):
         terminal.say("          the page lists no suspicious labels: these trials recorded no predictions; bilp suspects makes a list")
         return None
-    run = stages.adaptive_run(runs)
-    return stages.find_suspects(dataset_uri, scores_uri, SuspectsConfig(), root, record_uri, selection_uri, run)
+    run = analyses.adaptive_run(runs)
+    return analyses.find_suspects(dataset_uri, scores_uri, SuspectsConfig(), root, record_uri, selection_uri, run)

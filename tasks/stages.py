@@ -11,7 +11,6 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from bilp.artifacts.artifact import published_at
-from bilp.artifacts.facts import GrowthFacts
 from bilp.artifacts.manifest_file import MANIFEST
 from bilp.artifacts.run_layout import synthetic_uri
 from bilp.config import (
@@ -28,8 +27,6 @@ from bilp.config import (
 )
 from bilp.config.base import Count, Positive
 from bilp.config.import_options import ImportOptions
-from bilp.config.search import SearchConfig
-from bilp.config.suspects import SuspectsConfig
 from bilp.errors import BilpError
 from bilp.storage.objects import exists, join
 from tasks import result_words, steps, terminal
@@ -39,10 +36,10 @@ from tasks.progress_bars import progress
 from tasks.run_display import tell
 from tasks.run_lines import tell_round
 from tasks.task import stage
-from tasks.ui_artifacts import show_accuracy, show_arrivals, show_dropped, show_kept, show_link, show_source, show_synthetic
+from tasks.ui_artifacts import show_accuracy, show_dropped, show_kept, show_link, show_source, show_synthetic
 
 if TYPE_CHECKING:
-    from bilp.arrivals.known import Known
+    pass
 
 
 @stage("ingest {config.source}", steps.whole("ingest", "ingest {config.source}"), result_words.images)
@@ -71,26 +68,6 @@ def dataset_of(config: IngestConfig, record_uri: str) -> str:
     from bilp.data.source_record import open_record
 
     return whiten(config, record_uri) if config.whitening != "none" else open_record(record_uri).dataset_uri
-
-
-@stage("hold images out", steps.whole("search", "hold images out", quiet=True))
-def hold_out(dataset_uri: str, config: SearchConfig, root: str) -> str:
-    """Divide the training images for a search: the URI of the data set that it works on."""
-    from bilp.search.held_out import hold_out
-
-    return hold_out(dataset_uri, config.held_out, config.seed, root, progress())
-
-
-@stage("search", steps.whole("search", "search"), result_words.found)
-def finish_search(search_uri: str) -> str:
-    """Tell what a search found, whose URI this is."""
-    return search_uri
-
-
-@stage("critical shares", steps.whole("distill", "critical shares"), result_words.critical)
-def finish_critical(critical_uri: str) -> str:
-    """Tell which shares are critical; their URI is this."""
-    return critical_uri
 
 
 @stage("score trial {trial}", steps.one_of("score", "score", "trial", "trial", lambda given: given["config"].trials))
@@ -128,73 +105,6 @@ def summarize(dataset_uri: str, config: ScoreConfig, root: str) -> str:
     from bilp.scoring.summary import summarize
 
     return summarize(dataset_uri, config, root)
-
-
-@stage("find suspects", steps.whole("suspects", "find suspects"), result_words.suspects)
-def find_suspects(
-    dataset_uri: str,
-    scores_uri: str,
-    config: SuspectsConfig,
-    root: str,
-    record_uri: str | None = None,
-    selection_uri: str | None = None,
-    run_uri: str | None = None,
-) -> str:
-    """Rank the training images by how wrong their labels look; the list's URI."""
-    from bilp.suspects.stage import find_suspects
-
-    return find_suspects(dataset_uri, scores_uri, config, root, record_uri, selection_uri, run_uri, progress())
-
-
-def has_predictions(scores_uri: str) -> bool:
-    """Whether suspects can be found by the trials of a summary of scores without training anything again."""
-    from bilp.suspects.stage import has_predictions
-
-    return has_predictions(scores_uri)
-
-
-def adaptive_run(runs: Mapping[str, Sequence[str]]) -> str | None:
-    """The run whose effects are shown of samples; None if none measured any."""
-    from bilp.suspects.fates import adaptive_run
-
-    return adaptive_run(runs)
-
-
-@stage("extend scores", steps.beside("score", "score", "scoring what is new"))
-def extend_scores(dataset_uri: str, config: ScoreConfig, root: str) -> str:
-    """Score what is new since the version that the configuration names, unless too much has changed; what was found."""
-    from bilp.scoring.extension import extend_scores
-
-    growth = extend_scores(dataset_uri, config, root, device(), progress())
-    for line in result_words.grown(growth.stated(GrowthFacts)):
-        terminal.say(f"          {line}")
-    return growth.uri
-
-
-def extended_summary(growth_uri: str, config: ScoreConfig) -> str | None:
-    """The URI of extended scores, or None if everything has to be scored again."""
-    from bilp.scoring.extension import extended_summary, open_growth
-
-    return extended_summary(open_growth(growth_uri), config)
-
-
-def known_versions(dataset_uri: str, record_uri: str, ingest: IngestConfig, config: ScoreConfig, root: str) -> Known:
-    """What the storage knows of a version of a source, and of the one before."""
-    from bilp.arrivals.known import known_versions
-
-    return known_versions(dataset_uri, record_uri, ingest, config, root)
-
-
-@stage("report what is new", steps.whole("report", "report what is new"))
-def report_arrivals(dataset_uri: str, record_uri: str, before_uri: str | None, summary_uri: str, root: str) -> str:
-    """Write the page about new images; its URI."""
-    from bilp.arrivals.arrivals_page import report_arrivals
-
-    arrived = report_arrivals(dataset_uri, record_uri, before_uri, summary_uri, root, device(), progress())
-    for line in arrived.sentences:
-        terminal.say(f"          {line}")
-    show_arrivals(arrived)
-    return arrived.page
 
 
 @stage("prune by {config.criterion}", steps.whole("prune", "prune"), result_words.kept)

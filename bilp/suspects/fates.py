@@ -61,6 +61,6 @@ def fates(selection: Artifact | None, run_uri: str | None, labels: torch.Tensor)
         return Fates(kept)
     effect, dropped, measured = (np.ma.array(values, mask=unknown) for values in (effect, dropped, measured))
     score = RESELECT_SCORES[open_run(run_uri).reselect.score]
-    signed = getattr(score, "signed", False)
+    signed = score.signed
     norm = score.substitute is None and not signed  # what stands in for the effect in a comparison is none
     return Fates(kept, effect if norm else None, effect if signed else None, dropped, measured)

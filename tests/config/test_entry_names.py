@@ -80,9 +80,6 @@ def test_names_that_mean_nothing_else_stand_in_no_other_module() -> None:
         "sketch",
     }
     assert own <= NAMES
-        REPOSITORY / "bilp" / "suspects",
-        REPOSITORY / "bilp" / "config" / "suspects.py",
-    }  # the list of suspects has these columns
     found = {
         (path.name, node.value)
         for path in SOURCES
@@ -91,7 +88,8 @@ def test_names_that_mean_nothing_else_stand_in_no_other_module() -> None:
     }
     # The default of a setting and of a call, the causal room's public name, a stored column and its uses; label scores are entries of their
     # own, called like the criterion that they rank by, and their functions read its column.
-    scores = {(name, value) for name in ("suspects.py", "label_scores.py", "stage.py", "suspects_table.py") for value in ("loss_init", "loss_converge", "forgetting")}
+    modules = ("suspects.py", "label_scores.py", "stage.py", "suspects_table.py")
+    scores = {(name, value) for name in modules for value in ("loss_init", "loss_converge", "forgetting")}
     assert {(name, value) for name, value in found if value != "ite"} <= scores | {("prune.py", "loss_init"), ("subsets.py", "monte_carlo")}
 
 
