@@ -32,7 +32,7 @@ class Ranking:
     scores: Callable[[NDArray[np.int64]], NDArray[np.float64]]
     parents: dict[str, str] = field(default_factory=dict)
     """URIs of what the scores come from, by role."""
-    scoring: ScoreConfig | None = None
+    scoring: Callable[[], ScoreConfig] | None = None
     """The settings of the scoring that they come from, if there was one."""
     agreement: Callable[[], float | None] | None = None
     """How often the scoring's networks, where they are sure, agree with the labels (`bilp.scoring.agreement`), if it recorded that."""
@@ -51,13 +51,12 @@ def ranking_of(dataset: Dataset, scores_uri: str | None, config: PruneConfig, ro
     if scores_uri is None:
         raise ConfigError(f"criterion {config.criterion} needs scores: run score and summarize first and give the summary's URI")
     summary = summary_by(scores_uri, config.criterion, dataset, root)
-    scoring = scoring_of(summary)
     return Ranking(
         f"summary {summary.manifest.key}",
         lambda labels: criterion_scores(summary, config.criterion),
         {"scores": summary.uri},
-        scoring,
-        (lambda: agreement(records(trials_of(summary), scoring, len(dataset.train)))) if criterion.column is not None else None,
+        lambda: scoring_of(summary),
+        (lambda: agreement(records(trials_of(summary), scoring_of(summary), len(dataset.train)))) if criterion.column is not None else None,
     )
 
 
