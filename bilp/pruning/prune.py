@@ -74,7 +74,9 @@ def prune(
         return uri
     labels = dataset.train.labels.numpy()
     scores = ranking.scores(labels)
-    features = None if ranking.scoring is None else features_of(dataset, ranking.scoring, device, progress)
+    features = None
+    if RULES[config.rule].features and ranking.scoring is not None:
+        features = features_of(dataset, ranking.scoring(), device, progress)
     cut, found = chosen_by(config, scores, labels, dataset.class_names, features, ranking.agreement)
     return publish_table(
         uri,

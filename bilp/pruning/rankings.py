@@ -35,7 +35,7 @@ class Ranking:
     scores: Callable[[NDArray[np.int64]], NDArray[np.float64]]
     parents: dict[str, str] = field(default_factory=dict)
     """URIs of what the scores come from, by role."""
-    scoring: ScoreConfig | None = None
+    scoring: Callable[[], ScoreConfig] | None = None
     """The settings of the scoring that they come from, if there was one."""
     told: dict[str, Any] = field(default_factory=dict)
     """What the manifest of a selection tells about them besides."""
@@ -59,14 +59,13 @@ def ranking_of(dataset: Dataset, scores_uri: str | None, config: PruneConfig, ro
         raise ConfigError(f"criterion {config.criterion} needs scores: run score and summarize first and give the summary's URI")
     summary = summary_by(scores_uri, config.criterion, dataset, root)
     stated = summary.stated(SummaryFacts)
-    scoring = scoring_of(summary)
     return Ranking(
         f"summary {summary.manifest.key}",
         lambda labels: criterion_scores(summary, config.criterion),
         {"scores": summary.uri},
-        scoring,
+        lambda: scoring_of(summary),
         {} if stated.extended is None else {"scores_version": stated.version},
-        (lambda: agreement(records(trials_of(summary), scoring, len(dataset.train)))) if criterion.column is not None else None,
+        (lambda: agreement(records(trials_of(summary), scoring_of(summary), len(dataset.train)))) if criterion.column is not None else None,
     )
 
 
