@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from bilp.atlas.agreement import SHARES, Agreement
+from bilp.atlas.rank_agreement import SHARES, Agreement
 from bilp.report.figures import Curve, curves
 from bilp.results.pages import render
 

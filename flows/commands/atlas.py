@@ -108,8 +108,8 @@ def _fetch(typed: Namespace) -> None:
 
 
 def _compare(typed: Namespace) -> None:
-    from bilp.atlas.agreement import SHARES, Agreement, agreement, scored
     from bilp.atlas.entries import open_entry
+    from bilp.atlas.rank_agreement import SHARES, Agreement, agreement, scored
 
     def work() -> tuple[Agreement, str]:
         from bilp.results.scores_page import scores_page

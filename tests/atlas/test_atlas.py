@@ -16,10 +16,10 @@ from tiny_world import DISTILL, RESELECT
 
 from bilp.artifacts.artifact import open_artifact
 from bilp.artifacts.facts import SelectionFacts
-from bilp.atlas.agreement import SHARES, Scored, agreement, average_ranks, scored, spearman
 from bilp.atlas.entries import entries, fetch, find_entry, open_entry
 from bilp.atlas.entry import ENTRY, TABLE, Entry, place_of, split
 from bilp.atlas.publishing import import_list, publish_summary
+from bilp.atlas.rank_agreement import SHARES, Scored, agreement, average_ranks, scored, spearman
 from bilp.config import IngestConfig, NetworkConfig, PipelineConfig, PruneConfig, ScoreConfig
 from bilp.config.arms import needs_scores
 from bilp.data import ingest, open_dataset

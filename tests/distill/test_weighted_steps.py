@@ -14,7 +14,7 @@ from bilp.config import PipelineConfig, ReselectConfig
 from bilp.data.pool import RealPool
 from bilp.distill.loops.registry import loop_for, networks_for
 from bilp.distill.step.batch import Batch
-from bilp.distill.step.held_out import halves, held_out_directions
+from bilp.distill.step.held_out_loss import halves, held_out_directions
 from bilp.distill.step.initial import initial_state
 from bilp.distill.step.real import draw_batches, targets
 from bilp.distill.step.reselection import reselect

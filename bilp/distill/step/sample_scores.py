@@ -18,7 +18,7 @@ from bilp.causal import ClassBatch, EffectSettings, measure_classes, signed_effe
 from bilp.config.reselect import RESELECT_SCORES
 from bilp.data.pool import even_chunks
 from bilp.distill.step.batch import Batch
-from bilp.distill.step.held_out import halves, held_out_directions
+from bilp.distill.step.held_out_loss import halves, held_out_directions
 from bilp.distill.step.setting import Setting
 from bilp.distill.step.substitutes import Substitute
 from bilp.images.augment import AugParams
