@@ -288,12 +288,27 @@ def test_everything_else_is_prefects(root: str) -> None:
 STATED: dict[str, dict[str, Any]] = {
     "study": {"name": "a", "done": 1, "planned": 1, "state": KEY},
     "suspects": {
-        **{"dataset": KEY, "class_names": ["a", "b"], "samples": 2, "trials": 1, "epochs": 1, "by": "aum"},
-        **{"estimated_errors": 0, "near_duplicates": 0, "reviewed": 0, "repeated_otherwise": []},
+        "dataset": KEY,
+        "class_names": ["a", "b"],
+        "samples": 2,
+        "trials": 1,
+        "epochs": 1,
+        "by": "aum",
+        "estimated_errors": 0,
+        "near_duplicates": 0,
+        "reviewed": 0,
+        "repeated_otherwise": [],
     },
     "critical": {
-        **{"dataset": KEY, "method": "dm", "ipc": 1, "tolerance": 0.01, "level": 0.05, "whole": 0.5},
-        **{"critical": {"loss_init": 0.5}, "low": {"loss_init": 0.1}, "crossing": {"loss_init": 0.3}},
+        "dataset": KEY,
+        "method": "dm",
+        "ipc": 1,
+        "tolerance": 0.01,
+        "level": 0.05,
+        "whole": 0.5,
+        "critical": {"loss_init": 0.5},
+        "low": {"loss_init": 0.1},
+        "crossing": {"loss_init": 0.3},
     },
 }
 
