@@ -37,7 +37,12 @@ def suspects(
 
 
 def suspects_of_run(
-    dataset_uri: str, record_uri: str, scores_uri: str | None, selection_uri: str | None, runs: Mapping[str, Sequence[str]], root: str
+    dataset_uri: str,
+    record_uri: str | None,
+    scores_uri: str | None,
+    selection_uri: str | None,
+    runs: Mapping[str, Sequence[str]],
+    root: str,
 ) -> str | None:
     """The list of suspects that a pipeline shows, with what each level made of them; None where its trials recorded no predictions.
 

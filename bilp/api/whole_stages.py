@@ -12,7 +12,7 @@ from bilp.report import report
 from bilp.studies.pipeline_outcome import Outcome
 
 
-def up_to_evaluation(config: PipelineConfig, dataset_uri: str, record_uri: str, at: Place) -> Outcome:
+def up_to_evaluation(config: PipelineConfig, dataset_uri: str, record_uri: str | None, at: Place) -> Outcome:
     """All stages between the real images and the page. Raises ConfigError, before any work, for settings that do not fit the images."""
     check_fit(config, dataset_uri)
     check_choices(config, record_uri)

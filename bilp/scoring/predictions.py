@@ -121,7 +121,9 @@ def read_predictions(artifact: Artifact, classes: int) -> Predictions:
     bounds = {"sample_id": facts.samples, "epoch": facts.epochs, "predicted": classes}
     columns = ["predicted", "best", "second"]
     rows = artifact.table(EPOCHS, PREDICTED, columns, facts.epochs * facts.samples, bounds)
-    return Predictions(*(rows[name].to_numpy().reshape(shape) for name in columns), *read_probabilities(artifact, classes))
+    predicted, best, second = (rows[name].to_numpy().reshape(shape) for name in columns)
+    own, names, values = read_probabilities(artifact, classes)
+    return Predictions(predicted, best, second, own, names, values)
 
 
 def prediction_counts(predictions: Predictions) -> dict[str, int]:
