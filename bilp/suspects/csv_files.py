@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import csv
+import io
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 
-from bilp.data.alterations.corrections_file import COLUMNS
+from bilp.data.alterations.corrections_file import COLUMNS, decided_rows
 from bilp.text.escaping import spreadsheet
 
 BLOCK = 2**14
@@ -36,6 +37,18 @@ def write_corrections(file: Path, ranked: pa.Table, most: int) -> None:
                 note = f"networks say {row['predicted_label']}, label score {row['label_score']:.3f}"
                 names = (row["path"], "" if row["path"] else row["sample_id"], row["sha256"], row["given_label"])
                 writer.writerow([_cell(value) for value in (SPLIT, *names, "", "", note)])
+
+
+def after_decisions(template: bytes, file: str) -> bytes:
+    """The template below the rows of a file of corrections that are decided: who goes on has everything in one file.
+
+    Raises DataError for a file that is no table of corrections.
+    """
+    buffer = io.StringIO()
+    writer = csv.writer(buffer, lineterminator="\n")
+    writer.writerow(COLUMNS)
+    writer.writerows([_cell(row[name]) for name in COLUMNS] for _, row in decided_rows(file))
+    return buffer.getvalue().encode() + template.partition(b"\n")[2]
 
 
 def _cell(value: Any) -> Any:

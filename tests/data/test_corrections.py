@@ -145,7 +145,7 @@ def test_what_spreadsheets_save_is_read(root: str, tmp_path: Path, separator: st
     """Semicolons or tabs, a mark of the encoding, Windows' ends of lines, columns in another order and more of them, spaces, empty rows."""
     clean = open_recorded(read_source({}, root))
     columns = ("action", "new_label", *(name for name in reversed(COLUMNS) if name not in ("action", "new_label")), "who; when")
-    changed = row(clean, 7, "Relabel ", " 3 ", note="Größe, süß; sagt \"Anna\"") | {"who; when": "Anna"}
+    changed = row(clean, 7, "Relabel ", " 3 ", note='Größe, süß; sagt "Anna"') | {"who; when": "Anna"}
     with (tmp_path / "sheet.csv").open("w", encoding=encoding, newline="") as file:
         table = csv.DictWriter(file, columns, delimiter=separator, quoting=csv.QUOTE_ALL, lineterminator="\r\n")
         table.writeheader()
@@ -153,7 +153,7 @@ def test_what_spreadsheets_save_is_read(root: str, tmp_path: Path, separator: st
     record = read_source({"corrections": str(tmp_path / "sheet.csv")}, root)
     assert open_recorded(record).train.labels[7] == 3
     noted = open_record(record).corrections()
-    assert noted is not None and noted["note"].to_pylist() == ["Größe, süß; sagt \"Anna\""]
+    assert noted is not None and noted["note"].to_pylist() == ['Größe, süß; sagt "Anna"']
 
 
 Change = Callable[[dict[str, str]], object]

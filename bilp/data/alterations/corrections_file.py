@@ -95,7 +95,9 @@ def _rows(file: str) -> Iterator[tuple[int, Mapping[str, str]]]:
             if row:
                 yield rows.line_num, dict(zip(head, row, strict=True))
     except UnicodeDecodeError as error:
-        raise DataError(f"{file} cannot be read as CSV in UTF-8: save it as what spreadsheets call CSV UTF-8 ({unwrapped(error)})") from error
+        raise DataError(
+            f"{file} cannot be read as CSV in UTF-8: save it as what spreadsheets call CSV UTF-8 ({unwrapped(error)})"
+        ) from error
     except csv.Error as error:
         raise DataError(f"{file} cannot be read as CSV in UTF-8: {unwrapped(error)}") from error
 
