@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import csv
 import io
+from codecs import BOM_UTF8
 from dataclasses import dataclass
 
-from bilp.arrivals.arrived import Arrivals, ClassCount, arrivals, class_counts
+from bilp.arrivals.arrived import Arrivals, ClassCount, arrivals, class_counts, exchanged
 from bilp.artifacts.artifact import Artifact, content_key, manifest_kind, open_artifact
 from bilp.artifacts.facts import GrowthFacts, SummaryFacts
 from bilp.artifacts.report_places import arrived
@@ -69,6 +70,7 @@ def report_arrivals(
     found = arrivals(dataset, before, summary_uri, device, progress)
     classes = class_counts(dataset, before, found)
     told = _sentences(found, summary_uri, None if before is None else len(before.train), _reasons(dataset.fingerprint, former, root))
+    told += [] if before is None else _drawn_anew(*exchanged(before, dataset))
     page = page_uri(summary_uri, root)
     objects.write(page.removesuffix(".html") + ".csv", _csv(found))
     content = render(
@@ -116,6 +118,16 @@ def _sentences(found: Arrivals, summary_uri: str, before: int | None, reasons: t
     return told
 
 
+def _drawn_anew(left: int, came: int) -> list[str]:
+    """What there is to say where images changed the split: they are neither new nor gone."""
+    if not left and not came:
+        return []
+    return [
+        f"{left:,} of those that have gone are test images now, and {came:,} of the new ones were before: of a source without test images, "
+        "some are held out anew in each version. A folder of their own, named test, keeps test images what they are."
+    ]
+
+
 def _rows(found: Arrivals, most: int) -> list[tuple[str, str, str, str, str, str]]:
     """Cells of the most suspicious images: path, given class, predicted class, loss, margin, class of the same pixels before."""
     return [
@@ -132,7 +144,7 @@ def _rows(found: Arrivals, most: int) -> list[tuple[str, str, str, str, str, str
 
 
 def _csv(found: Arrivals) -> bytes:
-    """Every new image, the most suspicious first; text that a spreadsheet would calculate is quoted."""
+    """Every new image, the most suspicious first; text that a spreadsheet would calculate is quoted, and the mark of UTF-8 is for Excel."""
     text = io.StringIO(newline="")
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(COLUMNS)
@@ -141,4 +153,4 @@ def _csv(found: Arrivals) -> bytes:
         words = [spreadsheet(each[row]) for each in (found.origin, found.given, found.predicted)]
         numbers = [str(bool(suspicious[row])).lower(), f"{found.loss[row]:.6g}", f"{found.margin[row]:.6g}"]
         writer.writerow([int(found.sample_id[row]), *words, *numbers, spreadsheet(found.known_as[row])])
-    return text.getvalue().encode()
+    return BOM_UTF8 + text.getvalue().encode()
