@@ -9,6 +9,9 @@ from tasks.estimate import Left
 from tasks.status_lines import remaining
 from tasks.steps import Step
 
+LEAST_DONE = 0.01
+"""Part of what remained at first below which nobody can tell how long the rest takes."""
+
 
 @dataclass
 class Row:
@@ -67,8 +70,8 @@ class Row:
         return min((len(self.done) + sum(counted)) / self.total, 1.0)
 
     def left(self, now: float) -> Left | None:
-        """The time until the last of its tasks is done."""
-        if self.first is None or self.part - self.first[1] <= 0:
+        """The time until the last of its tasks is done; None before enough of the rest was done to say."""
+        if self.first is None or self.part - self.first[1] < LEAST_DONE * (1 - self.first[1]):
             return None
         return Left((now - self.first[0]) / (self.part - self.first[1]) * (1 - self.part), whole=True)
 
@@ -76,9 +79,14 @@ class Row:
         """'round 6 of 10', '58 %', 'about 8 s left'."""
         place = ""
         if self.noun and self.total > 1:
-            current = max((step.number for step, _ in self.running.values() if step.total), default=len(self.done) + 1)
-            place = f"{self.noun} {min(current, self.total)} of {self.total}"
+            place = self._place()
         return [text for text in (place, f"{int(100 * self.part)} %", remaining(self.left(now))) if text]
+
+    def _place(self) -> str:
+        """'trial 2 of 5'; of several side by side 'trials 2-4 of 5', the first and the last."""
+        numbers = [step.number for step, _ in self.running.values() if step.total] or [len(self.done) + 1]
+        first, last = min(min(numbers), self.total), min(max(numbers), self.total)
+        return f"{self.noun} {last} of {self.total}" if first == last else f"{self.noun}s {first}-{last} of {self.total}"
 
     @property
     def told(self) -> str:

@@ -54,9 +54,12 @@ class Suspects(Result):
         names = ("score", "auroc", "auprc", "precision_at_errors", "samples")
         return pd.DataFrame([each.model_dump() for each in self._facts.quality], columns=list(names))
 
-    def save(self, to: Uri) -> HandedOut:
-        """Write page, contact sheet, CSV and a template of corrections into a folder; corrections that lie there are left alone."""
-        return hand_out(self.uri, to)
+    def save(self, to: Uri, decided: str | None = None) -> HandedOut:
+        """Write page, contact sheet, CSV and a template of corrections into a folder; corrections that lie there are left alone.
+
+        `decided` is the file of corrections that the data set was ingested with: the template begins with what it decides.
+        """
+        return hand_out(self.uri, to, decided)
 
     def __repr__(self) -> str:
         facts = self._facts

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from codecs import BOM_UTF8
 from dataclasses import dataclass
 from typing import Any
 
-from bilp.arrivals.arrived import Arrivals, ClassCount, arrivals, class_counts
+from bilp.arrivals.arrived import Arrivals, ClassCount, arrivals, class_counts, exchanged
 from bilp.artifacts.artifact import Artifact, content_key, manifest_kind, open_artifact
 from bilp.artifacts.facts import GrowthFacts, SummaryFacts
 from bilp.artifacts.report_places import arrived
@@ -68,6 +69,7 @@ def report_arrivals(
     found = arrivals(dataset, before, summary_uri, device, progress)
     classes = class_counts(dataset, before, found)
     told = _sentences(found, summary_uri, None if before is None else len(before.train), _reasons(dataset.fingerprint, former, root))
+    told += [] if before is None else _drawn_anew(*exchanged(before, dataset))
     page = page_uri(summary_uri, root)
     objects.write(page.removesuffix(".html") + ".csv", _csv(found))
     content = render(
@@ -115,6 +117,16 @@ def _sentences(found: Arrivals, summary_uri: str, before: int | None, reasons: t
     return told
 
 
+def _drawn_anew(left: int, came: int) -> list[str]:
+    """What there is to say where images changed the split: they are neither new nor gone."""
+    if not left and not came:
+        return []
+    return [
+        f"{left:,} of those that have gone are test images now, and {came:,} of the new ones were before: of a source without test images, "
+        "some are held out anew in each version. A folder of their own, named test, keeps test images what they are."
+    ]
+
+
 def _rows(found: Arrivals, most: int) -> list[tuple[str, str, str, str, str, str]]:
     """Cells of the most suspicious images: path, given class, predicted class, loss, margin, class of the same pixels before."""
     return [
@@ -131,11 +143,11 @@ def _rows(found: Arrivals, most: int) -> list[tuple[str, str, str, str, str, str
 
 
 def _csv(found: Arrivals) -> bytes:
-    """Every new image, the most suspicious first; text that a spreadsheet would calculate is quoted."""
+    """Every new image, the most suspicious first; text that a spreadsheet would calculate is quoted, and the mark of UTF-8 is for Excel."""
     words = (found.origin, found.given, found.predicted)
     numbers = (found.suspicious.tolist(), found.loss.tolist(), found.margin.tolist())
     rows = zip(found.sample_id.tolist(), *words, *numbers, found.known_as, strict=True)
-    return csv_text(COLUMNS, rows, _cell).encode()
+    return BOM_UTF8 + csv_text(COLUMNS, rows, _cell).encode()
 
 
 def _cell(value: Any) -> Any:

@@ -58,6 +58,15 @@ class ClassCount:
     suspicious: int
 
 
+def exchanged(before: Dataset, dataset: Dataset) -> tuple[int, int]:
+    """How many pictures left the train split for the test split since the version before, and how many came from there."""
+    was, now = (
+        {split: set(store.index()["sha256"].to_pylist()) for split, store in (("train", of.train), ("test", of.test))}
+        for of in (before, dataset)
+    )
+    return len((was["train"] - now["train"]) & now["test"]), len((now["train"] - was["train"]) & was["test"])
+
+
 def arrivals(dataset: Dataset, before: Dataset | None, summary_uri: str, device: str = "cpu", progress: Progress = silent) -> Arrivals:
     """What `dataset` has and the version before lacks, everything without one.
 

@@ -81,6 +81,8 @@ class _Parser(ArgumentParser):
         hint = f"did you mean --{meant}?" if meant else "--help all lists every setting"
         if loose and (joined := self._joined(loose[1])):
             hint = f"separate the values of a list by commas: {joined}"
+        elif loose and loose[1].endswith("/"):
+            hint = f"images of your own: --dataset folder --ingest.uri {loose[1]}"
         self._end(message, hint)
 
     def _joined(self, word: str) -> str:

@@ -37,7 +37,7 @@ LABEL_SCORES = Registry(
         LabelScore(
             "aum",
             "area under the margin",
-            "the share of the given class where it and its strongest rival are compared by their mean logits; below 0.5 the rival wins",
+            "the softmax of the given class against its strongest rival, at the margin averaged over the epochs; below 0.5 the rival wins",
             f"{_ROOM}:aum",
             f"{_ROOM}:logistic_aum",
         ),

@@ -40,7 +40,7 @@ def judged(found: Comparison) -> str:
     """What a comparison allows to say, in words."""
     if math.isnan(found.p):
         return "one seed: not tested"
-    chance = f"p = {found.adjusted:.2g}" if found.adjusted >= 0.001 else "p < 0.001"
+    chance = f"{f'p = {found.adjusted:.2g}' if found.adjusted >= 0.001 else 'p < 0.001'} after Holm's correction"
     if found.significant:
         return f"a {'gain' if found.value.mean > 0 else 'loss'} beyond chance ({chance})"
     if found.equivalent:

@@ -17,6 +17,8 @@ ACROSS, SIDE, TILE, LINE, MARGIN, HEAD = 10, 120, 172, 17, 12, 34
 FONT = 13
 INK, PAPER, ACCENT, QUIET = (24, 24, 28), (255, 255, 255), (176, 30, 30), (96, 96, 104)
 LINES = 4
+SPELLED = str.maketrans({"ß": "ss", "Æ": "AE", "æ": "ae", "Œ": "OE", "œ": "oe", "Ø": "O", "ø": "o", "Ł": "L", "ł": "l", "Đ": "D", "đ": "d"})
+"""Latin letters that are no letter of ASCII with an accent."""
 
 
 def contact_sheet(title: str, suspects: Sequence[Suspect]) -> bytes:
@@ -71,7 +73,8 @@ def _class(name: str, number: int) -> str:
 
 def _drawable(text: str) -> str:
     """The text without accents, and with a question mark for every letter that the font lacks: it has those of ASCII."""
-    plain = "".join(letter for letter in unicodedata.normalize("NFKD", shown(text)) if not unicodedata.combining(letter))
+    spelled = unicodedata.normalize("NFKD", shown(text)).translate(SPELLED)
+    plain = "".join(letter for letter in spelled if not unicodedata.combining(letter))
     return "".join(letter if letter.isascii() else "?" for letter in plain)
 
 

@@ -8,8 +8,8 @@ from typing import Any
 
 import pyarrow as pa
 
-from bilp.data.alterations.corrections_file import COLUMNS
-from bilp.text.csv_text import write_csv
+from bilp.data.alterations.corrections_file import COLUMNS, decided_rows
+from bilp.text.csv_text import csv_text, write_csv
 from bilp.text.escaping import spreadsheet
 
 BLOCK = 2**14
@@ -36,6 +36,15 @@ def write_corrections(file: Path, ranked: pa.Table, most: int) -> None:
 def _undecided(row: Mapping[str, Any]) -> tuple[Any, ...]:
     note = f"networks say {row['predicted_label']}, label score {row['label_score']:.3f}"
     return SPLIT, row["path"], "" if row["path"] else row["sample_id"], row["sha256"], row["given_label"], "", "", note
+
+
+def after_decisions(template: bytes, file: str) -> bytes:
+    """The template below the rows of a file of corrections that are decided: who goes on has everything in one file.
+
+    Raises DataError for a file that is no table of corrections.
+    """
+    decided = csv_text(COLUMNS, ([row[name] for name in COLUMNS] for _, row in decided_rows(file)), _cell)
+    return decided.encode() + template.partition(b"\n")[2]
 
 
 def _cell(value: Any) -> Any:

@@ -47,7 +47,7 @@ def main(arguments: Sequence[str]) -> None:
     from flows.commands.suspects_found import found, show
 
     ranking = SuspectsConfig.model_validate(options.model_dump(exclude={"to"}))
-    program.guarded(name, lambda: found(config, ranking, options.to), lambda result: show(*result, place))
+    program.guarded(name, lambda: found(config, ranking, options.to), lambda result: show(*result, config.ingest.corrections is not None))
 
 
 def _source(place: str) -> dict[str, Any]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shlex
+
 from rich.table import Table
 
 from bilp.artifacts.artifact import open_artifact
@@ -40,10 +42,10 @@ def looked_for(config: PipelineConfig, ranking: SuspectsConfig) -> str:
 def found(config: PipelineConfig, ranking: SuspectsConfig, to: str) -> tuple[str, HandedOut]:
     """The URI of the list, and where its files for people were written."""
     uri = looked_for(config, ranking)
-    return uri, hand_out(uri, to)
+    return uri, hand_out(uri, to, config.ingest.corrections)
 
 
-def show(uri: str, files: HandedOut, source: str | None) -> None:
+def show(uri: str, files: HandedOut, decided: bool) -> None:
     """Print the worst, how many there are, how well they are found where that is known, where everything lies and what to do next."""
     screen, artifact = Screen(), open_artifact(uri, KIND)
     facts = artifact.stated(SuspectsFacts)
@@ -56,11 +58,11 @@ def show(uri: str, files: HandedOut, source: str | None) -> None:
         words = [_cell(row["path"] or f"sample {row['sample_id']}"), _cell(row["given_label"]), _cell(row["predicted_label"])]
         table.add_row(str(row["rank"]), *words, f"{row['label_score']:.3f}")
     screen.print(table)
-    for line in _lines(facts, files, source):
+    for line in _lines(facts, files, decided):
         print_line(screen, place(line))
 
 
-def _lines(facts: SuspectsFacts, files: HandedOut, source: str | None) -> list[str]:
+def _lines(facts: SuspectsFacts, files: HandedOut, decided: bool) -> list[str]:
     lines = [f"about {facts.estimated_errors:,} of {facts.samples:,} labels are wrong, by confident learning; {_duplicates(facts)}"]
     if facts.repeated_otherwise:
         lines.append(
@@ -73,13 +75,13 @@ def _lines(facts: SuspectsFacts, files: HandedOut, source: str | None) -> list[s
             f"precision at the number of errors {each.precision_at_errors:.3f}"
             for each in facts.quality
         ]
-    lines += [f"page: {files.page}", f"contact sheet: {files.sheet}", f"table: {files.table}", f"corrections: {files.corrections}"]
+    lines += [f"page: {files.page}", f"contact sheet: {files.sheet}", f"table: {files.table}"]
+    lines.append(f"corrections: {files.corrections}{', with what was decided before' if decided else ''}")
     if files.kept:
-        lines.append("corrections.csv was there already with other content and was left as it is")
-    again = "bilp suspects" if source is None else f"bilp suspects {source}"
+        lines.append("corrections.csv was there already and stays as it is")
     lines.append(
-        f"next: write keep, drop or relabel into the column action of the corrections; {again} and bilp run take them back with "
-        f"--ingest.corrections {files.corrections}"
+        "next: look at the page, write keep, drop or relabel (and new_label) into the column action of the corrections, and repeat this "
+        f"command with --ingest.corrections {shlex.quote(files.corrections)}; bilp run takes it, too"
     )
     return lines
 

@@ -11,8 +11,8 @@ import pytest
 from PIL import Image
 from sklearn.datasets import load_digits
 
-from bilp.arrivals.arrivals_page import COLUMNS, _csv, _rows, report_arrivals
-from bilp.arrivals.arrived import Arrivals
+from bilp.arrivals.arrivals_page import COLUMNS, _csv, _drawn_anew, _rows, report_arrivals
+from bilp.arrivals.arrived import Arrivals, exchanged
 from bilp.arrivals.known import known_versions
 from bilp.artifacts.artifact import open_artifact
 from bilp.artifacts.report_places import is_derived
@@ -73,16 +73,33 @@ def photos(tmp_path_factory: pytest.TempPathFactory) -> Photos:
 def test_what_is_told_of_new_images():
     found = Arrivals(np.array([7, 3]), ["a/x.png", "=1+1"], ["a", "b"], ["b", "b"], np.array([2.0, 0.1]), np.array([-1.0, 3.0]), ["", "-c"])
     assert found.suspicious.tolist() == [True, False]
-    lines = _csv(found).decode().splitlines()
+    lines = _csv(found).decode("utf-8-sig").splitlines()
     assert lines[1:] == ["7,a/x.png,a,b,true,2,-1,", "3,'=1+1,b,b,false,0.1,3,'-c"]
     assert _rows(found, 1) == [("a/x.png", "a", "b", "2.000", "-1.000", "")]
 
 
 def rows_of(page: str) -> list[dict[str, str]]:
-    return list(csv.DictReader(io.StringIO(Path(page.removesuffix(".html") + ".csv").read_text())))
+    return list(csv.DictReader(io.StringIO(Path(page.removesuffix(".html") + ".csv").read_text(encoding="utf-8-sig"))))
 
 
 @pytest.mark.slow
+def test_images_that_changed_the_split_are_neither_new_nor_gone(tmp_path: Path):
+    """A folder without test images, of which some are held out anew when it has grown."""
+    photos = Photos(tmp_path)
+    photos.add(".", range(150))
+    before = open_dataset(photos.read()[0])
+    assert exchanged(before, before) == (0, 0)
+    photos.add(".", range(150, 200))
+    now = open_dataset(photos.read()[0])
+    digests = [[store.index()["sha256"].to_pylist() for store in (of.train, of.test)] for of in (before, now)]
+    (train, test), (later_train, later_test) = digests
+    left, came = sum(digest in later_test for digest in train), sum(digest in later_train for digest in test)
+    assert exchanged(before, now) == (left, came) and left > 0 and came > 0
+    (sentence,) = _drawn_anew(left, came)
+    assert sentence.startswith(f"{left} of those that have gone are test images now, and {came} of the new ones were before")
+    assert _drawn_anew(0, 0) == []
+
+
 def test_a_source_that_grows_is_followed_from_version_to_version(photos: Photos):
     """One test, because each version needs the one before."""
     dataset, record = photos.read()

@@ -122,6 +122,7 @@ def test_an_unknown_word_after_explain_is_one_line(capsys: pytest.CaptureFixture
         (["--arms=unpruned,", "static", "bilp", "--ipc", "3"], "separate the values of a list by commas: --arms unpruned,static,bilp"),
         (["--ipc", "3", "4"], "unrecognized arguments: 4; --help all lists every setting"),
         (["stray"], "unrecognized arguments: stray; --help all lists every setting"),
+        (["photos/"], "unrecognized arguments: photos/; images of your own: --dataset folder --ingest.uri photos/"),
         (["--dataset", "cifar"], "'folder' or 'parquet'; did you mean cifar10 or cifar100?"),
         (["--evaluate.networks", "convnet,mlpp"], "; did you mean mlp?"),
         (["--prune.drop", "xxxx"], "'high', 'low' or 'both'\n"),

@@ -140,6 +140,22 @@ def test_copies_are_corrected_one_by_one_and_know_when_their_original_is_gone(ro
     assert np.flatnonzero(after.wrong).tolist() == [other - 1]
 
 
+@pytest.mark.parametrize(("separator", "encoding"), [(";", "utf-8-sig"), ("\t", "utf-8"), (",", "utf-8-sig")])
+def test_what_spreadsheets_save_is_read(root: str, tmp_path: Path, separator: str, encoding: str) -> None:
+    """Semicolons or tabs, a mark of the encoding, Windows' ends of lines, columns in another order and more of them, spaces, empty rows."""
+    clean = open_recorded(read_source({}, root))
+    columns = ("action", "new_label", *(name for name in reversed(COLUMNS) if name not in ("action", "new_label")), "who; when")
+    changed = row(clean, 7, "Relabel ", " 3 ", note='Größe, süß; sagt "Anna"') | {"who; when": "Anna"}
+    with (tmp_path / "sheet.csv").open("w", encoding=encoding, newline="") as file:
+        table = csv.DictWriter(file, columns, delimiter=separator, quoting=csv.QUOTE_ALL, lineterminator="\r\n")
+        table.writeheader()
+        table.writerows([changed, dict.fromkeys(columns, "")])
+    record = read_source({"corrections": str(tmp_path / "sheet.csv")}, root)
+    assert open_recorded(record).train.labels[7] == 3
+    noted = open_record(record).corrections()
+    assert noted is not None and noted["note"].to_pylist() == ['Größe, süß; sagt "Anna"']
+
+
 Change = Callable[[dict[str, str]], object]
 
 
@@ -182,7 +198,7 @@ def test_rows_that_contradict_each_other_are_refused_and_repeated_ones_are_not(r
         (b"", "has no column 'split', 'path', "),
         (b"split,path,index,sha256,given_label,action,note\n", "has no column 'new_label': corrections have split, path"),
         (b"split,path,index,sha256,given_label,action,new_label,note\ntrain,x\n", "line 2 has 2 cells, its head 8: correct it"),
-        (b"split,path,index,sha256,given_label,action,new_label,note\n\xff", "cannot be read as CSV in UTF-8"),
+        (b"split,path,index,sha256,given_label,action,new_label,note\n\xff", "cannot be read as CSV in UTF-8: save it as .* CSV UTF-8"),
         (b'split,path,index,sha256,given_label,action,new_label,note\n"train', "cannot be read as CSV in UTF-8: unexpected end of data"),
     ],
 )

@@ -78,7 +78,7 @@ class Reader:
         if command is None or command.name in SERVICE:
             self.run("bilp", words[0], *(["--help"] if command else words[1:]))
             return
-        takes_settings = command.group in ("run", "stages") or command.name == "import"
+        takes_settings = command.group in ("run", "stages") or command.name in ("import", "suspects", "nightly", "critical")
         if takes_settings and is_far(words):
             self.run("bilp", *words, "--explain")
         else:

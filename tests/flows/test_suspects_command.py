@@ -64,7 +64,7 @@ def test_a_folder_is_looked_through_in_one_command(
         "worst.png",
         "corrections.csv",
     }
-    with (tmp_path / "bilp-suspects" / "corrections.csv").open() as file:
+    with (tmp_path / "bilp-suspects" / "corrections.csv").open(encoding="utf-8-sig") as file:
         rows = list(csv.DictReader(file))
     ranked = 117 - 1  # of 120 images one of each class is held out, and all others are listed
     assert 100 <= len(rows) <= ranked + 2
@@ -76,7 +76,7 @@ def test_a_folder_is_looked_through_in_one_command(
         writer.writeheader()
         writer.writerows(edited)
     suspects.main(["photos", *QUICK, "--to=again", "--ingest.corrections=edited.csv"])
-    with (tmp_path / "again" / "suspects.csv").open() as file:
+    with (tmp_path / "again" / "suspects.csv").open(encoding="utf-8-sig") as file:
         last = list(csv.DictReader(file))[-(3 - len(held)) :]
     assert {row["path"] for row in last} == {path for path in wrong if path not in held}
     assert {row["given_label"] for row in last} == {"one"} and {row["reviewed"] for row in last} == {"true"}

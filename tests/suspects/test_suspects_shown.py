@@ -48,6 +48,7 @@ def test_sheets_hold_any_picture_and_name(shape: tuple[int, int, int]) -> None:
 def test_letters_that_the_font_lacks_are_replaced() -> None:
     assert (_class("\u732b", 4), _class("Pok\u00e9mon", 1), _class("why?", 2)) == ("class 4", "Pokemon", "why?")
     assert _drawable("\u732b/1.png") == "?/1.png"
+    assert _drawable("Stra\u00dfe/\u00dcbung \u0142.png") == "Strasse/Ubung l.png"
     assert _fitting("abc/" * 40 + "last.png", 120, tail=True).endswith("last.png")
 
 

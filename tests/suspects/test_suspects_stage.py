@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import csv
 import io
 from pathlib import Path
@@ -110,6 +111,11 @@ def test_template_of_corrections_is_taken_back(found: bilp.Suspects, data: bilp.
     assert not table["is_label_issue"][-2:].any()
     template = list(csv.DictReader(io.StringIO(open_artifact(again.uri, KIND).read(CORRECTIONS).decode())))
     assert not {rows[0]["path"], rows[2]["path"]} & {row["path"] for row in template}
+    files = again.save(tmp_path / "again", str(tmp_path / "corrections.csv"))
+    following = list(csv.DictReader(io.StringIO(Path(files.corrections).read_text(encoding="utf-8-sig"))))
+    assert following == rows[:3] + template
+    record = bilp.ingest("digits", root=data.root, label_noise=noise, corrections=files.corrections)
+    assert record.opened.fingerprint == corrected.opened.fingerprint, "the new file decides what the old one did"
 
 
 def test_sheet_and_page_show_the_worst(found: bilp.Suspects) -> None:
@@ -132,6 +138,9 @@ def test_files_are_handed_out_and_corrections_are_left_alone(found: bilp.Suspect
     first = found.save(tmp_path)
     names = {path.name for path in tmp_path.iterdir()}
     assert names == {PAGE, SHEET, LIST, CORRECTIONS} and not first.kept
+    for name in (LIST, CORRECTIONS):
+        assert (tmp_path / name).read_bytes() == codecs.BOM_UTF8 + open_artifact(found.uri, KIND).read(name)
+    assert not found.save(tmp_path).kept, "the same list again"
     (tmp_path / CORRECTIONS).write_text("edited")
     (tmp_path / LIST).write_text("old")
     second = hand_out(found.uri, tmp_path)

@@ -8,7 +8,9 @@ from bilp.config import PipelineConfig
 from flows.planned import planned_steps
 from tasks import steps
 from tasks.estimate import Estimate, Left, Planned
+from tasks.rows import Row
 from tasks.status_lines import cut, duration, remaining
+from tasks.steps import Step
 
 
 class Time:
@@ -107,3 +109,18 @@ def test_times_and_names_in_few_cells() -> None:
         "",
     ]
     assert cut("distill an arm with a long name 12/345", 20) == "distill ...me 12/345"
+
+
+def test_a_line_tells_the_steps_that_run_side_by_side_and_no_time_before_it_knows():
+    row = Row("score", 0.0)
+    for number in (1, 2, 3):
+        row.begin(number, Step("score", "score", "trial", total=5, number=number, noun="trial"))
+    row.advance(1, 0.0, "", 0.0)
+    assert row.numbers(1.0) == ["trials 1-3 of 5", "0 %"]
+    row.advance(1, 0.02, "", 60.0)
+    assert row.numbers(60.0) == ["trials 1-3 of 5", "0 %"], "a first batch is slow, and says nothing of the others"
+    row.advance(1, 0.5, "", 70.0)
+    assert row.numbers(70.0) == ["trials 1-3 of 5", "10 %", "about 10 min left"]
+    row.end(1, True, "")
+    row.end(2, True, "")
+    assert row.numbers(80.0)[0] == "trial 3 of 5"

@@ -4,6 +4,7 @@ Columns (in any order; others are passed over): split, path, index, sha256, give
 `path`, as the source calls it, or, where that is empty, by `index`, its position among the images of the source's split. `sha256`, of
 its pixels, and `given_label`, the name of its class, must be as the data set has them: corrections of something else are refused.
 `action` is keep, drop or relabel (then `new_label` is the name of a class); a row without one is not decided yet, and changes nothing.
+Cells are separated by commas, or by the semicolons or tabs that spreadsheets write in some languages.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from bilp.text.escaping import shown, spreadsheet, unwrapped
 LARGEST = 2**28
 """Bytes of a file: a row for each image of ImageNet takes about 200 MB."""
 COLUMNS = ("split", "path", "index", "sha256", "given_label", "action", "new_label", "note")
+SEPARATORS = ",;\t"
 KEEP, DROP, RELABEL = "keep", "drop", "relabel"
 ACTIONS = (KEEP, DROP, RELABEL)
 
@@ -82,7 +84,7 @@ def _rows(file: str) -> Iterator[tuple[int, Mapping[str, str]]]:
     """Each row with the number of its line."""
     try:
         text = objects.read(file, most=LARGEST).decode("utf-8-sig")
-        rows = csv.reader(io.StringIO(text, newline=""), strict=True)
+        rows = csv.reader(io.StringIO(text, newline=""), delimiter=_separator(text), strict=True)
         head = [name.strip() for name in next(rows, [])]
         lacking = [name for name in COLUMNS if name not in head]
         if lacking:
@@ -92,8 +94,18 @@ def _rows(file: str) -> Iterator[tuple[int, Mapping[str, str]]]:
                 raise DataError(f"{file}: line {rows.line_num} has {counted(len(row), 'cell')}, its head {len(head)}: correct it")
             if row:
                 yield rows.line_num, dict(zip(head, row, strict=True))
-    except (UnicodeDecodeError, csv.Error) as error:
+    except UnicodeDecodeError as error:
+        raise DataError(
+            f"{file} cannot be read as CSV in UTF-8: save it as what spreadsheets call CSV UTF-8 ({unwrapped(error)})"
+        ) from error
+    except csv.Error as error:
         raise DataError(f"{file} cannot be read as CSV in UTF-8: {unwrapped(error)}") from error
+
+
+def _separator(text: str) -> str:
+    """What separates the names of the columns, none of which holds such a sign."""
+    head = text.partition("\n")[0]
+    return max(SEPARATORS, key=head.count)
 
 
 def _action(row: Mapping[str, str], where: str) -> str:
@@ -142,17 +154,22 @@ def _checked(row: Mapping[str, str], sample: int, split: Correctable, by_name: M
             f"{where}: the pixels of {shown(split.origins[sample])} are others than sha256 says ({split.digests[sample]}): "
             "the image has changed since; look at it again"
         )
-    if by_name.get(row["given_label"]) != label:
+    if _class(row["given_label"], by_name) != label:
         raise DataError(
             f"{where}: given_label is {_cell(row['given_label'])}, and {shown(split.origins[sample])} is labeled "
             f"{split.class_names[label]!r}: look at it again"
         )
     if action == RELABEL:
-        new = by_name.get(row["new_label"])
+        new = _class(row["new_label"], by_name)
         if new is None:
             raise DataError(f"{where}: new_label {_cell(row['new_label'])} is no class: give one of {quoted(split.class_names, 10)}")
         label = new
     return Correction(sample, action, label, row["note"])
+
+
+def _class(cell: str, by_name: Mapping[str, int]) -> int | None:
+    """The class that a cell names, with or without spaces around it; None if there is none."""
+    return by_name.get(cell, by_name.get(cell.strip()))
 
 
 def _spellings(path: str) -> tuple[str, ...]:
