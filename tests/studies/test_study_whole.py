@@ -11,6 +11,7 @@ import pytest
 from bilp.api import studied
 from bilp.artifacts.artifact import open_artifact
 from bilp.artifacts.facts import StudyFacts
+from bilp.artifacts.manifest_file import MANIFEST
 from bilp.config.nested import merge
 from bilp.maintenance.garbage import Options, plan
 from bilp.results.stored import results
@@ -132,3 +133,19 @@ def test_a_wrong_command_line_is_one_line(capsys: pytest.CaptureFixture[str], tm
         assert told in printed.err and printed.err.count("\n") == 1 and printed.out == ""
     command.main(["--example"])
     assert "name: ratio" in capsys.readouterr().out
+
+
+@pytest.mark.slow
+def test_what_a_study_shows_is_made_again_whatever_a_kill_left_of_it(tmp_path: Path) -> None:
+    small = {**STUDY, "arms": {"real": {"baseline": "random"}}, "grid": {}, "seeds": 1}
+    page = Path(studied.study(small, root=str(tmp_path)).page)
+    names = sorted(path.name for path in page.parent.iterdir())
+    first = page.read_bytes()
+
+    page.unlink()  # somebody else took it away while this one was published
+    assert studied.study(small, root=str(tmp_path)).page == str(page) and page.read_bytes() == first
+
+    (page.parent / MANIFEST).unlink()  # taken away for another state, and killed before the files were
+    page.write_text("of another state")
+    assert studied.study(small, root=str(tmp_path)).page == str(page) and page.read_bytes() == first
+    assert sorted(path.name for path in page.parent.iterdir()) == names
