@@ -7,6 +7,7 @@ from typing import Any
 
 import httpx
 
+from bilp.config.arms import baselines_need_selection
 from bilp.errors import BilpError, StorageError
 from bilp.studies.definition import study_of
 from bilp.studies.pipeline_outcome import Outcome
@@ -18,6 +19,8 @@ from flows.ingest import dataset_and_record
 from flows.local.flow import flow
 from flows.pipeline import page_of, up_to_evaluation
 from flows.planned import planned_steps
+from flows.prune import score_and_prune
+from flows.resolved import resolved
 from flows.started_run import shown, stages_of
 from flows.workplace import workplace
 from tasks import run_progress, study_lines, terminal
@@ -103,8 +106,12 @@ def _pipeline(plan: Plan, block: Block, group: Group, root: str) -> Outcome:
 
 def _up_to_page(plan: Plan, group: Group, root: str) -> Outcome:
     if not group.arms:  # networks are trained on real images alone
-        dataset, record = dataset_and_record(group.config.ingest, root)
-        evaluations = evaluate(dataset, {}, group.config.ipc, group.config.evaluate, root)
-        return Outcome(dataset, record, evaluations=evaluations)
+        config, scores, selection = group.config, None, None
+        dataset, record = dataset_and_record(config.ingest, root)
+        if baselines_need_selection(config.evaluate):
+            config, _ = resolved(config, dataset, root)
+            scores, selection = score_and_prune(config, dataset, root)
+        evaluations = evaluate(dataset, {}, config.ipc, config.evaluate, root, selection)
+        return Outcome(dataset, record, scores, selection, evaluations=evaluations)
     done = up_to_evaluation(group.config, root)
     return done.with_report(page_of(group.config, done, root)) if plan.study.pages else done

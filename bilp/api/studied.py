@@ -8,12 +8,13 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from bilp.api import composition
+from bilp.api.here import resolved
 from bilp.api.ingested import read
 from bilp.api.workspace import Place, place_at, storage
-from bilp.config.arms import needs_scores, needs_selection, planned_runs
+from bilp.config import PipelineConfig
+from bilp.config.arms import baselines_need_selection, evaluation_of, needs_scores, needs_selection, planned_runs
 from bilp.config.nested import as_plain
-from bilp.preflight import check_fit
-from bilp.pruning.prune import prune
+from bilp.preflight import check_choices, check_fit
 from bilp.report import report
 from bilp.storage.objects import Uri
 from bilp.studies.definition import load_study, study_of
@@ -88,20 +89,40 @@ def _computed(group: Group, at: Place, pages: bool) -> Outcome:
     """The stages of a group's pipeline."""
     config = group.config
     record, dataset = read(config.ingest, at.root, at.watch)
+    if not group.arms:  # networks are trained on real images alone
+        return _of_real_images(config, dataset, record, at)
     check_fit(config, dataset)
-    scores = selection = None
+    check_choices(config, record)
+    config, search = resolved(config, dataset, at)
+    check_fit(config, dataset)
+    scores, selection = _selected(config, dataset, at) if needs_selection(config) else (None, None)
+    config = composition.with_found_reselect(config, dataset, scores, at)
     runs: dict[str, list[str]] = {}
-    if group.arms:
-        if needs_selection(config):
-            scores = composition.scored(dataset, config.score, at) if needs_scores(config.prune) else None
-            selection = prune(dataset, scores, config.prune, at.root)
-        for run in planned_runs(config):
-            runs.setdefault(run.arm, []).append(composition.distilled(run, config, dataset, selection, at))
-    evaluations = composition.evaluated(dataset, runs, config.ipc, config.evaluate, at)
-    done = Outcome(dataset, record, scores, selection, runs, evaluations)
+    for run in planned_runs(config):
+        chosen = composition.chosen(run, dataset, record, selection, at)
+        runs.setdefault(run.arm, []).append(composition.distilled(run, config, dataset, chosen, at))
+    evaluations = composition.evaluated(dataset, runs, config.ipc, evaluation_of(config), at, selection)
+    done = Outcome(dataset, record, scores, selection, runs, evaluations, search=search, config=config)
     if not (pages and runs):
         return done
-    return done.with_report(report(config, dataset, scores, selection, runs, evaluations, at.root, record_uri=record))
+    suspicious = composition.suspects_of_run(dataset, record, scores, selection, runs, at)
+    sources = (dataset, scores, selection, runs, evaluations, at.root)
+    return done.with_report(report(config, *sources, record_uri=record, suspects_uri=suspicious, search_uri=search))
+
+
+def _of_real_images(config: PipelineConfig, dataset: str, record: str, at: Place) -> Outcome:
+    scores = selection = None
+    if baselines_need_selection(config.evaluate):
+        config, _ = resolved(config, dataset, at)
+        scores, selection = _selected(config, dataset, at)
+    evaluations = composition.evaluated(dataset, {}, config.ipc, config.evaluate, at, selection)
+    return Outcome(dataset, record, scores, selection, evaluations=evaluations)
+
+
+def _selected(config: PipelineConfig, dataset: str, at: Place) -> tuple[str | None, str]:
+    """The summary of the scores, if the criterion needs them, and the selection."""
+    scores = composition.scored(dataset, config.score, at) if needs_scores(config.prune) else None
+    return scores, composition.pruned(dataset, scores, config.prune, at)
 
 
 def _result(progress: Progress) -> StudyResult:

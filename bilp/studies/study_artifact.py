@@ -92,7 +92,7 @@ def _whole(artifact: Artifact) -> bool:
 
 
 def _take_away(uri: str) -> None:
-    """Remove what was published before, and what somebody left who was killed; the manifest first, so that nothing half is taken for whole."""
+    """Remove what was published before, or left by somebody who was killed; the manifest first, so that nothing half is taken for whole."""
     objects.delete(objects.join(uri, MANIFEST))
     for name in objects.children(uri):
         if name != PARTS:

@@ -51,8 +51,8 @@ def main(arguments: Sequence[str]) -> None:
     if inside:
         program.refuse(
             name,
-            f"{shown(inside[0])} lies in {shown(str(place))}, where it would be taken for a class of images: call this from another folder, "
-            "or write elsewhere (--to FOLDER, and BILP_STORAGE in the environment)",
+            f"{shown(inside[0])} lies in {shown(str(place))}, where it would be taken for a class of images: "
+            "call this from another folder, or write elsewhere (--to FOLDER, and BILP_STORAGE in the environment)",
         )
     from flows.commands.suspects_found import found, show
 

@@ -12,6 +12,7 @@ from bilp.api import studied
 from bilp.artifacts.artifact import open_artifact
 from bilp.artifacts.facts import StudyFacts
 from bilp.artifacts.manifest_file import MANIFEST
+from bilp.config.baselines import BASELINES
 from bilp.config.nested import merge
 from bilp.maintenance.garbage import Options, plan
 from bilp.results.stored import results
@@ -133,6 +134,21 @@ def test_a_wrong_command_line_is_one_line(capsys: pytest.CaptureFixture[str], tm
         assert told in printed.err and printed.err.count("\n") == 1 and printed.out == ""
     command.main(["--example"])
     assert "name: ratio" in capsys.readouterr().out
+
+
+@pytest.mark.slow
+def test_each_arm_learns_from_its_own_samples(tmp_path: Path) -> None:
+    arms = {name: {} for name in ("unpruned", "random_pruning", "oracle", "static")}
+    wrong = {"ingest": {"label_noise": {"kind": "symmetric", "share": 0.3}}}
+    studied.study(merge(STUDY, {"seeds": 1, "settings": wrong}) | {"arms": arms, "grid": {}}, root=str(tmp_path))
+    records = [json.loads(path.read_text()) for path in (tmp_path / "runs").glob("*/_run.json")]
+    chosen = [record["selection"] for record in records]
+    assert len(chosen) == 4 and len(set(chosen)) == 4 and None in chosen
+
+    selected = next(name for name, entry in BASELINES.items() if entry.selected and not entry.hidden)
+    alone = {"name": "alone", "arms": {"kept": {"baseline": selected}}, "grid": {}, "seeds": 1}
+    found = studied.study({**STUDY, **alone}, root=str(tmp_path))
+    assert set(found.rows["arm"]) == {"kept"}
 
 
 @pytest.mark.slow
