@@ -21,8 +21,6 @@ from bilp.pruning.two_parts import SMALLEST, doubted, split
 from bilp.scoring.summary import criterion_scores, open_summary
 from bilp.storage.objects import Uri
 
-VERSION = 1
-"""Of the rule: raised when it finds other numbers."""
 LOSSES = tuple(name for name, column in SUMMARIZED.items() if column.loss)
 """Columns of a summary that are losses, early ones and those after all epochs. The one that splits more sharply counts."""
 MOST, AGAIN = 0.3, 1.5

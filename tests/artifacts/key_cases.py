@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from key_settings import (
@@ -81,8 +82,10 @@ def scoring(world: World) -> dict[str, Case]:
 
 def predicting(world: World) -> dict[str, Case]:
     """Trials of the measures that record every epoch."""
-    cases = scoring(world)
-    return {name: cases[name] for name in ("trajectory", "gradient norms")}
+    cases, read = scoring(world), {}
+    for name in ("trajectory", "gradient norms"):
+        read[name] = replace(cases[name], read_anyway=cases[name].read_anyway - {"config.keep_networks"})
+    return read
 
 
 def suspecting(world: World) -> dict[str, Case]:

@@ -123,7 +123,11 @@ LISTED = PipelineConfig.model_validate(
         "distill": {"idc": {"pretrained": {"networks": 1}}, "decode": {"factor": 2}},
     }
 )
-OWN: dict[str, Any] = {"config.prune.score_list": "other.json", "config.ingest.uri": "pictures"}
+OWN: dict[str, Any] = {
+    "config.prune.score_list": "other.json",
+    "config.ingest.uri": "pictures",
+    "config.ingest.label_noise.file": "other.csv",
+}
 FOLDER = PipelineConfig.model_validate(
     {"dataset": "folder", "ingest": {"uri": "others"}, "arms": ["unpruned"], "prune": {"per_class": False}},
 )
@@ -148,7 +152,18 @@ def reproductions(world: World) -> dict[str, Case]:
     return {name: Case(Cell(config=config), inputs, others, given=given) for name, config in PIPELINES.items()}
 
 
-PIPELINES = {"dm": SMALL, "idc": LISTED, "own images": FOLDER, "own tables": TABLES}
+def _noisy(**noise: Any) -> PipelineConfig:
+    return PipelineConfig.model_validate({"dataset": "digits", "arms": ["unpruned"], "ingest": {"label_noise": noise}})
+
+
+PIPELINES = {
+    "dm": SMALL,
+    "idc": LISTED,
+    "own images": FOLDER,
+    "own tables": TABLES,
+    "drawn labels": _noisy(kind="symmetric", share=0.2),
+    "labels of a file": _noisy(kind="file", file="labels.csv"),
+}
 
 
 def imports(world: World) -> dict[str, Case]:

@@ -56,6 +56,8 @@ from key_settings import (
 )
 
 from bilp.artifacts.manifest_file import MANIFEST
+from bilp.config import ScoreConfig
+from bilp.config.given import model_of
 from bilp.config.suspects import SuspectsConfig
 from bilp.data import ingest
 from bilp.data.source_record import open_record
@@ -96,7 +98,8 @@ def _suspects(root: str, settings: SuspectsConfig, inputs: Mapping[str, Any]) ->
 
 
 def _networks(root: str, settings: Trial, inputs: Mapping[str, Any]) -> str:
-    return score_trial(inputs["dataset"], settings.config.model_copy(update={"keep_networks": True}), settings.trial, root)
+    config = model_of(ScoreConfig, settings.config.model_dump() | {"keep_networks": True})  # refused for measures without epochs
+    return score_trial(inputs["dataset"], config, settings.trial, root)
 
 
 def _extension(root: str, settings: Nothing, inputs: Mapping[str, Any]) -> object:

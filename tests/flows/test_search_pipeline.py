@@ -51,5 +51,5 @@ def test_the_share_is_found_once_and_shown(tmp_path: Path, monkeypatch: pytest.M
 
 def test_the_steps_of_a_search_are_planned_as_its_own_stage() -> None:
     stages = [step.stage for step in planned_steps(PipelineConfig.model_validate(SEARCH))]
-    assert list(dict.fromkeys(stages)) == ["ingest", "search", "score", "prune", "distill", "evaluate", "report"]
+    assert list(dict.fromkeys(stages)) == ["ingest", "search", "score", "prune", "distill", "evaluate", "suspects", "report"]
     assert "search" not in [step.stage for step in planned_steps(PipelineConfig.model_validate(TINY))]

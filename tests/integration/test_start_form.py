@@ -42,7 +42,7 @@ def test_a_run_is_started_from_the_form(service: Service, page: Page, tmp_path: 
     assert page.evaluate("Math.max(...[...document.querySelectorAll('*')].map(one => one.scrollHeight))") < TALLEST
     assert page.evaluate("document.querySelectorAll('form input, form textarea').length") <= MOST_INPUTS
     told = page.evaluate("document.body.innerText")
-    assert "If empty: 0.8 for digits." in told and "Batch real" not in told, "stages are folded"
+    assert "If empty: derived from the dials, 0.8 for digits" in told and "Batch real" not in told, "stages are folded"
 
     page.choose("DM")
     page.wait_for("document.body.innerText.includes('distribution matching (DM): Zhao')")

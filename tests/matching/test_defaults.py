@@ -63,6 +63,11 @@ class Problem:
         """What every pass is given."""
         return self.network, self.images, self.labels
 
+    @property
+    def weights(self) -> Tensor:
+        """One for each image, no two alike."""
+        return torch.arange(1.0, len(self.images) + 1, dtype=torch.float64)
+
     def like(self, vectors: Vectors, *leading: int) -> Vectors:
         """Random vectors with other leading axes."""
         return tuple(torch.randn(*leading, *block.shape, generator=self.stream, dtype=torch.float64) for block in vectors)
@@ -96,6 +101,7 @@ def _moved(kind: type[Matching], matching: Matching, problem: Problem) -> Sequen
 ASKED: dict[str, Ask] = {
     "real": lambda kind, matching, problem: kind.real(matching, *problem.seen),
     "real_mean": lambda kind, matching, problem: kind.real_mean(matching, *problem.seen),
+    "weighted_mean": lambda kind, matching, problem: kind.weighted_mean(matching, *problem.seen, problem.weights),
     "synthetic": lambda kind, matching, problem: kind.synthetic(matching, *problem.seen),
     "synthetic_by_class": lambda kind, matching, problem: kind.synthetic_by_class(matching, *problem.seen, 2),
     "distances_and_gradient": _compared,

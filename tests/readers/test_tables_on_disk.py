@@ -168,7 +168,7 @@ ROWS: list[tuple[str, Edit, str]] = [
     ("selection", swapped, "sample_id of row 0 is 1"),
     ("selection", shorter, "has 1,437 rows instead of 1,438"),
     ("effects", at("ite", 0, float("nan")), "ite of row 0 is nan"),
-    ("effects", at("ite", 0, -1.0), "ite of row 0 is -1.0"),
+    ("effects", at("ite", 0, -1.0), "holds negative scores by ite"),
     ("effects", at("sample_id", -1, 1438), "is 1438, not from 0 to 1437"),
     ("effects", at("label", 0, 9), "holds other samples, another round"),
     ("effects", at("round", 0, 2), "holds other samples, another round"),

@@ -114,5 +114,5 @@ def test_words_become_numbers_that_name_the_search_and_nothing_is_searched_twice
 
 def test_a_stage_that_meets_a_word_refuses_it(tmp_path: Path) -> None:
     dataset = ingest(CONFIG.ingest, str(tmp_path))
-    with pytest.raises(ConfigError, match="keep = search"):
+    with pytest.raises(ConfigError, match="keep search stands for a number"):
         prune(dataset, None, PruneConfig(criterion="random", keep="search"), tmp_path)  # type: ignore[arg-type]
