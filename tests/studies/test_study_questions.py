@@ -10,6 +10,7 @@ import pytest
 from study_parts import plan_of
 
 from bilp.config.reselect import RESELECT_SCORES
+from bilp.errors import ConfigError
 from bilp.studies.detection import suspicion_of_effects
 from bilp.studies.study_progress import Progress
 from bilp.truth.metrics import auroc
@@ -58,3 +59,11 @@ def test_effects_that_do_harm_are_suspicious(score: str) -> None:
     found = suspicion_of_effects(score, list(places))
     assert np.isnan(found).tolist() == [False, False, True, False, False]
     assert auroc(found[~np.isnan(found)], wrong[~np.isnan(found)]) == 1.0
+
+
+@pytest.mark.parametrize(
+    "grid", [{"keep": [0.5, 0.7, 0.5]}, {"one": {"a": {}, "b": {}}, "other": {"a": {}, "b": {"ipc": 2}}, "keep": [0.5, 0.5]}]
+)
+def test_no_two_cells_have_one_name(grid: dict[str, object]) -> None:
+    with pytest.raises(ConfigError, match="two cells that are called"):
+        plan_of(grid=grid)
