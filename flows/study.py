@@ -20,6 +20,7 @@ from flows.local.flow import flow
 from flows.pipeline import page_of, up_to_evaluation
 from flows.planned import planned_steps
 from flows.prune import score_and_prune
+from flows.resolved import resolved
 from flows.started_run import shown, stages_of
 from flows.workplace import workplace
 from tasks import run_progress, study_lines, terminal
@@ -105,9 +106,11 @@ def _pipeline(plan: Plan, block: Block, group: Group, root: str) -> Outcome:
 
 def _up_to_page(plan: Plan, group: Group, root: str) -> Outcome:
     if not group.arms:  # networks are trained on real images alone
-        dataset, record = dataset_and_record(group.config.ingest, root)
-        config = group.config
-        scores, selection = score_and_prune(config, dataset, root) if baselines_need_selection(config.evaluate) else (None, None)
+        config, scores, selection = group.config, None, None
+        dataset, record = dataset_and_record(config.ingest, root)
+        if baselines_need_selection(config.evaluate):
+            config, _ = resolved(config, dataset, root)
+            scores, selection = score_and_prune(config, dataset, root)
         evaluations = evaluate(dataset, {}, config.ipc, config.evaluate, root, selection)
         return Outcome(dataset, record, scores, selection, evaluations=evaluations)
     done = up_to_evaluation(group.config, root)

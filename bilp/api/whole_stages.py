@@ -30,7 +30,10 @@ def up_to_evaluation(config: PipelineConfig, dataset_uri: str, record_uri: str |
 
 def baselines_alone(config: PipelineConfig, dataset_uri: str, record_uri: str, at: Place) -> Outcome:
     """Networks trained on real images alone, whatever arms the settings name; some need the static selection."""
-    scores, selection = scored_and_pruned(config, dataset_uri, at) if baselines_need_selection(config.evaluate) else (None, None)
+    scores = selection = None
+    if baselines_need_selection(config.evaluate):
+        config, _ = resolved(config, dataset_uri, at)
+        scores, selection = scored_and_pruned(config, dataset_uri, at)
     evaluations = composition.evaluated(dataset_uri, {}, config.ipc, config.evaluate, at, selection)
     return Outcome(dataset_uri, record_uri, scores, selection, evaluations=evaluations)
 

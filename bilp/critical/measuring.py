@@ -56,7 +56,7 @@ def measure(given: Mapping[str, Any], options: CriticalOptions, dataset_uri: str
     dataset = open_dataset(dataset_uri)
     counts = counts_of(dataset)
     plan = planned(given, options, counts)
-    key = key_of(plan, dataset.fingerprint)
+    key = key_of(plan, dataset)
     if known(root, key):
         return uri_of(root, key)
     carrier.tell(plan.stated)

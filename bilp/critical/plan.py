@@ -60,7 +60,10 @@ class Plan:
             "shares": list(self.shares),
             "distill": as_recorded(self.config.distill),
             "evaluate": as_recorded(self.config.evaluate, {"baselines": True}),
-            "prune": {name: as_recorded(each.prune, {"keep": True, "score_list": True}) for name, each in self.by_criterion.items()},
+            "prune": {
+                name: as_recorded(each.prune, {"keep": True, "score_list": True, "scores": True})
+                for name, each in self.by_criterion.items()
+            },
             "score": {name: as_recorded(each.score) for name, each in self.by_criterion.items()},
         }
 

@@ -18,9 +18,11 @@ from bilp.artifacts.publication import publish
 from bilp.artifacts.table_rules import Rules
 from bilp.artifacts.tables import declare
 from bilp.config import METHODS
+from bilp.config.arms import needs_scores
 from bilp.critical.plan import Plan
 from bilp.critical.share_tests import Compared, Critical
 from bilp.data import Dataset
+from bilp.pruning.rankings import given_scores
 from bilp.storage.objects import join
 from bilp.text.escaping import spreadsheet
 
@@ -124,10 +126,16 @@ def line(criterion: str, facts: CriticalFacts) -> str:
     return f"{criterion}: {best}, {tolerance}; {worse}; {mean}"
 
 
-def key_of(plan: Plan, fingerprint: str) -> str:
-    """The content key."""
-    revision = METHODS[plan.config.method].revision
-    return content_key("critical", VERSION + revision, dataset=fingerprint, critical=plan.identity())
+def key_of(plan: Plan, dataset: Dataset) -> str:
+    """The content key. Of scores that settings name the content counts, as in the keys of selections."""
+    config = plan.config
+    scoring = [each.score.network for each in plan.by_criterion.values() if needs_scores(each.prune)]
+    networks = [config.distill.network, *config.evaluate.networks, *scoring]
+    revision = METHODS[config.method].revision + sum(network.revision for network in networks)
+    given = {name: each.prune for name, each in plan.by_criterion.items() if each.prune.score_list or each.prune.scores}
+    lists = {name: given_scores(dataset, rule) for name, rule in given.items()}
+    named = {"scores": lists} if lists else {}
+    return content_key("critical", VERSION + revision, dataset=dataset.fingerprint, critical=plan.identity(), **named)
 
 
 def uri_of(root: str, key: str) -> str:

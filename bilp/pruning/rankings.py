@@ -69,6 +69,13 @@ def ranking_of(dataset: Dataset, scores_uri: str | None, config: PruneConfig, ro
     )
 
 
+def given_scores(dataset: Dataset, config: PruneConfig) -> str:
+    """What the scores are that `config` names a place of, `Ranking.identity`. Raises as `ranking_of`."""
+    if config.scores is not None:
+        return atlas_ranking(dataset, config.scores, config.criterion).identity
+    return external_ranking(dataset, config).identity
+
+
 def random_ranking(dataset: Dataset, config: PruneConfig) -> Ranking:
     """Random numbers, drawn from the seed: the control."""
     return Ranking(f"random {config.seed}", lambda labels: random_scores(labels, dataset.classes, config.seed))

@@ -172,6 +172,11 @@ def _check(made: Plan, config: PipelineConfig) -> None:
             f"a search scores without the images that it holds out, and criterion {config.prune.criterion} has a score of every image: "
             "use another criterion, or give numbers instead of search"
         )
+    if made.static and config.prune.scores is not None:
+        raise ConfigError(
+            "a search scores without the images that it holds out, and prune.scores are of all images: "
+            "leave out prune.scores, or give numbers instead of search"
+        )
     reselect = made.candidates[made.reference].reselect(config.reselect)
     if made.adaptive and (is_word(reselect.beta) or (reselect.beta and is_word(reselect.low_share))):
         raise ConfigError("of reselect.beta and reselect.low_share one is auto and the other search: search both, or give a number")

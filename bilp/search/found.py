@@ -14,7 +14,7 @@ from bilp.artifacts.facts import SearchFacts
 from bilp.artifacts.publication import TableFile, publish_table
 from bilp.artifacts.table_rules import Rules
 from bilp.artifacts.tables import declare
-from bilp.config import PipelineConfig
+from bilp.config import METHODS, PipelineConfig
 from bilp.search.candidates import Candidate, Plan, identity
 from bilp.storage.objects import join
 
@@ -75,7 +75,9 @@ class Tried:
 
 def key_of(found: Plan, config: PipelineConfig, fingerprint: str) -> str:
     """The content key of a search on a data set."""
-    return content_key("search", VERSION, dataset=fingerprint, search=identity(found, config))
+    networks = [found.distill.network, *found.evaluate.networks, *([config.score.network] if found.static else [])]
+    revision = METHODS[found.distill.method].revision + sum(network.revision for network in networks)
+    return content_key("search", VERSION + revision, dataset=fingerprint, search=identity(found, config))
 
 
 def uri_of(root: str, key: str) -> str:

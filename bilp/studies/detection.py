@@ -13,6 +13,7 @@ from bilp.artifacts.facts import SelectionFacts, SummaryFacts
 from bilp.artifacts.run_layout import ITE_TABLE, RESELECT, reselect_uri
 from bilp.artifacts.tables import ITE, SELECTION
 from bilp.config.criteria import CRITERIA
+from bilp.config.reselect import RESELECT_SCORES
 from bilp.distill import open_run
 from bilp.pruning.prune import FILE as SELECTION_FILE
 from bilp.pruning.prune import KIND as SELECTION_KIND
@@ -69,9 +70,21 @@ def _of_effects(group: Group, outcome: Outcome, truth: Truth) -> Iterator[dict[s
             places = [_places(found, truth) for number in range(1, run.distill.rounds + 1) if (found := _reselected(uri, number))]
             if not places:
                 continue
-            measured = ~np.isnan(places).all(axis=0)
-            mean = np.nanmean(np.asarray(places)[:, measured], axis=0)
-            yield _row(group.arms[inner], run.reselect.score, mean, truth.wrong[measured], {})
+            suspicion = suspicion_of_effects(run.reselect.score, places)
+            measured = ~np.isnan(suspicion)
+            yield _row(group.arms[inner], run.reselect.score, suspicion[measured], truth.wrong[measured], {})
+
+
+def suspicion_of_effects(score: str, places: Sequence[Floats]) -> Floats:
+    """How suspicious samples are by what adaptive pruning ranked them by, `[N]`: NaN for those that were never measured.
+
+    places `[N]` of each round count from 0 to 1; the lowest do harm if the score has a sign, else the highest.
+    """
+    found = np.asarray(places)
+    measured = ~np.isnan(found).all(axis=0)
+    mean = np.full(found.shape[1], np.nan)
+    mean[measured] = np.nanmean(found[:, measured], axis=0)
+    return -mean if RESELECT_SCORES[score].signed else mean
 
 
 def _reselected(run: str, number: int) -> Artifact | None:

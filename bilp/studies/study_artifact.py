@@ -19,7 +19,7 @@ from bilp.artifacts.parquet import encode
 from bilp.artifacts.publication import publish
 from bilp.artifacts.report_places import FILE as REPORT
 from bilp.config.base import as_recorded
-from bilp.errors import MissingArtifact
+from bilp.errors import DamagedArtifact, MissingArtifact
 from bilp.results.unchanged import program
 from bilp.storage import objects
 from bilp.studies.definition import Study
@@ -28,6 +28,7 @@ from bilp.studies.study_page import study_page
 from bilp.studies.study_part import (
     DETECTION,
     DETECTION_FILE,
+    PARTS,
     ROWS,
     ROWS_FILE,
     SECONDS_FILE,
@@ -41,6 +42,8 @@ from bilp.studies.study_table import Table, table_of
 
 VERSION = 1
 KIND = "study"
+TRIES = 5
+"""Times that it is published anew if somebody else took files of it away meanwhile."""
 PAGE, TEXT, CSV, LATEX = "study.html", "study.yaml", "table.csv", "table.tex"
 
 
@@ -56,7 +59,7 @@ def publish_study(progress: Progress) -> str:
     asked = [part.artifact.stated(StudyPartFacts).asked for part in parts]
     state = content_key("study_state", VERSION, parts=asked, text=text, program=dict(program()))
     there = find(uri, KIND, key)
-    if there is not None and there.stated(StudyFacts).state == state:
+    if there is not None and there.stated(StudyFacts).state == state and _whole(there):
         return there.place(PAGE)
     table = table_of(progress.plan, parts)
     files = {
@@ -71,16 +74,29 @@ def publish_study(progress: Progress) -> str:
         "parents": {f"part {block.number}": artifact.uri for block, artifact in progress.parts()},
         "facts": {"name": progress.plan.study.name, "done": len(parts), "planned": len(progress.plan.blocks), "state": state},
     }
-    if there is not None:
-        _take_away(there)
-    return publish(uri, KIND, key, files, **told).place(PAGE)
+    for _ in range(TRIES):
+        _take_away(uri)
+        made = publish(uri, KIND, key, files, **told)
+        if _whole(made):  # whoever publishes the same study just now may have taken files away
+            break
+    return made.place(PAGE)
 
 
-def _take_away(former: Artifact) -> None:
-    """Remove what was published before; the manifest first, so that nothing half is taken for whole."""
-    objects.delete(objects.join(former.uri, MANIFEST))
-    for name in former.manifest.files:
-        objects.delete(former.place(name))
+def _whole(artifact: Artifact) -> bool:
+    """Whether every file that the manifest names is there."""
+    try:
+        artifact.check_sizes()
+    except DamagedArtifact:
+        return False
+    return True
+
+
+def _take_away(uri: str) -> None:
+    """Remove what was published before, or left by somebody who was killed; the manifest first, so that nothing half is taken for whole."""
+    objects.delete(objects.join(uri, MANIFEST))
+    for name in objects.children(uri):
+        if name != PARTS:
+            objects.delete(objects.join(uri, name))
 
 
 def table_in(progress: Progress) -> Table:

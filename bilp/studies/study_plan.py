@@ -204,7 +204,12 @@ def _cells(study: Study, axes: Sequence[Axis], place: str) -> list[Cell]:
     kept = [points for points in combined if not any(ARM not in rule and _agrees(points, rule) for rule in study.exclude)]
     if not kept:
         raise ConfigError(f"{place}: exclude leaves no cell: take some of it out")
-    return [Cell(number, points) for number, points in enumerate(kept)]
+    cells = [Cell(number, points) for number, points in enumerate(kept)]
+    titles = [cell.title for cell in cells]
+    twice = next((title for title in titles if titles.count(title) > 1), None) if len(set(titles)) < len(titles) else None
+    if twice is not None:
+        raise ConfigError(f"{place}: grid has two cells that are called {shown(twice)!r}: list each value once, under names of its own")
+    return cells
 
 
 def arms_in(study: Study, cell: Cell) -> list[str]:

@@ -10,10 +10,14 @@ from typing import Any
 from bilp.artifacts.artifact import Artifact
 from bilp.artifacts.duration import timed
 from bilp.artifacts.facts import StudyPartFacts
-from bilp.config import IngestConfig
+from bilp.atlas.entry import ENTRIES, split
+from bilp.config import IngestConfig, PipelineConfig
 from bilp.config.base import as_recorded
 from bilp.data.sources import open_source
 from bilp.results.unchanged import program
+from bilp.storage import objects
+from bilp.storage.objects import as_uri
+from bilp.storage.verification import digest
 from bilp.studies import time_left
 from bilp.studies.pipeline_outcome import Outcome
 from bilp.studies.study_part import asked, find_part, publish_part, study_key
@@ -66,7 +70,9 @@ class Progress:
 
     def question(self, block: Block) -> str:
         """A digest of everything that decides what comes of a block."""
-        return asked(block, program(), [self._signature(group.config.ingest) for group in block.groups])
+        given = [self._signature(group.config.ingest) for group in block.groups]
+        named = [self._content(place) for group in block.groups for place in files_of(group.config)]
+        return asked(block, program(), [*given, *named])
 
     def compute(self, block: Block, work: Work) -> Artifact:
         """Have a block computed, and publish what came of it."""
@@ -96,3 +102,18 @@ class Progress:
         if name not in self._signatures:
             self._signatures[name] = open_source(ingest).signature()
         return self._signatures[name]
+
+    def _content(self, place: str) -> str:
+        """A digest of what lies at a place; of an atlas that of the names of its entries, which are digests."""
+        if place not in self._signatures:
+            atlas, key = split(place)
+            names = [key] if key is not None else objects.children(objects.join(atlas, ENTRIES))
+            self._signatures[place] = digest("\n".join(map(str, names)).encode() if names else objects.read(place))
+        return str(self._signatures[place])
+
+
+def files_of(config: PipelineConfig) -> list[str]:
+    """Places of labels, corrections and scores that settings name, whose content counts and is no part of the source."""
+    ingest, prune = config.ingest, config.prune
+    named = (ingest.label_noise.file, ingest.corrections, prune.score_list, prune.scores)
+    return [as_uri(place) for place in named if place is not None]

@@ -63,9 +63,12 @@ def latex(text: str) -> str:
 
 
 def spreadsheet(text: str) -> str:
-    """The text for a cell of a CSV file, where what begins like a formula would be calculated."""
+    """The text for a cell of a CSV file, where what begins like a formula would be calculated.
+
+    What looks like a text with such a sign before it gets one as well: no two texts become the same.
+    """
     line = shown(text)
-    return f"'{line}" if line.startswith(("=", "+", "-", "@")) else line
+    return f"'{line}" if line.lstrip("'").startswith(("=", "+", "-", "@")) else line
 
 
 class OneLine(logging.Filter):

@@ -16,7 +16,10 @@ from bilp.api.naming import named_source
 from bilp.config import PipelineConfig
 from bilp.config.nested import merge
 from bilp.config.suspects import SuspectsConfig
+from bilp.data.listing import plain as absolute
 from bilp.errors import BilpError
+from bilp.storage.objects import storage_root
+from bilp.text.escaping import shown
 from flows import program
 
 NAME = "bilp suspects"
@@ -44,10 +47,22 @@ def main(arguments: Sequence[str]) -> None:
     options, config = program.with_options(
         Options, rest, name, description, lambda given, _: PipelineConfig.model_validate(merge(source, given))
     )
+    inside = [each for each in (storage_root(), options.to) if place is not None and "ingest" in source and _lies_in(each, place)]
+    if inside:
+        program.refuse(
+            name,
+            f"{shown(inside[0])} lies in {shown(str(place))}, where it would be taken for a class of images: "
+            "call this from another folder, or write elsewhere (--to FOLDER, and BILP_STORAGE in the environment)",
+        )
     from flows.commands.suspects_found import found, show
 
     ranking = SuspectsConfig.model_validate(options.model_dump(exclude={"to"}))
     program.guarded(name, lambda: found(config, ranking, options.to), lambda result: show(*result, config.ingest.corrections is not None))
+
+
+def _lies_in(place: str, folder: str) -> bool:
+    """Whether a place is a folder of images, or below it."""
+    return f"{absolute(place)}/".startswith(f"{absolute(folder).rstrip('/')}/")
 
 
 def _source(place: str) -> dict[str, Any]:

@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
+
 import numpy as np
 import pytest
 
+from bilp.config import NetworkConfig
 from bilp.critical.plan import CriticalOptions, kept, planned, shares
-from bilp.critical.shares import as_csv
+from bilp.critical.shares import as_csv, key_of
+from bilp.data import open_dataset
+from bilp.data.ingestion import ingest
 from bilp.errors import ConfigError
 from bilp.pruning.static import select
 
@@ -69,3 +75,26 @@ def test_whatever_decides_the_outcome_is_in_the_key() -> None:
     ]
     assert len({identity(), *changed}) == len(changed) + 1
     assert identity(evaluate={"baselines": ["random"]}, keep=0.3, arms=["bilp"], report={"max_classes": 2}) == identity()
+
+
+def test_scores_that_settings_name_count_by_their_content_and_networks_by_their_revision(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    dataset = open_dataset(str(ingest({"source": "digits"}, tmp_path / "store")))
+    place, other = tmp_path / "scores.json", tmp_path / "others.json"
+
+    def key(file: Path) -> str:
+        given = {"dataset": "digits", "prune": {"criterion": "external", "score_list": str(file)}}
+        plan = planned(given, CriticalOptions(criteria=("external",)), np.bincount(dataset.train.labels.numpy()))
+        return key_of(plan, dataset)
+
+    numbers = list(range(len(dataset.train)))
+    place.write_text(json.dumps(numbers))
+    other.write_text(json.dumps(numbers))
+    first = key(place)
+    assert key(other) == first
+    monkeypatch.setattr(NetworkConfig, "revision", property(lambda network: 7))
+    assert key(place) != first
+    monkeypatch.undo()
+    place.write_text(json.dumps(numbers[::-1]))
+    assert key(place) != first

@@ -224,6 +224,24 @@ def test_names_that_begin_like_formulas_are_found_as_spreadsheets_have_them(tmp_
     assert corrected.train.labels[first] == clean.class_names.index("-dog")
 
 
+def test_a_name_that_looks_like_what_a_spreadsheet_has_for_another_is_told_apart(tmp_path: Path, pixels: Callable[..., np.ndarray]) -> None:
+    """Images are equal in both classes, so that names alone tell them apart, which hold a letter that spreadsheets are not given."""
+    for split in ("train", "test"):
+        for kind in ("=cat", "'=cat"):
+            for number in range(3):
+                path = tmp_path / "photos" / split / kind / f"a\u202e{number}.png"
+                path.parent.mkdir(parents=True, exist_ok=True)
+                Image.fromarray(pixels(5, 4, seed=number + 3 * (split == "test"))).save(path)
+    base, store = {"source": "folder", "uri": str(tmp_path / "photos")}, str(tmp_path / "store")
+    clean = open_recorded(read_source(base, store))
+    for label, name in enumerate(clean.class_names):
+        sample = int(torch.nonzero(clean.train.labels == label)[1])
+        file = written(tmp_path / "a.csv", row(clean, sample, "relabel", spreadsheet(clean.class_names[1 - label])))
+        corrected = open_recorded(read_source({**base, "corrections": file}, store))
+        changed = torch.nonzero(corrected.train.labels != clean.train.labels).flatten().tolist()
+        assert changed == [sample], name
+
+
 def test_rows_about_images_that_are_held_out_here_change_nothing(root: str, tmp_path: Path) -> None:
     """A list of suspects may rank images that another division of the same source tests on."""
     most, half = ({"source": "digits", "test_fraction": share} for share in (1e-6, 0.5))

@@ -287,6 +287,29 @@ def array(*claims: Any) -> bytes:
     return zipped(pickle.dumps({"clean_label": Pickled(*claims)}, 2))
 
 
+def nested(depth: int) -> tuple[Any, ...]:
+    """A tuple whose file is a few bytes a level, and whose words double with each."""
+    found: tuple[Any, ...] = ()
+    for _ in range(depth):
+        found = (found, found)
+    return found
+
+
+def test_what_would_take_forever_to_be_told_is_refused_at_once(tmp_path: Path) -> None:
+    bombs = [array((1, nested(80))), array(nested(80)), zipped(b"\x80\x02}X\x01\0\0\0a" + b"cnumpy\ndtype\n" + bomb(80) + b"\x85Rs.")]
+    for number, content in enumerate(bombs):
+        (tmp_path / f"{number}.pt").write_bytes(content)
+        with pytest.raises(DataError) as caught:
+            human(str(tmp_path / f"{number}.pt"))
+        assert len(str(caught.value)) < 400
+
+
+def bomb(depth: int) -> bytes:
+    """Pickled: `nested`, each level from the one before."""
+    levels = b"".join(b"h%c\x86q%c" % (number, number + 1) for number in range(depth))
+    return b")q\0" + levels
+
+
 def test_hostile_files_are_refused_and_run_nothing(tmp_path: Path) -> None:
     mark = tmp_path / "ran"
     good = Path(save(tmp_path / "good.pt", sets_of(FEW))).read_bytes()

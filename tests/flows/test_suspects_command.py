@@ -39,6 +39,19 @@ def test_wrong_options_are_one_line(tmp_path: Path, capsys: pytest.CaptureFixtur
     assert "--to: " in refused(capsys, "digits", "--to", "")
 
 
+def test_results_are_not_written_among_the_images(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "photos" / "cat").mkdir(parents=True)
+    monkeypatch.delenv("BILP_STORAGE", raising=False)
+    monkeypatch.chdir(tmp_path / "photos")
+    assert "bilp-storage lies in ., where it would be taken for a class of images" in refused(capsys, ".")
+    monkeypatch.setenv("BILP_STORAGE", str(tmp_path / "store"))
+    assert "bilp-suspects lies in ." in refused(capsys, ".")
+    assert "found lies in ../photos/" in refused(capsys, "../photos/", "--to", "found")
+    assert [path.name for path in (tmp_path / "photos").iterdir()] == ["cat"]
+
+
 @pytest.mark.slow
 def test_a_folder_is_looked_through_in_one_command(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]

@@ -6,10 +6,11 @@ import itertools
 
 import pytest
 
-from bilp.config import PipelineConfig
+from bilp.config import NetworkConfig, PipelineConfig
 from bilp.errors import ConfigError
 from bilp.search.candidates import Candidate, asks, candidates, identity, plan, rungs, survivors
 from bilp.search.cost import of_search, stated
+from bilp.search.found import key_of
 
 
 def config(**given: object) -> PipelineConfig:
@@ -72,6 +73,8 @@ def test_what_cannot_be_searched_is_refused() -> None:
         plan(config(beta="search", reselect={"low_share": "auto"}, search={"beta": [0.1, 0.2]}))
     with pytest.raises(ConfigError, match="has a score of every image"):
         plan(config(keep="search", prune={"criterion": "external", "score_list": "x.json"}))
+    with pytest.raises(ConfigError, match="prune.scores are of all images"):
+        plan(config(keep="search", prune={"scores": "atlas"}))
 
 
 def test_whatever_decides_the_outcome_is_in_the_key() -> None:
@@ -93,6 +96,15 @@ def test_whatever_decides_the_outcome_is_in_the_key() -> None:
     assert len(set(keys)) == len(keys)
     same = config(keep="search", evaluate={"baselines": ["random"], "seeds": 9}, experiments=4, report={"max_classes": 3})
     assert str(identity(plan(same), same)) == keys[0]
+
+
+def test_a_revised_network_or_method_is_searched_anew(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = config(keep="search", method="idc", search={"method": "idc"})
+    found, by_dm = plan(asked), plan(config(keep="search"))
+    before = {key_of(found, asked, "0" * 16), key_of(by_dm, config(keep="search"), "0" * 16)}
+    monkeypatch.setattr(NetworkConfig, "revision", property(lambda network: 7))
+    after = {key_of(found, asked, "0" * 16), key_of(by_dm, config(keep="search"), "0" * 16)}
+    assert not before & after
 
 
 def test_the_cost_that_is_stated_is_what_the_rungs_add_up_to() -> None:

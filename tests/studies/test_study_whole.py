@@ -12,6 +12,7 @@ from bilp.api import studied
 from bilp.artifacts.artifact import open_artifact
 from bilp.artifacts.facts import StudyFacts
 from bilp.artifacts.manifest_file import MANIFEST
+from bilp.config.baselines import BASELINES
 from bilp.config.nested import merge
 from bilp.maintenance.garbage import Options, plan
 from bilp.results.stored import results
@@ -166,3 +167,33 @@ def test_arms_of_every_kind_are_the_same_from_the_command_and_from_python(tmp_pa
 def published(root: Path) -> list[str]:
     """Folders of everything that was published."""
     return sorted(str(path.parent.relative_to(root)) for path in root.rglob(MANIFEST))
+
+
+def test_each_arm_learns_from_its_own_samples(tmp_path: Path) -> None:
+    arms = {name: {} for name in ("unpruned", "random_pruning", "oracle", "static")}
+    wrong = {"ingest": {"label_noise": {"kind": "symmetric", "share": 0.3}}}
+    studied.study(merge(STUDY, {"seeds": 1, "settings": wrong}) | {"arms": arms, "grid": {}}, root=str(tmp_path))
+    records = [json.loads(path.read_text()) for path in (tmp_path / "runs").glob("*/_run.json")]
+    chosen = [record["selection"] for record in records]
+    assert len(chosen) == 4 and len(set(chosen)) == 4 and None in chosen
+
+    selected = next(name for name, entry in BASELINES.items() if entry.selected and not entry.hidden)
+    alone = {"name": "alone", "arms": {"kept": {"baseline": selected}}, "grid": {}, "seeds": 1}
+    found = studied.study({**STUDY, **alone}, root=str(tmp_path))
+    assert set(found.rows["arm"]) == {"kept"}
+
+
+@pytest.mark.slow
+def test_what_a_study_shows_is_made_again_whatever_a_kill_left_of_it(tmp_path: Path) -> None:
+    small = {**STUDY, "arms": {"real": {"baseline": "random"}}, "grid": {}, "seeds": 1}
+    page = Path(studied.study(small, root=str(tmp_path)).page)
+    names = sorted(path.name for path in page.parent.iterdir())
+    first = page.read_bytes()
+
+    page.unlink()  # somebody else took it away while this one was published
+    assert studied.study(small, root=str(tmp_path)).page == str(page) and page.read_bytes() == first
+
+    (page.parent / MANIFEST).unlink()  # taken away for another state, and killed before the files were
+    page.write_text("of another state")
+    assert studied.study(small, root=str(tmp_path)).page == str(page) and page.read_bytes() == first
+    assert sorted(path.name for path in page.parent.iterdir()) == names

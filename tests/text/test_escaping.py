@@ -230,6 +230,12 @@ def test_a_spreadsheet_calculates_nothing() -> None:
     assert stream.getvalue() == "'=1+1,'+1,'-1,'@x,cat,\"a,b\",\\nx\r\n"
 
 
+def test_no_two_texts_are_one_in_a_spreadsheet() -> None:
+    texts = ["=a", "'=a", "''=a", "a", "'a", "'", ""]
+    assert len({spreadsheet(text) for text in texts}) == len(texts)
+    assert (spreadsheet("'=a"), spreadsheet("'a")) == ("''=a", "'a")
+
+
 def test_latex_prints_what_it_would_obey() -> None:
     assert latex(r"50% of $x_1^2$ & \input{x}~#") == r"50\% of \$x\_1\textasciicircum{}2\$ \& \textbackslash{}input\{x\}\textasciitilde{}\#"
 

@@ -57,9 +57,10 @@ def read_corrections(file: str, split: Correctable) -> list[Correction]:
     Raises DataError, naming the line, for a file that is no such table, for an image that is not in the train split or has other
     pixels or another label, and for rows that contradict each other.
     """
-    rows = [(line, row) for line, row in decided_rows(file) if split.held_out.isdisjoint(_spellings(row["path"]))]
+    aside = {spell(origin) for origin in split.held_out for spell in (str, spreadsheet)}
+    rows = [(line, row) for line, row in decided_rows(file) if row["path"] not in aside]
     finder = _Finder(split, [row for _, row in rows])
-    by_name = {spelled: number for number, name in enumerate(split.class_names) for spelled in (spreadsheet(name), name)}
+    by_name = numbers_by_spelling(split.class_names)
     found: dict[int, tuple[int, Correction]] = {}
     for line, row in rows:
         where = f"{file}: line {line}"
@@ -117,14 +118,16 @@ def _action(row: Mapping[str, str], where: str) -> str:
 
 
 class _Finder:
-    """Finds the images that rows mean."""
+    """Finds the images that rows mean: by what a spreadsheet is given for their paths, which goes before a path that is so called."""
 
     def __init__(self, split: Correctable, rows: Sequence[Mapping[str, str]]) -> None:
-        wanted = {spelled for row in rows for spelled in _spellings(row["path"])}
+        wanted = {row["path"] for row in rows}
         self._by_path: dict[str, list[int]] = {}
+        self._by_cell: dict[str, list[int]] = {}
         for sample, origin in enumerate(split.origins):
-            if origin in wanted:
-                self._by_path.setdefault(origin, []).append(sample)
+            for name, found in ((origin, self._by_path), (spreadsheet(origin), self._by_cell)):
+                if name in wanted:
+                    found.setdefault(name, []).append(sample)
         by_index = any(not row["path"].strip() for row in rows)
         self._by_place = {place: sample for sample, place in enumerate(split.places)} if by_index else {}
 
@@ -133,7 +136,7 @@ class _Finder:
         if row["split"].strip() != "train":
             raise DataError(f"{where}: split is {_cell(row['split'])}: training images alone are corrected, test images stay as they are")
         if row["path"].strip():
-            samples = next((self._by_path[spelled] for spelled in _spellings(row["path"]) if spelled in self._by_path), [])
+            samples = self._by_cell.get(row["path"]) or self._by_path.get(row["path"], [])
             if len(samples) > 1:
                 raise DataError(f"{where}: {counted(len(samples), 'training image')} are called {_cell(row['path'])}: give index alone")
             told = f"called {_cell(row['path'])}"
@@ -172,9 +175,9 @@ def _class(cell: str, by_name: Mapping[str, int]) -> int | None:
     return by_name.get(cell, by_name.get(cell.strip()))
 
 
-def _spellings(path: str) -> tuple[str, ...]:
-    """What a cell may stand for: spreadsheets are given some texts with a sign before them (`bilp.text.escaping.spreadsheet`)."""
-    return (path, path[1:]) if path.startswith("'") and spreadsheet(path[1:]) == path else (path,)
+def numbers_by_spelling(class_names: Sequence[str]) -> dict[str, int]:
+    """The number of each class, by its name and by what a spreadsheet is given for it, which goes before the name of another one."""
+    return {spell(name): number for spell in (str, spreadsheet) for number, name in enumerate(class_names)}
 
 
 def _cell(text: str) -> str:

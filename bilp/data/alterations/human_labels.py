@@ -20,6 +20,7 @@ from bilp.data.contents import Labels, counted, quoted
 from bilp.errors import DataError
 from bilp.storage import objects
 from bilp.storage.pickled import load_pickled
+from bilp.text.escaping import shown
 
 LARGEST = 2**26
 """Bytes of a file; the published ones take 2.5 MB."""
@@ -30,7 +31,7 @@ class _Type:
     """Stands for the type of an element: its code, such as i8, and the order of its bytes."""
 
     def __init__(self, code: object = "", *ignored: object) -> None:
-        self.code = str(code)
+        self.code = code if isinstance(code, str) else ""  # to tell of something else could take longer than the file is long
 
     def __setstate__(self, state: Any) -> None:
         order = state[1] if isinstance(state, tuple) and len(state) > 1 else ""
@@ -90,7 +91,7 @@ def read_label_sets(file: str) -> dict[str, NDArray[np.int64]]:
     content = load_pickled(objects.read(file, most=LARGEST), file, _STAND_INS)
     if not isinstance(content, dict) or not all(isinstance(name, str) for name in content):
         raise DataError(f"{file} holds no arrays by name: give a file of CIFAR-N, such as CIFAR-10_human.pt")
-    return {name: _numbers(value, f"{file}: {name}") for name, value in content.items()}
+    return {name: _numbers(value, f"{file}: {shown(name[:60])}") for name, value in content.items()}
 
 
 def _numbers(value: Any, where: str) -> NDArray[np.int64]:
@@ -100,8 +101,10 @@ def _numbers(value: Any, where: str) -> NDArray[np.int64]:
         raise DataError(f"{where} is no array of labels: fetch the file again")
     _, shape, kind, _, content = state
     code = kind.code if isinstance(kind, _Type) else ""
-    if not (isinstance(shape, tuple) and len(shape) == 1 and type(shape[0]) is int) or not re.fullmatch("[<>|][iu][1248]", code):
-        raise DataError(f"{where} holds {code or 'objects'} of shape {shape!r:.40}, not whole numbers [n]: fetch the file again")
+    sizes = list(shape) if isinstance(shape, tuple) and all(type(size) is int for size in shape) else None
+    if sizes is None or len(sizes) != 1 or not re.fullmatch("[<>|][iu][1248]", code):
+        told = f"{shown(code)[:20] or 'objects'} of shape {tuple(sizes[:9]) if sizes is not None else 'unknown'}"
+        raise DataError(f"{where} holds {told:.80}, not whole numbers [n]: fetch the file again")
     if not isinstance(content, bytes) or len(content) != shape[0] * int(code[-1]) or not content:
         raise DataError(f"{where} holds other bytes than its shape {shape} says: fetch the file again")
     numbers = np.frombuffer(content, dtype=np.dtype(code))

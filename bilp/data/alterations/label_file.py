@@ -10,11 +10,12 @@ from typing import Any
 import numpy as np
 
 from bilp.config.label_noise import LabelNoiseConfig
+from bilp.data.alterations.corrections_file import numbers_by_spelling
 from bilp.data.alterations.noise_kinds import Labeled
 from bilp.data.contents import Labels, counted, quoted
 from bilp.errors import DataError
 from bilp.storage import objects, strict_json
-from bilp.text.escaping import shown, spreadsheet, unwrapped
+from bilp.text.escaping import shown, unwrapped
 
 LARGEST = 2**28
 """Bytes of a file; ImageNet's labels take about 10 MB."""
@@ -39,7 +40,7 @@ def from_file(given: Labeled, config: LabelNoiseConfig) -> Labels:
 
 def numbers_of(values: Sequence[Any], class_names: Sequence[str], file: str) -> Labels:
     """Class numbers, int64: texts are names if each is one of a class, else numbers. Raises DataError for what is neither."""
-    by_name = {spelled: number for number, name in enumerate(class_names) for spelled in (spreadsheet(name), name)}
+    by_name = numbers_by_spelling(class_names)
     if all(isinstance(value, str) for value in values):
         if all(value in by_name for value in values):
             return np.array([by_name[value] for value in values], dtype=np.int64)
