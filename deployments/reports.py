@@ -1,5 +1,6 @@
 """The reports of a storage, to be read in a browser behind the server's login: `/reports/<key>/`, `/reports/` where there is an index, and
-`/reports/comparisons/<key>.html` where several are put side by side.
+`/reports/comparisons/<key>.html` where several are put side by side; `/reports/arrivals/<key>.html` about new images of data that grow; and
+`/reports/studies/<key>/`, `/reports/suspects/<key>/` and `/reports/critical/<key>/`, each with the tables and pictures beside its page.
 
 A page is served below `/reports/<key>/storage/`, as if nothing else lay in that storage: its relative links lead to the files that it
 names and to nothing beside them (`bilp.artifacts.served_reports`). Nothing can be written, and folders are not listed.
@@ -34,7 +35,8 @@ SECURE = {"X-Content-Type-Options": "nosniff", "Referrer-Policy": "no-referrer",
 PAGE_POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'; font-src data:; base-uri 'none'; form-action 'none'"
 """A page is one file without scripts; what somebody who can write to the storage might put there may not run in the UI's origin."""
 
-_COMPARISON = re.compile(r"/comparisons/[0-9a-f]{16}\.html")
+_DERIVED = re.compile(r"/(comparisons|arrivals)/[0-9a-f]{16}\.(html|csv)")
+_STANDING = re.compile(r"/(studies|suspects|critical)/([0-9a-f]{16})(?:/([^/]*))?")
 _KEYED = re.compile(r"/([0-9a-f]{16})(?:/(?P<place>.*))?")
 
 _SCRIPT = """
@@ -93,9 +95,17 @@ class Reports:
 
         if path in ("/", "/index.html"):
             return _file(request, served.derived_page(self.root, places.INDEX))
-        if _COMPARISON.fullmatch(path):
+        if _DERIVED.fullmatch(path):
             return _file(request, served.derived_page(self.root, f"{places.REPORTS}{path}"))
-        match = _KEYED.fullmatch(path)
+        standing = _STANDING.fullmatch(path)
+        if standing is not None:
+            folder, key, name = standing.groups()
+            page = served.STANDING[folder][1]
+            if name:
+                return _file(request, served.standing_page(self.root, folder, key, name))
+            known = served.standing_page(self.root, folder, key, page) is not None
+            return RedirectResponse(f"{PATH}/{folder}/{key}/{page}", 307, SECURE) if known else _said(404, "Not Found")
+        match = _KEYED.fullmatch(path.removeprefix(f"/{places.REPORTS}"))  # pages of studies name reports from the root
         if match is None:
             return _said(404, "Not Found")
         key, place = match[1], match["place"]

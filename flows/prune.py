@@ -14,6 +14,7 @@ from bilp.config.arms import needs_scores
 from flows import program
 from flows.ingest import ingest
 from flows.local.flow import flow
+from flows.resolved import resolved
 from flows.score import score
 from flows.workplace import workplace
 from tasks import stages
@@ -37,11 +38,14 @@ def score_and_prune(config: PipelineConfig, dataset_uri: str, root: Root = None)
     return scores, prune(dataset_uri, scores, config.prune, root)
 
 
-def main(arguments: Sequence[str]) -> None:
-    def work(config: PipelineConfig) -> str:
-        return score_and_prune(config, ingest(config.ingest))[1]
+def command(config: PipelineConfig) -> str:
+    dataset = ingest(config.ingest)
+    config, _ = resolved(config, dataset)
+    return score_and_prune(config, dataset)[1]
 
-    program.run(__doc__, arguments, work, partial(program.show_uri, "selection"))
+
+def main(arguments: Sequence[str]) -> None:
+    program.run(__doc__, arguments, command, partial(program.show_uri, "selection"))
 
 
 if __name__ == "__main__":

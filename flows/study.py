@@ -7,6 +7,7 @@ from typing import Any
 
 import httpx
 
+from bilp.config.arms import baselines_need_selection
 from bilp.errors import BilpError, StorageError
 from bilp.studies.definition import study_of
 from bilp.studies.pipeline_outcome import Outcome
@@ -18,6 +19,7 @@ from flows.ingest import dataset_and_record
 from flows.local.flow import flow
 from flows.pipeline import page_of, up_to_evaluation
 from flows.planned import planned_steps
+from flows.prune import score_and_prune
 from flows.started_run import shown, stages_of
 from flows.workplace import workplace
 from tasks import run_progress, study_lines, terminal
@@ -104,7 +106,9 @@ def _pipeline(plan: Plan, block: Block, group: Group, root: str) -> Outcome:
 def _up_to_page(plan: Plan, group: Group, root: str) -> Outcome:
     if not group.arms:  # networks are trained on real images alone
         dataset, record = dataset_and_record(group.config.ingest, root)
-        evaluations = evaluate(dataset, {}, group.config.ipc, group.config.evaluate, root)
-        return Outcome(dataset, record, evaluations=evaluations)
+        config = group.config
+        scores, selection = score_and_prune(config, dataset, root) if baselines_need_selection(config.evaluate) else (None, None)
+        evaluations = evaluate(dataset, {}, config.ipc, config.evaluate, root, selection)
+        return Outcome(dataset, record, scores, selection, evaluations=evaluations)
     done = up_to_evaluation(group.config, root)
     return done.with_report(page_of(group.config, done, root)) if plan.study.pages else done

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from bilp.config import ScoreConfig
 from bilp.config.suspects import SuspectsConfig
 from flows.local.flow import flow
+from flows.score import score
 from flows.units.execute import execute
 from flows.units.table import record_predictions
 from flows.workplace import workplace
@@ -26,14 +27,22 @@ def suspects(
         record_uri: The record of the source, as ingest published it; without one nobody knows where images come from.
     """
     root = workplace(root)
+    ranked = ranking or SuspectsConfig()
+    if config.extend is not None and analyses.has_predictions(extended := score(dataset_uri, config, root)):
+        return analyses.find_suspects(dataset_uri, extended, ranked, root, record_uri)
     calls = [record_predictions.call(root, dataset_uri=dataset_uri, config=config, trial=trial) for trial in range(config.trials)]
     execute(f"score {config.trials} trials", calls)
     scores = stages.summarize(dataset_uri, config, root)
-    return analyses.find_suspects(dataset_uri, scores, ranking or SuspectsConfig(), root, record_uri)
+    return analyses.find_suspects(dataset_uri, scores, ranked, root, record_uri)
 
 
 def suspects_of_run(
-    dataset_uri: str, record_uri: str, scores_uri: str | None, selection_uri: str | None, runs: Mapping[str, Sequence[str]], root: str
+    dataset_uri: str,
+    record_uri: str | None,
+    scores_uri: str | None,
+    selection_uri: str | None,
+    runs: Mapping[str, Sequence[str]],
+    root: str,
 ) -> str | None:
     """The list of suspects that a pipeline shows, with what each level made of them; None where its trials recorded no predictions.
 

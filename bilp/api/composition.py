@@ -55,7 +55,12 @@ def with_found_reselect(config: PipelineConfig, dataset_uri: str, scores_uri: st
 
 
 def scored_with_predictions(dataset_uri: str, config: ScoreConfig, at: Place) -> str:
-    """As `scored`; a trial that was scored before predictions were recorded is trained once more."""
+    """As `scored`; a trial that was scored before predictions were recorded is trained once more.
+
+    Scores that were extended are taken if what they extend had predictions.
+    """
+    if config.extend is not None and has_predictions(extended := scored(dataset_uri, config, at)):
+        return extended
     for trial in range(config.trials):
         progress = at.watch.step(f"scoring, trial {trial + 1} of {config.trials}")
         record_predictions(dataset_uri, config, trial, at.root, at.device, progress)

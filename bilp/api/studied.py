@@ -7,14 +7,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from bilp.api import composition
 from bilp.api.ingested import read
+from bilp.api.whole_stages import baselines_alone, page_of, up_to_evaluation
 from bilp.api.workspace import Place, place_at, storage
-from bilp.config.arms import needs_scores, needs_selection, planned_runs
 from bilp.config.nested import as_plain
-from bilp.preflight import check_fit
-from bilp.pruning.prune import prune
-from bilp.report import report
 from bilp.storage.objects import Uri
 from bilp.studies.definition import load_study, study_of
 from bilp.studies.pipeline_outcome import Outcome
@@ -86,22 +82,11 @@ def study(
 
 def _computed(group: Group, at: Place, pages: bool) -> Outcome:
     """The stages of a group's pipeline."""
-    config = group.config
-    record, dataset = read(config.ingest, at.root, at.watch)
-    check_fit(config, dataset)
-    scores = selection = None
-    runs: dict[str, list[str]] = {}
-    if group.arms:
-        if needs_selection(config):
-            scores = composition.scored(dataset, config.score, at) if needs_scores(config.prune) else None
-            selection = prune(dataset, scores, config.prune, at.root)
-        for run in planned_runs(config):
-            runs.setdefault(run.arm, []).append(composition.distilled(run, config, dataset, selection, at))
-    evaluations = composition.evaluated(dataset, runs, config.ipc, config.evaluate, at)
-    done = Outcome(dataset, record, scores, selection, runs, evaluations)
-    if not (pages and runs):
-        return done
-    return done.with_report(report(config, dataset, scores, selection, runs, evaluations, at.root, record_uri=record))
+    record, dataset = read(group.config.ingest, at.root, at.watch)
+    if not group.arms:
+        return baselines_alone(group.config, dataset, record, at)
+    done = up_to_evaluation(group.config, dataset, record, at)
+    return done.with_report(page_of(group.config, done, at)) if pages else done
 
 
 def _result(progress: Progress) -> StudyResult:

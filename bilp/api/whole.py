@@ -5,23 +5,19 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from bilp.api import composition
 from bilp.api.distilled import Made, load_distilled
 from bilp.api.evaluated import Evaluation, Report
-from bilp.api.here import resolved
 from bilp.api.ingested import Dataset, as_data, read
 from bilp.api.keywords import Given, configured, for_images
 from bilp.api.pruned import Scores, Selection
 from bilp.api.watching import watched
+from bilp.api.whole_stages import page_of, up_to_evaluation
 from bilp.api.workspace import Place, place_at, storage
 from bilp.config import PipelineConfig
 from bilp.config.arm_entries import ARMS
-from bilp.config.arms import distilled_arms, evaluation_of, needs_scores, needs_selection, planned_runs
 from bilp.config.nested import as_plain, merge
 from bilp.errors import ConfigError
 from bilp.evaluate import summary
-from bilp.preflight import check_choices, check_fit
-from bilp.report import report
 from bilp.storage.objects import Uri
 
 
@@ -57,12 +53,8 @@ def run(
     config = whole or (configured(base) if data is None else for_images(base, data.config))
     if data is None:
         data = _ingested(config, base, storage(root))
-    check_fit(config, data.uri)
-    check_choices(config, data.record_uri)
     with place_at(data.root, device) as place:
-        config, search = resolved(config, data.uri, place)
-        check_fit(config, data.uri)
-        return _reported(config, data, base, place, search)
+        return _reported(config, data, base, place)
 
 
 def _ingested(config: PipelineConfig, given: Given, root: str) -> Dataset:
@@ -71,36 +63,18 @@ def _ingested(config: PipelineConfig, given: Given, root: str) -> Dataset:
     return Dataset(uri, record, config.ingest, given)
 
 
-def _reported(config: PipelineConfig, data: Dataset, given: Given, at: Place, search: str | None) -> Report:
-    selection = _selected(config, data, given, at) if needs_selection(config) else None
-    scores = None if selection is None else selection.scores
-    config = composition.with_found_reselect(config, data.uri, None if scores is None else scores.uri, at)
-    kept = None if selection is None else selection.uri
-    runs: dict[str, list[str]] = {arm: [] for arm in distilled_arms(config)}
-    for planned in planned_runs(config):
-        chosen = composition.chosen(planned, data.uri, data.record_uri, kept, at)
-        runs[planned.arm].append(composition.distilled(planned, config, data.uri, chosen, at))
-    evaluation = evaluation_of(config)
-    uris = composition.evaluated(data.uri, runs, config.ipc, evaluation, at, kept)
-    shown = list(uris)
-    if config.evaluate.robustness:
-        shown.append(composition.scores_of_robustness(data.uri, runs, config.ipc, config.evaluate, at))
-    chosen, scored = (None if found is None else found.uri for found in (selection, scores))
-    suspicious = composition.suspects_of_run(data.uri, data.record_uri, scored, chosen, runs, at)
-    sources = (data.uri, scored, chosen, runs, shown, data.root)
-    page = report(config, *sources, record_uri=data.record_uri, suspects_uri=suspicious, search_uri=search)
+def _reported(config: PipelineConfig, data: Dataset, given: Given, at: Place) -> Report:
+    """Everything after the real images, as objects that know what they were made of."""
+    done = up_to_evaluation(config, data.uri, data.record_uri, at)
+    page = page_of(config, done, at)
+    scores = None if done.scores is None else Scores(done.scores, data, given)
+    selection = None if done.selection is None else Selection(done.selection, data, scores, given)
     sets = [
         load_distilled(one).made_of(Made(data, selection if ARMS[arm].choice.static else None, arm, given))
-        for arm, of_arm in runs.items()
+        for arm, of_arm in done.runs.items()
         for one in of_arm
     ]
-    for one, uri in zip(sets, uris[len(evaluation.baselines) :], strict=True):
+    uris = list(done.evaluations)
+    for one, uri in zip(sets, uris[len(uris) - len(sets) :], strict=True):
         one.accuracy = summary([uri])[0].mean
     return Report(page, Evaluation(uris, sets, data, given), scores, selection)
-
-
-def _selected(config: PipelineConfig, data: Dataset, given: Given, at: Place) -> Selection:
-    scores = None
-    if needs_scores(config.prune):
-        scores = Scores(composition.scored(data.uri, config.score, at), data, given)
-    return Selection(composition.pruned(data.uri, None if scores is None else scores.uri, config.prune, at), data, scores, given)

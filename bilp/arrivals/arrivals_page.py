@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import csv
-import io
 from codecs import BOM_UTF8
 from dataclasses import dataclass
+from typing import Any
 
 from bilp.arrivals.arrived import Arrivals, ClassCount, arrivals, class_counts, exchanged
 from bilp.artifacts.artifact import Artifact, content_key, manifest_kind, open_artifact
@@ -20,7 +19,7 @@ from bilp.scoring.extension import KIND, growth_uri, open_growth
 from bilp.scoring.summary import KIND as SUMMARY
 from bilp.storage import objects
 from bilp.storage.objects import join
-from bilp.text.escaping import spreadsheet
+from bilp.text.csv_text import csv_text, plain_cell
 
 SHOWN = 50
 """New images that the page lists; the CSV file has all."""
@@ -145,12 +144,13 @@ def _rows(found: Arrivals, most: int) -> list[tuple[str, str, str, str, str, str
 
 def _csv(found: Arrivals) -> bytes:
     """Every new image, the most suspicious first; text that a spreadsheet would calculate is quoted, and the mark of UTF-8 is for Excel."""
-    text = io.StringIO(newline="")
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(COLUMNS)
-    suspicious = found.suspicious
-    for row in range(len(found.given)):
-        words = [spreadsheet(each[row]) for each in (found.origin, found.given, found.predicted)]
-        numbers = [str(bool(suspicious[row])).lower(), f"{found.loss[row]:.6g}", f"{found.margin[row]:.6g}"]
-        writer.writerow([int(found.sample_id[row]), *words, *numbers, spreadsheet(found.known_as[row])])
-    return BOM_UTF8 + text.getvalue().encode()
+    words = (found.origin, found.given, found.predicted)
+    numbers = (found.suspicious.tolist(), found.loss.tolist(), found.margin.tolist())
+    rows = zip(found.sample_id.tolist(), *words, *numbers, found.known_as, strict=True)
+    return BOM_UTF8 + csv_text(COLUMNS, rows, _cell).encode()
+
+
+def _cell(value: Any) -> Any:
+    if isinstance(value, bool):
+        return str(value).lower()
+    return f"{value:.6g}" if isinstance(value, float) else plain_cell(value)

@@ -14,7 +14,7 @@ from urllib.parse import unquote, urlsplit
 from bilp.artifacts.artifact import Artifact, find, manifest_kind
 from bilp.artifacts.layout import PLACES
 from bilp.artifacts.manifest_file import MANIFEST
-from bilp.artifacts.report_places import COMPARISON, FILE, INDEX, KIND, REPORTS
+from bilp.artifacts.report_places import FILE, KIND, REPORTS, is_derived
 from bilp.errors import MissingArtifact
 from bilp.storage.objects import exists, join, read, size
 from bilp.storage.uris import parse
@@ -31,6 +31,8 @@ TYPES = {
     ".arrow": BYTES,
 }
 """Content types of the files that a page may link to; none of them is a document that a browser would run."""
+STANDING = {"studies": ("study", "study.html"), "suspects": ("suspects", "suspects.html"), "critical": ("critical", "report.html")}
+"""Folders of artifacts that have pages of their own: kind and name of the page. Such a page names the files beside it alone."""
 MOST = 256 << 20
 """Bytes of the largest file that is shown; a server holds it in memory."""
 _PLACE = re.compile("|".join(PLACES))
@@ -59,8 +61,11 @@ def page_of(root: str, key: str) -> Shown | None:
 
 
 def derived_page(root: str, place: str) -> Shown | None:
-    """The index of all reports or a comparison of some, None if `place` is that of neither or nothing lies there."""
-    if place != INDEX and not COMPARISON.fullmatch(place):
+    """A file that is made of stored results: the index of all reports, a comparison of some, a page about new images or its table.
+
+    None if `place` is that of no such file or nothing lies there.
+    """
+    if not is_derived(place):
         return None
     uri = join(root, place)
     try:
@@ -69,7 +74,18 @@ def derived_page(root: str, place: str) -> Shown | None:
         content = read(uri)
     except MissingArtifact:
         return None
-    return Shown(place, PAGE, digest(content), None, content)
+    return Shown(place, PAGE if place.endswith(".html") else TYPES[posixpath.splitext(place)[1]], digest(content), None, content)
+
+
+def standing_page(root: str, folder: str, key: str, name: str) -> Shown | None:
+    """A file of an artifact that has a page of its own, by the folder of STANDING: the page, a table or a picture beside it.
+
+    None for every other file, or if there is none with this key. Raises BilpError if the storage cannot be asked.
+    """
+    found = _published(root, folder, key, STANDING[folder][0]) if folder in STANDING else None
+    page = name == STANDING[folder][1] if found is not None else False
+    kind = PAGE if page else TYPES.get(posixpath.splitext(name)[1])
+    return None if found is None or kind is None else _file(found, name, kind, root)
 
 
 def linked(root: str, key: str, place: str) -> Shown | None:
@@ -112,10 +128,14 @@ def _links(root: str, key: str, sha256: str) -> frozenset[str]:
 
 
 def _report(root: str, key: str) -> Artifact | None:
-    uri = join(root, REPORTS, key)
+    return _published(root, REPORTS, key, KIND)
+
+
+def _published(root: str, folder: str, key: str, kind: str) -> Artifact | None:
+    uri = join(root, folder, key)
     if not KEY.fullmatch(key) or not _lies_below(uri, root) or not exists(join(uri, MANIFEST)):
         return None
-    return find(uri, KIND)
+    return find(uri, kind) if manifest_kind(uri) == kind else None
 
 
 def _file(artifact: Artifact, name: str, kind: str, root: str) -> Shown | None:

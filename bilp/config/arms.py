@@ -90,7 +90,12 @@ def arm_of(static: bool, adaptive: bool) -> Arm:
 
 def needs_selection(config: PipelineConfig) -> bool:
     """Whether any arm or baseline needs the static selection."""
-    return any(ARMS[arm].choice.after_static for arm in config.arms) or any(BASELINES[name].selected for name in config.evaluate.baselines)
+    return any(ARMS[arm].choice.after_static for arm in config.arms) or baselines_need_selection(evaluation_of(config))
+
+
+def baselines_need_selection(config: EvaluateConfig) -> bool:
+    """Whether any of the baselines does."""
+    return any(BASELINES[name].selected for name in config.baselines)
 
 
 def needs_scores(prune: PruneConfig) -> bool:

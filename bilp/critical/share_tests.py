@@ -19,12 +19,13 @@ too short.
 from __future__ import annotations
 
 import itertools
-import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
+
+from bilp.evaluate.uncertainty import over, probability_below
 
 Differences = NDArray[np.float64]
 """Of the distillations of a share to those of all samples, `[n]`, as fractions of accuracy."""
@@ -61,18 +62,9 @@ def compared(share: float, differences: Differences, tolerance: float) -> Compar
     n = len(differences)
     if n < 2:
         raise ValueError(f"{n} pairs: a test needs at least two")
-    mean, error = float(np.mean(differences)), float(np.std(differences, ddof=1)) / math.sqrt(n)
-    worse = _below(mean + tolerance, error, n - 1)
-    return Compared(share, mean, error, 1.0 - worse if error == 0.0 else _below(-(mean + tolerance), error, n - 1), worse)
-
-
-def _below(value: float, error: float, freedom: int) -> float:
-    """Probability that Student's t lies below value / error."""
-    if error == 0.0:
-        return 0.5 if value == 0.0 else float(value > 0)
-    from scipy.special import stdtr
-
-    return float(stdtr(freedom, value / error))
+    found = over(differences.tolist())
+    worse = probability_below(found.mean + tolerance, found.error, found.freedom)
+    return Compared(share, found.mean, found.error, probability_below(-found.mean - tolerance, found.error, found.freedom), worse)
 
 
 def critical(shares: Sequence[Compared], tolerance: float, level: float) -> Critical:

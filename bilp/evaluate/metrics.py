@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from bilp.artifacts.artifact import open_artifact
 from bilp.errors import ConfigError
 from bilp.evaluate.rows import KIND, evaluation_rows
-from bilp.evaluate.uncertainty import Estimate, estimate, over
+from bilp.evaluate.uncertainty import Estimate, estimate, over, p_value
 from bilp.storage.objects import Uri, as_uri
 
 
@@ -129,12 +129,8 @@ def paired_test(ours: Sequence[Measurement], theirs: Sequence[Measurement]) -> P
     found = Difference(told.mean, told.half_width95, n)
     if math.isinf(told.error):
         return PairedTest(found, math.nan, 1.0)
-    if told.error == 0.0:
-        return PairedTest(found, 0.0, 1.0) if told.mean == 0.0 else PairedTest(found, math.copysign(math.inf, told.mean), 0.0)
-    from scipy.special import stdtr
-
-    t = told.mean / told.error
-    return PairedTest(found, t, 2.0 * float(stdtr(told.freedom, -abs(t))))
+    t = told.mean / told.error if told.error else math.copysign(math.inf, told.mean) if told.mean else 0.0
+    return PairedTest(found, t, p_value(told))
 
 
 def _by_training(rows: Sequence[Measurement]) -> dict[tuple[int, str, int], float]:

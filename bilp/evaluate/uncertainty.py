@@ -70,6 +70,20 @@ def over(values: list[float]) -> Estimate:
     return Estimate(fmean(values), math.sqrt(variance(values) / len(values)), len(values) - 1)
 
 
+def p_value(found: Estimate) -> float:
+    """Of a two-sided t test of a mean of zero; NaN for a single value, and 1 or 0 where values do not vary."""
+    return math.nan if math.isinf(found.error) else 2.0 * probability_below(-abs(found.mean), found.error, found.freedom)
+
+
+def probability_below(value: float, error: float, freedom: float) -> float:
+    """Probability that Student's t lies below value / error; 0, one half or 1 where the error is 0."""
+    if error == 0.0:
+        return 0.5 if value == 0.0 else float(value > 0)
+    from scipy.special import stdtr  # see `_quantile`
+
+    return float(stdtr(freedom, value / error))
+
+
 def _crossed(rows: list[list[float]]) -> Estimate:
     """Of E rows of S values. No estimate is smaller than one of its two levels alone says, which noise in the mean squares could make it.
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
@@ -19,7 +17,7 @@ from bilp.report.downloads import as_data
 from bilp.report.figures import Whisker, whiskers
 from bilp.report.latex import Line, accuracy_table
 from bilp.report.wording import ArmWords, arm_place, arm_words, is_compared
-from bilp.text.escaping import spreadsheet
+from bilp.text.csv_text import csv_text
 
 
 @dataclass(frozen=True)
@@ -195,12 +193,8 @@ def _whisker(row: AccuracyRow) -> Whisker:
 
 
 def _csv(rows: Sequence[Training]) -> str:
-    buffer = io.StringIO()
-    writer = csv.writer(buffer, lineterminator="\n")
     names = [field.name for field in fields(Training)]
-    writer.writerow([*names, "over_random"])
     random = {(row.network, row.seed): row.accuracy for row in rows if row.arm == RANDOM_REAL}
     gains = [row.accuracy - random[row.network, row.seed] if (row.network, row.seed) in random else "" for row in rows]
     cells = ([*(getattr(row, name) for name in names), gain] for row, gain in zip(rows, gains, strict=True))
-    writer.writerows([spreadsheet(cell) if isinstance(cell, str) else cell for cell in row] for row in cells)
-    return as_data(buffer.getvalue(), "text/csv")
+    return as_data(csv_text([*names, "over_random"], cells), "text/csv")

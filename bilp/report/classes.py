@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -18,7 +16,7 @@ from bilp.report.downloads import as_data
 from bilp.report.heat import heat_map
 from bilp.report.verdict import main_arm
 from bilp.report.wording import ArmWords, arm_place, arm_words, count, share
-from bilp.text.escaping import spreadsheet
+from bilp.text.csv_text import csv_text
 
 MOST_ROWS = 20
 """Classes in the table and in a heat map; of more classes, the ends of the order and the most confused pairs are shown."""
@@ -141,11 +139,8 @@ def _range(images: np.ndarray) -> str:
 
 
 def _csv(names: Sequence[str], right: dict[str, np.ndarray]) -> str:
-    buffer = io.StringIO()
-    writer = csv.writer(buffer, lineterminator="\n")
-    writer.writerow(["class", *right])
-    writer.writerows([spreadsheet(name), *(f"{values[c]:.4f}" for values in right.values())] for c, name in enumerate(names))
-    return as_data(buffer.getvalue(), "text/csv")
+    rows = ([name, *(f"{values[c]:.4f}" for values in right.values())] for c, name in enumerate(names))
+    return as_data(csv_text(["class", *right], rows), "text/csv")
 
 
 def _confusion(title: str, shares: np.ndarray, names: Sequence[str]) -> Confusion:

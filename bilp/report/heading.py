@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from bilp.artifacts.artifact import Artifact
 from bilp.config import METHODS, PipelineConfig
 from bilp.config.arms import adaptive_note
+from bilp.config.on_purpose import changes_on_purpose
 from bilp.report.comparison import Training
 from bilp.report.settings import DIALS, shown
 from bilp.report.verdict import Amounts, verdict
@@ -28,8 +29,10 @@ def made(config: PipelineConfig, artifacts: Sequence[Artifact], key: str) -> str
 
 
 def title(name: str, config: PipelineConfig) -> str:
-    """'Handwritten digits, DM, 1 image per class'; `name` is that of the data set."""
-    return f"{dataset_title(name)}, {METHODS[config.method].title}, {count(config.ipc, 'image')} per class"
+    """'Handwritten digits with 20 % symmetric label noise, DM, 1 image per class'; `name` is that of the data set."""
+    changed = changes_on_purpose(config.ingest.model_dump(mode="json", include={"label_noise", "long_tail", "duplicates_added"}))
+    called = f"{dataset_title(name)} with {changed}" if changed else dataset_title(name)
+    return f"{called}, {METHODS[config.method].title}, {count(config.ipc, 'image')} per class"
 
 
 def sentence(rows: Sequence[Training], amounts: Amounts, config: PipelineConfig) -> str:

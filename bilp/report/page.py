@@ -12,7 +12,7 @@ from markupsafe import Markup
 
 from bilp.artifacts import layout, parquet
 from bilp.artifacts.artifact import content_key, plain, there_already
-from bilp.artifacts.facts import SelectionFacts
+from bilp.artifacts.facts import SelectionFacts, SummaryFacts
 from bilp.artifacts.publication import publish
 from bilp.artifacts.report_places import FILE, KIND, REPORTS
 from bilp.artifacts.tables import REPORTED
@@ -121,7 +121,10 @@ def _content(
     files = {FILE: render(config, collected, origins, key).encode(), reported.FILE: _table(key, called, config, differs, collected)}
     sizes = (entry.size for source in sources.artifacts for entry in source.artifact.manifest.files.values())
     accuracies = outcome.stated(outcome.arm_results(collected.trainings))
-    return files, {"name": called, "accuracies": accuracies, "size": sum(sizes), "changed": differs}
+    scores = collected.sources.one("scores")
+    version = 1 if scores is None else scores.stated(SummaryFacts).version
+    told = {} if version == 1 else {"scores_version": version}
+    return files, {"name": called, "accuracies": accuracies, "size": sum(sizes), "changed": differs, **told}
 
 
 def _table(key: str, name: str, config: PipelineConfig, differs: Mapping[str, Any], collected: Collected) -> bytes:

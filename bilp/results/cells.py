@@ -22,9 +22,11 @@ def key_digits(results: Sequence[Result]) -> int:
 
 
 def subject(result: Result) -> str:
-    """'digits dm ipc 2'."""
+    """'digits dm ipc 2', or 'digits dm ipc 2 (20 % symmetric label noise)' where the data set was changed on purpose."""
     ipc = "" if result.ipc is None else f"ipc {result.ipc}"
-    return " ".join(filter(None, (result.dataset, result.method, ipc))) or NOTHING
+    version = "" if result.scores_version == 1 else f"scores of version {result.scores_version}"
+    told = ", ".join(filter(None, (result.on_purpose.replace("\u00a0", " "), version)))
+    return " ".join(filter(None, (result.dataset, result.method, ipc, f"({told})" if told else ""))) or NOTHING
 
 
 def when(result: Result) -> str:
@@ -92,6 +94,8 @@ def as_json(result: Result) -> dict[str, Any]:
         "problem": result.problem or None,
         "created": result.created or None,
         "dataset": result.dataset or None,
+        "on_purpose": result.on_purpose or None,
+        "scores_version": result.scores_version,
         "method": result.method or None,
         "ipc": result.ipc,
         "changed": dict(result.changed),

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import csv
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import pyarrow as pa
 import pyarrow.parquet as pq
 
 from bilp.artifacts.artifact import Artifact, manifest_kind, open_artifact
@@ -19,6 +17,7 @@ from bilp.results.places import PLACES, RUN, TRAININGS
 from bilp.storage import objects
 from bilp.storage.objects import Uri, as_uri
 from bilp.storage.scratch import scratch_folder
+from bilp.text.csv_text import write_csv
 from bilp.text.escaping import spreadsheet
 
 ROWS = 1 << 16
@@ -94,14 +93,9 @@ def _folders(uri: str, names: tuple[str, ...], known: set[tuple[str, ...]]) -> I
 
 def _write(table: Path, target: Path) -> None:
     with target.open("w", encoding="utf-8", newline="") as file, pq.ParquetFile(table) as source:
-        writer = csv.writer(file, lineterminator="\n")
-        writer.writerow([spreadsheet(name) for name in source.schema_arrow.names])
-        for batch in source.iter_batches(ROWS):
-            writer.writerows(zip(*(_cells(column) for column in batch.columns), strict=True))
-
-
-def _cells(column: pa.Array) -> Sequence[Any]:
-    return [_cell(value) for value in column.to_pylist()]
+        batches = source.iter_batches(ROWS)
+        rows = (row for batch in batches for row in zip(*(column.to_pylist() for column in batch.columns), strict=True))
+        write_csv(file, source.schema_arrow.names, rows, _cell)
 
 
 def _cell(value: Any) -> Any:

@@ -10,6 +10,7 @@ from typing import Any
 from bilp.artifacts.report_places import FILE, KIND
 from bilp.config.changed import changed, leaves_of
 from bilp.config.former import today
+from bilp.config.on_purpose import changes_on_purpose
 from bilp.config.pipeline import PipelineConfig
 from bilp.report.outcome import ArmResult, main_result
 from bilp.storage import objects
@@ -41,6 +42,8 @@ class Result:
     """The settings that are changed, where the report states them."""
     size: int | None = None
     """Bytes of the artifacts that the report rests on, its own included."""
+    scores_version: int = 1
+    """Which scoring of data that grow it rests on; 1 where all images were scored together."""
     problem: str = ""
     """The whole sentence about what is wrong, if something is."""
 
@@ -58,6 +61,12 @@ class Result:
     def dataset(self) -> str:
         """Name of the data set, or of its source where that alone is known."""
         return self.name or _text(self.config.get("dataset"))
+
+    @property
+    def on_purpose(self) -> str:
+        """What was changed of the data set on purpose: '20 % symmetric label noise'; empty if nothing was, or nobody says."""
+        ingest = self.config.get("ingest")
+        return changes_on_purpose(ingest) if isinstance(ingest, Mapping) else ""
 
     @property
     def method(self) -> str:

@@ -150,7 +150,8 @@ def _broken(kind: str, uri: str, key: str, error: BilpError) -> Result:
 def _of_report(artifact: Artifact) -> Result:
     manifest, facts = artifact.manifest, artifact.stated(ReportFacts)
     own = sum(entry.size for entry in manifest.files.values())
-    result = Result(KIND, manifest.key, artifact.uri, FINISHED, manifest.created_at, facts.name or "", manifest.config)
+    named = (FINISHED, manifest.created_at, facts.name or "", manifest.config)
+    result = Result(KIND, manifest.key, artifact.uri, *named, scores_version=facts.scores_version)
     if facts.accuracies is not None:
         return replace(result, results=of_facts(facts.accuracies), size=own + (facts.size or 0), stated=facts.changed)
     parents = _opened(artifact.parents.items())  # of a page that was published before these were stated

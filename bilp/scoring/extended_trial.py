@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
-from bilp.artifacts.artifact import Artifact, content_key, open_artifact, there_already
-from bilp.artifacts.facts import NetworksFacts, TrialFacts
-from bilp.artifacts.publication import TableFile, publish_table
+from bilp.artifacts.artifact import Artifact, content_key, find, open_artifact, there_already
+from bilp.artifacts.facts import NetworksFacts, PredictionsFacts, TrialFacts
+from bilp.artifacts.publication import TableFile, publish, publish_table
 from bilp.artifacts.tables import TRAJECTORY
 from bilp.artifacts.tensors import load_network
 from bilp.config import ScoreConfig
-from bilp.data import Dataset
+from bilp.data import Dataset, open_dataset
 from bilp.errors import IncompatibleArtifact
 from bilp.nets import build
 from bilp.nets.arithmetic import place
@@ -23,6 +24,9 @@ from bilp.progress import Progress
 from bilp.scoring.criteria import Trajectory
 from bilp.scoring.kept_networks import epoch_file
 from bilp.scoring.loss_curves import empty_record, put
+from bilp.scoring.prediction_record import PER_EPOCH, Predictions, prediction_record
+from bilp.scoring.predictions import KIND as PREDICTIONS
+from bilp.scoring.predictions import beside, prediction_counts, prediction_files, read_predictions
 from bilp.scoring.sample_stats import GradientNorm, evaluate_samples
 from bilp.scoring.short_training import batches
 from bilp.scoring.trial_record import TRIAL, TRIAL_FILE, VERSION, read_trajectory, training_settings, trajectory_table
@@ -57,7 +61,9 @@ def extended_trial(grown: Grown, trial: Artifact, networks: Artifact, device: st
         return there
     config, dataset = grown.config, grown.dataset
     old = read_trajectory(trial, config.epochs, grown.growth.before, config.gradient_norm != "off")
-    record = joined(old, evaluated(grown, networks, device, progress), grown.growth)
+    new = evaluated(grown, networks, device, progress)
+    record = joined(old, new, grown.growth)
+    _publish_predictions(grown, trial, networks, new, device)
     labels = dataset.train.labels.numpy()
     origin = {"dataset": dataset.fingerprint, "trial": number}
     publish_table(
@@ -112,12 +118,57 @@ def evaluated(grown: Grown, networks: Artifact, device: str, progress: Progress)
     place(network, config.gpu, device)
     record = empty_record(config, len(ids))
     parts = batches(ids, config.batch_size)
-    for epoch in range(config.epochs):
-        load_network(network, networks.read(epoch_file(epoch + 1)), networks.place(epoch_file(epoch + 1)))
-        kind: GradientNorm = config.gradient_norm if config.early_from <= epoch + 1 <= config.early_to else "off"
-        for step, batch in enumerate(parts):
-            rows = slice(step * config.batch_size, step * config.batch_size + len(batch))
-            images = learned.train.normalized(dataset.train.images(batch), device)
-            put(record, epoch, rows, evaluate_samples(network, images, labels[rows], kind))
-            progress(len(parts) * epoch + step + 1, len(parts) * config.epochs, f"epoch {epoch + 1}/{config.epochs} of the kept networks")
-    return record
+    columns = torch.tensor([own[name] for name in dataset.class_names], device=device)
+    with prediction_record(config.epochs, dataset.train.labels[ids], dataset.classes) as predictions:
+        for epoch in range(config.epochs):
+            load_network(network, networks.read(epoch_file(epoch + 1)), networks.place(epoch_file(epoch + 1)))
+            kind: GradientNorm = config.gradient_norm if config.early_from <= epoch + 1 <= config.early_to else "off"
+            for step, batch in enumerate(parts):
+                rows = slice(step * config.batch_size, step * config.batch_size + len(batch))
+                images = learned.train.normalized(dataset.train.images(batch), device)
+                seen = evaluate_samples(network, images, labels[rows], kind)
+                put(record, epoch, rows, seen)
+                predictions.add(epoch, rows, seen.logits[:, columns])
+                note = f"epoch {epoch + 1}/{config.epochs} of the kept networks"
+                progress(len(parts) * epoch + step + 1, len(parts) * config.epochs, note)
+        return replace(record, predictions=predictions.finish())
+
+
+def _publish_predictions(grown: Grown, trial: Artifact, networks: Artifact, new: Trajectory, device: str) -> None:
+    """Publish the predictions of the later version beside its trial; nothing, if those of the version before were not recorded."""
+    number, dataset = trial.stated(TrialFacts).trial, grown.dataset
+    before = find(beside(trial.uri), PREDICTIONS)
+    if before is None or new.predictions is None:
+        return
+    earlier = open_dataset(trial.parents["dataset"])
+    now = {name: label for label, name in enumerate(dataset.class_names)}
+    renamed = np.array([now[name] for name in earlier.class_names], dtype=np.int32)
+    predictions = joined_predictions(read_predictions(before, earlier.classes), new.predictions, grown.growth, renamed)
+    uri = beside(join(grown.folder, "trials", f"{number:04d}"))
+    key = content_key(PREDICTIONS, VERSION, training=grown.extension["training"], trial=number)
+    origin = {"dataset": dataset.fingerprint, "trial": number}
+    publish(
+        uri,
+        PREDICTIONS,
+        key,
+        prediction_files(predictions, {"key": key, **origin}),
+        config=training_settings(grown.config),
+        parents={"dataset": dataset.uri, "networks": networks.uri},
+        facts={**origin, **prediction_counts(predictions), "equals_trial": before.stated(PredictionsFacts).equals_trial},
+        device=device,
+    )
+
+
+def joined_predictions(old: Predictions, new: Predictions, growth: Growth, renamed: NDArray[np.int32]) -> Predictions:
+    """As `joined`; `renamed` `[C]` are the labels that classes of the version before have in the later one."""
+    old = replace(old, predicted=renamed[old.predicted], classes=renamed[old.classes])
+
+    def of(name: str) -> Any:
+        axis = 1 if name in PER_EPOCH else 0
+        before, after = (np.moveaxis(getattr(each, name), axis, 0) for each in (old, new))
+        values = np.empty((len(growth.earlier), *before.shape[1:]), dtype=before.dtype)
+        values[growth.taken] = before[growth.earlier[growth.taken]]
+        values[growth.added] = after
+        return np.moveaxis(values, 0, axis)
+
+    return Predictions(*(of(field.name) for field in fields(Predictions)))

@@ -17,6 +17,8 @@ KEPT_CLASSES = 10
 """Classes of a sample's mean softmax that are kept, the most probable ones; sets with so many classes are kept whole."""
 IN_MEMORY = 2**29
 """Bytes of the sums over epochs, N times C float32, above which they lie in a file for temporary use, mapped into memory."""
+PER_EPOCH = frozenset({"predicted", "best", "second"})
+"""Arrays of `Predictions` that have a row for each epoch."""
 BLOCK = 2**24
 """Values of these sums that are sorted at a time."""
 

@@ -112,3 +112,21 @@ def read_probabilities(artifact: Artifact, classes: int) -> tuple[np.ndarray, np
     own = artifact.table(LABEL, OWN, ["probability"], samples)
     names, values = (top[name].to_numpy().reshape(samples, kept) for name in ("predicted", "probability"))
     return own["probability"].to_numpy(), names, values
+
+
+def read_predictions(artifact: Artifact, classes: int) -> Predictions:
+    """All that was published of the predictions of a trial. Raises DamagedArtifact as `read_probabilities`."""
+    facts = artifact.stated(PredictionsFacts)
+    shape = (facts.epochs, facts.samples)
+    bounds = {"sample_id": facts.samples, "epoch": facts.epochs, "predicted": classes}
+    columns = ["predicted", "best", "second"]
+    rows = artifact.table(EPOCHS, PREDICTED, columns, facts.epochs * facts.samples, bounds)
+    predicted, best, second = (rows[name].to_numpy().reshape(shape) for name in columns)
+    own, names, values = read_probabilities(artifact, classes)
+    return Predictions(predicted, best, second, own, names, values)
+
+
+def prediction_counts(predictions: Predictions) -> dict[str, int]:
+    """What the manifest counts."""
+    epochs, samples = predictions.predicted.shape
+    return {"samples": samples, "epochs": epochs, "kept_classes": predictions.classes.shape[1]}

@@ -147,6 +147,14 @@ def criterion_scores(summary: Artifact, criterion: str) -> NDArray[np.float64]:
     return scores
 
 
+def sample_labels(summary: Artifact) -> NDArray[np.int64]:
+    """Labels `[N]` of an opened summary of records of every epoch."""
+    labels: NDArray[np.int64] = (
+        summary.table(FILE, SUMMARY, ["label"], summary.stated(SummaryFacts).samples)["label"].to_numpy().astype(np.int64)
+    )
+    return labels
+
+
 def summary_table(labels: NDArray[np.int64], trials: Iterable[Trajectory], config: ScoreConfig) -> pa.Table:
     """Mean and standard deviation over trials of every criterion, for labels `[N]`; reads each trial once, in turn."""
     functions = {name: criterion_of(column) for name, column in SUMMARIZED.items()}

@@ -23,7 +23,7 @@ from bilp.registry import resolve
 from bilp.scoring.kept_networks import NetworkFiles, are_kept, network_files, publish_networks, require_same_record
 from bilp.scoring.prediction_record import Predictions
 from bilp.scoring.predictions import KIND as PREDICTIONS
-from bilp.scoring.predictions import prediction_files, predictions_key, predictions_uri
+from bilp.scoring.predictions import prediction_counts, prediction_files, predictions_key, predictions_uri
 from bilp.scoring.trial_record import (
     MEASURED_FILE,
     TRIAL,
@@ -166,8 +166,6 @@ def _publish_trial(wanted: _Wanted, made: _Made, device: str) -> str:
 
 
 def _publish_predictions(wanted: _Wanted, predictions: Predictions, equals_trial: bool, device: str) -> str:
-    epochs, samples = predictions.predicted.shape
-    kept = predictions.classes.shape[1]
     return publish(
         wanted.predictions_uri,
         PREDICTIONS,
@@ -175,7 +173,7 @@ def _publish_predictions(wanted: _Wanted, predictions: Predictions, equals_trial
         prediction_files(predictions, {"key": wanted.predictions_key, **wanted.origin}),
         config=training_settings(wanted.config),
         parents={"dataset": wanted.dataset_uri},
-        facts={**wanted.origin, "samples": samples, "epochs": epochs, "kept_classes": kept, "equals_trial": equals_trial},
+        facts={**wanted.origin, **prediction_counts(predictions), "equals_trial": equals_trial},
         device=device,
     ).uri
 

@@ -31,7 +31,7 @@ def detected(outcomes: Sequence[tuple[Group, Outcome]]) -> list[dict[str, Any]]:
     """Every score of every group, each once; nothing where no label was made wrong on purpose."""
     found: dict[tuple[str, str], dict[str, Any]] = {}
     for group, outcome in outcomes:
-        truth = open_truth(outcome.record)
+        truth = None if outcome.record is None else open_truth(outcome.record)
         if truth is None or not truth.errors:
             continue
         for row in (*_of_scores(outcome, truth), *_of_effects(group, outcome, truth)):

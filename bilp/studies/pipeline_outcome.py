@@ -13,7 +13,8 @@ class Outcome:
     """What a pipeline published: URIs, and the settings as they were found."""
 
     dataset: str
-    record: str
+    record: str | None
+    """None for images whose source is not known."""
     scores: str | None = None
     selection: str | None = None
     runs: Mapping[str, list[str]] = field(default_factory=dict)

@@ -1,12 +1,14 @@
 """What a study may conclude: intervals over distillations and trainings, paired tests, and corrections for many of them.
 
-**Intervals.** Trainings on one synthetic set resemble each other, so they are no independent evidence about how the set was made. With
-several seeds the interval is Student's over the means of the seeds, with one degree of freedom less than there are seeds: of a balanced
-design of distillations and trainings within them it holds both variances (Searle, Casella and McCulloch, Variance Components, 1992,
-section 3.5). With one seed it is over the trainings, and says nothing of other distillations.
+**Intervals.** Trainings on one synthetic set resemble each other, so they are no independent evidence about how the set was made: a seed of
+the study is a distillation, and `bilp.evaluate.uncertainty` says what an interval over several of them is. Where each seed has trainings of
+its own, it is Student's over the means of the seeds, which holds the variances of distillations and of trainings within them (Searle,
+Casella and McCulloch, Variance Components, 1992, section 3.5). Where the same initial networks and orders of batches are trained on the set
+of every seed, their luck does not average out over seeds, and the crossed two-way model adds it. With one seed the interval is over its
+trainings, and says nothing of other distillations.
 
-**Differences** are paired by seed: arms of a cell share data, initial networks and the order of batches. The test is the paired t
-test over the seeds' mean differences.
+**Differences** are paired by seed: arms of a cell share data, initial networks and the order of batches. Intervals and the paired t
+test are of these differences, by the same model.
 
 **Many tests.** P values of one family (all cells and arms against one reference on one network) are adjusted by Holm's procedure (Holm,
 Scand. J. Statist. 6, 1979), which bounds the chance of any false finding in the family.
@@ -21,7 +23,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from statistics import fmean, variance
 
-from bilp.evaluate.metrics import Difference, interval
+from bilp.evaluate.metrics import Difference
+from bilp.evaluate.uncertainty import Estimate, estimate, p_value, probability_below
 
 LEVEL = 0.05
 """Of tests."""
@@ -63,40 +66,29 @@ class Comparison:
         return self.adjusted < LEVEL
 
 
-def accuracy(found: BySeed) -> Accuracy:
-    """Of an arm in a cell. Raises ValueError if there is no training."""
+def accuracy(found: BySeed, crossed: bool = False) -> Accuracy:
+    """Of an arm in a cell; `crossed` says whether all seeds share their trainings. Raises ValueError if there is no training."""
     means = [fmean(values) for values in found.values()]
-    trainings = [value for values in found.values() for value in values]
-    value = Difference(*interval(means), len(means)) if len(means) > 1 else Difference(*interval(trainings), len(trainings))
+    trainings = sum(map(len, found.values()))
+    told = _estimate(found, crossed)
     spreads = [variance(values) for values in found.values() if len(values) > 1]
     within = fmean(spreads) if spreads else math.nan
     each = fmean(len(values) for values in found.values())
     between = math.nan if len(means) < 2 else math.sqrt(max(0.0, variance(means) - (0.0 if math.isnan(within) else within / each)))
-    return Accuracy(value, len(means), len(trainings), between, math.sqrt(within))
+    value = Difference(told.mean, told.half_width95, len(means) if len(means) > 1 else trainings)
+    return Accuracy(value, len(means), trainings, between, math.sqrt(within))
 
 
-def difference(ours: BySeed, theirs: BySeed) -> Difference | None:
+def difference(ours: BySeed, theirs: BySeed, crossed: bool = False) -> Estimate | None:
     """Mean paired difference over the seeds that both have; with one seed over its pairs of trainings. None if they have none."""
     common = [seed for seed in ours if seed in theirs]
     if not common:
         return None
-    if len(common) > 1:
-        values = [fmean(ours[seed]) - fmean(theirs[seed]) for seed in common]
-    else:
-        values = [one - other for one, other in zip(ours[common[0]], theirs[common[0]], strict=False)]
-    return Difference(*interval(values), len(values))
+    return _estimate({seed: [one - other for one, other in zip(ours[seed], theirs[seed], strict=False)] for seed in common}, crossed)
 
 
-def p_value(found: Difference) -> float:
-    """Of a two-sided t test of no difference, from its mean, its 95 % interval and the number of values; NaN for a single one."""
-    from scipy.special import stdtr, stdtrit
-
-    if found.n < 2:
-        return math.nan
-    if found.half_width95 == 0.0:
-        return 1.0 if found.mean == 0.0 else 0.0
-    error = found.half_width95 / stdtrit(found.n - 1, 0.975)
-    return 2.0 * float(stdtr(found.n - 1, -abs(found.mean / error)))
+def _estimate(found: BySeed, crossed: bool) -> Estimate:
+    return estimate({(seed, ("" if crossed else str(seed), k)): value for seed, of in found.items() for k, value in enumerate(of)})
 
 
 def holm(values: Sequence[float]) -> list[float]:
@@ -109,25 +101,25 @@ def holm(values: Sequence[float]) -> list[float]:
     return adjusted
 
 
-def equivalent(found: Difference, tolerance: float) -> bool:
+def equivalent(found: Estimate, tolerance: float) -> bool:
     """Whether two one-sided t tests at 5 % show a difference within +- `tolerance`, a fraction: its 90 % interval lies inside."""
-    from scipy.special import stdtrit
-
-    if found.n < 2 or not math.isfinite(found.half_width95):
+    if math.isinf(found.error):
         return False
-    half = found.half_width95 * float(stdtrit(found.n - 1, 1 - LEVEL) / stdtrit(found.n - 1, 0.975))
-    return abs(found.mean) + half < tolerance
+    return probability_below(abs(found.mean) - tolerance, found.error, found.freedom) < LEVEL
 
 
-def comparisons(pairs: Sequence[tuple[BySeed, BySeed]], tolerance: float | None) -> list[Comparison | None]:
+def comparisons(pairs: Sequence[tuple[BySeed, BySeed]], tolerance: float | None, crossed: bool = False) -> list[Comparison | None]:
     """One family of comparisons, ours with theirs, in their order; None for one without a common seed."""
-    found = [difference(ours, theirs) for ours, theirs in pairs]
-    seeds = [len([seed for seed in ours if seed in theirs]) for ours, theirs in pairs]
-    ps = [p_value(each) if each is not None and count > 1 else math.nan for each, count in zip(found, seeds, strict=True)]
-    told = zip(found, seeds, ps, holm(ps), strict=True)
-    return [
-        None
-        if each is None
-        else Comparison(each, count, p, adjusted, equivalent(each, tolerance) if tolerance is not None and count > 1 else None)
-        for each, count, p, adjusted in told
-    ]
+    found = [difference(ours, theirs, crossed) for ours, theirs in pairs]
+    seeds = [[seed for seed in ours if seed in theirs] for ours, theirs in pairs]
+    ps = [p_value(each) if each is not None and len(common) > 1 else math.nan for each, common in zip(found, seeds, strict=True)]
+    told: list[Comparison | None] = []
+    for each, common, (ours, theirs), p, adjusted in zip(found, seeds, pairs, ps, holm(ps), strict=True):
+        if each is None:
+            told.append(None)
+            continue
+        several = len(common) > 1
+        values = len(common) if several else min(len(ours[common[0]]), len(theirs[common[0]]))
+        same = equivalent(each, tolerance) if tolerance is not None and several else None
+        told.append(Comparison(Difference(each.mean, each.half_width95, values), len(common), p, adjusted, same))
+    return told

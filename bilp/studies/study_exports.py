@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import math
 from collections.abc import Sequence
 
@@ -12,6 +10,7 @@ from bilp.report.latex import PACKAGE
 from bilp.studies.statistics import Comparison
 from bilp.studies.study_table import Entry, Table
 from bilp.studies.study_words import title_of
+from bilp.text.csv_text import csv_text
 from bilp.text.escaping import latex, spreadsheet
 
 HEADS = (
@@ -40,12 +39,8 @@ def _record(table: Table, entry: Entry) -> dict[str, str | float | int | bool | 
 
 def as_csv(table: Table) -> str:
     """`as_records` as a file for spreadsheets, what is not known empty."""
-    buffer = io.StringIO()
-    writer = csv.writer(buffer, lineterminator="\n")
     heads = [*HEADS, *(f"{name}_to_{reference}" for reference in table.plan.references for name in COMPARED)]
-    writer.writerow(map(spreadsheet, heads))
-    writer.writerows([map(_written_cell, record.values()) for record in as_records(table)])
-    return buffer.getvalue()
+    return csv_text(heads, (record.values() for record in as_records(table)), _written_cell)
 
 
 def _compared(found: Comparison | None) -> list[float | int | bool | None]:

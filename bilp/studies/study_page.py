@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
-from functools import cache
 from typing import Any
 
-from jinja2 import ChoiceLoader, Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from bilp.report.downloads import Download, as_data
@@ -18,7 +16,7 @@ from bilp.studies.study_exports import as_csv, as_latex
 from bilp.studies.study_plan import Cell
 from bilp.studies.study_table import Detected, Entry, Table
 from bilp.studies.study_words import NOTHING, judged, marked, notes, score_title, sentences, shown_accuracy, status, title_of, words_of
-from bilp.text.escaping import shown
+from bilp.text.page_templates import page_template
 
 MOST_HEADINGS = 6
 """Cells that one picture shows, one below the other."""
@@ -52,7 +50,7 @@ def study_page(table: Table, key: str, text: str, reports: Sequence[tuple[str, s
         "key": key,
         "text": Markup("{}").format(text),
     }
-    return _environment().get_template("study.html.j2").render(**content).encode()
+    return page_template("study.html.j2", "bilp.studies", "bilp.results", "bilp.report").render(**content).encode()
 
 
 def _head(table: Table, cell: Cell) -> str:
@@ -140,16 +138,3 @@ def _times(table: Table) -> Iterator[dict[str, Any]]:
         if any(not math.isnan(seconds) for seconds in known):
             cells = [NOTHING if math.isnan(seconds) else duration(seconds) for seconds in known]
             yield {"title": title_of(table.plan, arm), "cells": cells}
-
-
-def _as_text(value: object) -> object:
-    """Text is shown as one line, that of a file with its lines; it is escaped afterwards or was."""
-    return shown(value) if isinstance(value, str) and not isinstance(value, Markup) else value
-
-
-@cache
-def _environment() -> Environment:
-    rooms = [PackageLoader(room, "") for room in ("bilp.studies", "bilp.results", "bilp.report")]
-    return Environment(
-        loader=ChoiceLoader(rooms), autoescape=True, finalize=_as_text, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
-    )

@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from bilp.config import PipelineConfig
+from bilp.config.arm_entries import ARMS
 from bilp.config.base import as_recorded
 from bilp.config.explain import similar
 from bilp.config.given import MOST_COMBINATIONS, checked, require_few
@@ -120,6 +121,11 @@ class Plan:
         return self.study.reference or ((UNPRUNED,) if UNPRUNED in self.study.arms else ())
 
     @property
+    def crossed(self) -> bool:
+        """Whether the networks that are trained on the sets of all seeds begin alike and meet batches in the same orders."""
+        return "evaluation" not in self.study.new_per_seed
+
+    @property
     def main(self) -> str:
         """The arm that the summary speaks of."""
         return self.study.main or list(self.study.arms)[-1]
@@ -207,6 +213,14 @@ def arms_in(study: Study, cell: Cell) -> list[str]:
     return [arm for arm in study.arms if arm not in out]
 
 
+def real_images(study: Study, arm: str) -> str | None:
+    """The baseline that an arm is: the one that it names, or that of an arm that distills nothing; None for one that distills."""
+    entry = study.arms[arm]
+    asked = entry.settings.get("arms", study.settings.get("arms", [arm]))
+    alone = asked[0] if isinstance(asked, list) and len(asked) == 1 else None
+    return entry.baseline or (alone if isinstance(alone, str) and alone in ARMS and not ARMS[alone].distills else None)
+
+
 def _agrees(points: tuple[tuple[str, Point], ...], rule: Mapping[str, Any]) -> bool:
     """Whether a cell is one that a rule names."""
     return bool(rule) and all(point.title in _listed(rule[name]) for name, point in points if name in rule)
@@ -221,7 +235,7 @@ def _groups(study: Study, cell: Cell, seed: int, place: str, changes: Mapping[st
     found: dict[str, tuple[dict[str, Any], dict[str, str], dict[str, str]]] = {}
     for arm in arms_in(study, cell):
         given, config = _config(study, cell, arm, seed, place, changes)
-        baseline = study.arms[arm].baseline
+        baseline = real_images(study, arm)
         recorded = as_recorded(config)
         del recorded["arms"], recorded["evaluate"]["baselines"]
         _, arms, baselines = found.setdefault(json.dumps(recorded, sort_keys=True), (given, {}, {}))
@@ -240,7 +254,8 @@ def _config(study: Study, cell: Cell, arm: str, seed: int, place: str, changes: 
     """What one arm of a cell is given, and the configuration that it leads to; one arm or baseline in each."""
     entry = study.arms[arm]
     given = merge(merge(merge(study.settings, cell.settings), entry.settings), changes)
-    if entry.baseline is None:
+    baseline = real_images(study, arm)
+    if baseline is None:
         given = merge({"arms": [arm]}, given) if "arms" not in entry.settings else given
     else:
         given = {name: value for name, value in given.items() if name != "arms"}
@@ -253,7 +268,7 @@ def _config(study: Study, cell: Cell, arm: str, seed: int, place: str, changes: 
         config = checked(given)
     except BilpError as error:
         raise ConfigError(f"{where}: {error}") from None
-    if entry.baseline is None and len(config.arms) != 1:
+    if baseline is None and len(config.arms) != 1:
         raise ConfigError(f"{where}: arms = {list(config.arms)}: an arm of a study is one of them, as in arms: [bilp]")
     return given, config
 

@@ -89,7 +89,15 @@ def table_of(plan: Plan, parts: Iterable[Part]) -> Table:
     against = {network: _against(plan, network, by_seed) for network in networks}
     seconds = _seconds(found)
     entries = [
-        Entry(cell, arm, network, accuracy(seeds), seconds.get((title, arm), math.nan), images[title, arm], against[network][title, arm])
+        Entry(
+            cell,
+            arm,
+            network,
+            accuracy(seeds, plan.crossed),
+            seconds.get((title, arm), math.nan),
+            images[title, arm],
+            against[network][title, arm],
+        )
         for network in networks
         for title, cell in cells.items()
         for arm in plan.study.arms
@@ -106,7 +114,7 @@ def _against(plan: Plan, network: str, found: Mapping[tuple[str, str, str], BySe
     for reference in plan.references:
         asked = [(cell, arm) for cell, arm, on in found if on == network and arm != reference and (cell, reference, network) in found]
         pairs = [(found[cell, arm, network], found[cell, reference, network]) for cell, arm in asked]
-        for place, comparison in zip(asked, comparisons(pairs, tolerance), strict=True):
+        for place, comparison in zip(asked, comparisons(pairs, tolerance, plan.crossed), strict=True):
             if comparison is not None:
                 told[place][reference] = comparison
     return told

@@ -10,7 +10,7 @@ from bilp.config.reselect import RESELECT_SCORES
 from bilp.report.comparison import percent, points
 from bilp.report.wording import ARMS, ArmWords, arm_words, count, share
 from bilp.studies.statistics import Comparison
-from bilp.studies.study_plan import Cell, Plan
+from bilp.studies.study_plan import Cell, Plan, real_images
 from bilp.studies.study_table import Detected, Entry, Table
 
 SIGNIFICANT, EQUAL = "*", "≈"
@@ -21,7 +21,7 @@ NOTHING = "–"
 def words_of(plan: Plan, arm: str) -> ArmWords:
     """Title, meaning and color class of an arm of a study: those of the pipeline's arm or baseline that it is."""
     entry = plan.study.arms[arm]
-    own = arm_words(entry.baseline or plan.first[arm].arms[0])
+    own = arm_words(real_images(plan.study, arm) or plan.first[arm].arms[0])
     return ArmWords(plan.title(arm) if entry.title else own.title if arm in ARMS else arm, own.meaning, own.css)
 
 
@@ -103,9 +103,11 @@ def notes(table: Table) -> Iterator[str]:
     """How to read the tables."""
     study = table.plan.study
     anew = ", ".join(study.new_per_seed) or "nothing"
+    means = "by Student's t over the means of the seeds, which covers distillations and trainings"
+    both = "over distillations and trainings, both of which vary: all seeds share their trainings (two-way model)"
     yield (
-        f"Drawn anew with each seed: {anew}. All arms of a cell meet the same seeds. Intervals are 95 % by Student's t over the means of "
-        "the seeds, which covers distillations and trainings; where a cell has one seed, over its trainings."
+        f"Drawn anew with each seed: {anew}. All arms of a cell meet the same seeds. Intervals are 95 % "
+        f"{both if table.plan.crossed else means}; where a cell has one seed, over its trainings."
     )
     if table.plan.references:
         names = ", ".join(title_of(table.plan, reference) for reference in table.plan.references)

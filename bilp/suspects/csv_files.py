@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import csv
 import io
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 
 from bilp.data.alterations.corrections_file import COLUMNS, decided_rows
+from bilp.text.csv_text import write_csv
 from bilp.text.escaping import spreadsheet
 
 BLOCK = 2**14
@@ -20,23 +21,22 @@ SPLIT = "train"
 def write_list(file: Path, ranked: pa.Table) -> None:
     """All rows in their order, numbers with seven digits."""
     with file.open("w", encoding="utf-8", newline="") as target:
-        writer = csv.writer(target, lineterminator="\n")
-        writer.writerow(ranked.column_names)
-        for batch in ranked.to_batches(max_chunksize=BLOCK):
-            writer.writerows(zip(*([_cell(value) for value in column.to_pylist()] for column in batch.columns), strict=True))
+        batches = ranked.to_batches(max_chunksize=BLOCK)
+        rows = (row for batch in batches for row in zip(*(column.to_pylist() for column in batch.columns), strict=True))
+        write_csv(target, ranked.column_names, rows, _cell)
 
 
 def write_corrections(file: Path, ranked: pa.Table, most: int) -> None:
     """A template (`bilp.data.alterations.corrections_file`) with the first `most` rows that nobody has reviewed: what networks say of each
     is its note, and no action is decided. A row has an index only where its image has no path."""
+    rows = (_undecided(row) for row in ranked.slice(0, most).to_pylist() if not row["reviewed"])
     with file.open("w", encoding="utf-8", newline="") as target:
-        writer = csv.writer(target, lineterminator="\n")
-        writer.writerow(COLUMNS)
-        for row in ranked.slice(0, most).to_pylist():
-            if not row["reviewed"]:
-                note = f"networks say {row['predicted_label']}, label score {row['label_score']:.3f}"
-                names = (row["path"], "" if row["path"] else row["sample_id"], row["sha256"], row["given_label"])
-                writer.writerow([_cell(value) for value in (SPLIT, *names, "", "", note)])
+        write_csv(target, COLUMNS, rows, _cell)
+
+
+def _undecided(row: Mapping[str, Any]) -> tuple[Any, ...]:
+    note = f"networks say {row['predicted_label']}, label score {row['label_score']:.3f}"
+    return SPLIT, row["path"], "" if row["path"] else row["sample_id"], row["sha256"], row["given_label"], "", "", note
 
 
 def after_decisions(template: bytes, file: str) -> bytes:
@@ -45,9 +45,7 @@ def after_decisions(template: bytes, file: str) -> bytes:
     Raises DataError for a file that is no table of corrections.
     """
     buffer = io.StringIO()
-    writer = csv.writer(buffer, lineterminator="\n")
-    writer.writerow(COLUMNS)
-    writer.writerows([_cell(row[name]) for name in COLUMNS] for _, row in decided_rows(file))
+    write_csv(buffer, COLUMNS, ([row[name] for name in COLUMNS] for _, row in decided_rows(file)), _cell)
     return buffer.getvalue().encode() + template.partition(b"\n")[2]
 
 

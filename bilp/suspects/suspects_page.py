@@ -5,17 +5,15 @@ from __future__ import annotations
 import base64
 import io
 from collections.abc import Mapping, Sequence
-from functools import cache
 from typing import Any
 
 import numpy as np
-from jinja2 import Environment, PackageLoader, StrictUndefined, Template
 from markupsafe import Markup
 from PIL import Image
 
 from bilp.config.suspects import LABEL_SCORES, LabelScore
 from bilp.suspects.worst import Suspect
-from bilp.text.escaping import shown
+from bilp.text.page_templates import page_template
 
 LARGEST = 160
 """Pixels of the longer side that pictures are reduced to."""
@@ -36,7 +34,7 @@ def page(name: str, worst: Sequence[Suspect], facts: Mapping[str, Any], by: Labe
     top = max((float(suspect.losses.max()) for suspect in worst), default=1.0)
     rows = [(suspect, _uri(suspect.image), _curve(suspect.losses, top)) for suspect in worst]
     quality = [(_title(row["score"]), row) for row in facts.get("quality", ())]
-    return _template().render(name=name, rows=rows, facts=facts, by=by, key=key, quality=quality)
+    return page_template("suspects.html.j2", "bilp.suspects").render(name=name, rows=rows, facts=facts, by=by, key=key, quality=quality)
 
 
 def _title(score: str) -> str:
@@ -60,20 +58,3 @@ def _curve(losses: np.ndarray, top: float) -> Markup:
     return Markup('<svg viewBox="0 0 {} {}" width="{}" height="{}" role="img"><title>{}</title><polyline points="{}"/></svg>').format(
         WIDE, HIGH, WIDE, HIGH, told, points
     )
-
-
-def _as_text(value: object) -> object:
-    return value if not isinstance(value, str) or isinstance(value, Markup) else shown(value)
-
-
-@cache
-def _template() -> Template:
-    environment = Environment(
-        loader=PackageLoader("bilp.suspects", ""),
-        autoescape=True,
-        finalize=_as_text,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    return environment.get_template("suspects.html.j2")

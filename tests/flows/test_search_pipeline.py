@@ -12,6 +12,7 @@ from bilp.artifacts.artifact import open_artifact
 from bilp.config import PipelineConfig
 from bilp.search.found import open_search
 from bilp.storage.objects import read
+from flows import prune
 from flows.pipeline import pipeline
 from flows.planned import planned_steps
 
@@ -42,6 +43,10 @@ def test_the_share_is_found_once_and_shown(tmp_path: Path, monkeypatch: pytest.M
         assert pipeline(config, root) == page
     assert files(root) == before
     assert {label for label, outcome in second.items() if outcome == "done"} == set()
+    with monkeypatch.context() as patch:
+        patch.setenv("BILP_STORAGE", root)
+        assert prune.command(config) == report.parents["selection"], "the command alone finds the share, too"
+    assert files(root) == before
     carried = units_backwards(monkeypatch)
     elsewhere = pipeline(config, str(tmp_path / "workers"))
     assert sum(label.startswith("distill keep") for label in carried) == 2 * (3 + len([row for row in found.rows if row["rung"] == 2]))

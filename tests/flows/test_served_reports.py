@@ -283,3 +283,64 @@ def test_a_bucket_serves_the_same(s3_root: str) -> None:
 def test_everything_else_is_prefects(root: str) -> None:
     for answer in asked(server(root), "/", "/reportsx", "/runs", headers={}):
         assert answer.text == "Prefect"
+
+
+STATED: dict[str, dict[str, Any]] = {
+    "study": {"name": "a", "done": 1, "planned": 1, "state": KEY},
+    "suspects": {
+        "dataset": KEY,
+        "class_names": ["a", "b"],
+        "samples": 2,
+        "trials": 1,
+        "epochs": 1,
+        "by": "aum",
+        "estimated_errors": 0,
+        "near_duplicates": 0,
+        "reviewed": 0,
+        "repeated_otherwise": [],
+    },
+    "critical": {
+        "dataset": KEY,
+        "method": "dm",
+        "ipc": 1,
+        "tolerance": 0.01,
+        "level": 0.05,
+        "whole": 0.5,
+        "critical": {"loss_init": 0.5},
+        "low": {"loss_init": 0.1},
+        "crossing": {"loss_init": 0.3},
+    },
+}
+
+
+@pytest.mark.parametrize(("folder", "kind"), [("studies", "study"), ("suspects", "suspects"), ("critical", "critical")])
+def test_pages_of_their_own_are_shown_with_the_tables_beside_them_and_nothing_else(root: str, folder: str, kind: str) -> None:
+    page = "report.html" if kind == "critical" else f"{kind}.html"
+    files: dict[str, bytes] = {page: b"<!DOCTYPE html>" + kind.encode(), "table.csv": b"a,b", "other.html": b"<script>", "notes.txt": b"x"}
+    publish(join(root, folder, KEY), kind, KEY, files, config={}, parents={}, facts=STATED[kind])
+    publish(join(root, folder, OTHER), "rows", OTHER, files, config={}, parents={})
+    app, place = server(root), f"/reports/{folder}/{KEY}"
+    moved, shown, table = asked(app, f"{place}/", f"{place}/{page}", f"{place}/table.csv")
+    assert (moved.status_code, moved.headers["location"]) == (307, f"{place}/{page}")
+    assert (shown.status_code, shown.content) == (200, files[page]) and shown.headers["content-security-policy"].startswith(
+        "default-src 'none'"
+    )
+    assert table.content == b"a,b" and table.headers["content-disposition"] == "attachment"
+    (own,) = asked(app, f"{place}/../../reports/{KEY}/report.html")
+    assert own.headers["location"] == PAGE, "as a study names the pages of its pipelines"
+    refused = [f"{place}/{name}" for name in ("other.html", "notes.txt", "_manifest.json", "none.csv")]
+    refused += [f"/reports/{folder}/{OTHER}/", f"/reports/{folder}/{PLAIN}/", f"/reports/{folder}/{KEY}/../{OTHER}/{page}"]
+    assert [answer.status_code for answer in asked(app, *refused)] == [404] * len(refused)
+    assert as_it_stands(app, f"{place}/..%2f..%2fsecret.csv")[0] == 404
+    assert [answer.status_code for answer in asked(app, f"{place}/{page}", headers={})] == [401]
+
+
+def test_pages_about_new_images_are_shown_with_their_table(root: str) -> None:
+    app, folder = server(root), Path(root, "reports", "arrivals")
+    folder.mkdir()
+    for suffix in ("html", "csv", "txt"):
+        (folder / f"{KEY}.{suffix}").write_bytes(suffix.encode())
+    page, table, other = asked(app, *(f"/reports/arrivals/{KEY}.{suffix}" for suffix in ("html", "csv", "txt")))
+    assert (page.content, page.headers["content-type"]) == (b"html", "text/html; charset=utf-8")
+    assert (table.content, table.headers["content-disposition"], other.status_code) == (b"csv", "attachment", 404)
+    assert [answer.status_code for answer in asked(app, f"/reports/arrivals/{KEY}.csv", headers={})] == [401]

@@ -13,6 +13,7 @@ from bilp.config import PipelineConfig
 from bilp.config.changed import changed
 from bilp.errors import ConfigError
 from bilp.evaluate.metrics import Difference
+from bilp.report.heading import title
 from bilp.report.outcome import ArmResult, of_facts, stated
 from bilp.results import cells, compare, index_page
 from bilp.results.choosing import ORDERS, chosen
@@ -32,6 +33,7 @@ def result(key: str, accuracy: float, **given: object) -> Result:
     return Result("report", key, f"/a/reports/{key}", FINISHED, "2026-01-02T03:04:05+00:00", "digits", config, arms, size=1234)
 
 
+TITLE = "Digits"
 ONE, OTHER = result("ab" * 8, 0.75), result("ac" * 8, 0.25, keep=0.5, method="dc")
 
 
@@ -54,6 +56,23 @@ def test_cells_are_as_on_the_page() -> None:
     assert (cells.accuracy(ONE.main), cells.difference(ONE.main)) == ("75.0\u00a0%\u00a0±\u00a010.0", "+25.0\u00a0±\u00a05.0 points")
     assert (cells.subject(OTHER), cells.when(OTHER), cells.size(OTHER)) == ("digits dc ipc 1", "2026-01-02 03:04", "1.2 kB")
     assert cells.key_digits([ONE, OTHER]) == 8 and cells.key_digits([result("ab" * 4 + "0" * 8, 0), result("ab" * 4 + "1" * 8, 0)]) == 9
+
+
+def test_nobody_takes_a_run_on_data_that_were_changed_for_one_on_clean_data() -> None:
+    changes = {
+        "label_noise": {"kind": "symmetric", "share": 0.2},
+        "long_tail": {"imbalance": 10},
+        "duplicates_added": {"share": 0.05},
+    }
+    told = "20 % symmetric label noise, a long tail of 10 to 1, 5 % of the images added again"
+    config = PipelineConfig.model_validate({"dataset": "digits", "ingest": changes})
+    noisy = Result("report", "k", "/a/reports/k", FINISHED, name="digits", config=plain(config), scores_version=3)
+    assert cells.subject(noisy) == f"digits dm ipc 1 ({told}, scores of version 3)"
+    assert cells.as_json(noisy)["on_purpose"].replace("\u00a0", " ") == told and cells.as_json(ONE)["on_purpose"] is None
+    assert title("digits", config).replace("\u00a0", " ").startswith(f"{TITLE} with {told}, ")
+    assert " with " not in title("digits", PipelineConfig.model_validate({"dataset": "digits"}))
+    file = PipelineConfig.model_validate({"dataset": "digits", "ingest": {"label_noise": {"kind": "file", "file": "labels.csv"}}})
+    assert title("digits", file).startswith(f"{TITLE} with file label noise, ")
 
 
 def test_facts_give_the_results_back() -> None:

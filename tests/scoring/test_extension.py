@@ -13,6 +13,7 @@ from test_added_criterion import TOY
 from test_score_stages import write_digits
 from tiny_world import content_of, put
 
+import bilp
 from bilp.artifacts import parquet
 from bilp.artifacts.artifact import Artifact, open_artifact
 from bilp.artifacts.facts import GrowthFacts, SelectionFacts, SummaryFacts
@@ -25,12 +26,17 @@ from bilp.maintenance.inventory import take_inventory
 from bilp.maintenance.references import references
 from bilp.nets import build
 from bilp.pruning.prune import prune
+from bilp.scoring.extended_trial import joined_predictions
 from bilp.scoring.extension import extend_scores, extended_summary
 from bilp.scoring.kept_networks import KIND, epoch_file, networks_uri
+from bilp.scoring.prediction_record import Predictions
+from bilp.scoring.predictions import KIND as PREDICTIONS
+from bilp.scoring.predictions import beside, read_predictions
 from bilp.scoring.summary import load_summary, open_summary, summarize
 from bilp.scoring.trial import score_trial
 from bilp.scoring.trial_record import TRIAL, TRIAL_FILE, read_trajectory
-from bilp.scoring.versions import growth
+from bilp.scoring.versions import Growth, growth
+from bilp.suspects.stage import has_predictions
 
 CONFIG = ScoreConfig(trials=2, epochs=2, init_epochs=2, network=NetworkConfig(width=4, depth=1), batch_size=32, learning_rate=0.05)
 KEEPING = CONFIG.model_copy(update={"keep_networks": True})
@@ -142,6 +148,40 @@ def test_rows_are_taken_over_and_new_ones_are_what_the_networks_say(before: str,
                 assert record.losses[epoch, sample] == pytest.approx(-float(logits.log_softmax(0)[label]), rel=1e-4, abs=1e-5)
                 others = torch.cat([logits[:label], logits[label + 1 :]])
                 assert record.margins[epoch, sample] == pytest.approx(float(logits[label] - others.max()), rel=1e-3, abs=1e-4)
+
+
+def test_predictions_are_taken_over_and_new_ones_are_what_the_networks_say(before: str, after: str, scores: str, extended: str):
+    matched = growth(open_dataset(before), open_dataset(after))
+    labels = open_dataset(after).train.labels.numpy()
+    for number in range(CONFIG.trials):
+        trials = [open_summary(uri).parents[f"trial {number}"] for uri in (scores, extended)]
+        old, new = (read_predictions(open_artifact(beside(uri), PREDICTIONS), 10) for uri in trials)
+        for name in ("predicted", "best", "second"):
+            assert (getattr(new, name)[:, matched.taken] == getattr(old, name)[:, matched.earlier[matched.taken]]).all()
+        for name in ("own", "classes", "probabilities"):
+            assert (getattr(new, name)[matched.taken] == getattr(old, name)[matched.earlier[matched.taken]]).all()
+        record = read_trajectory(open_artifact(trials[1], TRIAL), 2, 135)
+        margins = np.where(new.predicted == labels, new.best - new.second, np.nan)
+        assert np.array_equal(~np.isnan(margins), record.correct)
+        assert np.allclose(margins[record.correct], record.margins[record.correct], atol=1e-5)
+        assert np.allclose(new.own, np.exp(-record.losses.astype(np.float64)).mean(axis=0), atol=1e-5)
+
+
+def test_suspects_are_found_among_extended_scores_and_nothing_is_trained(
+    store: Store, after: str, scores: str, extended: str, monkeypatch: pytest.MonkeyPatch
+):
+    assert has_predictions(extended)
+    monkeypatch.setattr("bilp.scoring.loss_curves.train_epochs", None)
+    found = bilp.suspects(after, root=store.root, score=KEEPING.model_copy(update={"extend": scores}).model_dump(exclude_unset=True))
+    assert len(found.table) == 135
+
+
+def test_classes_in_another_order_have_their_own_predictions():
+    two = ([[0, 1]], [[3.0, 4.0]], [[1.0, 2.0]], [0.5, 0.6], [[0, 1], [1, 0]], [[0.5, 0.4], [0.6, 0.3]])
+    one = ([[1]], [[5.0]], [[0.0]], [0.9], [[1, 0]], [[0.9, 0.1]])
+    old, new = (Predictions(*map(np.array, each)) for each in (two, one))
+    both = joined_predictions(old, new, Growth(np.array([1, -1]), 2), np.array([1, 0], dtype=np.int32))
+    assert both.predicted.tolist() == [[0, 1]] and both.classes.tolist() == [[0, 1], [1, 0]] and both.own.tolist() == [0.6, 0.9]
 
 
 def test_the_constants_of_the_two_versions_differ(before: str, after: str):

@@ -9,8 +9,10 @@ import numpy as np
 import pytest
 from scipy import stats
 
+from bilp.evaluate.metrics import Measurement, mean_accuracy, paired_difference, paired_test
+from bilp.evaluate.uncertainty import p_value
 from bilp.seeds import generator
-from bilp.studies.statistics import accuracy, comparisons, difference, equivalent, holm, p_value
+from bilp.studies.statistics import BySeed, accuracy, comparisons, difference, equivalent, holm
 
 OURS = {0: [0.90, 0.92], 1: [0.85, 0.89], 2: [0.91, 0.90], 3: [0.88, 0.93]}
 THEIRS = {0: [0.88, 0.89], 1: [0.84, 0.85], 2: [0.86, 0.90], 3: [0.87, 0.86]}
@@ -66,8 +68,33 @@ def test_differences_and_p_values_are_those_of_the_paired_t_test() -> None:
 
 def test_only_seeds_that_both_have_are_compared() -> None:
     found = difference({0: [0.5], 1: [0.6], 9: [0.0]}, {0: [0.4], 1: [0.5], 3: [1.0]})
-    assert found is not None and (found.mean, found.n) == (pytest.approx(0.1), 2)
+    assert found is not None and (found.mean, found.freedom) == (pytest.approx(0.1), 1)
     assert difference({0: [0.5]}, {1: [0.5]}) is None
+
+
+def measured(found: BySeed) -> list[Measurement]:
+    return [Measurement("arm", seed, "net", k, value) for seed, of in found.items() for k, value in enumerate(of)]
+
+
+def test_trainings_that_all_seeds_share_are_told_as_on_the_page_of_a_pipeline() -> None:
+    found = accuracy(OURS, crossed=True)
+    assert found.value.half_width95 == pytest.approx(mean_accuracy(measured(OURS)).half_width95)
+    (told,) = comparisons([(OURS, THEIRS)], None, crossed=True)
+    expected = paired_test(measured(OURS), measured(THEIRS))
+    assert told is not None and told.p == pytest.approx(expected.p) and told.value == paired_difference(measured(OURS), measured(THEIRS))
+    (apart,) = comparisons([(OURS, THEIRS)], None)
+    assert apart is not None and told.p != pytest.approx(apart.p)
+
+
+def test_trainings_that_all_seeds_share_widen_the_interval_to_what_it_should_cover() -> None:
+    values = stats.norm.ppf(drawn(400, 4, 5))
+    hits = of_means = 0
+    for study in values:  # the first row is the luck of each training on every set
+        told = {seed: list(0.01 * row[0] + 0.03 * study[0, 1:] + 0.01 * row[1:]) for seed, row in enumerate(study[1:])}
+        both, means = accuracy(told, crossed=True).value, accuracy(told).value
+        hits += abs(both.mean) <= both.half_width95
+        of_means += abs(means.mean) <= means.half_width95
+    assert hits / len(values) > 0.92 and of_means / len(values) < 0.85
 
 
 def slow_holm(values: list[float]) -> list[float]:

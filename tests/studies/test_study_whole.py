@@ -11,6 +11,7 @@ import pytest
 from bilp.api import studied
 from bilp.artifacts.artifact import open_artifact
 from bilp.artifacts.facts import StudyFacts
+from bilp.artifacts.manifest_file import MANIFEST
 from bilp.config.nested import merge
 from bilp.maintenance.garbage import Options, plan
 from bilp.results.stored import results
@@ -132,3 +133,36 @@ def test_a_wrong_command_line_is_one_line(capsys: pytest.CaptureFixture[str], tm
         assert told in printed.err and printed.err.count("\n") == 1 and printed.out == ""
     command.main(["--example"])
     assert "name: ratio" in capsys.readouterr().out
+
+
+@pytest.mark.slow
+def test_arms_of_every_kind_are_the_same_from_the_command_and_from_python(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Arms whose samples are found, drawn at random, known to be right, or learned without any distillation."""
+    from flows.commands import study as command
+
+    kinds = {
+        "auto": {"arms": ["static"], "keep": "auto"},
+        "oracle": {},
+        "random_pruning": {},
+        "direct": {},
+        "kept": {"baseline": "random_kept"},
+    }
+    noisy = {"ingest": {"label_noise": {"kind": "symmetric", "share": 0.3}}}
+    one = {**merge(STUDY, {"seeds": 1, "settings": noisy}), "grid": {}, "arms": kinds, "pages": True}
+    file = tmp_path / "study.yaml"
+    file.write_text(json.dumps(one))
+    here, there = tmp_path / "functions", tmp_path / "flows"
+    found = studied.study(one, root=str(here))
+    assert set(found.rows["arm"]) == set(kinds)
+    monkeypatch.setenv("BILP_STORAGE", str(there))
+    command.main([str(file)])
+    assert published(there) == published(here) and any(name.startswith("reports") for name in published(here))
+    assert (
+        Path(found.page).with_name("rows.parquet").read_bytes()
+        == (there / Path(found.page).relative_to(here)).with_name("rows.parquet").read_bytes()
+    )
+
+
+def published(root: Path) -> list[str]:
+    """Folders of everything that was published."""
+    return sorted(str(path.parent.relative_to(root)) for path in root.rglob(MANIFEST))

@@ -80,6 +80,8 @@ class ReportFacts(Facts):
     """Settings by dotted path that are not what data set, method and images per class imply (`bilp.config.changed`)."""
     size: Number | None = None
     """Bytes of the artifacts that the page rests on."""
+    scores_version: Ordinal = 1
+    """Which scoring of data that grow the page rests on."""
 
 
 class NoFacts(Facts):
