@@ -167,7 +167,7 @@ def critical_shares(dataset_uri: str, evaluation_uri: str, root: str) -> str:
     outcome = critical(list(tests.values()), 0.005, options.level)
     intervals, samples = dict.fromkeys((1.0, *measured.shares), (0.5, 0.125)), dict.fromkeys((1.0, *measured.shares), 700)
     rows = [Measured("random", outcome, tests, intervals, samples)]
-    return publish_critical(root, key_of_shares(measured, dataset.fingerprint), measured, rows, dataset, [evaluation_uri])
+    return publish_critical(root, key_of_shares(measured, dataset), measured, rows, dataset, [evaluation_uri])
 
 
 def study(root: str, *made: Any) -> dict[str, str]:
