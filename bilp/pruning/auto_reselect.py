@@ -94,4 +94,5 @@ def _doubted_share(summary_uri: Uri) -> tuple[float, str]:
     agreed = agreement(records(trials_of(summary), scoring_of(summary), len(labels)))
     if agreed is None:
         return 0.0, apart
-    return (1.0 - agreed if agreed < auto.SURE else 0.0), f"{apart}, sure networks agree with {100 * agreed:.0f} % of the labels"
+    believed = auto.believed_share(agreed)
+    return (0.0 if believed is None else 1.0 - believed), f"{apart}, sure networks agree with {100 * agreed:.0f} % of the labels"

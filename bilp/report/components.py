@@ -9,7 +9,7 @@ import numpy as np
 
 from bilp.artifacts.facts import MixtureFacts, SelectionFacts
 from bilp.config.criteria import CRITERIA, Mixed
-from bilp.pruning.auto import APART, SURE
+from bilp.pruning.auto import APART, BELIEVED, believed_share
 from bilp.registry import resolve
 from bilp.report.wording import share
 
@@ -57,9 +57,12 @@ def found_sentence(facts: SelectionFacts) -> str:
     sure = ""
     if mixture.agreement is not None:
         sure = f" Where networks are surest, they agree with {share(mixture.agreement)} of the given labels"
-        if mixture.agreement < SURE:
+        if believed_share(mixture.agreement) is not None:
             return f"Its two components are {apart}.{sure}, so the easiest {share(facts.keep)} stay."
-        sure += ", which leaves no wrong ones to tell from hard images."
+        if mixture.agreement < BELIEVED:
+            sure += ": too few to believe them. Score for longer, with a wider network, if some may be wrong."
+        else:
+            sure += ", which leaves no wrong ones to tell from hard images."
     return (
         f"It found no second population of images whose class the networks doubt: its components are {apart}.{sure} So every image stays."
     )

@@ -73,7 +73,7 @@ def test_dirty_data_lose_the_largest_effects_and_clean_data_keep_the_default(
     assert found.values == {"reselect.beta": found.config.beta, "reselect.low_share": low_share}
 
 
-@pytest.mark.parametrize(("agreed", "shares"), [(0.66, (0.3, 0.0)), (0.88, (0.18, 0.0)), (0.95, (0.1, 0.5))])
+@pytest.mark.parametrize(("agreed", "shares"), [(0.66, (0.3, 0.0)), (0.88, (0.18, 0.0)), (0.95, (0.1, 0.5)), (0.3, (0.1, 0.5))])
 def test_networks_that_are_sure_tell_where_losses_do_not(summary: Callable[..., str], agreed: float, shares: tuple[float, float]) -> None:
     found = found_reselect(summary(_losses(0.0), agreed=agreed), AUTO)
     assert found.config.shares == shares

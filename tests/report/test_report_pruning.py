@@ -69,6 +69,8 @@ def test_one_population_is_told_and_nothing_is_dropped(digits: Dataset) -> None:
     assert "they agree with 60\xa0% of the given labels, so the easiest 60\xa0% stay." in weak.found and weak.kept < 0.61 * weak.total
     sure, _ = shown(digits, scores(digits, 0.0), lambda: 0.97, keep="auto")
     assert "agree with 97\xa0% of the given labels, which leaves no wrong ones" in sure.found and sure.kept == sure.total
+    weaker, _ = shown(digits, scores(digits, 0.0), lambda: 0.3, keep="auto")
+    assert "agree with 30\xa0% of the given labels: too few to believe them." in weaker.found and weaker.kept == weaker.total
 
 
 @pytest.mark.parametrize(("criterion", "sign"), [("loss_init", 1.0), ("aum", -1.0)])

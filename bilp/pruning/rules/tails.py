@@ -36,10 +36,9 @@ def _found(choice: Choice) -> Chosen:
     well = values <= found.thresholds[samples.labels]
     if not found.split and choice.agreement is not None:
         found = replace(found, agreement=choice.agreement())
-        if found.agreement is not None and found.agreement < auto.SURE:
-            well = tail(
-                samples, Tail(round(max(found.agreement, auto.LEAST), 3), config.drop, floor_per_class=None if config.per_class else 0)
-            )
+        believed = auto.believed_share(found.agreement)
+        if believed is not None:
+            well = tail(samples, Tail(round(believed, 3), config.drop, floor_per_class=None if config.per_class else 0))
     rank = samples.rank_in_class
     from_easiest = rank if high else samples.total[samples.labels] - 1 - rank
     return Chosen(well | (from_easiest < max(config.minimum_per_class, config.floor_per_class)), found)
