@@ -15,7 +15,7 @@ from bilp.preflight import check_choices
 from flows import program
 from flows.experts import experts_of_arms
 from flows.found_reselect import with_found_reselect
-from flows.ingest import dataset_and_record
+from flows.ingest import ingest_with_record
 from flows.local.flow import flow
 from flows.planned import planned_steps
 from flows.prune import score_and_prune
@@ -145,7 +145,7 @@ def _label(planned: PlannedRun, config: PipelineConfig) -> str:
 
 def command(config: PipelineConfig) -> dict[str, list[str]]:
     terminal.expect(planned_steps(config, "distill"))
-    dataset, record = dataset_and_record(config.ingest, workplace(None))
+    dataset, record = ingest_with_record(config.ingest)
     config, _ = resolved(config, dataset)
     check_choices(config, record)
     scores, selection = score_and_prune(config, dataset) if needs_selection(config) else (None, None)

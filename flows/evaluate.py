@@ -18,7 +18,7 @@ from bilp.preflight import check_choices
 from flows import program
 from flows.distill import distill_arms
 from flows.found_reselect import with_found_reselect
-from flows.ingest import dataset_and_record
+from flows.ingest import ingest_with_record
 from flows.local.flow import flow
 from flows.planned import planned_steps
 from flows.prune import score_and_prune
@@ -75,7 +75,7 @@ def robustness(dataset_uri: DatasetUri, runs: RunsByArm, ipc: int, config: Evalu
 
 def command(config: PipelineConfig) -> list[str]:
     terminal.expect(planned_steps(config, "evaluate"))
-    dataset, record = dataset_and_record(config.ingest, workplace(None))
+    dataset, record = ingest_with_record(config.ingest)
     config, _ = resolved(config, dataset)
     check_choices(config, record)
     scores, selection = score_and_prune(config, dataset) if needs_selection(config) else (None, None)

@@ -18,7 +18,7 @@ from bilp.config.methods import names_of
 from bilp.errors import ConfigError
 from bilp.preflight import check_choices
 from flows import program
-from flows.ingest import dataset_and_record
+from flows.ingest import ingest_with_record
 from flows.local.flow import flow
 from flows.prune import score_and_prune
 from flows.resolved import resolved
@@ -76,7 +76,7 @@ def command(config: PipelineConfig) -> dict[Chosen, str]:
     if not needs_experts(config):
         others = " or ".join(f"--method {name}" for name in names_of(lambda method: method.needs_experts))
         raise ConfigError(f"method {config.method} imitates no experts: use {others}")
-    dataset, record = dataset_and_record(config.ingest, workplace(None))
+    dataset, record = ingest_with_record(config.ingest)
     config, _ = resolved(config, dataset)
     check_choices(config, record)
     selection = score_and_prune(config, dataset)[1] if needs_selection(config) else None

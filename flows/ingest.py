@@ -27,6 +27,16 @@ def ingest(config: IngestConfig, root: Root = None) -> str:
     return dataset_and_record(config, workplace(root))[0]
 
 
+@flow(name="ingest", flow_run_name="ingest {config.source}")
+def ingest_with_record(config: IngestConfig, root: Root = None) -> tuple[str, str]:
+    """The URIs of the dataset and of the record of its source, for commands, which are outside of any flow.
+
+    Args:
+        config: Where the real images come from.
+    """
+    return dataset_and_record(config, workplace(root))
+
+
 def dataset_and_record(config: IngestConfig, root: str) -> tuple[str, str]:
     """The URIs of the dataset and of the record of its source, for a flow that shows where images come from."""
     record = stages.read_source(config, root)

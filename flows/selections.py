@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from bilp.config import PipelineConfig
 from bilp.config.arms import Chosen, planned_runs
+from flows.local.flow import flow
 from tasks.stages import choose_samples
 
 
@@ -19,11 +20,15 @@ def selections_of_arms(
         record_uri: The record of their source, where it is known.
         root: Where results lie.
     """
-    return {
-        chosen: selection_uri
-        if chosen.entry.static
-        else choose_samples(chosen.samples, chosen.label, dataset_uri, record_uri, selection_uri, chosen.seed, root)
-        if chosen.entry.chooser is not None
-        else None
-        for chosen in dict.fromkeys(run.chosen for run in planned_runs(config))
-    }
+    needed = dict.fromkeys(run.chosen for run in planned_runs(config))
+    found = {chosen: selection_uri if chosen.entry.static else None for chosen in needed}
+    made = [chosen for chosen in needed if not chosen.entry.static and chosen.entry.chooser is not None]
+
+    @flow(name="choose-samples", flow_run_name="{what}")  # commands call this outside of any flow, and tasks need one
+    def choose(what: str) -> list[str]:
+        places = (dataset_uri, record_uri, selection_uri)
+        return [choose_samples(chosen.samples, chosen.label, *places, chosen.seed, root) for chosen in made]
+
+    if made:
+        found |= dict(zip(made, choose(f"choose {', '.join(chosen.label for chosen in made)}"), strict=True))
+    return found

@@ -22,6 +22,7 @@ from bilp.storage.objects import children, exists, join, read
 from flows.distill import distill_arms
 from flows.evaluate import evaluate
 from flows.ingest import ingest
+from flows.local.flow import flow
 from flows.pipeline import pipeline
 from flows.prune import prune, score_and_prune
 from flows.report import report
@@ -84,7 +85,7 @@ def test_each_stage_alone_gives_what_the_pipeline_gave(finished: Finished) -> No
         assert score_and_prune(CONFIG, dataset, root) == (scores, selection)
         runs = distill_arms(CONFIG, dataset, selection, root)
         evaluations = evaluate(dataset, runs, CONFIG.ipc, CONFIG.evaluate, root)
-        suspects = suspects_of_run(dataset, record, scores, selection, runs, root)
+        suspects = flow(name="list-suspects")(suspects_of_run)(dataset, record, scores, selection, runs, root)
         assert report(CONFIG, dataset, scores, selection, runs, evaluations, root, record_uri=record, suspects_uri=suspects) == uri
     assert alone == finished.again
     images, labels = load_synthetic(synthetic_set(runs["bilp"][0]))
