@@ -142,7 +142,7 @@ def reader(tmp_path_factory: pytest.TempPathFactory, template: Path) -> Reader:
                 pixels = generator.integers(96 * shade, 96 * shade + 128, (16, 16, 3), dtype=np.uint8)
                 Image.fromarray(pixels).save(place / f"{number}.jpg")
     made = Reader(folder, install(tmp_path_factory.mktemp("installed")), another_home(template, folder / "home"))
-    made.make(["run"])
+    made.bilp(["run", "--dataset", "digits"])
     made.bilp(["run", "--dataset", "folder", "--ingest.uri", "photos/"])
     return made
 

@@ -169,6 +169,6 @@ def test_queues_are_served_in_the_order_of_their_priority(client: SyncPrefectCli
 def test_schedules_are_paused_and_do_not_pile_up(client: SyncPrefectClient) -> None:
     deployments = client.read_deployments()
     scheduled = [found for found in deployments if found.schedules]
-    assert sorted(found.name for found in scheduled) == ["my-images-on-a-schedule", "scheduled"]
+    assert sorted(found.name for found in scheduled) == ["my-images-on-a-schedule", "nightly", "scheduled"]
     assert {schedule.active for found in scheduled for schedule in found.schedules} == {False}
-    assert [found.global_concurrency_limit.limit for found in scheduled if found.global_concurrency_limit] == [1, 1]
+    assert [found.global_concurrency_limit.limit for found in scheduled if found.global_concurrency_limit] == [1, 1, 1]

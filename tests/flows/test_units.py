@@ -56,6 +56,7 @@ def test_a_call_names_the_artifact_that_its_unit_publishes(finished: Finished, t
     experts = {"selection_uri": None, "config": ExpertsConfig(count=1, epochs=1), "network": NARROW, "label": "all samples"}
     calls = [
         table.score_trial.call(**on, config=CONFIG.score, trial=1),
+        table.record_predictions.call(**on, config=CONFIG.score, trial=1),
         table.distill_run.call(root, run_uri=run, label="unpruned"),
         table.evaluate_baseline.call(**on, baseline="random", ipc=CONFIG.ipc, config=CONFIG.evaluate),
         table.train_teacher.call(**on, config=TAUGHT),

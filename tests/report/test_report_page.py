@@ -396,7 +396,7 @@ def test_many_classes_with_names_of_all_kinds_and_large_color_images(tmp_path: P
     ]
     compared = page.table("Against the unpruned run")
     assert [(row[0], row[3]) for row in compared] == [("Static pruning", "2"), ("Static pruning", "2")]
-    assert "on the sets of 2 independent distillations" in page.text
+    assert "how 2 independent distillations differ" in page.text
     assert "Synthetic set: Static pruning, experiment 1" in page.text and "Evaluation: Random real images\n" in page.text
 
 
