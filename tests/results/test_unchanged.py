@@ -178,17 +178,17 @@ def test_another_storage_is_another_question(case: Case) -> None:
 def test_other_code_other_versions_and_other_keys_are_other_questions(case: Case, monkeypatch: pytest.MonkeyPatch) -> None:
     assert case.fast() is not None
     monkeypatch.setattr(unchanged, "_version", lambda package: "0.0")
-    unchanged._program.cache_clear()
+    unchanged.program.cache_clear()
     assert case.fast() is None
     monkeypatch.undo()
-    unchanged._program.cache_clear()
+    unchanged.program.cache_clear()
     monkeypatch.setenv("BILP_CACHE", str(case.folder.parent / "cache"))
     real = list(unchanged._code())
     monkeypatch.setattr(unchanged, "_code", lambda: iter([*real[:-1], (real[-1][0], real[-1][1] + b"\n")]))
-    unchanged._program.cache_clear()
+    unchanged.program.cache_clear()
     assert case.fast() is None
     monkeypatch.undo()
-    unchanged._program.cache_clear()
+    unchanged.program.cache_clear()
     monkeypatch.setenv("BILP_CACHE", str(case.folder.parent / "cache"))
     assert case.fast() is not None
     monkeypatch.setenv("BILP_SIGNING_KEY", "ab" * 32)
