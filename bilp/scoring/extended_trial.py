@@ -90,16 +90,18 @@ def extended_trial(grown: Grown, trial: Artifact, networks: Artifact, device: st
 def joined(old: Trajectory, new: Trajectory, growth: Growth) -> Trajectory:
     """The record of the later version: columns of `old` where its samples were there before, those of `new` for those that were added."""
 
-    def of(name: str) -> Any:
-        before, after = getattr(old, name), getattr(new, name)
-        if before is None:
-            return None
-        values = np.empty((old.epochs, len(growth.earlier)), dtype=before.dtype)
-        values[:, growth.taken] = before[:, growth.earlier[growth.taken]]
-        values[:, growth.added] = after
-        return values
+    pairs = [(getattr(old, field.name), getattr(new, field.name)) for field in fields(Trajectory)]
+    values: list[Any] = [None if before is None else _joined(before, after, growth, 1) for before, after in pairs]
+    return Trajectory(*values)
 
-    return Trajectory(*(of(field.name) for field in fields(Trajectory)))
+
+def _joined(before: NDArray[Any], after: NDArray[Any], growth: Growth, axis: int) -> NDArray[Any]:
+    """Values of the later version, whose samples lie along `axis`: those of `before` where they were there, else those of `after`."""
+    before, after = np.moveaxis(before, axis, 0), np.moveaxis(after, axis, 0)
+    values = np.empty((len(growth.earlier), *before.shape[1:]), dtype=before.dtype)
+    values[growth.taken] = before[growth.earlier[growth.taken]]
+    values[growth.added] = after
+    return np.moveaxis(values, 0, axis)
 
 
 def evaluated(grown: Grown, networks: Artifact, device: str, progress: Progress) -> Trajectory:
@@ -163,12 +165,5 @@ def joined_predictions(old: Predictions, new: Predictions, growth: Growth, renam
     """As `joined`; `renamed` `[C]` are the labels that classes of the version before have in the later one."""
     old = replace(old, predicted=renamed[old.predicted], classes=renamed[old.classes])
 
-    def of(name: str) -> Any:
-        axis = 1 if name in PER_EPOCH else 0
-        before, after = (np.moveaxis(getattr(each, name), axis, 0) for each in (old, new))
-        values = np.empty((len(growth.earlier), *before.shape[1:]), dtype=before.dtype)
-        values[growth.taken] = before[growth.earlier[growth.taken]]
-        values[growth.added] = after
-        return np.moveaxis(values, 0, axis)
-
-    return Predictions(*(of(field.name) for field in fields(Predictions)))
+    names = [field.name for field in fields(Predictions)]
+    return Predictions(*(_joined(getattr(old, name), getattr(new, name), growth, int(name in PER_EPOCH)) for name in names))
