@@ -108,7 +108,8 @@ class Reader:
     def with_keys(self, line: str) -> str:
         """The line with keys of what was made here."""
         for folder in ("runs/", "reports/", ""):
-            made = sorted(path.name for path in (self.folder / "bilp-storage" / (folder or "reports")).glob("*/"))
+            within = self.folder / "bilp-storage" / (folder or "reports")
+            made = sorted(path.name for path in within.glob("[0-9a-f]" * 16))
             for word, key in zip((f"{folder}KEY", f"{folder}OTHER"), made, strict=False):
                 line = line.replace(word, f"{folder}{key}")
         return line
