@@ -44,11 +44,15 @@ def run(documentation: str | None, arguments: Sequence[str], work: Callable[[Pip
 
 
 def described(documentation: str | None) -> tuple[str, str]:
-    """Name and description of the program whose module is documented so, both with the name that the user typed."""
+    """Name and description of the program whose module is documented so, both with the name that the user typed.
+
+    Paragraphs are one line each, which whoever shows them breaks; those in columns stay as they are.
+    """
     example, _, description = (documentation or "").partition("\n\n")
     own = NAME.match(example)
     name = ending.named(own[0] if own else "")
-    return name, f"{description}\nExample: {name}{example[own.end() :] if own else example}"
+    paragraphs = [paragraph if "  " in paragraph else " ".join(paragraph.split()) for paragraph in description.strip().split("\n\n")]
+    return name, "\n\n".join([*paragraphs, f"Example: {name}{example[own.end() :] if own else example}"])
 
 
 class Parser(ArgumentParser):
@@ -77,7 +81,8 @@ def with_options(
     refuse_secrets_typed(arguments, name)
     typed, rest = _split(arguments, set(model.model_fields))
     given: dict[str, Any] = {}
-    told = "\n".join(f"  --{option}  {field.description}" for option, field in model.model_fields.items())
+    column = max(map(len, model.model_fields))
+    told = "\n".join(f"  --{option:{column}}  {' '.join(str(field.description).split())}" for option, field in model.model_fields.items())
 
     def asked(arguments: Sequence[str]) -> dict[str, Any]:
         with output.readers_may_go():

@@ -40,6 +40,10 @@ EXAMPLES = """Examples:
   --evaluate.networks convnet,mlp --experiments 3"""
 
 
+COLUMNS = re.compile(r" +\S+ {2,}(?=\S)")
+"""An option before what it does."""
+
+
 def width() -> int:
     """Cells of a line of help."""
     return min(max(shutil.get_terminal_size((USUAL, 24)).columns, NARROWEST), WIDEST)
@@ -67,9 +71,10 @@ class Formatter(RawDescriptionHelpFormatter):
 
 
 def _wrapped(line: str, width: int, indent: str) -> list[str]:
-    """A line in several; those after the first of an indented one are indented further."""
+    """A line in several; those after the first of an indented one are indented further, those of a second column as far as it."""
     before = indent + line[: len(line) - len(line.lstrip())]
-    after = before + "    " if len(before) > len(indent) else before
+    columns = COLUMNS.match(line)
+    after = before + (" " * (columns.end() - len(before) + len(indent)) if columns else "    " if len(before) > len(indent) else "")
     return textwrap.wrap(line.strip(), width, initial_indent=before, subsequent_indent=after, break_on_hyphens=False)
 
 

@@ -49,6 +49,15 @@ def test_dials_come_first_and_say_how_to_see_the_rest(capsys: pytest.CaptureFixt
     assert ", ".join(NETWORKS) in " ".join(helped(capsys, "--help", "evaluate").split()) or "NetworkConfig" in text
 
 
+def test_a_second_column_that_is_too_long_goes_on_below_itself(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "60")
+    with pytest.raises(SystemExit):
+        parse(["--help"], "bilp", "Options of its own:\n  --near  " + "Images of a class that lie near to each other. " * 2)
+    lines = capsys.readouterr().out.splitlines()
+    first = next(number for number, line in enumerate(lines) if line.startswith("  --near"))
+    assert [len(line) - len(line.lstrip()) for line in lines[first : first + 2]] == [2, len("  --near  ")]
+
+
 @pytest.mark.parametrize("stage", STAGES)
 def test_a_group_is_shown_on_demand_whatever_else_is_wrong(stage: str, capsys: pytest.CaptureFixture[str]) -> None:
     shown = options(helped(capsys, "--ipc", "0", "--help", stage))
