@@ -21,6 +21,7 @@ from benchmarks.gpu.evaluation import evaluation
 from benchmarks.gpu.forward import forward
 from benchmarks.gpu.graph import graph
 from benchmarks.gpu.methods import agree, kernels, same_bytes, steps
+from benchmarks.gpu.stages import experiments, scoring
 from benchmarks.gpu.suite import suite
 
 Part = Callable[[Machine], dict[str, Any]]
@@ -34,6 +35,8 @@ PARTS: dict[str, Part] = {
     "forward": forward,
     "evaluation": evaluation,
     "effects": effects,
+    "experiments": experiments,
+    "scoring": scoring,
     "suite": suite,
 }
 TOTAL = 460.0
