@@ -28,7 +28,7 @@ def planned(progress: Progress) -> Iterator[str]:
     study, blocks = progress.plan.study, progress.plan.blocks
     parts = [count(len(progress.plan.cells), "cell"), count(study.seeds, "seed"), count(len(study.arms), "arm")]
     pipelines = sum(len(block.groups) for block in blocks)
-    runs = len(blocks) * len(study.arms)
+    runs = progress.plan.runs
     yield f"{study.shown_title}: {', '.join(parts)}; {count(runs, 'run')} in {count(pipelines, 'pipeline')}"
     shared = runs - pipelines
     yield f"{count(shared, 'run')} of an arm share data, scores and selection with another one of the same cell and seed"

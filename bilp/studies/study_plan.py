@@ -134,6 +134,11 @@ class Plan:
         """What tables call an arm."""
         return self.study.arms[arm].title or arm
 
+    @property
+    def runs(self) -> int:
+        """How often an arm or a baseline is carried out, those left out of cells not counted."""
+        return sum(len(group.arms) + len(group.baselines) for block in self.blocks for group in block.groups)
+
 
 def planned(study: Study, place: str, changes: Mapping[str, Any] = {}) -> Plan:
     """Everything that a study consists of. Raises ConfigError, in one line that names the place, before anything is computed.

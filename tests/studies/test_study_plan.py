@@ -64,6 +64,7 @@ def test_an_arm_may_be_left_out_of_some_cells() -> None:
         ["unpruned", "static", "bilp", "random"],
     ]
     assert plan.first["bilp"].keep == 0.7, "of the first cell that has it"
+    assert plan.runs == 6
 
 
 @pytest.mark.parametrize(
