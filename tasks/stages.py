@@ -117,7 +117,7 @@ def prune(dataset_uri: str, scores_uri: str | None, config: PruneConfig, root: s
     return uri
 
 
-@stage("choose {label}", steps.beside("prune", "prune", "choosing"), result_words.kept)
+@stage("choose {label}", steps.whole("prune", "choose {label}"), result_words.kept)
 def choose_samples(
     samples: str, label: str, dataset_uri: str, record_uri: str | None, selection_uri: str | None, seed: int, root: str
 ) -> str:
