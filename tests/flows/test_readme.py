@@ -30,10 +30,11 @@ from bilp.config.recipes import read_recipe
 from flows.commands.table import COMMANDS
 
 README = list(blocks((REPOSITORY / "README.md").read_text(encoding="utf-8")))
-PAGES = (
-    "README",
-    *(f"docs/{name}" for name in ("installation", "own-images", "methods", "evaluation", "results", "python", "exchange", "faq")),
+USERS = (
+    *("installation", "own-images", "methods", "evaluation", "results", "python", "exchange", "faq"),
+    *("suspects", "label-noise", "growing"),
 )
+PAGES = ("README", *(f"docs/{name}" for name in USERS))
 BLOCKS = [(page, block) for page in PAGES for block in blocks((REPOSITORY / f"{page}.md").read_text(encoding="utf-8"))]
 LOCAL = ("digits", "folder", "parquet")
 """Sources that need no network."""
