@@ -35,7 +35,7 @@ OWN = (
     Arithmetic(FLOAT32, convolutions=False, products=False),
     Arithmetic(PAPERS, convolutions=True, products=False),
     Arithmetic("tf32", convolutions=True, products=True),
-    # Every norm takes its maps in the other order, so that each block changes the order twice: no faster than tf32.
+    # Every norm takes its maps in the other order, so that each block changes the order twice, and nothing is gained.
     Arithmetic("tf32_channels_last", convolutions=True, products=True, channels_last=True, hidden=True),
 )
 
@@ -43,6 +43,8 @@ ARITHMETICS: Registry[Arithmetic] = Registry("arithmetic", Arithmetic, OWN, hidd
 
 VARIABLE = "BILP_ARITHMETIC"
 """Names the arithmetic of settings that name none: for a process that plans what is computed elsewhere."""
+WORKSPACE, DETERMINISTIC = "CUBLAS_WORKSPACE_CONFIG", ":4096:8"
+"""The variable that cuBLAS reads when a GPU is first used, and the value with which its products are the same from run to run."""
 AUTO_DEVICE = "auto"
 """Value of BILP_DEVICE: a GPU if there is one."""
 DRIVERS = ("/dev/nvidiactl", "/dev/kfd", "/dev/dxg")

@@ -7,14 +7,14 @@ import os
 import torch
 
 from bilp.config.arithmetics import AUTO_DEVICE as AUTO
+from bilp.config.arithmetics import DETERMINISTIC, WORKSPACE
 from bilp.errors import ConfigError
 
 # Of the kinds of device that torch knows besides the CPU and CUDA (which AMD's are to it, too).
 UNFIT = {"mps": "Apple's GPUs lack float64, in which step sizes and distances are kept"}
 
-WORKSPACE = "CUBLAS_WORKSPACE_CONFIG"
-DETERMINISTIC = (":4096:8", ":16:8")
-"""The sizes of memory of cuBLAS with which its products are the same from run to run; the first is the faster one."""
+SLOWER = ":16:8"
+"""The other size of cuBLAS's memory with which its products are the same from run to run."""
 
 
 def usable(chosen: str, named: str = "device") -> str:
@@ -42,6 +42,6 @@ def settle_workspace() -> None:
 
     Raises ConfigError if somebody has set that to something else.
     """
-    found = os.environ.setdefault(WORKSPACE, DETERMINISTIC[0])
-    if found not in DETERMINISTIC:
-        raise ConfigError(f"{WORKSPACE}={found} lets a GPU's products differ from run to run: unset it, or set it to {DETERMINISTIC[0]}")
+    found = os.environ.setdefault(WORKSPACE, DETERMINISTIC)
+    if found not in (DETERMINISTIC, SLOWER):
+        raise ConfigError(f"{WORKSPACE}={found} lets a GPU's products differ from run to run: unset it, or set it to {DETERMINISTIC}")

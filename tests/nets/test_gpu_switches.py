@@ -9,10 +9,10 @@ import time
 import pytest
 import torch
 
-from bilp.config.arithmetics import ARITHMETICS
+from bilp.config.arithmetics import ARITHMETICS, DETERMINISTIC, WORKSPACE
 from bilp.errors import ConfigError
 from bilp.nets.arithmetic import arithmetic
-from bilp.nets.device import DETERMINISTIC, WORKSPACE, usable
+from bilp.nets.device import usable
 
 PRECISION = {"float32": (False, False), "papers": (False, True), "tf32": (True, True), "tf32_channels_last": (True, True)}
 """Of matrix products and of convolutions: whether they are in TensorFloat-32."""
@@ -78,7 +78,7 @@ def test_products_are_deterministic_by_the_environment_or_nothing_is_computed(mo
     with arithmetic("float32", "cpu"):
         assert WORKSPACE not in os.environ, "a CPU needs none of it"
     with arithmetic("float32", "cuda"):
-        assert os.environ[WORKSPACE] == DETERMINISTIC[0]
+        assert os.environ[WORKSPACE] == DETERMINISTIC
     monkeypatch.setenv(WORKSPACE, ":0:0")
     before = precision(), choices()
     told = r"^CUBLAS_WORKSPACE_CONFIG=:0:0 lets [^\n]+: unset it, or set it to :4096:8$"
