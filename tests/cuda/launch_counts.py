@@ -32,6 +32,8 @@ KERNELS = {
     "_index_put_impl_": 2,
 }
 ACCUMULATING = 8  # index_put with accumulate sorts first
+SORTED = {"scatter_add", "scatter_add_", "index_add", "index_add_"}
+"""Operations that are carried out as index_put with accumulate where deterministic algorithms are asked for."""
 PUTS = ("index_put", "index_put_", "_index_put_impl_")
 # Operations that launch nothing beside the views, which say so themselves.
 FREE = {
@@ -166,6 +168,8 @@ def _is_view(func: Any) -> bool:
 
 def _kernels(name: str, args: Sequence[Any]) -> int:
     if name in PUTS and len(args) > 3 and args[3]:
+        return ACCUMULATING
+    if name in SORTED and torch.are_deterministic_algorithms_enabled():
         return ACCUMULATING
     if name == "convolution" and args[2] is None:
         return 1
