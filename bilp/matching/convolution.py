@@ -54,7 +54,7 @@ class ConvolutionLayer:
             module.dilation,
             batch * module.groups,
         )
-        return result.view(batch, weight.shape[0], -1)
+        return result.reshape(batch, weight.shape[0], -1)
 
     def outer_by_windows(self, node: Tensor, gradient: Tensor) -> Tensor:
         """The same as matrix products of the output gradients with the copied windows of the input."""

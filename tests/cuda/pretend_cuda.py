@@ -5,6 +5,7 @@ every operation is really carried out there. So control flow, indices and result
 
 * mixing a pretended CUDA tensor with a CPU tensor raises where CUDA would (0-dimensional CPU tensors are allowed, as there);
 * code that branches on `tensor.device.type` takes its GPU branch, also under torch.func.vmap and in forward mode;
+* where deterministic algorithms are asked for, what has none on CUDA raises, and without them it is counted as unordered;
 * whatever would make the host wait, copy or launch a kernel is counted with the line that asked for it (`launch_counts`).
 
 What it cannot show: limits of kernels, cuDNN's choice of algorithms, layouts that only cuDNN returns, asynchronous errors, races,
@@ -13,12 +14,13 @@ memory; nor forward mode through the norms that PyTorch decomposes in Python.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
 import torch
-from launch_counts import PUTS, Counts, line
+from launch_counts import PRODUCTS, PUTS, Counts, line, refused
 from torch import Tensor
 from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
@@ -75,6 +77,7 @@ class PretendCuda(Tensor):
         name = func._schema.name.split("::")[1]
         tensors = [value for value in tree_flatten((args, named))[0] if isinstance(value, Tensor)]
         _check(name, tensors, args)
+        _refuse(name, func, args, named)
         outer = {id(value.inner): value for value in tensors if isinstance(value, PretendCuda)}
         _counts.operation(func, args, named, 2)
         if named.get("device") is not None and torch.device(named["device"]).type == "cuda":
@@ -114,6 +117,16 @@ def _check(name: str, tensors: Sequence[Tensor], args: Sequence[Any]) -> None:
             return
     shapes = [("cuda" if isinstance(value, PretendCuda) else "cpu", tuple(value.shape)) for value in tensors]
     raise DeviceMismatch(f"{name} of {shapes} at {line(3)}")
+
+
+def _refuse(name: str, func: Any, args: Sequence[Any], named: dict[str, Any]) -> None:
+    """Raise RuntimeError where CUDA does: deterministic algorithms are asked for, and the operation has none."""
+    if not torch.are_deterministic_algorithms_enabled():
+        return
+    if refused(func, args, named):
+        raise RuntimeError(f"{name} does not have a deterministic implementation, at {line(3)}")
+    if name in PRODUCTS and os.environ.get("CUBLAS_WORKSPACE_CONFIG") not in (":4096:8", ":16:8"):
+        raise RuntimeError(f"{name} is not deterministic because it uses cuBLAS, and CUBLAS_WORKSPACE_CONFIG is not set, at {line(3)}")
 
 
 class _Up(torch.autograd.Function):

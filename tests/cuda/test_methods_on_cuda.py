@@ -36,9 +36,11 @@ def test_an_iteration_agrees_with_the_cpu_within_its_budget(method: str) -> None
         counts.clear()
         advance(setting, away)
         launches, waits = counts.launches, sum(counts.waits.values())
+        unordered = dict(counts.unordered)
         images = away.images.detach().cpu()
     moved = (at_home.images.detach() - start).norm()
     assert float(moved) > 0
     assert float((images - at_home.images.detach()).norm() / moved) < 1e-4
+    assert unordered == {}, "another run would give other bytes"
     most_launches, most_waits = BUDGETS[method]
     assert (launches <= most_launches, waits <= most_waits) == (True, True), (launches, waits)

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from bilp.causal import ClassBatch, EffectSettings, measure_classes, signed_effects
+from bilp.config.arithmetics import FLOAT32
 from bilp.config.reselect import RESELECT_SCORES
 from bilp.data.pool import even_chunks
 from bilp.distill.step.batch import Batch
@@ -67,7 +68,7 @@ def score_batches(setting: Setting, synthetic: Tensor, batches: Iterable[Batch])
         ),
     )
     for batch in named:
-        with arithmetic("float32", setting.device):  # effects are differences that rounding would drown
+        with arithmetic(FLOAT32, setting.device):  # effects are differences that rounding would drown
             measured = next(found)
         yield Scored(batch.class_index, measured.norms.cpu(), measured.mean_of, measured.weighted_mean)
 
@@ -112,7 +113,7 @@ def _signed(setting: Setting, synthetic: Tensor, batches: Iterable[Batch]) -> It
     for batch in batches:
         if directions is None:
             directions = held_out_directions(setting, synthetic, half_of, *batch.path)
-        with arithmetic("float32", setting.device):
+        with arithmetic(FLOAT32, setting.device):
             found = signed_effects(
                 setting.matching,
                 setting.network,
