@@ -78,6 +78,8 @@ def differences_by(differences: Differences, matching: Matching, mean: Vectors, 
     apart = tuple(block - center for block, center in zip(phi, mean, strict=True))
     differs = beyond_noise(apart, mean)
     result = differences(matching, mean, apart, psi, count)
+    if differs.device.type != "cpu":  # to look would be to wait
+        return tuple(block.masked_fill_(~differs.view(-1, *[1] * (block.dim() - 1)), 0.0) for block in result)
     if not bool(differs.all()):
         for block in result:
             block[~differs] = 0.0

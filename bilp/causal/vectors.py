@@ -70,29 +70,29 @@ class RealVectors:
         return tuple(torch.stack([block[chunk][row] for chunk, row in places]) for block in zip(*self._held, strict=True))
 
     def mean_of(self, mask: Tensor) -> Vectors:
-        """Mean vector of the samples where the bool `[B]` is true, as the matching's real_mean of them up to rounding.
+        """Mean vector of the samples where the bool `[B]`, best on the CPU, is true, as the matching's real_mean of them up to rounding.
 
         Raises ConfigError for a mask of another shape or type, or one that keeps nothing.
         """
         if mask.shape != (len(self),) or mask.dtype is not torch.bool:
             raise ConfigError(f"a choice among {len(self)} samples is a bool per sample, not {mask.dtype} of shape {tuple(mask.shape)}")
-        kept = mask.to(self._images.device)
-        count = int(kept.sum())
+        count = int(mask.sum())
         if count == 0:
             raise ConfigError("no sample is kept, so there is no mean vector to match: keep at least one")
         if count == len(self) and not self._brief:
             return self.mean
         if self._held is None or self._brief:
+            kept = mask.nonzero().squeeze(1).to(self._images.device)
             return self._exact_mean(self._network, self._images[kept], self._labels[kept])
-        return self._weighted(kept.to(self.mean[0].dtype) / count)
+        return self._weighted(mask.to(self.mean[0]) / count)
 
     def weighted_mean(self, weights: Tensor) -> Vectors:
-        """sum_i w_i phi_i / sum_i w_i with weights `[B]`, as the matching's weighted_mean up to rounding; equal ones give the mean."""
+        """sum_i w_i phi_i / sum_i w_i with weights `[B]` on the CPU, as the matching's weighted_mean; equal ones give the mean."""
         shares = shares_of(weights, len(self))
         if shares is None:
             return self.mean_of(torch.ones(len(self), dtype=torch.bool))
         if self._held is None or self._brief:
-            return self._exact_weighted(self._network, self._images, self._labels, weights.to(self._images.device))
+            return self._exact_weighted(self._network, self._images, self._labels, weights)
         return self._weighted(shares.to(self.mean[0]))
 
     def _computed(self) -> Iterator[Vectors]:
