@@ -57,6 +57,11 @@ class RealVectors:
         """Samples B."""
         return len(self._images)
 
+    @property
+    def held(self) -> Vectors | None:
+        """The vectors of all samples, blocks `[B, ...]`, if they are kept in one piece. Do not change them in place."""
+        return self._held[0] if self._held is not None and len(self._held) == 1 else None
+
     def chunks(self) -> Iterator[Vectors]:
         """Vectors of consecutive samples, blocks with a leading axis, all B in order. Do not change them in place."""
         return self._computed() if self._held is None else iter(self._held)
@@ -107,6 +112,14 @@ class RealVectors:
             torch.stack([(w @ values.flatten(1)).view(values.shape[1:]) for w, values in zip(parts, block, strict=True)]).sum(dim=0)
             for block in blocks
         )
+
+
+def held_by_all(vectors: Sequence[RealVectors]) -> list[Vectors] | None:
+    """The vectors of all samples of each class, blocks `[B, ...]`, if they are held in one piece and classes have equally many."""
+    held = [own.held for own in vectors]
+    if any(own is None for own in held) or len({len(own) for own in vectors}) > 1:
+        return None
+    return [own for own in held if own is not None]
 
 
 def vectors_of_classes(

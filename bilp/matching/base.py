@@ -9,7 +9,7 @@ samples and who steps the synthetic images is not the matching's business. Image
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from functools import partial
 
 import torch
@@ -191,12 +191,14 @@ class Matching(ABC):
 
     def distances_by_class(self, mu: Vectors, psi: Vectors) -> Tensor:
         """D of every class `[K]` from blocks of mu and psi with a leading axis K; differentiable as `distance` is."""
-        return torch.stack([self.distance(*pair) for pair in _class_by_class(mu, psi)])
+        each = ((tuple(block[c] for block in mu), tuple(block[c] for block in psi)) for c in range(len(psi[0])))
+        return torch.stack([self.distance(*pair) for pair in each])
 
     def cotangents_by_class(self, mu: Vectors, psi: Vectors) -> Vectors:
-        """`cotangent` of every class, in the shapes of psi, whose blocks have a leading axis K, as those of mu."""
-        each = [self.cotangent(*pair) for pair in _class_by_class(mu, psi)]
-        return tuple(torch.stack(blocks) for blocks in zip(*each, strict=True))
+        """`cotangent` of every class from blocks of psi `[K, ...]` and of mu, `[K, ...]` or `[k, K, ...]`, in the shapes of mu."""
+        axis = mu[0].dim() - psi[0].dim()
+        each = [self.cotangent(tuple(block.select(axis, c) for block in mu), tuple(block[c] for block in psi)) for c in range(len(psi[0]))]
+        return tuple(torch.stack(blocks, dim=axis) for blocks in zip(*each, strict=True))
 
     def directional(self, mu: Vectors, psi: Vectors, along: Vectors) -> Vectors:
         """(dq/dmu) d, the change of `cotangent` when mu moves along directions d `[k, ...]`: blocks `[k, ...]`, detached."""
@@ -235,10 +237,6 @@ def shares_of(weights: Tensor, count: int) -> Tensor | None:
     if bool((weights == weights[0]).all()):
         return None
     return weights.double() / weights.double().sum()
-
-
-def _class_by_class(mu: Vectors, psi: Vectors) -> Iterator[tuple[Vectors, Vectors]]:
-    return ((tuple(block[c] for block in mu), tuple(block[c] for block in psi)) for c in range(len(psi[0])))
 
 
 def _leaves(vectors: Vectors) -> Vectors:

@@ -26,7 +26,7 @@ class Distance:
     by_class: Callable[[Vectors, Vectors], Tensor]
     """The same `[K]` of blocks of mu and psi with a leading axis K, to the bit."""
     cotangent: Callable[[Vectors, Vectors], Vectors]
-    """q(mu, psi) = dD/dpsi. A leading axis of mu, or of both, gives one of the result."""
+    """q(mu, psi) = dD/dpsi. A leading axis of both gives one of the result, and so does one more of mu alone."""
     directional: Callable[[Vectors, Vectors, Vectors], Vectors]
     """(dq/dmu) d from mu, psi and directions d with a leading axis, which the result has too."""
 
@@ -89,7 +89,7 @@ def rowwise_cosine_by_class(mu: Vectors, psi: Vectors) -> Tensor:
 
 
 def rowwise_cosine_cotangent(mu: Vectors, psi: Vectors) -> Vectors:
-    """dD/dpsi of `rowwise_cosine`, for blocks `[rows, columns]`; a leading axis of mu, or of both, gives one of the result.
+    """dD/dpsi of `rowwise_cosine`, for blocks `[rows, columns]`; leading axes as `Distance.cotangent` says.
 
     With s = <a, b> and n = |a| |b| + 1e-6, a row of the result is -a / n + s |a| b / (|b| n^2). The norm's derivative
     at a row b = 0 is taken as 0, as autograd does, so every row is finite.
@@ -122,11 +122,13 @@ def _norm(rows: Tensor) -> Tensor:
 
 
 def _dot(a: Tensor, b: Tensor) -> Tensor:
-    """<a, b> per row; one matrix product per row where a has a leading axis, which needs no memory of the size of a."""
+    """<a, b> per row; one matrix product per row where a has one leading axis more, which needs no memory of the size of a."""
     if a.dim() == b.dim():
         products: Tensor = torch.linalg.vecdot(a, b)
         return products
-    return torch.bmm(a.transpose(0, 1), b.unsqueeze(-1)).squeeze(-1).T
+    rows = torch.bmm(a.flatten(1, -2).transpose(0, 1), b.flatten(0, -2).unsqueeze(-1)).squeeze(-1)
+    by_row: Tensor = rows.T.unflatten(1, b.shape[:-1])
+    return by_row
 
 
 def _block_distance(a: Tensor, b: Tensor) -> Tensor:

@@ -106,10 +106,10 @@ def _moved(kind: type[Matching], matching: Matching, problem: Problem) -> Sequen
     return kind.directional(matching, problem.like(psi), psi, problem.like(psi, 3))
 
 
-def _of_classes(matching: Matching, problem: Problem) -> tuple[Vectors, Vectors]:
-    """Random mu and psi of three classes."""
+def _of_classes(matching: Matching, problem: Problem, *means: int) -> tuple[Vectors, Vectors]:
+    """Random mu, with leading axes `means`, and psi of three classes."""
     psi = Matching.real_mean(matching, *problem.seen)
-    return problem.like(psi, 3), problem.like(psi, 3)
+    return problem.like(psi, *means, 3), problem.like(psi, 3)
 
 
 ASKED: dict[str, Ask] = {
@@ -127,7 +127,10 @@ ASKED: dict[str, Ask] = {
     "pushforward": lambda kind, matching, problem: kind.pushforward(matching, *problem.seen, problem.tangents),
     "cotangent": _many,
     "distances_by_class": lambda kind, matching, problem: [kind.distances_by_class(matching, *_of_classes(matching, problem))],
-    "cotangents_by_class": lambda kind, matching, problem: kind.cotangents_by_class(matching, *_of_classes(matching, problem)),
+    "cotangents_by_class": lambda kind, matching, problem: (
+        *kind.cotangents_by_class(matching, *_of_classes(matching, problem)),
+        *kind.cotangents_by_class(matching, *_of_classes(matching, problem, 2)),
+    ),
     "directional": _moved,
 }
 NOT_COMPARED = {"vector", "distance", "check", "freeze_statistics"}  # the definitions, and what forms no vector
