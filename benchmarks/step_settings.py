@@ -31,7 +31,7 @@ class Noise:
         self.class_names = tuple(str(c) for c in range(classes))
         self.train = self
         self.labels = torch.arange(classes).repeat_interleave(per_class)
-        self._images = torch.randn(classes * per_class, *shape, generator=generator(0, "images"))
+        self._kept = self._images = torch.randn(classes * per_class, *shape, generator=generator(0, "images"))
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -40,8 +40,15 @@ class Noise:
         """Numbers of the images of each class."""
         return list(torch.arange(len(self.labels)).chunk(self.classes))
 
+    def keep_on(self, device: torch.device | str) -> bool:
+        """A device keeps all images, as it keeps those of a split that are few enough."""
+        self._kept = self._images.to(device)
+        return True
+
     def batch(self, ids: Tensor, device: torch.device | str = "cpu") -> Tensor:
         """Images `[n, C, H, W]`."""
+        if self._kept.device.type == torch.device(device).type:
+            return self._kept.index_select(0, ids.to(device, non_blocking=True))
         return self._images[ids].to(device)
 
 

@@ -249,9 +249,10 @@ def _resample(images: Tensor, y: Tensor, x: Tensor) -> Tensor:
     """Bilinear values at centered positions (y, x), each broadcastable to `[n, H, W]`; zero outside the image.
 
     `grid_sample` is several times faster, but its backward pass on a GPU sums in no fixed order and is refused under
-    `torch.use_deterministic_algorithms`; that of the four gathered neighbors is not.
+    `torch.use_deterministic_algorithms`; that of the four gathered neighbors is not. Real images and trainings have no such pass.
     """
-    return _resample_native(images, y, x) if images.device.type == "cpu" else _resample_gathered(images, y, x)
+    native = images.device.type == "cpu" or not (torch.is_grad_enabled() and images.requires_grad)
+    return _resample_native(images, y, x) if native else _resample_gathered(images, y, x)
 
 
 def _resample_native(images: Tensor, y: Tensor, x: Tensor) -> Tensor:

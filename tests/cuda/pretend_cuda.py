@@ -17,6 +17,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -34,6 +35,14 @@ FACTORIES = {
 }
 
 _counts = Counts()
+
+
+@dataclass(frozen=True)
+class Properties:
+    """What PyTorch is told of the device: the memory of an H100."""
+
+    name: str = "pretended"
+    total_memory: int = 80 * 10**9
 
 
 class DeviceMismatch(RuntimeError):
@@ -322,11 +331,12 @@ def pretend_cuda() -> Iterator[Counts]:
     overwrites = torch.__future__.get_overwrite_module_params_on_conversion()
     torch.__future__.set_overwrite_module_params_on_conversion(True)  # else a parameter on the CPU would keep its type
     named, torch.cuda.get_device_name = torch.cuda.get_device_name, lambda device=None: "pretended"
+    properties, torch.cuda.get_device_properties = torch.cuda.get_device_properties, lambda device=None: Properties()  # type: ignore[assignment]
     try:
         with _Moves(), _MadeByAutograd():
             yield _counts
     finally:
-        torch.cuda.get_device_name = named
+        torch.cuda.get_device_name, torch.cuda.get_device_properties = named, properties
         torch.__future__.set_overwrite_module_params_on_conversion(overwrites)
         if added:
             fast.remove(PretendCuda)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
+from typing import TypeVar
 
 import torch
 from torch import Tensor
@@ -12,24 +13,35 @@ from bilp.distill.step.batch import Target
 from bilp.distill.step.setting import Setting
 from bilp.images import augment
 from bilp.images.augment import AugParams
+from bilp.nets.by_device import ByDevice
+
+Thing = TypeVar("Thing")
 
 # What one pass over the synthetic images may hold: activations and their derivatives, and the means they are matched to.
-PASS_BYTES = 512 * 2**20
+PASS_BYTES = ByDevice(cpu=512 * 2**20, gpu=512 * 2**20, large=8 * 2**30)
 # Float32 values that a block of the ConvNet keeps per pixel and channel of its input, both passes of a gradient together.
 VALUES_PER_PIXEL = 8
 
 
 def classes_per_pass(setting: Setting) -> int:
-    """Classes that share a pass; depends on sizes alone, so that results do not depend on the machine's memory."""
+    """Classes that share a pass; depends on sizes and the kind of device alone, so that results do not depend on free memory."""
+    return max(1, PASS_BYTES.on(setting.device) // (setting.config.ipc * image_bytes(setting) + mean_bytes(setting)))
+
+
+def image_bytes(setting: Setting) -> int:
+    """About what a pass over an image that enters the network holds."""
     height, width = setting.side
-    image = VALUES_PER_PIXEL * height * width * setting.config.network.width
-    mean = 2 * sum(parameter.numel() for parameter in setting.network.parameters())
-    return max(1, PASS_BYTES // (4 * (setting.config.ipc * image + mean)))
+    return 4 * VALUES_PER_PIXEL * height * width * setting.config.network.width
 
 
-def grouped(targets: Iterable[Target], size: int) -> Iterator[list[Target]]:
-    """Consecutive groups of `size`; a target is only computed when its group's turn comes."""
-    source = iter(targets)
+def mean_bytes(setting: Setting) -> int:
+    """About what the mean of a class takes, and the synthetic vector that is matched to it."""
+    return 4 * 2 * sum(parameter.numel() for parameter in setting.network.parameters())
+
+
+def grouped(things: Iterable[Thing], size: int) -> Iterator[list[Thing]]:
+    """Consecutive groups of `size`; a target, or whatever is grouped, is only computed when its group's turn comes."""
+    source = iter(things)
     while group := list(islice(source, size)):
         yield group
 
