@@ -143,6 +143,7 @@ def test_divergence_is_noticed_later_and_named_alike() -> None:
     assert told[0][1] <= told[1][1] <= told[0][1] + READ_EVERY
 
 
+@pytest.mark.slow
 def test_the_loop_is_chosen_by_the_device() -> None:
     with pretend_cuda() as counts:
         run = Run("dm", "cuda")
@@ -150,5 +151,7 @@ def test_the_loop_is_chosen_by_the_device() -> None:
         assert counts.operations["graph"] > 0
         counts.clear()
         augmented = Run("dm", "cuda", augment=("flip", "crop"))
-        distill(augmented.setting, augmented.state, 1, None, augmented.guard)
+        distill(augmented.setting, augmented.state, WARM_UPS + 2, None, augmented.guard)
         assert counts.operations["graph"] == 0
+        distill(run.setting, run.state, 2 * WARM_UPS + 2, None, run.guard)
+        assert counts.operations["graph"] == 0, "so few would be none"

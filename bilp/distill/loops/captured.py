@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import torch
 
 from bilp.capture import Ahead
+from bilp.capture.captured_step import WARM_UPS
 from bilp.config.reselect import RESELECT_MODES
 from bilp.distill.loops.dm_dc import SummedIterations
 from bilp.distill.loops.iterations import Step
@@ -110,7 +111,9 @@ def can_be_captured(setting: Setting, pruner: AdaptivePruner | None) -> bool:
 def distill(
     setting: Setting, state: DistillState, stop: int, pruner: AdaptivePruner | None, guard: Guard, progress: Progress = silent
 ) -> list[Record]:
-    """Advance a state as `bilp.distill.loops.dm_dc.distill` does, by graphs where that is possible; see `Iterations.distill`.
+    """Advance a state as `bilp.distill.loops.dm_dc.distill` does; see `Iterations.distill`.
+
+    By graphs where that is possible, if any will be replayed: not in a few image steps.
 
     Args:
         setting: what stays fixed.
@@ -120,5 +123,6 @@ def distill(
         guard: what raises Diverged.
         progress: told of iterations that are done.
     """
-    loop = CapturedIterations if can_be_captured(setting, pruner) else SummedIterations
+    steps = (stop - state.iteration) * setting.schedule.outer_loops
+    loop = CapturedIterations if steps > WARM_UPS and can_be_captured(setting, pruner) else SummedIterations
     return loop.distill(setting, state, stop, pruner, guard, progress)
