@@ -45,11 +45,19 @@ class Noise:
         self._kept = self._images.to(device)
         return True
 
+    def images(self, ids: Tensor) -> Tensor:
+        """Images `[n, C, H, W]`, which are not stored as bytes."""
+        return self._images[ids]
+
+    def normalized(self, images: Tensor, device: torch.device | str = "cpu") -> Tensor:
+        """Images as networks get them."""
+        return images.to(device)
+
     def batch(self, ids: Tensor, device: torch.device | str = "cpu") -> Tensor:
         """Images `[n, C, H, W]`."""
         if self._kept.device.type == torch.device(device).type:
             return self._kept.index_select(0, ids.to(device, non_blocking=True))
-        return self._images[ids].to(device)
+        return self.normalized(self.images(ids), device)
 
 
 class Drifting:

@@ -22,6 +22,7 @@ from typing import Any
 
 import torch
 from launch_counts import PRODUCTS, PUTS, Counts, line, refused
+from replay import pretend_graphs
 from torch import Tensor
 from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
@@ -115,7 +116,7 @@ def _check(name: str, tensors: Sequence[Tensor], args: Sequence[Any]) -> None:
     real = [value for value in plain if value.dim() > 0 and not value._is_zerotensor() and not getattr(value, "made_by_autograd", False)]
     if not real or name in ("copy_", "_to_copy", "_copy_from", "is_same_size"):
         if plain and name == "copy_":
-            _counts.copy("copy_ across devices", 0, 3)
+            _counts.copy("copy_ across devices", plain[0].numel() * plain[0].element_size(), 3)
         return
     if name in INDEXING:
         values = args[2] if len(args) > 2 else None
@@ -244,6 +245,8 @@ class _Moves(TorchFunctionMode):
             # Autograd would copy a tangent of another layout in C++, onto the CPU here.
             dense = [value.clone(memory_format=torch.contiguous_format) for value in args[:2]]
             return func(*dense, *args[2:], **named)
+        if getattr(func, "__name__", "") in FACTORIES:
+            named.pop("pin_memory", None)  # which needs a driver
         device = named.get("device")
         if device is None or torch.device(device).type != "cuda":
             return func(*args, **named)
@@ -333,7 +336,7 @@ def pretend_cuda() -> Iterator[Counts]:
     named, torch.cuda.get_device_name = torch.cuda.get_device_name, lambda device=None: "pretended"
     properties, torch.cuda.get_device_properties = torch.cuda.get_device_properties, lambda device=None: Properties()  # type: ignore[assignment]
     try:
-        with _Moves(), _MadeByAutograd():
+        with pretend_graphs(_counts), _Moves(), _MadeByAutograd():
             yield _counts
     finally:
         torch.cuda.get_device_name, torch.cuda.get_device_properties = named, properties
