@@ -7,7 +7,6 @@ from collections.abc import Iterator
 
 import torch
 from torch import Tensor
-from torch.nn.functional import cross_entropy
 
 from bilp.config import ExpertsConfig, NetworkConfig
 from bilp.data import Dataset
@@ -18,6 +17,9 @@ from bilp.nets.arithmetic import place
 from bilp.progress import Progress, silent
 from bilp.scoring.short_training import training_batches
 from bilp.seeds import generator
+from bilp.training.classifier_step import ClassifierStep
+from bilp.training.drawn_ahead import epoch_on_device
+from bilp.training.optimizers import sgd
 
 
 def train_epochs(
@@ -48,7 +50,9 @@ def train_epochs(
     module = build(network, dataset.shape, dataset.classes)
     initialize(module, generator(config.seed, "expert", expert, "network"))
     place(module, config.gpu, device)
-    optimizer = torch.optim.SGD(module.parameters(), lr=config.learning_rate, momentum=config.momentum, weight_decay=config.weight_decay)
+    optimizer = sgd(module.parameters(), config.learning_rate, config.momentum, config.weight_decay)
+    step = ClassifierStep(module, optimizer, device)
+    labels = dataset.train.labels.to(device)
     yield module, math.nan
     batches_done, total = 0, config.epochs * math.ceil(len(ids) / config.batch_size)
     for epoch in range(config.epochs):
@@ -57,8 +61,12 @@ def train_epochs(
         stream = generator(config.seed, "expert", expert, "augment", epoch)
         summed = torch.zeros((), device=device)
         batches = training_batches(order, config.batch_size)
-        for batch in batches:
-            summed += _step(module, optimizer, dataset, batch, config, stream, device)
+        side = (dataset.shape[1], dataset.shape[2])
+        drawn = [augment.draw(config.augment, side, stream, count=len(batch)) for batch in batches]
+        moved, drawn = epoch_on_device(order, drawn, device)
+        own = training_batches(labels[moved], config.batch_size)
+        for batch, params, told in zip(batches, drawn, own, strict=True):
+            summed += step(augment.apply(dataset.train.batch(batch, device), params), told) * len(batch)
             batches_done += 1
             progress(batches_done, total, f"expert {expert} epoch {epoch + 1}/{config.epochs}")
         loss = float(summed) / sum(len(batch) for batch in batches)
@@ -68,32 +76,3 @@ def train_epochs(
                 f"lower experts.learning_rate, for example to {config.learning_rate / 10:g}"
             )
         yield module, loss
-
-
-def _step(
-    module: Network,
-    optimizer: torch.optim.Optimizer,
-    dataset: Dataset,
-    batch: Tensor,
-    config: ExpertsConfig,
-    stream: torch.Generator,
-    device: str,
-) -> Tensor:
-    """One step of SGD on a mini-batch; the sum of its losses, a detached scalar.
-
-    Args:
-        module: what is trained.
-        optimizer: of its parameters.
-        dataset: the real images.
-        batch: sample_ids `[n]`.
-        config: families of augmentation.
-        stream: of the augmentation.
-        device: where to train.
-    """
-    params = augment.draw(config.augment, (dataset.shape[1], dataset.shape[2]), stream, count=len(batch))
-    logits = module(augment.apply(dataset.train.batch(batch, device), params))
-    loss = cross_entropy(logits, dataset.train.labels[batch].to(device))
-    optimizer.zero_grad(set_to_none=True)
-    loss.backward()
-    optimizer.step()
-    return loss.detach() * len(batch)

@@ -16,7 +16,9 @@ from bilp.scoring.criteria import Trajectory
 from bilp.scoring.epoch_values import EpochValues
 from bilp.scoring.prediction_record import prediction_record
 from bilp.scoring.sample_stats import GradientNorm, SampleStats, evaluate_samples
-from bilp.scoring.short_training import CHECK_EVERY, batches, finite, train_epochs
+from bilp.scoring.short_training import batches, finite, train_epochs
+
+TELL_EVERY = 16  # batches of a recording pass between two reports of progress
 
 
 def train_trial(
@@ -61,7 +63,7 @@ def train_trial(
                 seen = evaluate_samples(network, dataset.train.batch(batch, device), labels[rows], kind)
                 statistics.add(seen)
                 predictions.add(seen.logits)
-                if step % CHECK_EVERY == 0:
+                if step % TELL_EVERY == 0:
                     note = f"trial {trial} epoch {epoch + 1}/{config.epochs} recording"
                     progress(len(parts) * (epoch + 1) + recorded + step + 1, total, note)
             statistics.end(epoch)

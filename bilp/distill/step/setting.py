@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import torch
 from torch import Tensor
@@ -10,7 +11,7 @@ from torch import Tensor
 from bilp.config import METHODS, DistillConfig, ReselectConfig
 from bilp.data.pool import RealPool
 from bilp.distill.step.pretrained import PretrainedNetworks
-from bilp.distill.step.schedule import Schedule, schedule_for, train_network
+from bilp.distill.step.schedule import InnerTraining, Schedule, schedule_for
 from bilp.errors import ConfigError
 from bilp.experts.buffer import ExpertBuffer
 from bilp.images import augment
@@ -110,7 +111,11 @@ class Setting:
 
     def train_network(self, images: Tensor, labels: Tensor, *path: str | int) -> None:
         """`inner_epochs` of training on the synthetic set `[M, C, H, W]` with labels `[M]`, from the streams under `path`."""
-        train_network(self.network, images, labels, self.schedule, self.config.seed, *path)
+        self._inner_training.run(images, labels, self.config.seed, *path)
+
+    @cached_property
+    def _inner_training(self) -> InnerTraining:
+        return InnerTraining(self.network, self.schedule, self.device)
 
     def freeze_statistics(self, *path: str | int) -> None:
         """Fix the statistics of batch norm on real images, so that samples are independent; nothing without batch norm."""
