@@ -18,7 +18,6 @@ from bilp.progress import Progress, silent
 from bilp.scoring.short_training import training_batches
 from bilp.seeds import generator
 from bilp.training.classifier_step import ClassifierStep
-from bilp.training.drawn_ahead import epoch_on_device
 from bilp.training.optimizers import sgd
 
 
@@ -50,23 +49,16 @@ def train_epochs(
     module = build(network, dataset.shape, dataset.classes)
     initialize(module, generator(config.seed, "expert", expert, "network"))
     place(module, config.gpu, device)
-    optimizer = sgd(module.parameters(), config.learning_rate, config.momentum, config.weight_decay)
-    step = ClassifierStep(module, optimizer, device)
-    labels = dataset.train.labels.to(device)
+    learning = _Learning(dataset, module, config, device)
     yield module, math.nan
     batches_done, total = 0, config.epochs * math.ceil(len(ids) / config.batch_size)
     for epoch in range(config.epochs):
         module.train()
         order = ids[torch.randperm(len(ids), generator=generator(config.seed, "expert", expert, "order", epoch))]
         stream = generator(config.seed, "expert", expert, "augment", epoch)
-        summed = torch.zeros((), device=device)
-        batches = training_batches(order, config.batch_size)
-        side = (dataset.shape[1], dataset.shape[2])
-        drawn = [augment.draw(config.augment, side, stream, count=len(batch)) for batch in batches]
-        moved, drawn = epoch_on_device(order, drawn, device)
-        own = training_batches(labels[moved], config.batch_size)
-        for batch, params, told in zip(batches, drawn, own, strict=True):
-            summed += step(augment.apply(dataset.train.batch(batch, device), params), told) * len(batch)
+        summed, batches = torch.zeros((), device=device), training_batches(order, config.batch_size)
+        for losses in learning.steps(order, batches, stream):
+            summed += losses
             batches_done += 1
             progress(batches_done, total, f"expert {expert} epoch {epoch + 1}/{config.epochs}")
         loss = float(summed) / sum(len(batch) for batch in batches)
@@ -76,3 +68,21 @@ def train_epochs(
                 f"lower experts.learning_rate, for example to {config.learning_rate / 10:g}"
             )
         yield module, loss
+
+
+class _Learning:
+    """An expert's steps of SGD; what is drawn for an epoch reaches the device before its first step."""
+
+    def __init__(self, dataset: Dataset, module: Network, config: ExpertsConfig, device: str) -> None:
+        self._dataset, self._config, self._device = dataset, config, device
+        self._labels = dataset.train.labels.to(device)
+        optimizer = sgd(module.parameters(), config.learning_rate, config.momentum, config.weight_decay)
+        self._step = ClassifierStep(module, optimizer, device)
+
+    def steps(self, order: Tensor, batches: list[Tensor], stream: torch.Generator) -> Iterator[Tensor]:
+        """One step on each mini-batch of sample_ids, of which `batches` are those of `order`; the sum of its losses, a detached scalar."""
+        train, side = self._dataset.train, (self._dataset.shape[1], self._dataset.shape[2])
+        drawn = [augment.draw(self._config.augment, side, stream, count=len(batch)) for batch in batches]
+        labels = training_batches(self._labels[order.to(self._device, non_blocking=True)], self._config.batch_size)
+        for batch, params, own in zip(batches, augment.send(drawn, side, self._device), labels, strict=True):
+            yield self._step(augment.apply(train.batch(batch, self._device), params), own) * len(batch)

@@ -5,7 +5,8 @@ after the mean has been subtracted (neither rule changes under a shift), and val
 count as equal, of which the lowest index wins. Copies of one image therefore tie as they should, and the order does not
 depend on how a matrix product happens to round.
 
-A pick is a step over tensors that stay where they are, and asks no value of the device: the order is fetched once, at the end.
+A pick is a step over tensors that stay where they are, and asks no value of the device, so that a GPU replays it as a graph; the order is
+fetched once, at the end.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from bilp.capture import CapturedStep
 from bilp.errors import ConfigError, DataError
 
 TIE = 1e-10
@@ -33,8 +35,13 @@ def herding(features: Tensor, count: int | None = None) -> Tensor:
     picks = _Picks(products)
     # After the shift mu is zero, so the rule is argmin ||sum + f_i||^2 = const + ||f_i||^2 + 2 f_i . sum.
     along_sum = torch.zeros_like(products.squares)
+
+    def pick() -> None:
+        along_sum.add_(products.row(picks.take_lowest(products.squares + 2 * along_sum)))
+
+    step = CapturedStep(pick, features.device)
     for _ in range(count):
-        along_sum += products.row(picks.take_lowest(products.squares + 2 * along_sum))
+        step()
     return picks.order(count)
 
 
@@ -51,10 +58,16 @@ def k_center(features: Tensor, count: int | None = None, first: int = 0) -> Tens
         raise ConfigError(f"k-center cannot start from sample {first} of {len(features)}")
     picks = _Picks(products)
     nearest = torch.full_like(squares, torch.inf)
-    for step in range(count):
-        chosen = picks.take_lowest(-nearest) if step else picks.take(torch.full((1,), first, device=squares.device))
-        distances = squares + squares.index_select(0, chosen) - 2 * products.row(chosen)
+
+    def approach(center: Tensor) -> None:
+        distances = squares + squares.index_select(0, center) - 2 * products.row(center)
         nearest.copy_(torch.minimum(nearest, distances))
+
+    step = CapturedStep(lambda: approach(picks.take_lowest(-nearest)), features.device)
+    if count:
+        approach(picks.take(torch.full((1,), first, device=squares.device)))
+    for _ in range(1, count):
+        step()
     return picks.order(count)
 
 

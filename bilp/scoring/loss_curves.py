@@ -15,7 +15,7 @@ from bilp.progress import Progress, silent
 from bilp.scoring.criteria import Trajectory
 from bilp.scoring.epoch_values import EpochValues
 from bilp.scoring.prediction_record import prediction_record
-from bilp.scoring.sample_stats import GradientNorm, SampleStats, evaluate_samples
+from bilp.scoring.sample_stats import GradientNorm, SampleEvaluation, SampleStats
 from bilp.scoring.short_training import batches, finite, train_epochs
 
 TELL_EVERY = 16  # batches of a recording pass between two reports of progress
@@ -49,6 +49,7 @@ def train_trial(
     labels = dataset.train.labels.to(device)
     record = empty_record(config, samples)
     statistics, recorded = Statistics(record), 0
+    evaluations: dict[GradientNorm, SampleEvaluation] = {}
 
     def training(done: int, total: int, note: str = "") -> None:
         progress(done + recorded, 2 * total, note)
@@ -58,9 +59,10 @@ def train_trial(
         for epoch, network in enumerate(train_epochs(dataset, everything, config, trial, device=device, progress=training)):
             early = config.early_from <= epoch + 1 <= config.early_to
             kind: GradientNorm = config.gradient_norm if early else "off"
+            evaluation = evaluations.setdefault(kind, SampleEvaluation(network, kind, device))
             for step, batch in enumerate(parts):
                 rows = slice(step * config.batch_size, step * config.batch_size + len(batch))
-                seen = evaluate_samples(network, dataset.train.batch(batch, device), labels[rows], kind)
+                seen = evaluation(dataset.train.batch(batch, device), labels[rows])
                 statistics.add(seen)
                 predictions.add(seen.logits)
                 if step % TELL_EVERY == 0:
