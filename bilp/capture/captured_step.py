@@ -25,10 +25,14 @@ class GraphMemory:
     They must be replayed one after the other, and none may read what another left in memory that it allocated itself.
     """
 
+    def __init__(self, device: torch.device) -> None:
+        """`device` is that of all the graphs."""
+        self.device = device
+
     @cached_property
     def stream(self) -> torch.cuda.Stream:
         """The side stream of warm-ups and captures."""
-        return torch.cuda.Stream()
+        return torch.cuda.Stream(self.device)
 
     @cached_property
     def pool(self) -> tuple[int, int]:
@@ -45,7 +49,7 @@ class CapturedStep:
 
     def __init__(self, step: Callable[[], None], device: torch.device, memory: GraphMemory | None = None) -> None:
         """`step` is kept, and with it what it reads; graphs of one loop share `memory`."""
-        self._step, self._memory = step, memory or GraphMemory()
+        self._step, self._memory = step, memory or GraphMemory(device)
         self._graph: torch.cuda.CUDAGraph | None = None
         self._captures, self._warm_ups = device.type == "cuda", WARM_UPS
 
@@ -64,7 +68,7 @@ class CapturedStep:
 
     def _beside(self) -> None:
         """A call on the side stream, as PyTorch asks of what will be captured."""
-        current, side = torch.cuda.current_stream(), self._memory.stream
+        current, side = torch.cuda.current_stream(self._memory.device), self._memory.stream
         side.wait_stream(current)
         with torch.cuda.stream(side):
             self._step()

@@ -226,6 +226,9 @@ def _pretended_capture(graph: PretendGraph, **how: Any) -> Iterator[None]:
 class _Stream:
     """Stands for torch.cuda.Stream: here everything happens in the order in which it is asked for."""
 
+    def __init__(self, device: object = None) -> None:
+        pass
+
     def wait_stream(self, other: _Stream) -> None:
         """Nothing to wait for."""
 
