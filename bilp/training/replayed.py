@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
+from functools import cached_property
 
 import torch
 from torch import Tensor
@@ -17,6 +19,21 @@ Given = Tensor | None
 Function = Callable[..., tuple[Tensor, ...]]
 
 
+_of_thread = threading.local()
+
+
+class _Memory(GraphMemory):
+    """That of one function's graphs. All warm-ups of a thread are on one stream, so that what one left free serves the next."""
+
+    @cached_property
+    def stream(self) -> torch.cuda.Stream:
+        """The side stream of the thread."""
+        streams: dict[str, torch.cuda.Stream] = vars(_of_thread)
+        if str(self.device) not in streams:
+            streams[str(self.device)] = torch.cuda.Stream(self.device)
+        return streams[str(self.device)]
+
+
 class Replayed:
     """A function that a CUDA device replays as a graph; on any other device it is the function itself.
 
@@ -26,7 +43,8 @@ class Replayed:
 
     def __init__(self, function: Function, device: torch.device | str) -> None:
         """`function` takes tensors, of which some may be None, and returns tensors."""
-        self._function, self._device, self._memory = function, torch.device(device), GraphMemory()
+        self._function, self._device = function, torch.device(device)
+        self._memory = _Memory(self._device)
         self._graphs: dict[tuple[tuple[torch.Size, torch.dtype] | None, ...], _Buffered] = {}
 
     def __call__(self, *given: Given) -> tuple[Tensor, ...]:

@@ -14,9 +14,11 @@ from tiers import first_tier
 from torch import Tensor, nn
 
 from bilp.capture import to_device
+from bilp.capture.captured_step import WARM_UPS
 from bilp.config import NetworkConfig, settings
 from bilp.data import ingest, open_dataset
 from bilp.distill.step.inner_training import InnerTraining
+from bilp.distill.step.real_training import RealStep, sgd
 from bilp.distill.step.schedule import Schedule as InnerSchedule
 from bilp.evaluate.batch_augment import Streams
 from bilp.evaluate.course import Losses
@@ -24,6 +26,7 @@ from bilp.evaluate.stacked_training import fresh_stack, predictions_of_all, trai
 from bilp.evaluate.training import ImageSet, predictions, train
 from bilp.evaluate.training_schedule import Schedule
 from bilp.experts.expert import train_epochs as train_expert
+from bilp.images.cutmix import draw_mix, mix_images
 from bilp.nets import Network, build, initialize
 from bilp.nets.dropout import Dropout
 from bilp.scoring.coverage import herding, k_center
@@ -121,6 +124,29 @@ def test_evaluations(kind: str, name: str) -> None:
         assert counts.operations["graph"] >= 3
         close(found, expected)
         torch.testing.assert_close(torch.from_numpy(seen.curves()), torch.from_numpy(told.curves()), rtol=1e-4, atol=1e-5)
+
+
+def test_training_on_real_images_that_are_mixed_or_not() -> None:
+    """IDC's and DREAM's, whose shares and partners are tensors in a graph."""
+
+    mixes = [draw_mix(0.5, SHAPE[1:], IMAGES, generator(0, "mix", number)) for number in range(10)]
+    mixed = sum(mix is not None for mix in mixes)
+    assert WARM_UPS < mixed < 10 - WARM_UPS
+
+    def trained(device: torch.device) -> tuple[list[Tensor], list[int]]:
+        module, (images, labels) = network("real", device), drawn(device)
+        step, right = RealStep(module, sgd(module, 0.05, 0.9, 5e-4), device), []
+        for mix in mixes:
+            right.append(int(step(mix_images(images, mix), labels, mix)))
+        return list(module.parameters()), right
+
+    expected, right = trained(CPU)
+    with pretend_cuda() as counts:
+        found, seen = trained(CUDA)
+        assert counts.operations["graph"] == 10 - 2 * WARM_UPS
+        close(found, expected)
+    assert seen == right
+    assert 0 < sum(right) < 10 * IMAGES
 
 
 def test_a_network_that_draws_is_told_each_operation() -> None:
