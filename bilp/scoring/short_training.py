@@ -53,7 +53,7 @@ def train_epochs(
     optimizer = sgd(network.parameters(), config.learning_rate, config.momentum, config.weight_decay)
     step = ClassifierStep(network, optimizer, device)
     labels = dataset.train.labels.to(device)
-    check_every = CHECK_EVERY[torch.device(device).type]
+    check_every = CHECK_EVERY.get(torch.device(device).type, CHECK_EVERY["cpu"])
     steps = math.ceil(len(indices) / config.batch_size)
     total = steps * config.epochs
     for epoch in range(config.epochs):

@@ -20,6 +20,7 @@ def keep_in_place(optimizer: Optimizer, device: torch.device) -> None:
     """The step size becomes a number on the device, of which `set_rate` changes the value."""
     for group in optimizer.param_groups:
         group["lr"] = torch.full((), group["lr"], device=device)
+    vars(optimizer)["_warned_capturable_if_run_uncaptured"] = True  # PyTorch would complain of the steps that warm up
 
 
 def stays_in_place(optimizer: Optimizer) -> bool:
