@@ -321,6 +321,16 @@ _ANSWERS: dict[Any, Callable[[Any, Sequence[Any], dict[str, Any]], Any]] = {
 }
 
 
+def _grouped(plain: Callable[..., dict[Any, Any]]) -> Callable[..., dict[Any, Any]]:
+    """How optimizers group tensors by device, which C++ reads past Python."""
+
+    def grouped(*args: Any, **named: Any) -> dict[Any, Any]:
+        found = plain(*args, **named).items()
+        return {(device_of(lists[0][0]) if device is not None else device, dtype): (lists, at) for (device, dtype), (lists, at) in found}
+
+    return grouped
+
+
 @contextmanager
 def pretend_cuda() -> Iterator[Counts]:
     """Inside, "cuda" is a device. Yields what is counted."""
@@ -335,11 +345,14 @@ def pretend_cuda() -> Iterator[Counts]:
     torch.__future__.set_overwrite_module_params_on_conversion(True)  # else a parameter on the CPU would keep its type
     named, torch.cuda.get_device_name = torch.cuda.get_device_name, lambda device=None: "pretended"
     properties, torch.cuda.get_device_properties = torch.cuda.get_device_properties, lambda device=None: Properties()  # type: ignore[assignment]
+    grouped = optimizer._group_tensors_by_device_and_dtype
+    optimizer._group_tensors_by_device_and_dtype = _grouped(grouped)
     try:
         with pretend_graphs(_counts), _Moves(), _MadeByAutograd():
             yield _counts
     finally:
         torch.cuda.get_device_name, torch.cuda.get_device_properties = named, properties
+        optimizer._group_tensors_by_device_and_dtype = grouped
         torch.__future__.set_overwrite_module_params_on_conversion(overwrites)
         if added:
             fast.remove(PretendCuda)

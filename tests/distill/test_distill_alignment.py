@@ -12,7 +12,6 @@ import pytest
 import torch
 from tiny_distillation import NARROW, Store, assemble, assert_follows, guard_for, spelled_out
 from tiny_reference import reference
-from torch import Tensor, nn
 
 from benchmarks.references.summed import AlignmentReference
 from bilp.artifacts.artifact import open_artifact
@@ -26,7 +25,7 @@ from bilp.distill.loops.cafe import distill, image_gradient, learning_rate, spre
 from bilp.distill.step.initial import initial_state
 from bilp.distill.step.iteration_record import Record
 from bilp.distill.step.real import draw_batches
-from bilp.distill.step.schedule import Schedule
+from bilp.distill.step.setting import Setting
 from bilp.distill.step.state import DistillState, encode_state
 from bilp.errors import Diverged
 from bilp.pruning.adaptive import AdaptivePruner
@@ -134,11 +133,7 @@ def watch(monkeypatch: pytest.MonkeyPatch, accuracies: Callable[[int, int | None
     trained: list[tuple[int, int]] = []
     monkeypatch.setattr(alignment, "accuracy", lambda setting, t, step, epoch=None: accuracies(step, epoch))
 
-    def train(network: nn.Module, images: Tensor, labels: Tensor, schedule: Schedule, seed: int, *path: int) -> None:
-        assert schedule.inner_epochs == 1
-        trained.append((path[1], path[2]))
-
-    monkeypatch.setattr(alignment, "train_network", train)
+    monkeypatch.setattr(Setting, "train_epoch", lambda setting, images, labels, t, step, epoch: trained.append((step, epoch)))
     return trained
 
 

@@ -13,7 +13,7 @@ from __future__ import annotations
 import statistics
 from collections import deque
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -22,7 +22,6 @@ from bilp.distill.loops.iterations import Iterations, SharedStep, Step
 from bilp.distill.step.batch import Batch
 from bilp.distill.step.iteration_record import Record
 from bilp.distill.step.real import PASS_IMAGES, draw_batches
-from bilp.distill.step.schedule import train_network
 from bilp.distill.step.setting import Setting
 from bilp.distill.step.state import DistillState
 from bilp.images import augment
@@ -104,10 +103,10 @@ def spread(recent: deque[float]) -> float:
 
 def _train_until_moved(setting: Setting, state: DistillState, iteration: int, step: int) -> None:
     """Epochs on the synthetic set until the accuracy varied enough, `most_epochs` of them at most."""
-    settings, one_epoch = setting.config.alignment, replace(setting.schedule, inner_epochs=1)
+    settings = setting.config.alignment
     recent: deque[float] = deque(maxlen=settings.watched)
     for epoch in range(settings.most_epochs):
-        train_network(setting.network, state.images, state.labels, one_epoch, setting.config.seed, iteration, step, epoch)
+        setting.train_epoch(state.images, state.labels, iteration, step, epoch)
         recent.append(accuracy(setting, iteration, step, epoch))
         if spread(recent) > settings.moved:
             return

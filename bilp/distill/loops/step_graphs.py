@@ -57,7 +57,7 @@ class StepGraphs:
         self._drawing.initialization.fill(self._inputs.values[PARAMETERS])
 
     def _train_network(self) -> None:
-        """`inner_epochs` of plain SGD on the synthetic set, as `bilp.distill.step.schedule.train_network`."""
+        """`inner_epochs` of plain SGD on the synthetic set, as `bilp.distill.step.inner_training.InnerTraining`."""
         setting, labels = self._loop.setting, self._loop.state.labels
         images, parameters = self._loop.state.images.detach(), list(setting.network.parameters())
         for order in self._inputs.values[ORDERS].unbind():

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cached_property
 
 import torch
 from torch import Tensor
 
 from bilp.config import METHODS, DistillConfig, ReselectConfig
 from bilp.data.pool import RealPool
+from bilp.distill.step.inner_training import InnerTraining
 from bilp.distill.step.pretrained import PretrainedNetworks
-from bilp.distill.step.schedule import Schedule, schedule_for, train_network
+from bilp.distill.step.schedule import Schedule, schedule_for
 from bilp.errors import ConfigError
 from bilp.experts.buffer import ExpertBuffer
 from bilp.images import augment
@@ -111,7 +113,19 @@ class Setting:
 
     def train_network(self, images: Tensor, labels: Tensor, *path: str | int) -> None:
         """`inner_epochs` of training on the synthetic set `[M, C, H, W]` with labels `[M]`, from the streams under `path`."""
-        train_network(self.network, images, labels, self.schedule, self.config.seed, *path)
+        self._inner_training.run(images, labels, self.config.seed, *path)
+
+    def train_epoch(self, images: Tensor, labels: Tensor, *path: str | int) -> None:
+        """The same for a single epoch."""
+        self._inner_epoch.run(images, labels, self.config.seed, *path)
+
+    @cached_property
+    def _inner_training(self) -> InnerTraining:
+        return InnerTraining(self.network, self.schedule, self.device)
+
+    @cached_property
+    def _inner_epoch(self) -> InnerTraining:
+        return InnerTraining(self.network, replace(self.schedule, inner_epochs=1), self.device)
 
     def freeze_statistics(self, *path: str | int) -> None:
         """Fix the statistics of batch norm on real images, so that samples are independent; nothing without batch norm."""
