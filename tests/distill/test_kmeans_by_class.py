@@ -65,6 +65,18 @@ def test_clusters_were_empty_and_classes_settle_at_different_times() -> None:
     assert [early == late for early, late in ends] == [True, False]
 
 
+def test_a_class_that_settled_with_an_empty_cluster_is_left_alone() -> None:
+    """The empty cluster 2 takes the only point of cluster 1; nothing changes then, so that k-means ends, though 1 is empty now."""
+    line = torch.tensor([[-1.1], [0.0], [1.0], [100.0]], dtype=torch.float64)
+    first = torch.tensor([[0.0], [90.0], [1000.0]], dtype=torch.float64)
+    alone, belongs = lloyd(line, first, 5)
+    assert belongs.tolist() == [0, 0, 0, 2]
+    there = torch.ones(1, 4, dtype=torch.bool)
+    centers, nearest = lloyd_by_class(around_origin(line.unsqueeze(0), there), there, (first - line.mean()).unsqueeze(0), 5)
+    assert torch.equal(nearest[0], belongs)
+    torch.testing.assert_close(centers[0] + line.mean(), alone)
+
+
 @pytest.mark.parametrize(
     ("dream", "bounds"),
     [
