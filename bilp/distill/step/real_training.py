@@ -70,8 +70,11 @@ class RealTraining:
     _steps: dict[int, RealStep] = field(default_factory=dict, init=False, repr=False, compare=False)
     """By the identity of their optimizers, which they keep."""
 
-    def run(self, network: Network, optimizer: torch.optim.SGD, batches: Iterator[Tensor], *path: str | int) -> tuple[int, int]:
-        """One step on every mini-batch of sample_ids; images right and images seen. Chance comes from the stream under `path`."""
+    def run(self, network: Network, optimizer: torch.optim.SGD, batches: Iterator[Tensor], *path: str | int) -> tuple[Tensor, int]:
+        """One step on every mini-batch of sample_ids; images right, int64 on the device, and images seen.
+
+        Chance comes from the stream under `path`.
+        """
         network.train()
         stream = generator(self.seed, "real_augment", *path)
         side = (self.pool.dataset.shape[1], self.pool.dataset.shape[2])
@@ -87,7 +90,7 @@ class RealTraining:
             right += step(mix_images(images, mix), labels, mix)
             seen += len(ids)
         optimizer.zero_grad(set_to_none=True)
-        return int(right), seen
+        return right, seen
 
     def epoch(self, *path: str | int) -> Iterator[Tensor]:
         """Mini-batches of sample_ids of one pass over the pool in random order."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 
@@ -141,12 +142,29 @@ class Setting:
         draw = augment.draw_combined if METHODS[self.config.method].augmentation == "combined" else augment.draw
         return draw(self.config.augment, self.side, generator(self.config.seed, *path))
 
+    @property
+    def entering(self) -> int:
+        """Images of a class that enter the network in one image step."""
+        decoded = self.config.decode.count(self.config.ipc)
+        return min(decoded, self.config.decode.bound) if METHODS[self.config.method].bounds_decoded else decoded
+
     def choose_decoded(self, *path: str | int) -> Tensor | None:
         """Numbers, int64 `[n]`, of the decoded images of a class that one image step uses, from the stream called `path`; None for all."""
-        decoded, most = self.config.decode.count(self.config.ipc), self.config.decode.bound
-        if not METHODS[self.config.method].bounds_decoded or decoded <= most:
+        chosen = self._drawn_decoded(*path)
+        return None if chosen is None else chosen.to(self.device)
+
+    def choose_decoded_by_class(self, classes: Sequence[int], *path: str | int) -> Tensor | None:
+        """The same of several classes, whose decoded images follow one another, int64 `[classes * n]`; class c draws from `path` and c."""
+        decoded = self.config.decode.count(self.config.ipc)
+        drawn = [self._drawn_decoded(*path, c) for c in classes]
+        numbers = [own + place * decoded for place, own in enumerate(drawn) if own is not None]
+        return torch.cat(numbers).to(self.device) if numbers else None
+
+    def _drawn_decoded(self, *path: str | int) -> Tensor | None:
+        decoded = self.config.decode.count(self.config.ipc)
+        if self.entering == decoded:
             return None
-        return torch.randperm(decoded, generator=generator(self.config.seed, *path))[:most].to(self.device)
+        return torch.randperm(decoded, generator=generator(self.config.seed, *path))[: self.entering]
 
     def network_inputs(self, images: Tensor, params: AugParams | None, chosen: Tensor | None = None) -> Tensor:
         """Stored images of a class `[ipc, C, H, W]` as they enter the network, `[n, C, H, W]`: decoded, the `chosen` ones, augmented."""
