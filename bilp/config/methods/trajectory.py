@@ -147,7 +147,7 @@ MTT = Method(
     matching="bilp.matching:trajectories",
     loop="bilp.distill.loops.mtt:distill",
     carried="bilp.distill.loops.mtt:require_step_size",
-    parts={"gradient": "bilp.matching.trajectory:unrolled_gradient"},
+    parts={"gradient": "bilp.matching.trajectory_by_steps:exact_gradient"},
 )
 
 TESLA = replace(
