@@ -10,7 +10,7 @@ come from its beginning, which is the same by law. TESLA's teacher_label (soft l
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -61,6 +61,10 @@ class Trajectory:
     def length(self) -> Tensor:
         """|theta_0 - theta*|^2, a scalar."""
         return squared_distance(self.start, self.target)
+
+
+Gradient = Callable[[Trajectory, Tensor, Tensor, Tensor, Sequence[TrainingStep]], TrajectoryGradient]
+"""From a piece of an expert's training, S with its labels, the step size and the mini-batches, to the gradients of the comparison."""
 
 
 def squared_distance(first: Vectors, second: Vectors) -> Tensor:
