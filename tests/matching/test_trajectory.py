@@ -168,10 +168,11 @@ OTHERS = ({"norm": "batch"}, {"norm": "group", "pooling": "max", "activation": "
 @pytest.mark.parametrize("graphs", [0.0, 2.5, 100.0], ids=["one graph kept", "two graphs kept", "all graphs kept"])
 @pytest.mark.parametrize("settings", [{}, *(pytest.param(other, marks=pytest.mark.slow) for other in OTHERS)], ids=str)
 def test_backwards_by_steps_gives_the_bits_of_one_graph(settings: dict[str, object], graphs: float) -> None:
+    """Images with which another order of the sums over parameters gives other bits."""
     config = NetworkConfig.model_validate({"width": 4, "depth": 2} | settings)
     net = build(config, (1, 16, 16), CLASSES)
     initialize(net, generator(61, config.name))
-    stored = torch.randn(6, 1, 16, 16, generator=generator(61, "larger"))
+    stored = torch.randn(6, 1, 16, 16, generator=generator(2, "larger"))
     given = (net, trajectory(net), stored, torch.arange(CLASSES).repeat(2), torch.tensor(0.1), training(6, 5, 4))
     of_one = bytes_held(lambda: unrolled_gradient(*given[:-1], given[-1][:1]))
     expected, found = unrolled_gradient(*given), exact_gradient(*given, graph_bytes=int(graphs * of_one))
