@@ -23,8 +23,8 @@ from bilp.matching.trajectory import TrainingStep, Trajectory, TrajectoryGradien
 from bilp.matching.trajectory_batches import StepBatches
 from bilp.nets import Network
 
-GRAPH_BYTES = 16 * 2**30
-"""What the graphs of steps may hold together on a device; those of other steps are made twice."""
+GRAPH_BYTES = 32 * 2**30
+"""What the graphs of steps may hold together on a device; those of other steps are made twice, which costs a third more."""
 
 
 @dataclass(frozen=True)
