@@ -10,7 +10,7 @@ from torch.nn import functional
 
 from bilp.distill.step.batch import Batch
 from bilp.distill.step.setting import Setting
-from bilp.distill.step.synthetic import VALUES_PER_PIXEL, augment_classes, classes_per_pass, grouped
+from bilp.distill.step.synthetic import VALUES_PER_PIXEL, augment_classes, classes_per_pass
 from bilp.images import augment
 from bilp.matching.alignment import AlignmentMatching, feature_maps
 from bilp.matching.jacobian import Vectors
@@ -33,7 +33,7 @@ def whole_gradient(
     """
     network, ipc = setting.network, setting.config.ipc
     each = classes_per_pass(setting)
-    groups = list(zip(grouped(batches, each), images.detach().split(each * ipc), strict=True))
+    groups = list(zip(_grouped(batches, each), images.detach().split(each * ipc), strict=True))
     with torch.no_grad():
         shown = [network.embed(augment_classes(own, [batch.params for batch in group])) for group, own in groups]
         centers = torch.cat(shown).unflatten(0, (len(batches), ipc)).mean(dim=1)
@@ -70,7 +70,7 @@ def _real_side(
     each = max(1, real_bytes // (image_bytes * max(len(batch.ids) for batch in batches)))
     means: list[Vectors] = []
     losses, centers_grad = [], torch.zeros_like(centers)
-    for group in grouped(batches, each):
+    for group in _grouped(batches, each):
         sizes = [len(batch.ids) for batch in group]
         raw = setting.pool.images(torch.cat([batch.ids for batch in group]), setting.device).split(sizes)
         images = torch.cat([augment.apply(part, batch.params) for part, batch in zip(raw, group, strict=True)])
@@ -82,6 +82,10 @@ def _real_side(
         centers_grad += (logits.softmax(dim=1) - functional.one_hot(labels, len(centers))).T @ maps[-1]
         losses.append(_by_class(functional.cross_entropy(logits, labels, reduction="none"), sizes, torch.sum))
     return tuple(torch.cat(blocks) for blocks in zip(*means, strict=True)), torch.cat(losses), centers_grad
+
+
+def _grouped(batches: Sequence[Batch], each: int) -> list[Sequence[Batch]]:
+    return [batches[first : first + each] for first in range(0, len(batches), each)]
 
 
 def _by_class(values: Tensor, sizes: Sequence[int], reduce: Callable[..., Tensor] = torch.mean) -> Tensor:
