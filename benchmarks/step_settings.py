@@ -14,6 +14,7 @@ from bilp.data import Dataset
 from bilp.data.pool import RealPool
 from bilp.distill.step.setting import Setting
 from bilp.experts.buffer import ExpertBuffer
+from bilp.experts.resident import moved
 from bilp.nets import Network, build, initialize
 from bilp.seeds import generator
 
@@ -79,7 +80,7 @@ class Drifting:
         for step in range(epoch):
             stream = generator(0, "drift", expert, step)
             values = [value + DRIFT * value.std(correction=0) * torch.randn(value.shape, generator=stream) for value in values]
-        return tuple(value.to(device) for value in values)
+        return moved(tuple(values), torch.device(device))
 
 
 def prepare(method: str, ipc: int, arguments: argparse.Namespace) -> Setting:
