@@ -76,7 +76,6 @@ class Split:
         # (x / 255 - mean) / std as one multiplication and one addition
         self._scale = torch.from_numpy(1 / (255 * scale)).float().view(-1, 1, 1)
         self._offset = torch.from_numpy(-center / scale).float().view(-1, 1, 1)
-        self._factors: dict[torch.device, tuple[Tensor, Tensor]] = {}
         labels = _index(artifact, split, ["label"]).column("label")
         self.labels: Tensor = torch.from_numpy(labels.to_numpy().astype(np.int64))
         counts = tuple(torch.bincount(self.labels, minlength=self._classes).tolist())

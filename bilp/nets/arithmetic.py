@@ -88,7 +88,7 @@ class _Switches(NamedTuple):
             torch.are_deterministic_algorithms_enabled(),
             torch.backends.cudnn.deterministic,
             torch.backends.cudnn.benchmark,
-            torch.utils.deterministic.fill_uninitialized_memory,
+            torch.utils.deterministic.fill_uninitialized_memory,  # type: ignore[attr-defined]
         )
 
     def set(self) -> None:
@@ -99,7 +99,7 @@ class _Switches(NamedTuple):
             torch.use_deterministic_algorithms(self.only_deterministic)
         torch.backends.cudnn.deterministic = self.cudnn_deterministic
         torch.backends.cudnn.benchmark = self.cudnn_benchmark
-        torch.utils.deterministic.fill_uninitialized_memory = self.filled
+        torch.utils.deterministic.fill_uninitialized_memory = self.filled  # type: ignore[attr-defined]
 
 
 def _current(device: torch.device) -> AbstractContextManager[object]:

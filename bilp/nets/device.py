@@ -6,8 +6,7 @@ import os
 
 import torch
 
-from bilp.config.arithmetics import AUTO_DEVICE as AUTO
-from bilp.config.arithmetics import DETERMINISTIC, WORKSPACE
+from bilp.config.arithmetics import AUTO_DEVICE, DETERMINISTIC, WORKSPACE
 from bilp.errors import ConfigError
 
 # Of the kinds of device that torch knows besides the CPU and CUDA (which AMD's are to it, too).
@@ -20,7 +19,7 @@ SLOWER = ":16:8"
 def usable(chosen: str, named: str = "device") -> str:
     """The device that `chosen` means; auto is a GPU if there is one. Raises ConfigError, which calls the setting `named`, for one that
     cannot be computed on here."""
-    if chosen == AUTO:
+    if chosen == AUTO_DEVICE:
         chosen = "cuda" if torch.cuda.is_available() else "cpu"
     try:
         kind = torch.device(chosen).type
