@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import cached_property
+from typing import Any
 
 import torch
 
@@ -35,7 +36,7 @@ class GraphMemory:
         return torch.cuda.Stream(self.device)
 
     @cached_property
-    def pool(self) -> tuple[int, int]:
+    def pool(self) -> Any:
         """Handle of the memory pool, which nothing else allocates from."""
         return torch.cuda.graph_pool_handle()
 
