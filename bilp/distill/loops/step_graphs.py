@@ -60,7 +60,8 @@ class StepGraphs:
     def _train_network(self) -> None:
         """`inner_epochs` of plain SGD on the synthetic set, as `bilp.distill.step.inner_training.InnerTraining`."""
         setting, labels = self._loop.setting, self._loop.state.labels
-        images, parameters = self._loop.state.images.detach(), list[Tensor](setting.network.parameters())
+        images = self._loop.state.images.detach()
+        parameters: list[Tensor] = list(setting.network.parameters())
         for order in self._inputs.values[ORDERS].unbind():
             for rows in order.split(setting.schedule.batch):
                 loss = functional.cross_entropy(setting.network(images[rows]), labels[rows])
