@@ -46,7 +46,8 @@ class PoolIterations(ClassIterations):
             logits = setting.network(entering)
             if classes == 1:
                 return weight * functional.cross_entropy(logits, labels).unsqueeze(0)
-            return weight * functional.cross_entropy(logits, labels, reduction="none").unflatten(0, (classes, -1)).mean(dim=1)
+            each = functional.cross_entropy(logits, labels, reduction="none")
+            return weight * each.view(classes, -1).mean(dim=1)
 
         judged = setting.config.idm.classification > 0 and pool.trained(which)
         yield self.class_steps(number, 0, self.targets(number, 0, by_class=True), classification if judged else None)
