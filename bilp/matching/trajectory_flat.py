@@ -150,7 +150,7 @@ def compare_in_constant_memory(training: FlatTraining, given: Comparison, sizes:
         del step
     apart, length = torch.addcmul(given.start - given.target, given.rate, total, value=-1), (given.start - given.target).square().sum()
     v = apart * (given.rate * (-2.0 / length))
-    weights, found = given.start, []
+    weights, found = given.start, list[Tensor]()
     for batch, labels in batches:
         step = last.popleft() if len(found) >= len(batches) - kept else training.step(weights, batch, labels, keep=True)
         found += step.pulled(v, by_weights=False)

@@ -56,7 +56,7 @@ class TrajectoryIterations(Iterations):
         """One comparison with an expert; its one step is of the images and of the step size."""
         setting, state, settings = self.setting, self.state, self.setting.config.trajectory
         step_size = state.method[STEP_SIZE]
-        trajectory, steps = self._drawn.pop(number, None) or self._draw(number)
+        trajectory, steps = self._drawn.pop(number) if number in self._drawn else self._draw(number)
         found = self._gradient(trajectory, state.images, state.labels, step_size.float(), steps)
         self._shared.take(found.images)
         velocity = settings.step_momentum * state.method[STEP_MOMENTUM] + found.step_size
