@@ -41,7 +41,7 @@ OTHERS = (
 
 
 @BOTH
-@pytest.mark.parametrize("graphs", [0, pytest.param(2, marks=pytest.mark.slow), 5])
+@pytest.mark.parametrize("graphs", [2, *(pytest.param(count, marks=pytest.mark.slow) for count in (0, 5))])
 @pytest.mark.parametrize("settings", [{}, *(pytest.param(other, marks=pytest.mark.slow) for other in OTHERS)], ids=str)
 def test_loss_and_gradients_are_those_of_the_definition(
     compare: Compare, definition: Gradient, settings: dict[str, object], graphs: int
