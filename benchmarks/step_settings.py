@@ -14,6 +14,7 @@ from bilp.data import Dataset
 from bilp.data.pool import RealPool
 from bilp.distill.step.setting import Setting
 from bilp.experts.buffer import ExpertBuffer
+from bilp.experts.resident import moved
 from bilp.nets import Network, build, initialize
 from bilp.seeds import generator
 
@@ -31,7 +32,7 @@ class Noise:
         self.class_names = tuple(str(c) for c in range(classes))
         self.train = self
         self.labels = torch.arange(classes).repeat_interleave(per_class)
-        self._images = torch.randn(classes * per_class, *shape, generator=generator(0, "images"))
+        self._kept = self._images = torch.randn(classes * per_class, *shape, generator=generator(0, "images"))
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -40,9 +41,24 @@ class Noise:
         """Numbers of the images of each class."""
         return list(torch.arange(len(self.labels)).chunk(self.classes))
 
+    def keep_on(self, device: torch.device | str) -> bool:
+        """A device keeps all images, as it keeps those of a split that are few enough."""
+        self._kept = self._images.to(device)
+        return True
+
+    def images(self, ids: Tensor) -> Tensor:
+        """Images `[n, C, H, W]`, which are not stored as bytes."""
+        return self._images[ids]
+
+    def normalized(self, images: Tensor, device: torch.device | str = "cpu") -> Tensor:
+        """Images as networks get them."""
+        return images.to(device)
+
     def batch(self, ids: Tensor, device: torch.device | str = "cpu") -> Tensor:
         """Images `[n, C, H, W]`."""
-        return self._images[ids].to(device)
+        if self._kept.device.type == torch.device(device).type:
+            return self._kept.index_select(0, ids.to(device, non_blocking=True))
+        return self.normalized(self.images(ids), device)
 
 
 class Drifting:
@@ -64,7 +80,7 @@ class Drifting:
         for step in range(epoch):
             stream = generator(0, "drift", expert, step)
             values = [value + DRIFT * value.std(correction=0) * torch.randn(value.shape, generator=stream) for value in values]
-        return tuple(value.to(device) for value in values)
+        return moved(tuple(values), torch.device(device))
 
 
 def prepare(method: str, ipc: int, arguments: argparse.Namespace) -> Setting:

@@ -5,10 +5,10 @@ one run at a time. On a machine without a GPU one worker of `gpu` computes on th
 Ctrl-C, SIGTERM or the end of the terminal stops them all, and what they ran continues elsewhere from its last checkpoint. The login of
 a server on this machine is found in that server's folder; for any other, set PREFECT_API_AUTH_STRING.
 
-BILP_GPUS (such as 0,2) chooses the GPUs, BILP_CPU_LIMIT the runs at a time in `cpu` (they mostly wait for units), BILP_UMASK the
-permissions of what runs write (those of this command otherwise). On Linux, a process beside the workers has imported PyTorch, Prefect
-and the flows, and forks the processes of runs (`deployments.warm`): they begin in milliseconds, for some 0.7 GB of memory;
-BILP_WARM=false starts an interpreter for each run instead.
+BILP_GPUS (such as 0,2) chooses the GPUs, BILP_ARITHMETIC how they compute where settings do not say, BILP_CPU_LIMIT the runs at a time
+in `cpu` (they mostly wait for units), BILP_UMASK the permissions of what runs write (those of this command otherwise). On Linux, a
+process beside the workers has imported PyTorch, Prefect and the flows, and forks the processes of runs (`deployments.warm`): they begin
+in milliseconds, for some 0.7 GB of memory; BILP_WARM=false starts an interpreter for each run instead.
 """
 
 from __future__ import annotations
@@ -30,6 +30,7 @@ from urllib.parse import urlsplit
 import yaml
 
 from bilp import ending
+from bilp.config.arithmetics import DETERMINISTIC, PAPERS, VARIABLE, WORKSPACE
 from bilp.errors import ConfigError
 from deployments.state_folder import DEFAULT, REPOSITORY, settle
 from deployments.warm.protocol import ADDRESS, PASSED_ON
@@ -107,15 +108,22 @@ def _type() -> str:
     return os.environ.get("BILP_POOL_TYPE", "process")
 
 
-def plan(pools: Sequence[str], gpus: Sequence[str], host: str, cpu_limit: int) -> list[Worker]:
-    """The workers of a machine with these GPUs."""
+def plan(pools: Sequence[str], gpus: Sequence[str], host: str, cpu_limit: int, given: Mapping[str, str]) -> list[Worker]:
+    """The workers of a machine with these GPUs; variables that are `given` go before those that are usual here.
+
+    A worker of a GPU computes on that one, or says why not, rather than on the CPU. One of the pool `cpu` makes the settings of
+    what these compute.
+    """
+    on_cpu = {"CUDA_VISIBLE_DEVICES": "", "BILP_DEVICE": "cpu"}
+    on_gpu = {"BILP_DEVICE": given.get("BILP_DEVICE", "cuda"), WORKSPACE: given.get(WORKSPACE, DETERMINISTIC)}
+    planning = {VARIABLE: given.get(VARIABLE, PAPERS)} if gpus and on_gpu["BILP_DEVICE"] != "cpu" else {}
     workers = []
     if "cpu" in pools:
-        workers.append(Worker("cpu", f"cpu-{host}", cpu_limit, {"CUDA_VISIBLE_DEVICES": "", "BILP_DEVICE": "cpu"}))
+        workers.append(Worker("cpu", f"cpu-{host}", cpu_limit, on_cpu | planning))
     if "gpu" in pools and gpus:
-        workers += [Worker("gpu", f"gpu-{host}-{gpu}", 1, {"CUDA_VISIBLE_DEVICES": gpu}) for gpu in gpus]
+        workers += [Worker("gpu", f"gpu-{host}-{gpu}", 1, {"CUDA_VISIBLE_DEVICES": gpu, **on_gpu}) for gpu in gpus]
     elif "gpu" in pools:
-        workers.append(Worker("gpu", f"gpu-{host}-none", 1, {"CUDA_VISIBLE_DEVICES": "", "BILP_DEVICE": "cpu"}))
+        workers.append(Worker("gpu", f"gpu-{host}-none", 1, on_cpu))
     return workers
 
 
@@ -212,7 +220,7 @@ def main(arguments: Sequence[str]) -> None:
         signal.signal(number, lambda *_: stop.set())
     os.environ.update(job_environment())
     await_login(os.environ, stop)
-    workers = plan(arguments or POOLS, visible_gpus(), socket.gethostname(), cpu_limit(os.environ))
+    workers = plan(arguments or POOLS, visible_gpus(), socket.gethostname(), cpu_limit(os.environ), os.environ)
     with tempfile.TemporaryDirectory(prefix="bilp-", dir=folder_of_sockets()) as folder:
         keep_running(with_warm_server(workers, folder) if forks(os.environ) else workers, stop)
 

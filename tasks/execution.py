@@ -33,7 +33,7 @@ class Execution(BaseSettings):
     device: str = "auto"
     """Device of torch: cpu, cuda, cuda:1, ...; auto takes a GPU if there is one."""
     workers: int = Field(default=1, ge=1)
-    """Scoring trials that run at the same time in one process; torch already uses every core for one."""
+    """Scoring trials that run at the same time in one process; torch already uses every core for one, and on a GPU they take turns."""
 
     def __init__(self) -> None:
         try:

@@ -10,7 +10,7 @@ from bilp.api import composition
 from bilp.api.distilled import DistilledSet, Made, as_set
 from bilp.api.evaluated import Evaluation, Report
 from bilp.api.ingested import Dataset, as_data, read
-from bilp.api.keywords import configured, for_images, merged
+from bilp.api.keywords import configured, for_device, for_images, merged
 from bilp.api.naming import named_source
 from bilp.api.pruned import Scores, Selection, as_selection, scored_or_data
 from bilp.api.watching import watched
@@ -94,7 +94,7 @@ def score(data: Dataset | Uri, *, root: Uri | None = None, device: str | None = 
         settings: Dials (method, seed, ...), groups such as prune={"criterion": ...}, and settings of scoring.
     """
     data = as_data(data, root)
-    given = merged(data.given, "score", settings)
+    given = for_device(merged(data.given, "score", settings), device)
     config = for_images(given, data.config)
     with place_at(data.root, device) as place:
         return Scores(composition.scored(data.uri, config.score, place), data, given)
@@ -112,7 +112,7 @@ def prune(scores: Scores | Dataset | Uri, *, root: Uri | None = None, device: st
     if not isinstance(scores, Dataset | Scores):
         scores = scored_or_data(scores, root)
     made, data = (None, scores) if isinstance(scores, Dataset) else (scores, scores.data)
-    given = merged(data.given if made is None else made.given, "prune", settings)
+    given = for_device(merged(data.given if made is None else made.given, "prune", settings), device)
     config = for_images(given, data.config).prune
     if made is None and needs_scores(config):
         raise ConfigError(f"criterion {config.criterion} ranks by scores: give what bilp.score returns, or criterion='random'")
@@ -148,7 +148,7 @@ def distill(
         selection, data = data, data.data
     data = as_data(data, root)
     kept = None if selection is None else as_selection(selection, root)
-    given = merged(merge(data.given, {} if kept is None else kept.given), "distill", settings)
+    given = for_device(merged(merge(data.given, {} if kept is None else kept.given), "distill", settings), device)
     adaptive = bool(given.get("beta") or given.get("reselect", {}).get("beta"))
     if not adaptive:
         given.pop("beta", None)
@@ -189,7 +189,7 @@ def evaluate(
     given = real.given
     for one in opened if data is None else ():
         given = merge(given, one.made.given)
-    given = merged(given, "evaluate", settings)
+    given = for_device(merged(given, "evaluate", settings), device)
     config = for_images(given, real.config)
     check_protocol(config.evaluate, real.opened.shape)
     selections = [one.made.selection for one in opened] if data is None else []

@@ -11,7 +11,7 @@ from pydantic import ValidationError
 from bilp.api import showing
 from bilp.api.here import Here
 from bilp.api.ingested import Dataset, as_data, read
-from bilp.api.keywords import configured
+from bilp.api.keywords import configured, for_device
 from bilp.api.placed import Result
 from bilp.api.watching import watched
 from bilp.api.workspace import place_at, storage
@@ -90,7 +90,7 @@ def critical(
     except ValidationError as error:
         told = "; ".join(f"{item['loc'][0]}: {item['msg']}" for item in error.errors(include_url=False))
         raise ConfigError(told) from error
-    base = as_plain(given)
+    base = for_device(as_plain(given), device)
     if data is None:
         config, place = configured(base), storage(root)
         with watched() as watch:

@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 from pydantic import BaseModel, ValidationError
 
 from bilp.config import DistillConfig, EvaluateConfig, IngestConfig, PipelineConfig, PruneConfig, ReportConfig, ScoreConfig
+from bilp.config.arithmetics import usual_arithmetic
 from bilp.config.explain import problems
 from bilp.config.former import formerly, renamed
 from bilp.config.nested import as_plain, merge
@@ -51,6 +52,17 @@ def merged(given: Given, stage: str, changes: Mapping[str, Any]) -> dict[str, An
 def stored(model: type[M], written: Mapping[str, Any], **more: Any) -> M:
     """The settings that a manifest holds, with `more` of them."""
     return model.model_validate({**renamed(model, written, stored=True), **more})
+
+
+def for_device(given: Given, device: str | None) -> dict[str, Any]:
+    """`given`, and the arithmetic that is usual on the device of a call where that is another than the usual one of this process.
+
+    So a call with `device="cpu"` on a machine with a GPU means what the same call means on a machine without one.
+    """
+    usual, _ = usual_arithmetic(device)
+    if not given.keys().isdisjoint({"gpu", "recipe"}) or usual == usual_arithmetic()[0]:
+        return dict(given)
+    return {**given, "gpu": usual}
 
 
 def for_images(given: Given, ingested: IngestConfig) -> PipelineConfig:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from bilp.api import composition, showing
 from bilp.api.ingested import Dataset, as_data
-from bilp.api.keywords import for_images, merged
+from bilp.api.keywords import for_device, for_images, merged
 from bilp.api.placed import Result
 from bilp.api.workspace import place_at
 from bilp.artifacts.artifact import Artifact, open_artifact
@@ -102,7 +102,7 @@ def suspects(
     """
     data = as_data(data, root)
     ranking = model_of(SuspectsConfig, {name: value for name, value in (("by", by), ("worst", worst)) if value is not None})
-    config = for_images(merged(data.given, "score", settings), data.config)
+    config = for_images(for_device(merged(data.given, "score", settings), device), data.config)
     with place_at(data.root, device) as place:
         score = fitted(config.score, config.origins, len(data.opened.train))
         scores = composition.scored_with_predictions(data.uri, score, place)

@@ -8,7 +8,7 @@ from typing import Any
 from bilp.api.distilled import Made, load_distilled
 from bilp.api.evaluated import Evaluation, Report
 from bilp.api.ingested import Dataset, as_data, read
-from bilp.api.keywords import Given, configured, for_images
+from bilp.api.keywords import Given, configured, for_device, for_images
 from bilp.api.pruned import Scores, Selection
 from bilp.api.watching import watched
 from bilp.api.whole_stages import page_of, up_to_evaluation
@@ -45,7 +45,7 @@ def run(
     if isinstance(settings, PipelineConfig):
         base: Given = as_plain(settings)
     else:
-        base = merge(as_plain(dict(settings or {})), as_plain(given))
+        base = for_device(merge(as_plain(dict(settings or {})), as_plain(given)), device)
     if data is not None:
         data = as_data(data, root)
         base = merge(base, data.given)

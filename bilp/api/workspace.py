@@ -8,7 +8,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 from bilp.api.watching import Watch, watched
-from bilp.nets.device import AUTO, usable
+from bilp.config.arithmetics import AUTO_DEVICE
+from bilp.nets.device import usable
 from bilp.storage.objects import Uri, as_uri, check_storage, exists, storage_root
 
 
@@ -25,7 +26,7 @@ class Place:
 def place_at(root: str, device: str | None) -> Iterator[Place]:
     """The place of a call. Raises ConfigError for a device that cannot be computed on; None is that of BILP_DEVICE."""
     with watched() as watch:
-        yield Place(root, usable(device or os.environ.get("BILP_DEVICE") or AUTO), watch)
+        yield Place(root, usable(device or os.environ.get("BILP_DEVICE") or AUTO_DEVICE), watch)
 
 
 def storage(root: Uri | None) -> str:

@@ -16,8 +16,8 @@ Pair = tuple[Tensor, Tensor]
 Augment = Callable[[Tensor], Tensor]
 
 
-# Classes share passes until their samples fill so many tiled batches. Beyond that nothing is gained, and on a CPU time is
-# lost: the lanes of one class have their convolutions' input in common.
+# On a CPU classes share passes until their samples fill so many tiled batches. Beyond that time is lost: the lanes of one class
+# have their convolutions' input in common. A GPU gains by every class that its memory has room for.
 TILES = 4
 
 
@@ -88,5 +88,7 @@ def _same_shape(one: ClassBatch, other: ClassBatch) -> bool:
 def _leaves_room(group: Sequence[ClassBatch]) -> bool:
     """Whether the products of these batches fill no more tiled batches than suits the device."""
     images, labels = group[0].synthetic
+    if images.device.type != "cpu":
+        return True
     samples = sum(len(batch.real[0]) for batch in group)
     return samples * len(labels) * frames_of(images) <= TILES * lane_images(images)

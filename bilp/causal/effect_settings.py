@@ -6,8 +6,9 @@ from dataclasses import dataclass
 
 from bilp.causal.precision import Precision
 from bilp.config.estimators import EstimatorName
+from bilp.nets.by_device import ByDevice
 
-BYTE_BUDGET = 512 * 2**20
+BYTE_BUDGET = ByDevice(cpu=512 * 2**20, gpu=512 * 2**20, large=8 * 2**30)
 DIRECTIONS = 96
 
 
@@ -22,7 +23,7 @@ class EffectSettings:
     auto takes cotangent, or sketch where that is clearly cheaper (from about five synthetic images on) and orders the samples
     as the exact norms would, with a rank correlation of at least 0.96 by its own account, if need be after a second try with
     twice the directions."""
-    byte_budget: int = BYTE_BUDGET
+    byte_budget: int = BYTE_BUDGET.cpu
     """Bounds the per-sample vectors that are held at once, and separately what the synthetic images need (their graph, or the
     directions' products); a single sample or direction may need more."""
     directions: int = DIRECTIONS

@@ -18,7 +18,7 @@ from bilp.nets import Network
 
 
 def ite(matching: Matching, network: Network, batch: ClassBatch, settings: EffectSettings = DEFAULTS) -> Tensor:
-    """Norms |ITE_i| of the individual treatment effect of every real sample of a batch, float32 `[B]`, detached.
+    """Norms |ITE_i| of the individual treatment effect of every real sample of a batch, float32 `[B]` on the CPU, detached.
 
     With G the gradient of the distance with respect to the stored synthetic images, ITE_i = G(all) - G(all but i). A sample
     whose vector equals the mean has effect 0. Raises ConfigError for a single real sample, if batch norm couples the samples,

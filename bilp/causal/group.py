@@ -32,7 +32,7 @@ class Measured:
     """Norms of the effects of a batch, and the mean vector of any part of it. Holds up to a byte budget of vectors."""
 
     norms: Tensor
-    """|ITE_i|, float32 `[B]`."""
+    """|ITE_i|, float32 `[B]`, on the CPU."""
     mean_of: Callable[[Tensor], Vectors]
     """Mean vector of the samples where a bool `[B]` is true: the matching's `real_mean` of them, up to rounding.
 
@@ -129,7 +129,7 @@ class Group:
     def _by_definition(self, batch: ClassBatch) -> Measured:
         norms = torch.stack([torch.linalg.vector_norm(effect) for effect in self._left_out(batch)])
         nothing_held = RealVectors(self.matching, self.network, batch.real, affordable=0)
-        return Measured(norms.float(), nothing_held.mean_of, nothing_held.weighted_mean)
+        return Measured(norms.float().cpu(), nothing_held.mean_of, nothing_held.weighted_mean)
 
     def _left_out(self, batch: ClassBatch) -> Iterator[Tensor]:
         return leave_one_out(self.matching, self.network, batch.real, batch.synthetic, batch.augment)
@@ -182,4 +182,6 @@ def _norms(found: Iterable[Tensor], vectors: Sequence[RealVectors]) -> list[Tens
 
 
 def _measured(norms: Sequence[Tensor], vectors: Sequence[RealVectors]) -> list[Measured]:
-    return [Measured(found.float(), own.mean_of, own.weighted_mean) for found, own in zip(norms, vectors, strict=True)]
+    """Of every class; all norms leave the device at once."""
+    here = torch.cat(list(norms)).float().cpu().split([len(own) for own in norms])
+    return [Measured(found, own.mean_of, own.weighted_mean) for found, own in zip(here, vectors, strict=True)]

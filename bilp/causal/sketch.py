@@ -92,7 +92,7 @@ def _estimate(by_direction: Tensor, leading: int, size: int) -> Sketch:
     beyond = by_direction[:, leading:] * (size - leading)
     norms = (within + beyond.mean(dim=1)).sqrt()
     spanned = by_direction.shape[1] == size
-    return Sketch(norms, 1.0 if spanned else agreement(within.unsqueeze(1) + beyond))
+    return Sketch(norms, 1.0 if spanned else agreement((within.unsqueeze(1) + beyond).cpu()))  # the one wait of a class
 
 
 def agreement(estimates: Tensor) -> float:

@@ -96,8 +96,9 @@ class Synthetic:
         probe = torch.randn(self.stored.shape, generator=generator(0, "causal_owners"), dtype=torch.float32).to(self.stored)
         plain, opposite, *flipped = self._augmented(probe * signs.view(-1, count, *[1] * (probe.dim() - 1))).flatten(2)
         found = torch.zeros(len(plain), dtype=torch.int64)
-        for digit, values in enumerate(flipped):
-            same, other = (values == plain).all(dim=1).cpu(), (values == opposite).all(dim=1).cpu()
+        each = [(values == side).all(dim=1) for values in flipped for side in (plain, opposite)]
+        answers = iter(torch.stack(each).cpu() if each else ())
+        for digit, (same, other) in enumerate(zip(answers, answers, strict=True)):
             if not bool((same | other).all()):
                 return None
             found += torch.where(same, 0, 1 << digit)

@@ -57,6 +57,11 @@ class RealVectors:
         """Samples B."""
         return len(self._images)
 
+    @property
+    def held(self) -> Vectors | None:
+        """The vectors of all samples, blocks `[B, ...]`, if they are kept in one piece. Do not change them in place."""
+        return self._held[0] if self._held is not None and len(self._held) == 1 else None
+
     def chunks(self) -> Iterator[Vectors]:
         """Vectors of consecutive samples, blocks with a leading axis, all B in order. Do not change them in place."""
         return self._computed() if self._held is None else iter(self._held)
@@ -70,29 +75,29 @@ class RealVectors:
         return tuple(torch.stack([block[chunk][row] for chunk, row in places]) for block in zip(*self._held, strict=True))
 
     def mean_of(self, mask: Tensor) -> Vectors:
-        """Mean vector of the samples where the bool `[B]` is true, as the matching's real_mean of them up to rounding.
+        """Mean vector of the samples where the bool `[B]`, best on the CPU, is true, as the matching's real_mean of them up to rounding.
 
         Raises ConfigError for a mask of another shape or type, or one that keeps nothing.
         """
         if mask.shape != (len(self),) or mask.dtype is not torch.bool:
             raise ConfigError(f"a choice among {len(self)} samples is a bool per sample, not {mask.dtype} of shape {tuple(mask.shape)}")
-        kept = mask.to(self._images.device)
-        count = int(kept.sum())
+        count = int(mask.sum())
         if count == 0:
             raise ConfigError("no sample is kept, so there is no mean vector to match: keep at least one")
         if count == len(self) and not self._brief:
             return self.mean
         if self._held is None or self._brief:
+            kept = mask.nonzero().squeeze(1).to(self._images.device)
             return self._exact_mean(self._network, self._images[kept], self._labels[kept])
-        return self._weighted(kept.to(self.mean[0].dtype) / count)
+        return self._weighted(mask.to(self.mean[0]) / count)
 
     def weighted_mean(self, weights: Tensor) -> Vectors:
-        """sum_i w_i phi_i / sum_i w_i with weights `[B]`, as the matching's weighted_mean up to rounding; equal ones give the mean."""
+        """sum_i w_i phi_i / sum_i w_i with weights `[B]` on the CPU, as the matching's weighted_mean; equal ones give the mean."""
         shares = shares_of(weights, len(self))
         if shares is None:
             return self.mean_of(torch.ones(len(self), dtype=torch.bool))
         if self._held is None or self._brief:
-            return self._exact_weighted(self._network, self._images, self._labels, weights.to(self._images.device))
+            return self._exact_weighted(self._network, self._images, self._labels, weights)
         return self._weighted(shares.to(self.mean[0]))
 
     def _computed(self) -> Iterator[Vectors]:
@@ -107,6 +112,14 @@ class RealVectors:
             torch.stack([(w @ values.flatten(1)).view(values.shape[1:]) for w, values in zip(parts, block, strict=True)]).sum(dim=0)
             for block in blocks
         )
+
+
+def held_by_all(vectors: Sequence[RealVectors]) -> list[Vectors] | None:
+    """The vectors of all samples of each class, blocks `[B, ...]`, if they are held in one piece and classes have equally many."""
+    held = [own.held for own in vectors]
+    if any(own is None for own in held) or len({len(own) for own in vectors}) > 1:
+        return None
+    return [own for own in held if own is not None]
 
 
 def vectors_of_classes(

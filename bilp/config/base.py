@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from typing import Annotated, Any, ClassVar, Literal, get_origin
+from typing import Annotated, Any, ClassVar, get_origin
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, GetJsonSchemaHandler, WithJsonSchema, model_validator
 from pydantic.json_schema import JsonSchemaValue
@@ -18,9 +18,11 @@ SourceName = Annotated[str, EntryName("bilp.config.sources:SOURCES")]
 MethodName = Annotated[str, EntryName("bilp.config.methods:METHODS")]
 ProtocolName = Annotated[str, EntryName("bilp.config.protocols:PROTOCOLS")]
 GpuArithmetic = Annotated[
-    Literal["float32", "tf32", "tf32_channels_last"],
+    str,
+    EntryName("bilp.config.arithmetics:ARITHMETICS"),
     Field(
-        description="Arithmetic on a GPU: float32, products in TensorFloat-32 (tf32), or these with channels last in memory. "
+        description="Arithmetic on a GPU: float32, or with convolutions (papers, as in their programs) or all products (tf32) in "
+        "TensorFloat-32. By default papers where a GPU computes, float32 elsewhere. "
         "A CPU computes in float32 whatever it says, and causal effects are measured in float32 everywhere."
     ),
 ]

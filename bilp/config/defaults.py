@@ -10,6 +10,7 @@ from collections.abc import Iterator, Mapping, Set
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from bilp.config.arithmetics import usual_arithmetic
 from bilp.config.augmentations import ALL_FAMILIES, without_mirroring
 from bilp.config.criteria import CRITERIA, DEFAULT_CRITERION
 from bilp.config.dials import Dials, Settled, read
@@ -175,11 +176,15 @@ def complete(given: Mapping[str, Any]) -> Completion:
     dataset_dials = {} if keep is None else {"keep": keep}
     method_dials = {} if METHODS[dials.method].adaptive else {"beta": 0.0}
     turned_by, turned_dials = _turned_keep(dials)
-    implied = {name: value for name, value in (dataset_dials | turned_dials | method_dials).items() if name not in dials.model_fields_set}
+    usual, usual_by = usual_arithmetic()
+    gpu_dials = {"gpu": usual} if usual_by else {}
+    dials_by_rule = dataset_dials | turned_dials | method_dials | gpu_dials
+    implied = {name: value for name, value in dials_by_rule.items() if name not in dials.model_fields_set}
     rules = [
         (f"dataset {dials.dataset}", dataset_dials),
         (turned_by, turned_dials),
         (f"method {dials.method} (no adaptive level)", method_dials),
+        (usual_by, gpu_dials),
         *_dial_rules(dials.model_copy(update=implied)),
         *_pruning_rules(dials),
     ]

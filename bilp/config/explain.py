@@ -171,7 +171,7 @@ def _choices(model: type[BaseModel], prefix: str) -> Iterator[tuple[str, str]]:
     for name, field in model.model_fields.items():
         for kind in (*field.metadata, *_parts(field.annotation)):
             if isinstance(kind, EntryName):
-                yield f"{prefix}{name}", f"{{{','.join(kind.registry)}}}"
+                yield f"{prefix}{name}", f"{{{','.join(kind.registry.choosable())}}}"
         if isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel):
             yield from _choices(field.annotation, f"{prefix}{name}.")
 

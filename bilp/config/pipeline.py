@@ -52,7 +52,7 @@ class PipelineConfig(Frozen):
     """The whole pipeline. Set the dials; whatever else is not set is derived from them."""
 
     later = frozenset({"recipe_dataset", "search"})
-    by_rule = frozenset({"keep", "beta"})
+    by_rule = frozenset({"keep", "beta", "gpu"})
 
     dataset: SourceName = DEFAULT_SOURCE
     """Real data set."""

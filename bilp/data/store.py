@@ -9,6 +9,7 @@ same under another fingerprint, with mean 0 and std 1, and in whitening what its
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from functools import cached_property
@@ -26,6 +27,7 @@ from bilp.artifacts.facts import DatasetFacts
 from bilp.artifacts.table_rules import Rules
 from bilp.artifacts.tables import declare
 from bilp.data.contents import SplitName
+from bilp.data.resident import Resident
 from bilp.data.shards import Shape, map_shard, shard_name
 from bilp.data.source_record import SourceRecord, open_record
 from bilp.data.whitening import Whitening, decode
@@ -80,6 +82,8 @@ class Split:
         if counts != getattr(facts.images_per_class, split):
             raise DamagedArtifact(f"{artifact.uri}: the labels of {split} are not those that the manifest counts: ingest it again")
         self._lock = Lock()
+        self._resident = Resident(self.images, len(self.labels) * math.prod(self._shape), len(self.labels))
+        self._factors: dict[torch.device, tuple[Tensor, Tensor]] = {}
         self._shards: list[Tensor] | None = None
         self._members: list[Tensor] | None = None
 
@@ -94,9 +98,7 @@ class Split:
         shards = self._mapped()
         if indices is None:
             return torch.cat(shards)
-        indices = indices.to("cpu", torch.int64)
-        if len(indices) and (int(indices.min()) < 0 or int(indices.max()) >= len(self)):
-            raise IndexError(f"sample ids must lie in 0..{len(self) - 1}, found {int(indices.min())}..{int(indices.max())}")
+        indices = self._within(indices.to("cpu", torch.int64))
         if len(shards) == 1:
             return shards[0].index_select(0, indices)
         gathered = torch.empty((len(indices), *self._shape), dtype=torch.uint8)
@@ -110,14 +112,30 @@ class Split:
         """The images at `indices`, normalized: float32 [n, C, H, W] = (x / 255 - mean) / std, on `device`; of a whitened data set
         (mean 0, std 1) whitened.
 
-        Pixels travel to the device as uint8. Raises IndexError for an index outside the split.
+        Pixels travel to the device as uint8, or are gathered there if it keeps them (see `keep_on`). Raises IndexError for an index
+        outside the split, without reading indices that lie on a device that keeps the images.
         """
-        return self.normalized(self.images(indices), device)
+        place = torch.device(device)
+        kept = self._resident.for_batch(place, len(self) if indices is None else len(indices))
+        if kept is None:
+            return self.normalized(self.images(indices), place)
+        if indices is not None:
+            here = indices if indices.device.type != "cpu" else self._within(indices).to(place, non_blocking=True)
+            kept = kept.index_select(0, here)
+        return self.normalized(kept, place)
+
+    def keep_on(self, device: torch.device | str) -> bool:
+        """Put the pixels of the whole split on a GPU of which they fill a small part; whether they are there now.
+
+        It happens by itself once a GPU has been given as many images as there are. Batches are the same with and without.
+        """
+        return self._resident.keep(torch.device(device)) is not None
 
     def normalized(self, images: Tensor, device: torch.device | str = "cpu") -> Tensor:
         """Images uint8 [n, C, H, W], of whatever split or data set, as networks get those of this one (see `batch`)."""
         pixels = images.to(device)
-        normalized = pixels.float().mul_(self._scale.to(device)).add_(self._offset.to(device))
+        scale, offset = self._at(pixels.device)
+        normalized = pixels.float().mul_(scale).add_(offset)
         return normalized if self._whitening is None else self._whitening().apply(normalized)
 
     def by_class(self) -> list[Tensor]:
@@ -131,6 +149,18 @@ class Split:
     def index(self) -> pa.Table:
         """Table INDEX of the split: sample_id, label, sha256."""
         return _index(self._artifact, self._split, INDEX.names)
+
+    def _within(self, indices: Tensor) -> Tensor:
+        """Indices on the CPU, if they are inside of the split."""
+        if len(indices) and (int(indices.min()) < 0 or int(indices.max()) >= len(self)):
+            raise IndexError(f"sample ids must lie in 0..{len(self) - 1}, found {int(indices.min())}..{int(indices.max())}")
+        return indices
+
+    def _at(self, device: torch.device) -> tuple[Tensor, Tensor]:
+        """Scale and offset on a device, which keeps them."""
+        if device not in self._factors:
+            self._factors[device] = (self._scale.to(device), self._offset.to(device))
+        return self._factors[device]
 
     def _mapped(self) -> list[Tensor]:
         """The shards, mapped and verified at first use."""

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from bilp.artifacts.tensors import decode_tensors, encode_tensors, require_tensors
+from bilp.config.arithmetics import FLOAT32
 from bilp.errors import DataError
 from bilp.nets.arithmetic import arithmetic
 
@@ -34,7 +35,7 @@ class Whitening:
     def apply(self, images: Tensor) -> Tensor:
         """Whitened `[n, C, H, W]` of images such as it was fitted on, on their device; in float32 whatever other arithmetic there is."""
         center, matrix = self._at(images.device)
-        with arithmetic("float32", images.device):
+        with arithmetic(FLOAT32, images.device):
             return ((images.flatten(1) - center) @ matrix).view_as(images)
 
     def undo(self, images: Tensor) -> Tensor:

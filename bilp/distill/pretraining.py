@@ -53,7 +53,7 @@ def pretrain_network(run_uri: Uri, number: int, device: torch.device | str = "cp
             note = f"pretrained network {number} epoch {epoch + 1}/{settings.epochs}"
             batches = _told(real.epoch(*streams), progress, epoch * per_epoch, settings.epochs * per_epoch, note)
             correct, seen = real.run(network, optimizer, batches, *streams)
-            right.append(correct / max(seen, 1))
+            right.append(int(correct) / max(seen, 1))
             if not all(bool(torch.isfinite(parameter).all()) for parameter in network.parameters()):
                 raise Diverged(
                     f"pretrained network {number} diverged in epoch {epoch + 1} with learning_rate {settings.learning_rate:g}: "

@@ -3,48 +3,65 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Self
 
 import torch
 from torch import Tensor
 from torch.nn import functional
 
+from bilp.capture import to_device
 from bilp.images.cutmix import Mix
 
 
-def hard_loss(logits: Tensor, labels: Tensor, mixes: Sequence[Mix | None]) -> Tensor:
-    """Mean cross-entropy of each of K mini-batches: logits `[K, B, classes]`, labels `[K, B]`, result `[K]`.
+@dataclass(frozen=True)
+class Mixed:
+    """What CutMix did to the labels of K mini-batches of B images: shares `[K]` (float64) that stay the images' own, partners `[K, B]`.
 
-    With cutmix the label of the partner counts for what its box covers (Yun et al. 2019, equation 2).
+    The label of a partner counts for what its box covers (Yun et al. 2019, equation 2). A mini-batch that is not mixed has the share 1.
     """
+
+    shares: Tensor
+    partners: Tensor
+
+    @classmethod
+    def of(cls, mixes: Sequence[Mix | None], images: int, device: torch.device | str = "cpu") -> Self | None:
+        """That of mini-batches of so many images each, in one copy to the device; None if none is mixed."""
+        if not any(mixes):
+            return None
+        shares = torch.tensor([1.0 if mix is None else mix.share for mix in mixes], dtype=torch.float64)
+        partners = torch.stack([torch.arange(images) if mix is None else mix.partner for mix in mixes])
+        return cls(*to_device([shares, partners], device))
+
+
+def hard_loss(logits: Tensor, labels: Tensor, mixed: Mixed | None) -> Tensor:
+    """Mean cross-entropy of each of K mini-batches: logits `[K, B, classes]`, labels `[K, B]`, result `[K]`."""
     own = _cross_entropy(logits, labels)
-    if not any(mixes):
+    if mixed is None:
         return own
-    shares = torch.tensor([1.0 if mix is None else mix.share for mix in mixes], dtype=logits.dtype, device=logits.device)
-    partners = [torch.arange(labels.shape[1]) if mix is None else mix.partner for mix in mixes]
-    others = labels.gather(1, torch.stack(partners).to(labels.device))
-    return shares * own + (1.0 - shares) * _cross_entropy(logits, others)
+    shares = mixed.shares.to(logits.dtype)
+    return shares * own + (1.0 - shares) * _cross_entropy(logits, labels.gather(1, mixed.partners))
 
 
-def soft_loss(
-    logits: Tensor, teacher_logits: Tensor, temperature: float, mixes: Sequence[Mix | None] = (), squared: bool = False
-) -> Tensor:
+def soft_loss(logits: Tensor, teacher_logits: Tensor, temperature: float, mixed: Mixed | None = None, squared: bool = False) -> Tensor:
     """Kullback-Leibler divergence of the student from the teacher at a temperature, `[K, B, classes]` to `[K]`.
 
     Mean over the mini-batch. Without the factor temperature^2 of Hinton et al. 2015, as in SRe2L and RDED (under AdamW the scale of a
     loss matters little), or with it (`squared`), which keeps the size of the gradient whatever the temperature is. If the teacher has
-    seen the images before CutMix, `mixes` say what that did to each of K mini-batches: the partner's label counts for what its box covers.
+    seen the images before CutMix, `mixed` says what that did.
     """
     target = (teacher_logits / temperature).softmax(-1)
-    if any(mixes):
-        target = torch.stack([_mixed(own, mix) for own, mix in zip(target, mixes, strict=True)])
+    if mixed is not None:
+        target = _shared_out(target, mixed)
     ours = (logits / temperature).log_softmax(-1)
     loss = functional.kl_div(ours, target, reduction="none").sum(-1).mean(-1)
     return loss * temperature**2 if squared else loss
 
 
-def _mixed(target: Tensor, mix: Mix | None) -> Tensor:
-    """Labels `[B, classes]` of images after CutMix."""
-    return target if mix is None else mix.share * target + (1.0 - mix.share) * target[mix.partner.to(target.device)]
+def _shared_out(target: Tensor, mixed: Mixed) -> Tensor:
+    """Labels `[K, B, classes]` of images after CutMix."""
+    own, rest = (shares.to(target.dtype).view(-1, 1, 1) for shares in (mixed.shares, 1.0 - mixed.shares))
+    return own * target + rest * target.gather(1, mixed.partners.unsqueeze(-1).expand_as(target))
 
 
 def _cross_entropy(logits: Tensor, labels: Tensor) -> Tensor:

@@ -17,8 +17,10 @@ from bilp.data import Dataset
 from bilp.errors import Diverged
 from bilp.evaluate.batch_augment import Streams, augment_each_batch, draw
 from bilp.evaluate.course import Losses
-from bilp.evaluate.training import TEST_BATCH, ImageSet, batch_loss, fixed_logits, trains_alone
+from bilp.evaluate.objective import Mixed
+from bilp.evaluate.training import ImageSet, fixed_logits, images_at_once, trains_alone
 from bilp.evaluate.training_schedule import Schedule
+from bilp.evaluate.training_step import TrainingStep
 from bilp.nets import Network, build, initialize
 
 Stacked = dict[str, Tensor]
@@ -29,7 +31,7 @@ CPU_VALUES = 2**18
 # On a GPU small sets leave most of the device idle; a training on more images than these fills it alone.
 GPU_IMAGES = 4096
 # What the networks of one computation may hold at once, in bytes.
-BUDGET = {"cpu": 2**30, "cuda": 8 * 2**30}
+BUDGET = {"cpu": 2**30, "cuda": 12 * 2**30}
 # Parameters, gradients, momentum (two buffers for AdamW) and the parameters' share of temporary copies.
 COPIES_OF_PARAMETERS = 5
 # A map is kept for the backward pass, and its gradient is as large.
@@ -109,22 +111,23 @@ def train_together(
     if len({len(each) for each in sets}) != 1 or trains_alone(network):
         raise ValueError("networks are trained together on sets of one size, without batch norm or dropout: train them one by one")
     network.train()
-    optimizer = None
+    step = TrainingStep(
+        lambda images: _forward(network, stacked, images, shared=False), list(stacked.values()), schedule, teacher, stacked=True
+    )
+    device = sets[0].labels.device
     fixed = _fixed(sets, teacher) if schedule.fixed_labels else None
     for epoch in range(schedule.passes):
-        optimizer = schedule.optimizer_for(epoch, stacked.values(), optimizer, stacked=True)
+        step.begin(epoch)
         orders = torch.stack([torch.randperm(len(sets[0]), generator=each.order) for each in streams])
-        for batches in orders.split(schedule.batch_size, dim=1):
+        parts = (everywhere.split(schedule.batch_size, dim=1) for everywhere in (orders, orders.to(device, non_blocking=True)))
+        for batches, rows in zip(*parts, strict=True):
             treatments = [draw(schedule, sets[0].side, batches.shape[1], each) for each in streams]
-            images, labels = _gather(sets, batches)
+            wanted = sets[0].indices(batches, rows)
+            images, labels = _gather(sets, wanted, rows)
             images = augment_each_batch(images, treatments)
-            logits = _forward(network, stacked, images, shared=False)
-            mixes = [each.mix for each in treatments]
-            told = None if fixed is None else torch.stack([answers(batch) for answers, batch in zip(fixed, batches, strict=True)])
-            loss = batch_loss(logits, labels, mixes, images.flatten(0, 1), teacher, schedule, told)
-            optimizer.zero_grad(set_to_none=True)
-            loss.sum().backward()
-            optimizer.step()
+            mixed = Mixed.of([each.mix for each in treatments], batches.shape[1], device)
+            told = None if fixed is None else torch.stack([answers(batch) for answers, batch in zip(fixed, wanted, strict=True)])
+            loss = step(images, labels, mixed, told)
             if losses is not None:
                 losses.add(loss, batches.shape[1])
         if losses is not None:
@@ -155,7 +158,7 @@ def predictions_of_all(network: Network, stacked: Stacked, data: ImageSet) -> Te
     found = []
     finite = torch.ones(networks, dtype=torch.bool, device=data.labels.device)
     with torch.no_grad():
-        for batch in torch.arange(len(data)).split(max(1, TEST_BATCH // networks)):
+        for batch in data.passes(max(1, images_at_once(data) // networks)):
             logits = _forward(network, stacked, data.images(batch), shared=True)
             found.append(logits.argmax(2))
             finite &= logits.isfinite().flatten(1).all(1)
@@ -164,15 +167,16 @@ def predictions_of_all(network: Network, stacked: Stacked, data: ImageSet) -> Te
     return torch.cat(found, dim=1)
 
 
-def _gather(sets: Sequence[ImageSet], batches: Tensor) -> tuple[Tensor, Tensor]:
-    """Images `[K, B, C, H, W]` and labels `[K, B]` at indices `[K, B]`."""
+def _gather(sets: Sequence[ImageSet], batches: Tensor, rows: Tensor) -> tuple[Tensor, Tensor]:
+    """Images `[K, B, C, H, W]` at the indices `batches` `[K, B]`, and labels `[K, B]` at the same ones on the device, `rows`."""
     first = sets[0]
     if all(each is first for each in sets):
         images = first.images(batches.flatten())
-        return images.view(*batches.shape, *images.shape[1:]), first.labels[batches.to(first.labels.device)]
-    pairs = list(zip(sets, batches, strict=True))
-    labels = [data.labels[batch.to(data.labels.device)] for data, batch in pairs]
-    return torch.stack([data.images(batch) for data, batch in pairs]), torch.stack(labels)
+        return images.view(*batches.shape, *images.shape[1:]), first.labels[rows]
+    return (
+        torch.stack([data.images(batch) for data, batch in zip(sets, batches, strict=True)]),
+        torch.stack([data.labels[batch] for data, batch in zip(sets, rows, strict=True)]),
+    )
 
 
 def _forward(network: Network, stacked: Stacked, images: Tensor, shared: bool) -> Tensor:

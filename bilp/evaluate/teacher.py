@@ -105,5 +105,5 @@ def features(network: Network, dataset: Dataset, indices: torch.Tensor, device: 
         batch: Images per forward pass; the features do not depend on it.
     """
     with torch.no_grad():
-        parts = [network.embed(dataset.train.batch(part, device)).cpu() for part in indices.split(batch)]
-    return torch.cat(parts)
+        parts = [network.embed(dataset.train.batch(part, device)) for part in indices.split(batch)]
+    return torch.cat(parts).cpu()

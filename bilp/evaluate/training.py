@@ -6,7 +6,7 @@ Sources: Zhao et al. 2021 (DC) and the DSA, DM, CAFE, IDM and MTT papers after i
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Self
 
@@ -14,46 +14,61 @@ import torch
 from torch import Tensor, nn
 
 from bilp.data import Split
-from bilp.errors import ConfigError, Diverged
+from bilp.errors import Diverged
 from bilp.evaluate.batch_augment import Streams, augment_batch, draw
 from bilp.evaluate.course import Losses
-from bilp.evaluate.objective import hard_loss, soft_loss
+from bilp.evaluate.objective import Mixed
 from bilp.evaluate.training_schedule import Schedule
-from bilp.images.cutmix import Mix
+from bilp.evaluate.training_step import TrainingStep, required
 from bilp.nets.dropout import dropping, has_dropout
 
 # Images per forward pass of a test, as in the test loader of DC's program (get_dataset in its utils.py). In eval mode the accuracy does
 # not depend on it, the memory does.
 TEST_BATCH = 256
+# On a GPU there are more of them, as long as all together have no more values than these: 4096 images of 3 x 32 x 32.
+TEST_VALUES = {"cuda": 3 * 2**22}
 # Splits up to this many bytes as float32 are normalized once and kept; larger ones are read batch by batch.
 KEPT_BYTES = 256 * 2**20
+KEPT_BYTES_ON = {"cuda": 2**30}
 
 
 @dataclass(frozen=True)
 class ImageSet:
-    """Labeled images: `images` gives the normalized `[n, C, H, W]` at indices `[n]`, `labels` is `[N]` on the device."""
+    """Labeled images: `images` gives the normalized `[n, C, H, W]` at indices `[n]`, `labels` is `[N]` on the device.
+
+    Indices lie on the CPU; where the images are `held` on the device, they had better lie there.
+    """
 
     images: Callable[[Tensor], Tensor]
     labels: Tensor
     side: tuple[int, int]
+    held: bool = False
 
     @classmethod
     def of_tensors(cls, images: Tensor, labels: Tensor, device: str = "cpu") -> Self:
         """Images `[N, C, H, W]` or videos `[N, T, C, H, W]`, and labels `[N]`, that are held in memory."""
         held = images.to(device)
-        return cls(lambda indices: held[indices.to(device)], labels.to(device), (images.shape[-2], images.shape[-1]))
+        return cls(lambda indices: held[indices.to(device)], labels.to(device), (images.shape[-2], images.shape[-1]), held=True)
 
     @classmethod
     def of_split(cls, split: Split, shape: tuple[int, int, int], device: str = "cpu", ids: Tensor | None = None) -> Self:
         """All images of a split, or those at the sample ids `[N]`; `shape` = (C, H, W)."""
         channels, height, width = shape
         labels = split.labels if ids is None else split.labels[ids]
-        if 4 * len(labels) * channels * height * width <= KEPT_BYTES:
+        if 4 * len(labels) * channels * height * width <= kept_bytes(device):
             return cls.of_tensors(split.batch(ids, device), labels, device)
         return cls(lambda indices: split.batch(indices if ids is None else ids[indices], device), labels.to(device), (height, width))
 
     def __len__(self) -> int:
         return len(self.labels)
+
+    def indices(self, host: Tensor, there: Tensor) -> Tensor:
+        """The one of two equal tensors of indices, on the CPU and on the device, that `images` should be given."""
+        return there if self.held else host
+
+    def passes(self, size: int) -> Iterator[Tensor]:
+        """All indices, so many at a time."""
+        return iter(torch.arange(len(self), device=self.labels.device if self.held else None).split(size))
 
 
 def train(
@@ -78,61 +93,36 @@ def train(
             needed for hard ones.
         losses: Is told the loss of every mini-batch, if given.
     """
-    optimizer = None
+
+    def forward(images: Tensor) -> Tensor:
+        with dropping(network, streams.dropout):
+            logits: Tensor = network(images.squeeze(0))[None]
+        return logits
+
+    step = TrainingStep(forward, list(network.parameters()), schedule, teacher)
+    if has_dropout(network):
+        step.draws()
     batch_norm = has_batch_norm(network)
     fixed = fixed_logits(data, teacher) if schedule.fixed_labels else None
     for epoch in range(schedule.passes):
         network.train()
-        optimizer = schedule.optimizer_for(epoch, network.parameters(), optimizer)
-        for batch in torch.randperm(len(data), generator=streams.order).split(schedule.batch_size):
+        step.begin(epoch)
+        order = torch.randperm(len(data), generator=streams.order)
+        there = order.to(data.labels.device, non_blocking=True)
+        for batch, rows in zip(order.split(schedule.batch_size), there.split(schedule.batch_size), strict=True):
             if batch_norm and len(batch) == 1 < len(data):
                 continue  # batch norm has no statistics of one left-over sample
             treatment = draw(schedule, data.side, len(batch), streams)
-            images = augment_batch(data.images(batch), treatment)
-            with dropping(network, streams.dropout):
-                logits = network(images)[None]
-            told = fixed(batch)[None] if fixed is not None else None
-            labels = data.labels[batch.to(data.labels.device)][None]
-            loss = batch_loss(logits, labels, [treatment.mix], images, teacher, schedule, told)
-            optimizer.zero_grad(set_to_none=True)
-            loss.sum().backward()
-            optimizer.step()
+            wanted = data.indices(batch, rows)
+            images = augment_batch(data.images(wanted), treatment)
+            told = fixed(wanted)[None] if fixed is not None else None
+            mixed = Mixed.of([treatment.mix], len(batch), data.labels.device)
+            loss = step(images[None], data.labels[rows][None], mixed, told)
             if losses is not None:
                 losses.add(loss, len(batch))
         if losses is not None:
             losses.end()
         yield epoch
-
-
-def batch_loss(
-    logits: Tensor,
-    labels: Tensor,
-    mixes: Sequence[Mix | None],
-    images: Tensor,
-    teacher: nn.Module | None,
-    schedule: Schedule,
-    fixed: Tensor | None = None,
-) -> Tensor:
-    """Loss `[K]` of K mini-batches.
-
-    Args:
-        logits: `[K, B, classes]`.
-        labels: `[K, B]`, the sets' own.
-        mixes: K times what CutMix did to the mini-batch, or None.
-        images: `[K * B, C, H, W]`, as the networks saw them; the teacher looks at them.
-        teacher: Gives the soft labels, in eval mode; None for hard ones.
-        schedule: Whose temperature, if there is one, asks for soft labels.
-        fixed: `[K, B, classes]`, what the teacher said of the images as they are, if labels are that.
-
-    Raises ConfigError if soft labels are asked for and there is no teacher.
-    """
-    if schedule.temperature is None:
-        return hard_loss(logits, labels, mixes)
-    if fixed is not None:
-        return soft_loss(logits, fixed, schedule.temperature, mixes, schedule.temperature_squared)
-    with torch.no_grad():
-        teacher_logits = _required(teacher)(images).view(logits.shape)
-    return soft_loss(logits, teacher_logits, schedule.temperature, squared=schedule.temperature_squared)
 
 
 def fixed_logits(data: ImageSet, teacher: nn.Module | None) -> Callable[[Tensor], Tensor]:
@@ -141,7 +131,7 @@ def fixed_logits(data: ImageSet, teacher: nn.Module | None) -> Callable[[Tensor]
     The teacher looks once at a set whose answers fit into memory, and at each mini-batch anew where they do not. Raises ConfigError
     without a teacher.
     """
-    network = _required(teacher)
+    network = required(teacher)
 
     def asked(indices: Tensor) -> Tensor:
         with torch.no_grad():
@@ -149,16 +139,21 @@ def fixed_logits(data: ImageSet, teacher: nn.Module | None) -> Callable[[Tensor]
         return logits
 
     first = asked(torch.arange(min(1, len(data))))
-    if 4 * len(data) * first.shape[-1] > KEPT_BYTES:
+    if 4 * len(data) * first.shape[-1] > kept_bytes(data.labels.device):
         return asked
-    kept = torch.cat([asked(part) for part in torch.arange(len(data)).split(TEST_BATCH)])
+    kept = torch.cat([asked(part) for part in data.passes(images_at_once(data))])
     return lambda indices: kept[indices.to(kept.device)]
 
 
-def _required(teacher: nn.Module | None) -> nn.Module:
-    if teacher is None:
-        raise ConfigError("soft labels need a teacher: train one, or set evaluate.labels to hard")
-    return teacher
+def kept_bytes(device: torch.device | str) -> int:
+    """Bytes up to which what is asked for again and again is kept on a device."""
+    return KEPT_BYTES_ON.get(torch.device(device).type, KEPT_BYTES)
+
+
+def images_at_once(data: ImageSet) -> int:
+    """Images per forward pass of a test."""
+    most = TEST_VALUES.get(data.labels.device.type, 0)
+    return max(TEST_BATCH, most // data.images(torch.arange(1)).numel()) if most and len(data) else TEST_BATCH
 
 
 def has_batch_norm(network: nn.Module) -> bool:
@@ -182,7 +177,7 @@ def predictions(network: nn.Module, data: ImageSet) -> Tensor:
     found = []
     finite = torch.ones((), dtype=torch.bool, device=data.labels.device)
     with torch.no_grad():
-        for batch in torch.arange(len(data)).split(TEST_BATCH):
+        for batch in data.passes(images_at_once(data)):
             logits = network(data.images(batch))
             found.append(logits.argmax(1))
             finite &= logits.isfinite().all()

@@ -13,6 +13,7 @@ from torch import Tensor
 from bilp.config import EvaluateConfig, TeacherConfig
 from bilp.config.augmentations import ImageOperation
 from bilp.config.labels import LABELS
+from bilp.training.optimizers import forget, keep_in_place, set_rate, stays_in_place
 
 # A product such as 2/3 * 1000 may end just below a whole number.
 ROUNDING = 1e-9
@@ -95,10 +96,17 @@ class Schedule:
 
     def new_optimizer(self, parameters: Iterable[Tensor], epoch: int, stacked: bool = False) -> torch.optim.Optimizer:
         """The optimizer that takes over before an epoch; `stacked` parameters are those of several networks, `[K, ...]`."""
-        rate, groups = self.rate(epoch), self._groups(parameters, 2 if stacked else 1)
+        held = list(parameters)
+        cuda = held[0].device.type == "cuda"
+        rate, groups = self.rate(epoch), self._groups(held, 2 if stacked else 1)
+        made: torch.optim.Optimizer
         if self.optimizer == "adamw":
-            return torch.optim.AdamW(groups, lr=rate, weight_decay=self.weight_decay, fused=True)
-        return torch.optim.SGD(groups, lr=rate, momentum=self.momentum, weight_decay=self.weight_decay, fused=True)
+            made = torch.optim.AdamW(groups, lr=rate, weight_decay=self.weight_decay, fused=True, capturable=cuda)
+        else:
+            made = torch.optim.SGD(groups, lr=rate, momentum=self.momentum, weight_decay=self.weight_decay, fused=True)
+        if cuda:
+            keep_in_place(made, held[0].device)
+        return made
 
     def _groups(self, parameters: Iterable[Tensor], vector: int) -> Any:
         """The parameters as an optimizer takes them: those of `vector` dimensions without weight decay, if it spares these."""
@@ -111,11 +119,15 @@ class Schedule:
     def optimizer_for(
         self, epoch: int, parameters: Iterable[Tensor], present: torch.optim.Optimizer | None, stacked: bool = False
     ) -> torch.optim.Optimizer:
-        """The optimizer of an epoch: `present` with the epoch's step size, or a new one where the schedule starts anew."""
-        if present is None or self.restarts(epoch):
+        """The optimizer of an epoch: `present` with the epoch's step size, or a new one where the schedule starts anew.
+
+        On a GPU `present` stays for good, as a graph that was recorded knows its tensors: what starts anew are their values.
+        """
+        if present is None or (self.restarts(epoch) and not stays_in_place(present)):
             return self.new_optimizer(parameters, epoch, stacked)
-        for group in present.param_groups:
-            group["lr"] = self.rate(epoch)
+        if self.restarts(epoch):
+            forget(present)
+        set_rate(present, self.rate(epoch))
         return present
 
     @property

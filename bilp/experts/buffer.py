@@ -1,4 +1,4 @@
-"""The trajectories of experts as a distillation reads them: parameters of single epochs, nothing else in memory."""
+"""The trajectories of experts as a distillation reads them: parameters of single epochs, which a GPU keeps."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from bilp.artifacts.facts import BufferFacts
 from bilp.config import METHODS, DistillConfig
 from bilp.errors import ConfigError, IncompatibleArtifact, MissingArtifact
 from bilp.experts.files import BUFFER, EXPERT, Parameters, expert_key, expert_uri, parameter_shapes, read_parameters
+from bilp.experts.resident import Resident, moved
 
 
 class ExpertBuffer:
@@ -29,6 +30,7 @@ class ExpertBuffer:
         self._training: str = self._facts.training
         self._folder = uri.rstrip("/").rsplit("/", 2)[0]
         self._opened: dict[int, Artifact] = {}
+        self._resident = Resident()
 
     def require(self, config: DistillConfig, parents: Mapping[str, str]) -> None:
         """Raise IncompatibleArtifact if the experts saw other data than `parents` (fingerprint of dataset, key of selection)
@@ -61,17 +63,22 @@ class ExpertBuffer:
             )
 
     def parameters(self, expert: int, epoch: int, device: torch.device | str = "cpu") -> Parameters:
-        """Copies of an expert's parameters after `epoch` epochs, in the network's order.
+        """An expert's parameters after `epoch` epochs, in the network's order: copies, which a GPU keeps, so do not write into them.
 
         Raises MissingArtifact, DamagedArtifact or IncompatibleArtifact if the expert is not what the buffer was made of.
         """
+        place = torch.device(device)
+        if (kept := self._resident.find(place, expert, epoch)) is not None:
+            return kept
         if expert not in self._opened:
             uri = expert_uri(self._folder, expert)
             found = find(uri, EXPERT, expert_key(self._training, expert))
             if found is None:
                 raise MissingArtifact(f"expert {expert} is no longer at {uri}: train the experts again")
             self._opened[expert] = found
-        return tuple(value.to(device, copy=True) for value in read_parameters(self._opened[expert], epoch, self._shapes))
+        values = moved(read_parameters(self._opened[expert], epoch, self._shapes), place)
+        self._resident.keep(place, expert, epoch, values)
+        return values
 
 
 def _samples(selection: str | None) -> str:

@@ -7,7 +7,6 @@ from collections.abc import Iterator
 
 import torch
 from torch import Tensor
-from torch.nn.functional import cross_entropy
 
 from bilp.config import ExpertsConfig, NetworkConfig
 from bilp.data import Dataset
@@ -18,6 +17,8 @@ from bilp.nets.arithmetic import place
 from bilp.progress import Progress, silent
 from bilp.scoring.short_training import training_batches
 from bilp.seeds import generator
+from bilp.training.classifier_step import ClassifierStep
+from bilp.training.optimizers import sgd
 
 
 def train_epochs(
@@ -48,17 +49,16 @@ def train_epochs(
     module = build(network, dataset.shape, dataset.classes)
     initialize(module, generator(config.seed, "expert", expert, "network"))
     place(module, config.gpu, device)
-    optimizer = torch.optim.SGD(module.parameters(), lr=config.learning_rate, momentum=config.momentum, weight_decay=config.weight_decay)
+    learning = _Learning(dataset, module, config, device)
     yield module, math.nan
     batches_done, total = 0, config.epochs * math.ceil(len(ids) / config.batch_size)
     for epoch in range(config.epochs):
         module.train()
         order = ids[torch.randperm(len(ids), generator=generator(config.seed, "expert", expert, "order", epoch))]
         stream = generator(config.seed, "expert", expert, "augment", epoch)
-        summed = torch.zeros((), device=device)
-        batches = training_batches(order, config.batch_size)
-        for batch in batches:
-            summed += _step(module, optimizer, dataset, batch, config, stream, device)
+        summed, batches = torch.zeros((), device=device), training_batches(order, config.batch_size)
+        for losses in learning.steps(order, batches, stream):
+            summed += losses
             batches_done += 1
             progress(batches_done, total, f"expert {expert} epoch {epoch + 1}/{config.epochs}")
         loss = float(summed) / sum(len(batch) for batch in batches)
@@ -70,30 +70,19 @@ def train_epochs(
         yield module, loss
 
 
-def _step(
-    module: Network,
-    optimizer: torch.optim.Optimizer,
-    dataset: Dataset,
-    batch: Tensor,
-    config: ExpertsConfig,
-    stream: torch.Generator,
-    device: str,
-) -> Tensor:
-    """One step of SGD on a mini-batch; the sum of its losses, a detached scalar.
+class _Learning:
+    """An expert's steps of SGD; what is drawn for an epoch reaches the device before its first step."""
 
-    Args:
-        module: what is trained.
-        optimizer: of its parameters.
-        dataset: the real images.
-        batch: sample_ids `[n]`.
-        config: families of augmentation.
-        stream: of the augmentation.
-        device: where to train.
-    """
-    params = augment.draw(config.augment, (dataset.shape[1], dataset.shape[2]), stream, count=len(batch))
-    logits = module(augment.apply(dataset.train.batch(batch, device), params))
-    loss = cross_entropy(logits, dataset.train.labels[batch].to(device))
-    optimizer.zero_grad(set_to_none=True)
-    loss.backward()
-    optimizer.step()
-    return loss.detach() * len(batch)
+    def __init__(self, dataset: Dataset, module: Network, config: ExpertsConfig, device: str) -> None:
+        self._dataset, self._config, self._device = dataset, config, device
+        self._labels = dataset.train.labels.to(device)
+        optimizer = sgd(module.parameters(), config.learning_rate, config.momentum, config.weight_decay)
+        self._step = ClassifierStep(module, optimizer, device)
+
+    def steps(self, order: Tensor, batches: list[Tensor], stream: torch.Generator) -> Iterator[Tensor]:
+        """One step on each mini-batch of sample_ids, of which `batches` are those of `order`; the sum of its losses, a detached scalar."""
+        train, side = self._dataset.train, (self._dataset.shape[1], self._dataset.shape[2])
+        drawn = [augment.draw(self._config.augment, side, stream, count=len(batch)) for batch in batches]
+        labels = training_batches(self._labels[order.to(self._device, non_blocking=True)], self._config.batch_size)
+        for batch, params, own in zip(batches, augment.send(drawn, side, self._device), labels, strict=True):
+            yield self._step(augment.apply(train.batch(batch, self._device), params), own) * len(batch)

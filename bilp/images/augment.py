@@ -12,13 +12,14 @@ under `torch.func.vmap`.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
 
 import torch
 from torch import Tensor
 
+from bilp.capture import to_device
 from bilp.config.augmentations import AUGMENTATIONS
 from bilp.errors import ConfigError
 from bilp.images.resampling import sample_bilinearly
@@ -95,6 +96,26 @@ def draw_combined(families: Sequence[str], side: Side, generator: torch.Generato
     for step in reversed([step for step in steps if step is not None]):
         chain = AugParams(step.family, step.values, chain)
     return chain
+
+
+def send(params: Sequence[AugParams | None], side: Side, device: torch.device | str) -> list[AugParams | None]:
+    """The same parameters, for images of `side`, on a device, all of them in one copy."""
+    chains = [list(_steps(own)) for own in params]
+    there = iter(to_device([value for steps in chains for step in steps for value in step.values.values()], device))
+    sent: list[AugParams | None] = []
+    for steps in chains:
+        values = [{name: next(there) for name in step.values} for step in steps]
+        chain: AugParams | None = None
+        for step, own in zip(reversed(steps), reversed(values), strict=True):
+            chain = AugParams(step.family, own, chain)
+        sent.append(chain)
+    return sent
+
+
+def _steps(params: AugParams | None) -> Iterator[AugParams]:
+    while params is not None:
+        yield params
+        params = params.then
 
 
 def apply(images: Tensor, params: AugParams | None) -> Tensor:
@@ -249,9 +270,10 @@ def _resample(images: Tensor, y: Tensor, x: Tensor) -> Tensor:
     """Bilinear values at centered positions (y, x), each broadcastable to `[n, H, W]`; zero outside the image.
 
     `grid_sample` is several times faster, but its backward pass on a GPU sums in no fixed order and is refused under
-    `torch.use_deterministic_algorithms`; that of the four gathered neighbors is not.
+    `torch.use_deterministic_algorithms`; that of the four gathered neighbors is not. Real images and trainings have no such pass.
     """
-    return _resample_native(images, y, x) if images.device.type == "cpu" else _resample_gathered(images, y, x)
+    native = images.device.type == "cpu" or not (torch.is_grad_enabled() and images.requires_grad)
+    return _resample_native(images, y, x) if native else _resample_gathered(images, y, x)
 
 
 def _resample_native(images: Tensor, y: Tensor, x: Tensor) -> Tensor:

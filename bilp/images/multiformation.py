@@ -43,6 +43,21 @@ def decode_class(images: Tensor, config: DecodeConfig, filling: Tensor) -> Tenso
     return torch.cat([enlarge_parts(group, factor, filling) for group, (factor, _) in zip(groups, shares, strict=True)])
 
 
+def decode_classes(images: Tensor, config: DecodeConfig, filling: Tensor, classes: int) -> Tensor:
+    """`decode_class` of several classes `[classes * M, C, H, W]` at once: class by class `[classes * config.count(M), C, H, W]`."""
+    if config.kind == "single":
+        return enlarge_parts(images, config.factor, filling)
+    stored = images.unflatten(0, (classes, -1))
+    if config.kind == "multi":
+        groups = [(factor, stored) for factor in range(1, config.factor + 1)]
+    else:
+        shares = config.shares(stored.shape[1])
+        parts = stored.split([number for _, number in shares], dim=1)
+        groups = [(factor, part) for part, (factor, _) in zip(parts, shares, strict=True)]
+    decoded = [enlarge_parts(part.flatten(0, 1), factor, filling).unflatten(0, (classes, -1)) for factor, part in groups]
+    return torch.cat(decoded, dim=1).flatten(0, 1)
+
+
 def decode_set(images: Tensor, labels: Tensor, config: DecodeConfig, filling: Tensor) -> tuple[Tensor, Tensor]:
     """Every class of `[N, C, H, W]` with labels `[N]`, decoded on its own: images and labels, ascending by label.
 

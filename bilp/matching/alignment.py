@@ -60,6 +60,11 @@ class AlignmentMatching(ActivationMatching):
         terms = [w * (a - b).square().sum() for w, a, b in zip(self.weights(len(mu)), mu, psi, strict=True)]
         return torch.stack(terms).sum()
 
+    def distances(self, mu: Vectors, psi: Vectors) -> Tensor:
+        """`distance` of each of K classes, `[K]`, from blocks `[K, F_l]`."""
+        terms = [w * (a - b).square().sum(dim=1) for w, a, b in zip(self.weights(len(mu)), mu, psi, strict=True)]
+        return torch.stack(terms).sum(dim=0)
+
     def cotangent(self, mu: Vectors, psi: Vectors) -> Vectors:
         return tuple(2.0 * w * (b - a) for w, a, b in zip(self.weights(len(mu)), mu, psi, strict=True))
 

@@ -36,6 +36,13 @@ class Matching(ABC):
     name: str
     """What messages call it: the method's name."""
 
+    def __init_subclass__(cls) -> None:
+        """A class that says a distance of its own inherits no faster form of another one."""
+        super().__init_subclass__()
+        for definition, faster in (("distance", "distances_by_class"), ("cotangent", "cotangents_by_class")):
+            if definition in vars(cls) and faster not in vars(cls):
+                setattr(cls, faster, getattr(Matching, faster))
+
     @abstractmethod
     def vector(self, network: Network, images: Tensor, labels: Tensor) -> Vectors:
         """phi_i of every image of `[B, C, H, W]`: blocks `[B, ...]`, differentiable with respect to the images.
@@ -74,7 +81,7 @@ class Matching(ABC):
         return tuple(total / len(images) for total in sums)
 
     def weighted_mean(self, network: Network, images: Tensor, labels: Tensor, weights: Tensor) -> Vectors:
-        """sum_i w_i phi_i / sum_i w_i over the batch with weights `[B]`, not negative; detached, without leading axis.
+        """sum_i w_i phi_i / sum_i w_i over the batch with weights `[B]` on the CPU, not negative; detached, without leading axis.
 
         Equal weights give `real_mean` itself. Raises ConfigError as `check` does, and for weights that have no sum.
         """
@@ -87,6 +94,27 @@ class Matching(ABC):
             parts = [torch.tensordot(shares[rows], block, dims=1) for block in self.real(network, images[rows], labels[rows])]
             sums = parts if not sums else [total.add_(part) for total, part in zip(sums, parts, strict=True)]
         return tuple(sums)
+
+    def means_by_class(self, network: Network, images: Tensor, labels: Tensor, classes: int, shares: Tensor | None = None) -> Vectors:
+        """mu of every class, the blocks of `real_mean` with a leading axis K; detached. Memory: that of all samples at once.
+
+        Args:
+            network: Its samples must not influence each other.
+            images: `[K * B, C, H, W]`, B samples of each of K classes, class by class.
+            labels: int64 `[K * B]`.
+            classes: K.
+            shares: How much of its class's mean a sample is, `[K * B]` on the CPU; they sum to 1 in every class, and are 0 for what
+                only fills a batch. Without them all samples of a class are equal parts.
+
+        Raises:
+            ConfigError: As `check` does.
+        """
+        own = list(zip(images.chunk(classes), labels.chunk(classes), strict=True))
+        if shares is None:
+            found = [self.real_mean(network, *pair) for pair in own]
+        else:
+            found = [self.weighted_mean(network, *pair, part) for pair, part in zip(own, shares.chunk(classes), strict=True)]
+        return tuple(torch.stack(blocks) for blocks in zip(*found, strict=True))
 
     def synthetic(self, network: Network, images: Tensor, labels: Tensor) -> Vectors:
         """psi(S) of the images S `[M, C, H, W]` of a class, without leading axis, differentiable with respect to `images`.
@@ -160,6 +188,17 @@ class Matching(ABC):
             return self._gradient_at(mu, psi)
         each = [self._gradient_at(tuple(block[row] for block in mu), psi) for row in range(len(mu[0]))]
         return tuple(torch.stack(blocks) for blocks in zip(*each, strict=True))
+
+    def distances_by_class(self, mu: Vectors, psi: Vectors) -> Tensor:
+        """D of every class `[K]` from blocks of mu and psi with a leading axis K; differentiable as `distance` is."""
+        each = ((tuple(block[c] for block in mu), tuple(block[c] for block in psi)) for c in range(len(psi[0])))
+        return torch.stack([self.distance(*pair) for pair in each])
+
+    def cotangents_by_class(self, mu: Vectors, psi: Vectors) -> Vectors:
+        """`cotangent` of every class from blocks of psi `[K, ...]` and of mu, `[K, ...]` or `[k, K, ...]`, in the shapes of mu."""
+        axis = mu[0].dim() - psi[0].dim()
+        each = [self.cotangent(tuple(block.select(axis, c) for block in mu), tuple(block[c] for block in psi)) for c in range(len(psi[0]))]
+        return tuple(torch.stack(blocks, dim=axis) for blocks in zip(*each, strict=True))
 
     def directional(self, mu: Vectors, psi: Vectors, along: Vectors) -> Vectors:
         """(dq/dmu) d, the change of `cotangent` when mu moves along directions d `[k, ...]`: blocks `[k, ...]`, detached."""

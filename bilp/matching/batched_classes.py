@@ -35,6 +35,28 @@ def gradients_by_class(network: Network, images: Tensor, labels: Tensor, paramet
     return _summed(recorded, parameters, classes)
 
 
+def means_by_class(
+    network: Network, images: Tensor, labels: Tensor, parameters: Sequence[nn.Parameter], classes: int, shares: Tensor | None
+) -> Vectors:
+    """Gradient of the mean cross-entropy of every class's real samples, one block `[K, rows, columns]` per parameter, detached.
+
+    Args:
+        network: Its samples must not influence each other.
+        images: `[K * B, C, H, W]`, B samples of each class, class by class.
+        labels: int64 `[K * B]`.
+        parameters: Those with respect to which the loss is differentiated.
+        classes: K.
+        shares: How much of its class's mean a sample is, `[K * B]`; without them all samples of a class are equal parts.
+
+    Raises:
+        NoRule: A layer has none.
+    """
+    loss, calls = record(network, images.detach().requires_grad_(), labels, twice=False, weights=shares)
+    if shares is None:
+        loss = loss / (len(images) // classes)
+    return _summed(output_gradients(loss, calls, create_graph=False), parameters, classes)
+
+
 def pulled_distances(
     matching: Matching,
     network: Network,
@@ -49,7 +71,7 @@ def pulled_distances(
     carry each class's q back, and one pass through both (see `layer_rules`).
 
     Args:
-        matching: Its `distance` and `cotangent` are used.
+        matching: Its distances and cotangents of all classes are used.
         network: Its samples must not influence each other.
         images: `[K * M, C, H, W]`, M images of each class, class by class.
         labels: int64 `[K * M]`.
@@ -63,10 +85,9 @@ def pulled_distances(
     loss, calls = record(network, points, labels, twice=True)
     with torch.enable_grad():
         recorded = output_gradients(loss / (len(images) // len(means)), calls, create_graph=True)
-    psi = [tuple(block) for block in zip(*_summed(recorded, parameters, len(means)), strict=True)]
-    distances = [matching.distance(mean, own) for mean, own in zip(means, psi, strict=True)]
-    by_class = [matching.cotangent(mean, own) for mean, own in zip(means, psi, strict=True)]
-    q = {id(parameter): torch.stack(blocks).unsqueeze(0) for parameter, *blocks in zip(parameters, *by_class, strict=True)}
+    psi = _summed(recorded, parameters, len(means))
+    mu = tuple(torch.stack(blocks) for blocks in zip(*means, strict=True))
+    q = {id(parameter): block.unsqueeze(0) for parameter, block in zip(parameters, matching.cotangents_by_class(mu, psi), strict=True)}
     outputs: list[Tensor] = []
     weights: list[Tensor] = []
     for call, gradient in calls_of(recorded, parameters):
@@ -74,14 +95,15 @@ def pulled_distances(
         weights += call.layer.adjoint(call.node.detach(), gradient.detach(), cotangents_of(call, q))
     kept = [(output, weight) for output, weight in zip(outputs, weights, strict=True) if output.requires_grad]
     (result,) = torch.autograd.grad([output for output, _ in kept], points, [weight for _, weight in kept], materialize_grads=True)
-    return torch.stack(distances), result
+    return matching.distances_by_class(mu, psi), result
 
 
 def _summed(recorded: Sequence[tuple[Call, Tensor]], parameters: Sequence[nn.Parameter], classes: int) -> Vectors:
     """The gradient of every class with respect to each parameter, blocks `[K, rows, columns]`, detached."""
     sums: dict[int, Tensor] = {}
     for call, gradient in calls_of(recorded, parameters):
-        values = call.layer.summed(call.node.detach(), gradient.detach(), classes)
+        # Under autocast a layer rounds its input after it was recorded.
+        values = call.layer.summed(call.node.detach().to(gradient.dtype), gradient.detach(), classes)
         for parameter, value in zip(call.layer.parameters, values, strict=True):
             known = sums.get(id(parameter))
             sums[id(parameter)] = value if known is None else known + value

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 
 import torch
@@ -11,6 +12,8 @@ from torch.nn.grad import conv2d_weight, conv3d_weight
 
 from bilp.matching.second_order import CONVOLVE, INPUT_GRADIENT, Convolution, convolve
 
+# Windows of a batch that are copied at most; beyond that a class of the batch is large enough for a convolution of its own.
+WINDOW_BYTES = 256 * 2**20
 WEIGHT_GRADIENT: dict[int, Callable[..., Tensor]] = {4: conv2d_weight, 5: conv3d_weight}
 
 
@@ -35,12 +38,28 @@ class ConvolutionLayer:
         return (self.outer_by_windows(node, gradient),)
 
     def summed(self, node: Tensor, gradient: Tensor, classes: int) -> tuple[Tensor, ...]:
-        if classes > 1:  # the images of a class are what the frames of a video are: rows of one sample
-            return self.outer(node.unflatten(0, (classes, -1)), gradient.unflatten(0, (classes, -1)))
+        if classes == 1:
+            return (self._weight_gradient(node, gradient).unsqueeze(0),)
+        if node.device.type != "cpu" and self._window_bytes(node) > WINDOW_BYTES:
+            return (self.summed_by_slices(node, gradient, classes),)
+        # The images of a class are what the frames of a video are: rows of one sample.
+        return self.outer(node.unflatten(0, (classes, -1)), gradient.unflatten(0, (classes, -1)))
+
+    def summed_by_slices(self, node: Tensor, gradient: Tensor, classes: int) -> Tensor:
+        """`summed` class by class: many images of a class fill a device, and copies of all their windows its memory."""
+        pairs = zip(node.chunk(classes), gradient.chunk(classes), strict=True)
+        return torch.stack([self._weight_gradient(*own) for own in pairs])
+
+    def _weight_gradient(self, node: Tensor, gradient: Tensor) -> Tensor:
+        """Summed over all samples, `[rows, columns]`."""
         module, shape = self.module, tuple(self.module.weight.shape)
         weight_gradient = WEIGHT_GRADIENT[self._dimensions]
         result = weight_gradient(node, shape, gradient, module.stride, module.padding, module.dilation, module.groups)
-        return (result.reshape(1, len(result), -1),)  # channels last, the weight gradient is too
+        return result.reshape(len(result), -1)  # channels last, the weight gradient is too
+
+    def _window_bytes(self, node: Tensor) -> int:
+        """Bytes of the windows of `[B, C, ...]`, if there are as many as there are positions."""
+        return node.numel() * node.element_size() * math.prod(self.module.kernel_size)
 
     def outer_by_groups(self, node: Tensor, gradient: Tensor) -> Tensor:
         """Per-sample gradients `[B, rows, columns]` as the weight gradient of a convolution whose groups are samples."""
@@ -54,7 +73,7 @@ class ConvolutionLayer:
             module.dilation,
             batch * module.groups,
         )
-        return result.view(batch, weight.shape[0], -1)
+        return result.reshape(batch, weight.shape[0], -1)
 
     def outer_by_windows(self, node: Tensor, gradient: Tensor) -> Tensor:
         """The same as matrix products of the output gradients with the copied windows of the input."""

@@ -6,7 +6,7 @@ sample of a batch at once, while the synthetic side is differentiated only once.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -23,8 +23,10 @@ class Distance:
 
     value: Callable[[Vectors, Vectors], Tensor]
     """D(mu, psi), a scalar."""
+    by_class: Callable[[Vectors, Vectors], Tensor]
+    """The same `[K]` of blocks of mu and psi with a leading axis K, to the bit."""
     cotangent: Callable[[Vectors, Vectors], Vectors]
-    """q(mu, psi) = dD/dpsi. A leading axis of mu gives one of the result."""
+    """q(mu, psi) = dD/dpsi. A leading axis of both gives one of the result, and so does one more of mu alone."""
     directional: Callable[[Vectors, Vectors, Vectors], Vectors]
     """(dq/dmu) d from mu, psi and directions d with a leading axis, which the result has too."""
 
@@ -32,6 +34,11 @@ class Distance:
 def squared(mu: Vectors, psi: Vectors) -> Tensor:
     """Squared Euclidean distance summed over blocks (Zhao & Bilen 2023, equation 4)."""
     return torch.stack([(a - b).square().sum() for a, b in zip(mu, psi, strict=True)]).sum()
+
+
+def squared_by_class(mu: Vectors, psi: Vectors) -> Tensor:
+    """`squared` `[K]` of blocks `[K, ...]`."""
+    return _over_blocks([(a - b).square().flatten(1).sum(dim=1) for a, b in zip(mu, psi, strict=True)])
 
 
 def squared_cotangent(mu: Vectors, psi: Vectors) -> Vectors:
@@ -47,6 +54,11 @@ def squared_directional(mu: Vectors, psi: Vectors, along: Vectors) -> Vectors:
 def absolute(mu: Vectors, psi: Vectors) -> Tensor:
     """Sum over all values of |mu - psi| (Kim et al. 2022, appendix: the metric of MNIST, FashionMNIST and ImageNet)."""
     return torch.stack([(a - b).abs().sum() for a, b in zip(mu, psi, strict=True)]).sum()
+
+
+def absolute_by_class(mu: Vectors, psi: Vectors) -> Tensor:
+    """`absolute` `[K]` of blocks `[K, ...]`."""
+    return _over_blocks([(a - b).abs().flatten(1).sum(dim=1) for a, b in zip(mu, psi, strict=True)])
 
 
 def absolute_cotangent(mu: Vectors, psi: Vectors) -> Vectors:
@@ -68,11 +80,16 @@ def rowwise_cosine(mu: Vectors, psi: Vectors) -> Tensor:
 
     A row of zeros on either side counts 1.
     """
-    return torch.stack([_block_distance(a, b) for a, b in zip(mu, psi, strict=True)]).sum()
+    return rowwise_cosine_by_class(mu, psi)
+
+
+def rowwise_cosine_by_class(mu: Vectors, psi: Vectors) -> Tensor:
+    """`rowwise_cosine` of blocks `[..., rows, columns]`, one for each class of the leading axis K: `[K]`, or a scalar without one."""
+    return _over_blocks([_block_distance(a, b) for a, b in zip(mu, psi, strict=True)])
 
 
 def rowwise_cosine_cotangent(mu: Vectors, psi: Vectors) -> Vectors:
-    """dD/dpsi of `rowwise_cosine`, for blocks `[rows, columns]`; a leading axis of mu gives one of the result.
+    """dD/dpsi of `rowwise_cosine`, for blocks `[rows, columns]`; leading axes as `Distance.cotangent` says.
 
     With s = <a, b> and n = |a| |b| + 1e-6, a row of the result is -a / n + s |a| b / (|b| n^2). The norm's derivative
     at a row b = 0 is taken as 0, as autograd does, so every row is finite.
@@ -89,9 +106,14 @@ def rowwise_cosine_directional(mu: Vectors, psi: Vectors, along: Vectors) -> Vec
     return tuple(_block_directional(a, b, d) for a, b, d in zip(mu, psi, along, strict=True))
 
 
-SQUARED = Distance(squared, squared_cotangent, squared_directional)
-ABSOLUTE = Distance(absolute, absolute_cotangent, absolute_directional)
-ROWWISE_COSINE = Distance(rowwise_cosine, rowwise_cosine_cotangent, rowwise_cosine_directional)
+SQUARED = Distance(squared, squared_by_class, squared_cotangent, squared_directional)
+ABSOLUTE = Distance(absolute, absolute_by_class, absolute_cotangent, absolute_directional)
+ROWWISE_COSINE = Distance(rowwise_cosine, rowwise_cosine_by_class, rowwise_cosine_cotangent, rowwise_cosine_directional)
+
+
+def _over_blocks(parts: Sequence[Tensor]) -> Tensor:
+    """The sum of what every block adds, `[K]` each or a scalar; the values of a class lie side by side, so that it is the same sum."""
+    return torch.stack(tuple(parts), dim=-1).sum(dim=-1)
 
 
 def _norm(rows: Tensor) -> Tensor:
@@ -100,15 +122,17 @@ def _norm(rows: Tensor) -> Tensor:
 
 
 def _dot(a: Tensor, b: Tensor) -> Tensor:
-    """<a, b> per row; one matrix product per row where a has a leading axis, which needs no memory of the size of a."""
+    """<a, b> per row; one matrix product per row where a has one leading axis more, which needs no memory of the size of a."""
     if a.dim() == b.dim():
         products: Tensor = torch.linalg.vecdot(a, b)
         return products
-    return torch.bmm(a.transpose(0, 1), b.unsqueeze(-1)).squeeze(-1).T
+    rows = torch.bmm(a.flatten(1, -2).transpose(0, 1), b.flatten(0, -2).unsqueeze(-1)).squeeze(-1)
+    by_row: Tensor = rows.T.unflatten(1, b.shape[:-1])
+    return by_row
 
 
 def _block_distance(a: Tensor, b: Tensor) -> Tensor:
-    return (1.0 - _dot(a, b) / (_norm(a) * _norm(b) + EPSILON)).sum()
+    return (1.0 - _dot(a, b) / (_norm(a) * _norm(b) + EPSILON)).sum(dim=-1)
 
 
 def _block_cotangent(a: Tensor, b: Tensor) -> Tensor:

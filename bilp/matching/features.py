@@ -25,6 +25,12 @@ class ActivationMatching(Matching):
             parts = [self.vector(network, images[rows], labels[rows]) for rows in micro_batches(images)]
             return tuple(torch.cat(blocks) for blocks in zip(*parts, strict=True))
 
+    def means_by_class(self, network: Network, images: Tensor, labels: Tensor, classes: int, shares: Tensor | None = None) -> Vectors:
+        blocks = (block.unflatten(0, (classes, -1)) for block in self.real(network, images, labels))
+        if shares is None:
+            return tuple(block.mean(dim=1) for block in blocks)
+        return tuple(torch.bmm(shares.to(block).view(classes, 1, -1), block.flatten(2)).view(classes, *block.shape[2:]) for block in blocks)
+
     def synthetic_by_class(self, network: Network, images: Tensor, labels: Tensor, classes: int) -> Vectors:
         if classes == 1:
             return super().synthetic_by_class(network, images, labels, classes)
@@ -50,7 +56,7 @@ class FeatureMatching(ActivationMatching):
         points = images.detach().requires_grad_()
         with torch.enable_grad():
             psi = network.embed(points).unflatten(0, (len(means), -1)).mean(dim=1)
-            distances = torch.stack([self.distance(mean, (own,)) for mean, own in zip(means, psi, strict=True)])
+            distances = self.distances_by_class((torch.stack([mean for (mean,) in means]),), (psi,))
         (gradient,) = torch.autograd.grad(distances.sum(), points, materialize_grads=True)
         return distances.detach(), gradient
 
@@ -65,7 +71,13 @@ class FeatureMatching(ActivationMatching):
     def distance(self, mu: Vectors, psi: Vectors) -> Tensor:
         return SQUARED.value(mu, psi)
 
+    def distances_by_class(self, mu: Vectors, psi: Vectors) -> Tensor:
+        return SQUARED.by_class(mu, psi)
+
     def cotangent(self, mu: Vectors, psi: Vectors) -> Vectors:
+        return SQUARED.cotangent(mu, psi)
+
+    def cotangents_by_class(self, mu: Vectors, psi: Vectors) -> Vectors:
         return SQUARED.cotangent(mu, psi)
 
     def directional(self, mu: Vectors, psi: Vectors, along: Vectors) -> Vectors:

@@ -10,7 +10,7 @@ from torch.nn import functional
 
 from bilp.errors import ConfigError
 from bilp.matching.base import Matching, shares_of
-from bilp.matching.batched_classes import gradients_by_class, pulled_distances
+from bilp.matching.batched_classes import gradients_by_class, means_by_class, pulled_distances
 from bilp.matching.distance import ROWWISE_COSINE, Distance
 from bilp.matching.jacobian import Pullback, Vectors
 from bilp.matching.per_sample import announce_generic_path, blocks_of, micro_batches, per_sample_gradients
@@ -81,6 +81,15 @@ class GradientMatching(Matching):
             sums = list(found) if not sums else [total.add_(part) for total, part in zip(sums, found, strict=True)]
         return blocks_of(sums)
 
+    def means_by_class(self, network: Network, images: Tensor, labels: Tensor, classes: int, shares: Tensor | None = None) -> Vectors:
+        self.check(network, images, labels)
+        if classes > 1:
+            try:
+                return means_by_class(network, images, labels, self.parameters(network), classes, shares)
+            except NoRule as reason:
+                announce_generic_path(str(reason))
+        return super().means_by_class(network, images, labels, classes, shares)
+
     def synthetic(self, network: Network, images: Tensor, labels: Tensor) -> Vectors:
         """Gradient of the mean cross-entropy, blocks `[rows, columns]`, differentiable with respect to the images."""
         self.check(network, images, labels)
@@ -118,7 +127,13 @@ class GradientMatching(Matching):
     def distance(self, mu: Vectors, psi: Vectors) -> Tensor:
         return self._distance.value(mu, psi)
 
+    def distances_by_class(self, mu: Vectors, psi: Vectors) -> Tensor:
+        return self._distance.by_class(mu, psi)
+
     def cotangent(self, mu: Vectors, psi: Vectors) -> Vectors:
+        return self._distance.cotangent(mu, psi)
+
+    def cotangents_by_class(self, mu: Vectors, psi: Vectors) -> Vectors:
         return self._distance.cotangent(mu, psi)
 
     def directional(self, mu: Vectors, psi: Vectors, along: Vectors) -> Vectors:

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from bilp.matching.batched import batched_gradients
+from bilp.nets.by_device import ByDevice
 from bilp.nets.clips import frames_of
 
 Vectors = tuple[Tensor, ...]
@@ -19,8 +20,7 @@ Vectors = tuple[Tensor, ...]
 With a leading axis B: one vector per sample."""
 
 # Images per tiled batch: a CPU is fastest while activations stay in its cache.
-LANE_IMAGES = {"cpu": 16}
-LANE_IMAGES_ELSEWHERE = 512
+LANE_IMAGES = ByDevice(cpu=16, gpu=512, large=8192)
 
 
 class Pullback(Protocol):
@@ -119,7 +119,7 @@ class JacobianProducts:
 
 def lane_images(images: Tensor) -> int:
     """Images of all lanes of a tiled batch that suit the device on which `images` lie; a frame of a video counts as an image."""
-    return LANE_IMAGES.get(images.device.type, LANE_IMAGES_ELSEWHERE)
+    return LANE_IMAGES.on(images.device)
 
 
 def lanes_for(images: Tensor, count: int, lane_bytes: int, byte_budget: int) -> int:

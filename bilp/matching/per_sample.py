@@ -16,18 +16,24 @@ from torch.nn import functional
 
 from bilp.matching.jacobian import Vectors
 from bilp.matching.recording import NoRule, calls_of, matched_parameters, output_gradients, record
+from bilp.nets.by_device import ByDevice
 from bilp.nets.clips import frames_of
 
-# Activations of so many images stay in a CPU's cache; a GPU wants large batches.
-MICRO_BATCH = {"cpu": 32}
-MICRO_BATCH_ELSEWHERE = 256
+# Activations of so many images stay in a CPU's cache; a GPU wants large batches, a large one as many pixels as 4096 images of CIFAR-10.
+MICRO_BATCH = ByDevice(cpu=32, gpu=256, large=256)
+MICRO_BATCH_PIXELS = ByDevice(cpu=0, gpu=0, large=4096 * 32 * 32)
 
 logger = logging.getLogger(__name__)
 
 
-def micro_batch_size(images: Tensor) -> int:
-    """Samples per pass that suit the device on which `images` lie; a frame of a video counts as an image."""
-    return max(1, MICRO_BATCH.get(images.device.type, MICRO_BATCH_ELSEWHERE) // frames_of(images))
+def micro_batch_size(images: Tensor, weight: int = 1) -> int:
+    """Samples per pass that suit the device on which `images` lie; a frame of a video counts as an image.
+
+    `weight` is what a pass holds of an image, in units of what one for the gradients of samples holds.
+    """
+    height, width = images.shape[-2:]
+    size = max(MICRO_BATCH.on(images.device), MICRO_BATCH_PIXELS.on(images.device) // (weight * height * width))
+    return max(1, size // frames_of(images))
 
 
 def micro_batches(images: Tensor) -> list[slice]:

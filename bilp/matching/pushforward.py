@@ -22,6 +22,9 @@ from bilp.matching.per_sample import announce_generic_path, micro_batch_size
 from bilp.matching.recording import NoRule, calls_of, output_gradients, record
 from bilp.nets import Network
 
+# What a pass with tangents holds of an image, in what one for the gradients of samples does: two of everything, and both derivatives.
+TANGENTS = 4
+
 
 def feature_pushforward(network: Network, images: Tensor, tangents: Tensor) -> Vectors:
     """The pushforward of the mean embedding at `[M, C, H, W]` for directions `[k, M, C, H, W]`: one block `[k, M, F]`, detached."""
@@ -113,7 +116,7 @@ def _load_forward_mode() -> None:
 def _tiles(images: Tensor, tangents: Tensor) -> list[tuple[Tensor, Tensor]]:
     """All pairs of an image and its direction, in passes of a size that suits the device."""
     count = len(tangents)
-    size = micro_batch_size(images)
+    size = micro_batch_size(images, TANGENTS)
     points = images.detach().repeat(count, *[1] * (images.dim() - 1))
     return list(zip(points.split(size), tangents.detach().flatten(0, 1).split(size), strict=True))
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import torch
@@ -42,14 +43,19 @@ def matched_parameters(network: nn.Module) -> list[nn.Parameter]:
     return [parameter for parameter in network.parameters() if parameter.dim() >= 2]
 
 
-def record(network: nn.Module, images: Tensor, labels: Tensor, *, twice: bool) -> tuple[Tensor, list[Call]]:
+def record(network: nn.Module, images: Tensor, labels: Tensor, *, twice: bool, weights: Tensor | None = None) -> tuple[Tensor, list[Call]]:
     """Summed cross-entropy of images that require a gradient, and the calls of all matched layers on the way.
 
-    With `twice` the pass uses operations that are cheap to differentiate twice. Raises NoRule.
+    With `twice` the pass uses operations that are cheap to differentiate twice. Each image counts as `weights` `[B]` say, or
+    all of them fully. Raises NoRule.
     """
     calls: list[Call] = []
     with torch.enable_grad(), _hooks(network, calls, len(images), twice):
-        loss = functional.cross_entropy(network(images), labels, reduction="sum")
+        logits = network(images)
+        if weights is None:
+            loss = functional.cross_entropy(logits, labels, reduction="sum")
+        else:
+            loss = (functional.cross_entropy(logits, labels, reduction="none") * weights.to(logits)).sum()
     missing = {id(p) for p in matched_parameters(network)} - {id(p) for call in calls for p in call.layer.parameters}
     if missing:
         names = [name for name, parameter in network.named_parameters() if id(parameter) in missing]
@@ -107,31 +113,48 @@ def _hooks(network: nn.Module, calls: list[Call], batch: int, twice: bool) -> It
         nonlocal rows
         rows = 1
 
-    def watch(layer: Layer) -> Any:
-        def hook(module: nn.Module, given: tuple[Any, ...], output: Tensor) -> Tensor:
-            if not given or given[0].shape[:1] != (batch * rows,):
-                raise NoRule(f"a {type(module).__name__} was called without one leading row per sample")
-            node = layer.node(given[0])
-            if twice:
-                output = layer.output(node)
-            rule = layer if rows == 1 else FramesLayer(layer, rows)
-            calls.append(Call(rule, node, get_gradient_edge(output), node._version, rows))
-            return output
+    def watch(module: nn.Module, layer: Layer, given: tuple[Any, ...], output: Tensor | None) -> Tensor:
+        """Keep what a layer was given and its output: the module's own, or else the one that is cheap to differentiate twice."""
+        if not given or given[0].shape[:1] != (batch * rows,):
+            raise NoRule(f"a {type(module).__name__} was called without one leading row per sample")
+        node = layer.node(given[0])
+        output = layer.output(node) if output is None else output
+        rule = layer if rows == 1 else FramesLayer(layer, rows)
+        calls.append(Call(rule, node, get_gradient_edge(output), node._version, rows))
+        return output
 
-        return hook
+    def watching(layer: Layer) -> Any:
+        return lambda module, given, output: watch(module, layer, given, output)
 
-    def normalize(module: nn.Module, given: tuple[Any, ...], output: Tensor) -> Tensor:
-        return normalize_groups(given[0], module) if given and isinstance(module, nn.GroupNorm) else output
+    def instead(module: nn.Module, layer: Layer) -> Any:
+        return lambda *given, **named: watch(module, layer, given, None)
 
     layers = _layers(network)
-    handles = [module.register_forward_hook(watch(layer)) for module, layer in layers]
+    handles = [] if twice else [module.register_forward_hook(watching(layer)) for module, layer in layers]
+    forwards = {module: instead(module, layer) for module, layer in layers} if twice else {}
     if twice:
-        handles += [module.register_forward_hook(normalize) for module in network.modules() if type(module) is nn.GroupNorm]
+        forwards |= {module: partial(normalize_groups, layer=module) for module in network.modules() if type(module) is nn.GroupNorm}
     for module in network.modules():
         if type(module) is FrameMean:
             handles += [module.register_forward_pre_hook(enter), module.register_forward_hook(leave)]
     try:
-        yield
+        with _in_place_of_forward(forwards):
+            yield
     finally:
         for handle in handles:
             handle.remove()
+
+
+@contextmanager
+def _in_place_of_forward(forwards: Mapping[nn.Module, Callable[..., Tensor]]) -> Iterator[None]:
+    """Modules compute something else inside, and nothing in vain, as they would if a hook put another output in place of theirs."""
+    own = {module: vars(module)["forward"] for module in forwards if "forward" in vars(module)}
+    try:
+        for module, forward in forwards.items():
+            module.forward = forward
+        yield
+    finally:
+        for module in forwards:
+            vars(module).pop("forward", None)
+        for module, forward in own.items():
+            module.forward = forward

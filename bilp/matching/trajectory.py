@@ -10,7 +10,7 @@ come from its beginning, which is the same by law. TESLA's teacher_label (soft l
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -63,6 +63,10 @@ class Trajectory:
         return squared_distance(self.start, self.target)
 
 
+Gradient = Callable[[Trajectory, Tensor, Tensor, Tensor, Sequence[TrainingStep]], TrajectoryGradient]
+"""From a piece of an expert's training, S with its labels, the step size and the mini-batches, to the gradients of the comparison."""
+
+
 def squared_distance(first: Vectors, second: Vectors) -> Tensor:
     """Squared Euclidean distance over all parameters, a scalar."""
     return torch.stack([(a - b).square().sum() for a, b in zip(first, second, strict=True)]).sum()
@@ -71,7 +75,7 @@ def squared_distance(first: Vectors, second: Vectors) -> Tensor:
 def unrolled_gradient(
     network: Network, trajectory: Trajectory, images: Tensor, labels: Tensor, step_size: Tensor, steps: Sequence[TrainingStep]
 ) -> TrajectoryGradient:
-    """MTT: L is differentiated through all steps. Memory grows with their number.
+    """MTT: L is differentiated through all steps, whose graphs are all in memory; the definition of the forms that hold less.
 
     Args:
         network: Lends its architecture only.
@@ -86,7 +90,7 @@ def unrolled_gradient(
     with torch.enable_grad():
         for step in steps:
             batch = augment.apply(leaf[step.rows], step.params)
-            gradient = _loss_gradient(network, weights, batch, labels[step.rows], create_graph=True)
+            gradient = loss_gradient(network, weights, batch, labels[step.rows], create_graph=True)
             weights = tuple(value - rate * g for value, g in zip(weights, gradient, strict=True))
         loss = squared_distance(weights, trajectory.target) / trajectory.length
     image_gradient, rate_gradient = torch.autograd.grad(loss, [leaf, rate], materialize_grads=True)
@@ -112,8 +116,8 @@ def constant_memory_gradient(
     weights = trajectory.start
     for step in steps:
         batch = augment.apply(images.detach()[step.rows], step.params)
-        gradient = _loss_gradient(network, _leaves(weights), batch, labels[step.rows], create_graph=False)
-        weights = _descend(weights, rate, gradient)
+        gradient = loss_gradient(network, leaves(weights), batch, labels[step.rows], create_graph=False)
+        weights = descend(weights, rate, gradient)
         total = tuple(old.add_(g) for old, g in zip(total, gradient, strict=True))
     apart = tuple(s - rate * g - t for s, g, t in zip(trajectory.start, total, trajectory.target, strict=True))
     v = tuple(-2.0 * rate * value / scale for value in apart)
@@ -122,24 +126,26 @@ def constant_memory_gradient(
         points = images.detach()[step.rows].requires_grad_()
         with torch.enable_grad():
             batch = augment.apply(points, step.params)
-            gradient = _loss_gradient(network, _leaves(weights), batch, labels[step.rows], create_graph=True)
+            gradient = loss_gradient(network, leaves(weights), batch, labels[step.rows], create_graph=True)
             product = torch.stack([(a * g).sum() for a, g in zip(v, gradient, strict=True)]).sum()
         image_gradient[step.rows] += torch.autograd.grad(product, points)[0]
-        weights = _descend(weights, rate, gradient)
+        weights = descend(weights, rate, gradient)
     loss = torch.stack([value.square().sum() for value in apart]).sum() / scale
     rate_gradient = -2.0 * torch.stack([(a * g).sum() for a, g in zip(apart, total, strict=True)]).sum() / scale
     return TrajectoryGradient(loss, image_gradient, rate_gradient)
 
 
-def _leaves(weights: Vectors) -> Vectors:
+def leaves(weights: Vectors) -> Vectors:
+    """The same values as leaves that need gradients."""
     return tuple(value.detach().requires_grad_() for value in weights)
 
 
-def _descend(weights: Vectors, rate: Tensor, gradient: Vectors) -> Vectors:
+def descend(weights: Vectors, rate: Tensor, gradient: Vectors) -> Vectors:
+    """The parameters after a step of SGD, detached."""
     return tuple(value - rate * g.detach() for value, g in zip(weights, gradient, strict=True))
 
 
-def _loss_gradient(network: Network, weights: Vectors, batch: Tensor, labels: Tensor, create_graph: bool) -> Vectors:
+def loss_gradient(network: Network, weights: Vectors, batch: Tensor, labels: Tensor, create_graph: bool) -> Vectors:
     """Gradient of the mean cross-entropy with respect to `weights`, which need gradients."""
     names = [name for name, _ in network.named_parameters()]
     with torch.enable_grad():

@@ -23,7 +23,7 @@ from bilp.nets.arithmetic import place
 from bilp.progress import Progress
 from bilp.scoring.criteria import Trajectory
 from bilp.scoring.kept_networks import epoch_file
-from bilp.scoring.loss_curves import empty_record, put
+from bilp.scoring.loss_curves import Statistics, empty_record
 from bilp.scoring.prediction_record import PER_EPOCH, Predictions, prediction_record
 from bilp.scoring.predictions import KIND as PREDICTIONS
 from bilp.scoring.predictions import beside, prediction_counts, prediction_files, read_predictions
@@ -119,6 +119,7 @@ def evaluated(grown: Grown, networks: Artifact, device: str, progress: Progress)
     network = build(config.network, learned.shape, learned.classes).eval()
     place(network, config.gpu, device)
     record = empty_record(config, len(ids))
+    statistics = Statistics(record)
     parts = batches(ids, config.batch_size)
     columns = torch.tensor([own[name] for name in dataset.class_names], device=device)
     with prediction_record(config.epochs, dataset.train.labels[ids], dataset.classes) as predictions:
@@ -129,10 +130,12 @@ def evaluated(grown: Grown, networks: Artifact, device: str, progress: Progress)
                 rows = slice(step * config.batch_size, step * config.batch_size + len(batch))
                 images = learned.train.normalized(dataset.train.images(batch), device)
                 seen = evaluate_samples(network, images, labels[rows], kind)
-                put(record, epoch, rows, seen)
-                predictions.add(epoch, rows, seen.logits[:, columns])
+                statistics.add(seen)
+                predictions.add(seen.logits[:, columns])
                 note = f"epoch {epoch + 1}/{config.epochs} of the kept networks"
                 progress(len(parts) * epoch + step + 1, len(parts) * config.epochs, note)
+            statistics.end(epoch)
+            predictions.end(epoch)
         return replace(record, predictions=predictions.finish())
 
 

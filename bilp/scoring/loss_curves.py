@@ -13,9 +13,12 @@ from bilp.data import Dataset
 from bilp.nets import Network
 from bilp.progress import Progress, silent
 from bilp.scoring.criteria import Trajectory
+from bilp.scoring.epoch_values import EpochValues
 from bilp.scoring.prediction_record import prediction_record
-from bilp.scoring.sample_stats import GradientNorm, SampleStats, evaluate_samples
-from bilp.scoring.short_training import CHECK_EVERY, batches, finite, train_epochs
+from bilp.scoring.sample_stats import GradientNorm, SampleEvaluation, SampleStats
+from bilp.scoring.short_training import batches, finite, train_epochs
+
+TELL_EVERY = 16  # batches of a recording pass between two reports of progress
 
 
 def train_trial(
@@ -45,7 +48,8 @@ def train_trial(
     parts = batches(everything, config.batch_size)
     labels = dataset.train.labels.to(device)
     record = empty_record(config, samples)
-    recorded = 0
+    statistics, recorded = Statistics(record), 0
+    evaluations: dict[GradientNorm, SampleEvaluation] = {}
 
     def training(done: int, total: int, note: str = "") -> None:
         progress(done + recorded, 2 * total, note)
@@ -55,14 +59,17 @@ def train_trial(
         for epoch, network in enumerate(train_epochs(dataset, everything, config, trial, device=device, progress=training)):
             early = config.early_from <= epoch + 1 <= config.early_to
             kind: GradientNorm = config.gradient_norm if early else "off"
+            evaluation = evaluations.setdefault(kind, SampleEvaluation(network, kind, device))
             for step, batch in enumerate(parts):
                 rows = slice(step * config.batch_size, step * config.batch_size + len(batch))
-                seen = evaluate_samples(network, dataset.train.batch(batch, device), labels[rows], kind)
-                put(record, epoch, rows, seen)
-                predictions.add(epoch, rows, seen.logits)
-                if step % CHECK_EVERY == 0:
+                seen = evaluation(dataset.train.batch(batch, device), labels[rows])
+                statistics.add(seen)
+                predictions.add(seen.logits)
+                if step % TELL_EVERY == 0:
                     note = f"trial {trial} epoch {epoch + 1}/{config.epochs} recording"
                     progress(len(parts) * (epoch + 1) + recorded + step + 1, total, note)
+            statistics.end(epoch)
+            predictions.end(epoch)
             recorded += len(parts)
             if after_epoch is not None:
                 after_epoch(epoch + 1, network)
@@ -72,12 +79,28 @@ def train_trial(
     return record
 
 
-def put(record: Trajectory, epoch: int, rows: slice, seen: SampleStats) -> None:
-    """Write the statistics of some samples after an epoch, which counts from 0 here, into a record."""
-    for name, values in vars(record).items():
-        found = getattr(seen, name, None)
-        if values is not None and found is not None:
-            values[epoch, rows] = found.cpu().numpy()
+class Statistics:
+    """Writes what one pass over all samples after each epoch finds into a record."""
+
+    def __init__(self, record: Trajectory) -> None:
+        """The arrays of `record` are written into; those of gradient norms keep what they hold where none are measured."""
+        self._record = record
+        self._values = EpochValues()
+
+    def add(self, seen: SampleStats) -> None:
+        """Statistics of the next samples, in index order."""
+        rows = (seen.losses, seen.correct, seen.el2n, seen.margins, seen.gradient_norms)
+        self._values.add(*(row for row in rows if row is not None))
+
+    def end(self, epoch: int) -> None:
+        """All samples, if there are any, have been added after an epoch, which counts from 0 here."""
+        if self._record.samples == 0:
+            return
+        losses, correct, el2n, margins, *norms = self._values.fetch()
+        record = self._record
+        record.losses[epoch], record.correct[epoch], record.el2n[epoch], record.margins[epoch] = losses, correct != 0, el2n, margins
+        if record.gradient_norms is not None and norms:
+            record.gradient_norms[epoch] = norms[0]
 
 
 def empty_record(config: ScoreConfig, samples: int) -> Trajectory:

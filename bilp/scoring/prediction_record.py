@@ -8,9 +8,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from bilp.scoring.epoch_values import EpochValues
 from bilp.storage.scratch import scratch_folder
 
 KEPT_CLASSES = 10
@@ -21,6 +23,8 @@ PER_EPOCH = frozenset({"predicted", "best", "second"})
 """Arrays of `Predictions` that have a row for each epoch."""
 BLOCK = 2**24
 """Values of these sums that are sorted at a time."""
+ON_DEVICE = {"cuda": 2**32}
+"""Bytes of these sums up to which they stay on a device until the last epoch, by its type; on others they lie with the host."""
 
 
 @dataclass(frozen=True)
@@ -56,20 +60,38 @@ class PredictionRecord:
         self._predicted = np.empty(shape, dtype=np.int32)
         self._best, self._second = np.empty(shape, dtype=np.float32), np.empty(shape, dtype=np.float32)
         self._labels = labels.cpu().numpy()
+        self._values, self._seen = EpochValues(), 0
+        self._on_device: Tensor | None = None
         sums = (len(labels), classes)
         self._sums: NDArray[np.float32] = (
             np.zeros(sums, dtype=np.float32) if folder is None else np.memmap(folder / "softmax", dtype=np.float32, mode="w+", shape=sums)
         )
 
-    def add(self, epoch: int, rows: slice, logits: Tensor) -> None:
-        """Logits `[B, C]` of the samples at `rows` after an epoch, from 0."""
-        two, places = logits.topk(2, dim=1)
-        self._predicted[epoch, rows] = places[:, 0].cpu().numpy()
-        self._best[epoch, rows], self._second[epoch, rows] = two.T.cpu().numpy()
-        self._sums[rows] += logits.softmax(dim=1).cpu().numpy()
+    def add(self, logits: Tensor) -> None:
+        """Logits `[B, C]` of the next samples, in index order."""
+        best, places = logits.topk(2, dim=1)
+        self._values.add(places[:, 0], best[:, 0], best[:, 1])
+        rows = slice(self._seen, self._seen + len(logits))
+        shares = logits.softmax(dim=1)
+        if self._sums.nbytes <= ON_DEVICE.get(shares.device.type, 0):
+            if self._on_device is None:
+                self._on_device = torch.zeros(self._sums.shape, device=shares.device)
+            self._on_device[rows] += shares
+        else:
+            self._sums[rows] += shares.cpu().numpy()
+        self._seen = rows.stop
+
+    def end(self, epoch: int) -> None:
+        """All samples, if there are any, have been added after an epoch, which counts from 0 here."""
+        if self._seen == 0:
+            return
+        self._predicted[epoch], self._best[epoch], self._second[epoch] = self._values.fetch()
+        self._seen = 0
 
     def finish(self) -> Predictions:
         """Everything, after the last epoch. The record is used up."""
+        if self._on_device is not None:
+            self._sums = self._on_device.cpu().numpy()
         samples, classes = self._sums.shape
         kept = min(classes, KEPT_CLASSES)
         order = np.empty((samples, kept), dtype=np.int32)

@@ -12,6 +12,7 @@ from torch.nn.functional import cross_entropy
 from bilp.errors import DataError
 from bilp.matching.per_sample import micro_batch_size, per_sample_gradients
 from bilp.nets import Network, parameter_count
+from bilp.training.replayed import Replayed
 
 GradientNorm = Literal["off", "last_layer", "all"]
 # Per-sample gradients that are held at once.
@@ -58,6 +59,25 @@ def evaluate_samples(network: Network, images: Tensor, labels: Tensor, gradient_
     elif gradient_norm == "all":
         norms = weight_gradient_norms(network, images, labels)
     return SampleStats(cross_entropy(logits, labels, reduction="none"), logits.argmax(1) == labels, el2n, margins, norms, logits)
+
+
+class SampleEvaluation:
+    """`evaluate_samples` under one network, whose parameters change in place; a GPU replays it as a graph, unless "all" is asked for."""
+
+    def __init__(self, network: Network, gradient_norm: GradientNorm, device: torch.device | str) -> None:
+        """`network` lies on `device`, and is in eval mode whenever it is asked."""
+        self._network, self._kind = network, gradient_norm
+        self._replayed = Replayed(self._evaluated, "cpu" if gradient_norm == "all" else device)
+
+    def __call__(self, images: Tensor, labels: Tensor) -> SampleStats:
+        """The statistics, which the next call may overwrite."""
+        losses, correct, el2n, margins, logits, *norms = self._replayed(images, labels)
+        return SampleStats(losses, correct, el2n, margins, norms[0] if norms else None, logits)
+
+    def _evaluated(self, images: Tensor, labels: Tensor) -> tuple[Tensor, ...]:
+        seen = evaluate_samples(self._network, images, labels, self._kind)
+        norms = () if seen.gradient_norms is None else (seen.gradient_norms,)
+        return (seen.losses, seen.correct, seen.el2n, seen.margins, seen.logits, *norms)
 
 
 def weight_gradient_norms(network: Network, images: Tensor, labels: Tensor) -> Tensor:

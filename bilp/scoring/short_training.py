@@ -7,7 +7,6 @@ from collections.abc import Iterator
 
 import torch
 from torch import Tensor
-from torch.nn.functional import cross_entropy
 
 from bilp.config import ScoreConfig
 from bilp.data import Dataset
@@ -16,8 +15,11 @@ from bilp.nets import Network, build, initialize
 from bilp.nets.arithmetic import place
 from bilp.progress import Progress, silent
 from bilp.seeds import generator
+from bilp.training.classifier_step import ClassifierStep
+from bilp.training.optimizers import sgd
 
-CHECK_EVERY = 16  # batches between two looks at the loss, because each look waits for the device
+# Batches between two looks at the loss, because each look waits for the device; on a GPU everything that is queued has to end first.
+CHECK_EVERY = {"cpu": 16, "cuda": 128}
 
 
 def train_epochs(
@@ -48,21 +50,21 @@ def train_epochs(
     network = build(config.network, dataset.shape, dataset.classes)
     initialize(network, generator(config.seed, stage, trial, "network"))
     place(network, config.gpu, device)
-    optimizer = torch.optim.SGD(network.parameters(), lr=config.learning_rate, momentum=config.momentum, weight_decay=config.weight_decay)
+    optimizer = sgd(network.parameters(), config.learning_rate, config.momentum, config.weight_decay)
+    step = ClassifierStep(network, optimizer, device)
     labels = dataset.train.labels.to(device)
+    check_every = CHECK_EVERY.get(torch.device(device).type, CHECK_EVERY["cpu"])
     steps = math.ceil(len(indices) / config.batch_size)
     total = steps * config.epochs
     for epoch in range(config.epochs):
         order = indices[torch.randperm(len(indices), generator=generator(config.seed, stage, trial, "order", epoch))]
+        own = training_batches(labels[order.to(device, non_blocking=True)], config.batch_size)
         network.train()
-        for step, batch in enumerate(training_batches(order, config.batch_size)):
-            optimizer.zero_grad(set_to_none=True)
-            loss = cross_entropy(network(dataset.train.batch(batch, device)), labels[batch.to(device)])
-            loss.backward()
-            optimizer.step()
-            if step % CHECK_EVERY == 0:
-                value = finite(float(loss.detach()), trial, epoch, config.learning_rate)
-                progress(steps * epoch + step + 1, total, f"trial {trial} epoch {epoch + 1}/{config.epochs} loss {value:.3f}")
+        for number, batch in enumerate(training_batches(order, config.batch_size)):
+            loss = step(dataset.train.batch(batch, device), own[number])
+            if number % check_every == 0:
+                value = finite(float(loss), trial, epoch, config.learning_rate)
+                progress(steps * epoch + number + 1, total, f"trial {trial} epoch {epoch + 1}/{config.epochs} loss {value:.3f}")
         network.eval()
         yield network
 

@@ -70,7 +70,7 @@ def class_accuracies(network: Network, dataset: Dataset, indices: Tensor, batch_
     """
     labels = dataset.train.labels[indices]
     with torch.no_grad():
-        logits = torch.cat([network(dataset.train.batch(batch, device)).cpu() for batch in batches(indices, batch_size)])
+        logits = torch.cat([network(dataset.train.batch(batch, device)) for batch in batches(indices, batch_size)]).cpu()
     if not logits.isfinite().all():
         raise Diverged("scoring: a network trained on a subset has diverged: lower score.learning_rate")
     right = torch.bincount(labels[logits.argmax(1) == labels], minlength=dataset.classes)

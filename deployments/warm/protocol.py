@@ -16,9 +16,9 @@ from dataclasses import dataclass
 ADDRESS = "BILP_WARM_SERVER"
 """Variable that holds the path of the socket."""
 COLD = "cold"
-PASSED_ON = ("PREFECT_", "BILP_", "CUDA_VISIBLE_DEVICES")
-"""Beginnings of the names of variables that are read when they are needed, so that they may differ between a server and a run. CUDA reads
-its own when a process first uses a GPU, which the server never does."""
+PASSED_ON = ("PREFECT_", "BILP_", "CUDA_VISIBLE_DEVICES", "CUBLAS_WORKSPACE_CONFIG")
+"""Beginnings of the names of variables that are read when they are needed, so that they may differ between a server and a run. CUDA and
+cuBLAS read theirs when a process first uses a GPU, which the server never does."""
 STREAMS = (0, 1, 2)
 
 

@@ -26,7 +26,10 @@ number of threads (`OMP_NUM_THREADS`) is in no key, and neither are these:
 
 """
 
-ROUNDING = "changes no more than rounding; results are equal bytes on the same kind of device with the same number of threads"
+ROUNDING = (
+    "changes no more than rounding, and the `gpu` of settings that do not say it; "
+    "results are equal bytes on the same kind of device with the same number of threads"
+)
 ENVIRONMENT = {
     "BILP_DEVICE": ROUNDING,
     "BILP_STORAGE": "where artifacts lie",

@@ -136,7 +136,7 @@ def test_an_unknown_word_after_explain_is_one_line(capsys: pytest.CaptureFixture
         (["--evaluate.networks", "convnet,mlpp"], "; did you mean mlp?"),
         (["--prune.drop", "xxxx"], "'high', 'low' or 'both'\n"),
         (["--keep", "aut"], "input should be a number, 'auto' or 'search'; did you mean auto?\n"),
-        (["--gpu", "TF32"], "; did you mean tf32 or tf32_channels_last?"),
+        (["--gpu", "TF32"], "; did you mean tf32?"),
     ],
 )
 def test_wrong_words_suggest_right_ones(arguments: list[str], hint: str, capsys: pytest.CaptureFixture[str]) -> None:

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from bilp.config import EvaluateConfig, IngestConfig, NetworkConfig, PipelineConfig
+from bilp.config.arithmetics import ARITHMETICS
 from bilp.config.augmentations import AUGMENTATIONS, OPERATIONS
 from bilp.config.baselines import BASELINES
 from bilp.config.exports import FORMATS
@@ -36,6 +37,7 @@ REGISTRIES: dict[str, Registry[Any]] = {
     "baselines": BASELINES,
     "formats": FORMATS,
     "label noises": NOISES,
+    "arithmetics": ARITHMETICS,
 }
 
 # Modules that may spell names of a registry beside the one that holds it (the first), and why; names that mean several things are

@@ -32,6 +32,8 @@ KERNELS = {
     "_index_put_impl_": 2,
 }
 ACCUMULATING = 8  # index_put with accumulate sorts first
+SORTED = {"scatter_add", "scatter_add_", "index_add", "index_add_"}
+"""Operations that are carried out as index_put with accumulate where deterministic algorithms are asked for."""
 PUTS = ("index_put", "index_put_", "_index_put_impl_")
 # Operations that launch nothing beside the views, which say so themselves.
 FREE = {
@@ -44,13 +46,32 @@ WAITING = {
     *("_local_scalar_dense", "nonzero", "masked_select", "_unique2", "unique_dim", "unique_consecutive", "equal", "is_nonzero"),
     *("_linalg_eigh", "linalg_eigh", "_linalg_solve_ex", "linalg_qr", "_linalg_svd", "bincount", "histc", "multinomial", "linalg_inv_ex"),
 }
-# Sums in an order that differs from run to run, unless deterministic algorithms are asked for.
-UNORDERED = {
-    *("scatter_add", "scatter_add_", "index_add", "index_add_", "put_", "histc", "cumsum", "kthvalue", "median", "scatter_reduce"),
-    *("max_pool2d_with_indices_backward", "max_pool3d_with_indices_backward", "_adaptive_avg_pool2d_backward", "avg_pool3d_backward"),
-    *("upsample_bilinear2d_backward", "upsample_nearest2d_backward", "grid_sampler_2d_backward", "convolution_backward"),
-    "embedding_dense_backward",
+# Operations whose result differs from run to run unless deterministic algorithms are asked for. Of matrix products and convolutions
+# also the precision is PyTorch's own choice then.
+PRODUCTS = {"mm", "bmm", "addmm", "baddbmm", "addbmm", "mv", "addmv", "dot", "linear"}
+CONVOLUTIONS = {"convolution", "convolution_backward", "_convolution", "cudnn_convolution"}
+CHOSEN = {
+    *PRODUCTS,
+    *CONVOLUTIONS,
+    *("scatter_add", "scatter_add_", "scatter_reduce", "index_add", "index_add_", "index_copy", "index_copy_", "cumsum", "logcumsumexp"),
+    *PUTS,
+    *("embedding_dense_backward", "max_pool3d_with_indices_backward", "replication_pad1d_backward", "replication_pad2d_backward"),
 }
+# Those that have no deterministic algorithm on CUDA: PyTorch raises where these are asked for.
+REFUSED = {
+    *("put_", "histc", "kthvalue", "grid_sampler_2d_backward", "grid_sampler_3d_backward", "_ctc_loss_backward", "avg_pool3d_backward"),
+    *("_adaptive_avg_pool2d_backward", "_adaptive_avg_pool3d_backward", "adaptive_max_pool2d_backward", "adaptive_max_pool3d_backward"),
+    *("upsample_linear1d_backward", "upsample_bilinear2d_backward", "upsample_bicubic2d_backward", "upsample_trilinear3d_backward"),
+    *("reflection_pad1d_backward", "reflection_pad2d_backward", "reflection_pad3d_backward", "max_unpool2d", "max_unpool3d"),
+    *("fractional_max_pool2d_backward", "fractional_max_pool3d_backward"),
+}
+OVERLOADS_REFUSED = {"median.dim", "nanmedian.dim"}
+REDUCED_REFUSED = {"nll_loss2d_forward": 3}
+"""Operations that are refused if this argument says that they reduce."""
+
+
+class NotCapturable(AssertionError):
+    """What CUDA would not capture as a graph, or what a replay could not do right. No RuntimeError: nothing may pass over it."""
 
 
 @dataclass
@@ -64,6 +85,9 @@ class Counts:
     copies: Counter[str] = field(default_factory=Counter)
     copied_bytes: int = 0
     unordered: Counter[str] = field(default_factory=Counter)
+    """Operations whose algorithm nobody has chosen, so that their results may differ from run to run."""
+    capturing: bool = False
+    """Whether what is asked for is being captured as a graph, in which nothing may wait or be copied."""
 
     @property
     def launches(self) -> int:
@@ -78,10 +102,15 @@ class Counts:
 
     def wait(self, what: str, depth: int) -> None:
         """The host waits for the device."""
-        self.waits[f"{what} at {line(depth + 1)}"] += 1
+        place = f"{what} at {line(depth + 1)}"
+        if self.capturing:
+            raise NotCapturable(f"the host waits: {place}")
+        self.waits[place] += 1
 
     def copy(self, what: str, size: int, depth: int) -> None:
         """Bytes go to the device."""
+        if self.capturing:
+            raise NotCapturable(f"a copy to the device: {what} at {line(depth + 1)}")
         self.copies[f"{what} at {line(depth + 1)}"] += 1
         self.copied_bytes += size
 
@@ -89,15 +118,20 @@ class Counts:
         """A tensor was filled on the device."""
         self._launch(name, KERNELS.get(name, 1), line(depth + 1))
 
+    def replayed(self, kernels: int) -> None:
+        """A graph of so many kernels was launched."""
+        self.operations["graph"] += 1
+        self.kernels += kernels
+
     def operation(self, func: Any, args: Sequence[Any], kwargs: dict[str, Any], depth: int) -> None:
         """An operation of ATen on tensors of the device."""
         name = func._schema.name.split("::")[1]
         place = line(depth + 1)
         if name in WAITING or _by_mask(name, args) or (name == "repeat_interleave" and kwargs.get("output_size") is None):
-            self.waits[f"{name} at {place}"] += 1
+            self.wait(name, depth + 1)
         if name in FREE or _is_view(func):
             return
-        if name in UNORDERED:
+        if unordered(func, args, kwargs):
             self.unordered[f"{name} at {place}"] += 1
         self._launch(name, _kernels(name, args), place)
 
@@ -105,6 +139,23 @@ class Counts:
         self.operations[name] += 1
         self.kernels += kernels
         self.by_line[place] += kernels
+
+
+def refused(func: Any, args: Sequence[Any], kwargs: dict[str, Any]) -> bool:
+    """Whether CUDA has no deterministic form of an operation of ATen."""
+    name = func._schema.name.split("::")[1]
+    if name in REDUCED_REFUSED:
+        return bool(args[REDUCED_REFUSED[name]] != 0)
+    weighted = name == "bincount" and ((len(args) > 1 and args[1] is not None) or kwargs.get("weights") is not None)
+    multiplied = name.startswith("scatter_reduce") and "prod" in (*args[4:5], kwargs.get("reduce"))
+    return name in REFUSED or f"{name}.{func._schema.overload_name}" in OVERLOADS_REFUSED or weighted or multiplied
+
+
+def unordered(func: Any, args: Sequence[Any], kwargs: dict[str, Any]) -> bool:
+    """Whether an operation may give other bytes in another run, as PyTorch is set up now."""
+    if torch.are_deterministic_algorithms_enabled() and torch.backends.cudnn.deterministic and not torch.backends.cudnn.benchmark:
+        return False
+    return func._schema.name.split("::")[1] in CHOSEN or refused(func, args, kwargs)
 
 
 def line(depth: int) -> str:
@@ -133,6 +184,8 @@ def _is_view(func: Any) -> bool:
 
 def _kernels(name: str, args: Sequence[Any]) -> int:
     if name in PUTS and len(args) > 3 and args[3]:
+        return ACCUMULATING
+    if name in SORTED and torch.are_deterministic_algorithms_enabled():
         return ACCUMULATING
     if name == "convolution" and args[2] is None:
         return 1

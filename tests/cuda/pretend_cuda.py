@@ -5,6 +5,7 @@ every operation is really carried out there. So control flow, indices and result
 
 * mixing a pretended CUDA tensor with a CPU tensor raises where CUDA would (0-dimensional CPU tensors are allowed, as there);
 * code that branches on `tensor.device.type` takes its GPU branch, also under torch.func.vmap and in forward mode;
+* where deterministic algorithms are asked for, what has none on CUDA raises, and without them it is counted as unordered;
 * whatever would make the host wait, copy or launch a kernel is counted with the line that asked for it (`launch_counts`).
 
 What it cannot show: limits of kernels, cuDNN's choice of algorithms, layouts that only cuDNN returns, asynchronous errors, races,
@@ -13,12 +14,15 @@ memory; nor forward mode through the norms that PyTorch decomposes in Python.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any
 
 import torch
-from launch_counts import PUTS, Counts, line
+from launch_counts import PRODUCTS, PUTS, Counts, line, refused
+from replay import pretend_graphs
 from torch import Tensor
 from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
@@ -32,6 +36,14 @@ FACTORIES = {
 }
 
 _counts = Counts()
+
+
+@dataclass(frozen=True)
+class Properties:
+    """What PyTorch is told of the device: the memory of an H100."""
+
+    name: str = "pretended"
+    total_memory: int = 80 * 10**9
 
 
 class DeviceMismatch(RuntimeError):
@@ -75,6 +87,7 @@ class PretendCuda(Tensor):
         name = func._schema.name.split("::")[1]
         tensors = [value for value in tree_flatten((args, named))[0] if isinstance(value, Tensor)]
         _check(name, tensors, args)
+        _refuse(name, func, args, named)
         outer = {id(value.inner): value for value in tensors if isinstance(value, PretendCuda)}
         _counts.operation(func, args, named, 2)
         if named.get("device") is not None and torch.device(named["device"]).type == "cuda":
@@ -103,7 +116,7 @@ def _check(name: str, tensors: Sequence[Tensor], args: Sequence[Any]) -> None:
     real = [value for value in plain if value.dim() > 0 and not value._is_zerotensor() and not getattr(value, "made_by_autograd", False)]
     if not real or name in ("copy_", "_to_copy", "_copy_from", "is_same_size"):
         if plain and name == "copy_":
-            _counts.copy("copy_ across devices", 0, 3)
+            _counts.copy("copy_ across devices", plain[0].numel() * plain[0].element_size(), 3)
         return
     if name in INDEXING:
         values = args[2] if len(args) > 2 else None
@@ -114,6 +127,16 @@ def _check(name: str, tensors: Sequence[Tensor], args: Sequence[Any]) -> None:
             return
     shapes = [("cuda" if isinstance(value, PretendCuda) else "cpu", tuple(value.shape)) for value in tensors]
     raise DeviceMismatch(f"{name} of {shapes} at {line(3)}")
+
+
+def _refuse(name: str, func: Any, args: Sequence[Any], named: dict[str, Any]) -> None:
+    """Raise RuntimeError where CUDA does: deterministic algorithms are asked for, and the operation has none."""
+    if not torch.are_deterministic_algorithms_enabled():
+        return
+    if refused(func, args, named):
+        raise RuntimeError(f"{name} does not have a deterministic implementation, at {line(3)}")
+    if name in PRODUCTS and os.environ.get("CUBLAS_WORKSPACE_CONFIG") not in (":4096:8", ":16:8"):
+        raise RuntimeError(f"{name} is not deterministic because it uses cuBLAS, and CUBLAS_WORKSPACE_CONFIG is not set, at {line(3)}")
 
 
 class _Up(torch.autograd.Function):
@@ -222,6 +245,8 @@ class _Moves(TorchFunctionMode):
             # Autograd would copy a tangent of another layout in C++, onto the CPU here.
             dense = [value.clone(memory_format=torch.contiguous_format) for value in args[:2]]
             return func(*dense, *args[2:], **named)
+        if getattr(func, "__name__", "") in FACTORIES:
+            named.pop("pin_memory", None)  # which needs a driver
         device = named.get("device")
         if device is None or torch.device(device).type != "cuda":
             return func(*args, **named)
@@ -296,6 +321,16 @@ _ANSWERS: dict[Any, Callable[[Any, Sequence[Any], dict[str, Any]], Any]] = {
 }
 
 
+def _grouped(plain: Callable[..., dict[Any, Any]]) -> Callable[..., dict[Any, Any]]:
+    """How optimizers group tensors by device, which C++ reads past Python."""
+
+    def grouped(*args: Any, **named: Any) -> dict[Any, Any]:
+        found = plain(*args, **named).items()
+        return {(device_of(lists[0][0]) if device is not None else device, dtype): (lists, at) for (device, dtype), (lists, at) in found}
+
+    return grouped
+
+
 @contextmanager
 def pretend_cuda() -> Iterator[Counts]:
     """Inside, "cuda" is a device. Yields what is counted."""
@@ -309,11 +344,15 @@ def pretend_cuda() -> Iterator[Counts]:
     overwrites = torch.__future__.get_overwrite_module_params_on_conversion()
     torch.__future__.set_overwrite_module_params_on_conversion(True)  # else a parameter on the CPU would keep its type
     named, torch.cuda.get_device_name = torch.cuda.get_device_name, lambda device=None: "pretended"
+    properties, torch.cuda.get_device_properties = torch.cuda.get_device_properties, lambda device=None: Properties()  # type: ignore[assignment]
+    grouped = optimizer._group_tensors_by_device_and_dtype
+    optimizer._group_tensors_by_device_and_dtype = _grouped(grouped)
     try:
-        with _Moves(), _MadeByAutograd():
+        with pretend_graphs(_counts), _Moves(), _MadeByAutograd():
             yield _counts
     finally:
-        torch.cuda.get_device_name = named
+        torch.cuda.get_device_name, torch.cuda.get_device_properties = named, properties
+        optimizer._group_tensors_by_device_and_dtype = grouped
         torch.__future__.set_overwrite_module_params_on_conversion(overwrites)
         if added:
             fast.remove(PretendCuda)

@@ -8,6 +8,8 @@ from pretend_cuda import DeviceMismatch, pretend_cuda
 from torch.func import grad, vmap
 from torch.nn import functional
 
+from bilp.nets.arithmetic import arithmetic
+
 
 def test_a_tensor_on_it_says_so_and_results_are_those_of_the_cpu() -> None:
     x, w = torch.randn(2, 3, 8, 8), torch.randn(4, 3, 3, 3)
@@ -62,3 +64,37 @@ def test_under_torch_func() -> None:
 
         found = vmap(grad(loss))(x.cuda())
         assert torch.equal(found.cpu(), x.cos())
+
+
+def sampled_at(points: torch.Tensor) -> torch.Tensor:
+    """The gradient of an image `[1, 1, 4, 4]` that is resampled at points `[1, 2, 2, 2]`."""
+    image = torch.ones(1, 1, 4, 4, device="cuda", requires_grad=True)
+    return torch.autograd.grad(functional.grid_sample(image, points, align_corners=False).sum(), image)[0]
+
+
+def test_what_has_no_deterministic_form_is_refused_where_one_is_asked_for_and_else_counted() -> None:
+    with pretend_cuda() as counts:
+        points = torch.zeros(1, 2, 2, 2, device="cuda")
+        sampled_at(points)
+        assert [name.split()[0] for name in counts.unordered] == ["grid_sampler_2d_backward"]
+        with arithmetic("float32", "cuda"), pytest.raises(RuntimeError, match="grid_sampler_2d_backward does not have a deterministic"):
+            sampled_at(points)
+        values = torch.zeros(3, device="cuda")
+        with arithmetic("float32", "cuda"), pytest.raises(RuntimeError, match="median does not"):
+            values.median(0)
+        assert values.median() == 0.0, "which of equal values it is matters only where its place is told"
+
+
+def test_a_product_outside_of_an_arithmetic_is_counted(monkeypatch: pytest.MonkeyPatch) -> None:
+    with pretend_cuda() as counts:
+        rows = torch.ones(3, 3, device="cuda")
+        with arithmetic("float32", "cuda"):
+            rows @ rows
+            rows.index_add(0, torch.tensor([0, 0], device="cuda"), rows[:2])
+            monkeypatch.delenv("CUBLAS_WORKSPACE_CONFIG")
+            with pytest.raises(RuntimeError, match="mm is not deterministic because it uses cuBLAS"):
+                rows @ rows
+        assert not counts.unordered
+        rows @ rows
+        rows.index_add(0, torch.tensor([0, 0], device="cuda"), rows[:2])
+        assert [name.split()[0] for name in counts.unordered] == ["mm", "index_add"]

@@ -40,7 +40,9 @@ def on_both(tmp_path: Path) -> Callable[[Stage], None]:
         expected = stage(str(tmp_path / "cpu"), "cpu")
         with pretend_cuda() as counts:
             found = stage(str(tmp_path / "cuda"), "cuda")
+            unordered = dict(counts.unordered)
         assert counts.launches > 0
+        assert unordered == {}, "another run would publish other bytes"
         assert {path.name for path in files(found)} == {path.name for path in files(expected)}
         for one, other in zip(files(expected), files(found), strict=True):
             agree(one, other)

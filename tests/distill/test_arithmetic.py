@@ -12,7 +12,6 @@ from tiny_distillation import Store, assemble, guard_for, small_config
 from tiny_experts import EXPERTS, experts, trajectory_config
 
 from bilp.config import METHODS, DistillConfig, NetworkConfig, PipelineConfig, PruneConfig, ReselectConfig
-from bilp.config.base import GpuArithmetic
 from bilp.config.explain import explain
 from bilp.data.pool import RealPool
 from bilp.distill import distill_round, finish_run, load_synthetic, open_run, start_run
@@ -29,25 +28,10 @@ from bilp.pruning.adaptive import AdaptivePruner
 from bilp.pruning.prune import prune
 
 Few = Callable[[int], RealPool]
-PRODUCTS, CONVOLUTIONS = torch.backends.cuda.matmul, torch.backends.cudnn
 
 
-def switches() -> tuple[bool, bool]:
-    return PRODUCTS.allow_tf32, CONVOLUTIONS.allow_tf32
-
-
-@pytest.mark.parametrize(("kind", "wanted"), [("float32", False), ("tf32", True), ("tf32_channels_last", True)])
-def test_a_gpu_multiplies_as_it_is_told_and_only_inside(kind: GpuArithmetic, wanted: bool) -> None:
-    before = switches()
-    with arithmetic(kind, "cuda:1"):
-        assert switches() == (wanted, wanted)
-        with arithmetic("float32", torch.device("cuda")):
-            assert switches() == (False, False)
-        assert switches() == (wanted, wanted)
-    assert switches() == before
-    with pytest.raises(KeyError), arithmetic(kind, "cuda"):
-        raise KeyError
-    assert switches() == before
+def switches() -> tuple[bool, bool, bool]:
+    return torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32, torch.are_deterministic_algorithms_enabled()
 
 
 def test_nothing_of_it_concerns_a_cpu() -> None:

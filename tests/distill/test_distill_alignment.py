@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections import deque
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,6 @@ import pytest
 import torch
 from tiny_distillation import NARROW, Store, assemble, assert_follows, guard_for, spelled_out
 from tiny_reference import reference
-from torch import Tensor, nn
 
 from benchmarks.references.summed import AlignmentReference
 from bilp.artifacts.artifact import open_artifact
@@ -23,12 +23,14 @@ from bilp.data.pool import RealPool
 from bilp.distill import distill_round, finish_run, load_synthetic, reselect_round, start_run
 from bilp.distill.loops import cafe as alignment
 from bilp.distill.loops.cafe import distill, image_gradient, learning_rate, spread
+from bilp.distill.loops.whole_alignment import whole_gradient
 from bilp.distill.step.initial import initial_state
 from bilp.distill.step.iteration_record import Record
 from bilp.distill.step.real import draw_batches
-from bilp.distill.step.schedule import Schedule
+from bilp.distill.step.setting import Setting
 from bilp.distill.step.state import DistillState, encode_state
 from bilp.errors import Diverged
+from bilp.matching.alignment import AlignmentMatching
 from bilp.pruning.adaptive import AdaptivePruner
 from bilp.pruning.prune import prune
 
@@ -70,6 +72,23 @@ def test_objective_and_gradient_equal_the_papers_formula(few: Few, ipc: int, sam
     torch.testing.assert_close(losses.sum(), wanted.detach(), rtol=1e-5, atol=0.0)
     (right,) = torch.autograd.grad(wanted, leaf)
     assert (gradient - right).norm() < 1e-4 * right.norm()
+
+
+@pytest.mark.parametrize(("changes", "real_bytes"), [({}, 2**34), ({"pruned": 3}, 2**34), ({"pruned": 3}, 1)], ids=str)
+def test_all_classes_together_give_what_one_after_the_other_gives(few: Few, changes: dict[str, int], real_bytes: int) -> None:
+    config, pool = cafe(ipc=2, augment=("color", "crop", "cutout")), few(9)
+    setting = assemble(config, pool)
+    setting.draw_network("network", 0)
+    state, batches = initial_state(config, pool), draw_batches(setting, None, 0, 0)
+    if changes:
+        batches[4] = replace(batches[4], ids=batches[4].ids[: -changes["pruned"]])
+    expected, losses = image_gradient(setting, state.images, state.labels, batches)
+    matching = setting.matching
+    assert isinstance(matching, AlignmentMatching)
+    found, told = whole_gradient(setting, matching, state.images, batches, real_bytes)
+    torch.testing.assert_close(told, losses, rtol=1e-5, atol=0.0)
+    assert (found - expected).norm() < 1e-5 * expected.norm()
+    assert found.shape == state.images.shape
 
 
 @pytest.mark.parametrize(("ipc", "families"), [(1, ()), (2, ("color", "crop"))])
@@ -134,11 +153,7 @@ def watch(monkeypatch: pytest.MonkeyPatch, accuracies: Callable[[int, int | None
     trained: list[tuple[int, int]] = []
     monkeypatch.setattr(alignment, "accuracy", lambda setting, t, step, epoch=None: accuracies(step, epoch))
 
-    def train(network: nn.Module, images: Tensor, labels: Tensor, schedule: Schedule, seed: int, *path: int) -> None:
-        assert schedule.inner_epochs == 1
-        trained.append((path[1], path[2]))
-
-    monkeypatch.setattr(alignment, "train_network", train)
+    monkeypatch.setattr(Setting, "train_epoch", lambda setting, images, labels, t, step, epoch: trained.append((step, epoch)))
     return trained
 
 

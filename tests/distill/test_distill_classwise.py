@@ -14,8 +14,8 @@ from tiny_reference import reference
 
 from bilp.config import DistillConfig, NetworkConfig, ReselectConfig
 from bilp.data.pool import RealPool
-from bilp.distill.loops.class_steps import SharedLeaf
 from bilp.distill.loops.registry import loop_for, networks_for
+from bilp.distill.loops.shared_leaf import SharedLeaf
 from bilp.distill.step.initial import initial_state
 from bilp.distill.step.iteration_record import Record
 from bilp.distill.step.network_pool import NetworkPool

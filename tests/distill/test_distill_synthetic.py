@@ -13,14 +13,16 @@ from bilp.distill.step.initial import initial_state
 from bilp.distill.step.real import draw_batches, targets
 from bilp.distill.step.synthetic import augment_classes, class_losses, classes_per_pass, grouped
 from bilp.images import augment
+from bilp.images.augment import AugParams
 from bilp.seeds import generator
 
 FAMILIES = ("color", "crop", "cutout", "flip", "scale", "rotate")
 
 
 @pytest.mark.parametrize("each", [1, 3])
-def test_every_class_gets_its_own_augmentation(each: int) -> None:
-    params = [augment.draw(FAMILIES, (10, 8), generator(5, "params", c)) for c in range(17)]
+@pytest.mark.parametrize("draw", [augment.draw, augment.draw_combined])
+def test_every_class_gets_its_own_augmentation(draw: Callable[..., AugParams | None], each: int) -> None:
+    params = [draw(FAMILIES, (10, 8), generator(5, "params", c)) for c in range(17)]
     params[4] = None
     images = torch.randn(17 * each, 3, 10, 8, generator=generator(5, "images"))
     wanted = torch.cat([augment.apply(part, own) for part, own in zip(images.split(each), params, strict=True)])

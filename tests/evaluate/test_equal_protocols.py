@@ -16,7 +16,7 @@ from bilp.config import PROTOCOLS, EvaluateConfig, NetworkConfig, PipelineConfig
 from bilp.config.labels import LABELS
 from bilp.errors import ConfigError
 from bilp.evaluate.batch_augment import Streams, draw
-from bilp.evaluate.objective import hard_loss, soft_loss
+from bilp.evaluate.objective import Mixed, hard_loss, soft_loss
 from bilp.evaluate.stacked_training import fresh_stack, train_together
 from bilp.evaluate.training import ImageSet, fixed_logits, train
 from bilp.evaluate.training_schedule import Schedule
@@ -74,7 +74,7 @@ def test_labels_of_unmixed_images_are_mixed_as_their_pixels_are() -> None:
     told = (theirs / 2).softmax(-1)
     mixed = 0.625 * told[0] + 0.375 * told[0][[2, 0, 3, 1]]
     expected = [divergence(ours[0], mixed, 2.0), divergence(ours[1], told[1], 2.0)]
-    assert soft_loss(ours, theirs, 2.0, [mix, None]).tolist() == pytest.approx(expected, rel=1e-9)
+    assert soft_loss(ours, theirs, 2.0, Mixed.of([mix, None], len(mix.partner))).tolist() == pytest.approx(expected, rel=1e-9)
 
 
 def test_a_teacher_looks_at_images_as_they_are_once_or_batch_by_batch(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -134,7 +134,7 @@ def test_a_whole_training_written_without_the_schedule(name: str, squared: bool,
                 seen = teacher(inputs)
             logits = theirs(inputs)
             if name == "hard":
-                loss = hard_loss(logits[None], labels[rows][None], [mix])[0]
+                loss = hard_loss(logits[None], labels[rows][None], Mixed.of([mix], len(rows)))[0]
             else:
                 target = (told if name == "fixed" else seen).div(3).softmax(-1)
                 if mix is not None and name == "fixed":

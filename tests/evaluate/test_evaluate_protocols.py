@@ -13,7 +13,7 @@ from bilp.config import EvaluateConfig, NetworkConfig, PipelineConfig
 from bilp.config.explain import explain
 from bilp.errors import ConfigError
 from bilp.evaluate.batch_augment import Streams, Treatment, augment_batch, draw
-from bilp.evaluate.objective import hard_loss, soft_loss
+from bilp.evaluate.objective import Mixed, hard_loss, soft_loss
 from bilp.evaluate.training import ImageSet, train
 from bilp.evaluate.training_schedule import Schedule
 from bilp.images import augment
@@ -84,8 +84,10 @@ def test_cutmix_pastes_a_box_of_the_partner_and_shares_the_label_by_area() -> No
     assert min(shares) < 0.5 < 0.9 < max(shares)
     logits = torch.randn(1, 9, 10, generator=generator(1))
     own, other = (functional.cross_entropy(logits[0], some_labels) for some_labels in (labels, labels[mix.partner]))
-    assert float(hard_loss(logits, labels[None], [mix])) == pytest.approx(float(mix.share * own + (1 - mix.share) * other), rel=1e-5)
-    assert float(hard_loss(logits, labels[None], [None])) == pytest.approx(float(own), rel=1e-6)
+    assert float(hard_loss(logits, labels[None], Mixed.of([mix], len(labels)))) == pytest.approx(
+        float(mix.share * own + (1 - mix.share) * other), rel=1e-5
+    )
+    assert float(hard_loss(logits, labels[None], Mixed.of([None], len(labels)))) == pytest.approx(float(own), rel=1e-6)
 
 
 def test_cutmix_comes_with_its_probability() -> None:

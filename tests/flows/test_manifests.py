@@ -119,14 +119,27 @@ def test_what_trains_networks_is_routed_to_gpus_and_nothing_else() -> None:
 
 
 def test_a_machine_has_one_worker_for_each_gpu() -> None:
-    workers = worker.plan(worker.POOLS, ["0", "3"], "box", cpu_limit=5)
+    workers = worker.plan(worker.POOLS, ["0", "3"], "box", 5, {})
     assert [(found.pool, found.limit, found.environment["CUDA_VISIBLE_DEVICES"]) for found in workers] == [
         ("cpu", 5, ""),
         ("gpu", 1, "0"),
         ("gpu", 1, "3"),
     ]
     assert len({found.name for found in workers}) == 3
-    assert [found.environment for found in worker.plan(["gpu"], [], "box", 5)] == [{"CUDA_VISIBLE_DEVICES": "", "BILP_DEVICE": "cpu"}]
+    assert [found.environment for found in worker.plan(["gpu"], [], "box", 5, {})] == [{"CUDA_VISIBLE_DEVICES": "", "BILP_DEVICE": "cpu"}]
+
+
+def test_workers_of_gpus_compute_there_deterministically_and_what_is_planned_is_for_them() -> None:
+    """A variable that somebody has set goes first; without a GPU, settings are those of a CPU."""
+
+    def told(gpus: list[str], **given: str) -> list[tuple[str | None, ...]]:
+        names = ("BILP_DEVICE", "BILP_ARITHMETIC", "CUBLAS_WORKSPACE_CONFIG")
+        return [tuple(found.environment.get(name) for name in names) for found in worker.plan(worker.POOLS, gpus, "box", 5, given)]
+
+    assert told(["0"]) == [("cpu", "papers", None), ("cuda", None, ":4096:8")]
+    assert told([]) == [("cpu", None, None), ("cpu", None, None)]
+    assert told(["0"], BILP_DEVICE="cpu")[0] == ("cpu", None, None), "as in a rehearsal"
+    assert told(["0"], BILP_ARITHMETIC="tf32", CUBLAS_WORKSPACE_CONFIG=":16:8") == [("cpu", "tf32", None), ("cuda", None, ":16:8")]
 
 
 def test_the_compose_file_keeps_to_the_specification() -> None:

@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from bilp.config.decode import DecodeConfig
-from bilp.images.multiformation import decode_class, decode_set, enlarge_parts, gray, mosaic
+from bilp.images.multiformation import decode_class, decode_classes, decode_set, enlarge_parts, gray, mosaic
 from bilp.seeds import generator
 
 MEAN, STD = (0.5, 0.25, 0.4), (0.2, 0.3, 0.1)
@@ -193,3 +193,12 @@ def test_the_mean_of_four_pixels_instead_of_one() -> None:
     torch.testing.assert_close(whole[1, :, :3, :4], means[4])
     torch.testing.assert_close(whole[1, :, 3:, :4], means[6])
     assert not torch.allclose(whole, mosaic(images, 2), atol=1e-2)
+
+
+@pytest.mark.parametrize("kind", ["single", "multi", "bound", "bound_idc"])
+def test_classes_that_are_decoded_together_are_decoded_each_on_its_own(kind: str) -> None:
+    config, filling = DecodeConfig.model_validate({"factor": 3, "kind": kind, "bound": 20}), gray(MEAN, STD)
+    images = draw(12, 7, 8)
+    wanted = torch.cat([decode_class(own, config, filling) for own in images.split(4)])
+    assert len(wanted) == 3 * config.count(4)
+    assert torch.equal(decode_classes(images, config, filling, 3), wanted)

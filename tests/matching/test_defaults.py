@@ -68,6 +68,14 @@ class Problem:
         """One for each image, no two alike."""
         return torch.arange(1.0, len(self.images) + 1, dtype=torch.float64)
 
+    @property
+    def shares(self) -> Tensor:
+        """How much of its class's mean each image is; the last of the first class is nothing, unless it is alone."""
+        weights = self.weights.view(2, -1)
+        if weights.shape[1] > 1:
+            weights[0, -1] = 0.0
+        return (weights / weights.sum(dim=1, keepdim=True)).flatten()
+
     def like(self, vectors: Vectors, *leading: int) -> Vectors:
         """Random vectors with other leading axes."""
         return tuple(torch.randn(*leading, *block.shape, generator=self.stream, dtype=torch.float64) for block in vectors)
@@ -98,16 +106,31 @@ def _moved(kind: type[Matching], matching: Matching, problem: Problem) -> Sequen
     return kind.directional(matching, problem.like(psi), psi, problem.like(psi, 3))
 
 
+def _of_classes(matching: Matching, problem: Problem, *means: int) -> tuple[Vectors, Vectors]:
+    """Random mu, with leading axes `means`, and psi of three classes."""
+    psi = Matching.real_mean(matching, *problem.seen)
+    return problem.like(psi, *means, 3), problem.like(psi, 3)
+
+
 ASKED: dict[str, Ask] = {
     "real": lambda kind, matching, problem: kind.real(matching, *problem.seen),
     "real_mean": lambda kind, matching, problem: kind.real_mean(matching, *problem.seen),
     "weighted_mean": lambda kind, matching, problem: kind.weighted_mean(matching, *problem.seen, problem.weights),
+    "means_by_class": lambda kind, matching, problem: (
+        *kind.means_by_class(matching, *problem.seen, 2),
+        *kind.means_by_class(matching, *problem.seen, 2, problem.shares),
+    ),
     "synthetic": lambda kind, matching, problem: kind.synthetic(matching, *problem.seen),
     "synthetic_by_class": lambda kind, matching, problem: kind.synthetic_by_class(matching, *problem.seen, 2),
     "distances_and_gradient": _compared,
     "pullback": _pulled,
     "pushforward": lambda kind, matching, problem: kind.pushforward(matching, *problem.seen, problem.tangents),
     "cotangent": _many,
+    "distances_by_class": lambda kind, matching, problem: [kind.distances_by_class(matching, *_of_classes(matching, problem))],
+    "cotangents_by_class": lambda kind, matching, problem: (
+        *kind.cotangents_by_class(matching, *_of_classes(matching, problem)),
+        *kind.cotangents_by_class(matching, *_of_classes(matching, problem, 2)),
+    ),
     "directional": _moved,
 }
 NOT_COMPARED = {"vector", "distance", "check", "freeze_statistics"}  # the definitions, and what forms no vector

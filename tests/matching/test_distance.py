@@ -9,7 +9,8 @@ import torch
 from torch import Tensor
 
 from bilp.matching import FeatureMatching, GradientMatching, Matching
-from bilp.matching.distance import rowwise_cosine, rowwise_cosine_cotangent, squared
+from bilp.matching.base import Vectors
+from bilp.matching.distance import ABSOLUTE, ROWWISE_COSINE, SQUARED, Distance, rowwise_cosine, rowwise_cosine_cotangent, squared
 from bilp.seeds import generator
 
 SHAPES = ((4, 6), (3, 10), (5, 2))
@@ -78,3 +79,28 @@ def test_cotangent_leaves_its_arguments_alone() -> None:
     before = [block.clone() for block in (*many, *psi)]
     rowwise_cosine_cotangent(many, psi)
     assert all(torch.equal(old, new) for old, new in zip(before, (*many, *psi), strict=True))
+
+
+@pytest.mark.parametrize("distance", [SQUARED, ABSOLUTE, ROWWISE_COSINE], ids=["squared", "absolute", "cosine"])
+@pytest.mark.parametrize("shapes", [((2048,),), ((128, 27), (128, 1152), (10, 2048)), ((3, 5),) * 19], ids=["features", "kernels", "deep"])
+def test_classes_at_once_equal_one_by_one_to_the_bit(distance: Distance, shapes: tuple[tuple[int, ...], ...]) -> None:
+    if distance is ROWWISE_COSINE and len(shapes[0]) == 1:
+        shapes = ((1, *shapes[0]),)
+    stream = generator(11, "by class")
+    mu, psi = (tuple(torch.randn(3, *shape, generator=stream) for shape in shapes) for _ in range(2))
+    psi[0][1].zero_()
+    each = [(tuple(block[c] for block in mu), tuple(block[c] for block in psi)) for c in range(3)]
+    assert torch.equal(distance.by_class(mu, psi), torch.stack([distance.value(*pair) for pair in each]))
+    for c, pair in enumerate(each):
+        for found, wanted in zip(distance.cotangent(mu, psi), distance.cotangent(*pair), strict=True):
+            assert torch.equal(found[c], wanted)
+
+
+def test_a_distance_of_its_own_is_not_taken_for_that_of_the_class_it_derives_from() -> None:
+    class Doubled(FeatureMatching):
+        def distance(self, mu: Vectors, psi: Vectors) -> Tensor:
+            return 2.0 * super().distance(mu, psi)
+
+    mu, psi = ((torch.tensor([[1.0, 2.0], [3.0, 4.0]]),), (torch.zeros(2, 2),))
+    assert Doubled().distances_by_class(mu, psi).tolist() == [10.0, 50.0]
+    assert FeatureMatching().distances_by_class(mu, psi).tolist() == [5.0, 25.0]

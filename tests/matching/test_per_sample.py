@@ -192,6 +192,18 @@ def test_both_formulations_of_a_convolution_agree(geometry: dict[str, int]) -> N
     torch.testing.assert_close(layer.outer_by_windows(node, gradient), layer.outer_by_groups(node, gradient), rtol=1e-4, atol=1e-4)
 
 
+@pytest.mark.parametrize("geometry", [{"padding": 1}, {"stride": (3, 2)}, {"groups": 3, "dilation": 2}])
+def test_sums_of_classes_by_slices_are_those_of_their_samples(geometry: dict[str, int]) -> None:
+    module = conv(6, 3, **geometry).double()
+    stream = generator(24, "slices")
+    node = torch.randn(6, 3, SIDE, SIDE, generator=stream, dtype=torch.float64)
+    gradient = torch.randn(module(node).shape, generator=stream, dtype=torch.float64)
+    layer = ConvolutionLayer(module)
+    wanted = layer.outer_by_windows(node, gradient).unflatten(0, (2, 3)).sum(dim=1)
+    torch.testing.assert_close(layer.summed_by_slices(node, gradient, 2), wanted)
+    torch.testing.assert_close(layer.summed(node, gradient, 2)[0], wanted)
+
+
 def test_an_overwritten_input_is_an_error_not_a_wrong_number() -> None:
     network = Classifier(Overwriting()).requires_grad_(False)  # frozen, the convolution itself does not notice
     images, labels = batch()

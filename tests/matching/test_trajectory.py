@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 
 import pytest
 import torch
@@ -15,6 +16,7 @@ from bilp.errors import ConfigError
 from bilp.images import augment
 from bilp.matching import matching_for
 from bilp.matching.trajectory import TrainingStep, Trajectory, TrajectoryGradient, constant_memory_gradient, unrolled_gradient
+from bilp.matching.trajectory_by_steps import exact_gradient
 from bilp.nets import Network, build, initialize
 from bilp.seeds import generator
 
@@ -132,22 +134,48 @@ class _Held:
         _Held.alive -= self.tensor.numel() * self.tensor.element_size()
 
 
-def peak_bytes(gradient: Gradient, steps: int) -> int:
-    net, (stored, labels) = network("convnet"), images(2)
-    given = (net, trajectory(net), stored, labels, torch.tensor(0.2, dtype=torch.float64), training(6, steps, 6))
-    gradient(*given)
+def bytes_held(work: Callable[[], object]) -> int:
+    """At most at a time, by graphs."""
     _Held.alive = _Held.peak = 0
     with torch.autograd.graph.saved_tensors_hooks(_Held, lambda held: held.tensor):
-        gradient(*given)
+        work()
     assert _Held.peak > 0
     return _Held.peak
 
 
-def test_teslas_graphs_do_not_grow_with_the_number_of_steps() -> None:
+def peak_bytes(gradient: Gradient, steps: int) -> int:
+    net, (stored, labels) = network("convnet"), images(2)
+    given = (net, trajectory(net), stored, labels, torch.tensor(0.2, dtype=torch.float64), training(6, steps, 6))
+    gradient(*given)
+    return bytes_held(lambda: gradient(*given))
+
+
+@pytest.mark.parametrize("gradient", [constant_memory_gradient, partial(exact_gradient, graph_bytes=0)], ids=["tesla", "mtt by steps"])
+def test_graphs_do_not_grow_with_the_number_of_steps(gradient: Gradient) -> None:
     few, many = training(6, 2, 6), training(6, 10, 6)
     assert len(many) == 5 * len(few)
-    assert peak_bytes(constant_memory_gradient, 10) <= 1.2 * peak_bytes(constant_memory_gradient, 2)
+    assert peak_bytes(gradient, 10) <= 1.2 * peak_bytes(gradient, 2)
     assert peak_bytes(unrolled_gradient, 10) > 4 * peak_bytes(unrolled_gradient, 2)
+
+
+OTHERS = ({"norm": "batch"}, {"norm": "group", "pooling": "max", "activation": "swish"}, {"name": "lenet"}, {"name": "mlp"})
+
+
+@pytest.mark.parametrize("graphs", [2.5, *(pytest.param(count, marks=pytest.mark.slow) for count in (0.0, 100.0))])
+@pytest.mark.parametrize("settings", [{}, *(pytest.param(other, marks=pytest.mark.slow) for other in OTHERS)], ids=str)
+def test_backwards_by_steps_gives_the_bits_of_one_graph(settings: dict[str, object], graphs: float) -> None:
+    """Images with which another order of the sums over parameters gives other bits."""
+    config = NetworkConfig.model_validate({"width": 4, "depth": 2} | settings)
+    net = build(config, (1, 16, 16), CLASSES)
+    initialize(net, generator(61, config.name))
+    stored = torch.randn(6, 1, 16, 16, generator=generator(2, "larger"))
+    given = (net, trajectory(net), stored, torch.arange(CLASSES).repeat(2), torch.tensor(0.1), training(6, 5, 4))
+    of_one = bytes_held(lambda: unrolled_gradient(*given[:-1], given[-1][:1]))
+    expected, found = unrolled_gradient(*given), exact_gradient(*given, graph_bytes=int(graphs * of_one))
+    assert torch.equal(found.loss, expected.loss)
+    assert torch.equal(found.images, expected.images)
+    assert torch.equal(found.step_size, expected.step_size)
+    assert found.images.abs().max() > 0
 
 
 @BOTH

@@ -127,8 +127,9 @@ def test_many_classes_keep_the_most_probable_and_the_label(large: bool, monkeypa
     with prediction_record.prediction_record(2, labels, 13) as record:
         assert isinstance(record, PredictionRecord)
         for epoch in range(2):
-            record.add(epoch, slice(0, 3), logits[epoch, :3])
-            record.add(epoch, slice(3, 5), logits[epoch, 3:])
+            record.add(logits[epoch, :3])
+            record.add(logits[epoch, 3:])
+            record.end(epoch)
         found = record.finish()
     means = logits.softmax(2).mean(0)
     np.testing.assert_allclose(found.own, means[torch.arange(5), labels], rtol=1e-5)

@@ -147,7 +147,7 @@ MTT = Method(
     matching="bilp.matching:trajectories",
     loop="bilp.distill.loops.mtt:distill",
     carried="bilp.distill.loops.mtt:require_step_size",
-    parts={"gradient": "bilp.matching.trajectory:unrolled_gradient"},
+    parts={"gradient": "bilp.matching.trajectory_forms:exact"},
 )
 
 TESLA = replace(
@@ -158,7 +158,7 @@ TESLA = replace(
     venue="ICML 2023, arXiv 2211.10586",
     paper_title="Scaling Up Dataset Distillation to ImageNet-1K with Constant Memory",
     values=partial(_values, table=TESLA_ROWS, iterations=10000),
-    parts={"gradient": "bilp.matching.trajectory:constant_memory_gradient"},
+    parts={"gradient": "bilp.matching.trajectory_forms:in_constant_memory"},
 )
 
 METHODS = (MTT, TESLA)

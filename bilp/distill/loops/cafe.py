@@ -13,16 +13,16 @@ from __future__ import annotations
 import statistics
 from collections import deque
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 from bilp.distill.loops.iterations import Iterations, SharedStep, Step
+from bilp.distill.loops.whole_alignment import whole_gradient
 from bilp.distill.step.batch import Batch
 from bilp.distill.step.iteration_record import Record
 from bilp.distill.step.real import PASS_IMAGES, draw_batches
-from bilp.distill.step.schedule import train_network
 from bilp.distill.step.setting import Setting
 from bilp.distill.step.state import DistillState
 from bilp.images import augment
@@ -104,10 +104,10 @@ def spread(recent: deque[float]) -> float:
 
 def _train_until_moved(setting: Setting, state: DistillState, iteration: int, step: int) -> None:
     """Epochs on the synthetic set until the accuracy varied enough, `most_epochs` of them at most."""
-    settings, one_epoch = setting.config.alignment, replace(setting.schedule, inner_epochs=1)
+    settings = setting.config.alignment
     recent: deque[float] = deque(maxlen=settings.watched)
     for epoch in range(settings.most_epochs):
-        train_network(setting.network, state.images, state.labels, one_epoch, setting.config.seed, iteration, step, epoch)
+        setting.train_epoch(state.images, state.labels, iteration, step, epoch)
         recent.append(accuracy(setting, iteration, step, epoch))
         if spread(recent) > settings.moved:
             return
@@ -119,20 +119,23 @@ def accuracy(setting: Setting, *path: int) -> float:
     setting.network.eval()
     pool, count = setting.pool, setting.config.alignment.measured_per_class
     ids = torch.cat([pool.draw(c, count, generator(setting.config.seed, "measure", *path, c)) for c in range(pool.classes)])
-    right = 0
-    for part in ids.split(PASS_IMAGES):
-        guesses = setting.network(pool.images(part, setting.device)).argmax(dim=1)
-        right += int((guesses.cpu() == pool.dataset.train.labels[part]).sum())
+    labels = pool.dataset.train.labels[ids].to(setting.device)
+    right = torch.zeros((), dtype=torch.int64, device=setting.device)
+    for part, wanted in zip(ids.split(PASS_IMAGES), labels.split(PASS_IMAGES), strict=True):
+        right += (setting.network(pool.images(part, setting.device)).argmax(dim=1) == wanted).sum()
     setting.network.train()
-    return right / len(ids)
+    return int(right) / len(ids)
 
 
 def image_gradient(setting: Setting, images: Tensor, labels: Tensor, batches: list[Batch]) -> tuple[Tensor, Tensor]:
     """Gradient `[M, C, H, W]` of the sum over classes of their losses with respect to the synthetic images, and the losses `[classes]`.
 
     The discrimination couples the classes, but only through the synthetic centers: with its gradient with respect to those known, the
-    classes are differentiated one after the other, so memory holds one class's graph and the mean maps of all.
+    classes are differentiated one after the other, so memory holds one class's graph and the mean maps of all. That is how a CPU does
+    it; other devices take the classes together.
     """
+    if images.device.type != "cpu":
+        return whole_gradient(setting, _matching(setting), images, batches)
     matching, weight = _matching(setting), setting.config.alignment.discrimination
     real = _real_side(setting, images, labels, batches)
     gradient, losses = torch.zeros_like(images), []

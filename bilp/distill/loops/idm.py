@@ -40,12 +40,17 @@ class PoolIterations(ClassIterations):
         setting, pool = self.setting, self._pool
         pool.renew(number)
         which = _ready_network(setting, pool, "pool_choice", number)
-        weight = setting.config.idm.classification * pool.accuracy(which)
+        weight = (setting.config.idm.classification * pool.accuracy(which)).to(self.leaf.images.dtype)
 
-        def classification(entering: Tensor, labels: Tensor) -> Tensor:
-            return weight * functional.cross_entropy(setting.network(entering), labels)
+        def classification(entering: Tensor, labels: Tensor, classes: int) -> Tensor:
+            logits = setting.network(entering)
+            if classes == 1:
+                return weight * functional.cross_entropy(logits, labels).unsqueeze(0)
+            each = functional.cross_entropy(logits, labels, reduction="none")
+            return weight * each.view(classes, -1).mean(dim=1)
 
-        yield self.class_steps(number, 0, self.targets(number, 0, by_class=True), classification if weight > 0 else None)
+        judged = setting.config.idm.classification > 0 and pool.trained(which)
+        yield self.class_steps(number, 0, self.targets(number, 0, by_class=True), classification if judged else None)
         _train(setting, pool, number)
 
 

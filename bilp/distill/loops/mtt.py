@@ -12,12 +12,14 @@ from bilp.artifacts.tensors import Form, require_tensors
 from bilp.config import METHODS, DistillConfig
 from bilp.data.pool import RealPool
 from bilp.distill.loops.iterations import Iterations, SharedStep, Step
+from bilp.distill.step.divergence import PIXEL_LIMIT
 from bilp.distill.step.iteration_record import Record
 from bilp.distill.step.setting import Setting
 from bilp.errors import ConfigError, DamagedArtifact, Diverged
 from bilp.experts.buffer import ExpertBuffer
 from bilp.images import augment
-from bilp.matching.trajectory import TrainingStep, Trajectory
+from bilp.matching.trajectory import Gradient, TrainingStep, Trajectory, TrajectoryGradient
+from bilp.progress import Progress, silent
 from bilp.registry import resolve
 from bilp.seeds import generator
 
@@ -40,25 +42,46 @@ class TrajectoryIterations(Iterations):
             step_size = torch.tensor(setting.config.trajectory.step_size, dtype=torch.float64, device=setting.device)
             state.method = {STEP_SIZE: step_size, STEP_MOMENTUM: torch.zeros_like(step_size)}
         setting.network.train()
+        make_gradient = resolve(METHODS[setting.config.method].parts["gradient"])
+        self._gradient: Gradient = make_gradient(setting.network, setting.device)
+        self._drawn: dict[int, tuple[Trajectory, list[TrainingStep]]] = {}
+        self._stop = state.iteration
+
+    def advance(self, stop: int, progress: Progress = silent) -> list[Record]:
+        """See Iterations; nothing is drawn for iterations beyond the last."""
+        self._stop = stop
+        return super().advance(stop, progress)
 
     def iteration(self, number: int) -> Iterator[Step]:
         """One comparison with an expert; its one step is of the images and of the step size."""
         setting, state, settings = self.setting, self.state, self.setting.config.trajectory
-        find_gradient = resolve(METHODS[setting.config.method].parts["gradient"])
         step_size = state.method[STEP_SIZE]
-        trajectory = draw_trajectory(setting, self._experts, number)
-        steps = draw_steps(setting, len(state.images), number)
-        found = find_gradient(setting.network, trajectory, state.images, state.labels, step_size.float(), steps)
+        trajectory, steps = self._drawn.pop(number) if number in self._drawn else self._draw(number)
+        found = self._gradient(trajectory, state.images, state.labels, step_size.float(), steps)
         self._shared.take(found.images)
         velocity = settings.step_momentum * state.method[STEP_MOMENTUM] + found.step_size
         step_size = step_size - settings.step_rate * velocity
         state.method = {STEP_SIZE: step_size, STEP_MOMENTUM: velocity}
-        yield Step([self.guard.check_joint_step(number, found.loss, found.images, state.images)], 0, 0.0, shared=True)
-        _check_step_size(number, float(step_size), settings.step_rate)
+        if setting.device.type != "cpu" and number + 1 < self._stop:  # the device is busy until it is asked for the loss
+            self._drawn[number + 1] = self._draw(number + 1)
+        yield Step([self._checked_loss(number, found)], 0, 0.0, shared=True)
+        _check_step_size(number, self._step_size, settings.step_rate)
 
     def note(self, record: Record, steps: Sequence[Step]) -> str:
         """The learned step size tells whether the experts can be followed."""
-        return f"{super().note(record, steps)}, step size {float(self.state.method[STEP_SIZE]):.3g}"
+        return f"{super().note(record, steps)}, step size {self._step_size:.3g}"
+
+    def _draw(self, number: int) -> tuple[Trajectory, list[TrainingStep]]:
+        return draw_trajectory(self.setting, self._experts, number), draw_steps(self.setting, len(self.state.images), number)
+
+    def _checked_loss(self, number: int, found: TrajectoryGradient) -> float:
+        """The loss as a number, after the guard's rules; one transfer from the device serves them, the loss and the step size."""
+        peaks = (found.images.abs().amax(), self.state.images.detach().abs().amax())
+        told = torch.stack([value.double() for value in (found.loss, *peaks, self.state.method[STEP_SIZE])])
+        loss, steepest, brightest, self._step_size = told.tolist()
+        if not (math.isfinite(loss) and math.isfinite(steepest) and brightest <= PIXEL_LIMIT):
+            self.guard.check_joint_step(number, found.loss, found.images, self.state.images)  # which raises, and knows the class
+        return float(loss)
 
 
 def require_step_size(tensors: Mapping[str, Tensor], config: DistillConfig, pool: RealPool, where: str) -> None:

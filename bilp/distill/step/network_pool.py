@@ -4,6 +4,8 @@ In `state.method`: `networks` `[n, P]` float32, one row of P values per network,
 momentum of its SGD, Q parameters; `right` and `seen` int64 `[n]`, images classified correctly and met in its training (since
 the last multiple of `accuracy_window` iterations, if that is given); `born`, how many networks there ever were. That is up to
 8 P bytes per network in every checkpoint: 2.6 MB for the ConvNet of CIFAR-10, so 256 MB for a full pool of 100.
+
+What is known without the device, `seen` and `born`, lies on the CPU, so that no iteration waits for it; the rest where networks are.
 """
 
 from __future__ import annotations
@@ -21,6 +23,9 @@ from bilp.errors import DamagedArtifact
 from bilp.nets import Network, build, initialize
 from bilp.seeds import generator
 
+# What lies on the CPU.
+COUNTED = ("seen", "born")
+
 
 class NetworkPool:
     """The pool in `tensors`, which it changes; `network` is the one module that its rows are loaded into."""
@@ -28,15 +33,16 @@ class NetworkPool:
     def __init__(self, config: DistillConfig, network: Network, tensors: dict[str, Tensor]) -> None:
         """An empty `tensors` is filled with the networks of the beginning."""
         self._config, self._network, self._tensors = config, network, tensors
-        self._device = next(network.parameters()).device
+        tensors.update({name: tensors[name].cpu() for name in COUNTED if name in tensors})
         if not tensors:
+            device = next(network.parameters()).device
             values = sum(tensor.numel() for tensor in _values(network))
-            tensors["networks"] = torch.empty(0, values, device=self._device)
+            tensors["networks"] = torch.empty(0, values, device=device)
             parameters = sum(tensor.numel() for tensor in network.parameters())
-            tensors["momenta"] = torch.empty(0, parameters, device=self._device)
-            tensors["right"] = torch.empty(0, dtype=torch.int64, device=self._device)
-            tensors["seen"] = torch.empty(0, dtype=torch.int64, device=self._device)
-            tensors["born"] = torch.zeros((), dtype=torch.int64, device=self._device)
+            tensors["momenta"] = torch.empty(0, parameters, device=device)
+            tensors["right"] = torch.empty(0, dtype=torch.int64, device=device)
+            tensors["seen"] = torch.empty(0, dtype=torch.int64)
+            tensors["born"] = torch.zeros((), dtype=torch.int64)
             for _ in range(config.idm.networks):
                 self._add()
 
@@ -57,8 +63,7 @@ class NetworkPool:
         """Row `which` becomes the network."""
         values = _values(self._network)
         with torch.no_grad():
-            for tensor, part in zip(values, _parts(self._tensors["networks"][which], values), strict=True):
-                tensor.copy_(part)
+            torch._foreach_copy_(values, _parts(self._tensors["networks"][which], values))
 
     def optimizer(self, which: int) -> torch.optim.SGD:
         """The optimizer of network `which`, which `load` has made the network, with the momentum that it had when it was stored."""
@@ -66,12 +71,14 @@ class NetworkPool:
         result = sgd(self._network, config.network_learning_rate, config.idm.network_momentum, config.idm.network_weight_decay)
         if config.idm.network_momentum:
             parameters = list(self._network.parameters())
-            for parameter, part in zip(parameters, _parts(self._tensors["momenta"][which], parameters), strict=True):
+            momenta = [torch.empty_like(parameter) for parameter in parameters]
+            torch._foreach_copy_(momenta, _parts(self._tensors["momenta"][which], parameters))
+            for parameter, momentum in zip(parameters, momenta, strict=True):
                 # Zeros of a network that never was trained act as no momentum does.
-                result.state[parameter]["momentum_buffer"] = torch.empty_like(parameter).copy_(part)
+                result.state[parameter]["momentum_buffer"] = momentum
         return result
 
-    def store(self, which: int, optimizer: torch.optim.SGD, right: int, seen: int) -> None:
+    def store(self, which: int, optimizer: torch.optim.SGD, right: Tensor | int, seen: int) -> None:
         """The network, trained by `optimizer` on `seen` more images of which it classified `right` correctly, becomes row `which`."""
         self._tensors["networks"][which] = _flat(_values(self._network))
         if self._config.idm.network_momentum:
@@ -80,10 +87,13 @@ class NetworkPool:
         self._tensors["right"][which] += right
         self._tensors["seen"][which] += seen
 
-    def accuracy(self, which: int) -> float:
-        """Share of images that a network classified correctly in its training so far (see `renew`), in percent; 0 if it had none."""
-        seen = int(self._tensors["seen"][which])
-        return 100.0 * int(self._tensors["right"][which]) / seen if seen else 0.0
+    def trained(self, which: int) -> bool:
+        """Whether a network has been trained so far (see `renew`)."""
+        return bool(self._tensors["seen"][which])
+
+    def accuracy(self, which: int) -> Tensor:
+        """Share of images that a network classified correctly in its training so far, in percent, float64 `[]`; 0 if it had none."""
+        return 100.0 * self._tensors["right"][which].double() / max(1, int(self._tensors["seen"][which]))
 
     def _add(self) -> None:
         tensors, keep = self._tensors, -self._config.idm.most_networks

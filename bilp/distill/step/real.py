@@ -14,6 +14,8 @@ from bilp.distill.step.batch import Batch, Target
 from bilp.distill.step.divergence import Guard
 from bilp.distill.step.sample_scores import Scored, score_batches
 from bilp.distill.step.setting import Setting
+from bilp.distill.step.synthetic import grouped
+from bilp.distill.step.whole_batches import batches_per_pass, whole_means
 from bilp.images import augment
 from bilp.matching import Vectors
 from bilp.matching.base import shares_of
@@ -71,7 +73,11 @@ def _drawn_at(setting: Setting, iteration: int, outer: int) -> tuple[int, int]:
 
 
 def targets(setting: Setting, batches: Sequence[Batch]) -> Iterator[Target]:
-    """The mean vector of every batch; classes share forward passes where features are compared."""
+    """The mean vector of every batch; classes share passes, on a CPU only where features are compared."""
+    if setting.device.type != "cpu":
+        for together in grouped(batches, batches_per_pass(setting, max((len(batch.ids) for batch in batches), default=1))):
+            yield from (Target(batch, mean) for batch, mean in zip(together, whole_means(setting, together), strict=True))
+        return
     if setting.schedule.features:
         yield from (Target(batch, mean) for batch, mean in zip(batches, shared_means(setting, batches, PASS_IMAGES), strict=True))
         return
@@ -81,7 +87,7 @@ def targets(setting: Setting, batches: Sequence[Batch]) -> Iterator[Target]:
         if batch.weights is None:
             yield Target(batch, setting.matching.real_mean(setting.network, images, labels))
         else:
-            yield Target(batch, setting.matching.weighted_mean(setting.network, images, labels, batch.weights.to(setting.device)))
+            yield Target(batch, setting.matching.weighted_mean(setting.network, images, labels, batch.weights))
 
 
 def decided_targets(
@@ -113,10 +119,10 @@ def decided_targets(
         kept = pruner.decide(batch.ids, scored.values, batch.class_index, iteration + interval)
         weights = pruner.weights(batch.ids)
         if weights is not None:
-            yield Target(replace(batch, weights=weights), scored.weighted_mean(weights.to(setting.device)))
+            yield Target(replace(batch, weights=weights), scored.weighted_mean(weights))
             continue
         share = 1.0 - int(kept.sum()) / len(kept)
-        yield Target(replace(batch, ids=batch.ids[kept], withheld=share), scored.mean_of(kept.to(setting.device)))
+        yield Target(replace(batch, ids=batch.ids[kept], withheld=share), scored.mean_of(kept))
 
 
 def shared_means(setting: Setting, batches: Sequence[Batch], limit: int) -> list[Vectors]:

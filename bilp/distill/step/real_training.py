@@ -4,18 +4,55 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
+from torch.nn import functional
 from torch.nn.modules.batchnorm import _BatchNorm
 
+from bilp.capture import to_device
 from bilp.config.augmentations import AUGMENTATIONS
 from bilp.data.pool import RealPool
 from bilp.images import augment
-from bilp.images.cutmix import draw_mix, mix_images, mixed_loss
+from bilp.images.cutmix import Mix, draw_mix, mix_images, mixed_loss
 from bilp.nets import Network
 from bilp.seeds import generator
+from bilp.training.replayed import Replayed
+
+
+class RealStep:
+    """One step of an optimizer on a mini-batch, mixed by CutMix or not; a GPU replays it as a graph."""
+
+    def __init__(self, network: Network, optimizer: torch.optim.Optimizer, device: torch.device) -> None:
+        """`optimizer` is of the network's parameters, which lie on `device`."""
+        self._network, self._optimizer, self._device = network, optimizer, device
+        self._replayed = Replayed(self._trained, device)
+
+    def __call__(self, images: Tensor, labels: Tensor, mix: Mix | None) -> Tensor:
+        """How many of the images `[B, C, H, W]`, which are mixed already, were taken for their own class of labels `[B]`, int64 `[]`."""
+        if self._device.type != "cuda":
+            logits = self._network(images)
+            return self._taken(logits, labels, mixed_loss(logits, labels, mix))
+        if mix is None:
+            (right,) = self._replayed(images, labels, None, None)
+        else:
+            (right,) = self._replayed(images, labels, *to_device([torch.tensor(mix.share), mix.partner], self._device))
+        return right
+
+    def _trained(self, images: Tensor, labels: Tensor, share: Tensor | None, partner: Tensor | None) -> tuple[Tensor]:
+        """The same, with what `mixed_loss` takes from the host in tensors."""
+        logits = self._network(images)
+        loss = functional.cross_entropy(logits, labels)
+        if share is not None and partner is not None:
+            loss = share * loss + (1.0 - share) * functional.cross_entropy(logits, labels[partner])
+        return (self._taken(logits, labels, loss),)
+
+    def _taken(self, logits: Tensor, labels: Tensor, loss: Tensor) -> Tensor:
+        self._optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        self._optimizer.step()
+        return (logits.detach().argmax(dim=1) == labels).sum()
 
 
 @dataclass(frozen=True)
@@ -30,27 +67,30 @@ class RealTraining:
     """Share of mini-batches that are mixed."""
     seed: int
     device: torch.device
+    _steps: dict[int, RealStep] = field(default_factory=dict, init=False, repr=False, compare=False)
+    """By the identity of their optimizers, which they keep."""
 
-    def run(self, network: Network, optimizer: torch.optim.SGD, batches: Iterator[Tensor], *path: str | int) -> tuple[int, int]:
-        """One step on every mini-batch of sample_ids; images right and images seen. Chance comes from the stream under `path`."""
+    def run(self, network: Network, optimizer: torch.optim.SGD, batches: Iterator[Tensor], *path: str | int) -> tuple[Tensor, int]:
+        """One step on every mini-batch of sample_ids; images right, int64 on the device, and images seen.
+
+        Chance comes from the stream under `path`.
+        """
         network.train()
         stream = generator(self.seed, "real_augment", *path)
         side = (self.pool.dataset.shape[1], self.pool.dataset.shape[2])
         has_batch_norm = any(isinstance(module, _BatchNorm) for module in network.modules())
+        step = self._step(network, optimizer)
         right, seen = torch.zeros((), dtype=torch.int64, device=self.device), 0
         for ids in batches:
             if has_batch_norm and len(ids) == 1:
                 continue  # batch norm has no statistics of a single sample
             images = augment.apply(self.pool.images(ids, self.device), augment.draw_combined(self.augment, side, stream, len(ids)))
-            labels, mix = self.pool.dataset.train.labels[ids].to(self.device), draw_mix(self.cutmix, side, len(ids), stream)
-            logits = network(mix_images(images, mix))
-            optimizer.zero_grad(set_to_none=True)
-            mixed_loss(logits, labels, mix).backward()
-            optimizer.step()
-            right += (logits.detach().argmax(dim=1) == labels).sum()
+            labels = self.pool.dataset.train.labels[ids].to(self.device, non_blocking=True)
+            mix = draw_mix(self.cutmix, side, len(ids), stream)
+            right += step(mix_images(images, mix), labels, mix)
             seen += len(ids)
         optimizer.zero_grad(set_to_none=True)
-        return int(right), seen
+        return right, seen
 
     def epoch(self, *path: str | int) -> Iterator[Tensor]:
         """Mini-batches of sample_ids of one pass over the pool in random order."""
@@ -74,6 +114,12 @@ class RealTraining:
             seen += len(ids)
             if most is not None and seen >= most:
                 return
+
+    def _step(self, network: Network, optimizer: torch.optim.SGD) -> RealStep:
+        """The step of a network, which serves all its passes."""
+        if id(optimizer) not in self._steps:
+            self._steps[id(optimizer)] = RealStep(network, optimizer, self.device)
+        return self._steps[id(optimizer)]
 
     def _order(self, *path: str | int) -> Tensor:
         ids = torch.cat(self.pool.by_class)

@@ -15,6 +15,8 @@ import torch
 from torch import Tensor
 
 from bilp.causal import ClassBatch, EffectSettings, measure_classes, signed_effects
+from bilp.causal.effect_settings import BYTE_BUDGET
+from bilp.config.arithmetics import FLOAT32
 from bilp.config.reselect import RESELECT_SCORES
 from bilp.data.pool import even_chunks
 from bilp.distill.step.batch import Batch
@@ -35,7 +37,7 @@ class Scored:
     values: Tensor
     """float32 `[n]` on the CPU."""
     mean_of: Callable[[Tensor], Vectors]
-    """Mean vector of the samples where a bool `[n]` is true; only as long as the network stays as it is."""
+    """Mean vector of the samples where a bool `[n]` on the CPU is true; only as long as the network stays as it is."""
     weighted_mean: Callable[[Tensor], Vectors]
     """The same with a weight for every sample, float `[n]`."""
 
@@ -61,13 +63,14 @@ def score_batches(setting: Setting, synthetic: Tensor, batches: Iterable[Batch])
         (_class_batch(setting, synthetic, batch) for batch in batches),
         EffectSettings(
             setting.reselect.estimator,
+            BYTE_BUDGET.on(setting.device),
             directions=setting.reselect.directions,
             seed=setting.config.seed,
             precision=setting.reselect.precision,
         ),
     )
     for batch in named:
-        with arithmetic("float32", setting.device):  # effects are differences that rounding would drown
+        with arithmetic(FLOAT32, setting.device):  # effects are differences that rounding would drown
             measured = next(found)
         yield Scored(batch.class_index, measured.norms.cpu(), measured.mean_of, measured.weighted_mean)
 
@@ -112,13 +115,13 @@ def _signed(setting: Setting, synthetic: Tensor, batches: Iterable[Batch]) -> It
     for batch in batches:
         if directions is None:
             directions = held_out_directions(setting, synthetic, half_of, *batch.path)
-        with arithmetic("float32", setting.device):
+        with arithmetic(FLOAT32, setting.device):
             found = signed_effects(
                 setting.matching,
                 setting.network,
                 _class_batch(setting, synthetic, batch),
                 directions[:, setting.rows(batch.class_index)],
-                EffectSettings(seed=setting.config.seed),
+                EffectSettings(byte_budget=BYTE_BUDGET.on(setting.device), seed=setting.config.seed),
             )
         own = half_of[batch.ids].unsqueeze(0)
         yield Scored(batch.class_index, found.along.cpu().gather(0, own).squeeze(0), found.mean_of, found.weighted_mean)
@@ -134,12 +137,12 @@ def means_of(setting: Setting, batch: Batch, images: Tensor, values: Tensor) -> 
     """Scores of a batch whose means take passes of their own over its images `[n, C, H, W]`."""
 
     def mean_of(kept: Tensor) -> Vectors:
-        chosen = images[kept.to(images.device)]
+        chosen = images[kept.nonzero().squeeze(1).to(images.device)]
         return setting.matching.real_mean(setting.network, chosen, setting.class_labels(batch.class_index, len(chosen)))
 
     def weighted_mean(weights: Tensor) -> Vectors:
         labels = setting.class_labels(batch.class_index, len(images))
-        return setting.matching.weighted_mean(setting.network, images, labels, weights.to(images.device))
+        return setting.matching.weighted_mean(setting.network, images, labels, weights)
 
     return Scored(batch.class_index, values, mean_of, weighted_mean)
 

@@ -10,15 +10,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-import torch
-from torch import Tensor
-from torch.nn import functional
-
 from bilp.config import METHODS, AugmentFamily, DistillConfig
-from bilp.images import augment
-from bilp.nets import Network
 from bilp.registry import resolve
-from bilp.seeds import generator
 
 
 @dataclass(frozen=True)
@@ -66,29 +59,3 @@ def at_least(config: DistillConfig) -> Schedule:
     least = config.alignment
     steps, epochs = min(least.watched, least.most_steps), min(least.watched, least.most_epochs)
     return replace(trained_under_augmentation(config), outer_loops=steps, inner_epochs=epochs)
-
-
-def train_network(network: Network, images: Tensor, labels: Tensor, schedule: Schedule, seed: int, *path: str | int) -> None:
-    """Train `network` in place for `inner_epochs` on the synthetic set, by cross-entropy.
-
-    Args:
-        network: what is trained.
-        images: stored images `[M, C, H, W]`; they are not changed.
-        labels: their classes `[M]`.
-        schedule: how long, and with what step size, mini-batch and augmentation.
-        seed: of the run.
-        path: names of the streams of order and augmentation.
-    """
-    network.train()
-    optimizer = torch.optim.SGD(network.parameters(), lr=schedule.learning_rate)
-    order, parameters = generator(seed, "order", *path), generator(seed, "train_augment", *path)
-    side = (images.shape[-2], images.shape[-1])
-    images = images.detach()
-    for _ in range(schedule.inner_epochs):
-        for rows in torch.randperm(len(images), generator=order).to(images.device).split(schedule.batch):
-            drawn = augment.draw(schedule.augment, side, parameters, count=len(rows))
-            loss = functional.cross_entropy(network(augment.apply(images[rows], drawn)), labels[rows])
-            optimizer.zero_grad(set_to_none=True)
-            loss.backward()
-            optimizer.step()
-    optimizer.zero_grad(set_to_none=True)

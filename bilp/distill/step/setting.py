@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
 
 import torch
 from torch import Tensor
 
 from bilp.config import METHODS, DistillConfig, ReselectConfig
 from bilp.data.pool import RealPool
+from bilp.distill.step.inner_training import InnerTraining
 from bilp.distill.step.pretrained import PretrainedNetworks
-from bilp.distill.step.schedule import Schedule, schedule_for, train_network
+from bilp.distill.step.schedule import Schedule, schedule_for
 from bilp.errors import ConfigError
 from bilp.experts.buffer import ExpertBuffer
 from bilp.images import augment
@@ -77,6 +80,7 @@ class Setting:
         if experts is not None:
             experts.require_network(network)
         place(network, config.gpu, device)
+        pool.keep_on(device)
         network.requires_grad_(not schedule.features)
         matching = matching_for(config.method, **{field: getattr(config, field) for field in METHODS[config.method].settings})
         classes = range(pool.classes) if classes is None else classes
@@ -110,7 +114,19 @@ class Setting:
 
     def train_network(self, images: Tensor, labels: Tensor, *path: str | int) -> None:
         """`inner_epochs` of training on the synthetic set `[M, C, H, W]` with labels `[M]`, from the streams under `path`."""
-        train_network(self.network, images, labels, self.schedule, self.config.seed, *path)
+        self._inner_training.run(images, labels, self.config.seed, *path)
+
+    def train_epoch(self, images: Tensor, labels: Tensor, *path: str | int) -> None:
+        """The same for a single epoch."""
+        self._inner_epoch.run(images, labels, self.config.seed, *path)
+
+    @cached_property
+    def _inner_training(self) -> InnerTraining:
+        return InnerTraining(self.network, self.schedule, self.device)
+
+    @cached_property
+    def _inner_epoch(self) -> InnerTraining:
+        return InnerTraining(self.network, replace(self.schedule, inner_epochs=1), self.device)
 
     def freeze_statistics(self, *path: str | int) -> None:
         """Fix the statistics of batch norm on real images, so that samples are independent; nothing without batch norm."""
@@ -126,12 +142,29 @@ class Setting:
         draw = augment.draw_combined if METHODS[self.config.method].augmentation == "combined" else augment.draw
         return draw(self.config.augment, self.side, generator(self.config.seed, *path))
 
+    @property
+    def entering(self) -> int:
+        """Images of a class that enter the network in one image step."""
+        decoded = self.config.decode.count(self.config.ipc)
+        return min(decoded, self.config.decode.bound) if METHODS[self.config.method].bounds_decoded else decoded
+
     def choose_decoded(self, *path: str | int) -> Tensor | None:
         """Numbers, int64 `[n]`, of the decoded images of a class that one image step uses, from the stream called `path`; None for all."""
-        decoded, most = self.config.decode.count(self.config.ipc), self.config.decode.bound
-        if not METHODS[self.config.method].bounds_decoded or decoded <= most:
+        chosen = self._drawn_decoded(*path)
+        return None if chosen is None else chosen.to(self.device)
+
+    def choose_decoded_by_class(self, classes: Sequence[int], *path: str | int) -> Tensor | None:
+        """The same of several classes, whose decoded images follow one another, int64 `[classes * n]`; class c draws from `path` and c."""
+        decoded = self.config.decode.count(self.config.ipc)
+        drawn = [self._drawn_decoded(*path, c) for c in classes]
+        numbers = [own + place * decoded for place, own in enumerate(drawn) if own is not None]
+        return torch.cat(numbers).to(self.device) if numbers else None
+
+    def _drawn_decoded(self, *path: str | int) -> Tensor | None:
+        decoded = self.config.decode.count(self.config.ipc)
+        if self.entering == decoded:
             return None
-        return torch.randperm(decoded, generator=generator(self.config.seed, *path))[:most].to(self.device)
+        return torch.randperm(decoded, generator=generator(self.config.seed, *path))[: self.entering]
 
     def network_inputs(self, images: Tensor, params: AugParams | None, chosen: Tensor | None = None) -> Tensor:
         """Stored images of a class `[ipc, C, H, W]` as they enter the network, `[n, C, H, W]`: decoded, the `chosen` ones, augmented."""

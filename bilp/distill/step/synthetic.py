@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import islice
+from typing import TypeVar
 
 import torch
 from torch import Tensor
@@ -12,54 +13,95 @@ from bilp.distill.step.batch import Target
 from bilp.distill.step.setting import Setting
 from bilp.images import augment
 from bilp.images.augment import AugParams
+from bilp.images.multiformation import decode_classes, gray
+from bilp.nets.by_device import ByDevice
+
+Thing = TypeVar("Thing")
+Term = Callable[[Tensor, Tensor, int], Tensor]
+"""What is added to the distances of K classes: `[K]`, of the images `[K * n, C, H, W]` that enter the network, class by class, of
+their labels `[K * n]`, and K."""
 
 # What one pass over the synthetic images may hold: activations and their derivatives, and the means they are matched to.
-PASS_BYTES = 512 * 2**20
+PASS_BYTES = ByDevice(cpu=512 * 2**20, gpu=512 * 2**20, large=8 * 2**30)
 # Float32 values that a block of the ConvNet keeps per pixel and channel of its input, both passes of a gradient together.
 VALUES_PER_PIXEL = 8
 
 
 def classes_per_pass(setting: Setting) -> int:
-    """Classes that share a pass; depends on sizes alone, so that results do not depend on the machine's memory."""
+    """Classes that share a pass; depends on sizes and the kind of device alone, so that results do not depend on free memory."""
+    return max(1, PASS_BYTES.on(setting.device) // (setting.entering * image_bytes(setting) + mean_bytes(setting)))
+
+
+def image_bytes(setting: Setting) -> int:
+    """About what a pass over an image that enters the network holds."""
     height, width = setting.side
-    image = VALUES_PER_PIXEL * height * width * setting.config.network.width
-    mean = 2 * sum(parameter.numel() for parameter in setting.network.parameters())
-    return max(1, PASS_BYTES // (4 * (setting.config.ipc * image + mean)))
+    return 4 * VALUES_PER_PIXEL * height * width * setting.config.network.width
 
 
-def grouped(targets: Iterable[Target], size: int) -> Iterator[list[Target]]:
-    """Consecutive groups of `size`; a target is only computed when its group's turn comes."""
-    source = iter(targets)
+def mean_bytes(setting: Setting) -> int:
+    """About what the mean of a class takes, and the synthetic vector that is matched to it."""
+    return 4 * 2 * sum(parameter.numel() for parameter in setting.network.parameters())
+
+
+def grouped(things: Iterable[Thing], size: int) -> Iterator[list[Thing]]:
+    """Consecutive groups of `size`; a target, or whatever is grouped, is only computed when its group's turn comes."""
+    source = iter(things)
     while group := list(islice(source, size)):
         yield group
 
 
-def class_losses(setting: Setting, images: Tensor, labels: Tensor, targets: Sequence[Target]) -> tuple[Tensor, Tensor]:
+def class_losses(
+    setting: Setting, images: Tensor, labels: Tensor, targets: Sequence[Target], chosen: Tensor | None = None, term: Term | None = None
+) -> tuple[Tensor, Tensor]:
     """Loss of every class in `targets` `[K]`, and the gradient of their sum with respect to its images; detached.
 
-    `images` `[K * ipc, C, H, W]` are the stored synthetic images of these classes in their order, `labels` `[K * ipc]` theirs.
+    Args:
+        setting: what stays fixed.
+        images: the stored synthetic images of these classes in their order `[K * ipc, C, H, W]`.
+        labels: those of the images that enter the network, int64 `[K * n]`.
+        targets: what each class is matched to.
+        chosen: numbers of the decoded images that enter (`Setting.choose_decoded_by_class`); None for all.
+        term: what is added to the distances.
     """
     stored = images.detach().requires_grad_()
     with torch.enable_grad():
-        entering = augment_classes(stored, [target.batch.params for target in targets])
-    means = [target.mean for target in targets]
-    losses, gradient = setting.matching.distances_and_gradient(setting.network, entering.detach(), labels, means)
+        entering = _network_inputs(setting, stored, [target.batch.params for target in targets], chosen)
+    points = entering.detach()
+    losses, gradient = setting.matching.distances_and_gradient(setting.network, points, labels, [target.mean for target in targets])
+    if term is not None:
+        points.requires_grad_()
+        with torch.enable_grad():
+            added = term(points, labels, len(targets))
+        losses, gradient = losses + added.detach(), gradient + torch.autograd.grad(added.sum(), points)[0]
     if entering is not stored:
         (gradient,) = torch.autograd.grad(entering, stored, gradient, materialize_grads=True)
     return losses, gradient
 
 
+def _network_inputs(setting: Setting, images: Tensor, params: Sequence[AugParams | None], chosen: Tensor | None) -> Tensor:
+    """`Setting.network_inputs` of several classes `[K * ipc, C, H, W]` at once: `[K * n, C, H, W]`."""
+    dataset = setting.pool.dataset
+    decoded = decode_classes(images, setting.config.decode, gray(dataset.mean, dataset.std), len(params))
+    return augment_classes(decoded if chosen is None else decoded[chosen], params)
+
+
 def augment_classes(images: Tensor, params: Sequence[AugParams | None]) -> Tensor:
     """Apply to each class its own parameters `[1]`; `images` `[K * M, C, H, W]` hold M images of each of K classes.
 
-    Classes that drew the same family are augmented together.
+    Classes that drew the same family are augmented together. Where several were drawn, it is one family after the other.
     """
+    links = list(params)
+    while any(link is not None for link in links):
+        images, links = _augment_once(images, links), [None if link is None else link.then for link in links]
+    return images
+
+
+def _augment_once(images: Tensor, params: Sequence[AugParams | None]) -> Tensor:
+    """Apply to each class the first of its families."""
     each = len(images) // len(params)
     families: dict[str | None, list[int]] = {}
     for c, own in enumerate(params):
         families.setdefault(None if own is None else own.family, []).append(c)
-    if list(families) == [None]:
-        return images
     by_class = images.unflatten(0, (len(params), each))
     parts = []
     for family, members in families.items():

@@ -1,0 +1,219 @@
+"""Trajectory matching in few operations, for devices that are asked for every one: all parameters are one vector.
+
+The training on S is followed on vectors `[P]`, so that an update is one operation, and its derivative is taken backwards by
+hand (`bilp.matching.trajectory_by_steps` says how): in memory are the vectors of all steps, and as many graphs as fit.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.autograd.graph import saved_tensors_hooks
+from torch.func import functional_call
+from torch.nn import functional
+
+from bilp.capture import CapturedStep
+from bilp.matching.jacobian import Vectors
+from bilp.matching.trained_norm import with_cheap_norms
+from bilp.matching.trajectory import TrainingStep, Trajectory, TrajectoryGradient
+from bilp.matching.trajectory_batches import StepBatches
+from bilp.nets import Network
+
+GRAPH_BYTES = 32 * 2**30
+"""What the graphs of steps may hold together on a device; those of other steps are made twice, which costs a third more."""
+
+
+@dataclass(frozen=True)
+class FlatStep:
+    """One step of the training on S."""
+
+    weights: Tensor
+    """theta_i `[P]`, a leaf."""
+    batch: Tensor
+    """The images as they enter the network, `[b, C, H, W]`, a leaf."""
+    labels: Tensor
+    """int64 `[b]`."""
+    gradient: Tensor
+    """g_i `[P]`, with its graph if that was kept."""
+
+    def after(self, rate: Tensor) -> Tensor:
+        """theta_{i+1} = theta_i - beta g_i, detached."""
+        return torch.addcmul(self.weights.detach(), rate, self.gradient.detach(), value=-1)
+
+    def pulled(self, along: Tensor, by_weights: bool) -> tuple[Tensor, ...]:
+        """The derivatives of <along, g_i> by the images and, if they are asked for, by the weights. Frees the graph."""
+        asked = (self.batch, self.weights) if by_weights else (self.batch,)
+        return torch.autograd.grad(self.gradient, asked, along, materialize_grads=True)
+
+
+class FlatTraining:
+    """A network as a function of one vector of parameters, and derivatives of its loss on a mini-batch."""
+
+    def __init__(self, network: Network) -> None:
+        """`network` lends its architecture only."""
+        self._network = with_cheap_norms(network)
+        named = list(self._network.named_parameters())
+        self._names, self._shapes = [name for name, _ in named], [value.shape for _, value in named]
+
+    def step(self, weights: Tensor, batch: Tensor, labels: Tensor, keep: bool) -> FlatStep:
+        """A step from `weights` `[P]` by the mean cross-entropy.
+
+        Args:
+            weights: `[P]`.
+            batch: images `[b, C, H, W]`.
+            labels: int64 `[b]`.
+            keep: whether the step can be differentiated, and holds the graph for that.
+        """
+        leaf, points = weights.detach().requires_grad_(), batch.detach().requires_grad_(keep)
+        with torch.enable_grad():
+            (gradient,) = torch.autograd.grad(self._loss(leaf, points, labels), leaf, create_graph=keep)
+        return FlatStep(leaf, points, labels, gradient)
+
+    def again(self, step: FlatStep) -> FlatStep:
+        """The step with its graph."""
+        return step if step.gradient.requires_grad else self.step(step.weights, step.batch, step.labels, keep=True)
+
+    def _loss(self, weights: Tensor, batch: Tensor, labels: Tensor) -> Tensor:
+        parts = weights.split([shape.numel() for shape in self._shapes])
+        values = {name: part.view(shape) for name, part, shape in zip(self._names, parts, self._shapes, strict=True)}
+        return functional.cross_entropy(functional_call(self._network, values, (batch,)), labels)
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """What one comparison with an expert depends on, in tensors of shapes that stay."""
+
+    start: Tensor
+    """theta_0, `[P]`."""
+    target: Tensor
+    """theta*, `[P]`."""
+    rate: Tensor
+    """beta, a scalar."""
+    images: Tensor
+    """The mini-batches of all steps, as they enter the network, `[b_1 + ... + b_N, C, H, W]`."""
+    labels: Tensor
+    """int64 `[b_1 + ... + b_N]`."""
+
+    @property
+    def tensors(self) -> tuple[Tensor, ...]:
+        """All of them, in the order of the fields."""
+        return self.start, self.target, self.rate, self.images, self.labels
+
+    def batches(self, sizes: Sequence[int]) -> list[tuple[Tensor, Tensor]]:
+        """Images and labels of every step."""
+        return list(zip(self.images.split(list(sizes)), self.labels.split(list(sizes)), strict=True))
+
+    def take(self, other: Comparison) -> None:
+        """Become equal to another one, in place."""
+        for place, value in zip(self.tensors, other.tensors, strict=True):
+            place.copy_(value)
+
+
+Compared = tuple[Tensor, Tensor, Tensor]
+"""L, a scalar; dL/d(images of all mini-batches); dL/d(beta), a scalar."""
+Compare = Callable[[FlatTraining, Comparison, Sequence[int], int], Compared]
+"""From a comparison, the sizes b_1, ..., b_N of mini-batches and how many steps keep their graphs; nothing in it depends on values."""
+
+
+def compare_exactly(training: FlatTraining, given: Comparison, sizes: Sequence[int], kept: int) -> Compared:
+    """MTT: dL/dtheta_i backwards from dL/dtheta_N, in the memory of N vectors and of the last graphs."""
+    batches, weights, steps = given.batches(sizes), given.start, list[FlatStep]()
+    for number, (batch, labels) in enumerate(batches):
+        steps.append(training.step(weights, batch, labels, keep=number >= len(batches) - kept))
+        weights = steps[-1].after(given.rate)
+    apart, length = weights - given.target, (given.start - given.target).square().sum()
+    adjoint = apart * (2.0 / length)
+    slopes, found = [], []
+    while steps:
+        step = training.again(steps.pop())
+        by_images, by_weights = step.pulled(adjoint, by_weights=True)
+        slopes.append((adjoint * step.gradient.detach()).sum())
+        found.append(by_images)
+        adjoint = torch.addcmul(adjoint, given.rate, by_weights, value=-1)
+        del step
+    return apart.square().sum() / length, torch.cat(found[::-1]) * -given.rate, -torch.stack(slopes).sum()
+
+
+def compare_in_constant_memory(training: FlatTraining, given: Comparison, sizes: Sequence[int], kept: int) -> Compared:
+    """TESLA: the formulas of `bilp.matching.trajectory.constant_memory_gradient`; the last graphs are kept from the first pass."""
+    batches, weights, total = given.batches(sizes), given.start, torch.zeros_like(given.start)
+    last = deque[FlatStep]()
+    for number, (batch, labels) in enumerate(batches):
+        step = training.step(weights, batch, labels, keep=number >= len(batches) - kept)
+        weights, total = step.after(given.rate), total.add_(step.gradient.detach())
+        if step.gradient.requires_grad:
+            last.append(step)
+        del step
+    apart, length = torch.addcmul(given.start - given.target, given.rate, total, value=-1), (given.start - given.target).square().sum()
+    v = apart * (given.rate * (-2.0 / length))
+    weights, found = given.start, list[Tensor]()
+    for batch, labels in batches:
+        step = last.popleft() if len(found) >= len(batches) - kept else training.step(weights, batch, labels, keep=True)
+        found += step.pulled(v, by_weights=False)
+        weights = step.after(given.rate)
+        del step
+    return apart.square().sum() / length, torch.cat(found), (apart * total).sum() * (-2.0 / length)
+
+
+class FlatGradient:
+    """The gradient of one comparison after another: what they share is made once, and a CUDA device replays them as one graph."""
+
+    def __init__(self, network: Network, compare: Compare, graph_bytes: int = GRAPH_BYTES) -> None:
+        """`network` lends its architecture only; `compare` is that of MTT or of TESLA; `graph_bytes` is what graphs may hold."""
+        self._training, self._compare, self._graph_bytes = FlatTraining(network), compare, graph_bytes
+        self._sizes: list[int] = []
+
+    def __call__(
+        self, trajectory: Trajectory, images: Tensor, labels: Tensor, step_size: Tensor, steps: Sequence[TrainingStep]
+    ) -> TrajectoryGradient:
+        """As `bilp.matching.trajectory.unrolled_gradient` or `constant_memory_gradient`, up to rounding.
+
+        Args:
+            trajectory: theta_0 and theta*.
+            images: S `[M, C, H, W]`.
+            labels: int64 `[M]`.
+            step_size: Of the training on S, a scalar.
+            steps: The mini-batches of that training, in order; a graph is of their sizes.
+        """
+        batches = StepBatches(images, steps)
+        start, target = flat(trajectory.start), flat(trajectory.target)
+        given = Comparison(start, target, step_size.detach(), batches.entering(), batches.labels(labels))
+        if batches.sizes != self._sizes:
+            self._begin(given, batches.sizes)
+        self._given.take(given)
+        self._step()
+        loss, by_entering, by_rate = (value.clone() for value in self._found)
+        return TrajectoryGradient(loss, batches.pulled(by_entering), by_rate)
+
+    def _begin(self, like: Comparison, sizes: list[int]) -> None:
+        """Tensors that stay where they are, for comparisons of these sizes, and the step from one to the other."""
+        self._sizes, self._given = sizes, Comparison(*(torch.empty_like(value) for value in like.tensors))
+        self._kept = self._graph_bytes // self._bytes_of_a_graph(like, sizes)
+        self._found = (torch.empty_like(like.rate), torch.empty_like(like.images), torch.empty_like(like.rate))
+        self._step = CapturedStep(self._run, like.start.device)
+
+    def _run(self) -> None:
+        found = self._compare(self._training, self._given, self._sizes, self._kept)
+        for place, value in zip(self._found, found, strict=True):
+            place.copy_(value)
+
+    def _bytes_of_a_graph(self, like: Comparison, sizes: list[int]) -> int:
+        """At most what the graph of the first step, which is none of the smaller ones, keeps for its derivative."""
+        kept = []
+
+        def keep(value: Tensor) -> Tensor:
+            kept.append(value.numel() * value.element_size())
+            return value.detach()
+
+        with saved_tensors_hooks(keep, lambda value: value):
+            self._training.step(like.start, *like.batches(sizes)[0], keep=True)
+        return sum(kept)
+
+
+def flat(values: Vectors) -> Tensor:
+    """All values in one vector `[P]`."""
+    return torch.cat([value.detach().flatten() for value in values])
