@@ -14,7 +14,7 @@ from bilp.data import Dataset
 from bilp.data.pool import RealPool
 from bilp.distill.step.setting import Setting
 from bilp.experts.buffer import ExpertBuffer
-from bilp.experts.resident import moved
+from bilp.experts.resident_experts import moved
 from bilp.nets import Network, build, initialize
 from bilp.seeds import generator
 

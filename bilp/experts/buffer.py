@@ -12,7 +12,7 @@ from bilp.artifacts.facts import BufferFacts
 from bilp.config import METHODS, DistillConfig
 from bilp.errors import ConfigError, IncompatibleArtifact, MissingArtifact
 from bilp.experts.files import BUFFER, EXPERT, Parameters, expert_key, expert_uri, parameter_shapes, read_parameters
-from bilp.experts.resident import Resident, moved
+from bilp.experts.resident_experts import Resident, moved
 
 
 class ExpertBuffer:

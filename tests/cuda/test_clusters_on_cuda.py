@@ -6,6 +6,7 @@ import torch
 from pretend_cuda import pretend_cuda
 
 from bilp.distill.step.kmeans_by_class import around_origin, lloyd_by_class, nearest_members_by_class
+from bilp.nets.arithmetic import arithmetic
 from bilp.seeds import generator
 
 CLASSES, POINTS, CLUSTERS, STEPS = 3, 40, 6, 5
@@ -24,7 +25,8 @@ def test_k_means_of_all_classes_neither_waits_nor_copies() -> None:
     with pretend_cuda() as counts:
         up = points.to("cuda"), there.to("cuda")
         counts.clear()
-        members = found(*up)
+        with arithmetic("float32", "cuda"):
+            members = found(*up)
         assert not counts.waits
         assert not counts.copies
         assert not counts.unordered

@@ -10,9 +10,9 @@ from pretend_cuda import pretend_cuda
 
 from bilp.config import settings
 from bilp.data import ingest
-from bilp.experts import resident
+from bilp.experts import resident_experts
 from bilp.experts.buffer import ExpertBuffer
-from bilp.experts.resident import Resident, moved
+from bilp.experts.resident_experts import Resident, moved
 from bilp.experts.train_experts import collect_experts, train_expert
 from bilp.seeds import generator
 
@@ -31,7 +31,7 @@ def test_they_travel_in_one_copy() -> None:
 
 def test_they_are_kept_within_the_share_of_the_type_of_device(monkeypatch: pytest.MonkeyPatch) -> None:
     size = sum(value.numel() * 4 for value in VALUES)
-    monkeypatch.setattr(resident, "SHARES", {"cuda": 2 * size})
+    monkeypatch.setattr(resident_experts, "SHARES", {"cuda": 2 * size})
     first, other, kept = torch.device("cuda"), torch.device("cpu"), Resident()
     for epoch in range(3):
         kept.keep(first, 0, epoch, VALUES)
