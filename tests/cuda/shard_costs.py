@@ -1,4 +1,6 @@
-"""python tests/cuda/shard_costs.py [WIDTH]: what one worker of a divided run asks of its GPU in an iteration, by its number of classes.
+"""PYTHONPATH=. python tests/cuda/shard_costs.py [WIDTH]
+
+What one worker of a divided run asks of its GPU in an iteration, by its number of classes.
 
 At the papers' settings for CIFAR-10, on the pretended device: operations that launch a kernel, copies to the device with their
 bytes, waits of the host, and the parameters that are drawn and moved. docs/gpu.md holds the table.

@@ -56,13 +56,13 @@ def whole_gradient(
 def _real_side(
     setting: Setting, matching: AlignmentMatching, batches: Sequence[Batch], centers: Tensor, real_bytes: int
 ) -> tuple[Vectors, Tensor, Tensor]:
-    """Mean maps of every class (blocks `[classes, F_l]`), its discrimination loss `[classes]`, and that loss's gradient by the centers.
+    """Mean maps of every class (blocks `[classes, F_l]`), its discrimination loss `[classes]`, and that loss's gradient.
 
     Args:
         setting: what stays fixed.
         matching: what checks the network.
         batches: the real samples of every class.
-        centers: `[classes, F]`.
+        centers: `[classes, F]`, with respect to which the gradient is taken.
         real_bytes: what the maps of a pass may hold.
     """
     height, width = setting.side
