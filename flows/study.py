@@ -64,12 +64,15 @@ def study(definition: dict[str, Any], changes: dict[str, Any] = {}, place: str =
                 break
             reason = _computed(progress, block)
             failed += [f"{block.title}: {reason}"] if reason else []
+        told = f"{len(failed)} of {len(waiting)} blocks failed ({'; '.join(failed)})"
+        if failed and not progress.worked:
+            raise StudyFailed(f"{told}; there is nothing to show")
         from bilp.studies.study_artifact import publish_study
 
         page = publish_study(progress)
     log(f"page: {page}")
     if failed:
-        raise StudyFailed(f"{len(failed)} of {len(waiting)} blocks failed ({'; '.join(failed)}); the page shows the others: {page}")
+        raise StudyFailed(f"{told}; the page shows the others: {page}")
     return page
 
 

@@ -99,6 +99,20 @@ def test_the_budget_stops_before_a_block_that_would_not_end_within_it(tmp_path: 
 
 
 @pytest.mark.slow
+def test_a_study_whose_blocks_all_fail_says_why(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from flows.study import StudyFailed, study
+    from tasks.execution import device
+
+    monkeypatch.setenv("BILP_DEVICE", "mps")
+    device.cache_clear()
+    try:
+        with pytest.raises(StudyFailed, match=r"^4 of 4 blocks failed .*BILP_DEVICE=mps.*nothing to show$"):
+            study(STUDY, root=str(tmp_path))
+    finally:
+        device.cache_clear()
+
+
+@pytest.mark.slow
 def test_the_command_makes_what_the_function_makes(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
