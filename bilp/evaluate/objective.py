@@ -44,7 +44,7 @@ def soft_loss(
 
 def _mixed(target: Tensor, mix: Mix | None) -> Tensor:
     """Labels `[B, classes]` of images after CutMix."""
-    return target if mix is None else mix.share * target + (1.0 - mix.share) * target[mix.partner.to(target.device)]
+    return target if mix is None else mix.share * target + (1.0 - mix.share) * target[mix.partner_on(target.device)]
 
 
 def _cross_entropy(logits: Tensor, labels: Tensor) -> Tensor:

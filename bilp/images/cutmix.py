@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
@@ -22,6 +22,13 @@ class Mix:
     partner: Tensor
     box: tuple[int, int, int, int]
     share: float
+    _moved: dict[torch.device, Tensor] = field(default_factory=dict, repr=False, compare=False)
+
+    def partner_on(self, device: torch.device) -> Tensor:
+        """`partner` on a device; images and labels share one copy."""
+        if device not in self._moved:
+            self._moved[device] = self.partner.to(device)
+        return self._moved[device]
 
 
 def draw_mix(probability: float, side: Side, count: int, stream: torch.Generator) -> Mix | None:
@@ -50,7 +57,7 @@ def mix_images(images: Tensor, mix: Mix | None) -> Tensor:
         return images
     top, bottom, left, right = mix.box
     result = images.clone()
-    result[:, :, top:bottom, left:right] = images[mix.partner.to(images.device), :, top:bottom, left:right]
+    result[:, :, top:bottom, left:right] = images[mix.partner_on(images.device), :, top:bottom, left:right]
     return result
 
 
@@ -59,4 +66,4 @@ def mixed_loss(logits: Tensor, labels: Tensor, mix: Mix | None) -> Tensor:
     own = functional.cross_entropy(logits, labels)
     if mix is None:
         return own
-    return mix.share * own + (1.0 - mix.share) * functional.cross_entropy(logits, labels[mix.partner.to(labels.device)])
+    return mix.share * own + (1.0 - mix.share) * functional.cross_entropy(logits, labels[mix.partner_on(labels.device)])

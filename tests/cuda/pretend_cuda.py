@@ -24,6 +24,8 @@ from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_flatten, tree_map
 
+from bilp.images import device_constants
+
 CUDA, CPU = torch.device("cuda:0"), torch.device("cpu")
 INDEXING = ("index", "_unsafe_index", "_unsafe_index_put", *PUTS)
 FACTORIES = {
@@ -302,6 +304,7 @@ def pretend_cuda() -> Iterator[Counts]:
     from torch.optim import optimizer
 
     _counts.clear()
+    device_constants.forget()  # those of a real device
     fast: list[type] = optimizer._foreach_supported_types
     added = PretendCuda not in fast
     if added:
@@ -313,6 +316,7 @@ def pretend_cuda() -> Iterator[Counts]:
         with _Moves(), _MadeByAutograd():
             yield _counts
     finally:
+        device_constants.forget()
         torch.cuda.get_device_name = named
         torch.__future__.set_overwrite_module_params_on_conversion(overwrites)
         if added:

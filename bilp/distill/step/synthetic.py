@@ -52,9 +52,11 @@ def class_losses(setting: Setting, images: Tensor, labels: Tensor, targets: Sequ
 def augment_classes(images: Tensor, params: Sequence[AugParams | None]) -> Tensor:
     """Apply to each class its own parameters `[1]`; `images` `[K * M, C, H, W]` hold M images of each of K classes.
 
-    Classes that drew the same family are augmented together.
+    On the CPU, classes that drew the same family are augmented together; elsewhere all are.
     """
     each = len(images) // len(params)
+    if images.device.type != augment.REFERENCE:
+        return augment.apply_each(images, params, [each] * len(params))
     families: dict[str | None, list[int]] = {}
     for c, own in enumerate(params):
         families.setdefault(None if own is None else own.family, []).append(c)
