@@ -40,9 +40,17 @@ class Noise:
         """Numbers of the images of each class."""
         return list(torch.arange(len(self.labels)).chunk(self.classes))
 
+    def images(self, ids: Tensor) -> Tensor:
+        """Images `[n, C, H, W]`, which are not stored as bytes."""
+        return self._images[ids]
+
+    def normalized(self, images: Tensor, device: torch.device | str = "cpu") -> Tensor:
+        """Images as networks get them."""
+        return images.to(device)
+
     def batch(self, ids: Tensor, device: torch.device | str = "cpu") -> Tensor:
         """Images `[n, C, H, W]`."""
-        return self._images[ids].to(device)
+        return self.normalized(self.images(ids), device)
 
 
 class Drifting:

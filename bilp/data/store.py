@@ -74,6 +74,7 @@ class Split:
         # (x / 255 - mean) / std as one multiplication and one addition
         self._scale = torch.from_numpy(1 / (255 * scale)).float().view(-1, 1, 1)
         self._offset = torch.from_numpy(-center / scale).float().view(-1, 1, 1)
+        self._factors: dict[torch.device, tuple[Tensor, Tensor]] = {}
         labels = _index(artifact, split, ["label"]).column("label")
         self.labels: Tensor = torch.from_numpy(labels.to_numpy().astype(np.int64))
         counts = tuple(torch.bincount(self.labels, minlength=self._classes).tolist())
@@ -117,7 +118,8 @@ class Split:
     def normalized(self, images: Tensor, device: torch.device | str = "cpu") -> Tensor:
         """Images uint8 [n, C, H, W], of whatever split or data set, as networks get those of this one (see `batch`)."""
         pixels = images.to(device)
-        normalized = pixels.float().mul_(self._scale.to(device)).add_(self._offset.to(device))
+        scale, offset = self._at(pixels.device)
+        normalized = pixels.float().mul_(scale).add_(offset)
         return normalized if self._whitening is None else self._whitening().apply(normalized)
 
     def by_class(self) -> list[Tensor]:
@@ -131,6 +133,12 @@ class Split:
     def index(self) -> pa.Table:
         """Table INDEX of the split: sample_id, label, sha256."""
         return _index(self._artifact, self._split, INDEX.names)
+
+    def _at(self, device: torch.device) -> tuple[Tensor, Tensor]:
+        """Scale and offset on a device, which keeps them."""
+        if device not in self._factors:
+            self._factors[device] = (self._scale.to(device), self._offset.to(device))
+        return self._factors[device]
 
     def _mapped(self) -> list[Tensor]:
         """The shards, mapped and verified at first use."""

@@ -18,30 +18,63 @@ Draw = Callable[[Tensor, torch.Generator], Tensor]
 """Fills a tensor in place."""
 
 
-@torch.no_grad()
-def initialize(network: nn.Module, generator: torch.Generator) -> None:
-    """Redraw every parameter in place, and reset batch norm's running statistics.
+class Initialization:
+    """How the parameters of a network are drawn, asked once, so that many draws cost no look at its layers.
 
     Weights of convolutions and linear layers come from Kaiming's uniform distribution with a = sqrt(5), biases from
-    U(-1/sqrt(fan_in), 1/sqrt(fan_in)) (both have this bound); normalizations get scale 1 and bias 0. The numbers are
-    drawn on the generator's device and then copied, so a network has the same parameters on any device if the
-    generator lives on the CPU. They equal what the layers' constructors would have drawn from the same state.
-    Where `network.initial_weights` is fan_out, weights of convolutions come from N(0, 2 / (k^2 out)) instead (He et al. 2015).
-    Train or eval mode and requires_grad are left alone. Raises TypeError for a layer that it does not know.
+    U(-1/sqrt(fan_in), 1/sqrt(fan_in)) (both have this bound); normalizations get scale 1 and bias 0. They equal what the layers'
+    constructors would have drawn from the same state. Where `network.initial_weights` is fan_out, weights of convolutions come from
+    N(0, 2 / (k^2 out)) instead (He et al. 2015).
     """
-    fan_out = isinstance(network, Network) and network.initial_weights == "fan_out"
-    drawn: list[tuple[Tensor, Draw]] = []
-    for module in network.modules():
-        if isinstance(module, nn.Conv2d | nn.Conv3d | nn.Linear):
-            draw = _uniform(1.0 / math.sqrt(module.weight[0].numel()))
-            own = _normal(math.sqrt(2.0 / module.weight[:, 0].numel())) if fan_out and not isinstance(module, nn.Linear) else draw
-            drawn += [(module.weight, own)] if module.bias is None else [(module.weight, own), (module.bias, draw)]
-        elif isinstance(module, nn.GroupNorm | nn.LayerNorm | nn.BatchNorm2d):
+
+    def __init__(self, network: nn.Module) -> None:
+        """Raises TypeError for a layer that it does not know."""
+        fan_out = isinstance(network, Network) and network.initial_weights == "fan_out"
+        self._drawn: list[tuple[Tensor, Draw]] = []
+        self._norms: list[nn.GroupNorm | nn.LayerNorm | nn.BatchNorm2d] = []
+        for module in network.modules():
+            if isinstance(module, nn.Conv2d | nn.Conv3d | nn.Linear):
+                draw = _uniform(1.0 / math.sqrt(module.weight[0].numel()))
+                own = _normal(math.sqrt(2.0 / module.weight[:, 0].numel())) if fan_out and not isinstance(module, nn.Linear) else draw
+                self._drawn += [(module.weight, own)] if module.bias is None else [(module.weight, own), (module.bias, draw)]
+            elif isinstance(module, nn.GroupNorm | nn.LayerNorm | nn.BatchNorm2d):
+                self._norms.append(module)
+            elif next(module.parameters(recurse=False), None) is not None:
+                raise TypeError(f"cannot initialize {type(module).__name__}: add its default distribution to bilp.nets.initialization")
+        self._sizes = [tensor.numel() for tensor, _ in self._drawn]
+
+    @property
+    def count(self) -> int:
+        """How many numbers a draw has."""
+        return sum(self._sizes)
+
+    def draw(self, generator: torch.Generator, into: Tensor | None = None) -> Tensor:
+        """All numbers one after the other, float32 `[count]` on the generator's device; `into` a tensor there, if one is given."""
+        values = torch.empty(self.count, dtype=torch.float32, device=generator.device) if into is None else into
+        for part, (_, draw) in zip(values.split(self._sizes), self._drawn, strict=True):
+            draw(part, generator)
+        return values
+
+    @torch.no_grad()
+    def fill(self, values: Tensor) -> None:
+        """The network's parameters become these, and batch norm's running statistics new; all in place."""
+        for module in self._norms:
             module.reset_parameters()  # constants; no random number is drawn
-        elif next(module.parameters(recurse=False), None) is not None:
-            raise TypeError(f"cannot initialize {type(module).__name__}: add its default distribution to bilp.nets.initialization")
-    if drawn:
-        _fill(drawn, generator)
+        for part, (tensor, _) in zip(values.split(self._sizes), self._drawn, strict=True):
+            tensor.copy_(part.view(tensor.shape))
+
+
+@torch.no_grad()
+def initialize(network: nn.Module, generator: torch.Generator) -> None:
+    """Redraw every parameter in place as `Initialization` does, and reset batch norm's running statistics.
+
+    The numbers are drawn on the generator's device and then copied, all in one transfer, so a network has the same parameters on any
+    device if the generator lives on the CPU. Train or eval mode and requires_grad are left alone. Raises TypeError for a layer that it
+    does not know.
+    """
+    initialization = Initialization(network)
+    device = next((parameter.device for parameter in network.parameters()), generator.device)
+    initialization.fill(initialization.draw(generator).to(device))
 
 
 def _uniform(bound: float) -> Draw:
@@ -50,14 +83,3 @@ def _uniform(bound: float) -> Draw:
 
 def _normal(spread: float) -> Draw:
     return lambda values, generator: values.normal_(0.0, spread, generator=generator)
-
-
-def _fill(tensors: list[tuple[Tensor, Draw]], generator: torch.Generator) -> None:
-    """Draw each tensor; one transfer moves all of them if they live on another device."""
-    sizes = [tensor.numel() for tensor, _ in tensors]
-    target = tensors[0][0]
-    values = torch.empty(sum(sizes), dtype=torch.float32, device=generator.device)
-    for part, (_, draw) in zip(values.split(sizes), tensors, strict=True):
-        draw(part, generator)
-    for part, (tensor, _) in zip(values.to(target.device).split(sizes), tensors, strict=True):
-        tensor.copy_(part.view(tensor.shape))

@@ -53,6 +53,10 @@ UNORDERED = {
 }
 
 
+class NotCapturable(AssertionError):
+    """What CUDA would not capture as a graph, or what a replay could not do right. No RuntimeError: nothing may pass over it."""
+
+
 @dataclass
 class Counts:
     """What was asked for since `clear`; every counter's keys name the line of the program that asked."""
@@ -64,6 +68,8 @@ class Counts:
     copies: Counter[str] = field(default_factory=Counter)
     copied_bytes: int = 0
     unordered: Counter[str] = field(default_factory=Counter)
+    capturing: bool = False
+    """Whether what is asked for is being captured as a graph, in which nothing may wait or be copied."""
 
     @property
     def launches(self) -> int:
@@ -78,10 +84,15 @@ class Counts:
 
     def wait(self, what: str, depth: int) -> None:
         """The host waits for the device."""
-        self.waits[f"{what} at {line(depth + 1)}"] += 1
+        place = f"{what} at {line(depth + 1)}"
+        if self.capturing:
+            raise NotCapturable(f"the host waits: {place}")
+        self.waits[place] += 1
 
     def copy(self, what: str, size: int, depth: int) -> None:
         """Bytes go to the device."""
+        if self.capturing:
+            raise NotCapturable(f"a copy to the device: {what} at {line(depth + 1)}")
         self.copies[f"{what} at {line(depth + 1)}"] += 1
         self.copied_bytes += size
 
@@ -89,12 +100,17 @@ class Counts:
         """A tensor was filled on the device."""
         self._launch(name, KERNELS.get(name, 1), line(depth + 1))
 
+    def replayed(self, kernels: int) -> None:
+        """A graph of so many kernels was launched."""
+        self.operations["graph"] += 1
+        self.kernels += kernels
+
     def operation(self, func: Any, args: Sequence[Any], kwargs: dict[str, Any], depth: int) -> None:
         """An operation of ATen on tensors of the device."""
         name = func._schema.name.split("::")[1]
         place = line(depth + 1)
         if name in WAITING or _by_mask(name, args) or (name == "repeat_interleave" and kwargs.get("output_size") is None):
-            self.waits[f"{name} at {place}"] += 1
+            self.wait(name, depth + 1)
         if name in FREE or _is_view(func):
             return
         if name in UNORDERED:

@@ -19,6 +19,7 @@ from typing import Any
 
 import torch
 from launch_counts import PUTS, Counts, line
+from replay import pretend_graphs
 from torch import Tensor
 from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
@@ -105,7 +106,7 @@ def _check(name: str, tensors: Sequence[Tensor], args: Sequence[Any]) -> None:
     real = [value for value in plain if value.dim() > 0 and not value._is_zerotensor() and not getattr(value, "made_by_autograd", False)]
     if not real or name in ("copy_", "_to_copy", "_copy_from", "is_same_size"):
         if plain and name == "copy_":
-            _counts.copy("copy_ across devices", 0, 3)
+            _counts.copy("copy_ across devices", plain[0].numel() * plain[0].element_size(), 3)
         return
     if name in INDEXING:
         values = args[2] if len(args) > 2 else None
@@ -224,6 +225,8 @@ class _Moves(TorchFunctionMode):
             # Autograd would copy a tangent of another layout in C++, onto the CPU here.
             dense = [value.clone(memory_format=torch.contiguous_format) for value in args[:2]]
             return func(*dense, *args[2:], **named)
+        if getattr(func, "__name__", "") in FACTORIES:
+            named.pop("pin_memory", None)  # which needs a driver
         device = named.get("device")
         if device is None or torch.device(device).type != "cuda":
             return func(*args, **named)
@@ -313,7 +316,7 @@ def pretend_cuda() -> Iterator[Counts]:
     torch.__future__.set_overwrite_module_params_on_conversion(True)  # else a parameter on the CPU would keep its type
     named, torch.cuda.get_device_name = torch.cuda.get_device_name, lambda device=None: "pretended"
     try:
-        with _Moves(), _MadeByAutograd():
+        with pretend_graphs(_counts), _Moves(), _MadeByAutograd():
             yield _counts
     finally:
         device_constants.forget()

@@ -66,6 +66,7 @@ DC = Method(
     signed=True,
     measuring_cost=4.1,
     matching="bilp.matching:gradients",
+    loop="bilp.distill.loops.captured:distill",
 )
 
 DSA = Method(
@@ -81,6 +82,7 @@ DSA = Method(
     signed=True,
     measuring_cost=4.1,
     matching="bilp.matching:gradients",
+    loop="bilp.distill.loops.captured:distill",
     schedule="bilp.distill.step.schedule:trained_under_augmentation",
 )
 

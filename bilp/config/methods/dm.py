@@ -26,6 +26,7 @@ DM = Method(
     signed=True,
     measuring_cost=3.2,
     matching="bilp.matching:features",
+    loop="bilp.distill.loops.captured:distill",
     schedule="bilp.distill.step.schedule:untrained",
 )
 

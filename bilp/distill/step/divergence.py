@@ -49,39 +49,34 @@ class Guard:
 
         Returns the losses as numbers; one transfer from the device serves losses and checks.
         """
-        peaks = torch.stack([gradient.detach().abs().amax(), images.detach().abs().amax()])
-        *values, steepest, brightest = torch.cat([losses.detach(), peaks]).tolist()
-        for c, value in zip(self._classes, values, strict=True):
+        return self.check_measured(iteration, measured(losses, gradient, images).tolist())
+
+    def check_measured(self, iteration: int, values: Sequence[Sequence[float]]) -> list[float]:
+        """As `check_step`, for an image step of which `measured` was kept on the device and has been read since."""
+        losses, steepest, brightest = values
+        for c, value in zip(self._classes, losses, strict=True):
             if not math.isfinite(value):
                 self._stop(iteration, f"the loss of class {self._name(c)} is {value}")
-        self._check_images(iteration, steepest, gradient, brightest, images)
-        return values
+        self._check_images(iteration, steepest, brightest)
+        return list(losses)
 
     def check_joint_step(self, iteration: int, loss: Tensor, gradient: Tensor, images: Tensor) -> float:
         """As `check_step`, for one loss that all classes share, a scalar; returns it as a number."""
-        peaks = torch.stack([loss.detach(), gradient.detach().abs().amax(), images.detach().abs().amax()])
-        value, steepest, brightest = peaks.tolist()
-        if not math.isfinite(value):
-            self._stop(iteration, f"the loss is {value}")
-        self._check_images(iteration, steepest, gradient, brightest, images)
-        return float(value)
+        losses, steepest, brightest = measured(loss.detach().expand(len(self._classes)), gradient, images).tolist()
+        if not math.isfinite(losses[0]):
+            self._stop(iteration, f"the loss is {losses[0]}")
+        self._check_images(iteration, steepest, brightest)
+        return float(losses[0])
 
-    def _check_images(self, iteration: int, steepest: float, gradient: Tensor, brightest: float, images: Tensor) -> None:
-        """Check the largest absolute values of the gradient and of the images, and name the class of one that is too large.
-
-        Args:
-            iteration: for messages.
-            steepest: largest absolute value of the gradient.
-            gradient: `[classes * ipc, C, H, W]`.
-            brightest: largest absolute value of the images.
-            images: `[classes * ipc, C, H, W]`.
-        """
-        classes = len(self._classes)
-        if not math.isfinite(steepest):
-            self._stop(iteration, f"the gradient of class {self._name(self._classes[_first_bad(gradient, classes)])} is not finite")
-        if not brightest <= PIXEL_LIMIT:
-            c = self._classes[int(images.detach().abs().nan_to_num(nan=math.inf).reshape(classes, -1).amax(dim=1).argmax())]
-            self._stop(iteration, f"a pixel of class {self._name(c)} reached {brightest:.3g} standard deviations (limit {PIXEL_LIMIT:g})")
+    def _check_images(self, iteration: int, steepest: Sequence[float], brightest: Sequence[float]) -> None:
+        """Check the largest absolute values of each class's gradient and images."""
+        for c, value in zip(self._classes, steepest, strict=True):
+            if not math.isfinite(value):
+                self._stop(iteration, f"the gradient of class {self._name(c)} is not finite")
+        worst = max(range(len(brightest)), key=lambda place: math.inf if math.isnan(brightest[place]) else brightest[place])
+        if not brightest[worst] <= PIXEL_LIMIT:
+            reached = f"{brightest[worst]:.3g} standard deviations (limit {PIXEL_LIMIT:g})"
+            self._stop(iteration, f"a pixel of class {self._name(self._classes[worst])} reached {reached}")
 
     def check_loss(self, iteration: int, loss: float, class_losses: Sequence[float]) -> None:
         """Check an iteration's loss against the run's beginning; `class_losses` tell which class is worst, if there are any."""
@@ -110,6 +105,10 @@ class Guard:
         )
 
 
-def _first_bad(gradient: Tensor, classes: int) -> int:
-    finite = torch.isfinite(gradient.detach()).reshape(classes, -1).all(dim=1)
-    return int((~finite).nonzero()[0])
+def measured(losses: Tensor, gradient: Tensor, images: Tensor) -> Tensor:
+    """What the guard wants to know of an image step, `[3, K]`: the losses `[K]`, and per class the largest absolute values.
+
+    `gradient` and `images` are `[K * ipc, C, H, W]`. The values stay on the device.
+    """
+    peaks = [values.detach().abs().reshape(len(losses), -1).amax(dim=1) for values in (gradient, images)]
+    return torch.stack([losses.detach(), *peaks])

@@ -1,0 +1,89 @@
+"""What an outer loop of DC, DSA and DM takes from the host, as fixed tensors on the device: the draws of the reference loop, drawn ahead.
+
+A row of inputs holds everything that differs from one outer loop to the next: the parameters of a new network or the orders of a
+training, the real samples of every class, and where the losses go.
+"""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+
+from bilp.capture import Field
+from bilp.data.pool import RealPool
+from bilp.distill.step.batch import Batch
+from bilp.distill.step.real import draw_batches
+from bilp.distill.step.setting import Setting
+from bilp.nets.initialization import Initialization
+from bilp.pruning.adaptive import AdaptivePruner
+from bilp.seeds import generator
+
+PARAMETERS, ORDERS, PIXELS, SLOT = "parameters", "orders", "pixels", "slot"
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """What the host remembers of an outer loop that it has drawn."""
+
+    real_used: int
+    withheld: float
+
+
+class SentPool(RealPool):
+    """Real samples whose pixels were sent: the images of sample_ids that count them, whatever these are in the data set."""
+
+    def __init__(self, pool: RealPool, pixels: Tensor) -> None:
+        """`pixels` `[n, C, H, W]` as the data set stores them, on the device; they may change later."""
+        super().__init__(pool.dataset)
+        self._pixels = pixels
+
+    def images(self, ids: Tensor, device: torch.device | str = "cpu") -> Tensor:
+        """Normalized float32 images of these numbers, which lie on the device as well."""
+        return self.dataset.train.normalized(self._pixels.index_select(0, ids), device)
+
+
+class StepInputs:
+    """Which fixed tensors an outer loop reads, how a row of them is drawn, and how the step finds what it needs in them."""
+
+    def __init__(self, setting: Setting, pruner: AdaptivePruner | None, images: int, iteration: int) -> None:
+        """The sizes of the batches are those of `iteration`; `images` synthetic ones have orders in which the network is trained."""
+        self._setting, self._pruner = setting, pruner
+        self.initialization = Initialization(setting.network)
+        self._sizes = [len(batch.ids) for batch in draw_batches(setting, pruner, iteration, 0)]
+        pixels = setting.pool.dataset.train.images(setting.pool.by_class[0][:0])
+        self.fields: Mapping[str, Field] = {
+            PARAMETERS: Field(torch.float32, (self.initialization.count,)),
+            ORDERS: Field(torch.int64, (setting.schedule.inner_epochs, images)),
+            PIXELS: Field(pixels.dtype, (sum(self._sizes), *pixels.shape[1:])),
+            SLOT: Field(torch.int64, (1,)),
+        }
+
+    def draw(self, place: tuple[int, int], slot: int, row: Mapping[str, Tensor]) -> Drawn | None:
+        """Fill a row on the host with the draws of outer loop `place` = (iteration, outer loop), from the streams of the reference.
+
+        None if batches are not as large as before: then a step of these shapes cannot take them.
+        """
+        setting, (number, outer) = self._setting, place
+        batches = draw_batches(setting, self._pruner, number, outer)
+        if [len(batch.ids) for batch in batches] != self._sizes:
+            return None
+        if outer == 0:
+            self.initialization.draw(generator(setting.config.seed, "network", number), row[PARAMETERS])
+        else:
+            stream = generator(setting.config.seed, "order", number, outer - 1)
+            for order in row[ORDERS]:
+                order.copy_(torch.randperm(len(order), generator=stream))
+        row[PIXELS].copy_(setting.pool.dataset.train.images(torch.cat([batch.ids for batch in batches])))
+        row[SLOT].fill_(slot)
+        return Drawn(sum(self._sizes), statistics.fmean(batch.withheld for batch in batches))
+
+    def found_in(self, values: Mapping[str, Tensor]) -> tuple[Setting, list[Batch]]:
+        """The setting of a step that reads `values` on the device, and the batches of every class, whose ids lie there."""
+        setting, pixels = self._setting, values[PIXELS]
+        numbers = torch.arange(len(pixels), device=pixels.device).split(self._sizes)
+        batches = [Batch(c, ids, None) for c, ids in zip(setting.classes, numbers, strict=True)]
+        return replace(setting, pool=SentPool(setting.pool, pixels)), batches
