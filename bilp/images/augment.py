@@ -46,6 +46,7 @@ class AugParams:
     """A family and its parameters, each `[1]` (shared by the batch, siamese) or `[B]` (one per image)."""
 
     family: str
+    """Empty where the rows alone say what is drawn."""
     values: Values
     then: AugParams | None = None
     """What is applied after it (`draw_combined`)."""
@@ -55,6 +56,8 @@ class AugParams:
     @property
     def count(self) -> int:
         """The number of images they were drawn for: B, or 1 for any number."""
+        if self.rows is not None:
+            return self.rows.shape[1]
         return max(len(value) for step in self.steps() for value in step.values.values())
 
     def steps(self) -> Iterator[AugParams]:
@@ -150,6 +153,11 @@ def host_rows(params: Sequence[AugParams | None], side: Side, sizes: Sequence[in
     if sizes is not None:
         padded = [[rows.repeat(size // len(rows), axis=0) for rows in steps] for steps, size in zip(padded, sizes, strict=True)]
     return torch.from_numpy(np.stack([np.concatenate(step) for step in zip(*padded, strict=True)])).float()
+
+
+def of_rows(rows: Tensor) -> AugParams:
+    """The parameters of a batch that rows `[steps, n, 9, 2]` on the images' device say, whatever is written into them later."""
+    return AugParams("", {}, rows=rows)
 
 
 def _rows(params: AugParams | None, side: Side) -> list[Rows]:

@@ -47,7 +47,7 @@ def draw_batches(setting: Setting, pruner: AdaptivePruner | None, iteration: int
         params = setting.draw_augmentation("augment", iteration, outer, c)
         weights = None if pruner is None else pruner.weights(drawn)
         batches.append(Batch(c, drawn, params, 1.0 - len(remaining) / len(offered), (iteration, outer), weights))
-    return sent(setting, batches)
+    return batches
 
 
 def deciding_step(setting: Setting, iteration: int) -> int | None:
@@ -101,7 +101,7 @@ def decided_targets(
             measured together.
     """
     iteration, interval = place[0], setting.reselect.interval
-    full = draw_batches(setting, None, *place)
+    full = sent(setting, draw_batches(setting, None, *place))
     word = RESELECT_SCORES[setting.reselect.score].noun
     found: Iterator[Scored]
     if by_class:

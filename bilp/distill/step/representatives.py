@@ -12,7 +12,7 @@ from torch import Tensor
 
 from bilp.config.methods.idc import DreamConfig
 from bilp.data.pool import RealPool
-from bilp.distill.step.batch import Batch, sent
+from bilp.distill.step.batch import Batch
 from bilp.distill.step.kmeans import kmeans, nearest_members
 from bilp.distill.step.setting import Setting
 from bilp.matching.per_sample import micro_batches
@@ -57,7 +57,7 @@ class Representatives:
         for c, ids, withheld in zip(self._setting.classes, self._chosen, self._withheld, strict=True):
             left = ids if pruner is None else pruner.candidates(ids, iteration)
             result.append(Batch(c, left, self._setting.draw_augmentation("augment", iteration, step, c), withheld, (iteration, step)))
-        return sent(self._setting, result)
+        return result
 
 
 @torch.no_grad()
