@@ -28,6 +28,8 @@ from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_flatten, tree_map
 
+from bilp.images import device_constants
+
 CUDA, CPU = torch.device("cuda:0"), torch.device("cpu")
 INDEXING = ("index", "_unsafe_index", "_unsafe_index_put", *PUTS)
 FACTORIES = {
@@ -337,6 +339,7 @@ def pretend_cuda() -> Iterator[Counts]:
     from torch.optim import optimizer
 
     _counts.clear()
+    device_constants.forget()  # those of a real device
     fast: list[type] = optimizer._foreach_supported_types
     added = PretendCuda not in fast
     if added:
@@ -351,6 +354,7 @@ def pretend_cuda() -> Iterator[Counts]:
         with pretend_graphs(_counts), _Moves(), _MadeByAutograd():
             yield _counts
     finally:
+        device_constants.forget()
         torch.cuda.get_device_name, torch.cuda.get_device_properties = named, properties
         optimizer._group_tensors_by_device_and_dtype = grouped
         torch.__future__.set_overwrite_module_params_on_conversion(overwrites)

@@ -11,7 +11,6 @@ from torch import Tensor
 from torch.nn import functional
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from bilp.capture import to_device
 from bilp.config.augmentations import AUGMENTATIONS
 from bilp.data.pool import RealPool
 from bilp.images import augment
@@ -34,10 +33,7 @@ class RealStep:
         if self._device.type != "cuda":
             logits = self._network(images)
             return self._taken(logits, labels, mixed_loss(logits, labels, mix))
-        if mix is None:
-            (right,) = self._replayed(images, labels, None, None)
-        else:
-            (right,) = self._replayed(images, labels, *to_device([torch.tensor(mix.share), mix.partner], self._device))
+        (right,) = self._replayed(images, labels, *((None, None) if mix is None else mix.on_device(self._device)))
         return right
 
     def _trained(self, images: Tensor, labels: Tensor, share: Tensor | None, partner: Tensor | None) -> tuple[Tensor]:

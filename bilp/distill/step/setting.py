@@ -169,7 +169,7 @@ class Setting:
     def network_inputs(self, images: Tensor, params: AugParams | None, chosen: Tensor | None = None) -> Tensor:
         """Stored images of a class `[ipc, C, H, W]` as they enter the network, `[n, C, H, W]`: decoded, the `chosen` ones, augmented."""
         dataset = self.pool.dataset
-        decoded = decode_class(images, self.config.decode, gray(dataset.mean, dataset.std))
+        decoded = decode_class(images, self.config.decode, gray(dataset.mean, dataset.std, self.device))
         return augment.apply(decoded if chosen is None else decoded[chosen], params)
 
     def class_labels(self, class_index: int, count: int) -> Tensor:
