@@ -18,9 +18,10 @@ SourceName = Annotated[str, EntryName("bilp.config.sources:SOURCES")]
 MethodName = Annotated[str, EntryName("bilp.config.methods:METHODS")]
 ProtocolName = Annotated[str, EntryName("bilp.config.protocols:PROTOCOLS")]
 GpuArithmetic = Annotated[
-    Literal["float32", "tf32", "tf32_channels_last"],
+    Literal["float32", "tf32", "tf32_channels_last", "fused"],
     Field(
-        description="Arithmetic on a GPU: float32, products in TensorFloat-32 (tf32), or these with channels last in memory. "
+        description="Arithmetic on a GPU: float32, products in TensorFloat-32 (tf32), or these with channels last in memory; or only "
+        "convolutions in TensorFloat-32, channels last, and norm, ReLU and pooling in one kernel (fused). "
         "A CPU computes in float32 whatever it says, and causal effects are measured in float32 everywhere."
     ),
 ]
