@@ -8,11 +8,12 @@ import pytest
 import torch
 from torch import Tensor
 from torch.autograd import forward_ad
-from torch.func import grad, vmap
+from torch.func import functional_call, grad, vmap
 
 from bilp.config import NetworkConfig
 from bilp.errors import ConfigError
 from bilp.matching import matching_for
+from bilp.matching.pushforward import forward_mode
 from bilp.nets import Network, build, initialize
 from bilp.nets.fused import FusedBody, fuse, needed, require_triton
 from bilp.nets.fused.operation import composed, norm_relu_pool
@@ -128,6 +129,19 @@ def test_its_training_is_that_of_the_plain_one() -> None:
         torch.testing.assert_close(own, other, rtol=1e-4, atol=1e-5)
 
 
+def test_networks_whose_parameters_are_stacked_are_fused_as_well() -> None:
+    images, found = drawn((4, 3, 8, 8), "images", torch.float32), []
+    for network in networks(NetworkConfig(width=6, depth=2), (3, 8, 8)):
+        stacked = {name: torch.stack([value.detach(), value.detach() * 1.5 + 0.1]) for name, value in network.named_parameters()}
+
+        def loss(parameters: dict[str, Tensor], network: Network = network) -> Tensor:
+            return functional_call(network, parameters, (images,)).square().sum()
+
+        found.append(vmap(grad(loss))(stacked))
+    for name, own in found[0].items():
+        torch.testing.assert_close(found[1][name], own, rtol=1e-3, atol=1e-4 * float(own.abs().max()) + 1e-3)
+
+
 def test_layers_that_are_watched_and_forward_mode_are_left_to_pytorch() -> None:
     plain, fused = networks(NetworkConfig(width=6, depth=2), (3, 8, 8))
     images, direction = (drawn((2, 3, 8, 8), what, torch.float32) for what in ("images", "direction"))
@@ -138,7 +152,7 @@ def test_layers_that_are_watched_and_forward_mode_are_left_to_pytorch() -> None:
     handle.remove()
     fused(images)
     assert [output.shape for output in seen] == [(2, 6, 8, 8)]
-    with torch.no_grad(), forward_ad.dual_level():
+    with torch.no_grad(), forward_mode():
         dual = forward_ad.make_dual(images, direction)
         tangents = [forward_ad.unpack_dual(network(dual)).tangent for network in (plain, fused)]
     assert torch.equal(*tangents)

@@ -22,8 +22,9 @@ def _forward(  # type: ignore[no-untyped-def]
     maps, weight, bias, result, mean, scale, height, width, channels, epsilon,
     WINDOW: tl.constexpr, POSITIONS: tl.constexpr, CHANNELS: tl.constexpr,
 ):  # fmt: skip
-    sample = tl.program_id(0).to(tl.int64)
-    c = tl.program_id(1) * CHANNELS + tl.arange(0, CHANNELS)
+    parts = tl.cdiv(channels, CHANNELS)
+    sample = (tl.program_id(0) // parts).to(tl.int64)  # neighbors share its rows of memory
+    c = tl.program_id(0) % parts * CHANNELS + tl.arange(0, CHANNELS)
     inside = c < channels
     positions = height * width
     source = maps + sample * positions * channels
@@ -81,8 +82,9 @@ def _backward(  # type: ignore[no-untyped-def]
     gradient, maps, mean, scale, weight, bias, result, sums, height, width, channels,
     WINDOW: tl.constexpr, POSITIONS: tl.constexpr, CHANNELS: tl.constexpr,
 ):  # fmt: skip
-    sample = tl.program_id(0).to(tl.int64)
-    c = tl.program_id(1) * CHANNELS + tl.arange(0, CHANNELS)
+    parts = tl.cdiv(channels, CHANNELS)
+    sample = (tl.program_id(0) // parts).to(tl.int64)  # neighbors share its rows of memory
+    c = tl.program_id(0) % parts * CHANNELS + tl.arange(0, CHANNELS)
     inside = c < channels
     positions = height * width
     source = maps + sample * positions * channels
@@ -99,7 +101,7 @@ def _backward(  # type: ignore[no-untyped-def]
         z, g = _gradient_at(source, given, p, c, there, mu, r, w, b, height, width, channels, WINDOW)
         plain += tl.sum(g, axis=0)
         along += tl.sum(tl.where(there, g * z, 0.0), axis=0)
-    row, rows = sample * channels, tl.num_programs(0).to(tl.int64) * channels
+    row, rows = sample * channels, (tl.num_programs(0) // parts).to(tl.int64) * channels
     tl.store(sums + row + c, along, mask=inside)
     tl.store(sums + rows + row + c, plain, mask=inside)
     tl.store(sums + 2 * rows + row + c, tl.zeros((CHANNELS,), tl.float32), mask=inside)
@@ -143,5 +145,5 @@ def backward(
     return result, sums
 
 
-def _grid(maps: Tensor) -> tuple[int, int]:
-    return len(maps), triton.cdiv(maps.shape[1], CHANNELS)
+def _grid(maps: Tensor) -> tuple[int]:
+    return (len(maps) * triton.cdiv(maps.shape[1], CHANNELS),)
