@@ -24,9 +24,9 @@ class AveragePool(nn.AvgPool2d):
         self._size = size if size == stride else 0
 
     @property
-    def windows_meet(self) -> bool:
-        """Whether each window begins where the one before ends."""
-        return self._size > 0
+    def side(self) -> int:
+        """Of the windows, if each begins where the one before ends; else 0."""
+        return self._size
 
     def forward(self, maps: Tensor) -> Tensor:
         """`[..., H, W]` to `[..., H / size, W / size]`."""

@@ -28,7 +28,7 @@ class Block:
     @property
     def window(self) -> int:
         """Side of the squares over which is averaged."""
-        return 1 if self.pool is None else int(self.pool.kernel_size)
+        return 1 if self.pool is None else self.pool.side
 
     @property
     def modules(self) -> list[nn.Module]:
@@ -79,7 +79,7 @@ def block_at(modules: list[nn.Module], place: int) -> Block | None:
     norm, activation, pool = (modules[place : place + 3] + [None] * 3)[:3]
     if type(norm) is not nn.GroupNorm or norm.num_groups != norm.num_channels or not norm.affine or type(activation) is not nn.ReLU:
         return None
-    return Block(norm, activation, pool if type(pool) is AveragePool and pool.windows_meet else None)
+    return Block(norm, activation, pool if type(pool) is AveragePool and pool.side else None)
 
 
 def _run(block: Block, maps: Tensor, left_out: Tensor | None) -> Tensor:

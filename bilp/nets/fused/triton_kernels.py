@@ -17,7 +17,7 @@ from torch import Tensor
 POSITIONS, CHANNELS, WARPS = 64, 32, 4
 
 
-@triton.jit
+@triton.jit  # type: ignore[untyped-decorator]
 def _forward(  # type: ignore[no-untyped-def]
     maps, weight, bias, result, mean, scale, height, width, channels, epsilon,
     WINDOW: tl.constexpr, POSITIONS: tl.constexpr, CHANNELS: tl.constexpr,
@@ -62,7 +62,7 @@ def _forward(  # type: ignore[no-untyped-def]
         tl.store(target + q[:, None] * channels + c[None, :], total / (WINDOW * WINDOW), mask=there)
 
 
-@triton.jit
+@triton.jit  # type: ignore[untyped-decorator]
 def _gradient_at(  # type: ignore[no-untyped-def]
     source, given, p, c, there, mu, r, w, b, height, width, channels, WINDOW: tl.constexpr
 ):  # fmt: skip
@@ -77,7 +77,7 @@ def _gradient_at(  # type: ignore[no-untyped-def]
     return z, tl.where(z * w[None, :] + b[None, :] <= 0.0, 0.0, g)
 
 
-@triton.jit
+@triton.jit  # type: ignore[untyped-decorator]
 def _backward(  # type: ignore[no-untyped-def]
     gradient, maps, mean, scale, weight, bias, result, sums, height, width, channels,
     WINDOW: tl.constexpr, POSITIONS: tl.constexpr, CHANNELS: tl.constexpr,
