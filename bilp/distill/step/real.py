@@ -85,9 +85,9 @@ def targets(setting: Setting, batches: Sequence[Batch]) -> Iterator[Target]:
         images = batch.images(setting)
         labels = setting.class_labels(batch.class_index, len(images))
         if batch.weights is None:
-            yield Target(batch, setting.matching.real_mean(setting.network, images, labels))
+            yield Target(batch, setting.matching.real_mean(setting.real_network, images, labels))
         else:
-            yield Target(batch, setting.matching.weighted_mean(setting.network, images, labels, batch.weights))
+            yield Target(batch, setting.matching.weighted_mean(setting.real_network, images, labels, batch.weights))
 
 
 def decided_targets(
@@ -139,7 +139,7 @@ def shared_means(setting: Setting, batches: Sequence[Batch], limit: int) -> list
         labels = torch.cat(
             [setting.class_labels(batches[which].class_index, size) for size, (which, _, _) in zip(sizes, pack, strict=True)]
         )
-        blocks = [block.split(sizes) for block in setting.matching.real(setting.network, images, labels)]
+        blocks = [block.split(sizes) for block in setting.matching.real(setting.real_network, images, labels)]
         for place, (which, _, _) in enumerate(pack):
             _, start, stop = pack[place]
             own = shares[which]

@@ -36,7 +36,7 @@ def whole_means(setting: Setting, batches: Sequence[Batch]) -> list[Vectors]:
     ids = torch.cat([_filled(batch.ids, size) for batch in batches])
     images = augment_classes(setting.pool.images(ids, setting.device), [batch.params for batch in batches])
     labels = _labels([batch.class_index for batch in batches], size, setting.device)
-    means = setting.matching.means_by_class(setting.network, images, labels, len(batches), _shares(batches, size))
+    means = setting.matching.means_by_class(setting.real_network, images, labels, len(batches), _shares(batches, size))
     return [tuple(block[place] for block in means) for place in range(len(batches))]
 
 
