@@ -6,7 +6,7 @@ what has no fixed shape.
 
 from bilp.capture.ahead import Ahead
 from bilp.capture.captured_step import CapturedStep, GraphMemory
-from bilp.capture.inputs import Field, Inputs
+from bilp.capture.input_buffers import Field, Inputs
 from bilp.capture.transfer import to_device
 
 __all__ = ["Ahead", "CapturedStep", "Field", "GraphMemory", "Inputs", "to_device"]

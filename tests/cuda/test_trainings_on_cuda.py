@@ -63,7 +63,7 @@ INNER = {"plain": ((), 85), "augmented": (("flip", "crop", "color"), 304)}
 @pytest.mark.parametrize("kind", first_tier(INNER, "plain"))
 def test_inner_epochs(kind: str) -> None:
     augment, most = INNER[kind]
-    schedule = InnerSchedule(1, 8, 0.05, 6, augment, features=False)  # type: ignore[arg-type]
+    schedule = InnerSchedule(1, 8, 0.05, 6, augment, features=False)
     at_home = network("inner", CPU)
     expected = InnerTraining(at_home, schedule, CPU)
     for turn in range(2):

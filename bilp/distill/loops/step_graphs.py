@@ -61,7 +61,8 @@ class StepGraphs:
     def _train_network(self) -> None:
         """`inner_epochs` of plain SGD on the synthetic set, as `bilp.distill.step.inner_training.InnerTraining`."""
         setting, labels = self._loop.setting, self._loop.state.labels
-        images, parameters = self._loop.state.images.detach(), list[Tensor](setting.network.parameters())
+        images = self._loop.state.images.detach()
+        parameters: list[Tensor] = list(setting.network.parameters())
         schedule, values = setting.schedule, self._inputs.values
         for order, numbers in zip(values[ORDERS].unbind(), values[OF_TRAINING].unsqueeze(1).unbind(), strict=True):
             parts = order.split(schedule.batch)
