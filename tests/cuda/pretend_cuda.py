@@ -333,6 +333,11 @@ def _grouped(plain: Callable[..., dict[Any, Any]]) -> Callable[..., dict[Any, An
     return grouped
 
 
+def _mixed(plain: Any) -> Callable[..., Any]:
+    """torch.autocast that rounds on the pretended device as well, as it does on a CPU."""
+    return lambda device_type, *args, **named: plain(CPU.type if device_type == CUDA.type else device_type, *args, **named)
+
+
 @contextmanager
 def pretend_cuda() -> Iterator[Counts]:
     """Inside, "cuda" is a device. Yields what is counted."""
@@ -350,6 +355,7 @@ def pretend_cuda() -> Iterator[Counts]:
     properties, torch.cuda.get_device_properties = torch.cuda.get_device_properties, lambda device=None: Properties()  # type: ignore[assignment]
     grouped = optimizer._group_tensors_by_device_and_dtype
     optimizer._group_tensors_by_device_and_dtype = _grouped(grouped)
+    mixed, torch.autocast = torch.autocast, _mixed(torch.autocast)  # type: ignore[misc]
     try:
         with pretend_graphs(_counts), _Moves(), _MadeByAutograd():
             yield _counts
@@ -357,6 +363,7 @@ def pretend_cuda() -> Iterator[Counts]:
         device_constants.forget()
         torch.cuda.get_device_name, torch.cuda.get_device_properties = named, properties
         optimizer._group_tensors_by_device_and_dtype = grouped
+        torch.autocast = mixed  # type: ignore[misc]
         torch.__future__.set_overwrite_module_params_on_conversion(overwrites)
         if added:
             fast.remove(PretendCuda)

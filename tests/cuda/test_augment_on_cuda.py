@@ -7,12 +7,14 @@ import torch
 from pretend_cuda import pretend_cuda
 from torch import Tensor
 
+from bilp.config.arithmetics import FLOAT32
 from bilp.config.augmentations import ALL_FAMILIES, AUGMENTATIONS
 from bilp.evaluate.batch_augment import Streams, augment_each_batch, draw
 from bilp.evaluate.training_schedule import Schedule
 from bilp.images import augment
 from bilp.images.augment import AugParams
 from bilp.images.cutmix import draw_mix, mix_images, mixed_loss
+from bilp.nets.arithmetic import arithmetic
 from bilp.seeds import generator
 
 SIDE = (16, 16)
@@ -43,7 +45,7 @@ def test_what_all_classes_drew_is_sent_once_and_serves_both_sides() -> None:
     real, synthetic, sizes = images(23, "real"), images(14, "synthetic"), [5, 1, 2, 3, 4, 6, 2]
     found, expected = [], []
     for device, into in (("cpu", expected), ("cuda", found)):
-        with pretend_cuda() as counts:
+        with pretend_cuda() as counts, arithmetic(FLOAT32, device):
             up, leaf = real.to(device), synthetic.to(device).requires_grad_()
             augment.apply_each(up, drawn(9, 7), sizes)  # makes the constants
             counts.clear()
