@@ -88,7 +88,7 @@ class StepInputs:
         return Drawn(sum(self._sizes), statistics.fmean(batch.withheld for batch in batches))
 
     def _draw_training(self, row: Mapping[str, Tensor], *path: int) -> None:
-        """What `bilp.distill.step.schedule.train_network` draws: an order for each epoch, augmentation for each mini-batch."""
+        """What `bilp.distill.step.inner_training.InnerTraining` draws: an order for each epoch, augmentation for each mini-batch."""
         setting = self._setting
         schedule, seed = setting.schedule, setting.config.seed
         orders, parameters = generator(seed, "order", *path), generator(seed, "train_augment", *path)
