@@ -131,16 +131,18 @@ def apply_each(images: Tensor, params: Sequence[AugParams | None], sizes: Sequen
 
 def send(params: Sequence[AugParams | None], side: Side, device: torch.device | str) -> list[AugParams | None]:
     """The same parameters with their rows on the device, all of them in one copy; as they are where no rows are needed."""
+    return send_with([], params, side, device)[1]
+
+
+def send_with(
+    values: Sequence[Tensor], params: Sequence[AugParams | None], side: Side, device: torch.device | str
+) -> tuple[list[Tensor], list[AugParams | None]]:
+    """What else was drawn, on the device, and parameters as `send` gives them: both in the same copy."""
     if torch.device(device).type == REFERENCE or not any(params):
-        return list(params)
-    (rows,) = to_device([host_rows(params, side)], device)
-    return with_rows(params, rows)
-
-
-def with_rows(params: Sequence[AugParams | None], rows: Tensor) -> list[AugParams | None]:
-    """The same parameters, each with its part of what `host_rows` made of them, wherever that lies by now."""
+        return to_device(values, device), list(params)
+    *there, rows = to_device([*values, host_rows(params, side)], device)
     own_rows = rows.split([1 if own is None else own.count for own in params], dim=1)
-    return [None if own is None else replace(own, rows=part) for own, part in zip(params, own_rows, strict=True)]
+    return there, [None if own is None else replace(own, rows=part) for own, part in zip(params, own_rows, strict=True)]
 
 
 def host_rows(params: Sequence[AugParams | None], side: Side, sizes: Sequence[int] | None = None) -> Tensor:

@@ -114,8 +114,7 @@ def draw_steps(setting: Setting, images: int, iteration: int) -> list[TrainingSt
         rows = waiting.pop(0)
         rows_of_steps.append(rows)
         drawn.append(augment.draw(config.augment, setting.side, parameters, count=len(rows)))
-    on_device = torch.cat(rows_of_steps).to(setting.device).split([len(rows) for rows in rows_of_steps])
-    return [TrainingStep(*step) for step in zip(on_device, augment.send(drawn, setting.side, setting.device), strict=True)]
+    return [TrainingStep(*step) for step in zip(*augment.send_with(rows_of_steps, drawn, setting.side, setting.device), strict=True)]
 
 
 def _check_step_size(iteration: int, step_size: float, step_rate: float) -> None:
