@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from bilp.images.augment import Side
+from bilp.images.augment_rows import Side
 
 
 @dataclass(frozen=True)
