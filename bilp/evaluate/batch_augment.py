@@ -14,7 +14,8 @@ from torch import Tensor
 
 from bilp.evaluate.training_schedule import Schedule
 from bilp.images import augment
-from bilp.images.augment import AugParams, Side
+from bilp.images.augment import AugParams
+from bilp.images.augment_rows import Side
 from bilp.images.cutmix import Mix, draw_mix, mix_images
 from bilp.images.dc_augment import Operations, draw_operations, operate
 from bilp.seeds import generator

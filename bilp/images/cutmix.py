@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from bilp.capture import to_device
-from bilp.images.augment import Side
+from bilp.images.augment_rows import Side
 
 
 @dataclass(frozen=True)
