@@ -15,7 +15,7 @@ of the mean of its channels, of the mean of the image, and a constant.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from enum import Enum
+from enum import Enum, auto
 from typing import Any
 
 import numpy as np
@@ -35,11 +35,11 @@ Numbers = Mapping[str, NDArray[Any]]
 class Part(Enum):
     """Which part of a row a family fills."""
 
-    COLOR = "color"
-    MIRROR = "mirror"
+    COLOR = auto()
+    MIRROR = auto()
     """A place for every pixel: before or after any other places without a second interpolation, and alike for colors."""
-    PLACE = "place"
-    ERASE = "erase"
+    PLACE = auto()
+    ERASE = auto()
 
 
 # What may already be said by a row to which a family is added, so that the row still says both, one after the other.
