@@ -9,11 +9,14 @@ from functools import cache, cached_property, partial
 import torch
 from torch import Tensor
 
+from bilp.config.arithmetics import FLOAT32
+from bilp.config.base import GpuArithmetic
 from bilp.data import Dataset
 from bilp.data.pool import RealPool
 from bilp.errors import ConfigError
 from bilp.evaluate.teacher import features
 from bilp.nets import Network
+from bilp.nets.arithmetic import arithmetic
 from bilp.scoring.coverage import herding, k_center
 from bilp.seeds import generator
 
@@ -35,6 +38,8 @@ class Choice:
     device: str = "cpu"
     selected: Tensor | None = None
     """The sample ids that may be chosen; None for all training images."""
+    gpu: GpuArithmetic = FLOAT32
+    """Arithmetic of the features on a GPU."""
 
     @cached_property
     def members(self) -> tuple[Tensor, ...]:
@@ -45,7 +50,8 @@ class Choice:
         """The teacher's features `[n, F]` of the images of a class that may be chosen. Raises ConfigError without a teacher."""
         if self.teacher is None:
             raise ConfigError("a choice that covers a class needs a teacher, whose features it covers")
-        return features(self.teacher, self.dataset, self.members[label], self.device)
+        with arithmetic(self.gpu, self.device):
+            return features(self.teacher, self.dataset, self.members[label], self.device)
 
 
 def check_subset(of: Choice, baseline: str) -> None:

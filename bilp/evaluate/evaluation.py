@@ -124,7 +124,7 @@ def evaluate_baseline(
         return publication.uri
     check_networks(config, dataset.shape, dataset.classes)
     teacher = _teacher(dataset_uri, dataset, config, root, device) if entry.covers or config.taught else None
-    set_for = _real_set(entry, Choice(dataset, ipc, config.seed, teacher, device, selected))
+    set_for = _real_set(entry, Choice(dataset, ipc, config.seed, teacher, device, selected, config.gpu))
     labelling = teacher if config.taught else None
     plan = Plan(publication.config, publication.epochs, baseline, device, progress, publication.parts_of, labelling)
     parents = {"dataset": dataset_uri, **({} if selection is None else {"selection": selection.uri})}
