@@ -26,7 +26,7 @@ BUDGETS = {
 
 # And copies to the device: a batch of real images, which here do not lie there, the initial weights, one row of numbers for all
 # augmentation of an image step, and in the first iteration alone two constants of each size. IDC and DREAM train on real images in between.
-COPIES = {"dm": 6, "dc": 3, "dsa": 6, "idc": 75, "dream": 48, "idm": 19, "mtt": 7, "tesla": 7, "cafe": 19}
+COPIES = {"dm": 6, "dc": 3, "dsa": 6, "idc": 49, "dream": 36, "idm": 17, "mtt": 6, "tesla": 6, "cafe": 19}
 
 
 @pytest.mark.parametrize("method", first_tier(METHODS, "dm", "dc", "dsa", "mtt", "idm"))
