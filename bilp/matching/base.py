@@ -39,9 +39,9 @@ class Matching(ABC):
     def __init_subclass__(cls) -> None:
         """A class that says a distance of its own inherits no faster form of another one."""
         super().__init_subclass__()
-        for definition, faster in (("distance", "distances_by_class"), ("cotangent", "cotangents_by_class")):
-            if definition in vars(cls) and faster not in vars(cls):
-                setattr(cls, faster, getattr(Matching, faster))
+        for definition, faster in ((Matching.distance, Matching.distances_by_class), (Matching.cotangent, Matching.cotangents_by_class)):
+            if definition.__name__ in vars(cls) and faster.__name__ not in vars(cls):
+                setattr(cls, faster.__name__, faster)
 
     @abstractmethod
     def vector(self, network: Network, images: Tensor, labels: Tensor) -> Vectors:
