@@ -7,10 +7,13 @@ from typing import Any
 
 import torch
 
-from benchmarks.gpu.augment_rows import IDENTITY, apply_rows
 from benchmarks.gpu.device import Machine, said, tf32
 from benchmarks.gpu.forward import network
 from benchmarks.gpu.iterations import CLASSES, SHAPE
+from bilp.config.augmentations import ALL_FAMILIES
+from bilp.images.apply_rows import apply_rows
+from bilp.images.augment import draw, host_rows
+from bilp.seeds import generator
 
 
 def graph(machine: Machine) -> dict[str, Any]:
@@ -31,17 +34,16 @@ def prepared(machine: Machine) -> Callable[[], None]:
     net = network(machine)
     store = torch.randint(0, 256, (CLASSES * machine.pick(20, 5000), *SHAPE), dtype=torch.uint8, device=device)
     ids = torch.randint(0, len(store), (CLASSES * batch,), device=device)
-    rows = torch.tensor([IDENTITY] * CLASSES, device=device)
-    rows[:, 0] = 1.1
-    images = torch.randn(CLASSES, ipc, *SHAPE, device=device)
+    rows = host_rows([draw(ALL_FAMILIES, SHAPE[1:], generator(0, "augment", c)) for c in range(CLASSES)], SHAPE[1:]).to(device)
+    images = torch.randn(CLASSES * ipc, *SHAPE, device=device)
     velocity, losses = torch.zeros_like(images), torch.zeros(CLASSES, device=device)
 
     def iteration() -> None:
         with torch.no_grad():
-            real = store[ids].float().mul_(1 / 64).sub_(2).view(CLASSES, batch, *SHAPE)
-            mean = net.embed(apply_rows(real, rows).flatten(0, 1)).view(CLASSES, batch, -1).mean(1)
+            real = store[ids].float().mul_(1 / 64).sub_(2)
+            mean = net.embed(apply_rows(real, rows)).view(CLASSES, batch, -1).mean(1)
         leaf = images.detach().requires_grad_()
-        features = net.embed(apply_rows(leaf, rows).flatten(0, 1)).view(CLASSES, ipc, -1).mean(1)
+        features = net.embed(apply_rows(leaf, rows)).view(CLASSES, ipc, -1).mean(1)
         distances = (mean - features).square().sum(1)
         (gradient,) = torch.autograd.grad(distances.sum(), leaf)
         with torch.no_grad():

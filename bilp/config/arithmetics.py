@@ -27,6 +27,8 @@ class Arithmetic:
     """Whether matrix products do."""
     channels_last: bool = False
     """Whether kernels of convolutions, and so their maps, lie with channels last."""
+    fused: bool = False
+    """Whether norm, ReLU and pooling are one kernel (`bilp.nets.fused`)."""
     hidden: bool = False
     """Whether it is offered to nobody, and kept for results that were begun with it."""
 
@@ -35,6 +37,7 @@ OWN = (
     Arithmetic(FLOAT32, convolutions=False, products=False),
     Arithmetic(PAPERS, convolutions=True, products=False),
     Arithmetic("tf32", convolutions=True, products=True),
+    Arithmetic("fused", convolutions=True, products=False, channels_last=True, fused=True),
     # Every norm takes its maps in the other order, so that each block changes the order twice, and nothing is gained.
     Arithmetic("tf32_channels_last", convolutions=True, products=True, channels_last=True, hidden=True),
 )

@@ -14,7 +14,7 @@ class AugmentationEntry:
 
     name: str
     family: str
-    """"module:name" of its `bilp.images.augment.Family`."""
+    """"module:name" of its `bilp.images.families.Family`."""
     mirrors: bool = False
     """Whether it mirrors, which changes what images of some data sets mean."""
     erases: bool = False
@@ -30,13 +30,13 @@ AUGMENTATIONS: Registry[AugmentationEntry] = Registry(
     "augmentation",
     AugmentationEntry,
     (
-        AugmentationEntry("color", "bilp.images.augment:COLOR", combined=-1),
-        AugmentationEntry("crop", "bilp.images.augment:CROP"),
-        AugmentationEntry("cutout", "bilp.images.augment:CUTOUT", erases=True, combined=1),
-        AugmentationEntry("flip", "bilp.images.augment:FLIP", mirrors=True, combined=-2),
-        AugmentationEntry("scale", "bilp.images.augment:SCALE"),
-        AugmentationEntry("rotate", "bilp.images.augment:ROTATE"),
-        AugmentationEntry("resized_crop", "bilp.images.augment:RESIZED_CROP", of_dsa=False),
+        AugmentationEntry("color", "bilp.images.families:COLOR", combined=-1),
+        AugmentationEntry("crop", "bilp.images.families:CROP"),
+        AugmentationEntry("cutout", "bilp.images.families:CUTOUT", erases=True, combined=1),
+        AugmentationEntry("flip", "bilp.images.families:FLIP", mirrors=True, combined=-2),
+        AugmentationEntry("scale", "bilp.images.families:SCALE"),
+        AugmentationEntry("rotate", "bilp.images.families:ROTATE"),
+        AugmentationEntry("resized_crop", "bilp.images.families:RESIZED_CROP", of_dsa=False),
     ),
 )
 ALL_FAMILIES = tuple(name for name, entry in AUGMENTATIONS.items() if entry.of_dsa)

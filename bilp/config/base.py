@@ -22,7 +22,8 @@ GpuArithmetic = Annotated[
     EntryName("bilp.config.arithmetics:ARITHMETICS"),
     Field(
         description="Arithmetic on a GPU: float32, or with convolutions (papers, as in their programs) or all products (tf32) in "
-        "TensorFloat-32. By default papers where a GPU computes, float32 elsewhere. "
+        "TensorFloat-32; or as papers with channels last, and norm, ReLU and pooling in one kernel (fused). "
+        "By default papers where a GPU computes, float32 elsewhere. "
         "A CPU computes in float32 whatever it says, and causal effects are measured in float32 everywhere."
     ),
 ]

@@ -20,13 +20,14 @@ from bilp.config.methods.spec import PLUGIN, PluginConfig
 from bilp.config.methods.trajectory import TrajectoryConfig
 from bilp.config.nested import as_plain
 from bilp.config.network import NetworkConfig
+from bilp.config.real_passes import DEFAULT_REAL_PASS, RealPassName
 from bilp.config.standalone import refuse_what_is_left_out
 
 
 class DistillConfig(Frozen):
     """Distillation: a method is what is compared plus what trains the network."""
 
-    later = frozenset({PLUGIN})
+    later = frozenset({PLUGIN, "real_pass"})
     by_rule = SHARED | {
         *("method", "ipc", "iterations", "rounds", "init", "augment", "batch_real", "learning_rate", "outer_loops", "inner_epochs"),
         "batch_train",
@@ -48,6 +49,8 @@ class DistillConfig(Frozen):
     """Families of differentiable siamese augmentation; empty switches it off."""
     batch_real: Several = 256
     """Real samples per class and iteration."""
+    real_pass: RealPassName = DEFAULT_REAL_PASS
+    """How real samples pass the network to their mean: float32, by code compiled for this CPU (dm), or in bfloat16 (dm, dc, dsa)."""
     learning_rate: Rate = 1.0
     """Step size of SGD on the synthetic images."""
     momentum: Fraction = 0.5
@@ -100,6 +103,11 @@ class DistillConfig(Frozen):
         if method.augmentation == "none" and self.augment:
             other = f"use method {method.augmented_as}, or " if method.augmented_as else ""
             raise ValueError(f"method {self.method} matches without augmentation: {other}set augment to an empty list")
+        if self.real_pass not in method.real_passes:
+            raise ValueError(
+                f"method {self.method} does not take real samples through the network by real_pass {self.real_pass}: "
+                f"set real_pass to {' or '.join(method.real_passes)}"
+            )
         if self.shards > 1 and not method.independent(self):
             looped = "".join(f" with {name} = {getattr(self, name)}" for name in method.independent_with or ())
             raise ValueError(

@@ -14,7 +14,8 @@ from torch import Tensor
 
 from bilp.evaluate.training_schedule import Schedule
 from bilp.images import augment
-from bilp.images.augment import AugParams, Side
+from bilp.images.augment import AugParams
+from bilp.images.augment_rows import Side
 from bilp.images.cutmix import Mix, draw_mix, mix_images
 from bilp.images.dc_augment import Operations, draw_operations, operate
 from bilp.seeds import generator
@@ -59,15 +60,31 @@ def draw(schedule: Schedule, side: Side, count: int, streams: Streams) -> Treatm
 
 def augment_batch(images: Tensor, treatment: Treatment) -> Tensor:
     """The augmented mini-batch, `[B, C, H, W]` to the same shape."""
-    images = operate(images, treatment.each)
-    for params in treatment.families:
-        images = augment.apply(images, params)
+    images = augment.apply(operate(images, treatment.each), augment.chained(treatment.families))
     return mix_images(images, treatment.mix)
 
 
 def augment_each_batch(images: Tensor, treatments: Sequence[Treatment]) -> Tensor:
-    """`augment_batch` for K mini-batches `[K, B, C, H, W]` at once: those that drew the same family share one computation."""
+    """`augment_batch` for K mini-batches `[K, B, C, H, W]` at once.
+
+    On the CPU, those that drew the same family share one computation, elsewhere all do.
+    """
     batches = [operate(batch, treatment.each) for batch, treatment in zip(images.unbind(), treatments, strict=True)]
+    if images.device.type == augment.REFERENCE:
+        batches = _by_family(batches, treatments)
+    else:
+        whole = images if all(treatment.each is None for treatment in treatments) else torch.stack(batches)
+        chains = [augment.chained(treatment.families) for treatment in treatments]
+        images = augment.apply_each(whole.flatten(0, 1), chains, [whole.shape[1]] * len(chains)).view_as(whole)
+        if not any(treatment.mix for treatment in treatments):
+            return images
+        batches = list(images.unbind())
+    return torch.stack([mix_images(batch, treatment.mix) for batch, treatment in zip(batches, treatments, strict=True)])
+
+
+def _by_family(batches: list[Tensor], treatments: Sequence[Treatment]) -> list[Tensor]:
+    """The batches under their families, step by step."""
+    size = len(batches[0])
     for step in range(max(len(treatment.families) for treatment in treatments)):
         by_family: dict[str, list[int]] = {}
         for k, treatment in enumerate(treatments):
@@ -76,6 +93,6 @@ def augment_each_batch(images: Tensor, treatments: Sequence[Treatment]) -> Tenso
             drawn = [treatments[k].families[step].values for k in members]
             joined = AugParams(family, {name: torch.cat([values[name] for values in drawn]) for name in drawn[0]})
             augmented = augment.apply(torch.cat([batches[k] for k in members]), joined)
-            for k, batch in zip(members, augmented.split(images.shape[1]), strict=True):
+            for k, batch in zip(members, augmented.split(size), strict=True):
                 batches[k] = batch
-    return torch.stack([mix_images(batch, treatment.mix) for batch, treatment in zip(batches, treatments, strict=True)])
+    return batches

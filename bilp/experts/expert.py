@@ -83,6 +83,6 @@ class _Learning:
         """One step on each mini-batch of sample_ids, of which `batches` are those of `order`; the sum of its losses, a detached scalar."""
         train, side = self._dataset.train, (self._dataset.shape[1], self._dataset.shape[2])
         drawn = [augment.draw(self._config.augment, side, stream, count=len(batch)) for batch in batches]
-        labels = training_batches(self._labels[order.to(self._device, non_blocking=True)], self._config.batch_size)
-        for batch, params, own in zip(batches, augment.send(drawn, side, self._device), labels, strict=True):
+        (there,), sent = augment.send_with([order], drawn, side, self._device)
+        for batch, params, own in zip(batches, sent, training_batches(self._labels[there], self._config.batch_size), strict=True):
             yield self._step(augment.apply(train.batch(batch, self._device), params), own) * len(batch)

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
 from torch.nn import functional
 
-from bilp.images.augment import Side
+from bilp.capture import to_device
+from bilp.images.augment_rows import Side
 
 
 @dataclass(frozen=True)
@@ -22,6 +23,18 @@ class Mix:
     partner: Tensor
     box: tuple[int, int, int, int]
     share: float
+    _moved: dict[torch.device, list[Tensor]] = field(default_factory=dict, repr=False, compare=False)
+
+    def on_device(self, device: torch.device) -> tuple[Tensor, Tensor]:
+        """`share`, a float32 scalar, and `partner` on a device; images and labels share one copy."""
+        if device not in self._moved:
+            self._moved[device] = to_device([torch.tensor(self.share), self.partner], device)
+        share, partner = self._moved[device]
+        return share, partner
+
+    def partner_on(self, device: torch.device) -> Tensor:
+        """`partner` on a device."""
+        return self.on_device(device)[1]
 
 
 def draw_mix(probability: float, side: Side, count: int, stream: torch.Generator) -> Mix | None:
@@ -50,7 +63,7 @@ def mix_images(images: Tensor, mix: Mix | None) -> Tensor:
         return images
     top, bottom, left, right = mix.box
     result = images.clone()
-    result[:, :, top:bottom, left:right] = images[mix.partner.to(images.device), :, top:bottom, left:right]
+    result[:, :, top:bottom, left:right] = images[mix.partner_on(images.device), :, top:bottom, left:right]
     return result
 
 
@@ -59,4 +72,4 @@ def mixed_loss(logits: Tensor, labels: Tensor, mix: Mix | None) -> Tensor:
     own = functional.cross_entropy(logits, labels)
     if mix is None:
         return own
-    return mix.share * own + (1.0 - mix.share) * functional.cross_entropy(logits, labels[mix.partner.to(labels.device)])
+    return mix.share * own + (1.0 - mix.share) * functional.cross_entropy(logits, labels[mix.partner_on(labels.device)])

@@ -17,7 +17,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from bilp.config.augmentations import OPERATIONS, ImageOperation
-from bilp.images.augment import Side
+from bilp.images.augment_rows import Side
 from bilp.registry import resolve
 
 PADDING = 4

@@ -10,7 +10,6 @@ order on every device. It commutes with the normalization of the pixels, so imag
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import cache
 from typing import Literal
 
 import torch
@@ -18,14 +17,19 @@ from torch import Tensor
 from torch.nn import functional
 
 from bilp.config.decode import DecodeConfig
+from bilp.images.device_constants import on_device
 
 Shrinking = Literal["nearest", "bilinear"]
 GRAY = 0.5
 """Pixel in [0, 1] that fills up a side which is no multiple of the factor, on the right and at the bottom."""
 
 
-def gray(mean: Sequence[float], std: Sequence[float]) -> Tensor:
-    """The filling, normalized: float32 `[C]`."""
+def gray(mean: Sequence[float], std: Sequence[float], device: torch.device | str = "cpu") -> Tensor:
+    """The filling, normalized: float32 `[C]`. Do not write into it."""
+    return on_device(_gray, tuple(mean), tuple(std), device=device)
+
+
+def _gray(mean: tuple[float, ...], std: tuple[float, ...]) -> Tensor:
     return torch.tensor([(GRAY - center) / scale for center, scale in zip(mean, std, strict=True)], dtype=torch.float32)
 
 
@@ -82,7 +86,10 @@ def enlarge_parts(images: Tensor, factor: int, filling: Tensor) -> Tensor:
     height, width = (-(-length // factor) for length in side)
     padded = _fill_up(images, (height * factor, width * factor), filling)
     parts = padded.reshape(count, channels, factor, height, factor, width).permute(0, 2, 4, 1, 3, 5)
-    down, across = (_enlargement(small, whole).to(images) for small, whole in zip((height, width), side, strict=True))
+    down, across = (
+        on_device(_enlargement, small, whole, device=images.device, dtype=images.dtype)
+        for small, whole in zip((height, width), side, strict=True)
+    )
     return (down @ parts.reshape(-1, channels, height, width)) @ across.T
 
 
@@ -123,7 +130,6 @@ def _fill_up(images: Tensor, side: tuple[int, int], filling: Tensor) -> Tensor:
     return padded
 
 
-@cache
 def _enlargement(small: int, whole: int) -> Tensor:
     """Matrix `[whole, small]` of linear interpolation between the centers of pixels; beyond the first and last it is constant."""
     places = ((torch.arange(whole, dtype=torch.float64) + 0.5) * small / whole - 0.5).clamp(0.0, small - 1.0)

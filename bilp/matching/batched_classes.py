@@ -54,7 +54,8 @@ def means_by_class(
     loss, calls = record(network, images.detach().requires_grad_(), labels, twice=False, weights=shares)
     if shares is None:
         loss = loss / (len(images) // classes)
-    return _summed(output_gradients(loss, calls, create_graph=False), parameters, classes)
+    means = _summed(output_gradients(loss, calls, create_graph=False), parameters, classes)
+    return tuple(mean.to(parameter.dtype) for mean, parameter in zip(means, parameters, strict=True))  # layers may compute in bfloat16
 
 
 def pulled_distances(

@@ -48,5 +48,4 @@ class StepBatches:
         """S as a leaf, and the mini-batches of some steps as a function of it."""
         leaf, rows = self._images.detach().requires_grad_(), torch.cat([step.rows for step in steps])
         with torch.enable_grad():
-            chosen = leaf[rows].split([len(step.rows) for step in steps])
-            return leaf, torch.cat([augment.apply(part, step.params) for part, step in zip(chosen, steps, strict=True)])
+            return leaf, augment.apply_each(leaf[rows], [step.params for step in steps], [len(step.rows) for step in steps])

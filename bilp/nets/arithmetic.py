@@ -21,6 +21,7 @@ from torch import nn
 from bilp.config.arithmetics import ARITHMETICS, Arithmetic
 from bilp.config.base import GpuArithmetic
 from bilp.nets.device import settle_workspace
+from bilp.nets.fused import fuse, require_triton
 
 # By the dimensions of a kernel, in the plane and in space.
 CHANNELS_LAST = {4: torch.channels_last, 5: torch.channels_last_3d}
@@ -53,10 +54,17 @@ def arithmetic(kind: GpuArithmetic, device: torch.device | str) -> Iterator[None
 def place(network: nn.Module, kind: GpuArithmetic, device: torch.device | str) -> None:
     """Move a network to its device, with the channels of its kernels last if that is a GPU and `kind` says so.
 
-    Convolutions then keep their maps in the order that tensor cores read. Values do not change.
+    Convolutions then keep their maps in the order that tensor cores read. Values do not change. Where `kind` says so, too, norm,
+    ReLU and pooling become one operation (`bilp.nets.fused`). Raises ConfigError if this machine lacks what that needs.
     """
     network.to(device)
-    if ARITHMETICS[kind].channels_last and torch.device(device).type == "cuda":
+    if torch.device(device).type != "cuda":
+        return
+    if ARITHMETICS[kind].fused:
+        if torch.cuda.is_available():
+            require_triton()
+        fuse(network)
+    if ARITHMETICS[kind].channels_last:
         with torch.no_grad():
             for parameter in network.parameters():
                 if parameter.dim() in CHANNELS_LAST:

@@ -23,6 +23,11 @@ class AveragePool(nn.AvgPool2d):
         super().__init__(size, stride)
         self._size = size if size == stride else 0
 
+    @property
+    def side(self) -> int:
+        """Of the windows, if each begins where the one before ends; else 0."""
+        return self._size
+
     def forward(self, maps: Tensor) -> Tensor:
         """`[..., H, W]` to `[..., H / size, W / size]`."""
         size, (height, width) = self._size, maps.shape[-2:]

@@ -197,7 +197,7 @@ def buffers(world: World) -> dict[str, Case]:
     return {"buffer": Case(Buffer(config=EXPERTS), inputs, others, before=trained)}
 
 
-VALIDATED = ("method", "ipc", "init", "iterations", "rounds", "shards", "idc.pretrained.networks", "decode.*", "idm.*")
+VALIDATED = ("method", "ipc", "init", "iterations", "rounds", "shards", "real_pass", "idc.pretrained.networks", "decode.*", "idm.*")
 DISTILLING = "shapes the distillation that starts from the network, not its training"
 
 

@@ -19,6 +19,7 @@ from bilp.config.exports import FORMATS
 from bilp.config.label_noise import NOISES
 from bilp.config.network import NETWORKS, POOLS, SHAPING, NetworkEntry
 from bilp.config.normalization import NORMALIZATIONS
+from bilp.config.real_passes import REAL_PASSES
 from bilp.config.sources import OWN, SOURCES, SourceEntry
 from bilp.registry import Registry, resolve
 from bilp.report.comparison import network_title
@@ -34,6 +35,7 @@ REGISTRIES: dict[str, Registry[Any]] = {
     "normalizations": NORMALIZATIONS,
     "augmentations": AUGMENTATIONS,
     "operations": OPERATIONS,
+    "real passes": REAL_PASSES,
     "baselines": BASELINES,
     "formats": FORMATS,
     "label noises": NOISES,

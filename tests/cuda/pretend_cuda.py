@@ -28,6 +28,8 @@ from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_flatten, tree_map
 
+from bilp.images import device_constants
+
 CUDA, CPU = torch.device("cuda:0"), torch.device("cpu")
 INDEXING = ("index", "_unsafe_index", "_unsafe_index_put", *PUTS)
 FACTORIES = {
@@ -331,12 +333,18 @@ def _grouped(plain: Callable[..., dict[Any, Any]]) -> Callable[..., dict[Any, An
     return grouped
 
 
+def _mixed(plain: Any) -> Callable[..., Any]:
+    """torch.autocast that rounds on the pretended device as well, as it does on a CPU."""
+    return lambda device_type, *args, **named: plain(CPU.type if device_type == CUDA.type else device_type, *args, **named)
+
+
 @contextmanager
 def pretend_cuda() -> Iterator[Counts]:
     """Inside, "cuda" is a device. Yields what is counted."""
     from torch.optim import optimizer
 
     _counts.clear()
+    device_constants.forget()  # those of a real device
     fast: list[type] = optimizer._foreach_supported_types
     added = PretendCuda not in fast
     if added:
@@ -347,12 +355,15 @@ def pretend_cuda() -> Iterator[Counts]:
     properties, torch.cuda.get_device_properties = torch.cuda.get_device_properties, lambda device=None: Properties()  # type: ignore[assignment]
     grouped = optimizer._group_tensors_by_device_and_dtype
     optimizer._group_tensors_by_device_and_dtype = _grouped(grouped)
+    mixed, torch.autocast = torch.autocast, _mixed(torch.autocast)  # type: ignore[misc]
     try:
         with pretend_graphs(_counts), _Moves(), _MadeByAutograd():
             yield _counts
     finally:
+        device_constants.forget()
         torch.cuda.get_device_name, torch.cuda.get_device_properties = named, properties
         optimizer._group_tensors_by_device_and_dtype = grouped
+        torch.autocast = mixed  # type: ignore[misc]
         torch.__future__.set_overwrite_module_params_on_conversion(overwrites)
         if added:
             fast.remove(PretendCuda)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from pretend_cuda import pretend_cuda
 
+from bilp.config.arithmetics import FLOAT32
 from bilp.distill.step.kmeans_by_class import around_origin, lloyd_by_class, nearest_members_by_class
 from bilp.nets.arithmetic import arithmetic
 from bilp.seeds import generator
@@ -22,7 +23,7 @@ def test_k_means_of_all_classes_neither_waits_nor_copies() -> None:
         return nearest_members_by_class(points, there, centers, nearest)
 
     expected = found(points, there)
-    with pretend_cuda() as counts:
+    with pretend_cuda() as counts, arithmetic(FLOAT32, "cuda"):
         up = points.to("cuda"), there.to("cuda")
         counts.clear()
         with arithmetic("float32", "cuda"):

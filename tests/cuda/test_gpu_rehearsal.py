@@ -6,16 +6,10 @@ import json
 from pathlib import Path
 
 import pytest
-import torch
 
 from benchmarks.gpu import records
 from benchmarks.gpu.__main__ import PARTS, main
-from benchmarks.gpu.augment_rows import apply_rows, row_of
 from benchmarks.gpu.targets import judged
-from bilp.images import augment
-from bilp.seeds import generator
-
-FAMILIES = ("color", "crop", "cutout", "flip", "scale", "rotate")
 
 
 @pytest.mark.slow
@@ -63,16 +57,3 @@ def test_every_target_is_a_figure_of_a_rehearsal(tmp_path: Path) -> None:
     known = {target.what for target, value in judged(found) if value is not None}
     assert known == {"what causal effects add to an experiment", "CIFAR-10 scored by 10 networks"}
     assert records.main([str(tmp_path / "none.json")]) == 2
-
-
-def test_rows_of_numbers_augment_as_the_families_do() -> None:
-    side, number = (32, 32), len(FAMILIES)
-    for seed in range(10):
-        params = [augment.draw([family], side, generator(seed, family)) for family in FAMILIES]
-        images = torch.randn(number, 3, 3, *side, generator=generator(seed, "images")).requires_grad_()
-        weights = torch.randn(images.shape, generator=generator(seed, "weights"))
-        expected = torch.stack([augment.apply(images[k], params[k]) for k in range(number)])
-        found = apply_rows(images, torch.tensor([row_of(drawn, side) for drawn in params]))
-        torch.testing.assert_close(found, expected, rtol=1e-3, atol=1e-3)
-        for one, other in zip(*(torch.autograd.grad((each * weights).sum(), images) for each in (found, expected)), strict=True):
-            torch.testing.assert_close(one, other, rtol=1e-3, atol=5e-3)

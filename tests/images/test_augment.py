@@ -12,7 +12,6 @@ from torch import Tensor
 
 from bilp.config.augmentations import ALL_FAMILIES
 from bilp.errors import ConfigError
-from bilp.images import augment
 from bilp.images.augment import AugParams, apply, draw
 from bilp.seeds import generator
 
@@ -97,23 +96,6 @@ def test_agrees_with_the_reference_image_by_image(family: str, shape: tuple[int,
             torch.testing.assert_close(result[index], reference(batch[index], family, scalars), rtol=1e-6, atol=1e-6)
 
 
-@pytest.mark.parametrize("shape", SHAPES)
-@pytest.mark.parametrize("family", ["scale", "rotate"])
-@pytest.mark.parametrize("count", [1, 4])
-def test_both_ways_to_resample_agree_in_values_and_gradients(
-    family: str, shape: tuple[int, int, int], count: int, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    params, cotangent = drawn(family, shape, count), images(shape, 4, "cotangent")
-    results = []
-    for way in (augment._resample_native, augment._resample_gathered):
-        monkeypatch.setattr(augment, "_resample", way)
-        batch = images(shape, 4).requires_grad_()
-        result = apply(batch, params)
-        results.append((result, *torch.autograd.grad((result * cotangent).sum(), batch)))
-    for native, gathered in zip(*results, strict=True):
-        torch.testing.assert_close(native, gathered, rtol=1e-4, atol=1e-5)
-
-
 @pytest.mark.parametrize("family", ALL)
 def test_shared_parameters_treat_an_image_alike_in_any_batch(family: str) -> None:
     batch, params = images((3, 16, 16), 7), drawn(family, (3, 16, 16), 1)
@@ -128,10 +110,8 @@ def test_gradients_are_those_of_finite_differences(family: str) -> None:
         assert torch.autograd.gradcheck(lambda x, params=params: apply(x, params), (batch,))
 
 
-@pytest.mark.parametrize("way", ["_resample_native", "_resample_gathered"])
 @pytest.mark.parametrize("family", ALL)
-def test_vmap_over_images_and_over_their_gradients(family: str, way: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(augment, "_resample", getattr(augment, way))
+def test_vmap_over_images_and_over_their_gradients(family: str) -> None:
     batch, params = images((3, 12, 12), 5), drawn(family, (3, 12, 12), 1)
 
     def one(image: Tensor) -> Tensor:
@@ -146,10 +126,8 @@ def test_vmap_over_images_and_over_their_gradients(family: str, way: str, monkey
     torch.testing.assert_close(torch.func.vmap(torch.func.grad(energy))(batch), expected)
 
 
-@pytest.mark.parametrize("way", ["_resample_native", "_resample_gathered"])
 @pytest.mark.parametrize("family", ALL)
-def test_vmap_over_batches_with_parameters_per_image(family: str, way: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(augment, "_resample", getattr(augment, way))
+def test_vmap_over_batches_with_parameters_per_image(family: str) -> None:
     stack, params = images((3, 12, 12), 6).view(2, 3, 3, 12, 12), drawn(family, (3, 12, 12), 3)
     together = torch.func.vmap(lambda batch: apply(batch, params))(stack)
     torch.testing.assert_close(together, torch.stack([apply(batch, params) for batch in stack]))

@@ -14,7 +14,13 @@ from bilp.errors import ConfigError
 from bilp.nets.arithmetic import arithmetic
 from bilp.nets.device import usable
 
-PRECISION = {"float32": (False, False), "papers": (False, True), "tf32": (True, True), "tf32_channels_last": (True, True)}
+PRECISION = {
+    "float32": (False, False),
+    "papers": (False, True),
+    "tf32": (True, True),
+    "fused": (False, True),
+    "tf32_channels_last": (True, True),
+}
 """Of matrix products and of convolutions: whether they are in TensorFloat-32."""
 
 

@@ -6,6 +6,7 @@ from functools import partial
 from typing import Any
 
 from bilp.config.methods.spec import Cell, Method
+from bilp.config.real_passes import EXACT_OR_SHORT
 from bilp.config.sources import SOURCES
 
 # DC, outer and inner loops by ipc; the reference program refuses any other ipc.
@@ -64,6 +65,7 @@ DC = Method(
     independent_with={"outer_loops": 1},
     weighs=True,
     signed=True,
+    real_passes=EXACT_OR_SHORT,
     measuring_cost=4.1,
     matching="bilp.matching:gradients",
     loop="bilp.distill.loops.captured:distill",
@@ -80,6 +82,7 @@ DSA = Method(
     independent_with={"outer_loops": 1},
     weighs=True,
     signed=True,
+    real_passes=EXACT_OR_SHORT,
     measuring_cost=4.1,
     matching="bilp.matching:gradients",
     loop="bilp.distill.loops.captured:distill",

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from bilp.config.methods.spec import Cell, Method
+from bilp.config.real_passes import EVERY_WAY
 
 
 def _values(cell: Cell) -> dict[str, Any]:
@@ -24,6 +25,7 @@ DM = Method(
     one_step=True,
     weighs=True,
     signed=True,
+    real_passes=EVERY_WAY,
     measuring_cost=3.2,
     matching="bilp.matching:features",
     loop="bilp.distill.loops.captured:distill",

@@ -12,6 +12,7 @@ from typing import Any, Literal
 from bilp.config.augmentations import ALL_FAMILIES
 from bilp.config.base import Frozen
 from bilp.config.protocols import DEFAULT_PROTOCOL
+from bilp.config.real_passes import DEFAULT_REAL_PASS
 
 
 @dataclass(frozen=True)
@@ -113,6 +114,8 @@ class Method:
     """Whether real samples may count more or less in the mean that the synthetic images are matched to (reselect.mode weight)."""
     signed: bool = False
     """Whether effects have a sign (reselect.score signed): an image step sees images as they are stored, of all classes at once."""
+    real_passes: tuple[str, ...] = (DEFAULT_REAL_PASS,)
+    """Ways in which real samples may pass the network on their way to a mean (distill.real_pass)."""
     measuring_cost: float | None = None
     """What measuring a sample costs, as a multiple of its cost in an image step; None leaves the number of candidates as it is."""
     revision: int = 0

@@ -20,7 +20,7 @@ from torch import Tensor
 
 from bilp.distill.loops.iterations import Iterations, SharedStep, Step
 from bilp.distill.loops.whole_alignment import whole_gradient
-from bilp.distill.step.batch import Batch
+from bilp.distill.step.batch import Batch, sent
 from bilp.distill.step.iteration_record import Record
 from bilp.distill.step.real import PASS_IMAGES, draw_batches
 from bilp.distill.step.setting import Setting
@@ -87,7 +87,7 @@ class CafeIterations(Iterations):
         """One batch per class; its mean is not that of the matching alone, so it is computed later (`image_gradient`)."""
         if self.reselects(number, step):
             return [target.batch for target in self.targets(number, step)]
-        return draw_batches(self.setting, self.pruner, number, step)
+        return sent(self.setting, draw_batches(self.setting, self.pruner, number, step))
 
 
 def learning_rate(setting: Setting, iteration: int) -> float:

@@ -99,13 +99,12 @@ def can_be_captured(setting: Setting, pruner: AdaptivePruner | None) -> bool:
     """Whether image steps are the same operations on the same sizes every time, and the device has graphs.
 
     Batches that shrink or are weighed by decisions change in size or kind; batch norm is estimated on images that are drawn in
-    between; families of augmentation are operations of their own.
+    between.
     """
     mode = RESELECT_MODES[setting.reselect.mode]
     changing = pruner is not None and (mode.shrinks or mode.weighs)
     estimated = any(isinstance(part, torch.nn.modules.batchnorm._BatchNorm) for part in setting.network.modules())
-    augmented = bool(setting.config.augment or setting.schedule.augment)
-    return setting.device.type == "cuda" and not (changing or estimated or augmented)
+    return setting.device.type == "cuda" and not (changing or estimated)
 
 
 def distill(

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from bilp.distill.step.batch import Batch, Target
+from bilp.distill.step.batch import Batch, Target, sent
 from bilp.distill.step.divergence import Guard
 from bilp.distill.step.iteration_record import Record
 from bilp.distill.step.real import decided_targets, deciding_step, draw_batches, targets
@@ -118,7 +118,8 @@ class Iterations(ABC):
         if self.reselects(number, step):
             assert self.pruner is not None
             return decided_targets(self.setting, self.state.images, self.pruner, self.guard, (number, step), by_class=by_class)
-        return targets(self.setting, draw_batches(self.setting, self.pruner, number, step) if drawn is None else drawn())
+        batches = draw_batches(self.setting, self.pruner, number, step) if drawn is None else drawn()
+        return targets(self.setting, sent(self.setting, batches))
 
     def reselects(self, number: int, step: int) -> bool:
         """Whether this image step decides anew which samples to keep away."""

@@ -107,14 +107,14 @@ def draw_steps(setting: Setting, images: int, iteration: int) -> list[TrainingSt
     order = generator(config.seed, "trajectory_order", iteration)
     parameters = generator(config.seed, "trajectory_augment", iteration)
     waiting: list[Tensor] = []
-    steps = []
+    rows_of_steps, drawn = [], []
     for _ in range(config.trajectory.steps):
         if not waiting:
             waiting = list(torch.randperm(images, generator=order).split(config.trajectory.batch or images))
         rows = waiting.pop(0)
-        params = augment.draw(config.augment, setting.side, parameters, count=len(rows))
-        steps.append(TrainingStep(rows.to(setting.device), params))
-    return steps
+        rows_of_steps.append(rows)
+        drawn.append(augment.draw(config.augment, setting.side, parameters, count=len(rows)))
+    return [TrainingStep(*step) for step in zip(*augment.send_with(rows_of_steps, drawn, setting.side, setting.device), strict=True)]
 
 
 def _check_step_size(iteration: int, step_size: float, step_rate: float) -> None:

@@ -8,9 +8,10 @@ from torch.nn import functional
 
 from bilp.capture import CapturedStep, GraphMemory, Inputs
 from bilp.distill.loops.dm_dc import SummedIterations
-from bilp.distill.loops.step_inputs import ORDERS, PARAMETERS, SLOT, Drawn, StepInputs
+from bilp.distill.loops.step_inputs import OF_TRAINING, ORDERS, PARAMETERS, SLOT, Drawn, StepInputs
 from bilp.distill.step.divergence import measured
 from bilp.distill.step.real import targets
+from bilp.images import augment
 
 
 class StepGraphs:
@@ -62,12 +63,15 @@ class StepGraphs:
         setting, labels = self._loop.setting, self._loop.state.labels
         images = self._loop.state.images.detach()
         parameters: list[Tensor] = list(setting.network.parameters())
-        for order in self._inputs.values[ORDERS].unbind():
-            for rows in order.split(setting.schedule.batch):
-                loss = functional.cross_entropy(setting.network(images[rows]), labels[rows])
+        schedule, values = setting.schedule, self._inputs.values
+        for order, numbers in zip(values[ORDERS].unbind(), values[OF_TRAINING].unsqueeze(1).unbind(), strict=True):
+            parts = order.split(schedule.batch)
+            drawn = [augment.of_rows(own) for own in numbers.split(schedule.batch, dim=1)] if schedule.augment else [None] * len(parts)
+            for rows, params in zip(parts, drawn, strict=True):
+                loss = functional.cross_entropy(setting.network(augment.apply(images[rows], params)), labels[rows])
                 gradients = torch.autograd.grad(loss, parameters, materialize_grads=True)
                 with torch.no_grad():
-                    torch._foreach_add_(parameters, gradients, alpha=-setting.schedule.learning_rate)
+                    torch._foreach_add_(parameters, gradients, alpha=-schedule.learning_rate)
 
     def _move_images(self) -> None:
         moved = self._loop.move(targets(self._sent, self._batches))

@@ -1,7 +1,7 @@
 """What an outer loop of DC, DSA and DM takes from the host, as fixed tensors on the device: the draws of the reference loop, drawn ahead.
 
-A row of inputs holds everything that differs from one outer loop to the next: the parameters of a new network or the orders of a
-training, the real samples of every class, and where the losses go.
+A row of inputs holds everything that differs from one outer loop to the next: the parameters of a new network, or the orders and
+augmentation of a training, the real samples of every class and their augmentation, and where the losses go.
 """
 
 from __future__ import annotations
@@ -18,11 +18,15 @@ from bilp.data.pool import RealPool
 from bilp.distill.step.batch import Batch
 from bilp.distill.step.real import draw_batches
 from bilp.distill.step.setting import Setting
+from bilp.images import augment
 from bilp.nets.initialization import Initialization
 from bilp.pruning.adaptive import AdaptivePruner
 from bilp.seeds import generator
 
 PARAMETERS, ORDERS, PIXELS, SLOT = "parameters", "orders", "pixels", "slot"
+SIAMESE, OF_TRAINING = "siamese augmentation", "augmentation of the training"
+"""Rows of numbers (`bilp.images.augment_rows`): of all classes `[1, K, 9, 2]`; of the images in the order of each epoch
+`[epochs, M, 9, 2]`."""
 
 
 @dataclass(frozen=True)
@@ -60,6 +64,8 @@ class StepInputs:
             ORDERS: Field(torch.int64, (setting.schedule.inner_epochs, images)),
             PIXELS: Field(pixels.dtype, (sum(self._sizes), *pixels.shape[1:])),
             SLOT: Field(torch.int64, (1,)),
+            SIAMESE: Field(torch.float32, (1, len(self._sizes) if setting.config.augment else 0, 9, 2)),
+            OF_TRAINING: Field(torch.float32, (setting.schedule.inner_epochs, images if setting.schedule.augment else 0, 9, 2)),
         }
 
     def draw(self, place: tuple[int, int], slot: int, row: Mapping[str, Tensor]) -> Drawn | None:
@@ -74,16 +80,29 @@ class StepInputs:
         if outer == 0:
             self.initialization.draw(generator(setting.config.seed, "network", number), row[PARAMETERS])
         else:
-            stream = generator(setting.config.seed, "order", number, outer - 1)
-            for order in row[ORDERS]:
-                order.copy_(torch.randperm(len(order), generator=stream))
+            self._draw_training(row, number, outer - 1)
         row[PIXELS].copy_(setting.pool.dataset.train.images(torch.cat([batch.ids for batch in batches])))
         row[SLOT].fill_(slot)
+        if len(row[SIAMESE][0]):
+            row[SIAMESE].copy_(augment.host_rows([batch.params for batch in batches], setting.side))
         return Drawn(sum(self._sizes), statistics.fmean(batch.withheld for batch in batches))
+
+    def _draw_training(self, row: Mapping[str, Tensor], *path: int) -> None:
+        """What `bilp.distill.step.inner_training.InnerTraining` draws: an order for each epoch, augmentation for each mini-batch."""
+        setting = self._setting
+        schedule, seed = setting.schedule, setting.config.seed
+        orders, parameters = generator(seed, "order", *path), generator(seed, "train_augment", *path)
+        for order, rows in zip(row[ORDERS], row[OF_TRAINING], strict=True):
+            order.copy_(torch.randperm(len(order), generator=orders))
+            for part in rows.split(schedule.batch):
+                if len(part):
+                    drawn = augment.draw(schedule.augment, setting.side, parameters, count=len(part))
+                    part.copy_(augment.host_rows([drawn], setting.side).squeeze(0))
 
     def found_in(self, values: Mapping[str, Tensor]) -> tuple[Setting, list[Batch]]:
         """The setting of a step that reads `values` on the device, and the batches of every class, whose ids lie there."""
         setting, pixels = self._setting, values[PIXELS]
         numbers = torch.arange(len(pixels), device=pixels.device).split(self._sizes)
-        batches = [Batch(c, ids, None) for c, ids in zip(setting.classes, numbers, strict=True)]
+        drawn = [augment.of_rows(rows) for rows in values[SIAMESE].split(1, dim=1)] if setting.config.augment else [None] * len(numbers)
+        batches = [Batch(c, ids, params) for c, ids, params in zip(setting.classes, numbers, drawn, strict=True)]
         return replace(setting, pool=SentPool(setting.pool, pixels)), batches

@@ -72,8 +72,8 @@ def _real_side(
     losses, centers_grad = [], torch.zeros_like(centers)
     for group in _grouped(batches, each):
         sizes = [len(batch.ids) for batch in group]
-        raw = setting.pool.images(torch.cat([batch.ids for batch in group]), setting.device).split(sizes)
-        images = torch.cat([augment.apply(part, batch.params) for part, batch in zip(raw, group, strict=True)])
+        raw = setting.pool.images(torch.cat([batch.ids for batch in group]), setting.device)
+        images = augment.apply_each(raw, [batch.params for batch in group], sizes)
         labels = torch.tensor([batch.class_index for batch in group]).repeat_interleave(torch.tensor(sizes)).to(setting.device)
         matching.check(setting.network, images, labels)
         maps = feature_maps(setting.network, images)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
 from torch import Tensor
 
@@ -32,6 +33,12 @@ class Batch:
     def images(self, setting: Setting) -> Tensor:
         """The samples as they enter the network: normalized and augmented, float32 `[n, C, H, W]` on the run's device."""
         return augment.apply(setting.pool.images(self.ids, setting.device), self.params)
+
+
+def sent(setting: Setting, batches: Sequence[Batch]) -> list[Batch]:
+    """The batches with what was drawn for them on the run's device, all in one copy."""
+    params = augment.send([batch.params for batch in batches], setting.side, setting.device)
+    return [replace(batch, params=own) for batch, own in zip(batches, params, strict=True)]
 
 
 @dataclass(frozen=True)

@@ -43,7 +43,7 @@ class InnerTraining:
         orders = torch.stack([torch.randperm(len(images), generator=order) for _ in range(schedule.inner_epochs)])
         lengths = [len(rows) for rows in orders[0].split(schedule.batch)] * schedule.inner_epochs
         drawn = [augment.draw(schedule.augment, side, parameters, count=length) for length in lengths]
-        chosen = orders.flatten().to(images.device, non_blocking=True)
-        for rows, params in zip(chosen.split(lengths), augment.send(drawn, side, images.device), strict=True):
+        (chosen,), sent = augment.send_with([orders.flatten()], drawn, side, images.device)
+        for rows, params in zip(chosen.split(lengths), sent, strict=True):
             self._step(augment.apply(images[rows], params), labels[rows])
         network.zero_grad(set_to_none=True)

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from bilp.config.reselect import RESELECT_MODES, RESELECT_SCORES
 from bilp.data.pool import packs
-from bilp.distill.step.batch import Batch, Target
+from bilp.distill.step.batch import Batch, Target, sent
 from bilp.distill.step.divergence import Guard
 from bilp.distill.step.sample_scores import Scored, score_batches
 from bilp.distill.step.setting import Setting
@@ -85,9 +85,9 @@ def targets(setting: Setting, batches: Sequence[Batch]) -> Iterator[Target]:
         images = batch.images(setting)
         labels = setting.class_labels(batch.class_index, len(images))
         if batch.weights is None:
-            yield Target(batch, setting.matching.real_mean(setting.network, images, labels))
+            yield Target(batch, setting.matching.real_mean(setting.real_network, images, labels))
         else:
-            yield Target(batch, setting.matching.weighted_mean(setting.network, images, labels, batch.weights))
+            yield Target(batch, setting.matching.weighted_mean(setting.real_network, images, labels, batch.weights))
 
 
 def decided_targets(
@@ -107,7 +107,7 @@ def decided_targets(
             measured together.
     """
     iteration, interval = place[0], setting.reselect.interval
-    full = draw_batches(setting, None, *place)
+    full = sent(setting, draw_batches(setting, None, *place))
     word = RESELECT_SCORES[setting.reselect.score].noun
     found: Iterator[Scored]
     if by_class:
@@ -135,12 +135,11 @@ def shared_means(setting: Setting, batches: Sequence[Batch], limit: int) -> list
     for pack in packs([len(batch.ids) for batch in batches], limit):
         ids = torch.cat([batches[which].ids[start:stop] for which, start, stop in pack])
         sizes = [stop - start for _, start, stop in pack]
-        raw = setting.pool.images(ids, setting.device).split(sizes)
-        images = torch.cat([augment.apply(part, batches[which].params) for part, (which, _, _) in zip(raw, pack, strict=True)])
+        images = augment.apply_each(setting.pool.images(ids, setting.device), [batches[which].params for which, _, _ in pack], sizes)
         labels = torch.cat(
             [setting.class_labels(batches[which].class_index, size) for size, (which, _, _) in zip(sizes, pack, strict=True)]
         )
-        blocks = [block.split(sizes) for block in setting.matching.real(setting.network, images, labels)]
+        blocks = [block.split(sizes) for block in setting.matching.real(setting.real_network, images, labels)]
         for place, (which, _, _) in enumerate(pack):
             _, start, stop = pack[place]
             own = shares[which]

@@ -11,7 +11,6 @@ from torch import Tensor
 from torch.nn import functional
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from bilp.capture import to_device
 from bilp.config.augmentations import AUGMENTATIONS
 from bilp.data.pool import RealPool
 from bilp.images import augment
@@ -34,10 +33,7 @@ class RealStep:
         if self._device.type != "cuda":
             logits = self._network(images)
             return self._taken(logits, labels, mixed_loss(logits, labels, mix))
-        if mix is None:
-            (right,) = self._replayed(images, labels, None, None)
-        else:
-            (right,) = self._replayed(images, labels, *to_device([torch.tensor(mix.share), mix.partner], self._device))
+        (right,) = self._replayed(images, labels, *((None, None) if mix is None else mix.on_device(self._device)))
         return right
 
     def _trained(self, images: Tensor, labels: Tensor, share: Tensor | None, partner: Tensor | None) -> tuple[Tensor]:
@@ -80,17 +76,18 @@ class RealTraining:
         side = (self.pool.dataset.shape[1], self.pool.dataset.shape[2])
         has_batch_norm = any(isinstance(module, _BatchNorm) for module in network.modules())
         step = self._step(network, optimizer)
-        right, seen = torch.zeros((), dtype=torch.int64, device=self.device), 0
-        for ids in batches:
-            if has_batch_norm and len(ids) == 1:
-                continue  # batch norm has no statistics of a single sample
-            images = augment.apply(self.pool.images(ids, self.device), augment.draw_combined(self.augment, side, stream, len(ids)))
-            labels = self.pool.dataset.train.labels[ids].to(self.device, non_blocking=True)
-            mix = draw_mix(self.cutmix, side, len(ids), stream)
-            right += step(mix_images(images, mix), labels, mix)
-            seen += len(ids)
+        taken = [ids for ids in batches if not (has_batch_norm and len(ids) == 1)]  # no statistics of a single sample
+        drawn, mixes = [], []
+        for ids in taken:
+            drawn.append(augment.draw_combined(self.augment, side, stream, len(ids)))
+            mixes.append(draw_mix(self.cutmix, side, len(ids), stream))
+        right = torch.zeros((), dtype=torch.int64, device=self.device)
+        labels, sent = augment.send_with([self.pool.dataset.train.labels[ids] for ids in taken], drawn, side, self.device)
+        for ids, own, params, mix in zip(taken, labels, sent, mixes, strict=True):
+            images = augment.apply(self.pool.images(ids, self.device), params)
+            right += step(mix_images(images, mix), own, mix)
         optimizer.zero_grad(set_to_none=True)
-        return right, seen
+        return right, sum(map(len, taken))
 
     def epoch(self, *path: str | int) -> Iterator[Tensor]:
         """Mini-batches of sample_ids of one pass over the pool in random order."""

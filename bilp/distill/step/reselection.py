@@ -15,6 +15,7 @@ from bilp.distill.step.round_bounds import bounds
 from bilp.distill.step.sample_scores import score_pools
 from bilp.distill.step.setting import Setting
 from bilp.distill.step.state import DistillState
+from bilp.images import augment
 from bilp.progress import Progress
 from bilp.pruning.adaptive import AdaptivePruner
 from bilp.seeds import generator
@@ -67,7 +68,10 @@ def reselect(
     total = setting.reselect.networks * len(turns)
     for k in range(setting.reselect.networks):
         prepare(setting, state, round_number, k)
-        pools = ((c, ids, setting.draw_augmentation("reselect_augment", round_number, k, c)) for c, (ids, _) in turns.items())
+        drawn = augment.send(
+            [setting.draw_augmentation("reselect_augment", round_number, k, c) for c in turns], setting.side, setting.device
+        )
+        pools = ((c, ids, params) for (c, (ids, _)), params in zip(turns.items(), drawn, strict=True))
         found = score_pools(setting, state.images, pools, "round", round_number, k)
         for place, (c, values) in enumerate(zip(turns, found, strict=True)):
             scores[c][k] = values

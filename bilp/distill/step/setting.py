@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from bilp.config import METHODS, DistillConfig, ReselectConfig
+from bilp.config.real_passes import REAL_PASSES
 from bilp.data.pool import RealPool
 from bilp.distill.step.inner_training import InnerTraining
 from bilp.distill.step.pretrained import PretrainedNetworks
@@ -22,6 +23,7 @@ from bilp.images.multiformation import decode_class, gray
 from bilp.matching import Matching, matching_for
 from bilp.nets import Network, build, initialize
 from bilp.nets.arithmetic import place
+from bilp.registry import resolve
 from bilp.seeds import generator
 
 # DC estimates the statistics of batch norm from this many real images per class before it freezes them; the whole
@@ -62,7 +64,7 @@ class Setting:
         """Build the network on `device` and choose the matching and schedule of `config.method`.
 
         Networks have an output for every class, whichever are distilled. Raises ConfigError if `config` asks for pretrained
-        networks and there are none.
+        networks and there are none, or for a real pass that the device cannot do.
 
         Args:
             config: settings of the distillation.
@@ -75,6 +77,8 @@ class Setting:
         """
         if config.idc.pretrained.networks > 0 and pretrained is None:
             raise ConfigError(f"idc.pretrained.networks = {config.idc.pretrained.networks}: train them first (pretrain_network)")
+        if check := REAL_PASSES[config.real_pass].check:
+            resolve(check)(torch.device(device))
         schedule = schedule_for(config)
         network = build(config.network, pool.dataset.shape, pool.classes)
         if experts is not None:
@@ -85,6 +89,15 @@ class Setting:
         matching = matching_for(config.method, **{field: getattr(config, field) for field in METHODS[config.method].settings})
         classes = range(pool.classes) if classes is None else classes
         return cls(config, reselect, pool, network, matching, schedule, torch.device(device), classes, experts, pretrained)
+
+    @cached_property
+    def real_network(self) -> Network:
+        """What real samples pass on their way to a mean: the network itself, or its modules as `config.real_pass` wants them called."""
+        way = REAL_PASSES[self.config.real_pass]
+        if not way.network or self.config.iterations < way.from_iterations:
+            return self.network
+        found: Network = resolve(way.network)(self.network, self.pool.dataset.shape, self.device)
+        return found
 
     @property
     def side(self) -> tuple[int, int]:
@@ -169,7 +182,7 @@ class Setting:
     def network_inputs(self, images: Tensor, params: AugParams | None, chosen: Tensor | None = None) -> Tensor:
         """Stored images of a class `[ipc, C, H, W]` as they enter the network, `[n, C, H, W]`: decoded, the `chosen` ones, augmented."""
         dataset = self.pool.dataset
-        decoded = decode_class(images, self.config.decode, gray(dataset.mean, dataset.std))
+        decoded = decode_class(images, self.config.decode, gray(dataset.mean, dataset.std, self.device))
         return augment.apply(decoded if chosen is None else decoded[chosen], params)
 
     def class_labels(self, class_index: int, count: int) -> Tensor:

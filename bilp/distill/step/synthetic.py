@@ -81,15 +81,18 @@ def class_losses(
 def _network_inputs(setting: Setting, images: Tensor, params: Sequence[AugParams | None], chosen: Tensor | None) -> Tensor:
     """`Setting.network_inputs` of several classes `[K * ipc, C, H, W]` at once: `[K * n, C, H, W]`."""
     dataset = setting.pool.dataset
-    decoded = decode_classes(images, setting.config.decode, gray(dataset.mean, dataset.std), len(params))
+    decoded = decode_classes(images, setting.config.decode, gray(dataset.mean, dataset.std, setting.device), len(params))
     return augment_classes(decoded if chosen is None else decoded[chosen], params)
 
 
 def augment_classes(images: Tensor, params: Sequence[AugParams | None]) -> Tensor:
     """Apply to each class its own parameters `[1]`; `images` `[K * M, C, H, W]` hold M images of each of K classes.
 
-    Classes that drew the same family are augmented together. Where several were drawn, it is one family after the other.
+    On a CPU, classes that drew the same family are augmented together; where several were drawn, it is one family after the other.
+    Elsewhere all classes are augmented together.
     """
+    if images.device.type != augment.REFERENCE:
+        return augment.apply_each(images, params, [len(images) // len(params)] * len(params))
     links = list(params)
     while any(link is not None for link in links):
         images, links = _augment_once(images, links), [None if link is None else link.then for link in links]

@@ -14,8 +14,6 @@ from torch import Tensor
 from bilp.distill.step.batch import Batch
 from bilp.distill.step.setting import Setting
 from bilp.distill.step.synthetic import augment_classes, image_bytes, mean_bytes
-from bilp.images import augment
-from bilp.images.augment import AugParams
 from bilp.matching import Vectors
 from bilp.matching.base import shares_of
 from bilp.nets.by_device import ByDevice
@@ -36,17 +34,10 @@ def whole_means(setting: Setting, batches: Sequence[Batch]) -> list[Vectors]:
     """
     size = max(len(batch.ids) for batch in batches)
     ids = torch.cat([_filled(batch.ids, size) for batch in batches])
-    images = _augmented(setting.pool.images(ids, setting.device), [batch.params for batch in batches])
+    images = augment_classes(setting.pool.images(ids, setting.device), [batch.params for batch in batches])
     labels = _labels([batch.class_index for batch in batches], size, setting.device)
-    means = setting.matching.means_by_class(setting.network, images, labels, len(batches), _shares(batches, size))
+    means = setting.matching.means_by_class(setting.real_network, images, labels, len(batches), _shares(batches, size))
     return [tuple(block[place] for block in means) for place in range(len(batches))]
-
-
-def _augmented(images: Tensor, params: Sequence[AugParams | None]) -> Tensor:
-    """Each class by its own parameters; families that follow one another are applied class by class."""
-    if all(own is None or own.then is None for own in params):
-        return augment_classes(images, params)
-    return torch.cat([augment.apply(part, own) for part, own in zip(images.chunk(len(params)), params, strict=True)])
 
 
 def _filled(ids: Tensor, size: int) -> Tensor:
