@@ -1,6 +1,6 @@
-"""python benchmarks/noise/hypotheses.py CIFAR10_STUDY DIGITS_STUDY
+"""python benchmarks/noise/hypotheses.py CIFAR10_STUDY DIGITS_STUDY [ONE_IMAGE_STUDY]
 
-Judges the hypotheses of `README.md` by two finished studies, folders `studies/KEY` of a storage, and prints them as a Markdown table.
+Judges the hypotheses of `README.md` by finished studies, folders `studies/KEY` of a storage, and prints them as a Markdown table.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from bilp.evaluate.uncertainty import Estimate, over, probability_below
 from bilp.studies.statistics import BySeed, Comparison, comparisons, holm
 
 RIGHT, FIFTH, TWO_FIFTHS, CYCLIC = "right", "symmetric 20 %", "symmetric 40 %", "cyclic 40 %"
+ONE_IMAGE_METHODS = ("method dm", "method dc")
 LEVEL = 0.05
 TOLERANCE = 0.02
 """Points of accuracy within which two arms are equal, as a fraction."""
@@ -167,18 +168,36 @@ def of_tails(study: Study) -> Iterator[Verdict]:
     yield Verdict("11, digits", "the upper tail gains more than both tails and than chance at symmetric 40 %", measured, confirmed)
 
 
+def of_one_image(study: Study) -> Iterator[Verdict]:
+    """Hypotheses 12 to 15, by the study of one image per class, for each method."""
+    for method in ONE_IMAGE_METHODS:
+        name = method.removeprefix("method ").upper()
+        right, noisy = (f"{labels}, {method}" for labels in (RIGHT, TWO_FIFTHS))
+        gain = study.compared(noisy, "static", "unpruned")
+        yield Verdict(f"12, {name}", "static gains at symmetric 40 %", told(gain), higher(gain))
+        fewer = study.compared(noisy, "random_pruning", "static")
+        yield Verdict(f"13, {name}", "random at equal keep is below static at symmetric 40 %", told(fewer), lower(fewer))
+        gain = study.compared(right, "static", "unpruned")
+        yield Verdict(f"14, {name}", "static gains with right labels, too", told(gain), higher(gain))
+        added = {cell: study.compared(cell, "bilp", "static") for cell in (right, noisy)}
+        measured = "; ".join(f"{cell} {told(found)}" for cell, found in added.items())
+        same = all(found.equivalent for found in added.values())
+        yield Verdict(f"15, {name}", "both levels are within 2 points of static", measured, same)
+
+
 def main(arguments: list[str]) -> int:
-    """The exit status: 2 unless two folders of studies were named."""
-    if len(arguments) != 2:
+    """The exit status: 2 unless two or three folders of studies were named."""
+    if len(arguments) not in (2, 3):
         print(__doc__.strip(), file=sys.stderr)
         return 2
-    cifar, digits = (Study.read(Path(folder)) for folder in arguments)
+    cifar, digits, *one_image = (Study.read(Path(folder)) for folder in arguments)
     verdicts = [
         *of_accuracies("CIFAR-10", cifar),
         *of_detection("CIFAR-10", cifar, TWO_FIFTHS, "loss_converge", (0.9, 0.75)),
         *of_accuracies("digits", digits),
         *of_detection("digits", digits, FIFTH, "loss_init", (0.95, 0.8)),
         *of_tails(digits),
+        *(verdict for study in one_image for verdict in of_one_image(study)),
     ]
     print("| hypothesis | what was expected | measured, points of accuracy | confirmed |\n|---|---|---|---|")
     for verdict in sorted(verdicts, key=lambda each: each.confirmed):  # those that fail are named first

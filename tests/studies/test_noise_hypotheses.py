@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import pandas as pd
 import pytest
 from study_parts import row
 
-from benchmarks.noise.hypotheses import CYCLIC, FIFTH, RIGHT, TWO_FIFTHS, Study, main
+from benchmarks.noise.hypotheses import CYCLIC, FIFTH, ONE_IMAGE_METHODS, RIGHT, TWO_FIFTHS, Study, main
 
 ARMS = {
     "unpruned": 0.0,
@@ -23,10 +24,13 @@ ARMS = {
 GAIN = {RIGHT: 0.0, FIFTH: 0.05, TWO_FIFTHS: 0.10, CYCLIC: 0.02}
 
 
-def tables(folder: Path, sign: float) -> Path:
+ONE_IMAGE = {f"{labels}, {method}": 0.1 for labels in (RIGHT, TWO_FIFTHS) for method in ONE_IMAGE_METHODS}
+
+
+def tables(folder: Path, sign: float, gain: Mapping[str, float] = GAIN) -> Path:
     """Of a study in which an arm gains its part of what its cell allows, up to a little that differs by seed and arm."""
     rows, detection = [], []
-    for cell, most in GAIN.items():
+    for cell, most in gain.items():
         for place, (arm, part) in enumerate({**ARMS, "oracle": 1.2}.items()):
             for seed in range(4):
                 for training in range(2):
@@ -63,6 +67,18 @@ def test_the_family_is_all_arms_in_all_cells(tmp_path: Path) -> None:
     surest = min(told, key=lambda each: each.p)
     assert surest.adjusted == pytest.approx(len(told) * surest.p)
     assert study.compared(TWO_FIFTHS, "static", "unpruned").value.mean == pytest.approx(0.1, abs=0.002)
+
+
+@pytest.mark.parametrize(("sign", "fails"), [(1.0, set()), (-1.0, {"12", "13", "14"})])
+def test_those_of_one_image_are_judged_for_each_method(
+    sign: float, fails: set[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    others = [str(tables(tmp_path / name, 1.0)) for name in ("cifar", "digits")]
+    assert main([*others, str(tables(tmp_path / "one", sign, ONE_IMAGE))]) == 0
+    lines = [line.split("|") for line in capsys.readouterr().out.splitlines()[2:]]
+    verdicts = {line[1].strip(): line[4].strip() for line in lines if line[1].strip()[:2] in {"12", "13", "14", "15"}}
+    assert len(verdicts) == 4 * len(ONE_IMAGE_METHODS)
+    assert {number.partition(",")[0] for number, verdict in verdicts.items() if verdict == "**no**"} == fails
 
 
 def test_without_two_folders_it_says_what_it_wants(capsys: pytest.CaptureFixture[str]) -> None:
