@@ -42,7 +42,7 @@ run: .venv/.installed
 	@echo "Open that page in a browser. Then, in this shell:"
 	@echo "  source .venv/bin/activate"
 	@echo "  bilp run --dataset digits                         # one pipeline, with a report that shows every image and decision"
-	@echo "  bilp run --dataset folder --ingest.uri photos/    # your own: photos/train/<class>/*.jpg, photos/test/<class>/*.jpg"
+	@echo "  bilp run photos/                                  # your own: photos/train/<class>/*.jpg, photos/test/<class>/*.jpg"
 	@echo "  bilp --help                                       # everything else"
 
 server: .venv/.installed

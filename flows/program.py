@@ -19,13 +19,15 @@ from bilp.config.command_line import configure, parse, refuse_secrets_typed
 from bilp.config.explain import problems
 from bilp.config.help_text import topic_of
 from bilp.errors import BilpError, ConfigError, MissingArtifact
-from bilp.text.escaping import place
+from bilp.text.escaping import place, shown
 from flows import accuracy_table
 from tasks import output, terminal
 from tasks.terminal import Screen, print_line
 
 NAME = re.compile(r"(python -m|bilp) \S+")
 """How the first line of a program's documentation begins."""
+
+SAID_BY_SOURCE = ("--dataset", "--ingest.source", "--ingest.uri")
 
 T = TypeVar("T")
 M = TypeVar("M", bound=BaseModel)
@@ -38,9 +40,28 @@ def run(documentation: str | None, arguments: Sequence[str], work: Callable[[Pip
     """
     output.settle()
     name, description = described(documentation)
+    arguments = source_first(arguments, name)
     with output.readers_may_go():
         config = configure(arguments, name, description)
     guarded(name, lambda: work(config), show)
+
+
+def source_first(arguments: Sequence[str], name: str) -> list[str]:
+    """The options, with those that a first word without dashes stands for: the name of a data set, or where images lie."""
+    if not arguments or arguments[0].startswith("-"):
+        return list(arguments)
+    word, *rest = arguments
+    from bilp.api.naming import named_source  # only where a word was typed: it knows every source
+
+    twice = next((option for option in rest if option.partition("=")[0] in SAID_BY_SOURCE), None)
+    if twice is not None:
+        refuse(name, f"{shown(word)} says where the images come from, and so does {shown(twice.partition('=')[0])}: leave one out")
+    try:
+        source = named_source(word, {})
+    except BilpError as error:
+        refuse(name, str(error))
+    uri = source.get("ingest", {}).get("uri")
+    return ["--dataset", source["dataset"], *([] if uri is None else ["--ingest.uri", uri]), *rest]
 
 
 def described(documentation: str | None) -> tuple[str, str]:
@@ -79,7 +100,7 @@ def with_options(
     `join` makes the configuration of what was typed. Wrong values end the program with status 2 and a line for each.
     """
     refuse_secrets_typed(arguments, name)
-    typed, rest = _split(arguments, set(model.model_fields))
+    typed, rest = _split(source_first(arguments, name), set(model.model_fields))
     given: dict[str, Any] = {}
     column = max(map(len, model.model_fields))
     told = "\n".join(f"  --{option:{column}}  {' '.join(str(field.description).split())}" for option, field in model.model_fields.items())

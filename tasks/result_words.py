@@ -85,10 +85,7 @@ def critical(critical_uri: str) -> str:
 
 
 def accuracy(evaluation_uri: str) -> str:
-    """What an evaluation measured: '90.4 % ± 1.8', for several networks one after the other.
-
-    Of two trainings alone no interval is told: Student's is 13 standard errors wide there, and says nothing to who watches.
-    """
+    """What an evaluation measured: '90.4 % ± 1.8', for several networks one after the other; of a single training no interval."""
     from bilp.evaluate import summary
     from bilp.report.comparison import network_name
 

@@ -6,13 +6,17 @@ from codecs import BOM_UTF8
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+import torch
+
 from bilp.arrivals.arrived import Arrivals, ClassCount, arrivals, class_counts, exchanged
 from bilp.artifacts.artifact import Artifact, content_key, manifest_kind, open_artifact
 from bilp.artifacts.facts import GrowthFacts, SummaryFacts
 from bilp.artifacts.report_places import arrived
 from bilp.config.criteria import LATE_LOSS
-from bilp.data import open_dataset
+from bilp.data import Dataset, open_dataset
 from bilp.progress import Progress, silent
+from bilp.report.galleries import Picture, picture
 from bilp.report.wording import share
 from bilp.results.pages import render
 from bilp.scoring.extension import KIND, growth_uri, open_growth
@@ -23,6 +27,8 @@ from bilp.text.csv_text import csv_text, plain_cell
 
 SHOWN = 50
 """New images that the page lists; the CSV file has all."""
+SMALL = 64
+"""Pixels of a side below which enlarged images show their pixels."""
 MOST_CLASSES = 1000
 COLUMNS = ("sample_id", "path", "given_label", "predicted_label", "suspicious", LATE_LOSS, "aum", "known_as")
 
@@ -78,7 +84,8 @@ def report_arrivals(
         sentences=told,
         classes=classes[:MOST_CLASSES],
         left_out=max(len(classes) - MOST_CLASSES, 0),
-        rows=_rows(found, SHOWN),
+        rows=_rows(found, _images(dataset, found)),
+        small=max(dataset.shape[-2:]) < SMALL,
         number=len(found.given),
         file=page.rpartition("/")[2].removesuffix(".html") + ".csv",
     )
@@ -127,10 +134,16 @@ def _drawn_anew(left: int, came: int) -> list[str]:
     ]
 
 
-def _rows(found: Arrivals, most: int) -> list[tuple[str, str, str, str, str, str]]:
-    """Cells of the most suspicious images: path, given class, predicted class, loss, margin, class of the same pixels before."""
+def _images(dataset: Dataset, found: Arrivals) -> np.ndarray:
+    """The most suspicious images, uint8 `[n, C, H, W]`."""
+    return dataset.train.images(torch.from_numpy(np.asarray(found.sample_id[:SHOWN], dtype=np.int64))).numpy()
+
+
+def _rows(found: Arrivals, images: np.ndarray) -> list[tuple[Picture, str, str, str, str, str, str]]:
+    """Cells of as many images as are given: picture, path, given class, predicted class, loss, margin, class of the same pixels before."""
     return [
         (
+            picture(images[row], f"{found.origin[row]}, given as {found.given[row]}"),
             found.origin[row],
             found.given[row],
             found.predicted[row],
@@ -138,7 +151,7 @@ def _rows(found: Arrivals, most: int) -> list[tuple[str, str, str, str, str, str
             f"{found.margin[row]:.3f}",
             found.known_as[row],
         )
-        for row in range(min(most, len(found.given)))
+        for row in range(len(images))
     ]
 
 

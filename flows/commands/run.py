@@ -30,6 +30,7 @@ def main(arguments: Sequence[str], documentation: str | None = __doc__) -> None:
     """Be the program that `documentation` describes."""
     output.settle()
     name, description = program.described(documentation)
+    arguments = program.source_first(arguments, name)
     with output.readers_may_go():
         config = configure(arguments, name, description)
     asked = question(config)

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import base64
 import csv
 import io
+import re
 from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 from sklearn.datasets import load_digits
 
-from bilp.arrivals.arrivals_page import COLUMNS, _csv, _drawn_anew, _rows, report_arrivals
+from bilp.arrivals.arrivals_page import COLUMNS, SHOWN, _csv, _drawn_anew, _rows, report_arrivals
 from bilp.arrivals.arrived import Arrivals, exchanged
 from bilp.arrivals.known import known_versions
 from bilp.artifacts.artifact import open_artifact
@@ -75,7 +78,9 @@ def test_what_is_told_of_new_images():
     assert found.suspicious.tolist() == [True, False]
     lines = _csv(found).decode("utf-8-sig").splitlines()
     assert lines[1:] == ["7,a/x.png,a,b,true,2,-1,", "3,'=1+1,b,b,false,0.1,3,'-c"]
-    assert _rows(found, 1) == [("a/x.png", "a", "b", "2.000", "-1.000", "")]
+    [(picture, *told)] = _rows(found, np.zeros((1, 3, 8, 8), np.uint8))
+    assert told == ["a/x.png", "a", "b", "2.000", "-1.000", ""]
+    assert (picture.alt, picture.width, picture.height) == ("a/x.png, given as a", 8, 8)
 
 
 def rows_of(page: str) -> list[dict[str, str]]:
@@ -127,6 +132,10 @@ def test_a_source_that_grows_is_followed_from_version_to_version(photos: Photos)
     assert sum(each.added for each in arrived.classes) == len(arrived.found.given)
     page = Path(arrived.page).read_text()
     assert "<b>" not in page and "&lt;b&gt;" in page
+    shown = [Image.open(io.BytesIO(base64.b64decode(data))) for data in re.findall(r'src="data:image/png;base64,([^"]+)"', page)]
+    ids = torch.tensor(np.asarray(arrived.found.sample_id[:SHOWN]))
+    assert len(shown) == min(SHOWN, len(arrived.found.given))
+    assert np.array_equal(np.stack([np.asarray(image) for image in shown]), open_dataset(later).train.images(ids).numpy()[:, 0])
     assert is_derived(arrived.page.removeprefix(f"{photos.root}/"))
     assert known_versions(later, newer, photos.config, CONFIG, photos.root).page == arrived.page
 

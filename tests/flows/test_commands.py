@@ -14,6 +14,7 @@ from tiny_pipeline import REPOSITORY
 import bilp
 from bilp import __main__ as entry
 from bilp import ending
+from bilp.config.sources import SOURCES
 from flows.commands import main, recipes, requirements, sweep
 from flows.commands.table import COMMANDS, GROUPS, Command
 
@@ -79,12 +80,33 @@ def test_what_is_no_command_is_one_line(typed: str, line: str, capsys: pytest.Ca
         (("run", "--datset", "x"), "bilp run: error: unrecognized arguments: --datset x; did you mean --dataset?"),
         (("reproduce",), "bilp reproduce: error: name a recipe first, such as published/dc/cifar10-ipc1; --help tells more"),
         (("sign",), "bilp sign: error: the following arguments are required: --storage; --help lists the options"),
+        (
+            ("run", "phots/"),
+            f"bilp run: error: 'phots/' is no data set ({', '.join(SOURCES.choosable())}), and no file or folder lies there: correct it",
+        ),
+        (
+            ("critical", "digits", "--dataset=mnist"),
+            "bilp critical: error: digits says where the images come from, and so does --dataset: leave one out",
+        ),
         (("server", "now"), "bilp server: error: unrecognized arguments: now; --help lists the options"),
         (("worker", "tpu"), "bilp worker: error: no pool tpu: use cpu, gpu or nothing for both"),
     ],
 )
 def test_errors_begin_with_what_was_typed(arguments: tuple[str, ...], line: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert refused(capsys, *arguments) == (2, line)
+
+
+@pytest.mark.parametrize(("command", "own"), [("run", []), ("score", []), ("nightly", []), ("critical", ["--criteria", "random"])])
+def test_a_first_word_says_where_images_come_from(
+    command: str, own: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = tmp_path / "photos"
+    folder.mkdir()
+    with pytest.raises(SystemExit) as end:
+        main.main("bilp", [command, str(folder), *own, "--ipc", "2", "--explain", "changed"])
+    assert end.value.code in (None, 0)
+    told = [line.split()[:2] for line in capsys.readouterr().out.splitlines()]
+    assert {("dataset", "folder"), ("ingest.uri", str(folder)), ("ipc", "2")} <= {tuple(pair) for pair in told}
 
 
 def test_help_of_a_command_shows_it_as_it_was_typed(capsys: pytest.CaptureFixture[str]) -> None:
