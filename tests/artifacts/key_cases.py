@@ -214,6 +214,7 @@ def networks(world: World) -> dict[str, Case]:
         left_out=reasons | {"distill.idc.pretrained.networks": "how many networks there are changes none of them"},
         # The record of the run that asks for the network is validated as a whole.
         read_anyway=frozenset(f"distill.{name}" for name in VALIDATED) | {"reselect.*"},
+        single=frozenset({"distill.real_pass"}),
     )
     return {"idc": case}
 

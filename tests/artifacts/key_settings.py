@@ -116,6 +116,8 @@ class Case:
     same: Mapping[str, Any] = field(default_factory=dict)
     left_out: Mapping[str, str] = field(default_factory=dict)
     read_anyway: frozenset[str] = frozenset()
+    single: frozenset[str] = frozenset()
+    """Settings that the method of this case takes one value of."""
     given: Mapping[str, Any] = field(default_factory=dict)
     before: Call | None = None
     """What has to be there before the stage can compute."""

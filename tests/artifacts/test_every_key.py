@@ -106,8 +106,12 @@ def test_every_setting_asks_for_another_key_or_is_listed_with_a_reason(stage: St
         for path, _, _ in values(case.settings):
             known.add(path)
             other = changed(case.settings, path, case.given)
+            if other is None and path in case.single:
+                walked.add(path)
+                used.add(reason(case, path))
             if other is None:
                 continue
+            assert path not in case.single
             walked.add(path)
             pattern, there = reason(case, path), place_of(stage, case, world.root, other)
             used.add(pattern)
