@@ -15,7 +15,7 @@ keep_freed_memory()  # before torch and Prefect are imported, as every program d
 os.environ["OMP_NUM_THREADS"] = "1"
 for _name in [name for name in os.environ if name.startswith(("PREFECT_", "BILP_")) and name != "BILP_SWIFT_PYTHON"]:
     del os.environ[_name]
-if not os.path.exists("/dev/nvidia0"):  # Triton reads it when it is imported, which the first of several rooms does
+if not Path("/dev/nvidia0").exists():  # Triton reads it when it is imported, which the first of several rooms does
     os.environ["TRITON_INTERPRET"] = "1"
 _home = tempfile.TemporaryDirectory(prefix="bilp-tests-", ignore_cleanup_errors=True)
 os.environ.update({"PREFECT_HOME": _home.name, "PREFECT_SERVER_ANALYTICS_ENABLED": "false", "DO_NOT_TRACK": "1"})

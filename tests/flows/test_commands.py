@@ -97,9 +97,7 @@ def test_errors_begin_with_what_was_typed(arguments: tuple[str, ...], line: str,
 
 
 @pytest.mark.parametrize(("command", "own"), [("run", []), ("score", []), ("nightly", []), ("critical", ["--criteria", "random"])])
-def test_a_first_word_says_where_images_come_from(
-    command: str, own: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_first_word_says_where_images_come_from(command: str, own: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     folder = tmp_path / "photos"
     folder.mkdir()
     with pytest.raises(SystemExit) as end:
