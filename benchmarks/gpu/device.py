@@ -1,14 +1,18 @@
-"""The device that is measured, and a clock that waits for it."""
+"""The device that is measured, a clock that waits for it, and rows of figures within a budget of seconds."""
 
 from __future__ import annotations
 
+import math
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from statistics import median
 from typing import Any
+from unittest.mock import patch
 
 import torch
+
+from bilp.nets.arithmetic import _Switches
 
 
 class Machine:
@@ -17,6 +21,13 @@ class Machine:
     def __init__(self, rehearsal: bool) -> None:
         self.rehearsal = rehearsal
         self.device = torch.device("cpu" if rehearsal else "cuda")
+        self.until = math.inf
+        """When the part that runs has to end, on the clock of `time.perf_counter`."""
+
+    @property
+    def left(self) -> float:
+        """Seconds that the part still has."""
+        return self.until - time.perf_counter()
 
     def pick(self, tiny: Any, real: Any) -> Any:
         """The size for this machine."""
@@ -63,15 +74,23 @@ def tf32(on: bool) -> Iterator[None]:
 
 
 @contextmanager
-def deterministic(on: bool) -> Iterator[None]:
-    """PyTorch's deterministic algorithms, or those that it chooses itself."""
-    before = torch.backends.cudnn.deterministic, torch.utils.deterministic.fill_uninitialized_memory
-    if on:
-        torch.use_deterministic_algorithms(True)
-        torch.backends.cudnn.deterministic = True
-        torch.utils.deterministic.fill_uninitialized_memory = False
-    try:
+def any_algorithm() -> Iterator[None]:
+    """Inside, PyTorch chooses the algorithms of a GPU, as it does by itself, and not the program: to see what that costs."""
+    chosen = _Switches.of
+    with patch.object(_Switches, "of", lambda kind: chosen(kind)._replace(only_deterministic=False, cudnn_deterministic=False)):
         yield
-    finally:
-        torch.use_deterministic_algorithms(False)
-        torch.backends.cudnn.deterministic, torch.utils.deterministic.fill_uninitialized_memory = before
+
+
+def rows(machine: Machine, names: Iterable[str], one: Callable[[str], dict[str, Any]]) -> dict[str, Any]:
+    """A row for each name; one that fails says so, and so does one for which the part has no time left."""
+    found = {}
+    for name in names:
+        if machine.left <= 0:
+            row: dict[str, Any] = {"left out": "no time"}
+        else:
+            try:
+                row = one(name)
+            except Exception as error:  # the others' minutes are dear
+                row = {"error": f"{type(error).__name__}: {error}"[:300]}
+        found[name] = said(name, row)
+    return found

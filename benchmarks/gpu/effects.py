@@ -6,7 +6,7 @@ from typing import Any, cast
 
 import torch
 
-from benchmarks.gpu.device import Machine, said
+from benchmarks.gpu.device import Machine, rows
 from benchmarks.gpu.forward import network
 from benchmarks.gpu.iterations import SHAPE
 from bilp.causal import ClassBatch, EffectSettings, measure
@@ -15,16 +15,18 @@ from bilp.matching import matching_for
 
 def effects(machine: Machine) -> dict[str, Any]:
     """Milliseconds per class of 256 samples."""
-    rows, number, device = {}, machine.pick(8, 256), machine.device
+    number, device = machine.pick(8, 256), machine.device
     real = torch.randn(number, *SHAPE, device=device), torch.zeros(number, dtype=torch.int64, device=device)
-    for method in ("dc", "dm"):
+
+    def one(name: str) -> dict[str, Any]:
+        method, ipc = name.split(" ipc ")
         matching = matching_for(cast(Any, method))
         net = network(machine).requires_grad_(method == "dc")
-        for ipc in (1, 10):
-            synthetic = torch.randn(ipc, *SHAPE, device=device), torch.zeros(ipc, dtype=torch.int64, device=device)
-            batch, row = ClassBatch(real, synthetic), {}
-            for estimator in ("cotangent", "auto"):
-                asked = matching, net, batch, EffectSettings(estimator)
-                row[estimator] = machine.milliseconds(lambda asked=asked: measure(*asked).norms.cpu(), 3, 1)
-            rows[f"{method} ipc {ipc}"] = said(f"{method} ipc {ipc}", row)
-    return rows
+        synthetic = torch.randn(int(ipc), *SHAPE, device=device), torch.zeros(int(ipc), dtype=torch.int64, device=device)
+        batch, row = ClassBatch(real, synthetic), {}
+        for estimator in ("cotangent", "auto"):
+            asked = matching, net, batch, EffectSettings(estimator)
+            row[estimator] = machine.milliseconds(lambda asked=asked: measure(*asked).norms.cpu(), 3, 1)
+        return row
+
+    return rows(machine, [f"{method} ipc {ipc}" for method in ("dc", "dm") for ipc in (1, 10)], one)

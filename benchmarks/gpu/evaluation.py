@@ -6,7 +6,7 @@ from typing import Any, cast
 
 import torch
 
-from benchmarks.gpu.device import Machine, said, tf32
+from benchmarks.gpu.device import Machine, rows, tf32
 from benchmarks.gpu.iterations import CLASSES, SHAPE
 from bilp.config import EvaluateConfig, PipelineConfig
 from bilp.evaluate.batch_augment import Streams
@@ -20,15 +20,13 @@ from bilp.seeds import generator
 
 def evaluation(machine: Machine) -> dict[str, Any]:
     """Milliseconds per epoch of all networks, by images per class and augmentation (none for dc, siamese for dsa)."""
-    return {
-        f"{method} ipc {ipc}": said(f"{method} ipc {ipc}", epoch(machine, method, ipc))
-        for ipc in machine.pick((1,), (1, 10, 50))
-        for method in ("dc", "dsa")
-    }
+    names = [f"{method} ipc {ipc}" for ipc in machine.pick((1,), (10, 1, 50)) for method in ("dsa", "dc")]
+    return rows(machine, names, lambda name: epoch(machine, *name.split(" ipc ")))
 
 
-def epoch(machine: Machine, method: str, ipc: int) -> dict[str, Any]:
+def epoch(machine: Machine, method: str, images_per_class: str) -> dict[str, Any]:
     """Of as many networks as papers train, on random images."""
+    ipc = int(images_per_class)
     number, device = machine.pick(3, 20), machine.device
     values = PipelineConfig(dataset="cifar10", method=cast(Any, method), ipc=ipc).evaluate.model_dump()
     values["networks"][0]["width"] = machine.pick(16, 128)

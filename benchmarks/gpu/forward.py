@@ -8,7 +8,7 @@ from typing import Any, cast
 import torch
 from torch import Tensor
 
-from benchmarks.gpu.device import Machine, said, tf32
+from benchmarks.gpu.device import Machine, rows, tf32
 from benchmarks.gpu.iterations import CLASSES, SHAPE
 from bilp.config import NetworkConfig
 from bilp.nets import Network, build, initialize
@@ -47,9 +47,11 @@ def forward(machine: Machine) -> dict[str, Any]:
         ways["bfloat16, channels last, compiled"] = (True, torch.compile(brief, dynamic=False))
     with tf32(False):
         expected = plain.embed(images)
-    rows = {}
-    for name, (on, way) in ways.items():
+
+    def one(name: str) -> dict[str, Any]:
+        on, way = ways[name]
         with tf32(on):
             error = float((way().float() - expected).norm() / expected.norm())
-            rows[name] = said(name, {"ms": machine.milliseconds(way, 5, 2), "error": error})
-    return rows
+            return {"ms": machine.milliseconds(way, 5, 2), "error": error}
+
+    return rows(machine, ways, one)

@@ -21,7 +21,7 @@ from bilp.distill.step.state import DistillState
 from bilp.experts.buffer import ExpertBuffer
 from bilp.nets import build
 from bilp.nets.arithmetic import arithmetic
-from bilp.progress import silent
+from bilp.progress import Progress, silent
 
 SHAPE = (3, 32, 32)
 CLASSES = 10
@@ -56,11 +56,11 @@ def beginning(config: DistillConfig, device: torch.device, per_class: int | None
     return setting, initial_state(config, pool).to(device)
 
 
-def advance(setting: Setting, state: DistillState) -> None:
-    """One iteration, in place."""
+def advance(setting: Setting, state: DistillState, number: int = 1, progress: Progress = silent) -> None:
+    """So many iterations, in place and in one call, as in a round: on a GPU what is repeated often enough becomes graphs."""
     guard = Guard(setting.config.learning_rate, setting.pool.dataset.class_names, math.nan, "")
     with arithmetic(setting.config.gpu, setting.device):
-        loop_for(setting.config.method)(setting, state, state.iteration + 1, None, guard, silent)
+        loop_for(setting.config.method)(setting, state, state.iteration + number, None, guard, progress)
 
 
 def images_of(config: DistillConfig, device: torch.device, per_class: int | None = None) -> Iterator[Tensor]:

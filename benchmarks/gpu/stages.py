@@ -7,10 +7,12 @@ import time
 from collections.abc import Callable
 from typing import Any, cast
 
-from benchmarks.gpu.device import Machine, said
-from benchmarks.gpu.iterations import CLASSES, SHAPE, advance, beginning, config_for
+from benchmarks.gpu.clocked import milliseconds_each
+from benchmarks.gpu.device import Machine, rows, said
+from benchmarks.gpu.iterations import CLASSES, SHAPE, beginning, config_for
 from benchmarks.step_settings import Noise
 from bilp.config import DistillConfig, PipelineConfig, ReselectConfig, ScoreConfig
+from bilp.config.arithmetics import PAPERS
 from bilp.data import Dataset
 from bilp.distill.loops.registry import networks_for
 from bilp.distill.step.divergence import Guard
@@ -19,7 +21,7 @@ from bilp.nets.arithmetic import arithmetic
 from bilp.pruning.adaptive import AdaptivePruner
 from bilp.scoring.loss_curves import train_trial
 
-EXPERIMENTS = (("dm", 10), ("dc", 1), ("dc", 10))
+EXPERIMENTS = ("dc ipc 10", "dm ipc 10", "dc ipc 1")
 NETWORKS = 10
 """Trials of the scoring that is extrapolated to."""
 
@@ -28,29 +30,22 @@ def experiments(machine: Machine) -> dict[str, Any]:
     """Milliseconds of an iteration and of one reselection of all classes, and what follows: minutes of all iterations, and the share of
     them that reselections add with the default of one a round.
     """
-    rows = {}
-    for method, ipc in machine.pick(EXPERIMENTS[:1], EXPERIMENTS):
-        config = config_for(method, ipc, machine.pick(16, 128), machine.pick(16, 256), {"gpu": "tf32"})
-        iteration = timed_iteration(machine, config)
+
+    def one(name: str) -> dict[str, Any]:
+        method, ipc = name.split(" ipc ")
+        config = config_for(method, int(ipc), machine.pick(16, 128), machine.pick(16, 256), {"gpu": PAPERS})
+        iteration = milliseconds_each(machine, *beginning(config, machine.device))
         effects = machine.milliseconds(reselection(machine, config), 3, 1)
-        minutes = config.iterations * iteration / 60e3
-        whole = PipelineConfig(dataset="cifar10", method=cast(Any, method), ipc=ipc).distill
-        share = whole.rounds * effects / (config.iterations * iteration)
-        row = {"iteration ms": iteration, "reselection ms": effects, "minutes": minutes, "effects add": share}
-        rows[f"{method} ipc {ipc}"] = said(f"{method} ipc {ipc}", row)
-    return rows
+        whole = PipelineConfig(dataset="cifar10", method=cast(Any, method), ipc=int(ipc)).distill
+        spent = config.iterations * iteration
+        return {
+            "iteration ms": iteration,
+            "reselection ms": effects,
+            "minutes": spent / 60e3,
+            "effects add": whole.rounds * effects / spent,
+        }
 
-
-def timed_iteration(machine: Machine, config: DistillConfig) -> float:
-    """Milliseconds of one iteration, of all its image steps and inner epochs."""
-    setting, state = beginning(config, machine.device)
-    short = config.outer_loops == 1
-
-    def one() -> None:
-        advance(setting, state)
-        state.iteration += 1
-
-    return machine.milliseconds(one, 10 if short else 2, 3 if short else 1)
+    return rows(machine, machine.pick(EXPERIMENTS[1:2], EXPERIMENTS), one)
 
 
 def reselection(machine: Machine, config: DistillConfig) -> Callable[[], object]:
@@ -71,7 +66,7 @@ def reselection(machine: Machine, config: DistillConfig) -> Callable[[], object]
 
 def scoring(machine: Machine) -> dict[str, Any]:
     """Seconds of a trial of as many images as CIFAR-10 has, with and without what is done once, and of NETWORKS trials."""
-    values = PipelineConfig(dataset="cifar10").score.model_dump() | {"gpu": "tf32"}
+    values = PipelineConfig(dataset="cifar10").score.model_dump() | {"gpu": PAPERS}
     values["network"]["width"] = machine.pick(16, 128)
     config = ScoreConfig.model_validate(values | machine.pick({"epochs": 2, "init_epochs": 2, "converge_epochs": 1, "early_to": 2}, {}))
     images = cast(Dataset, Noise(CLASSES, machine.pick(32, 5000), SHAPE))

@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 from pydantic import BaseModel, ValidationError
 
 from bilp.config import DistillConfig, EvaluateConfig, IngestConfig, PipelineConfig, PruneConfig, ReportConfig, ScoreConfig
-from bilp.config.arithmetics import usual_arithmetic
+from bilp.config.arithmetics import usual_arithmetic, usual_revision
 from bilp.config.explain import problems
 from bilp.config.former import formerly, renamed
 from bilp.config.nested import as_plain, merge
@@ -55,14 +55,17 @@ def stored(model: type[M], written: Mapping[str, Any], **more: Any) -> M:
 
 
 def for_device(given: Given, device: str | None) -> dict[str, Any]:
-    """`given`, and the arithmetic that is usual on the device of a call where that is another than the usual one of this process.
+    """`given`, and the arithmetic and the revision that are usual on the device of a call, where they are not those of this process.
 
     So a call with `device="cpu"` on a machine with a GPU means what the same call means on a machine without one.
     """
-    usual, _ = usual_arithmetic(device)
-    if not given.keys().isdisjoint({"gpu", "recipe"}) or usual == usual_arithmetic()[0]:
-        return dict(given)
-    return {**given, "gpu": usual}
+    added: dict[str, Any] = {}
+    (usual, _), (revision, _) = usual_arithmetic(device), usual_revision(device)
+    if given.keys().isdisjoint({"gpu", "recipe"}) and usual != usual_arithmetic()[0]:
+        added["gpu"] = usual
+    if "gpu_revision" not in given and revision != usual_revision()[0]:
+        added["gpu_revision"] = revision
+    return {**given, **added}
 
 
 def for_images(given: Given, ingested: IngestConfig) -> PipelineConfig:

@@ -44,12 +44,17 @@ OWN = (
 
 ARITHMETICS: Registry[Arithmetic] = Registry("arithmetic", Arithmetic, OWN, hidden=lambda arithmetic: arithmetic.hidden)
 
+REVISION = 1
+"""Raised whenever operations of a GPU are rounded in another way than before: part of the settings, and so of the keys, of what a GPU
+computes. On a CPU nothing is allowed to change."""
 VARIABLE = "BILP_ARITHMETIC"
 """Names the arithmetic of settings that name none: for a process that plans what is computed elsewhere."""
 WORKSPACE, DETERMINISTIC = "CUBLAS_WORKSPACE_CONFIG", ":4096:8"
 """The variable that cuBLAS reads when a GPU is first used, and the value with which its products are the same from run to run."""
 AUTO_DEVICE = "auto"
 """Value of BILP_DEVICE: a GPU if there is one."""
+ON_GPU = "device (a GPU)"
+"""What decides where a GPU computes."""
 DRIVERS = ("/dev/nvidiactl", "/dev/kfd", "/dev/dxg")
 """Without any of these, of NVIDIA, AMD and Windows below Linux, nobody needs to import torch to know that there is no GPU."""
 
@@ -64,7 +69,19 @@ def usual_arithmetic(device: str | None = None) -> tuple[str, str]:
     named = os.environ.get(VARIABLE)
     if named:
         return ARITHMETICS.known(named).name, VARIABLE
-    return (PAPERS, "device (a GPU)") if _is_gpu(device or os.environ.get("BILP_DEVICE") or AUTO_DEVICE) else (FLOAT32, "")
+    return (PAPERS, ON_GPU) if _is_gpu(device or os.environ.get("BILP_DEVICE") or AUTO_DEVICE) else (FLOAT32, "")
+
+
+def usual_revision(device: str | None = None) -> tuple[int, str]:
+    """The revision of rounding in settings that name none, and what decides so: REVISION where a GPU computes, and 0 elsewhere.
+
+    A GPU computes if what is computed on is one (as for `usual_arithmetic`), or if this process plans what workers compute and
+    BILP_ARITHMETIC says how their GPUs do.
+    """
+    planned = os.environ.get(VARIABLE) and os.environ.get("BILP_EXECUTION", "local") != "local" and device is None
+    if planned or _is_gpu(device or os.environ.get("BILP_DEVICE") or AUTO_DEVICE):
+        return REVISION, VARIABLE if planned else ON_GPU
+    return 0, ""
 
 
 def _is_gpu(device: str) -> bool:

@@ -28,6 +28,15 @@ GpuArithmetic = Annotated[
     ),
 ]
 
+GpuRevision = Annotated[
+    int,
+    Field(
+        ge=0,
+        description="Revision of how a GPU rounds: this version's where a GPU computes, 0 elsewhere. It is there to be part of the keys, "
+        "and changes nothing that is computed.",
+    ),
+]
+
 MOST_BITS = 63
 
 
@@ -58,7 +67,7 @@ Text = Annotated[str, Field(coerce_numbers_to_str=True)]
 NoneIsAChoice = BeforeValidator(lambda value: "none" if value is None else value)
 
 # Fields of every stage that trains something: rules fill them from the dials of the same names.
-SHARED = frozenset({"gpu", "seed"})
+SHARED = frozenset({"gpu", "gpu_revision", "seed"})
 
 # What a form offers for a setting that is true or false: empty, too, so that it can be left to a recipe.
 SWITCH: list[dict[str, Any]] = [

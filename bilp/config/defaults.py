@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping, Set
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from bilp.config.arithmetics import usual_arithmetic
+from bilp.config.arithmetics import usual_arithmetic, usual_revision
 from bilp.config.augmentations import ALL_FAMILIES, without_mirroring
 from bilp.config.criteria import CRITERIA, DEFAULT_CRITERION
 from bilp.config.dials import Dials, Settled, read
@@ -86,6 +86,8 @@ def _without_flip(values: dict[str, Any]) -> dict[str, Any]:
     return changed
 
 
+# Groups of settings of what a GPU may compute.
+COMPUTING = ("score", "experts", "distill", "evaluate", "evaluate.teacher")
 # The settings that each dial sets.
 DIAL_PATHS = {
     "dataset": ("ingest.source",),
@@ -94,7 +96,8 @@ DIAL_PATHS = {
     "keep": ("prune.keep",),
     "beta": ("reselect.beta",),
     "seed": tuple(f"{stage}.seed" for stage in ("score", "prune", "experts", "distill", "evaluate")),
-    "gpu": ("score.gpu", "experts.gpu", "distill.gpu", "evaluate.gpu", "evaluate.teacher.gpu"),
+    "gpu": tuple(f"{stage}.gpu" for stage in COMPUTING),
+    "gpu_revision": tuple(f"{stage}.gpu_revision" for stage in COMPUTING),
 }
 
 
@@ -178,13 +181,16 @@ def complete(given: Mapping[str, Any]) -> Completion:
     turned_by, turned_dials = _turned_keep(dials)
     usual, usual_by = usual_arithmetic()
     gpu_dials = {"gpu": usual} if usual_by else {}
-    dials_by_rule = dataset_dials | turned_dials | method_dials | gpu_dials
+    revision, revised_by = usual_revision()
+    revision_dials = {"gpu_revision": revision} if revised_by else {}
+    dials_by_rule = dataset_dials | turned_dials | method_dials | gpu_dials | revision_dials
     implied = {name: value for name, value in dials_by_rule.items() if name not in dials.model_fields_set}
     rules = [
         (f"dataset {dials.dataset}", dataset_dials),
         (turned_by, turned_dials),
         (f"method {dials.method} (no adaptive level)", method_dials),
         (usual_by, gpu_dials),
+        (revised_by, revision_dials),
         *_dial_rules(dials.model_copy(update=implied)),
         *_pruning_rules(dials),
     ]

@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import AliasPath, BaseModel, ConfigDict, Field, ValidationError
 
-from bilp.config.base import Fraction, GpuArithmetic, MethodName, Positive, ProtocolName, Seed, Several, SourceName
+from bilp.config.base import Fraction, GpuArithmetic, GpuRevision, MethodName, Positive, ProtocolName, Seed, Several, SourceName
 from bilp.config.criteria import CriterionName, Dropping
 from bilp.config.methods import DEFAULT_METHOD
 from bilp.config.network import NetworkConfig, Networks, PoolName
@@ -38,6 +38,7 @@ class Dials(BaseModel):
     beta: DroppedShare = 0.1
     seed: Seed = 0
     gpu: GpuArithmetic = "float32"
+    gpu_revision: GpuRevision = 0
     recipe_dataset: RecipeDataset = "same"
     protocol: ProtocolName | None = _at("evaluate.protocol")
     factor: Annotated[int, Field(ge=1, le=8)] | None = _at("distill.decode.factor")

@@ -7,7 +7,7 @@ from typing import Any, Literal, Self
 from pydantic import Field, model_validator
 
 from bilp.config.augmentations import ALL_FAMILIES, AugmentFamily
-from bilp.config.base import SHARED, Count, Fraction, Frozen, GpuArithmetic, MethodName, Positive, Rate, Seed, Several
+from bilp.config.base import SHARED, Count, Fraction, Frozen, GpuArithmetic, GpuRevision, MethodName, Positive, Rate, Seed, Several
 from bilp.config.decode import DecodeConfig
 from bilp.config.defaults import method_values
 from bilp.config.dials import Dials, read
@@ -27,7 +27,7 @@ from bilp.config.standalone import refuse_what_is_left_out
 class DistillConfig(Frozen):
     """Distillation: a method is what is compared plus what trains the network."""
 
-    later = frozenset({PLUGIN, "real_pass"})
+    later = frozenset({PLUGIN, "real_pass", "gpu_revision"})
     by_rule = SHARED | {
         *("method", "ipc", "iterations", "rounds", "init", "augment", "batch_real", "learning_rate", "outer_loops", "inner_epochs"),
         "batch_train",
@@ -80,6 +80,7 @@ class DistillConfig(Frozen):
     plugin: PluginSettings = Field(default=PluginConfig(), validate_default=True)  # its defaults, in the model of the method
     """Settings of a method that another package offers; no other method has any."""
     gpu: GpuArithmetic = "float32"
+    gpu_revision: GpuRevision = 0
     seed: Seed = 0
     """Seed of networks, batches, augmentation and initial images."""
 

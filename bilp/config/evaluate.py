@@ -15,6 +15,7 @@ from bilp.config.base import (
     Fraction,
     Frozen,
     GpuArithmetic,
+    GpuRevision,
     NoneIsAChoice,
     Positive,
     ProtocolName,
@@ -44,7 +45,8 @@ def networks_of(pool: str, own: NetworkConfig) -> tuple[NetworkConfig, ...]:
 class TeacherConfig(Frozen):
     """A network trained on all real data: it gives soft labels, and the features by which herding and k-center choose."""
 
-    by_rule: ClassVar[frozenset[str]] = frozenset({"gpu"})
+    later: ClassVar[frozenset[str]] = frozenset({"gpu_revision"})
+    by_rule: ClassVar[frozenset[str]] = frozenset({"gpu", "gpu_revision"})
 
     network: NetworkConfig = NetworkConfig()
     """Its architecture."""
@@ -61,6 +63,7 @@ class TeacherConfig(Frozen):
     augment: tuple[AugmentFamily, ...] = ()
     """Augmentation while it is trained; empty is none."""
     gpu: GpuArithmetic = "float32"
+    gpu_revision: GpuRevision = 0
 
 
 class EvaluateConfig(Frozen):
@@ -69,7 +72,7 @@ class EvaluateConfig(Frozen):
     later: ClassVar[frozenset[str]] = frozenset(
         {
             *("batch_norm_augment_each", "batch_norm_epochs", "augment_after"),
-            *("temperature_squared", "decay_smoothing", "decay_vectors", "test_enlarged"),
+            *("temperature_squared", "decay_smoothing", "decay_vectors", "test_enlarged", "gpu_revision"),
         }
     )
     formerly: ClassVar[Mapping[str, Former]] = {"optimizer": Former("optimiser")}
@@ -144,6 +147,7 @@ class EvaluateConfig(Frozen):
     networks_at_once: Positive | None = None
     """Networks of one architecture that are trained in one computation; empty takes what is faster on the device."""
     gpu: GpuArithmetic = "float32"
+    gpu_revision: GpuRevision = 0
     seed: Seed = 0
     """Seed of networks, order and subsets."""
 

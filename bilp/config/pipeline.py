@@ -18,7 +18,7 @@ from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema
 
 from bilp.config.arm_entries import ARMS, UNPRUNED, Arm
-from bilp.config.base import Frozen, GpuArithmetic, MethodName, Positive, Seed, SourceName
+from bilp.config.base import Frozen, GpuArithmetic, GpuRevision, MethodName, Positive, Seed, SourceName
 from bilp.config.criteria import CRITERIA
 from bilp.config.defaults import DIAL_PATHS, KnownOrigins, complete
 from bilp.config.dials import RecipeDataset
@@ -51,8 +51,8 @@ class ReportConfig(Frozen):
 class PipelineConfig(Frozen):
     """The whole pipeline. Set the dials; whatever else is not set is derived from them."""
 
-    later = frozenset({"recipe_dataset", "search"})
-    by_rule = frozenset({"keep", "beta", "gpu"})
+    later = frozenset({"recipe_dataset", "search", "gpu_revision"})
+    by_rule = frozenset({"keep", "beta", "gpu", "gpu_revision"})
 
     dataset: SourceName = DEFAULT_SOURCE
     """Real data set."""
@@ -67,6 +67,7 @@ class PipelineConfig(Frozen):
     seed: Seed = 0
     """Seed of everything."""
     gpu: GpuArithmetic = "float32"
+    gpu_revision: GpuRevision = 0
     experiments: Positive = 1
     """Independently seeded distillations per arm."""
     arms: Annotated[tuple[Arm, ...], Field(min_length=1)] = (UNPRUNED, "bilp")

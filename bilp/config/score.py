@@ -6,7 +6,7 @@ from typing import Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import Field, model_validator
 
-from bilp.config.base import SHARED, Fraction, Frozen, GpuArithmetic, Location, Positive, Rate, Seed
+from bilp.config.base import SHARED, Fraction, Frozen, GpuArithmetic, GpuRevision, Location, Positive, Rate, Seed
 from bilp.config.measures import MEASURES, MeasureName
 from bilp.config.network import NetworkConfig
 
@@ -28,7 +28,7 @@ def _early_end(known: dict[str, Any]) -> int:
 class ScoreConfig(Frozen):
     """Static scoring: short training trials that record what networks make of every sample."""
 
-    later: ClassVar[frozenset[str]] = frozenset({"keep_networks", "extend"})
+    later: ClassVar[frozenset[str]] = frozenset({"keep_networks", "extend", "gpu_revision"})
 
     by_rule: ClassVar[frozenset[str]] = SHARED | {
         "measure",
@@ -72,6 +72,7 @@ class ScoreConfig(Frozen):
     weight_decay: Annotated[float, Field(ge=0.0)] = 5e-4
     """Weight decay of SGD."""
     gpu: GpuArithmetic = "float32"
+    gpu_revision: GpuRevision = 0
     seed: Seed = 0
     """Seed of the trials (trial k uses its own stream)."""
     keep_networks: bool = False

@@ -54,10 +54,9 @@ class RealPool:
         ids = self.by_class[class_index] if among is None else among
         return ids[torch.randperm(len(ids), generator=stream)[:count]]
 
-    def keep_on(self, device: torch.device | str) -> None:
-        """Let a GPU keep the pixels of the train split, if it may: batches then cost no copy of images."""
-        if torch.device(device).type != "cpu":
-            self.dataset.train.keep_on(device)
+    def keep_on(self, device: torch.device | str) -> bool:
+        """Let a GPU keep the pixels of the train split, if it may: batches then cost no copy of images. Whether they are there now."""
+        return torch.device(device).type != "cpu" and self.dataset.train.keep_on(device)
 
     def images(self, ids: Tensor, device: torch.device | str = "cpu") -> Tensor:
         """Normalized float32 images `[n, C, H, W]` of these sample_ids, in their order."""

@@ -16,7 +16,7 @@ from bilp.evaluate.training_schedule import Schedule
 from bilp.images import augment
 from bilp.images.augment import AugParams
 from bilp.images.augment_rows import Side
-from bilp.images.cutmix import Mix, draw_mix, mix_images
+from bilp.images.cutmix import Mix, draw_mix, mix_each, mix_images
 from bilp.images.dc_augment import Operations, draw_operations, operate
 from bilp.seeds import generator
 
@@ -58,28 +58,31 @@ def draw(schedule: Schedule, side: Side, count: int, streams: Streams) -> Treatm
     return Treatment(families, draw_mix(schedule.cutmix, side, count, streams.cutmix), each)
 
 
-def augment_batch(images: Tensor, treatment: Treatment) -> Tensor:
-    """The augmented mini-batch, `[B, C, H, W]` to the same shape."""
-    images = augment.apply(operate(images, treatment.each), augment.chained(treatment.families))
-    return mix_images(images, treatment.mix)
+def augment_batch(images: Tensor, treatment: Treatment, partner: Tensor | None = None) -> Tensor:
+    """The augmented mini-batch, `[B, C, H, W]` to the same shape; `partner` is that of its CutMix, if it lies on the device."""
+    images = augment.apply(operate(images, treatment.each), joined(treatment.families))
+    return mix_images(images, treatment.mix, partner)
 
 
-def augment_each_batch(images: Tensor, treatments: Sequence[Treatment]) -> Tensor:
+def joined(families: tuple[AugParams, ...]) -> AugParams | None:
+    """Families in their order as one; one alone, which may have its rows on a device, as it is."""
+    return families[0] if len(families) == 1 else augment.chained(families)
+
+
+def augment_each_batch(images: Tensor, treatments: Sequence[Treatment], mixes: tuple[Tensor, Tensor] | None = None) -> Tensor:
     """`augment_batch` for K mini-batches `[K, B, C, H, W]` at once.
 
-    On the CPU, those that drew the same family share one computation, elsewhere all do.
+    On the CPU, those that drew the same family share one computation, elsewhere all do: `mixes` are there, if any is mixed, the partners
+    `[K, B]` and boxes `[K, 4]` of their CutMix.
     """
-    batches = [operate(batch, treatment.each) for batch, treatment in zip(images.unbind(), treatments, strict=True)]
+    operated = [operate(batch, treatment.each) for batch, treatment in zip(images.unbind(), treatments, strict=True)]
     if images.device.type == augment.REFERENCE:
-        batches = _by_family(batches, treatments)
-    else:
-        whole = images if all(treatment.each is None for treatment in treatments) else torch.stack(batches)
-        chains = [augment.chained(treatment.families) for treatment in treatments]
-        images = augment.apply_each(whole.flatten(0, 1), chains, [whole.shape[1]] * len(chains)).view_as(whole)
-        if not any(treatment.mix for treatment in treatments):
-            return images
-        batches = list(images.unbind())
-    return torch.stack([mix_images(batch, treatment.mix) for batch, treatment in zip(batches, treatments, strict=True)])
+        batches = _by_family(operated, treatments)
+        return torch.stack([mix_images(batch, treatment.mix) for batch, treatment in zip(batches, treatments, strict=True)])
+    whole = images if all(treatment.each is None for treatment in treatments) else torch.stack(operated)
+    chains = [joined(treatment.families) for treatment in treatments]
+    whole = augment.apply_each(whole.flatten(0, 1), chains, [whole.shape[1]] * len(chains)).view_as(whole)
+    return whole if mixes is None else mix_each(whole, *mixes)
 
 
 def _by_family(batches: list[Tensor], treatments: Sequence[Treatment]) -> list[Tensor]:

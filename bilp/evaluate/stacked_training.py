@@ -15,9 +15,9 @@ from torch.func import functional_call, vmap
 from bilp.config import NetworkConfig
 from bilp.data import Dataset
 from bilp.errors import Diverged
-from bilp.evaluate.batch_augment import Streams, augment_each_batch, draw
+from bilp.evaluate.batch_augment import Streams
 from bilp.evaluate.course import Losses
-from bilp.evaluate.objective import Mixed
+from bilp.evaluate.mini_batches import mini_batches
 from bilp.evaluate.training import ImageSet, fixed_logits, images_at_once, trains_alone
 from bilp.evaluate.training_schedule import Schedule
 from bilp.evaluate.training_step import TrainingStep
@@ -114,22 +114,17 @@ def train_together(
     step = TrainingStep(
         lambda images: _forward(network, stacked, images, shared=False), list(stacked.values()), schedule, teacher, stacked=True
     )
-    device = sets[0].labels.device
     fixed = _fixed(sets, teacher) if schedule.fixed_labels else None
     for epoch in range(schedule.passes):
         step.begin(epoch)
         orders = torch.stack([torch.randperm(len(sets[0]), generator=each.order) for each in streams])
-        parts = (everywhere.split(schedule.batch_size, dim=1) for everywhere in (orders, orders.to(device, non_blocking=True)))
-        for batches, rows in zip(*parts, strict=True):
-            treatments = [draw(schedule, sets[0].side, batches.shape[1], each) for each in streams]
-            wanted = sets[0].indices(batches, rows)
-            images, labels = _gather(sets, wanted, rows)
-            images = augment_each_batch(images, treatments)
-            mixed = Mixed.of([each.mix for each in treatments], batches.shape[1], device)
-            told = None if fixed is None else torch.stack([answers(batch) for answers, batch in zip(fixed, wanted, strict=True)])
-            loss = step(images, labels, mixed, told)
+        for batch in mini_batches(orders, schedule, sets[0].side, streams, sets[0].labels.device):
+            wanted = sets[0].indices(batch.indices, batch.there)
+            images, labels = _gather(sets, wanted, batch.there)
+            told = None if fixed is None else torch.stack([answers(rows) for answers, rows in zip(fixed, wanted, strict=True)])
+            loss = step(batch.treated(images), labels, batch.mixed, told)
             if losses is not None:
-                losses.add(loss, batches.shape[1])
+                losses.add(loss, batch.count)
         if losses is not None:
             losses.end()
         yield epoch

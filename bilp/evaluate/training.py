@@ -15,9 +15,9 @@ from torch import Tensor, nn
 
 from bilp.data import Split
 from bilp.errors import Diverged
-from bilp.evaluate.batch_augment import Streams, augment_batch, draw
+from bilp.evaluate.batch_augment import Streams
 from bilp.evaluate.course import Losses
-from bilp.evaluate.objective import Mixed
+from bilp.evaluate.mini_batches import mini_batches
 from bilp.evaluate.training_schedule import Schedule
 from bilp.evaluate.training_step import TrainingStep, required
 from bilp.nets.dropout import dropping, has_dropout
@@ -27,7 +27,8 @@ from bilp.nets.dropout import dropping, has_dropout
 TEST_BATCH = 256
 # On a GPU there are more of them, as long as all together have no more values than these: 4096 images of 3 x 32 x 32.
 TEST_VALUES = {"cuda": 3 * 2**22}
-# Splits up to this many bytes as float32 are normalized once and kept; larger ones are read batch by batch.
+# Splits up to this many bytes as float32 are normalized once and kept. Of larger ones a GPU keeps the pixels, if it has the memory; all
+# others are read batch by batch.
 KEPT_BYTES = 256 * 2**20
 KEPT_BYTES_ON = {"cuda": 2**30}
 
@@ -57,6 +58,9 @@ class ImageSet:
         labels = split.labels if ids is None else split.labels[ids]
         if 4 * len(labels) * channels * height * width <= kept_bytes(device):
             return cls.of_tensors(split.batch(ids, device), labels, device)
+        if split.keep_on(device):
+            there = torch.arange(len(labels), device=device) if ids is None else ids.to(device)
+            return cls(lambda indices: split.batch(there[indices], device), labels.to(device), (height, width), held=True)
         return cls(lambda indices: split.batch(indices if ids is None else ids[indices], device), labels.to(device), (height, width))
 
     def __len__(self) -> int:
@@ -102,24 +106,20 @@ def train(
     step = TrainingStep(forward, list(network.parameters()), schedule, teacher)
     if has_dropout(network):
         step.draws()
-    batch_norm = has_batch_norm(network)
+    # Batch norm has no statistics of one left-over sample.
+    least = 2 if has_batch_norm(network) and len(data) > 1 else 1
     fixed = fixed_logits(data, teacher) if schedule.fixed_labels else None
     for epoch in range(schedule.passes):
         network.train()
         step.begin(epoch)
-        order = torch.randperm(len(data), generator=streams.order)
-        there = order.to(data.labels.device, non_blocking=True)
-        for batch, rows in zip(order.split(schedule.batch_size), there.split(schedule.batch_size), strict=True):
-            if batch_norm and len(batch) == 1 < len(data):
-                continue  # batch norm has no statistics of one left-over sample
-            treatment = draw(schedule, data.side, len(batch), streams)
-            wanted = data.indices(batch, rows)
-            images = augment_batch(data.images(wanted), treatment)
+        order = torch.randperm(len(data), generator=streams.order)[None]
+        for batch in mini_batches(order, schedule, data.side, [streams], data.labels.device, least):
+            wanted = data.indices(batch.indices[0], batch.there[0])
+            images = batch.treated(data.images(wanted)[None])
             told = fixed(wanted)[None] if fixed is not None else None
-            mixed = Mixed.of([treatment.mix], len(batch), data.labels.device)
-            loss = step(images[None], data.labels[rows][None], mixed, told)
+            loss = step(images, data.labels[batch.there], batch.mixed, told)
             if losses is not None:
-                losses.add(loss, len(batch))
+                losses.add(loss, batch.count)
         if losses is not None:
             losses.end()
         yield epoch

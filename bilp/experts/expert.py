@@ -75,7 +75,7 @@ class _Learning:
 
     def __init__(self, dataset: Dataset, module: Network, config: ExpertsConfig, device: str) -> None:
         self._dataset, self._config, self._device = dataset, config, device
-        self._labels = dataset.train.labels.to(device)
+        self._labels, self._kept = dataset.train.labels.to(device), dataset.train.keep_on(device)
         optimizer = sgd(module.parameters(), config.learning_rate, config.momentum, config.weight_decay)
         self._step = ClassifierStep(module, optimizer, device)
 
@@ -84,5 +84,7 @@ class _Learning:
         train, side = self._dataset.train, (self._dataset.shape[1], self._dataset.shape[2])
         drawn = [augment.draw(self._config.augment, side, stream, count=len(batch)) for batch in batches]
         (there,), sent = augment.send_with([order], drawn, side, self._device)
-        for batch, params, own in zip(batches, sent, training_batches(self._labels[there], self._config.batch_size), strict=True):
+        size = self._config.batch_size
+        chosen = training_batches(there, size) if self._kept else batches
+        for batch, params, own in zip(chosen, sent, training_batches(self._labels[there], size), strict=True):
             yield self._step(augment.apply(train.batch(batch, self._device), params), own) * len(batch)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import torch
@@ -57,14 +58,35 @@ def draw_mix(probability: float, side: Side, count: int, stream: torch.Generator
     return Mix(partner, (top, bottom, left, right_edge), 1.0 - area / (height * width))
 
 
-def mix_images(images: Tensor, mix: Mix | None) -> Tensor:
-    """The mixed mini-batch, `[B, C, H, W]` to the same shape; `images` itself for None."""
+def mix_images(images: Tensor, mix: Mix | None, partner: Tensor | None = None) -> Tensor:
+    """The mixed mini-batch, `[B, C, H, W]` to the same shape; `images` itself for None. `partner` is the mix's on the device."""
     if mix is None:
         return images
     top, bottom, left, right = mix.box
     result = images.clone()
-    result[:, :, top:bottom, left:right] = images[mix.partner_on(images.device), :, top:bottom, left:right]
+    shown = mix.partner_on(images.device) if partner is None else partner
+    result[:, :, top:bottom, left:right] = images[shown, :, top:bottom, left:right]
     return result
+
+
+def boxes_of(mixes: Sequence[Mix | None]) -> Tensor:
+    """The boxes of K mini-batches, int64 `[K, 4]`: an empty one where nothing is mixed."""
+    return torch.tensor([(0, 0, 0, 0) if mix is None else mix.box for mix in mixes])
+
+
+def mix_each(images: Tensor, partners: Tensor, boxes: Tensor) -> Tensor:
+    """`mix_images` for K mini-batches `[K, B, ...]` at once, whose partners `[K, B]` and boxes `[K, 4]` lie on their device."""
+    groups, count = partners.shape
+    down, across = (
+        (places >= boxes[:, first, None]) & (places < boxes[:, first + 1, None])
+        for first, places in (
+            (0, torch.arange(images.shape[-2], device=images.device)),
+            (2, torch.arange(images.shape[-1], device=images.device)),
+        )
+    )
+    inside = (down.unsqueeze(2) & across.unsqueeze(1)).view(groups, *[1] * (images.dim() - 3), *images.shape[-2:])
+    others = partners + count * torch.arange(groups, device=images.device).unsqueeze(1)
+    return torch.where(inside, images.flatten(0, 1).index_select(0, others.flatten()).view_as(images), images)
 
 
 def mixed_loss(logits: Tensor, labels: Tensor, mix: Mix | None) -> Tensor:

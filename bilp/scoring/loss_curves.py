@@ -45,7 +45,7 @@ def train_trial(
     """
     samples = len(dataset.train)
     everything = torch.arange(samples)
-    parts = batches(everything, config.batch_size)
+    parts = batches(everything.to(device) if dataset.train.keep_on(device) else everything, config.batch_size)
     labels = dataset.train.labels.to(device)
     record = empty_record(config, samples)
     statistics, recorded = Statistics(record), 0

@@ -52,15 +52,16 @@ def train_epochs(
     place(network, config.gpu, device)
     optimizer = sgd(network.parameters(), config.learning_rate, config.momentum, config.weight_decay)
     step = ClassifierStep(network, optimizer, device)
-    labels = dataset.train.labels.to(device)
+    labels, kept = dataset.train.labels.to(device), dataset.train.keep_on(device)
     check_every = CHECK_EVERY.get(torch.device(device).type, CHECK_EVERY["cpu"])
     steps = math.ceil(len(indices) / config.batch_size)
     total = steps * config.epochs
     for epoch in range(config.epochs):
         order = indices[torch.randperm(len(indices), generator=generator(config.seed, stage, trial, "order", epoch))]
-        own = training_batches(labels[order.to(device, non_blocking=True)], config.batch_size)
+        there = order.to(device, non_blocking=True)
+        own = training_batches(labels[there], config.batch_size)
         network.train()
-        for number, batch in enumerate(training_batches(order, config.batch_size)):
+        for number, batch in enumerate(training_batches(there if kept else order, config.batch_size)):
             loss = step(dataset.train.batch(batch, device), own[number])
             if number % check_every == 0:
                 value = finite(float(loss), trial, epoch, config.learning_rate)

@@ -199,7 +199,8 @@ def _proxy_settings(config: PipelineConfig) -> DistillConfig:
         "rounds": 1,
     }
     ingest = {"uri": config.ingest.uri} if config.ingest.uri else {}
-    return settings(dataset=config.dataset, method=name, ipc=config.ipc, seed=own.seed, gpu=own.gpu, ingest=ingest, distill=distill).distill
+    dials = {"seed": own.seed, "gpu": own.gpu, "gpu_revision": own.gpu_revision}
+    return settings(dataset=config.dataset, method=name, ipc=config.ipc, ingest=ingest, distill=distill, **dials).distill
 
 
 def identity(found: Plan, config: PipelineConfig) -> dict[str, Any]:

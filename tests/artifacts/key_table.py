@@ -27,7 +27,7 @@ number of threads (`OMP_NUM_THREADS`) is in no key, and neither are these:
 """
 
 ROUNDING = (
-    "changes no more than rounding, and the `gpu` of settings that do not say it; "
+    "changes no more than rounding, and the `gpu` and `gpu_revision` of settings that do not say them; "
     "results are equal bytes on the same kind of device with the same number of threads"
 )
 ENVIRONMENT = {

@@ -24,6 +24,7 @@ READ: list[tuple[str, Any, dict[str, Any]]] = [
     ("beta", 0.25, {}),
     ("seed", 7, {}),
     ("gpu", "tf32", {}),
+    ("gpu_revision", 3, {}),
     ("recipe_dataset", "any", {"recipe": "cifar10-dc-ipc1", "dataset": "svhn"}),
     ("evaluate.protocol", "soft", {"dataset": "cifar100", "ipc": 10}),
     ("distill.decode.factor", 1, {"method": "idc", "dataset": "mnist"}),

@@ -23,7 +23,7 @@ from bilp.config.sources import SOURCES
 CHOICES: list[dict[str, Any]] = [
     {},
     *({"ipc": ipc} for ipc in (10, 50, 100)),
-    {"seed": 3, "gpu": "tf32", "keep": 0.3, "beta": 0.3},
+    {"seed": 3, "gpu": "tf32", "gpu_revision": 2, "keep": 0.3, "beta": 0.3},
     *({"evaluate": {"protocol": protocol}} for protocol in ("dc", "idc", "soft")),
     {"prune": {"per_class": False}},
     {"distill": {"iterations": 3}},

@@ -9,7 +9,7 @@ import pytest
 
 from bilp.api.keywords import for_device
 from bilp.config import PipelineConfig, arithmetics
-from bilp.config.arithmetics import ARITHMETICS, usual_arithmetic
+from bilp.config.arithmetics import ARITHMETICS, REVISION, usual_arithmetic
 from bilp.config.base import as_recorded
 from bilp.config.explain import explain
 from bilp.errors import ConfigError
@@ -56,6 +56,37 @@ def test_the_device_decides_unless_somebody_does(
     assert (told["gpu"], told["distill.gpu"]) == (origin, "dial gpu")
 
 
+def revisions(config: PipelineConfig) -> set[int]:
+    return {getattr(config, stage).gpu_revision for stage in STAGES} | {config.gpu_revision, config.evaluate.teacher.gpu_revision}
+
+
+@pytest.mark.parametrize(
+    ("variables", "wanted", "origin"),
+    [
+        ({}, 0, "default"),
+        ({"BILP_DEVICE": "cpu"}, 0, "default"),
+        ({"BILP_DEVICE": "cpu", "BILP_ARITHMETIC": "tf32"}, 0, "default"),
+        ({"BILP_DEVICE": "cuda:1"}, REVISION, "device (a GPU)"),
+        ({"BILP_EXECUTION": "workers"}, 0, "default"),
+        ({"BILP_DEVICE": "cpu", "BILP_EXECUTION": "workers", "BILP_ARITHMETIC": "papers"}, REVISION, "BILP_ARITHMETIC"),
+    ],
+    ids=str,
+)
+def test_what_a_gpu_computes_has_the_revision_of_its_rounding_in_its_key_and_nothing_else_has(
+    variables: dict[str, str], wanted: int, origin: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whatever arithmetic was given by name; what a CPU computes is recorded as ever."""
+    monkeypatch.setattr(arithmetics, "DRIVERS", ())
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    for kind in ARITHMETICS:
+        config = PipelineConfig(gpu=kind)
+        assert revisions(config) == {wanted}
+        assert all(("gpu_revision" in as_recorded(getattr(config, stage))) == (wanted > 0) for stage in STAGES)
+    assert {row.path: row.origin for row in explain({})}["gpu_revision"] == origin
+    assert revisions(PipelineConfig(gpu_revision=7)) == {7}, "what is given goes first"
+
+
 def test_a_gpu_that_torch_finds_is_noticed(gpu: None, monkeypatch: pytest.MonkeyPatch) -> None:
     assert of_stages(PipelineConfig()) == {"papers"}
     monkeypatch.setenv("BILP_EXECUTION", "workers")
@@ -64,8 +95,9 @@ def test_a_gpu_that_torch_finds_is_noticed(gpu: None, monkeypatch: pytest.Monkey
 
 def test_a_call_for_another_device_means_what_it_means_there(gpu: None) -> None:
     assert for_device({}, None) == {} == for_device({}, "cuda")
-    assert for_device({}, "cpu") == {"gpu": "float32"}
-    assert for_device({"gpu": "tf32"}, "cpu") == {"gpu": "tf32"}
+    assert for_device({}, "cpu") == {"gpu": "float32", "gpu_revision": 0}
+    assert for_device({"gpu": "tf32"}, "cpu") == {"gpu": "tf32", "gpu_revision": 0}
+    assert for_device({"gpu": "tf32", "gpu_revision": 5}, "cpu") == {"gpu": "tf32", "gpu_revision": 5}
 
 
 def test_an_unknown_arithmetic_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:

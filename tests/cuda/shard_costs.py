@@ -67,14 +67,19 @@ def cost(config: DistillConfig, classes: range, pool: RealPool) -> Cost:
         return Cost(counts.launches, sum(counts.copies.values()), counts.copied_bytes, sum(counts.waits.values()))
 
 
+def row(method: str, number: int, width: int, pool: RealPool) -> str:
+    """The row of a method and a number of classes."""
+    found = cost(config_for(method, 1, width, BATCH, {"outer_loops": 1}), range(number), pool)
+    return f"| `{method}` | {number} | {found.launches} | {found.copies} | {found.copied_bytes:,} | {found.waits} |"
+
+
 def main(width: int) -> None:
     """Print the rows of the table."""
     print("| method | classes of a worker | launches | copies up | bytes up | waits |\n|---|---|---|---|---|---|")
     with TemporaryDirectory() as folder:
         pool = stored_pool(BATCH, Path(folder))
         for method, number in itertools.product(METHODS, DIVIDED):
-            found = cost(config_for(method, 1, width, BATCH, {"outer_loops": 1}), range(number), pool)
-            print(f"| `{method}` | {number} | {found.launches} | {found.copies} | {found.copied_bytes:,} | {found.waits} |", flush=True)
+            print(row(method, number, width, pool), flush=True)
 
 
 if __name__ == "__main__":

@@ -9,7 +9,8 @@ from torch import Tensor
 
 from bilp.config.arithmetics import FLOAT32
 from bilp.config.augmentations import ALL_FAMILIES, AUGMENTATIONS
-from bilp.evaluate.batch_augment import Streams, augment_each_batch, draw
+from bilp.evaluate.batch_augment import Streams
+from bilp.evaluate.mini_batches import AT_ONCE, MiniBatch, mini_batches
 from bilp.evaluate.training_schedule import Schedule
 from bilp.images import augment
 from bilp.images.augment import AugParams
@@ -77,20 +78,42 @@ def test_the_number_of_operations_is_the_same_whatever_was_drawn() -> None:
 
 
 @pytest.mark.parametrize("mixes", [0.0, 0.7])
-def test_networks_that_train_together_share_one_computation(mixes: float) -> None:
+def test_mini_batches_of_all_networks_and_of_many_steps_are_sent_at_once(mixes: float) -> None:
     families = {"augment_always": ("flip", "color"), "augment": ALL_FAMILIES, "augment_after": ("cutout",)}
     schedule = Schedule(1, 6, 0.01, 0.0, 0.0, cutmix=mixes, **families)
-    treatments = [draw(schedule, SIDE, 6, Streams.of(0, "network", k)) for k in range(5)]
-    batches = images(30).unflatten(0, (5, 6))
-    expected = augment_each_batch(batches, treatments)
+
+    def epoch(device: str) -> list[MiniBatch]:
+        orders = torch.stack([torch.randperm(15, generator=generator(0, "order", k)) for k in range(5)])
+        return list(mini_batches(orders, schedule, SIDE, [Streams.of(0, "network", k) for k in range(5)], torch.device(device)))
+
+    at_home = epoch("cpu")
+    expected = [batch.treated(images(75)[batch.indices]) for batch in at_home]
     with pretend_cuda() as counts:
-        up = batches.cuda()
-        augment_each_batch(up, treatments)
+        up = images(75).cuda()
+        away = epoch("cuda")
+        assert sum(counts.copies.values()) == 2, "the images, and all of the epoch"
+        away[0].treated(up[away[0].there])  # makes the constants
         counts.clear()
-        found = augment_each_batch(up, treatments)
-        assert sum(counts.copies.values()) == 1, "partners were sent before"
-        assert not counts.waits
-        torch.testing.assert_close(found.cpu(), expected, **CLOSE)
+        launches = []
+        for batch, wanted in zip(away, expected, strict=True):
+            before = counts.launches
+            torch.testing.assert_close(batch.treated(up[batch.there]).cpu(), wanted, **CLOSE)
+            launches.append(counts.launches - before)
+        assert not counts.copies
+        assert max(launches) <= 100, launches
+    assert [batch.count for batch in away] == [6, 6, 3]
+    assert any(batch.mixed for batch in at_home) is (mixes > 0)
+
+
+def test_no_more_is_sent_ahead_than_a_device_is_meant_to_hold(monkeypatch: pytest.MonkeyPatch) -> None:
+    schedule = Schedule(1, 6, 0.01, 0.0, 0.0, augment=ALL_FAMILIES)
+    monkeypatch.setitem(AT_ONCE, "cuda", 13)
+    with pretend_cuda() as counts:
+        found = [
+            (batch.count, sum(counts.copies.values()))
+            for batch in mini_batches(torch.arange(21)[None], schedule, SIDE, [Streams.of(0, "network", 0)], torch.device("cuda"), 4)
+        ]
+    assert found == [(6, 1), (6, 1), (6, 2)], "two mini-batches, and one; the three images that are left are too few"
 
 
 def test_partners_of_a_mix_are_sent_once() -> None:

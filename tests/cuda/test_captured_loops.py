@@ -10,6 +10,7 @@ import pytest
 import torch
 from pretend_cuda import pretend_cuda
 from tiers import first_tier
+from torch import Tensor
 
 from benchmarks.gpu.iterations import config_for
 from benchmarks.step_settings import Noise
@@ -94,6 +95,24 @@ def test_an_image_step_is_a_copy_and_two_launches_and_waits_for_nothing() -> Non
     assert after - before == {"graph": 2 * steps, "copy_": steps}
     assert more_copies - copies == steps
     assert more_waits - waits == 1
+
+
+@pytest.mark.slow
+def test_real_images_travel_where_the_device_does_not_keep_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The same bytes either way: their numbers are sent where it does."""
+
+    def run() -> tuple[Tensor, int]:
+        with pretend_cuda() as counts:
+            run = Run("dc, trained", "cuda")
+            counts.clear()
+            run.advance(CapturedIterations, 4)
+            return run.state.images.detach().cpu(), counts.copied_bytes
+
+    images, sent = run()
+    monkeypatch.setattr(Noise, "keep_on", lambda noise, device: False)
+    same, pixels = run()
+    assert torch.equal(same, images)
+    assert pixels - sent > 4 * CLASSES * 6 * 3 * 16 * 16, "of every real image of an image step, at least"
 
 
 @pytest.mark.slow

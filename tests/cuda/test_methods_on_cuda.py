@@ -21,7 +21,7 @@ BUDGETS = {
     "idm": (392, 1),
     "mtt": (1003, 1),
     "tesla": (954, 1),
-    "cafe": (522, 6),
+    "cafe": (524, 2),
 }
 
 # And copies to the device: a batch of real images, which here do not lie there, the initial weights, one row of numbers for all

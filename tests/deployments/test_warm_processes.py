@@ -174,6 +174,24 @@ def test_where_something_else_is_set_that_libraries_read_when_they_are_imported_
     assert forking.said("print(1)", BILP_STORAGE="/elsewhere", CUDA_VISIBLE_DEVICES="3") == ("1", 0)
 
 
+@pytest.mark.slow
+def test_each_process_of_several_gpus_sees_its_own_alone_and_none_has_been_used_before(begin: Callable[..., Forking]) -> None:
+    """What CUDA and cuBLAS read when a process first uses a GPU is there by then: in what is forked, and in what starts on its own."""
+    forking = begin("torch")
+    says = (
+        "import os, torch; names = ('CUDA_VISIBLE_DEVICES', 'CUBLAS_WORKSPACE_CONFIG', 'BILP_DEVICE'); "
+        "print(*(os.environ[name] for name in names), torch.cuda.is_initialized() or torch.cuda._is_in_bad_fork())"
+    )
+    workers = worker.plan(["gpu"], ["0", "3", "5"], "box", 1, {})
+    assert [found.limit for found in workers] == [1, 1, 1]
+    for found, gpu in zip(workers, ("0", "3", "5"), strict=True):
+        expected = f"{gpu} :4096:8 cuda False"
+        assert forking.said(says, **found.environment) == (expected, 0)
+        environment = variables_of_a_worker() | dict(found.environment)
+        alone = subprocess.run([sys.executable, "-c", says], env=environment, capture_output=True, text=True, check=True)
+        assert alone.stdout.strip() == expected
+
+
 def test_changed_code_is_not_run_with_the_code_of_before(
     begin: Callable[..., Forking], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections import deque
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -22,7 +21,8 @@ from bilp.config import AlignmentConfig, DistillConfig, PruneConfig, ReselectCon
 from bilp.data.pool import RealPool
 from bilp.distill import distill_round, finish_run, load_synthetic, reselect_round, start_run
 from bilp.distill.loops import cafe as alignment
-from bilp.distill.loops.cafe import distill, image_gradient, learning_rate, spread
+from bilp.distill.loops.cafe import distill, image_gradient, learning_rate
+from bilp.distill.loops.late_reading import Course, Reading
 from bilp.distill.loops.whole_alignment import whole_gradient
 from bilp.distill.step.initial import initial_state
 from bilp.distill.step.iteration_record import Record
@@ -141,17 +141,37 @@ def test_step_size_is_halved_at_the_stated_shares(few: Few) -> None:
 
 
 def test_spread_looks_back_on_the_last_accuracies_only() -> None:
-    recent: deque[float] = deque([0.9, 0.1], maxlen=3)
-    assert not spread(recent) < 1.0, "too few to tell"
-    assert not spread(recent) > 0.0
-    recent.extend([0.3, 0.2])
-    assert spread(recent) == pytest.approx(0.2)
+    course = Course(3, Reading(torch.device("cpu")))
+    for value in (0.9, 0.1):
+        course.add(torch.tensor(value), 1)
+        assert not course.spread < 1.0, "too few to tell"
+        assert not course.spread > 0.0
+    for value in (0.3, 0.2):
+        course.add(torch.tensor(2 * value), 2)
+    assert course.spread == pytest.approx(0.2)
+
+
+def test_what_is_read_late_is_read_in_order_and_once() -> None:
+    found: list[tuple[str, list[float]]] = []
+    for kind, expected in (("cpu", 2), ("meta", 0)):
+        reading = Reading(torch.device(kind))
+        reading.take(torch.tensor([[1.0, 2.0]]), lambda numbers: found.append(("losses", numbers)))
+        reading.take(torch.tensor(0.1, dtype=torch.float64), lambda numbers: found.append(("accuracy", numbers)))
+        assert len(found) == expected, "on a CPU at once"
+        reading.read()
+        reading.read()
+        assert found == [("losses", [1.0, 2.0]), ("accuracy", [0.1])]
+        found.clear()
 
 
 def watch(monkeypatch: pytest.MonkeyPatch, accuracies: Callable[[int, int | None], float]) -> list[tuple[int, int]]:
     """Replace measured accuracies; collects (step, epoch) of every epoch that a network is trained."""
     trained: list[tuple[int, int]] = []
-    monkeypatch.setattr(alignment, "accuracy", lambda setting, t, step, epoch=None: accuracies(step, epoch))
+    monkeypatch.setattr(
+        alignment,
+        "rightly_classified",
+        lambda setting, t, step, epoch=None: (torch.tensor(accuracies(step, epoch), dtype=torch.float64), 1),
+    )
 
     monkeypatch.setattr(Setting, "train_epoch", lambda setting, images, labels, t, step, epoch: trained.append((step, epoch)))
     return trained
@@ -184,7 +204,8 @@ def test_accuracy_is_that_of_the_real_training_samples(few: Few) -> None:
     ids = torch.cat(setting.pool.by_class)
     with torch.no_grad():
         right = setting.network(setting.pool.images(ids)).argmax(1) == setting.pool.dataset.train.labels[ids]
-    assert alignment.accuracy(setting, 0, 0) == pytest.approx(right.float().mean().item())
+    found, among = alignment.rightly_classified(setting, 0, 0)
+    assert (float(found), among) == (float(right.sum()), len(ids))
     assert setting.network.training
 
 

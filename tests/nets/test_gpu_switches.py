@@ -93,6 +93,22 @@ def test_products_are_deterministic_by_the_environment_or_nothing_is_computed(mo
     assert (precision(), choices()) == before
 
 
+def test_products_are_settled_before_a_gpu_is_first_used(monkeypatch: pytest.MonkeyPatch) -> None:
+    """By whatever process uses one, whether a worker settled them or nobody has."""
+    monkeypatch.setenv(WORKSPACE, "")
+    monkeypatch.delenv(WORKSPACE)
+    seen: list[tuple[str, str | None]] = []
+    plain = torch.zeros
+
+    def zeros(count: int, device: str) -> torch.Tensor:
+        seen.append((device, os.environ.get(WORKSPACE)))
+        return plain(count)
+
+    monkeypatch.setattr(torch, "zeros", zeros)
+    assert [usable(name) for name in ("cpu", "cuda:0", "cuda:3")] == ["cpu", "cuda:0", "cuda:3"]
+    assert seen == [("cpu", None), ("cuda:0", DETERMINISTIC), ("cuda:3", DETERMINISTIC)]
+
+
 def test_a_device_that_lacks_float64_is_refused_in_words() -> None:
     with pytest.raises(ConfigError, match=r"^BILP_DEVICE=mps cannot be used here \(Apple's GPUs lack float64, [^\n]+\): set it to auto"):
         usable("mps", "BILP_DEVICE")

@@ -9,13 +9,14 @@ from typing import Annotated, Any, ClassVar, NamedTuple
 from pydantic import Field
 
 from bilp.config.augmentations import ALL_FAMILIES, AugmentFamily
-from bilp.config.base import SHARED, Count, Fraction, Frozen, GpuArithmetic, Positive, Rate, Seed
+from bilp.config.base import SHARED, Count, Fraction, Frozen, GpuArithmetic, GpuRevision, Positive, Rate, Seed
 from bilp.config.methods.spec import Cell, Method
 
 
 class ExpertsConfig(Frozen):
     """Experts: trainings on real samples whose parameters after every epoch MTT and TESLA imitate; their network is distill.network."""
 
+    later: ClassVar[frozenset[str]] = frozenset({"gpu_revision"})
     by_rule: ClassVar[frozenset[str]] = SHARED | {"count", "epochs", "batch_size", "learning_rate", "augment"}
 
     count: Positive = 100
@@ -33,6 +34,7 @@ class ExpertsConfig(Frozen):
     augment: tuple[AugmentFamily, ...] = ALL_FAMILIES
     """Augmentation, fresh parameters per image; empty is none."""
     gpu: GpuArithmetic = "float32"
+    gpu_revision: GpuRevision = 0
     seed: Seed = 0
     """Seed of the experts (expert k uses its own streams)."""
 

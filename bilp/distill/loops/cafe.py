@@ -11,16 +11,17 @@ is a tenth larger and `settled` is met a little later; here each is measured ane
 from __future__ import annotations
 
 import statistics
-from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 from bilp.distill.loops.iterations import Iterations, SharedStep, Step
+from bilp.distill.loops.late_reading import Course, Reading
 from bilp.distill.loops.whole_alignment import whole_gradient
 from bilp.distill.step.batch import Batch, sent
+from bilp.distill.step.divergence import measured
 from bilp.distill.step.iteration_record import Record
 from bilp.distill.step.real import PASS_IMAGES, draw_batches
 from bilp.distill.step.setting import Setting
@@ -61,27 +62,35 @@ class CafeIterations(Iterations):
         """The image steps of one network; at least `watched` of them, if `most_steps` allows."""
         setting, settings = self.setting, self.setting.config.alignment
         setting.draw_network("network", number)
-        recent: deque[float] = deque(maxlen=settings.watched)
+        reading, steps = Reading(setting.device), list[Step]()
+        accuracies = Course(settings.watched, reading)
         for step in range(settings.most_steps):
             setting.freeze_statistics(number, step)
-            yield self._image_step(number, step)
-            recent.append(accuracy(setting, number, step))
-            if spread(recent) < settings.settled:
-                return
+            self._image_step(number, step, reading, steps.append)
+            accuracies.add(*rightly_classified(setting, number, step))
+            if accuracies.spread < settings.settled:
+                break
             if step + 1 < settings.most_steps:
-                _train_until_moved(setting, self.state, number, step)
+                _train_until_moved(setting, self.state, (number, step), reading)
+        reading.read()
+        yield from steps
 
     def note(self, record: Record, steps: Sequence[Step]) -> str:
         """Iterations differ in length."""
         return f"{super().note(record, steps)}, {len(steps)} steps"
 
-    def _image_step(self, number: int, step: int) -> Step:
-        """One SGD step on the gradient summed over classes, each of which is differentiated on its own."""
+    def _image_step(self, number: int, step: int, reading: Reading, told: Callable[[Step], object]) -> None:
+        """One SGD step on the gradient summed over classes, each of which is differentiated on its own; `told` of it once it is read."""
         batches, images = self._batches(number, step), self.state.images
         gradient, losses = image_gradient(self.setting, images, self.state.labels, batches)
         self._shared.take(gradient, learning_rate(self.setting, number))
-        values = self.guard.check_step(number, losses, gradient, images)
-        return Step(values, sum(len(batch.ids) for batch in batches), statistics.fmean(batch.withheld for batch in batches))
+        used, withheld = sum(len(batch.ids) for batch in batches), statistics.fmean(batch.withheld for batch in batches)
+
+        def checked(numbers: list[float]) -> None:
+            by_class = [numbers[first : first + len(batches)] for first in range(0, len(numbers), len(batches))]
+            told(Step(self.guard.check_measured(number, by_class), used, withheld))
+
+        reading.take(measured(losses, gradient, images), checked)
 
     def _batches(self, number: int, step: int) -> list[Batch]:
         """One batch per class; its mean is not that of the matching alone, so it is computed later (`image_gradient`)."""
@@ -97,34 +106,31 @@ def learning_rate(setting: Setting, iteration: int) -> float:
     return config.learning_rate * DECAY**over
 
 
-def spread(recent: deque[float]) -> float:
-    """Largest minus smallest of the accuracies looked back on; nan while there are too few of them."""
-    return max(recent) - min(recent) if len(recent) == recent.maxlen else float("nan")
-
-
-def _train_until_moved(setting: Setting, state: DistillState, iteration: int, step: int) -> None:
-    """Epochs on the synthetic set until the accuracy varied enough, `most_epochs` of them at most."""
+def _train_until_moved(setting: Setting, state: DistillState, path: tuple[int, int], reading: Reading) -> None:
+    """Epochs on the synthetic set until the accuracy varied enough, `most_epochs` of them at most; `path` is iteration and image step."""
     settings = setting.config.alignment
-    recent: deque[float] = deque(maxlen=settings.watched)
+    accuracies = Course(settings.watched, reading)
     for epoch in range(settings.most_epochs):
-        setting.train_epoch(state.images, state.labels, iteration, step, epoch)
-        recent.append(accuracy(setting, iteration, step, epoch))
-        if spread(recent) > settings.moved:
+        setting.train_epoch(state.images, state.labels, *path, epoch)
+        accuracies.add(*rightly_classified(setting, *path, epoch))
+        if accuracies.spread > settings.moved:
             return
 
 
 @torch.no_grad()
-def accuracy(setting: Setting, *path: int) -> float:
-    """Share of `measured_per_class` real training samples of every class, drawn anew, that the network classifies correctly."""
+def rightly_classified(setting: Setting, *path: int) -> tuple[Tensor, int]:
+    """Of `measured_per_class` real training samples of every class, drawn anew: how many the network classifies correctly, a float32 scalar
+    on the device, and how many there are.
+    """
     setting.network.eval()
     pool, count = setting.pool, setting.config.alignment.measured_per_class
     ids = torch.cat([pool.draw(c, count, generator(setting.config.seed, "measure", *path, c)) for c in range(pool.classes)])
     labels = pool.dataset.train.labels[ids].to(setting.device)
-    right = torch.zeros((), dtype=torch.int64, device=setting.device)
+    right = torch.zeros((), device=setting.device)
     for part, wanted in zip(ids.split(PASS_IMAGES), labels.split(PASS_IMAGES), strict=True):
         right += (setting.network(pool.images(part, setting.device)).argmax(dim=1) == wanted).sum()
     setting.network.train()
-    return int(right) / len(ids)
+    return right, len(ids)
 
 
 def image_gradient(setting: Setting, images: Tensor, labels: Tensor, batches: list[Batch]) -> tuple[Tensor, Tensor]:

@@ -1,7 +1,8 @@
 """What an outer loop of DC, DSA and DM takes from the host, as fixed tensors on the device: the draws of the reference loop, drawn ahead.
 
 A row of inputs holds everything that differs from one outer loop to the next: the parameters of a new network, or the orders and
-augmentation of a training, the real samples of every class and their augmentation, and where the losses go.
+augmentation of a training, the real samples of every class and their augmentation, and where the losses go. Of real samples it is the
+sample_ids, if the device keeps their pixels, and the pixels otherwise.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ from bilp.nets.initialization import Initialization
 from bilp.pruning.adaptive import AdaptivePruner
 from bilp.seeds import generator
 
-PARAMETERS, ORDERS, PIXELS, SLOT = "parameters", "orders", "pixels", "slot"
+PARAMETERS, ORDERS, PIXELS, IDS, SLOT = "parameters", "orders", "pixels", "ids", "slot"
 SIAMESE, OF_TRAINING = "siamese augmentation", "augmentation of the training"
 """Rows of numbers (`bilp.images.augment_rows`): of all classes `[1, K, 9, 2]`; of the images in the order of each epoch
 `[epochs, M, 9, 2]`."""
@@ -59,10 +60,12 @@ class StepInputs:
         self.initialization = Initialization(setting.network)
         self._sizes = [len(batch.ids) for batch in draw_batches(setting, pruner, iteration, 0)]
         pixels = setting.pool.dataset.train.images(setting.pool.by_class[0][:0])
+        self._kept, used = setting.pool.keep_on(setting.device), sum(self._sizes)
+        real = {IDS: Field(torch.int64, (used,))} if self._kept else {PIXELS: Field(pixels.dtype, (used, *pixels.shape[1:]))}
         self.fields: Mapping[str, Field] = {
+            **real,
             PARAMETERS: Field(torch.float32, (self.initialization.count,)),
             ORDERS: Field(torch.int64, (setting.schedule.inner_epochs, images)),
-            PIXELS: Field(pixels.dtype, (sum(self._sizes), *pixels.shape[1:])),
             SLOT: Field(torch.int64, (1,)),
             SIAMESE: Field(torch.float32, (1, len(self._sizes) if setting.config.augment else 0, 9, 2)),
             OF_TRAINING: Field(torch.float32, (setting.schedule.inner_epochs, images if setting.schedule.augment else 0, 9, 2)),
@@ -81,7 +84,11 @@ class StepInputs:
             self.initialization.draw(generator(setting.config.seed, "network", number), row[PARAMETERS])
         else:
             self._draw_training(row, number, outer - 1)
-        row[PIXELS].copy_(setting.pool.dataset.train.images(torch.cat([batch.ids for batch in batches])))
+        ids = torch.cat([batch.ids for batch in batches])
+        if self._kept:
+            row[IDS].copy_(ids)
+        else:
+            row[PIXELS].copy_(setting.pool.dataset.train.images(ids))
         row[SLOT].fill_(slot)
         if len(row[SIAMESE][0]):
             row[SIAMESE].copy_(augment.host_rows([batch.params for batch in batches], setting.side))
@@ -101,8 +108,9 @@ class StepInputs:
 
     def found_in(self, values: Mapping[str, Tensor]) -> tuple[Setting, list[Batch]]:
         """The setting of a step that reads `values` on the device, and the batches of every class, whose ids lie there."""
-        setting, pixels = self._setting, values[PIXELS]
-        numbers = torch.arange(len(pixels), device=pixels.device).split(self._sizes)
+        setting = self._setting
+        ids = values[IDS] if self._kept else torch.arange(len(values[PIXELS]), device=setting.device)
+        numbers = ids.split(self._sizes)
         drawn = [augment.of_rows(rows) for rows in values[SIAMESE].split(1, dim=1)] if setting.config.augment else [None] * len(numbers)
-        batches = [Batch(c, ids, params) for c, ids, params in zip(setting.classes, numbers, drawn, strict=True)]
-        return replace(setting, pool=SentPool(setting.pool, pixels)), batches
+        batches = [Batch(c, own, params) for c, own, params in zip(setting.classes, numbers, drawn, strict=True)]
+        return (setting if self._kept else replace(setting, pool=SentPool(setting.pool, values[PIXELS]))), batches

@@ -50,6 +50,7 @@ class Pretraining:
             "cutmix": config.idc.cutmix,
             "augment": list(self.families),
             "gpu": config.gpu,
+            **({"gpu_revision": config.gpu_revision} if config.gpu_revision else {}),
             "seed": config.seed,
         }
 
