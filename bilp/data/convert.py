@@ -85,13 +85,7 @@ class Converter:
     def _check_size(self, pixels: Pixels, origin: str) -> None:
         if self._first is None:
             self._first = (pixels.shape[1:], origin)
-        (height, width), first = self._first
-        if pixels.shape[1:] != (height, width):
-            here = f"{pixels.shape[2]} x {pixels.shape[1]}"
-            raise DataError(
-                f"images differ in size: {first} is {width} x {height}, {origin} is {here} (width x height): "
-                "set ingest.resolution to the side in pixels that all are brought to"
-            )
+        check_same_size(*self._first, pixels.shape[1:], origin)
 
     def _unite_color(self, channels: int, current: _Side) -> None:
         """A set is gray only as long as every picture is; the first color picture turns what is stored into RGB."""
@@ -106,6 +100,15 @@ class Converter:
         paths = side.writer.close()
         labels, places = (np.asarray(numbers, dtype=np.int64) for numbers in (side.labels, side.places))
         return Stored(side.writer.shape or (0, 0, 0), paths, side.writer.rows, labels, side.origins, places)
+
+
+def check_same_size(size: tuple[int, ...], first: str, other: tuple[int, ...], origin: str) -> None:
+    """Raise DataError unless two images, which come from `first` and `origin`, have the same height and width."""
+    if size != other:
+        raise DataError(
+            f"images differ in size: {first} is {size[1]} x {size[0]}, {origin} is {other[1]} x {other[0]} (width x height): "
+            "set ingest.resolution to the side in pixels that all are brought to"
+        )
 
 
 def refuse(skipped: Sequence[Skipped], where: str, most: int = 10) -> None:
