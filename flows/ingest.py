@@ -56,8 +56,8 @@ def decode_elsewhere(config: IngestConfig, root: str) -> None:
     from bilp.data.ingest_plan import open_plan
 
     parts = open_plan(plan_uri).parts
-    arguments = {"root": root, "config": config, "plan_uri": plan_uri, "parts": len(parts)}
-    execute("ingest", [table.ingest_part.call(**arguments, number=part.number) for part in parts])
+    arguments = {"config": config, "plan_uri": plan_uri, "parts": len(parts)}
+    execute("ingest", [table.ingest_part.call(root, **arguments, number=part.number) for part in parts])
 
 
 def main(arguments: Sequence[str]) -> None:

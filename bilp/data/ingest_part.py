@@ -41,6 +41,7 @@ PARTS = "parts"
 """Folder of the parts beside the plans."""
 FILE, LEDGER = "part.parquet", "ledger.json"
 VERSION = 1
+"""Of what a part holds beside its pixels."""
 PART_INDEX = tables.declare(
     pa.schema([("place", pa.int64()), ("label", pa.int32()), ("origin", pa.string()), ("sha256", pa.string())]),
     Rules(ranges={"place": (0, 2**62), "label": (0, 2**31)}, ascending=("place",), texts={"sha256": "^[0-9a-f]{64}$"}),

@@ -41,6 +41,7 @@ PLANS = "plans"
 """Folder of the plans beside the stores of a data set's pixels."""
 FILE, ABSENT = "plan.parquet", "absent.json"
 VERSION = 1
+"""Raised whenever that of `bilp.data.ingestion` is because images are decoded otherwise."""
 PART_BYTES = SHARD_BYTES
 LEAST_ITEMS = 1000
 """Fewer items are never decoded in parts: starting them would take longer than decoding."""

@@ -12,6 +12,7 @@ read once again, its store is found by its fingerprint and used as it is, and th
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -218,8 +219,20 @@ def _decode_parts(config: IngestConfig, source: Source, plan: IngestPlan, progre
     total = sum(map(len, plan.items.values()))
     done = total - sum(part.stop - part.start for part in missing)
     for part in missing:
-        decode_part(config, source, plan, part, lambda here, _, note, before=done: progress(before + here, total, note))
+        decode_part(config, source, plan, part, _Onward(progress, done, total))
         done += part.stop - part.start
+
+
+@dataclass(frozen=True)
+class _Onward:
+    """Progress of a part as that of the whole, of which so many images were done before."""
+
+    whole: Progress
+    before: int
+    total: int
+
+    def __call__(self, done: int, total: int, note: str = "") -> None:
+        self.whole(self.before + done, self.total, note)
 
 
 def _arranged(found: Decoded, contents: Contents, config: IngestConfig, folder: Path, where: str) -> Arranged:
@@ -260,9 +273,10 @@ def _publish_store(name: str, home: str, contents: Contents, made: Arranged, con
         histogram = value_counts(made.stored["train"].paths, shape)
     constants = chosen(config.normalization, known_set(name, config.source), shape, len(class_names), histogram)
     mark = fingerprint(class_names, shape, labels, made.digests, identity(constants, shape, len(class_names), histogram), class_ids)
-    files: dict[str, Content] = {
-        shard_name(split, number): shard for split, side in made.stored.items() for number, shard in enumerate(side.held or side.paths)
-    }
+    files: dict[str, Content] = {}
+    for split, side in made.stored.items():
+        shards: Sequence[Content] = side.held or side.paths
+        files |= {shard_name(split, number): shard for number, shard in enumerate(shards)}
     for split in SPLITS:
         # Nothing of the source and the configuration: others that lead to the same content must publish the same bytes.
         files[index_name(split)] = parquet.encode(_index(labels[split], made.digests[split]), INDEX, {"fingerprint": mark})

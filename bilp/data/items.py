@@ -6,8 +6,9 @@ machine, needs no more than a slice of them and the settings of the source.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, fields, replace
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -82,13 +83,17 @@ class Items:
 
     def slice(self, start: int, stop: int) -> Items:
         """Items `start` to `stop`, without a copy; `files` are those of all."""
-        columns = {field.name: getattr(self, field.name) for field in fields(self) if field.name != "files"}
-        return replace(self, **{name: _cut(column, start, stop) for name, column in columns.items()})
+        return self._each(lambda column: column[start:stop])
 
     def take(self, places: NDArray[np.int64]) -> Items:
         """The items at these places [m], in their order; `files` are those of all."""
-        columns = {field.name: getattr(self, field.name) for field in fields(self) if field.name != "files"}
-        return replace(self, **{name: None if column is None else column.take(places) for name, column in columns.items()})
+        return self._each(lambda column: column.take(places))
+
+    def _each(self, chosen: Callable[[Any], Any]) -> Items:
+        """The same files with what is chosen of every column."""
+        columns: dict[str, Any] = {field.name: getattr(self, field.name) for field in fields(self) if field.name != "files"}
+        columns = {name: None if column is None else chosen(column) for name, column in columns.items()}
+        return replace(self, **columns)
 
     def paths(self) -> list[str]:
         """The file of each item."""
@@ -118,21 +123,16 @@ def _unknown(count: int) -> NDArray[np.int64]:
 def joined(parts: Sequence[Items]) -> Items:
     """The items of several listings one after another; all of them or none have stems, and likewise origins."""
     before = np.cumsum([0, *(len(part.files) for part in parts)])
-    columns = {name: np.concatenate([getattr(part, name) for part in parts]) for name in ("labels", "offset", "length", "row_group", "row")}
+    numbers = ("labels", "offset", "length", "row_group", "row")
+    columns: dict[str, Any] = {name: np.concatenate([getattr(part, name) for part in parts]) for name in numbers}
+    columns |= {name: _texts([getattr(part, name) for part in parts]) for name in ("stems", "origins")}
     return Items(
         files=tuple(name for part in parts for name in part.files),
         file=np.concatenate([part.file + np.int32(first) for part, first in zip(parts, before, strict=False)]),
         **columns,
-        **{name: _texts([getattr(part, name) for part in parts]) for name in ("stems", "origins")},
     )
 
 
 def _texts(columns: Sequence[pa.StringArray | None]) -> pa.StringArray | None:
     held = [column for column in columns if column is not None]
     return pa.concat_arrays(held) if held and len(held) == len(columns) else None
-
-
-def _cut(
-    column: NDArray[np.int64] | NDArray[np.int32] | pa.StringArray | None, start: int, stop: int
-) -> NDArray[np.int64] | NDArray[np.int32] | pa.StringArray | None:
-    return None if column is None else column[start:stop]

@@ -14,7 +14,7 @@ from typing import Any, overload
 
 import numpy as np
 
-from bilp.artifacts.artifact import Artifact, open_artifact
+from bilp.artifacts.artifact import Artifact, check_sizes, open_artifact
 from bilp.artifacts.facts import IngestPartFacts
 from bilp.artifacts.publication import Held
 from bilp.data.contents import Skipped, SplitName
@@ -38,18 +38,22 @@ class Decoded:
 def join_parts(plan: IngestPlan, folder: Path) -> Decoded:
     """What the parts of a plan hold, all of which are published; new files go to `folder`.
 
-    Raises DataError if images of different parts differ in size, and MissingArtifact if a part is not there.
+    Raises DataError if images of different parts differ in size, MissingArtifact if a part is not there, and DamagedArtifact if one
+    has lost a file or some of its bytes.
     """
-    opened = [_Opened(open_artifact(part_uri(plan.artifact.uri, part.number), KIND)) for part in plan.parts]
-    held = [part for part in opened if part.facts.shape is not None]
-    channels = max((part.facts.shape[0] for part in held if part.facts.shape), default=0)
+    artifacts = [open_artifact(part_uri(plan.artifact.uri, part.number), KIND) for part in plan.parts]
+    check_sizes(artifacts[0].uri.rpartition("/")[0], artifacts)
+    opened = list(map(_Opened, artifacts))
+    channels = max((part.facts.shape[-3] for part in opened if part.facts.shape), default=0)
     sides: dict[SplitName, list[Stored]] = defaultdict(list)
-    size, first = (), ""
-    for part in held:
+    first: Stored | None = None
+    for part in opened:
+        if part.facts.shape is None:
+            continue
         stored = part.stored()
-        size, first = (size, first) if first else (stored.shape[1:], stored.origins[0])
-        check_same_size(size, first, stored.shape[1:], stored.origins[0])
-        sides[part.facts.split].append(stored if stored.shape[0] == channels else _widened(stored, part.facts.split, folder))
+        first = first or stored
+        check_same_size(first.shape[-2:], first.origins[0], stored.shape[-2:], stored.origins[0])
+        sides[part.facts.split].append(stored if stored.shape[-3] == channels else _widened(stored, part.facts.split, folder))
     largest = [part.facts.largest for part in opened if part.facts.largest is not None]
     skipped = [entry for part in opened for entry in part.skipped()]
     return Decoded(
@@ -115,9 +119,9 @@ def _widened(gray: Stored, split: SplitName, folder: Path) -> Stored:
     writer = ShardWriter(place, split)
     for path, rows in zip(gray.paths, gray.rows, strict=True):
         for block in blocks(map_shard(path, gray.shape, rows)):
-            writer.append(np.broadcast_to(block, (len(block), 3, *block.shape[2:])))
+            writer.append(np.repeat(block, 3, axis=-3))
     paths = writer.close()
-    shape = (3, *gray.shape[1:])
+    shape = (*gray.shape[:-3], 3, *gray.shape[-2:])
     histogram = None if gray.histogram is None else np.repeat(gray.histogram, 3, axis=0)
     return Stored(shape, paths, writer.rows, gray.labels, gray.origins, gray.places, image_digests(paths, shape), histogram)
 
@@ -137,6 +141,6 @@ def _united(parts: Sequence[Stored]) -> Stored:
         [origin for part in parts for origin in part.origins],
         np.concatenate([part.places for part in parts]),
         [digest for part in parts for digest in part.digests or ()],
-        np.sum([part.histogram for part in parts], axis=0),
+        np.sum([part.histogram for part in parts if part.histogram is not None], axis=0),
         tuple(held) if len(held) == len(rows) else (),
     )

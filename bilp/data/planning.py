@@ -35,7 +35,7 @@ def contents_and_plan(config: IngestConfig, source: Source, home: str, where: st
         home: Folder of the data set.
         where: Names the source in messages.
     """
-    settings, key = _identity(config, source)
+    settings, key = identity(config, source)
     uri = objects.join(home, PLANS, key)
     found = find_plan(uri, key)
     if found is not None:
@@ -46,7 +46,7 @@ def contents_and_plan(config: IngestConfig, source: Source, home: str, where: st
     return contents, None if rows is None else publish_plan(uri, key, source.name, contents, rows, settings)
 
 
-def _identity(config: IngestConfig, source: Source) -> tuple[dict[str, Any], str]:
+def identity(config: IngestConfig, source: Source) -> tuple[dict[str, Any], str]:
     """What decides which items there are and how they are decoded, and the key of that."""
     whole = config.model_copy(update={"uri": absolute(config.uri)}) if config.uri else config
     settings = {name: value for name, value in plain(whole).items() if name not in AFTERWARDS}

@@ -22,12 +22,14 @@ from bilp.config import IngestConfig
 from bilp.data import ingest_plan, ingestion, join_parts, measure
 from bilp.data.contents import Contents, Skipped
 from bilp.data.ingest_part import ingest_part, part_uri
-from bilp.data.ingest_plan import HEADER_BYTES, cut_parts, open_plan
+from bilp.data.ingest_plan import cut_parts, open_plan
 from bilp.data.ingestion import plan_source, read_source
 from bilp.data.items import Items
+from bilp.data.planning import AFTERWARDS, identity
+from bilp.data.shards import HEADER_BYTES
 from bilp.data.sources.folder.source import ImageFolder
 from bilp.data.store import open_recorded
-from bilp.errors import DataError
+from bilp.errors import DamagedArtifact, DataError
 
 SIDE = 4
 PART = 10  # images of a part
@@ -48,7 +50,8 @@ def photos(write_folder: Any, pixels: Any) -> Path:
     files: dict[str, Any] = {name: pixels(SIDE, SIDE, 3, seed=number) for number, name in enumerate(names)}
     files["train/cat/03.png"] = b"no image"
     files["train/dog/17.png"] = b""
-    return write_folder(files)
+    root: Path = write_folder(files)
+    return root
 
 
 def photo_config(root: Path, **settings: Any) -> IngestConfig:
@@ -107,6 +110,27 @@ def test_settings_of_what_is_done_afterwards_share_the_parts(photos: Path, tmp_p
     assert len(list((tmp_path / "datasets/pets/plans").iterdir())) == 1
 
 
+def test_the_key_of_a_plan_covers_what_decides_on_its_items(photos: Path) -> None:
+    changed: dict[str, Any] = {
+        "train": "train",
+        "test": "test",
+        "classes": ("cat",),
+        "resolution": 3,
+        "color": "gray",
+        "bits": 12,
+        "max_pixels": 99,
+    }
+    config = photo_config(photos)
+    keys = {name: identity(config.model_copy(update={name: value}), ImageFolder(config))[1] for name, value in changed.items()}
+    assert len({*keys.values(), identity(config, ImageFolder(config))[1]}) == len(changed) + 1
+    of_tables = {"config", "image_column", "label_column"}
+    assert {*IngestConfig.model_fields} == AFTERWARDS | changed.keys() | of_tables | {"source", "uri"}
+    settings, key = identity(config, ImageFolder(config))
+    assert not AFTERWARDS & settings.keys()
+    (photos / "train/cat/00.png").unlink()
+    assert identity(config, ImageFolder(config))[1] != key
+
+
 def test_joining_reads_no_pixel_and_copies_none(photos: Path, tmp_path: Path, small_parts: None, monkeypatch: Any) -> None:
     config = photo_config(photos)
     plan_uri = plan_source(config, tmp_path)
@@ -121,6 +145,17 @@ def test_joining_reads_no_pixel_and_copies_none(photos: Path, tmp_path: Path, sm
     parts = sorted((tmp_path / "datasets/pets/parts").rglob("*.arrow"))
     assert len(shards) == len(parts) == 6
     assert {path.stat().st_ino for path in shards} == {path.stat().st_ino for path in parts}, "hard links"
+
+
+def test_a_part_that_was_damaged_is_named(photos: Path, tmp_path: Path, small_parts: None, monkeypatch: Any) -> None:
+    config = photo_config(photos)
+    plan_uri = str(plan_source(config, tmp_path))
+    for part in open_plan(plan_uri).parts:
+        ingest_part(config, plan_uri, part.number)
+    with Path(part_uri(plan_uri, 3), "train-00000.arrow").open("ab") as file:
+        file.write(b"x")
+    with pytest.raises(DamagedArtifact, match=r"00003/train-00000\.arrow has \d+ bytes instead of \d+: delete"):
+        read_source(config, tmp_path)
 
 
 @pytest.mark.parametrize("colors", [(1, 3), (3, 1), (1, 1)])

@@ -23,6 +23,7 @@ def test_slices_and_selections_keep_all_columns_together() -> None:
     whole = three(stems=pa.array(["x", "y", "z"]), origins=pa.array(["A", "B", "C"]))
     piece = whole.slice(1, 3)
     assert (piece.labels.tolist(), piece.paths(), piece.length.tolist()) == ([1, 1], ["b/0.png", "b/1.png"], [4, 5])
+    assert piece.stems is not None
     assert (piece.stems.to_pylist(), piece.told()) == (["y", "z"], ["B", "C"])
     assert piece.labels.base is not None  # no copy
     other = whole.take(np.array([2, 0]))

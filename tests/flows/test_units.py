@@ -20,6 +20,7 @@ from bilp.config.arms import planned_runs
 from bilp.config.methods.idc import IdcConfig, PretrainedConfig
 from bilp.data import ingest_plan
 from bilp.data.ingestion import plan_source
+from bilp.data.shards import HEADER_BYTES
 from bilp.distill import start_run
 from bilp.errors import BilpError, LeaseLost
 from bilp.storage.objects import children, join
@@ -51,7 +52,7 @@ def carried_out(call: Call) -> str:
 def test_a_call_names_the_artifact_that_its_unit_publishes(finished: Finished, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Each unit alone, from arguments as a deployment hands them over, leaves the bytes that the pipeline left."""
     root = str(tmp_path / "store")
-    monkeypatch.setattr(ingest_plan, "PART_BYTES", ingest_plan.HEADER_BYTES + 600 * 64)
+    monkeypatch.setattr(ingest_plan, "PART_BYTES", HEADER_BYTES + 600 * 64)
     plan_uri = plan_source(CONFIG.ingest, root)
     assert plan_uri is not None
     part = table.ingest_part.call(root, config=CONFIG.ingest, plan_uri=plan_uri, number=2, parts=3)

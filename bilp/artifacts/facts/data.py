@@ -161,7 +161,7 @@ class IngestPartFacts(Facts):
     @model_validator(mode="after")
     def _agree(self) -> Self:
         require_equal("items and those that were kept or skipped", self.items, sum(self.rows) + self.skipped)
-        channels = 0 if self.shape is None else self.shape[0]
+        channels = 0 if self.shape is None else self.shape[-3]
         require_length(channels, "channels", histogram=self.histogram)
         if any(len(counts) != 256 for counts in self.histogram):
             raise ValueError("histogram has a count for each of 256 values")
