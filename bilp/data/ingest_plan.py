@@ -21,6 +21,7 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from bilp.artifacts import parquet, tables
 from bilp.artifacts.artifact import Artifact, find, open_artifact
@@ -32,6 +33,7 @@ from bilp.data.convert import Converter
 from bilp.data.decode import Conversion
 from bilp.data.items import UNKNOWN, Items
 from bilp.data.shards import HEADER_BYTES, SHARD_BYTES
+from bilp.data.texts import Texts
 from bilp.progress import silent
 from bilp.storage import strict_json
 from bilp.storage.scratch import scratch_folder
@@ -212,14 +214,14 @@ def _rows(split: SplitName, items: Items) -> pa.Table:
 
 
 def _items(table: pa.Table) -> Items:
-    files = table["file"].combine_chunks().dictionary_encode()
-    files = files.combine_chunks() if isinstance(files, pa.ChunkedArray) else files
+    paths = table["file"].combine_chunks()
+    begins = np.append(True, pc.not_equal(paths[1:], paths[:-1]).to_numpy(zero_copy_only=False))[: len(paths)]
     texts = {name: None if table[name].null_count else table[name].combine_chunks() for name in ("stem", "origin")}
     numbers = {name: table[name].to_numpy() for name in ("offset", "length", "row_group", "row")}
     return Items(
         labels=table["label"].to_numpy().astype(np.int64),
-        files=tuple(path.decode("utf-8", "surrogateescape") for path in files.dictionary.to_pylist()),
-        file=files.indices.to_numpy().astype(np.int32),
+        files=Texts(paths.take(pa.array(np.flatnonzero(begins)))),
+        file=(np.cumsum(begins) - 1).astype(np.int32),
         stems=texts["stem"],
         origins=texts["origin"],
         **numbers,

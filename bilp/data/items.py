@@ -34,7 +34,7 @@ class Items:
     """
 
     labels: NDArray[np.int64]
-    files: tuple[str, ...]
+    files: Sequence[str]
     file: NDArray[np.int32]
     offset: NDArray[np.int64]
     length: NDArray[np.int64]

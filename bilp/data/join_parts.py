@@ -23,6 +23,7 @@ from bilp.data.ingest_part import FILE, KIND, LEDGER, PART_INDEX, part_uri
 from bilp.data.ingest_plan import IngestPlan
 from bilp.data.measure import image_digests
 from bilp.data.shards import ShardWriter, Stored, blocks, map_shard, shard_name
+from bilp.data.texts import Texts, chained
 from bilp.storage import strict_json
 
 
@@ -104,9 +105,9 @@ class _Opened:
             Fetched([partial(self.artifact.local, name) for name in names]),
             facts.rows,
             index["label"].to_numpy().astype(np.int64),
-            index["origin"].to_pylist(),
+            Texts(index["origin"].combine_chunks()),
             index["place"].to_numpy(),
-            index["sha256"].to_pylist(),
+            Texts(index["sha256"].combine_chunks()),
             np.array(facts.histogram, dtype=np.int64),
             tuple(Held(self.artifact.place(name), entries[name].sha256, entries[name].size) for name in names),
         )
@@ -138,9 +139,9 @@ def _united(parts: Sequence[Stored]) -> Stored:
         Fetched([partial(part.paths.__getitem__, place) for part in parts for place in range(len(part.paths))]),
         rows,
         np.concatenate([part.labels for part in parts]),
-        [origin for part in parts for origin in part.origins],
+        chained([part.origins for part in parts]),
         np.concatenate([part.places for part in parts]),
-        [digest for part in parts for digest in part.digests or ()],
+        chained([part.digests or () for part in parts]),
         np.sum([part.histogram for part in parts if part.histogram is not None], axis=0),
         tuple(held) if len(held) == len(rows) else (),
     )

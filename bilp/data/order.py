@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from bilp.data.contents import SplitName
 from bilp.data.items import Items
 from bilp.data.shards import BLOCK_BYTES, ShardWriter, Stored, gather, map_shard
+from bilp.data.texts import chained
 
 
 def ranks(items: Items) -> NDArray[np.int64] | None:
@@ -50,6 +51,6 @@ def reordered(whole: Stored, place: NDArray[np.int64], split: SplitName, folder:
     for start in range(0, len(order), step):
         writer.append(gather(shards, torch.from_numpy(order[start : start + step])).numpy())
     paths = writer.close()
-    digests = None if whole.digests is None else [whole.digests[row] for row in order.tolist()]
-    origins = [whole.origins[row] for row in order.tolist()]
+    origins = chained([whole.origins]).take(order)
+    digests = None if whole.digests is None else chained([whole.digests]).take(order)
     return Stored(whole.shape, paths, writer.rows, whole.labels[order], origins, places[order], digests, whole.histogram)

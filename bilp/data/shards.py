@@ -44,7 +44,7 @@ class Stored:
     paths: Sequence[Path]
     rows: tuple[int, ...]
     labels: Labels
-    origins: list[str]
+    origins: Sequence[str]
     places: NDArray[np.int64]
     digests: Sequence[str] | None = None
     histogram: NDArray[np.int64] | None = None

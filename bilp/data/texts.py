@@ -32,7 +32,7 @@ class Texts(Sequence[str]):
         for start in range(0, len(self._column), CHUNK):
             yield from map(_text, self._column[start : start + CHUNK].to_pylist())
 
-    def __arrow_array__(self, type: pa.DataType | None = None) -> pa.Array:  # noqa: A002  # as Arrow calls it
+    def __arrow_array__(self, type: pa.DataType | None = None) -> pa.Array:  # as Arrow calls it
         return self._column if type is None else self._column.cast(type)
 
     def take(self, rows: Any) -> Texts:

@@ -12,6 +12,7 @@ import pytest
 from bilp.config import IngestConfig
 from bilp.data.items import UNKNOWN, Items, joined
 from bilp.data.sources import open_source
+from bilp.data.texts import Texts, chained
 
 
 def three(**columns: Any) -> Items:
@@ -85,3 +86,12 @@ def test_any_piece_is_read_without_listing_again(tmp_path: Path, write_folder: A
 
 def encoded(folder: Path) -> list[bytes]:
     return [path.read_bytes() for path in sorted(folder.rglob("*.png"))]
+
+
+def test_texts_are_a_sequence_and_a_column() -> None:
+    names = ["a", "ä", ""]
+    texts = chained([names[:1], Texts(pa.array(names[1:]))])
+    assert (list(texts), len(texts), texts[1], list(texts[1:]), bool(texts[:0])) == (names, 3, "ä", ["ä", ""], False)
+    assert pa.array(texts, pa.string()).to_pylist() == names
+    assert list(texts.take(np.array([2, 0]))) == ["", "a"]
+    assert list(Texts(pa.array([b"\xff"]))) == ["\udcff"]
