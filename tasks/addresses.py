@@ -22,6 +22,13 @@ def trial(dataset_uri: str, config: ScoreConfig, trial: int, root: str) -> str:
     return networks_uri(uri) if config.keep_networks else uri
 
 
+def ingest_part(plan_uri: str, number: int) -> str:
+    """Of a part of an ingestion."""
+    from bilp.data.ingest_part import part_uri
+
+    return part_uri(plan_uri, number)
+
+
 def predictions(dataset_uri: str, config: ScoreConfig, trial: int, root: str) -> str:
     """Of what the network of a training trial predicts."""
     from bilp.scoring.predictions import predictions_uri

@@ -35,6 +35,11 @@ class Execution(BaseSettings):
     workers: int = Field(default=1, ge=1)
     """Scoring trials that run at the same time in one process; torch already uses every core for one, and on a GPU they take turns."""
 
+    @property
+    def elsewhere(self) -> bool:
+        """Whether units run in other processes than this one, which then hands them all that can be done side by side."""
+        return self.execution != "local"
+
     def __init__(self) -> None:
         try:
             super().__init__()

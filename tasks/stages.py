@@ -55,6 +55,29 @@ def read_source(config: IngestConfig, root: str) -> str:
     return uri
 
 
+@stage("plan {config.source}", steps.beside("ingest", "ingest {config.source}", "listing"))
+def plan_source(config: IngestConfig, root: str) -> str:
+    """Divide a large source into parts; the plan's URI, empty for a source that is ingested in one go."""
+    from bilp.data.ingestion import plan_source
+
+    return plan_source(config, root) or ""
+
+
+@stage("ingest part {number}", steps.one_of("ingest", "ingest {config.source}", "part", "number", lambda given: given["parts"]))
+def ingest_part(config: IngestConfig, plan_uri: str, number: Count, parts: Positive, root: str) -> str:
+    """Decode one part of a large source.
+
+    Args:
+        config: Where the real images come from.
+        plan_uri: The plan of its ingestion.
+        number: Number of the part, from 0.
+        parts: How many there are.
+    """
+    from bilp.data.ingest_part import ingest_part
+
+    return ingest_part(config, plan_uri, number, progress())
+
+
 @stage("whiten {config.source}", steps.whole("ingest", "whiten {config.source}"))
 def whiten(config: IngestConfig, record_uri: str) -> str:
     """Fit the whitening of the dataset that a record leads to; the URI of the whitened one."""

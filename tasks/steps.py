@@ -124,6 +124,7 @@ def elsewhere(given: Mapping[str, Any]) -> Step:
 
 
 UNIT_STAGES = {
+    "ingest-part": "ingest",
     "score-trial": "score",
     "record-predictions": "score",
     "train-expert": "experts",

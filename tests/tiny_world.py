@@ -37,6 +37,9 @@ from bilp.critical.share_tests import compared, critical
 from bilp.critical.shares import Measured, publish_critical
 from bilp.critical.shares import key_of as key_of_shares
 from bilp.data import ingest, open_dataset, read_source
+from bilp.data.ingest_part import ingest_part
+from bilp.data.ingest_plan import PLANS, publish_plan
+from bilp.data.sources import open_source
 from bilp.data.truth_file import truth_uri
 from bilp.distill import distill_round, finish_run, pretrain_network, reselect_round, start_run
 from bilp.evaluate import VARIANTS, evaluate_baseline, evaluate_synthetic, train_teacher
@@ -143,12 +146,20 @@ def make_world(root: str) -> World:
         "evaluation of real images": baselines[1],
         "robustness": robust,
         "report": page.rpartition("/")[0],
+        **divided(root),
         **study(root, record, dataset, scores, selection, runs["dm"], evaluation),
         "reproduction": publish_reproduction(recipe, PipelineConfig(recipe=recipe), [evaluation], "cpu", root),
         "search": searched(dataset, root),
         "critical": critical_shares(dataset, evaluation, root),
     }
     return World(root, artifacts, runs)
+
+
+def divided(root: str) -> dict[str, str]:
+    """A plan to ingest the digits in four parts, and the first of them."""
+    source, home = open_source(IngestConfig()), f"{root}/datasets/digits"
+    planned = publish_plan(f"{home}/{PLANS}/{'0' * 16}", "0" * 16, "digits", source.read(), 500, {})
+    return {"ingest_plan": planned.artifact.uri, "ingest_part": ingest_part(IngestConfig(), planned.artifact.uri, 0)}
 
 
 def searched(dataset_uri: str, root: str) -> str:

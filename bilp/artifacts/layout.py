@@ -19,7 +19,8 @@ _ROUND = f"/rounds/{_NUMBER}(/reselect)?"
 # The kinds of places that artifacts and runs have, relative to the root; docs/results.md tells what lies there.
 PLACES = (
     rf"datasets/(?!({_KEYED})/)[^/]+/{_KEY}",
-    rf"datasets/[^/]+/({_KEY}/whitened|sources|truth)/{_KEY}",
+    rf"datasets/[^/]+/({_KEY}/whitened|sources|truth|plans)/{_KEY}",
+    rf"datasets/[^/]+/parts/{_KEY}/{_NUMBER}",
     rf"scores/{_KEY}/{_KEY}/((trials|predictions|networks)/{_NUMBER}|summary/{_KEY}|growth)",
     rf"experts/{_KEY}/{_KEY}/(trainings/{_NUMBER}|buffers/{_KEY})",
     rf"pretrained/{_KEY}/{_KEY}/{_NUMBER}",

@@ -54,8 +54,18 @@ if TYPE_CHECKING:
 SHORT = 8
 """Hexadecimal digits of the sha256 in a name, where that is enough."""
 
-Content = bytes | Path
-"""Of a file: its bytes, or a local file, which is given away as for `bilp.storage.objects.upload`."""
+
+@dataclass(frozen=True)
+class Held:
+    """A file that another artifact of the same storage holds, as its manifest has it: it is taken from there, and not read."""
+
+    uri: str
+    sha256: str
+    size: int
+
+
+Content = bytes | Path | Held
+"""Of a file: its bytes, a local file, which is given away as for `bilp.storage.objects.upload`, or one that is published already."""
 
 
 def publish(
@@ -244,6 +254,8 @@ def _manifest(
 
 
 def _entry_of(content: Content) -> FileEntry:
+    if isinstance(content, Held):
+        return FileEntry(sha256=content.sha256, size=content.size)
     if isinstance(content, Path):
         return FileEntry(sha256=file_digest(content), size=content.stat().st_size)
     return FileEntry(sha256=digest(content), size=len(content))
@@ -269,14 +281,18 @@ def _marked(name: str, mark: str) -> str:
 
 
 def _create(uri: str, content: Content) -> bool:
-    return objects.create_from(content, uri) if isinstance(content, Path) else objects.create(uri, content)
+    return objects.create(uri, content) if isinstance(content, bytes) else objects.create_from(_local(content), uri)
 
 
 def _write(uri: str, content: Content) -> None:
-    if isinstance(content, Path):
-        objects.upload(content, uri)
-    else:
+    if isinstance(content, bytes):
         objects.write(uri, content)
+    else:
+        objects.upload(_local(content), uri)
+
+
+def _local(content: Path | Held) -> Path:
+    return objects.localize(content.uri) if isinstance(content, Held) else content
 
 
 def _encode(manifest: Manifest, uri: str) -> bytes:

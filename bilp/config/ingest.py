@@ -26,7 +26,7 @@ class IngestConfig(Frozen):
     later = frozenset(
         (
             *("train", "test", "image_column", "label_column", "config", "classes", "duplicates", "bits", "max_pixels", "normalization"),
-            *("long_tail", "label_noise", "duplicates_added", "corrections"),
+            *("long_tail", "label_noise", "duplicates_added", "corrections", "most_corrupt", "order"),
         )
     )
 
@@ -55,6 +55,10 @@ class IngestConfig(Frozen):
     """Stored color; auto keeps gray only if every image is gray."""
     on_corrupt: Literal["refuse", "skip"] = "refuse"
     """What to do when files cannot be decoded: refuse with the full list, or skip them and keep the list as a ledger."""
+    most_corrupt: Annotated[float, Field(gt=0.0, le=1.0)] | None = None
+    """With on_corrupt skip: share of a split that may be missing or damaged, and no class may lose more than half; empty allows any."""
+    order: Literal["canonical", "source"] = "canonical"
+    """Order of images: canonical is the same in every copy of a set whose images have names of their own; source is that of the files."""
     duplicates: Literal["keep", "drop"] = "keep"
     """Images with equal pixels: keep them; or drop repeats in a class, pictures in several classes, training images found in test."""
     bits: Annotated[int, Field(ge=9, le=16)] | None = None

@@ -48,7 +48,7 @@ def arrange(source: Mapping[SplitName, Stored], class_names: Sequence[str], conf
         where: Names the source in messages.
     """
     dropped, divided = config.duplicates == "drop", "test" not in source
-    digests = {split: image_digests(side.paths, side.shape) for split, side in source.items()}
+    digests = {split: side.digests or image_digests(side.paths, side.shape) for split, side in source.items()}
     found = find_duplicates(source, digests)
     masks = {split: ~mask if dropped else np.ones_like(mask) for split, mask in found.surplus.items()}
     check_kept(

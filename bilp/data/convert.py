@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from bilp.data.contents import Contents, Labels, SplitName, counted
+from bilp.data.contents import Contents, Labels, Skipped, Source, SplitName, counted
 from bilp.data.decode import Conversion, Depth, OutOfRange, Pixels
 from bilp.data.opening import DecodeError
 from bilp.data.pipeline import decoded
@@ -19,15 +19,6 @@ from bilp.progress import Progress
 from bilp.text.escaping import shown
 
 THREADS = min(32, max(8, os.cpu_count() or 1))  # at least 8, because object storage is mostly waiting
-
-
-@dataclass(frozen=True)
-class Skipped:
-    """A picture that could not be read or decoded: the source's split, where it came from, and why."""
-
-    split: SplitName
-    origin: str
-    reason: str
 
 
 @dataclass
@@ -53,20 +44,20 @@ class Converter:
         self.skipped: list[Skipped] = []
         self.depth = Depth()
 
-    def run(self, contents: Contents, progress: Progress) -> dict[SplitName, Stored]:
-        """Convert everything. Pictures that cannot be read or decoded are collected in `skipped`.
+    def run(self, source: Source, contents: Contents, progress: Progress) -> dict[SplitName, Stored]:
+        """Convert everything that `source` holds. Pictures that cannot be read or decoded are collected in `skipped`.
 
         Raises DataError at the first two pictures of different size, unless there is a resolution to bring them to, and at
         the first of 16 bits whose values exceed the stated bits; StorageError if the source's storage is out of reach.
         """
         total = sum(len(labels) for labels in contents.labels.values())
         done = 0
-        for split, labels in contents.labels.items():
+        for split, items in contents.items.items():
             side = self._sides[split] = _Side(ShardWriter(self._folder, split))
             position = 0
-            for origins, found in decoded(contents.groups(split), self._conversion, self.depth, THREADS):
+            for origins, found in decoded(source.groups(items), self._conversion, self.depth, THREADS):
                 end = position + len(found)
-                self._add(split, range(position, end), labels[position:end], origins, found)
+                self._add(split, range(position, end), items.labels[position:end], origins, found)
                 position, done = end, done + len(found)
                 del found  # or the next ones would be decoded beside them
                 progress(done, total, "decoding")
@@ -94,13 +85,7 @@ class Converter:
     def _check_size(self, pixels: Pixels, origin: str) -> None:
         if self._first is None:
             self._first = (pixels.shape[1:], origin)
-        (height, width), first = self._first
-        if pixels.shape[1:] != (height, width):
-            here = f"{pixels.shape[2]} x {pixels.shape[1]}"
-            raise DataError(
-                f"images differ in size: {first} is {width} x {height}, {origin} is {here} (width x height): "
-                "set ingest.resolution to the side in pixels that all are brought to"
-            )
+        check_same_size(*self._first, pixels.shape[1:], origin)
 
     def _unite_color(self, channels: int, current: _Side) -> None:
         """A set is gray only as long as every picture is; the first color picture turns what is stored into RGB."""
@@ -115,6 +100,15 @@ class Converter:
         paths = side.writer.close()
         labels, places = (np.asarray(numbers, dtype=np.int64) for numbers in (side.labels, side.places))
         return Stored(side.writer.shape or (0, 0, 0), paths, side.writer.rows, labels, side.origins, places)
+
+
+def check_same_size(size: tuple[int, ...], first: str, other: tuple[int, ...], origin: str) -> None:
+    """Raise DataError unless two images, which come from `first` and `origin`, have the same height and width."""
+    if size != other:
+        raise DataError(
+            f"images differ in size: {first} is {size[1]} x {size[0]}, {origin} is {other[1]} x {other[0]} (width x height): "
+            "set ingest.resolution to the side in pixels that all are brought to"
+        )
 
 
 def refuse(skipped: Sequence[Skipped], where: str, most: int = 10) -> None:

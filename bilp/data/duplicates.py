@@ -10,7 +10,7 @@ color. `ingest.duplicates drop` leaves, in this order of reasons,
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -34,10 +34,11 @@ DUPLICATES = pa.schema(
 it is in the data set, unless a change on purpose or a correction has taken it out (`bilp.data.alterations`)."""
 
 
-def numbered(digests: Iterable[str]) -> NDArray[np.int64]:
+def numbered(*digests: Sequence[str]) -> NDArray[np.int64]:
     """A number for each of n digests, `[n]`: the same for equal ones, from 0 in the order in which they are first met."""
-    numbers: dict[str, int] = {}
-    return np.fromiter((numbers.setdefault(digest, len(numbers)) for digest in digests), dtype=np.int64)
+    column = pa.concat_arrays([pa.array(some, pa.string()) for some in digests])
+    numbers: NDArray[np.int64] = column.dictionary_encode().indices.to_numpy().astype(np.int64)
+    return numbers
 
 
 @dataclass(frozen=True)
@@ -67,7 +68,7 @@ class Duplicates:
 def find_duplicates(source: Mapping[SplitName, Stored], digests: Mapping[SplitName, Sequence[str]]) -> Duplicates:
     """The duplicates among the images of all splits of a source, given their digests."""
     splits = list(source)
-    number = numbered(digest for split in splits for digest in digests[split])
+    number = numbered(*(digests[split] for split in splits))
     label = np.concatenate([source[split].labels for split in splits])
     in_test = np.concatenate([np.full(len(source[split].labels), split == "test") for split in splits])
     pictures = int(number.max(initial=-1)) + 1

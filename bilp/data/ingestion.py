@@ -12,6 +12,7 @@ read once again, its store is found by its fingerprint and used as it is, and th
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,7 @@ import pyarrow as pa
 from bilp.artifacts import parquet, usage
 from bilp.artifacts.artifact import content_key, find, plain
 from bilp.artifacts.manifest_file import MANIFEST
-from bilp.artifacts.publication import publish
+from bilp.artifacts.publication import Content, publish
 from bilp.config import IngestConfig
 from bilp.config.given import model_of
 from bilp.config.normalization import known_set
@@ -30,14 +31,19 @@ from bilp.data.alterations.alter import alter, check_asked
 from bilp.data.alterations.corrections_file import LARGEST as LARGEST_CORRECTIONS
 from bilp.data.alterations.label_file import LARGEST as LARGEST_LABELS
 from bilp.data.arrange import Arranged, arrange, check_kept
-from bilp.data.contents import SPLITS, Contents, Labels, SplitName, check
+from bilp.data.contents import SPLITS, Contents, Labels, Source, SplitName
 from bilp.data.convert import Converter, refuse
-from bilp.data.decode import Conversion
+from bilp.data.damage import check_damage
 from bilp.data.duplicates import duplicates_facts
+from bilp.data.ingest_part import conversion_of, decode_part, missing_parts
+from bilp.data.ingest_plan import IngestPlan
+from bilp.data.join_parts import Decoded, join_parts
 from bilp.data.listing import plain as absolute
 from bilp.data.measure import fingerprint, value_counts
 from bilp.data.normalization import check_channels, chosen, identity
-from bilp.data.shards import Stored
+from bilp.data.order import in_order
+from bilp.data.planning import contents_and_plan
+from bilp.data.shards import Stored, shard_name
 from bilp.data.source_record import KIND as RECORD
 from bilp.data.source_record import SOURCES, open_record, publish_record, record_files, record_of, skipped_facts
 from bilp.data.sources import open_source
@@ -83,39 +89,84 @@ def read_source(config: IngestConfig | Mapping[str, Any], root: Uri, progress: P
     data set (the message names the files and the remedy), StorageError if `root` cannot be written, and DamagedArtifact if
     the record or the store is there with files missing or of another size. Shards are built in a temporary directory
     ($TMPDIR), which needs room for the decoded pixels, twice if a test split is made or duplicates are dropped.
+
+    A large source is decoded in parts (`bilp.data.ingest_plan`), each of which is published: if this is interrupted, or if
+    others have decoded parts of it, only the rest is decoded.
     """
     config, root = model_of(IngestConfig, config), as_uri(root)
     source = open_source(config)
-    settings = {name: value for name, value in plain(_with_whole_paths(config)).items() if name not in PIXELS_ALONE}
-    key = _key(config, settings, source.signature())
+    settings = _settings(config)
     home = objects.join(root, "datasets", source.name)
-    uri = objects.join(home, SOURCES, key)
+    uri, key = _address(config, source, settings, home)
     if _is_known(home, uri, key):
         return uri
     objects.check_storage(root)
-    where = f"{config.source} {config.uri}" if config.uri else config.source
+    where = _told(config)
     if config.color != "auto":  # else only the pictures tell
         check_channels(config.normalization, 1 if config.color == "gray" else 3, where)
-    contents = source.read()
-    check(contents, where)
+    contents, plan = contents_and_plan(config, source, home, where)
     check_asked(contents.labels["train"], contents.class_names, config, where)
+    if "test" not in contents.labels:
+        check_divisible(contents.labels["train"], contents.class_names, where)  # for its error, before long work
     with scratch_folder("bilp-ingest-") as folder:
-        converter, arranged = _convert(contents, config, folder, where, progress)
+        if plan is None:
+            found = _decoded(source, contents, config, folder, progress)
+        else:
+            _decode_parts(config, source, plan, progress)
+            found = join_parts(plan, folder)
+        skipped = [*contents.absent, *found.skipped]
+        if config.on_corrupt == "refuse":
+            refuse(skipped, where)
+        elif config.most_corrupt is not None:
+            check_damage(skipped, contents, {split: side.labels for split, side in found.stored.items()}, config.most_corrupt, where)
+        arranged = _arranged(found, contents, config, folder, where)
         altered = alter(arranged, len(contents.labels["train"]), contents.class_names, config, folder, where)
-        mark = _publish_store(source.name, home, contents.class_names, altered.made, config)
+        mark = _publish_store(source.name, home, contents, altered.made, config)
     truth = None if altered.truth is None else publish_truth(uri, mark, altered.truth, settings)
     facts = {
         "name": source.name,
         "fingerprint": mark,
         "source": config.source,
         "uri": settings["uri"],
-        "notes": [*altered.notes, *contents.notes, *_depth_notes(converter.depth.largest, config.bits)],
-        "skipped": skipped_facts(converter.skipped),
+        "notes": [*altered.notes, *contents.notes, *_depth_notes(found.largest, config.bits)],
+        "skipped": skipped_facts(skipped),
         "duplicates": duplicates_facts(arranged.duplicates, arranged.divided, arranged.dropped),
+        **({"listing": dict(contents.facts)} if contents.facts else {}),
     }
-    files = record_files(altered.made, converter.skipped, contents.class_names, altered.corrections)
+    files = record_files(altered.made, skipped, contents.class_names, altered.corrections)
     publish_record(uri, key, files, settings, facts, truth)  # the last: whoever finds it finds the others
     return uri
+
+
+def plan_source(config: IngestConfig | Mapping[str, Any], root: Uri) -> str | None:
+    """The URI of a source's plan, for whoever has its parts decoded elsewhere (`bilp.data.ingest_part`) before `read_source`.
+
+    None for a source that is ingested in one go, or is known already. Raises DataError if it is no data set.
+    """
+    config, root = model_of(IngestConfig, config), as_uri(root)
+    source = open_source(config)
+    home = objects.join(root, "datasets", source.name)
+    if _is_known(home, *_address(config, source, _settings(config), home)):
+        return None
+    objects.check_storage(root)
+    plan = contents_and_plan(config, source, home, _told(config))[1]
+    return None if plan is None else plan.artifact.uri
+
+
+def _told(config: IngestConfig) -> str:
+    """The source for messages."""
+    return f"{config.source} {config.uri}" if config.uri else config.source
+
+
+def _settings(config: IngestConfig) -> dict[str, Any]:
+    """What is recorded of the settings."""
+    return {name: value for name, value in plain(_with_whole_paths(config)).items() if name not in PIXELS_ALONE}
+
+
+def _address(config: IngestConfig, source: Source, settings: Mapping[str, Any], home: str) -> tuple[str, str]:
+    """URI and key of the record of a source."""
+    key = _key(config, settings, source.signature())
+    return objects.join(home, SOURCES, key), key
 
 
 def _with_whole_paths(config: IngestConfig) -> IngestConfig:
@@ -155,24 +206,49 @@ def _is_known(home: str, uri: str, key: str) -> bool:
     return None not in needed
 
 
-def _convert(contents: Contents, config: IngestConfig, folder: Path, where: str, progress: Progress) -> tuple[Converter, Arranged]:
-    """Decode everything into shards of both splits below `folder`."""
-    names = contents.class_names
-    if "test" not in contents.labels:
-        check_divisible(contents.labels["train"], names, where)  # for its error, before long work
-    for name in ("decoded", "arranged"):
-        (folder / name).mkdir()
-    converter = Converter(folder / "decoded", Conversion(config.color, config.resolution, config.bits, config.max_pixels))
-    source = converter.run(contents, progress)
-    if config.on_corrupt == "refuse":
-        refuse(converter.skipped, where)
-    labels = {split: side.labels for split, side in source.items()}
+def _decoded(source: Source, contents: Contents, config: IngestConfig, folder: Path, progress: Progress) -> Decoded:
+    """Everything decoded in one go."""
+    (folder / "decoded").mkdir()
+    converter = Converter(folder / "decoded", conversion_of(config))
+    return Decoded(converter.run(source, contents, progress), converter.skipped, converter.depth.largest)
+
+
+def _decode_parts(config: IngestConfig, source: Source, plan: IngestPlan, progress: Progress) -> None:
+    """Decode the parts of a plan that are not published yet, one after the other."""
+    missing = missing_parts(plan)
+    total = sum(map(len, plan.items.values()))
+    done = total - sum(part.stop - part.start for part in missing)
+    for part in missing:
+        decode_part(config, source, plan, part, _Onward(progress, done, total))
+        done += part.stop - part.start
+
+
+@dataclass(frozen=True)
+class _Onward:
+    """Progress of a part as that of the whole, of which so many images were done before."""
+
+    whole: Progress
+    before: int
+    total: int
+
+    def __call__(self, done: int, total: int, note: str = "") -> None:
+        self.whole(self.before + done, self.total, note)
+
+
+def _arranged(found: Decoded, contents: Contents, config: IngestConfig, folder: Path, where: str) -> Arranged:
+    """The splits of the data set, in canonical order if images have one."""
+    names, stored = contents.class_names, found.stored
+    labels = {split: side.labels for split, side in stored.items()}
     check_kept(labels, names, f"{where}: no decodable", "repair the files or remove the class")
-    check_channels(config.normalization, source["train"].shape[0], where)
+    check_channels(config.normalization, stored["train"].shape[0], where)
+    for name in ("ordered", "arranged"):
+        (folder / name).mkdir()
+    if config.order == "canonical":
+        stored = {split: in_order(side, contents.items[split], split, folder / "ordered") for split, side in stored.items()}
     try:  # Only now: which pictures are held out must not depend on pictures that were skipped.
-        return converter, arrange(source, names, config, folder / "arranged", where)
+        return arrange(stored, names, config, folder / "arranged", where)
     except DataError as error:
-        notes = _depth_notes(converter.depth.largest, config.bits)  # dark pictures become equal ones
+        notes = _depth_notes(found.largest, config.bits)  # dark pictures become equal ones
         raise DataError("; ".join([str(error), *notes])) from error
 
 
@@ -188,17 +264,28 @@ def _depth_notes(largest: int | None, bits: int | None) -> list[str]:
     return [f"{held} and are dark when read as 0..65535: {remedy} to use their range"]
 
 
-def _publish_store(name: str, home: str, class_names: Sequence[str], made: Arranged, config: IngestConfig) -> str:
+def _publish_store(name: str, home: str, contents: Contents, made: Arranged, config: IngestConfig) -> str:
     """The data set, published; its fingerprint."""
+    class_names, class_ids = contents.class_names, contents.class_ids
     labels, shape = {split: side.labels for split, side in made.stored.items()}, made.stored["train"].shape
-    histogram = value_counts(made.stored["train"].paths, shape)
+    histogram = made.stored["train"].histogram
+    if histogram is None:
+        histogram = value_counts(made.stored["train"].paths, shape)
     constants = chosen(config.normalization, known_set(name, config.source), shape, len(class_names), histogram)
-    mark = fingerprint(class_names, shape, labels, made.digests, identity(constants, shape, len(class_names), histogram))
-    files: dict[str, bytes | Path] = {path.name: path for side in made.stored.values() for path in side.paths}
+    mark = fingerprint(class_names, shape, labels, made.digests, identity(constants, shape, len(class_names), histogram), class_ids)
+    files: dict[str, Content] = {}
+    for split, side in made.stored.items():
+        shards: Sequence[Content] = side.held or side.paths
+        files |= {shard_name(split, number): shard for number, shard in enumerate(shards)}
     for split in SPLITS:
         # Nothing of the source and the configuration: others that lead to the same content must publish the same bytes.
         files[index_name(split)] = parquet.encode(_index(labels[split], made.digests[split]), INDEX, {"fingerprint": mark})
-    facts = {"name": name, "fingerprint": mark, **_facts(class_names, made.stored, constants)}
+    facts = {
+        "name": name,
+        "fingerprint": mark,
+        **({"class_ids": list(class_ids)} if class_ids else {}),
+        **_facts(class_names, made.stored, constants),
+    }
     publish(objects.join(home, mark), KIND, mark, files, config={}, parents={}, facts=facts)
     return mark
 

@@ -41,6 +41,7 @@ def fingerprint(
     labels: Mapping[SplitName, Labels],
     digests: Mapping[SplitName, Sequence[str]],
     normalization: Mapping[str, Any] = {},
+    class_ids: Sequence[str] | None = None,
 ) -> str:
     """16 hexadecimal digits that depend on shape, class names, labels, all pixels in order, the constants, and on nothing else.
 
@@ -52,8 +53,14 @@ def fingerprint(
         labels: By split, in the order of the images.
         digests: By split, see `image_digests`.
         normalization: What is to be said of the constants, see `bilp.data.normalization.identity`.
+        class_ids: What classes are known by in every copy of the set, if they are.
     """
-    content = {"class_names": list(class_names), "shape": list(shape), **normalization}
+    content = {
+        "class_names": list(class_names),
+        "shape": list(shape),
+        **normalization,
+        **({"class_ids": list(class_ids)} if class_ids else {}),
+    }
     state = hashlib.sha256(json.dumps(content).encode())
     for split in sorted(labels):
         state.update(f"\n{split} {len(labels[split])}\n".encode())

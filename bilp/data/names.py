@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import unicodedata
+from collections import Counter
 from collections.abc import Sequence
 
 from bilp.text.escaping import shown
@@ -18,6 +19,12 @@ def class_name(name: str) -> str:
 def spelling(name: str) -> str:
     """Equal for names that cannot be told apart on a screen: the same but for Unicode form and surrounding spaces."""
     return unicodedata.normalize("NFC", name).strip()
+
+
+def told_apart(names: Sequence[str], ids: Sequence[str]) -> tuple[str, ...]:
+    """The names, with its id in brackets behind each that several classes have: ImageNet's 'crane (n02012849)' is a bird."""
+    count = Counter(map(spelling, names))
+    return tuple(f"{name} ({own})" if count[spelling(name)] > 1 else name for name, own in zip(names, ids, strict=True))
 
 
 def matched(names: Sequence[str], others: Sequence[str]) -> dict[str, str] | None:

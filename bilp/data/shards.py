@@ -1,13 +1,13 @@
 """Shards: Arrow IPC files of bounded size that hold the pixels of one split and are memory-mapped without a copy.
 
-Each file is one record batch with one column `image`: fixed-size list of C*H*W uint8, layout [C, H, W]. All shards of
-a split but the last hold the same number of rows.
+Each file is one record batch with one column `image`: fixed-size list of C*H*W uint8, layout [C, H, W]. Shards that were written
+one after the other hold the same number of rows, but for the last; those that were made from parts of a large source may differ.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,6 +17,7 @@ import torch
 from numpy.typing import NDArray
 from torch.utils.dlpack import from_dlpack
 
+from bilp.artifacts.publication import Held
 from bilp.data.contents import Labels
 from bilp.errors import DamagedArtifact, IncompatibleArtifact
 from bilp.text.escaping import unwrapped
@@ -33,14 +34,21 @@ _REMEDY = "ingest the data set again"
 @dataclass(frozen=True)
 class Stored:
     """One split as it was written: shape [C, H, W], shards in order, labels [N] and origins of its pictures, and their places [N]
-    among all of the source's split (-1 for those that are not in it)."""
+    among all of the source's split (-1 for those that are not in it).
+
+    What was computed where the shards were written is kept with them: the digest of each picture, how often each channel has each
+    value [C, 256], and the published files that the shards are (`held`), which then need not be written again.
+    """
 
     shape: Shape
-    paths: list[Path]
+    paths: Sequence[Path]
     rows: tuple[int, ...]
     labels: Labels
-    origins: list[str]
+    origins: Sequence[str]
     places: NDArray[np.int64]
+    digests: Sequence[str] | None = None
+    histogram: NDArray[np.int64] | None = None
+    held: tuple[Held, ...] = ()
 
 
 def shard_name(split: str, number: int) -> str:
@@ -80,6 +88,20 @@ def _require_size(path: Path, pixels: int) -> None:
     found = path.stat().st_size
     if not pixels <= found <= pixels + HEADER_BYTES:
         raise ValueError(f"it has {found:,} bytes for {pixels:,} bytes of pixels")
+
+
+def gather(shards: Sequence[torch.Tensor], rows: torch.Tensor) -> torch.Tensor:
+    """Copies of the images at these rows (int64 [n], any order) of consecutive shards, uint8 [n, C, H, W]."""
+    if len(shards) == 1:
+        return shards[0].index_select(0, rows)
+    ends = torch.cumsum(torch.tensor([len(shard) for shard in shards]), 0)
+    gathered = torch.empty((len(rows), *shards[0].shape[1:]), dtype=torch.uint8)
+    number = torch.searchsorted(ends, rows, right=True)
+    for shard in torch.unique(number).tolist():
+        places = (number == shard).nonzero().squeeze(1)
+        first = int(ends[shard]) - len(shards[shard])
+        gathered.index_copy_(0, places, shards[shard].index_select(0, rows[places] - first))
+    return gathered
 
 
 def blocks(images: torch.Tensor, block_bytes: int = BLOCK_BYTES) -> Iterator[Pixels]:

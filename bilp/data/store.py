@@ -1,8 +1,9 @@
 """The canonical store of a data set: memory-mapped uint8 images with labels, read by every later stage.
 
 Facts in the manifest (layout and value range are compared when it is opened): name, fingerprint, class_names in label order,
-classes, shape [C, H, W], value_range [0, 255], layout CHW, colour (grey or rgb), resolution [H, W], mean, std, train_images,
-test_images, images_per_class (train and test, in label order), shard_rows (train and test). Where the images came from is
+class_ids (where classes have such), classes, shape [C, H, W], value_range [0, 255], layout CHW, colour (grey or rgb),
+resolution [H, W], mean, std, train_images, test_images, images_per_class (train and test, in label order), shard_rows (train and
+test). Where the images came from is
 no content: the record of a source tells it (see `bilp.data.source_record`). A whitened data set (see `bilp.data.whitened`) states the
 same under another fingerprint, with mean 0 and std 1, and in whitening what its fit was made of.
 """
@@ -28,7 +29,7 @@ from bilp.artifacts.table_rules import Rules
 from bilp.artifacts.tables import declare
 from bilp.data.contents import SplitName
 from bilp.data.resident import Resident
-from bilp.data.shards import Shape, map_shard, shard_name
+from bilp.data.shards import Shape, gather, map_shard, shard_name
 from bilp.data.source_record import SourceRecord, open_record
 from bilp.data.whitening import Whitening, decode
 from bilp.errors import DamagedArtifact, IncompatibleArtifact, MissingArtifact
@@ -99,14 +100,7 @@ class Split:
         if indices is None:
             return torch.cat(shards)
         indices = self._within(indices.to("cpu", torch.int64))
-        if len(shards) == 1:
-            return shards[0].index_select(0, indices)
-        gathered = torch.empty((len(indices), *self._shape), dtype=torch.uint8)
-        number = indices // self._rows[0]  # all shards but the last are equally long
-        for shard in torch.unique(number).tolist():
-            places = (number == shard).nonzero().squeeze(1)
-            gathered.index_copy_(0, places, shards[shard].index_select(0, indices[places] - shard * self._rows[0]))
-        return gathered
+        return gather(shards, indices)
 
     def batch(self, indices: Tensor | None = None, device: torch.device | str = "cpu") -> Tensor:
         """The images at `indices`, normalized: float32 [n, C, H, W] = (x / 255 - mean) / std, on `device`; of a whitened data set
@@ -184,6 +178,7 @@ class Dataset:
         self.name: str = facts.name
         self.fingerprint: str = facts.fingerprint
         self.class_names: tuple[str, ...] = facts.class_names
+        self.class_ids: tuple[str, ...] | None = facts.class_ids
         self.shape: Shape = facts.shape
         self.mean: tuple[float, ...] = facts.mean
         self.std: tuple[float, ...] = facts.std
@@ -242,7 +237,7 @@ def _kept_by_whitening(facts: DatasetFacts) -> dict[str, Any]:
     """What the data set that a whitened one is made of must state."""
     assert facts.whitening is not None
     changed = {"fingerprint", "mean", "std", "whitening", "skipped", "name"}
-    return {**facts.model_dump(mode="json", exclude=changed), "fingerprint": facts.whitening.of}
+    return {**facts.model_dump(mode="json", exclude=changed, exclude_none=True), "fingerprint": facts.whitening.of}
 
 
 def open_recorded(record_uri: Uri) -> Dataset:

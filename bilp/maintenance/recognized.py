@@ -21,14 +21,14 @@ _SPLIT = "(train|test)"
 _TABLES = (
     f"{_SPLIT}|evaluation|accuracy|confusion|course|robustness|reproduction|selection|experts|duplicates"
     "|truth|corrections|summary|losses|scores|ite|epochs|probabilities|own|suspects|growth|candidates|shares|runs"
-    "|rows|seconds|detection"
+    "|rows|seconds|detection|plan|part"
 )
 _TENSORS = r"teacher|network|synthetic|checkpoint|pruner|whitening|epoch-\d{4,}"
 _MARK = r"(\.[0-9a-f]{8,64})?"  # see `bilp.artifacts.publication`
 # Of interrupted publications nothing but the names tells whose they are.
 _PUBLISHED = re.compile(
     rf"({_TABLES}){_MARK}\.parquet|{_SPLIT}-\d{{5,}}{_MARK}\.arrow|({_TENSORS}){_MARK}\.safetensors"
-    rf"|(ledger|reproduction){_MARK}\.json|(report|suspects|study){_MARK}\.html|study{_MARK}\.yaml|table{_MARK}\.(csv|tex)"
+    rf"|(ledger|absent|reproduction){_MARK}\.json|(report|suspects|study){_MARK}\.html|study{_MARK}\.yaml|table{_MARK}\.(csv|tex)"
     rf"|(grid|worst){_MARK}\.png|(suspects|corrections|shares){_MARK}\.csv"
 )
 _FOLDERS = {place.parts[0] for place in PLACES} | {LEASES.rstrip("/")}

@@ -33,6 +33,7 @@ ORDER = (
     *(HALF, "study", "study_part", "report", "suspects", "critical", "search", "reproduction", "robustness", "evaluation", TRAININGS),
     *("synthetic", "reselect", "round", RUN, "pretrained_network", "expert_buffer", "expert", "selection", "score_summary"),
     *("score_growth", "score_trial", "predictions", "trial_networks", "teacher", "source", "truth", "dataset"),
+    *("ingest_part", "ingest_plan"),
 )
 
 

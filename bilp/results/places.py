@@ -60,6 +60,8 @@ PLACES = (
     Place("dataset", "datasets/NAME/KEY/whitened/KEY"),
     Place("source", "datasets/NAME/sources/KEY"),
     Place("truth", "datasets/NAME/truth/KEY", beside=True),
+    Place("ingest_plan", "datasets/NAME/plans/KEY"),
+    Place("ingest_part", "datasets/NAME/parts/KEY/NUMBER"),
     Place("score_trial", "scores/KEY/KEY/trials/NUMBER"),
     Place("predictions", "scores/KEY/KEY/predictions/NUMBER"),
     Place("trial_networks", "scores/KEY/KEY/networks/NUMBER"),

@@ -1,4 +1,4 @@
-"""Every unit of GPU work, said once: a task or flow, and where it publishes; `Unit` makes the rest of that.
+"""Every unit of work, said once: a task or flow, and where it publishes; `Unit` makes the rest of that.
 
 `deployments/prefect.yaml` names each by the variable that holds it here.
 """
@@ -9,6 +9,7 @@ from flows import rounds
 from flows.units.unit import Unit
 from tasks import addresses, stages
 
+ingest_part = Unit(stages.ingest_part, addresses.ingest_part)
 score_trial = Unit(stages.score_trial, addresses.trial, side_by_side=True)
 record_predictions = Unit(stages.record_predictions, addresses.predictions, side_by_side=True)
 train_expert = Unit(stages.train_expert, addresses.expert, side_by_side=True)
@@ -22,7 +23,7 @@ evaluate_synthetic = Unit(stages.evaluate_synthetic, addresses.evaluated_set)
 UNITS = {
     unit.name: unit
     for unit in (
-        *(score_trial, record_predictions, train_expert, pretrain_network, distill_run, distill_shard),
+        *(ingest_part, score_trial, record_predictions, train_expert, pretrain_network, distill_run, distill_shard),
         *(train_teacher, evaluate_baseline, evaluate_synthetic),
     )
 }

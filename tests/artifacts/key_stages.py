@@ -242,16 +242,32 @@ NO_STAGES = {
 
 # Keys of plans, which are made of what other stages record of their settings: their own rooms test that whatever decides is in them.
 OF_PLANS = {
+    "ingest_plan": (
+        "bilp.data.ingest_plan",
+        "tests/data/test_ingest_parts.py",
+        "datasets/NAME/plans/KEY",
+        "none",
+        "the source's signature; of IngestConfig, what decides which images there are and how they are decoded",
+    ),
+    "ingest_part": (
+        "bilp.data.ingest_part",
+        "tests/data/test_ingest_parts.py",
+        "datasets/NAME/parts/KEY/NUMBER",
+        "plan",
+        "the number of the part; KEY is that of the plan",
+    ),
     "search": (
         "bilp.search.found",
         "tests/search/test_candidates.py",
         "searches/KEY",
+        "dataset",
         "candidates, rungs, distillations and held-out images of SearchConfig; of the stages, what proxies read",
     ),
     "critical": (
         "bilp.critical.shares",
         "tests/critical/test_share_plan.py",
         "critical/KEY",
+        "dataset",
         "CriticalOptions and the shares that follow; of the stages, what its runs read",
     ),
 }

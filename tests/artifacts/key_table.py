@@ -53,14 +53,14 @@ def document(world: World) -> str:
 
 def of_plan(name: str) -> str:
     """What the key of a plan covers."""
-    owner, tests, place, covers = OF_PLANS[name]
+    owner, tests, place, inputs, covers = OF_PLANS[name]
     lines = (
         f"## {name}",
         "",
         f"`{place}`",
         "",
         f"* settings: {covers}",
-        "* inputs: dataset",
+        f"* inputs: {inputs}",
         f"* code: `{owner}.VERSION`",
         f"* tests: `{tests}`",
     )

@@ -15,6 +15,8 @@ PLACES = (
     f"datasets/runs/{KEY}/whitened/{KEY}",
     f"datasets/digits/sources/{KEY}",
     f"datasets/digits/truth/{KEY}",
+    f"datasets/digits/plans/{KEY}",
+    f"datasets/digits/parts/{KEY}/00012",
     f"scores/{KEY}/{KEY}/trials/0003",
     f"scores/{KEY}/{KEY}/summary/{KEY}",
     f"selections/{KEY}",

@@ -18,6 +18,9 @@ from bilp.artifacts.artifact import content_key
 from bilp.config import ExpertsConfig, NetworkConfig, PipelineConfig, TeacherConfig
 from bilp.config.arms import planned_runs
 from bilp.config.methods.idc import IdcConfig, PretrainedConfig
+from bilp.data import ingest_plan
+from bilp.data.ingestion import plan_source
+from bilp.data.shards import HEADER_BYTES
 from bilp.distill import start_run
 from bilp.errors import BilpError, LeaseLost
 from bilp.storage.objects import children, join
@@ -46,9 +49,14 @@ def carried_out(call: Call) -> str:
     return str(table.UNITS[call.unit.name](**json.loads(json.dumps(call.parameters))))
 
 
-def test_a_call_names_the_artifact_that_its_unit_publishes(finished: Finished, tmp_path: Path) -> None:
+def test_a_call_names_the_artifact_that_its_unit_publishes(finished: Finished, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Each unit alone, from arguments as a deployment hands them over, leaves the bytes that the pipeline left."""
     root = str(tmp_path / "store")
+    monkeypatch.setattr(ingest_plan, "PART_BYTES", HEADER_BYTES + 600 * 64)
+    plan_uri = plan_source(CONFIG.ingest, root)
+    assert plan_uri is not None
+    part = table.ingest_part.call(root, config=CONFIG.ingest, plan_uri=plan_uri, number=2, parts=3)
+    assert carried_out(part) == part.artifact
     dataset = ingest(CONFIG.ingest, root)
     planned = planned_runs(CONFIG)[0]
     run = start_run(dataset, None, planned.distill, planned.reselect, root)
@@ -76,7 +84,7 @@ def test_a_call_names_the_artifact_that_its_unit_publishes(finished: Finished, t
     assert carried_out(network) == network.artifact
     evaluation = table.evaluate_synthetic.call(**on, synthetic_uri=synthetic_set(run), arm="unpruned", experiment=0, config=CONFIG.evaluate)
     assert carried_out(evaluation) == evaluation.artifact
-    assert {call.unit for call in [*calls, shard, network, evaluation]} == set(table.UNITS.values())
+    assert {call.unit for call in [*calls, part, shard, network, evaluation]} == set(table.UNITS.values())
     assert synthetic_sets(root).items() <= synthetic_sets(finished.root).items()
     for pattern in ("scores/*/*/trials/*/*.parquet", "evaluations/*/*.parquet"):
         both = parquet(root, pattern).keys() & parquet(finished.root, pattern).keys()
@@ -85,7 +93,7 @@ def test_a_call_names_the_artifact_that_its_unit_publishes(finished: Finished, t
 
     before = files(root)
     with outcomes() as again:
-        for call in [*calls, shard, network, evaluation]:
+        for call in [*calls, part, shard, network, evaluation]:
             carried_out(call)
     assert again == {}, "what is published needs no lease and no task"
     assert files(root) == before

@@ -48,7 +48,7 @@ ROWS: list[tuple[str, dict[str, Any], str]] = [
     ("dataset", {"train_images": 1437}, "train_images and the sum of images_per_class: 1437 and 1438"),
     ("dataset", {"train_images": -1}, "train_images: Input should be greater"),
     ("dataset", {"test_images": 2**60}, "test_images: Input should be less than"),
-    ("dataset", {"shard_rows": {"train": [1, 1437], "test": [359]}}, "all shards but the last have equally many rows"),
+    ("dataset", {"shard_rows": {"train": [0, 1438], "test": [359]}}, "every shard has rows"),
     ("dataset", {"shard_rows": {"train": [1438], "test": [358]}}, "test_images and the sum of shard_rows"),
     ("dataset", {"shard_rows": {"train": [1438]}}, r"shard_rows\.test: Field required"),
     ("dataset", {"images_per_class": {"train": [1438], "test": [359]}}, "images_per_class has 1 values for 10 classes"),

@@ -9,6 +9,8 @@ from typing import Any
 from bilp.artifacts.facts.base import Facts as Facts
 from bilp.artifacts.facts.data import DatasetFacts as DatasetFacts
 from bilp.artifacts.facts.data import DuplicatesFacts as DuplicatesFacts
+from bilp.artifacts.facts.data import IngestPartFacts as IngestPartFacts
+from bilp.artifacts.facts.data import IngestPlanFacts as IngestPlanFacts
 from bilp.artifacts.facts.data import SourceFacts as SourceFacts
 from bilp.artifacts.facts.data import TruthFacts as TruthFacts
 from bilp.artifacts.facts.data import WhiteningFacts as WhiteningFacts
@@ -44,6 +46,8 @@ FACTS: Mapping[str, type[Facts]] = {
     "dataset": DatasetFacts,
     "source": SourceFacts,
     "truth": TruthFacts,
+    "ingest_plan": IngestPlanFacts,
+    "ingest_part": IngestPartFacts,
     "score_trial": TrialFacts,
     "predictions": PredictionsFacts,
     "trial_networks": NetworksFacts,

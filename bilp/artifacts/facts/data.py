@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import ClassVar, Literal, Self
+from typing import Annotated, ClassVar, Literal, Self
 
-from pydantic import model_validator
+from pydantic import Field, model_validator
 
 from bilp.artifacts.facts.base import (
     ClassNames,
@@ -21,6 +21,9 @@ from bilp.artifacts.facts.base import (
     require_equal,
     require_length,
 )
+
+Listed = str | int | float | bool
+"""A fact about the listing of a source."""
 
 
 class PerSplit(Facts):
@@ -54,6 +57,8 @@ class DatasetFacts(Facts):
     name: Name
     fingerprint: Key
     class_names: ClassNames
+    class_ids: tuple[Name, ...] | None = None
+    """What classes are known by in every copy of the set (n02012849), where there is such a thing."""
     classes: Ordinal
     shape: Shape
     layout: Literal["CHW"]
@@ -75,6 +80,8 @@ class DatasetFacts(Facts):
     def _agree(self) -> Self:
         channels = self.shape[0]
         require_equal("classes and class_names differ in number", self.classes, len(self.class_names))
+        if self.class_ids is not None:
+            require_length(self.classes, "classes", class_ids=self.class_ids)
         require_length(channels, "channels", mean=self.mean, std=self.std)
         require_equal("shape and colour", channels, 1 if self.colour == "grey" else 3)
         require_equal("shape and resolution", self.shape[1:], self.resolution)
@@ -84,8 +91,8 @@ class DatasetFacts(Facts):
             require_length(self.classes, "classes", images_per_class=per_class)
             require_equal(f"{split}_images and the sum of images_per_class", images, sum(per_class))
             require_equal(f"{split}_images and the sum of shard_rows", images, sum(rows))
-            if any(count != rows[0] for count in rows[:-1]) or (rows and not 0 < rows[-1] <= rows[0]):
-                raise ValueError(f"shard_rows of {split}: all shards but the last have equally many rows, and the last no more")
+            if 0 in rows:
+                raise ValueError(f"shard_rows of {split}: every shard has rows")
         return self
 
 
@@ -108,6 +115,61 @@ class DuplicatesFacts(Facts):
         return self
 
 
+class PlannedPart(Facts):
+    """Consecutive items of a split."""
+
+    split: Literal["train", "test"]
+    start: Number
+    stop: Ordinal
+
+
+class IngestPlanFacts(Facts):
+    """See `bilp.data.ingest_plan`."""
+
+    name: Name
+    class_names: ClassNames
+    class_ids: tuple[Name, ...] | None
+    notes: tuple[str, ...]
+    parts: Annotated[tuple[PlannedPart, ...], Field(min_length=1)]
+    listing: dict[Name, Listed]
+
+    @model_validator(mode="after")
+    def _agree(self) -> Self:
+        if self.class_ids is not None:
+            require_length(len(self.class_names), "classes", class_ids=self.class_ids)
+        ends = {"train": 0, "test": 0}
+        for part in self.parts:
+            require_equal("a part begins where the one before it ends", part.start, ends[part.split])
+            if part.stop <= part.start:
+                raise ValueError("a part has items")
+            ends[part.split] = part.stop
+        return self
+
+
+class IngestPartFacts(Facts):
+    """See `bilp.data.ingest_part`."""
+
+    split: Literal["train", "test"]
+    first: Number
+    items: Ordinal
+    skipped: Number
+    rows: Counts
+    shape: Shape | None
+    histogram: tuple[Counts, ...]
+    largest: Number | None
+
+    @model_validator(mode="after")
+    def _agree(self) -> Self:
+        require_equal("items and those that were kept or skipped", self.items, sum(self.rows) + self.skipped)
+        channels = 0 if self.shape is None else self.shape[-3]
+        require_length(channels, "channels", histogram=self.histogram)
+        if any(len(counts) != 256 for counts in self.histogram):
+            raise ValueError("histogram has a count for each of 256 values")
+        if (self.shape is None) != (not self.rows):
+            raise ValueError("a part has a shape if it has images")
+        return self
+
+
 class SourceFacts(Facts):
     """See `bilp.data.source_record`."""
 
@@ -119,6 +181,8 @@ class SourceFacts(Facts):
     notes: tuple[str, ...]
     skipped: PerSplit
     duplicates: DuplicatesFacts
+    listing: dict[Name, Listed] | None = None
+    """What the listing of the source told besides, such as its layout."""
 
 
 class TruthFacts(Facts):

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from bilp.config.alterations import DuplicatesAddedConfig
 from bilp.data.alterations.noise_kinds import count_of
-from bilp.data.shards import BLOCK_BYTES, Pixels, ShardWriter, Stored, blocks, map_shard
+from bilp.data.shards import BLOCK_BYTES, Pixels, ShardWriter, Stored, blocks, gather, map_shard
 from bilp.seeds import generator
 
 NOWHERE = -1
@@ -48,11 +48,10 @@ def with_copies(whole: Stored, originals: NDArray[np.int64], config: DuplicatesA
 
 def _copies(shards: list[torch.Tensor], originals: NDArray[np.int64], config: DuplicatesAddedConfig) -> Iterator[Pixels]:
     """Copies [n, C, H, W] in order, as many at a time as take about BLOCK_BYTES; each has a stream of its own."""
-    rows, shape = len(shards[0]), shards[0].shape[1:]
+    shape = shards[0].shape[1:]
     step = max(1, BLOCK_BYTES // shape.numel())
     for start in range(0, len(originals), step):
-        chosen = originals[start : start + step].tolist()
-        part = torch.stack([shards[place // rows][place % rows] for place in chosen])
+        part = gather(shards, torch.from_numpy(originals[start : start + step]))
         if config.jitter:
             part = torch.stack([_jittered(image, start + number, config) for number, image in enumerate(part)])
         yield part.numpy()

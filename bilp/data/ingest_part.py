@@ -1,0 +1,127 @@
+"""A part of an ingestion: consecutive items of a plan, decoded and published.
+
+datasets/<name>/parts/<key>/<number>/   the key is that of the plan
+
+Files: train-00000.arrow or test-00000.arrow with the pixels, part.parquet (PART_INDEX), and ledger.json with the skipped files.
+Without a decodable item there are no pixels. Facts: split, first (place of the first item in its split), items, skipped, shape of the
+images, rows of each file of pixels, histogram [C, 256] of pixel values, largest value of 16-bit gray images.
+
+A part depends on its plan alone, so whoever decodes it publishes the same: one process after the other, several workers, or another
+one after a worker was killed. What is published is not decoded again.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+
+from bilp.artifacts import parquet, tables
+from bilp.artifacts.artifact import content_key, find, there_already
+from bilp.artifacts.publication import publish
+from bilp.artifacts.table_rules import Rules
+from bilp.config import IngestConfig
+from bilp.data.contents import Contents, Source
+from bilp.data.convert import Converter
+from bilp.data.decode import Conversion
+from bilp.data.ingest_plan import IngestPlan, Part, open_plan
+from bilp.data.measure import image_digests, value_counts
+from bilp.data.shards import Stored
+from bilp.data.sources import open_source
+from bilp.progress import Progress, silent
+from bilp.storage import objects
+from bilp.storage.scratch import scratch_folder
+
+KIND = "ingest_part"
+PARTS = "parts"
+"""Folder of the parts beside the plans."""
+FILE, LEDGER = "part.parquet", "ledger.json"
+VERSION = 1
+"""Of what a part holds beside its pixels."""
+PART_INDEX = tables.declare(
+    pa.schema([("place", pa.int64()), ("label", pa.int32()), ("origin", pa.string()), ("sha256", pa.string())]),
+    Rules(ranges={"place": (0, 2**62), "label": (0, 2**31)}, ascending=("place",), texts={"sha256": "^[0-9a-f]{64}$"}),
+)
+"""One row for each decoded image: its place in the split of the source, class, where it came from, digest of its pixels."""
+
+
+def part_uri(plan_uri: str, number: int) -> str:
+    """Where a part of a plan is published."""
+    home, _, key = plan_uri.rstrip("/").rsplit("/", 2)
+    return objects.join(home, PARTS, key, f"{number:05d}")
+
+
+def part_key(plan: IngestPlan, number: int) -> str:
+    """Content key of a part."""
+    return content_key(KIND, VERSION, plan=plan.artifact.manifest.key, part=number)
+
+
+def conversion_of(config: IngestConfig) -> Conversion:
+    """How a configuration has images decoded."""
+    return Conversion(config.color, config.resolution, config.bits, config.max_pixels)
+
+
+def ingest_part(config: IngestConfig, plan_uri: str, number: int, progress: Progress = silent) -> str:
+    """Decode a part of a plan unless it is published; its URI.
+
+    Raises DataError for images that do not go together, and StorageError if source or storage are out of reach.
+    """
+    plan = open_plan(plan_uri)
+    uri = part_uri(plan_uri, number)
+    if there_already(uri, KIND, part_key(plan, number)) is None:
+        decode_part(config, open_source(config), plan, plan.parts[number], progress)
+    return uri
+
+
+def missing_parts(plan: IngestPlan) -> list[Part]:
+    """The parts that are not published yet."""
+    uris = {part: part_uri(plan.artifact.uri, part.number) for part in plan.parts}
+    begun = set(objects.children(uris[plan.parts[0]].rpartition("/")[0]))
+    return [
+        part for part, uri in uris.items() if uri.rpartition("/")[2] not in begun or find(uri, KIND, part_key(plan, part.number)) is None
+    ]
+
+
+def decode_part(config: IngestConfig, source: Source, plan: IngestPlan, part: Part, progress: Progress) -> None:
+    """Decode a part and publish it."""
+    contents = Contents(plan.facts.class_names, {part.split: plan.items_of(part)})
+    with scratch_folder("bilp-part-") as folder:
+        converter = Converter(folder, conversion_of(config))
+        stored = converter.run(source, contents, progress)[part.split]
+        files: dict[str, bytes | Path] = {path.name: path for path in stored.paths}
+        files[FILE] = parquet.encode(_index(stored, part), PART_INDEX, {"stage": KIND})
+        if converter.skipped:
+            files[LEDGER] = json.dumps([asdict(entry) for entry in converter.skipped], indent=1, ensure_ascii=False).encode()
+        facts = {
+            "split": part.split,
+            "first": part.start,
+            "items": part.stop - part.start,
+            "skipped": len(converter.skipped),
+            "rows": list(stored.rows),
+            **_measured(stored),
+            "largest": converter.depth.largest,
+        }
+        uri = part_uri(plan.artifact.uri, part.number)
+        publish(uri, KIND, part_key(plan, part.number), files, config={}, parents={"plan": plan.artifact.uri}, facts=facts)
+
+
+def _measured(stored: Stored) -> dict[str, Any]:
+    if not stored.rows:
+        return {"shape": None, "histogram": []}
+    return {"shape": list(stored.shape), "histogram": value_counts(stored.paths, stored.shape).tolist()}
+
+
+def _index(stored: Stored, part: Part) -> pa.Table:
+    digests: Sequence[str] = image_digests(stored.paths, stored.shape) if stored.rows else []
+    return pa.table(
+        {
+            "place": stored.places + part.start,
+            "label": stored.labels,
+            "origin": pa.array(stored.origins, pa.string()),
+            "sha256": pa.array(digests, pa.string()),
+        }
+    )
