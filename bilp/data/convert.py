@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
+from bilp.config.shapes import channels_of, frames_in, sample_noun, side_of, with_channels
 from bilp.data.contents import Contents, Labels, SplitName, counted
 from bilp.data.decode import Conversion, Depth, OutOfRange, Pixels
 from bilp.data.opening import DecodeError
@@ -88,17 +89,21 @@ class Converter:
             side.labels.append(label)
             side.origins.append(origin)
             side.places.append(place)
-            self._unite_color(len(pixels), side)
-            side.writer.append(np.broadcast_to(pixels, (self._channels, *pixels.shape[1:]))[None])
+            self._unite_color(channels_of(pixels.shape), side)
+            side.writer.append(np.broadcast_to(pixels, with_channels(pixels.shape, self._channels))[None])
 
     def _check_size(self, pixels: Pixels, origin: str) -> None:
         if self._first is None:
-            self._first = (pixels.shape[1:], origin)
-        (height, width), first = self._first
-        if pixels.shape[1:] != (height, width):
-            here = f"{pixels.shape[2]} x {pixels.shape[1]}"
+            self._first = (pixels.shape, origin)
+        (shape, first), found = self._first, pixels.shape
+        if len(shape) != len(found) or frames_in(shape) != frames_in(found):
             raise DataError(
-                f"images differ in size: {first} is {width} x {height}, {origin} is {here} (width x height): "
+                f"clips differ in length: {first} has {frames_in(shape)} frames, {origin} has {frames_in(found)}: cut them alike"
+            )
+        if side_of(shape) != side_of(found):
+            (height, width), (tall, wide) = side_of(shape), side_of(found)
+            raise DataError(
+                f"{sample_noun(shape)}s differ in size: {first} is {width} x {height}, {origin} is {wide} x {tall} (width x height): "
                 "set ingest.resolution to the side in pixels that all are brought to"
             )
 

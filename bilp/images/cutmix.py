@@ -58,12 +58,12 @@ def draw_mix(probability: float, side: Side, count: int, stream: torch.Generator
 
 
 def mix_images(images: Tensor, mix: Mix | None) -> Tensor:
-    """The mixed mini-batch, `[B, C, H, W]` to the same shape; `images` itself for None."""
+    """The mixed mini-batch, `[B, C, H, W]` to the same shape; `images` itself for None. Of clips, every frame has the same box."""
     if mix is None:
         return images
     top, bottom, left, right = mix.box
     result = images.clone()
-    result[:, :, top:bottom, left:right] = images[mix.partner_on(images.device), :, top:bottom, left:right]
+    result[..., top:bottom, left:right] = images[..., top:bottom, left:right][mix.partner_on(images.device)]
     return result
 
 
