@@ -23,9 +23,9 @@ class Normalization:
 
 @dataclass(frozen=True)
 class KnownSet:
-    """A published data set, which its name, shape [C, H, W] and number of classes make known, and its published constants."""
+    """A published data set, which its name, the shape of a sample and number of classes make known, and its published constants."""
 
-    shape: tuple[int, int, int]
+    shape: Shape
     classes: int
     constants: Normalization
 

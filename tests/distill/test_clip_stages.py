@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import base64
 import json
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
 import killed
+import numpy as np
 import pytest
 import torch
 from clip_data import CLASSES, held
+from PIL import Image
 from small_pipeline import Outcome, run_pipeline
 
 from bilp.artifacts.artifact import open_artifact
@@ -20,13 +24,16 @@ from bilp.config.arms import planned_runs
 from bilp.data import open_dataset, read_source
 from bilp.data.ingestion import dataset_of
 from bilp.data.sources.arrays import hold
-from bilp.distill import distill_round, finish_run, pretrain_network, reselect_round, start_run
+from bilp.distill import distill_round, finish_run, grid_png, pretrain_network, reselect_round, start_run
 from bilp.errors import ConfigError
 from bilp.evaluate import evaluate_synthetic
 from bilp.exchange import load_distilled
 from bilp.experts.train_experts import collect_experts, train_expert
 from bilp.preflight import check_fit
+from bilp.scoring.summary import summarize
+from bilp.scoring.trial import score_trial
 from bilp.storage import objects
+from bilp.suspects.stage import find_suspects
 
 pytestmark = pytest.mark.slow
 
@@ -79,7 +86,7 @@ def test_every_stage_takes_clips(name: str, method: str, tmp_path: Path) -> None
     assert {open_artifact(uri, "evaluation").fact("arm") for uri in made.evaluations} >= {"full", "random", "unpruned", "bilp"}
     page = objects.read(made.page()).decode()
     assert f"24 training clips and 12 test clips of 4 classes, 4 frames of {side} x {side} pixels, color" in page
-    assert 'style="--frames:4"' in page
+    assert 'style="--frames:4"' in page and "Every sample is a clip" in page
     _goes_on_to_the_same_bytes(made, tmp_path)
 
 
@@ -166,14 +173,21 @@ def test_what_makes_no_sense_for_clips_is_refused_before_anything_is_trained(tmp
     assert "protocol cda_hl is for images of 128 pixels and more" in told(evaluate={"protocol": "cda_hl", "seeds": 2})
 
 
+def test_suspicious_labels_are_found_among_clips(tmp_path: Path) -> None:
+    arrays, root = held(), str(tmp_path)
+    config = config_of(hold(arrays), FRAME_MEAN)
+    record = read_source(config.ingest, root)
+    dataset = dataset_of(record, config.ingest)
+    for trial in range(2):
+        score_trial(dataset, config.score, trial, root)
+    uri = find_suspects(dataset, summarize(dataset, config.score, root), {}, root, record)
+    assert open_artifact(uri, "suspects").fact("samples") == 24
+    page = objects.read(objects.join(uri, "suspects.html")).decode()
+    shown = base64.b64decode(page.partition("data:image/png;base64,")[2].partition('"')[0])
+    assert Image.open(BytesIO(shown)).size == (4 * 16 + 3, 16)
+
+
 def test_a_clip_is_shown_by_its_middle_frame_in_grids(tmp_path: Path) -> None:
-    from io import BytesIO
-
-    import numpy as np
-    from PIL import Image
-
-    from bilp.distill import grid_png
-
     arrays = held()
     config = config_of(hold(arrays), FRAME_MEAN)
     dataset = open_dataset(dataset_of(read_source(config.ingest, str(tmp_path)), config.ingest))
