@@ -42,7 +42,8 @@ class Operations:
 
     def repeated(self, times: int) -> Self:
         """The same, so many times for each image."""
-        names, seeds = (tuple(value for value in values for _ in range(times)) for values in (self.names, self.seeds))
+        names = tuple(name for name in self.names for _ in range(times))
+        seeds = tuple(seed for seed in self.seeds for _ in range(times))
         return replace(self, names=names, numbers=self.numbers.repeat_interleave(times, dim=0), seeds=seeds)
 
 

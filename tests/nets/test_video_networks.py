@@ -40,7 +40,7 @@ FITTING: list[tuple[dict[str, Any], tuple[int, int, int, int]]] = [
     ({"name": "convnet3d"}, (4, 1, 43, 43)),
     ({"name": "convnet3d"}, (16, 3, 64, 64)),
     ({"name": "convnet3d", "norm": "none"}, (8, 3, 112, 90)),
-    ({"name": "convnet3d_maps"}, (8, 3, 64, 64)),
+    ({"name": "convnet3d_maps"}, (4, 1, 43, 43)),
 ]
 
 
