@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from bilp.config.shapes import channels_of, frames_in, sample_noun, side_of, with_channels
+from bilp.config.shapes import channels_of, frames_in, is_clip, sample_noun, side_of, with_channels
 from bilp.data.contents import Contents, Labels, Skipped, Source, SplitName, counted
 from bilp.data.decode import Conversion, Depth, OutOfRange, Pixels
 from bilp.data.opening import DecodeError
@@ -86,17 +86,7 @@ class Converter:
     def _check_size(self, pixels: Pixels, origin: str) -> None:
         if self._first is None:
             self._first = (pixels.shape, origin)
-        (shape, first), found = self._first, pixels.shape
-        if len(shape) != len(found) or frames_in(shape) != frames_in(found):
-            raise DataError(
-                f"clips differ in length: {first} has {frames_in(shape)} frames, {origin} has {frames_in(found)}: cut them alike"
-            )
-        if side_of(shape) != side_of(found):
-            (height, width), (tall, wide) = side_of(shape), side_of(found)
-            raise DataError(
-                f"{sample_noun(shape)}s differ in size: {first} is {width} x {height}, {origin} is {wide} x {tall} (width x height): "
-                "set ingest.resolution to the side in pixels that all are brought to"
-            )
+        check_same_size(*self._first, pixels.shape, origin)
 
     def _unite_color(self, channels: int, current: _Side) -> None:
         """A set is gray only as long as every picture is; the first color picture turns what is stored into RGB."""
@@ -111,6 +101,19 @@ class Converter:
         paths = side.writer.close()
         labels, places = (np.asarray(numbers, dtype=np.int64) for numbers in (side.labels, side.places))
         return Stored(side.writer.shape or (0, 0, 0), paths, side.writer.rows, labels, side.origins, places)
+
+
+def check_same_size(shape: Sequence[int], first: str, other: Sequence[int], origin: str) -> None:
+    """Raise DataError unless two samples, which come from `first` and `origin`, have the same frames, height and width; their colors
+    may differ."""
+    if is_clip(shape) != is_clip(other) or frames_in(shape) != frames_in(other):
+        raise DataError(f"clips differ in length: {first} has {frames_in(shape)} frames, {origin} has {frames_in(other)}: cut them alike")
+    if side_of(shape) != side_of(other):
+        (height, width), (tall, wide) = side_of(shape), side_of(other)
+        raise DataError(
+            f"{sample_noun(shape)}s differ in size: {first} is {width} x {height}, {origin} is {wide} x {tall} (width x height): "
+            "set ingest.resolution to the side in pixels that all are brought to"
+        )
 
 
 def refuse(skipped: Sequence[Skipped], where: str, most: int = 10) -> None:
