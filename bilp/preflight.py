@@ -8,6 +8,7 @@ from bilp.config import EvaluateConfig, PipelineConfig, PruneConfig
 from bilp.config.arm_entries import ARMS
 from bilp.config.arms import needs_selection, planned_runs
 from bilp.config.protocols import DEFAULT_PROTOCOL, PROTOCOLS
+from bilp.config.shapes import Shape, side_of
 from bilp.errors import ConfigError
 from bilp.registry import resolve
 
@@ -35,12 +36,13 @@ def check_fit(config: PipelineConfig, dataset_uri: str) -> None:
     _check_samples(config, dataset)
 
 
-def check_protocol(config: EvaluateConfig, shape: tuple[int, int, int]) -> None:
-    """Raise ConfigError if images of `shape` (C, H, W) are smaller than those that the protocol is made for."""
+def check_protocol(config: EvaluateConfig, shape: Shape) -> None:
+    """Raise ConfigError if images or clips of `shape` are smaller than those that the protocol is made for."""
     least = PROTOCOLS[config.protocol].least_side
-    if min(shape[1:]) < least:
+    height, width = side_of(shape)
+    if min(height, width) < least:
         raise ConfigError(
-            f"protocol {config.protocol} is for images of {least} pixels and more, and these have {shape[1]} x {shape[2]}: "
+            f"protocol {config.protocol} is for images of {least} pixels and more, and these have {height} x {width}: "
             f"use another evaluate.protocol, such as {DEFAULT_PROTOCOL}"
         )
 

@@ -11,6 +11,7 @@ from bilp.artifacts.artifact import open_artifact
 from bilp.artifacts.facts import DatasetFacts, GrowthFacts, RoundFacts, SelectionFacts, SuspectsFacts
 from bilp.artifacts.run_layout import ROUND
 from bilp.config.rules import DEFAULT_RULE
+from bilp.config.shapes import sample_noun
 from tasks import terminal
 
 if TYPE_CHECKING:
@@ -41,8 +42,8 @@ def images(record_uri: str) -> str:
 def dataset(dataset_uri: str) -> str:
     """How many images of which shape: '1,438 training and 359 test images of 10 classes, 1 x 8 x 8'."""
     facts = open_artifact(dataset_uri, "dataset").stated(DatasetFacts)
-    shape = " x ".join(map(str, facts.shape))
-    return f"{facts.train_images:,} training and {facts.test_images:,} test images of {len(facts.class_names):,} classes, {shape}"
+    shape, noun = " x ".join(map(str, facts.shape)), sample_noun(facts.shape)
+    return f"{facts.train_images:,} training and {facts.test_images:,} test {noun}s of {len(facts.class_names):,} classes, {shape}"
 
 
 def grown(facts: GrowthFacts) -> list[str]:

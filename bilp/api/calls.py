@@ -29,7 +29,7 @@ from bilp.storage.objects import Uri
 if TYPE_CHECKING:
     import torch
 
-HELD = next(entry.name for entry in OWN if entry.from_python)
+HELD, HELD_CLIPS = (next(entry.name for entry in OWN if entry.from_python and entry.media == media) for media in ("image", "video"))
 """The source of what Python holds."""
 IMPORTED = "imported"
 """The arm of a set that no run distilled."""
@@ -52,11 +52,11 @@ def ingest(
 
     Args:
         source: The name of a built-in data set, a folder of images or of Parquet files, or a torch data set of (image, label).
-        images: uint8 `[N, H, W]`, `[N, C, H, W]` or `[N, H, W, C]`, NumPy or torch.
+        images: uint8 `[N, H, W]`, `[N, C, H, W]` or `[N, H, W, C]`, NumPy or torch; clips `[N, T, C, H, W]` or `[N, T, H, W, C]`.
         labels: `[N]`, whole numbers from 0 or names of classes.
         class_names: In label order, of arrays and of a torch data set.
         test: The test split: a pair of images and labels, or a torch data set; by default one is held out by a seed.
-        layout: NHW, NCHW or NHWC, where the shape leaves it open.
+        layout: NHW, NCHW or NHWC, of clips NTCHW or NTHWC, where the shape leaves it open.
         root: The storage, by default BILP_STORAGE.
         settings: Of ingestion, such as resolution=32.
     """
@@ -75,7 +75,10 @@ def ingest(
         held = items_of(source, class_names, test)
     elif class_names is not None or test is not None or layout is not None:
         raise ConfigError("class_names, test and layout belong to arrays and torch data sets: use classes=... for files")
-    given = {"dataset": HELD, "ingest": {"uri": hold(held)}} if held is not None else named_source(os.fsdecode(source), settings)  # type: ignore[arg-type]
+    if held is not None:
+        given = {"dataset": HELD_CLIPS if held.clips else HELD, "ingest": {"uri": hold(held)}}
+    else:
+        given = named_source(os.fsdecode(source), settings)  # type: ignore[arg-type]
     given = merged(given, "ingest", settings)
     config = configured(given).ingest
     place = storage(root)

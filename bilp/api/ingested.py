@@ -12,6 +12,7 @@ from bilp.api.placed import Result, located
 from bilp.api.watching import Watch
 from bilp.artifacts.artifact import manifest_kind
 from bilp.config import IngestConfig
+from bilp.config.shapes import Shape, sample_noun
 from bilp.config.sources import SOURCES as SOURCE_ENTRIES
 from bilp.config.sources import UNKNOWN_DATA
 from bilp.data import open_dataset, read_source
@@ -54,7 +55,8 @@ class Dataset(Result):
 
     @cached_property
     def opened(self) -> OpenedDataset:
-        """Its images and labels: `opened.train.images()` is uint8 `[N, C, H, W]`, `opened.train.labels` `[N]`."""
+        """Its images and labels: `opened.train.images()` is uint8 `[N, C, H, W]`, or `[N, T, C, H, W]` of clips, `opened.train.labels`
+        `[N]`."""
         return open_dataset(self.uri, self.record_uri)
 
     @property
@@ -63,8 +65,8 @@ class Dataset(Result):
         return self.opened.class_names
 
     @property
-    def shape(self) -> tuple[int, int, int]:
-        """`[C, H, W]` of an image."""
+    def shape(self) -> Shape:
+        """`[C, H, W]` of an image, `[T, C, H, W]` of a clip."""
         return self.opened.shape
 
     @property
@@ -105,7 +107,7 @@ class Dataset(Result):
         return pd.DataFrame(columns)
 
     def samples(self, ids: Sequence[int]) -> tuple[Tensor, list[str]]:
-        """Training images `[n, C, H, W]`, uint8, and in words what each is."""
+        """Training images `[n, C, H, W]` or clips `[n, T, C, H, W]`, uint8, and in words what each is."""
         import torch
 
         chosen = torch.tensor(list(ids), dtype=torch.int64)
@@ -117,7 +119,7 @@ class Dataset(Result):
         opened = self.opened
         size = "x".join(map(str, opened.shape))
         return (
-            f"{len(opened.train):,} training and {len(opened.test):,} test images, {opened.classes} classes, {size}, "
+            f"{len(opened.train):,} training and {len(opened.test):,} test {sample_noun(opened.shape)}s, {opened.classes} classes, {size}, "
             f"{opened.name}, from {self.place}"
         )
 

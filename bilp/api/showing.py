@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from PIL import Image
 
+from bilp.config.shapes import frames_in
 from bilp.text.escaping import shown
 
 if TYPE_CHECKING:
@@ -37,7 +38,8 @@ def picture(png: bytes, told: str) -> str:
 
 
 def strip(pixels: Tensor, told: Sequence[str], captions: Sequence[str] | None = None) -> str:
-    """uint8 images `[n, C, H, W]` beside each other, each with what is told of it and, if there are any, its caption below."""
+    """uint8 images `[n, C, H, W]`, or clips `[n, T, C, H, W]`, beside each other, each with what is told of it and, if there are any,
+    its caption below."""
     shown_below = captions if captions is not None else [""] * len(told)
     figures = [
         '<figure style="display:inline-block;margin:2px;text-align:center">'
@@ -55,12 +57,15 @@ def table(head: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
 
 
 def png(pixels: Tensor) -> bytes:
-    """A uint8 image `[C, H, W]` as a PNG file of a size that can be looked at."""
+    """A uint8 image `[C, H, W]`, or some frames of a clip `[T, C, H, W]`, as a PNG file of a size that can be looked at."""
+    from bilp.images.frames import STRIP, side_by_side
+
+    frames, pixels = min(STRIP, frames_in(pixels.shape)), side_by_side(pixels)
     array = pixels[0].numpy() if len(pixels) == 1 else pixels.permute(1, 2, 0).contiguous().numpy()
     image = Image.fromarray(array)
     factor = max(1, -(-SIDE // min(image.size)))
     image = image.resize((image.width * factor, image.height * factor), Image.Resampling.NEAREST)
-    image.thumbnail((LARGEST, LARGEST))
+    image.thumbnail((LARGEST * frames, LARGEST))
     buffer = io.BytesIO()
     image.save(buffer, format="PNG", optimize=True)
     return buffer.getvalue()

@@ -228,8 +228,8 @@ def check_sizes(below: str, artifacts: Sequence[Artifact]) -> None:
             raise DamagedArtifact(f"{objects.join(below, name)} {problem}: {again(artifact.uri)}")
 
 
-def open_artifact(uri: str, kind: str, expect: Mapping[str, Any] | None = None) -> Artifact:
-    """The complete artifact at `uri`, after comparing its facts with what the caller expects.
+def open_artifact(uri: str, kind: str, expect: Mapping[str, Any] | None = None, one_of: Mapping[str, Sequence[Any]] = {}) -> Artifact:
+    """The complete artifact at `uri`, after comparing its facts with what the caller expects: one value, or `one_of` several.
 
     Raises MissingArtifact if there is none, and IncompatibleArtifact with every difference and the remedy.
     """
@@ -238,12 +238,13 @@ def open_artifact(uri: str, kind: str, expect: Mapping[str, Any] | None = None) 
         raise MissingArtifact(f"no complete {kind} at {uri}: run the stage that makes it, or correct the URI")
     if manifest.kind != kind:
         raise IncompatibleArtifact(f"{uri} is of kind {manifest.kind}, and {kind} is needed here: give the URI of one")
-    expected = {**plain(expect or {}, "expect"), "kind": kind}
-    found = {**manifest.facts, "kind": manifest.kind}
+    wanted = {**{name: [value] for name, value in plain(expect or {}, "expect").items()}, **plain(one_of, "one_of")}
+    expected = {name: [_as_json(value) for value in values] for name, values in wanted.items()}
+    found = {name: _as_json(value) for name, value in manifest.facts.items() if name in expected}
     differences = [
-        f"{name}: expected {_as_json(value)}, found {_as_json(found[name]) if name in found else 'nothing'}"
-        for name, value in expected.items()
-        if name not in found or _as_json(found[name]) != _as_json(value)
+        f"{name}: expected {' or '.join(values)}, found {found.get(name, 'nothing')}"
+        for name, values in expected.items()
+        if found.get(name) not in values
     ]
     if differences:
         raise IncompatibleArtifact(f"{uri} is not what is expected here ({'; '.join(differences)}): {_REMEDY}")

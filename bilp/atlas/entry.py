@@ -19,7 +19,7 @@ from typing import Annotated, Literal, Self
 import pyarrow as pa
 from pydantic import Field, JsonValue, model_validator
 
-from bilp.artifacts.facts.base import ClassNames, Counts, EntryName, Facts, Key, Ordinal, require_equal, require_length
+from bilp.artifacts.facts.base import ClassNames, Counts, EntryName, Facts, Key, Shape, require_equal, require_length
 from bilp.artifacts.parquet import ROWS_AT_LEAST, ROWS_PER_BYTE
 from bilp.artifacts.table_rules import Rules
 from bilp.config.criteria import End
@@ -47,7 +47,7 @@ class ScoredData(Facts):
     fingerprint: Key
     class_names: ClassNames
     images_per_class: Counts
-    shape: tuple[Ordinal, Ordinal, Ordinal]
+    shape: Shape
 
     @model_validator(mode="after")
     def _agree(self) -> Self:

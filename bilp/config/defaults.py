@@ -18,11 +18,11 @@ from bilp.config.direction import turned
 from bilp.config.former import renamed
 from bilp.config.methods import METHODS, Cell, Method
 from bilp.config.nested import as_plain, get, leaves, merge, merge_all, nest
-from bilp.config.network import POOLS
+from bilp.config.network import FRAME_MEAN, POOLS
 from bilp.config.protocols import DEFAULT_PROTOCOL, PROTOCOLS, is_convnet_bn
 from bilp.config.recipes import load_recipe
 from bilp.config.rules import RULES
-from bilp.config.sources import SOURCES, UNKNOWN_DATA
+from bilp.config.sources import SOURCES, UNKNOWN_DATA, SourceEntry
 from bilp.config.words import AUTO
 from bilp.errors import ConfigError
 from bilp.registry import resolve
@@ -70,6 +70,22 @@ def _dataset_rules(method: Method, cell: Cell) -> dict[str, Any]:
     return merge(common, method.small(cell))
 
 
+def _clip_rules(method: Method, source: SourceEntry) -> dict[str, Any]:
+    """What follows where samples are clips: networks that take these; no siamese augmentation, which no paper has on clips, unless
+    the method is named for it; and evaluation on clips of which half are mirrored (Wang et al. 2024)."""
+    if source.media != "video":
+        return {}
+    network = {"name": source.network or FRAME_MEAN}
+    named_for_it = any(other.augmented_as == method.name for other in METHODS.values())
+    evaluate = {"augment": ["flip"], "augment_each": [], "augment_always": [], "augment_after": [], "teacher": {"network": network}}
+    return {
+        "score": {"network": network},
+        "experts": {"augment": []},
+        "distill": {"network": network, **({} if named_for_it else {"augment": []})},
+        "evaluate": {"networks": [network], **evaluate},
+    }
+
+
 def _smallest_class(values: Mapping[str, Any], cell: Cell) -> int:
     """Samples that a class needs for its real initialization: with the factor that was given, or under these rules."""
     factor = cell.factor or values.get("distill", {}).get("decode", {}).get("factor", 1)
@@ -107,7 +123,7 @@ def _dial_rules(dials: Dials) -> Iterator[tuple[str, dict[str, Any]]]:
     name, dataset = method.name, dials.dataset
     for dial, paths in DIAL_PATHS.items():
         yield f"dial {dial}", merge_all(*(nest(path, getattr(dials, dial)) for path in paths))
-    by_method, by_dataset = method.values(cell), _dataset_rules(method, cell)
+    by_method, by_dataset = method.values(cell), merge(_dataset_rules(method, cell), _clip_rules(method, SOURCES[dataset]))
     smallest = _smallest_class(merge(by_method, by_dataset), cell)
     yield "dial ipc (real initialization needs as many samples)", {"prune": {"minimum_per_class": smallest}}
     yield f"method {name} {method.values_for.format(dataset=dataset, ipc=dials.ipc)}", by_method

@@ -98,6 +98,8 @@ class IngestConfig(Frozen):
         unread = [name for name in READ_BY_SOME if getattr(self, name) and name not in source.reads]
         if unread:
             raise ValueError(f"source {self.source!r} does not read {', '.join(unread)}: remove that, or set source to {_readers(unread)}")
+        if source.media == "video" and self.whitening != "none":
+            raise ValueError(f"source {self.source!r} has clips, and whitening {self.whitening} is for pictures: set whitening to none")
         return self
 
 

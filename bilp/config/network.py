@@ -52,6 +52,8 @@ class NetworkEntry:
 
 
 CONVNET, RESNET18, RESNET18_IMAGENET = "convnet", "resnet18", "resnet18_imagenet"
+FRAME_MEAN = "video_convnet_mean"
+"""The ConvNet on each frame of a clip: it takes clips of any length and of whatever side the ConvNet takes."""
 _RESNET = "bilp.nets.resnet"
 _CONVNET = "bilp.nets.convnet"
 
@@ -74,8 +76,9 @@ OWN = (
     NetworkEntry("resnet10_ap", "ResNetAP-10", f"{_RESNET}:RESNET10_AP", revision=1),
     NetworkEntry("densenet", "DenseNet", "bilp.nets.densenet:densenet", norm="batch"),
     NetworkEntry("convnet_frepo", "ConvNet (FRePo)", f"{_CONVNET}:convnet_frepo", SHAPING, norm="batch"),
-    NetworkEntry("video_convnet_mean", "VideoConvNetMean", f"{_CONVNET}:video_convnet_mean", SHAPING, video=True, convnet=True),
+    NetworkEntry(FRAME_MEAN, "VideoConvNetMean", f"{_CONVNET}:video_convnet_mean", SHAPING, video=True, convnet=True),
     NetworkEntry("convnet3d", "ConvNet3D", "bilp.nets.convnet3d:convnet3d", norms=NO_NORM, video=True),
+    NetworkEntry("convnet3d_maps", "ConvNet3D (maps)", "bilp.nets.convnet3d:convnet3d_maps", norms=NO_NORM, video=True),
 )
 
 NETWORKS: Registry[NetworkEntry] = Registry("network", NetworkEntry, OWN, "bilp.networks")
@@ -89,7 +92,7 @@ def _usual_norm(known: dict[str, Any]) -> Norm:
 class NetworkConfig(Frozen):
     """A network of the distillation papers; `width`, `depth`, `norm`, `activation` and `pooling` shape the ConvNets.
 
-    These are convnet, convnet_frepo and video_convnet_mean. The last one and convnet3d take videos, the others images.
+    These are convnet, convnet_frepo and video_convnet_mean. The last one, convnet3d and convnet3d_maps take clips, the others images.
     """
 
     by_rule: ClassVar[frozenset[str]] = frozenset({"name", "width"})

@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+from bilp.config.shapes import Shape
 from bilp.registry import Registry
 
 
@@ -22,13 +23,13 @@ class Normalization:
 
 @dataclass(frozen=True)
 class KnownSet:
-    """A published data set, which its name, shape [C, H, W] and number of classes make known, and its published constants."""
+    """A published data set, which its name, the shape of a sample and number of classes make known, and its published constants."""
 
-    shape: tuple[int, int, int]
+    shape: Shape
     classes: int
     constants: Normalization
 
-    def constants_of(self, shape: tuple[int, int, int], classes: int) -> Normalization | None:
+    def constants_of(self, shape: Shape, classes: int) -> Normalization | None:
         """The published constants if the data have the shape and the number of classes of this set, else None."""
         return self.constants if (self.shape, self.classes) == (shape, classes) else None
 
@@ -67,6 +68,10 @@ class SourceEntry:
     """How the names of its files end, where that alone tells them from images."""
     from_python: str = ""
     """The call that hands its data over, where no command can and no form offers it."""
+    media: Literal["image", "video"] = "image"
+    """What a sample is: a picture [C, H, W], or a clip [T, C, H, W], for which rules choose networks that take clips."""
+    network: str = ""
+    """The network of the papers on these clips; the ConvNet on each frame unless it is given."""
     any_data: bool = False
     """Data of the user's own, which may be a copy of any set: rules know nothing of them, and a recipe for any set may meet them."""
     known: KnownSet | None = None
@@ -168,6 +173,16 @@ OWN = (
         needs_uri=True,
         reads=frozenset(("uri",)),
         from_python="bilp.ingest(images=..., labels=...)",
+        any_data=True,
+    ),
+    SourceEntry(
+        "clip_arrays",
+        "Arrays of clips",
+        "bilp.data.sources.arrays:HeldArrays",
+        needs_uri=True,
+        reads=frozenset(("uri",)),
+        from_python="bilp.ingest(images=..., labels=...)",
+        media="video",
         any_data=True,
     ),
 )

@@ -21,6 +21,8 @@ SPLITS: tuple[SplitName, SplitName] = ("train", "test")
 LONGEST_NAME = 1000
 """Characters of the name of a class."""
 GROUP_IMAGES = 64
+CLIP_DIMENSIONS = 4
+"""Of the pixels [T, H, W, C] of a clip, as sources hand them over."""
 GROUP_BYTES = 2**20
 
 Labels = NDArray[np.int64]
@@ -30,14 +32,19 @@ Labels = NDArray[np.int64]
 class Group:
     """Consecutive pictures of one split, few enough to be decoded at once.
 
-    `images` is either uint8 pixels, [n, H, W] gray or [n, H, W, 3] RGB, or one function per picture that returns its
-    encoded bytes. `origins` says where each picture comes from, relative to its source. `sizes` are the encoded bytes of each, as
-    far as they are known before anything is read; empty if they are not.
+    `images` is either uint8 pixels, [n, H, W] gray or [n, H, W, 3] RGB, or [n, T, H, W, C] of clips (C is 1 or 3), or one function per
+    picture that returns its encoded bytes. `origins` says where each picture comes from, relative to its source. `sizes` are the encoded
+    bytes of each, as far as they are known before anything is read; empty if they are not.
     """
 
     origins: Sequence[str]
     images: NDArray[np.uint8] | Sequence[Callable[[], bytes]]
     sizes: Sequence[int] = ()
+
+    @property
+    def of_clips(self) -> bool:
+        """Whether these are the pixels of clips."""
+        return isinstance(self.images, np.ndarray) and self.images.ndim == 1 + CLIP_DIMENSIONS
 
 
 @dataclass(frozen=True)

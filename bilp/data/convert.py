@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
+from bilp.config.shapes import channels_of, frames_in, is_clip, sample_noun, side_of, with_channels
 from bilp.data.contents import Contents, Labels, Skipped, Source, SplitName, counted
 from bilp.data.decode import Conversion, Depth, OutOfRange, Pixels
 from bilp.data.opening import DecodeError
@@ -79,13 +80,13 @@ class Converter:
             side.labels.append(label)
             side.origins.append(origin)
             side.places.append(place)
-            self._unite_color(len(pixels), side)
-            side.writer.append(np.broadcast_to(pixels, (self._channels, *pixels.shape[1:]))[None])
+            self._unite_color(channels_of(pixels.shape), side)
+            side.writer.append(np.broadcast_to(pixels, with_channels(pixels.shape, self._channels))[None])
 
     def _check_size(self, pixels: Pixels, origin: str) -> None:
         if self._first is None:
-            self._first = (pixels.shape[1:], origin)
-        check_same_size(*self._first, pixels.shape[1:], origin)
+            self._first = (pixels.shape, origin)
+        check_same_size(*self._first, pixels.shape, origin)
 
     def _unite_color(self, channels: int, current: _Side) -> None:
         """A set is gray only as long as every picture is; the first color picture turns what is stored into RGB."""
@@ -102,11 +103,15 @@ class Converter:
         return Stored(side.writer.shape or (0, 0, 0), paths, side.writer.rows, labels, side.origins, places)
 
 
-def check_same_size(size: tuple[int, ...], first: str, other: tuple[int, ...], origin: str) -> None:
-    """Raise DataError unless two images, which come from `first` and `origin`, have the same height and width."""
-    if size != other:
+def check_same_size(shape: Sequence[int], first: str, other: Sequence[int], origin: str) -> None:
+    """Raise DataError unless two samples, which come from `first` and `origin`, have the same frames, height and width; their colors
+    may differ."""
+    if is_clip(shape) != is_clip(other) or frames_in(shape) != frames_in(other):
+        raise DataError(f"clips differ in length: {first} has {frames_in(shape)} frames, {origin} has {frames_in(other)}: cut them alike")
+    if side_of(shape) != side_of(other):
+        (height, width), (tall, wide) = side_of(shape), side_of(other)
         raise DataError(
-            f"images differ in size: {first} is {size[1]} x {size[0]}, {origin} is {other[1]} x {other[0]} (width x height): "
+            f"{sample_noun(shape)}s differ in size: {first} is {width} x {height}, {origin} is {wide} x {tall} (width x height): "
             "set ingest.resolution to the side in pixels that all are brought to"
         )
 

@@ -26,6 +26,7 @@ from bilp.artifacts.publication import Content, publish
 from bilp.config import IngestConfig
 from bilp.config.given import model_of
 from bilp.config.normalization import known_set
+from bilp.config.shapes import channels_of, frames_in, is_clip, layout_of, side_of
 from bilp.config.sources import Normalization
 from bilp.data.alterations.alter import alter, check_asked
 from bilp.data.alterations.corrections_file import LARGEST as LARGEST_CORRECTIONS
@@ -240,7 +241,7 @@ def _arranged(found: Decoded, contents: Contents, config: IngestConfig, folder: 
     names, stored = contents.class_names, found.stored
     labels = {split: side.labels for split, side in stored.items()}
     check_kept(labels, names, f"{where}: no decodable", "repair the files or remove the class")
-    check_channels(config.normalization, stored["train"].shape[0], where)
+    check_channels(config.normalization, channels_of(stored["train"].shape), where)
     for name in ("ordered", "arranged"):
         (folder / name).mkdir()
     if config.order == "canonical":
@@ -296,10 +297,11 @@ def _facts(class_names: Sequence[str], stored: Mapping[SplitName, Stored], const
         "class_names": list(class_names),
         "classes": len(class_names),
         "shape": list(shape),
-        "layout": "CHW",
+        "layout": layout_of(shape),
         "value_range": [0, 255],
-        "colour": "grey" if shape[0] == 1 else "rgb",
-        "resolution": list(shape[1:]),
+        "colour": "grey" if channels_of(shape) == 1 else "rgb",
+        "resolution": list(side_of(shape)),
+        **({"frames": frames_in(shape)} if is_clip(shape) else {}),
         "mean": list(constants.mean),
         "std": list(constants.std),
         "train_images": len(stored["train"].labels),

@@ -17,6 +17,7 @@ import numpy as np
 from bilp.artifacts.artifact import Artifact, check_sizes, open_artifact
 from bilp.artifacts.facts import IngestPartFacts
 from bilp.artifacts.publication import Held
+from bilp.config.shapes import channels_of, with_channels
 from bilp.data.contents import Skipped, SplitName
 from bilp.data.convert import check_same_size
 from bilp.data.ingest_part import FILE, KIND, LEDGER, PART_INDEX, part_uri
@@ -45,7 +46,7 @@ def join_parts(plan: IngestPlan, folder: Path) -> Decoded:
     artifacts = [open_artifact(part_uri(plan.artifact.uri, part.number), KIND) for part in plan.parts]
     check_sizes(artifacts[0].uri.rpartition("/")[0], artifacts)
     opened = list(map(_Opened, artifacts))
-    channels = max((part.facts.shape[-3] for part in opened if part.facts.shape), default=0)
+    channels = max((channels_of(part.facts.shape) for part in opened if part.facts.shape), default=0)
     sides: dict[SplitName, list[Stored]] = defaultdict(list)
     first: Stored | None = None
     for part in opened:
@@ -53,8 +54,8 @@ def join_parts(plan: IngestPlan, folder: Path) -> Decoded:
             continue
         stored = part.stored()
         first = first or stored
-        check_same_size(first.shape[-2:], first.origins[0], stored.shape[-2:], stored.origins[0])
-        sides[part.facts.split].append(stored if stored.shape[-3] == channels else _widened(stored, part.facts.split, folder))
+        check_same_size(first.shape, first.origins[0], stored.shape, stored.origins[0])
+        sides[part.facts.split].append(stored if channels_of(stored.shape) == channels else _widened(stored, part.facts.split, folder))
     largest = [part.facts.largest for part in opened if part.facts.largest is not None]
     skipped = [entry for part in opened for entry in part.skipped()]
     return Decoded(
@@ -122,7 +123,7 @@ def _widened(gray: Stored, split: SplitName, folder: Path) -> Stored:
         for block in blocks(map_shard(path, gray.shape, rows)):
             writer.append(np.repeat(block, 3, axis=-3))
     paths = writer.close()
-    shape = (*gray.shape[:-3], 3, *gray.shape[-2:])
+    shape = with_channels(gray.shape, 3)
     histogram = None if gray.histogram is None else np.repeat(gray.histogram, 3, axis=0)
     return Stored(shape, paths, writer.rows, gray.labels, gray.origins, gray.places, image_digests(paths, shape), histogram)
 

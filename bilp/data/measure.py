@@ -11,25 +11,26 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from bilp.config.shapes import Shape, channels_of
 from bilp.data.contents import Labels, SplitName
-from bilp.data.shards import Shape, blocks, map_shard
+from bilp.data.shards import blocks, map_shard
 
 COUNTED = 2**20
 """Values that are counted at once: each takes eight bytes for it."""
 
 
 def image_digests(paths: Iterable[Path], shape: Shape) -> list[str]:
-    """sha256 of the uint8 pixels [C, H, W] of each image in the shards of a split, in hexadecimal digits."""
+    """sha256 of the uint8 pixels of each sample, in the order of its shape, in the shards of a split, in hexadecimal digits."""
     return [hashlib.sha256(image).hexdigest() for path in paths for block in blocks(map_shard(path, shape)) for image in block]
 
 
 def value_counts(paths: Iterable[Path], shape: Shape) -> NDArray[np.int64]:
     """How often each channel has each pixel value in the shards of a split: counts [C, 256]."""
-    histogram = np.zeros((shape[0], 256), dtype=np.int64)
+    histogram = np.zeros((channels_of(shape), 256), dtype=np.int64)
     for path in paths:
         for block in blocks(map_shard(path, shape)):
-            for channel in range(shape[0]):
-                values = block[:, channel].reshape(-1)
+            for channel in range(channels_of(shape)):
+                values = block[..., channel, :, :].reshape(-1)
                 for start in range(0, len(values), COUNTED):
                     histogram[channel] += np.bincount(values[start : start + COUNTED], minlength=256)
     return histogram
@@ -49,7 +50,7 @@ def fingerprint(
 
     Args:
         class_names: In label order.
-        shape: [C, H, W] of every image.
+        shape: [C, H, W] of every image, or [T, C, H, W] of every clip.
         labels: By split, in the order of the images.
         digests: By split, see `image_digests`.
         normalization: What is to be said of the constants, see `bilp.data.normalization.identity`.

@@ -12,11 +12,10 @@ from numpy.typing import NDArray
 
 from bilp.config import NormalizationName
 from bilp.config.normalization import AUTO, KNOWN, NORMALIZATIONS
+from bilp.config.shapes import Shape
 from bilp.config.sources import KnownSet, Normalization
 from bilp.data.contents import counted
 from bilp.errors import DataError
-
-Shape = tuple[int, int, int]
 
 
 def check_channels(normalization: NormalizationName, channels: int, where: str) -> None:
@@ -41,7 +40,7 @@ def chosen(
     Args:
         normalization: The setting.
         known: The published set that the data set's name makes it, or None (`bilp.config.normalization.known_set`).
-        shape: [C, H, W] of its images.
+        shape: That of its samples.
         classes: Number of its classes.
         histogram: Counts [C, 256] of the pixel values of the train split.
     """

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from bilp.allocator import return_freed_memory
-from bilp.data.contents import Group
+from bilp.data.contents import CLIP_DIMENSIONS, Group
 from bilp.data.decode import Conversion, Depth, Pixels, decode, from_array, required_bytes, working_bytes
 from bilp.data.footprint import DECODING_BYTES
 from bilp.data.opening import DecodeError, check_file
@@ -34,7 +34,8 @@ Decoded = tuple[Sequence[str], Sequence[Pixels | DecodeError]]
 
 @dataclass(frozen=True)
 class _Admissible:
-    """An encoded picture (or pixels [H, W] or [H, W, 3], if its source has them), and the bytes that decoding it takes."""
+    """An encoded picture, or pixels [H, W] or [H, W, 3], or [T, H, W, C] of a clip, if its source has them, and the bytes that decoding
+    it takes."""
 
     content: bytes | Pixels
     needed: int
@@ -102,8 +103,8 @@ def _runs(groups: Iterator[tuple[Group, _Read]]) -> Iterator[tuple[Sequence[str]
 
 def _read(group: Group, conversion: Conversion) -> _Read:
     if isinstance(group.images, np.ndarray):
-        height, width = group.images.shape[1:3]
-        needed = 4 * height * width + working_bytes((width, height), conversion)
+        frames, (height, width) = (group.images.shape[1], group.images.shape[2:4]) if group.of_clips else (1, group.images.shape[1:3])
+        needed = 4 * frames * height * width + working_bytes((width, height), conversion)
         return [_Admissible(pixels, needed) for pixels in group.images]
     sizes = group.sizes or [0] * len(group.images)
     return [_read_one(read, size, conversion) for read, size in zip(group.images, sizes, strict=True)]
@@ -142,6 +143,8 @@ def _decode_one(origin: str, item: _Admissible | DecodeError, conversion: Conver
 
 
 def _from_pixels(pixels: Pixels, conversion: Conversion) -> Pixels:
+    if pixels.ndim == CLIP_DIMENSIONS:
+        return np.stack([_from_pixels(frame[..., 0] if frame.shape[2] == 1 else frame, conversion) for frame in pixels])
     gray = pixels.ndim == 2
     if conversion.resolution is None and conversion.color in ("auto", "gray" if gray else "rgb"):
         return pixels[None] if gray else pixels.transpose(2, 0, 1)

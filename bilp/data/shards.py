@@ -1,7 +1,8 @@
 """Shards: Arrow IPC files of bounded size that hold the pixels of one split and are memory-mapped without a copy.
 
-Each file is one record batch with one column `image`: fixed-size list of C*H*W uint8, layout [C, H, W]. Shards that were written
-one after the other hold the same number of rows, but for the last; those that were made from parts of a large source may differ.
+Each file is one record batch with one column `image`: fixed-size list of C*H*W uint8, layout [C, H, W], or of T*C*H*W of clips,
+layout [T, C, H, W]. Shards that were written one after the other hold the same number of rows, but for the last; those that were made
+from parts of a large source may differ.
 """
 
 from __future__ import annotations
@@ -18,12 +19,12 @@ from numpy.typing import NDArray
 from torch.utils.dlpack import from_dlpack
 
 from bilp.artifacts.publication import Held
+from bilp.config.shapes import Shape, as_shape, layout_of, values_in, with_channels
 from bilp.data.contents import Labels
 from bilp.errors import DamagedArtifact, IncompatibleArtifact
 from bilp.text.escaping import unwrapped
 
 Pixels = NDArray[np.uint8]
-Shape = tuple[int, int, int]
 
 SHARD_BYTES = 256 * 2**20  # a file never exceeds it
 HEADER_BYTES = 2**16  # generous room for Arrow's schema and footer
@@ -33,7 +34,7 @@ _REMEDY = "ingest the data set again"
 
 @dataclass(frozen=True)
 class Stored:
-    """One split as it was written: shape [C, H, W], shards in order, labels [N] and origins of its pictures, and their places [N]
+    """One split as it was written: shape of a sample, shards in order, labels [N] and origins of its pictures, and their places [N]
     among all of the source's split (-1 for those that are not in it).
 
     What was computed where the shards were written is kept with them: the digest of each picture, how often each channel has each
@@ -57,12 +58,12 @@ def shard_name(split: str, number: int) -> str:
 
 
 def map_shard(path: Path, shape: Shape, rows: int | None = None) -> torch.Tensor:
-    """The pixels of a shard as uint8 [n, C, H, W] over the memory map; read-only, never write into it.
+    """The pixels of a shard as uint8 [n, C, H, W], or [n, T, C, H, W] of clips, over the memory map; read-only, never write into it.
 
     `rows` is how many images it has, where that is known. Raises IncompatibleArtifact if the file holds something else, and
     DamagedArtifact if it cannot be read or is not as large as what it holds.
     """
-    size = int(np.prod(shape))
+    size = values_in(shape)
     expected = _schema(shape)
     try:
         if rows is not None:
@@ -105,7 +106,7 @@ def gather(shards: Sequence[torch.Tensor], rows: torch.Tensor) -> torch.Tensor:
 
 
 def blocks(images: torch.Tensor, block_bytes: int = BLOCK_BYTES) -> Iterator[Pixels]:
-    """A mapped shard as consecutive arrays [n, C, H, W] of about `block_bytes`, without copies."""
+    """A mapped shard as consecutive arrays [n, ...] of about `block_bytes`, without copies."""
     rows = max(1, block_bytes // images[0].numel())
     for start in range(0, len(images), rows):
         yield images[start : start + rows].numpy()
@@ -132,11 +133,11 @@ class ShardWriter:
 
     @property
     def shape(self) -> Shape | None:
-        """[C, H, W] of the images, or None before the first."""
+        """The shape of a sample, or None before the first."""
         return self._shape
 
     def append(self, images: Pixels) -> None:
-        """Add uint8 images [n, C, H, W]; all calls share C, H and W."""
+        """Add uint8 samples [n, C, H, W] or [n, T, C, H, W]; all calls share their shape."""
         if len(images) and self._rows_of(images.shape[1:]) == 1:
             for image in images:
                 self._write(image[None])
@@ -159,7 +160,7 @@ class ShardWriter:
         self._paths, self._rows, self._shape = [], [], None
         for path in parked:
             for block in blocks(map_shard(path, gray_shape)):
-                self.append(np.broadcast_to(block, (len(block), 3, *block.shape[2:])))
+                self.append(np.broadcast_to(block, (len(block), *with_channels(gray_shape, 3))))
             path.unlink()
 
     def close(self) -> list[Path]:
@@ -171,9 +172,8 @@ class ShardWriter:
 
     def _rows_of(self, shape: tuple[int, ...]) -> int:
         """Images of a shard, given their shape."""
-        channels, height, width = shape
-        self._shape = (channels, height, width)
-        return max(1, self._room // (channels * height * width))
+        self._shape = as_shape(shape)
+        return max(1, self._room // values_in(shape))
 
     def _open_buffer(self, shape: tuple[int, ...]) -> Pixels:
         if self._buffer is None:
@@ -199,5 +199,5 @@ class ShardWriter:
 
 
 def _schema(shape: Shape) -> pa.Schema:
-    pixels = pa.field("image", pa.list_(pa.field("pixel", pa.uint8(), nullable=False), int(np.prod(shape))), nullable=False)
-    return pa.schema([pixels], metadata={"layout": "CHW", "shape": json.dumps(list(shape))})
+    pixels = pa.field("image", pa.list_(pa.field("pixel", pa.uint8(), nullable=False), values_in(shape)), nullable=False)
+    return pa.schema([pixels], metadata={"layout": layout_of(shape), "shape": json.dumps(list(shape))})

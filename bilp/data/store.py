@@ -3,14 +3,13 @@
 Facts in the manifest (layout and value range are compared when it is opened): name, fingerprint, class_names in label order,
 class_ids (where classes have such), classes, shape [C, H, W], value_range [0, 255], layout CHW, colour (grey or rgb),
 resolution [H, W], mean, std, train_images, test_images, images_per_class (train and test, in label order), shard_rows (train and
-test). Where the images came from is
+test); of clips shape [T, C, H, W], layout TCHW and frames T, and a clip counts as an image everywhere. Where the images came from is
 no content: the record of a source tells it (see `bilp.data.source_record`). A whitened data set (see `bilp.data.whitened`) states the
 same under another fingerprint, with mean 0 and std 1, and in whitening what its fit was made of.
 """
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from functools import cached_property
@@ -27,9 +26,10 @@ from bilp.artifacts.artifact import Artifact, open_artifact
 from bilp.artifacts.facts import DatasetFacts
 from bilp.artifacts.table_rules import Rules
 from bilp.artifacts.tables import declare
+from bilp.config.shapes import LAYOUTS, Shape, values_in
 from bilp.data.contents import SplitName
 from bilp.data.resident import Resident
-from bilp.data.shards import Shape, gather, map_shard, shard_name
+from bilp.data.shards import gather, map_shard, shard_name
 from bilp.data.source_record import SourceRecord, open_record
 from bilp.data.whitening import Whitening, decode
 from bilp.errors import DamagedArtifact, IncompatibleArtifact, MissingArtifact
@@ -83,7 +83,7 @@ class Split:
         if counts != getattr(facts.images_per_class, split):
             raise DamagedArtifact(f"{artifact.uri}: the labels of {split} are not those that the manifest counts: ingest it again")
         self._lock = Lock()
-        self._resident = Resident(self.images, len(self.labels) * math.prod(self._shape), len(self.labels))
+        self._resident = Resident(self.images, len(self.labels) * values_in(self._shape), len(self.labels))
         self._factors: dict[torch.device, tuple[Tensor, Tensor]] = {}
         self._shards: list[Tensor] | None = None
         self._members: list[Tensor] | None = None
@@ -92,7 +92,8 @@ class Split:
         return len(self.labels)
 
     def images(self, indices: Tensor | None = None) -> Tensor:
-        """Copies of the images at `indices` (int64 [n], any order, repeats allowed; None is all), uint8 [n, C, H, W].
+        """Copies of the images at `indices` (int64 [n], any order, repeats allowed; None is all), uint8 [n, C, H, W], or clips
+        [n, T, C, H, W].
 
         Raises IndexError for an index outside the split.
         """
@@ -103,8 +104,8 @@ class Split:
         return gather(shards, indices)
 
     def batch(self, indices: Tensor | None = None, device: torch.device | str = "cpu") -> Tensor:
-        """The images at `indices`, normalized: float32 [n, C, H, W] = (x / 255 - mean) / std, on `device`; of a whitened data set
-        (mean 0, std 1) whitened.
+        """The images or clips at `indices`, normalized: float32 [n, C, H, W] or [n, T, C, H, W] = (x / 255 - mean) / std, on `device`;
+        of a whitened data set (mean 0, std 1) whitened.
 
         Pixels travel to the device as uint8, or are gathered there if it keeps them (see `keep_on`). Raises IndexError for an index
         outside the split, without reading indices that lie on a device that keeps the images.
@@ -126,7 +127,7 @@ class Split:
         return self._resident.keep(torch.device(device)) is not None
 
     def normalized(self, images: Tensor, device: torch.device | str = "cpu") -> Tensor:
-        """Images uint8 [n, C, H, W], of whatever split or data set, as networks get those of this one (see `batch`)."""
+        """Images or clips, uint8, of whatever split or data set, as networks get those of this one (see `batch`)."""
         pixels = images.to(device)
         scale, offset = self._at(pixels.device)
         normalized = pixels.float().mul_(scale).add_(offset)
@@ -222,7 +223,7 @@ def open_dataset(uri: Uri, record_uri: Uri | None = None) -> Dataset:
     data set.
     """
     uri = as_uri(uri)
-    artifact = open_artifact(uri, KIND, expect={"layout": "CHW", "value_range": [0, 255]})
+    artifact = open_artifact(uri, KIND, expect={"value_range": [0, 255]}, one_of={"layout": LAYOUTS})
     artifact.check_sizes()
     facts = artifact.stated(DatasetFacts)
     pixels = artifact

@@ -19,6 +19,7 @@ from torch import Tensor
 
 from bilp.artifacts.artifact import content_key, open_artifact, there_already
 from bilp.artifacts.publication import publish
+from bilp.config.shapes import channels_of, is_clip, values_in
 from bilp.data.store import FIT, KIND, WHITENED, open_dataset
 from bilp.data.whitening import MOST_VALUES, encode, fit
 from bilp.errors import DataError
@@ -28,13 +29,14 @@ from bilp.storage import objects
 VERSION = 2
 BLOCK = 2000
 """Images that are looked at together."""
+NO_CLIPS = "ZCA whitens pictures, and these are clips: set ingest.whitening to none"
 
 
 def whiten(dataset_uri: str, epsilon: float, progress: Progress = silent) -> str:
     """Fit ZCA on the whole train split of the data set at `dataset_uri` and publish the whitened one; its URI.
 
-    Nothing is fitted if it is there. The test split is transformed with the same fit. Raises DataError for images of more
-    values than a covariance can be held of.
+    Nothing is fitted if it is there. The test split is transformed with the same fit. Raises DataError for clips, and for images of
+    more values than a covariance can be held of.
     """
     plain = open_artifact(dataset_uri, KIND)
     told = {"kind": "zca", "epsilon": epsilon, "of": plain.fact("fingerprint")}
@@ -43,7 +45,9 @@ def whiten(dataset_uri: str, epsilon: float, progress: Progress = silent) -> str
     if there_already(uri, KIND, key) is not None:
         return uri
     dataset = open_dataset(dataset_uri)
-    values = dataset.shape[0] * dataset.shape[1] * dataset.shape[2]
+    if is_clip(dataset.shape):
+        raise DataError(f"{dataset.name}: {NO_CLIPS}")
+    values = values_in(dataset.shape)
     if values > MOST_VALUES:
         side = "x".join(map(str, dataset.shape))
         raise DataError(
@@ -58,6 +62,6 @@ def whiten(dataset_uri: str, epsilon: float, progress: Progress = silent) -> str
             progress(turn * len(parts) + number + 1, 2 * len(parts), "whitening")
 
     files = {FIT: encode(fit(blocks(0), blocks(1), epsilon))}
-    unchanged = {"mean": [0.0] * dataset.shape[0], "std": [1.0] * dataset.shape[0]}
+    unchanged = {"mean": [0.0] * channels_of(dataset.shape), "std": [1.0] * channels_of(dataset.shape)}
     facts = {**plain.manifest.facts, **unchanged, "fingerprint": key, "whitening": told}
     return publish(uri, KIND, key, files, config={"whitening": told}, parents={"dataset": dataset_uri}, facts=facts, device="cpu").uri

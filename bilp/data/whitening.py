@@ -6,7 +6,6 @@ Flat training images x `[n, D]` have mean m and covariance C = U diag(l) U^T, di
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
@@ -15,6 +14,7 @@ from torch import Tensor
 
 from bilp.artifacts.tensors import decode_tensors, encode_tensors, require_tensors
 from bilp.config.arithmetics import FLOAT32
+from bilp.config.shapes import Shape, values_in
 from bilp.errors import DataError
 from bilp.nets.arithmetic import arithmetic
 
@@ -88,9 +88,9 @@ def encode(whitening: Whitening) -> bytes:
     return encode_tensors(whitening.tensors())
 
 
-def decode(data: bytes, where: str, shape: tuple[int, int, int]) -> Whitening:
+def decode(data: bytes, where: str, shape: Shape) -> Whitening:
     """Read `encode`'s bytes of a fit for images of `shape` [C, H, W]; `where` names the file in errors. Raises DamagedArtifact."""
-    values = math.prod(shape)
+    values = values_in(shape)
     tensors = decode_tensors(data, where)
     require_tensors(tensors, {CENTER: (torch.float32, (values,)), "matrix": (torch.float32, (values, values))}, where)
     return Whitening(tensors[CENTER], tensors["matrix"])

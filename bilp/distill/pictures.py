@@ -10,6 +10,7 @@ from PIL import Image
 from torch import Tensor
 
 from bilp.data.whitening import Whitening
+from bilp.images.frames import middle_frames
 
 SHOWN = 100
 """Most rows and most columns of a grid."""
@@ -21,19 +22,19 @@ VISIBLE = 32
 
 
 def grid_png(images: Tensor, ipc: int, mean: Sequence[float], std: Sequence[float], whitening: Whitening | None = None) -> bytes:
-    """PNG of images `[classes * ipc, C, H, W]` (normalized; C is 1 or 3): one row per class, one column per image.
+    """PNG of images `[classes * ipc, C, H, W]` (normalized; C is 1 or 3), or of the middle frames of clips: a row per class.
 
     Whitening is undone, pixels are denormalized and clipped to [0, 1], for show only. At most 100 rows and 100 columns are shown. Equal
     images give equal bytes.
 
     Args:
-        images: `[classes * ipc, C, H, W]`, class by class.
+        images: `[classes * ipc, C, H, W]` or clips `[classes * ipc, T, C, H, W]`, class by class.
         ipc: images per class.
         mean: mean of the normalization, one value per channel.
         std: its standard deviation likewise.
         whitening: the whitening of the images, if they are whitened.
     """
-    pixels = displayable(images, mean, std, whitening)
+    pixels = displayable(middle_frames(images), mean, std, whitening)
     shaped = pixels.reshape(-1, ipc, *pixels.shape[1:])[:SHOWN, :SHOWN]
     rows, columns, channels, height, width = shaped.shape
     canvas = torch.full((channels, rows * (height + GAP) + GAP, columns * (width + GAP) + GAP), BACKGROUND, dtype=torch.uint8)
@@ -50,7 +51,8 @@ def grid_png(images: Tensor, ipc: int, mean: Sequence[float], std: Sequence[floa
 
 
 def displayable(images: Tensor, mean: Sequence[float], std: Sequence[float], whitening: Whitening | None = None) -> Tensor:
-    """uint8 images of normalized ones `[n, C, H, W]`: whitening undone, denormalized, clipped to [0, 1], rounded to 255 steps."""
+    """uint8 images of normalized ones `[n, C, H, W]`, or clips `[n, T, C, H, W]`: whitening undone, denormalized, clipped to [0, 1],
+    rounded to 255 steps."""
     images = images.detach().to("cpu", torch.float32)
     if whitening is not None:
         images = whitening.undo(images)

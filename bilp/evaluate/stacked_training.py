@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from torch.func import functional_call, vmap
 
 from bilp.config import NetworkConfig
+from bilp.config.shapes import Shape
 from bilp.data import Dataset
 from bilp.errors import Diverged
 from bilp.evaluate.batch_augment import Streams
@@ -64,7 +65,7 @@ def networks_at_once(asked: int | None, config: NetworkConfig, dataset: Dataset,
     return max(1, BUDGET.get(kind, BUDGET["cpu"]) // bytes_each) if worth_it else 1
 
 
-def _sizes(config: NetworkConfig, shape: tuple[int, int, int], classes: int) -> tuple[int, int, int, bool]:
+def _sizes(config: NetworkConfig, shape: Shape, classes: int) -> tuple[int, int, int, bool]:
     """Values of all maps and of the largest one for an image, parameters, and whether it trains alone; nothing is computed."""
     network = build(config, shape, classes)
     alone = trains_alone(network)

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from bilp.config import EvaluateConfig, NetworkConfig
+from bilp.config.shapes import Shape
 from bilp.data import Dataset
 from bilp.errors import ConfigError, Diverged
 from bilp.evaluate.batch_augment import Streams
@@ -53,7 +54,7 @@ class Plan:
         return replace(self, config=own, epochs=own.epochs)
 
 
-def check_networks(config: EvaluateConfig, shape: tuple[int, int, int], classes: int) -> dict[str, NetworkConfig]:
+def check_networks(config: EvaluateConfig, shape: Shape, classes: int) -> dict[str, NetworkConfig]:
     """The networks by label; raises ConfigError, before any training, if one cannot be built or is listed twice."""
     networks: dict[str, NetworkConfig] = {}
     for network in config.networks:

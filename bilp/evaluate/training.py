@@ -13,6 +13,7 @@ from typing import Self
 import torch
 from torch import Tensor, nn
 
+from bilp.config.shapes import Shape, frames_in, side_of, values_in
 from bilp.data import Split
 from bilp.errors import Diverged
 from bilp.evaluate.batch_augment import Streams
@@ -35,33 +36,40 @@ KEPT_BYTES_ON = {"cuda": 2**30}
 
 @dataclass(frozen=True)
 class ImageSet:
-    """Labeled images: `images` gives the normalized `[n, C, H, W]` at indices `[n]`, `labels` is `[N]` on the device.
+    """Labeled images or clips: `images` gives the normalized `[n, C, H, W]` or `[n, T, C, H, W]` at indices `[n]`, `labels` `[N]`.
 
-    Indices lie on the CPU; where the images are `held` on the device, they had better lie there.
+    Labels lie on the device, indices on the CPU; where the images are `held` on the device, they had better lie there.
     """
 
     images: Callable[[Tensor], Tensor]
     labels: Tensor
     side: tuple[int, int]
     held: bool = False
+    frames: int = 1
+    """Pictures in a sample."""
 
     @classmethod
     def of_tensors(cls, images: Tensor, labels: Tensor, device: str = "cpu") -> Self:
-        """Images `[N, C, H, W]` or videos `[N, T, C, H, W]`, and labels `[N]`, that are held in memory."""
-        held = images.to(device)
-        return cls(lambda indices: held[indices.to(device)], labels.to(device), (images.shape[-2], images.shape[-1]), held=True)
+        """Images `[N, C, H, W]` or clips `[N, T, C, H, W]`, and labels `[N]`, that are held in memory."""
+        held, shape = images.to(device), images.shape[1:]
+        return cls(lambda indices: held[indices.to(device)], labels.to(device), side_of(shape), held=True, frames=frames_in(shape))
 
     @classmethod
-    def of_split(cls, split: Split, shape: tuple[int, int, int], device: str = "cpu", ids: Tensor | None = None) -> Self:
-        """All images of a split, or those at the sample ids `[N]`; `shape` = (C, H, W)."""
-        channels, height, width = shape
+    def of_split(cls, split: Split, shape: Shape, device: str = "cpu", ids: Tensor | None = None) -> Self:
+        """All images of a split, or those at the sample ids `[N]`; `shape` is that of a sample."""
         labels = split.labels if ids is None else split.labels[ids]
-        if 4 * len(labels) * channels * height * width <= kept_bytes(device):
+        if 4 * len(labels) * values_in(shape) <= kept_bytes(device):
             return cls.of_tensors(split.batch(ids, device), labels, device)
         if split.keep_on(device):
             there = torch.arange(len(labels), device=device) if ids is None else ids.to(device)
-            return cls(lambda indices: split.batch(there[indices], device), labels.to(device), (height, width), held=True)
-        return cls(lambda indices: split.batch(indices if ids is None else ids[indices], device), labels.to(device), (height, width))
+            return cls(
+                lambda indices: split.batch(there[indices], device), labels.to(device), side_of(shape), held=True, frames=frames_in(shape)
+            )
+
+        def batch(indices: Tensor) -> Tensor:
+            return split.batch(indices if ids is None else ids[indices], device)
+
+        return cls(batch, labels.to(device), side_of(shape), frames=frames_in(shape))
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -151,9 +159,9 @@ def kept_bytes(device: torch.device | str) -> int:
 
 
 def images_at_once(data: ImageSet) -> int:
-    """Images per forward pass of a test."""
-    most = TEST_VALUES.get(data.labels.device.type, 0)
-    return max(TEST_BATCH, most // data.images(torch.arange(1)).numel()) if most and len(data) else TEST_BATCH
+    """Samples per forward pass of a test; every frame of a clip counts as an image."""
+    most, least = TEST_VALUES.get(data.labels.device.type, 0), max(1, TEST_BATCH // data.frames)
+    return max(least, most // data.images(torch.arange(1)).numel()) if most and len(data) else least
 
 
 def has_batch_norm(network: nn.Module) -> bool:

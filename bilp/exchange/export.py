@@ -17,6 +17,7 @@ from bilp.distill.pictures import displayable
 from bilp.errors import ConfigError
 from bilp.exchange.folder_names import check_folder_names
 from bilp.exchange.loaded import DistilledSet, load_distilled
+from bilp.images.frames import are_clips
 from bilp.registry import resolve
 from bilp.storage import objects
 from bilp.storage.objects import Uri, as_uri
@@ -32,11 +33,11 @@ SAFETENSORS = "synthetic.safetensors"
 def export_set(synthetic_uri: Uri, to: str, out: Uri) -> list[str]:
     """Write the set at `synthetic_uri` (or of a run) below `out`, a path or s3://...; the URIs of the files written.
 
-    folder: train/<class>/<number>.png, whitening undone, denormalized, clipped to [0, 1] and rounded to 8 bits (what a picture can hold).
-    parquet: the same pictures as rows of image (struct of bytes and path) and label, with the features' metadata of the
-    Hugging Face datasets library. safetensors: images and labels exactly as they are trained on, the whitening's center and
-    matrix if there is one, mean, std and class names in its metadata. Raises ConfigError for another format or class names
-    that cannot be folders.
+    folder: train/<class>/<number>.png, whitening undone, denormalized, clipped to [0, 1] and rounded to 8 bits (what a picture can hold);
+    of clips train/<class>/<number>/<frame>.png. parquet: the same pictures as rows of image (struct of bytes and path; of clips a list
+    of these, one for each frame) and label, with the features' metadata of the Hugging Face datasets library. safetensors: images and
+    labels exactly as they are trained on, the whitening's center and matrix if there is one, mean, std and class names in its metadata.
+    Raises ConfigError for another format or class names that cannot be folders.
     """
     synthetic_uri, out = as_uri(synthetic_uri), as_uri(out)
     if to not in FORMATS:
@@ -51,18 +52,25 @@ def export_set(synthetic_uri: Uri, to: str, out: Uri) -> list[str]:
 
 
 def folder_files(data: DistilledSet) -> Iterator[tuple[str, bytes]]:
-    """train/<class>/<number>.png of every image. Raises ConfigError for class names that cannot be folders."""
+    """train/<class>/<number>.png of every image, or a folder of the frames of every clip.
+
+    Raises ConfigError for class names that cannot be folders.
+    """
     check_folder_names(data.class_names)
-    for path, png, _ in _pictures(data):
-        yield f"train/{path}", png
+    for pictures, _ in _samples(data):
+        for path, png in pictures:
+            yield f"train/{path}", png
 
 
 def parquet_files(data: DistilledSet) -> Iterator[tuple[str, bytes]]:
-    """One file of rows of image and label, as the hub of Hugging Face holds them."""
-    rows = list(_pictures(data))
-    images = pa.array([{"bytes": png, "path": path.replace("/", "-")} for path, png, _ in rows], IMAGE)
-    table = pa.table({"image": images, "label": pa.array([label for _, _, label in rows], pa.int64())})
-    features = {"image": {"_type": "Image"}, "label": {"names": list(data.class_names), "_type": "ClassLabel"}}
+    """One file of rows of image and label, as the hub of Hugging Face holds them; the image of a clip is the list of its frames."""
+    samples, clips = list(_samples(data)), are_clips(data.images)
+    rows = [[{"bytes": png, "path": path.replace("/", "-")} for path, png in pictures] for pictures, _ in samples]
+    images = pa.array(rows, pa.list_(IMAGE)) if clips else pa.array([picture for (picture,) in rows], IMAGE)
+    table = pa.table({"image": images, "label": pa.array([label for _, label in samples], pa.int64())})
+    picture = {"_type": "Image"}
+    image = {"feature": picture, "_type": "Sequence"} if clips else picture
+    features = {"image": image, "label": {"names": list(data.class_names), "_type": "ClassLabel"}}
     note = json.dumps({"info": {"features": features}}, ensure_ascii=False)
     sink = io.BytesIO()
     pq.write_table(table.replace_schema_metadata({"huggingface": note}), sink, compression="zstd", version="2.6")
@@ -73,7 +81,7 @@ IMAGE = pa.struct([("bytes", pa.binary()), ("path", pa.string())])
 
 
 def safetensors_files(data: DistilledSet) -> Iterator[tuple[str, bytes]]:
-    """One file of images `[n, C, H, W]` and labels `[n]`, and of the whitening if there is one."""
+    """One file of images `[n, C, H, W]`, or clips `[n, T, C, H, W]`, and labels `[n]`, and of the whitening if there is one."""
     told = {name: json.dumps(list(getattr(data, name)), ensure_ascii=False) for name in ("class_names", "mean", "std")}
     tensors = {"images": data.images.contiguous(), "labels": data.labels.contiguous()}
     if data.whitening is not None:
@@ -81,12 +89,16 @@ def safetensors_files(data: DistilledSet) -> Iterator[tuple[str, bytes]]:
     yield SAFETENSORS, safetensors.torch.save(tensors, metadata=told)
 
 
-def _pictures(data: DistilledSet) -> Iterator[tuple[str, bytes, int]]:
-    """Path <class>/<number>.png, PNG and label of every image."""
+def _samples(data: DistilledSet) -> Iterator[tuple[list[tuple[str, bytes]], int]]:
+    """Of every sample path <class>/<number>.png and PNG, or <class>/<number>/<frame>.png of each frame of a clip; and its label."""
     pixels = displayable(data.images, data.mean, data.std, data.whitening)
     seen = [0] * len(data.class_names)
-    for picture, label in zip(pixels, data.labels.tolist(), strict=True):
-        yield f"{data.class_names[label]}/{seen[label]:04d}.png", _png(picture), label
+    for sample, label in zip(pixels, data.labels.tolist(), strict=True):
+        place = f"{data.class_names[label]}/{seen[label]:04d}"
+        if are_clips(data.images):
+            yield [(f"{place}/{number:02d}.png", _png(frame)) for number, frame in enumerate(sample)], label
+        else:
+            yield [(f"{place}.png", _png(sample))], label
         seen[label] += 1
 
 

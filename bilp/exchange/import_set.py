@@ -15,6 +15,7 @@ from bilp.artifacts.tensors import encode_tensors
 from bilp.config.given import model_of
 from bilp.config.import_options import ImportOptions, Pixels
 from bilp.config.normalization import NORMALIZATIONS
+from bilp.config.shapes import channels_of, sample_noun
 from bilp.config.sources import SOURCES
 from bilp.data import Dataset, open_dataset
 from bilp.data.store import FIT
@@ -73,7 +74,9 @@ def import_set(dataset_uri: Uri, options: ImportOptions | Mapping[str, Any], roo
 def _check(found: PublishedSet, dataset: Dataset, file: str) -> None:
     shape = tuple(found.images.shape[1:])
     if shape != dataset.shape:
-        raise DataError(f"{file} holds images {list(shape)}, {dataset.name} has {list(dataset.shape)}: choose its own dataset")
+        raise DataError(
+            f"{file} holds {sample_noun(shape)}s {list(shape)}, {dataset.name} has {list(dataset.shape)}: choose its own dataset"
+        )
     low, high = int(found.labels.min()), int(found.labels.max())
     if low < 0 or high >= dataset.classes:
         raise DataError(f"{file} has labels from {low} to {high}, {dataset.name} has {dataset.classes} classes: choose its own dataset")
@@ -86,7 +89,7 @@ def _normalized(images: Tensor, scale: Pixels, dataset: Dataset) -> Tensor:
     if scale in NORMALIZATIONS:
         constants = NORMALIZATIONS[scale].constants
         assert constants is not None, "a scale of a published set"
-        if images.shape[1] != len(constants.mean):
+        if channels_of(images.shape) != len(constants.mean):
             raise ConfigError(f"the constants of {SOURCES[scale].title} are for color images: choose pixels dataset or unit")
         mean, std = (torch.tensor(values).view(-1, 1, 1) for values in (constants.mean, constants.std))
         images = images * std + mean

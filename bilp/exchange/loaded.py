@@ -19,10 +19,11 @@ from bilp.storage.objects import Uri, as_uri, exists, join
 
 
 class DistilledSet(torch.utils.data.Dataset[tuple[Tensor, Tensor]]):
-    """Labeled synthetic images; item k is (image `[C, H, W]`, label).
+    """Labeled synthetic images; item k is (image `[C, H, W]`, label), or a clip `[T, C, H, W]` with its label.
 
-    `images` `[n, C, H, W]` are float32, normalized as x = (pixel - mean) / std with pixels in [0, 1], and unclamped; `labels`
-    `[n]` are int64 positions in `class_names`. `facts` is everything that the manifest states, method and ipc included.
+    `images` `[n, C, H, W]`, or `[n, T, C, H, W]` of clips, are float32, normalized as x = (pixel - mean) / std with pixels in [0, 1],
+    and unclamped; `labels` `[n]` are int64 positions in `class_names`. `facts` is everything that the manifest states, method and ipc
+    included.
     If `whitening` is not None, they are whitened as well, and so must be what networks trained on them are tested with:
     `whitening.apply` on images with this mean and std (0 and 1, so that it takes pixels in [0, 1]).
     """

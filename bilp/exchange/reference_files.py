@@ -59,7 +59,7 @@ class Placeholder:
 
 @dataclass(frozen=True)
 class PublishedSet:
-    """Images `[n, C, H, W]` (float32, as they were saved) and labels `[n]` (int64) of one published set."""
+    """Images `[n, C, H, W]` or clips `[n, T, C, H, W]` (float32, as they were saved) and labels `[n]` (int64) of one published set."""
 
     images: Tensor
     labels: Tensor
@@ -111,8 +111,9 @@ def _checked(pair: Any, layout: Layout, where: str) -> PublishedSet:
     images, labels = (part.detach() for part in pair)
     if not all(part.layout == torch.strided and part.device.type == "cpu" and not part.is_quantized for part in (images, labels)):
         raise DataError(f"{where} holds tensors that are sparse, quantized or empty shells: ask who saved it for plain ones")
-    if images.ndim != 4 or labels.ndim != 1 or len(images) != len(labels) or not images.numel():
-        raise DataError(f"{where} holds images {list(images.shape)} and labels {list(labels.shape)}: expected [n, C, H, W] and [n]")
+    if images.ndim not in (4, 5) or labels.ndim != 1 or len(images) != len(labels) or not images.numel():
+        found = f"images {list(images.shape)} and labels {list(labels.shape)}"
+        raise DataError(f"{where} holds {found}: expected [n, C, H, W] and [n], or [n, T, C, H, W] and [n] of clips")
     if images.dtype not in FLOATS or labels.dtype not in INTEGERS:
         raise DataError(f"{where} holds images {images.dtype} and labels {labels.dtype}: expected floats and integers")
     for name, part in (("images", images), ("labels", labels)):

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from bilp.config import ExpertsConfig, NetworkConfig
+from bilp.config.shapes import side_of
 from bilp.data import Dataset
 from bilp.errors import Diverged
 from bilp.images import augment
@@ -81,7 +82,7 @@ class _Learning:
 
     def steps(self, order: Tensor, batches: list[Tensor], stream: torch.Generator) -> Iterator[Tensor]:
         """One step on each mini-batch of sample_ids, of which `batches` are those of `order`; the sum of its losses, a detached scalar."""
-        train, side = self._dataset.train, (self._dataset.shape[1], self._dataset.shape[2])
+        train, side = self._dataset.train, side_of(self._dataset.shape)
         drawn = [augment.draw(self._config.augment, side, stream, count=len(batch)) for batch in batches]
         (there,), sent = augment.send_with([order], drawn, side, self._device)
         size = self._config.batch_size

@@ -8,6 +8,9 @@ parameters per image.
 Every map is linear in the pixels up to a constant, differentiable, and has no data-dependent shapes, so that it works
 under `torch.func.vmap`.
 
+A clip `[T, C, H, W]` is augmented as one image: one draw for all of its frames, each of which is changed as a picture would be (contrast
+around its own mean). So a clip of equal frames becomes a clip of equal frames.
+
 On the CPU, each family computes its own map: the reference. On other devices what was drawn becomes rows of numbers, which one sequence of
 operations applies to the images of all classes (`bilp.images.apply_rows`); the results differ by rounding.
 """
@@ -29,6 +32,8 @@ from bilp.images import augment_rows
 from bilp.images.apply_rows import apply_rows
 from bilp.images.augment_rows import Part, Rows, Side
 from bilp.images.families import Family, Values
+from bilp.images.frames import are_clips, as_frames, as_samples
+from bilp.nets.clips import frames_of
 from bilp.registry import resolve
 
 REFERENCE = "cpu"
@@ -106,12 +111,14 @@ def chained(steps: Iterable[AugParams]) -> AugParams | None:
 
 
 def apply(images: Tensor, params: AugParams | None) -> Tensor:
-    """The augmented images, `[B, C, H, W]` to the same shape; differentiable, and `images` itself for None.
+    """The augmented images, `[B, C, H, W]` or clips `[B, T, C, H, W]` to the same shape; differentiable, and `images` itself for None.
 
-    Raises ValueError if the parameters were drawn for another number of images than 1 or B.
+    Raises ValueError if the parameters were drawn for another number of images, or of clips, than 1 or B.
     """
     if params is None:
         return images
+    if are_clips(images):
+        return as_samples(apply(as_frames(images), _for_frames(params, images)), images)
     if images.device.type != REFERENCE:
         return _apply_rows(images, [params], [len(images)])
     for step in params.steps():
@@ -121,9 +128,12 @@ def apply(images: Tensor, params: AugParams | None) -> Tensor:
 
 
 def apply_each(images: Tensor, params: Sequence[AugParams | None], sizes: Sequence[int]) -> Tensor:
-    """`apply` for groups of consecutive images, `sizes` of them, each with parameters of its own: `[N, C, H, W]` to the same shape."""
+    """`apply` for groups of consecutive images or clips, `sizes` of them, each with parameters of its own; to the same shape."""
     if not any(params):
         return images
+    if are_clips(images):
+        repeated = [_for_frames(own, part) for own, part in zip(params, images.split(list(sizes)), strict=True)]
+        return as_samples(apply_each(as_frames(images), repeated, [size * frames_of(images) for size in sizes]), images)
     if images.device.type != REFERENCE:
         return _apply_rows(images, params, sizes)
     return torch.cat([apply(part, own) for part, own in zip(images.split(list(sizes)), params, strict=True)])
@@ -203,6 +213,20 @@ def _sent(params: Sequence[AugParams | None], device: torch.device, counts: Sequ
     if [part.shape[1] for part in rows] != list(counts) or len({len(part) for part in rows}) > 1:
         return None
     return rows[0] if len(rows) == 1 else torch.cat(rows, dim=1)
+
+
+def _for_frames(params: AugParams | None, clips: Tensor) -> AugParams | None:
+    """What was drawn for each of the clips `[B, T, C, H, W]`, for all of their frames; what all share stays as it is."""
+    if params is None:
+        return None
+    for step in params.steps():
+        _check_count(step, len(clips))
+    if params.count == 1:
+        return params
+    frames = frames_of(clips)
+    values = {name: value if len(value) == 1 else value.repeat_interleave(frames) for name, value in params.values.items()}
+    rows = None if params.rows is None else params.rows.repeat_interleave(frames, dim=1)
+    return AugParams(params.family, values, _for_frames(params.then, clips), rows)
 
 
 def _check_count(step: AugParams, images: int) -> None:

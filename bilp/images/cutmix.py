@@ -59,13 +59,16 @@ def draw_mix(probability: float, side: Side, count: int, stream: torch.Generator
 
 
 def mix_images(images: Tensor, mix: Mix | None, partner: Tensor | None = None) -> Tensor:
-    """The mixed mini-batch, `[B, C, H, W]` to the same shape; `images` itself for None. `partner` is the mix's on the device."""
+    """The mixed mini-batch, `[B, C, H, W]` to the same shape; `images` itself for None. Of clips, every frame has the same box.
+
+    `partner` is the mix's on the device.
+    """
     if mix is None:
         return images
     top, bottom, left, right = mix.box
     result = images.clone()
     shown = mix.partner_on(images.device) if partner is None else partner
-    result[:, :, top:bottom, left:right] = images[shown, :, top:bottom, left:right]
+    result[..., top:bottom, left:right] = images[..., top:bottom, left:right][shown]
     return result
 
 

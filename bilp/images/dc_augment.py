@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Self
 
 import numpy as np
 import torch
@@ -18,6 +19,8 @@ from torch.nn import functional
 
 from bilp.config.augmentations import OPERATIONS, ImageOperation
 from bilp.images.augment_rows import Side
+from bilp.images.frames import are_clips, as_frames, as_samples
+from bilp.nets.clips import frames_of
 from bilp.registry import resolve
 
 PADDING = 4
@@ -36,6 +39,12 @@ class Operations:
     """Uniform on [0, 1), float32 `[B, 2]`: the random numbers of the operations."""
     seeds: tuple[int, ...]
     """Of the noise."""
+
+    def repeated(self, times: int) -> Self:
+        """The same, so many times for each image."""
+        names = tuple(name for name in self.names for _ in range(times))
+        seeds = tuple(seed for seed in self.seeds for _ in range(times))
+        return replace(self, names=names, numbers=self.numbers.repeat_interleave(times, dim=0), seeds=seeds)
 
 
 @dataclass(frozen=True)
@@ -62,9 +71,14 @@ def draw_operations(families: Sequence[ImageOperation], count: int, stream: torc
 
 
 def operate(images: Tensor, operations: Operations | None) -> Tensor:
-    """The augmented images, `[B, C, H, W]` to the same shape; `images` itself for None. Computed on the CPU."""
+    """The augmented images, `[B, C, H, W]` to the same shape; `images` itself for None. Computed on the CPU.
+
+    Of clips, the same happens to every frame.
+    """
     if operations is None:
         return images
+    if are_clips(images):
+        return as_samples(operate(as_frames(images), operations.repeated(frames_of(images))), images)
     held = images.detach().cpu()
     color = held.mean(dim=(0, 2, 3))  # of the mini-batch, one value per channel
     augmented = []

@@ -5,6 +5,8 @@ images holds many coarser ones. With factor 2 and kind single this is the partit
 
 Enlarging is bilinear, written as two matrix products: unlike the library's function, its derivative is summed in a fixed
 order on every device. It commutes with the normalization of the pixels, so images are decoded as they are, normalized.
+
+Of a clip every frame is cut alike, and the parts at one place are a clip of their own.
 """
 
 from __future__ import annotations
@@ -18,6 +20,8 @@ from torch.nn import functional
 
 from bilp.config.decode import DecodeConfig
 from bilp.images.device_constants import on_device
+from bilp.images.frames import are_clips, in_channels, out_of_channels
+from bilp.nets.clips import frames_of
 
 Shrinking = Literal["nearest", "bilinear"]
 GRAY = 0.5
@@ -82,6 +86,8 @@ def enlarge_parts(images: Tensor, factor: int, filling: Tensor) -> Tensor:
     """
     if factor == 1:
         return images
+    if are_clips(images):
+        return out_of_channels(enlarge_parts(in_channels(images), factor, filling.repeat(frames_of(images))), images)
     count, channels, *side = images.shape
     height, width = (-(-length // factor) for length in side)
     padded = _fill_up(images, (height * factor, width * factor), filling)
@@ -106,6 +112,8 @@ def mosaic(images: Tensor, factor: int, how: Shrinking = "nearest") -> Tensor:
     """
     if factor == 1:
         return images
+    if are_clips(images):
+        return out_of_channels(mosaic(in_channels(images), factor, how), images)
     rows, columns = (_cuts(length, factor) for length in images.shape[2:])
     lines = []
     for y, height in enumerate(rows):

@@ -14,6 +14,7 @@ from torch.autograd import Function
 from torch.nn import functional
 
 from bilp.images.device_constants import on_device
+from bilp.images.frames import are_clips, as_frames, as_samples
 
 # As numbers in the kernels: bilinear, zero outside of the image.
 BILINEAR, ZEROS = 0, 0
@@ -35,7 +36,10 @@ def center_of_enlarged(images: Tensor) -> Tensor:
     """The center of images `[n, C, H, W]` whose sides are made H // 7 * 8 and W // 7 * 8, in their former size.
 
     ImageNet's programs test so: 256 pixels, of which the middle 224 count. Sides below 56 that this rounds back to themselves stay.
+    Of clips, so is every frame.
     """
+    if are_clips(images):
+        return as_samples(center_of_enlarged(as_frames(images)), images)
     height, width = images.shape[-2:]
     enlarged = (height // 7 * 8, width // 7 * 8)
     if enlarged[0] <= height or enlarged[1] <= width:

@@ -8,14 +8,11 @@ import torch
 
 from bilp.config import NetworkConfig
 from bilp.config.network import OWN
+from bilp.config.shapes import Shape, frames_in, is_clip, side_of, with_frames, with_side
 from bilp.errors import ConfigError
 from bilp.nets.layers import TooSmallError
 from bilp.nets.network import Network
 from bilp.registry import resolve
-
-ImageShape = tuple[int, int, int]
-VideoShape = tuple[int, int, int, int]
-Shape = ImageShape | VideoShape
 
 LARGEST_SIDE_TRIED = 512
 MOST_FRAMES_TRIED = 64
@@ -55,9 +52,9 @@ def label(config: NetworkConfig) -> str:
 def _check_kind(config: NetworkConfig, shape: Shape) -> None:
     """Raise ConfigError for an image network and videos, or a network of videos and images."""
     size = "x".join(map(str, shape))
-    if config.entry.video and len(shape) != 4:
+    if config.entry.video and not is_clip(shape):
         raise ConfigError(f"{config.name} takes videos (frames, channels, height, width), not images of {size}: choose an image network")
-    if not config.entry.video and len(shape) != 3:
+    if not config.entry.video and is_clip(shape):
         others = " or ".join(entry.name for entry in OWN if entry.video)
         raise ConfigError(f"{config.name} takes images (channels, height, width), not videos of {size}: choose {others}")
 
@@ -71,25 +68,21 @@ def _assemble(config: NetworkConfig, shape: Shape, classes: int) -> Network:
 
 def _explain(config: NetworkConfig, shape: Shape, reason: str) -> str:
     """What is wrong, and the smallest changes that help."""
-    height, width = shape[-2:]
+    height, width = side_of(shape)
     remedies = []
     if "depth" in config.entry.reads:
         depths = [depth for depth in range(1, config.depth) if _fits(config.model_copy(update={"depth": depth}), shape)]
         remedies += [f"set depth to {depths[-1]} or less"] if depths else []
     sides = range(min(height, width) + 1, LARGEST_SIDE_TRIED + 1)
-    side = next((side for side in sides if _fits(config, _with_side(shape, side))), None)
+    side = next((side for side in sides if _fits(config, with_side(shape, side, side))), None)
     remedies += [f"set ingest.resolution to {side} or more"] if side else []
-    if len(shape) == 4:
-        counts = range(shape[0] + 1, MOST_FRAMES_TRIED + 1)
-        frames = next((count for count in counts if _fits(config, (count, *shape[1:]))), None)
+    if is_clip(shape):
+        counts = range(frames_in(shape) + 1, MOST_FRAMES_TRIED + 1)
+        frames = next((count for count in counts if _fits(config, with_frames(shape, count))), None)
         remedies += [f"take {frames} frames or more of each video"] if frames else []
     remedies += ["choose a smaller network"] if not remedies else []
-    samples = "videos" if len(shape) == 4 else "images"
+    samples = "videos" if is_clip(shape) else "images"
     return f"{label(config)} cannot take {samples} of {'x'.join(map(str, shape))}: {reason}; {' or '.join(remedies)}"
-
-
-def _with_side(shape: Shape, side: int) -> Shape:
-    return (shape[0], shape[1], side, side) if len(shape) == 4 else (shape[0], side, side)
 
 
 def _fits(config: NetworkConfig, shape: Shape) -> bool:

@@ -19,8 +19,8 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 
+from bilp.config.shapes import Shape
 from bilp.errors import ConfigError
-from bilp.nets.build import Shape
 from bilp.nets.network import Network
 from bilp.nets.pooling import AveragePool
 from bilp.nets.shared import SharedNetwork

@@ -5,6 +5,7 @@ from __future__ import annotations
 from torch import nn
 
 from bilp.config import NetworkConfig
+from bilp.config.shapes import ClipShape, frame_of
 from bilp.nets.clips import FrameMean
 from bilp.nets.layers import Layers
 from bilp.nets.network import Network
@@ -18,9 +19,9 @@ def convnet(config: NetworkConfig, shape: tuple[int, int, int], classes: int) ->
     return _blocks(config, shape).network(classes)
 
 
-def video_convnet_mean(config: NetworkConfig, shape: tuple[int, int, int, int], classes: int) -> Network:
+def video_convnet_mean(config: NetworkConfig, shape: ClipShape, classes: int) -> Network:
     """The ConvNet's blocks on every frame, the mean of the features over time, one classifier; `shape` is (T, C, H, W)."""
-    layers = _blocks(config, shape[1:])
+    layers = _blocks(config, frame_of(shape))
     return Network(nn.Sequential(FrameMean(layers.sequential())), layers.features, classes)
 
 

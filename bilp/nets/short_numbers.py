@@ -12,8 +12,8 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from bilp.config.shapes import Shape
 from bilp.errors import ConfigError
-from bilp.nets.build import Shape
 from bilp.nets.network import Network
 from bilp.nets.shared import SharedNetwork
 

@@ -94,7 +94,7 @@ class Effects:
 
 @dataclass(frozen=True)
 class Snapshot:
-    """The synthetic images [M, C, H, W] (uint8, clipped to the visible range) at some time, and their labels [M]."""
+    """The synthetic images [M, C, H, W] or clips [M, T, C, H, W] (uint8, clipped to the visible range) at some time, and labels [M]."""
 
     title: str
     images: np.ndarray

@@ -8,7 +8,11 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import torch
 from PIL import Image
+
+from bilp.config.shapes import frames_in
+from bilp.images.frames import STRIP, side_by_side
 
 LARGEST_SIDE = 64
 LOSSLESS_BYTES = 1200
@@ -28,6 +32,8 @@ class Picture:
     height: int
     css: str = ""
     facts: tuple[str, ...] = ()
+    frames: int = 1
+    """Of a clip, how many stand beside each other."""
 
 
 @dataclass(frozen=True)
@@ -39,6 +45,11 @@ class Cell:
     note: str = ""
     columns: int = ABREAST
 
+    @property
+    def abreast(self) -> int:
+        """Pictures in a row; a strip of frames takes the room of several."""
+        return min(max(1, self.columns // max((shown.frames for shown in self.pictures), default=1)), len(self.pictures))
+
 
 @dataclass(frozen=True)
 class GalleryRow:
@@ -49,17 +60,18 @@ class GalleryRow:
 
 
 def picture(image: np.ndarray, alt: str, css: str = "") -> Picture:
-    """A uint8 image [C, H, W], C 1 or 3, as a data URI, never larger than 64 pixels a side.
+    """A uint8 image [C, H, W], C 1 or 3, as a data URI, never larger than 64 pixels a side; of a clip [T, C, H, W] some frames.
 
     The picture is exact (PNG) where that takes few bytes, else a JPEG, so that a page of a thousand stays small.
     """
+    frames, image = min(STRIP, frames_in(image.shape)), side_by_side(torch.from_numpy(image)).numpy()
     plane = Image.fromarray(image[0]) if image.shape[0] == 1 else Image.fromarray(np.ascontiguousarray(image.transpose(1, 2, 0)))
-    plane.thumbnail((LARGEST_SIDE, LARGEST_SIDE), Image.Resampling.LANCZOS)
+    plane.thumbnail((frames * (LARGEST_SIDE + 1) - 1, LARGEST_SIDE), Image.Resampling.LANCZOS)
     kind, data = "png", _encoded(plane, "PNG", optimize=True)
-    if len(data) > LOSSLESS_BYTES:
+    if len(data) > LOSSLESS_BYTES * frames:
         kind, data = "jpeg", _encoded(plane, "JPEG", quality=90, subsampling=0, optimize=True)
     uri = f"data:image/{kind};base64,{base64.b64encode(data).decode('ascii')}"
-    return Picture(uri, alt, plane.width, plane.height, css)
+    return Picture(uri, alt, plane.width, plane.height, css, frames=frames)
 
 
 def _encoded(plane: Image.Image, kind: str, **options: Any) -> bytes:

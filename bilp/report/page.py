@@ -20,7 +20,9 @@ from bilp.config import CRITERIA, METHODS, PROTOCOLS, PipelineConfig
 from bilp.config.changed import changed
 from bilp.config.given import model_of
 from bilp.config.rules import DEFAULT_RULE, RULES
+from bilp.config.shapes import frames_in, side_of
 from bilp.evaluate import label_robust_score
+from bilp.images.frames import STRIP
 from bilp.nets import label
 from bilp.report import outcome, reported
 from bilp.report.accuracy import accuracy, robustness_rows
@@ -211,7 +213,8 @@ def content(config: PipelineConfig, collected: Collected, origins: Mapping[str, 
         "loss_chart": loss_chart(collected.runs),
         "synthetic": synthetic(collected.runs, dataset, shown),
         "classes_note": _classes_note(len(shown), dataset.classes),
-        "pixelated": max(dataset.shape[1:]) <= PIXELATED_SIDE,
+        "pixelated": max(side_of(dataset.shape)) <= PIXELATED_SIDE,
+        "strip": min(STRIP, frames_in(dataset.shape)),
         "lineage": lineage(collected.sources.artifacts),
         "versions": versions(collected.sources.artifacts),
         "settings": settings(config, origins),

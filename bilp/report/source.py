@@ -5,8 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from bilp.config.shapes import channels_of, is_clip, sample_noun, size_words
 from bilp.data import Dataset
 from bilp.report.wording import count
+
+CLIPS = "Every sample is a clip: where this page says image, it means one, and shows up to four of its frames beside each other."
 
 
 @dataclass(frozen=True)
@@ -22,11 +25,11 @@ def source_facts(dataset: Dataset) -> SourceFacts | None:
     """None for a data set that was opened without the record of its source."""
     if dataset.record is None:
         return None
-    height, width = dataset.shape[1:]
-    color = "gray" if dataset.shape[0] == 1 else "color"
-    images = f"{count(len(dataset.train), 'training image')} and {count(len(dataset.test), 'test image')}"
-    stored = f"{images} of {dataset.classes} classes, {width} x {height} pixels, {color}"
-    return SourceFacts(dataset.record.place, stored, dataset.record.lines())
+    color, noun = "gray" if channels_of(dataset.shape) == 1 else "color", sample_noun(dataset.shape)
+    images = f"{count(len(dataset.train), f'training {noun}')} and {count(len(dataset.test), f'test {noun}')}"
+    stored = f"{images} of {dataset.classes} classes, {size_words(dataset.shape)}, {color}"
+    spoken = [CLIPS] if is_clip(dataset.shape) else []
+    return SourceFacts(dataset.record.place, stored, [*spoken, *dataset.record.lines()])
 
 
 def test_words(dataset: Dataset) -> str:

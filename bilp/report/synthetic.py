@@ -70,7 +70,7 @@ def synthetic(runs: Sequence[Run], dataset: Dataset, shown: Sequence[int]) -> Sy
 
 
 def class_mean(dataset: Dataset, label: int) -> np.ndarray:
-    """Mean image [C, H, W] uint8 of a class, over at most 1000 evenly spaced training images."""
+    """Mean image [C, H, W], or mean clip [T, C, H, W], uint8 of a class, over at most 1000 evenly spaced training images."""
     chosen = spread(dataset.train.by_class()[label].numpy(), AVERAGED)
     mean: np.ndarray = dataset.train.images(torch.from_numpy(chosen)).float().mean(dim=0).round().to(torch.uint8).numpy()
     return mean

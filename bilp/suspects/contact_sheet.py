@@ -8,8 +8,10 @@ from collections.abc import Sequence
 from functools import cache
 
 import numpy as np
+import torch
 from PIL import Image, ImageDraw, ImageFont
 
+from bilp.images.frames import middle_frames
 from bilp.suspects.worst import Suspect
 from bilp.text.escaping import shown
 
@@ -56,7 +58,8 @@ def _label(draw: ImageDraw.ImageDraw, left: int, top: int, suspect: Suspect) -> 
 
 
 def _enlarged(image: np.ndarray) -> Image.Image:
-    """Small images by whole factors, pixel by pixel; larger ones reduced."""
+    """Small images by whole factors, pixel by pixel; larger ones reduced. Of a clip, its middle frame."""
+    image = middle_frames(torch.from_numpy(image)[None])[0].numpy()
     picture = Image.fromarray(image[0] if len(image) == 1 else np.ascontiguousarray(image.transpose(1, 2, 0))).convert("RGB")
     factor = SIDE // max(picture.size)
     if factor >= 1:

@@ -1,9 +1,10 @@
 """Equal and nearly equal training images, by their pixels: for each the nearest other one.
 
 Every image is reduced to SIDE x SIDE pixels, freed of its mean and brought to unit length, so that neither brightness nor contrast
-counts; the distance of two is 1 - cosine. Up to EXACT_UP_TO images every pair is compared, in blocks. Beyond, images are compared that
-share a bucket of random signs (Charikar 2002) in one of TABLES tables: of pairs at the angle of cosine 0.99 a hundredth is missed.
-Memory is one block besides the reduced images (at most 768 bytes each); time grows by the square, then by the number, of images.
+counts; the distance of two is 1 - cosine. Of clips, so is every frame, and all together are brought to unit length. Up to EXACT_UP_TO
+images every pair is compared, in blocks. Beyond, images are compared that share a bucket of random signs (Charikar 2002) in one of TABLES
+tables: of pairs at the angle of cosine 0.99 a hundredth is missed. Memory is one block besides the reduced images (at most 768 bytes each,
+or each frame); time grows by the square, then by the number, of images.
 """
 
 from __future__ import annotations
@@ -15,7 +16,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from bilp.config.shapes import side_of
 from bilp.data.store import Split
+from bilp.images.frames import in_channels
 from bilp.progress import Progress, silent
 from bilp.seeds import generator
 
@@ -42,8 +45,9 @@ def reduced(split: Split) -> Tensor:
     """What is compared: float32 `[N, D]` of unit length; an image of one color throughout is 0."""
     parts = []
     for rows in torch.arange(len(split)).split(4096):
-        pixels = split.images(rows).float()
-        side = (min(SIDE, pixels.shape[2]), min(SIDE, pixels.shape[3]))
+        pixels = in_channels(split.images(rows)).float()
+        height, width = side_of(pixels.shape)
+        side = (min(SIDE, height), min(SIDE, width))
         small = torch.nn.functional.adaptive_avg_pool2d(pixels, side).flatten(1)
         parts.append(torch.nn.functional.normalize(small - small.mean(dim=1, keepdim=True), eps=1e-3))
     return torch.cat(parts)

@@ -8,10 +8,13 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
+import torch
 from markupsafe import Markup
 from PIL import Image
 
+from bilp.config.shapes import frames_in
 from bilp.config.suspects import LABEL_SCORES, LabelScore
+from bilp.images.frames import STRIP, side_by_side
 from bilp.suspects.worst import Suspect
 from bilp.text.page_templates import page_template
 
@@ -42,8 +45,9 @@ def _title(score: str) -> str:
 
 
 def _uri(image: np.ndarray) -> str:
+    frames, image = min(STRIP, frames_in(image.shape)), side_by_side(torch.from_numpy(image)).numpy()
     picture = Image.fromarray(image[0] if len(image) == 1 else np.ascontiguousarray(image.transpose(1, 2, 0)))
-    picture.thumbnail((LARGEST, LARGEST), Image.Resampling.LANCZOS)
+    picture.thumbnail((frames * LARGEST, LARGEST), Image.Resampling.LANCZOS)
     buffer = io.BytesIO()
     picture.save(buffer, "PNG", optimize=True)
     return f"data:image/png;base64,{base64.b64encode(buffer.getvalue()).decode('ascii')}"

@@ -17,7 +17,7 @@ from bilp.scoring.trial_record import TRIAL, read_trajectory
 
 @dataclass(frozen=True)
 class Suspect:
-    """A sample: its image uint8 `[C, H, W]`, and its loss after each epoch, mean over the trials `[epochs]`."""
+    """A sample: its image `[C, H, W]` or clip `[T, C, H, W]`, uint8, and its loss after each epoch, mean over the trials `[epochs]`."""
 
     rank: int
     sample_id: int

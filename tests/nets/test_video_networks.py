@@ -40,6 +40,7 @@ FITTING: list[tuple[dict[str, Any], tuple[int, int, int, int]]] = [
     ({"name": "convnet3d"}, (4, 1, 43, 43)),
     ({"name": "convnet3d"}, (16, 3, 64, 64)),
     ({"name": "convnet3d", "norm": "none"}, (8, 3, 112, 90)),
+    ({"name": "convnet3d_maps"}, (4, 1, 43, 43)),
 ]
 
 
@@ -47,6 +48,16 @@ def fresh(settings: dict[str, Any], shape: tuple[int, int, int, int], classes: i
     network = build(NetworkConfig.model_validate(settings), shape, classes)
     initialize(network, generator(1, "init"))
     return network
+
+
+@pytest.mark.parametrize(("shape", "features"), [(KINETICS, 256), pytest.param((16, 3, 112, 112), 2048, marks=pytest.mark.slow)])
+def test_features_may_be_the_maps_before_their_mean(shape: tuple[int, int, int, int], features: int) -> None:
+    maps, means = fresh({"name": "convnet3d_maps"}, shape).eval(), fresh({"name": "convnet3d"}, shape).eval()
+    videos = torch.randn(2, *shape, generator=generator(2, "videos"))
+    with torch.no_grad():
+        found = maps.embed(videos)
+        assert found.shape == (2, features)
+        torch.testing.assert_close(found.unflatten(1, (128, -1)).mean(dim=2), means.embed(videos))
 
 
 @pytest.mark.parametrize(("settings", "shape"), FITTING)

@@ -7,6 +7,8 @@ from typing import Annotated, ClassVar
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
+from bilp.config import shapes
+
 Key = Annotated[str, Field(pattern=r"^[0-9a-f]{16}$")]
 """A content key or a fingerprint."""
 Name = Annotated[str, Field(max_length=4096)]
@@ -45,14 +47,14 @@ def _different(names: tuple[str, ...]) -> tuple[str, ...]:
 ClassNames = Annotated[tuple[Name, ...], Field(min_length=1), AfterValidator(_different)]
 
 
-def _possible(shape: tuple[int, int, int]) -> tuple[int, int, int]:
-    if shape[0] * shape[1] * shape[2] > 2**31:
-        raise ValueError("no image has more than 2^31 values")
+def _possible(shape: shapes.Shape) -> shapes.Shape:
+    if shapes.values_in(shape) > 2**31:
+        raise ValueError(f"no {shapes.sample_noun(shape)} has more than 2^31 values")
     return shape
 
 
-Shape = Annotated[tuple[Ordinal, Ordinal, Ordinal], AfterValidator(_possible)]
-"""[C, H, W]."""
+Shape = Annotated[tuple[Ordinal, Ordinal, Ordinal] | tuple[Ordinal, Ordinal, Ordinal, Ordinal], AfterValidator(_possible)]
+"""[C, H, W] of pictures, [T, C, H, W] of clips."""
 
 
 def require_length(count: int, what: str, **lists: Sequence[object]) -> None:

@@ -21,6 +21,7 @@ from bilp.artifacts.facts.base import (
     require_equal,
     require_length,
 )
+from bilp.config.shapes import Layout, channels_of, frames_in, is_clip, layout_of, side_of
 
 Listed = str | int | float | bool
 """A fact about the listing of a source."""
@@ -61,7 +62,7 @@ class DatasetFacts(Facts):
     """What classes are known by in every copy of the set (n02012849), where there is such a thing."""
     classes: Ordinal
     shape: Shape
-    layout: Literal["CHW"]
+    layout: Layout
     value_range: tuple[Literal[0], Literal[255]]
     colour: Literal["grey", "rgb"]
     """Spelled as data sets have always stated it; the setting is `ingest.color`."""
@@ -72,19 +73,25 @@ class DatasetFacts(Facts):
     test_images: Number
     images_per_class: ListsPerSplit
     shard_rows: ListsPerSplit
+    frames: Ordinal | None = None
+    """Of each clip; pictures have none."""
     whitening: WhiteningFacts | None = None
     skipped: Number | None = None
     """Of data sets that were published before sources had records."""
 
     @model_validator(mode="after")
     def _agree(self) -> Self:
-        channels = self.shape[0]
+        channels = channels_of(self.shape)
         require_equal("classes and class_names differ in number", self.classes, len(self.class_names))
         if self.class_ids is not None:
             require_length(self.classes, "classes", class_ids=self.class_ids)
         require_length(channels, "channels", mean=self.mean, std=self.std)
         require_equal("shape and colour", channels, 1 if self.colour == "grey" else 3)
-        require_equal("shape and resolution", self.shape[1:], self.resolution)
+        require_equal("shape and resolution", side_of(self.shape), self.resolution)
+        require_equal("shape and layout", layout_of(self.shape), self.layout)
+        require_equal("shape and frames", frames_in(self.shape) if is_clip(self.shape) else None, self.frames)
+        if self.whitening is not None and is_clip(self.shape):
+            raise ValueError("clips are never whitened")
         splits = (("train", self.train_images), ("test", self.test_images))
         for split, images in splits:
             per_class, rows = getattr(self.images_per_class, split), getattr(self.shard_rows, split)

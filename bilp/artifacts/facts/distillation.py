@@ -24,6 +24,7 @@ from bilp.artifacts.facts.base import (
 )
 from bilp.artifacts.facts.data import WhiteningFacts
 from bilp.config.reselect import ScoreName
+from bilp.config.shapes import channels_of
 
 
 class ExpertFacts(Facts):
@@ -120,10 +121,10 @@ class SyntheticFacts(Facts):
 
     @model_validator(mode="after")
     def _agree(self) -> Self:
-        require_length(self.shape[0], "channels", mean=self.mean, std=self.std)
+        require_length(channels_of(self.shape), "channels", mean=self.mean, std=self.std)
         return self
 
     @property
     def images(self) -> tuple[int, ...]:
-        """Shape `[classes * ipc, C, H, W]` of the stored images."""
+        """Shape `[classes * ipc, C, H, W]` of the stored images, or `[classes * ipc, T, C, H, W]` of clips."""
         return (len(self.class_names) * self.ipc, *self.shape)

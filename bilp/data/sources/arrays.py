@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from bilp.config import IngestConfig
 from bilp.config.sources import SOURCES
-from bilp.data.contents import Contents, Group, Labels, SplitName
+from bilp.data.contents import CLIP_DIMENSIONS, Contents, Group, Labels, SplitName
 from bilp.data.items import Items
 from bilp.errors import DataError
 
@@ -29,12 +29,17 @@ DIGITS = 32
 
 @dataclass(frozen=True)
 class Side:
-    """The images of a split, uint8 `[N, H, W]` gray or `[N, H, W, 3]` RGB, their labels `[N]`, and whether they were `items` of a
-    data set rather than rows of an array."""
+    """The images of a split, uint8 `[N, H, W]` gray or `[N, H, W, 3]` RGB, or clips `[N, T, H, W, C]`, their labels `[N]`, and whether
+    they were `items` of a data set rather than rows of an array."""
 
     images: NDArray[np.uint8]
     labels: Labels
     items: bool = False
+
+    @property
+    def clips(self) -> bool:
+        """Whether these are clips."""
+        return self.images.ndim == 1 + CLIP_DIMENSIONS
 
 
 @dataclass(frozen=True)
@@ -43,6 +48,11 @@ class Arrays:
 
     class_names: tuple[str, ...]
     sides: Mapping[SplitName, Side]
+
+    @property
+    def clips(self) -> bool:
+        """Whether these are clips."""
+        return any(side.clips for side in self.sides.values())
 
     @cached_property
     def uri(self) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import numpy as np
 import torch
@@ -16,8 +16,8 @@ from bilp.data.opening import DecodeError
 from bilp.data.sources.arrays import Arrays, Side
 from bilp.errors import DataError
 
-Layout = Literal["NHW", "NCHW", "NHWC"]
-AXES: dict[Layout, int] = {"NHW": 3, "NCHW": 4, "NHWC": 4}
+Layout = Literal["NHW", "NCHW", "NHWC", "NTCHW", "NTHWC"]
+AXES: dict[Layout, int] = {layout: len(layout) for layout in get_args(Layout)}
 """Number of axes of each layout."""
 COLORS = (1, 3)
 STEPS = 255
@@ -33,6 +33,8 @@ def arrays_of(
     layout: Layout | None = None,
 ) -> Arrays:
     """Images uint8 `[N, H, W]`, `[N, C, H, W]` or `[N, H, W, C]` (C is 1 or 3) with labels `[N]`, as the arrays of a source.
+
+    With one axis more they are clips of T frames, `[N, T, C, H, W]` or `[N, T, H, W, C]`.
 
     Raises DataError, in one line, for what has another shape or type, for labels that fit neither images nor names, and for a
     layout that cannot be told from the shape.
@@ -50,6 +52,8 @@ def arrays_of(
     for split, (pixels, side_labels) in zip(SPLITS, pairs, strict=False):
         found = _pixels(pixels, layout, split)
         sides[split] = Side(found, _numbers(side_labels, names, len(found), split))
+    if len({side.clips for side in sides.values()}) > 1:
+        raise DataError("one of the training and test splits has clips, and the other pictures: give both the same axes")
     return Arrays(names, sides)
 
 
@@ -82,30 +86,34 @@ def _pair(test: Any) -> tuple[Any, Any]:
 
 
 def _pixels(given: Any, layout: Layout | None, split: str) -> NDArray[np.uint8]:
-    """uint8 [N, H, W] or [N, H, W, 3]."""
+    """uint8 [N, H, W] or [N, H, W, 3], or [N, T, H, W, C] of clips."""
     array = _array(given, f"{split} images")
     if array.dtype != np.uint8:
         raise DataError(f"{split} images are {_described(array)}: give uint8 pixels of 0 to {STEPS}, {_as_pixels(array)}")
     if layout is not None and layout not in AXES:
         raise DataError(f"unknown layout {layout!r}: use {', '.join(AXES)}")
     if array.ndim not in AXES.values() or 0 in array.shape[1:]:
-        raise DataError(f"{split} images have shape {list(array.shape)}: give [N, H, W], [N, C, H, W] or [N, H, W, C]")
+        raise DataError(
+            f"{split} images have shape {list(array.shape)}: give [N, H, W], [N, C, H, W] or [N, H, W, C], with T behind N of clips"
+        )
     chosen = layout or _layout(array.shape, split)
-    axis = {"NCHW": 1, "NHWC": 3}.get(chosen)
+    axis = chosen.find("C") if "C" in chosen else None
     if AXES[chosen] != array.ndim or (axis is not None and array.shape[axis] not in COLORS):
         raise DataError(f"{split} images have shape {list(array.shape)}, which is not {chosen} of 1 or 3 channels")
-    if chosen == "NCHW":
-        array = array.transpose(0, 2, 3, 1)
+    if axis is not None:
+        array = np.moveaxis(array, axis, -1)
     return array[..., 0] if array.ndim == 4 and array.shape[3] == 1 else array
 
 
 def _layout(shape: tuple[int, ...], split: str) -> Layout:
     if len(shape) == 3:
         return "NHW"
-    possible: list[Layout] = [name for name, axis in (("NCHW", 1), ("NHWC", 3)) if shape[axis] in COLORS]  # type: ignore[misc]
+    fitting = [layout for layout, axes in AXES.items() if axes == len(shape)]
+    possible = [layout for layout in fitting if shape[layout.find("C")] in COLORS]
     if len(possible) == 1:
         return possible[0]
-    told = "may be both NCHW and NHWC: state layout='NCHW' or 'NHWC'" if possible else "has no axis of 1 or 3 channels"
+    first, second = fitting
+    told = f"may be both {first} and {second}: state layout={first!r} or {second!r}" if possible else "has no axis of 1 or 3 channels"
     raise DataError(f"{split} images: shape {list(shape)} {told}")
 
 

@@ -23,7 +23,7 @@ from bilp.distill.loops.whole_alignment import whole_gradient
 from bilp.distill.step.batch import Batch, sent
 from bilp.distill.step.divergence import measured
 from bilp.distill.step.iteration_record import Record
-from bilp.distill.step.real import PASS_IMAGES, draw_batches
+from bilp.distill.step.real import draw_batches, samples_per_pass
 from bilp.distill.step.setting import Setting
 from bilp.distill.step.state import DistillState
 from bilp.images import augment
@@ -127,7 +127,8 @@ def rightly_classified(setting: Setting, *path: int) -> tuple[Tensor, int]:
     ids = torch.cat([pool.draw(c, count, generator(setting.config.seed, "measure", *path, c)) for c in range(pool.classes)])
     labels = pool.dataset.train.labels[ids].to(setting.device)
     right = torch.zeros((), device=setting.device)
-    for part, wanted in zip(ids.split(PASS_IMAGES), labels.split(PASS_IMAGES), strict=True):
+    each = samples_per_pass(setting)
+    for part, wanted in zip(ids.split(each), labels.split(each), strict=True):
         right += (setting.network(pool.images(part, setting.device)).argmax(dim=1) == wanted).sum()
     setting.network.train()
     return right, len(ids)

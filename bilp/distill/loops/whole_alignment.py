@@ -10,7 +10,7 @@ from torch.nn import functional
 
 from bilp.distill.step.batch import Batch
 from bilp.distill.step.setting import Setting
-from bilp.distill.step.synthetic import VALUES_PER_PIXEL, augment_classes, classes_per_pass
+from bilp.distill.step.synthetic import augment_classes, classes_per_pass, image_bytes
 from bilp.images import augment
 from bilp.matching.alignment import AlignmentMatching, feature_maps
 from bilp.matching.jacobian import Vectors
@@ -65,9 +65,7 @@ def _real_side(
         centers: `[classes, F]`, with respect to which the gradient is taken.
         real_bytes: what the maps of a pass may hold.
     """
-    height, width = setting.side
-    image_bytes = 4 * VALUES_PER_PIXEL * height * width * setting.config.network.width
-    each = max(1, real_bytes // (image_bytes * max(len(batch.ids) for batch in batches)))
+    each = max(1, real_bytes // (image_bytes(setting) * max(len(batch.ids) for batch in batches)))
     means: list[Vectors] = []
     losses, centers_grad = [], torch.zeros_like(centers)
     for group in _grouped(batches, each):

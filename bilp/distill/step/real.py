@@ -79,7 +79,8 @@ def targets(setting: Setting, batches: Sequence[Batch]) -> Iterator[Target]:
             yield from (Target(batch, mean) for batch, mean in zip(together, whole_means(setting, together), strict=True))
         return
     if setting.schedule.features:
-        yield from (Target(batch, mean) for batch, mean in zip(batches, shared_means(setting, batches, PASS_IMAGES), strict=True))
+        means = shared_means(setting, batches, samples_per_pass(setting))
+        yield from (Target(batch, mean) for batch, mean in zip(batches, means, strict=True))
         return
     for batch in batches:  # one at a time: a mean gradient is as large as the network
         images = batch.images(setting)
@@ -125,8 +126,13 @@ def decided_targets(
         yield Target(replace(batch, ids=batch.ids[kept], withheld=share), scored.mean_of(kept))
 
 
+def samples_per_pass(setting: Setting) -> int:
+    """Samples of a forward pass that classes share; every frame of a clip counts as an image."""
+    return max(1, PASS_IMAGES // setting.frames)
+
+
 def shared_means(setting: Setting, batches: Sequence[Batch], limit: int) -> list[Vectors]:
-    """Mean feature vectors of all batches, from forward passes of at most `limit` images that classes share; blocks `[F]`.
+    """Mean feature vectors of all batches, from forward passes of at most `limit` samples that classes share; blocks `[F]`.
 
     Of a batch with weights, the weighted mean; equal weights change nothing.
     """

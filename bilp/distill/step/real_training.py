@@ -12,6 +12,7 @@ from torch.nn import functional
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from bilp.config.augmentations import AUGMENTATIONS
+from bilp.config.shapes import side_of
 from bilp.data.pool import RealPool
 from bilp.images import augment
 from bilp.images.cutmix import Mix, draw_mix, mix_images, mixed_loss
@@ -73,7 +74,7 @@ class RealTraining:
         """
         network.train()
         stream = generator(self.seed, "real_augment", *path)
-        side = (self.pool.dataset.shape[1], self.pool.dataset.shape[2])
+        side = side_of(self.pool.dataset.shape)
         has_batch_norm = any(isinstance(module, _BatchNorm) for module in network.modules())
         step = self._step(network, optimizer)
         taken = [ids for ids in batches if not (has_batch_norm and len(ids) == 1)]  # no statistics of a single sample

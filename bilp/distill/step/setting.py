@@ -11,6 +11,7 @@ from torch import Tensor
 
 from bilp.config import METHODS, DistillConfig, ReselectConfig
 from bilp.config.real_passes import REAL_PASSES
+from bilp.config.shapes import frames_in, side_of
 from bilp.data.pool import RealPool
 from bilp.distill.step.inner_training import InnerTraining
 from bilp.distill.step.pretrained import PretrainedNetworks
@@ -102,7 +103,12 @@ class Setting:
     @property
     def side(self) -> tuple[int, int]:
         """Height and width of the images."""
-        return self.pool.dataset.shape[1], self.pool.dataset.shape[2]
+        return side_of(self.pool.dataset.shape)
+
+    @property
+    def frames(self) -> int:
+        """Pictures in a sample: 1, or those of a clip."""
+        return frames_in(self.pool.dataset.shape)
 
     def rows(self, class_index: int) -> slice:
         """The rows of a class in the tensor of synthetic images."""

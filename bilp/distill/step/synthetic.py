@@ -33,9 +33,9 @@ def classes_per_pass(setting: Setting) -> int:
 
 
 def image_bytes(setting: Setting) -> int:
-    """About what a pass over an image that enters the network holds."""
+    """About what a pass over an image, or a clip, that enters the network holds."""
     height, width = setting.side
-    return 4 * VALUES_PER_PIXEL * height * width * setting.config.network.width
+    return 4 * VALUES_PER_PIXEL * setting.frames * height * width * setting.config.network.width
 
 
 def mean_bytes(setting: Setting) -> int:

@@ -1,0 +1,81 @@
+"""Sets of clips go out frame by frame, and come in from files of other projects with an axis of frames."""
+
+from __future__ import annotations
+
+import io
+import json
+from pathlib import Path
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+import safetensors
+import torch
+from clip_data import held, source_of
+from PIL import Image
+
+import bilp
+from bilp.artifacts.artifact import open_artifact
+from bilp.data import Dataset, ingest, open_dataset
+from bilp.errors import DataError
+from bilp.exchange import ImportOptions, export_set, import_set
+
+
+@pytest.fixture
+def clips(tmp_path: Path) -> Dataset:
+    arrays = held()
+    return open_dataset(ingest(source_of(arrays), str(tmp_path / "store")))
+
+
+@pytest.fixture
+def synthetic(clips: Dataset, tmp_path: Path) -> str:
+    """Two clips of each class, as MTT's program saves a set."""
+    chosen = torch.cat([indices[:2] for indices in clips.train.by_class()]).flip(0)
+    torch.save(clips.train.batch(chosen), tmp_path / "images_best.pt")
+    torch.save(clips.train.labels[chosen], tmp_path / "labels_best.pt")
+    return import_set(clips.uri, ImportOptions(file=str(tmp_path / "images_best.pt")), str(tmp_path / "store"))
+
+
+def pixels(clips: Dataset) -> torch.Tensor:
+    """Those clips, by class."""
+    return clips.train.images(torch.cat([indices[:2].flip(0) for indices in clips.train.by_class()]))
+
+
+def test_files_of_other_projects_may_hold_clips(clips: Dataset, synthetic: str, tmp_path: Path) -> None:
+    data = bilp.load_distilled(synthetic)
+    assert data.images.shape == (8, 4, 3, 16, 16)
+    assert data[3][0].shape == (4, 3, 16, 16)
+    wanted = torch.cat([indices[:2].flip(0) for indices in clips.train.by_class()])
+    assert torch.equal(data.images, clips.train.batch(wanted))
+    assert Image.open(io.BytesIO(open_artifact(synthetic, "synthetic").read("grid.png"))).size == (2 * (2 * 17 + 1), 2 * (4 * 17 + 1))
+    torch.save(clips.train.batch(wanted)[:, :3], tmp_path / "images_short.pt")
+    torch.save(clips.train.labels[wanted], tmp_path / "labels_short.pt")
+    with pytest.raises(DataError, match=r"holds clips \[3, 3, 16, 16\], clip_arrays has \[4, 3, 16, 16\]: choose its own dataset"):
+        import_set(clips.uri, ImportOptions(file=str(tmp_path / "images_short.pt")), str(tmp_path / "store"))
+
+
+def test_a_folder_has_a_folder_of_frames_for_each_clip(clips: Dataset, synthetic: str, tmp_path: Path) -> None:
+    written = export_set(synthetic, "folder", str(tmp_path / "out"))
+    assert len(written) == 8 * 4
+    for place, clip in enumerate(pixels(clips)):
+        for number, frame in enumerate(clip):
+            file = tmp_path / "out" / "train" / clips.class_names[place // 2] / f"{place % 2:04d}" / f"{number:02d}.png"
+            assert np.array_equal(np.asarray(Image.open(file)), frame.permute(1, 2, 0).numpy())
+
+
+def test_rows_of_parquet_have_lists_of_frames(clips: Dataset, synthetic: str, tmp_path: Path) -> None:
+    (written,) = export_set(synthetic, "parquet", str(tmp_path / "out"))
+    table = pq.read_table(written)
+    features = json.loads(table.schema.metadata[b"huggingface"])["info"]["features"]
+    assert features["image"] == {"feature": {"_type": "Image"}, "_type": "Sequence"}
+    rows = table.to_pylist()
+    assert [row["label"] for row in rows] == [0, 0, 1, 1, 2, 2, 3, 3]
+    assert [frame["path"] for frame in rows[3]["image"]] == [f"down-0001-{number:02d}.png" for number in range(4)]
+    found = [[np.asarray(Image.open(io.BytesIO(frame["bytes"]))) for frame in row["image"]] for row in rows]
+    assert np.array_equal(np.array(found), pixels(clips).permute(0, 1, 3, 4, 2).numpy())
+
+
+def test_tensors_go_out_as_they_are(clips: Dataset, synthetic: str, tmp_path: Path) -> None:
+    (written,) = export_set(synthetic, "safetensors", str(tmp_path / "out"))
+    with safetensors.safe_open(written, "pt") as file:
+        assert torch.equal(file.get_tensor("images"), bilp.load_distilled(synthetic).images)
