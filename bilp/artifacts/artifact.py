@@ -65,11 +65,14 @@ class Artifact:
 
     def locals(self, names: Sequence[str]) -> list[Path]:
         """As `local`, for several files at once, of which it is known before the first that they find room."""
-        wanted = [objects.Known(self.place(name), self._entry(name).sha256, self._entry(name).size) for name in names]
         try:
-            return objects.localize_all(wanted, self.uri)
+            return objects.localize_all([self.known(name) for name in names], self.uri)
         except MissingArtifact as error:
             raise DamagedArtifact(f"{error}; {again(self.uri)}") from error
+
+    def known(self, name: str) -> objects.Known:
+        """A file as another artifact can have it, without its bytes moving through this machine (`bilp.artifacts.publication.Content`)."""
+        return objects.Known(self.place(name), self._entry(name).sha256, self._entry(name).size)
 
     @contextmanager
     def fetched(self, name: str) -> Iterator[Path]:

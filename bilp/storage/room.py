@@ -48,9 +48,7 @@ def make_room(need: int, what: str) -> None:
         _evict(need, most, place)
     free = shutil.disk_usage(place).free
     if need > free:
-        more = (
-            "" if most is not None else ", or BILP_CACHE_BYTES to a number of bytes, beyond which copies go that were not used for longest"
-        )
+        more = "" if most is not None else ", or BILP_CACHE_BYTES to a number of bytes, beyond which copies unused for longest go"
         raise StorageError(
             f"copies of {what} take {amount(need)}, and {amount(free)} are free in {place}: free some space there, or set BILP_CACHE "
             f"to a folder on another disk{more}"

@@ -113,7 +113,7 @@ def write(path: str, data: bytes) -> None:
 
 
 def upload(path: str, source: Path) -> None:
-    files().put_file(str(source), path)
+    files().put_file(str(source), path, max_concurrency=2)  # parts of 50 MB are in memory, which it sends beside each other
 
 
 def create(path: str, data: bytes) -> bool:
