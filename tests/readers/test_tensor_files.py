@@ -176,7 +176,7 @@ APART: dict[str, tuple[str, Edit, str]] = {
     "momentum of another type": (MOMENTUM, of("momentum", Tensor.double), "momentum as float64"),
     "no momentum": (MOMENTUM, lambda t: {"other": t["momentum"]}, "lacks the tensors momentum and must not hold the tensors other"),
     "more than the momentum": (MOMENTUM, lambda t: {**t, "iteration": torch.tensor(2)}, "must not hold the tensors iteration"),
-    "momentum in both": (CHECKPOINT, lambda t: {**t, "momentum": t["images"]}, "must not hold the tensors"),
+    "momentum in both": (CHECKPOINT, lambda t: {**t, "momentum": t["images"].clone()}, "must not hold the tensors"),
     "no images": (CHECKPOINT, without("images"), "momentum as float32"),
 }
 
