@@ -49,8 +49,8 @@ def clear(part: Part, rounds: range) -> None:
     if part.run.distill.keep_rounds == "all":
         return
     for number in rounds:
-        if part.find(STATE, number) is not None and not _is_needed(part, number):
-            uri = part.place(STATE, number)
+        uri = part.place(STATE, number)
+        if objects.exists(uri) and not _is_needed(part, number):  # also what a removal left that was killed after the manifest
             with suppress(StorageRefused):  # who may not delete has computed nevertheless
                 objects.delete(objects.join(uri, MANIFEST))
                 objects.delete(uri)
