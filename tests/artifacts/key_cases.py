@@ -237,14 +237,17 @@ def runs(world: World) -> dict[str, Case]:
         "others": {"dataset": world.other_dataset, "selection": world.selection},
     }
     never = "without adaptive pruning (beta = 0) nothing is reselected"
-    off = {f"reselect.{name}": never for name in ReselectConfig.model_fields if name != "beta"} | KEPT_ROUNDS
+    off = {f"reselect.{name}": never for name in ReselectConfig.model_fields if name != "beta"}
     # It is made anew, and validated, with beta = 0 and nothing else.
-    validated = frozenset({"reselect.estimator", *KEPT_ROUNDS})
+    validated = frozenset({"reselect.estimator"})
     imitating = DISTILL.model_copy(update={"method": "mtt", "iterations": 2, "rounds": 1, "trajectory": TRAJECTORY})
     return {
         "dm": Case(Run(distill=DISTILL), **data, left_out=KEPT_ROUNDS, read_anyway=frozenset(KEPT_ROUNDS)),
         "without adaptive pruning": Case(
-            Run(distill=DISTILL, reselect=ReselectConfig(beta=0.0)), **data, left_out=off, read_anyway=validated
+            Run(distill=DISTILL, reselect=ReselectConfig(beta=0.0)),
+            **data,
+            left_out=off | KEPT_ROUNDS,
+            read_anyway=validated | KEPT_ROUNDS.keys(),
         ),
         "idc": Case(Run(distill=SEVERAL), **data, left_out=KEPT_ROUNDS, read_anyway=frozenset(KEPT_ROUNDS)),
         "mtt": Case(
