@@ -31,9 +31,9 @@ from bilp.data import open_dataset
 from bilp.data.pool import RealPool
 from bilp.distill.checkpoint import state_of
 from bilp.distill.inputs import open_pool
+from bilp.distill.kept import open_state
 from bilp.distill.loops.registry import networks_for
 from bilp.distill.part import Part
-from bilp.distill.round_files import open_round
 from bilp.distill.run import open_run
 from bilp.distill.step.divergence import Guard
 from bilp.distill.step.initial import initial_state
@@ -115,7 +115,7 @@ def states(run_uri: str) -> Iterator[tuple[int, DistillState, RealPool]]:
     part, pool = Part(run_uri, run, None), open_pool(run_uri, run)
     yield 1, initial_state(run.distill, pool), pool
     last = run.distill.rounds
-    yield last, state_of(open_round(part, last - 1), part, pool), pool
+    yield last, state_of(open_state(part, last - 1), part, pool), pool
 
 
 def scores_of(run_uri: str, number: int, state: DistillState, pool: RealPool, settings: dict[str, Any]) -> NDArray[np.float64]:

@@ -6,6 +6,7 @@ time; what they do before they die is real, and so is their death.
 
 from __future__ import annotations
 
+import itertools
 import multiprocessing
 import os
 import signal
@@ -58,6 +59,38 @@ def distill(run_uri: str, kill_in: int, kill_after: int, shard: int | None = Non
     for number in range(1, config.rounds + 1):
         reselect_round(run_uri, number, shard=shard)
         distill_round(run_uri, number, progress=_killing(number == kill_in, kill_after), shard=shard)
+
+
+def killed_in_round(run_uri: str, kill_in: int, moment: int) -> bool:
+    """Work on a run until a process dies right before the change number `moment` that round `kill_in` makes in the storage, from 0.
+
+    False if the round is done before that, and nobody died.
+    """
+    process = _server.Process(
+        target=_carry_out, args=(dict(os.environ), torch.get_num_threads(), _until_change, (run_uri, kill_in, moment))
+    )
+    process.start()
+    process.join()
+    assert process.exitcode in (0, -signal.SIGKILL)
+    return process.exitcode != 0
+
+
+def _until_change(run_uri: str, kill_in: int, moment: int) -> None:
+    for number in range(1, kill_in):
+        distill_round(run_uri, number)
+    changes = itertools.count()
+
+    def dying(change: Callable[..., object]) -> Callable[..., object]:
+        def instead(*arguments: object, **options: object) -> object:
+            if next(changes) == moment:
+                os.kill(os.getpid(), signal.SIGKILL)
+            return change(*arguments, **options)
+
+        return instead
+
+    for name in ("link", "replace", "rename", "rmdir"):
+        setattr(os, name, dying(getattr(os, name)))
+    distill_round(run_uri, kill_in)
 
 
 def train(dataset: str, selection: str, config: ExpertsConfig, network: NetworkConfig, root: str, kill_in: int, kill_after: int) -> None:

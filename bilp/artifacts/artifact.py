@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -54,13 +55,35 @@ class Artifact:
         """The content of a file. Raises DamagedArtifact, with both checksums, if it is not what was published."""
         return objects.read_checked(self.place(name), self._entry(name).sha256, self.uri)
 
-    def local(self, name: str) -> Path:
-        """A local file that may be memory-mapped; verified once per process, from S3 through the cache."""
+    def local(self, name: str, thorough: bool = False) -> Path:
+        """A local file that may be memory-mapped; verified once per process, from S3 through the cache (`objects.localize`)."""
         entry, uri = self._entry(name), self.place(name)
         try:
-            return objects.localize(uri, entry.sha256, self.uri)
+            return objects.localize(uri, entry.sha256, self.uri, entry.size, thorough)
         except MissingArtifact as error:
             raise self._gone(uri, entry) from error
+
+    def locals(self, names: Sequence[str]) -> list[Path]:
+        """As `local`, for several files at once, of which it is known before the first that they find room."""
+        try:
+            return objects.localize_all([self.known(name) for name in names], self.uri)
+        except MissingArtifact as error:
+            raise DamagedArtifact(f"{error}; {again(self.uri)}") from error
+
+    def known(self, name: str) -> objects.Known:
+        """A file as another artifact can have it, without its bytes moving through this machine (`bilp.artifacts.publication.Content`)."""
+        return objects.Known(self.place(name), self._entry(name).sha256, self._entry(name).size)
+
+    @contextmanager
+    def fetched(self, name: str) -> Iterator[Path]:
+        """A local file for as long as the block lasts, without a copy in the cache; verified as `local` does."""
+        entry, uri = self._entry(name), self.place(name)
+        with ExitStack() as stack:
+            try:
+                file = stack.enter_context(objects.fetched(uri, entry.sha256, self.uri, entry.size))
+            except MissingArtifact as error:
+                raise self._gone(uri, entry) from error
+            yield file
 
     def place(self, name: str) -> str:
         """URI that a file lies at, for people and programs that open it themselves."""
@@ -71,9 +94,9 @@ class Artifact:
         check_sizes(self.uri, [self])
 
     def check_content(self) -> None:
-        """Compare the checksum of every file with the manifest's, as `local` does; DamagedArtifact names the first that differs."""
+        """Compare the checksum of every file with the manifest's, once per process; DamagedArtifact names the first that differs."""
         for name in self.manifest.files:
-            self.local(name)
+            self.local(name, thorough=True)
 
     def fact(self, name: str) -> Any:
         """A fact of the manifest; raises IncompatibleArtifact if it has none of that name."""

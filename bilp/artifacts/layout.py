@@ -14,7 +14,7 @@ _KEY, _NUMBER = "[0-9a-f]{16}", r"\d{4,}"
 # Folders of what is named by a key alone. A root may be called datasets; a data set called like one of these is told apart by
 # what lies there (`resolve`).
 _KEYED = "selections|runs|evaluations|teachers|robustness|reproductions|suspects|reports|searches|critical"
-_ROUND = f"/rounds/{_NUMBER}(/reselect)?"
+_ROUND = f"/rounds/{_NUMBER}(/reselect|/state)?"
 
 # The kinds of places that artifacts and runs have, relative to the root; docs/results.md tells what lies there.
 PLACES = (

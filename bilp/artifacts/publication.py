@@ -54,18 +54,9 @@ if TYPE_CHECKING:
 SHORT = 8
 """Hexadecimal digits of the sha256 in a name, where that is enough."""
 
-
-@dataclass(frozen=True)
-class Held:
-    """A file that another artifact of the same storage holds, as its manifest has it: it is taken from there, and not read."""
-
-    uri: str
-    sha256: str
-    size: int
-
-
-Content = bytes | Path | Held
-"""Of a file: its bytes, a local file, which is given away as for `bilp.storage.objects.upload`, or one that is published already."""
+Content = bytes | Path | objects.Known
+"""Of a file: its bytes, a local file, which is given away as for `bilp.storage.objects.upload`, or a verified one that lies in a storage
+already, from which it is copied without moving through this machine (`bilp.storage.objects.copy`)."""
 
 
 def publish(
@@ -190,7 +181,7 @@ class _Placing:
 
     def put(self, name: str, content: Content, entry: FileEntry) -> str:
         """Make sure that a file lies in the artifact's folder; the name under which it does."""
-        for place in _candidates(name, entry) if objects.can_create(self.uri, entry.size) else ():
+        for place in _candidates(name, entry) if _can_create(self.uri, content, entry) else ():
             try:
                 created = _create(objects.join(self.uri, place), content)
             except StorageRefused:
@@ -254,7 +245,7 @@ def _manifest(
 
 
 def _entry_of(content: Content) -> FileEntry:
-    if isinstance(content, Held):
+    if isinstance(content, objects.Known):
         return FileEntry(sha256=content.sha256, size=content.size)
     if isinstance(content, Path):
         return FileEntry(sha256=file_digest(content), size=content.stat().st_size)
@@ -280,12 +271,22 @@ def _marked(name: str, mark: str) -> str:
     return str(path.with_name(f"{path.stem}.{mark}{path.suffix}"))
 
 
+def _can_create(uri: str, content: Content, entry: FileEntry) -> bool:
+    return objects.can_copy(content.uri, uri) if isinstance(content, objects.Known) else objects.can_create(uri, entry.size)
+
+
 def _create(uri: str, content: Content) -> bool:
-    return objects.create(uri, content) if isinstance(content, bytes) else objects.create_from(_local(content), uri)
+    if isinstance(content, objects.Known):
+        return objects.create_copy(content.uri, uri)
+    return objects.create_from(content, uri) if isinstance(content, Path) else objects.create(uri, content)
 
 
 def _write(uri: str, content: Content) -> None:
-    if isinstance(content, bytes):
+    if isinstance(content, objects.Known):
+        objects.copy(content.uri, uri)
+    elif isinstance(content, Path):
+        objects.upload(content, uri)
+    else:
         objects.write(uri, content)
     else:
         objects.upload(_local(content), uri)

@@ -6,11 +6,14 @@ from bilp.storage.objects import join
 
 RECORD = "_run.json"
 """The record of a run, which is no artifact."""
-ROUND, RESELECT, SYNTHETIC = "round", "reselect", "synthetic"
-"""Kinds of artifacts: the state after a round, what was decided before it, and the synthetic set, the product of the run."""
+ROUND, RESELECT, STATE, SYNTHETIC = "round", "reselect", "round_state", "synthetic"
+"""Kinds of artifacts: a round, what was decided before it, the state after a round that does not keep it, and the synthetic set, the
+product of the run."""
 
-CHECKPOINT, LOSS_TABLE = "checkpoint.safetensors", "losses.parquet"
-"""Files of a round, which has a grid, too."""
+CHECKPOINT, MOMENTUM = "checkpoint.safetensors", "momentum.safetensors"
+"""Files of the state after a round, the second with the momentum of the images; earlier versions wrote all of it into the first."""
+LOSS_TABLE, SNAPSHOT = "losses.parquet", "snapshot.safetensors"
+"""Files of a round, which has a grid, too; earlier versions wrote no snapshot."""
 ITE_TABLE, PRUNER_STATE = "ite.parquet", "pruner.safetensors"
 """Files of a reselection."""
 IMAGES = "synthetic.safetensors"
@@ -37,3 +40,8 @@ def round_uri(folder: str, number: int) -> str:
 def reselect_uri(folder: str, number: int) -> str:
     """Where the reselection of a round lies; `folder` is the run or the shard."""
     return join(folder, "rounds", f"{number:04d}", "reselect")
+
+
+def state_uri(folder: str, number: int) -> str:
+    """Where the state after a round that does not keep it lies until it is needed no more; `folder` is the run or the shard."""
+    return join(folder, "rounds", f"{number:04d}", "state")

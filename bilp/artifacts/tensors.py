@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load, save
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import load, save, save_file
 from torch import Tensor, nn
 
 from bilp.errors import DamagedArtifact
@@ -14,6 +15,9 @@ from bilp.errors import DamagedArtifact
 Form = tuple[torch.dtype, Sequence[int]]
 """Type and shape of a tensor."""
 _REMEDY = "delete its folder and run the stage again"
+_UNREADABLE = (SafetensorError, KeyError, TypeError, ValueError, RuntimeError, AttributeError)
+CHECKED_AT_ONCE = 1 << 22
+"""Numbers of a tensor that are looked at together."""
 
 
 def encode_tensors(tensors: Mapping[str, Tensor]) -> bytes:
@@ -21,11 +25,28 @@ def encode_tensors(tensors: Mapping[str, Tensor]) -> bytes:
     return save({name: value.detach().cpu().contiguous() for name, value in sorted(tensors.items())})
 
 
+def write_tensors(file: Path, tensors: Mapping[str, Tensor]) -> None:
+    """Write to a file what `encode_tensors` gives, without a copy of it in memory."""
+    save_file({name: value.detach().cpu().contiguous() for name, value in sorted(tensors.items())}, file)
+
+
+def read_tensors(file: Path, where: str) -> dict[str, Tensor]:
+    """The tensors of a file, mapped: they take memory as they are used, and stay when the file is removed.
+
+    Raises DamagedArtifact as `decode_tensors`.
+    """
+    try:
+        with safe_open(file, framework="pt") as opened:
+            return {name: opened.get_tensor(name) for name in opened.keys()}  # noqa: SIM118
+    except _UNREADABLE as error:
+        raise DamagedArtifact(f"{where} is not a safetensors file ({error}): {_REMEDY}") from error
+
+
 def decode_tensors(data: bytes, where: str) -> dict[str, Tensor]:
     """Read safetensors; raises DamagedArtifact naming `where` if they are not, or are of types that torch does not have."""
     try:
         return load(data)
-    except (SafetensorError, KeyError, TypeError, ValueError, RuntimeError, AttributeError) as error:
+    except _UNREADABLE as error:
         raise DamagedArtifact(f"{where} is not a safetensors file ({error}): {_REMEDY}") from error
 
 
@@ -44,7 +65,7 @@ def require_tensors(tensors: Mapping[str, Tensor], forms: Mapping[str, Form], wh
         if value.dtype != kind or tuple(value.shape) != tuple(shape):
             found = f"{_word(value.dtype)} {list(value.shape)}"
             raise DamagedArtifact(f"{where} holds {name} as {found} instead of {_word(kind)} {list(shape)}: {_REMEDY}")
-        if finite and value.is_floating_point() and not bool(value.isfinite().all()):
+        if finite and value.is_floating_point() and not _is_finite(value):
             raise DamagedArtifact(f"{where} holds numbers in {name} that are not finite: {_REMEDY}")
 
 
@@ -53,6 +74,11 @@ def load_network(network: nn.Module, data: bytes, where: str) -> None:
     tensors = decode_tensors(data, where)
     require_tensors(tensors, {name: (own.dtype, own.shape) for name, own in network.state_dict().items()}, where)
     network.load_state_dict(tensors)
+
+
+def _is_finite(value: Tensor) -> bool:
+    """Whether all numbers are; by pieces, for the answers to each take memory, too."""
+    return all(bool(piece.isfinite().all()) for piece in value.reshape(-1).split(CHECKED_AT_ONCE))
 
 
 def _word(kind: torch.dtype) -> str:

@@ -27,7 +27,7 @@ from bilp.config.standalone import refuse_what_is_left_out
 class DistillConfig(Frozen):
     """Distillation: a method is what is compared plus what trains the network."""
 
-    later = frozenset({PLUGIN, "real_pass", "gpu_revision"})
+    later = frozenset({PLUGIN, "real_pass", "gpu_revision", "keep_rounds"})
     by_rule = SHARED | {
         *("method", "ipc", "iterations", "rounds", "init", "augment", "batch_real", "learning_rate", "outer_loops", "inner_epochs"),
         "batch_train",
@@ -41,6 +41,8 @@ class DistillConfig(Frozen):
     """Iterations; each draws a new random network."""
     rounds: Positive = 10
     """The iterations are cut into rounds; each starts with a reselection and ends with a checkpoint."""
+    keep_rounds: Positive | Literal["all"] = "all"
+    """Rounds that keep their checkpoint: all, or so many, which are the last ones and, from two on, the first. No result depends on it."""
     shards: Positive = 1
     """Parts into which the classes are divided, each a unit for any worker; for dm, idc, dream, and dc or dsa with one outer loop."""
     init: Literal["real", "noise", "kmeans"] = "real"

@@ -16,7 +16,6 @@ import numpy as np
 
 from bilp.artifacts.artifact import Artifact, check_sizes, open_artifact
 from bilp.artifacts.facts import IngestPartFacts
-from bilp.artifacts.publication import Held
 from bilp.config.shapes import channels_of, with_channels
 from bilp.data.contents import Skipped, SplitName
 from bilp.data.convert import check_same_size
@@ -25,7 +24,7 @@ from bilp.data.ingest_plan import IngestPlan
 from bilp.data.measure import image_digests
 from bilp.data.shards import ShardWriter, Stored, blocks, map_shard, shard_name
 from bilp.data.texts import Texts, chained
-from bilp.storage import strict_json
+from bilp.storage import objects, strict_json
 
 
 @dataclass(frozen=True)
@@ -110,7 +109,7 @@ class _Opened:
             index["place"].to_numpy(),
             Texts(index["sha256"].combine_chunks()),
             np.array(facts.histogram, dtype=np.int64),
-            tuple(Held(self.artifact.place(name), entries[name].sha256, entries[name].size) for name in names),
+            tuple(objects.Known(self.artifact.place(name), entries[name].sha256, entries[name].size) for name in names),
         )
 
 

@@ -18,10 +18,10 @@ import torch
 from numpy.typing import NDArray
 from torch.utils.dlpack import from_dlpack
 
-from bilp.artifacts.publication import Held
 from bilp.config.shapes import Shape, as_shape, layout_of, values_in, with_channels
 from bilp.data.contents import Labels
 from bilp.errors import DamagedArtifact, IncompatibleArtifact
+from bilp.storage.objects import Known
 from bilp.text.escaping import unwrapped
 
 Pixels = NDArray[np.uint8]
@@ -49,7 +49,7 @@ class Stored:
     places: NDArray[np.int64]
     digests: Sequence[str] | None = None
     histogram: NDArray[np.int64] | None = None
-    held: tuple[Held, ...] = ()
+    held: tuple[Known, ...] = ()
 
 
 def shard_name(split: str, number: int) -> str:

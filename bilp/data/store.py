@@ -13,7 +13,6 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from functools import cached_property
-from pathlib import Path
 from threading import Lock
 from typing import Any
 
@@ -22,7 +21,7 @@ import pyarrow as pa
 import torch
 from torch import Tensor
 
-from bilp.artifacts.artifact import Artifact, open_artifact
+from bilp.artifacts.artifact import Artifact, check_sizes, open_artifact
 from bilp.artifacts.facts import DatasetFacts
 from bilp.artifacts.table_rules import Rules
 from bilp.artifacts.tables import declare
@@ -162,8 +161,8 @@ class Split:
         with self._lock:
             if self._shards is None:
                 names = [shard_name(self._split, number) for number in range(len(self._rows))]
-                places = zip(names, self._rows, strict=True)
-                shards = [map_shard(Path(self._artifact.local(name)), self._shape, rows) for name, rows in places]
+                files = zip(self._artifact.locals(names), self._rows, strict=True)
+                shards = [map_shard(file, self._shape, rows) for file, rows in files]
                 self._shards = shards
             return self._shards
 
@@ -224,12 +223,11 @@ def open_dataset(uri: Uri, record_uri: Uri | None = None) -> Dataset:
     """
     uri = as_uri(uri)
     artifact = open_artifact(uri, KIND, expect={"value_range": [0, 255]}, one_of={"layout": LAYOUTS})
-    artifact.check_sizes()
     facts = artifact.stated(DatasetFacts)
     pixels = artifact
     if facts.whitening is not None:
         pixels = open_artifact(uri.rstrip("/").rsplit("/", 2)[0], KIND, expect=_kept_by_whitening(facts))
-        pixels.check_sizes()
+    check_sizes(pixels.uri, [pixels] if pixels is artifact else [pixels, artifact])  # the whitened one lies below the other
     record = None if record_uri is None else open_record(as_uri(record_uri)).of(pixels.stated(DatasetFacts))
     return Dataset(artifact, pixels, record)
 

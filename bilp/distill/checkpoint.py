@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
+from contextlib import ExitStack
 
 import torch
 from torch import Tensor
 
 from bilp.artifacts.artifact import Artifact
-from bilp.artifacts.facts import RoundFacts
-from bilp.artifacts.run_layout import CHECKPOINT
+from bilp.artifacts.facts import StateFacts
+from bilp.artifacts.run_layout import CHECKPOINT, MOMENTUM
 from bilp.config import METHODS, DistillConfig
 from bilp.data.pool import RealPool
 from bilp.distill.part import Part
-from bilp.distill.step.state import DistillState, decode_state
+from bilp.distill.step.state import DistillState, read_state
 from bilp.errors import DamagedArtifact
 from bilp.registry import resolve
 from bilp.storage.verification import again
@@ -24,9 +25,15 @@ Carried = Callable[[Mapping[str, Tensor], DistillConfig, RealPool, str], None]
 
 
 def round_state(artifact: Artifact) -> DistillState:
-    """The state after a round. Raises DamagedArtifact if its file cannot be read, or is not of the iteration that the manifest states."""
-    facts, where = artifact.stated(RoundFacts), artifact.place(CHECKPOINT)
-    state = decode_state(artifact.read(CHECKPOINT), where)
+    """The state after a round, of the artifact that holds it (`bilp.distill.kept`): tensors that take memory as they are used.
+
+    Raises DamagedArtifact if its files cannot be read, or are not of the iteration that the manifest states.
+    """
+    facts = artifact.stated(StateFacts)
+    with ExitStack() as stack:
+        names = [name for name in (CHECKPOINT, MOMENTUM) if name == CHECKPOINT or name in artifact.manifest.files]
+        first, *second = [(stack.enter_context(artifact.fetched(name)), artifact.place(name)) for name in names]
+        state = read_state(first, second[0] if second else None)
     if state.iteration != facts.iteration:
         raise _damaged(artifact, f"is the state of iteration {state.iteration}, not {facts.iteration}")
     if not math.isfinite(state.reference_loss):

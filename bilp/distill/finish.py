@@ -5,20 +5,22 @@ from __future__ import annotations
 from torch import Tensor
 
 from bilp.artifacts.artifact import content_key, open_artifact, there_already
-from bilp.artifacts.publication import publish
+from bilp.artifacts.publication import Content, publish
 from bilp.artifacts.run_layout import GRID, IMAGES, SYNTHETIC, synthetic_uri
-from bilp.artifacts.tensors import encode_tensors
+from bilp.artifacts.tensors import write_tensors
 from bilp.data.store import FIT
 from bilp.data.whitening import encode
 from bilp.distill.checkpoint import state_of
 from bilp.distill.inputs import lineage, open_pool
+from bilp.distill.kept import clear, open_state
 from bilp.distill.loops.mtt import STEP_SIZE
-from bilp.distill.part import Part
+from bilp.distill.part import Part, parts_of
 from bilp.distill.pictures import grid_png
 from bilp.distill.round_files import open_round
 from bilp.distill.run import VERSION, open_run, settings
 from bilp.distill.synthetic_set import read_set
 from bilp.storage.objects import Uri, as_uri
+from bilp.storage.scratch import require_room, scratch_folder
 
 
 def finish_run(run_uri: Uri) -> str:
@@ -35,10 +37,10 @@ def finish_run(run_uri: Uri) -> str:
     if there_already(uri, SYNTHETIC, key, shown=True) is not None:
         return uri
     whole, pool = Part(run_uri, run, None), open_pool(run_uri, run)
-    state = state_of(open_round(whole, run.distill.rounds), whole, pool)
+    open_round(whole, run.distill.rounds)
+    state = state_of(open_state(whole, run.distill.rounds), whole, pool)
     dataset = pool.dataset
-    files = {
-        IMAGES: encode_tensors({"images": state.images, "labels": state.labels}),
+    files: dict[str, Content] = {
         GRID: grid_png(state.images, run.distill.ipc, dataset.mean, dataset.std, dataset.whitening),
     }
     facts = {
@@ -57,7 +59,14 @@ def finish_run(run_uri: Uri) -> str:
     if dataset.whitening is not None:
         facts["whitening"] = dataset.whitening_facts
         files[FIT] = encode(dataset.whitening)
-    return publish(uri, SYNTHETIC, key, files, config=settings(run), parents=lineage(run_uri, run), facts=facts).uri
+    with scratch_folder("bilp-set-") as folder:
+        files[IMAGES] = folder / IMAGES
+        require_room(folder, state.images.nbytes, f"the synthetic set of {run_uri}")
+        write_tensors(folder / IMAGES, {"images": state.images, "labels": state.labels})
+        published = publish(uri, SYNTHETIC, key, files, config=settings(run), parents=lineage(run_uri, run), facts=facts).uri
+    for part in [whole, *(parts_of(run_uri, run) if run.distill.shards > 1 else ())]:
+        clear(part, range(1, run.distill.rounds + 1))
+    return published
 
 
 def load_synthetic(uri: Uri) -> tuple[Tensor, Tensor]:

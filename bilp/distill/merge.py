@@ -17,6 +17,7 @@ from bilp.artifacts.tables import LOSSES
 from bilp.data.pool import RealPool
 from bilp.distill.checkpoint import state_of
 from bilp.distill.inputs import open_pool
+from bilp.distill.kept import clear, open_state
 from bilp.distill.part import Part, parts_of
 from bilp.distill.round_files import (
     open_reselection,
@@ -52,6 +53,8 @@ def merge_round(run_uri: Uri, round: int) -> str:
         _merge_reselection(whole, parts, round, open_pool(run_uri, run))
     if not whole.there_already(ROUND, round):
         _merge_state(whole, parts, round, open_pool(run_uri, run))
+    for part in parts:
+        clear(part, range(round, round + 1))
     return whole.place(ROUND, round)
 
 
@@ -69,7 +72,7 @@ def _merge_state(whole: Part, parts: Sequence[Part], round: int, pool: RealPool)
     shares = [len(part.classes(pool.classes)) for part in parts]
     losses = _joined_losses([round_losses(artifact) for artifact in artifacts], shares)
     first = losses if round == 1 else round_losses(open_round(whole, 1))
-    states = [state_of(artifact, part, pool) for part, artifact in zip(parts, artifacts, strict=True)]
+    states = [state_of(open_state(part, round), part, pool) for part in parts]
     pruner = new_pruner(whole.run, pool) if whole.run.reselect.active else None
     if pruner is not None:
         for part, state in zip(parts, states, strict=True):

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from bilp.artifacts.artifact import Artifact, content_key, find, there_already
-from bilp.artifacts.run_layout import ROUND, reselect_uri, round_uri, shard_uri
+from bilp.artifacts.run_layout import RESELECT, ROUND, STATE, reselect_uri, round_uri, shard_uri, state_uri
 from bilp.distill.run import VERSION, Run, open_run
 from bilp.errors import ConfigError
+
+_PLACES: Mapping[str, Callable[[str, int], str]] = {ROUND: round_uri, RESELECT: reselect_uri, STATE: state_uri}
 
 
 @dataclass(frozen=True)
@@ -25,11 +28,11 @@ class Part:
         return self.run_uri if self.shard is None else shard_uri(self.run_uri, self.shard)
 
     def place(self, kind: str, round_number: int) -> str:
-        """Where the round (kind ROUND), or its reselection (RESELECT), lies."""
-        return (round_uri if kind == ROUND else reselect_uri)(self.uri, round_number)
+        """Where the round (kind ROUND), its reselection (RESELECT), or the state after it (STATE) lies."""
+        return _PLACES[kind](self.uri, round_number)
 
     def find(self, kind: str, round_number: int) -> Artifact | None:
-        """The round, or its reselection, or None if it is not there."""
+        """The round, or what belongs to it, or None if it is not there."""
         return find(self.place(kind, round_number), kind, self.key(kind, round_number))
 
     def there_already(self, kind: str, round_number: int) -> bool:
@@ -37,9 +40,26 @@ class Part:
         return there_already(self.place(kind, round_number), kind, self.key(kind, round_number)) is not None
 
     def key(self, kind: str, round_number: int) -> str:
-        """Content key of the round, or of its reselection."""
+        """Content key of the round, or of what belongs to it."""
         shard = {} if self.shard is None else {"shard": self.shard}
         return content_key(kind, VERSION, run=self.run.key, round=round_number, **shard)
+
+    def keeps(self, round_number: int) -> bool:
+        """Whether the round keeps the state after it: the last ones do, as many as `distill.keep_rounds` says, of which one is the first.
+
+        A shard keeps none unless all are kept: those of the whole run are put together from its.
+        """
+        distill = self.run.distill
+        if distill.keep_rounds == "all":
+            return True
+        if self.shard is not None:
+            return False
+        return round_number > distill.rounds - max(1, distill.keep_rounds - 1) or (distill.keep_rounds > 1 and round_number == 1)
+
+    @property
+    def merged(self) -> Part:
+        """The whole run, into which a shard is merged."""
+        return Part(self.run_uri, self.run, None)
 
     def classes(self, count: int) -> range:
         """Its classes, of `count` in all: consecutive ones, and as many as any other shard has or one fewer."""

@@ -13,21 +13,24 @@ import torch
 from bilp.artifacts.artifact import Artifact, check_sizes
 from bilp.artifacts.facts import ReselectFacts, RoundFacts
 from bilp.artifacts.parquet import encode
-from bilp.artifacts.publication import publish
-from bilp.artifacts.run_layout import CHECKPOINT, GRID, ITE_TABLE, LOSS_TABLE, PRUNER_STATE, RESELECT, ROUND
+from bilp.artifacts.publication import Content, publish
+from bilp.artifacts.run_layout import CHECKPOINT, GRID, ITE_TABLE, LOSS_TABLE, MOMENTUM, PRUNER_STATE, RESELECT, ROUND, SNAPSHOT, STATE
 from bilp.artifacts.tables import ITE, LOSSES
 from bilp.artifacts.tensors import decode_tensors, encode_tensors
 from bilp.config.reselect import RESELECT_SCORES
 from bilp.data.pool import RealPool
 from bilp.distill.inputs import lineage
+from bilp.distill.kept import is_lacking
 from bilp.distill.part import Part
 from bilp.distill.pictures import grid_png
 from bilp.distill.run import open_run, settings
+from bilp.distill.snapshot import snapshot
 from bilp.distill.step.round_bounds import bounds
-from bilp.distill.step.state import DistillState, encode_state
+from bilp.distill.step.state import DistillState, write_state
 from bilp.errors import DamagedArtifact, MissingArtifact
 from bilp.pruning.adaptive import AdaptivePruner
 from bilp.pruning.weights import effective_share
+from bilp.storage.scratch import require_room, scratch_folder
 from bilp.storage.verification import again
 
 
@@ -73,7 +76,9 @@ def publish_reselection(
 def publish_round(
     part: Part, round: int, state: DistillState, losses: pa.Table, last_loss: float, pruner: AdaptivePruner | None, pool: RealPool
 ) -> str:
-    """Publish the state after a round; the URI. The pruner's memory becomes part of the state.
+    """Publish a round with the state after it, or that beside it if the round does not keep it; the URI of the round.
+
+    The pruner's memory becomes part of the state. Of a run that is merged, a state that is not kept is not published at all.
 
     Args:
         part: the run, or the shard of it.
@@ -94,12 +99,22 @@ def publish_round(
             "dropped_per_class": state.pruner["dropped"].tolist(),
             "quantile_classes": _quantile_classes(pruner, classes),
         }
-    files = {
-        CHECKPOINT: encode_state(state),
+    dataset, device = pool.dataset, state.images.device
+    files: dict[str, Content] = {
         LOSS_TABLE: encode(losses, LOSSES, _origin(part, ROUND, round)),
-        GRID: grid_png(state.images, part.run.distill.ipc, pool.dataset.mean, pool.dataset.std, pool.dataset.whitening),
+        GRID: grid_png(state.images, part.run.distill.ipc, dataset.mean, dataset.std, dataset.whitening),
+        SNAPSHOT: encode_tensors(snapshot(state.images, state.labels, dataset)),
     }
-    return _publish(part, ROUND, round, files, facts, state.images.device)
+    kept = part.keeps(round) and part.find(ROUND, round) is None
+    if not kept and part.shard is None and part.run.distill.shards > 1:
+        return _publish(part, ROUND, round, files, facts, device)
+    with scratch_folder("bilp-round-") as folder:
+        held: dict[str, Content] = {name: folder / name for name in (CHECKPOINT, MOMENTUM)}
+        require_room(folder, 2 * state.images.nbytes, f"the state after round {round} of {part.uri}")
+        write_state(state, folder / CHECKPOINT, folder / MOMENTUM)
+        if not kept:
+            _publish(part, STATE, round, held, {"round": round, "iteration": stop}, device)
+        return _publish(part, ROUND, round, files | held if kept else files, facts, device)
 
 
 def open_round(part: Part, round_number: int) -> Artifact:
@@ -169,18 +184,20 @@ def is_complete(run_uri: str, shard: int | None = None) -> bool:
             if artifact is None:
                 return False
             artifacts.append(artifact)
+        if is_lacking(part, number):
+            return False
     check_sizes(part.uri, artifacts)
     return True
 
 
 def _publish(
-    part: Part, kind: str, number: int, files: Mapping[str, bytes], facts: Mapping[str, Any], device: torch.device | str | None
+    part: Part, kind: str, number: int, files: Mapping[str, Content], facts: Mapping[str, Any], device: torch.device | str | None
 ) -> str:
-    """Publish the round (kind ROUND) or its reselection (RESELECT); the URI.
+    """Publish the round (kind ROUND), its reselection (RESELECT) or the state after it (STATE); the URI.
 
     Args:
         part: the run, or the shard of it.
-        kind: ROUND or RESELECT.
+        kind: one of these three.
         number: number of the round, from 1.
         files: content by name.
         facts: what the manifest states.

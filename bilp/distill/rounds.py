@@ -12,6 +12,7 @@ from bilp.artifacts.tables import ITE, LOSSES
 from bilp.data.pool import RealPool
 from bilp.distill.checkpoint import state_of
 from bilp.distill.inputs import open_experts, open_pool, open_pretrained
+from bilp.distill.kept import clear, find_state, is_lacking, open_state
 from bilp.distill.loops.registry import loop_for, networks_for
 from bilp.distill.part import Part, open_part
 from bilp.distill.round_files import open_round, publish_reselection, publish_round, reselected
@@ -26,7 +27,6 @@ from bilp.distill.step.state import DistillState
 from bilp.nets.arithmetic import arithmetic
 from bilp.progress import Progress, silent
 from bilp.pruning.adaptive import AdaptivePruner
-from bilp.storage import objects
 from bilp.storage.objects import Uri, as_uri
 
 
@@ -55,7 +55,7 @@ def reselect_round(
     if part.there_already(RESELECT, round):
         return part.place(RESELECT, round)
     pool = open_pool(run_uri, run)
-    before = _state_before(part, pool, round)
+    before = _state_before(part, pool, round, device, progress)
     pretrained = open_pretrained(run_uri, run)
     setting = Setting.assemble(run.distill, run.reselect, pool, device, None, part.classes(pool.classes), pretrained)
     pruner = new_pruner(run, pool)
@@ -86,12 +86,18 @@ def distill_round(
     """
     run_uri = as_uri(run_uri)
     part = open_part(run_uri, shard)
-    run = part.run
+    bounds(part.run.distill, round)
+    if not part.there_already(ROUND, round) or is_lacking(part, round):
+        _advance(part, round, device, progress)
+    return part.place(ROUND, round)
+
+
+def _advance(part: Part, round: int, device: torch.device | str, progress: Progress) -> None:
+    """Compute and publish a round, and the state after it; of rounds before, those states go that are needed no more."""
+    run_uri, run = part.run_uri, part.run
     _, stop = bounds(run.distill, round)
-    if part.there_already(ROUND, round):
-        return part.place(ROUND, round)
     pool = open_pool(run_uri, run)
-    before = _state_before(part, pool, round)
+    before = _state_before(part, pool, round, device, progress)
     experts, pretrained = open_experts(run_uri, run), open_pretrained(run_uri, run)
     setting = Setting.assemble(run.distill, run.reselect, pool, device, experts, part.classes(pool.classes), pretrained)
     pruner = None
@@ -104,7 +110,8 @@ def distill_round(
         records = advance(setting, state, stop, pruner, _guard(part, setting, round, before), progress)
     if round == 1:
         state.reference_loss = statistics.median(record.loss for record in records)
-    return publish_round(part, round, state, _loss_table(records), records[-1].loss, pruner, pool)
+    publish_round(part, round, state, _loss_table(records), records[-1].loss, pruner, pool)
+    clear(part, range(1, round))
 
 
 def new_pruner(run: Run, pool: RealPool) -> AdaptivePruner:
@@ -112,19 +119,22 @@ def new_pruner(run: Run, pool: RealPool) -> AdaptivePruner:
     return AdaptivePruner(pool.dataset.train.labels, pool.classes, run.reselect)
 
 
-def _state_before(part: Part, pool: RealPool, round_number: int) -> DistillState:
+def _state_before(part: Part, pool: RealPool, round_number: int, device: torch.device | str, progress: Progress) -> DistillState:
+    """The state that a round begins with. One that was not kept, and is needed after all, is computed again."""
     if round_number == 1:
         return initial_state(part.run.distill, pool, part.classes(pool.classes))
-    return state_of(open_round(part, round_number - 1), part, pool)
+    open_round(part, round_number - 1)
+    if find_state(part, round_number - 1) is None:
+        _advance(part, round_number - 1, device, progress)
+    return state_of(open_state(part, round_number - 1), part, pool)
 
 
 def _guard(part: Part, setting: Setting, round_number: int, before: DistillState) -> Guard:
     if round_number == 1:
         last_good = "No round of the run was finished before."
     else:
-        last_good = (
-            f"The last good state is {objects.join(part.place(ROUND, round_number - 1), CHECKPOINT)} (iteration {before.iteration})."
-        )
+        held = open_state(part, round_number - 1).place(CHECKPOINT)
+        last_good = f"The last good state is {held} (iteration {before.iteration})."
     names = setting.pool.dataset.class_names
     return Guard(part.run.distill.learning_rate, names, before.reference_loss, last_good, setting.classes)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import Any
 
 from bilp.artifacts import layout, signing, usage
@@ -13,7 +14,7 @@ from bilp.config.given import model_of
 from bilp.data import open_dataset
 from bilp.distill.checks import check_method, check_pool
 from bilp.distill.step import pretrained
-from bilp.errors import DamagedArtifact, IncompatibleArtifact, MissingArtifact, PluginMissing
+from bilp.errors import DamagedArtifact, IncompatibleArtifact, MissingArtifact, PluginMissing, StorageRefused
 from bilp.experts.buffer import ExpertBuffer
 from bilp.nets import build
 from bilp.pruning.selected import real_pool
@@ -22,6 +23,7 @@ from bilp.storage.objects import Uri, as_uri, optional_uri
 
 VERSION = 1
 """Version of what all methods share; see `version_of`."""
+KEEPS_ALL: Mapping[str, Any] = {"keep_rounds": "all"}
 
 
 class Run(Frozen):
@@ -102,10 +104,26 @@ def start_run(
     uri = objects.join(root, "runs", run.key)
     if not _is_registered(uri):
         objects.require_usable(root, f"there is no run at {uri} yet")
-        record = run.model_dump_json(indent=2, exclude={"signature"}).encode()
-        if not objects.create(objects.join(uri, RECORD), signing.sealed(record, uri, RECORD)):
-            open_run(uri)
+        if objects.create(objects.join(uri, RECORD), _record(run, uri)):
+            return uri
+    _keep_as(uri, run)
     return uri
+
+
+def _record(run: Run, uri: str) -> bytes:
+    """What `_run.json` of the run at `uri` holds."""
+    unused = {"keep_rounds"} if run.distill.keep_rounds == "all" else set()
+    return signing.sealed(run.model_dump_json(indent=2, exclude={"signature": True, "distill": unused}).encode(), uri, RECORD)
+
+
+def _keep_as(uri: str, run: Run) -> None:
+    """Let what is kept of a run that is registered be what was asked for last, which is no part of what it computes."""
+    there = open_run(uri)
+    may_write = there.signature is None or bool(signing.keys())  # nobody takes a signature away
+    if may_write and there.distill.keep_rounds != run.distill.keep_rounds:
+        wanted = there.distill.model_copy(update={"keep_rounds": run.distill.keep_rounds})
+        with suppress(StorageRefused):  # whoever may not write there keeps nothing either
+            objects.write(objects.join(uri, RECORD), _record(there.model_copy(update={"distill": wanted}), uri))
 
 
 def version_of(distill: DistillConfig) -> int:
@@ -121,7 +139,8 @@ def run_key(parents: dict[str, str], distill: DistillConfig, reselect: ReselectC
         inputs["experts"] = parents["experts"]
     if distill.idc.pretrained.networks > 0 and pretrained.VERSION > 1:  # the first version was not recorded
         inputs["pretrained_version"] = pretrained.VERSION
-    return content_key("distill", version_of(distill), **inputs, distill=distill, reselect=adaptive)
+    counted = distill.model_copy(update=KEEPS_ALL)  # what is kept changes nothing of what is computed
+    return content_key("distill", version_of(distill), **inputs, distill=counted, reselect=adaptive)
 
 
 def open_run(run_uri: Uri, known: bool = True) -> Run:
@@ -179,5 +198,5 @@ def _is_registered(run_uri: str) -> bool:
 
 
 def settings(run: Run) -> dict[str, Any]:
-    """The run's configuration as its artifacts' manifests hold it."""
-    return run.model_dump(mode="json", include={"distill", "reselect"})
+    """The run's configuration as its artifacts' manifests hold it: all that they depend on."""
+    return run.model_dump(mode="json", include={"distill": True, "reselect": True}, exclude={"distill": {"keep_rounds"}})

@@ -8,7 +8,7 @@ from torch import Tensor
 from bilp.artifacts.artifact import Artifact
 from bilp.artifacts.facts import SyntheticFacts
 from bilp.artifacts.run_layout import IMAGES
-from bilp.artifacts.tensors import decode_tensors, require_tensors
+from bilp.artifacts.tensors import read_tensors, require_tensors
 from bilp.errors import DamagedArtifact
 from bilp.storage.verification import again
 
@@ -19,7 +19,8 @@ def read_set(artifact: Artifact) -> tuple[Tensor, Tensor]:
     Raises DamagedArtifact unless they are what its facts state: ipc finite images of each class, in the order of the classes.
     """
     facts, where = artifact.stated(SyntheticFacts), artifact.place(IMAGES)
-    tensors = decode_tensors(artifact.read(IMAGES), where)
+    with artifact.fetched(IMAGES) as file:
+        tensors = read_tensors(file, where)
     require_tensors(tensors, {"images": (torch.float32, facts.images), "labels": (torch.int64, facts.images[:1])}, where)
     if not torch.equal(tensors["labels"], torch.arange(len(facts.class_names)).repeat_interleave(facts.ipc)):
         raise DamagedArtifact(

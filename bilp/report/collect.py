@@ -12,7 +12,7 @@ from torch import Tensor
 from bilp.artifacts import tables
 from bilp.artifacts.artifact import Artifact, find, manifest_kind, open_artifact
 from bilp.artifacts.facts import BufferFacts, EvaluationFacts, PretrainedFacts, ReselectFacts, RoundFacts
-from bilp.artifacts.run_layout import RESELECT, ROUND, SYNTHETIC, reselect_uri, round_uri, synthetic_uri
+from bilp.artifacts.run_layout import CHECKPOINT, RESELECT, ROUND, SYNTHETIC, reselect_uri, round_uri, synthetic_uri
 from bilp.config.arm_entries import leading
 from bilp.config.baselines import BASELINES
 from bilp.config.reselect import RESELECT_SCORES, ReselectConfig
@@ -25,6 +25,7 @@ from bilp.distill.inputs import open_pool
 from bilp.distill.part import Part
 from bilp.distill.pictures import displayable
 from bilp.distill.round_files import round_effects, round_losses
+from bilp.distill.snapshot import CLASSES, IMAGES, first_of_each, read_snapshot, shown_classes
 from bilp.distill.step.initial import initial_state
 from bilp.distill.step.pretrained import KIND as PRETRAINED
 from bilp.evaluate.course_files import confusion_rows, course_rows
@@ -250,18 +251,19 @@ def _who(arm: str, experiment: int, several: bool) -> str:
     return arm_words(arm).title + (f", experiment {experiment}" if several else "")
 
 
-def collect(sources: Sources) -> Collected:
-    """Read what the page shows; raises DamagedArtifact for files that are not what was published."""
+def collect(sources: Sources, most_classes: int = CLASSES) -> Collected:
+    """Read what the page shows, pictures of `most_classes` classes; raises DamagedArtifact for files that are not what was published."""
     record = sources.one("source")
     dataset = open_dataset(sources.artifacts[0].artifact.uri, None if record is None else record.uri)
     selection, robust = sources.one("selection"), sources.one("robustness")
+    shown = shown_classes(dataset.classes, most_classes)
     evaluations = [source.artifact for source in sources.artifacts if source.role.startswith("evaluation ")]
     rows = [row for artifact in evaluations for row in evaluation_rows(artifact)]
     return Collected(
         sources=sources,
         dataset=dataset,
         selection=None if selection is None else selection_rows(selection).to_pandas(),
-        runs=tuple(_run(run, dataset) for run in sources.runs),
+        runs=tuple(_run(run, dataset, shown) for run in sources.runs),
         trainings=tuple(Training(**row) for row in rows),
         confusion=_with_arms(evaluations, [confusion_rows(artifact, dataset.classes) for artifact in evaluations], tables.CONFUSION.names),
         course=_with_arms(evaluations, [course_rows(artifact) for artifact in evaluations], tables.COURSE.names),
@@ -278,7 +280,7 @@ def _with_arms(evaluations: Sequence[Artifact], found: Sequence[pd.DataFrame | N
     return pd.concat([rows.assign(arm=facts.arm, experiment=facts.experiment) for facts, rows in told], ignore_index=True)
 
 
-def _run(source: RunSource, dataset: Dataset) -> Run:
+def _run(source: RunSource, dataset: Dataset, shown: Sequence[int]) -> Run:
     """Rounds whose files were cleared away since the run was finished are passed over."""
     rounds = open_run(source.uri).distill.rounds
     done = {number: find(round_uri(source.uri, number), ROUND) for number in range(1, rounds + 1)}
@@ -294,8 +296,8 @@ def _run(source: RunSource, dataset: Dataset) -> Run:
         effects=tuple(effects),
         decisions=tuple(_decisions(there)),
         reselect=open_run(source.uri).reselect,
-        snapshots=tuple(_snapshots(source, list(there.values()), dataset)) if source.experiment == 0 else (),
-        final=_snapshot("final", *load_synthetic(synthetic_uri(source.uri)), dataset),
+        snapshots=tuple(_snapshots(source, list(there.values()), dataset, shown)) if source.experiment == 0 else (),
+        final=_snapshot("final", *load_synthetic(synthetic_uri(source.uri)), dataset, shown, None),
     )
 
 
@@ -311,18 +313,34 @@ def _decisions(rounds: Mapping[int, Artifact]) -> Iterator[Decisions]:
             yield Decisions(number, decided, dropped, facts.quantile_classes or ())
 
 
-def _snapshots(source: RunSource, rounds: Sequence[Artifact], dataset: Dataset) -> list[Snapshot]:
+def _snapshots(source: RunSource, rounds: Sequence[Artifact], dataset: Dataset, shown: Sequence[int]) -> list[Snapshot]:
     """The start, which is computed again, and the state after evenly spread rounds."""
     run = open_run(source.uri)
     whole, pool = Part(source.uri, run, None), open_pool(source.uri, run)
     start = initial_state(run.distill, pool)
-    shown = [_snapshot("start", start.images, start.labels, dataset)]
+    found = [_snapshot("start", start.images, start.labels, dataset, shown)]
     for k in spread(np.arange(len(rounds)), SHOWN_ROUNDS):
-        state = state_of(rounds[k], whole, pool)
-        title = f"after {state.iteration:,} iteration" + ("" if state.iteration == 1 else "s")
-        shown.append(_snapshot(title, state.images, state.labels, dataset))
-    return shown
+        iterations = rounds[k].stated(RoundFacts).iteration
+        title = f"after {iterations:,} iteration" + ("" if iterations == 1 else "s")
+        kept = read_snapshot(rounds[k], dataset)
+        if CHECKPOINT in rounds[k].manifest.files and (kept is None or not set(shown) <= set(kept[1].tolist())):
+            state = state_of(rounds[k], whole, pool)
+            found.append(_snapshot(title, state.images, state.labels, dataset, shown))
+        elif kept is not None:
+            found.append(Snapshot(title, kept[0].numpy(), kept[1].numpy()))
+    return found
 
 
-def _snapshot(title: str, images: Tensor, labels: Tensor, dataset: Dataset) -> Snapshot:
-    return Snapshot(title, displayable(images, dataset.mean, dataset.std, dataset.whitening).numpy(), labels.numpy())
+def _snapshot(title: str, images: Tensor, labels: Tensor, dataset: Dataset, shown: Sequence[int], most: int | None = IMAGES) -> Snapshot:
+    """Of normalized images `[N, C, H, W]` those of the classes that are shown, `most` of each or all.
+
+    Args:
+        title: what the page calls them.
+        images: all images.
+        labels: their classes, in order.
+        dataset: the real images, which tell how they were normalized.
+        shown: the classes.
+        most: how many of each, or None for all.
+    """
+    rows = first_of_each(labels, shown, most)
+    return Snapshot(title, displayable(images[rows], dataset.mean, dataset.std, dataset.whitening).numpy(), labels[rows].numpy())

@@ -6,7 +6,6 @@ from collections.abc import Mapping, Sequence
 from functools import cache
 from typing import Any
 
-import numpy as np
 from jinja2 import Environment, PackageLoader, StrictUndefined, Template
 from markupsafe import Markup
 
@@ -21,6 +20,7 @@ from bilp.config.changed import changed
 from bilp.config.given import model_of
 from bilp.config.rules import DEFAULT_RULE, RULES
 from bilp.config.shapes import frames_in, side_of
+from bilp.distill.snapshot import shown_classes
 from bilp.evaluate import label_robust_score
 from bilp.images.frames import STRIP
 from bilp.nets import label
@@ -34,7 +34,6 @@ from bilp.report.comparison import network_title
 from bilp.report.effect import effect
 from bilp.report.equal_time import measured, paces
 from bilp.report.figure_files import figure_files
-from bilp.report.galleries import spread
 from bilp.report.growing import scores_sentence
 from bilp.report.heading import made, sentence, title
 from bilp.report.learning import learning
@@ -119,7 +118,8 @@ def _content(
     config: PipelineConfig, sources: Sources, origins: Mapping[str, str], key: str
 ) -> tuple[Mapping[str, bytes], Mapping[str, Any]]:
     """The files, and what the manifest states."""
-    collected, called, differs = collect(sources), sources.artifacts[0].artifact.fact("name"), changed(plain(config))
+    collected = collect(sources, config.report.max_classes)
+    called, differs = sources.artifacts[0].artifact.fact("name"), changed(plain(config))
     files = {FILE: render(config, collected, origins, key).encode(), reported.FILE: _table(key, called, config, differs, collected)}
     sizes = (entry.size for source in sources.artifacts for entry in source.artifact.manifest.files.values())
     accuracies = outcome.stated(outcome.arm_results(collected.trainings))
@@ -220,11 +220,6 @@ def content(config: PipelineConfig, collected: Collected, origins: Mapping[str, 
         "settings": settings(config, origins),
         "command": rerun_command(config, origins),
     }
-
-
-def shown_classes(classes: int, most: int) -> list[int]:
-    """Classes shown in pictures: all, or `most` evenly spread ones."""
-    return [int(c) for c in spread(np.arange(classes), most)]
 
 
 def _classes_note(shown: int, classes: int) -> str:

@@ -75,6 +75,8 @@ PLACES = (
     Place("round", "runs/KEY/shards/NUMBER/rounds/NUMBER"),
     Place("reselect", "runs/KEY/rounds/NUMBER/reselect"),
     Place("reselect", "runs/KEY/shards/NUMBER/rounds/NUMBER/reselect"),
+    Place("round_state", "runs/KEY/rounds/NUMBER/state"),
+    Place("round_state", "runs/KEY/shards/NUMBER/rounds/NUMBER/state"),
     Place(TRAININGS, "trainings/KEY"),
     Place("study", "studies/KEY"),
     Place("study_part", "studies/KEY/parts/NUMBER"),

@@ -95,10 +95,20 @@ class Store(Protocol):
     def tidy(self, path: str) -> None:
         """Remove the folder, and those around it, as far as nothing lies in them; what has no folders does nothing."""
 
-    def download(self, path: str, target: Path, expected: Version | None = None, at_once: bool = False) -> None:
+    def copy(self, path: str, target: str) -> None:
+        """Put the content of one path at another, which is replaced at once, without moving it through this machine where that goes."""
+
+    def create_copy(self, path: str, target: str) -> bool:
+        """As `copy`, unless something lies at the target, decided in one step; False if something did. Where `can_copy` says so."""
+
+    def can_copy(self) -> bool:
+        """Whether a copy can be made on the condition that nothing lies at the target."""
+
+    def download(self, path: str, target: Path, expected: Version | None = None, at_once: bool = False, size: int | None = None) -> None:
         """Copy to a local file. Without an expected version, only a caller that knows the checksum may assume that it is of one.
 
         With `at_once` no parts are fetched beside each other: slower, and right also where something on the way knows no parts.
+        `size` is how many bytes there should be, if that is known.
         """
 
     def version(self, path: str) -> Version:

@@ -191,8 +191,24 @@ def tidy(path: str) -> None:
         os.removedirs(path)
 
 
-def download(path: str, target: Path, expected: Version | None = None, at_once: bool = False) -> None:
-    target.write_bytes(read(path))
+def copy(path: str, target: str) -> None:
+    _regular(path)
+    upload(target, Path(path))
+
+
+def create_copy(path: str, target: str) -> bool:
+    _regular(path)
+    return create_from(target, Path(path))
+
+
+def can_copy() -> bool:
+    return True
+
+
+def download(path: str, target: Path, expected: Version | None = None, at_once: bool = False, size: int | None = None) -> None:
+    _regular(path)
+    with target.open("wb") as file:
+        _copy(Path(path), file)
 
 
 def version(path: str) -> Version:

@@ -9,24 +9,29 @@ from __future__ import annotations
 import importlib
 import os
 import uuid
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 
 from bilp.errors import BilpError, DamagedArtifact, ImpossibleUri, MissingArtifact, StorageError, StorageRefused
-from bilp.storage import copies, local, transient
+from bilp.storage import copies, local, room, transient
 from bilp.storage.backend import Oversized, Store, Version, Written
+from bilp.storage.scratch import require_room, scratch_folder
 from bilp.storage.trace import followed
 from bilp.storage.uris import Uri as Uri
 from bilp.storage.uris import as_uri as as_uri
 from bilp.storage.uris import join as join
 from bilp.storage.uris import optional_uri as optional_uri
 from bilp.storage.uris import parse, refuse_secret
-from bilp.storage.verification import again, damaged, digest, verify
+from bilp.storage.verification import again, damaged, digest, file_digest
 from bilp.text.redaction import redacted
 
 T = TypeVar("T")
+
+FILES_AT_ONCE = 8
+"""Of one artifact that come to this machine, or are compared with their checksums, at the same time."""
 
 _WRITING = ("write", "create", "delete")
 
@@ -176,6 +181,39 @@ def can_create(uri: str, size: int) -> bool:
     return store.can_create(size)
 
 
+def copy(source: str, uri: str) -> None:
+    """As `write`, with the content of another file of the same storage, which moves none of its bytes through this machine: a second name
+    for it in a folder, where the disk has such, and on S3 a copy that the store makes by itself.
+
+    Neither is changed afterwards. Raises MissingArtifact if nothing lies there.
+    """
+    if parse(source)[0] != parse(uri)[0]:
+        with fetched(source) as file:
+            upload(file, uri)
+        return
+    with _reaching("copy", source, reading=True) as (store, path), _followed_both(store, path, parse(uri)[1]):
+        store.copy(path, parse(uri)[1])
+
+
+def create_copy(source: str, uri: str) -> bool:
+    """As `create`, with the content of another file likewise, where `can_copy` says so."""
+    with _reaching("create", uri) as (store, target), _followed_both(store, parse(source)[1], target):
+        return store.create_copy(parse(source)[1], target)
+
+
+@contextmanager
+def _followed_both(store: Store, source: str, target: str) -> Iterator[None]:
+    """A second name changes what the file system tells of the first one, too."""
+    with followed("write", source if store is local else None), followed("write", target if store is local else None):
+        yield
+
+
+def can_copy(source: str, uri: str) -> bool:
+    """Whether a file can be copied on the condition that nothing lies there yet."""
+    store, _ = _locate(uri)
+    return store.can_copy() and parse(source)[0] == parse(uri)[0]
+
+
 def holds(uri: str, sha256: str, size: int) -> bool:
     """Whether the file at the URI has this content now, read in whole unless its size tells. Raises MissingArtifact if none is there."""
     with _reaching("read", uri, reading=True) as (store, path):
@@ -200,25 +238,79 @@ def tidy(uri: str) -> None:
         store.tidy(path)
 
 
-def localize(uri: str, sha256: str | None = None, artifact: str | None = None) -> Path:
+def localize(uri: str, sha256: str | None = None, artifact: str | None = None, size: int | None = None, thorough: bool = False) -> Path:
     """A local file with the content, for memory mapping: the file itself, or a copy in the cache ($BILP_CACHE).
 
-    With `sha256` the content is verified once per process. Without it, the copy is of the object's present version.
-    `artifact` is the folder that an error says to delete.
-    Raises MissingArtifact if no file lies there and DamagedArtifact if the checksum differs.
+    With `sha256` the content is verified, unless this process did before, or an earlier one did with a copy or a large file that was not
+    touched since (`bilp.storage.stamps`). Without it, the copy is of the object's present version.
+
+    Args:
+        uri: the file.
+        sha256: its checksum, where it is known.
+        artifact: the folder that an error says to delete.
+        size: its bytes, where they are known; otherwise a store may have to be asked for them.
+        thorough: verify it whatever an earlier process found.
+
+    Raises MissingArtifact if no file lies there, DamagedArtifact if the checksum differs, and StorageError if a copy finds no room.
     """
 
     def ask() -> Path:
         with _reaching("read", uri, reading=True) as (store, path):
             if store is not local:
-                return copies.copy_of(store, path, uri, sha256, artifact)
+                return copies.copy_of(store, path, uri, sha256, artifact, size, thorough)
             file = Path(path)
             store.size(path)  # a regular file is there
             if sha256:
-                verify(file, sha256, uri, artifact)
+                copies.check(file, sha256, uri, artifact, thorough)
             return file
 
     return _twice(uri, ask)
+
+
+class Known(NamedTuple):
+    """A file of which it is known what it must be."""
+
+    uri: str
+    sha256: str
+    size: int
+
+
+def localize_all(files: Sequence[Known], artifact: str) -> list[Path]:
+    """`localize` for the files of an artifact, several at a time; whether all copies find room is known before the first byte."""
+    lacking = [file for file in files if _locate(file.uri)[0] is not local and not copies.is_there(file.sha256)]
+    if lacking:
+        room.make_room(sum(file.size for file in lacking), f"{len(lacking)} files of {artifact}")
+    with ThreadPoolExecutor(FILES_AT_ONCE) as pool:
+        return list(pool.map(lambda file: localize(file.uri, file.sha256, artifact, file.size), files))
+
+
+@contextmanager
+def fetched(uri: str, sha256: str | None = None, artifact: str | None = None, size: int | None = None) -> Iterator[Path]:
+    """As `localize`, for a file that is read once: what comes from S3 lies in a temporary folder, and is gone after the block.
+
+    What was mapped or opened in the block stays readable.
+    """
+    if _locate(uri)[0] is local:
+        yield localize(uri, sha256, artifact)
+        return
+    with scratch_folder("bilp-fetched-") as folder:
+        file = folder / "file"
+
+        def ask() -> None:
+            with _reaching("read", uri, reading=True) as (store, path):
+                bytes_there = store.size(path) if size is None else size
+                require_room(folder, bytes_there, uri)
+                for at_once in (False, True):
+                    store.download(path, file, at_once=at_once, size=bytes_there)
+                    found = file_digest(file) if sha256 else None
+                    if found == sha256:
+                        return
+                    store.reconnect()
+                assert sha256 is not None
+                raise damaged(uri, sha256, str(found), artifact)
+
+        _twice(uri, ask)
+        yield file
 
 
 def require_usable(root: str, lacking: str) -> None:

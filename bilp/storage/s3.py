@@ -13,14 +13,15 @@ import hashlib
 import re
 import time
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, TypeVar
 
 from botocore import exceptions as boto
 
-from bilp.storage import etags
+from bilp.storage import etags, s3_client
 from bilp.storage.backend import Version, Written
-from bilp.storage.s3_client import Files, NotS3, endpoint, files
+from bilp.storage.s3_client import Files, NoPieces, NotS3, endpoint, files
 from bilp.storage.s3_client import reconnect as reconnect
 from bilp.storage.s3_errors import error_code, response
 from bilp.storage.s3_errors import misconfigured as misconfigured
@@ -112,7 +113,7 @@ def write(path: str, data: bytes) -> None:
 
 
 def upload(path: str, source: Path) -> None:
-    files().put_file(str(source), path)
+    files().put_file(str(source), path, max_concurrency=2)  # parts of 50 MB are in memory, which it sends beside each other
 
 
 def create(path: str, data: bytes) -> bool:
@@ -144,6 +145,18 @@ def create_from(path: str, source: Path) -> bool:
 
 def can_create(size: int) -> bool:
     return size <= LARGEST_CREATE
+
+
+def copy(path: str, target: str) -> None:
+    files().cp_file(path, target)
+
+
+def create_copy(path: str, target: str) -> bool:
+    raise NotImplementedError("few stores copy an object on the condition that nothing lies at the target")
+
+
+def can_copy() -> bool:
+    return False
 
 
 def digest(path: str) -> str:
@@ -187,8 +200,8 @@ def tidy(path: str) -> None:
     """There are no folders."""
 
 
-def download(path: str, target: Path, expected: Version | None = None, at_once: bool = False) -> None:
-    _fetch(path, target, at_once)
+def download(path: str, target: Path, expected: Version | None = None, at_once: bool = False, size: int | None = None) -> None:
+    _fetch(path, target, at_once, size)
     if expected is None or _is_of(path, target, expected):
         return
     first = etags.md5_of(target)
@@ -273,9 +286,13 @@ def _facts_below(path: str) -> dict[str, dict[str, Any]]:
     return inside
 
 
-def _fetch(path: str, target: Path, at_once: bool) -> None:
-    options = {"max_concurrency": 1} if at_once else {}
-    _asked(lambda client: client.get_file(path, str(target), **options))
+def _fetch(path: str, target: Path, at_once: bool, size: int | None = None) -> None:
+    """Fill a local file: in pieces if the object is known to be large, unless something on the way gives no pieces of that one object."""
+    if not at_once and size is not None and size > s3_client.PIECE:
+        with suppress(NoPieces):
+            _asked(lambda client: client.pieces(path, target, size))
+            return
+    _asked(lambda client: client.get_file(path, str(target), max_concurrency=1))
 
 
 def _judge(path: str, file: Path, expected: Version, same: bool) -> None:
@@ -294,8 +311,7 @@ def _is_of(path: str, file: Path, expected: Version) -> bool:
         return False
     if etags.tells(path, expected.stamp):
         return etags.fits(path, expected.stamp, etags.md5_of(file))
-    in_parts = expected.size > files().default_block_size  # fetched as ranges, which could be of several versions
-    return not in_parts or version(path) == expected
+    return expected.size <= s3_client.PIECE or version(path) == expected  # a larger one came in pieces, which could be of several versions
 
 
 def _operation(error: BaseException) -> str:

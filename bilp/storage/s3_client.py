@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
-from typing import Any
+from pathlib import Path
+from typing import Any, BinaryIO
 from urllib.parse import urlsplit
 
 import s3fs
@@ -12,10 +14,15 @@ from fsspec.asyn import sync, sync_wrapper
 from s3fs.core import _error_wrapper
 
 from bilp.storage.backend import bounded
-from bilp.storage.s3_errors import client_settings
+from bilp.storage.s3_errors import client_settings, error_code
 from bilp.storage.uris import refuse_secret
 
 MOST_CLIENTS = 4
+PIECE = 32 << 20
+"""Bytes of a large object that one request asks for."""
+PIECES_AT_ONCE = 4
+"""Of one object; the client has ten connections for all of them."""
+_BLOCK = 1 << 20
 
 _ENDPOINTS = ("AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL")
 _WITH_ETAG = ("head_object", "get_object", "put_object")
@@ -26,6 +33,10 @@ _clients: dict[tuple[int, tuple[tuple[str, str], ...]], Files] = {}
 
 class NotS3(OSError):
     """An answer that S3 never gives: something between here and the store, or in its place, gave it."""
+
+
+class NoPieces(Exception):
+    """A part of an object was asked for, and something else came."""
 
 
 class _Direct(AIOHTTPSession):  # type: ignore[misc]
@@ -88,6 +99,54 @@ class Files(s3fs.S3FileSystem):  # type: ignore[misc]
         """As `_whole`, for threads that know nothing of the client's event loop."""
         found: tuple[bytes, str] = sync(self.loop, self._whole, path, most)
         return found
+
+    async def _pieces(self, path: str, target: Path, size: int) -> None:
+        """Fill a local file from several requests at the same time, each for PIECE bytes at most, which never are in memory as a whole."""
+        bucket, key, _ = self.split_path(path)
+        gate, stamps = asyncio.Semaphore(PIECES_AT_ONCE), set()
+
+        async def fetch(start: int, stop: int, file: BinaryIO) -> None:
+            async def ask() -> None:
+                answer = await self._call_s3("get_object", Bucket=bucket, Key=key, Range=f"bytes={start}-{stop - 1}")
+                try:
+                    stamps.add(str(answer["ETag"]))
+                    if answer.get("ContentRange") != f"bytes {start}-{stop - 1}/{size}" or len(stamps) > 1:
+                        raise NoPieces(path)
+                    await _pour(answer["Body"], file.fileno(), start, stop)
+                finally:
+                    answer["Body"].close()
+
+            async with gate:
+                try:
+                    await _error_wrapper(ask, retries=self.retries)
+                except OSError as error:
+                    if error_code(error) in ("InvalidRange", "416"):  # it is shorter
+                        raise NoPieces(path) from error
+                    raise
+
+        with target.open("wb") as file:
+            file.truncate(size)
+            tasks = [asyncio.ensure_future(fetch(start, min(start + PIECE, size), file)) for start in range(0, size, PIECE)]
+            try:
+                await asyncio.gather(*tasks)
+            finally:
+                for task in tasks:
+                    task.cancel()
+                await asyncio.gather(*tasks, return_exceptions=True)  # none writes into a file that is closed
+
+    def pieces(self, path: str, target: Path, size: int) -> None:
+        """Fetch an object of `size` bytes in pieces. Raises NoPieces if it has another size, or they are not all of one object."""
+        sync(self.loop, self._pieces, path, target, size)
+
+
+async def _pour(body: Any, descriptor: int, start: int, stop: int) -> None:
+    """Write what arrives at its place in a file."""
+    place = start
+    while block := await body.read(_BLOCK):
+        os.pwrite(descriptor, block, place)
+        place += len(block)
+    if place != stop:
+        raise NoPieces(f"{place - start} bytes arrived of {stop - start}")
 
 
 def files() -> Files:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import shutil
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -31,3 +32,15 @@ def scratch_folder(prefix: str) -> Iterator[Path]:
             if error.errno not in _UNFIT or (error.filename is not None and name not in str(error.filename)):
                 raise
             raise StorageError(f"cannot write temporary files in {tempfile.gettempdir()} ({error.strerror or error}): {REMEDY}") from error
+
+
+def require_room(folder: Path, need: int, what: str) -> None:
+    """Raise StorageError, naming TMPDIR, if a folder for temporary files has less than `need` bytes left for what is called `what`."""
+    free = shutil.disk_usage(folder).free
+    if need > free:
+        raise StorageError(f"{what} takes {amount(need)} for a while, and {amount(free)} are free in {folder.parent}: {REMEDY}")
+
+
+def amount(size: int) -> str:
+    """Bytes in the larger of two units that fits them."""
+    return f"{size / 1e9:,.1f} GB" if size >= 10**9 else f"{size / 1e6:,.1f} MB"

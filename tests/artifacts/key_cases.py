@@ -40,6 +40,7 @@ EARLY = {
     "config.early_from": "as init_epochs, unless gradient norms are recorded, which is done inside of the window alone",
     "config.early_to": "as early_from",
 }
+KEPT_ROUNDS = {"distill.keep_rounds": "which rounds keep their state changes nothing of it"}
 TRIALS = {"config.trials": "how many trials there are changes none of them"}
 GROWING = {
     "config.keep_networks": "what is kept beside a trial changes nothing of it",
@@ -197,7 +198,19 @@ def buffers(world: World) -> dict[str, Case]:
     return {"buffer": Case(Buffer(config=EXPERTS), inputs, others, before=trained)}
 
 
-VALIDATED = ("method", "ipc", "init", "iterations", "rounds", "shards", "real_pass", "idc.pretrained.networks", "decode.*", "idm.*")
+VALIDATED = (
+    "keep_rounds",
+    "method",
+    "ipc",
+    "init",
+    "iterations",
+    "rounds",
+    "shards",
+    "real_pass",
+    "idc.pretrained.networks",
+    "decode.*",
+    "idm.*",
+)
 DISTILLING = "shapes the distillation that starts from the network, not its training"
 
 
@@ -230,11 +243,14 @@ def runs(world: World) -> dict[str, Case]:
     validated = frozenset({"reselect.estimator"})
     imitating = DISTILL.model_copy(update={"method": "mtt", "iterations": 2, "rounds": 1, "trajectory": TRAJECTORY})
     return {
-        "dm": Case(Run(distill=DISTILL), **data),
+        "dm": Case(Run(distill=DISTILL), **data, left_out=KEPT_ROUNDS, read_anyway=frozenset(KEPT_ROUNDS)),
         "without adaptive pruning": Case(
-            Run(distill=DISTILL, reselect=ReselectConfig(beta=0.0)), **data, left_out=off, read_anyway=validated
+            Run(distill=DISTILL, reselect=ReselectConfig(beta=0.0)),
+            **data,
+            left_out=off | KEPT_ROUNDS,
+            read_anyway=validated | KEPT_ROUNDS.keys(),
         ),
-        "idc": Case(Run(distill=SEVERAL), **data),
+        "idc": Case(Run(distill=SEVERAL), **data, left_out=KEPT_ROUNDS, read_anyway=frozenset(KEPT_ROUNDS)),
         "mtt": Case(
             Run(distill=imitating, reselect=ReselectConfig(beta=0.0)),
             {"dataset": world.dataset, "selection": None, "experts": world.experts},
@@ -257,7 +273,10 @@ def shards(world: World) -> dict[str, Case]:
 def of_a_run(world: World, dm: BaseModel, idc: BaseModel, before: Call) -> dict[str, Case]:
     inputs = {"dataset": world.dataset, "selection": None}
     others = {"dataset": world.other_dataset, "selection": world.selection}
-    return {"dm": Case(dm, inputs, others, before=before), "idc": Case(idc, inputs, others, computed=False)}
+    return {
+        "dm": Case(dm, inputs, others, before=before, left_out=KEPT_ROUNDS, read_anyway=frozenset(KEPT_ROUNDS)),
+        "idc": Case(idc, inputs, others, computed=False, left_out=KEPT_ROUNDS),
+    }
 
 
 def begin(root: str, settings: Round, inputs: Mapping[str, Any]) -> str:

@@ -34,6 +34,8 @@ ENVIRONMENT = {
     "BILP_DEVICE": ROUNDING,
     "BILP_STORAGE": "where artifacts lie",
     "BILP_CACHE": "where copies of them lie, which are compared with their checksums",
+    "BILP_CACHE_BYTES": "how many copies stay",
+    "BILP_VERIFY": "when they are compared again",
     "BILP_DOWNLOADS": "where downloaded sources lie, whose pixels count",
     "BILP_EXECUTION": "where units run",
     "BILP_QUEUE": "which units go first",

@@ -26,6 +26,8 @@ PLACES = (
     f"runs/{KEY}",
     f"runs/{KEY}/rounds/0001",
     f"runs/{KEY}/rounds/0001/reselect",
+    f"runs/{KEY}/rounds/0001/state",
+    f"runs/{KEY}/shards/0002/rounds/0001/state",
     f"runs/{KEY}/shards/0002/rounds/0001/reselect",
     f"runs/{KEY}/synthetic",
     f"imported/{KEY}/synthetic",

@@ -95,6 +95,24 @@ def test_one_of_several_publishers_wins_and_all_get_its_artifact(root: str) -> N
     assert artifacts[0].read("deep/b.bin") == FILES["deep/b.bin"]
 
 
+def test_files_that_are_stored_already_become_those_of_another_artifact(root: str) -> None:
+    """By a second name in a folder, by a copy that the store makes on S3; the first may be removed."""
+    part = publish(objects.join(root, "part"), "thing", "k1", {"pixels.bin": b"pixels", "other": b"x"}, config={}, parents={})
+    for _ in range(2):
+        whole = publish(
+            objects.join(root, "whole"), "thing", "k2", {"train-0.bin": part.known("pixels.bin"), "b": b"y"}, config={}, parents={}
+        )
+    inodes = {Path(each.place(name)).stat().st_ino for each, name in ((part, "pixels.bin"), (whole, "train-0.bin")) if "://" not in root}
+    assert len(inodes) <= 1
+    objects.delete(part.uri)
+    assert (whole.read("train-0.bin"), whole.local("train-0.bin").read_bytes()) == (b"pixels", b"pixels")
+    whole.check_content()
+    other = publish(objects.join(root, "other"), "thing", "k3", {"a": b"1"}, config={}, parents={})
+    objects.write(objects.join(root, "mixed", "a"), b"of somebody who was killed")
+    mixed = publish(objects.join(root, "mixed"), "thing", "k4", {"a": other.known("a")}, config={}, parents={})
+    assert mixed.read("a") == b"1"
+
+
 @pytest.mark.parametrize(("kind", "key", "reason"), [("score", None, "kind 'thing'"), ("thing", "k2", "key 'k1', expected 'k2'")])
 def test_find_names_an_artifact_that_should_not_be_there(root: str, kind: str, key: str | None, reason: str) -> None:
     publish_one(root)

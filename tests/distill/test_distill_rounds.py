@@ -17,8 +17,8 @@ from bilp.artifacts.tables import ITE, LOSSES
 from bilp.config import DistillConfig, IngestConfig, NetworkConfig, PruneConfig, ReselectConfig
 from bilp.data import ingest
 from bilp.distill import distill_round, finish_run, grid_png, load_synthetic, open_run, reselect_round, start_run
+from bilp.distill.checkpoint import round_state
 from bilp.distill.step.round_bounds import bounds
-from bilp.distill.step.state import decode_state
 from bilp.errors import ConfigError, DamagedArtifact, Diverged, IncompatibleArtifact, MissingArtifact
 from bilp.pruning.prune import prune
 from bilp.storage import objects
@@ -59,7 +59,7 @@ def test_a_run_publishes_rounds_and_a_set_that_stands_on_its_own(store: Store, b
     tables = [artifact.table("losses.parquet", LOSSES) for artifact in (first, last)]
     assert [table["iteration"].to_pylist() for table in tables] == [[0, 1, 2], [3, 4]]
     assert all(0.1 < share < 0.4 for table in tables for share in table["dropped_share"].to_pylist())
-    state = decode_state(last.read("checkpoint.safetensors"), "here")
+    state = round_state(last)
     assert state.iteration == 5
     assert state.reference_loss == pytest.approx(sorted(tables[0]["loss"].to_pylist())[1])
 
@@ -115,6 +115,8 @@ def test_without_adaptive_pruning_nothing_is_reselected(begin: Callable[..., str
         "checkpoint.safetensors",
         "grid.png",
         "losses.parquet",
+        "momentum.safetensors",
+        "snapshot.safetensors",
     ]
 
 
@@ -273,7 +275,7 @@ def test_a_killed_run_goes_on_in_another_process_to_the_bytes_of_an_undisturbed_
     _complete(disturbed)
     assert objects.read(objects.join(first, "_manifest.json")) == marker
     _complete(calm)
-    of_a_round = ["checkpoint.safetensors", "losses.parquet", "grid.png"]
+    of_a_round = ["checkpoint.safetensors", "momentum.safetensors", "losses.parquet", "grid.png", "snapshot.safetensors"]
     if reselect is ON:
         of_a_round += ["reselect/ite.parquet", "reselect/pruner.safetensors"]
     of_rounds = [f"rounds/{number}/{name}" for number in ("0001", "0002") for name in of_a_round]

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import math
+from pathlib import Path
 
 import pytest
 import torch
 
-from bilp.distill.step.state import DistillState, decode_state, decode_tensors, encode_state, encode_tensors
+from bilp.artifacts.tensors import read_tensors, write_tensors
+from bilp.distill.step.state import DistillState, decode_state, decode_tensors, encode_state, encode_tensors, read_state, write_state
 from bilp.errors import DamagedArtifact
 from bilp.seeds import generator
 
@@ -37,6 +39,22 @@ def test_a_state_survives_its_file_bit_by_bit() -> None:
     assert found.pruner["last"].isnan().all()
     assert found.method.keys() == {"step_size"}
     assert torch.equal(found.method["step_size"], state.method["step_size"])
+
+
+def test_files_hold_what_the_bytes_do_and_read_the_same_in_one_and_in_two(tmp_path: Path) -> None:
+    state, one, checkpoint, momentum = _state(), *(tmp_path / name for name in ("one", "checkpoint", "momentum"))
+    one.write_bytes(encode_state(state))
+    write_state(state, checkpoint, momentum)
+    write_tensors(tmp_path / "again", read_tensors(one, "one"))
+    assert (tmp_path / "again").read_bytes() == one.read_bytes(), "as the library's own bytes"
+    assert read_tensors(momentum, "momentum").keys() == {"momentum"}
+    found = [read_state((checkpoint, "checkpoint"), (momentum, "momentum")), read_state((one, "one"), None)]
+    for path in (one, checkpoint, momentum):
+        path.unlink()
+    assert [encode_state(each) for each in found] == [encode_state(state)] * 2, "also after the files are gone"
+    with pytest.raises(DamagedArtifact, match="again lacks the tensors .*momentum"):
+        write_tensors(tmp_path / "again", {"images": state.images})
+        read_state((tmp_path / "again", "again"), None)
 
 
 def test_a_start_has_no_momentum_no_pruner_and_no_reference() -> None:

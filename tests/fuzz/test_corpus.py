@@ -192,11 +192,11 @@ TENSORS: dict[tuple[str, str], tuple[Callable[[bytes], bytes], ...]] = {
         tensors(images=IMAGES[:1]),
         tensors(images=IMAGES * INF),
         tensors(momentum=torch.zeros(7)),
-        without("momentum"),
         without("pruner.visits"),
         tensors(**{"pruner.visits": torch.zeros(3)}),
         tensors(**{"pruner.dropped": torch.tensor([[0]])}),
     ),
+    ("round", "momentum.safetensors"): (tensors(momentum=torch.zeros(7)), tensors(momentum=torch.zeros(2) * NAN), without("momentum")),
     ("reselection", "pruner.safetensors"): (tensors(visits=torch.zeros(2)), without("decided"), lambda data: b"\xff" * 64),
     ("whitened dataset", "whitening.safetensors"): (
         tensors(center=torch.zeros(3)),

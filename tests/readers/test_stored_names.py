@@ -22,6 +22,7 @@ READERS: dict[str, tuple[str, str, Callable[[World], object]]] = {
     "synthetic set": ("synthetic", "synthetic.safetensors", lambda world: load_synthetic(world.artifacts["synthetic"])),
     "distilled set": ("synthetic", "synthetic.safetensors", lambda world: load_distilled(world.artifacts["synthetic"])),
     "checkpoint": ("round", "checkpoint.safetensors", lambda world: round_state(open_artifact(world.artifacts["round"], "round"))),
+    "momentum": ("round", "momentum.safetensors", lambda world: round_state(open_artifact(world.artifacts["round"], "round"))),
     "whitening": ("dataset whitened", "whitening.safetensors", lambda world: open_dataset(world.artifacts["dataset whitened"]).whitening),
     "expert": ("expert", "epoch-0001.safetensors", lambda world: ExpertBuffer(world.artifacts["expert_buffer"]).parameters(0, 1)),
     "teacher": (

@@ -9,13 +9,17 @@ from typing import Any
 import pytest
 import safetensors.torch
 import torch
+from former_rounds import as_before
 from tiny_world import EVALUATE, RESELECT, World, content_of, put, state
 from torch import Tensor
 
 from bilp import load_distilled
+from bilp.artifacts.artifact import open_artifact
+from bilp.artifacts.run_layout import CHECKPOINT, MOMENTUM
 from bilp.data import open_dataset
 from bilp.distill import distill_round, load_synthetic, open_run
 from bilp.distill.inputs import open_pretrained
+from bilp.distill.snapshot import read_snapshot
 from bilp.evaluate import evaluate_synthetic
 from bilp.evaluate.teacher import load_teacher
 from bilp.exchange import export_set
@@ -157,12 +161,53 @@ ROUNDS = {"dm": "round", "mtt": "round of mtt", "idm": "round of idm"}
 def test_a_checkpoint_that_is_not_the_state_of_its_round_is_not_continued_from(
     world: World, refused: Callable[..., str], method: str, edit: Edit, pattern: str
 ) -> None:
+    as_before(world.artifacts[ROUNDS[method]])  # one file with all of it; the same checks apply to two
     change(world, ROUNDS[method], "checkpoint.safetensors", edit)
     run = world.runs[method]
     for path in (Path(run) / "rounds/0002").glob("*.*"):
         path.unlink()
     line = refused(lambda: distill_round(run, 2), f"checkpoint.safetensors .*{pattern}")
     assert "again" in line
+
+
+APART: dict[str, tuple[str, Edit, str]] = {
+    "momentum with NaN": (MOMENTUM, one("momentum", torch.nan), "numbers in momentum that are not finite"),
+    "momentum of another shape": (MOMENTUM, of("momentum", lambda t: t[:, :, :4]), r"momentum as float32 \[10, 1, 4, 8\]"),
+    "momentum of another type": (MOMENTUM, of("momentum", Tensor.double), "momentum as float64"),
+    "no momentum": (MOMENTUM, lambda t: {"other": t["momentum"]}, "lacks the tensors momentum and must not hold the tensors other"),
+    "more than the momentum": (MOMENTUM, lambda t: {**t, "iteration": torch.tensor(2)}, "must not hold the tensors iteration"),
+    "momentum in both": (CHECKPOINT, lambda t: {**t, "momentum": t["images"].clone()}, "must not hold the tensors"),
+    "no images": (CHECKPOINT, without("images"), "momentum as float32"),
+}
+
+
+@pytest.mark.parametrize(("file", "edit", "pattern"), APART.values(), ids=APART)
+def test_a_state_in_two_files_is_whole_or_not_continued_from(
+    world: World, refused: Callable[..., str], file: str, edit: Edit, pattern: str
+) -> None:
+    change(world, "round", file, edit)
+    for path in (Path(world.runs["dm"]) / "rounds/0002").glob("*.*"):
+        path.unlink()
+    refused(lambda: distill_round(world.runs["dm"], 2), f"(checkpoint|momentum).safetensors .*{pattern}")
+
+
+SNAPSHOTS: dict[str, tuple[Edit, str]] = {
+    "float images": (of("images", Tensor.float), "images as float32"),
+    "images of another side": (of("images", lambda t: t[..., :7]), r"images as uint8 \[10, 1, 8, 7\]"),
+    "fewer labels": (of("labels", lambda t: t[:5]), r"images as uint8 \[10, 1, 8, 8\] instead of uint8 \[5, 1, 8, 8\]"),
+    "labels of no class": (of("labels", lambda t: t + 1), "classes that the data set does not have"),
+    "labels below": (of("labels", lambda t: t - 1), "classes that the data set does not have"),
+    "labels as a table": (of("labels", lambda t: t[None]), "instead of"),
+    "no labels": (without("labels"), "lacks the tensors labels"),
+    "more": (lambda t: {**t, "other": torch.zeros(1)}, "must not hold the tensors other"),
+}
+
+
+@pytest.mark.parametrize(("edit", "pattern"), SNAPSHOTS.values(), ids=SNAPSHOTS)
+def test_a_snapshot_that_cannot_be_one_is_not_shown(world: World, refused: Callable[..., str], edit: Edit, pattern: str) -> None:
+    change(world, "round", "snapshot.safetensors", edit)
+    dataset = open_dataset(world.artifacts["dataset"])
+    refused(lambda: read_snapshot(open_artifact(world.artifacts["round"], "round"), dataset), f"snapshot.safetensors .*{pattern}")
 
 
 @pytest.mark.parametrize("method", ROUNDS)

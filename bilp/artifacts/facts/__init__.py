@@ -19,6 +19,7 @@ from bilp.artifacts.facts.distillation import ExpertFacts as ExpertFacts
 from bilp.artifacts.facts.distillation import PretrainedFacts as PretrainedFacts
 from bilp.artifacts.facts.distillation import ReselectFacts as ReselectFacts
 from bilp.artifacts.facts.distillation import RoundFacts as RoundFacts
+from bilp.artifacts.facts.distillation import StateFacts as StateFacts
 from bilp.artifacts.facts.distillation import SyntheticFacts as SyntheticFacts
 from bilp.artifacts.facts.evaluation import EvaluationFacts as EvaluationFacts
 from bilp.artifacts.facts.evaluation import NoFacts as NoFacts
@@ -60,6 +61,7 @@ FACTS: Mapping[str, type[Facts]] = {
     "pretrained_network": PretrainedFacts,
     "reselect": ReselectFacts,
     "round": RoundFacts,
+    "round_state": StateFacts,
     "synthetic": SyntheticFacts,
     "teacher": TeacherFacts,
     "evaluation": EvaluationFacts,

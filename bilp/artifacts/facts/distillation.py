@@ -75,13 +75,18 @@ class ReselectFacts(Facts):
     """Mode weight: effective size of the weighted samples, as a share of them, mean over classes."""
 
 
-class RoundFacts(Facts):
-    """A round of a run, or of one of its shards; the last three are those of adaptive pruning."""
+class StateFacts(Facts):
+    """The state after a round."""
 
     round: Ordinal
-    first_iteration: Number
     iteration: Number
     """Iterations that are done."""
+
+
+class RoundFacts(StateFacts):
+    """A round of a run, or of one of its shards; the last three are those of adaptive pruning."""
+
+    first_iteration: Number
     loss: float
     decided_per_class: Counts | None = None
     dropped_per_class: Counts | None = None

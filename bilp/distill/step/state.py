@@ -1,16 +1,17 @@
-"""What a distillation has become so far, and its one file."""
+"""What a distillation has become so far, and its files."""
 
 from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import torch
 from torch import Tensor
 
-from bilp.artifacts.tensors import Form, decode_tensors, encode_tensors, require_tensors
+from bilp.artifacts.tensors import Form, decode_tensors, encode_tensors, read_tensors, require_tensors, write_tensors
 
-PRUNER, METHOD = "pruner.", "method."
+PRUNER, METHOD, MOMENTUM = "pruner.", "method.", "momentum"
 
 
 @dataclass
@@ -57,16 +58,13 @@ class DistillState:
 
 def encode_state(state: DistillState) -> bytes:
     """The state as safetensors: `images`, `labels`, `momentum`, `iteration`, `reference_loss`, `pruner.*` and `method.*`."""
-    tensors = {
-        "images": state.images,
-        "labels": state.labels,
-        "momentum": state.momentum,
-        "iteration": torch.tensor(state.iteration, dtype=torch.int64),
-        "reference_loss": torch.tensor(state.reference_loss, dtype=torch.float64),
-    }
-    tensors.update({PRUNER + name: value for name, value in state.pruner.items()})
-    tensors.update({METHOD + name: value for name, value in state.method.items()})
-    return encode_tensors(tensors)
+    return encode_tensors({**_carried(state), MOMENTUM: state.momentum})
+
+
+def write_state(state: DistillState, checkpoint: Path, momentum: Path) -> None:
+    """The same as two files, of which whoever wants the images alone reads the first."""
+    write_tensors(checkpoint, _carried(state))
+    write_tensors(momentum, {MOMENTUM: state.momentum})
 
 
 def decode_state(data: bytes, where: str) -> DistillState:
@@ -75,16 +73,45 @@ def decode_state(data: bytes, where: str) -> DistillState:
     Raises DamagedArtifact if tensors are missing, unknown, of the wrong types or shapes, or not finite. Whether it is the state
     of a certain round tells `bilp.distill.checkpoint`.
     """
-    tensors = decode_tensors(data, where)
+    return _state(decode_tensors(data, where), where)
+
+
+def read_state(checkpoint: tuple[Path, str], momentum: tuple[Path, str] | None) -> DistillState:
+    """Read `write_state`'s files, or one file of `encode_state`'s bytes, each with what names it in errors; as `decode_state`."""
+    tensors, where = read_tensors(*checkpoint), checkpoint[1]
+    if momentum is not None:
+        beside = read_tensors(*momentum)
+        known = tuple(tensors["images"].shape) if "images" in tensors else ()
+        require_tensors(beside, {MOMENTUM: (torch.float32, known)}, momentum[1])
+        if MOMENTUM in tensors:
+            require_tensors({MOMENTUM: beside[MOMENTUM]}, {}, where)
+        tensors |= beside
+    return _state(tensors, where)
+
+
+def _carried(state: DistillState) -> dict[str, Tensor]:
+    """All of a state but its momentum."""
+    tensors = {
+        "images": state.images,
+        "labels": state.labels,
+        "iteration": torch.tensor(state.iteration, dtype=torch.int64),
+        "reference_loss": torch.tensor(state.reference_loss, dtype=torch.float64),
+    }
+    tensors.update({PRUNER + name: value for name, value in state.pruner.items()})
+    tensors.update({METHOD + name: value for name, value in state.method.items()})
+    return tensors
+
+
+def _state(tensors: dict[str, Tensor], where: str) -> DistillState:
     known = {name: value for name, value in tensors.items() if not name.startswith((PRUNER, METHOD))}
     images = tuple(known["images"].shape) if "images" in known else ()
     require_tensors(known, {**_forms(images), "reference_loss": (torch.float64, ())}, where, finite=False)
-    for name in ("images", "momentum"):
+    for name in ("images", MOMENTUM):
         require_tensors({name: known[name]}, {name: (torch.float32, images)}, where)
     return DistillState(
         images=known["images"],
         labels=known["labels"],
-        momentum=known["momentum"],
+        momentum=known[MOMENTUM],
         iteration=int(known["iteration"]),
         reference_loss=float(known["reference_loss"]),
         pruner=_named(tensors, PRUNER),
@@ -96,7 +123,7 @@ def _forms(images: tuple[int, ...]) -> dict[str, Form]:
     return {
         "images": (torch.float32, images),
         "labels": (torch.int64, images[:1]),
-        "momentum": (torch.float32, images),
+        MOMENTUM: (torch.float32, images),
         "iteration": (torch.int64, ()),
     }
 
