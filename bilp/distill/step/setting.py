@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 
@@ -20,11 +20,12 @@ from bilp.experts.buffer import ExpertBuffer
 from bilp.images import augment
 from bilp.images.augment import AugParams
 from bilp.images.multiformation import decode_class, gray
+from bilp.images.siamese import draw_siamese
 from bilp.matching import Matching, matching_for
 from bilp.nets import Network, build, initialize
 from bilp.nets.arithmetic import place
 from bilp.registry import resolve
-from bilp.seeds import generator
+from bilp.seeds import generator, numbered_streams
 
 # DC estimates the statistics of batch norm from this many real images per class before it freezes them; the whole
 # batch is bounded, so that a thousand classes still fit into memory.
@@ -111,8 +112,12 @@ class Setting:
 
     def row_numbers(self, class_index: int) -> Tensor:
         """The same rows as numbers, int64 `[ipc]`, on the run's device."""
-        rows = self.rows(class_index)
-        return torch.arange(rows.start, rows.stop, device=self.device)
+        return self.row_numbers_of([class_index])
+
+    def row_numbers_of(self, classes: Sequence[int]) -> Tensor:
+        """The rows of several classes, one after the other, int64 `[K * ipc]`, on the run's device."""
+        starts = torch.tensor([self.rows(c).start for c in classes]).to(self.device)
+        return (starts.unsqueeze(1) + torch.arange(self.config.ipc, device=self.device)).flatten()
 
     def draw_network(self, *path: str | int) -> None:
         """Initialize the network from the stream called `path`."""
@@ -154,6 +159,12 @@ class Setting:
         """Siamese augmentation from the stream called `path`, the same for every image: one family, or combined as in IDC."""
         draw = augment.draw_combined if METHODS[self.config.method].augmentation == "combined" else augment.draw
         return draw(self.config.augment, self.side, generator(self.config.seed, *path))
+
+    def draw_augmentations(self, classes: Iterable[int], *path: str | int) -> list[AugParams | None]:
+        """`draw_augmentation` of several classes, from the streams called `path` and their numbers."""
+        combined = METHODS[self.config.method].augmentation == "combined"
+        choices = augment.combined_choices(self.config.augment) if combined else [self.config.augment]
+        return draw_siamese(choices, self.side, numbered_streams(self.config.seed, *path), classes)
 
     @property
     def entering(self) -> int:
