@@ -35,6 +35,7 @@ ENVIRONMENT = {
     "BILP_STORAGE": "where artifacts lie",
     "BILP_CACHE": "where copies of them lie, which are compared with their checksums",
     "BILP_DOWNLOADS": "where downloaded sources lie, whose pixels count",
+    "BILP_DATA": "whether the images that a device computes on lie there or travel to it, batch by batch",
     "BILP_EXECUTION": "where units run",
     "BILP_QUEUE": "which units go first",
     "BILP_WORKERS": "how many trials run at the same time, each with streams of its own",

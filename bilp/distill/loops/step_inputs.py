@@ -23,7 +23,8 @@ from bilp.nets.initialization import Initialization
 from bilp.pruning.adaptive import AdaptivePruner
 from bilp.seeds import generator
 
-PARAMETERS, ORDERS, PIXELS, SLOT = "parameters", "orders", "pixels", "slot"
+PARAMETERS, ORDERS, PIXELS, SAMPLES, SLOT = "parameters", "orders", "pixels", "samples", "slot"
+"""PIXELS travel unless the device keeps those of all candidates; then the numbers of the SAMPLES among these do."""
 SIAMESE, OF_TRAINING = "siamese augmentation", "augmentation of the training"
 """Rows of numbers (`bilp.images.augment_rows`): of all classes `[1, K, 9, 2]`; of the images in the order of each epoch
 `[epochs, M, 9, 2]`."""
@@ -38,7 +39,7 @@ class Drawn:
 
 
 class SentPool(RealPool):
-    """Real samples whose pixels were sent: the images of sample_ids that count them, whatever these are in the data set."""
+    """Real samples whose pixels lie on the device: the images of numbers that count them, whatever their sample_ids are."""
 
     def __init__(self, pool: RealPool, pixels: Tensor) -> None:
         """`pixels` `[n, C, H, W]` as the data set stores them, on the device; they may change later."""
@@ -58,11 +59,14 @@ class StepInputs:
         self._setting, self._pruner = setting, pruner
         self.initialization = Initialization(setting.network)
         self._sizes = [len(batch.ids) for batch in draw_batches(setting, pruner, iteration, 0)]
-        pixels = setting.pool.dataset.train.images(setting.pool.by_class[0][:0])
+        train, count = setting.pool.dataset.train, sum(self._sizes)
+        self._kept = train.kept_on(setting.device, torch.cat([setting.pool.by_class[c] for c in setting.classes]))
+        pixels = train.images(setting.pool.by_class[0][:0])
+        real = Field(torch.int64, (count,)) if self._kept else Field(pixels.dtype, (count, *pixels.shape[1:]))
         self.fields: Mapping[str, Field] = {
             PARAMETERS: Field(torch.float32, (self.initialization.count,)),
             ORDERS: Field(torch.int64, (setting.schedule.inner_epochs, images)),
-            PIXELS: Field(pixels.dtype, (sum(self._sizes), *pixels.shape[1:])),
+            SAMPLES if self._kept else PIXELS: real,
             SLOT: Field(torch.int64, (1,)),
             SIAMESE: Field(torch.float32, (1, len(self._sizes) if setting.config.augment else 0, 9, 2)),
             OF_TRAINING: Field(torch.float32, (setting.schedule.inner_epochs, images if setting.schedule.augment else 0, 9, 2)),
@@ -81,11 +85,20 @@ class StepInputs:
             self.initialization.draw(generator(setting.config.seed, "network", number), row[PARAMETERS])
         else:
             self._draw_training(row, number, outer - 1)
-        row[PIXELS].copy_(setting.pool.dataset.train.images(torch.cat([batch.ids for batch in batches])))
+        self._fill_samples(torch.cat([batch.ids for batch in batches]), row)
         row[SLOT].fill_(slot)
         if len(row[SIAMESE][0]):
             row[SIAMESE].copy_(augment.host_rows([batch.params for batch in batches], setting.side))
         return Drawn(sum(self._sizes), statistics.fmean(batch.withheld for batch in batches))
+
+    def _fill_samples(self, ids: Tensor, row: Mapping[str, Tensor]) -> None:
+        """Say which real samples a row has, int64 `[n]`, by what the device lacks of them."""
+        if self._kept is None:
+            row[PIXELS].copy_(self._setting.pool.dataset.train.images(ids))
+            return
+        rows = self._kept.rows(ids)
+        assert rows is not None  # they are candidates of these classes
+        row[SAMPLES].copy_(rows)
 
     def _draw_training(self, row: Mapping[str, Tensor], *path: int) -> None:
         """What `bilp.distill.step.inner_training.InnerTraining` draws: an order for each epoch, augmentation for each mini-batch."""
@@ -101,8 +114,12 @@ class StepInputs:
 
     def found_in(self, values: Mapping[str, Tensor]) -> tuple[Setting, list[Batch]]:
         """The setting of a step that reads `values` on the device, and the batches of every class, whose ids lie there."""
-        setting, pixels = self._setting, values[PIXELS]
-        numbers = torch.arange(len(pixels), device=pixels.device).split(self._sizes)
+        setting = self._setting
+        if self._kept is None:
+            pixels = values[PIXELS]
+            numbers = torch.arange(len(pixels), device=pixels.device).split(self._sizes)
+        else:
+            pixels, numbers = self._kept.images, values[SAMPLES].split(self._sizes)
         drawn = [augment.of_rows(rows) for rows in values[SIAMESE].split(1, dim=1)] if setting.config.augment else [None] * len(numbers)
         batches = [Batch(c, ids, params) for c, ids, params in zip(setting.classes, numbers, drawn, strict=True)]
         return replace(setting, pool=SentPool(setting.pool, pixels)), batches

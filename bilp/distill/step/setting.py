@@ -85,7 +85,7 @@ class Setting:
         if experts is not None:
             experts.require_network(network)
         place(network, config.gpu, device)
-        pool.keep_on(device)
+        pool.keep_on(device, classes)
         network.requires_grad_(not schedule.features)
         matching = matching_for(config.method, **{field: getattr(config, field) for field in METHODS[config.method].settings})
         classes = range(pool.classes) if classes is None else classes
