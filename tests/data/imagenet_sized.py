@@ -108,7 +108,7 @@ def main(root: str) -> None:
     after("prune")
     run = distilled(dataset, selection, root)
     after("run")
-    page = Path(report(PipelineConfig(score=score), dataset, scores, selection, {"bilp": [run]}, [], root))
+    page = Path(report(PipelineConfig(score=score, keep=0.4), dataset, scores, selection, {"bilp": [run]}, [], root))
     after("page")
     facts = open_artifact(selection, "selection").manifest.facts
     told |= {
