@@ -115,9 +115,10 @@ class Setting:
         return self.row_numbers_of([class_index])
 
     def row_numbers_of(self, classes: Sequence[int]) -> Tensor:
-        """The rows of several classes, one after the other, int64 `[K * ipc]`, on the run's device."""
-        starts = torch.tensor([self.rows(c).start for c in classes]).to(self.device)
-        return (starts.unsqueeze(1) + torch.arange(self.config.ipc, device=self.device)).flatten()
+        """The rows of several classes, one after the other, int64 `[K * ipc]`, made on the run's device without a copy."""
+        if list(classes) == list(range(classes[0], classes[0] + len(classes))):
+            return torch.arange(self.rows(classes[0]).start, self.rows(classes[-1]).stop, device=self.device)
+        return torch.cat([torch.arange(self.rows(c).start, self.rows(c).stop, device=self.device) for c in classes])
 
     def draw_network(self, *path: str | int) -> None:
         """Initialize the network from the stream called `path`."""
