@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from itertools import accumulate
+from typing import TypeVar
 
 import torch
 from torch import Tensor
@@ -14,6 +15,8 @@ from torch import Tensor
 from bilp.images.augment import REFERENCE, AugParams, apply, apply_each, chosen_family, family_of, require_known
 from bilp.images.augment_rows import Side
 from bilp.images.families import Values
+
+Name = TypeVar("Name", str, str | None)
 
 # PyTorch divides sums over more values than this among threads if there is a single one of them, and rounds otherwise then.
 DIVIDED_VALUES = 32768
@@ -90,9 +93,9 @@ def joined(family: str, params: Sequence[AugParams | None], sizes: Sequence[int]
     return AugParams(family, {name: value.repeat_interleave(repeats) for name, value in values.items()})
 
 
-def _members(families: Sequence[str | None]) -> dict[str | None, list[int]]:
+def _members(families: Sequence[Name]) -> dict[Name, list[int]]:
     """Places at which each family stands, families in the order of their first."""
-    found: dict[str | None, list[int]] = {}
+    found: dict[Name, list[int]] = {}
     for place, family in enumerate(families):
         found.setdefault(family, []).append(place)
     return found
