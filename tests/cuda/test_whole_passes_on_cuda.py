@@ -165,7 +165,7 @@ def test_a_device_that_is_too_full_keeps_none_unless_it_is_told_to(monkeypatch: 
         assert kept.keep(CUDA) is None
         assert not kept.fits(CUDA)
         monkeypatch.setenv("BILP_DATA", "resident")
-        with pytest.raises(ConfigError, match="BILP_DATA=resident: 0.0 GB of images do not fit on cuda:0"):
+        with pytest.raises(ConfigError, match="BILP_DATA=resident: 0.0 GB of images do not fit on cuda beside"):
             Resident(full, 12, 6).keep(CUDA)
 
 
