@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from bilp.config import METHODS, DistillConfig, PipelineConfig, ReselectConfig
 from bilp.data import Dataset
 from bilp.data.pool import RealPool
+from bilp.data.resident import Kept, Reading, reading
 from bilp.distill.step.setting import Setting
 from bilp.experts.buffer import ExpertBuffer
 from bilp.experts.resident_experts import moved
@@ -41,10 +42,16 @@ class Noise:
         """Numbers of the images of each class."""
         return list(torch.arange(len(self.labels)).chunk(self.classes))
 
-    def keep_on(self, device: torch.device | str) -> bool:
+    def keep_on(self, device: torch.device | str, some: Tensor | None = None) -> bool:
         """A device keeps all images, as it keeps those of a split that are few enough."""
         self._kept = self._images.to(device)
         return True
+
+    def kept_on(self, device: torch.device | str, indices: Tensor) -> Kept | None:
+        """What a device keeps, as of a split."""
+        way = reading()  # which `Split` asks before it keeps anything
+        there = way is not Reading.STREAMED and self._kept.device.type == torch.device(device).type
+        return Kept(self._kept) if there else None
 
     def images(self, ids: Tensor) -> Tensor:
         """Images `[n, C, H, W]`, which are not stored as bytes."""

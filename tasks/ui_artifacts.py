@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 P = ParamSpec("P")
 
 LISTED = 20  # rows of a table of images
+MOST_CLASSES = 100  # rows of a table of classes
 LARGEST_PICTURE = 200_000  # bytes of a data: URI that the UI still shows without delay
 
 
@@ -84,9 +85,11 @@ def show_kept(selection_uri: str) -> None:
     columns = (facts["class_names"], facts["total_per_class"], facts["kept_per_class"], facts[f"{end}_kept_per_class"])
     rows = [
         {"class": markdown(name), "samples": total, "kept": kept, f"{end} score kept": threshold}
-        for name, total, kept, threshold in zip(*columns, strict=True)
+        for name, total, kept, threshold in itertools.islice(zip(*columns, strict=True), MOST_CLASSES)
     ]
-    create_table_artifact(rows, key="kept-per-class", description=markdown(f"Selection by {facts['criterion']}: {selection_uri}"))
+    left_out = len(facts["class_names"]) - len(rows)
+    told = f"The first {len(rows)} classes; the page lists the {left_out:,} others as well. " if left_out else ""
+    create_table_artifact(rows, key="kept-per-class", description=markdown(f"{told}Selection by {facts['criterion']}: {selection_uri}"))
 
 
 @in_the_ui
@@ -99,8 +102,8 @@ def show_synthetic(synthetic_uri: str) -> None:
         markdown(f"Method {facts['method']}, one row per class: {', '.join(facts['class_names'][:20])}"),
         markdown(synthetic_uri),
     ]
-    picture = base64.b64encode(artifact.read(GRID)).decode()
-    if len(picture) < LARGEST_PICTURE:
+    if artifact.manifest.files[GRID].size * 4 // 3 < LARGEST_PICTURE:  # base64 has four characters for three bytes
+        picture = base64.b64encode(artifact.read(GRID)).decode()
         lines.insert(2, f"![synthetic images](data:image/png;base64,{picture})")
     create_markdown_artifact("\n\n".join(lines), key="synthetic-set", description="Synthetic set")
 

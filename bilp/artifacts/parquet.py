@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
@@ -33,6 +33,23 @@ def encode(table: pa.Table, schema: pa.Schema, origin: Mapping[str, Any]) -> byt
     Values are cast if that loses nothing but floating-point precision. Raises IncompatibleArtifact if a column is
     missing, unknown, incomplete (holds nulls where its rules allow none) or does not fit its type.
     """
+    sink = pa.BufferOutputStream()
+    encode_parts([table], schema, origin, sink)
+    content: bytes = sink.getvalue().to_pybytes()
+    return content
+
+
+def encode_parts(parts: Iterable[pa.Table], schema: pa.Schema, origin: Mapping[str, Any], sink: Any) -> None:
+    """`encode` of a table that comes in parts, each but the last of a whole number of row groups, into a file that is open or a stream."""
+    note = json.dumps(dict(origin), sort_keys=True, allow_nan=False)
+    noted = schema.with_metadata({ORIGIN: note.encode()})
+    with pq.ParquetWriter(sink, noted, compression="zstd", use_dictionary=_few_values(schema), version="2.6") as writer:
+        for part in parts:
+            writer.write_table(_fitting(part, schema).cast(noted), row_group_size=ROW_GROUP)
+
+
+def _fitting(table: pa.Table, schema: pa.Schema) -> pa.Table:
+    """The table in the columns and types of the schema; raises as `encode` says."""
     missing = [name for name in schema.names if name not in table.column_names]
     unknown = [name for name in table.column_names if name not in schema.names]
     repeated = len(set(table.column_names)) < len(table.column_names)
@@ -42,21 +59,9 @@ def encode(table: pa.Table, schema: pa.Schema, origin: Mapping[str, Any]) -> byt
     if incomplete:
         raise IncompatibleArtifact(f"the table holds nulls in {incomplete}: every value must be known (use NaN for an undefined float)")
     try:
-        fitting = table.select(schema.names).cast(schema)
+        return table.select(schema.names).cast(schema)
     except pa.ArrowException as error:
         raise IncompatibleArtifact(f"the table does not fit its schema: {error}") from error
-    note = json.dumps(dict(origin), sort_keys=True, allow_nan=False)
-    sink = pa.BufferOutputStream()
-    pq.write_table(
-        fitting.replace_schema_metadata({ORIGIN: note.encode()}),
-        sink,
-        compression="zstd",
-        row_group_size=ROW_GROUP,
-        use_dictionary=_few_values(schema),
-        version="2.6",
-    )
-    content: bytes = sink.getvalue().to_pybytes()
-    return content
 
 
 def read(

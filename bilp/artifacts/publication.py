@@ -29,7 +29,7 @@ from __future__ import annotations
 import json
 import uuid
 from collections.abc import Iterator, Mapping
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path, PurePosixPath
@@ -43,9 +43,11 @@ from bilp.artifacts.artifact import Artifact, find, plain, there_already
 from bilp.artifacts.manifest_file import MANIFEST, FileEntry, Manifest
 from bilp.artifacts.parquet import encode
 from bilp.artifacts.provenance import provenance
+from bilp.artifacts.row_groups import RowGroups
 from bilp.errors import DamagedArtifact, MissingArtifact, StorageError, StorageRefused
 from bilp.registry import plugins_in
 from bilp.storage import objects
+from bilp.storage.scratch import scratch_folder
 from bilp.storage.verification import again, digest, file_digest
 
 if TYPE_CHECKING:
@@ -110,7 +112,7 @@ class TableFile:
     """A table as a Parquet file of an artifact (`bilp.artifacts.parquet.encode`)."""
 
     name: str
-    table: pa.Table
+    table: pa.Table | RowGroups
     schema: pa.Schema
     origin: Mapping[str, Any] = field(default_factory=dict)
     """What the file itself says of where it comes from, besides the kind and the key of the artifact."""
@@ -141,8 +143,15 @@ def publish_table(
         device: where its numbers were computed, for its provenance.
         others: contents of further files by name.
     """
-    content = encode(file.table, file.schema, {"stage": kind, "key": key, **file.origin})
-    return publish(uri, kind, key, {file.name: content, **others}, config=config, parents=parents, facts=facts, device=device).uri
+    origin = {"stage": kind, "key": key, **file.origin}
+    with ExitStack() as until_published:
+        content: Content
+        if isinstance(file.table, RowGroups):
+            content = until_published.enter_context(scratch_folder("table")) / file.name
+            file.table.write(content, file.schema, origin)
+        else:
+            content = encode(file.table, file.schema, origin)
+        return publish(uri, kind, key, {file.name: content, **others}, config=config, parents=parents, facts=facts, device=device).uri
 
 
 def replace(
@@ -288,12 +297,6 @@ def _write(uri: str, content: Content) -> None:
         objects.upload(content, uri)
     else:
         objects.write(uri, content)
-    else:
-        objects.upload(_local(content), uri)
-
-
-def _local(content: Path | Held) -> Path:
-    return objects.localize(content.uri) if isinstance(content, Held) else content
 
 
 def _encode(manifest: Manifest, uri: str) -> bytes:

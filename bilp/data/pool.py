@@ -54,9 +54,14 @@ class RealPool:
         ids = self.by_class[class_index] if among is None else among
         return ids[torch.randperm(len(ids), generator=stream)[:count]]
 
-    def keep_on(self, device: torch.device | str) -> bool:
-        """Let a GPU keep the pixels of the train split, if it may: batches then cost no copy of images. Whether they are there now."""
-        return torch.device(device).type != "cpu" and self.dataset.train.keep_on(device)
+    def keep_on(self, device: torch.device | str, classes: range | None = None) -> None:
+        """Let a device keep the pixels of the train split, if it may: batches then cost no copy of images.
+
+        With `classes`, which are some of those of the pool, it keeps their candidates alone; so it does where the whole split is too much.
+        """
+        own = torch.cat([self.by_class[c] for c in classes or range(self.classes)])
+        if (classes is not None and len(classes) < self.classes) or not self.dataset.train.keep_on(device):
+            self.dataset.train.keep_on(device, own)
 
     def images(self, ids: Tensor, device: torch.device | str = "cpu") -> Tensor:
         """Normalized float32 images `[n, C, H, W]` of these sample_ids, in their order."""

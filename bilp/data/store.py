@@ -25,9 +25,10 @@ from bilp.artifacts.artifact import Artifact, check_sizes, open_artifact
 from bilp.artifacts.facts import DatasetFacts
 from bilp.artifacts.table_rules import Rules
 from bilp.artifacts.tables import declare
+from bilp.capture import to_device
 from bilp.config.shapes import LAYOUTS, Shape, values_in
 from bilp.data.contents import SplitName
-from bilp.data.resident import Resident
+from bilp.data.resident import Kept, Resident
 from bilp.data.shards import gather, map_shard, shard_name
 from bilp.data.source_record import SourceRecord, open_record
 from bilp.data.whitening import Whitening, decode
@@ -111,19 +112,28 @@ class Split:
         """
         place = torch.device(device)
         kept = self._resident.for_batch(place, len(self) if indices is None else len(indices))
-        if kept is None:
-            return self.normalized(self.images(indices), place)
-        if indices is not None:
-            here = indices if indices.device.type != "cpu" else self._within(indices).to(place, non_blocking=True)
-            kept = kept.index_select(0, here)
-        return self.normalized(kept, place)
+        if kept is not None:
+            here = indices if indices is None or indices.device.type != "cpu" else self._within(indices)
+            rows = kept.rows(here)
+            if rows is not None:
+                return self.normalized(
+                    kept.images if here is None else kept.images.index_select(0, rows.to(place, non_blocking=True)), place
+                )
+        return self.normalized(to_device([self.images(indices)], place)[0], place)
 
-    def keep_on(self, device: torch.device | str) -> bool:
-        """Put the pixels of the whole split on a GPU of which they fill a small part; whether they are there now.
+    def kept_on(self, device: torch.device | str, indices: Tensor) -> Kept | None:
+        """What a device keeps of the split, if the images at `indices` (int64 [n] on the CPU) are among it; nothing is read."""
+        kept = self._resident.kept(torch.device(device))
+        return None if kept is None or kept.rows(indices) is None else kept
 
-        It happens by itself once a GPU has been given as many images as there are. Batches are the same with and without.
+    def keep_on(self, device: torch.device | str, some: Tensor | None = None) -> bool:
+        """Put the pixels of the split, or those of the images at `some` (int64 [n]), on a GPU of which they fill a small part; whether
+        they are there now.
+
+        All of them come there by themselves once a GPU has been given as many images as there are. Batches are the same with and without.
+        Raises ConfigError if BILP_DATA wants them there and they do not fit.
         """
-        return self._resident.keep(torch.device(device)) is not None
+        return self._resident.keep(torch.device(device), some) is not None
 
     def normalized(self, images: Tensor, device: torch.device | str = "cpu") -> Tensor:
         """Images or clips, uint8, of whatever split or data set, as networks get those of this one (see `batch`)."""

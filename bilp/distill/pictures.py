@@ -34,8 +34,8 @@ def grid_png(images: Tensor, ipc: int, mean: Sequence[float], std: Sequence[floa
         std: its standard deviation likewise.
         whitening: the whitening of the images, if they are whitened.
     """
-    pixels = displayable(middle_frames(images), mean, std, whitening)
-    shaped = pixels.reshape(-1, ipc, *pixels.shape[1:])[:SHOWN, :SHOWN]
+    cut = middle_frames(images.detach()).unflatten(0, (-1, ipc))[:SHOWN, :SHOWN]  # most of a thousand are not shown
+    shaped = displayable(cut.flatten(0, 1), mean, std, whitening).unflatten(0, cut.shape[:2])
     rows, columns, channels, height, width = shaped.shape
     canvas = torch.full((channels, rows * (height + GAP) + GAP, columns * (width + GAP) + GAP), BACKGROUND, dtype=torch.uint8)
     for row in range(rows):

@@ -79,14 +79,23 @@ def draw(families: Sequence[str], side: Side, generator: torch.Generator, count:
 
     None if there are no families. Raises ConfigError for a family that does not exist.
     """
+    require_known(families)
+    if not families:
+        return None
+    family = chosen_family(families, generator)
+    return AugParams(family, family_of(family).draw(side, generator, count))
+
+
+def require_known(families: Sequence[str]) -> None:
+    """Raise ConfigError for a family that does not exist."""
     unknown = sorted({name for name in families if name not in AUGMENTATIONS})
     if unknown:
         raise ConfigError(f"unknown augmentation {', '.join(unknown)}: use {', '.join(AUGMENTATIONS)}")
-    if not families:
-        return None
-    chosen = int(torch.randint(len(families), (1,), generator=generator, device=generator.device))
-    family = families[chosen]
-    return AugParams(family, family_of(family).draw(side, generator, count))
+
+
+def chosen_family(families: Sequence[str], generator: torch.Generator) -> str:
+    """One of `families`, uniformly."""
+    return families[int(torch.randint(len(families), (1,), generator=generator, device=generator.device))]
 
 
 def draw_combined(families: Sequence[str], side: Side, generator: torch.Generator, count: int = 1) -> AugParams | None:
@@ -94,12 +103,16 @@ def draw_combined(families: Sequence[str], side: Side, generator: torch.Generato
 
     They are applied in the order flip, color, the one drawn, cutout. Otherwise as `draw`.
     """
+    steps = [draw(choices, side, generator, count) for choices in combined_choices(families)]
+    return chained(step for step in steps if step is not None)
+
+
+def combined_choices(families: Sequence[str]) -> list[Sequence[str]]:
+    """From which families the steps of `draw_combined` are drawn, in their order."""
     places = {name: AUGMENTATIONS[name].combined if name in AUGMENTATIONS else None for name in families}
     always = sorted((place, name) for name, place in places.items() if place is not None)
-    steps = [draw((name,), side, generator, count) for place, name in always if place < 0]
-    steps.append(draw([name for name in families if places[name] is None], side, generator, count))
-    steps += [draw((name,), side, generator, count) for place, name in always if place > 0]
-    return chained(step for step in steps if step is not None)
+    others = [name for name in families if places[name] is None]
+    return [*((name,) for place, name in always if place < 0), others, *((name,) for place, name in always if place > 0)]
 
 
 def chained(steps: Iterable[AugParams]) -> AugParams | None:

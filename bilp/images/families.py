@@ -19,7 +19,8 @@ from bilp.images.resampling import sample_bilinearly
 Values = dict[str, Tensor]
 
 # Strengths of the paper's program, the same for every data set: class ParamDiffAug of Zhao & Bilen's utils.py (line 495), which
-# also has those of color (brightness 1, saturation 2, contrast 0.5) that `_draw_color` spells as ranges.
+# also has those of color (brightness 1, saturation 2, contrast 0.5) that STRENGTHS spells as ranges.
+STRENGTHS = {"brightness": (-0.5, 0.5), "saturation": (0.0, 2.0), "contrast": (0.5, 1.5)}
 CROP_SHARE = 0.125
 CUTOUT_SHARE = 0.5
 FLIP_PROBABILITY = 0.5
@@ -36,16 +37,28 @@ CROP_TRIES = 10
 class Family:
     """How the parameters of `count` images of a side are drawn, and how they change images `[B, C, H, W]`, in two ways."""
 
-    draw: Callable[[Side, torch.Generator, int], Values]
+    raw: Callable[[Side, torch.Generator, int], Values]
+    """What a generator gives for them."""
     apply: Callable[[Tensor, Values], Tensor]
     part: Part
     """The part of a row of numbers that says the same."""
     fill: Callable[[Rows, Numbers, Side], None]
     """Write it into rows `[n, 9, 2]` of images that stay as they are."""
+    finish: Callable[[Values], Values] = dict
+    """From what generators gave to the parameters, number by number, so that those of many draws may be finished together."""
+
+    def draw(self, side: Side, generator: torch.Generator, count: int) -> Values:
+        """The parameters of `count` images."""
+        return self.finish(self.raw(side, generator, count))
 
 
-def _uniform(low: float, high: float, generator: torch.Generator, count: int) -> Tensor:
-    return torch.rand(count, generator=generator, device=generator.device) * (high - low) + low
+def _unit(generator: torch.Generator, count: int) -> Tensor:
+    """Uniform on [0, 1)."""
+    return torch.rand(count, generator=generator, device=generator.device)
+
+
+def _between(low: float, high: float, unit: Tensor) -> Tensor:
+    return unit * (high - low) + low
 
 
 def _integer(low: int, high: int, generator: torch.Generator, count: int) -> Tensor:
@@ -59,11 +72,11 @@ def _per_image(value: Tensor, images: Tensor) -> Tensor:
 
 
 def _draw_color(side: Side, generator: torch.Generator, count: int) -> Values:
-    return {
-        "brightness": _uniform(-0.5, 0.5, generator, count),
-        "saturation": _uniform(0.0, 2.0, generator, count),
-        "contrast": _uniform(0.5, 1.5, generator, count),
-    }
+    return {name: _unit(generator, count) for name in STRENGTHS}
+
+
+def _finish_color(drawn: Values) -> Values:
+    return {name: _between(*STRENGTHS[name], unit) for name, unit in drawn.items()}
 
 
 def _color(images: Tensor, values: Values) -> Tensor:
@@ -125,7 +138,11 @@ def _fill_cutout(rows: Rows, values: Numbers, side: Side) -> None:
 
 
 def _draw_flip(side: Side, generator: torch.Generator, count: int) -> Values:
-    return {"mirrored": torch.rand(count, generator=generator, device=generator.device) < FLIP_PROBABILITY}
+    return {"mirrored": _unit(generator, count)}
+
+
+def _finish_flip(drawn: Values) -> Values:
+    return {"mirrored": drawn["mirrored"] < FLIP_PROBABILITY}
 
 
 def _flip(images: Tensor, values: Values) -> Tensor:
@@ -137,8 +154,11 @@ def _fill_flip(rows: Rows, values: Numbers, side: Side) -> None:
 
 
 def _draw_scale(side: Side, generator: torch.Generator, count: int) -> Values:
-    low, high = 1.0 / LARGEST_SCALE, LARGEST_SCALE
-    return {"vertical": _uniform(low, high, generator, count), "horizontal": _uniform(low, high, generator, count)}
+    return {"vertical": _unit(generator, count), "horizontal": _unit(generator, count)}
+
+
+def _finish_scale(drawn: Values) -> Values:
+    return {name: _between(1.0 / LARGEST_SCALE, LARGEST_SCALE, unit) for name, unit in drawn.items()}
 
 
 def _scale(images: Tensor, values: Values) -> Tensor:
@@ -153,7 +173,11 @@ def _fill_scale(rows: Rows, values: Numbers, side: Side) -> None:
 
 
 def _draw_rotate(side: Side, generator: torch.Generator, count: int) -> Values:
-    return {"degrees": _uniform(-LARGEST_ANGLE, LARGEST_ANGLE, generator, count)}
+    return {"degrees": _unit(generator, count)}
+
+
+def _finish_rotate(drawn: Values) -> Values:
+    return {"degrees": _between(-LARGEST_ANGLE, LARGEST_ANGLE, drawn["degrees"])}
 
 
 def _rotate(images: Tensor, values: Values) -> Tensor:
@@ -176,15 +200,15 @@ def _draw_resized_crop(side: Side, generator: torch.Generator, count: int) -> Va
     Area and logarithm of the ratio are uniform, then the place is. Sides are not rounded to whole pixels, as torchvision rounds them.
     """
     height, width = side
-    area = _uniform(*CROPPED_AREA, generator, count * CROP_TRIES) * height * width
-    ratio = _uniform(math.log(CROPPED_RATIO[0]), math.log(CROPPED_RATIO[1]), generator, count * CROP_TRIES).exp()
+    area = _between(*CROPPED_AREA, _unit(generator, count * CROP_TRIES)) * height * width
+    ratio = _between(math.log(CROPPED_RATIO[0]), math.log(CROPPED_RATIO[1]), _unit(generator, count * CROP_TRIES)).exp()
     tall, wide = ((area / ratio).sqrt() / height).view(count, -1), ((area * ratio).sqrt() / width).view(count, -1)
     fits = (tall <= 1) & (wide <= 1)
     first, any_fits = fits.int().argmax(1, keepdim=True), fits.any(1)
     values = {}
     for name, start, lengths in (("height", "top", tall), ("width", "left", wide)):
         values[name] = torch.where(any_fits, lengths.gather(1, first).squeeze(1), 1.0)
-        values[start] = _uniform(0.0, 1.0, generator, count) * (1.0 - values[name])
+        values[start] = _between(0.0, 1.0, _unit(generator, count)) * (1.0 - values[name])
     return values
 
 
@@ -231,10 +255,10 @@ def _pick(images: Tensor, rows: Tensor, columns: Tensor) -> Tensor:
     return picked.view(images.shape).masked_fill(~valid.unsqueeze(1), 0.0)
 
 
-COLOR = Family(_draw_color, _color, Part.COLOR, _fill_color)
+COLOR = Family(_draw_color, _color, Part.COLOR, _fill_color, _finish_color)
 CROP = Family(_draw_crop, _crop, Part.PLACE, _fill_crop)
 CUTOUT = Family(_draw_cutout, _cutout, Part.ERASE, _fill_cutout)
-FLIP = Family(_draw_flip, _flip, Part.MIRROR, _fill_flip)
-SCALE = Family(_draw_scale, _scale, Part.PLACE, _fill_scale)
-ROTATE = Family(_draw_rotate, _rotate, Part.PLACE, _fill_rotate)
+FLIP = Family(_draw_flip, _flip, Part.MIRROR, _fill_flip, _finish_flip)
+SCALE = Family(_draw_scale, _scale, Part.PLACE, _fill_scale, _finish_scale)
+ROTATE = Family(_draw_rotate, _rotate, Part.PLACE, _fill_rotate, _finish_rotate)
 RESIZED_CROP = Family(_draw_resized_crop, _resized_crop, Part.PLACE, _fill_resized_crop)

@@ -55,6 +55,10 @@ class Matching(ABC):
     def distance(self, mu: Vectors, psi: Vectors) -> Tensor:
         """D(mu, psi), a scalar made of operations that autograd can differentiate; blocks without leading axis."""
 
+    def values(self, network: Network) -> int:
+        """About how many numbers phi of a sample has; not fewer. Unless a matching knows better, as many as the network has parameters."""
+        return sum(parameter.numel() for parameter in network.parameters())
+
     def check(self, network: Network, images: Tensor, labels: Tensor) -> None:
         """Raises ConfigError if the network or the batch cannot be matched; asked before vectors are formed."""
         require_samples(images, labels)

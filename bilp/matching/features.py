@@ -45,6 +45,9 @@ class FeatureMatching(ActivationMatching):
     def vector(self, network: Network, images: Tensor, labels: Tensor) -> Vectors:
         return (network.embed(images),)
 
+    def values(self, network: Network) -> int:
+        return network.classifier.in_features
+
     @torch.no_grad()
     def real_mean(self, network: Network, images: Tensor, labels: Tensor) -> Vectors:
         self.check(network, images, labels)

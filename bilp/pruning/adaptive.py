@@ -10,7 +10,7 @@ chance changes to empirical quantiles for good.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import torch
 from torch import Tensor
@@ -100,22 +100,37 @@ class AdaptivePruner:
         Of every class among them at least `minimum_per_class` remain (or all, if there are fewer): the dropped ones
         with the least extreme last score come back.
         """
-        ids = indices.cpu()
+        return indices[self._free(indices.cpu(), iteration).to(indices.device)]
+
+    def candidates_of_each(self, parts: Sequence[Tensor], iteration: int) -> list[Tensor]:
+        """`candidates` of each of `parts`, int64 `[m]` on the CPU, no two of them of the same class."""
+        ids = torch.cat(list(parts))
+        free = self._free(ids, iteration)
+        ends = torch.tensor([0, *(len(part) for part in parts)]).cumsum(0)
+        kept = torch.cat([ends[:1], free.cumsum(0)])[ends].diff()
+        return list(ids[free].split(kept.tolist()))
+
+    def _free(self, ids: Tensor, iteration: int) -> Tensor:
+        """Which of the samples are candidates at an iteration, bool `[m]`."""
         free = self._state["dropped_until"][ids] <= iteration
-        labels = self._labels[ids]
-        minimum = self._config.minimum_per_class
-        present = torch.bincount(labels[free], minlength=len(self._state["initialised"]))
-        for c in labels[~free].unique().tolist():
-            missing = minimum - int(present[c])
-            if missing > 0:
-                waiting = ((labels == c) & ~free).nonzero().flatten()
-                order = torch.argsort(self._extremeness(ids[waiting], c), stable=True)
-                free[waiting[order[:missing]]] = True
-        return indices[free.to(indices.device)]
+        labels, classes = self._labels[ids], len(self._state["initialised"])
+        present = torch.bincount(labels[free], minlength=classes)
+        missing = self._config.minimum_per_class - present
+        for c in ((missing > 0) & (torch.bincount(labels[~free], minlength=classes) > 0)).nonzero().flatten().tolist():
+            waiting = ((labels == c) & ~free).nonzero().flatten()
+            order = torch.argsort(self._extremeness(ids[waiting], c), stable=True)
+            free[waiting[order[: int(missing[c])]]] = True
+        return free
 
     def weights(self, sample_ids: Tensor) -> Tensor | None:
         """How much these samples count by their last decision, float32 `[n]` on the CPU, 1 before the first; None unless mode is weight."""
         return self._state["weight"][sample_ids.cpu()] if "weight" in self._state else None
+
+    def weights_of_each(self, parts: Sequence[Tensor]) -> list[Tensor | None]:
+        """`weights` of each of `parts`."""
+        if "weight" not in self._state:
+            return [None] * len(parts)
+        return list(self._state["weight"][torch.cat(list(parts)).cpu()].split([len(part) for part in parts]))
 
     def dropped_share(self) -> float:
         """Share of dropped samples among all decisions so far; 0 before the first."""

@@ -22,6 +22,8 @@ from bilp.report.source import origin, origin_words
 from bilp.report.wording import of_class, share
 
 BINS = 24
+TOGETHER = 50
+"""Classes in one piece of the table; of more, pieces that are sorted by name open one by one."""
 
 
 @dataclass(frozen=True)
@@ -52,6 +54,14 @@ class Pruning:
     """Whether the histograms have lines of two components."""
     thresholds: bool = True
     """Whether the rule cuts at thresholds."""
+
+    @property
+    def by_name(self) -> tuple[tuple[PruningRow, ...], ...]:
+        """The rows in pieces: as they are if they are few, otherwise by name, so that a class is found."""
+        if len(self.rows) <= TOGETHER:
+            return (self.rows,)
+        ordered = sorted(self.rows, key=lambda row: (row.name.casefold(), row.name))
+        return tuple(tuple(ordered[start : start + TOGETHER]) for start in range(0, len(ordered), TOGETHER))
 
     @property
     def dropped_share(self) -> float:

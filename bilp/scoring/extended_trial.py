@@ -29,7 +29,7 @@ from bilp.scoring.predictions import KIND as PREDICTIONS
 from bilp.scoring.predictions import beside, prediction_counts, prediction_files, read_predictions
 from bilp.scoring.sample_stats import GradientNorm, evaluate_samples
 from bilp.scoring.short_training import batches
-from bilp.scoring.trial_record import TRIAL, TRIAL_FILE, VERSION, read_trajectory, training_settings, trajectory_table
+from bilp.scoring.trial_record import TRIAL, TRIAL_FILE, VERSION, read_trajectory, training_settings, trajectory_rows
 from bilp.scoring.versions import Growth
 from bilp.storage.objects import join
 
@@ -70,7 +70,7 @@ def extended_trial(grown: Grown, trial: Artifact, networks: Artifact, device: st
         uri,
         TRIAL,
         key,
-        TableFile(TRIAL_FILE, trajectory_table(labels, number, record), TRAJECTORY, origin),
+        TableFile(TRIAL_FILE, trajectory_rows(labels, number, record), TRAJECTORY, origin),
         config=training_settings(config),
         parents={"dataset": dataset.uri, "networks": networks.uri},
         facts={

@@ -10,11 +10,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-import pyarrow as pa
-
 from bilp.artifacts.artifact import Artifact, content_key, find, open_artifact, there_already
 from bilp.artifacts.facts import NetworksFacts
 from bilp.artifacts.publication import Content, publish
+from bilp.artifacts.row_groups import RowGroups
 from bilp.artifacts.tables import TRAJECTORY
 from bilp.artifacts.tensors import encode_tensors
 from bilp.config import ScoreConfig
@@ -95,15 +94,17 @@ def publish_networks(trial: Artifact, fingerprint: str, config: ScoreConfig, num
     )
 
 
-def require_same_record(trial: Artifact, table: pa.Table) -> None:
+def require_same_record(trial: Artifact, record: RowGroups) -> None:
     """Raise IncompatibleArtifact unless a training that was repeated for its networks recorded what the trial did, bit for bit."""
-    stored = trial.table(TRIAL_FILE, TRAJECTORY, rows=len(table))
-    for name in TRAJECTORY.names:
-        if stored[name].to_numpy().tobytes() != table[name].to_numpy().tobytes():
-            raise IncompatibleArtifact(
-                f"the training of {trial.uri}, repeated for its networks, gives another {name} here: it was trained on another device, "
-                "with another number of threads or other versions. Repeat it as it was, or score with another score.seed"
-            )
+    stored, start = trial.table(TRIAL_FILE, TRAJECTORY, rows=record.count), 0
+    for part in record.parts():
+        there, start = stored.slice(start, len(part)), start + len(part)
+        for name in TRAJECTORY.names:
+            if there[name].to_numpy().tobytes() != part[name].to_numpy().tobytes():
+                raise IncompatibleArtifact(
+                    f"the training of {trial.uri}, repeated for its networks, gives another {name} here: it was trained on another device, "
+                    "with another number of threads or other versions. Repeat it as it was, or score with another score.seed"
+                )
 
 
 def open_networks(trial: Artifact) -> Artifact:

@@ -9,8 +9,8 @@ from typing import Any
 import pyarrow as pa
 
 from bilp.artifacts.artifact import open_artifact, there_already
-from bilp.artifacts.parquet import encode
 from bilp.artifacts.publication import TableFile, publish, publish_table
+from bilp.artifacts.row_groups import RowGroups
 from bilp.artifacts.tables import MEASURED, TRAJECTORY
 from bilp.config import ScoreConfig
 from bilp.config.given import model_of
@@ -30,12 +30,13 @@ from bilp.scoring.trial_record import (
     TRIAL_FILE,
     measured_table,
     training_settings,
-    trajectory_table,
+    trajectory_rows,
     trial_key,
     trial_uri,
 )
 from bilp.storage.objects import Uri, as_uri
-from bilp.storage.verification import digest
+from bilp.storage.scratch import scratch_folder
+from bilp.storage.verification import file_digest
 
 
 def score_trial(
@@ -63,6 +64,7 @@ def score_trial(
     with network_files(wanted.config) as kept:
         made = _measured(wanted, device, progress, kept)
         if there is not None:
+            assert isinstance(made.table, RowGroups)  # networks are kept of trials that record every epoch
             require_same_record(there, made.table)
         else:
             if made.predictions is not None:
@@ -89,8 +91,7 @@ def record_predictions(
     there = there_already(wanted.trial_uri, TRIAL, wanted.trial_key)
     made = _measured(wanted, device, progress)
     assert made.predictions is not None
-    content = encode(made.table, made.schema, {"stage": TRIAL, "key": wanted.trial_key, **wanted.origin})
-    equal = there is None or there.manifest.files[made.name].sha256 == digest(content)
+    equal = there is None or there.manifest.files[made.name].sha256 == _digest(wanted, made)
     uri = _publish_predictions(wanted, made.predictions, equal, device)
     if there is None:
         _publish_trial(wanted, made, device)
@@ -146,10 +147,19 @@ class _Made:
     """What a training gave: the trial's table, what the manifest tells about it, and the predictions if the measure has any."""
 
     name: str
-    table: pa.Table
+    table: pa.Table | RowGroups
     schema: pa.Schema
     facts: Mapping[str, Any]
     predictions: Predictions | None = None
+
+
+def _digest(wanted: _Wanted, made: _Made) -> str:
+    """The checksum of the trial's table as it would be published."""
+    assert isinstance(made.table, RowGroups)
+    with scratch_folder("table") as folder:
+        path = folder / made.name
+        made.table.write(path, made.schema, {"stage": TRIAL, "key": wanted.trial_key, **wanted.origin})
+        return file_digest(path)
 
 
 def _publish_trial(wanted: _Wanted, made: _Made, device: str) -> str:
@@ -193,4 +203,4 @@ def _measured(wanted: _Wanted, device: str, progress: Progress, kept: NetworkFil
         "final_loss": float(record.losses[-1].mean()),
         "final_accuracy": float(record.correct[-1].mean()),
     }
-    return _Made(TRIAL_FILE, trajectory_table(labels, trial, record), TRAJECTORY, facts, record.predictions)
+    return _Made(TRIAL_FILE, trajectory_rows(labels, trial, record), TRAJECTORY, facts, record.predictions)

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from bilp.artifacts.artifact import Artifact, content_key
 from bilp.artifacts.facts import TrialFacts
+from bilp.artifacts.row_groups import RowGroups
 from bilp.artifacts.tables import MEASURED, TRAJECTORY
 from bilp.config import ScoreConfig
 from bilp.config.measures import MEASURES, WINDOWS
@@ -73,24 +74,34 @@ def trial_key(fingerprint: str, config: ScoreConfig, trial: int) -> str:
     return content_key("score_trial", VERSION, training=training_key(fingerprint, config), trial=trial)
 
 
+def trajectory_rows(labels: NDArray[np.int64], trial: int, trajectory: Trajectory) -> RowGroups:
+    """Long table of a trial, sorted by (epoch, sample_id); labels `[N]`. Columns that repeat are made with the rows that are asked for."""
+    samples, narrow, norms = trajectory.samples, labels.astype(np.int32), trajectory.gradient_norms
+
+    def rows(start: int, stop: int) -> pa.Table:
+        epoch, sample = np.divmod(np.arange(start, stop, dtype=np.int64), max(1, samples))
+        return pa.table(
+            {
+                "sample_id": sample,
+                "label": narrow[sample],
+                "trial": np.full(stop - start, trial, dtype=np.int16),
+                "epoch": epoch.astype(np.int16),
+                "loss": trajectory.losses.reshape(-1)[start:stop],
+                "correct": trajectory.correct.reshape(-1)[start:stop],
+                "el2n": trajectory.el2n.reshape(-1)[start:stop],
+                "margin": trajectory.margins.reshape(-1)[start:stop],
+                "gradient_norm": np.full(stop - start, np.nan, dtype=np.float32) if norms is None else norms.reshape(-1)[start:stop],
+            },
+            schema=TRAJECTORY,
+        )
+
+    return RowGroups(trajectory.epochs * samples, rows)
+
+
 def trajectory_table(labels: NDArray[np.int64], trial: int, trajectory: Trajectory) -> pa.Table:
-    """Long table of a trial, sorted by (epoch, sample_id); labels `[N]`."""
-    epochs, samples = trajectory.epochs, trajectory.samples
-    rows, norms = epochs * samples, trajectory.gradient_norms
-    return pa.table(
-        {
-            "sample_id": np.tile(np.arange(samples, dtype=np.int64), epochs),
-            "label": np.tile(labels.astype(np.int32), epochs),
-            "trial": np.full(rows, trial, dtype=np.int16),
-            "epoch": np.repeat(np.arange(epochs, dtype=np.int16), samples),
-            "loss": trajectory.losses.reshape(rows),
-            "correct": trajectory.correct.reshape(rows),
-            "el2n": trajectory.el2n.reshape(rows),
-            "margin": trajectory.margins.reshape(rows),
-            "gradient_norm": np.full(rows, np.nan, dtype=np.float32) if norms is None else norms.reshape(rows),
-        },
-        schema=TRAJECTORY,
-    )
+    """`trajectory_rows` in one piece."""
+    rows = trajectory_rows(labels, trial, trajectory)
+    return rows.make(0, rows.count)
 
 
 def read_trajectory(trial: Artifact, epochs: int, samples: int, gradients: bool = False) -> Trajectory:

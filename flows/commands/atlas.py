@@ -23,6 +23,8 @@ from tasks.columns import aligned
 from tasks.terminal import Screen, print_line
 
 NAME = "bilp atlas"
+LISTED = 20
+"""Classes that are listed in a terminal; the page has all."""
 
 
 def main(arguments: Sequence[str]) -> None:
@@ -123,10 +125,9 @@ def _compare(typed: Namespace) -> None:
 
     def show(done: tuple[Agreement, str]) -> None:
         found, out = done
-        rows = [
-            ("class", "Spearman"),
-            *((name, f"{value:.3f}") for name, value in zip(found.first.class_names, found.correlation, strict=True)),
-        ]
+        names = found.first.class_names
+        rows = [("class", "Spearman"), *((name, f"{value:.3f}") for name, value in zip(names[:LISTED], found.correlation, strict=False))]
+        rows += [(f"{len(names) - LISTED:,} more: on the page", "")] if len(names) > LISTED else []
         rows += [("mean over classes", f"{found.within:.3f}"), ("all images", f"{found.overall:.3f}")]
         kept = [("kept", "by both", "by chance")]
         kept += [

@@ -37,6 +37,7 @@ ENVIRONMENT = {
     "BILP_CACHE_BYTES": "how many copies stay",
     "BILP_VERIFY": "when they are compared again",
     "BILP_DOWNLOADS": "where downloaded sources lie, whose pixels count",
+    "BILP_DATA": "whether the images that a device computes on lie there or travel to it, batch by batch",
     "BILP_EXECUTION": "where units run",
     "BILP_QUEUE": "which units go first",
     "BILP_WORKERS": "how many trials run at the same time, each with streams of its own",

@@ -20,6 +20,7 @@ from bilp.data import Dataset
 from bilp.data.pool import RealPool
 from bilp.distill.loops.captured import READ_EVERY, CapturedIterations, can_be_captured, distill
 from bilp.distill.loops.dm_dc import SummedIterations
+from bilp.distill.loops.step_inputs import PIXELS, SAMPLES, StepInputs
 from bilp.distill.step.divergence import Guard
 from bilp.distill.step.initial import initial_state
 from bilp.distill.step.iteration_record import Record
@@ -60,6 +61,21 @@ class Run:
 def assert_same(found: list[Record], expected: list[Record]) -> None:
     assert [replace(record, loss=0.0) for record in found] == [replace(record, loss=0.0) for record in expected]
     assert [record.loss for record in found] == pytest.approx([record.loss for record in expected], rel=1e-4)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("way", "travels"), [("auto", False), ("streamed", True)])
+def test_images_that_a_device_keeps_do_not_travel_and_those_that_do_are_the_same(
+    way: str, travels: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("BILP_DATA", way)
+    count = WARM_UPS + 3
+    expected = Run("dm", "cpu").advance(SummedIterations, count)
+    with pretend_cuda():
+        away = Run("dm", "cuda")
+        inputs = StepInputs(away.setting, None, len(away.state.images), 0)
+        assert (PIXELS in inputs.fields, SAMPLES in inputs.fields) == (travels, not travels)
+        assert_same(away.advance(CapturedIterations, count), expected)
 
 
 @pytest.mark.parametrize("case", first_tier(CASES, "dm"))

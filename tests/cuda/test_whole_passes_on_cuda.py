@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
-from typing import Any, cast
+from typing import Any
 
 import pytest
 import torch
@@ -20,6 +20,7 @@ from bilp.distill.step.real import draw_batches, targets
 from bilp.distill.step.sample_scores import score_batches
 from bilp.distill.step.setting import Setting
 from bilp.distill.step.whole_batches import REAL_PASS_BYTES, batches_per_pass
+from bilp.errors import ConfigError
 from bilp.nets.by_device import LARGE_MEMORY, ByDevice, memory_of
 
 CUDA = torch.device("cuda")
@@ -137,33 +138,35 @@ def test_images_are_kept_once_as_many_were_given_as_there_are_and_fit(monkeypatc
     images = torch.arange(12, dtype=torch.uint8).reshape(6, 1, 1, 2)
     read: list[int] = []
 
-    def all_of_them() -> Tensor:
-        read.append(1)
-        return images
+    def at(indices: Tensor) -> Tensor:
+        read.append(len(indices))
+        return images[indices]
 
     with pretend_cuda():
-        kept = Resident(all_of_them, images.numel(), len(images))
+        kept = Resident(at, images.numel(), len(images))
         assert kept.for_batch(torch.device("cpu"), 100) is None
         assert [kept.for_batch(CUDA, 2) is None for _ in range(3)] == [True] * 3
         found = kept.for_batch(CUDA, 1)
-        assert found is not None and torch.equal(found.cpu(), images)
+        assert found is not None and torch.equal(found.images.cpu(), images)
         assert kept.keep(CUDA) is found
-        assert read == [1]
+        assert read == [6]
         monkeypatch.setattr(resident, "SHARE", (images.numel() - 1) / Properties().total_memory)
-        too_large = Resident(all_of_them, images.numel(), len(images))
+        too_large = Resident(at, images.numel(), len(images))
         assert too_large.keep(CUDA) is None
         assert too_large.for_batch(CUDA, 100) is None
 
 
-def test_a_device_that_is_too_full_keeps_none() -> None:
-    class Full:
-        def to(self, device: torch.device) -> Tensor:
-            raise torch.OutOfMemoryError("out of memory")
+def test_a_device_that_is_too_full_keeps_none_unless_it_is_told_to(monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(indices: Tensor) -> Tensor:
+        raise torch.OutOfMemoryError("out of memory")
 
     with pretend_cuda():
-        kept = Resident(lambda: cast(Tensor, Full()), 12, 6)
+        kept = Resident(full, 12, 6)
         assert kept.keep(CUDA) is None
         assert not kept.fits(CUDA)
+        monkeypatch.setenv("BILP_DATA", "resident")
+        with pytest.raises(ConfigError, match="BILP_DATA=resident: 0.0 GB of images do not fit on cuda beside"):
+            Resident(full, 12, 6).keep(CUDA)
 
 
 def test_numbers_follow_the_kind_of_device() -> None:

@@ -9,6 +9,7 @@ import pytest
 import torch
 from PIL import Image
 
+from bilp.distill import pictures
 from bilp.distill.pictures import displayable, grid_png
 from bilp.seeds import generator
 
@@ -63,3 +64,16 @@ def test_a_grid_shows_at_most_a_hundred_rows_and_columns() -> None:
     assert picture.shape == ((100 * 3 + 1) * 16, (100 * 3 + 1) * 16)
     last = displayable(images, (0.5,), (0.2,))[99 * 102 + 99, 0].numpy()
     assert (picture[::16, ::16][-3:-1, -3:-1] == last).all()
+
+
+def test_images_that_are_not_shown_are_not_converted(monkeypatch: pytest.MonkeyPatch) -> None:
+    converted: list[int] = []
+
+    def counting(images: torch.Tensor, *arguments: object) -> torch.Tensor:
+        converted.append(images.numel() * images.element_size())
+        return displayable(images, *arguments)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(pictures, "displayable", counting)
+    many = torch.zeros(1, 1, 2, 2).expand(1000 * 50, 1, 2, 2)
+    assert _opened(grid_png(many, 50, (0.5,), (0.2,))).shape == ((100 * 3 + 1) * 16, (50 * 3 + 1) * 16)
+    assert converted == [100 * 50 * 4 * 4]

@@ -183,6 +183,20 @@ def test_the_minimum_is_per_class() -> None:
     assert [i for i in found.tolist() if i >= 6] == [8, 6, 7]
 
 
+def test_candidates_of_many_classes_are_those_of_each() -> None:
+    labels = torch.arange(120) % 12
+    p = AdaptivePruner(labels, 12, ReselectConfig(beta=0.7, threshold="quantile", minimum_per_class=3))
+    for c in range(0, 12, 2):
+        ids = (labels == c).nonzero().flatten()
+        p.decide(ids, lognormal(10, "many", c), c, 100 if c % 4 else 5)
+    parts = [(labels == c).nonzero().flatten()[torch.randperm(10, generator=generator(1, "part", c))][: (c * 5) % 11] for c in range(12)]
+    for iteration in (0, 50, 100):
+        together = p.candidates_of_each(parts, iteration)
+        alone = [p.candidates(part, iteration) for part in parts]
+        assert [part.tolist() for part in together] == [part.tolist() for part in alone]
+    assert sum(map(len, p.candidates_of_each(parts, 50))) < sum(map(len, parts))
+
+
 # How long it is dropped.
 
 

@@ -19,7 +19,7 @@ from bilp.pruning.prune import chosen_by, selection_facts, selection_table
 from bilp.report.components import components
 from bilp.report.figures import bin_edges
 from bilp.report.galleries import evenly
-from bilp.report.selection import Pruning, pruning
+from bilp.report.selection import TOGETHER, Pruning, PruningRow, pruning
 from bilp.report.wording import share
 
 
@@ -106,3 +106,16 @@ def test_samples_of_a_scattered_selection_are_spread_over_the_ranking() -> None:
     kept, border, dropped = evenly(np.arange(20) % 2 == 0, 3)
     assert (kept.tolist(), border.tolist(), dropped.tolist()) == ([0, 8, 18], [], [1, 9, 19])
     assert [part.tolist() for part in evenly(np.ones(2, dtype=bool), 3)] == [[0, 1], [], []]
+
+
+def test_many_classes_come_in_parts_by_name_and_few_as_they_are() -> None:
+    def rows(names: list[str]) -> Pruning:
+        return Pruning(tuple(PruningRow(name, "1", "1", "100 %", "–", "1", "–") for name in names), (), (), 1, 1)
+
+    few = rows([f"class {c % 7}{c}" for c in range(TOGETHER)])
+    assert few.by_name == (few.rows,)
+    names = [f"{'Cc'[c % 2]}lass {(c * 7) % 1000:03d}" for c in range(1000)]
+    parts = rows(names).by_name
+    assert [len(part) for part in parts] == [TOGETHER] * 20
+    flat = [row.name for part in parts for row in part]
+    assert sorted(flat) == sorted(names) and [name.lower() for name in flat] == sorted(name.lower() for name in names)

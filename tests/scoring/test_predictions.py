@@ -95,7 +95,7 @@ def test_a_trial_without_predictions_is_repeated_and_stays_as_it_is(digits: str,
 
 def test_a_repeated_training_that_rounds_otherwise_is_told(digits: str, scored: str, root: str, monkeypatch: pytest.MonkeyPatch) -> None:
     remove(beside(scored))
-    monkeypatch.setattr(trial, "digest", lambda content: "0" * 64)
+    monkeypatch.setattr(trial, "file_digest", lambda path: "0" * 64)
     assert not open_artifact(record_predictions(digits, CONFIG, 0, root), KIND).stated(PredictionsFacts).equals_trial
 
 

@@ -62,7 +62,7 @@ class SummedIterations(Iterations):
         losses: list[Tensor] = []
         batches: list[Batch] = []
         for together in grouped(found, classes_per_pass(setting)):
-            rows = torch.cat([setting.row_numbers(target.batch.class_index) for target in together])
+            rows = setting.row_numbers_of([target.batch.class_index for target in together])
             distances, gradient[rows] = class_losses(setting, images[rows], labels[rows], together)
             losses.append(distances)
             batches += [target.batch for target in together]

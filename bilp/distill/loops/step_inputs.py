@@ -24,7 +24,8 @@ from bilp.nets.initialization import Initialization
 from bilp.pruning.adaptive import AdaptivePruner
 from bilp.seeds import generator
 
-PARAMETERS, ORDERS, PIXELS, IDS, SLOT = "parameters", "orders", "pixels", "ids", "slot"
+PARAMETERS, ORDERS, PIXELS, SAMPLES, SLOT = "parameters", "orders", "pixels", "samples", "slot"
+"""PIXELS travel unless the device keeps those of all candidates; then the numbers of the SAMPLES among these do."""
 SIAMESE, OF_TRAINING = "siamese augmentation", "augmentation of the training"
 """Rows of numbers (`bilp.images.augment_rows`): of all classes `[1, K, 9, 2]`; of the images in the order of each epoch
 `[epochs, M, 9, 2]`."""
@@ -39,7 +40,7 @@ class Drawn:
 
 
 class SentPool(RealPool):
-    """Real samples whose pixels were sent: the images of sample_ids that count them, whatever these are in the data set."""
+    """Real samples whose pixels lie on the device: the images of numbers that count them, whatever their sample_ids are."""
 
     def __init__(self, pool: RealPool, pixels: Tensor) -> None:
         """`pixels` `[n, C, H, W]` as the data set stores them, on the device; they may change later."""
@@ -59,13 +60,14 @@ class StepInputs:
         self._setting, self._pruner = setting, pruner
         self.initialization = Initialization(setting.network)
         self._sizes = [len(batch.ids) for batch in draw_batches(setting, pruner, iteration, 0)]
-        pixels = setting.pool.dataset.train.images(setting.pool.by_class[0][:0])
-        self._kept, used = setting.pool.keep_on(setting.device), sum(self._sizes)
-        real = {IDS: Field(torch.int64, (used,))} if self._kept else {PIXELS: Field(pixels.dtype, (used, *pixels.shape[1:]))}
+        train, count = setting.pool.dataset.train, sum(self._sizes)
+        self._kept = train.kept_on(setting.device, torch.cat([setting.pool.by_class[c] for c in setting.classes]))
+        pixels = train.images(setting.pool.by_class[0][:0])
+        real = Field(torch.int64, (count,)) if self._kept else Field(pixels.dtype, (count, *pixels.shape[1:]))
         self.fields: Mapping[str, Field] = {
-            **real,
             PARAMETERS: Field(torch.float32, (self.initialization.count,)),
             ORDERS: Field(torch.int64, (setting.schedule.inner_epochs, images)),
+            SAMPLES if self._kept else PIXELS: real,
             SLOT: Field(torch.int64, (1,)),
             SIAMESE: Field(torch.float32, (1, len(self._sizes) if setting.config.augment else 0, 9, 2)),
             OF_TRAINING: Field(torch.float32, (setting.schedule.inner_epochs, images if setting.schedule.augment else 0, 9, 2)),
@@ -84,15 +86,20 @@ class StepInputs:
             self.initialization.draw(generator(setting.config.seed, "network", number), row[PARAMETERS])
         else:
             self._draw_training(row, number, outer - 1)
-        ids = torch.cat([batch.ids for batch in batches])
-        if self._kept:
-            row[IDS].copy_(ids)
-        else:
-            row[PIXELS].copy_(setting.pool.dataset.train.images(ids))
+        self._fill_samples(torch.cat([batch.ids for batch in batches]), row)
         row[SLOT].fill_(slot)
         if len(row[SIAMESE][0]):
             row[SIAMESE].copy_(augment.host_rows([batch.params for batch in batches], setting.side))
         return Drawn(sum(self._sizes), statistics.fmean(batch.withheld for batch in batches))
+
+    def _fill_samples(self, ids: Tensor, row: Mapping[str, Tensor]) -> None:
+        """Say which real samples a row has, int64 `[n]`, by what the device lacks of them."""
+        if self._kept is None:
+            row[PIXELS].copy_(self._setting.pool.dataset.train.images(ids))
+            return
+        rows = self._kept.rows(ids)
+        assert rows is not None  # they are candidates of these classes
+        row[SAMPLES].copy_(rows)
 
     def _draw_training(self, row: Mapping[str, Tensor], *path: int) -> None:
         """What `bilp.distill.step.inner_training.InnerTraining` draws: an order for each epoch, augmentation for each mini-batch."""
@@ -109,8 +116,11 @@ class StepInputs:
     def found_in(self, values: Mapping[str, Tensor]) -> tuple[Setting, list[Batch]]:
         """The setting of a step that reads `values` on the device, and the batches of every class, whose ids lie there."""
         setting = self._setting
-        ids = values[IDS] if self._kept else torch.arange(len(values[PIXELS]), device=setting.device)
-        numbers = ids.split(self._sizes)
+        if self._kept is None:
+            pixels = values[PIXELS]
+            numbers = torch.arange(len(pixels), device=pixels.device).split(self._sizes)
+        else:
+            pixels, numbers = self._kept.images, values[SAMPLES].split(self._sizes)
         drawn = [augment.of_rows(rows) for rows in values[SIAMESE].split(1, dim=1)] if setting.config.augment else [None] * len(numbers)
         batches = [Batch(c, own, params) for c, own, params in zip(setting.classes, numbers, drawn, strict=True)]
-        return (setting if self._kept else replace(setting, pool=SentPool(setting.pool, values[PIXELS]))), batches
+        return replace(setting, pool=SentPool(setting.pool, pixels)), batches

@@ -37,6 +37,8 @@ class Batch:
 
 def sent(setting: Setting, batches: Sequence[Batch]) -> list[Batch]:
     """The batches with what was drawn for them on the run's device, all in one copy."""
+    if setting.device.type == augment.REFERENCE:
+        return list(batches)
     params = augment.send([batch.params for batch in batches], setting.side, setting.device)
     return [replace(batch, params=own) for batch, own in zip(batches, params, strict=True)]
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 
 import torch
@@ -16,11 +16,11 @@ from bilp.distill.step.sample_scores import Scored, score_batches
 from bilp.distill.step.setting import Setting
 from bilp.distill.step.synthetic import grouped
 from bilp.distill.step.whole_batches import batches_per_pass, whole_means
-from bilp.images import augment
+from bilp.images.siamese import apply_by_family
 from bilp.matching import Vectors
 from bilp.matching.base import shares_of
 from bilp.pruning.adaptive import AdaptivePruner
-from bilp.seeds import generator
+from bilp.seeds import generator, numbered_streams
 
 # Images of one forward pass that several classes share. More does not make a CPU faster and costs memory.
 PASS_IMAGES = 512
@@ -36,20 +36,35 @@ def draw_batches(setting: Setting, pruner: AdaptivePruner | None, iteration: int
     """
     shrink = pruner is not None and RESELECT_MODES[setting.reselect.mode].shrinks
     drawn_at = _drawn_at(setting, iteration, outer) if shrink else (iteration, outer)
-    batches = []
-    for c in setting.classes:
-        stream = generator(setting.config.seed, "real", *drawn_at, c)
-        if pruner is None or shrink:
-            offered = setting.pool.draw(c, setting.config.batch_real, stream)
-            drawn = remaining = offered if pruner is None else pruner.candidates(offered, iteration)
-        else:
-            offered = setting.pool.by_class[c]
-            remaining = pruner.candidates(offered, iteration)
-            drawn = setting.pool.draw(c, setting.config.batch_real, stream, among=remaining)
-        params = setting.draw_augmentation("augment", iteration, outer, c)
-        weights = None if pruner is None else pruner.weights(drawn)
-        batches.append(Batch(c, drawn, params, 1.0 - len(remaining) / len(offered), (iteration, outer), weights))
-    return batches
+    classes, stream = setting.classes, numbered_streams(setting.config.seed, "real", *drawn_at)
+    offered, remaining, drawn = _offered(setting, pruner, iteration, shrink, stream)
+    withheld = [1.0 - len(left) / len(whole) for left, whole in zip(remaining, offered, strict=True)]
+    weights = [None] * len(classes) if pruner is None else pruner.weights_of_each(drawn)
+    params = setting.draw_augmentations(classes, "augment", iteration, outer)
+    parts = zip(classes, drawn, params, withheld, weights, strict=True)
+    return [Batch(c, ids, own, share, (iteration, outer), weight) for c, ids, own, share, weight in parts]
+
+
+def _offered(
+    setting: Setting, pruner: AdaptivePruner | None, iteration: int, shrink: bool, stream: Callable[[int], torch.Generator]
+) -> tuple[list[Tensor], list[Tensor], list[Tensor]]:
+    """For each class the samples in question, those of them that no decision keeps away, and the batch; `stream` draws it.
+
+    Args:
+        setting: what stays fixed.
+        pruner: what decided so far, or None without it.
+        iteration: at which decisions stand.
+        shrink: whether decided samples are taken out of a batch that is drawn, or are not drawn.
+        stream: the stream of a class.
+    """
+    pool, size, classes = setting.pool, setting.config.batch_real, setting.classes
+    if pruner is not None and not shrink:
+        offered = [pool.by_class[c] for c in classes]
+        remaining = pruner.candidates_of_each(offered, iteration)
+        return offered, remaining, [pool.draw(c, size, stream(c), among=left) for c, left in zip(classes, remaining, strict=True)]
+    offered = [pool.draw(c, size, stream(c)) for c in classes]
+    remaining = offered if pruner is None else pruner.candidates_of_each(offered, iteration)
+    return offered, remaining, remaining
 
 
 def deciding_step(setting: Setting, iteration: int) -> int | None:
@@ -141,11 +156,9 @@ def shared_means(setting: Setting, batches: Sequence[Batch], limit: int) -> list
     for pack in packs([len(batch.ids) for batch in batches], limit):
         ids = torch.cat([batches[which].ids[start:stop] for which, start, stop in pack])
         sizes = [stop - start for _, start, stop in pack]
-        images = augment.apply_each(setting.pool.images(ids, setting.device), [batches[which].params for which, _, _ in pack], sizes)
-        labels = torch.cat(
-            [setting.class_labels(batches[which].class_index, size) for size, (which, _, _) in zip(sizes, pack, strict=True)]
-        )
-        blocks = [block.split(sizes) for block in setting.matching.real(setting.real_network, images, labels)]
+        images = apply_by_family(setting.pool.images(ids, setting.device), [batches[which].params for which, _, _ in pack], sizes)
+        labels = torch.tensor([batches[which].class_index for which, _, _ in pack]).repeat_interleave(torch.tensor(sizes))
+        blocks = [block.split(sizes) for block in setting.matching.real(setting.real_network, images, labels.to(setting.device))]
         for place, (which, _, _) in enumerate(pack):
             _, start, stop = pack[place]
             own = shares[which]

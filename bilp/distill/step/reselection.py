@@ -68,9 +68,7 @@ def reselect(
     total = setting.reselect.networks * len(turns)
     for k in range(setting.reselect.networks):
         prepare(setting, state, round_number, k)
-        drawn = augment.send(
-            [setting.draw_augmentation("reselect_augment", round_number, k, c) for c in turns], setting.side, setting.device
-        )
+        drawn = augment.send(setting.draw_augmentations(turns, "reselect_augment", round_number, k), setting.side, setting.device)
         pools = ((c, ids, params) for (c, (ids, _)), params in zip(turns.items(), drawn, strict=True))
         found = score_pools(setting, state.images, pools, "round", round_number, k)
         for place, (c, values) in enumerate(zip(turns, found, strict=True)):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 
@@ -21,11 +21,12 @@ from bilp.experts.buffer import ExpertBuffer
 from bilp.images import augment
 from bilp.images.augment import AugParams
 from bilp.images.multiformation import decode_class, gray
+from bilp.images.siamese import draw_siamese
 from bilp.matching import Matching, matching_for
 from bilp.nets import Network, build, initialize
 from bilp.nets.arithmetic import place
 from bilp.registry import resolve
-from bilp.seeds import generator
+from bilp.seeds import generator, numbered_streams
 
 # DC estimates the statistics of batch norm from this many real images per class before it freezes them; the whole
 # batch is bounded, so that a thousand classes still fit into memory.
@@ -85,7 +86,7 @@ class Setting:
         if experts is not None:
             experts.require_network(network)
         place(network, config.gpu, device)
-        pool.keep_on(device)
+        pool.keep_on(device, classes)
         network.requires_grad_(not schedule.features)
         matching = matching_for(config.method, **{field: getattr(config, field) for field in METHODS[config.method].settings})
         classes = range(pool.classes) if classes is None else classes
@@ -117,8 +118,13 @@ class Setting:
 
     def row_numbers(self, class_index: int) -> Tensor:
         """The same rows as numbers, int64 `[ipc]`, on the run's device."""
-        rows = self.rows(class_index)
-        return torch.arange(rows.start, rows.stop, device=self.device)
+        return self.row_numbers_of([class_index])
+
+    def row_numbers_of(self, classes: Sequence[int]) -> Tensor:
+        """The rows of several classes, one after the other, int64 `[K * ipc]`, made on the run's device without a copy."""
+        if list(classes) == list(range(classes[0], classes[0] + len(classes))):
+            return torch.arange(self.rows(classes[0]).start, self.rows(classes[-1]).stop, device=self.device)
+        return torch.cat([torch.arange(self.rows(c).start, self.rows(c).stop, device=self.device) for c in classes])
 
     def draw_network(self, *path: str | int) -> None:
         """Initialize the network from the stream called `path`."""
@@ -160,6 +166,12 @@ class Setting:
         """Siamese augmentation from the stream called `path`, the same for every image: one family, or combined as in IDC."""
         draw = augment.draw_combined if METHODS[self.config.method].augmentation == "combined" else augment.draw
         return draw(self.config.augment, self.side, generator(self.config.seed, *path))
+
+    def draw_augmentations(self, classes: Iterable[int], *path: str | int) -> list[AugParams | None]:
+        """`draw_augmentation` of several classes, from the streams called `path` and their numbers."""
+        combined = METHODS[self.config.method].augmentation == "combined"
+        choices = augment.combined_choices(self.config.augment) if combined else [self.config.augment]
+        return draw_siamese(choices, self.side, numbered_streams(self.config.seed, *path), classes)
 
     @property
     def entering(self) -> int:

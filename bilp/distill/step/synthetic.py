@@ -14,6 +14,8 @@ from bilp.distill.step.setting import Setting
 from bilp.images import augment
 from bilp.images.augment import AugParams
 from bilp.images.multiformation import decode_classes, gray
+from bilp.images.siamese import joined
+from bilp.matching import Matching
 from bilp.nets.by_device import ByDevice
 
 Thing = TypeVar("Thing")
@@ -39,8 +41,12 @@ def image_bytes(setting: Setting) -> int:
 
 
 def mean_bytes(setting: Setting) -> int:
-    """About what the mean of a class takes, and the synthetic vector that is matched to it."""
-    return 4 * 2 * sum(parameter.numel() for parameter in setting.network.parameters())
+    """About what the mean of a class takes, and the synthetic vector that is matched to it.
+
+    On a CPU as if gradients were matched, whatever is: larger passes gain nothing there, and others would round otherwise.
+    """
+    matching, network = setting.matching, setting.network
+    return 4 * 2 * (Matching.values(matching, network) if setting.device.type == "cpu" else matching.values(network))
 
 
 def grouped(things: Iterable[Thing], size: int) -> Iterator[list[Thing]]:
@@ -109,13 +115,7 @@ def _augment_once(images: Tensor, params: Sequence[AugParams | None]) -> Tensor:
     parts = []
     for family, members in families.items():
         chosen = by_class[members].flatten(0, 1)
-        parts.append(chosen if family is None else augment.apply(chosen, _joined(family, [params[c] for c in members], each)))
+        parts.append(chosen if family is None else augment.apply(chosen, joined(family, [params[c] for c in members], each)))
     order = torch.tensor([c for members in families.values() for c in members], device=images.device).argsort()
     result: Tensor = torch.cat(parts).unflatten(0, (len(params), each))[order].flatten(0, 1)
     return result
-
-
-def _joined(family: str, params: Sequence[AugParams | None], each: int) -> AugParams:
-    """One set of parameters per image from one per class."""
-    values = [own.values for own in params if own is not None]
-    return AugParams(family, {name: torch.cat([value[name] for value in values]).repeat_interleave(each) for name in values[0]})
