@@ -91,6 +91,7 @@ ALTERED: dict[str, dict[str, Any]] = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("case", ALTERED)
 def test_parts_give_the_data_set_of_one_go(photos: Path, tmp_path: Path, case: str, request: pytest.FixtureRequest) -> None:
     config = photo_config(photos, **ALTERED[case])
@@ -298,6 +299,7 @@ class Copy(ImageFolder):
         return Contents(found.class_names, items, ("n2", "n1"), facts={"layout": "any", "listed": 48})
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("parts", [False, True])
 @pytest.mark.parametrize("settings", [{}, {"test": "held_out"}, {"label_noise": {"kind": "symmetric", "share": 0.3}}], ids=str)
 def test_copies_in_different_orders_are_one_data_set(

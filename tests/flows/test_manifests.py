@@ -71,6 +71,7 @@ def required(names: list[str]) -> dict[str, Any]:
     }
     values |= {
         "trial": 0,
+        "parts": 1,
         "ipc": 1,
         "experiment": 0,
         "baseline": "full",
