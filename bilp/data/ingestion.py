@@ -31,8 +31,8 @@ from bilp.data.alterations.corrections_file import LARGEST as LARGEST_CORRECTION
 from bilp.data.alterations.label_file import LARGEST as LARGEST_LABELS
 from bilp.data.arrange import Arranged, arrange, check_kept
 from bilp.data.contents import SPLITS, Contents, Labels, Source, SplitName, check
+from bilp.data.conversion import conversion_of
 from bilp.data.convert import Converter, refuse
-from bilp.data.decode import Conversion
 from bilp.data.duplicates import duplicates_facts
 from bilp.data.listing import plain as absolute
 from bilp.data.measure import fingerprint, value_counts
@@ -164,7 +164,7 @@ def _convert(
         check_divisible(contents.labels["train"], names, where)  # for its error, before long work
     for name in ("decoded", "arranged"):
         (folder / name).mkdir()
-    converter = Converter(folder / "decoded", Conversion(config.color, config.resolution, config.bits, config.max_pixels))
+    converter = Converter(folder / "decoded", conversion_of(config))
     stored = converter.run(source, contents, progress)
     if config.on_corrupt == "refuse":
         refuse(converter.skipped, where)

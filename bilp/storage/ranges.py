@@ -9,9 +9,15 @@ from typing import BinaryIO, cast
 
 from bilp.errors import StorageError
 from bilp.storage import objects
+from bilp.storage.uris import parse
 
 AHEAD = 8 << 20
 """Bytes that are asked for at once by whoever reads from front to back."""
+
+
+def is_remote(uri: str) -> bool:
+    """Whether a URI leads to object storage, where each read is a request."""
+    return parse(uri)[0] != "file"
 
 
 @contextmanager
@@ -20,7 +26,7 @@ def opened(uri: str, ahead: int = 0) -> Iterator[BinaryIO]:
 
     On S3 every read is a request for as many bytes, or for `ahead` bytes if these are more, of which later reads are served first.
     """
-    if "://" in uri and not uri.startswith("file://"):
+    if is_remote(uri):
         yield cast(BinaryIO, RangedFile(uri, ahead))
         return
     with objects.localize(uri).open("rb") as file:

@@ -56,14 +56,14 @@ def original(root: Path, val: str = "annotated") -> Path:
     return root
 
 
-def hub_parquet(root: Path) -> Path:
-    """Parquet of the hub: classes by WordNet id, sorted; the split of the test pictures is called valid."""
+def hub_parquet(root: Path, paths: bool = True) -> Path:
+    """Parquet of the hub: classes by WordNet id, sorted; the split of the test pictures is called valid. Names may be lacking."""
     names = sorted(WNIDS)
     features = {"image": {"_type": "Image"}, "label": {"names": names, "_type": "ClassLabel"}}
     (root / "data").mkdir(parents=True)
     for split, name in (("train", "train"), ("val", "valid")):
         found = [one for one in pictures() if one[0] == split]
-        images = [{"bytes": data, "path": None} for _, _, _, data in found]
+        images = [{"bytes": data, "path": f"{stem}.JPEG" if paths else None} for _, _, stem, data in found]
         table = pa.table({"image": images, "label": pa.array([names.index(wnid) for _, wnid, _, _ in found], pa.int64())})
         table = table.replace_schema_metadata({"huggingface": json.dumps({"info": {"features": features}})})
         pq.write_table(table, root / "data" / f"{name}-00000-of-00001-1359597a978bc4fa.parquet")
