@@ -119,7 +119,7 @@ def _imagenet(name: str, title: str, per_class: int = 1300) -> SourceEntry:
     return SourceEntry(
         name,
         title,
-        "bilp.data.sources.imagenet.copies:ImageNet",
+        "bilp.data.sources.imagenet.imagenet_set:ImageNet",
         needs_uri=True,
         reads=_CHOSEN,
         per_class=per_class,
@@ -213,6 +213,9 @@ OWN = (
         needs_uri=True,
         reads=_CHOSEN,
         any_data=True,
+    ),
+    SourceEntry(
+        "npz", "NumPy files", "bilp.data.sources.npz_arrays:NpzArrays", needs_uri=True, reads=_CHOSEN, suffix=".npz", any_data=True
     ),
     SourceEntry(
         "arrays",

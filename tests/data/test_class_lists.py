@@ -6,7 +6,7 @@ from collections import Counter
 
 import pytest
 
-from bilp.data.class_lists import IMAGENET1K, MAP_CLSLOC, class_list, class_order
+from bilp.data.sources.class_lists import IMAGENET1K, MAP_CLSLOC, class_list, class_order
 
 
 def test_the_thousand_are_the_sorted_wordnet_ids_with_two_cranes() -> None:

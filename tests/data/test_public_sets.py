@@ -14,12 +14,14 @@ from replicas import imagenet_replica as imagenet
 from replicas import tiny_imagenet_replica as tiny
 
 from bilp.config import IngestConfig
+from bilp.data import ingest, open_dataset
 from bilp.data.contents import Contents, Source
-from bilp.data.decode import Conversion, Depth
+from bilp.data.decode import Conversion, Depth, decode
 from bilp.data.opening import DecodeError
 from bilp.data.pipeline import decoded
 from bilp.data.sources import open_source
 from bilp.errors import DataError
+from bilp.storage import objects
 
 pytestmark = pytest.mark.filterwarnings("ignore:Corrupt EXIF data")
 
@@ -64,7 +66,10 @@ def of_folders(tmp_path_factory: pytest.TempPathFactory) -> Table:
     return table(source, source.read())
 
 
-@pytest.mark.parametrize("layout", list(LAYOUTS))
+FEW = ("tars", "parquet", "webdataset, cls")
+
+
+@pytest.mark.parametrize("layout", [name if name in FEW else pytest.param(name, marks=pytest.mark.slow) for name in LAYOUTS])
 def test_every_layout_of_imagenet_gives_the_same_classes_labels_and_pixels(layout: str, tmp_path: Path, of_folders: Table) -> None:
     source = opened(LAYOUTS[layout](tmp_path))
     contents = source.read()
@@ -80,6 +85,7 @@ def test_every_layout_of_imagenet_gives_the_same_classes_labels_and_pixels(layou
     assert len(passed) == (layout in ("tars", "kaggle", "parquet"))
 
 
+@pytest.mark.slow
 def test_a_process_that_never_listed_the_source_reads_its_items(tmp_path: Path) -> None:
     for layout in ("tars", "parquet", "webdataset"):
         root = LAYOUTS[layout](tmp_path / layout)
@@ -90,6 +96,7 @@ def test_a_process_that_never_listed_the_source_reads_its_items(tmp_path: Path) 
         assert [read() for read in fresh] == [read() for read in whole[5:9]]
 
 
+@pytest.mark.slow
 def test_kaggles_tree_may_be_given_from_any_level_and_its_table_counts(tmp_path: Path, of_folders: Table) -> None:
     imagenet.kaggle(tmp_path)
     for place in ("ILSVRC", "ILSVRC/Data/CLS-LOC"):
@@ -140,6 +147,7 @@ def test_pickled_batches_and_objects_are_refused_and_arrays_checked(tmp_path: Pa
         opened(tmp_path).read()
 
 
+@pytest.mark.slow
 def test_a_part_of_the_classes_is_named_after_a_subset_or_asked_for(tmp_path: Path) -> None:
     root = imagenet.folders(tmp_path / "imagenet")
     with pytest.raises(DataError, match=r"no training images of 'n02102040 English springer'"):
@@ -187,6 +195,7 @@ def test_loose_validation_images_without_labels_are_refused_with_the_remedy(tmp_
         opened(tmp_path / "ILSVRC").read()
 
 
+@pytest.mark.slow
 def test_labels_and_images_that_do_not_fit_are_told_one_by_one(tmp_path: Path) -> None:
     imagenet.kaggle(tmp_path)
     val = tmp_path / "ILSVRC" / "Data" / "CLS-LOC" / "val"
@@ -205,6 +214,7 @@ def test_labels_and_images_that_do_not_fit_are_told_one_by_one(tmp_path: Path) -
         opened(tmp_path).read()
 
 
+@pytest.mark.slow
 def test_a_truncated_tar_keeps_its_whole_pictures_and_tells_of_the_rest(tmp_path: Path) -> None:
     imagenet.ilsvrc_tars(tmp_path)
     place = tmp_path / "ILSVRC2012_img_train.tar"
@@ -216,6 +226,7 @@ def test_a_truncated_tar_keeps_its_whole_pictures_and_tells_of_the_rest(tmp_path
     assert "cut off" in one.reason
 
 
+@pytest.mark.slow
 def test_a_devkit_that_does_not_fit_is_named(tmp_path: Path) -> None:
     imagenet.half_extracted(tmp_path)
     truth = tmp_path / "ILSVRC2012_devkit_t12" / "data" / "ILSVRC2012_validation_ground_truth.txt"
@@ -229,6 +240,7 @@ def test_a_devkit_that_does_not_fit_is_named(tmp_path: Path) -> None:
         opened(tmp_path).read()
 
 
+@pytest.mark.slow
 def test_samples_of_shards_without_a_label_or_with_two_images_are_told(tmp_path: Path) -> None:
     imagenet.webdataset(tmp_path)
     picture = imagenet.photo(0, 1)
@@ -263,6 +275,7 @@ TINY: dict[str, Callable[[Path], Path]] = {
 }
 
 
+@pytest.mark.slow
 def test_every_layout_of_tinyimagenet_gives_the_same_in_the_order_of_sorted_ids(tmp_path: Path) -> None:
     found = {}
     for name, write in TINY.items():
@@ -280,6 +293,7 @@ def test_every_layout_of_tinyimagenet_gives_the_same_in_the_order_of_sorted_ids(
     assert "train: the images have no canonical names, so that their order is that of the source" in contents.notes
 
 
+@pytest.mark.slow
 def test_annotations_that_are_missing_or_damaged_are_told(tmp_path: Path) -> None:
     root = tiny.original(tmp_path / "tiny")
     annotations = root / "val" / "val_annotations.txt"
@@ -298,3 +312,63 @@ def test_annotations_that_are_missing_or_damaged_are_told(tmp_path: Path) -> Non
         opened(root, "tiny_imagenet").read()
     shutil.rmtree(root / "val")
     assert list(opened(root, "tiny_imagenet").read().items) == ["train"]
+
+
+@pytest.mark.s3
+@pytest.mark.slow
+@pytest.mark.parametrize("layout", ["folders", "tars", "half extracted", "kaggle", "parquet", "webdataset"])
+def test_layouts_are_read_in_object_storage_as_on_disk(layout: str, s3_root: str, tmp_path: Path, of_folders: Table) -> None:
+    for path in LAYOUTS[layout](tmp_path).rglob("*"):
+        if path.is_file():
+            objects.write(objects.join(s3_root, path.relative_to(tmp_path).as_posix()), path.read_bytes())
+    source = opened(s3_root)
+    contents = source.read()
+    assert table(source, contents) == of_folders
+    assert contents.notes == opened(tmp_path).read().notes
+
+
+@pytest.mark.s3
+@pytest.mark.slow
+def test_downsampled_batches_and_tinyimagenet_are_read_in_object_storage_as_on_disk(s3_root: str, tmp_path: Path) -> None:
+    for name, write in (("imagenet1k", imagenet.npz), ("tiny_imagenet", tiny.original)):
+        local, remote = write(tmp_path / name), objects.join(s3_root, name)
+        for path in local.rglob("*"):
+            if path.is_file():
+                objects.write(objects.join(remote, path.relative_to(local).as_posix()), path.read_bytes())
+        sources = [opened(place, name, resolution=None) for place in (local, remote)]
+        here, there = (source.read() for source in sources)
+        assert here.class_ids == there.class_ids
+        for split in here.items:
+            pixels = [
+                [
+                    np.asarray(each)
+                    for _, part in decoded(source.groups(contents.items[split]), Conversion("rgb"), Depth(), 2)
+                    for each in part
+                ]
+                for source, contents in zip(sources, (here, there), strict=True)
+            ]
+            assert all(np.array_equal(one, other) for one, other in zip(*pixels, strict=True))
+
+
+@pytest.mark.slow
+@pytest.mark.skipif("order" not in IngestConfig.model_fields, reason="images have the order of their source")
+def test_seven_layouts_of_the_same_pictures_are_one_data_set(tmp_path: Path) -> None:
+    layouts = [*LAYOUTS.items(), *((f"tiny {name}", write) for name, write in TINY.items())]
+    found: dict[str, set[tuple[str, str]]] = {"imagenet1k": set(), "tiny_imagenet": set()}
+    for name, write in layouts:
+        source = "tiny_imagenet" if name.startswith("tiny") else "imagenet1k"
+        config = IngestConfig(source=source, uri=str(write(tmp_path / name)), resolution=16, color="rgb")
+        dataset = open_dataset(ingest(config, str(tmp_path / "store")))
+        assert dataset.name == source
+        found[source].add((dataset.fingerprint, str(dataset.train.index().to_pydict())))
+    assert {source: len(each) for source, each in found.items()} == {"imagenet1k": 1, "tiny_imagenet": 1}
+
+
+def test_a_public_set_is_ingested_with_published_constants_and_upright_pixels(tmp_path: Path) -> None:
+    root = imagenet.webdataset(tmp_path / "shards", ("jpg", "cls"))
+    dataset = open_dataset(ingest(IngestConfig(source="imagenet1k", uri=str(root), resolution=16), str(tmp_path / "store")))
+    assert (dataset.name, dataset.shape, len(dataset.train), len(dataset.test)) == ("imagenet1k", (3, 16, 16), 24, 12)
+    assert dataset.mean == (0.485, 0.456, 0.406)
+    (one,) = [one for one in imagenet.pictures() if one.stem == "ILSVRC2012_val_00000003"]
+    upright = hashlib.sha256(np.ascontiguousarray(decode(one.data, RULES))).hexdigest()
+    assert upright in dataset.test.index()["sha256"].to_pylist()

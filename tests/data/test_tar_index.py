@@ -78,6 +78,7 @@ def test_links_devices_and_names_that_lead_out_are_reported(tmp_path: Path) -> N
     assert len(raw) == place.stat().st_size
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("compressed", [False, True])
 def test_a_tar_that_is_cut_off_anywhere_yields_its_whole_members_and_reports_the_rest(tmp_path: Path, compressed: bool) -> None:
     files = [(f"{i}.jpg", bytes([i]) * (500 + i)) for i in range(6)]

@@ -67,6 +67,7 @@ def test_what_cannot_be_used_at_all_is_one_line(tmp_path: Path) -> None:
         read(tmp_path)
 
 
+@pytest.mark.slow
 def test_it_is_ingested_as_any_source_compressed_or_not(tmp_path: Path) -> None:
     root = tmp_path / "shapes"
     shard(root / "train-0.tar", [("cls", str(number % 2)) for number in range(8)])
