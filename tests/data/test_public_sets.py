@@ -80,6 +80,7 @@ def test_every_layout_of_imagenet_gives_the_same_classes_labels_and_pixels(layou
     assert contents.absent == ()
     named = {"folders": "folders", "validation": "folders", "tars": "tars of", "half extracted": "tars of", "kaggle": "Kaggle"}
     assert named.get(layout, "webdataset" if layout.startswith("web") else "Parquet") in contents.facts["source_layout"]
+    assert (contents.facts["listed_train"], contents.facts["listed_test"], contents.facts["missing"]) == (24, 12, 0)
     assert f"layout: {contents.facts['source_layout']}" in contents.notes
     passed = [note for note in contents.notes if "test images have no published labels" in note or "have no label" in note]
     assert len(passed) == (layout in ("tars", "kaggle", "parquet"))

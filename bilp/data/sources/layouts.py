@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence, Sized
 from dataclasses import dataclass, field
 
 from bilp.data.contents import Skipped, SplitName, counted
@@ -72,6 +72,11 @@ def digest(view: View, kind: str, more: Sequence[str] = ()) -> str:
     """A digest of the names, sizes and stamps of all files, and of whatever else the content depends on."""
     lines = [f"{entry.path}\x1f{entry.size}\x1f{entry.stamp}" for entry in view.listing.files]
     return hashlib.sha256("\n".join([kind, *more, *lines]).encode(errors="surrogateescape")).hexdigest()
+
+
+def listed(splits: Mapping[SplitName, Sized]) -> dict[str, int]:
+    """Facts of a listing: how many pictures it has of each split."""
+    return {f"listed_{split}": len(part) for split, part in splits.items()}
 
 
 def _top(listing: Listing) -> str:

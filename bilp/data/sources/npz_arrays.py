@@ -19,7 +19,7 @@ from bilp.data.items import Items
 from bilp.data.listing import plain
 from bilp.data.sources.asked_classes import Asked, asked_classes
 from bilp.data.sources.gathered import Gathered
-from bilp.data.sources.layouts import View, digest, viewed
+from bilp.data.sources.layouts import View, digest, listed, viewed
 from bilp.data.sources.npz import Stored, read_array, read_rows, stored_arrays
 from bilp.data.split_names import TEST_ROLES, Role, named
 from bilp.errors import DataError
@@ -64,7 +64,7 @@ class NpzArrays:
             order,
             {split: gathered.items(order) for split, gathered in found.items()},
             notes=tuple(view.notes),
-            facts={"source_layout": "npz", "listed": {split: len(gathered) for split, gathered in found.items()}},
+            facts={"source_layout": "npz", **listed(found)},
         )
 
     def groups(self, items: Items) -> Iterator[Group]:

@@ -18,7 +18,7 @@ from bilp.data.sources.class_lists import class_list
 from bilp.data.sources.gathered import Gathered
 from bilp.data.sources.hub_copy import row_groups
 from bilp.data.sources.imagenet.downsampled import pixel_groups
-from bilp.data.sources.layouts import Found, Layout, View, chosen, digest, viewed
+from bilp.data.sources.layouts import Found, Layout, View, chosen, digest, listed, viewed
 from bilp.data.sources.parquet.file_names import is_parquet
 from bilp.data.sources.stored_groups import stored_groups
 from bilp.errors import DataError
@@ -71,7 +71,7 @@ class PublicSet:
             notes=(*view.notes, *([ignored] if ignored else [])),
             facts={
                 "source_layout": layout.name,
-                "listed": {split: len(part) for split, part in items.items()},
+                **listed(items),
                 "missing": len(absent),
                 "orientation": SOURCES[self.name].orientation,
             },

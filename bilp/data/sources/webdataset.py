@@ -15,7 +15,7 @@ from bilp.data.listing import Entry, plain
 from bilp.data.names import class_name
 from bilp.data.sources.asked_classes import Asked, asked_classes
 from bilp.data.sources.gathered import Gathered
-from bilp.data.sources.layouts import View, digest, viewed
+from bilp.data.sources.layouts import View, digest, listed, viewed
 from bilp.data.sources.shard_samples import IMAGES, Sample, samples, shards_by_role
 from bilp.data.sources.stored_groups import stored_groups
 from bilp.data.split_names import TEST_ROLES
@@ -58,13 +58,12 @@ class WebDataset:
             elif role in roles:
                 view.note(f"passed over the {role} shards: the test images are taken from others")
         order = self._order(found, view)
-        listed = {split: len(gathered) for split, gathered in found.items()}
         ignored = view.listing.note()
         return Contents(
             order,
             {split: gathered.items(order) for split, gathered in found.items()},
             notes=(*view.notes, *([ignored] if ignored else [])),
-            facts={"source_layout": "webdataset", "listed": listed, "missing": len(view.absent)},
+            facts={"source_layout": "webdataset", **listed(found), "missing": len(view.absent)},
             absent=tuple(skipped for _, skipped in view.absent),
         )
 
