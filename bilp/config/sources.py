@@ -62,6 +62,8 @@ class SourceEntry:
     """What the page calls its data; of data of the user's own, the kind of place that they lie in."""
     opener: str
     """"module:name" of what makes a `bilp.data.contents.Source` of an IngestConfig; imported when it is used."""
+    layout: str = ""
+    """"module:name" of what tells, of an IngestConfig, in which of several forms the data lie there, without reading them."""
     needs_uri: bool = False
     """Whether ingest.uri must say where the data lie."""
     reads: frozenset[str] = frozenset()
@@ -111,6 +113,7 @@ UNKNOWN_DATA = "folder"
 
 _TORCHVISION = "bilp.data.sources.torchvision:TorchvisionSet"
 _FILES = frozenset(("uri", "train", "test", "classes"))
+_LAYOUT = "bilp.data.sources.public_set:layout_of"
 _CHOSEN = frozenset(("uri", "classes"))
 
 
@@ -120,6 +123,7 @@ def _imagenet(name: str, title: str, per_class: int = 1300) -> SourceEntry:
         name,
         title,
         "bilp.data.sources.imagenet.imagenet_set:ImageNet",
+        layout=_LAYOUT,
         needs_uri=True,
         reads=_CHOSEN,
         per_class=per_class,
@@ -190,6 +194,7 @@ OWN = (
         "tiny_imagenet",
         "TinyImageNet",
         "bilp.data.sources.tiny_imagenet:TinyImageNet",
+        layout=_LAYOUT,
         needs_uri=True,
         reads=_CHOSEN,
         per_class=500,

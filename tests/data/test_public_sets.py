@@ -14,6 +14,7 @@ from replicas import imagenet_replica as imagenet
 from replicas import tiny_imagenet_replica as tiny
 
 from bilp.config import IngestConfig
+from bilp.config.command_line import configure
 from bilp.data import ingest, open_dataset
 from bilp.data.contents import Contents, Source
 from bilp.data.decode import Conversion, Depth, decode
@@ -373,3 +374,16 @@ def test_a_public_set_is_ingested_with_published_constants_and_upright_pixels(tm
     (one,) = [one for one in imagenet.pictures() if one.stem == "ILSVRC2012_val_00000003"]
     upright = hashlib.sha256(np.ascontiguousarray(decode(one.data, RULES))).hexdigest()
     assert upright in dataset.test.index()["sha256"].to_pylist()
+
+
+def test_explain_says_which_layout_lies_there(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    def told(place: Path) -> str:
+        with pytest.raises(SystemExit):
+            configure(["--dataset=imagenet1k", f"--ingest.uri={place}", "--explain", "changed"], "program", "")
+        return capsys.readouterr().out.splitlines()[-1]
+
+    for layout, name in (("folders", "folders"), ("tars", "tars of ILSVRC 2012"), ("kaggle", "Kaggle CLS-LOC")):
+        assert told(LAYOUTS[layout](tmp_path / layout)) == f"layout: {name}"
+    (tmp_path / "empty").mkdir()
+    assert "no known form of ImageNet-1K: found nothing" in told(tmp_path / "empty")
+    assert "no directory lies there" in told(tmp_path / "none")

@@ -18,10 +18,12 @@ from bilp.data.sources.class_lists import class_list
 from bilp.data.sources.gathered import Gathered
 from bilp.data.sources.hub_copy import row_groups
 from bilp.data.sources.imagenet.downsampled import pixel_groups
-from bilp.data.sources.layouts import Found, Layout, View, chosen, digest, listed, viewed
+from bilp.data.sources.layouts import Found, Layout, View, chosen, digest, glanced, listed, viewed
 from bilp.data.sources.parquet.file_names import is_parquet
 from bilp.data.sources.stored_groups import stored_groups
 from bilp.errors import DataError
+from bilp.registry import resolve
+from bilp.storage.ranges import is_remote
 
 
 @dataclass(frozen=True)
@@ -78,6 +80,12 @@ class PublicSet:
             absent=absent,
         )
 
+    def layout_at_a_glance(self) -> str:
+        """The name of the layout, by a look at some of the names there. Raises DataError if it is none that is known."""
+        if is_remote(self.uri):
+            return "told once it is listed"
+        return chosen(glanced(self.uri), self.published.layouts, SOURCES[self.name].title).name
+
     def groups(self, items: Items) -> Iterator[Group]:
         """The pictures of these items, each read where it lies."""
         if items.files and items.files[0].endswith(".npz"):
@@ -130,3 +138,10 @@ class PublicSet:
                 view.note(f"{counted(len(part), f'{split} image')}, the published set has {published:,}")
             if part.stems is None:
                 view.note(f"{split}: the images have no canonical names, so that their order is that of the source")
+
+
+def layout_of(config: IngestConfig) -> str:
+    """In which of its layouts a public data set lies, by a look at some of the names there; raises DataError for none that is known."""
+    source = resolve(SOURCES[config.source].opener)(config)
+    assert isinstance(source, PublicSet)
+    return source.layout_at_a_glance()
