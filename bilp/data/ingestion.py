@@ -31,8 +31,8 @@ from bilp.data.alterations.corrections_file import LARGEST as LARGEST_CORRECTION
 from bilp.data.alterations.label_file import LARGEST as LARGEST_LABELS
 from bilp.data.arrange import Arranged, arrange, check_kept
 from bilp.data.contents import SPLITS, Contents, Labels, Source, SplitName, check
-from bilp.data.conversion import conversion_of
 from bilp.data.convert import Converter, refuse
+from bilp.data.decoding_rules import conversion_of
 from bilp.data.duplicates import duplicates_facts
 from bilp.data.listing import plain as absolute
 from bilp.data.measure import fingerprint, value_counts

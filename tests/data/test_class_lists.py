@@ -6,7 +6,8 @@ from collections import Counter
 
 import pytest
 
-from bilp.data.sources.class_lists import IMAGENET1K, MAP_CLSLOC, class_list, class_order
+from bilp.data.class_lists import MAP_CLSLOC, class_list, class_order
+from bilp.data.sources.imagenet.stems import IMAGENET1K
 
 
 def test_the_thousand_are_the_sorted_wordnet_ids_with_two_cranes() -> None:

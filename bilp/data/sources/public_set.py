@@ -10,11 +10,11 @@ from functools import cached_property
 
 from bilp.config import IngestConfig
 from bilp.config.sources import SOURCES
+from bilp.data.class_lists import class_list
 from bilp.data.contents import Contents, Group, SplitName, counted, quoted
 from bilp.data.items import Items
 from bilp.data.listing import plain
 from bilp.data.sources.asked_classes import Asked, asked_classes, class_ids
-from bilp.data.sources.class_lists import class_list
 from bilp.data.sources.gathered import Gathered
 from bilp.data.sources.hub_copy import row_groups
 from bilp.data.sources.imagenet.downsampled import pixel_groups

@@ -11,9 +11,9 @@ them, are what reports of an accuracy of 0.5 % come from.
 from __future__ import annotations
 
 from bilp.data import label_files
+from bilp.data.class_lists import class_order
 from bilp.data.contents import SplitName
 from bilp.data.droppings import may_be_image
-from bilp.data.sources.class_lists import class_order
 from bilp.data.sources.gathered import Gathered
 from bilp.data.sources.hub_copy import is_hub_copy, read_hub_copy
 from bilp.data.sources.imagenet.stems import WNID, stem_of, wnid_in

@@ -12,9 +12,9 @@ from collections.abc import Iterator
 
 import numpy as np
 
+from bilp.data.class_lists import MAP_CLSLOC, class_order
 from bilp.data.contents import Group, SplitName
 from bilp.data.items import Items
-from bilp.data.sources.class_lists import MAP_CLSLOC, class_order
 from bilp.data.sources.gathered import Gathered
 from bilp.data.sources.layouts import View
 from bilp.data.sources.npz import read_array, read_rows, stored_arrays

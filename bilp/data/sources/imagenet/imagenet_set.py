@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from bilp.data.sources.class_lists import IMAGENET1K, class_order
+from bilp.data.class_lists import class_order
 from bilp.data.sources.hub_copy import is_hub_copy, read_hub_copy
 from bilp.data.sources.imagenet.classic import base_of, is_folders, is_loose, is_tars, read_classic, solution
 from bilp.data.sources.imagenet.downsampled import is_downsampled, read_downsampled
 from bilp.data.sources.imagenet.imagenet_shards import is_shards, read_shards
-from bilp.data.sources.imagenet.stems import is_canonical, stem_of, wnid_in
+from bilp.data.sources.imagenet.stems import IMAGENET1K, is_canonical, stem_of, wnid_in
 from bilp.data.sources.layouts import Found, Layout, View
 from bilp.data.sources.public_set import PublicSet, Published
 from bilp.storage import objects

@@ -8,11 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from bilp.data.class_lists import class_order
 from bilp.data.contents import SplitName
 from bilp.data.listing import Entry
-from bilp.data.sources.class_lists import IMAGENET1K, class_order
 from bilp.data.sources.gathered import Gathered
-from bilp.data.sources.imagenet.stems import is_canonical, stem_of, wnid_in
+from bilp.data.sources.imagenet.stems import IMAGENET1K, is_canonical, stem_of, wnid_in
 from bilp.data.sources.layouts import View
 from bilp.data.sources.shard_samples import IMAGES, Sample, samples, shards_by_role
 from bilp.data.split_names import TEST_ROLES

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import re
 
+IMAGENET1K = "imagenet1k"
+"""The list of its classes."""
 WNID = re.compile(r"n\d{8}")
 _CANONICAL = re.compile(r"((?P<train>n\d{8})_\d+|ILSVRC2012_val_\d{8})(_(?P<appended>n\d{8}))?")
 

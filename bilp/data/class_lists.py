@@ -10,7 +10,6 @@ from __future__ import annotations
 from functools import cache
 from importlib.resources import files
 
-IMAGENET1K = "imagenet1k"
 MAP_CLSLOC = "imagenet1k_map_clsloc"
 """WordNet ids in the order of map_clsloc.txt, which numbers the classes of downsampled ImageNet from 1."""
 
