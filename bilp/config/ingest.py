@@ -102,5 +102,6 @@ class IngestConfig(Frozen):
 
 
 def _readers(settings: Sequence[str]) -> str:
-    """This package's sources that read all of these settings, in words."""
-    return " or ".join(source.name for source in OWN if source.reads.issuperset(settings) and not source.from_python)
+    """This package's sources of one's own images that read all of these settings, in words."""
+    able = [source for source in OWN if source.any_data and not source.from_python]
+    return " or ".join(source.name for source in able if source.reads.issuperset(settings))
