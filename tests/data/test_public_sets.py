@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from replicas import imagenet_replica as imagenet
 from replicas import tiny_imagenet_replica as tiny
+from replicas.photo import photo
 
 from bilp.config import IngestConfig
 from bilp.config.command_line import configure
@@ -140,7 +141,7 @@ def test_pickled_batches_and_objects_are_refused_and_arrays_checked(tmp_path: Pa
         ({"data": np.zeros((2, 12), np.uint8)}, r"no array labels: found data"),
         ({"data": np.zeros((2, 12), np.uint8), "labels": np.array([1.5, 2])}, r"labels are float64 \[2\], expected 2 integers"),
     ):
-        np.savez(tmp_path / "train_data_batch_1.npz", **arrays)  # type: ignore[arg-type]
+        np.savez(tmp_path / "train_data_batch_1.npz", **arrays)
         with pytest.raises(DataError, match=problem):
             opened(tmp_path).read()
     place = tmp_path / "train_data_batch_1.npz"
@@ -202,7 +203,7 @@ def test_labels_and_images_that_do_not_fit_are_told_one_by_one(tmp_path: Path) -
     imagenet.kaggle(tmp_path)
     val = tmp_path / "ILSVRC" / "Data" / "CLS-LOC" / "val"
     (val / "ILSVRC2012_val_00000002.JPEG").unlink()
-    (val / "ILSVRC2012_val_00000077.JPEG").write_bytes(imagenet.photo(0, 0))
+    (val / "ILSVRC2012_val_00000077.JPEG").write_bytes(photo(0, 0))
     (val / "Thumbs.db").write_bytes(b"x")
     (val / "._ILSVRC2012_val_00000001.JPEG").write_bytes(b"x")
     absent = [(each.split, each.origin, each.reason) for each in opened(tmp_path).read().absent]
@@ -245,7 +246,7 @@ def test_a_devkit_that_does_not_fit_is_named(tmp_path: Path) -> None:
 @pytest.mark.slow
 def test_samples_of_shards_without_a_label_or_with_two_images_are_told(tmp_path: Path) -> None:
     imagenet.webdataset(tmp_path)
-    picture = imagenet.photo(0, 1)
+    picture = photo(0, 1)
     files = [
         ("n01440764_9.jpg", picture),
         ("n01440764_9.cls", b"0"),
@@ -372,7 +373,7 @@ def test_a_public_set_is_ingested_with_published_constants_and_upright_pixels(tm
     assert (dataset.name, dataset.shape, len(dataset.train), len(dataset.test)) == ("imagenet1k", (3, 16, 16), 24, 12)
     assert dataset.mean == (0.485, 0.456, 0.406)
     (one,) = [one for one in imagenet.pictures() if one.stem == "ILSVRC2012_val_00000003"]
-    upright = hashlib.sha256(np.ascontiguousarray(decode(one.data, RULES))).hexdigest()
+    upright = hashlib.sha256(decode(one.data, RULES).tobytes()).hexdigest()
     assert upright in dataset.test.index()["sha256"].to_pylist()
 
 

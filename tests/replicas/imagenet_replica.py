@@ -6,7 +6,7 @@ import csv
 import io
 import json
 import tarfile
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -46,7 +46,7 @@ class Picture:
 @cache
 def pictures() -> list[Picture]:
     """All labeled pictures; among them a PNG called JPEG, CMYK, gray, a strip, one that claims to be turned, one with broken tags."""
-    odd = {
+    odd: dict[tuple[str, int], Callable[[int, int], tuple[str, bytes]]] = {
         ("n02105855", 1): lambda c, n: ("n02105855_2933", photo(c, n, format="PNG")),
         ("n02105855", 2): lambda c, n: (f"n02105855_{n}", photo(c, n, mode="CMYK")),
         ("n02012849", 0): lambda c, n: (f"n02012849_{n}", photo(c, n, mode="L")),
@@ -56,7 +56,7 @@ def pictures() -> list[Picture]:
     found = []
     for position, wnid in enumerate(CLASSES):
         for number in range(TRAIN):
-            made = odd.get((wnid, number), lambda c, n, wnid=wnid: (f"{wnid}_{n}", photo(c, n)))
+            made = odd.get((wnid, number), _usual(wnid))
             found.append(Picture("train", wnid, *made(position, 7 + 31 * number)))
     # The order of the validation pictures says nothing of their classes.
     order = np.random.default_rng(0).permutation(len(CLASSES) * VAL)
@@ -65,6 +65,10 @@ def pictures() -> list[Picture]:
         data = turned(position, 900) if place == 3 else photo(position, 900 + number)
         found.append(Picture("val", list(CLASSES)[position], f"ILSVRC2012_val_{place:08d}", data))
     return found
+
+
+def _usual(wnid: str) -> Callable[[int, int], tuple[str, bytes]]:
+    return lambda c, n: (f"{wnid}_{n}", photo(c, n))
 
 
 def unlabeled() -> list[tuple[str, bytes]]:

@@ -28,7 +28,8 @@ def photo(class_number: int, number: int, size: tuple[int, int] = SIZE, mode: st
     """An encoded picture: JPEG of quality 90 with halved color channels, unless options of Pillow's `save` say otherwise."""
     buffer = io.BytesIO()
     image = Image.fromarray(pixels(class_number, number, size)).convert(mode)
-    image.save(buffer, **({"format": "JPEG", "quality": 90} | ({"subsampling": 2} if mode == "RGB" else {}) | options))
+    usual: dict[str, Any] = {"format": "JPEG", "quality": 90, **({"subsampling": 2} if mode == "RGB" else {})}
+    image.save(buffer, **(usual | options))
     return buffer.getvalue()
 
 
