@@ -26,8 +26,10 @@ from bilp.config.methods.plugin import plugin_models
 from bilp.config.methods.spec import PLUGIN, PluginConfig
 from bilp.config.nested import merge, merge_all, nest
 from bilp.config.pipeline import PipelineConfig
+from bilp.config.sources import SOURCES
 from bilp.ending import MISUSED, fail
 from bilp.errors import MOST, BilpError, ImpossibleUri
+from bilp.registry import resolve
 from bilp.storage.uris import refuse_secrets
 from bilp.text.escaping import shortened, shown
 from bilp.text.suggestion import suggestion
@@ -148,7 +150,7 @@ def configure(arguments: Sequence[str], program: str, description: str) -> Pipel
     try:
         config = PipelineConfig.model_validate(command.given)
         if command.explain:
-            sys.stdout.write(_explanation(command))
+            sys.stdout.write(_explanation(command) + _layout(config))
             sys.exit(0)
     except ValidationError as error:
         fail(program, problems(error, command.given), MISUSED)
@@ -165,6 +167,18 @@ def _explanation(command: Command) -> str:
     path_width, text_width, origin_width = (max(len(row[part]) for row in rows) for part in (0, 1, 2))
     room = max(help_text.width() - path_width - min(origin_width, MOST_ORIGIN) - 4, LEAST_TEXT)
     return "".join(f"{path:{path_width}}  {text:{min(text_width, room)}}  {origin}\n" for path, text, origin in rows)
+
+
+def _layout(config: PipelineConfig) -> str:
+    """A line about the form in which the data lie at their address, of sources that know several; what is wrong there is no error yet."""
+    look = SOURCES[config.ingest.source].layout
+    if not look:
+        return ""
+    try:
+        told: str = resolve(look)(config.ingest)
+    except BilpError as error:
+        told = str(error)
+    return f"layout: {shown(told)}\n"
 
 
 def _help(parser: _Parser, topic: str) -> NoReturn:

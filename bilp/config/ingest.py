@@ -26,7 +26,7 @@ class IngestConfig(Frozen):
     later = frozenset(
         (
             *("train", "test", "image_column", "label_column", "config", "classes", "duplicates", "bits", "max_pixels", "normalization"),
-            *("long_tail", "label_noise", "duplicates_added", "corrections", "most_corrupt", "order"),
+            *("long_tail", "label_noise", "duplicates_added", "corrections", "most_corrupt", "order", "fit", "filter"),
         )
     )
 
@@ -48,9 +48,13 @@ class IngestConfig(Frozen):
     label_column: Text | None = None
     """Column of the labels in a Parquet source, where several could be meant or its name is unusual."""
     classes: tuple[Text, ...] = ()
-    """Classes that are taken, in this order; empty takes all that are found, sorted."""
+    """Classes that are taken, in this order, by name or id, or one text file (.txt) of them; empty takes all that are found, sorted."""
     resolution: Positive | None = None
-    """Side in pixels that images are resized to (shorter side, then center crop); empty keeps the source's own size."""
+    """Side in pixels that images are resized to (as fit says); empty keeps the source's own size."""
+    fit: Literal["crop", "stretch"] = "crop"
+    """How an image is brought to the resolution: crop resizes the shorter side and cuts out the center square, stretch resizes both."""
+    filter: Literal["bilinear", "box", "bicubic", "lanczos"] = "bilinear"
+    """Filter of that resizing, with antialiasing."""
     color: Literal["auto", "gray", "rgb"] = "auto"
     """Stored color; auto keeps gray only if every image is gray."""
     on_corrupt: Literal["refuse", "skip"] = "refuse"
@@ -104,5 +108,6 @@ class IngestConfig(Frozen):
 
 
 def _readers(settings: Sequence[str]) -> str:
-    """This package's sources that read all of these settings, in words."""
-    return " or ".join(source.name for source in OWN if source.reads.issuperset(settings) and not source.from_python)
+    """This package's sources of one's own images that read all of these settings, in words."""
+    able = [source for source in OWN if source.any_data and not source.from_python]
+    return " or ".join(source.name for source in able if source.reads.issuperset(settings))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-from bilp.config.sources import OWN, SOURCES, KnownSet, Normalization
+from bilp.config.sources import IMAGENET, OWN, SOURCES, KnownSet, Normalization
 from bilp.registry import Registry
 
 
@@ -17,7 +17,6 @@ class NormalizationEntry:
     constants: Normalization | None = None
 
 
-IMAGENET = Normalization((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
 TINY_IMAGENET = KnownSet((3, 64, 64), 200, IMAGENET)
 
 AUTO = NormalizationEntry("auto")
@@ -48,4 +47,6 @@ KNOWN: dict[str, KnownSet] = {
 
 def known_set(name: str, source: str) -> KnownSet | None:
     """The published set that a data set called `name`, opened by a source, is a copy of by its name; else what the source says."""
+    if (constants := SOURCES[source].constants) is not None:
+        return KnownSet(None, None, constants)
     return KNOWN.get(_plain(name)) or SOURCES[source].known

@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from bilp.config.shapes import Shape
+from bilp.config.shapes import Shape, channels_of
 from bilp.registry import Registry
 
 
@@ -23,15 +23,19 @@ class Normalization:
 
 @dataclass(frozen=True)
 class KnownSet:
-    """A published data set, which its name, the shape of a sample and number of classes make known, and its published constants."""
+    """A published data set, which its name, the shape of a sample and number of classes (None: any) make known, and its constants."""
 
-    shape: Shape
-    classes: int
+    shape: Shape | None
+    classes: int | None
     constants: Normalization
 
     def constants_of(self, shape: Shape, classes: int) -> Normalization | None:
-        """The published constants if the data have the shape and the number of classes of this set, else None."""
-        return self.constants if (self.shape, self.classes) == (shape, classes) else None
+        """The published constants if the data have the shape and the number of classes of this set, where it says so, else None.
+
+        Without a shape, the number of channels must be that of the constants.
+        """
+        of_shape = self.shape == shape if self.shape is not None else len(self.constants.mean) == channels_of(shape)
+        return self.constants if of_shape and self.classes in (None, classes) else None
 
 
 @dataclass(frozen=True)
@@ -59,6 +63,8 @@ class SourceEntry:
     """What the page calls its data; of data of the user's own, the kind of place that they lie in."""
     opener: str
     """"module:name" of what makes a `bilp.data.contents.Source` of an IngestConfig; imported when it is used."""
+    layout: str = ""
+    """"module:name" of what tells, of an IngestConfig, in which of several forms the data lie there, without reading them."""
     needs_uri: bool = False
     """Whether ingest.uri must say where the data lie."""
     reads: frozenset[str] = frozenset()
@@ -75,6 +81,8 @@ class SourceEntry:
     any_data: bool = False
     """Data of the user's own, which may be a copy of any set: rules know nothing of them, and a recipe for any set may meet them."""
     known: KnownSet | None = None
+    constants: Normalization | None = None
+    """Published constants that hold for a set of any resolution and any part of its classes."""
     mirroring_changes_meaning: bool = False
     """Whether a mirrored image may be one of another class, so that flip is left out (Zhao & Bilen 2021, section 4)."""
     small: bool = False
@@ -88,6 +96,8 @@ class SourceEntry:
     """Training images of a class, on average."""
     keep: float | None = None
     """Share of each class that static pruning keeps where the usual half is too little."""
+    orientation: Literal["apply", "ignore"] = "apply"
+    """Whether EXIF orientation is applied: of public sets whose pixels are upright as distributed, tags that say otherwise are ignored."""
     dc_operations: bool = False
     """Whether DC's program augments images of this set for evaluation even where it distills without augmentation (get_daparam)."""
     soft_batch: int = 1
@@ -100,12 +110,32 @@ class SourceEntry:
             raise ValueError(f"source {self.name} needs uri, so that reads must name it")
 
 
+IMAGENET = Normalization((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
+
 DEFAULT_SOURCE = "digits"
 UNKNOWN_DATA = "folder"
 """A source of whose data no rule knows anything."""
 
 _TORCHVISION = "bilp.data.sources.torchvision:TorchvisionSet"
 _FILES = frozenset(("uri", "train", "test", "classes"))
+_LAYOUT = "bilp.data.sources.public_set:layout_of"
+_CHOSEN = frozenset(("uri", "classes"))
+
+
+def _imagenet(name: str, title: str, per_class: int = 1300) -> SourceEntry:
+    """ImageNet-1K, or a part of its classes. Its tags of orientation are wrong: the pixels are upright as they are distributed."""
+    return SourceEntry(
+        name,
+        title,
+        "bilp.data.sources.imagenet.imagenet_set:ImageNet",
+        layout=_LAYOUT,
+        needs_uri=True,
+        reads=_CHOSEN,
+        per_class=per_class,
+        constants=IMAGENET,
+        orientation="ignore",
+    )
+
 
 # Constants are those of the reference program of DC, DSA and DM (Zhao & Bilen).
 OWN = (
@@ -156,6 +186,26 @@ OWN = (
         soft_batch=2,
         idc=IdcFacts("mse", 5e-3, 2000, 32, 32),
     ),
+    _imagenet("imagenet1k", "ImageNet-1K", per_class=1281),
+    _imagenet("imagenette", "ImageNette"),
+    _imagenet("imagewoof", "ImageWoof"),
+    _imagenet("imagefruit", "ImageFruit"),
+    _imagenet("imageyellow", "ImageYellow"),
+    _imagenet("imagemeow", "ImageMeow"),
+    _imagenet("imagesquawk", "ImageSquawk"),
+    _imagenet("imagenet10", "ImageNet-10"),
+    _imagenet("imagenet100", "ImageNet-100"),
+    SourceEntry(
+        "tiny_imagenet",
+        "TinyImageNet",
+        "bilp.data.sources.tiny_imagenet:TinyImageNet",
+        layout=_LAYOUT,
+        needs_uri=True,
+        reads=_CHOSEN,
+        per_class=500,
+        constants=IMAGENET,
+        orientation="ignore",
+    ),
     SourceEntry("folder", "Image folder", "bilp.data.sources.folder.source:ImageFolder", needs_uri=True, reads=_FILES, any_data=True),
     SourceEntry(
         "parquet",
@@ -165,6 +215,17 @@ OWN = (
         reads=_FILES | {"config", "image_column", "label_column"},
         suffix=".parquet",
         any_data=True,
+    ),
+    SourceEntry(
+        "webdataset",
+        "Webdataset",
+        "bilp.data.sources.webdataset:WebDataset",
+        needs_uri=True,
+        reads=_CHOSEN,
+        any_data=True,
+    ),
+    SourceEntry(
+        "npz", "NumPy files", "bilp.data.sources.npz_arrays:NpzArrays", needs_uri=True, reads=_CHOSEN, suffix=".npz", any_data=True
     ),
     SourceEntry(
         "arrays",

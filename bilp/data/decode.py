@@ -3,7 +3,8 @@
 In this order:
 
 1. Animated pictures: the first frame.
-2. EXIF orientation is applied, so that arrays show what a viewer shows.
+2. EXIF orientation is applied, so that arrays show what a viewer shows; in public data sets whose pixels are upright as they are
+   distributed, whatever their tags say, it is ignored (`Conversion.orientation`).
 3. Depth: 16-bit gray becomes 8-bit as round(value / 257), so that 0 -> 0 and 65535 -> 255; with stated `bits`, as
    round(value / (2^bits - 1) * 255), and larger values are refused. 1-bit becomes 0 / 255. 16-bit color keeps the high
    byte of each channel (Pillow's reading). 32-bit integer and floating-point pictures have no agreed range and are refused.
@@ -12,9 +13,10 @@ In this order:
    if its file is (modes 1, L, LA, 16-bit gray), whatever its pixels are: a palette is color.
    `color="gray"` turns color into luma (ITU-R 601: 0.299 R + 0.587 G + 0.114 B); `color="rgb"` replicates gray to
    three equal channels; `color="auto"` keeps each picture as it is, and a set that mixes both is stored as RGB.
-6. Size: with a resolution, the shorter side is resized to it (bilinear with antialiasing, the longer side rounded to
-   the nearest pixel), then the center square is cut out; without one the picture keeps its size. Of a picture so long that
-   most of it would be resized for nothing (see `resize_and_crop`), the center square is cut out first.
+6. Size: with a resolution, the shorter side is resized to it (bilinear with antialiasing unless `filter` says otherwise, the
+   longer side rounded to the nearest pixel), then the center square is cut out; without one the picture keeps its size. Of a
+   picture so long that most of it would be resized for nothing (see `resize_and_crop`), the center square is cut out first.
+   With `fit="stretch"` both sides are resized to the resolution and nothing is cut out.
 
 Rules 3 to 5 are applied to some rows after another, so that a large picture is never held more than twice.
 """
@@ -35,6 +37,9 @@ from bilp.data.footprint import footprint
 from bilp.data.opening import DecodeError, header, opened
 
 Color = Literal["auto", "gray", "rgb"]
+Fit = Literal["crop", "stretch"]
+Filter = Literal["bilinear", "box", "bicubic", "lanczos"]
+Orientation = Literal["apply", "ignore"]
 Pixels = NDArray[np.uint8]
 
 SIXTEEN_BIT = ("I;16", "I;16L", "I;16B", "I;16N")
@@ -58,12 +63,16 @@ class OutOfRange(DecodeError):
 @dataclass(frozen=True)
 class Conversion:
     """What every picture of a set is turned into, and what is taken: color, side in pixels (None keeps the size), the bits that
-    values of 16-bit gray have (None is 16) and the largest number of pixels (None is the image library's limit)."""
+    values of 16-bit gray have (None is 16), the largest number of pixels (None is the image library's limit), how a picture is
+    brought to a square, by which filter, and what becomes of its EXIF orientation."""
 
     color: Color = "auto"
     resolution: int | None = None
     bits: int | None = None
     max_pixels: int | None = None
+    fit: Fit = "crop"
+    filter: Filter = "bilinear"
+    orientation: Orientation = "apply"
 
 
 class Depth:
@@ -120,19 +129,24 @@ def from_picture(image: Image.Image, conversion: Conversion, depth: Depth | None
 
     `depth` is told the largest value of a 16-bit picture.
     """
-    ImageOps.exif_transpose(image, in_place=True)
+    if conversion.orientation == "apply":
+        ImageOps.exif_transpose(image, in_place=True)
     side = conversion.resolution
     if side is None:
         return _pixels(image, _rule(image, conversion, depth or Depth()))
     whole = image
-    if _resized_size(image.size, side) is None:
+    if conversion.fit == "crop" and _resized_size(image.size, side) is None:
         whole = _center(image, min(image.size))
         whole.format = image.format
-    return _pixels(resize_and_crop(_converted(whole, _rule(whole, conversion, depth or Depth())), side), _unchanged)
+    converted = _converted(whole, _rule(whole, conversion, depth or Depth()))
+    resampling = Image.Resampling[conversion.filter.upper()]
+    if conversion.fit == "stretch":
+        return _pixels(converted if converted.size == (side, side) else converted.resize((side, side), resampling), _unchanged)
+    return _pixels(resize_and_crop(converted, side, resampling), _unchanged)
 
 
-def resize_and_crop(image: Image.Image, side: int) -> Image.Image:
-    """Shorter side resized to `side` (bilinear, antialiased), then the center square of `side` x `side` pixels.
+def resize_and_crop(image: Image.Image, side: int, resampling: Image.Resampling = Image.Resampling.BILINEAR) -> Image.Image:
+    """Shorter side resized to `side` (antialiased), then the center square of `side` x `side` pixels.
 
     If the resized picture had more than RESIZED_PIXELS, and more than twice as many as are left, the center square of the picture
     is cut out first and then resized.
@@ -141,7 +155,7 @@ def resize_and_crop(image: Image.Image, side: int) -> Image.Image:
     if size is None:
         image, size = _center(image, min(image.size)), (side, side)
     if image.size != size:
-        image = image.resize(size, Image.Resampling.BILINEAR)
+        image = image.resize(size, resampling)
     return _center(image, side)
 
 
@@ -157,7 +171,7 @@ def working_bytes(size: tuple[int, int], conversion: Conversion) -> int:
     side = conversion.resolution
     if side is None:
         return 3 * size[0] * size[1]
-    resized = _resized_size(size, side)
+    resized = (side, side) if conversion.fit == "stretch" else _resized_size(size, side)
     width, height = resized or (side, side)
     return 4 * width * ((size[1] if resized else min(size)) + height) + 7 * side * side
 

@@ -27,7 +27,7 @@ from bilp.artifacts.table_rules import Rules
 from bilp.config import IngestConfig
 from bilp.data.contents import Contents, Source
 from bilp.data.convert import Converter
-from bilp.data.decode import Conversion
+from bilp.data.decoding_rules import conversion_of
 from bilp.data.ingest_plan import IngestPlan, Part, open_plan
 from bilp.data.measure import image_digests, value_counts
 from bilp.data.shards import Stored
@@ -58,11 +58,6 @@ def part_uri(plan_uri: str, number: int) -> str:
 def part_key(plan: IngestPlan, number: int) -> str:
     """Content key of a part."""
     return content_key(KIND, VERSION, plan=plan.artifact.manifest.key, part=number)
-
-
-def conversion_of(config: IngestConfig) -> Conversion:
-    """How a configuration has images decoded."""
-    return Conversion(config.color, config.resolution, config.bits, config.max_pixels)
 
 
 def ingest_part(config: IngestConfig, plan_uri: str, number: int, progress: Progress = silent) -> str:

@@ -35,8 +35,9 @@ from bilp.data.arrange import Arranged, arrange, check_kept
 from bilp.data.contents import SPLITS, Contents, Labels, Source, SplitName
 from bilp.data.convert import Converter, refuse
 from bilp.data.damage import check_damage
+from bilp.data.decoding_rules import conversion_of
 from bilp.data.duplicates import duplicates_facts
-from bilp.data.ingest_part import conversion_of, decode_part, missing_parts
+from bilp.data.ingest_part import decode_part, missing_parts
 from bilp.data.ingest_plan import IngestPlan
 from bilp.data.join_parts import Decoded, join_parts
 from bilp.data.listing import plain as absolute

@@ -8,7 +8,7 @@ from bilp.artifacts.artifact import content_key, plain
 from bilp.config import IngestConfig
 from bilp.config.sources import SOURCES
 from bilp.data.contents import Contents, Source, check
-from bilp.data.ingest_part import conversion_of
+from bilp.data.decoding_rules import conversion_of
 from bilp.data.ingest_plan import KIND, PLANS, VERSION, IngestPlan, find_plan, publish_plan, rows_of_part
 from bilp.data.listing import plain as absolute
 from bilp.data.names import told_apart

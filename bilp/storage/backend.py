@@ -47,6 +47,12 @@ class Store(Protocol):
         Raises Oversized, before anything is read, for more than `most` bytes.
         """
 
+    def span(self, path: str, start: int, stop: int, stamp: str) -> bytes:
+        """Bytes `start` to `stop` of a file of this version (its stamp), fewer where it ends; FileNotFoundError if none lies at the path.
+
+        Raises OSError if the file has been replaced by another version since.
+        """
+
     def size(self, path: str) -> int:
         """Bytes of a file; FileNotFoundError if none lies at the path."""
 

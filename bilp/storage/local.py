@@ -53,6 +53,14 @@ def read(path: str, most: int | None = None) -> bytes:
         return file.read()
 
 
+def span(path: str, start: int, stop: int, stamp: str) -> bytes:
+    _regular(path)
+    with open(path, "rb", opener=lambda name, flags: os.open(name, flags | os.O_NONBLOCK)) as file:
+        if _version(_regular(path, os.fstat(file.fileno()))).stamp != stamp:
+            raise OSError(errno.ESTALE, "it was replaced while it was read")
+        return os.pread(file.fileno(), stop - start, start)
+
+
 def size(path: str) -> int:
     return _regular(path).st_size
 
@@ -212,7 +220,10 @@ def download(path: str, target: Path, expected: Version | None = None, at_once: 
 
 
 def version(path: str) -> Version:
-    facts = _regular(path)
+    return _version(_regular(path))
+
+
+def _version(facts: os.stat_result) -> Version:
     return Version(f"{facts.st_mtime_ns} {facts.st_ctime_ns} {facts.st_ino}", facts.st_size)
 
 

@@ -82,6 +82,22 @@ def read_checked(uri: str, sha256: str, artifact: str | None = None) -> bytes:
     return data
 
 
+def version(uri: str) -> Version:
+    """Which content lies there, and its bytes. Raises MissingArtifact if no file does."""
+
+    def ask() -> Version:
+        with _reaching("measure", uri, reading=True) as (store, path):
+            return store.version(path)
+
+    return _twice(uri, ask)
+
+
+def span(uri: str, start: int, stop: int, stamp: str) -> bytes:
+    """Bytes `start` to `stop` of the version with this stamp, by one request. Raises MissingArtifact if no file lies there."""
+    with _reaching("read", uri, reading=True) as (store, path):
+        return store.span(path, start, stop, stamp)
+
+
 def look_again(uri: str) -> bool:
     """Whether asking the storage once more may show something else than it just did, which then takes a new connection.
 

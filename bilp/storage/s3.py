@@ -49,6 +49,10 @@ def read(path: str, most: int | None = None) -> bytes:
     return second
 
 
+def span(path: str, start: int, stop: int, stamp: str) -> bytes:
+    return _asked(lambda client: client.span(path, start, stop, stamp))
+
+
 def size(path: str) -> int:
     return version(path).size
 

@@ -95,6 +95,30 @@ class Files(s3fs.S3FileSystem):  # type: ignore[misc]
         found: tuple[bytes, str] = await _error_wrapper(ask, retries=self.retries)
         return found
 
+    async def _span(self, path: str, start: int, stop: int, stamp: str) -> bytes:
+        """Bytes `start` to `stop` by one request that is refused if the object's ETag is another one by now."""
+        bucket, key, _ = self.split_path(path)
+
+        async def ask() -> bytes:
+            answer = await self._call_s3("get_object", Bucket=bucket, Key=key, Range=f"bytes={start}-{stop - 1}", IfMatch=stamp)
+            try:
+                content: bytes = await answer["Body"].read()
+            finally:
+                answer["Body"].close()
+            if str(answer["ETag"]) != stamp:
+                raise OSError("it was replaced while it was read")
+            if not str(answer.get("ContentRange", "")).startswith(f"bytes {start}-{start + len(content) - 1}/"):
+                raise NotS3("another part of the object came than was asked for")
+            return content
+
+        found: bytes = await _error_wrapper(ask, retries=self.retries)
+        return found
+
+    def span(self, path: str, start: int, stop: int, stamp: str) -> bytes:
+        """As `_span`, for threads that know nothing of the client's event loop."""
+        found: bytes = sync(self.loop, self._span, path, start, stop, stamp)
+        return found
+
     def whole(self, path: str, most: int | None = None) -> tuple[bytes, str]:
         """As `_whole`, for threads that know nothing of the client's event loop."""
         found: tuple[bytes, str] = sync(self.loop, self._whole, path, most)

@@ -89,7 +89,7 @@ def kind(store: Store, error: Exception) -> type[StorageError]:
 
 
 REQUESTS = (
-    *("read", "size", "sizes", "objects", "exists", "names", "version", "digest", "listing", "written_at"),
+    *("read", "span", "size", "sizes", "objects", "exists", "names", "version", "digest", "listing", "written_at"),
     *("write", "upload", "create", "create_from", "delete", "download", "touch", "copy", "create_copy"),
 )
 """Functions of a store that reach it, and that may be called again: what they write is the same, and `create` may answer False."""

@@ -132,7 +132,7 @@ def test_an_unknown_word_after_explain_is_one_line(capsys: pytest.CaptureFixture
         (["--ipc", "3", "4"], "unrecognized arguments: 4; --help all lists every setting"),
         (["stray"], "unrecognized arguments: stray; --help all lists every setting"),
         (["photos/"], "unrecognized arguments: photos/; images of your own: --dataset folder --ingest.uri photos/"),
-        (["--dataset", "cifar"], "'folder' or 'parquet'; did you mean cifar10 or cifar100?"),
+        (["--dataset", "cifar"], "'webdataset' or 'npz'; did you mean cifar10 or cifar100?"),
         (["--evaluate.networks", "convnet,mlpp"], "; did you mean mlp?"),
         (["--prune.drop", "xxxx"], "'high', 'low' or 'both'\n"),
         (["--keep", "aut"], "input should be a number, 'auto' or 'search'; did you mean auto?\n"),

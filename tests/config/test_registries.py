@@ -164,5 +164,5 @@ def test_choices_are_refused_and_offered_as_before() -> None:
     assert properties["EvaluateConfig"]["properties"]["baselines"]["items"]["enum"] == BASELINES.choosable()
     with pytest.raises(ValueError, match="Input should be 'full', 'random', 'herding', 'k_center' or 'random_kept'"):
         EvaluateConfig.model_validate({"baselines": ["other"]})
-    with pytest.raises(ValueError, match="Input should be 'digits', 'mnist', .* 'folder' or 'parquet' .type=literal_error"):
+    with pytest.raises(ValueError, match="Input should be 'digits', 'mnist', .* 'parquet', 'webdataset' or 'npz' .type=literal_error"):
         IngestConfig.model_validate({"source": 3})

@@ -48,6 +48,31 @@ def test_exif_orientation_is_applied(orientation: int, turned: Any) -> None:
     assert np.array_equal(decode(data, AUTO), turned(pixels).transpose(2, 0, 1))
 
 
+def test_exif_orientation_is_ignored_where_the_pixels_are_upright_as_they_are() -> None:
+    pixels = random_pixels(4, 6, 3)
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    data = encoded(Image.fromarray(pixels), exif=exif.tobytes())
+    assert np.array_equal(decode(data, Conversion(orientation="ignore")), pixels.transpose(2, 0, 1))
+
+
+@pytest.mark.parametrize("size", [(40, 10), (7, 21), (16, 16), (3, 3000)])
+def test_stretching_brings_both_sides_to_the_resolution(size: tuple[int, int]) -> None:
+    pixels = random_pixels(size[1], size[0], 3)
+    found = decode(encoded(Image.fromarray(pixels)), Conversion(resolution=16, fit="stretch"))
+    expected = np.asarray(Image.fromarray(pixels).resize((16, 16), Image.Resampling.BILINEAR))
+    assert np.array_equal(found, expected.transpose(2, 0, 1))
+
+
+@pytest.mark.parametrize("name", ["bilinear", "box", "bicubic", "lanczos"])
+@pytest.mark.parametrize("fit", ["crop", "stretch"])
+def test_the_stated_filter_resizes(name: Any, fit: Any) -> None:
+    pixels = random_pixels(40, 40, 3)
+    found = decode(encoded(Image.fromarray(pixels)), Conversion(resolution=10, fit=fit, filter=name))
+    expected = np.asarray(Image.fromarray(pixels).resize((10, 10), Image.Resampling[name.upper()]))
+    assert np.array_equal(found, expected.transpose(2, 0, 1))
+
+
 @pytest.mark.parametrize("form", ["PNG", "TIFF", "PPM"])
 def test_sixteen_bit_gray_is_divided_by_257_and_rounded(form: str) -> None:
     values = np.array([[0, 128, 129, 257], [385, 386, 65534, 65535]], dtype=np.uint16)

@@ -398,12 +398,19 @@ def test_classes(tmp_path: Path, case: str) -> None:
     assert [part in note for part, note in zip(told, notes, strict=True)] == [True] * len(told), notes
 
 
+def test_classes_of_equal_names_are_told_apart_by_their_numbers(tmp_path: Path) -> None:
+    names = ["tench", "crane", "kit fox", "crane"]
+    found, splits, _ = read(put(tmp_path / "set", train=labeled([0, 1, 2, 3], label=names), test=labeled([3, 2, 1, 0], label=names)))
+    assert found == ("tench", "crane (1)", "kit fox", "crane (3)")
+    assert [name for _, name in splits["test"]] == ["crane (3)", "kit fox", "crane (1)", "tench"]
+
+
 REFUSED_CLASSES: dict[str, tuple[pa.Table, pa.Table, dict[str, Any], str]] = {
     "other classes": (labeled([0, 1]), labeled([0, 2]), {}, r"only in train: '1'; only in test: '2'\): .*ingest\.classes .*held_out"),
     "one class alone": (labeled([0, 1], label=CAT_DOG), labeled([0, 0], label=CAT_DOG), {}, r"only in train: 'dog'"),
     "other kinds": (labeled([0, 1]), labeled(["0", "1"]), {}, r"different kinds: numbers in train\.parquet and text in test\.parquet"),
     "outside of the names": (labeled([0, 2], label=CAT_DOG), labeled([0, 1]), {}, r"label 2 of row 1 is outside 0\.\.1 .*1 such rows"),
-    "equal names": (labeled([0, 1], label=["cat", "cat"]), labeled([0, 1]), {}, r"train\.parquet: duplicate class names"),
+    "names that look equal": (labeled([0, 1], label=["cat", " cat"]), labeled([0, 1]), {}, r"train\.parquet: duplicate class names"),
     "unlabeled rows of the test": (labeled([0, 1]), labeled([0, -1]), {}, r"test\.parquet: label -1 of row 1"),
     "unknown class": (
         labeled([0, 1], label=CAT_DOG),

@@ -29,6 +29,7 @@ from bilp.data.items import Items
 from bilp.data.listing import Entry, Listing, list_files, plain, problem_of
 from bilp.data.names import class_name
 from bilp.data.opening import DecodeError
+from bilp.data.sources.asked_classes import Asked, asked_classes
 from bilp.data.sources.folder.classes import Classes
 from bilp.data.sources.folder.splits import find_splits
 from bilp.data.sources.folder.tree import Tree
@@ -45,16 +46,18 @@ class ImageFolder:
         self.uri = plain(config.uri)
         self.name = dataset_name(self.uri, "folder")
         self._train, self._test = config.train, config.test
-        self._classes = tuple(class_name(name) for name in config.classes)
+        self._config = config
 
     def signature(self) -> str:
         """Digest of the directories and of every file's path, size and stamp (see `bilp.data.listing`)."""
         lines = [f"{entry.path}\x1f{entry.size}\x1f{entry.stamp}" for entry in self._listing.files]
-        return hashlib.sha256("\n".join(["folder", *self._listing.folders, *lines]).encode(errors="surrogateescape")).hexdigest()
+        return hashlib.sha256(
+            "\n".join(["folder", *self._listing.folders, *lines, *self._asked.counting]).encode(errors="surrogateescape")
+        ).hexdigest()
 
     def read(self) -> Contents:
         """Classes and labels from the listing. Raises DataError if the directories are no such layout, or may be several."""
-        tree = Tree(self._listing, shown(self.uri), self._classes)
+        tree = Tree(self._listing, shown(self.uri), tuple(map(class_name, self._asked.names)))
         train, test = find_splits(tree, self._train, self._test)
         sides: dict[SplitName, Classes] = {"train": train} if test is None else {"train": train, "test": test}
         items = {split: self._items(classes) for split, classes in sides.items()}
@@ -69,6 +72,10 @@ class ImageFolder:
             part, sizes = paths[start:stop], lengths[start:stop]
             readers: list[Callable[[], bytes]] = [partial(_read, self.uri, path, size) for path, size in zip(part, sizes, strict=True)]
             yield Group([shown(path) for path in part], readers, sizes)
+
+    @cached_property
+    def _asked(self) -> Asked:
+        return asked_classes(self._config.classes)
 
     @cached_property
     def _listing(self) -> Listing:

@@ -25,7 +25,7 @@ def check_embedded(table: Table, column: str) -> None:
     """Raise DataError at once if the column holds paths but no image; reads no further than the first image."""
     if not table.rows or not pa.types.is_struct(table.schema.field(column).type):
         return
-    for batch in table.batches(column, ROWS_OF_PATHS):
+    for batch in table.batches(column, ROWS_OF_PATHS, by_pages=True):
         data = pc.struct_field(batch, "bytes")
         if data.null_count < len(data):
             return
@@ -33,6 +33,15 @@ def check_embedded(table: Table, column: str) -> None:
         f"{table.where}: column {column!r} holds no images, only where they were (its field bytes is empty in all {table.rows} rows): "
         "write the table again with the images embedded"
     )
+
+
+def image_paths(table: Table, column: str) -> list[str | None]:
+    """The path that stands beside each image, [rows]; None where there is none. No image is read."""
+    kind = table.schema.field(column).type
+    if not pa.types.is_struct(kind) or (place := kind.get_field_index("path")) < 0 or not is_text(kind.field(place).type):
+        return [None] * table.rows
+    found: list[str | None] = pc.struct_field(table.column(f"{column}.path"), "path").to_pylist()
+    return found
 
 
 def table_items(table: Table, labels: Labels) -> Items:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass
 from typing import Any
 
@@ -76,7 +77,8 @@ def same_labels(table: Table, one: str, other: str) -> bool:
 def class_names(table: Table, column: str) -> tuple[str, ...] | None:
     """Names of the classes 0, 1, ... of an integer column as the hub's metadata state them, or None.
 
-    They are a list, or a mapping of numbers to names as in the cards of data sets, there also within `dtype: class_label`.
+    They are a list, or a mapping of numbers to names as in the cards of data sets, there also within `dtype: class_label`. A name that
+    several classes have, as two of ImageNet are called crane, gets the number of each behind it.
     """
     described = table.features.get(column)
     for key in ("dtype", "class_label"):
@@ -87,7 +89,9 @@ def class_names(table: Table, column: str) -> tuple[str, ...] | None:
         names = [names[str(number)] for number in range(len(names))]
     if not isinstance(names, list) or not names or not all(isinstance(name, str | int) and not isinstance(name, bool) for name in names):
         return None
-    return tuple(str(name) for name in names)
+    texts = [str(name) for name in names]
+    count = Counter(texts)
+    return tuple(f"{text} ({number})" if count[text] > 1 else text for number, text in enumerate(texts))
 
 
 def _without_blank(codes: NDArray[np.int64], values: list[str]) -> tuple[NDArray[np.int64], list[str]]:

@@ -11,11 +11,13 @@ from bilp.config import IngestConfig
 from bilp.data.contents import Contents, Group, SplitName, dataset_name
 from bilp.data.items import Items, joined
 from bilp.data.listing import IRREGULAR, list_files, plain
+from bilp.data.sources.asked_classes import Asked as AskedClasses
+from bilp.data.sources.asked_classes import asked_classes
 from bilp.data.sources.parquet.choice import HELD_OUT, Asked, Choice, Files, choose
 from bilp.data.sources.parquet.classes import classes_of, is_unlabeled
 from bilp.data.sources.parquet.columns import image_column, label_column, no_label_column
 from bilp.data.sources.parquet.file_names import is_parquet, parse
-from bilp.data.sources.parquet.images import check_embedded, image_groups, table_items
+from bilp.data.sources.parquet.images import check_embedded, image_groups, image_paths, table_items
 from bilp.data.sources.parquet.labels import LabelColumn, read_labels, same_labels
 from bilp.data.sources.parquet.patterns import listed
 from bilp.data.sources.parquet.tables import Table, open_table
@@ -45,11 +47,25 @@ class HuggingFaceParquet:
             for split, files in named
             for part in sorted(files.parts, key=lambda part: part.path)
         ]
-        return hashlib.sha256("\n".join(["parquet", *lines]).encode("utf-8", "surrogateescape")).hexdigest()
+        return hashlib.sha256("\n".join(["parquet", *lines, *self._asked.counting]).encode("utf-8", "surrogateescape")).hexdigest()
 
     def read(self) -> Contents:
         """Classes and labels, without reading images. Raises DataError if files, columns or labels are missing or unfit."""
-        notes = list(self._choice.notes)
+        notes: list[str] = []
+        columns = self.label_columns(notes)
+        found = classes_of(columns, self._asked.names, self._where)
+        items = {
+            split: joined([table_items(column.table, rows) for column, rows in zip(part, found.rows[split], strict=True)])
+            for split, part in columns.items()
+        }
+        return Contents(found.names, items, notes=tuple(dict.fromkeys([*notes, *found.notes])))
+
+    def label_columns(self, notes: list[str]) -> dict[SplitName, list[LabelColumn]]:
+        """The labels of each file of both splits, the images being there; test images without labels are passed over.
+
+        What was chosen and passed over is added to `notes`. Raises DataError as `read`.
+        """
+        notes += self._choice.notes
         notes += self._choice.train.checked(self._where)
         columns: dict[SplitName, list[LabelColumn]] = {"train": self._labels(self._choice.train, notes)}
         if is_unlabeled(columns["train"]):
@@ -58,15 +74,16 @@ class HuggingFaceParquet:
         if test is not None:
             columns["test"] = test
         _check_columns(columns, self._where)
-        found = classes_of(columns, self._config.classes, self._where)
         for part in columns.values():
-            for column in part:
-                check_embedded(column.table, self._image_column(column.table, notes))
-        items = {
-            split: joined([table_items(column.table, rows) for column, rows in zip(part, found.rows[split], strict=True)])
-            for split, part in columns.items()
-        }
-        return Contents(found.names, items, notes=tuple(dict.fromkeys([*notes, *found.notes])))
+            for place, column in enumerate(part):
+                name = self._image_column(column.table, notes)
+                if place == 0 or not column.table.remote:  # of what lies elsewhere as little as possible is read
+                    check_embedded(column.table, name)
+        return columns
+
+    def paths(self, table: Table) -> list[str | None]:
+        """The path that stands beside each image of a file, None where there is none."""
+        return image_paths(table, self._image_column(table, []))
 
     def groups(self, items: Items) -> Iterator[Group]:
         """The rows, file by file; of each file no row group is read that holds none of them."""
@@ -79,6 +96,10 @@ class HuggingFaceParquet:
         if path not in self._tables:
             self._tables[path] = open_table(path, objects.join(self.uri, path))
         return self._tables[path]
+
+    @cached_property
+    def _asked(self) -> AskedClasses:
+        return asked_classes(self._config.classes)
 
     @cached_property
     def _choice(self) -> Choice:

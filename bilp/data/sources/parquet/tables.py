@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import json
 import mmap
+import os
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
-from pathlib import Path
+from dataclasses import dataclass, field
 from typing import Any
 
 import pyarrow as pa
@@ -15,11 +15,14 @@ import pyarrow.parquet as pq
 
 from bilp.errors import DataError
 from bilp.storage import objects
+from bilp.storage.ranges import RangedFile, is_remote, opened
 from bilp.text.escaping import shown
 
 MAGIC = b"PAR1"
 BATCH_BYTES = 2**25
 """Rows that are read at once have about so many bytes, unless a single one has more."""
+PAGE_BYTES = 2**20
+"""What is read at once where the first pages of a column are enough."""
 MOST_INFLATION = 100
 """Images are compressed already; a file that becomes so many times larger, and more than INFLATED_BYTES, is no file of images."""
 INFLATED_BYTES = 2**28
@@ -39,6 +42,12 @@ class Table:
     rows: int
     features: Mapping[str, Any]
     group_rows: tuple[int, ...] = ()
+    footer: pq.FileMetaData | None = field(default=None, compare=False, repr=False)
+
+    @property
+    def remote(self) -> bool:
+        """Whether it lies in object storage, where each read is a request."""
+        return is_remote(self.uri)
 
     @property
     def where(self) -> str:
@@ -48,21 +57,24 @@ class Table:
     def column(self, name: str) -> pa.ChunkedArray:
         """A whole column. Raises DataError if the file is damaged."""
         with reading(self.uri):
-            return _opened(self.uri).read(columns=[name]).column(0)
+            return _opened(self.uri, self.footer).read(columns=[name]).column(0)
 
-    def batches(self, name: str, most: int) -> Iterator[pa.Array]:
-        """A column in pieces of at most `most` rows, fewer where rows are large. Raises DataError if the file is damaged."""
-        for _, _, values in self.heads(name, most, enumerate(self.group_rows)):
+    def batches(self, name: str, most: int, by_pages: bool = False) -> Iterator[pa.Array]:
+        """A column in pieces of at most `most` rows, fewer where rows are large. Raises DataError if the file is damaged.
+
+        With `by_pages`, no more is read than the pages that hold the pieces that are taken.
+        """
+        for _, _, values in self.heads(name, most, enumerate(self.group_rows), by_pages):
             yield values
 
-    def heads(self, name: str, most: int, wanted: Iterable[tuple[int, int]]) -> Iterator[tuple[int, int, pa.Array]]:
+    def heads(self, name: str, most: int, wanted: Iterable[tuple[int, int]], by_pages: bool = False) -> Iterator[tuple[int, int, pa.Array]]:
         """A column of some row groups in such pieces, each with the number of its row group and of its first row there.
 
         Each row group comes with how many of its rows are wanted, from its first on; the last piece may have some more. Raises
         DataError if the file is damaged.
         """
         with reading(self.uri):
-            file = _opened(self.uri)
+            file = _opened(self.uri, self.footer, PAGE_BYTES if by_pages else 0)
             for number, needed in wanted:
                 group, first = file.metadata.row_group(number), 0
                 rows = max(1, min(most, BATCH_BYTES * group.num_rows // max(1, group.total_byte_size)))
@@ -89,7 +101,7 @@ def open_table(name: str, uri: str) -> Table:
         groups = [file.metadata.row_group(number) for number in range(file.num_row_groups)]
         rows, inflated = file.metadata.num_rows, sum(group.total_byte_size for group in groups)
         group_rows = tuple(group.num_rows for group in groups)
-        size = objects.localize(uri).stat().st_size
+        size = objects.size(uri) if is_remote(uri) else objects.localize(uri).stat().st_size
     if rows > size:
         raise DataError(f"{shown(uri)}: claims {rows:,} rows in a file of {size:,} bytes, which cannot hold as many images: fetch it again")
     if inflated > max(INFLATED_BYTES, MOST_INFLATION * size):
@@ -99,7 +111,7 @@ def open_table(name: str, uri: str) -> Table:
         )
     if sum(group_rows) != rows:
         raise DataError(f"{shown(uri)}: claims {rows:,} rows, and {sum(group_rows):,} in its row groups: fetch it again")
-    return Table(name, uri, schema, rows, _features(schema.metadata or {}, uri), group_rows)
+    return Table(name, uri, schema, rows, _features(schema.metadata or {}, uri), group_rows, file.metadata)
 
 
 @contextmanager
@@ -111,7 +123,13 @@ def reading(uri: str) -> Iterator[None]:
         raise DataError(f"{shown(uri)}: {_damage(uri, error)}") from error
 
 
-def _opened(uri: str) -> pq.ParquetFile:
+def _opened(uri: str, footer: pq.FileMetaData | None = None, page_bytes: int = 0) -> pq.ParquetFile:
+    """A file with its footer, which is read unless it is given; of columns `page_bytes` at once, or all that is asked for if that is 0.
+
+    In object storage nothing else of it is read than what is asked for.
+    """
+    if is_remote(uri):
+        return pq.ParquetFile(RangedFile(uri), metadata=footer, buffer_size=page_bytes, pre_buffer=False)
     path = objects.localize(uri)
     try:
         str(path).encode()
@@ -138,9 +156,8 @@ def _features(metadata: Mapping[bytes, bytes], uri: str) -> Mapping[str, Any]:
 
 
 def _damage(uri: str, error: Exception) -> str:
-    path = objects.localize(uri)
     try:
-        size, first, last = _ends(path)
+        size, first, last = _ends(uri)
     except OSError:
         return f"is not readable: {error}"
     if first.startswith(b"version https://git-lfs"):
@@ -155,10 +172,10 @@ def _damage(uri: str, error: Exception) -> str:
     return f"is not a readable Parquet file: {reason.rstrip('.')}: fetch it again"
 
 
-def _ends(path: Path) -> tuple[int, bytes, bytes]:
+def _ends(uri: str) -> tuple[int, bytes, bytes]:
     """Size of a file, its first bytes, and its last four."""
-    size = path.stat().st_size
-    with path.open("rb") as stream:
+    with opened(uri) as stream:
         first = stream.read(64)
+        size = stream.seek(0, os.SEEK_END)
         stream.seek(max(0, size - 4))
         return size, first, stream.read(4)
