@@ -1,0 +1,69 @@
+"""Frames of any size -> frames of the size that is stored."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+import numpy as np
+from PIL import Image
+
+from bilp.data.decode import Color, Pixels, resize_and_crop
+from bilp.data.opening import DecodeError
+
+LARGEST = 2**26
+"""Pixels of a frame that is decoded unless ingest.max_pixels says otherwise: 8K has half as many."""
+
+_SIZE = re.compile(r"([1-9][0-9]{0,4})x([1-9][0-9]{0,4})")
+
+
+@dataclass(frozen=True)
+class FrameSize:
+    """What becomes of every frame: first resized to `before` (width, height) if that is given, then cut to the center square of `side`.
+
+    Without `before`, the shorter side is resized to `side` and the center square cut out, or both sides are if it is `stretched`.
+    Without `side` frames keep the size that they then have.
+    """
+
+    color: Color
+    side: int | None
+    before: tuple[int, int] | None = None
+    stretched: bool = False
+    max_pixels: int | None = None
+
+    def check(self, width: int, height: int) -> None:
+        """Raise DecodeError for frames of more pixels than the limit."""
+        limit = self.max_pixels or LARGEST
+        if width * height > limit:
+            raise DecodeError(
+                f"too large (frames of {width} x {height} = {width * height:,} pixels, the limit is {limit:,}): "
+                f"set ingest.max_pixels to {width * height} or more to take it"
+            )
+
+    def pixels(self, image: Image.Image) -> Pixels:
+        """A frame, in mode L or RGB, as uint8 [C, side, side], or [C, H, W] without a side."""
+        image = self._resized(image)
+        if self.color != "auto":
+            image = image.convert("L" if self.color == "gray" else "RGB")
+        found = np.array(image, dtype=np.uint8)
+        return found[None] if found.ndim == 2 else np.ascontiguousarray(found.transpose(2, 0, 1))
+
+    def _resized(self, image: Image.Image) -> Image.Image:
+        side = self.side
+        if self.before is not None and image.size != self.before:
+            image = image.resize(self.before, Image.Resampling.BILINEAR)
+        if side is None:
+            return image
+        if self.before is None:
+            return image.resize((side, side), Image.Resampling.BILINEAR) if self.stretched else resize_and_crop(image, side)
+        left, top = (image.width - side) // 2, (image.height - side) // 2
+        return image.crop((left, top, left + side, top + side))
+
+
+def parsed(text: str) -> tuple[int, int]:
+    """Width and height of a size as people write it: 64 or 160x120. Raises ValueError for anything else."""
+    size = text if "x" in text else f"{text}x{text}"
+    found = _SIZE.fullmatch(size)
+    if found is None:
+        raise ValueError(f"{text!r} is no size: give width x height as 160x120, or one number for both")
+    return int(found[1]), int(found[2])
