@@ -1,7 +1,7 @@
 """The registry of data sources: what the settings, the rules and the page know of each, and what opens it.
 
 A further source is one entry here, or one of an installed package under the entry points `bilp.sources`, and one class that is
-made from an IngestConfig and has the three members of `bilp.data.contents.Source`.
+made from an IngestConfig and has the members of `bilp.data.contents.Source`.
 """
 
 from __future__ import annotations

@@ -5,12 +5,13 @@ from __future__ import annotations
 import re
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Literal, Protocol
+from dataclasses import dataclass, field
+from typing import Any, Literal, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
+from bilp.data.items import Items
 from bilp.data.names import spelling
 from bilp.errors import DataError
 
@@ -42,18 +43,35 @@ class Group:
 
 
 @dataclass(frozen=True)
-class Contents:
-    """An opened source: classes in order, labels per split (in the source's order), and its pictures as a stream.
+class Skipped:
+    """A picture that is missing, or could not be read or decoded: the source's split, where it came from, and why."""
 
-    `labels` always has 'train'; 'test' only if the source brings its own test split. `groups(split)` yields all
-    pictures of a split in the order of its labels. `notes` says in one line each what was chosen among several
-    possibilities and what was passed over.
+    split: SplitName
+    origin: str
+    reason: str
+
+
+@dataclass(frozen=True)
+class Contents:
+    """A listed source: classes in order, and the items of each split in the source's order.
+
+    `items` always has 'train'; 'test' only if the source brings its own test split. `class_ids` are what classes are known by in
+    every copy of the set (n02012849), where there is such a thing. `notes` says in one line each what was chosen among several
+    possibilities and what was passed over. `facts` are what else the listing told, such as the layout. `absent` are pictures that
+    the source names and does not hold.
     """
 
     class_names: tuple[str, ...]
-    labels: Mapping[SplitName, Labels]
-    groups: Callable[[SplitName], Iterator[Group]]
+    items: Mapping[SplitName, Items]
+    class_ids: tuple[str, ...] | None = None
     notes: tuple[str, ...] = ()
+    facts: Mapping[str, Any] = field(default_factory=dict)
+    absent: tuple[Skipped, ...] = ()
+
+    @property
+    def labels(self) -> dict[SplitName, Labels]:
+        """The class of each item, [n], by split."""
+        return {split: items.labels for split, items in self.items.items()}
 
 
 class Source(Protocol):
@@ -68,6 +86,9 @@ class Source(Protocol):
 
     def read(self) -> Contents:
         """Lists (and if need be downloads) the content; raises DataError if it is no data set."""
+
+    def groups(self, items: Items) -> Iterator[Group]:
+        """Reads these items, consecutive ones of one split, in their order; also if `read` was never called on this object."""
 
 
 def cut(sizes: Sequence[int]) -> Iterator[tuple[int, int]]:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from bilp.data.contents import Contents, Labels, SplitName, counted
+from bilp.data.contents import Contents, Labels, Skipped, Source, SplitName, counted
 from bilp.data.decode import Conversion, Depth, OutOfRange, Pixels
 from bilp.data.opening import DecodeError
 from bilp.data.pipeline import decoded
@@ -19,15 +19,6 @@ from bilp.progress import Progress
 from bilp.text.escaping import shown
 
 THREADS = min(32, max(8, os.cpu_count() or 1))  # at least 8, because object storage is mostly waiting
-
-
-@dataclass(frozen=True)
-class Skipped:
-    """A picture that could not be read or decoded: the source's split, where it came from, and why."""
-
-    split: SplitName
-    origin: str
-    reason: str
 
 
 @dataclass
@@ -53,20 +44,20 @@ class Converter:
         self.skipped: list[Skipped] = []
         self.depth = Depth()
 
-    def run(self, contents: Contents, progress: Progress) -> dict[SplitName, Stored]:
-        """Convert everything. Pictures that cannot be read or decoded are collected in `skipped`.
+    def run(self, source: Source, contents: Contents, progress: Progress) -> dict[SplitName, Stored]:
+        """Convert everything that `source` holds. Pictures that cannot be read or decoded are collected in `skipped`.
 
         Raises DataError at the first two pictures of different size, unless there is a resolution to bring them to, and at
         the first of 16 bits whose values exceed the stated bits; StorageError if the source's storage is out of reach.
         """
         total = sum(len(labels) for labels in contents.labels.values())
         done = 0
-        for split, labels in contents.labels.items():
+        for split, items in contents.items.items():
             side = self._sides[split] = _Side(ShardWriter(self._folder, split))
             position = 0
-            for origins, found in decoded(contents.groups(split), self._conversion, self.depth, THREADS):
+            for origins, found in decoded(source.groups(items), self._conversion, self.depth, THREADS):
                 end = position + len(found)
-                self._add(split, range(position, end), labels[position:end], origins, found)
+                self._add(split, range(position, end), items.labels[position:end], origins, found)
                 position, done = end, done + len(found)
                 del found  # or the next ones would be decoded beside them
                 progress(done, total, "decoding")

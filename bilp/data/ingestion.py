@@ -30,7 +30,7 @@ from bilp.data.alterations.alter import alter, check_asked
 from bilp.data.alterations.corrections_file import LARGEST as LARGEST_CORRECTIONS
 from bilp.data.alterations.label_file import LARGEST as LARGEST_LABELS
 from bilp.data.arrange import Arranged, arrange, check_kept
-from bilp.data.contents import SPLITS, Contents, Labels, SplitName, check
+from bilp.data.contents import SPLITS, Contents, Labels, Source, SplitName, check
 from bilp.data.convert import Converter, refuse
 from bilp.data.decode import Conversion
 from bilp.data.duplicates import duplicates_facts
@@ -100,7 +100,7 @@ def read_source(config: IngestConfig | Mapping[str, Any], root: Uri, progress: P
     check(contents, where)
     check_asked(contents.labels["train"], contents.class_names, config, where)
     with scratch_folder("bilp-ingest-") as folder:
-        converter, arranged = _convert(contents, config, folder, where, progress)
+        converter, arranged = _convert(source, contents, config, folder, where, progress)
         altered = alter(arranged, len(contents.labels["train"]), contents.class_names, config, folder, where)
         mark = _publish_store(source.name, home, contents.class_names, altered.made, config)
     truth = None if altered.truth is None else publish_truth(uri, mark, altered.truth, settings)
@@ -155,7 +155,9 @@ def _is_known(home: str, uri: str, key: str) -> bool:
     return None not in needed
 
 
-def _convert(contents: Contents, config: IngestConfig, folder: Path, where: str, progress: Progress) -> tuple[Converter, Arranged]:
+def _convert(
+    source: Source, contents: Contents, config: IngestConfig, folder: Path, where: str, progress: Progress
+) -> tuple[Converter, Arranged]:
     """Decode everything into shards of both splits below `folder`."""
     names = contents.class_names
     if "test" not in contents.labels:
@@ -163,14 +165,14 @@ def _convert(contents: Contents, config: IngestConfig, folder: Path, where: str,
     for name in ("decoded", "arranged"):
         (folder / name).mkdir()
     converter = Converter(folder / "decoded", Conversion(config.color, config.resolution, config.bits, config.max_pixels))
-    source = converter.run(contents, progress)
+    stored = converter.run(source, contents, progress)
     if config.on_corrupt == "refuse":
         refuse(converter.skipped, where)
-    labels = {split: side.labels for split, side in source.items()}
+    labels = {split: side.labels for split, side in stored.items()}
     check_kept(labels, names, f"{where}: no decodable", "repair the files or remove the class")
-    check_channels(config.normalization, source["train"].shape[0], where)
+    check_channels(config.normalization, stored["train"].shape[0], where)
     try:  # Only now: which pictures are held out must not depend on pictures that were skipped.
-        return converter, arrange(source, names, config, folder / "arranged", where)
+        return converter, arrange(stored, names, config, folder / "arranged", where)
     except DataError as error:
         notes = _depth_notes(converter.depth.largest, config.bits)  # dark pictures become equal ones
         raise DataError("; ".join([str(error), *notes])) from error

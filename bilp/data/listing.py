@@ -161,18 +161,35 @@ def _is_folder(item: os.DirEntry[str]) -> bool:
         return False
 
 
+def problem_of(uri: str, path: str) -> str | None:
+    """Why the file of a listing cannot be read, if a look without opening it tells; such files are listed with 0 bytes."""
+    if "://" in uri:
+        return None
+    place = Path(uri, path)
+    try:
+        return _irregular(place.stat())
+    except OSError as error:
+        return f"{_out_of_reach(place)} ({error.strerror})"
+
+
 def _entry(item: os.DirEntry[str], path: str) -> Entry:
     """A file, also one that cannot be read: it is reported when it is wanted, together with all others."""
     try:
         facts = item.stat()
     except OSError as error:
-        problem = (
-            f"a link to {shown(str(Path(item.path).readlink()))}, which cannot be reached" if item.is_symlink() else "cannot be reached"
-        )
+        problem = _out_of_reach(Path(item.path))
         return Entry(path, 0, problem, f"{problem} ({error.strerror})")
     stamp = f"{facts.st_mtime_ns} {facts.st_ctime_ns} {facts.st_ino}"
-    irregular = None if stat.S_ISREG(facts.st_mode) else IRREGULAR
-    return Entry(path, facts.st_size, stamp, irregular)
+    irregular = _irregular(facts)
+    return Entry(path, 0 if irregular else facts.st_size, stamp, irregular)
+
+
+def _irregular(facts: os.stat_result) -> str | None:
+    return None if stat.S_ISREG(facts.st_mode) else IRREGULAR
+
+
+def _out_of_reach(place: Path) -> str:
+    return f"a link to {shown(str(place.readlink()))}, which cannot be reached" if place.is_symlink() else "cannot be reached"
 
 
 def _remote(uri: str) -> Listing:

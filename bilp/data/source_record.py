@@ -27,7 +27,7 @@ from bilp.artifacts.artifact import Artifact, find, open_artifact
 from bilp.artifacts.facts import DatasetFacts, SourceFacts
 from bilp.artifacts.publication import publish, replace
 from bilp.artifacts.table_rules import Rules
-from bilp.data.contents import SPLITS, SplitName, counted
+from bilp.data.contents import SPLITS, Skipped, SplitName, counted
 from bilp.data.corrections_table import CORRECTIONS
 from bilp.data.corrections_table import FILE as CORRECTIONS_FILE
 from bilp.data.duplicates import DUPLICATES, duplicates_table, told_duplicates
@@ -38,7 +38,6 @@ from bilp.storage.verification import again
 
 if TYPE_CHECKING:
     from bilp.data.arrange import Arranged
-    from bilp.data.convert import Skipped
 
 KIND = "source"
 SOURCES = "sources"

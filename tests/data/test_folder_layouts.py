@@ -52,7 +52,7 @@ def read(root: Path, **settings: Any) -> Contents:
 
 
 def origins(contents: Contents, split: Any) -> list[str]:
-    return [origin for group in contents.groups(split) for origin in group.origins]
+    return contents.items[split].told()
 
 
 def load(root: Path, **settings: Any) -> Dataset:

@@ -110,7 +110,7 @@ def test_a_file_without_permission_is_skipped_like_a_damaged_one(write_folder: W
 def test_a_file_that_vanishes_while_it_is_read_is_listed(write_folder: WriteFolder, pets: Any) -> None:
     root = write_folder(pets)
     source = ImageFolder(IngestConfig(source="folder", uri=str(root)))
-    groups = list(source.read().groups("train"))
+    groups = list(source.groups(source.read().items["train"]))
     (root / "train/cat/0.png").unlink()
     with pytest.raises(DecodeError, match="nothing lies there"):
         read_picture(groups[0].images[0])

@@ -18,7 +18,7 @@ from bilp.config import IngestConfig
 from bilp.data import open_recorded, read_source
 from bilp.data.contents import SplitName
 from bilp.data.sources.parquet import HuggingFaceParquet
-from bilp.data.sources.parquet.images import image_groups
+from bilp.data.sources.parquet.images import image_groups, table_items
 from bilp.data.sources.parquet.labels import read_labels
 from bilp.data.sources.parquet.tables import Table
 from bilp.errors import DataError
@@ -70,10 +70,13 @@ def put(root: Path, **tables: pa.Table) -> Path:
 
 def read(root: Path, **settings: Any) -> tuple[tuple[str, ...], Read, tuple[str, ...]]:
     """Classes; of each split the number of every image with the name of its class; notes."""
-    contents = HuggingFaceParquet(IngestConfig(source="parquet", uri=str(root), **settings)).read()
+    source = HuggingFaceParquet(IngestConfig(source="parquet", uri=str(root), **settings))
+    contents = source.read()
     found: Read = {}
     for split, labels in contents.labels.items():
-        numbers = [int(np.asarray(Image.open(io.BytesIO(load())))[0, 0]) for group in contents.groups(split) for load in group.images]
+        numbers = [
+            int(np.asarray(Image.open(io.BytesIO(load())))[0, 0]) for group in source.groups(contents.items[split]) for load in group.images
+        ]
         found[split] = [(number, contents.class_names[label]) for number, label in zip(numbers, labels.tolist(), strict=True)]
     return contents.class_names, found, contents.notes
 
@@ -143,13 +146,13 @@ def test_types_that_pyarrow_can_write_to_no_file() -> None:
         def column(self, name: str) -> pa.ChunkedArray:
             return pa.chunked_array([coded([1, None, 0], pa.array(["b", "a"], pa.string_view()))])
 
-        def batches(self, name: str, rows: int) -> Any:
-            yield coded([1, 0], pa.array([picture(5), picture(6)], pa.binary_view()))
+        def heads(self, name: str, most: int, wanted: Any) -> Any:
+            yield 0, 0, coded([1, 0], pa.array([picture(5), picture(6)], pa.binary_view()))
 
-    held = Columns("train.parquet", "train.parquet", pa.schema([]), 3, {})
+    held = Columns("train.parquet", "train.parquet", pa.schema([]), 3, {}, (2,))
     labels = read_labels(held, "label")
     assert [None if code < 0 else labels.values[code] for code in labels.codes.tolist()] == ["a", None, "b"]
-    (group,) = image_groups(held, "image", np.array([True, True]))
+    (group,) = image_groups(held, "image", table_items(held, np.array([0, 0])))
     assert [load() for load in group.images] == [picture(6), picture(5)]
 
 

@@ -39,10 +39,11 @@ def write(tmp_path: Path, write_parquet: Callable[..., None]) -> Write:
 
 def taken(root: Path, **settings: Any) -> tuple[Files, tuple[str, ...]]:
     """The files of each split in the order of their images, and the notes; every file must come whole and in order."""
-    contents = HuggingFaceParquet(IngestConfig(source="parquet", uri=str(root), **settings)).read()
+    source = HuggingFaceParquet(IngestConfig(source="parquet", uri=str(root), **settings))
+    contents = source.read()
     files: Files = {}
     for split, labels in contents.labels.items():
-        origins = [origin for group in contents.groups(split) for origin in group.origins]
+        origins = [origin for group in source.groups(contents.items[split]) for origin in group.origins]
         assert labels.tolist() == [0, 1] * (len(labels) // 2)
         assert [origin.rsplit("#")[1] for origin in origins] == ["0", "1"] * (len(labels) // 2)
         files[split] = [origin.removesuffix("#0") for origin in origins[::2]]

@@ -11,11 +11,13 @@ from typing import Any
 import numpy as np
 import pytest
 
-from bilp.data.contents import Contents, Group, SplitName
+from bilp.data.contents import Contents, Group
 from bilp.data.convert import Converter
 from bilp.data.decode import Conversion
+from bilp.data.items import Items
 from bilp.data.opening import DecodeError
 from bilp.data.reading import read_picture
+from bilp.data.shards import Stored
 from bilp.errors import DataError, MissingArtifact, StorageError
 from bilp.progress import silent
 from bilp.storage import objects
@@ -37,11 +39,27 @@ def broken(folder: Path, whole: bytes) -> dict[str, Reader]:
     return {name: reader(folder / name) for name in sorted(names)}
 
 
-def contents(readers: dict[str, Reader]) -> Contents:
-    def groups(split: SplitName) -> Iterator[Group]:
-        yield Group(list(readers), list(readers.values()))
+class Readers:
+    """A source of these readers, all of one class."""
 
-    return Contents(("a",), {"train": np.zeros(len(readers), dtype=np.int64)}, groups)
+    name = "readers"
+
+    def __init__(self, readers: dict[str, Reader]) -> None:
+        self._readers = readers
+
+    def signature(self) -> str:
+        return " ".join(self._readers)
+
+    def read(self) -> Contents:
+        return Contents(("a",), {"train": Items.of_files(np.zeros(len(self._readers), dtype=np.int64), list(self._readers))})
+
+    def groups(self, items: Items) -> Iterator[Group]:
+        yield Group(items.paths(), [self._readers[path] for path in items.paths()])
+
+
+def convert(converter: Converter, readers: dict[str, Reader]) -> Stored:
+    source = Readers(readers)
+    return converter.run(source, source.read(), silent)["train"]
 
 
 def test_files_that_cannot_be_read_are_listed_and_the_others_taken(tmp_path: Path, write_folder: Any, pixels: Any) -> None:
@@ -54,7 +72,7 @@ def test_files_that_cannot_be_read_are_listed_and_the_others_taken(tmp_path: Pat
     readers = {"0": reader(root / "a/0.png"), **bad, "1": reader(root / "a/1.png")}
     (tmp_path / "out").mkdir()
     converter = Converter(tmp_path / "out", Conversion())
-    stored = converter.run(contents(readers), silent)["train"]
+    stored = convert(converter, readers)
     assert stored.origins == ["0", "1"]
     assert [entry.origin for entry in converter.skipped] == list(bad)
     reasons = {entry.origin[:12]: entry.reason for entry in converter.skipped}
@@ -88,7 +106,7 @@ def test_what_may_befall_every_file_stops_the_stage(tmp_path: Path, cause: OSErr
         raise StorageError("cannot read s3://bucket/x") from cause
 
     with pytest.raises(StorageError, match="cannot read s3"):
-        Converter(tmp_path, Conversion()).run(contents({"x": failing}), silent)
+        convert(Converter(tmp_path, Conversion()), {"x": failing})
 
 
 def test_a_missing_object_is_listed_whatever_the_storage() -> None:
@@ -103,4 +121,4 @@ def test_values_above_the_stated_bits_are_refused_by_name_also_where_damaged_fil
     root = write_folder({"0.png": np.full((2, 2), 4095, np.uint16), "1.png": np.full((2, 2), 5000, np.uint16)})
     readers = {name: reader(root / name) for name in ("0.png", "1.png")}
     with pytest.raises(DataError, match=r"^1\.png holds the value 5000, but ingest\.bits 12 means values up to 4095: set it to 13"):
-        Converter(tmp_path, Conversion(bits=12)).run(contents(readers), silent)
+        convert(Converter(tmp_path, Conversion(bits=12)), readers)

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from bilp.config.normalization import known_set
 from bilp.data.contents import GROUP_BYTES, GROUP_IMAGES, Contents, check, check_class_names, check_same_classes, cut, dataset_name
+from bilp.data.items import Items
 from bilp.data.normalization import measured
 from bilp.data.splitting import held_out
 from bilp.errors import DataError
@@ -49,10 +50,8 @@ def test_groups_are_consecutive_and_bounded(sizes: list[int]) -> None:
 
 
 def contents(names: tuple[str, ...], train: list[int], test: list[int] | None = None) -> Contents:
-    labels = {"train": np.array(train, dtype=np.int64)}
-    if test is not None:
-        labels["test"] = np.array(test, dtype=np.int64)
-    return Contents(names, labels, lambda split: iter(()))  # type: ignore[arg-type]
+    labels = {"train": train} if test is None else {"train": train, "test": test}
+    return Contents(names, {split: Items.of_rows(np.array(found, dtype=np.int64), split) for split, found in labels.items()})  # type: ignore[misc]
 
 
 @pytest.mark.parametrize(

@@ -20,7 +20,7 @@ import torchvision.datasets
 from bilp.config import IngestConfig
 from bilp.data import ingest, open_dataset, open_recorded, read_source
 from bilp.data.sources import idx_digests
-from bilp.data.sources.torchvision import TORCHVISION, contents_of
+from bilp.data.sources.torchvision import TORCHVISION, LoadedArrays
 from bilp.data.sources.torchvision_files import required
 from bilp.errors import DataError
 
@@ -190,8 +190,9 @@ def test_files_put_there_by_hand_need_no_network(tmp_path: Path, monkeypatch: py
 def test_the_adapter_knows_both_axis_orders(labels: str, axes: tuple[int, ...]) -> None:
     images = np.random.default_rng(2).integers(0, 256, (300, 32, 32, 3), dtype=np.uint8)
     loaded: Any = {"train": SimpleNamespace(data=images.transpose(axes), **{labels: [number % 10 for number in range(300)]})}
-    contents = contents_of(loaded, tuple("0123456789"), "here")
-    groups = list(contents.groups("train"))
+    arrays = LoadedArrays(loaded, tuple("0123456789"), "here")
+    contents = arrays.contents()
+    groups = list(arrays.groups(contents.items["train"]))
     assert np.array_equal(np.concatenate([group.images for group in groups]), images)
     assert [len(group.origins) for group in groups] == [256, 44]
     assert contents.labels["train"][11] == 1
@@ -200,7 +201,7 @@ def test_the_adapter_knows_both_axis_orders(labels: str, axes: tuple[int, ...]) 
 def test_the_adapter_takes_tensors_and_refuses_floats() -> None:
     images = torch.zeros(3, 28, 28, dtype=torch.uint8)
     loaded: Any = {"train": SimpleNamespace(data=images, targets=torch.tensor([0, 1, 2]))}
-    assert contents_of(loaded, ("a", "b", "c"), "here").labels["train"].tolist() == [0, 1, 2]
+    assert LoadedArrays(loaded, ("a", "b", "c"), "here").contents().labels["train"].tolist() == [0, 1, 2]
     loaded["train"].data = images.float()
     with pytest.raises(DataError, match=r"here \(train\): pictures float32"):
-        contents_of(loaded, ("a", "b", "c"), "here")
+        LoadedArrays(loaded, ("a", "b", "c"), "here")

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from bilp.config import IngestConfig
 from bilp.config.sources import SOURCES
 from bilp.data.contents import Contents, Group, Labels, SplitName
+from bilp.data.items import Items
 from bilp.errors import DataError
 
 GROUP = 256
@@ -81,18 +82,22 @@ class HeldArrays:
 
     def read(self) -> Contents:
         """The arrays. Raises DataError if this process does not hold them, or something was written to them since they were given."""
+        arrays = self._arrays()
+        if arrays.address() != self._uri:
+            raise DataError("something was written to the arrays since they were given: give them again, or a copy")
+        return Contents(arrays.class_names, {split: Items.of_rows(side.labels, split) for split, side in arrays.sides.items()})
+
+    def groups(self, items: Items) -> Iterator[Group]:
+        """The rows of a split's array. Raises DataError if this process does not hold them."""
+        (split,) = items.files
+        side = {str(name): held for name, held in self._arrays().sides.items()}[split]
+        word = "item" if side.items else "row"
+        for start, stop in items.rows(GROUP):
+            yield Group([f"{split} {word} {row}" for row in range(start, stop)], side.images[start:stop])
+
+    def _arrays(self) -> Arrays:
         arrays = _held.get(self._uri)
         if arrays is None:
             call = SOURCES[self.name].from_python
             raise DataError(f"this process does not hold the arrays {self._uri}: call {call} with them, from Python alone")
-        if arrays.address() != self._uri:
-            raise DataError("something was written to the arrays since they were given: give them again, or a copy")
-        sides = arrays.sides
-
-        def groups(split: SplitName) -> Iterator[Group]:
-            images, word = sides[split].images, "item" if sides[split].items else "row"
-            for start in range(0, len(images), GROUP):
-                part = images[start : start + GROUP]
-                yield Group([f"{split} {word} {start + i}" for i in range(len(part))], part)
-
-        return Contents(arrays.class_names, {split: side.labels for split, side in sides.items()}, groups)
+        return arrays

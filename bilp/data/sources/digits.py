@@ -12,7 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bilp.config import IngestConfig
-from bilp.data.contents import Contents, Group, Labels, SplitName
+from bilp.data.contents import Contents, Group, Labels
+from bilp.data.items import Items
 from bilp.errors import ConfigError
 
 GROUP = 256
@@ -32,7 +33,12 @@ class Digits:
 
     def read(self) -> Contents:
         """All pictures as one split, in scikit-learn's order; classes '0' to '9'."""
-        return Contents(tuple(str(digit) for digit in range(10)), {"train": self._arrays[1]}, self._groups)
+        return Contents(tuple(str(digit) for digit in range(10)), {"train": Items.of_rows(self._arrays[1], "digits")})
+
+    def groups(self, items: Items) -> Iterator[Group]:
+        """The pixels of these digits."""
+        for start, stop in items.rows(GROUP):
+            yield Group([f"digits/{row:04d}" for row in range(start, stop)], self._arrays[0][start:stop])
 
     @cached_property
     def _arrays(self) -> tuple[NDArray[np.uint8], Labels]:
@@ -44,9 +50,3 @@ class Digits:
         table = np.loadtxt(Path(package.origin).with_name("datasets") / "data" / "digits.csv.gz", delimiter=",", dtype=np.int64)
         pixels = np.rint(table[:, :-1].reshape(-1, 8, 8) * 255 / 16).astype(np.uint8)
         return pixels, table[:, -1]
-
-    def _groups(self, split: SplitName) -> Iterator[Group]:
-        images, _ = self._arrays
-        for start in range(0, len(images), GROUP):
-            part = images[start : start + GROUP]
-            yield Group([f"digits/{start + i:04d}" for i in range(len(part))], part)

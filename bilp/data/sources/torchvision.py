@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Mapping
+from functools import cached_property
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,7 @@ from numpy.typing import NDArray
 
 from bilp.config import IngestConfig
 from bilp.data.contents import SPLITS, Contents, Group, Labels, SplitName
+from bilp.data.items import Items
 from bilp.data.sources.idx_digests import PUBLISHED, digests
 from bilp.data.sources.torchvision_files import check_reachable, check_regular, damaged, required, unreachable, wrong
 from bilp.errors import DataError
@@ -45,6 +47,14 @@ class TorchvisionSet:
 
     def read(self) -> Contents:
         """Both splits with torchvision's class names; downloads what is missing. Raises DataError if that fails."""
+        return self._loaded.contents()
+
+    def groups(self, items: Items) -> Iterator[Group]:
+        """The rows of a split's array; downloads what is missing."""
+        return self._loaded.groups(items)
+
+    @cached_property
+    def _loaded(self) -> LoadedArrays:
         root = downloads()
         kind = _kind(self.name)
         root.mkdir(parents=True, exist_ok=True)
@@ -54,11 +64,11 @@ class TorchvisionSet:
         # SVHN has no list of names: its classes are the digits
         names = tuple(getattr(train, "classes", None) or [str(digit) for digit in range(10)])
         where = f"{self.name} in {root}"
-        contents = contents_of(loaded, names, where)
+        arrays = LoadedArrays(loaded, names, where)
         if self.name in PUBLISHED:
             for split, dataset in loaded.items():
                 _check_published(self.name, split, dataset, where)
-        return contents
+        return arrays
 
 
 def downloads() -> Path:
@@ -67,20 +77,27 @@ def downloads() -> Path:
     return (Path(given) if given else Path("~/.cache/bilp/downloads")).expanduser().absolute()
 
 
-def contents_of(datasets: Mapping[SplitName, Any], class_names: tuple[str, ...], where: str) -> Contents:
-    """Contents of torchvision-like data set objects: `data` plus `targets` or `labels`, whatever the axis order.
+class LoadedArrays:
+    """What torchvision-like data set objects hold: `data` plus `targets` or `labels`, whatever the axis order."""
 
-    Raises DataError if pictures and labels differ in number or pictures have an unexpected form.
-    """
-    arrays = {split: _arrays(dataset, f"{where} ({split})") for split, dataset in datasets.items()}
+    def __init__(self, datasets: Mapping[SplitName, Any], class_names: tuple[str, ...], where: str) -> None:
+        """Raises DataError if pictures and labels differ in number or pictures have an unexpected form."""
+        self._class_names = class_names
+        self._images: dict[str, NDArray[np.uint8]] = {}
+        self._items: dict[SplitName, Items] = {}
+        for split, dataset in datasets.items():
+            self._images[split], labels = _arrays(dataset, f"{where} ({split})")
+            self._items[split] = Items.of_rows(labels, split)
 
-    def groups(split: SplitName) -> Iterator[Group]:
-        images = arrays[split][0]
-        for start in range(0, len(images), GROUP):
-            part = images[start : start + GROUP]
-            yield Group([f"{split}/{start + i:05d}" for i in range(len(part))], part)
+    def contents(self) -> Contents:
+        """The splits."""
+        return Contents(self._class_names, self._items)
 
-    return Contents(class_names, {split: labels for split, (_, labels) in arrays.items()}, groups)
+    def groups(self, items: Items) -> Iterator[Group]:
+        """Pixels of consecutive rows of a split."""
+        (split,) = items.files
+        for start, stop in items.rows(GROUP):
+            yield Group([f"{split}/{row:05d}" for row in range(start, stop)], self._images[split][start:stop])
 
 
 def _arrays(dataset: Any, where: str) -> tuple[NDArray[np.uint8], Labels]:

@@ -24,8 +24,9 @@ from functools import cached_property, partial
 import numpy as np
 
 from bilp.config import IngestConfig
-from bilp.data.contents import Contents, Group, Labels, SplitName, cut, dataset_name
-from bilp.data.listing import Entry, Listing, list_files, plain
+from bilp.data.contents import Contents, Group, SplitName, cut, dataset_name
+from bilp.data.items import Items
+from bilp.data.listing import Entry, Listing, list_files, plain, problem_of
 from bilp.data.names import class_name
 from bilp.data.opening import DecodeError
 from bilp.data.sources.folder.classes import Classes
@@ -56,15 +57,18 @@ class ImageFolder:
         tree = Tree(self._listing, shown(self.uri), self._classes)
         train, test = find_splits(tree, self._train, self._test)
         sides: dict[SplitName, Classes] = {"train": train} if test is None else {"train": train, "test": test}
-        entries: dict[SplitName, list[Entry]] = {}
-        labels: dict[SplitName, Labels] = {}
-        for split, classes in sides.items():
-            files = [self._files(folders) for folders in classes.values()]
-            entries[split] = [entry for members in files for entry in members]
-            labels[split] = np.repeat(np.arange(len(files), dtype=np.int64), [len(members) for members in files])
+        items = {split: self._items(classes) for split, classes in sides.items()}
         ignored = self._listing.note()
         notes = (*tree.notes, *([ignored] if ignored else []))
-        return Contents(tuple(train), labels, lambda split: self._groups(entries[split]), notes)
+        return Contents(tuple(train), items, notes=notes)
+
+    def groups(self, items: Items) -> Iterator[Group]:
+        """The files, one reader each."""
+        paths, lengths = items.paths(), items.length.tolist()
+        for start, stop in cut(lengths):
+            part, sizes = paths[start:stop], lengths[start:stop]
+            readers: list[Callable[[], bytes]] = [partial(_read, self.uri, path, size) for path, size in zip(part, sizes, strict=True)]
+            yield Group([shown(path) for path in part], readers, sizes)
 
     @cached_property
     def _listing(self) -> Listing:
@@ -74,15 +78,15 @@ class ImageFolder:
         """The files of a class, sorted by path."""
         return sorted((entry for folder in folders for entry in self._listing.files_below(folder)), key=lambda entry: entry.path)
 
-    def _groups(self, entries: list[Entry]) -> Iterator[Group]:
-        for start, stop in cut([entry.size for entry in entries]):
-            part = entries[start:stop]
-            readers: list[Callable[[], bytes]] = [partial(_read, self.uri, entry) for entry in part]
-            yield Group([shown(entry.path) for entry in part], readers, [entry.size for entry in part])
+    def _items(self, classes: Classes) -> Items:
+        files = [self._files(folders) for folders in classes.values()]
+        entries = [entry for members in files for entry in members]
+        labels = np.repeat(np.arange(len(files), dtype=np.int64), [len(members) for members in files])
+        return Items.of_files(labels, [entry.path for entry in entries], [entry.size for entry in entries])
 
 
-def _read(uri: str, entry: Entry) -> bytes:
-    """The bytes of a file; raises DecodeError if the listing has shown that there are none, and whatever storage raises."""
-    if entry.problem:
-        raise DecodeError(entry.problem)
-    return objects.read(objects.join(uri, entry.path), expected=True)
+def _read(uri: str, path: str, size: int) -> bytes:
+    """The bytes of a file that was listed with `size` bytes; raises DecodeError if it cannot have any, and whatever storage raises."""
+    if size == 0 and (problem := problem_of(uri, path)) is not None:  # what is never to be opened is listed as empty
+        raise DecodeError(problem)
+    return objects.read(objects.join(uri, path), expected=True)

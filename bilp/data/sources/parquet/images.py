@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-from numpy.typing import NDArray
 
-from bilp.data.contents import GROUP_IMAGES, Group, cut
+from bilp.data.contents import GROUP_IMAGES, Group, Labels, cut
+from bilp.data.items import Items
 from bilp.data.opening import DecodeError
 from bilp.data.sources.parquet.columns import is_text
 from bilp.data.sources.parquet.tables import Table
@@ -34,17 +35,34 @@ def check_embedded(table: Table, column: str) -> None:
     )
 
 
-def image_groups(table: Table, column: str, keep: NDArray[np.bool_]) -> Iterator[Group]:
-    """The images of the rows in `keep` (bool [rows]), in order."""
-    start = 0
-    for batch in table.batches(column, GROUP_IMAGES):
-        rows = np.flatnonzero(keep[start : start + len(batch)])
+def table_items(table: Table, labels: Labels) -> Items:
+    """The rows of a file as items; `labels` is the class of each of its rows, [rows], -1 for those that are left out."""
+    starts = np.cumsum((0, *table.group_rows[:-1]))[: len(table.group_rows)]
+    kept, count = np.flatnonzero(labels >= 0), len(labels)
+    whole = replace(
+        Items.of_rows(labels, table.name),
+        row_group=np.repeat(np.arange(len(table.group_rows), dtype=np.int32), table.group_rows),
+        row=np.arange(count, dtype=np.int64) - np.repeat(starts, table.group_rows),
+    )
+    return whole.take(kept)
+
+
+def image_groups(table: Table, column: str, items: Items) -> Iterator[Group]:
+    """The images of these items, which are rows of this file in their order."""
+    ends = np.flatnonzero(np.diff(items.row_group, append=-1)) + 1
+    wanted = (
+        {int(items.row_group[end - 1]): rows for end, rows in zip(ends, np.split(items.row, ends[:-1]), strict=True)} if len(items) else {}
+    )
+    before = np.cumsum((0, *table.group_rows))
+    for group, start, batch in table.heads(column, GROUP_IMAGES, [(number, int(rows[-1]) + 1) for number, rows in wanted.items()]):
+        first, stop = np.searchsorted(wanted[group], (start, start + len(batch)))
+        rows = wanted[group][first:stop] - start
         images, paths = _parts(batch, pa.array(rows))
         sizes: list[int] = pc.fill_null(pc.binary_length(images), 0).to_pylist()
-        for first, stop in cut(sizes):
-            readers: list[Callable[[], bytes]] = [_reader(images, paths, index) for index in range(first, stop)]
-            yield Group([f"{shown(table.name)}#{start + row}" for row in rows[first:stop].tolist()], readers, sizes[first:stop])
-        start += len(batch)
+        names = [f"{shown(table.name)}#{row}" for row in (before[group] + start + rows).tolist()]
+        for one, other in cut(sizes):
+            readers: list[Callable[[], bytes]] = [_reader(images, paths, index) for index in range(one, other)]
+            yield Group(names[one:other], readers, sizes[one:other])
 
 
 def _parts(column: pa.Array, rows: pa.Array) -> tuple[pa.Array, pa.Array | None]:

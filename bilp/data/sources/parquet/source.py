@@ -7,16 +7,15 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from functools import cached_property, partial
 
-import numpy as np
-
 from bilp.config import IngestConfig
 from bilp.data.contents import Contents, Group, SplitName, dataset_name
+from bilp.data.items import Items, joined
 from bilp.data.listing import IRREGULAR, list_files, plain
 from bilp.data.sources.parquet.choice import HELD_OUT, Asked, Choice, Files, choose
 from bilp.data.sources.parquet.classes import classes_of, is_unlabeled
 from bilp.data.sources.parquet.columns import image_column, label_column, no_label_column
 from bilp.data.sources.parquet.file_names import is_parquet, parse
-from bilp.data.sources.parquet.images import check_embedded, image_groups
+from bilp.data.sources.parquet.images import check_embedded, image_groups, table_items
 from bilp.data.sources.parquet.labels import LabelColumn, read_labels, same_labels
 from bilp.data.sources.parquet.patterns import listed
 from bilp.data.sources.parquet.tables import Table, open_table
@@ -35,6 +34,7 @@ class HuggingFaceParquet:
         self.name = dataset_name(self.uri, "parquet")
         self._where = shown(self.uri)
         self._config = config
+        self._tables: dict[str, Table] = {}
 
     def signature(self) -> str:
         """Digest of names, sizes and modification stamps of the training files and of all that may be the test images."""
@@ -59,15 +59,26 @@ class HuggingFaceParquet:
             columns["test"] = test
         _check_columns(columns, self._where)
         found = classes_of(columns, self._config.classes, self._where)
-        pictures = {split: [self._image_column(column.table, notes) for column in part] for split, part in columns.items()}
-        keep = {split: [rows >= 0 for rows in part] for split, part in found.rows.items()}
-        labels = {split: np.concatenate([rows[rows >= 0] for rows in part]) for split, part in found.rows.items()}
+        for part in columns.values():
+            for column in part:
+                check_embedded(column.table, self._image_column(column.table, notes))
+        items = {
+            split: joined([table_items(column.table, rows) for column, rows in zip(part, found.rows[split], strict=True)])
+            for split, part in columns.items()
+        }
+        return Contents(found.names, items, notes=tuple(dict.fromkeys([*notes, *found.notes])))
 
-        def groups(split: SplitName) -> Iterator[Group]:
-            for column, picture, kept in zip(columns[split], pictures[split], keep[split], strict=True):
-                yield from image_groups(column.table, picture, kept)
+    def groups(self, items: Items) -> Iterator[Group]:
+        """The rows, file by file; of each file no row group is read that holds none of them."""
+        for path, part in items.by_file():
+            table = self._table(path)
+            yield from image_groups(table, self._image_column(table, []), part)
 
-        return Contents(found.names, labels, groups, tuple(dict.fromkeys([*notes, *found.notes])))
+    def _table(self, path: str) -> Table:
+        """A file, whose footer is read once."""
+        if path not in self._tables:
+            self._tables[path] = open_table(path, objects.join(self.uri, path))
+        return self._tables[path]
 
     @cached_property
     def _choice(self) -> Choice:
@@ -89,7 +100,7 @@ class HuggingFaceParquet:
         for part in sorted(files.parts, key=lambda part: part.path):
             if part.entry.problem == IRREGULAR:
                 raise DataError(f"{self._where}: {shown(part.path)} is {IRREGULAR}: remove it, or put a Parquet file in its place")
-            table = open_table(part.path, objects.join(self.uri, part.path))
+            table = self._table(part.path)
             name, told = label_column(table, self._config.label_column, partial(same_labels, table))
             column = read_labels(table, name)
             notes += [*told, *column.notes]
@@ -136,7 +147,6 @@ class HuggingFaceParquet:
 
     def _image_column(self, table: Table, notes: list[str]) -> str:
         name, told = image_column(table, self._config.image_column)
-        check_embedded(table, name)
         notes += told
         return name
 

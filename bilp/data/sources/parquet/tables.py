@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import mmap
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,7 +29,8 @@ INFLATED_BYTES = 2**28
 class Table:
     """A Parquet file: its name relative to the source, where it lies, its columns, its number of rows.
 
-    `features` are the columns as the `huggingface` metadata describe them, empty without such metadata.
+    `features` are the columns as the `huggingface` metadata describe them, empty without such metadata. `group_rows` are the rows of
+    each row group.
     """
 
     name: str
@@ -37,6 +38,7 @@ class Table:
     schema: pa.Schema
     rows: int
     features: Mapping[str, Any]
+    group_rows: tuple[int, ...] = ()
 
     @property
     def where(self) -> str:
@@ -50,13 +52,25 @@ class Table:
 
     def batches(self, name: str, most: int) -> Iterator[pa.Array]:
         """A column in pieces of at most `most` rows, fewer where rows are large. Raises DataError if the file is damaged."""
+        for _, _, values in self.heads(name, most, enumerate(self.group_rows)):
+            yield values
+
+    def heads(self, name: str, most: int, wanted: Iterable[tuple[int, int]]) -> Iterator[tuple[int, int, pa.Array]]:
+        """A column of some row groups in such pieces, each with the number of its row group and of its first row there.
+
+        Each row group comes with how many of its rows are wanted, from its first on; the last piece may have some more. Raises
+        DataError if the file is damaged.
+        """
         with reading(self.uri):
             file = _opened(self.uri)
-            for number in range(file.num_row_groups):
-                group = file.metadata.row_group(number)
+            for number, needed in wanted:
+                group, first = file.metadata.row_group(number), 0
                 rows = max(1, min(most, BATCH_BYTES * group.num_rows // max(1, group.total_byte_size)))
                 for batch in file.iter_batches(batch_size=rows, row_groups=[number], columns=[name]):
-                    yield batch.column(0)
+                    if first >= needed:
+                        break
+                    yield number, first, batch.column(0)
+                    first += len(batch)
 
     def described(self) -> str:
         """Names and types of all columns, for a message."""
@@ -72,7 +86,9 @@ def open_table(name: str, uri: str) -> Table:
         file = _opened(uri)
         schema = file.schema_arrow
         [field.name for field in schema]  # for the error of names that are no text
-        rows, inflated = file.metadata.num_rows, sum(file.metadata.row_group(group).total_byte_size for group in range(file.num_row_groups))
+        groups = [file.metadata.row_group(number) for number in range(file.num_row_groups)]
+        rows, inflated = file.metadata.num_rows, sum(group.total_byte_size for group in groups)
+        group_rows = tuple(group.num_rows for group in groups)
         size = objects.localize(uri).stat().st_size
     if rows > size:
         raise DataError(f"{shown(uri)}: claims {rows:,} rows in a file of {size:,} bytes, which cannot hold as many images: fetch it again")
@@ -81,7 +97,9 @@ def open_table(name: str, uri: str) -> Table:
             f"{shown(uri)}: claims {inflated:,} bytes in a file of {size:,}, and images can hardly be compressed: write it again without "
             "compression"
         )
-    return Table(name, uri, schema, rows, _features(schema.metadata or {}, uri))
+    if sum(group_rows) != rows:
+        raise DataError(f"{shown(uri)}: claims {rows:,} rows, and {sum(group_rows):,} in its row groups: fetch it again")
+    return Table(name, uri, schema, rows, _features(schema.metadata or {}, uri), group_rows)
 
 
 @contextmanager
