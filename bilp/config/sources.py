@@ -6,8 +6,9 @@ made from an IngestConfig and has the members of `bilp.data.contents.Source`.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Literal
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any, Literal
 
 from bilp.registry import Registry
 
@@ -67,6 +68,10 @@ class SourceEntry:
     """How the names of its files end, where that alone tells them from images."""
     from_python: str = ""
     """The call that hands its data over, where no command can and no form offers it."""
+    media: Literal["image", "video"] = "image"
+    """What a sample is: a picture [C, H, W], or a clip [T, C, H, W], for which rules choose networks that take clips."""
+    network: str = ""
+    """The network of the papers on these clips; the ConvNet on each frame unless it is given."""
     any_data: bool = False
     """Data of the user's own, which may be a copy of any set: rules know nothing of them, and a recipe for any set may meet them."""
     known: KnownSet | None = None
@@ -88,6 +93,13 @@ class SourceEntry:
     soft_batch: int = 1
     """How many times the usual mini-batch of the protocol with soft labels is."""
     idc: IdcFacts | None = None
+    ingest: Mapping[str, Any] = field(default_factory=dict)
+    """Settings of ingestion that its papers share, and that rules therefore set."""
+
+    @property
+    def video_files(self) -> bool:
+        """Whether its samples are clips that are decoded here, of which it says how many frames are taken."""
+        return "frames" in self.reads
 
     def __post_init__(self) -> None:
         """Raises ValueError for an entry whose source could never be configured."""
@@ -101,6 +113,29 @@ UNKNOWN_DATA = "folder"
 
 _TORCHVISION = "bilp.data.sources.torchvision:TorchvisionSet"
 _FILES = frozenset(("uri", "train", "test", "classes"))
+_CLIPS = frozenset(("uri", "classes", "frames", "sampling", "fps", "stride", "pre_crop", "clips"))
+
+# Everybody's copy of a set of clips lacks some and has damaged ones.
+_INCOMPLETE = {"on_corrupt": "skip"}
+# As in the programs of Wang et al. 2024: 8 frames stretched to 64 x 64, or 16 frames of 160 x 120 from which 112 x 112 are cut.
+_STRETCHED = {"frames": 8, "resolution": 64, "fit": "stretch", **_INCOMPLETE}
+_WINDOWS = {"frames": 16, "sampling": "window", "stride": 4, "resolution": 112, "pre_crop": "160x120", **_INCOMPLETE}
+
+
+def _clips(name: str, title: str, opener: str, per_class: int, settings: Mapping[str, Any], more: tuple[str, ...] = ()) -> SourceEntry:
+    """A public set of clips, which the papers teach to a network with convolutions in time."""
+    return SourceEntry(
+        name,
+        title,
+        f"bilp.data.sources.video.{opener}",
+        needs_uri=True,
+        reads=_CLIPS | set(more),
+        media="video",
+        network="convnet3d",
+        per_class=per_class,
+        ingest=settings,
+    )
+
 
 # Constants are those of the reference program of DC, DSA and DM (Zhao & Bilen).
 OWN = (
@@ -160,6 +195,21 @@ OWN = (
         reads=_FILES | {"config", "image_column", "label_column"},
         suffix=".parquet",
         any_data=True,
+    ),
+    _clips("kinetics400", "Kinetics-400", "kinetics:Kinetics", 616, {**_STRETCHED, "sampling": "middle"}),
+    _clips("ucf101", "UCF101", "ucf:Ucf", 94, _WINDOWS, ("split",)),
+    _clips("miniucf", "miniUCF", "ucf:Ucf", 93, _WINDOWS, ("split",)),
+    _clips("hmdb51", "HMDB51", "hmdb:Hmdb", 70, _WINDOWS, ("split", "unused")),
+    replace(_clips("ssv2", "Something-Something V2", "ssv2:SomethingSomething", 970, _STRETCHED), mirroring_changes_meaning=True),
+    SourceEntry(
+        "video_folder",
+        "Folder of clips",
+        "bilp.data.sources.video.class_folders:VideoFolder",
+        needs_uri=True,
+        reads=_CLIPS | _FILES,
+        media="video",
+        any_data=True,
+        ingest=_INCOMPLETE,
     ),
     SourceEntry(
         "arrays",

@@ -67,11 +67,18 @@ class Conversion:
 
 
 class Depth:
-    """The largest value of all 16-bit gray pictures that were decoded; None before the first. Several threads may report to it."""
+    """What is told of pictures while they are decoded, by several threads at once: the largest value of all 16-bit gray ones, None
+    before the first, and how many clips had too few frames."""
 
     def __init__(self) -> None:
         self.largest: int | None = None
+        self.short = 0
         self._lock = Lock()
+
+    def report_short(self) -> None:
+        """A clip of which a frame is taken more than once."""
+        with self._lock:
+            self.short += 1
 
     def report(self, value: int) -> None:
         """A picture's largest value."""
@@ -131,8 +138,8 @@ def from_picture(image: Image.Image, conversion: Conversion, depth: Depth | None
     return _pixels(resize_and_crop(_converted(whole, _rule(whole, conversion, depth or Depth())), side), _unchanged)
 
 
-def resize_and_crop(image: Image.Image, side: int) -> Image.Image:
-    """Shorter side resized to `side` (bilinear, antialiased), then the center square of `side` x `side` pixels.
+def resize_and_crop(image: Image.Image, side: int, resampling: Image.Resampling = Image.Resampling.BILINEAR) -> Image.Image:
+    """Shorter side resized to `side` (antialiased), then the center square of `side` x `side` pixels.
 
     If the resized picture had more than RESIZED_PIXELS, and more than twice as many as are left, the center square of the picture
     is cut out first and then resized.
@@ -141,7 +148,7 @@ def resize_and_crop(image: Image.Image, side: int) -> Image.Image:
     if size is None:
         image, size = _center(image, min(image.size)), (side, side)
     if image.size != size:
-        image = image.resize(size, Image.Resampling.BILINEAR)
+        image = image.resize(size, resampling)
     return _center(image, side)
 
 

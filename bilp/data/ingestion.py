@@ -30,7 +30,8 @@ from bilp.data.alterations.alter import alter, check_asked
 from bilp.data.alterations.corrections_file import LARGEST as LARGEST_CORRECTIONS
 from bilp.data.alterations.label_file import LARGEST as LARGEST_LABELS
 from bilp.data.arrange import Arranged, arrange, check_kept
-from bilp.data.contents import SPLITS, Contents, Labels, Source, SplitName, check
+from bilp.data.clips.from_settings import clip_conversion_of
+from bilp.data.contents import SPLITS, Contents, Labels, Source, SplitName, check, counted
 from bilp.data.convert import Converter, refuse
 from bilp.data.decode import Conversion
 from bilp.data.duplicates import duplicates_facts
@@ -109,11 +110,16 @@ def read_source(config: IngestConfig | Mapping[str, Any], root: Uri, progress: P
         "fingerprint": mark,
         "source": config.source,
         "uri": settings["uri"],
-        "notes": [*altered.notes, *contents.notes, *_depth_notes(converter.depth.largest, config.bits)],
-        "skipped": skipped_facts(converter.skipped),
+        "notes": [
+            *altered.notes,
+            *contents.notes,
+            *_depth_notes(converter.depth.largest, config.bits),
+            *_short_notes(converter.depth.short),
+        ],
+        "skipped": skipped_facts([*contents.absent, *converter.skipped]),
         "duplicates": duplicates_facts(arranged.duplicates, arranged.divided, arranged.dropped),
     }
-    files = record_files(altered.made, converter.skipped, contents.class_names, altered.corrections)
+    files = record_files(altered.made, [*contents.absent, *converter.skipped], contents.class_names, altered.corrections)
     publish_record(uri, key, files, settings, facts, truth)  # the last: whoever finds it finds the others
     return uri
 
@@ -164,7 +170,8 @@ def _convert(
         check_divisible(contents.labels["train"], names, where)  # for its error, before long work
     for name in ("decoded", "arranged"):
         (folder / name).mkdir()
-    converter = Converter(folder / "decoded", Conversion(config.color, config.resolution, config.bits, config.max_pixels))
+    pictures = Conversion(config.color, config.resolution, config.bits, config.max_pixels)
+    converter = Converter(folder / "decoded", clip_conversion_of(config) or pictures)
     stored = converter.run(source, contents, progress)
     if config.on_corrupt == "refuse":
         refuse(converter.skipped, where)
@@ -188,6 +195,11 @@ def _depth_notes(largest: int | None, bits: int | None) -> list[str]:
     remedy = f"set ingest.bits to {needed}" if needed > 8 else "store the images with 8 bits"
     held = f"16-bit gray images hold values up to {largest} only ({needed} bit{'' if needed == 1 else 's'})"
     return [f"{held} and are dark when read as 0..65535: {remedy} to use their range"]
+
+
+def _short_notes(short: int) -> list[str]:
+    """What is said of clips with too few frames."""
+    return [f"{counted(short, 'clip')} with too few frames: of each, a frame is taken more than once"] if short else []
 
 
 def _publish_store(name: str, home: str, class_names: Sequence[str], made: Arranged, config: IngestConfig) -> str:

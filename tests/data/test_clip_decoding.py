@@ -16,10 +16,11 @@ from replicas.clip import AVI, AVI_B_FRAMES, WEBM, Coding, clip, encoded, gop, n
 from bilp.data.clips import container
 from bilp.data.clips.bundle import bundled
 from bilp.data.clips.conversion import ClipConversion, convert_clip
-from bilp.data.clips.decoding import ClipTally, decoded_clips
+from bilp.data.clips.decoding import decoded_clips
 from bilp.data.clips.frame_size import FrameSize
 from bilp.data.clips.sampling import Wanted
 from bilp.data.contents import Group
+from bilp.data.decode import Depth
 from bilp.data.opening import DecodeError
 
 SAMPLING = "bilp.data.clips.sampling:"
@@ -147,7 +148,7 @@ def test_clips_come_in_order_with_the_damaged_ones_in_place() -> None:
     files = [encoded(numbered_frames(20 + number)) for number in range(12)]
     files[3] = b""
     files[7] = files[7][:-300]
-    tally = ClipTally()
+    tally = Depth()
     found = list(decoded_clips(_groups(files), conversion("window", stride=4), tally, 2))
     assert [origins for origins, _ in found] == [[f"{number}.mp4"] for number in range(12)]
     bad = {number for number, (_, (clip_or_error,)) in enumerate(found) if isinstance(clip_or_error, DecodeError)}
@@ -160,7 +161,7 @@ def test_a_decoder_that_dies_or_hangs_costs_the_clip_alone() -> None:
     files = [encoded(numbered_frames(40))] * 7
     faulty = replace(conversion(), sampling="clip_faults:choose")
     draws = [0, FATAL, 0, ENDLESS, 0, 0, 0]
-    found = [pixels for _, (pixels,) in decoded_clips(_groups(files, draws), faulty, ClipTally(), 1, seconds=3.0)]
+    found = [pixels for _, (pixels,) in decoded_clips(_groups(files, draws), faulty, Depth(), 1, seconds=3.0)]
     errors = {number: str(pixels) for number, pixels in enumerate(found) if isinstance(pixels, DecodeError)}
     assert errors == {1: "the decoder crashed (SIGSEGV)", 3: "decoding took more than 3 s"}
     assert [number_of(frame) for frame in found[6]] == [2, 7, 12, 17, 22, 27, 32, 37]

@@ -10,16 +10,14 @@ import os
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, field
 from queue import LifoQueue
-from threading import Lock
 
 import numpy as np
 
 from bilp.data.clips.conversion import ClipConversion
 from bilp.data.clips.decoder import SECONDS, Decoder
 from bilp.data.contents import Group
-from bilp.data.decode import Pixels
+from bilp.data.decode import Depth, Pixels
 from bilp.data.opening import DecodeError, check_file
 from bilp.data.reading import read_picture
 
@@ -34,21 +32,8 @@ def cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-@dataclass
-class ClipTally:
-    """What is told of clips that were decoded: `short` is the number of those that had too few frames."""
-
-    short: int = 0
-    _lock: Lock = field(default_factory=Lock)
-
-    def report(self, short: bool) -> None:
-        """One more clip; several threads may report."""
-        with self._lock:
-            self.short += short
-
-
 def decoded_clips(
-    groups: Iterator[Group], conversion: ClipConversion, tally: ClipTally, processes: int = 0, seconds: float = SECONDS
+    groups: Iterator[Group], conversion: ClipConversion, depth: Depth, processes: int = 0, seconds: float = SECONDS
 ) -> Iterator[tuple[Sequence[str], Sequence[Pixels | DecodeError]]]:
     """The clips of all groups, in order: their origins, and uint8 [T, C, H, W] of each or why there is none.
 
@@ -57,7 +42,7 @@ def decoded_clips(
     Args:
         groups: Of clips, each with a function that returns its file or bundle (`bilp.data.clips.bundle`).
         conversion: Which frames are taken, and what becomes of them.
-        tally: Is told of every clip.
+        depth: Is told of clips with too few frames.
         processes: How many decode; 0 stands for one per core.
         seconds: A clip that takes longer, twice, counts as one that cannot be decoded.
     """
@@ -76,7 +61,7 @@ def decoded_clips(
             draws = group.draws or [0] * len(group.images)
             sizes = group.sizes or [0] * len(group.images)
             jobs = zip(_readers(group), sizes, draws, strict=True)
-            waiting.append((group, [pool.submit(_decode, read, size, draw, idle, conversion, tally) for read, size, draw in jobs]))
+            waiting.append((group, [pool.submit(_decode, read, size, draw, idle, conversion, depth) for read, size, draw in jobs]))
         while waiting:
             yield _first(waiting)
     finally:  # after an error nobody wants the rest
@@ -110,7 +95,7 @@ def _first(waiting: deque[tuple[Group, list[Future[Pixels | DecodeError]]]]) -> 
 
 
 def _decode(
-    read: Callable[[], bytes], size: int, draw: int, idle: LifoQueue[Decoder], conversion: ClipConversion, tally: ClipTally
+    read: Callable[[], bytes], size: int, draw: int, idle: LifoQueue[Decoder], conversion: ClipConversion, depth: Depth
 ) -> Pixels | DecodeError:
     """One clip, read and then decoded by a process that has nothing else to do."""
     try:
@@ -126,5 +111,6 @@ def _decode(
             idle.put(decoder)
     except DecodeError as error:
         return error
-    tally.report(clip.short)
+    if clip.short:
+        depth.report_short()
     return clip.pixels

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,8 +12,6 @@ from bilp.data.opening import DecodeError
 
 LARGEST = 2**26
 """Pixels of a frame that is decoded unless ingest.max_pixels says otherwise: 8K has half as many."""
-
-_SIZE = re.compile(r"([1-9][0-9]{0,4})x([1-9][0-9]{0,4})")
 
 
 @dataclass(frozen=True)
@@ -30,6 +27,7 @@ class FrameSize:
     before: tuple[int, int] | None = None
     stretched: bool = False
     max_pixels: int | None = None
+    filter: str = "bilinear"
 
     def check(self, width: int, height: int) -> None:
         """Raise DecodeError for frames of more pixels than the limit."""
@@ -49,21 +47,11 @@ class FrameSize:
         return found[None] if found.ndim == 2 else np.ascontiguousarray(found.transpose(2, 0, 1))
 
     def _resized(self, image: Image.Image) -> Image.Image:
-        side = self.side
-        if self.before is not None and image.size != self.before:
-            image = image.resize(self.before, Image.Resampling.BILINEAR)
+        side, by = self.side, Image.Resampling[self.filter.upper()]
         if side is None:
             return image
         if self.before is None:
-            return image.resize((side, side), Image.Resampling.BILINEAR) if self.stretched else resize_and_crop(image, side)
+            return image.resize((side, side), by) if self.stretched else resize_and_crop(image, side, by)
+        image = image if image.size == self.before else image.resize(self.before, by)
         left, top = (image.width - side) // 2, (image.height - side) // 2
         return image.crop((left, top, left + side, top + side))
-
-
-def parsed(text: str) -> tuple[int, int]:
-    """Width and height of a size as people write it: 64 or 160x120. Raises ValueError for anything else."""
-    size = text if "x" in text else f"{text}x{text}"
-    found = _SIZE.fullmatch(size)
-    if found is None:
-        raise ValueError(f"{text!r} is no size: give width x height as 160x120, or one number for both")
-    return int(found[1]), int(found[2])

@@ -1,0 +1,93 @@
+"""The forms in which people have a public data set, and which of them lies at an address."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from bilp.data.contents import Skipped, SplitName, counted
+from bilp.data.listing import Listing, list_files
+from bilp.data.sources.gathered import Gathered
+from bilp.errors import DataError
+from bilp.text.escaping import shown
+
+MOST = 12
+"""Names of what was found in a message."""
+
+Found = Mapping[SplitName, Gathered]
+
+
+@dataclass
+class View:
+    """A listed address, and what is said about it while it is read: `notes`, and the pictures that are named there and cannot be had."""
+
+    uri: str
+    listing: Listing
+    notes: list[str] = field(default_factory=list)
+    absent: list[tuple[str, Skipped]] = field(default_factory=list)
+
+    @property
+    def where(self) -> str:
+        """The address for messages."""
+        return shown(self.uri)
+
+    def note(self, line: str) -> None:
+        """Keep a line, once."""
+        if line not in self.notes:
+            self.notes.append(line)
+
+    def lacks(self, split: SplitName, origin: str, reason: str, class_id: str = "") -> None:
+        """Keep a picture that cannot be had; one of a class counts only if that is taken."""
+        self.absent.append((class_id, Skipped(split, shown(origin), reason)))
+
+
+@dataclass(frozen=True)
+class Layout:
+    """A form of a data set: its name, how people recognize it, whether an address has it by its names, how it is read, and whether
+    its pictures differ in size."""
+
+    name: str
+    looks: str
+    fits: Callable[[View], bool]
+    read: Callable[[View], Found]
+    sizes_differ: bool = True
+
+
+def viewed(uri: str) -> View:
+    """What lies at an address. Raises DataError if nothing does."""
+    return View(uri, list_files(uri))
+
+
+def chosen(view: View, layouts: Sequence[Layout], title: str) -> Layout:
+    """The first layout that fits. Raises DataError that says what was found, and every layout that is known, if none does."""
+    for layout in layouts:
+        if layout.fits(view):
+            return layout
+    known = "; ".join(f"{layout.name}: {layout.looks}" for layout in layouts)
+    raise DataError(f"{view.where}: no known form of {title}: found {_top(view.listing)}; expected one of: {known}")
+
+
+def digest(view: View, kind: str, more: Sequence[str] = ()) -> str:
+    """A digest of the names, sizes and stamps of all files, and of whatever else the content depends on."""
+    lines = [f"{entry.path}\x1f{entry.size}\x1f{entry.stamp}" for entry in view.listing.files]
+    return hashlib.sha256("\n".join([kind, *more, *lines]).encode(errors="surrogateescape")).hexdigest()
+
+
+def _top(listing: Listing) -> str:
+    """The names of the two top levels, for a message."""
+    names = []
+    for folder in listing.folders_in(""):
+        inner = [*(f"{name}/" for name in listing.folders_in(folder)), *(_name(entry.path) for entry in listing.files_in(folder))]
+        names.append(f"{shown(folder)}/ ({_few(inner, 4)})" if inner else f"{shown(folder)}/")
+    names += [_name(entry.path) for entry in listing.files_in("")]
+    return _few(names, MOST)
+
+
+def _few(names: Sequence[str], most: int) -> str:
+    listed = ", ".join(shown(name) for name in names[:most])
+    return (f"{listed} and {counted(len(names) - most, 'more', 'more')}" if len(names) > most else listed) or "nothing"
+
+
+def _name(path: str) -> str:
+    return path.rpartition("/")[2]
