@@ -32,14 +32,14 @@ class Group:
 
     `images` is either uint8 pixels, [n, H, W] gray or [n, H, W, 3] RGB, or one function per picture that returns its
     encoded bytes. `origins` says where each picture comes from, relative to its source. `sizes` are the encoded bytes of each, as
-    far as they are known before anything is read; empty if they are not. `draws` are numbers from the random stream of each clip,
-    empty where nothing is drawn.
+    far as they are known before anything is read; empty if they are not.
     """
 
     origins: Sequence[str]
     images: NDArray[np.uint8] | Sequence[Callable[[], bytes]]
     sizes: Sequence[int] = ()
     draws: Sequence[int] = ()
+    """Numbers from the random stream of each clip; empty where nothing is drawn."""
 
 
 @dataclass(frozen=True)
