@@ -34,7 +34,7 @@ class IngestConfig(Frozen):
         )
     )
 
-    by_rule = frozenset({"source", "whitening", "resolution", "fit", "on_corrupt", "frames", "sampling", "stride", "pre_crop"})
+    by_rule = frozenset({"source", "whitening", "resolution", "fit", "on_corrupt", "frames", "sampling", "pre_crop"})
     formerly: ClassVar[Mapping[str, Former]] = {"color": Former("colour", {"gray": "grey"})}
 
     source: SourceName = DEFAULT_SOURCE
@@ -109,17 +109,21 @@ class IngestConfig(Frozen):
     def _uri_fits_source(self) -> Self:
         source = SOURCES[self.source]
         if source.from_python and not self.uri:
-            others = _readers(("uri",))
+            others = _readers(("uri",), source.media)
             raise ValueError(f"source {self.source!r} is of Python alone: call {source.from_python} there, or set source to {others}")
         if source.needs_uri and not self.uri:
             raise ValueError(f"source {self.source!r} needs uri: give the path or s3:// URI of the data")
         if self.uri and "uri" not in source.reads:
-            raise ValueError(f"source {self.source!r} brings its own data: remove uri, or set source to {_readers(('uri',))}")
+            raise ValueError(f"source {self.source!r} brings its own data: remove uri, or set source to {_readers(('uri',), source.media)}")
         fields = type(self).model_fields
         changed = [name for name in READ_BY_SOME if getattr(self, name) and getattr(self, name) != fields[name].default]
         unread = [name for name in changed if name not in source.reads]
         if unread:
-            raise ValueError(f"source {self.source!r} does not read {', '.join(unread)}: remove that, or set source to {_readers(unread)}")
+            raise ValueError(
+                f"source {self.source!r} does not read {', '.join(unread)}: remove that, or set source to {_readers(unread, source.media)}"
+            )
+        if source.media == "video" and self.whitening != "none":
+            raise ValueError(f"source {self.source!r} has clips, and whitening {self.whitening} is for pictures: set whitening to none")
         return self
 
     @model_validator(mode="after")
@@ -136,6 +140,8 @@ class IngestConfig(Frozen):
         return self
 
 
-def _readers(settings: Sequence[str]) -> str:
-    """This package's sources that read all of these settings, in words."""
-    return " or ".join(source.name for source in OWN if source.reads.issuperset(settings) and not source.from_python)
+def _readers(settings: Sequence[str], media: str) -> str:
+    """This package's sources that read all of these settings, in words: those of data of one's own and of these media, if there are any."""
+    able = [source for source in OWN if source.reads.issuperset(settings) and not source.from_python]
+    alike = [source for source in able if source.any_data and source.media == media]
+    return " or ".join(source.name for source in alike or able)

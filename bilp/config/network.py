@@ -52,6 +52,7 @@ class NetworkEntry:
 
 
 CONVNET, RESNET18, RESNET18_IMAGENET = "convnet", "resnet18", "resnet18_imagenet"
+CONVNET3D = "convnet3d"
 _RESNET = "bilp.nets.resnet"
 _CONVNET = "bilp.nets.convnet"
 
@@ -75,7 +76,7 @@ OWN = (
     NetworkEntry("densenet", "DenseNet", "bilp.nets.densenet:densenet", norm="batch"),
     NetworkEntry("convnet_frepo", "ConvNet (FRePo)", f"{_CONVNET}:convnet_frepo", SHAPING, norm="batch"),
     NetworkEntry("video_convnet_mean", "VideoConvNetMean", f"{_CONVNET}:video_convnet_mean", SHAPING, video=True, convnet=True),
-    NetworkEntry("convnet3d", "ConvNet3D", "bilp.nets.convnet3d:convnet3d", norms=NO_NORM, video=True),
+    NetworkEntry(CONVNET3D, "ConvNet3D", "bilp.nets.convnet3d:convnet3d", norms=NO_NORM, video=True),
 )
 
 NETWORKS: Registry[NetworkEntry] = Registry("network", NetworkEntry, OWN, "bilp.networks")

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
+from bilp.config.network import CONVNET3D
 from bilp.registry import Registry
 
 
@@ -131,7 +132,7 @@ def _clips(name: str, title: str, opener: str, per_class: int, settings: Mapping
         needs_uri=True,
         reads=_CLIPS | set(more),
         media="video",
-        network="convnet3d",
+        network=CONVNET3D,
         per_class=per_class,
         ingest=settings,
     )
@@ -186,16 +187,6 @@ OWN = (
         soft_batch=2,
         idc=IdcFacts("mse", 5e-3, 2000, 32, 32),
     ),
-    SourceEntry("folder", "Image folder", "bilp.data.sources.folder.source:ImageFolder", needs_uri=True, reads=_FILES, any_data=True),
-    SourceEntry(
-        "parquet",
-        "Parquet files",
-        "bilp.data.sources.parquet:HuggingFaceParquet",
-        needs_uri=True,
-        reads=_FILES | {"config", "image_column", "label_column"},
-        suffix=".parquet",
-        any_data=True,
-    ),
     _clips("kinetics400", "Kinetics-400", "kinetics:Kinetics", 616, {**_STRETCHED, "sampling": "middle"}),
     _clips("ucf101", "UCF101", "ucf:Ucf", 94, _WINDOWS, ("split",)),
     _clips("miniucf", "miniUCF", "ucf:Ucf", 93, _WINDOWS, ("split",)),
@@ -210,6 +201,16 @@ OWN = (
         media="video",
         any_data=True,
         ingest=_INCOMPLETE,
+    ),
+    SourceEntry("folder", "Image folder", "bilp.data.sources.folder.source:ImageFolder", needs_uri=True, reads=_FILES, any_data=True),
+    SourceEntry(
+        "parquet",
+        "Parquet files",
+        "bilp.data.sources.parquet:HuggingFaceParquet",
+        needs_uri=True,
+        reads=_FILES | {"config", "image_column", "label_column"},
+        suffix=".parquet",
+        any_data=True,
     ),
     SourceEntry(
         "arrays",

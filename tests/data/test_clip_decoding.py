@@ -6,6 +6,7 @@ import io
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -63,6 +64,23 @@ def test_jumping_gives_the_pixels_of_decoding_in_sequence(monkeypatch: pytest.Mo
     jumped = convert_clip(data, conversion("uniform"), 0).pixels
     monkeypatch.setattr(container, "COUNTED", "mov")
     assert np.array_equal(convert_clip(data, conversion("uniform"), 0).pixels, jumped)
+
+
+@pytest.mark.parametrize("b_frames", [0, 2])
+def test_no_frame_is_decoded_that_no_wanted_one_needs(b_frames: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen, plain = [], container._at
+
+    def counted(frames: Iterator[Any], pts: int) -> Any:
+        def watched() -> Iterator[Any]:
+            for frame in frames:
+                seen.append(frame.pts)
+                yield frame
+
+        return plain(watched(), pts)
+
+    monkeypatch.setattr(container, "_at", counted)
+    assert numbers(encoded(numbered_frames(100), gop(12, b_frames)), conversion()) == [6, 18, 31, 43, 56, 68, 81, 93]
+    assert len(seen) == sum(frame % 12 + 1 for frame in (6, 18, 31, 43, 56, 68, 81, 93))
 
 
 def test_times_and_not_numbers_decide_where_the_rate_varies() -> None:

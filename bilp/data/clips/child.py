@@ -49,4 +49,4 @@ def _answer(answers: IO[bytes], data: bytes, conversion: ClipConversion, draw: i
     except MemoryError:
         send(answers, {"memory": True})
     else:
-        send(answers, {"shape": clip.pixels.shape, "short": clip.short}, memoryview(clip.pixels).cast("B"))
+        send(answers, {"shape": clip.pixels.shape, "short": clip.short}, clip.pixels.tobytes())

@@ -51,12 +51,11 @@ class _Unexpected(Exception):
 
 @dataclass(frozen=True)
 class _Packets:
-    """What the packets of a stream tell: times of frames [n], ascending, positions of keyframes among them, where to look for
-    each keyframe, and how long the last frame is shown."""
+    """What the packets of a stream tell: times of frames [n], ascending, positions of keyframes among them, and how long the last
+    frame is shown."""
 
     pts: NDArray[np.int64]
     keyframes: tuple[int, ...]
-    places: Mapping[int, int]
     last: int
 
 
@@ -95,6 +94,7 @@ def decode_frames(data: bytes, taking: Taking) -> Chosen:
 def _opened(data: bytes, check: Callable[[int, int], None]) -> Iterator[tuple[InputContainer, VideoStream]]:
     """The container and its first stream of moving pictures; raises DecodeError if there is none."""
     with av.open(io.BytesIO(data), metadata_errors="replace", options={"format_whitelist": FORMATS}) as container:
+        assert isinstance(container, InputContainer)  # it was opened to be read
         streams = [stream for stream in container.streams.video if not stream.disposition & Disposition.attached_pic]
         if not streams:
             raise DecodeError("holds no video stream" + (", only sound" if container.streams.audio else ""))
@@ -109,10 +109,10 @@ def _opened(data: bytes, check: Callable[[int, int], None]) -> Iterator[tuple[In
 
 def _packets(container: InputContainer, stream: VideoStream) -> _Packets | None:
     """What the packets tell, without decoding; None if that is not when each frame is shown. Raises DecodeError if some are missing."""
-    places: dict[int, int] = {}
     pts: list[int] = []
+    keys: list[int] = []
     total = 0
-    latest = (0, 0)
+    latest = (np.iinfo(np.int64).min, 0)
     for packet in container.demux(stream):
         if not packet.size:
             continue
@@ -122,9 +122,9 @@ def _packets(container: InputContainer, stream: VideoStream) -> _Packets | None:
         if packet.pts is None:
             return None
         pts.append(packet.pts)
-        latest = max(latest, (packet.pts, packet.duration or 0)) if len(pts) > 1 else (packet.pts, packet.duration or 0)
+        latest = max(latest, (packet.pts, packet.duration or 0))
         if packet.is_keyframe:
-            places[packet.pts] = packet.pts if packet.dts is None else packet.dts
+            keys.append(packet.pts)
     if total < stream.frames:
         raise DecodeError(f"truncated ({total:,} of {stream.frames:,} frames are there)")
     times = np.unique(np.array(pts, dtype=np.int64))
@@ -132,8 +132,8 @@ def _packets(container: InputContainer, stream: VideoStream) -> _Packets | None:
         return None
     if not len(times):
         raise DecodeError("holds no frames")
-    keyframes = np.searchsorted(times, np.array(sorted(places), dtype=np.int64)).tolist()
-    return _Packets(times, tuple(keyframes), places, latest[1])
+    keyframes = np.searchsorted(times, np.array(sorted(keys), dtype=np.int64)).tolist()
+    return _Packets(times, tuple(keyframes), latest[1])
 
 
 def _by_times(data: bytes, packets: _Packets, unit: Fraction | None, taking: Taking) -> Chosen:
@@ -144,7 +144,7 @@ def _by_times(data: bytes, packets: _Packets, unit: Fraction | None, taking: Tak
         frames, images = container.decode(stream), _Images(taking.convert)
         for stretch in stretches(np.unique(taken).tolist(), packets.keyframes):
             if stretch.start is not None:
-                container.seek(packets.places[int(packets.pts[stretch.start])], stream=stream)
+                container.seek(int(packets.pts[stretch.start]), stream=stream)  # FFmpeg looks for the time at which it is shown
                 frames = container.decode(stream)
             for position in stretch.frames:
                 pixels[position] = images.pixels(_at(frames, int(packets.pts[position])))

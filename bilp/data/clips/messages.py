@@ -14,7 +14,7 @@ class Silence(Exception):
     """The other side ended, in the middle of a message or before one."""
 
 
-def send(stream: IO[bytes], fields: dict[str, Any], content: bytes | memoryview = b"") -> None:
+def send(stream: IO[bytes], fields: dict[str, Any], content: bytes = b"") -> None:
     """Write one message. Raises OSError if nobody reads any more."""
     stream.write(json.dumps({**fields, BYTES: len(content)}).encode() + b"\n")
     stream.write(content)

@@ -61,11 +61,11 @@ def _divided(view: View, number: int, unused: SplitName | None) -> Found:
             left_out += split is None
             if split is None:
                 continue
-            clip = clips.get(label, {}).get(row["clip"].rpartition(".")[0])
-            if clip is None:
+            there = clips.get(label, {}).get(row["clip"].rpartition(".")[0])
+            if there is None:
                 view.lacks(split, f"{label}/{row['clip']}", f"missing: listed in {row.where}", label)
             else:
-                add_clip(found[split], label, clip)
+                add_clip(found[split], label, there)
     if left_out:
         view.note(f"left out {counted(left_out, 'clip')} that published division {number} does not use: ingest.unused train takes them")
     return found

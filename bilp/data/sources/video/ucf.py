@@ -34,12 +34,12 @@ class Ucf(ClipSet):
     def layouts(self) -> tuple[Layout, ...]:
         """The lists of the authors, lists of paths and classes, and the clips alone."""
         number = self.config.split
-        official = {"train": f"trainlist{number:02}.txt", "test": f"testlist{number:02}.txt"}
-        paths = {"train": f"ucf101_train_split_{number}_videos.txt", "test": f"ucf101_val_split_{number}_videos.txt"}
+        official: dict[SplitName, str] = {"train": f"trainlist{number:02}.txt", "test": f"testlist{number:02}.txt"}
+        paths: dict[SplitName, str] = {"train": f"ucf101_train_split_{number}_videos.txt", "test": f"ucf101_val_split_{number}_videos.txt"}
         lists = "UCF-101/<class>/*.avi and ucfTrainTestlist/{classInd,trainlist01,testlist01}.txt"
         return (
-            Layout("published lists", lists, _has({**official, "classes": "classInd.txt"}), partial(_divided, files=official)),
-            Layout("lists", ", ".join(paths.values()), _has(paths), partial(_listed, files=paths)),
+            Layout("published lists", lists, _has(*official.values(), "classInd.txt"), partial(_divided, files=official)),
+            Layout("lists", ", ".join(paths.values()), _has(*paths.values()), partial(_listed, files=paths)),
             Layout("clips alone", "UCF-101/<class>/v_<class>_g01_c01.avi", _has_groups, partial(_grouped, number=number)),
         )
 
@@ -59,8 +59,8 @@ def _path(listing: Listing, name: str) -> str:
     return next((entry.path for entry in listing.files if entry.path.rpartition("/")[2] == name), "")
 
 
-def _has(files: dict[str, str]) -> Callable[[View], bool]:
-    return lambda view: all(_path(view.listing, name) for name in files.values())
+def _has(*names: str) -> Callable[[View], bool]:
+    return lambda view: all(_path(view.listing, name) for name in names)
 
 
 def _has_groups(view: View) -> bool:
