@@ -3,15 +3,22 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Mapping, Sequence
+import re
+from collections.abc import Callable, Mapping, Sequence, Sized
 from dataclasses import dataclass, field
+from itertools import islice
+from pathlib import Path
 
 from bilp.data.contents import Skipped, SplitName, counted
-from bilp.data.listing import Listing, list_files
+from bilp.data.droppings import is_dropping
+from bilp.data.listing import Entry, Listing, list_files, plain
 from bilp.data.sources.gathered import Gathered
 from bilp.errors import DataError
 from bilp.text.escaping import shown
 
+GLANCE, DEEPEST = 200, 4
+"""Names of a folder, and folders within folders, that a glance takes in."""
+CLASS_FOLDER = re.compile(r"n\d{8}")
 MOST = 12
 """Names of what was found in a message."""
 
@@ -59,6 +66,32 @@ def viewed(uri: str) -> View:
     return View(uri, list_files(uri))
 
 
+def glanced(uri: str) -> View:
+    """Some of what lies in a directory on this machine: GLANCE names in each folder, and nothing within folders of classes (n01440764).
+
+    Raises DataError if there is none.
+    """
+    root = Path(plain(uri))
+    if not root.is_dir():
+        raise DataError(f"{shown(uri)}: no directory lies there: check the path")
+    files: list[Entry] = []
+    folders: list[str] = []
+    waiting = [("", root)]
+    while waiting:
+        below, folder = waiting.pop()
+        for each in sorted(islice(folder.iterdir(), GLANCE)):
+            path = f"{below}{each.name}"
+            if is_dropping(each.name):
+                continue
+            if not each.is_dir():
+                files.append(Entry(path, 0, ""))
+                continue
+            folders.append(path)
+            if not CLASS_FOLDER.fullmatch(each.name) and path.count("/") < DEEPEST:
+                waiting.append((f"{path}/", each))
+    return View(str(root), Listing(tuple(sorted(files, key=lambda entry: entry.path)), tuple(sorted(folders))))
+
+
 def chosen(view: View, layouts: Sequence[Layout], title: str) -> Layout:
     """The first layout that fits. Raises DataError that says what was found, and every layout that is known, if none does."""
     for layout in layouts:
@@ -72,6 +105,11 @@ def digest(view: View, kind: str, more: Sequence[str] = ()) -> str:
     """A digest of the names, sizes and stamps of all files, and of whatever else the content depends on."""
     lines = [f"{entry.path}\x1f{entry.size}\x1f{entry.stamp}" for entry in view.listing.files]
     return hashlib.sha256("\n".join([kind, *more, *lines]).encode(errors="surrogateescape")).hexdigest()
+
+
+def listed(splits: Mapping[SplitName, Sized]) -> dict[str, int]:
+    """Facts of a listing: how many pictures it has of each split."""
+    return {f"listed_{split}": len(part) for split, part in splits.items()}
 
 
 def _top(listing: Listing) -> str:

@@ -17,7 +17,7 @@ from bilp.data.items import UNKNOWN, Items
 from bilp.data.listing import plain
 from bilp.data.sources.asked_classes import Asked, asked_classes, class_ids
 from bilp.data.sources.gathered import Gathered
-from bilp.data.sources.layouts import Found, Layout, View, chosen, digest, viewed
+from bilp.data.sources.layouts import Found, Layout, View, chosen, digest, listed, viewed
 from bilp.data.sources.video.clip_files import ClipFile, is_video
 from bilp.data.sources.video.clip_groups import clip_groups
 from bilp.errors import DataError
@@ -60,10 +60,10 @@ class ClipSet:
         items = {split: self._windows(gathered.items(order), split) for split, gathered in found.items()}
         absent = tuple(skipped for class_id, skipped in view.absent if not class_id or class_id in order)
         if absent:
-            listed = sum(map(len, items.values())) + len(absent)
-            view.note(f"{listed - len(absent):,} of {counted(listed, 'listed clip')} are there: {len(absent):,} missing")
+            count = sum(map(len, items.values())) + len(absent)
+            view.note(f"{count - len(absent):,} of {counted(count, 'listed clip')} are there: {len(absent):,} missing")
         ignored = view.listing.note()
-        facts = {"source_layout": layout.name, "listed": {split: len(part) for split, part in items.items()}, "missing": len(absent)}
+        facts = {"source_layout": layout.name, **listed(items), "missing": len(absent)}
         return Contents(order, items, notes=(*view.notes, *([ignored] if ignored else [])), facts=facts, absent=absent)
 
     def groups(self, items: Items) -> Iterator[Group]:
