@@ -112,8 +112,6 @@ DEFAULT_SOURCE = "digits"
 UNKNOWN_DATA = "folder"
 """A source of whose data no rule knows anything."""
 
-_TORCHVISION = "bilp.data.sources.torchvision:TorchvisionSet"
-_FILES = frozenset(("uri", "train", "test", "classes"))
 _CLIPS = frozenset(("uri", "classes", "frames", "sampling", "fps", "stride", "pre_crop", "clips"))
 
 # Everybody's copy of a set of clips lacks some and has damaged ones.
@@ -137,6 +135,27 @@ def _clips(name: str, title: str, opener: str, per_class: int, settings: Mapping
         ingest=settings,
     )
 
+
+CLIP_SETS = (
+    _clips("kinetics400", "Kinetics-400", "kinetics:Kinetics", 616, {**_STRETCHED, "sampling": "middle"}),
+    _clips("ucf101", "UCF101", "ucf:Ucf", 94, _WINDOWS, ("split",)),
+    _clips("miniucf", "miniUCF", "ucf:Ucf", 93, _WINDOWS, ("split",)),
+    _clips("hmdb51", "HMDB51", "hmdb:Hmdb", 70, _WINDOWS, ("split", "unused")),
+    replace(_clips("ssv2", "Something-Something V2", "ssv2:SomethingSomething", 970, _STRETCHED), mirroring_changes_meaning=True),
+    SourceEntry(
+        "video_folder",
+        "Folder of clips",
+        "bilp.data.sources.video.class_folders:VideoFolder",
+        needs_uri=True,
+        reads=_CLIPS | {"train", "test"},
+        media="video",
+        any_data=True,
+        ingest=_INCOMPLETE,
+    ),
+)
+
+_TORCHVISION = "bilp.data.sources.torchvision:TorchvisionSet"
+_FILES = frozenset(("uri", "train", "test", "classes"))
 
 # Constants are those of the reference program of DC, DSA and DM (Zhao & Bilen).
 OWN = (
@@ -187,21 +206,7 @@ OWN = (
         soft_batch=2,
         idc=IdcFacts("mse", 5e-3, 2000, 32, 32),
     ),
-    _clips("kinetics400", "Kinetics-400", "kinetics:Kinetics", 616, {**_STRETCHED, "sampling": "middle"}),
-    _clips("ucf101", "UCF101", "ucf:Ucf", 94, _WINDOWS, ("split",)),
-    _clips("miniucf", "miniUCF", "ucf:Ucf", 93, _WINDOWS, ("split",)),
-    _clips("hmdb51", "HMDB51", "hmdb:Hmdb", 70, _WINDOWS, ("split", "unused")),
-    replace(_clips("ssv2", "Something-Something V2", "ssv2:SomethingSomething", 970, _STRETCHED), mirroring_changes_meaning=True),
-    SourceEntry(
-        "video_folder",
-        "Folder of clips",
-        "bilp.data.sources.video.class_folders:VideoFolder",
-        needs_uri=True,
-        reads=_CLIPS | _FILES,
-        media="video",
-        any_data=True,
-        ingest=_INCOMPLETE,
-    ),
+    *CLIP_SETS,
     SourceEntry("folder", "Image folder", "bilp.data.sources.folder.source:ImageFolder", needs_uri=True, reads=_FILES, any_data=True),
     SourceEntry(
         "parquet",
