@@ -17,10 +17,10 @@ from bilp.registry import EntryName
 
 NormalizationName = Annotated[str, EntryName("bilp.config.normalization:NORMALIZATIONS")]
 
-CLIP_SETTINGS = ("frames", "sampling", "fps", "stride", "pre_crop", "clips")
-"""Settings of ingestion that say what is taken of a clip."""
 # Settings that only some sources read; others would pass them over in silence.
-READ_BY_SOME = ("train", "test", "classes", "config", "image_column", "label_column", *CLIP_SETTINGS, "split", "unused")
+READ_BY_SOME = ("train", "test", "classes", "config", "image_column", "label_column")
+# Likewise; these have defaults that say something.
+OF_CLIPS = ("frames", "sampling", "fps", "stride", "pre_crop", "clips", "split", "unused")
 
 
 class IngestConfig(Frozen):
@@ -30,7 +30,7 @@ class IngestConfig(Frozen):
         (
             *("train", "test", "image_column", "label_column", "config", "classes", "duplicates", "bits", "max_pixels", "normalization"),
             *("long_tail", "label_noise", "duplicates_added", "corrections", "fit", "filter"),
-            *("frames", "sampling", "fps", "stride", "pre_crop", "clips", "split", "unused"),
+            *OF_CLIPS,
         )
     )
 
@@ -109,39 +109,40 @@ class IngestConfig(Frozen):
     def _uri_fits_source(self) -> Self:
         source = SOURCES[self.source]
         if source.from_python and not self.uri:
-            others = _readers(("uri",), source.media)
+            others = _readers(("uri",))
             raise ValueError(f"source {self.source!r} is of Python alone: call {source.from_python} there, or set source to {others}")
         if source.needs_uri and not self.uri:
             raise ValueError(f"source {self.source!r} needs uri: give the path or s3:// URI of the data")
         if self.uri and "uri" not in source.reads:
-            raise ValueError(f"source {self.source!r} brings its own data: remove uri, or set source to {_readers(('uri',), source.media)}")
-        fields = type(self).model_fields
-        changed = [name for name in READ_BY_SOME if getattr(self, name) and getattr(self, name) != fields[name].default]
-        unread = [name for name in changed if name not in source.reads]
+            raise ValueError(f"source {self.source!r} brings its own data: remove uri, or set source to {_readers(('uri',))}")
+        unread = [name for name in READ_BY_SOME if getattr(self, name) and name not in source.reads]
         if unread:
-            raise ValueError(
-                f"source {self.source!r} does not read {', '.join(unread)}: remove that, or set source to {_readers(unread, source.media)}"
-            )
+            raise ValueError(f"source {self.source!r} does not read {', '.join(unread)}: remove that, or set source to {_readers(unread)}")
         if source.media == "video" and self.whitening != "none":
             raise ValueError(f"source {self.source!r} has clips, and whitening {self.whitening} is for pictures: set whitening to none")
         return self
 
     @model_validator(mode="after")
     def _frames_fit_together(self) -> Self:
+        fields, reads = type(self).model_fields, SOURCES[self.source].reads
+        unread = [name for name in OF_CLIPS if name not in reads and getattr(self, name) != fields[name].default]
+        if unread:
+            raise ValueError(f"source {self.source!r} does not read {', '.join(unread)}: remove that, or set source to {_readers(unread)}")
         before = None if self.pre_crop is None else size_of(self.pre_crop)
         if before is not None and self.resolution is None:
             raise ValueError(f"pre_crop {self.pre_crop} says from what a square is cut: set resolution to its side")
         if before is not None and self.resolution is not None and min(before) < self.resolution:
             raise ValueError(f"pre_crop {self.pre_crop} is smaller than resolution {self.resolution}: make it as large or larger")
         for name in ("fps", "stride", "clips"):
-            if getattr(self, name) != type(self).model_fields[name].default and name not in SAMPLINGS[self.sampling].reads:
+            if getattr(self, name) != fields[name].default and name not in SAMPLINGS[self.sampling].reads:
                 readers = " or ".join(other for other in SAMPLINGS if name in SAMPLINGS[other].reads)
                 raise ValueError(f"sampling {self.sampling} does not read {name}: remove it, or set sampling to {readers}")
         return self
 
 
-def _readers(settings: Sequence[str], media: str) -> str:
-    """This package's sources that read all of these settings, in words: those of data of one's own and of these media, if there are any."""
+def _readers(settings: Sequence[str]) -> str:
+    """This package's sources that read all of these settings, in words: those of pictures of one's own, or of clips, if there are any."""
     able = [source for source in OWN if source.reads.issuperset(settings) and not source.from_python]
-    alike = [source for source in able if source.any_data and source.media == media]
-    return " or ".join(source.name for source in alike or able)
+    own = [source for source in able if source.any_data]
+    pictures = [source for source in own if source.media == "image"]
+    return " or ".join(source.name for source in pictures or own or able)

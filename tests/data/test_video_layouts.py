@@ -13,13 +13,17 @@ from replicas.clip import clip
 
 from bilp.config import IngestConfig
 from bilp.config.sources import SOURCES
+from bilp.data import open_dataset, read_source
+from bilp.data.clips.conversion import convert_clip
 from bilp.data.clips.from_settings import clip_conversion_of
 from bilp.data.contents import Contents, Source, check
 from bilp.data.decode import Depth
 from bilp.data.opening import DecodeError
 from bilp.data.pipeline import decoded
+from bilp.data.source_record import open_record
 from bilp.data.sources import open_source
 from bilp.errors import ConfigError, DataError
+from bilp.storage import objects
 
 
 def source_of(root: Path, name: str, **settings: Any) -> tuple[Source, IngestConfig]:
@@ -130,9 +134,6 @@ def test_frames_are_sorted_as_numbers_and_only_those_taken_are_read(tmp_path: Pa
     replica.kinetics_frames(tmp_path)
     source, config = source_of(tmp_path, "kinetics400", frames=4, sampling="uniform", resolution=8)
     items = source.read().items["train"]
-    from bilp.data.clips.conversion import convert_clip
-    from bilp.storage import objects
-
     read: list[str] = []
     plain = objects.read
     monkeypatch.setattr(objects, "read", lambda uri, **how: read.append(uri) or plain(uri, **how))
@@ -266,3 +267,19 @@ def test_the_same_clips_in_other_layouts_give_the_same_pixels(tmp_path: Path) ->
 
 def test_the_clips_of_the_replica_differ() -> None:
     assert len({clip(label, number, 0.2) for label in range(2) for number in range(2)}) == 4
+
+
+@pytest.mark.slow
+def test_copies_of_kinetics_become_one_data_set(tmp_path: Path) -> None:
+    pytest.importorskip("bilp.config.shapes", reason="stores of clips")
+    replica.kinetics_flat(tmp_path / "flat")
+    replica.kinetics_class_folders(tmp_path / "folders", "_")
+    replica.kinetics_flat(tmp_path / "damaged", damaged=True)
+    settings = {**SOURCES["kinetics400"].ingest, "resolution": 32}
+    records = {
+        name: open_record(read_source({"source": "kinetics400", "uri": str(tmp_path / name), **settings}, str(tmp_path / "store")))
+        for name in ("flat", "folders", "damaged")
+    }
+    assert records["flat"].facts.fingerprint == records["folders"].facts.fingerprint != records["damaged"].facts.fingerprint
+    assert open_dataset(records["flat"].dataset_uri).train.images().shape == (12, 8, 3, 32, 32)
+    assert (records["damaged"].facts.skipped.train, records["damaged"].facts.skipped.test) == (3, 1)
