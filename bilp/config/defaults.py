@@ -135,6 +135,7 @@ def _dial_rules(dials: Dials) -> Iterator[tuple[str, dict[str, Any]]]:
     if protocol == method.protocol:
         yield f"method {name} on {dataset} at ipc {dials.ipc}", method.exceptions(cell)
     yield f"dataset {dataset}", by_dataset
+    yield f"dataset {dataset}", {"ingest": dict(SOURCES[dataset].ingest)} if SOURCES[dataset].ingest else {}
     if SOURCES[dataset].mirroring_changes_meaning:
         unmirrored = _without_flip(merge_all(by_method, method.evaluation(cell), by_protocol, by_dataset))
         yield f"dataset {dataset} (mirroring changes the meaning)", unmirrored

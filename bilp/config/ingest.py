@@ -9,6 +9,7 @@ from pydantic import Field, model_validator
 
 from bilp.config.alterations import DuplicatesAddedConfig, LongTailConfig
 from bilp.config.base import Frozen, Location, NoneIsAChoice, Positive, Rate, SourceName, Text
+from bilp.config.clip_settings import SAMPLINGS, FrameSizeText, SamplingName, size_of
 from bilp.config.former import Former
 from bilp.config.label_noise import LabelNoiseConfig
 from bilp.config.sources import DEFAULT_SOURCE, OWN, SOURCES
@@ -18,6 +19,8 @@ NormalizationName = Annotated[str, EntryName("bilp.config.normalization:NORMALIZ
 
 # Settings that only some sources read; others would pass them over in silence.
 READ_BY_SOME = ("train", "test", "classes", "config", "image_column", "label_column")
+# Likewise; these have defaults that say something.
+OF_CLIPS = ("frames", "sampling", "fps", "stride", "pre_crop", "clips", "split", "unused")
 
 
 class IngestConfig(Frozen):
@@ -27,10 +30,11 @@ class IngestConfig(Frozen):
         (
             *("train", "test", "image_column", "label_column", "config", "classes", "duplicates", "bits", "max_pixels", "normalization"),
             *("long_tail", "label_noise", "duplicates_added", "corrections", "most_corrupt", "order", "fit", "filter"),
+            *OF_CLIPS,
         )
     )
 
-    by_rule = frozenset({"source", "whitening"})
+    by_rule = frozenset({"source", "whitening", "resolution", "fit", "on_corrupt", "most_corrupt", "frames", "sampling", "pre_crop"})
     formerly: ClassVar[Mapping[str, Former]] = {"color": Former("colour", {"gray": "grey"})}
 
     source: SourceName = DEFAULT_SOURCE
@@ -55,6 +59,22 @@ class IngestConfig(Frozen):
     """How an image is brought to the resolution: crop resizes the shorter side and cuts out the center square, stretch resizes both."""
     filter: Literal["bilinear", "box", "bicubic", "lanczos"] = "bilinear"
     """Filter of that resizing, with antialiasing."""
+    frames: Positive = 8
+    """Frames that are taken of every clip."""
+    sampling: SamplingName = "uniform"
+    """Which: uniform, at centers of equal segments; middle, at fps around the middle; window, one of every stride from a random start."""
+    fps: Rate = 2.0
+    """Frames a second that sampling middle takes; of clips too short for that 2, 4 or 6 times as many."""
+    stride: Positive = 4
+    """Sampling window takes one frame of so many."""
+    pre_crop: FrameSizeText | None = None
+    """Size that frames are resized to before the center square of the resolution is cut out: 160x120, or 64 for both sides."""
+    clips: Positive = 1
+    """Windows that are taken of every test clip, each a test sample of its own, with sampling window."""
+    split: Annotated[int, Field(ge=1, le=3)] = 1
+    """Which of the three published divisions into training and test clips."""
+    unused: Literal["drop", "train"] = "drop"
+    """What becomes of clips that a published division leaves out: drop them, or train on them."""
     color: Literal["auto", "gray", "rgb"] = "auto"
     """Stored color; auto keeps gray only if every image is gray."""
     on_corrupt: Literal["refuse", "skip"] = "refuse"
@@ -106,8 +126,27 @@ class IngestConfig(Frozen):
             raise ValueError(f"source {self.source!r} has clips, and whitening {self.whitening} is for pictures: set whitening to none")
         return self
 
+    @model_validator(mode="after")
+    def _frames_fit_together(self) -> Self:
+        fields, reads = type(self).model_fields, SOURCES[self.source].reads
+        unread = [name for name in OF_CLIPS if name not in reads and getattr(self, name) != fields[name].default]
+        if unread:
+            raise ValueError(f"source {self.source!r} does not read {', '.join(unread)}: remove that, or set source to {_readers(unread)}")
+        before = None if self.pre_crop is None else size_of(self.pre_crop)
+        if before is not None and self.resolution is None:
+            raise ValueError(f"pre_crop {self.pre_crop} says from what a square is cut: set resolution to its side")
+        if before is not None and self.resolution is not None and min(before) < self.resolution:
+            raise ValueError(f"pre_crop {self.pre_crop} is smaller than resolution {self.resolution}: make it as large or larger")
+        for name in ("fps", "stride", "clips"):
+            if getattr(self, name) != fields[name].default and name not in SAMPLINGS[self.sampling].reads:
+                readers = " or ".join(other for other in SAMPLINGS if name in SAMPLINGS[other].reads)
+                raise ValueError(f"sampling {self.sampling} does not read {name}: remove it, or set sampling to {readers}")
+        return self
+
 
 def _readers(settings: Sequence[str]) -> str:
-    """This package's sources of one's own images that read all of these settings, in words."""
-    able = [source for source in OWN if source.any_data and not source.from_python]
-    return " or ".join(source.name for source in able if source.reads.issuperset(settings))
+    """This package's sources that read all of these settings, in words: those of pictures of one's own, or of clips, if there are any."""
+    able = [source for source in OWN if source.reads.issuperset(settings) and not source.from_python]
+    own = [source for source in able if source.any_data]
+    pictures = [source for source in own if source.media == "image"]
+    return " or ".join(source.name for source in pictures or own or able)

@@ -54,6 +54,7 @@ class NetworkEntry:
 CONVNET, RESNET18, RESNET18_IMAGENET = "convnet", "resnet18", "resnet18_imagenet"
 FRAME_MEAN = "video_convnet_mean"
 """The ConvNet on each frame of a clip: it takes clips of any length and of whatever side the ConvNet takes."""
+CONVNET3D = "convnet3d"
 _RESNET = "bilp.nets.resnet"
 _CONVNET = "bilp.nets.convnet"
 
@@ -77,7 +78,7 @@ OWN = (
     NetworkEntry("densenet", "DenseNet", "bilp.nets.densenet:densenet", norm="batch"),
     NetworkEntry("convnet_frepo", "ConvNet (FRePo)", f"{_CONVNET}:convnet_frepo", SHAPING, norm="batch"),
     NetworkEntry(FRAME_MEAN, "VideoConvNetMean", f"{_CONVNET}:video_convnet_mean", SHAPING, video=True, convnet=True),
-    NetworkEntry("convnet3d", "ConvNet3D", "bilp.nets.convnet3d:convnet3d", norms=NO_NORM, video=True),
+    NetworkEntry(CONVNET3D, "ConvNet3D", "bilp.nets.convnet3d:convnet3d", norms=NO_NORM, video=True),
     NetworkEntry("convnet3d_maps", "ConvNet3D (maps)", "bilp.nets.convnet3d:convnet3d_maps", norms=NO_NORM, video=True),
 )
 

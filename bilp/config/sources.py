@@ -6,9 +6,11 @@ made from an IngestConfig and has the members of `bilp.data.contents.Source`.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Literal
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any, Literal
 
+from bilp.config.network import CONVNET3D
 from bilp.config.shapes import Shape, channels_of
 from bilp.registry import Registry
 
@@ -103,6 +105,13 @@ class SourceEntry:
     soft_batch: int = 1
     """How many times the usual mini-batch of the protocol with soft labels is."""
     idc: IdcFacts | None = None
+    ingest: Mapping[str, Any] = field(default_factory=dict)
+    """Settings of ingestion that its papers share, and that rules therefore set."""
+
+    @property
+    def video_files(self) -> bool:
+        """Whether its samples are clips that are decoded here, of which it says how many frames are taken."""
+        return "frames" in self.reads
 
     def __post_init__(self) -> None:
         """Raises ValueError for an entry whose source could never be configured."""
@@ -115,6 +124,48 @@ IMAGENET = Normalization((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
 DEFAULT_SOURCE = "digits"
 UNKNOWN_DATA = "folder"
 """A source of whose data no rule knows anything."""
+
+_CLIPS = frozenset(("uri", "classes", "frames", "sampling", "fps", "stride", "pre_crop", "clips"))
+
+# Everybody's copy of a set of clips lacks some and has damaged ones.
+_INCOMPLETE = {"on_corrupt": "skip", "most_corrupt": 0.05}
+# As in the programs of Wang et al. 2024: 8 frames stretched to 64 x 64, or 16 frames of 160 x 120 from which 112 x 112 are cut.
+_STRETCHED = {"frames": 8, "resolution": 64, "fit": "stretch", **_INCOMPLETE}
+_WINDOWS = {"frames": 16, "sampling": "window", "stride": 4, "resolution": 112, "pre_crop": "160x120", **_INCOMPLETE}
+
+
+def _clips(name: str, title: str, opener: str, per_class: int, settings: Mapping[str, Any], more: tuple[str, ...] = ()) -> SourceEntry:
+    """A public set of clips, which the papers teach to a network with convolutions in time."""
+    return SourceEntry(
+        name,
+        title,
+        f"bilp.data.sources.video.{opener}",
+        needs_uri=True,
+        reads=_CLIPS | set(more),
+        media="video",
+        network=CONVNET3D,
+        per_class=per_class,
+        ingest=settings,
+    )
+
+
+CLIP_SETS = (
+    _clips("kinetics400", "Kinetics-400", "kinetics:Kinetics", 616, {**_STRETCHED, "sampling": "middle"}),
+    _clips("ucf101", "UCF101", "ucf:Ucf", 94, _WINDOWS, ("split",)),
+    _clips("miniucf", "miniUCF", "ucf:Ucf", 93, _WINDOWS, ("split",)),
+    _clips("hmdb51", "HMDB51", "hmdb:Hmdb", 70, _WINDOWS, ("split", "unused")),
+    replace(_clips("ssv2", "Something-Something V2", "ssv2:SomethingSomething", 970, _STRETCHED), mirroring_changes_meaning=True),
+    SourceEntry(
+        "video_folder",
+        "Folder of clips",
+        "bilp.data.sources.video.class_folders:VideoFolder",
+        needs_uri=True,
+        reads=_CLIPS | {"train", "test"},
+        media="video",
+        any_data=True,
+        ingest=_INCOMPLETE,
+    ),
+)
 
 _TORCHVISION = "bilp.data.sources.torchvision:TorchvisionSet"
 _FILES = frozenset(("uri", "train", "test", "classes"))
@@ -206,6 +257,7 @@ OWN = (
         constants=IMAGENET,
         orientation="ignore",
     ),
+    *CLIP_SETS,
     SourceEntry("folder", "Image folder", "bilp.data.sources.folder.source:ImageFolder", needs_uri=True, reads=_FILES, any_data=True),
     SourceEntry(
         "parquet",

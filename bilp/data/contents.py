@@ -40,6 +40,8 @@ class Group:
     origins: Sequence[str]
     images: NDArray[np.uint8] | Sequence[Callable[[], bytes]]
     sizes: Sequence[int] = ()
+    draws: Sequence[int] = ()
+    """Numbers from the random stream of each clip; empty where nothing is drawn."""
 
     @property
     def of_clips(self) -> bool:

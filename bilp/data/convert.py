@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from bilp.config.shapes import channels_of, frames_in, is_clip, sample_noun, side_of, with_channels
+from bilp.data.clips.conversion import ClipConversion
 from bilp.data.contents import Contents, Labels, Skipped, Source, SplitName, counted
 from bilp.data.decode import Conversion, Depth, OutOfRange, Pixels
 from bilp.data.opening import DecodeError
@@ -35,7 +36,7 @@ class _Side:
 class Converter:
     """Writes the splits of a source, and keeps shape and color the same in all pictures of both."""
 
-    def __init__(self, folder: Path, conversion: Conversion) -> None:
+    def __init__(self, folder: Path, conversion: Conversion | ClipConversion) -> None:
         """Shards go to `folder`."""
         self._folder = folder
         self._conversion = conversion

@@ -76,11 +76,18 @@ class Conversion:
 
 
 class Depth:
-    """The largest value of all 16-bit gray pictures that were decoded; None before the first. Several threads may report to it."""
+    """What is told of pictures while they are decoded, by several threads at once: the largest value of all 16-bit gray ones, None
+    before the first, and how many clips had too few frames."""
 
     def __init__(self) -> None:
         self.largest: int | None = None
+        self.short = 0
         self._lock = Lock()
+
+    def report_short(self) -> None:
+        """A clip of which a frame is taken more than once."""
+        with self._lock:
+            self.short += 1
 
     def report(self, value: int) -> None:
         """A picture's largest value."""

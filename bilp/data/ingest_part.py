@@ -99,6 +99,7 @@ def decode_part(config: IngestConfig, source: Source, plan: IngestPlan, part: Pa
             "rows": list(stored.rows),
             **_measured(stored),
             "largest": converter.depth.largest,
+            "short": converter.depth.short,
         }
         uri = part_uri(plan.artifact.uri, part.number)
         publish(uri, KIND, part_key(plan, part.number), files, config={}, parents={"plan": plan.artifact.uri}, facts=facts)

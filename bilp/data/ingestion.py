@@ -32,7 +32,7 @@ from bilp.data.alterations.alter import alter, check_asked
 from bilp.data.alterations.corrections_file import LARGEST as LARGEST_CORRECTIONS
 from bilp.data.alterations.label_file import LARGEST as LARGEST_LABELS
 from bilp.data.arrange import Arranged, arrange, check_kept
-from bilp.data.contents import SPLITS, Contents, Labels, Source, SplitName
+from bilp.data.contents import SPLITS, Contents, Labels, Source, SplitName, counted
 from bilp.data.convert import Converter, refuse
 from bilp.data.damage import check_damage
 from bilp.data.decoding_rules import conversion_of
@@ -130,7 +130,7 @@ def read_source(config: IngestConfig | Mapping[str, Any], root: Uri, progress: P
         "fingerprint": mark,
         "source": config.source,
         "uri": settings["uri"],
-        "notes": [*altered.notes, *contents.notes, *_depth_notes(found.largest, config.bits)],
+        "notes": [*altered.notes, *contents.notes, *_depth_notes(found.largest, config.bits), *_short_notes(found.short)],
         "skipped": skipped_facts(skipped),
         "duplicates": duplicates_facts(arranged.duplicates, arranged.divided, arranged.dropped),
         **({"listing": dict(contents.facts)} if contents.facts else {}),
@@ -212,7 +212,7 @@ def _decoded(source: Source, contents: Contents, config: IngestConfig, folder: P
     """Everything decoded in one go."""
     (folder / "decoded").mkdir()
     converter = Converter(folder / "decoded", conversion_of(config))
-    return Decoded(converter.run(source, contents, progress), converter.skipped, converter.depth.largest)
+    return Decoded(converter.run(source, contents, progress), converter.skipped, converter.depth.largest, converter.depth.short)
 
 
 def _decode_parts(config: IngestConfig, source: Source, plan: IngestPlan, progress: Progress) -> None:
@@ -264,6 +264,11 @@ def _depth_notes(largest: int | None, bits: int | None) -> list[str]:
     remedy = f"set ingest.bits to {needed}" if needed > 8 else "store the images with 8 bits"
     held = f"16-bit gray images hold values up to {largest} only ({needed} bit{'' if needed == 1 else 's'})"
     return [f"{held} and are dark when read as 0..65535: {remedy} to use their range"]
+
+
+def _short_notes(short: int) -> list[str]:
+    """What is said of clips with too few frames."""
+    return [f"{counted(short, 'clip')} with too few frames: of each, a frame is taken more than once"] if short else []
 
 
 def _publish_store(name: str, home: str, contents: Contents, made: Arranged, config: IngestConfig) -> str:

@@ -29,11 +29,13 @@ from bilp.storage import objects, strict_json
 
 @dataclass(frozen=True)
 class Decoded:
-    """All images of a source, by its splits; what was skipped; and the largest value of its 16-bit gray images, if it has any."""
+    """All images of a source, by its splits; what was skipped; the largest value of its 16-bit gray images, if it has any; and the number
+    of clips with too few frames."""
 
     stored: dict[SplitName, Stored]
     skipped: list[Skipped]
     largest: int | None
+    short: int = 0
 
 
 def join_parts(plan: IngestPlan, folder: Path) -> Decoded:
@@ -56,9 +58,13 @@ def join_parts(plan: IngestPlan, folder: Path) -> Decoded:
         check_same_size(first.shape, first.origins[0], stored.shape, stored.origins[0])
         sides[part.facts.split].append(stored if channels_of(stored.shape) == channels else _widened(stored, part.facts.split, folder))
     largest = [part.facts.largest for part in opened if part.facts.largest is not None]
+    short = sum(part.facts.short for part in opened)
     skipped = [entry for part in opened for entry in part.skipped()]
     return Decoded(
-        {split: _united(sides[split]) for split in dict.fromkeys(part.split for part in plan.parts)}, skipped, max(largest, default=None)
+        {split: _united(sides[split]) for split in dict.fromkeys(part.split for part in plan.parts)},
+        skipped,
+        max(largest, default=None),
+        short,
     )
 
 

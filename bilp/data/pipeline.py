@@ -15,6 +15,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from bilp.allocator import return_freed_memory
+from bilp.data.clips.conversion import ClipConversion
+from bilp.data.clips.decoding import decoded_clips
 from bilp.data.contents import CLIP_DIMENSIONS, Group
 from bilp.data.decode import Conversion, Depth, Pixels, decode, from_array, required_bytes, working_bytes
 from bilp.data.footprint import DECODING_BYTES
@@ -44,11 +46,17 @@ class _Admissible:
 _Read = Sequence[_Admissible | DecodeError]
 
 
-def decoded(groups: Iterator[Group], conversion: Conversion, depth: Depth, threads: int) -> Iterator[Decoded]:
-    """The pictures of all groups, in order.
+def decoded(groups: Iterator[Group], conversion: Conversion | ClipConversion, depth: Depth, threads: int) -> Iterator[Decoded]:
+    """The pictures or clips of all groups, in order.
 
     Raises StorageError if the source's storage is out of reach, and DataError if there is less memory than the limits allow.
     """
+    if isinstance(conversion, ClipConversion):
+        return decoded_clips(groups, conversion, depth)
+    return _decoded_pictures(groups, conversion, depth, threads)
+
+
+def _decoded_pictures(groups: Iterator[Group], conversion: Conversion, depth: Depth, threads: int) -> Iterator[Decoded]:
     with ThreadPoolExecutor(threads) as pool:
         waiting: deque[tuple[Sequence[str], int, Future[list[Pixels | DecodeError]]]] = deque()
         held = 0

@@ -221,6 +221,18 @@ def sources(world: World) -> dict[str, Case]:
             },
         ),
         "folder": Case(folder, left_out=left, read_anyway=read, given={"uri": str(world.folder / "others"), "source": "parquet"}),
+        "windows of clips": Case(
+            IngestConfig(source="hmdb51", uri=str(world.folder / "pictures"), sampling="window", resolution=8, pre_crop="16x12"),
+            left_out={"whitening_epsilon": left["whitening_epsilon"]},
+            given={"uri": str(world.folder / "others"), "pre_crop": "20x10"},
+            computed=False,
+        ),
+        "clips around the middle": Case(
+            IngestConfig(source="video_folder", uri=str(world.folder / "pictures"), sampling="middle"),
+            left_out={"whitening_epsilon": left["whitening_epsilon"]},
+            given={"uri": str(world.folder / "others"), "source": "kinetics400"},
+            computed=False,
+        ),
         "parquet": Case(tables, left_out=left, read_anyway=read, given={"uri": str(world.folder / "other tables"), "source": "folder"}),
     }
 

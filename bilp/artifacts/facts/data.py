@@ -164,11 +164,12 @@ class IngestPartFacts(Facts):
     shape: Shape | None
     histogram: tuple[Counts, ...]
     largest: Number | None
+    short: Number
 
     @model_validator(mode="after")
     def _agree(self) -> Self:
         require_equal("items and those that were kept or skipped", self.items, sum(self.rows) + self.skipped)
-        channels = 0 if self.shape is None else self.shape[-3]
+        channels = 0 if self.shape is None else channels_of(self.shape)
         require_length(channels, "channels", histogram=self.histogram)
         if any(len(counts) != 256 for counts in self.histogram):
             raise ValueError("histogram has a count for each of 256 values")

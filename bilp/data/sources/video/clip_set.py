@@ -1,0 +1,105 @@
+"""A public set of clips in whichever of its layouts lies at an address: the same classes, names and clips from each of them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from functools import cached_property
+
+import numpy as np
+import pyarrow as pa
+
+from bilp.config import IngestConfig
+from bilp.config.sources import SOURCES
+from bilp.data.clips.decoder_package import require_decoder
+from bilp.data.contents import Contents, Group, SplitName, counted, quoted
+from bilp.data.items import UNKNOWN, Items
+from bilp.data.listing import plain
+from bilp.data.sources.asked_classes import Asked, asked_classes, class_ids
+from bilp.data.sources.gathered import Gathered
+from bilp.data.sources.layouts import Found, Layout, View, chosen, digest, listed, viewed
+from bilp.data.sources.video.clip_files import ClipFile, is_video
+from bilp.data.sources.video.clip_groups import clip_groups
+from bilp.errors import DataError
+
+
+class ClipSet:
+    """Clips of a public set, or of a part of its classes. A subclass says in which layouts people have it."""
+
+    def __init__(self, config: IngestConfig) -> None:
+        """`config.uri` is the directory that holds any of the layouts, a path or s3://...; `config.classes` chooses among the classes."""
+        assert config.uri is not None
+        self.uri = plain(config.uri)
+        self.name = config.source
+        self.config = config
+
+    @property
+    def layouts(self) -> tuple[Layout, ...]:
+        """The forms in which people have this set, those first that are recognized by more."""
+        raise NotImplementedError
+
+    def order(self, found: Found) -> Sequence[str]:
+        """Its classes in label order, without those of which there are no training clips; by default sorted."""
+        return sorted(found["train"].classes)
+
+    def signature(self) -> str:
+        """Digest of every file's path, size and stamp, and of the classes that a file asks for."""
+        return digest(self._view, self.name, self._asked.names)
+
+    def read(self) -> Contents:
+        """Classes and items of both splits. Raises DataError for no known layout, labels that do not fit, and classes without clips, and
+        ConfigError if there are video files and nothing that decodes them."""
+        view = self._view
+        title = SOURCES[self.name].title
+        if any(is_video(entry.path) for entry in view.listing.files):
+            require_decoder()
+        layout = chosen(view, self.layouts, title)
+        view.note(f"layout: {layout.name}")
+        found = layout.read(view)
+        order = self._taken(tuple(self.order(found)), found, title)
+        items = {split: self._windows(gathered.items(order), split) for split, gathered in found.items()}
+        absent = tuple(skipped for class_id, skipped in view.absent if not class_id or class_id in order)
+        if absent:
+            count = sum(map(len, items.values())) + len(absent)
+            view.note(f"{count - len(absent):,} of {counted(count, 'listed clip')} are there: {len(absent):,} missing")
+        ignored = view.listing.note()
+        facts = {"source_layout": layout.name, **listed(items), "missing": len(absent)}
+        return Contents(order, items, notes=(*view.notes, *([ignored] if ignored else [])), facts=facts, absent=absent)
+
+    def groups(self, items: Items) -> Iterator[Group]:
+        """The clips, a reader each."""
+        return clip_groups(self.uri, items, self.config)
+
+    @cached_property
+    def _view(self) -> View:
+        return viewed(self.uri)
+
+    @cached_property
+    def _asked(self) -> Asked:
+        return asked_classes(self.config.classes)
+
+    def _taken(self, there: tuple[str, ...], found: Mapping[SplitName, Gathered], title: str) -> tuple[str, ...]:
+        """The classes that are taken: those asked for, or all."""
+        wanted = class_ids(self._asked, {name: name for name in there}, title) or there
+        for split, gathered in found.items():
+            if lacking := [name for name in wanted if name not in gathered.classes]:
+                kind = "training" if split == "train" else split
+                raise DataError(f"{self._view.where}: no {kind} clips of {quoted(lacking)}: add some, or leave them out of ingest.classes")
+        return wanted
+
+    def _windows(self, items: Items, split: SplitName) -> Items:
+        """The items, those of the test split as often as windows are taken of each; `row` is the number of the window."""
+        if split == "train" or self.config.clips == 1:
+            return items
+        clips = self.config.clips
+        several = items.take(np.repeat(np.arange(len(items)), clips))
+        window = np.tile(np.arange(clips, dtype=np.int64), len(items))
+        stems = several.stems
+        if stems is not None:
+            stems = pa.array([f"{stem}_{number}" for stem, number in zip(stems.to_pylist(), window.tolist(), strict=True)], pa.string())
+        return replace(several, row=window, stems=stems)
+
+
+def add_clip(gathered: Gathered, label: str, clip: ClipFile, stem: str = "") -> None:
+    """One more clip of a class."""
+    gathered.add(label, clip.path, stem=stem or clip.stem, span=(0, clip.size if clip.size >= 0 else UNKNOWN))

@@ -1,0 +1,150 @@
+"""Kinetics-400: clips of YouTube named <id>_<start>_<end>, of which every copy lacks some.
+
+Classes are the sorted labels; some copies write them with underscores in place of blanks. What annotations list and a copy does not hold
+is told and counted, what lies there and is in no annotation is passed over. A clip in `replacement/` stands for the damaged one of the
+same id. The test split of the papers is the validation split: labels of the other one were long kept back.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from bilp.data import label_files
+from bilp.data.contents import SplitName, counted
+from bilp.data.listing import Listing
+from bilp.data.sources.gathered import Gathered
+from bilp.data.sources.layouts import Found, Layout, View
+from bilp.data.sources.video.clip_files import ClipFile, clips_in, holds_clips
+from bilp.data.sources.video.clip_set import ClipSet, add_clip
+from bilp.data.sources.video.lists import read_lists
+from bilp.storage import objects
+
+FOLDERS: dict[SplitName, tuple[str, ...]] = {
+    "train": ("train", "videos_train", "rawframes_train", "train_256", "videos_train_256"),
+    "test": ("val", "validate", "validation", "videos_val", "rawframes_val", "val_256", "videos_val_256"),
+}
+TABLES: dict[SplitName, tuple[str, ...]] = {"train": ("train.csv",), "test": ("val.csv", "validate.csv", "validation.csv")}
+LISTS: dict[SplitName, tuple[str, ...]] = {
+    "train": ("kinetics400_train_list_videos.txt", "kinetics400_train_list_rawframes.txt", "train.csv"),
+    "test": ("kinetics400_val_list_videos.txt", "kinetics400_val_list_rawframes.txt", "val.csv"),
+}
+PLACES = ("", "annotations")
+"""Where tables and lists lie."""
+REPLACEMENT = "replacement"
+COLUMNS = ("label", "youtube_id", "time_start", "time_end")
+ID = 11
+"""Characters of an id of YouTube."""
+
+
+class Kinetics(ClipSet):
+    """Kinetics-400 as it is distributed, in directories of classes, or with the lists of training programs."""
+
+    @property
+    def layouts(self) -> tuple[Layout, ...]:
+        """Directories of classes, tables of annotations over one directory for each split, and lists."""
+        return (
+            Layout("class folders", "train/<class>/*.mp4 and val/<class>/", _has_class_folders, _class_folders),
+            Layout("annotations", "train/*.mp4, val/*.mp4 and annotations/{train,val}.csv", _has_tables, _annotated),
+            Layout("lists", "kinetics400_{train,val}_list_videos.txt, or {train,val}.csv of path and class", _has_lists, _listed),
+        )
+
+
+def spoken(label: str) -> str:
+    """A label as the annotations write it."""
+    return label.strip().replace("_", " ")
+
+
+def _folders(listing: Listing, split: SplitName) -> list[str]:
+    return [name for name in FOLDERS[split] if name in listing.folders]
+
+
+def _has_class_folders(view: View) -> bool:
+    sides = [_folders(view.listing, split) for split in FOLDERS]
+    if not all(sides):
+        return False
+    return any(holds_clips(view.listing, f"{sides[0][0]}/{name}") for name in view.listing.folders_in(sides[0][0]))
+
+
+def _class_folders(view: View) -> Found:
+    found: dict[SplitName, Gathered] = {split: Gathered() for split in FOLDERS}
+    for split, gathered in found.items():
+        folder = _folders(view.listing, split)[0]
+        for name in view.listing.folders_in(folder):
+            for clip in clips_in(view.listing, f"{folder}/{name}"):
+                add_clip(gathered, spoken(name), clip)
+    return found
+
+
+def _file(listing: Listing, names: Iterable[str]) -> str:
+    """The first of these files that is there, directly or among annotations; '' if none is."""
+    there = {entry.path for place in PLACES for entry in listing.files_in(place)}
+    paths = [f"{place}/{name}" if place else name for name in names for place in PLACES]
+    return next((path for path in paths if path in there), "")
+
+
+def _header(view: View, path: str) -> str:
+    text = label_files.read_text(objects.join(view.uri, path)) if path else ""
+    return text.partition("\n")[0]
+
+
+def _is_table(view: View, path: str) -> bool:
+    return "youtube_id" in _header(view, path)
+
+
+def _has_tables(view: View) -> bool:
+    return all(_is_table(view, _file(view.listing, names)) and _folders(view.listing, split) for split, names in TABLES.items())
+
+
+def _annotated(view: View) -> Found:
+    replacements = [folder for folder in view.listing.folders if folder.split("/")[0] == REPLACEMENT]
+    replaced = _by_name([clip for folder in replacements for clip in clips_in(view.listing, folder)])
+    found: dict[SplitName, Gathered] = {}
+    for split, names in TABLES.items():
+        clips = list(clips_in(view.listing, _folders(view.listing, split)[0]))
+        found[split] = _of_table(view, split, _file(view.listing, names), clips, replaced)
+    return found
+
+
+def _by_name(clips: Sequence[ClipFile]) -> dict[str, ClipFile]:
+    """Clips by their names, and by their ids where the times in names are other ones."""
+    found: dict[str, ClipFile] = {}
+    for clip in clips:
+        found[clip.stem] = clip
+        found.setdefault(clip.stem[:ID], clip)
+    return found
+
+
+def _of_table(view: View, split: SplitName, path: str, clips: Sequence[ClipFile], replaced: dict[str, ClipFile]) -> Gathered:
+    """The clips of a split that its table lists.
+
+    Args:
+        view: Is told of those that are missing, and of clips that are not listed.
+        split: Of the table.
+        path: The table's.
+        clips: Those of the split's directory.
+        replaced: By name and id, clips that stand for damaged ones.
+    """
+    found, there, used = Gathered(), _by_name(clips), set()
+    for row in label_files.table(label_files.read_text(objects.join(view.uri, path)), path, COLUMNS):
+        video = row["youtube_id"]
+        stem = f"{video}_{row.number('time_start'):06}_{row.number('time_end'):06}"
+        own = there.get(stem) or there.get(video[:ID])
+        clip = replaced.get(stem) or replaced.get(video[:ID]) or own
+        if own is not None:
+            used.add(own.path)
+        if clip is None:
+            view.lacks(split, f"{stem}.mp4", f"missing: listed in {row.where}", spoken(row["label"]))
+        else:
+            add_clip(found, spoken(row["label"]), clip, stem)
+    if len(used) < len(clips):
+        view.note(f"passed over {counted(len(clips) - len(used), 'clip')} of {split} that {path} does not list")
+    return found
+
+
+def _has_lists(view: View) -> bool:
+    found = [_file(view.listing, names) for names in LISTS.values()]
+    return all(path and not _is_table(view, path) for path in found)
+
+
+def _listed(view: View) -> Found:
+    return read_lists(view, {split: _file(view.listing, names) for split, names in LISTS.items()})
