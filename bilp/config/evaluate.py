@@ -69,7 +69,7 @@ class EvaluateConfig(Frozen):
     later: ClassVar[frozenset[str]] = frozenset(
         {
             *("batch_norm_augment_each", "batch_norm_epochs", "augment_after"),
-            *("temperature_squared", "decay_smoothing", "decay_vectors", "test_enlarged"),
+            *("temperature_squared", "decay_smoothing", "decay_vectors", "test_enlarged", "top_k"),
         }
     )
     formerly: ClassVar[Mapping[str, Former]] = {"optimizer": Former("optimiser")}
@@ -139,6 +139,8 @@ class EvaluateConfig(Frozen):
     """Comparisons: all real data; as many real images as synthetic ones, at random (anew per seed), by herding or by k-center."""
     test_enlarged: bool = False
     """Test on the center of enlarged images: sides of length // 7 * 8 (224 to 256), of which the former length is cut out."""
+    top_k: Several = 5
+    """Beside accuracy, tell the share of test images whose class is among so many likeliest ones; nothing where there are no more."""
     robustness: bool = False
     """Evaluate each set also with hard labels, with and without augmentation, for the scores of DD-Ranking (LRS and ARS)."""
     networks_at_once: Positive | None = None

@@ -15,6 +15,7 @@ from torch.func import functional_call, vmap
 from bilp.config import NetworkConfig
 from bilp.data import Dataset
 from bilp.errors import Diverged
+from bilp.evaluate.answers import Answers
 from bilp.evaluate.batch_augment import Streams, augment_each_batch, draw
 from bilp.evaluate.course import Losses
 from bilp.evaluate.objective import Mixed
@@ -153,6 +154,11 @@ def shares(predicted: Tensor, data: ImageSet) -> list[float]:
 
 def predictions_of_all(network: Network, stacked: Stacked, data: ImageSet) -> Tensor:
     """The class `[K, N]` that each of the K networks takes each image for. Raises Diverged naming the first whose logits are not finite."""
+    return answers_of_all(network, stacked, data).predicted
+
+
+def answers_of_all(network: Network, stacked: Stacked, data: ImageSet, top_k: int | None = None) -> Answers:
+    """What each of the K networks says of the images, with the `top_k` likeliest classes if given. Raises as `predictions_of_all`."""
     network.eval()
     networks = len(next(iter(stacked.values())))
     found = []
@@ -160,11 +166,11 @@ def predictions_of_all(network: Network, stacked: Stacked, data: ImageSet) -> Te
     with torch.no_grad():
         for batch in data.passes(max(1, images_at_once(data) // networks)):
             logits = _forward(network, stacked, data.images(batch), shared=True)
-            found.append(logits.argmax(2))
+            found.append(Answers.of(logits, data.labels_at(batch), top_k))
             finite &= logits.isfinite().flatten(1).all(1)
     if not finite.all():
         raise Diverged(f"the outputs of network {int((~finite).nonzero()[0])} of those trained at once are not finite")
-    return torch.cat(found, dim=1)
+    return Answers.joined(found)
 
 
 def _gather(sets: Sequence[ImageSet], batches: Tensor, rows: Tensor) -> tuple[Tensor, Tensor]:

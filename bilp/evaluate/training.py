@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from bilp.data import Split
 from bilp.errors import Diverged
+from bilp.evaluate.answers import Answers
 from bilp.evaluate.batch_augment import Streams, augment_batch, draw
 from bilp.evaluate.course import Losses
 from bilp.evaluate.objective import Mixed
@@ -65,6 +66,10 @@ class ImageSet:
     def indices(self, host: Tensor, there: Tensor) -> Tensor:
         """The one of two equal tensors of indices, on the CPU and on the device, that `images` should be given."""
         return there if self.held else host
+
+    def labels_at(self, indices: Tensor) -> Tensor:
+        """Those of the images at indices `[n]`, which may lie on the CPU."""
+        return self.labels[indices.to(self.labels.device, non_blocking=True)]
 
     def passes(self, size: int) -> Iterator[Tensor]:
         """All indices, so many at a time."""
@@ -173,17 +178,22 @@ def accuracy(network: nn.Module, data: ImageSet) -> float:
 
 def predictions(network: nn.Module, data: ImageSet) -> Tensor:
     """The class `[N]` that the network, put into eval mode, takes each image for. Raises Diverged for logits that are not finite."""
+    return answers(network, data).predicted
+
+
+def answers(network: nn.Module, data: ImageSet, top_k: int | None = None) -> Answers:
+    """What the network, put into eval mode, says of the images, with the `top_k` likeliest classes if given. Raises as `predictions`."""
     network.eval()
     found = []
     finite = torch.ones((), dtype=torch.bool, device=data.labels.device)
     with torch.no_grad():
         for batch in data.passes(images_at_once(data)):
             logits = network(data.images(batch))
-            found.append(logits.argmax(1))
+            found.append(Answers.of(logits, data.labels_at(batch), top_k))
             finite &= logits.isfinite().all()
     if not finite:
         raise Diverged("the network's outputs are not finite")
-    return torch.cat(found)
+    return Answers.joined(found)
 
 
 def confusion(labels: Tensor, predicted: Tensor, classes: int) -> Tensor:
