@@ -64,6 +64,12 @@ def augment_batch(images: Tensor, treatment: Treatment) -> Tensor:
     return mix_images(images, treatment.mix)
 
 
+def standardized(images: Tensor) -> Tensor:
+    """Mini-batches `[K, B, ...]`, each less the mean of its values and over their deviation."""
+    dims = tuple(range(1, images.ndim))
+    return (images - images.mean(dims, keepdim=True)) / images.std(dims, keepdim=True)
+
+
 def augment_each_batch(images: Tensor, treatments: Sequence[Treatment]) -> Tensor:
     """`augment_batch` for K mini-batches `[K, B, C, H, W]` at once.
 

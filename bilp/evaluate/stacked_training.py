@@ -16,7 +16,7 @@ from bilp.config import NetworkConfig
 from bilp.data import Dataset
 from bilp.errors import Diverged
 from bilp.evaluate.answers import Answers
-from bilp.evaluate.batch_augment import Streams, augment_each_batch, draw
+from bilp.evaluate.batch_augment import Streams, augment_each_batch, draw, standardized
 from bilp.evaluate.course import Losses
 from bilp.evaluate.objective import Mixed
 from bilp.evaluate.training import ImageSet, fixed_logits, images_at_once, trains_alone
@@ -63,6 +63,11 @@ def networks_at_once(asked: int | None, config: NetworkConfig, dataset: Dataset,
     worth_it = largest * batch <= CPU_VALUES if kind == "cpu" else images <= GPU_IMAGES
     bytes_each = 4 * (COPIES_OF_PARAMETERS * parameters + COPIES_OF_MAPS * maps * batch)
     return max(1, BUDGET.get(kind, BUDGET["cpu"]) // bytes_each) if worth_it else 1
+
+
+def map_values(config: NetworkConfig, shape: tuple[int, int, int], classes: int) -> int:
+    """Values of all maps of a network for one image; nothing is computed."""
+    return _sizes(config, shape, classes)[0]
 
 
 def _sizes(config: NetworkConfig, shape: tuple[int, int, int], classes: int) -> tuple[int, int, int, bool]:
@@ -126,6 +131,7 @@ def train_together(
             wanted = sets[0].indices(batches, rows)
             images, labels = _gather(sets, wanted, rows)
             images = augment_each_batch(images, treatments)
+            images = standardized(images) if schedule.standardize else images
             mixed = Mixed.of([each.mix for each in treatments], batches.shape[1], device)
             told = None if fixed is None else torch.stack([answers(batch) for answers, batch in zip(fixed, wanted, strict=True)])
             loss = step(images, labels, mixed, told)
@@ -164,7 +170,7 @@ def answers_of_all(network: Network, stacked: Stacked, data: ImageSet, top_k: in
     found = []
     finite = torch.ones(networks, dtype=torch.bool, device=data.labels.device)
     with torch.no_grad():
-        for batch in data.passes(max(1, images_at_once(data) // networks)):
+        for batch in data.passes(data.at_once or max(1, images_at_once(data) // networks)):
             logits = _forward(network, stacked, data.images(batch), shared=True)
             found.append(Answers.of(logits, data.labels_at(batch), top_k))
             finite &= logits.isfinite().flatten(1).all(1)

@@ -10,14 +10,15 @@ import torch
 from torch import nn
 
 from bilp.config import EvaluateConfig, NetworkConfig
+from bilp.config.evaluated_set import Block
 from bilp.data import Dataset
 from bilp.errors import ConfigError, Diverged
 from bilp.evaluate.answers import Answers
-from bilp.evaluate.batch_augment import Streams
+from bilp.evaluate.batch_augment import Streams, standardized
 from bilp.evaluate.course import Course, Losses
 from bilp.evaluate.own import own_settings
 from bilp.evaluate.stacked_training import answers_of_all, fresh_stack, networks_at_once, shares, train_together
-from bilp.evaluate.training import ImageSet, answers, confusion, train
+from bilp.evaluate.training import TEST_BATCH, ImageSet, answers, confusion, train
 from bilp.evaluate.training_cache import Parts, Training
 from bilp.evaluate.training_schedule import Schedule
 from bilp.images.resampling import center_of_enlarged
@@ -65,8 +66,8 @@ def check_networks(config: EvaluateConfig, shape: tuple[int, int, int], classes:
     return networks
 
 
-def train_all(plan: Plan, dataset: Dataset, set_for: Callable[[int], ImageSet]) -> list[Training]:
-    """Train every network with every seed on `set_for(seed)` and test it on the real test split.
+def train_all(plan: Plan, dataset: Dataset, set_for: Callable[[int], ImageSet], block: Block | None = None) -> list[Training]:
+    """Train every network with every seed on `set_for(seed)`, or those of a block alone, and test it on the real test split.
 
     Initial parameters, order and augmentation depend on (config.seed, network, seed) only, never on the set: the same
     (network, seed) draws common random numbers in every arm, which makes the arms comparable in pairs.
@@ -76,11 +77,15 @@ def train_all(plan: Plan, dataset: Dataset, set_for: Callable[[int], ImageSet]) 
     networks = check_networks(config, dataset.shape, dataset.classes)
     test = tested(config, dataset, plan.device)
     plans = [(network, plan.of(network)) for network in networks.values()]
-    done, total = 0, config.seeds * sum(own.schedule.passes for _, own in plans)
+    plans = plans if block is None else [plans[block.network]]
+    asked = range(config.seeds) if block is None else range(block.first, block.last + 1)
+    done, total = 0, len(asked) * sum(own.schedule.passes for _, own in plans)
     trainings: list[Training] = []
     for network, own in plans:
         together = networks_at_once(config.networks_at_once, network, dataset, len(set_for(0)), own.schedule, plan.device)
         for first in range(0, config.seeds, together):
+            if first not in asked:
+                continue
             seeds = range(first, min(first + together, config.seeds))
 
             def report(epoch: int, done: int = done, count: int = len(seeds), note: str = _note(plan, network, seeds)) -> None:
@@ -94,7 +99,13 @@ def train_all(plan: Plan, dataset: Dataset, set_for: Callable[[int], ImageSet]) 
 def tested(config: EvaluateConfig, dataset: Dataset, device: str) -> ImageSet:
     """The test split as networks see it."""
     test = ImageSet.of_split(dataset.test, dataset.shape, device)
-    return replace(test, images=lambda indices: center_of_enlarged(test.images(indices))) if config.test_enlarged else test
+    if config.test_enlarged:
+        plain = test.images
+        test = replace(test, images=lambda indices: center_of_enlarged(plain(indices)))
+    if config.standardize == "batch":
+        usual = test.images
+        test = replace(test, images=lambda indices: standardized(usual(indices)[None])[0], at_once=TEST_BATCH)
+    return test
 
 
 def look_epochs(passes: int, train_images: int, test_images: int) -> tuple[int, ...]:

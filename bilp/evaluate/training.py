@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from bilp.data import Split
 from bilp.errors import Diverged
 from bilp.evaluate.answers import Answers
-from bilp.evaluate.batch_augment import Streams, augment_batch, draw
+from bilp.evaluate.batch_augment import Streams, augment_batch, draw, standardized
 from bilp.evaluate.course import Losses
 from bilp.evaluate.objective import Mixed
 from bilp.evaluate.training_schedule import Schedule
@@ -44,6 +44,8 @@ class ImageSet:
     labels: Tensor
     side: tuple[int, int]
     held: bool = False
+    at_once: int | None = None
+    """Images per forward pass of a test, where results depend on it."""
 
     @classmethod
     def of_tensors(cls, images: Tensor, labels: Tensor, device: str = "cpu") -> Self:
@@ -119,10 +121,11 @@ def train(
                 continue  # batch norm has no statistics of one left-over sample
             treatment = draw(schedule, data.side, len(batch), streams)
             wanted = data.indices(batch, rows)
-            images = augment_batch(data.images(wanted), treatment)
+            images = augment_batch(data.images(wanted), treatment)[None]
+            images = standardized(images) if schedule.standardize else images
             told = fixed(wanted)[None] if fixed is not None else None
             mixed = Mixed.of([treatment.mix], len(batch), data.labels.device)
-            loss = step(images[None], data.labels[rows][None], mixed, told)
+            loss = step(images, data.labels[rows][None], mixed, told)
             if losses is not None:
                 losses.add(loss, len(batch))
         if losses is not None:
@@ -156,7 +159,9 @@ def kept_bytes(device: torch.device | str) -> int:
 
 
 def images_at_once(data: ImageSet) -> int:
-    """Images per forward pass of a test."""
+    """Images per forward pass of a test of one network."""
+    if data.at_once is not None:
+        return data.at_once
     most = TEST_VALUES.get(data.labels.device.type, 0)
     return max(TEST_BATCH, most // data.images(torch.arange(1)).numel()) if most and len(data) else TEST_BATCH
 

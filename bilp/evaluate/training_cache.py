@@ -88,12 +88,15 @@ class Parts:
         content = part.model_dump_json(indent=1, exclude={"signature"}).encode()
         objects.write(objects.join(folder, name), signing.sealed(content, folder, name))
 
+    def folder_of(self, network: NetworkConfig) -> str:
+        """The folder of a network's files."""
+        return objects.join(self.folder, f"{network.name}-{content_key('network', VERSION + network.revision, network=network)}")
+
     def _place(self, network: NetworkConfig, seeds: Sequence[int]) -> tuple[str, str]:
         """Folder and name of a file."""
         # Networks trained at once are rounded together, so that another grouping is another computation.
         span = f"{seeds[0]:04d}" if len(seeds) == 1 else f"{seeds[0]:04d}-{seeds[-1]:04d}"
-        label = f"{network.name}-{content_key('network', VERSION + network.revision, network=network)}"
-        return objects.join(self.folder, label), f"{span}.json"
+        return self.folder_of(network), f"{span}.json"
 
 
 def _digest(trainings: Sequence[Training]) -> str:
