@@ -22,6 +22,7 @@ from bilp.config.network import POOLS
 from bilp.config.protocols import DEFAULT_PROTOCOL, PROTOCOLS, is_convnet_bn
 from bilp.config.recipes import load_recipe
 from bilp.config.rules import RULES
+from bilp.config.set_rules import set_rules
 from bilp.config.sources import SOURCES, UNKNOWN_DATA
 from bilp.config.words import AUTO
 from bilp.errors import ConfigError
@@ -104,6 +105,7 @@ def _dial_rules(dials: Dials) -> Iterator[tuple[str, dict[str, Any]]]:
     name, dataset = method.name, dials.dataset
     for dial, paths in DIAL_PATHS.items():
         yield f"dial {dial}", merge_all(*(nest(path, getattr(dials, dial)) for path in paths))
+    yield f"dataset {dataset} (usual in papers)", set_rules(dataset, dials.side)
     by_method, by_dataset = method.values(cell), _dataset_rules(method, cell)
     smallest = _smallest_class(merge(by_method, by_dataset), cell)
     yield "dial ipc (real initialization needs as many samples)", {"prune": {"minimum_per_class": smallest}}
