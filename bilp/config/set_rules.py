@@ -43,17 +43,13 @@ def convnet_depth(side: int) -> int:
     return max(1, (side // LAST_SIDE).bit_length() - 1)
 
 
-def set_rules(dataset: str, side: int | None) -> dict[str, Any]:
-    """Nested values for a data set, whose images have the side that was given, if any, or its usual one; empty if it has no rules."""
+def set_rules(dataset: str) -> dict[str, Any]:
+    """Nested values for a data set; empty if it has no rules."""
     found = SET_RULES.get(dataset)
-    if found is None:
-        return {}
-    values: dict[str, Any] = {"ingest": {"resolution": found.side, "normalization": found.normalization}}
-    if found.convnet:
-        network = {"depth": convnet_depth(side or found.side)}
-        values |= {
-            "score": {"network": network},
-            "distill": {"network": network},
-            "evaluate": {"networks": [network], "teacher": {"network": network}},
-        }
-    return values
+    return {} if found is None else {"ingest": {"resolution": found.side, "normalization": found.normalization}}
+
+
+def depth_for(dataset: str, side: int | None) -> int | None:
+    """Depth of the ConvNet for a data set whose images have this side; None where no rule says it."""
+    found = SET_RULES.get(dataset)
+    return convnet_depth(side or found.side) if found is not None and found.convnet else None

@@ -163,9 +163,12 @@ def deviations(recipe: str, config: PipelineConfig, device: str) -> list[str]:
 
 
 def _as_stated(recipe: str, config: PipelineConfig) -> PipelineConfig:
-    """The recipe alone, on the data of `config` where its own have no name here, so that only a folder or the like can hold them."""
-    if load_recipe(recipe).get("dataset", DEFAULT_SOURCE) in SOURCES:
-        return PipelineConfig(recipe=recipe)
+    """The recipe alone, on the data of `config` where its own lie somewhere, or have no name here, so that only a folder or the like
+    can hold them."""
+    dataset = load_recipe(recipe).get("dataset", DEFAULT_SOURCE)
+    if dataset in SOURCES:
+        place = {"ingest": {"uri": config.ingest.uri}} if SOURCES[dataset].needs_uri else {}
+        return PipelineConfig.model_validate({"recipe": recipe, **place})
     return PipelineConfig.model_validate({"recipe": recipe, "dataset": config.dataset, "ingest": {"uri": config.ingest.uri}})
 
 

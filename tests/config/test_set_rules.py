@@ -8,7 +8,7 @@ import pytest
 
 from bilp.config import PipelineConfig
 from bilp.config.explain import explain
-from bilp.config.set_rules import SET_RULES, convnet_depth, set_rules
+from bilp.config.set_rules import SET_RULES, convnet_depth, depth_for, set_rules
 from bilp.config.sources import SOURCES
 
 
@@ -17,14 +17,12 @@ def test_depth_leaves_a_map_of_four_pixels(side: int, depth: int) -> None:
     assert convnet_depth(side) == depth
 
 
-def test_rules_follow_a_side_that_is_given() -> None:
-    assert set_rules("digits", 64) == {} == set_rules("folder", None)
-    for side, depth in ((None, 4), (128, 5), (16, 2)):
-        values = set_rules("imagenet1k", side)
-        assert values["ingest"] == {"resolution": 64, "normalization": "imagenet"}, "the given side goes over it as every setting does"
-        assert values["evaluate"] == {"networks": [{"depth": depth}], "teacher": {"network": {"depth": depth}}}
-        assert values["score"]["network"] == values["distill"]["network"] == {"depth": depth}
-    assert set(set_rules("kinetics400", None)) == {"ingest"}, "networks of clips are those of the source's entry"
+def test_what_the_rules_say() -> None:
+    assert set_rules("digits") == {} == set_rules("folder")
+    assert (depth_for("digits", 64), depth_for("folder", None), depth_for("kinetics400", None)) == (None, None, None)
+    assert set_rules("imagenet1k") == {"ingest": {"resolution": 64, "normalization": "imagenet"}}
+    assert [depth_for("imagenet1k", side) for side in (None, 128, 16)] == [4, 5, 2]
+    assert set_rules("kinetics400")["ingest"] == set_rules("imagenet1k")["ingest"]
 
 
 def configured(name: str, **more: Any) -> tuple[PipelineConfig, dict[str, str]]:
@@ -49,6 +47,9 @@ def test_a_set_has_its_resolution_constants_and_depth(name: str) -> None:
     if rules.convnet:
         assert smaller.distill.network.depth == smaller.evaluate.networks[0].depth == 2
         assert configured(name, distill={"network": {"depth": 3}})[0].distill.network.depth == 3
+        assert configured(name, distill={"network": {"name": "resnet10_ap"}})[0].distill.network.depth == 3, "it has no such setting"
+        pool = configured(name, evaluate={"pool": "M"})[0].evaluate.networks
+        assert [network.depth for network in pool if network.name == "convnet"] == [convnet_depth(rules.side)]
         protocol, _ = configured(name, evaluate={"protocol": "rd3"})
         assert protocol.evaluate.networks[0].name == "resnet18", "a protocol's networks go first"
 

@@ -25,10 +25,10 @@ WAITING = sorted(name for name in recipe_names() if name.startswith("published/"
 RUN = (
     *("published/dc/imagenet1k-ipc1", "published/dm/imagenet1k-ipc10", "published/bilp-dc/imagenet1k-ipc1"),
     *("published/bilp-dm/imagenet1k-ipc10", "published/dm/tiny-imagenet-ipc1", "published/dm/imagenette-ipc1"),
-    *("published/mtt/imagewoof-ipc1", "published/idc/imagenet10-ipc10", "published/bilp-dm/kinetics400-ipc1"),
+    *("published/dm/imagewoof-ipc1", "published/bilp-dm/kinetics400-ipc1"),
 )
 SIDE = 16
-TRAIN, TEST = 12, 3
+TRAIN, TEST = 20, 3
 """Of each class."""
 
 
