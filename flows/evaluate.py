@@ -72,7 +72,7 @@ def evaluate(
 def _whole(subject: EvaluatedSet, shared: dict[str, Any]) -> Call:
     """The unit that publishes the evaluation of a set, of all trainings or of those that are there."""
     if subject.baseline is not None:
-        real = {"baseline": subject.baseline, "ipc": subject.ipc, "selection_uri": subject.selection_uri}
+        real: dict[str, Any] = {"baseline": subject.baseline, "ipc": subject.ipc, "selection_uri": subject.selection_uri}
         return evaluate_baseline.call(**real, **shared)
     return evaluate_synthetic.call(synthetic_uri=subject.synthetic_uri, arm=subject.arm, experiment=subject.experiment, **shared)
 

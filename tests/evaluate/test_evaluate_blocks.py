@@ -19,6 +19,7 @@ from bilp.evaluate.course_files import CONFUSION_FILE, COURSE_FILE
 from bilp.evaluate.division import blocks_of, loads_of
 from bilp.evaluate.results import FILE, KIND
 from bilp.evaluate.training_blocks import WORTH, Load, divided, is_block, is_there
+from bilp.progress import Progress
 from bilp.storage.objects import join
 from tasks.addresses import evaluated_network
 
@@ -51,6 +52,18 @@ def test_blocks_consist_of_whole_groups(loads: list[tuple[int, tuple[int, ...], 
         assert all(block[0] % min(each, seeds) == 0 for block in of for each in together)
 
 
+def killed_at_the_second() -> Progress:
+    """Ends the process when a training tells of its progress for the second time."""
+    told: list[str] = []
+
+    def progress(done: int, total: int, note: str = "") -> None:
+        told.append(note)
+        if len(told) == 2:
+            raise Killed
+
+    return progress
+
+
 @pytest.fixture
 def config(small: EvaluateConfig) -> EvaluateConfig:
     return small.model_copy(update={"networks": (MLP, CONVNET), "seeds": 3, "epochs": 2, "networks_at_once": 2})
@@ -70,15 +83,8 @@ def test_in_blocks_and_undivided_an_evaluation_has_the_same_bytes(
     uris = [evaluated_network(digits_uri, subject, block, config, root) for block in blocks]
     assert len(set(uris)) == 4 and all(is_block(uri) and not is_there(uri) for uri in uris)
     for block, uri in reversed(list(zip(blocks, uris, strict=True))):
-        done: list[str] = []
-
-        def progress(done_so_far: int, total: int, note: str = "", done: list[str] = done) -> None:
-            done.append(note)
-            if len(done) == 2:
-                raise Killed
-
         with pytest.raises(Killed):
-            evaluate_network(digits_uri, subject, block, config, root, progress=progress)
+            evaluate_network(digits_uri, subject, block, config, root, progress=killed_at_the_second())
         assert not is_there(uri)
         assert evaluate_network(digits_uri, subject, block, config, root) == uri
         assert is_there(uri)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -20,7 +21,7 @@ CONFIG = EvaluateConfig(networks=(NetworkConfig(name="mlp"), NetworkConfig(width
 
 def test_an_evaluation_is_divided_where_others_carry_out_units(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     root = str(tmp_path)
-    shared = {"dataset_uri": ingest(IngestConfig(source="digits"), root), "config": CONFIG, "root": root}
+    shared: dict[str, Any] = {"dataset_uri": ingest(IngestConfig(source="digits"), root), "config": CONFIG, "root": root}
     subjects = [EvaluatedSet(baseline="random", ipc=1)]
     monkeypatch.setenv("BILP_SEEDS_PER_UNIT", "2")
     assert blocks_elsewhere(subjects, **shared) == [], "one process trains everything anyway"
