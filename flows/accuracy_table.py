@@ -11,6 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from bilp.artifacts.artifact import open_artifact
+from bilp.evaluate.metrics import top_words
 from bilp.text.escaping import shown
 from tasks import output
 from tasks.terminal import Screen, print_line
@@ -30,6 +31,9 @@ class Row:
     n: int
     difference: str
     gained: str = ""
+    top_k: str = ""
+    """Heading of the next: 'top 5'; both are empty where that was not recorded."""
+    within: str = ""
 
 
 @dataclass(frozen=True)
@@ -52,7 +56,20 @@ def outcome(report_uri: str) -> Outcome:
 
 def rows_of(rows: Sequence[AccuracyRow]) -> tuple[Row, ...]:
     """What is printed of rows of the page."""
-    return tuple(Row(row.words.title, row.network, row.images, row.shown, row.accuracy.n, row.difference, row.gained) for row in rows)
+    return tuple(
+        Row(
+            row.words.title,
+            row.network,
+            row.images,
+            row.shown,
+            row.accuracy.n,
+            row.difference,
+            row.gained,
+            "" if row.top_k is None else top_words(row.top_k.k),
+            row.within,
+        )
+        for row in rows
+    )
 
 
 WIDEST = 10_000  # cells of a table that is only measured
@@ -63,7 +80,7 @@ NEXT = "next: --experiments 3 tells whether a difference holds for other distill
 def show(rows: Sequence[Row]) -> None:
     """Print a row for each arm and network; on a narrow terminal without lines around them, and one network after the other.
 
-    On a terminal that is narrower still the gains over random images are left to the page.
+    On a terminal that is narrower still top-k accuracies, then the gains over random images are left to the page.
     """
     screen = Screen()
     whole = _table(rows, framed=True)
@@ -71,8 +88,9 @@ def show(rows: Sequence[Row]) -> None:
         screen.print(whole)
         return
     groups = [[row for row in rows if row.network == network] for network in dict.fromkeys(row.network for row in rows)]
-    if not all(_fits(_table(group, framed=False), screen) for group in groups):
-        groups = [[replace(row, gained="") for row in group] for group in groups]
+    for left_out in ({"top_k": "", "within": ""}, {"gained": ""}):
+        if not all(_fits(_table(group, framed=False), screen) for group in groups):
+            groups = [[replace(row, **left_out) for row in group] for group in groups]
     for group in groups:
         screen.print(_table(group, framed=False))
 
@@ -84,20 +102,21 @@ def _fits(table: Table, screen: Screen) -> bool:
 def _table(rows: Sequence[Row], *, framed: bool) -> Table:
     several = len({row.network for row in rows}) > 1
     compared, gained = any(row.difference for row in rows), any(row.gained for row in rows)
+    within = " or ".join(dict.fromkeys(row.top_k for row in rows if row.top_k))
     table = Table(title=TITLE if framed else f"{rows[0].network}: {TITLE[0].lower()}{TITLE[1:]}", title_justify="left")
     if not framed:
         table.box, table.pad_edge, table.padding = None, False, (0, 2, 0, 0)
     table.add_column("trained on")
     if several:
         table.add_column("network")
-    for heading in ("images", "accuracy", "n"):
+    for heading in ("images", "accuracy", *([within] if within else []), "n"):
         table.add_column(heading, justify="right", no_wrap=True)
     if compared:
         table.add_column("to unpruned", justify="right", no_wrap=True)
     if gained:
         table.add_column("over random", justify="right", no_wrap=True)
     for row in rows:
-        cells = [row.title, *([row.network] if several else []), row.images, row.accuracy, str(row.n)]
+        cells = [row.title, *([row.network] if several else []), row.images, row.accuracy, *([row.within] if within else []), str(row.n)]
         cells += [row.difference.removesuffix(" points")] if compared else []
         cells += [row.gained.removesuffix(" points")] if gained else []
         table.add_row(*map(_cell, cells))

@@ -14,6 +14,7 @@ from bilp.config import EvaluateConfig, PipelineConfig
 from bilp.config.arms import evaluation_of, needs_selection, needs_teacher
 from bilp.config.base import Positive
 from bilp.config.baselines import ALL_REAL, BASELINES, RANDOM_REAL
+from bilp.config.evaluated_set import EvaluatedSet
 from bilp.preflight import check_choices
 from flows import program
 from flows.distill import distill_arms
@@ -23,8 +24,10 @@ from flows.local.flow import flow
 from flows.planned import planned_steps
 from flows.prune import score_and_prune
 from flows.resolved import resolved
+from flows.units.blocks import blocks_elsewhere
 from flows.units.execute import execute
 from flows.units.table import evaluate_baseline, evaluate_synthetic, train_teacher
+from flows.units.unit import Call
 from flows.workplace import workplace
 from tasks import stages, terminal
 from tasks.addresses import synthetic_set
@@ -51,14 +54,27 @@ def evaluate(
     shared: dict[str, Any] = {"root": root, "dataset_uri": dataset_uri, "config": config}
     if needs_teacher(config):
         execute("train teacher", [train_teacher.call(**shared)])
-    kept = {baseline: selection_uri if BASELINES[baseline].selected else None for baseline in config.baselines}
-    calls = [evaluate_baseline.call(baseline=baseline, ipc=ipc, selection_uri=uri, **shared) for baseline, uri in kept.items()]
-    calls += [
-        evaluate_synthetic.call(synthetic_uri=synthetic_set(run), arm=arm, experiment=experiment, **shared)
+    subjects = [
+        EvaluatedSet(baseline=baseline, ipc=ipc, selection_uri=selection_uri if BASELINES[baseline].selected else None)
+        for baseline in config.baselines
+    ]
+    subjects += [
+        EvaluatedSet(synthetic_uri=synthetic_set(run), arm=arm, experiment=experiment)
         for arm, experiments in runs.items()
         for experiment, run in enumerate(experiments)
     ]
-    return execute(f"evaluate {len(calls)} sets", calls)
+    blocks = blocks_elsewhere(subjects, **shared)
+    if blocks:
+        execute(f"train {len(blocks)} blocks of networks", blocks)
+    return execute(f"evaluate {len(subjects)} sets", [_whole(subject, shared) for subject in subjects])
+
+
+def _whole(subject: EvaluatedSet, shared: dict[str, Any]) -> Call:
+    """The unit that publishes the evaluation of a set, of all trainings or of those that are there."""
+    if subject.baseline is not None:
+        real: dict[str, Any] = {"baseline": subject.baseline, "ipc": subject.ipc, "selection_uri": subject.selection_uri}
+        return evaluate_baseline.call(**real, **shared)
+    return evaluate_synthetic.call(synthetic_uri=subject.synthetic_uri, arm=subject.arm, experiment=subject.experiment, **shared)
 
 
 @flow(name="robustness", flow_run_name="robustness scores")

@@ -88,6 +88,8 @@ def lines(uri: str) -> list[str]:
 
     rows, content = load_reproduction(uri)
     found = [f"{content['recipe']}: {content['published']['source']}", *(row.sentence for row in rows)]
+    if content["published"]["unknown"]:
+        found.append(f"not published, so that the recipe decides: {', '.join(content['published']['unknown'])}")
     for arm, gain in content["gains"].items():
         width = "" if gain["half_width95"] is None else f" +- {gain['half_width95']:.2f}"
         found.append(f"{arm} against unpruned, paired: {gain['points']:+.2f}{width} points (n = {gain['n']})")

@@ -8,6 +8,7 @@ from bilp.artifacts.artifact import open_artifact
 from bilp.artifacts.run_layout import ROUND, SYNTHETIC, synthetic_uri
 from bilp.config import BaselineName, EvaluateConfig, ExpertsConfig, NetworkConfig, ScoreConfig
 from bilp.config.baselines import BASELINES
+from bilp.config.evaluated_set import Block, EvaluatedSet
 
 if TYPE_CHECKING:
     from bilp.data import Dataset
@@ -89,6 +90,15 @@ def evaluated_set(dataset_uri: str, synthetic_uri: str, arm: str, experiment: in
     synthetic = open_artifact(synthetic_uri, SYNTHETIC)
     config = address.with_learned_rate(config, synthetic)
     return address.of_synthetic(root, config, arm, experiment, _dataset(dataset_uri), synthetic).uri
+
+
+def evaluated_network(dataset_uri: str, subject: EvaluatedSet, block: Block, config: EvaluateConfig, root: str) -> str:
+    """Of a block of an evaluation, which is no artifact but the trainings that the evaluation is made of."""
+    from bilp.evaluate import address, training_blocks
+
+    publication, _ = address.of_set(root, config, subject, _dataset(dataset_uri))
+    network = publication.config.networks[block.network]
+    return training_blocks.place(publication.parts_of(network).folder_of(network), block.first, block.last)
 
 
 def _dataset(dataset_uri: str) -> Dataset:

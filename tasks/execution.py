@@ -13,7 +13,7 @@ from bilp.errors import ConfigError
 
 class Execution(BaseSettings):
     """Read from the environment: BILP_EXECUTION, BILP_QUEUE, BILP_LEASE_SECONDS, BILP_POLL_SECONDS, BILP_DEVICE, BILP_WORKERS,
-    BILP_GPUS_PER_UNIT.
+    BILP_GPUS_PER_UNIT, BILP_SEEDS_PER_UNIT.
 
     Raises ConfigError with the name of every variable whose value is impossible.
     """
@@ -30,6 +30,9 @@ class Execution(BaseSettings):
     """Between two looks at a unit that another process carries out, while it is young; the looks become rarer as it grows older."""
     gpus_per_unit: float = Field(default=1.0, ge=0.0)
     """On Ray: GPUs that a unit reserves; 0 on a cluster without any."""
+    seeds_per_unit: int | None = Field(default=None, ge=1)
+    """Where other processes carry out units: trainings of one network that are a unit, at least; by default as many as take minutes on a
+    GPU, so that small evaluations are one unit each."""
     device: str = "auto"
     """Device of torch: cpu, cuda, cuda:1, ...; auto takes a GPU if there is one."""
     workers: int = Field(default=1, ge=1)

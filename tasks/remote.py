@@ -25,6 +25,7 @@ from bilp.artifacts import lease, usage
 from bilp.artifacts.artifact import content_key, is_whole
 from bilp.artifacts.manifest_file import MANIFEST
 from bilp.errors import BilpError, LeaseLost, StorageError
+from bilp.evaluate import training_blocks
 from bilp.storage.objects import join
 from tasks import steps, terminal
 from tasks.execution import Execution
@@ -85,7 +86,10 @@ def run_on_worker(label: str, deployment: str, parameters: Mapping[str, Any], ar
 
 
 def is_published(artifact: str) -> bool:
-    """Whether a complete artifact lies there. Raises DamagedArtifact if a file of it is missing or of another size."""
+    """Whether a complete artifact lies there, or every training of a block. Raises DamagedArtifact if a file of an artifact is missing
+    or of another size."""
+    if training_blocks.is_block(artifact):
+        return training_blocks.is_there(artifact)
     usage.note(join(artifact, MANIFEST))
     return is_whole(artifact)
 

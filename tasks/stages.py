@@ -26,6 +26,7 @@ from bilp.config import (
     ScoreConfig,
 )
 from bilp.config.base import Count, Positive
+from bilp.config.evaluated_set import Block, EvaluatedSet
 from bilp.config.import_options import ImportOptions
 from bilp.errors import BilpError
 from bilp.storage.objects import exists, join
@@ -326,6 +327,20 @@ def evaluate_baseline(
     from bilp.evaluate import evaluate_baseline
 
     return evaluate_baseline(dataset_uri, baseline, ipc, config, root, device(), progress(), selection_uri)
+
+
+@stage("train {subject.title}, network {block.network}, seeds {block.first} to {block.last}", steps.evaluated_block)
+def evaluate_network(dataset_uri: DatasetUri, subject: EvaluatedSet, block: Block, config: EvaluateConfig, root: str) -> str:
+    """Some of the trainings of an evaluation, whose table is published by whoever finds them all.
+
+    Args:
+        subject: The synthetic set or the real images that networks are trained on.
+        block: Which network, with which seeds.
+        config: Networks, their training, seeds: of the whole evaluation.
+    """
+    from bilp.evaluate import evaluate_network
+
+    return evaluate_network(dataset_uri, subject, block, config, root, device(), progress())
 
 
 @stage("robustness scores", steps.whole("evaluate", "robustness scores"))

@@ -117,6 +117,12 @@ def evaluated_set(given: Mapping[str, Any]) -> Step:
     return Step("evaluate", f"evaluate {arm}" if experiment == 0 else f"evaluate {arm} {experiment + 1}", "evaluation")
 
 
+def evaluated_block(given: Mapping[str, Any]) -> Step:
+    """Some of the trainings on a set."""
+    title = given["subject"].title
+    return Step("evaluate", f"train on {title}", "block of trainings")
+
+
 def elsewhere(given: Mapping[str, Any]) -> Step:
     """A unit that another process carries out."""
     stage = UNIT_STAGES.get(given["deployment"].partition("/")[0], "")
@@ -134,5 +140,6 @@ UNIT_STAGES = {
     "train-teacher": "evaluate",
     "evaluate-baseline": "evaluate",
     "evaluate-synthetic": "evaluate",
+    "evaluate-network": "evaluate",
 }
 """The stage of each unit (`flows.units.table`), by its name."""

@@ -17,6 +17,7 @@ from prefect.logging import get_logger
 
 from bilp.artifacts.artifact import open_artifact
 from bilp.artifacts.run_layout import GRID, RESELECT, SYNTHETIC, reselect_uri
+from bilp.evaluate.metrics import top_words
 from bilp.text.escaping import markdown
 from tasks.report_links import link_to
 
@@ -140,6 +141,7 @@ def show_accuracy(rows: Iterable[Row]) -> None:
             "network": markdown(row.network),
             "accuracy (%)": round(100 * row.mean, 2),
             "95 % interval (±)": round(100 * row.half_width95, 2),
+            **({} if row.top_k is None else {f"{top_words(row.top_k.k)} (%)": round(100 * row.top_k.share.mean, 2)}),
             "n": row.n,
         }
         for row in rows

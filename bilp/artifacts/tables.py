@@ -77,9 +77,19 @@ EVALUATION = pa.schema(
         "best_accuracy": pa.float32(),
         "train_images": pa.int64(),
         "epochs": pa.int32(),
+        "top_k": pa.int32(),
+        "top_k_accuracy": pa.float32(),
+        "best_top_k_accuracy": pa.float32(),
     }
 )
-"""Evaluation: one row per trained network; accuracies are fractions."""
+"""Evaluation: one row per trained network; accuracies are fractions.
+
+The last three columns tell of images whose class is among the top_k likeliest: 0 and NaN where there are no more classes than that, and
+where it was not recorded yet."""
+
+NOT_RECORDED = 0
+"""The top_k of a training without top-k accuracies."""
+TOP_K = ("top_k", "top_k_accuracy", "best_top_k_accuracy")
 
 CONFUSION = pa.schema({"network": pa.string(), "seed": pa.int32(), "label": pa.int32(), "predicted": pa.int32(), "images": pa.int64()})
 """Evaluation: how many test images of a class a trained network takes for which; pairs that do not occur are left out."""
@@ -122,9 +132,13 @@ REPRODUCTION = pa.schema(
         "published": pa.float64(),
         "spread": pa.float64(),
         "difference": pa.float64(),
+        "k": pa.int32(),
+        "metric": pa.string(),
     }
 )
-"""Reproduction of a published cell: ours against the published value, all in per cent; NaN where nothing was published."""
+"""Reproduction of a published cell: ours against the published value, all in per cent; NaN where nothing was published.
+
+An answer of ours counts as right if the class is among the k likeliest ones; `metric` is what the published value is stated to be."""
 
 REPORTED = pa.schema(
     {
@@ -137,8 +151,9 @@ REPORTED = pa.schema(
         "run_seed": pa.int64(),
         "recipe": pa.string(),
         "changed": pa.string(),
-        **{field.name: field.type for field in EVALUATION},
+        **{field.name: field.type for field in EVALUATION if field.name not in TOP_K},
         "scores": pa.string(),
+        **{name: EVALUATION.field(name).type for name in TOP_K},
     }
 )
 """Report: the rows of its evaluations with what they belong to, so that the tables of all reports can be read as one.
@@ -149,6 +164,9 @@ is none."""
 
 _COUNT, _LENGTH, _SHARE, _NUMBER = (0, 2**53), (0.0, math.inf), (0.0, 1.0), (0, 2**31)
 _SAMPLE = {"sample_id": _COUNT, "label": _NUMBER}
+TOP_K_RANGES = {"top_k": _NUMBER, "top_k_accuracy": _SHARE, "best_top_k_accuracy": _SHARE}
+TOP_K_ADDED: dict[str, float | bool | str] = {"top_k": NOT_RECORDED, "top_k_accuracy": math.nan, "best_top_k_accuracy": math.nan}
+"""What stands for the columns of top-k accuracies where a table was stored without."""
 
 _GRADIENTS = {name for name, column in SUMMARIZED.items() if column.gradients}
 
@@ -188,7 +206,10 @@ RULES: dict[pa.Schema, Rules] = {
             **dict.fromkeys(("experiment", "seed", "epochs"), _NUMBER),
             **dict.fromkeys(("accuracy", "best_accuracy"), _SHARE),
             "train_images": (1, 2**53),
+            **TOP_K_RANGES,
         },
+        undefined=frozenset(TOP_K),
+        added=TOP_K_ADDED,
         once=("arm", "experiment", "network", "seed"),
         most=100_000,
     ),
@@ -198,7 +219,10 @@ RULES: dict[pa.Schema, Rules] = {
             **dict.fromkeys(("accuracy", "best_accuracy", "keep", "beta"), _SHARE),
             "ipc": (1, 2**31),
             "train_images": (1, 2**53),
+            **TOP_K_RANGES,
         },
+        undefined=frozenset(TOP_K),
+        added=TOP_K_ADDED,
         once=("arm", "experiment", "network", "seed"),
         most=100_000,
     ),
@@ -213,10 +237,16 @@ RULES: dict[pa.Schema, Rules] = {
     ),
     ROBUSTNESS: Rules(ranges=dict.fromkeys(ROBUSTNESS.names[2:], _SHARE), once=("arm", "network"), most=100_000),
     REPRODUCTION: Rules(
-        ranges={**dict.fromkeys(("accuracy", "published", "spread"), (0.0, 100.0)), "half_width95": _LENGTH, "n": (1, 2**31)},
+        ranges={
+            **dict.fromkeys(("accuracy", "published", "spread"), (0.0, 100.0)),
+            "half_width95": _LENGTH,
+            "n": (1, 2**31),
+            "k": (1, 2**31),
+        },
         undefined=frozenset({"published", "spread", "difference"}),
         infinite=frozenset({"half_width95"}),
-        once=("arm", "network"),
+        added={"k": 1, "metric": "top1"},
+        once=("arm", "network", "k"),
         most=100_000,
     ),
 }

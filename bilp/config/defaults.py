@@ -18,10 +18,11 @@ from bilp.config.direction import turned
 from bilp.config.former import renamed
 from bilp.config.methods import METHODS, Cell, Method
 from bilp.config.nested import as_plain, get, leaves, merge, merge_all, nest
-from bilp.config.network import FRAME_MEAN, POOLS
+from bilp.config.network import CONVNET, FRAME_MEAN, NETWORKS, POOLS
 from bilp.config.protocols import DEFAULT_PROTOCOL, PROTOCOLS, is_convnet_bn
 from bilp.config.recipes import load_recipe
 from bilp.config.rules import RULES
+from bilp.config.set_rules import depth_for, set_rules
 from bilp.config.sources import SOURCES, UNKNOWN_DATA, SourceEntry
 from bilp.config.words import AUTO
 from bilp.errors import ConfigError
@@ -31,6 +32,8 @@ AUGMENTED = (("experts", "augment"), ("distill", "augment"), ("evaluate", "augme
 
 
 GIVEN = "given"
+USUAL = "dataset {} (usual in papers)"
+"""Origin of what papers share about a large set."""
 RECIPE = "recipe "
 """How the origin of what a recipe says begins."""
 
@@ -123,6 +126,7 @@ def _dial_rules(dials: Dials) -> Iterator[tuple[str, dict[str, Any]]]:
     name, dataset = method.name, dials.dataset
     for dial, paths in DIAL_PATHS.items():
         yield f"dial {dial}", merge_all(*(nest(path, getattr(dials, dial)) for path in paths))
+    yield USUAL.format(dataset), set_rules(dataset)
     by_method, by_dataset = method.values(cell), merge(_dataset_rules(method, cell), _clip_rules(method, SOURCES[dataset]))
     smallest = _smallest_class(merge(by_method, by_dataset), cell)
     yield "dial ipc (real initialization needs as many samples)", {"prune": {"minimum_per_class": smallest}}
@@ -221,6 +225,9 @@ def _followed(completion: Completion, said: Mapping[str, Any]) -> Completion:
     """The rest that follows from what all rules, the recipe and the user made of it; what the latter two `said` stays."""
     own = {path for path, _ in leaves(said)}
     settled = read(Settled, completion.values)
+    for path, value in _depths(completion.values, settled, own):
+        completion = completion.under(nest(path, value), USUAL.format(settled.source))
+    settled = read(Settled, completion.values)
     if settled.pool is not None and "evaluate.networks" not in own:
         networks = POOLS[settled.pool].networks(settled.network.model_dump())
         completion = completion.under({"evaluate": {"networks": networks}}, f"evaluate.pool {settled.pool}")
@@ -230,6 +237,24 @@ def _followed(completion: Completion, said: Mapping[str, Any]) -> Completion:
     for path, value, limit in _within_limits(completion.values, settled):
         completion = completion.under(nest(path, value), f"{limit} (no more than these)")
     return completion
+
+
+def _depths(values: Mapping[str, Any], settled: Settled, own: Set[str]) -> Iterator[tuple[str, Any]]:
+    """Path and value of the depth of each network that has one, for the side of a large set's images, where nobody gave it."""
+    depth = depth_for(settled.source, settled.side)
+    if depth is None:
+        return
+
+    def shaped(network: Any) -> bool:
+        name = network.get("name", CONVNET) if isinstance(network, Mapping) else ""
+        return name in NETWORKS and "depth" in NETWORKS[name].reads and "depth" not in network
+
+    for path in NETWORK_PATHS:
+        if shaped(get(values, path) or {}):
+            yield f"{path}.depth", depth
+    networks = get(values, "evaluate.networks") or [{}]
+    if settled.pool is None and "evaluate.networks" not in own and any(map(shaped, networks)):
+        yield "evaluate.networks", [{**network, "depth": depth} if shaped(network) else network for network in networks]
 
 
 def _renamed(values: Mapping[str, Any]) -> dict[str, Any]:

@@ -57,6 +57,7 @@ class Settled(BaseModel):
     model_config = ConfigDict(frozen=True, allow_inf_nan=False)
 
     source: SourceName = _at("ingest.source", DEFAULT_SOURCE)
+    side: Positive | None = _at("ingest.resolution")
     method: MethodName = _at("distill.method", DEFAULT_METHOD)
     protocol: ProtocolName = _at("evaluate.protocol", DEFAULT_PROTOCOL)
     iterations: Positive | None = _at("distill.iterations")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import Field, GetJsonSchemaHandler, model_validator
 from pydantic.json_schema import JsonSchemaValue
@@ -72,7 +72,7 @@ class EvaluateConfig(Frozen):
     later: ClassVar[frozenset[str]] = frozenset(
         {
             *("batch_norm_augment_each", "batch_norm_epochs", "augment_after"),
-            *("temperature_squared", "decay_smoothing", "decay_vectors", "test_enlarged", "gpu_revision"),
+            *("temperature_squared", "decay_smoothing", "decay_vectors", "test_enlarged", "gpu_revision", "top_k", "standardize"),
         }
     )
     formerly: ClassVar[Mapping[str, Former]] = {"optimizer": Former("optimiser")}
@@ -142,6 +142,11 @@ class EvaluateConfig(Frozen):
     """Comparisons: all real data; as many real images as synthetic ones, at random (anew per seed), by herding or by k-center."""
     test_enlarged: bool = False
     """Test on the center of enlarged images: sides of length // 7 * 8 (224 to 256), of which the former length is cut out."""
+    top_k: Several = 5
+    """Beside accuracy, tell the share of test images whose class is among so many likeliest ones; nothing where there are no more."""
+    standardize: Annotated[Literal["none", "batch"], NoneIsAChoice] = "none"
+    """For reproducing Wang et al. 2024: batch subtracts the mean of each mini-batch's values and divides by their deviation, after
+    augmentation and in testing too, so that a test image's class depends on the 255 others of its mini-batch."""
     robustness: bool = False
     """Evaluate each set also with hard labels, with and without augmentation, for the scores of DD-Ranking (LRS and ARS)."""
     networks_at_once: Positive | None = None
@@ -164,6 +169,14 @@ class EvaluateConfig(Frozen):
     def taught(self) -> bool:
         """Whether labels are what a teacher says."""
         return LABELS[self.labels].taught
+
+    @model_validator(mode="after")
+    def _teacher_sees_the_same(self) -> Self:
+        if self.standardize != "none" and self.taught:
+            raise ValueError(
+                f"standardize {self.standardize} is of programs with hard labels: set labels to {HARD}, or standardize to none"
+            )
+        return self
 
     @model_validator(mode="before")
     @classmethod

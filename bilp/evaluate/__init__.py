@@ -18,7 +18,7 @@ from bilp.evaluate.metrics import (
 )
 
 if TYPE_CHECKING:
-    from bilp.evaluate.evaluation import evaluate_baseline, evaluate_synthetic
+    from bilp.evaluate.evaluation import evaluate_baseline, evaluate_network, evaluate_synthetic
     from bilp.evaluate.robustness import VARIANTS, augmentation_robust_score, label_robust_score, load_robustness, variants
     from bilp.evaluate.teacher import train_teacher
 
@@ -30,6 +30,7 @@ __all__ = [
     "Row",
     "augmentation_robust_score",
     "evaluate_baseline",
+    "evaluate_network",
     "evaluate_synthetic",
     "interval",
     "label_robust_score",
@@ -42,7 +43,10 @@ __all__ = [
     "variants",
 ]
 
-_TRAINING = {"evaluate_baseline": "evaluation", "evaluate_synthetic": "evaluation", "train_teacher": "teacher"}
+_TRAINING = {
+    **dict.fromkeys(("evaluate_baseline", "evaluate_network", "evaluate_synthetic"), "evaluation"),
+    "train_teacher": "teacher",
+}
 """What trains networks, by the module that it is in."""
 
 

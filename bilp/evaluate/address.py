@@ -7,8 +7,11 @@ from typing import Any
 
 from bilp.artifacts.artifact import Artifact, open_artifact
 from bilp.artifacts.facts import SelectionFacts, SyntheticFacts
+from bilp.artifacts.run_layout import SYNTHETIC
 from bilp.config import BaselineName, EvaluateConfig
 from bilp.config.baselines import BASELINES, BaselineEntry
+from bilp.config.decode import DecodeConfig
+from bilp.config.evaluated_set import EvaluatedSet
 from bilp.data import Dataset
 from bilp.errors import ConfigError
 from bilp.evaluate.results import Publication
@@ -70,6 +73,21 @@ def of_baseline(
         if entry.whole:
             epochs = epochs_of_as_many_steps(config, len(dataset.train), selection.stated(SelectionFacts).kept)
     return Publication(root, config, epochs, baseline, 0, dataset.fingerprint, subject)
+
+
+def of_set(root: str, config: EvaluateConfig, subject: EvaluatedSet, dataset: Dataset) -> tuple[Publication, int]:
+    """The evaluation of a set, and how many images each of its networks is trained on. Raises as `selection_of`."""
+    if subject.baseline is None:
+        synthetic = open_artifact(str(subject.synthetic_uri), SYNTHETIC)
+        facts = synthetic.stated(SyntheticFacts)
+        images = dataset.classes * DecodeConfig.model_validate(facts.decode or {}).count(facts.ipc)
+        config = with_learned_rate(config, synthetic)
+        return of_synthetic(root, config, subject.arm, subject.experiment, dataset, synthetic), images
+    entry = BASELINES[subject.baseline]
+    selection = selection_of(entry, subject.selection_uri, dataset)
+    kept = len(dataset.train) if selection is None else selection.stated(SelectionFacts).kept
+    images = kept if entry.whole else dataset.classes * subject.ipc
+    return of_baseline(root, config, subject.baseline, subject.ipc, dataset, selection), images
 
 
 def epochs_of_as_many_steps(config: EvaluateConfig, all_images: int, images: int) -> int:

@@ -69,6 +69,12 @@ def joined(families: tuple[AugParams, ...]) -> AugParams | None:
     return families[0] if len(families) == 1 else augment.chained(families)
 
 
+def standardized(images: Tensor) -> Tensor:
+    """Mini-batches `[K, B, ...]`, each less the mean of its values and over their deviation."""
+    dims = tuple(range(1, images.ndim))
+    return (images - images.mean(dims, keepdim=True)) / images.std(dims, keepdim=True)
+
+
 def augment_each_batch(images: Tensor, treatments: Sequence[Treatment], mixes: tuple[Tensor, Tensor] | None = None) -> Tensor:
     """`augment_batch` for K mini-batches `[K, B, C, H, W]` at once.
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from bilp.artifacts.artifact import open_artifact
 from bilp.errors import ConfigError
@@ -22,17 +22,21 @@ class Row:
     mean: float
     half_width95: float
     n: int
+    top_k: TopK | None = None
+    """None where that was not recorded for all of these trainings alike."""
 
 
 @dataclass(frozen=True)
 class Measurement:
-    """The accuracy of one training, after its last epoch."""
+    """The accuracy of one training, after its last epoch; also top-k, which is NaN and `top_k` 0 where it was not recorded."""
 
     arm: str
     experiment: int
     network: str
     seed: int
     accuracy: float
+    top_k: int = field(default=0, kw_only=True)
+    top_k_accuracy: float = field(default=math.nan, kw_only=True, compare=False)
 
 
 @dataclass(frozen=True)
@@ -42,6 +46,14 @@ class Difference:
     mean: float
     half_width95: float
     n: int
+
+
+@dataclass(frozen=True)
+class TopK:
+    """Mean share of test images whose class is among the k likeliest, with its 95 % interval."""
+
+    k: int
+    share: Difference
 
 
 @dataclass(frozen=True)
@@ -65,8 +77,8 @@ def summary(evaluation_uris: Sequence[Uri]) -> list[Row]:
     groups: dict[tuple[str, str], list[Measurement]] = {}
     for measured in measurements(evaluation_uris):
         groups.setdefault((measured.arm, measured.network), []).append(measured)
-    means = [(arm, network, mean_accuracy(rows)) for (arm, network), rows in groups.items()]
-    return [Row(arm, network, mean.mean, mean.half_width95, mean.n) for arm, network, mean in means]
+    means = [(arm, network, mean_accuracy(rows), mean_top_k(rows)) for (arm, network), rows in groups.items()]
+    return [Row(arm, network, mean.mean, mean.half_width95, mean.n, top_k) for arm, network, mean, top_k in means]
 
 
 def interval(values: Sequence[float]) -> tuple[float, float]:
@@ -82,6 +94,19 @@ def mean_accuracy(rows: Sequence[Measurement]) -> Difference:
     """
     found = estimate({(row.experiment, (row.network, row.seed)): row.accuracy for row in rows})
     return Difference(found.mean, found.half_width95, len(rows))
+
+
+def mean_top_k(rows: Sequence[Measurement]) -> TopK | None:
+    """As `mean_accuracy`, of top-k accuracies; None where they were not recorded for all of these trainings with one k."""
+    counted = {row.top_k for row in rows}
+    if len(counted) != 1 or 0 in counted:
+        return None
+    return TopK(counted.pop(), mean_accuracy([replace(row, accuracy=row.top_k_accuracy) for row in rows]))
+
+
+def top_words(k: int) -> str:
+    """What a top-k accuracy is called: 'top 5'."""
+    return f"top {k}"
 
 
 def paired_difference(ours: Sequence[Measurement], theirs: Sequence[Measurement]) -> Difference:

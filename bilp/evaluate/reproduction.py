@@ -6,7 +6,8 @@ import json
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
-from typing import Annotated, Any
+from itertools import product
+from typing import Annotated, Any, ClassVar
 
 import pyarrow as pa
 from pydantic import Field, ValidationError
@@ -22,7 +23,8 @@ from bilp.config.nested import leaves, merge
 from bilp.config.recipes import load_recipe, read_recipe
 from bilp.config.sources import DEFAULT_SOURCE, SOURCES
 from bilp.errors import ConfigError, DamagedArtifact
-from bilp.evaluate.metrics import Difference, Measurement, mean_accuracy, measurements, paired_difference
+from bilp.evaluate.metrics import Difference, Measurement, mean_accuracy, measurements, paired_difference, top_words
+from bilp.evaluate.published_metrics import ACCURACY, METRICS, TOP_1, MetricName, PublishedMetric, check_recorded, measured
 from bilp.registry import AS_TYPED
 from bilp.storage import strict_json
 from bilp.storage.objects import join
@@ -52,6 +54,8 @@ NOT_PROTOCOL = {
 class Published(Frozen):
     """What a recipe states under `published`."""
 
+    later: ClassVar[frozenset[str]] = frozenset({"metric", "unknown"})
+
     value: Percent
     """Test accuracy in per cent."""
     spread: Percent | None = None
@@ -62,6 +66,10 @@ class Published(Frozen):
     """The arm that it belongs to."""
     unpruned: Percent | None = None
     """The value that the same table gives to the run without pruning."""
+    metric: MetricName = TOP_1.name
+    """Which accuracy it is: top1, top5, or unknown where the source does not say."""
+    unknown: tuple[str, ...] = ()
+    """What the source does not tell of the run, so that the recipe's own values stand for it."""
 
 
 class _Gain(Frozen):
@@ -92,18 +100,23 @@ class Comparison:
     published: float
     spread: float
     difference: float
+    k: int = ACCURACY
+    """An answer counts as right if the class is among so many likeliest ones."""
+    metric: str = TOP_1.name
+    """Of the published value."""
 
     @property
     def sentence(self) -> str:
         """The row in words."""
         ours = f"{self.accuracy:.2f}" + (f" +- {self.half_width95:.2f}" if math.isfinite(self.half_width95) else "")
-        text = f"{self.arm} on {self.network}: {ours} % (n = {self.n})"
+        text = f"{self.arm} on {self.network}, {top_words(self.k)}: {ours} % (n = {self.n})"
         if math.isnan(self.published):
             return text
         theirs = f"{self.published:g}" + ("" if math.isnan(self.spread) else f" +- {self.spread:g}")
+        doubt = "" if METRICS.known(self.metric).sure else f" ({METRICS.known(self.metric).title})"
         sure = math.isfinite(self.half_width95)
         inside = "within our interval" if sure and abs(self.difference) <= self.half_width95 else "outside our interval"
-        return f"{text}, published {theirs} %: {self.difference:+.2f} points, {inside if sure else 'no interval from one value'}"
+        return f"{text}, published {theirs} %{doubt}: {self.difference:+.2f} points, {inside if sure else 'no interval from one value'}"
 
 
 def load_published(recipe: str) -> Published:
@@ -132,7 +145,9 @@ def scaled(recipe: str, scale: float, changes: dict[str, Any]) -> PipelineConfig
     if scale < 1.0:
         given["distill"] = {"iterations": max(1, round(scale * paper.distill.iterations))}
         given["evaluate"]["seeds"] = max(2, round(scale * paper.evaluate.seeds))
-    return PipelineConfig.model_validate(merge(given, changes))
+    config = PipelineConfig.model_validate(merge(given, changes))
+    check_recorded(METRICS[load_published(recipe).metric], config.evaluate.top_k)
+    return config
 
 
 def deviations(recipe: str, config: PipelineConfig, device: str) -> list[str]:
@@ -158,25 +173,29 @@ def _as_stated(recipe: str, config: PipelineConfig) -> PipelineConfig:
 
 
 def compare(published: Published, evaluation_uris: Sequence[str]) -> list[Comparison]:
-    """One row per distilled arm and network; only the paper's arm, and the unpruned one if it is stated, have a published value."""
-    rows = [row for row in measurements(evaluation_uris) if row.arm not in BASELINES]
+    """One row per distilled arm, network and k of the metric; only the paper's arm, and the unpruned one if it is stated, have a
+    published value. Raises ConfigError if the metric was not recorded."""
+    rows, metric = [row for row in measurements(evaluation_uris) if row.arm not in BASELINES], METRICS[published.metric]
     found = []
-    for arm, network in dict.fromkeys((row.arm, row.network) for row in rows):
-        chosen = [row for row in rows if (row.arm, row.network) == (arm, network)]
+    for (arm, network), k in product(dict.fromkeys((row.arm, row.network) for row in rows), metric.ks):
+        chosen = measured([row for row in rows if (row.arm, row.network) == (arm, network)], metric, k)
+        if chosen is None:
+            continue
         ours = _accuracy(chosen)
         theirs = published.value if arm == published.arm else published.unpruned if arm == UNPRUNED else None
         value = math.nan if theirs is None else theirs
         spread = published.spread if arm == published.arm and published.spread is not None else math.nan
         mean, half = 100 * ours.mean, 100 * ours.half_width95
-        found.append(Comparison(arm, network, mean, half, ours.n, value, spread, mean - value))
+        found.append(Comparison(arm, network, mean, half, ours.n, value, spread, mean - value, k, metric.name))
     return found
 
 
-def gains(evaluation_uris: Sequence[str], arms: Iterable[str]) -> dict[str, Difference]:
-    """Paired difference (fraction) of each pruned arm to the unpruned one, on the first network."""
-    rows = measurements(evaluation_uris)
+def gains(evaluation_uris: Sequence[str], arms: Iterable[str], metric: PublishedMetric = TOP_1) -> dict[str, Difference]:
+    """Paired difference (fraction) of each pruned arm to the unpruned one, on the first network, by the first k of the metric."""
+    rows, arms = measurements(evaluation_uris), tuple(arms)
     first = rows[0].network
-    by_arm = {arm: [row for row in rows if (row.arm, row.network) == (arm, first)] for arm in arms}
+    rows = measured([row for row in rows if row.network == first and row.arm in arms], metric, metric.ks[0]) or []
+    by_arm = {arm: found for arm in arms if (found := [row for row in rows if row.arm == arm])}
     if UNPRUNED not in by_arm:
         return {}
     return {arm: paired_difference(own, by_arm[UNPRUNED]) for arm, own in by_arm.items() if arm != UNPRUNED}
@@ -203,7 +222,7 @@ def publish_reproduction(recipe: str, config: PipelineConfig, evaluation_uris: S
         "results": [_plain(row) for row in rows],
         "gains": {
             arm: {"points": 100 * gain.mean, "half_width95": _finite(100 * gain.half_width95), "n": gain.n}
-            for arm, gain in gains(evaluation_uris, config.arms).items()
+            for arm, gain in gains(evaluation_uris, config.arms, METRICS[published.metric]).items()
         },
         "deviations": lines,
     }

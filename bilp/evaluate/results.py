@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -9,7 +10,7 @@ import pyarrow as pa
 
 from bilp.artifacts.artifact import content_key, there_already
 from bilp.artifacts.publication import TableFile, publish_table
-from bilp.artifacts.tables import EVALUATION
+from bilp.artifacts.tables import EVALUATION, NOT_RECORDED, TOP_K
 from bilp.config import EvaluateConfig, NetworkConfig
 from bilp.config.base import as_recorded
 from bilp.evaluate import teacher, training_cache
@@ -98,6 +99,8 @@ class Publication:
                 "best_accuracy": [training.best_accuracy for training in trainings],
                 "train_images": [training.train_images for training in trainings],
                 "epochs": [epochs[training.network] for training in trainings],
+                "top_k": [training.top_k or NOT_RECORDED for training in trainings],
+                **{name: [_known(getattr(training, name)) for training in trainings] for name in TOP_K[1:]},
             }
         )
         origin = {"dataset": self.dataset, **self.subject}
@@ -112,6 +115,10 @@ class Publication:
         """The settings that differ for a network."""
         own = _settings(own_settings(self.config, network))
         return {name: value for name, value in own.items() if value != self.settings[name]}
+
+
+def _known(accuracy: float | None) -> float:
+    return math.nan if accuracy is None else accuracy
 
 
 def _settings(config: EvaluateConfig) -> dict[str, Any]:

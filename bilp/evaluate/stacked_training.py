@@ -16,7 +16,8 @@ from bilp.config import NetworkConfig
 from bilp.config.shapes import Shape
 from bilp.data import Dataset
 from bilp.errors import Diverged
-from bilp.evaluate.batch_augment import Streams
+from bilp.evaluate.answers import Answers
+from bilp.evaluate.batch_augment import Streams, standardized
 from bilp.evaluate.course import Losses
 from bilp.evaluate.mini_batches import mini_batches
 from bilp.evaluate.training import ImageSet, fixed_logits, images_at_once, trains_alone
@@ -63,6 +64,11 @@ def networks_at_once(asked: int | None, config: NetworkConfig, dataset: Dataset,
     worth_it = largest * batch <= CPU_VALUES if kind == "cpu" else images <= GPU_IMAGES
     bytes_each = 4 * (COPIES_OF_PARAMETERS * parameters + COPIES_OF_MAPS * maps * batch)
     return max(1, BUDGET.get(kind, BUDGET["cpu"]) // bytes_each) if worth_it else 1
+
+
+def map_values(config: NetworkConfig, shape: Shape, classes: int) -> int:
+    """Values of all maps of a network for one image; nothing is computed."""
+    return _sizes(config, shape, classes)[0]
 
 
 def _sizes(config: NetworkConfig, shape: Shape, classes: int) -> tuple[int, int, int, bool]:
@@ -123,7 +129,8 @@ def train_together(
             wanted = sets[0].indices(batch.indices, batch.there)
             images, labels = _gather(sets, wanted, batch.there)
             told = None if fixed is None else torch.stack([answers(rows) for answers, rows in zip(fixed, wanted, strict=True)])
-            loss = step(batch.treated(images), labels, batch.mixed, told)
+            images = batch.treated(images)
+            loss = step(standardized(images) if schedule.standardize else images, labels, batch.mixed, told)
             if losses is not None:
                 losses.add(loss, batch.count)
         if losses is not None:
@@ -149,18 +156,23 @@ def shares(predicted: Tensor, data: ImageSet) -> list[float]:
 
 def predictions_of_all(network: Network, stacked: Stacked, data: ImageSet) -> Tensor:
     """The class `[K, N]` that each of the K networks takes each image for. Raises Diverged naming the first whose logits are not finite."""
+    return answers_of_all(network, stacked, data).predicted
+
+
+def answers_of_all(network: Network, stacked: Stacked, data: ImageSet, top_k: int | None = None) -> Answers:
+    """What each of the K networks says of the images, with the `top_k` likeliest classes if given. Raises as `predictions_of_all`."""
     network.eval()
     networks = len(next(iter(stacked.values())))
     found = []
     finite = torch.ones(networks, dtype=torch.bool, device=data.labels.device)
     with torch.no_grad():
-        for batch in data.passes(max(1, images_at_once(data) // networks)):
+        for batch in data.passes(data.at_once or max(1, images_at_once(data) // networks)):
             logits = _forward(network, stacked, data.images(batch), shared=True)
-            found.append(logits.argmax(2))
+            found.append(Answers.of(logits, data.labels_at(batch), top_k))
             finite &= logits.isfinite().flatten(1).all(1)
     if not finite.all():
         raise Diverged(f"the outputs of network {int((~finite).nonzero()[0])} of those trained at once are not finite")
-    return torch.cat(found, dim=1)
+    return Answers.joined(found)
 
 
 def _gather(sets: Sequence[ImageSet], batches: Tensor, rows: Tensor) -> tuple[Tensor, Tensor]:

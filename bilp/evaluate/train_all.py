@@ -4,20 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import Self
+from typing import Any, Self
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from bilp.config import EvaluateConfig, NetworkConfig
+from bilp.config.evaluated_set import Block
 from bilp.config.shapes import Shape
 from bilp.data import Dataset
 from bilp.errors import ConfigError, Diverged
-from bilp.evaluate.batch_augment import Streams
+from bilp.evaluate.answers import Answers
+from bilp.evaluate.batch_augment import Streams, standardized
 from bilp.evaluate.course import Course, Losses
 from bilp.evaluate.own import own_settings
-from bilp.evaluate.stacked_training import fresh_stack, networks_at_once, predictions_of_all, shares, train_together
-from bilp.evaluate.training import ImageSet, confusion, predictions, train
+from bilp.evaluate.stacked_training import answers_of_all, fresh_stack, networks_at_once, shares, train_together
+from bilp.evaluate.training import TEST_BATCH, ImageSet, answers, confusion, train
 from bilp.evaluate.training_cache import Parts, Training
 from bilp.evaluate.training_schedule import Schedule
 from bilp.images.resampling import center_of_enlarged
@@ -65,8 +67,8 @@ def check_networks(config: EvaluateConfig, shape: Shape, classes: int) -> dict[s
     return networks
 
 
-def train_all(plan: Plan, dataset: Dataset, set_for: Callable[[int], ImageSet]) -> list[Training]:
-    """Train every network with every seed on `set_for(seed)` and test it on the real test split.
+def train_all(plan: Plan, dataset: Dataset, set_for: Callable[[int], ImageSet], block: Block | None = None) -> list[Training]:
+    """Train every network with every seed on `set_for(seed)`, or those of a block alone, and test it on the real test split.
 
     Initial parameters, order and augmentation depend on (config.seed, network, seed) only, never on the set: the same
     (network, seed) draws common random numbers in every arm, which makes the arms comparable in pairs.
@@ -76,11 +78,15 @@ def train_all(plan: Plan, dataset: Dataset, set_for: Callable[[int], ImageSet]) 
     networks = check_networks(config, dataset.shape, dataset.classes)
     test = tested(config, dataset, plan.device)
     plans = [(network, plan.of(network)) for network in networks.values()]
-    done, total = 0, config.seeds * sum(own.schedule.passes for _, own in plans)
+    plans = plans if block is None else [plans[block.network]]
+    asked = range(config.seeds) if block is None else range(block.first, block.last + 1)
+    done, total = 0, len(asked) * sum(own.schedule.passes for _, own in plans)
     trainings: list[Training] = []
     for network, own in plans:
         together = networks_at_once(config.networks_at_once, network, dataset, len(set_for(0)), own.schedule, plan.device)
         for first in range(0, config.seeds, together):
+            if first not in asked:
+                continue
             seeds = range(first, min(first + together, config.seeds))
 
             def report(epoch: int, done: int = done, count: int = len(seeds), note: str = _note(plan, network, seeds)) -> None:
@@ -94,7 +100,13 @@ def train_all(plan: Plan, dataset: Dataset, set_for: Callable[[int], ImageSet]) 
 def tested(config: EvaluateConfig, dataset: Dataset, device: str) -> ImageSet:
     """The test split as networks see it."""
     test = ImageSet.of_split(dataset.test, dataset.shape, device)
-    return replace(test, images=lambda indices: center_of_enlarged(test.images(indices))) if config.test_enlarged else test
+    if config.test_enlarged:
+        plain = test.images
+        test = replace(test, images=lambda indices: center_of_enlarged(plain(indices)))
+    if config.standardize == "batch":
+        usual = test.images
+        test = replace(test, images=lambda indices: standardized(usual(indices)[None])[0], at_once=TEST_BATCH)
+    return test
 
 
 def look_epochs(passes: int, train_images: int, test_images: int) -> tuple[int, ...]:
@@ -147,8 +159,9 @@ def _trained(
             best_accuracy=max(course.accuracies),
             train_images=len(data),
             course=course,
+            **seen.top_k(position, plan.config.top_k),
         )
-        for seed, data, course in zip(seeds, sets, seen.courses(test, dataset.classes), strict=True)
+        for position, (seed, data, course) in enumerate(zip(seeds, sets, seen.courses(test, dataset.classes), strict=True))
     ]
     if parts is not None:
         parts.keep(network, trainings)
@@ -157,18 +170,23 @@ def _trained(
 
 @dataclass(frozen=True)
 class _Seen:
-    """What K trainings of one computation left: losses, epochs (from 0) of the tests, and the predictions `[K, N]` of each test."""
+    """What K trainings of one computation left: losses, epochs (from 0) of the tests, and the answers `[K, N]` in each test."""
 
     losses: Losses
     looks: Sequence[int]
-    predicted: Sequence[Tensor]
+    answers: Sequence[Answers]
 
     def courses(self, test: ImageSet, classes: int) -> list[Course]:
         """The course of each training."""
-        accuracies = [shares(each, test) for each in self.predicted]
-        counts = [confusion(test.labels, each, classes).cpu().numpy() for each in self.predicted[-1]]
+        accuracies = [shares(torch.atleast_2d(each.predicted), test) for each in self.answers]
+        counts = [confusion(test.labels, each, classes).cpu().numpy() for each in torch.atleast_2d(self.answers[-1].predicted)]
         curves = self.losses.curves()
         return [Course.of(curves[k], self.looks, [values[k] for values in accuracies], count) for k, count in enumerate(counts)]
+
+    def top_k(self, position: int, k: int) -> dict[str, Any]:
+        """The top-k accuracies of the training at a position, as `Training` has them; nothing where so few classes make each 1."""
+        values = [told[position] for each in self.answers if (told := each.top_k_shares())]
+        return {"top_k": k, "top_k_accuracy": values[-1], "best_top_k_accuracy": max(values)} if values else {}
 
 
 def _alone(
@@ -183,12 +201,12 @@ def _alone(
     """One training, tested at its looks."""
     initialize(module, fresh[0])
     looks, losses = look_epochs(plan.schedule.passes, len(sets[0]), len(test)), Losses()
-    predicted: list[Tensor] = []
+    answered: list[Answers] = []
     for epoch in train(module, sets[0], plan.schedule, streams[0], plan.teacher, losses):
         if epoch in looks:
-            predicted.append(predictions(module, test)[None])
+            answered.append(answers(module, test, plan.config.top_k))
         report(epoch)
-    return _Seen(losses, looks, predicted)
+    return _Seen(losses, looks, answered)
 
 
 def _together(
@@ -203,9 +221,9 @@ def _together(
     """Several trainings in one computation, tested at their looks."""
     stacked = fresh_stack(module, fresh)
     looks, losses = look_epochs(plan.schedule.passes, len(sets[0]), len(test)), Losses()
-    predicted: list[Tensor] = []
+    answered: list[Answers] = []
     for epoch in train_together(module, stacked, sets, plan.schedule, streams, plan.teacher, losses):
         if epoch in looks:
-            predicted.append(predictions_of_all(module, stacked, test))
+            answered.append(answers_of_all(module, stacked, test, plan.config.top_k))
         report(epoch)
-    return _Seen(losses, looks, predicted)
+    return _Seen(losses, looks, answered)

@@ -16,7 +16,8 @@ from torch import Tensor, nn
 from bilp.config.shapes import Shape, frames_in, side_of, values_in
 from bilp.data import Split
 from bilp.errors import Diverged
-from bilp.evaluate.batch_augment import Streams
+from bilp.evaluate.answers import Answers
+from bilp.evaluate.batch_augment import Streams, standardized
 from bilp.evaluate.course import Losses
 from bilp.evaluate.mini_batches import mini_batches
 from bilp.evaluate.training_schedule import Schedule
@@ -47,6 +48,8 @@ class ImageSet:
     held: bool = False
     frames: int = 1
     """Pictures in a sample."""
+    at_once: int | None = None
+    """Images per forward pass of a test, where results depend on it."""
 
     @classmethod
     def of_tensors(cls, images: Tensor, labels: Tensor, device: str = "cpu") -> Self:
@@ -77,6 +80,10 @@ class ImageSet:
     def indices(self, host: Tensor, there: Tensor) -> Tensor:
         """The one of two equal tensors of indices, on the CPU and on the device, that `images` should be given."""
         return there if self.held else host
+
+    def labels_at(self, indices: Tensor) -> Tensor:
+        """Those of the images at indices `[n]`, which may lie on the CPU."""
+        return self.labels[indices.to(self.labels.device, non_blocking=True)]
 
     def passes(self, size: int) -> Iterator[Tensor]:
         """All indices, so many at a time."""
@@ -125,7 +132,7 @@ def train(
             wanted = data.indices(batch.indices[0], batch.there[0])
             images = batch.treated(data.images(wanted)[None])
             told = fixed(wanted)[None] if fixed is not None else None
-            loss = step(images, data.labels[batch.there], batch.mixed, told)
+            loss = step(standardized(images) if schedule.standardize else images, data.labels[batch.there], batch.mixed, told)
             if losses is not None:
                 losses.add(loss, batch.count)
         if losses is not None:
@@ -159,7 +166,9 @@ def kept_bytes(device: torch.device | str) -> int:
 
 
 def images_at_once(data: ImageSet) -> int:
-    """Samples per forward pass of a test; every frame of a clip counts as an image."""
+    """Samples per forward pass of a test of one network; every frame of a clip counts as an image."""
+    if data.at_once is not None:
+        return data.at_once
     most, least = TEST_VALUES.get(data.labels.device.type, 0), max(1, TEST_BATCH // data.frames)
     return max(least, most // data.images(torch.arange(1)).numel()) if most and len(data) else least
 
@@ -181,17 +190,22 @@ def accuracy(network: nn.Module, data: ImageSet) -> float:
 
 def predictions(network: nn.Module, data: ImageSet) -> Tensor:
     """The class `[N]` that the network, put into eval mode, takes each image for. Raises Diverged for logits that are not finite."""
+    return answers(network, data).predicted
+
+
+def answers(network: nn.Module, data: ImageSet, top_k: int | None = None) -> Answers:
+    """What the network, put into eval mode, says of the images, with the `top_k` likeliest classes if given. Raises as `predictions`."""
     network.eval()
     found = []
     finite = torch.ones((), dtype=torch.bool, device=data.labels.device)
     with torch.no_grad():
         for batch in data.passes(images_at_once(data)):
             logits = network(data.images(batch))
-            found.append(logits.argmax(1))
+            found.append(Answers.of(logits, data.labels_at(batch), top_k))
             finite &= logits.isfinite().all()
     if not finite:
         raise Diverged("the network's outputs are not finite")
-    return torch.cat(found)
+    return Answers.joined(found)
 
 
 def confusion(labels: Tensor, predicted: Tensor, classes: int) -> Tensor:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Annotated, Any, ClassVar
 
-from pydantic import ValidationError
+from pydantic import Field, ValidationError
 
 from bilp.artifacts import signing
 from bilp.artifacts.artifact import content_key
@@ -22,7 +22,7 @@ VERSION = 1
 class Training(Frozen):
     """The outcome of one training; accuracies are shares of the real test split in [0, 1]."""
 
-    later: ClassVar[frozenset[str]] = frozenset({"course"})
+    later: ClassVar[frozenset[str]] = frozenset({"course", "top_k", "top_k_accuracy", "best_top_k_accuracy"})
 
     network: str
     """Label of the network."""
@@ -37,6 +37,13 @@ class Training(Frozen):
     """Size of the set."""
     course: Course | None = None
     """How it went; None for trainings that were kept before that was recorded."""
+    top_k: Annotated[int, Field(ge=2)] | None = None
+    """How many of the likeliest classes an image's own one is looked for in; None where that makes every answer right, and for
+    trainings that were kept before it was recorded, as the two that follow."""
+    top_k_accuracy: Fraction | None = None
+    """Share of test images whose class is among these, after the last epoch."""
+    best_top_k_accuracy: Fraction | None = None
+    """As `best_accuracy`."""
 
 
 class Part(Frozen):
@@ -81,12 +88,15 @@ class Parts:
         content = part.model_dump_json(indent=1, exclude={"signature"}).encode()
         objects.write(objects.join(folder, name), signing.sealed(content, folder, name))
 
+    def folder_of(self, network: NetworkConfig) -> str:
+        """The folder of a network's files."""
+        return objects.join(self.folder, f"{network.name}-{content_key('network', VERSION + network.revision, network=network)}")
+
     def _place(self, network: NetworkConfig, seeds: Sequence[int]) -> tuple[str, str]:
         """Folder and name of a file."""
         # Networks trained at once are rounded together, so that another grouping is another computation.
         span = f"{seeds[0]:04d}" if len(seeds) == 1 else f"{seeds[0]:04d}-{seeds[-1]:04d}"
-        label = f"{network.name}-{content_key('network', VERSION + network.revision, network=network)}"
-        return objects.join(self.folder, label), f"{span}.json"
+        return self.folder_of(network), f"{span}.json"
 
 
 def _digest(trainings: Sequence[Training]) -> str:

@@ -42,6 +42,7 @@ class Schedule:
     temperature_squared: bool = False
     decay_smoothing: float = 1.0
     decay_vectors: bool = True
+    standardize: bool = False
 
     @classmethod
     def of_config(cls, config: EvaluateConfig, epochs: int) -> Self:
@@ -66,6 +67,7 @@ class Schedule:
             temperature_squared=config.taught and config.temperature_squared,
             decay_smoothing=config.decay_smoothing,
             decay_vectors=config.decay_vectors,
+            standardize=config.standardize == "batch",
         )
 
     @classmethod

@@ -11,6 +11,7 @@ from markupsafe import Markup
 from bilp.config.arm_entries import UNPRUNED
 from bilp.config.baselines import RANDOM_REAL
 from bilp.evaluate import Difference
+from bilp.evaluate.metrics import TopK, mean_top_k
 from bilp.evaluate.robustness import Robustness
 from bilp.report.comparison import Training, against_arm, judgment, mean, network_title, of, over_random, percent, points
 from bilp.report.downloads import as_data
@@ -38,6 +39,10 @@ class AccuracyRow:
     judgment: str
     gain: Difference | None
     gained: str
+    top_k: TopK | None = None
+    within: str = ""
+    """The top-k accuracy and its interval; empty where it was not recorded."""
+    best_within: str = ""
 
 
 @dataclass(frozen=True)
@@ -63,6 +68,11 @@ class Accuracy:
     def gains(self) -> list[AccuracyRow]:
         """Rows that have a gain over random real images."""
         return [row for row in self.rows if row.gain is not None]
+
+    @property
+    def top_k(self) -> str:
+        """Heading of the column of top-k accuracies; empty if there is none."""
+        return " or ".join(f"Top {k}" for k in dict.fromkeys(row.top_k.k for row in self.rows if row.top_k is not None))
 
     @property
     def pairing(self) -> str:
@@ -169,7 +179,7 @@ def _row(rows: Sequence[Training], arm: str, network: str, adaptive: bool) -> Ac
     chosen = of(rows, arm, network)
     accuracy = mean(chosen)
     difference = against_arm(rows, arm, UNPRUNED, network) if is_compared(arm) else None
-    gain = over_random(rows, arm, network)
+    gain, top_k = over_random(rows, arm, network), mean_top_k(chosen)
     return AccuracyRow(
         words=arm_words(arm, adaptive),
         first=network == next(row.network for row in rows if row.arm == arm),
@@ -184,6 +194,9 @@ def _row(rows: Sequence[Training], arm: str, network: str, adaptive: bool) -> Ac
         judgment=judgment(difference) if difference else "",
         gain=gain,
         gained=points(gain) if gain else "",
+        top_k=top_k,
+        within="" if top_k is None else percent(top_k.share),
+        best_within="" if top_k is None else percent(mean(chosen, values=[row.best_top_k_accuracy for row in chosen])),
     )
 
 
@@ -196,5 +209,10 @@ def _csv(rows: Sequence[Training]) -> str:
     names = [field.name for field in fields(Training)]
     random = {(row.network, row.seed): row.accuracy for row in rows if row.arm == RANDOM_REAL}
     gains = [row.accuracy - random[row.network, row.seed] if (row.network, row.seed) in random else "" for row in rows]
-    cells = ([*(getattr(row, name) for name in names), gain] for row, gain in zip(rows, gains, strict=True))
+    cells = ([*(_cell(getattr(row, name)) for name in names), gain] for row, gain in zip(rows, gains, strict=True))
     return as_data(csv_text([*names, "over_random"], cells), "text/csv")
+
+
+def _cell(value: str | float) -> str | float:
+    """A value in a CSV file, where nothing stands for what was not recorded."""
+    return "" if isinstance(value, float) and math.isnan(value) else value

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from bilp.config.baselines import RANDOM_REAL
 from bilp.config.network import NETWORKS
@@ -22,6 +22,7 @@ class Training(Measurement):
     best_accuracy: float
     train_images: int
     epochs: int
+    best_top_k_accuracy: float = field(default=math.nan, kw_only=True, compare=False)
 
 
 def of(rows: Sequence[Training], arm: str, network: str) -> list[Training]:

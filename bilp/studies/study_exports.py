@@ -18,6 +18,8 @@ HEADS = (
     *("between_seeds", "within_seed", "train_images"),
 )
 COMPARED = ("difference", "half_width95", "p", "p_holm", "equivalent")
+WITHIN = ("top_k", "top_k_accuracy", "top_k_half_width95")
+"""The last columns, in per cent as accuracies; not known where top-k accuracies were not recorded."""
 
 
 def as_records(table: Table) -> list[dict[str, str | float | int | bool | None]]:
@@ -34,12 +36,18 @@ def _record(table: Table, entry: Entry) -> dict[str, str | float | int | bool | 
     for reference in table.plan.references:
         compared = _compared(entry.against.get(reference))
         record |= {f"{name}_to_{reference}": value for name, value in zip(COMPARED, compared, strict=True)}
-    return record
+    return record | dict(zip(WITHIN, _within(entry), strict=True))
+
+
+def _within(entry: Entry) -> tuple[float | None, ...]:
+    if entry.top_k is None:
+        return (None,) * len(WITHIN)
+    return entry.top_k.k, 100 * entry.top_k.share.mean, 100 * entry.top_k.share.half_width95
 
 
 def as_csv(table: Table) -> str:
     """`as_records` as a file for spreadsheets, what is not known empty."""
-    heads = [*HEADS, *(f"{name}_to_{reference}" for reference in table.plan.references for name in COMPARED)]
+    heads = [*HEADS, *(f"{name}_to_{reference}" for reference in table.plan.references for name in COMPARED), *WITHIN]
     return csv_text(heads, (record.values() for record in as_records(table)), _written_cell)
 
 

@@ -8,6 +8,8 @@ from typing import Any
 
 from markupsafe import Markup
 
+from bilp.evaluate.metrics import top_words
+from bilp.report.comparison import percent
 from bilp.report.downloads import Download, as_data
 from bilp.report.figures import Whisker, whiskers
 from bilp.report.timing import duration
@@ -73,13 +75,14 @@ def _table(table: Table, network: str) -> dict[str, Any]:
 
 def _entry(table: Table, entry: Entry | None) -> dict[str, Any]:
     if entry is None:
-        return {"accuracy": NOTHING, "differences": []}
+        return {"accuracy": NOTHING, "within": "", "differences": []}
     several = len(table.plan.references) > 1
     lines = []
     for reference, found in entry.against.items():
         to = f" to {title_of(table.plan, reference)}" if several else ""
         lines.append(f"{marked(found)}{to}: {judged(found)}")
-    return {"accuracy": shown_accuracy(entry, table.plan.study.seeds), "differences": lines}
+    within = "" if entry.top_k is None else f"{top_words(entry.top_k.k)}: {percent(entry.top_k.share)}"
+    return {"accuracy": shown_accuracy(entry, table.plan.study.seeds), "within": within, "differences": lines}
 
 
 def _charts(table: Table) -> Iterator[dict[str, Any]]:

@@ -19,7 +19,8 @@ from bilp.artifacts.parquet import encode
 from bilp.artifacts.publication import publish, replace
 from bilp.artifacts.run_layout import synthetic_uri
 from bilp.artifacts.table_rules import Rules
-from bilp.artifacts.tables import declare
+from bilp.artifacts.tables import EVALUATION as TABLE
+from bilp.artifacts.tables import TOP_K, TOP_K_ADDED, TOP_K_RANGES, declare
 from bilp.config.base import as_recorded
 from bilp.evaluate.rows import KIND as EVALUATION
 from bilp.evaluate.rows import evaluation_rows
@@ -47,10 +48,17 @@ ROWS = declare(
             "train_images": pa.int64(),
             "epochs": pa.int32(),
             "evaluation": pa.string(),
+            **{name: TABLE.field(name).type for name in TOP_K},
         }
     ),
     Rules(
-        ranges={"training": _COUNT, "accuracy": _SHARE, "best_accuracy": _SHARE, "train_images": _COUNT, "epochs": _COUNT},
+        ranges={
+            **dict.fromkeys(("training", "train_images", "epochs"), _COUNT),
+            **dict.fromkeys(("accuracy", "best_accuracy"), _SHARE),
+            **TOP_K_RANGES,
+        },
+        undefined=frozenset(TOP_K),
+        added=TOP_K_ADDED,
         once=("cell", "seed", "arm", "network", "training"),
     ),
 )
@@ -193,7 +201,7 @@ def _rows(group: Group, outcome: Outcome) -> list[dict[str, Any]]:
     for uri in outcome.evaluations:
         artifact = open_artifact(uri, EVALUATION)
         for row in evaluation_rows(artifact):
-            kept = {name: row[name] for name in ("network", "accuracy", "best_accuracy", "train_images", "epochs")}
+            kept = {name: row[name] for name in ("network", "accuracy", "best_accuracy", "train_images", "epochs", *TOP_K)}
             found.append({"arm": _arm_of(group, artifact), "training": row["seed"], "evaluation": artifact.manifest.key, **kept})
     return found
 

@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from statistics import fmean
 from typing import Any
 
-from bilp.evaluate.metrics import interval
+from bilp.artifacts.tables import NOT_RECORDED
+from bilp.evaluate.metrics import TopK, interval
 from bilp.studies.statistics import Accuracy, BySeed, Comparison, accuracy, comparisons
 from bilp.studies.study_part import Part
 from bilp.studies.study_plan import Cell, Plan
@@ -29,6 +30,8 @@ class Entry:
     """That networks were trained on, at most."""
     against: Mapping[str, Comparison]
     """By reference arm."""
+    top_k: TopK | None = None
+    """None where top-k accuracies were not recorded for all seeds alike."""
 
 
 @dataclass(frozen=True)
@@ -80,8 +83,10 @@ def table_of(plan: Plan, parts: Iterable[Part]) -> Table:
     found = list(parts)
     cells = {cell.title: cell for cell in plan.cells}
     values: dict[tuple[str, str, str], dict[int, list[tuple[int, float]]]] = defaultdict(lambda: defaultdict(list))
+    rows: dict[tuple[str, str, str], list[Mapping[str, Any]]] = defaultdict(list)
     images: dict[tuple[str, str], int] = defaultdict(int)
     for row in (row for part in found for row in part.rows):
+        rows[row["cell"], row["arm"], row["network"]].append(row)
         values[row["cell"], row["arm"], row["network"]][row["seed"]].append((row["training"], row["accuracy"]))
         images[row["cell"], row["arm"]] = max(images[row["cell"], row["arm"]], row["train_images"])
     by_seed = {key: {seed: [value for _, value in sorted(of)] for seed, of in seeds.items()} for key, seeds in values.items()}
@@ -97,6 +102,7 @@ def table_of(plan: Plan, parts: Iterable[Part]) -> Table:
             seconds.get((title, arm), math.nan),
             images[title, arm],
             against[network][title, arm],
+            _top_k(rows[title, arm, network], plan.crossed),
         )
         for network in networks
         for title, cell in cells.items()
@@ -105,6 +111,17 @@ def table_of(plan: Plan, parts: Iterable[Part]) -> Table:
     ]
     done = {cell.number: len({row["seed"] for part in found for row in part.rows if row["cell"] == title}) for title, cell in cells.items()}
     return Table(plan, tuple(entries), tuple(_detected(cells, found)), done, networks)
+
+
+def _top_k(rows: Sequence[Mapping[str, Any]], crossed: bool) -> TopK | None:
+    """The top-k accuracy over the trainings of an arm in a cell on a network."""
+    counted = {row["top_k"] for row in rows}
+    if len(counted) != 1 or NOT_RECORDED in counted:
+        return None
+    by_seed: dict[int, list[float]] = defaultdict(list)
+    for row in sorted(rows, key=lambda row: (row["seed"], row["training"])):
+        by_seed[row["seed"]].append(row["top_k_accuracy"])
+    return TopK(counted.pop(), accuracy(by_seed, crossed).value)
 
 
 def _against(plan: Plan, network: str, found: Mapping[tuple[str, str, str], BySeed]) -> dict[tuple[str, str], dict[str, Comparison]]:

@@ -55,7 +55,7 @@ def known_end(asked: unchanged.Question | None) -> tuple[Finished | None, Outcom
 def question(config: PipelineConfig) -> unchanged.Question | None:
     """What is asked of the storage; None where a run is looked for elsewhere, or is not carried out in this process."""
     try:
-        here = Execution().execution == "local" and "PREFECT_API_URL" not in os.environ
+        here = not Execution().elsewhere and "PREFECT_API_URL" not in os.environ
         return unchanged.question(config, storage_root(), os.environ) if here else None
     except BilpError:  # which the pipeline says in its own words
         return None

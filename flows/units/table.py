@@ -19,12 +19,13 @@ distill_shard = Unit(rounds.distill_shard, addresses.last_round)
 train_teacher = Unit(stages.train_teacher, addresses.teacher)
 evaluate_baseline = Unit(stages.evaluate_baseline, addresses.evaluated_baseline)
 evaluate_synthetic = Unit(stages.evaluate_synthetic, addresses.evaluated_set)
+evaluate_network = Unit(stages.evaluate_network, addresses.evaluated_network)
 
 UNITS = {
     unit.name: unit
     for unit in (
         *(ingest_part, score_trial, record_predictions, train_expert, pretrain_network, distill_run, distill_shard),
-        *(train_teacher, evaluate_baseline, evaluate_synthetic),
+        *(train_teacher, evaluate_baseline, evaluate_synthetic, evaluate_network),
     )
 }
 """By name."""

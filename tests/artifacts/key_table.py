@@ -42,6 +42,7 @@ ENVIRONMENT = {
     "BILP_QUEUE": "which units go first",
     "BILP_WORKERS": "how many trials run at the same time, each with streams of its own",
     "BILP_GPUS_PER_UNIT": "what a unit reserves on Ray",
+    "BILP_SEEDS_PER_UNIT": "how an evaluation is divided, which leaves the same trainings",
     "BILP_LEASE_SECONDS": "when a unit is given to another process",
     "BILP_POLL_SECONDS": "how often a unit that another process carries out is looked at",
 }

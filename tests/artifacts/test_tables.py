@@ -84,6 +84,7 @@ def test_a_pandas_frame_with_its_own_kinds_of_text_fits() -> None:
     frame = pd.DataFrame({"arm": ["bilp", "static"], "network": ["convnet", "mlp"], "accuracy": [0.5, 0.25], "best_accuracy": [0.5, 0.5]})
     frame["arm"] = frame["arm"].astype("category")
     frame[["experiment", "seed", "train_images", "epochs"]] = 1
+    frame[["top_k", "top_k_accuracy", "best_top_k_accuracy"]] = 1
     table = parquet.decode(parquet.encode(pa.Table.from_pandas(frame, preserve_index=False), tables.EVALUATION, {}), tables.EVALUATION)
     assert table["arm"].to_pylist() == ["bilp", "static"]
     assert table["network"].to_pylist() == ["convnet", "mlp"]

@@ -13,10 +13,11 @@ import pyarrow as pa
 import pytest
 import yaml
 
+from bilp.artifacts import parquet
 from bilp.artifacts.artifact import open_artifact
 from bilp.artifacts.parquet import encode
 from bilp.artifacts.publication import publish
-from bilp.artifacts.tables import EVALUATION
+from bilp.artifacts.tables import EVALUATION, REPRODUCTION
 from bilp.config import METHODS, PipelineConfig
 from bilp.config.explain import explain
 from bilp.config.nested import leaves
@@ -211,8 +212,10 @@ def test_a_part_of_the_work_and_what_deviates(recipe: str) -> None:
             scaled(recipe, scale, {})
 
 
-def evaluation(folder: Path, arm: str, experiment: int, values: list[float]) -> str:
+def evaluation(folder: Path, arm: str, experiment: int, values: list[float], top_k: int = 0) -> str:
+    """Top-k accuracies, if there are any, lie halfway to 1."""
     count = len(values)
+    within = [(1 + value) / 2 if top_k else math.nan for value in values]
     columns: dict[str, Any] = {
         "arm": [arm] * count,
         "experiment": [experiment] * count,
@@ -222,6 +225,9 @@ def evaluation(folder: Path, arm: str, experiment: int, values: list[float]) -> 
         "best_accuracy": values,
         "train_images": [10] * count,
         "epochs": [5] * count,
+        "top_k": [top_k] * count,
+        "top_k_accuracy": within,
+        "best_top_k_accuracy": within,
     }
     key = f"{arm}{experiment}"
     facts = {"dataset": "0" * 16, "arm": arm, "experiment": experiment, "synthetic": key, "networks": ["convnet"]}
@@ -262,11 +268,49 @@ def test_the_comparison_is_an_artifact_that_says_everything(recipe: str, evaluat
     rows, content = load_reproduction(uri)
     assert [row.sentence for row in rows] == [row.sentence for row in compare(load_published(recipe), evaluations)]
     assert content == json.loads(open_artifact(uri, "reproduction").read(SUMMARY))
-    assert content["published"]["value"] == 60.0
+    assert content["published"]["value"] == 60.0 and content["published"]["metric"] == "top1"
     assert content["results"][0]["spread"] is None
     assert content["gains"]["bilp"]["n"] == 3
     assert content["deviations"] == deviations(recipe, config, "cpu")
     assert len(open_artifact(uri, "reproduction").manifest.parents) == len(evaluations)
+
+
+@pytest.mark.parametrize(("metric", "ks"), [("top1", [1]), ("top5", [5]), ("unknown", [1, 5])])
+def test_the_metric_says_what_is_compared_and_is_named(metric: str, ks: list[int], recipe: str, tmp_path: Path) -> None:
+    evaluations = [evaluation(tmp_path, arm, 0, [0.4, 0.6], top_k=5) for arm in ("unpruned", "bilp")]
+    published = load_published(recipe).model_copy(update={"metric": metric})
+    rows = [row for row in compare(published, evaluations) if row.arm == "bilp"]
+    assert [row.k for row in rows] == ks
+    for row in rows:
+        ours = {1: 50.0, 5: 75.0}[row.k]
+        assert row.accuracy == pytest.approx(ours) and row.difference == pytest.approx(ours - 60.0)
+        assert row.sentence.startswith(f"bilp on convnet, top {row.k}: {ours:.2f} ")
+        assert ("published 60 +- 2 % (metric unknown)" in row.sentence) == (metric == "unknown")
+
+
+def test_what_was_not_recorded_is_no_published_metric(recipe: str, evaluations: list[str], tmp_path: Path) -> None:
+    published = load_published(recipe)
+    with pytest.raises(ConfigError, match="is a top-5 accuracy, and the evaluation of unpruned has no top 5 accuracies"):
+        compare(published.model_copy(update={"metric": "top5"}), evaluations)
+    assert {row.k for row in compare(published.model_copy(update={"metric": "unknown"}), evaluations)} == {1}
+    values = yaml.safe_load(Path(recipe).read_text(encoding="utf-8"))
+    values["published"] |= {"metric": "top5", "unknown": ["resolution"]}
+    other = tmp_path / "top5.yaml"
+    other.write_text(yaml.safe_dump(values), encoding="utf-8")
+    with pytest.raises(ConfigError, match=r"evaluate\.top_k = 3 records another one: set it to 5"):
+        scaled(str(other), 0.1, {"evaluate": {"top_k": "3"}})
+    evaluations = [evaluation(tmp_path, f"arm{k}", 0, [0.4, 0.6], top_k=5) for k in range(2)]
+    uri = publish_reproduction(str(other), scaled(str(other), 0.1, {}), evaluations, "cpu", str(tmp_path))
+    rows, content = load_reproduction(uri)
+    assert [(row.k, row.metric) for row in rows] == [(5, "top5")] * 2
+    assert (content["published"]["metric"], content["published"]["unknown"]) == ("top5", ["resolution"])
+
+
+def test_reproductions_from_before_are_of_top_1(recipe: str, evaluations: list[str]) -> None:
+    columns = {name: [getattr(row, name) for row in compare(load_published(recipe), evaluations)] for name in REPRODUCTION.names}
+    former = pa.schema([field for field in REPRODUCTION if field.name not in ("k", "metric")])
+    read = parquet.read(encode(pa.table(columns).select(former.names), former, {}), REPRODUCTION)
+    assert (set(read["k"].to_pylist()), set(read["metric"].to_pylist())) == ({1}, {"top1"})
 
 
 @pytest.mark.parametrize(

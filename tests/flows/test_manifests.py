@@ -64,6 +64,8 @@ def required(names: list[str]) -> dict[str, Any]:
     distillation = {"iterations": 100}  # which its method would decide in a pipeline
     values: dict[str, Any] = {
         "config": distillation if "reselect" in names else {},
+        "subject": {"baseline": "random"},
+        "block": {"network": 0, "first": 0, "last": 1},
         "runs": {},
         "evaluation_uris": [],
         "selection_uri": None,

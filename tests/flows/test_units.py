@@ -17,6 +17,7 @@ from bilp.artifacts import lease
 from bilp.artifacts.artifact import content_key
 from bilp.config import ExpertsConfig, NetworkConfig, PipelineConfig, TeacherConfig
 from bilp.config.arms import planned_runs
+from bilp.config.evaluated_set import Block, EvaluatedSet
 from bilp.config.methods.idc import IdcConfig, PretrainedConfig
 from bilp.data import ingest_plan
 from bilp.data.ingestion import plan_source
@@ -36,6 +37,7 @@ from tasks.execution import Execution
 pytestmark = pytest.mark.slow
 
 CONFIG = PipelineConfig.model_validate(TINY)
+BLOCK = Block(network=0, first=0, last=CONFIG.evaluate.seeds - 1)
 NARROW = NetworkConfig(width=8)
 TAUGHT = CONFIG.evaluate.model_copy(update={"teacher": TeacherConfig(network=NARROW, epochs=1)})
 
@@ -66,6 +68,7 @@ def test_a_call_names_the_artifact_that_its_unit_publishes(finished: Finished, t
         table.score_trial.call(**on, config=CONFIG.score, trial=1),
         table.record_predictions.call(**on, config=CONFIG.score, trial=1),
         table.distill_run.call(root, run_uri=run, label="unpruned"),
+        table.evaluate_network.call(**on, subject=EvaluatedSet(baseline="random"), block=BLOCK, config=CONFIG.evaluate),
         table.evaluate_baseline.call(**on, baseline="random", ipc=CONFIG.ipc, config=CONFIG.evaluate),
         table.train_teacher.call(**on, config=TAUGHT),
         table.evaluate_baseline.call(**on, baseline="herding", ipc=CONFIG.ipc, config=TAUGHT),

@@ -112,11 +112,13 @@ def test_synthetic_images_are_those_of_the_runs(outcome: Outcome, page: Page) ->
 
 def test_accuracy_table_says_what_the_evaluations_say(outcome: Outcome, page: Page) -> None:
     titles = {"full": "All real images", "random": "Random real images", "unpruned": "Unpruned", "bilp": "BiLP"}
-    expected = {
-        titles[row.arm]: (f"{100 * row.mean:.1f} % ± {100 * row.half_width95:.1f}", str(row.n)) for row in summary(outcome.evaluations)
-    }
-    shown = page.table("Set", "Network", "Images")
-    assert {row[0]: (row[3], row[4]) for row in shown} == expected
+    expected = {}
+    for row in summary(outcome.evaluations):
+        assert row.top_k is not None
+        means = ((row.mean, row.half_width95), (row.top_k.share.mean, row.top_k.share.half_width95))
+        expected[titles[row.arm]] = (*(f"{100 * mean:.1f} % ± {100 * half:.1f}" for mean, half in means), str(row.n))
+    shown = page.table("Set", "Network", "Images", "Accuracy", "Top 5")
+    assert {row[0]: (row[3], row[4], row[5]) for row in shown} == expected
     assert [row[0] for row in shown] == list(titles.values())
     assert {row[0]: row[2] for row in shown} == {"All real images": "1,438", "Random real images": "10", "Unpruned": "10", "BiLP": "10"}
     assert {row[1] for row in shown} == {"ConvNet (width 8, depth 2)"}
@@ -139,7 +141,7 @@ def test_test_selected_accuracy_stands_apart(outcome: Outcome, page: Page) -> No
     (shown,) = [row for row in page.table("Set", "Network", "Best epoch, test-selected") if row[0] == "BiLP"]
     assert shown[2].startswith(best)
     assert [table[0] for table in page.tables if any("est epoch" in cell for row in table for cell in row)] == [
-        ["Set", "Network", "Best epoch, test-selected"]
+        ["Set", "Network", "Best epoch, test-selected", "Top 5, likewise"]
     ]
 
 

@@ -1,0 +1,149 @@
+"""Recipes of large sets: what they state, and that they run at a small scale on replicas of their sets where the source is built in."""
+
+from __future__ import annotations
+
+import io
+import math
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+from small_pipeline import run_pipeline
+
+from bilp.config import PipelineConfig
+from bilp.config.explain import explain
+from bilp.config.recipes import load_recipe, recipe_names
+from bilp.config.set_rules import SET_RULES, convnet_depth
+from bilp.config.sources import SOURCES
+from bilp.evaluate.reproduction import compare, load_published, load_reproduction, publish_reproduction, scaled
+from bilp.seeds import generator
+
+WAITING = sorted(name for name in recipe_names() if name.startswith("published/") and load_recipe(name)["dataset"] in SET_RULES)
+RUN = (
+    *("published/dc/imagenet1k-ipc1", "published/dm/imagenet1k-ipc10", "published/bilp-dc/imagenet1k-ipc1"),
+    *("published/bilp-dm/imagenet1k-ipc10", "published/dm/tiny-imagenet-ipc1", "published/dm/imagenette-ipc1"),
+    *("published/dm/imagewoof-ipc1", "published/bilp-dm/kinetics400-ipc1"),
+)
+SIDE = 16
+TRAIN, TEST = 20, 3
+"""Of each class."""
+
+
+def needs(name: str) -> None:
+    """Skip where the data set of a recipe is not built in."""
+    dataset = load_recipe(name)["dataset"]
+    if dataset not in SOURCES:
+        pytest.skip(f"data set {dataset} is not built in")
+
+
+@pytest.mark.parametrize("name", WAITING)
+def test_a_recipe_states_resolution_network_and_metric(name: str) -> None:
+    recipe, published = load_recipe(name), load_published(name)
+    side, network = recipe["ingest"]["resolution"], recipe["distill"]["network"]
+    assert recipe["ingest"]["normalization"] == "imagenet"
+    assert recipe["evaluate"]["networks"] == [network]
+    assert network == {"depth": convnet_depth(side)} or "name" in network
+    assert ("bilp" in recipe["arms"]) == (recipe.get("score") == {"network": network})
+    table7 = "table 7" in published.source
+    assert published.metric == ("unknown" if table7 else "top1")
+    assert ({"metric", "resolution", "network"} <= set(published.unknown)) == table7
+    assert ("shares of pruned samples" in published.unknown) == (published.arm == "bilp")
+
+
+def test_the_numbers_of_table_7_of_bilp() -> None:
+    told = {}
+    for name in WAITING:
+        published = load_published(name)
+        if published.arm == "bilp":
+            recipe = load_recipe(name)
+            told[recipe["dataset"], recipe["method"], recipe["ipc"]] = (published.unpruned, published.value)
+            alone = load_published(name.replace("bilp-", ""))
+            assert (alone.value, alone.metric) == (published.unpruned, published.metric)
+    assert told == {
+        ("imagenet1k", "dc", 1): (1.79, 2.02),
+        ("imagenet1k", "dm", 10): (3.86, 5.21),
+        ("imagenet1k", "dm", 50): (8.22, 9.41),
+        ("kinetics400", "dm", 1): (2.78, 2.92),
+        ("kinetics400", "dm", 10): (9.48, 9.70),
+    }
+
+
+@pytest.mark.parametrize("name", WAITING)
+def test_a_recipe_resolves_with_its_source(name: str) -> None:
+    needs(name)
+    rows = {row.path: row for row in explain({"recipe": name, "ingest": {"uri": "x"}})}
+    config, recipe = PipelineConfig.model_validate({"recipe": name, "ingest": {"uri": "x"}}), load_recipe(name)
+    for path in ("ingest.resolution", "ingest.normalization"):
+        assert rows[path].origin == f"recipe {name}"
+    assert config.ingest.resolution == recipe["ingest"]["resolution"] and config.evaluate.top_k == 5
+    assert config.evaluate.networks == (config.distill.network,)
+    if SOURCES[config.ingest.source].media == "video":
+        assert (config.ingest.frames, config.ingest.fit) == (8, "stretch")
+        assert config.distill.network.entry.video and config.distill.augment == ()
+
+
+def jpeg(label: int, number: int) -> bytes:
+    stream = generator(0, "replica", label, number)
+    color = np.asarray([(37 * label) % 256, (91 * label) % 256, 128])
+    noise = np.random.default_rng(int(stream.initial_seed()) % 2**32).normal(0, 40, (24, 32, 3))
+    picture = Image.fromarray(np.clip(color + noise, 0, 255).astype(np.uint8))
+    file = io.BytesIO()
+    picture.save(file, "JPEG", quality=90)
+    return file.getvalue()
+
+
+def replica(dataset: str, root: Path) -> str:
+    """A small copy in folders by class, of the first six classes of a large set and of all of a subset."""
+    if SOURCES[dataset].media == "video":
+        clip = import_module("replicas.clip").clip
+        kinds, suffix, make = [f"class {k}" for k in range(6)], "mp4", lambda label, number: clip(label, number, 2.0)
+    else:
+        order = import_module("bilp.data.class_lists").class_order(dataset)
+        kinds, suffix, make = list(order[: 6 if len(order) > 100 else None]), "JPEG", jpeg
+    below = "images" if dataset == "tiny_imagenet" else ""
+    for split, numbers in (("train", range(TRAIN)), ("val", range(TRAIN, TRAIN + TEST))):
+        for label, kind in enumerate(kinds):
+            folder = root / split / kind / below
+            folder.mkdir(parents=True)
+            for number in numbers:
+                (folder / f"{kind.replace(' ', '_')}_{number}.{suffix}").write_bytes(make(label, number))
+    return str(root)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", RUN)
+def test_a_recipe_runs_at_a_small_scale_on_a_replica(name: str, tmp_path: Path) -> None:
+    """As `bilp reproduce NAME --scale`, on images of side 16 and for epochs and candidates that a few images allow."""
+    needs(name)
+    recipe = load_recipe(name)
+    network: dict[str, Any] = dict(recipe["distill"]["network"])
+    network = {**network, "depth": convnet_depth(SIDE), "width": 8} if "name" not in network else network
+    ours: dict[str, Any] = {
+        "ingest": {"uri": replica(recipe["dataset"], tmp_path / "replica"), "resolution": SIDE},
+        "ipc": 1,
+        "experiments": 1,
+        "score": {"trials": 1, "epochs": 2, "init_epochs": 2, "network": network},
+        "reselect": {"candidates_per_class": 8},
+        "experts": {"count": 1, "epochs": 11},
+        "distill": {"rounds": 1, "iterations": 2, "batch_real": 4, "network": network},
+        "evaluate": {"networks": [network], "seeds": 2, "epochs": 2, "full_epochs": 1},
+    }
+    if SOURCES[recipe["dataset"]].media == "video":
+        ours["ingest"]["resolution"] = 64  # three halvings of time and space need as much
+    config = scaled(name, 0.001, ours)
+    assert {"unpruned", "bilp"} <= set(config.arms)
+    outcome = run_pipeline(config, str(tmp_path / "store"))
+    published = load_published(name)
+    rows = compare(published, outcome.evaluations)
+    assert {row.arm for row in rows} == set(config.arms) & {"unpruned", "bilp"}
+    assert {row.k for row in rows} == ({1, 5} if published.metric == "unknown" else {1}), "six classes and more have a top 5"
+    theirs = {row.arm: row.published for row in rows}
+    assert theirs[published.arm] == published.value and math.isfinite(theirs["unpruned"])
+    stored, content = load_reproduction(publish_reproduction(name, config, outcome.evaluations, "cpu", outcome.root))
+    assert len(stored) == len(rows) and content["published"]["metric"] == published.metric
+    assert any("ingest.resolution" in line for line in content["deviations"]) == (
+        config.ingest.resolution != recipe["ingest"]["resolution"]
+    )
