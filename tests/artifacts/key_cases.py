@@ -203,8 +203,7 @@ DISTILLING = "shapes the distillation that starts from the network, not its trai
 
 def networks(world: World) -> dict[str, Case]:
     trained = {"augment", "gpu", "gpu_revision", "seed"}
-    only = {"real_pass"}  # of which this method takes one value alone
-    left = [name for name, value in SEVERAL if not isinstance(value, BaseModel) and name not in trained | only]
+    left = [name for name, value in SEVERAL if not isinstance(value, BaseModel) and name not in trained]
     left += ["decode.*", "dream.*", "idm.*", "trajectory.*", "alignment.*"]
     left += [f"idc.{name}" for name in ("metric", "train_samples", "early_epochs", "network_weight_decay")]
     reasons = {f"distill.{name}": DISTILLING for name in left} | {"reselect.*": DISTILLING}
