@@ -58,6 +58,7 @@ FACTS = {
         "labels": LABELS,
         "by_class": LABELS,
         "index": "digests and labels of the samples; their origins belong to the source",
+        "keep_on": "no content: whether a GPU keeps the pixels, which changes no batch",
     },
     "dataset": {"fingerprint": "it itself", "name": "as above"},
     "DatasetFacts": {
