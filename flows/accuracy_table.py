@@ -88,9 +88,9 @@ def show(rows: Sequence[Row]) -> None:
         screen.print(whole)
         return
     groups = [[row for row in rows if row.network == network] for network in dict.fromkeys(row.network for row in rows)]
-    for left_out in ({"top_k": "", "within": ""}, {"gained": ""}):
+    for shorter in (lambda row: replace(row, top_k="", within=""), lambda row: replace(row, gained="")):
         if not all(_fits(_table(group, framed=False), screen) for group in groups):
-            groups = [[replace(row, **left_out) for row in group] for group in groups]
+            groups = [list(map(shorter, group)) for group in groups]
     for group in groups:
         screen.print(_table(group, framed=False))
 

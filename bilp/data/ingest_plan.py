@@ -28,6 +28,7 @@ from bilp.artifacts.artifact import Artifact, find, open_artifact
 from bilp.artifacts.facts import IngestPlanFacts
 from bilp.artifacts.publication import publish
 from bilp.artifacts.table_rules import Rules
+from bilp.data.clips.conversion import ClipConversion
 from bilp.data.contents import SPLITS, Contents, Skipped, Source, SplitName
 from bilp.data.convert import Converter
 from bilp.data.decode import Conversion
@@ -163,7 +164,7 @@ def publish_plan(uri: str, key: str, name: str, contents: Contents, rows: int, s
     return IngestPlan(publish(uri, KIND, key, files, config=settings, parents={}, facts=facts))
 
 
-def rows_of_part(source: Source, contents: Contents, conversion: Conversion) -> int | None:
+def rows_of_part(source: Source, contents: Contents, conversion: Conversion | ClipConversion) -> int | None:
     """How many items fill a part, or None for a source that is not worth dividing: each of its splits would be one part, or no
     item can be decoded.
 
