@@ -22,6 +22,8 @@ from flows.planned import planned_steps
 from flows.prune import score_and_prune
 from flows.resolved import resolved
 from flows.started_run import shown, stages_of
+from flows.study_blocks import Blocks
+from flows.study_processes import beside
 from flows.workplace import workplace
 from tasks import run_progress, study_lines, terminal
 from tasks.parameters import Root
@@ -34,36 +36,39 @@ class StudyFailed(BilpError):
     """Some of the blocks failed; the message names each with its reason."""
 
 
-def run_name(definition: Mapping[str, Any], changes: Mapping[str, Any], place: str, root: Root = None) -> str:
+def run_name(definition: Mapping[str, Any], changes: Mapping[str, Any], place: str, root: Root = None, processes: int = 1) -> str:
     """'study wrong-labels'."""
     return f"study {definition.get('name', '')}"
 
 
 @flow(name="study", flow_run_name=unless_given(run_name))
-def study(definition: dict[str, Any], changes: dict[str, Any] = {}, place: str = "study", root: Root = None) -> str:  # noqa: B006
+def study(
+    definition: dict[str, Any],
+    changes: dict[str, Any] = {},  # noqa: B006
+    place: str = "study",
+    root: Root = None,
+    processes: int = 1,
+) -> str:
     """The URI of the page. What is there already is not computed again; a study that was stopped goes on.
 
     Blocks (a cell with a seed, all arms) follow each other, seeds outermost; one that fails leaves the others alone, and StudyFailed
-    is raised at the end.
+    is raised at the end. Others that work on the same study with the same storage share the blocks with this one.
 
     Args:
         definition: What a study's file holds.
         changes: Settings that go before all of it.
         place: How errors call the file.
+        root: Storage root.
+        processes: How many processes of this machine compute blocks.
     """
     plan = planned(study_of(definition, place), place, changes)
-    progress = Progress(plan, workplace(root))
+    progress = Progress(plan, workplace(root), processes)
     progress.look()
     waiting = progress.waiting
-    failed: list[str] = []
+    asked = {"definition": definition, "changes": changes, "place": place, "root": progress.root}
     with shown([block.title for block in waiting] or ["write the page"], study_lines.plan(progress), [f"study:{plan.study.name}"]):
-        for block in waiting:
-            run_progress.stage()
-            if progress.over(block):
-                terminal.say(study_lines.stopped(progress))
-                break
-            reason = _computed(progress, block)
-            failed += [f"{block.title}: {reason}"] if reason else []
+        with beside(min(processes, len(waiting)), asked):
+            failed = _work_off(progress)
         told = f"{len(failed)} of {len(waiting)} blocks failed ({'; '.join(failed)})"
         if failed and not progress.worked:
             raise StudyFailed(f"{told}; there is nothing to show")
@@ -74,6 +79,38 @@ def study(definition: dict[str, Any], changes: dict[str, Any] = {}, place: str =
     if failed:
         raise StudyFailed(f"{told}; the page shows the others: {page}")
     return page
+
+
+@flow(name="study-beside", flow_run_name="beside {place}")
+def study_beside(definition: dict[str, Any], changes: dict[str, Any], place: str, root: str) -> None:
+    """Compute what is left of a study beside the process that was asked for it, which tries again what fails here.
+
+    Args:
+        definition: What a study's file holds.
+        changes: Settings that go before all of it.
+        place: How errors call the file.
+        root: Storage root.
+    """
+    progress = Progress(planned(study_of(definition, place), place, changes), root)
+    progress.look()
+    _work_off(progress)
+
+
+def _work_off(progress: Progress) -> list[str]:
+    """Have every block that waits computed, here or by others, as far as the budget goes; what failed here, with reasons."""
+    blocks, failed = Blocks(progress), []
+    while blocks.left:
+        with blocks.next() as (block, done):
+            run_progress.stage()
+            if done is not None:
+                terminal.say(study_lines.block(progress, block, done))
+                continue
+            if progress.over(block):
+                terminal.say(study_lines.stopped(progress))
+                break
+            reason = _computed(progress, block)
+            failed += [f"{block.title}: {reason}"] if reason else []
+    return failed
 
 
 def _computed(progress: Progress, block: Block) -> str:

@@ -33,6 +33,8 @@ class Progress:
 
     plan: Plan
     root: str
+    processes: int = 1
+    """How many compute blocks at the same time."""
     key: str = field(init=False)
     worked: dict[int, float] = field(default_factory=dict)
     """Seconds of blocks that are there, by number."""
@@ -46,9 +48,14 @@ class Progress:
     def look(self) -> None:
         """See what is there. Raises DamagedArtifact for what cannot be read, and BilpError if a source is not there."""
         for block in self.plan.blocks:
-            artifact = find_part(self.root, self.key, block)
-            if artifact is not None:
-                self._note(block, artifact, artifact.stated(StudyPartFacts).asked == self.question(block))
+            self.there(block)
+
+    def there(self, block: Block) -> Artifact | None:
+        """What came of a block if it is there, as this program would compute it now. Raises as `look`."""
+        artifact = find_part(self.root, self.key, block)
+        if artifact is not None:
+            self._note(block, artifact, artifact.stated(StudyPartFacts).asked == self.question(block))
+        return artifact if block.number in self.current else None
 
     @property
     def waiting(self) -> list[Block]:
@@ -57,8 +64,9 @@ class Progress:
 
     @property
     def left(self) -> float | None:
-        """Seconds that they take; None while nothing is known."""
-        return time_left.left(self.waiting, self.plan.blocks, self.worked)
+        """Seconds that they take, shared among the processes; None while nothing is known."""
+        seconds = time_left.left(self.waiting, self.plan.blocks, self.worked)
+        return None if seconds is None else seconds / max(1, min(self.processes, len(self.waiting)))
 
     def over(self, block: Block) -> bool:
         """Whether a block would not end within the study's budget."""

@@ -18,14 +18,19 @@ from bilp.storage.objects import storage_root
 from bilp.studies.definition import load_study, shipped
 from bilp.studies.study_plan import planned
 from bilp.studies.study_progress import Progress
+from bilp.text.escaping import shown
 from flows import program
 from tasks import output
 
 OWN = ("--page", "--dry-run", "--example")
+PROCESSES = "--processes"
+MOST_PROCESSES = 256
 TOLD = """FILE.yaml is a study, or the name of one that comes with the program. Options of its own:
   --page      make the page of what is there, and compute nothing
   --dry-run   say what would be computed and how long it takes, as far as that is known
   --example   print a study with every key explained, to begin with
+  --processes N
+              processes that compute blocks at the same time, with an equal part of the cores each (default: 1)
 Settings that follow go before those of the study: bilp study wrong-labels --ipc 10"""
 
 
@@ -35,6 +40,7 @@ class Typed:
 
     file: str
     own: frozenset[str]
+    processes: int
     changes: dict[str, Any]
 
 
@@ -54,7 +60,7 @@ def main(arguments: Sequence[str]) -> None:
         program.refuse(name, str(error))
     definition = recipe_yaml.parse(text.encode(), place)
 
-    progress = Progress(plan, storage_root())
+    progress = Progress(plan, storage_root(), typed.processes)
     if not typed.own and _waits(progress):
         import flows.study  # noqa: F401  # whose logging is settled before the terminal is ours
 
@@ -84,7 +90,7 @@ def _page(progress: Progress, definition: dict[str, Any], typed: Typed, place: s
         return publish_study(progress)
     from flows.study import study  # which imports Prefect
 
-    page = study(definition, typed.changes, place, progress.root)
+    page = study(definition, typed.changes, place, progress.root, typed.processes)
     progress.look()
     return page
 
@@ -106,7 +112,7 @@ def _show(done: tuple[Progress, str]) -> None:
 def _typed(arguments: Sequence[str], name: str, description: str) -> Typed:
     """What is typed: the study first. Wrong options end the program with status 2, --help and --explain with 0."""
     own = frozenset(argument for argument in arguments if argument in OWN)
-    rest = [argument for argument in arguments if argument not in OWN]
+    rest, processes = _processes([argument for argument in arguments if argument not in OWN], name)
     file = rest.pop(0) if rest and not rest[0].startswith("-") else ""
     if topic_of(rest) is None and not file and "--example" not in own:
         program.refuse(name, f"give a study first: a .yaml file, or one of {', '.join(shipped())}; --example prints one to begin with")
@@ -114,4 +120,19 @@ def _typed(arguments: Sequence[str], name: str, description: str) -> Typed:
         command = parse(rest, name, description)
         if command.explain:
             configure(rest, name, description)
-    return Typed(file, own, command.given)
+    return Typed(file, own, processes, command.given)
+
+
+def _processes(arguments: list[str], name: str) -> tuple[list[str], int]:
+    """The other arguments, and how many processes are asked for."""
+    rest, number = [], "1"
+    words = iter(arguments)
+    for word in words:
+        option, equals, value = word.partition("=")
+        if option == PROCESSES:
+            number = value if equals else next(words, "")
+        else:
+            rest.append(word)
+    if not (number.isascii() and number.isdecimal() and 1 <= int(number) <= MOST_PROCESSES):
+        program.refuse(name, f"{PROCESSES} {shown(number)}: give a number from 1 to {MOST_PROCESSES}")
+    return rest, int(number)

@@ -38,7 +38,7 @@ def under_lease(root: Root, address: Callable[[str], str], work: Callable[[str],
         artifact = address(place)
         watch, told = lease.Watch(Execution().lease_seconds), lease.Holder(0, "")
         while not is_published(artifact):
-            taken = lease.take(lease_uri(artifact, place), _owner(), Execution().lease_seconds, _ended, watch)
+            taken = lease.take(lease_uri(artifact, place), owner(), Execution().lease_seconds, ended, watch)
             if taken is None:
                 if watch.holder not in (None, told):
                     told = watch.holder or told
@@ -62,15 +62,15 @@ def _waiting(artifact: str, holder: lease.Holder, timeout: float) -> str:
     )
 
 
-def _owner() -> str:
+def owner() -> str:
     """The flow run; what runs outside of one is nobody whose end could be asked for."""
     context = FlowRunContext.get()
     return owner_of(context.flow_run.id) if context and context.flow_run else f"process:{uuid.uuid4()}"
 
 
-def _ended(owner: str) -> bool:
+def ended(holder: str) -> bool:
     """Whether the run that holds a lease is recorded as ended; False if this Prefect server does not know it."""
-    kind, _, identifier = owner.partition(":")
+    kind, _, identifier = holder.partition(":")
     if kind != "flow-run":
         return False
     try:
