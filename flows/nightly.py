@@ -1,4 +1,4 @@
-"""python -m flows.nightly photos/
+"""python -m flows.nightly --dataset folder --ingest.uri photos/
 
 Read a source again: if images came in, score these alone by networks that were kept, and report what is suspicious among them.
 """

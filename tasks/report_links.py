@@ -1,4 +1,4 @@
-"""Where a browser finds a report: at the server that the run reports to, if that is one of ours and sees the same storage."""
+"""Where a browser finds a report: at the server that the run reports to, if it is one of ours and sees the same storage; and their list."""
 
 from __future__ import annotations
 
@@ -9,8 +9,10 @@ from prefect.settings import get_current_settings
 
 from bilp.artifacts.artifact import open_artifact
 from bilp.artifacts.report_places import FILE, KIND, REPORTS, comparison
+from bilp.errors import BilpError
 from bilp.storage import objects
 from bilp.storage.verification import digest
+from tasks import terminal
 
 SECONDS = 10.0  # for an answer
 
@@ -42,3 +44,13 @@ def _shows(path: str, sha256: Callable[[], str]) -> bool:
         return False
     # Prefect's own server answers every address with its UI, and another storage may have a report of the same key.
     return answer.status_code == 200 and answer.headers.get("etag") == f'"{expected}"'
+
+
+def refresh_index(root: str) -> None:
+    """Have the list of all reports show a new one, too; that it cannot be written is said, and fails nothing: the report is there."""
+    from bilp.results.index_page import publish_index
+
+    try:
+        publish_index(root)
+    except BilpError as error:
+        terminal.say(f"          the list of reports was not brought up to date: {error}")

@@ -28,9 +28,8 @@ from bilp.config import (
 from bilp.config.base import Count, Positive
 from bilp.config.evaluated_set import Block, EvaluatedSet
 from bilp.config.import_options import ImportOptions
-from bilp.errors import BilpError
 from bilp.storage.objects import exists, join
-from tasks import result_words, steps, terminal
+from tasks import report_links, result_words, steps, terminal
 from tasks.execution import device
 from tasks.parameters import DatasetUri, Label, RunUri
 from tasks.progress_bars import progress
@@ -351,16 +350,6 @@ def robustness(evaluation_uris: dict[str, list[str]], root: str) -> str:
     return robustness({variant: evaluation_uris[variant] for variant in VARIANTS}, root)
 
 
-def refresh_index(root: str) -> None:
-    """Have the list of all reports show a new one, too; that it cannot be written is said, and fails nothing: the report is there."""
-    from bilp.results.index_page import publish_index
-
-    try:
-        publish_index(root)
-    except BilpError as error:
-        terminal.say(f"          the list of reports was not brought up to date: {error}")
-
-
 @stage("report", steps.whole("report", "report"))
 def report(
     config: PipelineConfig,
@@ -386,7 +375,7 @@ def report(
     uri = report(config, *uris, record_uri=record_uri, suspects_uri=suspects_uri, search_uri=search_uri)
     created = published_at(uri.rpartition("/")[0])
     if created is not None and datetime.fromisoformat(created) >= began.replace(microsecond=0):
-        refresh_index(root)
+        report_links.refresh_index(root)
     show_accuracy(summary(evaluation_uris))
     show_link(uri)
     return uri

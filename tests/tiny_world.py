@@ -14,7 +14,7 @@ import numpy as np
 
 from bilp.artifacts.artifact import open_artifact
 from bilp.artifacts.manifest_file import MANIFEST
-from bilp.artifacts.run_layout import reselect_uri, round_uri
+from bilp.artifacts.run_layout import reselect_uri, round_uri, state_uri
 from bilp.config import (
     DistillConfig,
     EvaluateConfig,
@@ -108,6 +108,8 @@ def make_world(root: str) -> World:
         "idc": start_run(dataset, None, STARTED, none, root),
     }
     pretrained = pretrain_network(runs["idc"], 0)
+    halfway = start_run(dataset, None, DISTILL.model_copy(update={"seed": 1, "keep_rounds": 1}), none, root)
+    distill_round(halfway, 1)
     synthetic = {method: go_through(run, method) for method, run in runs.items()}
     baselines = [evaluate_baseline(dataset, which, 1, EVALUATE, root) for which in ("full", "random")]
     evaluation = evaluate_synthetic(dataset, synthetic["dm"], "unpruned", 0, EVALUATE, root)
@@ -139,6 +141,7 @@ def make_world(root: str) -> World:
         "round": round_uri(runs["dm"], 1),
         "round of mtt": round_uri(runs["mtt"], 1),
         "round of idm": round_uri(runs["idm"], 1),
+        "round_state": state_uri(halfway, 1),
         "synthetic": synthetic["dm"],
         "synthetic of mtt": synthetic["mtt"],
         "teacher": train_teacher(dataset, EVALUATE.teacher, EVALUATE.seed, root),

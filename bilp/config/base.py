@@ -141,6 +141,12 @@ def unused(model: BaseModel) -> dict[str, Any]:
     return found
 
 
+def unrevised(settings: Any) -> set[str]:
+    """Fields of settings that are left out where they are written field by field: of what a CPU computes, the revision of rounding, which
+    keys from before it do not have."""
+    return set() if settings.gpu_revision else {"gpu_revision"}
+
+
 def as_recorded(model: BaseModel, leave_out: Mapping[str, Any] = {}) -> dict[str, Any]:
     """A model as keys and stored files hold it: JSON of its fields but for unused later ones and those to `leave_out`, under the
     names that they always had there."""

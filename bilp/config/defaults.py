@@ -22,7 +22,7 @@ from bilp.config.network import CONVNET, FRAME_MEAN, NETWORKS, POOLS
 from bilp.config.protocols import DEFAULT_PROTOCOL, PROTOCOLS, is_convnet_bn
 from bilp.config.recipes import load_recipe
 from bilp.config.rules import RULES
-from bilp.config.set_rules import depth_for, set_rules
+from bilp.config.set_rules import depth_for, set_values
 from bilp.config.sources import SOURCES, UNKNOWN_DATA, SourceEntry
 from bilp.config.words import AUTO
 from bilp.errors import ConfigError
@@ -126,7 +126,7 @@ def _dial_rules(dials: Dials) -> Iterator[tuple[str, dict[str, Any]]]:
     name, dataset = method.name, dials.dataset
     for dial, paths in DIAL_PATHS.items():
         yield f"dial {dial}", merge_all(*(nest(path, getattr(dials, dial)) for path in paths))
-    yield USUAL.format(dataset), set_rules(dataset)
+    yield USUAL.format(dataset), set_values(SOURCES[dataset].usual)
     by_method, by_dataset = method.values(cell), merge(_dataset_rules(method, cell), _clip_rules(method, SOURCES[dataset]))
     smallest = _smallest_class(merge(by_method, by_dataset), cell)
     yield "dial ipc (real initialization needs as many samples)", {"prune": {"minimum_per_class": smallest}}
@@ -241,7 +241,7 @@ def _followed(completion: Completion, said: Mapping[str, Any]) -> Completion:
 
 def _depths(values: Mapping[str, Any], settled: Settled, own: Set[str]) -> Iterator[tuple[str, Any]]:
     """Path and value of the depth of each network that has one, for the side of a large set's images, where nobody gave it."""
-    depth = depth_for(settled.source, settled.side)
+    depth = depth_for(SOURCES[settled.source].usual, settled.side)
     if depth is None:
         return
 

@@ -34,7 +34,9 @@ class IngestConfig(Frozen):
         )
     )
 
-    by_rule = frozenset({"source", "whitening", "resolution", "fit", "on_corrupt", "most_corrupt", "frames", "sampling", "pre_crop"})
+    by_rule = frozenset(
+        {"source", "whitening", "resolution", "normalization", "fit", "on_corrupt", "most_corrupt", "frames", "sampling", "pre_crop"}
+    )
     formerly: ClassVar[Mapping[str, Former]] = {"color": Former("colour", {"gray": "grey"})}
 
     source: SourceName = DEFAULT_SOURCE

@@ -96,7 +96,7 @@ class NetworkConfig(Frozen):
     These are convnet, convnet_frepo and video_convnet_mean. The last one, convnet3d and convnet3d_maps take clips, the others images.
     """
 
-    by_rule: ClassVar[frozenset[str]] = frozenset({"name", "width"})
+    by_rule: ClassVar[frozenset[str]] = frozenset({"name", "width", "depth"})
 
     name: NetworkName = CONVNET
     """Architecture."""

@@ -1,12 +1,11 @@
 """What papers share about large published sets: the side of their images, the constants, and how deep the ConvNet is for it.
 
-Rules of the sources' names in `bilp.config.sources`; a set that is not among these has none. What says how a source is read (frames of
-clips, how they are cut) is part of its own entry.
+An entry of `bilp.config.sources` names the rules of its set, if it has any; how it is read (frames of clips, how they are cut) is said
+there.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -26,16 +25,10 @@ class SetRules:
     """Its constants, at any resolution and for any part of its classes."""
 
 
-_AT_64, _AT_128, _AT_224 = SetRules(64), SetRules(128), SetRules(224)
-SET_RULES: Mapping[str, SetRules] = {
-    "imagenet1k": _AT_64,  # TESLA and those after it
-    "tiny_imagenet": _AT_64,
-    **dict.fromkeys(("imagenette", "imagewoof", "imagefruit", "imageyellow", "imagemeow", "imagesquawk"), _AT_128),  # MTT
-    **dict.fromkeys(("imagenet10", "imagenet100"), _AT_224),  # IDC
-    **dict.fromkeys(("kinetics400", "ssv2"), SetRules(64, convnet=False)),  # Wang et al. 2024
-    **dict.fromkeys(("ucf101", "miniucf", "hmdb51"), SetRules(112, convnet=False)),
-}
-"""By the name of the source."""
+AT_64, AT_128, AT_224 = SetRules(64), SetRules(128), SetRules(224)
+"""ImageNet-1K in TESLA and those after it, its parts in MTT, and in IDC."""
+CLIPS_AT_64, CLIPS_AT_112 = SetRules(64, convnet=False), SetRules(112, convnet=False)
+"""Sets of clips in Wang et al. 2024."""
 
 
 def convnet_depth(side: int) -> int:
@@ -43,13 +36,11 @@ def convnet_depth(side: int) -> int:
     return max(1, (side // LAST_SIDE).bit_length() - 1)
 
 
-def set_rules(dataset: str) -> dict[str, Any]:
-    """Nested values for a data set; empty if it has no rules."""
-    found = SET_RULES.get(dataset)
+def set_values(found: SetRules | None) -> dict[str, Any]:
+    """Nested values of settings by the rules of a data set; empty if it has none."""
     return {} if found is None else {"ingest": {"resolution": found.side, "normalization": found.normalization}}
 
 
-def depth_for(dataset: str, side: int | None) -> int | None:
-    """Depth of the ConvNet for a data set whose images have this side; None where no rule says it."""
-    found = SET_RULES.get(dataset)
+def depth_for(found: SetRules | None, side: int | None) -> int | None:
+    """Depth of the ConvNet for a data set with these rules whose images have this side; None where no rule says it."""
     return convnet_depth(side or found.side) if found is not None and found.convnet else None

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 from bilp.config.network import CONVNET3D
+from bilp.config.set_rules import AT_64, AT_128, AT_224, CLIPS_AT_64, CLIPS_AT_112, SetRules
 from bilp.config.shapes import Shape, channels_of
 from bilp.registry import Registry
 
@@ -102,6 +103,8 @@ class SourceEntry:
     """Whether EXIF orientation is applied: of public sets whose pixels are upright as distributed, tags that say otherwise are ignored."""
     dc_operations: bool = False
     """Whether DC's program augments images of this set for evaluation even where it distills without augmentation (get_daparam)."""
+    usual: SetRules | None = None
+    """What papers share about the set."""
     soft_batch: int = 1
     """How many times the usual mini-batch of the protocol with soft labels is."""
     idc: IdcFacts | None = None
@@ -134,7 +137,9 @@ _STRETCHED = {"frames": 8, "resolution": 64, "fit": "stretch", **_INCOMPLETE}
 _WINDOWS = {"frames": 16, "sampling": "window", "stride": 4, "resolution": 112, "pre_crop": "160x120", **_INCOMPLETE}
 
 
-def _clips(name: str, title: str, opener: str, per_class: int, settings: Mapping[str, Any], more: tuple[str, ...] = ()) -> SourceEntry:
+def _clips(
+    name: str, title: str, opener: str, per_class: int, usual: SetRules, settings: Mapping[str, Any], more: tuple[str, ...] = ()
+) -> SourceEntry:
     """A public set of clips, which the papers teach to a network with convolutions in time."""
     return SourceEntry(
         name,
@@ -146,15 +151,18 @@ def _clips(name: str, title: str, opener: str, per_class: int, settings: Mapping
         network=CONVNET3D,
         per_class=per_class,
         ingest=settings,
+        usual=usual,
     )
 
 
 CLIP_SETS = (
-    _clips("kinetics400", "Kinetics-400", "kinetics:Kinetics", 616, {**_STRETCHED, "sampling": "middle"}),
-    _clips("ucf101", "UCF101", "ucf:Ucf", 94, _WINDOWS, ("split",)),
-    _clips("miniucf", "miniUCF", "ucf:Ucf", 93, _WINDOWS, ("split",)),
-    _clips("hmdb51", "HMDB51", "hmdb:Hmdb", 70, _WINDOWS, ("split", "unused")),
-    replace(_clips("ssv2", "Something-Something V2", "ssv2:SomethingSomething", 970, _STRETCHED), mirroring_changes_meaning=True),
+    _clips("kinetics400", "Kinetics-400", "kinetics:Kinetics", 616, CLIPS_AT_64, {**_STRETCHED, "sampling": "middle"}),
+    _clips("ucf101", "UCF101", "ucf:Ucf", 94, CLIPS_AT_112, _WINDOWS, ("split",)),
+    _clips("miniucf", "miniUCF", "ucf:Ucf", 93, CLIPS_AT_112, _WINDOWS, ("split",)),
+    _clips("hmdb51", "HMDB51", "hmdb:Hmdb", 70, CLIPS_AT_112, _WINDOWS, ("split", "unused")),
+    replace(
+        _clips("ssv2", "Something-Something V2", "ssv2:SomethingSomething", 970, CLIPS_AT_64, _STRETCHED), mirroring_changes_meaning=True
+    ),
     SourceEntry(
         "video_folder",
         "Folder of clips",
@@ -173,7 +181,7 @@ _LAYOUT = "bilp.data.sources.public_set:layout_of"
 _CHOSEN = frozenset(("uri", "classes"))
 
 
-def _imagenet(name: str, title: str, per_class: int = 1300) -> SourceEntry:
+def _imagenet(name: str, title: str, usual: SetRules, per_class: int = 1300) -> SourceEntry:
     """ImageNet-1K, or a part of its classes. Its tags of orientation are wrong: the pixels are upright as they are distributed."""
     return SourceEntry(
         name,
@@ -184,6 +192,7 @@ def _imagenet(name: str, title: str, per_class: int = 1300) -> SourceEntry:
         reads=_CHOSEN,
         per_class=per_class,
         constants=IMAGENET,
+        usual=usual,
         orientation="ignore",
     )
 
@@ -237,15 +246,15 @@ OWN = (
         soft_batch=2,
         idc=IdcFacts("mse", 5e-3, 2000, 32, 32),
     ),
-    _imagenet("imagenet1k", "ImageNet-1K", per_class=1281),
-    _imagenet("imagenette", "ImageNette"),
-    _imagenet("imagewoof", "ImageWoof"),
-    _imagenet("imagefruit", "ImageFruit"),
-    _imagenet("imageyellow", "ImageYellow"),
-    _imagenet("imagemeow", "ImageMeow"),
-    _imagenet("imagesquawk", "ImageSquawk"),
-    _imagenet("imagenet10", "ImageNet-10"),
-    _imagenet("imagenet100", "ImageNet-100"),
+    _imagenet("imagenet1k", "ImageNet-1K", AT_64, per_class=1281),
+    _imagenet("imagenette", "ImageNette", AT_128),
+    _imagenet("imagewoof", "ImageWoof", AT_128),
+    _imagenet("imagefruit", "ImageFruit", AT_128),
+    _imagenet("imageyellow", "ImageYellow", AT_128),
+    _imagenet("imagemeow", "ImageMeow", AT_128),
+    _imagenet("imagesquawk", "ImageSquawk", AT_128),
+    _imagenet("imagenet10", "ImageNet-10", AT_224),
+    _imagenet("imagenet100", "ImageNet-100", AT_224),
     SourceEntry(
         "tiny_imagenet",
         "TinyImageNet",
@@ -255,6 +264,7 @@ OWN = (
         reads=_CHOSEN,
         per_class=500,
         constants=IMAGENET,
+        usual=AT_64,
         orientation="ignore",
     ),
     *CLIP_SETS,

@@ -25,7 +25,6 @@ from bilp.text.escaping import shown
 SHARE = 0.25
 STEP_BYTES = 256 * 2**20
 """Pixels that are read at once on their way to a device."""
-VARIABLE = "BILP_DATA"
 
 
 class Reading(Enum):
@@ -38,11 +37,11 @@ class Reading(Enum):
 
 def reading() -> Reading:
     """What BILP_DATA says. Raises ConfigError for anything else than the values of Reading."""
-    given = os.environ.get(VARIABLE) or Reading.AUTO.value
+    given = os.environ.get("BILP_DATA") or Reading.AUTO.value
     try:
         return Reading(given)
     except ValueError:
-        raise ConfigError(f"{VARIABLE}={shown(given)}: use {', '.join(way.value for way in Reading)}") from None
+        raise ConfigError(f"BILP_DATA={shown(given)}: use {', '.join(way.value for way in Reading)}") from None
 
 
 @dataclass(frozen=True)
@@ -104,8 +103,8 @@ class Resident:
                     if reading() is Reading.RESIDENT:
                         gigabytes = self._size / max(1, self._count) * count / 1e9
                         raise ConfigError(
-                            f"{VARIABLE}=resident: {gigabytes:.1f} GB of images do not fit on {device} beside what is there: "
-                            f"set {VARIABLE}=streamed, or distill in more shards"
+                            f"BILP_DATA=resident: {gigabytes:.1f} GB of images do not fit on {device} beside what is there: "
+                            f"set BILP_DATA=streamed, or distill in more shards"
                         ) from None
                     self._full.add(device)
             return there

@@ -10,6 +10,7 @@ from bilp.artifacts import layout, signing, usage
 from bilp.artifacts.artifact import content_key, open_artifact
 from bilp.artifacts.run_layout import RECORD
 from bilp.config import METHODS, DistillConfig, Frozen, ReselectConfig
+from bilp.config.base import unrevised
 from bilp.config.given import model_of
 from bilp.data import open_dataset
 from bilp.distill.checks import check_method, check_pool
@@ -199,4 +200,6 @@ def _is_registered(run_uri: str) -> bool:
 
 def settings(run: Run) -> dict[str, Any]:
     """The run's configuration as its artifacts' manifests hold it: all that they depend on."""
-    return run.model_dump(mode="json", include={"distill": True, "reselect": True}, exclude={"distill": {"keep_rounds"}})
+    return run.model_dump(
+        mode="json", include={"distill": True, "reselect": True}, exclude={"distill": {"keep_rounds", *unrevised(run.distill)}}
+    )

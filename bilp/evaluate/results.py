@@ -12,7 +12,7 @@ from bilp.artifacts.artifact import content_key, there_already
 from bilp.artifacts.publication import TableFile, publish_table
 from bilp.artifacts.tables import EVALUATION, NOT_RECORDED, TOP_K
 from bilp.config import EvaluateConfig, NetworkConfig
-from bilp.config.base import as_recorded
+from bilp.config.base import as_recorded, unrevised
 from bilp.evaluate import teacher, training_cache
 from bilp.evaluate.course_files import course_files
 from bilp.evaluate.own import own_settings
@@ -127,7 +127,8 @@ def _settings(config: EvaluateConfig) -> dict[str, Any]:
     if config.taught:
         revised = {"revision": config.teacher.network.revision} if config.teacher.network.revision else {}
         squared = {"temperature_squared": True} if config.temperature_squared else {}
-        told = {"temperature": config.temperature, **squared, "teacher": {**config.teacher.model_dump(mode="json"), **revised}}
+        own = config.teacher.model_dump(mode="json", exclude=unrevised(config.teacher))
+        told = {"temperature": config.temperature, **squared, "teacher": {**own, **revised}}
         settings |= told if teacher.VERSION == 1 else {**told, "teacher_version": teacher.VERSION}  # the first was not recorded
     if config.networks_at_once is not None:
         settings |= {"networks_at_once": config.networks_at_once}

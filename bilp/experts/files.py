@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from bilp.artifacts.artifact import Artifact, content_key
 from bilp.artifacts.tensors import require_tensors
 from bilp.config import ExpertsConfig, NetworkConfig
+from bilp.config.base import unrevised
 from bilp.errors import DamagedArtifact, IncompatibleArtifact
 from bilp.storage.objects import join
 
@@ -28,7 +29,7 @@ Parameters = tuple[Tensor, ...]
 
 def training_settings(config: ExpertsConfig, network: NetworkConfig) -> dict[str, Any]:
     """What shapes an expert's training; how many experts there are does not."""
-    return {**config.model_dump(mode="json", exclude={"count"}), "network": network.model_dump(mode="json")}
+    return {**config.model_dump(mode="json", exclude={"count", *unrevised(config)}), "network": network.model_dump(mode="json")}
 
 
 def training_key(fingerprint: str, selection: str | None, config: ExpertsConfig, network: NetworkConfig) -> str:

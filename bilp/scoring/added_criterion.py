@@ -18,6 +18,7 @@ from bilp.artifacts.parquet import encode
 from bilp.artifacts.publication import publish
 from bilp.artifacts.tables import MEASURED_SUMMARY
 from bilp.config import ScoreConfig
+from bilp.config.base import unrevised
 from bilp.config.criteria import CRITERIA, SUMMARIZED, Column
 from bilp.data import Dataset
 from bilp.errors import ConfigError
@@ -57,7 +58,7 @@ def summary_by(uri: Uri, criterion: str, dataset: Dataset, root: Uri) -> Artifac
         KIND,
         key,
         {MEASURED_FILE: encode(table, MEASURED_SUMMARY, {"stage": KIND, "key": key, "dataset": dataset.fingerprint})},
-        config={**config.model_dump(mode="json", exclude=set(GROWING)), "criterion": CRITERIA.recorded(criterion)},
+        config={**config.model_dump(mode="json", exclude={*GROWING, *unrevised(config)}), "criterion": CRITERIA.recorded(criterion)},
         parents=summary.parents,
         facts={
             **facts(dataset.fingerprint, len(labels), config, [criterion]),

@@ -13,6 +13,7 @@ from bilp.artifacts.facts import TrialFacts
 from bilp.artifacts.row_groups import RowGroups
 from bilp.artifacts.tables import MEASURED, TRAJECTORY
 from bilp.config import ScoreConfig
+from bilp.config.base import unrevised
 from bilp.config.measures import MEASURES, WINDOWS
 from bilp.errors import DamagedArtifact
 from bilp.scoring.criteria import Trajectory
@@ -33,7 +34,7 @@ def training_settings(config: ScoreConfig) -> dict[str, Any]:
     unused = {"trials", *GROWING, *WINDOWS}.union(*(other.settings for other in MEASURES.values())) - measure.settings
     if measure.per_epoch and config.gradient_norm != "off":  # norms are recorded inside of the window only
         unused -= {"early_from", "early_to"}
-    return config.model_dump(mode="json", exclude=unused)
+    return config.model_dump(mode="json", exclude=unused | unrevised(config))
 
 
 def as_scored(config: ScoreConfig) -> ScoreConfig:

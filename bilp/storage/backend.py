@@ -21,6 +21,14 @@ class Written(NamedTuple):
     at: float
 
 
+class Known(NamedTuple):
+    """A file of which it is known what it must be."""
+
+    uri: str
+    sha256: str
+    size: int
+
+
 class Oversized(Exception):
     """A file has more bytes than whoever reads it takes."""
 

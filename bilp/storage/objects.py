@@ -13,10 +13,11 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import NamedTuple, TypeVar
+from typing import TypeVar
 
 from bilp.errors import BilpError, DamagedArtifact, ImpossibleUri, MissingArtifact, StorageError, StorageRefused
 from bilp.storage import copies, local, room, transient
+from bilp.storage.backend import Known as Known
 from bilp.storage.backend import Oversized, Store, Version, Written
 from bilp.storage.scratch import require_room, scratch_folder
 from bilp.storage.trace import followed
@@ -281,14 +282,6 @@ def localize(uri: str, sha256: str | None = None, artifact: str | None = None, s
             return file
 
     return _twice(uri, ask)
-
-
-class Known(NamedTuple):
-    """A file of which it is known what it must be."""
-
-    uri: str
-    sha256: str
-    size: int
 
 
 def localize_all(files: Sequence[Known], artifact: str) -> list[Path]:

@@ -65,6 +65,7 @@ FACTS = {
         "fingerprint": "it itself",
         "name": "as above",
         "class_names": CLASSES,
+        "class_ids": "the ids of classes count where there are any",
         "classes": CLASSES,
         "shape": "the shape counts",
         "mean": CONSTANTS,

@@ -8,8 +8,12 @@ import pytest
 
 from bilp.config import PipelineConfig
 from bilp.config.explain import explain
-from bilp.config.set_rules import SET_RULES, convnet_depth, depth_for, set_rules
+from bilp.config.set_rules import SetRules, convnet_depth, depth_for, set_values
 from bilp.config.sources import SOURCES
+
+
+def usual(name: str) -> SetRules | None:
+    return SOURCES[name].usual
 
 
 @pytest.mark.parametrize(("side", "depth"), [(4, 1), (8, 1), (16, 2), (28, 2), (32, 3), (64, 4), (112, 4), (128, 5), (224, 5), (256, 6)])
@@ -18,11 +22,11 @@ def test_depth_leaves_a_map_of_four_pixels(side: int, depth: int) -> None:
 
 
 def test_what_the_rules_say() -> None:
-    assert set_rules("digits") == {} == set_rules("folder")
-    assert (depth_for("digits", 64), depth_for("folder", None), depth_for("kinetics400", None)) == (None, None, None)
-    assert set_rules("imagenet1k") == {"ingest": {"resolution": 64, "normalization": "imagenet"}}
-    assert [depth_for("imagenet1k", side) for side in (None, 128, 16)] == [4, 5, 2]
-    assert set_rules("kinetics400")["ingest"] == set_rules("imagenet1k")["ingest"]
+    assert set_values(usual("digits")) == {} == set_values(usual("folder"))
+    assert (depth_for(usual("digits"), 64), depth_for(usual("folder"), None), depth_for(usual("kinetics400"), None)) == (None, None, None)
+    assert set_values(usual("imagenet1k")) == {"ingest": {"resolution": 64, "normalization": "imagenet"}}
+    assert [depth_for(usual("imagenet1k"), side) for side in (None, 128, 16)] == [4, 5, 2]
+    assert set_values(usual("kinetics400"))["ingest"] == set_values(usual("imagenet1k"))["ingest"]
 
 
 def configured(name: str, **more: Any) -> tuple[PipelineConfig, dict[str, str]]:
@@ -30,12 +34,12 @@ def configured(name: str, **more: Any) -> tuple[PipelineConfig, dict[str, str]]:
     return PipelineConfig.model_validate(given), {row.path: row.origin for row in explain(given)}
 
 
-@pytest.mark.parametrize("name", SET_RULES)
+@pytest.mark.parametrize("name", [name for name in SOURCES if usual(name)])
 def test_a_set_has_its_resolution_constants_and_depth(name: str) -> None:
     if name not in SOURCES:
         pytest.skip(f"data set {name} is not built in")
     config, origins = configured(name)
-    rules, why = SET_RULES[name], f"dataset {name} (usual in papers)"
+    rules, why = usual(name), f"dataset {name} (usual in papers)"
     assert (config.ingest.resolution, config.ingest.normalization) == (rules.side, "imagenet")
     assert origins["ingest.normalization"] == why
     if rules.convnet:

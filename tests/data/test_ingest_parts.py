@@ -120,6 +120,16 @@ def test_the_key_of_a_plan_covers_what_decides_on_its_items(photos: Path) -> Non
         "color": "gray",
         "bits": 12,
         "max_pixels": 99,
+        "fit": "stretch",
+        "filter": "box",
+        "frames": 9,
+        "sampling": "middle",
+        "fps": 3.0,
+        "stride": 2,
+        "pre_crop": "160x120",
+        "clips": 2,
+        "split": 2,
+        "unused": "train",
     }
     config = photo_config(photos)
     keys = {name: identity(config.model_copy(update={name: value}), ImageFolder(config))[1] for name, value in changed.items()}

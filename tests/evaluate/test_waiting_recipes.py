@@ -16,12 +16,12 @@ from small_pipeline import run_pipeline
 from bilp.config import PipelineConfig
 from bilp.config.explain import explain
 from bilp.config.recipes import load_recipe, recipe_names
-from bilp.config.set_rules import SET_RULES, convnet_depth
+from bilp.config.set_rules import convnet_depth
 from bilp.config.sources import SOURCES
 from bilp.evaluate.reproduction import compare, load_published, load_reproduction, publish_reproduction, scaled
 from bilp.seeds import generator
 
-WAITING = sorted(name for name in recipe_names() if name.startswith("published/") and load_recipe(name)["dataset"] in SET_RULES)
+WAITING = sorted(name for name in recipe_names() if name.startswith("published/") and SOURCES[load_recipe(name)["dataset"]].usual)
 RUN = (
     *("published/dc/imagenet1k-ipc1", "published/dm/imagenet1k-ipc10", "published/bilp-dc/imagenet1k-ipc1"),
     *("published/bilp-dm/imagenet1k-ipc10", "published/dm/tiny-imagenet-ipc1", "published/dm/imagenette-ipc1"),

@@ -156,7 +156,7 @@ def test_every_kind_that_a_stage_publishes_has_a_model_and_an_artifact_here(worl
 def test_kinds_are_spelled_here_as_in_the_stages() -> None:
     """Every text that is a constant called KIND, or one of several that are, in any module."""
     package = Path(__file__).resolve().parent.parent.parent / "bilp"
-    names = ("KIND", "TRIAL", "EXPERT", "BUFFER", "ROUND", "RESELECT", "SYNTHETIC")
+    names = ("KIND", "TRIAL", "EXPERT", "BUFFER", "ROUND", "RESELECT", "STATE", "SYNTHETIC")
     found = set()
     for path in package.rglob("*.py"):
         for node in ast.parse(path.read_text(encoding="utf-8")).body:

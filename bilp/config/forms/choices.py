@@ -12,11 +12,11 @@ from pydantic_core import CoreSchema
 
 from bilp.config.methods import DEFAULT_METHOD, METHODS
 from bilp.config.recipes import read_recipe, recipe_names
-from bilp.config.sources import DEFAULT_SOURCE, OWN, SOURCES
+from bilp.config.sources import DEFAULT_SOURCE, OWN, SOURCES, UNKNOWN_DATA
 from bilp.errors import ConfigError
 
-OWN_DATA = tuple(source.name for source in OWN if source.any_data)
-"""The kinds of places where people have images of their own."""
+OWN_DATA = (UNKNOWN_DATA, *(source.name for source in OWN if source.any_data and source.name != UNKNOWN_DATA))
+"""The kinds of places where people have images of their own; the first is the usual one."""
 
 
 @cache
