@@ -35,7 +35,6 @@ FILES_AT_ONCE = 8
 """Of one artifact that come to this machine, or are compared with their checksums, at the same time."""
 
 _WRITING = ("write", "create", "delete")
-
 # Roots of which this process knows that results can be published there.
 _usable: set[str] = set()
 
