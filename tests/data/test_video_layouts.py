@@ -201,6 +201,13 @@ def test_a_folder_of_clips(tmp_path: Path) -> None:
     assert set(listed(tmp_path, "video_folder", test="held_out").items) == {"train"}
     assert listed(tmp_path, "video_folder", classes=("walk",)).class_names == ("walk",)
     assert set(listed(tmp_path / "train", "video_folder").items) == {"train"}
+    asked = tmp_path / "asked.txt"
+    asked.write_text("walk\n")
+    before = source_of(tmp_path, "video_folder", classes=(str(asked),))[0]
+    assert before.read().class_names == ("walk",) and (signature := before.signature())
+    asked.write_text("run\n")
+    after = source_of(tmp_path, "video_folder", classes=(str(asked),))[0]
+    assert after.read().class_names == ("run",) and after.signature() != signature
     with pytest.raises(DataError, match="ingest.test 'dev' is no directory there: found 'test', 'train'"):
         listed(tmp_path, "video_folder", test="dev")
 
