@@ -22,6 +22,8 @@ class Sampling:
     """"module:name" of the function that takes a Timeline and a Wanted (`bilp.data.clips.sampling`)."""
     reads: frozenset[str] = frozenset()
     """Settings of ingestion that this one reads beside frames, and that are refused with those that do not."""
+    draws: bool = True
+    """Whether it reads the draw of a clip's random stream, so that decoded clips depend on ingest.split_seed."""
 
 
 _ROOM = "bilp.data.clips.sampling"
@@ -30,8 +32,8 @@ SAMPLINGS = Registry(
     "sampling",
     Sampling,
     (
-        Sampling("uniform", "{frames} frames, at the centers of as many equal segments", f"{_ROOM}:uniform"),
-        Sampling("middle", "{frames} frames at {fps} a second around the middle", f"{_ROOM}:middle", frozenset({"fps"})),
+        Sampling("uniform", "{frames} frames, at the centers of as many equal segments", f"{_ROOM}:uniform", draws=False),
+        Sampling("middle", "{frames} frames at {fps} a second around the middle", f"{_ROOM}:middle", frozenset({"fps"}), draws=False),
         Sampling("window", "{frames} frames, one of {stride}, from a random start", f"{_ROOM}:window", frozenset({"stride", "clips"})),
     ),
 )

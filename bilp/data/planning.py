@@ -6,6 +6,7 @@ from typing import Any
 
 from bilp.artifacts.artifact import content_key, plain
 from bilp.config import IngestConfig
+from bilp.config.clip_settings import SAMPLINGS
 from bilp.config.sources import SOURCES
 from bilp.data.contents import Contents, Source, check
 from bilp.data.decoding_rules import conversion_of
@@ -20,7 +21,7 @@ AFTERWARDS = frozenset(
         *("duplicates", "long_tail", "label_noise", "duplicates_added", "corrections"),
     )
 )
-"""Settings of what is done with decoded images: parts do not depend on them."""
+"""Settings of what is done with decoded images: parts do not depend on them, but for clips on a seed (see `afterwards`)."""
 
 
 def contents_and_plan(config: IngestConfig, source: Source, home: str, where: str) -> tuple[Contents, IngestPlan | None]:
@@ -49,8 +50,15 @@ def contents_and_plan(config: IngestConfig, source: Source, home: str, where: st
 def identity(config: IngestConfig, source: Source) -> tuple[dict[str, Any], str]:
     """What decides which items there are and how they are decoded, and the key of that."""
     whole = config.model_copy(update={"uri": absolute(config.uri)}) if config.uri else config
-    settings = {name: value for name, value in plain(whole).items() if name not in AFTERWARDS}
+    left_out = afterwards(config)
+    settings = {name: value for name, value in plain(whole).items() if name not in left_out}
     return settings, content_key(KIND, VERSION, config=settings, source=source.signature())
+
+
+def afterwards(config: IngestConfig) -> frozenset[str]:
+    """The settings that parts of this source do not depend on: which frames are taken may be drawn, with the seed of the test split."""
+    source = SOURCES[config.source]
+    return AFTERWARDS - {"split_seed"} if source.video_files and SAMPLINGS[config.sampling].draws else AFTERWARDS
 
 
 def _distinct(contents: Contents) -> Contents:

@@ -133,7 +133,8 @@ class Split:
         All of them come there by themselves once a GPU has been given as many images as there are. Batches are the same with and without.
         Raises ConfigError if BILP_DATA wants them there and they do not fit.
         """
-        return self._resident.keep(torch.device(device), some) is not None
+        kept = self._resident.keep(torch.device(device), some)
+        return kept is not None and kept.rows(some) is not None
 
     def normalized(self, images: Tensor, device: torch.device | str = "cpu") -> Tensor:
         """Images or clips, uint8, of whatever split or data set, as networks get those of this one (see `batch`)."""

@@ -19,6 +19,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bilp.config import IngestConfig
+from bilp.config.ingest import OF_CLIPS
 from bilp.data import ingest_plan, ingestion, join_parts, measure
 from bilp.data.contents import Contents, Skipped
 from bilp.data.ingest_part import ingest_part, part_uri
@@ -122,20 +123,12 @@ def test_the_key_of_a_plan_covers_what_decides_on_its_items(photos: Path) -> Non
         "max_pixels": 99,
         "fit": "stretch",
         "filter": "box",
-        "frames": 9,
-        "sampling": "middle",
-        "fps": 3.0,
-        "stride": 2,
-        "pre_crop": "160x120",
-        "clips": 2,
-        "split": 2,
-        "unused": "train",
     }
     config = photo_config(photos)
     keys = {name: identity(config.model_copy(update={name: value}), ImageFolder(config))[1] for name, value in changed.items()}
     assert len({*keys.values(), identity(config, ImageFolder(config))[1]}) == len(changed) + 1
     of_tables = {"config", "image_column", "label_column"}
-    assert {*IngestConfig.model_fields} == AFTERWARDS | changed.keys() | of_tables | {"source", "uri"}
+    assert {*IngestConfig.model_fields} == AFTERWARDS | changed.keys() | of_tables | {"source", "uri", *OF_CLIPS}
     settings, key = identity(config, ImageFolder(config))
     assert not AFTERWARDS & settings.keys()
     (photos / "train/cat/00.png").unlink()
@@ -195,6 +188,7 @@ def test_images_of_different_parts_that_differ_in_size(write_folder: Any, pixels
 PROCESS = """
 import os, signal, sys
 from bilp.config import IngestConfig
+from bilp.config.ingest import OF_CLIPS
 from bilp.data import ingest_plan, ingestion
 from bilp.data.sources.folder import source
 ingest_plan.PART_BYTES, ingest_plan.LEAST_ITEMS = int(sys.argv[1]), 0

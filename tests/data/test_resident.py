@@ -60,6 +60,16 @@ def test_a_shard_keeps_its_own_classes_and_reads_the_others(dataset: Dataset, mo
         assert torch.equal(dataset.train.batch(ids), fresh.batch(ids))
 
 
+def test_a_device_that_has_no_room_for_all_does_not_say_that_it_keeps_them(dataset: Dataset, monkeypatch: pytest.MonkeyPatch) -> None:
+    train, pool = dataset.train, RealPool(dataset)
+    monkeypatch.setattr(resident, "memory_of", lambda device: 2 * 60 * 3 * 4 * 4)  # half a split is a quarter of it
+    pool.keep_on("cpu", range(2))
+    assert train.kept_on("cpu", pool.by_class[1]) is not None and not train.keep_on("cpu")
+    some = RealPool(dataset, torch.cat(pool.by_class[3:5]))
+    some.keep_on("cpu")  # a run of its own, in the same process
+    assert train.kept_on("cpu", some.by_class[4]) is not None
+
+
 def test_pixels_are_read_in_steps(monkeypatch: pytest.MonkeyPatch) -> None:
     images, read = torch.arange(40, dtype=torch.uint8).reshape(10, 1, 2, 2), list[int]()
 

@@ -19,6 +19,7 @@ from bilp.data.contents import Contents, Group, SplitName, check_same_classes, d
 from bilp.data.items import Items
 from bilp.data.listing import Listing, list_files, plain
 from bilp.data.names import class_name
+from bilp.data.sources.asked_classes import Asked, asked_classes
 from bilp.data.sources.folder.candidates import HELD_OUT
 from bilp.data.sources.gathered import Gathered
 from bilp.data.sources.video.clip_files import clips_below, is_video
@@ -40,9 +41,11 @@ class VideoFolder:
         self._config = config
 
     def signature(self) -> str:
-        """Digest of the directories and of every file's path, size and stamp."""
+        """Digest of the directories, of every file's path, size and stamp, and of the classes that a file asks for."""
         lines = [f"{entry.path}\x1f{entry.size}\x1f{entry.stamp}" for entry in self._listing.files]
-        return hashlib.sha256("\n".join(["video_folder", *self._listing.folders, *lines]).encode(errors="surrogateescape")).hexdigest()
+        return hashlib.sha256(
+            "\n".join(["video_folder", *self._listing.folders, *lines, *self._asked.counting]).encode(errors="surrogateescape")
+        ).hexdigest()
 
     def read(self) -> Contents:
         """Classes and items. Raises DataError if the directories are no such layout, ConfigError if nothing decodes its video files."""
@@ -54,7 +57,7 @@ class VideoFolder:
             if not side.classes:
                 place = f"{shown(folders[split])}/" if folders[split] else "the top directory"
                 raise DataError(f"{shown(self.uri)}: {place} holds no directory with clips: expected train/<class>/*.mp4 or <class>/*.mp4")
-        wanted = tuple(class_name(name) for name in self._config.classes)
+        wanted = tuple(map(class_name, self._asked.names))
         if "test" in sides and not wanted:
             check_same_classes(sorted(sides["train"].classes), sorted(sides["test"].classes), shown(self.uri))
         names = wanted or tuple(sorted(sides["train"].classes))
@@ -72,6 +75,10 @@ class VideoFolder:
     @cached_property
     def _listing(self) -> Listing:
         return list_files(self.uri)
+
+    @cached_property
+    def _asked(self) -> Asked:
+        return asked_classes(self._config.classes)
 
     def _splits(self) -> dict[SplitName, str]:
         """The directory of each split, '' for the root."""
