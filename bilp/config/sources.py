@@ -173,6 +173,16 @@ CLIP_SETS = (
         any_data=True,
         ingest=_INCOMPLETE,
     ),
+    SourceEntry(
+        "video_webdataset",
+        "Webdataset of clips",
+        "bilp.data.sources.video.clip_shards:ClipShards",
+        needs_uri=True,
+        reads=_CLIPS,
+        media="video",
+        any_data=True,
+        ingest=_INCOMPLETE,
+    ),
 )
 
 _TORCHVISION = "bilp.data.sources.torchvision:TorchvisionSet"

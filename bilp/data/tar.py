@@ -159,13 +159,23 @@ class TarIndex:
 
 
 def read_spans(file: BinaryIO, spans: Iterable[tuple[int, int]]) -> Iterator[bytes]:
-    """The bytes of each span (offset, length), in this order, of what `opened_tar` gives; fewer where the file is cut off."""
-    for offset, length in spans:
-        try:
-            file.seek(offset)
-            yield file.read(length) if file.tell() == offset else b""
-        except _UNREADABLE:
-            yield b""
+    """The bytes of each span (offset, length), in this order, of what `opened_tar` gives; fewer where the file is cut off.
+
+    A span that comes several times in a row is read once: to go back in a compressed file is to begin it anew.
+    """
+    last, content = (-1, -1), b""
+    for span in spans:
+        if span != last:
+            last, content = span, _span(file, *span)
+        yield content
+
+
+def _span(file: BinaryIO, offset: int, length: int) -> bytes:
+    try:
+        file.seek(offset)
+        return file.read(length) if file.tell() == offset else b""
+    except _UNREADABLE:
+        return b""
 
 
 def _refusal(name: str, header: tarfile.TarInfo, sparse: bool) -> str | None:

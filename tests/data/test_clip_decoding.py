@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import struct
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -146,6 +147,21 @@ def test_cutting_after_resizing_takes_the_middle() -> None:
     half = np.concatenate([np.zeros((60, 80, 3)), np.full((60, 80, 3), 255)], axis=1).astype(np.uint8)
     pixels = FrameSize("auto", 40, before=(160, 60)).pixels(Image.fromarray(half))
     assert np.array_equal(pixels, half[10:50, 60:100].transpose(2, 0, 1))
+
+
+def _turned(data: bytes) -> bytes:
+    """The same mp4, whose track header asks to show x where y was: a quarter turn clockwise, as telephones write it."""
+    place = data.index(b"tkhd") + 4 + 40  # version and flags, times, ids, duration, layer, volume
+    matrix = struct.pack(">9i", 0, 1 << 16, 0, -(1 << 16), 0, 0, 0, 0, 1 << 30)
+    assert struct.unpack(">9i", data[place : place + 36]) == (1 << 16, 0, 0, 0, 1 << 16, 0, 0, 0, 1 << 30)
+    return data[:place] + matrix + data[place + 36 :]
+
+
+def test_frames_are_turned_as_the_file_says() -> None:
+    plain = encoded([np.kron(np.array([[255, 0], [90, 170]], dtype=np.uint8), np.ones((32, 32), np.uint8))[..., None].repeat(3, 2)] * 4)
+    upright, turned = (convert_clip(data, conversion(size=SMALL, frames=2), 0).pixels for data in (plain, _turned(plain)))
+    assert np.abs(turned.astype(int) - np.rot90(upright, -1, (2, 3))).max() <= 2
+    assert np.abs(turned.astype(int) - upright).max() > 50
 
 
 def test_frames_in_files_of_their_own_are_taken_as_they_are() -> None:

@@ -354,7 +354,6 @@ def test_downsampled_batches_and_tinyimagenet_are_read_in_object_storage_as_on_d
 
 
 @pytest.mark.slow
-@pytest.mark.skipif("order" not in IngestConfig.model_fields, reason="images have the order of their source")
 def test_seven_layouts_of_the_same_pictures_are_one_data_set(tmp_path: Path) -> None:
     layouts = [*LAYOUTS.items(), *((f"tiny {name}", write) for name, write in TINY.items())]
     found: dict[str, set[tuple[str, str]]] = {"imagenet1k": set(), "tiny_imagenet": set()}

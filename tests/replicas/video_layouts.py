@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import gzip
 import io
 import json
 from collections.abc import Iterator
@@ -13,6 +14,7 @@ import numpy as np
 from PIL import Image
 
 from replicas.clip import MP4, Coding, clip, sound
+from replicas.imagenet_replica import tar_of
 
 KINETICS = ("abseiling", "massaging person's head", "tossing coin")
 TRAIN, TEST = 4, 2
@@ -107,6 +109,40 @@ def kinetics_lists(root: Path, elsewhere: str = "") -> None:
             if each.split == split
         ]
         write(root / f"kinetics400_{split}_list_videos.txt", "\n".join([*lines, "17"]) + "\n")
+
+
+def kinetics_tars(root: Path) -> None:
+    """Tars as they are distributed, each with half of a split and its clips in no order; one is not compressed, whatever its name says.
+
+    Clip 3 of the second class is damaged in its tar, and has a replacement in another.
+    """
+    kinetics_table(root)
+    for split in ("train", "val"):
+        clips = [each for each in reversed(list(kinetics_clips())) if each.split == split]
+        for part in range(2):
+            files = [(f"./{each.stem}.mp4", b"damaged" if is_replaced(each) else content_of(each)) for each in clips[part::2]]
+            whole = tar_of([*files, ("./._notes.mp4", b"x"), ("./readme.txt", b"x")])
+            write(root / split / f"part_{part}.tar.gz", whole if part else gzip.compress(whole, 1))
+    (replaced,) = filter(is_replaced, kinetics_clips())
+    place = root / "replacement" / "replacement_for_corrupted_k400.tgz"
+    write(place, gzip.compress(tar_of([(f"replacement_for_corrupted_k400/{replaced.stem}.mp4", content_of(replaced))])))
+
+
+def is_replaced(listed: Listed) -> bool:
+    """Whether it is the clip that the tars have a replacement of."""
+    return (listed.label, listed.number) == (KINETICS[1], 3)
+
+
+def kinetics_shards(root: Path, label: str = "cls") -> None:
+    """A webdataset, two shards of training clips and one of validation clips; the class is in .cls or in .json."""
+    for split, shards in (("train", 2), ("val", 1)):
+        clips = [each for each in kinetics_clips() if each.split == split]
+        for shard in range(shards):
+            files: list[tuple[str, bytes]] = []
+            for each in clips[shard::shards]:
+                said = each.label.replace(" ", "_") if label == "cls" else json.dumps({"label": each.label, "duration": 10})
+                files += [(f"{each.stem}.mp4", content_of(each)), (f"{each.stem}.{label}", said.encode())]
+            write(root / f"k400-{split}-{shard:06}.tar", tar_of(files))
 
 
 def kinetics_frames(root: Path, frames: int = 12) -> None:

@@ -34,6 +34,11 @@ class Gathered:
         """The classes of the items that were added."""
         return set(self._classes)
 
+    @property
+    def files(self) -> tuple[str, ...]:
+        """The files that the items lie in."""
+        return tuple(self._files)
+
     def counts(self) -> dict[str, int]:
         """The number of items of each class."""
         found = np.bincount(np.array(self._codes, dtype=np.int32), minlength=len(self._classes))

@@ -41,6 +41,14 @@ class Sample:
                 return int(value)
         return None
 
+    @property
+    def label(self) -> str | None:
+        """The class as text: a number without leading zeros, or a name; None for a negative number, or none at all."""
+        if (number := self.number) is not None:
+            return str(number) if number >= 0 else None
+        text = self.cls or self.described.get("label")
+        return text.strip() or None if isinstance(text, str) else None
+
 
 def shards_by_role(view: View) -> dict[Role, list[Entry]]:
     """The tars of each split, in the order of their names; by the words in the names of files, or else of folders.

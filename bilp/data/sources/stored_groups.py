@@ -20,11 +20,17 @@ def stored_groups(uri: str, items: Items) -> Iterator[Group]:
     An item that is not there in whole, or a file that is gone, raises DecodeError when it is read. Raises StorageError if the storage
     is out of reach.
     """
+    for start, stop, within in runs(items):
+        part = items.slice(start, stop)
+        yield from members(uri, part) if within else _files(uri, part)
+
+
+def runs(items: Items) -> Iterator[tuple[int, int, bool]]:
+    """Runs of items that lie in one tar, or in none: where each begins and ends, and whether it lies in a tar."""
     whole = np.array([not is_tar(path) for path in items.files], dtype=np.bool_)[items.file]
     ends = [*(np.flatnonzero(np.diff(np.where(whole, -1, items.file))) + 1).tolist(), len(items)] if len(items) else []
     for start, stop in zip([0, *ends], ends, strict=False):
-        part = items.slice(start, stop)
-        yield from _files(uri, part) if whole[start] else _members(uri, part)
+        yield start, stop, not whole[start]
 
 
 def _files(uri: str, items: Items) -> Iterator[Group]:
@@ -34,8 +40,8 @@ def _files(uri: str, items: Items) -> Iterator[Group]:
         yield Group(told[start:stop], readers, [max(0, size) for size in sizes[start:stop]])
 
 
-def _members(uri: str, items: Items) -> Iterator[Group]:
-    """Of one tar; what is read at once are the bytes of a group."""
+def members(uri: str, items: Items) -> Iterator[Group]:
+    """The items of one tar; what is read at once are the bytes of a group."""
     told, sizes = items.told(), items.length.tolist()
     spans = list(zip(items.offset.tolist(), sizes, strict=True))
     with opened_tar(objects.join(uri, items.files[int(items.file[0])])) as file:

@@ -16,7 +16,7 @@ from bilp.data.names import class_name
 from bilp.data.sources.asked_classes import Asked, asked_classes
 from bilp.data.sources.gathered import Gathered
 from bilp.data.sources.layouts import View, digest, listed, viewed
-from bilp.data.sources.shard_samples import IMAGES, Sample, samples, shards_by_role
+from bilp.data.sources.shard_samples import IMAGES, samples, shards_by_role
 from bilp.data.sources.stored_groups import stored_groups
 from bilp.data.split_names import TEST_ROLES
 from bilp.data.tar import Problem
@@ -24,14 +24,17 @@ from bilp.errors import DataError
 
 
 class WebDataset:
-    """Pictures in tars."""
+    """Pictures in tars; a subclass is one of other samples, whose suffixes are `media` and whose name is `kind`."""
+
+    media = IMAGES
+    kind, one = "image", "an image"
 
     def __init__(self, config: IngestConfig) -> None:
         """`config.uri` is the directory that holds the shards, a path or s3://...; `config.classes` chooses among the classes."""
         assert config.uri is not None
         self.uri = plain(config.uri)
         self.name = dataset_name(self.uri, config.source)
-        self._config = config
+        self.config = config
 
     def signature(self) -> str:
         """Digest of every file's path, size and stamp, and of the classes that a file asks for."""
@@ -41,27 +44,27 @@ class WebDataset:
         """Classes and samples of the shards, whose headers and labels are read. Raises DataError for no shards, or none with labels."""
         view, roles = self._view, shards_by_role(self._view)
         if not roles.get("train"):
-            raise DataError(f"{view.where}: no shards of training images: expected tars such as train-0000.tar")
+            raise DataError(f"{view.where}: no shards of training {self.kind}s: expected tars such as train-0000.tar")
         found: dict[SplitName, Gathered] = {"train": self._split("train", roles["train"])}
         if not len(found["train"]):
             first = view.absent[0][1] if view.absent else None
             told = f": {first.origin}: {first.reason}" if first else ""
-            raise DataError(f"{view.where}: no sample of the training shards has an image and a label{told}")
+            raise DataError(f"{view.where}: no sample of the training shards has {self.one} and a label{told}")
         for role in TEST_ROLES:
             if role in roles and "test" not in found:
                 test = self._split("test", roles[role])
                 if len(test):
                     found["test"] = test
-                    view.note(f"test images: the {role} shards")
+                    view.note(f"test {self.kind}s: the {role} shards")
                 else:
                     view.note(f"passed over the {role} shards: no sample has a label")
             elif role in roles:
-                view.note(f"passed over the {role} shards: the test images are taken from others")
+                view.note(f"passed over the {role} shards: the test {self.kind}s are taken from others")
         order = self._order(found, view)
         ignored = view.listing.note()
         return Contents(
             order,
-            {split: gathered.items(order) for split, gathered in found.items()},
+            {split: self.items(gathered, order, split) for split, gathered in found.items()},
             notes=(*view.notes, *([ignored] if ignored else [])),
             facts={"source_layout": "webdataset", **listed(found), "missing": len(view.absent)},
             absent=tuple(skipped for _, skipped in view.absent),
@@ -71,22 +74,26 @@ class WebDataset:
         """The pictures of these items, each shard read from front to back."""
         return stored_groups(self.uri, items)
 
+    def items(self, gathered: Gathered, order: Sequence[str], split: SplitName) -> Items:
+        """What is taken of a split: each sample once."""
+        return gathered.items(order)
+
     @cached_property
     def _view(self) -> View:
         return viewed(self.uri)
 
     @cached_property
     def _asked(self) -> Asked:
-        return asked_classes(self._config.classes)
+        return asked_classes(self.config.classes)
 
     def _split(self, split: SplitName, shards: Sequence[Entry]) -> Gathered:
         found, view, unlabeled = Gathered(), self._view, list[str]()
         for entry in shards:
-            for sample in samples(view, entry, IMAGES):
+            for sample in samples(view, entry, self.media):
                 origin = f"{entry.path}/{sample.name if isinstance(sample, Problem) else sample.member.name}".rstrip("/")
                 if isinstance(sample, Problem):
                     view.lacks(split, origin, sample.reason)
-                elif (label := _label(sample)) is None:
+                elif (label := sample.label) is None:
                     unlabeled.append(origin)
                 else:
                     found.add(class_name(label), entry.path, stem="", span=(sample.member.offset, sample.member.size), origin=origin)
@@ -100,19 +107,10 @@ class WebDataset:
         if wanted := tuple(map(class_name, self._asked.names)):
             for split, there in names.items():
                 if lacking := [name for name in wanted if name not in there]:
-                    raise DataError(
-                        f"{view.where}: {self._asked.where}: no {split} images of {quoted(lacking)}; there are {quoted(sorted(there))}"
-                    )
+                    where = f"{view.where}: {self._asked.where}"
+                    raise DataError(f"{where}: no {split} {self.kind}s of {quoted(lacking)}; there are {quoted(sorted(there))}")
             return wanted
         if "test" in names:
             check_same_classes(sorted(names["train"]), sorted(names["test"]), view.where)
         numbers = all(name.isascii() and name.isdigit() for name in names["train"])
         return tuple(sorted(names["train"], key=int if numbers else None))
-
-
-def _label(sample: Sample) -> str | None:
-    """The class as text: a number without leading zeros, or a name; None for a negative number, or none at all."""
-    if (number := sample.number) is not None:
-        return str(number) if number >= 0 else None
-    text = sample.cls or sample.described.get("label")
-    return text.strip() or None if isinstance(text, str) else None

@@ -25,6 +25,7 @@ from bilp.data.sources.gathered import Gathered
 from bilp.data.sources.video.clip_files import clips_below, is_video
 from bilp.data.sources.video.clip_groups import clip_groups
 from bilp.data.sources.video.clip_set import add_clip
+from bilp.data.sources.video.windows import windows
 from bilp.data.split_names import TEST_ROLES, by_role
 from bilp.errors import DataError
 from bilp.text.escaping import shown
@@ -64,7 +65,7 @@ class VideoFolder:
         for split, side in sides.items():
             if lacking := [name for name in names if name not in side.classes]:
                 raise DataError(f"{shown(self.uri)} ({split}): no clips of {quoted(lacking)}: found {quoted(sorted(side.classes))}")
-        items = {split: side.items(names) for split, side in sides.items()}
+        items = {split: windows(side.items(names), split, self._config.clips) for split, side in sides.items()}
         ignored = self._listing.note()
         return Contents(names, items, notes=(ignored,) if ignored else (), facts={"source_layout": "class folders"})
 

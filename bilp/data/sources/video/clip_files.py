@@ -15,11 +15,16 @@ _NUMBERS = re.compile(r"(\d+)")
 
 
 class ClipFile(NamedTuple):
-    """A video file or a directory of frames: its path below the source, its name without suffix, and its bytes, UNKNOWN of frames."""
+    """A video file or a directory of frames: its path below the source, its name without suffix, and its bytes, UNKNOWN of frames.
+
+    Of a clip in a tar `path` is that of the tar, `offset` where its bytes begin, and `origin` what people are told of where it lies.
+    """
 
     path: str
     stem: str
     size: int
+    offset: int = 0
+    origin: str = ""
 
 
 def is_video(path: str) -> bool:

@@ -1,11 +1,13 @@
-"""Reading the items of a set of clips: whole video files, and of directories of frames only the frames that are taken."""
+"""Reading the items of a set of clips: whole video files, also within tars, and of directories of frames those that are taken."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from fractions import Fraction
 from functools import partial
+from itertools import islice
 
 from bilp.config import IngestConfig
 from bilp.data.clips.bundle import bundled
@@ -16,7 +18,9 @@ from bilp.data.contents import Group, cut
 from bilp.data.items import Items
 from bilp.data.listing import problem_of
 from bilp.data.opening import DecodeError
+from bilp.data.sources.stored_groups import members, runs
 from bilp.data.sources.video.clip_files import by_number, is_frame, is_video
+from bilp.data.tar import is_tar
 from bilp.seeds import stream_seed
 from bilp.storage import objects
 
@@ -28,15 +32,29 @@ def clip_groups(uri: str, items: Items, config: IngestConfig) -> Iterator[Group]
     """The items of a source below `uri`, each with a function that returns its file, or a bundle of the frames that are taken."""
     conversion = clip_conversion_of(config)
     assert conversion is not None  # a source of clips says how many frames it takes
-    paths, told, sizes = items.paths(), items.told(), items.length.tolist()
-    names = paths if items.stems is None else items.stems.to_pylist()
+    names = _named(items) if items.stems is None else items.stems.to_pylist()
     draws = [stream_seed(config.split_seed, "window", name, max(0, row)) for name, row in zip(names, items.row.tolist(), strict=True)]
+    for start, stop, within in runs(items):
+        part = items.slice(start, stop)
+        waiting = iter(draws[start:stop])
+        for group in members(uri, part) if within else _files(uri, part, conversion, draws[start:stop]):
+            yield replace(group, draws=list(islice(waiting, len(group.images))))
+
+
+def _named(items: Items) -> list[str]:
+    """The path of each clip, within a tar also that of the member."""
+    return [origin if is_tar(path) else path for path, origin in zip(items.paths(), items.told(), strict=True)]
+
+
+def _files(uri: str, items: Items, conversion: ClipConversion, draws: Sequence[int]) -> Iterator[Group]:
+    """Clips that are files, or directories of frames, of their own."""
+    paths, told, sizes = items.paths(), items.told(), items.length.tolist()
     readers: list[Callable[[], bytes]] = [
         partial(_file, uri, path, size) if is_video(path) else partial(_frames, uri, path, conversion, draw)
         for path, size, draw in zip(paths, sizes, draws, strict=True)
     ]
     for start, stop in cut(sizes):
-        yield Group(told[start:stop], readers[start:stop], [max(0, size) for size in sizes[start:stop]], draws[start:stop])
+        yield Group(told[start:stop], readers[start:stop], [max(0, size) for size in sizes[start:stop]])
 
 
 def _file(uri: str, path: str, size: int) -> bytes:

@@ -3,11 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import replace
 from functools import cached_property
-
-import numpy as np
-import pyarrow as pa
 
 from bilp.config import IngestConfig
 from bilp.config.sources import SOURCES
@@ -20,6 +16,8 @@ from bilp.data.sources.gathered import Gathered
 from bilp.data.sources.layouts import Found, Layout, View, chosen, digest, listed, viewed
 from bilp.data.sources.video.clip_files import ClipFile, is_video
 from bilp.data.sources.video.clip_groups import clip_groups
+from bilp.data.sources.video.windows import windows
+from bilp.data.tar import is_tar
 from bilp.errors import DataError
 
 
@@ -56,8 +54,10 @@ class ClipSet:
         layout = chosen(view, self.layouts, title)
         view.note(f"layout: {layout.name}")
         found = layout.read(view)
+        if any(is_tar(path) for gathered in found.values() for path in gathered.files):
+            require_decoder()
         order = self._taken(tuple(self.order(found)), found, title)
-        items = {split: self._windows(gathered.items(order), split) for split, gathered in found.items()}
+        items = {split: windows(gathered.items(order), split, self.config.clips) for split, gathered in found.items()}
         absent = tuple(skipped for class_id, skipped in view.absent if not class_id or class_id in order)
         if absent:
             count = sum(map(len, items.values())) + len(absent)
@@ -87,19 +87,7 @@ class ClipSet:
                 raise DataError(f"{self._view.where}: no {kind} clips of {quoted(lacking)}: add some, or leave them out of ingest.classes")
         return wanted
 
-    def _windows(self, items: Items, split: SplitName) -> Items:
-        """The items, those of the test split as often as windows are taken of each; `row` is the number of the window."""
-        if split == "train" or self.config.clips == 1:
-            return items
-        clips = self.config.clips
-        several = items.take(np.repeat(np.arange(len(items)), clips))
-        window = np.tile(np.arange(clips, dtype=np.int64), len(items))
-        stems = several.stems
-        if stems is not None:
-            stems = pa.array([f"{stem}_{number}" for stem, number in zip(stems.to_pylist(), window.tolist(), strict=True)], pa.string())
-        return replace(several, row=window, stems=stems)
-
 
 def add_clip(gathered: Gathered, label: str, clip: ClipFile, stem: str = "") -> None:
     """One more clip of a class."""
-    gathered.add(label, clip.path, stem=stem or clip.stem, span=(0, clip.size if clip.size >= 0 else UNKNOWN))
+    gathered.add(label, clip.path, stem=stem or clip.stem, span=(clip.offset, clip.size if clip.size >= 0 else UNKNOWN), origin=clip.origin)

@@ -14,9 +14,13 @@ from bilp.data.contents import SplitName, counted
 from bilp.data.listing import Listing
 from bilp.data.sources.gathered import Gathered
 from bilp.data.sources.layouts import Found, Layout, View
+from bilp.data.sources.shard_samples import shards_by_role
 from bilp.data.sources.video.clip_files import ClipFile, clips_in, holds_clips
 from bilp.data.sources.video.clip_set import ClipSet, add_clip
+from bilp.data.sources.video.clip_shards import clips_of_shards
+from bilp.data.sources.video.clip_tars import clips_in_tars, tars
 from bilp.data.sources.video.lists import read_lists
+from bilp.errors import DataError
 from bilp.storage import objects
 
 FOLDERS: dict[SplitName, tuple[str, ...]] = {
@@ -41,11 +45,13 @@ class Kinetics(ClipSet):
 
     @property
     def layouts(self) -> tuple[Layout, ...]:
-        """Directories of classes, tables of annotations over one directory for each split, and lists."""
+        """Directories of classes, annotations over one directory or tars for each split, lists, and webdatasets."""
         return (
             Layout("class folders", "train/<class>/*.mp4 and val/<class>/", _has_class_folders, _class_folders),
+            Layout("tars", "train/*.tar.gz and val/*.tar.gz of clips, and annotations/{train,val}.csv", _has_tars, _annotated),
             Layout("annotations", "train/*.mp4, val/*.mp4 and annotations/{train,val}.csv", _has_tables, _annotated),
             Layout("lists", "kinetics400_{train,val}_list_videos.txt, or {train,val}.csv of path and class", _has_lists, _listed),
+            Layout("webdataset", "train-000000.tar, val-000000.tar of <key>.mp4 with <key>.cls or <key>.json", _has_shards, _sharded),
         )
 
 
@@ -95,12 +101,22 @@ def _has_tables(view: View) -> bool:
     return all(_is_table(view, _file(view.listing, names)) and _folders(view.listing, split) for split, names in TABLES.items())
 
 
+def _has_tars(view: View) -> bool:
+    """Whether the training clips lie in tars alone."""
+    if not _has_tables(view):
+        return False
+    folder = _folders(view.listing, "train")[0]
+    return bool(tars(view.listing.files_in(folder))) and not holds_clips(view.listing, folder)
+
+
 def _annotated(view: View) -> Found:
     replacements = [folder for folder in view.listing.folders if folder.split("/")[0] == REPLACEMENT]
-    replaced = _by_name([clip for folder in replacements for clip in clips_in(view.listing, folder)])
+    packed = [entry for entry in tars(view.listing.files) if entry.path.startswith(REPLACEMENT)]
+    replaced = _by_name([*clips_in_tars(view, packed), *(clip for folder in replacements for clip in clips_in(view.listing, folder))])
     found: dict[SplitName, Gathered] = {}
     for split, names in TABLES.items():
-        clips = list(clips_in(view.listing, _folders(view.listing, split)[0]))
+        folder = _folders(view.listing, split)[0]
+        clips = list(clips_in(view.listing, folder)) or list(clips_in_tars(view, tars(view.listing.files_in(folder))))
         found[split] = _of_table(view, split, _file(view.listing, names), clips, replaced)
     return found
 
@@ -124,21 +140,26 @@ def _of_table(view: View, split: SplitName, path: str, clips: Sequence[ClipFile]
         clips: Those of the split's directory.
         replaced: By name and id, clips that stand for damaged ones.
     """
-    found, there, used = Gathered(), _by_name(clips), set()
+    found, there, used = list[tuple[ClipFile, str, str]](), _by_name(clips), set()
     for row in label_files.table(label_files.read_text(objects.join(view.uri, path)), path, COLUMNS):
         video = row["youtube_id"]
         stem = f"{video}_{row.number('time_start'):06}_{row.number('time_end'):06}"
         own = there.get(stem) or there.get(video[:ID])
         clip = replaced.get(stem) or replaced.get(video[:ID]) or own
         if own is not None:
-            used.add(own.path)
+            used.add((own.path, own.offset))
         if clip is None:
             view.lacks(split, f"{stem}.mp4", f"missing: listed in {row.where}", spoken(row["label"]))
         else:
-            add_clip(found, spoken(row["label"]), clip, stem)
+            found.append((clip, spoken(row["label"]), stem))
     if len(used) < len(clips):
         view.note(f"passed over {counted(len(clips) - len(used), 'clip')} of {split} that {path} does not list")
-    return found
+    if any(clip.origin for clip, _, _ in found):  # tars are read from front to back
+        found.sort(key=lambda each: (each[0].path, each[0].offset))
+    gathered = Gathered()
+    for clip, label, stem in found:
+        add_clip(gathered, label, clip, stem)
+    return gathered
 
 
 def _has_lists(view: View) -> bool:
@@ -148,3 +169,21 @@ def _has_lists(view: View) -> bool:
 
 def _listed(view: View) -> Found:
     return read_lists(view, {split: _file(view.listing, names) for split, names in LISTS.items()})
+
+
+def _has_shards(view: View) -> bool:
+    return bool(shards_by_role(view).get("train"))
+
+
+def _sharded(view: View) -> Found:
+    """Clips of shards. Raises DataError if no training clip has a class."""
+    found = clips_of_shards(view, _class)
+    if not len(found["train"]):
+        told = f": {view.absent[0][1].origin}: {view.absent[0][1].reason}" if view.absent else ""
+        raise DataError(f"{view.where}: no clip of the training tars has a class{told}: put annotations/{{train,val}}.csv beside them")
+    return found
+
+
+def _class(label: str) -> str:
+    """A class by its name, or by its number where shards say no more."""
+    return f"class {int(label):03}" if label.isdecimal() else spoken(label)
