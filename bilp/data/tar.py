@@ -23,6 +23,8 @@ LONGEST_NAME = 2**16
 """Bytes of what describes a member; a longer description is damage."""
 LARGEST_CONTENT = 2**24
 """Bytes of a member that is read along with the index."""
+LARGEST_MEMBER = 2**40
+"""Bytes of a member; a larger size is damage, and no position that every file system can be asked for."""
 SUFFIXES = (".tar", ".tar.gz", ".tgz")
 
 _FILES = (tarfile.REGTYPE, tarfile.AREGTYPE, tarfile.CONTTYPE)
@@ -96,9 +98,11 @@ class TarIndex:
                 self._report(inside, f"damaged or cut off at byte {position:,} ({error}): what follows is lost")
                 return False
             data = position + BLOCK
-            size = int(described["size"]) if described.get("size", "").isdecimal() else header.size
-            if size < 0:
-                self._report(inside, f"damaged at byte {position:,} (a negative size): what follows is lost")
+            size = _size(described.get("size", ""), header.size)
+            if not 0 <= size <= LARGEST_MEMBER:
+                self._report(
+                    inside, f"damaged at byte {position:,} (a {'negative' if size < 0 else 'senseless'} size): what follows is lost"
+                )
                 return False
             position = data + -(-size // BLOCK) * BLOCK
             if header.type in (tarfile.GNUTYPE_LONGNAME, tarfile.GNUTYPE_LONGLINK, tarfile.XHDTYPE, tarfile.SOLARIS_XHDTYPE):
@@ -188,12 +192,19 @@ def _refusal(name: str, header: tarfile.TarInfo, sparse: bool) -> str | None:
     return None
 
 
+def _size(described: str, of_header: int) -> int:
+    """The size of a member: the one that an extended header describes, if it is a number, else that of the header itself."""
+    if not described.isdecimal():
+        return of_header
+    return int(described) if len(described) <= len(str(LARGEST_MEMBER)) else LARGEST_MEMBER + 1
+
+
 def _pax(content: bytes) -> dict[str, str]:
     """The keys and values of an extended header; a record that does not fit its own length ends them."""
     found: dict[str, str] = {}
     while content:
         length, space, _ = content.partition(b" ")
-        if not space or not length.isdigit() or not len(length) + 1 < int(length) <= len(content):
+        if not space or not length.isdigit() or len(length) > len(str(LONGEST_NAME)) or not len(length) + 1 < int(length) <= len(content):
             break
         key, _, value = content[len(length) + 1 : int(length) - 1].partition(b"=")
         found[key.decode("utf-8", "surrogateescape")] = value.decode("utf-8", "surrogateescape")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -76,4 +77,20 @@ def test_what_cannot_be_read_is_one_line(tmp_path: Path, arrays: dict[str, np.nd
     place = tmp_path / "data.npz"
     place.write_bytes(place.read_bytes()[:-100])
     with pytest.raises(DataError, match=r"data.npz: is no readable .npz"):
+        opened(tmp_path).read()
+
+
+@pytest.mark.parametrize(
+    ("header", "problem"),
+    [
+        ("{'descr': '|u1', 'fortran_order': False, 'shape': (3, }", "has a damaged header"),
+        ("{'descr': '|u1', 1: False, 'shape': (3,)}", "has a damaged header"),
+        ("{'descr': '|u1', 'fortran_order': False, 'shape': (1" + "0" * 30 + ",)}", "claims shape .* and holds 3 bytes"),
+    ],
+)
+def test_a_damaged_header_of_an_array_is_one_line(tmp_path: Path, header: str, problem: str) -> None:
+    content = b"\x93NUMPY\x01\x00" + len(header).to_bytes(2, "little") + header.encode() + b"abc"
+    with zipfile.ZipFile(tmp_path / "data.npz", "w") as archive:
+        archive.writestr("x_train.npy", content)
+    with pytest.raises(DataError, match=problem):
         opened(tmp_path).read()

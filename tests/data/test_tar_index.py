@@ -118,6 +118,25 @@ def test_damage_within_is_reported_with_its_place(tmp_path: Path) -> None:
     assert "damaged or cut off at byte 1,024 (" in problems[0][1]
 
 
+@pytest.mark.parametrize("compressed", [False, True])
+@pytest.mark.parametrize(("size", "described"), [(2**80, ""), (2**62, ""), (3, "9" * 30), (3, "9" * 5000)])
+def test_a_size_that_no_file_has_is_damage(tmp_path: Path, size: int, described: str, compressed: bool) -> None:
+    member = tarfile.TarInfo("a.jpg")
+    member.size = size
+    content = member.tobuf(tarfile.GNU_FORMAT) + b"abc"
+    if described:
+        buffer = io.BytesIO()
+        member.pax_headers = {"size": described}
+        with tarfile.open(fileobj=buffer, mode="w", format=tarfile.PAX_FORMAT) as archive:
+            archive.addfile(member, io.BytesIO(b"abc"))
+        content = buffer.getvalue()
+    place = tmp_path / "bad.tar"
+    place.write_bytes(gzip.compress(content) if compressed else content)
+    members, problems, _ = index(place)
+    assert members == []
+    assert [reason.partition(" (")[2] for _, reason in problems] == ["senseless size): what follows is lost"]
+
+
 def test_a_tar_on_s3_is_indexed_and_read_by_few_requests(root: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     files = [(f"{i}.jpg", bytes([i]) * 5000) for i in range(20)]
     uri = objects.join(root, "shard.tar")

@@ -6,6 +6,7 @@ lies uncompressed; a compressed one is read from its beginning.
 
 from __future__ import annotations
 
+import math
 import zipfile
 import zlib
 from collections.abc import Iterator
@@ -43,7 +44,7 @@ def stored_arrays(uri: str) -> dict[str, Stored]:
             with archive.open(entry) as file:
                 array = _header(file, name, uri)
                 held = entry.file_size - file.tell()
-            if int(np.prod(array.shape, dtype=np.int64)) * array.dtype.itemsize != held:
+            if min(array.shape, default=0) < 0 or math.prod(array.shape) * array.dtype.itemsize != held:
                 raise DataError(f"{shown(uri)}: array {name!r} claims shape {array.shape} and holds {held:,} bytes: fetch the file again")
             found[name] = array
         return found
@@ -85,7 +86,10 @@ def _header(file: IO[bytes], name: str, uri: str) -> Stored:
     read = {(1, 0): npy.read_array_header_1_0, (2, 0): npy.read_array_header_2_0}.get(version)
     if read is None:
         raise ValueError(f"array {name!r} has the format {version}")
-    shape, columns_first, dtype = read(file)
+    try:
+        shape, columns_first, dtype = read(file)
+    except Exception as error:  # the library answers damage with ValueError, TypeError, tokenize.TokenError, ...
+        raise ValueError(f"array {name!r} has a damaged header ({error})") from error
     if dtype.hasobject:
         raise DataError(f"{shown(uri)}: array {name!r} holds Python objects (a pickle), which are never read: store numbers")
     if columns_first and len(shape) > 1:
