@@ -13,7 +13,7 @@ class_names, class_ids, notes, parts (split, first and behind the last item) and
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
@@ -28,6 +28,7 @@ from bilp.artifacts.artifact import Artifact, find, open_artifact
 from bilp.artifacts.facts import IngestPlanFacts
 from bilp.artifacts.publication import publish
 from bilp.artifacts.table_rules import Rules
+from bilp.config.shapes import Shape, values_in
 from bilp.data.clips.conversion import ClipConversion
 from bilp.data.contents import SPLITS, Contents, Skipped, Source, SplitName
 from bilp.data.convert import Converter
@@ -170,17 +171,30 @@ def rows_of_part(source: Source, contents: Contents, conversion: Conversion | Cl
 
     One item is decoded to know how large it is. Raises DataError as decoding does.
     """
-    items = contents.items["train"]
     if sum(map(len, contents.items.values())) < LEAST_ITEMS:
         return None
+    shape = shape_of_one(source, contents, conversion)
+    return None if shape is None else rows_of_shape(shape, [len(found) for found in contents.items.values()])
+
+
+def shape_of_one(source: Source, contents: Contents, conversion: Conversion) -> Shape | None:
+    """The shape of the first training item, of a few evenly spread ones, that can be decoded; None if none can."""
+    items = contents.items["train"]
     for place in dict.fromkeys(np.linspace(0, len(items) - 1, TRIED).astype(int).tolist()):
         with scratch_folder("bilp-size-") as folder:
             one = Contents(contents.class_names, {"train": items.slice(place, place + 1)})
-            size = int(np.prod(Converter(folder, conversion).run(source, one, silent)["train"].shape))
-        if size:
-            rows = max(1, (PART_BYTES - HEADER_BYTES) // size)
-            return rows if any(len(found) > rows for found in contents.items.values()) else None
+            shape = Converter(folder, conversion).run(source, one, silent)["train"].shape
+        if np.prod(shape):
+            return shape
     return None
+
+
+def rows_of_shape(shape: Shape, counts: Sequence[int]) -> int | None:
+    """How many items of this shape fill a part, or None where splits of so many items are not worth dividing."""
+    if sum(counts) < LEAST_ITEMS:
+        return None
+    rows = max(1, (PART_BYTES - HEADER_BYTES) // values_in(shape))
+    return rows if any(count > rows for count in counts) else None
 
 
 def cut_parts(items: Items, rows: int) -> list[tuple[int, int]]:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -190,12 +191,25 @@ class ShardWriter:
         """The next shard."""
         assert self._shape is not None
         path = self._folder / shard_name(self._split, len(self._paths))
-        schema = _schema(self._shape)
-        column = pa.FixedSizeListArray.from_arrays(pa.array(images.reshape(-1)), type=schema.field("image").type)
-        with pa.OSFile(str(path), "wb") as sink, pa.ipc.new_file(sink, schema) as writer:
-            writer.write_batch(pa.record_batch([column], schema=schema))
+        with pa.OSFile(str(path), "wb") as sink:
+            _write_images(sink, self._shape, images)
         self._paths.append(path)
         self._rows.append(len(images))
+
+
+@cache
+def shard_file_bytes(shape: Shape, rows: int) -> int:
+    """How large the shard of so many samples of a shape is; nothing is written."""
+    sink = pa.MockOutputStream()
+    _write_images(sink, shape, np.zeros((rows, *shape), dtype=np.uint8))  # pages of zeros that nobody touches take no memory
+    return int(sink.size())
+
+
+def _write_images(sink: pa.NativeFile, shape: Shape, images: Pixels) -> None:
+    schema = _schema(shape)
+    column = pa.FixedSizeListArray.from_arrays(pa.array(images.reshape(-1)), type=schema.field("image").type)
+    with pa.ipc.new_file(sink, schema) as writer:
+        writer.write_batch(pa.record_batch([column], schema=schema))
 
 
 def _schema(shape: Shape) -> pa.Schema:

@@ -65,9 +65,14 @@ class Part:
         """Its classes, of `count` in all: consecutive ones, and as many as any other shard has or one fewer."""
         if self.shard is None:
             return range(count)
-        share, rest = divmod(count, self.run.distill.shards)
-        start = self.shard * share + min(self.shard, rest)
-        return range(start, start + share + (1 if self.shard < rest else 0))
+        return share_of_classes(count, self.shard, self.run.distill.shards)
+
+
+def share_of_classes(count: int, shard: int, shards: int) -> range:
+    """The classes of a shard, of `count` classes in all."""
+    share, rest = divmod(count, shards)
+    start = shard * share + min(shard, rest)
+    return range(start, start + share + (1 if shard < rest else 0))
 
 
 def open_part(run_uri: str, shard: int | None) -> Part:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from bilp.config import EvaluateConfig
 from bilp.config.evaluated_set import Block, EvaluatedSet
-from bilp.data import Dataset, open_dataset
+from bilp.data import open_dataset
 from bilp.evaluate import address
 from bilp.evaluate.own import own_settings
-from bilp.evaluate.stacked_training import map_values, networks_at_once
+from bilp.evaluate.stacked_training import Sampled, map_values, networks_at_once
 from bilp.evaluate.training_blocks import Load, divided
 from bilp.evaluate.training_schedule import Schedule
 
@@ -34,7 +34,7 @@ def blocks_of(dataset_uri: str, subject: EvaluatedSet, config: EvaluateConfig, r
     return [Block(network=number, first=seeds[0], last=seeds[-1]) for number, of in enumerate(blocks) for seeds in of]
 
 
-def loads_of(config: EvaluateConfig, dataset: Dataset, images: int) -> list[Load]:
+def loads_of(config: EvaluateConfig, dataset: Sampled, images: int) -> list[Load]:
     """The trainings of each network on so many images."""
     found = []
     for network in config.networks:

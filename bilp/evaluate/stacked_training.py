@@ -7,6 +7,7 @@ which is the reference: the results differ by rounding only.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from typing import Protocol
 
 import torch
 from torch import Tensor, nn
@@ -14,7 +15,6 @@ from torch.func import functional_call, vmap
 
 from bilp.config import NetworkConfig
 from bilp.config.shapes import Shape
-from bilp.data import Dataset
 from bilp.errors import Diverged
 from bilp.evaluate.answers import Answers
 from bilp.evaluate.batch_augment import Streams, standardized
@@ -40,7 +40,19 @@ COPIES_OF_PARAMETERS = 5
 COPIES_OF_MAPS = 2
 
 
-def networks_at_once(asked: int | None, config: NetworkConfig, dataset: Dataset, images: int, schedule: Schedule, device: str) -> int:
+class Sampled(Protocol):
+    """What the size of a network depends on: a data set, or what is known of one that is not there yet."""
+
+    @property
+    def shape(self) -> Shape:
+        """Of a sample."""
+
+    @property
+    def classes(self) -> int:
+        """How many there are."""
+
+
+def networks_at_once(asked: int | None, config: NetworkConfig, dataset: Sampled, images: int, schedule: Schedule, device: str) -> int:
     """How many networks to train in one computation.
 
     1 for networks with batch norm, whose running statistics belong to one network, or dropout, which draws random numbers. The

@@ -45,6 +45,12 @@ COMMANDS = Registry(
         Command("study", "run", "flows.commands.study", "named arms in a grid of settings with paired seeds, and a page with tests"),
         Command("reproduce", "run", "flows.reproduce", "a published cell, or a part of it, and the distance to the published value"),
         Command("explain", "run", "flows.commands.explain", "every setting of a run and where its value came from; nothing is run"),
+        Command(
+            "plan",
+            "run",
+            "flows.plan",
+            "what a run would cost before anything runs: samples, bytes, units, GPU-hours, and what to set instead",
+        ),
         Command("suspects", "data", "flows.commands.suspects", "images of a folder or a data set whose label is probably wrong"),
         Command("nightly", "data", "flows.nightly", "score and report what came in since a source was read last"),
         Command("critical", "data", "flows.critical", "how much of the data is enough: the smallest share that is as good as all of it"),

@@ -69,6 +69,7 @@ DC = Method(
     measuring_cost=4.1,
     matching="bilp.matching:gradients",
     loop="bilp.distill.loops.captured:distill",
+    work="bilp.costs.method_work:gradients",
 )
 
 DSA = Method(
@@ -86,6 +87,7 @@ DSA = Method(
     measuring_cost=4.1,
     matching="bilp.matching:gradients",
     loop="bilp.distill.loops.captured:distill",
+    work="bilp.costs.method_work:gradients",
     schedule="bilp.distill.step.schedule:trained_under_augmentation",
 )
 

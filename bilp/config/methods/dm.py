@@ -30,6 +30,7 @@ DM = Method(
     matching="bilp.matching:features",
     loop="bilp.distill.loops.captured:distill",
     schedule="bilp.distill.step.schedule:untrained",
+    work="bilp.costs.method_work:features",
 )
 
 METHODS = (DM,)

@@ -131,6 +131,8 @@ class Method:
     """What draws the networks of a reselection (see `bilp.distill.step.reselection.Prepare`)."""
     carried: str = ""
     """What checks the tensors that the method carries from round to round (see `bilp.distill.checkpoint.Carried`); empty if none."""
+    work: str = ""
+    """What an iteration does to how many samples, for `bilp plan` (see `bilp.costs.method_work`); empty where no formula says so."""
     parts: Mapping[str, str] = field(default_factory=dict)
     """Interchangeable parts of a loop that several methods share, by the loop's own names for them."""
 

@@ -1,0 +1,96 @@
+"""What a plan warns of before anything runs: waiting workers, days that a setting costs, memory and disks that are too small."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from collections.abc import Iterator
+from math import ceil
+
+from bilp.config import METHODS
+from bilp.config.arms import planned_runs
+from bilp.costs.run_plan import Plan
+
+HOUR = 3600.0
+DAYS = 12 * HOUR
+"""From here on a stage that costs more than distillation is worth a warning."""
+LARGE = 50 * 10**9
+"""Bytes of checkpoints likewise."""
+LONG = HOUR
+
+
+def advice(plan: Plan) -> list[str]:
+    """One sentence for each thing that is worth changing before the run, each with what to set."""
+    return [*_sharing(plan), *_costly(plan), *_memory(plan), *_disks(plan)]
+
+
+def _hours(seconds: float) -> str:
+    return f"{seconds / HOUR:,.1f} h"
+
+
+def _sharing(plan: Plan) -> Iterator[str]:
+    """Workers that wait, and shards that nobody is there for."""
+    distill, runs = plan.config.distill, len(planned_runs(plan.config))
+    units = len(plan.stages.get("distill", []))
+    seconds = plan.seconds_of("distill")
+    if distill.shards > 1 and units > plan.workers:
+        fewer = max(1, plan.workers // runs)
+        if fewer < distill.shards:
+            yield f"distill.shards {distill.shards} makes {units} units for {plan.workers} workers: set distill.shards {fewer}"
+    waiting, shards = plan.workers - units, ceil(plan.workers / runs)
+    divided = distill.model_copy(update={"shards": shards})
+    if waiting > 0 and seconds > LONG and shards > distill.shards and METHODS[plan.config.method].independent(divided):
+        saved = seconds - sum(unit.seconds for unit in plan.stages["distill"]) / plan.workers
+        yield (
+            f"{waiting} of {plan.workers} workers wait while {units} distill for {_hours(seconds)}: "
+            f"set distill.shards {shards}, which saves about {_hours(saved)}"
+        )
+
+
+def _costly(plan: Plan) -> Iterator[str]:
+    """Stages that cost more than what they serve."""
+    distill, evaluate, score = (plan.seconds_of(stage) for stage in ("distill", "evaluate", "score"))
+    if evaluate > max(distill, LONG) and not plan.unknown:
+        settings = plan.config.evaluate
+        yield (
+            f"evaluation takes {_hours(evaluate)}, distillation {_hours(distill)}: lower evaluate.seeds ({settings.seeds}), "
+            f"evaluate.epochs ({settings.epochs}) or evaluate.full_epochs ({settings.full_epochs}), or leave out a baseline"
+        )
+    if score > DAYS:
+        config = plan.config.score
+        yield (
+            f"scoring takes {_hours(score)}: lower score.trials ({config.trials}) or score.epochs ({config.epochs}), "
+            f"or take a prune.criterion that needs fewer"
+        )
+
+
+def _memory(plan: Plan) -> Iterator[str]:
+    """Units that do not fit on the GPU, and images that travel."""
+    profile = plan.speed.profile
+    largest = max((unit for unit in plan.units if unit.on_gpu), key=lambda unit: unit.gpu_bytes, default=None)
+    if largest is not None and largest.gpu_bytes > profile.memory:
+        yield (
+            f"{largest.name} ({largest.stage}) holds {largest.gpu_bytes / 1e9:.0f} GB, and {profile.title} has {profile.memory / 1e9:.0f}: "
+            "raise distill.shards, or lower ingest.resolution"
+        )
+    streamed = next((unit for unit in plan.stages.get("distill", []) if unit.resident is False), None)
+    if streamed is not None and streamed.bytes_read + streamed.gpu_bytes <= profile.memory:
+        moved = sum(work.samples for work in streamed.works if work.what in ("real", "measured")) * plan.data.sample_bytes
+        yield (
+            f"images are streamed to the GPU, which costs {_hours(moved / profile.from_host)} of each distillation: "
+            "set BILP_DATA=resident for its workers, because they fit"
+        )
+
+
+def _disks(plan: Plan) -> Iterator[str]:
+    """Checkpoints beyond need, and too little room for temporary files here."""
+    distill, stored = plan.config.distill, plan.stored["checkpoints"]
+    if distill.keep_rounds == "all" and stored > LARGE:
+        yield f"checkpoints take {stored / 1e9:,.0f} GB: set distill.keep_rounds 3, which keeps the first and the last two of each run"
+    folder = tempfile.gettempdir()
+    free = shutil.disk_usage(folder).free
+    if plan.scratch_bytes > free:
+        yield (
+            f"{folder} has {free / 1e9:.0f} GB free, and a worker needs {plan.scratch_bytes / 1e9:.0f}: "
+            "point TMPDIR to a larger disk, there and on every worker"
+        )

@@ -1,0 +1,59 @@
+"""The units of evaluation of a plan: blocks of trainings, as workers share them."""
+
+from __future__ import annotations
+
+from bilp.config import EvaluateConfig, PipelineConfig
+from bilp.config.arms import evaluation_of, needs_teacher, planned_runs
+from bilp.config.baselines import BASELINES, BaselineEntry
+from bilp.costs.speed import TRAINING, Speed
+from bilp.costs.work import Unit, Work
+from bilp.evaluate.address import epochs_of_as_many_steps
+from bilp.evaluate.division import loads_of
+from bilp.evaluate.own import own_settings
+from bilp.evaluate.train_all import look_epochs
+from bilp.evaluate.training_blocks import divided
+from bilp.evaluate.training_schedule import Schedule
+from bilp.pruning.static import kept_counts
+
+
+def evaluation_units(config: PipelineConfig, speed: Speed) -> list[Unit]:
+    """Trainings on every synthetic set and baseline; the teacher's first, if there is one."""
+    evaluate, units = evaluation_of(config), list[Unit]()
+    if needs_teacher(evaluate):
+        teacher, samples = evaluate.teacher, speed.data.samples
+        works = [Work("trained", teacher.epochs * samples, TRAINING)]
+        units.append(speed.unit("evaluate", "teacher", teacher.network, evaluate.gpu, works, samples, real=teacher.epochs * samples))
+    for baseline in evaluate.baselines:
+        units += _baseline(config, evaluate, BASELINES[baseline], speed)
+    images = speed.data.classes * config.distill.decode.count(config.ipc)
+    for run in planned_runs(config):
+        units += _blocks(evaluate, run.arm, images, speed, real=False)
+    return units
+
+
+def _baseline(config: PipelineConfig, evaluate: EvaluateConfig, entry: BaselineEntry, speed: Speed) -> list[Unit]:
+    if not entry.whole:
+        return _blocks(evaluate, entry.name, speed.data.classes * config.ipc, speed, real=False)
+    images, epochs = speed.data.samples, evaluate.full_epochs
+    if entry.selected and not isinstance(config.keep, str):
+        images = int(kept_counts(config.keep, speed.data.train).sum())
+        epochs = epochs_of_as_many_steps(evaluate, speed.data.samples, images)
+    return _blocks(evaluate.model_copy(update={"epochs": epochs, "batch_norm_epochs": None}), entry.name, images, speed, real=True)
+
+
+def _blocks(config: EvaluateConfig, name: str, images: int, speed: Speed, real: bool) -> list[Unit]:
+    """The units that train on one set of so many images; `real` ones are read from the store."""
+    loads = loads_of(config, speed.data, images)
+    blocks = divided(loads, None) or [[range(load.seeds)] for load in loads]
+    tested, units = int(speed.data.test.sum()), []
+    for network, seeds_of_blocks in zip(config.networks, blocks, strict=True):
+        own = own_settings(config, network)
+        passes = Schedule.of_config(own, own.epochs).passes
+        looks = len(look_epochs(passes, images, tested))
+        for seeds in seeds_of_blocks:
+            trained = len(seeds) * passes * images
+            works = [Work("trained", trained, TRAINING), Work("tested", len(seeds) * looks * tested, 1.0)]
+            held = 0 if real else 4 * images * speed.data.sample_bytes
+            read = images if real else 0
+            units.append(speed.unit("evaluate", name, network, own.gpu, works, read, held, trained if real else 0))
+    return units

@@ -1,0 +1,66 @@
+"""What a forward pass of a sample through a network costs, from the network's shapes on torch's meta device: nothing is computed."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cache
+
+import torch
+from torch import Tensor, nn
+from torch.utils.flop_counter import FlopCounterMode
+
+from bilp.config import NetworkConfig
+from bilp.config.arithmetics import ARITHMETICS
+from bilp.config.shapes import Shape
+from bilp.costs.gpu_profiles import GpuProfile
+from bilp.nets.build import build
+from bilp.nets.network import parameter_count
+
+TRAFFIC = 7.25
+"""Bytes that a forward pass moves over those of the outputs of its convolutions: these are written once, read twice by the norm and
+written once, read and written by the ReLU, read by pooling, and what was pooled is written and read by the next convolution."""
+CONVOLUTIONS = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
+
+
+@dataclass(frozen=True)
+class NetworkCost:
+    """Of one sample in a forward pass."""
+
+    parameters: int
+    flops: int
+    """Floating point operations; a product and its addition are two."""
+    convolved: int
+    """Values that convolutions give."""
+    maps: int
+    """Values of all maps: what a backward pass needs."""
+
+    def seconds(self, profile: GpuProfile, arithmetic: str) -> float:
+        """Of a forward pass: operations and traffic, one after the other. A training pass takes three times as long."""
+        rate = profile.tensor_float32 if ARITHMETICS.known(arithmetic).convolutions else profile.float32
+        return self.flops / rate + TRAFFIC * 4 * self.convolved / profile.bandwidth
+
+
+def network_cost(config: NetworkConfig, shape: Shape, classes: int) -> NetworkCost:
+    """Of a network for samples of a shape. Raises ConfigError as `build` does."""
+    return _cost(config.model_dump_json(), tuple(shape), classes)
+
+
+@cache
+def _cost(config: str, shape: Shape, classes: int) -> NetworkCost:
+    network = build(NetworkConfig.model_validate_json(config), shape, classes)
+    parameters = parameter_count(network)
+    convolved: list[int] = []
+    maps: list[int] = []
+
+    def count(module: nn.Module, _inputs: object, output: Tensor) -> None:
+        maps.append(output.numel())
+        if isinstance(module, CONVOLUTIONS):
+            convolved.append(output.numel())
+
+    for module in network.modules():
+        if not list(module.children()):
+            module.register_forward_hook(count)
+    counter = FlopCounterMode(display=False)
+    with torch.no_grad(), counter:
+        network.to("meta").eval()(torch.empty(1, *shape, device="meta"))
+    return NetworkCost(parameters, counter.get_total_flops(), sum(convolved), sum(maps))

@@ -1,0 +1,139 @@
+"""python -m flows.plan --dataset imagenet1k --method dm --ipc 10 --workers 8
+
+What a run would cost, before anything runs: samples, bytes, units of work, GPU-hours, and how long so many workers take. It needs neither
+a GPU nor the data: without ingest.uri the usual counts of a published set are taken, and with it the source is listed.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Sequence
+from itertools import groupby
+from pathlib import Path
+from typing import Annotated, Any
+
+from pydantic import BaseModel, ConfigDict, Field
+from rich.table import Table
+
+from bilp.config import PipelineConfig
+from bilp.config.dials import Dials, read
+from bilp.config.sources import SOURCES
+from bilp.costs.advice import advice
+from bilp.costs.data_counts import data_counts
+from bilp.costs.gpu_profiles import GPU_PROFILES, GpuProfileName
+from bilp.costs.run_plan import Plan, described, plan_of
+from bilp.costs.speed import Speed
+from bilp.costs.work import Unit
+from bilp.errors import ConfigError
+from bilp.text.escaping import shown
+from flows import program
+from flows.commands.amounts import size
+from tasks.terminal import Screen, print_line
+
+NOWHERE = "not-given"
+"""Stands for the address of data that nobody reads."""
+OPTIONS = ("gpu-profile",)
+HOUR, MINUTE = 3600.0, 60.0
+
+
+class Options(BaseModel):
+    """The options of this program's own."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    workers: Annotated[int, Field(ge=1, le=10_000, description="Workers that share the units, each with a GPU (default 1).")] = 1
+    gpu_profile: Annotated[GpuProfileName, Field(description=f"The GPU of a worker: {', '.join(GPU_PROFILES)} (default h100).")] = "h100"
+    to: Annotated[Path | None, Field(description="File for the plan as JSON.")] = None
+
+
+def main(arguments: Sequence[str]) -> None:
+    name, description = program.described(__doc__)
+    typed = [_underscored(argument) for argument in arguments]
+    options, config = program.with_options(Options, typed, name, description, lambda given, _: _configured(given))
+    program.guarded(name, lambda: planned(config, options), show)
+
+
+def _underscored(argument: str) -> str:
+    option, equals, value = argument.removeprefix("--").partition("=")
+    return f"--{option.replace('-', '_')}{equals}{value}" if option in OPTIONS else argument
+
+
+def _configured(given: dict[str, Any]) -> PipelineConfig:
+    """The settings, also of a source whose address is not given."""
+    dials = read(Dials, given)
+    ingest = given.get("ingest") or {}
+    if SOURCES[dials.dataset].needs_uri and not ingest.get("uri"):
+        given = {**given, "ingest": {**ingest, "uri": NOWHERE}}
+    return PipelineConfig.model_validate(given)
+
+
+def planned(config: PipelineConfig, options: Options) -> Plan:
+    """The plan, which is written to a file if one is named. Raises ConfigError where neither counts nor data are there."""
+    if config.ingest.uri == NOWHERE:
+        config = config.model_copy(update={"ingest": config.ingest.model_copy(update={"uri": None})})
+    data = data_counts(config.ingest, listed=config.ingest.uri is not None)
+    plan = plan_of(config, data, Speed(GPU_PROFILES[options.gpu_profile], data), options.workers)
+    if options.to is not None:
+        try:
+            options.to.write_text(json.dumps(described(plan, advice(plan)), indent=1) + "\n", encoding="utf-8")
+        except OSError as error:
+            raise ConfigError(
+                f"--to {shown(str(options.to))}: cannot be written ({error.strerror}): name a file in a folder that is there"
+            ) from None
+    return plan
+
+
+def show(plan: Plan) -> None:
+    """Print the plan."""
+    screen, data, network = Screen(), plan.data, plan.network
+    shape = "x".join(map(str, data.shape))
+    print_line(screen, f"{data.samples:,} training and {int(data.test.sum()):,} test samples of {shape} in {data.classes:,} classes")
+    print_line(screen, f"counts: {shown(data.origin)}")
+    for note in data.notes:
+        print_line(screen, f"note: {shown(note)}")
+    label = plan.config.distill.network.name
+    print_line(screen, f"network {label}: {network.parameters:,} parameters, {network.flops / 1e9:.3g} GFLOP a sample")
+    print_line(screen, "")
+    table = Table("stage", "unit", "number", "samples", "reads", "GPU", "images", "longest", "in all", box=None, pad_edge=False)
+    for (stage, name), same in groupby(plan.units, key=lambda unit: (unit.stage, unit.name)):
+        table.add_row(stage, shown(name), *_cells(list(same)))
+    screen.print(table)
+    print_line(screen, "")
+    for what, count in {**plan.stored, "cache of a worker": plan.cache_bytes, "temporary files of a worker": plan.scratch_bytes}.items():
+        print_line(screen, f"{what}: {size(count)}")
+    print_line(screen, f"requests to object storage: about {plan.requests:,}")
+    print_line(screen, "")
+    spans = ", ".join(f"{stage} {duration(plan.seconds_of(stage))}" for stage in plan.stages)
+    print_line(screen, f"{plan.workers} x {plan.speed.profile.title}: {duration(plan.critical_path)} from begin to end ({spans})")
+    print_line(screen, f"GPU time in all: {plan.gpu_seconds / HOUR:,.1f} h")
+    for warning in (*((plan.unknown,) if plan.unknown else ()), *advice(plan)):
+        print_line(screen, f"warning: {shown(warning)}")
+
+
+def _cells(units: Sequence[Unit]) -> list[str]:
+    """Number, samples, bytes, memory, place of images, and times of units of one kind."""
+    samples, longest = sum(work.samples for unit in units for work in unit.works), max(unit.seconds for unit in units)
+    read, held = max(unit.bytes_read for unit in units), max(unit.gpu_bytes for unit in units)
+    resident = {None: "", True: "resident", False: "streamed"}[units[0].resident]
+    texts = [f"{len(units):,}", _short(samples) if samples else "", size(read) if read else "", size(held) if held else "", resident]
+    return [*texts, duration(longest), duration(sum(unit.seconds for unit in units))]
+
+
+def _short(count: int) -> str:
+    """64.1 M: three digits."""
+    for unit, scale in (("G", 10**9), ("M", 10**6), ("k", 10**3)):
+        if count >= scale:
+            return f"{count / scale:#.3g}".rstrip(".") + f" {unit}" if count < 1000 * scale else f"{count // scale:,} {unit}"
+    return str(count)
+
+
+def duration(seconds: float) -> str:
+    """3.2 s, 12 min, 4.5 h."""
+    if seconds < MINUTE:
+        return f"{seconds:.2g} s"
+    return f"{seconds / MINUTE:.0f} min" if seconds < HOUR else f"{seconds / HOUR:,.1f} h"
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

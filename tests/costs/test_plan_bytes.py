@@ -1,0 +1,82 @@
+"""Bytes, parts and times of plans, without a run."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from bilp.artifacts.tensors import encode_tensors
+from bilp.config import PipelineConfig
+from bilp.costs.advice import advice
+from bilp.costs.data_counts import data_counts
+from bilp.costs.gpu_profiles import GPU_PROFILES
+from bilp.costs.run_plan import Plan, plan_of
+from bilp.costs.speed import Speed
+from bilp.costs.tensor_bytes import tensor_file_bytes
+from bilp.costs.work import Unit, makespan
+from bilp.data import ingest_plan
+from bilp.data.planning import contents_and_plan
+from bilp.data.shards import HEADER_BYTES, ShardWriter, shard_file_bytes
+from bilp.data.sources import open_source
+
+
+def plan(workers: int = 8, **given: object) -> Plan:
+    config = PipelineConfig.model_validate({"dataset": "imagenet1k", "method": "dm", "ipc": 10, "ingest": {"uri": "nowhere"}} | given)
+    data = data_counts(config.ingest, listed=False)
+    return plan_of(config, data, Speed(GPU_PROFILES["h100"], data), workers)
+
+
+def test_a_file_of_tensors_is_as_large_as_it_is_said_to_be() -> None:
+    for count in (1, 9, 1234):
+        tensors = {
+            "images": torch.zeros(count, 3, 5, 7),
+            "labels": torch.zeros(count, dtype=torch.int64),
+            "pruner.dropped": torch.zeros(3, dtype=torch.bool),
+            "reference_loss": torch.tensor(0.0, dtype=torch.float64),
+            "visits": torch.zeros(count, dtype=torch.int32),
+        }
+        forms = {name: (value.dtype, value.shape) for name, value in tensors.items()}
+        assert tensor_file_bytes(forms) == len(encode_tensors(tensors))
+
+
+def test_a_shard_is_as_large_as_it_is_said_to_be(tmp_path: Path) -> None:
+    for shape, rows in (((3, 5, 7), 11), ((1, 8, 8), 1000), ((2, 3, 4, 4), 3)):
+        writer = ShardWriter(tmp_path, "train")
+        writer.append(torch.zeros(rows, *shape, dtype=torch.uint8).numpy())
+        (path,) = writer.close()
+        assert shard_file_bytes(shape, rows) == path.stat().st_size
+
+
+def test_parts_are_those_that_ingestion_makes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ingest_plan, "PART_BYTES", HEADER_BYTES + 64 * 500)
+    config = PipelineConfig().ingest
+    _, made = contents_and_plan(config, open_source(config), str(tmp_path), "digits")
+    assert made is not None
+    assert data_counts(config, listed=True).part_items == tuple(part.stop - part.start for part in made.parts) == (500, 500, 500, 297)
+
+
+def test_imagenet_is_planned_without_data() -> None:
+    found = plan()
+    assert found.network.parameters == 2_496_360  # as TESLA states
+    assert (found.data.samples, found.data.classes, len(found.data.part_items)) == (1_281_167, 1000, 62)
+    runs = {unit.name: {work.what: work.samples for work in unit.works} for unit in found.stages["distill"]}
+    assert runs["unpruned"] == {"real": 20_000 * 256_000, "synthetic": 20_000 * 10_000}
+    assert all(unit.resident for unit in found.stages["distill"])
+    assert [warning for warning in advice(found) if "set distill.shards 4" in warning]
+
+
+def test_shards_share_a_run_among_workers() -> None:
+    whole, divided = plan(), plan(distill={"shards": 4})
+    assert len(divided.stages["distill"]) == 4 * len(whole.stages["distill"])
+    assert divided.seconds_of("distill") == pytest.approx(whole.seconds_of("distill") / 4, rel=0.01)
+    assert divided.stored["checkpoints"] > 1.9 * whole.stored["checkpoints"]
+    assert not [warning for warning in advice(divided) if "distill.shards" in warning]
+    assert plan(distill={"keep_rounds": 3}).stored["checkpoints"] == pytest.approx(0.3 * whole.stored["checkpoints"])
+
+
+def test_workers_take_the_longest_units_first() -> None:
+    units = [Unit("x", "x", seconds) for seconds in (1.0, 5.0, 2.0, 3.0, 3.0)]
+    assert [makespan(units, workers) for workers in (1, 2, 3, 9)] == [14.0, 7.0, 5.0, 5.0]  # in their order it would be 8 for two
+    assert makespan([], 3) == 0.0
