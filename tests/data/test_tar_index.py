@@ -134,7 +134,7 @@ def test_a_size_that_no_file_has_is_damage(tmp_path: Path, size: int, described:
     place.write_bytes(gzip.compress(content) if compressed else content)
     members, problems, _ = index(place)
     assert members == []
-    assert [reason.partition(" (")[2] for _, reason in problems] == ["senseless size): what follows is lost"]
+    assert [reason.partition(" (")[2] for _, reason in problems] == ["a senseless size): what follows is lost"]
 
 
 def test_a_tar_on_s3_is_indexed_and_read_by_few_requests(root: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
