@@ -17,6 +17,6 @@ def test_a_shard_moves_its_share_of_the_images_and_waits_as_rarely_as_a_whole_ru
     config = config_for(method, 1, 8, 64, {"outer_loops": 1})
     whole, half, one = (cost(config, range(number), pool) for number in (CLASSES, CLASSES // 2, 1))
     assert isinstance(whole, Cost)
-    assert one.launches < half.launches < whole.launches
+    assert one.launches <= half.launches == whole.launches, "classes share their launches, however many they are"
     assert one.waits <= whole.waits, "nothing is waited for between iterations, whatever the number of workers"
     assert one.copied_bytes < half.copied_bytes < whole.copied_bytes
