@@ -19,6 +19,8 @@ def named_source(text: str, settings: dict[str, Any]) -> dict[str, Any]:
     if named and not (SOURCES[text].needs_uri and not settings.get("uri")):
         return {"dataset": text}
     if "://" not in text and not exists(as_uri(text)):
+        if named:
+            raise ConfigError(f"{text!r} is not downloaded, and nothing says where it lies: give uri, a folder or s3://...")
         raise ConfigError(f"{text!r} is no data set ({', '.join(SOURCES.choosable())}), and no file or folder lies there: correct it")
     kind = settings.pop("source", None) or next((entry.name for entry in OWN if entry.suffix and _holds(text, entry.suffix)), UNKNOWN_DATA)
     return {"dataset": kind, "ingest": {"uri": text}}

@@ -31,9 +31,10 @@ def check_damage(skipped: Sequence[Skipped], contents: Contents, kept: Mapping[S
         worst = int(np.argmax(shares))
         if len(here) <= most * listed and shares[worst] <= MOST_OF_A_CLASS:
             continue
+        remedy = "set ingest.most_corrupt higher" if len(here) > most * listed else "leave the class out by ingest.classes"
         limit = f"ingest.most_corrupt allows {100 * most:.3g} % of a split and {100 * MOST_OF_A_CLASS:g} % of a class"
         raise DataError(
             f"{where} ({split}): {len(here):,} of {listed:,} listed are missing or damaged ({100 * len(here) / listed:.3g} %), most of "
             f"class {contents.class_names[worst]!r} ({100 * shares[worst]:.3g} % of {of_class[worst]:,}): {limit}; "
-            f"the first is {here[0].origin}: {here[0].reason}: fetch them again, or set ingest.most_corrupt higher"
+            f"the first is {here[0].origin}: {here[0].reason}: fetch them again, or {remedy}"
         )

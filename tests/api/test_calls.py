@@ -164,3 +164,8 @@ def test_stages_and_packages_of_one_name_are_both_there() -> None:
     assert {name: getattr(bilp, name) for name in bilp.__all__}.keys() == set(bilp.__all__) <= set(dir(bilp))
     for stage, parameter in ((bilp.distill, "experiment"), (bilp.evaluate, "sets"), (bilp.report, "evaluation"), (bilp.score, "data")):
         assert parameter in inspect.signature(stage).parameters
+
+
+def test_a_set_that_is_not_downloaded_is_asked_for_its_place(tmp_path: Path) -> None:
+    with pytest.raises(BilpError, match="'imagenet1k' is not downloaded, and nothing says where it lies: give uri"):
+        bilp.ingest("imagenet1k", root=tmp_path)

@@ -229,6 +229,17 @@ def test_a_truncated_tar_keeps_its_whole_pictures_and_tells_of_the_rest(tmp_path
     assert "cut off" in one.reason
 
 
+def test_classes_that_a_cut_tar_has_lost_are_told(tmp_path: Path) -> None:
+    imagenet.ilsvrc_tars(tmp_path)
+    place = tmp_path / "ILSVRC2012_img_train.tar"
+    place.write_bytes(place.read_bytes()[: place.stat().st_size * 2 // 3])
+    contents = opened(tmp_path).read()
+    assert len(contents.class_names) == 4
+    assert "left out the test images of 2 classes without training images: 'n03126707', 'n03888257'" in contents.notes
+    for split in contents.items:
+        assert set(contents.items[split].labels.tolist()) == set(range(4))
+
+
 @pytest.mark.slow
 def test_a_devkit_that_does_not_fit_is_named(tmp_path: Path) -> None:
     imagenet.half_extracted(tmp_path)

@@ -122,12 +122,20 @@ class PublicSet:
         wanted = class_ids(self._asked, class_list(self.published.classes), SOURCES[self.name].title)
         wanted = wanted or (tuple(class_list(self.name)) if self.name != self.published.classes else ())
         if not wanted:
+            self._tell_untrained(found, view)
             return tuple(class_id for class_id in self._names if class_id in there)
         for split, gathered in found.items():
             if lacking := [class_id for class_id in wanted if class_id not in gathered.classes]:
                 kind = "training" if split == "train" else split
                 raise DataError(f"{view.where}: no {kind} images of {quoted([f'{each} {self._names[each]}' for each in lacking])}")
         return wanted
+
+    def _tell_untrained(self, found: Found, view: View) -> None:
+        """Say which classes of the test images are left out because no training image has them, as of a tar that was cut off."""
+        untrained = sorted((found["test"].classes if "test" in found else set()) & set(self._names) - found["train"].classes)
+        if untrained:
+            lost = counted(len(untrained), "class", "classes")
+            view.note(f"left out the test images of {lost} without training images: {quoted(untrained)}")
 
     def _tell(self, found: Mapping[SplitName, Gathered], items: Mapping[SplitName, Items], view: View) -> None:
         """Say what differs from the published set, which copies do, and whether canonical names are lacking."""
