@@ -80,13 +80,14 @@ NEXT = "next: --experiments 3 tells whether a difference holds for other distill
 def show(rows: Sequence[Row]) -> None:
     """Print a row for each arm and network; on a narrow terminal without lines around them, and one network after the other.
 
-    On a terminal that is narrower still top-k accuracies, then the gains over random images are left to the page.
+    Top-k accuracies, and on a terminal that is narrower still the gains over random images, are left to the page.
     """
     screen = Screen()
-    whole = _table(rows, framed=True)
-    if _fits(whole, screen):
-        screen.print(whole)
-        return
+    for shown in (rows, [replace(row, top_k="", within="") for row in rows]):
+        whole = _table(shown, framed=True)
+        if _fits(whole, screen):
+            screen.print(whole)
+            return
     groups = [[row for row in rows if row.network == network] for network in dict.fromkeys(row.network for row in rows)]
     for shorter in (lambda row: replace(row, top_k="", within=""), lambda row: replace(row, gained="")):
         if not all(_fits(_table(group, framed=False), screen) for group in groups):

@@ -48,6 +48,7 @@ def run(documentation: str | None, arguments: Sequence[str], work: Callable[[Pip
 
 def source_first(arguments: Sequence[str], name: str) -> list[str]:
     """The options, with those that a first word without dashes stands for: the name of a data set, or where images lie."""
+    refuse_secrets_typed(arguments, name)
     if not arguments or arguments[0].startswith("-"):
         return list(arguments)
     word, *rest = arguments

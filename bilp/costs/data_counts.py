@@ -96,10 +96,10 @@ def _known(config: IngestConfig, counts: SetCounts) -> DataCounts:
         classes = len(config.classes)
         train, test = round(train * classes / counts.classes), round(test * classes / counts.classes)
     shape, windows = _known_shape(config), config.clips
-    by_class = {"train": _spread(train, classes), "test": _spread(test * windows, classes)}
+    by_class: dict[SplitName, NDArray[np.int64]] = {"train": _spread(train, classes), "test": _spread(test * windows, classes)}
     rows = rows_of_shape(shape, [train, test * windows])
     parts = [(min(rows, count - start)) for count in (train, test * windows) for start in range(0, count, rows)] if rows else []
-    shards = {split: _written(int(by_class[split].sum()), shape) for split in by_class}
+    shards: dict[SplitName, tuple[int, ...]] = {split: _written(int(by_class[split].sum()), shape) for split in by_class}
     if rows:
         shards = {split: tuple(_chunks(int(side.sum()), rows)) for split, side in by_class.items()}
     return DataCounts(

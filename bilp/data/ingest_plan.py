@@ -177,7 +177,7 @@ def rows_of_part(source: Source, contents: Contents, conversion: Conversion | Cl
     return None if shape is None else rows_of_shape(shape, [len(found) for found in contents.items.values()])
 
 
-def shape_of_one(source: Source, contents: Contents, conversion: Conversion) -> Shape | None:
+def shape_of_one(source: Source, contents: Contents, conversion: Conversion | ClipConversion) -> Shape | None:
     """The shape of the first training item, of a few evenly spread ones, that can be decoded; None if none can."""
     items = contents.items["train"]
     for place in dict.fromkeys(np.linspace(0, len(items) - 1, TRIED).astype(int).tolist()):

@@ -134,6 +134,7 @@ FOLDER = PipelineConfig.model_validate(
 TABLES = PipelineConfig.model_validate(
     {"dataset": "parquet", "ingest": {"uri": "others"}, "arms": ["unpruned"], "prune": {"rule": "strata"}},
 )
+CLIPS = PipelineConfig.model_validate({"dataset": "kinetics400", "ingest": {"uri": "others"}, "arms": ["unpruned"]})
 
 
 def pages(world: World) -> dict[str, Case]:
@@ -161,6 +162,7 @@ PIPELINES = {
     "idc": LISTED,
     "own images": FOLDER,
     "own tables": TABLES,
+    "clips": CLIPS,
     "drawn labels": _noisy(kind="symmetric", share=0.2),
     "labels of a file": _noisy(kind="file", file="labels.csv"),
 }

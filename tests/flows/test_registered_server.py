@@ -136,7 +136,7 @@ def test_registering_deletes_the_automation_of_earlier_versions_alone(client: Sy
     ("deployment", "parameters", "names"),
     [
         ("pipeline/digits", {"config": {"ipc": 0}}, "less than the minimum"),
-        ("pipeline/digits", {"config": {"dataset": "imagenette"}}, "is not one of"),
+        ("pipeline/digits", {"config": {"dataset": "imagenet"}}, "is not one of"),
         ("pipeline/digits", {"config": {"recipe": "no-such-recipe"}}, "is not one of"),
         ("pipeline/digits", {"config": {"icp": 1}}, "icp"),
         ("pipeline/digits", {"config": {"distill": {"rounds": "ten"}}}, "config.distill.rounds"),
