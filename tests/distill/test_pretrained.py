@@ -237,7 +237,7 @@ def test_killed_in_a_training_or_a_round_it_goes_on_to_the_same_bytes(begin: Beg
         finish_run(run_uri)
     names = [path.relative_to(Path(calm).parents[1]) for path in Path(calm).parents[1].rglob("*") if path.is_file()]
     compared = [name for name in names if name.suffix in (".safetensors", ".parquet", ".png")]
-    assert len(compared) == 3 + 3 * 2 * 5 + 2
+    assert len(compared) == 3 + 3 * 2 * 7 + 2
     for name in compared:
         assert (Path(calm).parents[1] / name).read_bytes() == (Path(disturbed).parents[1] / name).read_bytes(), name
 
