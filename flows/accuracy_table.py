@@ -83,8 +83,8 @@ def show(rows: Sequence[Row]) -> None:
     Top-k accuracies, and on a terminal that is narrower still the gains over random images, are left to the page.
     """
     screen = Screen()
-    for shown in (rows, [replace(row, top_k="", within="") for row in rows]):
-        whole = _table(shown, framed=True)
+    for each in (rows, [replace(row, top_k="", within="") for row in rows]):
+        whole = _table(each, framed=True)
         if _fits(whole, screen):
             screen.print(whole)
             return
