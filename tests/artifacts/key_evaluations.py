@@ -126,6 +126,7 @@ LISTED = PipelineConfig.model_validate(
 OWN: dict[str, Any] = {
     "config.prune.score_list": "other.json",
     "config.ingest.uri": "pictures",
+    "config.ingest.pre_crop": "200x150",
     "config.ingest.label_noise.file": "other.csv",
 }
 FOLDER = PipelineConfig.model_validate(
@@ -134,7 +135,10 @@ FOLDER = PipelineConfig.model_validate(
 TABLES = PipelineConfig.model_validate(
     {"dataset": "parquet", "ingest": {"uri": "others"}, "arms": ["unpruned"], "prune": {"rule": "strata"}},
 )
-CLIPS = PipelineConfig.model_validate({"dataset": "kinetics400", "ingest": {"uri": "others"}, "arms": ["unpruned"]})
+MIDDLES = PipelineConfig.model_validate({"dataset": "kinetics400", "ingest": {"uri": "others"}, "arms": ["unpruned"]})
+WINDOWS = PipelineConfig.model_validate(
+    {"dataset": "hmdb51", "ingest": {"uri": "others", "sampling": "window", "pre_crop": "160x120"}, "arms": ["unpruned"]}
+)
 
 
 def pages(world: World) -> dict[str, Case]:
@@ -162,7 +166,8 @@ PIPELINES = {
     "idc": LISTED,
     "own images": FOLDER,
     "own tables": TABLES,
-    "clips": CLIPS,
+    "clips around the middle": MIDDLES,
+    "windows of clips": WINDOWS,
     "drawn labels": _noisy(kind="symmetric", share=0.2),
     "labels of a file": _noisy(kind="file", file="labels.csv"),
 }

@@ -133,16 +133,20 @@ def test_only_the_epochs_that_are_asked_for_are_read(store: Store, tmp_path: Pat
         ExpertBuffer(uri).parameters(0, 1)
 
 
+def _cached(folder: Path) -> list[Path]:
+    """The copies of files in the cache, without the stamp and the lock beside each."""
+    return [path for path in (folder / "cache").rglob("*") if path.is_file() and path.suffix not in (".stamp", ".lock")]
+
+
 @pytest.mark.s3
 def test_from_object_storage_only_the_epochs_needed_arrive(store: Store, s3_root: str, tmp_path: Path) -> None:
     dataset = ingest(IngestConfig(), s3_root)
     one = TINY.model_copy(update={"count": 1, "epochs": 5})
     train_expert(dataset, None, one, NARROW, 0, s3_root)
     uri = collect_experts(dataset, None, one, NARROW, s3_root)
-    before = {path for path in (tmp_path / "cache").rglob("*") if path.is_file()}
+    before = set(_cached(tmp_path))
     found = ExpertBuffer(uri).parameters(0, 4)
-    arrived = {path for path in (tmp_path / "cache").rglob("*") if path.is_file()} - before
-    arrived = {path for path in arrived if not path.suffix}  # beside each copy lie its lock and its stamp
+    arrived = set(_cached(tmp_path)) - before
     assert len(arrived) == 1
     assert all(torch.isfinite(value).all() for value in found)
 
