@@ -17,6 +17,7 @@ LATE_CIRCLES: dict[tuple[str, ...], str] = {
     ("flows.commands.run", "flows.pipeline", "flows.report"): (
         "the command of the page is the command of the pipeline, which looks whether there is anything to do before Prefect is imported"
     ),
+    ("flows.study", "flows.study_processes"): "the processes beside that of a study carry out a flow of the module that starts them",
 }
 CIRCLES_OF_ROOMS: dict[tuple[str, ...], str] = {}
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 from bilp.config.network import CONVNET3D
+from bilp.config.set_counts import SetCounts
 from bilp.config.set_rules import AT_64, AT_128, AT_224, CLIPS_AT_64, CLIPS_AT_112, SetRules
 from bilp.config.shapes import Shape, channels_of
 from bilp.registry import Registry
@@ -103,6 +104,8 @@ class SourceEntry:
     """Whether EXIF orientation is applied: of public sets whose pixels are upright as distributed, tags that say otherwise are ignored."""
     dc_operations: bool = False
     """Whether DC's program augments images of this set for evaluation even where it distills without augmentation (get_daparam)."""
+    counts: SetCounts | None = None
+    """How large the usual copy is."""
     usual: SetRules | None = None
     """What papers share about the set."""
     soft_batch: int = 1
@@ -138,7 +141,7 @@ _WINDOWS = {"frames": 16, "sampling": "window", "stride": 4, "resolution": 112, 
 
 
 def _clips(
-    name: str, title: str, opener: str, per_class: int, usual: SetRules, settings: Mapping[str, Any], more: tuple[str, ...] = ()
+    name: str, title: str, opener: str, counts: SetCounts, usual: SetRules, settings: Mapping[str, Any], more: tuple[str, ...] = ()
 ) -> SourceEntry:
     """A public set of clips, which the papers teach to a network with convolutions in time."""
     return SourceEntry(
@@ -149,19 +152,24 @@ def _clips(
         reads=_CLIPS | set(more),
         media="video",
         network=CONVNET3D,
-        per_class=per_class,
+        per_class=counts.train // counts.classes,
+        counts=counts,
         ingest=settings,
         usual=usual,
     )
 
 
+_KINETICS, _SSV2 = SetCounts(240258, 19881, 400), SetCounts(168913, 24777, 174)
+"""Of Kinetics-400 what exists in the usual copy, of 246,534 and 19,906 clips that are listed."""
+
 CLIP_SETS = (
-    _clips("kinetics400", "Kinetics-400", "kinetics:Kinetics", 616, CLIPS_AT_64, {**_STRETCHED, "sampling": "middle"}),
-    _clips("ucf101", "UCF101", "ucf:Ucf", 94, CLIPS_AT_112, _WINDOWS, ("split",)),
-    _clips("miniucf", "miniUCF", "ucf:Ucf", 93, CLIPS_AT_112, _WINDOWS, ("split",)),
-    _clips("hmdb51", "HMDB51", "hmdb:Hmdb", 70, CLIPS_AT_112, _WINDOWS, ("split", "unused")),
+    _clips("kinetics400", "Kinetics-400", "kinetics:Kinetics", _KINETICS, CLIPS_AT_64, {**_STRETCHED, "sampling": "middle"}),
+    _clips("ucf101", "UCF101", "ucf:Ucf", SetCounts(9537, 3783, 101), CLIPS_AT_112, _WINDOWS, ("split",)),
+    _clips("miniucf", "miniUCF", "ucf:Ucf", SetCounts(4662, 1861, 50), CLIPS_AT_112, _WINDOWS, ("split",)),
+    _clips("hmdb51", "HMDB51", "hmdb:Hmdb", SetCounts(3570, 1530, 51), CLIPS_AT_112, _WINDOWS, ("split", "unused")),
     replace(
-        _clips("ssv2", "Something-Something V2", "ssv2:SomethingSomething", 970, CLIPS_AT_64, _STRETCHED), mirroring_changes_meaning=True
+        _clips("ssv2", "Something-Something V2", "ssv2:SomethingSomething", _SSV2, CLIPS_AT_64, _STRETCHED),
+        mirroring_changes_meaning=True,
     ),
     SourceEntry(
         "video_folder",
@@ -191,8 +199,9 @@ _LAYOUT = "bilp.data.sources.public_set:layout_of"
 _CHOSEN = frozenset(("uri", "classes"))
 
 
-def _imagenet(name: str, title: str, usual: SetRules, per_class: int = 1300) -> SourceEntry:
+def _imagenet(name: str, title: str, usual: SetRules, classes: int = 10, counts: SetCounts | None = None) -> SourceEntry:
     """ImageNet-1K, or a part of its classes. Its tags of orientation are wrong: the pixels are upright as they are distributed."""
+    counts = counts or SetCounts(1300 * classes, 50 * classes, classes)
     return SourceEntry(
         name,
         title,
@@ -200,9 +209,10 @@ def _imagenet(name: str, title: str, usual: SetRules, per_class: int = 1300) -> 
         layout=_LAYOUT,
         needs_uri=True,
         reads=_CHOSEN,
-        per_class=per_class,
+        per_class=counts.train // counts.classes,
         constants=IMAGENET,
         usual=usual,
+        counts=counts,
         orientation="ignore",
     )
 
@@ -216,6 +226,7 @@ OWN = (
         "mnist",
         "MNIST",
         _TORCHVISION,
+        counts=SetCounts(60000, 10000, 10),
         per_class=6000,
         known=KnownSet((1, 28, 28), 10, Normalization((0.1307,), (0.3081,))),
         mirroring_changes_meaning=True,
@@ -226,6 +237,7 @@ OWN = (
         "fashion_mnist",
         "Fashion-MNIST",
         _TORCHVISION,
+        counts=SetCounts(60000, 10000, 10),
         per_class=6000,
         known=KnownSet((1, 28, 28), 10, Normalization((0.2861,), (0.3530,))),
         idc=IdcFacts("l1", 1e-4, 500, 28, 32),  # of side 28, but scaled as if 32 were its own
@@ -234,6 +246,7 @@ OWN = (
         "svhn",
         "SVHN",
         _TORCHVISION,
+        counts=SetCounts(73257, 26032, 10),
         per_class=7325,
         known=KnownSet((3, 32, 32), 10, Normalization((0.4377, 0.4438, 0.4728), (0.1980, 0.2010, 0.1970))),
         mirroring_changes_meaning=True,
@@ -243,6 +256,7 @@ OWN = (
         "cifar10",
         "CIFAR-10",
         _TORCHVISION,
+        counts=SetCounts(50000, 10000, 10),
         per_class=5000,
         known=KnownSet((3, 32, 32), 10, Normalization((0.4914, 0.4822, 0.4465), (0.2023, 0.1994, 0.2010))),
         idc=IdcFacts("mse", 5e-3, 2000, 32, 32),
@@ -251,12 +265,13 @@ OWN = (
         "cifar100",
         "CIFAR-100",
         _TORCHVISION,
+        counts=SetCounts(50000, 10000, 100),
         per_class=500,
         known=KnownSet((3, 32, 32), 100, Normalization((0.5071, 0.4866, 0.4409), (0.2673, 0.2564, 0.2762))),
         soft_batch=2,
         idc=IdcFacts("mse", 5e-3, 2000, 32, 32),
     ),
-    _imagenet("imagenet1k", "ImageNet-1K", AT_64, per_class=1281),
+    _imagenet("imagenet1k", "ImageNet-1K", AT_64, counts=SetCounts(1281167, 50000, 1000)),
     _imagenet("imagenette", "ImageNette", AT_128),
     _imagenet("imagewoof", "ImageWoof", AT_128),
     _imagenet("imagefruit", "ImageFruit", AT_128),
@@ -264,7 +279,7 @@ OWN = (
     _imagenet("imagemeow", "ImageMeow", AT_128),
     _imagenet("imagesquawk", "ImageSquawk", AT_128),
     _imagenet("imagenet10", "ImageNet-10", AT_224),
-    _imagenet("imagenet100", "ImageNet-100", AT_224),
+    _imagenet("imagenet100", "ImageNet-100", AT_224, 100),
     SourceEntry(
         "tiny_imagenet",
         "TinyImageNet",
@@ -273,6 +288,7 @@ OWN = (
         needs_uri=True,
         reads=_CHOSEN,
         per_class=500,
+        counts=SetCounts(100000, 10000, 200),
         constants=IMAGENET,
         usual=AT_64,
         orientation="ignore",

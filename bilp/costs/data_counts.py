@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bilp.config import IngestConfig
-from bilp.config.set_counts import SET_COUNTS, SetCounts
+from bilp.config.set_counts import SetCounts
 from bilp.config.shapes import Shape, channels_of, values_in, with_side
 from bilp.config.sources import SOURCES
 from bilp.data.contents import Contents, SplitName, check
@@ -82,7 +82,7 @@ def data_counts(config: IngestConfig, listed: bool) -> DataCounts:
 
     Of a listed source one item is decoded, to know the shape. Raises ConfigError without either, and DataError as ingestion does.
     """
-    counts = SET_COUNTS.get(config.source)
+    counts = SOURCES[config.source].counts
     found = _known(config, counts) if counts is not None and not listed else _listed(config)
     fields = type(config).model_fields
     changing = [told for name, told in CHANGING.items() if getattr(config, name) != fields[name].get_default(call_default_factory=True)]

@@ -49,7 +49,7 @@ COMMANDS = Registry(
             "plan",
             "run",
             "flows.plan",
-            "what a run would cost before anything runs: samples, bytes, units, GPU-hours, and what to set instead",
+            "what a run would cost: samples, bytes, GPU-hours, and what to set instead",
         ),
         Command("suspects", "data", "flows.commands.suspects", "images of a folder or a data set whose label is probably wrong"),
         Command("nightly", "data", "flows.nightly", "score and report what came in since a source was read last"),

@@ -140,7 +140,7 @@ def test_an_interrupted_distillation_goes_on_after_its_last_round(report: bilp.R
         (r"score.trials = 0: input should be greater", lambda r: bilp.score(r.data, trials=0)),
         (r"a value of type dict is none of dataset, source", lambda r: bilp.score({"a": 1})),
         (r"criterion loss_init ranks by scores: give what bilp.score returns", lambda r: bilp.prune(r.data)),
-        (r"'nowhere' is no data set \(digits, .*video_folder\), and no file or folder lies there", lambda r: bilp.ingest("nowhere")),
+        (r"'nowhere' is no data set \(digits, .*npz\), and no file or folder lies there", lambda r: bilp.ingest("nowhere")),
         (r"'digits' is the name of a source, and .* give bilp.ingest\('digits'\)", lambda r: bilp.score("digits")),
         (r"criterion loss_init ranks by scores", lambda r: bilp.prune(r.data.path)),
         (r"nothing to evaluate", lambda r: bilp.evaluate([])),

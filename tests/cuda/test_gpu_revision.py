@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 from pretend_cuda import pretend_cuda
+from tiers import first_tier
 
 from bilp.config import ScoreConfig, arithmetics, settings
 from bilp.config.arithmetics import REVISION
@@ -16,7 +17,7 @@ from bilp.scoring.trial_record import trial_key
 SHORT = {"trials": 1, "epochs": 1, "init_epochs": 1, "converge_epochs": 1, "early_to": 1, "network": {"width": 4, "depth": 1}}
 
 
-@pytest.mark.parametrize("gpu", ["float32", "tf32"])
+@pytest.mark.parametrize("gpu", first_tier(["float32", "tf32"], "float32"))
 def test_a_result_of_a_gpu_has_a_key_of_its_own_and_that_of_a_cpu_the_one_it_always_had(
     gpu: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -21,6 +21,7 @@ from bilp.distill.step.sample_scores import score_batches
 from bilp.distill.step.setting import Setting
 from bilp.distill.step.whole_batches import REAL_PASS_BYTES, batches_per_pass
 from bilp.errors import ConfigError
+from bilp.evaluate.training import ImageSet
 from bilp.nets.by_device import LARGE_MEMORY, ByDevice, memory_of
 
 CUDA = torch.device("cuda")
@@ -132,6 +133,24 @@ def test_a_split_that_is_kept_gives_the_same_batches_without_a_copy_of_images(di
         assert torch.equal(split.batch(device=CUDA).cpu(), everything)
         with pytest.raises(IndexError, match=r"0\.\.1437"):
             split.batch(torch.tensor([1438]), CUDA)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("ids", [None, torch.tensor([5, 3, 1437, 3])])
+def test_a_set_that_is_too_large_as_float32_is_indexed_on_the_device(
+    digits: Dataset, ids: Tensor | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    chosen = torch.tensor([2, 0])
+    expected = ImageSet.of_split(digits.train, digits.shape, "cpu", ids).images(chosen)
+    monkeypatch.setattr("bilp.evaluate.training.KEPT_BYTES_ON", {"cuda": 0})
+    with pretend_cuda() as counts:
+        data, there = ImageSet.of_split(digits.train, digits.shape, "cuda", ids), chosen.to(CUDA)
+        data.images(there)  # makes the constants
+        counts.clear()
+        found = data.images(data.indices(chosen, there))
+        assert (counts.copied_bytes, sum(counts.waits.values())) == (0, 0)
+        assert torch.equal(found.cpu(), expected)
+        assert len(data) == sum(len(part) for part in data.passes(100)) == (len(digits.train) if ids is None else 4)
 
 
 def test_images_are_kept_once_as_many_were_given_as_there_are_and_fit(monkeypatch: pytest.MonkeyPatch) -> None:

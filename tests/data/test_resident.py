@@ -12,7 +12,7 @@ from torch import Tensor
 import bilp
 from bilp.data import open_dataset, resident
 from bilp.data.pool import RealPool
-from bilp.data.resident import VARIABLE, Resident
+from bilp.data.resident import Resident
 from bilp.data.store import Dataset
 from bilp.errors import ConfigError
 
@@ -35,9 +35,9 @@ def test_a_cpu_keeps_nothing_unless_it_is_told_to(dataset: Dataset, monkeypatch:
     ids = torch.tensor([3, 59, 3, 0])
     expected, everything = dataset.train.batch(ids), dataset.train.batch()
     assert not dataset.train.keep_on("cpu")
-    monkeypatch.setenv(VARIABLE, "streamed")
+    monkeypatch.setenv("BILP_DATA", "streamed")
     assert not dataset.train.keep_on("cpu")
-    monkeypatch.setenv(VARIABLE, "resident")
+    monkeypatch.setenv("BILP_DATA", "resident")
     assert dataset.train.keep_on("cpu")
     monkeypatch.setattr(dataset.train, "images", lambda indices=None: pytest.fail("the file was read again"))
     assert torch.equal(dataset.train.batch(ids), expected) and torch.equal(dataset.train.batch(), everything)
@@ -46,7 +46,7 @@ def test_a_cpu_keeps_nothing_unless_it_is_told_to(dataset: Dataset, monkeypatch:
 
 
 def test_a_shard_keeps_its_own_classes_and_reads_the_others(dataset: Dataset, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv(VARIABLE, "resident")
+    monkeypatch.setenv("BILP_DATA", "resident")
     chosen = torch.arange(0, 60)[torch.arange(60) % 4 != 0]  # what static pruning kept
     pool = RealPool(dataset, chosen)
     pool.keep_on("cpu", range(2, 4))
@@ -55,7 +55,7 @@ def test_a_shard_keeps_its_own_classes_and_reads_the_others(dataset: Dataset, mo
     assert kept is not None and len(kept.images) == len(own) < 30
     assert dataset.train.kept_on("cpu", pool.by_class[4]) is None
     fresh = open_dataset(dataset.uri).train
-    monkeypatch.setenv(VARIABLE, "auto")
+    monkeypatch.setenv("BILP_DATA", "auto")
     for ids in (own.flip(0), pool.by_class[4], torch.tensor([own[0], 0])):
         assert torch.equal(dataset.train.batch(ids), fresh.batch(ids))
 
@@ -77,7 +77,7 @@ def test_pixels_are_read_in_steps(monkeypatch: pytest.MonkeyPatch) -> None:
         read.append(len(indices))
         return images[indices]
 
-    monkeypatch.setenv(VARIABLE, "resident")
+    monkeypatch.setenv("BILP_DATA", "resident")
     monkeypatch.setattr(resident, "STEP_BYTES", 12)
     kept = Resident(at, 40, 10).keep(CPU)
     assert kept is not None and torch.equal(kept.images, images) and read == [3, 3, 3, 1]
@@ -88,7 +88,7 @@ def test_pixels_are_read_in_steps(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_all_are_kept_where_others_than_some_are_asked_for_often(monkeypatch: pytest.MonkeyPatch) -> None:
     images = torch.arange(40, dtype=torch.uint8).reshape(10, 1, 2, 2)
-    monkeypatch.setenv(VARIABLE, "resident")
+    monkeypatch.setenv("BILP_DATA", "resident")
     held = Resident(lambda indices: images[indices], 40, 10)
     assert held.keep(CPU, torch.tensor([1, 2])) is held.keep(CPU, torch.tensor([2]))
     whole = held.keep(CPU)
@@ -96,7 +96,7 @@ def test_all_are_kept_where_others_than_some_are_asked_for_often(monkeypatch: py
 
 
 def test_another_value_is_refused(dataset: Dataset, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv(VARIABLE, "gpu")
+    monkeypatch.setenv("BILP_DATA", "gpu")
     with pytest.raises(ConfigError, match="BILP_DATA=gpu: use auto, resident, streamed"):
         dataset.train.keep_on("cpu")
 
@@ -109,7 +109,7 @@ def test_the_stages_of_a_run_are_equal_wherever_its_pixels_lie(uri: str, tmp_pat
     distill = DistillConfig(method="dm", ipc=1, iterations=2, rounds=1, batch_real=4, augment=("color", "flip"), network=narrow)
     found = []
     for way in ("resident", "streamed"):
-        monkeypatch.setenv(VARIABLE, way)
+        monkeypatch.setenv("BILP_DATA", way)
         root = str(tmp_path / way)
         run = start_run(uri, None, distill, ReselectConfig(beta=0.2, networks=1), root)
         reselect_round(run, 1)
