@@ -278,7 +278,7 @@ def test_copies_of_kinetics_become_one_data_set(tmp_path: Path) -> None:
     replica.kinetics_class_folders(tmp_path / "folders", "_")
     replica.kinetics_flat(tmp_path / "damaged", damaged=True)
     settings = {**SOURCES["kinetics400"].ingest, "resolution": 32}
-    allowed: dict[str, dict[str, Any]] = {"flat": {}, "folders": {}, "damaged": {"most_corrupt": 0.25}}
+    allowed: dict[str, dict[str, Any]] = {"flat": {}, "folders": {}, "damaged": {"most_corrupt": None}}
     records = {
         name: open_record(read_source({"source": "kinetics400", "uri": str(tmp_path / name), **settings, **more}, str(tmp_path / "store")))
         for name, more in allowed.items()
