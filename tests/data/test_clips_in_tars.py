@@ -28,7 +28,7 @@ def opened(root: Path | str, name: str, **settings: Any) -> Source:
 
 def contents_of(source: Source, items: Items) -> dict[str, bytes]:
     """The bytes of each item, by what people are told of where it lies."""
-    found = {}
+    found: dict[str, bytes] = {}
     for group in source.groups(items):
         assert len(group.draws) == len(group.images)
         for origin, read in zip(group.origins, group.images, strict=True):
@@ -38,7 +38,7 @@ def contents_of(source: Source, items: Items) -> dict[str, bytes]:
 
 
 def by_stem(source: Source, contents: Contents) -> dict[str, bytes]:
-    found = {}
+    found: dict[str, bytes] = {}
     for items in contents.items.values():
         assert items.stems is not None
         found |= dict(zip(items.stems.to_pylist(), contents_of(source, items).values(), strict=True))

@@ -68,8 +68,11 @@ def same_bytes(monkeypatch: pytest.MonkeyPatch) -> None:
         (replica.kinetics_class_folders, "class folders"),
         (lambda root: replica.kinetics_class_folders(root, "_", ("videos_train", "videos_val")), "class folders"),
         (replica.kinetics_frames, "annotations"),
+        (replica.kinetics_tars, "tars"),
+        (replica.kinetics_shards, "webdataset"),
+        (lambda root: replica.kinetics_shards(root, "json"), "webdataset"),
     ],
-    ids=["as distributed", "class folders", "underscores", "frames"],
+    ids=["as distributed", "class folders", "underscores", "frames", "tars", "shards", "shards, json"],
 )
 def test_kinetics_is_the_same_from_each_layout(write: Callable[[Path], None], layout: str, tmp_path: Path, same_bytes: None) -> None:
     write(tmp_path)
@@ -271,15 +274,18 @@ def test_the_clips_of_the_replica_differ() -> None:
 
 @pytest.mark.slow
 def test_copies_of_kinetics_become_one_data_set(tmp_path: Path) -> None:
-    pytest.importorskip("bilp.config.shapes", reason="stores of clips")
     replica.kinetics_flat(tmp_path / "flat")
     replica.kinetics_class_folders(tmp_path / "folders", "_")
     replica.kinetics_flat(tmp_path / "damaged", damaged=True)
-    settings = {**SOURCES["kinetics400"].ingest, "resolution": 32, "most_corrupt": None}  # two of three clips of a class are damaged
+    settings = {**SOURCES["kinetics400"].ingest, "resolution": 32}
+    allowed: dict[str, dict[str, Any]] = {"flat": {}, "folders": {}, "damaged": {"most_corrupt": None}}
     records = {
-        name: open_record(read_source({"source": "kinetics400", "uri": str(tmp_path / name), **settings}, str(tmp_path / "store")))
-        for name in ("flat", "folders", "damaged")
+        name: open_record(read_source({"source": "kinetics400", "uri": str(tmp_path / name), **settings, **more}, str(tmp_path / "store")))
+        for name, more in allowed.items()
     }
     assert records["flat"].facts.fingerprint == records["folders"].facts.fingerprint != records["damaged"].facts.fingerprint
     assert open_dataset(records["flat"].dataset_uri).train.images().shape == (12, 8, 3, 32, 32)
     assert (records["damaged"].facts.skipped.train, records["damaged"].facts.skipped.test) == (3, 1)
+    with pytest.raises(DataError, match=r"\(train\): 3 of 12 listed are missing or damaged \(25 %\), .* allows 5 % of a split") as stopped:
+        read_source({"source": "kinetics400", "uri": str(tmp_path / "damaged"), **settings}, str(tmp_path / "store"))
+    assert "\n" not in str(stopped.value) and "set ingest.most_corrupt higher" in str(stopped.value)
