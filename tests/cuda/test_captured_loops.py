@@ -143,19 +143,20 @@ def test_cut_anywhere_and_continued_it_arrives_at_the_same_bytes() -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("interval", [1, 3])
-def test_steps_that_reselect_run_between_graphs(interval: int) -> None:
-    reselect = ReselectConfig(beta=0.25, interval=interval, candidates_per_class=8)
+@pytest.mark.parametrize(("interval", "beta"), [(1, 0.25), (3, 0.25), (3, 0.5)])
+def test_steps_that_reselect_run_between_graphs(interval: int, beta: float) -> None:
+    """Six of eight samples of a class are a batch; where fewer are left, batches have another size, and the reference takes them."""
+    reselect = ReselectConfig(beta=beta, interval=interval, candidates_per_class=8)
     with pretend_cuda() as counts:
-        one_by_one, graphs = (Run("dc, trained", "cuda", reselect) for _ in range(2))
+        one_by_one, captured = (Run("dc, trained", "cuda", reselect) for _ in range(2))
         expected = one_by_one.advance(SummedIterations, 7)
         counts.clear()
-        assert can_be_captured(graphs.setting, graphs.pruner)
-        found = graphs.advance(CapturedIterations, 7)
+        assert can_be_captured(captured.setting, captured.pruner)
+        found = captured.advance(CapturedIterations, 7)
         assert counts.operations["graph"] > 0
         assert found == expected
         assert any(record.dropped_share > 0 for record in expected)
-        assert torch.equal(graphs.state.images.detach().cpu(), one_by_one.state.images.detach().cpu())
+        assert torch.equal(captured.state.images.detach().cpu(), one_by_one.state.images.detach().cpu())
 
 
 def test_batches_that_shrink_are_left_to_the_reference() -> None:
