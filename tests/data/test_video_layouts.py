@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -12,14 +13,18 @@ from replicas import video_layouts as replica
 from replicas.clip import clip
 
 from bilp.config import IngestConfig
+from bilp.config.clip_settings import SAMPLINGS
+from bilp.config.ingest import OF_CLIPS
 from bilp.config.sources import SOURCES
 from bilp.data import open_dataset, read_source
-from bilp.data.clips.conversion import convert_clip
+from bilp.data.clips.conversion import chooser, convert_clip
 from bilp.data.clips.from_settings import clip_conversion_of
+from bilp.data.clips.sampling import Timeline
 from bilp.data.contents import Contents, Source, check
 from bilp.data.decode import Depth
 from bilp.data.opening import DecodeError
 from bilp.data.pipeline import decoded
+from bilp.data.planning import identity
 from bilp.data.source_record import open_record
 from bilp.data.sources import open_source
 from bilp.errors import ConfigError, DataError
@@ -204,6 +209,13 @@ def test_a_folder_of_clips(tmp_path: Path) -> None:
     assert set(listed(tmp_path, "video_folder", test="held_out").items) == {"train"}
     assert listed(tmp_path, "video_folder", classes=("walk",)).class_names == ("walk",)
     assert set(listed(tmp_path / "train", "video_folder").items) == {"train"}
+    asked = tmp_path / "asked.txt"
+    asked.write_text("walk\n")
+    before = source_of(tmp_path, "video_folder", classes=(str(asked),))[0]
+    assert before.read().class_names == ("walk",) and (signature := before.signature())
+    asked.write_text("run\n")
+    after = source_of(tmp_path, "video_folder", classes=(str(asked),))[0]
+    assert after.read().class_names == ("run",) and after.signature() != signature
     with pytest.raises(DataError, match="ingest.test 'dev' is no directory there: found 'test', 'train'"):
         listed(tmp_path, "video_folder", test="dev")
 
@@ -217,6 +229,29 @@ def test_each_window_of_a_test_clip_is_a_sample_of_its_own(tmp_path: Path) -> No
     assert len(set(draws)) == 12
     again = source_of(tmp_path, "hmdb51", clips=3)[0]
     assert [draw for group in again.groups(contents.items["test"].slice(3, 6)) for draw in group.draws] == draws[3:6]
+
+
+@pytest.mark.parametrize("sampling", SAMPLINGS)
+def test_parts_depend_on_the_seed_where_it_decides_on_frames(sampling: str, tmp_path: Path) -> None:
+    replica.hmdb51(tmp_path, b"clip")
+    long, keys, taken = Timeline.of_count(1000, Fraction(30)), set(), []
+    for seed in (0, 1):
+        source, config = source_of(tmp_path, "hmdb51", sampling=sampling, split_seed=seed)
+        conversion = clip_conversion_of(config)
+        assert conversion is not None
+        keys.add(identity(config, source)[1])
+        draws = [draw for group in source.groups(source.read().items["train"]) for draw in group.draws]
+        taken.append([chooser(conversion, draw)(long).tolist() for draw in draws])
+    assert (len(keys) == 2) == (taken[0] != taken[1]) == (sampling == "window")
+
+
+def test_parts_depend_on_every_setting_of_clips(tmp_path: Path) -> None:
+    replica.hmdb51(tmp_path, b"clip")
+    changed = {"frames": 3, "sampling": "uniform", "fps": 3.0, "stride": 9, "pre_crop": "99", "clips": 2, "split": 2, "unused": "train"}
+    assert changed.keys() == {*OF_CLIPS}
+    source, config = source_of(tmp_path, "hmdb51")
+    keys = {identity(config.model_copy(update={name: value}), source)[1] for name, value in changed.items()}
+    assert len(keys | {identity(config, source)[1]}) == len(changed) + 1
 
 
 def test_what_fits_no_layout_is_told_with_those_that_are_known(tmp_path: Path) -> None:
