@@ -188,7 +188,6 @@ def test_images_of_different_parts_that_differ_in_size(write_folder: Any, pixels
 PROCESS = """
 import os, signal, sys
 from bilp.config import IngestConfig
-from bilp.config.ingest import OF_CLIPS
 from bilp.data import ingest_plan, ingestion
 from bilp.data.sources.folder import source
 ingest_plan.PART_BYTES, ingest_plan.LEAST_ITEMS = int(sys.argv[1]), 0
