@@ -95,7 +95,8 @@ def show(plan: Plan) -> None:
     label = plan.config.distill.network.name
     print_line(screen, f"network {label}: {network.parameters:,} parameters, {network.flops / 1e9:.3g} GFLOP a sample")
     print_line(screen, "")
-    table = Table("stage", "unit", "number", "samples", "reads", "GPU", "images", "longest", "in all", box=None, pad_edge=False)
+    titles = ("stage", "unit", "number", "samples", "reads", "GPU", "images", "longest", "in all")
+    table = Table(*titles, box=None, pad_edge=False, padding=(0, 1, 0, 0))
     for (stage, name), same in groupby(plan.units, key=lambda unit: (unit.stage, unit.name)):
         table.add_row(stage, shown(name), *_cells(list(same)))
     screen.print(table)
@@ -117,7 +118,8 @@ def _cells(units: Sequence[Unit]) -> list[str]:
     read, held = max(unit.bytes_read for unit in units), max(unit.gpu_bytes for unit in units)
     resident = {None: "", True: "resident", False: "streamed"}[units[0].resident]
     texts = [f"{len(units):,}", _short(samples) if samples else "", size(read) if read else "", size(held) if held else "", resident]
-    return [*texts, duration(longest), duration(sum(unit.seconds for unit in units))]
+    unknown = units[0].on_gpu and not units[0].works
+    return [*texts, *(("?", "?") if unknown else (duration(longest), duration(sum(unit.seconds for unit in units))))]
 
 
 def _short(count: int) -> str:

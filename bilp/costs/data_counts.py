@@ -82,7 +82,12 @@ def data_counts(config: IngestConfig, listed: bool) -> DataCounts:
 
     Of a listed source one item is decoded, to know the shape. Raises ConfigError without either, and DataError as ingestion does.
     """
-    counts = SOURCES[config.source].counts
+    source = SOURCES[config.source]
+    counts = source.counts
+    if counts is None and source.needs_uri and not config.uri:
+        raise ConfigError(
+            f"how many images source {config.source} has is not known before it is listed: give ingest.uri, their path or URI"
+        )
     found = _known(config, counts) if counts is not None and not listed else _listed(config)
     fields = type(config).model_fields
     changing = [told for name, told in CHANGING.items() if getattr(config, name) != fields[name].get_default(call_default_factory=True)]

@@ -56,7 +56,7 @@ def _units_of(config: PipelineConfig, run: PlannedRun, speed: Speed) -> list[Uni
         works = _works(run, own)
         state = 3 * 4 * len(own) * distill.ipc * speed.data.sample_bytes
         real = sum(work.samples for work in works if work.what in ("real", "measured"))
-        label = name if distill.shards == 1 else f"{name}, shard"
+        label = name if distill.shards == 1 else f"{name} shard"
         units.append(speed.unit("distill", label, distill.network, distill.gpu, works, int(own.sum()), state, real))
     return units
 

@@ -20,6 +20,7 @@ from bilp.data import ingest_plan
 from bilp.data.planning import contents_and_plan
 from bilp.data.shards import HEADER_BYTES, ShardWriter, shard_file_bytes
 from bilp.data.sources import open_source
+from bilp.errors import ConfigError
 
 
 def plan(workers: int = 8, **given: object) -> Plan:
@@ -65,6 +66,12 @@ def test_imagenet_is_planned_without_data() -> None:
     assert runs["unpruned"] == {"real": 20_000 * 256_000, "synthetic": 20_000 * 10_000}
     assert all(unit.resident for unit in found.stages["distill"])
     assert [warning for warning in advice(found) if "set distill.shards 4" in warning]
+
+
+def test_data_of_ones_own_have_to_be_listed() -> None:
+    config = PipelineConfig.model_validate({"dataset": "folder", "ingest": {"uri": "nowhere"}}).ingest.model_copy(update={"uri": None})
+    with pytest.raises(ConfigError, match="give ingest.uri"):
+        data_counts(config, listed=False)
 
 
 def test_shards_share_a_run_among_workers() -> None:
