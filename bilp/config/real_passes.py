@@ -35,7 +35,7 @@ OWN = (
         network="bilp.nets.compiled:compiled",
         check="bilp.nets.compiled:require_cpu",
         rounding=1e-3,
-        from_iterations=300,
+        from_iterations=300,  # where each of ten rounds has a process of its own, too, at the size of CIFAR-10 (benchmarks/records.md)
     ),
     RealPass(
         "bfloat16",
