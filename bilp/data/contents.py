@@ -51,11 +51,20 @@ class Group:
 
 @dataclass(frozen=True)
 class Skipped:
-    """A picture that is missing, or could not be read or decoded: the source's split, where it came from, and why."""
+    """A picture that is missing, or could not be read or decoded: the source's split, where it came from, and why.
+
+    `label` is the class of one that is listed and missing, where the source tells it; one that could not be decoded is among the items.
+    """
 
     split: SplitName
     origin: str
     reason: str
+    label: int | None = None
+
+    @property
+    def entry(self) -> dict[str, str]:
+        """What a ledger says of it."""
+        return {"split": self.split, "origin": self.origin, "reason": self.reason}
 
 
 @dataclass(frozen=True)

@@ -26,7 +26,8 @@ def check_damage(skipped: Sequence[Skipped], contents: Contents, kept: Mapping[S
     for split, labels in contents.labels.items():
         here = [entry for entry in skipped if entry.split == split]
         listed = len(labels) + sum(entry.split == split for entry in contents.absent)
-        of_class = np.bincount(labels, minlength=len(contents.class_names))
+        missing = [entry.label for entry in contents.absent if entry.split == split and entry.label is not None]
+        of_class = np.bincount([*labels, *missing], minlength=len(contents.class_names))
         shares = 1 - np.bincount(kept[split], minlength=len(contents.class_names)) / np.maximum(of_class, 1)
         worst = int(np.argmax(shares))
         if len(here) <= most * listed and shares[worst] <= MOST_OF_A_CLASS:

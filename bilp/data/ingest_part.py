@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -90,7 +89,7 @@ def decode_part(config: IngestConfig, source: Source, plan: IngestPlan, part: Pa
         files: dict[str, bytes | Path] = {path.name: path for path in stored.paths}
         files[FILE] = parquet.encode(_index(stored, part), PART_INDEX, {"stage": KIND})
         if converter.skipped:
-            files[LEDGER] = json.dumps([asdict(entry) for entry in converter.skipped], indent=1, ensure_ascii=False).encode()
+            files[LEDGER] = json.dumps([skipped.entry for skipped in converter.skipped], indent=1, ensure_ascii=False).encode()
         facts = {
             "split": part.split,
             "first": part.start,

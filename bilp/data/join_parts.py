@@ -102,6 +102,7 @@ class _Opened:
             yield from (Skipped(**entry) for entry in entries)
 
     def stored(self) -> Stored:
+        """The part as a split of its own, `[n, C, H, W]` or `[n, T, C, H, W]`: its shards are fetched when they are read."""
         facts, entries = self.facts, self.artifact.manifest.files
         assert facts.shape is not None
         names = [shard_name(facts.split, number) for number in range(len(facts.rows))]

@@ -16,7 +16,7 @@ from __future__ import annotations
 import dataclasses
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -129,7 +129,7 @@ def record_files(
     origin = {"stage": KIND}
     files = {origins_name(split): parquet.encode(_origins_table(side.origins), ORIGINS, origin) for split, side in made.stored.items()}
     if skipped:
-        files[LEDGER] = json.dumps([asdict(entry) for entry in skipped], indent=1, ensure_ascii=False).encode()
+        files[LEDGER] = json.dumps([each.entry for each in skipped], indent=1, ensure_ascii=False).encode()
     if made.duplicates.found:
         table = duplicates_table(made.duplicates, made.source, made.source_digests, class_names, made.dropped)
         files[DUPLICATES_FILE] = parquet.encode(table, DUPLICATES, origin)

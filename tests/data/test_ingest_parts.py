@@ -332,7 +332,7 @@ class Absent(ImageFolder):
 
     def read(self) -> Contents:
         found = super().read()
-        absent = tuple(Skipped("train", f"dog/{number}.png", "is listed and missing") for number in range(2))
+        absent = tuple(Skipped("train", f"dog/{number}.png", "is listed and missing", 1) for number in range(2))
         return Contents(found.class_names, found.items, notes=found.notes, absent=absent)
 
 
@@ -343,7 +343,7 @@ def test_how_much_may_be_missing_or_damaged(photos: Path, tmp_path: Path, parts:
     monkeypatch.setattr(ingestion, "open_source", Absent)
     with pytest.raises(
         DataError,
-        match=r"\(train\): 4 of 38 listed are missing or damaged \(10\.5 %\), most of class 'cat' \(5\.56 % of 18\)"
+        match=r"\(train\): 4 of 38 listed are missing or damaged \(10\.5 %\), most of class 'dog' \(15 % of 20\)"
         r".*or set ingest.most_corrupt higher",
     ):
         read_source(photo_config(photos, most_corrupt=0.1), tmp_path / "store")

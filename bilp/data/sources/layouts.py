@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Callable, Mapping, Sequence, Sized
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import islice
 from pathlib import Path
 
@@ -47,6 +47,13 @@ class View:
     def lacks(self, split: SplitName, origin: str, reason: str, class_id: str = "") -> None:
         """Keep a picture that cannot be had; one of a class counts only if that is taken."""
         self.absent.append((class_id, Skipped(split, shown(origin), reason)))
+
+    def absent_of(self, order: Sequence[str]) -> tuple[Skipped, ...]:
+        """What cannot be had of the classes in `order`, each with its label, and whatever names no class."""
+        labels = {class_id: label for label, class_id in enumerate(order)}
+        return tuple(
+            replace(skipped, label=labels.get(class_id)) for class_id, skipped in self.absent if not class_id or class_id in labels
+        )
 
 
 @dataclass(frozen=True)

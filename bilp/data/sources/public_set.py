@@ -64,7 +64,7 @@ class PublicSet:
         order = self._order(found, view)
         items = {split: gathered.items(order) for split, gathered in found.items()}
         self._tell(found, items, view)
-        absent = tuple(skipped for class_id, skipped in view.absent if not class_id or class_id in order)
+        absent = view.absent_of(order)
         ignored = view.listing.note()
         return Contents(
             tuple(self._names[class_id] for class_id in order),

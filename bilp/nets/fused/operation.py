@@ -57,7 +57,7 @@ def _forward_by_kernel(maps: Tensor, weight: Tensor, bias: Tensor, window: int, 
 def _backward(
     gradient: Tensor, maps: Tensor, mean: Tensor, scale: Tensor, weight: Tensor, bias: Tensor, window: int
 ) -> tuple[Tensor, Tensor]:
-    """The gradient by the maps; every sample's part of those by weight, bias and what is cancelled, `[3, B, C]`, the last one 0."""
+    """The gradient with respect to the maps; every sample's part of that of weight, bias and what cancels, `[3, B, C]`, the last 0."""
     exact = _exact(maps)
     z = (maps.to(exact) - mean[:, :, None, None]) * scale[:, :, None, None]
     w, b = (own.to(exact).view(1, -1, 1, 1) for own in (weight, bias))

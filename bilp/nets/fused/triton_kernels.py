@@ -132,7 +132,7 @@ def forward(maps: Tensor, weight: Tensor, bias: Tensor, window: int, epsilon: fl
 def backward(
     gradient: Tensor, maps: Tensor, mean: Tensor, scale: Tensor, weight: Tensor, bias: Tensor, window: int
 ) -> tuple[Tensor, Tensor]:
-    """The gradient by the maps `[B, C, H, W]`; each sample's part of those by weight and bias, and zeros, float32 `[3, B, C]`."""
+    """The gradient with respect to the maps `[B, C, H, W]`; each sample's part of those of weight and bias, and zeros, `[3, B, C]`."""
     maps = maps.contiguous(memory_format=torch.channels_last)
     gradient = gradient.contiguous(memory_format=torch.channels_last)
     _, channels, height, width = maps.shape

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
 
@@ -21,7 +22,7 @@ from bilp.data.tar import is_tar
 from bilp.errors import DataError
 
 
-class ClipSet:
+class ClipSet(ABC):
     """Clips of a public set, or of a part of its classes. A subclass says in which layouts people have it."""
 
     def __init__(self, config: IngestConfig) -> None:
@@ -32,9 +33,9 @@ class ClipSet:
         self.config = config
 
     @property
+    @abstractmethod
     def layouts(self) -> tuple[Layout, ...]:
         """The forms in which people have this set, those first that are recognized by more."""
-        raise NotImplementedError
 
     def order(self, found: Found) -> Sequence[str]:
         """Its classes in label order, without those of which there are no training clips; by default sorted."""
@@ -58,7 +59,7 @@ class ClipSet:
             require_decoder()
         order = self._taken(tuple(self.order(found)), found, title)
         items = {split: windows(gathered.items(order), split, self.config.clips) for split, gathered in found.items()}
-        absent = tuple(skipped for class_id, skipped in view.absent if not class_id or class_id in order)
+        absent = view.absent_of(order)
         if absent:
             count = sum(map(len, items.values())) + len(absent)
             view.note(f"{count - len(absent):,} of {counted(count, 'listed clip')} are there: {len(absent):,} missing")
