@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,7 @@ from bilp.data.clips.conversion import chooser, convert_clip
 from bilp.data.clips.from_settings import clip_conversion_of
 from bilp.data.clips.sampling import Timeline
 from bilp.data.contents import Contents, Source, check
+from bilp.data.damage import check_damage
 from bilp.data.decode import Depth
 from bilp.data.opening import DecodeError
 from bilp.data.pipeline import decoded
@@ -305,6 +307,20 @@ def test_the_same_clips_in_other_layouts_give_the_same_pixels(tmp_path: Path) ->
 
 def test_the_clips_of_the_replica_differ() -> None:
     assert len({clip(label, number, 0.2) for label in range(2) for number in range(2)}) == 4
+
+
+def test_clips_that_are_missing_count_towards_the_limit_of_their_class(tmp_path: Path) -> None:
+    replica.kinetics_flat(tmp_path)
+    lost = [each for each in replica.kinetics_clips() if each.label == replica.KINETICS[1] and each.split == "train"][:3]
+    for each in lost:
+        (tmp_path / "train" / f"{each.stem}.mp4").unlink()
+    contents = listed(tmp_path, "kinetics400")
+    kept = {split: items.labels for split, items in contents.items.items()}
+    check_damage(contents.absent[:1], replace(contents, absent=contents.absent[:1]), kept, 0.9, "here")
+    with pytest.raises(
+        DataError, match=r"most of class \"massaging person's head\" \(75 % of 4\).* or leave the class out by ingest.classes"
+    ):
+        check_damage(contents.absent, contents, kept, 0.9, "here")
 
 
 @pytest.mark.slow

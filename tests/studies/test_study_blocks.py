@@ -98,6 +98,23 @@ def test_what_is_there_meanwhile_is_read(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
+def test_what_was_published_between_a_look_and_the_lease_is_not_computed_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    definition = {**WHOLE, "seeds": 1}
+    blocks, take = Blocks(progress_at(tmp_path, definition)), lease.take
+
+    def late(*arguments: Any) -> lease.Lease | None:
+        studied.study(definition, root=str(tmp_path))
+        return take(*arguments)
+
+    monkeypatch.setattr(study_blocks.lease, "take", late)
+    with blocks.next() as (_, done):
+        assert done is not None
+    monkeypatch.undo()
+    uri = part_uri(blocks.progress.root, blocks.progress.key, blocks.progress.plan.blocks[0])
+    assert take(lease_uri(uri, blocks.progress.root), "process:another", 60.0, lambda _: False) is not None, "the lease was given up"
+
+
+@pytest.mark.slow
 def test_several_processes_make_what_one_makes(tmp_path: Path) -> None:
     from flows.study import study
 
