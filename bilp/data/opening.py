@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import io
 import struct
+import warnings
 from importlib import import_module
 from threading import Lock
 
@@ -15,6 +16,9 @@ from PIL import Image
 from PIL.ImageFile import ImageFile
 
 from bilp.data.footprint import DECODING_BYTES, footprint, unit_pixels
+
+# Pillow says it on standard error, with the path of its own module, once for a whole data set; such tags count as absent.
+warnings.filterwarnings("ignore", message="Corrupt EXIF data", category=UserWarning)
 
 FORMATS = ("PNG", "JPEG", "WEBP", "GIF", "BMP", "TIFF", "PPM")
 """What is read. JPEG includes MPO, the several pictures in one file of some cameras; PPM includes PBM, PGM and PNM.

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import io
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -121,3 +123,16 @@ def test_what_is_read_includes_the_formats_of_data_sets() -> None:
             buffer, form, **({"save_all": True, "append_images": [Image.new("RGB", (20, 20))]} if form == "MPO" else {})
         )
         assert abs(decode(buffer.getvalue(), Conversion()).astype(int) - 90).max() <= 3, form
+
+
+@pytest.mark.slow
+def test_broken_tags_of_a_picture_say_nothing_on_standard_error(tmp_path: Path) -> None:
+    buffer = io.BytesIO()
+    tags = b"Exif\x00\x00II*\x00\x08\x00\x00\x00\x05\x00\x12\x01"  # five entries are promised, and the first one ends at once
+    Image.new("RGB", (4, 4), "red").save(buffer, "JPEG", exif=tags)
+    (tmp_path / "picture.jpg").write_bytes(buffer.getvalue())
+    program = (
+        "import sys; from bilp.data.decode import Conversion, decode; print(decode(open(sys.argv[1], 'rb').read(), Conversion()).shape)"
+    )
+    done = subprocess.run([sys.executable, "-c", program, str(tmp_path / "picture.jpg")], capture_output=True, text=True, check=True)
+    assert (done.stdout.strip(), done.stderr) == ("(3, 4, 4)", "")

@@ -80,7 +80,9 @@ class Reader:
             self.run("bilp", words[0], *(["--help"] if command else words[1:]))
             return
         takes_settings = command.group in ("run", "stages") or command.name in ("import", "suspects", "nightly", "critical")
-        if takes_settings and is_far(words):
+        if command.name == "plan":  # needs no data
+            self.run("bilp", *words)
+        elif takes_settings and is_far(words):
             self.run("bilp", *words, "--explain")
         else:
             known = {word.partition("=")[0] for word in words}
