@@ -37,7 +37,7 @@ install: .venv/.installed
 	@echo "Go on with: source .venv/bin/activate, then bilp --help"
 
 run: .venv/.installed
-	$(BIN)/bilp study wrong-labels $(ARGS)
+	$(BIN)/bilp study wrong-labels --processes 2 $(ARGS)
 	@echo
 	@echo "Open that page in a browser. Then, in this shell:"
 	@echo "  source .venv/bin/activate"

@@ -1,7 +1,7 @@
-"""What people start from the UI: a few questions, and behind them a pipeline, a published cell or a sweep.
+"""What people start from the UI: a few questions, and behind them a pipeline, a published cell, a sweep or a study.
 
 All of them are called `start`, so that they stand together in every list; deployments tell them apart (`start/digits`). Programs
-use `pipeline`, `reproduce` and `sweep`, whose parameters are the settings themselves.
+use `pipeline`, `reproduce`, `sweep` and `study`, whose parameters are the settings themselves.
 """
 
 from __future__ import annotations
@@ -9,7 +9,9 @@ from __future__ import annotations
 from bilp.config.forms import DataSetForm, DigitsForm, OwnImagesForm, PublishedForm, SweepForm
 from bilp.config.given import checked
 from bilp.errors import BilpError
+from bilp.studies.study_form import StudyForm
 from flows import reproduce as reproduction
+from flows import study as studying
 from flows import sweep as sweeping
 from flows.local.flow import flow
 from flows.pipeline import pipeline
@@ -19,6 +21,7 @@ from tasks.run_name import unless_given
 NAME = "start"
 
 UNTOUCHED_DIGITS, UNTOUCHED_DATA_SET, UNTOUCHED_SWEEP = DigitsForm(), DataSetForm(), SweepForm()
+UNTOUCHED_STUDY = StudyForm()
 
 
 def _pipeline_name(config: DigitsForm | DataSetForm | OwnImagesForm) -> str:
@@ -35,6 +38,13 @@ def _published_name(config: PublishedForm) -> str:
 
 def _sweep_name(config: SweepForm) -> str:
     return sweeping.run_name(config.given(), config.lists())
+
+
+def _study_name(config: StudyForm) -> str:
+    try:
+        return studying.run_name(config.definition()[0], {}, "")
+    except BilpError:
+        return NAME
 
 
 @flow(name=NAME, flow_run_name=unless_given(_pipeline_name))
@@ -89,3 +99,14 @@ def sweep_values(config: SweepForm = UNTOUCHED_SWEEP) -> list[str]:
         config: Whatever stays empty is derived.
     """
     return sweeping.sweep.fn(config.given(), config.lists(), None)
+
+
+@flow(name=NAME, flow_run_name=unless_given(_study_name))
+def study_of_arms(config: StudyForm = UNTOUCHED_STUDY) -> str:
+    """The URI of the page of a study.
+
+    Args:
+        config: Whatever stays empty is as the study says.
+    """
+    definition, place = config.definition()
+    return studying.study.fn(definition, config.given(), place, None, config.processes or 1)

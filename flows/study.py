@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Annotated, Any
 
 import httpx
+from pydantic import Field
 
 from bilp.config.arms import baselines_need_selection
 from bilp.errors import BilpError, StorageError
-from bilp.studies.definition import study_of
+from bilp.studies.definition import MOST_PROCESSES, study_of
 from bilp.studies.pipeline_outcome import Outcome
 from bilp.studies.study_plan import Block, Group, Plan, planned
 from bilp.studies.study_progress import Progress
@@ -47,7 +48,7 @@ def study(
     changes: dict[str, Any] = {},  # noqa: B006
     place: str = "study",
     root: Root = None,
-    processes: int = 1,
+    processes: Annotated[int, Field(ge=1, le=MOST_PROCESSES)] = 1,
 ) -> str:
     """The URI of the page. What is there already is not computed again; a study that was stopped goes on.
 

@@ -18,6 +18,8 @@ from bilp.text.escaping import shortened, shown
 SUFFIXES = (".yaml", ".yml")
 MOST_BYTES = 1 << 20
 """Of a study's file; settings need some hundred."""
+MOST_PROCESSES = 256
+"""Of one machine that may compute the blocks of a study side by side."""
 UNPRUNED = "unpruned"
 """The arm that differences are taken to where a study names no other one."""
 

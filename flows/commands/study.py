@@ -15,7 +15,7 @@ from bilp.config.command_line import configure, parse
 from bilp.config.help_text import topic_of
 from bilp.errors import BilpError
 from bilp.storage.objects import storage_root
-from bilp.studies.definition import load_study, shipped
+from bilp.studies.definition import MOST_PROCESSES, load_study, shipped
 from bilp.studies.study_plan import planned
 from bilp.studies.study_progress import Progress
 from bilp.text.escaping import shown
@@ -24,7 +24,6 @@ from tasks import output
 
 OWN = ("--page", "--dry-run", "--example")
 PROCESSES = "--processes"
-MOST_PROCESSES = 256
 TOLD = """FILE.yaml is a study, or the name of one that comes with the program. Options of its own:
   --page      make the page of what is there, and compute nothing
   --dry-run   say what would be computed and how long it takes, as far as that is known

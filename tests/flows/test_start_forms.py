@@ -24,13 +24,18 @@ from bilp.config.forms.fields import method_groups
 from bilp.config.nested import get, leaves
 from bilp.config.sources import SOURCES
 from bilp.errors import ConfigError
+from bilp.studies.definition import load_study, study_of
+from bilp.studies.study_form import StudyForm
 from deployments.register import FILE
 from flows import start
 from flows.sweep import combinations
 from tasks import run_texts
 
 Schema = dict[str, Any]
-FLOWS = {flow.fn.__name__: flow for flow in (start.digits, start.data_set, start.my_images, start.published_recipe, start.sweep_values)}
+FLOWS = {
+    flow.fn.__name__: flow
+    for flow in (start.digits, start.data_set, start.my_images, start.published_recipe, start.sweep_values, start.study_of_arms)
+}
 SCHEMAS: dict[str, Schema] = {name: parameter_schema(flow).model_dump_for_openapi() for name, flow in FLOWS.items()}
 DEPLOYED = yaml.safe_load(FILE.read_text(encoding="utf-8"))["deployments"]
 
@@ -243,6 +248,31 @@ def test_a_published_recipe_is_scaled_as_the_command_does() -> None:
     assert name_of(start.published_recipe, typed) == "reproduce published/dc/cifar10-ipc1 x 0.1"
 
 
+def test_a_study_is_one_that_comes_with_the_program_or_a_text() -> None:
+    assert study_of(*StudyForm().definition()) == load_study("wrong-labels")[0], "the usual one"
+    text = "name: mine\narms: {unpruned: {}, bilp: {keep: 0.3}}"
+    typed = StudyForm.model_validate({"file": text, "ipc": 2, "method": {"name": "dc"}})
+    definition, place = typed.definition()
+    assert study_of(definition, place).arms["bilp"].settings == {"keep": 0.3}
+    assert typed.given() == {"ipc": 2, "method": "dc"}
+    assert name_of(start.study_of_arms, typed) == "study mine"
+    assert refused("study_of_arms", {"study": "wrong"}) and refused("study_of_arms", {"processes": 0})
+
+
+@pytest.mark.parametrize(
+    ("typed", "line"),
+    [
+        ({"file": "name: mine\narms: {}", "study": "wrong-labels"}, r"leave one of them empty$"),
+        ({"file": "name: [mine"}, r"^the given study"),
+        ({"study": "no.yaml"}, r"^no study is called 'no.yaml'"),
+    ],
+)
+def test_what_is_no_study_is_one_line(typed: dict[str, Any], line: str) -> None:
+    with pytest.raises(ConfigError, match=line):
+        StudyForm.model_validate(typed).definition()
+    assert name_of(start.study_of_arms, StudyForm.model_validate(typed)) == "start", "the run itself says what is wrong"
+
+
 def test_what_a_server_keeps_of_a_form_is_what_was_filled_in() -> None:
     form = DigitsForm.model_validate({"ipc": 2, "method": {"name": "dc"}})
     assert form.model_dump(mode="json") == {"ipc": 2, "method": {"name": "dc"}}
@@ -258,7 +288,7 @@ def test_people_see_what_to_start_and_units_are_marked_as_inner_parts() -> None:
         if entrypoint.startswith("flows/units/"):
             assert found == ["internal"]
     started = {item["name"] for item in DEPLOYED if item["entrypoint"].startswith("flows/start.py:")}
-    assert started == {"digits", "data-set", "my-images", "my-images-on-a-schedule", "published-recipe", "sweep"}
+    assert started == {"digits", "data-set", "my-images", "my-images-on-a-schedule", "published-recipe", "sweep", "study"}
     for item in DEPLOYED:
         if "start" in item["tags"]:
             assert {"How long", "What you get"} <= set(re.findall(r"\*\*([^*]+)\*\*", item["description"])), item["name"]

@@ -43,13 +43,10 @@ class Further(Frozen):
 
 
 class StageForm(Form):
-    """What every form asks after its own questions: what is compared, and every stage, folded."""
+    """What every form asks after its own questions: every stage, folded."""
 
     paths: ClassVar[Mapping[str, str]] = {"further": ""}
 
-    arms: tuple[Arm, ...] | None = Field(None, title="What to compare (arms)")
-    """What is compared: no pruning (unpruned), by score (static), by causal effect (adaptive), both (bilp), as many samples at random
-    (random_pruning), rightly labeled ones where the truth is known (oracle), the selected ones without distillation (direct)."""
     further: Annotated[dict[str, Any] | None, Group(Further)] = Field(None, title="Seed, repetitions, arithmetic")
     """Dials that are seldom set."""
     ingest: IngestGroup = Field(None, title="Real images (ingest)")
@@ -68,7 +65,15 @@ class StageForm(Form):
     """What the page shows."""
 
 
-class DialForm(StageForm):
+class ArmsForm(StageForm):
+    """What is compared, and every stage."""
+
+    arms: tuple[Arm, ...] | None = Field(None, title="What to compare (arms)")
+    """What is compared: no pruning (unpruned), by score (static), by causal effect (adaptive), both (bilp), as many samples at random
+    (random_pruning), rightly labeled ones where the truth is known (oracle), the selected ones without distillation (direct)."""
+
+
+class DialForm(ArmsForm):
     """The dials of one pipeline."""
 
     first: ClassVar[tuple[str, ...]] = ("method", "ipc", "keep", "beta", "arms")
@@ -122,7 +127,7 @@ class OwnImagesForm(DialForm):
     """How they are read, split and normalized."""
 
 
-class PublishedForm(StageForm):
+class PublishedForm(ArmsForm):
     """A published cell again."""
 
     datasets = ()
@@ -137,7 +142,7 @@ class PublishedForm(StageForm):
     """Independently seeded distillations per arm. If empty: as many as the recipe says."""
 
 
-class SweepForm(StageForm):
+class SweepForm(ArmsForm):
     """Pipelines for every combination of a few values."""
 
     datasets = built_in()
