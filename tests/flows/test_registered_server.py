@@ -146,6 +146,8 @@ def test_registering_deletes_the_automation_of_earlier_versions_alone(client: Sy
         ("start/my-images", {"config": {"resolution": 32}}, "'uri' is a required property"),
         ("start/published-recipe", {"config": {"recipe": "digits"}}, "is not one of"),
         ("start/sweep", {"config": {"keep": [0.5, 1.5]}}, "greater than the maximum"),
+        ("start/study", {"config": {"processes": 0}}, "less than the minimum"),
+        ("study/study", {"definition": {}, "processes": 0}, "less than the minimum"),
         ("score-trial/gpu", {"dataset_uri": "d", "config": {}, "trial": -1}, "less than the minimum"),
         ("score-trial/gpu", {"config": {}, "trial": 0}, "dataset_uri"),
     ],
