@@ -134,6 +134,7 @@ def read_source(config: IngestConfig | Mapping[str, Any], root: Uri, progress: P
         "skipped": skipped_facts(skipped),
         "duplicates": duplicates_facts(arranged.duplicates, arranged.divided, arranged.dropped),
         **({"listing": dict(contents.facts)} if contents.facts else {}),
+        **({} if plan is None else {"plan": plan.artifact.manifest.key}),
     }
     files = record_files(altered.made, skipped, contents.class_names, altered.corrections)
     publish_record(uri, key, files, settings, facts, truth)  # the last: whoever finds it finds the others

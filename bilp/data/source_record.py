@@ -7,7 +7,8 @@ the store of the pixels knows no names; the record of each reading does, and it 
 
 Files: train.parquet and test.parquet (ORIGINS), ledger.json with the skipped files, duplicates.parquet (see
 `bilp.data.duplicates`) and corrections.parquet (see `bilp.data.corrections_table`) if there are any. Facts: name, fingerprint (of
-the data set), source, uri, notes, skipped (by split of the source), duplicates. Config: all settings of ingest but the whitening's.
+the data set), source, uri, notes, skipped (by split of the source), duplicates, listing, and the key of the plan if the source was
+decoded in parts, which nobody needs from then on. Config: all settings of ingest but the whitening's.
 Parents: dataset, and truth if the data set was changed on purpose (see `bilp.data.truth_file`).
 """
 

@@ -60,10 +60,10 @@ def photo_config(root: Path, **settings: Any) -> IngestConfig:
 
 
 def content(record_uri: str) -> dict[str, Any]:
-    """All that there is to know of a data set and its record but when they were made and how shards are cut."""
+    """All that there is to know of a data set and its record but when they were made, how shards are cut, and of which plan."""
     dataset = open_recorded(record_uri)
     assert dataset.record is not None
-    facts = dict(dataset.record.artifact.manifest.facts)
+    facts = {name: fact for name, fact in dataset.record.artifact.manifest.facts.items() if name != "plan"}
     tables = {name: dataset.record.artifact.read(name) for name in dataset.record.artifact.manifest.files}
     sides = {
         split: (side.images().numpy().tobytes(), side.index().to_pydict())
