@@ -28,7 +28,7 @@ from bilp.artifacts.artifact import Artifact, find, open_artifact
 from bilp.artifacts.facts import DatasetFacts, SourceFacts
 from bilp.artifacts.publication import publish, replace
 from bilp.artifacts.table_rules import Rules
-from bilp.data.contents import SPLITS, Skipped, SplitName, counted
+from bilp.data.contents import SPLITS, Skipped, SplitName, counted, lost
 from bilp.data.corrections_table import CORRECTIONS
 from bilp.data.corrections_table import FILE as CORRECTIONS_FILE
 from bilp.data.duplicates import DUPLICATES, duplicates_table, told_duplicates
@@ -164,8 +164,8 @@ def publish_record(
 
 
 def skipped_facts(skipped: Sequence[Skipped]) -> dict[str, int]:
-    """How many files of each split of the source were skipped."""
-    return {split: sum(entry.split == split for entry in skipped) for split in SPLITS}
+    """How many images of each split of the source were skipped."""
+    return {split: lost(entry for entry in skipped if entry.split == split) for split in SPLITS}
 
 
 def _origins_table(origins: Sequence[str]) -> pa.Table:
