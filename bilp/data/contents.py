@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol
 
@@ -53,18 +53,30 @@ class Group:
 class Skipped:
     """A picture that is missing, or could not be read or decoded: the source's split, where it came from, and why.
 
-    `label` is the class of one that is listed and missing, where the source tells it; one that could not be decoded is among the items.
+    `label` is its class, where that is known. `count` is how many pictures that is, about: of a tar that is cut off many may be lost.
     """
 
     split: SplitName
     origin: str
     reason: str
     label: int | None = None
+    count: int = 1
 
     @property
-    def entry(self) -> dict[str, str]:
+    def entry(self) -> dict[str, Any]:
         """What a ledger says of it."""
-        return {"split": self.split, "origin": self.origin, "reason": self.reason}
+        several = {"count": self.count} if self.count != 1 else {}
+        return {"split": self.split, "origin": self.origin, "reason": self.reason, **several}
+
+    @property
+    def kept(self) -> dict[str, Any]:
+        """All of it, to be made from again."""
+        return {**self.entry, "label": self.label}
+
+
+def lost(skipped: Iterable[Skipped]) -> int:
+    """How many pictures these are."""
+    return sum(entry.count for entry in skipped)
 
 
 @dataclass(frozen=True)

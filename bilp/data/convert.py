@@ -75,7 +75,7 @@ class Converter:
             if isinstance(pixels, OutOfRange):  # a wrong setting, not a bad file: skipping would quietly take a part of the range
                 raise DataError(f"{origin} {pixels}")
             if isinstance(pixels, DecodeError):
-                self.skipped.append(Skipped(split, origin, str(pixels)))
+                self.skipped.append(Skipped(split, origin, str(pixels), label))
                 continue
             self._check_size(pixels, origin)
             side.labels.append(label)

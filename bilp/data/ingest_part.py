@@ -14,25 +14,28 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 
 from bilp.artifacts import parquet, tables
-from bilp.artifacts.artifact import content_key, find, there_already
+from bilp.artifacts.artifact import Artifact, content_key, find, there_already
 from bilp.artifacts.publication import publish
 from bilp.artifacts.table_rules import Rules
 from bilp.config import IngestConfig
-from bilp.data.contents import Contents, Source
+from bilp.data.contents import Contents, Skipped, Source
 from bilp.data.convert import Converter
+from bilp.data.damage import Damage, when_decoded
 from bilp.data.decoding_rules import conversion_of
 from bilp.data.ingest_plan import IngestPlan, Part, open_plan
 from bilp.data.measure import image_digests, value_counts
+from bilp.data.planning import told
 from bilp.data.shards import Stored
 from bilp.data.sources import open_source
 from bilp.progress import Progress, silent
-from bilp.storage import objects
+from bilp.storage import objects, strict_json
 from bilp.storage.scratch import scratch_folder
 
 KIND = "ingest_part"
@@ -41,6 +44,8 @@ PARTS = "parts"
 FILE, LEDGER = "part.parquet", "ledger.json"
 VERSION = 1
 """Of what a part holds beside its pixels."""
+THREADS = 16
+"""Parts that are looked at together: on S3 each look waits for an answer."""
 PART_INDEX = tables.declare(
     pa.schema([("place", pa.int64()), ("label", pa.int32()), ("origin", pa.string()), ("sha256", pa.string())]),
     Rules(ranges={"place": (0, 2**62), "label": (0, 2**31)}, ascending=("place",), texts={"sha256": "^[0-9a-f]{64}$"}),
@@ -62,26 +67,61 @@ def part_key(plan: IngestPlan, number: int) -> str:
 def ingest_part(config: IngestConfig, plan_uri: str, number: int, progress: Progress = silent) -> str:
     """Decode a part of a plan unless it is published; its URI.
 
-    Raises DataError for images that do not go together, and StorageError if source or storage are out of reach.
+    Raises DataError for images that do not go together, and if more of all parts is damaged than `config` allows, before and after it
+    is decoded; StorageError if source or storage are out of reach.
     """
     plan = open_plan(plan_uri)
     uri = part_uri(plan_uri, number)
     if there_already(uri, KIND, part_key(plan, number)) is None:
-        decode_part(config, open_source(config), plan, plan.parts[number], progress)
+        check_so_far(config, plan)
+        if decode_part(config, open_source(config), plan, plan.parts[number], progress):
+            check_so_far(config, plan)
     return uri
+
+
+def check_so_far(config: IngestConfig, plan: IngestPlan) -> Damage:
+    """What is missing or damaged by what the listing and all published parts say; parts are not looked at if there is no limit to it.
+
+    Raises DataError if it is more than `config` allows of the whole, whatever the other parts hold.
+    """
+    damage = Damage(plan.contents, config, told(config))
+    if damage.most is None:
+        return damage
+    published = published_parts(plan)
+    with ThreadPoolExecutor(THREADS) as pool:
+        for skipped in pool.map(ledger_of, published.values()):
+            damage.add(skipped)
+    done, total = sum(part.stop - part.start for part in published), sum(map(len, plan.items.values()))
+    damage.check(when_decoded(done, total))
+    return damage
+
+
+def ledger_of(artifact: Artifact) -> list[Skipped]:
+    """What was skipped of a published part."""
+    if LEDGER not in artifact.manifest.files:
+        return []
+    entries: list[Any] = strict_json.parse(artifact.read(LEDGER))
+    return [Skipped(**entry) for entry in entries]
+
+
+def published_parts(plan: IngestPlan) -> dict[Part, Artifact]:
+    """The parts that are published."""
+    uris = {part: part_uri(plan.artifact.uri, part.number) for part in plan.parts}
+    begun = set(objects.children(uris[plan.parts[0]].rpartition("/")[0]))
+    there = [part for part, uri in uris.items() if uri.rpartition("/")[2] in begun]
+    with ThreadPoolExecutor(THREADS) as pool:
+        found = pool.map(lambda part: find(uris[part], KIND, part_key(plan, part.number)), there)
+        return {part: artifact for part, artifact in zip(there, found, strict=True) if artifact is not None}
 
 
 def missing_parts(plan: IngestPlan) -> list[Part]:
     """The parts that are not published yet."""
-    uris = {part: part_uri(plan.artifact.uri, part.number) for part in plan.parts}
-    begun = set(objects.children(uris[plan.parts[0]].rpartition("/")[0]))
-    return [
-        part for part, uri in uris.items() if uri.rpartition("/")[2] not in begun or find(uri, KIND, part_key(plan, part.number)) is None
-    ]
+    published = published_parts(plan)
+    return [part for part in plan.parts if part not in published]
 
 
-def decode_part(config: IngestConfig, source: Source, plan: IngestPlan, part: Part, progress: Progress) -> None:
-    """Decode a part and publish it."""
+def decode_part(config: IngestConfig, source: Source, plan: IngestPlan, part: Part, progress: Progress) -> list[Skipped]:
+    """Decode a part and publish it; what was skipped of it."""
     contents = Contents(plan.facts.class_names, {part.split: plan.items_of(part)})
     with scratch_folder("bilp-part-") as folder:
         converter = Converter(folder, conversion_of(config))
@@ -89,7 +129,7 @@ def decode_part(config: IngestConfig, source: Source, plan: IngestPlan, part: Pa
         files: dict[str, bytes | Path] = {path.name: path for path in stored.paths}
         files[FILE] = parquet.encode(_index(stored, part), PART_INDEX, {"stage": KIND})
         if converter.skipped:
-            files[LEDGER] = json.dumps([skipped.entry for skipped in converter.skipped], indent=1, ensure_ascii=False).encode()
+            files[LEDGER] = json.dumps([skipped.kept for skipped in converter.skipped], indent=1, ensure_ascii=False).encode()
         facts = {
             "split": part.split,
             "first": part.start,
@@ -102,6 +142,7 @@ def decode_part(config: IngestConfig, source: Source, plan: IngestPlan, part: Pa
         }
         uri = part_uri(plan.artifact.uri, part.number)
         publish(uri, KIND, part_key(plan, part.number), files, config={}, parents={"plan": plan.artifact.uri}, facts=facts)
+    return converter.skipped
 
 
 def _measured(stored: Stored) -> dict[str, Any]:

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -153,7 +153,7 @@ def publish_plan(uri: str, key: str, name: str, contents: Contents, rows: int, s
     table = pa.concat_tables([_rows(split, items) for split, items in contents.items.items()])
     files: dict[str, bytes | Path] = {FILE: parquet.encode(table, PLAN, {"stage": KIND, "key": key})}
     if contents.absent:
-        files[ABSENT] = json.dumps([asdict(entry) for entry in contents.absent], indent=1, ensure_ascii=False).encode()
+        files[ABSENT] = json.dumps([entry.kept for entry in contents.absent], indent=1, ensure_ascii=False).encode()
     facts = {
         "name": name,
         "class_names": list(contents.class_names),

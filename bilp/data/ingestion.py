@@ -34,17 +34,17 @@ from bilp.data.alterations.label_file import LARGEST as LARGEST_LABELS
 from bilp.data.arrange import Arranged, arrange, check_kept
 from bilp.data.contents import SPLITS, Contents, Labels, Source, SplitName, counted
 from bilp.data.convert import Converter, refuse
-from bilp.data.damage import check_damage
+from bilp.data.damage import Damage, when_decoded
 from bilp.data.decoding_rules import conversion_of
 from bilp.data.duplicates import duplicates_facts
-from bilp.data.ingest_part import decode_part, missing_parts
+from bilp.data.ingest_part import check_so_far, decode_part, missing_parts
 from bilp.data.ingest_plan import IngestPlan
 from bilp.data.join_parts import Decoded, join_parts
 from bilp.data.listing import plain as absolute
 from bilp.data.measure import fingerprint, value_counts
 from bilp.data.normalization import check_channels, chosen, identity
 from bilp.data.order import in_order
-from bilp.data.planning import contents_and_plan
+from bilp.data.planning import contents_and_plan, told
 from bilp.data.shards import Stored, shard_name
 from bilp.data.source_record import KIND as RECORD
 from bilp.data.source_record import SOURCES, open_record, publish_record, record_files, record_of, skipped_facts
@@ -103,13 +103,15 @@ def read_source(config: IngestConfig | Mapping[str, Any], root: Uri, progress: P
     if _is_known(home, uri, key):
         return uri
     objects.check_storage(root)
-    where = _told(config)
+    where = told(config)
     if config.color != "auto":  # else only the pictures tell
         check_channels(config.normalization, 1 if config.color == "gray" else 3, where)
     contents, plan = contents_and_plan(config, source, home, where)
     check_asked(contents.labels["train"], contents.class_names, config, where)
     if "test" not in contents.labels:
         check_divisible(contents.labels["train"], contents.class_names, where)  # for its error, before long work
+    damage = Damage(contents, config, where)
+    damage.check(when_decoded(0, 0))
     with scratch_folder("bilp-ingest-") as folder:
         if plan is None:
             found = _decoded(source, contents, config, folder, progress)
@@ -119,8 +121,8 @@ def read_source(config: IngestConfig | Mapping[str, Any], root: Uri, progress: P
         skipped = [*contents.absent, *found.skipped]
         if config.on_corrupt == "refuse":
             refuse(skipped, where)
-        elif config.most_corrupt is not None:
-            check_damage(skipped, contents, {split: side.labels for split, side in found.stored.items()}, config.most_corrupt, where)
+        damage.add(found.skipped)
+        damage.check()
         arranged = _arranged(found, contents, config, folder, where)
         altered = alter(arranged, len(contents.labels["train"]), contents.class_names, config, folder, where)
         mark = _publish_store(source.name, home, contents, altered.made, config)
@@ -134,6 +136,7 @@ def read_source(config: IngestConfig | Mapping[str, Any], root: Uri, progress: P
         "skipped": skipped_facts(skipped),
         "duplicates": duplicates_facts(arranged.duplicates, arranged.divided, arranged.dropped),
         **({"listing": dict(contents.facts)} if contents.facts else {}),
+        **({} if plan is None else {"plan": plan.artifact.manifest.key}),
     }
     files = record_files(altered.made, skipped, contents.class_names, altered.corrections)
     publish_record(uri, key, files, settings, facts, truth)  # the last: whoever finds it finds the others
@@ -151,13 +154,11 @@ def plan_source(config: IngestConfig | Mapping[str, Any], root: Uri) -> str | No
     if _is_known(home, *_address(config, source, _settings(config), home)):
         return None
     objects.check_storage(root)
-    plan = contents_and_plan(config, source, home, _told(config))[1]
-    return None if plan is None else plan.artifact.uri
-
-
-def _told(config: IngestConfig) -> str:
-    """The source for messages."""
-    return f"{config.source} {config.uri}" if config.uri else config.source
+    plan = contents_and_plan(config, source, home, told(config))[1]
+    if plan is None:
+        return None
+    check_so_far(config, plan)
+    return plan.artifact.uri
 
 
 def _settings(config: IngestConfig) -> dict[str, Any]:
@@ -217,12 +218,14 @@ def _decoded(source: Source, contents: Contents, config: IngestConfig, folder: P
 
 def _decode_parts(config: IngestConfig, source: Source, plan: IngestPlan, progress: Progress) -> None:
     """Decode the parts of a plan that are not published yet, one after the other."""
-    missing = missing_parts(plan)
+    missing, damage = missing_parts(plan), check_so_far(config, plan)
     total = sum(map(len, plan.items.values()))
     done = total - sum(part.stop - part.start for part in missing)
     for part in missing:
-        decode_part(config, source, plan, part, _Onward(progress, done, total))
+        skipped = decode_part(config, source, plan, part, _Onward(progress, done, total))
         done += part.stop - part.start
+        damage.add(skipped)
+        damage.check(when_decoded(done, total))
 
 
 @dataclass(frozen=True)

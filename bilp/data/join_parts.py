@@ -6,11 +6,11 @@ Only where some parts are gray and others in color are pixels read: the gray one
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any, overload
+from typing import overload
 
 import numpy as np
 
@@ -19,12 +19,12 @@ from bilp.artifacts.facts import IngestPartFacts
 from bilp.config.shapes import channels_of, with_channels
 from bilp.data.contents import Skipped, SplitName
 from bilp.data.convert import check_same_size
-from bilp.data.ingest_part import FILE, KIND, LEDGER, PART_INDEX, part_uri
+from bilp.data.ingest_part import FILE, KIND, PART_INDEX, ledger_of, part_uri
 from bilp.data.ingest_plan import IngestPlan
 from bilp.data.measure import image_digests
 from bilp.data.shards import ShardWriter, Stored, blocks, map_shard, shard_name
 from bilp.data.texts import Texts, chained
-from bilp.storage import objects, strict_json
+from bilp.storage import objects
 
 
 @dataclass(frozen=True)
@@ -59,7 +59,7 @@ def join_parts(plan: IngestPlan, folder: Path) -> Decoded:
         sides[part.facts.split].append(stored if channels_of(stored.shape) == channels else _widened(stored, part.facts.split, folder))
     largest = [part.facts.largest for part in opened if part.facts.largest is not None]
     short = sum(part.facts.short for part in opened)
-    skipped = [entry for part in opened for entry in part.skipped()]
+    skipped = [entry for part in opened for entry in ledger_of(part.artifact)]
     return Decoded(
         {split: _united(sides[split]) for split in dict.fromkeys(part.split for part in plan.parts)},
         skipped,
@@ -95,11 +95,6 @@ class _Opened:
     @property
     def facts(self) -> IngestPartFacts:
         return self.artifact.stated(IngestPartFacts)
-
-    def skipped(self) -> Iterator[Skipped]:
-        if LEDGER in self.artifact.manifest.files:
-            entries: list[Any] = strict_json.parse(self.artifact.read(LEDGER))
-            yield from (Skipped(**entry) for entry in entries)
 
     def stored(self) -> Stored:
         """The part as a split of its own, `[n, C, H, W]` or `[n, T, C, H, W]`: its shards are fetched when they are read."""

@@ -47,6 +47,11 @@ def contents_and_plan(config: IngestConfig, source: Source, home: str, where: st
     return contents, None if rows is None else publish_plan(uri, key, source.name, contents, rows, settings)
 
 
+def told(config: IngestConfig) -> str:
+    """The source for messages."""
+    return f"{config.source} {config.uri}" if config.uri else config.source
+
+
 def identity(config: IngestConfig, source: Source) -> tuple[dict[str, Any], str]:
     """What decides which items there are and how they are decoded, and the key of that."""
     whole = config.model_copy(update={"uri": absolute(config.uri)}) if config.uri else config

@@ -7,7 +7,8 @@ the store of the pixels knows no names; the record of each reading does, and it 
 
 Files: train.parquet and test.parquet (ORIGINS), ledger.json with the skipped files, duplicates.parquet (see
 `bilp.data.duplicates`) and corrections.parquet (see `bilp.data.corrections_table`) if there are any. Facts: name, fingerprint (of
-the data set), source, uri, notes, skipped (by split of the source), duplicates. Config: all settings of ingest but the whitening's.
+the data set), source, uri, notes, skipped (by split of the source), duplicates, listing, and the key of the plan if the source was
+decoded in parts, which nobody needs from then on. Config: all settings of ingest but the whitening's.
 Parents: dataset, and truth if the data set was changed on purpose (see `bilp.data.truth_file`).
 """
 
@@ -27,7 +28,7 @@ from bilp.artifacts.artifact import Artifact, find, open_artifact
 from bilp.artifacts.facts import DatasetFacts, SourceFacts
 from bilp.artifacts.publication import publish, replace
 from bilp.artifacts.table_rules import Rules
-from bilp.data.contents import SPLITS, Skipped, SplitName, counted
+from bilp.data.contents import SPLITS, Skipped, SplitName, counted, lost
 from bilp.data.corrections_table import CORRECTIONS
 from bilp.data.corrections_table import FILE as CORRECTIONS_FILE
 from bilp.data.duplicates import DUPLICATES, duplicates_table, told_duplicates
@@ -163,8 +164,8 @@ def publish_record(
 
 
 def skipped_facts(skipped: Sequence[Skipped]) -> dict[str, int]:
-    """How many files of each split of the source were skipped."""
-    return {split: sum(entry.split == split for entry in skipped) for split in SPLITS}
+    """How many images of each split of the source were skipped."""
+    return {split: lost(entry for entry in skipped if entry.split == split) for split in SPLITS}
 
 
 def _origins_table(origins: Sequence[str]) -> pa.Table:

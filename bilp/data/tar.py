@@ -45,10 +45,12 @@ class Member(NamedTuple):
 
 
 class Problem(NamedTuple):
-    """What cannot be read of a tar: the member, or '' for the rest of the file, and why."""
+    """What cannot be read of a tar: the member, or '' for the rest of the file, why, and how many bytes are lost with it: 0 if what
+    follows is there, those to the end of an inner tar, None if nobody knows where the end was."""
 
     name: str
     reason: str
+    lost: int | None = 0
 
 
 def is_tar(path: str) -> bool:
@@ -78,6 +80,8 @@ class TarIndex:
         self._nested = nested
         self._content_of = content_of
         self.problems: list[Problem] = []
+        self.cut = False
+        """Whether what follows in the file is lost, however much that is."""
 
     def __iter__(self) -> Iterator[Member]:
         yield from self._walk(0, None, "")
@@ -90,19 +94,18 @@ class TarIndex:
             block = self._bytes(position, BLOCK if stop is None else min(BLOCK, stop - position))
             if not block or not block.strip(b"\0"):
                 if len(block) < BLOCK:
-                    self._report(inside, "ends without the mark of its end, so that it may be cut off")
+                    self._lose(inside, "ends without the mark of its end, so that it may be cut off", position, stop)
                 return False
             try:
                 header = tarfile.TarInfo.frombuf(block, "utf-8", "surrogateescape")
             except tarfile.HeaderError as error:
-                self._report(inside, f"damaged or cut off at byte {position:,} ({error}): what follows is lost")
+                self._lose(inside, f"damaged or cut off at byte {position:,} ({error}): what follows is lost", position, stop)
                 return False
             data = position + BLOCK
             size = _size(described.get("size", ""), header.size)
             if not 0 <= size <= LARGEST_MEMBER:
-                self._report(
-                    inside, f"damaged at byte {position:,} (a {'negative' if size < 0 else 'senseless'} size): what follows is lost"
-                )
+                kind = "negative" if size < 0 else "senseless"
+                self._lose(inside, f"damaged at byte {position:,} (a {kind} size): what follows is lost", position, stop)
                 return False
             position = data + -(-size // BLOCK) * BLOCK
             if header.type in (tarfile.GNUTYPE_LONGNAME, tarfile.GNUTYPE_LONGLINK, tarfile.XHDTYPE, tarfile.SOLARIS_XHDTYPE):
@@ -115,6 +118,7 @@ class TarIndex:
                 self._report(inside + name, reason)
                 continue
             if (yield from self._member(inside + name.removeprefix("./"), data, size, stop)):
+                self.cut = self.cut or stop is None
                 return True
 
     def _member(self, name: str, data: int, size: int, stop: int | None) -> Generator[Member, None, bool]:
@@ -126,7 +130,7 @@ class TarIndex:
         there = self._there(data, size) if content is None else len(content)
         there = there if stop is None else min(there, max(0, stop - data))
         if there < size:
-            self._report(name, f"cut off: {there:,} of {size:,} bytes are there")
+            self._lose(name, f"cut off: {there:,} of {size:,} bytes are there", data, stop)
             return True
         yield Member(name, data, size, content)
         return False
@@ -160,6 +164,11 @@ class TarIndex:
 
     def _report(self, name: str, reason: str) -> None:
         self.problems.append(Problem(name.removesuffix("/"), reason))
+
+    def _lose(self, name: str, reason: str, position: int, stop: int | None) -> None:
+        """Report what is lost from a byte on: to the end of an inner tar, or of the file, of which nobody knows where it was."""
+        self.cut = self.cut or stop is None
+        self.problems.append(Problem(name.removesuffix("/"), reason, None if stop is None else stop - position))
 
 
 def read_spans(file: BinaryIO, spans: Iterable[tuple[int, int]]) -> Iterator[bytes]:

@@ -7,13 +7,14 @@ Whoever needs a state that is gone nevertheless computes its round again, from t
 
 from __future__ import annotations
 
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 
 from bilp.artifacts.artifact import Artifact
 from bilp.artifacts.manifest_file import MANIFEST
 from bilp.artifacts.run_layout import CHECKPOINT, ROUND, STATE
 from bilp.distill.part import Part
-from bilp.errors import MissingArtifact, StorageRefused
+from bilp.errors import DamagedArtifact, MissingArtifact, StorageRefused
 from bilp.storage import objects
 
 
@@ -42,6 +43,27 @@ def is_lacking(part: Part, round_number: int) -> bool:
     if part.shard is None or part.find(ROUND, round_number) is None:
         return False
     return find_state(part, round_number) is None and part.merged.find(ROUND, round_number) is None
+
+
+def is_done(part: Part, kind: str, round_number: int) -> bool:
+    """Whether a round (kind ROUND) or its reselection (RESELECT) is there, with the state after it if anybody needs that still."""
+    if part.find(kind, round_number) is None:
+        return False
+    merged = part.shard is None and part.run.distill.shards > 1  # nothing goes on from its states
+    return kind != ROUND or merged or find_state(part, round_number) is not None or not _is_needed(part, round_number)
+
+
+@contextmanager
+def unless_done(part: Part, kind: str, round_number: int) -> Iterator[None]:
+    """Work on a round that another process may finish at the same time, which then removes the states that it needed no more.
+
+    Whatever is found missing in the block is no error if what the block was to make is there by then.
+    """
+    try:
+        yield
+    except (MissingArtifact, DamagedArtifact):  # a file may go after the manifest that names it was read
+        if not is_done(part, kind, round_number):
+            raise
 
 
 def clear(part: Part, rounds: range) -> None:

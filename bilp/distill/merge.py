@@ -17,7 +17,7 @@ from bilp.artifacts.tables import LOSSES
 from bilp.data.pool import RealPool
 from bilp.distill.checkpoint import state_of
 from bilp.distill.inputs import open_pool
-from bilp.distill.kept import clear, open_state
+from bilp.distill.kept import clear, open_state, unless_done
 from bilp.distill.part import Part, parts_of
 from bilp.distill.round_files import (
     open_reselection,
@@ -52,7 +52,8 @@ def merge_round(run_uri: Uri, round: int) -> str:
     if run.reselect.active and not whole.there_already(RESELECT, round):
         _merge_reselection(whole, parts, round, open_pool(run_uri, run))
     if not whole.there_already(ROUND, round):
-        _merge_state(whole, parts, round, open_pool(run_uri, run))
+        with unless_done(whole, ROUND, round):
+            _merge_state(whole, parts, round, open_pool(run_uri, run))
     for part in parts:
         clear(part, range(round, round + 1))
     return whole.place(ROUND, round)

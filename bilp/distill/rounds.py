@@ -12,7 +12,7 @@ from bilp.artifacts.tables import ITE, LOSSES
 from bilp.data.pool import RealPool
 from bilp.distill.checkpoint import state_of
 from bilp.distill.inputs import open_experts, open_pool, open_pretrained
-from bilp.distill.kept import clear, find_state, is_lacking, open_state
+from bilp.distill.kept import clear, find_state, is_done, is_lacking, open_state, unless_done
 from bilp.distill.loops.registry import loop_for, networks_for
 from bilp.distill.part import Part, open_part
 from bilp.distill.round_files import open_round, publish_reselection, publish_round, reselected
@@ -52,10 +52,17 @@ def reselect_round(
     bounds(run.distill, round)
     if not run.reselect.active:
         return run_uri
-    if part.there_already(RESELECT, round):
-        return part.place(RESELECT, round)
+    if not part.there_already(RESELECT, round):
+        with unless_done(part, RESELECT, round):
+            _reselect(part, round, device, progress)
+    return part.place(RESELECT, round)
+
+
+def _reselect(part: Part, round: int, device: torch.device | str, progress: Progress) -> None:
+    """Decide which samples sit a round out, and publish that."""
+    run_uri, run = part.run_uri, part.run
     pool = open_pool(run_uri, run)
-    before = _state_before(part, pool, round, device, progress)
+    before = _state_before(part, pool, (RESELECT, round), device, progress)
     pretrained = open_pretrained(run_uri, run)
     setting = Setting.assemble(run.distill, run.reselect, pool, device, None, part.classes(pool.classes), pretrained)
     pruner = new_pruner(run, pool)
@@ -65,7 +72,7 @@ def reselect_round(
     with arithmetic(run.distill.gpu, device):
         measured = reselect(setting, before.to(device), round, pruner, guard, progress, networks)
     table = _ite_table(measured, round, pruner)
-    return publish_reselection(part, round, table, pruner, setting.classes, before.iteration, device)
+    publish_reselection(part, round, table, pruner, setting.classes, before.iteration, device)
 
 
 def distill_round(
@@ -88,7 +95,8 @@ def distill_round(
     part = open_part(run_uri, shard)
     bounds(part.run.distill, round)
     if not part.there_already(ROUND, round) or is_lacking(part, round):
-        _advance(part, round, device, progress)
+        with unless_done(part, ROUND, round):
+            _advance(part, round, device, progress)
     return part.place(ROUND, round)
 
 
@@ -97,7 +105,7 @@ def _advance(part: Part, round: int, device: torch.device | str, progress: Progr
     run_uri, run = part.run_uri, part.run
     _, stop = bounds(run.distill, round)
     pool = open_pool(run_uri, run)
-    before = _state_before(part, pool, round, device, progress)
+    before = _state_before(part, pool, (ROUND, round), device, progress)
     experts, pretrained = open_experts(run_uri, run), open_pretrained(run_uri, run)
     setting = Setting.assemble(run.distill, run.reselect, pool, device, experts, part.classes(pool.classes), pretrained)
     pruner = None
@@ -119,12 +127,16 @@ def new_pruner(run: Run, pool: RealPool) -> AdaptivePruner:
     return AdaptivePruner(pool.dataset.train.labels, pool.classes, run.reselect)
 
 
-def _state_before(part: Part, pool: RealPool, round_number: int, device: torch.device | str, progress: Progress) -> DistillState:
-    """The state that a round begins with. One that was not kept, and is needed after all, is computed again."""
+def _state_before(part: Part, pool: RealPool, work: tuple[str, int], device: torch.device | str, progress: Progress) -> DistillState:
+    """The state that a round begins with. One that was not kept, and is needed after all, is computed again.
+
+    Raises MissingArtifact if it is gone because somebody else has just done the `work` that it is wanted for, a kind and a round.
+    """
+    round_number = work[1]
     if round_number == 1:
         return initial_state(part.run.distill, pool, part.classes(pool.classes))
     open_round(part, round_number - 1)
-    if find_state(part, round_number - 1) is None:
+    if find_state(part, round_number - 1) is None and not is_done(part, *work):
         _advance(part, round_number - 1, device, progress)
     return state_of(open_state(part, round_number - 1), part, pool)
 

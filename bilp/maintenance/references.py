@@ -25,8 +25,8 @@ def references(inventory: Inventory) -> References:
     """What every item of a storage needs to be used and extended: its recorded parents, and what these rules add.
 
     A run has its rounds and its synthetic set, and what lies in a run has the run. A trial has its predictions, and the networks that
-    were kept of it. A data set has the records of its sources. An evaluation has its teacher and its finished trainings. A run has
-    networks trained beforehand on its samples, if it asks for any.
+    were kept of it. A data set has the records of its sources. A plan to ingest in parts has those that are decoded. An evaluation has
+    its teacher and its finished trainings. A run has networks trained beforehand on its samples, if it asks for any.
     """
     found: dict[str, set[str]] = {place: set() for place in inventory.items}
     teachers = [item for item in inventory.items.values() if item.kind == "teacher"]
@@ -40,6 +40,8 @@ def references(inventory: Inventory) -> References:
         if item.kind == "source":
             for dataset in _recorded(inventory, item):
                 found[dataset].add(place)
+        if item.kind == "ingest_part" and (plan := plan_of(place)) in found:
+            found[plan].add(place)
         if item.kind == "score_trial":  # they came out of one training
             found[place] |= {place.replace("/trials/", "/predictions/")} & inventory.items.keys()
         if item.kind == "trial_networks":
@@ -59,6 +61,12 @@ def run_of(place: str) -> str | None:
     """The run that a place lies in or is; None if it is elsewhere."""
     names = place.split("/")
     return "/".join(names[:2]) if names[0] == "runs" and len(names) > 1 else None
+
+
+def plan_of(place: str) -> str | None:
+    """The plan of the ingestion that a decoded part at this place belongs to; None if it is no part."""
+    names = place.split("/")
+    return "/".join((*names[:2], "plans", names[3])) if len(names) == 5 and names[0] == "datasets" and names[2] == "parts" else None
 
 
 def closure(of: References, roots: Iterable[str]) -> set[str]:
@@ -152,17 +160,42 @@ def is_finished(inventory: Inventory, run: Item) -> bool:
 
 
 def parts_of_nothing(inventory: Inventory, of: References) -> set[str]:
-    """Unfinished work: runs without a synthetic set or whose set nothing was made from yet, and such trials, experts, networks, trainings.
+    """Unfinished work: runs without a synthetic set or whose set nothing was made from yet, and such trials, experts, networks, trainings;
+    plans of ingestions that no data set came of yet.
 
     A pipeline distills one arm after another, for days where iterations are many, before it evaluates the first.
     """
     by = dependents(of)
+    joined = _joined(inventory)
     parts = ("score_trial", "predictions", "expert", "pretrained_network", TRAININGS)
     return {
         place
         for place, item in inventory.items.items()
-        if (item.kind == RUN and item.whole and not _is_used(inventory, item, by)) or (item.kind in parts and item.whole and not by[place])
+        if item.whole
+        and (
+            (item.kind == RUN and not _is_used(inventory, item, by))
+            or (item.kind in parts and not by[place])
+            or (item.kind == "ingest_plan" and _made_at(item) > joined.get(place, ""))
+        )
     }
+
+
+def _joined(inventory: Inventory) -> dict[str, str]:
+    """When a record of a source was last made from the parts of a plan, by the place of the plan.
+
+    A plan that was made after that, because the former one had been removed, has not been joined.
+    """
+    found: dict[str, str] = {}
+    for place, item in inventory.items.items():
+        if item.kind == "source" and (key := item.recorded("facts").get("plan")):
+            plan = f"{place.rsplit('/', 2)[0]}/plans/{key}"
+            found[plan] = max(found.get(plan, ""), _made_at(item))
+    return found
+
+
+def _made_at(item: Item) -> str:
+    """When an artifact was published, in a form that sorts."""
+    return str((item.content or {}).get("created_at", ""))
 
 
 def _is_used(inventory: Inventory, run: Item, by: Mapping[str, set[str]]) -> bool:

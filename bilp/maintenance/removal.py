@@ -23,7 +23,7 @@ from bilp.errors import DamagedArtifact, MissingArtifact
 from bilp.maintenance.garbage import Options, Plan, condemned, plan
 from bilp.maintenance.inventory import THREADS, Inventory, Item
 from bilp.maintenance.recognized import HALF, JOURNAL, LEASES
-from bilp.maintenance.references import References, closure, run_of
+from bilp.maintenance.references import References, closure, plan_of, run_of
 from bilp.progress import Progress, silent
 from bilp.results.places import RUN, TRAININGS
 from bilp.storage import objects
@@ -99,8 +99,8 @@ def _waves(items: Iterable[Item]) -> list[list[Item]]:
 
 def _remove(inventory: Inventory, item: Item, spared: set[str]) -> bool:
     """Remove one item; False if it has to stay."""
-    run = inventory.items.get(run_of(item.place) or "")
-    if item.place in spared or any(_is_used(inventory, each) for each in (item, run) if each is not None):
+    around = inventory.items.get(run_of(item.place) or plan_of(item.place) or "")
+    if item.place in spared or any(_is_used(inventory, each) for each in (item, around) if each is not None):
         return False
     folder = inventory.uri(item.place)
     if item.document is not None and item.whole:

@@ -31,6 +31,11 @@ T = TypeVar("T")
 
 # s3fs cuts larger content into several requests, and some stores ignore the condition on those.
 LARGEST_CREATE = 90 << 20
+PART = 8 << 20
+"""Bytes of a part of a larger upload; PARTS_AT_ONCE of them are in memory, and a copy of each on its way."""
+PARTS_AT_ONCE = 3
+MOST_PARTS = 9000
+"""Of one object; S3 allows 10,000."""
 CONFLICT_RETRIES = 6
 _READ_BLOCK = 8 << 20
 
@@ -117,7 +122,9 @@ def write(path: str, data: bytes) -> None:
 
 
 def upload(path: str, source: Path) -> None:
-    files().put_file(str(source), path, max_concurrency=2)  # parts of 50 MB are in memory, which it sends beside each other
+    size = source.stat().st_size
+    part = max(PART, -(-size // MOST_PARTS)) if size > LARGEST_CREATE else None  # smaller ones go in one piece, with an ETag that tells
+    files().put_file(str(source), path, chunksize=part, max_concurrency=PARTS_AT_ONCE)
 
 
 def create(path: str, data: bytes) -> bool:

@@ -1,8 +1,8 @@
 """bilp gc --dry-run
 
 Remove from the storage what no page, no reproduction and no imported set reaches. Kept as well: what --keep names, what was written or used
-within a day (--older-than), what somebody works on, and unfinished runs. Files that are none of ours stay and are named. It may be
-interrupted at any time; the next one goes on.
+within a day (--older-than), what somebody works on, unfinished runs, and the decoded parts of unfinished ingestions. Files that are none of
+ours stay and are named. It may be interrupted at any time; the next one goes on.
 """
 
 from __future__ import annotations
@@ -13,6 +13,8 @@ from collections.abc import Sequence
 
 from bilp.errors import BilpError
 from bilp.maintenance.garbage import Options, Plan, plan
+from bilp.maintenance.inventory import Item
+from bilp.maintenance.references import plan_of
 from bilp.maintenance.removal import Removed, collect
 from bilp.results.find import find
 from bilp.storage.objects import as_uri, storage_root
@@ -23,6 +25,7 @@ from flows.commands.consent import agreed
 from tasks import terminal
 
 NAME = "bilp gc"
+PLAN = "ingest_plan"
 LISTED = 10
 """Files that are none of ours, of which so many are named."""
 
@@ -35,7 +38,7 @@ def main(arguments: Sequence[str]) -> None:
     parser.add_argument("--keep", nargs="+", default=[], metavar="KEY", help="keep these as well, with all that they were made from")
     parser.add_argument("--older-than", default="1d", metavar="AGE", help="keep what was written or used since: 12h, 1d, 2w (default: 1d)")
     parser.add_argument(
-        "--unfinished", action="store_true", help="remove unfinished runs and trainings as well, and runs that nobody evaluated"
+        "--unfinished", action="store_true", help="remove unfinished runs, trainings and ingestions as well, and runs that nobody evaluated"
     )
     parser.add_argument("--yes", action="store_true", help="remove without asking")
     typed = parser.typed(arguments)
@@ -75,10 +78,20 @@ def told(found: Plan, every: bool) -> list[str]:
         lines.append(f"none of ours, stays: {', '.join(map(place, foreign[:LISTED]))}{more}")
     kept = [(len(found.unfinished), "unfinished"), (len(found.recent), "used or written of late, or being worked on")]
     lines += [f"{count} stay because they are {why}, or needed by what is" for count, why in kept if count]
+    begun = [item for item in found.inventory.items.values() if item.kind == PLAN and item.place in found.unfinished]
+    lines += [ingestion_line(found, item) for item in begun]
     if not found.removed:
         return [*lines, "nothing to remove"]
     counted = ", ".join(f"{count} of kind {kind}" for kind, count in sorted(kinds.items()))
     return [*lines, f"to remove: {counted}; {size(found.size)} of {size(found.inventory.size)}"]
+
+
+def ingestion_line(found: Plan, planned: Item) -> str:
+    """What an unfinished ingestion has decoded, which repeating its command goes on with."""
+    parts = [each for each in found.inventory.items.values() if plan_of(each.place) == planned.place and each.whole]
+    facts, total = planned.recorded("facts"), size(sum(part.size for part in parts))
+    done = f"{len(parts)} of {len(facts.get('parts', ()))} parts decoded ({total})"
+    return f"unfinished ingestion of {place(str(facts.get('name')))}, {done}, stays, or --unfinished removes it: {place(planned.place)}"
 
 
 def done_lines(done: Removed) -> list[str]:

@@ -22,7 +22,7 @@ from bilp.config import IngestConfig
 from bilp.config.ingest import OF_CLIPS
 from bilp.data import ingest_plan, ingestion, join_parts, measure
 from bilp.data.contents import Contents, Skipped
-from bilp.data.ingest_part import ingest_part, part_uri
+from bilp.data.ingest_part import ingest_part, part_uri, published_parts
 from bilp.data.ingest_plan import cut_parts, open_plan
 from bilp.data.ingestion import plan_source, read_source
 from bilp.data.items import Items
@@ -60,10 +60,10 @@ def photo_config(root: Path, **settings: Any) -> IngestConfig:
 
 
 def content(record_uri: str) -> dict[str, Any]:
-    """All that there is to know of a data set and its record but when they were made and how shards are cut."""
+    """All that there is to know of a data set and its record but when they were made, how shards are cut, and of which plan."""
     dataset = open_recorded(record_uri)
     assert dataset.record is not None
-    facts = dict(dataset.record.artifact.manifest.facts)
+    facts = {name: fact for name, fact in dataset.record.artifact.manifest.facts.items() if name != "plan"}
     tables = {name: dataset.record.artifact.read(name) for name in dataset.record.artifact.manifest.files}
     sides = {
         split: (side.images().numpy().tobytes(), side.index().to_pydict())
@@ -343,7 +343,8 @@ def test_how_much_may_be_missing_or_damaged(photos: Path, tmp_path: Path, parts:
     monkeypatch.setattr(ingestion, "open_source", Absent)
     with pytest.raises(
         DataError,
-        match=r"\(train\): 4 of 38 listed are missing or damaged \(10\.5 %\), most of class 'dog' \(15 % of 20\)"
+        match=r"\(train\): 4 of 38 listed are missing or damaged \(10\.5 %\)( when 36 of 48 were decoded)?, "
+        r"most of class 'dog' \(15 % of 20\)"
         r".*or set ingest.most_corrupt higher",
     ):
         read_source(photo_config(photos, most_corrupt=0.1), tmp_path / "store")
@@ -357,3 +358,86 @@ def test_how_much_may_be_missing_or_damaged(photos: Path, tmp_path: Path, parts:
         (photos / f"test/cat/{number:02d}.png").write_bytes(b"")
     with pytest.raises(DataError, match=r"\(test\): .*most of class 'cat' \(100 % of 10\).*or leave the class out by ingest.classes"):
         read_source(photo_config(photos, most_corrupt=1.0, test="test"), tmp_path / "store")
+
+
+def test_what_the_listing_lacks_is_too_much_before_anything_is_decoded(
+    photos: Path, tmp_path: Path, small_parts: None, monkeypatch: Any
+) -> None:
+    monkeypatch.setattr(ingestion, "open_source", Absent)
+    monkeypatch.setattr(ingestion, "decode_part", pytest.fail)
+    config = photo_config(photos, most_corrupt=0.05)
+    for begin in (plan_source, read_source):
+        with pytest.raises(
+            DataError, match=r"2 of 38 listed .* \(5\.26 %\) before anything was decoded, most of class 'dog' \(10 % of 20\)"
+        ):
+            begin(config, tmp_path / "store")
+
+
+class Cut(ImageFolder):
+    """A folder to which an archive belongs that was cut off."""
+
+    def read(self) -> Contents:
+        found = super().read()
+        return Contents(found.class_names, found.items, absent=(Skipped("train", "more.tar", "cut off", None, 14),))
+
+
+@pytest.mark.slow
+def test_an_archive_that_is_cut_off_counts_for_all_that_it_has_lost(
+    photos: Path, tmp_path: Path, small_parts: None, monkeypatch: Any
+) -> None:
+    monkeypatch.setattr(ingestion, "open_source", Cut)
+    with pytest.raises(DataError, match=r"14 of 50 listed are missing or damaged \(28 %\) before .*; such as more.tar: cut off: fetch"):
+        read_source(photo_config(photos, most_corrupt=0.27), tmp_path / "store")
+    record = open_recorded(read_source(photo_config(photos, most_corrupt=0.32), tmp_path / "store")).record
+    assert record is not None
+    assert record.facts.skipped.train == 16
+    first, *others = json.loads(record.artifact.read("ledger.json"))
+    assert first == {"split": "train", "origin": "more.tar", "reason": "cut off", "count": 14}
+    assert len(others) == 2
+
+
+def damage_first_part(photos: Path) -> None:
+    """Of ten images in the first part six are damaged: 8 of 36 with those elsewhere, and a third of a class."""
+    for number in range(4, 10):
+        (photos / f"train/cat/{number:02d}.png").write_bytes(b"no image")
+
+
+@pytest.mark.slow
+def test_an_ingestion_stops_at_the_end_of_the_part_with_which_too_much_is_damaged(
+    photos: Path, tmp_path: Path, small_parts: None, monkeypatch: Any
+) -> None:
+    damage_first_part(photos)
+    config, decoded = photo_config(photos, most_corrupt=0.17), []
+    decode = ingestion.decode_part
+    monkeypatch.setattr(ingestion, "decode_part", lambda *given: (decoded.append(given[3].number), decode(*given))[1])
+    for parts in ([0], []):
+        with pytest.raises(DataError, match=r"7 of 36 listed .* when 10 of 48 were decoded, most of class 'cat' \(38\.9 % of 18\)"):
+            read_source(config, tmp_path / "store")
+        assert decoded == parts, "no further part, also by the next attempt"
+        decoded.clear()
+    assert sum(content(read_source(photo_config(photos, most_corrupt=0.23), tmp_path / "store"))["facts"]["skipped"].values()) == 8
+    assert decoded == [1, 2, 3, 4, 5], "what was decoded before counts, and is there"
+
+
+@pytest.mark.slow
+def test_a_class_may_not_lose_more_than_half_of_its_images_either(photos: Path, tmp_path: Path, small_parts: None) -> None:
+    for number in range(4, 13):
+        (photos / f"train/cat/{number:02d}.png").write_bytes(b"no image")
+    with pytest.raises(DataError, match=r"when 20 of 48 were decoded, most of class 'cat' \(55\.6 % of 18\).*leave the class out"):
+        read_source(photo_config(photos, most_corrupt=0.9), tmp_path / "store")
+
+
+@pytest.mark.slow
+def test_workers_stop_as_well_when_too_much_is_damaged(photos: Path, tmp_path: Path, small_parts: None) -> None:
+    damage_first_part(photos)
+    config = photo_config(photos, most_corrupt=0.17)
+    plan = open_plan(str(plan_source(config, tmp_path)))
+    uri = plan.artifact.uri
+    ingest_part(config, uri, 3)
+    for number in (0, 2):
+        with pytest.raises(DataError, match=r"listed are missing or damaged \(22\.2 %\) when 16 of 48 were decoded"):
+            ingest_part(config, uri, number)
+    assert [part.number for part in published_parts(plan)] == [0, 3]
+    with pytest.raises(DataError, match=r"when 16 of 48 were decoded"):
+        plan_source(config, tmp_path)
+    assert ingest_part(config, uri, 3) == part_uri(uri, 3), "what is published is there whatever else is damaged"

@@ -224,9 +224,58 @@ def test_a_truncated_tar_keeps_its_whole_pictures_and_tells_of_the_rest(tmp_path
     place.write_bytes(place.read_bytes()[:-30000])
     contents = opened(tmp_path).read()
     assert 18 < len(contents.items["train"]) < 24
-    (one,) = contents.absent
+    one, rest = contents.absent
     assert "n03888257.tar/n03888257_" in one.origin
     assert "cut off" in one.reason
+    assert one.label == 5
+    assert rest.count == 1_281_167 - len(contents.items["train"]) - one.count
+    assert rest.origin == place.name and rest.reason.startswith("cut off: only ") and f"about {rest.count:,} images" in rest.reason
+
+
+def tar_of_classes(wnids: list[str], count: int) -> bytes:
+    """A tar of tars of so many files each, of which nobody looks at the content."""
+    rng = np.random.default_rng(0)
+    inner = {
+        f"{wnid}.tar": imagenet.tar_of((f"{wnid}_{number}.JPEG", rng.bytes(int(rng.integers(20_000, 40_000)))) for number in range(count))
+        for wnid in wnids
+    }
+    return imagenet.tar_of(inner.items())
+
+
+@pytest.mark.slow
+def test_what_a_cut_tar_has_lost_is_counted_by_its_sizes_and_by_what_is_published(tmp_path: Path) -> None:
+    imagenet.ilsvrc_tars(tmp_path)
+    place = tmp_path / "ILSVRC2012_img_train.tar"
+    first, second, *_ = wnids = list(imagenet.CLASSES)
+    whole = tar_of_classes(wnids[:3], 60)
+    place.write_bytes(whole[: len(whole) // 2])  # in the middle of the second of three classes
+    contents = opened(tmp_path).read()
+    there = np.bincount(contents.items["train"].labels, minlength=2).tolist()
+    assert there[0] == 60 and 20 < there[1] < 40
+    of_class, rest = contents.absent
+    assert contents.class_ids == (first, second)
+    assert of_class.label == 1 and abs(of_class.count - (60 - there[1])) <= 4
+    assert of_class.reason.endswith(f"(about {of_class.count} images)") and of_class.entry["count"] == of_class.count
+    assert rest.label is None and rest.count == 1_281_167 - sum(there) - of_class.count
+    assert contents.facts["missing"] == of_class.count + rest.count
+    part = opened(tmp_path, classes=(first, second)).read()
+    assert [each.count for each in part.absent] == [of_class.count], "of classes that are asked for nobody knows what was published"
+
+
+@pytest.mark.slow
+def test_what_a_cut_tar_of_one_class_or_a_cut_shard_has_lost_is_what_was_published(tmp_path: Path) -> None:
+    imagenet.half_extracted(tmp_path / "tars")
+    place = next((tmp_path / "tars/train").glob("*.tar"))
+    place.write_bytes(place.read_bytes()[:9000])
+    contents = opened(tmp_path / "tars").read()
+    (one,) = contents.absent
+    assert one.label == list(imagenet.CLASSES).index(place.stem)
+    assert one.count == 1300 - contents.items["train"].labels.tolist().count(one.label)
+    imagenet.webdataset(tmp_path / "shards")
+    shard = tmp_path / "shards/imagenet1k-train-0000.tar"
+    shard.write_bytes(shard.read_bytes()[:-30000])
+    contents = opened(tmp_path / "shards").read()
+    assert contents.absent[-1].count == 1_281_167 - len(contents.items["train"]) - len(contents.absent) + 1
 
 
 def test_classes_that_a_cut_tar_has_lost_are_told(tmp_path: Path) -> None:

@@ -17,13 +17,13 @@ LONG = "a/" * 90 + "x" * 80 + "/\u00e9.JPEG"
 FILES = {"n01440764/1.JPEG": b"one" * 300, LONG: b"two" * 171, "empty.jpg": b"", "./dotted.name.jpg": b"y" * 512}
 
 
-def index(place: Path, **options: object) -> tuple[list[Member], list[tuple[str, str]], list[bytes]]:
+def index(place: Path, **options: object) -> tuple[list[Member], list[tuple[str, str, int | None]], list[bytes]]:
     with opened_tar(str(place)) as file:
         found = TarIndex(file, **options)  # type: ignore[arg-type]
         members = list(found)
         return (
             members,
-            [tuple(problem) for problem in found.problems],
+            [(problem.name, problem.reason, problem.lost) for problem in found.problems],
             list(read_spans(file, [(each.offset, each.size) for each in members])),
         )
 
@@ -72,7 +72,7 @@ def test_links_devices_and_names_that_lead_out_are_reported(tmp_path: Path) -> N
     members, problems, contents = index(place)
     assert [member.name for member in members] == ["in.jpg"]
     assert contents == [b"abc"]
-    assert [name for name, _ in problems] == ["link.jpg", "pipe.jpg", "../out.jpg", "a/../../b.jpg"]
+    assert [name for name, *_ in problems] == ["link.jpg", "pipe.jpg", "../out.jpg", "a/../../b.jpg"]
     assert "a link, not a plain file" in problems[0][1]
     assert "leads out of the archive" in problems[2][1]
     assert len(raw) == place.stat().st_size
@@ -105,7 +105,7 @@ def test_an_inner_tar_that_ends_early_is_reported_by_name_and_the_next_one_read(
     place.write_bytes(tar_of([("n01.tar", inner[:2600]), ("n02.tar", inner)]))
     members, problems, _ = index(place, nested=True)
     assert [member.name for member in members] == ["n01.tar/a.jpg", "n02.tar/a.jpg", "n02.tar/b.jpg"]
-    assert problems == [("n01.tar/b.jpg", "cut off: 552 of 900 bytes are there")]
+    assert problems == [("n01.tar/b.jpg", "cut off: 552 of 900 bytes are there", 2600 - 512 - 1024 - 512)]
 
 
 def test_damage_within_is_reported_with_its_place(tmp_path: Path) -> None:
@@ -134,7 +134,7 @@ def test_a_size_that_no_file_has_is_damage(tmp_path: Path, size: int, described:
     place.write_bytes(gzip.compress(content) if compressed else content)
     members, problems, _ = index(place)
     assert members == []
-    assert [reason.partition(" (")[2] for _, reason in problems] == ["a senseless size): what follows is lost"]
+    assert [reason.partition(" (")[2] for _, reason, _ in problems] == ["a senseless size): what follows is lost"]
 
 
 def test_a_tar_on_s3_is_indexed_and_read_by_few_requests(root: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

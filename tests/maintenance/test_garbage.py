@@ -66,9 +66,11 @@ def test_unfinished_work_stays_unless_it_is_asked_for(store: Store) -> None:
     run = store.run("third", f"selections/{key('selection first')}", finished=False)
     trial = store.put(f"scores/{FINGERPRINT}/{key('other')}/trials/0000", "score_trial", [DATASET])
     trainings = store.trainings({"synthetic": key("interrupted")})
+    planned = store.put(f"datasets/flowers/plans/{key('plan')}", "ingest_plan")
+    part = store.put(f"datasets/flowers/parts/{key('plan')}/00003", "ingest_part", [planned])
     assert collected(store) == set()
-    assert {run, trial, trainings} <= plan(store.root, NOW).unfinished
-    assert collected(store, Options(0.0, unfinished=True)) >= {run, f"{run}/rounds/0001", trial, trainings}
+    assert {run, trial, trainings, planned, part} <= plan(store.root, NOW).unfinished
+    assert collected(store, Options(0.0, unfinished=True)) >= {run, f"{run}/rounds/0001", trial, trainings, planned, part}
 
 
 def test_a_finished_run_stays_while_nothing_was_made_from_it(store: Store) -> None:

@@ -191,6 +191,8 @@ class SourceFacts(Facts):
     duplicates: DuplicatesFacts
     listing: dict[Name, Listed] | None = None
     """What the listing of the source told besides, such as its layout."""
+    plan: Key | None = None
+    """Of its parts, if it was decoded in parts."""
 
 
 class TruthFacts(Facts):

@@ -33,6 +33,8 @@ class View:
     listing: Listing
     notes: list[str] = field(default_factory=list)
     absent: list[tuple[str, Skipped]] = field(default_factory=list)
+    cut: list[tuple[SplitName, str]] = field(default_factory=list)
+    """Files that are cut off, so that nobody knows from them what they held."""
 
     @property
     def where(self) -> str:
@@ -44,9 +46,22 @@ class View:
         if line not in self.notes:
             self.notes.append(line)
 
-    def lacks(self, split: SplitName, origin: str, reason: str, class_id: str = "") -> None:
-        """Keep a picture that cannot be had; one of a class counts only if that is taken."""
-        self.absent.append((class_id, Skipped(split, shown(origin), reason)))
+    def lacks(self, split: SplitName, origin: str, reason: str, class_id: str = "", count: int = 1) -> None:
+        """Keep a picture that cannot be had, or about so many; those of a class count only if that is taken."""
+        told = reason if count == 1 else f"{reason} (about {count:,} images)"
+        self.absent.append((class_id, Skipped(split, shown(origin), told, count=count)))
+
+    def cut_off(self, split: SplitName, path: str) -> None:
+        """Keep that a file of a split is cut off."""
+        self.cut.append((split, path))
+
+    def count_rest(self, split: SplitName, published: int, there: int) -> None:
+        """If a file of a split is cut off, count as lost what the published set has more than is there or known to be lost."""
+        paths = [path for of, path in self.cut if of == split]
+        rest = published - there - sum(skipped.count for _, skipped in self.absent if skipped.split == split)
+        if paths and rest > 0:
+            reason = f"cut off: only {published - rest:,} of {published:,} published images are there or known to be lost"
+            self.lacks(split, ", ".join(paths), reason, count=rest)
 
     def absent_of(self, order: Sequence[str]) -> tuple[Skipped, ...]:
         """What cannot be had of the classes in `order`, each with its label, and whatever names no class."""

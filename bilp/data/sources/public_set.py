@@ -11,7 +11,7 @@ from functools import cached_property
 from bilp.config import IngestConfig
 from bilp.config.sources import SOURCES
 from bilp.data.class_lists import class_list
-from bilp.data.contents import Contents, Group, SplitName, counted, quoted
+from bilp.data.contents import Contents, Group, SplitName, counted, lost, quoted
 from bilp.data.items import Items
 from bilp.data.listing import plain
 from bilp.data.sources.asked_classes import Asked, asked_classes, class_ids
@@ -64,6 +64,9 @@ class PublicSet:
         order = self._order(found, view)
         items = {split: gathered.items(order) for split, gathered in found.items()}
         self._tell(found, items, view)
+        if self.name == self.published.classes and not self._asked.names:
+            for split, gathered in found.items():
+                view.count_rest(split, self.published.images[split], len(gathered))
         absent = view.absent_of(order)
         ignored = view.listing.note()
         return Contents(
@@ -74,7 +77,7 @@ class PublicSet:
             facts={
                 "source_layout": layout.name,
                 **listed(items),
-                "missing": len(absent),
+                "missing": lost(absent),
                 "orientation": SOURCES[self.name].orientation,
             },
             absent=absent,

@@ -10,6 +10,7 @@ are those of its meta.mat and not positions among the sorted WordNet ids.
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Iterator
 
 from bilp.data import label_files
@@ -19,7 +20,7 @@ from bilp.data.listing import Entry
 from bilp.data.sources.gathered import Gathered
 from bilp.data.sources.imagenet.stems import WNID, stem_of
 from bilp.data.sources.layouts import View
-from bilp.data.tar import Member, TarIndex, opened_tar
+from bilp.data.tar import BLOCK, Member, TarIndex, opened_tar
 from bilp.errors import DataError
 from bilp.storage import objects
 
@@ -29,6 +30,8 @@ DEVKIT, DEVKIT_TAR = "ILSVRC2012_devkit_t12", "ILSVRC2012_devkit_t12.tar.gz"
 META, TRUTH = "data/meta.mat", "data/ILSVRC2012_validation_ground_truth.txt"
 SOLUTION = "LOC_val_solution.csv"
 VALS = ("val", "validation")
+LARGEST_CLASS = 1300
+"""Training pictures of 895 of the classes; the others have fewer."""
 ABOVE = 3
 """How many directories above the given one Kaggle's table may lie."""
 
@@ -113,8 +116,11 @@ def _test(view: View, base: str) -> Gathered | None:
         named = [(stem_of(entry.path), entry.path, (0, entry.size), entry.path) for entry in loose]
     else:
         assert packed is not None
-        members = _members(view, "test", packed, nested=False)
-        named = [(stem_of(each.name), packed.path, (each.offset, each.size), f"{packed.path}/{each.name}") for each in members]
+        with opened_tar(objects.join(view.uri, packed.path)) as opened:
+            index = TarIndex(opened)
+            named = [(stem_of(each.name), packed.path, (each.offset, each.size), f"{packed.path}/{each.name}") for each in _pictures(index)]
+        for problem in index.problems:
+            view.lacks("test", f"{packed.path}/{problem.name}".rstrip("/"), problem.reason)
     for stem, file, span, origin in named:
         if stem in labels:
             found.add(labels[stem], file, stem=stem, span=span, origin=origin)
@@ -137,22 +143,30 @@ def _add_folders(view: View, split: SplitName, found: Gathered, root: str, wnids
 
 def _add_tar(view: View, split: SplitName, found: Gathered, entry: Entry, wnid: str | None) -> None:
     """The pictures of a tar of one class, or of a tar of such tars."""
-    for each in _members(view, split, entry, nested=wnid is None):
-        of = wnid or each.name[:9]
-        if not WNID.fullmatch(of):
-            view.lacks(split, f"{entry.path}/{each.name}", "lies in no tar of a class (<wnid>.tar)")
-            continue
-        found.add(of, entry.path, stem=stem_of(each.name), span=(each.offset, each.size), origin=f"{entry.path}/{each.name}")
-
-
-def _members(view: View, split: SplitName, entry: Entry, nested: bool) -> Iterator[Member]:
+    bytes_of, count_of = Counter[str](), Counter[str]()
     with opened_tar(objects.join(view.uri, entry.path)) as file:
-        index = TarIndex(file, nested)
-        for member in index:
-            if may_be_image(member.name.rpartition("/")[2]):
-                yield member
+        index = TarIndex(file, nested=wnid is None)
+        for each in _pictures(index):
+            of = wnid or each.name[:9]
+            if not WNID.fullmatch(of):
+                view.lacks(split, f"{entry.path}/{each.name}", "lies in no tar of a class (<wnid>.tar)")
+                continue
+            found.add(of, entry.path, stem=stem_of(each.name), span=(each.offset, each.size), origin=f"{entry.path}/{each.name}")
+            bytes_of[of] += BLOCK + -(-each.size // BLOCK) * BLOCK
+            count_of[of] += 1
     for problem in index.problems:
-        view.lacks(split, f"{entry.path}/{problem.name}".rstrip("/"), problem.reason)
+        of = wnid or problem.name[:9]
+        known = of if WNID.fullmatch(of) else ""
+        most = max(1, LARGEST_CLASS - count_of[of])
+        each_one = bytes_of[of] / count_of[of] if count_of[of] else bytes_of.total() / max(1, count_of.total())
+        lost = most if problem.lost is None and wnid else round((problem.lost or 0) / each_one) if each_one else 1
+        view.lacks(split, f"{entry.path}/{problem.name}".rstrip("/"), problem.reason, known, min(most, max(1, lost)))
+    if wnid is None and index.cut:
+        view.cut_off(split, entry.path)
+
+
+def _pictures(index: TarIndex) -> Iterator[Member]:
+    return (member for member in index if may_be_image(member.name.rpartition("/")[2]))
 
 
 def _val_labels(view: View, base: str) -> tuple[dict[str, str], str]:

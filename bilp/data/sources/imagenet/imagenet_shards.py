@@ -46,6 +46,8 @@ def _split(view: View, entries: Sequence[Entry], split: SplitName) -> Gathered:
         for sample in samples(view, entry, IMAGES):
             if isinstance(sample, Problem):
                 view.lacks(split, f"{entry.path}/{sample.name}".rstrip("/"), sample.reason)
+                if sample.lost is None:
+                    view.cut_off(split, entry.path)
                 continue
             origin = f"{entry.path}/{sample.member.name}"
             number = sample.number

@@ -9,7 +9,7 @@ from functools import cached_property
 from bilp.config import IngestConfig
 from bilp.config.sources import SOURCES
 from bilp.data.clips.decoder_package import require_decoder
-from bilp.data.contents import Contents, Group, SplitName, counted, quoted
+from bilp.data.contents import Contents, Group, SplitName, counted, lost, quoted
 from bilp.data.items import UNKNOWN, Items
 from bilp.data.listing import plain
 from bilp.data.sources.asked_classes import Asked, asked_classes, class_ids
@@ -61,10 +61,10 @@ class ClipSet(ABC):
         items = {split: windows(gathered.items(order), split, self.config.clips) for split, gathered in found.items()}
         absent = view.absent_of(order)
         if absent:
-            count = sum(map(len, items.values())) + len(absent)
-            view.note(f"{count - len(absent):,} of {counted(count, 'listed clip')} are there: {len(absent):,} missing")
+            there, missing = sum(map(len, items.values())), lost(absent)
+            view.note(f"{there:,} of {counted(there + missing, 'listed clip')} are there: {missing:,} missing")
         ignored = view.listing.note()
-        facts = {"source_layout": layout.name, **listed(items), "missing": len(absent)}
+        facts = {"source_layout": layout.name, **listed(items), "missing": lost(absent)}
         return Contents(order, items, notes=(*view.notes, *([ignored] if ignored else [])), facts=facts, absent=absent)
 
     def groups(self, items: Items) -> Iterator[Group]:
