@@ -72,7 +72,7 @@ class IngestConfig(Frozen):
     pre_crop: FrameSizeText | None = None
     """Size that frames are resized to before the center square of the resolution is cut out: 160x120, or 64 for both sides."""
     clips: Positive = 1
-    """Windows that are taken of every test clip, each a test sample of its own, with sampling window."""
+    """Windows of every test clip, whose answers are averaged (of every clip where a test split is made), with sampling window."""
     split: Annotated[int, Field(ge=1, le=3)] = 1
     """Which of the three published divisions into training and test clips."""
     unused: Literal["drop", "train"] = "drop"

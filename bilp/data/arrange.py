@@ -8,7 +8,6 @@ from itertools import compress
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 
 from bilp.config import IngestConfig
 from bilp.data.contents import SPLITS, Labels, SplitName, counted
@@ -16,6 +15,7 @@ from bilp.data.duplicates import Duplicates, Mask, find_duplicates, numbered
 from bilp.data.measure import image_digests
 from bilp.data.shards import Stored
 from bilp.data.splitting import held_out, select
+from bilp.data.videos import together
 from bilp.errors import DataError
 
 
@@ -59,7 +59,7 @@ def arrange(source: Mapping[SplitName, Stored], class_names: Sequence[str], conf
     )
     home: dict[SplitName, SplitName] = {split: split if split in source else "train" for split in SPLITS}
     if divided:
-        masks = _divided(masks["train"], source["train"].labels, numbered(digests["train"]), class_names, config, where)
+        masks = _divided(masks["train"], source["train"], digests["train"], class_names, config, where)
     elif all(mask.all() for mask in masks.values()):
         return Arranged(source, digests, source, digests, found, divided, dropped)
     stored = {split: select(source[home[split]], masks[split], split, folder) for split in SPLITS}
@@ -78,9 +78,10 @@ def check_kept(labels: Mapping[SplitName, Labels], class_names: Sequence[str], p
 
 
 def _divided(
-    kept: Mask, labels: Labels, pictures: NDArray[np.int64], class_names: Sequence[str], config: IngestConfig, where: str
+    kept: Mask, source: Stored, digests: Sequence[str], class_names: Sequence[str], config: IngestConfig, where: str
 ) -> dict[SplitName, Mask]:
     """Masks [N] of both splits made of the `kept` images of a source's only split."""
-    held = kept.copy()
+    held, labels = kept.copy(), source.labels
+    pictures = numbered(digests) if source.videos is None else together(source.videos, numbered(digests))
     held[kept] = held_out(labels[kept], class_names, config.test_fraction, config.split_seed, where, pictures[kept])
     return {"train": kept & ~held, "test": held}

@@ -3,14 +3,29 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 import numpy as np
 
 from bilp.data.contents import Contents, Labels, Skipped, SplitName
+from bilp.data.shards import Stored
+from bilp.data.videos import first_windows, videos_of
 from bilp.errors import DataError
 
 MOST_OF_A_CLASS = 0.5
 """Share of the images of a class that may be missing or damaged where there is any limit."""
+
+
+def listed_and_kept(contents: Contents, stored: Mapping[SplitName, Stored], windows: bool) -> tuple[Contents, dict[SplitName, Labels]]:
+    """What is listed, and the classes of what was decoded; with `windows` every video counts once, however many clips it is to give."""
+    if not windows:
+        return contents, {split: side.labels for split, side in stored.items()}
+    items, kept = dict(contents.items), dict[SplitName, Labels]()
+    for split, listed in contents.items.items():
+        videos, side = videos_of(listed), stored[split]
+        items[split] = listed.take(np.flatnonzero(first_windows(videos)))
+        kept[split] = side.labels[first_windows(videos[side.places])]
+    return replace(contents, items=items), kept
 
 
 def check_damage(skipped: Sequence[Skipped], contents: Contents, kept: Mapping[SplitName, Labels], most: float, where: str) -> None:

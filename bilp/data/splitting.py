@@ -118,4 +118,5 @@ def select(whole: Stored, mask: Mask, split: SplitName, folder: Path) -> Stored:
             start += len(block)
     paths = writer.close()
     origins = list(compress(whole.origins, mask.tolist()))
-    return Stored(whole.shape, paths, writer.rows, whole.labels[mask], origins, whole.places[mask])
+    videos = None if whole.videos is None else whole.videos[mask]
+    return Stored(whole.shape, paths, writer.rows, whole.labels[mask], origins, whole.places[mask], videos=videos)

@@ -42,7 +42,7 @@ from bilp.report.samples import samples
 from bilp.report.searching import searching
 from bilp.report.selection import pruning
 from bilp.report.settings import origins_of, rerun_command, settings
-from bilp.report.source import source_facts, test_words
+from bilp.report.source import source_facts, test_words, tested_words
 from bilp.report.suspects import suspects
 from bilp.report.synthetic import loss_chart, synthetic
 from bilp.report.timing import stage_times
@@ -199,7 +199,7 @@ def content(config: PipelineConfig, collected: Collected, origins: Mapping[str, 
         "samples": samples(collected.selection, collected.runs, dataset, score_name, effect_word),
         "robustness": robustness_rows(collected.robustness),
         "neutral_score": f"{100 * label_robust_score(0.0, 0.0, 0.0, 0.0):.1f}",
-        "test_images": len(dataset.test),
+        "tested_words": tested_words(dataset),
         "test_words": test_words(dataset),
         "source": source_facts(dataset),
         "pruning": static,

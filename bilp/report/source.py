@@ -27,7 +27,8 @@ def source_facts(dataset: Dataset) -> SourceFacts | None:
         return None
     color, noun = "gray" if channels_of(dataset.shape) == 1 else "color", sample_noun(dataset.shape)
     images = f"{count(len(dataset.train), f'training {noun}')} and {count(len(dataset.test), f'test {noun}')}"
-    stored = f"{images} of {dataset.classes} classes, {size_words(dataset.shape)}, {color}"
+    windows = "" if dataset.test.videos is None else f" (windows of {count(dataset.test.answers, 'video')})"
+    stored = f"{images}{windows} of {dataset.classes} classes, {size_words(dataset.shape)}, {color}"
     spoken = [CLIPS] if is_clip(dataset.shape) else []
     return SourceFacts(dataset.record.place, stored, [*spoken, *dataset.record.lines()])
 
@@ -38,6 +39,13 @@ def test_words(dataset: Dataset) -> str:
     if facts is None or facts["dropped"] or not facts["test_images_in_train"]:
         return " that no set contains"
     return f", {facts['test_images_in_train']:,} of which have the pixels of a training image"
+
+
+def tested_words(dataset: Dataset) -> str:
+    """'2,000 real images': what accuracies are shares of."""
+    if dataset.test.videos is None:
+        return count(len(dataset.test), f"real {sample_noun(dataset.shape)}")
+    return f"{count(dataset.test.answers, 'real video')}, each by the mean probabilities of its clips ({len(dataset.test):,} in all),"
 
 
 def origin_words(dataset: Dataset, sample_id: int) -> str:

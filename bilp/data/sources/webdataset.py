@@ -64,7 +64,7 @@ class WebDataset:
         ignored = view.listing.note()
         return Contents(
             order,
-            {split: self.items(gathered, order, split) for split, gathered in found.items()},
+            self.taken({split: gathered.items(order) for split, gathered in found.items()}),
             notes=(*view.notes, *([ignored] if ignored else [])),
             facts={"source_layout": "webdataset", **listed(found), "missing": len(view.absent)},
             absent=tuple(skipped for _, skipped in view.absent),
@@ -74,9 +74,9 @@ class WebDataset:
         """The pictures of these items, each shard read from front to back."""
         return stored_groups(self.uri, items)
 
-    def items(self, gathered: Gathered, order: Sequence[str], split: SplitName) -> Items:
-        """What is taken of a split: each sample once."""
-        return gathered.items(order)
+    def taken(self, found: dict[SplitName, Items]) -> dict[SplitName, Items]:
+        """What is taken of these: each sample once."""
+        return found
 
     @cached_property
     def _view(self) -> View:

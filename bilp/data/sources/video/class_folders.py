@@ -65,7 +65,7 @@ class VideoFolder:
         for split, side in sides.items():
             if lacking := [name for name in names if name not in side.classes]:
                 raise DataError(f"{shown(self.uri)} ({split}): no clips of {quoted(lacking)}: found {quoted(sorted(side.classes))}")
-        items = {split: windows(side.items(names), split, self._config.clips) for split, side in sides.items()}
+        items = windows({split: side.items(names) for split, side in sides.items()}, self._config.clips)
         ignored = self._listing.note()
         return Contents(names, items, notes=(ignored,) if ignored else (), facts={"source_layout": "class folders"})
 

@@ -58,14 +58,15 @@ class ClipSet(ABC):
         if any(is_tar(path) for gathered in found.values() for path in gathered.files):
             require_decoder()
         order = self._taken(tuple(self.order(found)), found, title)
-        items = {split: windows(gathered.items(order), split, self.config.clips) for split, gathered in found.items()}
+        items = {split: gathered.items(order) for split, gathered in found.items()}
         absent = view.absent_of(order)
         if absent:
             count = sum(map(len, items.values())) + len(absent)
             view.note(f"{count - len(absent):,} of {counted(count, 'listed clip')} are there: {len(absent):,} missing")
         ignored = view.listing.note()
         facts = {"source_layout": layout.name, **listed(items), "missing": len(absent)}
-        return Contents(order, items, notes=(*view.notes, *([ignored] if ignored else [])), facts=facts, absent=absent)
+        taken = windows(items, self.config.clips)
+        return Contents(order, taken, notes=(*view.notes, *([ignored] if ignored else [])), facts=facts, absent=absent)
 
     def groups(self, items: Items) -> Iterator[Group]:
         """The clips, a reader each."""
