@@ -111,6 +111,11 @@ class IngestConfig(Frozen):
     whitening_epsilon: Rate = 0.1
     """What is added to the eigenvalues of their covariance before its root is taken."""
 
+    @property
+    def noun(self) -> str:
+        """What a sample is called: image or clip."""
+        return SOURCES[self.source].noun
+
     @model_validator(mode="after")
     def _uri_fits_source(self) -> Self:
         source = SOURCES[self.source]

@@ -115,6 +115,11 @@ class SourceEntry:
     """Settings of ingestion that its papers share, and that rules therefore set."""
 
     @property
+    def noun(self) -> str:
+        """What a sample is called: image or clip."""
+        return "clip" if self.media == "video" else "image"
+
+    @property
     def video_files(self) -> bool:
         """Whether its samples are clips that are decoded here, of which it says how many frames are taken."""
         return "frames" in self.reads

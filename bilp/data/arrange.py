@@ -17,6 +17,7 @@ from bilp.data.shards import Stored
 from bilp.data.splitting import held_out, select
 from bilp.data.videos import together
 from bilp.errors import DataError
+from bilp.text.sample_words import spoken
 
 
 @dataclass(frozen=True)
@@ -74,7 +75,7 @@ def check_kept(labels: Mapping[SplitName, Labels], class_names: Sequence[str], p
         empty = [name for name, count in zip(class_names, counts.tolist(), strict=True) if count == 0]
         if empty:
             count = counted(len(empty), "such class", "such classes")
-            raise DataError(f"{problem} {split} image of class {empty[0]!r} ({count}): {remedy}")
+            raise DataError(f"{problem} {split} {spoken('image')} of class {empty[0]!r} ({count}): {spoken(remedy)}")
 
 
 def _divided(

@@ -34,6 +34,7 @@ from bilp.data.sources import open_source
 from bilp.progress import Progress, silent
 from bilp.storage import objects
 from bilp.storage.scratch import scratch_folder
+from bilp.text.sample_words import speaking_of
 
 KIND = "ingest_part"
 PARTS = "parts"
@@ -67,7 +68,8 @@ def ingest_part(config: IngestConfig, plan_uri: str, number: int, progress: Prog
     plan = open_plan(plan_uri)
     uri = part_uri(plan_uri, number)
     if there_already(uri, KIND, part_key(plan, number)) is None:
-        decode_part(config, open_source(config), plan, plan.parts[number], progress)
+        with speaking_of(config.noun):
+            decode_part(config, open_source(config), plan, plan.parts[number], progress)
     return uri
 
 

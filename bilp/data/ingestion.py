@@ -60,6 +60,7 @@ from bilp.storage import objects
 from bilp.storage.objects import Uri, as_uri
 from bilp.storage.scratch import scratch_folder
 from bilp.storage.verification import digest
+from bilp.text.sample_words import speaking_of
 
 VERSION = 2
 
@@ -96,6 +97,11 @@ def read_source(config: IngestConfig | Mapping[str, Any], root: Uri, progress: P
     others have decoded parts of it, only the rest is decoded.
     """
     config, root = model_of(IngestConfig, config), as_uri(root)
+    with speaking_of(config.noun):
+        return _read_source(config, root, progress)
+
+
+def _read_source(config: IngestConfig, root: str, progress: Progress) -> str:
     source = open_source(config)
     settings = _settings(config)
     home = objects.join(root, "datasets", source.name)
@@ -119,7 +125,7 @@ def read_source(config: IngestConfig | Mapping[str, Any], root: Uri, progress: P
         lost = found.skipped if config.clips == 1 else list(dict.fromkeys(found.skipped))  # once, however many windows of it
         skipped = [*contents.absent, *lost]
         if config.on_corrupt == "refuse":
-            refuse(skipped, where)
+            refuse(skipped, where, len(contents.absent))
         elif config.most_corrupt is not None:
             check_damage(skipped, *listed_and_kept(contents, found.stored, config.clips > 1), config.most_corrupt, where)
         arranged = _arranged(found, contents, config, folder, where)
@@ -147,13 +153,14 @@ def plan_source(config: IngestConfig | Mapping[str, Any], root: Uri) -> str | No
     None for a source that is ingested in one go, or is known already. Raises DataError if it is no data set.
     """
     config, root = model_of(IngestConfig, config), as_uri(root)
-    source = open_source(config)
-    home = objects.join(root, "datasets", source.name)
-    if _is_known(home, *_address(config, source, _settings(config), home)):
-        return None
-    objects.check_storage(root)
-    plan = contents_and_plan(config, source, home, _told(config))[1]
-    return None if plan is None else plan.artifact.uri
+    with speaking_of(config.noun):
+        source = open_source(config)
+        home = objects.join(root, "datasets", source.name)
+        if _is_known(home, *_address(config, source, _settings(config), home)):
+            return None
+        objects.check_storage(root)
+        plan = contents_and_plan(config, source, home, _told(config))[1]
+        return None if plan is None else plan.artifact.uri
 
 
 def _told(config: IngestConfig) -> str:

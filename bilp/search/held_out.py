@@ -54,8 +54,8 @@ def held_out_mask(dataset: Dataset, share: float, seed: int) -> Mask:
     if counts.min() < FEWEST:
         name = dataset.class_names[int(counts.argmin())]
         raise ConfigError(
-            f"a search holds training images out, and class {name!r} has {int(counts.min())}: give numbers instead of search, "
-            f"or at least {FEWEST} images of each class"
+            f"a search holds training samples out, and class {name!r} has {int(counts.min())}: give numbers instead of search, "
+            f"or at least {FEWEST} samples of each class"
         )
     pictures = numbered(dataset.train.index()["sha256"].to_pylist())
     if dataset.train.videos is not None:
@@ -124,7 +124,7 @@ def _copy(dataset: Dataset, sides: Mapping[SplitName, Mask], writers: Mapping[Sp
         block = dataset.train.images(torch.arange(start, stop)).numpy()
         for split, side in sides.items():
             writers[split].append(block[side[start:stop]])
-        progress(stop, total, "holding images out")
+        progress(stop, total, "holding samples out")
 
 
 def _facts(dataset: Dataset, labels: NDArray[np.int64], sides: Mapping[SplitName, Mask]) -> dict[str, Any]:
