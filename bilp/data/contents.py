@@ -134,7 +134,8 @@ def check(contents: Contents, where: str) -> None:
     """Raise DataError unless classes and labels make a data set: names, ranges, no empty class, same classes in both splits."""
     names = contents.class_names
     if not names:
-        raise DataError(f"{where}: {spoken('no classes found: a data set needs labeled images of at least one class')}")
+        first = f"; {contents.absent[0].origin}: {contents.absent[0].reason}" if contents.absent else ""
+        raise DataError(f"{where}: {spoken('no classes found: a data set needs labeled images of at least one class')}{first}")
     check_class_names(names, where)
     unfit = [name for name in names if not 0 < len(spelling(name)) <= LONGEST_NAME]
     if unfit:

@@ -37,6 +37,10 @@ class ClipSet(ABC):
     def layouts(self) -> tuple[Layout, ...]:
         """The forms in which people have this set, those first that are recognized by more."""
 
+    def miss(self, view: View) -> str:
+        """What a layout that nearly fits lacks, and what to do about it; '' where none does."""
+        return ""
+
     def order(self, found: Found) -> Sequence[str]:
         """Its classes in label order, without those of which there are no training clips; by default sorted."""
         return sorted(found["train"].classes)
@@ -52,7 +56,7 @@ class ClipSet(ABC):
         title = SOURCES[self.name].title
         if any(is_video(entry.path) for entry in view.listing.files):
             require_decoder()
-        layout = chosen(view, self.layouts, title)
+        layout = chosen(view, self.layouts, title, self.miss)
         view.note(f"layout: {layout.name}")
         found = layout.read(view)
         if any(is_tar(path) for gathered in found.values() for path in gathered.files):
