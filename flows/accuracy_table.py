@@ -13,6 +13,7 @@ from rich.text import Text
 from bilp.artifacts.artifact import open_artifact
 from bilp.evaluate.metrics import top_words
 from bilp.text.escaping import shown
+from bilp.text.sample_words import spoken
 from tasks import output
 from tasks.terminal import Screen, print_line
 
@@ -104,13 +105,14 @@ def _table(rows: Sequence[Row], *, framed: bool) -> Table:
     several = len({row.network for row in rows}) > 1
     compared, gained = any(row.difference for row in rows), any(row.gained for row in rows)
     within = " or ".join(dict.fromkeys(row.top_k for row in rows if row.top_k))
-    table = Table(title=TITLE if framed else f"{rows[0].network}: {TITLE[0].lower()}{TITLE[1:]}", title_justify="left")
+    title = spoken(TITLE)
+    table = Table(title=title if framed else f"{rows[0].network}: {title[0].lower()}{title[1:]}", title_justify="left")
     if not framed:
         table.box, table.pad_edge, table.padding = None, False, (0, 2, 0, 0)
     table.add_column("trained on")
     if several:
         table.add_column("network")
-    for heading in ("images", "accuracy", *([within] if within else []), "n"):
+    for heading in (spoken("images"), "accuracy", *([within] if within else []), "n"):
         table.add_column(heading, justify="right", no_wrap=True)
     if compared:
         table.add_column("to unpruned", justify="right", no_wrap=True)

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 
 from bilp.config.exports import FORMATS
 from flows import program
+from tasks.terminal import Screen, print_line
 
 
 def main(arguments: Sequence[str]) -> None:
@@ -25,7 +26,14 @@ def main(arguments: Sequence[str]) -> None:
 
         return export_set(typed.synthetic, typed.to, typed.out)
 
-    program.guarded(name, work, program.show_text)
+    def show(written: list[str]) -> None:
+        from bilp.exchange import reading_line
+
+        program.show_text(written)
+        if (line := reading_line(typed.synthetic, typed.to, typed.out)) is not None:
+            print_line(Screen(stderr=True), line)  # on standard output are the files alone
+
+    program.guarded(name, work, show)
 
 
 if __name__ == "__main__":

@@ -27,6 +27,7 @@ from bilp.costs.speed import Speed
 from bilp.costs.work import Unit
 from bilp.errors import ConfigError
 from bilp.text.escaping import shown
+from bilp.text.sample_words import speaking_of, spoken
 from flows import program
 from flows.commands.amounts import size
 from tasks.terminal import Screen, print_line
@@ -51,7 +52,8 @@ def main(arguments: Sequence[str]) -> None:
     name, description = program.described(__doc__)
     typed = [_underscored(argument) for argument in arguments]
     options, config = program.with_options(Options, typed, name, description, lambda given, _: _configured(given))
-    program.guarded(name, lambda: planned(config, options), show)
+    with speaking_of(config.ingest.noun):
+        program.guarded(name, lambda: planned(config, options), show)
 
 
 def _underscored(argument: str) -> str:
@@ -95,7 +97,7 @@ def show(plan: Plan) -> None:
     label = plan.config.distill.network.name
     print_line(screen, f"network {label}: {network.parameters:,} parameters, {network.flops / 1e9:.3g} GFLOP a sample")
     print_line(screen, "")
-    titles = ("stage", "unit", "number", "samples", "reads", "GPU", "images", "longest", "in all")
+    titles = ("stage", "unit", "number", "samples", "reads", "GPU", spoken("images"), "longest", "in all")
     table = Table(*titles, box=None, pad_edge=False, padding=(0, 1, 0, 0))
     for (stage, name), same in groupby(plan.units, key=lambda unit: (unit.stage, unit.name)):
         table.add_row(stage, shown(name), *_cells(list(same)))

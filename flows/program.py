@@ -14,12 +14,14 @@ from pydantic import BaseModel, ValidationError
 
 from bilp import ending
 from bilp.artifacts.artifact import open_artifact
+from bilp.artifacts.called import speaking_of_samples
 from bilp.config import PipelineConfig
 from bilp.config.command_line import configure, parse, refuse_secrets_typed
 from bilp.config.explain import problems
 from bilp.config.help_text import topic_of
 from bilp.errors import BilpError, ConfigError, MissingArtifact
 from bilp.text.escaping import place, shown
+from bilp.text.sample_words import speaking_of
 from flows import accuracy_table
 from tasks import output, terminal
 from tasks.terminal import Screen, print_line
@@ -43,7 +45,8 @@ def run(documentation: str | None, arguments: Sequence[str], work: Callable[[Pip
     arguments = source_first(arguments, name)
     with output.readers_may_go():
         config = configure(arguments, name, description)
-    guarded(name, lambda: work(config), show)
+    with speaking_of(config.ingest.noun):
+        guarded(name, lambda: work(config), show)
 
 
 def source_first(arguments: Sequence[str], name: str) -> list[str]:
@@ -203,16 +206,20 @@ def show_accuracy(evaluation_uris: Sequence[str]) -> None:
     from bilp.report.comparison import Training
 
     rows = [Training(**row) for uri in evaluation_uris for row in evaluation_rows(open_artifact(uri, "evaluation"))]
-    found = accuracy(rows)
-    if found is not None:
-        accuracy_table.show(accuracy_table.rows_of(found.rows))
+    if not rows:
+        return
+    with speaking_of_samples(open_artifact(evaluation_uris[0], "evaluation")):
+        found = accuracy(rows)
+        if found is not None:
+            accuracy_table.show(accuracy_table.rows_of(found.rows))
 
 
 def show_report(report_uri: str, known: accuracy_table.Outcome | None = None) -> None:
     """Print what a report says at its top, unless it is known, the accuracies that it shows, and in the last line where it lies."""
     try:
         found = accuracy_table.outcome(report_uri) if known is None else known
-        accuracy_table.show(found.rows)
+        with speaking_of_samples(open_artifact(report_uri.rpartition("/")[0], "report")):
+            accuracy_table.show(found.rows)
         accuracy_table.print_sentence(found.sentence, repeated=found.repeated)
     finally:
         show_uri("report", report_uri)

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from bilp.arrivals.known import Known
 
 
-@stage("hold images out", steps.whole("search", "hold images out", quiet=True))
+@stage("hold samples out", steps.whole("search", "hold samples out", quiet=True))
 def hold_out(dataset_uri: str, config: SearchConfig, root: str) -> str:
     """Divide the training images for a search: the URI of the data set that it works on."""
     from bilp.search.held_out import hold_out

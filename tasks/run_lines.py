@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from bilp.artifacts.artifact import open_artifact
+from bilp.artifacts.called import speaking_of_samples
 from bilp.artifacts.facts import DatasetFacts
 from bilp.artifacts.run_layout import round_uri
 from tasks import result_words
@@ -45,4 +46,6 @@ def tell_accuracies(evaluation_uris: Sequence[str]) -> None:
     rows = summary(evaluation_uris)
     several = len({row.network for row in rows}) > 1
     for row in rows:
-        log(f"{arm_words(row.arm).title}{f' on {row.network}' if several else ''}: {result_words.mean(row)} (n = {row.n})")
+        with speaking_of_samples(open_artifact(evaluation_uris[0], "evaluation")):
+            title = arm_words(row.arm).title
+        log(f"{title}{f' on {row.network}' if several else ''}: {result_words.mean(row)} (n = {row.n})")

@@ -19,6 +19,7 @@ from bilp.registry import AS_TYPED
 from bilp.search.candidates import asks
 from bilp.search.candidates import plan as plan_of_search
 from bilp.text.escaping import markdown, shortened
+from bilp.text.sample_words import spoken
 
 if TYPE_CHECKING:
     from bilp.report.accuracy import AccuracyRow
@@ -64,7 +65,7 @@ def stages(config: PipelineConfig) -> list[str]:
     """The stages up to the evaluation in words, in their order."""
     found = [f"read {config.dataset}"]
     if asks(config):
-        found.append(f"search among {len(plan_of_search(config).candidates)} candidates on training images that are held out")
+        found.append(f"search among {len(plan_of_search(config).candidates)} candidates on {spoken('training images')} that are held out")
     if needs_selection(config):
         trials = f"score in {config.score.trials} trials" if config.score.extend is None else "score what is new"
         scored = f"{trials} and " if needs_scores(config.prune) else ""
@@ -102,13 +103,13 @@ def result(told: Headline, report_uri: str, link: str | None) -> str:
     parts.append(f"**[Open the report]({link})**" if link else f"The report: {markdown(report_uri)}")
     if told.pictured:
         arm = markdown(told.main or "the set")
-        parts += [f"Synthetic images, one row per class ({arm}):", f"![synthetic images]({picture(told.pictured)})"]
+        parts += [f"{spoken('Synthetic images')}, one row per class ({arm}):", f"![synthetic images]({picture(told.pictured)})"]
     return "\n\n".join([*parts, "### How to go on", "\n".join(_ways_on(told, report_uri))])
 
 
 def _ways_on(told: Headline, report_uri: str) -> Iterator[str]:
     if told.pictured:
-        yield f"- The images as files: `bilp export --to folder --out exported --synthetic` {markdown(told.pictured)}"
+        yield f"- The {spoken('images')} as files: `bilp export --to folder --out exported --synthetic` {markdown(told.pictured)}"
     yield "- Start another run with one value changed: what both share is not computed again."
     yield "- Cancelled or failed: Retry goes on from the last finished round."
     yield f"- The page is one file that opens offline and can be sent to others: {markdown(report_uri)}"
@@ -117,7 +118,7 @@ def _ways_on(told: Headline, report_uri: str) -> Iterator[str]:
 def accuracy_table(rows: Sequence[AccuracyRow]) -> str:
     """As on the page: what was trained on, its images, the accuracy, the difference to the unpruned arm and that to random images."""
     several = len({row.network for row in rows}) > 1
-    heads = ["trained on", *(["network"] if several else []), "images", "accuracy (95 %)", "against unpruned", "over random"]
+    heads = ["trained on", *(["network"] if several else []), spoken("images"), "accuracy (95 %)", "against unpruned", "over random"]
     lines = [heads, ["---", *(["---"] if several else []), "--:", "--:", "---", "--:"]]
     for row in rows:
         difference = f"{row.difference}: {row.judgment}" if row.difference else ""

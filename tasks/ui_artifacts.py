@@ -17,6 +17,7 @@ from prefect.logging import get_logger
 
 from bilp.artifacts.artifact import open_artifact
 from bilp.artifacts.run_layout import GRID, RESELECT, SYNTHETIC, reselect_uri
+from bilp.config.shapes import sample_noun
 from bilp.evaluate.metrics import top_words
 from bilp.text.escaping import markdown
 from tasks.report_links import link_to
@@ -57,7 +58,7 @@ def show_source(record_uri: str) -> None:
     if lines:
         head, foot = markdown(record.place), markdown(record_uri)
         text = "\n".join(f"- {markdown(line)}" for line in lines)
-        create_markdown_artifact(f"### {head}\n\n{text}\n\n{foot}", key="source", description="Source of the real images")
+        create_markdown_artifact(f"### {head}\n\n{text}\n\n{foot}", key="source", description="Where the real samples come from")
 
 
 @in_the_ui
@@ -71,11 +72,11 @@ def show_arrivals(arrived: Arrived) -> None:
         "|---|---|---|---|",
     ]
     lines += [f"| {markdown(each.name)} | {each.before:,} | {each.added:,} | {each.suspicious:,} |" for each in arrived.classes[:LISTED]]
-    lines += ["", "| image | given | networks say | loss |", "|---|---|---|---|"]
+    lines += ["", "| sample | given | networks say | loss |", "|---|---|---|---|"]
     rows = zip(found.origin, found.given, found.predicted, found.loss, strict=True)
     for origin, given, predicted, loss in itertools.islice(rows, LISTED):
         lines.append(f"| {markdown(origin)} | {markdown(given)} | {markdown(predicted)} | {loss:.3f} |")
-    create_markdown_artifact("\n".join([*lines, "", markdown(arrived.page)]), key="arrivals", description="New images")
+    create_markdown_artifact("\n".join([*lines, "", markdown(arrived.page)]), key="arrivals", description="New samples")
 
 
 @in_the_ui
@@ -98,8 +99,9 @@ def show_synthetic(synthetic_uri: str) -> None:
     """What was distilled, with the picture if it is small."""
     artifact = open_artifact(synthetic_uri, SYNTHETIC)
     facts = artifact.manifest.facts
+    noun = sample_noun(facts["shape"])
     lines = [
-        f"### {facts['ipc']} synthetic image{'' if facts['ipc'] == 1 else 's'} for each of {len(facts['class_names'])} classes",
+        f"### {facts['ipc']} synthetic {noun}{'' if facts['ipc'] == 1 else 's'} for each of {len(facts['class_names'])} classes",
         markdown(f"Method {facts['method']}, one row per class: {', '.join(facts['class_names'][:20])}"),
         markdown(synthetic_uri),
     ]

@@ -18,6 +18,7 @@ from bilp.artifacts.run_layout import GRID, RECORD, SYNTHETIC
 from bilp.config import Arm
 from bilp.config.arms import arm_of
 from bilp.config.nested import merge
+from bilp.config.shapes import sample_noun
 from bilp.data.whitening import Whitening
 from bilp.distill.run import open_run
 from bilp.errors import ConfigError
@@ -79,15 +80,15 @@ class DistilledSet(loaded.DistilledSet, Result):
         return pd.DataFrame({"number": range(len(labels)), "class": [self.class_names[label] for label in labels], "label": labels})
 
     def __repr__(self) -> str:
-        size = "x".join(map(str, self.images.shape[1:]))
+        size, noun = "x".join(map(str, self.images.shape[1:])), sample_noun(self.images.shape[1:])
         method = str(self.facts["method"]).upper()
         told = "" if self.accuracy is None else f", accuracy {100 * self.accuracy:.1f} %"
-        return f"{len(self)} images, {len(self.class_names)} classes, {size}, {method}, from {self.place}{told}"
+        return f"{len(self)} {noun}s, {len(self.class_names)} classes, {size}, {method}, from {self.place}{told}"
 
     def _repr_html_(self) -> str:
         grid = open_artifact(self.uri, SYNTHETIC).read(GRID)
-        names = ", ".join(self.class_names[:20])
-        return showing.paragraph(repr(self)) + showing.picture(grid, f"synthetic images, one row per class: {names}")
+        names, noun = ", ".join(self.class_names[:20]), sample_noun(self.images.shape[1:])
+        return showing.paragraph(repr(self)) + showing.picture(grid, f"synthetic {noun}s, one row per class: {names}")
 
 
 def _made(run_uri: str) -> Made:

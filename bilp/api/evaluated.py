@@ -16,6 +16,7 @@ from bilp.api.placed import Result
 from bilp.api.pruned import Scores, Selection
 from bilp.artifacts import layout
 from bilp.artifacts.artifact import open_artifact
+from bilp.config.shapes import sample_noun
 from bilp.evaluate import Row, summary
 from bilp.evaluate.results import KIND, evaluation_rows
 from bilp.report.wording import arm_words
@@ -65,7 +66,9 @@ class Evaluation:
         told = [f"{arm_words(row.arm).title} {_accuracy(row)} %" for row in self.rows]
         trainings = sorted({row.n for row in self.rows})
         several = f"{trainings[0]}" if len(trainings) == 1 else f"{trainings[0]} to {trainings[-1]}"
-        return f"accuracy on {len(self.data.opened.test):,} test images: {', '.join(told)} ({several} trainings each)"
+        test, noun = self.data.opened.test, sample_noun(self.data.shape)
+        tested = f"{test.answers:,} test {noun if test.videos is None else 'video'}s"
+        return f"accuracy on {tested}: {', '.join(told)} ({several} trainings each)"
 
     def _repr_html_(self) -> str:
         rows = [(arm_words(row.arm).title, row.network, _accuracy(row), row.n) for row in self.rows]

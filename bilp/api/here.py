@@ -57,6 +57,6 @@ def resolved(config: PipelineConfig, dataset_uri: str, at: Place) -> tuple[Pipel
     found = halving.known_search(config, dataset_uri, at.root)
     if found is None:
         grid = config.search
-        held_out = hold_out(dataset_uri, grid.held_out, grid.seed, at.root, at.watch.step("holding images out"))
+        held_out = hold_out(dataset_uri, grid.held_out, grid.seed, at.root, at.watch.step("holding samples out"))
         found = halving.search(config, dataset_uri, held_out, at.root, Here(config, at))
     return answered(config, found), found

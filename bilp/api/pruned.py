@@ -20,6 +20,7 @@ from bilp.config import PruneConfig, ScoreConfig
 from bilp.config.measures import MEASURES
 from bilp.config.nested import merge
 from bilp.config.rules import DEFAULT_RULE
+from bilp.config.shapes import sample_noun
 from bilp.data import store as dataset_store
 from bilp.pruning import prune as pruning
 from bilp.scoring import summary as summaries
@@ -69,7 +70,8 @@ class Scores(Result):
     def __repr__(self) -> str:
         facts = self._facts
         trials = f"{facts.trials} trial{'' if facts.trials == 1 else 's'}"
-        return f"scores of {facts.samples:,} images from {trials} by {', '.join(facts.criteria)}, from {self.place}"
+        samples = f"{facts.samples:,} {sample_noun(self.data.shape)}s"
+        return f"scores of {samples} from {trials} by {', '.join(facts.criteria)}, from {self.place}"
 
     def _repr_html_(self) -> str:
         ranked = self.by_score()
@@ -109,9 +111,8 @@ class Selection(Result):
     def __repr__(self) -> str:
         facts = self._facts
         rule = "" if facts.rule == DEFAULT_RULE else f", rule {facts.rule}"
-        return (
-            f"{facts.kept:,} of {facts.total:,} images kept ({facts.kept / facts.total:.0%}), by {facts.criterion}{rule}, from {self.place}"
-        )
+        kept = f"{facts.kept:,} of {facts.total:,} {sample_noun(self.data.shape)}s kept ({facts.kept / facts.total:.0%})"
+        return f"{kept}, by {facts.criterion}{rule}, from {self.place}"
 
     def _repr_html_(self) -> str:
         frame = self.to_pandas()

@@ -106,5 +106,5 @@ def suspects(
     with place_at(data.root, device) as place:
         score = fitted(config.score, config.origins, len(data.opened.train))
         scores = composition.scored_with_predictions(data.uri, score, place)
-        progress = place.watch.step("comparing images")
+        progress = place.watch.step("comparing samples")
         return Suspects(find_suspects(data.uri, scores, ranking, data.root, data.record_uri, progress=progress), data)

@@ -14,6 +14,7 @@ from bilp.artifacts.artifact import Artifact, content_key, manifest_kind, open_a
 from bilp.artifacts.facts import GrowthFacts, SummaryFacts
 from bilp.artifacts.report_places import arrived
 from bilp.config.criteria import LATE_LOSS
+from bilp.config.shapes import sample_noun
 from bilp.data import Dataset, open_dataset
 from bilp.progress import Progress, silent
 from bilp.report.galleries import Picture, picture
@@ -24,6 +25,7 @@ from bilp.scoring.summary import KIND as SUMMARY
 from bilp.storage import objects
 from bilp.storage.objects import join
 from bilp.text.csv_text import csv_text, plain_cell
+from bilp.text.sample_words import speaking_of, spoken
 
 SHOWN = 50
 """New images that the page lists; the CSV file has all."""
@@ -72,25 +74,26 @@ def report_arrivals(
     dataset = open_dataset(dataset_uri, record_uri)
     former = None if before_uri is None else open_artifact(before_uri, SUMMARY)
     before = None if former is None else open_dataset(former.parents["dataset"])
-    found = arrivals(dataset, before, summary_uri, device, progress)
-    classes = class_counts(dataset, before, found)
-    told = _sentences(found, summary_uri, None if before is None else len(before.train), _reasons(dataset.fingerprint, former, root))
-    told += [] if before is None else _drawn_anew(*exchanged(before, dataset))
-    page = page_uri(summary_uri, root)
-    objects.write(page.removesuffix(".html") + ".csv", _csv(found))
-    content = render(
-        "arrivals.html.j2",
-        title=f"New images of {dataset.name}",
-        sentences=told,
-        classes=classes[:MOST_CLASSES],
-        left_out=max(len(classes) - MOST_CLASSES, 0),
-        rows=_rows(found, _images(dataset, found)),
-        small=max(dataset.shape[-2:]) < SMALL,
-        number=len(found.given),
-        file=page.rpartition("/")[2].removesuffix(".html") + ".csv",
-    )
-    objects.write(page, content)
-    return Arrived(page, tuple(told), tuple(classes), found)
+    with speaking_of(sample_noun(dataset.shape)):
+        found = arrivals(dataset, before, summary_uri, device, progress)
+        classes = class_counts(dataset, before, found)
+        told = _sentences(found, summary_uri, None if before is None else len(before.train), _reasons(dataset.fingerprint, former, root))
+        told += [] if before is None else _drawn_anew(*exchanged(before, dataset))
+        page = page_uri(summary_uri, root)
+        objects.write(page.removesuffix(".html") + ".csv", _csv(found))
+        content = render(
+            "arrivals.html.j2",
+            title=f"{spoken('New images')} of {dataset.name}",
+            sentences=told,
+            classes=classes[:MOST_CLASSES],
+            left_out=max(len(classes) - MOST_CLASSES, 0),
+            rows=_rows(found, _images(dataset, found)),
+            small=max(dataset.shape[-2:]) < SMALL,
+            number=len(found.given),
+            file=page.rpartition("/")[2].removesuffix(".html") + ".csv",
+        )
+        objects.write(page, content)
+        return Arrived(page, tuple(told), tuple(classes), found)
 
 
 def _reasons(fingerprint: str, former: Artifact | None, root: str) -> tuple[str, ...]:
@@ -107,20 +110,20 @@ def _sentences(found: Arrivals, summary_uri: str, before: int | None, reasons: t
     number, odd = len(found.given), int(found.suspicious.sum())
     known = sum(1 for name in found.known_as if name)
     told = (
-        [f"This is the first version that was scored: {number:,} images."]
+        [f"This is the first version that was scored: {number:,} {spoken('images')}."]
         if before is None
-        else [f"{number:,} images are new; there were {before:,}."]
+        else [f"{number:,} {spoken('images')} are new; there were {before:,}."]
     )
     if facts.extended is not None:
         told.append(
-            f"Version {facts.version}: the new images were scored by networks that had not learned them; "
-            f"{facts.extended.taken:,} scores were taken over, and {facts.extended.removed:,} images have gone."
+            f"Version {facts.version}: the new {spoken('images')} were scored by networks that had not learned them; "
+            f"{facts.extended.taken:,} scores were taken over, and {facts.extended.removed:,} {spoken('images')} have gone."
         )
     told += [f"Everything was scored again: {reason}." for reason in reasons]
     if number:
         told.append(f"The networks take {odd:,} of them ({share(odd / number)}) for another class than the one that was given.")
     if known:
-        told.append(f"{known:,} of them have the pixels of an image that was there before, under another class.")
+        told.append(f"{known:,} of them have the pixels of {spoken('an image')} that was there before, under another class.")
     return told
 
 
@@ -128,9 +131,10 @@ def _drawn_anew(left: int, came: int) -> list[str]:
     """What there is to say where images changed the split: they are neither new nor gone."""
     if not left and not came:
         return []
+    tests = spoken("test images")
     return [
-        f"{left:,} of those that have gone are test images now, and {came:,} of the new ones were before: of a source without test images, "
-        "some are held out anew in each version. A folder of their own, named test, keeps test images what they are."
+        f"{left:,} of those that have gone are {tests} now, and {came:,} of the new ones were before: of a source without {tests}, "
+        f"some are held out anew in each version. A folder of their own, named test, keeps {tests} what they are."
     ]
 
 

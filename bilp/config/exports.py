@@ -14,13 +14,15 @@ class ExportEntry:
     name: str
     writer: str
     """"module:name" of a `bilp.exchange.export.Writer`."""
+    clips_read_by: str = ""
+    """The source that reads clips again that were written so."""
 
 
 FORMATS: Registry[ExportEntry] = Registry(
     "format",
     ExportEntry,
     (
-        ExportEntry("folder", "bilp.exchange.export:folder_files"),
+        ExportEntry("folder", "bilp.exchange.export:folder_files", clips_read_by="video_folder"),
         ExportEntry("parquet", "bilp.exchange.export:parquet_files"),
         ExportEntry("safetensors", "bilp.exchange.export:safetensors_files"),
     ),

@@ -72,7 +72,7 @@ class IngestConfig(Frozen):
     pre_crop: FrameSizeText | None = None
     """Size that frames are resized to before the center square of the resolution is cut out: 160x120, or 64 for both sides."""
     clips: Positive = 1
-    """Windows that are taken of every test clip, each a test sample of its own, with sampling window."""
+    """Windows of every test clip, whose answers are averaged (of every clip where a test split is made), with sampling window."""
     split: Annotated[int, Field(ge=1, le=3)] = 1
     """Which of the three published divisions into training and test clips."""
     unused: Literal["drop", "train"] = "drop"
@@ -110,6 +110,11 @@ class IngestConfig(Frozen):
     """What becomes of pixels in [0, 1]: they are normalized, or whitened by ZCA of the training images (some cells of mtt, tesla)."""
     whitening_epsilon: Rate = 0.1
     """What is added to the eigenvalues of their covariance before its root is taken."""
+
+    @property
+    def noun(self) -> str:
+        """What a sample is called: image or clip."""
+        return SOURCES[self.source].noun
 
     @model_validator(mode="after")
     def _uri_fits_source(self) -> Self:

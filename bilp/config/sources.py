@@ -82,6 +82,8 @@ class SourceEntry:
     """What a sample is: a picture [C, H, W], or a clip [T, C, H, W], for which rules choose networks that take clips."""
     network: str = ""
     """The network of the papers on these clips; the ConvNet on each frame unless it is given."""
+    counterpart: str = ""
+    """The source that reads the same layout with samples of the other kind: clips in place of pictures, or pictures in place of clips."""
     any_data: bool = False
     """Data of the user's own, which may be a copy of any set: rules know nothing of them, and a recipe for any set may meet them."""
     known: KnownSet | None = None
@@ -113,6 +115,11 @@ class SourceEntry:
     idc: IdcFacts | None = None
     ingest: Mapping[str, Any] = field(default_factory=dict)
     """Settings of ingestion that its papers share, and that rules therefore set."""
+
+    @property
+    def noun(self) -> str:
+        """What a sample is called: image or clip."""
+        return "clip" if self.media == "video" else "image"
 
     @property
     def video_files(self) -> bool:
@@ -178,6 +185,7 @@ CLIP_SETS = (
         needs_uri=True,
         reads=_CLIPS | {"train", "test"},
         media="video",
+        counterpart="folder",
         any_data=True,
         ingest=_INCOMPLETE,
     ),
@@ -188,6 +196,7 @@ CLIP_SETS = (
         needs_uri=True,
         reads=_CLIPS,
         media="video",
+        counterpart="webdataset",
         any_data=True,
         ingest=_INCOMPLETE,
     ),
@@ -294,7 +303,15 @@ OWN = (
         orientation="ignore",
     ),
     *CLIP_SETS,
-    SourceEntry("folder", "Image folder", "bilp.data.sources.folder.source:ImageFolder", needs_uri=True, reads=_FILES, any_data=True),
+    SourceEntry(
+        "folder",
+        "Image folder",
+        "bilp.data.sources.folder.source:ImageFolder",
+        needs_uri=True,
+        reads=_FILES,
+        counterpart="video_folder",
+        any_data=True,
+    ),
     SourceEntry(
         "parquet",
         "Parquet files",
@@ -310,6 +327,7 @@ OWN = (
         "bilp.data.sources.webdataset:WebDataset",
         needs_uri=True,
         reads=_CHOSEN,
+        counterpart="video_webdataset",
         any_data=True,
     ),
     SourceEntry(

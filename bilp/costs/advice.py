@@ -10,6 +10,7 @@ from math import ceil
 from bilp.config import METHODS
 from bilp.config.arms import planned_runs
 from bilp.costs.run_plan import Plan
+from bilp.text.sample_words import spoken
 
 HOUR = 3600.0
 DAYS = 12 * HOUR
@@ -77,7 +78,7 @@ def _memory(plan: Plan) -> Iterator[str]:
     if streamed is not None and streamed.bytes_read + streamed.gpu_bytes <= profile.memory:
         moved = sum(work.samples for work in streamed.works if work.what in ("real", "measured")) * plan.data.sample_bytes
         yield (
-            f"images are streamed to the GPU, which costs {_hours(moved / profile.from_host)} of each distillation: "
+            f"{spoken('images')} are streamed to the GPU, which costs {_hours(moved / profile.from_host)} of each distillation: "
             "set BILP_DATA=resident for its workers, because they fit"
         )
 

@@ -18,6 +18,7 @@ from bilp.data.ingest_plan import cut_parts, rows_of_shape, shape_of_one
 from bilp.data.shards import HEADER_BYTES, SHARD_BYTES, shard_file_bytes
 from bilp.data.sources import open_source
 from bilp.errors import ConfigError, DataError
+from bilp.text.sample_words import spoken
 
 Counts = NDArray[np.int64]
 
@@ -86,12 +87,12 @@ def data_counts(config: IngestConfig, listed: bool) -> DataCounts:
     counts = source.counts
     if counts is None and source.needs_uri and not config.uri:
         raise ConfigError(
-            f"how many images source {config.source} has is not known before it is listed: give ingest.uri, their path or URI"
+            f"how many {spoken('images')} source {config.source} has is not known before it is listed: give ingest.uri, their path or URI"
         )
     found = _known(config, counts) if counts is not None and not listed else _listed(config)
     fields = type(config).model_fields
     changing = [told for name, told in CHANGING.items() if getattr(config, name) != fields[name].get_default(call_default_factory=True)]
-    notes = tuple(f"not counted, because decoded images alone tell them: {told}" for told in changing)
+    notes = tuple(spoken(f"not counted, because decoded images alone tell them: {told}") for told in changing)
     return DataCounts(**{**found.__dict__, "notes": (*found.notes, *notes)})
 
 
@@ -125,7 +126,7 @@ def _known_shape(config: IngestConfig) -> Shape:
     own = source.known.shape if source.known is not None else None
     side = config.resolution
     if own is None and side is None:
-        raise ConfigError(f"source {config.source} has images of many sizes: set ingest.resolution, such as 64")
+        raise ConfigError(f"source {config.source} has {spoken('images')} of many sizes: set ingest.resolution, such as 64")
     shape: Shape = own if own is not None else (3, side or 0, side or 0)
     if side is not None:
         shape = with_side(shape, side, side)
@@ -143,7 +144,7 @@ def _listed(config: IngestConfig) -> DataCounts:
     check(contents, where)
     shape = shape_of_one(source, contents, conversion_of(config))
     if shape is None:
-        raise DataError(f"{where}: none of a few images that were tried can be decoded: look at the files, or at another copy")
+        raise DataError(f"{where}: none of a few {spoken('images')} that were tried can be decoded: look at the files, or at another copy")
     totals = {split: np.bincount(labels, minlength=len(contents.class_names)) for split, labels in contents.labels.items()}
     rows = None if SOURCES[config.source].from_python else rows_of_shape(shape, [int(side.sum()) for side in totals.values()])
     cuts = _cuts(contents, rows)

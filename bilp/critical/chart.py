@@ -8,6 +8,7 @@ from typing import Any
 from markupsafe import Markup
 
 from bilp.report.charts import Scale, bottom_axis, dot, hint, left_axis, line, linear_scale, number, polyline, svg, text
+from bilp.text.sample_words import spoken
 
 WIDTH, HEIGHT = 640.0, 300.0
 COLORS = ("c-bilp", "c-random", "c-adaptive", "c-static", "c-full", "c-other")
@@ -31,7 +32,10 @@ def curve(rows: Sequence[Mapping[str, Any]], critical: Mapping[str, float], tole
     reach = [min(max(row["accuracy"] + sign * half[id(row)], 0.0), 1.0) for row in rows for sign in (-1, 1)]
     up = linear_scale(reach, base, top, wanted=5)
     aim = rows[0]["accuracy"] - tolerance
-    parts = [left_axis(up, left, right, "accuracy on real test images", percent=True), bottom_axis(across, base, "per cent of the samples")]
+    parts = [
+        left_axis(up, left, right, spoken("accuracy on real test images"), percent=True),
+        bottom_axis(across, base, "per cent of the samples"),
+    ]
     parts.append(hint(line(left, up(aim), right, up(aim), "threshold"), f"within the tolerance of all samples: {100 * aim:.1f} %"))
     names = list(critical)
     for k, name in enumerate(names):

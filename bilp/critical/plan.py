@@ -18,6 +18,7 @@ from bilp.config.methods import METHODS
 from bilp.config.nested import as_plain, merge
 from bilp.errors import ConfigError
 from bilp.pruning.static import decimal, round_half_up
+from bilp.text.sample_words import spoken
 
 HALVED = 2.0
 
@@ -110,7 +111,7 @@ def planned(given: Mapping[str, Any], options: CriticalOptions, counts: NDArray[
     found = shares(counts, least)
     if not found:
         raise ConfigError(
-            f"half of the smallest class, which has {int(counts.min())} images, is fewer than {least}: there is no share to try"
+            f"half of the smallest class, which has {int(counts.min())} {spoken('images')}, is fewer than {least}: there is no share to try"
         )
     evaluate = config.evaluate.model_copy(update={"baselines": (), "robustness": False})
     config = config.model_copy(update={"evaluate": evaluate})

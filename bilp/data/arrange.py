@@ -8,7 +8,6 @@ from itertools import compress
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 
 from bilp.config import IngestConfig
 from bilp.data.contents import SPLITS, Labels, SplitName, counted
@@ -16,7 +15,9 @@ from bilp.data.duplicates import Duplicates, Mask, find_duplicates, numbered
 from bilp.data.measure import image_digests
 from bilp.data.shards import Stored
 from bilp.data.splitting import held_out, select
+from bilp.data.videos import together
 from bilp.errors import DataError
+from bilp.text.sample_words import spoken
 
 
 @dataclass(frozen=True)
@@ -59,7 +60,7 @@ def arrange(source: Mapping[SplitName, Stored], class_names: Sequence[str], conf
     )
     home: dict[SplitName, SplitName] = {split: split if split in source else "train" for split in SPLITS}
     if divided:
-        masks = _divided(masks["train"], source["train"].labels, numbered(digests["train"]), class_names, config, where)
+        masks = _divided(masks["train"], source["train"], digests["train"], class_names, config, where)
     elif all(mask.all() for mask in masks.values()):
         return Arranged(source, digests, source, digests, found, divided, dropped)
     stored = {split: select(source[home[split]], masks[split], split, folder) for split in SPLITS}
@@ -74,13 +75,14 @@ def check_kept(labels: Mapping[SplitName, Labels], class_names: Sequence[str], p
         empty = [name for name, count in zip(class_names, counts.tolist(), strict=True) if count == 0]
         if empty:
             count = counted(len(empty), "such class", "such classes")
-            raise DataError(f"{problem} {split} image of class {empty[0]!r} ({count}): {remedy}")
+            raise DataError(f"{problem} {split} {spoken('image')} of class {empty[0]!r} ({count}): {spoken(remedy)}")
 
 
 def _divided(
-    kept: Mask, labels: Labels, pictures: NDArray[np.int64], class_names: Sequence[str], config: IngestConfig, where: str
+    kept: Mask, source: Stored, digests: Sequence[str], class_names: Sequence[str], config: IngestConfig, where: str
 ) -> dict[SplitName, Mask]:
     """Masks [N] of both splits made of the `kept` images of a source's only split."""
-    held = kept.copy()
+    held, labels = kept.copy(), source.labels
+    pictures = numbered(digests) if source.videos is None else together(source.videos, numbered(digests))
     held[kept] = held_out(labels[kept], class_names, config.test_fraction, config.split_seed, where, pictures[kept])
     return {"train": kept & ~held, "test": held}

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from bilp.data.items import Items
 from bilp.data.names import spelling
 from bilp.errors import DataError
+from bilp.text.sample_words import spoken
 
 SplitName = Literal["train", "test"]
 SPLITS: tuple[SplitName, SplitName] = ("train", "test")
@@ -145,7 +146,8 @@ def check(contents: Contents, where: str) -> None:
     """Raise DataError unless classes and labels make a data set: names, ranges, no empty class, same classes in both splits."""
     names = contents.class_names
     if not names:
-        raise DataError(f"{where}: no classes found: a data set needs labeled images of at least one class")
+        first = f"; {contents.absent[0].origin}: {contents.absent[0].reason}" if contents.absent else ""
+        raise DataError(f"{where}: {spoken('no classes found: a data set needs labeled images of at least one class')}{first}")
     check_class_names(names, where)
     unfit = [name for name in names if not 0 < len(spelling(name)) <= LONGEST_NAME]
     if unfit:
@@ -153,12 +155,13 @@ def check(contents: Contents, where: str) -> None:
         raise DataError(f"{where}: the name of a class {found}: give it one of 1 to {LONGEST_NAME} characters")
     for split, labels in contents.labels.items():
         if len(labels) == 0:
-            raise DataError(f"{where}: no {'training' if split == 'train' else split} images: add images, or check the path")
+            raise DataError(f"{where}: " + spoken(f"no {'training' if split == 'train' else split} images: add images, or check the path"))
         _check_range(labels, names, f"{where} ({split})")
     present = {split: set(np.unique(labels).tolist()) for split, labels in contents.labels.items()}
     missing = [name for index, name in enumerate(names) if index not in present["train"]]
     if missing:
-        raise DataError(f"{where}: no training images of {quoted(missing)}: add some, or take the class out of the list of classes")
+        told = f"no {spoken('training images')} of {quoted(missing)}"
+        raise DataError(f"{where}: {told}: add some, or take the class out of the list of classes")
     if "test" in present and present["test"] != present["train"]:
         lacking = [name for index, name in enumerate(names) if index not in present["test"]]
         raise DataError(f"{where}: train and test have different classes: test lacks {quoted(lacking)}: give both the same classes")
@@ -206,4 +209,4 @@ def quoted(names: Sequence[str], most: int = 10) -> str:
 
 def counted(count: int, noun: str, plural: str = "") -> str:
     """A number with its noun for a message: 1 file, 2 files, 1,437 classes."""
-    return f"{count:,} {noun if count == 1 else plural or noun + 's'}"
+    return f"{count:,} {spoken(noun if count == 1 else plural or noun + 's')}"

@@ -117,8 +117,8 @@ def check_same_size(shape: Sequence[int], first: str, other: Sequence[int], orig
         )
 
 
-def refuse(skipped: Sequence[Skipped], where: str, most: int = 10) -> None:
-    """Raise DataError listing the pictures that cannot be read or decoded, if there are any: each reason once."""
+def refuse(skipped: Sequence[Skipped], where: str, missing: int = 0, most: int = 10) -> None:
+    """Raise DataError listing the pictures that cannot be used, if there are any, of which so many are missing: each reason once."""
     if not skipped:
         return
     origins: dict[str, list[str]] = {}
@@ -126,5 +126,6 @@ def refuse(skipped: Sequence[Skipped], where: str, most: int = 10) -> None:
         origins.setdefault(entry.reason, []).append(entry.origin)
     found = "; ".join(f"{', '.join(names)}: {reason}" for reason, names in origins.items())
     more = f"; and {len(skipped) - most} more" if len(skipped) > most else ""
-    problem = f"{where}: {counted(len(skipped), 'image')} cannot be decoded"
-    raise DataError(f"{problem} ({found}{more}): repair or remove them, or set ingest.on_corrupt to skip")
+    problem = f"{where}: {counted(len(skipped), 'image')} cannot be used"
+    remedy = "fetch them" if missing == len(skipped) else "repair, fetch or remove them" if missing else "repair or remove them"
+    raise DataError(f"{problem} ({found}{more}): {remedy}, or set ingest.on_corrupt to skip")

@@ -7,7 +7,8 @@ from collections.abc import Iterable
 import numpy as np
 
 from bilp.config import IngestConfig
-from bilp.data.contents import Contents, Skipped, SplitName
+from bilp.data.contents import Contents, Labels, Skipped, SplitName
+from bilp.data.videos import first_windows, videos_of
 from bilp.errors import DataError
 
 MOST_OF_A_CLASS = 0.5
@@ -15,7 +16,10 @@ MOST_OF_A_CLASS = 0.5
 
 
 class Damage:
-    """What of a source is missing or damaged, as far as it is known: before anything is decoded, after some parts, in the end."""
+    """What of a source is missing or damaged, as far as it is known: before anything is decoded, after some parts, in the end.
+
+    A video counts once, however many clips of it are read.
+    """
 
     def __init__(self, contents: Contents, config: IngestConfig, where: str) -> None:
         """What a source lists, and what it names and does not hold.
@@ -26,18 +30,21 @@ class Damage:
         """Share of a split that may be; None without a limit."""
         self._where = where
         self._names = contents.class_names
+        self._several = config.clips > 1
         self._lost = {split: np.zeros(len(self._names), dtype=np.int64) for split in contents.items}
         """Of each class."""
         self._skipped: dict[SplitName, list[Skipped]] = {split: [] for split in contents.items}
+        self._seen = set[Skipped]()
         self.add(contents.absent)
-        labels = contents.labels
+        labels = {split: self._once(contents, split) for split in contents.items}
         self._of_class = {split: self._lost[split] + np.bincount(labels[split], minlength=len(self._names)) for split in labels}
         self._listed = {split: len(labels[split]) + self._count(split) for split in labels}
 
     def add(self, skipped: Iterable[Skipped]) -> None:
         """Images that are missing or damaged as well."""
         for entry in skipped:
-            if entry.split in self._skipped:
+            if entry.split in self._skipped and not (self._several and entry in self._seen):
+                self._seen.add(entry)
                 self._skipped[entry.split].append(entry)
                 if entry.label is not None:
                     self._lost[entry.split][entry.label] += entry.count
@@ -62,6 +69,11 @@ class Damage:
                 f"{self._names[worst]!r} ({100 * shares[worst]:.3g} % of {of_class[worst]:,}): {limit}; "
                 f"such as {first.origin}: {first.reason}: fetch them again, or {remedy}"
             )
+
+    def _once(self, contents: Contents, split: SplitName) -> Labels:
+        """The classes of what a split lists, a video once."""
+        items = contents.items[split]
+        return items.labels[first_windows(videos_of(items))] if self._several else items.labels
 
     def _count(self, split: SplitName) -> int:
         return sum(entry.count for entry in self._skipped[split])

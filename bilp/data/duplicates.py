@@ -72,7 +72,8 @@ def find_duplicates(source: Mapping[SplitName, Stored], digests: Mapping[SplitNa
     label = np.concatenate([source[split].labels for split in splits])
     in_test = np.concatenate([np.full(len(source[split].labels), split == "test") for split in splits])
     pictures = int(number.max(initial=-1)) + 1
-    several = np.bincount(number, minlength=pictures)[number] > 1
+    first = _first_of_videos([source[split] for split in splits], number)
+    several = np.bincount(number[np.unique(first)], minlength=pictures)[number] > 1
 
     classes = int(label.max(initial=0)) + 1
     in_class = number * classes + label
@@ -80,6 +81,7 @@ def find_duplicates(source: Mapping[SplitName, Stored], digests: Mapping[SplitNa
     tested, trained = (np.bincount(number[side], minlength=pictures) > 0 for side in (in_test, ~in_test))
     repeated = np.ones(len(number), dtype=np.bool_)
     repeated[np.unique(2 * in_class + in_test, return_index=True)[1]] = False
+    repeated = repeated[first]
     surplus = repeated | ambiguous[number] | (tested[number] & ~in_test)
 
     example: tuple[str, ...] = ()
@@ -97,6 +99,24 @@ def find_duplicates(source: Mapping[SplitName, Stored], digests: Mapping[SplitNa
         several={split: several[place] for split, place in zip(splits, places, strict=True)},
         surplus={split: surplus[place] for split, place in zip(splits, places, strict=True)},
     )
+
+
+def _first_of_videos(sides: Sequence[Stored], number: NDArray[np.int64]) -> NDArray[np.int64]:
+    """For each image of all splits, `[n]`, the place of the first window of its video with its pixels: itself, where one was taken of each.
+
+    Equal windows of one video are no duplicates.
+    """
+    if all(side.videos is None for side in sides):
+        return np.arange(len(number))
+    before, videos = 0, list[NDArray[np.int64]]()
+    for side in sides:
+        own = np.arange(len(side.labels), dtype=np.int64) if side.videos is None else side.videos
+        videos.append(own + before)
+        before += int(own.max(initial=-1)) + 1
+    pairs = np.stack([np.concatenate(videos), number])
+    _, first, inverse = np.unique(pairs, axis=1, return_index=True, return_inverse=True)
+    places: NDArray[np.int64] = first[inverse.reshape(-1)]
+    return places
 
 
 def duplicates_table(

@@ -37,6 +37,7 @@ from bilp.data.sources import open_source
 from bilp.progress import Progress, silent
 from bilp.storage import objects, strict_json
 from bilp.storage.scratch import scratch_folder
+from bilp.text.sample_words import speaking_of
 
 KIND = "ingest_part"
 PARTS = "parts"
@@ -74,7 +75,9 @@ def ingest_part(config: IngestConfig, plan_uri: str, number: int, progress: Prog
     uri = part_uri(plan_uri, number)
     if there_already(uri, KIND, part_key(plan, number)) is None:
         check_so_far(config, plan)
-        if decode_part(config, open_source(config), plan, plan.parts[number], progress):
+        with speaking_of(config.noun):
+            decoded = decode_part(config, open_source(config), plan, plan.parts[number], progress)
+        if decoded:
             check_so_far(config, plan)
     return uri
 

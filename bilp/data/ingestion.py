@@ -12,12 +12,11 @@ read once again, its store is found by its fingerprint and used as it is, and th
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pyarrow as pa
 
 from bilp.artifacts import parquet, usage
 from bilp.artifacts.artifact import content_key, find, plain
@@ -32,7 +31,7 @@ from bilp.data.alterations.alter import alter, check_asked
 from bilp.data.alterations.corrections_file import LARGEST as LARGEST_CORRECTIONS
 from bilp.data.alterations.label_file import LARGEST as LARGEST_LABELS
 from bilp.data.arrange import Arranged, arrange, check_kept
-from bilp.data.contents import SPLITS, Contents, Labels, Source, SplitName, counted
+from bilp.data.contents import SPLITS, Contents, Source, SplitName, counted
 from bilp.data.convert import Converter, refuse
 from bilp.data.damage import Damage, when_decoded
 from bilp.data.decoding_rules import conversion_of
@@ -44,15 +43,16 @@ from bilp.data.listing import plain as absolute
 from bilp.data.measure import fingerprint, value_counts
 from bilp.data.normalization import check_channels, chosen, identity
 from bilp.data.order import in_order
-from bilp.data.planning import contents_and_plan, told
+from bilp.data.planning import contents_and_plan, told, windows_version
 from bilp.data.shards import Stored, shard_name
 from bilp.data.source_record import KIND as RECORD
 from bilp.data.source_record import SOURCES, open_record, publish_record, record_files, record_of, skipped_facts
 from bilp.data.sources import open_source
 from bilp.data.splitting import check_divisible
-from bilp.data.store import INDEX, KIND, index_name
+from bilp.data.store import INDEX, KIND, WINDOWS, index_name, index_table
 from bilp.data.truth_file import KIND as TRUTH
 from bilp.data.truth_file import publish_truth, truth_uri
+from bilp.data.videos import renumbered, videos_fact, videos_of
 from bilp.data.whitened import whiten
 from bilp.errors import DataError
 from bilp.progress import Progress, silent
@@ -60,6 +60,7 @@ from bilp.storage import objects
 from bilp.storage.objects import Uri, as_uri
 from bilp.storage.scratch import scratch_folder
 from bilp.storage.verification import digest
+from bilp.text.sample_words import speaking_of
 
 VERSION = 2
 
@@ -96,6 +97,11 @@ def read_source(config: IngestConfig | Mapping[str, Any], root: Uri, progress: P
     others have decoded parts of it, only the rest is decoded.
     """
     config, root = model_of(IngestConfig, config), as_uri(root)
+    with speaking_of(config.noun):
+        return _read_source(config, root, progress)
+
+
+def _read_source(config: IngestConfig, root: str, progress: Progress) -> str:
     source = open_source(config)
     settings = _settings(config)
     home = objects.join(root, "datasets", source.name)
@@ -118,9 +124,10 @@ def read_source(config: IngestConfig | Mapping[str, Any], root: Uri, progress: P
         else:
             _decode_parts(config, source, plan, progress)
             found = join_parts(plan, folder)
-        skipped = [*contents.absent, *found.skipped]
+        lost = found.skipped if config.clips == 1 else list(dict.fromkeys(found.skipped))  # once, however many windows of it
+        skipped = [*contents.absent, *lost]
         if config.on_corrupt == "refuse":
-            refuse(skipped, where)
+            refuse(skipped, where, len(contents.absent))
         damage.add(found.skipped)
         damage.check()
         arranged = _arranged(found, contents, config, folder, where)
@@ -149,16 +156,17 @@ def plan_source(config: IngestConfig | Mapping[str, Any], root: Uri) -> str | No
     None for a source that is ingested in one go, or is known already. Raises DataError if it is no data set.
     """
     config, root = model_of(IngestConfig, config), as_uri(root)
-    source = open_source(config)
-    home = objects.join(root, "datasets", source.name)
-    if _is_known(home, *_address(config, source, _settings(config), home)):
-        return None
-    objects.check_storage(root)
-    plan = contents_and_plan(config, source, home, told(config))[1]
-    if plan is None:
-        return None
-    check_so_far(config, plan)
-    return plan.artifact.uri
+    with speaking_of(config.noun):
+        source = open_source(config)
+        home = objects.join(root, "datasets", source.name)
+        if _is_known(home, *_address(config, source, _settings(config), home)):
+            return None
+        objects.check_storage(root)
+        plan = contents_and_plan(config, source, home, told(config))[1]
+        if plan is None:
+            return None
+        check_so_far(config, plan)
+        return plan.artifact.uri
 
 
 def _settings(config: IngestConfig) -> dict[str, Any]:
@@ -190,7 +198,8 @@ def _key(config: IngestConfig, settings: Mapping[str, Any], signature: str) -> s
     if config.corrections is not None:
         files["corrections"] = digest(objects.read(config.corrections, most=LARGEST_CORRECTIONS))
         del counting["corrections"]
-    return content_key("ingest", VERSION, config=counting, source=signature, **({"files": files} if files else {}))
+    more: dict[str, Any] = {"files": files} if files else {}
+    return content_key("ingest", VERSION, config=counting, source=signature, **more, **windows_version(config))
 
 
 def _is_known(home: str, uri: str, key: str) -> bool:
@@ -248,6 +257,8 @@ def _arranged(found: Decoded, contents: Contents, config: IngestConfig, folder: 
     check_channels(config.normalization, channels_of(stored["train"].shape), where)
     for name in ("ordered", "arranged"):
         (folder / name).mkdir()
+    if config.clips > 1:
+        stored = {split: replace(side, videos=videos_of(contents.items[split])[side.places]) for split, side in stored.items()}
     if config.order == "canonical":
         stored = {split: in_order(side, contents.items[split], split, folder / "ordered") for split, side in stored.items()}
     try:  # Only now: which pictures are held out must not depend on pictures that were skipped.
@@ -282,19 +293,23 @@ def _publish_store(name: str, home: str, contents: Contents, made: Arranged, con
     if histogram is None:
         histogram = value_counts(made.stored["train"].paths, shape)
     constants = chosen(config.normalization, known_set(name, config.source), shape, len(class_names), histogram)
-    mark = fingerprint(class_names, shape, labels, made.digests, identity(constants, shape, len(class_names), histogram), class_ids)
+    own = identity(constants, shape, len(class_names), histogram)
+    videos = {split: renumbered(side.videos) for split, side in made.stored.items() if side.videos is not None}
+    mark = fingerprint(class_names, shape, labels, made.digests, own, class_ids, videos)
     files: dict[str, Content] = {}
     for split, side in made.stored.items():
         shards: Sequence[Content] = side.held or side.paths
         files |= {shard_name(split, number): shard for number, shard in enumerate(shards)}
     for split in SPLITS:
         # Nothing of the source and the configuration: others that lead to the same content must publish the same bytes.
-        files[index_name(split)] = parquet.encode(_index(labels[split], made.digests[split]), INDEX, {"fingerprint": mark})
+        index = index_table(labels[split], made.digests[split], videos.get(split))
+        files[index_name(split)] = parquet.encode(index, WINDOWS if split in videos else INDEX, {"fingerprint": mark})
     facts = {
         "name": name,
         "fingerprint": mark,
         **({"class_ids": list(class_ids)} if class_ids else {}),
         **_facts(class_names, made.stored, constants),
+        **videos_fact(videos),
     }
     publish(objects.join(home, mark), KIND, mark, files, config={}, parents={}, facts=facts)
     return mark
@@ -318,9 +333,3 @@ def _facts(class_names: Sequence[str], stored: Mapping[SplitName, Stored], const
         "images_per_class": {split: np.bincount(side.labels, minlength=len(class_names)).tolist() for split, side in stored.items()},
         "shard_rows": {split: list(side.rows) for split, side in stored.items()},
     }
-
-
-def _index(labels: Labels, digests: Sequence[str]) -> pa.Table:
-    return pa.table(
-        {"sample_id": np.arange(len(labels), dtype=np.int64), "label": labels.astype(np.int32), "sha256": pa.array(digests, pa.string())}
-    )

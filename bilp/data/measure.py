@@ -43,6 +43,7 @@ def fingerprint(
     digests: Mapping[SplitName, Sequence[str]],
     normalization: Mapping[str, Any] = {},
     class_ids: Sequence[str] | None = None,
+    videos: Mapping[SplitName, NDArray[np.int64]] = {},
 ) -> str:
     """16 hexadecimal digits that depend on shape, class names, labels, all pixels in order, the constants, and on nothing else.
 
@@ -55,6 +56,7 @@ def fingerprint(
         digests: By split, see `image_digests`.
         normalization: What is to be said of the constants, see `bilp.data.normalization.identity`.
         class_ids: What classes are known by in every copy of the set, if they are.
+        videos: By split, the video [N] that each clip is a window of, where several were taken of one.
     """
     content = {
         "class_names": list(class_names),
@@ -68,4 +70,6 @@ def fingerprint(
         state.update(labels[split].astype("<i4").tobytes())
         for digest in digests[split]:
             state.update(bytes.fromhex(digest))
+        if split in videos:
+            state.update(b"\nvideos\n" + videos[split].astype("<i8").tobytes())
     return state.hexdigest()[:16]

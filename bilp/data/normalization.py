@@ -16,6 +16,7 @@ from bilp.config.shapes import Shape
 from bilp.config.sources import KnownSet, Normalization
 from bilp.data.contents import counted
 from bilp.errors import DataError
+from bilp.text.sample_words import spoken
 
 
 def check_channels(normalization: NormalizationName, channels: int, where: str) -> None:
@@ -24,7 +25,7 @@ def check_channels(normalization: NormalizationName, channels: int, where: str) 
     if constants is not None and len(constants.mean) != channels:
         stated = len(constants.mean)
         raise DataError(
-            f"{where}: ingest.normalization {normalization} states {counted(stated, 'channel')}, the images have "
+            f"{where}: ingest.normalization {normalization} states {counted(stated, 'channel')}, the {spoken('images')} have "
             f"{channels}: set ingest.normalization to measured, or ingest.color to {'rgb' if stated == 3 else 'gray'}"
         )
 

@@ -53,4 +53,5 @@ def reordered(whole: Stored, place: NDArray[np.int64], split: SplitName, folder:
     paths = writer.close()
     origins = chained([whole.origins]).take(order)
     digests = None if whole.digests is None else chained([whole.digests]).take(order)
-    return Stored(whole.shape, paths, writer.rows, whole.labels[order], origins, places[order], digests, whole.histogram)
+    videos = None if whole.videos is None else whole.videos[order]
+    return Stored(whole.shape, paths, writer.rows, whole.labels[order], origins, places[order], digests, whole.histogram, videos=videos)

@@ -15,6 +15,8 @@ from bilp.data.listing import plain as absolute
 from bilp.data.names import told_apart
 from bilp.storage import objects
 
+WINDOWS = 2
+"""Version of what several windows of a video are: one answer in a test. At first each was a test sample of its own."""
 AFTERWARDS = frozenset(
     (
         *("whitening", "whitening_epsilon", "normalization", "test_fraction", "split_seed", "on_corrupt", "most_corrupt", "order"),
@@ -57,7 +59,12 @@ def identity(config: IngestConfig, source: Source) -> tuple[dict[str, Any], str]
     whole = config.model_copy(update={"uri": absolute(config.uri)}) if config.uri else config
     left_out = afterwards(config)
     settings = {name: value for name, value in plain(whole).items() if name not in left_out}
-    return settings, content_key(KIND, VERSION, config=settings, source=source.signature())
+    return settings, content_key(KIND, VERSION, config=settings, source=source.signature(), **windows_version(config))
+
+
+def windows_version(config: IngestConfig) -> dict[str, int]:
+    """What keys say besides where several windows of a video are taken: how these are understood, which was otherwise once."""
+    return {"windows": WINDOWS} if config.clips > 1 else {}
 
 
 def afterwards(config: IngestConfig) -> frozenset[str]:

@@ -39,7 +39,8 @@ class Stored:
     among all of the source's split (-1 for those that are not in it).
 
     What was computed where the shards were written is kept with them: the digest of each picture, how often each channel has each
-    value [C, 256], and the published files that the shards are (`held`), which then need not be written again.
+    value [C, 256], and the published files that the shards are (`held`), which then need not be written again. `videos` [N] says
+    which clips are windows of one video, where several were taken of one (`bilp.data.videos`).
     """
 
     shape: Shape
@@ -51,6 +52,7 @@ class Stored:
     digests: Sequence[str] | None = None
     histogram: NDArray[np.int64] | None = None
     held: tuple[Known, ...] = ()
+    videos: NDArray[np.int64] | None = None
 
 
 def shard_name(split: str, number: int) -> str:

@@ -16,16 +16,17 @@ from bilp.data.duplicates import Mask
 from bilp.data.shards import ShardWriter, Stored, blocks, map_shard
 from bilp.errors import DataError
 from bilp.seeds import generator
+from bilp.text.sample_words import spoken
 
 
 def check_divisible(labels: Labels, class_names: Sequence[str], where: str) -> None:
     """Raise DataError for a class with fewer than two images, which no split can be made of."""
     for name, count in zip(class_names, np.bincount(labels, minlength=len(class_names)).tolist(), strict=True):
         if count < 2:
-            images = "1 image" if count == 1 else f"{count} images"
+            images = spoken("1 image" if count == 1 else f"{count} images")
             raise DataError(
                 f"{where}: class {name!r} has {images}, but the source has no test split and making one needs "
-                "at least 2 images of each class: add images, or provide a test split"
+                + spoken("at least 2 images of each class: add images, or provide a test split")
             )
 
 
@@ -58,8 +59,11 @@ def held_out(
         sides.hold_out(index, order)
         if sides.held[index] == 0 and not sides.hold_out_smallest(order):
             raise DataError(
-                f"{where}: class {name!r} has too few different images to make a test split of: equal ones stay on one side, and train "
-                "and test both need one of each class: add images, provide a test split, or set ingest.duplicates to drop"
+                f"{where}: class {name!r} "
+                + spoken(
+                    "has too few different images to make a test split of: equal ones stay on one side, and train "
+                    "and test both need one of each class: add images, provide a test split, or set ingest.duplicates to drop"
+                )
             )
     return sides.mask
 
@@ -118,4 +122,5 @@ def select(whole: Stored, mask: Mask, split: SplitName, folder: Path) -> Stored:
             start += len(block)
     paths = writer.close()
     origins = list(compress(whole.origins, mask.tolist()))
-    return Stored(whole.shape, paths, writer.rows, whole.labels[mask], origins, whole.places[mask])
+    videos = None if whole.videos is None else whole.videos[mask]
+    return Stored(whole.shape, paths, writer.rows, whole.labels[mask], origins, whole.places[mask], videos=videos)

@@ -19,6 +19,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from bilp.artifacts.artifact import Artifact, check_sizes, open_artifact
@@ -38,9 +39,14 @@ from bilp.storage.objects import Uri, as_uri
 KIND = "dataset"
 WHITENED, FIT = "whitened", "whitening.safetensors"
 """Folder of whitened data sets below the one whose pixels they are, and the file that holds a fit."""
+VIDEO = "video"
 _ROWS = Rules(ranges={"label": (0, 2**31)}, places="sample_id", texts={"sha256": "^[0-9a-f]{64}$"})
 INDEX = declare(pa.schema([("sample_id", pa.int64()), ("label", pa.int32()), ("sha256", pa.string())]), _ROWS)
 """Table beside the shards: position in the split, class, digest of the picture's uint8 pixels."""
+WINDOWS = declare(
+    pa.schema([*INDEX, (VIDEO, pa.int64())]), Rules(ranges={**_ROWS.ranges, VIDEO: (0, 2**62)}, places="sample_id", texts=_ROWS.texts)
+)
+"""INDEX where several clips were taken of a video, and the number of the video that each is a window of."""
 _WITH_ORIGINS = declare(
     pa.schema([("sample_id", pa.int64()), ("label", pa.int32()), ("origin", pa.string()), ("sha256", pa.string())]), _ROWS
 )
@@ -48,6 +54,16 @@ _WITH_ORIGINS = declare(
 
 Values = tuple[float, ...]
 Fit = Callable[[], Whitening]
+
+
+def index_table(labels: NDArray[np.int64], digests: Sequence[str], videos: NDArray[np.int64] | None = None) -> pa.Table:
+    """Table INDEX of the labels and digests of a split, or WINDOWS with the video of each clip."""
+    columns = {
+        "sample_id": np.arange(len(labels), dtype=np.int64),
+        "label": labels.astype(np.int32),
+        "sha256": pa.array(digests, pa.string()),
+    }
+    return pa.table(columns if videos is None else {**columns, VIDEO: videos})
 
 
 def index_name(split: SplitName) -> str:
@@ -77,7 +93,12 @@ class Split:
         # (x / 255 - mean) / std as one multiplication and one addition
         self._scale = torch.from_numpy(1 / (255 * scale)).float().view(-1, 1, 1)
         self._offset = torch.from_numpy(-center / scale).float().view(-1, 1, 1)
-        labels = _index(artifact, split, ["label"]).column("label")
+        table = _index(artifact, split, ["label"] if facts.videos is None else ["label", VIDEO])
+        labels = table.column("label")
+        self.videos: Tensor | None = None
+        """Of each clip the number of the video, int64 [N], where several are windows of one."""
+        if facts.videos is not None:
+            self.videos = _numbers_of_videos(table, artifact.uri, split, getattr(facts.videos, split))
         self.labels: Tensor = torch.from_numpy(labels.to_numpy().astype(np.int64))
         counts = tuple(torch.bincount(self.labels, minlength=self._classes).tolist())
         if counts != getattr(facts.images_per_class, split):
@@ -90,6 +111,11 @@ class Split:
 
     def __len__(self) -> int:
         return len(self.labels)
+
+    @property
+    def answers(self) -> int:
+        """How many answers a test has: one for each sample, or for each video that several clips are windows of."""
+        return len(self) if self.videos is None else int(self.videos.max()) + 1
 
     def images(self, indices: Tensor | None = None) -> Tensor:
         """Copies of the images at `indices` (int64 [n], any order, repeats allowed; None is all), uint8 [n, C, H, W], or clips
@@ -255,10 +281,20 @@ def open_recorded(record_uri: Uri) -> Dataset:
     return open_dataset(open_record(as_uri(record_uri)).dataset_uri, record_uri)
 
 
+def _numbers_of_videos(table: pa.Table, uri: str, split: str, count: int) -> Tensor:
+    """The video of each clip of a split. Raises DamagedArtifact if there are not `count` of them, numbered from 0."""
+    numbers = table.column(VIDEO).to_numpy().astype(np.int64)
+    if len(numbers) and not np.array_equal(np.unique(numbers), np.arange(count)):
+        raise DamagedArtifact(f"{uri}: the videos of {split} are not those that the manifest counts: ingest it again")
+    return torch.from_numpy(numbers)
+
+
 def _index(artifact: Artifact, split: SplitName, columns: Sequence[str]) -> pa.Table:
     """Columns of INDEX; raises IncompatibleArtifact if the table has neither this nor the former schema."""
     name, facts = index_name(split), artifact.stated(DatasetFacts)
     rows, below = sum(getattr(facts.images_per_class, split)), {"label": facts.classes}
+    if facts.videos is not None:
+        return artifact.table(name, WINDOWS, columns, rows, below)
     try:
         return artifact.table(name, INDEX, columns, rows, below)
     except IncompatibleArtifact:

@@ -42,7 +42,7 @@ def selection_of(entry: BaselineEntry, selection_uri: str | None, dataset: Datas
     if not entry.selected:
         return None
     if selection_uri is None:
-        raise ConfigError(f"baseline {entry.name} takes images that static pruning keeps: give the URI of a selection")
+        raise ConfigError(f"baseline {entry.name} takes what static pruning keeps: give the URI of a selection")
     return open_artifact(selection_uri, SELECTION, expect={"dataset": dataset.fingerprint})
 
 

@@ -1,4 +1,8 @@
-"""What trained networks say of test images: the class they take each for, and whether its own class is among the k likeliest."""
+"""What trained networks say of test images: the class they take each for, and whether its own class is among the k likeliest.
+
+Several clips of one video have one answer: that of their mean probabilities, as programs for video have it (SlowFast sums softmax
+outputs over the clips of a video, mmaction2's `average_clips="prob"` averages them).
+"""
 
 from __future__ import annotations
 
@@ -37,6 +41,48 @@ class Answers:
         if self.within is None:
             return []
         return [hits / self.within.shape[-1] for hits in torch.atleast_2d(self.within).sum(-1).tolist()]
+
+
+@dataclass(frozen=True)
+class Windows:
+    """Test samples of which several have one answer: the number `[N]` of each one's answer, and the label `[V]` of each answer."""
+
+    number: Tensor
+    labels: Tensor
+
+    @classmethod
+    def of(cls, videos: Tensor, labels: Tensor, device: str) -> Self:
+        """Those of clips `[N]` by their videos and labels; clips of one video with different labels have answers of their own."""
+        pairs, number = torch.unique(torch.stack([videos, labels]), dim=1, return_inverse=True)
+        return cls(number.to(device), pairs[1].to(device))
+
+
+class Gathering:
+    """The answers to a test, gathered from one mini-batch after the other."""
+
+    def __init__(self, labels: Tensor, windows: Windows | None, top_k: int | None) -> None:
+        """Of samples with the labels `[N]`, some of which share an answer if there are `windows`."""
+        self._labels, self._windows, self._top_k = labels, windows, top_k
+        self._found: list[Answers] = []
+        self._summed: Tensor | None = None
+
+    def add(self, logits: Tensor, batch: Tensor) -> None:
+        """The logits `[..., B, classes]` of the samples at indices `[B]`."""
+        there = batch.to(self._labels.device, non_blocking=True)
+        if self._windows is None:
+            self._found.append(Answers.of(logits, self._labels[there], self._top_k))
+            return
+        said = logits.float().softmax(-1)
+        if self._summed is None:
+            self._summed = said.new_zeros(*said.shape[:-2], len(self._windows.labels), said.shape[-1])
+        self._summed.index_add_(-2, self._windows.number[there], said)
+
+    def answers(self) -> Answers:
+        """Those of all samples, or of all videos."""
+        if self._windows is None:
+            return Answers.joined(self._found)
+        assert self._summed is not None  # a test has samples
+        return Answers.of(self._summed, self._windows.labels, self._top_k)
 
 
 def within_top(logits: Tensor, labels: Tensor, k: int) -> Tensor:

@@ -19,6 +19,7 @@ from bilp.nets import Network
 from bilp.nets.arithmetic import arithmetic
 from bilp.scoring.coverage import herding, k_center
 from bilp.seeds import generator
+from bilp.text.sample_words import spoken
 
 
 def random_subset(members: Sequence[Tensor], ipc: int, seed: int, number: int) -> Tensor:
@@ -58,11 +59,11 @@ def check_subset(of: Choice, baseline: str) -> None:
     """Raise ConfigError if a class has fewer images to choose from than are chosen."""
     ipc, dataset = of.ipc, of.dataset
     if ipc < 1:
-        raise ConfigError(f"baseline {baseline} needs at least one image per class, not ipc = {ipc}")
+        raise ConfigError(f"baseline {baseline} needs at least one {spoken('image')} per class, not ipc = {ipc}")
     short = {name: len(indices) for name, indices in zip(dataset.class_names, of.members, strict=True) if len(indices) < ipc}
     if short:
         found = ", ".join(f"{name} has {count}" for name, count in short.items())
-        needed = f"baseline {baseline} needs ipc = {ipc} training images per class"
+        needed = f"baseline {baseline} needs ipc = {ipc} {spoken('training images')} per class"
         raise ConfigError(f"{needed}, but {found}: lower ipc or leave the baseline out")
 
 

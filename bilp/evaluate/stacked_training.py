@@ -16,7 +16,7 @@ from torch.func import functional_call, vmap
 from bilp.config import NetworkConfig
 from bilp.config.shapes import Shape
 from bilp.errors import Diverged
-from bilp.evaluate.answers import Answers
+from bilp.evaluate.answers import Answers, Gathering
 from bilp.evaluate.batch_augment import Streams, standardized
 from bilp.evaluate.course import Losses
 from bilp.evaluate.mini_batches import mini_batches
@@ -162,8 +162,8 @@ def accuracies(network: Network, stacked: Stacked, data: ImageSet) -> list[float
 
 
 def shares(predicted: Tensor, data: ImageSet) -> list[float]:
-    """Share of `data` that is right in each row of predictions `[K, N]`."""
-    return [hits / len(data) for hits in (predicted == data.labels).sum(1).tolist()]
+    """Share of `data`, or of its videos, that is right in each row of predictions `[K, N]`."""
+    return [hits / len(data.answered) for hits in (predicted == data.answered).sum(1).tolist()]
 
 
 def predictions_of_all(network: Network, stacked: Stacked, data: ImageSet) -> Tensor:
@@ -175,16 +175,16 @@ def answers_of_all(network: Network, stacked: Stacked, data: ImageSet, top_k: in
     """What each of the K networks says of the images, with the `top_k` likeliest classes if given. Raises as `predictions_of_all`."""
     network.eval()
     networks = len(next(iter(stacked.values())))
-    found = []
+    found = Gathering(data.labels, data.windows, top_k)
     finite = torch.ones(networks, dtype=torch.bool, device=data.labels.device)
     with torch.no_grad():
         for batch in data.passes(data.at_once or max(1, images_at_once(data) // networks)):
             logits = _forward(network, stacked, data.images(batch), shared=True)
-            found.append(Answers.of(logits, data.labels_at(batch), top_k))
+            found.add(logits, batch)
             finite &= logits.isfinite().flatten(1).all(1)
     if not finite.all():
         raise Diverged(f"the outputs of network {int((~finite).nonzero()[0])} of those trained at once are not finite")
-    return Answers.joined(found)
+    return found.answers()
 
 
 def _gather(sets: Sequence[ImageSet], batches: Tensor, rows: Tensor) -> tuple[Tensor, Tensor]:

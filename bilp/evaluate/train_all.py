@@ -179,7 +179,7 @@ class _Seen:
     def courses(self, test: ImageSet, classes: int) -> list[Course]:
         """The course of each training."""
         accuracies = [shares(torch.atleast_2d(each.predicted), test) for each in self.answers]
-        counts = [confusion(test.labels, each, classes).cpu().numpy() for each in torch.atleast_2d(self.answers[-1].predicted)]
+        counts = [confusion(test.answered, each, classes).cpu().numpy() for each in torch.atleast_2d(self.answers[-1].predicted)]
         curves = self.losses.curves()
         return [Course.of(curves[k], self.looks, [values[k] for values in accuracies], count) for k, count in enumerate(counts)]
 

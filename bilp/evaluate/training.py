@@ -7,7 +7,7 @@ Sources: Zhao et al. 2021 (DC) and the DSA, DM, CAFE, IDM and MTT papers after i
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Self
 
 import torch
@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from bilp.config.shapes import Shape, frames_in, side_of, values_in
 from bilp.data import Split
 from bilp.errors import Diverged
-from bilp.evaluate.answers import Answers
+from bilp.evaluate.answers import Answers, Gathering, Windows
 from bilp.evaluate.batch_augment import Streams, standardized
 from bilp.evaluate.course import Losses
 from bilp.evaluate.mini_batches import mini_batches
@@ -50,6 +50,8 @@ class ImageSet:
     """Pictures in a sample."""
     at_once: int | None = None
     """Images per forward pass of a test, where results depend on it."""
+    windows: Windows | None = None
+    """Which samples share an answer in a test, if any do."""
 
     @classmethod
     def of_tensors(cls, images: Tensor, labels: Tensor, device: str = "cpu") -> Self:
@@ -60,6 +62,10 @@ class ImageSet:
     @classmethod
     def of_split(cls, split: Split, shape: Shape, device: str = "cpu", ids: Tensor | None = None) -> Self:
         """All images of a split, or those at the sample ids `[N]`; `shape` is that of a sample."""
+        return replace(cls._of_split(split, shape, device, ids), windows=_windows(split, device, ids))
+
+    @classmethod
+    def _of_split(cls, split: Split, shape: Shape, device: str, ids: Tensor | None) -> Self:
         labels = split.labels if ids is None else split.labels[ids]
         if 4 * len(labels) * values_in(shape) <= kept_bytes(device):
             return cls.of_tensors(split.batch(ids, device), labels, device)
@@ -81,13 +87,21 @@ class ImageSet:
         """The one of two equal tensors of indices, on the CPU and on the device, that `images` should be given."""
         return there if self.held else host
 
-    def labels_at(self, indices: Tensor) -> Tensor:
-        """Those of the images at indices `[n]`, which may lie on the CPU."""
-        return self.labels[indices.to(self.labels.device, non_blocking=True)]
+    @property
+    def answered(self) -> Tensor:
+        """Labels `[V]` of what a test has answers to: of the samples, or of the videos that several of them are clips of."""
+        return self.labels if self.windows is None else self.windows.labels
 
     def passes(self, size: int) -> Iterator[Tensor]:
         """All indices, so many at a time."""
         return iter(torch.arange(len(self), device=self.labels.device if self.held else None).split(size))
+
+
+def _windows(split: Split, device: str, ids: Tensor | None) -> Windows | None:
+    if split.videos is None:
+        return None
+    videos, labels = (split.videos, split.labels) if ids is None else (split.videos[ids], split.labels[ids])
+    return Windows.of(videos, labels, device)
 
 
 def train(
@@ -184,8 +198,8 @@ def trains_alone(network: nn.Module) -> bool:
 
 
 def accuracy(network: nn.Module, data: ImageSet) -> float:
-    """Share of `data` that the network, put into eval mode, classifies correctly. Raises Diverged for logits that are not finite."""
-    return int((predictions(network, data) == data.labels).sum()) / len(data)
+    """Share of `data`, or of its videos, that the network, put into eval mode, classifies correctly. Raises as `predictions`."""
+    return int((predictions(network, data) == data.answered).sum()) / len(data.answered)
 
 
 def predictions(network: nn.Module, data: ImageSet) -> Tensor:
@@ -196,16 +210,16 @@ def predictions(network: nn.Module, data: ImageSet) -> Tensor:
 def answers(network: nn.Module, data: ImageSet, top_k: int | None = None) -> Answers:
     """What the network, put into eval mode, says of the images, with the `top_k` likeliest classes if given. Raises as `predictions`."""
     network.eval()
-    found = []
+    found = Gathering(data.labels, data.windows, top_k)
     finite = torch.ones((), dtype=torch.bool, device=data.labels.device)
     with torch.no_grad():
         for batch in data.passes(images_at_once(data)):
             logits = network(data.images(batch))
-            found.append(Answers.of(logits, data.labels_at(batch), top_k))
+            found.add(logits, batch)
             finite &= logits.isfinite().all()
     if not finite:
         raise Diverged("the network's outputs are not finite")
-    return Answers.joined(found)
+    return found.answers()
 
 
 def confusion(labels: Tensor, predicted: Tensor, classes: int) -> Tensor:

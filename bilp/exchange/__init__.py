@@ -2,8 +2,8 @@
 
 from bilp.config.exports import FORMATS
 from bilp.config.import_options import ImportOptions
-from bilp.exchange.export import export_set
+from bilp.exchange.export import export_set, reading_line
 from bilp.exchange.import_set import import_set
 from bilp.exchange.loaded import DistilledSet, load_distilled
 
-__all__ = ["FORMATS", "DistilledSet", "ImportOptions", "export_set", "import_set", "load_distilled"]
+__all__ = ["FORMATS", "DistilledSet", "ImportOptions", "export_set", "import_set", "load_distilled", "reading_line"]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import shlex
 from collections.abc import Callable, Iterator
 
 import pyarrow as pa
@@ -12,11 +13,15 @@ import safetensors.torch
 from PIL import Image
 from torch import Tensor
 
+from bilp.artifacts.artifact import open_artifact
+from bilp.artifacts.facts import SyntheticFacts
+from bilp.artifacts.run_layout import SYNTHETIC
 from bilp.config.exports import FORMATS
+from bilp.config.shapes import frames_in, is_clip
 from bilp.distill.pictures import displayable
 from bilp.errors import ConfigError
 from bilp.exchange.folder_names import check_folder_names
-from bilp.exchange.loaded import DistilledSet, load_distilled
+from bilp.exchange.loaded import DistilledSet, load_distilled, set_of
 from bilp.images.frames import are_clips
 from bilp.registry import resolve
 from bilp.storage import objects
@@ -49,6 +54,18 @@ def export_set(synthetic_uri: Uri, to: str, out: Uri) -> list[str]:
         written.append(objects.join(out, name))
         objects.write(written[-1], content)
     return written
+
+
+def reading_line(synthetic_uri: Uri, to: str, out: Uri) -> str | None:
+    """What reads exported clips again as they were; None for images, which need nothing but the place."""
+    shape = open_artifact(set_of(as_uri(synthetic_uri)), SYNTHETIC).stated(SyntheticFacts).shape
+    if not is_clip(shape):
+        return None
+    source = FORMATS[to].clips_read_by
+    if not source:
+        *names, last = [entry.name for entry in FORMATS.values() if entry.clips_read_by]
+        return f"no source reads clips of format {to} again: {' or '.join([*names, last])} is read"
+    return f"these clips are read again by --dataset {source} --ingest.uri {shlex.quote(as_uri(out))} --ingest.frames {frames_in(shape)}"
 
 
 def folder_files(data: DistilledSet) -> Iterator[tuple[str, bytes]]:

@@ -19,6 +19,7 @@ from bilp.report.figures import Whisker, whiskers
 from bilp.report.latex import Line, accuracy_table
 from bilp.report.wording import ArmWords, arm_place, arm_words, is_compared
 from bilp.text.csv_text import csv_text
+from bilp.text.sample_words import spoken
 
 
 @dataclass(frozen=True)
@@ -126,7 +127,7 @@ def accuracy(rows: Sequence[Training], adaptive: bool = True, what: str = "") ->
     groups = [(network if several else "", [_whisker(row) for row in group]) for network, group in by_network.items()]
     titled = [(network_title(heading) if heading else "", members) for heading, members in groups]
     words = "; ".join(f"{row.words.title} on {row.network} {row.shown}" for row in table)
-    chart = whiskers(titled, "accuracy on real test images", f"Accuracy with 95 % intervals: {words}")
+    chart = whiskers(titled, spoken("accuracy on real test images"), f"Accuracy with 95 % intervals: {words}")
     experiments = len({row.experiment for row in rows})
     return Accuracy(
         rows=tuple(table),
@@ -158,7 +159,7 @@ def _latex(table: Sequence[AccuracyRow], what: str, experiments: int) -> str:
     if differences:
         caption += " Below the rule, paired differences in percentage points over n pairs."
     if gains:
-        caption += " Last, the gain over as many random real images under the same protocol, over n seeds."
+        caption += spoken(" Last, the gain over as many random real images under the same protocol, over n seeds.")
     return accuracy_table([Line(row.words.title, row.network, row.accuracy) for row in table], [differences, gains], caption)
 
 

@@ -17,6 +17,7 @@ from bilp.report.heat import heat_map
 from bilp.report.verdict import main_arm
 from bilp.report.wording import ArmWords, arm_place, arm_words, count, share
 from bilp.text.csv_text import csv_text
+from bilp.text.sample_words import spoken
 
 MOST_ROWS = 20
 """Classes in the table and in a heat map; of more classes, the ends of the order and the most confused pairs are shown."""
@@ -135,7 +136,7 @@ def _points(value: float) -> str:
 def _range(images: np.ndarray) -> str:
     """'143 test images', '27 to 41 test images'."""
     low, high = int(images.min()), int(images.max())
-    return count(low, "test image") if low == high else f"{low:,} to {high:,} test images"
+    return count(low, "test image") if low == high else spoken(f"{low:,} to {high:,} test images")
 
 
 def _csv(names: Sequence[str], right: dict[str, np.ndarray]) -> str:
@@ -146,7 +147,7 @@ def _csv(names: Sequence[str], right: dict[str, np.ndarray]) -> str:
 def _confusion(title: str, shares: np.ndarray, names: Sequence[str]) -> Confusion:
     worst = max(((shares[a, b], a, b) for a in range(len(names)) for b in range(len(names)) if a != b), default=(0.0, 0, 0))
     told = f"; most often {names[worst[1]]} is taken for {names[worst[2]]}, {share(float(worst[0]))}" if worst[0] > 0 else ""
-    alt = f"{title}: share of each class's test images by what they were taken for{told}"
+    alt = f"{title}: share of the {spoken('test images')} of each class by what they were taken for{told}"
     rows = tuple((names[c], *(f"{100 * value:.0f}" for value in np.nan_to_num(shares[c]))) for c in range(len(names)))
     return Confusion(title, heat_map(shares, names, alt), rows)
 

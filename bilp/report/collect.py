@@ -43,6 +43,7 @@ from bilp.report.wording import arm_place, arm_words
 from bilp.scoring.summary import KIND as SUMMARY
 from bilp.search.found import KIND as SEARCH
 from bilp.suspects.stage import KIND as SUSPECTS
+from bilp.text.sample_words import spoken
 from bilp.truth.table import Truth, open_truth
 
 SHOWN_ROUNDS = 8
@@ -226,7 +227,7 @@ def _expert_sources(runs: Sequence[RunSource]) -> list[ReportedArtifact]:
     for number, uri in enumerate(uris):
         buffer = open_artifact(uri, EXPERT_BUFFER)
         facts = buffer.stated(BufferFacts)
-        learned = "all real images" if facts.selection is None else "the selection"
+        learned = spoken("all real images") if facts.selection is None else "the selection"
         sources.append(ReportedArtifact(f"experts {number}", f"{facts.count} experts of {learned}", buffer))
     return sources
 
@@ -238,7 +239,7 @@ def _pretrained_sources(runs: Sequence[RunSource]) -> list[ReportedArtifact]:
     sources = []
     for number, uri in enumerate(dict.fromkeys(uri for role, uri in parents if role.startswith("pretrained network"))):
         network = open_artifact(uri, PRETRAINED)
-        learned = "all real images" if network.stated(PretrainedFacts).selection is None else "the selection"
+        learned = spoken("all real images") if network.stated(PretrainedFacts).selection is None else "the selection"
         sources.append(ReportedArtifact(f"pretrained network {number}", f"Network trained beforehand on {learned}", network))
     return sources
 

@@ -12,6 +12,7 @@ from bilp.config.criteria import CRITERIA, Mixed
 from bilp.pruning.auto import APART, BELIEVED, believed_share
 from bilp.registry import resolve
 from bilp.report.wording import share
+from bilp.text.sample_words import spoken
 
 
 @dataclass(frozen=True)
@@ -53,7 +54,7 @@ def found_sentence(facts: SelectionFacts) -> str:
     mixture = facts.mixture
     apart = f"{mixture.separation:.1f} deviations apart (Ashman’s D; two populations are told apart from {APART:g} on)"
     if mixture.split:
-        return f"It found two populations, {apart}, and keeps {share(facts.keep)} of the images."
+        return spoken(f"It found two populations, {apart}, and keeps {share(facts.keep)} of the images.")
     sure = ""
     if mixture.agreement is not None:
         sure = f" Where networks are surest, they agree with {share(mixture.agreement)} of the given labels"
@@ -62,7 +63,7 @@ def found_sentence(facts: SelectionFacts) -> str:
         if mixture.agreement < BELIEVED:
             sure += ": too few to believe them. Score for longer, with a wider network, if some may be wrong."
         else:
-            sure += ", which leaves no wrong ones to tell from hard images."
-    return (
+            sure += spoken(", which leaves no wrong ones to tell from hard images.")
+    return spoken(
         f"It found no second population of images whose class the networks doubt: its components are {apart}.{sure} So every image stays."
     )

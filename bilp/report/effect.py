@@ -19,6 +19,7 @@ from bilp.report.figures import Curve, Part, bin_edges, curves, histogram, talle
 from bilp.report.galleries import Cell, GalleryRow, low_middle_high, picture, spread
 from bilp.report.source import origin, origin_words
 from bilp.report.wording import arm_words, of_class, share
+from bilp.text.sample_words import spoken
 
 BINS = 28
 DROPPED_CAPTION = "Share of the measured images that each round left out; the dashed line is the aim."
@@ -82,7 +83,7 @@ def effect(runs: Sequence[Run], dataset: Dataset, shown: Sequence[int], samples:
         aim=aim_sentence(last_decisions, beta, dataset.class_names, reselect.by_rank) if last_decisions and not weighed else "",
         words=words,
         rule=_rule(reselect),
-        share_caption=WEIGHED_CAPTION if weighed else DROPPED_CAPTION,
+        share_caption=spoken(WEIGHED_CAPTION if weighed else DROPPED_CAPTION),
         scale="in standard deviations from the mean of their class" if words.signed else "as a multiple of their class's median",
         thresholds="in standard deviations" if words.signed else "multiples of the class median",
     )
@@ -130,12 +131,12 @@ def _rule(reselect: ReselectConfig) -> str:
     beta, low = reselect.shares[0], reselect.low_part
     ends = {0.0: "the high end alone", 1.0: "the low end alone"}.get(low, "both ends")
     if not RESELECT_MODES[reselect.mode].weighs:
-        return f"{share(beta)} of the measured images were to be left out, taken from {ends}"
+        return spoken(f"{share(beta)} of the measured images were to be left out, taken from {ends}")
     if reselect.temperature is None:
         how = f"so that the mean is as precise as that of {share(1 - beta)} of them"
     else:
         how = f"by the exponential of its standardized value over a temperature of {number(reselect.temperature)}"
-    return f"every measured image took part, and those far out at {ends} counted less in the mean, {how}"
+    return spoken(f"every measured image took part, and those far out at {ends} counted less in the mean, {how}")
 
 
 def _shares(run: Run) -> dict[int, float]:
@@ -168,7 +169,7 @@ def _share_chart(runs: Sequence[Run], beta: float, what: str) -> Markup:
         words = arm_words(arm)
         series.append(Curve(words.title, shares.index.to_numpy(np.float64), shares.to_numpy(np.float64), words.css, dots=True))
     told = "; ".join(f"{curve.name}: " + ", ".join(share(float(value)) for value in curve.y) for curve in series)
-    alt = f"Share of measured images left out per round, aimed at {share(beta)}. {told}"
+    alt = f"{spoken('Share of measured images left out per round')}, aimed at {share(beta)}. {told}"
     return curves(series, "round", f"{what} (dashed: aim {share(beta)})", alt, target=beta, percent=True, whole=True)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from bilp.artifacts.artifact import Artifact
 from bilp.artifacts.facts import SelectionFacts, SummaryFacts
+from bilp.text.sample_words import spoken
 
 
 def scores_sentence(own: str, scores: Artifact | None, selection: Artifact | None) -> str:
@@ -19,5 +20,5 @@ def scores_sentence(own: str, scores: Artifact | None, selection: Artifact | Non
         return own
     return (
         f"{own} They are version {extended.version} of the scores of a growing data set: {extended.taken:,} were taken over, and "
-        f"{extended.added:,} new images were scored by networks that had not learned them."
+        f"{extended.added:,} new {spoken('images')} were scored by networks that had not learned them."
     )

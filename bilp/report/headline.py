@@ -9,6 +9,7 @@ import numpy as np
 
 from bilp import notices
 from bilp.artifacts.artifact import Artifact, find, open_artifact
+from bilp.artifacts.called import speaking_of_samples
 from bilp.artifacts.facts import ReselectFacts, RoundFacts, SelectionFacts
 from bilp.artifacts.report_places import FILE, KIND
 from bilp.artifacts.run_layout import RESELECT, ROUND, SYNTHETIC, reselect_uri, round_uri
@@ -49,20 +50,21 @@ def headline(report_uri: Uri, config: PipelineConfig | None = None) -> Headline:
     if config is None:
         with notices.reading_what_is_stored():
             config = PipelineConfig.model_validate(report.manifest.config)
-    parents, sets = report.parents, _synthetic_sets(report.parents)
-    dataset = open_dataset(parents["dataset"], parents.get("source"))  # the same pixels may be known under several names
-    rows = [Training(**row) for uri in _evaluations(parents) for row in evaluation_rows(open_artifact(uri, EVALUATION))]
-    amounts = Amounts(config.ipc * dataset.classes, len(dataset.train), _static_share(parents), _adaptive_share(sets))
-    table, arm = accuracy(rows, adaptive=METHODS[config.method].adaptive), main_arm(rows)
-    shown = tuple(table.rows) if table else ()
-    pictured = next((uri for (of, _), uri in sets.items() if of == arm), next(iter(sets.values()), None))
-    return Headline(
-        title=title(dataset.name, config),
-        sentence=sentence(rows, amounts, config),
-        rows=shown,
-        main=None if arm is None else arm_words(arm).title,
-        pictured=pictured,
-    )
+    with speaking_of_samples(report):
+        parents, sets = report.parents, _synthetic_sets(report.parents)
+        dataset = open_dataset(parents["dataset"], parents.get("source"))  # the same pixels may be known under several names
+        rows = [Training(**row) for uri in _evaluations(parents) for row in evaluation_rows(open_artifact(uri, EVALUATION))]
+        amounts = Amounts(config.ipc * dataset.classes, len(dataset.train), _static_share(parents), _adaptive_share(sets))
+        table, arm = accuracy(rows, adaptive=METHODS[config.method].adaptive), main_arm(rows)
+        shown = tuple(table.rows) if table else ()
+        pictured = next((uri for (of, _), uri in sets.items() if of == arm), next(iter(sets.values()), None))
+        return Headline(
+            title=title(dataset.name, config),
+            sentence=sentence(rows, amounts, config),
+            rows=shown,
+            main=None if arm is None else arm_words(arm).title,
+            pictured=pictured,
+        )
 
 
 def _evaluations(parents: Mapping[str, str]) -> list[str]:

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from functools import cache
 from typing import Any
 
-from jinja2 import Environment, PackageLoader, StrictUndefined, Template
 from markupsafe import Markup
 
 from bilp.artifacts import layout, parquet
 from bilp.artifacts.artifact import content_key, plain, there_already
+from bilp.artifacts.called import speaking_of_dataset
 from bilp.artifacts.facts import SelectionFacts, SummaryFacts
 from bilp.artifacts.publication import publish
 from bilp.artifacts.report_places import FILE, KIND, REPORTS
@@ -42,7 +41,7 @@ from bilp.report.samples import samples
 from bilp.report.searching import searching
 from bilp.report.selection import pruning
 from bilp.report.settings import origins_of, rerun_command, settings
-from bilp.report.source import source_facts, test_words
+from bilp.report.source import source_facts, tested_words
 from bilp.report.suspects import suspects
 from bilp.report.synthetic import loss_chart, synthetic
 from bilp.report.timing import stage_times
@@ -51,6 +50,7 @@ from bilp.report.wording import arm_place, arm_words, rule_meaning, score_meanin
 from bilp.report.wrong_labels import wrong_labels
 from bilp.storage.objects import Uri, as_uri, join, optional_uri
 from bilp.text.escaping import shown as one_line
+from bilp.text.page_templates import template_of
 
 VERSION = 3
 """Of the page, and of the table and the facts that go with it."""
@@ -91,27 +91,28 @@ def report(
     """
     config = model_of(PipelineConfig, config)
     root = as_uri(root)
-    sources = open_sources(
-        as_uri(dataset_uri),
-        optional_uri(scores_uri),
-        optional_uri(selection_uri),
-        {arm: [as_uri(uri) for uri in uris] for arm, uris in runs.items()},
-        [as_uri(uri) for uri in evaluation_uris],
-        optional_uri(record_uri),
-        optional_uri(suspects_uri),
-        optional_uri(search_uri),
-    )
-    shown = {source.role: source.artifact.identity for source in sources.artifacts}
-    origins = origins_of(config) if origins is None else origins
-    called = sources.artifacts[0].artifact.fact("name")  # the same pixels may be known under several
-    key = content_key(KIND, VERSION, name=called, parents=shown, config=config, origins=dict(origins))
-    uri = join(root, REPORTS, key)
-    published = there_already(uri, KIND, key, shown=True)
-    if published is None:
-        files, facts = _content(config, sources, origins, key)
-        parents = {source.role: source.artifact.uri for source in sources.artifacts}
-        published = publish(uri, KIND, key, files, config=config, parents=parents, facts=facts)
-    return published.place(FILE)
+    with speaking_of_dataset(as_uri(dataset_uri)):
+        sources = open_sources(
+            as_uri(dataset_uri),
+            optional_uri(scores_uri),
+            optional_uri(selection_uri),
+            {arm: [as_uri(uri) for uri in uris] for arm, uris in runs.items()},
+            [as_uri(uri) for uri in evaluation_uris],
+            optional_uri(record_uri),
+            optional_uri(suspects_uri),
+            optional_uri(search_uri),
+        )
+        shown = {source.role: source.artifact.identity for source in sources.artifacts}
+        origins = origins_of(config) if origins is None else origins
+        called = sources.artifacts[0].artifact.fact("name")  # the same pixels may be known under several
+        key = content_key(KIND, VERSION, name=called, parents=shown, config=config, origins=dict(origins))
+        uri = join(root, REPORTS, key)
+        published = there_already(uri, KIND, key, shown=True)
+        if published is None:
+            files, facts = _content(config, sources, origins, key)
+            parents = {source.role: source.artifact.uri for source in sources.artifacts}
+            published = publish(uri, KIND, key, files, config=config, parents=parents, facts=facts)
+        return published.place(FILE)
 
 
 def _content(
@@ -142,7 +143,8 @@ def render(config: PipelineConfig, collected: Collected, origins: Mapping[str, s
     """The page's HTML; equal inputs give equal text. `key` is that of the page, by which it can be found again."""
     origins = origins_of(config) if origins is None else origins
     shown = content(config, collected, origins)
-    return _template().render(**shown, **about(config, collected, key), figures=figure_files(shown))
+    template = template_of("template.html.j2", ("bilp.report",), _as_text)
+    return template.render(**shown, **about(config, collected, key), figures=figure_files(shown))
 
 
 def about(config: PipelineConfig, collected: Collected, key: str) -> dict[str, Any]:
@@ -199,8 +201,7 @@ def content(config: PipelineConfig, collected: Collected, origins: Mapping[str, 
         "samples": samples(collected.selection, collected.runs, dataset, score_name, effect_word),
         "robustness": robustness_rows(collected.robustness),
         "neutral_score": f"{100 * label_robust_score(0.0, 0.0, 0.0, 0.0):.1f}",
-        "test_images": len(dataset.test),
-        "test_words": test_words(dataset),
+        "tested_words": tested_words(dataset),
         "source": source_facts(dataset),
         "pruning": static,
         "search": searching(collected.sources),
@@ -231,16 +232,3 @@ def _as_text(value: object) -> object:
     if not isinstance(value, str) or isinstance(value, Markup):
         return value
     return "\n".join(map(one_line, value.split("\n")))  # tables for LaTeX have lines
-
-
-@cache
-def _template() -> Template:
-    environment = Environment(
-        loader=PackageLoader("bilp.report", ""),
-        autoescape=True,
-        finalize=_as_text,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    return environment.get_template("template.html.j2")

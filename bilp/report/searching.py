@@ -18,6 +18,7 @@ from bilp.report.timing import duration, seconds_of
 from bilp.report.wording import count, share
 from bilp.search.candidates import Candidate
 from bilp.search.found import Found, open_search, title
+from bilp.text.sample_words import spoken
 
 COLORS = ("c-random", "c-unpruned", "c-static", "c-adaptive", "c-bilp", "c-full")
 """Of rungs, the last ones if there are more."""
@@ -115,18 +116,18 @@ def _chart(found: Found, names: Mapping[int, str]) -> Markup:
     """Accuracy by keep, a line for each rung, where keep alone was searched; else a dot for each candidate of each rung."""
     rungs = range(1, found.facts.rungs + 1)
     colors = COLORS[-found.facts.rungs :]
-    alt = "Accuracy on held-out training images of every candidate, by rung"
+    alt = spoken("Accuracy on held-out training images of every candidate, by rung")
     if set(found.facts.found) == {"keep"} and len(names) > 1 and all(row["drop"] == "" for row in found.rows):
         series = []
         for rung, css in zip(rungs, colors, strict=False):
             rows = sorted((row for row in found.rows if row["rung"] == rung), key=lambda row: float(row["keep"]))
             x, y = (np.array([float(row[name]) for row in rows]) for name in ("keep", "accuracy"))
             series.append(Curve(f"rung {rung}, {rows[0]['iterations']:,} iterations", 100 * x, y, css, dots=True))
-        return curves(series, "per cent kept", "accuracy on held-out training images", alt, percent=True, zero=False)
+        return curves(series, "per cent kept", spoken("accuracy on held-out training images"), alt, percent=True, zero=False)
     groups = [
         (f"rung {rung}", _dots([row for row in found.rows if row["rung"] == rung], css)) for rung, css in zip(rungs, colors, strict=False)
     ]
-    return whiskers(groups, "accuracy on held-out training images", alt)
+    return whiskers(groups, spoken("accuracy on held-out training images"), alt)
 
 
 def _dots(rows: Sequence[Mapping[str, Any]], css: str) -> list[Whisker]:

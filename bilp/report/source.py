@@ -8,8 +8,9 @@ from dataclasses import dataclass
 from bilp.config.shapes import channels_of, is_clip, sample_noun, size_words
 from bilp.data import Dataset
 from bilp.report.wording import count
+from bilp.text.sample_words import spoken
 
-CLIPS = "Every sample is a clip: where this page says image, it means one, and shows up to four of its frames beside each other."
+CLIPS = "Every sample is a clip, of which this page shows up to four frames beside each other."
 
 
 @dataclass(frozen=True)
@@ -27,7 +28,8 @@ def source_facts(dataset: Dataset) -> SourceFacts | None:
         return None
     color, noun = "gray" if channels_of(dataset.shape) == 1 else "color", sample_noun(dataset.shape)
     images = f"{count(len(dataset.train), f'training {noun}')} and {count(len(dataset.test), f'test {noun}')}"
-    stored = f"{images} of {dataset.classes} classes, {size_words(dataset.shape)}, {color}"
+    windows = "" if dataset.test.videos is None else f" (windows of {count(dataset.test.answers, 'video')})"
+    stored = f"{images}{windows} of {dataset.classes} classes, {size_words(dataset.shape)}, {color}"
     spoken = [CLIPS] if is_clip(dataset.shape) else []
     return SourceFacts(dataset.record.place, stored, [*spoken, *dataset.record.lines()])
 
@@ -37,7 +39,15 @@ def test_words(dataset: Dataset) -> str:
     facts = None if dataset.record is None else dataset.record.artifact.fact("duplicates")
     if facts is None or facts["dropped"] or not facts["test_images_in_train"]:
         return " that no set contains"
-    return f", {facts['test_images_in_train']:,} of which have the pixels of a training image"
+    return f", {facts['test_images_in_train']:,} of which have the pixels of a {spoken('training image')}"
+
+
+def tested_words(dataset: Dataset) -> str:
+    """'2,000 real images that no set contains': what accuracies are shares of."""
+    if dataset.test.videos is None:
+        return count(len(dataset.test), f"real {sample_noun(dataset.shape)}") + test_words(dataset)
+    clips = f"each by the mean probabilities of its clips ({len(dataset.test):,} in all)"
+    return f"{count(dataset.test.answers, 'real video')}{test_words(dataset)}, {clips}"
 
 
 def origin_words(dataset: Dataset, sample_id: int) -> str:

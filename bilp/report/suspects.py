@@ -17,6 +17,7 @@ from bilp.report.samples import fate
 from bilp.report.wording import count, of_class, share
 from bilp.suspects.stage import FILE
 from bilp.suspects.suspects_table import SUSPECTS
+from bilp.text.sample_words import spoken
 
 SHOWN = 24
 
@@ -89,7 +90,8 @@ def _row(row: Mapping[str, Any], dataset: Dataset) -> SuspectRow:
 
 
 def _quality(each: ScoreQuality, samples: int) -> QualityRow:
-    title = LABEL_SCORES[each.score].title if each.score in LABEL_SCORES else f"{each.score.replace('_', ' ')} on the synthetic images"
-    some = "" if each.samples == samples else f", of the {each.samples:,} images that have it"
+    named = each.score.replace("_", " ")
+    title = LABEL_SCORES[each.score].title if each.score in LABEL_SCORES else f"{named} on the {spoken('synthetic images')}"
+    some = "" if each.samples == samples else spoken(f", of the {each.samples:,} images that have it")
     values = (f"{value:.3f}" for value in (each.auroc, each.auprc, each.precision_at_errors))
     return QualityRow(f"{title[0].upper()}{title[1:]}{some}", *values)

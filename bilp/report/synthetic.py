@@ -16,6 +16,7 @@ from bilp.report.figures import Curve, curves
 from bilp.report.galleries import Cell, GalleryRow, picture, spread
 from bilp.report.source import origin_words
 from bilp.report.wording import arm_words, of_class
+from bilp.text.sample_words import spoken
 
 SHOWN_PER_CLASS = 10
 EXAMPLES = 4
@@ -79,9 +80,9 @@ def class_mean(dataset: Dataset, label: int) -> np.ndarray:
 def _strip_row(snapshot: Snapshot, dataset: Dataset, shown: Sequence[int]) -> GalleryRow:
     pictures = []
     for c in shown:
-        words = f"synthetic image of {of_class(dataset.class_names[c])}, {snapshot.title}"
+        words = f"{spoken('synthetic image')} of {of_class(dataset.class_names[c])}, {snapshot.title}"
         pictures += [picture(snapshot.images[k], words) for k in np.flatnonzero(snapshot.labels == c)[:1]]
-    return GalleryRow(snapshot.title, (Cell("First image of each class", tuple(pictures), columns=len(pictures)),))
+    return GalleryRow(snapshot.title, (Cell(spoken("First image of each class"), tuple(pictures), columns=len(pictures)),))
 
 
 def _gallery_row(runs: Sequence[Run], dataset: Dataset, label: int) -> GalleryRow:
@@ -91,13 +92,13 @@ def _gallery_row(runs: Sequence[Run], dataset: Dataset, label: int) -> GalleryRo
     named = [(image, f"real sample {k}, {of_class(name)}{origin_words(dataset, k)}") for image, k in zip(real, chosen, strict=True)]
     examples = tuple(picture(image, words) for image, words in named)
     cells = [
-        Cell("Real mean", (picture(class_mean(dataset, label), f"mean of the real images of {of_class(name)}"),)),
+        Cell("Real mean", (picture(class_mean(dataset, label), f"mean of the {spoken('real images')} of {of_class(name)}"),)),
         Cell("Real examples", examples, columns=EXAMPLES if len(runs) <= 2 else EXAMPLES // 2),
     ]
     for run in runs:
         title = arm_words(run.arm).title
         mine = np.flatnonzero(run.final.labels == label)[:SHOWN_PER_CLASS]
-        words = [f"synthetic image {k + 1} of {of_class(name)}, {title}" for k in range(mine.size)]
+        words = [f"{spoken('synthetic image')} {k + 1} of {of_class(name)}, {title}" for k in range(mine.size)]
         pictures = tuple(picture(run.final.images[k], word) for k, word in zip(mine, words, strict=True))
         cells.append(Cell(title, pictures, columns=SHOWN_PER_CLASS if len(runs) <= 2 else NARROW))
     return GalleryRow(name, tuple(cells))

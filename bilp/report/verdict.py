@@ -9,6 +9,7 @@ from bilp.config.arm_entries import ARMS, UNPRUNED, leading
 from bilp.config.baselines import ALL_REAL, RANDOM_REAL
 from bilp.report.comparison import Training, against_arm, against_baseline, clear, judgment, mean, network_name, of, percent, points
 from bilp.report.wording import arm_words, count, share
+from bilp.text.sample_words import spoken
 
 
 @dataclass(frozen=True)
@@ -41,7 +42,7 @@ def pruned_words(arm: str, amounts: Amounts) -> str:
     if entry.choice.after_static and amounts.static_share:
         parts.append(f"{share(amounts.static_share)} of the data {entry.choice.left_out}")
     if entry.adaptive and amounts.adaptive_share:
-        rest = "the measured rest" if parts else "the measured images"
+        rest = "the measured rest" if parts else spoken("the measured images")
         parts.append(f"{share(amounts.adaptive_share)} of {rest} left out while distilling")
     return f"with {' and '.join(parts)}, " if parts else ""
 
@@ -68,16 +69,23 @@ def verdict(rows: Sequence[Training], amounts: Amounts) -> str:
 
 def tiles(rows: Sequence[Training], amounts: Amounts) -> list[Tile]:
     """The few numbers a reader looks for first."""
-    found = [Tile(f"{amounts.synthetic:,}", f"synthetic images stand for {amounts.real:,} real ones")]
+    found = [Tile(f"{amounts.synthetic:,}", spoken(f"synthetic images stand for {amounts.real:,} real ones"))]
     arm = main_arm(rows)
     if arm is None:
         return found
     network = next(row.network for row in rows if row.arm == arm)
-    found.append(Tile(percent(mean(of(rows, arm, network))), f"accuracy of {_a(network)} trained on them ({arm_words(arm).title})"))
+    found.append(
+        Tile(_in_lines(percent(mean(of(rows, arm, network)))), f"accuracy of {_a(network)} trained on them ({arm_words(arm).title})")
+    )
     for baseline, label in ((RANDOM_REAL, "with as many random real images"), (ALL_REAL, "with all real images")):
         if trainings := of(rows, baseline, network):
-            found.append(Tile(percent(mean(trainings)), label))
+            found.append(Tile(_in_lines(percent(mean(trainings))), spoken(label)))
     return found
+
+
+def _in_lines(accuracy: str) -> str:
+    """'45.2 % ± 211.8', which may be broken before the interval, where that is too wide for a tile."""
+    return accuracy.replace("\u00a0±", " ±")
 
 
 def _a(network: str) -> str:

@@ -8,6 +8,7 @@ from bilp.config import CRITERIA, PruneConfig, ScoreConfig, arm_entries
 from bilp.config.baselines import BASELINES
 from bilp.config.rules import RULES
 from bilp.config.sources import SOURCES
+from bilp.text.sample_words import spoken
 
 
 @dataclass(frozen=True)
@@ -45,8 +46,10 @@ def arm_words(arm: str, adaptive: bool = True) -> ArmWords:
     """The words of an arm; an arm not known here keeps its name. Without an adaptive level, an arm means what it then equals."""
     otherwise = arm_entries.ARMS[arm].otherwise if arm in arm_entries.ARMS else None
     if otherwise is not None and not adaptive:
-        return replace(ARMS[arm], meaning=ARMS[otherwise].meaning)
-    return ARMS.get(arm, ArmWords(arm, "", "c-other"))
+        return replace(ARMS[arm], meaning=spoken(ARMS[otherwise].meaning))
+    if arm not in ARMS:
+        return ArmWords(arm, "", "c-other")
+    return replace(ARMS[arm], title=spoken(ARMS[arm].title), meaning=spoken(ARMS[arm].meaning))
 
 
 def of_class(name: str) -> str:
@@ -56,7 +59,7 @@ def of_class(name: str) -> str:
 
 def count(number: int, one: str, many: str = "") -> str:
     """'1 image', '1,437 images'."""
-    return f"{number:,} {one if number == 1 else many or one + 's'}"
+    return f"{number:,} {spoken(one if number == 1 else many or one + 's')}"
 
 
 def share(value: float) -> str:
@@ -78,7 +81,7 @@ def data_size(size: int) -> str:
 def score_meaning(prune: PruneConfig, score: ScoreConfig) -> tuple[str, str]:
     """The short name of a criterion's score and one sentence that says what it is."""
     criterion = CRITERIA[prune.criterion]
-    return criterion.title, criterion.meaning.format_map(phrases(score))
+    return criterion.title, spoken(criterion.meaning).format_map(phrases(score))
 
 
 def phrases(score: ScoreConfig) -> dict[str, str]:
@@ -111,15 +114,15 @@ def rule_meaning(prune: PruneConfig) -> str:
     """One sentence that says which images stay."""
     scope = "In each class" if prune.per_class else "Over all classes together"
     if prune.band is not None:
-        return f"{scope}, the images ranked between {share(prune.band[0])} and {share(prune.band[1])} from the lowest score stay."
+        low, high = map(share, prune.band)
+        return f"{scope}, the {spoken('images')} ranked between {low} and {high} from the lowest score stay."
     if isinstance(prune.keep, str):
-        return (
-            f"{scope}, those images stay whose score a mixture of two normal distributions ({prune.keep}) takes for that of a right label."
-        )
+        mixed = f"a mixture of two normal distributions ({prune.keep}) takes for that of a right label"
+        return f"{scope}, those {spoken('images')} stay whose score {mixed}."
     rule = RULES[prune.rule]
     if rule.meaning:
         said = {"keep": share(prune.keep), "hardest": share(prune.hardest), "strata": str(prune.strata)}
-        return f"{scope}, {rule.meaning.format_map(said)}."
+        return spoken(f"{scope}, {rule.meaning.format_map(said)}.")
     if prune.drop == "both":
         low = (1 - prune.keep) * prune.low_share
         high = 1 - prune.keep - low

@@ -16,6 +16,7 @@ from bilp.report.collect import Run
 from bilp.report.figures import WIDE
 from bilp.report.samples import joined
 from bilp.report.wording import arm_words
+from bilp.text.sample_words import spoken
 from bilp.truth.metrics import auroc
 from bilp.truth.table import Truth
 
@@ -139,5 +140,5 @@ def _picture(table: pd.DataFrame, run: Run) -> Markup:
         for a, b in zip(x[wrong == flag], y[wrong == flag], strict=True)
     ]
     axes = [left_axis(up, 52.0, WIDE - 12, f"{run.word} (relative to its class)"), bottom_axis(across, 216.0, "score of static pruning")]
-    told = f"Effect against score of {len(some):,} training images, {int(wrong.sum()):,} of which have wrong labels"
+    told = spoken(f"Effect against score of {len(some):,} training images, {int(wrong.sum()):,} of which have wrong labels")
     return svg(WIDE, 256.0, [*axes, hint(Markup("").join(marks), told)], told)

@@ -16,6 +16,7 @@ from bilp.config.methods import DEFAULT_METHOD, METHODS
 from bilp.config.pipeline import settings
 from bilp.config.words import is_search, is_word
 from bilp.errors import ConfigError
+from bilp.text.sample_words import spoken
 
 CHEAPEST = DEFAULT_METHOD
 """The method of proxies unless another is named: it compares mean features, by networks that it need not train."""
@@ -167,16 +168,14 @@ def _longest(config: PipelineConfig) -> int:
 
 
 def _check(made: Plan, config: PipelineConfig) -> None:
+    without = spoken("a search scores without the images that it holds out")
     if made.static and CRITERIA[config.prune.criterion].from_list:
         raise ConfigError(
-            f"a search scores without the images that it holds out, and criterion {config.prune.criterion} has a score of every image: "
+            f"{without}, and criterion {config.prune.criterion} has a score of every one: "
             "use another criterion, or give numbers instead of search"
         )
     if made.static and config.prune.scores is not None:
-        raise ConfigError(
-            "a search scores without the images that it holds out, and prune.scores are of all images: "
-            "leave out prune.scores, or give numbers instead of search"
-        )
+        raise ConfigError(f"{without}, and prune.scores are of all of them: leave out prune.scores, or give numbers instead of search")
     reselect = made.candidates[made.reference].reselect(config.reselect)
     if made.adaptive and (is_word(reselect.beta) or (reselect.beta and is_word(reselect.low_share))):
         raise ConfigError("of reselect.beta and reselect.low_share one is auto and the other search: search both, or give a number")

@@ -11,6 +11,7 @@ from bilp.artifacts.run_layout import RESELECT, ROUND, reselect_uri, round_uri
 from bilp.config import DistillConfig, EvaluateConfig, PipelineConfig
 from bilp.config.arms import needs_scores, planned_runs
 from bilp.search.candidates import Plan
+from bilp.text.sample_words import spoken
 
 
 @dataclass(frozen=True)
@@ -59,7 +60,8 @@ def stated(found: Plan, config: PipelineConfig, classes: int, images: int) -> st
     share = mine.passes / rest.passes
     return (
         f"the search tries {len(found.candidates)} candidates in {len(found.rungs)} rungs: at most {mine.distillations} short "
-        f"distillations by {found.distill.method} and {mine.trainings} trainings, {mine.passes / 1e6:.3g} million images through networks, "
+        f"distillations by {found.distill.method} and {mine.trainings} trainings, {mine.passes / 1e6:.3g} million "
+        f"{spoken('images')} through networks, "
         f"{100 * share:.0f} % of what the rest of the run takes"
     )
 

@@ -23,6 +23,7 @@ from bilp.search.candidates import Plan, Rung, plan, survivors
 from bilp.search.carrier import Carrier, Distillation
 from bilp.search.found import Tried, key_of, known, publish_search, uri_of
 from bilp.search.judging import Accuracies, Judgment, chosen, judge
+from bilp.text.sample_words import spoken
 
 PROXY = "proxy"
 """The arm of the sets that a search distills."""
@@ -94,7 +95,9 @@ def _selections(
                 raise
             carrier.tell(f"{candidate.words} is not tried: {error}")
     if len(selections) < min(2, len(found.candidates)):
-        raise ConfigError("no other share leaves enough images to be tried: list larger ones in search.keep, or give keep as a number")
+        raise ConfigError(
+            spoken("no other share leaves enough images to be tried: list larger ones in search.keep, or give keep as a number")
+        )
     return selections
 
 

@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pyarrow as pa
 import torch
 from numpy.typing import NDArray
 
@@ -28,7 +27,8 @@ from bilp.data.duplicates import numbered
 from bilp.data.measure import fingerprint
 from bilp.data.shards import ShardWriter
 from bilp.data.splitting import held_out as divided
-from bilp.data.store import INDEX, KIND, index_name
+from bilp.data.store import INDEX, KIND, WINDOWS, index_name, index_table
+from bilp.data.videos import renumbered, together, videos_fact
 from bilp.data.whitened import whiten
 from bilp.errors import ConfigError
 from bilp.progress import Progress, silent
@@ -54,10 +54,12 @@ def held_out_mask(dataset: Dataset, share: float, seed: int) -> Mask:
     if counts.min() < FEWEST:
         name = dataset.class_names[int(counts.argmin())]
         raise ConfigError(
-            f"a search holds training images out, and class {name!r} has {int(counts.min())}: give numbers instead of search, "
-            f"or at least {FEWEST} images of each class"
+            f"a search holds training samples out, and class {name!r} has {int(counts.min())}: give numbers instead of search, "
+            f"or at least {FEWEST} samples of each class"
         )
     pictures = numbered(dataset.train.index()["sha256"].to_pylist())
+    if dataset.train.videos is not None:
+        pictures = together(dataset.train.videos.numpy(), pictures)
     own = stream_seed(seed, "search", "held out")
     return divided(dataset.train.labels.numpy(), dataset.class_names, share, own, dataset.name, pictures)
 
@@ -87,12 +89,15 @@ def hold_out(dataset_uri: Uri, share: float, seed: int, root: Uri, progress: Pro
 def _publish(dataset: Dataset, mask: Mask, root: str, progress: Progress) -> str:
     labels, digests = dataset.train.labels.numpy(), dataset.train.index()["sha256"].to_pylist()
     sides: dict[SplitName, Mask] = {"train": ~mask, "test": mask}
+    whole = dataset.train.videos
+    videos = {} if whole is None else {split: renumbered(whole.numpy()[side]) for split, side in sides.items()}
     mark = fingerprint(
         dataset.class_names,
         dataset.shape,
         {split: labels[side] for split, side in sides.items()},
         {split: list(compress(digests, side.tolist())) for split, side in sides.items()},
         {"mean": list(dataset.mean), "std": list(dataset.std)},
+        videos=videos,
     )
     uri = objects.join(root, "datasets", dataset.name, mark)
     if there_already(uri, KIND, mark) is not None:
@@ -103,16 +108,12 @@ def _publish(dataset: Dataset, mask: Mask, root: str, progress: Progress) -> str
         _copy(dataset, sides, writers, progress)
         files: dict[str, bytes | Path] = {path.name: path for writer in writers.values() for path in writer.close()}
         for split, side in sides.items():
-            files[index_name(split)] = parquet.encode(_index(dataset, side), INDEX, {"fingerprint": mark})
+            index = index_table(labels[side], list(compress(digests, side.tolist())), videos.get(split))
+            files[index_name(split)] = parquet.encode(index, WINDOWS if videos else INDEX, {"fingerprint": mark})
         facts = {**_facts(dataset, labels, sides), "fingerprint": mark, "shard_rows": {s: list(w.rows) for s, w in writers.items()}}
+        facts |= videos_fact(videos)
         publish(uri, KIND, mark, files, config={}, parents={}, facts=facts)
     return uri
-
-
-def _index(dataset: Dataset, side: Mask) -> pa.Table:
-    """The rows of a side, counted anew."""
-    rows = dataset.train.index().filter(pa.array(side))
-    return rows.set_column(0, "sample_id", pa.array(np.arange(len(rows), dtype=np.int64)))
 
 
 def _copy(dataset: Dataset, sides: Mapping[SplitName, Mask], writers: Mapping[SplitName, ShardWriter], progress: Progress) -> None:
@@ -123,7 +124,7 @@ def _copy(dataset: Dataset, sides: Mapping[SplitName, Mask], writers: Mapping[Sp
         block = dataset.train.images(torch.arange(start, stop)).numpy()
         for split, side in sides.items():
             writers[split].append(block[side[start:stop]])
-        progress(stop, total, "holding images out")
+        progress(stop, total, "holding samples out")
 
 
 def _facts(dataset: Dataset, labels: NDArray[np.int64], sides: Mapping[SplitName, Mask]) -> dict[str, Any]:

@@ -61,12 +61,12 @@ def nearest_neighbors(features: Tensor, progress: Progress = silent) -> Neighbor
     if pairs is not None:
         for done, (rows, others) in enumerate(pairs, 1):
             found.compare(features, torch.arange(*rows), torch.arange(*others))
-            progress(done, total, "comparing images")
+            progress(done, total, "comparing samples")
     else:
         for table in range(TABLES):
             for members in _buckets(features, table):
                 found.compare(features, members, members)
-            progress(table + 1, total, "comparing images")
+            progress(table + 1, total, "comparing samples")
     return Neighbors(1.0 - found.cosine.double().numpy(), found.nearest.numpy())
 
 

@@ -23,6 +23,7 @@ from bilp.artifacts.publication import publish
 from bilp.artifacts.tables import SUMMARY
 from bilp.config.given import model_of
 from bilp.config.measures import MEASURES
+from bilp.config.shapes import sample_noun
 from bilp.config.suspects import LABEL_SCORES, SuspectsConfig
 from bilp.data import Dataset, open_dataset
 from bilp.errors import ConfigError, MissingArtifact
@@ -47,6 +48,7 @@ from bilp.suspects.suspect_rows import Known, Ranking, rows_of
 from bilp.suspects.suspects_page import page
 from bilp.suspects.suspects_table import STATISTICS, SUSPECTS
 from bilp.suspects.worst import worst_of
+from bilp.text.sample_words import speaking_of
 from bilp.truth.table import open_truth
 
 VERSION = 1
@@ -128,7 +130,8 @@ def _write(folder: Path, inputs: _Inputs, table: pa.Table, stated: Mapping[str, 
     worst = worst_of(inputs.dataset, ranked.slice(0, config.worst), inputs.trials)
     title = f"{inputs.dataset.name}: the {len(worst)} most suspicious labels"
     (folder / SHEET).write_bytes(contact_sheet(title, worst))
-    (folder / PAGE).write_text(page(inputs.dataset.name, worst, stated, LABEL_SCORES[config.by], key), encoding="utf-8")
+    with speaking_of(sample_noun(inputs.dataset.shape)):
+        (folder / PAGE).write_text(page(inputs.dataset.name, worst, stated, LABEL_SCORES[config.by], key), encoding="utf-8")
 
 
 @dataclass(frozen=True)

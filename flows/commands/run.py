@@ -20,6 +20,7 @@ from bilp.errors import BilpError
 from bilp.results import unchanged
 from bilp.results.unchanged import Finished
 from bilp.storage.objects import storage_root
+from bilp.text.sample_words import speaking_of
 from flows import accuracy_table, program
 from flows.accuracy_table import Outcome
 from tasks import output, terminal
@@ -40,7 +41,8 @@ def main(arguments: Sequence[str], documentation: str | None = __doc__) -> None:
         return
     import flows.pipeline  # noqa: F401  # whose logging is settled before the terminal is ours
 
-    program.guarded(name, lambda: carried_out(config, asked), program.show_report)
+    with speaking_of(config.ingest.noun):
+        program.guarded(name, lambda: carried_out(config, asked), program.show_report)
 
 
 def known_end(asked: unchanged.Question | None) -> tuple[Finished | None, Outcome | None]:

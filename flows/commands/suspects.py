@@ -20,6 +20,7 @@ from bilp.data.listing import plain as absolute
 from bilp.errors import BilpError
 from bilp.storage.objects import storage_root
 from bilp.text.escaping import shown
+from bilp.text.sample_words import speaking_of
 from flows import program
 
 NAME = "bilp suspects"
@@ -57,7 +58,10 @@ def main(arguments: Sequence[str]) -> None:
     from flows.commands.suspects_found import found, show
 
     ranking = SuspectsConfig.model_validate(options.model_dump(exclude={"to"}))
-    program.guarded(name, lambda: found(config, ranking, options.to), lambda result: show(*result, config.ingest.corrections is not None))
+    with speaking_of(config.ingest.noun):
+        program.guarded(
+            name, lambda: found(config, ranking, options.to), lambda result: show(*result, config.ingest.corrections is not None)
+        )
 
 
 def _lies_in(place: str, folder: str) -> bool:

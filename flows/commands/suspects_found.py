@@ -7,6 +7,7 @@ import shlex
 from rich.table import Table
 
 from bilp.artifacts.artifact import open_artifact
+from bilp.artifacts.called import speaking_of_samples
 from bilp.artifacts.facts import DatasetFacts, SuspectsFacts
 from bilp.config import PipelineConfig
 from bilp.config.suspects import LABEL_SCORES, SuspectsConfig
@@ -15,6 +16,7 @@ from bilp.suspects.handing_out import HandedOut, hand_out
 from bilp.suspects.stage import FILE, KIND
 from bilp.suspects.suspects_table import SUSPECTS
 from bilp.text.escaping import place, shortened, shown
+from bilp.text.sample_words import spoken
 from flows.ingest import dataset_and_record
 from flows.local.flow import flow
 from flows.suspects import suspects
@@ -49,17 +51,18 @@ def show(uri: str, files: HandedOut, decided: bool) -> None:
     """Print the worst, how many there are, how well they are found where that is known, where everything lies and what to do next."""
     screen, artifact = Screen(), open_artifact(uri, KIND)
     facts = artifact.stated(SuspectsFacts)
-    columns = ["rank", "path", "sample_id", "given_label", "predicted_label", "label_score"]
-    worst = artifact.table(FILE, SUSPECTS, columns, facts.samples).sort_by("rank").slice(0, SHOWN).to_pylist()
-    table = Table(title=f"The {len(worst)} most suspicious labels", title_justify="left")
-    for heading in ("", "image", "given", "looks like", "score"):
-        table.add_column(heading, justify="right" if heading in ("", "score") else "left", overflow="fold")
-    for row in worst:
-        words = [_cell(row["path"] or f"sample {row['sample_id']}"), _cell(row["given_label"]), _cell(row["predicted_label"])]
-        table.add_row(str(row["rank"]), *words, f"{row['label_score']:.3f}")
-    screen.print(table)
-    for line in _lines(facts, files, decided):
-        print_line(screen, place(line))
+    with speaking_of_samples(artifact):
+        columns = ["rank", "path", "sample_id", "given_label", "predicted_label", "label_score"]
+        worst = artifact.table(FILE, SUSPECTS, columns, facts.samples).sort_by("rank").slice(0, SHOWN).to_pylist()
+        table = Table(title=f"The {len(worst)} most suspicious labels", title_justify="left")
+        for heading in ("", spoken("image"), "given", "looks like", "score"):
+            table.add_column(heading, justify="right" if heading in ("", "score") else "left", overflow="fold")
+        for row in worst:
+            words = [_cell(row["path"] or f"sample {row['sample_id']}"), _cell(row["given_label"]), _cell(row["predicted_label"])]
+            table.add_row(str(row["rank"]), *words, f"{row['label_score']:.3f}")
+        screen.print(table)
+        for line in _lines(facts, files, decided):
+            print_line(screen, place(line))
 
 
 def _lines(facts: SuspectsFacts, files: HandedOut, decided: bool) -> list[str]:
@@ -87,7 +90,8 @@ def _lines(facts: SuspectsFacts, files: HandedOut, decided: bool) -> list[str]:
 
 
 def _duplicates(facts: SuspectsFacts) -> str:
-    return f"{facts.near_duplicates:,} images have equal or nearly equal ones" if facts.near_duplicates else "no images are nearly equal"
+    near = facts.near_duplicates
+    return spoken(f"{near:,} images have equal or nearly equal ones" if near else "no images are nearly equal")
 
 
 def _title(score: str) -> str:

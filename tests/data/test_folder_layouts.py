@@ -270,7 +270,7 @@ def odd_names(tmp_path: Path) -> Path:
 
 
 def test_names_that_are_no_utf8_or_have_line_breaks_are_escaped_where_shown(odd_names: Path) -> None:
-    with pytest.raises(DataError, match=r"1 image cannot be decoded \(dog/caf\\xe9\\n\.png: not an image"):
+    with pytest.raises(DataError, match=r"1 image cannot be used \(dog/caf\\xe9\\n\.png: not an image"):
         load(odd_names)
     dataset = load(odd_names, on_corrupt="skip")
     assert dataset.class_names == ("dog", r"v\xe4cka")

@@ -84,7 +84,7 @@ def test_files_that_cannot_be_read_are_listed_at_once_or_skipped_like_damaged_on
     (root / "a/gone.png").symlink_to("/nowhere/x.png")
     (root / "a/circle.png").symlink_to(root / "a/circle.png")
     os.mkfifo(root / "b/pipe.png")  # reading it would wait for ever
-    with pytest.raises(DataError, match="4 images cannot be decoded") as caught:
+    with pytest.raises(DataError, match="4 images cannot be used") as caught:
         load(root)
     listed = str(caught.value).partition(" (")[2].rpartition("): ")[0]
     reasons = dict(item.split(": ", 1) for item in listed.split("; "))

@@ -55,7 +55,7 @@ def test_all_of_them_in_one_folder(pets: Any, write_folder: Any, tmp_path: Path)
     """One error with the list, or a ledger and the data set of the others; never a traceback."""
     root = write_folder({**pets, **{f"train/cat/hostile {number:02d}.png": data for number, (data, _) in enumerate(REFUSED.values())}})
     config = IngestConfig(source="folder", uri=str(root))
-    with pytest.raises(DataError, match=f"{len(REFUSED)} images cannot be decoded"):
+    with pytest.raises(DataError, match=f"{len(REFUSED)} images cannot be used"):
         ingest(config, str(tmp_path / "store"))
     dataset = open_recorded(read_source(config.model_copy(update={"on_corrupt": "skip"}), str(tmp_path / "store")))
     assert dataset.record is not None and dataset.record.artifact.fact("skipped") == {"train": len(REFUSED), "test": 0}

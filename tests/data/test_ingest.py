@@ -191,7 +191,7 @@ def test_all_corrupt_files_are_listed(tmp_path: Path, write_folder: WriteFolder,
     with pytest.raises(DataError) as caught:
         ingest(folder(root), str(tmp_path / "store"))
     problem, _, listed = str(caught.value).partition(" (")
-    assert problem.endswith("14 images cannot be decoded")
+    assert problem.endswith("14 images cannot be used")
     item, more = listed.split("; ")
     names, _, reason = item.partition(": ")
     assert names.split(", ") == [f"train/cat/bad{i:02d}.png" for i in range(10)]

@@ -222,7 +222,7 @@ def test_a_folder_of_clips(tmp_path: Path) -> None:
         listed(tmp_path, "video_folder", test="dev")
 
 
-def test_each_window_of_a_test_clip_is_a_sample_of_its_own(tmp_path: Path) -> None:
+def test_each_window_of_a_test_clip_is_drawn_by_itself(tmp_path: Path) -> None:
     replica.hmdb51(tmp_path, b"clip")
     source, _ = source_of(tmp_path, "hmdb51", clips=3)
     contents = source.read()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import shlex
 from pathlib import Path
 
 import numpy as np
@@ -16,9 +17,11 @@ from PIL import Image
 
 import bilp
 from bilp.artifacts.artifact import open_artifact
+from bilp.config import PipelineConfig
+from bilp.config.command_line import parse
 from bilp.data import Dataset, ingest, open_dataset
 from bilp.errors import DataError
-from bilp.exchange import ImportOptions, export_set, import_set
+from bilp.exchange import ImportOptions, export_set, import_set, reading_line
 
 
 @pytest.fixture
@@ -61,6 +64,27 @@ def test_a_folder_has_a_folder_of_frames_for_each_clip(clips: Dataset, synthetic
         for number, frame in enumerate(clip):
             file = tmp_path / "out" / "train" / clips.class_names[place // 2] / f"{place % 2:04d}" / f"{number:02d}.png"
             assert np.array_equal(np.asarray(Image.open(file)), frame.permute(1, 2, 0).numpy())
+
+
+@pytest.mark.slow
+def test_exported_clips_are_read_again_as_they_were(clips: Dataset, synthetic: str, tmp_path: Path) -> None:
+    export_set(synthetic, "folder", str(tmp_path / "out"))
+    line = reading_line(synthetic, "folder", str(tmp_path / "out"))
+    assert line == f"these clips are read again by --dataset video_folder --ingest.uri {tmp_path}/out --ingest.frames 4"
+    options = shlex.split(line.partition(" by ")[2])
+    config = PipelineConfig.model_validate(parse([*options, "--ingest.test_fraction", "0.01"], "bilp run", "").given).ingest
+    again = open_dataset(ingest(config, str(tmp_path / "again")))
+    assert again.shape == clips.shape and sorted(again.class_names) == list(again.class_names)
+    wanted, labels = pixels(clips), [name for name in clips.class_names for _ in range(2)]
+    found = {}
+    for split in (again.train, again.test):
+        for clip, label in zip(split.images(), split.labels.tolist(), strict=True):
+            found[clip.numpy().tobytes()] = again.class_names[label]
+    assert found == {clip.numpy().tobytes(): label for clip, label in zip(wanted, labels, strict=True)}
+
+
+def test_other_formats_say_that_nothing_reads_their_clips(synthetic: str, tmp_path: Path) -> None:
+    assert reading_line(synthetic, "parquet", "out") == "no source reads clips of format parquet again: folder is read"
 
 
 def test_rows_of_parquet_have_lists_of_frames(clips: Dataset, synthetic: str, tmp_path: Path) -> None:

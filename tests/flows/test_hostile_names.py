@@ -123,5 +123,5 @@ def test_a_wrong_file_with_a_hostile_name_is_one_line(odd_folder: Path, tmp_path
         program.guarded("program", lambda: pipeline(PipelineConfig.model_validate(TINY | settings), str(tmp_path / "store")), sys.exit)
     errors = [line for line in capsys.readouterr().err.splitlines() if line.startswith("program: error: ")]
     assert len(errors) == 1
-    assert "1 image cannot be decoded" in errors[0]
+    assert "1 image cannot be used" in errors[0]
     assert shown(errors[0]) == errors[0]

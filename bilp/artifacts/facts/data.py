@@ -75,6 +75,8 @@ class DatasetFacts(Facts):
     shard_rows: ListsPerSplit
     frames: Ordinal | None = None
     """Of each clip; pictures have none."""
+    videos: PerSplit | None = None
+    """How many videos the clips are windows of, where several were taken of one."""
     whitening: WhiteningFacts | None = None
     skipped: Number | None = None
     """Of data sets that were published before sources had records."""
@@ -92,6 +94,8 @@ class DatasetFacts(Facts):
         require_equal("shape and frames", frames_in(self.shape) if is_clip(self.shape) else None, self.frames)
         if self.whitening is not None and is_clip(self.shape):
             raise ValueError("clips are never whitened")
+        if self.videos is not None and not is_clip(self.shape):
+            raise ValueError("only clips are windows of videos")
         splits = (("train", self.train_images), ("test", self.test_images))
         for split, images in splits:
             per_class, rows = getattr(self.images_per_class, split), getattr(self.shard_rows, split)
@@ -100,6 +104,8 @@ class DatasetFacts(Facts):
             require_equal(f"{split}_images and the sum of shard_rows", images, sum(rows))
             if 0 in rows:
                 raise ValueError(f"shard_rows of {split}: every shard has rows")
+            if self.videos is not None and getattr(self.videos, split) > images:
+                raise ValueError(f"videos of {split}: every one has a clip")
         return self
 
 

@@ -43,6 +43,7 @@ def with_copies(whole: Stored, originals: NDArray[np.int64], config: DuplicatesA
         np.concatenate([whole.labels, whole.labels[originals]]),
         [*whole.origins, *names],
         np.concatenate([whole.places, np.full(len(originals), NOWHERE)]),
+        videos=None if whole.videos is None else np.concatenate([whole.videos, whole.videos[originals]]),
     )
 
 

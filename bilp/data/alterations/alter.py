@@ -33,6 +33,7 @@ from bilp.data.shards import Stored
 from bilp.data.splitting import select
 from bilp.data.truth_file import NO_COPY, KnownTruth
 from bilp.registry import resolve
+from bilp.text.sample_words import spoken
 
 Integers = NDArray[np.int64]
 
@@ -116,7 +117,7 @@ def _with_tail(train: _Train, class_names: Sequence[str], config: IngestConfig, 
     tail = _only(train, long_tail(train.true_label, len(class_names), config.long_tail), folder)
     counts = np.bincount(tail.true_label, minlength=len(class_names))
     notes.append(
-        f"training images left out on purpose, for a long tail of imbalance factor {config.long_tail.imbalance:g}: "
+        f"{spoken('training images')} left out on purpose, for a long tail of imbalance factor {config.long_tail.imbalance:g}: "
         f"{len(tail.true_label):,} of {before:,} stay, {counts[0]:,} of class {class_names[0]!r} and {counts[-1]:,} of {class_names[-1]!r}"
     )
     return tail
@@ -131,7 +132,7 @@ def _with_noise(train: _Train, given: Labeled, config: IngestConfig, notes: list
     kind = f"{entry.name} label noise" + (f" of seed {config.label_noise.seed}" if "seed" in entry.reads else "")
     notes.append(
         f"{share} of the labels changed on purpose ({wrong:,} of {counted(images, 'training image')}, {kind}): {entry.told}; "
-        "test images keep theirs"
+        + spoken("test images keep theirs")
     )
     return replace(train, stored=replace(train.stored, labels=labels))
 

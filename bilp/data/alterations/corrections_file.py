@@ -18,6 +18,7 @@ from bilp.data.contents import counted, quoted
 from bilp.errors import DataError
 from bilp.storage import objects
 from bilp.text.escaping import shown, spreadsheet, unwrapped
+from bilp.text.sample_words import spoken
 
 LARGEST = 2**28
 """Bytes of a file: a row for each image of ImageNet takes about 200 MB."""
@@ -67,7 +68,7 @@ def read_corrections(file: str, split: Correctable) -> list[Correction]:
         sample = finder.find(row, where)
         correction = _checked(row, sample, split, by_name, where)
         if sample in found and _decision(found[sample][1]) != _decision(correction):
-            raise DataError(f"{where} decides otherwise than line {found[sample][0]} about the same image: keep one of them")
+            raise DataError(f"{where} decides otherwise than line {found[sample][0]} about the same {spoken('image')}: keep one of them")
         found.setdefault(sample, (line, correction))
     return [correction for _, correction in found.values()]
 
@@ -134,7 +135,9 @@ class _Finder:
     def find(self, row: Mapping[str, str], where: str) -> int:
         """Position in the train split. Raises DataError if no image is meant, or several are."""
         if row["split"].strip() != "train":
-            raise DataError(f"{where}: split is {_cell(row['split'])}: training images alone are corrected, test images stay as they are")
+            raise DataError(
+                f"{where}: split is {_cell(row['split'])}: " + spoken("training images alone are corrected, test images stay as they are")
+            )
         if row["path"].strip():
             samples = self._by_cell.get(row["path"]) or self._by_path.get(row["path"], [])
             if len(samples) > 1:
@@ -146,7 +149,9 @@ class _Finder:
             samples = [self._by_place[number]] if number >= 0 and number in self._by_place else []
             told = f"of index {_cell(row['index'])}" if index else "without path and index"
         if not samples:
-            raise DataError(f"{where}: there is no training image {told}: remove the line, or ingest the source that it was written for")
+            raise DataError(
+                f"{where}: there is no {spoken('training image')} {told}: remove the line, or ingest the source that it was written for"
+            )
         return samples[0]
 
 
@@ -155,7 +160,7 @@ def _checked(row: Mapping[str, str], sample: int, split: Correctable, by_name: M
     if row["sha256"].strip().lower() != split.digests[sample]:
         raise DataError(
             f"{where}: the pixels of {shown(split.origins[sample])} are others than sha256 says ({split.digests[sample]}): "
-            "the image has changed since; look at it again"
+            + spoken("the image has changed since; look at it again")
         )
     if _class(row["given_label"], by_name) != label:
         raise DataError(

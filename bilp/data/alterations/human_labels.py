@@ -21,6 +21,7 @@ from bilp.errors import DataError
 from bilp.storage import objects
 from bilp.storage.pickled import load_pickled
 from bilp.text.escaping import shown
+from bilp.text.sample_words import spoken
 
 LARGEST = 2**26
 """Bytes of a file; the published ones take 2.5 MB."""
@@ -79,7 +80,7 @@ def human_labels(given: Labeled, config: LabelNoiseConfig) -> Labels:
     if different:
         raise DataError(
             f"{file}: {CLEAN} differs from {given.where} in {different:,} of {len(given.labels):,} labels: it was made for another "
-            "data set, or for another order of its images"
+            + spoken("data set, or for another order of its images")
         )
     if chosen.min() < 0 or chosen.max() >= len(given.class_names):
         raise DataError(f"{file}: {config.column} holds {chosen.min()} to {chosen.max()}, and there are {len(given.class_names)} classes")

@@ -114,13 +114,26 @@ def glanced(uri: str) -> View:
     return View(str(root), Listing(tuple(sorted(files, key=lambda entry: entry.path)), tuple(sorted(folders))))
 
 
-def chosen(view: View, layouts: Sequence[Layout], title: str) -> Layout:
-    """The first layout that fits. Raises DataError that says what was found, and every layout that is known, if none does."""
+def chosen(view: View, layouts: Sequence[Layout], title: str, miss: Callable[[View], str] | None = None) -> Layout:
+    """The first layout that fits. Raises DataError that says what was found, and every layout that is known, if none does.
+
+    `miss` tells of a layout that nearly fits what it lacks, '' where there is none.
+    """
     for layout in layouts:
         if layout.fits(view):
             return layout
     known = "; ".join(f"{layout.name}: {layout.looks}" for layout in layouts)
-    raise DataError(f"{view.where}: no known form of {title}: found {_top(view.listing)}; expected one of: {known}")
+    lacking = _half(view) or (miss(view) if miss is not None else "")
+    lead = f"no known form of {title}: {lacking + '; ' if lacking else ''}"
+    raise DataError(f"{view.where}: {lead}found {_top(view.listing)}; expected one of: {known}")
+
+
+def _half(view: View) -> str:
+    """What to say of directories of classes that are those of one split."""
+    here = [name for name in view.listing.folders_in("") if CLASS_FOLDER.fullmatch(name)]
+    if not here:
+        return ""
+    return f"{shown(here[0])}/ and so on are the classes of one split: give the directory above, which holds train/ and val/"
 
 
 def digest(view: View, kind: str, more: Sequence[str] = ()) -> str:

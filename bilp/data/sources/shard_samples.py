@@ -86,6 +86,9 @@ def _sample(key: str, members: Sequence[Member], media: frozenset[str], where: s
     pictures = [each for each in members if _suffix(each.name) in media]
     if len(pictures) != 1:
         kinds = ", ".join(shown(each.name.rpartition("/")[2]) for each in members[:4])
+        if not pictures and (others := [each for each in members if _suffix(each.name) in (IMAGES | CLIPS) - media]):
+            has, lacks = ("a clip", "an image") if _suffix(others[0].name) in CLIPS else ("an image", "a clip")
+            return Problem(key, f"holds {has} and not {lacks}: {kinds}")
         if not pictures:
             return Problem(key, f"holds none of {', '.join(sorted(media)[:4])}, ...: {kinds}")
         return Problem(key, f"holds {len(pictures)} items under one key, which ends at the first dot: {kinds}")

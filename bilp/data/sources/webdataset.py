@@ -9,6 +9,7 @@ from collections.abc import Iterator, Sequence
 from functools import cached_property
 
 from bilp.config import IngestConfig
+from bilp.config.sources import SOURCES
 from bilp.data.contents import Contents, Group, SplitName, check_same_classes, dataset_name, quoted
 from bilp.data.items import Items
 from bilp.data.listing import Entry, plain
@@ -49,7 +50,7 @@ class WebDataset:
         if not len(found["train"]):
             first = view.absent[0][1] if view.absent else None
             told = f": {first.origin}: {first.reason}" if first else ""
-            raise DataError(f"{view.where}: no sample of the training shards has {self.one} and a label{told}")
+            raise DataError(f"{view.where}: no sample of the training shards has {self.one} and a label{told}{self._remedy}")
         for role in TEST_ROLES:
             if role in roles and "test" not in found:
                 test = self._split("test", roles[role])
@@ -64,7 +65,7 @@ class WebDataset:
         ignored = view.listing.note()
         return Contents(
             order,
-            {split: self.items(gathered, order, split) for split, gathered in found.items()},
+            self.taken({split: gathered.items(order) for split, gathered in found.items()}),
             notes=(*view.notes, *([ignored] if ignored else [])),
             facts={"source_layout": "webdataset", **listed(found), "missing": len(view.absent)},
             absent=tuple(skipped for _, skipped in view.absent),
@@ -74,9 +75,16 @@ class WebDataset:
         """The pictures of these items, each shard read from front to back."""
         return stored_groups(self.uri, items)
 
-    def items(self, gathered: Gathered, order: Sequence[str], split: SplitName) -> Items:
-        """What is taken of a split: each sample once."""
-        return gathered.items(order)
+    def taken(self, found: dict[SplitName, Items]) -> dict[SplitName, Items]:
+        """What is taken of these: each sample once."""
+        return found
+
+    @property
+    def _remedy(self) -> str:
+        """What to do about shards of samples of the other kind."""
+        other = SOURCES[self.config.source].counterpart
+        reasons = [skipped.reason for _, skipped in self._view.absent[:1]]
+        return f": set the source to {other}" if other and any("and not" in reason for reason in reasons) else ""
 
     @cached_property
     def _view(self) -> View:

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from bilp.errors import Diverged
+from bilp.text.sample_words import spoken
 
 # Real images have a standard deviation of about one in normalized space.
 PIXEL_LIMIT = 1e3
@@ -99,9 +100,10 @@ class Guard:
         return f"{class_index} ({self._class_names[class_index]})"
 
     def _stop(self, iteration: int, what: str) -> None:
+        samples = spoken("images")
         raise Diverged(
-            f"distillation diverged at iteration {iteration}: {what}. The learning rate of the images is {self._learning_rate:g}: "
-            f"try {self._learning_rate / 10:g}, or check the real images of that class. {self._last_good}"
+            f"distillation diverged at iteration {iteration}: {what}. The learning rate of the {samples} is {self._learning_rate:g}: "
+            f"try {self._learning_rate / 10:g}, or check the real {samples} of that class. {self._last_good}"
         )
 
 

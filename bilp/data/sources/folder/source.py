@@ -24,7 +24,8 @@ from functools import cached_property, partial
 import numpy as np
 
 from bilp.config import IngestConfig
-from bilp.data.contents import Contents, Group, SplitName, cut, dataset_name
+from bilp.config.sources import SOURCES
+from bilp.data.contents import Contents, Group, SplitName, counted, cut, dataset_name
 from bilp.data.items import Items
 from bilp.data.listing import Entry, Listing, list_files, plain, problem_of
 from bilp.data.names import class_name
@@ -33,6 +34,8 @@ from bilp.data.sources.asked_classes import Asked, asked_classes
 from bilp.data.sources.folder.classes import Classes
 from bilp.data.sources.folder.splits import find_splits
 from bilp.data.sources.folder.tree import Tree
+from bilp.data.sources.video.clip_files import is_video
+from bilp.errors import DataError
 from bilp.storage import objects
 from bilp.text.escaping import shown
 
@@ -57,6 +60,7 @@ class ImageFolder:
 
     def read(self) -> Contents:
         """Classes and labels from the listing. Raises DataError if the directories are no such layout, or may be several."""
+        self._refuse_clips()
         tree = Tree(self._listing, shown(self.uri), tuple(map(class_name, self._asked.names)))
         train, test = find_splits(tree, self._train, self._test)
         sides: dict[SplitName, Classes] = {"train": train} if test is None else {"train": train, "test": test}
@@ -64,6 +68,14 @@ class ImageFolder:
         ignored = self._listing.note()
         notes = (*tree.notes, *([ignored] if ignored else []))
         return Contents(tuple(train), items, notes=notes)
+
+    def _refuse_clips(self) -> None:
+        """Raise DataError for a directory of video files."""
+        videos = [entry.path for entry in self._listing.files if is_video(entry.path)]
+        if videos and 2 * len(videos) > len(self._listing.files):
+            other = SOURCES[self._config.source].counterpart
+            found = f"holds {counted(len(videos), 'video file')}, such as {shown(videos[0])}, and source {self._config.source} reads images"
+            raise DataError(f"{shown(self.uri)}: {found}: set the source to {other}")
 
     def groups(self, items: Items) -> Iterator[Group]:
         """The files, one reader each."""

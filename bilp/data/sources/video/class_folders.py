@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from functools import cached_property
 
 from bilp.config import IngestConfig
+from bilp.config.sources import SOURCES
 from bilp.data.clips.decoder_package import require_decoder
 from bilp.data.contents import Contents, Group, SplitName, check_same_classes, dataset_name, quoted
 from bilp.data.items import Items
@@ -22,7 +23,7 @@ from bilp.data.names import class_name
 from bilp.data.sources.asked_classes import Asked, asked_classes
 from bilp.data.sources.folder.candidates import HELD_OUT
 from bilp.data.sources.gathered import Gathered
-from bilp.data.sources.video.clip_files import clips_below, is_video
+from bilp.data.sources.video.clip_files import clips_below, is_frame, is_video
 from bilp.data.sources.video.clip_groups import clip_groups
 from bilp.data.sources.video.clip_set import add_clip
 from bilp.data.sources.video.windows import windows
@@ -57,7 +58,7 @@ class VideoFolder:
         for split, side in sides.items():
             if not side.classes:
                 place = f"{shown(folders[split])}/" if folders[split] else "the top directory"
-                raise DataError(f"{shown(self.uri)}: {place} holds no directory with clips: expected train/<class>/*.mp4 or <class>/*.mp4")
+                raise DataError(f"{shown(self.uri)}: {place} holds no directory with clips: {self._expected(folders[split])}")
         wanted = tuple(map(class_name, self._asked.names))
         if "test" in sides and not wanted:
             check_same_classes(sorted(sides["train"].classes), sorted(sides["test"].classes), shown(self.uri))
@@ -65,9 +66,18 @@ class VideoFolder:
         for split, side in sides.items():
             if lacking := [name for name in names if name not in side.classes]:
                 raise DataError(f"{shown(self.uri)} ({split}): no clips of {quoted(lacking)}: found {quoted(sorted(side.classes))}")
-        items = {split: windows(side.items(names), split, self._config.clips) for split, side in sides.items()}
+        items = windows({split: side.items(names) for split, side in sides.items()}, self._config.clips)
         ignored = self._listing.note()
         return Contents(names, items, notes=(ignored,) if ignored else (), facts={"source_layout": "class folders"})
+
+    def _expected(self, folder: str) -> str:
+        """What a directory should hold that has no classes with clips."""
+        pictures = [entry.path for entry in self._listing.files_below(folder) if is_frame(entry.path)]
+        if not pictures:
+            return "expected train/<class>/*.mp4 or <class>/*.mp4"
+        other = SOURCES[self._config.source].counterpart
+        frames = "a clip of frames is a directory of its own, <class>/<clip>/<frame>.png"
+        return f"it holds pictures such as {shown(pictures[0])}: {frames}; for images as samples set the source to {other}"
 
     def groups(self, items: Items) -> Iterator[Group]:
         """The clips, a reader each."""

@@ -37,6 +37,10 @@ class ClipSet(ABC):
     def layouts(self) -> tuple[Layout, ...]:
         """The forms in which people have this set, those first that are recognized by more."""
 
+    def miss(self, view: View) -> str:
+        """What a layout that nearly fits lacks, and what to do about it; '' where none does."""
+        return ""
+
     def order(self, found: Found) -> Sequence[str]:
         """Its classes in label order, without those of which there are no training clips; by default sorted."""
         return sorted(found["train"].classes)
@@ -52,20 +56,21 @@ class ClipSet(ABC):
         title = SOURCES[self.name].title
         if any(is_video(entry.path) for entry in view.listing.files):
             require_decoder()
-        layout = chosen(view, self.layouts, title)
+        layout = chosen(view, self.layouts, title, self.miss)
         view.note(f"layout: {layout.name}")
         found = layout.read(view)
         if any(is_tar(path) for gathered in found.values() for path in gathered.files):
             require_decoder()
         order = self._taken(tuple(self.order(found)), found, title)
-        items = {split: windows(gathered.items(order), split, self.config.clips) for split, gathered in found.items()}
+        items = {split: gathered.items(order) for split, gathered in found.items()}
         absent = view.absent_of(order)
         if absent:
             there, missing = sum(map(len, items.values())), lost(absent)
             view.note(f"{there:,} of {counted(there + missing, 'listed clip')} are there: {missing:,} missing")
         ignored = view.listing.note()
         facts = {"source_layout": layout.name, **listed(items), "missing": lost(absent)}
-        return Contents(order, items, notes=(*view.notes, *([ignored] if ignored else [])), facts=facts, absent=absent)
+        taken = windows(items, self.config.clips)
+        return Contents(order, taken, notes=(*view.notes, *([ignored] if ignored else [])), facts=facts, absent=absent)
 
     def groups(self, items: Items) -> Iterator[Group]:
         """The clips, a reader each."""

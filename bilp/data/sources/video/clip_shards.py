@@ -33,9 +33,9 @@ class ClipShards(WebDataset):
         """The clips of these items, each shard read from front to back."""
         return clip_groups(self.uri, items, self.config)
 
-    def items(self, gathered: Gathered, order: Sequence[str], split: SplitName) -> Items:
-        """Of a test clip as often as windows are taken of it."""
-        return windows(gathered.items(order), split, self.config.clips)
+    def taken(self, found: dict[SplitName, Items]) -> dict[SplitName, Items]:
+        """Of a test clip as many windows as are asked for."""
+        return windows(found, self.config.clips)
 
 
 def clips_of_shards(view: View, class_of: Callable[[str], str]) -> Found:

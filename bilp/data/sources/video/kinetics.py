@@ -7,7 +7,7 @@ same id. The test split of the papers is the validation split: labels of the oth
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from bilp.data import label_files
 from bilp.data.contents import SplitName, counted
@@ -22,6 +22,7 @@ from bilp.data.sources.video.clip_tars import clips_in_tars, tars
 from bilp.data.sources.video.lists import read_lists
 from bilp.errors import DataError
 from bilp.storage import objects
+from bilp.text.escaping import shown
 
 FOLDERS: dict[SplitName, tuple[str, ...]] = {
     "train": ("train", "videos_train", "rawframes_train", "train_256", "videos_train_256"),
@@ -36,6 +37,7 @@ PLACES = ("", "annotations")
 """Where tables and lists lie."""
 REPLACEMENT = "replacement"
 COLUMNS = ("label", "youtube_id", "time_start", "time_end")
+KINDS: dict[SplitName, str] = {"train": "training", "test": "validation"}
 ID = 11
 """Characters of an id of YouTube."""
 
@@ -53,6 +55,30 @@ class Kinetics(ClipSet):
             Layout("lists", "kinetics400_{train,val}_list_videos.txt, or {train,val}.csv of path and class", _has_lists, _listed),
             Layout("webdataset", "train-000000.tar, val-000000.tar of <key>.mp4 with <key>.cls or <key>.json", _has_shards, _sharded),
         )
+
+    def miss(self, view: View) -> str:
+        """Files and directories of one split alone."""
+        return _near_miss(view)
+
+
+def _near_miss(view: View) -> str:
+    """What one split has and the other one lacks."""
+    for what, names in (("table of labels", TABLES), ("list", LISTS)):
+        there = {split: _file(view.listing, some) for split, some in names.items()}
+        if (lacking := _lacking(there)) is not None:
+            beside = next(filter(None, there.values()))
+            return f"{shown(beside)} is there, and no {what} of the {KINDS[lacking]} clips: put {names[lacking][0]} beside it"
+    sides = {split: "".join(_folders(view.listing, split)[:1]) for split in FOLDERS}
+    if (lacking := _lacking(sides)) is not None:
+        beside = next(filter(None, sides.values()))
+        return f"{shown(beside)}/ is there, and no directory of the {KINDS[lacking]} clips: put {FOLDERS[lacking][0]}/ beside it"
+    return ""
+
+
+def _lacking(there: Mapping[SplitName, str]) -> SplitName | None:
+    """The split that has nothing where the other one has something."""
+    empty = [split for split, found in there.items() if not found]
+    return empty[0] if len(empty) == 1 else None
 
 
 def spoken(label: str) -> str:
@@ -180,7 +206,12 @@ def _sharded(view: View) -> Found:
     found = clips_of_shards(view, _class)
     if not len(found["train"]):
         told = f": {view.absent[0][1].origin}: {view.absent[0][1].reason}" if view.absent else ""
-        raise DataError(f"{view.where}: no clip of the training tars has a class{told}: put annotations/{{train,val}}.csv beside them")
+        remedy = (
+            "give tars of clips"
+            if told and view.absent[0][1].reason.startswith("holds ")
+            else "put annotations/{train,val}.csv beside them"
+        )
+        raise DataError(f"{view.where}: no clip of the training tars has a class{told}: {remedy}")
     return found
 
 

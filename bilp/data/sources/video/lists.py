@@ -23,6 +23,8 @@ from bilp.storage import objects
 from bilp.text.escaping import shown
 
 MOST_FIELDS = 3
+NUMBERED = "class "
+"""How the name of a class begins that has a number alone."""
 
 
 class Line(NamedTuple):
@@ -64,7 +66,15 @@ def read_lists(view: View, lists: dict[SplitName, str]) -> Found:
     """The clips that lists name, by split, of which each is the path of a file below the view."""
     clips = Clips(view.listing)
     lines = {split: list(_lines(view, path, split)) for split, path in lists.items()}
+    for split, path in lists.items():
+        if not lines[split]:
+            raise DataError(
+                f"{view.where}: {shown(path)} names no clip: expected lines of a path and the number of a class, or a table with the "
+                f"columns label, youtube_id, time_start and time_end; its first line is {_first_line(view, path)!r}"
+            )
     names = _names([line for part in lines.values() for line in part])
+    if any(name.startswith(NUMBERED) for name in names.values()):
+        view.note("classes have numbers alone: the lists do not name one directory for each of them")
     found: dict[SplitName, Gathered] = {split: Gathered() for split in lines}
     for split, part in lines.items():
         for line in part:
@@ -92,6 +102,10 @@ def _lines(view: View, path: str, split: SplitName) -> Iterator[Line]:
         view.note(f"{where}: {counted(bad, 'line')} without a path and the number of a class")
 
 
+def _first_line(view: View, path: str) -> str:
+    return shown(label_files.read_text(objects.join(view.uri, path)).partition("\n")[0].strip()[:80])
+
+
 def _parsed(line: str, where: str) -> Line | None:
     """A line's path and class, the number of frames between them being passed over; None for a line that has not both."""
     separator = "," if "," in line and not line.rsplit(None, 1)[-1].isdigit() else None
@@ -105,20 +119,15 @@ def _parsed(line: str, where: str) -> Line | None:
 
 
 def _names(lines: list[Line]) -> dict[int, str]:
-    """The name of each class: that of the directory of its clips, if these are one to one, else its number.
-
-    Raises DataError if a class has a number below 0 or lists disagree.
-    """
+    """The name of each class: that of the directory of its clips, if these are one to one, else its number."""
     folders: dict[int, set[str]] = defaultdict(set)
     for line in lines:
         folders[line.label].add(line.path.rstrip("/").rpartition("/")[0].rpartition("/")[2].replace("_", " "))
-    if not folders:
-        raise DataError("the lists name no clip: give lists with a path and the number of a class in each line")
     found = {label: next(iter(names)) for label, names in folders.items() if len(names) == 1}
     if len(found) == len(folders) == len(set(found.values())) and "" not in found.values():
         return found
     digits = len(str(max(folders)))
-    return {label: f"class {label:0{digits}}" for label in folders}
+    return {label: f"{NUMBERED}{label:0{digits}}" for label in folders}
 
 
 def _stem(name: str) -> str:
