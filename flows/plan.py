@@ -18,6 +18,8 @@ from rich.table import Table
 
 from bilp.config import PipelineConfig
 from bilp.config.dials import Dials, read
+from bilp.config.nested import merge
+from bilp.config.recipes import load_recipe
 from bilp.config.sources import SOURCES
 from bilp.costs.advice import advice
 from bilp.costs.data_counts import data_counts
@@ -51,7 +53,7 @@ class Options(BaseModel):
 def main(arguments: Sequence[str]) -> None:
     name, description = program.described(__doc__)
     typed = [_underscored(argument) for argument in arguments]
-    options, config = program.with_options(Options, typed, name, description, lambda given, _: _configured(given))
+    options, config = program.with_options(Options, typed, name, description, lambda given, _: configured(given))
     with speaking_of(config.ingest.noun):
         program.guarded(name, lambda: planned(config, options), show)
 
@@ -61,12 +63,12 @@ def _underscored(argument: str) -> str:
     return f"--{option.replace('-', '_')}{equals}{value}" if option in OPTIONS else argument
 
 
-def _configured(given: dict[str, Any]) -> PipelineConfig:
+def configured(given: dict[str, Any]) -> PipelineConfig:
     """The settings, also of a source whose address is not given."""
-    dials = read(Dials, given)
-    ingest = given.get("ingest") or {}
-    if SOURCES[dials.dataset].needs_uri and not ingest.get("uri"):
-        given = {**given, "ingest": {**ingest, "uri": NOWHERE}}
+    recipe = load_recipe(given["recipe"]) if isinstance(given.get("recipe"), str) else {}
+    whole = merge(recipe, given)
+    if SOURCES[read(Dials, whole).dataset].needs_uri and not (whole.get("ingest") or {}).get("uri"):
+        given = {**given, "ingest": {**(given.get("ingest") or {}), "uri": NOWHERE}}
     return PipelineConfig.model_validate(given)
 
 
@@ -109,7 +111,12 @@ def show(plan: Plan) -> None:
     print_line(screen, "")
     spans = ", ".join(f"{stage} {duration(plan.seconds_of(stage))}" for stage in plan.stages)
     print_line(screen, f"{plan.workers} x {plan.speed.profile.title}: {duration(plan.critical_path)} from begin to end ({spans})")
-    print_line(screen, f"GPU time in all: {plan.gpu_seconds / HOUR:,.1f} h")
+    what = "GPU time" if plan.speed.profile.gpu else "time of computing"
+    print_line(screen, f"{what} in all: {plan.gpu_seconds / HOUR:,.1f} h")
+    for stage in plan.stages:
+        if (most := plan.most_seconds_of(stage)) is not None:
+            told = f"{duration(plan.seconds_of(stage))} counts the shortest iterations, and {duration(most)} the longest"
+            print_line(screen, f"note: rules of method {plan.config.method} end its iterations: for {stage}, {told}")
     for warning in (*((plan.unknown,) if plan.unknown else ()), *advice(plan)):
         print_line(screen, f"warning: {shown(warning)}")
 
@@ -120,8 +127,10 @@ def _cells(units: Sequence[Unit]) -> list[str]:
     read, held = max(unit.bytes_read for unit in units), max(unit.gpu_bytes for unit in units)
     resident = {None: "", True: "resident", False: "streamed"}[units[0].resident]
     texts = [f"{len(units):,}", _short(samples) if samples else "", size(read) if read else "", size(held) if held else "", resident]
-    unknown = units[0].on_gpu and not units[0].works
-    return [*texts, *(("?", "?") if unknown else (duration(longest), duration(sum(unit.seconds for unit in units))))]
+    if units[0].unknown:
+        return [*texts, "?", "?"]
+    more = "+" if any(unit.most_seconds is not None for unit in units) else ""  # a rule of the method ends them
+    return [*texts, duration(longest) + more, duration(sum(unit.seconds for unit in units)) + more]
 
 
 def _short(count: int) -> str:

@@ -68,15 +68,15 @@ def _costly(plan: Plan) -> Iterator[str]:
 def _memory(plan: Plan) -> Iterator[str]:
     """Units that do not fit on the GPU, and images that travel."""
     profile = plan.speed.profile
-    largest = max((unit for unit in plan.units if unit.on_gpu), key=lambda unit: unit.gpu_bytes, default=None)
-    if largest is not None and largest.gpu_bytes > profile.memory:
+    largest = max(plan.units, key=lambda unit: unit.gpu_bytes, default=None)
+    if largest is not None and profile.gpu and largest.gpu_bytes > profile.memory:
         yield (
             f"{largest.name} ({largest.stage}) holds {largest.gpu_bytes / 1e9:.0f} GB, and {profile.title} has {profile.memory / 1e9:.0f}: "
             "raise distill.shards, or lower ingest.resolution"
         )
     streamed = next((unit for unit in plan.stages.get("distill", []) if unit.resident is False), None)
     if streamed is not None and streamed.bytes_read + streamed.gpu_bytes <= profile.memory:
-        moved = sum(work.samples for work in streamed.works if work.what in ("real", "measured")) * plan.data.sample_bytes
+        moved = sum(work.samples for work in streamed.works if work.stored) * plan.data.sample_bytes
         yield (
             f"{spoken('images')} are streamed to the GPU, which costs {_hours(moved / profile.from_host)} of each distillation: "
             "set BILP_DATA=resident for its workers, because they fit"

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from bilp.config import EvaluateConfig, PipelineConfig
+from bilp.config import EvaluateConfig, NetworkConfig, PipelineConfig
 from bilp.config.arms import evaluation_of, needs_teacher, planned_runs
 from bilp.config.baselines import BASELINES, BaselineEntry
-from bilp.costs.speed import TRAINING, Speed
-from bilp.costs.work import Unit, Work
+from bilp.costs.speed import Speed
+from bilp.costs.work import FORWARD, TRAINING, Unit, Work
 from bilp.evaluate.address import epochs_of_as_many_steps
 from bilp.evaluate.division import loads_of
 from bilp.evaluate.own import own_settings
 from bilp.evaluate.train_all import look_epochs
 from bilp.evaluate.training_blocks import divided
 from bilp.evaluate.training_schedule import Schedule
+from bilp.nets import label
 from bilp.pruning.static import kept_counts
 
 
@@ -21,8 +22,8 @@ def evaluation_units(config: PipelineConfig, speed: Speed) -> list[Unit]:
     evaluate, units = evaluation_of(config), list[Unit]()
     if needs_teacher(evaluate):
         teacher, samples = evaluate.teacher, speed.data.samples
-        works = [Work("trained", teacher.epochs * samples, TRAINING)]
-        units.append(speed.unit("evaluate", "teacher", teacher.network, evaluate.gpu, works, samples, real=teacher.epochs * samples))
+        works = [Work("trained", teacher.epochs * samples, TRAINING, stored=True)]
+        units.append(speed.unit("evaluate", "teacher", teacher.network, evaluate.gpu, works, samples, kind=kind_of(teacher.network)))
     for baseline in evaluate.baselines:
         units += _baseline(config, evaluate, BASELINES[baseline], speed)
     images = speed.data.classes * config.distill.decode.count(config.ipc)
@@ -52,8 +53,13 @@ def _blocks(config: EvaluateConfig, name: str, images: int, speed: Speed, real: 
         looks = len(look_epochs(passes, images, tested))
         for seeds in seeds_of_blocks:
             trained = len(seeds) * passes * images
-            works = [Work("trained", trained, TRAINING), Work("tested", len(seeds) * looks * tested, 1.0)]
+            works = [Work("trained", trained, TRAINING, stored=real), Work("tested", len(seeds) * looks * tested, FORWARD)]
             held = 0 if real else 4 * images * speed.data.sample_bytes
             read = images if real else 0
-            units.append(speed.unit("evaluate", name, network, own.gpu, works, read, held, trained if real else 0))
+            units.append(speed.unit("evaluate", name, network, own.gpu, works, read, held, kind_of(network)))
     return units
+
+
+def kind_of(network: NetworkConfig) -> str:
+    """What is measured of an evaluation: a training of each network."""
+    return f"evaluate {label(network)}"

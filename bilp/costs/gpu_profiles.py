@@ -28,6 +28,8 @@ class GpuProfile:
     """Bytes of memory."""
     from_host: float = 4.4e9
     """Bytes a second of images that are gathered on the host and copied."""
+    gpu: bool = True
+    """Whether it is a GPU, with a memory of its own."""
 
 
 def _profile(name: str, title: str, peaks: tuple[float, float, float], memory: int) -> GpuProfile:

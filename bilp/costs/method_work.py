@@ -1,27 +1,116 @@
-"""What an iteration of a method does to how many samples, for the methods whose entries name a function here (`Method.work`)."""
+"""What an iteration of each method does to how many samples: the functions that entries name (`Method.work`).
+
+What a pass costs is told in forward passes of the same network, as operations are counted: a forward pass takes one, a derivative with
+respect to inputs another, and one with respect to weights a third. The first layer, whose input nobody differentiates in a training,
+counts like the others. `tests/costs/test_method_work.py` counts the operations of real iterations.
+"""
 
 from __future__ import annotations
 
-from bilp.config import DistillConfig
-from bilp.costs.work import Work
+from itertools import cycle, islice
 
-SECOND_ORDER = 9.0
-"""Differentiating a distance of gradients with respect to images: a forward and a backward pass, and the backward pass of both."""
+from bilp.costs.iteration import Iteration, batch_sizes
+from bilp.costs.work import FORWARD, IMAGES, TRAINING, Work
+from bilp.distill.step.representatives import MOST_CLUSTERED
+from bilp.matching.trajectory_by_steps import GRAPH_BYTES
+from bilp.matching.trajectory_flat import GRAPH_BYTES as GRAPH_BYTES_ON_GPU
+
+TOGETHER = 7.0
+"""A distance of gradients, differentiated by images, of all classes in one pass (`bilp.matching.batched_classes`)."""
+IN_TURN = 8.0
+"""The same by autograd, which goes through the gradient's own graph; a step of training likewise."""
+BY_BOTH = 9.0
+"""A step of training, differentiated by images and by weights."""
+GRAPH_MAPS = 3
+"""Values that the graph of a differentiable step of training keeps for each value of the network's maps, at most."""
+GRAPH_PARAMETERS = 4
+"""Likewise for each parameter."""
 
 
-def features(config: DistillConfig, real: int, synthetic: int) -> list[Work]:
-    """DM: real samples pass the network forwards, synthetic ones forwards and backwards.
-
-    Args:
-        config: Settings of distillation.
-        real: Real samples of an image step.
-        synthetic: Synthetic images of all classes, as they enter the network.
-    """
-    return [Work("real", real, 1.0), Work("synthetic", synthetic, 3.0)]
+def features(of: Iteration) -> list[Work]:
+    """DM: real samples pass the network forwards, synthetic ones forwards and back to the images."""
+    return [Work("real", of.real, FORWARD, stored=True), Work("synthetic", of.synthetic, IMAGES)]
 
 
-def gradients(config: DistillConfig, real: int, synthetic: int) -> list[Work]:
-    """DC and DSA: gradients of both, and between image steps training on the synthetic images. Arguments as of `features`."""
-    steps = config.outer_loops
-    trained = (steps - 1) * config.inner_epochs * synthetic
-    return [Work("real", steps * real, 3.0), Work("synthetic", steps * synthetic, SECOND_ORDER), Work("trained", trained, 3.0)]
+def gradients(of: Iteration) -> list[Work]:
+    """DC and DSA: gradients of both, and between image steps training on the synthetic images."""
+    steps = of.config.outer_loops
+    trained = (steps - 1) * of.config.inner_epochs * of.kept
+    return [
+        Work("real", steps * of.real, TRAINING, stored=True),
+        Work("synthetic", steps * of.synthetic, TOGETHER),
+        Work("trained", trained, TRAINING),
+    ]
+
+
+def kernels(of: Iteration) -> list[Work]:
+    """IDC: gradients of both, and between image steps training on real samples, in whole mini-batches that go on through the epochs."""
+    config, steps = of.config, of.config.outer_loops
+    epoch = batch_sizes(int(of.pool.sum()), config.batch_train)
+    trained, waiting = config.idc.early_epochs * sum(epoch), cycle(epoch)
+    for _ in range(steps - 1 if config.idc.train_samples else 0):
+        seen = 0
+        for size in islice(waiting, len(epoch)):
+            seen += size
+            if seen >= config.idc.train_samples:
+                break
+        trained += seen
+    return [
+        Work("real", steps * of.real, TRAINING, stored=True),
+        Work("synthetic", steps * of.synthetic, TOGETHER if of.on_gpu else IN_TURN),
+        Work("trained", trained, TRAINING, stored=True),
+    ]
+
+
+def representatives(of: Iteration) -> list[Work]:
+    """DREAM: as IDC, and k-means of the features of each class, here with as many steps as allowed."""
+    config, dream = of.config, of.config.dream
+    clustered = sum(min(int(count), MOST_CLUSTERED) for count in of.own if count > config.batch_real)
+    # Squared distances to all centers at the beginning, after each step and for the nearest samples, and the sums of each step.
+    products = 2 * config.batch_real * of.network.features * (2 + 2 * dream.most_steps)
+    choices = -(-config.outer_loops // dream.interval)
+    return [*kernels(of), Work("clustered", choices * clustered, FORWARD + products / of.network.flops, stored=True)]
+
+
+def pool(of: Iteration) -> list[Work]:
+    """IDM: as DM, a classification of the synthetic images as soon as a network was trained, and training of some networks."""
+    config, idm = of.config, of.config.idm
+    trained = min(idm.trained, idm.networks + 1, idm.most_networks)
+    batches = islice(cycle(batch_sizes(int(of.pool.sum()), config.batch_train)), idm.train_steps)
+    judged = of.synthetic if idm.classification > 0 and trained else 0
+    return [*features(of), Work("classified", judged, IMAGES), Work("trained", trained * sum(batches), TRAINING, stored=True)]
+
+
+def alignment(of: Iteration) -> list[Work]:
+    """CAFE: rules end an iteration and the trainings within it, so that there is a least and a most."""
+    rules = of.config.alignment
+    measured = sum(min(int(count), rules.measured_per_class) for count in of.pool)
+
+    def ended(steps: int, epochs: int) -> tuple[int, int, int, int]:
+        trained = (steps - 1) * epochs
+        return steps * of.real, steps * of.synthetic, trained * of.kept, (steps + trained) * measured
+
+    least = ended(min(rules.watched, rules.most_steps), min(rules.watched, rules.most_epochs))
+    most = ended(rules.most_steps, rules.most_epochs)
+    kinds = (("real", FORWARD, True), ("synthetic", FORWARD + IMAGES, False), ("trained", TRAINING, False), ("tested", FORWARD, True))
+    pairs = zip(kinds, least, most, strict=True)
+    return [Work(what, low, forwards, stored=stored, most=high) for (what, forwards, stored), low, high in pairs]
+
+
+def trajectory(of: Iteration) -> list[Work]:
+    """MTT: steps of training on the synthetic images, each differentiated; those whose graphs do not fit are done twice."""
+    return _trajectory(of, BY_BOTH, GRAPH_BYTES_ON_GPU if of.on_gpu else GRAPH_BYTES)
+
+
+def trajectory_in_constant_memory(of: Iteration) -> list[Work]:
+    """TESLA: the same by images alone; on a CPU no graph of the first pass is kept."""
+    return _trajectory(of, IN_TURN, GRAPH_BYTES_ON_GPU if of.on_gpu else 0)
+
+
+def _trajectory(of: Iteration, differentiated: float, graph_bytes: int) -> list[Work]:
+    settings, network = of.config.trajectory, of.network
+    sizes = list(islice(cycle(batch_sizes(of.kept, settings.batch or of.kept)), settings.steps))
+    graph = 4 * (GRAPH_MAPS * network.maps * max(sizes) + GRAPH_PARAMETERS * network.parameters)
+    kept = graph_bytes // graph
+    again = sum(sizes[: max(0, len(sizes) - kept)])
+    return [Work("synthetic", sum(sizes), differentiated), *([Work("repeated", again, TRAINING)] if again else [])]

@@ -33,6 +33,10 @@ class NetworkCost:
     """Values that convolutions give."""
     maps: int
     """Values of all maps: what a backward pass needs."""
+    features: int
+    """Values before the classifier."""
+    values: int
+    """Parameters, and the running statistics of batch norm."""
 
     def seconds(self, profile: GpuProfile, arithmetic: str) -> float:
         """Of a forward pass: operations and traffic, one after the other. A training pass takes three times as long."""
@@ -63,4 +67,6 @@ def _cost(config: str, shape: Shape, classes: int) -> NetworkCost:
     counter = FlopCounterMode(display=False)
     with torch.no_grad(), counter:
         network.to("meta").eval()(torch.empty(1, *shape, device="meta"))
-    return NetworkCost(parameters, counter.get_total_flops(), sum(convolved), sum(maps))
+    statistics = sum(buffer.numel() for buffer in network.buffers() if buffer.is_floating_point())
+    features = network.classifier.in_features
+    return NetworkCost(parameters, counter.get_total_flops(), sum(convolved), sum(maps), features, parameters + statistics)

@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import groupby
 from typing import Any
 
 from bilp.config import METHODS, PipelineConfig
-from bilp.config.arms import needs_experts, needs_scores, needs_selection, planned_runs
+from bilp.config.arms import needs_scores, needs_selection, planned_runs
 from bilp.config.measures import MEASURES
 from bilp.costs.data_counts import DataCounts
 from bilp.costs.evaluation_units import evaluation_units
 from bilp.costs.network_cost import NetworkCost
-from bilp.costs.run_units import run_units, stored_run
-from bilp.costs.speed import DISK_BYTES, TRAINING, Speed
-from bilp.costs.work import Unit, Work, makespan
+from bilp.costs.network_files import stored_networks
+from bilp.costs.run_files import stored_run
+from bilp.costs.run_units import expert_units, pretraining_units, run_units
+from bilp.costs.speed import DISK_BYTES, Speed
+from bilp.costs.work import FORWARD, MEASURED, TRAINING, Unit, Work, makespan
 
 TRIAL_ROW = 17
 """Bytes of a sample after an epoch in the table of a trial, about."""
@@ -52,8 +54,8 @@ class Plan:
 
     @property
     def gpu_seconds(self) -> float:
-        """Sum over the units of which a GPU is part."""
-        return sum(unit.seconds for unit in self.units if unit.on_gpu)
+        """Sum over the units in which networks compute."""
+        return sum(unit.seconds for unit in self.units if unit.device)
 
     @cached_property
     def stored(self) -> Mapping[str, int]:
@@ -63,12 +65,8 @@ class Plan:
         tables = data.index_bytes
         if _scores(self.config):
             tables += score.trials * score.epochs * data.samples * TRIAL_ROW
-        tables += sum(EFFECT_ROW * work.samples for unit in self.units for work in unit.works if work.what == "measured")
-        found = {"store": data.store_bytes, "checkpoints": checkpoints, "tables": tables}
-        if needs_experts(self.config):
-            parameters = self.network.parameters
-            found["experts"] = 4 * parameters * (self.config.experts.epochs + 1) * self.config.experts.count
-        return found
+        tables += sum(EFFECT_ROW * work.samples for unit in self.units for work in unit.works if work.what == MEASURED)
+        return {"store": data.store_bytes, "checkpoints": checkpoints, "tables": tables, **stored_networks(self.config, self.speed)}
 
     @property
     def cache_bytes(self) -> int:
@@ -86,7 +84,7 @@ class Plan:
         """Requests to a storage on S3, about."""
         rounds = sum(run.distill.rounds * (run.distill.shards + 1) * (1 + run.reselect.active) for run in planned_runs(self.config))
         shards = sum(map(len, self.data.shard_rows.values()))
-        readers = min(self.workers, sum(unit.on_gpu for unit in self.units))
+        readers = min(self.workers, sum(unit.device for unit in self.units))
         return REQUESTS_OF_ARTIFACT * (len(self.units) + rounds) + shards * (2 + readers)
 
     @cached_property
@@ -102,13 +100,21 @@ class Plan:
             "" if method.work else f"no formula says what an iteration of method {method.name} costs: distillation counts as nothing here"
         )
 
+    def most_seconds_of(self, stage: str) -> float | None:
+        """Seconds until all units of a stage are done at the latest, where rules of the method end them; None where they do not."""
+        units = self.stages.get(stage, [])
+        if all(unit.most_seconds is None for unit in units):
+            return None
+        return makespan([replace(unit, seconds=unit.most_seconds or unit.seconds) for unit in units], self.workers)
+
 
 def plan_of(config: PipelineConfig, data: DataCounts, speed: Speed, workers: int) -> Plan:
     """The plan of a pipeline for so many workers. Raises ConfigError for a network that does not take such samples."""
     units = [
         *_ingest(data),
         *_scoring(config, speed),
-        *_experts(config, speed),
+        *expert_units(config, speed),
+        *pretraining_units(config, speed),
         *run_units(config, speed),
         *evaluation_units(config, speed),
     ]
@@ -134,21 +140,11 @@ def _scoring(config: PipelineConfig, speed: Speed) -> list[Unit]:
     score, measure, samples = config.score, MEASURES[config.score.measure], speed.data.samples
     trained = score.epochs * (round(score.subset_share * samples) if measure.subsets else samples)
     recorded = samples * (score.epochs if measure.per_epoch else 1)
-    works = [Work("trained", trained, TRAINING), Work("recorded", recorded, 1.0)]
+    works = [Work("trained", trained, TRAINING, stored=True), Work("recorded", recorded, FORWARD, stored=True)]
     if score.gradient_norm == "all":
-        works.append(Work("gradients", samples * (score.early_to - score.early_from + 1), TRAINING))
-    real = sum(work.samples for work in works)
-    trial = speed.unit("score", "trial", score.network, score.gpu, works, samples, real=real)
+        works.append(Work("gradients", samples * (score.early_to - score.early_from + 1), TRAINING, stored=True))
+    trial = speed.unit("score", "trial", score.network, score.gpu, works, samples)
     return [trial] * score.trials
-
-
-def _experts(config: PipelineConfig, speed: Speed) -> list[Unit]:
-    if not needs_experts(config):
-        return []
-    samples, experts = speed.data.samples, config.experts
-    works = [Work("trained", experts.epochs * samples, TRAINING)]
-    one = speed.unit("experts", "expert", config.distill.network, experts.gpu, works, samples, real=experts.epochs * samples)
-    return [one] * (experts.count * len({run.chosen for run in planned_runs(config)}))
 
 
 def described(plan: Plan, warnings: Sequence[str]) -> dict[str, Any]:
@@ -160,7 +156,7 @@ def described(plan: Plan, warnings: Sequence[str]) -> dict[str, Any]:
         "ipc": plan.config.ipc,
         "workers": plan.workers,
         "gpu": plan.speed.profile.name,
-        "factor": plan.speed.factor,
+        "measured": dict(plan.speed.rates),
         "counts": {
             "origin": data.origin,
             "items": data.items,
@@ -178,6 +174,7 @@ def described(plan: Plan, warnings: Sequence[str]) -> dict[str, Any]:
         "network": {"parameters": network.parameters, "flops": network.flops, "maps": network.maps},
         "units": [_group(list(same)) for _, same in groupby(plan.units, key=lambda unit: (unit.stage, unit.name))],
         "stages": {stage: plan.seconds_of(stage) for stage in plan.stages},
+        "stages_at_most": {stage: most for stage in plan.stages if (most := plan.most_seconds_of(stage)) is not None},
         "critical_path_seconds": plan.critical_path,
         "gpu_seconds": plan.gpu_seconds,
         "unknown": plan.unknown,
@@ -194,6 +191,7 @@ def _group(units: Sequence[Unit]) -> dict[str, Any]:
         "unit": units[0].name,
         "number": len(units),
         "samples": {what: sum(work.samples for work in works if work.what == what) for what in dict.fromkeys(work.what for work in works)},
+        "forward_passes": sum(work.cost for work in works),
         "bytes_read": max(unit.bytes_read for unit in units),
         "gpu_bytes": max(unit.gpu_bytes for unit in units),
         "resident": units[0].resident,

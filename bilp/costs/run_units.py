@@ -1,37 +1,26 @@
-"""The units of distillation of a plan, and what they store."""
+"""The units of distillation of a plan, and of what is trained before it: experts, networks that iterations start from."""
 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from collections.abc import Iterator
 
 import numpy as np
-import torch
 
-from bilp.artifacts.tensors import Form
 from bilp.config import METHODS, PipelineConfig
-from bilp.config.arms import PlannedRun, planned_runs
+from bilp.config.arms import PlannedRun, needs_experts, planned_runs
 from bilp.costs.data_counts import Counts
+from bilp.costs.effects_work import measured_forwards
+from bilp.costs.iteration import Formula, Iteration
 from bilp.costs.speed import Speed
-from bilp.costs.tensor_bytes import tensor_file_bytes
-from bilp.costs.work import Unit, Work
+from bilp.costs.work import MEASURED, TRAINING, Unit, Work
 from bilp.distill.part import share_of_classes
-from bilp.pruning.adaptive import AdaptivePruner
+from bilp.experts.resident_experts import SHARES
 from bilp.pruning.static import kept_counts
 from bilp.registry import resolve
 
-MEASURED = 3.2
-"""What measuring a sample costs in image steps, where the method's entry does not say so."""
-
-
-@dataclass(frozen=True)
-class StoredRun:
-    """Bytes of what a run keeps."""
-
-    checkpoints: int
-    """All that stay, exactly, of methods that carry nothing else from round to round."""
-    largest: int
-    """One state of the whole run, its momentum included."""
+DISTILL, RESELECT = "distill", "reselect"
+"""What is measured of a distillation (`bilp.costs.rates`)."""
 
 
 def run_units(config: PipelineConfig, speed: Speed) -> list[Unit]:
@@ -46,44 +35,88 @@ def pool_of(config: PipelineConfig, run: PlannedRun, speed: Speed) -> Counts:
     return kept_counts(config.keep, speed.data.train)
 
 
-def _units_of(config: PipelineConfig, run: PlannedRun, speed: Speed) -> list[Unit]:
-    distill, pool = run.distill, pool_of(config, run, speed)
-    name = run.arm if config.experiments == 1 else f"{run.arm} {run.experiment + 1}/{config.experiments}"
-    units = []
-    for shard in range(distill.shards):
-        classes = share_of_classes(speed.data.classes, shard, distill.shards)
-        own = pool[classes.start : classes.stop]
-        works = _works(run, own)
-        state = 3 * 4 * len(own) * distill.ipc * speed.data.sample_bytes
-        real = sum(work.samples for work in works if work.what in ("real", "measured"))
-        label = name if distill.shards == 1 else f"{name} shard"
-        units.append(speed.unit("distill", label, distill.network, distill.gpu, works, int(own.sum()), state, real))
+def expert_units(config: PipelineConfig, speed: Speed) -> list[Unit]:
+    """One unit for each expert; the experts of runs that learn from the same samples are the same."""
+    if not needs_experts(config):
+        return []
+    experts, units = config.experts, list[Unit]()
+    for run in {run.chosen: run for run in planned_runs(config)}.values():
+        samples = int(pool_of(config, run, speed).sum())
+        works = [Work("trained", experts.epochs * samples, TRAINING, stored=True)]
+        units += [speed.unit("experts", "expert", config.distill.network, experts.gpu, works, samples)] * experts.count
     return units
 
 
-def _works(run: PlannedRun, pool: Counts) -> list[Work]:
-    distill, method = run.distill, METHODS[run.distill.method]
-    if not method.work:
-        return []
-    real = int(np.minimum(pool, distill.batch_real).sum())
-    synthetic = len(pool) * distill.decode.count(distill.ipc)
-    step: list[Work] = resolve(method.work)(distill, real, synthetic)
-    works = [Work(each.what, distill.iterations * each.samples, each.forwards) for each in step]
-    if run.reselect.active:
-        forwards = (method.measuring_cost or MEASURED) * next(each.forwards for each in step if each.what == "real")
-        works.append(Work("measured", _measured(run, pool), forwards))
+def pretraining_units(config: PipelineConfig, speed: Speed) -> list[Unit]:
+    """One unit for each network that iterations start from; runs of the same samples and seed share them."""
+    units = list[Unit]()
+    for run in {(run.chosen, run.distill.seed): run for run in planned_runs(config)}.values():
+        distill, pretrained = run.distill, run.distill.idc.pretrained
+        samples = int(pool_of(config, run, speed).sum())
+        works = [Work("trained", pretrained.epochs * samples, TRAINING, stored=True)]
+        units += [speed.unit("pretrain", "network", distill.network, distill.gpu, works, samples)] * pretrained.networks
+    return units
+
+
+def _units_of(config: PipelineConfig, run: PlannedRun, speed: Speed) -> Iterator[Unit]:
+    distill, pool = run.distill, pool_of(config, run, speed)
+    name = run.arm if config.experiments == 1 else f"{run.arm} {run.experiment + 1}/{config.experiments}"
+    label = name if distill.shards == 1 else f"{name} shard"
+    for shard in range(distill.shards):
+        classes = share_of_classes(speed.data.classes, shard, distill.shards)
+        works = works_of(run, pool, classes, speed)
+        state = 3 * 4 * len(classes) * distill.ipc * speed.data.sample_bytes + _held_experts(config, speed)
+        read = int(pool[classes.start : classes.stop].sum())
+        yield speed.unit("distill", label, distill.network, distill.gpu, works, read, state, kind=f"{DISTILL} {run.arm}")
+
+
+def _held_experts(config: PipelineConfig, speed: Speed) -> int:
+    """Bytes of experts' parameters that stay on a GPU."""
+    if not needs_experts(config):
+        return 0
+    experts = config.experts
+    return min(SHARES["cuda"], 4 * speed.network(config.distill.network).parameters * (experts.epochs + 1) * experts.count)
+
+
+def works_of(run: PlannedRun, pool: Counts, classes: range, speed: Speed) -> list[Work]:
+    """All that a run does to samples, of which so many of each class take part; nothing where no formula says so."""
+    distill = run.distill
+    step = iteration_of(run, pool, classes, speed)
+    works = [each.times(distill.iterations) for each in step]
+    if run.reselect.active and step:
+        works += measured_works(run, pool[classes.start : classes.stop], vector_cost(step), speed)
     return works
 
 
-def _measured(run: PlannedRun, pool: Counts) -> int:
+def iteration_of(run: PlannedRun, pool: Counts, classes: range, speed: Speed) -> list[Work]:
+    """What an iteration does, by the formula of the method; nothing where there is none."""
+    distill, method = run.distill, METHODS[run.distill.method]
+    if not method.work:
+        return []
+    formula: Formula = resolve(method.work)
+    return formula(Iteration(distill, pool, classes, speed.network(distill.network), speed.profile.gpu))
+
+
+def vector_cost(step: list[Work]) -> float:
+    """Forward passes that the vector of a real sample costs, as image steps form it."""
+    return step[0].forwards
+
+
+def measured_works(run: PlannedRun, pool: Counts, vector: float, speed: Speed) -> list[Work]:
     """Samples whose effect is measured: at the beginning of each round those whose turn it is, and at intervals a batch."""
     reselect, distill = run.reselect, run.distill
-    total = 0
-    for number in range(distill.rounds):
-        total += sum(_turn(int(count), reselect.candidates_per_class, number) for count in pool) * reselect.networks
+    parameters = speed.network(distill.network).parameters
+
+    def measured(samples: int, together: int) -> Work:
+        forwards = measured_forwards(run, max(2, together), vector, parameters, speed.data.shape)
+        return Work(MEASURED, samples, forwards, stored=True, kind=f"{RESELECT} {run.arm}")
+
+    turns = [_turn(int(count), reselect.candidates_per_class, number) for number in range(distill.rounds) for count in pool]
+    works = [measured(sum(turns) * reselect.networks, _together(max(turns, default=0), distill.batch_real))]
     if reselect.interval:
-        total += math.ceil(distill.iterations / reselect.interval) * int(np.minimum(pool, distill.batch_real).sum())
-    return total
+        batch = int(np.minimum(pool, distill.batch_real).sum())
+        works.append(measured(math.ceil(distill.iterations / reselect.interval) * batch, distill.batch_real))
+    return works
 
 
 def _turn(count: int, most: int | None, round_index: int) -> int:
@@ -93,30 +126,6 @@ def _turn(count: int, most: int | None, round_index: int) -> int:
     return share + (round_index % parts < rest)
 
 
-def stored_run(run: PlannedRun, speed: Speed) -> StoredRun:
-    """What the checkpoints of a run take."""
-    distill, classes = run.distill, speed.data.classes
-    whole = _state_bytes(run, speed, range(classes))
-    kept = distill.rounds if distill.keep_rounds == "all" else min(distill.rounds, distill.keep_rounds)
-    total = kept * whole
-    if distill.shards > 1 and distill.keep_rounds == "all":
-        parts = [share_of_classes(classes, shard, distill.shards) for shard in range(distill.shards)]
-        total += distill.rounds * sum(_state_bytes(run, speed, part) for part in parts)
-    return StoredRun(total, whole)
-
-
-def _state_bytes(run: PlannedRun, speed: Speed, classes: range) -> int:
-    """Bytes of the two files of a state of these classes."""
-    count = len(classes) * run.distill.ipc
-    images: Form = (torch.float32, (count, *speed.data.shape))
-    forms: dict[str, Form] = {
-        "images": images,
-        "labels": (torch.int64, (count,)),
-        "iteration": (torch.int64, ()),
-        "reference_loss": (torch.float64, ()),
-    }
-    if run.reselect.active:
-        labels = torch.from_numpy(np.repeat(np.arange(speed.data.classes), speed.data.train))
-        pruner = AdaptivePruner(labels, speed.data.classes, run.reselect)
-        forms |= {f"pruner.{name}": (value.dtype, value.shape) for name, value in pruner.state(classes).items()}
-    return tensor_file_bytes(forms) + tensor_file_bytes({"momentum": images})
+def _together(count: int, batch: int) -> int:
+    """Samples of a class of `count` that are measured together, likewise."""
+    return -(-count // max(1, min(-(-count // batch), count // 2)))

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
 from bilp.config import NetworkConfig
 from bilp.config.shapes import frames_in, is_clip
@@ -22,8 +22,6 @@ DISK_BYTES = 1e9
 """Bytes a second that joining and summarizing read, about."""
 PASS_SHARE = 2 * 2**30, 12 * 2**30
 """What a pass holds at most on a GPU with little memory and on one with much."""
-TRAINING = 3.0
-"""A step of training costs as much as so many forward passes."""
 
 
 @dataclass(frozen=True)
@@ -32,17 +30,29 @@ class Speed:
 
     profile: GpuProfile
     data: DataCounts
-    factor: float = 1.0
-    """By how much more time work took where it was measured than by the profile's formula."""
+    rates: Mapping[str, float] = field(default_factory=dict)
+    """By how much more time a kind of work took where it was measured than by the profile's formula."""
 
     def network(self, config: NetworkConfig) -> NetworkCost:
         """What a forward pass costs."""
         return network_cost(config, self.data.shape, self.data.classes)
 
+    def seconds_of(self, work: Work, config: NetworkConfig, arithmetic: str, kind: str) -> float:
+        """How long work takes, of a unit of a kind, without what travels."""
+        return self.rates.get(work.kind or kind, 1.0) * work.cost * self.network(config).seconds(self.profile, arithmetic)
+
     def unit(
-        self, stage: str, name: str, config: NetworkConfig, arithmetic: str, works: Sequence[Work], read: int, state: int = 0, real: int = 0
+        self,
+        stage: str,
+        name: str,
+        config: NetworkConfig,
+        arithmetic: str,
+        works: Sequence[Work],
+        read: int,
+        state: int = 0,
+        kind: str = "",
     ) -> Unit:
-        """A unit of work of a GPU.
+        """A unit of work of a GPU, or of the CPU that the profile stands for.
 
         Args:
             stage: Of the pipeline.
@@ -52,17 +62,20 @@ class Speed:
             works: What is done to samples.
             read: Stored training samples that it looks at.
             state: Bytes that it holds beside images and passes.
-            real: Passes of stored samples, each of which travels where they are not resident.
+            kind: What is measured to know its time; by default what the stage is called.
         """
-        cost = self.network(config)
-        seconds = self.factor * cost.seconds(self.profile, arithmetic) * sum(work.samples * work.forwards for work in works)
-        size = read * self.data.sample_bytes
-        resident = size <= SHARE * self.profile.memory
-        if not resident:
-            seconds += real * self.data.sample_bytes / self.profile.from_host
-        held = PASS_SHARE[self.profile.memory >= LARGE_MEMORY]
-        memory = (size if resident else 0) + state + held + 16 * cost.parameters
-        return Unit(stage, name, seconds, tuple(works), size, memory, resident)
+        size, profile = read * self.data.sample_bytes, self.profile
+        resident = size <= SHARE * profile.memory if profile.gpu else None
+
+        def seconds(works: Sequence[Work]) -> float:
+            computed = sum(self.seconds_of(work, config, arithmetic, kind or stage) for work in works)
+            moved = sum(work.samples for work in works if work.stored) if resident is False else 0
+            return computed + moved * self.data.sample_bytes / profile.from_host
+
+        most = seconds([replace(work, samples=work.most or work.samples) for work in works]) if any(work.most for work in works) else None
+        held = PASS_SHARE[profile.memory >= LARGE_MEMORY]
+        memory = (size if resident else 0) + state + held + 16 * self.network(config).parameters if profile.gpu else 0
+        return Unit(stage, name, seconds(works), tuple(works), size, memory, resident, device=True, most_seconds=most)
 
     @staticmethod
     def decoding_of(data: DataCounts) -> float:

@@ -4,7 +4,17 @@ from __future__ import annotations
 
 import heapq
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+
+FORWARD = 1.0
+IMAGES = 2.0
+"""Forwards, and back to the images."""
+TRAINING = 3.0
+"""Forwards, and back to images and weights: a step of training, or a gradient."""
+
+
+MEASURED = "measured"
+"""What is done to samples whose causal effect is measured."""
 
 
 @dataclass(frozen=True)
@@ -13,9 +23,24 @@ class Work:
 
     what: str
     samples: int
-    """Passes of a sample, counted once for each time that it passes."""
+    """Passes of a sample, counted once for each time that it passes; the fewest where a rule ends them."""
     forwards: float
     """What a pass costs, as a multiple of a forward pass."""
+    stored: bool = False
+    """Whether these are samples of the store, which travel where they are not resident."""
+    most: int | None = None
+    """The most passes, where a rule ends them."""
+    kind: str = ""
+    """What has to be measured to know its time, where that is not what the rest of its unit is measured by."""
+
+    def times(self, count: int) -> Work:
+        """So many of these."""
+        return replace(self, samples=count * self.samples, most=None if self.most is None else count * self.most)
+
+    @property
+    def cost(self) -> float:
+        """Forward passes that take as long."""
+        return self.samples * self.forwards
 
 
 @dataclass(frozen=True)
@@ -32,11 +57,15 @@ class Unit:
     """Memory of the GPU: resident images, state, passes."""
     resident: bool | None = None
     """Whether images stay on the GPU under BILP_DATA=auto; None where no GPU takes part."""
+    device: bool = False
+    """Whether networks compute, on a GPU or on the CPU that stands in for one."""
+    most_seconds: float | None = None
+    """The longest that it may take, where a rule of its method ends it; `seconds` is the shortest then."""
 
     @property
-    def on_gpu(self) -> bool:
-        """Whether a GPU takes part."""
-        return self.resident is not None
+    def unknown(self) -> bool:
+        """Whether networks compute, and nobody knows what."""
+        return self.device and not self.works
 
 
 def makespan(units: Sequence[Unit], workers: int) -> float:

@@ -7,10 +7,18 @@ from dataclasses import dataclass
 
 from bilp.artifacts.artifact import Artifact, content_key, find, there_already
 from bilp.artifacts.run_layout import RESELECT, ROUND, STATE, reselect_uri, round_uri, shard_uri, state_uri
+from bilp.config import DistillConfig
 from bilp.distill.run import VERSION, Run, open_run
 from bilp.errors import ConfigError
 
 _PLACES: Mapping[str, Callable[[str, int], str]] = {ROUND: round_uri, RESELECT: reselect_uri, STATE: state_uri}
+
+
+def keeps_state(distill: DistillConfig, round_number: int) -> bool:
+    """Whether a round of a whole run keeps the state after it."""
+    if distill.keep_rounds == "all":
+        return True
+    return round_number > distill.rounds - max(1, distill.keep_rounds - 1) or (distill.keep_rounds > 1 and round_number == 1)
 
 
 @dataclass(frozen=True)
@@ -49,12 +57,7 @@ class Part:
 
         A shard keeps none unless all are kept: those of the whole run are put together from its.
         """
-        distill = self.run.distill
-        if distill.keep_rounds == "all":
-            return True
-        if self.shard is not None:
-            return False
-        return round_number > distill.rounds - max(1, distill.keep_rounds - 1) or (distill.keep_rounds > 1 and round_number == 1)
+        return keeps_state(self.run.distill, round_number) and (self.shard is None or self.run.distill.keep_rounds == "all")
 
     @property
     def merged(self) -> Part:

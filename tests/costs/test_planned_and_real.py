@@ -4,21 +4,27 @@ from __future__ import annotations
 
 from collections import Counter
 from pathlib import Path
+from typing import Any
 
 import pytest
-from small_pipeline import run_pipeline, small_config
+from small_pipeline import NETWORK, run_pipeline, small_config
 
 from bilp.artifacts.artifact import Artifact, open_artifact
 from bilp.artifacts.run_layout import CHECKPOINT, ITE_TABLE, LOSS_TABLE, MOMENTUM
 from bilp.artifacts.tables import ITE, LOSSES, TRAJECTORY
+from bilp.config.arms import needs_experts, planned_runs
 from bilp.costs.data_counts import data_counts
 from bilp.costs.gpu_profiles import GPU_PROFILES
 from bilp.costs.run_plan import plan_of
 from bilp.costs.speed import Speed
-from bilp.data import open_dataset
+from bilp.data import ingest, open_dataset
+from bilp.distill import distill_round, pretrain_network, start_run
 from bilp.distill.part import open_part
 from bilp.distill.round_files import open_reselection, open_round
+from bilp.distill.step.pretrained import KIND as PRETRAINED
 from bilp.evaluate.results import evaluation_rows
+from bilp.experts.files import EXPERT
+from bilp.experts.train_experts import collect_experts, train_expert
 from bilp.scoring.trial_record import TRIAL, TRIAL_FILE, trial_uri
 
 pytestmark = pytest.mark.slow
@@ -26,6 +32,39 @@ pytestmark = pytest.mark.slow
 
 def sizes(artifact: Artifact, *names: str) -> int:
     return sum(artifact.manifest.files[name].size for name in names)
+
+
+CARRYING: dict[str, dict[str, Any]] = {
+    "mtt": {"experts": {"count": 2, "epochs": 3}, "distill": {"trajectory": {"steps": 2, "expert_epochs": 1, "max_start": 1}}},
+    "idm": {"distill": {"idm": {"new_every": 2, "most_networks": 5, "train_steps": 1}, "keep_rounds": 2}},
+    "idc": {"distill": {"outer_loops": 1, "decode": {"factor": 2}, "idc": {"pretrained": {"networks": 2, "epochs": 1}}}},
+}
+
+
+@pytest.mark.parametrize("method", CARRYING)
+def test_what_methods_carry_and_train_first_takes_the_planned_bytes(method: str, tmp_path: Path) -> None:
+    root, given = str(tmp_path), CARRYING[method]
+    distill = {"iterations": 7, "rounds": 3, "batch_real": 8, "network": NETWORK} | given["distill"]
+    config = small_config(method=method, arms=["unpruned"], distill=distill, beta=0.0, **{k: v for k, v in given.items() if k != "distill"})
+    data = data_counts(config.ingest, listed=True)
+    plan = plan_of(config, data, Speed(GPU_PROFILES["h100"], data), workers=1)
+    dataset, (planned,) = ingest(config.ingest, root), planned_runs(config)
+    experts = None
+    if needs_experts(config):
+        made = [open_artifact(train_expert(dataset, None, config.experts, planned.distill.network, k, root), EXPERT) for k in range(2)]
+        assert plan.stored["experts"] == sum(sizes(expert, *expert.manifest.files) for expert in made)
+        trained = sum(work.samples for unit in plan.stages["experts"] for work in unit.works)
+        assert trained == sum(expert.fact("samples") * len(expert.fact("losses")) for expert in made)
+        experts = collect_experts(dataset, None, config.experts, planned.distill.network, root)
+    run = start_run(dataset, None, planned.distill, planned.reselect, root, experts)
+    networks = [open_artifact(pretrain_network(run, k), PRETRAINED) for k in range(planned.distill.idc.pretrained.networks)]
+    if networks:
+        assert plan.stored["pretrained networks"] == sum(sizes(network, *network.manifest.files) for network in networks)
+        assert sum(work.samples for unit in plan.stages["pretrain"] for work in unit.works) == sum(n.fact("samples") for n in networks)
+    for number in range(1, planned.distill.rounds + 1):
+        distill_round(run, number)
+    kept = [open_round(open_part(run, None), number) for number in range(1, planned.distill.rounds + 1)]
+    assert plan.stored["checkpoints"] == sum(sizes(each, CHECKPOINT, MOMENTUM) for each in kept if CHECKPOINT in each.manifest.files)
 
 
 def test_samples_and_bytes_are_those_of_the_run(tmp_path: Path) -> None:

@@ -61,6 +61,8 @@ CAFE = Method(
     evaluation=partial(plain_evaluation, epochs=600),  # its program's get_daparam and main are DC's
     matching="bilp.matching:alignment",
     loop="bilp.distill.loops.cafe:distill",
+    work="bilp.costs.method_work:alignment",
+    brief={"alignment": {"watched": 3, "most_steps": 2, "most_epochs": 2}},
     schedule="bilp.distill.step.schedule:at_least",
 )
 

@@ -145,6 +145,8 @@ IDC = Method(
     revision=1,  # networks are trained on whole mini-batches that go on through the epochs; initial images
     matching="bilp.matching:kernels",
     loop="bilp.distill.loops.idc:distill",
+    work="bilp.costs.method_work:kernels",
+    product_cost=4.0,
     networks="bilp.distill.loops.idc:draw_trained_network",
 )
 
@@ -159,6 +161,7 @@ DREAM = replace(
     values=partial(_values, batch=128, init="kmeans"),  # the batch of the loader of real images (DREAM's condense.py:490)
     weighs=False,  # its samples stand for their clusters
     parts={"representatives": "bilp.distill.step.representatives:Representatives"},
+    work="bilp.costs.method_work:representatives",
 )
 
 METHODS = (IDC, DREAM)

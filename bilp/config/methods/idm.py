@@ -93,6 +93,8 @@ IDM = Method(
     schedule="bilp.distill.step.schedule:untrained",
     networks="bilp.distill.loops.idm:draw_trained_network",
     carried="bilp.distill.step.network_pool:require_pool",
+    carries="bilp.distill.step.network_pool:pool_forms",
+    work="bilp.costs.method_work:pool",
 )
 
 METHODS = (IDM,)

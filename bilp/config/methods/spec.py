@@ -118,6 +118,11 @@ class Method:
     """Ways in which real samples may pass the network on their way to a mean (distill.real_pass)."""
     measuring_cost: float | None = None
     """What measuring a sample costs, as a multiple of its cost in an image step; None leaves the number of candidates as it is."""
+    product_cost: float = 1.0
+    """What a product with the derivative of the synthetic vector costs for each image, in forward passes: for `bilp plan`."""
+    brief: Mapping[str, Any] = field(default_factory=dict)
+    """Settings of `distill`, nested, with which a few iterations do what many do, without rules that end them: `bilp plan --measure`
+    times these."""
     revision: int = 0
     """How often its stored results changed since there are any; part of their key."""
 
@@ -131,8 +136,10 @@ class Method:
     """What draws the networks of a reselection (see `bilp.distill.step.reselection.Prepare`)."""
     carried: str = ""
     """What checks the tensors that the method carries from round to round (see `bilp.distill.checkpoint.Carried`); empty if none."""
+    carries: str = ""
+    """What says their types and shapes, for `bilp plan` (see `bilp.costs.run_files.Carries`); empty if none."""
     work: str = ""
-    """What an iteration does to how many samples, for `bilp plan` (see `bilp.costs.method_work`); empty where no formula says so."""
+    """What an iteration does to how many samples, for `bilp plan` (see `bilp.costs.iteration.Formula`); empty where no formula says so."""
     parts: Mapping[str, str] = field(default_factory=dict)
     """Interchangeable parts of a loop that several methods share, by the loop's own names for them."""
 

@@ -149,6 +149,9 @@ MTT = Method(
     matching="bilp.matching:trajectories",
     loop="bilp.distill.loops.mtt:distill",
     carried="bilp.distill.loops.mtt:require_step_size",
+    carries="bilp.distill.loops.mtt:step_size_forms",
+    work="bilp.costs.method_work:trajectory",
+    brief={"trajectory": {"expert_epochs": 1, "max_start": 0}},
     parts={"gradient": "bilp.matching.trajectory_forms:exact"},
 )
 
@@ -161,6 +164,7 @@ TESLA = replace(
     paper_title="Scaling Up Dataset Distillation to ImageNet-1K with Constant Memory",
     values=partial(_values, table=TESLA_ROWS, iterations=10000),
     parts={"gradient": "bilp.matching.trajectory_forms:in_constant_memory"},
+    work="bilp.costs.method_work:trajectory_in_constant_memory",
 )
 
 METHODS = (MTT, TESLA)

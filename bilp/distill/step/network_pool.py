@@ -104,19 +104,35 @@ class NetworkPool:
         tensors["born"] = tensors["born"] + 1
 
 
-def require_pool(tensors: Mapping[str, Tensor], config: DistillConfig, pool: RealPool, where: str) -> None:
-    """Raise DamagedArtifact, naming `where`, unless `tensors` are a pool of networks as the run has them."""
-    network = build(config.network, pool.dataset.shape, pool.classes)
-    count = len(tensors["right"]) if "right" in tensors and tensors["right"].ndim else 0
-    values, parameters = (sum(tensor.numel() for tensor in part) for part in (_values(network), network.parameters()))
-    forms: dict[str, Form] = {
+def pool_forms(config: DistillConfig, parameters: int, values: int, iterations: int) -> dict[str, Form]:
+    """Types and shapes of a pool after some iterations (see `bilp.costs.run_files.Carries`).
+
+    Args:
+        config: Settings of the distillation.
+        parameters: Of the network.
+        values: These and its running statistics.
+        iterations: That are done.
+    """
+    born = config.idm.networks + -(-iterations // config.idm.new_every)
+    return _forms(min(born, config.idm.most_networks), values, parameters)
+
+
+def _forms(count: int, values: int, parameters: int) -> dict[str, Form]:
+    return {
         "networks": (torch.float32, (count, values)),
         "momenta": (torch.float32, (count, parameters)),
         "right": (torch.int64, (count,)),
         "seen": (torch.int64, (count,)),
         "born": (torch.int64, ()),
     }
-    require_tensors(tensors, forms, where)
+
+
+def require_pool(tensors: Mapping[str, Tensor], config: DistillConfig, pool: RealPool, where: str) -> None:
+    """Raise DamagedArtifact, naming `where`, unless `tensors` are a pool of networks as the run has them."""
+    network = build(config.network, pool.dataset.shape, pool.classes)
+    count = len(tensors["right"]) if "right" in tensors and tensors["right"].ndim else 0
+    values, parameters = (sum(tensor.numel() for tensor in part) for part in (_values(network), network.parameters()))
+    require_tensors(tensors, _forms(count, values, parameters), where)
     right, seen, born = tensors["right"], tensors["seen"], int(tensors["born"])
     if not (0 < count <= config.idm.most_networks and count <= born and bool(((right >= 0) & (right <= seen)).all())):
         raise DamagedArtifact(

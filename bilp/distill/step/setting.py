@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from bilp.config import METHODS, DistillConfig, ReselectConfig
+from bilp.config.entering import entering_images
 from bilp.config.real_passes import REAL_PASSES
 from bilp.config.shapes import frames_in, side_of
 from bilp.data.pool import RealPool
@@ -176,8 +177,7 @@ class Setting:
     @property
     def entering(self) -> int:
         """Images of a class that enter the network in one image step."""
-        decoded = self.config.decode.count(self.config.ipc)
-        return min(decoded, self.config.decode.bound) if METHODS[self.config.method].bounds_decoded else decoded
+        return entering_images(self.config)
 
     def choose_decoded(self, *path: str | int) -> Tensor | None:
         """Numbers, int64 `[n]`, of the decoded images of a class that one image step uses, from the stream called `path`; None for all."""

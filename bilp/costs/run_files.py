@@ -1,0 +1,66 @@
+"""What the checkpoints of a run take."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from bilp.artifacts.tensors import Form
+from bilp.config import METHODS, DistillConfig
+from bilp.config.arms import PlannedRun
+from bilp.costs.speed import Speed
+from bilp.costs.tensor_bytes import tensor_file_bytes
+from bilp.distill.part import keeps_state, share_of_classes
+from bilp.distill.step.round_bounds import bounds
+from bilp.distill.step.state import METHOD, MOMENTUM, PRUNER
+from bilp.pruning.adaptive import AdaptivePruner
+from bilp.registry import resolve
+
+Carries = Callable[[DistillConfig, int, int, int], dict[str, Form]]
+"""What a method carries (`Method.carries`): of the settings, the network's parameters, these and its statistics, and iterations done."""
+
+
+@dataclass(frozen=True)
+class StoredRun:
+    """Bytes of what a run keeps."""
+
+    checkpoints: int
+    """All that stay, exactly."""
+    largest: int
+    """One state of the whole run, its momentum included."""
+
+
+def stored_run(run: PlannedRun, speed: Speed) -> StoredRun:
+    """What the checkpoints of a run take."""
+    distill, classes = run.distill, speed.data.classes
+    whole = {number: _state_bytes(run, speed, range(classes), number) for number in range(1, distill.rounds + 1)}
+    total = sum(size for number, size in whole.items() if keeps_state(distill, number))
+    if distill.shards > 1 and distill.keep_rounds == "all":
+        parts = [share_of_classes(classes, shard, distill.shards) for shard in range(distill.shards)]
+        total += sum(_state_bytes(run, speed, part, number) for part in parts for number in whole)
+    return StoredRun(total, max(whole.values()))
+
+
+def _state_bytes(run: PlannedRun, speed: Speed, classes: range, number: int) -> int:
+    """Bytes of the two files of the state of these classes after a round."""
+    distill = run.distill
+    count = len(classes) * distill.ipc
+    images: Form = (torch.float32, (count, *speed.data.shape))
+    forms: dict[str, Form] = {
+        "images": images,
+        "labels": (torch.int64, (count,)),
+        "iteration": (torch.int64, ()),
+        "reference_loss": (torch.float64, ()),
+    }
+    if run.reselect.active:
+        labels = torch.from_numpy(np.repeat(np.arange(speed.data.classes), speed.data.train))
+        pruner = AdaptivePruner(labels, speed.data.classes, run.reselect)
+        forms |= {PRUNER + name: (value.dtype, value.shape) for name, value in pruner.state(classes).items()}
+    if carries := METHODS[distill.method].carries:
+        network, of = speed.network(distill.network), resolve(carries)
+        carried = of(distill, network.parameters, network.values, bounds(distill, number)[1])
+        forms |= {METHOD + name: form for name, form in carried.items()}
+    return tensor_file_bytes(forms) + tensor_file_bytes({MOMENTUM: images})
