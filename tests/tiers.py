@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import gc
+import re
+from collections.abc import Generator, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +14,8 @@ SERVICES = "integration"
 """The folder whose tests share servers and workers, and are all marked so."""
 SLOW = ("fuzz", "s3")
 """Folders that are of the second tier as a whole: thousands of changed inputs, an object storage server."""
-
-
+SLOW_FILE = re.compile(r"^pytestmark = .*\bpytest\.mark\.(slow|service)\b", re.MULTILINE)
+"""What marks a file as a whole."""
 FIRST_ON_S3 = "storage"
 """The folder whose tests on S3 are of the first tier: the operations themselves. What others do with them there is of the second."""
 FIRST_TIER = "not service and not slow"
@@ -27,9 +29,25 @@ def first_tier(values: Iterable[str], *quick: str) -> list[Any]:
 
 
 def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
-    """The first tier does not import what lies in folders of the second: each process of a session would."""
-    second = collection_path.is_dir() and collection_path.name in (SERVICES, *SLOW)
-    return True if second and config.option.markexpr == FIRST_TIER else None
+    """The first tier does not import what is of the second as a whole: each process of a session would."""
+    return True if config.option.markexpr == FIRST_TIER and _of_the_second(collection_path) else None
+
+
+def _of_the_second(path: Path) -> bool:
+    if path.is_dir():
+        return path.name in (SERVICES, *SLOW)
+    return path.name.startswith("test_") and path.suffix == ".py" and SLOW_FILE.search(path.read_text(encoding="utf-8")) is not None
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_collection() -> Generator[None, object, object]:
+    """The garbage collector passes over what is imported, a million objects that stay: here and, without end, while tests run."""
+    gc.disable()
+    try:
+        return (yield)
+    finally:
+        gc.freeze()
+        gc.enable()
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

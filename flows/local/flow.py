@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import cached_property
 from typing import Any, ParamSpec, TypeVar
 
+import prefect.flows
 from prefect import Flow
 from prefect.client.schemas.objects import RunType
 from prefect.context import FlowRunContext
 from prefect.exceptions import ParameterTypeError
+from prefect.utilities.callables import ParameterSchema, parameter_schema
 
 from bilp.config import recipes
 from bilp.errors import MOST
@@ -26,8 +31,22 @@ P = ParamSpec("P")
 R = TypeVar("R")
 
 
+_one_at_a_time = threading.Lock()
+
+
 class LocalFlow(Flow[P, R]):
     """A Prefect flow that, when it is called as a function, brings its own server if none is configured."""
+
+    def __init__(self, fn: Callable[P, R], **options: Any) -> None:
+        """As Prefect's, whose options these are; only the schema of the parameters waits until somebody asks for it."""
+        with _no_schema():
+            super().__init__(fn, **options)
+        del self.__dict__["parameters"]
+
+    @cached_property
+    def parameters(self) -> ParameterSchema:  # type: ignore[override]
+        """The schema of the parameters, for forms. All flows together take a second, which every process would wait that imports them."""
+        return parameter_schema(self.fn)
 
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:  # type: ignore[override]
         refuse_secrets([*args, kwargs])  # before Prefect keeps them with the run
@@ -44,6 +63,18 @@ class LocalFlow(Flow[P, R]):
         except ParameterTypeError as error:
             head, *wrong = (line.strip(" -") for line in str(error).splitlines())
             raise ParameterTypeError(shortened(shown(" ".join([head, "; ".join(wrong)]).strip()), MOST)) from None
+
+
+@contextmanager
+def _no_schema() -> Iterator[None]:
+    """While a flow is made, which Prefect describes by a schema that it does not read: deployments are given another one."""
+    prefects = vars(prefect.flows)
+    with _one_at_a_time:
+        prefects[parameter_schema.__name__] = lambda _: ParameterSchema()
+        try:
+            yield
+        finally:
+            prefects[parameter_schema.__name__] = parameter_schema
 
 
 def _link_as_tasks() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from functools import cache
 from typing import Any
 
 import pytest
@@ -13,12 +14,17 @@ from bilp.config import PipelineConfig
 from flows.pipeline import pipeline
 
 Schema = dict[str, Any]
-FORM: Schema = parameter_schema(pipeline).model_dump_for_openapi()
+
+
+@cache
+def form() -> Schema:
+    schema: Schema = parameter_schema(pipeline).model_dump_for_openapi()
+    return schema
 
 
 def refused(config: dict[str, Any]) -> list[str]:
     """What Prefect's server says of these parameters before it makes a run of them."""
-    return [problem.message for problem in validate({"config": config}, copy.deepcopy(FORM))]
+    return [problem.message for problem in validate({"config": config}, copy.deepcopy(form()))]
 
 
 def received(config: Any) -> PipelineConfig:
@@ -31,13 +37,13 @@ def fields(schema: Schema, prefix: str = "") -> dict[str, Schema]:
     """Every input of the form by its path."""
     found = {}
     for name, value in schema["properties"].items():
-        group = FORM["definitions"].get(value.get("$ref", "").rpartition("/")[2])
+        group = form()["definitions"].get(value.get("$ref", "").rpartition("/")[2])
         found |= fields(group, f"{prefix}{name}.") if group else {f"{prefix}{name}": value}
     return found
 
 
 def inputs() -> dict[str, Schema]:
-    return fields(FORM["definitions"]["PipelineConfig"])
+    return fields(form()["definitions"]["PipelineConfig"])
 
 
 def test_an_untouched_form_hands_in_nothing() -> None:

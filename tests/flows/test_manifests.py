@@ -8,12 +8,14 @@ import shlex
 import subprocess
 import sys
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 import kubernetes_validate
 import pytest
 import yaml
+from prefect import Flow
 from prefect.cli.deploy._models import PrefectYamlModel
 from prefect.client.schemas.schedules import CronSchedule
 from prefect.flows import load_flow_from_entrypoint
@@ -37,6 +39,12 @@ SERVICE_KEYS = {
 }
 
 
+@cache
+def loaded(entrypoint: str) -> Flow[..., Any]:
+    """The flow as a worker finds it; once, for Prefect executes the file each time."""
+    return load_flow_from_entrypoint(str(REPOSITORY / entrypoint))
+
+
 @pytest.mark.parametrize("deployment", PREFECT["deployments"], ids=lambda item: str(item["entrypoint"]))
 def test_a_deployment_names_what_there_is(deployment: dict[str, Any]) -> None:
     assert set(deployment) <= DEPLOYMENT_KEYS, "Prefect ignores other keys in silence"
@@ -44,7 +52,7 @@ def test_a_deployment_names_what_there_is(deployment: dict[str, Any]) -> None:
     assert deployment["work_pool"]["name"] in register.POOLS
     assert deployment["work_pool"]["work_queue_name"] in register.QUEUES
     assert set(deployment["work_pool"]["job_variables"]) == {"stream_output", "env"}
-    found = load_flow_from_entrypoint(str(REPOSITORY / deployment["entrypoint"]))
+    found = loaded(deployment["entrypoint"])
     found.validate_parameters(required(found.parameters.required) | asked(found) | deployment.get("parameters", {}))
     for schedule in deployment.get("schedules", []):
         assert schedule["active"] is False, "a schedule waits until somebody switches it on"
@@ -89,7 +97,7 @@ def required(names: list[str]) -> dict[str, Any]:
 @pytest.mark.parametrize("deployment", PREFECT["deployments"], ids=lambda item: str(item["entrypoint"]))
 def test_its_form_explains_every_field(deployment: dict[str, Any]) -> None:
     """What the UI's form shows: a description of every field, and a lower bound of every number but seeds, which may be any."""
-    form = load_flow_from_entrypoint(str(REPOSITORY / deployment["entrypoint"])).parameters.model_dump()
+    form = loaded(deployment["entrypoint"]).parameters.model_dump()
     models = [form, *form["definitions"].values()]
     fields = [(name, field) for model in models for name, field in model.get("properties", {}).items()]
     assert fields
@@ -114,7 +122,7 @@ def test_every_run_keeps_freed_memory_from_its_start() -> None:
 def test_what_trains_networks_is_routed_to_gpus_and_nothing_else() -> None:
     pool = {item["entrypoint"]: item["work_pool"]["name"] for item in PREFECT["deployments"]}
     gpu = {entrypoint for entrypoint, name in pool.items() if name == "gpu"}
-    names = {load_flow_from_entrypoint(str(REPOSITORY / entrypoint)).name for entrypoint in gpu}
+    names = {loaded(entrypoint).name for entrypoint in gpu}
     assert names == {*UNITS, "distill"}
     for item in PREFECT["deployments"]:
         execution = item["work_pool"]["job_variables"]["env"]["BILP_EXECUTION"]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import re
 from collections.abc import Iterator
+from functools import cache
 from typing import Any
 from uuid import uuid4
 
@@ -36,20 +37,25 @@ FLOWS = {
     flow.fn.__name__: flow
     for flow in (start.digits, start.data_set, start.my_images, start.published_recipe, start.sweep_values, start.study_of_arms)
 }
-SCHEMAS: dict[str, Schema] = {name: parameter_schema(flow).model_dump_for_openapi() for name, flow in FLOWS.items()}
 DEPLOYED = yaml.safe_load(FILE.read_text(encoding="utf-8"))["deployments"]
+
+
+@cache
+def schema_of(name: str) -> Schema:
+    schema: Schema = parameter_schema(FLOWS[name]).model_dump_for_openapi()
+    return schema
 
 
 def form(name: str) -> Schema:
     """The fields of a form by name."""
-    (definition,) = SCHEMAS[name]["definitions"].values()
+    (definition,) = schema_of(name)["definitions"].values()
     fields: Schema = definition["properties"]
     return fields
 
 
 def refused(name: str, config: Any) -> list[str]:
     """What Prefect's server says of these parameters before it makes a run of them."""
-    return [f"{problem.json_path}: {problem.message}" for problem in validate({"config": config}, copy.deepcopy(SCHEMAS[name]))]
+    return [f"{problem.json_path}: {problem.message}" for problem in validate({"config": config}, copy.deepcopy(schema_of(name)))]
 
 
 def inputs(schema: Schema) -> int:
@@ -91,7 +97,7 @@ def test_no_input_hands_in_a_value_that_nobody_typed(name: str) -> None:
     assert {path.rpartition(".")[2] for path in preset} <= {"name"}, "the name of a method that was chosen is no guess"
     untouched = {key: None for key, field in form(name).items() if field.get("anyOf", [{}])[0].get("type") == "null"}
     assert refused(name, untouched) == [] or name in ("my_images", "published_recipe")
-    assert "default" not in SCHEMAS[name]["properties"]["config"] or SCHEMAS[name]["properties"]["config"]["default"] == {}
+    assert "default" not in schema_of(name)["properties"]["config"] or schema_of(name)["properties"]["config"]["default"] == {}
 
 
 def test_an_untouched_form_is_the_pipeline_without_settings() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from typing import Any, get_args
 
+import prefect
 import pytest
 from prefect.utilities.callables import parameter_schema
 
@@ -50,6 +51,23 @@ TWO = Unit(make_two, lambda run_uri: thing_of(run_uri, 2))
 @flow(name="test")
 def executed(calls: list[Any]) -> list[str]:
     return execute("test", calls)
+
+
+def test_a_flow_describes_its_parameters_as_prefects_own_do_but_only_when_asked() -> None:
+    def find(run_uri: RunUri, most: int = 3) -> str:
+        """Find it.
+
+        Args:
+            most: How many at most.
+        """
+        return run_uri * most
+
+    ours, prefects = flow(name="find")(find), prefect.flow(find)
+    assert "parameters" not in vars(ours) | vars(ONE)
+    assert set(vars(prefects)["parameters"].properties) == {"run_uri", "most"}
+    assert ours.parameters == prefects.parameters
+    assert ours.with_options(name="other").parameters == ours.parameters
+    assert ONE.parameters == parameter_schema(ONE.fn)
 
 
 def test_names_and_form_are_those_of_the_work() -> None:
