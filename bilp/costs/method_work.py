@@ -20,6 +20,18 @@ def features(config: DistillConfig, real: int, synthetic: int) -> list[Work]:
     return [Work("real", real, 1.0), Work("synthetic", synthetic, 3.0)]
 
 
+def characteristic(config: DistillConfig, real: int, synthetic: int) -> list[Work]:
+    """NCFM: real samples pass once for all image steps on a network, synthetic ones in each, and again under the trained network.
+
+    Cosines and sines at the frequencies are not counted. Arguments as of `features`.
+    """
+    steps = config.outer_loops
+    works = [Work("real", real, 1.0), Work("synthetic", steps * synthetic, 3.0)]
+    if config.pretrained.networks > 0 and config.characteristic.calibration > 0:
+        works.append(Work("calibrated", steps * synthetic, 3.0))
+    return works
+
+
 def gradients(config: DistillConfig, real: int, synthetic: int) -> list[Work]:
     """DC and DSA: gradients of both, and between image steps training on the synthetic images. Arguments as of `features`."""
     steps = config.outer_loops

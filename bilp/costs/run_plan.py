@@ -14,7 +14,7 @@ from bilp.config.measures import MEASURES
 from bilp.costs.data_counts import DataCounts
 from bilp.costs.evaluation_units import evaluation_units
 from bilp.costs.network_cost import NetworkCost
-from bilp.costs.run_units import run_units, stored_run
+from bilp.costs.run_units import pool_of, run_units, stored_run
 from bilp.costs.speed import DISK_BYTES, TRAINING, Speed
 from bilp.costs.work import Unit, Work, makespan
 
@@ -109,6 +109,7 @@ def plan_of(config: PipelineConfig, data: DataCounts, speed: Speed, workers: int
         *_ingest(data),
         *_scoring(config, speed),
         *_experts(config, speed),
+        *_pretraining(config, speed),
         *run_units(config, speed),
         *evaluation_units(config, speed),
     ]
@@ -149,6 +150,19 @@ def _experts(config: PipelineConfig, speed: Speed) -> list[Unit]:
     works = [Work("trained", experts.epochs * samples, TRAINING)]
     one = speed.unit("experts", "expert", config.distill.network, experts.gpu, works, samples, real=experts.epochs * samples)
     return [one] * (experts.count * len({run.chosen for run in planned_runs(config)}))
+
+
+def _pretraining(config: PipelineConfig, speed: Speed) -> list[Unit]:
+    """Networks that iterations start from: those of a run for each choice of samples and seed, which arms share."""
+    units: list[Unit] = []
+    for run in {(run.chosen, run.distill.seed): run for run in planned_runs(config)}.values():
+        distill, settings = run.distill, run.distill.pretrained
+        trained = settings.epochs * int(pool_of(config, run, speed).sum())
+        works = [Work("trained", trained, TRAINING)]
+        units += [speed.unit("pretrain", "network", distill.network, distill.gpu, works, trained // settings.epochs, real=trained)] * (
+            settings.networks
+        )
+    return units
 
 
 def described(plan: Plan, warnings: Sequence[str]) -> dict[str, Any]:

@@ -29,7 +29,8 @@ from bilp.config import (
     TrajectoryConfig,
 )
 from bilp.config.decode import DecodeConfig
-from bilp.config.methods.idc import IdcConfig, PretrainedConfig
+from bilp.config.methods.idc import IdcConfig
+from bilp.config.methods.pretrained import PretrainedConfig
 from bilp.data import ingest, open_dataset, read_source
 from bilp.data.alterations.corrections_file import COLUMNS
 from bilp.distill import distill_round, finish_run, reselect_round, start_run
