@@ -13,6 +13,7 @@ from bilp.config import METHODS, DistillConfig, PipelineConfig, ReselectConfig
 from bilp.data import Dataset
 from bilp.data.pool import RealPool
 from bilp.data.resident import Kept, Reading, reading
+from bilp.distill.step.pretrained import PretrainedNetworks
 from bilp.distill.step.setting import Setting
 from bilp.experts.buffer import ExpertBuffer
 from bilp.experts.resident_experts import moved
@@ -90,6 +91,32 @@ class Drifting:
         return moved(tuple(values), torch.device(device))
 
 
+class Scattered:
+    """Pretrained networks in memory, as `PretrainedNetworks` reads them: each has other random weights at the end than at the beginning."""
+
+    def __init__(self, count: int) -> None:
+        self._count, self.pretraining = count, self
+
+    def __len__(self) -> int:
+        return self._count
+
+    def initialize(self, network: Network, number: int) -> None:
+        """The weights that a network begins with."""
+        initialize(network, generator(0, "pretrained", number))
+
+    def load(self, number: int, network: Network) -> None:
+        """The weights that it ends with."""
+        initialize(network, generator(0, "trained", number))
+
+
+def beforehand(config: DistillConfig, data: Dataset) -> tuple[ExpertBuffer | None, PretrainedNetworks | None]:
+    """Stand-ins for the experts and the pretrained networks that a method asks for."""
+    experts = cast(ExpertBuffer, Drifting(build(config.network, data.shape, data.classes)))
+    count = config.pretrained.networks
+    networks = cast(PretrainedNetworks, Scattered(count)) if count else None
+    return experts if METHODS[config.method].needs_experts else None, networks
+
+
 def prepare(method: str, ipc: int, arguments: argparse.Namespace) -> Setting:
     """The papers' settings, but for what the arguments change."""
     base = PipelineConfig(dataset="cifar10", method=cast(Any, method), ipc=ipc).distill
@@ -108,10 +135,8 @@ def prepare(method: str, ipc: int, arguments: argparse.Namespace) -> Setting:
     config = DistillConfig.model_validate(settings)
     per_class = max(arguments.per_class or config.batch_real, config.batch_real, ipc * config.decode.factor**2)
     data = cast(Dataset, Noise(arguments.classes, per_class, (3, arguments.side, arguments.side)))
-    experts = None
-    if METHODS[config.method].needs_experts:
-        experts = cast(ExpertBuffer, Drifting(build(config.network, data.shape, data.classes)))
-    setting = Setting.assemble(config, ReselectConfig(beta=0.0), RealPool(data), arguments.device, experts)
+    experts, networks = beforehand(config, data)
+    setting = Setting.assemble(config, ReselectConfig(beta=0.0), RealPool(data), arguments.device, experts, pretrained=networks)
     if arguments.channels_last:
         setting.network.to(memory_format=cast(Any, torch.channels_last))
     return setting

@@ -121,7 +121,7 @@ def _networks(registered: Sequence[_Registered], root: str) -> list[Call]:
     """The pretrained networks of all runs that are not complete; those that runs share once."""
     calls: dict[str, Call] = {}
     for run in registered:
-        count = run.planned.distill.idc.pretrained.networks
+        count = run.planned.distill.pretrained.networks
         if count and not is_complete(run.uri):
             for number in range(count):
                 call = pretrain_network.call(root, run_uri=run.uri, number=number, label=run.label)

@@ -71,7 +71,7 @@ def shard_label(label: str, shard: int, shards: int) -> str:
 
 def _pretrain(run_uri: str, config: DistillConfig, label: str) -> None:
     """Whatever a run lacks of the networks that its iterations are initialized from; nothing where they were trained before."""
-    for number in untrained(run_uri) if config.idc.pretrained.networks > 0 else ():
+    for number in untrained(run_uri) if config.pretrained.networks > 0 else ():
         pretrain_network(run_uri, number, label)
 
 

@@ -54,7 +54,7 @@ def distill(run_uri: str, kill_in: int, kill_after: int, shard: int | None = Non
     The process dies after `kill_after` steps, which are what progress counts, of round `kill_in`.
     """
     config = open_run(run_uri).distill
-    for network in range(1, config.idc.pretrained.networks + 1):
+    for network in range(1, config.pretrained.networks + 1):
         pretrain_network(run_uri, network - 1, progress=_killing(-network == kill_in, kill_after))
     for number in range(1, config.rounds + 1):
         reselect_round(run_uri, number, shard=shard)

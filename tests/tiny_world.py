@@ -31,7 +31,8 @@ from bilp.config import (
 from bilp.config.alterations import DuplicatesAddedConfig
 from bilp.config.decode import DecodeConfig
 from bilp.config.label_noise import LabelNoiseConfig
-from bilp.config.methods.idc import IdcConfig, PretrainedConfig
+from bilp.config.methods.idc import IdcConfig
+from bilp.config.methods.pretrained import PretrainedConfig
 from bilp.critical.plan import CriticalOptions, planned
 from bilp.critical.share_tests import compared, critical
 from bilp.critical.shares import Measured, publish_critical

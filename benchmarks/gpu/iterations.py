@@ -9,8 +9,8 @@ from typing import Any, cast
 import torch
 from torch import Tensor
 
-from benchmarks.step_settings import Drifting, Noise
-from bilp.config import METHODS, DistillConfig, PipelineConfig, ReselectConfig
+from benchmarks.step_settings import Noise, beforehand
+from bilp.config import DistillConfig, PipelineConfig, ReselectConfig
 from bilp.data import Dataset
 from bilp.data.pool import RealPool
 from bilp.distill.loops.registry import loop_for
@@ -18,8 +18,6 @@ from bilp.distill.step.divergence import Guard
 from bilp.distill.step.initial import initial_state
 from bilp.distill.step.setting import Setting
 from bilp.distill.step.state import DistillState
-from bilp.experts.buffer import ExpertBuffer
-from bilp.nets import build
 from bilp.nets.arithmetic import arithmetic
 from bilp.progress import Progress, silent
 
@@ -31,6 +29,7 @@ SHORT: dict[str, dict[str, Any]] = {
     "idm": {"idm": {"train_steps": 2, "networks": 2, "trained": 2}},
     "cafe": {"alignment": {"most_steps": 2, "most_epochs": 2, "watched": 2}},
     **{name: {"trajectory": {"steps": 4}} for name in ("mtt", "tesla")},
+    "ncfm": {"characteristic": {"frequencies": 64}},
 }
 
 
@@ -49,10 +48,8 @@ def beginning(config: DistillConfig, device: torch.device, per_class: int | None
     """What stays fixed, and the state before the first iteration, on the device."""
     least = max(config.batch_real, config.ipc * config.decode.factor**2, 64)
     pool = RealPool(cast(Dataset, Noise(CLASSES, per_class or least, SHAPE)))
-    experts = None
-    if METHODS[config.method].needs_experts:
-        experts = cast(ExpertBuffer, Drifting(build(config.network, SHAPE, CLASSES)))
-    setting = Setting.assemble(config, ReselectConfig(beta=0.0), pool, device, experts)
+    experts, networks = beforehand(config, pool.dataset)
+    setting = Setting.assemble(config, ReselectConfig(beta=0.0), pool, device, experts, pretrained=networks)
     return setting, initial_state(config, pool).to(device)
 
 

@@ -7,6 +7,7 @@ Batch norm and adaptive pruning are left out.
 
 from __future__ import annotations
 
+from benchmarks.references.characteristic import CharacteristicReference
 from benchmarks.references.classwise import KernelReference, PoolReference
 from benchmarks.references.parts import Reference
 from benchmarks.references.summed import AlignmentReference, SummedReference
@@ -18,5 +19,6 @@ REFERENCES: dict[str, type[Reference]] = {
     **dict.fromkeys(("mtt", "tesla"), TrajectoryReference),
     "idm": PoolReference,
     "cafe": AlignmentReference,
+    "ncfm": CharacteristicReference,
 }
 """The reference of every method."""

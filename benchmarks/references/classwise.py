@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from benchmarks.references.parts import Reference, both_gradients, feature_distance, plain_layers
+from bilp.config.methods.spec import StartsFromPretrained
 from bilp.distill.step.kmeans import EQUAL, kmeans, nearest_members
 from bilp.distill.step.setting import Setting
 from bilp.distill.step.state import DistillState
@@ -21,6 +22,11 @@ from bilp.images.augment import AugParams
 from bilp.images.cutmix import draw_mix
 from bilp.nets import Network, build, initialize
 from bilp.seeds import generator
+
+
+def without_cutout(families: Sequence[str], cutmix: float) -> list[str]:
+    """CutMix takes the place of cutout."""
+    return [family for family in families if family != "cutout" or not cutmix]
 
 
 class ClasswiseReference(Reference):
@@ -92,6 +98,21 @@ class ClasswiseReference(Reference):
         return everyone[torch.randperm(len(everyone), generator=generator(self.config.seed, "real_order", *path))]
 
 
+def trained_beforehand(reference: ClasswiseReference, starting: StartsFromPretrained, number: int) -> Network:
+    """The network of a restatement, trained as a pretrained one; CutMix takes the place of cutout."""
+    settings = starting.pretrained
+    network, families = reference.start("pretrained", number), without_cutout(reference.config.augment, starting.cutmix)
+    rates = (settings.learning_rate, starting.network_momentum)
+    reference.trainer = torch.optim.SGD(network.parameters(), *rates, weight_decay=settings.weight_decay)
+    milestones = [math.ceil(share * settings.epochs) for share in settings.decay_at]
+    schedule = torch.optim.lr_scheduler.MultiStepLR(reference.trainer, milestones, settings.decay_factor)
+    for epoch in range(settings.epochs):
+        place = ("pretrained", number, epoch)
+        reference.train(network, reference.order(*place).split(settings.batch_size), families, starting.cutmix, *place)
+        schedule.step()
+    return network
+
+
 class KernelReference(ClasswiseReference):
     """IDC and DREAM."""
 
@@ -127,18 +148,11 @@ class KernelReference(ClasswiseReference):
 
     def beforehand(self, number: int) -> Network:
         """The network with the parameters of a pretrained one, trained anew whenever it is asked for."""
-        config, settings = self.config, self.config.idc.pretrained
-        network, rates = self.start("pretrained", number), (settings.learning_rate, config.idc.network_momentum)
-        self.trainer = torch.optim.SGD(network.parameters(), *rates, weight_decay=settings.weight_decay)
-        for epoch in range(settings.epochs):
-            place = ("pretrained", number, epoch)
-            self.train(network, self.order(*place).split(settings.batch_size), self._families, config.idc.cutmix, *place)
-        return network
+        return trained_beforehand(self, self.config.idc, number)
 
     @property
     def _families(self) -> list[str]:
-        """CutMix takes the place of cutout."""
-        return [family for family in self.config.augment if family != "cutout" or not self.config.idc.cutmix]
+        return without_cutout(self.config.augment, self.config.idc.cutmix)
 
     def _network(self, t: int) -> Network:
         count = self.config.idc.pretrained.networks

@@ -95,8 +95,8 @@ def distilled(run: PlannedRun, config: PipelineConfig, dataset_uri: str, selecti
     uri = start_run(dataset_uri, selection_uri, run.distill, run.reselect, at.root, experts)
     shards = [None] if run.distill.shards == 1 else list(range(run.distill.shards))
     if not round_files.is_complete(uri, None):
-        for number in untrained(uri) if run.distill.idc.pretrained.networks else ():
-            progress = at.watch.step(f"pretraining, network {number + 1} of {run.distill.idc.pretrained.networks}")
+        for number in untrained(uri) if run.distill.pretrained.networks else ():
+            progress = at.watch.step(f"pretraining, network {number + 1} of {run.distill.pretrained.networks}")
             pretrain_network(uri, number, at.device, progress)
         for shard in shards:
             _rounds(uri, run, shard, at)

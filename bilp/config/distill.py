@@ -15,8 +15,10 @@ from bilp.config.methods import DEFAULT_METHOD, METHODS, divisible, either, name
 from bilp.config.methods.cafe import AlignmentConfig
 from bilp.config.methods.idc import DreamConfig, IdcConfig
 from bilp.config.methods.idm import IdmConfig
+from bilp.config.methods.ncfm import CharacteristicConfig
 from bilp.config.methods.plugin import PluginSettings
-from bilp.config.methods.spec import PLUGIN, PluginConfig
+from bilp.config.methods.pretrained import PretrainedConfig
+from bilp.config.methods.spec import PLUGIN, PluginConfig, StartsFromPretrained
 from bilp.config.methods.trajectory import TrajectoryConfig
 from bilp.config.nested import as_plain
 from bilp.config.network import NetworkConfig
@@ -27,14 +29,14 @@ from bilp.config.standalone import refuse_what_is_left_out
 class DistillConfig(Frozen):
     """Distillation: a method is what is compared plus what trains the network."""
 
-    later = frozenset({PLUGIN, "real_pass", "gpu_revision", "keep_rounds"})
+    later = frozenset({PLUGIN, "real_pass", "gpu_revision", "keep_rounds", "characteristic"})
     by_rule = SHARED | {
         *("method", "ipc", "iterations", "rounds", "init", "augment", "batch_real", "learning_rate", "outer_loops", "inner_epochs"),
         "batch_train",
     }
 
     method: MethodName = DEFAULT_METHOD
-    """Matching of distributions (dm, idm), gradients (dc, dsa; idc, dream), trajectories (mtt, tesla) or features (cafe)."""
+    """Matching of distributions (dm, idm), gradients (dc, dsa; idc, dream), trajectories (mtt, tesla) or features (cafe, ncfm)."""
     ipc: Positive = 1
     """Synthetic images per class."""
     iterations: Positive = 1000
@@ -44,7 +46,7 @@ class DistillConfig(Frozen):
     keep_rounds: Positive | Literal["all"] = "all"
     """Rounds that keep their checkpoint: all, or so many, which are the last ones and, from two on, the first. No result depends on it."""
     shards: Positive = 1
-    """Parts into which the classes are divided, each a unit for any worker; for dm, idc, dream, and dc or dsa with one outer loop."""
+    """Parts into which the classes are divided, each a unit for any worker; for dm, idc, dream, ncfm, and dc or dsa with one outer loop."""
     init: Literal["real", "noise", "kmeans"] = "real"
     """Synthetic images start as real samples, as Gaussian noise, or as the real samples nearest to the centers of clusters."""
     augment: tuple[AugmentFamily, ...] = ALL_FAMILIES
@@ -54,11 +56,11 @@ class DistillConfig(Frozen):
     real_pass: RealPassName = DEFAULT_REAL_PASS
     """How real samples pass the network to their mean: float32, by code compiled for this CPU (dm), or in bfloat16 (dm, dc, dsa)."""
     learning_rate: Rate = 1.0
-    """Step size of SGD on the synthetic images."""
+    """Step size of the synthetic images: of SGD, or of what characteristic.optimizer names (ncfm)."""
     momentum: Fraction = 0.5
     """Momentum of SGD on the synthetic images."""
     outer_loops: Positive = 1
-    """Gradient matching: image steps per network (IDC and DREAM call them inner)."""
+    """Image steps per network: of gradient matching (IDC and DREAM call them inner), and of ncfm, whose real batches stand meanwhile."""
     inner_epochs: Count = 1
     """Gradient matching: epochs on the synthetic set between two image steps."""
     network_learning_rate: Rate = 0.01
@@ -68,7 +70,7 @@ class DistillConfig(Frozen):
     network: NetworkConfig = NetworkConfig()
     """Network whose features, gradients or trajectories are matched."""
     decode: DecodeConfig = DecodeConfig()
-    """How a stored image becomes those that are trained on; idc, dream and idm alone."""
+    """How a stored image becomes those that are trained on; idc, dream, idm and ncfm alone."""
     idc: IdcConfig = IdcConfig()
     """Settings of idc and dream alone."""
     dream: DreamConfig = DreamConfig()
@@ -79,6 +81,8 @@ class DistillConfig(Frozen):
     """Settings of mtt and tesla alone."""
     alignment: AlignmentConfig = AlignmentConfig()
     """Settings of cafe alone."""
+    characteristic: CharacteristicConfig = CharacteristicConfig()
+    """Settings of ncfm alone."""
     plugin: PluginSettings = Field(default=PluginConfig(), validate_default=True)  # its defaults, in the model of the method
     """Settings of a method that another package offers; no other method has any."""
     gpu: GpuArithmetic = "float32"
@@ -116,10 +120,35 @@ class DistillConfig(Frozen):
             raise ValueError(
                 f"shards = {self.shards} divides classes that meet in method {self.method}{looped}: set shards to 1, or use {divisible()}"
             )
-        if self.idc.pretrained.networks > 0 and not method.pretrained:
-            others = either(names_of(lambda other: other.pretrained))
-            raise ValueError(f"method {self.method} starts from no pretrained networks: set idc.pretrained.networks to 0, or use {others}")
+        self._refuse_pretrained_of_others()
         if self.decode.factor > 1 and not method.decodes:
             others = either(names_of(lambda other: other.decodes))
             raise ValueError(f"method {self.method} trains on the stored images themselves: set decode.factor to 1, or use {others}")
         return self
+
+    def _refuse_pretrained_of_others(self) -> None:
+        own = METHODS[self.method].pretrained
+        for field in sorted({found for found in _fields_of_pretrained() if found != own}):
+            if getattr(self, field).pretrained.networks > 0:
+                others = either(names_of(lambda other, field=field: other.pretrained == field))  # type: ignore[misc]
+                which = "other" if own else "no"
+                raise ValueError(
+                    f"method {self.method} starts from {which} pretrained networks: set {field}.pretrained.networks to 0, or use {others}"
+                )
+
+    @property
+    def starting(self) -> StartsFromPretrained | None:
+        """The settings of the method that say which networks are trained beforehand; None if it can start from none."""
+        field = METHODS[self.method].pretrained
+        found: StartsFromPretrained | None = getattr(self, field) if field else None
+        return found
+
+    @property
+    def pretrained(self) -> PretrainedConfig:
+        """The networks that are trained beforehand; none where the method starts from none."""
+        starting = self.starting
+        return PretrainedConfig() if starting is None else starting.pretrained
+
+
+def _fields_of_pretrained() -> list[str]:
+    return [field for name in names_of(lambda other: bool(other.pretrained)) if (field := METHODS[name].pretrained)]

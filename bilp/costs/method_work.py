@@ -32,6 +32,18 @@ def features(of: Iteration) -> list[Work]:
     return [Work("real", of.real, FORWARD, stored=True), Work("synthetic", of.synthetic, IMAGES)]
 
 
+def characteristic(of: Iteration) -> list[Work]:
+    """NCFM: real samples pass once for all image steps on a network, synthetic ones in each, and again under the trained network.
+
+    Cosines and sines at the frequencies are not counted.
+    """
+    steps, settings = of.config.outer_loops, of.config.characteristic
+    works = [Work("real", of.real, FORWARD, stored=True), Work("synthetic", steps * of.synthetic, IMAGES)]
+    if of.config.pretrained.networks > 0 and settings.calibration > 0:
+        works.append(Work("calibrated", steps * of.synthetic, IMAGES))
+    return works
+
+
 def gradients(of: Iteration) -> list[Work]:
     """DC and DSA: gradients of both, and between image steps training on the synthetic images."""
     steps = of.config.outer_loops

@@ -21,7 +21,7 @@ def stored_networks(config: PipelineConfig, speed: Speed) -> dict[str, int]:
         each = tensor_file_bytes({name: _form(value) for name, value in network.named_parameters()})
         experts = config.experts
         found["experts"] = each * (experts.epochs + 1) * experts.count * len({run.chosen for run in runs})
-    if pretrained := distill.idc.pretrained.networks:
+    if pretrained := distill.pretrained.networks:
         each = tensor_file_bytes({name: _form(value) for name, value in _built(distill.network, speed).state_dict().items()})
         found["pretrained networks"] = each * pretrained * len({(run.chosen, run.distill.seed) for run in runs})
     return found

@@ -19,8 +19,9 @@ from bilp.distill.step.state import METHOD, MOMENTUM, PRUNER
 from bilp.pruning.adaptive import AdaptivePruner
 from bilp.registry import resolve
 
-Carries = Callable[[DistillConfig, int, int, int], dict[str, Form]]
-"""What a method carries (`Method.carries`): of the settings, the network's parameters, these and its statistics, and iterations done."""
+Carries = Callable[[DistillConfig, int, int, int, tuple[int, ...]], dict[str, Form]]
+"""What a method carries (`Method.carries`): of the settings, the network's parameters, these and its statistics, iterations done, and the
+shape of the synthetic images."""
 
 
 @dataclass(frozen=True)
@@ -61,6 +62,6 @@ def _state_bytes(run: PlannedRun, speed: Speed, classes: range, number: int) -> 
         forms |= {PRUNER + name: (value.dtype, value.shape) for name, value in pruner.state(classes).items()}
     if carries := METHODS[distill.method].carries:
         network, of = speed.network(distill.network), resolve(carries)
-        carried = of(distill, network.parameters, network.values, bounds(distill, number)[1])
+        carried = of(distill, network.parameters, network.values, bounds(distill, number)[1], images[1])
         forms |= {METHOD + name: form for name, form in carried.items()}
     return tensor_file_bytes(forms) + tensor_file_bytes({MOMENTUM: images})

@@ -51,7 +51,7 @@ def pretraining_units(config: PipelineConfig, speed: Speed) -> list[Unit]:
     """One unit for each network that iterations start from; runs of the same samples and seed share them."""
     units = list[Unit]()
     for run in {(run.chosen, run.distill.seed): run for run in planned_runs(config)}.values():
-        distill, pretrained = run.distill, run.distill.idc.pretrained
+        distill, pretrained = run.distill, run.distill.pretrained
         samples = int(pool_of(config, run, speed).sum())
         works = [Work("trained", pretrained.epochs * samples, TRAINING, stored=True)]
         units += [speed.unit("pretrain", "network", distill.network, distill.gpu, works, samples)] * pretrained.networks

@@ -49,7 +49,7 @@ def open_pretrained(run_uri: str, run: Run) -> PretrainedNetworks | None:
 
     Raises MissingArtifact, naming those that have not been trained.
     """
-    return PretrainedNetworks(pretraining_of(run_uri, run)) if run.distill.idc.pretrained.networks > 0 else None
+    return PretrainedNetworks(pretraining_of(run_uri, run)) if run.distill.pretrained.networks > 0 else None
 
 
 def lineage(run_uri: str, run: Run) -> dict[str, str]:
@@ -59,7 +59,7 @@ def lineage(run_uri: str, run: Run) -> dict[str, str]:
     for role, uri in (("selection", run.selection), ("experts", run.experts)):
         if uri is not None:
             parents[role] = layout.resolve(uri, root)
-    for number in range(run.distill.idc.pretrained.networks):
+    for number in range(run.distill.pretrained.networks):
         parents[f"pretrained network {number}"] = pretraining_of(run_uri, run).uri(number)
     return parents
 

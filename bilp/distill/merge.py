@@ -84,6 +84,7 @@ def _merge_state(whole: Part, parts: Sequence[Part], round: int, pool: RealPool)
         momentum=torch.cat([state.momentum for state in states]),
         iteration=states[0].iteration,
         reference_loss=float(np.median(first["loss"])),
+        method={name: torch.cat([state.method[name] for state in states]) for name in states[0].method},  # by class, as images are
     )
     publish_round(whole, round, state, losses, losses["loss"][-1].as_py(), pruner, pool)
 

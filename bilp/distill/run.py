@@ -138,7 +138,7 @@ def run_key(parents: dict[str, str], distill: DistillConfig, reselect: ReselectC
     inputs: dict[str, Any] = {"dataset": parents.get("dataset"), "selection": parents.get("selection")}
     if "experts" in parents:
         inputs["experts"] = parents["experts"]
-    if distill.idc.pretrained.networks > 0 and pretrained.VERSION > 1:  # the first version was not recorded
+    if distill.pretrained.networks > 0 and pretrained.VERSION > 1:  # the first version was not recorded
         inputs["pretrained_version"] = pretrained.VERSION
     counted = distill.model_copy(update=KEEPS_ALL)  # what is kept changes nothing of what is computed
     return content_key("distill", version_of(distill), **inputs, distill=counted, reselect=adaptive)

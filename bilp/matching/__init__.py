@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from bilp.config import METHODS, AlignmentConfig, Frozen, IdcConfig, MethodName
+from bilp.config import METHODS, AlignmentConfig, CharacteristicConfig, Frozen, IdcConfig, MethodName
 from bilp.matching.alignment import AlignmentMatching
 from bilp.matching.base import Matching
+from bilp.matching.characteristic import CharacteristicMatching
 from bilp.matching.features import FeatureMatching
 from bilp.matching.gradients import GradientMatching
 from bilp.matching.jacobian import Pullback, Vectors
@@ -53,3 +54,8 @@ def trajectories(name: str, **settings: Frozen) -> Matching:
 def alignment(name: str, alignment: AlignmentConfig) -> Matching:
     """Feature maps, each layer with the weight that the settings give it."""
     return AlignmentMatching(alignment)
+
+
+def characteristic(name: str, characteristic: CharacteristicConfig) -> Matching:
+    """Mean characteristic functions of features."""
+    return CharacteristicMatching(characteristic)

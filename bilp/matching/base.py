@@ -55,6 +55,10 @@ class Matching(ABC):
     def distance(self, mu: Vectors, psi: Vectors) -> Tensor:
         """D(mu, psi), a scalar made of operations that autograd can differentiate; blocks without leading axis."""
 
+    def draw(self, seed: int, *path: str | int) -> None:
+        """Draw what the matching itself leaves to chance from the stream called `path`, for all that follows; most leave nothing."""
+        return
+
     def values(self, network: Network) -> int:
         """About how many numbers phi of a sample has; not fewer. Unless a matching knows better, as many as the network has parameters."""
         return sum(parameter.numel() for parameter in network.parameters())

@@ -7,7 +7,7 @@ on the inputs and output gradients of the layers (see `layer_rules`), and what r
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
 import torch
@@ -18,12 +18,15 @@ from bilp.matching.per_sample import announce_generic_path
 from bilp.matching.recording import Call, NoRule, calls_of, cotangents_of, output_gradients, record
 from bilp.nets import Network
 
+ToFeatures = Callable[[Vectors], Tensor]
+"""From cotangents of psi of every class, leading axes k and K, to those of the features of every image `[k, K * M, F]`."""
+
 
 class FeaturePullback:
-    """J^T of the mean embedding."""
+    """J^T of the mean embedding, or of another function of embeddings."""
 
-    def __init__(self, network: Network, images: Tensor, classes: int, lanes: int) -> None:
-        self.lanes = lanes
+    def __init__(self, network: Network, images: Tensor, classes: int, lanes: int, to_features: ToFeatures | None = None) -> None:
+        self.lanes, self._to_features = lanes, to_features or self._of_the_mean
         self._classes, self._each = classes, len(images) // classes
         self._images = _tile(images, lanes)
         with torch.enable_grad(), _saved_bytes(network) as saved:
@@ -31,10 +34,13 @@ class FeaturePullback:
         self.lane_bytes = saved[0] // lanes
 
     def __call__(self, cotangents: Vectors) -> Tensor:
-        (c,) = _filled(cotangents, self.lanes)
-        spread = (c / self._each).flatten(0, 1).repeat_interleave(self._each, dim=0)
+        spread = self._to_features(_filled(cotangents, self.lanes)).flatten(0, 1)
         (result,) = torch.autograd.grad(self._features, self._images, spread, retain_graph=True)
         return by_class(result.unflatten(0, (self.lanes, -1)), self._classes)[: len(cotangents[0])]
+
+    def _of_the_mean(self, cotangents: Vectors) -> Tensor:
+        (c,) = cotangents
+        return (c / self._each).repeat_interleave(self._each, dim=1)
 
 
 class GradientPullback:
@@ -75,7 +81,9 @@ class GradientPullback:
         return rows[: self._batch * call.rows].detach()
 
 
-def feature_pullback(network: Network, images: Tensor, classes: int, count: int, byte_budget: int) -> Pullback:
+def feature_pullback(
+    network: Network, images: Tensor, classes: int, count: int, byte_budget: int, to_features: ToFeatures | None = None
+) -> Pullback:
     """The pullback of features with as many lanes as `count` cotangents and the memory allow.
 
     Args:
@@ -84,10 +92,11 @@ def feature_pullback(network: Network, images: Tensor, classes: int, count: int,
         classes: K.
         count: Cotangents of every class to prepare for.
         byte_budget: Bytes that may be kept between calls; one cotangent of every class may need more.
+        to_features: What psi is of the features; without it their mean.
     """
-    single = FeaturePullback(network, images, classes, 1)
+    single = FeaturePullback(network, images, classes, 1, to_features)
     lanes = lanes_for(images, count, single.lane_bytes, byte_budget)
-    return single if lanes == 1 else FeaturePullback(network, images, classes, lanes)
+    return single if lanes == 1 else FeaturePullback(network, images, classes, lanes, to_features)
 
 
 def gradient_pullback(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import replace
 from typing import Any
 
@@ -19,14 +19,17 @@ from key_settings import (
     Teacher,
     Trial,
 )
-from key_world import DISTILL, EVALUATE, EXPERTS, SCORE, SEVERAL, TRAJECTORY, World
+from key_world import BETWEEN, DISTILL, EVALUATE, EXPERTS, SCORE, SEVERAL, TRAJECTORY, World
 from pydantic import BaseModel
 
 from bilp.atlas.publishing import publish_summary
 from bilp.config import (
+    METHODS,
+    DistillConfig,
     PruneConfig,
     ReselectConfig,
 )
+from bilp.config.methods.spec import StartsFromPretrained
 from bilp.config.suspects import SuspectsConfig
 from bilp.distill import distill_round, reselect_round, start_run
 from bilp.experts.train_experts import train_expert
@@ -40,6 +43,8 @@ EARLY = {
     "config.early_from": "as init_epochs, unless gradient norms are recorded, which is done inside of the window alone",
     "config.early_to": "as early_from",
 }
+EVERY = (DISTILL, SEVERAL, BETWEEN)
+"""Settings of runs of dm, idc and ncfm."""
 KEPT_ROUNDS = {"distill.keep_rounds": "which rounds keep their state changes nothing of it"}
 TRIALS = {"config.trials": "how many trials there are changes none of them"}
 GROWING = {
@@ -210,26 +215,36 @@ VALIDATED = (
     "idc.pretrained.networks",
     "decode.*",
     "idm.*",
+    "characteristic.*",
 )
 DISTILLING = "shapes the distillation that starts from the network, not its training"
 
 
 def networks(world: World) -> dict[str, Case]:
+    shared, alone = {"distill.real_pass"}, {"distill.real_pass", "distill.method"}
+    return {
+        "idc": networks_of(world, SEVERAL, ("characteristic",), shared),
+        "ncfm": networks_of(world, BETWEEN, ("idc",), alone),  # no other method takes its settings
+    }
+
+
+def networks_of(world: World, distill: DistillConfig, others: Sequence[str], single: Set[str]) -> Case:
+    """Networks that are trained beforehand, by a method whose settings are not those in `others`; `single` as of a case."""
     trained = {"augment", "gpu", "gpu_revision", "seed"}
-    left = [name for name, value in SEVERAL if not isinstance(value, BaseModel) and name not in trained]
-    left += ["decode.*", "dream.*", "idm.*", "trajectory.*", "alignment.*"]
-    left += [f"idc.{name}" for name in ("metric", "train_samples", "early_epochs", "network_weight_decay")]
+    own = METHODS[distill.method].pretrained
+    left = [name for name, value in distill if not isinstance(value, BaseModel) and name not in trained]
+    left += [f"{name}.*" for name in ("decode", "dream", "idm", "trajectory", "alignment", *others)]
+    left += [f"{own}.{name}" for name in type(getattr(distill, own)).model_fields if name not in StartsFromPretrained.__dict__]
     reasons = {f"distill.{name}": DISTILLING for name in left} | {"reselect.*": DISTILLING}
-    case = Case(
-        Network(distill=SEVERAL),
+    return Case(
+        Network(distill=distill),
         {"dataset": world.dataset, "selection": None},
         {"dataset": world.other_dataset, "selection": world.selection},
-        left_out=reasons | {"distill.idc.pretrained.networks": "how many networks there are changes none of them"},
+        left_out=reasons | {f"distill.{own}.pretrained.networks": "how many networks there are changes none of them"},
         # The record of the run that asks for the network is validated as a whole.
         read_anyway=frozenset(f"distill.{name}" for name in VALIDATED) | {"reselect.*"},
-        single=frozenset({"distill.real_pass"}),
+        single=frozenset(single),
     )
-    return {"idc": case}
 
 
 def runs(world: World) -> dict[str, Case]:
@@ -251,6 +266,7 @@ def runs(world: World) -> dict[str, Case]:
             read_anyway=validated | KEPT_ROUNDS.keys(),
         ),
         "idc": Case(Run(distill=SEVERAL), **data, left_out=KEPT_ROUNDS, read_anyway=frozenset(KEPT_ROUNDS)),
+        "ncfm": Case(Run(distill=BETWEEN), **data, left_out=KEPT_ROUNDS, read_anyway=frozenset(KEPT_ROUNDS)),
         "mtt": Case(
             Run(distill=imitating, reselect=ReselectConfig(beta=0.0)),
             {"dataset": world.dataset, "selection": None, "experts": world.experts},
@@ -262,20 +278,22 @@ def runs(world: World) -> dict[str, Case]:
 
 
 def rounds(world: World) -> dict[str, Case]:
-    return of_a_run(world, Round(distill=DISTILL), Round(distill=SEVERAL), begin)
+    return of_a_run(world, [Round(distill=distill) for distill in EVERY], begin)
 
 
 def shards(world: World) -> dict[str, Case]:
-    divided = [Shard(distill=distill.model_copy(update={"shards": 2})) for distill in (DISTILL, SEVERAL)]
-    return of_a_run(world, *divided, begin)
+    return of_a_run(world, [Shard(distill=distill.model_copy(update={"shards": 2})) for distill in EVERY], begin)
 
 
-def of_a_run(world: World, dm: BaseModel, idc: BaseModel, before: Call) -> dict[str, Case]:
+def of_a_run(world: World, each: Sequence[BaseModel], before: Call) -> dict[str, Case]:
+    """Cases with the settings of `EVERY`."""
+    dm, idc, ncfm = each
     inputs = {"dataset": world.dataset, "selection": None}
     others = {"dataset": world.other_dataset, "selection": world.selection}
     return {
         "dm": Case(dm, inputs, others, before=before, left_out=KEPT_ROUNDS, read_anyway=frozenset(KEPT_ROUNDS)),
         "idc": Case(idc, inputs, others, computed=False, left_out=KEPT_ROUNDS),
+        "ncfm": Case(ncfm, inputs, others, computed=False, left_out=KEPT_ROUNDS),
     }
 
 
@@ -287,7 +305,7 @@ def begin(root: str, settings: Round, inputs: Mapping[str, Any]) -> str:
 
 
 def reselections(world: World) -> dict[str, Case]:
-    return of_a_run(world, Round(distill=DISTILL), Round(distill=SEVERAL), registered)
+    return of_a_run(world, [Round(distill=distill) for distill in EVERY], registered)
 
 
 def registered(root: str, settings: Any, inputs: Mapping[str, Any]) -> str:
@@ -302,7 +320,7 @@ def finished(root: str, settings: Round, inputs: Mapping[str, Any]) -> None:
 
 
 def sets(world: World) -> dict[str, Case]:
-    return of_a_run(world, Run(distill=DISTILL), Run(distill=SEVERAL), finished)
+    return of_a_run(world, [Run(distill=distill) for distill in EVERY], finished)
 
 
 def teachers(world: World) -> dict[str, Case]:

@@ -17,6 +17,7 @@ from PIL import Image
 
 from bilp.artifacts.manifest_file import MANIFEST
 from bilp.config import (
+    CharacteristicConfig,
     DistillConfig,
     EvaluateConfig,
     ExpertsConfig,
@@ -29,7 +30,9 @@ from bilp.config import (
     TrajectoryConfig,
 )
 from bilp.config.decode import DecodeConfig
-from bilp.config.methods.idc import IdcConfig, PretrainedConfig
+from bilp.config.methods.idc import IdcConfig
+from bilp.config.methods.ncfm import TrainedFurtherConfig
+from bilp.config.methods.pretrained import PretrainedConfig
 from bilp.data import ingest, open_dataset, read_source
 from bilp.data.alterations.corrections_file import COLUMNS
 from bilp.distill import distill_round, finish_run, reselect_round, start_run
@@ -48,6 +51,13 @@ EVALUATE = EvaluateConfig(networks=(NARROW,), seeds=2, epochs=1, full_epochs=1, 
 TRAJECTORY = TrajectoryConfig(steps=2, expert_epochs=1, max_start=1)
 SEVERAL = DISTILL.model_copy(
     update={"method": "idc", "idc": IdcConfig(pretrained=PretrainedConfig(networks=1, epochs=1)), "decode": DecodeConfig(factor=2)}
+)
+BETWEEN = SEVERAL.model_copy(
+    update={
+        "method": "ncfm",
+        "idc": IdcConfig(),
+        "characteristic": CharacteristicConfig(frequencies=8, pretrained=TrainedFurtherConfig(networks=1, epochs=1)),
+    }
 )
 RECIPE = "published/dc/mnist-ipc1"
 

@@ -31,12 +31,14 @@ from bilp.config import (
 )
 from bilp.config.arms import adaptive_note, needs_experts, needs_scores, needs_selection, planned_runs
 from bilp.config.augmentations import AUGMENTATIONS
+from bilp.config.base import as_recorded
 from bilp.config.command_line import configure, parse
 from bilp.config.defaults import LIMITED, complete
 from bilp.config.explain import DEFAULT, GIVEN, explain, problems
 from bilp.config.methods import divisible, either
 from bilp.config.methods.dc import DC_LOOPS, dc_loops
-from bilp.config.methods.idc import IdcConfig, PretrainedConfig
+from bilp.config.methods.idc import IdcConfig
+from bilp.config.methods.pretrained import PretrainedConfig
 from bilp.config.nested import leaves
 from bilp.config.recipes import load_recipe
 from bilp.config.sources import DEFAULT_SOURCE, SOURCES
@@ -164,7 +166,7 @@ def test_unknown_key_inside_a_list_of_networks() -> None:
         ),
         (
             {"distill": {"decode": {"factor": 2}}},
-            "distill: method dm trains on the stored images themselves: set decode.factor to 1, or use idc, dream or idm",
+            "distill: method dm trains on the stored images themselves: set decode.factor to 1, or use idc, dream, idm or ncfm",
         ),
         (
             {"method": "idm", "distill": {"idm": {"networks": 9, "most_networks": 8}}},
@@ -487,7 +489,7 @@ def test_pretrained_networks_count_for_a_key_only_where_there_are_any(tmp_path: 
         assert "pretrained" not in plain(config)["distill"]["idc"]
         assert {setting.path: setting.value for setting in explain(values)}["distill.idc.pretrained.networks"] == 0
     ten = PipelineConfig.model_validate({"method": "idc", "distill": {"idc": {"pretrained": {"networks": 10}}}})
-    assert plain(ten)["distill"]["idc"]["pretrained"] == PretrainedConfig(networks=10).model_dump()
+    assert plain(ten)["distill"]["idc"]["pretrained"] == as_recorded(PretrainedConfig(networks=10))
     recipe = tmp_path / "ten.yaml"
     recipe.write_text("method: idc\ndistill: {idc: {pretrained: {networks: 10}}}\n", encoding="utf-8")
     none = IdcConfig(pretrained=PretrainedConfig(networks=0))

@@ -107,11 +107,12 @@ def test_documents_tests_and_benchmarks_know_every_method() -> None:
 
 
 def test_methods_whose_classes_can_be_divided_are_told_with_the_settings_they_need() -> None:
-    assert divisible() == "dm, idc or dream, or dc or dsa with outer_loops = 1"
+    assert divisible() == "dm, idc, dream or ncfm, or dc or dsa with outer_loops = 1"
     assert [name for name, method in METHODS.items() if method.independent(PipelineConfig(method=name, ipc=10).distill)] == [
         "dm",
         "idc",
         "dream",
+        "ncfm",
     ]
 
 

@@ -7,7 +7,7 @@ from dataclasses import replace
 import torch
 
 from benchmarks.references import REFERENCES, Reference
-from bilp.config import DistillConfig, ReselectConfig
+from bilp.config import METHODS, DistillConfig, ReselectConfig
 from bilp.data.pool import RealPool
 from bilp.distill.step.initial import initial_state
 from bilp.distill.step.setting import Setting
@@ -22,8 +22,11 @@ def reference(
     dtype: torch.dtype = torch.float32,
 ) -> Reference:
     """That of the method, on its own network. It trains pretrained networks itself, so none need exist."""
-    without = config.idc.pretrained.model_copy(update={"networks": 0})
-    bare = config.model_copy(update={"idc": config.idc.model_copy(update={"pretrained": without})})
+    bare = config
+    if field := METHODS[config.method].pretrained:
+        starting = getattr(config, field)
+        without = starting.pretrained.model_copy(update={"networks": 0})
+        bare = config.model_copy(update={field: starting.model_copy(update={"pretrained": without})})
     setting = Setting.assemble(bare, ReselectConfig(beta=0.0), pool, "cpu", experts, classes)
     state = initial_state(config, pool, classes)
     state.images = state.images.to(dtype)

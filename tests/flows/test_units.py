@@ -18,7 +18,8 @@ from bilp.artifacts.artifact import content_key
 from bilp.config import ExpertsConfig, NetworkConfig, PipelineConfig, TeacherConfig
 from bilp.config.arms import planned_runs
 from bilp.config.evaluated_set import Block, EvaluatedSet
-from bilp.config.methods.idc import IdcConfig, PretrainedConfig
+from bilp.config.methods.idc import IdcConfig
+from bilp.config.methods.pretrained import PretrainedConfig
 from bilp.data import ingest_plan
 from bilp.data.ingestion import plan_source
 from bilp.data.shards import HEADER_BYTES

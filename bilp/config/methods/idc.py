@@ -8,26 +8,12 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field
 
-from bilp.config.base import Count, Fraction, Frozen, Positive, Rate
+from bilp.config.base import Count, Fraction, Frozen, Positive
+from bilp.config.methods.pretrained import PretrainedConfig
 from bilp.config.methods.spec import Cell, Method
 from bilp.config.sources import SOURCES, IdcFacts
 
 KernelMetric = Literal["mse", "l1"]
-
-
-class PretrainedConfig(Frozen):
-    """IDC and DREAM: networks that are trained on real images once, before the first iteration, and that all iterations share."""
-
-    networks: Count = 0
-    """How many; every iteration starts from a copy of one, drawn at random. 0 gives each iteration a new random network."""
-    epochs: Positive = 5
-    """Epochs of their training on all real images that take part."""
-    learning_rate: Rate = 0.1
-    """Step size of its SGD, whose momentum is idc.network_momentum."""
-    weight_decay: Annotated[float, Field(ge=0.0)] = 1e-4
-    """Weight decay of its SGD."""
-    batch_size: Positive = 128
-    """Its mini-batch."""
 
 
 class IdcConfig(Frozen):
@@ -138,7 +124,7 @@ IDC = Method(
     exceptions=_exceptions,
     decodes=True,
     bounds_decoded=True,
-    pretrained=True,
+    pretrained="idc",
     augmentation="combined",
     independent_with={},
     weighs=True,

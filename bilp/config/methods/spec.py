@@ -7,10 +7,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any, Literal, Protocol
 
 from bilp.config.augmentations import ALL_FAMILIES
 from bilp.config.base import Frozen
+from bilp.config.methods.pretrained import PretrainedConfig
 from bilp.config.protocols import DEFAULT_PROTOCOL
 from bilp.config.real_passes import DEFAULT_REAL_PASS
 
@@ -53,6 +54,22 @@ def augmented_evaluation(cell: Cell) -> dict[str, Any]:
 
 def any_experts(distill: Any, epochs: int, found: str) -> None:
     """Experts may be as short as they are."""
+
+
+class StartsFromPretrained(Protocol):
+    """Settings of a method that may start from networks trained on real images beforehand."""
+
+    @property
+    def pretrained(self) -> PretrainedConfig:
+        """How many there are, and their training."""
+
+    @property
+    def network_momentum(self) -> float:
+        """Momentum of that training."""
+
+    @property
+    def cutmix(self) -> float:
+        """Share of its mini-batches that are mixed."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -100,8 +117,9 @@ class Method:
     """How real samples become parts of an initial image that stands for several."""
     bounds_decoded: bool = False
     """Whether an image step uses at most `decode.bound` decoded images of a class, a random choice."""
-    pretrained: bool = False
-    """Whether its iterations can be initialized from networks trained on real images beforehand (idc.pretrained)."""
+    pretrained: str = ""
+    """The field of `distill` whose settings say which networks are trained on real images beforehand, for iterations to start from
+    (`StartsFromPretrained`); empty if none can be."""
     augmentation: Literal["none", "one", "combined"] = "one"
     """Siamese augmentation of an image step: none is allowed, one family is drawn, or all are combined."""
     augmented_as: str = ""
@@ -135,7 +153,8 @@ class Method:
     networks: str = "bilp.distill.step.reselection:draw_trained_network"
     """What draws the networks of a reselection (see `bilp.distill.step.reselection.Prepare`)."""
     carried: str = ""
-    """What checks the tensors that the method carries from round to round (see `bilp.distill.checkpoint.Carried`); empty if none."""
+    """What checks the tensors that the method carries from round to round (see `bilp.distill.checkpoint.Carried`); empty if none.
+    Those of a method whose classes are independent have an axis of classes, or of images, in front."""
     carries: str = ""
     """What says their types and shapes, for `bilp plan` (see `bilp.costs.run_files.Carries`); empty if none."""
     work: str = ""

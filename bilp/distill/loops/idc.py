@@ -23,40 +23,20 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterator
-from dataclasses import dataclass
 from functools import partial
 
 import torch
-from torch import Tensor
 
 from bilp.config import METHODS
 from bilp.distill.loops.class_steps import ClassIterations
 from bilp.distill.loops.iterations import Step
+from bilp.distill.step.pixel_range import PixelRange
 from bilp.distill.step.real_training import RealTraining, sgd, without_cutout
 from bilp.distill.step.representatives import Representatives
 from bilp.distill.step.setting import Setting
 from bilp.distill.step.state import DistillState
 from bilp.registry import resolve
 from bilp.seeds import generator
-
-
-@dataclass(frozen=True)
-class _Range:
-    """The pixels' range [0, 1] in normalized units, each `[1, C, 1, 1]`."""
-
-    low: Tensor
-    high: Tensor
-    scale: Tensor
-    """1 / std^2."""
-
-    @classmethod
-    def of(cls, setting: Setting) -> _Range:
-        dataset = setting.pool.dataset
-        mean, std = (torch.tensor(values, device=setting.device).reshape(1, -1, 1, 1) for values in (dataset.mean, dataset.std))
-        return cls(-mean / std, (1.0 - mean) / std, std**-2)
-
-    def clamp_(self, images: Tensor) -> None:
-        images.copy_(images.clamp(self.low, self.high))
 
 
 class KernelIterations(ClassIterations):
@@ -67,7 +47,7 @@ class KernelIterations(ClassIterations):
 
     def prepare(self) -> None:
         """Pixels within their range."""
-        self._pixels = _Range.of(self.setting)
+        self._pixels = PixelRange.of(self.setting)
         self._pixels.clamp_(self.state.images)
         self.scale, self.progress_steps = self._pixels.scale, self.setting.schedule.outer_loops
         super().prepare()

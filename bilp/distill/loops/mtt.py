@@ -84,7 +84,7 @@ class TrajectoryIterations(Iterations):
         return float(loss)
 
 
-def step_size_forms(config: DistillConfig, parameters: int, values: int, iterations: int) -> dict[str, Form]:
+def step_size_forms(config: DistillConfig, parameters: int, values: int, iterations: int, images: tuple[int, ...]) -> dict[str, Form]:
     """Types and shapes of what these methods carry, whatever the arguments are (see `bilp.costs.run_files.Carries`)."""
     scalar: Form = (torch.float64, ())
     return {STEP_SIZE: scalar, STEP_MOMENTUM: scalar}
@@ -92,7 +92,7 @@ def step_size_forms(config: DistillConfig, parameters: int, values: int, iterati
 
 def require_step_size(tensors: Mapping[str, Tensor], config: DistillConfig, pool: RealPool, where: str) -> None:
     """Raise DamagedArtifact, naming `where`, unless `state.method` is that of a run that imitates experts."""
-    require_tensors(tensors, step_size_forms(config, 0, 0, 0), where)
+    require_tensors(tensors, step_size_forms(config, 0, 0, 0, ()), where)
     if not float(tensors[STEP_SIZE]) > 0:
         raise DamagedArtifact(f"{where} holds a step size of {float(tensors[STEP_SIZE]):g}, which none is: run the round again")
 

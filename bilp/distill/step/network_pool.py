@@ -104,7 +104,7 @@ class NetworkPool:
         tensors["born"] = tensors["born"] + 1
 
 
-def pool_forms(config: DistillConfig, parameters: int, values: int, iterations: int) -> dict[str, Form]:
+def pool_forms(config: DistillConfig, parameters: int, values: int, iterations: int, images: tuple[int, ...]) -> dict[str, Form]:
     """Types and shapes of a pool after some iterations (see `bilp.costs.run_files.Carries`).
 
     Args:
@@ -112,6 +112,7 @@ def pool_forms(config: DistillConfig, parameters: int, values: int, iterations: 
         parameters: Of the network.
         values: These and its running statistics.
         iterations: That are done.
+        images: Shape of the synthetic images, on which it does not depend.
     """
     born = config.idm.networks + -(-iterations // config.idm.new_every)
     return _forms(min(born, config.idm.most_networks), values, parameters)

@@ -12,9 +12,12 @@ from typing import Any
 from bilp.artifacts.artifact import Artifact, content_key, find, there_already
 from bilp.artifacts.tensors import load_network
 from bilp.config import DistillConfig
+from bilp.config.base import as_recorded
+from bilp.config.methods.spec import StartsFromPretrained
 from bilp.distill.step.real_training import without_cutout
-from bilp.errors import MissingArtifact
-from bilp.nets import Network
+from bilp.errors import ConfigError, MissingArtifact
+from bilp.nets import Network, initialize
+from bilp.seeds import generator
 from bilp.storage.objects import join
 
 VERSION = 1
@@ -35,19 +38,27 @@ class Pretraining:
     distill: DistillConfig
 
     @property
+    def starting(self) -> StartsFromPretrained:
+        """The settings of the method that say how they are trained. Raises ConfigError for a method that starts from none."""
+        starting = self.distill.starting
+        if starting is None:
+            raise ConfigError(f"method {self.distill.method} starts from no pretrained networks")
+        return starting
+
+    @property
     def families(self) -> tuple[str, ...]:
-        """Families of augmentation, those of the training between image steps."""
-        return without_cutout(self.distill.augment, self.distill.idc.cutmix)
+        """Families of augmentation: those of the image steps, without cutout where mini-batches are mixed."""
+        return without_cutout(self.distill.augment, self.starting.cutmix)
 
     @property
     def settings(self) -> dict[str, Any]:
         """What shapes the training; how many networks there are does not."""
-        config = self.distill
+        config, starting = self.distill, self.starting
         return {
-            **config.idc.pretrained.model_dump(mode="json", exclude={"networks"}),
+            **as_recorded(starting.pretrained, {"networks": True}),
             "network": config.network.model_dump(mode="json"),
-            "momentum": config.idc.network_momentum,
-            "cutmix": config.idc.cutmix,
+            "momentum": starting.network_momentum,
+            "cutmix": starting.cutmix,
             "augment": list(self.families),
             "gpu": config.gpu,
             **({"gpu_revision": config.gpu_revision} if config.gpu_revision else {}),
@@ -64,6 +75,10 @@ class Pretraining:
     def folder(self) -> str:
         """Below which the networks lie."""
         return join(self.root, "pretrained", self.dataset, self.training)
+
+    def initialize(self, network: Network, number: int) -> None:
+        """The parameters that network `number` has before its training, on a CPU."""
+        initialize(network, generator(self.distill.seed, "pretrained", number))
 
     def uri(self, number: int) -> str:
         """Where network `number` (from 0) lies."""
@@ -87,7 +102,7 @@ class PretrainedNetworks:
 
     def __init__(self, pretraining: Pretraining) -> None:
         """Raises MissingArtifact, naming the networks that have not been trained."""
-        count = pretraining.distill.idc.pretrained.networks
+        count = pretraining.distill.pretrained.networks
         found = [pretraining.find(number) for number in range(count)]
         missing = [str(number) for number, artifact in enumerate(found) if artifact is None]
         if missing:
@@ -95,6 +110,7 @@ class PretrainedNetworks:
                 f"pretrained networks {', '.join(missing)} of {count} have not been trained (expected below {pretraining.folder}): "
                 "run pretrain_network for them first"
             )
+        self.pretraining = pretraining
         self._artifacts = [artifact for artifact in found if artifact is not None]
 
     def __len__(self) -> int:

@@ -53,6 +53,11 @@ def untrained(config: DistillConfig) -> Schedule:
     return replace(trained(config), outer_loops=1, inner_epochs=0, features=True)
 
 
+def features_of_several_steps(config: DistillConfig) -> Schedule:
+    """The same for `outer_loops` image steps per network."""
+    return replace(untrained(config), outer_loops=config.outer_loops)
+
+
 def at_least(config: DistillConfig) -> Schedule:
     """CAFE decides itself when to train (bilp.distill.loops.cafe). These are the least that its rules can lead to; they say how
     far the networks are trained on which a round's reselection is measured."""

@@ -78,8 +78,9 @@ class Setting:
             classes: those to distill; without them all.
             pretrained: networks that iterations start from.
         """
-        if config.idc.pretrained.networks > 0 and pretrained is None:
-            raise ConfigError(f"idc.pretrained.networks = {config.idc.pretrained.networks}: train them first (pretrain_network)")
+        if config.pretrained.networks > 0 and pretrained is None:
+            field, count = METHODS[config.method].pretrained, config.pretrained.networks
+            raise ConfigError(f"{field}.pretrained.networks = {count}: train them first (pretrain_network)")
         if check := REAL_PASSES[config.real_pass].check:
             resolve(check)(torch.device(device))
         schedule = schedule_for(config)

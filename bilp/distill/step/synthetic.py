@@ -71,7 +71,7 @@ def class_losses(
     """
     stored = images.detach().requires_grad_()
     with torch.enable_grad():
-        entering = _network_inputs(setting, stored, [target.batch.params for target in targets], chosen)
+        entering = network_inputs(setting, stored, [target.batch.params for target in targets], chosen)
     points = entering.detach()
     losses, gradient = setting.matching.distances_and_gradient(setting.network, points, labels, [target.mean for target in targets])
     if term is not None:
@@ -84,7 +84,7 @@ def class_losses(
     return losses, gradient
 
 
-def _network_inputs(setting: Setting, images: Tensor, params: Sequence[AugParams | None], chosen: Tensor | None) -> Tensor:
+def network_inputs(setting: Setting, images: Tensor, params: Sequence[AugParams | None], chosen: Tensor | None) -> Tensor:
     """`Setting.network_inputs` of several classes `[K * ipc, C, H, W]` at once: `[K * n, C, H, W]`."""
     dataset = setting.pool.dataset
     decoded = decode_classes(images, setting.config.decode, gray(dataset.mean, dataset.std, setting.device), len(params))
