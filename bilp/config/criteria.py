@@ -284,6 +284,14 @@ CRITERIA = Registry(
             paper="Sener & Savarese 2018",
             measure="k_center",
         ),
+        # Their paper and program keep the middle: drop both.
+        Criterion(
+            "center_distance",
+            "distance from the center",
+            "The score of an image is how far its features are from the median of its class{networks}.",
+            paper="Moderate (Xia et al. 2023)",
+            measure="center_distance",
+        ),
         Criterion(
             "monte_carlo",
             "class accuracy",

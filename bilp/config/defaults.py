@@ -204,11 +204,13 @@ def complete(given: Mapping[str, Any]) -> Completion:
     gpu_dials = {"gpu": usual} if usual_by else {}
     revision, revised_by = usual_revision()
     revision_dials = {"gpu_revision": revision} if revised_by else {}
-    dials_by_rule = dataset_dials | turned_dials | method_dials | gpu_dials | revision_dials
+    found_dials = {"keep": AUTO} if RULES[dials.rule].found else {}
+    dials_by_rule = dataset_dials | turned_dials | found_dials | method_dials | gpu_dials | revision_dials
     implied = {name: value for name, value in dials_by_rule.items() if name not in dials.model_fields_set}
     rules = [
         (f"dataset {dials.dataset}", dataset_dials),
         (turned_by, turned_dials),
+        (f"rule {dials.rule} (finds the share by itself)", found_dials),
         (f"method {dials.method} (no adaptive level)", method_dials),
         (usual_by, gpu_dials),
         (revised_by, revision_dials),

@@ -46,6 +46,7 @@ MEASURES = Registry(
         # One network gives one order of picking. Our other trained networks (evaluate.full_epochs) see 30 epochs, too.
         Measure("herding", "bilp.scoring.picking:herding_places", trials=1, epochs=30),
         Measure("k_center", "bilp.scoring.picking:k_center_places", trials=1, epochs=30),
+        Measure("center_distance", "bilp.scoring.picking:center_distances", trials=1, epochs=30),
         Measure(
             "monte_carlo",
             "bilp.scoring.subsets:subset_scores",

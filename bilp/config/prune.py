@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from fractions import Fraction as Fractional
-from typing import Any, ClassVar, Self
+from typing import Annotated, Any, ClassVar, Self
 
 from pydantic import Field, model_validator
 
@@ -21,12 +21,13 @@ class PruneConfig(Frozen):
     """Static pruning: which samples of each class survive their score."""
 
     by_rule: ClassVar[frozenset[str]] = frozenset({"drop", "keep", "hardest", "floor_per_class", "minimum_per_class", "seed"})
-    later: ClassVar[frozenset[str]] = frozenset({"rule", "low_share", "strata", "hardest", "scores"})
+    later: ClassVar[frozenset[str]] = frozenset({"rule", "low_share", "strata", "hardest", "neighbors", "gamma", "scores"})
 
     criterion: CriterionName = DEFAULT_CRITERION
     """Score that ranks the samples; random is the control, external reads a published list."""
     rule: RuleName = DEFAULT_RULE
-    """How the samples to keep follow from the scores: an end of the ranking dropped, strata of the score, the middle, or coverage."""
+    """How the samples to keep follow from the scores: an end of the ranking dropped, strata of the score, the middle, coverage, messages
+    between neighbors, or a mixture."""
     drop: Dropping = Field(default_factory=_dropped_end)
     """Which end of the ranking is dropped, or both: high unless given, but low for aum, cad and monte_carlo."""
     low_share: Fraction = 0.5
@@ -38,7 +39,11 @@ class PruneConfig(Frozen):
     strata: Positive = 50
     """strata: ranges of equal width that scores are divided into."""
     hardest: Dropped = 0.0
-    """strata: share of the hardest samples that is dropped beforehand."""
+    """strata and graph: share of the hardest samples that is dropped beforehand."""
+    neighbors: Positive = 5
+    """graph: nearest neighbors that each sample exchanges messages with."""
+    gamma: Annotated[float, Field(ge=0.0)] = 0.1
+    """graph: how fast what a picked sample takes from its neighbors falls with their distance."""
     per_class: bool = True
     """Rank within each class; false ranks the whole set at once (can unbalance classes)."""
     floor_per_class: Count = 0
@@ -81,6 +86,8 @@ class PruneConfig(Frozen):
     @model_validator(mode="after")
     def _auto_can(self) -> Self:
         if self.keep != AUTO:
+            if RULES[self.rule].found:
+                raise ValueError(f"rule {self.rule} finds the share by itself: set keep to {AUTO}")
             return self
         criterion = CRITERIA[self.criterion]
         if criterion.mixed is None:

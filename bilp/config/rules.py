@@ -33,6 +33,8 @@ class SelectionRule:
     """Whether it cuts at ends of the ranking, so that the number of images per class decides which (`bilp.config.direction`)."""
     mixture: bool = False
     """Whether it can keep what a mixture takes for the low component: `keep: auto`."""
+    found: bool = False
+    """Whether it finds the share to keep by itself, so that keep must be auto."""
     features: bool = False
     """Whether it needs features of a trained network."""
     hardest: tuple[tuple[float, float], ...] = ()
@@ -92,6 +94,28 @@ RULES = Registry(
             paper="R-CAD (arXiv 2604.18811)",
             spread=True,
             features=True,
+        ),
+        SelectionRule(
+            "graph",
+            "messages between neighbors",
+            "the {hardest} hardest are dropped, and {keep} of the class are picked one by one, the most difficult image with difficult "
+            "neighbors first, where each of the {neighbors} nearest neighbors of what is picked loses priority",
+            "bilp.pruning.rules.graph:choose",
+            frozenset({"hardest", "neighbors", "gamma"}),
+            "D2 (Maharana et al. 2024)",
+            hardest=((0.1, 0.4),),
+            spread=True,
+            features=True,
+        ),
+        SelectionRule(
+            "low_component",
+            "the low component of a mixture",
+            "",
+            "bilp.pruning.rules.low_component:choose",
+            frozenset({"per_class"}),
+            "RDC (Kim & Song 2025)",
+            mixture=True,
+            found=True,
         ),
     ),
 )

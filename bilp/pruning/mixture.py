@@ -68,6 +68,16 @@ class Mixture:
         found[~(self.stds > 0).all(axis=0)] = np.inf
         return found
 
+    def probably_low(self, values: Floats, counts: Integers) -> Mask:
+        """Whether the low component is the more probable one of each of `values` `[N]`, of which group g has the next counts[g].
+
+        Of a group whose values are all equal every one is.
+        """
+        group = np.repeat(np.arange(len(counts)), counts)
+        parts = Mixture(self.weights[:, group], self.means[:, group], self.stds[:, group], self.evidence[group])
+        with np.errstate(divide="ignore", invalid="ignore"):
+            return np.asarray((parts._log_ratio(values) > 0) | ~(parts.stds > 0).all(axis=0))
+
     def _log_ratio(self, x: Floats) -> Floats:
         """log of w_low N(x; low) over w_high N(x; high), for x `[G]`."""
         low, high = np.log(self.weights) - np.log(self.stds) - (x - self.means) ** 2 / (2 * self.stds**2)

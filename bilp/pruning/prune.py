@@ -181,7 +181,7 @@ def selection_table(labels: NDArray[np.int64], scores: NDArray[np.float64], cut:
 def selection_facts(dataset: Dataset, config: PruneConfig, cut: Cut, found: Found | None) -> dict[str, Any]:
     """What the manifest tells about a selection; lists are in the order of class_names."""
     told = {"criterion", "drop", "keep", "band", "per_class", "floor_per_class"}
-    later = {name: getattr(config, name) for name in ("low_share", "strata", "hardest") if name not in unused(config)}
+    later = {name: getattr(config, name) for name in ("low_share", "strata", "hardest", "neighbors", "gamma") if name not in unused(config)}
     return {
         "dataset": dataset.fingerprint,
         "class_names": list(dataset.class_names),

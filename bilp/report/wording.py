@@ -121,7 +121,7 @@ def rule_meaning(prune: PruneConfig) -> str:
         return f"{scope}, those {spoken('images')} stay whose score {mixed}."
     rule = RULES[prune.rule]
     if rule.meaning:
-        said = {"keep": share(prune.keep), "hardest": share(prune.hardest), "strata": str(prune.strata)}
+        said = {"keep": share(prune.keep), "hardest": share(prune.hardest), "strata": str(prune.strata), "neighbors": str(prune.neighbors)}
         return spoken(f"{scope}, {rule.meaning.format_map(said)}.")
     if prune.drop == "both":
         low = (1 - prune.keep) * prune.low_share

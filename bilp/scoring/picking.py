@@ -1,4 +1,4 @@
-"""Measures herding and k_center: the place of each sample in the order in which its class is covered."""
+"""Measures herding, k_center and center_distance: where each sample lies in its class, in the features of a trained network."""
 
 from __future__ import annotations
 
@@ -66,12 +66,35 @@ def k_center_places(dataset: Dataset, config: ScoreConfig, trial: int, device: s
     return _places(order, dataset, config, trial, device, progress)
 
 
+def center_distances(dataset: Dataset, config: ScoreConfig, trial: int, device: str = "cpu", progress: Progress = silent) -> Scores:
+    """Every sample id `[N]`, and the Euclidean distance `[N]` of its features from the center of its class (Xia et al. 2023, Moderate).
+
+    The center is the median of each feature, as in the authors' program; their paper writes the mean.
+
+    Args:
+        dataset: whose train split, of N samples, is ranked.
+        config: how the network is trained that the features are of.
+        trial: names the streams of the training.
+        device: where the network is trained.
+        progress: told the batches of the training.
+    """
+
+    def distances(features: Tensor, label: int) -> Tensor:
+        return torch.linalg.vector_norm(features - class_center(features), dim=1)
+
+    return _of_classes(distances, dataset, config, trial, device, progress)
+
+
+def class_center(features: Tensor) -> Tensor:
+    """The median `[F]` of each feature of `[n, F]`: of an even number of values the mean of the two in the middle."""
+    ascending = features.sort(dim=0).values
+    return (ascending[(len(features) - 1) // 2] + ascending[len(features) // 2]) / 2
+
+
 def _places(
     order: Callable[[Tensor, int], Tensor], dataset: Dataset, config: ScoreConfig, trial: int, device: str, progress: Progress
 ) -> Scores:
     """Ids and places `[N]`, from 0 in each class, on features of a network trained as in trial `trial`.
-
-    Memory: the features of one class.
 
     Args:
         order: the order `[n]` in which a class is picked, given the features `[n, F]` of its samples and its label.
@@ -81,11 +104,34 @@ def _places(
         device: where it is trained.
         progress: told the batches of its training.
     """
+
+    def places(features: Tensor, label: int) -> Tensor:
+        picked = order(features, label)
+        return torch.empty(len(picked), dtype=torch.float64).scatter_(0, picked.cpu(), torch.arange(len(picked), dtype=torch.float64))
+
+    return _of_classes(places, dataset, config, trial, device, progress)
+
+
+def _of_classes(
+    scores: Callable[[Tensor, int], Tensor], dataset: Dataset, config: ScoreConfig, trial: int, device: str, progress: Progress
+) -> Scores:
+    """Ids `[N]`, and a score `[N]` of each sample by the features of its class, of a network trained as in trial `trial`.
+
+    Memory: the features of one class.
+
+    Args:
+        scores: of the samples of a class `[n]`, given their features `[n, F]` and its label.
+        dataset: whose train split, of N samples, is ranked.
+        config: how the network is trained.
+        trial: which network.
+        device: where it is trained.
+        progress: told the batches of its training.
+    """
     count = len(dataset.train)
     *_, network = train_epochs(dataset, torch.arange(count), config, trial, device=device, progress=progress)
-    places = np.empty(count, dtype=np.float64)
+    found = np.empty(count, dtype=np.float64)
     for label, members in enumerate(dataset.train.by_class()):
         if len(members):
-            picked = order(embed_samples(network, dataset.train, members, config.batch_size, device), label)
-            places[members[picked].numpy()] = np.arange(len(members))
-    return np.arange(count), places
+            features = embed_samples(network, dataset.train, members, config.batch_size, device)
+            found[members.numpy()] = scores(features, label).double().cpu().numpy()
+    return np.arange(count), found

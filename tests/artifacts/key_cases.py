@@ -160,6 +160,8 @@ def prunings(world: World) -> dict[str, Case]:
         "both ends": Case(PruneConfig(drop="both"), data, scores, left_out=ranked),
         "strata": Case(PruneConfig(rule="strata"), data, scores),
         "facility location": Case(PruneConfig(rule="facility_location"), data, scores, left_out=ranked),
+        "graph": Case(PruneConfig(rule="graph"), data, scores, left_out=ranked),
+        "low component": Case(PruneConfig(rule="low_component", keep="auto"), data, scores, left_out=ranked),
         "random": drawn,
         "external": Case(
             listed,

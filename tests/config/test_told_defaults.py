@@ -36,7 +36,7 @@ ONCE: list[dict[str, Any]] = [
     *({"prune": {"criterion": name}} for name in CRITERIA if name != "external"),
     {"prune": {"criterion": "external", "score_list": "list.json"}},
     *({"evaluate": {"pool": pool}} for pool in POOLS),
-    *({"keep": 0.1, "prune": {"rule": name}} for name in RULES),
+    *({"prune": {"rule": name}} if rule.found else {"keep": 0.1, "prune": {"rule": name}} for name, rule in RULES.items()),
     *({"evaluate": {"protocol": protocol}} for protocol in ("hl", "sl", "slkd", "rd3", "cda_hl", "cda_sl")),
 ]
 

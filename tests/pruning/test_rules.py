@@ -23,7 +23,7 @@ from bilp.registry import resolve
 from bilp.scoring import facility_location as facility
 from bilp.scoring.facility_location import facility_location
 
-RANKED_ALONE = [name for name, rule in RULES.items() if not rule.features]
+RANKED_ALONE = [name for name, rule in RULES.items() if not rule.features and not rule.found]
 
 
 def kept(scores, labels, **given) -> np.ndarray:
@@ -192,6 +192,9 @@ def test_weights_are_scores_where_high_ones_are_wanted_and_turned_or_shifted_oth
         ({"keep": "auto", "drop": "low"}, "keep auto drops the hard end alone, which is high of loss_init: remove band and drop"),
         ({"keep": "auto", "criterion": "forgetting"}, "criterion forgetting does not allow: use one of loss_init, loss_converge, aum"),
         ({"keep": "auto", "rule": "strata"}, "keep auto says which samples stay, so it goes with no rule strata: give keep as a number"),
+        ({"rule": "low_component"}, "rule low_component finds the share by itself: set keep to auto"),
+        ({"rule": "graph", "keep": 0.5, "neighbors": 0}, "neighbors"),
+        ({"rule": "strata", "gamma": 0.5}, "rule strata does not read gamma: remove it"),
         ({"drop": "both", "per_class": False, "floor_per_class": 3}, "where one end is dropped: remove it"),
     ],
 )

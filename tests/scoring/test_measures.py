@@ -80,6 +80,22 @@ def test_k_center_starts_somewhere_else_in_each_trial(digits: Dataset, root: str
     assert set(table.visits) == {2} and table.score_std.max() > 0
 
 
+def test_distances_from_the_center_and_moderate_keeps_their_middle(digits: Dataset, root: str) -> None:
+    config = SMALL.model_copy(update={"measure": "center_distance"})
+    uri, table = scored(digits, config, root)
+    *_, network = train_epochs(digits, torch.arange(len(digits.train)), config, 0)
+    for members in digits.train.by_class():
+        features = embed_samples(network, digits.train, members, 100).double().numpy()
+        distances = np.linalg.norm(features - np.median(features, axis=0), axis=1)
+        np.testing.assert_allclose(table.score[members.numpy()], distances, rtol=1e-5)
+    settings = PruneConfig(criterion="center_distance", drop="both", keep=0.4)
+    rows = open_artifact(prune(digits.uri, uri, settings, root), SELECTION).table(SELECTION_FILE, SELECTION_TABLE).to_pandas()
+    for _, of_class in rows.groupby("label"):
+        ranks = of_class[of_class.kept].rank_in_class
+        assert ranks.max() - ranks.min() + 1 == len(ranks)
+        assert abs((ranks.min() + ranks.max()) / 2 - (len(of_class) - 1) / 2) <= 0.5
+
+
 @pytest.mark.parametrize("share", [0.25, 0.1, 0.3])
 def test_subsets_share_out_all_samples_and_are_measured_outside(digits: Dataset, share: float) -> None:
     config = SUBSETS.model_copy(update={"subset_share": share})

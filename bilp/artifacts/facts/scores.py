@@ -147,6 +147,8 @@ class SelectionFacts(Facts):
     low_share: Share = 0.5
     strata: Ordinal = 50
     hardest: Share = 0.0
+    neighbors: Ordinal = 5
+    gamma: Annotated[float, Field(ge=0.0)] = 0.1
     mixture: MixtureFacts | None = None
     band: tuple[float, float] | None = None
     per_class: bool
