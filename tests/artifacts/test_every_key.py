@@ -35,6 +35,7 @@ REFUSED = "refused"
 
 # What stages read of a data set, and what makes sure that it is in the fingerprint, hence in every key (`test_fingerprint`).
 PIXELS, LABELS, CLASSES, CONSTANTS = "every pixel counts", "every label counts", "the class names count", "the constants count"
+VIDEOS = "which samples are windows of one video counts where several were taken"
 FACTS = {
     "Dataset": {
         "fingerprint": "it itself",
@@ -57,6 +58,7 @@ FACTS = {
         "normalized": CONSTANTS,
         "labels": LABELS,
         "by_class": LABELS,
+        "videos": VIDEOS,
         "index": "digests and labels of the samples; their origins belong to the source",
         "keep_on": "no content: whether a GPU keeps the pixels, which changes no batch",
     },
@@ -74,6 +76,7 @@ FACTS = {
         "train_images": "as images_per_class, for the record's tables",
         "test_images": "likewise",
         "whitening": "as above",
+        "videos": VIDEOS,
         "shard_rows": "how the pixels are cut into files, which are put together again",
     },
 }
