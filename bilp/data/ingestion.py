@@ -19,6 +19,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
+from bilp.allocator import return_freed_memory
 from bilp.artifacts import parquet, usage
 from bilp.artifacts.artifact import content_key, find, plain
 from bilp.artifacts.manifest_file import MANIFEST
@@ -97,8 +98,8 @@ def read_source(config: IngestConfig | Mapping[str, Any], root: Uri, progress: P
     """
     config, root = model_of(IngestConfig, config), as_uri(root)
     source = open_source(config)
-    settings = _settings(config)
-    home = objects.join(root, "datasets", source.name)
+    settings, name = _settings(config), source.name
+    home = objects.join(root, "datasets", name)
     uri, key = _address(config, source, settings, home)
     if _is_known(home, uri, key):
         return uri
@@ -117,6 +118,9 @@ def read_source(config: IngestConfig | Mapping[str, Any], root: Uri, progress: P
             found = _decoded(source, contents, config, folder, progress)
         else:
             _decode_parts(config, source, plan, progress)
+            plan, contents = IngestPlan(plan.artifact), contents.unplaced()
+            del source  # with its listing: a million files are half a gigabyte
+            return_freed_memory()
             found = join_parts(plan, folder)
         skipped = [*contents.absent, *found.skipped]
         if config.on_corrupt == "refuse":
@@ -125,10 +129,10 @@ def read_source(config: IngestConfig | Mapping[str, Any], root: Uri, progress: P
         damage.check()
         arranged = _arranged(found, contents, config, folder, where)
         altered = alter(arranged, len(contents.labels["train"]), contents.class_names, config, folder, where)
-        mark = _publish_store(source.name, home, contents, altered.made, config)
+        mark = _publish_store(name, home, contents, altered.made, config)
     truth = None if altered.truth is None else publish_truth(uri, mark, altered.truth, settings)
     facts = {
-        "name": source.name,
+        "name": name,
         "fingerprint": mark,
         "source": config.source,
         "uri": settings["uri"],
@@ -249,7 +253,8 @@ def _arranged(found: Decoded, contents: Contents, config: IngestConfig, folder: 
     for name in ("ordered", "arranged"):
         (folder / name).mkdir()
     if config.order == "canonical":
-        stored = {split: in_order(side, contents.items[split], split, folder / "ordered") for split, side in stored.items()}
+        for split, side in stored.items():  # one after the other in place: of a large split the one in another order goes
+            stored[split] = in_order(side, contents.items[split], split, folder / "ordered")
     try:  # Only now: which pictures are held out must not depend on pictures that were skipped.
         return arrange(stored, names, config, folder / "arranged", where)
     except DataError as error:
