@@ -41,6 +41,9 @@ def keep_freed_memory() -> bool:
 
 
 def return_freed_memory() -> None:
-    """Hand what was freed back to the system; for rare large blocks, of which otherwise every thread's arena would keep some."""
+    """Hand what was freed back to the system, by Arrow as well if it is in use; for rare large blocks, of which otherwise every thread's
+    arena would keep some."""
+    if "pyarrow" in sys.modules:
+        sys.modules["pyarrow"].default_memory_pool().release_unused()
     if sys.platform == "linux" and platform.libc_ver()[0] == "glibc":
         ctypes.CDLL(None).malloc_trim(0)

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from itertools import compress
 from pathlib import Path
 
 import numpy as np
 
 from bilp.config import IngestConfig
 from bilp.data.contents import SPLITS, Labels, SplitName, counted
+from bilp.data.digests import Digests
 from bilp.data.duplicates import Duplicates, Mask, find_duplicates, numbered
 from bilp.data.measure import image_digests
 from bilp.data.shards import Stored
@@ -64,7 +64,7 @@ def arrange(source: Mapping[SplitName, Stored], class_names: Sequence[str], conf
     elif all(mask.all() for mask in masks.values()):
         return Arranged(source, digests, source, digests, found, divided, dropped)
     stored = {split: select(source[home[split]], masks[split], split, folder) for split in SPLITS}
-    chosen = {split: list(compress(digests[home[split]], masks[split].tolist())) for split in SPLITS}
+    chosen = {split: Digests.of(digests[home[split]]).take(np.flatnonzero(masks[split])) for split in SPLITS}
     return Arranged(stored, chosen, source, digests, found, divided, dropped)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal, Protocol
 
 import numpy as np
@@ -96,6 +96,10 @@ class Contents:
     notes: tuple[str, ...] = ()
     facts: Mapping[str, Any] = field(default_factory=dict)
     absent: tuple[Skipped, ...] = ()
+
+    def unplaced(self) -> Contents:
+        """The same of items of which nobody needs to know where they lie."""
+        return replace(self, items={split: items.unplaced() for split, items in self.items.items()})
 
     @property
     def labels(self) -> dict[SplitName, Labels]:

@@ -19,6 +19,8 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from bilp.data.contents import SPLITS, SplitName, counted
+from bilp.data.digests import Digests
+from bilp.data.texts import chained
 
 if TYPE_CHECKING:
     from bilp.data.shards import Stored
@@ -36,9 +38,7 @@ it is in the data set, unless a change on purpose or a correction has taken it o
 
 def numbered(*digests: Sequence[str]) -> NDArray[np.int64]:
     """A number for each of n digests, `[n]`: the same for equal ones, from 0 in the order in which they are first met."""
-    column = pa.concat_arrays([pa.array(some, pa.string()) for some in digests])
-    numbers: NDArray[np.int64] = column.dictionary_encode().indices.to_numpy().astype(np.int64)
-    return numbers
+    return Digests.joined(map(Digests.of, digests)).numbered()
 
 
 @dataclass(frozen=True)
@@ -86,9 +86,9 @@ def find_duplicates(source: Mapping[SplitName, Stored], digests: Mapping[SplitNa
 
     example: tuple[str, ...] = ()
     if ambiguous.any():
-        names = [origin for split in splits for origin in source[split].origins]
+        names = chained([source[split].origins for split in splits])
         same = np.flatnonzero(number == int(np.flatnonzero(ambiguous)[0]))
-        example = (names[same[0]], names[same[label[same] != label[same[0]]][0]])
+        example = (names[int(same[0])], names[int(same[label[same] != label[same[0]]][0])])
     places = np.split(np.arange(len(number)), np.cumsum([len(source[split].labels) for split in splits])[:-1])
     return Duplicates(
         repeats={split: int(repeated[place].sum()) for split, place in zip(splits, places, strict=True)},

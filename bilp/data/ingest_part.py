@@ -26,7 +26,7 @@ from bilp.artifacts.publication import publish
 from bilp.artifacts.table_rules import Rules
 from bilp.config import IngestConfig
 from bilp.data.contents import Contents, Skipped, Source
-from bilp.data.convert import Converter
+from bilp.data.convert import Converter, refuse
 from bilp.data.damage import Damage, when_decoded
 from bilp.data.decoding_rules import conversion_of
 from bilp.data.ingest_plan import IngestPlan, Part, open_plan
@@ -85,8 +85,11 @@ def ingest_part(config: IngestConfig, plan_uri: str, number: int, progress: Prog
 def check_so_far(config: IngestConfig, plan: IngestPlan) -> Damage:
     """What is missing or damaged by what the listing and all published parts say; parts are not looked at if there is no limit to it.
 
-    Raises DataError if it is more than `config` allows of the whole, whatever the other parts hold.
+    Raises DataError if it is more than `config` allows of the whole, whatever the other parts hold; where nothing may be lost, that is
+    anything that the listing lacks. Then damaged images are told together, when all are decoded.
     """
+    if config.on_corrupt == "refuse":
+        refuse(plan.contents.absent, told(config))
     damage = Damage(plan.contents, config, told(config))
     if damage.most is None:
         return damage

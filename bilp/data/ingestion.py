@@ -18,6 +18,7 @@ from typing import Any
 
 import numpy as np
 
+from bilp.allocator import return_freed_memory
 from bilp.artifacts import parquet, usage
 from bilp.artifacts.artifact import content_key, find, plain
 from bilp.artifacts.manifest_file import MANIFEST
@@ -103,8 +104,8 @@ def read_source(config: IngestConfig | Mapping[str, Any], root: Uri, progress: P
 
 def _read_source(config: IngestConfig, root: str, progress: Progress) -> str:
     source = open_source(config)
-    settings = _settings(config)
-    home = objects.join(root, "datasets", source.name)
+    settings, name = _settings(config), source.name
+    home = objects.join(root, "datasets", name)
     uri, key = _address(config, source, settings, home)
     if _is_known(home, uri, key):
         return uri
@@ -123,6 +124,9 @@ def _read_source(config: IngestConfig, root: str, progress: Progress) -> str:
             found = _decoded(source, contents, config, folder, progress)
         else:
             _decode_parts(config, source, plan, progress)
+            plan, contents = IngestPlan(plan.artifact), contents.unplaced()
+            del source  # with its listing: a million files are half a gigabyte
+            return_freed_memory()
             found = join_parts(plan, folder)
         lost = found.skipped if config.clips == 1 else list(dict.fromkeys(found.skipped))  # once, however many windows of it
         skipped = [*contents.absent, *lost]
@@ -132,10 +136,10 @@ def _read_source(config: IngestConfig, root: str, progress: Progress) -> str:
         damage.check()
         arranged = _arranged(found, contents, config, folder, where)
         altered = alter(arranged, len(contents.labels["train"]), contents.class_names, config, folder, where)
-        mark = _publish_store(source.name, home, contents, altered.made, config)
+        mark = _publish_store(name, home, contents, altered.made, config)
     truth = None if altered.truth is None else publish_truth(uri, mark, altered.truth, settings)
     facts = {
-        "name": source.name,
+        "name": name,
         "fingerprint": mark,
         "source": config.source,
         "uri": settings["uri"],
@@ -260,7 +264,8 @@ def _arranged(found: Decoded, contents: Contents, config: IngestConfig, folder: 
     if config.clips > 1:
         stored = {split: replace(side, videos=videos_of(contents.items[split])[side.places]) for split, side in stored.items()}
     if config.order == "canonical":
-        stored = {split: in_order(side, contents.items[split], split, folder / "ordered") for split, side in stored.items()}
+        for split, side in stored.items():  # one after the other in place: of a large split the one in another order goes
+            stored[split] = in_order(side, contents.items[split], split, folder / "ordered")
     try:  # Only now: which pictures are held out must not depend on pictures that were skipped.
         return arrange(stored, names, config, folder / "arranged", where)
     except DataError as error:

@@ -89,6 +89,12 @@ class Items:
         """The items at these places [m], in their order; `files` are those of all."""
         return self._each(lambda column: column.take(places))
 
+    def unplaced(self) -> Items:
+        """Labels and names alone, without a copy: where the items lie is not known any more."""
+        long: NDArray[np.int64] = np.broadcast_to(np.int64(UNKNOWN), len(self))
+        short: NDArray[np.int32] = np.broadcast_to(np.int32(UNKNOWN), len(self))
+        return Items(self.labels, (), short, long, long, short, long, self.stems)
+
     def _each(self, chosen: Callable[[Any], Any]) -> Items:
         """The same files with what is chosen of every column."""
         columns: dict[str, Any] = {field.name: getattr(self, field.name) for field in fields(self) if field.name != "files"}

@@ -19,6 +19,7 @@ from bilp.artifacts.facts import IngestPartFacts
 from bilp.config.shapes import channels_of, with_channels
 from bilp.data.contents import Skipped, SplitName
 from bilp.data.convert import check_same_size
+from bilp.data.digests import Digests
 from bilp.data.ingest_part import FILE, KIND, PART_INDEX, ledger_of, part_uri
 from bilp.data.ingest_plan import IngestPlan
 from bilp.data.measure import image_digests
@@ -109,7 +110,7 @@ class _Opened:
             index["label"].to_numpy().astype(np.int64),
             Texts(index["origin"].combine_chunks()),
             index["place"].to_numpy(),
-            Texts(index["sha256"].combine_chunks()),
+            Digests.of(index["sha256"]),
             np.array(facts.histogram, dtype=np.int64),
             tuple(objects.Known(self.artifact.place(name), entries[name].sha256, entries[name].size) for name in names),
         )
@@ -143,7 +144,7 @@ def _united(parts: Sequence[Stored]) -> Stored:
         np.concatenate([part.labels for part in parts]),
         chained([part.origins for part in parts]),
         np.concatenate([part.places for part in parts]),
-        chained([part.digests or () for part in parts]),
+        Digests.joined(Digests.of(part.digests or ()) for part in parts),
         np.sum([part.histogram for part in parts if part.histogram is not None], axis=0),
         tuple(held) if len(held) == len(rows) else (),
     )

@@ -9,11 +9,12 @@ rights and owners, gives other stamps for the same content: it is read once more
 
 from __future__ import annotations
 
+import hashlib
 import os
 import stat
 from bisect import bisect_left
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -28,7 +29,7 @@ IRREGULAR = "a device, pipe or socket, not a file"
 """The problem of what is not even opened: reading might never end."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Entry:
     """A file: path relative to the listed root with forward slashes, size in bytes, stamp, and why it cannot be read, if known.
 
@@ -107,6 +108,15 @@ def plain(uri: str) -> str:
     if "://" in uri:
         return uri.rstrip("/")
     return os.path.normpath(Path(uri).expanduser().absolute())  # links are not resolved: the name is the one that was given
+
+
+def hashed(lines: Iterable[str]) -> str:
+    """The sha256 of lines, of which a million need not be in memory together, in hexadecimal digits."""
+    state, between = hashlib.sha256(), ""
+    for line in lines:
+        state.update(f"{between}{line}".encode(errors="surrogateescape"))
+        between = "\n"
+    return state.hexdigest()
 
 
 def list_files(uri: str) -> Listing:

@@ -13,15 +13,21 @@ from numpy.typing import NDArray
 
 from bilp.config.shapes import Shape, channels_of
 from bilp.data.contents import Labels, SplitName
+from bilp.data.digests import SIZE, Digests
 from bilp.data.shards import blocks, map_shard
 
 COUNTED = 2**20
 """Values that are counted at once: each takes eight bytes for it."""
 
 
-def image_digests(paths: Iterable[Path], shape: Shape) -> list[str]:
-    """sha256 of the uint8 pixels of each sample, in the order of its shape, in the shards of a split, in hexadecimal digits."""
-    return [hashlib.sha256(image).hexdigest() for path in paths for block in blocks(map_shard(path, shape)) for image in block]
+def image_digests(paths: Iterable[Path], shape: Shape) -> Digests:
+    """sha256 of the uint8 pixels of each sample, in the order of its shape, in the shards of a split."""
+    found = bytearray()
+    for path in paths:
+        for block in blocks(map_shard(path, shape)):
+            for image in block:
+                found += hashlib.sha256(image).digest()
+    return Digests(np.frombuffer(found, dtype=np.uint8).reshape(-1, SIZE))
 
 
 def value_counts(paths: Iterable[Path], shape: Shape) -> NDArray[np.int64]:
@@ -68,8 +74,7 @@ def fingerprint(
     for split in sorted(labels):
         state.update(f"\n{split} {len(labels[split])}\n".encode())
         state.update(labels[split].astype("<i4").tobytes())
-        for digest in digests[split]:
-            state.update(bytes.fromhex(digest))
+        state.update(Digests.of(digests[split]).values.tobytes())
         if split in videos:
             state.update(b"\nvideos\n" + videos[split].astype("<i8").tobytes())
     return state.hexdigest()[:16]

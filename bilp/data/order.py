@@ -16,6 +16,7 @@ import torch
 from numpy.typing import NDArray
 
 from bilp.data.contents import SplitName
+from bilp.data.digests import Digests
 from bilp.data.items import Items
 from bilp.data.shards import BLOCK_BYTES, ShardWriter, Stored, gather, map_shard
 from bilp.data.texts import chained
@@ -52,6 +53,6 @@ def reordered(whole: Stored, place: NDArray[np.int64], split: SplitName, folder:
         writer.append(gather(shards, torch.from_numpy(order[start : start + step])).numpy())
     paths = writer.close()
     origins = chained([whole.origins]).take(order)
-    digests = None if whole.digests is None else chained([whole.digests]).take(order)
+    digests = None if whole.digests is None else Digests.of(whole.digests).take(order)
     videos = None if whole.videos is None else whole.videos[order]
     return Stored(whole.shape, paths, writer.rows, whole.labels[order], origins, places[order], digests, whole.histogram, videos=videos)

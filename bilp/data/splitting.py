@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from itertools import compress
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +13,7 @@ from numpy.typing import NDArray
 from bilp.data.contents import Labels, SplitName
 from bilp.data.duplicates import Mask
 from bilp.data.shards import ShardWriter, Stored, blocks, map_shard
+from bilp.data.texts import chained
 from bilp.errors import DataError
 from bilp.seeds import generator
 from bilp.text.sample_words import spoken
@@ -121,6 +121,6 @@ def select(whole: Stored, mask: Mask, split: SplitName, folder: Path) -> Stored:
             writer.append(block[mask[start : start + len(block)]])
             start += len(block)
     paths = writer.close()
-    origins = list(compress(whole.origins, mask.tolist()))
+    origins = chained([whole.origins]).take(np.flatnonzero(mask))
     videos = None if whole.videos is None else whole.videos[mask]
     return Stored(whole.shape, paths, writer.rows, whole.labels[mask], origins, whole.places[mask], videos=videos)

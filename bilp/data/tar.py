@@ -62,29 +62,49 @@ def is_tar(path: str) -> bool:
 def opened_tar(uri: str) -> Iterator[BinaryIO]:
     """The uncompressed bytes of a tar. Raises MissingArtifact if nothing lies there, StorageError if it is out of reach."""
     with opened(uri, ahead=AHEAD) as file:
-        compressed = file.read(2) == b"\x1f\x8b"
-        file.seek(0)
-        yield cast(BinaryIO, gzip.GzipFile(fileobj=file)) if compressed else file
+        yield cast(BinaryIO, gzip.GzipFile(fileobj=file)) if is_compressed(file) else file
+
+
+def is_compressed(file: BinaryIO) -> bool:
+    """Whether a file is compressed by gzip, by its first bytes; it is at its beginning afterwards."""
+    begins = file.read(2)
+    file.seek(0)
+    return begins == b"\x1f\x8b"
+
+
+ContentOf = Callable[[str], bool]
+"""Whether, by its name, the bytes of a member are wanted along with the index."""
+
+
+def no_content(name: str) -> bool:
+    """Of no member."""
+    return False
 
 
 class TarIndex:
     """The members of one tar, in the order of the file; `problems` grows while they are iterated over."""
 
-    def __init__(self, file: BinaryIO, nested: bool = False, content_of: Callable[[str], bool] = lambda name: False) -> None:
+    def __init__(self, file: BinaryIO, nested: bool = False, content_of: ContentOf = no_content, within: Member | None = None) -> None:
         """An index of what `opened_tar` gives.
 
         With `nested`, members that are named as tars are looked into. `content_of` says, by name, of which members the bytes are
-        wanted along with the index; of one that is larger than LARGEST_CONTENT they are not given.
+        wanted along with the index; of one that is larger than LARGEST_CONTENT they are not given. `within` is an inner tar that is
+        there as a whole, if the index is of that alone.
         """
         self._file = file
         self._nested = nested
         self._content_of = content_of
+        self._within = within
         self.problems: list[Problem] = []
         self.cut = False
         """Whether what follows in the file is lost, however much that is."""
 
     def __iter__(self) -> Iterator[Member]:
-        yield from self._walk(0, None, "")
+        if self._within is None:
+            yield from self._walk(0, None, "")
+        else:
+            name, start, size, _ = self._within
+            yield from self._walk(start, start + size, f"{name}/")
 
     def _walk(self, position: int, stop: int | None, inside: str) -> Generator[Member, None, bool]:
         """The members from a byte on, and whether the last one was cut off; `stop` is where an inner tar ends, `inside` its name with a

@@ -42,6 +42,8 @@ class Texts(Sequence[str]):
 
 def chained(parts: Sequence[Sequence[str]]) -> Texts:
     """Several sequences of texts one after another."""
+    if len(parts) == 1 and isinstance(parts[0], Texts):
+        return parts[0]
     return Texts(pa.concat_arrays([pa.array(part, pa.string()) for part in parts]))
 
 

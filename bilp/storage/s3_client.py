@@ -15,6 +15,7 @@ from s3fs.core import _error_wrapper
 
 from bilp.storage.backend import bounded
 from bilp.storage.s3_errors import client_settings, error_code
+from bilp.storage.s3_listing import Listed, below
 from bilp.storage.uris import refuse_secret
 
 MOST_CLIENTS = 4
@@ -122,6 +123,16 @@ class Files(s3fs.S3FileSystem):  # type: ignore[misc]
     def whole(self, path: str, most: int | None = None) -> tuple[bytes, str]:
         """As `_whole`, for threads that know nothing of the client's event loop."""
         found: tuple[bytes, str] = sync(self.loop, self._whole, path, most)
+        return found
+
+    def listed(self, path: str) -> dict[str, Listed]:
+        """Every object below a path by the rest of its key, as `bilp.storage.s3_listing.below`."""
+        bucket, key, _ = self.split_path(path)
+
+        async def ask(**options: Any) -> Any:
+            return await self._call_s3("list_objects_v2", **options)
+
+        found: dict[str, Listed] = sync(self.loop, below, ask, bucket, f"{key}/" if key else "")
         return found
 
     async def _pieces(self, path: str, target: Path, size: int) -> None:

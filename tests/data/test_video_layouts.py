@@ -22,7 +22,7 @@ from bilp.data.clips.conversion import chooser, convert_clip
 from bilp.data.clips.from_settings import clip_conversion_of
 from bilp.data.clips.sampling import Timeline
 from bilp.data.contents import Contents, Source, check
-from bilp.data.damage import check_damage
+from bilp.data.damage import Damage
 from bilp.data.decode import Depth
 from bilp.data.opening import DecodeError
 from bilp.data.pipeline import decoded
@@ -315,12 +315,12 @@ def test_clips_that_are_missing_count_towards_the_limit_of_their_class(tmp_path:
     for each in lost:
         (tmp_path / "train" / f"{each.stem}.mp4").unlink()
     contents = listed(tmp_path, "kinetics400")
-    kept = {split: items.labels for split, items in contents.items.items()}
-    check_damage(contents.absent[:1], replace(contents, absent=contents.absent[:1]), kept, 0.9, "here")
+    config = IngestConfig(source="kinetics400", uri=str(tmp_path), on_corrupt="skip", most_corrupt=0.9)
+    Damage(replace(contents, absent=contents.absent[:1]), config, "here").check()
     with pytest.raises(
         DataError, match=r"most of class \"massaging person's head\" \(75 % of 4\).* or leave the class out by ingest.classes"
     ):
-        check_damage(contents.absent, contents, kept, 0.9, "here")
+        Damage(contents, config, "here").check()
 
 
 @pytest.mark.slow
@@ -337,6 +337,9 @@ def test_copies_of_kinetics_become_one_data_set(tmp_path: Path) -> None:
     assert records["flat"].facts.fingerprint == records["folders"].facts.fingerprint != records["damaged"].facts.fingerprint
     assert open_dataset(records["flat"].dataset_uri).train.images().shape == (12, 8, 3, 32, 32)
     assert (records["damaged"].facts.skipped.train, records["damaged"].facts.skipped.test) == (3, 1)
-    with pytest.raises(DataError, match=r"\(train\): 3 of 12 listed are missing or damaged \(25 %\), .* allows 5 % of a split") as stopped:
+    told = r"\(train\): 1 of 12 listed are missing or damaged \(8\.33 %\) before anything was decoded, .* allows 5 % of a split"
+    with pytest.raises(DataError, match=told) as stopped:
         read_source({"source": "kinetics400", "uri": str(tmp_path / "damaged"), **settings}, str(tmp_path / "store"))
     assert "\n" not in str(stopped.value) and "set ingest.most_corrupt higher" in str(stopped.value)
+    with pytest.raises(DataError, match=r"\(train\): 3 of 12 listed are missing or damaged \(25 %\), .* allows 10 % of a split"):
+        read_source({"source": "kinetics400", "uri": str(tmp_path / "damaged"), **settings, "most_corrupt": 0.1}, str(tmp_path / "store"))

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import hashlib
 import re
 from collections.abc import Callable, Mapping, Sequence, Sized
 from dataclasses import dataclass, field, replace
-from itertools import islice
+from itertools import chain, islice
 from pathlib import Path
 
 from bilp.data.contents import Skipped, SplitName, counted
 from bilp.data.droppings import is_dropping
-from bilp.data.listing import Entry, Listing, list_files, plain
+from bilp.data.listing import Entry, Listing, hashed, list_files, plain
 from bilp.data.sources.gathered import Gathered
 from bilp.errors import DataError
 from bilp.text.escaping import shown
@@ -138,8 +137,7 @@ def _half(view: View) -> str:
 
 def digest(view: View, kind: str, more: Sequence[str] = ()) -> str:
     """A digest of the names, sizes and stamps of all files, and of whatever else the content depends on."""
-    lines = [f"{entry.path}\x1f{entry.size}\x1f{entry.stamp}" for entry in view.listing.files]
-    return hashlib.sha256("\n".join([kind, *more, *lines]).encode(errors="surrogateescape")).hexdigest()
+    return hashed(chain([kind, *more], (f"{entry.path}\x1f{entry.size}\x1f{entry.stamp}" for entry in view.listing.files)))
 
 
 def listed(splits: Mapping[SplitName, Sized]) -> dict[str, int]:

@@ -5,15 +5,16 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import groupby
 from typing import Any
 
 from bilp.data import label_files
 from bilp.data.listing import Entry
 from bilp.data.sources.layouts import View
 from bilp.data.split_names import Role, by_role
-from bilp.data.tar import Member, Problem, TarIndex, is_tar, opened_tar
+from bilp.data.tar import Member, Problem, is_tar
+from bilp.data.tar_indexes import indexes
 from bilp.errors import DataError
-from bilp.storage import objects
 from bilp.text.escaping import shown
 
 IMAGES = frozenset(["jpg", "jpeg", "png", "ppm", "pgm", "pbm", "pnm", "webp", "bmp", "gif", "tif", "tiff"])
@@ -64,22 +65,16 @@ def shards_by_role(view: View) -> dict[Role, list[Entry]]:
     return {"train": tars} if tars else {}
 
 
-def samples(view: View, entry: Entry, media: frozenset[str]) -> Iterator[Sample | Problem]:
-    """The samples of a shard whose member has a suffix in `media`, in order, and what of it is no sample, or cannot be read."""
-    where = f"{view.where}/{shown(entry.path)}"
-    with opened_tar(objects.join(view.uri, entry.path)) as file:
-        index = TarIndex(file, content_of=lambda name: _suffix(name) in TEXTS)
-        key, held = "", list[Member]()
-        for member in index:
-            found = _key(member.name)
-            if found != key and held:
-                yield _sample(key, held, media, where)
-                held = []
-            key = found
-            held.append(member)
-        if held:
-            yield _sample(key, held, media, where)
-    yield from index.problems
+def samples(view: View, shards: Sequence[Entry], media: frozenset[str]) -> Iterator[tuple[Entry, Sample | Problem]]:
+    """The samples of shards whose member has a suffix in `media`, in order, and what of them is no sample, or cannot be read; each with
+    the shard that it lies in."""
+    found = indexes(view.uri, [entry.path for entry in shards], content_of=lambda name: _suffix(name) in TEXTS)
+    for entry, index in zip(shards, found, strict=True):
+        where = f"{view.where}/{shown(entry.path)}"
+        for key, members in groupby(index.members, lambda member: _key(member.name)):
+            yield entry, _sample(key, list(members), media, where)
+        for problem in index.problems:
+            yield entry, problem
 
 
 def _sample(key: str, members: Sequence[Member], media: frozenset[str], where: str) -> Sample | Problem:

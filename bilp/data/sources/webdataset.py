@@ -96,15 +96,14 @@ class WebDataset:
 
     def _split(self, split: SplitName, shards: Sequence[Entry]) -> Gathered:
         found, view, unlabeled = Gathered(), self._view, list[str]()
-        for entry in shards:
-            for sample in samples(view, entry, self.media):
-                origin = f"{entry.path}/{sample.name if isinstance(sample, Problem) else sample.member.name}".rstrip("/")
-                if isinstance(sample, Problem):
-                    view.lacks(split, origin, sample.reason)
-                elif (label := sample.label) is None:
-                    unlabeled.append(origin)
-                else:
-                    found.add(class_name(label), entry.path, stem="", span=(sample.member.offset, sample.member.size), origin=origin)
+        for entry, sample in samples(view, shards, self.media):
+            origin = f"{entry.path}/{sample.name if isinstance(sample, Problem) else sample.member.name}".rstrip("/")
+            if isinstance(sample, Problem):
+                view.lacks(split, origin, sample.reason)
+            elif (label := sample.label) is None:
+                unlabeled.append(origin)
+            else:
+                found.add(class_name(label), entry.path, stem="", span=(sample.member.offset, sample.member.size), origin=origin)
         if len(found) or split == "train":
             for origin in unlabeled:
                 view.lacks(split, origin, "has no label: neither .cls nor label in .json")

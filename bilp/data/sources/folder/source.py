@@ -17,9 +17,9 @@ that cannot be read counts as one that cannot be decoded. Names that are no UTF-
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Iterator, Sequence
 from functools import cached_property, partial
+from itertools import chain
 
 import numpy as np
 
@@ -27,7 +27,7 @@ from bilp.config import IngestConfig
 from bilp.config.sources import SOURCES
 from bilp.data.contents import Contents, Group, SplitName, counted, cut, dataset_name
 from bilp.data.items import Items
-from bilp.data.listing import Entry, Listing, list_files, plain, problem_of
+from bilp.data.listing import Entry, Listing, hashed, list_files, plain, problem_of
 from bilp.data.names import class_name
 from bilp.data.opening import DecodeError
 from bilp.data.sources.asked_classes import Asked, asked_classes
@@ -53,10 +53,8 @@ class ImageFolder:
 
     def signature(self) -> str:
         """Digest of the directories and of every file's path, size and stamp (see `bilp.data.listing`)."""
-        lines = [f"{entry.path}\x1f{entry.size}\x1f{entry.stamp}" for entry in self._listing.files]
-        return hashlib.sha256(
-            "\n".join(["folder", *self._listing.folders, *lines, *self._asked.counting]).encode(errors="surrogateescape")
-        ).hexdigest()
+        lines = (f"{entry.path}\x1f{entry.size}\x1f{entry.stamp}" for entry in self._listing.files)
+        return hashed(chain(["folder", *self._listing.folders], lines, self._asked.counting))
 
     def read(self) -> Contents:
         """Classes and labels from the listing. Raises DataError if the directories are no such layout, or may be several."""

@@ -21,6 +21,7 @@ from bilp.data.sources.gathered import Gathered
 from bilp.data.sources.imagenet.stems import WNID, stem_of
 from bilp.data.sources.layouts import View
 from bilp.data.tar import BLOCK, Member, TarIndex, opened_tar
+from bilp.data.tar_indexes import Indexed, indexes
 from bilp.errors import DataError
 from bilp.storage import objects
 
@@ -93,10 +94,11 @@ def _train(view: View, base: str) -> Gathered:
     if folders := _class_folders(view, train):
         _add_folders(view, "train", found, train, folders)
     elif tars := _class_tars(view, train):
-        for entry in tars:
-            _add_tar(view, "train", found, entry, entry.path.rpartition("/")[2][:9])
+        for entry, index in zip(tars, indexes(view.uri, [entry.path for entry in tars]), strict=True):
+            _add_tar(view, found, (entry, index), entry.path.rpartition("/")[2][:9])
     elif outer is not None:
-        _add_tar(view, "train", found, outer, None)
+        (index,) = indexes(view.uri, [outer.path], nested=True)
+        _add_tar(view, found, (outer, index), None)
     return found
 
 
@@ -116,9 +118,8 @@ def _test(view: View, base: str) -> Gathered | None:
         named = [(stem_of(entry.path), entry.path, (0, entry.size), entry.path) for entry in loose]
     else:
         assert packed is not None
-        with opened_tar(objects.join(view.uri, packed.path)) as opened:
-            index = TarIndex(opened)
-            named = [(stem_of(each.name), packed.path, (each.offset, each.size), f"{packed.path}/{each.name}") for each in _pictures(index)]
+        (index,) = indexes(view.uri, [packed.path])
+        named = [(stem_of(each.name), packed.path, (each.offset, each.size), f"{packed.path}/{each.name}") for each in _pictures(index)]
         for problem in index.problems:
             view.lacks("test", f"{packed.path}/{problem.name}".rstrip("/"), problem.reason)
     for stem, file, span, origin in named:
@@ -141,32 +142,31 @@ def _add_folders(view: View, split: SplitName, found: Gathered, root: str, wnids
                 found.add(wnid, entry.path, stem=stem_of(entry.path), span=(0, entry.size))
 
 
-def _add_tar(view: View, split: SplitName, found: Gathered, entry: Entry, wnid: str | None) -> None:
-    """The pictures of a tar of one class, or of a tar of such tars."""
+def _add_tar(view: View, found: Gathered, tar: tuple[Entry, Indexed], wnid: str | None) -> None:
+    """The training pictures of a tar of one class, or of a tar of such tars."""
+    entry, index = tar
     bytes_of, count_of = Counter[str](), Counter[str]()
-    with opened_tar(objects.join(view.uri, entry.path)) as file:
-        index = TarIndex(file, nested=wnid is None)
-        for each in _pictures(index):
-            of = wnid or each.name[:9]
-            if not WNID.fullmatch(of):
-                view.lacks(split, f"{entry.path}/{each.name}", "lies in no tar of a class (<wnid>.tar)")
-                continue
-            found.add(of, entry.path, stem=stem_of(each.name), span=(each.offset, each.size), origin=f"{entry.path}/{each.name}")
-            bytes_of[of] += BLOCK + -(-each.size // BLOCK) * BLOCK
-            count_of[of] += 1
+    for each in _pictures(index):
+        of = wnid or each.name[:9]
+        if not WNID.fullmatch(of):
+            view.lacks("train", f"{entry.path}/{each.name}", "lies in no tar of a class (<wnid>.tar)")
+            continue
+        found.add(of, entry.path, stem=stem_of(each.name), span=(each.offset, each.size), origin=f"{entry.path}/{each.name}")
+        bytes_of[of] += BLOCK + -(-each.size // BLOCK) * BLOCK
+        count_of[of] += 1
     for problem in index.problems:
         of = wnid or problem.name[:9]
         known = of if WNID.fullmatch(of) else ""
         most = max(1, LARGEST_CLASS - count_of[of])
         each_one = bytes_of[of] / count_of[of] if count_of[of] else bytes_of.total() / max(1, count_of.total())
         lost = most if problem.lost is None and wnid else round((problem.lost or 0) / each_one) if each_one else 1
-        view.lacks(split, f"{entry.path}/{problem.name}".rstrip("/"), problem.reason, known, min(most, max(1, lost)))
+        view.lacks("train", f"{entry.path}/{problem.name}".rstrip("/"), problem.reason, known, min(most, max(1, lost)))
     if wnid is None and index.cut:
-        view.cut_off(split, entry.path)
+        view.cut_off("train", entry.path)
 
 
-def _pictures(index: TarIndex) -> Iterator[Member]:
-    return (member for member in index if may_be_image(member.name.rpartition("/")[2]))
+def _pictures(index: Indexed) -> Iterator[Member]:
+    return (member for member in index.members if may_be_image(member.name.rpartition("/")[2]))
 
 
 def _val_labels(view: View, base: str) -> tuple[dict[str, str], str]:

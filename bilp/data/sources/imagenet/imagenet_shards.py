@@ -42,22 +42,21 @@ def read_shards(view: View) -> dict[SplitName, Gathered]:
 
 def _split(view: View, entries: Sequence[Entry], split: SplitName) -> Gathered:
     found, order, unlabeled = Gathered(), class_order(IMAGENET1K), list[str]()
-    for entry in entries:
-        for sample in samples(view, entry, IMAGES):
-            if isinstance(sample, Problem):
-                view.lacks(split, f"{entry.path}/{sample.name}".rstrip("/"), sample.reason)
-                if sample.lost is None:
-                    view.cut_off(split, entry.path)
-                continue
-            origin = f"{entry.path}/{sample.member.name}"
-            number = sample.number
-            if number is not None and number >= len(order):
-                raise DataError(f"{view.where}/{origin}: label {number} is outside 0..{len(order) - 1}: these are no shards of ImageNet-1K")
-            wnid = _wnid(sample) or (None if number is None or number < 0 else order[number])
-            if wnid is None:
-                unlabeled.append(origin)
-            else:
-                found.add(wnid, entry.path, stem=_stem(sample), span=(sample.member.offset, sample.member.size), origin=origin)
+    for entry, sample in samples(view, entries, IMAGES):
+        if isinstance(sample, Problem):
+            view.lacks(split, f"{entry.path}/{sample.name}".rstrip("/"), sample.reason)
+            if sample.lost is None:
+                view.cut_off(split, entry.path)
+            continue
+        origin = f"{entry.path}/{sample.member.name}"
+        number = sample.number
+        if number is not None and number >= len(order):
+            raise DataError(f"{view.where}/{origin}: label {number} is outside 0..{len(order) - 1}: these are no shards of ImageNet-1K")
+        wnid = _wnid(sample) or (None if number is None or number < 0 else order[number])
+        if wnid is None:
+            unlabeled.append(origin)
+        else:
+            found.add(wnid, entry.path, stem=_stem(sample), span=(sample.member.offset, sample.member.size), origin=origin)
     if len(found) or split == "train":
         for origin in unlabeled:
             view.lacks(split, origin, "has no label: neither .cls nor .json, and no class in its name")

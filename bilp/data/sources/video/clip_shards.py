@@ -58,17 +58,16 @@ def clips_of_shards(view: View, class_of: Callable[[str], str]) -> Found:
 
 def _split(view: View, shards: Sequence[Entry], split: SplitName, class_of: Callable[[str], str]) -> Gathered:
     found, unlabeled = Gathered(), list[str]()
-    for entry in shards:
-        for sample in samples(view, entry, CLIPS):
-            origin = f"{entry.path}/{sample.name if isinstance(sample, Problem) else sample.member.name}".rstrip("/")
-            if isinstance(sample, Problem):
-                view.lacks(split, origin, sample.reason)
-            elif sample.label is None:
-                unlabeled.append(origin)
-            else:
-                span = (sample.member.offset, sample.member.size)
-                name = sample.key.rpartition("/")[2]
-                found.add(class_of(sample.label), entry.path, stem="" if name.isdecimal() else name, span=span, origin=origin)
+    for entry, sample in samples(view, shards, CLIPS):
+        origin = f"{entry.path}/{sample.name if isinstance(sample, Problem) else sample.member.name}".rstrip("/")
+        if isinstance(sample, Problem):
+            view.lacks(split, origin, sample.reason)
+        elif sample.label is None:
+            unlabeled.append(origin)
+        else:
+            span = (sample.member.offset, sample.member.size)
+            name = sample.key.rpartition("/")[2]
+            found.add(class_of(sample.label), entry.path, stem="" if name.isdecimal() else name, span=span, origin=origin)
     if len(found) or split == "train":
         for origin in unlabeled:
             view.lacks(split, origin, "has no label: neither .cls nor label in .json")
