@@ -114,8 +114,8 @@ def rule_meaning(prune: PruneConfig) -> str:
     """One sentence that says which images stay."""
     scope = "In each class" if prune.per_class else "Over all classes together"
     if prune.band is not None:
-        low, high = map(share, prune.band)
-        return f"{scope}, the {spoken('images')} ranked between {low} and {high} from the lowest score stay."
+        first, last = map(share, prune.band)
+        return f"{scope}, the {spoken('images')} ranked between {first} and {last} from the lowest score stay."
     if isinstance(prune.keep, str):
         mixed = f"a mixture of two normal distributions ({prune.keep}) takes for that of a right label"
         return f"{scope}, those {spoken('images')} stay whose score {mixed}."

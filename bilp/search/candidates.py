@@ -171,7 +171,7 @@ def _check(made: Plan, config: PipelineConfig) -> None:
     without = spoken("a search scores without the images that it holds out")
     if made.static and CRITERIA[config.prune.criterion].from_list:
         raise ConfigError(
-            f"{without}, and criterion {config.prune.criterion} has a score of every one: "
+            f"{without}, and criterion {config.prune.criterion} has a score of {spoken('every image')}: "
             "use another criterion, or give numbers instead of search"
         )
     if made.static and config.prune.scores is not None:
