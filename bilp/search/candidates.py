@@ -175,7 +175,9 @@ def _check(made: Plan, config: PipelineConfig) -> None:
             "use another criterion, or give numbers instead of search"
         )
     if made.static and config.prune.scores is not None:
-        raise ConfigError(f"{without}, and prune.scores are of all of them: leave out prune.scores, or give numbers instead of search")
+        raise ConfigError(
+            f"{without}, and prune.scores are of {spoken('all images')}: leave out prune.scores, or give numbers instead of search"
+        )
     reselect = made.candidates[made.reference].reselect(config.reselect)
     if made.adaptive and (is_word(reselect.beta) or (reselect.beta and is_word(reselect.low_share))):
         raise ConfigError("of reselect.beta and reselect.low_share one is auto and the other search: search both, or give a number")
