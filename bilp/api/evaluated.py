@@ -21,6 +21,7 @@ from bilp.evaluate import Row, summary
 from bilp.evaluate.results import KIND, evaluation_rows
 from bilp.report.wording import arm_words
 from bilp.storage import objects
+from bilp.text.sample_words import speaking_of
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -42,13 +43,19 @@ class Evaluation:
         return summary(self.uris)
 
     @property
+    def _titles(self) -> list[str]:
+        """What each row's networks were trained on."""
+        with speaking_of(sample_noun(self.data.shape)):
+            return [arm_words(row.arm).title for row in self.rows]
+
+    @property
     def accuracy(self) -> pd.DataFrame:
         """One row per arm and network: trained_on, network, accuracy and half of its 95 % interval (0 to 1), number of trainings."""
         import pandas as pd
 
         columns = {
             "arm": [row.arm for row in self.rows],
-            "trained_on": [arm_words(row.arm).title for row in self.rows],
+            "trained_on": self._titles,
             "network": [row.network for row in self.rows],
             "accuracy": [row.mean for row in self.rows],
             "half_width95": [row.half_width95 for row in self.rows],
@@ -63,7 +70,7 @@ class Evaluation:
         return pd.DataFrame([row for uri in self.uris for row in evaluation_rows(open_artifact(uri, KIND))])
 
     def __repr__(self) -> str:
-        told = [f"{arm_words(row.arm).title} {_accuracy(row)} %" for row in self.rows]
+        told = [f"{title} {_accuracy(row)} %" for title, row in zip(self._titles, self.rows, strict=True)]
         trainings = sorted({row.n for row in self.rows})
         several = f"{trainings[0]}" if len(trainings) == 1 else f"{trainings[0]} to {trainings[-1]}"
         test, noun = self.data.opened.test, sample_noun(self.data.shape)
@@ -71,7 +78,7 @@ class Evaluation:
         return f"accuracy on {tested}: {', '.join(told)} ({several} trainings each)"
 
     def _repr_html_(self) -> str:
-        rows = [(arm_words(row.arm).title, row.network, _accuracy(row), row.n) for row in self.rows]
+        rows = [(title, row.network, _accuracy(row), row.n) for title, row in zip(self._titles, self.rows, strict=True)]
         return showing.table(("trained on", "network", "accuracy, %", "trainings"), rows)
 
 
@@ -97,6 +104,12 @@ class Report(Result):
     def sets(self) -> tuple[DistilledSet, ...]:
         """The synthetic sets, in the order of arms and experiments."""
         return self.evaluation.sets
+
+    @property
+    def _titles(self) -> list[str]:
+        """What each row's networks were trained on."""
+        with speaking_of(sample_noun(self.data.shape)):
+            return [arm_words(row.arm).title for row in self.rows]
 
     @property
     def accuracy(self) -> pd.DataFrame:

@@ -7,15 +7,22 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from bilp.artifacts.facts import CriticalFacts
+from bilp.config.shapes import sample_noun
 from bilp.critical.chart import color, curve
 from bilp.critical.plan import Plan, words
 from bilp.data import Dataset
 from bilp.report.wording import dataset_title
 from bilp.results.pages import render
+from bilp.text.sample_words import speaking_of
 
 
 def page(facts: CriticalFacts, rows: Sequence[Mapping[str, Any]], dataset: Dataset, plan: Plan, lines: Sequence[str]) -> bytes:
     """The HTML; equal numbers give equal bytes."""
+    with speaking_of(sample_noun(dataset.shape)):
+        return _rendered(facts, rows, dataset, plan, lines)
+
+
+def _rendered(facts: CriticalFacts, rows: Sequence[Mapping[str, Any]], dataset: Dataset, plan: Plan, lines: Sequence[str]) -> bytes:
     config, options = plan.config, plan.options
     return render(
         "critical.html.j2",

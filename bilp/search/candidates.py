@@ -171,11 +171,13 @@ def _check(made: Plan, config: PipelineConfig) -> None:
     without = spoken("a search scores without the images that it holds out")
     if made.static and CRITERIA[config.prune.criterion].from_list:
         raise ConfigError(
-            f"{without}, and criterion {config.prune.criterion} has a score of every one: "
+            f"{without}, and criterion {config.prune.criterion} has a score of {spoken('every image')}: "
             "use another criterion, or give numbers instead of search"
         )
     if made.static and config.prune.scores is not None:
-        raise ConfigError(f"{without}, and prune.scores are of all of them: leave out prune.scores, or give numbers instead of search")
+        raise ConfigError(
+            f"{without}, and prune.scores are of {spoken('all images')}: leave out prune.scores, or give numbers instead of search"
+        )
     reselect = made.candidates[made.reference].reselect(config.reselect)
     if made.adaptive and (is_word(reselect.beta) or (reselect.beta and is_word(reselect.low_share))):
         raise ConfigError("of reselect.beta and reselect.low_share one is auto and the other search: search both, or give a number")

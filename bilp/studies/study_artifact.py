@@ -39,6 +39,7 @@ from bilp.studies.study_part import (
 )
 from bilp.studies.study_progress import Progress
 from bilp.studies.study_table import Table, table_of
+from bilp.text.sample_words import speaking_of
 
 VERSION = 1
 KIND = "study"
@@ -62,13 +63,14 @@ def publish_study(progress: Progress) -> str:
     if there is not None and there.stated(StudyFacts).state == state and _whole(there):
         return there.place(PAGE)
     table = table_of(progress.plan, parts)
-    files = {
-        PAGE: study_page(table, key, text, _reports(parts)),
-        TEXT: text.encode(),
-        CSV: as_csv(table).encode(),
-        LATEX: as_latex(table).encode(),
-        **{name: _joined(parts, name, schema, key) for name, schema in _TABLES.items()},
-    }
+    with speaking_of(progress.plan.noun):
+        files = {
+            PAGE: study_page(table, key, text, _reports(parts)),
+            TEXT: text.encode(),
+            CSV: as_csv(table).encode(),
+            LATEX: as_latex(table).encode(),
+            **{name: _joined(parts, name, schema, key) for name, schema in _TABLES.items()},
+        }
     told: dict[str, Any] = {
         "config": {"study": as_recorded(progress.plan.study)},
         "parents": {f"part {block.number}": artifact.uri for block, artifact in progress.parts()},

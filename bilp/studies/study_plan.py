@@ -114,6 +114,12 @@ class Plan:
     """Each arm's configuration in the first cell, for what the page calls it."""
 
     @property
+    def noun(self) -> str:
+        """What samples are called: image, or clip where all arms have clips."""
+        nouns = {config.ingest.noun for config in self.first.values()}
+        return nouns.pop() if len(nouns) == 1 else "image"
+
+    @property
     def references(self) -> tuple[str, ...]:
         """Arms that others are compared with."""
         from bilp.studies.definition import UNPRUNED

@@ -19,6 +19,7 @@ from bilp.studies.definition import MOST_PROCESSES, load_study, shipped
 from bilp.studies.study_plan import planned
 from bilp.studies.study_progress import Progress
 from bilp.text.escaping import shown
+from bilp.text.sample_words import speaking_of
 from flows import program
 from tasks import output
 
@@ -67,7 +68,8 @@ def main(arguments: Sequence[str]) -> None:
         progress.look()
         return progress, _page(progress, definition, typed, place)
 
-    program.guarded(name, work, _show)
+    with speaking_of(plan.noun):
+        program.guarded(name, work, _show)
 
 
 def _waits(progress: Progress) -> bool:

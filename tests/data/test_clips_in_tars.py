@@ -115,7 +115,9 @@ def test_a_webdataset_of_clips_is_read_as_one_of_pictures(tmp_path: Path) -> Non
 
 def test_a_webdataset_of_clips_without_clips_is_one_line(tmp_path: Path) -> None:
     replica.write(tmp_path / "train-0.tar", tar_of([("0.jpg", b"x"), ("0.cls", b"0")]))
-    with pytest.raises(DataError, match=r"no sample of the training shards has a clip and a label: train-0.tar/0: holds none of avi"):
+    with pytest.raises(
+        DataError, match=r"no sample of the training shards has a clip and a label: train-0.tar/0: holds an image and not a clip"
+    ):
         opened(tmp_path, "video_webdataset").read()
 
 

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import io
+import json
 import math
+import subprocess
+import sys
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -27,6 +30,11 @@ RUN = (
     *("published/bilp-dm/imagenet1k-ipc10", "published/dm/tiny-imagenet-ipc1", "published/dm/imagenette-ipc1"),
     *("published/dm/imagewoof-ipc1", "published/bilp-dm/kinetics400-ipc1"),
 )
+TYPED = (
+    *("published/mtt/tiny-imagenet-ipc1", "published/mtt/imagenette-ipc1", "published/idc/imagenet10-ipc10"),
+    *("published/idc-i/imagenet10-ipc10", "published/idc/imagenet100-ipc10"),
+)
+"""Of methods that train experts or networks first, or divide classes among shards, which commands alone put together."""
 SIDE = 16
 TRAIN, TEST = 20, 3
 """Of each class."""
@@ -147,3 +155,44 @@ def test_a_recipe_runs_at_a_small_scale_on_a_replica(name: str, tmp_path: Path) 
     assert any("ingest.resolution" in line for line in content["deviations"]) == (
         config.ingest.resolution != recipe["ingest"]["resolution"]
     )
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", TYPED)
+def test_a_recipe_is_typed_and_runs_on_a_replica(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """`bilp run --recipe NAME` with a small side and few steps, to its page."""
+    recipe = load_recipe(name)
+    network = recipe["distill"]["network"]
+    network = network if "name" in network else {"depth": convnet_depth(SIDE), "width": 8}
+    short: dict[str, Any] = {
+        "ingest.uri": replica(recipe["dataset"], tmp_path / "replica"),
+        "ingest.resolution": SIDE,
+        "ipc": 1,
+        "distill.iterations": 1,
+        "distill.rounds": 1,
+        "distill.batch_real": 4,
+        "distill.network": json.dumps(network),
+        "evaluate.networks": json.dumps([network]),
+        "evaluate.seeds": 2,
+        "evaluate.epochs": 1,
+        "evaluate.baselines": "random",
+    }
+    if "trajectory" in recipe["distill"]:
+        short |= {
+            "experts.count": 1,
+            "experts.epochs": 4,
+            "distill.trajectory.max_start": 1,
+            "distill.trajectory.steps": 2,
+            "distill.trajectory.step_rate": 1e-9,
+        }
+    if "idc" in recipe["distill"]:
+        short |= {"distill.idc.train_samples": 16}
+    if "pretrained" in recipe["distill"].get("idc", {}):
+        short |= {"distill.idc.pretrained.networks": 1, "distill.idc.pretrained.epochs": 1}
+    monkeypatch.setenv("BILP_STORAGE", str(tmp_path / "store"))
+    command = [sys.executable, "-m", "bilp", "run", "--recipe", name, *(f"--{key}={value}" for key, value in short.items())]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=900)
+    assert done.returncode == 0, done.stderr
+    assert "Accuracy on real test images" in done.stdout and "Unpruned" in done.stdout
+    (page,) = (tmp_path / "store" / "reports").glob("*/report.html")
+    assert SOURCES[recipe["dataset"]].title in page.read_text(encoding="utf-8")

@@ -208,7 +208,7 @@ def _sharded(view: View) -> Found:
         told = f": {view.absent[0][1].origin}: {view.absent[0][1].reason}" if view.absent else ""
         remedy = (
             "give tars of clips"
-            if told and view.absent[0][1].reason.startswith("holds ")
+            if told and view.absent[0][1].reason.startswith("holds an image")
             else "put annotations/{train,val}.csv beside them"
         )
         raise DataError(f"{view.where}: no clip of the training tars has a class{told}: {remedy}")
