@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -87,3 +89,42 @@ def test_workers_take_the_longest_units_first() -> None:
     units = [Unit("x", "x", seconds) for seconds in (1.0, 5.0, 2.0, 3.0, 3.0)]
     assert [makespan(units, workers) for workers in (1, 2, 3, 9)] == [14.0, 7.0, 5.0, 5.0]  # in their order it would be 8 for two
     assert makespan([], 3) == 0.0
+
+
+def test_too_little_room_for_copies_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    found = plan()
+    needed = found.cache_bytes
+    assert needed > found.data.store_bytes > 10**10
+    monkeypatch.setattr(shutil, "disk_usage", lambda folder: SimpleNamespace(free=10**15))
+    assert not [warning for warning in advice(found) if "copies" in warning]
+    monkeypatch.setenv("BILP_CACHE_BYTES", str(needed - 1))
+    (limited,) = [warning for warning in advice(found) if "copies" in warning]
+    assert limited.startswith("BILP_CACHE_BYTES lets copies fill 17 GB, and a worker reads 17 GB again and again")
+    assert limited.endswith(f"set it to {needed} or more")
+    monkeypatch.setenv("BILP_CACHE_BYTES", str(needed))
+    assert not [warning for warning in advice(found) if "copies" in warning]
+    monkeypatch.setattr(shutil, "disk_usage", lambda folder: SimpleNamespace(free=needed - 1 if folder == tmp_path else 10**15))
+    monkeypatch.setenv("BILP_CACHE", str(tmp_path / "not" / "there"))
+    assert not [warning for warning in advice(found) if "copies" in warning]  # a storage in a folder needs none
+    monkeypatch.setenv("BILP_STORAGE", "s3://bucket/prefix")
+    (warned,) = [warning for warning in advice(found) if "copies" in warning]
+    assert warned.startswith(f"{tmp_path / 'not' / 'there'} has 17 GB free for copies") and "BILP_CACHE to a larger disk" in warned
+
+
+def test_a_storage_without_room_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    found = plan(distill={"keep_rounds": 3})
+    total = sum(found.stored.values())
+    for free, told in ((total, 0), (total - 1, 1)):
+        monkeypatch.setattr(shutil, "disk_usage", lambda folder, free=free: SimpleNamespace(free=free if folder == tmp_path else 10**15))
+        monkeypatch.setenv("BILP_STORAGE", str(tmp_path / "results"))
+        assert len([warning for warning in advice(found) if "point BILP_STORAGE to a larger disk" in warning]) == told
+
+
+def test_what_a_method_needs_first_or_cannot_share_is_told() -> None:
+    experts = plan(method="mtt", workers=1, distill={"network": {"depth": 4}})
+    assert [warning for warning in advice(experts) if warning.startswith("experts take") and "experts.count (100)" in warning]
+    assert experts.cache_bytes > experts.stored["experts"] // 2 > 10**10
+    (alone,) = [warning for warning in advice(plan(method="dc")) if "cannot be divided" in warning]
+    assert "method dc with these settings cannot be divided: 2 workers distill as fast" in alone
+    (shards,) = [warning for warning in advice(plan(method="dc", ipc=1)) if "wait while" in warning]
+    assert "set distill.shards 4" in shards  # one image step for each network
