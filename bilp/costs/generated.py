@@ -16,7 +16,7 @@ from bilp.costs.data_counts import DataCounts
 from bilp.data import Dataset, ingest, open_dataset
 from bilp.data.pool import RealPool
 from bilp.data.sources.arrays import hold
-from bilp.data.sources.given_arrays import arrays_of
+from bilp.data.sources.given_arrays import Layout, arrays_of
 from bilp.nets.by_device import ByDevice
 from bilp.seeds import generator
 from bilp.storage.scratch import scratch_folder
@@ -63,8 +63,8 @@ def generated(data: DataCounts, each: int, device: torch.device, seed: int) -> I
         torch.randint(256, (len(own), *data.shape), dtype=torch.uint8, generator=generator(seed, "plan", split))
         for split, own in (("train", labels), ("test", test))
     ]
-    clips = is_clip(data.shape)
-    layout, media = ("NTCHW", "video") if clips else ("NCHW", "image")
+    layout: Layout = "NTCHW" if is_clip(data.shape) else "NCHW"
+    media = "video" if is_clip(data.shape) else "image"
     source = next(entry.name for entry in OWN if entry.from_python and entry.media == media)
     arrays = arrays_of(images[0], labels, [f"class {number}" for number in range(data.classes)], (images[1], test), layout)
     config = IngestConfig.model_validate({"source": source, "uri": hold(arrays)})
