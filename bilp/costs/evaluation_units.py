@@ -49,15 +49,27 @@ def _blocks(config: EvaluateConfig, name: str, images: int, speed: Speed, real: 
     tested, units = int(speed.data.test.sum()), []
     for network, seeds_of_blocks in zip(config.networks, blocks, strict=True):
         own = own_settings(config, network)
-        passes = Schedule.of_config(own, own.epochs).passes
-        looks = len(look_epochs(passes, images, tested))
         for seeds in seeds_of_blocks:
-            trained = len(seeds) * passes * images
-            works = [Work("trained", trained, TRAINING, stored=real), Work("tested", len(seeds) * looks * tested, FORWARD)]
+            works = block_works(own, images, tested, len(seeds), real)
             held = 0 if real else 4 * images * speed.data.sample_bytes
             read = images if real else 0
             units.append(speed.unit("evaluate", name, network, own.gpu, works, read, held, kind_of(network)))
     return units
+
+
+def block_works(own: EvaluateConfig, images: int, tested: int, seeds: int, real: bool = False) -> list[Work]:
+    """What trainings of one network do.
+
+    Args:
+        own: Settings as they hold for this network.
+        images: That it is trained on.
+        tested: Test samples.
+        seeds: Trainings.
+        real: Whether images are read from the store.
+    """
+    passes = Schedule.of_config(own, own.epochs).passes
+    looks = len(look_epochs(passes, images, tested))
+    return [Work("trained", seeds * passes * images, TRAINING, stored=real), Work("tested", seeds * looks * tested, FORWARD)]
 
 
 def kind_of(network: NetworkConfig) -> str:

@@ -12,6 +12,9 @@ from bilp.costs.speed import Speed
 from bilp.costs.tensor_bytes import tensor_file_bytes
 from bilp.nets.build import build
 
+EXPERTS = "experts"
+"""What the parameters of experts after every epoch are called among what is stored."""
+
 
 def stored_networks(config: PipelineConfig, speed: Speed) -> dict[str, int]:
     """Bytes by what they are, exactly; nothing where no such networks are trained."""
@@ -20,7 +23,7 @@ def stored_networks(config: PipelineConfig, speed: Speed) -> dict[str, int]:
         network = _built(distill.network, speed)
         each = tensor_file_bytes({name: _form(value) for name, value in network.named_parameters()})
         experts = config.experts
-        found["experts"] = each * (experts.epochs + 1) * experts.count * len({run.chosen for run in runs})
+        found[EXPERTS] = each * (experts.epochs + 1) * experts.count * len({run.chosen for run in runs})
     if pretrained := distill.pretrained.networks:
         each = tensor_file_bytes({name: _form(value) for name, value in _built(distill.network, speed).state_dict().items()})
         found["pretrained networks"] = each * pretrained * len({(run.chosen, run.distill.seed) for run in runs})

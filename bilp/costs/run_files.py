@@ -37,16 +37,16 @@ class StoredRun:
 def stored_run(run: PlannedRun, speed: Speed) -> StoredRun:
     """What the checkpoints of a run take."""
     distill, classes = run.distill, speed.data.classes
-    whole = {number: _state_bytes(run, speed, range(classes), number) for number in range(1, distill.rounds + 1)}
+    whole = _state_bytes(run, speed, range(classes))
     total = sum(size for number, size in whole.items() if keeps_state(distill, number))
     if distill.shards > 1 and distill.keep_rounds == "all":
         parts = [share_of_classes(classes, shard, distill.shards) for shard in range(distill.shards)]
-        total += sum(_state_bytes(run, speed, part, number) for part in parts for number in whole)
+        total += sum(size for part in parts for size in _state_bytes(run, speed, part).values())
     return StoredRun(total, max(whole.values()))
 
 
-def _state_bytes(run: PlannedRun, speed: Speed, classes: range, number: int) -> int:
-    """Bytes of the two files of the state of these classes after a round."""
+def _state_bytes(run: PlannedRun, speed: Speed, classes: range) -> dict[int, int]:
+    """Bytes of the two files of the state of these classes after each round."""
     distill = run.distill
     count = len(classes) * distill.ipc
     images: Form = (torch.float32, (count, *speed.data.shape))
@@ -60,8 +60,12 @@ def _state_bytes(run: PlannedRun, speed: Speed, classes: range, number: int) -> 
         labels = torch.from_numpy(np.repeat(np.arange(speed.data.classes), speed.data.train))
         pruner = AdaptivePruner(labels, speed.data.classes, run.reselect)
         forms |= {PRUNER + name: (value.dtype, value.shape) for name, value in pruner.state(classes).items()}
-    if carries := METHODS[distill.method].carries:
-        network, of = speed.network(distill.network), resolve(carries)
+    carries, rounds, momentum = METHODS[distill.method].carries, range(1, distill.rounds + 1), tensor_file_bytes({MOMENTUM: images})
+    if not carries:
+        return dict.fromkeys(rounds, tensor_file_bytes(forms) + momentum)
+    network, of = speed.network(distill.network), resolve(carries)
+    found = {}
+    for number in rounds:
         carried = of(distill, network.parameters, network.values, bounds(distill, number)[1], images[1])
-        forms |= {METHOD + name: form for name, form in carried.items()}
-    return tensor_file_bytes(forms) + tensor_file_bytes({MOMENTUM: images})
+        found[number] = tensor_file_bytes(forms | {METHOD + name: form for name, form in carried.items()}) + momentum
+    return found

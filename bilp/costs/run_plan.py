@@ -9,16 +9,16 @@ from itertools import groupby
 from typing import Any
 
 from bilp.config import METHODS, PipelineConfig
-from bilp.config.arms import needs_scores, needs_selection, planned_runs
-from bilp.config.measures import MEASURES
+from bilp.config.arms import planned_runs
 from bilp.costs.data_counts import DataCounts
 from bilp.costs.evaluation_units import evaluation_units
 from bilp.costs.network_cost import NetworkCost
-from bilp.costs.network_files import stored_networks
-from bilp.costs.run_files import stored_run
+from bilp.costs.network_files import EXPERTS, stored_networks
+from bilp.costs.run_files import StoredRun, stored_run
 from bilp.costs.run_units import expert_units, pretraining_units, run_units
+from bilp.costs.scoring_units import has_scores, scoring_units
 from bilp.costs.speed import DISK_BYTES, Speed
-from bilp.costs.work import FORWARD, MEASURED, TRAINING, Unit, Work, makespan
+from bilp.costs.work import MEASURED, Unit, makespan
 
 TRIAL_ROW = 17
 """Bytes of a sample after an epoch in the table of a trial, about."""
@@ -60,24 +60,36 @@ class Plan:
     @cached_property
     def stored(self) -> Mapping[str, int]:
         """Bytes that are stored, by what they are; store and checkpoints exactly, the others about."""
-        runs, data, score = planned_runs(self.config), self.data, self.config.score
-        checkpoints = sum(stored_run(run, self.speed).checkpoints for run in runs)
+        data, score = self.data, self.config.score
+        checkpoints = sum(run.checkpoints for run in self._stored_runs)
         tables = data.index_bytes
-        if _scores(self.config):
+        if has_scores(self.config):
             tables += score.trials * score.epochs * data.samples * TRIAL_ROW
         tables += sum(EFFECT_ROW * work.samples for unit in self.units for work in unit.works if work.what == MEASURED)
         return {"store": data.store_bytes, "checkpoints": checkpoints, "tables": tables, **stored_networks(self.config, self.speed)}
 
+    @cached_property
+    def _stored_runs(self) -> list[StoredRun]:
+        """What each run keeps; runs of an arm, which differ in their seeds, keep the same."""
+        runs = planned_runs(self.config)
+        by_arm = {arm: stored_run(run, self.speed) for arm, run in {run.arm: run for run in runs}.items()}
+        return [by_arm[run.arm] for run in runs]
+
+    @property
+    def _largest_state(self) -> int:
+        """Bytes of the largest state of a whole run."""
+        return max((run.largest for run in self._stored_runs), default=0)
+
     @property
     def cache_bytes(self) -> int:
-        """What a worker keeps of a storage on S3: the pixels, and the last state of its run."""
-        return self.data.store_bytes + max((stored_run(run, self.speed).largest for run in planned_runs(self.config)), default=0)
+        """What a worker reads again and again of a storage on S3: the pixels, the last state of its run, the experts of its samples."""
+        experts = self.stored.get(EXPERTS, 0) // max(1, len({run.chosen for run in planned_runs(self.config)}))
+        return self.data.store_bytes + experts + self._largest_state
 
     @property
     def scratch_bytes(self) -> int:
         """Free space that a worker needs at once in $TMPDIR."""
-        state = max((2 * stored_run(run, self.speed).largest for run in planned_runs(self.config)), default=0)
-        return max(state, 0 if self.data.part_items else self.data.store_bytes)
+        return max(2 * self._largest_state, 0 if self.data.part_items else self.data.store_bytes)
 
     @property
     def requests(self) -> int:
@@ -112,7 +124,7 @@ def plan_of(config: PipelineConfig, data: DataCounts, speed: Speed, workers: int
     """The plan of a pipeline for so many workers. Raises ConfigError for a network that does not take such samples."""
     units = [
         *_ingest(data),
-        *_scoring(config, speed),
+        *scoring_units(config, speed),
         *expert_units(config, speed),
         *pretraining_units(config, speed),
         *run_units(config, speed),
@@ -128,23 +140,6 @@ def _ingest(data: DataCounts) -> list[Unit]:
         return [Unit("ingest", "ingest", data.items * decoding + seconds)]
     parts = [Unit("ingest", "part", items * decoding, bytes_read=0) for items in data.part_items]
     return [*parts, Unit("join", "join", seconds, bytes_read=data.store_bytes)]
-
-
-def _scores(config: PipelineConfig) -> bool:
-    return needs_selection(config) and needs_scores(config.prune)
-
-
-def _scoring(config: PipelineConfig, speed: Speed) -> list[Unit]:
-    if not _scores(config):
-        return []
-    score, measure, samples = config.score, MEASURES[config.score.measure], speed.data.samples
-    trained = score.epochs * (round(score.subset_share * samples) if measure.subsets else samples)
-    recorded = samples * (score.epochs if measure.per_epoch else 1)
-    works = [Work("trained", trained, TRAINING, stored=True), Work("recorded", recorded, FORWARD, stored=True)]
-    if score.gradient_norm == "all":
-        works.append(Work("gradients", samples * (score.early_to - score.early_from + 1), TRAINING, stored=True))
-    trial = speed.unit("score", "trial", score.network, score.gpu, works, samples)
-    return [trial] * score.trials
 
 
 def described(plan: Plan, warnings: Sequence[str]) -> dict[str, Any]:

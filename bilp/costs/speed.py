@@ -75,7 +75,7 @@ class Speed:
         most = seconds([replace(work, samples=work.most or work.samples) for work in works]) if any(work.most for work in works) else None
         held = PASS_SHARE[profile.memory >= LARGE_MEMORY]
         memory = (size if resident else 0) + state + held + 16 * self.network(config).parameters if profile.gpu else 0
-        return Unit(stage, name, seconds(works), tuple(works), size, memory, resident, device=True, most_seconds=most)
+        return Unit(stage, name, seconds(works), tuple(works), size, memory, resident, device=True, kind=kind or stage, most_seconds=most)
 
     @staticmethod
     def decoding_of(data: DataCounts) -> float:

@@ -59,6 +59,8 @@ class Unit:
     """Whether images stay on the GPU under BILP_DATA=auto; None where no GPU takes part."""
     device: bool = False
     """Whether networks compute, on a GPU or on the CPU that stands in for one."""
+    kind: str = ""
+    """What is measured to know its time, where networks compute."""
     most_seconds: float | None = None
     """The longest that it may take, where a rule of its method ends it; `seconds` is the shortest then."""
 

@@ -37,6 +37,7 @@ from bilp.report.growing import scores_sentence
 from bilp.report.heading import made, sentence, title
 from bilp.report.learning import learning
 from bilp.report.lineage import lineage, table_links, versions
+from bilp.report.planned import planner
 from bilp.report.samples import samples
 from bilp.report.searching import searching
 from bilp.report.selection import pruning
@@ -153,7 +154,7 @@ def about(config: PipelineConfig, collected: Collected, key: str) -> dict[str, A
     return {
         "made": made(config, [source.artifact for source in sources.artifacts], key),
         "tables": table_links(sources.artifacts),
-        "times": stage_times(sources.artifacts, sources.runs),
+        "times": stage_times(sources.artifacts, sources.runs, planner(config, sources.artifacts)),
         "paces": paces(config, measured(sources.artifacts, sources.runs)),
         "papers": papers(method),
         "bibtex": bibtex(method),

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from bilp.artifacts.artifact import Artifact, find
 from bilp.artifacts.duration import SECONDS
 from bilp.artifacts.run_layout import RESELECT, ROUND, reselect_uri, round_uri
 from bilp.distill import open_run
 from bilp.report.collect import ReportedArtifact, RunSource
+from bilp.report.planned import Lookup, Planned
 from bilp.report.wording import count
 from bilp.scoring.trial_record import TRIAL
 
@@ -22,10 +23,16 @@ class StageTime:
     time: str
     parts: str
     lacking: str
+    planned: str = ""
+    """How long a plan says; empty where none tells it."""
+    passes: str = ""
+    """Passes of a sample through a network, as planned."""
+    device: str = ""
+    """Whose speed the plan assumes."""
 
 
-def stage_times(sources: Sequence[ReportedArtifact], runs: Sequence[RunSource]) -> list[StageTime]:
-    """In the order of the pipeline; empty where no time is known at all."""
+def stage_times(sources: Sequence[ReportedArtifact], runs: Sequence[RunSource], planned: Lookup | None = None) -> list[StageTime]:
+    """In the order of the pipeline; empty where no time is known at all. `planned` tells what a plan says."""
     of_run = {f"synthetic {run.arm} {run.experiment}": run for run in runs}
     rows = []
     for source in sources:
@@ -33,8 +40,17 @@ def stage_times(sources: Sequence[ReportedArtifact], runs: Sequence[RunSource]) 
         known = [float(seconds) for part in parts if (seconds := part.manifest.provenance.get(SECONDS)) is not None]
         lacking = len(parts) - len(known)
         shown = duration(sum(known)) if known else "not recorded"
-        rows.append(StageTime(source.stage, shown, count(len(parts), "artifact"), f"{lacking} not recorded" if known and lacking else ""))
+        row = StageTime(source.stage, shown, count(len(parts), "artifact"), f"{lacking} not recorded" if known and lacking else "")
+        rows.append(row if planned is None else _beside(row, planned(source, parts)))
     return rows if any(row.time != "not recorded" for row in rows) else []
+
+
+def _beside(row: StageTime, planned: Planned | None) -> StageTime:
+    """A row with what was planned."""
+    if planned is None:
+        return row
+    time = f"{duration(planned.seconds)} or more" if planned.least else duration(planned.seconds)
+    return replace(row, planned=time, passes=f"{planned.passes:,}" if planned.passes else "", device=planned.device)
 
 
 def seconds_of(source: ReportedArtifact, runs: Sequence[RunSource]) -> float:

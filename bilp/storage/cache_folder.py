@@ -26,13 +26,19 @@ _OTHERS = stat.S_IRWXG | stat.S_IRWXO
 _REMEDY = "remove it, for it holds copies alone, or set BILP_CACHE to a folder of this user's own"
 
 
+def place() -> Path:
+    """The folder of all copies, whether it is there or not."""
+    found = Path(os.environ.get("BILP_CACHE") or Path.home() / ".cache" / "bilp").expanduser()
+    if found.is_symlink() and found.lstat().st_uid in (os.geteuid(), 0):  # somebody's cache may lie on another disk
+        found = found.resolve()
+    return found
+
+
 def root() -> Path:
-    """The folder of all copies, which is there afterwards. Raises StorageRefused if it cannot be trusted."""
-    place = Path(os.environ.get("BILP_CACHE") or Path.home() / ".cache" / "bilp").expanduser()
-    if place.is_symlink() and place.lstat().st_uid in (os.geteuid(), 0):  # somebody's cache may lie on another disk
-        place = place.resolve()
-    _make(place)
-    return place
+    """The same, which is there afterwards. Raises StorageRefused if it cannot be trusted."""
+    folder = place()
+    _make(folder)
+    return folder
 
 
 def folder_of(name: str) -> Path:

@@ -8,9 +8,8 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from counted_operations import Operations
 from torch.autograd.graph import saved_tensors_hooks
-from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils.flop_counter import flop_registry
 
 from bilp.config import DistillConfig, ExpertsConfig, IngestConfig, NetworkConfig, ReselectConfig
 from bilp.config.arms import Chosen, PlannedRun
@@ -43,6 +42,7 @@ from bilp.matching.trajectory_flat import (
     compare_in_constant_memory,
 )
 from bilp.nets import build
+from bilp.progress import silent
 from bilp.registry import resolve
 
 pytestmark = pytest.mark.slow
@@ -51,25 +51,6 @@ NETWORK = NetworkConfig(width=48, depth=2, pooling="max")  # pooling by averages
 FIRST = 0.08
 """Share of the operations of a forward pass that its first layer has, at most: nobody differentiates by its input in a training."""
 CLASSES = range(10)
-
-
-class Operations(TorchDispatchMode):
-    """Counts the floating point operations of convolutions and products of matrices."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.total = 0
-
-    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        out, packet, given = func(*args, **(kwargs or {})), func._overloadpacket, kwargs or {}
-        if packet is torch.ops.aten.convolution:
-            self.total += 2 * (args[0] if args[6] else out).numel() * args[1][0].numel()
-        elif packet is torch.ops.aten.convolution_backward:  # torch's own count leaves out what groups save
-            gradient, images, weight, transposed, asked = args[0], args[1], args[2], args[7], args[10]
-            self.total += 2 * (images if transposed else gradient).numel() * weight[0].numel() * (asked[0] + asked[1])
-        elif packet in flop_registry:
-            self.total += flop_registry[packet](*args, **given, out_val=out)
-        return out
 
 
 @dataclass(frozen=True)
@@ -113,10 +94,10 @@ def counted(config: DistillConfig, world: World, first: int) -> float:
     state, guard = initial_state(config, setting.pool, CLASSES), Guard(0.01, world.dataset.class_names, float("nan"), "")
     loop = loop_for(config.method)
     if first:
-        loop(setting, state, first, None, guard)
+        loop(setting, state, first, None, guard, silent)
     with Operations() as operations:
-        loop(setting, state, first + 2, None, guard)
-    return operations.total / network_cost(NETWORK, world.dataset.shape, world.dataset.classes).flops / 2
+        loop(setting, state, first + 2, None, guard, silent)
+    return float(operations.total / network_cost(NETWORK, world.dataset.shape, world.dataset.classes).flops / 2)
 
 
 KERNELS = {"outer_loops": 3, "batch_train": 200, "idc": {"train_samples": 300, "early_epochs": 1}}

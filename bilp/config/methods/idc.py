@@ -132,6 +132,7 @@ IDC = Method(
     matching="bilp.matching:kernels",
     loop="bilp.distill.loops.idc:distill",
     work="bilp.costs.method_work:kernels",
+    brief={"idc": {"pretrained": {"networks": 0}}},
     product_cost=4.0,
     networks="bilp.distill.loops.idc:draw_trained_network",
 )

@@ -151,7 +151,7 @@ MTT = Method(
     carried="bilp.distill.loops.mtt:require_step_size",
     carries="bilp.distill.loops.mtt:step_size_forms",
     work="bilp.costs.method_work:trajectory",
-    brief={"trajectory": {"expert_epochs": 1, "max_start": 0}},
+    brief={"trajectory": {"expert_epochs": 1, "max_start": 0, "step_rate": 0.0}},
     parts={"gradient": "bilp.matching.trajectory_forms:exact"},
 )
 

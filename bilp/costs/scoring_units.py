@@ -1,0 +1,34 @@
+"""The units of scoring of a plan: trials."""
+
+from __future__ import annotations
+
+from bilp.config import PipelineConfig, ScoreConfig
+from bilp.config.arms import needs_scores, needs_selection
+from bilp.config.measures import MEASURES
+from bilp.costs.speed import Speed
+from bilp.costs.work import FORWARD, TRAINING, Unit, Work
+
+
+def has_scores(config: PipelineConfig) -> bool:
+    """Whether samples are scored at all."""
+    return needs_selection(config) and needs_scores(config.prune)
+
+
+def scoring_units(config: PipelineConfig, speed: Speed) -> list[Unit]:
+    """One unit for each trial."""
+    if not has_scores(config):
+        return []
+    score, samples = config.score, speed.data.samples
+    trial = speed.unit("score", "trial", score.network, score.gpu, scoring_works(score, samples), samples)
+    return [trial] * score.trials
+
+
+def scoring_works(score: ScoreConfig, samples: int) -> list[Work]:
+    """What a trial does."""
+    measure = MEASURES[score.measure]
+    trained = score.epochs * (round(score.subset_share * samples) if measure.subsets else samples)
+    recorded = samples * (score.epochs if measure.per_epoch else 1)
+    works = [Work("trained", trained, TRAINING, stored=True), Work("recorded", recorded, FORWARD, stored=True)]
+    if score.gradient_norm == "all":
+        works.append(Work("gradients", samples * (score.early_to - score.early_from + 1), TRAINING, stored=True))
+    return works
