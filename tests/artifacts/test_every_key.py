@@ -211,7 +211,8 @@ def test_nothing_is_read_that_is_not_in_the_key(stage: Stage, world: World, tmp_
 def named_keys() -> Iterator[str]:
     """The names under which content keys are made anywhere."""
     for path in [*PACKAGE.rglob("*.py"), *(PACKAGE.parent / "tasks").rglob("*.py")]:
-        tree = ast.parse(path.read_text(encoding="utf-8"))
+        source = path.read_text(encoding="utf-8")
+        tree = ast.parse(source if "content_key" in source else "")
         module = ".".join(path.relative_to(PACKAGE.parent).with_suffix("").parts)
         for node in ast.walk(tree):
             if isinstance(node, ast.Call) and ast.unparse(node.func) == "content_key":
