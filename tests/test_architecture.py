@@ -173,6 +173,7 @@ def test_every_command_opens_with_itself() -> None:
     assert {name: line for name, line in first.items() if not line.startswith(f"python -m flows.{Path(name).stem} --dataset ")} == {}
 
 
+@pytest.mark.slow
 def test_bilp_works_without_prefect() -> None:
     """Every module of bilp is imported in a process in which importing prefect fails."""
     names = sorted(module_of(name) for name in SOURCES if name.startswith("bilp/"))

@@ -150,7 +150,7 @@ def test_the_version_of_its_code_and_of_code_that_its_inputs_are_made_by_asks_fo
                 assert place_of(stage, case, world.root) not in (here, REFUSED), f"{name}: {owner}"
 
 
-@STAGE
+@SETTINGS
 def test_the_version_of_a_package_whose_entry_a_setting_names_asks_for_another_key(stage: Stage, world: World) -> None:
     for name, case in stage.cases(world).items():
         for path, model, field in values(case.settings):
