@@ -27,9 +27,18 @@ def module_of(name: str) -> str:
 
 
 @cache
-def tree_of(name: str) -> ast.Module:
-    """The syntax tree of the module that lies at a path."""
-    return ast.parse(SOURCES[name])
+def tree_of(source: str) -> ast.Module:
+    """The syntax tree of a module, which nobody changes."""
+    return ast.parse(source)
+
+
+@cache
+def texts(source: str) -> tuple[tuple[str, int, bool], ...]:
+    """Every text that a module spells, with its line, and whether it stands for itself, as docstrings do."""
+    tree = ast.parse(source)
+    alone = {id(node.value) for node in ast.walk(tree) if isinstance(node, ast.Expr)}
+    spelled = [node for node in ast.walk(tree) if isinstance(node, ast.Constant) and isinstance(node.value, str)]
+    return tuple((str(node.value), node.lineno, id(node) in alone) for node in spelled)
 
 
 def imports(tree: ast.AST, late: bool = True) -> Iterator[str]:
@@ -57,8 +66,7 @@ def graph(sources: Mapping[str, str], late: bool) -> dict[str, set[str]]:
     modules = {module_of(name) for name in sources}
     found: dict[str, set[str]] = {}
     for name, source in sources.items():
-        tree = tree_of(name) if sources is SOURCES else ast.parse(source)
-        asked = {whole if whole in modules else whole.rpartition(".")[0] for whole in imports(tree, late)}
+        asked = {whole if whole in modules else whole.rpartition(".")[0] for whole in imports(tree_of(source), late)}
         found[module_of(name)] = (asked & modules) - {module_of(name)}
     return found
 

@@ -8,7 +8,7 @@ from collections.abc import Collection, Mapping
 
 import pytest
 import yaml
-from import_graph import LAYERS, REPOSITORY, SOURCES, circles, graph, imports, module_of, rooms
+from import_graph import LAYERS, REPOSITORY, SOURCES, circles, graph, imports, module_of, rooms, tree_of
 
 MOST_LOOSE = 8
 
@@ -81,7 +81,7 @@ def test_the_folders_that_run_parallel_are_still_there() -> None:
 
 def hiding(folders: Collection[str], sources: Mapping[str, str]) -> list[str]:
     """Modules in these folders named as a package that is imported somewhere."""
-    packages = {whole.partition(".")[0] for source in sources.values() for whole in imports(ast.parse(source))} | {*LAYERS}
+    packages = {whole.partition(".")[0] for source in sources.values() for whole in imports(tree_of(source))} | {*LAYERS}
     return [path for path in sources if path.rpartition("/")[0] in folders and path.rpartition("/")[2].removesuffix(".py") in packages]
 
 

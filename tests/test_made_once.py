@@ -45,9 +45,11 @@ class Thing:
 
 def test_processes_share_what_one_of_them_made_and_change_copies_of_their_own(tmp_path: Path) -> None:
     (tmp_path / "test_it.py").write_text(TESTS)
-    options = ["-q", "--numprocesses", "2", "--dist", "each", "-p", "no:cacheprovider", "-c", "/dev/null", "--rootdir", str(tmp_path)]
+    options = ["-q", "-p", "no:cacheprovider", "-c", "/dev/null", "--rootdir", str(tmp_path)]
+    options += ["-p", "xdist", "--numprocesses", "2", "--dist", "each"]
     command = [sys.executable, "-m", "pytest", *options, str(tmp_path / "test_it.py"), f"--basetemp={tmp_path / 'base'}"]
-    environment = {"PYTHONPATH": str(Path(__file__).parent), "PATH": ""}
+    without = {"PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"}  # plugins take a second
+    environment = {"PYTHONPATH": str(Path(__file__).parent), "PATH": "", **without}
     done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout
     assert (tmp_path / "made").read_text() == "x"

@@ -29,8 +29,8 @@ def test_both(): pass
 def collected(folder: Path, *options: str) -> tuple[int, list[str], str]:
     """Exit status, names in their order, and errors of a collection of the tests below a folder."""
     (folder / "pytest.ini").write_text("[pytest]\nmarkers =\n    slow\n    service\n")
-    command = [sys.executable, "-m", "pytest", "-p", "tiers", "-p", "no:cacheprovider", "-p", "no:xdist", "-q", "--collect-only", *options]
-    environment = os.environ | {"PYTHONPATH": str(TESTS)}
+    command = [sys.executable, "-m", "pytest", "-p", "tiers", "-p", "no:cacheprovider", "-q", "--collect-only", *options]
+    environment = os.environ | {"PYTHONPATH": str(TESTS), "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"}
     done = subprocess.run([*command, str(folder)], cwd=folder, env=environment, capture_output=True, text=True, check=False)
     return done.returncode, re.findall(r"::(\w+)", done.stdout), done.stderr
 
@@ -45,11 +45,13 @@ def test_the_two_runs_of_the_makefile_are_all_tests_without_one_twice(tmp_path: 
 
 
 @pytest.mark.slow
-def test_the_first_tier_does_not_import_folders_of_the_second(tmp_path: Path) -> None:
+def test_the_first_tier_does_not_import_folders_and_files_of_the_second(tmp_path: Path) -> None:
     for folder in (tiers.SERVICES, *tiers.SLOW):
         (tmp_path / folder).mkdir()
         (tmp_path / folder / f"test_{folder}.py").write_text(f"raise ImportError('{folder} is imported')")
     (tmp_path / "test_it.py").write_text(FILE)
+    for place, mark in (("slow", "pytest.mark.slow  # why"), ("service", "[pytest.mark.service, pytest.mark.s3]")):
+        (tmp_path / f"test_{place}.py").write_text(f"import pytest\npytestmark = {mark}\nraise ImportError('{place} is imported')")
     assert collected(tmp_path, "-m", tiers.FIRST_TIER)[:2] == (0, ["test_first"])
     assert collected(tmp_path)[0] == 2
 

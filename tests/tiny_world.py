@@ -5,6 +5,7 @@ write the storage: checksums and sizes are right afterwards.
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -207,27 +208,29 @@ class Snapshot:
     """What lies below a folder, to be put back there as often as it was changed."""
 
     def __init__(self, folder: str) -> None:
-        self._folder = Path(folder)
-        self._content = {path: path.read_bytes() for path in self._files()}
-        self._states = {path: _state(path) for path in self._content}
+        self._folder = folder
+        self._states = self._files()
+        self._content = {path: Path(path).read_bytes() for path in self._states}
 
     def restore(self) -> None:
         """Take away what is new, and write what has gone or may have changed since this was made or restored."""
-        for path in self._files():
-            if path not in self._content:
-                path.unlink()
+        there = self._files()
+        for path in there.keys() - self._content.keys():
+            Path(path).unlink()
         for path, content in self._content.items():
-            if not path.exists() or _state(path) != self._states[path]:
-                path.parent.mkdir(parents=True, exist_ok=True)
-                path.write_bytes(content)
+            if there.get(path) != self._states[path]:
+                Path(path).parent.mkdir(parents=True, exist_ok=True)
+                Path(path).write_bytes(content)
                 self._states[path] = _state(path)
 
-    def _files(self) -> list[Path]:
-        return [path for path in self._folder.rglob("*") if path.is_file()]
+    def _files(self) -> dict[str, tuple[int, int]]:
+        """Every file with its state."""
+        paths = (os.path.join(folder, name) for folder, _, names in os.walk(self._folder) for name in names)  # noqa: PTH118 - of strings
+        return {path: _state(path) for path in paths}
 
 
-def _state(path: Path) -> tuple[int, int]:
-    facts = path.stat()
+def _state(path: str) -> tuple[int, int]:
+    facts = os.stat(path)  # noqa: PTH116 - hundreds of files after each of hundreds of tests
     return facts.st_size, facts.st_mtime_ns
 
 

@@ -47,6 +47,8 @@ class Completion:
 
     def under(self, layer: Mapping[str, Any], origin: str) -> Completion:
         """These values with a layer on top."""
+        if not layer:
+            return self
         return Completion(merge(self.values, layer), self.origins | {path: origin for path, _ in leaves(layer)})
 
 

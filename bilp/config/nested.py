@@ -13,13 +13,15 @@ from bilp.registry import Recorded
 
 DEEPEST = 32
 """Levels of mappings within each other that are followed; settings need five."""
+PLAIN = (str, int, float, list, tuple, type(None))
+"""What most settings are. To ask whether something is a Mapping takes several times as long."""
 
 
 def leaves(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
     """Every leaf of a nested mapping with its dotted path; lists are leaves."""
     for key, value in values.items():
         path = f"{prefix}{key}"
-        if isinstance(value, Mapping):
+        if not isinstance(value, PLAIN) and isinstance(value, Mapping):
             yield from leaves(value, f"{path}.")
         else:
             yield path, value

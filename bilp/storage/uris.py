@@ -78,7 +78,7 @@ def refuse_secrets(values: Any, path: str = "") -> None:
     waiting, met = [(path, values)], set()
     while waiting:
         where, value = waiting.pop()
-        if isinstance(value, os.PathLike):
+        if not isinstance(value, str) and isinstance(value, os.PathLike):
             value = os.fsdecode(value)
         if isinstance(value, str):
             if secret_in(value):

@@ -33,6 +33,8 @@ _BARE_LOGIN = re.compile(r"(?://)?[^/@:\s]+:[^/@\s][^@\s]*@.")
 
 def secret_in(text: str, address: bool = False) -> str | None:
     """What a text holds that nobody else may read, in words, or None. An `address` is one also without a scheme."""
+    if not any(mark in text for mark in "@=%"):  # of which every login and every parameter has one
+        return None
     for plain in (text, unquote(text), unquote(unquote(text))):
         if _LOGIN.search(plain) or (address and "://" not in plain and _BARE_LOGIN.match(plain)):
             return "a login"

@@ -221,7 +221,8 @@ def versions() -> dict[str, list[str]]:
     takers: list[tuple[str, str]] = []
     for path in PACKAGE.rglob("*.py"):
         module = "bilp." + str(path.relative_to(PACKAGE)).removesuffix(".py").replace("/", ".").removesuffix(".__init__")
-        for node in ast.parse(path.read_text(encoding="utf-8")).body:
+        source = path.read_text(encoding="utf-8")
+        for node in ast.parse(source if "VERSION" in source else "").body:
             if isinstance(node, ast.Assign) and [ast.unparse(target) for target in node.targets] == ["VERSION"]:
                 owners.setdefault(module, [])
             if isinstance(node, ast.ImportFrom) and any(alias.name == "VERSION" for alias in node.names):

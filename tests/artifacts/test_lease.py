@@ -325,19 +325,24 @@ def test_without_a_lease_publishing_asks_nothing(root: str) -> None:
     assert children(root) == ["a"]
 
 
+# Three processes that begin when the last of them is there.
+CLAIMERS = """
+import os, sys
+from bilp.artifacts import lease
+reading, writing = os.pipe()
+for number in range(3):
+    if not os.fork():
+        os.close(writing)
+        os.read(reading, 1)
+        print(lease.take(sys.argv[1], str(number), 3600.0, lambda owner: False) is not None, flush=True)
+        os._exit(0)
+os.close(writing)
+for _ in range(3):
+    os.wait()
+"""
+
+
 def test_of_processes_that_claim_at_once_one_wins(tmp_path: Path) -> None:
-    program = (
-        "import sys; from bilp.artifacts import lease\n"
-        "sys.stdin.read()\n"
-        "print(lease.take(sys.argv[1], sys.argv[2], 3600.0, lambda owner: False) is not None)"
-    )
-    command = [sys.executable, "-c", program, str(tmp_path / "l")]
-    waiting = [
-        subprocess.Popen([*command, str(number)], cwd=REPOSITORY, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
-        for number in range(3)
-    ]
-    for process in waiting:
-        assert process.stdin is not None
-        process.stdin.close()
-        process.stdin = None
-    assert sorted(process.communicate()[0].strip() for process in waiting) == ["False", "False", "True"]
+    command = [sys.executable, "-c", CLAIMERS, str(tmp_path / "l")]
+    done = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, check=True)
+    assert sorted(done.stdout.split()) == ["False", "False", "True"]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import signal
 import subprocess
 import sys
-from pathlib import Path
+from collections.abc import Mapping
 
 import pytest
 
@@ -19,7 +19,17 @@ import os, signal, sys
 from bilp.storage import objects as storage
 from bilp.artifacts.publication import publish
 
-uri, where = sys.argv[1:]
+# Each of them is a process of its own, which has imported everything already.
+children = {}
+for uri, where in zip(sys.argv[1::2], sys.argv[2::2]):
+    child = os.fork()
+    if not child:
+        break
+    children[child] = where
+else:
+    for child, where in children.items():
+        print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), where, flush=True)
+    sys.exit()
 die = lambda *ignored, **also: os.kill(os.getpid(), signal.SIGKILL)
 
 def nth(function, number):
@@ -42,24 +52,35 @@ publish(uri, "thing", "k1", {"a": b"alpha", "b": b"beta" * 100_000}, config={}, 
 """
 
 
-def run_publisher(uri: str, where: str) -> int:
-    return subprocess.run([sys.executable, "-c", PUBLISHER, uri, where], timeout=60, check=False).returncode
+WHERES = {
+    "before the first file": [],
+    "between two files": ["a"],
+    "inside a file": ["a"],
+    "before a file gets its name": ["a"],
+    "before the manifest": ["a", "b"],
+    "before the manifest gets its name": ["a", "b"],
+}
+"""Where a publisher dies, and the files that it leaves."""
 
 
-@pytest.mark.parametrize(
-    ("where", "left"),
-    [
-        ("before the first file", []),
-        ("between two files", ["a"]),
-        ("inside a file", ["a"]),
-        pytest.param("before a file gets its name", ["a"], marks=pytest.mark.slow),
-        pytest.param("before the manifest", ["a", "b"], marks=pytest.mark.slow),
-        ("before the manifest gets its name", ["a", "b"]),
-    ],
-)
-def test_a_killed_publisher_leaves_no_artifact_and_the_next_one_succeeds(where: str, left: list[str], tmp_path: Path) -> None:
-    uri = str(tmp_path / "store" / "k1")
-    assert run_publisher(uri, where) == -signal.SIGKILL
+def run_publishers(wheres: Mapping[str, str]) -> dict[str, int]:
+    """The status with which each publisher ends, by where it dies, of those that publish at these URIs."""
+    pairs = [word for where, uri in wheres.items() for word in (uri, where)]
+    lines = subprocess.run([sys.executable, "-c", PUBLISHER, *pairs], timeout=60, check=True, capture_output=True, text=True).stdout
+    return {where: int(status) for status, _, where in (line.partition(" ") for line in lines.splitlines())}
+
+
+@pytest.fixture(scope="module")
+def places(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    """Where every publisher was that the tests of this module look at, by what killed it."""
+    found = {where: str(tmp_path_factory.mktemp("store") / "k1") for where in (*WHERES, "nowhere")}
+    assert run_publishers(found) == {**dict.fromkeys(WHERES, -signal.SIGKILL), "nowhere": 0}
+    return found
+
+
+@pytest.mark.parametrize(("where", "left"), WHERES.items(), ids=WHERES)
+def test_a_killed_publisher_leaves_no_artifact_and_the_next_one_succeeds(where: str, left: list[str], places: dict[str, str]) -> None:
+    uri = places[where]
     assert find(uri, "thing") is None
     assert objects.children(uri) == left
     assert all(objects.read(objects.join(uri, name)) == {"a": b"alpha", "b": b"beta" * 100_000}[name] for name in left)
@@ -70,16 +91,15 @@ def test_a_killed_publisher_leaves_no_artifact_and_the_next_one_succeeds(where: 
     assert objects.children(uri) == ["_manifest.json", "a", "b"]
 
 
-def test_the_publisher_of_these_tests_succeeds_if_nobody_kills_it(tmp_path: Path) -> None:
-    assert run_publisher(str(tmp_path / "k1"), "nowhere") == 0
-    assert find(str(tmp_path / "k1"), "thing", "k1") is not None
+def test_the_publisher_of_these_tests_succeeds_if_nobody_kills_it(places: dict[str, str]) -> None:
+    assert find(places["nowhere"], "thing", "k1") is not None
 
 
 @pytest.mark.s3
 @pytest.mark.slow
 @pytest.mark.parametrize(("where", "left"), [("between two files", ["a"]), ("before the manifest", ["a", "b"])])
 def test_a_killed_publisher_leaves_no_artifact_on_s3(where: str, left: list[str], s3_root: str) -> None:
-    assert run_publisher(s3_root, where) == -signal.SIGKILL
+    assert run_publishers({where: s3_root}) == {where: -signal.SIGKILL}
     assert find(s3_root, "thing") is None
     assert objects.children(s3_root) == left
     assert publish(s3_root, "thing", "k1", {"a": b"new"}, config={}, parents={}).read("a") == b"new"

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import json
-import os
 import subprocess
 import sys
 from collections.abc import Callable
@@ -264,21 +263,24 @@ def test_signing_what_is_there_needs_a_key_something_to_sign_and_whole_documents
     assert open_artifact(uri, "example").read("a.bin") == b"alpha"
 
 
-WORKER = """
-import sys
+# Each is a process of its own, with its key if it has one.
+WORKERS = """
+import os, sys
 from bilp.artifacts.publication import publish
-print(publish(sys.argv[1], "example", "k1", {"a.bin": b"alpha"}, config={}, parents={}, facts={"loss": 0.5}).manifest.key)
+for uri, key in zip(sys.argv[1::2], sys.argv[2::2]):
+    if not os.fork():
+        if key:
+            os.environ["BILP_SIGNING_KEY"] = key
+        print(publish(uri, "example", "k1", {"a.bin": b"alpha"}, config={}, parents={}, facts={"loss": 0.5}).manifest.key, flush=True)
+        os._exit(0)
+sys.exit(sum(os.wait()[1] for _ in sys.argv[1::2]))
 """
 
 
 def test_two_processes_with_the_key_share_a_result_and_one_without_cannot_join(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def start(uri: str, **environment: str) -> subprocess.Popen[str]:
-        command = [sys.executable, "-c", WORKER, uri]
-        return subprocess.Popen(command, env=os.environ | environment, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
-
-    together = [start(str(tmp_path / PLACE), BILP_SIGNING_KEY=FIRST) for _ in range(2)]
-    alone = start(str(tmp_path / OTHER))
-    assert [process.communicate() for process in (*together, alone)] == [("k1\n", "")] * 3
+    given = [*[str(tmp_path / PLACE), FIRST] * 2, str(tmp_path / OTHER), ""]
+    done = subprocess.run([sys.executable, "-c", WORKERS, *given], capture_output=True, text=True, check=False)
+    assert (done.stdout, done.stderr, done.returncode) == ("k1\n" * 3, "", 0)
     monkeypatch.setenv(KEY, FIRST)
     assert find(str(tmp_path / PLACE), "example", "k1") is not None
     with pytest.raises(UntrustedArtifact, match="carries no signature"):

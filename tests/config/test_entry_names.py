@@ -10,6 +10,7 @@ from string import Formatter
 from typing import Any
 
 import pytest
+from import_graph import texts
 
 from bilp.artifacts.tables import SUMMARY
 from bilp.config import CRITERIA, Criterion, PruneConfig, ReselectConfig, ScoreConfig
@@ -31,6 +32,8 @@ SETTINGS = ("criterion", "measure", "estimator", "score")
 
 def compared(source: str) -> Iterator[str]:
     """Comparisons of such a setting with the name of an entry: `==`, `in`, and patterns of `match`."""
+    if not any(setting in source for setting in SETTINGS):
+        return
     for node in ast.walk(ast.parse(source)):
         if isinstance(node, ast.Compare):
             sides: list[ast.expr] = [node.left, *node.comparators]
@@ -80,12 +83,7 @@ def test_names_that_mean_nothing_else_stand_in_no_other_module() -> None:
         "sketch",
     }
     assert own <= NAMES
-    found = {
-        (path.name, node.value)
-        for path in SOURCES
-        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
-        if isinstance(node, ast.Constant) and node.value in own
-    }
+    found = {(path.name, text) for path in SOURCES for text, *_ in texts(path.read_text(encoding="utf-8")) if text in own}
     # The default of a setting and of a call, the causal room's public name, a stored column and its uses; label scores are entries of their
     # own, called like the criterion that they rank by, and their functions read its column.
     modules = ("suspects.py", "label_scores.py", "stage.py", "suspects_table.py")

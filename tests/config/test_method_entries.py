@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import ast
 import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
+from import_graph import texts
 
 from benchmarks.references import REFERENCES
 from bilp.config import METHODS, PROTOCOLS, DistillConfig, NetworkConfig, PipelineConfig
@@ -35,10 +35,7 @@ AMBIGUOUS = {"soft"}
 
 def named(source: str) -> set[str]:
     """Methods and protocols that occur as words of texts in a module, docstrings and names of settings aside."""
-    tree = ast.parse(source)
-    said = {id(node.value) for node in ast.walk(tree) if isinstance(node, ast.Expr)}
-    texts = [n.value for n in ast.walk(tree) if isinstance(n, ast.Constant) and isinstance(n.value, str) and id(n) not in said]
-    words = {word for text in texts for word in re.findall(r"(?<![\w./:-])[a-z]+(?![\w./:-])", text)}
+    words = {word for text, _, alone in texts(source) if not alone for word in re.findall(r"(?<![\w./:-])[a-z]+(?![\w./:-])", text)}
     return words & ({*METHODS, *PROTOCOLS} - AMBIGUOUS)
 
 

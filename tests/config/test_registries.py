@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ast
 import re
 from collections.abc import Iterator
 from dataclasses import fields
@@ -10,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from import_graph import texts
 
 from bilp.config import EvaluateConfig, IngestConfig, NetworkConfig, PipelineConfig
 from bilp.config.arithmetics import ARITHMETICS
@@ -84,8 +84,7 @@ def modules(places: tuple[str, ...]) -> Iterator[Path]:
 
 def spelled(source: str, names: Registry[Any]) -> list[str]:
     """Names of a registry that a module spells, docstrings apart (which are longer)."""
-    constants = (node for node in ast.walk(ast.parse(source)) if isinstance(node, ast.Constant) and isinstance(node.value, str))
-    return [f"{node.value}:{node.lineno}" for node in constants if node.value in names]
+    return [f"{text}:{line}" for text, line, _ in texts(source) if text in names]
 
 
 @pytest.mark.parametrize("what", NAMED)

@@ -15,25 +15,28 @@ import pytest
 from bilp.errors import DamagedArtifact, StorageError, StorageRefused
 from bilp.storage import objects, verification
 
+# Processes that begin when the last of them is there.
 RACE = """
-import sys
+import os, sys
 from bilp.storage import objects as storage
-root, mine = sys.argv[1], sys.argv[2].encode()
-sys.stdin.readline()
-print(*[name for name in map(str, range(200)) if storage.create(storage.join(root, name), mine)])
+reading, writing = os.pipe()
+for mine in range(4):
+    if not os.fork():
+        os.close(writing)
+        os.read(reading, 1)
+        create = lambda name: storage.create(storage.join(sys.argv[1], name), str(mine).encode())
+        os.write(1, f"{' '.join([str(mine), *(name for name in map(str, range(200)) if create(name))])}\\n".encode())
+        os._exit(0)
+os.close(writing)
+for _ in range(4):
+    os.wait()
 """
 
 
 def test_of_several_processes_each_name_is_created_by_one(tmp_path: Path) -> None:
-    racers = [
-        subprocess.Popen([sys.executable, "-c", RACE, str(tmp_path), str(index)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
-        for index in range(4)
-    ]
-    for racer in racers:
-        assert racer.stdin is not None
-        racer.stdin.write("go\n")
-        racer.stdin.flush()
-    won = {str(index): racer.communicate(timeout=60)[0].split() for index, racer in enumerate(racers)}
+    done = subprocess.run([sys.executable, "-c", RACE, str(tmp_path)], capture_output=True, text=True, timeout=60, check=True)
+    won = {index: names for index, *names in map(str.split, done.stdout.splitlines())}
+    assert set(won) == {"0", "1", "2", "3"}
     assert sorted(int(name) for names in won.values() for name in names) == list(range(200))
     assert all((tmp_path / name).read_text() == index for index, names in won.items() for name in names)
 
