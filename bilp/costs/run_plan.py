@@ -22,6 +22,8 @@ TRIAL_ROW = 17
 """Bytes of a sample after an epoch in the table of a trial, about."""
 EFFECT_ROW = 21
 """Bytes of a measured sample in the table of a reselection, about."""
+PRETRAINING = "pretrain"
+"""The stage of a plan in which networks are trained for iterations to start from."""
 REQUESTS_OF_ARTIFACT = 6
 """Requests that publishing a result takes, about: is it there, its lease, its files, its manifest."""
 
@@ -68,6 +70,9 @@ class Plan:
         if needs_experts(self.config):
             parameters = self.network.parameters
             found["experts"] = 4 * parameters * (self.config.experts.epochs + 1) * self.config.experts.count
+        networks = sum(unit.stage == PRETRAINING for unit in self.units)
+        if networks:
+            found["pretrained networks"] = 4 * self.network.parameters * networks
         return found
 
     @property
@@ -159,7 +164,7 @@ def _pretraining(config: PipelineConfig, speed: Speed) -> list[Unit]:
         distill, settings = run.distill, run.distill.pretrained
         trained = settings.epochs * int(pool_of(config, run, speed).sum())
         works = [Work("trained", trained, TRAINING)]
-        units += [speed.unit("pretrain", "network", distill.network, distill.gpu, works, trained // settings.epochs, real=trained)] * (
+        units += [speed.unit(PRETRAINING, "network", distill.network, distill.gpu, works, trained // settings.epochs, real=trained)] * (
             settings.networks
         )
     return units

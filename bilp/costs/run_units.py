@@ -29,7 +29,7 @@ class StoredRun:
     """Bytes of what a run keeps."""
 
     checkpoints: int
-    """All that stay, exactly, of methods that carry nothing else from round to round."""
+    """All that stay, exactly, of methods that carry nothing else from round to round, or whose entry says what."""
     largest: int
     """One state of the whole run, its momentum included."""
 
@@ -119,4 +119,7 @@ def _state_bytes(run: PlannedRun, speed: Speed, classes: range) -> int:
         labels = torch.from_numpy(np.repeat(np.arange(speed.data.classes), speed.data.train))
         pruner = AdaptivePruner(labels, speed.data.classes, run.reselect)
         forms |= {f"pruner.{name}": (value.dtype, value.shape) for name, value in pruner.state(classes).items()}
+    if carries := METHODS[run.distill.method].carries:
+        found: dict[str, Form] = resolve(carries)(run.distill, len(classes), speed.data.shape)
+        forms |= {f"method.{name}": form for name, form in found.items()}
     return tensor_file_bytes(forms) + tensor_file_bytes({"momentum": images})

@@ -125,6 +125,7 @@ NCFM = Method(
     schedule="bilp.distill.step.schedule:features_of_several_steps",
     networks="bilp.distill.loops.ncfm:draw_network_between",
     carried="bilp.distill.step.pixel_steps:require_carried",
+    carries="bilp.distill.step.pixel_steps:carried_forms",
     work="bilp.costs.method_work:characteristic",
 )
 

@@ -150,6 +150,9 @@ class Method:
     carried: str = ""
     """What checks the tensors that the method carries from round to round (see `bilp.distill.checkpoint.Carried`); empty if none.
     Those of a method whose classes are independent have an axis of classes, or of images, in front."""
+    carries: str = ""
+    """What these tensors are, for `bilp plan`: a function of `distill`, the number of classes and the shape of a sample that returns
+    their types and shapes by name. Empty if none, or if they are not counted."""
     work: str = ""
     """What an iteration does to how many samples, for `bilp plan` (see `bilp.costs.method_work`); empty where no formula says so."""
     parts: Mapping[str, str] = field(default_factory=dict)

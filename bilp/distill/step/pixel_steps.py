@@ -13,6 +13,7 @@ from torch import Tensor
 
 from bilp.artifacts.tensors import Form, require_tensors
 from bilp.config import DistillConfig
+from bilp.config.shapes import Shape
 from bilp.data.pool import RealPool
 from bilp.distill.step.pixel_range import PixelRange
 from bilp.distill.step.setting import Setting
@@ -78,18 +79,19 @@ class PixelSteps:
         carried[WAITED] = torch.where(late, 0, waited)
 
 
+def carried_forms(config: DistillConfig, classes: int, shape: Shape) -> dict[str, Form]:
+    """What `PixelSteps` carries of so many classes of samples `shape`."""
+    forms: dict[str, Form] = {RATES: (torch.float32, (classes,)), LOWEST: (torch.float32, (classes,)), WAITED: (torch.int64, (classes,))}
+    if config.characteristic.optimizer == "adamw":
+        forms[SQUARES] = (torch.float32, (classes * config.ipc, *shape))
+    return forms
+
+
 def require_carried(tensors: Mapping[str, Tensor], config: DistillConfig, pool: RealPool, where: str) -> None:
     """Raise DamagedArtifact, naming `where`, unless `tensors` are what `PixelSteps` carries of a run, or of some of its classes."""
     settings = config.characteristic
     classes = len(tensors[RATES]) if RATES in tensors and tensors[RATES].ndim else 0
-    forms: dict[str, Form] = {
-        RATES: (torch.float32, (classes,)),
-        LOWEST: (torch.float32, (classes,)),
-        WAITED: (torch.int64, (classes,)),
-    }
-    if settings.optimizer == "adamw":
-        forms[SQUARES] = (torch.float32, (classes * config.ipc, *pool.dataset.shape))
-    require_tensors(tensors, forms, where, finite=settings.patience > 0)
+    require_tensors(tensors, carried_forms(config, classes, pool.dataset.shape), where, finite=settings.patience > 0)
     waited, rates = tensors[WAITED], tensors[RATES]
     possible = bool(((waited >= 0) & (waited <= settings.patience)).all()) and bool((rates <= config.learning_rate).all())
     if not (0 < classes <= pool.classes and possible and bool((rates >= 0).all())):
