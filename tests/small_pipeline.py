@@ -9,7 +9,7 @@ from bilp.config import PipelineConfig
 from bilp.config.arms import needs_selection, planned_runs
 from bilp.data import read_source
 from bilp.data.ingestion import dataset_of
-from bilp.distill import distill_round, finish_run, reselect_round, start_run
+from bilp.distill import distill_round, finish_run, pretrain_network, reselect_round, start_run
 from bilp.evaluate import evaluate_baseline, evaluate_synthetic
 from bilp.pruning.prune import prune
 from bilp.report import report
@@ -69,6 +69,8 @@ def run_pipeline(config: PipelineConfig, root: str) -> Outcome:
     evaluations = [evaluate_baseline(dataset, name, config.ipc, config.evaluate, root) for name in config.evaluate.baselines]
     for plan in planned_runs(config):
         run = start_run(dataset, selection if plan.static else None, plan.distill, plan.reselect, root)
+        for number in range(plan.distill.pretrained.networks):
+            pretrain_network(run, number)
         for number in range(1, plan.distill.rounds + 1):
             reselect_round(run, number)
             distill_round(run, number)

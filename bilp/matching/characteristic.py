@@ -115,6 +115,7 @@ class CharacteristicMatching(ActivationMatching):
     def distances_by_class(self, mu: Vectors, psi: Vectors) -> Tensor:
         config, (a, b), (x, y) = self._config, mu, psi
         apart = _length(a - x, b - y)
+        roots: Tensor
         if config.amplitude == config.phase:
             roots = config.phase**0.5 * apart
         else:

@@ -130,7 +130,7 @@ OWN: dict[str, Any] = {
     "config.ingest.label_noise.file": "other.csv",
 }
 FOLDER = PipelineConfig.model_validate(
-    {"dataset": "folder", "ingest": {"uri": "others"}, "arms": ["unpruned"], "prune": {"per_class": False}},
+    {"dataset": "folder", "method": "ncfm", "ingest": {"uri": "others"}, "arms": ["unpruned"], "prune": {"per_class": False}},
 )
 TABLES = PipelineConfig.model_validate(
     {"dataset": "parquet", "ingest": {"uri": "others"}, "arms": ["unpruned"], "prune": {"rule": "strata"}},

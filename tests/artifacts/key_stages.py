@@ -278,4 +278,5 @@ UPSTREAM = {
     ("evaluation of a synthetic set", "soft labels"): "bilp.evaluate.teacher",
     ("evaluation of real images", "herding"): "bilp.evaluate.teacher",
     ("run", "idc"): "bilp.distill.step.pretrained",
+    ("run", "ncfm"): "bilp.distill.step.pretrained",
 }

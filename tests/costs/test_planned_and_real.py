@@ -37,6 +37,7 @@ def sizes(artifact: Artifact, *names: str) -> int:
 CARRYING: dict[str, dict[str, Any]] = {
     "mtt": {"experts": {"count": 2, "epochs": 3}, "distill": {"trajectory": {"steps": 2, "expert_epochs": 1, "max_start": 1}}},
     "idm": {"distill": {"idm": {"new_every": 2, "most_networks": 5, "train_steps": 1}, "keep_rounds": 2}},
+    "ncfm": {"distill": {"characteristic": {"frequencies": 64, "pretrained": {"networks": 2, "epochs": 2, "batch_size": 64}}}},
     "idc": {"distill": {"outer_loops": 1, "decode": {"factor": 2}, "idc": {"pretrained": {"networks": 2, "epochs": 1}}}},
 }
 
@@ -57,7 +58,7 @@ def test_what_methods_carry_and_train_first_takes_the_planned_bytes(method: str,
         assert trained == sum(expert.fact("samples") * len(expert.fact("losses")) for expert in made)
         experts = collect_experts(dataset, None, config.experts, planned.distill.network, root)
     run = start_run(dataset, None, planned.distill, planned.reselect, root, experts)
-    networks = [open_artifact(pretrain_network(run, k), PRETRAINED) for k in range(planned.distill.idc.pretrained.networks)]
+    networks = [open_artifact(pretrain_network(run, k), PRETRAINED) for k in range(planned.distill.pretrained.networks)]
     if networks:
         assert plan.stored["pretrained networks"] == sum(sizes(network, *network.manifest.files) for network in networks)
         assert sum(work.samples for unit in plan.stages["pretrain"] for work in unit.works) == sum(n.fact("samples") for n in networks)
@@ -96,6 +97,7 @@ def test_samples_and_bytes_are_those_of_the_run(tmp_path: Path) -> None:
         table = open_artifact(trial_uri(str(tmp_path), dataset.fingerprint, config.score, trial), TRIAL).table(TRIAL_FILE, TRAJECTORY)
         counted["score", "recorded"] += len(table)
     rows = [row for uri in made.evaluations for row in evaluation_rows(open_artifact(uri, "evaluation"))]
-    counted["evaluate", "trained"] = sum(row["train_images"] * (row["epochs"] + 1) for row in rows)  # decay half makes one more
+    more = int(config.evaluate.decay == "half")  # makes one epoch more
+    counted["evaluate", "trained"] = sum(row["train_images"] * (row["epochs"] + more) for row in rows)
     assert plan.stored["checkpoints"] == checkpoints
     assert {what: planned[what] for what in counted} == dict(counted)

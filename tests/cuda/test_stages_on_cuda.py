@@ -109,6 +109,7 @@ WITH_EVERY_IMAGE = {"interval": 1}
         ("idc", {**KERNELS, "idc": {**KERNELS["idc"], "pretrained": {"networks": 1, "epochs": 1}}}, WITH_EVERY_IMAGE),  # type: ignore[dict-item]
         ("dream", KERNELS, {}),
         ("idm", {"idm": {"train_steps": 2, "networks": 2, "trained": 2}}, {}),
+        ("ncfm", {"characteristic": {"frequencies": 32, "pretrained": {"networks": 2, "epochs": 2}}}, WITH_EVERY_IMAGE),
         ("cafe", {"alignment": {"most_steps": 2, "most_epochs": 2, "watched": 2}}, {}),
     ],
 )
@@ -121,7 +122,7 @@ def test_rounds(method: str, distill: dict[str, Any], reselect: dict[str, Any], 
 
 def whole_run(dataset: str, config: Any, root: str, device: str, experts: str | None = None) -> str:
     run = start_run(dataset, None, config.distill, config.reselect, root, experts)
-    for number in range(config.distill.idc.pretrained.networks):
+    for number in range(config.distill.pretrained.networks):
         pretrain_network(run, number, device)
     for number in range(1, config.distill.rounds + 1):
         reselect_round(run, number, device)

@@ -71,6 +71,8 @@ def config_of(method: str) -> DistillConfig:
         changes |= {"augment": ("color", "crop", "cutout"), "learning_rate": 1e-3, "decode": {"factor": 2}, "idc": {"train_samples": 32}}
     if method == "idm":
         changes |= {"idm": {"networks": 2, "train_steps": 2}}
+    if method == "ncfm":
+        changes |= {"augment": ("color", "crop", "cutout"), "characteristic": {"frequencies": 32, "optimizer": "sgd"}}
     if method == "cafe":
         changes |= {"augment": (), "init": "noise", "alignment": {"watched": 2, "most_steps": 2, "most_epochs": 1, "measured_per_class": 4}}
     return small_config(method, **changes)

@@ -116,6 +116,7 @@ def test_every_method_takes_clips(name: str, tmp_path: Path) -> None:
     distill: dict[str, Any] = {"iterations": 2, "rounds": 1, "batch_real": 4, "network": FRAME_MEAN}
     distill |= {"trajectory": {"steps": 1, "expert_epochs": 1, "max_start": 1}} if method.needs_experts else {}
     distill |= {"decode": {"factor": 2}} if method.decodes else {}
+    distill |= {"characteristic": {"frequencies": 32, "pretrained": {"networks": 2, "epochs": 2}}} if name == "ncfm" else {}
     arm = "bilp" if method.adaptive else "unpruned"
     config = config_of(hold(arrays), FRAME_MEAN, method=name, keep=1.0, arms=[arm], distill=distill, beta=0.2 if method.adaptive else 0.0)
     dataset = dataset_of(read_source(config.ingest, root), config.ingest)
@@ -125,7 +126,7 @@ def test_every_method_takes_clips(name: str, tmp_path: Path) -> None:
         experts = collect_experts(dataset, None, config.experts, config.distill.network, root)
     plan = next(iter(planned_runs(config)))
     run = start_run(dataset, None, plan.distill, plan.reselect, root, experts)
-    for network in range(plan.distill.idc.pretrained.networks):
+    for network in range(plan.distill.pretrained.networks):
         pretrain_network(run, network)
     reselect_round(run, 1)
     distill_round(run, 1)

@@ -14,6 +14,7 @@ from tiny_distillation import Store, assemble, assert_follows, guard_for, spelle
 from tiny_reference import reference
 from torch import Tensor
 from torch.nn import functional
+from torch.optim.lr_scheduler import ReduceLROnPlateau
 
 from bilp.artifacts.run_layout import round_uri
 from bilp.artifacts.tables import LOSSES
@@ -25,6 +26,7 @@ from bilp.distill.inputs import open_pool, open_pretrained
 from bilp.distill.loops.ncfm import CharacteristicIterations, distill, draw_network_between
 from bilp.distill.part import Part, open_part
 from bilp.distill.round_files import open_round
+from bilp.distill.step import real_features
 from bilp.distill.step.initial import initial_state
 from bilp.distill.step.iteration_record import Record
 from bilp.distill.step.networks_between import NetworksBetween
@@ -37,6 +39,7 @@ from bilp.errors import ConfigError, DamagedArtifact, Diverged
 from bilp.images import augment
 from bilp.matching.characteristic import CharacteristicMatching
 from bilp.nets import build, initialize
+from bilp.nets.by_device import ByDevice
 from bilp.progress import silent
 from bilp.pruning.adaptive import AdaptivePruner
 from bilp.pruning.prune import prune
@@ -198,11 +201,19 @@ def test_features_of_standing_batches_are_computed_once_and_anew_when_samples_ch
 
 @pytest.mark.slow
 def test_standing_features_give_what_networks_give_anew(few: Few, monkeypatch: pytest.MonkeyPatch) -> None:
-    config, pool = config_of(outer_loops=3, batch_real=100), few(8)
-    held, _ = run_of(config, pool, 2)
-    monkeypatch.setattr("bilp.distill.step.real_features.HELD_BYTES", type("None_", (), {"on": staticmethod(lambda device: 0)}))
-    anew, _ = run_of(config, pool, 2)
-    assert torch.equal(held.images, anew.images)
+    """Also in the image steps after one that decided."""
+    images = []
+    for budget in (None, 0):
+        if budget is not None:
+            monkeypatch.setattr(real_features, "HELD_BYTES", ByDevice(cpu=budget, gpu=budget, large=budget))
+        pool, settings = few(12), ReselectConfig(beta=0.4, interval=1, threshold="quantile")
+        setting = assemble(config_of(outer_loops=3, batch_real=100), pool, settings)
+        state = initial_state(setting.config, pool)
+        pruner = AdaptivePruner(pool.dataset.train.labels, pool.classes, settings)
+        records = distill(setting, state, 2, pruner, guard_for(setting))
+        assert records[0].real_used < 3 * 120
+        images.append(state.images)
+    assert torch.equal(*images)
 
 
 @pytest.mark.slow
@@ -406,6 +417,45 @@ def test_divided_and_undivided_runs_agree(begin: Begin, reselect: ReselectConfig
     assert state.method[RATES].shape == (10,)
     assert state.method[SQUARES].shape == images.shape
     assert round_uri(whole, 2) != round_uri(divided, 2)
+
+
+# --- the optimizer -------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("patience", [1, *(pytest.param(steps, marks=pytest.mark.slow) for steps in (0, 4))])
+def test_step_sizes_fall_as_those_of_the_library_each_by_the_losses_of_its_class(few: Few, patience: int) -> None:
+    config, pool = config_of(learning_rate=0.5, characteristic={"patience": patience, "decay": 0.3}), few(4)
+    setting, state = assemble(config, pool), initial_state(config, pool)
+    steps = PixelSteps(setting, state)
+    plain = [torch.optim.SGD([torch.zeros(1)], lr=0.5) for _ in range(10)]
+    schedules = [ReduceLROnPlateau(each, factor=0.3, patience=patience or 10**9, eps=0.0) for each in plain]
+    stream, seen = generator(3, "losses"), set()
+    for step in range(40):
+        losses = 5.0 / (1 + step) + torch.rand(10, generator=stream)
+        steps.note(losses)
+        for schedule, loss in zip(schedules, losses, strict=True):
+            schedule.step(float(loss))
+        rates = torch.tensor([each.param_groups[0]["lr"] for each in plain])
+        torch.testing.assert_close(state.method[RATES], rates)
+        seen |= set(rates.tolist())
+    assert (len(seen) > 3) == (patience > 0)
+
+
+@pytest.mark.parametrize("optimizer", ["adamw", "sgd"])
+def test_steps_of_pixels_are_those_of_the_library(few: Few, optimizer: str) -> None:
+    config, pool = config_of(characteristic={"optimizer": optimizer, "weight_decay": 0.3}), few(4)
+    setting, state = assemble(config, pool), initial_state(config, pool)
+    steps, mean, std = PixelSteps(setting, state), pool.dataset.mean[0], pool.dataset.std[0]
+    pixels = (state.images * std + mean).clone().requires_grad_()
+    plain: torch.optim.Optimizer = torch.optim.SGD([pixels], lr=0.01, momentum=config.momentum)
+    if optimizer == "adamw":
+        plain = torch.optim.AdamW([pixels], lr=0.01, weight_decay=0.3)
+    for count in range(1, 7):
+        gradient = torch.randn(state.images.shape, generator=generator(3, "gradient", count))
+        steps.take(gradient, count)
+        pixels.grad = gradient / std
+        plain.step()
+        torch.testing.assert_close(state.images * std + mean, pixels.detach(), rtol=1e-4, atol=1e-5)
 
 
 # --- what is refused -----------------------------------------------------------------------------------------------------

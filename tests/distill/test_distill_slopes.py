@@ -38,6 +38,9 @@ def config_of(method: str) -> DistillConfig:
         changes |= {"augment": ("color", "crop", "cutout"), "decode": {"factor": 2, "kind": "multi"}}
     if method == "idm":
         changes |= {"decode": {"factor": 2}, "idm": {"networks": 2, "train_steps": 1}}
+    if method == "ncfm":
+        changes |= {"augment": ("color", "crop", "cutout"), "decode": {"factor": 2}}
+        changes |= {"characteristic": {"frequencies": 32, "optimizer": "sgd"}}
     if method == "cafe":
         changes |= {"augment": ("color", "crop"), "alignment": {"most_steps": 1, "discrimination": 0.1, "measured_per_class": 2}}
     return small_config(method, **changes)
@@ -75,6 +78,8 @@ def test_the_gradient_of_an_iteration_is_the_slope_of_its_loss(few: Few, store: 
     _, gradient = look(start)
     if method in ("idc", "dream"):
         gradient = gradient * pool.dataset.std[0] ** 2  # they step pixels
+    if method == "ncfm":
+        gradient = gradient * pool.dataset.std[0]
     length = float(gradient.norm())
     assert length > 0
     direction = gradient / length  # float32: only the steepest direction stands out of the rounding

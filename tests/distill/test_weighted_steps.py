@@ -69,7 +69,7 @@ def test_equal_weights_change_nothing(few: Few, method: str, monkeypatch: pytest
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("method", ["dm", "dc", "dsa", "idc", "idm"])
+@pytest.mark.parametrize("method", ["dm", "dc", "dsa", "idc", "idm", "ncfm"])
 def test_weights_reach_the_images_of_every_method_that_weighs(few: Few, method: str) -> None:
     images = [_distilled(few, method, ReselectConfig(beta=0.4, mode="weight", interval=2, temperature=t))[0].images for t in (0.2, 1e9)]
     assert not torch.allclose(images[0], images[1])

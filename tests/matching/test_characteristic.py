@@ -17,7 +17,11 @@ from bilp.nets import Network, build, initialize
 from bilp.seeds import generator
 
 SHAPE, CLASSES = (3, 8, 8), 3
-WEIGHTS = pytest.mark.parametrize(("amplitude", "phase"), [(0.5, 0.5), (0.8, 0.2), (0.1, 0.9), (1.0, 0.0), (0.0, 1.0)])
+SLOW = pytest.mark.slow
+WEIGHTS = pytest.mark.parametrize(
+    ("amplitude", "phase"),
+    [(0.5, 0.5), (0.1, 0.9), *(pytest.param(*pair, marks=SLOW) for pair in ((0.8, 0.2), (1.0, 0.0), (0.0, 1.0)))],
+)
 
 
 def matching_of(amplitude: float = 0.5, phase: float = 0.5, frequencies: int = 64) -> CharacteristicMatching:
@@ -110,7 +114,7 @@ def test_the_gradient_of_the_loss_is_checked_by_differences() -> None:
     assert torch.autograd.gradcheck(lambda x: matching.distance(mu, matching.synthetic(network, x, labels)), (image,), fast_mode=True)
 
 
-@pytest.mark.parametrize("scale", [1.0, 3.0])
+@pytest.mark.parametrize("scale", [1.0, pytest.param(3.0, marks=SLOW)])
 def test_the_mean_square_approaches_the_distance_of_a_gaussian_kernel(scale: float) -> None:
     """E_t |Phi_r(t) - Phi_s(t)|^2 = squared maximum mean discrepancy with kernel exp(-|f - g|^2 / 2), at 4096 frequencies to 5 %."""
     real, synthetic = scale * features_of(60, "real"), scale * features_of(4, "synthetic")
@@ -135,6 +139,7 @@ def test_the_exact_effects_are_those_of_the_definition_and_the_first_order_is_no
     assert float(wrong.median()) > 0.05
 
 
+@SLOW
 def test_the_first_order_ranks_samples_badly_where_functions_nearly_meet() -> None:
     """Two hundred samples and synthetic ones that match them well, so that many frequencies decide on single samples."""
     frequencies = torch.randn(512, 32, generator=generator(8, "frequencies"), dtype=torch.float64)
@@ -153,7 +158,7 @@ def test_the_first_order_ranks_samples_badly_where_functions_nearly_meet() -> No
     torch.testing.assert_close(lengths[0], torch.stack(brute), rtol=1e-8, atol=1e-12)
 
 
-@pytest.mark.parametrize("estimator", ["auto", "sketch"])
+@pytest.mark.parametrize("estimator", ["auto", pytest.param("sketch", marks=SLOW)])
 def test_estimates_of_norms_agree_with_the_definition(estimator: str) -> None:
     network, matching = network_of(torch.float32), matching_of(frequencies=128)
     batch = ClassBatch(images_of(12, "real", dtype=torch.float32), images_of(2, "synthetic", dtype=torch.float32))
@@ -164,6 +169,7 @@ def test_estimates_of_norms_agree_with_the_definition(estimator: str) -> None:
     assert float(((found - oracle).abs() / oracle).mean()) < 0.25
 
 
+@SLOW
 def test_components_along_a_direction_are_those_of_the_effects() -> None:
     network, matching = network_of(), matching_of(0.3, 0.7)
     batch = ClassBatch(images_of(9, "real"), images_of(2, "synthetic"))

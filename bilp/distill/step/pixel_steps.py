@@ -47,19 +47,19 @@ class PixelSteps:
     def take(self, gradient: Tensor, count: int) -> None:
         """Step number `count`, from 1, on the gradient with respect to the normalized images `[classes * ipc, C, H, W]`."""
         state, pixels = self._state, self._pixels
-        of_pixels, values = gradient / pixels.std, state.images * pixels.std + pixels.mean
+        of_pixels = gradient / pixels.std
         rates = state.method[RATES].repeat_interleave(self._config.ipc).view(-1, *[1] * (gradient.dim() - 1))
         if SQUARES in state.method:
             squares = state.method[SQUARES]
-            values.mul_(1.0 - rates * self._settings.weight_decay)
             state.momentum.lerp_(of_pixels, 1.0 - FIRST)
             squares.mul_(SECOND).addcmul_(of_pixels, of_pixels, value=1.0 - SECOND)
             root = (squares / (1.0 - SECOND**count)).sqrt_().add_(LEAST)
-            values.sub_(rates * (state.momentum / (1.0 - FIRST**count)) / root)
+            step = (state.momentum / (1.0 - FIRST**count)) / root
+            step.add_(state.images * pixels.std + pixels.mean, alpha=self._settings.weight_decay)
         else:
             state.momentum.mul_(self._config.momentum).add_(of_pixels)
-            values.sub_(rates * state.momentum)
-        state.images.copy_((values - pixels.mean) / pixels.std)
+            step = state.momentum
+        state.images.sub_(rates * step / pixels.std)
 
     def clamp(self) -> None:
         """Take the pixels back into [0, 1]."""
