@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from bilp.api.evaluated import Evaluation, Report
     from bilp.api.ingested import Dataset
     from bilp.api.pruned import Scores, Selection
+    from bilp.api.resized import resize
     from bilp.api.studied import StudyResult, study
     from bilp.api.suspected import Suspects, suspects
     from bilp.api.whole import run
@@ -32,6 +33,7 @@ _OFFERED = {
     **dict.fromkeys(("Scores", "Selection"), "bilp.api.pruned"),
     **dict.fromkeys(("DistilledSet", "load_distilled"), "bilp.api.distilled"),
     **dict.fromkeys(("Evaluation", "Report"), "bilp.api.evaluated"),
+    "resize": "bilp.api.resized",
     "runs": "bilp.results.data_frame",
     **dict.fromkeys(("study", "StudyResult"), "bilp.api.studied"),
 }
@@ -55,6 +57,7 @@ __all__ = [
     "load_distilled",
     "prune",
     "report",
+    "resize",
     "run",
     "runs",
     "score",

@@ -34,6 +34,7 @@ from bilp.config.decode import DecodeConfig
 from bilp.config.label_noise import LabelNoiseConfig
 from bilp.config.methods.idc import IdcConfig
 from bilp.config.methods.pretrained import PretrainedConfig
+from bilp.config.resize import ResizeConfig
 from bilp.critical.plan import CriticalOptions, planned
 from bilp.critical.share_tests import compared, critical
 from bilp.critical.shares import Measured, publish_critical
@@ -50,6 +51,7 @@ from bilp.evaluate.robustness import robustness
 from bilp.experts.train_experts import collect_experts, train_expert
 from bilp.pruning.prune import prune
 from bilp.report import report
+from bilp.resizing.stage import resize
 from bilp.scoring.extension import extend_scores, extended_summary
 from bilp.scoring.kept_networks import networks_uri
 from bilp.scoring.predictions import beside
@@ -115,6 +117,7 @@ def make_world(root: str) -> World:
     synthetic = {method: go_through(run, method) for method, run in runs.items()}
     baselines = [evaluate_baseline(dataset, which, 1, EVALUATE, root) for which in ("full", "random")]
     evaluation = evaluate_synthetic(dataset, synthetic["dm"], "unpruned", 0, EVALUATE, root)
+    larger = go_through(start_run(dataset, None, DISTILL.model_copy(update={"ipc": 2}), none, root), "dm")
     page = report(PipelineConfig(), dataset, scores, selection, {"bilp": [runs["dm"]]}, [*baselines, evaluation], root, None, record)
     robust = robustness({variant: [*baselines, evaluation] for variant in VARIANTS}, root)
     recipe = "published/dc/mnist-ipc1"
@@ -146,6 +149,7 @@ def make_world(root: str) -> World:
         "round_state": state_uri(halfway, 1),
         "synthetic": synthetic["dm"],
         "synthetic of mtt": synthetic["mtt"],
+        "synthetic resized": resize(larger, ResizeConfig(ipc=1, rule="random"), root),
         "teacher": train_teacher(dataset, EVALUATE.teacher, EVALUATE.seed, root),
         "evaluation": evaluation,
         "evaluation of real images": baselines[1],

@@ -188,7 +188,7 @@ def evaluate(
         raise ConfigError("nothing to evaluate: give at least one synthetic set")
     opened = [as_set(one, root) for one in several]
     real = as_data(data, root) if data is not None else opened[0].made.data
-    arms = [IMPORTED if data is not None else one.made.arm for one in opened]
+    arms = [IMPORTED if data is not None else one.arm for one in opened]
     given = real.given
     for one in opened if data is None else ():
         given = merge(given, one.made.given)

@@ -28,6 +28,8 @@ from bilp.storage.objects import Uri, exists, join
 if TYPE_CHECKING:
     import pandas as pd
 
+RESIZED = "resized"
+"""The arm of a set that was taken out of a larger one."""
 RUN = "run"
 """What a run is called where results are found by a key."""
 
@@ -55,17 +57,42 @@ class DistilledSet(loaded.DistilledSet, Result):
 
     @property
     def run_uri(self) -> str:
-        """The run that distilled it. Raises ConfigError for an imported set."""
+        """The run that distilled it. Raises ConfigError for an imported or a resized set."""
         run = self.uri.rpartition("/")[0]
         if not exists(join(run, RECORD)):
-            raise ConfigError(f"{self.uri} was imported, so that no run tells how it was made: name the data set with data=...")
+            raise ConfigError(f"{self.uri} lies in no run, which would tell how it was made: name the data set with data=...")
         return run
 
     @property
     def made(self) -> Made:
-        """What it was distilled from; read from the run if this process did not distill it. Raises as `run_uri`."""
-        self._made = self._made or _made(self.run_uri)
+        """What it was distilled from; read from the run if this process did not distill it, of a resized set from that of the larger one.
+
+        Raises as `run_uri`.
+        """
+        if self._made is None:
+            larger = self.larger_uri
+            self._made = _made(self.run_uri) if larger is None else load_distilled(larger).made
         return self._made
+
+    @property
+    def larger_uri(self) -> str | None:
+        """The set that it was taken out of, if it was resized."""
+        if "resized" not in self.facts:
+            return None
+        return open_artifact(self.uri, SYNTHETIC).parents["synthetic"]
+
+    @property
+    def arm(self) -> str:
+        """What tables call it. Raises as `run_uri`."""
+        return self.made.arm if "resized" not in self.facts else RESIZED
+
+    @property
+    def is_distilled(self) -> bool:
+        """Whether a run tells how it, or what it was taken out of, was made."""
+        larger = self.larger_uri
+        if larger is not None and self._made is None:
+            return load_distilled(larger).is_distilled
+        return self._made is not None or exists(join(self.uri.rpartition("/")[0], RECORD))
 
     def made_of(self, made: Made) -> DistilledSet:
         """The set itself, whose origin is known."""

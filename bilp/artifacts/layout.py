@@ -25,7 +25,7 @@ PLACES = (
     rf"experts/{_KEY}/{_KEY}/(trainings/{_NUMBER}|buffers/{_KEY})",
     rf"pretrained/{_KEY}/{_KEY}/{_NUMBER}",
     rf"runs/{_KEY}(/synthetic|/shards/{_NUMBER}|(/shards/{_NUMBER})?{_ROUND})",
-    rf"imported/{_KEY}/synthetic",
+    rf"(imported|resized)/{_KEY}/synthetic",
     rf"trainings/{_KEY}/[^/]+",
     rf"studies/{_KEY}(/parts/{_NUMBER})?",
     rf"({_KEYED})/{_KEY}",

@@ -11,6 +11,7 @@ from bilp.maintenance.inventory import Inventory, Item, take_inventory
 from bilp.maintenance.recognized import HALF
 from bilp.maintenance.references import References, closure, depending_on, references
 from bilp.results.find import Found
+from bilp.results.places import ALONE
 
 NAMED = 6
 """Dependents that an error names."""
@@ -57,14 +58,14 @@ def discard(named: Sequence[Found], unused: bool = False, force: bool = False) -
 
 
 def _only_for(inventory: Inventory, of: References, own: set[str]) -> set[str]:
-    """What is needed for nothing but `own`; pages and imported sets are there for themselves."""
+    """What is needed for nothing but `own`; pages, imported and resized sets are there for themselves."""
     below = closure(of, own)
     others = [place for place, item in inventory.items.items() if place not in below or (_stays(item) and place not in own)]
     return below - closure(of, others) - own
 
 
 def _stays(item: Item) -> bool:
-    return item.kind in (*ROOTS, HALF) or item.place.startswith("imported/")
+    return item.kind in (*ROOTS, HALF) or item.place.split("/")[0] in ALONE
 
 
 def _weightiest(inventory: Inventory, places: Sequence[str]) -> list[str]:

@@ -1,4 +1,4 @@
-"""What of a storage can be removed: what no page, reproduction or imported set reaches, and nobody works on or used of late."""
+"""What of a storage can be removed: what no page, reproduction, imported or resized set reaches, and nobody works on or used of late."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from bilp.errors import DamagedArtifact, StorageRefused
 from bilp.maintenance.inventory import Inventory, Item, same_folders, take_inventory
 from bilp.maintenance.recognized import JOURNAL
 from bilp.maintenance.references import References, closure, parts_of_nothing, references
+from bilp.results.places import ALONE
 from bilp.storage import objects, strict_json
 from bilp.storage.backend import Written
 
@@ -19,7 +20,7 @@ DAY = 86400.0
 LEASE_SILENCE = 3600.0
 """Seconds after its last sign of life for which a lease that nobody released keeps what it stands for, however short the age asked for."""
 ROOTS = ("report", "reproduction", "critical", "study", "study_part")
-"""Kinds that stay, with all that they are made from; imported sets do as well."""
+"""Kinds that stay, with all that they are made from; imported and resized sets do as well."""
 
 
 @dataclass(frozen=True)
@@ -43,7 +44,7 @@ class Plan:
     removed: tuple[Item, ...]
     """In the order of their places."""
     reached: frozenset[str]
-    """What pages, reproductions, imported sets and `keep` reach."""
+    """What pages, reproductions, imported and resized sets and `keep` reach."""
     unfinished: frozenset[str]
     """What stays because it is unfinished, with what it needs."""
     recent: frozenset[str]
@@ -119,7 +120,7 @@ def condemned(root: str) -> set[str]:
 
 
 def _is_root(item: Item) -> bool:
-    return item.whole and (item.kind in ROOTS or (item.kind == SYNTHETIC and item.place.startswith("imported/")))
+    return item.whole and (item.kind in ROOTS or (item.kind == SYNTHETIC and item.place.split("/")[0] in ALONE))
 
 
 def _leased(inventory: Inventory, now: float, older_than: float) -> set[str]:

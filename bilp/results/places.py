@@ -14,6 +14,8 @@ WILD: Mapping[str, re.Pattern[str]] = {
     NUMBER: re.compile(r"\d{4,}"),
     NAME: re.compile("[^/]+"),
 }
+ALONE = ("imported", "resized")
+"""Folders of synthetic sets that lie in no run, and stay until they are removed by name."""
 RUN, TRAININGS = "run", "trainings"
 """Kinds of what is no artifact: the record of a run, and finished trainings of evaluations."""
 
@@ -35,7 +37,7 @@ class Place:
     @cached_property
     def keyed(self) -> bool:
         """Whether a key alone tells which one it is, rather than a number beside it or a kind."""
-        return (self.parts[-1] == KEY or self.parts[0] == "imported") and not self.beside
+        return (self.parts[-1] == KEY or self.parts[0] in ALONE) and not self.beside
 
     def fits(self, place: str) -> bool:
         """Whether `place`, relative to the root, is of this pattern."""
@@ -56,6 +58,7 @@ PLACES = (
     Place("search", "searches/KEY"),
     Place("critical", "critical/KEY"),
     Place("synthetic", "imported/KEY/synthetic"),
+    Place("synthetic", "resized/KEY/synthetic"),
     Place("dataset", "datasets/NAME/KEY"),
     Place("dataset", "datasets/NAME/KEY/whitened/KEY"),
     Place("source", "datasets/NAME/sources/KEY"),

@@ -80,7 +80,8 @@ def center_distances(dataset: Dataset, config: ScoreConfig, trial: int, device: 
     """
 
     def distances(features: Tensor, label: int) -> Tensor:
-        return torch.linalg.vector_norm(features - class_center(features), dim=1)
+        found: Tensor = torch.linalg.vector_norm(features - class_center(features), dim=1)
+        return found
 
     return _of_classes(distances, dataset, config, trial, device, progress)
 

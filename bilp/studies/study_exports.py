@@ -19,7 +19,9 @@ HEADS = (
 )
 COMPARED = ("difference", "half_width95", "p", "p_holm", "equivalent")
 WITHIN = ("top_k", "top_k_accuracy", "top_k_half_width95")
-"""The last columns, in per cent as accuracies; not known where top-k accuracies were not recorded."""
+"""Columns in per cent as accuracies; not known where top-k accuracies were not recorded."""
+ROBUST = "label_robust_score"
+"""The last column, from 0 to 100; not known where the study has not what the score is made of."""
 
 
 def as_records(table: Table) -> list[dict[str, str | float | int | bool | None]]:
@@ -36,7 +38,8 @@ def _record(table: Table, entry: Entry) -> dict[str, str | float | int | bool | 
     for reference in table.plan.references:
         compared = _compared(entry.against.get(reference))
         record |= {f"{name}_to_{reference}": value for name, value in zip(COMPARED, compared, strict=True)}
-    return record | dict(zip(WITHIN, _within(entry), strict=True))
+    robust = None if entry.label_robustness is None else 100 * entry.label_robustness
+    return record | dict(zip(WITHIN, _within(entry), strict=True)) | {ROBUST: robust}
 
 
 def _within(entry: Entry) -> tuple[float | None, ...]:
@@ -47,7 +50,7 @@ def _within(entry: Entry) -> tuple[float | None, ...]:
 
 def as_csv(table: Table) -> str:
     """`as_records` as a file for spreadsheets, what is not known empty."""
-    heads = [*HEADS, *(f"{name}_to_{reference}" for reference in table.plan.references for name in COMPARED), *WITHIN]
+    heads = [*HEADS, *(f"{name}_to_{reference}" for reference in table.plan.references for name in COMPARED), *WITHIN, ROBUST]
     return csv_text(heads, (record.values() for record in as_records(table)), _written_cell)
 
 

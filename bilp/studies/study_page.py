@@ -81,8 +81,9 @@ def _entry(table: Table, entry: Entry | None) -> dict[str, Any]:
     for reference, found in entry.against.items():
         to = f" to {title_of(table.plan, reference)}" if several else ""
         lines.append(f"{marked(found)}{to}: {judged(found)}")
-    within = "" if entry.top_k is None else f"{top_words(entry.top_k.k)}: {percent(entry.top_k.share)}"
-    return {"accuracy": shown_accuracy(entry, table.plan.study.seeds), "within": within, "differences": lines}
+    told = [] if entry.top_k is None else [f"{top_words(entry.top_k.k)}: {percent(entry.top_k.share)}"]
+    told += [] if entry.label_robustness is None else [f"LRS {100 * entry.label_robustness:.1f}"]
+    return {"accuracy": shown_accuracy(entry, table.plan.study.seeds), "within": ", ".join(told), "differences": lines}
 
 
 def _charts(table: Table) -> Iterator[dict[str, Any]]:

@@ -11,6 +11,7 @@ from typing import Any
 
 from bilp.artifacts.tables import NOT_RECORDED
 from bilp.evaluate.metrics import TopK, interval
+from bilp.studies.label_robustness import label_robustness
 from bilp.studies.statistics import Accuracy, BySeed, Comparison, accuracy, comparisons
 from bilp.studies.study_part import Part
 from bilp.studies.study_plan import Cell, Plan
@@ -32,6 +33,8 @@ class Entry:
     """By reference arm."""
     top_k: TopK | None = None
     """None where top-k accuracies were not recorded for all seeds alike."""
+    label_robustness: float | None = None
+    """DD-Ranking's score in [0, 1]; None where the study has not what it is made of."""
 
 
 @dataclass(frozen=True)
@@ -103,6 +106,7 @@ def table_of(plan: Plan, parts: Iterable[Part]) -> Table:
             images[title, arm],
             against[network][title, arm],
             _top_k(rows[title, arm, network], plan.crossed),
+            label_robustness(plan, by_seed, title, arm, network),
         )
         for network in networks
         for title, cell in cells.items()

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 
 from bilp.config.criteria import CRITERIA
 from bilp.config.reselect import RESELECT_SCORES
+from bilp.evaluate.robustness import label_robust_score
 from bilp.report.comparison import percent, points
 from bilp.report.wording import ARMS, ArmWords, arm_words, count, share
 from bilp.studies.statistics import Comparison
@@ -115,6 +116,11 @@ def notes(table: Table) -> Iterator[str]:
         yield (
             f"Differences are in percentage points, paired by seed, to {names}. {SIGNIFICANT} marks p < 0.05 of the paired t test after "
             f"Holm's correction for {count(family, 'comparison')}."
+        )
+    if any(entry.label_robustness is not None for entry in table.entries):
+        yield (
+            "LRS is the label-robust score of DD-Ranking, from 0 to 100: half the gain over random real images less half of what is lost "
+            f"to all real images, scaled; equal to both is {100 * label_robust_score(0.0, 0.0, 0.0, 0.0):.1f}."
         )
     if study.tolerance is not None:
         yield f"{EQUAL} marks what two one-sided tests at 5 % show to be equal within ± {study.tolerance:g} points."

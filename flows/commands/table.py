@@ -71,6 +71,7 @@ COMMANDS = Registry(
         Command("gc", "results", "flows.commands.gc", "free what no report and no run needs"),
         Command("rm", "results", "flows.commands.rm", "remove a run or a report"),
         Command("import", "sets", "flows.import_set", "convert a set that a reference project published"),
+        Command("resize", "sets", "flows.resize", "a smaller set out of a synthetic set, without distilling again"),
         Command("export", "sets", "flows.commands.export", "write a synthetic set as PNG files, Parquet or safetensors, or tables as CSV"),
         Command("sign", "sets", "flows.sign", "sign what lies in a storage with your key"),
         Command("server", "service", "deployments.commands:server", "a Prefect server with every deployment, on this machine"),

@@ -14,15 +14,19 @@ from key_settings import (
     Set,
     Whitening,
 )
-from key_world import EVALUATE, NARROW, World
+from key_world import DISTILL, EVALUATE, NARROW, World, go_through
 
 from bilp.config import (
     IngestConfig,
     PipelineConfig,
+    ReselectConfig,
 )
 from bilp.config.import_options import ImportOptions
 from bilp.config.label_noise import LabelNoiseConfig
+from bilp.config.resize import ResizeConfig
+from bilp.distill import start_run
 
+SEVERAL_IMAGES = tuple(DISTILL.model_copy(update={"ipc": 3, "seed": seed}) for seed in (0, 1))
 TOLD = "stands for settings that are recorded themselves"
 OTHERS = "decides what else is evaluated, not how"
 NOT_BATCH_NORM = "of the ConvNet with batch norm alone, which is none of the networks"
@@ -194,6 +198,20 @@ def imports(world: World) -> dict[str, Case]:
             read_anyway=frozenset({"labels"}),
             given={"file": options("other").file, "pixels": "unit"},
         ),
+    }
+
+
+def larger_sets(world: World) -> dict[str, Case]:
+    larger, other = (
+        go_through(start_run(world.dataset, None, several, ReselectConfig(beta=0.0), world.root), 2) for several in SEVERAL_IMAGES
+    )
+    given = {"inputs": {"synthetic": larger}, "others": {"synthetic": other}}
+    trained = ResizeConfig(ipc=1, epochs=3, best_epochs=2, network=NARROW)
+    ignored = [name for name in ResizeConfig.model_fields if name not in ("ipc", "rule", "seed")]
+    left_out = {"network.*" if name == "network" else name: "of rule yoco alone" for name in ignored}
+    return {
+        "yoco": Case(trained, **given),
+        "random": Case(ResizeConfig(ipc=1, rule="random"), **given, left_out=left_out),
     }
 
 

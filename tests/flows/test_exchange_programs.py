@@ -13,6 +13,7 @@ from prefect.client.orchestration import get_client
 from prefect.client.schemas.filters import ArtifactFilter, ArtifactFilterFlowRunId
 from tiny_pipeline import TINY, Finished, endings, options, outcomes
 
+from bilp.artifacts.artifact import open_artifact
 from bilp.config import PipelineConfig
 from bilp.data import open_dataset
 from bilp.exchange import load_distilled
@@ -52,6 +53,28 @@ def test_a_published_set_comes_in_and_is_tested(
     assert [row[:2] for row in cells] == [["All real images", "1,438"], ["Random real images", "10"], ["dc-by-others", "10"]]
     assert outcome[f"import {file}"] == outcome["evaluate dc-by-others 0"] == "done"
     assert outcome["ingest digits"] == outcome["evaluate baseline full"] == "there already"
+
+
+def test_a_set_is_resized_and_both_are_tested(
+    copied: Finished, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = [*options(TINY), "--ipc", "2", "--arms", "unpruned", "--distill.iterations", "2", "--distill.rounds", "1"]
+    assert typed("flows.distill", asked, copied.root, monkeypatch) == 0
+    capsys.readouterr()
+    runs = [f"{copied.root}/runs/{key}" for key in children(f"{copied.root}/runs")]
+    larger = next(run for run in runs if open_artifact(f"{run}/synthetic", "synthetic").manifest.facts["ipc"] == 2)
+    arguments = [*options(TINY), "--synthetic", larger, "--ipc", "1", "--epochs", "4", "--best_epochs=2", "--evaluated", "yes"]
+    with endings() as outcome:
+        assert typed("flows.resize", arguments, copied.root, monkeypatch) == 0
+    captured = capsys.readouterr()
+    uri = captured.out.splitlines()[0].removeprefix("synthetic set: ")
+    assert len(load_distilled(uri)) == 10 and uri.startswith(f"{copied.root}/resized/")
+    cells = [[cell.strip() for cell in line.split("│")[1:-1]] for line in captured.out.splitlines() if line.startswith("│")]
+    assert [row[:2] for row in cells][-2:] == [["resized", "10"], ["larger set", "20"]]
+    assert outcome["resize to 1 images per class"] == outcome["evaluate resized 0"] == "done"
+    assert typed("flows.resize", [*arguments, "--epochs", "1"], copied.root, monkeypatch) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert "best_epochs = 2 exceeds epochs = 1: lower it or train longer" in line
 
 
 def test_a_synthetic_set_goes_out(
@@ -114,7 +137,7 @@ def test_a_pipeline_with_a_teacher_chosen_images_and_robustness_scores(copied: F
     assert "Label robustness (LRS)" in page
 
 
-@pytest.mark.parametrize("module", ["flows.reproduce", "flows.import_set", "flows.export", "flows.sign"])
+@pytest.mark.parametrize("module", ["flows.reproduce", "flows.import_set", "flows.resize", "flows.export", "flows.sign"])
 def test_help_needs_nothing_else_and_is_no_error(
     module: str, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -65,6 +65,7 @@ TYPED = [
     ("flows.pipeline", ["--recipe", "own.yaml"], "ingest.uri"),
     ("flows.ingest", ["--explain", "--ingest.uri", LOGIN], "--ingest.uri"),
     ("flows.import_set", ["--file", LOGIN, "--dataset", "digits"], "--file"),
+    ("flows.resize", ["--synthetic", LOGIN, "--ipc", "1"], "--synthetic"),
     ("flows.export", ["--synthetic", "runs/key", "--to", "folder", "--out", LOGIN], "--out"),
     ("flows.export", [LOGIN], "an argument"),
     ("flows.sign", [f"--storage={SIGNED}"], "--storage"),

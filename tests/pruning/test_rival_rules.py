@@ -40,7 +40,7 @@ def plain_picks(points: np.ndarray, scores: np.ndarray, count: int, neighbors: i
     return picked
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=15, deadline=None)
 @given(st.integers(1, 25), st.integers(1, 6), st.sampled_from([0.0, 0.1, 1.0]), st.integers(0, 1000))
 def test_messages_on_the_graph_are_those_of_a_plain_restatement(count: int, neighbors: int, gamma: float, seed: int) -> None:
     rng = np.random.default_rng(seed)

@@ -10,6 +10,7 @@ from bilp.artifacts.facts.base import (
     ClassNames,
     Counts,
     Deviations,
+    EntryName,
     Facts,
     Floats,
     Key,
@@ -106,6 +107,16 @@ class RoundFacts(StateFacts):
         return self
 
 
+class ResizedFacts(Facts):
+    """What a synthetic set was taken out of (`bilp.resizing`)."""
+
+    parent: Key
+    """The key of the set that had more images."""
+    ipc: Ordinal
+    """How many of each class it had."""
+    rule: EntryName
+
+
 class SyntheticFacts(Facts):
     """A synthetic set; see `bilp.distill.finish.finish_run`."""
 
@@ -123,6 +134,8 @@ class SyntheticFacts(Facts):
     whitening: WhiteningFacts | None = None
     source: Name | None = None
     """Name of the file that the set was imported from."""
+    resized: ResizedFacts | None = None
+    """Set if images of a larger set were left out."""
 
     @model_validator(mode="after")
     def _agree(self) -> Self:
