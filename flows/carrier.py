@@ -9,8 +9,9 @@ from bilp.config import EvaluateConfig, ScoreConfig
 from bilp.config.arms import needs_teacher
 from bilp.search.carrier import Distillation
 from flows.score import score
+from flows.taught import taught
 from flows.units.execute import execute
-from flows.units.table import distill_run, evaluate_synthetic, train_teacher
+from flows.units.table import distill_run, evaluate_synthetic
 from tasks import stages, terminal
 from tasks.run_display import log
 
@@ -37,7 +38,7 @@ class FlowCarrier:
         """Each set is a unit."""
         if needs_teacher(config):
             for dataset in dict.fromkeys(each.dataset for _, each in runs):
-                execute("train teacher", [train_teacher.call(self.root, dataset_uri=dataset, config=config)])
+                taught(dataset, config, self.root)
         calls = [
             evaluate_synthetic.call(
                 self.root, dataset_uri=each.dataset, synthetic_uri=synthetic_uri(run), arm=each.arm, experiment=each.number, config=config

@@ -24,9 +24,10 @@ from flows.local.flow import flow
 from flows.planned import planned_steps
 from flows.prune import score_and_prune
 from flows.resolved import resolved
+from flows.taught import taught
 from flows.units.blocks import blocks_elsewhere
 from flows.units.execute import execute
-from flows.units.table import evaluate_baseline, evaluate_synthetic, train_teacher
+from flows.units.table import evaluate_baseline, evaluate_synthetic
 from flows.units.unit import Call
 from flows.workplace import workplace
 from tasks import stages, terminal
@@ -53,7 +54,7 @@ def evaluate(
     root = workplace(root)
     shared: dict[str, Any] = {"root": root, "dataset_uri": dataset_uri, "config": config}
     if needs_teacher(config):
-        execute("train teacher", [train_teacher.call(**shared)])
+        taught(dataset_uri, config, root)
     subjects = [
         EvaluatedSet(baseline=baseline, ipc=ipc, selection_uri=selection_uri if BASELINES[baseline].selected else None)
         for baseline in config.baselines

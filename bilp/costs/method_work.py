@@ -20,6 +20,11 @@ def features(config: DistillConfig, real: int, synthetic: int) -> list[Work]:
     return [Work("real", real, 1.0), Work("synthetic", synthetic, 3.0)]
 
 
+def crops(config: DistillConfig, real: int, synthetic: int) -> list[Work]:
+    """RDED and CA2D: one crop of each real image that is looked at passes the teacher. Arguments as of `features`."""
+    return [Work("real", real, 1.0)]
+
+
 def gradients(config: DistillConfig, real: int, synthetic: int) -> list[Work]:
     """DC and DSA: gradients of both, and between image steps training on the synthetic images. Arguments as of `features`."""
     steps = config.outer_loops

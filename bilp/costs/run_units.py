@@ -57,7 +57,8 @@ def _units_of(config: PipelineConfig, run: PlannedRun, speed: Speed) -> list[Uni
         state = 3 * 4 * len(own) * distill.ipc * speed.data.sample_bytes
         real = sum(work.samples for work in works if work.what in ("real", "measured"))
         label = name if distill.shards == 1 else f"{name} shard"
-        units.append(speed.unit("distill", label, distill.network, distill.gpu, works, int(own.sum()), state, real))
+        network = config.evaluate.teacher.network if METHODS[distill.method].needs_teacher else distill.network
+        units.append(speed.unit("distill", label, network, distill.gpu, works, int(own.sum()), state, real))
     return units
 
 
@@ -65,7 +66,7 @@ def _works(run: PlannedRun, pool: Counts) -> list[Work]:
     distill, method = run.distill, METHODS[run.distill.method]
     if not method.work:
         return []
-    real = int(np.minimum(pool, distill.batch_real).sum())
+    real = int(np.minimum(pool, method.looked_at(distill)).sum())
     synthetic = len(pool) * distill.decode.count(distill.ipc)
     step: list[Work] = resolve(method.work)(distill, real, synthetic)
     works = [Work(each.what, distill.iterations * each.samples, each.forwards) for each in step]

@@ -13,11 +13,14 @@ from bilp.data.whitening import encode
 from bilp.distill.checkpoint import state_of
 from bilp.distill.inputs import lineage, open_pool
 from bilp.distill.kept import clear, open_state
+from bilp.distill.loops.crops import LOGITS
 from bilp.distill.loops.mtt import STEP_SIZE
 from bilp.distill.part import Part, parts_of
 from bilp.distill.pictures import grid_png
 from bilp.distill.round_files import open_round
 from bilp.distill.run import VERSION, open_run, settings
+from bilp.distill.soft_labels import FILE as LABELS
+from bilp.distill.soft_labels import soft_labels
 from bilp.distill.synthetic_set import read_set
 from bilp.storage.objects import Uri, as_uri
 from bilp.storage.scratch import require_room, scratch_folder
@@ -28,8 +31,9 @@ def finish_run(run_uri: Uri) -> str:
 
     The manifest's facts tell what a user of the images must know: class_names (in order of their labels), shape, mean
     and std of the normalization, ipc, method, in decode how a stored image becomes those to train on
-    (bilp.images.multiformation.decode_set), learning_rate if the method learned one, and whitening if the images are whitened, whose fit is
-    then a file of the artifact. Raises MissingArtifact if the last round is not there.
+    (bilp.images.multiformation.decode_set), learning_rate if the method learned one, soft_labels if a teacher was asked for some, and
+    whitening if the images are whitened; labels and the fit of the whitening are then files of the artifact.
+    Raises MissingArtifact if the last round is not there.
     """
     run_uri = as_uri(run_uri)
     run = open_run(run_uri)
@@ -54,6 +58,10 @@ def finish_run(run_uri: Uri) -> str:
         "decode": run.distill.decode.model_dump(mode="json"),
         "iterations": state.iteration,
     }
+    patches = run.distill.patches
+    if LOGITS in state.method and patches.soft_labels != "none":
+        files[LABELS], stated = soft_labels(state.method[LOGITS], patches.few, patches.temperature)
+        facts["soft_labels"] = stated.model_dump(mode="json", exclude_none=True)
     if STEP_SIZE in state.method:
         facts["learning_rate"] = float(state.method[STEP_SIZE])
     if dataset.whitening is not None:

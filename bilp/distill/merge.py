@@ -1,7 +1,7 @@
 """Rounds of a divided run: what its shards published, joined into the artifacts that an undivided run has.
 
-Images, momentum and the pruner's memory belong to one class each, so they are laid side by side. What is told of all
-classes together is computed from the shards' own: losses and shares are means over classes, counts are sums.
+Images, momentum, the pruner's memory and what the method carries belong to one class each, so they are laid side by side. What is
+told of all classes together is computed from the shards' own: losses and shares are means over classes, counts are sums.
 """
 
 from __future__ import annotations
@@ -83,6 +83,7 @@ def _merge_state(whole: Part, parts: Sequence[Part], round: int, pool: RealPool)
         momentum=torch.cat([state.momentum for state in states]),
         iteration=states[0].iteration,
         reference_loss=float(np.median(first["loss"])),
+        method={name: torch.cat([state.method[name] for state in states]) for name in states[0].method},
     )
     publish_round(whole, round, state, losses, losses["loss"][-1].as_py(), pruner, pool)
 

@@ -1,6 +1,7 @@
 """The teacher: one network trained on all real data, an artifact of its own that every evaluation of a dataset shares.
 
-It gives soft labels (`evaluate.labels`), and the features by which herding and k-center choose real images.
+It gives soft labels (`evaluate.labels`), the features by which herding and k-center choose real images, and to methods that ask one its
+opinion of real samples.
 """
 
 from __future__ import annotations
@@ -10,9 +11,9 @@ from typing import Any
 
 import torch
 
-from bilp.artifacts.artifact import content_key, open_artifact, there_already
+from bilp.artifacts.artifact import content_key, there_already
 from bilp.artifacts.publication import publish
-from bilp.artifacts.tensors import encode_tensors, load_network
+from bilp.artifacts.tensors import encode_tensors
 from bilp.config import TeacherConfig
 from bilp.config.given import model_of
 from bilp.data import Dataset, open_dataset
@@ -25,10 +26,11 @@ from bilp.nets.arithmetic import arithmetic, place
 from bilp.progress import Progress, silent
 from bilp.seeds import generator
 from bilp.storage.objects import Uri, as_uri, join
+from bilp.teachers.stored_teacher import FILE as FILE
+from bilp.teachers.stored_teacher import KIND as KIND
+from bilp.teachers.stored_teacher import load_teacher as load_teacher
 
 VERSION = 1
-KIND = "teacher"
-FILE = "teacher.safetensors"
 
 
 def teacher_key(dataset: Dataset, config: TeacherConfig, seed: int) -> str:
@@ -84,14 +86,6 @@ def train_teacher(
     files = {FILE: encode_tensors(network.state_dict())}
     told, parents = {"teacher": config, "seed": seed}, {"dataset": dataset_uri}
     return publish(uri, KIND, key, files, config=told, parents=parents, facts=facts, device=device).uri
-
-
-def load_teacher(uri: str, dataset: Dataset, config: TeacherConfig, device: str = "cpu") -> Network:
-    """The trained network in eval mode, its parameters fixed. Raises MissingArtifact, IncompatibleArtifact or DamagedArtifact."""
-    artifact = open_artifact(uri, KIND, expect={"dataset": dataset.fingerprint, "network": label(config.network)})
-    network = build(config.network, dataset.shape, dataset.classes)
-    load_network(network, artifact.read(FILE), artifact.place(FILE))
-    return network.to(device).eval().requires_grad_(False)
 
 
 def features(network: Network, dataset: Dataset, indices: torch.Tensor, device: str = "cpu", batch: int = 256) -> torch.Tensor:

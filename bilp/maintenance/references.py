@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from bilp.artifacts.artifact import content_key
-from bilp.artifacts.run_layout import SYNTHETIC
+from bilp.artifacts.run_layout import INPUTS, SYNTHETIC
 from bilp.errors import ConfigError
 from bilp.maintenance.inventory import Inventory, Item, place_in
 from bilp.results.places import RUN, TRAININGS
@@ -123,7 +123,7 @@ def _of_one(settings: Mapping[str, Any]) -> dict[str, Any]:
 def _recorded(inventory: Inventory, item: Item) -> set[str]:
     """Places that the manifest or the record names."""
     content = item.content or {}
-    named = [content.get(role) for role in ("dataset", "selection", "experts")] if item.kind == RUN else item.recorded("parents").values()
+    named = [content.get(role) for role in INPUTS] if item.kind == RUN else item.recorded("parents").values()
     found = {place_in(inventory, each) for each in named}
     return {place for place in found if place is not None}
 

@@ -51,6 +51,11 @@ def augmented_evaluation(cell: Cell) -> dict[str, Any]:
     return {"evaluate": {"epochs": 1000, "augment": list(ALL_FAMILIES)}}
 
 
+def real_batch(distill: Any) -> int:
+    """The batch of real samples."""
+    return int(distill.batch_real)
+
+
 def any_experts(distill: Any, epochs: int, found: str) -> None:
     """Experts may be as short as they are."""
 
@@ -92,6 +97,10 @@ class Method:
     """Why no real sample has a causal effect of its own, as what the method does; empty where adaptive pruning applies."""
     needs_experts: bool = False
     """Whether it imitates experts, which are trained first."""
+    needs_teacher: bool = False
+    """Whether it asks a teacher, the one of evaluate.teacher, which is trained first on all real samples, whatever static pruning keeps."""
+    dials: Rule = nothing
+    """Dials that its paper sets where nobody gave them, and the criterion of static pruning."""
     check_experts: Callable[[Any, int, str], None] = any_experts
     """Raises ValueError if experts of so many epochs, which the text tells, are too short for these settings of distillation."""
     decodes: bool = False
@@ -129,8 +138,13 @@ class Method:
     """What trains the network between image steps: a function from `distill` to a Schedule."""
     networks: str = "bilp.distill.step.reselection:draw_trained_network"
     """What draws the networks of a reselection (see `bilp.distill.step.reselection.Prepare`)."""
+    requires: str = ""
+    """What refuses real samples that are too few or of a shape that it cannot use, by ConfigError: a function of a pool and `distill`."""
     carried: str = ""
-    """What checks the tensors that the method carries from round to round (see `bilp.distill.checkpoint.Carried`); empty if none."""
+    """What checks the tensors that the method carries from round to round (see `bilp.distill.checkpoint.Carried`); empty if none.
+    Where classes are independent, the first axis of these is along classes in their order, and runs are merged along it."""
+    looked_at: Callable[[Any], int] = real_batch
+    """Real samples of a class that an iteration looks at, at most, by the settings of `distill`."""
     work: str = ""
     """What an iteration does to how many samples, for `bilp plan` (see `bilp.costs.method_work`); empty where no formula says so."""
     parts: Mapping[str, str] = field(default_factory=dict)
