@@ -8,20 +8,19 @@ from bilp.artifacts.artifact import content_key, open_artifact, there_already
 from bilp.artifacts.publication import Content, publish
 from bilp.artifacts.run_layout import GRID, IMAGES, SYNTHETIC, synthetic_uri
 from bilp.artifacts.tensors import write_tensors
+from bilp.config import METHODS
 from bilp.data.store import FIT
 from bilp.data.whitening import encode
 from bilp.distill.checkpoint import state_of
 from bilp.distill.inputs import lineage, open_pool
 from bilp.distill.kept import clear, open_state
-from bilp.distill.loops.crops import LOGITS
 from bilp.distill.loops.mtt import STEP_SIZE
 from bilp.distill.part import Part, parts_of
 from bilp.distill.pictures import grid_png
 from bilp.distill.round_files import open_round
 from bilp.distill.run import VERSION, open_run, settings
-from bilp.distill.soft_labels import FILE as LABELS
-from bilp.distill.soft_labels import soft_labels
 from bilp.distill.synthetic_set import read_set
+from bilp.registry import resolve
 from bilp.storage.objects import Uri, as_uri
 from bilp.storage.scratch import require_room, scratch_folder
 
@@ -58,10 +57,9 @@ def finish_run(run_uri: Uri) -> str:
         "decode": run.distill.decode.model_dump(mode="json"),
         "iterations": state.iteration,
     }
-    patches = run.distill.patches
-    if LOGITS in state.method and patches.soft_labels != "none":
-        files[LABELS], stated = soft_labels(state.method[LOGITS], patches.few, patches.temperature)
-        facts["soft_labels"] = stated.model_dump(mode="json", exclude_none=True)
+    if METHODS[run.distill.method].product:
+        more_files, more_facts = resolve(METHODS[run.distill.method].product)(state, run.distill, pool)
+        files, facts = files | more_files, facts | more_facts
     if STEP_SIZE in state.method:
         facts["learning_rate"] = float(state.method[STEP_SIZE])
     if dataset.whitening is not None:

@@ -22,6 +22,7 @@ from bilp.data.pool import RealPool
 from bilp.distill import distill_round, finish_run, load_synthetic, merge_round, reselect_round, start_run
 from bilp.distill.checkpoint import round_state
 from bilp.distill.loops.crops import BOXES, IDS, LOGITS, SCORES, distill, pools, require_crops
+from bilp.distill.patches_product import read_tiles
 from bilp.distill.soft_labels import divergence, read_soft_labels
 from bilp.distill.step.initial import initial_state
 from bilp.distill.step.iteration_record import Record
@@ -31,6 +32,7 @@ from bilp.errors import ConfigError, DamagedArtifact, IncompatibleArtifact
 from bilp.evaluate import train_teacher
 from bilp.exchange.export import export_set
 from bilp.exchange.loaded import load_distilled
+from bilp.images.tiles import cut_out
 from bilp.matching import matching_for
 from bilp.pruning.adaptive import AdaptivePruner
 from bilp.pruning.prune import prune
@@ -255,3 +257,23 @@ def test_damaged_soft_labels_are_told(store: Store, teacher: StoredTeacher, tmp_
     state(uri, soft_labels={"form": "float16", "temperature": 20.0, "divergence": 0.0, "agreement": 1.0, "bytes": 5})
     with pytest.raises(DamagedArtifact, match="must not hold the tensors classes, others"):
         read_soft_labels(open_artifact(uri, "synthetic"))
+
+
+def test_the_table_of_tiles_leads_back_to_the_real_images(store: Store, teacher: StoredTeacher, tmp_path: Path) -> None:
+    run = start_run(store.uri, None, crop_config(patches={"factor": 2}, ipc=2), OFF, tmp_path, None, teacher.uri)
+    uri = go_through(run)
+    images, labels = load_synthetic(uri)
+    tiles = read_tiles(open_artifact(uri, "synthetic"), len(store.dataset.train))
+    assert tiles is not None
+    rows = tiles.to_pylist()
+    assert [(row["image"], row["place"]) for row in rows] == [(image, place) for image in range(20) for place in range(4)]
+    for row in rows:
+        assert row["label"] == labels[row["image"]] == store.dataset.train.labels[row["sample_id"]]
+        real = store.dataset.train.batch(torch.tensor([row["sample_id"]]))
+        tile = cut_out(real, torch.tensor([[row[side] for side in ("top", "left", "height", "width")]]), (4, 4))[0]
+        top, left = 4 * (row["place"] // 2), 4 * (row["place"] % 2)
+        assert torch.allclose(images[row["image"]][:, top : top + 4, left : left + 4], tile, atol=1e-5)
+    first = [row["cross_entropy"] for row in rows if row["label"] == 0 and row["place"] == 0]
+    assert first == sorted(row["cross_entropy"] for row in rows if row["label"] == 0)[:2], "the best lie in the upper left"
+    plain = start_run(store.uri, None, spelled_out({"method": "dm", "iterations": 1, "rounds": 1, "network": NARROW}), OFF, tmp_path)
+    assert read_tiles(open_artifact(go_through(plain, 1), "synthetic"), len(store.dataset.train)) is None

@@ -86,6 +86,9 @@ RDED = Method(
     schedule="bilp.distill.step.schedule:untrained",
     carried="bilp.distill.loops.crops:require_crops",
     requires="bilp.distill.loops.crops:require_images",
+    product="bilp.distill.patches_product:product",
+    loss="cross-entropy",
+    loss_meaning="Cross-entropy that the teacher gives to the tiles of the images; it can only fall, crop by crop.",
     looked_at=lambda distill: int(distill.patches.pool),
     work="bilp.costs.method_work:crops",
 )

@@ -138,6 +138,13 @@ class Method:
     """What trains the network between image steps: a function from `distill` to a Schedule."""
     networks: str = "bilp.distill.step.reselection:draw_trained_network"
     """What draws the networks of a reselection (see `bilp.distill.step.reselection.Prepare`)."""
+    product: str = ""
+    """What a finished run publishes beside its images: a function of the last state, `distill` and the pool that returns files by name and
+    facts; empty if nothing."""
+    loss: str = "matching loss"
+    """What the loss of an iteration is called on the page."""
+    loss_meaning: str = "Distance between what networks see in real and in synthetic images; it should fall and level off."
+    """A sentence on it, for the page."""
     requires: str = ""
     """What refuses real samples that are too few or of a shape that it cannot use, by ConfigError: a function of a pool and `distill`."""
     carried: str = ""
