@@ -8,6 +8,7 @@ from bilp.artifacts.run_layout import synthetic_uri
 from bilp.config import EvaluateConfig, ScoreConfig
 from bilp.config.arms import needs_teacher
 from bilp.search.carrier import Distillation
+from bilp.teachers.supplied import named
 from flows.score import score
 from flows.taught import taught
 from flows.units.execute import execute
@@ -36,6 +37,7 @@ class FlowCarrier:
 
     def evaluate(self, what: str, runs: Sequence[tuple[str, Distillation]], config: EvaluateConfig) -> list[str]:
         """Each set is a unit."""
+        config = named(config)
         if needs_teacher(config):
             for dataset in dict.fromkeys(each.dataset for _, each in runs):
                 taught(dataset, config, self.root)

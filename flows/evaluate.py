@@ -16,6 +16,7 @@ from bilp.config.base import Positive
 from bilp.config.baselines import ALL_REAL, BASELINES, RANDOM_REAL
 from bilp.config.evaluated_set import EvaluatedSet
 from bilp.preflight import check_choices
+from bilp.teachers.supplied import named
 from flows import program
 from flows.distill import distill_arms
 from flows.found_reselect import with_found_reselect
@@ -51,7 +52,7 @@ def evaluate(
         config: Networks, their training, seeds, baselines.
         selection_uri: What static pruning keeps, for baselines that take images from it.
     """
-    root = workplace(root)
+    root, config = workplace(root), named(config)
     shared: dict[str, Any] = {"root": root, "dataset_uri": dataset_uri, "config": config}
     if needs_teacher(config):
         taught(dataset_uri, config, root)

@@ -28,6 +28,7 @@ from bilp.scoring.summary import summarize
 from bilp.scoring.trial import record_predictions, score_trial
 from bilp.suspects.fates import adaptive_run
 from bilp.suspects.stage import find_suspects, has_predictions
+from bilp.teachers.supplied import named
 
 Runs = Mapping[str, Sequence[str]]
 """URIs of runs by arm, one for each experiment."""
@@ -144,6 +145,7 @@ def sets_evaluated(
     selection_uri: str | None = None,
 ) -> list[str]:
     """The same of sets, each with its arm and its number within it."""
+    config = named(config)
     if needs_teacher(config):
         _teacher(dataset_uri, config, at)
     found = []

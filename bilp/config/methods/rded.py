@@ -77,6 +77,7 @@ RDED = Method(
     values=_values,
     protocol="slkd",
     no_effect="chooses real samples and optimizes nothing",
+    optimizes=False,
     needs_teacher=True,
     augmentation="none",
     independent_with={},
@@ -97,9 +98,9 @@ CA2D = replace(
     RDED,
     name="ca2d",
     title="patches of images that are still being learned (CA2D)",
-    paper="CAD-Prune",
+    paper="Dey et al. 2026",
     venue="CVPR 2026, arXiv 2604.18811",
-    paper_title="",
+    paper_title="Rethinking Dataset Distillation: Hard Truths about Soft Labels",
     dials=_most_cad,
 )
 

@@ -30,6 +30,11 @@ def either(names: Iterable[str]) -> str:
     return f"{', '.join(rest)} or {last}" if rest else last
 
 
+def optimizing() -> list[str]:
+    """The methods that move synthetic images along gradients."""
+    return names_of(lambda method: method.optimizes)
+
+
 def divisible() -> str:
     """The methods whose classes can be divided among machines, and the settings with which they can, in words."""
     by_settings: dict[str, list[str]] = {}

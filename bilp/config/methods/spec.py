@@ -97,6 +97,8 @@ class Method:
     """Why no real sample has a causal effect of its own, as what the method does; empty where adaptive pruning applies."""
     needs_experts: bool = False
     """Whether it imitates experts, which are trained first."""
+    optimizes: bool = True
+    """Whether it moves synthetic images along gradients; otherwise it makes them of real ones."""
     needs_teacher: bool = False
     """Whether it asks a teacher, the one of evaluate.teacher, which is trained first on all real samples, whatever static pruning keeps."""
     dials: Rule = nothing
