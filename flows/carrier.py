@@ -8,9 +8,11 @@ from bilp.artifacts.run_layout import synthetic_uri
 from bilp.config import EvaluateConfig, ScoreConfig
 from bilp.config.arms import needs_teacher
 from bilp.search.carrier import Distillation
+from bilp.teachers.supplied import named
 from flows.score import score
+from flows.taught import taught
 from flows.units.execute import execute
-from flows.units.table import distill_run, evaluate_synthetic, train_teacher
+from flows.units.table import distill_run, evaluate_synthetic
 from tasks import stages, terminal
 from tasks.run_display import log
 
@@ -35,9 +37,10 @@ class FlowCarrier:
 
     def evaluate(self, what: str, runs: Sequence[tuple[str, Distillation]], config: EvaluateConfig) -> list[str]:
         """Each set is a unit."""
+        config = named(config)
         if needs_teacher(config):
             for dataset in dict.fromkeys(each.dataset for _, each in runs):
-                execute("train teacher", [train_teacher.call(self.root, dataset_uri=dataset, config=config)])
+                taught(dataset, config, self.root)
         calls = [
             evaluate_synthetic.call(
                 self.root, dataset_uri=each.dataset, synthetic_uri=synthetic_uri(run), arm=each.arm, experiment=each.number, config=config

@@ -9,7 +9,7 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from bilp.config import DistillConfig, PipelineConfig, ReselectConfig
+from bilp.config import METHODS, DistillConfig, PipelineConfig, ReselectConfig
 from bilp.config.arms import PlannedRun, adaptive_note, distilled_arms, needs_experts, needs_selection, planned_runs
 from bilp.preflight import check_choices
 from flows import program
@@ -22,6 +22,7 @@ from flows.prune import score_and_prune
 from flows.resolved import resolved
 from flows.rounds import complete_run, shard_label
 from flows.selections import selections_of_arms
+from flows.taught import taught
 from flows.units.execute import execute
 from flows.units.table import distill_run, distill_shard, pretrain_network
 from flows.units.unit import Call
@@ -41,18 +42,20 @@ def distill(
     root: Root = None,
     label: Label = "run",
     experts_uri: str | None = None,
+    teacher_uri: str | None = None,
 ) -> str:
     """The URI of the run, in which the synthetic set lies. Without a selection, all real samples take part.
 
-    Methods mtt and tesla need the buffer of experts that learned the same samples.
+    Methods mtt and tesla need the buffer of experts that learned the same samples, rded and ca2d a teacher that learned all of them.
 
     Args:
         selection_uri: Samples that take part; if empty, all.
         config: Method, images per class, iterations and rounds.
         reselect: Adaptive pruning; beta 0 switches it off.
         experts_uri: The buffer of experts, for mtt and tesla.
+        teacher_uri: The teacher, for rded and ca2d.
     """
-    run = start_run(dataset_uri, selection_uri, config, reselect, workplace(root), label, experts_uri)
+    run = start_run(dataset_uri, selection_uri, config, reselect, workplace(root), label, experts_uri, teacher_uri)
     complete_run(run, config, reselect.active, label)
     return run
 
@@ -91,14 +94,15 @@ def distill_arms(
         run_progress.stage()
     experts = experts_of_arms(config, dataset_uri, selections, root)
     run_progress.stage()
-    plan = planned_runs(config)
+    plan, asks = planned_runs(config), METHODS[config.method].needs_teacher
 
     @flow(name="distill-arms", flow_run_name="{what}")  # commands call this outside of any flow, and tasks need one
     def arms(what: str) -> dict[str, list[str]]:
         registered = []
+        teacher = taught(dataset_uri, config.evaluate, place) if asks else None
         for planned in plan:
-            selection, label = selections[planned.chosen], _label(planned, config)
-            uri = start_run(dataset_uri, selection, planned.distill, planned.reselect, place, label, experts.get(planned.chosen))
+            selection, label, own = selections[planned.chosen], _label(planned, config), experts.get(planned.chosen)
+            uri = start_run(dataset_uri, selection, planned.distill, planned.reselect, place, label, own, teacher)
             registered.append(_Registered(uri, planned, label))
         _carry_out(registered, place)
         return {arm: [run.uri for run in registered if run.planned.arm == arm] for arm in distilled_arms(config)}

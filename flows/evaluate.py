@@ -16,6 +16,7 @@ from bilp.config.base import Positive
 from bilp.config.baselines import ALL_REAL, BASELINES, RANDOM_REAL
 from bilp.config.evaluated_set import EvaluatedSet
 from bilp.preflight import check_choices
+from bilp.teachers.supplied import named
 from flows import program
 from flows.distill import distill_arms
 from flows.found_reselect import with_found_reselect
@@ -24,9 +25,10 @@ from flows.local.flow import flow
 from flows.planned import planned_steps
 from flows.prune import score_and_prune
 from flows.resolved import resolved
+from flows.taught import taught
 from flows.units.blocks import blocks_elsewhere
 from flows.units.execute import execute
-from flows.units.table import evaluate_baseline, evaluate_synthetic, train_teacher
+from flows.units.table import evaluate_baseline, evaluate_synthetic
 from flows.units.unit import Call
 from flows.workplace import workplace
 from tasks import stages, terminal
@@ -50,10 +52,10 @@ def evaluate(
         config: Networks, their training, seeds, baselines.
         selection_uri: What static pruning keeps, for baselines that take images from it.
     """
-    root = workplace(root)
+    root, config = workplace(root), named(config)
     shared: dict[str, Any] = {"root": root, "dataset_uri": dataset_uri, "config": config}
     if needs_teacher(config):
-        execute("train teacher", [train_teacher.call(**shared)])
+        taught(dataset_uri, config, root)
     subjects = [
         EvaluatedSet(baseline=baseline, ipc=ipc, selection_uri=selection_uri if BASELINES[baseline].selected else None)
         for baseline in config.baselines

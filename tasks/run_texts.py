@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 from bilp.artifacts.artifact import open_artifact
 from bilp.artifacts.run_layout import GRID, SYNTHETIC
-from bilp.config import PipelineConfig
-from bilp.config.arms import distilled_arms, evaluation_of, needs_experts, needs_scores, needs_selection, needs_teacher, planned_runs
+from bilp.config import METHODS, PipelineConfig
+from bilp.config.arms import asks_teacher, distilled_arms, evaluation_of, needs_experts, needs_scores, needs_selection, planned_runs
 from bilp.config.defaults import GIVEN
 from bilp.config.explain import DEFAULT, Setting
 from bilp.config.nested import leaves
@@ -71,7 +71,9 @@ def stages(config: PipelineConfig) -> list[str]:
         scored = f"{trials} and " if needs_scores(config.prune) else ""
         found.append(f"{scored}keep {told_share(config.prune.keep)} by {config.prune.criterion}")
     found += [f"train {config.experts.count} experts for each set of samples"] if needs_experts(config) else []
-    runs, teacher = planned_runs(config), "train a teacher, " if needs_teacher(config.evaluate) else ""
+    runs, taught = planned_runs(config), METHODS[config.method].needs_teacher
+    found += ["train a teacher on all real images"] if taught else []
+    teacher = "train a teacher, " if asks_teacher(config) and not taught else ""
     found.append(f"distill {len(runs)} sets in {config.distill.rounds} rounds each ({', '.join(distilled_arms(config))})")
     sets = len(runs) + len(evaluation_of(config).baselines)
     found.append(f"{teacher}train {config.evaluate.seeds * len(config.evaluate.networks)} networks on each of {sets} sets and test them")

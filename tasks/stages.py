@@ -205,11 +205,12 @@ def start_run(
     root: str,
     label: str = "run",
     experts_uri: str | None = None,
+    teacher_uri: str | None = None,
 ) -> str:
     """Register a run, or find the one that is registered; its URI."""
     from bilp.distill import start_run
 
-    return start_run(dataset_uri, selection_uri, config, reselect, root, experts_uri)
+    return start_run(dataset_uri, selection_uri, config, reselect, root, experts_uri, teacher_uri)
 
 
 @stage("pretrained network {number} of {label}", steps.beside("distill", "distill {label}", "pretraining"))
@@ -282,7 +283,7 @@ def finish_run(run_uri: str, label: str = "run") -> str:
 
 @stage("train teacher", steps.whole("evaluate", "train teacher"))
 def train_teacher(dataset_uri: DatasetUri, config: EvaluateConfig, root: str) -> str:
-    """The network that gives soft labels, and features by which real images are chosen.
+    """The network that gives soft labels, features by which real images are chosen, and its opinion of crops of them.
 
     Args:
         config: Its settings are those under teacher.

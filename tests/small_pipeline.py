@@ -5,12 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Any
 
-from bilp.config import PipelineConfig
+from bilp.config import METHODS, PipelineConfig
 from bilp.config.arms import needs_selection, planned_runs
 from bilp.data import read_source
 from bilp.data.ingestion import dataset_of
 from bilp.distill import distill_round, finish_run, pretrain_network, reselect_round, start_run
-from bilp.evaluate import evaluate_baseline, evaluate_synthetic
+from bilp.evaluate import evaluate_baseline, evaluate_synthetic, train_teacher
 from bilp.pruning.prune import prune
 from bilp.report import report
 from bilp.scoring.summary import summarize
@@ -68,7 +68,10 @@ def run_pipeline(config: PipelineConfig, root: str) -> Outcome:
     runs: dict[str, list[str]] = {}
     evaluations = [evaluate_baseline(dataset, name, config.ipc, config.evaluate, root) for name in config.evaluate.baselines]
     for plan in planned_runs(config):
-        run = start_run(dataset, selection if plan.static else None, plan.distill, plan.reselect, root)
+        teacher = None
+        if METHODS[config.method].needs_teacher:
+            teacher = train_teacher(dataset, config.evaluate.teacher, config.evaluate.seed, root)
+        run = start_run(dataset, selection if plan.static else None, plan.distill, plan.reselect, root, None, teacher)
         for number in range(plan.distill.pretrained.networks):
             pretrain_network(run, number)
         for number in range(1, plan.distill.rounds + 1):

@@ -16,11 +16,12 @@ from benchmarks.gpu.iterations import SHORT, beginning, config_for, images_of
 from benchmarks.references import REFERENCES
 from bilp.config import METHODS, DistillConfig
 from bilp.config.arithmetics import FLOAT32, PAPERS
+from bilp.config.methods import optimizing
 from bilp.config.real_passes import DEFAULT_REAL_PASS, REAL_PASSES
 from bilp.errors import BilpError
 from bilp.registry import resolve
 
-EVERY = tuple(METHODS)
+EVERY = tuple(optimizing())
 REPEATED = ("dm", "dc", "dsa", "idc", "mtt")
 """One method of each kind of loop, for what is asked of all kinds."""
 # Method, images per class, changed settings: what papers report most, and the inner loop of gradient matching.

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from benchmarks.references.characteristic import CharacteristicReference
 from benchmarks.references.classwise import KernelReference, PoolReference
+from benchmarks.references.crops import CropReference
 from benchmarks.references.parts import Reference
 from benchmarks.references.summed import AlignmentReference, SummedReference
 from benchmarks.references.trajectory import TrajectoryReference
@@ -20,5 +21,6 @@ REFERENCES: dict[str, type[Reference]] = {
     "idm": PoolReference,
     "cafe": AlignmentReference,
     "ncfm": CharacteristicReference,
+    **dict.fromkeys(("rded", "ca2d"), CropReference),
 }
 """The reference of every method."""

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 
 from bilp.api.workspace import Place
 from bilp.artifacts.run_layout import synthetic_uri
-from bilp.config import EvaluateConfig, PipelineConfig, PruneConfig, ScoreConfig
+from bilp.config import METHODS, EvaluateConfig, PipelineConfig, PruneConfig, ScoreConfig
 from bilp.config.arms import PlannedRun, needs_experts, needs_teacher
 from bilp.config.baselines import ALL_REAL, BASELINES, RANDOM_REAL
 from bilp.config.rules import RULES
@@ -28,6 +28,7 @@ from bilp.scoring.summary import summarize
 from bilp.scoring.trial import record_predictions, score_trial
 from bilp.suspects.fates import adaptive_run
 from bilp.suspects.stage import find_suspects, has_predictions
+from bilp.teachers.supplied import named
 
 Runs = Mapping[str, Sequence[str]]
 """URIs of runs by arm, one for each experiment."""
@@ -92,7 +93,8 @@ def pruned(dataset_uri: str, scores_uri: str | None, config: PruneConfig, at: Pl
 def distilled(run: PlannedRun, config: PipelineConfig, dataset_uri: str, selection_uri: str | None, at: Place) -> str:
     """Everything that a run of the plan lacks; its URI. `selection_uri` holds the samples that take part, None is all of them."""
     experts = _experts(config, dataset_uri, selection_uri, at) if needs_experts(config) else None
-    uri = start_run(dataset_uri, selection_uri, run.distill, run.reselect, at.root, experts)
+    teacher = _teacher(dataset_uri, config.evaluate, at) if METHODS[config.method].needs_teacher else None
+    uri = start_run(dataset_uri, selection_uri, run.distill, run.reselect, at.root, experts, teacher)
     shards = [None] if run.distill.shards == 1 else list(range(run.distill.shards))
     if not round_files.is_complete(uri, None):
         for number in untrained(uri) if run.distill.pretrained.networks else ():
@@ -124,6 +126,10 @@ def _experts(config: PipelineConfig, dataset_uri: str, selection_uri: str | None
     return collect_experts(dataset_uri, selection_uri, config.experts, network, at.root)
 
 
+def _teacher(dataset_uri: str, config: EvaluateConfig, at: Place) -> str:
+    return train_teacher(dataset_uri, config.teacher, config.seed, at.root, at.device, at.watch.step("training the teacher"))
+
+
 def evaluated(dataset_uri: str, runs: Runs, ipc: int, config: EvaluateConfig, at: Place, selection_uri: str | None = None) -> list[str]:
     """URIs of the evaluations: of the baselines, some of which take images from the selection, then of the set of each run."""
     sets = [(synthetic_uri(run), arm, number) for arm, of_arm in runs.items() for number, run in enumerate(of_arm)]
@@ -139,8 +145,9 @@ def sets_evaluated(
     selection_uri: str | None = None,
 ) -> list[str]:
     """The same of sets, each with its arm and its number within it."""
+    config = named(config)
     if needs_teacher(config):
-        train_teacher(dataset_uri, config.teacher, config.seed, at.root, at.device, at.watch.step("training the teacher"))
+        _teacher(dataset_uri, config, at)
     found = []
     for baseline in config.baselines:
         progress = at.watch.step(f"evaluating {baseline}")

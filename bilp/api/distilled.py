@@ -5,8 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from torch import Tensor
-
 from bilp.api import showing
 from bilp.api.ingested import Dataset, as_data
 from bilp.api.keywords import Given
@@ -19,7 +17,6 @@ from bilp.config import Arm
 from bilp.config.arms import arm_of
 from bilp.config.nested import merge
 from bilp.config.shapes import sample_noun
-from bilp.data.whitening import Whitening
 from bilp.distill.run import open_run
 from bilp.errors import ConfigError
 from bilp.exchange import loaded
@@ -47,9 +44,9 @@ class Made:
 class DistilledSet(loaded.DistilledSet, Result):
     """Labeled synthetic images; item k is (image `[C, H, W]`, label), see `bilp.exchange.loaded.DistilledSet`."""
 
-    def __init__(self, images: Tensor, labels: Tensor, facts: dict[str, Any], uri: str, whitening: Whitening | None = None) -> None:
+    def __init__(self, plain: loaded.DistilledSet, uri: str) -> None:
         """Use `bilp.distill` or `bilp.load_distilled`."""
-        loaded.DistilledSet.__init__(self, images, labels, facts, whitening)
+        loaded.DistilledSet.__init__(self, plain.images, plain.labels, plain.facts, plain.whitening, plain.logits)
         Result.__init__(self, uri)
         self._made: Made | None = None
         self.accuracy: float | None = None
@@ -143,8 +140,7 @@ def load_distilled(uri: Uri, root: Uri | None = None) -> DistilledSet:
         root: The storage that keys are looked for in, by default BILP_STORAGE.
     """
     where = loaded.set_of(located(uri, root, (RUN, SYNTHETIC)))
-    plain = loaded.load_distilled(where)
-    return DistilledSet(plain.images, plain.labels, plain.facts, where, plain.whitening)
+    return DistilledSet(loaded.load_distilled(where), where)
 
 
 def as_set(given: DistilledSet | Uri, root: Uri | None = None) -> DistilledSet:

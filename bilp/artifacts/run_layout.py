@@ -6,6 +6,8 @@ from bilp.storage.objects import join
 
 RECORD = "_run.json"
 """The record of a run, which is no artifact."""
+INPUTS = ("dataset", "selection", "experts", "teacher")
+"""Fields of the record that say where what the run is made from lies, null for what it does without; keys by the same names."""
 ROUND, RESELECT, STATE, SYNTHETIC = "round", "reselect", "round_state", "synthetic"
 """Kinds of artifacts: a round, what was decided before it, the state after a round that does not keep it, and the synthetic set, the
 product of the run."""

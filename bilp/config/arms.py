@@ -108,6 +108,11 @@ def needs_teacher(config: EvaluateConfig) -> bool:
     return config.taught or any(BASELINES[name].covers for name in config.baselines)
 
 
+def asks_teacher(config: PipelineConfig) -> bool:
+    """Whether the method or any evaluation asks that network."""
+    return METHODS[config.method].needs_teacher or needs_teacher(evaluation_of(config))
+
+
 def needs_experts(config: PipelineConfig) -> bool:
     """Whether the method imitates experts, which are then trained first."""
     return METHODS[config.method].needs_experts

@@ -198,22 +198,29 @@ def complete(given: Mapping[str, Any]) -> Completion:
     said = merge_all(recipe, user)
     dials = read(Dials, said)
     _refuse_another_dataset(str(recipe_name), recipe, dials)
+    method = METHODS[dials.method]
+    paper_dials = method.dials(_cell(dials))
+    paper_criterion = paper_dials.pop("criterion", None)
+    by_paper = {"prune": {"criterion": paper_criterion}} if paper_criterion is not None else {}
+    if dials.criterion is None and paper_criterion is not None:
+        dials = dials.model_copy(update={"criterion": paper_criterion})
     keep = SOURCES[dials.dataset].keep
     dataset_dials = {} if keep is None else {"keep": keep}
-    method_dials = {} if METHODS[dials.method].adaptive else {"beta": 0.0}
+    method_dials = {} if method.adaptive else {"beta": 0.0}
     turned_by, turned_dials = _turned_keep(dials)
     usual, usual_by = usual_arithmetic()
     gpu_dials = {"gpu": usual} if usual_by else {}
     revision, revised_by = usual_revision()
     revision_dials = {"gpu_revision": revision} if revised_by else {}
     found_dials = {"keep": AUTO} if RULES[dials.rule].found else {}
-    dials_by_rule = dataset_dials | turned_dials | found_dials | method_dials | gpu_dials | revision_dials
+    dials_by_rule = dataset_dials | turned_dials | found_dials | method_dials | paper_dials | gpu_dials | revision_dials
     implied = {name: value for name, value in dials_by_rule.items() if name not in dials.model_fields_set}
     rules = [
         (f"dataset {dials.dataset}", dataset_dials),
         (turned_by, turned_dials),
         (f"rule {dials.rule} (finds the share by itself)", found_dials),
         (f"method {dials.method} (no adaptive level)", method_dials),
+        (f"method {dials.method} {method.values_for.format(dataset=dials.dataset, ipc=dials.ipc)}", paper_dials | by_paper),
         (usual_by, gpu_dials),
         (revised_by, revision_dials),
         *_dial_rules(dials.model_copy(update=implied)),

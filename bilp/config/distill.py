@@ -18,6 +18,7 @@ from bilp.config.methods.idm import IdmConfig
 from bilp.config.methods.ncfm import CharacteristicConfig
 from bilp.config.methods.plugin import PluginSettings
 from bilp.config.methods.pretrained import PretrainedConfig
+from bilp.config.methods.rded import PatchesConfig
 from bilp.config.methods.spec import PLUGIN, PluginConfig, StartsFromPretrained
 from bilp.config.methods.trajectory import TrajectoryConfig
 from bilp.config.nested import as_plain
@@ -29,18 +30,19 @@ from bilp.config.standalone import refuse_what_is_left_out
 class DistillConfig(Frozen):
     """Distillation: a method is what is compared plus what trains the network."""
 
-    later = frozenset({PLUGIN, "real_pass", "gpu_revision", "keep_rounds", "characteristic"})
+    later = frozenset({PLUGIN, "real_pass", "gpu_revision", "keep_rounds", "characteristic", "patches"})
     by_rule = SHARED | {
         *("method", "ipc", "iterations", "rounds", "init", "augment", "batch_real", "learning_rate", "outer_loops", "inner_epochs"),
         "batch_train",
     }
 
     method: MethodName = DEFAULT_METHOD
-    """Matching of distributions (dm, idm), gradients (dc, dsa; idc, dream), trajectories (mtt, tesla) or features (cafe, ncfm)."""
+    """Matching of distributions (dm, idm), gradients (dc, dsa; idc, dream), trajectories (mtt, tesla) or features (cafe, ncfm); or crops
+    of real images that a teacher recognizes (rded, ca2d)."""
     ipc: Positive = 1
     """Synthetic images per class."""
     iterations: Positive = 1000
-    """Iterations; each draws a new random network."""
+    """Iterations; each draws a new random network. Of rded and ca2d: crops of each real image."""
     rounds: Positive = 10
     """The iterations are cut into rounds; each starts with a reselection and ends with a checkpoint."""
     keep_rounds: Positive | Literal["all"] = "all"
@@ -83,6 +85,8 @@ class DistillConfig(Frozen):
     """Settings of cafe alone."""
     characteristic: CharacteristicConfig = CharacteristicConfig()
     """Settings of ncfm alone."""
+    patches: PatchesConfig = PatchesConfig()
+    """Settings of rded and ca2d alone."""
     plugin: PluginSettings = Field(default=PluginConfig(), validate_default=True)  # its defaults, in the model of the method
     """Settings of a method that another package offers; no other method has any."""
     gpu: GpuArithmetic = "float32"

@@ -16,6 +16,7 @@ from bilp.config.base import (
     Frozen,
     GpuArithmetic,
     GpuRevision,
+    Location,
     NoneIsAChoice,
     Positive,
     ProtocolName,
@@ -45,7 +46,7 @@ def networks_of(pool: str, own: NetworkConfig) -> tuple[NetworkConfig, ...]:
 class TeacherConfig(Frozen):
     """A network trained on all real data: it gives soft labels, and the features by which herding and k-center choose."""
 
-    later: ClassVar[frozenset[str]] = frozenset({"gpu_revision"})
+    later: ClassVar[frozenset[str]] = frozenset({"gpu_revision", "file", "checksum"})
     by_rule: ClassVar[frozenset[str]] = frozenset({"gpu", "gpu_revision"})
 
     network: NetworkConfig = NetworkConfig()
@@ -62,6 +63,10 @@ class TeacherConfig(Frozen):
     """Weight decay of SGD."""
     augment: tuple[AugmentFamily, ...] = ()
     """Augmentation while it is trained; empty is none."""
+    file: Location | None = None
+    """Safetensors file of the parameters and statistics of a network that was trained elsewhere, in place of a training."""
+    checksum: Annotated[str, Field(pattern="^[0-9a-f]{64}$")] | None = None
+    """SHA-256 of that file, by which results are known; computed when the file is read. Without a file: that of one that was read."""
     gpu: GpuArithmetic = "float32"
     gpu_revision: GpuRevision = 0
 

@@ -20,7 +20,7 @@ def _dropped_end(known: dict[str, Any]) -> Dropping:
 class PruneConfig(Frozen):
     """Static pruning: which samples of each class survive their score."""
 
-    by_rule: ClassVar[frozenset[str]] = frozenset({"drop", "keep", "hardest", "floor_per_class", "minimum_per_class", "seed"})
+    by_rule: ClassVar[frozenset[str]] = frozenset({"criterion", "drop", "keep", "hardest", "floor_per_class", "minimum_per_class", "seed"})
     later: ClassVar[frozenset[str]] = frozenset({"rule", "low_share", "strata", "hardest", "neighbors", "gamma", "scores"})
 
     criterion: CriterionName = DEFAULT_CRITERION

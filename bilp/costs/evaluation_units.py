@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bilp.config import EvaluateConfig, NetworkConfig, PipelineConfig
-from bilp.config.arms import evaluation_of, needs_teacher, planned_runs
+from bilp.config.arms import asks_teacher, evaluation_of, planned_runs
 from bilp.config.baselines import BASELINES, BaselineEntry
 from bilp.costs.speed import Speed
 from bilp.costs.work import FORWARD, TRAINING, Unit, Work
@@ -20,7 +20,7 @@ from bilp.pruning.static import kept_counts
 def evaluation_units(config: PipelineConfig, speed: Speed) -> list[Unit]:
     """Trainings on every synthetic set and baseline; the teacher's first, if there is one."""
     evaluate, units = evaluation_of(config), list[Unit]()
-    if needs_teacher(evaluate):
+    if asks_teacher(config):
         teacher, samples = evaluate.teacher, speed.data.samples
         works = [Work("trained", teacher.epochs * samples, TRAINING, stored=True)]
         units.append(speed.unit("evaluate", "teacher", teacher.network, evaluate.gpu, works, samples, kind=kind_of(teacher.network)))

@@ -8,7 +8,7 @@ from functools import cached_property
 
 import numpy as np
 
-from bilp.config import DistillConfig
+from bilp.config import METHODS, DistillConfig
 from bilp.config.entering import entering_images
 from bilp.costs.data_counts import Counts
 from bilp.costs.network_cost import NetworkCost
@@ -38,7 +38,7 @@ class Iteration:
     @cached_property
     def real(self) -> int:
         """Real samples of an image step."""
-        return int(np.minimum(self.own, self.config.batch_real).sum())
+        return int(np.minimum(self.own, METHODS[self.config.method].looked_at(self.config)).sum())
 
     @property
     def kept(self) -> int:

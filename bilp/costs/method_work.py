@@ -44,6 +44,11 @@ def characteristic(of: Iteration) -> list[Work]:
     return works
 
 
+def crops(of: Iteration) -> list[Work]:
+    """RDED and CA2D: one crop of each real image that is looked at passes the teacher."""
+    return [Work("real", of.real, FORWARD, stored=True)]
+
+
 def gradients(of: Iteration) -> list[Work]:
     """DC and DSA: gradients of both, and between image steps training on the synthetic images."""
     steps = of.config.outer_loops

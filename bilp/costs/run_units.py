@@ -67,7 +67,8 @@ def _units_of(config: PipelineConfig, run: PlannedRun, speed: Speed) -> Iterator
         works = works_of(run, pool, classes, speed)
         state = 3 * 4 * len(classes) * distill.ipc * speed.data.sample_bytes + _held_experts(config, speed)
         read = int(pool[classes.start : classes.stop].sum())
-        yield speed.unit("distill", label, distill.network, distill.gpu, works, read, state, kind=f"{DISTILL} {run.arm}")
+        network = config.evaluate.teacher.network if METHODS[distill.method].needs_teacher else distill.network
+        yield speed.unit("distill", label, network, distill.gpu, works, read, state, kind=f"{DISTILL} {run.arm}")
 
 
 def _held_experts(config: PipelineConfig, speed: Speed) -> int:

@@ -8,6 +8,7 @@ from bilp.config.reselectable import misfit
 from bilp.data.pool import RealPool
 from bilp.distill.step.initial import require_initial
 from bilp.errors import ConfigError
+from bilp.registry import resolve
 
 
 def check_pool(pool: RealPool, distill: DistillConfig, reselect: ReselectConfig) -> None:
@@ -21,17 +22,22 @@ def check_pool(pool: RealPool, distill: DistillConfig, reselect: ReselectConfig)
         raise ConfigError(f"{distill.shards} shards cannot share {pool.classes} classes: set distill.shards to {pool.classes} or less")
     pool.require(1, "distillation")
     require_initial(distill, pool)
+    if METHODS[distill.method].requires:
+        resolve(METHODS[distill.method].requires)(pool, distill)
     if reselect.active:
         pool.require(2, f"adaptive pruning (beta = {reselect.beta})")
 
 
-def check_method(distill: DistillConfig, reselect: ReselectConfig, experts_uri: str | None) -> None:
-    """Raise ConfigError if a method that needs experts has none or shall prune adaptively, or another one has experts, or
+def check_method(distill: DistillConfig, reselect: ReselectConfig, experts_uri: str | None, teacher_uri: str | None = None) -> None:
+    """Raise ConfigError if a method that needs experts or a teacher has none or shall prune adaptively, or another one has these, or
     for settings of adaptive pruning that it cannot follow, and words in the place of their numbers."""
     method = METHODS[distill.method]
     if not method.needs_experts and experts_uri is not None:
         others = either(names_of(lambda other: other.needs_experts))
         raise ConfigError(f"method {method.name} imitates no experts: leave {experts_uri} out, or use method {others}")
+    if not method.needs_teacher and teacher_uri is not None:
+        others = either(names_of(lambda other: other.needs_teacher))
+        raise ConfigError(f"method {method.name} asks no teacher: leave {teacher_uri} out, or use method {others}")
     if not method.adaptive and reselect.active:
         raise ConfigError(
             f"adaptive pruning (beta = {reselect.beta}) does not apply to method {method.name}, which {method.no_effect}: "
@@ -43,3 +49,5 @@ def check_method(distill: DistillConfig, reselect: ReselectConfig, experts_uri: 
         reselect.require_numbers()
     if method.needs_experts and experts_uri is None:
         raise ConfigError(f"method {distill.method} imitates experts: train them (train_expert, collect_experts) and name the buffer")
+    if method.needs_teacher and teacher_uri is None:
+        raise ConfigError(f"method {distill.method} asks a teacher: train one (train_teacher) and name it")

@@ -8,6 +8,7 @@ from bilp.artifacts.artifact import content_key, open_artifact, there_already
 from bilp.artifacts.publication import Content, publish
 from bilp.artifacts.run_layout import GRID, IMAGES, SYNTHETIC, synthetic_uri
 from bilp.artifacts.tensors import write_tensors
+from bilp.config import METHODS
 from bilp.data.store import FIT
 from bilp.data.whitening import encode
 from bilp.distill.checkpoint import state_of
@@ -19,6 +20,7 @@ from bilp.distill.pictures import grid_png
 from bilp.distill.round_files import open_round
 from bilp.distill.run import VERSION, open_run, settings
 from bilp.distill.synthetic_set import read_set
+from bilp.registry import resolve
 from bilp.storage.objects import Uri, as_uri
 from bilp.storage.scratch import require_room, scratch_folder
 
@@ -28,8 +30,9 @@ def finish_run(run_uri: Uri) -> str:
 
     The manifest's facts tell what a user of the images must know: class_names (in order of their labels), shape, mean
     and std of the normalization, ipc, method, in decode how a stored image becomes those to train on
-    (bilp.images.multiformation.decode_set), learning_rate if the method learned one, and whitening if the images are whitened, whose fit is
-    then a file of the artifact. Raises MissingArtifact if the last round is not there.
+    (bilp.images.multiformation.decode_set), learning_rate if the method learned one, soft_labels if a teacher was asked for some, and
+    whitening if the images are whitened; labels and the fit of the whitening are then files of the artifact.
+    Raises MissingArtifact if the last round is not there.
     """
     run_uri = as_uri(run_uri)
     run = open_run(run_uri)
@@ -54,6 +57,9 @@ def finish_run(run_uri: Uri) -> str:
         "decode": run.distill.decode.model_dump(mode="json"),
         "iterations": state.iteration,
     }
+    if METHODS[run.distill.method].product:
+        more_files, more_facts = resolve(METHODS[run.distill.method].product)(state, run.distill, pool)
+        files, facts = files | more_files, facts | more_facts
     if STEP_SIZE in state.method:
         facts["learning_rate"] = float(state.method[STEP_SIZE])
     if dataset.whitening is not None:

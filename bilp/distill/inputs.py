@@ -10,6 +10,7 @@ from bilp.distill.step.pretrained import PretrainedNetworks, Pretraining
 from bilp.errors import IncompatibleArtifact
 from bilp.experts.buffer import ExpertBuffer
 from bilp.pruning.selected import real_pool
+from bilp.teachers.stored_teacher import StoredTeacher
 
 
 def open_pool(run_uri: str, run: Run) -> RealPool:
@@ -39,6 +40,20 @@ def open_experts(run_uri: str, run: Run) -> ExpertBuffer | None:
     return experts
 
 
+def open_teacher(run_uri: str, run: Run) -> StoredTeacher | None:
+    """The teacher of a run, or None if its method asks none. Raises IncompatibleArtifact if it is no longer the same."""
+    if run.teacher is None:
+        return None
+    teacher = StoredTeacher(layout.resolve(run.teacher, root_of(run_uri)))
+    if teacher.key != run.parents["teacher"]:
+        raise IncompatibleArtifact(
+            f"the teacher at {teacher.uri} has key {teacher.key}, but {run_uri} was started with {run.parents['teacher']}: "
+            "restore it or start a new run"
+        )
+    teacher.require(run.parents["dataset"])
+    return teacher
+
+
 def pretraining_of(run_uri: str, run: Run) -> Pretraining:
     """The set-up of the networks that a run's iterations start from; runs on the same samples share them."""
     return Pretraining(root_of(run_uri), run.parents["dataset"], run.parents.get("selection"), run.distill)
@@ -56,7 +71,7 @@ def lineage(run_uri: str, run: Run) -> dict[str, str]:
     """URIs that an artifact of the run comes from."""
     root = root_of(run_uri)
     parents = {"run": run_uri, "dataset": layout.resolve(run.dataset, root)}
-    for role, uri in (("selection", run.selection), ("experts", run.experts)):
+    for role, uri in (("selection", run.selection), ("experts", run.experts), ("teacher", run.teacher)):
         if uri is not None:
             parents[role] = layout.resolve(uri, root)
     for number in range(run.distill.pretrained.networks):

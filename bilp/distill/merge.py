@@ -1,7 +1,7 @@
 """Rounds of a divided run: what its shards published, joined into the artifacts that an undivided run has.
 
-Images, momentum and the pruner's memory belong to one class each, so they are laid side by side. What is told of all
-classes together is computed from the shards' own: losses and shares are means over classes, counts are sums.
+Images, momentum, the pruner's memory and what the method carries belong to one class each, so they are laid side by side. What is
+told of all classes together is computed from the shards' own: losses and shares are means over classes, counts are sums.
 """
 
 from __future__ import annotations

@@ -11,7 +11,7 @@ from bilp.artifacts.run_layout import CHECKPOINT, RESELECT, ROUND
 from bilp.artifacts.tables import ITE, LOSSES
 from bilp.data.pool import RealPool
 from bilp.distill.checkpoint import state_of
-from bilp.distill.inputs import open_experts, open_pool, open_pretrained
+from bilp.distill.inputs import open_experts, open_pool, open_pretrained, open_teacher
 from bilp.distill.kept import clear, find_state, is_done, is_lacking, open_state, unless_done
 from bilp.distill.loops.registry import loop_for, networks_for
 from bilp.distill.part import Part, open_part
@@ -106,8 +106,8 @@ def _advance(part: Part, round: int, device: torch.device | str, progress: Progr
     _, stop = bounds(run.distill, round)
     pool = open_pool(run_uri, run)
     before = _state_before(part, pool, (ROUND, round), device, progress)
-    experts, pretrained = open_experts(run_uri, run), open_pretrained(run_uri, run)
-    setting = Setting.assemble(run.distill, run.reselect, pool, device, experts, part.classes(pool.classes), pretrained)
+    experts, pretrained, teacher = open_experts(run_uri, run), open_pretrained(run_uri, run), open_teacher(run_uri, run)
+    setting = Setting.assemble(run.distill, run.reselect, pool, device, experts, part.classes(pool.classes), pretrained, teacher)
     pruner = None
     if run.reselect.active:
         pruner = new_pruner(run, pool)

@@ -8,7 +8,7 @@ from typing import Any
 
 from bilp.artifacts import layout, signing, usage
 from bilp.artifacts.artifact import content_key, open_artifact
-from bilp.artifacts.run_layout import RECORD
+from bilp.artifacts.run_layout import INPUTS, RECORD
 from bilp.config import METHODS, DistillConfig, Frozen, ReselectConfig
 from bilp.config.base import unrevised
 from bilp.config.given import model_of
@@ -21,6 +21,7 @@ from bilp.nets import build
 from bilp.pruning.selected import real_pool
 from bilp.storage import objects, strict_json
 from bilp.storage.objects import Uri, as_uri, optional_uri
+from bilp.teachers.stored_teacher import StoredTeacher
 
 VERSION = 1
 """Version of what all methods share; see `version_of`."""
@@ -40,8 +41,10 @@ class Run(Frozen):
     """URI of the selection likewise, or null for the whole train split."""
     experts: str | None = None
     """URI of the buffer of experts likewise, or null for a method without."""
+    teacher: str | None = None
+    """URI of the teacher likewise, or null for a method that asks none; such records do not hold it."""
     parents: dict[str, str]
-    """Fingerprint of the dataset, keys of the selection and of the experts."""
+    """Fingerprint of the dataset, keys of the selection, of the experts and of the teacher."""
     distill: DistillConfig
     """Settings of the distillation."""
     reselect: ReselectConfig
@@ -57,10 +60,12 @@ def start_run(
     reselect: ReselectConfig | Mapping[str, Any],
     root: Uri,
     experts_uri: Uri | None = None,
+    teacher_uri: Uri | None = None,
 ) -> str:
     """Register a run below `root` and return its URI; the same run registered before is validated and returned.
 
-    Some methods imitate the experts of a buffer, which must have learned exactly the samples of this run.
+    Some methods imitate the experts of a buffer, which must have learned exactly the samples of this run. Others ask a teacher, which
+    must have learned the whole train split of its data set.
     Raises ConfigError if a class has too few samples left for `distill` and `reselect`, the images do not fit the
     network, there are more shards than classes or the method does not fit `reselect` or the experts, MissingArtifact and
     IncompatibleArtifact if dataset, selection or experts are not there or do not belong together.
@@ -72,13 +77,14 @@ def start_run(
         reselect: settings of adaptive pruning, which beta = 0 switches off.
         root: storage root.
         experts_uri: the buffer of experts, or None for a method without.
+        teacher_uri: the teacher, or None for a method without.
     """
     dataset_uri = as_uri(dataset_uri)
     selection_uri = optional_uri(selection_uri)
     distill = model_of(DistillConfig, distill)
     reselect = model_of(ReselectConfig, reselect)
     root = as_uri(root)
-    experts_uri = optional_uri(experts_uri)
+    experts_uri, teacher_uri = optional_uri(experts_uri), optional_uri(teacher_uri)
     dataset = open_dataset(dataset_uri)
     parents = {"dataset": dataset.fingerprint}
     pool = real_pool(dataset, selection_uri)
@@ -86,11 +92,8 @@ def start_run(
         parents["selection"] = open_artifact(selection_uri, "selection").manifest.key
     reselect = reselect if reselect.active else ReselectConfig(beta=0.0)
     check_pool(pool, distill, reselect)
-    check_method(distill, reselect, experts_uri)
-    if experts_uri is not None:
-        experts = ExpertBuffer(experts_uri)
-        experts.require(distill, parents)
-        parents["experts"] = experts.key
+    check_method(distill, reselect, experts_uri, teacher_uri)
+    parents |= _trained(distill, parents, experts_uri, teacher_uri)
     build(distill.network, dataset.shape, dataset.classes)  # an impossible network is refused here, not in the first round
     run = Run(
         version=version_of(distill),
@@ -98,6 +101,7 @@ def start_run(
         dataset=layout.relative(dataset_uri, root),
         selection=None if selection_uri is None else layout.relative(selection_uri, root),
         experts=None if experts_uri is None else layout.relative(experts_uri, root),
+        teacher=None if teacher_uri is None else layout.relative(teacher_uri, root),
         parents=parents,
         distill=distill,
         reselect=reselect,
@@ -111,10 +115,26 @@ def start_run(
     return uri
 
 
+def _trained(distill: DistillConfig, parents: Mapping[str, str], experts_uri: str | None, teacher_uri: str | None) -> dict[str, str]:
+    """Keys of the experts and of the teacher, if there are any, which must be of the run's samples."""
+    keys = {}
+    if experts_uri is not None:
+        experts = ExpertBuffer(experts_uri)
+        experts.require(distill, parents)
+        keys["experts"] = experts.key
+    if teacher_uri is not None:
+        teacher = StoredTeacher(teacher_uri)
+        teacher.require(parents["dataset"])
+        keys["teacher"] = teacher.key
+    return keys
+
+
 def _record(run: Run, uri: str) -> bytes:
     """What `_run.json` of the run at `uri` holds."""
-    unused = {"keep_rounds"} if run.distill.keep_rounds == "all" else set()
-    return signing.sealed(run.model_dump_json(indent=2, exclude={"signature": True, "distill": unused}).encode(), uri, RECORD)
+    unused: dict[str, Any] = {"signature": True, "distill": {"keep_rounds"} if run.distill.keep_rounds == "all" else set()}
+    if run.teacher is None:
+        unused["teacher"] = True
+    return signing.sealed(run.model_dump_json(indent=2, exclude=unused).encode(), uri, RECORD)
 
 
 def _keep_as(uri: str, run: Run) -> None:
@@ -136,8 +156,7 @@ def run_key(parents: dict[str, str], distill: DistillConfig, reselect: ReselectC
     """Content key of a run; equal for equal parents, settings and version. Without adaptive pruning its settings do not count."""
     adaptive = reselect if reselect.active else None
     inputs: dict[str, Any] = {"dataset": parents.get("dataset"), "selection": parents.get("selection")}
-    if "experts" in parents:
-        inputs["experts"] = parents["experts"]
+    inputs |= {role: parents[role] for role in ("experts", "teacher") if role in parents}
     if distill.pretrained.networks > 0 and pretrained.VERSION > 1:  # the first version was not recorded
         inputs["pretrained_version"] = pretrained.VERSION
     counted = distill.model_copy(update=KEEPS_ALL)  # what is kept changes nothing of what is computed
@@ -171,8 +190,8 @@ def open_run(run_uri: Uri, known: bool = True) -> Run:
         raise DamagedArtifact(
             f"{where} was changed: its content has key {found}, it was registered as {expected}; delete the run and start it again"
         )
-    for role, place in (("dataset", run.dataset), ("selection", run.selection), ("experts", run.experts)):
-        _require_place(where, role, place, run.parents.get(role))
+    for role in INPUTS:
+        _require_place(where, role, getattr(run, role), run.parents.get(role))
     return run
 
 

@@ -22,6 +22,7 @@ from bilp.evaluate.rows import evaluation_rows as evaluation_rows
 from bilp.evaluate.training_cache import Parts, Training
 from bilp.nets import label
 from bilp.storage.objects import join
+from bilp.teachers.supplied import recorded, require_named
 
 VERSION = 1
 """Of the table; that of the trainings it holds is added in its key, so that raising either asks for a new one."""
@@ -127,7 +128,8 @@ def _settings(config: EvaluateConfig) -> dict[str, Any]:
     if config.taught:
         revised = {"revision": config.teacher.network.revision} if config.teacher.network.revision else {}
         squared = {"temperature_squared": True} if config.temperature_squared else {}
-        own = config.teacher.model_dump(mode="json", exclude=unrevised(config.teacher))
+        require_named(config.teacher)
+        own = config.teacher.model_dump(mode="json", exclude=unrevised(config.teacher) | recorded(config.teacher))
         told = {"temperature": config.temperature, **squared, "teacher": {**own, **revised}}
         settings |= told if teacher.VERSION == 1 else {**told, "teacher_version": teacher.VERSION}  # the first was not recorded
     if config.networks_at_once is not None:

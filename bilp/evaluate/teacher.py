@@ -1,6 +1,7 @@
 """The teacher: one network trained on all real data, an artifact of its own that every evaluation of a dataset shares.
 
-It gives soft labels (`evaluate.labels`), and the features by which herding and k-center choose real images.
+It gives soft labels (`evaluate.labels`), the features by which herding and k-center choose real images, and to methods that ask one its
+opinion of real samples.
 """
 
 from __future__ import annotations
@@ -10,9 +11,9 @@ from typing import Any
 
 import torch
 
-from bilp.artifacts.artifact import content_key, open_artifact, there_already
+from bilp.artifacts.artifact import content_key, there_already
 from bilp.artifacts.publication import publish
-from bilp.artifacts.tensors import encode_tensors, load_network
+from bilp.artifacts.tensors import encode_tensors
 from bilp.config import TeacherConfig
 from bilp.config.given import model_of
 from bilp.data import Dataset, open_dataset
@@ -25,14 +26,20 @@ from bilp.nets.arithmetic import arithmetic, place
 from bilp.progress import Progress, silent
 from bilp.seeds import generator
 from bilp.storage.objects import Uri, as_uri, join
+from bilp.teachers.stored_teacher import FILE as FILE
+from bilp.teachers.stored_teacher import KIND as KIND
+from bilp.teachers.stored_teacher import load_teacher as load_teacher
+from bilp.teachers.supplied import load_supplied, named_teacher, require_named, told
 
 VERSION = 1
-KIND = "teacher"
-FILE = "teacher.safetensors"
 
 
 def teacher_key(dataset: Dataset, config: TeacherConfig, seed: int) -> str:
-    """Content key of the teacher."""
+    """Content key of the teacher; of one that was trained elsewhere, what is in its file counts, and nothing of a training."""
+    require_named(config)
+    if config.checksum is not None:
+        version = VERSION + config.network.revision
+        return content_key(KIND, version, dataset=dataset.fingerprint, network=config.network, supplied=config.checksum)
     return content_key(KIND, VERSION + config.network.revision, dataset=dataset.fingerprint, teacher=config, seed=seed)
 
 
@@ -44,9 +51,10 @@ def teacher_uri(root: str, dataset: Dataset, config: TeacherConfig, seed: int) -
 def train_teacher(
     dataset_uri: Uri, config: TeacherConfig | Mapping[str, Any], seed: int, root: Uri, device: str = "cpu", progress: Progress = silent
 ) -> str:
-    """Train the teacher, or find it; its URI. The manifest's facts tell its accuracy on the test split.
+    """Train the teacher, or read it from its file, or find it; its URI. The manifest's facts tell its accuracy on the test split.
 
-    Raises ConfigError for a network that the images do not fit, and Diverged if its training leaves the finite numbers.
+    Raises DataError for a file that is no such network, MissingArtifact if there is none to read, ConfigError for a network that the
+    images do not fit, and Diverged if its training leaves the finite numbers.
 
     Args:
         dataset_uri: Real images, all of which it is trained on.
@@ -57,22 +65,22 @@ def train_teacher(
         progress: Counts its epochs.
     """
     dataset_uri, config, root = as_uri(dataset_uri), model_of(TeacherConfig, config), as_uri(root)
-    dataset = open_dataset(dataset_uri)
+    dataset, config = open_dataset(dataset_uri), named_teacher(config)
     key, uri = teacher_key(dataset, config, seed), teacher_uri(root, dataset, config, seed)
     if there_already(uri, KIND, key) is not None:
         return uri
     network = build(config.network, dataset.shape, dataset.classes)
     place(network, config.gpu, device)
-    initialize(network, generator(seed, "teacher", "network"))
-    schedule = Schedule.of_teacher(config)
-    streams = Streams(*(generator(seed, "teacher", what) for what in STREAMS))
-    data = ImageSet.of_split(dataset.train, dataset.shape, device)
     try:
         with arithmetic(config.gpu, device):
-            for epoch in train(network, data, schedule, streams):
-                progress(epoch + 1, schedule.passes, f"teacher: {label(config.network)}")
+            if config.checksum is None:
+                _trained(network, dataset, config, seed, device, progress)
+            else:
+                load_supplied(network, config)
             reached = accuracy(network, ImageSet.of_split(dataset.test, dataset.shape, device))
     except Diverged as error:
+        if config.checksum is not None:
+            raise Diverged(f"the teacher of {config.file}: {error}; its parameters are of no use") from None
         raise Diverged(f"training of the teacher {label(config.network)}: {error}; lower evaluate.teacher.learning_rate") from None
     facts = {
         "dataset": dataset.fingerprint,
@@ -82,16 +90,27 @@ def train_teacher(
         "accuracy": reached,
     }
     files = {FILE: encode_tensors(network.state_dict())}
-    told, parents = {"teacher": config, "seed": seed}, {"dataset": dataset_uri}
-    return publish(uri, KIND, key, files, config=told, parents=parents, facts=facts, device=device).uri
+    parents = {"dataset": dataset_uri}
+    return publish(uri, KIND, key, files, config=told(config, seed), parents=parents, facts=facts, device=device).uri
 
 
-def load_teacher(uri: str, dataset: Dataset, config: TeacherConfig, device: str = "cpu") -> Network:
-    """The trained network in eval mode, its parameters fixed. Raises MissingArtifact, IncompatibleArtifact or DamagedArtifact."""
-    artifact = open_artifact(uri, KIND, expect={"dataset": dataset.fingerprint, "network": label(config.network)})
-    network = build(config.network, dataset.shape, dataset.classes)
-    load_network(network, artifact.read(FILE), artifact.place(FILE))
-    return network.to(device).eval().requires_grad_(False)
+def _trained(network: Network, dataset: Dataset, config: TeacherConfig, seed: int, device: str, progress: Progress) -> None:
+    """Train the network in place. Raises Diverged.
+
+    Args:
+        network: On the device.
+        dataset: All of whose training images it learns.
+        config: How it is trained.
+        seed: Of its parameters and of the order of the images.
+        device: Where it is trained.
+        progress: Counts its epochs.
+    """
+    initialize(network, generator(seed, "teacher", "network"))
+    schedule = Schedule.of_teacher(config)
+    streams = Streams(*(generator(seed, "teacher", what) for what in STREAMS))
+    data = ImageSet.of_split(dataset.train, dataset.shape, device)
+    for epoch in train(network, data, schedule, streams):
+        progress(epoch + 1, schedule.passes, f"teacher: {label(config.network)}")
 
 
 def features(network: Network, dataset: Dataset, indices: torch.Tensor, device: str = "cpu", batch: int = 256) -> torch.Tensor:

@@ -21,9 +21,9 @@ _SPLIT = "(train|test)"
 _TABLES = (
     f"{_SPLIT}|evaluation|accuracy|confusion|course|robustness|reproduction|selection|experts|duplicates"
     "|truth|corrections|summary|losses|scores|ite|epochs|probabilities|own|suspects|growth|candidates|shares|runs"
-    "|rows|seconds|detection|plan|part"
+    "|rows|seconds|detection|plan|part|tiles"
 )
-_TENSORS = r"teacher|network|synthetic|checkpoint|momentum|snapshot|pruner|whitening|epoch-\d{4,}"
+_TENSORS = r"teacher|network|synthetic|labels|checkpoint|momentum|snapshot|pruner|whitening|epoch-\d{4,}"
 _MARK = r"(\.[0-9a-f]{8,64})?"  # see `bilp.artifacts.publication`
 # Of interrupted publications nothing but the names tells whose they are.
 _PUBLISHED = re.compile(

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from bilp.artifacts.artifact import content_key
-from bilp.artifacts.run_layout import SYNTHETIC
+from bilp.artifacts.run_layout import INPUTS, SYNTHETIC
 from bilp.errors import ConfigError
 from bilp.maintenance.inventory import Inventory, Item, place_in
 from bilp.results.places import RUN, TRAININGS
@@ -131,7 +131,7 @@ def _of_one(settings: Mapping[str, Any]) -> dict[str, Any]:
 def _recorded(inventory: Inventory, item: Item) -> set[str]:
     """Places that the manifest or the record names."""
     content = item.content or {}
-    named = [content.get(role) for role in ("dataset", "selection", "experts")] if item.kind == RUN else item.recorded("parents").values()
+    named = [content.get(role) for role in INPUTS] if item.kind == RUN else item.recorded("parents").values()
     found = {place_in(inventory, each) for each in named}
     return {place for place in found if place is not None}
 
@@ -144,6 +144,8 @@ def _taught_by(evaluation: Item, teacher: Item) -> bool:
     asked, made = settings.get("teacher"), teacher.recorded("config")
     if not isinstance(asked, dict) or facts.get("dataset") != teacher.recorded("facts").get("dataset"):
         return False
+    if asked.get("checksum") is not None:
+        return bool(asked["checksum"] == made.get("supplied"))
     asked = {name: value for name, value in asked.items() if name != "revision"}
     return asked == made.get("teacher") and settings.get("seed") == made.get("seed")
 

@@ -10,6 +10,7 @@ from typing import Any
 from bilp.artifacts import signing
 from bilp.artifacts.artifact import content_key
 from bilp.artifacts.manifest_file import MANIFEST, checked_facts, read_manifest
+from bilp.artifacts.run_layout import INPUTS
 from bilp.errors import BilpError, MissingArtifact, StorageError
 from bilp.maintenance.garbage import ROOTS
 from bilp.maintenance.inventory import Inventory, Item, place_in, take_inventory
@@ -160,11 +161,7 @@ def _check_record(data: bytes, key: str) -> None:
 def _lacking(inventory: Inventory, item: Item) -> Iterator[str]:
     """What something says that it was made from, and that is not there."""
     content = item.content or {}
-    named = (
-        [(role, content.get(role)) for role in ("dataset", "selection", "experts")]
-        if item.kind == RUN
-        else item.recorded("parents").items()
-    )
+    named = [(role, content.get(role)) for role in INPUTS] if item.kind == RUN else item.recorded("parents").items()
     for role, recorded in named:
         if not isinstance(recorded, str) or not recorded:
             continue

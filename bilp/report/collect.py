@@ -23,6 +23,7 @@ from bilp.distill import load_synthetic, open_run
 from bilp.distill.checkpoint import state_of
 from bilp.distill.inputs import open_pool
 from bilp.distill.part import Part
+from bilp.distill.patches_product import read_tiles
 from bilp.distill.pictures import displayable
 from bilp.distill.round_files import round_effects, round_losses
 from bilp.distill.snapshot import CLASSES, IMAGES, first_of_each, read_snapshot, shown_classes
@@ -43,6 +44,7 @@ from bilp.report.wording import arm_place, arm_words
 from bilp.scoring.summary import KIND as SUMMARY
 from bilp.search.found import KIND as SEARCH
 from bilp.suspects.stage import KIND as SUSPECTS
+from bilp.teachers.stored_teacher import KIND as TEACHER
 from bilp.text.sample_words import spoken
 from bilp.truth.table import Truth, open_truth
 
@@ -118,6 +120,8 @@ class Run:
     reselect: ReselectConfig
     snapshots: tuple[Snapshot, ...]
     final: Snapshot
+    tiles: pd.DataFrame | None = None
+    """Where the tiles of the images come from, rows of `bilp.distill.patches_product.TILES`; None of images that are not made of tiles."""
 
     @property
     def signed(self) -> bool:
@@ -197,7 +201,7 @@ def open_sources(
         artifacts.append(ReportedArtifact("suspects", "Suspicious labels", open_artifact(suspects_uri, SUSPECTS)))
     found = [RunSource(arm, experiment, uri) for arm, uris in sorted(runs.items(), key=_place) for experiment, uri in enumerate(uris)]
     several = any(run.experiment > 0 for run in found)
-    artifacts += [*_expert_sources(found), *_pretrained_sources(found)]
+    artifacts += [*_expert_sources(found), *_pretrained_sources(found), *_teacher_sources(found)]
     for run in found:
         synthetic = open_artifact(synthetic_uri(run.uri), SYNTHETIC)
         stage = f"Synthetic set: {_who(run.arm, run.experiment, several)}"
@@ -242,6 +246,14 @@ def _pretrained_sources(runs: Sequence[RunSource]) -> list[ReportedArtifact]:
         learned = spoken("all real images") if network.stated(PretrainedFacts).selection is None else "the selection"
         sources.append(ReportedArtifact(f"pretrained network {number}", f"Network trained beforehand on {learned}", network))
     return sources
+
+
+def _teacher_sources(runs: Sequence[RunSource]) -> list[ReportedArtifact]:
+    """The teachers that the runs asked, each once."""
+    synthetic = [open_artifact(synthetic_uri(run.uri), SYNTHETIC) for run in runs]
+    uris = dict.fromkeys(uri for artifact in synthetic if (uri := artifact.parents.get("teacher")))
+    opened = [open_artifact(uri, TEACHER) for uri in uris]
+    return [ReportedArtifact(f"teacher {number}", "Teacher of all real images", each) for number, each in enumerate(opened)]
 
 
 def _place(arm_and_runs: tuple[str, Sequence[str]]) -> tuple[int, str]:
@@ -299,7 +311,13 @@ def _run(source: RunSource, dataset: Dataset, shown: Sequence[int]) -> Run:
         reselect=open_run(source.uri).reselect,
         snapshots=tuple(_snapshots(source, list(there.values()), dataset, shown)) if source.experiment == 0 else (),
         final=_snapshot("final", *load_synthetic(synthetic_uri(source.uri)), dataset, shown, None),
+        tiles=_tiles(source, len(labels)),
     )
+
+
+def _tiles(source: RunSource, samples: int) -> pd.DataFrame | None:
+    tiles = read_tiles(open_artifact(synthetic_uri(source.uri), SYNTHETIC), samples)
+    return None if tiles is None else tiles.to_pandas()
 
 
 def _effects(number: int, artifact: Artifact, labels: Tensor) -> Effects:

@@ -31,5 +31,6 @@ def figure_files(content: Mapping[str, Any]) -> dict[str, list[Download]]:
         files["effect"].append(figure_file("left-out", "Share left out", [effect.share_chart]))
         files["effect"].append(figure_file("effects", "Effects by round", effect.histograms, ABREAST))
     if loss:
-        files["effect" if effect else "synthetic"].append(figure_file("matching-loss", "Matching loss", [loss]))
+        title = content["loss_title"]
+        files["effect" if effect else "synthetic"].append(figure_file(title.lower().replace(" ", "-"), title, [loss]))
     return files

@@ -15,6 +15,7 @@ from bilp.report.collect import Run, Snapshot, of_leading_arm
 from bilp.report.figures import Curve, curves
 from bilp.report.galleries import Cell, GalleryRow, picture, spread
 from bilp.report.source import origin_words
+from bilp.report.tile_sources import tile_rows
 from bilp.report.wording import arm_words, of_class
 from bilp.text.sample_words import spoken
 
@@ -34,10 +35,12 @@ class Synthetic:
     shown_per_class: int
     per_class: int
     size: str
+    tiles: tuple[GalleryRow, ...] = ()
+    """The first image of each class and what its tiles were cut out of, if it is made of tiles."""
 
 
-def loss_chart(runs: Sequence[Run]) -> Markup | None:
-    """Distance between real and synthetic images over the iterations, one line per arm (mean over experiments)."""
+def loss_chart(runs: Sequence[Run], loss: str = "matching loss") -> Markup | None:
+    """The loss, called so, over the iterations, one line per arm (mean over experiments)."""
     series = []
     for arm in dict.fromkeys(run.arm for run in runs):
         rows = pd.concat([run.losses for run in runs if run.arm == arm])
@@ -50,7 +53,7 @@ def loss_chart(runs: Sequence[Run]) -> Markup | None:
     values = np.concatenate([curve.y for curve in series])
     log = bool((values > 0).all() and values.max() > 20 * values.min())
     ends = "; ".join(f"{curve.name} from {curve.y[0]:.4g} to {curve.y[-1]:.4g}" for curve in series)
-    return curves(series, "iteration", "matching loss", f"Matching loss over the iterations: {ends}", log=log)
+    return curves(series, "iteration", loss, f"{loss.capitalize()} over the iterations: {ends}", log=log)
 
 
 def synthetic(runs: Sequence[Run], dataset: Dataset, shown: Sequence[int]) -> Synthetic | None:
@@ -67,6 +70,7 @@ def synthetic(runs: Sequence[Run], dataset: Dataset, shown: Sequence[int]) -> Sy
         shown_per_class=min(per_class, SHOWN_PER_CLASS),
         per_class=per_class,
         size="large" if per_class <= 2 else "",
+        tiles=tile_rows(told, dataset, shown),
     )
 
 

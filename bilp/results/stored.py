@@ -163,7 +163,13 @@ def _of_report(artifact: Artifact) -> Result:
 def _opened(parents: Iterable[tuple[str, str]]) -> list[Artifact]:
     """Those artifacts that a page rests on which are there still."""
     kinds = {"dataset": "dataset", "source": "source", "scores": "score_summary", "selection": "selection"}
-    named = {"evaluation": "evaluation", "synthetic": SYNTHETIC, "experts": "expert_buffer", "pretrained": "pretrained_network"}
+    named = {
+        "evaluation": "evaluation",
+        "synthetic": SYNTHETIC,
+        "experts": "expert_buffer",
+        "pretrained": "pretrained_network",
+        "teacher": "teacher",
+    }
     opened = []
     for role, uri in parents:
         kind = kinds.get(role) or named.get(role.split(" ")[0])

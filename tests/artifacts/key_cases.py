@@ -235,7 +235,7 @@ def networks_of(world: World, distill: DistillConfig, others: Sequence[str], sin
     trained = {"augment", "gpu", "gpu_revision", "seed"}
     own = METHODS[distill.method].pretrained
     left = [name for name, value in distill if not isinstance(value, BaseModel) and name not in trained]
-    left += [f"{name}.*" for name in ("decode", "dream", "idm", "trajectory", "alignment", *others)]
+    left += [f"{name}.*" for name in ("decode", "dream", "idm", "trajectory", "alignment", "patches", *others)]
     left += [f"{own}.{name}" for name in type(getattr(distill, own)).model_fields if name not in StartsFromPretrained.__dict__]
     reasons = {f"distill.{name}": DISTILLING for name in left} | {"reselect.*": DISTILLING}
     return Case(
@@ -251,13 +251,14 @@ def networks_of(world: World, distill: DistillConfig, others: Sequence[str], sin
 
 def runs(world: World) -> dict[str, Case]:
     data = {
-        "inputs": {"dataset": world.dataset, "selection": None, "experts": None},
+        "inputs": {"dataset": world.dataset, "selection": None, "experts": None, "teacher": None},
         "others": {"dataset": world.other_dataset, "selection": world.selection},
     }
     never = "without adaptive pruning (beta = 0) nothing is reselected"
     off = {f"reselect.{name}": never for name in ReselectConfig.model_fields if name != "beta"}
     # It is made anew, and validated, with beta = 0 and nothing else.
     validated = frozenset({"reselect.estimator"})
+    asking = DISTILL.model_copy(update={"method": "rded", "augment": ()})
     imitating = DISTILL.model_copy(update={"method": "mtt", "iterations": 2, "rounds": 1, "trajectory": TRAJECTORY})
     return {
         "dm": Case(Run(distill=DISTILL), **data, left_out=KEPT_ROUNDS, read_anyway=frozenset(KEPT_ROUNDS)),
@@ -271,10 +272,17 @@ def runs(world: World) -> dict[str, Case]:
         "ncfm": Case(Run(distill=BETWEEN), **data, left_out=KEPT_ROUNDS, read_anyway=frozenset(KEPT_ROUNDS)),
         "mtt": Case(
             Run(distill=imitating, reselect=ReselectConfig(beta=0.0)),
-            {"dataset": world.dataset, "selection": None, "experts": world.experts},
+            {"dataset": world.dataset, "selection": None, "experts": world.experts, "teacher": None},
             {"experts": world.other_experts},
             left_out=off,
             read_anyway=validated,
+        ),
+        "rded": Case(
+            Run(distill=asking, reselect=ReselectConfig(beta=0.0)),
+            {"dataset": world.dataset, "selection": None, "experts": None, "teacher": world.teacher},
+            {"teacher": world.other_teacher, "selection": world.selection},
+            left_out=off | KEPT_ROUNDS,
+            read_anyway=validated | KEPT_ROUNDS.keys(),
         ),
     }
 

@@ -118,7 +118,8 @@ def _buffer(root: str, settings: Buffer, inputs: Mapping[str, Any]) -> str:
 
 
 def _run(root: str, settings: Run, inputs: Mapping[str, Any]) -> str:
-    return start_run(inputs["dataset"], inputs["selection"], settings.distill, settings.reselect, root, inputs["experts"])
+    places = (root, inputs["experts"], inputs["teacher"])
+    return start_run(inputs["dataset"], inputs["selection"], settings.distill, settings.reselect, *places)
 
 
 def _network(root: str, settings: Network, inputs: Mapping[str, Any]) -> str:

@@ -36,7 +36,7 @@ from bilp.config.methods.pretrained import PretrainedConfig
 from bilp.data import ingest, open_dataset, read_source
 from bilp.data.alterations.corrections_file import COLUMNS
 from bilp.distill import distill_round, finish_run, reselect_round, start_run
-from bilp.evaluate import evaluate_baseline, evaluate_synthetic
+from bilp.evaluate import evaluate_baseline, evaluate_synthetic, train_teacher
 from bilp.experts.train_experts import collect_experts, train_expert
 from bilp.pruning.prune import prune
 from bilp.scoring.summary import summarize
@@ -77,6 +77,8 @@ class World:
     other_selection: str
     experts: str
     other_experts: str
+    teacher: str
+    other_teacher: str
     synthetic: str
     other_synthetic: str
     learned: str
@@ -108,6 +110,7 @@ def make_world(root: str, folder: Path) -> World:
         for expert in range(2):
             train_expert(dataset, None, EXPERTS.model_copy(update={"seed": seed}), NARROW, expert, root)
         buffers.append(collect_experts(dataset, None, EXPERTS.model_copy(update={"seed": seed}), NARROW, root))
+    teachers = [train_teacher(dataset, EVALUATE.teacher, seed, root) for seed in (5, 6)]
     runs, synthetic = [], []
     for seed in (0, 1):
         runs.append(start_run(dataset, selections[0], DISTILL.model_copy(update={"seed": seed}), RESELECT, root))
@@ -131,6 +134,7 @@ def make_world(root: str, folder: Path) -> World:
         other_scores,
         *selections,
         *buffers,
+        *teachers,
         *synthetic,
         learned,
         runs[0],

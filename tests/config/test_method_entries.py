@@ -56,7 +56,14 @@ def test_the_search_for_names_finds_them() -> None:
 
 @pytest.mark.parametrize("method", METHODS.values(), ids=list(METHODS))
 def test_what_an_entry_names_is_there(method: Method) -> None:
-    names = [method.matching, method.loop, method.schedule, method.networks, *method.parts.values(), *filter(None, [method.carried])]
+    names = [
+        method.matching,
+        method.loop,
+        method.schedule,
+        method.networks,
+        *method.parts.values(),
+        *filter(None, [method.carried, method.requires, method.work]),
+    ]
     assert all(isinstance(resolve(name), Callable) for name in names)  # type: ignore[arg-type]
     assert resolve(method.schedule)(PipelineConfig(method=method.name).distill).outer_loops >= 1
     assert matching_for(method.name).name
@@ -104,12 +111,14 @@ def test_documents_tests_and_benchmarks_know_every_method() -> None:
 
 
 def test_methods_whose_classes_can_be_divided_are_told_with_the_settings_they_need() -> None:
-    assert divisible() == "dm, idc, dream or ncfm, or dc or dsa with outer_loops = 1"
+    assert divisible() == "dm, idc, dream, ncfm, rded or ca2d, or dc or dsa with outer_loops = 1"
     assert [name for name, method in METHODS.items() if method.independent(PipelineConfig(method=name, ipc=10).distill)] == [
         "dm",
         "idc",
         "dream",
         "ncfm",
+        "rded",
+        "ca2d",
     ]
 
 

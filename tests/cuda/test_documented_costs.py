@@ -8,7 +8,7 @@ import method_costs
 import pytest
 import shard_costs
 
-from bilp.config import METHODS
+from bilp.config.methods import optimizing
 from bilp.data.pool import RealPool
 
 pytestmark = pytest.mark.slow
@@ -21,7 +21,7 @@ def pool(tmp_path_factory: pytest.TempPathFactory) -> RealPool:
     return shard_costs.stored_pool(shard_costs.BATCH, tmp_path_factory.mktemp("pool"))
 
 
-@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("method", optimizing())
 def test_what_an_iteration_asks(method: str) -> None:
     assert method_costs.row(method) in PAGE
     assert method_costs.HEAD.splitlines() == [line for line in PAGE if line in method_costs.HEAD.splitlines()]

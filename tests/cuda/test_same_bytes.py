@@ -8,8 +8,8 @@ import pytest
 import torch
 
 from benchmarks.gpu.iterations import SHORT, config_for, images_of
-from bilp.config import METHODS
 from bilp.config.arithmetics import ARITHMETICS, FLOAT32
+from bilp.config.methods import optimizing
 
 pytestmark = pytest.mark.slow
 
@@ -17,7 +17,7 @@ needs_gpu = pytest.mark.skipif(not torch.cuda.is_available(), reason="there is n
 WHERE = [("cpu", FLOAT32), *(pytest.param("cuda", kind, marks=needs_gpu) for kind in ARITHMETICS.choosable())]
 
 
-@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("method", optimizing())
 @pytest.mark.parametrize(("device", "kind"), WHERE)
 def test_twice_the_same(method: str, device: str, kind: str) -> None:
     config = config_for(method, 2, 8, 16, {**SHORT.get(method, {}), "gpu": kind})

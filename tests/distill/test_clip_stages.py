@@ -19,14 +19,14 @@ from small_pipeline import Outcome, run_pipeline
 from bilp.artifacts.artifact import open_artifact
 from bilp.artifacts.run_layout import SYNTHETIC
 from bilp.artifacts.tables import ITE
-from bilp.config import METHODS, PipelineConfig
+from bilp.config import METHODS, PipelineConfig, TeacherConfig
 from bilp.config.arms import planned_runs
 from bilp.data import open_dataset, read_source
 from bilp.data.ingestion import dataset_of
 from bilp.data.sources.arrays import hold
 from bilp.distill import distill_round, finish_run, grid_png, pretrain_network, reselect_round, start_run
 from bilp.errors import ConfigError
-from bilp.evaluate import evaluate_synthetic
+from bilp.evaluate import evaluate_synthetic, train_teacher
 from bilp.exchange import load_distilled
 from bilp.experts.train_experts import collect_experts, train_expert
 from bilp.preflight import check_fit
@@ -124,8 +124,9 @@ def test_every_method_takes_clips(name: str, tmp_path: Path) -> None:
     if method.needs_experts:
         train_expert(dataset, None, config.experts, config.distill.network, 0, root)
         experts = collect_experts(dataset, None, config.experts, config.distill.network, root)
+    teacher = train_teacher(dataset, TeacherConfig(network=FRAME_MEAN, epochs=1), 0, root) if method.needs_teacher else None
     plan = next(iter(planned_runs(config)))
-    run = start_run(dataset, None, plan.distill, plan.reselect, root, experts)
+    run = start_run(dataset, None, plan.distill, plan.reselect, root, experts, teacher)
     for network in range(plan.distill.pretrained.networks):
         pretrain_network(run, network)
     reselect_round(run, 1)

@@ -11,7 +11,8 @@ from tiny_distillation import Store, guard_for, small_config
 from tiny_experts import EXPERTS, experts, trajectory_config
 from torch import Tensor
 
-from bilp.config import METHODS, DistillConfig, NetworkConfig, PruneConfig, ReselectConfig
+from bilp.config import DistillConfig, NetworkConfig, PruneConfig, ReselectConfig
+from bilp.config.methods import optimizing
 from bilp.data.pool import RealPool
 from bilp.distill.loops.registry import loop_for
 from bilp.distill.step.setting import Setting
@@ -46,7 +47,7 @@ def config_of(method: str) -> DistillConfig:
     return small_config(method, **changes)
 
 
-@pytest.mark.parametrize("method", list(METHODS))
+@pytest.mark.parametrize("method", optimizing())
 def test_the_gradient_of_an_iteration_is_the_slope_of_its_loss(few: Few, store: Store, method: str) -> None:
     config, pool, buffer = config_of(method), few(8), None
     if method in ("mtt", "tesla"):

@@ -71,6 +71,7 @@ def test_the_tables_are_complete() -> None:
         "idc-i": 18,
         "mtt": 21,
         "dream": 5,
+        "rded": 7,
         "bilp-dc": 6,
         "bilp-dm": 4,
         "bilp-idc": 5,
@@ -146,13 +147,15 @@ def test_cells_of_data_sets_that_are_not_built_in_hold_on_a_folder_of_ones_own()
 
 
 def test_cells_have_the_slips_of_the_published_runs_and_defaults_have_not() -> None:
-    """IDC, DREAM and MTT normalize CIFAR-100 with CIFAR-10's constants, and DREAM clusters pixels; ours does on demand."""
+    """IDC, DREAM and MTT normalize CIFAR-100 with CIFAR-10's constants, RDED with ImageNet's, and DREAM clusters pixels; ours does on
+    demand."""
     for name in CELLS:
         values = load_recipe(name)
         if values["dataset"] == "cifar100":
             config, family = PipelineConfig(recipe=name), name.split("/")[1]
             own = family in ("dc", "dsa", "dm", "bilp-dc") or config.ingest.whitening == "zca"  # whitened pixels are not normalized
-            assert config.ingest.normalization == ("auto" if own else "cifar10"), name
+            slip = "imagenet" if family == "rded" else "cifar10"
+            assert config.ingest.normalization == ("auto" if own else slip), name
         if values["method"] == "dream":
             dream = PipelineConfig(recipe=name).distill.dream
             assert (dream.clustered, dream.nearest) == ("pixels", "all"), name

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
 import pytest
-from tiny_pipeline import TINY, files, outcomes
+from tiny_pipeline import NARROW, TINY, files, outcomes
 
 from bilp.artifacts.artifact import open_artifact
 from bilp.config import PipelineConfig
@@ -68,6 +69,29 @@ def test_feature_alignment_prunes_on_both_levels(tmp_path: Path) -> None:
     page = read(uri).decode()
     assert "feature alignment (CAFE)" in page
     assert "does not apply" not in page
+
+
+def test_patches_ask_one_teacher_whatever_is_pruned(tmp_path: Path) -> None:
+    root, teacher = str(tmp_path / "store"), {"network": NARROW, "epochs": 1}
+    config = tiny("rded", arms=["unpruned", "static"], evaluate={**TINY["evaluate"], "teacher": teacher}, prune={"criterion": "random"})
+    with outcomes() as ran:
+        uri = pipeline(config, root)
+    assert [label for label in ran if "teacher" in label] == ["train teacher"]
+    assert list(ran).index("train teacher") < list(ran).index("distill unpruned round 1/1")
+    shown = open_artifact(uri.rpartition("/")[0], "report").parents
+    asked = {open_artifact(place, "synthetic").parents["teacher"] for role, place in shown.items() if role.startswith("synthetic")}
+    assert asked == {shown["teacher 0"]}
+    page = read(uri).decode()
+    assert "realistic and diverse patches (RDED)" in page
+    assert "What they are made of (Static pruning)" in page
+    assert "Cross-entropy that the teacher gives to the tiles" in page
+    assert "matching loss" not in page.lower()
+    assert re.search(r"real sample \d+, [^\"]*, \d x \d pixels from row \d, column \d", page)
+    before = files(root)
+    with outcomes() as second:
+        assert pipeline(config, root) == uri
+    assert set(second.values()) == {"there already"}
+    assert files(root) == before
 
 
 def test_experts_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

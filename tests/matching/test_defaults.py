@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from bilp.config import METHODS, NetworkConfig
 from bilp.matching import GradientMatching, KernelMatching, Matching, Vectors, matching_for
 from bilp.matching.trajectory import TrajectoryMatching
+from bilp.matching.uncompared import Uncompared
 from bilp.nets import Network, build, initialize
 from bilp.nets.resnet import RESNET10_AP, resnet
 from bilp.seeds import generator
@@ -23,7 +24,7 @@ REGISTERED = {type(matching): matching for matching in map(matching_for, reverse
 MATCHINGS = {
     matching.name: matching
     for matching in (*REGISTERED.values(), KernelMatching("idc_l1", "l1"))
-    if not isinstance(matching, TrajectoryMatching)
+    if not isinstance(matching, TrajectoryMatching | Uncompared)
 }
 CONFIGS = {
     "instance": NetworkConfig(width=4, depth=2),

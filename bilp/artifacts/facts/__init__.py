@@ -19,6 +19,7 @@ from bilp.artifacts.facts.distillation import ExpertFacts as ExpertFacts
 from bilp.artifacts.facts.distillation import PretrainedFacts as PretrainedFacts
 from bilp.artifacts.facts.distillation import ReselectFacts as ReselectFacts
 from bilp.artifacts.facts.distillation import RoundFacts as RoundFacts
+from bilp.artifacts.facts.distillation import SoftLabelFacts as SoftLabelFacts
 from bilp.artifacts.facts.distillation import StateFacts as StateFacts
 from bilp.artifacts.facts.distillation import SyntheticFacts as SyntheticFacts
 from bilp.artifacts.facts.evaluation import EvaluationFacts as EvaluationFacts

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Self
+from typing import Annotated, Literal, Self
 
-from pydantic import JsonValue, model_validator
+from pydantic import Field, JsonValue, model_validator
 
 from bilp.artifacts.facts.base import (
     ClassNames,
@@ -117,6 +117,26 @@ class ResizedFacts(Facts):
     rule: EntryName
 
 
+class SoftLabelFacts(Facts):
+    """The soft labels that a synthetic set stores, and what storing them in this form has lost (`bilp.distill.soft_labels`)."""
+
+    form: Literal["float16", "top_k"]
+    top_k: Ordinal | None = None
+    """Logits of each image, of form top_k."""
+    temperature: Positive
+    divergence: Annotated[float, Field(ge=0.0)]
+    """Mean divergence of the labels at this temperature from those before, in nats."""
+    agreement: Share
+    """Share of images whose likeliest class is the same."""
+    bytes: Ordinal
+
+    @model_validator(mode="after")
+    def _agree(self) -> Self:
+        if (self.form == "top_k") != (self.top_k is not None):
+            raise ValueError("top_k is of form top_k, and of no other")
+        return self
+
+
 class SyntheticFacts(Facts):
     """A synthetic set; see `bilp.distill.finish.finish_run`."""
 
@@ -136,6 +156,8 @@ class SyntheticFacts(Facts):
     """Name of the file that the set was imported from."""
     resized: ResizedFacts | None = None
     """Set if images of a larger set were left out."""
+    soft_labels: SoftLabelFacts | None = None
+    """Those that lie beside the images, if there are any."""
 
     @model_validator(mode="after")
     def _agree(self) -> Self:

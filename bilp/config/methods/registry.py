@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 
-from bilp.config.methods import cafe, dc, dm, idc, idm, ncfm, trajectory
+from bilp.config.methods import cafe, dc, dm, idc, idm, ncfm, rded, trajectory
 from bilp.config.methods.spec import Method
 from bilp.errors import ConfigError
 from bilp.registry import Registry
@@ -12,7 +12,7 @@ from bilp.registry import Registry
 METHODS = Registry(
     "method",
     Method,
-    (*dm.METHODS, *dc.METHODS, *idc.METHODS, *idm.METHODS, *trajectory.METHODS, *cafe.METHODS, *ncfm.METHODS),
+    (*dm.METHODS, *dc.METHODS, *idc.METHODS, *idm.METHODS, *trajectory.METHODS, *cafe.METHODS, *ncfm.METHODS, *rded.METHODS),
     group="bilp.methods",
 )
 
@@ -28,6 +28,11 @@ def either(names: Iterable[str]) -> str:
     """'dm', 'dm or dc', 'dm, dc or dsa'."""
     *rest, last = names
     return f"{', '.join(rest)} or {last}" if rest else last
+
+
+def optimizing() -> list[str]:
+    """The methods that move synthetic images along gradients."""
+    return names_of(lambda method: method.optimizes)
 
 
 def divisible() -> str:

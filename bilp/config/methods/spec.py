@@ -52,6 +52,11 @@ def augmented_evaluation(cell: Cell) -> dict[str, Any]:
     return {"evaluate": {"epochs": 1000, "augment": list(ALL_FAMILIES)}}
 
 
+def real_batch(distill: Any) -> int:
+    """The batch of real samples."""
+    return int(distill.batch_real)
+
+
 def any_experts(distill: Any, epochs: int, found: str) -> None:
     """Experts may be as short as they are."""
 
@@ -109,6 +114,12 @@ class Method:
     """Why no real sample has a causal effect of its own, as what the method does; empty where adaptive pruning applies."""
     needs_experts: bool = False
     """Whether it imitates experts, which are trained first."""
+    optimizes: bool = True
+    """Whether it moves synthetic images along gradients; otherwise it makes them of real ones."""
+    needs_teacher: bool = False
+    """Whether it asks a teacher, the one of evaluate.teacher, which is trained first on all real samples, whatever static pruning keeps."""
+    dials: Rule = nothing
+    """Dials that its paper sets where nobody gave them, and the criterion of static pruning."""
     check_experts: Callable[[Any, int, str], None] = any_experts
     """Raises ValueError if experts of so many epochs, which the text tells, are too short for these settings of distillation."""
     decodes: bool = False
@@ -152,11 +163,22 @@ class Method:
     """What trains the network between image steps: a function from `distill` to a Schedule."""
     networks: str = "bilp.distill.step.reselection:draw_trained_network"
     """What draws the networks of a reselection (see `bilp.distill.step.reselection.Prepare`)."""
+    product: str = ""
+    """What a finished run publishes beside its images: a function of the last state, `distill` and the pool that returns files by name and
+    facts; empty if nothing."""
+    loss: str = "matching loss"
+    """What the loss of an iteration is called on the page."""
+    loss_meaning: str = "Distance between what networks see in real and in synthetic images; it should fall and level off."
+    """A sentence on it, for the page."""
+    requires: str = ""
+    """What refuses real samples that are too few or of a shape that it cannot use, by ConfigError: a function of a pool and `distill`."""
     carried: str = ""
     """What checks the tensors that the method carries from round to round (see `bilp.distill.checkpoint.Carried`); empty if none.
-    Those of a method whose classes are independent have an axis of classes, or of images, in front."""
+    Those of a method whose classes are independent have an axis of classes, or of images, in front, along which runs are merged."""
     carries: str = ""
     """What says their types and shapes, for `bilp plan` (see `bilp.costs.run_files.Carries`); empty if none."""
+    looked_at: Callable[[Any], int] = real_batch
+    """Real samples of a class that an iteration looks at, at most, by the settings of `distill`."""
     work: str = ""
     """What an iteration does to how many samples, for `bilp plan` (see `bilp.costs.iteration.Formula`); empty where no formula says so."""
     parts: Mapping[str, str] = field(default_factory=dict)

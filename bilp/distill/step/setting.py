@@ -28,6 +28,7 @@ from bilp.nets import Network, build, initialize
 from bilp.nets.arithmetic import place
 from bilp.registry import resolve
 from bilp.seeds import generator, numbered_streams
+from bilp.teachers.stored_teacher import StoredTeacher
 
 # DC estimates the statistics of batch norm from this many real images per class before it freezes them; the whole
 # batch is bounded, so that a thousand classes still fit into memory.
@@ -52,6 +53,8 @@ class Setting:
     """Trainings on the real samples, for methods that imitate them."""
     pretrained: PretrainedNetworks | None = None
     """Networks trained on the real samples; iterations are initialized from copies of these instead of drawing new ones."""
+    teacher: StoredTeacher | None = None
+    """A network trained on all real samples of the data set, for methods that ask one."""
 
     @classmethod
     def assemble(
@@ -63,6 +66,7 @@ class Setting:
         experts: ExpertBuffer | None = None,
         classes: range | None = None,
         pretrained: PretrainedNetworks | None = None,
+        teacher: StoredTeacher | None = None,
     ) -> Setting:
         """Build the network on `device` and choose the matching and schedule of `config.method`.
 
@@ -77,6 +81,7 @@ class Setting:
             experts: trainings on the real samples, for methods that imitate them.
             classes: those to distill; without them all.
             pretrained: networks that iterations start from.
+            teacher: a network trained on all real samples, for methods that ask one.
         """
         if config.pretrained.networks > 0 and pretrained is None:
             field, count = METHODS[config.method].pretrained, config.pretrained.networks
@@ -92,7 +97,7 @@ class Setting:
         network.requires_grad_(not schedule.features)
         matching = matching_for(config.method, **{field: getattr(config, field) for field in METHODS[config.method].settings})
         classes = range(pool.classes) if classes is None else classes
-        return cls(config, reselect, pool, network, matching, schedule, torch.device(device), classes, experts, pretrained)
+        return cls(config, reselect, pool, network, matching, schedule, torch.device(device), classes, experts, pretrained, teacher)
 
     @cached_property
     def real_network(self) -> Network:

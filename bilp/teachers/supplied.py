@@ -1,0 +1,70 @@
+"""Teachers that were trained elsewhere: a safetensors file of parameters, known by its checksum."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from bilp.config import EvaluateConfig, TeacherConfig
+from bilp.errors import BilpError, ConfigError, DataError, MissingArtifact
+from bilp.nets import Network, label
+from bilp.storage import objects
+from bilp.storage.verification import digest
+
+LARGEST = 8 * 2**30
+"""Bytes of a file; a network of two thousand million parameters takes as many."""
+
+
+def named(config: EvaluateConfig) -> EvaluateConfig:
+    """The settings with the checksum of the teacher's file, if there is one: keys hold what is in a file, and not where it lies."""
+    return config.model_copy(update={"teacher": named_teacher(config.teacher)})
+
+
+def named_teacher(config: TeacherConfig) -> TeacherConfig:
+    """As `named`. Raises DataError if the file cannot be read."""
+    if config.file is None or config.checksum is not None:
+        return config
+    return config.model_copy(update={"checksum": digest(_content(config.file))})
+
+
+def require_named(config: TeacherConfig) -> None:
+    """Raise ConfigError for a file whose checksum nobody knows."""
+    if config.file is not None and config.checksum is None:
+        raise ConfigError(f"the checksum of {config.file} is not known: set evaluate.teacher.checksum to its SHA-256")
+
+
+def recorded(config: TeacherConfig) -> set[str]:
+    """Fields of a teacher that keys and manifests leave out: the place of a file, and what there is none of."""
+    return {"file"} if config.checksum is not None else {"file", "checksum"}
+
+
+def load_supplied(network: Network, config: TeacherConfig) -> None:
+    """Parameters and statistics of the file become those of `network`, in place.
+
+    Raises MissingArtifact if no file is named, and DataError for one that has another checksum or is of another network.
+    """
+    from bilp.artifacts.tensors import load_network
+
+    if config.file is None:
+        raise MissingArtifact(f"the teacher with checksum {config.checksum} is not there: name its file (evaluate.teacher.file)")
+    data = _content(config.file)
+    if digest(data) != config.checksum:
+        raise DataError(f"{config.file} has checksum {digest(data)}, not {config.checksum}: name the file that is meant")
+    try:
+        load_network(network, data, config.file)
+    except BilpError as error:
+        what = str(error).partition(": delete its folder")[0]
+        raise DataError(f"{what}: it must hold parameters and statistics of {label(config.network)} (evaluate.teacher.network)") from None
+
+
+def told(config: TeacherConfig, seed: int) -> dict[str, Any]:
+    """What the manifest of a teacher says of how it was made."""
+    if config.checksum is None:
+        return {"teacher": config, "seed": seed}
+    return {"teacher": {"network": config.network}, "supplied": config.checksum}
+
+
+def _content(file: str) -> bytes:
+    try:
+        return objects.read(file, most=LARGEST)
+    except MissingArtifact:
+        raise DataError(f"there is no file {file}: evaluate.teacher.file names a safetensors file of a network's parameters") from None
