@@ -70,7 +70,8 @@ def course(decoded: Decoded, config: ResizeConfig, device: str = "cpu", progress
     with arithmetic(config.gpu, device):
         for epoch in train(network, data, _schedule(config), streams):
             network.eval()
-            seen = [evaluate_samples(network, data.images(part), data.labels_at(part)) for part in data.passes(images_at_once(data))]
+            parts = data.passes(images_at_once(data))
+            seen = [evaluate_samples(network, data.images(part), data.labels[part.to(device)]) for part in parts]
             norms.append(torch.cat([each.el2n for each in seen]).double().cpu())
             correct.append(sum(int(each.correct.sum()) for each in seen))
             if not norms[-1].isfinite().all():
