@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import re
 from collections.abc import Generator, Iterable
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -61,11 +62,16 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             f"{', '.join(map(str, wrong))}: mark these tests with pytest.mark.service, for they start a server and workers"
         )
     for item in items:
-        folders = set(Path(item.path).parts)
+        folders = _folders(item.path)
         if not folders.isdisjoint(SLOW) or (item.get_closest_marker("s3") and FIRST_ON_S3 not in folders):
             item.add_marker(pytest.mark.slow)
     items.sort(key=lambda item: (item.get_closest_marker("service") is None, item.get_closest_marker("slow") is None))
 
 
 def _needs_service(item: pytest.Item) -> bool:
-    return SERVICES in Path(item.path).parts or "service" in getattr(item, "fixturenames", ())
+    return SERVICES in _folders(item.path) or "service" in getattr(item, "fixturenames", ())
+
+
+@cache
+def _folders(path: Path) -> frozenset[str]:
+    return frozenset(path.parts)

@@ -13,7 +13,9 @@ from bilp.config import DistillConfig, NetworkConfig
 from bilp.errors import ConfigError
 
 LEAVES = st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(max_size=8)
-VALUES = st.recursive(LEAVES, lambda below: st.lists(below, max_size=4) | st.dictionaries(st.text(max_size=5), below, max_size=5))
+VALUES = st.recursive(
+    LEAVES, lambda below: st.lists(below, max_size=4) | st.dictionaries(st.text(max_size=5), below, max_size=5), max_leaves=30
+)
 
 
 def reordered(value: Any, order: st.DataObject) -> Any:

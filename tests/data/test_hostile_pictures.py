@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from hostile_pictures import REFUSED, TAKEN, encoded, png
 from PIL import Image
+from tiers import first_tier
 
 from bilp.config import IngestConfig
 from bilp.data import decode as decoding
@@ -24,7 +25,11 @@ from bilp.errors import DataError
 pytestmark = pytest.mark.filterwarnings("ignore::UserWarning")  # of Pillow, about what it passes over
 
 
-@pytest.mark.parametrize("name", REFUSED)
+COSTLY = {"WebP that claims 16383 x 16383", "PNG with 70 MiB of texts"}
+"""Pictures that take half a second or more; the first tier reads them in a folder with all others."""
+
+
+@pytest.mark.parametrize("name", first_tier(REFUSED, *(name for name in REFUSED if name not in COSTLY)))
 def test_a_reason_for_each(name: str) -> None:
     data, reason = REFUSED[name]
     for conversion in (Conversion(), Conversion(resolution=8), Conversion(color="gray")):
@@ -91,7 +96,7 @@ def test_a_file_over_the_limit_is_not_even_read(monkeypatch: pytest.MonkeyPatch)
 MODES = ("1", "L", "P", "LA", "RGB", "RGBA", "CMYK", "LAB", "I;16")
 
 
-@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("mode", first_tier(MODES, *(mode for mode in MODES if mode != "LAB")))
 def test_rows_that_are_converted_apart_give_the_same_pixels(mode: str, monkeypatch: pytest.MonkeyPatch) -> None:
     draw = np.random.default_rng(3)
     picture = Image.fromarray(draw.integers(0, 65536, (23, 17), dtype=np.uint16))

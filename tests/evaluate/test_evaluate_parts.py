@@ -47,7 +47,7 @@ def killer(after: int) -> Callable[[int, int, str], None]:
     return progress
 
 
-@pytest.mark.parametrize("at_once", [1, 2])
+@pytest.mark.parametrize("at_once", [pytest.param(1, marks=pytest.mark.slow), 2])
 def test_the_expensive_baseline_does_not_start_over(
     digits_uri: str, small: EvaluateConfig, tmp_path: Path, trained: list[int], at_once: int
 ) -> None:

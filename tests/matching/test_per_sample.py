@@ -158,7 +158,7 @@ def test_other_layers_take_the_generic_path_and_say_so(make: Callable[[], nn.Mod
     assert_same(found, per_sample_by_vmap(network, images, labels))
 
 
-@pytest.mark.parametrize("name", ["convnet", "mlp", "lenet", "resnet18"])
+@pytest.mark.parametrize("name", ["convnet", "mlp", "lenet", pytest.param("resnet18", marks=pytest.mark.slow)])
 def test_zoo_is_fast_and_equals_vmap(name: str) -> None:
     config = NetworkConfig(name=name, width=8) if name == "convnet" else NetworkConfig(name=name)
     shape = (1, 8, 8) if name == "convnet" else (3, 16, 16)

@@ -179,7 +179,10 @@ def test_backwards_by_steps_gives_the_bits_of_one_graph(settings: dict[str, obje
 
 
 @BOTH
-@pytest.mark.parametrize("settings", [{"norm": "batch"}, {"norm": "group", "pooling": "max"}, {"name": "lenet"}, {"name": "alexnet"}])
+@pytest.mark.parametrize(
+    "settings",
+    [{"norm": "batch"}, {"norm": "group", "pooling": "max"}, {"name": "lenet"}, pytest.param({"name": "alexnet"}, marks=pytest.mark.slow)],
+)
 def test_other_networks(gradient: Gradient, settings: dict[str, object]) -> None:
     """Batch norm included: it works on mini-batches here as it did for the experts, and its running means play no part."""
     config = NetworkConfig.model_validate({"width": 4, "depth": 1} | settings)

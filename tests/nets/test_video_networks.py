@@ -60,7 +60,9 @@ def test_features_may_be_the_maps_before_their_mean(shape: tuple[int, int, int, 
         torch.testing.assert_close(found.unflatten(1, (128, -1)).mean(dim=2), means.embed(videos))
 
 
-@pytest.mark.parametrize(("settings", "shape"), FITTING)
+@pytest.mark.parametrize(
+    ("settings", "shape"), [pytest.param(*case, marks=pytest.mark.slow) if case[1][-2] > 60 else case for case in FITTING]
+)
 def test_logits_are_the_classifier_of_flat_features(settings: dict[str, Any], shape: tuple[int, int, int, int]) -> None:
     network = fresh(settings, shape).eval()
     videos = torch.randn(3, *shape, generator=generator(1, "videos"))

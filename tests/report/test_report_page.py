@@ -343,6 +343,7 @@ def test_only_what_was_done_is_shown(outcome: Outcome) -> None:
     assert [attributes["id"] for attributes in nothing.all("section")] == ["source", "provenance", "settings", "citation"]
 
 
+@pytest.mark.slow
 def test_rounds_that_were_cleared_away_are_passed_over(outcome: Outcome, tmp_path: Path) -> None:
     whole = run_pipeline(small_config(arms=("bilp",), evaluate=outcome.config.evaluate.model_copy(update={"baselines": ()})), str(tmp_path))
     run = whole.runs["bilp"][0]
