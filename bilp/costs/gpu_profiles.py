@@ -13,7 +13,7 @@ from typing import Annotated
 from bilp.registry import EntryName, Registry
 
 CPU_FLOPS, CPU_BYTES = 9e10, 1.2e10
-"""Of one core of an AMD EPYC: by these, the records of DC and DM on CIFAR-10 (benchmarks/records.md) take 24 and 20 min, not 22 and 23."""
+"""Of one core of an AMD EPYC: by these, DC and DM on CIFAR-10 take 24 and 20 minutes where benchmarks/records.md has 22 and 23."""
 
 
 @dataclass(frozen=True)

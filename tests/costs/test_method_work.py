@@ -102,8 +102,9 @@ def counted(config: DistillConfig, world: World, first: int) -> float:
 
 KERNELS = {"outer_loops": 3, "batch_train": 200, "idc": {"train_samples": 300, "early_epochs": 1}}
 CASES: dict[str, tuple[str, int, dict[str, Any]]] = {
-    "dm": ("dm", 0, {"ipc": 3}),
-    "dc": ("dc", 0, {"ipc": 2, "outer_loops": 3, "inner_epochs": 2}),
+    "dm": ("dm", 0, {"ipc": 3, "batch_real": 4}),
+    "dc": ("dc", 0, {"ipc": 4, "batch_real": 4, "outer_loops": 3, "inner_epochs": 1}),
+    "idc without training": ("idc", 0, {"ipc": 4, "batch_real": 4, "outer_loops": 2, "idc": {"train_samples": 0}}),
     "idc": ("idc", 0, KERNELS | {"ipc": 2}),
     "idc of bounded parts": ("idc", 0, KERNELS | {"ipc": 2, "decode": {"factor": 2, "bound": 5}}),
     "dream": ("dream", 0, KERNELS | {"ipc": 1, "dream": {"interval": 2, "most_steps": 2}}),
