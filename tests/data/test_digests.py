@@ -10,8 +10,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from bilp.artifacts import parquet
 from bilp.data import digests
 from bilp.data.digests import Digests
+from bilp.data.store import INDEX
 
 
 def texts_of(numbers: list[int]) -> list[str]:
@@ -53,3 +55,15 @@ def test_many_are_read_and_told_in_pieces(monkeypatch: pytest.MonkeyPatch) -> No
 def test_what_is_no_digest_is_refused() -> None:
     with pytest.raises(pa.ArrowInvalid):
         Digests.of(["abc"])
+
+
+def test_a_table_of_them_has_the_bytes_of_one_of_texts(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(digests, "CHUNK", 999)
+    monkeypatch.setattr(parquet, "ROW_GROUP", 2500)
+    count = 6000
+    found = Digests(np.random.default_rng(0).integers(0, 256, (count, 32), dtype=np.uint8))
+    numbers = {"sample_id": np.arange(count), "label": np.zeros(count, dtype=np.int32)}
+    tables = [pa.table({**numbers, "sha256": column}) for column in (pa.array(found, pa.string()), pa.array(list(found), pa.string()))]
+    assert tables[0]["sha256"].num_chunks > tables[1]["sha256"].num_chunks == 1
+    one, other = (parquet.encode(table, INDEX, {"stage": "dataset"}) for table in tables)
+    assert one == other
