@@ -106,12 +106,6 @@ class Report(Result):
         return self.evaluation.sets
 
     @property
-    def _titles(self) -> list[str]:
-        """What each row's networks were trained on."""
-        with speaking_of(sample_noun(self.data.shape)):
-            return [arm_words(row.arm).title for row in self.rows]
-
-    @property
     def accuracy(self) -> pd.DataFrame:
         """See `Evaluation.accuracy`."""
         return self.evaluation.accuracy
