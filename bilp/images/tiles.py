@@ -94,5 +94,5 @@ def _shared_out(length: int, parts: int) -> list[int]:
 def _enlarged(tiles: Tensor, side: Side) -> Tensor:
     if side_of(tiles.shape) == side:
         return tiles
-    enlarged: Tensor = functional.interpolate(tiles.flatten(1, -3), side, mode="nearest")
-    return enlarged.unflatten(1, tiles.shape[1:-2])
+    enlarged: Tensor = functional.interpolate(tiles.flatten(1, -3), side, mode="nearest").unflatten(1, tiles.shape[1:-2])
+    return enlarged
