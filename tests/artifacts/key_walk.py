@@ -81,13 +81,18 @@ def values(model: BaseModel, prefix: str = "") -> Iterator[tuple[str, BaseModel,
             yield f"{prefix}{name}", model, name
 
 
+PATTERNS = {"checksum": "0" * 64}
+"""A value of settings that must follow a pattern, by name."""
+
+
 def changed(model: BaseModel, path: str, given: Mapping[str, Any] = {}, whole: bool = True) -> BaseModel | None:
     """`model` with another valid value of the setting at `path` and nothing else changed; None if no other value is valid.
 
     `given` has values for settings whose type does not tell any. Unless `whole`, only the model that holds the setting is
     validated. The model of a pipeline never is, as its dials repeat settings of its stages.
     """
-    return next(_changed(model, path, given.get(path, _UNKNOWN), whole), None)
+    of_pattern = PATTERNS.get(path.rpartition(".")[2], _UNKNOWN)
+    return next(_changed(model, path, given.get(path, of_pattern), whole), None)
 
 
 def _changed(model: BaseModel, path: str, given: Any, whole: bool) -> Iterator[BaseModel]:
