@@ -18,7 +18,9 @@ from bilp.artifacts.facts import DatasetFacts
 from bilp.config import IngestConfig
 from bilp.config.sources import SOURCES
 from bilp.data import Dataset, ingestion, open_dataset, planning, read_source
+from bilp.data.duplicates import find_duplicates
 from bilp.data.items import Items
+from bilp.data.shards import Stored
 from bilp.data.source_record import open_record
 from bilp.data.sources import open_source
 from bilp.data.splitting import held_out
@@ -68,6 +70,19 @@ def test_a_split_keeps_videos_whole() -> None:
         mask = held_out(labels, ("a", "b"), 0.2, seed, "here", together(videos, np.arange(60)))
         sides = [set(videos[side].tolist()) for side in (mask, ~mask)]
         assert not sides[0] & sides[1] and len(sides[0]) == 4, "a fifth of the videos of each class"
+
+
+def test_equal_windows_of_one_video_are_no_duplicates() -> None:
+    def side(videos: list[int] | None) -> Stored:
+        none = np.zeros(5, dtype=np.int64)
+        return Stored((2, 3, 8, 8), [], (), none, list("abcde"), none, videos=None if videos is None else np.array(videos))
+
+    digests = ["00", "00", "11", "11", "22"]  # a and b are equal, and so are c and d
+    windows = find_duplicates({"train": side([0, 0, 1, 2, 2])}, {"train": digests})
+    assert windows.repeats == {"train": 1}, "d repeats c, which is another video; b is another window of a"
+    assert windows.several["train"].tolist() == [False, False, True, True, False]
+    assert windows.surplus["train"].tolist() == [False, False, False, True, False]
+    assert find_duplicates({"train": side(None)}, {"train": digests}).repeats == {"train": 2}
 
 
 def test_keys_tell_windows_of_one_answer_from_those_of_their_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -30,11 +30,8 @@ RUN = (
     *("published/bilp-dm/imagenet1k-ipc10", "published/dm/tiny-imagenet-ipc1", "published/dm/imagenette-ipc1"),
     *("published/dm/imagewoof-ipc1", "published/bilp-dm/kinetics400-ipc1"),
 )
-TYPED = (
-    *("published/mtt/tiny-imagenet-ipc1", "published/mtt/imagenette-ipc1", "published/idc/imagenet10-ipc10"),
-    *("published/idc-i/imagenet10-ipc10", "published/idc/imagenet100-ipc10"),
-)
-"""Of methods that train experts or networks first, or divide classes among shards, which commands alone put together."""
+TYPED = ("published/mtt/tiny-imagenet-ipc1",)
+"""Of methods that train experts first, which commands alone put together."""
 SIDE = 16
 TRAIN, TEST = 20, 3
 """Of each class."""
@@ -185,10 +182,6 @@ def test_a_recipe_is_typed_and_runs_on_a_replica(name: str, tmp_path: Path, monk
             "distill.trajectory.steps": 2,
             "distill.trajectory.step_rate": 1e-9,
         }
-    if "idc" in recipe["distill"]:
-        short |= {"distill.idc.train_samples": 16}
-    if "pretrained" in recipe["distill"].get("idc", {}):
-        short |= {"distill.idc.pretrained.networks": 1, "distill.idc.pretrained.epochs": 1}
     monkeypatch.setenv("BILP_STORAGE", str(tmp_path / "store"))
     command = [sys.executable, "-m", "bilp", "run", "--recipe", name, *(f"--{key}={value}" for key, value in short.items())]
     done = subprocess.run(command, capture_output=True, text=True, timeout=900)
