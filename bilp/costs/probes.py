@@ -9,7 +9,7 @@ import torch
 from pydantic import BaseModel
 from torch import nn
 
-from bilp.config import METHODS, DistillConfig, NetworkConfig, PipelineConfig
+from bilp.config import METHODS, DistillConfig, NetworkConfig, PipelineConfig, ReselectConfig
 from bilp.config.arms import PlannedRun, evaluation_of, needs_experts, planned_runs
 from bilp.costs.evaluation_units import block_works, kind_of
 from bilp.costs.generated import Generated
@@ -92,7 +92,9 @@ def _run(config: PipelineConfig, run: PlannedRun, data: Generated, speed: Speed,
     method = METHODS[run.distill.method]
     outer = {"outer_loops": min(run.distill.outer_loops, FEW_LOOPS), "init": "noise", "learning_rate": SLOW}
     distill: DistillConfig = _updated(run.distill, {**method.brief, **outer, "shards": 1})
-    reselect = run.reselect.model_copy(update={"interval": 0})
+    usual = ReselectConfig()
+    numbers = {name: getattr(usual, name) for name in run.reselect.words}  # which a pipeline finds, and no time depends on
+    reselect = run.reselect.model_copy(update={"interval": 0, **numbers})
     short = PlannedRun(run.arm, run.experiment, run.chosen, distill, reselect)
     experts = _experts(config, data, device) if needs_experts(config) else None
     counts = torch.bincount(data.dataset.train.labels, minlength=data.dataset.classes).numpy()
