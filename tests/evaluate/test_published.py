@@ -71,6 +71,7 @@ def test_the_tables_are_complete() -> None:
         "idc-i": 18,
         "mtt": 21,
         "dream": 5,
+        "ncfm": 21,
         "bilp-dc": 6,
         "bilp-dm": 4,
         "bilp-idc": 5,
