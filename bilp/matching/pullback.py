@@ -26,7 +26,7 @@ class FeaturePullback:
     """J^T of the mean embedding, or of another function of embeddings."""
 
     def __init__(self, network: Network, images: Tensor, classes: int, lanes: int, to_features: ToFeatures | None = None) -> None:
-        self.lanes, self._to_features = lanes, to_features or self._of_the_mean
+        self.lanes, self._to_features = lanes, to_features
         self._classes, self._each = classes, len(images) // classes
         self._images = _tile(images, lanes)
         with torch.enable_grad(), _saved_bytes(network) as saved:
@@ -34,7 +34,8 @@ class FeaturePullback:
         self.lane_bytes = saved[0] // lanes
 
     def __call__(self, cotangents: Vectors) -> Tensor:
-        spread = self._to_features(_filled(cotangents, self.lanes)).flatten(0, 1)
+        filled = _filled(cotangents, self.lanes)
+        spread = (self._of_the_mean(filled) if self._to_features is None else self._to_features(filled)).flatten(0, 1)
         (result,) = torch.autograd.grad(self._features, self._images, spread, retain_graph=True)
         return by_class(result.unflatten(0, (self.lanes, -1)), self._classes)[: len(cotangents[0])]
 

@@ -72,6 +72,7 @@ def test_the_tables_are_complete() -> None:
         "mtt": 21,
         "dream": 5,
         "rded": 7,
+        "ncfm": 21,
         "bilp-dc": 6,
         "bilp-dm": 4,
         "bilp-idc": 5,

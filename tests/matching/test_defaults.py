@@ -134,7 +134,7 @@ ASKED: dict[str, Ask] = {
     ),
     "directional": _moved,
 }
-NOT_COMPARED = {"vector", "distance", "values", "check", "freeze_statistics"}  # the definitions, and what forms no vector
+NOT_COMPARED = {"vector", "distance", "values", "check", "freeze_statistics", "draw"}  # the definitions, and what forms no vector
 
 
 def overrides(matching: Matching) -> list[str]:
