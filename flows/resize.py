@@ -22,7 +22,7 @@ from flows.local.flow import flow
 from flows.units.execute import execute
 from flows.units.table import evaluate_baseline, evaluate_synthetic
 from flows.workplace import workplace
-from tasks import stages
+from tasks import resize_task
 from tasks.parameters import Root
 
 LARGER, RESIZED = "larger set", "resized"
@@ -49,7 +49,7 @@ class Options(Frozen):
 @flow(name="resize", flow_run_name="resize to {config.ipc}")
 def resize(synthetic_uri: str, config: ResizeConfig, root: Root = None) -> str:
     """The URI of the smaller set."""
-    return stages.resize(synthetic_uri, config, workplace(root))
+    return resize_task.resize(synthetic_uri, config, workplace(root))
 
 
 @flow(name="resize and evaluate", flow_run_name="evaluate {resized_uri}")

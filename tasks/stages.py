@@ -28,7 +28,6 @@ from bilp.config import (
 from bilp.config.base import Count, Positive
 from bilp.config.evaluated_set import Block, EvaluatedSet
 from bilp.config.import_options import ImportOptions
-from bilp.config.resize import ResizeConfig
 from bilp.storage.objects import exists, join
 from tasks import report_links, result_words, steps, terminal
 from tasks.execution import device
@@ -389,16 +388,6 @@ def compare_with_published(recipe: str, config: PipelineConfig, evaluation_uris:
     from bilp.evaluate import reproduction
 
     return reproduction.publish_reproduction(recipe, config, evaluation_uris, device(), root)
-
-
-@stage("resize to {config.ipc} images per class")
-def resize(synthetic_uri: str, config: ResizeConfig, root: str) -> str:
-    """Take images out of a synthetic set; the URI of the smaller set."""
-    from bilp.resizing.stage import resize
-
-    uri = resize(synthetic_uri, config, root, device(), progress())
-    show_synthetic(uri)
-    return uri
 
 
 @stage("import {options.file}")

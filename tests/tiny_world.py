@@ -51,7 +51,7 @@ from bilp.evaluate.robustness import robustness
 from bilp.experts.train_experts import collect_experts, train_expert
 from bilp.pruning.prune import prune
 from bilp.report import report
-from bilp.resizing.stage import resize
+from bilp.resizing.resize_stage import resize
 from bilp.scoring.extension import extend_scores, extended_summary
 from bilp.scoring.kept_networks import networks_uri
 from bilp.scoring.predictions import beside

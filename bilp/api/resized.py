@@ -14,7 +14,7 @@ from bilp.artifacts import layout
 from bilp.config.nested import merge
 from bilp.config.resize import ResizeConfig
 from bilp.errors import ConfigError
-from bilp.resizing.stage import resize as resize_stage
+from bilp.resizing.resize_stage import resize as resize_stage
 from bilp.storage.objects import Uri
 
 

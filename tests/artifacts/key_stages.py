@@ -72,7 +72,7 @@ from bilp.experts.train_experts import collect_experts, train_expert
 from bilp.pruning.chosen import random_samples
 from bilp.pruning.prune import prune
 from bilp.report import report
-from bilp.resizing.stage import resize
+from bilp.resizing.resize_stage import resize
 from bilp.scoring.extension import extend_scores, settings_of
 from bilp.scoring.summary import open_summary, summarize
 from bilp.scoring.trial import record_predictions, score_trial
@@ -231,7 +231,7 @@ STAGES = (
     Stage("imported set", ("import",), "imported/KEY/synthetic", rf"imported/{KEY}/synthetic{FILE}",
           _call(import_set, "dataset", "settings"), imports, ("bilp.exchange.import_set",)),
     Stage("resized set", ("resize",), "resized/KEY/synthetic", rf"resized/{KEY}/synthetic{FILE}",
-          _call(resize, "synthetic", "settings"), larger_sets, ("bilp.resizing.stage",)),
+          _call(resize, "synthetic", "settings"), larger_sets, ("bilp.resizing.resize_stage",)),
 )  # fmt: skip
 
 # Made by the same function, but no key of anything that is stored.

@@ -27,8 +27,8 @@ from bilp.exchange import export_set
 from bilp.images.multiformation import enlarge_parts, gray
 from bilp.nets import build, initialize
 from bilp.resizing.image_scores import Decoded, course, error_norms
-from bilp.resizing.parts import check_parts, put_together, taken_apart
-from bilp.resizing.stage import lowest, resize
+from bilp.resizing.resize_stage import lowest, resize
+from bilp.resizing.stored_parts import check_parts, put_together, taken_apart
 from bilp.seeds import generator
 
 NARROW = NetworkConfig(width=4, depth=2)

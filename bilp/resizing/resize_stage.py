@@ -27,7 +27,7 @@ from bilp.nets import build
 from bilp.progress import Progress, silent
 from bilp.registry import resolve
 from bilp.resizing.image_scores import Decoded, Scorer
-from bilp.resizing.parts import check_parts, put_together, taken_apart
+from bilp.resizing.stored_parts import check_parts, put_together, taken_apart
 from bilp.storage.objects import Uri, as_uri, join
 
 VERSION = 1
