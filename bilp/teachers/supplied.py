@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from bilp.config import EvaluateConfig, TeacherConfig
 from bilp.errors import BilpError, ConfigError, DataError, MissingArtifact
-from bilp.nets import Network, label
 from bilp.storage import objects
 from bilp.storage.verification import digest
+
+if TYPE_CHECKING:
+    from bilp.nets import Network
 
 LARGEST = 8 * 2**30
 """Bytes of a file; a network of two thousand million parameters takes as many."""
@@ -42,7 +44,8 @@ def load_supplied(network: Network, config: TeacherConfig) -> None:
 
     Raises MissingArtifact if no file is named, and DataError for one that has another checksum or is of another network.
     """
-    from bilp.artifacts.tensors import load_network
+    from bilp.artifacts.tensors import load_network  # which imports torch, as flows do not that ask for checksums
+    from bilp.nets import label
 
     if config.file is None:
         raise MissingArtifact(f"the teacher with checksum {config.checksum} is not there: name its file (evaluate.teacher.file)")

@@ -6,6 +6,7 @@ import json
 from collections.abc import Callable
 from pathlib import Path
 
+import killed
 import pytest
 import torch
 from tiny_distillation import NARROW, Store, guard_for, spelled_out
@@ -277,3 +278,14 @@ def test_the_table_of_tiles_leads_back_to_the_real_images(store: Store, teacher:
     assert first == sorted(row["cross_entropy"] for row in rows if row["label"] == 0)[:2], "the best lie in the upper left"
     plain = start_run(store.uri, None, spelled_out({"method": "dm", "iterations": 1, "rounds": 1, "network": NARROW}), OFF, tmp_path)
     assert read_tiles(open_artifact(go_through(plain, 1), "synthetic"), len(store.dataset.train)) is None
+
+
+def test_a_killed_run_goes_on_in_another_process_to_the_same_bytes(store: Store, teacher: StoredTeacher, tmp_path: Path) -> None:
+    config = crop_config(patches={"factor": 2}, ipc=2, iterations=4)
+    whole, disturbed = (start_run(store.uri, None, config, OFF, tmp_path / name, None, teacher.uri) for name in ("whole", "disturbed"))
+    finished = open_artifact(go_through(whole), "synthetic")
+    for number in (1, 2):
+        killed.until_killed(killed.distill, disturbed, number, 1)
+    found = open_artifact(go_through(disturbed), "synthetic")
+    assert {name: found.read(name) for name in found.manifest.files} == {name: finished.read(name) for name in finished.manifest.files}
+    assert set(found.manifest.files) == {"synthetic.safetensors", "labels.safetensors", "tiles.parquet", "grid.png"}
