@@ -8,6 +8,7 @@ Batch norm and adaptive pruning are left out.
 from __future__ import annotations
 
 from benchmarks.references.classwise import KernelReference, PoolReference
+from benchmarks.references.heads import HeadReference
 from benchmarks.references.parts import Reference
 from benchmarks.references.summed import AlignmentReference, SummedReference
 from benchmarks.references.trajectory import TrajectoryReference
@@ -18,5 +19,6 @@ REFERENCES: dict[str, type[Reference]] = {
     **dict.fromkeys(("mtt", "tesla"), TrajectoryReference),
     "idm": PoolReference,
     "cafe": AlignmentReference,
+    "lgm": HeadReference,
 }
 """The reference of every method."""

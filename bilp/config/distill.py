@@ -15,6 +15,7 @@ from bilp.config.methods import DEFAULT_METHOD, METHODS, divisible, either, name
 from bilp.config.methods.cafe import AlignmentConfig
 from bilp.config.methods.idc import DreamConfig, IdcConfig
 from bilp.config.methods.idm import IdmConfig
+from bilp.config.methods.lgm import LinearConfig
 from bilp.config.methods.plugin import PluginSettings
 from bilp.config.methods.spec import PLUGIN, PluginConfig
 from bilp.config.methods.trajectory import TrajectoryConfig
@@ -27,14 +28,15 @@ from bilp.config.standalone import refuse_what_is_left_out
 class DistillConfig(Frozen):
     """Distillation: a method is what is compared plus what trains the network."""
 
-    later = frozenset({PLUGIN, "real_pass", "gpu_revision", "keep_rounds"})
+    later = frozenset({PLUGIN, "real_pass", "gpu_revision", "keep_rounds", "linear"})
     by_rule = SHARED | {
         *("method", "ipc", "iterations", "rounds", "init", "augment", "batch_real", "learning_rate", "outer_loops", "inner_epochs"),
         "batch_train",
     }
 
     method: MethodName = DEFAULT_METHOD
-    """Matching of distributions (dm, idm), gradients (dc, dsa; idc, dream), trajectories (mtt, tesla) or features (cafe)."""
+    """Matching of distributions (dm, idm), gradients (dc, dsa; idc, dream), trajectories (mtt, tesla), features (cafe) or gradients of
+    linear classifiers (lgm)."""
     ipc: Positive = 1
     """Synthetic images per class."""
     iterations: Positive = 1000
@@ -54,9 +56,9 @@ class DistillConfig(Frozen):
     real_pass: RealPassName = DEFAULT_REAL_PASS
     """How real samples pass the network to their mean: float32, by code compiled for this CPU (dm), or in bfloat16 (dm, dc, dsa)."""
     learning_rate: Rate = 1.0
-    """Step size of SGD on the synthetic images."""
+    """Step size of SGD on the synthetic images, of Adam for lgm."""
     momentum: Fraction = 0.5
-    """Momentum of SGD on the synthetic images."""
+    """Momentum of SGD on the synthetic images; lgm has none."""
     outer_loops: Positive = 1
     """Gradient matching: image steps per network (IDC and DREAM call them inner)."""
     inner_epochs: Count = 1
@@ -70,7 +72,7 @@ class DistillConfig(Frozen):
     decode: DecodeConfig = DecodeConfig()
     """How a stored image becomes those that are trained on; idc, dream and idm alone."""
     idc: IdcConfig = IdcConfig()
-    """Settings of idc and dream alone."""
+    """Settings of idc and dream; of lgm, which takes its encoders from idc.pretrained."""
     dream: DreamConfig = DreamConfig()
     """Settings of dream alone."""
     idm: IdmConfig = IdmConfig()
@@ -79,6 +81,8 @@ class DistillConfig(Frozen):
     """Settings of mtt and tesla alone."""
     alignment: AlignmentConfig = AlignmentConfig()
     """Settings of cafe alone."""
+    linear: LinearConfig = LinearConfig()
+    """Settings of lgm alone."""
     plugin: PluginSettings = Field(default=PluginConfig(), validate_default=True)  # its defaults, in the model of the method
     """Settings of a method that another package offers; no other method has any."""
     gpu: GpuArithmetic = "float32"

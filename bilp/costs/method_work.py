@@ -25,3 +25,11 @@ def gradients(config: DistillConfig, real: int, synthetic: int) -> list[Work]:
     steps = config.outer_loops
     trained = (steps - 1) * config.inner_epochs * synthetic
     return [Work("real", steps * real, 3.0), Work("synthetic", steps * synthetic, SECOND_ORDER), Work("trained", trained, 3.0)]
+
+
+def head_gradients(config: DistillConfig, real: int, synthetic: int) -> list[Work]:
+    """LGM: copies of synthetic images pass the encoder forwards and backwards; real samples are features that are there.
+
+    Each real sample passes the encoder once in a process, which is not counted here. Arguments as of `features`.
+    """
+    return [Work("real", real, 0.0), Work("synthetic", config.linear.copies * synthetic, 3.0)]

@@ -7,6 +7,7 @@ from bilp.matching.alignment import AlignmentMatching
 from bilp.matching.base import Matching
 from bilp.matching.features import FeatureMatching
 from bilp.matching.gradients import GradientMatching
+from bilp.matching.head_gradient import HeadMatching
 from bilp.matching.jacobian import Pullback, Vectors
 from bilp.matching.kernels import KernelMatching
 from bilp.matching.trajectory import TrajectoryMatching
@@ -53,3 +54,8 @@ def trajectories(name: str, **settings: Frozen) -> Matching:
 def alignment(name: str, alignment: AlignmentConfig) -> Matching:
     """Feature maps, each layer with the weight that the settings give it."""
     return AlignmentMatching(alignment)
+
+
+def heads(name: str, **settings: Frozen) -> Matching:
+    """The gradient of the network's linear classifier."""
+    return HeadMatching(name)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 
-from bilp.config.methods import cafe, dc, dm, idc, idm, trajectory
+from bilp.config.methods import cafe, dc, dm, idc, idm, lgm, trajectory
 from bilp.config.methods.spec import Method
 from bilp.errors import ConfigError
 from bilp.registry import Registry
@@ -12,7 +12,7 @@ from bilp.registry import Registry
 METHODS = Registry(
     "method",
     Method,
-    (*dm.METHODS, *dc.METHODS, *idc.METHODS, *idm.METHODS, *trajectory.METHODS, *cafe.METHODS),
+    (*dm.METHODS, *dc.METHODS, *idc.METHODS, *idm.METHODS, *trajectory.METHODS, *cafe.METHODS, *lgm.METHODS),
     group="bilp.methods",
 )
 

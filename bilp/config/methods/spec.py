@@ -118,6 +118,11 @@ class Method:
     """Ways in which real samples may pass the network on their way to a mean (distill.real_pass)."""
     measuring_cost: float | None = None
     """What measuring a sample costs, as a multiple of its cost in an image step; None leaves the number of candidates as it is."""
+    measures: str = ""
+    """What measures causal effects where the loss is no sum over classes (see `bilp.distill.step.sample_scores`); empty where
+    `bilp.causal` does."""
+    estimators: tuple[str, ...] = ()
+    """Estimators of causal effects that apply (reselect.estimator); empty for all."""
     revision: int = 0
     """How often its stored results changed since there are any; part of their key."""
 

@@ -13,6 +13,7 @@ from bilp.config import METHODS, DistillConfig, ReselectConfig
 from bilp.config.real_passes import REAL_PASSES
 from bilp.config.shapes import frames_in, side_of
 from bilp.data.pool import RealPool
+from bilp.distill.step.frozen_encoder import FrozenEncoder
 from bilp.distill.step.inner_training import InnerTraining
 from bilp.distill.step.pretrained import PretrainedNetworks
 from bilp.distill.step.schedule import Schedule, schedule_for
@@ -100,6 +101,12 @@ class Setting:
             return self.network
         found: Network = resolve(way.network)(self.network, self.pool.dataset.shape, self.device)
         return found
+
+    @cached_property
+    def encoder(self) -> FrozenEncoder:
+        """The network as an encoder that nothing trains; for methods that match under one."""
+        config = self.config
+        return FrozenEncoder(self.network, self.pool, self.pretrained, config.seed, config.linear.head_deviation, self.device)
 
     @property
     def side(self) -> tuple[int, int]:
