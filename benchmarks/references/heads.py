@@ -34,7 +34,7 @@ class HeadReference(Reference):
         if settings.pyramid and t % settings.grow_every == 0 and 2 ** len(self.levels) <= side:
             count = len(self.levels) + 1
             shape = (*self.images.shape[:2], 2 ** (count - 1), 2 ** (count - 1))
-            fresh = torch.randn(shape, generator=generator(config.seed, "pyramid", count - 1)) / count
+            fresh = (torch.randn(shape, generator=generator(config.seed, "pyramid", count - 1)) / count).to(self.images.device)
             older = [level.detach() * (count - 1) / count for level in self.levels]
             self.levels = tuple(level.requires_grad_() for level in (*older, fresh))
             self.optimizer = torch.optim.Adam(self.levels, lr=config.learning_rate)
@@ -50,15 +50,15 @@ class HeadReference(Reference):
         """The normalized images, differentiable."""
         if not self.config.linear.pyramid:
             return self.levels[0]
-        side, total = self.images.shape[-1], torch.zeros(self.images.shape)
+        side, total = self.images.shape[-1], torch.zeros_like(self.images)
         for level in self.levels:
             total = total + functional.interpolate(level, (side, side), mode="bilinear")
         if total.shape[1] == 3:
-            matrix = torch.tensor(COLORS)
+            matrix = torch.tensor(COLORS).to(total)
             matrix = matrix / max(column.norm() for column in matrix.T)
             total = (matrix @ total.flatten(2)).view_as(total)
         dataset = self.setting.pool.dataset
-        mean, std = (torch.tensor(values).view(-1, 1, 1) for values in (dataset.mean, dataset.std))
+        mean, std = (torch.tensor(values).to(total).view(-1, 1, 1) for values in (dataset.mean, dataset.std))
         return (1 / (1 + torch.exp(-2 * total)) - mean) / std
 
     def loss(self, images: Tensor, weight: Tensor, t: int) -> Tensor:

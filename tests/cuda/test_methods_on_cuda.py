@@ -22,11 +22,12 @@ BUDGETS = {
     "mtt": (1003, 1),
     "tesla": (954, 1),
     "cafe": (524, 2),
+    "lgm": (217, 1),
 }
 
 # And copies to the device: a batch of real images, which here do not lie there, the initial weights, one row of numbers for all
 # augmentation of an image step, and in the first iteration alone two constants of each size. IDC and DREAM train on real images in between.
-COPIES = {"dm": 6, "dc": 3, "dsa": 6, "idc": 49, "dream": 36, "idm": 17, "mtt": 6, "tesla": 6, "cafe": 19}
+COPIES = {"dm": 6, "dc": 3, "dsa": 6, "idc": 49, "dream": 36, "idm": 17, "mtt": 6, "tesla": 6, "cafe": 19, "lgm": 27}
 
 
 @pytest.mark.parametrize("method", first_tier(METHODS, "dm", "dc", "dsa", "mtt", "idm"))

@@ -18,6 +18,8 @@ KernelMetric = Literal["mse", "l1"]
 class PretrainedConfig(Frozen):
     """IDC, DREAM and LGM: networks that are trained on real images once, before the first iteration, and that all iterations share."""
 
+    by_rule: ClassVar[frozenset[str]] = frozenset({"networks", "epochs", "learning_rate"})
+
     networks: Count = 0
     """How many; every iteration starts from a copy of one, drawn at random. 0 gives each a new random network, or all of lgm the same."""
     epochs: Positive = 5

@@ -67,7 +67,12 @@ def draw_encoder(setting: Setting, state: DistillState, round_number: int, which
 
 def real_gradient(setting: Setting, batches: Sequence[Batch]) -> Tensor:
     """G_r `[C, F + 1]`: the mean over classes of the mean gradients of their batches, with the weights of these."""
-    return torch.stack([_mean(setting, batch, batch.weights) for batch in batches]).mean(dim=0)
+    own = [None if batch.weights is None else shares_of(batch.weights, len(batch.ids)) for batch in batches]
+    shares = [torch.full((len(b.ids),), 1.0 / len(b.ids)) if w is None else w.float() for b, w in zip(batches, own, strict=True)]
+    sizes = torch.tensor([len(batch.ids) for batch in batches])
+    labels = torch.tensor([batch.class_index for batch in batches]).repeat_interleave(sizes).to(setting.device)
+    real = setting.encoder.real(torch.cat([batch.ids for batch in batches]), labels)
+    return real.mean_gradient((torch.cat(shares) / len(batches)).to(setting.device))
 
 
 def image_gradient(setting: Setting, images: Tensor, real: Tensor, *path: str | int) -> tuple[Tensor, Tensor]:
@@ -102,11 +107,10 @@ def image_gradient(setting: Setting, images: Tensor, real: Tensor, *path: str | 
 
 def copies(setting: Setting, images: Tensor, *path: str | int) -> Tensor:
     """Several copies of all synthetic images, one after the other, augmented class by class from the streams called `path`."""
-    result = []
-    for k in range(setting.config.linear.copies):
-        params = setting.draw_augmentations(setting.classes, "copies", *path, k)
-        result.append(augment_classes(images, augment.send(params, setting.side, setting.device)))
-    return torch.cat(result)
+    count = setting.config.linear.copies
+    params = [own for k in range(count) for own in setting.draw_augmentations(setting.classes, "copies", *path, k)]
+    repeated = images.repeat(count, *[1] * (images.dim() - 1))
+    return augment_classes(repeated, augment.send(params, setting.side, setting.device))
 
 
 def measure(setting: Setting, synthetic: Tensor, batches: Iterable[Batch]) -> Iterator[Scored]:

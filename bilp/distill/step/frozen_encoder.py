@@ -12,6 +12,8 @@ from bilp.matching.per_sample import micro_batches
 from bilp.nets import Network, initialize
 from bilp.seeds import generator
 
+ROOM = 2**30
+"""Bytes of features that a device keeps; more of them stay in the machine's memory."""
 READ_AT_ONCE = 512
 """Real samples that are read together on their way to features."""
 
@@ -58,8 +60,9 @@ class FrozenEncoder:
         assert self._current is not None, "no encoder was drawn"
         if self._current not in self._tables:
             self._tables[self._current] = self._passed()
-        rows = torch.searchsorted(self._ids, ids.cpu())
-        return HeadInputs.of(self._tables[self._current][rows].to(self._device), labels, self.weight)
+        table = self._tables[self._current]
+        rows = torch.searchsorted(self._ids, ids.cpu()).to(table.device)
+        return HeadInputs.of(table[rows].to(self._device), labels, self.weight)
 
     @property
     def weight(self) -> Tensor:
@@ -76,9 +79,10 @@ class FrozenEncoder:
 
     @torch.no_grad()
     def _passed(self) -> Tensor:
-        """Features of all real samples in the order of their numbers, float32 `[N, F]` on the CPU, where there is room for many."""
-        parts: list[Tensor] = []
+        """Features of all real samples in the order of their numbers, float32 `[N, F]`."""
+        size = 4 * len(self._ids) * self.network.classifier.in_features
+        where, parts = self._device if size <= ROOM else torch.device("cpu"), list[Tensor]()
         for ids in self._ids.split(READ_AT_ONCE):
             images = self._pool.images(ids, self._device)
-            parts += [self.network.embed(images[rows]).cpu() for rows in micro_batches(images)]
+            parts += [self.network.embed(images[rows]).to(where) for rows in micro_batches(images)]
         return torch.cat(parts)

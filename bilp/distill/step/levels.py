@@ -44,6 +44,8 @@ class Levels:
         shape = state.images.shape
         self._flat = (math.prod(shape[:-3]), *shape[-3:])  # frames of clips are images here
         self._mean, self._std = (torch.tensor(values, device=state.images.device).view(-1, 1, 1) for values in (mean, std))
+        self._enlarging = self._matrices() if self._pyramid else ()
+        self._colors = color_matrix(state.images.device) if self._flat[1] == len(COLORS) else None
         if not self._pyramid:
             self._begin_adam(1)
 
@@ -90,11 +92,17 @@ class Levels:
 
     def _rendered(self, levels: Sequence[Tensor]) -> Tensor:
         """The normalized images that levels make."""
-        total = torch.stack([_enlarged(level, self._flat[-2:]) for level in levels]).sum(dim=0)
-        if self._flat[1] == len(COLORS):
-            total = torch.einsum("ij,njhw->nihw", color_matrix(total.device), total)
+        total = torch.stack([tall @ level @ wide for level, (tall, wide) in zip(levels, self._enlarging, strict=False)]).sum(dim=0)
+        if self._colors is not None:
+            total = torch.einsum("ij,njhw->nihw", self._colors, total)
         pixels = torch.sigmoid(STEEPNESS * total)
         return ((pixels - self._mean) / self._std).view(self._state.images.shape)
+
+    def _matrices(self) -> tuple[tuple[Tensor, Tensor], ...]:
+        """For each level what enlarges its columns, and its rows."""
+        (height, width), device = self._flat[-2:], self._state.images.device
+        pairs = ((enlarging(tall, height), enlarging(wide, width).T) for tall, wide in level_sides((height, width)))
+        return tuple((tall.to(device), wide.to(device)) for tall, wide in pairs)
 
     def _begin_adam(self, count: int, anew: bool = False) -> None:
         """Moments of 0 for the first `count` tensors, if they have none yet or are to begin anew."""
@@ -145,5 +153,6 @@ def require_levels(tensors: Mapping[str, Tensor], config: DistillConfig, pool: R
         raise DamagedArtifact(f"{where} holds squares that are negative: run the round again")
 
 
-def _enlarged(level: Tensor, size: Sequence[int]) -> Tensor:
-    return functional.interpolate(level, tuple(size), mode="bilinear", align_corners=False)
+def enlarging(side: int, size: int) -> Tensor:
+    """A `[size, side]`: A x is x `[side]` enlarged linearly; products with it, unlike a GPU's interpolation, have derivatives of the same bytes."""
+    return functional.interpolate(torch.eye(side).unsqueeze(0), size, mode="linear").squeeze(0).T.contiguous()
