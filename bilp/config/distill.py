@@ -123,6 +123,11 @@ class DistillConfig(Frozen):
         if self.idc.pretrained.networks > 0 and not method.pretrained:
             others = either(names_of(lambda other: other.pretrained))
             raise ValueError(f"method {self.method} starts from no pretrained networks: set idc.pretrained.networks to 0, or use {others}")
+        if self.linear.weights is not None and self.idc.pretrained.networks > 0:
+            raise ValueError(
+                f"linear.weights supplies the encoder, and idc.pretrained.networks = {self.idc.pretrained.networks} trains others: "
+                "set networks to 0"
+            )
         if self.decode.factor > 1 and not method.decodes:
             others = either(names_of(lambda other: other.decodes))
             raise ValueError(f"method {self.method} trains on the stored images themselves: set decode.factor to 1, or use {others}")

@@ -14,6 +14,7 @@ from bilp.distill.checkpoint import state_of
 from bilp.distill.inputs import open_experts, open_pool, open_pretrained
 from bilp.distill.kept import clear, find_state, is_lacking, open_state
 from bilp.distill.loops.registry import loop_for, networks_for
+from bilp.distill.outside import open_supplied
 from bilp.distill.part import Part, open_part
 from bilp.distill.round_files import open_round, publish_reselection, publish_round, reselected
 from bilp.distill.run import Run
@@ -57,7 +58,8 @@ def reselect_round(
     pool = open_pool(run_uri, run)
     before = _state_before(part, pool, round, device, progress)
     pretrained = open_pretrained(run_uri, run)
-    setting = Setting.assemble(run.distill, run.reselect, pool, device, None, part.classes(pool.classes), pretrained)
+    supplied = open_supplied(run.distill, pool.dataset, run.parents)
+    setting = Setting.assemble(run.distill, run.reselect, pool, device, None, part.classes(pool.classes), pretrained, supplied)
     pruner = new_pruner(run, pool)
     if before.pruner:
         pruner.load(before.pruner, setting.classes)
@@ -99,7 +101,8 @@ def _advance(part: Part, round: int, device: torch.device | str, progress: Progr
     pool = open_pool(run_uri, run)
     before = _state_before(part, pool, round, device, progress)
     experts, pretrained = open_experts(run_uri, run), open_pretrained(run_uri, run)
-    setting = Setting.assemble(run.distill, run.reselect, pool, device, experts, part.classes(pool.classes), pretrained)
+    supplied = open_supplied(run.distill, pool.dataset, run.parents)
+    setting = Setting.assemble(run.distill, run.reselect, pool, device, experts, part.classes(pool.classes), pretrained, supplied)
     pruner = None
     if run.reselect.active:
         pruner = new_pruner(run, pool)

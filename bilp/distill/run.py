@@ -9,11 +9,12 @@ from typing import Any
 from bilp.artifacts import layout, signing, usage
 from bilp.artifacts.artifact import content_key, open_artifact
 from bilp.artifacts.run_layout import RECORD
-from bilp.config import METHODS, DistillConfig, Frozen, ReselectConfig
+from bilp.config import METHODS, DistillConfig, Frozen, LinearConfig, ReselectConfig
 from bilp.config.base import unrevised
 from bilp.config.given import model_of
 from bilp.data import open_dataset
 from bilp.distill.checks import check_method, check_pool
+from bilp.distill.outside import ROLES, check_supplied, digests, with_whole_places, without_places
 from bilp.distill.step import pretrained
 from bilp.errors import DamagedArtifact, IncompatibleArtifact, MissingArtifact, PluginMissing, StorageRefused
 from bilp.experts.buffer import ExpertBuffer
@@ -41,7 +42,7 @@ class Run(Frozen):
     experts: str | None = None
     """URI of the buffer of experts likewise, or null for a method without."""
     parents: dict[str, str]
-    """Fingerprint of the dataset, keys of the selection and of the experts."""
+    """Fingerprint of the dataset, keys of the selection and of the experts, checksums of files from outside."""
     distill: DistillConfig
     """Settings of the distillation."""
     reselect: ReselectConfig
@@ -91,6 +92,9 @@ def start_run(
         experts = ExpertBuffer(experts_uri)
         experts.require(distill, parents)
         parents["experts"] = experts.key
+    distill = with_whole_places(distill)
+    parents |= digests(distill)
+    check_supplied(distill, dataset)
     build(distill.network, dataset.shape, dataset.classes)  # an impossible network is refused here, not in the first round
     run = Run(
         version=version_of(distill),
@@ -118,11 +122,11 @@ def _record(run: Run, uri: str) -> bytes:
 
 
 def _keep_as(uri: str, run: Run) -> None:
-    """Let what is kept of a run that is registered be what was asked for last, which is no part of what it computes."""
+    """Let what is kept of a run that is registered, and where its files lie, be what was asked for last: no part of what it computes."""
     there = open_run(uri)
     may_write = there.signature is None or bool(signing.keys())  # nobody takes a signature away
-    if may_write and there.distill.keep_rounds != run.distill.keep_rounds:
-        wanted = there.distill.model_copy(update={"keep_rounds": run.distill.keep_rounds})
+    wanted = there.distill.model_copy(update={"keep_rounds": run.distill.keep_rounds, "linear": run.distill.linear})
+    if may_write and there.distill != wanted:
         with suppress(StorageRefused):  # whoever may not write there keeps nothing either
             objects.write(objects.join(uri, RECORD), _record(there.model_copy(update={"distill": wanted}), uri))
 
@@ -138,9 +142,10 @@ def run_key(parents: dict[str, str], distill: DistillConfig, reselect: ReselectC
     inputs: dict[str, Any] = {"dataset": parents.get("dataset"), "selection": parents.get("selection")}
     if "experts" in parents:
         inputs["experts"] = parents["experts"]
+    inputs |= {role: parents[role] for role in ROLES if role in parents}
     if distill.idc.pretrained.networks > 0 and pretrained.VERSION > 1:  # the first version was not recorded
         inputs["pretrained_version"] = pretrained.VERSION
-    counted = distill.model_copy(update=KEEPS_ALL)  # what is kept changes nothing of what is computed
+    counted = without_places(distill).model_copy(update=KEEPS_ALL)  # what is kept changes nothing of what is computed
     return content_key("distill", version_of(distill), **inputs, distill=counted, reselect=adaptive)
 
 
@@ -200,6 +205,6 @@ def _is_registered(run_uri: str) -> bool:
 
 def settings(run: Run) -> dict[str, Any]:
     """The run's configuration as its artifacts' manifests hold it: all that they depend on."""
-    return run.model_dump(
-        mode="json", include={"distill": True, "reselect": True}, exclude={"distill": {"keep_rounds", *unrevised(run.distill)}}
-    )
+    places = True if run.distill.linear == LinearConfig() else dict.fromkeys(ROLES.values(), True)
+    left_out = {"keep_rounds": True, "linear": places, **dict.fromkeys(unrevised(run.distill), True)}
+    return run.model_dump(mode="json", include={"distill": True, "reselect": True}, exclude={"distill": left_out})

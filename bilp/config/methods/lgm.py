@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, ClassVar
+from typing import Annotated, Any, ClassVar, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
-from bilp.config.base import Frozen, Positive
+from bilp.config.base import Count, Frozen, Location, Positive
 from bilp.config.methods.idc import IdcConfig
 from bilp.config.methods.spec import Cell, Method
 
@@ -14,7 +14,7 @@ from bilp.config.methods.spec import Cell, Method
 class LinearConfig(Frozen):
     """LGM: gradients of a linear classifier on the features of an encoder that nothing trains."""
 
-    by_rule: ClassVar[frozenset[str]] = frozenset({"copies", "grow_every"})
+    by_rule: ClassVar[frozenset[str]] = frozenset({"copies", "pyramid", "grow_every"})
 
     head_deviation: Annotated[float, Field(ge=0.0)] = 0.01
     """Standard deviation of the linear classifier's weights, drawn anew for every iteration; 0 is the deterministic variant, in which
@@ -25,6 +25,22 @@ class LinearConfig(Frozen):
     """Whether images are sums of levels from 1x1 pixel up, through a sigmoid; otherwise their pixels are stepped."""
     grow_every: Positive = 200
     """Iterations after which the pyramid gets a level of twice the side, until it has that of the images."""
+    encoder: str | None = None
+    """A network of torchvision, such as resnet18, that is the encoder; empty takes those of idc.pretrained."""
+    weights: Location | None = None
+    """Its weights, path or URI: safetensors, or a state of torch.save, of which nothing is executed."""
+    side: Count = 224
+    """Height and width to which images are resized in front of it; 0 leaves them as they are."""
+    features: Location | None = None
+    """Features of all training images under it, a Parquet file with columns sample_id and features; empty computes them."""
+
+    @model_validator(mode="after")
+    def _encoder_is_whole(self) -> Self:
+        if (self.encoder is None) != (self.weights is None):
+            raise ValueError("linear.encoder and linear.weights belong together: set both or neither")
+        if self.features is not None and self.weights is None:
+            raise ValueError("linear.features are those of an encoder that is supplied: set linear.encoder and linear.weights, too")
+        return self
 
 
 def _values(cell: Cell) -> dict[str, Any]:
@@ -44,8 +60,9 @@ def _values(cell: Cell) -> dict[str, Any]:
 
 
 def _small(cell: Cell) -> dict[str, Any]:
-    """Images of 8x8 have four levels."""
-    return {"distill": {"iterations": 300, "learning_rate": 2e-2, "linear": {"copies": 4, "grow_every": 20}}}
+    """Pixels of real images: networks that are trained on these from scratch do better than on pyramids of few and small images."""
+    linear = {"copies": 4, "pyramid": False, "grow_every": 20}
+    return {"distill": {"iterations": 300, "learning_rate": 1e-2, "init": "real", "linear": linear}}
 
 
 LGM = Method(

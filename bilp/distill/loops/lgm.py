@@ -21,6 +21,7 @@ from bilp.causal.head_effects import LeftOut, effect_norms, leave_one_out_norms
 from bilp.config.estimators import ESTIMATORS
 from bilp.distill.loops.iterations import Iterations, Step
 from bilp.distill.step.batch import Batch
+from bilp.distill.step.frozen_encoder import pass_images
 from bilp.distill.step.levels import Levels
 from bilp.distill.step.real import draw_batches
 from bilp.distill.step.sample_scores import Scored
@@ -90,7 +91,7 @@ def image_gradient(setting: Setting, images: Tensor, real: Tensor, *path: str | 
     with torch.enable_grad():
         entering = copies(setting, stored, *path)
     points = entering.detach()
-    parts = points.split(max(1, PASS_BYTES.on(setting.device) // image_bytes(setting)))
+    parts = points.split(_at_once(setting))
     if len(parts) == 1:
         leaf = points.requires_grad_()
         with torch.enable_grad():
@@ -124,7 +125,7 @@ def measure(setting: Setting, synthetic: Tensor, batches: Iterable[Batch]) -> It
     means = class_means(setting, batches)
     with torch.no_grad():
         entering = copies(setting, synthetic, *batches[0].path)
-        parts = entering.split(max(1, PASS_BYTES.on(setting.device) // image_bytes(setting)))
+        parts = entering.split(_at_once(setting))
         features = torch.cat([setting.network.embed(part) for part in parts])
     made = HeadInputs.of(features, _labels(setting), setting.encoder.weight)
     total = torch.stack(list(means.values())).sum(dim=0)
@@ -183,6 +184,11 @@ def _loss(setting: Setting, features: Tensor, real: Tensor) -> tuple[Tensor, Ten
     made = HeadInputs.of(features, _labels(setting), setting.encoder.weight)
     synthetic = made.mean_gradient()
     return cosine_distance(real, synthetic), made.pull(cosine_cotangent(real, synthetic))
+
+
+def _at_once(setting: Setting) -> int:
+    """Images of one pass through the encoder."""
+    return pass_images(setting.network, setting.device) or max(1, PASS_BYTES.on(setting.device) // image_bytes(setting))
 
 
 def _pulled(setting: Setting, images: Tensor, by_feature: Tensor) -> Tensor:

@@ -154,5 +154,5 @@ def require_levels(tensors: Mapping[str, Tensor], config: DistillConfig, pool: R
 
 
 def enlarging(side: int, size: int) -> Tensor:
-    """A `[size, side]`: A x is x `[side]` enlarged linearly; products with it, unlike a GPU's interpolation, have derivatives of the same bytes."""
+    """A `[size, side]`: A x is x `[side]` enlarged linearly. Products have derivatives of the same bytes, a GPU's interpolation has not."""
     return functional.interpolate(torch.eye(side).unsqueeze(0), size, mode="linear").squeeze(0).T.contiguous()

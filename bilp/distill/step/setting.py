@@ -13,7 +13,7 @@ from bilp.config import METHODS, DistillConfig, ReselectConfig
 from bilp.config.real_passes import REAL_PASSES
 from bilp.config.shapes import frames_in, side_of
 from bilp.data.pool import RealPool
-from bilp.distill.step.frozen_encoder import FrozenEncoder
+from bilp.distill.step.frozen_encoder import FrozenEncoder, Supplied
 from bilp.distill.step.inner_training import InnerTraining
 from bilp.distill.step.pretrained import PretrainedNetworks
 from bilp.distill.step.schedule import Schedule, schedule_for
@@ -50,6 +50,8 @@ class Setting:
     """The classes whose images are distilled: all of them, or those of a shard."""
     experts: ExpertBuffer | None = None
     """Trainings on the real samples, for methods that imitate them."""
+    supplied: Supplied | None = None
+    """An encoder that a user supplies, which is `network` then."""
     pretrained: PretrainedNetworks | None = None
     """Networks trained on the real samples; iterations are initialized from copies of these instead of drawing new ones."""
 
@@ -63,6 +65,7 @@ class Setting:
         experts: ExpertBuffer | None = None,
         classes: range | None = None,
         pretrained: PretrainedNetworks | None = None,
+        supplied: Supplied | None = None,
     ) -> Setting:
         """Build the network on `device` and choose the matching and schedule of `config.method`.
 
@@ -77,13 +80,14 @@ class Setting:
             experts: trainings on the real samples, for methods that imitate them.
             classes: those to distill; without them all.
             pretrained: networks that iterations start from.
+            supplied: an encoder that takes the network's place.
         """
         if config.idc.pretrained.networks > 0 and pretrained is None:
             raise ConfigError(f"idc.pretrained.networks = {config.idc.pretrained.networks}: train them first (pretrain_network)")
         if check := REAL_PASSES[config.real_pass].check:
             resolve(check)(torch.device(device))
         schedule = schedule_for(config)
-        network = build(config.network, pool.dataset.shape, pool.classes)
+        network = supplied.network if supplied is not None else build(config.network, pool.dataset.shape, pool.classes)
         if experts is not None:
             experts.require_network(network)
         place(network, config.gpu, device)
@@ -91,7 +95,7 @@ class Setting:
         network.requires_grad_(not schedule.features)
         matching = matching_for(config.method, **{field: getattr(config, field) for field in METHODS[config.method].settings})
         classes = range(pool.classes) if classes is None else classes
-        return cls(config, reselect, pool, network, matching, schedule, torch.device(device), classes, experts, pretrained)
+        return cls(config, reselect, pool, network, matching, schedule, torch.device(device), classes, experts, supplied, pretrained)
 
     @cached_property
     def real_network(self) -> Network:
@@ -106,7 +110,8 @@ class Setting:
     def encoder(self) -> FrozenEncoder:
         """The network as an encoder that nothing trains; for methods that match under one."""
         config = self.config
-        return FrozenEncoder(self.network, self.pool, self.pretrained, config.seed, config.linear.head_deviation, self.device)
+        given = self.supplied or self.pretrained
+        return FrozenEncoder(self.network, self.pool, given, config.seed, config.linear.head_deviation, self.device)
 
     @property
     def side(self) -> tuple[int, int]:
