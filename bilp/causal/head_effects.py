@@ -136,4 +136,5 @@ def _squares(real: HeadInputs, synthetic: HeadInputs) -> Tensor:
 
 def _differs(real: HeadInputs, mean: Tensor) -> Tensor:
     """Whether a sample's gradient differs from the mean by more than rounding of the features, bool `[n]`."""
-    return apart(real, mean).sqrt() > NOISE * torch.finfo(torch.float32).eps * torch.linalg.vector_norm(mean)
+    differs: Tensor = apart(real, mean).sqrt() > NOISE * torch.finfo(torch.float32).eps * torch.linalg.vector_norm(mean)
+    return differs

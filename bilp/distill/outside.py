@@ -46,16 +46,23 @@ def digests(distill: DistillConfig) -> dict[str, str]:
     return found
 
 
+def with_digests(distill: DistillConfig, dataset: Dataset) -> tuple[DistillConfig, dict[str, str]]:
+    """The settings with absolute paths, which other processes can follow, and `digests`, of files that fit the data set.
+
+    Raises what `check_supplied` does.
+    """
+    places = _places(distill)
+    if places:
+        linear = distill.linear.model_copy(update={ROLES[role]: place for role, place in places.items()})
+        distill = distill.model_copy(update={"linear": linear})
+    check_supplied(distill, dataset)
+    return distill, digests(distill)
+
+
 def without_places(distill: DistillConfig) -> DistillConfig:
     """The same settings but for where files lie."""
     linear = distill.linear.model_copy(update=dict.fromkeys(ROLES.values()))
     return distill.model_copy(update={"linear": linear})
-
-
-def with_whole_places(distill: DistillConfig) -> DistillConfig:
-    """The same settings with absolute paths, which other processes can follow."""
-    linear = distill.linear.model_copy(update={ROLES[role]: place for role, place in _places(distill).items()})
-    return distill.model_copy(update={"linear": linear}) if _places(distill) else distill
 
 
 def open_supplied(distill: DistillConfig, dataset: Dataset, parents: Mapping[str, str]) -> Supplied | None:

@@ -14,7 +14,7 @@ from bilp.config.base import unrevised
 from bilp.config.given import model_of
 from bilp.data import open_dataset
 from bilp.distill.checks import check_method, check_pool
-from bilp.distill.outside import ROLES, check_supplied, digests, with_whole_places, without_places
+from bilp.distill.outside import ROLES, with_digests, without_places
 from bilp.distill.step import pretrained
 from bilp.errors import DamagedArtifact, IncompatibleArtifact, MissingArtifact, PluginMissing, StorageRefused
 from bilp.experts.buffer import ExpertBuffer
@@ -76,12 +76,12 @@ def start_run(
     """
     dataset_uri = as_uri(dataset_uri)
     selection_uri = optional_uri(selection_uri)
-    distill = model_of(DistillConfig, distill)
     reselect = model_of(ReselectConfig, reselect)
     root = as_uri(root)
     experts_uri = optional_uri(experts_uri)
     dataset = open_dataset(dataset_uri)
-    parents = {"dataset": dataset.fingerprint}
+    distill, outside = with_digests(model_of(DistillConfig, distill), dataset)
+    parents = {"dataset": dataset.fingerprint, **outside}
     pool = real_pool(dataset, selection_uri)
     if selection_uri is not None:
         parents["selection"] = open_artifact(selection_uri, "selection").manifest.key
@@ -92,9 +92,6 @@ def start_run(
         experts = ExpertBuffer(experts_uri)
         experts.require(distill, parents)
         parents["experts"] = experts.key
-    distill = with_whole_places(distill)
-    parents |= digests(distill)
-    check_supplied(distill, dataset)
     build(distill.network, dataset.shape, dataset.classes)  # an impossible network is refused here, not in the first round
     run = Run(
         version=version_of(distill),

@@ -76,7 +76,8 @@ def cosine_cotangent(real: Tensor, synthetic: Tensor) -> Tensor:
 
 
 def _length(values: Tensor) -> Tensor:
-    return torch.linalg.vector_norm(values).clamp_min(torch.finfo(values.dtype).tiny)
+    length: Tensor = torch.linalg.vector_norm(values)
+    return length.clamp_min(torch.finfo(values.dtype).tiny)
 
 
 class HeadMatching(Matching):

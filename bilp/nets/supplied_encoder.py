@@ -33,6 +33,11 @@ class SuppliedEncoder(Network):
 class Prepare(nn.Module):
     """Normalized images `[B, 1 or 3, H, W]` as networks of torchvision take them, `[B, 3, side, side]`."""
 
+    scale: Tensor
+    shift: Tensor
+    tall: Tensor
+    wide: Tensor
+
     def __init__(self, mean: Sequence[float], std: Sequence[float], size: tuple[int, int], side: int) -> None:
         """Args:
         mean: per channel, of the normalization of pixels in [0, 1].
@@ -50,8 +55,7 @@ class Prepare(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         """See the class; matrix products, whose derivatives are the same bytes on a GPU every time."""
-        result: Tensor = self.tall @ images @ self.wide.T * self.scale + self.shift
-        return result
+        return self.tall @ images @ self.wide.T * self.scale + self.shift
 
 
 def resizing(side: int, size: int) -> Tensor:
@@ -86,7 +90,12 @@ def supplied_encoder(
     if len(shape) != 3 or shape[0] not in (1, 3):
         raise ConfigError(f"distill.linear.encoder {name} takes images of 1 or 3 channels, not samples of {'x'.join(map(str, shape))}")
     network = _network(name, tensors)
-    head, layer = [(path, module) for path, module in network.named_modules() if isinstance(module, nn.Linear)][-1]
+    linear = [(path, module) for path, module in network.named_modules() if isinstance(module, nn.Linear)]
+    if not linear:
+        raise ConfigError(
+            f"distill.linear.encoder {name} ends in no linear layer, whose inputs would be features: use for example resnet50"
+        )
+    head, layer = linear[-1]
     own = {path: value for path, value in network.state_dict().items() if not path.startswith(f"{head}.")}
     given = {path: value for path, value in tensors.items() if not path.startswith(f"{head}.")}
     _require_alike(own, given, name, where)

@@ -19,11 +19,13 @@ from key_settings import (
     Teacher,
     Trial,
 )
-from key_world import DISTILL, EVALUATE, EXPERTS, SCORE, SEVERAL, TRAJECTORY, World
+from key_world import DISTILL, ENCODER, EVALUATE, EXPERTS, SCORE, SEVERAL, SIDE, TRAJECTORY, World
 from pydantic import BaseModel
 
 from bilp.atlas.publishing import publish_summary
 from bilp.config import (
+    DistillConfig,
+    LinearConfig,
     PruneConfig,
     ReselectConfig,
 )
@@ -210,14 +212,17 @@ VALIDATED = (
     "idc.pretrained.networks",
     "decode.*",
     "idm.*",
+    "linear.*",
 )
+SUPPLIED = frozenset(f"distill.linear.{name}" for name in ("encoder", "weights", "features"))
+"""Settings that belong together, which are changed where a run is registered; its key is in those of all that follows."""
 DISTILLING = "shapes the distillation that starts from the network, not its training"
 
 
 def networks(world: World) -> dict[str, Case]:
     trained = {"augment", "gpu", "gpu_revision", "seed"}
     left = [name for name, value in SEVERAL if not isinstance(value, BaseModel) and name not in trained]
-    left += ["decode.*", "dream.*", "idm.*", "trajectory.*", "alignment.*"]
+    left += ["decode.*", "dream.*", "idm.*", "trajectory.*", "alignment.*", "linear.*"]
     left += [f"idc.{name}" for name in ("metric", "train_samples", "early_epochs", "network_weight_decay")]
     reasons = {f"distill.{name}": DISTILLING for name in left} | {"reselect.*": DISTILLING}
     case = Case(
@@ -227,7 +232,7 @@ def networks(world: World) -> dict[str, Case]:
         left_out=reasons | {"distill.idc.pretrained.networks": "how many networks there are changes none of them"},
         # The record of the run that asks for the network is validated as a whole.
         read_anyway=frozenset(f"distill.{name}" for name in VALIDATED) | {"reselect.*"},
-        single=frozenset({"distill.real_pass"}),
+        single=frozenset({"distill.real_pass"}) | SUPPLIED,
     )
     return {"idc": case}
 
@@ -251,6 +256,14 @@ def runs(world: World) -> dict[str, Case]:
             read_anyway=validated | KEPT_ROUNDS.keys(),
         ),
         "idc": Case(Run(distill=SEVERAL), **data, left_out=KEPT_ROUNDS, read_anyway=frozenset(KEPT_ROUNDS)),
+        "supplied": Case(
+            Run(distill=supplied(world)),
+            **data,
+            left_out=KEPT_ROUNDS,
+            read_anyway=frozenset(KEPT_ROUNDS),
+            given={f"distill.linear.{name}": str(world.folder / f"other {name}") for name in ("weights", "features")}
+            | {"distill.linear.encoder": "resnet18"},
+        ),
         "mtt": Case(
             Run(distill=imitating, reselect=ReselectConfig(beta=0.0)),
             {"dataset": world.dataset, "selection": None, "experts": world.experts},
@@ -259,6 +272,13 @@ def runs(world: World) -> dict[str, Case]:
             read_anyway=validated,
         ),
     }
+
+
+def supplied(world: World) -> DistillConfig:
+    """Settings with an encoder of the user's own."""
+    weights, features = (str(world.folder / name) for name in ("weights", "features"))
+    linear = LinearConfig(encoder=ENCODER, weights=weights, features=features, side=SIDE)
+    return DistillConfig.model_validate(DISTILL.model_dump() | {"method": "lgm", "linear": linear.model_dump()})
 
 
 def rounds(world: World) -> dict[str, Case]:
@@ -274,7 +294,7 @@ def of_a_run(world: World, dm: BaseModel, idc: BaseModel, before: Call) -> dict[
     inputs = {"dataset": world.dataset, "selection": None}
     others = {"dataset": world.other_dataset, "selection": world.selection}
     return {
-        "dm": Case(dm, inputs, others, before=before, left_out=KEPT_ROUNDS, read_anyway=frozenset(KEPT_ROUNDS)),
+        "dm": Case(dm, inputs, others, before=before, left_out=KEPT_ROUNDS, read_anyway=frozenset(KEPT_ROUNDS), single=SUPPLIED),
         "idc": Case(idc, inputs, others, computed=False, left_out=KEPT_ROUNDS),
     }
 

@@ -130,7 +130,8 @@ def level_sides(size: Sequence[int]) -> list[tuple[int, int]]:
 def color_matrix(device: torch.device | str = "cpu") -> Tensor:
     """M `[3, 3]`."""
     matrix = torch.tensor(COLORS, device=device)
-    return matrix / torch.linalg.vector_norm(matrix, dim=0).max()
+    result: Tensor = matrix / torch.linalg.vector_norm(matrix, dim=0).max()
+    return result
 
 
 def require_levels(tensors: Mapping[str, Tensor], config: DistillConfig, pool: RealPool, where: str) -> None:
