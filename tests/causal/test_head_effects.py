@@ -21,7 +21,8 @@ def drawn(seed: int, count: int, labels: Tensor, weight: Tensor) -> HeadInputs:
 @pytest.fixture(params=[0.0, 0.01, 1.0], ids=["deterministic", "small", "large"])
 def weight(request: pytest.FixtureRequest) -> Tensor:
     """Of a classifier, with several deviations."""
-    return request.param * torch.randn(CLASSES, WIDTH, generator=torch.Generator().manual_seed(9), dtype=torch.float64)
+    deviation: float = request.param
+    return deviation * torch.randn(CLASSES, WIDTH, generator=torch.Generator().manual_seed(9), dtype=torch.float64)
 
 
 @pytest.fixture
