@@ -112,8 +112,8 @@ class FrozenEncoder:
             return self._given.features[self._ids]
         size = 4 * len(self._ids) * self.network.classifier.in_features
         where, parts = self._device if size <= ROOM else torch.device("cpu"), list[Tensor]()
-        at_once = pass_images(self.network, self._device) or micro_batch_size(self._pool.images(self._ids[:1], self._device))
         for ids in self._ids.split(READ_AT_ONCE):
             images = self._pool.images(ids, self._device)
+            at_once = pass_images(self.network, self._device) or micro_batch_size(images)
             parts += [self.network.embed(part).to(where) for part in images.split(at_once)]
         return torch.cat(parts)
