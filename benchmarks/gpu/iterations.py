@@ -28,6 +28,7 @@ SHORT: dict[str, dict[str, Any]] = {
     **{name: {"outer_loops": 2, "idc": {"train_samples": 256, "early_epochs": 1}} for name in ("idc", "dream")},
     "idm": {"idm": {"train_steps": 2, "networks": 2, "trained": 2}},
     "cafe": {"alignment": {"most_steps": 2, "most_epochs": 2, "watched": 2}},
+    "lgm": {"idc": {"cutmix": 0.0, "pretrained": {"networks": 0, "epochs": 5, "learning_rate": 0.1}}, "linear": {"copies": 2}},
     **{name: {"trajectory": {"steps": 4}} for name in ("mtt", "tesla")},
     "ncfm": {"characteristic": {"frequencies": 64}},
 }

@@ -10,6 +10,7 @@ from __future__ import annotations
 from benchmarks.references.characteristic import CharacteristicReference
 from benchmarks.references.classwise import KernelReference, PoolReference
 from benchmarks.references.crops import CropReference
+from benchmarks.references.heads import HeadReference
 from benchmarks.references.parts import Reference
 from benchmarks.references.summed import AlignmentReference, SummedReference
 from benchmarks.references.trajectory import TrajectoryReference
@@ -22,5 +23,6 @@ REFERENCES: dict[str, type[Reference]] = {
     "cafe": AlignmentReference,
     "ncfm": CharacteristicReference,
     **dict.fromkeys(("rded", "ca2d"), CropReference),
+    "lgm": HeadReference,
 }
 """The reference of every method."""

@@ -13,6 +13,7 @@ from bilp.config.methods import METHODS
 from bilp.config.methods.cafe import AlignmentConfig
 from bilp.config.methods.idc import DreamConfig, IdcConfig
 from bilp.config.methods.idm import IdmConfig
+from bilp.config.methods.lgm import LinearConfig
 from bilp.config.methods.ncfm import CharacteristicConfig
 from bilp.config.methods.trajectory import ExpertsConfig, TrajectoryConfig
 from bilp.config.network import NetworkConfig, NetworkName
@@ -42,6 +43,7 @@ __all__ = [
     "IdcConfig",
     "IdmConfig",
     "IngestConfig",
+    "LinearConfig",
     "MethodName",
     "NetworkConfig",
     "NetworkName",

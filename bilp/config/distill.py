@@ -15,6 +15,7 @@ from bilp.config.methods import DEFAULT_METHOD, METHODS, divisible, either, name
 from bilp.config.methods.cafe import AlignmentConfig
 from bilp.config.methods.idc import DreamConfig, IdcConfig
 from bilp.config.methods.idm import IdmConfig
+from bilp.config.methods.lgm import LinearConfig
 from bilp.config.methods.ncfm import CharacteristicConfig
 from bilp.config.methods.plugin import PluginSettings
 from bilp.config.methods.pretrained import PretrainedConfig
@@ -30,15 +31,15 @@ from bilp.config.standalone import refuse_what_is_left_out
 class DistillConfig(Frozen):
     """Distillation: a method is what is compared plus what trains the network."""
 
-    later = frozenset({PLUGIN, "real_pass", "gpu_revision", "keep_rounds", "characteristic", "patches"})
+    later = frozenset({PLUGIN, "real_pass", "gpu_revision", "keep_rounds", "characteristic", "patches", "linear"})
     by_rule = SHARED | {
         *("method", "ipc", "iterations", "rounds", "init", "augment", "batch_real", "learning_rate", "outer_loops", "inner_epochs"),
         "batch_train",
     }
 
     method: MethodName = DEFAULT_METHOD
-    """Matching of distributions (dm, idm), gradients (dc, dsa; idc, dream), trajectories (mtt, tesla) or features (cafe, ncfm); or crops
-    of real images that a teacher recognizes (rded, ca2d)."""
+    """Matching of distributions (dm, idm), gradients (dc, dsa; idc, dream), trajectories (mtt, tesla), features (cafe, ncfm) or gradients
+    of linear classifiers (lgm); or crops of real images that a teacher recognizes (rded, ca2d)."""
     ipc: Positive = 1
     """Synthetic images per class."""
     iterations: Positive = 1000
@@ -58,9 +59,9 @@ class DistillConfig(Frozen):
     real_pass: RealPassName = DEFAULT_REAL_PASS
     """How real samples pass the network to their mean: float32, by code compiled for this CPU (dm), or in bfloat16 (dm, dc, dsa)."""
     learning_rate: Rate = 1.0
-    """Step size of the synthetic images: of SGD, or of what characteristic.optimizer names (ncfm)."""
+    """Step size of the synthetic images: of SGD, of Adam (lgm), or of what characteristic.optimizer names (ncfm)."""
     momentum: Fraction = 0.5
-    """Momentum of SGD on the synthetic images."""
+    """Momentum of SGD on the synthetic images; lgm has none."""
     outer_loops: Positive = 1
     """Image steps per network: of gradient matching (IDC and DREAM call them inner), and of ncfm, whose real batches stand meanwhile."""
     inner_epochs: Count = 1
@@ -74,7 +75,7 @@ class DistillConfig(Frozen):
     decode: DecodeConfig = DecodeConfig()
     """How a stored image becomes those that are trained on; idc, dream, idm and ncfm alone."""
     idc: IdcConfig = IdcConfig()
-    """Settings of idc and dream alone."""
+    """Settings of idc and dream; of lgm, which takes its encoders from idc.pretrained."""
     dream: DreamConfig = DreamConfig()
     """Settings of dream alone."""
     idm: IdmConfig = IdmConfig()
@@ -87,6 +88,8 @@ class DistillConfig(Frozen):
     """Settings of ncfm alone."""
     patches: PatchesConfig = PatchesConfig()
     """Settings of rded and ca2d alone."""
+    linear: LinearConfig = LinearConfig()
+    """Settings of lgm alone."""
     plugin: PluginSettings = Field(default=PluginConfig(), validate_default=True)  # its defaults, in the model of the method
     """Settings of a method that another package offers; no other method has any."""
     gpu: GpuArithmetic = "float32"
@@ -125,6 +128,11 @@ class DistillConfig(Frozen):
                 f"shards = {self.shards} divides classes that meet in method {self.method}{looped}: set shards to 1, or use {divisible()}"
             )
         self._refuse_pretrained_of_others()
+        if self.linear.weights is not None and self.idc.pretrained.networks > 0:
+            raise ValueError(
+                f"linear.weights supplies the encoder, and idc.pretrained.networks = {self.idc.pretrained.networks} trains others: "
+                "set networks to 0"
+            )
         if self.decode.factor > 1 and not method.decodes:
             others = either(names_of(lambda other: other.decodes))
             raise ValueError(f"method {self.method} trains on the stored images themselves: set decode.factor to 1, or use {others}")

@@ -18,4 +18,6 @@ def misfit(name: str, reselect: ReselectConfig) -> str:
     if score.signed and not method.signed:
         others = either(names_of(lambda other: other.signed))
         return f"reselect.score {score.name}: method {name} has no signed effects: use another score, or method {others}"
+    if method.estimators and score.substitute is None and reselect.estimator not in method.estimators:
+        return f"reselect.estimator {reselect.estimator}: method {name} measures effects by {either(method.estimators)}"
     return ""

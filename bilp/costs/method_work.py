@@ -49,6 +49,14 @@ def crops(of: Iteration) -> list[Work]:
     return [Work("real", of.real, FORWARD, stored=True)]
 
 
+def head_gradients(of: Iteration) -> list[Work]:
+    """LGM: copies of synthetic images pass the encoder forwards and back to the images; real samples are features that are there.
+
+    Each real sample passes the encoder once in a process, which is not counted here.
+    """
+    return [Work("real", of.real, 0.0), Work("synthetic", of.config.linear.copies * of.synthetic, IMAGES)]
+
+
 def gradients(of: Iteration) -> list[Work]:
     """DC and DSA: gradients of both, and between image steps training on the synthetic images."""
     steps = of.config.outer_loops

@@ -1,4 +1,4 @@
-"""Trains the networks that iterations of IDC, DREAM and NCFM start from (Kim et al. 2022, pretrain.py of the authors' program)."""
+"""Trains networks that iterations of IDC, DREAM and NCFM start from (Kim et al. 2022, pretrain.py of their program), and LGM's encoders."""
 
 from __future__ import annotations
 

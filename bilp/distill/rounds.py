@@ -14,6 +14,7 @@ from bilp.distill.checkpoint import state_of
 from bilp.distill.inputs import open_experts, open_pool, open_pretrained, open_teacher
 from bilp.distill.kept import clear, find_state, is_done, is_lacking, open_state, unless_done
 from bilp.distill.loops.registry import loop_for, networks_for
+from bilp.distill.outside import open_supplied
 from bilp.distill.part import Part, open_part
 from bilp.distill.round_files import open_round, publish_reselection, publish_round, reselected
 from bilp.distill.run import Run
@@ -64,7 +65,8 @@ def _reselect(part: Part, round: int, device: torch.device | str, progress: Prog
     pool = open_pool(run_uri, run)
     before = _state_before(part, pool, (RESELECT, round), device, progress)
     pretrained = open_pretrained(run_uri, run)
-    setting = Setting.assemble(run.distill, run.reselect, pool, device, None, part.classes(pool.classes), pretrained)
+    supplied = open_supplied(run.distill, pool.dataset, run.parents)
+    setting = Setting.assemble(run.distill, run.reselect, pool, device, None, part.classes(pool.classes), pretrained, supplied=supplied)
     pruner = new_pruner(run, pool)
     if before.pruner:
         pruner.load(before.pruner, setting.classes)
@@ -107,7 +109,8 @@ def _advance(part: Part, round: int, device: torch.device | str, progress: Progr
     pool = open_pool(run_uri, run)
     before = _state_before(part, pool, (ROUND, round), device, progress)
     experts, pretrained, teacher = open_experts(run_uri, run), open_pretrained(run_uri, run), open_teacher(run_uri, run)
-    setting = Setting.assemble(run.distill, run.reselect, pool, device, experts, part.classes(pool.classes), pretrained, teacher)
+    supplied, classes = open_supplied(run.distill, pool.dataset, run.parents), part.classes(pool.classes)
+    setting = Setting.assemble(run.distill, run.reselect, pool, device, experts, classes, pretrained, teacher, supplied)
     pruner = None
     if run.reselect.active:
         pruner = new_pruner(run, pool)

@@ -9,11 +9,12 @@ from typing import Any
 from bilp.artifacts import layout, signing, usage
 from bilp.artifacts.artifact import content_key, open_artifact
 from bilp.artifacts.run_layout import INPUTS, RECORD
-from bilp.config import METHODS, DistillConfig, Frozen, ReselectConfig
+from bilp.config import METHODS, DistillConfig, Frozen, LinearConfig, ReselectConfig
 from bilp.config.base import unrevised
 from bilp.config.given import model_of
 from bilp.data import open_dataset
 from bilp.distill.checks import check_method, check_pool
+from bilp.distill.outside import ROLES, with_digests, without_places
 from bilp.distill.step import pretrained
 from bilp.errors import DamagedArtifact, IncompatibleArtifact, MissingArtifact, PluginMissing, StorageRefused
 from bilp.experts.buffer import ExpertBuffer
@@ -44,7 +45,7 @@ class Run(Frozen):
     teacher: str | None = None
     """URI of the teacher likewise, or null for a method that asks none; such records do not hold it."""
     parents: dict[str, str]
-    """Fingerprint of the dataset, keys of the selection, of the experts and of the teacher."""
+    """Fingerprint of the dataset, keys of the selection, of the experts and of the teacher, checksums of files from outside."""
     distill: DistillConfig
     """Settings of the distillation."""
     reselect: ReselectConfig
@@ -81,12 +82,12 @@ def start_run(
     """
     dataset_uri = as_uri(dataset_uri)
     selection_uri = optional_uri(selection_uri)
-    distill = model_of(DistillConfig, distill)
     reselect = model_of(ReselectConfig, reselect)
     root = as_uri(root)
     experts_uri, teacher_uri = optional_uri(experts_uri), optional_uri(teacher_uri)
     dataset = open_dataset(dataset_uri)
-    parents = {"dataset": dataset.fingerprint}
+    distill, outside = with_digests(model_of(DistillConfig, distill), dataset)
+    parents = {"dataset": dataset.fingerprint, **outside}
     pool = real_pool(dataset, selection_uri)
     if selection_uri is not None:
         parents["selection"] = open_artifact(selection_uri, "selection").manifest.key
@@ -138,11 +139,11 @@ def _record(run: Run, uri: str) -> bytes:
 
 
 def _keep_as(uri: str, run: Run) -> None:
-    """Let what is kept of a run that is registered be what was asked for last, which is no part of what it computes."""
+    """Let what is kept of a run that is registered, and where its files lie, be what was asked for last: no part of what it computes."""
     there = open_run(uri)
     may_write = there.signature is None or bool(signing.keys())  # nobody takes a signature away
-    if may_write and there.distill.keep_rounds != run.distill.keep_rounds:
-        wanted = there.distill.model_copy(update={"keep_rounds": run.distill.keep_rounds})
+    wanted = there.distill.model_copy(update={"keep_rounds": run.distill.keep_rounds, "linear": run.distill.linear})
+    if may_write and there.distill != wanted:
         with suppress(StorageRefused):  # whoever may not write there keeps nothing either
             objects.write(objects.join(uri, RECORD), _record(there.model_copy(update={"distill": wanted}), uri))
 
@@ -156,10 +157,10 @@ def run_key(parents: dict[str, str], distill: DistillConfig, reselect: ReselectC
     """Content key of a run; equal for equal parents, settings and version. Without adaptive pruning its settings do not count."""
     adaptive = reselect if reselect.active else None
     inputs: dict[str, Any] = {"dataset": parents.get("dataset"), "selection": parents.get("selection")}
-    inputs |= {role: parents[role] for role in ("experts", "teacher") if role in parents}
+    inputs |= {role: parents[role] for role in ("experts", "teacher", *ROLES) if role in parents}
     if distill.pretrained.networks > 0 and pretrained.VERSION > 1:  # the first version was not recorded
         inputs["pretrained_version"] = pretrained.VERSION
-    counted = distill.model_copy(update=KEEPS_ALL)  # what is kept changes nothing of what is computed
+    counted = without_places(distill).model_copy(update=KEEPS_ALL)  # what is kept changes nothing of what is computed
     return content_key("distill", version_of(distill), **inputs, distill=counted, reselect=adaptive)
 
 
@@ -219,6 +220,6 @@ def _is_registered(run_uri: str) -> bool:
 
 def settings(run: Run) -> dict[str, Any]:
     """The run's configuration as its artifacts' manifests hold it: all that they depend on."""
-    return run.model_dump(
-        mode="json", include={"distill": True, "reselect": True}, exclude={"distill": {"keep_rounds", *unrevised(run.distill)}}
-    )
+    places = True if run.distill.linear == LinearConfig() else dict.fromkeys(ROLES.values(), True)
+    left_out = {"keep_rounds": True, "linear": places, **dict.fromkeys(unrevised(run.distill), True)}
+    return run.model_dump(mode="json", include={"distill": True, "reselect": True}, exclude={"distill": left_out})

@@ -8,6 +8,7 @@ from bilp.matching.base import Matching
 from bilp.matching.characteristic import CharacteristicMatching
 from bilp.matching.features import FeatureMatching
 from bilp.matching.gradients import GradientMatching
+from bilp.matching.head_gradient import HeadMatching
 from bilp.matching.jacobian import Pullback, Vectors
 from bilp.matching.kernels import KernelMatching
 from bilp.matching.trajectory import TrajectoryMatching
@@ -59,3 +60,8 @@ def alignment(name: str, alignment: AlignmentConfig) -> Matching:
 def characteristic(name: str, characteristic: CharacteristicConfig) -> Matching:
     """Mean characteristic functions of features."""
     return CharacteristicMatching(characteristic)
+
+
+def heads(name: str, **settings: Frozen) -> Matching:
+    """The gradient of the network's linear classifier."""
+    return HeadMatching(name)

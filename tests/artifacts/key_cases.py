@@ -19,13 +19,14 @@ from key_settings import (
     Teacher,
     Trial,
 )
-from key_world import BETWEEN, DISTILL, EVALUATE, EXPERTS, SCORE, SEVERAL, TRAJECTORY, World
+from key_world import BETWEEN, DISTILL, ENCODER, EVALUATE, EXPERTS, SCORE, SEVERAL, SIDE, TRAJECTORY, World
 from pydantic import BaseModel
 
 from bilp.atlas.publishing import publish_summary
 from bilp.config import (
     METHODS,
     DistillConfig,
+    LinearConfig,
     PruneConfig,
     ReselectConfig,
 )
@@ -218,7 +219,10 @@ VALIDATED = (
     "decode.*",
     "idm.*",
     "characteristic.*",
+    "linear.*",
 )
+SUPPLIED = frozenset(f"distill.linear.{name}" for name in ("encoder", "weights", "features"))
+"""Settings that belong together, which are changed where a run is registered; its key is in those of all that follows."""
 DISTILLING = "shapes the distillation that starts from the network, not its training"
 
 
@@ -235,7 +239,7 @@ def networks_of(world: World, distill: DistillConfig, others: Sequence[str], sin
     trained = {"augment", "gpu", "gpu_revision", "seed"}
     own = METHODS[distill.method].pretrained
     left = [name for name, value in distill if not isinstance(value, BaseModel) and name not in trained]
-    left += [f"{name}.*" for name in ("decode", "dream", "idm", "trajectory", "alignment", "patches", *others)]
+    left += [f"{name}.*" for name in ("decode", "dream", "idm", "trajectory", "alignment", "patches", "linear", *others)]
     left += [f"{own}.{name}" for name in type(getattr(distill, own)).model_fields if name not in StartsFromPretrained.__dict__]
     reasons = {f"distill.{name}": DISTILLING for name in left} | {"reselect.*": DISTILLING}
     return Case(
@@ -245,7 +249,7 @@ def networks_of(world: World, distill: DistillConfig, others: Sequence[str], sin
         left_out=reasons | {f"distill.{own}.pretrained.networks": "how many networks there are changes none of them"},
         # The record of the run that asks for the network is validated as a whole.
         read_anyway=frozenset(f"distill.{name}" for name in VALIDATED) | {"reselect.*"},
-        single=frozenset(single),
+        single=frozenset(single) | SUPPLIED,
     )
 
 
@@ -270,6 +274,14 @@ def runs(world: World) -> dict[str, Case]:
         ),
         "idc": Case(Run(distill=SEVERAL), **data, left_out=KEPT_ROUNDS, read_anyway=frozenset(KEPT_ROUNDS)),
         "ncfm": Case(Run(distill=BETWEEN), **data, left_out=KEPT_ROUNDS, read_anyway=frozenset(KEPT_ROUNDS)),
+        "supplied": Case(
+            Run(distill=supplied(world)),
+            **data,
+            left_out=KEPT_ROUNDS,
+            read_anyway=frozenset(KEPT_ROUNDS),
+            given={f"distill.linear.{name}": str(world.folder / f"other {name}") for name in ("weights", "features")}
+            | {"distill.linear.encoder": "resnet18"},
+        ),
         "mtt": Case(
             Run(distill=imitating, reselect=ReselectConfig(beta=0.0)),
             {"dataset": world.dataset, "selection": None, "experts": world.experts, "teacher": None},
@@ -287,6 +299,13 @@ def runs(world: World) -> dict[str, Case]:
     }
 
 
+def supplied(world: World) -> DistillConfig:
+    """Settings with an encoder of the user's own."""
+    weights, features = (str(world.folder / name) for name in ("weights", "features"))
+    linear = LinearConfig(encoder=ENCODER, weights=weights, features=features, side=SIDE)
+    return DistillConfig.model_validate(DISTILL.model_dump() | {"method": "lgm", "linear": linear.model_dump()})
+
+
 def rounds(world: World) -> dict[str, Case]:
     return of_a_run(world, [Round(distill=distill) for distill in EVERY], begin)
 
@@ -301,7 +320,7 @@ def of_a_run(world: World, each: Sequence[BaseModel], before: Call) -> dict[str,
     inputs = {"dataset": world.dataset, "selection": None}
     others = {"dataset": world.other_dataset, "selection": world.selection}
     return {
-        "dm": Case(dm, inputs, others, before=before, left_out=KEPT_ROUNDS, read_anyway=frozenset(KEPT_ROUNDS)),
+        "dm": Case(dm, inputs, others, before=before, left_out=KEPT_ROUNDS, read_anyway=frozenset(KEPT_ROUNDS), single=SUPPLIED),
         "idc": Case(idc, inputs, others, computed=False, left_out=KEPT_ROUNDS),
         "ncfm": Case(ncfm, inputs, others, computed=False, left_out=KEPT_ROUNDS),
     }

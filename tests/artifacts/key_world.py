@@ -12,8 +12,10 @@ from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
+import safetensors.torch
 import torch
 from PIL import Image
+from torchvision.models import get_model
 
 from bilp.artifacts.manifest_file import MANIFEST
 from bilp.config import (
@@ -22,6 +24,7 @@ from bilp.config import (
     EvaluateConfig,
     ExpertsConfig,
     IngestConfig,
+    LinearConfig,
     NetworkConfig,
     PruneConfig,
     ReselectConfig,
@@ -33,9 +36,10 @@ from bilp.config.decode import DecodeConfig
 from bilp.config.methods.idc import IdcConfig
 from bilp.config.methods.ncfm import TrainedFurtherConfig
 from bilp.config.methods.pretrained import PretrainedConfig
-from bilp.data import ingest, open_dataset, read_source
+from bilp.data import Dataset, ingest, open_dataset, read_source
 from bilp.data.alterations.corrections_file import COLUMNS
 from bilp.distill import distill_round, finish_run, reselect_round, start_run
+from bilp.distill.outside import encoder_of
 from bilp.evaluate import evaluate_baseline, evaluate_synthetic, train_teacher
 from bilp.experts.train_experts import collect_experts, train_expert
 from bilp.pruning.prune import prune
@@ -59,6 +63,8 @@ BETWEEN = SEVERAL.model_copy(
         "characteristic": CharacteristicConfig(frequencies=8, pretrained=TrainedFurtherConfig(networks=1, epochs=1)),
     }
 )
+ENCODER, SIDE = "shufflenet_v2_x0_5", 32
+"""An encoder of the user's own: a small network of torchvision, and the side of what it sees."""
 RECIPE = "published/dc/mnist-ipc1"
 
 
@@ -126,6 +132,7 @@ def make_world(root: str, folder: Path) -> World:
         for seed in (0, 1)
     ]
     write_files(folder, len(open_dataset(dataset).train))
+    write_encoders(folder, open_dataset(dataset))
     places = (
         dataset,
         other,
@@ -142,6 +149,19 @@ def make_world(root: str, folder: Path) -> World:
     settings: list[dict[str, Any]] = [{}, *({"label_noise": {"kind": "cyclic", "share": share}} for share in (0.2, 0.4))]
     records = [read_source(IngestConfig.model_validate(each), root) for each in settings]
     return World(root, *places, evaluations[0], evaluations[1], *records, folder, (extendable[0], extendable[1]))
+
+
+def write_encoders(folder: Path, dataset: Dataset) -> None:
+    """Weights of two encoders, and tables of the features of the first that are as good as equal."""
+    for name in ("weights", "other weights"):
+        safetensors.torch.save_file(get_model(ENCODER, weights=None, num_classes=2).state_dict(), str(folder / name))
+    linear = LinearConfig(encoder=ENCODER, weights=str(folder / "weights"), side=SIDE)
+    encoder = encoder_of(DISTILL.model_copy(update={"linear": linear}), dataset)
+    with torch.no_grad():
+        features = torch.cat([encoder.embed(dataset.train.batch(ids)) for ids in torch.arange(len(dataset.train)).split(64)])
+    for name, factor in (("features", 1.0), ("other features", 1.0 + 1e-6)):
+        table = pa.table({"sample_id": range(len(features)), "features": list((factor * features.double()).numpy())})
+        pq.write_table(table, folder / name)
 
 
 def go_through(run: str, rounds: int) -> str:

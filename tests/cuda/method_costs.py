@@ -62,16 +62,15 @@ BEFORE = {
 }
 """The second iteration at the same settings at commit 6bac498, the first that could be counted; no device kept the real images then."""
 
-
-NOT_THERE = "- | - | -"
-"""Of a method that came later."""
+NEVER = "– | – | –"
+"""Of methods that were not there then."""
 
 
 def costs(method: str) -> dict[str, Asked | str]:
     """By the names of the columns."""
     config = config_for(method, 1, 8, 8, SHORT.get(method))
     return {
-        "before": BEFORE.get(method, NOT_THERE),
+        "before": BEFORE.get(method, NEVER),
         "loop over classes": loop(config),
         "one by one": one_by_one(config),
         "as it runs": as_it_runs(config),

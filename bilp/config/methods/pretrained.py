@@ -13,9 +13,10 @@ class PretrainedConfig(Frozen):
     """Networks that are trained on real images once, before the first iteration, and that all iterations share."""
 
     later: ClassVar[frozenset[str]] = frozenset({"decay_at", "decay_factor"})
+    by_rule: ClassVar[frozenset[str]] = frozenset({"networks", "epochs", "learning_rate"})
 
     networks: Count = 0
-    """How many; every iteration starts from a copy of one, drawn at random. 0 gives each iteration a new random network."""
+    """How many; every iteration starts from a copy of one, drawn at random. 0 gives each a new random network, or all of lgm the same."""
     epochs: Positive = 5
     """Epochs of their training on all real images that take part."""
     learning_rate: Rate = 0.1

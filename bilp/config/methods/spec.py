@@ -152,6 +152,11 @@ class Method:
     brief: Mapping[str, Any] = field(default_factory=dict)
     """Settings of `distill`, nested, with which a few iterations do what many do, without rules that end them: `bilp plan --measure`
     times these."""
+    measures: str = ""
+    """What measures causal effects where the loss is no sum over classes (see `bilp.distill.step.sample_scores`); empty where
+    `bilp.causal` does."""
+    estimators: tuple[str, ...] = ()
+    """Estimators of causal effects that apply (reselect.estimator); empty for all."""
     revision: int = 0
     """How often its stored results changed since there are any; part of their key."""
 

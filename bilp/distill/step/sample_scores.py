@@ -16,6 +16,7 @@ from torch import Tensor
 
 from bilp.causal import ClassBatch, EffectSettings, measure_classes, signed_effects
 from bilp.causal.effect_settings import BYTE_BUDGET
+from bilp.config import METHODS
 from bilp.config.arithmetics import FLOAT32
 from bilp.config.reselect import RESELECT_SCORES
 from bilp.data.pool import even_chunks
@@ -55,6 +56,10 @@ def score_batches(setting: Setting, synthetic: Tensor, batches: Iterable[Batch])
     substitute = _substitute(setting)
     if substitute is not None:
         yield from (_substituted(setting, substitute, batch) for batch in batches)
+        return
+    if own := METHODS[setting.config.method].measures:
+        with arithmetic(FLOAT32, setting.device):
+            yield from resolve(own)(setting, synthetic, batches)
         return
     batches, named = tee(batches)
     found = measure_classes(

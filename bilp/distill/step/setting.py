@@ -14,6 +14,7 @@ from bilp.config.entering import entering_images
 from bilp.config.real_passes import REAL_PASSES
 from bilp.config.shapes import frames_in, side_of
 from bilp.data.pool import RealPool
+from bilp.distill.step.frozen_encoder import FrozenEncoder, Supplied
 from bilp.distill.step.inner_training import InnerTraining
 from bilp.distill.step.pretrained import PretrainedNetworks
 from bilp.distill.step.schedule import Schedule, schedule_for
@@ -55,6 +56,8 @@ class Setting:
     """Networks trained on the real samples; iterations are initialized from copies of these instead of drawing new ones."""
     teacher: StoredTeacher | None = None
     """A network trained on all real samples of the data set, for methods that ask one."""
+    supplied: Supplied | None = None
+    """An encoder that a user supplies, which is `network` then."""
 
     @classmethod
     def assemble(
@@ -67,6 +70,7 @@ class Setting:
         classes: range | None = None,
         pretrained: PretrainedNetworks | None = None,
         teacher: StoredTeacher | None = None,
+        supplied: Supplied | None = None,
     ) -> Setting:
         """Build the network on `device` and choose the matching and schedule of `config.method`.
 
@@ -82,6 +86,7 @@ class Setting:
             classes: those to distill; without them all.
             pretrained: networks that iterations start from.
             teacher: a network trained on all real samples, for methods that ask one.
+            supplied: an encoder that takes the network's place.
         """
         if config.pretrained.networks > 0 and pretrained is None:
             field, count = METHODS[config.method].pretrained, config.pretrained.networks
@@ -89,7 +94,7 @@ class Setting:
         if check := REAL_PASSES[config.real_pass].check:
             resolve(check)(torch.device(device))
         schedule = schedule_for(config)
-        network = build(config.network, pool.dataset.shape, pool.classes)
+        network = supplied.network if supplied is not None else build(config.network, pool.dataset.shape, pool.classes)
         if experts is not None:
             experts.require_network(network)
         place(network, config.gpu, device)
@@ -97,7 +102,8 @@ class Setting:
         network.requires_grad_(not schedule.features)
         matching = matching_for(config.method, **{field: getattr(config, field) for field in METHODS[config.method].settings})
         classes = range(pool.classes) if classes is None else classes
-        return cls(config, reselect, pool, network, matching, schedule, torch.device(device), classes, experts, pretrained, teacher)
+        parts = (config, reselect, pool, network, matching, schedule, torch.device(device), classes)
+        return cls(*parts, experts, pretrained, teacher, supplied)
 
     @cached_property
     def real_network(self) -> Network:
@@ -107,6 +113,13 @@ class Setting:
             return self.network
         found: Network = resolve(way.network)(self.network, self.pool.dataset.shape, self.device)
         return found
+
+    @cached_property
+    def encoder(self) -> FrozenEncoder:
+        """The network as an encoder that nothing trains; for methods that match under one."""
+        config = self.config
+        given = self.supplied or self.pretrained
+        return FrozenEncoder(self.network, self.pool, given, config.seed, config.linear.head_deviation, self.device)
 
     @property
     def side(self) -> tuple[int, int]:
