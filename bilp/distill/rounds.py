@@ -102,12 +102,13 @@ def distill_round(
     return part.place(ROUND, round)
 
 
-def _advance(part: Part, round: int, device: torch.device | str, progress: Progress) -> None:
-    """Compute and publish a round, and the state after it; of rounds before, those states go that are needed no more."""
+def _advance(part: Part, round: int, device: torch.device | str, progress: Progress, kind: str | None = ROUND) -> None:
+    """Compute and publish a round, and the state after it; of rounds before, those states go that are needed no more. Without a `kind`,
+    although the round is there: for its state."""
     run_uri, run = part.run_uri, part.run
     _, stop = bounds(run.distill, round)
     pool = open_pool(run_uri, run)
-    before = _state_before(part, pool, (ROUND, round), device, progress)
+    before = _state_before(part, pool, (kind, round), device, progress)
     experts, pretrained, teacher = open_experts(run_uri, run), open_pretrained(run_uri, run), open_teacher(run_uri, run)
     supplied, classes = open_supplied(run.distill, pool.dataset, run.parents), part.classes(pool.classes)
     setting = Setting.assemble(run.distill, run.reselect, pool, device, experts, classes, pretrained, teacher, supplied)
@@ -130,17 +131,18 @@ def new_pruner(run: Run, pool: RealPool) -> AdaptivePruner:
     return AdaptivePruner(pool.dataset.train.labels, pool.classes, run.reselect)
 
 
-def _state_before(part: Part, pool: RealPool, work: tuple[str, int], device: torch.device | str, progress: Progress) -> DistillState:
+def _state_before(part: Part, pool: RealPool, work: tuple[str | None, int], device: torch.device | str, progress: Progress) -> DistillState:
     """The state that a round begins with. One that was not kept, and is needed after all, is computed again.
 
-    Raises MissingArtifact if it is gone because somebody else has just done the `work` that it is wanted for, a kind and a round.
+    Raises MissingArtifact if it is gone because somebody else has just done the `work` that it is wanted for, a kind and a round;
+    of no kind is what is done whatever there is.
     """
-    round_number = work[1]
+    kind, round_number = work
     if round_number == 1:
         return initial_state(part.run.distill, pool, part.classes(pool.classes))
     open_round(part, round_number - 1)
-    if find_state(part, round_number - 1) is None and not is_done(part, *work):
-        _advance(part, round_number - 1, device, progress)
+    if find_state(part, round_number - 1) is None and (kind is None or not is_done(part, kind, round_number)):
+        _advance(part, round_number - 1, device, progress, None)
     return state_of(open_state(part, round_number - 1), part, pool)
 
 

@@ -84,7 +84,7 @@ def _units_of(plan: Plan, source: ReportedArtifact) -> list[Unit]:
         return [_trained(plan, "experts", config.experts.gpu, buffer.epochs * buffer.samples)] * buffer.count
     if word == "pretrained":
         samples = source.artifact.stated(PretrainedFacts).samples
-        return [_trained(plan, "pretrain", config.distill.gpu, config.distill.idc.pretrained.epochs * samples)]
+        return [_trained(plan, "pretrain", config.distill.gpu, config.distill.pretrained.epochs * samples)]
     return []
 
 
