@@ -34,7 +34,7 @@ class Options(Frozen):
 
     synthetic: Location
     """The set, or the run that it lies in."""
-    ipc: Positive
+    ipc: Positive = Field(default=1)
     """Images per class that stay."""
     rule: ResizeRuleName = Field(default=DEFAULT_RULE)
     """How they are chosen: yoco, or random, the control."""
