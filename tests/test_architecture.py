@@ -19,7 +19,7 @@ CLOCKS: dict[str, str] = {
     "bilp/artifacts/lease.py": "expiry and silence of leases",
     "bilp/artifacts/usage.py": "how long ago this process marked what it found",
     "bilp/artifacts/publication.py": "created_at of an artifact",
-    "bilp/costs/measuring.py": "how long real steps take that a plan is scaled by",
+    "bilp/costs/timed_steps.py": "how long real steps take that a plan is scaled by",
     "bilp/storage/s3.py": "waits between two attempts of a conditional write",
     "bilp/storage/transient.py": "how long a storage has been away",
 }

@@ -113,6 +113,8 @@ class SourceEntry:
     soft_batch: int = 1
     """How many times the usual mini-batch of the protocol with soft labels is."""
     idc: IdcFacts | None = None
+    ncfm_epochs: Mapping[int, int] = field(default_factory=dict)
+    """Epochs of the tests of NCFM's program by images per class, where they are not 2000."""
     ingest: Mapping[str, Any] = field(default_factory=dict)
     """Settings of ingestion that its papers share, and that rules therefore set."""
 
@@ -301,6 +303,7 @@ OWN = (
         constants=IMAGENET,
         usual=AT_64,
         orientation="ignore",
+        ncfm_epochs={10: 300, 50: 40},
     ),
     *CLIP_SETS,
     SourceEntry(

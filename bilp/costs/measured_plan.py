@@ -12,10 +12,10 @@ from bilp.config import PipelineConfig
 from bilp.costs.data_counts import DataCounts
 from bilp.costs.generated import generated
 from bilp.costs.gpu_profiles import GpuProfile, profile_of
-from bilp.costs.measuring import Timed, timed
 from bilp.costs.probes import probes
 from bilp.costs.run_plan import Plan
 from bilp.costs.speed import Speed
+from bilp.costs.timed_steps import Timed, timed
 from bilp.nets.by_device import memory_of
 
 MORE = 2

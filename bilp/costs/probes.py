@@ -13,10 +13,10 @@ from bilp.config import METHODS, DistillConfig, NetworkConfig, PipelineConfig, R
 from bilp.config.arms import PlannedRun, evaluation_of, needs_experts, planned_runs
 from bilp.costs.evaluation_units import block_works, kind_of
 from bilp.costs.generated import Generated
-from bilp.costs.measuring import Probe
 from bilp.costs.run_units import DISTILL, RESELECT, iteration_of, measured_works, vector_cost
 from bilp.costs.scoring_units import has_scores, scoring_works
 from bilp.costs.speed import Speed
+from bilp.costs.timed_steps import Probe
 from bilp.costs.work import TRAINING, Work
 from bilp.distill.loops.registry import loop_for, networks_for
 from bilp.distill.step.divergence import Guard

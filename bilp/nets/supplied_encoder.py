@@ -112,8 +112,9 @@ def _network(name: str, tensors: Mapping[str, Tensor]) -> nn.Module:
 
     known = models.list_models(module=models)
     if name not in known:
-        near = difflib.get_close_matches(name, known, n=3) or ["resnet18", "resnet50", "vit_b_16"]
-        raise ConfigError(f"distill.linear.encoder {name} is no classifying network of torchvision: use for example {', '.join(near)}")
+        near = difflib.get_close_matches(name, known, n=3)
+        remedy = f"did you mean {', '.join(near)}?" if near else "torchvision.models.list_models() lists them"
+        raise ConfigError(f"distill.linear.encoder {name} is no classifying network of torchvision: {remedy}")
     with torch.random.fork_rng(devices=[]):  # its constructor draws weights that are replaced
         network: nn.Module = models.get_model(name, weights=None)
     return network

@@ -154,7 +154,7 @@ def test_unknown_key_inside_a_list_of_networks() -> None:
         ),
         (
             {"distill": {"idc": {"pretrained": {"networks": 3}}}},
-            "distill: method dm starts from no pretrained networks: set idc.pretrained.networks to 0, or use idc or dream",
+            "distill: method dm starts from no pretrained networks: set idc.pretrained.networks to 0, or use idc, dream or lgm",
         ),
         (
             {"method": "idc", "distill": {"idc": {"pretrained": {"networks": -1}}}},
@@ -599,7 +599,7 @@ def test_help_names_every_setting_and_its_choices(capsys: pytest.CaptureFixture[
     assert f"--method {{{','.join(METHODS)}}}" in text
     assert "Synthetic images per class. (default: 1)" in text
     assert "(default: 1000)" not in text  # distill.iterations depends on the dials
-    assert "Momentum of SGD on the synthetic images. (default: 0.5)" in text
+    assert "Momentum of SGD on the synthetic images; lgm has none. (default: 0.5)" in text
     assert "static pruning keeps (1 - alpha)." in text
     assert "static pruning keeps (1 - alpha). (default: 0.5)" not in text  # 0.8 for the digits
 

@@ -13,15 +13,15 @@ from counted_operations import Operations
 from small_pipeline import NETWORK, small_config
 
 from bilp.config import METHODS, NetworkConfig, PipelineConfig
-from bilp.costs import measuring
+from bilp.costs import timed_steps
 from bilp.costs.data_counts import data_counts
 from bilp.costs.generated import BYTES, SAMPLES, generated
 from bilp.costs.gpu_profiles import CPU, GPU_PROFILES, profile_of
 from bilp.costs.measured_plan import MORE, device_profile, measured
-from bilp.costs.measuring import Probe, timed
 from bilp.costs.probes import probes
 from bilp.costs.run_plan import plan_of
 from bilp.costs.speed import Speed
+from bilp.costs.timed_steps import Probe, timed
 from bilp.costs.work import Work
 from bilp.errors import ConfigError
 
@@ -92,7 +92,7 @@ class Clock:
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch, begin: float, each: float) -> None:
         self.now, self._begin, self._each, self.made = 0.0, begin, each, list[int]()
-        monkeypatch.setattr(measuring.time, "monotonic", lambda: self.now)
+        monkeypatch.setattr(timed_steps.time, "monotonic", lambda: self.now)
 
     def run(self, steps: int) -> Sequence[Work]:
         self.made.append(steps)
@@ -121,8 +121,8 @@ def test_a_rate_is_time_over_planned_time(
 
 
 def test_a_gpu_counts_the_difference_of_two_times(monkeypatch: pytest.MonkeyPatch) -> None:
-    first, second = (measuring._Took(2.0 + 0.5 * steps, 10 * steps, 30.0 * steps) for steps in (20, 40))
-    assert second.less(first) == measuring._Took(10.0, 200, 600.0)
+    first, second = (timed_steps._Took(2.0 + 0.5 * steps, 10 * steps, 30.0 * steps) for steps in (20, 40))
+    assert second.less(first) == timed_steps._Took(10.0, 200, 600.0)
     assert first.less(second) == first  # noise alone
 
 

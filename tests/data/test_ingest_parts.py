@@ -371,7 +371,7 @@ def test_what_the_listing_lacks_is_too_much_before_anything_is_decoded(
             DataError, match=r"2 of 38 listed .* \(5\.26 %\) before anything was decoded, most of class 'dog' \(10 % of 20\)"
         ):
             begin(config, tmp_path / "store")
-        with pytest.raises(DataError, match="2 images cannot be decoded .dog/0.png, dog/1.png: is listed and missing"):
+        with pytest.raises(DataError, match="2 images cannot be used .dog/0.png, dog/1.png: is listed and missing"):
             begin(photo_config(photos, on_corrupt="refuse"), tmp_path / "store")
 
 

@@ -77,7 +77,7 @@ def test_equal_windows_of_one_video_are_no_duplicates() -> None:
         none = np.zeros(5, dtype=np.int64)
         return Stored((2, 3, 8, 8), [], (), none, list("abcde"), none, videos=None if videos is None else np.array(videos))
 
-    digests = ["00", "00", "11", "11", "22"]  # a and b are equal, and so are c and d
+    digests = [32 * pair for pair in ("00", "00", "11", "11", "22")]  # a and b are equal, and so are c and d
     windows = find_duplicates({"train": side([0, 0, 1, 2, 2])}, {"train": digests})
     assert windows.repeats == {"train": 1}, "d repeats c, which is another video; b is another window of a"
     assert windows.several["train"].tolist() == [False, False, True, True, False]

@@ -213,7 +213,7 @@ def test_settings_that_do_not_go_together(store: Store, weights: str, tmp_path: 
         spelled_out(
             {"method": "lgm", "rounds": 1, "idc": {"pretrained": {"networks": 1}}, "linear": {"encoder": "resnet18", "weights": weights}}
         )
-    with pytest.raises(ConfigError, match=r"resnet81 is no classifying network of torchvision: use for example resnet18"):
+    with pytest.raises(ConfigError, match=r"resnet81 is no classifying network of torchvision: did you mean resnet18"):
         start_run(store.uri, None, lgm(weights, encoder="resnet81"), OFF, str(tmp_path))
     with pytest.raises(BilpError, match="nowhere"):
         start_run(store.uri, None, lgm(str(tmp_path / "nowhere")), OFF, str(tmp_path))

@@ -129,7 +129,7 @@ def test_no_direction_depends_on_the_half_that_it_judges(few: Few, monkeypatch: 
         (
             "cafe",
             {"mode": "weight"},
-            "method cafe gives every real sample the same weight: use another mode, or method dm, dc, dsa, idc, idm or ncfm",
+            "method cafe gives every real sample the same weight: use another mode, or method dm, dc, dsa, idc, idm, ncfm or lgm",
         ),
         ("dream", {"mode": "weight"}, "method dream gives every real sample the same weight"),
         ("idc", {"score": "signed"}, "method idc has no signed effects: use another score, or method dm, dc or dsa"),

@@ -65,7 +65,7 @@ def test_another_selection_is_another_evaluation(digits_uri: str, kept: str, sma
 
 
 def test_without_a_fitting_selection_it_is_refused(digits_uri: str, kept: str, small: EvaluateConfig, tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match="baseline direct takes images that static pruning keeps: give the URI of a selection"):
+    with pytest.raises(ConfigError, match="baseline direct takes what static pruning keeps: give the URI of a selection"):
         evaluate_baseline(digits_uri, "direct", 1, small, str(tmp_path))
     with pytest.raises(ConfigError, match=r"baseline random_kept needs ipc = 60 training images per class, but .* has 4\d.*lower ipc"):
         evaluate_baseline(digits_uri, "random_kept", 60, small, str(tmp_path), selection_uri=kept)

@@ -173,8 +173,9 @@ def test_score_and_rule_are_explained() -> None:
     assert both == "In each class, the 6 % with the lowest and the 24 % with the highest scores are dropped."
     assert "those images stay whose score a mixture of two normal distributions (auto)" in rule_meaning(PruneConfig(keep="auto"))
     for rule in RULES:
-        said = rule_meaning(PruneConfig(rule=rule, keep=0.7)).replace("\xa0", " ")
-        assert said.startswith("In each class, ") and ("70 %" in said or "30 %" in said) and "{" not in said
+        found = RULES[rule].found  # the share, by itself
+        said = rule_meaning(PruneConfig(rule=rule, keep="auto" if found else 0.7)).replace("\xa0", " ")
+        assert said.startswith("In each class, ") and (found or "70 %" in said or "30 %" in said) and "{" not in said
     assert "between 10 % and 60 %" in rule_meaning(PruneConfig(band=(0.1, 0.6), per_class=False)).replace("\xa0", " ")
 
 
