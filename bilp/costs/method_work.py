@@ -35,10 +35,12 @@ def features(of: Iteration) -> list[Work]:
 def characteristic(of: Iteration) -> list[Work]:
     """NCFM: real samples pass once for all image steps on a network, synthetic ones in each, and again under the trained network.
 
-    Cosines and sines at the frequencies are not counted.
+    Features are multiplied with the frequencies, and the derivative takes as many products again; cosines and sines are not counted.
     """
     steps, settings = of.config.outer_loops, of.config.characteristic
-    works = [Work("real", of.real, FORWARD, stored=True), Work("synthetic", steps * of.synthetic, IMAGES)]
+    products = 2 * of.network.features * settings.frequencies / of.network.flops
+    real = FORWARD + steps * products  # with new frequencies in each step
+    works = [Work("real", of.real, real, stored=True), Work("synthetic", steps * of.synthetic, IMAGES + 2 * products)]
     if of.config.pretrained.networks > 0 and settings.calibration > 0:
         works.append(Work("calibrated", steps * of.synthetic, IMAGES))
     return works

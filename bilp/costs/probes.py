@@ -25,6 +25,7 @@ from bilp.distill.step.sample_scores import score_pools
 from bilp.distill.step.setting import Setting
 from bilp.evaluate.own import own_settings
 from bilp.evaluate.stacked_training import networks_at_once
+from bilp.evaluate.teacher import train_teacher
 from bilp.evaluate.train_all import Plan, train_all
 from bilp.evaluate.training import ImageSet
 from bilp.evaluate.training_schedule import Schedule
@@ -37,6 +38,7 @@ from bilp.progress import silent
 from bilp.pruning.adaptive import AdaptivePruner
 from bilp.scoring.trial import score_trial
 from bilp.seeds import generator
+from bilp.teachers.stored_teacher import StoredTeacher
 
 FEW_LOOPS = 2
 """Image steps of an iteration, and what lies between two of them."""
@@ -98,7 +100,8 @@ def _run(config: PipelineConfig, run: PlannedRun, data: Generated, speed: Speed,
     short = PlannedRun(run.arm, run.experiment, run.chosen, distill, reselect)
     experts = _experts(config, data, device) if needs_experts(config) else None
     counts = torch.bincount(data.dataset.train.labels, minlength=data.dataset.classes).numpy()
-    setting = Setting.assemble(distill, reselect, data.pool, device, experts, data.few)
+    teacher = _stored_teacher(config, data, device) if method.needs_teacher else None
+    setting = Setting.assemble(distill, reselect, data.pool, device, experts, data.few, teacher=teacher)
     step = iteration_of(short, counts, data.few, speed)
 
     def iterations(steps: int) -> Sequence[Work]:
@@ -108,9 +111,10 @@ def _run(config: PipelineConfig, run: PlannedRun, data: Generated, speed: Speed,
         loop_for(distill.method)(setting, state, steps, pruner, guard, silent)
         return [work.times(steps) for work in step]
 
+    network = config.evaluate.teacher.network if method.needs_teacher else distill.network
     classes = f"{len(data.few)} of {data.dataset.classes} classes"
     shorter = f", {distill.outer_loops} of {run.distill.outer_loops} image steps" if distill.outer_loops < run.distill.outer_loops else ""
-    yield Probe(f"{DISTILL} {run.arm}", f"an iteration of {run.arm} ({classes}{shorter})", distill.network, distill.gpu, iterations)
+    yield Probe(f"{DISTILL} {run.arm}", f"an iteration of {run.arm} ({classes}{shorter})", network, distill.gpu, iterations)
     if reselect.active:
         yield _effects(short, setting, data, speed, vector_cost(step))
 
@@ -164,6 +168,12 @@ def _teacher(config: PipelineConfig, data: Generated, device: torch.device) -> n
     initialize(network, generator(config.seed, "plan", "teacher"))
     place(network, settings.gpu, device)
     return network.eval().requires_grad_(False)
+
+
+def _stored_teacher(config: PipelineConfig, data: Generated, device: torch.device) -> StoredTeacher:
+    """The teacher after one epoch on the generated samples, or from its file, in the generated data's own storage."""
+    shortened = config.evaluate.teacher.model_copy(update={"epochs": 1})
+    return StoredTeacher(train_teacher(data.uri, shortened, config.evaluate.seed, data.root, str(device)))
 
 
 def _experts(config: PipelineConfig, data: Generated, device: torch.device) -> ExpertBuffer:

@@ -80,6 +80,7 @@ LGM = Method(
     weighs=True,
     estimators=("auto", "cotangent", "oracle"),
     measures="bilp.distill.loops.lgm:measure",
+    brief={"idc": {"pretrained": {"networks": 0}}},
     matching="bilp.matching:heads",
     loop="bilp.distill.loops.lgm:distill",
     schedule="bilp.distill.step.schedule:untrained",

@@ -120,6 +120,7 @@ NCFM = Method(
     augmentation="combined",
     independent_with={},
     weighs=True,
+    brief={"characteristic": {"pretrained": {"networks": 0}}},
     matching="bilp.matching:characteristic",
     loop="bilp.distill.loops.ncfm:distill",
     schedule="bilp.distill.step.schedule:features_of_several_steps",
