@@ -132,6 +132,9 @@ OWN: dict[str, Any] = {
     "config.ingest.uri": "pictures",
     "config.ingest.pre_crop": "200x150",
     "config.ingest.label_noise.file": "other.csv",
+    "config.distill.linear.encoder": "resnet34",
+    "config.distill.linear.weights": "other.safetensors",
+    "config.distill.linear.features": "other.parquet",
 }
 FOLDER = PipelineConfig.model_validate(
     {"dataset": "folder", "method": "ncfm", "ingest": {"uri": "others"}, "arms": ["unpruned"], "prune": {"per_class": False}},
@@ -161,6 +164,19 @@ def reproductions(world: World) -> dict[str, Case]:
     return {name: Case(Cell(config=config), inputs, others, given=given) for name, config in PIPELINES.items()}
 
 
+ENCODED = PipelineConfig.model_validate(
+    {
+        "dataset": "digits",
+        "method": "lgm",
+        "arms": ["unpruned"],
+        "distill": {
+            "idc": {"pretrained": {"networks": 0}},
+            "linear": {"encoder": "resnet18", "weights": "own.safetensors", "features": "own.parquet"},
+        },
+    }
+)
+
+
 def _noisy(**noise: Any) -> PipelineConfig:
     return PipelineConfig.model_validate({"dataset": "digits", "arms": ["unpruned"], "ingest": {"label_noise": noise}})
 
@@ -172,6 +188,8 @@ PIPELINES = {
     "own tables": TABLES,
     "clips around the middle": MIDDLES,
     "windows of clips": WINDOWS,
+    "a graph": PipelineConfig.model_validate({"dataset": "digits", "arms": ["unpruned"], "prune": {"rule": "graph"}}),
+    "an encoder of one's own": ENCODED,
     "drawn labels": _noisy(kind="symmetric", share=0.2),
     "labels of a file": _noisy(kind="file", file="labels.csv"),
 }
