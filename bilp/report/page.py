@@ -52,6 +52,7 @@ from bilp.report.wrong_labels import wrong_labels
 from bilp.storage.objects import Uri, as_uri, join, optional_uri
 from bilp.text.escaping import shown as one_line
 from bilp.text.page_templates import template_of
+from bilp.text.sample_words import spoken
 
 VERSION = 3
 """Of the page, and of the table and the facts that go with it."""
@@ -214,7 +215,7 @@ def content(config: PipelineConfig, collected: Collected, origins: Mapping[str, 
         "drawn_arms": [arm_words(arm) for arm in collected.arms()],
         "loss_chart": loss_chart(collected.runs, METHODS[config.method].loss),
         "loss_title": METHODS[config.method].loss.capitalize(),
-        "loss_meaning": METHODS[config.method].loss_meaning,
+        "loss_meaning": spoken(METHODS[config.method].loss_meaning),
         "synthetic": synthetic(collected.runs, dataset, shown),
         "classes_note": _classes_note(len(shown), dataset.classes),
         "pixelated": max(side_of(dataset.shape)) <= PIXELATED_SIDE,
