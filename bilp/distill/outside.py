@@ -20,7 +20,7 @@ from bilp.artifacts.tensors import read_tensors
 from bilp.config import DistillConfig
 from bilp.data.store import Dataset
 from bilp.distill.step.frozen_encoder import Supplied
-from bilp.errors import DamagedArtifact, DataError, IncompatibleArtifact
+from bilp.errors import ConfigError, DamagedArtifact, DataError, IncompatibleArtifact
 from bilp.nets.supplied_encoder import SuppliedEncoder, supplied_encoder
 from bilp.storage import objects
 from bilp.storage.pickled import load_pickled
@@ -87,6 +87,7 @@ def check_supplied(distill: DistillConfig, dataset: Dataset) -> None:
     if distill.linear.weights is None:
         return
     encoder = encoder_of(distill, dataset)
+    _require_fit(encoder, distill, dataset)
     table = features_of(distill, dataset, encoder.classifier.in_features)
     if table is None:
         return
@@ -101,6 +102,19 @@ def check_supplied(distill: DistillConfig, dataset: Dataset) -> None:
             f"distill.linear.encoder {distill.linear.encoder}: compute them with these weights, on images of side {distill.linear.side}, "
             "without augmentation"
         )
+
+
+def _require_fit(encoder: SuppliedEncoder, distill: DistillConfig, dataset: Dataset) -> None:
+    """Raise ConfigError for an encoder that images of this side do not pass: some take one side alone, others none below a least one."""
+    linear = distill.linear
+    try:
+        with torch.no_grad():
+            encoder.embed(torch.zeros(2, *dataset.shape))
+    except (AssertionError, RuntimeError, ValueError) as error:
+        raise ConfigError(
+            f"distill.linear.encoder {linear.encoder} takes no images of side {linear.side or max(dataset.shape[-2:])} ({error}): "
+            "set distill.linear.side to the one that it was trained on, such as 224"
+        ) from error
 
 
 def encoder_of(distill: DistillConfig, dataset: Dataset) -> SuppliedEncoder:

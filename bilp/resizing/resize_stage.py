@@ -40,7 +40,7 @@ def resize(
 
     Where stored images stand for several ones, these are chosen among one by one and put together anew. Images of a class are in the order
     of their scores, so that a set resized twice is the one resized at once, as long as scores are the same. What is read of the parent is
-    its images alone: it may have been distilled, imported, or resized itself.
+    its images alone, so that soft labels stay behind: it may have been distilled, imported, or resized itself.
 
     Args:
         synthetic_uri: the finished set.
@@ -72,7 +72,8 @@ def resize(
     scores = scorer(Decoded(*images, facts.shape, len(facts.class_names)), config, device, progress)
     kept = lowest(scores.view(len(facts.class_names), -1), config.ipc * decode.factor**2)
     chosen = put_together(taken_apart(stored, decode.factor)[kept], decode.factor)
-    told = {**parent.manifest.facts, "ipc": config.ipc, "resized": {"parent": parent.manifest.key, "ipc": facts.ipc, "rule": config.rule}}
+    resized = {"ipc": config.ipc, "resized": {"parent": parent.manifest.key, "ipc": facts.ipc, "rule": config.rule}}
+    told = {name: value for name, value in parent.manifest.facts.items() if name != "soft_labels"} | resized  # these are not taken along
     return publish(
         uri,
         SYNTHETIC,

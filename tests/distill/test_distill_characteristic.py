@@ -165,18 +165,19 @@ def test_features_of_standing_batches_are_computed_once_and_anew_when_samples_ch
 
 
 @pytest.mark.slow
-def test_standing_features_give_what_networks_give_anew(few: Few, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Also in the image steps after one that decided."""
+@pytest.mark.parametrize("norm", ["batch", "instance"])
+def test_standing_features_give_what_networks_give_anew(few: Few, monkeypatch: pytest.MonkeyPatch, norm: str) -> None:
+    """Also in the image steps after one that decided, and where networks have statistics, which stand with them."""
     images = []
     for budget in (None, 0):
         if budget is not None:
             monkeypatch.setattr(real_features, "HELD_BYTES", ByDevice(cpu=budget, gpu=budget, large=budget))
-        pool, settings = few(12), ReselectConfig(beta=0.4, interval=1, threshold="quantile")
-        setting = assemble(config_of(outer_loops=3, batch_real=100), pool, settings)
+        pool, settings = few(24), ReselectConfig(beta=0.4, interval=1, threshold="quantile")
+        setting = assemble(config_of(outer_loops=3, batch_real=100, network=NetworkConfig(width=8, depth=2, norm=norm)), pool, settings)
         state = initial_state(setting.config, pool)
         pruner = AdaptivePruner(pool.dataset.train.labels, pool.classes, settings)
         records = distill(setting, state, 2, pruner, guard_for(setting))
-        assert records[0].real_used < 3 * 120
+        assert records[0].real_used < 3 * 240
         images.append(state.images)
     assert torch.equal(*images)
 

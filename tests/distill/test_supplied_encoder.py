@@ -15,7 +15,7 @@ import torch
 from tiny_distillation import NARROW, Store, spelled_out
 from torch import Tensor
 from torch.nn import functional
-from torchvision.models import resnet18
+from torchvision.models import densenet121, resnet18
 
 from bilp.artifacts.artifact import open_artifact
 from bilp.artifacts.run_layout import round_uri
@@ -217,3 +217,10 @@ def test_settings_that_do_not_go_together(store: Store, weights: str, tmp_path: 
         start_run(store.uri, None, lgm(weights, encoder="resnet81"), OFF, str(tmp_path))
     with pytest.raises(BilpError, match="nowhere"):
         start_run(store.uri, None, lgm(str(tmp_path / "nowhere")), OFF, str(tmp_path))
+
+
+def test_an_encoder_that_images_do_not_pass_is_refused_before_a_run_is_registered(store: Store, tmp_path: Path) -> None:
+    path = str(tmp_path / "densenet.safetensors")
+    safetensors.torch.save_file(densenet121(num_classes=2).state_dict(), path)
+    with pytest.raises(ConfigError, match=r"encoder densenet121 takes no images of side 8 .*: set distill.linear.side to .* such as 224"):
+        start_run(store.uri, None, lgm(path, encoder="densenet121", side=8), OFF, tmp_path / "runs")

@@ -12,18 +12,19 @@ from torch.nn.functional import one_hot
 import bilp
 from bilp.artifacts.artifact import open_artifact
 from bilp.artifacts.facts import SyntheticFacts
-from bilp.config import DistillConfig, EvaluateConfig, IngestConfig, NetworkConfig, ReselectConfig
+from bilp.config import DistillConfig, EvaluateConfig, IngestConfig, NetworkConfig, ReselectConfig, TeacherConfig
 from bilp.config.decode import DecodeConfig
 from bilp.config.resize import ResizeConfig
 from bilp.data import ingest
 from bilp.distill import distill_round, finish_run, start_run
 from bilp.distill.finish import load_synthetic
 from bilp.errors import ConfigError, Diverged
-from bilp.evaluate import evaluate_synthetic, summary
+from bilp.evaluate import evaluate_synthetic, summary, train_teacher
 from bilp.evaluate.batch_augment import STREAMS, Streams
 from bilp.evaluate.training import ImageSet, train
 from bilp.evaluate.training_schedule import Schedule
 from bilp.exchange import export_set
+from bilp.exchange.loaded import load_distilled
 from bilp.images.multiformation import enlarge_parts, gray
 from bilp.nets import build, initialize
 from bilp.resizing.image_scores import Decoded, course, error_norms
@@ -122,6 +123,20 @@ def test_a_set_is_resized_and_is_a_set_like_any_other(dataset: str, larger: str,
     again = resize(uri, YOCO.model_copy(update={"ipc": 1}), root)
     assert len(load_synthetic(again)[0]) == 10
     assert resize(larger, YOCO.model_dump(), root) == uri
+
+
+@pytest.mark.slow
+def test_soft_labels_stay_behind(dataset: str, root: str) -> None:
+    """Nothing states labels that a smaller set does not hold: it is opened, and exported, as any other."""
+    teacher = train_teacher(dataset, TeacherConfig(network=NARROW, epochs=1), 0, root)
+    settings = DistillConfig(method="rded", ipc=2, iterations=1, rounds=1, network=NARROW, augment=())
+    run = start_run(dataset, None, settings, ReselectConfig(beta=0.0), root, None, teacher)
+    distill_round(run, 1)
+    larger = finish_run(run)
+    assert open_artifact(larger, "synthetic").stated(SyntheticFacts).soft_labels is not None
+    smaller = resize(larger, ResizeConfig(ipc=1, rule="random"), root)
+    assert open_artifact(smaller, "synthetic").stated(SyntheticFacts).soft_labels is None
+    assert len(load_distilled(smaller)) == 10 and load_distilled(smaller).logits is None
 
 
 @pytest.mark.slow

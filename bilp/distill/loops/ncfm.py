@@ -58,8 +58,8 @@ class CharacteristicIterations(Iterations):
         """The image steps on one network."""
         trained = self._networks.draw("network", number)
         self._real.forget()
+        self.setting.freeze_statistics(number, 0)  # once, for features that are held are those under these statistics
         for step in range(self.setting.schedule.outer_loops):
-            self.setting.freeze_statistics(number, step)
             self.setting.matching.draw(self.setting.config.seed, "frequencies", number, step)
             yield self._image_step(number, step, trained)
         self._steps.clamp()
