@@ -16,6 +16,7 @@ from bilp.artifacts.artifact import open_artifact
 from bilp.artifacts.run_layout import SYNTHETIC
 from bilp.config import PipelineConfig
 from bilp.config.import_options import ImportOptions
+from bilp.teachers.supplied import named
 from flows import program
 from flows.ingest import ingest
 from flows.local.flow import flow
@@ -45,7 +46,7 @@ def evaluate_imported(config: PipelineConfig, synthetic_uri: str, root: Root = N
     """The URIs of the evaluations of an imported set and of the baselines with as many images."""
     root = workplace(root)
     dataset, facts = ingest(config.ingest, root), open_artifact(synthetic_uri, SYNTHETIC).manifest.facts
-    shared: dict[str, Any] = {"root": root, "dataset_uri": dataset, "config": config.evaluate}
+    shared: dict[str, Any] = {"root": root, "dataset_uri": dataset, "config": named(config.evaluate)}
     calls = [evaluate_baseline.call(baseline=baseline, ipc=facts["ipc"], **shared) for baseline in config.evaluate.baselines]
     calls.append(evaluate_synthetic.call(synthetic_uri=synthetic_uri, arm=facts["method"], experiment=0, **shared))
     return execute(f"evaluate {len(calls)} sets", calls)

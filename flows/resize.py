@@ -16,6 +16,7 @@ from pydantic import Field
 from bilp.config import PipelineConfig
 from bilp.config.base import Frozen, Location, Positive
 from bilp.config.resize import DEFAULT_RULE, ResizeConfig, ResizeRuleName
+from bilp.teachers.supplied import named
 from flows import program
 from flows.ingest import ingest
 from flows.local.flow import flow
@@ -56,7 +57,7 @@ def resize(synthetic_uri: str, config: ResizeConfig, root: Root = None) -> str:
 def evaluate_both(config: PipelineConfig, synthetic_uri: str, resized_uri: str, root: Root = None) -> list[str]:
     """The URIs of the evaluations of the baselines with as many images as the smaller set, of that set, and of the larger one."""
     root = workplace(root)
-    shared: dict[str, Any] = {"root": root, "dataset_uri": ingest(config.ingest, root), "config": config.evaluate}
+    shared: dict[str, Any] = {"root": root, "dataset_uri": ingest(config.ingest, root), "config": named(config.evaluate)}
     calls = [evaluate_baseline.call(baseline=baseline, ipc=config.ipc, **shared) for baseline in config.evaluate.baselines]
     for uri, arm in ((resized_uri, RESIZED), (synthetic_uri, LARGER)):
         calls.append(evaluate_synthetic.call(synthetic_uri=uri, arm=arm, experiment=0, **shared))

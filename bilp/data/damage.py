@@ -34,7 +34,7 @@ class Damage:
         self._lost = {split: np.zeros(len(self._names), dtype=np.int64) for split in contents.items}
         """Of each class."""
         self._skipped: dict[SplitName, list[Skipped]] = {split: [] for split in contents.items}
-        self._seen = set[Skipped]()
+        self._seen = set[tuple[SplitName, str]]()
         self.add(contents.absent)
         labels = {split: self._once(contents, split) for split in contents.items}
         self._of_class = {split: self._lost[split] + np.bincount(labels[split], minlength=len(self._names)) for split in labels}
@@ -43,8 +43,8 @@ class Damage:
     def add(self, skipped: Iterable[Skipped]) -> None:
         """Images that are missing or damaged as well."""
         for entry in skipped:
-            if entry.split in self._skipped and not (self._several and entry in self._seen):
-                self._seen.add(entry)
+            if entry.split in self._skipped and not (self._several and (entry.split, entry.origin) in self._seen):
+                self._seen.add((entry.split, entry.origin))
                 self._skipped[entry.split].append(entry)
                 if entry.label is not None:
                     self._lost[entry.split][entry.label] += entry.count
