@@ -140,7 +140,8 @@ class DistillConfig(Frozen):
 
     def _refuse_pretrained_of_others(self) -> None:
         own = METHODS[self.method].pretrained
-        for field in sorted({found for found in _fields_of_pretrained() if found != own}):
+        fields = [name for name, value in self if isinstance(getattr(value, "pretrained", None), PretrainedConfig)]
+        for field in sorted(set(fields) - {own}):
             if getattr(self, field).pretrained.networks > 0:
                 others = either(names_of(lambda other, field=field: other.pretrained == field))  # type: ignore[misc]
                 which = "other" if own else "no"
@@ -160,7 +161,3 @@ class DistillConfig(Frozen):
         """The networks that are trained beforehand; none where the method starts from none."""
         starting = self.starting
         return PretrainedConfig() if starting is None else starting.pretrained
-
-
-def _fields_of_pretrained() -> list[str]:
-    return [field for name in names_of(lambda other: bool(other.pretrained)) if (field := METHODS[name].pretrained)]
