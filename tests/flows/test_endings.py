@@ -27,12 +27,12 @@ pytestmark = pytest.mark.slow
 PATIENCE = 120
 
 
-def started(*arguments: str, environment: dict[str, str] | None = None, **streams: int) -> subprocess.Popen[str]:
+def started(*arguments: str, environment: dict[str, str] | None = None, folder: Path = REPOSITORY, **streams: int) -> subprocess.Popen[str]:
     command = [sys.executable, "-m", *arguments]
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE} | streams
     interruptible: Callable[[], object] = lambda: [signal.signal(number, signal.SIG_DFL) for number in (signal.SIGINT, signal.SIGHUP)]  # noqa: E731
     return subprocess.Popen(  # type: ignore[call-overload, no-any-return]
-        command, env=os.environ | (environment or {}), cwd=REPOSITORY, text=True, preexec_fn=interruptible, **pipes
+        command, env=os.environ | (environment or {}), cwd=folder, text=True, preexec_fn=interruptible, **pipes
     )
 
 
@@ -101,7 +101,8 @@ def test_an_interrupt_from_the_keyboard_is_for_the_server_alone(monkeypatch: pyt
 
 
 def test_a_setting_that_prefect_cannot_read_is_one_line_of_ours(tmp_path: Path) -> None:
-    process = started("flows.ingest", environment={"PREFECT_API_REQUEST_TIMEOUT": "soon", "TMPDIR": str(tmp_path)})
+    environment = {"PREFECT_API_REQUEST_TIMEOUT": "soon", "TMPDIR": str(tmp_path), "PYTHONPATH": str(REPOSITORY)}
+    process = started("flows.ingest", environment=environment, folder=tmp_path)  # a checkout may have a folder .bilp, which goes first
     status, lines = told(process)
     assert status == 1
     assert lines[-1].startswith("python -m flows.ingest: error: while it was starting: ValidationError: ")
