@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from bilp.config import PruneConfig
+from bilp.errors import ConfigError
 from bilp.pruning.static import RAISE_KEEP, Integers, Mask, Ranked
 
 Features = Callable[[Integers], Tensor]
@@ -43,6 +44,15 @@ class Choice:
     features: Features | None = None
     agreement: Callable[[], float | None] | None = None
     """How often networks that are sure agree with the labels, if that was recorded."""
+
+    def required_features(self) -> Features:
+        """The features. Raises ConfigError if there is no scoring whose network could give them."""
+        if self.features is None:
+            rule, criterion = self.config.rule, self.config.criterion
+            raise ConfigError(
+                f"rule {rule} needs features of a scoring's network, and criterion {criterion} has no scoring: use another one"
+            )
+        return self.features
 
 
 @dataclass(frozen=True)

@@ -42,6 +42,9 @@ BY_HAND = (
     (2, 6, (16, 16, 16, 16, 16, 16, 4)),
     (2, 6, (30, 20, 15, 12, 11, 12, 0)),  # seventh of seven
     (3, 5, (0, 5, 25, 20, 20, 30, 0)),  # one clip alone: right
+    (4, 0, (90, 10, 0, 0, 0, 0, 0)),
+    (4, 0, (90, 10, 0, 0, 0, 0, 0)),
+    (4, 0, (0, 100, 0, 0, 0, 0, 0)),  # mean probabilities 60, 40: right, where mean logits would say 1
 )
 
 
@@ -51,11 +54,11 @@ def test_answers_of_videos_by_hand() -> None:
     held = ImageSet.of_tensors(logits, labels)
     data = ImageSet(held.images, labels, (1, 1), held=True, windows=Windows.of(videos, labels, "cpu"))
     found = answers(Said(), data, 5)
-    assert data.answered.tolist() == [1, 0, 6, 5]
-    assert found.predicted.tolist() == [1, 1, 0, 5]
-    assert found.within is not None and found.within.tolist() == [True, True, False, True]
-    assert found.top_k_shares() == [3 / 4] and accuracy(Said(), data) == 2 / 4
-    assert accuracy(Said(), held) == 4 / 8, "each clip by itself"
+    assert data.answered.tolist() == [1, 0, 6, 5, 0]
+    assert found.predicted.tolist() == [1, 1, 0, 5, 0]
+    assert found.within is not None and found.within.tolist() == [True, True, False, True, True]
+    assert found.top_k_shares() == [4 / 5] and accuracy(Said(), data) == 3 / 5
+    assert accuracy(Said(), held) == 6 / 11, "each clip by itself"
 
 
 def test_clips_of_one_video_with_two_labels_have_two_answers() -> None:

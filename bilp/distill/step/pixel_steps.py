@@ -32,7 +32,7 @@ class PixelSteps:
     """AdamW (Loshchilov & Hutter 2019, algorithm 2) or SGD with momentum, as `distill.characteristic` says, on a state in place."""
 
     def __init__(self, setting: Setting, state: DistillState) -> None:
-        """Goes on with what `state.method` holds, or begins with empty moments."""
+        """Continues from what `state.method` holds, or starts with empty moments."""
         self._config, self._state, self._pixels = setting.config, state, PixelRange.of(setting)
         self._settings = setting.config.characteristic
         carried, classes = state.method, len(setting.classes)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import numpy as np
 
-from bilp.errors import ConfigError
 from bilp.pruning.choice import Choice, Chosen
 from bilp.pruning.static import Floats, kept_counts
 from bilp.scoring.facility_location import facility_location
@@ -15,17 +14,13 @@ def choose(choice: Choice) -> Chosen:
 
     Raises ConfigError if there is no scoring whose network could give features.
     """
-    samples, config = choice.samples, choice.config
-    if choice.features is None:
-        raise ConfigError(
-            f"rule {config.rule} needs features of a scoring's network, and criterion {config.criterion} has no scoring: use another one"
-        )
+    samples, config, features = choice.samples, choice.config, choice.required_features()
     kept = np.zeros(len(samples.scores), dtype=np.bool_)
     ends = np.cumsum(samples.total)
     counts = kept_counts(float(config.keep), samples.total)
     for first, last, count in zip(ends - samples.total, ends, counts, strict=True):
         members = np.sort(samples.by_class[first:last])
-        order = facility_location(choice.features(members), weights(samples.scores[members], config.drop), int(count))
+        order = facility_location(features(members), weights(samples.scores[members], config.drop), int(count))
         kept[members[order]] = True
     return Chosen(kept)
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import numpy as np
 
-from bilp.errors import ConfigError
 from bilp.pruning.choice import Choice, Chosen
 from bilp.pruning.static import Floats, decimal, kept_counts, round_half_up
 from bilp.scoring.neighbor_graph import difficult_and_spread, nearest_neighbors
@@ -15,11 +14,7 @@ def choose(choice: Choice) -> Chosen:
 
     Raises ConfigError if there is no scoring whose network could give features.
     """
-    samples, config = choice.samples, choice.config
-    if choice.features is None:
-        raise ConfigError(
-            f"rule {config.rule} needs features of a scoring's network, and criterion {config.criterion} has no scoring: use another one"
-        )
+    samples, config, features = choice.samples, choice.config, choice.required_features()
     kept = np.zeros(len(samples.scores), dtype=np.bool_)
     ends = np.cumsum(samples.total)
     hardest = round_half_up(decimal(config.hardest), samples.total)
@@ -29,7 +24,7 @@ def choose(choice: Choice) -> Chosen:
         members = np.sort(samples.by_class[rest])
         if count:
             wanted = min(int(count), len(members))  # halves of the hardest and of what is kept may both be rounded up
-            graph = nearest_neighbors(choice.features(members), config.neighbors)
+            graph = nearest_neighbors(features(members), config.neighbors)
             order = difficult_and_spread(graph, difficulty(samples.scores[members], config.drop), wanted, config.gamma)
             kept[members[order]] = True
     return Chosen(kept)
