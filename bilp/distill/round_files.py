@@ -105,7 +105,8 @@ def publish_round(
         GRID: grid_png(state.images, part.run.distill.ipc, dataset.mean, dataset.std, dataset.whitening),
         SNAPSHOT: encode_tensors(snapshot(state.images, state.labels, dataset)),
     }
-    kept = part.keeps(round) and part.find(ROUND, round) is None
+    there = part.find(ROUND, round)  # published meanwhile by another process, or long ago without its state
+    kept = part.keeps(round) and (there is None or CHECKPOINT in there.manifest.files)
     if not kept and part.shard is None and part.run.distill.shards > 1:
         return _publish(part, ROUND, round, files, facts, device)
     with scratch_folder("bilp-round-") as folder:

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from tiny_distillation import Store, small_config
 
-from bilp.artifacts.run_layout import CHECKPOINT, LOSS_TABLE, round_uri
+from bilp.artifacts.run_layout import CHECKPOINT, LOSS_TABLE, round_uri, state_uri
 from bilp.config import ReselectConfig
 from bilp.distill import distill_round, finish_run, load_synthetic, merge, merge_round, reselect_round, rounds, start_run
 from bilp.distill.round_files import is_complete
@@ -101,3 +101,10 @@ def test_a_state_that_nobody_merged_is_missed(begin: Callable[..., str], meanwhi
 
 def _same(one: str, other: str, number: int, name: str) -> bool:
     return objects.read(objects.join(round_uri(one, number), name)) == objects.read(objects.join(round_uri(other, number), name))
+
+
+def test_a_round_that_two_processes_compute_is_stored_once(store: Store, tmp_path: Path, meanwhile: Any) -> None:
+    run_uri = start_run(store.uri, None, small_config("dm", rounds=2), ReselectConfig(beta=0.0), str(tmp_path))
+    meanwhile(rounds, "publish_round", lambda: distill_round(run_uri, 1))
+    assert distill_round(run_uri, 1) == round_uri(run_uri, 1)
+    assert not Path(state_uri(run_uri, 1)).exists(), "the round holds its state, and nobody needs another copy"
