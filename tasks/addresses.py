@@ -88,7 +88,7 @@ def evaluated_set(dataset_uri: str, synthetic_uri: str, arm: str, experiment: in
     from bilp.evaluate import address
 
     synthetic = open_artifact(synthetic_uri, SYNTHETIC)
-    config = address.with_learned_rate(config, synthetic)
+    config = address.as_learned(config, synthetic)
     return address.of_synthetic(root, config, arm, experiment, _dataset(dataset_uri), synthetic).uri
 
 

@@ -7,6 +7,7 @@ Batch norm and adaptive pruning are left out.
 
 from __future__ import annotations
 
+from benchmarks.references.aligned import AlignedReference
 from benchmarks.references.characteristic import CharacteristicReference
 from benchmarks.references.classwise import KernelReference, PoolReference
 from benchmarks.references.crops import CropReference
@@ -24,5 +25,6 @@ REFERENCES: dict[str, type[Reference]] = {
     "ncfm": CharacteristicReference,
     **dict.fromkeys(("rded", "ca2d"), CropReference),
     "lgm": HeadReference,
+    **dict.fromkeys(("datm",), AlignedReference),
 }
 """The reference of every method."""

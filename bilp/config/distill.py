@@ -13,6 +13,7 @@ from bilp.config.defaults import method_values
 from bilp.config.dials import Dials, read
 from bilp.config.methods import DEFAULT_METHOD, METHODS, divisible, either, names_of
 from bilp.config.methods.cafe import AlignmentConfig
+from bilp.config.methods.datm import DifficultyConfig
 from bilp.config.methods.idc import DreamConfig, IdcConfig
 from bilp.config.methods.idm import IdmConfig
 from bilp.config.methods.lgm import LinearConfig
@@ -31,15 +32,15 @@ from bilp.config.standalone import refuse_what_is_left_out
 class DistillConfig(Frozen):
     """Distillation: a method is what is compared plus what trains the network."""
 
-    later = frozenset({PLUGIN, "real_pass", "gpu_revision", "keep_rounds", "characteristic", "patches", "linear"})
+    later = frozenset({PLUGIN, "real_pass", "gpu_revision", "keep_rounds", "characteristic", "patches", "linear", "difficulty"})
     by_rule = SHARED | {
         *("method", "ipc", "iterations", "rounds", "init", "augment", "batch_real", "learning_rate", "outer_loops", "inner_epochs"),
         "batch_train",
     }
 
     method: MethodName = DEFAULT_METHOD
-    """Matching of distributions (dm, idm), gradients (dc, dsa; idc, dream), trajectories (mtt, tesla), features (cafe, ncfm) or gradients
-    of linear classifiers (lgm); or crops of real images that a teacher recognizes (rded, ca2d)."""
+    """Matching of distributions (dm, idm), gradients (dc, dsa; idc, dream), trajectories (mtt, tesla, datm, pad), features (cafe, ncfm) or
+    gradients of linear classifiers (lgm); or crops of real images that a teacher recognizes (rded, ca2d)."""
     ipc: Positive = 1
     """Synthetic images per class."""
     iterations: Positive = 1000
@@ -50,8 +51,9 @@ class DistillConfig(Frozen):
     """Rounds that keep their checkpoint: all, or so many, which are the last ones and, from two on, the first. No result depends on it."""
     shards: Positive = 1
     """Parts into which the classes are divided, each a unit for any worker; for dm, idc, dream, ncfm, and dc or dsa with one outer loop."""
-    init: Literal["real", "noise", "kmeans"] = "real"
-    """Synthetic images start as real samples, as Gaussian noise, or as the real samples nearest to the centers of clusters."""
+    init: Literal["real", "noise", "kmeans", "recognized"] = "real"
+    """Synthetic images start as real samples, as Gaussian noise, as the real samples nearest to the centers of clusters, or as real
+    samples that an expert classifies correctly."""
     augment: tuple[AugmentFamily, ...] = ALL_FAMILIES
     """Families of differentiable siamese augmentation; empty switches it off."""
     batch_real: Several = 256
@@ -81,7 +83,9 @@ class DistillConfig(Frozen):
     idm: IdmConfig = IdmConfig()
     """Settings of idm alone."""
     trajectory: TrajectoryConfig = TrajectoryConfig()
-    """Settings of mtt and tesla alone."""
+    """Settings of mtt, tesla, datm and pad alone."""
+    difficulty: DifficultyConfig = DifficultyConfig()
+    """Settings of datm and pad alone."""
     alignment: AlignmentConfig = AlignmentConfig()
     """Settings of cafe alone."""
     characteristic: CharacteristicConfig = CharacteristicConfig()
@@ -117,6 +121,9 @@ class DistillConfig(Frozen):
         if method.augmentation == "none" and self.augment:
             other = f"use method {method.augmented_as}, or " if method.augmented_as else ""
             raise ValueError(f"method {self.method} matches without augmentation: {other}set augment to an empty list")
+        if self.init == "recognized" and not method.needs_experts:
+            others = either(names_of(lambda other: other.needs_experts))
+            raise ValueError(f"init recognized asks experts, which method {self.method} has none of: set init to real, or use {others}")
         if self.real_pass not in method.real_passes:
             raise ValueError(
                 f"method {self.method} does not take real samples through the network by real_pass {self.real_pass}: "

@@ -17,7 +17,14 @@ class LabelEntry:
     taught: bool = False
     """Whether it is what a teacher says, so that one is trained first."""
     fixed: bool = False
-    """Whether the teacher looks once at each image as it is, so that every augmented view has the same label."""
+    """Whether every augmented view of an image has the same label: the teacher looks once at each image as it is."""
+    stored: bool = False
+    """Whether it is what a synthetic set stores beside its images, for every view the same; real images have their classes."""
+
+    @property
+    def soft(self) -> bool:
+        """Whether it is a distribution over the classes."""
+        return self.taught or self.stored
 
 
 HARD = "hard"
@@ -29,6 +36,7 @@ LABELS: Registry[LabelEntry] = Registry(
         LabelEntry(HARD),
         LabelEntry("soft", taught=True),
         LabelEntry("fixed", taught=True, fixed=True),
+        LabelEntry("stored", fixed=True, stored=True),
     ),
 )
 LabelName = Annotated[str, EntryName("bilp.config.labels:LABELS")]

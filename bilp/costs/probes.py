@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -11,6 +12,7 @@ from torch import nn
 
 from bilp.config import METHODS, DistillConfig, NetworkConfig, PipelineConfig, ReselectConfig
 from bilp.config.arms import PlannedRun, evaluation_of, needs_experts, planned_runs
+from bilp.config.labels import LABELS
 from bilp.costs.evaluation_units import block_works, kind_of
 from bilp.costs.generated import Generated
 from bilp.costs.run_units import DISTILL, RESELECT, iteration_of, measured_works, vector_cost
@@ -146,6 +148,8 @@ def _evaluation(config: PipelineConfig, network: NetworkConfig, data: Generated,
     ids = data.dataset.train.by_class()
     chosen = torch.cat([of[: config.distill.decode.count(config.ipc)] for of in ids[: len(data.few)]])
     images = ImageSet.of_tensors(data.dataset.train.batch(chosen, device), data.dataset.train.labels[chosen], str(device))
+    if LABELS[own.labels].stored:
+        images = replace(images, logits=torch.zeros(len(images), data.dataset.classes, device=device))
     schedule = Schedule.of_config(own, own.epochs)
     seeds = min(own.seeds, networks_at_once(own.networks_at_once, network, data.dataset, len(images), schedule, str(device)))
     teacher = _teacher(config, data, device) if own.taught else None

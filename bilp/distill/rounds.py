@@ -139,7 +139,7 @@ def _state_before(part: Part, pool: RealPool, work: tuple[str | None, int], devi
     """
     kind, round_number = work
     if round_number == 1:
-        return initial_state(part.run.distill, pool, part.classes(pool.classes))
+        return initial_state(part.run.distill, pool, part.classes(pool.classes), open_experts(part.run_uri, part.run), device)
     open_round(part, round_number - 1)
     if find_state(part, round_number - 1) is None and (kind is None or not is_done(part, kind, round_number)):
         _advance(part, round_number - 1, device, progress, None)

@@ -1,8 +1,8 @@
-"""A teacher's answers to the images of a set, stored in few bytes, and how much of them is lost by that.
+"""Soft labels of the images of a set: a teacher's answers, stored in few bytes, and how much of them is lost by that; or learned ones.
 
 Labels at a temperature T are softmax(z / T) of the logits z. Form float16 stores every logit in 16 bits. Form top_k stores the k largest of
 each image in 16 bits with the numbers of their classes, and one more number that stands for each of the others: T log of the mean of
-exp(z / T) over these, so that at T they have, together, the share that they had.
+exp(z / T) over these, so that at T they have, together, the share that they had. Form float32 stores logits as they are.
 """
 
 from __future__ import annotations
@@ -21,7 +21,8 @@ from bilp.storage.verification import again
 
 FILE = "labels.safetensors"
 LOGITS, CLASSES, OTHERS = "logits", "classes", "others"
-"""Tensors of the file: float16 `[N, C]` or `[N, k]`; of top_k also the classes of the k, int16 `[N, k]`, and float16 `[N]`."""
+"""Tensors of the file: float32 or float16 `[N, C]`, or float16 `[N, k]`;
+of top_k also the classes of the k, int16 `[N, k]`, and float16 `[N]`."""
 MOST_NUMBERED = 2**15
 """Classes whose numbers fit into 16 bits; those of more take 32."""
 
@@ -85,6 +86,12 @@ def soft_labels(logits: Tensor, few: int | None, temperature: float) -> tuple[by
     return data, facts.model_copy(update=measured)
 
 
+def exact_labels(logits: Tensor) -> tuple[bytes, SoftLabelFacts]:
+    """The file of logits `[N, C]` whose labels were learned at temperature 1, and what a manifest states of it: nothing is lost."""
+    data = encode_tensors({LOGITS: logits.float().cpu()})
+    return data, SoftLabelFacts(form="float32", temperature=1.0, divergence=0.0, agreement=1.0, bytes=len(data))
+
+
 def read_soft_labels(artifact: Artifact) -> Tensor | None:
     """Logits float32 `[N, C]` that a synthetic set stores, in the order of its images; None for a set without.
 
@@ -96,7 +103,8 @@ def read_soft_labels(artifact: Artifact) -> Tensor | None:
     told, count, classes = facts.soft_labels, facts.images[0], len(facts.class_names)
     tensors = decode_tensors(artifact.read(FILE), artifact.place(FILE))
     width = classes if told.top_k is None else told.top_k
-    forms: dict[str, Form] = {LOGITS: (torch.float16, (count, width))}
+    kind = torch.float32 if told.form == "float32" else torch.float16
+    forms: dict[str, Form] = {LOGITS: (kind, (count, width))}
     if told.top_k is not None:
         forms |= {CLASSES: (_numbers(classes), (count, width)), OTHERS: (torch.float16, (count,))}
     require_tensors(tensors, forms, artifact.place(FILE))

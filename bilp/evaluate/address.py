@@ -12,6 +12,7 @@ from bilp.config import BaselineName, EvaluateConfig
 from bilp.config.baselines import BASELINES, BaselineEntry
 from bilp.config.decode import DecodeConfig
 from bilp.config.evaluated_set import EvaluatedSet
+from bilp.config.labels import HARD, LABELS
 from bilp.data import Dataset
 from bilp.errors import ConfigError
 from bilp.evaluate.results import Publication
@@ -24,7 +25,7 @@ def of_synthetic(root: str, config: EvaluateConfig, arm: str, experiment: int, d
 
     Args:
         root: Where results lie.
-        config: Settings; they say which step size is used (`with_learned_rate`).
+        config: Settings; they say which step size and temperature are used (`as_learned`).
         arm: Whose set it is.
         experiment: Which of its distillations, from 0.
         dataset: Real images that it is tested on.
@@ -49,7 +50,7 @@ def selection_of(entry: BaselineEntry, selection_uri: str | None, dataset: Datas
 def of_baseline(
     root: str, config: EvaluateConfig, baseline: BaselineName, ipc: int, dataset: Dataset, selection: Artifact | None = None
 ) -> Publication:
-    """The evaluation of real images.
+    """The evaluation of real images, which store no soft labels: in the place of these they have their classes.
 
     Args:
         root: Where results lie.
@@ -61,6 +62,8 @@ def of_baseline(
     """
     subject: dict[str, Any] = {"real": baseline}
     entry = BASELINES[baseline]
+    if LABELS[config.labels].stored:
+        config = config.model_copy(update={"labels": HARD})
     if not entry.whole:
         subject |= {"ipc": ipc}
     if entry.covers:
@@ -81,7 +84,7 @@ def of_set(root: str, config: EvaluateConfig, subject: EvaluatedSet, dataset: Da
         synthetic = open_artifact(str(subject.synthetic_uri), SYNTHETIC)
         facts = synthetic.stated(SyntheticFacts)
         images = dataset.classes * DecodeConfig.model_validate(facts.decode or {}).count(facts.ipc)
-        config = with_learned_rate(config, synthetic)
+        config = as_learned(config, synthetic)
         return of_synthetic(root, config, subject.arm, subject.experiment, dataset, synthetic), images
     entry = BASELINES[subject.baseline]
     selection = selection_of(entry, subject.selection_uri, dataset)
@@ -96,7 +99,14 @@ def epochs_of_as_many_steps(config: EvaluateConfig, all_images: int, images: int
     return max(1, round(config.full_epochs * per_epoch[0] / per_epoch[1]))
 
 
-def with_learned_rate(config: EvaluateConfig, synthetic: Artifact) -> EvaluateConfig:
-    """`config` with the step size that was learned with the synthetic images, if one was and `config` does not refuse it."""
-    learned = synthetic.stated(SyntheticFacts).learning_rate
-    return config.model_copy(update={"learning_rate": learned}) if config.learned_rate and learned is not None else config
+def as_learned(config: EvaluateConfig, synthetic: Artifact) -> EvaluateConfig:
+    """`config` with the step size that was learned with the synthetic images, if one was and `config` does not refuse it, and with the
+    temperature of the soft labels that the set stores, if these are asked for. Raises ConfigError if it stores none."""
+    facts, changed = synthetic.stated(SyntheticFacts), dict[str, Any]()
+    if config.learned_rate and facts.learning_rate is not None:
+        changed["learning_rate"] = facts.learning_rate
+    if LABELS[config.labels].stored:
+        if facts.soft_labels is None:
+            raise ConfigError(f"{synthetic.uri} stores no soft labels: set evaluate.labels to {HARD}")
+        changed["temperature"] = facts.soft_labels.temperature
+    return config.model_copy(update=changed) if changed else config

@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache, partial
 from typing import Any
 
-from bilp.artifacts.artifact import open_artifact
+from torch import Tensor
+
+from bilp.artifacts.artifact import Artifact, open_artifact
 from bilp.artifacts.run_layout import SYNTHETIC
 from bilp.config import BaselineName, EvaluateConfig
 from bilp.config.baselines import BASELINES, BaselineEntry
 from bilp.config.evaluated_set import Block, EvaluatedSet
 from bilp.config.given import model_of
+from bilp.config.labels import HARD, LABELS
 from bilp.data import Dataset, open_dataset
+from bilp.distill.soft_labels import read_soft_labels
 from bilp.distill.synthetic_set import read_set
 from bilp.errors import ConfigError, IncompatibleArtifact
 from bilp.evaluate import address, training_blocks
@@ -181,11 +185,13 @@ def _synthetic_work(dataset_uri: str, subject: EvaluatedSet, config: EvaluateCon
     if dataset.whitening_facts is not None:
         expected["whitening"] = dataset.whitening_facts
     artifact = open_artifact(synthetic_uri, SYNTHETIC, expect=expected)
-    config = address.with_learned_rate(config, artifact)
+    config = address.as_learned(config, artifact)
     publication = address.of_synthetic(root, config, subject.arm, subject.experiment, dataset, artifact)
 
     def images() -> Callable[[int], ImageSet]:
         data = ImageSet.of_tensors(*decoded(*read_set(artifact), artifact.manifest.facts, synthetic_uri), device)
+        if LABELS[config.labels].stored:
+            data = replace(data, logits=_stored_logits(artifact, len(data)).to(device))
         return lambda number: data
 
     def plan() -> Plan:
@@ -194,6 +200,14 @@ def _synthetic_work(dataset_uri: str, subject: EvaluatedSet, config: EvaluateCon
         return Plan(config, config.epochs, who, device, progress, publication.parts_of, teacher)
 
     return Work(publication, dataset, {"dataset": dataset_uri, "synthetic": synthetic_uri}, device, images, plan)
+
+
+def _stored_logits(artifact: Artifact, images: int) -> Tensor:
+    """Those of the soft labels `[images, classes]` that a set stores. Raises ConfigError unless there is one for each image."""
+    logits = read_soft_labels(artifact)
+    if logits is None or len(logits) != images:
+        raise ConfigError(f"{artifact.uri} does not store a soft label for each of {images} images: set evaluate.labels to {HARD}")
+    return logits
 
 
 @dataclass(frozen=True)

@@ -52,6 +52,8 @@ class ImageSet:
     """Images per forward pass of a test, where results depend on it."""
     windows: Windows | None = None
     """Which samples share an answer in a test, if any do."""
+    logits: Tensor | None = None
+    """Of soft labels that the set stores, `[N, classes]` on the device of the labels; None where nobody learns these."""
 
     @classmethod
     def of_tensors(cls, images: Tensor, labels: Tensor, device: str = "cpu") -> Self:
@@ -155,11 +157,15 @@ def train(
 
 
 def fixed_logits(data: ImageSet, teacher: nn.Module | None) -> Callable[[Tensor], Tensor]:
-    """From indices `[n]` to what the teacher, in eval mode, says of these images as they are: `[n, classes]`.
+    """From indices `[n]` to the logits of their soft labels `[n, classes]`: those of the set, or what the teacher, in eval mode, says of
+    these images as they are.
 
     The teacher looks once at a set whose answers fit into memory, and at each mini-batch anew where they do not. Raises ConfigError
     without a teacher.
     """
+    if data.logits is not None:
+        stored = data.logits
+        return lambda indices: stored[indices.to(stored.device)]
     network = required(teacher)
 
     def asked(indices: Tensor) -> Tensor:

@@ -62,7 +62,7 @@ class Schedule:
             decay=config.decay,
             milestones=tuple(config.milestones),
             decay_factor=config.decay_factor,
-            temperature=config.temperature if config.taught else None,
+            temperature=config.temperature if LABELS[config.labels].soft else None,
             fixed_labels=LABELS[config.labels].fixed,
             temperature_squared=config.taught and config.temperature_squared,
             decay_smoothing=config.decay_smoothing,

@@ -6,6 +6,9 @@ and theta_N follows from theta_0 by N steps of SGD with a learned step size on m
 TESLA's program multiplies a tuple by 2, which repeats it, and so loses that factor of the gradient (distill.py:418); here it is
 there, and rules halve the program's step size of the images. MTT's takes mini-batches of a shuffled order from its end, here they
 come from its beginning, which is the same by law. TESLA's teacher_label (soft labels) does not exist here.
+
+With soft labels (DATM; Guo et al. 2024) an image's label is softmax(z) of logits z that are learned with it, and the training minimizes
+the cross-entropy from these. Where not all layers count (PAD; Li et al. 2024) L is a ratio of distances over the parameters that do.
 """
 
 from __future__ import annotations
@@ -46,6 +49,8 @@ class TrajectoryGradient:
     """dL/dS, in the shape of S."""
     step_size: Tensor
     """dL/d(step size), a scalar."""
+    labels: Tensor | None = None
+    """dL/d(logits of soft labels) `[M, classes]`; None for labels that are classes."""
 
 
 @dataclass(frozen=True)
@@ -56,15 +61,23 @@ class Trajectory:
     """theta_0."""
     target: Vectors
     """theta*."""
+    first: int = 0
+    """The first parameter of `start` that counts in distances: those before it are of layers that nobody compares."""
 
     @property
     def length(self) -> Tensor:
         """|theta_0 - theta*|^2, a scalar."""
-        return squared_distance(self.start, self.target)
+        return self.distance(self.start)
+
+    def distance(self, weights: Vectors) -> Tensor:
+        """|weights - theta*|^2 over the parameters that count, a scalar."""
+        return squared_distance(weights[self.first :], self.target[self.first :])
 
 
 Gradient = Callable[[Trajectory, Tensor, Tensor, Tensor, Sequence[TrainingStep]], TrajectoryGradient]
-"""From a piece of an expert's training, S with its labels, the step size and the mini-batches, to the gradients of the comparison."""
+"""From a piece of an expert's training, S with its labels, the step size and the mini-batches, to the gradients of the comparison.
+
+Labels are classes, int64 `[M]`, or the logits of soft labels, floating `[M, classes]`."""
 
 
 def squared_distance(first: Vectors, second: Vectors) -> Tensor:
@@ -81,20 +94,21 @@ def unrolled_gradient(
         network: Lends its architecture only.
         trajectory: theta_0 and theta*.
         images: S `[M, C, H, W]`.
-        labels: int64 `[M]`.
+        labels: int64 `[M]`, or the logits of soft ones `[M, classes]`.
         step_size: Of the training on S, a scalar.
         steps: The mini-batches of that training, in order.
     """
     leaf, rate = images.detach().requires_grad_(), step_size.detach().requires_grad_()
     weights = tuple(value.detach().requires_grad_() for value in trajectory.start)
+    told = labels.detach().requires_grad_(is_soft(labels))
     with torch.enable_grad():
         for step in steps:
             batch = augment.apply(leaf[step.rows], step.params)
-            gradient = loss_gradient(network, weights, batch, labels[step.rows], create_graph=True)
+            gradient = loss_gradient(network, weights, batch, told[step.rows], create_graph=True)
             weights = tuple(value - rate * g for value, g in zip(weights, gradient, strict=True))
-        loss = squared_distance(weights, trajectory.target) / trajectory.length
-    image_gradient, rate_gradient = torch.autograd.grad(loss, [leaf, rate], materialize_grads=True)
-    return TrajectoryGradient(loss.detach(), image_gradient, rate_gradient)
+        loss = trajectory.distance(weights) / trajectory.length
+    learned = [leaf, rate, told] if is_soft(labels) else [leaf, rate]
+    return TrajectoryGradient(loss.detach(), *torch.autograd.grad(loss, learned, materialize_grads=True))
 
 
 def constant_memory_gradient(
@@ -119,20 +133,35 @@ def constant_memory_gradient(
         gradient = loss_gradient(network, leaves(weights), batch, labels[step.rows], create_graph=False)
         weights = descend(weights, rate, gradient)
         total = tuple(old.add_(g) for old, g in zip(total, gradient, strict=True))
-    apart = tuple(s - rate * g - t for s, g, t in zip(trajectory.start, total, trajectory.target, strict=True))
+    ends = zip(trajectory.start, total, trajectory.target, strict=True)
+    apart = tuple(s - rate * g - t if place >= trajectory.first else torch.zeros_like(t) for place, (s, g, t) in enumerate(ends))
     v = tuple(-2.0 * rate * value / scale for value in apart)
     image_gradient, weights = torch.zeros_like(images), trajectory.start
+    label_gradient = torch.zeros_like(labels) if is_soft(labels) else None
     for step in steps:
-        points = images.detach()[step.rows].requires_grad_()
+        points, told = images.detach()[step.rows].requires_grad_(), labels.detach()[step.rows].requires_grad_(is_soft(labels))
         with torch.enable_grad():
             batch = augment.apply(points, step.params)
-            gradient = loss_gradient(network, leaves(weights), batch, labels[step.rows], create_graph=True)
+            gradient = loss_gradient(network, leaves(weights), batch, told, create_graph=True)
             product = torch.stack([(a * g).sum() for a, g in zip(v, gradient, strict=True)]).sum()
-        image_gradient[step.rows] += torch.autograd.grad(product, points)[0]
+        by_points, *by_told = torch.autograd.grad(product, [points] if label_gradient is None else [points, told])
+        image_gradient[step.rows] += by_points
+        if label_gradient is not None:
+            label_gradient[step.rows] += by_told[0]
         weights = descend(weights, rate, gradient)
     loss = torch.stack([value.square().sum() for value in apart]).sum() / scale
     rate_gradient = -2.0 * torch.stack([(a * g).sum() for a, g in zip(apart, total, strict=True)]).sum() / scale
-    return TrajectoryGradient(loss, image_gradient, rate_gradient)
+    return TrajectoryGradient(loss, image_gradient, rate_gradient, label_gradient)
+
+
+def is_soft(labels: Tensor) -> bool:
+    """Whether labels are the logits of soft ones, and not classes."""
+    return labels.is_floating_point()
+
+
+def targets(labels: Tensor) -> Tensor:
+    """What the cross-entropy is taken from: classes `[b]` as they are, probabilities `[b, classes]` of the logits of soft labels."""
+    return labels.softmax(-1) if is_soft(labels) else labels
 
 
 def leaves(weights: Vectors) -> Vectors:
@@ -146,10 +175,10 @@ def descend(weights: Vectors, rate: Tensor, gradient: Vectors) -> Vectors:
 
 
 def loss_gradient(network: Network, weights: Vectors, batch: Tensor, labels: Tensor, create_graph: bool) -> Vectors:
-    """Gradient of the mean cross-entropy with respect to `weights`, which need gradients."""
+    """Gradient of the mean cross-entropy with respect to `weights`, which need gradients; `labels` as in `Gradient`, of the batch."""
     names = [name for name, _ in network.named_parameters()]
     with torch.enable_grad():
-        loss = functional.cross_entropy(functional_call(network, dict(zip(names, weights, strict=True)), (batch,)), labels)
+        loss = functional.cross_entropy(functional_call(network, dict(zip(names, weights, strict=True)), (batch,)), targets(labels))
         return torch.autograd.grad(loss, weights, create_graph=create_graph, materialize_grads=True)
 
 

@@ -33,8 +33,18 @@ class StepBatches:
         return torch.cat([self._pass(part)[1].detach() for part in self._passes])
 
     def labels(self, labels: Tensor) -> Tensor:
-        """Theirs, int64 `[b_1 + ... + b_N]`, from those of S `[M]`."""
-        return labels[torch.cat([step.rows for part in self._passes for step in part])]
+        """Theirs, `[b_1 + ... + b_N, ...]`, from those of S `[M, ...]`."""
+        return labels[self._rows()]
+
+    def pulled_labels(self, gradient: Tensor, labels: Tensor) -> Tensor:
+        """The gradient with respect to `labels(...)` of the logits of soft ones as one with respect to those of S, `[M, classes]`."""
+        total = torch.zeros_like(labels)
+        for rows, own in zip(self._rows().split(self.sizes), gradient.split(self.sizes), strict=True):
+            total[rows] += own  # a mini-batch holds an image once at most, so that sums have an order
+        return total
+
+    def _rows(self) -> Tensor:
+        return torch.cat([step.rows for part in self._passes for step in part])
 
     def pulled(self, gradient: Tensor) -> Tensor:
         """The gradient with respect to `entering` as one with respect to S, `[M, C, H, W]`."""

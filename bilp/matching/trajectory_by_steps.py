@@ -18,7 +18,7 @@ from torch.autograd.graph import saved_tensors_hooks
 
 from bilp.images import augment
 from bilp.matching.jacobian import Vectors
-from bilp.matching.trajectory import TrainingStep, Trajectory, TrajectoryGradient, leaves, loss_gradient, squared_distance
+from bilp.matching.trajectory import TrainingStep, Trajectory, TrajectoryGradient, is_soft, leaves, loss_gradient
 from bilp.nets import Network
 
 GRAPH_BYTES = 12 * 2**30
@@ -34,6 +34,8 @@ class _Graph:
     """theta_i, leaves."""
     points: Tensor
     """The mini-batch as it is stored, a leaf."""
+    told: Tensor
+    """Its labels; the logits of soft ones are a leaf."""
     rates: Vectors
     """beta once for every parameter, leaves, so that its derivatives can be added in the order of one graph."""
     after: Vectors
@@ -55,7 +57,7 @@ def exact_gradient(
         network: Lends its architecture only.
         trajectory: theta_0 and theta*.
         images: S `[M, C, H, W]`.
-        labels: int64 `[M]`.
+        labels: int64 `[M]`, or the logits of soft ones `[M, classes]`.
         step_size: Of the training on S, a scalar.
         steps: The mini-batches of that training, in order.
         graph_bytes: What the kept graphs may hold, measured at the first step.
@@ -73,15 +75,18 @@ def exact_gradient(
         del graph
     loss, adjoint = _loss(weights, trajectory)
     image_gradient, rate_gradient = torch.zeros_like(images), torch.zeros_like(step_size)
+    label_gradient = torch.zeros_like(labels) if is_soft(labels) else None
     for step in reversed(steps):
         last = stored.pop()
         graph = last if isinstance(last, _Graph) else _graph(network, last, images, labels, step_size, step)
-        adjoint, of_points, of_rates = _pulled(graph, adjoint)
+        adjoint, of_points, of_told, of_rates = _pulled(graph, adjoint)
         del last, graph
         image_gradient[step.rows] += of_points
+        if label_gradient is not None:
+            label_gradient[step.rows] += of_told
         for value in reversed(of_rates):
             rate_gradient = rate_gradient + value
-    return TrajectoryGradient(loss, image_gradient, rate_gradient)
+    return TrajectoryGradient(loss, image_gradient, rate_gradient, label_gradient)
 
 
 def _graph(network: Network, weights: Vectors, images: Tensor, labels: Tensor, step_size: Tensor, step: TrainingStep) -> _Graph:
@@ -91,32 +96,36 @@ def _graph(network: Network, weights: Vectors, images: Tensor, labels: Tensor, s
         network: its architecture.
         weights: theta_i.
         images: S.
-        labels: their classes.
+        labels: theirs.
         step_size: beta.
         step: what is trained on.
     """
     start, points = leaves(weights), images.detach()[step.rows].requires_grad_()
+    told = labels.detach()[step.rows].requires_grad_(is_soft(labels))
     rates = tuple(step_size.detach().requires_grad_() for _ in start)
     with torch.enable_grad():
         batch = augment.apply(points, step.params)
-        gradient = loss_gradient(network, start, batch, labels[step.rows], create_graph=True)
+        gradient = loss_gradient(network, start, batch, told, create_graph=True)
         after = tuple(value - rate * g for value, rate, g in zip(start, rates, gradient, strict=True))
-    return _Graph(start, points, rates, after)
+    return _Graph(start, points, told, rates, after)
 
 
 def _loss(weights: Vectors, trajectory: Trajectory) -> tuple[Tensor, Vectors]:
     """L, and its derivative with respect to theta_N, through the operations of the graph through all steps."""
     ends = leaves(weights)
     with torch.enable_grad():
-        loss = squared_distance(ends, trajectory.target) / trajectory.length
-        return loss.detach(), torch.autograd.grad(loss, ends)
+        loss = trajectory.distance(ends) / trajectory.length
+        return loss.detach(), torch.autograd.grad(loss, ends, materialize_grads=True)
 
 
-def _pulled(graph: _Graph, adjoint: Vectors) -> tuple[Vectors, Tensor, Vectors]:
-    """dL/dtheta_{i+1} taken through a step: dL/dtheta_i, dL/d(stored mini-batch), and dL/dbeta parameter by parameter."""
-    count = len(graph.weights)
-    found = torch.autograd.grad(graph.after, (*graph.weights, graph.points, *graph.rates), adjoint, materialize_grads=True)
-    return found[:count], found[count], found[count + 1 :]
+def _pulled(graph: _Graph, adjoint: Vectors) -> tuple[Vectors, Tensor, Tensor, Vectors]:
+    """dL/dtheta_{i+1} taken through a step: dL/dtheta_i, dL/d(stored mini-batch), dL/d(logits of its soft labels), which is empty for
+    labels that are classes, and dL/dbeta parameter by parameter."""
+    count, told = len(graph.weights), (graph.told,) if is_soft(graph.told) else ()
+    inputs = (*graph.weights, graph.points, *told, *graph.rates)
+    found = torch.autograd.grad(graph.after, inputs, adjoint, materialize_grads=True)
+    of_told = found[count + 1] if told else graph.points.new_empty(0)
+    return found[:count], found[count], of_told, found[count + 1 + len(told) :]
 
 
 def _detached(values: Vectors) -> Vectors:

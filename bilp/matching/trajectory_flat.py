@@ -19,7 +19,7 @@ from torch.nn import functional
 from bilp.capture import CapturedStep
 from bilp.matching.jacobian import Vectors
 from bilp.matching.trained_norm import with_cheap_norms
-from bilp.matching.trajectory import TrainingStep, Trajectory, TrajectoryGradient
+from bilp.matching.trajectory import TrainingStep, Trajectory, TrajectoryGradient, is_soft, targets
 from bilp.matching.trajectory_batches import StepBatches
 from bilp.nets import Network
 
@@ -36,7 +36,7 @@ class FlatStep:
     batch: Tensor
     """The images as they enter the network, `[b, C, H, W]`, a leaf."""
     labels: Tensor
-    """int64 `[b]`."""
+    """int64 `[b]`, or the logits of soft ones `[b, classes]`, a leaf."""
     gradient: Tensor
     """g_i `[P]`, with its graph if that was kept."""
 
@@ -45,8 +45,9 @@ class FlatStep:
         return torch.addcmul(self.weights.detach(), rate, self.gradient.detach(), value=-1)
 
     def pulled(self, along: Tensor, by_weights: bool) -> tuple[Tensor, ...]:
-        """The derivatives of <along, g_i> by the images and, if they are asked for, by the weights. Frees the graph."""
-        asked = (self.batch, self.weights) if by_weights else (self.batch,)
+        """The derivatives of <along, g_i> by the images, by the logits of soft labels where labels are these, and by the weights if they
+        are asked for. Frees the graph."""
+        asked = [self.batch, *([self.labels] if is_soft(self.labels) else []), *([self.weights] if by_weights else [])]
         return torch.autograd.grad(self.gradient, asked, along, materialize_grads=True)
 
 
@@ -65,13 +66,14 @@ class FlatTraining:
         Args:
             weights: `[P]`.
             batch: images `[b, C, H, W]`.
-            labels: int64 `[b]`.
+            labels: int64 `[b]`, or the logits of soft ones `[b, classes]`.
             keep: whether the step can be differentiated, and holds the graph for that.
         """
         leaf, points = weights.detach().requires_grad_(), batch.detach().requires_grad_(keep)
+        told = labels.detach().requires_grad_(keep and is_soft(labels))
         with torch.enable_grad():
-            (gradient,) = torch.autograd.grad(self._loss(leaf, points, labels), leaf, create_graph=keep)
-        return FlatStep(leaf, points, labels, gradient)
+            (gradient,) = torch.autograd.grad(self._loss(leaf, points, told), leaf, create_graph=keep)
+        return FlatStep(leaf, points, told, gradient)
 
     def again(self, step: FlatStep) -> FlatStep:
         """The step with its graph."""
@@ -80,7 +82,7 @@ class FlatTraining:
     def _loss(self, weights: Tensor, batch: Tensor, labels: Tensor) -> Tensor:
         parts = weights.split([shape.numel() for shape in self._shapes])
         values = {name: part.view(shape) for name, part, shape in zip(self._names, parts, self._shapes, strict=True)}
-        return functional.cross_entropy(functional_call(self._network, values, (batch,)), labels)
+        return functional.cross_entropy(functional_call(self._network, values, (batch,)), targets(labels))
 
 
 @dataclass(frozen=True)
@@ -96,12 +98,18 @@ class Comparison:
     images: Tensor
     """The mini-batches of all steps, as they enter the network, `[b_1 + ... + b_N, C, H, W]`."""
     labels: Tensor
-    """int64 `[b_1 + ... + b_N]`."""
+    """int64 `[b_1 + ... + b_N]`, or the logits of soft ones `[b_1 + ... + b_N, classes]`."""
+    first: int = 0
+    """The first of the P parameters that counts in distances."""
 
     @property
     def tensors(self) -> tuple[Tensor, ...]:
         """All of them, in the order of the fields."""
         return self.start, self.target, self.rate, self.images, self.labels
+
+    def counted(self, apart: Tensor) -> Tensor:
+        """A difference of parameters `[P]`, in which those that do not count are 0."""
+        return torch.cat([torch.zeros_like(apart[: self.first]), apart[self.first :]]) if self.first else apart
 
     def batches(self, sizes: Sequence[int]) -> list[tuple[Tensor, Tensor]]:
         """Images and labels of every step."""
@@ -113,8 +121,8 @@ class Comparison:
             place.copy_(value)
 
 
-Compared = tuple[Tensor, Tensor, Tensor]
-"""L, a scalar; dL/d(images of all mini-batches); dL/d(beta), a scalar."""
+Compared = tuple[Tensor, ...]
+"""L, a scalar; dL/d(beta), a scalar; dL/d(images of all mini-batches); and, where labels are soft, dL/d(the logits of all of these)."""
 Compare = Callable[[FlatTraining, Comparison, Sequence[int], int], Compared]
 """From a comparison, the sizes b_1, ..., b_N of mini-batches and how many steps keep their graphs; nothing in it depends on values."""
 
@@ -125,17 +133,18 @@ def compare_exactly(training: FlatTraining, given: Comparison, sizes: Sequence[i
     for number, (batch, labels) in enumerate(batches):
         steps.append(training.step(weights, batch, labels, keep=number >= len(batches) - kept))
         weights = steps[-1].after(given.rate)
-    apart, length = weights - given.target, (given.start - given.target).square().sum()
+    apart, length = given.counted(weights - given.target), given.counted(given.start - given.target).square().sum()
     adjoint = apart * (2.0 / length)
-    slopes, found = [], []
+    slopes, found = [], list[tuple[Tensor, ...]]()
     while steps:
         step = training.again(steps.pop())
-        by_images, by_weights = step.pulled(adjoint, by_weights=True)
+        *by_batch, by_weights = step.pulled(adjoint, by_weights=True)
         slopes.append((adjoint * step.gradient.detach()).sum())
-        found.append(by_images)
+        found.append(tuple(by_batch))
         adjoint = torch.addcmul(adjoint, given.rate, by_weights, value=-1)
         del step
-    return apart.square().sum() / length, torch.cat(found[::-1]) * -given.rate, -torch.stack(slopes).sum()
+    pulled = [torch.cat(parts) * -given.rate for parts in zip(*found[::-1], strict=True)]
+    return apart.square().sum() / length, -torch.stack(slopes).sum(), *pulled
 
 
 def compare_in_constant_memory(training: FlatTraining, given: Comparison, sizes: Sequence[int], kept: int) -> Compared:
@@ -148,15 +157,17 @@ def compare_in_constant_memory(training: FlatTraining, given: Comparison, sizes:
         if step.gradient.requires_grad:
             last.append(step)
         del step
-    apart, length = torch.addcmul(given.start - given.target, given.rate, total, value=-1), (given.start - given.target).square().sum()
+    apart = given.counted(torch.addcmul(given.start - given.target, given.rate, total, value=-1))
+    length = given.counted(given.start - given.target).square().sum()
     v = apart * (given.rate * (-2.0 / length))
-    weights, found = given.start, list[Tensor]()
+    weights, found = given.start, list[tuple[Tensor, ...]]()
     for batch, labels in batches:
         step = last.popleft() if len(found) >= len(batches) - kept else training.step(weights, batch, labels, keep=True)
-        found += step.pulled(v, by_weights=False)
+        found.append(step.pulled(v, by_weights=False))
         weights = step.after(given.rate)
         del step
-    return apart.square().sum() / length, torch.cat(found), (apart * total).sum() * (-2.0 / length)
+    pulled = [torch.cat(parts) for parts in zip(*found, strict=True)]
+    return apart.square().sum() / length, (apart * total).sum() * (-2.0 / length), *pulled
 
 
 class FlatGradient:
@@ -175,25 +186,29 @@ class FlatGradient:
         Args:
             trajectory: theta_0 and theta*.
             images: S `[M, C, H, W]`.
-            labels: int64 `[M]`.
+            labels: int64 `[M]`, or the logits of soft ones `[M, classes]`.
             step_size: Of the training on S, a scalar.
             steps: The mini-batches of that training, in order; a graph is of their sizes.
         """
         batches = StepBatches(images, steps)
         start, target = flat(trajectory.start), flat(trajectory.target)
-        given = Comparison(start, target, step_size.detach(), batches.entering(), batches.labels(labels))
+        first = sum(value.numel() for value in trajectory.start[: trajectory.first])
+        given = Comparison(start, target, step_size.detach(), batches.entering(), batches.labels(labels.detach()), first)
         if batches.sizes != self._sizes:
             self._begin(given, batches.sizes)
         self._given.take(given)
         self._step()
-        loss, by_entering, by_rate = (value.clone() for value in self._found)
-        return TrajectoryGradient(loss, batches.pulled(by_entering), by_rate)
+        loss, by_rate, by_entering, *by_told = (value.clone() for value in self._found)
+        by_labels = batches.pulled_labels(by_told[0], labels) if by_told else None
+        return TrajectoryGradient(loss, batches.pulled(by_entering), by_rate, by_labels)
 
     def _begin(self, like: Comparison, sizes: list[int]) -> None:
         """Tensors that stay where they are, for comparisons of these sizes, and the step from one to the other."""
-        self._sizes, self._given = sizes, Comparison(*(torch.empty_like(value) for value in like.tensors))
+        start, target, rate, images, labels = (torch.empty_like(value) for value in like.tensors)
+        self._sizes, self._given = sizes, Comparison(start, target, rate, images, labels, like.first)
         self._kept = self._graph_bytes // self._bytes_of_a_graph(like, sizes)
-        self._found = (torch.empty_like(like.rate), torch.empty_like(like.images), torch.empty_like(like.rate))
+        learned = (like.rate, like.images, like.labels) if is_soft(like.labels) else (like.rate, like.images)
+        self._found = tuple(torch.empty_like(value) for value in (like.rate, *learned))
         self._step = CapturedStep(self._run, like.start.device)
 
     def _run(self) -> None:

@@ -21,13 +21,13 @@ from bilp.data.source_record import KIND as RECORD
 from bilp.data.store import KIND as DATASET
 from bilp.distill import load_synthetic, open_run
 from bilp.distill.checkpoint import state_of
-from bilp.distill.inputs import open_pool
+from bilp.distill.inputs import open_experts, open_pool
 from bilp.distill.part import Part
 from bilp.distill.patches_product import read_tiles
 from bilp.distill.pictures import displayable
 from bilp.distill.round_files import round_effects, round_losses
 from bilp.distill.snapshot import CLASSES, IMAGES, first_of_each, read_snapshot, shown_classes
-from bilp.distill.step.initial import initial_state
+from bilp.distill.step.initial import asks_experts, initial_state
 from bilp.distill.step.pretrained import KIND as PRETRAINED
 from bilp.evaluate.course_files import confusion_rows, course_rows
 from bilp.evaluate.results import KIND as EVALUATION
@@ -336,7 +336,7 @@ def _snapshots(source: RunSource, rounds: Sequence[Artifact], dataset: Dataset, 
     """The start, which is computed again, and the state after evenly spread rounds."""
     run = open_run(source.uri)
     whole, pool = Part(source.uri, run, None), open_pool(source.uri, run)
-    start = initial_state(run.distill, pool)
+    start = initial_state(run.distill, pool, experts=open_experts(source.uri, run) if asks_experts(run.distill) else None)
     found = [_snapshot("start", start.images, start.labels, dataset, shown)]
     for k in spread(np.arange(len(rounds)), SHOWN_ROUNDS):
         iterations = rounds[k].stated(RoundFacts).iteration

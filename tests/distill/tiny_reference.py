@@ -30,6 +30,6 @@ def reference(
         without = starting.pretrained.model_copy(update={"networks": 0})
         bare = config.model_copy(update={field: starting.model_copy(update={"pretrained": without})})
     setting = Setting.assemble(bare, ReselectConfig(beta=0.0), pool, "cpu", experts, classes, teacher=teacher)
-    state = initial_state(config, pool, classes)
+    state = initial_state(config, pool, classes, experts)
     state.images = state.images.to(dtype)
     return REFERENCES[config.method](replace(setting, config=config), state)

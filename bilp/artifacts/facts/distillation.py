@@ -120,7 +120,7 @@ class ResizedFacts(Facts):
 class SoftLabelFacts(Facts):
     """The soft labels that a synthetic set stores, and what storing them in this form has lost (`bilp.distill.soft_labels`)."""
 
-    form: Literal["float16", "top_k"]
+    form: Literal["float16", "top_k", "float32"]
     top_k: Ordinal | None = None
     """Logits of each image, of form top_k."""
     temperature: Positive

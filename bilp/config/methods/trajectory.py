@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from functools import partial
-from typing import Annotated, Any, ClassVar, NamedTuple
+from typing import Annotated, Any, ClassVar, NamedTuple, TypeVar
 
 from pydantic import Field
 
@@ -82,6 +83,7 @@ class TrajectoryRow(NamedTuple):
 
 
 Table = dict[str, dict[int, TrajectoryRow]]
+Row = TypeVar("Row")
 
 # MTT, Cazenavette et al. 2022, as the programs of the field's benchmark (dc_benchmark) list its settings, by ipc.
 MTT_ROWS: Table = {
@@ -105,27 +107,37 @@ TESLA_ROWS: Table = {
 }
 
 
+def row_of(cell: Cell, table: Mapping[str, Mapping[int, Row]]) -> Row:
+    """The line of the largest published ipc that is not above the cell's; one of CIFAR-10's for a dataset without any."""
+    lines = table.get(cell.dataset, table["cifar10"])
+    return lines[max(known for known in lines if known <= max(cell.ipc, 1))]
+
+
 def _row(cell: Cell, table: Table) -> TrajectoryRow:
-    """The line of the largest published ipc that is not above the cell's; CIFAR-10's lines, less whitening, for a dataset without any."""
+    """The line of a cell; CIFAR-10's are taken less whitening."""
     if cell.small:  # experts with a larger step size learn these in a dozen epochs, where 0.01 would take fifty
         return TrajectoryRow(20, 2, 6, 10.0, 1e-4, 0.05, None if cell.ipc <= 5 else 50)
-    lines = table.get(cell.dataset, table["cifar10"])
-    row = lines[max(known for known in lines if known <= max(cell.ipc, 1))]
+    row = row_of(cell, table)
     return row if cell.dataset in table else row._replace(whitening="none")
 
 
 def _values(cell: Cell, table: Table, iterations: int) -> dict[str, Any]:
-    values = _row(cell, table)._asdict()
+    return values_of(_row(cell, table), 100 if cell.small else iterations, cell.small)
+
+
+def values_of(row: TrajectoryRow, iterations: int, small: bool) -> dict[str, Any]:
+    """The settings that a line stands for, with experts for few and small images if they are."""
+    values = row._asdict()
     whitening = values.pop("whitening")
     distill = {"learning_rate": values.pop("learning_rate"), "iterations": iterations, "init": "real", "trajectory": values}
     rules: dict[str, Any] = {"distill": distill, "ingest": {"whitening": whitening}}
-    if cell.small:
-        distill["iterations"] = 100
+    if small:
         rules["experts"] = {"count": 4, "epochs": 12, "batch_size": 64, "learning_rate": 0.05}
     return rules
 
 
-def _check_experts(distill: Any, epochs: int, found: str) -> None:
+def check_experts(distill: Any, epochs: int, found: str) -> None:
+    """Raises ValueError if experts of so many epochs, which `found` tells, end before what trainings are compared with."""
     needed = distill.trajectory.needed_epochs
     if needed > epochs:
         raise ValueError(
@@ -145,7 +157,7 @@ MTT = Method(
     values_for="on {dataset} at ipc {ipc}",
     no_effect="meets real samples only through its experts",
     needs_experts=True,
-    check_experts=_check_experts,
+    check_experts=check_experts,
     matching="bilp.matching:trajectories",
     loop="bilp.distill.loops.mtt:distill",
     carried="bilp.distill.loops.mtt:require_step_size",

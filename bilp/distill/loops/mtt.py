@@ -37,15 +37,19 @@ class TrajectoryIterations(Iterations):
             raise ConfigError(
                 f"method {setting.config.method} imitates experts and has no adaptive pruning: start the run with experts and beta = 0"
             )
-        self._experts, self._shared = setting.experts, SharedStep(setting, state)
+        self.experts, self._shared = setting.experts, SharedStep(setting, state)
         if not state.method:
-            step_size = torch.tensor(setting.config.trajectory.step_size, dtype=torch.float64, device=setting.device)
-            state.method = {STEP_SIZE: step_size, STEP_MOMENTUM: torch.zeros_like(step_size)}
+            state.method = self.begin()
         setting.network.train()
         make_gradient = resolve(METHODS[setting.config.method].parts["gradient"])
         self._gradient: Gradient = make_gradient(setting.network, setting.device)
         self._drawn: dict[int, tuple[Trajectory, list[TrainingStep]]] = {}
         self._stop = state.iteration
+
+    def begin(self) -> dict[str, Tensor]:
+        """What is carried into the first iteration."""
+        step_size = torch.tensor(self.setting.config.trajectory.step_size, dtype=torch.float64, device=self.setting.device)
+        return {STEP_SIZE: step_size, STEP_MOMENTUM: torch.zeros_like(step_size)}
 
     def advance(self, stop: int, progress: Progress = silent) -> list[Record]:
         """See Iterations; nothing is drawn for iterations beyond the last."""
@@ -54,27 +58,45 @@ class TrajectoryIterations(Iterations):
 
     def iteration(self, number: int) -> Iterator[Step]:
         """One comparison with an expert; its one step is of the images and of the step size."""
-        setting, state, settings = self.setting, self.state, self.setting.config.trajectory
-        step_size = state.method[STEP_SIZE]
+        found = self.compared(number, self.state.labels)
+        self.take(found)
+        self.draw_ahead(number)
+        yield Step([self.checked_loss(number, found)], 0, 0.0, shared=True)
+        self.check_learned(number)
+
+    def check_learned(self, number: int) -> None:
+        """Raise Diverged if what is learned beside the images cannot be used."""
+        _check_step_size(number, self._step_size, self.setting.config.trajectory.step_rate)
+
+    def compared(self, number: int, labels: Tensor) -> TrajectoryGradient:
+        """The comparison of an iteration, with labels as in `Gradient`."""
         trajectory, steps = self._drawn.pop(number) if number in self._drawn else self._draw(number)
-        found = self._gradient(trajectory, state.images, state.labels, step_size.float(), steps)
+        return self._gradient(trajectory, self.state.images, labels, self.state.method[STEP_SIZE].float(), steps)
+
+    def take(self, found: TrajectoryGradient) -> None:
+        """A step of the images and of the step size."""
+        state, settings = self.state, self.setting.config.trajectory
         self._shared.take(found.images)
         velocity = settings.step_momentum * state.method[STEP_MOMENTUM] + found.step_size
-        step_size = step_size - settings.step_rate * velocity
-        state.method = {STEP_SIZE: step_size, STEP_MOMENTUM: velocity}
-        if setting.device.type != "cpu" and number + 1 < self._stop:  # the device is busy until it is asked for the loss
+        state.method = {**state.method, STEP_SIZE: state.method[STEP_SIZE] - settings.step_rate * velocity, STEP_MOMENTUM: velocity}
+
+    def draw_ahead(self, number: int) -> None:
+        """Draw for the iteration after this one, as a device is busy until it is asked for something."""
+        if self.setting.device.type != "cpu" and number + 1 < self._stop:
             self._drawn[number + 1] = self._draw(number + 1)
-        yield Step([self._checked_loss(number, found)], 0, 0.0, shared=True)
-        _check_step_size(number, self._step_size, settings.step_rate)
 
     def note(self, record: Record, steps: Sequence[Step]) -> str:
         """The learned step size tells whether the experts can be followed."""
         return f"{super().note(record, steps)}, step size {self._step_size:.3g}"
 
-    def _draw(self, number: int) -> tuple[Trajectory, list[TrainingStep]]:
-        return draw_trajectory(self.setting, self._experts, number), draw_steps(self.setting, len(self.state.images), number)
+    def trajectory(self, number: int) -> Trajectory:
+        """The piece of an expert that an iteration imitates."""
+        return draw_trajectory(self.setting, self.experts, number)
 
-    def _checked_loss(self, number: int, found: TrajectoryGradient) -> float:
+    def _draw(self, number: int) -> tuple[Trajectory, list[TrainingStep]]:
+        return self.trajectory(number), draw_steps(self.setting, len(self.state.images), number)
+
+    def checked_loss(self, number: int, found: TrajectoryGradient) -> float:
         """The loss as a number, after the guard's rules; one transfer from the device serves them, the loss and the step size."""
         peaks = (found.images.abs().amax(), self.state.images.detach().abs().amax())
         told = torch.stack([value.double() for value in (found.loss, *peaks, self.state.method[STEP_SIZE])])
@@ -97,13 +119,22 @@ def require_step_size(tensors: Mapping[str, Tensor], config: DistillConfig, pool
         raise DamagedArtifact(f"{where} holds a step size of {float(tensors[STEP_SIZE]):g}, which none is: run the round again")
 
 
-def draw_trajectory(setting: Setting, experts: ExpertBuffer, iteration: int) -> Trajectory:
-    """An expert and an epoch of it, both uniform; the target is `expert_epochs` later."""
+def draw_trajectory(setting: Setting, experts: ExpertBuffer, iteration: int, starts: range | None = None, first: int = 0) -> Trajectory:
+    """An expert and an epoch of it, both uniform; the target is `expert_epochs` later.
+
+    Args:
+        setting: the run.
+        experts: of which one is drawn.
+        iteration: whose streams these are.
+        starts: the epochs to draw from; without them all up to `max_start`.
+        first: the first parameter that counts (see Trajectory).
+    """
     settings, stream = setting.config.trajectory, generator(setting.config.seed, "trajectory", iteration)
+    starts = range(settings.max_start + 1) if starts is None else starts
     expert = int(torch.randint(experts.count, (1,), generator=stream))
-    start = int(torch.randint(settings.max_start + 1, (1,), generator=stream))
-    ends = (experts.parameters(expert, epoch, setting.device) for epoch in (start, start + settings.expert_epochs))
-    return Trajectory(*ends)
+    start = starts[int(torch.randint(len(starts), (1,), generator=stream))]
+    begin, end = (experts.parameters(expert, epoch, setting.device) for epoch in (start, start + settings.expert_epochs))
+    return Trajectory(begin, end, first)
 
 
 def draw_steps(setting: Setting, images: int, iteration: int) -> list[TrainingStep]:

@@ -7,28 +7,49 @@ from torch import Tensor
 
 from bilp.config import METHODS, DistillConfig
 from bilp.data.pool import RealPool
+from bilp.distill.step.recognized import recognized
 from bilp.distill.step.representatives import cluster_members
 from bilp.distill.step.state import DistillState
+from bilp.errors import ConfigError
+from bilp.experts.buffer import ExpertBuffer
 from bilp.images.multiformation import mosaic
 from bilp.nets import build, initialize
 from bilp.seeds import generator
 
 
-def initial_state(config: DistillConfig, pool: RealPool, classes: range | None = None) -> DistillState:
-    """Real samples of each class (of `classes` alone, if given), drawn at random or nearest to the centers of clusters
-    (kmeans), or standard Gaussian noise in normalized space; class c draws from its own stream.
+def initial_state(
+    config: DistillConfig,
+    pool: RealPool,
+    classes: range | None = None,
+    experts: ExpertBuffer | None = None,
+    device: torch.device | str = "cpu",
+) -> DistillState:
+    """Real samples of each class (of `classes` alone, if given), drawn at random, nearest to the centers of clusters (kmeans) or
+    classified correctly by an expert (recognized), or standard Gaussian noise in normalized space; class c draws from its own stream.
 
     Where a stored image is decoded into factor^2 parts, as many real samples are shrunk into one. Raises ConfigError if
-    real images are asked for and a class has fewer than `ipc` * factor^2 candidates.
+    real images are asked for and a class has fewer than `ipc` * factor^2 candidates, or if experts are and there are none.
+
+    Args:
+        config: settings of the run.
+        pool: its real samples.
+        classes: those to begin; without them all.
+        experts: of init recognized.
+        device: where experts are asked; the state lies on the CPU.
     """
     classes = range(pool.classes) if classes is None else classes
     labels = torch.tensor(classes).repeat_interleave(config.ipc)
     if config.init == "noise":
         return DistillState.start(_noise(config, pool, classes), labels)
     require_initial(config, pool)
-    drawn = _random(config, pool, classes) if config.init == "real" else _central(config, pool, classes)
+    drawn = _drawn(config, pool, classes, experts, device)
     images = mosaic(pool.images(torch.cat(drawn)), config.decode.factor, METHODS[config.method].shrinking)
     return DistillState.start(images, labels)
+
+
+def asks_experts(config: DistillConfig) -> bool:
+    """Whether initial images are chosen by experts."""
+    return config.init == "recognized"
 
 
 def require_initial(config: DistillConfig, pool: RealPool) -> None:
@@ -41,6 +62,18 @@ def require_initial(config: DistillConfig, pool: RealPool) -> None:
 
 def _wanted(config: DistillConfig) -> int:
     return config.ipc * config.decode.factor**2
+
+
+def _drawn(config: DistillConfig, pool: RealPool, classes: range, experts: ExpertBuffer | None, device: torch.device | str) -> list[Tensor]:
+    """The sample_ids of each class that its images are made of; arguments as of `initial_state`."""
+    if config.init == "real":
+        return _random(config, pool, classes)
+    if config.init == "kmeans":
+        return _central(config, pool, classes)
+    if experts is None:
+        raise ConfigError(f"init {config.init} asks experts: start the run with experts")
+    orders = [pool.draw(c, len(pool.by_class[c]), generator(config.seed, "initial", c)) for c in classes]
+    return recognized(config, pool, dict(zip(classes, orders, strict=True)), experts, device)
 
 
 def _random(config: DistillConfig, pool: RealPool, classes: range) -> list[Tensor]:

@@ -1,0 +1,24 @@
+"""What the set of a method that learns soft labels holds beside its images: these labels, exactly."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from bilp.artifacts.publication import Content
+from bilp.config import DistillConfig
+from bilp.data.pool import RealPool
+from bilp.distill.loops.datm import LABELS
+from bilp.distill.soft_labels import FILE, exact_labels
+from bilp.distill.step.state import DistillState
+
+
+def product(state: DistillState, config: DistillConfig, pool: RealPool) -> tuple[dict[str, Content], dict[str, Any]]:
+    """Files by name, and facts, that a synthetic set has beside those of every method.
+
+    Args:
+        state: after the last iteration.
+        config: settings of the run.
+        pool: its real samples.
+    """
+    data, stated = exact_labels(state.method[LABELS])
+    return {FILE: data}, {"soft_labels": stated.model_dump(mode="json", exclude_none=True)}
