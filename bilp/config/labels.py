@@ -17,7 +17,16 @@ class LabelEntry:
     taught: bool = False
     """Whether it is what a teacher says, so that one is trained first."""
     fixed: bool = False
-    """Whether the teacher looks once at each image as it is, so that every augmented view has the same label."""
+    """Whether every augmented view of an image has the same label, of the image as it is."""
+    stored: bool = False
+    """Whether it is what the synthetic set stores of its images, so that nobody is asked."""
+    of_real: str = ""
+    """The labels of real images, which store none, where synthetic ones have these; empty for the same."""
+
+    @property
+    def soft(self) -> bool:
+        """Whether it is a distribution over the classes, given by logits."""
+        return self.taught or self.stored
 
 
 HARD = "hard"
@@ -29,6 +38,7 @@ LABELS: Registry[LabelEntry] = Registry(
         LabelEntry(HARD),
         LabelEntry("soft", taught=True),
         LabelEntry("fixed", taught=True, fixed=True),
+        LabelEntry("stored", fixed=True, stored=True, of_real="fixed"),
     ),
 )
 LabelName = Annotated[str, EntryName("bilp.config.labels:LABELS")]

@@ -60,6 +60,7 @@ def of_baseline(
         selection: What static pruning keeps of them, for a baseline that takes images from it (`selection_of`).
     """
     subject: dict[str, Any] = {"real": baseline}
+    config = config.of_real()
     entry = BASELINES[baseline]
     if not entry.whole:
         subject |= {"ipc": ipc}
