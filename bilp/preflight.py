@@ -7,6 +7,9 @@ from typing import TYPE_CHECKING
 from bilp.config import EvaluateConfig, PipelineConfig, PruneConfig
 from bilp.config.arm_entries import ARMS
 from bilp.config.arms import needs_selection, planned_runs
+from bilp.config.labels import LABELS, instead
+from bilp.config.methods import METHODS
+from bilp.config.methods.spec import never
 from bilp.config.protocols import DEFAULT_PROTOCOL, PROTOCOLS
 from bilp.config.shapes import Shape, side_of
 from bilp.errors import ConfigError
@@ -24,6 +27,7 @@ def check_fit(config: PipelineConfig, dataset_uri: str) -> None:
     only the whole data set is looked at.
     """
     from bilp.data import open_dataset
+    from bilp.evaluate.linear_probe import load_encoder
     from bilp.evaluate.train_all import check_networks
     from bilp.nets import build
 
@@ -33,6 +37,9 @@ def check_fit(config: PipelineConfig, dataset_uri: str) -> None:
         build(config.score.network, dataset.shape, dataset.classes)
     check_protocol(config.evaluate, dataset.shape)
     check_networks(config.evaluate, dataset.shape, dataset.classes)
+    if config.evaluate.encoder.name is not None:
+        load_encoder(config.evaluate.encoder, dataset)
+    check_labels(config)
     _check_samples(config, dataset)
 
 
@@ -44,6 +51,17 @@ def check_protocol(config: EvaluateConfig, shape: Shape) -> None:
         raise ConfigError(
             f"protocol {config.protocol} is for images of {least} pixels and more, and these have {height} x {width}: "
             f"use another evaluate.protocol, such as {DEFAULT_PROTOCOL}"
+        )
+
+
+def check_labels(config: PipelineConfig) -> None:
+    """Raise ConfigError if an evaluation asks for soft labels that the sets of the method do not store."""
+    entry, method = LABELS[config.evaluate.labels], METHODS[config.method]
+    if entry.stored and not method.stores_labels(config.distill):
+        able = ", ".join(other.name for other in METHODS.values() if other.stores_labels is not never)
+        raise ConfigError(
+            f"evaluate.labels {entry.name} asks for soft labels that synthetic sets store, and those of method {method.name} store none "
+            f"with these settings (sets of {able} can): use {instead(entry)}"
         )
 
 

@@ -105,7 +105,9 @@ def needs_scores(prune: PruneConfig) -> bool:
 
 def needs_teacher(config: EvaluateConfig) -> bool:
     """Whether any evaluation under these settings asks a network that was trained on all real data."""
-    return config.taught or any(BASELINES[name].covers for name in config.baselines)
+    taught = config.taught or (config.of_real().taught and bool(config.baselines))
+    probed = config.linear_probe and config.encoder.name is None
+    return taught or probed or any(BASELINES[name].covers for name in config.baselines)
 
 
 def asks_teacher(config: PipelineConfig) -> bool:

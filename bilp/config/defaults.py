@@ -243,7 +243,7 @@ def _followed(completion: Completion, said: Mapping[str, Any]) -> Completion:
         networks = POOLS[settled.pool].networks(settled.network.model_dump())
         completion = completion.under({"evaluate": {"networks": networks}}, f"evaluate.pool {settled.pool}")
         settled = read(Settled, completion.values)
-    for path, value, origin in (*_affordable(settled, own), *_convnet_bn(settled, own)):
+    for path, value, origin in (*_affordable(settled, own), *_convnet_bn(settled, own), *_own_encoder(completion.values, own)):
         completion = completion.under(nest(path, value), origin)
     for path, value, limit in _within_limits(completion.values, settled):
         completion = completion.under(nest(path, value), f"{limit} (no more than these)")
@@ -330,6 +330,17 @@ def _affordable(settled: Settled, own: Set[str]) -> Iterator[tuple[str, int, str
     most = max(FEWEST_CANDIDATES, round(AFFORDABLE * steps * settled.batch_real / cost))
     if most < (settled.candidates or SHORT_POOL):
         yield path, most, "distill.iterations (a short run measures fewer)"
+
+
+def _own_encoder(values: Mapping[str, Any], own: Set[str]) -> Iterator[tuple[str, Any, str]]:
+    """Path, value and origin of the encoder of linear probes, where images are distilled under one that the user supplies."""
+    linear = get(values, "distill.linear") or {}
+    given = any(path.startswith("evaluate.encoder") for path in own)
+    if not linear.get("encoder") or given or get(values, "evaluate.linear_probe") is not True:
+        return
+    for name, path in (("encoder", "name"), ("weights", "weights"), ("side", "side")):
+        if name in linear:
+            yield f"evaluate.encoder.{path}", linear[name], f"distill.linear.{name} (the encoder that images were made for)"
 
 
 def _convnet_bn(settled: Settled, own: Set[str]) -> Iterator[tuple[str, Any, str]]:

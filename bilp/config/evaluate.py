@@ -25,6 +25,7 @@ from bilp.config.base import (
     Several,
 )
 from bilp.config.baselines import ALL_REAL, RANDOM_REAL, BaselineName
+from bilp.config.encoder import EncoderConfig
 from bilp.config.former import Former
 from bilp.config.labels import HARD, LABELS, LabelName
 from bilp.config.network import NETWORKS, POOLS, NetworkConfig, Networks, PoolName
@@ -78,13 +79,14 @@ class EvaluateConfig(Frozen):
         {
             *("batch_norm_augment_each", "batch_norm_epochs", "augment_after"),
             *("temperature_squared", "decay_smoothing", "decay_vectors", "test_enlarged", "gpu_revision", "top_k", "standardize"),
+            *("linear_probe", "encoder"),
         }
     )
     formerly: ClassVar[Mapping[str, Former]] = {"optimizer": Former("optimiser")}
     by_rule: ClassVar[frozenset[str]] = SHARED | {
         *("protocol", "networks", "epochs", "full_epochs", "batch_size", "optimizer", "learning_rate", "weight_decay", "decay"),
         *("decay_factor", "augment_each", "batch_norm_augment_each", "augment_always", "augment", "augment_after", "cutmix", "labels"),
-        *("milestones", "decay_smoothing", "decay_vectors", "temperature_squared", "test_enlarged"),
+        *("milestones", "decay_smoothing", "decay_vectors", "temperature_squared", "test_enlarged", "linear_probe"),
     }
 
     protocol: ProtocolName = DEFAULT_PROTOCOL
@@ -136,14 +138,19 @@ class EvaluateConfig(Frozen):
     cutmix: Fraction = 0.0
     """Share of the mini-batches in which a box of each image, and its part of the label, comes from another image."""
     labels: LabelName = HARD
-    """The classes; what the teacher says of the augmented images (soft), or of the images as they are (fixed); or the soft labels that a
-    synthetic set stores (stored), under which real images have their classes."""
+    """The set's own classes (hard); what the teacher says of the augmented images (soft), or of the images as they are (fixed); or the
+    soft labels that the synthetic set stores: a teacher's (stored), beside which real images have those of fixed, or those that were
+    learned with the images (learned), beside which real images have their classes."""
     temperature: Rate = 20.0
-    """Labels of a teacher: what the logits of teacher and student are divided by."""
+    """Soft labels: what the logits of both sides are divided by."""
     temperature_squared: bool = False
     """Labels of a teacher: multiply the divergence by the square of the temperature (Hinton et al. 2015)."""
     teacher: TeacherConfig = TeacherConfig()
     """Network that gives soft labels, and features to herding and k-center."""
+    linear_probe: bool = False
+    """Train a linear classifier alone, on features of a frozen encoder: each of networks, trained on all real images as teacher says."""
+    encoder: EncoderConfig = EncoderConfig()
+    """Linear probe: an encoder of one's own."""
     baselines: tuple[BaselineName, ...] = (ALL_REAL, RANDOM_REAL)
     """Comparisons: all real data; as many real images as synthetic ones, at random (anew per seed), by herding or by k-center."""
     test_enlarged: bool = False
@@ -176,12 +183,35 @@ class EvaluateConfig(Frozen):
         """Whether labels are what a teacher says."""
         return LABELS[self.labels].taught
 
+    @property
+    def soft(self) -> bool:
+        """Whether labels are distributions, a teacher's or stored ones."""
+        return LABELS[self.labels].soft
+
+    @property
+    def at_once(self) -> int | None:
+        """Networks that are asked to be trained in one computation; None for what is faster. Linear probes share no encoder."""
+        return 1 if self.linear_probe else self.networks_at_once
+
+    def of_real(self) -> Self:
+        """The settings as they hold for real images, which store no soft labels."""
+        other = LABELS[self.labels].of_real
+        return self.model_copy(update={"labels": other}) if other else self
+
     @model_validator(mode="after")
     def _teacher_sees_the_same(self) -> Self:
-        if self.standardize != "none" and self.taught:
+        if self.standardize != "none" and self.soft:
             raise ValueError(
                 f"standardize {self.standardize} is of programs with hard labels: set labels to {HARD}, or standardize to none"
             )
+        return self
+
+    @model_validator(mode="after")
+    def _probes_an_encoder(self) -> Self:
+        if self.encoder.name is not None and not self.linear_probe:
+            raise ValueError(f"encoder {self.encoder.name} is that of a linear probe: set linear_probe to true, or leave encoder out")
+        if self.encoder.name is not None and len(self.networks) > 1:
+            raise ValueError(f"encoder {self.encoder.name} takes the place of networks, of which there are {len(self.networks)}: name one")
         return self
 
     @model_validator(mode="before")

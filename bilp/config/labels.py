@@ -17,13 +17,17 @@ class LabelEntry:
     taught: bool = False
     """Whether it is what a teacher says, so that one is trained first."""
     fixed: bool = False
-    """Whether every augmented view of an image has the same label: the teacher looks once at each image as it is."""
+    """Whether every augmented view of an image has the same label, of the image as it is."""
     stored: bool = False
-    """Whether it is what a synthetic set stores beside its images, for every view the same; real images have their classes."""
+    """Whether it is what the synthetic set stores of its images, so that nobody is asked."""
+    learned: bool = False
+    """Whether what is stored was learned with the images, at the temperature that the set states."""
+    of_real: str = ""
+    """The labels of real images, which store none, where synthetic ones have these; empty for the same."""
 
     @property
     def soft(self) -> bool:
-        """Whether it is a distribution over the classes."""
+        """Whether it is a distribution over the classes, given by logits."""
         return self.taught or self.stored
 
 
@@ -36,7 +40,13 @@ LABELS: Registry[LabelEntry] = Registry(
         LabelEntry(HARD),
         LabelEntry("soft", taught=True),
         LabelEntry("fixed", taught=True, fixed=True),
-        LabelEntry("stored", fixed=True, stored=True),
+        LabelEntry("stored", fixed=True, stored=True, of_real="fixed"),
+        LabelEntry("learned", fixed=True, stored=True, learned=True, of_real=HARD),
     ),
 )
 LabelName = Annotated[str, EntryName("bilp.config.labels:LABELS")]
+
+
+def instead(entry: LabelEntry) -> str:
+    """What to set in the place of labels that a set does not store, in words."""
+    return f"{entry.of_real}, which asks a teacher, or to {HARD}" if LABELS[entry.of_real].taught else entry.of_real

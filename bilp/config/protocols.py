@@ -163,6 +163,29 @@ def _cda_sl(dataset: str, ipc: int) -> dict[str, Any]:
     return {"evaluate": _cda_hl(dataset, ipc)["evaluate"] | taught}
 
 
+_PROBED = 100
+"""Images of a mini-batch in the program of Cazenavette et al., or all where there are fewer; 256 of them would have the step size 0.001."""
+
+
+def _linear_probe(dataset: str, ipc: int) -> dict[str, Any]:
+    """Adam is AdamW without weight decay; the step size is in proportion to the images of a mini-batch."""
+    counts = SOURCES[dataset].counts
+    batch = _PROBED if counts is None else min(_PROBED, counts.classes * ipc)
+    changed: dict[str, Any] = {
+        "linear_probe": True,
+        "epochs": 1000,
+        "full_epochs": 100,
+        "batch_size": _PROBED,
+        **_ADAMW,
+        "learning_rate": 0.001 * batch / 256,
+        "weight_decay": 0.0,
+        **_PLAIN,
+        "augment_always": ["flip", "resized_crop"],
+        "labels": HARD,
+    }
+    return {"evaluate": changed}
+
+
 DC = EvaluationProtocol(
     "dc", "hard labels, plain or siamese augmentation", "Zhao et al. 2021 (DC) and most after it", lambda dataset, ipc: {}
 )
@@ -206,7 +229,15 @@ EQUAL = (
 )
 """Protocols under which sets of different methods, and real subsets, are compared with each other."""
 
-PROTOCOLS = Registry("evaluation protocol", EvaluationProtocol, (DC, IDC, SOFT, *EQUAL, NCFM))
+LINEAR_PROBE = EvaluationProtocol(
+    "linear_probe",
+    "hard labels, a linear classifier on a frozen encoder",
+    "Cazenavette et al. 2025 (LGM)",
+    _linear_probe,
+    departs="An encoder that is not supplied is trained here, with labels, on all real images, as evaluate.teacher says.",
+)
+
+PROTOCOLS = Registry("evaluation protocol", EvaluationProtocol, (DC, IDC, SOFT, *EQUAL, NCFM, LINEAR_PROBE))
 DEFAULT_PROTOCOL = DC.name
 
 

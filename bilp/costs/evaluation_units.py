@@ -68,6 +68,8 @@ def block_works(own: EvaluateConfig, images: int, tested: int, seeds: int, real:
         real: Whether images are read from the store.
     """
     passes = Schedule.of_config(own, own.epochs).passes
+    if own.linear_probe:  # the encoder has no backward pass, and test images pass it once
+        return [Work("trained", seeds * passes * images, FORWARD, stored=real), Work("tested", tested, FORWARD)]
     looks = len(look_epochs(passes, images, tested))
     return [Work("trained", seeds * passes * images, TRAINING, stored=real), Work("tested", seeds * looks * tested, FORWARD)]
 

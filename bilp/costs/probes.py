@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import replace
+from functools import cache, partial
 from typing import Any
 
 import torch
@@ -12,7 +12,6 @@ from torch import nn
 
 from bilp.config import METHODS, DistillConfig, NetworkConfig, PipelineConfig, ReselectConfig
 from bilp.config.arms import PlannedRun, evaluation_of, needs_experts, planned_runs
-from bilp.config.labels import LABELS
 from bilp.costs.evaluation_units import block_works, kind_of
 from bilp.costs.generated import Generated
 from bilp.costs.run_units import DISTILL, RESELECT, iteration_of, measured_works, vector_cost
@@ -25,6 +24,7 @@ from bilp.distill.step.divergence import Guard
 from bilp.distill.step.initial import initial_state
 from bilp.distill.step.sample_scores import score_pools
 from bilp.distill.step.setting import Setting
+from bilp.evaluate.linear_probe import Encoder, load_encoder
 from bilp.evaluate.own import own_settings
 from bilp.evaluate.stacked_training import networks_at_once
 from bilp.evaluate.teacher import train_teacher
@@ -34,7 +34,7 @@ from bilp.evaluate.training_schedule import Schedule
 from bilp.experts.buffer import ExpertBuffer
 from bilp.experts.expert import train_epochs
 from bilp.experts.train_experts import collect_experts, train_expert
-from bilp.nets import build, initialize, label
+from bilp.nets import Network, build, initialize, label
 from bilp.nets.arithmetic import place
 from bilp.progress import silent
 from bilp.pruning.adaptive import AdaptivePruner
@@ -144,20 +144,21 @@ def _evaluation(config: PipelineConfig, network: NetworkConfig, data: Generated,
     """Trainings of a network on stored images, as many beside each other as on this device, and tests."""
     evaluate = evaluation_of(config)
     evaluate = evaluate.model_copy(update={"networks": (network,)})
+    evaluate = evaluate.of_real()  # there are labels of no set
     own = own_settings(evaluate, network)
     ids = data.dataset.train.by_class()
     chosen = torch.cat([of[: config.distill.decode.count(config.ipc)] for of in ids[: len(data.few)]])
     images = ImageSet.of_tensors(data.dataset.train.batch(chosen, device), data.dataset.train.labels[chosen], str(device))
-    if LABELS[own.labels].stored:
-        images = replace(images, logits=torch.zeros(len(images), data.dataset.classes, device=device))
     schedule = Schedule.of_config(own, own.epochs)
-    seeds = min(own.seeds, networks_at_once(own.networks_at_once, network, data.dataset, len(images), schedule, str(device)))
+    seeds = min(own.seeds, networks_at_once(own.at_once, network, data.dataset, len(images), schedule, str(device)))
     teacher = _teacher(config, data, device) if own.taught else None
+    encoders = cache(partial(_encoder, config, data, device)) if own.linear_probe else None
 
     def run(steps: int) -> Sequence[Work]:
         epochs = _epochs(steps, own.batch_size, len(images))
         shortened = evaluate.model_copy(update={"epochs": epochs, "batch_norm_epochs": None, "seeds": seeds})
-        train_all(Plan(shortened, epochs, "plan", str(device), teacher=teacher), data.dataset, lambda _: images)
+        plan = Plan(shortened, epochs, "plan", str(device), teacher=teacher, encoders=encoders)
+        train_all(plan, data.dataset, lambda _: images)
         made = own_settings(shortened, network)
         return block_works(made, len(images), len(data.dataset.test), seeds)
 
@@ -168,9 +169,20 @@ def _evaluation(config: PipelineConfig, network: NetworkConfig, data: Generated,
 def _teacher(config: PipelineConfig, data: Generated, device: torch.device) -> nn.Module:
     """A network like the teacher, untrained."""
     settings = config.evaluate.teacher
-    network = build(settings.network, data.dataset.shape, data.dataset.classes)
-    initialize(network, generator(config.seed, "plan", "teacher"))
-    place(network, settings.gpu, device)
+    return _untrained(settings.network, settings.gpu, config.seed, data, device)
+
+
+def _encoder(config: PipelineConfig, data: Generated, device: torch.device, network: NetworkConfig) -> Encoder:
+    """The encoder of a linear probe: the user's, or an untrained one."""
+    if config.evaluate.encoder.name is not None:
+        return load_encoder(config.evaluate.encoder, data.dataset, str(device))
+    return Encoder(_untrained(network, config.evaluate.teacher.gpu, config.seed, data, device), "plan")
+
+
+def _untrained(settings: NetworkConfig, gpu: str, seed: int, data: Generated, device: torch.device) -> Network:
+    network = build(settings, data.dataset.shape, data.dataset.classes)
+    initialize(network, generator(seed, "plan", "teacher"))
+    place(network, gpu, device)
     return network.eval().requires_grad_(False)
 
 

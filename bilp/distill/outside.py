@@ -16,16 +16,14 @@ import pyarrow.parquet as pq
 import torch
 from torch import Tensor
 
-from bilp.artifacts.tensors import read_tensors
 from bilp.config import DistillConfig
 from bilp.data.store import Dataset
 from bilp.distill.step.frozen_encoder import Supplied
-from bilp.errors import ConfigError, DamagedArtifact, DataError, IncompatibleArtifact
+from bilp.errors import ConfigError, DataError, IncompatibleArtifact
 from bilp.nets.supplied_encoder import SuppliedEncoder, supplied_encoder
 from bilp.storage import objects
-from bilp.storage.pickled import load_pickled
-from bilp.storage.saved_tensors import OLD, ZIP
 from bilp.storage.uris import as_uri
+from bilp.teachers.weights_file import read_weights
 
 ROLES = {"encoder": "weights", "features": "features"}
 """Settings of `distill.linear` that say where files lie, by what the files are to a run."""
@@ -122,7 +120,7 @@ def encoder_of(distill: DistillConfig, dataset: Dataset) -> SuppliedEncoder:
     linear = distill.linear
     assert linear.weights is not None
     assert linear.encoder is not None
-    tensors = _weights(as_uri(linear.weights))
+    tensors = read_weights(as_uri(linear.weights))
     normalization = (dataset.mean, dataset.std)
     return supplied_encoder(linear.encoder, tensors, linear.weights, normalization, dataset.shape, dataset.classes, linear.side)
 
@@ -176,22 +174,6 @@ def _table(file: Path, where: str) -> pa.Table:
         return pq.read_table(file, columns=[ID, VALUES])
     except (pa.ArrowException, OSError) as error:
         raise DataError(f"{where} is not a Parquet file ({next(iter(str(error).splitlines()), '')})") from error
-
-
-def _weights(place: str) -> dict[str, Tensor]:
-    """The tensors of a file of safetensors, or of a state that `torch.save` wrote, of which nothing is executed."""
-    with objects.fetched(place) as file:
-        with file.open("rb") as content:
-            begins = content.read(max(len(ZIP), len(OLD)))
-        if not begins.startswith((ZIP, OLD)):
-            try:
-                return read_tensors(file, place)
-            except DamagedArtifact as error:
-                raise DataError(f"{place} is neither a safetensors file nor a state that torch.save wrote") from error
-        found = load_pickled(file.read_bytes(), place, {})
-    if not isinstance(found, dict) or not found or not all(isinstance(v, Tensor) and isinstance(k, str) for k, v in found.items()):
-        raise DataError(f"{place} is no state of a network, which is a dictionary of tensors by name: save network.state_dict() alone")
-    return {name: value.detach() for name, value in found.items()}
 
 
 def _places(distill: DistillConfig) -> dict[str, str]:

@@ -12,7 +12,7 @@ from bilp.config import BaselineName, EvaluateConfig
 from bilp.config.baselines import BASELINES, BaselineEntry
 from bilp.config.decode import DecodeConfig
 from bilp.config.evaluated_set import EvaluatedSet
-from bilp.config.labels import HARD, LABELS
+from bilp.config.labels import LABELS
 from bilp.data import Dataset
 from bilp.errors import ConfigError
 from bilp.evaluate.results import Publication
@@ -50,7 +50,7 @@ def selection_of(entry: BaselineEntry, selection_uri: str | None, dataset: Datas
 def of_baseline(
     root: str, config: EvaluateConfig, baseline: BaselineName, ipc: int, dataset: Dataset, selection: Artifact | None = None
 ) -> Publication:
-    """The evaluation of real images, which store no soft labels: in the place of these they have their classes.
+    """The evaluation of real images, which store no soft labels.
 
     Args:
         root: Where results lie.
@@ -61,9 +61,8 @@ def of_baseline(
         selection: What static pruning keeps of them, for a baseline that takes images from it (`selection_of`).
     """
     subject: dict[str, Any] = {"real": baseline}
+    config = config.of_real()
     entry = BASELINES[baseline]
-    if LABELS[config.labels].stored:
-        config = config.model_copy(update={"labels": HARD})
     if not entry.whole:
         subject |= {"ipc": ipc}
     if entry.covers:
@@ -101,12 +100,10 @@ def epochs_of_as_many_steps(config: EvaluateConfig, all_images: int, images: int
 
 def as_learned(config: EvaluateConfig, synthetic: Artifact) -> EvaluateConfig:
     """`config` with the step size that was learned with the synthetic images, if one was and `config` does not refuse it, and with the
-    temperature of the soft labels that the set stores, if these are asked for. Raises ConfigError if it stores none."""
+    temperature of the soft labels that were learned with them, if these are asked for."""
     facts, changed = synthetic.stated(SyntheticFacts), dict[str, Any]()
     if config.learned_rate and facts.learning_rate is not None:
         changed["learning_rate"] = facts.learning_rate
-    if LABELS[config.labels].stored:
-        if facts.soft_labels is None:
-            raise ConfigError(f"{synthetic.uri} stores no soft labels: set evaluate.labels to {HARD}")
+    if LABELS[config.labels].learned and facts.soft_labels is not None:
         changed["temperature"] = facts.soft_labels.temperature
     return config.model_copy(update=changed) if changed else config

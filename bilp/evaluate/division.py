@@ -40,7 +40,7 @@ def loads_of(config: EvaluateConfig, dataset: Sampled, images: int) -> list[Load
     for network in config.networks:
         own = own_settings(config, network)
         schedule = Schedule.of_config(own, own.epochs)
-        together = tuple(networks_at_once(config.networks_at_once, network, dataset, images, schedule, kind) for kind in KINDS)
+        together = tuple(networks_at_once(config.at_once, network, dataset, images, schedule, kind) for kind in KINDS)
         values = map_values(network, dataset.shape, dataset.classes)
         found.append(Load(config.seeds, together, values * images * schedule.passes))
     return found

@@ -7,22 +7,21 @@ from dataclasses import dataclass, replace
 from functools import cache, partial
 from typing import Any
 
-from torch import Tensor
-
-from bilp.artifacts.artifact import Artifact, open_artifact
+from bilp.artifacts.artifact import open_artifact
 from bilp.artifacts.run_layout import SYNTHETIC
-from bilp.config import BaselineName, EvaluateConfig
+from bilp.config import BaselineName, EvaluateConfig, NetworkConfig
 from bilp.config.baselines import BASELINES, BaselineEntry
 from bilp.config.evaluated_set import Block, EvaluatedSet
 from bilp.config.given import model_of
-from bilp.config.labels import HARD, LABELS
+from bilp.config.labels import LABELS
 from bilp.data import Dataset, open_dataset
-from bilp.distill.soft_labels import read_soft_labels
 from bilp.distill.synthetic_set import read_set
 from bilp.errors import ConfigError, IncompatibleArtifact
 from bilp.evaluate import address, training_blocks
 from bilp.evaluate.baselines import Choice, Chooser, check_subset
+from bilp.evaluate.linear_probe import Encoder, Encoders, load_encoder
 from bilp.evaluate.results import Publication
+from bilp.evaluate.stored_labels import require_stored, stored_logits
 from bilp.evaluate.teacher import load_teacher, train_teacher
 from bilp.evaluate.train_all import Plan, check_networks, train_all
 from bilp.evaluate.training import ImageSet
@@ -185,29 +184,23 @@ def _synthetic_work(dataset_uri: str, subject: EvaluatedSet, config: EvaluateCon
     if dataset.whitening_facts is not None:
         expected["whitening"] = dataset.whitening_facts
     artifact = open_artifact(synthetic_uri, SYNTHETIC, expect=expected)
+    require_stored(config, artifact)
     config = address.as_learned(config, artifact)
     publication = address.of_synthetic(root, config, subject.arm, subject.experiment, dataset, artifact)
 
     def images() -> Callable[[int], ImageSet]:
         data = ImageSet.of_tensors(*decoded(*read_set(artifact), artifact.manifest.facts, synthetic_uri), device)
         if LABELS[config.labels].stored:
-            data = replace(data, logits=_stored_logits(artifact, len(data)).to(device))
+            data = replace(data, told=stored_logits(artifact, len(data)).to(device))
         return lambda number: data
 
     def plan() -> Plan:
         teacher = _teacher(dataset_uri, dataset, config, root, device) if config.taught else None
         who = f"{subject.arm}, experiment {subject.experiment}"
-        return Plan(config, config.epochs, who, device, progress, publication.parts_of, teacher)
+        encoders = _encoders(dataset_uri, dataset, config, root, device)
+        return Plan(config, config.epochs, who, device, progress, publication.parts_of, teacher, encoders)
 
     return Work(publication, dataset, {"dataset": dataset_uri, "synthetic": synthetic_uri}, device, images, plan)
-
-
-def _stored_logits(artifact: Artifact, images: int) -> Tensor:
-    """Those of the soft labels `[images, classes]` that a set stores. Raises ConfigError unless there is one for each image."""
-    logits = read_soft_labels(artifact)
-    if logits is None or len(logits) != images:
-        raise ConfigError(f"{artifact.uri} does not store a soft label for each of {images} images: set evaluate.labels to {HARD}")
-    return logits
 
 
 @dataclass(frozen=True)
@@ -220,7 +213,7 @@ class _Baseline:
 def _baseline_work(dataset_uri: str, real: _Baseline, config: EvaluateConfig, root: str, device: str, progress: Progress) -> Work:
     """The evaluation of real images. Raises as `evaluate_baseline`."""
     entry, ipc, baseline = real.entry, real.ipc, real.entry.name
-    dataset = open_dataset(dataset_uri)
+    dataset, config = open_dataset(dataset_uri), config.of_real()
     selection = address.selection_of(entry, real.selection_uri, dataset)
     publication = address.of_baseline(root, config, baseline, ipc, dataset, selection)
     selected = None if selection is None else kept_samples(selection, dataset.train.labels)
@@ -234,7 +227,8 @@ def _baseline_work(dataset_uri: str, real: _Baseline, config: EvaluateConfig, ro
 
     def plan() -> Plan:
         labelling = teacher() if config.taught else None
-        return Plan(publication.config, publication.epochs, baseline, device, progress, publication.parts_of, labelling)
+        encoders = _encoders(dataset_uri, dataset, config, root, device)
+        return Plan(publication.config, publication.epochs, baseline, device, progress, publication.parts_of, labelling, encoders)
 
     parents = {"dataset": dataset_uri, **({} if selection is None else {"selection": selection.uri})}
     return Work(publication, dataset, parents, device, images, plan)
@@ -260,3 +254,20 @@ def _teacher(dataset_uri: str, dataset: Dataset, config: EvaluateConfig, root: s
     """The teacher, trained now if it is not there."""
     uri = train_teacher(dataset_uri, config.teacher, config.seed, root, device)
     return load_teacher(uri, dataset, config.teacher, device)
+
+
+def _encoders(dataset_uri: str, dataset: Dataset, config: EvaluateConfig, root: str, device: str) -> Encoders | None:
+    """The frozen encoders of linear probes, each read or trained once: that of the user, or networks that learned all real images."""
+    if not config.linear_probe:
+        return None
+
+    def encoder(network: NetworkConfig) -> Encoder:
+        if config.encoder.name is not None:
+            return load_encoder(config.encoder, dataset, device)
+        own = config.teacher
+        if network != own.network:
+            own = own.model_copy(update={"network": network, "file": None, "checksum": None})
+        uri = train_teacher(dataset_uri, own, config.seed, root, device)
+        return Encoder(load_teacher(uri, dataset, own, device), uri.rpartition("/")[2])
+
+    return cache(encoder)

@@ -15,14 +15,14 @@ from bilp.config import EvaluateConfig, NetworkConfig
 from bilp.config.base import as_recorded, unrevised
 from bilp.evaluate import teacher, training_cache
 from bilp.evaluate.course_files import course_files
+from bilp.evaluate.linear_probe import title
 from bilp.evaluate.own import own_settings
 from bilp.evaluate.rows import FILE as FILE
 from bilp.evaluate.rows import KIND as KIND
 from bilp.evaluate.rows import evaluation_rows as evaluation_rows
 from bilp.evaluate.training_cache import Parts, Training
-from bilp.nets import label
 from bilp.storage.objects import join
-from bilp.teachers.supplied import recorded, require_named
+from bilp.teachers.supplied import recorded, require_known, require_named
 
 VERSION = 1
 """Of the table; that of the trainings it holds is added in its key, so that raising either asks for a new one."""
@@ -42,6 +42,7 @@ LEFT_OUT = {
     "temperature",
     "temperature_squared",
     "teacher",
+    "encoder",
     "batch_norm_augment_each",
     "batch_norm_epochs",
 }
@@ -69,7 +70,7 @@ class Publication:
         self.arm, self.experiment, self.epochs, self.dataset = arm, experiment, epochs, dataset
         self.config = config.model_copy(update={"epochs": epochs})
         self.settings = _settings(self.config)
-        special = {label(network): changed for network in config.networks if (changed := self._changed(network))}
+        special = {title(config, network): changed for network in config.networks if (changed := self._changed(network))}
         if special:
             self.settings |= {"by_network": special}
         self._root, self._subject = root, dict(subject)
@@ -89,7 +90,7 @@ class Publication:
 
     def publish(self, trainings: Sequence[Training], parents: Mapping[str, str], device: str) -> str:
         """Write the table of trainings that were computed on a device; returns its URI."""
-        epochs = {label(network): own_settings(self.config, network).epochs for network in self.config.networks}
+        epochs = {title(self.config, network): own_settings(self.config, network).epochs for network in self.config.networks}
         table = pa.table(
             {
                 "arm": [self.arm] * len(trainings),
@@ -125,13 +126,18 @@ def _known(accuracy: float | None) -> float:
 def _settings(config: EvaluateConfig) -> dict[str, Any]:
     """What of the settings decides how networks are trained."""
     settings = {**as_recorded(config, dict.fromkeys(LEFT_OUT, True)), "epochs": config.epochs}
-    if config.taught:
-        revised = {"revision": config.teacher.network.revision} if config.teacher.network.revision else {}
+    if config.soft:
         squared = {"temperature_squared": True} if config.temperature_squared else {}
+        settings |= {"temperature": config.temperature, **squared}
+    if config.taught or (config.linear_probe and config.encoder.name is None):
+        revised = {"revision": config.teacher.network.revision} if config.teacher.network.revision else {}
         require_named(config.teacher)
         own = config.teacher.model_dump(mode="json", exclude=unrevised(config.teacher) | recorded(config.teacher))
-        told = {"temperature": config.temperature, **squared, "teacher": {**own, **revised}}
+        told = {"teacher": {**own, **revised}}
         settings |= told if teacher.VERSION == 1 else {**told, "teacher_version": teacher.VERSION}  # the first was not recorded
+    if config.encoder.name is not None:
+        require_known(config.encoder)
+        settings |= {"encoder": config.encoder.model_dump(mode="json", exclude={"weights"})}
     if config.networks_at_once is not None:
         settings |= {"networks_at_once": config.networks_at_once}
     return settings

@@ -17,6 +17,7 @@ from bilp.errors import ConfigError, Diverged
 from bilp.evaluate.answers import Answers
 from bilp.evaluate.batch_augment import Streams, standardized
 from bilp.evaluate.course import Course, Losses
+from bilp.evaluate.linear_probe import Encoders, LinearProbe, OnFeatures, test_features, title
 from bilp.evaluate.own import own_settings
 from bilp.evaluate.stacked_training import answers_of_all, fresh_stack, networks_at_once, shares, train_together
 from bilp.evaluate.training import TEST_BATCH, ImageSet, answers, confusion, train
@@ -44,6 +45,8 @@ class Plan:
     progress: Progress = silent
     parts: Callable[[NetworkConfig], Parts] | None = None
     teacher: nn.Module | None = None
+    encoders: Encoders | None = None
+    """What linear probes are trained on."""
 
     @property
     def schedule(self) -> Schedule:
@@ -83,7 +86,7 @@ def train_all(plan: Plan, dataset: Dataset, set_for: Callable[[int], ImageSet], 
     done, total = 0, len(asked) * sum(own.schedule.passes for _, own in plans)
     trainings: list[Training] = []
     for network, own in plans:
-        together = networks_at_once(config.networks_at_once, network, dataset, len(set_for(0)), own.schedule, plan.device)
+        together = networks_at_once(config.at_once, network, dataset, len(set_for(0)), own.schedule, plan.device)
         for first in range(0, config.seeds, together):
             if first not in asked:
                 continue
@@ -120,7 +123,7 @@ def look_epochs(passes: int, train_images: int, test_images: int) -> tuple[int, 
 
 
 def _note(plan: Plan, network: NetworkConfig, seeds: range) -> str:
-    return f"{plan.who}: {label(network)}, {_numbers(seeds)}"
+    return f"{plan.who}: {title(plan.config, network)}, {_numbers(seeds)}"
 
 
 def _numbers(seeds: range) -> str:
@@ -141,19 +144,22 @@ def _trained(
     if parts is not None and (kept := parts.find(network, seeds)) is not None:
         return kept
     sets = [set_for(seed) for seed in seeds]
-    streams = [Streams.of(plan.config.seed, label(network), seed) for seed in seeds]
-    fresh = [generator(plan.config.seed, "evaluate", "network", label(network), seed) for seed in seeds]
-    module = build(network, dataset.shape, dataset.classes)
-    place(module, plan.config.gpu, plan.device)
+    name = title(plan.config, network)
+    streams = [Streams.of(plan.config.seed, name, seed) for seed in seeds]
+    fresh = [generator(plan.config.seed, "evaluate", "network", name, seed) for seed in seeds]
+    module = _module(plan, network, dataset)
     try:
         with arithmetic(plan.config.gpu, plan.device):
+            if isinstance(module, LinearProbe):
+                assert plan.encoders is not None
+                test = test_features(plan.encoders(network), test, plan.config, dataset)
             seen = (_alone if len(seeds) == 1 else _together)(plan, module, fresh, sets, streams, test, report)
     except Diverged as error:
-        who = f"{plan.who} with {label(network)}, {_numbers(seeds)}"
+        who = f"{plan.who} with {name}, {_numbers(seeds)}"
         raise Diverged(f"evaluation of {who}: {error}; lower evaluate.learning_rate") from None
     trainings = [
         Training(
-            network=label(network),
+            network=name,
             seed=seed,
             accuracy=course.accuracies[-1],
             best_accuracy=max(course.accuracies),
@@ -166,6 +172,15 @@ def _trained(
     if parts is not None:
         parts.keep(network, trainings)
     return trainings
+
+
+def _module(plan: Plan, network: NetworkConfig, dataset: Dataset) -> Network:
+    """What is trained, on its device, its parameters not drawn yet."""
+    if plan.encoders is None:
+        module = build(network, dataset.shape, dataset.classes)
+        place(module, plan.config.gpu, plan.device)
+        return module
+    return LinearProbe(plan.encoders(network).network, dataset.classes).to(plan.device)
 
 
 @dataclass(frozen=True)
@@ -198,13 +213,18 @@ def _alone(
     test: ImageSet,
     report: Callable[[int], None],
 ) -> _Seen:
-    """One training, tested at its looks."""
-    initialize(module, fresh[0])
+    """One training, tested at its looks; `test` holds what is shown to a network, or features for the classifier of a linear probe."""
+    asked: nn.Module = module
+    if isinstance(module, LinearProbe):
+        module.draw(fresh[0])
+        asked = OnFeatures(module.classifier)
+    else:
+        initialize(module, fresh[0])
     looks, losses = look_epochs(plan.schedule.passes, len(sets[0]), len(test)), Losses()
     answered: list[Answers] = []
     for epoch in train(module, sets[0], plan.schedule, streams[0], plan.teacher, losses):
         if epoch in looks:
-            answered.append(answers(module, test, plan.config.top_k))
+            answered.append(answers(asked, test, plan.config.top_k))
         report(epoch)
     return _Seen(losses, looks, answered)
 

@@ -52,8 +52,8 @@ class ImageSet:
     """Images per forward pass of a test, where results depend on it."""
     windows: Windows | None = None
     """Which samples share an answer in a test, if any do."""
-    logits: Tensor | None = None
-    """Of soft labels that the set stores, `[N, classes]` on the device of the labels; None where nobody learns these."""
+    told: Tensor | None = None
+    """Logits `[N, classes]` of soft labels that come with the images, on the device."""
 
     @classmethod
     def of_tensors(cls, images: Tensor, labels: Tensor, device: str = "cpu") -> Self:
@@ -134,11 +134,11 @@ def train(
             logits: Tensor = network(images.squeeze(0))[None]
         return logits
 
-    step = TrainingStep(forward, list(network.parameters()), schedule, teacher)
+    step = TrainingStep(forward, [each for each in network.parameters() if each.requires_grad], schedule, teacher)
     if has_dropout(network):
         step.draws()
     # Batch norm has no statistics of one left-over sample.
-    least = 2 if has_batch_norm(network) and len(data) > 1 else 1
+    least = 2 if _takes_statistics(network) and len(data) > 1 else 1
     fixed = fixed_logits(data, teacher) if schedule.fixed_labels else None
     for epoch in range(schedule.passes):
         network.train()
@@ -157,14 +157,14 @@ def train(
 
 
 def fixed_logits(data: ImageSet, teacher: nn.Module | None) -> Callable[[Tensor], Tensor]:
-    """From indices `[n]` to the logits of their soft labels `[n, classes]`: those of the set, or what the teacher, in eval mode, says of
-    these images as they are.
+    """From indices `[n]` to the logits `[n, classes]` of the labels of these images as they are: those that come with them, or what
+    the teacher, in eval mode, says.
 
     The teacher looks once at a set whose answers fit into memory, and at each mini-batch anew where they do not. Raises ConfigError
-    without a teacher.
+    without a teacher, where one has to be asked.
     """
-    if data.logits is not None:
-        stored = data.logits
+    stored = data.told
+    if stored is not None:
         return lambda indices: stored[indices.to(stored.device)]
     network = required(teacher)
 
@@ -196,6 +196,12 @@ def images_at_once(data: ImageSet) -> int:
 def has_batch_norm(network: nn.Module) -> bool:
     """Whether samples of a mini-batch influence each other, and running statistics are kept."""
     return any(isinstance(module, nn.BatchNorm2d) for module in network.modules())
+
+
+def _takes_statistics(network: nn.Module) -> bool:
+    """Whether batch norm takes statistics of mini-batches while the network is trained: in train mode, that of a frozen part does not."""
+    network.train()
+    return any(isinstance(module, nn.BatchNorm2d) and module.training for module in network.modules())
 
 
 def trains_alone(network: nn.Module) -> bool:

@@ -72,6 +72,7 @@ def supplied_encoder(
     shape: Sequence[int],
     classes: int,
     side: int,
+    setting: str = "distill.linear.encoder",
 ) -> SuppliedEncoder:
     """The encoder, with a classifier for `classes`, in evaluation mode and without gradients of its weights.
 
@@ -83,18 +84,17 @@ def supplied_encoder(
         shape: of its samples.
         classes: of the data set.
         side: of what the network sees; 0 leaves images as they are.
+        setting: the one that gave the name, for errors.
 
     Raises ConfigError for a name that torchvision does not have and for samples that are no images, and DataError for weights of
     another network.
     """
     if len(shape) != 3 or shape[0] not in (1, 3):
-        raise ConfigError(f"distill.linear.encoder {name} takes images of 1 or 3 channels, not samples of {'x'.join(map(str, shape))}")
-    network = _network(name, tensors)
+        raise ConfigError(f"{setting} {name} takes images of 1 or 3 channels, not samples of {'x'.join(map(str, shape))}")
+    network = _network(name, setting)
     linear = [(path, module) for path, module in network.named_modules() if isinstance(module, nn.Linear)]
     if not linear:
-        raise ConfigError(
-            f"distill.linear.encoder {name} ends in no linear layer, whose inputs would be features: use for example resnet50"
-        )
+        raise ConfigError(f"{setting} {name} ends in no linear layer, whose inputs would be features: use for example resnet50")
     head, layer = linear[-1]
     own = {path: value for path, value in network.state_dict().items() if not path.startswith(f"{head}.")}
     given = {path: value for path, value in tensors.items() if not path.startswith(f"{head}.")}
@@ -107,14 +107,14 @@ def supplied_encoder(
     return encoder.eval().requires_grad_(False)
 
 
-def _network(name: str, tensors: Mapping[str, Tensor]) -> nn.Module:
+def _network(name: str, setting: str) -> nn.Module:
     from torchvision import models  # slow to import
 
     known = models.list_models(module=models)
     if name not in known:
         near = difflib.get_close_matches(name, known, n=3)
         remedy = f"did you mean {', '.join(near)}?" if near else "torchvision.models.list_models() lists them"
-        raise ConfigError(f"distill.linear.encoder {name} is no classifying network of torchvision: {remedy}")
+        raise ConfigError(f"{setting} {name} is no classifying network of torchvision: {remedy}")
     with torch.random.fork_rng(devices=[]):  # its constructor draws weights that are replaced
         network: nn.Module = models.get_model(name, weights=None)
     return network

@@ -5,9 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from bilp.config import EvaluateConfig, TeacherConfig
+from bilp.config.encoder import EncoderConfig
 from bilp.errors import BilpError, ConfigError, DataError, MissingArtifact
 from bilp.storage import objects
-from bilp.storage.verification import digest
+from bilp.storage.verification import digest, file_digest
 
 if TYPE_CHECKING:
     from bilp.nets import Network
@@ -17,8 +18,8 @@ LARGEST = 8 * 2**30
 
 
 def named(config: EvaluateConfig) -> EvaluateConfig:
-    """The settings with the checksum of the teacher's file, if there is one: keys hold what is in a file, and not where it lies."""
-    return config.model_copy(update={"teacher": named_teacher(config.teacher)})
+    """The settings with checksums of the files of teacher and encoder, if there are any: keys hold what is in a file, and not its place."""
+    return config.model_copy(update={"teacher": named_teacher(config.teacher), "encoder": named_encoder(config.encoder)})
 
 
 def named_teacher(config: TeacherConfig) -> TeacherConfig:
@@ -26,6 +27,23 @@ def named_teacher(config: TeacherConfig) -> TeacherConfig:
     if config.file is None or config.checksum is not None:
         return config
     return config.model_copy(update={"checksum": digest(_content(config.file))})
+
+
+def named_encoder(config: EncoderConfig) -> EncoderConfig:
+    """As `named`, with the absolute place of the weights, which other processes can follow. Raises MissingArtifact for no such file."""
+    if config.weights is None:
+        return config
+    place = objects.as_uri(config.weights)
+    if config.checksum is not None:
+        return config.model_copy(update={"weights": place})
+    with objects.fetched(place) as file:
+        return config.model_copy(update={"weights": place, "checksum": file_digest(file)})
+
+
+def require_known(config: EncoderConfig) -> None:
+    """Raise ConfigError for weights whose checksum nobody knows."""
+    if config.weights is not None and config.checksum is None:
+        raise ConfigError(f"the checksum of {config.weights} is not known: set evaluate.encoder.checksum to its SHA-256")
 
 
 def require_named(config: TeacherConfig) -> None:

@@ -223,12 +223,13 @@ def test_learned_labels_are_stored_exactly_and_evaluated(store: Store, selection
     loaded = load_distilled(run)
     assert loaded.logits is not None
     assert torch.equal(loaded.logits, logits)
-    config = EvaluateConfig(networks=(NARROW,), seeds=2, epochs=3, labels="stored", learned_rate=False)
+    config = EvaluateConfig(networks=(NARROW,), seeds=2, epochs=3, labels="learned", learned_rate=False)
     stored, hard = (
-        evaluate_synthetic(store.uri, uri, "static", 0, config.model_copy(update={"labels": labels}), root) for labels in ("stored", "hard")
+        evaluate_synthetic(store.uri, uri, "static", 0, config.model_copy(update={"labels": labels}), root)
+        for labels in ("learned", "hard")
     )
     assert stored != hard
-    assert open_artifact(stored, "evaluation").manifest.config["labels"] == "stored"
+    assert open_artifact(stored, "evaluation").manifest.config["labels"] == "learned"
 
 
 def test_damaged_labels_of_a_round_are_told(few: Few, buffer: ExpertBuffer, store: Store, selection: str, tmp_path: Path) -> None:

@@ -14,6 +14,8 @@ from torch import Tensor
 from bilp.artifacts.publication import publish
 from bilp.config import EvaluateConfig, IngestConfig, NetworkConfig
 from bilp.data import Dataset, ingest, open_dataset
+from bilp.distill.soft_labels import FILE as LABELS
+from bilp.distill.soft_labels import soft_labels
 
 PublishSet = Callable[..., str]
 
@@ -35,9 +37,9 @@ def small() -> EvaluateConfig:
 
 @pytest.fixture
 def publish_set(tmp_path: Path, digits: Dataset) -> PublishSet:
-    """Publishes a synthetic set as the last step of a distillation would; facts and tensors can be replaced."""
+    """Publishes a synthetic set as the last step of a distillation would; facts and tensors can be replaced, soft labels added."""
 
-    def do(key: str, per_class: int = 2, tensors: dict[str, Tensor] | None = None, **facts: Any) -> str:
+    def do(key: str, per_class: int = 2, tensors: dict[str, Tensor] | None = None, logits: Tensor | None = None, **facts: Any) -> str:
         if tensors is None:
             chosen = torch.cat([indices[:per_class] for indices in digits.train.by_class()])
             tensors = {"images": digits.train.batch(chosen), "labels": digits.train.labels[chosen]}
@@ -53,6 +55,9 @@ def publish_set(tmp_path: Path, digits: Dataset) -> PublishSet:
         }
         uri = str(tmp_path / "runs" / key / "synthetic")
         files = {"synthetic.safetensors": safetensors.torch.save(tensors)}
+        if logits is not None:
+            files[LABELS], told = soft_labels(logits, None, 20.0)
+            stated["soft_labels"] = told.model_dump(mode="json", exclude_none=True)
         return publish(uri, "synthetic", key, files, config={}, parents={}, facts=stated).uri
 
     return do

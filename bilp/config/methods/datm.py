@@ -9,7 +9,7 @@ from typing import Annotated, Any, NamedTuple
 from pydantic import Field
 
 from bilp.config.base import Count, Dropped, Fraction, Frozen, Positive, Rate
-from bilp.config.methods.spec import Cell, Method, augmented_evaluation
+from bilp.config.methods.spec import Cell, Method, always, augmented_evaluation
 from bilp.config.methods.trajectory import MTT, TrajectoryRow, check_experts, row_of, values_of
 from bilp.config.nested import merge
 
@@ -95,7 +95,7 @@ def _values(cell: Cell, table: Table) -> dict[str, Any]:
 
 def _evaluation(cell: Cell) -> dict[str, Any]:
     """As the programs train on their sets: mini-batches of 128, and the labels that were learned."""
-    return merge(augmented_evaluation(cell), {"evaluate": {"batch_size": 128, "labels": "stored"}})
+    return merge(augmented_evaluation(cell), {"evaluate": {"batch_size": 128, "labels": "learned"}})
 
 
 def _check(distill: Any, epochs: int, found: str) -> None:
@@ -125,6 +125,7 @@ DATM = replace(
     carried="bilp.distill.loops.datm:require_labels",
     carries="bilp.distill.loops.datm:label_forms",
     product="bilp.distill.label_product:product",
+    stores_labels=always,
     brief={**MTT.brief, "difficulty": {"min_start": 0, "early_max_start": None, "label_rate": 0.0}},
 )
 

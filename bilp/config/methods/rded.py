@@ -88,6 +88,7 @@ RDED = Method(
     carried="bilp.distill.loops.crops:require_crops",
     requires="bilp.distill.loops.crops:require_images",
     product="bilp.distill.patches_product:product",
+    stores_labels=lambda distill: bool(distill.patches.soft_labels != "none"),
     loss="cross-entropy",
     loss_meaning="Cross-entropy that the teacher gives to the tiles of the images; it can only fall, crop by crop.",
     looked_at=lambda distill: int(distill.patches.pool),

@@ -57,6 +57,16 @@ def real_batch(distill: Any) -> int:
     return int(distill.batch_real)
 
 
+def never(distill: Any) -> bool:
+    """Under no settings."""
+    return False
+
+
+def always(distill: Any) -> bool:
+    """Under all settings."""
+    return True
+
+
 def any_experts(distill: Any, epochs: int, found: str) -> None:
     """Experts may be as short as they are."""
 
@@ -171,6 +181,8 @@ class Method:
     product: str = ""
     """What a finished run publishes beside its images: a function of the last state, `distill` and the pool that returns files by name and
     facts; empty if nothing."""
+    stores_labels: Callable[[Any], bool] = never
+    """Whether its sets store soft labels (evaluate.labels stored or learned), by the settings of `distill`."""
     loss: str = "matching loss"
     """What the loss of an iteration is called on the page."""
     loss_meaning: str = "Distance between what networks see in real and in synthetic images; it should fall and level off."
