@@ -27,3 +27,8 @@ FORMATS: Registry[ExportEntry] = Registry(
         ExportEntry("safetensors", "bilp.exchange.export:safetensors_files"),
     ),
 )
+
+
+def frame_name(number: int) -> str:
+    """Name of the file of a frame in the folder of its clip, by its number from 0."""
+    return f"{number:02d}.png"

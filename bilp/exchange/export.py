@@ -16,7 +16,7 @@ from torch import Tensor
 from bilp.artifacts.artifact import open_artifact
 from bilp.artifacts.facts import SyntheticFacts
 from bilp.artifacts.run_layout import SYNTHETIC
-from bilp.config.exports import FORMATS
+from bilp.config.exports import FORMATS, frame_name
 from bilp.config.shapes import frames_in, is_clip
 from bilp.distill.pictures import displayable
 from bilp.errors import ConfigError
@@ -116,7 +116,7 @@ def _samples(data: DistilledSet) -> Iterator[tuple[list[tuple[str, bytes]], int]
     for sample, label in zip(pixels, data.labels.tolist(), strict=True):
         place = f"{data.class_names[label]}/{seen[label]:04d}"
         if are_clips(data.images):
-            yield [(f"{place}/{number:02d}.png", _png(frame)) for number, frame in enumerate(sample)], label
+            yield [(f"{place}/{frame_name(number)}", _png(frame)) for number, frame in enumerate(sample)], label
         else:
             yield [(f"{place}.png", _png(sample))], label
         seen[label] += 1

@@ -18,6 +18,7 @@ from small_pipeline import run_pipeline
 
 from bilp.config import PipelineConfig
 from bilp.config.explain import explain
+from bilp.config.network import CONVNET, FRAME_MEAN
 from bilp.config.recipes import load_recipe, recipe_names
 from bilp.config.set_rules import convnet_depth
 from bilp.config.sources import SOURCES
@@ -29,10 +30,15 @@ RUN = (
     *("published/dc/imagenet1k-ipc1", "published/dm/imagenet1k-ipc10", "published/bilp-dc/imagenet1k-ipc1"),
     *("published/bilp-dm/imagenet1k-ipc10", "published/dm/tiny-imagenet-ipc1", "published/dm/imagenette-ipc1"),
     *("published/dm/imagewoof-ipc1", "published/bilp-dm/kinetics400-ipc1"),
+    *("published/idc/imagenet10-ipc10", "published/idc-i/imagenet10-ipc10", "published/idc/imagenet100-ipc10"),
 )
-TYPED = ("published/mtt/tiny-imagenet-ipc1",)
+TYPED = ("published/mtt/tiny-imagenet-ipc1", "published/mtt/imagenette-ipc1")
 """Of methods that train experts first, which commands alone put together."""
 SIDE = 16
+SIDE_OF_RESNETS = 8
+"""Nothing makes these narrower."""
+MOST_CLASSES = 10
+"""Of a subset, which has them all in a copy of it otherwise."""
 TRAIN, TEST = 20, 3
 """Of each class."""
 
@@ -101,13 +107,13 @@ def jpeg(label: int, number: int) -> bytes:
 
 
 def replica(dataset: str, root: Path) -> str:
-    """A small copy in folders by class, of the first six classes of a large set and of all of a subset."""
+    """A small copy in folders by class, of the first six classes of a large set, and of a subset all that are taken (`taken`)."""
     if SOURCES[dataset].media == "video":
         clip = import_module("replicas.clip").clip
         kinds, suffix, make = [f"class {k}" for k in range(6)], "mp4", lambda label, number: clip(label, number, 2.0)
     else:
         order = import_module("bilp.data.class_lists").class_order(dataset)
-        kinds, suffix, make = list(order[: 6 if len(order) > 100 else None]), "JPEG", jpeg
+        kinds, suffix, make = list(order[: 6 if len(order) > 100 else MOST_CLASSES]), "JPEG", jpeg
     below = "images" if dataset == "tiny_imagenet" else ""
     for split, numbers in (("train", range(TRAIN)), ("val", range(TRAIN, TRAIN + TEST))):
         for label, kind in enumerate(kinds):
@@ -118,22 +124,48 @@ def replica(dataset: str, root: Path) -> str:
     return str(root)
 
 
+def taken(dataset: str) -> dict[str, Any]:
+    """The setting that takes the first classes of a subset with many."""
+    source = SOURCES[dataset]
+    order = () if source.media == "video" else import_module("bilp.data.class_lists").class_order(dataset)
+    return {"classes": list(order[:MOST_CLASSES])} if MOST_CLASSES < len(order) <= 100 else {}
+
+
+def shortened(recipe: dict[str, Any], side: int) -> dict[str, Any]:
+    """Settings of distillation with which a few small images of a recipe take seconds: IDC's with the step size of its program, which
+    falls with the number of images and with their area, and with little training of its networks."""
+    distill = recipe["distill"]
+    if "idc" not in distill:
+        return {}
+    rate = distill["learning_rate"] / recipe["ipc"] * (side / recipe["ingest"]["resolution"]) ** 2
+    idc = {"train_samples": 32, "early_epochs": min(1, distill["idc"].get("early_epochs", 0))}
+    trained = distill["idc"].get("pretrained", {}).get("networks", 0)
+    return {
+        "learning_rate": rate,
+        "outer_loops": 2,
+        "batch_train": 32,
+        "idc": idc | ({"pretrained": {"networks": 1, "epochs": 1, "batch_size": 32}} if trained else {}),
+    }
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("name", RUN)
 def test_a_recipe_runs_at_a_small_scale_on_a_replica(name: str, tmp_path: Path) -> None:
-    """As `bilp reproduce NAME --scale`, on images of side 16 and for epochs and candidates that a few images allow."""
+    """As `bilp reproduce NAME --scale`, on images of side 16 or 8 and for epochs and candidates that a few images allow."""
     needs(name)
     recipe = load_recipe(name)
     network: dict[str, Any] = dict(recipe["distill"]["network"])
-    network = {**network, "depth": convnet_depth(SIDE), "width": 8} if "name" not in network else network
+    side = SIDE if network.get("name", CONVNET) in (CONVNET, FRAME_MEAN) else SIDE_OF_RESNETS
+    scoring = {"depth": convnet_depth(side), "width": 8}
+    network = {**network, **scoring} if "name" not in network else network
     ours: dict[str, Any] = {
-        "ingest": {"uri": replica(recipe["dataset"], tmp_path / "replica"), "resolution": SIDE},
+        "ingest": {"uri": replica(recipe["dataset"], tmp_path / "replica"), "resolution": side, **taken(recipe["dataset"])},
         "ipc": 1,
         "experiments": 1,
-        "score": {"trials": 1, "epochs": 2, "init_epochs": 2, "network": network},
+        "score": {"trials": 1, "epochs": 2, "init_epochs": 2, "network": scoring if side == SIDE_OF_RESNETS else network},
         "reselect": {"candidates_per_class": 8},
         "experts": {"count": 1, "epochs": 11},
-        "distill": {"rounds": 1, "iterations": 2, "batch_real": 4, "network": network},
+        "distill": {"rounds": 1, "iterations": 2, "batch_real": 4, "network": network, **shortened(recipe, side)},
         "evaluate": {"networks": [network], "seeds": 2, "epochs": 2, "full_epochs": 1},
     }
     if SOURCES[recipe["dataset"]].media == "video":

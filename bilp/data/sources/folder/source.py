@@ -32,8 +32,9 @@ from bilp.data.names import class_name
 from bilp.data.opening import DecodeError
 from bilp.data.sources.asked_classes import Asked, asked_classes
 from bilp.data.sources.folder.classes import Classes
+from bilp.data.sources.folder.frames import exported_frames
 from bilp.data.sources.folder.splits import find_splits
-from bilp.data.sources.folder.tree import Tree
+from bilp.data.sources.folder.tree import Tree, place
 from bilp.data.sources.video.clip_files import is_video
 from bilp.errors import DataError
 from bilp.storage import objects
@@ -61,6 +62,7 @@ class ImageFolder:
         self._refuse_clips()
         tree = Tree(self._listing, shown(self.uri), tuple(map(class_name, self._asked.names)))
         train, test = find_splits(tree, self._train, self._test)
+        self._refuse_frames(tree, [*train.values(), *(test or {}).values()])
         sides: dict[SplitName, Classes] = {"train": train} if test is None else {"train": train, "test": test}
         items = {split: self._items(classes) for split, classes in sides.items()}
         ignored = self._listing.note()
@@ -74,6 +76,18 @@ class ImageFolder:
             other = SOURCES[self._config.source].counterpart
             found = f"holds {counted(len(videos), 'video file')}, such as {shown(videos[0])}, and source {self._config.source} reads images"
             raise DataError(f"{shown(self.uri)}: {found}: set the source to {other}")
+
+    def _refuse_frames(self, tree: Tree, classes: Sequence[Sequence[str]]) -> None:
+        """Raise DataError for exported clips, whose frames would be images, unless the classes are given by name, which says so."""
+        found = None if tree.classes else exported_frames(tree, chain.from_iterable(classes))
+        if found is not None:
+            path, frames = found
+            other = SOURCES[self._config.source].counterpart
+            raise DataError(
+                f"{tree.where}: {place(path)} and all others like it hold the {frames} frames of a clip each, as bilp export writes them, "
+                f"and source {self._config.source} reads images: set the source to {other} and ingest.frames to {frames}, or "
+                "ingest.classes to the names of the classes if each frame is an image of its own"
+            )
 
     def groups(self, items: Items) -> Iterator[Group]:
         """The files, one reader each."""
