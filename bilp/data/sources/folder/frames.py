@@ -1,29 +1,39 @@
-"""Whether an image folder is one of clips as they are exported, whose frames would be taken for images."""
+"""Whether a folder is one of clips as they are exported, whose frames would be taken for images."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from typing import NamedTuple
 
-from bilp.config.exports import frame_name
-from bilp.data.sources.folder.tree import Tree, below
+from bilp.config.exports import clip_name, frame_name
+from bilp.data.listing import Listing
 
 LEAST = 2
 """Frames of what is surely a clip."""
 
 
-def exported_frames(tree: Tree, classes: Iterable[str]) -> tuple[str, int] | None:
-    """The first directory of frames and how many each holds, where all of these directories of classes hold nothing but directories with
-    the frames of one clip each, named and numbered as `bilp export` does and equally many; else None."""
-    first: tuple[str, int] | None = None
-    for path in classes:
-        names = tree.folders(path)
-        if not names or tree.listing.files_in(path):
+class Exported(NamedTuple):
+    """Clips as `bilp export` writes them."""
+
+    clip: str
+    """The directory of the first one."""
+    frames: int
+    """Of each."""
+
+
+def exported_clips(listing: Listing) -> Exported | None:
+    """The clips, if each directory with files holds nothing but the numbered frames of one, equally many, and directories of clips are
+    numbered in those of their classes; else None, which the first directory tells of most data sets."""
+    first: Exported | None = None
+    clips: dict[str, set[str]] = {}
+    folders = [folder for folder in listing.folders if listing.files_in(folder)]
+    if listing.files_in("") or not folders:
+        return None
+    for folder in folders:
+        of_class, _, name = folder.rpartition("/")
+        found = {entry.path.rpartition("/")[2] for entry in listing.files_in(folder)}
+        first = first or Exported(folder, len(found))
+        numbered = len(found) >= LEAST and found == {frame_name(number) for number in range(len(found))}
+        if not of_class or not numbered or listing.folders_in(folder) or len(found) != first.frames:
             return None
-        for name in names:
-            clip = below(path, name)
-            found = [entry.path.rpartition("/")[2] for entry in tree.listing.files_in(clip)]
-            first = first or (clip, len(found))
-            numbered = len(found) >= LEAST and set(found) == {frame_name(number) for number in range(len(found))}
-            if tree.listing.folders_in(clip) or not numbered or len(found) != first[1]:
-                return None
-    return first
+        clips.setdefault(of_class, set()).add(name)
+    return first if all(names == {clip_name(number) for number in range(len(names))} for names in clips.values()) else None

@@ -32,7 +32,7 @@ from bilp.data.names import class_name
 from bilp.data.opening import DecodeError
 from bilp.data.sources.asked_classes import Asked, asked_classes
 from bilp.data.sources.folder.classes import Classes
-from bilp.data.sources.folder.frames import exported_frames
+from bilp.data.sources.folder.frames import exported_clips
 from bilp.data.sources.folder.splits import find_splits
 from bilp.data.sources.folder.tree import Tree, place
 from bilp.data.sources.video.clip_files import is_video
@@ -60,9 +60,9 @@ class ImageFolder:
     def read(self) -> Contents:
         """Classes and labels from the listing. Raises DataError if the directories are no such layout, or may be several."""
         self._refuse_clips()
+        self._refuse_frames()
         tree = Tree(self._listing, shown(self.uri), tuple(map(class_name, self._asked.names)))
         train, test = find_splits(tree, self._train, self._test)
-        self._refuse_frames(tree, [*train.values(), *(test or {}).values()])
         sides: dict[SplitName, Classes] = {"train": train} if test is None else {"train": train, "test": test}
         items = {split: self._items(classes) for split, classes in sides.items()}
         ignored = self._listing.note()
@@ -77,16 +77,15 @@ class ImageFolder:
             found = f"holds {counted(len(videos), 'video file')}, such as {shown(videos[0])}, and source {self._config.source} reads images"
             raise DataError(f"{shown(self.uri)}: {found}: set the source to {other}")
 
-    def _refuse_frames(self, tree: Tree, classes: Sequence[Sequence[str]]) -> None:
+    def _refuse_frames(self) -> None:
         """Raise DataError for exported clips, whose frames would be images, unless the classes are given by name, which says so."""
-        found = None if tree.classes else exported_frames(tree, chain.from_iterable(classes))
+        found = None if self._config.classes else exported_clips(self._listing)
         if found is not None:
-            path, frames = found
             other = SOURCES[self._config.source].counterpart
             raise DataError(
-                f"{tree.where}: {place(path)} and all others like it hold the {frames} frames of a clip each, as bilp export writes them, "
-                f"and source {self._config.source} reads images: set the source to {other} and ingest.frames to {frames}, or "
-                "ingest.classes to the names of the classes if each frame is an image of its own"
+                f"{shown(self.uri)}: {place(found.clip)} and all others like it hold the {found.frames} frames of a clip each, as bilp "
+                f"export writes them, and source {self._config.source} reads images: set the source to {other} and ingest.frames to "
+                f"{found.frames}, or ingest.classes to the names of the classes if each frame is an image of its own"
             )
 
     def groups(self, items: Items) -> Iterator[Group]:
